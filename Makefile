@@ -1,0 +1,61 @@
+# One line a target. Each makes .venv by itself on a fresh machine with Python 3.11 and make, and may be called twice.
+#   make PYTHON=python3.13 VENV=.venv-3.13 test    takes another interpreter, with an environment of its own
+
+VENV ?= .venv
+PORT ?= 8080
+RUN = $(VENV)/bin/python -X utf8
+
+.DEFAULT_GOAL := help
+.PHONY: help setup test lint format demo run prove bench soak fuzz audit lock deploy destroy docs clean
+
+help: ## say what there is
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.ready ## make .venv with all that running and testing needs
+$(VENV)/.ready: requirements-dev.txt tools/setup
+	@PYTHON="$(PYTHON)" tools/setup $(VENV)
+
+test: lint ## check style and types, and run all tests
+	$(RUN) -m pytest $(ARGS)
+
+lint: setup ## check style and types
+	$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/mypy
+
+format: setup ## put style right where that can be done by a tool
+	$(VENV)/bin/ruff check --fix --exit-zero . && $(VENV)/bin/ruff format .
+
+demo: setup ## see a stuck queue restarted, on this machine, in under a minute
+	$(RUN) -m demo $(ARGS)
+
+run: setup ## serve the function with unstick.yaml (or UNSTICK_CONFIG) on 127.0.0.1:8080 (or PORT)
+	$(VENV)/bin/functions-framework --target webhook --host 127.0.0.1 --port $(PORT)
+
+prove: setup ## 100,000 schedules of crashes, stalls and races without a violation (SEED=n replays one)
+	$(RUN) -m tests.simulation.run $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+bench: setup ## measure, and write docs/benchmarks.md
+	$(RUN) -m bench $(ARGS)
+
+soak: setup ## half an hour of mixed load with faults
+	$(RUN) -m bench.soak $(ARGS)
+
+fuzz: setup ## fuzz what reads a stranger's bytes
+	$(RUN) -m pip install --quiet --require-hashes -r requirements-fuzz.txt && $(RUN) -m tests.fuzz $(ARGS)
+
+audit: setup ## known vulnerabilities, licences, secrets, and the list of parts in build/sbom.json
+	$(RUN) tools/audit.py
+
+lock: setup ## pin requirements*.in anew (ARGS=--upgrade takes the newest)
+	VENV=$(VENV) tools/lock $(ARGS)
+
+deploy: setup ## put it on Google Cloud: make deploy PROJECT=my-project (infra/deploy.sh says what else)
+	PYTHON=$(VENV)/bin/python infra/deploy.sh apply $(ARGS)
+
+destroy: setup ## take it off Google Cloud again: make destroy PROJECT=my-project
+	PYTHON=$(VENV)/bin/python infra/deploy.sh destroy $(ARGS)
+
+docs: setup ## write the generated pages of docs/ anew
+	$(RUN) tools/docs.py
+
+clean: ## remove what make made
+	rm -rf $(VENV) build .mypy_cache .pytest_cache .ruff_cache .hypothesis

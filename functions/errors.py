@@ -1,0 +1,51 @@
+"""What can go wrong, one class for each way of handling it."""
+
+from __future__ import annotations
+
+
+class UnstickError(Exception):
+    """The root of all errors that Unstick raises on purpose."""
+
+
+class BadRequest(UnstickError):
+    """A caller's request can't be taken; `status` is the HTTP answer and the text says what to mend."""
+
+    def __init__(self, status: int, sentence: str) -> None:
+        super().__init__(sentence)
+        self.status = status
+        self.sentence = sentence
+
+
+class ConfigError(UnstickError):
+    """The configuration is wrong; `problems` has one line for each mistake: place, mistake, remedy."""
+
+    def __init__(self, problems: tuple[str, ...]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class Conflict(UnstickError):
+    """Somebody else changed the document since it was loaded."""
+
+
+class Unavailable(UnstickError):
+    """A system gave no usable answer (time-out, lost connection, 5xx): what was asked may or may not have happened."""
+
+    def __init__(self, system: str, detail: str, *, late: bool = False) -> None:
+        super().__init__(f"{system}: {detail}")
+        self.system = system
+        self.detail = detail
+        self.late = late
+        """True when the time given was used up."""
+
+
+class Denied(UnstickError):
+    """A system answered and said no: nothing happened, and asking again the same way won't help."""
+
+    def __init__(self, system: str, detail: str, *, code: str = "", remedy: str = "", status: int = 0) -> None:
+        super().__init__(f"{system}: {detail}")
+        self.system = system
+        self.detail = detail
+        self.code = code
+        self.remedy = remedy
+        self.status = status

@@ -1,0 +1,240 @@
+"""Core: the facts of a card: queues, times, tries, alert and links, as lines of text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+from functions.model import Execution, Rules, Story, Trigger, Try, Watched
+from functions.text import clean, safe_url
+from functions.words import duration, say
+
+NAME = 120
+SENTENCE = 600
+QUEUES_SHOWN = 5
+BUNDLED_SHOWN = 20
+LINKS = ("panel", "dashboard", "alert", "runbook", "silence")
+
+Fact = tuple[str, str]
+
+
+def tidy(rules: Rules, text: object, limit: int = NAME) -> str:
+    """One line of untrusted text within `limit`."""
+    return clean(text, limit, say(rules.language, "shortened"))
+
+
+def clock(rules: Rules, at: float) -> str:
+    """A moment in the configured time zone, for people."""
+    try:
+        return datetime.fromtimestamp(at, rules.time_zone).strftime("%Y-%m-%d %H:%M:%S %Z")
+    except (OverflowError, ValueError, OSError):
+        return "?"
+
+
+def number(value: int) -> str:
+    """A count with its thousands set apart."""
+    return f"{value:,}"
+
+
+def counted(rules: Rules, key: str, count: int) -> str:
+    """`messages` or `consumers` with their count, in the singular where it is one."""
+    return say(rules.language, f"{key}_1" if count == 1 else key, count=number(count))
+
+
+def subject(story: Story, rules: Rules) -> str:
+    """What the headline speaks of: the target's values, else runbook, alert or queue."""
+    options = sorted(story.target.options.items()) if story.target else []
+    trigger = first_trigger(story)
+    found = (
+        " ".join(str(value) for _, value in options),
+        story.runbook.name if story.runbook else "",
+        trigger.name if trigger else "",
+        story.target.job if story.target else "",
+    )
+    named = (tidy(rules, text, 60) for text in found)
+    return next(filter(None, named), "") or say(rules.language, "unnamed")
+
+
+def first_trigger(story: Story) -> Trigger | None:
+    """The alert that the story is about."""
+    if story.trigger is not None:
+        return story.trigger
+    return story.incident.triggers[0] if story.incident and story.incident.triggers else None
+
+
+def left(story: Story) -> int:
+    """Messages that are left in all queues of the incident, as seen last."""
+    return sum(watched.depth or 0 for watched in story.incident.queues) if story.incident else 0
+
+
+def queues(story: Story, rules: Rules) -> list[Fact]:
+    """Each queue with its depth before, and after where it was looked at since the restart; and its consumers."""
+    watched = story.incident.queues if story.incident else ()
+    shown = [(say(rules.language, "queue"), _queue(one, rules)) for one in watched[:QUEUES_SHOWN]]
+    if len(watched) > QUEUES_SHOWN:
+        shown.append(("", say(rules.language, "and_more", count=len(watched) - QUEUES_SHOWN)))
+    if not watched and story.trigger and story.trigger.queue:
+        shown.append((say(rules.language, "queue"), tidy(rules, story.trigger.queue.split(":", 2)[-1])))
+    return shown
+
+
+def _queue(watched: Watched, rules: Rules) -> str:
+    name, vhost = tidy(rules, watched.queue.name), tidy(rules, watched.queue.vhost, 60)
+    parts = [say(rules.language, "vhost", queue=name, vhost=vhost) if vhost not in ("", "/") else name]
+    before = watched.before.depth if watched.before else None
+    if before is not None and watched.depth is not None:
+        parts.append(say(rules.language, "before_after", before=number(before), after=number(watched.depth)))
+    elif (depth := watched.depth if watched.depth is not None else before) is not None:
+        parts.append(counted(rules, "messages", depth))
+    consumers = watched.consumers if watched.consumers is not None else watched.before.consumers if watched.before else None
+    if consumers is not None:
+        parts.append(counted(rules, "consumers", consumers))
+    return ": ".join((parts[0], ", ".join(parts[1:]))) if parts[1:] else parts[0]
+
+
+def head(story: Story, rules: Rules) -> list[Fact]:
+    """How old the oldest message is, where publishers say when they published."""
+    heads = [watched.head_at for watched in story.incident.queues if watched.head_at is not None] if story.incident else []
+    if not heads:
+        return []
+    return [(say(rules.language, "head"), say(rules.language, "old", age=duration(rules.language, story.at - min(heads))))]
+
+
+def from_alert_s(story: Story) -> float | None:
+    """Seconds from the alert to the story."""
+    incident = story.incident
+    if incident is None:
+        return None
+    return max(0.0, story.at - min((trigger.starts_at for trigger in incident.triggers), default=incident.began_at))
+
+
+def took(story: Story, rules: Rules) -> list[Fact]:
+    """How long it took from the alert, and from the restart's end (on our clock)."""
+    alert_s = from_alert_s(story)
+    if alert_s is None or story.incident is None:
+        return []
+    alert = duration(rules.language, alert_s)
+    execution = story.incident.execution
+    if execution is None or execution.runner_ended_at is None:
+        return [(say(rules.language, "took"), say(rules.language, "took_alert", alert=alert))]
+    restart = duration(rules.language, story.at - (execution.runner_ended_at - story.incident.runner_ahead_s))
+    return [(say(rules.language, "took"), say(rules.language, "took_both", alert=alert, restart=restart))]
+
+
+def since(story: Story, rules: Rules) -> list[Fact]:
+    """How long the alert has been firing."""
+    alert_s = from_alert_s(story)
+    if alert_s is None and story.trigger is not None:
+        alert_s = max(0.0, story.at - story.trigger.starts_at)
+    return [(say(rules.language, "since"), duration(rules.language, alert_s))] if alert_s is not None else []
+
+
+def attempt(story: Story, rules: Rules) -> list[Fact]:
+    """Which restart of how many this is."""
+    if story.incident is None or story.incident.restarts == 0:
+        return []
+    of = story.runbook.limits.attempts if story.runbook else story.incident.restarts
+    text = say(rules.language, "attempt_of", attempt=story.incident.restarts, attempts=max(of, story.incident.restarts))
+    return [(say(rules.language, "attempt"), text)]
+
+
+def restart(story: Story, rules: Rules) -> list[Fact]:
+    """The execution that the incident goes by, and who pressed the button."""
+    incident = story.incident
+    found: list[Fact] = []
+    if incident is not None and incident.execution is not None:
+        text = _execution(incident.execution, rules)
+        if incident.adopted:
+            user = tidy(rules, incident.execution.user, 60)
+            by = say(rules.language, "by_other", user=user) if user else say(rules.language, "by_somebody")
+            text = f"{text}, {by}"
+        found.append((say(rules.language, "restart"), text))
+    if incident is not None and incident.approved_by:
+        found.append((say(rules.language, "approved"), tidy(rules, incident.approved_by)))
+    return found
+
+
+def _execution(execution: Execution, rules: Rules) -> str:
+    parts = [say(rules.language, "execution", id=tidy(rules, execution.id, 40)), _worded(execution.status, rules)]
+    if execution.runner_ended_at is not None and execution.runner_started_at is not None:
+        parts.append(duration(rules.language, execution.runner_ended_at - execution.runner_started_at))
+    return ", ".join(filter(None, parts))
+
+
+def _worded(status: str, rules: Rules) -> str:
+    known = ("running", "succeeded", "failed", "aborted", "stuck", "refused_late")
+    first, _, rest = status.partition(": ")
+    words = say(rules.language, first) if first in known else tidy(rules, first, 60)
+    return f"{words} ({_worded(rest, rules)})" if rest and rest != first else words
+
+
+def tried(story: Story, rules: Rules) -> list[Fact]:
+    """All that Unstick tried in this incident, one line each; the last restart as well."""
+    incident = story.incident
+    if incident is None:
+        return []
+    lines = [_try(one, rules) for one in incident.tries[-6:]]
+    last = incident.execution
+    if last is not None and all(one.execution is None or one.execution.id != last.id for one in incident.tries):
+        lines.append(_execution(last, rules))
+    return [(say(rules.language, "tried") if place == 1 else "", f"{place}. {line}") for place, line in enumerate(lines, 1)]
+
+
+def _try(one: Try, rules: Rules) -> str:
+    how = _worded(one.how, rules)
+    if one.execution is None:
+        return f"{tidy(rules, one.tag, 60)}: {how}"
+    return f"{_execution(one.execution, rules)}: {how}"
+
+
+def about(story: Story, rules: Rules) -> list[Fact]:
+    """Alert, target, runbook, incident and time: what every card ends with."""
+    language = rules.language
+    found: list[Fact] = []
+    if trigger := first_trigger(story):
+        severity = f" ({tidy(rules, trigger.severity, 20)})" if trigger.severity else ""
+        count = len(story.incident.triggers) - 1 if story.incident else 0
+        more = f" {say(language, 'and_more', count=count)}" if count > 0 else ""
+        summary = tidy(rules, trigger.summary, 300)
+        found.append((say(language, "alert"), f"{tidy(rules, trigger.name)}{severity}{': ' + summary if summary else ''}{more}"))
+    if story.target:
+        found.append((say(language, "target"), tidy(rules, story.target.name, 200)))
+    if story.runbook:
+        found.append((say(language, "runbook"), tidy(rules, story.runbook.name)))
+    if story.reason:
+        found.append((say(language, "reason"), story.reason.value))
+    if story.incident:
+        found.append((say(language, "incident"), tidy(rules, story.incident.id, 60)))
+    found.append((say(language, "when"), clock(rules, story.at)))
+    return [(label, text) for label, text in found if text]
+
+
+def names(story: Story, rules: Rules) -> list[Fact]:
+    """The targets or alerts that a bundle speaks of."""
+    shown = [tidy(rules, name, 80) for name in story.bundled[:BUNDLED_SHOWN]]
+    if len(story.bundled) > BUNDLED_SHOWN:
+        shown.append(say(rules.language, "and_more", count=len(story.bundled) - BUNDLED_SHOWN))
+    return [(say(rules.language, "names"), ", ".join(shown))] if shown else []
+
+
+def links(story: Story, rules: Rules) -> tuple[Fact, ...]:
+    """(label, URL), the most urgent first. What is no plain web address is left out."""
+    trigger = first_trigger(story)
+    known = trigger.links if trigger else {}
+    execution = story.incident.execution if story.incident else None
+    cause = story.runbook.root_cause if story.runbook else ""
+    wanted = [("approve", story.approve_url), ("execution", execution.url if execution else "")]
+    wanted += [(name, known.get(name, "")) for name in LINKS] + [("cause", cause)]
+    safe = ((name, safe_url(url)) for name, url in wanted)
+    return tuple((say(rules.language, f"link_{name}"), url) for name, url in safe if url)
+
+
+def curve(story: Story) -> tuple[tuple[float, int], ...]:
+    """The curve of the queue that was deepest."""
+    curves = [watched.curve for watched in story.incident.queues if len(watched.curve) > 1] if story.incident else []
+    return max(curves, key=lambda points: max(depth for _, depth in points), default=())
+
+
+def gathered(story: Story, rules: Rules, *parts: Callable[[Story, Rules], list[Fact]]) -> tuple[Fact, ...]:
+    """The facts of these kinds, in this order."""
+    return tuple(fact for part in parts for fact in part(story, rules))

@@ -1,0 +1,73 @@
+"""What the errors of Google's clients mean to Unstick, for the rooms that use one."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+from functions.errors import Denied, Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+_CONNECT_TIMEOUT_S = 3.05  # as web.CONNECT_TIMEOUT_S
+_TOO_MANY = 429
+_PASSING = {408, 409, _TOO_MANY}
+_LOGIN_REMEDY = (
+    "Run it with a service account (Cloud Run does so), or say `gcloud auth application-default login` on a workstation."
+)
+
+
+def timeouts(system: str, timeout_s: float) -> tuple[float, float]:
+    """(connect, read) for one request, in seconds."""
+    if timeout_s <= 0:
+        raise Unavailable(system, "no time left to ask", late=True)
+    return min(_CONNECT_TIMEOUT_S, timeout_s), timeout_s
+
+
+@contextlib.contextmanager
+def explained(system: str, remedies: Mapping[int, str]) -> Iterator[None]:
+    """Turn what Google's clients raise into Unavailable or Denied. `remedies`: what to do, by HTTP status.
+
+    Of the originals' texts only Google's own sentence is kept: the rest are URLs.
+    """
+    from google.api_core.exceptions import GoogleAPICallError
+    from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError, InvalidOperation, RefreshError, TransportError
+
+    try:
+        yield
+    except GoogleAPICallError as error:
+        raise _answered(system, int(error.code or 0), _sentence(error), remedies) from None
+    except InvalidOperation:  # 401, and these credentials can't be renewed
+        raise Denied(system, "answered 401", remedy=remedies.get(401, _LOGIN_REMEDY), status=401) from None
+    except (DefaultCredentialsError, RefreshError) as error:
+        if getattr(error, "retryable", False):
+            raise Unavailable(system, "no access token could be got") from None
+        raise Denied(system, "there are no usable credentials", remedy=_LOGIN_REMEDY) from None
+    except TransportError:
+        raise Unavailable(system, "the server that gives access tokens could not be reached") from None
+    except GoogleAuthError as error:
+        raise Denied(system, f"the credentials are of no use ({type(error).__name__})", remedy=_LOGIN_REMEDY) from None
+    except OSError as error:  # what requests raises is one
+        late = "Timeout" in type(error).__name__ or isinstance(error, TimeoutError) or "timed out" in str(error)
+        detail = "did not answer in time" if late else f"connection failed ({type(error).__name__})"
+        raise Unavailable(system, detail, late=late) from None
+
+
+def _answered(system: str, status: int, said: str, remedies: Mapping[int, str]) -> Unavailable | Denied:
+    detail = f"answered {status}: {said}" if said else f"answered {status}"
+    if status in _PASSING or status >= 500 or status < 400:  # noqa: PLR2004 - HTTP's classes
+        return Unavailable(system, detail)
+    return Denied(system, detail, status=status, remedy=remedies.get(status, ""))
+
+
+def _sentence(error: Any) -> str:
+    """Google's own sentence: in `error.message` of a JSON answer, or all of a plain one (downloads have those)."""
+    try:
+        said = error.response.json()["error"]["message"]
+    except (ValueError, LookupError, TypeError):
+        plain = error.response.headers.get("content-type", "").startswith("text/plain")
+        said = error.response.text if plain else ""
+    except AttributeError:
+        said = ""
+    return " ".join(str(said).split())[:300]

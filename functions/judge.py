@@ -1,0 +1,168 @@
+"""Core: what one look at a queue means. Ill or well before a restart, and the verdict after it.
+
+Facts about the figures come from docs/rabbitmq.md: live totals count at once, whatever comes from the queue's own page is up
+to 9 s old, and a sample that falls between two collections reads 0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from enum import StrEnum
+
+from functions.model import Recovered, Runbook, Sighting, Symptom, Unknown, Verdict, Watched
+
+SETTLED_S = 10.0
+"""From then on the queue's page speaks of the time after the restart (it was seen up to 8.9 s late)."""
+
+SAMPLE_S = 5.0
+"""Distance of the broker's samples; a window may be short by one."""
+
+CURVE_POINTS = 120
+
+
+class Health(StrEnum):
+    ILL = "ill"
+    WELL = "well"
+    UNSURE = "unsure"
+    """Over the limit, but a second look is needed before it can be called ill."""
+    UNKNOWN = "unknown"
+
+
+def health(symptom: Symptom, seen: Sighting | Unknown, watched: Watched, now: float) -> tuple[Health, str, Watched]:
+    """Whether a queue is ill, why, and what to remember of it for the next look."""
+    if isinstance(seen, Unknown):
+        return Health.UNKNOWN, seen.why, replace(watched, ill_since=None)
+    watched = noted(watched, seen)
+    if seen.depth <= symptom.max_messages:
+        return Health.WELL, f"{seen.depth} messages", replace(watched, ill_since=None)
+    sampled = _by_samples(symptom, seen)
+    if sampled is not None:
+        return *sampled, replace(watched, ill_since=None)
+    return _by_looks(symptom, seen, watched, now)
+
+
+def _by_samples(symptom: Symptom, seen: Sighting) -> tuple[Health, str] | None:
+    """By the broker's own samples; None where they don't reach back far enough."""
+    depths = _window(seen.depth_samples, symptom.for_s)
+    if depths is None:
+        return None
+    over = _without_gaps(depths)
+    if min(over) <= symptom.max_messages:
+        return Health.WELL, f"over {symptom.max_messages} messages for less than {symptom.for_s:.0f} s"
+    if seen.depth < min(over):
+        return Health.WELL, f"the depth falls: {seen.depth} messages now, {min(over)} before"
+    acks = _window(seen.ack_samples, symptom.for_s)
+    if seen.ack_samples and acks is None:
+        return None
+    acked = _risen(acks or [])
+    if acked:
+        return Health.WELL, f"{acked} messages acknowledged in the last {symptom.for_s:.0f} s"
+    return Health.ILL, f"{seen.depth} messages and nothing acknowledged for {symptom.for_s:.0f} s"
+
+
+def _by_looks(symptom: Symptom, seen: Sighting, watched: Watched, now: float) -> tuple[Health, str, Watched]:
+    """By live looks alone, `for_s` apart and some between: a depth that never falls is all that they can tell."""
+    if watched.ill_since is None:
+        again = f"{seen.depth} messages; without the broker's statistics it takes looks over {symptom.for_s:.0f} s to tell"
+        return Health.UNSURE, again, replace(watched, ill_since=now, ill_depth=seen.depth, ill_head_at=seen.head_at)
+    if seen.depth < watched.ill_depth or seen.head_at != watched.ill_head_at:
+        moves = f"it moves: {watched.ill_depth} messages before, {seen.depth} now"
+        return Health.WELL, moves, replace(watched, ill_since=None)
+    watched = replace(watched, ill_depth=seen.depth)
+    if now - watched.ill_since < symptom.for_s:
+        return Health.UNSURE, f"{seen.depth} messages, seen for {now - watched.ill_since:.0f} s", watched
+    return Health.ILL, f"{seen.depth} messages, not falling for {now - watched.ill_since:.0f} s", watched
+
+
+def _window(samples: tuple[tuple[float, int], ...], for_s: float) -> list[int] | None:
+    """The values of the last `for_s` seconds, or None if the samples don't cover them."""
+    if len(samples) < 2:
+        return None
+    newest = samples[-1][0]
+    if newest - samples[0][0] < for_s - SAMPLE_S:
+        return None
+    return [value for at, value in samples if newest - at <= for_s]
+
+
+def _without_gaps(values: list[int]) -> list[int]:
+    """Drop single zeros between other values: they are gaps of the collection, not an empty queue."""
+    kept = []
+    for place, value in enumerate(values):
+        alone = value == 0 and all(values[near] > 0 for near in (place - 1, place + 1) if 0 <= near < len(values))
+        if not alone:
+            kept.append(value)
+    return kept or values
+
+
+def _risen(counters: list[int]) -> int:
+    """By how much a counter rose, gaps ignored. A counter that begins anew counts from zero."""
+    known = _without_gaps(counters)
+    return sum(max(0, later - earlier) for earlier, later in zip(known, known[1:], strict=False))
+
+
+def noted(watched: Watched, seen: Sighting) -> Watched:
+    """The sighting added to what people are shown."""
+    if watched.curve and watched.curve[-1][0] == seen.at:
+        return watched
+    curve = (*watched.curve, (seen.at, seen.depth))
+    if not watched.curve and seen.depth_samples:
+        ahead = seen.at - seen.depth_samples[-1][0]
+        curve = (*((at + ahead, depth) for at, depth in seen.depth_samples[-24:-1]), *curve)
+    return replace(watched, curve=_thinned(curve), head_at=seen.head_at, consumers=seen.consumers)
+
+
+def _thinned(curve: tuple[tuple[float, int], ...]) -> tuple[tuple[float, int], ...]:
+    """At most CURVE_POINTS points: every other older one goes when it gets too long."""
+    if len(curve) <= CURVE_POINTS:
+        return curve
+    half = len(curve) // 2
+    return curve[:half:2] + curve[half:]
+
+
+def after_restart(runbook: Runbook, seen: Sighting | Unknown, watched: Watched, *, age_s: float, now: float) -> Watched:
+    """One look after the restart's end, `age_s` ago by the runner's clock: the queue with its new verdict."""
+    if isinstance(seen, Unknown):
+        return replace(watched, verdict=Verdict.UNKNOWN, well_at=None)
+    consumers = _present(seen, watched, age_s)
+    acks = seen.acks if age_s >= SETTLED_S else None
+    fell = watched.depth is not None and seen.depth < watched.depth
+    acked = watched.acks is not None and acks is not None and acks > watched.acks
+    # It moved at some time between the two looks; after a late look that may have been long ago.
+    before_at = now - (seen.at - watched.curve[-1][0] if watched.curve else 0.0)
+    well = is_well(runbook.recovered, seen.depth, consumers)
+    looked = replace(
+        noted(watched, seen), depth=seen.depth, consumers=consumers, acks=acks if acks is not None else watched.acks,
+        moved_at=before_at if fell or acked else watched.moved_at,
+        well_at=(watched.well_at if watched.well_at is not None else now) if well else None,
+    )
+    return replace(looked, verdict=_verdict(runbook, looked, well=well, age_s=age_s, now=now))
+
+
+def _verdict(runbook: Runbook, watched: Watched, *, well: bool, age_s: float, now: float) -> Verdict | None:
+    if well:
+        return Verdict.RECOVERED
+    since_end = min(age_s, now - watched.joined_at)
+    quiet_s = since_end if watched.moved_at is None else min(since_end, now - watched.moved_at)
+    if quiet_s >= runbook.verify.patience_s:
+        return Verdict.STUCK
+    return Verdict.DRAINING if watched.moved_at is not None else None
+
+
+def is_well(recovered: Recovered, depth: int, consumers: int | None) -> bool:
+    """Whether these figures are those of a queue that works. Consumers that can't be seen don't count."""
+    return depth <= recovered.max_messages and (consumers or 0) >= recovered.min_consumers
+
+
+def moving(runbook: Runbook, watched: Watched, now: float) -> bool:
+    """Whether it moved lately, with consumers present."""
+    present = (watched.consumers or 0) >= runbook.recovered.min_consumers
+    return present and watched.moved_at is not None and now - watched.moved_at < runbook.verify.patience_s
+
+
+def _present(seen: Sighting, watched: Watched, age_s: float) -> int | None:
+    """How many consumers are surely of the time after the restart's end."""
+    if age_s >= SETTLED_S:
+        return len(seen.consumer_ids) if seen.consumer_ids is not None else seen.consumers
+    if seen.consumer_ids is None or watched.before is None or watched.before.consumer_ids is None:
+        return None
+    return len(set(seen.consumer_ids) - set(watched.before.consumer_ids))

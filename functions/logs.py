@@ -1,0 +1,177 @@
+"""One line an event on stdout: JSON with Cloud Logging's fields, or readable text where stdout is a terminal.
+
+    with logs.bound(trace_header=request.headers.get("X-Cloud-Trace-Context"), incident=incident.id):
+        logs.event("NOTICE", "restart held", reason=Reason.COOLDOWN, action=Action.HELD)
+
+Never raises, and prints only plain values: of anything else it names the type, so that no secret's repr gets out. What is
+logged with the standard library's logger "unstick" comes out the same way.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+
+LABELS = ("incident", "target", "runbook", "reason", "action", "outcome")
+"""Fields that are labels of the entry too, so that metrics and filters can count by them."""
+SEVERITIES = ("DEFAULT", "DEBUG", "INFO", "NOTICE", "WARNING", "ERROR", "CRITICAL", "ALERT", "EMERGENCY")
+MAX_FIELD_BYTES = 10_000  # of one text, as UTF-8; an entry of more than 256 KiB is refused by Cloud Logging
+MAX_ITEMS = 50  # of one list or mapping
+MAX_DEPTH = 4
+MAX_ROW = 2_000  # characters of one entry of a traceback
+REPORTED_ERROR = "type.googleapis.com/google.devtools.clouderrorreporting.v1beta1.ReportedErrorEvent"
+"""`@type` of what Error Reporting takes (cloud.google.com/error-reporting/docs/formatting-error-messages)."""
+
+# Line breaks, terminal escapes, lone surrogates, and the marks that turn the direction of text around.
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]+")
+_UNPRINTABLE_BUT_NEWLINE = re.compile(_UNPRINTABLE.pattern.replace("\x00-\x1f", "\x00-\x09\x0b-\x1f"))
+_TRACE = re.compile(r"([0-9a-fA-F]{32})(?:/[0-9]{1,20})?(?:;o=[0-9])?", re.ASCII)
+_COLOURS = {"WARNING": "33", "ERROR": "31", "CRITICAL": "31", "ALERT": "31", "EMERGENCY": "31"}
+# A line goes out in one write. Beside other threads the lock keeps it whole; beside other processes on one pipe the kernel
+# does, up to PIPE_BUF (4,096 bytes), and beyond that as long as the reader keeps up.
+_LOCK = threading.RLock()
+os.register_at_fork(before=_LOCK.acquire, after_in_parent=_LOCK.release, after_in_child=_LOCK.release)
+_BOUND: ContextVar[Mapping[str, object]] = ContextVar("unstick_log_fields", default={})  # noqa: B039 - never changed in place
+
+
+@contextmanager
+def bound(*, trace_header: str | None = None, **fields: object) -> Iterator[None]:
+    """Add these fields, and the trace that the header X-Cloud-Trace-Context names, to every event inside."""
+    trace = _trace(trace_header)
+    token = _BOUND.set({**_BOUND.get(), **fields, **({"logging.googleapis.com/trace": trace} if trace else {})})
+    try:
+        yield
+    finally:
+        _BOUND.reset(token)
+
+
+def event(severity: str, message: str, *, error: object = None, **fields: object) -> None:
+    """Write one event. `severity` is one of `SEVERITIES`; an exception as `error` adds its traceback; None is left out."""
+    entry = _entry(severity, message, error, fields)
+    stream = sys.stdout
+    with suppress(OSError, ValueError, AttributeError):  # closed, full or none at all: a log line must not end a request
+        line = _readable(entry) if stream.isatty() else _json(entry, stream.encoding)
+        with _LOCK:
+            stream.write(line + "\n")
+            stream.flush()
+
+
+def _entry(severity: str, message: str, error: object, fields: Mapping[str, object]) -> dict[str, object]:
+    given = {**_BOUND.get(), **fields}
+    cleaned = {_text(name): _plain(value) for name, value in given.items() if value is not None}
+    entry: dict[str, object] = {
+        "severity": severity if severity in SEVERITIES else "DEFAULT",
+        "message": _text(message),
+        "time": _rfc3339(time.time()),
+    }
+    labels = {name: str(cleaned[name]) for name in LABELS if name in cleaned}
+    if labels:
+        entry["logging.googleapis.com/labels"] = labels
+    if error is not None:
+        entry["error"] = _plain(error)
+    if isinstance(error, BaseException):
+        entry["stack_trace"] = _traceback(error)
+        if SEVERITIES.index(str(entry["severity"])) >= SEVERITIES.index("ERROR"):
+            entry["@type"] = REPORTED_ERROR
+    return entry | {name: value for name, value in cleaned.items() if name not in entry}
+
+
+def _trace(header: str | None) -> str | None:
+    """TRACE_ID/SPAN_ID;o=OPTIONS as Cloud Logging wants it. The header is anybody's to set, so it is matched whole."""
+    project = os.environ.get("GOOGLE_CLOUD_PROJECT")
+    found = _TRACE.fullmatch(header or "")
+    return f"projects/{project}/traces/{found[1].lower()}" if project and found else None
+
+
+def _plain(value: object, depth: int = 0) -> object:
+    """Return the value as JSON can have it: no control characters, not too long, not too deep, nothing of an unknown type."""
+    if isinstance(value, str):
+        return _text(value)
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, int):
+        return value if abs(value) < 2**63 else "a huge number"
+    if isinstance(value, float):
+        return value if abs(value) < float("inf") else str(value)  # JSON knows neither NaN nor infinity
+    if isinstance(value, BaseException):
+        return _text("".join(traceback.format_exception_only(value)).strip())
+    if depth < MAX_DEPTH and isinstance(value, dict):
+        return {_text(name): _plain(item, depth + 1) for name, item in list(value.items())[:MAX_ITEMS] if isinstance(name, str)}
+    if depth < MAX_DEPTH and isinstance(value, list | tuple):
+        return [_plain(item, depth + 1) for item in value[:MAX_ITEMS]]
+    return f"<{type(value).__name__}>"
+
+
+def _text(value: str) -> str:
+    # A text that is too long is cut before the pattern runs over it: a character has at least one byte.
+    cleaned = _UNPRINTABLE.sub(" ", value[: MAX_FIELD_BYTES + 1])
+    if len(cleaned.encode()) <= MAX_FIELD_BYTES:
+        return cleaned
+    return cleaned.encode()[: MAX_FIELD_BYTES - 3].decode(errors="ignore") + "…"
+
+
+def _traceback(error: BaseException) -> str:
+    """With its line breaks, and cut at the front: what went wrong stands at the end."""
+    rows = [row[:MAX_ROW] for row in traceback.format_exception(error)]
+    text = _UNPRINTABLE_BUT_NEWLINE.sub(" ", "".join(rows))
+    if len(text.encode()) <= MAX_FIELD_BYTES:
+        return text
+    tail = text.encode()[-MAX_FIELD_BYTES:].decode(errors="ignore").partition("\n")[2]
+    return "Traceback (most recent call last):\n" + tail  # by its first line Error Reporting knows what it is
+
+
+def _rfc3339(at: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(at)) + f".{int(at % 1 * 1e6):06d}Z"
+
+
+def _json(entry: Mapping[str, object], encoding: str | None) -> str:
+    utf8 = (encoding or "").lower().replace("-", "") == "utf8"
+    return json.dumps(entry, ensure_ascii=not utf8, separators=(",", ":"))
+
+
+def _readable(entry: Mapping[str, object]) -> str:
+    severity = str(entry["severity"])
+    shown = f"{severity:<8}"
+    if severity in _COLOURS and "NO_COLOR" not in os.environ:
+        shown = f"\x1b[{_COLOURS[severity]}m{shown}\x1b[0m"
+    left_out = {"severity", "message", "time", "stack_trace", "@type"}
+    fields = {name: value for name, value in entry.items() if name not in left_out and not name.startswith("logging.")}
+    line = " ".join([time.strftime("%H:%M:%S"), shown, str(entry["message"])])
+    worded = "".join(f" {name}={_worded(value)}" for name, value in fields.items())
+    return line + worded + "".join(f"\n    {row}" for row in str(entry.get("stack_trace", "")).splitlines())
+
+
+def _worded(value: object) -> str:
+    return value if isinstance(value, str) and value and " " not in value else json.dumps(value, ensure_ascii=False)
+
+
+class _ToEvents(logging.Handler):
+    """Takes what is logged with the standard library's logger; `extra` may carry the fields of `LABELS`."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            message = record.getMessage()
+        except (TypeError, ValueError, KeyError):  # the arguments don't fit the text
+            message = str(record.msg)
+        error = record.exc_info[1] if record.exc_info else None
+        severity = record.levelname if record.levelname in SEVERITIES else "DEFAULT"
+        event(severity, message, error=error, **{name: vars(record)[name] for name in LABELS if name in vars(record)})
+
+
+def _route() -> None:
+    logger = logging.getLogger("unstick")
+    logger.setLevel(logging.INFO)
+    logger.propagate = False  # else functions-framework's own handler says it a second time
+    logger.handlers[:] = [_ToEvents()]
+
+
+_route()

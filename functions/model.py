@@ -1,0 +1,716 @@
+"""The words of Unstick as types: plain, frozen, without behaviour beyond what follows from their own fields.
+
+Times are Unix seconds in UTC on our clock unless a name says `runner` (then they are on the clock of the system that
+runs the restart). Durations end in `_s`. The words are explained in docs/architecture.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from zoneinfo import ZoneInfo
+
+VERSION = 1
+"""Of documents, archive records and wake-ups. A release reads its own and the former's, and leaves newer ones alone."""
+
+
+class Reason(StrEnum):
+    """Why a restart was held. The values are the reason codes that logs, metrics, answers and docs use."""
+
+    PAUSED = "paused"
+    NOT_FIRING = "not_firing"
+    NO_RUNBOOK = "no_runbook"
+    TEST_ALERT = "test_alert"
+    MONITORING_FAILURE = "monitoring_failure"
+    STALE_ALERT = "stale_alert"
+    FROZEN = "frozen"
+    SYMPTOM_GONE = "symptom_gone"
+    SYMPTOM_UNKNOWN = "symptom_unknown"
+    LEDGER_UNKNOWN = "ledger_unknown"
+    ALREADY_RUNNING = "already_running"
+    JOB_BUSY = "job_busy"
+    ZOMBIE_EXECUTION = "zombie_execution"
+    RESTART_REFUSED = "restart_refused"
+    DUPLICATE = "duplicate"
+    ESCALATED = "escalated"
+    COOLDOWN = "cooldown"
+    TOO_MANY_RESTARTS = "too_many_restarts"
+    FAILING = "failing"
+    TOO_MANY_TARGETS = "too_many_targets"
+    INVALID_OPTION = "invalid_option"
+    OBSERVE_ONLY = "observe_only"
+    AWAITING_APPROVAL = "awaiting_approval"
+
+
+class Mode(StrEnum):
+    OBSERVE = "observe"
+    APPROVE = "approve"
+    AUTO = "auto"
+
+
+class Phase(StrEnum):
+    DEFERRED = "deferred"
+    ASKED = "asked"
+    WAITING = "waiting"
+    STARTING = "starting"
+    RUNNING = "running"
+    VERIFYING = "verifying"
+
+
+class Action(StrEnum):
+    """What the answer to Grafana says of an incident."""
+
+    RESTARTED = "restarted"
+    ADOPTED = "adopted"
+    HELD = "held"
+    DEFERRED = "deferred"
+    ASKED = "asked"
+
+
+class Verdict(StrEnum):
+    RECOVERED = "recovered"
+    DRAINING = "draining"
+    STUCK = "stuck"
+    UNKNOWN = "unknown"
+
+
+class Ending(StrEnum):
+    """How an incident ended."""
+
+    RECOVERED = "recovered"
+    ESCALATED = "escalated"
+    HELD = "held"
+
+
+# --- what comes in -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """One entry of a notification's `alerts`, of Grafana or Alertmanager."""
+
+    fingerprint: str
+    source: str
+    """Who sent it: external URL and organisation, since fingerprints are unique only inside one."""
+    firing: bool
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    starts_at: float
+    ends_at: float | None = None
+    """None while it fires (Grafana sends year 1)."""
+    generator_url: str = ""
+    silence_url: str = ""
+    dashboard_url: str = ""
+    panel_url: str = ""
+    test: bool = False
+    """Sent by the Test button of a contact point."""
+
+    @property
+    def name(self) -> str:
+        return self.labels.get("alertname", "")
+
+
+@dataclass(frozen=True, slots=True)
+class Notification:
+    """One request of Grafana or Alertmanager, parsed. `truncated` alerts were left out by the sender."""
+
+    alerts: tuple[Alert, ...]
+    truncated: int = 0
+    group_key: str = ""
+    receiver: str = ""
+
+
+# --- runbooks ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Matcher:
+    """One matcher in Alertmanager's syntax; `=~` and `!~` are anchored RE2, a missing label is the empty string."""
+
+    label: str
+    op: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Restart:
+    job: str
+    options: Mapping[str, str] = field(default_factory=dict)
+    """Templates: `${labels.NAME}` is replaced by the alert's label."""
+    allow: Mapping[str, str] = field(default_factory=dict)
+    """Option or label name -> RE2 pattern that the whole rendered value must match."""
+    start_within_s: float = 30.0
+    max_run_s: float = 1800.0
+
+
+@dataclass(frozen=True, slots=True)
+class Symptom:
+    """What is ill: over `max_messages`, and for all of `for_s` nothing acknowledged or no consumer."""
+
+    kind: str = "rabbitmq"
+    vhost: str = "/"
+    queue: str = ""
+    max_messages: int = 0
+    for_s: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    max_messages: int = 0
+    min_consumers: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Verify:
+    """When to look after the restart's end, in seconds."""
+
+    first_s: float = 20.0
+    every_s: float = 15.0
+    patience_s: float = 120.0
+    within_s: float = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    cooldown_s: float = 600.0
+    attempts: int = 2
+    restarts: tuple[tuple[float, int], ...] = ((3600.0, 3), (86400.0, 7))
+    """(window in seconds, how many restarts fill it)."""
+    failing: int = 2
+    stale_s: float = 86400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Freeze:
+    """A weekly window in the configured time zone; `end` before `start` runs over midnight."""
+
+    days: frozenset[int]
+    """0 is Monday; the day on which the window begins."""
+    start_minute: int
+    end_minute: int
+    text: str
+    """As it stands in the file, for people."""
+
+
+@dataclass(frozen=True, slots=True)
+class Runbook:
+    name: str
+    match: tuple[Matcher, ...]
+    restart: Restart
+    symptom: Symptom
+    mode: Mode = Mode.AUTO
+    recovered: Recovered = field(default_factory=Recovered)
+    verify: Verify = field(default_factory=Verify)
+    limits: Limits = field(default_factory=Limits)
+    freeze: tuple[Freeze, ...] = ()
+    notify: tuple[str, ...] = ()
+    escalate: tuple[str, ...] = ()
+    mention: tuple[str, ...] = ()
+    root_cause: str = ""
+    manual_minutes: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What the core needs of the configuration."""
+
+    runbooks: Mapping[str, Runbook]
+    notify: tuple[str, ...] = ()
+    """Channels of what belongs to no runbook, and of runbooks that name none."""
+    storm_targets: int = 3
+    storm_within_s: float = 600.0
+    public_url: str = ""
+    language: str = "en"
+    time_zone: ZoneInfo = field(default_factory=lambda: ZoneInfo("UTC"))
+    incident_option: str = "unstick_incident"
+
+
+# --- targets and what is seen of them ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What is restarted: the runner's URL, its job and the rendered options, without Unstick's own options."""
+
+    key: str
+    url: str
+    job: str
+    options: Mapping[str, str]
+
+    @property
+    def name(self) -> str:
+        """For people: the option values, or the job where there are none."""
+        return " ".join(f"{k}={v}" for k, v in sorted(self.options.items())) or self.job
+
+
+@dataclass(frozen=True, slots=True)
+class QueueRef:
+    vhost: str
+    name: str
+    kind: str = "rabbitmq"
+
+    @property
+    def key(self) -> str:
+        return f"{self.kind}:{self.vhost}:{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One alert after matching: what it asks for, or why nothing can come of it (`reason` set, target None)."""
+
+    alert: Alert
+    runbook: Runbook | None = None
+    target: Target | None = None
+    queue: QueueRef | None = None
+    reason: Reason | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """One run of a job as the runner's history has it. Times are on the runner's clock."""
+
+    id: str
+    url: str
+    status: str
+    runner_started_at: float | None = None
+    runner_ended_at: float | None = None
+    tag: str = ""
+    """INCIDENT.ATTEMPT where Unstick started it, else empty."""
+    runner_not_after: float | None = None
+    user: str = ""
+    scheduled: bool = False
+    """Waits for a later start; it blocks the job though it does not run."""
+
+    @property
+    def ended(self) -> bool:
+        return self.runner_ended_at is not None
+
+    @property
+    def succeeded(self) -> bool:
+        return self.ended and self.status == "succeeded"
+
+    @property
+    def refused(self) -> bool:
+        """The job's own guard turned it away because it was accepted too late: no restart."""
+        late = self.runner_not_after is not None and (self.runner_started_at or 0.0) > self.runner_not_after
+        return late and self.ended and not self.succeeded
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """Something that could not be seen. `late`: the time given was used up, so a later look may well see it."""
+
+    why: str
+    late: bool = False
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """The runner's history as far as it concerns one target."""
+
+    runner_now: float
+    executions: tuple[Execution, ...] = ()
+    """With the target's own options: running, scheduled and ended ones, newest start first."""
+    others: tuple[Execution, ...] = ()
+    """Unfinished ones of the same job with other options."""
+    followed: Execution | None = None
+    """The execution that the incident goes by, at the end of its chain of retries."""
+    tail: tuple[str, ...] | None = None
+    """Its last log lines, where they were asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """One look at a queue. Depths are live; whatever comes from the queue's page is None where it can't be had."""
+
+    at: float
+    depth: int
+    ready: int
+    unacked: int
+    consumers: int | None = None
+    consumer_ids: tuple[str, ...] | None = None
+    acks: int | None = None
+    """The broker's counter of acknowledgements of this queue, since it began to count."""
+    ack_samples: tuple[tuple[float, int], ...] = ()
+    """(broker's time, counter), oldest first."""
+    depth_samples: tuple[tuple[float, int], ...] = ()
+    """(broker's time, depth), oldest first."""
+    head_at: float | None = None
+    """When the oldest ready message was published, where publishers say so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """The kill switch, when it is on."""
+
+    reason: str = ""
+    by: str = ""
+    at: float = 0.0
+    on: bool = True
+    version: int = VERSION
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    target: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Storm:
+    """The document `storm`: whose first restarts happened lately."""
+
+    slots: tuple[Slot, ...] = ()
+    version: int = VERSION
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What RabbitMQ, Rundeck and the kill switch show at one moment."""
+
+    ledger: Ledger | Unknown
+    queues: Mapping[str, Sighting | Unknown]
+    """By `QueueRef.key`."""
+    pause: Pause | None | Unknown
+    storm: Storm | Unknown
+
+
+# --- the document --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Trigger:
+    """What a document keeps of an alert."""
+
+    fingerprint: str
+    source: str
+    starts_at: float
+    queue: str
+    name: str = ""
+    summary: str = ""
+    severity: str = ""
+    links: Mapping[str, str] = field(default_factory=dict)
+    """By what they lead to: panel, dashboard, silence, alert, runbook."""
+    resolved_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """One queue of an incident and what was seen of it."""
+
+    queue: QueueRef
+    runbook: str
+    joined_at: float
+    before: Sighting | None = None
+    """The last look before the restart."""
+    ill_since: float | None = None
+    """First of the live looks, where the broker's own samples can't tell."""
+    ill_depth: int = 0
+    """At the last of them."""
+    ill_head_at: float | None = None
+    depth: int | None = None
+    acks: int | None = None
+    moved_at: float | None = None
+    """When movement was last seen after the restart's end."""
+    well_at: float | None = None
+    """When it first looked recovered, without interruption since."""
+    consumers: int | None = None
+    head_at: float | None = None
+    verdict: Verdict | None = None
+    curve: tuple[tuple[float, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Try:
+    """One restart of an incident that is over, however it went."""
+
+    tag: str
+    execution: Execution | None
+    how: str
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    id: str
+    phase: Phase
+    began_at: float
+    runbook: str
+    queues: tuple[Watched, ...]
+    triggers: tuple[Trigger, ...]
+    due: float = 0.0
+    """When the next step of the incident itself is due; the document's `due` may be earlier, to tell something."""
+    attempt: int = 0
+    """The number of the attempt that is under way or was the last."""
+    restarts: int = 0
+    """How many executions were restarts (refused late starts are none)."""
+    tries: tuple[Try, ...] = ()
+    reason: Reason | None = None
+    """Why it waits, asks or was held last."""
+    detail: str = ""
+    runner_not_after: float | None = None
+    execution: Execution | None = None
+    adopted: bool = False
+    """The execution under way was started by somebody else."""
+    runner_ahead_s: float = 0.0
+    """The runner's clock less ours, at the last look."""
+    looked_at: float | None = None
+    """When the last look that counted was made."""
+    tail: tuple[str, ...] | None = None
+    approved_by: str = ""
+    nonce: str = ""
+    """What the approval link must name; empty when nothing is asked."""
+    expires_at: float | None = None
+    told: tuple[str, ...] = ()
+    """Channels that heard of this incident."""
+    draining_told: str = ""
+    """Which message said last that it drains slowly."""
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """What people read, without any platform's markup. Every text is plain and may be untrusted."""
+
+    kind: str
+    urgency: str
+    """`act` (somebody must get up), `watch` (something is happening) or `fine`."""
+    headline: str
+    facts: tuple[tuple[str, str], ...] = ()
+    text: tuple[str, ...] = ()
+    evidence: tuple[str, ...] = ()
+    """Log lines, shown as they are."""
+    curve: tuple[tuple[float, int], ...] = ()
+    links: tuple[tuple[str, str], ...] = ()
+    mention: tuple[str, ...] = ()
+    incident: str = ""
+    """Messages of one incident belong into one thread."""
+    at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """Something to tell on one channel. It stays in the document until it was posted."""
+
+    id: str
+    channel: str
+    card: Card
+    bundle: str = ""
+    """A reason code: goes out with others of its kind as one message."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    incident: str
+    ending: Ending
+    reason: Reason | None
+    at: float
+    triggers: tuple[Trigger, ...]
+    runner_ended_at: float | None = None
+    """When its last restart ended."""
+    channels: tuple[str, ...] = ()
+    restarts: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """An ended incident, as it goes into the archive."""
+
+    target: Target | None
+    incident: Incident
+    outcome: Outcome
+    version: int = VERSION
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """What was told last of an alert that was turned away."""
+
+    reason: Reason
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """All that is kept of a target (or, for what has no target, of an alert)."""
+
+    key: str
+    target: Target | None = None
+    incident: Incident | None = None
+    outcomes: tuple[Outcome, ...] = ()
+    to_tell: tuple[Message, ...] = ()
+    to_archive: tuple[Archive, ...] = ()
+    """Ended incidents that are not in the archive yet. Writing them there only after the save is what keeps a holder that
+    stalled from replacing the true outcome with its own."""
+    due: float | None = None
+    holds: Mapping[str, Hold] = field(default_factory=dict)
+    escalated_at: float | None = None
+    threads: Mapping[str, str] = field(default_factory=dict)
+    """`channel/incident` -> what the channel needs to reply in the incident's thread."""
+    bundled: Mapping[str, float] = field(default_factory=dict)
+    """Only in bundle documents: message id -> when it was taken over."""
+    version: int = VERSION
+
+    @property
+    def open(self) -> bool:
+        return self.incident is not None or bool(self.to_tell) or bool(self.to_archive)
+
+
+# --- events and acts -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Alerted:
+    """Alerts of one target (or one alert without a target) arrived."""
+
+    cases: tuple[Case, ...]
+    incident: str
+    """The id that a new incident gets."""
+    crowd: bool = False
+    """One of many in the same notification: what it has to say is bundled."""
+
+
+@dataclass(frozen=True, slots=True)
+class Woken:
+    """A wake-up, from whomever and however late."""
+
+
+@dataclass(frozen=True, slots=True)
+class Approved:
+    nonce: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """A person says that an escalated target may be restarted again."""
+
+    by: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """What came of starting the job: an execution; `refusal` (the runner said no); `unsent` (nothing was sent: `paused`, or
+    another reason where the time for it was over); or none of them (no answer: it may run or not)."""
+
+    tag: str
+    execution: Execution | None = None
+    refusal: str = ""
+    remedy: str = ""
+    busy: bool = False
+    unsent: Reason | None = None
+    mismatch: bool = False
+    """It runs with other options than those that were sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Messages that were posted, the threads that they opened (`channel/incident` -> handle), and the incidents that are
+    in the archive now."""
+
+    ids: frozenset[str]
+    threads: Mapping[str, str] = field(default_factory=dict)
+    archived: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Bundled:
+    """Messages of many documents that go out as one. `names`: channel -> what they speak of; `ids`: the messages."""
+
+    reason: Reason
+    ids: frozenset[str]
+    names: Mapping[str, tuple[str, ...]]
+
+
+Event = Alerted | Woken | Approved | Resumed | Ran | Told | Bundled
+
+
+@dataclass(frozen=True, slots=True)
+class Wake:
+    """Before the save: have `verify` invoked at this time."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Before the save: the storm document as it must be saved for this step to stand."""
+
+    storm: Storm
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """After the save: start the job, if the kill switch is still off and the fence not reached."""
+
+    tag: str
+    runner_not_after: float
+    within_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Abort:
+    """After the save: stop an execution that runs with other options than it was given."""
+
+    execution: str
+
+
+Act = Wake | Claim | Start | Abort
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What Grafana is told of one target."""
+
+    incident: str
+    runbook: str
+    target: str
+    action: Action
+    reason: Reason | None = None
+    execution: Execution | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    document: Document
+    acts: tuple[Act, ...] = ()
+    reply: Reply | None = None
+
+
+# --- what people are told, before it is put into words --------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """All that a card is made of. `kind`: started, held, draining, recovered, escalated, resolved, not_approved, test,
+    bundle, paused or resumed."""
+
+    kind: str
+    at: float
+    runbook: Runbook | None = None
+    target: Target | None = None
+    incident: Incident | None = None
+    reason: Reason | None = None
+    detail: str = ""
+    remedy: str = ""
+    trigger: Trigger | None = None
+    approve_url: str = ""
+    bundled: tuple[str, ...] = ()
+    """Names of the targets or alerts that one message speaks of."""
+    late_s: float = 0.0
+    moving: bool = False
+    """Recovered at the end of the time because it moves again, with messages left."""
+    mention: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of `check`."""
+
+    what: str
+    ok: bool | None
+    """None: could not be found out."""
+    detail: str = ""
+    remedy: str = ""

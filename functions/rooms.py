@@ -1,0 +1,26 @@
+"""Finds rooms by the name of their file, and imports one only when it is asked for."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+
+KINDS = ("runners", "symptoms", "stores", "schedulers", "chats")
+
+
+@lru_cache(maxsize=len(KINDS))
+def names(kind: str) -> tuple[str, ...]:
+    """The rooms of one kind, in alphabetical order, without importing any. A file that begins with `_` is none."""
+    if kind not in KINDS:
+        raise ValueError(f"there is no kind of room called {kind}: only {', '.join(KINDS)}")
+    folder = Path(__file__).parent / kind
+    return tuple(sorted(path.stem for path in folder.glob("*.py") if not path.stem.startswith("_")))
+
+
+def room(kind: str, name: str) -> ModuleType:
+    """The module functions/KIND/NAME.py; KeyError when there is no such file, so that no name can reach another module."""
+    if name not in names(kind):
+        raise KeyError(f"{kind}/{name}")
+    return import_module(f"functions.{kind}.{name}")

@@ -1,0 +1,196 @@
+"""Shell: the three entry points, from the request to the answer, and the start of a process.
+
+Nothing is parsed, looked up or imported for a request that was not let in.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from functions import config, grafana, logs
+from functions.errors import BadRequest, ConfigError, Denied, Unavailable
+
+if TYPE_CHECKING:
+    from flask import Request
+
+    from functions.flow import Notified
+    from functions.outside import Real
+
+Answer = tuple[str, int, dict[str, str]]
+JSON = {"Content-Type": "application/json"}
+VERIFY_BUDGET_S = 120.0
+LOCAL = "local"
+
+
+@lru_cache(maxsize=1)
+def outside() -> Real:
+    """The real outside, built on first use: after the fork of the worker."""
+    from functions.outside import Real
+
+    return Real(config.current())
+
+
+def said(status: int, **content: object) -> Answer:
+    return json.dumps(content, ensure_ascii=False), status, JSON
+
+
+def refused(error: BadRequest) -> Answer:
+    """What the caller did wrong. 405 has no body, so that a redirect in front of us does not look like success."""
+    if error.status == 405:  # noqa: PLR2004
+        return "", 405, {"Allow": "POST, PUT"}
+    return said(error.status, error=error.sentence)
+
+
+# --- webhook -----------------------------------------------------------------------------------------------------------
+
+
+def webhook(request: Request) -> Answer:
+    """Take a notification of Grafana or Alertmanager, or an approval."""
+    if request.path.startswith("/approve/"):
+        from functions import approval
+
+        return approval.respond(request, outside())
+    try:
+        grafana.require_method(request.method)
+        settings = config.current()
+        body = grafana.read_body(request.stream, request.content_length, settings.max_body, request.headers)
+        grafana.authenticate(settings.auth, request.headers, body, time.time())
+        notification = grafana.parse(body)
+    except BadRequest as error:
+        logs.event("WARNING", f"refused with {error.status}: {error.sentence}")
+        return refused(error)
+    except (Unavailable, Denied) as error:
+        logs.event("ERROR", f"nobody can be let in: {error}")
+        return said(503, error="Unstick can't read its own secrets; its log says why.")
+    with logs.bound(trace_header=request.headers.get("X-Cloud-Trace-Context")):
+        return answered(_notified(notification.alerts))
+
+
+def _notified(alerts: tuple[object, ...]) -> Notified:
+    from functions import runbooks
+    from functions.flow import Budget, notified
+
+    settings, real = config.current(), outside()
+    budget = Budget(real, real.monotonic() + settings.budget_s)
+    return notified(real, runbooks.cases(settings.rules, settings.runner_url, alerts), budget)
+
+
+def answered(found: Notified) -> Answer:
+    """The answer to Grafana: what became of each target; 503 only if an alert could be neither decided nor saved."""
+    incidents = [
+        {
+            "id": reply.incident, "runbook": reply.runbook or None, "target": reply.target or None, "action": reply.action.value,
+            "reason": reply.reason.value if reply.reason else None,
+            "execution": {"id": reply.execution.id, "url": reply.execution.url} if reply.execution else None,
+        }
+        for reply in found.replies
+    ]
+    if not found.lost:
+        return said(200, incidents=incidents)
+    logs.event("ERROR", f"{found.lost} targets could not be saved: {found.why}")
+    return said(503, error=f"{found.lost} targets could not be saved; they come again with the next notification.", incidents=incidents)
+
+
+# --- verify ------------------------------------------------------------------------------------------------------------
+
+
+def verify(request: Request) -> Answer:
+    """Take a wake-up of the scheduler, or sweep if the body names none."""
+    from functions.flow import Budget, sweep
+
+    if request.method != "POST":
+        return refused(BadRequest(405, ""))
+    content = request.get_json(force=True, silent=True) if request.content_length else {}
+    payload = content.get("wake") if isinstance(content, dict) else None
+    with logs.bound(trace_header=request.headers.get("X-Cloud-Trace-Context")):
+        try:
+            if not isinstance(payload, str):
+                real = outside()
+                return said(200, swept=sweep(real, Budget(real, real.monotonic() + VERIFY_BUDGET_S)))
+            deliver(payload)
+        except BadRequest as error:
+            logs.event("ERROR", f"a wake-up was refused: {error.sentence}")
+            return refused(error)
+        except (Unavailable, Denied) as error:
+            logs.event("ERROR", f"a wake-up comes again: {error}")
+            return said(503, error=str(error))
+    return said(200)
+
+
+def deliver(payload: str) -> None:
+    """One wake-up, whoever brings it. Raises BadRequest on one that is not ours, Unavailable or Denied where it must come again."""
+    from functions import wakeups
+    from functions.flow import Budget, advance
+    from functions.model import Woken
+
+    real = outside()
+    content = wakeups.verified(real.config.signing_keys, payload)
+    budget = Budget(real, real.monotonic() + VERIFY_BUDGET_S)
+    if isinstance(content.get("deferred"), list):
+        _decide_deferred(content["deferred"], budget)
+    elif isinstance(content.get("target"), str):
+        advance(real, content["target"], Woken(), budget)
+
+
+def _decide_deferred(entries: list[dict[str, object]], budget: object) -> None:
+    """Alerts that the webhook had no time for, each target by itself; one that fails makes the list come again."""
+    import msgspec
+
+    from functions import runbooks
+    from functions.flow import Budget, advance, document_key
+    from functions.model import Alert, Alerted
+
+    real, failed = outside(), None
+    for entry in entries:
+        alerts = msgspec.convert(entry["alerts"], tuple[Alert, ...])
+        cases = runbooks.cases(real.config.rules, real.config.runner_url, alerts)
+        event = Alerted(tuple(cases), str(entry["incident"]), crowd=bool(entry.get("crowd")))
+        try:
+            advance(real, document_key(cases[0]), event, Budget(real, real.monotonic() + 30.0))
+        except (Unavailable, Denied) as error:
+            failed = error
+    if failed is not None:
+        raise failed
+
+
+def swept() -> None:
+    """The sweep of the local scheduler."""
+    from functions.flow import Budget, sweep
+
+    sweep(outside(), Budget(outside(), time.monotonic() + VERIFY_BUDGET_S))
+
+
+# --- start -------------------------------------------------------------------------------------------------------------
+
+
+def start() -> None:
+    """Read the configuration, so that a mistake in it stops the process, and have each worker run what falls due.
+
+    functions-framework loads main.py in a process that serves nothing and forks the workers from it; only `--debug` serves
+    from the same process.
+    """
+    try:
+        settings = config.current()
+    except ConfigError as error:
+        for problem in error.problems:
+            print(problem, file=sys.stderr)
+        raise SystemExit(2) from None
+    if os.environ.get("FUNCTION_TARGET") == "webhook" and settings.scheduler.name == LOCAL:
+        os.register_at_fork(after_in_child=_run_local)
+        if "--debug" in sys.argv:
+            _run_local()
+
+
+def _run_local() -> None:
+    import threading
+
+    from functions.rooms import room
+
+    settings = config.current().scheduler.settings
+    run = room("schedulers", LOCAL).run
+    threading.Thread(target=run, args=(settings, deliver, swept, threading.Event()), daemon=True, name="scheduler").start()

@@ -1,0 +1,124 @@
+"""Core: what is added to a document's `to_tell`, and how an incident ends."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from functions import card
+from functions.guards import OVERRULED
+from functions.model import (
+    Archive,
+    Case,
+    Document,
+    Ending,
+    Hold,
+    Incident,
+    Message,
+    Outcome,
+    Reason,
+    Rules,
+    Runbook,
+    Story,
+    Trigger,
+)
+
+SAME_HOLD_S = 3600.0
+LATE_S = 3000.0
+"""A wake-up that comes this late is mentioned to people."""
+
+OUTCOMES_KEPT = 20
+HOLDS_KEPT = 50
+TEXT_KEPT = 300
+LINKED_TRIGGERS = 20
+"""Only so many alerts of an incident keep their links, so that 1,000 of them still fit into a document."""
+
+
+def alert_key(source: str, fingerprint: str) -> str:
+    return f"{source}|{fingerprint}"
+
+
+def trigger_of(case: Case, *, linked: bool = True) -> Trigger:
+    """What a document keeps of an alert."""
+    alert = case.alert
+    links = {
+        "panel": alert.panel_url, "dashboard": alert.dashboard_url, "silence": alert.silence_url, "alert": alert.generator_url,
+        "runbook": alert.annotations.get("runbook_url", ""),
+    }
+    return Trigger(
+        fingerprint=alert.fingerprint[:64], source=alert.source[:TEXT_KEPT], starts_at=alert.starts_at,
+        queue=case.queue.key if case.queue else "", name=alert.name[:TEXT_KEPT],
+        summary=(alert.annotations.get("summary") or alert.annotations.get("description") or "")[:TEXT_KEPT],
+        severity=alert.labels.get("severity", "")[:64],
+        links={name: url for name, url in links.items() if url and len(url) <= 2000} if linked else {},
+        resolved_at=None if alert.firing else alert.ends_at,
+    )
+
+
+def channels(rules: Rules, runbook: Runbook | None, *, escalate: bool = False) -> tuple[str, ...]:
+    """Where something is told, each channel once."""
+    base = (runbook.notify if runbook else ()) or rules.notify
+    names = (*(runbook.escalate if runbook and escalate else ()), *base)
+    return tuple(dict.fromkeys(names))
+
+
+def told(document: Document, rules: Rules, story: Story, where: tuple[str, ...], mark: str, *, bundle: str = "") -> Document:
+    """The document with this story to tell on these channels; a message that is there already is not added again."""
+    made = card.compose(story, rules)
+    present = {message.id for message in document.to_tell}
+    new = tuple(
+        Message(id=f"{mark}@{channel}", channel=channel, card=made, bundle=bundle)
+        for channel in where if f"{mark}@{channel}" not in present
+    )
+    incident = document.incident
+    if incident is not None and new:
+        incident = replace(incident, told=tuple(dict.fromkeys((*incident.told, *where))))
+    return replace(document, to_tell=(*document.to_tell, *new), incident=incident)
+
+
+def tell_hold(
+    document: Document, rules: Rules, story: Story, triggers: tuple[Trigger, ...], mark: str, *, bundle: str = "", always: bool = False,
+) -> Document:
+    """Tell a hold, but the same one of the same alerts only once an hour."""
+    reason = story.reason or Reason.NO_RUNBOOK
+    keys = [alert_key(trigger.source, trigger.fingerprint) for trigger in triggers]
+    recent = [document.holds.get(key) for key in keys]
+    fresh = {key: held for key, held in document.holds.items() if story.at - held.at < SAME_HOLD_S}
+    if not always and keys and all(held and held.reason is reason and story.at - held.at < SAME_HOLD_S for held in recent):
+        return replace(document, holds=fresh)
+    holds = {**fresh, **{key: Hold(reason, story.at) for key in keys}}
+    kept = dict(sorted(holds.items(), key=lambda entry: -entry[1].at)[:HOLDS_KEPT])
+    document = replace(document, holds=kept)
+    return told(document, rules, story, channels(rules, story.runbook), f"{mark}-{reason.value}", bundle=bundle)
+
+
+def ended(
+    document: Document, rules: Rules, incident: Incident, ending: Ending, story: Story, *, tell: bool = True,
+) -> Document:
+    """The document without the incident; its outcome is kept, told and to be archived."""
+    escalation = ending is Ending.ESCALATED
+    where = channels(rules, story.runbook, escalate=escalation)
+    where = tuple(dict.fromkeys((*where, *incident.told)))
+    execution = incident.execution or next((t.execution for t in reversed(incident.tries) if t.execution), None)
+    outcome = Outcome(
+        incident=incident.id, ending=ending, reason=story.reason, at=story.at,
+        triggers=tuple(replace(trigger, links={}, summary="") for trigger in incident.triggers),
+        runner_ended_at=execution.runner_ended_at if execution else None, channels=where, restarts=incident.restarts,
+    )
+    record = Archive(document.target, incident, outcome)
+    outcomes = (*document.outcomes, outcome)[-OUTCOMES_KEPT:]
+    document = replace(document, outcomes=outcomes, to_archive=(*document.to_archive, record))
+    if escalation:
+        document = replace(document, escalated_at=story.at)
+    elif ending is Ending.RECOVERED:
+        document = replace(document, escalated_at=None)
+    story = replace(story, incident=incident, mention=story.runbook.mention if escalation and story.runbook else ())
+    if tell and ending is Ending.HELD:
+        bundle = story.reason.value if story.reason is Reason.TOO_MANY_TARGETS else ""
+        document = tell_hold(document, rules, story, incident.triggers, incident.id, bundle=bundle, always=True)
+    elif tell:
+        document = told(document, rules, story, where, f"{incident.id}-{ending.value}")
+    return replace(document, incident=None)
+
+
+def may_overrule(reason: Reason | None, rules: Rules) -> bool:
+    return reason in OVERRULED and bool(rules.public_url)

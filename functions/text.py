@@ -1,0 +1,55 @@
+"""Core: texts and links of strangers made fit to be shown. Markup is each channel's own business."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from urllib.parse import urlsplit
+
+MAX_URL = 2000
+"""Slack takes 3,000 characters and browsers about 2,000 without trouble."""
+
+_ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]{0,4096}(?:\x07|\x1b\\)|[@-Z\\-_])")
+_URL = re.compile(r"https?://[^\s<>\"'`{}|\\^\x00-\x20\x7f]+", re.IGNORECASE)
+_DROPPED = {"Cc", "Cf", "Cs", "Co", "Cn"}  # control, format (bidi, zero width, tags), surrogates, private, unassigned
+_MARKS_KEPT = 2  # accents on one letter that writing needs; a tower of them covers the lines above
+
+
+def clean(text: object, limit: int, mark: str, *, lines: bool = False) -> str:
+    """At most `limit` characters without anything invisible or reordering; `mark` shows that something is missing.
+
+    With `lines` newlines stay, else all white space becomes single spaces. Takes time by `limit`, not by the text's length.
+    """
+    taken = str(text)[: limit * 4 + 64]
+    kept: list[str] = []
+    marks = 0
+    for char in _ANSI.sub("", taken):
+        category = unicodedata.category(char)
+        marks = marks + 1 if category in ("Mn", "Me") else 0
+        if char in "\n\t\r" or category in ("Zl", "Zp"):
+            kept.append("\n" if lines and char == "\n" else " ")
+        elif category not in _DROPPED and marks <= _MARKS_KEPT:
+            kept.append(char)
+    joined = "".join(kept)
+    joined = "\n".join(line.rstrip() for line in joined.split("\n")).strip("\n") if lines else " ".join(joined.split())
+    return shorten(joined, limit, mark, more=len(str(text)) > len(taken))
+
+
+def shorten(text: str, limit: int, mark: str, *, more: bool = False) -> str:
+    """The text within `limit` characters, ending in `mark` if something is missing (`more`: it was cut before)."""
+    if len(text) <= limit and not more:
+        return text
+    return (text[: max(0, limit - len(mark))].rstrip() + mark)[: max(0, limit)]
+
+
+def safe_url(url: object) -> str:
+    """The URL if it leads to a host by http or https and holds no name or password; else the empty string."""
+    text = str(url)[: MAX_URL + 1].strip()
+    if len(text) > MAX_URL or not _URL.fullmatch(text) or any(unicodedata.category(char) in _DROPPED for char in text):
+        return ""
+    try:
+        parts = urlsplit(text)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        return ""
+    return text if host and "@" not in parts.netloc else ""

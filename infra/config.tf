@@ -1,0 +1,69 @@
+# The configuration file is the one place that names bucket, queue and secrets; what it names is made here.
+
+locals {
+  config     = yamldecode(file(var.config_file))
+  bucket     = try(local.config.store.cloud_storage.bucket, "")
+  queue_path = try(local.config.scheduler.cloud_tasks.queue, "")
+  queue      = try(regex("^projects/${var.project}/locations/${var.region}/queues/([A-Za-z0-9-]{1,100})$", local.queue_path)[0], "")
+  time_zone  = try(local.config.time_zone, "UTC")
+  hmac       = try(local.config.grafana.auth.hmac, null)
+
+  # Which account reads the secrets of which part of the configuration.
+  readers = {
+    grafana      = ["webhook", "report"] # report: the drill signs as Grafana does
+    rundeck      = ["webhook", "verify", "report"]
+    rabbitmq     = ["webhook", "verify"]
+    signing_keys = ["webhook", "verify"]
+    channels     = ["webhook", "verify", "report"]
+  }
+
+  reference = "sm://([a-z0-9-]+)/([A-Za-z0-9_-]+)"
+  named     = { for part in keys(local.readers) : part => regexall(local.reference, jsonencode(try(local.config[part], {}))) }
+  secrets   = toset(flatten([for found in values(local.named) : [for pair in found : pair[1]]]))
+  accessors = merge(flatten([
+    for part, found in local.named : [
+      for pair in found : { for reader in local.readers[part] : "${pair[1]}/${reader}" => { secret = pair[1], reader = reader } }
+    ]
+  ])...)
+}
+
+resource "terraform_data" "config" {
+  input = filesha256(var.config_file)
+
+  lifecycle {
+    precondition {
+      condition     = can(regex("^[a-z0-9][a-z0-9_.-]{1,61}[a-z0-9]$", local.bucket)) && local.bucket != "${var.project}-${var.name}-source"
+      error_message = "store.cloud_storage.bucket in the configuration must be the name of a bucket, without gs://, and not that of the source's bucket."
+    }
+
+    precondition {
+      condition     = local.queue != ""
+      error_message = "scheduler.cloud_tasks.queue in the configuration must be projects/${var.project}/locations/${var.region}/queues/NAME; it is ${jsonencode(local.queue_path)}."
+    }
+
+    precondition {
+      condition     = try(local.config.scheduler.cloud_tasks.service_account, "") == local.emails.tasks
+      error_message = "scheduler.cloud_tasks.service_account in the configuration must be ${local.emails.tasks}."
+    }
+
+    precondition {
+      condition     = can(regex("^https://[^/]+$", local.config.public_url))
+      error_message = "public_url in the configuration must be https://HOST: approval links and the drill go there."
+    }
+
+    precondition {
+      condition     = alltrue([for pair in flatten([for found in values(local.named) : [for pair in found : { project = pair[0] }]]) : pair.project == var.project])
+      error_message = "Every sm:// reference in the configuration must name the project ${var.project}: sm://${var.project}/NAME."
+    }
+
+    precondition {
+      condition     = length(regexall("sm://", jsonencode(local.config))) == sum([for found in values(local.named) : length(found)])
+      error_message = "A secret stands in a part of the configuration where none is expected, or its name is not one; allowed are ${join(", ", keys(local.readers))}."
+    }
+
+    precondition {
+      condition     = length(regexall("(env|file)://", jsonencode(local.config))) == 0
+      error_message = "env:// and file:// can't be read by the functions. Use sm://${var.project}/NAME."
+    }
+  }
+}

@@ -1,0 +1,64 @@
+locals {
+  run   = "resource.type=\"cloud_run_revision\" resource.label.service_name"
+  tasks = "resource.type=\"cloud_tasks_queue\" resource.label.queue_id=\"${local.queue}\""
+  own   = "resource.type=\"cloud_run_revision\" metric.type=\"logging.googleapis.com/user/${var.name}"
+
+  charts = [
+    { title = "Decisions by reason", filter = "${local.own}/decisions\"", by = ["metric.label.action", "metric.label.reason"], aligner = "ALIGN_DELTA" },
+    { title = "Outcomes", filter = "${local.own}/outcomes\"", by = ["metric.label.outcome", "metric.label.reason"], aligner = "ALIGN_DELTA" },
+    { title = "Webhook: answers by status", filter = "${local.run}=\"${var.name}-webhook\" metric.type=\"run.googleapis.com/request_count\"", by = ["metric.label.response_code"], aligner = "ALIGN_DELTA" },
+    { title = "Webhook: slowest of a hundred answers (ms)", filter = "${local.run}=\"${var.name}-webhook\" metric.type=\"run.googleapis.com/request_latencies\"", by = [], aligner = "ALIGN_PERCENTILE_99" },
+    { title = "Wake-ups waiting", filter = "${local.tasks} metric.type=\"cloudtasks.googleapis.com/queue/depth\"", by = [], aligner = "ALIGN_MAX" },
+    { title = "Wake-ups: how late (ms)", filter = "${local.tasks} metric.type=\"cloudtasks.googleapis.com/queue/task_attempt_delays\"", by = [], aligner = "ALIGN_PERCENTILE_99" },
+    { title = "Wake-ups by answer", filter = "${local.tasks} metric.type=\"cloudtasks.googleapis.com/queue/task_attempt_count\"", by = ["metric.label.response_code"], aligner = "ALIGN_DELTA" },
+    { title = "Instances", filter = "${local.run}=monitoring.regex.full_match(\"${var.name}-(webhook|verify|report)\") metric.type=\"run.googleapis.com/container/instance_count\"", by = ["resource.label.service_name"], aligner = "ALIGN_MAX" },
+  ]
+
+  tiles = [
+    for place, chart in local.charts : {
+      xPos   = 24 * (place % 2)
+      yPos   = 16 * floor(place / 2)
+      width  = 24
+      height = 16
+      widget = {
+        title = chart.title
+        xyChart = {
+          dataSets = [{
+            plotType = "LINE"
+            timeSeriesQuery = {
+              timeSeriesFilter = {
+                filter = chart.filter
+                aggregation = {
+                  alignmentPeriod    = "300s"
+                  perSeriesAligner   = chart.aligner
+                  crossSeriesReducer = startswith(chart.aligner, "ALIGN_PERCENTILE") ? "REDUCE_MAX" : "REDUCE_SUM"
+                  groupByFields      = chart.by
+                }
+              }
+            }
+          }]
+        }
+      }
+    }
+  ]
+
+  log_tile = {
+    xPos   = 0
+    yPos   = 16 * ceil(length(local.charts) / 2)
+    width  = 48
+    height = 20
+    widget = {
+      title     = "Warnings and errors"
+      logsPanel = { filter = "${local.ours} AND severity>=WARNING" }
+    }
+  }
+}
+
+resource "google_monitoring_dashboard" "overview" {
+  dashboard_json = jsonencode({
+    displayName  = "Unstick (${var.name})"
+    mosaicLayout = { columns = 48, tiles = concat(local.tiles, [local.log_tile]) }
+  })
+
+  depends_on = [google_project_service.used]
+}

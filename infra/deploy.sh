@@ -1,0 +1,89 @@
+#!/usr/bin/env bash
+# Puts Unstick on Google Cloud and takes it off again.
+#
+#   PROJECT=my-project infra/deploy.sh config     write unstick.production.yaml, to be edited
+#   PROJECT=my-project infra/deploy.sh plan       say what would change
+#   PROJECT=my-project infra/deploy.sh apply      build, deploy, and print what to do next
+#   PROJECT=my-project infra/deploy.sh destroy    take all off but the store's bucket and the queue
+#
+# REGION (asia-northeast1), CONFIG (unstick.production.yaml) and PYTHON (python3) may be set too. What comes behind the
+# command goes to terraform, such as -auto-approve. Further variables belong into infra/terraform.tfvars.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+die() { echo "deploy: $*" >&2; exit 2; }
+need() { command -v "$1" >/dev/null || die "$1 is not on the PATH. $2"; }
+tf() { terraform -chdir=infra "$@"; }
+in_state() { tf state list 2>/dev/null | grep -xF "$1" >/dev/null; }
+named() { tf console <<<"local.$1" | tr -d '"'; }
+
+command=${1:-}
+[ $# -eq 0 ] || shift
+case "$command" in
+  config | plan | apply | destroy) ;;
+  *) sed -n '4,7s/^# *//p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
+esac
+[ -n "${PROJECT:-}" ] || die "PROJECT is not set. Say PROJECT=my-project, the project's id."
+REGION=${REGION:-asia-northeast1}
+CONFIG=${CONFIG:-unstick.production.yaml}
+need gcloud "See https://cloud.google.com/sdk/docs/install"
+
+if [ "$command" = config ]; then
+  [ ! -e "$CONFIG" ] || die "$CONFIG is there already."
+  number=$(gcloud projects describe "$PROJECT" --format='value(projectNumber)') || die "gcloud can't see the project $PROJECT."
+  sed -e 1,2d -e "s/example-project/$PROJECT/g; s/123456789012/$number/g; s/asia-northeast1/$REGION/g" infra/unstick.cloud.yaml >"$CONFIG"
+  echo "Wrote $CONFIG. Put your systems, channels and runbooks in; then: PROJECT=$PROJECT REGION=$REGION infra/deploy.sh apply"
+  exit
+fi
+
+need terraform "See https://developer.hashicorp.com/terraform/install"
+[ -r "$CONFIG" ] || die "$CONFIG is not there. \`infra/deploy.sh config\` writes one."
+case "$CONFIG" in /*) ;; *) CONFIG=$PWD/$CONFIG ;; esac
+"${PYTHON:-python3}" infra/package.py --config "$CONFIG" --to build/unstick.zip
+export TF_VAR_project=$PROJECT TF_VAR_region=$REGION TF_VAR_config_file=$CONFIG TF_VAR_source_zip=$PWD/build/unstick.zip
+tf init -input=false >/dev/null
+bucket=$(named bucket)
+queue=$(named queue)
+
+# What an earlier `destroy` left standing is taken up again.
+adopt() {
+  if ! in_state google_storage_bucket.store && gcloud storage buckets describe "gs://$bucket" --project="$PROJECT" >/dev/null 2>&1; then
+    tf import -input=false google_storage_bucket.store "$PROJECT/$bucket"
+  fi
+  if ! in_state google_cloud_tasks_queue.wakeups && gcloud tasks queues describe "$queue" --project="$PROJECT" --location="$REGION" >/dev/null 2>&1; then
+    tf import -input=false google_cloud_tasks_queue.wakeups "projects/$PROJECT/locations/$REGION/queues/$queue"
+    gcloud tasks queues resume "$queue" --project="$PROJECT" --location="$REGION"
+  fi
+}
+
+# Taken out of Terraform's hands, so that nothing can delete them by mistake. Paused, since nobody takes wake-ups any more.
+let_go() {
+  if in_state google_cloud_tasks_queue.wakeups; then
+    gcloud tasks queues pause "$queue" --project="$PROJECT" --location="$REGION"
+    tf state rm google_cloud_tasks_queue.wakeups
+  fi
+  if in_state google_storage_bucket.store; then tf state rm google_storage_bucket.store; fi
+}
+
+case "$command" in
+  plan) tf plan "$@" ;;
+  apply)
+    adopt
+    tf apply "$@"
+    ;;
+  destroy)
+    # Asked here, since letting go comes before Terraform's own question.
+    case " $* " in
+      *" -auto-approve "*) ;;
+      *)
+        read -rp "Take Unstick off $PROJECT, secrets and their values included? Type the project's id: " said
+        [ "$said" = "$PROJECT" ] || die "nothing was changed."
+        ;;
+    esac
+    let_go
+    tf destroy -auto-approve "$@"
+    echo "Left standing: gs://$bucket (incidents) and the queue $queue (paused). To delete them as well:"
+    echo "  gcloud storage rm -r gs://$bucket"
+    echo "  gcloud tasks queues delete $queue --project=$PROJECT --location=$REGION"
+    ;;
+esac

@@ -1,0 +1,65 @@
+locals {
+  # In seconds. Grafana waits 30; a wake-up has as long as Cloud Tasks waits for an answer, 10 minutes unless a task says otherwise.
+  timeouts_s = { webhook = 30, verify = 600, report = 600 }
+
+  entries = {
+    for entry, size in var.functions : entry => merge(size, {
+      timeout_s = local.timeouts_s[entry]
+      ingress   = entry == "webhook" ? "ALLOW_ALL" : "ALLOW_INTERNAL_ONLY" # Cloud Tasks and Cloud Scheduler count as internal
+    })
+  }
+}
+
+resource "google_cloudfunctions2_function" "entry" {
+  for_each = local.entries
+
+  name        = "${var.name}-${each.key}"
+  location    = var.region
+  description = local.accounts[each.key]
+
+  build_config {
+    runtime         = var.runtime
+    entry_point     = each.key
+    service_account = var.build_account
+
+    source {
+      storage_source {
+        bucket = google_storage_bucket.source.name
+        object = google_storage_bucket_object.source.name
+      }
+    }
+  }
+
+  service_config {
+    available_cpu                    = "1" # a start takes six times as long with the CPU that 256 MiB bring; and more than one request at once needs it
+    available_memory                 = each.value.memory
+    max_instance_request_concurrency = each.value.concurrency
+    min_instance_count               = each.value.min_instances
+    max_instance_count               = each.value.max_instances
+    timeout_seconds                  = each.value.timeout_s
+    ingress_settings                 = each.value.ingress
+    all_traffic_on_latest_revision   = true
+    service_account_email            = google_service_account.role[each.key].email
+    direct_vpc_egress                = var.network == null ? null : var.network.egress
+
+    environment_variables = merge(
+      {
+        UNSTICK_CONFIG       = "unstick.yaml"
+        GOOGLE_CLOUD_PROJECT = var.project
+        THREADS              = tostring(each.value.concurrency)
+      },
+      var.paused ? { UNSTICK_PAUSED = "1" } : {},
+    )
+
+    dynamic "direct_vpc_network_interface" {
+      for_each = var.network == null ? [] : [var.network]
+      content {
+        network    = direct_vpc_network_interface.value.network
+        subnetwork = direct_vpc_network_interface.value.subnetwork
+        tags       = direct_vpc_network_interface.value.tags
+      }
+    }
+  }
+
+  depends_on = [google_project_service.used, terraform_data.config]
+}

@@ -1,0 +1,53 @@
+locals {
+  verify_uri = google_cloudfunctions2_function.entry["verify"].service_config[0].uri
+}
+
+# A function can't know its own address when it is made, and `verify` makes tasks for itself. So the queue knows it:
+# whatever address a task names, it goes to `verify`, with a token for `verify`.
+resource "google_cloud_tasks_queue" "wakeups" {
+  name     = local.queue
+  location = var.region
+
+  http_target {
+    http_method = "POST"
+
+    uri_override {
+      scheme                    = "HTTPS"
+      host                      = trimprefix(local.verify_uri, "https://")
+      uri_override_enforce_mode = "ALWAYS"
+
+      path_override {
+        path = "/"
+      }
+    }
+
+    oidc_token {
+      service_account_email = google_service_account.role["tasks"].email
+      audience              = local.verify_uri
+    }
+  }
+
+  rate_limits {
+    max_dispatches_per_second = 50
+    # As many as the instances take at once; one more would be answered 429, which slows the whole queue down.
+    max_concurrent_dispatches = var.functions.verify.max_instances * var.functions.verify.concurrency
+  }
+
+  # Never given up: a wake-up that fails is one that has to come again. A minute apart at most.
+  retry_config {
+    max_attempts  = -1
+    min_backoff   = "2s"
+    max_backoff   = "60s"
+    max_doublings = 5
+  }
+
+  stackdriver_logging_config {
+    sampling_ratio = 1
+  }
+
+  lifecycle {
+    prevent_destroy = true # the name of a deleted queue is blocked for a week; `infra/deploy.sh destroy` leaves it standing, paused
+  }
+
+  depends_on = [google_project_service.used]
+}

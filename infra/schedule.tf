@@ -1,0 +1,38 @@
+locals {
+  jobs = {
+    sweep  = { entry = "verify", cron = "*/5 * * * *", body = {}, retries = 0, description = "Steps incidents whose wake-up was lost" }
+    report = { entry = "report", cron = var.schedule.report, body = { what = "report" }, retries = 2, description = "What the bug costs" }
+    drill  = { entry = "report", cron = var.schedule.drill, body = { what = "drill" }, retries = 1, description = "A marked alert through the whole line" }
+  }
+}
+
+resource "google_cloud_scheduler_job" "job" {
+  for_each = local.jobs
+
+  name             = "${var.name}-${each.key}"
+  region           = var.region
+  description      = each.value.description
+  schedule         = each.value.cron
+  time_zone        = local.time_zone
+  attempt_deadline = "${local.timeouts_s[each.value.entry]}s"
+
+  dynamic "retry_config" {
+    for_each = each.value.retries > 0 ? [each.value.retries] : []
+    content {
+      retry_count          = retry_config.value
+      min_backoff_duration = "60s"
+    }
+  }
+
+  http_target {
+    http_method = "POST"
+    uri         = google_cloudfunctions2_function.entry[each.value.entry].service_config[0].uri
+    headers     = { "Content-Type" = "application/json" }
+    body        = base64encode(jsonencode(each.value.body))
+
+    oidc_token {
+      service_account_email = google_service_account.role["scheduler"].email
+      audience              = google_cloudfunctions2_function.entry[each.value.entry].service_config[0].uri
+    }
+  }
+}

@@ -1,0 +1,13 @@
+# Made without a value: a value that Terraform knows is a value in its state. `terraform output secrets` says how to set them.
+
+resource "google_secret_manager_secret" "named" {
+  for_each = local.secrets
+
+  secret_id = each.key
+
+  replication {
+    auto {}
+  }
+
+  depends_on = [google_project_service.used]
+}

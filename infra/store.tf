@@ -1,0 +1,56 @@
+resource "google_storage_bucket" "store" {
+  name                        = local.bucket
+  location                    = var.region
+  uniform_bucket_level_access = true
+  public_access_prevention    = "enforced"
+  force_destroy               = false
+
+  versioning {
+    enabled = true
+  }
+
+  lifecycle_rule {
+    action {
+      type = "Delete"
+    }
+    condition {
+      age            = var.archive_days
+      matches_prefix = ["${try(local.config.store.cloud_storage.prefix, "")}incidents/"]
+      with_state     = "LIVE"
+    }
+  }
+
+  # What was overwritten or deleted can be had back for a month.
+  lifecycle_rule {
+    action {
+      type = "Delete"
+    }
+    condition {
+      days_since_noncurrent_time = 30
+      with_state                 = "ARCHIVED"
+    }
+  }
+
+  lifecycle {
+    prevent_destroy = true # open incidents and the archive; `infra/deploy.sh destroy` leaves it standing
+  }
+
+  depends_on = [google_project_service.used]
+}
+
+# Apart from the store: an account that may write documents must not be able to write the program.
+resource "google_storage_bucket" "source" {
+  name                        = "${var.project}-${var.name}-source"
+  location                    = var.region
+  uniform_bucket_level_access = true
+  public_access_prevention    = "enforced"
+  force_destroy               = true # everything in it can be built again
+
+  depends_on = [google_project_service.used]
+}
+
+resource "google_storage_bucket_object" "source" {
+  bucket = google_storage_bucket.source.name
+  name   = "${var.name}-${filesha256(var.source_zip)}.zip"
+  source = var.source_zip
+}

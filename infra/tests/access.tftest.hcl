@@ -1,0 +1,188 @@
+# Who may do what. Applied against mocks, since accounts have addresses only then.
+
+mock_provider "google" {
+  source = "./tests/mocks"
+}
+
+override_resource {
+  target = google_service_account.role["webhook"]
+  values = {
+    name   = "projects/example-project/serviceAccounts/unstick-webhook@example-project.iam.gserviceaccount.com"
+    email  = "unstick-webhook@example-project.iam.gserviceaccount.com"
+    member = "serviceAccount:unstick-webhook@example-project.iam.gserviceaccount.com"
+  }
+}
+
+override_resource {
+  target = google_service_account.role["verify"]
+  values = {
+    name   = "projects/example-project/serviceAccounts/unstick-verify@example-project.iam.gserviceaccount.com"
+    email  = "unstick-verify@example-project.iam.gserviceaccount.com"
+    member = "serviceAccount:unstick-verify@example-project.iam.gserviceaccount.com"
+  }
+}
+
+override_resource {
+  target = google_service_account.role["report"]
+  values = {
+    name   = "projects/example-project/serviceAccounts/unstick-report@example-project.iam.gserviceaccount.com"
+    email  = "unstick-report@example-project.iam.gserviceaccount.com"
+    member = "serviceAccount:unstick-report@example-project.iam.gserviceaccount.com"
+  }
+}
+
+override_resource {
+  target = google_service_account.role["tasks"]
+  values = {
+    name   = "projects/example-project/serviceAccounts/unstick-tasks@example-project.iam.gserviceaccount.com"
+    email  = "unstick-tasks@example-project.iam.gserviceaccount.com"
+    member = "serviceAccount:unstick-tasks@example-project.iam.gserviceaccount.com"
+  }
+}
+
+override_resource {
+  target = google_service_account.role["scheduler"]
+  values = {
+    name   = "projects/example-project/serviceAccounts/unstick-scheduler@example-project.iam.gserviceaccount.com"
+    email  = "unstick-scheduler@example-project.iam.gserviceaccount.com"
+    member = "serviceAccount:unstick-scheduler@example-project.iam.gserviceaccount.com"
+  }
+}
+
+override_resource {
+  target = google_cloudfunctions2_function.entry["webhook"]
+  values = { service_config = { uri = "https://unstick-webhook-mocked-an.a.run.app" } }
+}
+
+override_resource {
+  target = google_cloudfunctions2_function.entry["verify"]
+  values = { service_config = { uri = "https://unstick-verify-mocked-an.a.run.app" } }
+}
+
+override_resource {
+  target = google_cloudfunctions2_function.entry["report"]
+  values = { service_config = { uri = "https://unstick-report-mocked-an.a.run.app" } }
+}
+
+variables {
+  project     = "example-project"
+  region      = "asia-northeast1"
+  config_file = "./unstick.cloud.yaml"
+  source_zip  = "./unstick.cloud.yaml"
+}
+
+run "callers" {
+  assert {
+    condition     = google_cloud_run_v2_service_iam_member.public[0].name == "unstick-webhook" && google_cloud_run_v2_service_iam_member.public[0].member == "allUsers" && google_cloud_run_v2_service_iam_member.public[0].role == "roles/run.invoker"
+    error_message = "The webhook, and it alone, can be called by everybody."
+  }
+
+  assert {
+    condition = toset([for grant in google_cloud_run_v2_service_iam_member.invoker : "${grant.member} ${grant.role} ${grant.name}"]) == toset([
+      "serviceAccount:unstick-tasks@example-project.iam.gserviceaccount.com roles/run.invoker unstick-verify",
+      "serviceAccount:unstick-scheduler@example-project.iam.gserviceaccount.com roles/run.invoker unstick-verify",
+      "serviceAccount:unstick-scheduler@example-project.iam.gserviceaccount.com roles/run.invoker unstick-report",
+    ])
+    error_message = "verify is called by Cloud Tasks and Cloud Scheduler, report by Cloud Scheduler, neither by anybody else."
+  }
+
+  assert {
+    condition     = { for entry, function in google_cloudfunctions2_function.entry : entry => function.service_config[0].service_account_email } == { for entry in ["webhook", "verify", "report"] : entry => "unstick-${entry}@example-project.iam.gserviceaccount.com" }
+    error_message = "Every function runs as its own account."
+  }
+}
+
+run "wake_ups" {
+  assert {
+    condition     = google_cloud_tasks_queue.wakeups.http_target[0].uri_override[0].host == "unstick-verify-mocked-an.a.run.app" && google_cloud_tasks_queue.wakeups.http_target[0].uri_override[0].scheme == "HTTPS" && google_cloud_tasks_queue.wakeups.http_target[0].uri_override[0].uri_override_enforce_mode == "ALWAYS"
+    error_message = "Whatever address a task names, it goes to verify."
+  }
+
+  assert {
+    condition     = google_cloud_tasks_queue.wakeups.http_target[0].oidc_token[0].audience == "https://unstick-verify-mocked-an.a.run.app" && google_cloud_tasks_queue.wakeups.http_target[0].oidc_token[0].service_account_email == "unstick-tasks@example-project.iam.gserviceaccount.com"
+    error_message = "A task carries a token of the tasks account for verify."
+  }
+
+  assert {
+    condition = toset([for grant in google_cloud_tasks_queue_iam_member.enqueuer : "${grant.member} ${grant.role} ${grant.name}"]) == toset([
+      for entry in ["webhook", "verify"] : "serviceAccount:unstick-${entry}@example-project.iam.gserviceaccount.com roles/cloudtasks.enqueuer unstick"
+    ])
+    error_message = "webhook and verify make wake-ups, and nobody else."
+  }
+
+  assert {
+    condition = toset([for grant in google_service_account_iam_member.token : "${grant.member} ${grant.role} ${grant.service_account_id}"]) == toset([
+      for entry in ["webhook", "verify"] : "serviceAccount:unstick-${entry}@example-project.iam.gserviceaccount.com roles/iam.serviceAccountUser projects/example-project/serviceAccounts/unstick-tasks@example-project.iam.gserviceaccount.com"
+    ])
+    error_message = "Whoever makes wake-ups may act as the tasks account, and as no other."
+  }
+
+  assert {
+    condition     = { for name, job in google_cloud_scheduler_job.job : name => job.http_target[0].uri } == { sweep = "https://unstick-verify-mocked-an.a.run.app", report = "https://unstick-report-mocked-an.a.run.app", drill = "https://unstick-report-mocked-an.a.run.app" }
+    error_message = "The sweep calls verify; report and drill call report."
+  }
+
+  assert {
+    condition     = alltrue([for job in google_cloud_scheduler_job.job : job.http_target[0].oidc_token[0].audience == job.http_target[0].uri && job.http_target[0].oidc_token[0].service_account_email == "unstick-scheduler@example-project.iam.gserviceaccount.com"])
+    error_message = "Every job carries a token of the scheduler account for the function that it calls."
+  }
+}
+
+run "documents" {
+  assert {
+    condition = toset([for grant in google_storage_bucket_iam_member.store : "${grant.member} ${grant.role} ${grant.bucket}"]) == toset([
+      "serviceAccount:unstick-webhook@example-project.iam.gserviceaccount.com roles/storage.objectUser example-project-unstick-store",
+      "serviceAccount:unstick-verify@example-project.iam.gserviceaccount.com roles/storage.objectUser example-project-unstick-store",
+      "serviceAccount:unstick-report@example-project.iam.gserviceaccount.com roles/storage.objectViewer example-project-unstick-store",
+    ])
+    error_message = "webhook and verify write documents, report reads them, and nobody may write the program's bucket."
+  }
+}
+
+run "secrets" {
+  assert {
+    condition     = toset(keys(google_secret_manager_secret.named)) == toset(["unstick-grafana-hmac", "unstick-rundeck-token", "unstick-rabbitmq-password", "unstick-signing-key", "unstick-chat-ops"])
+    error_message = "There is a secret for each reference in the configuration, and no other."
+  }
+
+  assert {
+    condition = toset([for grant in google_secret_manager_secret_iam_member.accessor : "${grant.secret_id} ${grant.member}"]) == toset([
+      "unstick-grafana-hmac serviceAccount:unstick-webhook@example-project.iam.gserviceaccount.com",
+      "unstick-grafana-hmac serviceAccount:unstick-report@example-project.iam.gserviceaccount.com",
+      "unstick-rundeck-token serviceAccount:unstick-webhook@example-project.iam.gserviceaccount.com",
+      "unstick-rundeck-token serviceAccount:unstick-verify@example-project.iam.gserviceaccount.com",
+      "unstick-rundeck-token serviceAccount:unstick-report@example-project.iam.gserviceaccount.com",
+      "unstick-rabbitmq-password serviceAccount:unstick-webhook@example-project.iam.gserviceaccount.com",
+      "unstick-rabbitmq-password serviceAccount:unstick-verify@example-project.iam.gserviceaccount.com",
+      "unstick-signing-key serviceAccount:unstick-webhook@example-project.iam.gserviceaccount.com",
+      "unstick-signing-key serviceAccount:unstick-verify@example-project.iam.gserviceaccount.com",
+      "unstick-chat-ops serviceAccount:unstick-webhook@example-project.iam.gserviceaccount.com",
+      "unstick-chat-ops serviceAccount:unstick-verify@example-project.iam.gserviceaccount.com",
+      "unstick-chat-ops serviceAccount:unstick-report@example-project.iam.gserviceaccount.com",
+    ])
+    error_message = "An account reads the secrets that its function needs: verify never that of Grafana, report never that of RabbitMQ or the signing keys."
+  }
+
+  assert {
+    condition     = alltrue([for grant in google_secret_manager_secret_iam_member.accessor : grant.role == "roles/secretmanager.secretAccessor"])
+    error_message = "Nobody may do more with a secret than read it."
+  }
+}
+
+run "what_to_paste_into_grafana" {
+  assert {
+    condition = output.grafana == {
+      url              = "https://unstick-webhook-mocked-an.a.run.app"
+      http_method      = "POST"
+      signature_header = "X-Grafana-Alerting-Signature"
+      timestamp_header = "X-Grafana-Alerting-Timestamp"
+      secret           = "gcloud secrets versions access latest --project=example-project --secret=unstick-grafana-hmac"
+    }
+    error_message = "The output has the webhook's address, both header names, and where the secret is."
+  }
+
+  assert {
+    condition     = toset(keys(output.secrets)) == toset(keys(google_secret_manager_secret.named))
+    error_message = "There is a command for each secret."
+  }
+}

@@ -1,0 +1,214 @@
+# What stands in the plan: settings that the provider takes as any text, and that would fail or hurt only in the cloud.
+
+mock_provider "google" {
+  source = "./tests/mocks"
+}
+
+variables {
+  project     = "example-project"
+  region      = "asia-northeast1"
+  config_file = "./unstick.cloud.yaml"
+  source_zip  = "./unstick.cloud.yaml" # any file: only its hash is read
+}
+
+run "functions" {
+  command = plan
+
+  assert {
+    condition     = toset(keys(google_cloudfunctions2_function.entry)) == toset(["webhook", "verify", "report"])
+    error_message = "There is a function for each entry point of main.py, and no other."
+  }
+
+  assert {
+    condition     = alltrue([for entry, function in google_cloudfunctions2_function.entry : function.build_config[0].entry_point == entry && function.build_config[0].runtime == "python313"])
+    error_message = "Every function starts its own entry point, on a runtime that exists."
+  }
+
+  assert {
+    condition     = alltrue([for function in google_cloudfunctions2_function.entry : function.service_config[0].available_cpu == "1"])
+    error_message = "More than one request at once needs a whole CPU, and a start with less takes seconds."
+  }
+
+  assert {
+    condition     = alltrue([for function in google_cloudfunctions2_function.entry : function.service_config[0].environment_variables["THREADS"] == tostring(function.service_config[0].max_instance_request_concurrency)])
+    error_message = "Without as many threads as requests, requests wait inside the instance."
+  }
+
+  assert {
+    condition     = { for entry, function in google_cloudfunctions2_function.entry : entry => function.service_config[0].timeout_seconds } == { webhook = 30, verify = 600, report = 600 }
+    error_message = "Grafana waits 30 seconds; Cloud Tasks waits 600 seconds for verify."
+  }
+
+  assert {
+    condition     = { for entry, function in google_cloudfunctions2_function.entry : entry => function.service_config[0].ingress_settings } == { webhook = "ALLOW_ALL", verify = "ALLOW_INTERNAL_ONLY", report = "ALLOW_INTERNAL_ONLY" }
+    error_message = "Only the webhook can be reached from outside."
+  }
+
+  assert {
+    condition     = alltrue([for function in google_cloudfunctions2_function.entry : function.service_config[0].max_instance_count <= 10])
+    error_message = "Few instances are what bounds the cost of a flood."
+  }
+
+  assert {
+    condition     = alltrue([for function in google_cloudfunctions2_function.entry : function.service_config[0].environment_variables["UNSTICK_CONFIG"] == "unstick.yaml" && !contains(keys(function.service_config[0].environment_variables), "UNSTICK_PAUSED")])
+    error_message = "The configuration is the archive's, and nothing is paused unless asked for."
+  }
+
+  assert {
+    condition     = alltrue([for function in google_cloudfunctions2_function.entry : length(function.service_config[0].secret_environment_variables) == 0 && length(function.service_config[0].direct_vpc_network_interface) == 0])
+    error_message = "Secrets are read by reference, never from the environment; and there is no network unless asked for."
+  }
+
+  assert {
+    condition     = google_storage_bucket_object.source.name == "unstick-${filesha256("./unstick.cloud.yaml")}.zip"
+    error_message = "A change of the archive must be a change of its name, or the functions keep the old program."
+  }
+}
+
+run "paused_and_inside_a_network" {
+  command = plan
+
+  variables {
+    paused  = true
+    network = { subnetwork = "inside" }
+  }
+
+  assert {
+    condition     = alltrue([for function in google_cloudfunctions2_function.entry : function.service_config[0].environment_variables["UNSTICK_PAUSED"] == "1"])
+    error_message = "paused must reach every function."
+  }
+
+  assert {
+    condition     = alltrue([for function in google_cloudfunctions2_function.entry : function.service_config[0].direct_vpc_egress == "VPC_EGRESS_PRIVATE_RANGES_ONLY" && function.service_config[0].direct_vpc_network_interface[0].subnetwork == "inside"])
+    error_message = "network must reach every function, and chats and Google's own services stay outside of it."
+  }
+}
+
+run "queue" {
+  command = plan
+
+  assert {
+    condition     = google_cloud_tasks_queue.wakeups.name == "unstick" && google_cloud_tasks_queue.wakeups.location == "asia-northeast1"
+    error_message = "The queue is the one that the configuration names."
+  }
+
+  assert {
+    condition     = google_cloud_tasks_queue.wakeups.retry_config[0].max_attempts == -1 && google_cloud_tasks_queue.wakeups.retry_config[0].min_backoff == "2s" && google_cloud_tasks_queue.wakeups.retry_config[0].max_backoff == "60s"
+    error_message = "A wake-up comes until it is taken, at most a minute apart."
+  }
+
+  assert {
+    condition     = google_cloud_tasks_queue.wakeups.rate_limits[0].max_concurrent_dispatches == google_cloudfunctions2_function.entry["verify"].service_config[0].max_instance_count * google_cloudfunctions2_function.entry["verify"].service_config[0].max_instance_request_concurrency
+    error_message = "More dispatches than verify takes at once are answered 429, which slows the queue down."
+  }
+
+  assert {
+    condition     = google_cloud_tasks_queue.wakeups.stackdriver_logging_config[0].sampling_ratio == 1
+    error_message = "Every dispatch is logged."
+  }
+}
+
+run "store" {
+  command = plan
+
+  assert {
+    condition     = google_storage_bucket.store.name == "example-project-unstick-store"
+    error_message = "The bucket is the one that the configuration names."
+  }
+
+  assert {
+    condition     = alltrue([for bucket in [google_storage_bucket.store, google_storage_bucket.source] : bucket.public_access_prevention == "enforced" && bucket.uniform_bucket_level_access])
+    error_message = "No bucket is public, nor can an object be made so."
+  }
+
+  assert {
+    condition     = google_storage_bucket.store.versioning[0].enabled && !google_storage_bucket.store.force_destroy
+    error_message = "What was overwritten can be had back, and a bucket with incidents in it is not deleted."
+  }
+
+  assert {
+    condition     = alltrue([for rule in google_storage_bucket.store.lifecycle_rule : one(rule.action).type == "Delete"])
+    error_message = "The action is spelled Delete."
+  }
+
+  assert {
+    condition     = one(google_storage_bucket.store.lifecycle_rule[0].condition).age == 400 && one(google_storage_bucket.store.lifecycle_rule[0].condition).matches_prefix == tolist(["incidents/"])
+    error_message = "Ended incidents go after 400 days, and nothing but them: an open document must never age away."
+  }
+
+  assert {
+    condition     = one(google_storage_bucket.store.lifecycle_rule[1].condition).with_state == "ARCHIVED" && one(google_storage_bucket.store.lifecycle_rule[1].condition).days_since_noncurrent_time == 30
+    error_message = "Old versions go after 30 days, live ones stay."
+  }
+}
+
+run "schedule" {
+  command = plan
+
+  assert {
+    condition     = google_cloud_scheduler_job.job["sweep"].schedule == "*/5 * * * *" && jsondecode(base64decode(google_cloud_scheduler_job.job["sweep"].http_target[0].body)) == {}
+    error_message = "The sweep comes every five minutes and names no target."
+  }
+
+  assert {
+    condition     = { for name in ["report", "drill"] : name => jsondecode(base64decode(google_cloud_scheduler_job.job[name].http_target[0].body)).what } == { report = "report", drill = "drill" }
+    error_message = "Report and drill say which of the two they are."
+  }
+
+  assert {
+    condition     = alltrue([for job in google_cloud_scheduler_job.job : can(regex("^([0-9*,/-]+ ){4}[0-9*,/-]+$", job.schedule)) && job.attempt_deadline == "600s" && job.time_zone == "Asia/Tokyo" && job.http_target[0].http_method == "POST"])
+    error_message = "Jobs have five cron fields in the configuration's time zone, and wait in seconds for as long as the function may run."
+  }
+}
+
+run "watching" {
+  command = plan
+
+  variables {
+    alert_emails = ["oncall@example.com"]
+  }
+
+  assert {
+    condition     = google_logging_metric.counted["decisions"].label_extractors == tomap({ action = "EXTRACT(jsonPayload.action)", reason = "EXTRACT(jsonPayload.reason)" })
+    error_message = "Decisions are counted by action and reason code."
+  }
+
+  assert {
+    condition     = google_logging_metric.counted["outcomes"].label_extractors == tomap({ outcome = "EXTRACT(jsonPayload.outcome)", reason = "EXTRACT(jsonPayload.reason)" })
+    error_message = "Outcomes are counted by outcome and reason code."
+  }
+
+  assert {
+    condition     = alltrue([for metric in google_logging_metric.counted : metric.metric_descriptor[0].metric_kind == "DELTA" && join(",", sort(keys(metric.label_extractors))) == join(",", sort([for label in metric.metric_descriptor[0].labels : label.key]))])
+    error_message = "A label that is extracted must be declared, and the other way round."
+  }
+
+  assert {
+    condition     = toset(keys(google_monitoring_alert_policy.watched)) == toset(["no-sweep", "late-tasks", "failing-tasks", "turned-away"]) && toset(keys(google_monitoring_alert_policy.logged)) == toset(["errors", "lost-wakeups"])
+    error_message = "There is an alert for errors, for wake-ups that are late, lost or fail, for alerts turned away, and for checks that do not come back."
+  }
+
+  assert {
+    condition     = alltrue([for policy in google_monitoring_alert_policy.watched : can(regex("^[0-9]+s$", policy.conditions[0].condition_prometheus_query_language[0].duration))]) && alltrue([for policy in google_monitoring_alert_policy.logged : can(regex("^[0-9]+s$", policy.alert_strategy[0].notification_rate_limit[0].period))])
+    error_message = "Durations are in seconds."
+  }
+
+  assert {
+    condition     = google_monitoring_notification_channel.email["oncall@example.com"].labels["email_address"] == "oncall@example.com"
+    error_message = "People are told by e-mail, without Unstick."
+  }
+
+  assert {
+    condition     = length(jsondecode(google_monitoring_dashboard.overview.dashboard_json).mosaicLayout.tiles) == 9
+    error_message = "The dashboard has its charts and the log."
+  }
+}
+
+run "services" {
+  command = plan
+
+  assert {
+    condition     = alltrue([for service in google_project_service.used : service.disable_on_destroy == false])
+    error_message = "Destroying this must not turn a service off for others in the project."
+  }
+}

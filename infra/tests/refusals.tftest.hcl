@@ -1,0 +1,148 @@
+# Mistakes that end the plan with a sentence, and not in the middle of a deployment.
+
+mock_provider "google" {
+  source = "./tests/mocks"
+}
+
+variables {
+  project     = "example-project"
+  region      = "asia-northeast1"
+  config_file = "./unstick.cloud.yaml"
+  source_zip  = "./unstick.cloud.yaml"
+}
+
+run "project_by_name" {
+  command = plan
+  variables {
+    project = "My Project"
+  }
+  expect_failures = [var.project]
+}
+
+run "zone_for_region" {
+  command = plan
+  variables {
+    region = "asia-northeast1-a"
+  }
+  expect_failures = [var.region]
+}
+
+run "name_too_long_for_an_account" {
+  command = plan
+  variables {
+    name = "a-name-of-more-than-twenty"
+  }
+  expect_failures = [var.name]
+}
+
+run "no_archive_built" {
+  command = plan
+  variables {
+    source_zip = "./no-such.zip"
+  }
+  expect_failures = [var.source_zip]
+}
+
+run "no_configuration" {
+  command = plan
+  variables {
+    config_file = "./no-such.yaml"
+  }
+  expect_failures = [var.config_file]
+}
+
+run "runtime_that_is_none" {
+  command = plan
+  variables {
+    runtime = "python39"
+  }
+  expect_failures = [var.runtime]
+}
+
+run "no_concurrency" {
+  command = plan
+  variables {
+    functions = { verify = { concurrency = 0 } }
+  }
+  expect_failures = [var.functions]
+}
+
+run "too_little_memory" {
+  command = plan
+  variables {
+    functions = { webhook = { memory = "256M" } }
+  }
+  expect_failures = [var.functions]
+}
+
+run "instances_without_bound" {
+  command = plan
+  variables {
+    functions = { webhook = { max_instances = 1000 } }
+  }
+  expect_failures = [var.functions]
+}
+
+run "egress_that_is_none" {
+  command = plan
+  variables {
+    network = { subnetwork = "inside", egress = "ALL" }
+  }
+  expect_failures = [var.network]
+}
+
+run "cron_with_four_fields" {
+  command = plan
+  variables {
+    schedule = { report = "0 9 * *" }
+  }
+  expect_failures = [var.schedule]
+}
+
+run "archive_shorter_than_a_report" {
+  command = plan
+  variables {
+    archive_days = 7
+  }
+  expect_failures = [var.archive_days]
+}
+
+run "email_that_is_none" {
+  command = plan
+  variables {
+    alert_emails = ["oncall"]
+  }
+  expect_failures = [var.alert_emails]
+}
+
+run "configuration_of_another_project" {
+  command = plan
+  variables {
+    project = "another-project"
+  }
+  expect_failures = [terraform_data.config]
+}
+
+run "configuration_with_secrets_of_this_machine" {
+  command = plan
+  variables {
+    config_file = "./tests/local-secrets.yaml"
+  }
+  expect_failures = [terraform_data.config]
+}
+
+run "configuration_with_a_local_store" {
+  command = plan
+  variables {
+    config_file = "./tests/local-store.yaml"
+  }
+  expect_failures = [terraform_data.config]
+}
+
+run "another_deployment_by_name_alone" {
+  command = plan
+  variables {
+    name = "second"
+  }
+  expect_failures = [terraform_data.config]
+}

@@ -1,0 +1,159 @@
+# What watches the watcher: metrics out of its log, and alerts that do not need Unstick to run.
+
+locals {
+  ours = "resource.type=\"cloud_run_revision\" AND resource.labels.service_name=~\"^${var.name}-(webhook|verify|report)$\""
+
+  metrics = {
+    decisions = { description = "Decisions, by action and reason code", filter = "jsonPayload.action:*", labels = ["action", "reason"] }
+    outcomes  = { description = "Ended incidents, by outcome and reason code", filter = "jsonPayload.outcome:*", labels = ["outcome", "reason"] }
+    errors    = { description = "Lines of severity ERROR and above", filter = "severity>=ERROR", labels = [] }
+  }
+
+  channels = concat([for channel in google_monitoring_notification_channel.email : channel.name], tolist(var.notification_channels))
+
+  requests = "run_googleapis_com:request_count{monitored_resource=\"cloud_run_revision\",service_name="
+  queued   = "monitored_resource=\"cloud_tasks_queue\",queue_id=\"${local.queue}\""
+
+  # Conditions on figures that Google keeps. In PromQL, since the other kind is refused until a metric has its first point.
+  watched = {
+    "no-sweep" = {
+      title    = "no check came back"
+      severity = "CRITICAL"
+      query    = "(sum(increase(${local.requests}\"${var.name}-verify\",response_code_class=\"2xx\"}[20m])) or vector(0)) < 1"
+      duration = "600s"
+      text     = "For 20 minutes `verify` answered nothing with success, the sweep every five minutes included. Nobody looks after restarted applications now. Look at the job ${var.name}-sweep in Cloud Scheduler, then at the log of ${var.name}-verify."
+    }
+    "late-tasks" = {
+      title    = "oldest wake-up too old"
+      severity = "ERROR"
+      query    = "histogram_quantile(0.99, sum by (le) (increase(cloudtasks_googleapis_com:queue_task_attempt_delays_bucket{${local.queued}}[10m]))) > 300000"
+      duration = "0s"
+      text     = "Wake-ups come more than five minutes after they are due. Look at the queue ${local.queue}: is it paused, throttled, or is `verify` at its limit of instances?"
+    }
+    "failing-tasks" = {
+      title    = "wake-ups fail"
+      severity = "ERROR"
+      query    = "sum(increase(cloudtasks_googleapis_com:queue_task_attempt_count{${local.queued},response_code!=\"OK\"}[10m])) > 5"
+      duration = "0s"
+      text     = "`verify` does not take its wake-ups; they come again until it does. Its log says why: most often a system or the store can't be reached, or a secret has no value."
+    }
+    "turned-away" = {
+      title    = "alerts turned away"
+      severity = "CRITICAL"
+      query    = "sum(increase(${local.requests}\"${var.name}-webhook\",response_code=~\"429|5..\"}[5m])) > 0"
+      duration = "0s"
+      text     = "Grafana's notifications were answered 429 or 5xx: they could neither be decided nor saved. Grafana sends them again after its group_interval at the earliest. Look at the log of ${var.name}-webhook."
+    }
+  }
+
+  # Conditions on lines of the log.
+  logged = {
+    "errors" = {
+      title    = "errors"
+      severity = "ERROR"
+      # An escalated incident is no fault of Unstick's, and was told in the chat.
+      filter = "(severity>=ERROR AND ${local.ours} AND NOT jsonPayload.outcome=\"escalated\") OR (severity>=ERROR AND resource.type=\"cloud_scheduler_job\" AND resource.labels.job_id=~\"^${var.name}-(${join("|", keys(local.jobs))})$\")"
+      text   = "Unstick logged an error, or a job of Cloud Scheduler failed. docs/operations.md says what each means."
+    }
+    "lost-wakeups" = {
+      title    = "a wake-up was lost"
+      severity = "WARNING"
+      filter   = "${local.ours} AND jsonPayload.message=\"stepped by the sweep: its wake-up did not come\""
+      text     = "The sweep had to step an incident. Once may be Cloud Tasks being late; again and again means that the queue ${local.queue} does not deliver."
+    }
+  }
+}
+
+resource "google_logging_metric" "counted" {
+  for_each = local.metrics
+
+  name             = "${var.name}/${each.key}"
+  description      = each.value.description
+  filter           = "${local.ours} AND ${each.value.filter}"
+  label_extractors = { for label in each.value.labels : label => "EXTRACT(jsonPayload.${label})" }
+
+  metric_descriptor {
+    metric_kind = "DELTA"
+    value_type  = "INT64"
+    unit        = "1"
+
+    dynamic "labels" {
+      for_each = each.value.labels
+      content {
+        key        = labels.value
+        value_type = "STRING"
+      }
+    }
+  }
+
+  depends_on = [google_project_service.used]
+}
+
+resource "google_monitoring_notification_channel" "email" {
+  for_each = var.alert_emails
+
+  display_name = "Unstick: ${each.key}"
+  type         = "email"
+  labels       = { email_address = each.key }
+
+  depends_on = [google_project_service.used]
+}
+
+resource "google_monitoring_alert_policy" "watched" {
+  for_each = local.watched
+
+  display_name          = "${var.name}: ${each.value.title}"
+  combiner              = "OR"
+  severity              = each.value.severity
+  notification_channels = local.channels
+
+  conditions {
+    display_name = each.value.title
+
+    condition_prometheus_query_language {
+      query                     = each.value.query
+      duration                  = each.value.duration
+      evaluation_interval       = "60s"
+      disable_metric_validation = true
+    }
+  }
+
+  documentation {
+    content   = each.value.text
+    mime_type = "text/markdown"
+  }
+
+  depends_on = [google_project_service.used]
+}
+
+resource "google_monitoring_alert_policy" "logged" {
+  for_each = local.logged
+
+  display_name          = "${var.name}: ${each.value.title}"
+  combiner              = "OR"
+  severity              = each.value.severity
+  notification_channels = local.channels
+
+  conditions {
+    display_name = each.value.title
+
+    condition_matched_log {
+      filter = each.value.filter
+    }
+  }
+
+  alert_strategy {
+    auto_close = "3600s"
+
+    notification_rate_limit {
+      period = "900s"
+    }
+  }
+
+  documentation {
+    content   = each.value.text
+    mime_type = "text/markdown"
+  }
+
+  depends_on = [google_project_service.used]
+}

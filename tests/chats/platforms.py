@@ -1,0 +1,305 @@
+"""Stand-ins for the chat platforms: HTTP servers on loopback that refuse what the real ones are documented to refuse.
+
+Limits are those of each platform's documentation, written down in docs/decisions/chats.md, not those of the rooms under test.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Self
+from urllib.parse import parse_qs, urlsplit
+
+SECRET = "S3CR3T-do-not-show"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    path: str
+    query: dict[str, str]
+    token: str
+    body: Any
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    status: int
+    body: str = ""
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+class Platform:
+    """Use it in a `with` block. `next_answers` are given first, whatever is sent."""
+
+    def __init__(self) -> None:
+        self.taken: list[Call] = []
+        self.refusals: list[str] = []
+        self.calls = 0
+        self.next_answers: list[Said] = []
+        platform = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                raw = self.rfile.read(int(self.headers.get("Content-Length", "0")))
+                parts = urlsplit(self.path)
+                query = {name: values[0] for name, values in parse_qs(parts.query).items()}
+                token = self.headers.get("Authorization", "").removeprefix("Bearer ")
+                platform.calls += 1
+                said = platform.next_answers.pop(0) if platform.next_answers else None
+                if said is None:
+                    said = platform.answered(Call(parts.path, query, token, json.loads(raw), len(raw)))
+                out = said.body.encode()
+                self.send_response(said.status)
+                for name, value in {"Content-Length": str(len(out)), **said.headers}.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(out)
+
+            def log_message(self, *arguments: object) -> None:
+                """Stay quiet."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_port}"
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def answered(self, call: Call) -> Said:
+        if problem := self.problem(call):
+            self.refusals.append(problem)
+            return Said(400, problem)
+        self.taken.append(call)
+        return self.accepted(call)
+
+    def problem(self, call: Call) -> str:
+        raise NotImplementedError
+
+    def accepted(self, call: Call) -> Said:
+        raise NotImplementedError
+
+    def secret(self) -> str:
+        """What stands in the setting `url`."""
+        raise NotImplementedError
+
+    def pings(self, body: Any) -> list[str]:
+        """Whom this message would wake."""
+        raise NotImplementedError
+
+
+def strings(value: Any) -> Iterator[str]:
+    """All strings of a JSON value."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for inner in value.values():
+            yield from strings(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from strings(inner)
+
+
+# --- Slack -------------------------------------------------------------------------------------------------------------
+
+
+def slack_problem(body: dict[str, Any]) -> str:
+    blocks = body.get("blocks", [])
+    if not body.get("text") and not blocks:
+        return "no_text"
+    if len(blocks) > 50 or len(json.dumps(blocks, ensure_ascii=False)) > 13_000:
+        return "msg_blocks_too_long"
+    if len(body.get("text", "")) > 40_000:
+        return "msg_too_long"
+    return next((problem for block in blocks if (problem := slack_block_problem(block))), "")
+
+
+def slack_block_problem(block: dict[str, Any]) -> str:
+    texts = [(block["text"], 150 if block["type"] == "header" else 3000)] if "text" in block else []
+    fields = block.get("fields", [])
+    texts += [(one, 2000) for one in fields]
+    wrong = (
+        block["type"] not in ("header", "section", "context", "divider", "actions") or len(fields) > 10 or not texts
+        or (block["type"] == "header" and block["text"]["type"] != "plain_text")
+        or any(not 1 <= len(text["text"]) <= limit for text, limit in texts)
+        or any("verbatim" in text and text["type"] != "mrkdwn" for text, _ in texts)
+        or any("emoji" in text and text["type"] != "plain_text" for text, _ in texts)
+    )
+    return "invalid_blocks" if wrong else ""
+
+
+def slack_pings(body: Any) -> list[str]:
+    """Slack takes only angle brackets for mentions; written as entities they mean nothing."""
+    return [found for text in strings(body) for found in re.findall(r"<[!@#][^>]*>", text)]
+
+
+class SlackWebhook(Platform):
+    def secret(self) -> str:
+        return f"{self.url}/services/T0/B0/{SECRET}"
+
+    def problem(self, call: Call) -> str:
+        return slack_problem(call.body) if call.path == f"/services/T0/B0/{SECRET}" else "no_service"
+
+    def accepted(self, call: Call) -> Said:
+        return Said(200, "ok")
+
+    def pings(self, body: Any) -> list[str]:
+        return slack_pings(body)
+
+
+class SlackApi(Platform):
+    """The Web API: mistakes come with status 200."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.messages: dict[str, dict[str, Any]] = {}
+
+    def secret(self) -> str:
+        return f"xoxb-{SECRET}"
+
+    def answered(self, call: Call) -> Said:
+        error = self.problem(call)
+        if error:
+            self.refusals.append(error)
+            return Said(200, json.dumps({"ok": False, "error": error}))
+        if call.path != "/auth.test":
+            self.taken.append(call)
+        return self.accepted(call)
+
+    def problem(self, call: Call) -> str:
+        if call.token != self.secret():
+            return "invalid_auth"
+        if call.path == "/auth.test":
+            return ""
+        if call.path not in ("/chat.postMessage", "/chat.update"):
+            return "unknown_method"
+        if call.body.get("channel") != "C0123456789":
+            return "channel_not_found"
+        if call.path == "/chat.update" and call.body["ts"] not in self.messages:
+            return "message_not_found"
+        if call.body.get("thread_ts", "") and call.body["thread_ts"] not in self.messages:
+            return "thread_not_found"
+        return slack_problem(call.body)
+
+    def accepted(self, call: Call) -> Said:
+        ts = call.body.get("ts") or f"17954.{len(self.messages):06d}"
+        self.messages[ts] = call.body
+        return Said(200, json.dumps({"ok": True, "channel": "C0123456789", "ts": ts}))
+
+    def pings(self, body: Any) -> list[str]:
+        return slack_pings(body)
+
+
+# --- Google Chat -------------------------------------------------------------------------------------------------------
+
+
+class GoogleChat(Platform):
+    def __init__(self) -> None:
+        super().__init__()
+        self.threads: dict[str, str] = {}
+        self.by_request: dict[str, str] = {}
+
+    def secret(self) -> str:
+        return f"{self.url}/v1/spaces/AAAA/messages?key=k&token={SECRET}"
+
+    def problem(self, call: Call) -> str:
+        if call.query.get("token") != SECRET or call.query.get("key") != "k":
+            return "PERMISSION_DENIED"
+        if call.size > 32_000:
+            return "INVALID_ARGUMENT: message too large"
+        cards = call.body.get("cardsV2", [])
+        widgets = sum(len(section["widgets"]) for card in cards for section in card["card"].get("sections", []))
+        if any(not section["widgets"] for card in cards for section in card["card"].get("sections", [])):
+            return "INVALID_ARGUMENT: section without widgets"
+        urls = [button["onClick"]["openLink"]["url"] for button in buttons(call.body)]
+        if widgets > 100 or any(not url.startswith("http") for url in urls):
+            return "INVALID_ARGUMENT: card"
+        return "" if cards or call.body.get("text") else "INVALID_ARGUMENT: empty"
+
+    def accepted(self, call: Call) -> Said:
+        request = call.query.get("requestId", "")
+        if request in self.by_request:
+            self.taken.pop()
+            return Said(200, json.dumps({"name": self.by_request[request]}))
+        key = call.body.get("thread", {}).get("threadKey", "") if "messageReplyOption" in call.query else ""
+        thread = self.threads.setdefault(key, f"t{len(self.threads)}") if key else f"t-alone-{len(self.taken)}"
+        name = f"spaces/AAAA/messages/{thread}.{len(self.taken)}"
+        if request:
+            self.by_request[request] = name
+        return Said(200, json.dumps({"name": name, "thread": {"name": thread}}))
+
+    def pings(self, body: Any) -> list[str]:
+        return [found for text in strings(body) for found in re.findall(r"<users/[^>]*>", text)]
+
+
+def buttons(body: Any) -> Iterator[Any]:
+    for card in body.get("cardsV2", []):
+        for section in card["card"].get("sections", []):
+            for widget in section["widgets"]:
+                yield from widget.get("buttonList", {}).get("buttons", [])
+
+
+# --- Teams and the rest ------------------------------------------------------------------------------------------------
+
+
+class Teams(Platform):
+    def secret(self) -> str:
+        return f"{self.url}/workflows/w/triggers/manual/paths/invoke?api-version=1&sig={SECRET}"
+
+    def problem(self, call: Call) -> str:
+        if call.query.get("sig") != SECRET:
+            return "DirectApiAuthorizationRequired"
+        if call.size > 21_504:
+            return "RequestEntityTooLarge"
+        attachments = call.body.get("attachments", [])
+        fine = (
+            call.body.get("type") == "message" and len(attachments) == 1
+            and attachments[0]["contentType"] == "application/vnd.microsoft.card.adaptive"
+            and attachments[0]["content"]["version"] == "1.4"
+        )
+        return "" if fine else "TriggerInputSchemaMismatch"
+
+    def accepted(self, call: Call) -> Said:
+        return Said(202)
+
+    def pings(self, body: Any) -> list[str]:
+        """A mention needs its text in a text block and an entity; either alone is counted too."""
+        content = body["attachments"][0]["content"]
+        entities = [entity["text"] for entity in content["msteams"]["entities"]]
+        written = [found for text in strings(content["body"]) for found in re.findall(r"<at>.*?</at>", text)]
+        return entities + [found for found in written if found not in entities]
+
+
+class AnyService(Platform):
+    """Apprise's own JSON notification, which takes texts as they are."""
+
+    def secret(self) -> str:
+        return f"json://{self.url.removeprefix('http://')}/{SECRET}"
+
+    def problem(self, call: Call) -> str:
+        if call.path.strip("/") != SECRET:
+            return "unknown path"
+        return "too long" if len(call.body["message"]) > 32_768 or len(call.body["title"]) > 250 else ""
+
+    def accepted(self, call: Call) -> Said:
+        return Said(200)
+
+    def pings(self, body: Any) -> list[str]:
+        form = r"<[!@#][^>]*>|<users/[^>]*>|@(?:everyone|here|channel)\b"
+        return [found for text in strings(body) for found in re.findall(form, text)]

@@ -1,0 +1,86 @@
+"""What every test stands on: nothing kept from the test before, no settings of this machine, no address but loopback."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import ipaddress
+import os
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import hypothesis
+import pytest
+
+hypothesis.settings.register_profile("unstick", deadline=None, print_blob=True)  # a busy machine is no failure
+hypothesis.settings.load_profile("unstick")
+
+LOOPBACK_NAMES = {"localhost", "localhost.localdomain", "ip6-localhost", ""}
+MACHINE_SETTINGS = ("UNSTICK_", "GOOGLE_CLOUD_", "STORAGE_EMULATOR_HOST", "K_SERVICE", "LOG_EXECUTION_ID", "NO_COLOR")
+
+
+def _is_here(host: str) -> bool:
+    """Whether a host or address is this machine's loopback, or a name that no resolver may know (RFC 6761)."""
+    if host.lower() in LOOPBACK_NAMES or host.lower().endswith((".invalid", ".localhost")):
+        return True
+    try:
+        return ipaddress.ip_address(host.partition("%")[0]).is_loopback
+    except ValueError:
+        return False
+
+
+def _stay_here(event: str, arguments: tuple[Any, ...]) -> None:
+    """Ends a test that connects, binds or sends to another machine's address, or looks up another machine's name."""
+    if event in ("socket.connect", "socket.bind", "socket.sendto"):
+        sock, address = arguments
+        if getattr(sock, "family", None) not in (socket.AF_INET, socket.AF_INET6) or not isinstance(address, tuple):
+            return
+        host = address[0]
+    elif event == "socket.getaddrinfo":
+        host = arguments[0] or ""
+    else:
+        return
+    host = host.decode(errors="replace") if isinstance(host, bytes) else str(host)
+    if not _is_here(host):
+        pytest.fail(f"{event} to {host}: tests may use loopback addresses only", pytrace=True)
+
+
+sys.addaudithook(_stay_here)
+
+
+@pytest.fixture(autouse=True)
+def _no_machine_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A developer's environment must not change what a test shows."""
+    for name in [name for name in os.environ if name.startswith(MACHINE_SETTINGS)]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_kept(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:  # monkeypatch: it has to be undone after this
+    """Forget what cached builders made: the next test has its own configuration, secrets and connections."""
+    yield
+    if secret_store := sys.modules.get("functions.secret_store"):
+        secret_store.clear()
+    web = sys.modules.get("functions.web")
+    if web and web.session.cache_info().currsize:
+        web.session().close()
+    for name, module in list(sys.modules.items()):
+        if name.startswith("functions."):
+            for builder in list(vars(module).values()):
+                if isinstance(builder, functools._lru_cache_wrapper):
+                    builder.cache_clear()
+
+
+@pytest.fixture
+def free_port() -> Callable[[], int]:
+    """A function that returns a port of 127.0.0.1 which nothing listened on a moment ago."""
+
+    def find() -> int:
+        with contextlib.closing(socket.socket()) as sock:
+            sock.bind(("127.0.0.1", 0))
+            port: int = sock.getsockname()[1]
+            return port
+
+    return find

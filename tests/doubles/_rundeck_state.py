@@ -1,0 +1,282 @@
+"""What the Rundeck stand-in knows: jobs, executions, and the rules by which a run is taken or refused."""
+
+from __future__ import annotations
+
+import math
+import re
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+NOT_AFTER = "unstick_not_after"
+INCIDENT = "unstick_incident"
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    name: str
+    required: bool = False
+    values: tuple[str, ...] = ()
+    """Enforced where there are any."""
+    regex: str = ""
+    default: str = ""
+    secure: bool = False
+
+
+OWN = (Option(INCIDENT, regex="^[A-Za-z0-9._-]{0,80}$"), Option(NOT_AFTER, regex="^[0-9]{0,12}$"))
+
+
+@dataclass(slots=True)
+class Job:
+    """A job. `action` is what really happens: it gets the options; False or an exception makes the run fail."""
+
+    id: str = "11111111-1111-4111-8111-111111111111"
+    name: str = "restart-service"
+    group: str = "ops"
+    project: str = "demo"
+    description: str = "Restart a service"
+    options: tuple[Option, ...] = (Option("service", required=True), *OWN)
+    enabled: bool = True
+    limit: int = 1
+    """How many may run at once; 0: any number."""
+    duration_s: float = 0.0
+    """math.inf: for ever."""
+    action: Callable[[Mapping[str, str]], object] | None = None
+    results: list[str] = field(default_factory=list)
+    """How the next runs end; after them, all succeed."""
+    retries: int = 0
+    timeout_s: float | None = None
+    guard: bool = True
+    """The first step refuses a start after `unstick_not_after`."""
+    abort_s: float = 0.0
+    """How long a step goes on after an abort."""
+    steps: int = 2
+
+
+@dataclass(slots=True)
+class Run:
+    """An execution. Times are Unix seconds on the stand-in's clock."""
+
+    id: int
+    job: str | None
+    project: str
+    options: dict[str, str]
+    user: str
+    started: float
+    ends_at: float = math.inf
+    ended: float | None = None
+    result: str = "succeeded"
+    custom: str = ""
+    aborted_by: str = ""
+    scheduled: bool = False
+    zombie: bool = False
+    attempt: int = 0
+    retried: int | None = None
+    carried_out: bool = False
+    log: list[tuple[float, str, str]] = field(default_factory=list)
+    """(time, level, line)"""
+
+    def status(self, now: float) -> str:
+        if self.aborted_by and self.ended is not None:
+            return "aborted"
+        if self.ended is None:
+            return "scheduled" if self.started > now else "running"
+        return self.result
+
+
+class Refused(Exception):
+    """An error answer of the kind that carries `args` where there are any."""
+
+    def __init__(self, status: int, code: str, message: str, *args: object) -> None:
+        super().__init__(message)
+        self.status, self.code, self.message, self.arguments = status, code, message, args
+
+
+class State:
+    """Jobs and executions, safe for threads. Knobs are plain attributes; set them at any time."""
+
+    def __init__(self, jobs: tuple[Job, ...], clock: Callable[[], float]) -> None:
+        self.jobs = {job.id: job for job in jobs}
+        self.runs: dict[int, Run] = {}
+        self.next_id = 1
+        self.passive = False
+        self.disabled_projects: set[str] = set()
+        self.hides_rows = False
+        self.lag_s = 0.0
+        self.commit_s = 0.0
+        self.clock_ahead_s = 0.0
+        self.node_ahead_s = 0.0
+        self.lock = threading.RLock()
+        self._clock = clock
+
+    def now(self) -> float:
+        return self._clock() + self.clock_ahead_s
+
+    @property
+    def carried_out(self) -> list[Run]:
+        """The runs that did restart something, oldest first: refused late starts are not among them."""
+        with self.lock:
+            self.settle()
+            return [run for run in self.runs.values() if run.carried_out]
+
+    def plant(self, job: str | None, options: Mapping[str, str] | None = None, **more: Any) -> Run:
+        """An execution as if it had been there before. Without `ended` it runs on for ever (as after a crash: `zombie=True`)."""
+        with self.lock:
+            number = more.pop("id", self.next_id)
+            project = self.jobs[job].project if job is not None else more.pop("project", "demo")
+            run = Run(
+                number, job, project, dict(options or {}), more.pop("user", "admin"), more.pop("started", self.now()), **more
+            )
+            self.runs[number] = run
+            self.next_id = max(self.next_id, number + 1)
+            return run
+
+    def finish(self, number: int, result: str = "succeeded") -> None:
+        with self.lock:
+            self.runs[number].ended, self.runs[number].result = self.now(), result
+
+    def crash(self) -> None:
+        """The server died: what ran stays `running` for ever, until somebody aborts it."""
+        with self.lock:
+            for run in self.unfinished(None):
+                run.zombie, run.ends_at = True, math.inf
+
+    def unfinished(self, job: str | None) -> list[Run]:
+        return [run for run in self.runs.values() if run.ended is None and (job is None or run.job == job)]
+
+    def start(self, job_id: str, given: Mapping[str, Any], user: str, run_at: float | str | None = None) -> Run:
+        """Take a run or refuse it, in the recorded order. The limit is looked at `commit_s` before the row is there."""
+        with self.lock:
+            job = self._startable(job_id, run_at)
+            options = _accepted(job, given)
+            if self.passive:
+                said = "Could not schedule job: Execution mode is PASSIVE"
+                raise Refused(400, "api.error.execution.failed", f"Execution failed: {said}", said)
+            self._refuse_time(run_at)
+        if self.commit_s:
+            time.sleep(self.commit_s)
+        with self.lock:
+            started = float(run_at) if run_at is not None else self.now()
+            run = self.plant(job_id, options, user=user, started=started, scheduled=run_at is not None)
+            if run_at is None:
+                self._begin(job, run)
+            return run
+
+    def _startable(self, job_id: str, run_at: float | str | None) -> Job:
+        job = self.jobs[job_id]
+        if job.project in self.disabled_projects and run_at is None:
+            raise Refused(400, "api.error.job.disabled", "Project execution is disabled")
+        if not job.enabled:
+            raise Refused(400, "api.error.job.disabled", "Job execution is disabled")
+        if self.passive and run_at is not None:
+            raise Refused(400, "api.error.job.disabled", "Executions are disabled.")
+        self.settle()
+        if job.limit and len(self.unfinished(job_id)) >= job.limit:
+            said = f'Job "{job.name}" {{{{Job {job.id}}}}}: Limit of running executions has been reached.'
+            raise Refused(409, "api.error.execution.conflict", f"Execution had a conflict: {said}", said)
+        return job
+
+    def _refuse_time(self, run_at: float | str | None) -> None:
+        said = ""
+        if isinstance(run_at, str):
+            said = "Invalid date/time format, only ISO 8601 is supported"
+        elif run_at is not None and run_at < self.now():
+            said = "A job cannot be scheduled for a time in the past"
+        if said:
+            raise Refused(400, "api.error.execution.failed", f"Execution failed: {said}", said)
+
+    def _begin(self, job: Job, run: Run) -> None:
+        not_after = run.options.get(NOT_AFTER, "")
+        node_now = int(self.now() + self.node_ahead_s)
+        if job.guard and not_after.isdigit() and node_now > int(not_after):
+            run.result, run.ends_at = "failed", run.started
+            run.log.append((run.started, "NORMAL", f"too late by {node_now - int(not_after)} s: nothing is restarted"))
+            run.log.append((run.started, "ERROR", "Result: 3"))
+            return
+        run.carried_out = True
+        run.result = job.results.pop(0) if job.results else "succeeded"
+        run.log.append((run.started, "NORMAL", " ".join(["restarting", *run.options.values()])))
+        if job.action is None:
+            self._lasts(job, run)
+        else:
+            threading.Thread(target=self._work, args=(job, run, job.action), daemon=True, name=f"run-{run.id}").start()
+
+    def _lasts(self, job: Job, run: Run) -> None:
+        run.ends_at = run.started + job.duration_s
+        if job.timeout_s is not None and job.duration_s > job.timeout_s:
+            run.ends_at, run.result = run.started + job.timeout_s, "timedout"
+
+    def _work(self, job: Job, run: Run, action: Callable[[Mapping[str, str]], object]) -> None:
+        said = ""
+        try:
+            well = action(dict(run.options)) is not False
+        except Exception as error:  # noqa: BLE001 - a step that fails makes a failed execution, whatever it was
+            well, said = False, f"Failed: {error}"
+        with self.lock:
+            self._lasts(job, run)
+            run.ends_at = max(run.ends_at, self.now())
+            if not well:
+                run.result = "failed"
+            run.log.append((self.now(), "NORMAL" if well else "ERROR", said or ("done" if well else "Failed")))
+
+    def settle(self) -> None:
+        """Bring executions to where they are by now; call it with the lock."""
+        now = self.now()
+        for run in list(self.runs.values()):
+            if run.ended is None and run.ends_at <= now and not run.zombie:
+                run.ended = max(run.ends_at, run.started)
+                self._retry(run)
+            if run.scheduled and run.started <= now:
+                run.scheduled = False
+                self._begin(self.jobs[str(run.job)], run)
+
+    def _retry(self, run: Run) -> None:
+        job = self.jobs.get(run.job or "")
+        if job is None or run.result not in ("failed", "timedout") or run.attempt >= job.retries or run.aborted_by:
+            return
+        again = self.plant(job.id, run.options, user=run.user, started=run.ended, attempt=run.attempt + 1)
+        run.result, run.retried = "failed-with-retry", again.id
+        self._begin(job, again)
+
+    def abort(self, number: int, user: str, *, force: bool) -> tuple[str, str, str]:
+        """(abort status, reason, execution status): the abort is `pending` until the step ends."""
+        run = self.runs[number]
+        now = self.now()
+        if force:
+            run.ended, run.result, run.custom, run.zombie = now, "other", "incomplete", False
+            return "aborted", "Marked as incomplete", "aborted"
+        if run.ended is not None:
+            return "failed", "Job is not running", run.status(now)
+        run.aborted_by = user
+        if run.zombie or run.started > now:
+            run.ended, run.zombie = now, False
+            return "aborted", "", "aborted"
+        run.ends_at = now + self.jobs[run.job].abort_s if run.job is not None else now
+        return "pending", "", "running"
+
+
+def _accepted(job: Job, given: Mapping[str, Any]) -> dict[str, str]:
+    """The options that the run gets: values that are no strings are dropped, unknown names are kept, defaults are filled in."""
+    problems, taken = [], {}
+    declared = {option.name: option for option in job.options}
+    for option in job.options:
+        value = given.get(option.name)
+        if isinstance(value, list):
+            problems.append(f"Option {option.name} value: [{', '.join(map(str, value))}] does not allow multiple values.")
+            continue
+        if not isinstance(value, str):
+            value = option.default or None
+        if option.required and not value:
+            problems.append(f"Option '{option.name}' is required.")
+        elif value and option.values and value not in option.values:
+            problems.append(f"Option {option.name} value: {value} was not in the allowed values: [{', '.join(option.values)}]")
+        elif value and option.regex and not re.search(option.regex, value):
+            problems.append(f"Option {option.name} value: {value} doesn't match regular expression: {option.regex}")
+        if value is not None and not option.secure:
+            taken[option.name] = value
+    if problems:
+        said = "\n".join(problems)
+        raise Refused(400, "api.error.job.options-invalid", f"Job options were not valid: {said}", said)
+    return taken | {name: value for name, value in given.items() if name not in declared and isinstance(value, str)}

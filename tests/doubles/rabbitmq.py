@@ -1,0 +1,193 @@
+"""A stand-in for RabbitMQ's management API where no broker can be had: a real HTTP server with queues that are set, not used.
+
+It answers what was measured on RabbitMQ 3.10.8; tests/system/test_rabbitmq_real.py asks a real one the same.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+import time
+from base64 import b64decode
+from contextlib import suppress
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import parse_qs, unquote
+
+HOUR_S = 3600
+Reply = tuple[int, str, bytes]
+"""Status, content type, body."""
+
+
+@dataclass
+class User:
+    password: str
+    tags: tuple[str, ...] = ("management",)
+    vhosts: tuple[str, ...] = ("/",)
+
+
+@dataclass
+class Queue:
+    """One queue. `set` changes it; the samples remember how it was. A new one has been as it is for an hour."""
+
+    ready: int = 0
+    unacked: int = 0
+    acks: int = 0
+    consumers: tuple[str, ...] = ("127.0.0.1:50001 -> 127.0.0.1:5672",)
+    """Names of their connections."""
+    head_at: int | None = None
+    type: str = "classic"
+    durable: bool = True
+    history: list[tuple[float, int, int]] = field(default_factory=list)
+    """(time, depth, acks) of every change."""
+
+    def __post_init__(self) -> None:
+        self.history.append((time.time() - HOUR_S, self.ready + self.unacked, self.acks))
+
+    def set(self, **changes: Any) -> None:
+        for name, value in changes.items():
+            setattr(self, name, value)
+        self.history.append((time.time(), self.ready + self.unacked, self.acks))
+
+    def samples(self, column: int, age_s: int, step_s: int) -> dict[str, Any]:
+        """As the broker gives them: newest first, milliseconds, at multiples of the step."""
+        newest = int(time.time()) // step_s * step_s
+        times = [newest - step_s * place for place in range(age_s // step_s + 1)]
+        values = [max((one for one in self.history if one[0] <= at), default=self.history[0])[column] for at in times]
+        pairs = zip(times, values, strict=True)
+        return {"rate": 0.0, "samples": [{"sample": value, "timestamp": at * 1000} for at, value in pairs]}
+
+
+class RabbitDouble:
+    """`with RabbitDouble() as rabbit:` serves on `rabbit.url` until the block ends."""
+
+    def __init__(self) -> None:
+        self.users = {"unstick": User("secret")}
+        self.queues: dict[tuple[str, str], Queue] = {}
+        self.statistics = True
+        self.broken: dict[str, Reply | float] = {}
+        """By `totals`, `page`, `overview`, `whoami`, `alarms`: what is answered instead, or after how many seconds."""
+        self.date: str | None = None
+        self.asked: list[str] = []
+        """Paths and queries as they came over the wire."""
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        self._server.daemon_threads = True
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def queue(self, name: str, vhost: str = "/", **state: Any) -> Queue:
+        return self.queues.setdefault((vhost, name), Queue(**state))
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def answer(self, target: str, authorization: str) -> Reply:
+        self.asked.append(target)
+        path, _, query = target.partition("?")
+        segments = [unquote(segment) for segment in path.split("/")[1:]]
+        kind = {"overview": "overview", "whoami": "whoami", "health": "alarms"}.get(segments[1] if len(segments) > 1 else "", "")
+        kind = kind or {3: "totals", 4: "page"}.get(len(segments), "")
+        broken = self.broken.get(kind)
+        if isinstance(broken, tuple):
+            return broken
+        if broken is not None:
+            time.sleep(broken)
+        user = self._user(authorization)
+        if user is None:
+            return _error(401, "not_authorized", "Login failed")
+        if not user.tags:
+            return _error(401, "not_authorised", "Not management user")
+        fixed = {
+            "overview": {"rabbitmq_version": "3.10.8", "disable_stats": not self.statistics},
+            "whoami": {"name": "unstick", "tags": list(user.tags)}, "alarms": {"status": "ok"},
+        }
+        if kind in fixed:
+            return _ok(fixed[kind])
+        if segments[:2] != ["api", "queues"] or not kind:
+            return _error(404, "Object Not Found", "Not Found")
+        return self._queues(user, segments[2:], {name: values[0] for name, values in parse_qs(query).items()})
+
+    def _user(self, authorization: str) -> User | None:
+        name, _, password = b64decode(authorization.removeprefix("Basic ")).decode().partition(":")
+        user = self.users.get(name)
+        return user if user and user.password == password else None
+
+    def _queues(self, user: User, names: list[str], query: dict[str, str]) -> Reply:
+        vhost = names[0]
+        if vhost not in {known for known, _ in self.queues} | {"/"}:
+            return _error(404, "Object Not Found", "Not Found")
+        if vhost not in user.vhosts:
+            return _error(401, "not_authorised", "User not authorised to access virtual host")
+        if len(names) == 1:
+            pattern = re.compile(query["name"], re.IGNORECASE)
+            items = [_total(*key, queue) for key, queue in self.queues.items() if key[0] == vhost and pattern.search(key[1])]
+            return _ok({"items": items, "filtered_count": len(items), "page": 1, "page_count": 1})
+        queue = self.queues.get((vhost, names[1]))
+        return _error(404, "Object Not Found", "Not Found") if queue is None else _ok(self._page(vhost, names[1], queue, query))
+
+    def _page(self, vhost: str, name: str, queue: Queue, query: dict[str, str]) -> dict[str, Any]:
+        bare = {"name": name, "vhost": vhost, "type": queue.type, "durable": queue.durable, "state": "running"}
+        if not self.statistics:
+            return bare
+        lengths = queue.samples(1, int(query["lengths_age"]), int(query["lengths_incr"]))
+        acks = queue.samples(2, int(query["msg_rates_age"]), int(query["msg_rates_incr"]))
+        channels = [{"connection_name": peer, "name": f"{peer} (1)"} for peer in queue.consumers]
+        details = [
+            {"consumer_tag": f"ctag{place}", "activity_status": "up", "channel_details": channel}
+            for place, channel in enumerate(channels)
+        ]
+        traffic = {"message_stats": {"ack": queue.acks, "ack_details": acks}} if queue.acks else {}
+        return bare | traffic | {
+            "consumers": len(queue.consumers), "consumer_details": details, "messages_details": lengths,
+            "messages": queue.ready + queue.unacked, "head_message_timestamp": queue.head_at,
+        }
+
+
+def _total(vhost: str, name: str, queue: Queue) -> dict[str, Any]:
+    return {
+        "name": name, "vhost": vhost, "type": queue.type, "state": "running", "durable": queue.durable, "arguments": {},
+        "messages": queue.ready + queue.unacked, "messages_ready": queue.ready, "messages_unacknowledged": queue.unacked,
+    }
+
+
+def _ok(body: Any) -> Reply:
+    return 200, "application/json", json.dumps(body).encode()
+
+
+def _error(status: int, error: str, reason: str) -> Reply:
+    return status, "application/json", json.dumps({"error": error, "reason": reason}).encode()
+
+
+def _handler(double: RabbitDouble) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            answer = double.answer(self.path, self.headers.get("Authorization", ""))
+            with suppress(ConnectionError):  # whoever asked may have given up
+                self._send(*answer)
+
+        def _send(self, status: int, kind: str, body: bytes) -> None:
+            self.send_response_only(status)
+            self.send_header("Date", double.date or self.date_time_string())
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(body)))
+            if 300 <= status < 400:
+                self.send_header("Location", body.decode())
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_arguments: Any) -> None:
+            """Silent."""
+
+    return Handler

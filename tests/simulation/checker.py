@@ -1,0 +1,208 @@
+"""Whether the invariants held. It knows only what the models saw, not what the code under test thought."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from functions.documents import decoded
+from functions.model import Archive, Document, Ending, Mode, Outcome, Phase, Reason, Reply
+from tests.simulation.models import Run
+from tests.simulation.scenario import Scenario
+from tests.simulation.world import Answered, World
+
+SKEW_S = 70.0
+"""Clocks in the model differ by up to this, less a little."""
+
+
+@dataclass(frozen=True)
+class Violation:
+    invariant: str
+    text: str
+
+
+def check(scenario: Scenario) -> list[Violation]:
+    """All violations of one finished schedule."""
+    world = scenario.world
+    found = [Violation("defect", defect) for defect in world.defects]
+    records = [decoded(Archive, body, path) for path, body in world.store.archived.items()]
+    found += _restarts(scenario, records)
+    found += _held_to_the_rules(world)
+    found += _told(world, records)
+    found += _recoveries(world)
+    found += [Violation("I2", f"{d.key} is open at the end: {d.incident.phase if d.incident else 'untold'}") for d in world.documents() if d.open]
+    return found
+
+
+def _effective(world: World) -> dict[str, list[Run]]:
+    runs: dict[str, list[Run]] = {}
+    for run in sorted(world.rundeck.runs, key=lambda r: r.started):
+        if not run.refused:
+            runs.setdefault(run.target, []).append(run)
+    return runs
+
+
+def _restarts(scenario: Scenario, records: list[Archive]) -> list[Violation]:
+    """I1: one restart at a time, one for a cause, no more than `attempts` for an incident."""
+    world, found = scenario.world, []
+    runbook = world.rules.runbooks["mail"]
+    by_incident = {record.incident.id: record for record in records}
+    for target, runs in _effective(world).items():
+        per_incident: dict[str, int] = {}
+        for run in runs:
+            incident = run.tag.rpartition(".")[0]
+            if incident:
+                per_incident[incident] = per_incident.get(incident, 0) + 1
+        found += [Violation("I1", f"{target}: {n} restarts for {i}") for i, n in per_incident.items() if n > runbook.limits.attempts]
+        found += _chains(world, by_incident, runs)
+        for earlier, later in zip(runs, runs[1:], strict=False):
+            if later.by != "unstick":
+                continue
+            if earlier.ends is None or later.started < earlier.ends:
+                if later.sent_at - earlier.seen_from > 1.0 or earlier.by == "unstick":
+                    found.append(Violation("I1", f"{target}: {later.id} was started while {earlier.id} ran"))
+                continue
+            found += _spaced(world, by_incident, earlier, later)
+    return found
+
+
+def _spaced(world: World, records: dict[str, Archive], earlier: Run, later: Run) -> list[Violation]:
+    """Between two restarts of one cause lies a verdict: the time to recover, or a job that failed."""
+    runbook = world.rules.runbooks["mail"]
+    gap_s = later.started - (earlier.ends or 0.0)
+    if earlier.status != "succeeded" or gap_s >= runbook.verify.patience_s - 1.0 or not _same_cause(records, earlier, later):
+        return []
+    if world.rules.public_url:
+        return []  # a person may overrule
+    return [Violation("I1", f"{later.id} came {gap_s:.0f} s after {earlier.id} for the same cause")]
+
+
+def _same_cause(records: dict[str, Archive], earlier: Run, later: Run) -> bool:
+    """Whether the later restart is for an alert that began before the earlier one ended."""
+    if earlier.tag.rpartition(".")[0] == later.tag.rpartition(".")[0]:
+        return True
+    record = records.get(later.tag.rpartition(".")[0])
+    return record is not None and max(t.starts_at for t in record.incident.triggers) < (earlier.ends or 0.0) - 1.0
+
+
+def _chains(world: World, records: dict[str, Archive], runs: list[Run]) -> list[Violation]:
+    """No cause gets more restarts than `attempts`, whichever incidents they belong to."""
+    attempts, length = world.rules.runbooks["mail"].limits.attempts, 1
+    if world.rules.public_url:
+        return []
+    for earlier, later in zip(runs, runs[1:], strict=False):
+        length = length + 1 if later.by == "unstick" and _same_cause(records, earlier, later) else 1
+        if length > attempts and later.by == "unstick":
+            return [Violation("I1", f"{later.id} is restart {length} for one cause")]
+    return []
+
+
+def _held_to_the_rules(world: World) -> list[Violation]:
+    """I3 and I9: each effective restart was saved first, for a queue that was ill, with the kill switch off."""
+    found = []
+    runbook = world.rules.runbooks["mail"]
+    effective = {run.sent_at: run for runs in _effective(world).values() for run in runs if run.by == "unstick"}
+    for sent in world.sent:
+        if sent["paused"]:
+            found.append(Violation("I9", f"{sent['tag']} was sent though the kill switch was on"))
+        if runbook.mode is Mode.OBSERVE:
+            found.append(Violation("I3", f"{sent['tag']} was sent in mode observe"))
+        run = effective.get(sent["at"])
+        if run is None:
+            continue
+        document = decoded(Document, sent["document"], "sent") if sent["document"] else None
+        incident = document.incident if document else None
+        if incident is None or incident.phase is not Phase.STARTING or f"{incident.id}.{incident.attempt}" != sent["tag"]:
+            found.append(Violation("I3", f"{sent['tag']} was sent without being saved as starting"))
+        elif document is not None and not _wakes(world, document.key, sent["at"]):
+            found.append(Violation("I3", f"{sent['tag']} was sent without a wake-up"))
+        app = sent["target"].removeprefix("target-")
+        queues = [queue for key, queue in world.queues.items() if key.startswith(f"rabbitmq:/:{app}.")]
+        # Without statistics a busy queue can't be told from a stuck one for sure; docs/guarantees.md says so.
+        if world.statistics and not any(queue.ill_within(sent["at"] - 45.0, sent["at"], runbook.symptom.for_s) for queue in queues):
+            found.append(Violation("I3", f"{sent['tag']} was sent though no queue was ill"))
+    return found
+
+
+def _wakes(world: World, key: str, at: float) -> bool:
+    return any(target == key and ordered <= at <= due + SKEW_S for ordered, due, target in world.wakes)
+
+
+def _told(world: World, records: list[Archive]) -> list[Violation]:
+    """I2: every alert that was answered 2xx has an outcome that people were told of, and only one."""
+    found = []
+    for record in records:
+        kinds = {card.kind for _, _, card in world.chat.posts if card.incident == record.incident.id}
+        wanted = {Ending.HELD: {"held", "not_approved", "bundle"}}.get(record.outcome.ending, {record.outcome.ending.value, "not_approved"})
+        bundled = record.outcome.reason is Reason.TOO_MANY_TARGETS and any(
+            card.kind == "bundle" and at >= record.outcome.at - SKEW_S for at, _, card in world.chat.posts
+        )
+        if not kinds & wanted and not bundled:
+            found.append(Violation("I2", f"{record.incident.id} {record.outcome.ending} was not told, only {sorted(kinds)}"))
+        if {"recovered", "escalated"} <= kinds:
+            found.append(Violation("I2", f"{record.incident.id} was told as recovered and as escalated"))
+    found += [
+        Violation("I2", f"the alert {answer.alert.fingerprint} of {answer.alert.starts_at} came to nothing: {_of(answer)}")
+        for answer in world.answered if not _came_to_something(world, records, answer)
+    ]
+    return found
+
+
+def _of(answer: Answered) -> str:
+    return ", ".join(f"{reply.action.value} {reply.reason}" for reply in answer.replies)
+
+
+def _carries(outcome: Outcome, answer: Answered) -> bool:
+    return any(
+        t.fingerprint == answer.alert.fingerprint and abs(t.starts_at - answer.alert.starts_at) <= 61.0 for t in outcome.triggers
+    )
+
+
+def _came_to_something(world: World, records: list[Archive], answer: Answered) -> bool:
+    if any(_carries(record.outcome, answer) for record in records):
+        return True
+    name = f"app={answer.alert.labels['app']}"
+    mine: list[Reply] = [reply for reply in answer.replies if reply.target == name]
+    for reply in mine:
+        if reply.incident in world.lost_lists:
+            return True
+        for at, _, card in world.chat.posts:
+            if card.incident == reply.incident and card.kind == "held":
+                return True
+            if card.kind == "bundle" and answer.at - 3700.0 <= at:
+                return True
+            # The same hold of the same alert is told once an hour.
+            if card.kind == "held" and abs(answer.at - at) <= 3700.0 and answer.alert.labels["app"] in card.headline:
+                return True
+    return False
+
+
+def _recoveries(world: World) -> list[Violation]:
+    """I5: recovered is said only of queues that were well, or moved with consumers present, after the restart's end."""
+    found: list[Violation] = []
+    seen: set[str] = set()
+    for at, key, body in world.saved:
+        if key in ("storm", "pause"):
+            continue
+        for outcome in decoded(Document, body, key).outcomes:
+            if outcome.incident in seen or outcome.ending is not Ending.RECOVERED:
+                continue
+            seen.add(outcome.incident)
+            found += _proven(world, at, key, outcome)
+    return found
+
+
+def _proven(world: World, at: float, key: str, outcome: Outcome) -> list[Violation]:
+    app = key.removeprefix("target-")
+    names = {trigger.queue for trigger in outcome.triggers}
+    runs = [run for run in _effective(world).get(key, []) if run.ends is not None and run.ends <= at]
+    if not runs:
+        return [Violation("I5", f"{outcome.incident} of {app} recovered without any restart")]
+    ended = max(run.ends or 0.0 for run in runs)
+    for name in names:
+        queue = world.queues[name]
+        moments = [at - 0.5 * n for n in range(400) if at - 0.5 * n >= ended]
+        well = any(queue.consumers(m) and (queue.depth(m) == 0 or queue.acks(m) > queue.acks(m - 20.0)) for m in moments)
+        if not well:
+            return [Violation("I5", f"{outcome.incident}: {name} was not well when it was called recovered")]
+    return []
+

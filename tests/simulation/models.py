@@ -1,0 +1,190 @@
+"""Models of the systems outside, on a virtual clock: RabbitMQ, Rundeck, the store, the scheduler and the chat.
+
+Each knows the whole truth and shows what the real one would show: late statistics, lagging histories, lost answers.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+
+from functions.contracts import Listed, Stored
+from functions.errors import Conflict, Denied, Unavailable
+from functions.model import Card, Execution, Ledger, Sighting, Target
+
+
+@dataclass
+class Faults:
+    """How likely each fault is, from 0 to 1, by call."""
+
+    crash: float = 0.0
+    stall: float = 0.0
+    slow: float = 0.0
+    store_lost: float = 0.0
+    store_down: float = 0.0
+    wake_lost: float = 0.0
+    wake_twice: float = 0.0
+    wake_late: float = 0.0
+    wake_down: float = 0.0
+    run_lost: float = 0.0
+    run_late: float = 0.0
+    run_error: float = 0.0
+    history_down: float = 0.0
+    history_lag_s: float = 0.0
+    broker_down: float = 0.0
+    chat_down: float = 0.0
+    chat_lost: float = 0.0
+
+
+@dataclass
+class Segment:
+    at: float
+    depth: float
+    slope: float
+    ack_rate: float
+    consumers: tuple[str, ...]
+    acks: float = 0.0
+
+
+class Queue:
+    """One queue's true course: pieces of straight lines."""
+
+    def __init__(self, at: float, depth: float, slope: float, ack_rate: float, consumers: tuple[str, ...]) -> None:
+        self.pieces = [Segment(at, depth, slope, ack_rate, consumers)]
+
+    def _piece(self, at: float) -> Segment:
+        found = self.pieces[0]
+        for piece in self.pieces:
+            if piece.at <= at:
+                found = piece
+        return found
+
+    def depth(self, at: float) -> int:
+        piece = self._piece(at)
+        return int(max(0.0, piece.depth + piece.slope * max(0.0, at - piece.at)))
+
+    def acks(self, at: float) -> int:
+        piece = self._piece(at)
+        return int(piece.acks + piece.ack_rate * max(0.0, at - piece.at))
+
+    def consumers(self, at: float) -> tuple[str, ...]:
+        return self._piece(at).consumers
+
+    def turn(self, at: float, *, slope: float, ack_rate: float, consumers: tuple[str, ...]) -> None:
+        """From now on it goes this way."""
+        self.pieces = [piece for piece in self.pieces if piece.at < at] or self.pieces[:1]
+        self.pieces.append(Segment(at, float(self.depth(at)), slope, ack_rate, consumers, float(self.acks(at))))
+
+    def acked_within(self, at: float, seconds: float) -> bool:
+        return self.acks(at) > self.acks(at - seconds)
+
+    def ill_within(self, begin: float, end: float, for_s: float) -> bool:
+        """Whether it was ill at some moment: over the limit and nothing acknowledged for `for_s`, page lag allowed for."""
+        at = begin
+        while at <= end:
+            if self.depth(at) > 0 and not self.acked_within(at - 10.0, for_s - 25.0):
+                return True
+            at += 1.0
+        return False
+
+    def sighting(self, at: float, lag_s: float, *, statistics: bool) -> Sighting:
+        depth = self.depth(at)
+        late = at - lag_s
+        ids = tuple(c for c in self.consumers(at - min(lag_s, 4.6)) if c in self.consumers(at))
+        if not statistics:
+            return Sighting(at, depth, depth, 0, consumers=len(ids), consumer_ids=ids)
+        grid = [late - 5.0 * n for n in range(25, -1, -1)]
+        return Sighting(
+            at, depth, depth, 0, consumers=len(ids), consumer_ids=ids, acks=self.acks(late),
+            ack_samples=tuple((g, self.acks(g)) for g in grid), depth_samples=tuple((g, self.depth(g)) for g in grid),
+        )
+
+
+@dataclass
+class Run:
+    """One execution, with what only the model knows."""
+
+    id: int
+    target: str
+    options: dict[str, str]
+    tag: str
+    not_after: float | None
+    started: float
+    ends: float | None
+    status: str
+    refused: bool
+    seen_from: float
+    sent_at: float
+    by: str = "unstick"
+
+    def state(self, now: float, ahead_s: float) -> Execution:
+        over = self.ends is not None and self.ends <= now
+        return Execution(
+            str(self.id), f"http://rundeck/execution/{self.id}", self.status if over else "running", self.started + ahead_s,
+            self.ends + ahead_s if over and self.ends is not None else None, self.tag, self.not_after, self.by,
+        )
+
+
+@dataclass
+class Rundeck:
+    ahead_s: float = 0.0
+    runs: list[Run] = field(default_factory=list)
+    honours_fence: bool = True
+    hidden: bool = False
+    count: int = 100
+
+    def running(self, target: str, now: float) -> list[Run]:
+        return [run for run in self.runs if run.target == target and (run.ends is None or run.ends > now) and run.started <= now]
+
+    def accept(self, target: Target, tag: str, not_after: float, now: float, sent_at: float, rng: random.Random, lag_s: float) -> Run:
+        late = self.honours_fence and now + self.ahead_s > not_after
+        self.count += 1
+        kind = rng.random()
+        length = 0.5 if late else rng.choice([2.0, 8.0, 30.0])
+        status = "failed" if late or kind < 0.1 else "succeeded"
+        ends = None if kind > 0.97 and not late else now + length
+        run = Run(self.count, target.key, dict(target.options), tag, not_after, now + 0.01, ends, status, late, now + lag_s, sent_at)
+        self.runs.append(run)
+        return run
+
+    def ledger(self, target: Target, now: float, since_s: float, follow: str | None) -> Ledger:
+        if self.hidden:
+            raise Denied("rundeck", "hides rows", code="ledger_hidden")
+        mine = [run for run in self.runs if run.target == target.key and run.seen_from <= now and (run.ends or now) > now - since_s]
+        found = sorted((run.state(now, self.ahead_s) for run in mine), key=lambda e: -(e.runner_started_at or 0.0))
+        followed = next((run.state(now, self.ahead_s) for run in self.runs if str(run.id) == follow), None)
+        return Ledger(float(int(now + self.ahead_s)), tuple(found), (), followed, ("done",) if followed and followed.ended else None)
+
+
+@dataclass
+class Store:
+    bodies: dict[str, tuple[bytes, int, float | None]] = field(default_factory=dict)
+    archived: dict[str, bytes] = field(default_factory=dict)
+    generation: int = 0
+
+    def load(self, key: str) -> Stored | None:
+        found = self.bodies.get(key)
+        return Stored(found[0], str(found[1])) if found else None
+
+    def save(self, key: str, body: bytes, generation: str | None, due: float | None, *, compare: bool = True) -> str:
+        found = self.bodies.get(key)
+        if compare and (str(found[1]) if found else None) != generation:
+            raise Conflict(key)
+        self.generation += 1
+        self.bodies[key] = (body, self.generation, due)
+        return str(self.generation)
+
+    def listed(self) -> list[Listed]:
+        return [Listed(key, due) for key, (_, _, due) in self.bodies.items()]
+
+
+@dataclass
+class Chat:
+    posts: list[tuple[float, str, Card]] = field(default_factory=list)
+
+    def post(self, now: float, channel: str, card: Card) -> None:
+        self.posts.append((now, channel, card))
+
+
+def lost(system: str) -> Unavailable:
+    return Unavailable(system, "the answer was lost")

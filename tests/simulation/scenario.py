@@ -1,0 +1,215 @@
+"""One schedule: what goes wrong in the world, and which faults strike."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from functions.model import Alert, Limits, Mode, Phase, QueueRef, Rules, Runbook, Target, Verify
+from tests.simulation.models import Faults, Queue, Run
+from tests.simulation.world import BEGIN, World, a_runbook
+
+CALM_AFTER_S = 7200.0
+END_AFTER_S = 40000.0
+QUICK = Verify(first_s=2.0, every_s=3.0, patience_s=60.0, within_s=300.0)
+
+PROFILES: dict[str, Faults] = {
+    "none": Faults(),
+    "crash": Faults(crash=0.03),
+    "crash more": Faults(crash=0.12),
+    "stall": Faults(stall=0.05),
+    "stall and crash": Faults(stall=0.06, crash=0.03),
+    "store": Faults(store_lost=0.1, store_down=0.05),
+    "scheduler": Faults(wake_lost=0.15, wake_twice=0.3, wake_late=0.1, wake_down=0.05),
+    "runner": Faults(run_lost=0.3, run_late=0.3, run_error=0.1, history_down=0.1, history_lag_s=40.0),
+    "late runner": Faults(run_late=0.8, stall=0.05),
+    "lagging history": Faults(run_lost=0.6, history_lag_s=55.0),
+    "broker": Faults(broker_down=0.3, slow=0.1),
+    "chat": Faults(chat_down=0.5, chat_lost=0.2),
+    "all": Faults(0.02, 0.03, 0.05, 0.03, 0.02, 0.05, 0.1, 0.05, 0.02, 0.1, 0.1, 0.05, 0.05, 20.0, 0.1, 0.2, 0.1),
+}
+
+
+@dataclass
+class Cause:
+    """One time that a target's application got stuck, and what helps."""
+
+    target: str
+    queue: str
+    began: float
+    heals: float
+    """Likelihood that a restart helps."""
+    self_heals: float | None = None
+
+
+@dataclass
+class Scenario:
+    world: World
+    causes: list[Cause] = field(default_factory=list)
+    alerts: list[Alert] = field(default_factory=list)
+
+
+def build(rng: random.Random, *, trace: bool = False, faults: Faults | None = None, options: frozenset[str] = frozenset()) -> Scenario:
+    """Draw a schedule. Everything that is drawn comes from `rng`."""
+    profile = faults or PROFILES[rng.choice(sorted(PROFILES))]
+    runbook = _runbook(rng, options)
+    public = "https://unstick.example.com" if runbook.mode is Mode.APPROVE or rng.random() < 0.2 else ""
+    rules = Rules({"mail": runbook}, ("ops",), public_url=public)
+    world = World(rng, profile, rules, _target_of, [] if trace else None, calm_from=BEGIN + CALM_AFTER_S, options=options)
+    world.rundeck.ahead_s = rng.choice([0.0, -90.0, 15.0, 200.0])
+    world.rundeck.honours_fence = "no_fence_in_job" not in options
+    world.statistics = rng.random() < 0.8
+    scenario = Scenario(world)
+    count = rng.choice([1, 1, 1, 2, 2, 6]) if "many" not in options else 6
+    for number in range(count):
+        _target(scenario, f"app{number}", rng)
+    _people(scenario, rng)
+    if "no_sweep" not in options:
+        world.sweep_every(300.0, BEGIN + END_AFTER_S)
+    return scenario
+
+
+def _runbook(rng: random.Random, options: frozenset[str]) -> Runbook:
+    mode = Mode.AUTO if "auto" in options else rng.choice([Mode.AUTO] * 6 + [Mode.APPROVE, Mode.OBSERVE])
+    verify = QUICK if "quick" in options or rng.random() < 0.25 else Verify()
+    limits = Limits(cooldown_s=rng.choice([60.0, 600.0]), attempts=rng.choice([1, 2, 2, 3]))
+    return a_runbook(mode=mode, verify=verify, limits=limits)
+
+
+def _target_of(alert: Alert) -> tuple[Target, QueueRef]:
+    app = alert.labels["app"]
+    return Target(f"target-{app}", "http://rundeck", "job", {"app": app}), QueueRef("/", alert.labels["queue"])
+
+
+def _target(scenario: Scenario, app: str, rng: random.Random) -> None:
+    """An application with one or two queues that gets stuck once or twice, or is only busy."""
+    world = scenario.world
+    names = [f"{app}.mail"] + ([f"{app}.post"] if rng.random() < 0.3 or "two_queues" in world.options else [])
+    busy = rng.random() < 0.15 and "sick" not in world.options
+    for name in names:
+        queue = Queue(BEGIN - 1000.0, 40.0 if busy else 0.0, 0.0, 3.0, (f"{app}-old",))
+        world.queues[QueueRef("/", name).key] = queue
+        if busy:
+            _alert(scenario, app, name, BEGIN + 100.0, rng)
+    if busy:
+        return
+    begins = BEGIN + rng.random() * 200.0
+    for _ in range(rng.choice([1, 1, 2])):
+        heals = rng.choice([1.0, 1.0, 0.5, 0.0])
+        own_s = begins + rng.choice([20.0, 150.0, 900.0]) if rng.random() < 0.15 else None
+        for name in names:
+            cause = Cause(app, name, begins, heals, own_s)
+            scenario.causes.append(cause)
+            world.at(begins, _sticks(world, cause))
+            if own_s is not None:
+                world.at(own_s, _mends(world, cause))
+            _alert(scenario, app, name, begins + rng.choice([70.0, 90.0, 130.0]), rng)
+        begins += rng.choice([900.0, 3000.0, 6000.0])
+    heals_now = {cause.queue: cause for cause in scenario.causes}
+    before = world.on_restart
+
+    def restarted(at: World, run: Run) -> None:
+        before(at, run)
+        if run.target == f"target-{app}":
+            _after_restart(scenario, at, app, names, heals_now, run)
+
+    world.on_restart = restarted
+
+
+def _sticks(world: World, cause: Cause) -> Callable[[], None]:
+    def happens() -> None:
+        queue = world.queues[QueueRef("/", cause.queue).key]
+        world.note(f"{cause.queue} gets stuck")
+        queue.turn(world.now, slope=0.5, ack_rate=0.0, consumers=queue.consumers(world.now) or (f"{cause.target}-old",))
+    return happens
+
+
+def _mends(world: World, cause: Cause) -> Callable[[], None]:
+    def happens() -> None:
+        queue = world.queues[QueueRef("/", cause.queue).key]
+        world.note(f"{cause.queue} mends itself")
+        queue.turn(world.now, slope=-5.0, ack_rate=6.0, consumers=queue.consumers(world.now))
+    return happens
+
+
+def _after_restart(scenario: Scenario, world: World, app: str, names: list[str], causes: dict[str, Cause], run: Run) -> None:
+    """The old consumers go; new ones come, and work, stick again or stay away."""
+    for name in names:
+        queue = world.queues[QueueRef("/", name).key]
+        purged = "purges" in world.options
+        queue.turn(world.now, slope=-1000.0 if purged else 0.5, ack_rate=0.0, consumers=())
+        helps = world.rng.random() < causes[name].heals and run.status == "succeeded"
+        kind = world.rng.random()
+
+        def comes(queue: Queue = queue, helps: bool = helps, kind: float = kind) -> None:  # noqa: FBT001
+            if purged or (not helps and kind < 0.3):
+                return
+            slow = -0.4 if kind > 0.8 else -4.0
+            queue.turn(world.now, slope=slow if helps else 0.5, ack_rate=5.0 if helps else 0.0, consumers=(f"{app}-{run.id}",))
+
+        world.at(world.now + world.rng.choice([0.5, 3.0, 8.0]), comes)
+
+
+def _alert(scenario: Scenario, app: str, queue: str, starts_at: float, rng: random.Random) -> None:
+    """Grafana notices, tells, repeats, from one or two replicas, and says resolved when the queue is well."""
+    world = scenario.world
+    alert = Alert(f"fp-{queue}", "grafana#1", True, {"alertname": "Stuck", "app": app, "queue": queue}, {}, starts_at)
+    scenario.alerts.append(alert)
+    again = rng.choice([300.0, 900.0, 14400.0])
+    for replica in range(rng.choice([1, 1, 2])):
+        shifted = replace(alert, starts_at=alert.starts_at + (rng.random() if replica else 0.0))
+        world.at(starts_at + 15.0 * replica + 1.0, _flush(world, shifted, again))
+    if rng.random() < 0.2:
+        world.at(starts_at + 1.0, _flush(world, alert, again))
+
+
+def _flush(world: World, alert: Alert, again: float) -> Callable[[], None]:
+    queue = world.queues[QueueRef("/", alert.labels["queue"]).key]
+
+    def sick() -> bool:
+        return queue.depth(world.now) > 0 and not queue.acked_within(world.now, 60.0)
+
+    def happens() -> None:
+        if sick() or "false_alarm" in world.options or world.now < alert.starts_at + 20.0:
+            world.notify((alert,), again=300.0)
+            if world.now < BEGIN + 20000.0:
+                world.at(world.now + again, happens)
+        else:
+            world.notify((replace(alert, firing=False, ends_at=world.now),))
+
+    return happens
+
+
+def _people(scenario: Scenario, rng: random.Random) -> None:
+    """Somebody turns the kill switch, restarts by hand, or presses the button."""
+    world = scenario.world
+    if rng.random() < 0.25 or "pausing" in world.options:
+        on = BEGIN + rng.random() * 1200.0
+        world.at(on, lambda: world.pause(on=True))
+        world.at(on + rng.choice([2.0, 60.0, 600.0]), lambda: world.pause(on=False))
+    if rng.random() < 0.2:
+        when = BEGIN + 100.0 + rng.random() * 600.0
+        world.at(when, lambda: _by_hand(world))
+    if world.rules.public_url and rng.random() < 0.8:
+        for minute in range(1, 100):
+            world.at(BEGIN + minute * 60.0, lambda: _press(world))
+
+
+def _by_hand(world: World) -> None:
+    target = Target("target-app0", "http://rundeck", "job", {"app": "app0"})
+    if world.rundeck.running(target.key, world.now):
+        return
+    run = world.rundeck.accept(target, "", 0.0, world.now, world.now, world.rng, 0.0)
+    run.by, run.refused, run.not_after = "somebody", False, None
+    run.ends = run.ends or world.now + 20.0
+    world.note(f"somebody restarts app0 by hand: {run.id}")
+    world.at(run.ends, lambda: world.on_restart(world, run))
+
+
+def _press(world: World) -> None:
+    for document in world.documents():
+        incident = document.incident
+        if incident is not None and incident.phase is Phase.ASKED:
+            world.note("somebody presses the button")
+            world.approve(document.key, incident.nonce)

@@ -1,0 +1,409 @@
+"""The whole system on a virtual clock, in one process: the real core and flow against models of everything outside.
+
+Every invocation is a greenlet; it gives way at each outbound call, so others run, and faults strike, between any two of them.
+A seed (or Hypothesis, through the same `Random` interface) gives the schedule.
+"""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import greenlet
+import msgspec
+
+from functions import flow
+from functions.contracts import Listed, Stored
+from functions.documents import decoded, encoded
+from functions.errors import Denied, Unavailable
+from functions.model import (
+    Alert,
+    Alerted,
+    Approved,
+    Card,
+    Case,
+    Document,
+    Execution,
+    Ledger,
+    Mode,
+    Pause,
+    QueueRef,
+    Reply,
+    Restart,
+    Rules,
+    Runbook,
+    Sighting,
+    Symptom,
+    Target,
+    Woken,
+)
+from tests.simulation.models import Chat, Faults, Queue, Rundeck, Run, Store, lost
+
+BEGIN = 1_800_000_000.0
+WEBHOOK_BUDGET_S = 8.0
+VERIFY_BUDGET_S = 120.0
+
+
+class Crashed(BaseException):
+    """The process of an invocation was killed."""
+
+
+@dataclass
+class Answered:
+    """An alert that was answered 2xx."""
+
+    alert: Alert
+    at: float
+    replies: tuple[Reply, ...]
+
+
+@dataclass
+class World:
+    """State, clock and event queue of one schedule."""
+
+    rng: random.Random
+    faults: Faults
+    rules: Rules
+    target_of: Callable[[Alert], tuple[Target, QueueRef]]
+    trace: list[str] | None = None
+    now: float = BEGIN
+    store: Store = field(default_factory=Store)
+    rundeck: Rundeck = field(default_factory=Rundeck)
+    chat: Chat = field(default_factory=Chat)
+    queues: dict[str, Queue] = field(default_factory=dict)
+    statistics: bool = True
+    answered: list[Answered] = field(default_factory=list)
+    pauses: list[tuple[float, bool]] = field(default_factory=list)
+    sent: list[dict[str, Any]] = field(default_factory=list)
+    saved: list[tuple[float, str, bytes]] = field(default_factory=list)
+    wakes: list[tuple[float, float, str]] = field(default_factory=list)
+    """(when it was ordered, for when, for which document), of those that the scheduler took."""
+    lost_lists: set[str] = field(default_factory=set)
+    """Ids of alerts that were handed to the scheduler, which lost them: nobody else knows of them."""
+    defects: list[str] = field(default_factory=list)
+    on_restart: Callable[[World, Run], None] = lambda world, run: None
+    calm_from: float = BEGIN + 7200.0
+    options: frozenset[str] = frozenset()
+    _events: list[tuple[float, int, Callable[[], None]]] = field(default_factory=list)
+    _count: int = 0
+
+    def at(self, when: float, what: Callable[[], None]) -> None:
+        self._count += 1
+        heapq.heappush(self._events, (max(when, self.now), self._count, what))
+
+    def chance(self, likely: float) -> bool:
+        """Whether a fault strikes. In the end everything works, since promises are about what comes in the end."""
+        return likely > 0 and self.now < self.calm_from and self.rng.random() < likely
+
+    def note(self, text: str) -> None:
+        if self.trace is not None:
+            self.trace.append(f"{self.now - BEGIN:10.3f}  {text}")
+
+    def run(self, until: float) -> None:
+        while self._events and self._events[0][0] <= until:
+            self.now, _, what = heapq.heappop(self._events)
+            what()
+        self.now = max(self.now, until)
+
+    def spawn(self, name: str, work: Callable[[Host], None], ended: Callable[[bool], None] = lambda ok: None) -> None:
+        """Run an invocation; `ended` learns whether it came to its end."""
+        host = Host(self, name, skew_s=self.rng.choice([0.0, 0.0, -20.0, 3.0, 45.0]))
+
+        def body() -> None:
+            ok = False
+            try:
+                work(host)
+                ok = True
+            except Crashed:
+                self.note(f"{name}: killed")
+            except (Unavailable, Denied) as error:
+                self.note(f"{name}: failed: {error}")
+            except Exception as error:  # noqa: BLE001 - a defect of the code under test, kept as a finding
+                self.defects.append(f"{name}: {type(error).__name__}: {error}")
+            ended(ok)
+
+        host.let = greenlet.greenlet(body)
+        self.at(self.now, host.let.switch)
+
+    # --- the scheduler
+
+    def wake(self, at: float, content: Mapping[str, Any]) -> None:
+        self.wakes.append((self.now, at, str(content.get("target", ""))))
+        if self.chance(self.faults.wake_lost):
+            self.lost_lists |= {str(entry["incident"]) for entry in content.get("deferred", ())}
+            self.note(f"scheduler loses the wake-up {content}")
+            return
+        late = self.rng.choice([30.0, 400.0, 9000.0]) if self.chance(self.faults.wake_late) else self.rng.random()
+        for extra in (0.0, self.rng.random() * 5) if self.chance(self.faults.wake_twice) else (0.0,):
+            self._deliver(max(at, self.now) + late + extra, content, 0)
+
+    def _deliver(self, when: float, content: Mapping[str, Any], tries: int) -> None:
+        def ended(ok: bool) -> None:  # noqa: FBT001
+            if not ok and tries < 200:
+                self._deliver(self.now + min(10.0 * 2**min(tries, 5), 300.0), content, tries + 1)
+
+        def begin() -> None:
+            self.spawn(f"wake-up {self._count}", lambda host: verify(host, content), ended)
+
+        self.at(when, begin)
+
+    def sweep_every(self, seconds: float, until: float) -> None:
+        def begin() -> None:
+            if self.now > until:
+                return
+            self.spawn("sweep", lambda host: flow.sweep(host, flow.Budget(host, host.monotonic() + VERIFY_BUDGET_S)) and None)
+            self.at(self.now + seconds, begin)
+
+        self.at(self.now + seconds, begin)
+
+    # --- Grafana
+
+    def notify(self, alerts: tuple[Alert, ...], *, again: float | None = None) -> None:
+        """Send alerts; if it is not answered with 2xx, send them again at the next flush."""
+        done = {"ok": False}
+
+        def work(host: Host) -> None:
+            cases = cases_of(self, alerts)
+            found = flow.notified(host, cases, flow.Budget(host, host.monotonic() + WEBHOOK_BUDGET_S))
+            if found.lost == 0 and "deaf" not in self.options:
+                done["ok"] = True
+                self.note(f"Grafana hears {[(r.action.value, r.reason.value if r.reason else None) for r in found.replies]}")
+                self.answered += [Answered(alert, self.now, found.replies) for alert in alerts if alert.firing]
+
+        def ended(ok: bool) -> None:  # noqa: FBT001
+            if not done["ok"] and again is not None:
+                self.at(self.now + again, lambda: self.notify(alerts, again=again))
+
+        self.spawn(f"webhook {self._count}", work, ended)
+
+    # --- people
+
+    def pause(self, *, on: bool) -> None:
+        self.pauses.append((self.now, on))
+        self.note(f"somebody turns the kill switch {'on' if on else 'off'}")
+        found = self.store.load("pause")
+        self.store.save("pause", encoded(Pause("test", "somebody", self.now, on=on)), found.generation if found else None, None)
+
+    def paused_at(self, at: float) -> bool:
+        state = False
+        for when, on in self.pauses:
+            if when <= at:
+                state = on
+        return state
+
+    def approve(self, key: str, nonce: str) -> None:
+        self.spawn("approval", lambda host: flow.advance(
+            host, key, Approved(nonce, "somebody"), flow.Budget(host, host.monotonic() + WEBHOOK_BUDGET_S)) and None)
+
+    def documents(self) -> list[Document]:
+        return [decoded(Document, body, key) for key, (body, _, _) in self.store.bodies.items() if key not in ("pause", "storm")]
+
+
+def cases_of(world: World, alerts: tuple[Alert, ...]) -> list[Case]:
+    cases = []
+    for alert in alerts:
+        runbook = world.rules.runbooks[alert.labels.get("runbook", "mail")]
+        target, queue = world.target_of(alert)
+        cases.append(Case(alert, runbook, target, queue))
+    return cases
+
+
+def verify(host: Host, content: Mapping[str, Any]) -> None:
+    """What service.deliver does, on the host's models."""
+    if "deferred" in content:
+        for entry in content["deferred"]:
+            alerts = msgspec.convert(entry["alerts"], tuple[Alert, ...])
+            cases = cases_of(host.world, alerts)
+            event = Alerted(tuple(cases), entry["incident"], crowd=entry["crowd"])
+            flow.advance(host, flow.document_key(cases[0]), event, flow.Budget(host, host.monotonic() + 30.0))
+        return
+    flow.advance(host, content["target"], Woken(), flow.Budget(host, host.monotonic() + VERIFY_BUDGET_S))
+
+
+@dataclass
+class Host:
+    """The outside as one invocation meets it."""
+
+    world: World
+    name: str
+    skew_s: float = 0.0
+    let: Any = None
+    clock_s: float = 0.0
+
+    @property
+    def rules(self) -> Rules:
+        return self.world.rules
+
+    def now(self) -> float:
+        return self.world.now + self.skew_s
+
+    def monotonic(self) -> float:
+        return self.world.now
+
+    def _pass(self, seconds: float) -> None:
+        self.world.at(self.world.now + seconds, self.let.switch)
+        self.let.parent.switch()
+
+    def _leg(self, what: str) -> None:
+        """The way to a system: time passes, others run, the process may be killed or frozen."""
+        world = self.world
+        if world.chance(world.faults.crash):
+            raise Crashed
+        if world.chance(world.faults.stall):
+            world.note(f"{self.name}: stalls before {what}")
+            self._pass(world.rng.choice([5.0, 40.0, 200.0]))
+        self._pass(world.rng.choice([1.0, 4.0]) if world.chance(world.faults.slow) else 0.02 + world.rng.random() * 0.1)
+
+    def _back(self, what: str) -> None:
+        self._pass(0.01)
+        if self.world.chance(self.world.faults.crash):
+            self.world.note(f"{self.name}: is killed after {what}")
+            raise Crashed
+
+    def _down(self, likely: float, system: str) -> None:
+        if self.world.chance(likely):
+            raise Unavailable(system, "is down")
+
+    def together(self, calls: list[Callable[[], Any]], timeout_s: float) -> list[Any]:
+        results: list[Any] = []
+        for call in calls:
+            try:
+                results.append(call())
+            except Exception as error:  # noqa: BLE001 - handed to the caller, as the real one does
+                results.append(error)
+        return results
+
+    # --- store and scheduler
+
+    def load(self, key: str, timeout_s: float) -> Stored | None:
+        self._leg(f"load {key}")
+        self._down(self.world.faults.store_down, "store")
+        return self.world.store.load(key)
+
+    def save(self, key: str, body: bytes, generation: str | None, due: float | None, timeout_s: float) -> str:
+        self._leg(f"save {key}")
+        self._down(self.world.faults.store_down, "store")
+        made = self.world.store.save(key, body, generation, due, compare="no_compare" not in self.world.options)
+        self.world.saved.append((self.world.now, key, body))
+        if key not in ("storm", "pause"):
+            self.world.note(f"{self.name}: saves {_shown(body)}")
+        if self.world.chance(self.world.faults.store_lost):
+            self.world.note(f"{self.name}: the answer of that save is lost")
+            raise lost("store")
+        self._back("save")
+        return made
+
+    def listed(self, timeout_s: float) -> list[Listed]:
+        self._leg("list")
+        return self.world.store.listed()
+
+    def archive(self, path: str, body: bytes, timeout_s: float) -> None:
+        self._leg("archive")
+        self._down(self.world.faults.store_down, "store")
+        self.world.store.archived[path] = body
+        self._back("archive")
+
+    def wake(self, at: float, content: Mapping[str, Any], timeout_s: float) -> None:
+        self._leg("wake")
+        self._down(self.world.faults.wake_down, "scheduler")
+        # The task's time is given by our clock and kept by the scheduler's.
+        self.world.wake(at, content)
+        self._back("wake")
+
+    # --- RabbitMQ and Rundeck
+
+    def ledger(self, target: Target, since_s: float, follow: str | None, tail: bool, timeout_s: float) -> Ledger:  # noqa: FBT001
+        self._leg("history")
+        self._down(self.world.faults.history_down, "rundeck")
+        return self.world.rundeck.ledger(target, self.world.now, since_s, follow)
+
+    def sighting(self, queue: QueueRef, for_s: float, timeout_s: float) -> Sighting:
+        self._leg("queue")
+        self._down(self.world.faults.broker_down, "rabbitmq")
+        found = self.world.queues.get(queue.key)
+        if found is None:
+            raise Denied("rabbitmq", "no such queue", code="no_queue")
+        lag = 3.5 + self.world.rng.random() * 5.4
+        seen = found.sighting(self.world.now, lag, statistics=self.world.statistics)
+        shift = self.skew_s
+        return replace(
+            seen, at=seen.at + shift, ack_samples=tuple((t + shift, v) for t, v in seen.ack_samples),
+            depth_samples=tuple((t + shift, v) for t, v in seen.depth_samples),
+        )
+
+    def run(self, target: Target, tag: str, runner_not_after: float, timeout_s: float) -> Execution:
+        world, faults = self.world, self.world.faults
+        sent_at = world.now
+        stored = world.store.load(target.key)
+        world.sent.append({
+            "at": sent_at, "tag": tag, "target": target.key, "paused": world.paused_at(sent_at - 1.5) and world.paused_at(sent_at),
+            "document": stored.body if stored else b"", "awaited": True,
+        })
+        world.note(f"{self.name}: POST {tag}")
+        if world.chance(faults.crash):
+            raise Crashed
+        lag = world.rng.random() * faults.history_lag_s
+        if world.chance(faults.run_late):
+            late = world.rng.choice([8.0, 25.0, 50.0, 200.0])
+            world.at(world.now + late, lambda: accepted(world, target, tag, runner_not_after, sent_at, lag))
+            self._pass(min(timeout_s, 10.0))
+            raise Unavailable("rundeck", "did not answer in time", late=True)
+        if world.chance(faults.run_error):
+            self._pass(0.05)
+            raise Unavailable("rundeck", "answered 500")
+        self._pass(0.05)
+        if world.rundeck.running(target.key, world.now - 0.05):
+            raise Denied("rundeck", "busy", code="busy", status=409)
+        run = accepted(world, target, tag, runner_not_after, sent_at, lag)
+        if world.chance(faults.run_lost):
+            raise lost("rundeck")
+        self._back("POST")
+        return run.state(world.now, world.rundeck.ahead_s)
+
+    def abort(self, execution: str, timeout_s: float) -> None:
+        self._leg("abort")
+
+    # --- people
+
+    def post(self, channel: str, card: Card, thread: str | None, timeout_s: float) -> str | None:
+        self._leg("chat")
+        self._down(self.world.faults.chat_down, "chat")
+        self.world.chat.post(self.world.now, channel, card)
+        self.world.note(f"{self.name}: tells {channel}: {card.kind}: {card.headline}")
+        if self.world.chance(self.world.faults.chat_lost):
+            raise lost("chat")
+        return None
+
+    def approval(self, key: str, nonce: str, expires_at: float) -> str:
+        return f"{key}~{nonce}"
+
+    def paused_here(self) -> bool:
+        return False
+
+    def log(self, severity: str, message: str, **fields: object) -> None:
+        if severity in ("WARNING", "ERROR"):
+            self.world.note(f"{self.name}: log {severity} {message}")
+
+
+def accepted(world: World, target: Target, tag: str, not_after: float, sent_at: float, lag_s: float) -> Run:
+    run = world.rundeck.accept(target, tag, not_after, world.now, sent_at, world.rng, lag_s)
+    world.note(f"Rundeck starts {run.id} for {tag}{' and refuses it, too late' if run.refused else ''}")
+    if not run.refused and run.ends is not None:
+        world.at(run.ends, lambda: world.on_restart(world, run))
+    return run
+
+
+def _shown(body: bytes) -> str:
+    document = decoded(Document, body, "trace")
+    incident = document.incident
+    phase = f"{incident.id[-8:]} {incident.phase.value} attempt {incident.attempt} {incident.reason or ''}" if incident else "no incident"
+    outcomes = [o.ending.value for o in document.outcomes]
+    return f"{document.key}: {phase}, to tell {len(document.to_tell)}, outcomes {outcomes}, due {document.due and document.due - BEGIN:.1f}" \
+        if document.due is not None else f"{document.key}: {phase}, to tell {len(document.to_tell)}, outcomes {outcomes}"
+
+
+def a_runbook(**changes: Any) -> Runbook:
+    return replace(Runbook("mail", (), Restart("job"), Symptom(queue="mail"), mode=Mode.AUTO, notify=("ops",)), **changes)

@@ -1,0 +1,70 @@
+"""infra/prometheus: the rules do what their unit tests say, and a real broker has the metrics that they name."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import time
+from pathlib import Path
+from urllib.request import urlopen
+
+import pytest
+import yaml
+
+from tests.broker import consumer
+
+FOLDER = Path(__file__).parents[2] / "infra" / "prometheus"
+
+
+def promtool(*arguments: str, folder: Path = FOLDER) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["promtool", *arguments], cwd=folder, capture_output=True, text=True, check=False, timeout=60)
+
+
+@pytest.mark.parametrize("arguments", [
+    ("check", "rules", "rules.yml"), ("check", "config", "prometheus.yml"), ("test", "rules", "rules_test.yml"),
+], ids=" ".join)
+def test_promtool_finds_nothing_wrong(needed, arguments):
+    """Stuck queues fire, with and without consumers; idle, busy, slowly draining and deploying ones never do."""
+    needed("prometheus")
+    done = promtool(*arguments)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("part", [
+    "and max by (job, vhost, queue) (rabbitmq_detailed_queue_messages offset 2m) > 0",
+    "unless max by (job, vhost, queue) (resets(rabbitmq_detailed_queue_messages[2m])) > 0",
+    "unless sum by (job, vhost, queue) (increase(rabbitmq_detailed_channel_messages_acked_total[2m])) > 0",
+    "unless sum by (job, vhost, queue) (increase(rabbitmq_detailed_channel_messages_delivered_total[2m])) > 0",
+    '{queue!~"amq[.]gen.*"}', "for: 1m", "for: 5m",
+])
+def test_no_part_of_the_rule_is_there_for_nothing(needed, tmp_path, part):
+    """Without any one of its conditions the rule fails its unit tests."""
+    needed("prometheus")
+    rules = (FOLDER / "rules.yml").read_text()
+    assert part in rules
+    (tmp_path / "rules.yml").write_text(rules.replace(part, ""))
+    shutil.copy(FOLDER / "rules_test.yml", tmp_path)
+    done = promtool("test", "rules", "rules_test.yml", folder=tmp_path)
+    assert done.returncode != 0
+    assert "exp:" in done.stdout + done.stderr, "it must fail by what fires, not by its syntax"
+
+
+def test_a_real_broker_has_the_metrics_that_the_rules_name(rabbitmq_server):
+    """The scrape of the example brings every series of the rules, with the labels by which they are put together."""
+    named = set(re.findall(r"rabbitmq_detailed_\w+", (FOLDER / "rules.yml").read_text()))
+    scrape = yaml.safe_load((FOLDER / "prometheus.yml").read_text())["scrape_configs"][0]
+    query = "&".join(f"family={family}" for family in scrape["params"]["family"])
+    url = f"http://127.0.0.1:{rabbitmq_server.metrics_port}{scrape['metrics_path']}?{query}"
+    rabbitmq_server.publish("scraped", 2)
+    with consumer(rabbitmq_server, "scraped", "healthy"):
+        ends = time.monotonic() + 20
+        missing = named
+        while missing and time.monotonic() < ends:
+            with urlopen(url, timeout=5) as answer:
+                text = answer.read().decode()
+            lines = re.findall(r'^(\w+){[^}]*vhost="/",queue="scraped"} \d', text, re.MULTILINE)
+            missing = named - set(lines)
+            time.sleep(0.2)
+    assert missing == set()
+    assert len(named) == 4

@@ -1,0 +1,261 @@
+"""The RabbitMQ room against a real broker: what it tells live, what it tells late, and what it refuses."""
+
+from __future__ import annotations
+
+import base64
+import json
+import shlex
+import subprocess
+import sys
+import time
+import urllib.error
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.request import Request, urlopen
+
+import pika
+import pytest
+
+from functions.errors import Denied
+from functions.model import QueueRef, Sighting
+from functions.symptoms import rabbitmq
+from tests.broker import ADMIN, Broker, consumer
+from tests.broker import broker as run_broker
+
+INFRA = Path(__file__).parents[2] / "infra"
+PAGE_LATE_S = 15.0
+"""The queue's page was seen up to 8.9 s late; more than that is a finding."""
+
+
+@dataclass(frozen=True)
+class Password:
+    text: str
+
+    def read(self) -> bytes:
+        return self.text.encode()
+
+    def distrust(self) -> None:
+        """Nothing else is known."""
+
+
+def settings(broker: Broker, user: str = ADMIN[0], password: str = ADMIN[1]) -> rabbitmq.Settings:
+    return rabbitmq.Settings(broker.url, user, Password(password))
+
+
+def look(broker: Broker, name: str, *, vhost: str = "/") -> Sighting:
+    return rabbitmq.look(settings(broker), QueueRef(vhost, name), for_s=60, timeout_s=5.0)
+
+
+def until(seen: Callable[[], Sighting], right: Callable[[Sighting], bool], within_s: float = PAGE_LATE_S) -> Sighting:
+    """The first sighting that is right; fails with the last one when there is none in time."""
+    ends = time.monotonic() + within_s
+    while not right(sighting := seen()):
+        assert time.monotonic() < ends, sighting
+        time.sleep(0.2)
+    return sighting
+
+
+def test_the_depth_is_live(rabbitmq_server):
+    """Each publish and each purge is seen by the very next look, long before the queue's page has it."""
+    for depth in (1, 3, 8):
+        rabbitmq_server.publish("live", depth - (look(rabbitmq_server, "live").depth if depth > 1 else 0))
+        assert look(rabbitmq_server, "live").depth == depth
+    rabbitmq_server.api("DELETE", "queues/%2F/live/contents")
+    assert look(rabbitmq_server, "live").depth == 0
+
+
+def test_a_held_message_is_unacknowledged_until_its_consumer_dies(rabbitmq_server):
+    """The mission's bug: one held, the others ready; after the kill all are ready again and the consumer is gone at once."""
+    rabbitmq_server.publish("held", 5)
+    with consumer(rabbitmq_server, "held", "stuck-unacked"):
+        live = until(lambda: look(rabbitmq_server, "held"), lambda seen: seen.unacked == 1, within_s=2.0)
+        assert (live.depth, live.ready) == (5, 4)
+        shown = until(lambda: look(rabbitmq_server, "held"), lambda seen: bool(seen.consumer_ids))
+        assert len(shown.consumer_ids) == 1
+        assert shown.acks == 0
+    back = until(lambda: look(rabbitmq_server, "held"), lambda seen: seen.unacked == 0, within_s=2.0)
+    assert (back.depth, back.ready) == (5, 5)
+    until(lambda: look(rabbitmq_server, "held"), lambda seen: seen.consumer_ids == (), within_s=3.0)
+
+
+def test_ready_messages_with_a_consumer_that_takes_none(rabbitmq_server):
+    """The other form of the bug: a consumer is registered, nothing is unacknowledged, nothing moves."""
+    rabbitmq_server.publish("blocked", 3)
+    with consumer(rabbitmq_server, "blocked", "stuck-ready"):
+        seen = until(lambda: look(rabbitmq_server, "blocked"), lambda seen: bool(seen.consumer_ids))
+        assert (seen.ready, seen.unacked, seen.acks) == (3, 0, 0)
+
+
+def test_a_new_consumer_has_another_id_and_its_acknowledgements_are_counted(rabbitmq_server):
+    """What tells a restarted application from the old one: other consumers, and a counter that rises."""
+    rabbitmq_server.publish("counted", 4)
+    with consumer(rabbitmq_server, "counted", "healthy"):
+        first = until(lambda: look(rabbitmq_server, "counted"), lambda seen: bool(seen.consumer_ids) and seen.acks == 4)
+    with consumer(rabbitmq_server, "counted", "healthy"):
+        rabbitmq_server.publish("counted", 3)
+        second = until(lambda: look(rabbitmq_server, "counted"), lambda seen: bool(seen.consumer_ids) and seen.acks == 7)
+    assert set(first.consumer_ids).isdisjoint(second.consumer_ids)
+    assert second.ack_samples[-1][1] == 7
+    assert second.ack_samples[-1][0] - second.ack_samples[0][0] == 120
+
+
+def test_deliveries_without_acknowledgement_are_counted_too(rabbitmq_server):
+    """A consumer in automatic acknowledgement mode is not taken for a dead one."""
+    rabbitmq_server.publish("automatic", 6)
+    with consumer(rabbitmq_server, "automatic", "no-ack"):
+        until(lambda: look(rabbitmq_server, "automatic"), lambda seen: seen.acks == 6)
+
+
+def test_the_oldest_message_has_its_time(rabbitmq_server):
+    """Where publishers set a timestamp, the head of the queue tells since when it waits."""
+    began = int(time.time())
+    rabbitmq_server.publish("dated", 2)
+    seen = until(lambda: look(rabbitmq_server, "dated"), lambda seen: seen.head_at is not None)
+    assert began <= seen.head_at <= time.time()
+
+
+@pytest.mark.parametrize("vhost", ["/", "mail/100%", "%2F", "日本 語"])
+def test_every_name_is_found_in_every_vhost(rabbitmq_server, vhost):
+    """Dots, slashes, percent signs, spaces, Japanese and signs of patterns: the right queue's depth and page, and no other's."""
+    names = ("a.b", "axb", "A.B", "a/b", "a%2Fb", "100%", "配送 キュー", "[x](y){1,2}|z^$*?+\\", "é", "É", "a&b=c#d+e")
+    if vhost != "/":
+        rabbitmq_server.add_vhost(vhost)
+    for depth, name in enumerate(names, start=1):
+        rabbitmq_server.publish(name, depth, vhost=vhost)
+    assert [look(rabbitmq_server, name, vhost=vhost).depth for name in names] == list(range(1, len(names) + 1))
+    assert all(look(rabbitmq_server, name, vhost=vhost).consumer_ids == () for name in names), "the page was found too"
+
+
+@pytest.mark.parametrize("kind", ["classic", "quorum"])
+def test_types_of_queues(rabbitmq_server, kind):
+    """A queue of either type with a depth of its own is told the same way."""
+    rabbitmq_server.publish(f"type-{kind}", 3, arguments={"x-queue-type": kind})
+    seen = until(lambda: look(rabbitmq_server, f"type-{kind}"), lambda seen: seen.depth == 3, within_s=5.0)
+    assert (seen.ready, seen.unacked) == (3, 0)
+
+
+def test_a_stream_is_refused(rabbitmq_server):
+    """A stream keeps what was read, so its depth would call it ill for ever."""
+    rabbitmq_server.publish("type-stream", 1, arguments={"x-queue-type": "stream"})
+    with pytest.raises(Denied) as refused:
+        look(rabbitmq_server, "type-stream")
+    assert refused.value.code == "stream"
+
+
+@pytest.mark.parametrize(("user", "password", "queue", "code"), [
+    pytest.param("reader", "wrong", QueueRef("/", "refusals"), "login", id="wrong password"),
+    pytest.param("nobody", "right", QueueRef("/", "refusals"), "login", id="no such user"),
+    pytest.param("untagged", "right", QueueRef("/", "refusals"), "not_management", id="no management tag"),
+    pytest.param("outsider", "right", QueueRef("/", "refusals"), "vhost_permission", id="no permission on the vhost"),
+    pytest.param("reader", "right", QueueRef("/", "nowhere"), "no_queue", id="no such queue"),
+    pytest.param("reader", "right", QueueRef("nowhere", "refusals"), "no_queue", id="no such vhost"),
+])
+def test_refusals_are_told_apart(rabbitmq_server, user, password, queue, code):
+    """Every refusal of the broker has its own code, so that people read what to mend."""
+    rabbitmq_server.publish("refusals")
+    rabbitmq_server.add_user("reader", "right", tags="management", vhosts=["/"])
+    rabbitmq_server.add_user("untagged", "right", tags="", vhosts=["/"])
+    rabbitmq_server.add_user("outsider", "right", tags="monitoring")
+    with pytest.raises(Denied) as refused:
+        rabbitmq.look(settings(rabbitmq_server, user, password), queue, for_s=60, timeout_s=5.0)
+    assert refused.value.code == code
+    assert refused.value.remedy
+
+
+def test_the_least_privileged_user_sees_all_and_touches_nothing(rabbitmq_server):
+    """infra/rabbitmq as the README says: loaded into a real broker, it is enough for look and check, and for nothing else."""
+    rabbitmq_server.publish("watched", 2)
+    rabbitmq_server.api("POST", "definitions", _definitions("a long password"))
+    user = settings(rabbitmq_server, "unstick", "a long password")
+    queue = QueueRef("/", "watched")
+    with consumer(rabbitmq_server, "watched", "stuck-unacked"):
+        until(lambda: rabbitmq.look(user, queue, for_s=60, timeout_s=5.0), lambda seen: bool(seen.consumer_ids))
+    assert {one.what: one.ok for one in rabbitmq.check(user, queue, timeout_s=5.0)} == dict.fromkeys((
+        "RabbitMQ answers and knows unstick", "RabbitMQ clock", "RabbitMQ queue 'watched' in vhost '/'", "RabbitMQ statistics",
+        "RabbitMQ alarms",
+    ), True)
+    touching = (("DELETE", "queues/%2F/watched/contents"), ("DELETE", "queues/%2F/watched"), ("PUT", "queues/%2F/another"))
+    for method, path in touching:
+        with pytest.raises(urllib.error.HTTPError, match="401"):
+            _as_unstick(rabbitmq_server, method, path)
+    with pytest.raises(pika.exceptions.ChannelClosedByBroker, match="ACCESS_REFUSED"):
+        _consume_as_unstick(rabbitmq_server)
+    assert look(rabbitmq_server, "watched").depth == 2
+
+
+def test_the_definitions_without_a_hash_are_refused(rabbitmq_server):
+    """Nobody gets a user with a known password by loading the file as it is."""
+    with pytest.raises(urllib.error.HTTPError):
+        rabbitmq_server.api("POST", "definitions", json.loads((INFRA / "rabbitmq" / "definitions.json").read_text()))
+
+
+def test_an_administrator_is_warned_of(rabbitmq_server):
+    """A user that can do more than it needs works, and `check` says so."""
+    rabbitmq_server.publish("warned")
+    found = {one.what: one for one in rabbitmq.check(settings(rabbitmq_server), QueueRef("/", "warned"), timeout_s=5.0)}
+    assert found["RabbitMQ rights"].ok is None
+    assert "administrator" in found["RabbitMQ rights"].detail
+
+
+def test_without_statistics_the_depth_is_live_and_consumers_are_not_known(rabbitmq_without_statistics):
+    """With `management_agent.disable_metrics_collector` look goes on with what there is, and check says what to mend."""
+    rabbitmq_without_statistics.publish("bare", 3)
+    with consumer(rabbitmq_without_statistics, "bare", "stuck-unacked"):
+        seen = until(lambda: look(rabbitmq_without_statistics, "bare"), lambda seen: seen.unacked == 1, within_s=2.0)
+    assert seen == Sighting(seen.at, depth=3, ready=2, unacked=1)
+    found = {one.what: one for one in rabbitmq.check(settings(rabbitmq_without_statistics), QueueRef("/", "bare"), timeout_s=5.0)}
+    assert found["RabbitMQ statistics"].ok is False
+    assert found["RabbitMQ queue 'bare' in vhost '/'"].ok
+
+
+def test_a_broker_leaves_no_process_behind(needed, tmp_path):
+    """Neither the broker nor its epmd, nor what these started, outlives the block that ran it."""
+    needed("rabbitmq-server")
+    folder = tmp_path / "broker"
+    with run_broker(folder):
+        assert len(_processes_of(folder)) >= 2
+    ends = time.monotonic() + 5
+    while left := _processes_of(folder):
+        assert time.monotonic() < ends, left
+        time.sleep(0.05)
+
+
+def _processes_of(folder: Path) -> list[str]:
+    """The running processes whose environment names the folder."""
+    found = []
+    for environment in Path("/proc").glob("[0-9]*/environ"):
+        with suppress(OSError):
+            if str(folder).encode() in environment.read_bytes():
+                found.append(environment.parent.name)
+    return found
+
+
+def _definitions(password: str) -> Any:
+    """The file of infra/rabbitmq with the hash that the README's own command makes."""
+    lines = (INFRA / "rabbitmq" / "README.md").read_text().splitlines()
+    command = shlex.split(next(line for line in lines if line.startswith("python3 -c")))
+    made = subprocess.run(
+        [sys.executable, *command[1:]], input=password, capture_output=True, text=True, check=True, start_new_session=True,
+    )
+    text = (INFRA / "rabbitmq" / "definitions.json").read_text()
+    return json.loads(text.replace("REPLACE_WITH_PASSWORD_HASH", made.stdout.strip()))
+
+
+def _as_unstick(broker: Broker, method: str, path: str) -> None:
+    basic = base64.b64encode(b"unstick:a long password").decode()
+    headers = {"Authorization": f"Basic {basic}", "Content-Type": "application/json"}
+    body = b"{}" if method == "PUT" else None
+    with urlopen(Request(f"{broker.url}/api/{path}", body, headers, method=method), timeout=5):
+        pass
+
+
+def _consume_as_unstick(broker: Broker) -> None:
+    credentials = pika.PlainCredentials("unstick", "a long password")
+    connection = pika.BlockingConnection(pika.ConnectionParameters("127.0.0.1", broker.amqp_port, credentials=credentials))
+    try:
+        connection.channel().basic_get("watched")
+    finally:
+        connection.close()

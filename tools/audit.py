@@ -1,0 +1,189 @@
+"""What the project is made of, and whether that is in order: `make audit`.
+
+The parts that need no network are functions that return what is wrong, one line each; tests/test_supply_chain.py runs them too.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+BUILD = ROOT / "build"
+
+ALLOWED_LICENCES = {
+    "Apache-2.0",
+    "BSD-2-Clause",
+    "BSD-3-Clause",
+    "ISC",
+    "MIT",
+    "MIT-0",
+    "MPL-2.0",  # asks for its own files' source only, which we don't change
+    "PSF-2.0",
+}
+SPDX = {
+    "3-Clause BSD License": "BSD-3-Clause",
+    "Apache Software License": "Apache-2.0",
+    "BSD License": "BSD-3-Clause",
+    "ISC License (ISCL)": "ISC",
+    "MIT License": "MIT",
+    "Mozilla Public License 2.0 (MPL 2.0)": "MPL-2.0",
+    "Python Software Foundation License": "PSF-2.0",
+}
+"""Names that packages use for what the allow-list has under its SPDX name."""
+
+REGISTRY = re.compile(
+    r"pypi\.org/simple|pythonhosted\.org|registry\.npmjs\.org|proxy\.golang\.org|static\.crates\.io|repo1?\.maven"
+    r"|--(?:extra-)?index-url|--find-links"
+)
+PINNED = re.compile(r"[a-z0-9._-]+==\S+(?: ; [^\\]+)?(?: --hash=sha256:[0-9a-f]{64})+")
+REFERENCE = re.compile(r"(?:env|file|sm)://|\$\{|REPLACE_WITH_")  # says where a secret is or belongs, and is none
+
+
+def tracked() -> list[Path]:
+    """The files of the repository, new ones that git would take included."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, check=True
+    )
+    paths = [ROOT / name for name in listed.stdout.decode().split("\0") if name]
+    return [path for path in paths if path.is_file() and not path.is_symlink()]
+
+
+def requirement_files() -> list[Path]:
+    """The files that pip installs from."""
+    return sorted(ROOT.glob("requirements*.txt"))
+
+
+def pins(path: Path) -> list[str]:
+    """Each requirement of the file on one line, without comments."""
+    without_comments = re.sub(r"(?m)^\s*#.*\n?|\s+#.*$", "", path.read_text(encoding="utf-8"))
+    return [re.sub(r"\s+", " ", line).strip() for line in without_comments.replace("\\\n", " ").splitlines() if line.strip()]
+
+
+def unpinned(lines: list[str]) -> list[str]:
+    """Requirements without one exact version and its hashes."""
+    return [f"not pinned with hashes: {line[:80]}" for line in lines if not PINNED.fullmatch(line)]
+
+
+def differing() -> list[str]:
+    """Packages that are tested in another version than the deployed one."""
+    versions: dict[str, str] = {}
+    problems = []
+    for path in requirement_files():
+        for line in pins(path):
+            name, version = line.split(" ", 1)[0].split("==")
+            if versions.setdefault(name, version) != version:
+                problems.append(f"{name} is {versions[name]} in one file and {version} in {path.name}")
+    return problems
+
+
+def addresses(paths: list[Path]) -> list[str]:
+    """Registries by address, and folders of this machine."""
+    folders = [f"{folder}/".encode() for folder in (ROOT, Path.home()) if len(folder.parts) > 1]
+    problems = []
+    for path in paths:
+        content = path.read_bytes()
+        if REGISTRY.search(content.decode(errors="replace")) and path != Path(__file__).resolve():
+            problems.append(f"{path.relative_to(ROOT)} names a package registry's address")
+        if any(folder in content for folder in folders):
+            problems.append(f"{path.relative_to(ROOT)} names a folder of this machine")
+    return problems
+
+
+def licences() -> list[dict[str, str]]:
+    """Name, version and licence of every installed package that the function is deployed with."""
+    names = [line.split("==")[0] for line in pins(ROOT / "requirements.txt")]
+    command = [sys.executable, "-m", "piplicenses", "--from=mixed", "--format=json", "--packages", *names]
+    listed: list[dict[str, str]] = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+    return listed
+
+
+def unwanted_licences(listed: list[dict[str, str]]) -> list[str]:
+    """Packages none of whose alternative licences is allowed."""
+
+    def allowed(licence: str) -> bool:
+        return any(SPDX.get(part, part) in ALLOWED_LICENCES for part in licence.split(" OR "))
+
+    return [f"{package['Name']} has the licence {package['License']}" for package in listed if not allowed(package["License"])]
+
+
+def secrets(paths: list[Path]) -> list[str]:
+    """What looks like a secret, outside tests (which have made-up ones) and pins (which have hashes)."""
+    from detect_secrets.core.secrets_collection import SecretsCollection
+    from detect_secrets.settings import default_settings
+
+    searched = [path for path in paths if "tests" not in path.relative_to(ROOT).parts and path not in requirement_files()]
+    found = SecretsCollection()
+    with default_settings():
+        for path in searched:
+            found.scan_file(str(path))
+    problems = []
+    for name, secret in found:
+        line = Path(name).read_text(encoding="utf-8", errors="replace").splitlines()[secret.line_number - 1]
+        if not REFERENCE.search(line):
+            problems.append(f"{Path(name).relative_to(ROOT)}:{secret.line_number} looks like a secret ({secret.type})")
+    return problems
+
+
+def vulnerabilities() -> tuple[list[str], int]:
+    """Known ones in what is deployed, and how many packages could not be looked up: the database may be out of reach."""
+    command = [sys.executable, "-m", "pip_audit", "--require-hashes", "--disable-pip", "--progress-spinner=off", "--format=json"]
+    asked = subprocess.run([*command, "-r", ROOT / "requirements.txt"], capture_output=True, check=False, timeout=300)
+    try:
+        packages = json.loads(asked.stdout)["dependencies"]
+    except ValueError:  # no connection at all, which it says on stderr
+        return [], len(pins(ROOT / "requirements.txt"))
+    return read_audit(packages)
+
+
+def read_audit(packages: list[dict[str, Any]]) -> tuple[list[str], int]:
+    """What pip-audit's `dependencies` say: a package that was skipped is not one without weaknesses."""
+    problems = [
+        f"{package['name']} {package['version']}: {found['id']}, mended in {', '.join(found['fix_versions']) or 'no version yet'}"
+        for package in packages
+        for found in package.get("vulns", ())
+    ]
+    return problems, sum("skip_reason" in package for package in packages)
+
+
+def insecure_code() -> list[str]:
+    """What ruff's security rules say of the code that is deployed."""
+    command = [sys.executable, "-m", "ruff", "check", "--select=S", "--output-format=concise", "--quiet", "functions", "main.py"]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout.splitlines()
+
+
+def write_sbom() -> Path:
+    """Write the CycloneDX list of what is deployed."""
+    path = BUILD / "sbom.json"
+    command = [sys.executable, "-m", "cyclonedx_py", "requirements", str(ROOT / "requirements.txt")]
+    subprocess.run([*command, "--output-reproducible", "--of", "JSON", "-o", str(path)], check=True, capture_output=True)
+    return path
+
+
+def main() -> int:
+    """Run every part, say what each found, and return 1 if anything is wrong."""
+    BUILD.mkdir(exist_ok=True)
+    files, packages = tracked(), licences()
+    (BUILD / "licences.txt").write_text("".join(f"{one['Name']} {one['Version']}: {one['License']}\n" for one in packages))
+    known, unseen = vulnerabilities()
+    parts = {
+        "pins and hashes": [problem for path in requirement_files() for problem in unpinned(pins(path))] + differing(),
+        "addresses": addresses(files),
+        "licences": unwanted_licences(packages),
+        "secrets": secrets(files),
+        "code": insecure_code(),
+    }
+    for name, problems in parts.items():
+        print(f"{name:<22} {'WRONG' if problems else 'ok'}", *problems, sep="\n    ")
+    skipped = f"SKIPPED for {unseen} packages: the database can't be reached from here, or does not know them"
+    print(f"{'known vulnerabilities':<22} {skipped if unseen else 'WRONG' if known else 'ok'}", *known, sep="\n    ")
+    print(f"{'list of parts':<22} {write_sbom().relative_to(ROOT)}, {(BUILD / 'licences.txt').relative_to(ROOT)}")
+    return 1 if known or any(parts.values()) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
