@@ -230,5 +230,6 @@ def _other(story: Story, rules: Rules) -> Made:
 
 KINDS: Mapping[str, Callable[[Story, Rules], Made]] = {
     "started": _started, "held": _held, "draining": _draining, "recovered": _recovered, "escalated": _escalated,
-    "resolved": _resolved, "not_approved": _not_approved, "test": _test, "bundle": _bundle, "paused": _paused, "resumed": _resumed,
+    "resolved": _resolved, "not_approved": _not_approved, "test": _test, "bundle": _bundle, "paused": _paused,
+    "resumed": _resumed,
 }

@@ -100,7 +100,7 @@ def _one_of(kind: str) -> Kind:
             return FAILED
         return read_room(kind, name, child, reading)
 
-    return Kind(words, read, {})
+    return Kind(words, read, {"rooms": kind})
 
 
 def _read_channel(node: Node, reading: Reading) -> Any:
@@ -125,8 +125,8 @@ def _read_symptom(node: Node, reading: Reading) -> Any:
     return found if found is FAILED else Symptom(name, found.vhost, found.queue, found.max_messages, found.for_s)
 
 
-SYMPTOM = Kind("one symptom: {rabbitmq: {...}}", _read_symptom, {}, SymptomKeys)
-CHANNEL = Kind("{type: ..., and that chat's settings}", _read_channel, {})
+SYMPTOM = Kind("one symptom: {rabbitmq: {...}}", _read_symptom, {"symptoms": SymptomKeys})
+CHANNEL = Kind("{type: ..., and that chat's settings}", _read_channel, {"rooms": "chats"})
 
 SPECIAL: Special = {
     (File, "store"): _one_of("stores"),

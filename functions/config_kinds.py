@@ -25,8 +25,7 @@ class Kind:
     words: str
     read: Callable[[Node, Reading], Any]
     schema: Mapping[str, Any]
-    parts: type | None = None
-    """The dataclass whose keys stand under it."""
+    """`dataclass`, `rooms` and `symptoms` stand for what config_docs.py fills in: a dataclass's keys, or those of rooms."""
 
 
 def _text(node: Node, reading: Reading) -> Any:
@@ -124,7 +123,7 @@ def spelled(value_s: float) -> str:
     for unit, unit_s in (("d", 86400.0), ("h", 3600.0), ("m", 60.0)):
         if value_s >= unit_s and value_s % unit_s == 0 and (unit != "d" or value_s > unit_s):
             return f"{value_s / unit_s:.0f}{unit}"
-    return f"{value_s:g}s"
+    return f"{value_s:.6f}".rstrip("0").rstrip(".") + "s"
 
 
 def choice(names: Collection[str], made: Callable[[str], Any] = str) -> Kind:
@@ -155,7 +154,7 @@ def listing(item: Kind, least: int = 0) -> Kind:
         return tuple(one for one in made if one is not FAILED)
 
     schema = {"type": "array", "items": item.schema, "minItems": least}
-    return Kind(f"a list, each {item.words}", read, schema, item.parts)
+    return Kind(f"a list, each {item.words}", read, schema)
 
 
 def mapped(value: Kind, key_words: str, least: int = 0) -> Kind:
@@ -170,7 +169,7 @@ def mapped(value: Kind, key_words: str, least: int = 0) -> Kind:
         return {key: one for key, one in made.items() if one is not FAILED}
 
     schema = {"type": "object", "additionalProperties": value.schema, "minProperties": least}
-    return Kind(f"{key_words}: {value.words}", read, schema, value.parts)
+    return Kind(f"{key_words}: {value.words}", read, schema)
 
 
 def nullable(kind: Kind) -> Kind:
@@ -179,4 +178,4 @@ def nullable(kind: Kind) -> Kind:
     def read(node: Node, reading: Reading) -> Any:
         return None if node.value is None else kind.read(node, reading)
 
-    return Kind(f"{kind.words}, or null", read, {"anyOf": [kind.schema, {"type": "null"}]}, kind.parts)
+    return Kind(f"{kind.words}, or null", read, {"anyOf": [kind.schema, {"type": "null"}]})

@@ -53,7 +53,7 @@ def kind_of(hint: Any, name: str, special: Special = NONE_SPECIAL) -> Kind:
     if isinstance(hint, EnumType):
         return kinds.choice([str(hint[name]) for name in hint.__members__], hint)
     if is_dataclass(hint) and isinstance(hint, type) and hint is not SecretRef:
-        return Kind("a mapping", lambda node, reading: read_fields(hint, node, reading, special), {}, hint)
+        return Kind("a mapping", lambda node, reading: read_fields(hint, node, reading, special), {"dataclass": hint})
     if hint is str and (name == "url" or name.endswith("_url")):
         return kinds.URL
     if hint is float and name.endswith("_s"):

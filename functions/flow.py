@@ -159,7 +159,8 @@ def _gather(outside: Outside, key: str, event: Event, budget: Budget, *, first: 
         stored = _raised(results[0])
         document = _document(key, stored)
         seen, storm_generation = read(results[1:])
-        if document.incident is None or not _needs_look(document, event, outside.now()):
+        complete = document.incident is None and document.escalated_at is None
+        if complete or not _needs_look(document, event, outside.now()):
             return Gathered(document, stored.generation if stored else None, seen, storm_generation, looked_from)
     stored = outside.load(key, budget.at_most(STORE_S))
     document = _document(key, stored)
@@ -186,6 +187,7 @@ def _needs_look(document: Document, event: Event, now: float) -> bool:
             if event.cases[0].target is None:
                 return False
             if incident is None:
+                # An escalation ends only when its queues are seen well.
                 return _asks_for_look(event) or document.escalated_at is not None
             return now >= incident.due
         case Woken():
@@ -206,6 +208,11 @@ def _look(outside: Outside, document: Document, event: Event, budget: Budget) ->
     """Look at everything that this document speaks of, at once."""
     target, queues = _of(event.cases) if isinstance(event, Alerted) else (document.target, {})
     incident, follow, tail = document.incident, None, False
+    if document.escalated_at is not None:
+        runbook = next(iter(queues.values()))[1] if queues else None
+        for outcome in document.outcomes[-1:]:
+            for queue in outcome.queues:
+                queues.setdefault(queue.key, (queue, runbook))
     if incident is not None:
         for watched in incident.queues:
             queues.setdefault(watched.queue.key, (watched.queue, outside.rules.runbooks.get(watched.runbook)))

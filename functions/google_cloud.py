@@ -56,7 +56,7 @@ def explained(system: str, remedies: Mapping[int, str]) -> Iterator[None]:
 
 def _answered(system: str, status: int, said: str, remedies: Mapping[int, str]) -> Unavailable | Denied:
     detail = f"answered {status}: {said}" if said else f"answered {status}"
-    if status in _PASSING or status >= 500 or status < 400:  # noqa: PLR2004 - HTTP's classes
+    if status in _PASSING or status >= 500 or status < 400:
         return Unavailable(system, detail)
     return Denied(system, detail, status=status, remedy=remedies.get(status, ""))
 

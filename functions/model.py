@@ -511,6 +511,7 @@ class Outcome:
     """When its last restart ended."""
     channels: tuple[str, ...] = ()
     restarts: int = 0
+    queues: tuple[QueueRef, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ EDGE = 16
 INNER = WIDTH - 2 * EDGE
 LABEL = 104
 CURVE_HEIGHT = 64
-BOLD = 1.18
+BOLD = 1.12
 """How much wider bold letters are, in the widest of the fonts."""
 
 SANS = "system-ui,-apple-system,'Segoe UI',Roboto,'Noto Sans','Noto Sans CJK JP','Hiragino Sans',sans-serif"
@@ -117,7 +117,7 @@ def _headline(sheet: _Sheet, card: Card, strong: str, soft: str) -> None:
     sheet.y = 11
     sheet.text(words if separator else "", 18, x=EDGE + 34, width=INNER - 34, colour=strong, bold=True)
     sheet.y = max(sheet.y, 40) + 4
-    sheet.text(rest if separator else card.headline, 17, bold=True)
+    sheet.text(rest if separator else card.headline, 16, bold=True)
     sheet.y += 8
     sheet.parts[band] = f'<rect width="{WIDTH}" height="{sheet.y:.1f}" fill="{soft}"/>'
 

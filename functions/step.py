@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from functions import judge
-from functions.guards import MAX_NUMBERED, Decision, Kind, Scene, claimed, decide, watched_now
+from functions.guards import MAX_NUMBERED, Decision, Kind, Scene, claimed, decide, restarts, watched_now
 from functions.model import (
     Abort,
     Act,
@@ -153,7 +153,7 @@ def _alerted(document: Document, event: Alerted, now: _Now) -> Step:
     if not firing:
         if document.incident is not None and now.at >= document.incident.due and _all_resolved(document.incident):
             return _advance(document, document.incident, now)
-        return Step(_seen_well(document, event, now), reply=_reply(document, event, first, Action.HELD, Reason.NOT_FIRING))
+        return Step(_seen_well(document, first.runbook, now), reply=_reply(document, event, first, Action.HELD, Reason.NOT_FIRING))
     new = tuple(case for case in firing if not _carried(document, case))
     if document.incident is not None and new:
         return _joined(document, document.incident, event, new, now)
@@ -253,15 +253,16 @@ def _all_resolved(incident: Incident) -> bool:
     return bool(incident.triggers) and all(trigger.resolved_at is not None for trigger in incident.triggers)
 
 
-def _seen_well(document: Document, event: Alerted, now: _Now) -> Document:
-    """An escalation ends when the queues are seen well, whoever mended them."""
-    if document.escalated_at is None:
+def _seen_well(document: Document, runbook: Runbook | None, now: _Now) -> Document:
+    """An escalation ends when every queue of it is seen well, whoever mended them."""
+    if document.escalated_at is None or runbook is None:
         return document
-    for case in event.cases:
-        seen = now.seen.queues.get(case.queue.key) if case.queue else None
-        if case.runbook is None or not isinstance(seen, Sighting):
-            return document
-        if not judge.is_well(case.runbook.recovered, seen.depth, seen.consumers):
+    last = next((outcome for outcome in reversed(document.outcomes) if outcome.ending is Ending.ESCALATED), None)
+    queues = {queue.key for queue in last.queues} if last else set()
+    queues |= {watched.queue.key for watched in document.incident.queues} if document.incident else set()
+    for key in queues or now.seen.queues.keys():
+        seen = now.seen.queues.get(key)
+        if not isinstance(seen, Sighting) or not judge.is_well(runbook.recovered, seen.depth, seen.consumers):
             return document
     return replace(document, escalated_at=None)
 
@@ -339,8 +340,8 @@ def _decided(document: Document, incident: Incident, now: _Now) -> Step:
         return _deferred(document, incident, runbook, now)
     scene = Scene(now.rules, runbook, document, incident, now.seen, now.at, approved=now.approved)
     incident = replace(incident, queues=watched_now(scene))
-    document = _cleared(document, incident, now)
-    scene = replace(scene, document=document)
+    document = _seen_well(replace(document, incident=incident), runbook, now)
+    scene = replace(scene, document=document, incident=incident)
     decision = decide(scene)
     incident = replace(incident, reason=decision.reason, detail=decision.detail)
     if decision.kind is Kind.ADOPT and decision.execution is not None:
@@ -352,17 +353,6 @@ def _decided(document: Document, incident: Incident, now: _Now) -> Step:
     if incident.attempt >= MAX_NUMBERED:
         return _escalate(document, incident, runbook, now, incident.reason, f"{MAX_NUMBERED} attempts were numbered")
     return _start(document, incident, runbook, now, scene)
-
-
-def _cleared(document: Document, incident: Incident, now: _Now) -> Document:
-    """Forget an escalation once all queues of the new incident are seen well."""
-    if document.escalated_at is None:
-        return document
-    for watched in incident.queues:
-        seen, runbook = now.seen.queues.get(watched.queue.key), now.rules.runbooks.get(watched.runbook)
-        if runbook is None or not isinstance(seen, Sighting) or not judge.is_well(runbook.recovered, seen.depth, seen.consumers):
-            return document
-    return replace(document, escalated_at=None)
 
 
 def _unseen(now: _Now) -> bool:
@@ -454,6 +444,10 @@ def _adopted(
 ) -> Step:
     own = execution.tag.startswith(f"{incident.id}.")
     action = Action.RESTARTED if own else Action.ADOPTED
+    if not own and isinstance(now.ledger, Ledger):
+        began_at = max((t.starts_at for t in incident.triggers), default=incident.began_at) + incident.runner_ahead_s
+        earlier = [e for e in restarts(now.ledger) if e.id != execution.id and (e.runner_started_at or 0.0) >= began_at]
+        incident = replace(incident, restarts=max(incident.restarts, len(earlier)))
     return _followed(document, replace(incident, adopted=not own), runbook, now, execution, action, reason)
 
 
@@ -468,12 +462,19 @@ def _followed(
     )
     document = replace(document, incident=incident)
     if execution.ended:
-        made = _running(document, incident, runbook, now)
+        made = _running(document, incident, runbook, _unfollowed(now))
         return replace(made, reply=_answer(document, incident, runbook, action, reason))
     story = Story("started", now.at, runbook, document.target, incident, reason, late_s=now.late_s)
     mark = f"{incident.id}-started-{execution.id}"
     document = told(document, now.rules, story, channels(now.rules, runbook), mark)
     return Step(document, reply=_answer(document, incident, runbook, action, reason))
+
+
+def _unfollowed(now: _Now) -> _Now:
+    """The look, without the execution that it followed: the incident has just turned to another one."""
+    if isinstance(now.ledger, Unknown):
+        return now
+    return replace(now, seen=replace(now.seen, ledger=replace(now.ledger, followed=None, tail=None)))
 
 
 def _running(document: Document, incident: Incident, runbook: Runbook, now: _Now) -> Step:

@@ -103,6 +103,7 @@ def ended(
         incident=incident.id, ending=ending, reason=story.reason, at=story.at,
         triggers=tuple(replace(trigger, links={}, summary="") for trigger in incident.triggers),
         runner_ended_at=execution.runner_ended_at if execution else None, channels=where, restarts=incident.restarts,
+        queues=tuple(watched.queue for watched in incident.queues),
     )
     record = Archive(document.target, incident, outcome)
     outcomes = (*document.outcomes, outcome)[-OUTCOMES_KEPT:]

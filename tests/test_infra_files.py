@@ -20,6 +20,8 @@ from typing import Any
 import pytest
 import yaml
 
+from functions import config
+
 ROOT = Path(__file__).resolve().parent.parent
 INFRA = ROOT / "infra"
 ALERTING = INFRA / "grafana" / "provisioning" / "alerting"
@@ -35,6 +37,13 @@ def rule() -> Any:
     return read(ALERTING / "alert-rule.yaml")["groups"][0]["rules"][0]
 
 
+@pytest.mark.parametrize(("file", "on_cloud_run"), [("unstick.cloud.yaml", True), ("docker/lab/unstick.yaml", False)])
+def test_unstick_takes_the_configurations_that_are_given_as_examples(file: str, on_cloud_run: bool) -> None:
+    """A newcomer's first start must not end in a mistake of ours."""
+    found = config.read((INFRA / file).read_text(encoding="utf-8"), name=file, on_cloud_run=on_cloud_run)
+    assert list(found.rules.runbooks) == ["mail-delivery"]
+
+
 # --- Grafana -----------------------------------------------------------------------------------------------------------
 
 
@@ -42,8 +51,8 @@ def test_the_contact_point_signs_with_a_timestamp_under_the_names_that_unstick_e
     """Grafana's and Unstick's sides are written in two files, and a difference between them answers every alert 401."""
     receiver = read(ALERTING / "contact-point.yaml")["contactPoints"][0]["receivers"][0]
     signing = receiver["settings"]["hmacConfig"]
-    for config in (INFRA / "unstick.cloud.yaml", DOCKER / "lab" / "unstick.yaml"):
-        expected = read(config)["grafana"]["auth"]["hmac"]
+    for file in (INFRA / "unstick.cloud.yaml", DOCKER / "lab" / "unstick.yaml"):
+        expected = read(file)["grafana"]["auth"]["hmac"]
         assert (signing["header"], signing["timestampHeader"]) == (expected["header"], expected["timestamp_header"])
     assert signing["secret"] == "$UNSTICK_HMAC_SECRET"
     assert (receiver["type"], receiver["settings"]["httpMethod"], receiver["disableResolveMessage"]) == ("webhook", "POST", False)
@@ -53,7 +62,11 @@ def test_policy_rule_and_mute_timing_fit_together(rule: Any) -> None:
     """The route's labels are the rule's, its receiver and its mute timing exist, and people are told as before."""
     policy = read(ALERTING / "notification-policy.yaml")["policies"][0]
     route, people = policy["routes"]
-    points = {point["name"] for name in (ALERTING, INFRA / "grafana" / "bearer") for point in read(name / "contact-point.yaml")["contactPoints"]}
+    points = {
+        point["name"]
+        for name in (ALERTING, INFRA / "grafana" / "bearer")
+        for point in read(name / "contact-point.yaml")["contactPoints"]
+    }
     assert points == {route["receiver"]}
     assert all(rule["labels"][label] == value for label, _, value in route["object_matchers"])
     assert route["mute_time_intervals"] == [read(ALERTING / "mute-timing.yaml")["muteTimes"][0]["name"]]
@@ -63,9 +76,9 @@ def test_policy_rule_and_mute_timing_fit_together(rule: Any) -> None:
 
 def test_the_rules_alert_is_taken_by_the_examples_runbook(rule: Any) -> None:
     """The title becomes `alertname`; it and `service` are what the runbooks of the examples match."""
-    for config in (INFRA / "unstick.cloud.yaml", DOCKER / "lab" / "unstick.yaml"):
+    for file in (INFRA / "unstick.cloud.yaml", DOCKER / "lab" / "unstick.yaml"):
         wanted = {f'alertname="{rule["title"]}"', f'service="{rule["labels"]["service"]}"'}
-        assert set(read(config)["runbooks"][0]["match"]) == wanted
+        assert set(read(file)["runbooks"][0]["match"]) == wanted
 
 
 def test_the_rule_points_to_a_panel_and_a_data_source_that_exist(rule: Any) -> None:
@@ -105,24 +118,42 @@ def test_the_rules_query_tells_stuck_from_busy_and_from_missing(rule: Any, tmp_p
     """Above zero for a stuck queue, zero for a well one, and no line only where there are no figures."""
     query = rule["data"][0]["model"]["expr"]
     samples = [
-        {"expr": f"({query})", "eval_time": "10m", "exp_samples": [
-            {"labels": '{job="rabbitmq", vhost="/", queue="mail.stuck"}', "value": 5},
-            {"labels": '{job="rabbitmq", vhost="/", queue="mail.busy"}', "value": 0},
-            {"labels": '{job="rabbitmq", vhost="/", queue="mail.idle"}', "value": 0},
-        ]},
+        {
+            "expr": f"({query})",
+            "eval_time": "10m",
+            "exp_samples": [
+                {"labels": '{job="rabbitmq", vhost="/", queue="mail.stuck"}', "value": 5},
+                {"labels": '{job="rabbitmq", vhost="/", queue="mail.busy"}', "value": 0},
+                {"labels": '{job="rabbitmq", vhost="/", queue="mail.idle"}', "value": 0},
+            ],
+        }
     ]
-    series = {"mail.stuck": ("5x60", "7x60"), "mail.busy": ("5x60", "0+10x60"), "mail.idle": ("0x60", "7x60"), "other.queue": ("5x60", "7x60")}
+    series = {
+        "mail.stuck": ("5x60", "7x60"),
+        "mail.busy": ("5x60", "0+10x60"),
+        "mail.idle": ("0x60", "7x60"),
+        "other.queue": ("5x60", "7x60"),
+    }
     recorded = [
         {"series": f'{metric}{{job="rabbitmq", vhost="/", queue="{queue}"{more}}}', "values": values[place]}
         for queue, values in series.items()
-        for place, (metric, more) in enumerate([("rabbitmq_detailed_queue_messages", ""), ("rabbitmq_detailed_channel_messages_acked_total", ', channel="1"')])
+        for place, (metric, more) in enumerate(
+            [("rabbitmq_detailed_queue_messages", ""), ("rabbitmq_detailed_channel_messages_acked_total", ', channel="1"')]
+        )
     ]
     silent = {"expr": f"({query})", "eval_time": "10m", "exp_samples": []}
     file = tmp_path / "query.yml"
-    file.write_text(yaml.safe_dump({"tests": [
-        {"interval": "15s", "input_series": recorded, "promql_expr_test": samples},
-        {"interval": "15s", "input_series": [], "promql_expr_test": [silent]},
-    ]}), encoding="utf-8")
+    file.write_text(
+        yaml.safe_dump(
+            {
+                "tests": [
+                    {"interval": "15s", "input_series": recorded, "promql_expr_test": samples},
+                    {"interval": "15s", "input_series": [], "promql_expr_test": [silent]},
+                ]
+            }
+        ),
+        encoding="utf-8",
+    )
     assert "SUCCESS" in promtool("test", "rules", str(file))
 
 
@@ -224,7 +255,9 @@ def test_the_labs_job_guards_itself_as_the_real_one_does() -> None:
     real, lab = read(INFRA / "rundeck" / "job.yaml")[0], read(DOCKER / "lab" / "job.yaml")[0]
     first = [job["sequence"]["commands"][0]["script"] for job in (real, lab)]
     assert first[0] == first[1]
-    assert [[option["name"] for option in job["options"]] for job in (real, lab)] == [["service", "unstick_incident", "unstick_not_after"]] * 2
+    assert [[option["name"] for option in job["options"]] for job in (real, lab)] == [
+        ["service", "unstick_incident", "unstick_not_after"]
+    ] * 2
     assert lab["multipleExecutions"] is False
     assert lab["sequence"]["keepgoing"] is False
     assert lab["uuid"] == read(DOCKER / "lab" / "unstick.yaml")["runbooks"][0]["restart"]["job"]
@@ -255,7 +288,14 @@ def analyze(tmp_path: Path) -> Any:
 
 def test_systemd_finds_no_mistake_in_the_units(analyze: Any) -> None:
     """An unknown setting is only a line in the journal at run time, and a protection that is not there."""
-    said = analyze("verify", "--man=no", "--recursive-errors=no", "./unstick.service", "./unstick@report.service", *(f"./{name}" for name in UNITS[2:]))
+    said = analyze(
+        "verify",
+        "--man=no",
+        "--recursive-errors=no",
+        "./unstick.service",
+        "./unstick@report.service",
+        *(f"./{name}" for name in UNITS[2:]),
+    )
     assert "unstick" not in said
 
 

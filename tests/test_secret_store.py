@@ -235,7 +235,8 @@ def test_googles_client_is_imported_only_for_its_references(monkeypatch):
         "import os, sys; os.environ['A']='x'\n"
         "from functions.secret_store import SecretRef\n"
         "SecretRef('env://A').read(); SecretRef('file:///dev/null')\n"
-        "print([m for m in ('google.auth', 'google.api_core', 'google.cloud.secretmanager_v1', 'requests', 'grpc') if m in sys.modules])"
+        "heavy = ('google.auth', 'google.api_core', 'google.cloud.secretmanager_v1', 'requests', 'grpc')\n"
+        "print([name for name in heavy if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -75,14 +75,15 @@ def _queue(settings: Settings, name: str, timeout_s: float) -> Finding:
         with explained(SYSTEM, _REMEDIES):
             queue = client().get_queue(request={"name": settings.queue}, timeout=timeout_s, retry=None)
     except Denied as error:
-        if error.status == 403:  # noqa: PLR2004 - HTTP's "forbidden"
+        if error.status == 403:
             remedy = "Give it roles/cloudtasks.viewer on the queue if check should see whether the queue runs; it works without."
             return Finding(name, ok=None, detail="its state can't be read by this account", remedy=remedy)
         return Finding(name, ok=False, detail=error.detail, remedy=error.remedy)
     except Unavailable as error:
         return Finding(name, ok=None, detail=error.detail)
     if queue.state.name != "RUNNING":
-        return Finding(name, ok=False, detail=f"the queue is {queue.state.name}", remedy=f"gcloud tasks queues resume {settings.queue}")
+        remedy = f"gcloud tasks queues resume {settings.queue}"
+        return Finding(name, ok=False, detail=f"the queue is {queue.state.name}", remedy=remedy)
     if queue.retry_config.max_attempts > 0:
         detail = f"the queue gives up after {queue.retry_config.max_attempts} attempts"
         return Finding(name, ok=False, detail=detail, remedy="Set max_attempts to -1 (infra/ does), else wake-ups can be lost.")

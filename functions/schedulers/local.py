@@ -198,7 +198,7 @@ def _done(what: str, work: Callable[[], None]) -> bool:
         work()
     except UnstickError as error:
         _log.warning("%s failed and will be tried again: %s", what, error)
-    except Exception:  # whatever a delivery ran into, the others go on and this one comes again
+    except Exception:  # noqa: BLE001 - whatever a delivery ran into, the others go on and this one comes again
         _log.exception("%s failed and will be tried again", what)
     else:
         return True

@@ -1,11 +1,13 @@
-# Who may do what. Applied against mocks, since accounts have addresses only then.
+# Who may do what. Planned with addresses that the provider would give out at the apply: an apply in a test would have to
+# tear down what prevent_destroy protects.
 
 mock_provider "google" {
   source = "./tests/mocks"
 }
 
 override_resource {
-  target = google_service_account.role["webhook"]
+  target          = google_service_account.role["webhook"]
+  override_during = plan
   values = {
     name   = "projects/example-project/serviceAccounts/unstick-webhook@example-project.iam.gserviceaccount.com"
     email  = "unstick-webhook@example-project.iam.gserviceaccount.com"
@@ -14,7 +16,8 @@ override_resource {
 }
 
 override_resource {
-  target = google_service_account.role["verify"]
+  target          = google_service_account.role["verify"]
+  override_during = plan
   values = {
     name   = "projects/example-project/serviceAccounts/unstick-verify@example-project.iam.gserviceaccount.com"
     email  = "unstick-verify@example-project.iam.gserviceaccount.com"
@@ -23,7 +26,8 @@ override_resource {
 }
 
 override_resource {
-  target = google_service_account.role["report"]
+  target          = google_service_account.role["report"]
+  override_during = plan
   values = {
     name   = "projects/example-project/serviceAccounts/unstick-report@example-project.iam.gserviceaccount.com"
     email  = "unstick-report@example-project.iam.gserviceaccount.com"
@@ -32,7 +36,8 @@ override_resource {
 }
 
 override_resource {
-  target = google_service_account.role["tasks"]
+  target          = google_service_account.role["tasks"]
+  override_during = plan
   values = {
     name   = "projects/example-project/serviceAccounts/unstick-tasks@example-project.iam.gserviceaccount.com"
     email  = "unstick-tasks@example-project.iam.gserviceaccount.com"
@@ -41,7 +46,8 @@ override_resource {
 }
 
 override_resource {
-  target = google_service_account.role["scheduler"]
+  target          = google_service_account.role["scheduler"]
+  override_during = plan
   values = {
     name   = "projects/example-project/serviceAccounts/unstick-scheduler@example-project.iam.gserviceaccount.com"
     email  = "unstick-scheduler@example-project.iam.gserviceaccount.com"
@@ -50,18 +56,21 @@ override_resource {
 }
 
 override_resource {
-  target = google_cloudfunctions2_function.entry["webhook"]
-  values = { service_config = { uri = "https://unstick-webhook-mocked-an.a.run.app" } }
+  target          = google_cloudfunctions2_function.entry["webhook"]
+  override_during = plan
+  values          = { service_config = { uri = "https://unstick-webhook-mocked-an.a.run.app" } }
 }
 
 override_resource {
-  target = google_cloudfunctions2_function.entry["verify"]
-  values = { service_config = { uri = "https://unstick-verify-mocked-an.a.run.app" } }
+  target          = google_cloudfunctions2_function.entry["verify"]
+  override_during = plan
+  values          = { service_config = { uri = "https://unstick-verify-mocked-an.a.run.app" } }
 }
 
 override_resource {
-  target = google_cloudfunctions2_function.entry["report"]
-  values = { service_config = { uri = "https://unstick-report-mocked-an.a.run.app" } }
+  target          = google_cloudfunctions2_function.entry["report"]
+  override_during = plan
+  values          = { service_config = { uri = "https://unstick-report-mocked-an.a.run.app" } }
 }
 
 variables {
@@ -72,6 +81,8 @@ variables {
 }
 
 run "callers" {
+  command = plan
+
   assert {
     condition     = google_cloud_run_v2_service_iam_member.public[0].name == "unstick-webhook" && google_cloud_run_v2_service_iam_member.public[0].member == "allUsers" && google_cloud_run_v2_service_iam_member.public[0].role == "roles/run.invoker"
     error_message = "The webhook, and it alone, can be called by everybody."
@@ -93,6 +104,8 @@ run "callers" {
 }
 
 run "wake_ups" {
+  command = plan
+
   assert {
     condition     = google_cloud_tasks_queue.wakeups.http_target[0].uri_override[0].host == "unstick-verify-mocked-an.a.run.app" && google_cloud_tasks_queue.wakeups.http_target[0].uri_override[0].scheme == "HTTPS" && google_cloud_tasks_queue.wakeups.http_target[0].uri_override[0].uri_override_enforce_mode == "ALWAYS"
     error_message = "Whatever address a task names, it goes to verify."
@@ -129,6 +142,8 @@ run "wake_ups" {
 }
 
 run "documents" {
+  command = plan
+
   assert {
     condition = toset([for grant in google_storage_bucket_iam_member.store : "${grant.member} ${grant.role} ${grant.bucket}"]) == toset([
       "serviceAccount:unstick-webhook@example-project.iam.gserviceaccount.com roles/storage.objectUser example-project-unstick-store",
@@ -140,6 +155,8 @@ run "documents" {
 }
 
 run "secrets" {
+  command = plan
+
   assert {
     condition     = toset(keys(google_secret_manager_secret.named)) == toset(["unstick-grafana-hmac", "unstick-rundeck-token", "unstick-rabbitmq-password", "unstick-signing-key", "unstick-chat-ops"])
     error_message = "There is a secret for each reference in the configuration, and no other."
@@ -170,6 +187,8 @@ run "secrets" {
 }
 
 run "what_to_paste_into_grafana" {
+  command = plan
+
   assert {
     condition = output.grafana == {
       url              = "https://unstick-webhook-mocked-an.a.run.app"

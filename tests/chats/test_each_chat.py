@@ -104,7 +104,9 @@ def test_slacks_errors(bot: tuple[SlackApi, slack.Settings], error: str, kind: t
     assert kind is Unavailable or caught.value.remedy
 
 
-@pytest.mark.parametrize("body", ["", "<html>log in</html>", "[]", "null", '{"ok": false, "error": ["xoxb-S3CR3T-do-not-show"]}', "{}"])
+@pytest.mark.parametrize("body", [
+    "", "<html>log in</html>", "[]", "null", '{"ok": false, "error": ["xoxb-S3CR3T-do-not-show"]}', "{}",
+])
 def test_slack_answers_that_are_none(bot: tuple[SlackApi, slack.Settings], body: str):
     """A proxy's page or an odd error is no success, and nothing of it is repeated."""
     platform, settings = bot
@@ -153,7 +155,8 @@ def test_google_chat_posts_the_same_card_once(monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.mark.parametrize(("room", "url", "ok"), [
-    (teams, "https://acme.webhook.office.com/webhookb2/x", False), (teams, "https://prod-1.westus.logic.azure.com/workflows/x?sig=y", None),
+    (teams, "https://acme.webhook.office.com/webhookb2/x", False),
+    (teams, "https://prod-1.westus.logic.azure.com/workflows/x?sig=y", None),
     (google_chat, "https://chat.googleapis.com/v1/spaces/A/messages?key=k", False),
     (google_chat, "https://chat.googleapis.com/v1/spaces/A/messages?key=k&token=t", None),
     (apprise, "nonsense://x", False), (apprise, "", None),

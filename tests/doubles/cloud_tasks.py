@@ -15,15 +15,17 @@ import urllib.request
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, Self
 
 QUEUE = "projects/p/locations/l/queues/wake-ups"
 MAX_TASK_BYTES = 1_048_576
 MAX_AHEAD_S = 30 * 86_400
 DEADLINE_S = (15, 1800)
 TASK_CREATE = "cloudtasks.tasks.create"
-STATUS_WORDS = {400: "INVALID_ARGUMENT", 401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 404: "NOT_FOUND", 409: "ALREADY_EXISTS",
-                429: "RESOURCE_EXHAUSTED", 500: "INTERNAL", 503: "UNAVAILABLE"}  # fmt: skip
+STATUS_WORDS = {
+    400: "INVALID_ARGUMENT", 401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 404: "NOT_FOUND", 409: "ALREADY_EXISTS",
+    429: "RESOURCE_EXHAUSTED", 500: "INTERNAL", 503: "UNAVAILABLE",
+}  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -73,7 +75,7 @@ class CloudTasks:
         assert self._server is not None
         return f"http://127.0.0.1:{self._server.server_address[1]}"
 
-    def __enter__(self) -> CloudTasks:
+    def __enter__(self) -> Self:
         double = self
 
         class Handler(_Handler):
@@ -135,7 +137,8 @@ class CloudTasks:
 
     def _deliver(self, task: Task) -> None:
         headers = {
-            **task.headers, "X-CloudTasks-QueueName": self.queue.rpartition("/")[2], "X-CloudTasks-TaskName": task.name.rpartition("/")[2],
+            **task.headers,
+            "X-CloudTasks-QueueName": self.queue.rpartition("/")[2], "X-CloudTasks-TaskName": task.name.rpartition("/")[2],
             "X-CloudTasks-TaskRetryCount": str(task.failures), "X-CloudTasks-TaskETA": f"{task.due:.6f}",
         }  # fmt: skip
         began = time.time()
@@ -185,15 +188,14 @@ class _Handler(BaseHTTPRequestHandler):
         if double.refuse:
             return double.refuse, _error(double.refuse, "Refused by the double.")
         if path == f"/v2/{double.queue}/tasks":
-            # the client library sends the request's `task` as `{"task": ...}`, as the reference has it
             return double.take(sent)
         if path == f"/v2/{double.queue}:testIamPermissions":
             return 200, {"permissions": [each for each in sent.get("permissions", []) if each in double.permissions]}
         if path == f"/v2/{double.queue}":
             if double.queue_refuse:
-                return double.queue_refuse, _error(double.queue_refuse, "The principal lacks IAM permission cloudtasks.queues.get.")
+                return double.queue_refuse, _error(double.queue_refuse, "The principal lacks permission cloudtasks.queues.get.")
             return 200, {"name": double.queue, **double.queue_body}
-        return 404, _error(404, "Queue does not exist. If you just created the queue, wait at least a minute for it to initialize.")
+        return 404, _error(404, "Queue does not exist. If you just created the queue, wait a minute for it to initialize.")
 
 
 def _problem(task: dict[str, Any], request: dict[str, Any]) -> str:

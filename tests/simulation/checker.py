@@ -29,6 +29,7 @@ def check(scenario: Scenario) -> list[Violation]:
     found += _held_to_the_rules(world)
     found += _told(world, records)
     found += _recoveries(world)
+    found += _foreign(world, records)
     found += [Violation("I2", f"{d.key} is open at the end: {d.incident.phase if d.incident else 'untold'}") for d in world.documents() if d.open]
     return found
 
@@ -89,9 +90,10 @@ def _chains(world: World, records: dict[str, Archive], runs: list[Run]) -> list[
     attempts, length = world.rules.runbooks["mail"].limits.attempts, 1
     if world.rules.public_url:
         return []
-    for earlier, later in zip(runs, runs[1:], strict=False):
-        length = length + 1 if later.by == "unstick" and _same_cause(records, earlier, later) else 1
-        if length > attempts and later.by == "unstick":
+    own = [run for run in runs if run.by == "unstick"]
+    for earlier, later in zip(own, own[1:], strict=False):
+        length = length + 1 if _same_cause(records, earlier, later) else 1
+        if length > attempts:
             return [Violation("I1", f"{later.id} is restart {length} for one cause")]
     return []
 
@@ -176,6 +178,16 @@ def _came_to_something(world: World, records: list[Archive], answer: Answered) -
     return False
 
 
+def _foreign(world: World, records: list[Archive]) -> list[Violation]:
+    """I1: no incident goes by an execution of another target."""
+    owners = {str(run.id): run.target for run in world.rundeck.runs}
+    return [
+        Violation("I1", f"{record.incident.id} went by the execution {execution.id} of another target")
+        for record in records for execution in [record.incident.execution]
+        if execution is not None and record.target is not None and owners.get(execution.id) != record.target.key
+    ]
+
+
 def _recoveries(world: World) -> list[Violation]:
     """I5: recovered is said only of queues that were well, or moved with consumers present, after the restart's end."""
     found: list[Violation] = []
@@ -194,10 +206,12 @@ def _recoveries(world: World) -> list[Violation]:
 def _proven(world: World, at: float, key: str, outcome: Outcome) -> list[Violation]:
     app = key.removeprefix("target-")
     names = {trigger.queue for trigger in outcome.triggers}
-    runs = [run for run in _effective(world).get(key, []) if run.ends is not None and run.ends <= at]
-    if not runs:
-        return [Violation("I5", f"{outcome.incident} of {app} recovered without any restart")]
-    ended = max(run.ends or 0.0 for run in runs)
+    record = next((decoded(Archive, body, path) for path, body in world.store.archived.items() if outcome.incident in path), None)
+    execution = record.incident.execution if record else None
+    runs = [run for run in _effective(world).get(key, []) if execution is not None and str(run.id) == execution.id]
+    if not runs or runs[0].ends is None or runs[0].ends > at:
+        return [Violation("I5", f"{outcome.incident} of {app} recovered without a restart that had ended")]
+    ended = runs[0].ends
     for name in names:
         queue = world.queues[name]
         moments = [at - 0.5 * n for n in range(400) if at - 0.5 * n >= ended]

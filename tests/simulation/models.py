@@ -130,11 +130,14 @@ class Rundeck:
     ahead_s: float = 0.0
     runs: list[Run] = field(default_factory=list)
     honours_fence: bool = True
+    one_at_a_time: bool = False
+    """All targets share one job that allows one execution."""
     hidden: bool = False
     count: int = 100
 
     def running(self, target: str, now: float) -> list[Run]:
-        return [run for run in self.runs if run.target == target and (run.ends is None or run.ends > now) and run.started <= now]
+        mine = [run for run in self.runs if run.target == target or self.one_at_a_time]
+        return [run for run in mine if (run.ends is None or run.ends > now) and run.started <= now]
 
     def accept(self, target: Target, tag: str, not_after: float, now: float, sent_at: float, rng: random.Random, lag_s: float) -> Run:
         late = self.honours_fence and now + self.ahead_s > not_after
@@ -153,7 +156,9 @@ class Rundeck:
         mine = [run for run in self.runs if run.target == target.key and run.seen_from <= now and (run.ends or now) > now - since_s]
         found = sorted((run.state(now, self.ahead_s) for run in mine), key=lambda e: -(e.runner_started_at or 0.0))
         followed = next((run.state(now, self.ahead_s) for run in self.runs if str(run.id) == follow), None)
-        return Ledger(float(int(now + self.ahead_s)), tuple(found), (), followed, ("done",) if followed and followed.ended else None)
+        busy = [run for run in self.running(target.key, now) if run.target != target.key and run.seen_from <= now]
+        others = tuple(run.state(now, self.ahead_s) for run in busy)
+        return Ledger(float(int(now + self.ahead_s)), tuple(found), others, followed, ("done",) if followed and followed.ended else None)
 
 
 @dataclass

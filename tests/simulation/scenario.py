@@ -59,6 +59,7 @@ def build(rng: random.Random, *, trace: bool = False, faults: Faults | None = No
     world = World(rng, profile, rules, _target_of, [] if trace else None, calm_from=BEGIN + CALM_AFTER_S, options=options)
     world.rundeck.ahead_s = rng.choice([0.0, -90.0, 15.0, 200.0])
     world.rundeck.honours_fence = "no_fence_in_job" not in options
+    world.rundeck.one_at_a_time = "one_job" in options or rng.random() < 0.3
     world.statistics = rng.random() < 0.8
     scenario = Scenario(world)
     count = rng.choice([1, 1, 1, 2, 2, 6]) if "many" not in options else 6
@@ -184,7 +185,10 @@ def _flush(world: World, alert: Alert, again: float) -> Callable[[], None]:
 def _people(scenario: Scenario, rng: random.Random) -> None:
     """Somebody turns the kill switch, restarts by hand, or presses the button."""
     world = scenario.world
-    if rng.random() < 0.25 or "pausing" in world.options:
+    if "pausing" in world.options:
+        for minute in range(40):
+            world.at(BEGIN + 30.0 * minute + rng.random() * 20.0, lambda on=minute % 2 == 0: world.pause(on=on))
+    elif rng.random() < 0.25:
         on = BEGIN + rng.random() * 1200.0
         world.at(on, lambda: world.pause(on=True))
         world.at(on + rng.choice([2.0, 60.0, 600.0]), lambda: world.pause(on=False))

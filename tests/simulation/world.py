@@ -254,7 +254,7 @@ class Host:
             raise Crashed
         if world.chance(world.faults.stall):
             world.note(f"{self.name}: stalls before {what}")
-            self._pass(world.rng.choice([5.0, 40.0, 200.0]))
+            self._pass(world.rng.choice([5.0, 40.0, 110.0, 200.0]))
         self._pass(world.rng.choice([1.0, 4.0]) if world.chance(world.faults.slow) else 0.02 + world.rng.random() * 0.1)
 
     def _back(self, what: str) -> None:

@@ -13,6 +13,7 @@ HANG_EVERY = 90
 
 
 def main() -> None:
+    """Publish until stopped."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--url", required=True)
     parser.add_argument("--queue", required=True)

@@ -29,27 +29,35 @@ def wait_for(url: str) -> None:
 
 
 def taken(answer: requests.Response, *, also: int = 0) -> Any:
+    """The answer, if it is a success or has the status `also`; else the end of the program."""
     if not answer.ok and answer.status_code != also:
         sys.exit(f"{answer.request.method} {answer.url}: {answer.status_code} {answer.text[:300]}")
     return answer
 
 
 def rabbitmq(url: str, admin: tuple[str, str], password: str) -> None:
+    """A user that sees and touches nothing, and the queue, so that it is there before anybody looks."""
     wait_for(f"{url}/")
-    taken(requests.put(f"{url}/api/users/unstick", json={"password": password, "tags": "management"}, auth=admin, timeout=TIMEOUT_S))
+    taken(
+        requests.put(f"{url}/api/users/unstick", json={"password": password, "tags": "management"}, auth=admin, timeout=TIMEOUT_S)
+    )
     nothing = {"configure": "^$", "write": "^$", "read": "^$"}
     taken(requests.put(f"{url}/api/permissions/%2F/unstick", json=nothing, auth=admin, timeout=TIMEOUT_S))
     taken(requests.put(f"{url}/api/queues/%2F/mail.delivery", json={"durable": True}, auth=admin, timeout=TIMEOUT_S))
 
 
 def rundeck(url: str, token: str, job: bytes) -> None:
+    """The project and the job."""
     wait_for(f"{url}/user/login")
     headers = {"X-Rundeck-Auth-Token": token, "Accept": "application/json"}
     made = requests.post(f"{url}/api/41/projects", json={"name": "demo"}, headers=headers, timeout=TIMEOUT_S)
     taken(made, also=CONFLICT)
     answer = requests.post(
-        f"{url}/api/41/project/demo/jobs/import", params={"fileformat": "yaml", "dupeOption": "update"}, data=job,
-        headers={**headers, "Content-Type": "application/yaml"}, timeout=TIMEOUT_S,
+        f"{url}/api/41/project/demo/jobs/import",
+        params={"fileformat": "yaml", "dupeOption": "update"},
+        data=job,
+        headers={**headers, "Content-Type": "application/yaml"},
+        timeout=TIMEOUT_S,
     )
     found = taken(answer).json()
     if found["failed"] or not found["succeeded"]:
@@ -57,6 +65,7 @@ def rundeck(url: str, token: str, job: bytes) -> None:
 
 
 def main() -> None:
+    """Set up both, or end with what went wrong."""
     rabbitmq(os.environ["RABBITMQ_URL"], ("admin", os.environ["RABBITMQ_ADMIN_PASSWORD"]), os.environ["RABBITMQ_PASSWORD"])
     rundeck(os.environ["RUNDECK_URL"], os.environ["RUNDECK_ADMIN_TOKEN"], Path("/lab/job.yaml").read_bytes())
     print("the lab is set up")

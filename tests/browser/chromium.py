@@ -1,0 +1,76 @@
+"""A real Chromium, driven over WebDriver; its profile is a folder of the test, and it talks to loopback only."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from flask import Flask
+from werkzeug.serving import make_server
+
+from tests import debian
+
+if TYPE_CHECKING:
+    from selenium.webdriver import Chrome
+
+FLAGS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--disable-default-apps", "--no-default-browser-check",
+    "--disable-features=OptimizationHints,MediaRouter,DialMediaRouteProvider,AutofillServerCommunication", "--no-proxy-server",
+    # Whatever it would still like to look up, it finds nobody but us.
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+)
+
+
+@contextmanager
+def chromium(profile: Path, *, width: int = 390, height: int = 844) -> Iterator[Chrome]:
+    """A browser with a phone's viewport. Skips loudly where there is none; with CI=true that fails."""
+    if not debian.ensure("chromium", "chromium-driver"):
+        message = "no chromium here, and it can't be installed: apt-get install chromium chromium-driver"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
+    from selenium.webdriver import Chrome, ChromeOptions, ChromeService
+
+    options = ChromeOptions()
+    options.binary_location = "/usr/bin/chromium"
+    for flag in (*FLAGS, f"--user-data-dir={profile}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    surroundings = {**os.environ, "HOME": str(profile), "SE_AVOID_STATS": "true"}  # Debian's wrapper writes below HOME
+    driver = Chrome(options=options, service=ChromeService("/usr/bin/chromedriver", env=surroundings))
+    try:
+        resize(driver, width, height)
+        yield driver
+    finally:
+        driver.quit()
+
+
+def resize(driver: Chrome, width: int, height: int) -> None:
+    """Make the viewport exactly this large, as on a phone; a window would not become so narrow."""
+    screen = {"width": width, "height": height, "deviceScaleFactor": 2, "mobile": True}
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+
+
+def complaints(driver: Chrome) -> list[str]:
+    """What the console has to say; the icon that every browser asks for by itself is none of the page's doing."""
+    return [entry["message"] for entry in driver.get_log("browser") if "favicon.ico" not in entry["message"]]
+
+
+@contextmanager
+def served(app: Flask, port: int) -> Iterator[None]:
+    """The app on 127.0.0.1."""
+    server = make_server("127.0.0.1", port, app, threaded=True)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()

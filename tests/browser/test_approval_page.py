@@ -1,0 +1,164 @@
+"""The approval page as a person on a phone meets it, in a real Chromium."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from functions.approval_words import say
+from tests.browser.chromium import chromium, complaints, resize, served
+from tests.stuck_mail import SECRETS, StuckMail, stuck_mail
+
+if TYPE_CHECKING:
+    from selenium.webdriver import Chrome
+
+BROAD = """
+return [...document.querySelectorAll('body *')].filter(e => e.getBoundingClientRect().right > window.innerWidth + 0.5 && !e.closest('svg'))
+    .map(e => e.tagName + ' ' + e.textContent.slice(0, 40))
+"""
+SMALL = """
+return [...document.querySelectorAll('a, button')].map(e => [e.textContent, e.getBoundingClientRect()])
+    .filter(([, box]) => box.height < 44 || box.width < 44).map(([text]) => text)
+"""
+
+
+@pytest.fixture(scope="module")
+def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
+    with chromium(tmp_path_factory.mktemp("chromium")) as driver:
+        yield driver
+
+
+@pytest.fixture
+def browser(started: Chrome) -> Chrome:
+    """The browser without the page and the complaints of the test before."""
+    started.get("about:blank")
+    complaints(started)
+    return started
+
+
+@pytest.fixture(params=["en", "ja"])
+def language(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def mail(
+    tmp_path: Path, language: str, free_port: Callable[[], int], monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[StuckMail]:
+    """A stuck queue that waits for an approval, its links served at public_url."""
+    for name, secret in SECRETS.items():
+        monkeypatch.setenv(name, secret)
+    monkeypatch.setattr(logging.getLogger("werkzeug"), "disabled", True)
+    port = free_port()
+    with stuck_mail(tmp_path, language=language, public_url=f"http://127.0.0.1:{port}") as made, served(made.app(), port):
+        made.alert()
+        yield made
+
+
+def url(mail: StuckMail) -> str:
+    return mail.outside.rules.public_url + mail.path()
+
+
+def press(browser: Chrome) -> None:
+    """Reach the button by the keyboard alone and press it."""
+    from selenium.webdriver import ActionChains, Keys
+
+    ActionChains(browser).send_keys(Keys.TAB).perform()
+    assert browser.switch_to.active_element.tag_name == "button"
+    ActionChains(browser).send_keys(Keys.ENTER).perform()
+
+
+def test_it_asks_and_restarts_by_keyboard_alone(browser: Chrome, mail: StuckMail, language: str) -> None:
+    """Opening changes nothing; the first Tab reaches the button, Enter restarts, and the answer says so; no complaint of the browser."""
+    resize(browser, 390, 844)
+    browser.get(url(mail))
+    assert browser.find_element("tag name", "h1").text == say(language, "ask", subject="mail-delivery")
+    assert browser.find_element("tag name", "html").get_attribute("lang") == language
+    assert browser.switch_to.active_element.tag_name == "body"
+    assert mail.rundeck.posts() == []
+    press(browser)
+    assert browser.find_element("tag name", "h1").text == say(language, "restarted", subject="mail-delivery")
+    assert len(mail.rundeck.posts()) == 1
+    assert mail.incident().approved_by == say(language, "by_link")
+    assert complaints(browser) == []
+
+
+def test_a_link_that_was_used_says_so(browser: Chrome, mail: StuckMail, language: str) -> None:
+    """Going back and pressing again restarts nothing."""
+    address = url(mail)
+    browser.get(address)
+    press(browser)
+    browser.get(address)
+    assert browser.find_element("tag name", "h1").text == say(language, "used")
+    assert browser.find_elements("tag name", "button") == []
+    assert len(mail.rundeck.posts()) == 1
+
+
+@pytest.mark.parametrize("width", [320, 390, 1280])
+def test_it_fits_every_screen(browser: Chrome, mail: StuckMail, width: int) -> None:
+    """No sideways scrolling from 320 px on, with long names too; nothing to press is under 44 px; the focus can be seen."""
+    from dataclasses import replace
+
+    incident = mail.incident()
+    mail.change(triggers=(replace(incident.triggers[0], summary="x" * 290), *incident.triggers[1:]), tail=("y" * 400,))
+    resize(browser, width, 640)
+    browser.get(url(mail))
+    assert browser.execute_script("return window.innerWidth") == width
+    assert browser.execute_script(BROAD) == []
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    assert browser.execute_script(SMALL) == []
+    from selenium.webdriver import ActionChains, Keys
+
+    ActionChains(browser).send_keys(Keys.TAB).perform()
+    outline = browser.execute_script("const s = getComputedStyle(document.activeElement); return s.outlineStyle + ' ' + s.outlineWidth")
+    assert outline == "solid 3px"
+    assert complaints(browser) == []
+
+
+def test_it_is_built_of_parts_that_screen_readers_know(browser: Chrome, mail: StuckMail, language: str) -> None:
+    """One main, one h1 before all h2 and h3, the button's name says what it does, and every picture is either named or silent."""
+    browser.get(url(mail))
+    tree: list[dict[str, Any]] = browser.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
+    roles = [node["role"]["value"] for node in tree if not node.get("ignored")]
+    assert roles.count("main") == 1
+    assert "image" not in roles
+    buttons = [node["name"]["value"] for node in tree if node.get("role", {}).get("value") == "button"]
+    assert buttons == [say(language, "button", subject="mail-delivery")]
+    levels = browser.execute_script("return [...document.querySelectorAll('h1,h2,h3')].map(e => +e.tagName[1])")
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after - before <= 1 for before, after in zip(levels, levels[1:], strict=False))
+
+
+def test_nothing_injected_runs(browser: Chrome, mail: StuckMail) -> None:
+    """Even a script that got into the page would not run: the policy forbids it (and the browser says so)."""
+    browser.get(url(mail))
+    browser.execute_script(
+        "const s = document.createElement('script'); s.textContent = 'window.ran = 1'; document.body.append(s);"
+        "const i = document.createElement('img'); i.src = 'data:image/gif;base64,R0lGODlhAQABAAAAACw='; document.body.append(i);",
+    )
+    assert browser.execute_script("return window.ran") is None
+    assert len([one for one in complaints(browser) if "Content Security Policy" in one]) == 2
+
+
+def test_another_sites_page_can_not_press(
+    browser: Chrome, mail: StuckMail, language: str, free_port: Callable[[], int], tmp_path: Path,
+) -> None:
+    """A form of a stranger's page that knows the link is turned away: its Origin is not ours."""
+    from flask import Flask
+
+    other, port = Flask("other"), free_port()
+
+    @other.route("/")
+    def page() -> str:
+        return f'<form method="post" action="{url(mail)}"><button>win a prize</button></form>'
+
+    with served(other, port):
+        browser.get(f"http://127.0.0.1:{port}/")
+        browser.find_element("tag name", "button").click()
+    assert browser.find_element("tag name", "h1").text == say(language, "foreign")
+    assert mail.rundeck.posts() == []

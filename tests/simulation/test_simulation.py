@@ -1,0 +1,78 @@
+"""The protocol holds on drawn schedules, and the checker would see it if it did not."""
+
+from __future__ import annotations
+
+import os
+import random
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from tests.simulation.broken import VARIANTS, Variant, applied
+from tests.simulation.run import schedule
+from tests.simulation.scenario import PROFILES
+
+SCHEDULES = int(os.environ.get("SIMULATED_SCHEDULES", "2000"))
+BATCHES = 20
+VARIANT_SEEDS = 300
+
+
+@pytest.mark.parametrize("batch", range(BATCHES))
+def test_no_schedule_violates_an_invariant(batch: int) -> None:
+    """I1, I2, I3, I5, I6 and I9 hold on every schedule that these seeds draw."""
+    size = SCHEDULES // BATCHES
+    for seed in range(batch * size, (batch + 1) * size):
+        _, violations = schedule(random.Random(seed))
+        assert not violations, f"replay with `make prove SEED={seed}`: {violations[0]}"
+
+
+@settings(max_examples=60, deadline=None, phases=(Phase.generate, Phase.shrink), suppress_health_check=list(HealthCheck))
+@given(rng=st.randoms(note_method_calls=False, use_true_random=False), profile=st.sampled_from(sorted(PROFILES)))
+def test_no_schedule_that_hypothesis_draws_violates_an_invariant(rng: random.Random, profile: str) -> None:
+    """The same with every choice drawn by Hypothesis, so that a failure shrinks to the few faults that matter."""
+    _, violations = schedule(rng, faults=PROFILES[profile])
+    assert not violations, violations[0]
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.what)
+def test_a_broken_variant_is_caught(variant: Variant) -> None:
+    """The checker reports a violation of the invariant that the variant breaks."""
+    found = set()
+    with applied(variant):
+        for seed in range(VARIANT_SEEDS):
+            _, violations = schedule(random.Random(seed), faults=variant.faults, options=variant.options)
+            found |= {violation.invariant for violation in violations}
+            if variant.caught_by in found or (found and not variant.caught_by):
+                break
+    assert found if not variant.caught_by else variant.caught_by in found
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.what)
+def test_the_right_code_passes_where_the_broken_variant_fails(variant: Variant) -> None:
+    """What catches a variant is the variant, not its schedules."""
+    sound = variant.options - {"no_fence_in_job", "no_sweep"}
+    for seed in range(10):
+        _, violations = schedule(random.Random(seed), faults=variant.faults, options=sound)
+        assert not violations, f"seed {seed}: {violations[0]}"
+
+
+def test_the_same_seed_gives_the_same_schedule() -> None:
+    """A violation can be replayed."""
+    traces = [schedule(random.Random(42), trace=True)[0].world.trace for _ in range(2)]
+    assert traces[0]
+    assert traces[0] == traces[1]
+
+
+def test_schedules_do_what_they_are_for() -> None:
+    """Among a hundred schedules there are restarts, refused late starts, escalations, recoveries and holds."""
+    kinds: set[str] = set()
+    refused = restarts = 0
+    for seed in range(100):
+        scenario, _ = schedule(random.Random(seed))
+        kinds |= {card.kind for _, _, card in scenario.world.chat.posts}
+        refused += sum(run.refused for run in scenario.world.rundeck.runs)
+        restarts += sum(not run.refused for run in scenario.world.rundeck.runs)
+    assert {"started", "held", "recovered", "escalated", "draining", "resolved", "bundle", "not_approved"} <= kinds
+    assert refused > 0
+    assert restarts > 50
