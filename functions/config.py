@@ -116,14 +116,27 @@ def _room(kind: str, name: str, top: Node, reading: Reading) -> Any:
 def _config(file: File, runner: Named, symptoms: Mapping[str, Any]) -> Config:
     own = own_options(runner.settings)
     rules = Rules(
-        runbooks={runbook.name: runbook for runbook in file.runbooks}, notify=file.notify, storm_targets=file.storm.targets,
-        storm_within_s=file.storm.within_s, public_url=file.public_url, language=file.language, time_zone=file.time_zone,
+        runbooks={runbook.name: runbook for runbook in file.runbooks},
+        notify=file.notify,
+        storm_targets=file.storm.targets,
+        storm_within_s=file.storm.within_s,
+        public_url=file.public_url,
+        language=file.language,
+        time_zone=file.time_zone,
         incident_option=own[0] if own else "",
     )
     return Config(
-        auth=file.grafana.auth, max_body=file.grafana.max_body, runner=runner, symptoms=symptoms, store=file.store,
-        scheduler=file.scheduler, signing_keys=file.signing_keys, channels=file.channels, budget_s=file.budget_s,
-        report=file.report, rules=rules,
+        auth=file.grafana.auth,
+        max_body=file.grafana.max_body,
+        runner=runner,
+        symptoms=symptoms,
+        store=file.store,
+        scheduler=file.scheduler,
+        signing_keys=file.signing_keys,
+        channels=file.channels,
+        budget_s=file.budget_s,
+        report=file.report,
+        rules=rules,
     )
 
 

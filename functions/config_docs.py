@@ -24,14 +24,27 @@ PAGE = ROOT / "docs" / "configuration.md"
 SCHEMA = ROOT / "unstick.schema.json"
 EXAMPLE = ROOT / "unstick.yaml"
 TITLES: dict[type, str] = {
-    File: "The top of the file", Grafana: "grafana", Auth: "grafana.auth", Hmac: "grafana.auth.hmac", Basic: "grafana.auth.basic",
-    Bearer: "grafana.auth.bearer", StormKeys: "storm", Report: "report", Runbook: "runbooks[]", Restart: "runbooks[].restart",
-    SymptomKeys: "runbooks[].symptom.KIND", Recovered: "runbooks[].recovered", Verify: "runbooks[].verify",
+    File: "The top of the file",
+    Grafana: "grafana",
+    Auth: "grafana.auth",
+    Hmac: "grafana.auth.hmac",
+    Basic: "grafana.auth.basic",
+    Bearer: "grafana.auth.bearer",
+    StormKeys: "storm",
+    Report: "report",
+    Runbook: "runbooks[]",
+    Restart: "runbooks[].restart",
+    SymptomKeys: "runbooks[].symptom.KIND",
+    Recovered: "runbooks[].recovered",
+    Verify: "runbooks[].verify",
     Limits: "runbooks[].limits",
 }
 ROOMS = {
-    "runners": "Key at the top of the file; exactly one.", "symptoms": "Key at the top of the file; at least one.",
-    "stores": "Under `store:`.", "schedulers": "Under `scheduler:`.", "chats": "A channel's `type:`, with these keys beside it.",
+    "runners": "Key at the top of the file; exactly one.",
+    "symptoms": "Key at the top of the file; at least one.",
+    "stores": "Under `store:`.",
+    "schedulers": "Under `scheduler:`.",
+    "chats": "A channel's `type:`, with these keys beside it.",
 }
 
 

@@ -57,8 +57,12 @@ def _text_mistake(text: str) -> str:
 
 TEXT = scalar("a text", _text_mistake, {"type": ["string", "number", "boolean"], "minLength": 1})
 OPTIONAL_TEXT = scalar("a text", lambda text: _text_mistake(text) if text else "", {"type": ["string", "number", "boolean"]})
-FLAG = scalar("true or false", lambda text: "" if text in ("true", "false") else "is neither true nor false", {"type": "boolean"},
-              lambda text: text == "true")
+FLAG = scalar(
+    "true or false",
+    lambda text: "" if text in ("true", "false") else "is neither true nor false",
+    {"type": "boolean"},
+    lambda text: text == "true",
+)
 
 
 def url_mistake(text: str) -> str:
@@ -75,8 +79,12 @@ def url_mistake(text: str) -> str:
     return "has a query or fragment" if "?" in text or "#" in text else ""
 
 
-URL = scalar("a base URL such as https://host:port/path", url_mistake, {"type": "string", "format": "uri", "pattern": "^https?://"},
-             lambda text: text.rstrip("/"))
+URL = scalar(
+    "a base URL such as https://host:port/path",
+    url_mistake,
+    {"type": "string", "format": "uri", "pattern": "^https?://"},
+    lambda text: text.rstrip("/"),
+)
 
 
 def whole(least: int, most: int | None = None) -> Kind:
@@ -136,7 +144,7 @@ def _read_secret(node: Node, reading: Reading) -> Any:
     if isinstance(node.value, str) and is_reference(node.value):
         return SecretRef(node.value)
     mistake = "has no value" if node.value in (None, "") else "is not a reference to a secret (it is not repeated here)"
-    return reading.wrong(node, mistake, f"Put the secret elsewhere and write {FORMS}, also as a list's item")
+    return reading.wrong(node, mistake, f"Put the secret elsewhere and write {FORMS} here")
 
 
 SECRET = Kind(f"a secret: {FORMS}", _read_secret, {"type": "string", "pattern": "^(env|file|sm)://.+"})

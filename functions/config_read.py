@@ -19,7 +19,6 @@ Special = Mapping[tuple[type, str], Kind]
 NONE_SPECIAL: Special = {}
 
 
-
 @dataclass(frozen=True, slots=True)
 class Key:
     """One key of a mapping that becomes a dataclass."""
@@ -78,7 +77,7 @@ def _kind_of_several(origin: Any, inner: tuple[Any, ...], name: str, special: Sp
 
 
 def read_fields(
-    made: type[T], node: Node, reading: Reading, special: Special = NONE_SPECIAL, *, but: Collection[str] = (),
+    made: type[T], node: Node, reading: Reading, special: Special = NONE_SPECIAL, *, but: Collection[str] = ()
 ) -> T | Any:
     """Read a mapping into a dataclass; FAILED if it is none. Keys in `but` are somebody else's.
 

@@ -65,18 +65,29 @@ def _name(text: str) -> None:
 
 _STRING = {"type": "string", "maxLength": MAX_TEXT}
 NAME = scalar("a name of 1 to 80 characters", _mistake_in(_name), {"type": "string", "minLength": 1, "maxLength": 80})
-TEMPLATE = scalar("a text, with ${labels.NAME} for a label of the alert", _mistake_in(_template),
-                  {"type": ["string", "number", "boolean"], "minLength": 1, "maxLength": MAX_TEXT})
-PATTERN = scalar("a regular expression of RE2 that the whole value must match, such as '[a-z0-9-]{1,40}'",
-                 lambda text: _mistake_in(len)(text) or pattern_mistake(text), _STRING)
-MATCHER = scalar("a matcher in Alertmanager's syntax, such as 'service=\"mail\"'", _mistake_in(parse_matcher), _STRING,
-                 parse_matcher)
-SIZE = scalar("a size such as 8MiB", _mistake_in(_size), {"type": ["string", "integer"], "pattern": r"^\d+\s?(B|KiB|MiB)?$"},
-              _size)
+TEMPLATE = scalar(
+    "a text, with ${labels.NAME} for a label of the alert",
+    _mistake_in(_template),
+    {"type": ["string", "number", "boolean"], "minLength": 1, "maxLength": MAX_TEXT},
+)
+PATTERN = scalar(
+    "a regular expression of RE2 that the whole value must match, such as '[a-z0-9-]{1,40}'",
+    lambda text: _mistake_in(len)(text) or pattern_mistake(text),
+    _STRING,
+)
+MATCHER = scalar(
+    "a matcher in Alertmanager's syntax, such as 'service=\"mail\"'", _mistake_in(parse_matcher), _STRING, parse_matcher
+)
+SIZE = scalar(
+    "a size such as 8MiB", _mistake_in(_size), {"type": ["string", "integer"], "pattern": r"^\d+\s?(B|KiB|MiB)?$"}, _size
+)
 ZONE = scalar("a time zone such as Asia/Tokyo", _mistake_in(zone), {"type": "string"}, zone)
 HEADER = scalar("a header's name", lambda text: "" if _HEADER.fullmatch(text) else "is no header's name", {"type": "string"})
-LINK = scalar("a link", lambda text: url_mistake(text.partition("?")[0].partition("#")[0]) if text else "",
-              {"type": "string", "format": "uri"})
+LINK = scalar(
+    "a link",
+    lambda text: url_mistake(text.partition("?")[0].partition("#")[0]) if text else "",
+    {"type": "string", "format": "uri"},
+)
 
 
 # --- freeze and limits.restarts -----------------------------------------------------------------------------------------
@@ -147,10 +158,12 @@ def _read_windows(node: Node, reading: Reading) -> Any:
 
 
 _FREEZE_SCHEMA = {
-    "type": "object", "additionalProperties": False, "required": list(FREEZE_KINDS),
+    "type": "object",
+    "additionalProperties": False,
+    "required": list(FREEZE_KINDS),
     "properties": {key: kind.schema for key, kind in FREEZE_KINDS.items()},
 }
 FREEZE = Kind("{days, from, to}", _read_freeze, _FREEZE_SCHEMA)
 WINDOWS = Kind(
-    "windows and how many restarts fill each, such as {1h: 3, 24h: 7}", _read_windows, mapped(_COUNT, "duration", 1).schema,
+    "windows and how many restarts fill each, such as {1h: 3, 24h: 7}", _read_windows, mapped(_COUNT, "duration", 1).schema
 )

@@ -93,7 +93,7 @@ WORDS = {
     ("Runbook", "verify"): "When to look after the restart, and for how long.",
     ("Runbook", "limits"): "What holds a restart.",
     ("Runbook", "freeze"): "Times without restarts, in `time_zone`. `days`: `daily`, `mon-fri`, `'sat,sun'`. `to` before `from` "
-                           "is on the next day.",
+    "is on the next day.",
     ("Runbook", "notify"): "Channels of this runbook; else the top-level `notify`.",
     ("Runbook", "escalate"): "Channels that are told on top when a person is needed.",
     ("Runbook", "mention"): "Who is mentioned when a person is needed, as the chat writes it: `<users/all>`, `<!here>`.",

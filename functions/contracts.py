@@ -19,8 +19,17 @@ from functions.model import Card, Execution, Finding, Ledger, QueueRef, Sighting
 class Runner(Protocol):
     """How something is restarted (runners/)."""
 
-    def look(self, settings: Any, target: Target, *, own_options: tuple[str, ...], since_s: float, follow: str | None,
-             tail: bool, timeout_s: float) -> Ledger:
+    def look(
+        self,
+        settings: Any,
+        target: Target,
+        *,
+        own_options: tuple[str, ...],
+        since_s: float,
+        follow: str | None,
+        tail: bool,
+        timeout_s: float,
+    ) -> Ledger:
         """The target's history over the last `since_s` seconds. `follow`: an execution id to read by itself, to the end of
         its chain of retries; `tail`: with its last log lines once it has ended."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from functions.errors import Denied
 from functions.model import VERSION
@@ -33,13 +33,17 @@ def decoded(kind: type[T], body: bytes, name: str) -> T:
     import msgspec
 
     try:
-        found: T = _decoder(kind).decode(body)
+        found: T = _decoder(cast("Any", kind)).decode(body)
     except (msgspec.ValidationError, msgspec.DecodeError, RecursionError) as error:
         version = _version(body)
         if version > VERSION:
             raise _newer(name, version) from None
-        raise Denied("store", f"the document {name} can't be read: {error}", code="document",
-                     remedy="Look at it, and move it away if it is broken: its target then starts anew.") from None
+        raise Denied(
+            "store",
+            f"the document {name} can't be read: {error}",
+            code="document",
+            remedy="Look at it, and move it away if it is broken: its target then starts anew.",
+        ) from None
     version = getattr(found, "version", VERSION)
     if version > VERSION:
         raise _newer(name, version)
@@ -58,5 +62,9 @@ def _version(body: bytes) -> int:
 
 
 def _newer(name: str, version: int) -> Denied:
-    return Denied("store", f"the document {name} was written by a newer release (version {version}, this one reads {VERSION})",
-                  code="newer", remedy="Deploy the newer release again, or wait until its incident has ended there.")
+    return Denied(
+        "store",
+        f"the document {name} was written by a newer release (version {version}, this one reads {VERSION})",
+        code="newer",
+        remedy="Deploy the newer release again, or wait until its incident has ended there.",
+    )

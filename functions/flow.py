@@ -63,8 +63,8 @@ TRIES = 50
 class Outside(Protocol):
     """Everything that is not Unstick, and the clocks. `outside.py` has the real one; the simulation has a model of it."""
 
-    rules: Rules
-
+    @property
+    def rules(self) -> Rules: ...
     def now(self) -> float: ...
     def monotonic(self) -> float: ...
     def together(self, calls: list[Callable[[], Any]], timeout_s: float) -> list[Any]: ...
@@ -73,7 +73,7 @@ class Outside(Protocol):
     def listed(self, timeout_s: float) -> list[Listed]: ...
     def archive(self, path: str, body: bytes, timeout_s: float) -> None: ...
     def wake(self, at: float, content: Mapping[str, Any], timeout_s: float) -> None: ...
-    def ledger(self, target: Target, since_s: float, follow: str | None, tail: bool, timeout_s: float) -> Ledger: ...
+    def ledger(self, target: Target, since_s: float, follow: str | None, timeout_s: float, *, tail: bool) -> Ledger: ...
     def sighting(self, queue: QueueRef, for_s: float, timeout_s: float) -> Sighting: ...
     def run(self, target: Target, tag: str, runner_not_after: float, timeout_s: float) -> Execution: ...
     def abort(self, execution: str, timeout_s: float) -> None: ...
@@ -153,7 +153,9 @@ def _gather(outside: Outside, key: str, event: Event, budget: Budget, *, first: 
     looked_from = outside.monotonic()
     if first and isinstance(event, Alerted) and _asks_for_look(event):
         target, queues = _of(event.cases)
-        calls, read = _looks(outside, target, queues, None, tail=False, rules=outside.rules, timeout_s=budget.at_most(LOOK_S) * LOOK_SHARE)
+        calls, read = _looks(
+            outside, target, queues, None, tail=False, rules=outside.rules, timeout_s=budget.at_most(LOOK_S) * LOOK_SHARE
+        )
         store_s = budget.at_most(STORE_S)
         results = outside.together([lambda: outside.load(key, store_s), *calls], budget.at_most(STORE_S))
         stored = _raised(results[0])
@@ -224,15 +226,21 @@ def _look(outside: Outside, document: Document, event: Event, budget: Budget) ->
 
 
 def _looks(
-    outside: Outside, target: Target | None, queues: Mapping[str, tuple[QueueRef, Runbook | None]], follow: str | None,
-    *, tail: bool, rules: Rules, timeout_s: float,
+    outside: Outside,
+    target: Target | None,
+    queues: Mapping[str, tuple[QueueRef, Runbook | None]],
+    follow: str | None,
+    *,
+    tail: bool,
+    rules: Rules,
+    timeout_s: float,
 ) -> tuple[list[Callable[[], Any]], Callable[[list[Any]], tuple[Observation, str | None]]]:
     """The calls of one look, and what makes an observation of their results."""
     since_s = max((_history_s(runbook) for runbook in rules.runbooks.values()), default=86400.0)
     keys = list(queues)
     calls: list[Callable[[], Any]] = [partial(read_pause, outside, timeout_s), lambda: outside.load("storm", timeout_s)]
     if target is not None:
-        calls.append(lambda: outside.ledger(target, since_s, follow, tail, timeout_s))
+        calls.append(lambda: outside.ledger(target, since_s, follow, timeout_s, tail=tail))
     for queue, runbook in queues.values():
         calls.append(partial(outside.sighting, queue, runbook.symptom.for_s if runbook else 60.0, timeout_s))
 
@@ -318,7 +326,7 @@ def archive_path(record: Archive) -> str:
 
 
 def _act(
-    outside: Outside, gathered: Gathered, made: Step, budget: Budget, pause: Any, paused_at: float,
+    outside: Outside, gathered: Gathered, made: Step, budget: Budget, pause: Any, paused_at: float
 ) -> tuple[Reply | None, Gathered]:
     """What only the holder of a successful save may do. Without a generation, what came of it could not be saved."""
     reply = made.reply
@@ -348,7 +356,9 @@ def _run(outside: Outside, gathered: Gathered, start: Start, budget: Budget, pau
     try:
         return Ran(start.tag, outside.run(target, start.tag, start.runner_not_after, timeout_s))
     except Denied as denied:
-        return Ran(start.tag, refusal=denied.detail, remedy=denied.remedy, busy=denied.code == "busy", mismatch=denied.code == "mismatch")
+        return Ran(
+            start.tag, refusal=denied.detail, remedy=denied.remedy, busy=denied.code == "busy", mismatch=denied.code == "mismatch"
+        )
     except Unavailable as unavailable:
         outside.log("WARNING", f"the answer to the start is missing: {unavailable}", target=target.name)
         return Ran(start.tag)
@@ -445,9 +455,13 @@ def _post_all(outside: Outside, document: Document, messages: list[Message], bud
         place = f"{message.channel}/{message.card.incident}"
         card = _approvable(outside, document, message.card)
         try:
-            handle = outside.post(message.channel, card, threads.get(place) or document.threads.get(place), budget.at_most(POST_S))
+            handle = outside.post(
+                message.channel, card, threads.get(place) or document.threads.get(place), budget.at_most(POST_S)
+            )
         except (Unavailable, Denied) as error:
-            outside.log("ERROR", f"not told on {message.channel}: {error}", incident=message.card.incident, channel=message.channel)
+            outside.log(
+                "ERROR", f"not told on {message.channel}: {error}", incident=message.card.incident, channel=message.channel
+            )
             break
         ids.add(message.id)
         if handle:
@@ -526,7 +540,9 @@ def _log_step(outside: Outside, before: Document, made: Step) -> None:
     if made.reply is not None:
         fields |= {"incident": made.reply.incident, "action": made.reply.action.value}
         fields |= {"reason": made.reply.reason.value} if made.reply.reason else {}
-    if len(after.outcomes) > len(before.outcomes) or (after.outcomes and after.outcomes[-1:] != before.outcomes[-1:] and before.incident and not after.incident):
+    if len(after.outcomes) > len(before.outcomes) or (
+        after.outcomes and after.outcomes[-1:] != before.outcomes[-1:] and before.incident and not after.incident
+    ):
         last = after.outcomes[-1]
         fields |= {"incident": last.incident, "outcome": last.ending.value, "reason": last.reason.value if last.reason else ""}
         severity = "ERROR" if last.ending.value == "escalated" else "NOTICE"
@@ -578,7 +594,7 @@ def notified(outside: Outside, cases: list[Case], budget: Budget) -> Notified:
     now = outside.now()
     events = [(key, Alerted(tuple(found), new_id(key, now, found), crowd=len(groups) > DIRECT)) for key, found in groups.items()]
     direct, rest = events[:DIRECT], events[DIRECT:]
-    lists = [rest[start:start + LISTED] for start in range(0, len(rest), LISTED)]
+    lists = [rest[start : start + LISTED] for start in range(0, len(rest), LISTED)]
     calls: list[Callable[[], Any]] = [partial(_decided_or_saved, outside, key, event, budget) for key, event in direct]
     calls += [partial(hand_over, outside, part, budget) for part in lists]
     results = outside.together(calls, budget.at_most(budget.left_s))
@@ -606,16 +622,27 @@ def hand_over(outside: Outside, events: list[tuple[str, Alerted]], budget: Budge
 
     from functions.model import Action
 
-    content = {"deferred": [
-        {"incident": event.incident, "crowd": event.crowd, "alerts": msgspec.to_builtins([case.alert for case in event.cases])}
-        for _, event in events
-    ]}
+    content = {
+        "deferred": [
+            {
+                "incident": event.incident,
+                "crowd": event.crowd,
+                "alerts": msgspec.to_builtins([case.alert for case in event.cases]),
+            }
+            for _, event in events
+        ]
+    }
     outside.wake(outside.now(), content, budget.at_most(STORE_S))
     return [
         Reply(
-            event.incident, case.runbook.name if case.runbook else "", case.target.name if case.target else "", Action.DEFERRED, case.reason,
+            event.incident,
+            case.runbook.name if case.runbook else "",
+            case.target.name if case.target else "",
+            Action.DEFERRED,
+            case.reason,
         )
-        for _, event in events for case in event.cases[:1]
+        for _, event in events
+        for case in event.cases[:1]
     ]
 
 

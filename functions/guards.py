@@ -127,7 +127,9 @@ def escalated(scene: Scene) -> Decision | None:
     at = scene.document.escalated_at
     if scene.approved or scene.between or at is None or scene.now - at >= ESCALATION_HOLDS_S:
         return None
-    return hold(Reason.ESCALATED, f"the last incident was escalated {(scene.now - at) / 60:.0f} min ago and it has not been well since")
+    return hold(
+        Reason.ESCALATED, f"the last incident was escalated {(scene.now - at) / 60:.0f} min ago and it has not been well since"
+    )
 
 
 def frozen(scene: Scene) -> Decision | None:
@@ -155,7 +157,11 @@ def ledger_unknown(scene: Scene) -> Decision | None:
         return None
     over = scene.now - scene.incident.began_at >= scene.runbook.verify.within_s
     return hold(
-        Reason.LEDGER_UNKNOWN, ledger.why, again_in_s=scene.runbook.verify.every_s, remedy=ledger.remedy, tell=over or scene.between,
+        Reason.LEDGER_UNKNOWN,
+        ledger.why,
+        again_in_s=scene.runbook.verify.every_s,
+        remedy=ledger.remedy,
+        tell=over or scene.between,
     )
 
 
@@ -279,7 +285,10 @@ def too_many_targets(scene: Scene) -> Decision | None:
     if len(taken) < scene.rules.storm_targets:
         return None
     within_min = scene.rules.storm_within_s / 60
-    return hold(Reason.TOO_MANY_TARGETS, f"{len(taken)} other targets were restarted within {within_min:g} min: a shared cause is likelier")
+    return hold(
+        Reason.TOO_MANY_TARGETS,
+        f"{len(taken)} other targets were restarted within {within_min:g} min: a shared cause is likelier",
+    )
 
 
 def current_slots(storm: Storm, scene: Scene) -> tuple[Slot, ...]:
@@ -305,14 +314,35 @@ def mode(scene: Scene) -> Decision | None:
 Guard = Callable[[Scene], Decision | None]
 
 GUARDS: tuple[Guard, ...] = (
-    paused, escalated, stale_alert, frozen, ledger_unknown, own_execution, running, just_restarted, job_busy, symptom,
-    cooldown, too_many_restarts, failing, too_many_targets, mode,
+    paused,
+    escalated,
+    stale_alert,
+    frozen,
+    ledger_unknown,
+    own_execution,
+    running,
+    just_restarted,
+    job_busy,
+    symptom,
+    cooldown,
+    too_many_restarts,
+    failing,
+    too_many_targets,
+    mode,
 )
 
-OVERRULED = frozenset({
-    Reason.ESCALATED, Reason.STALE_ALERT, Reason.FROZEN, Reason.COOLDOWN, Reason.TOO_MANY_RESTARTS, Reason.FAILING,
-    Reason.TOO_MANY_TARGETS, Reason.AWAITING_APPROVAL,
-})
+OVERRULED = frozenset(
+    {
+        Reason.ESCALATED,
+        Reason.STALE_ALERT,
+        Reason.FROZEN,
+        Reason.COOLDOWN,
+        Reason.TOO_MANY_RESTARTS,
+        Reason.FAILING,
+        Reason.TOO_MANY_TARGETS,
+        Reason.AWAITING_APPROVAL,
+    }
+)
 """What a person may overrule. Never the kill switch, a queue that is well, or what can't be known."""
 
 

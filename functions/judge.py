@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from enum import StrEnum
+from itertools import pairwise
 
 from functions.model import Recovered, Runbook, Sighting, Symptom, Unknown, Verdict, Watched
 
@@ -61,17 +62,17 @@ def _by_samples(symptom: Symptom, seen: Sighting) -> tuple[Health, str] | None:
 
 
 def _by_looks(symptom: Symptom, seen: Sighting, watched: Watched, now: float) -> tuple[Health, str, Watched]:
-    """By live looks alone, `for_s` apart and some between: a depth that never falls is all that they can tell."""
-    if watched.ill_since is None:
+    """By live looks alone, over `for_s`: a depth that never falls is all that they can tell."""
+    since, depth = watched.ill_since, watched.ill_depth
+    remembered = replace(watched, ill_since=now if since is None else since, ill_depth=seen.depth, ill_head_at=seen.head_at)
+    if since is None:
         again = f"{seen.depth} messages; without the broker's statistics it takes looks over {symptom.for_s:.0f} s to tell"
-        return Health.UNSURE, again, replace(watched, ill_since=now, ill_depth=seen.depth, ill_head_at=seen.head_at)
-    if seen.depth < watched.ill_depth or seen.head_at != watched.ill_head_at:
-        moves = f"it moves: {watched.ill_depth} messages before, {seen.depth} now"
-        return Health.WELL, moves, replace(watched, ill_since=None)
-    watched = replace(watched, ill_depth=seen.depth)
-    if now - watched.ill_since < symptom.for_s:
-        return Health.UNSURE, f"{seen.depth} messages, seen for {now - watched.ill_since:.0f} s", watched
-    return Health.ILL, f"{seen.depth} messages, not falling for {now - watched.ill_since:.0f} s", watched
+        return Health.UNSURE, again, remembered
+    if seen.depth < depth or seen.head_at != watched.ill_head_at:
+        return Health.WELL, f"it moves: {depth} messages before, {seen.depth} now", replace(watched, ill_since=None)
+    if now - since < symptom.for_s:
+        return Health.UNSURE, f"{seen.depth} messages, seen for {now - since:.0f} s", remembered
+    return Health.ILL, f"{seen.depth} messages, not falling for {now - since:.0f} s", remembered
 
 
 def _window(samples: tuple[tuple[float, int], ...], for_s: float) -> list[int] | None:
@@ -97,7 +98,7 @@ def _without_gaps(values: list[int]) -> list[int]:
 def _risen(counters: list[int]) -> int:
     """By how much a counter rose, gaps ignored. A counter that begins anew counts from zero."""
     known = _without_gaps(counters)
-    return sum(max(0, later - earlier) for earlier, later in zip(known, known[1:], strict=False))
+    return sum(max(0, later - earlier) for earlier, later in pairwise(known))
 
 
 def noted(watched: Watched, seen: Sighting) -> Watched:
@@ -129,9 +130,14 @@ def after_restart(runbook: Runbook, seen: Sighting | Unknown, watched: Watched, 
     acked = watched.acks is not None and acks is not None and acks > watched.acks
     # It moved at some time between the two looks; after a late look that may have been long ago.
     before_at = now - (seen.at - watched.curve[-1][0] if watched.curve else 0.0)
+    if consumers is None and (fell or watched.moved_at is not None) and age_s >= SETTLED_S:
+        consumers = 1  # nobody can see them, but somebody took messages after the restart's end
     well = is_well(runbook.recovered, seen.depth, consumers)
     looked = replace(
-        noted(watched, seen), depth=seen.depth, consumers=consumers, acks=acks if acks is not None else watched.acks,
+        noted(watched, seen),
+        depth=seen.depth,
+        consumers=consumers,
+        acks=acks if acks is not None else watched.acks,
         moved_at=before_at if fell or acked else watched.moved_at,
         well_at=(watched.well_at if watched.well_at is not None else now) if well else None,
     )

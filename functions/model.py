@@ -374,7 +374,7 @@ class Observation:
     ledger: Ledger | Unknown
     queues: Mapping[str, Sighting | Unknown]
     """By `QueueRef.key`."""
-    pause: Pause | None | Unknown
+    pause: Pause | Unknown | None
     storm: Storm | Unknown
 
 

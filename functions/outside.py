@@ -71,10 +71,16 @@ class Real:
 
     # --- runner and symptom
 
-    def ledger(self, target: Target, since_s: float, follow: str | None, tail: bool, timeout_s: float) -> Ledger:
+    def ledger(self, target: Target, since_s: float, follow: str | None, timeout_s: float, *, tail: bool) -> Ledger:
         runner = self.config.runner
         seen: Ledger = room("runners", runner.name).look(
-            runner.settings, target, own_options=self.config.own_options, since_s=since_s, follow=follow, tail=tail, timeout_s=timeout_s,
+            runner.settings,
+            target,
+            own_options=self.config.own_options,
+            since_s=since_s,
+            follow=follow,
+            tail=tail,
+            timeout_s=timeout_s,
         )
         return seen
 
@@ -88,7 +94,7 @@ class Real:
     def run(self, target: Target, tag: str, runner_not_after: float, timeout_s: float) -> Execution:
         runner = self.config.runner
         started: Execution = room("runners", runner.name).run(
-            runner.settings, target, tag=tag, runner_not_after=runner_not_after, timeout_s=timeout_s,
+            runner.settings, target, tag=tag, runner_not_after=runner_not_after, timeout_s=timeout_s
         )
         return started
 
@@ -103,7 +109,7 @@ class Real:
         if named is None:
             raise Denied("chat", f"the channel {channel} is not in the configuration", remedy=f"Add `{channel}` to `channels`.")
         handle: str | None = room("chats", named.name).post(
-            named.settings, card, thread=thread, language=self.rules.language, timeout_s=timeout_s,
+            named.settings, card, thread=thread, language=self.rules.language, timeout_s=timeout_s
         )
         return handle
 

@@ -128,8 +128,11 @@ def _rendered(template: str, labels: Mapping[str, str], what: str) -> str:
     if "${" not in template:
         return template
     for name in _LABEL.findall(template):
-        if not labels.get(name):
+        value = labels.get(name, "")
+        if not value:
             raise _NotRendered(f"{what}: the alert has no label {shown(name)}")
+        if len(value) > MAX_MATCHED:  # before it is put in, perhaps many times
+            raise _NotRendered(f"{what}: the label {shown(name)} has {len(value)} characters, over {MAX_MATCHED}: {shown(value)}")
     return _LABEL.sub(lambda found: labels[found[1]], template)
 
 

@@ -1,8 +1,8 @@
 """References to secrets, and what they stand for. Only bytes leave here, and no error, log or repr ever has them.
 
-    env://NAME                         an environment variable
-    file://PATH                        a file, such as a mounted volume's; one newline at its end is not part of the secret
-    sm://PROJECT/NAME[/VERSION]        Secret Manager; the version is `latest` unless it is named
+env://NAME                         an environment variable
+file://PATH                        a file, such as a mounted volume's; one newline at its end is not part of the secret
+sm://PROJECT/NAME[/VERSION]        Secret Manager; the version is `latest` unless it is named
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import re
 import threading
 import time
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -82,6 +81,9 @@ class _Kept:
 
 _KEPT: dict[str, _Kept] = {}
 _KEPT_LOCK = threading.Lock()
+_CLIENTS: dict[str, Any] = {}
+"""By endpoint. Built on first use: a gRPC channel or a connection does not survive the fork of a server's workers."""
+_CLIENTS_LOCK = threading.Lock()
 
 
 def _kept(reference: str) -> _Kept:
@@ -93,9 +95,10 @@ def clear() -> None:
     """Forget everything that was read, and the client. For tests."""
     with _KEPT_LOCK:
         _KEPT.clear()
-    if _client.cache_info().currsize:
-        _client(os.environ.get(ENDPOINT, "")).transport.close()
-    _client.cache_clear()
+    with _CLIENTS_LOCK:
+        for client in _CLIENTS.values():
+            client.transport.close()
+        _CLIENTS.clear()
 
 
 def read(reference: str, *, now: float) -> bytes:
@@ -122,8 +125,9 @@ def _again(error: Denied | Unavailable | None) -> Denied | Unavailable:
 
 
 def _fetch(reference: str, kept: _Kept, now: float, *, doubted: bool) -> None:
+    kept.distrusted = False
     if doubted:
-        kept.distrusted, kept.trusted_until = False, now + DISTRUST_EVERY_S
+        kept.trusted_until = now + DISTRUST_EVERY_S
     try:
         kept.value, kept.error, kept.until = _checked(reference, _from_outside(reference)), None, now + KEPT_S
     except Denied as error:
@@ -185,9 +189,15 @@ def _from_secret_manager(reference: str, name: str) -> bytes:
         return bytes(answer.payload.data)
 
 
-@lru_cache(maxsize=1)
 def _client(endpoint: str) -> Any:
-    """Google's client over REST, built on first use: a gRPC channel does not survive the fork of a server's workers."""
+    with _CLIENTS_LOCK:
+        if endpoint not in _CLIENTS:
+            _CLIENTS[endpoint] = _built(endpoint)
+        return _CLIENTS[endpoint]
+
+
+def _built(endpoint: str) -> Any:
+    """Google's client over REST; without credentials where the endpoint is a test's."""
     from google.cloud.secretmanager_v1 import SecretManagerServiceClient  # 94 ms and 27 MiB
 
     if not endpoint:
@@ -200,7 +210,7 @@ def _client(endpoint: str) -> Any:
         remedy = f"Unset {ENDPOINT}; only tests need it."
         raise Denied(SYSTEM, f"{ENDPOINT} is not http on a loopback address", code="endpoint", remedy=remedy)
     return SecretManagerServiceClient(
-        transport=SecretManagerServiceRestTransport(host=parts.netloc, credentials=AnonymousCredentials(), url_scheme="http"),
+        transport=SecretManagerServiceRestTransport(host=parts.netloc, credentials=AnonymousCredentials(), url_scheme="http")
     )
 
 

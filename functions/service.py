@@ -10,7 +10,7 @@ import os
 import sys
 import time
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from functions import config, grafana, logs
 from functions.errors import BadRequest, ConfigError, Denied, Unavailable
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from flask import Request
 
     from functions.flow import Notified
+    from functions.model import Alert
     from functions.outside import Real
 
 Answer = tuple[str, int, dict[str, str]]
@@ -36,12 +37,13 @@ def outside() -> Real:
 
 
 def said(status: int, **content: object) -> Answer:
+    """A JSON object as an answer."""
     return json.dumps(content, ensure_ascii=False), status, JSON
 
 
 def refused(error: BadRequest) -> Answer:
     """What the caller did wrong. 405 has no body, so that a redirect in front of us does not look like success."""
-    if error.status == 405:  # noqa: PLR2004
+    if error.status == 405:
         return "", 405, {"Allow": "POST, PUT"}
     return said(error.status, error=error.sentence)
 
@@ -52,9 +54,9 @@ def refused(error: BadRequest) -> Answer:
 def webhook(request: Request) -> Answer:
     """Take a notification of Grafana or Alertmanager, or an approval."""
     if request.path.startswith("/approve/"):
-        from functions import approval
+        from functions.approval import respond
 
-        return approval.respond(request, outside())
+        return respond(request, outside())
     try:
         grafana.require_method(request.method)
         settings = config.current()
@@ -71,7 +73,7 @@ def webhook(request: Request) -> Answer:
         return answered(_notified(notification.alerts))
 
 
-def _notified(alerts: tuple[object, ...]) -> Notified:
+def _notified(alerts: tuple[Alert, ...]) -> Notified:
     from functions import runbooks
     from functions.flow import Budget, notified
 
@@ -84,7 +86,10 @@ def answered(found: Notified) -> Answer:
     """The answer to Grafana: what became of each target; 503 only if an alert could be neither decided nor saved."""
     incidents = [
         {
-            "id": reply.incident, "runbook": reply.runbook or None, "target": reply.target or None, "action": reply.action.value,
+            "id": reply.incident,
+            "runbook": reply.runbook or None,
+            "target": reply.target or None,
+            "action": reply.action.value,
             "reason": reply.reason.value if reply.reason else None,
             "execution": {"id": reply.execution.id, "url": reply.execution.url} if reply.execution else None,
         }
@@ -93,7 +98,9 @@ def answered(found: Notified) -> Answer:
     if not found.lost:
         return said(200, incidents=incidents)
     logs.event("ERROR", f"{found.lost} targets could not be saved: {found.why}")
-    return said(503, error=f"{found.lost} targets could not be saved; they come again with the next notification.", incidents=incidents)
+    return said(
+        503, error=f"{found.lost} targets could not be saved; they come again with the next notification.", incidents=incidents
+    )
 
 
 # --- verify ------------------------------------------------------------------------------------------------------------
@@ -117,13 +124,17 @@ def verify(request: Request) -> Answer:
             logs.event("ERROR", f"a wake-up was refused: {error.sentence}")
             return refused(error)
         except (Unavailable, Denied) as error:
+            # 503 and 429 would make Cloud Tasks slow the whole queue down, not only this wake-up.
             logs.event("ERROR", f"a wake-up comes again: {error}")
-            return said(503, error=str(error))
+            return said(500, error=str(error))
     return said(200)
 
 
 def deliver(payload: str) -> None:
-    """One wake-up, whoever brings it. Raises BadRequest on one that is not ours, Unavailable or Denied where it must come again."""
+    """Take one wake-up, whoever brings it.
+
+    Raises BadRequest on one that is not ours, and Unavailable or Denied where it must come again.
+    """
     from functions import wakeups
     from functions.flow import Budget, advance
     from functions.model import Woken
@@ -132,12 +143,12 @@ def deliver(payload: str) -> None:
     content = wakeups.verified(real.config.signing_keys, payload)
     budget = Budget(real, real.monotonic() + VERIFY_BUDGET_S)
     if isinstance(content.get("deferred"), list):
-        _decide_deferred(content["deferred"], budget)
+        _decide_deferred(content["deferred"])
     elif isinstance(content.get("target"), str):
         advance(real, content["target"], Woken(), budget)
 
 
-def _decide_deferred(entries: list[dict[str, object]], budget: object) -> None:
+def _decide_deferred(entries: list[dict[str, Any]]) -> None:
     """Alerts that the webhook had no time for, each target by itself; one that fails makes the list come again."""
     import msgspec
 
@@ -149,7 +160,7 @@ def _decide_deferred(entries: list[dict[str, object]], budget: object) -> None:
     for entry in entries:
         alerts = msgspec.convert(entry["alerts"], tuple[Alert, ...])
         cases = runbooks.cases(real.config.rules, real.config.runner_url, alerts)
-        event = Alerted(tuple(cases), str(entry["incident"]), crowd=bool(entry.get("crowd")))
+        event = Alerted(tuple(cases), entry["incident"], crowd=bool(entry.get("crowd")))
         try:
             advance(real, document_key(cases[0]), event, Budget(real, real.monotonic() + 30.0))
         except (Unavailable, Denied) as error:
@@ -165,6 +176,16 @@ def swept() -> None:
     sweep(outside(), Budget(outside(), time.monotonic() + VERIFY_BUDGET_S))
 
 
+# --- report ------------------------------------------------------------------------------------------------------------
+
+
+def report(request: Request) -> Answer:
+    """Post what the bug costs, or start the drill; called by Cloud Scheduler."""
+    from functions.report import respond
+
+    return respond(request, outside())
+
+
 # --- start -------------------------------------------------------------------------------------------------------------
 
 
@@ -178,7 +199,7 @@ def start() -> None:
         settings = config.current()
     except ConfigError as error:
         for problem in error.problems:
-            print(problem, file=sys.stderr)
+            sys.stderr.write(f"{problem}\n")
         raise SystemExit(2) from None
     if os.environ.get("FUNCTION_TARGET") == "webhook" and settings.scheduler.name == LOCAL:
         os.register_at_fork(after_in_child=_run_local)

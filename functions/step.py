@@ -153,7 +153,9 @@ def _alerted(document: Document, event: Alerted, now: _Now) -> Step:
     if not firing:
         if document.incident is not None and now.at >= document.incident.due and _all_resolved(document.incident):
             return _advance(document, document.incident, now)
-        return Step(_seen_well(document, first.runbook, now), reply=_reply(document, event, first, Action.HELD, Reason.NOT_FIRING))
+        return Step(
+            _seen_well(document, first.runbook, now), reply=_reply(document, event, first, Action.HELD, Reason.NOT_FIRING)
+        )
     new = tuple(case for case in firing if not _carried(document, case))
     if document.incident is not None and new:
         return _joined(document, document.incident, event, new, now)
@@ -180,7 +182,7 @@ def _turned_away(document: Document, event: Alerted, case: Case, now: _Now) -> S
 def _opened(event: Alerted, cases: tuple[Case, ...], now: _Now) -> Incident:
     runbook = cases[0].runbook
     return _with_alerts(
-        Incident(event.incident, Phase.DEFERRED, now.at, runbook.name if runbook else "", (), (), due=now.at), cases, now,
+        Incident(event.incident, Phase.DEFERRED, now.at, runbook.name if runbook else "", (), (), due=now.at), cases, now
     )
 
 
@@ -219,7 +221,8 @@ def _carried(document: Document, case: Case) -> bool:
     """Whether an outcome has this alert already."""
     return any(
         _same_alert(trigger, case)
-        for outcome in document.outcomes if outcome.ending is not Ending.HELD
+        for outcome in document.outcomes
+        if outcome.ending is not Ending.HELD
         for trigger in outcome.triggers
     )
 
@@ -326,7 +329,7 @@ def _advance(document: Document, incident: Incident, now: _Now) -> Step:
         case Phase.ASKED if incident.expires_at is None or now.at >= incident.expires_at:
             return _not_approved(document, incident, runbook, now)
         case Phase.ASKED:
-            return Step(replace(document, incident=replace(incident, due=incident.expires_at)))
+            return Step(replace(document, incident=replace(incident, due=incident.expires_at or now.at)))
         case _ if _all_resolved(incident) and incident.restarts == 0:
             return _held(document, incident, runbook, now, Decision(Kind.HOLD, Reason.NOT_FIRING))
         case _:
@@ -376,8 +379,16 @@ def _start(document: Document, incident: Incident, runbook: Runbook, now: _Now, 
         for watched in incident.queues
     )
     incident = replace(
-        incident, phase=Phase.STARTING, attempt=number, runner_not_after=not_after, execution=None, adopted=False, queues=queues,
-        due=now.at + FIRST_LOOK_S, nonce="", tail=None,
+        incident,
+        phase=Phase.STARTING,
+        attempt=number,
+        runner_not_after=not_after,
+        execution=None,
+        adopted=False,
+        queues=queues,
+        due=now.at + FIRST_LOOK_S,
+        nonce="",
+        tail=None,
     )
     storm = claimed(scene)
     acts: tuple[Act, ...] = (Start(f"{incident.id}.{number}", not_after, within_s),)
@@ -440,7 +451,7 @@ def _starting(document: Document, incident: Incident, runbook: Runbook, now: _No
 
 
 def _adopted(
-    document: Document, incident: Incident, runbook: Runbook, now: _Now, execution: Execution, reason: Reason | None,
+    document: Document, incident: Incident, runbook: Runbook, now: _Now, execution: Execution, reason: Reason | None
 ) -> Step:
     own = execution.tag.startswith(f"{incident.id}.")
     action = Action.RESTARTED if own else Action.ADOPTED
@@ -452,13 +463,24 @@ def _adopted(
 
 
 def _followed(
-    document: Document, incident: Incident, runbook: Runbook, now: _Now, execution: Execution, action: Action, reason: Reason | None,
+    document: Document,
+    incident: Incident,
+    runbook: Runbook,
+    now: _Now,
+    execution: Execution,
+    action: Action,
+    reason: Reason | None,
 ) -> Step:
     """Go by this execution from now on."""
     due = incident.due if incident.due > now.at else now.at + runbook.verify.every_s
-    counted = 0 if execution.refused else 1
     incident = replace(
-        incident, phase=Phase.RUNNING, execution=execution, restarts=incident.restarts + counted, reason=reason, due=due, tail=None,
+        incident,
+        phase=Phase.RUNNING,
+        execution=execution,
+        restarts=incident.restarts + 1,
+        reason=reason,
+        due=due,
+        tail=None,
     )
     document = replace(document, incident=incident)
     if execution.ended:
@@ -484,13 +506,15 @@ def _running(document: Document, incident: Incident, runbook: Runbook, now: _Now
         runner_now = now.at + incident.runner_ahead_s
         started_at = (execution.runner_started_at if execution else None) or incident.began_at + incident.runner_ahead_s
         if runner_now - started_at > runbook.restart.max_run_s:
-            detail = f"execution {execution.id if execution else '?'} has been running for {(runner_now - started_at) / 60:.0f} min"
+            detail = (
+                f"execution {execution.id if execution else '?'} has been running for {(runner_now - started_at) / 60:.0f} min"
+            )
             return _escalate(document, incident, runbook, now, Reason.ZOMBIE_EXECUTION, detail)
         waiting = replace(incident, due=now.at + runbook.verify.every_s)
         return Step(replace(document, incident=waiting))
     if execution.refused:
         tries = (*incident.tries, Try(execution.tag, execution, "refused_late"))
-        again = replace(incident, phase=Phase.WAITING, execution=None, tries=tries, restarts=max(0, incident.restarts - 1))
+        again = replace(incident, phase=Phase.WAITING, execution=None, tries=tries, restarts=incident.restarts - 1)
         return _decided(document, again, now)
     queues = tuple(replace(w, depth=None, acks=None, moved_at=None, well_at=None, verdict=None) for w in incident.queues)
     verifying = replace(incident, phase=Phase.VERIFYING, queues=queues)
@@ -634,7 +658,15 @@ def _waiting(document: Document, incident: Incident, runbook: Runbook, now: _Now
     document = replace(document, incident=incident)
     if decision.tell:
         story = Story(
-            "held", now.at, runbook, document.target, incident, decision.reason, decision.detail, decision.remedy, late_s=now.late_s,
+            "held",
+            now.at,
+            runbook,
+            document.target,
+            incident,
+            decision.reason,
+            decision.detail,
+            decision.remedy,
+            late_s=now.late_s,
         )
         document = tell_hold(document, now.rules, story, incident.triggers, f"{incident.id}-{incident.attempt}")
     return Step(document, reply=_answer(document, incident, runbook, Action.HELD, decision.reason))
@@ -642,7 +674,11 @@ def _waiting(document: Document, incident: Incident, runbook: Runbook, now: _Now
 
 def _deadline(incident: Incident, runbook: Runbook) -> float:
     """Until when an incident may wait for something that passes by itself; each restart begins a new count."""
-    ends = [t.execution.runner_ended_at - incident.runner_ahead_s for t in incident.tries if t.execution and t.execution.runner_ended_at]
+    ends = [
+        t.execution.runner_ended_at - incident.runner_ahead_s
+        for t in incident.tries
+        if t.execution and t.execution.runner_ended_at
+    ]
     return max([incident.began_at, *ends]) + runbook.verify.within_s + GRACE_S
 
 
@@ -661,8 +697,16 @@ def _asked(document: Document, incident: Incident, runbook: Runbook, now: _Now, 
     incident = replace(incident, phase=Phase.ASKED, nonce=nonce, expires_at=expires_at, due=expires_at)
     document = replace(document, incident=incident)
     story = Story(
-        "held", now.at, runbook, document.target, incident, decision.reason, decision.detail, decision.remedy,
-        approve_url=f"{now.rules.public_url}/approve/{nonce}", late_s=now.late_s,
+        "held",
+        now.at,
+        runbook,
+        document.target,
+        incident,
+        decision.reason,
+        decision.detail,
+        decision.remedy,
+        approve_url=f"{now.rules.public_url}/approve/{nonce}",
+        late_s=now.late_s,
     )
     mark = f"{incident.id}-{incident.attempt}-asked"
     document = tell_hold(document, now.rules, story, incident.triggers, mark, always=True)
@@ -681,7 +725,7 @@ def _not_approved(document: Document, incident: Incident, runbook: Runbook, now:
 def _held(document: Document, incident: Incident, runbook: Runbook, now: _Now, decision: Decision) -> Step:
     """Turned away. Only an incident that was saved before has an outcome to keep."""
     story = Story(
-        "held", now.at, runbook, document.target, incident, decision.reason, decision.detail, decision.remedy, late_s=now.late_s,
+        "held", now.at, runbook, document.target, incident, decision.reason, decision.detail, decision.remedy, late_s=now.late_s
     )
     answer = _answer(document, incident, runbook, Action.HELD, decision.reason)
     if now.was_saved:
@@ -694,7 +738,14 @@ def _held(document: Document, incident: Incident, runbook: Runbook, now: _Now, d
 
 
 def _escalate(
-    document: Document, incident: Incident, runbook: Runbook | None, now: _Now, reason: Reason | None, detail: str, *, remedy: str = "",
+    document: Document,
+    incident: Incident,
+    runbook: Runbook | None,
+    now: _Now,
+    reason: Reason | None,
+    detail: str,
+    *,
+    remedy: str = "",
 ) -> Step:
     incident = replace(incident, reason=reason, detail=detail)
     story = Story("escalated", now.at, runbook, document.target, incident, reason, detail, remedy, late_s=now.late_s)
@@ -720,6 +771,10 @@ def _answer(document: Document, incident: Incident, runbook: Runbook | None, act
 def _reply(document: Document, event: Alerted, case: Case, action: Action, reason: Reason) -> Reply:
     incident = document.incident
     return Reply(
-        incident.id if incident else event.incident, case.runbook.name if case.runbook else "",
-        case.target.name if case.target else "", action, reason, incident.execution if incident else None,
+        incident.id if incident else event.incident,
+        case.runbook.name if case.runbook else "",
+        case.target.name if case.target else "",
+        action,
+        reason,
+        incident.execution if incident else None,
     )

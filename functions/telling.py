@@ -34,6 +34,7 @@ LINKED_TRIGGERS = 20
 
 
 def alert_key(source: str, fingerprint: str) -> str:
+    """What names an alert across its firing periods; a fingerprint alone is unique only inside one source."""
     return f"{source}|{fingerprint}"
 
 
@@ -41,12 +42,18 @@ def trigger_of(case: Case, *, linked: bool = True) -> Trigger:
     """What a document keeps of an alert."""
     alert = case.alert
     links = {
-        "panel": alert.panel_url, "dashboard": alert.dashboard_url, "silence": alert.silence_url, "alert": alert.generator_url,
+        "panel": alert.panel_url,
+        "dashboard": alert.dashboard_url,
+        "silence": alert.silence_url,
+        "alert": alert.generator_url,
         "runbook": alert.annotations.get("runbook_url", ""),
     }
     return Trigger(
-        fingerprint=alert.fingerprint[:64], source=alert.source[:TEXT_KEPT], starts_at=alert.starts_at,
-        queue=case.queue.key if case.queue else "", name=alert.name[:TEXT_KEPT],
+        fingerprint=alert.fingerprint[:64],
+        source=alert.source[:TEXT_KEPT],
+        starts_at=alert.starts_at,
+        queue=case.queue.key if case.queue else "",
+        name=alert.name[:TEXT_KEPT],
         summary=(alert.annotations.get("summary") or alert.annotations.get("description") or "")[:TEXT_KEPT],
         severity=alert.labels.get("severity", "")[:64],
         links={name: url for name, url in links.items() if url and len(url) <= 2000} if linked else {},
@@ -67,7 +74,8 @@ def told(document: Document, rules: Rules, story: Story, where: tuple[str, ...],
     present = {message.id for message in document.to_tell}
     new = tuple(
         Message(id=f"{mark}@{channel}", channel=channel, card=made, bundle=bundle)
-        for channel in where if f"{mark}@{channel}" not in present
+        for channel in where
+        if f"{mark}@{channel}" not in present
     )
     incident = document.incident
     if incident is not None and new:
@@ -76,7 +84,14 @@ def told(document: Document, rules: Rules, story: Story, where: tuple[str, ...],
 
 
 def tell_hold(
-    document: Document, rules: Rules, story: Story, triggers: tuple[Trigger, ...], mark: str, *, bundle: str = "", always: bool = False,
+    document: Document,
+    rules: Rules,
+    story: Story,
+    triggers: tuple[Trigger, ...],
+    mark: str,
+    *,
+    bundle: str = "",
+    always: bool = False,
 ) -> Document:
     """Tell a hold, but the same one of the same alerts only once an hour."""
     reason = story.reason or Reason.NO_RUNBOOK
@@ -91,18 +106,21 @@ def tell_hold(
     return told(document, rules, story, channels(rules, story.runbook), f"{mark}-{reason.value}", bundle=bundle)
 
 
-def ended(
-    document: Document, rules: Rules, incident: Incident, ending: Ending, story: Story, *, tell: bool = True,
-) -> Document:
+def ended(document: Document, rules: Rules, incident: Incident, ending: Ending, story: Story, *, tell: bool = True) -> Document:
     """The document without the incident; its outcome is kept, told and to be archived."""
     escalation = ending is Ending.ESCALATED
     where = channels(rules, story.runbook, escalate=escalation)
     where = tuple(dict.fromkeys((*where, *incident.told)))
     execution = incident.execution or next((t.execution for t in reversed(incident.tries) if t.execution), None)
     outcome = Outcome(
-        incident=incident.id, ending=ending, reason=story.reason, at=story.at,
+        incident=incident.id,
+        ending=ending,
+        reason=story.reason,
+        at=story.at,
         triggers=tuple(replace(trigger, links={}, summary="") for trigger in incident.triggers),
-        runner_ended_at=execution.runner_ended_at if execution else None, channels=where, restarts=incident.restarts,
+        runner_ended_at=execution.runner_ended_at if execution else None,
+        channels=where,
+        restarts=incident.restarts,
         queues=tuple(watched.queue for watched in incident.queues),
     )
     record = Archive(document.target, incident, outcome)
@@ -122,4 +140,5 @@ def ended(
 
 
 def may_overrule(reason: Reason | None, rules: Rules) -> bool:
+    """Whether a person may be asked: the reason allows it, and a link has an address to lead to."""
     return reason in OVERRULED and bool(rules.public_url)

@@ -13,7 +13,8 @@ from functions.errors import Unavailable
 def together(calls: list[Callable[[], Any]], *, timeout_s: float) -> list[Any]:
     """Run the calls on threads and return, in order, what each returned or the exception that it raised.
 
-    A call that is not done in time yields Unavailable with `late`; its thread ends by its own time-out and what it brings is dropped.
+    A call that is not done in time yields Unavailable with `late`; its thread ends by its own time-out, and what it brings is
+    dropped.
     """
     if len(calls) == 1 and timeout_s > 0:
         return [_outcome(calls[0])]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json as jsonlib
 import logging
 import time
+from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -80,13 +81,20 @@ def request(
     if timeout_s <= 0:
         raise Unavailable(system, "no time left to ask", late=True)
     sent = dict(headers or {})
+    if auth is not None:
+        sent["Authorization"] = "Basic " + b64encode(b":".join(auth)).decode()
     if json is not None:
         body = jsonlib.dumps(json, ensure_ascii=False).encode()
         sent.setdefault("Content-Type", "application/json")
     host = urlsplit(url).hostname or "?"
     try:
         with session().request(
-            method, url, headers=sent, data=body, auth=auth, stream=True, allow_redirects=False,
+            method,
+            url,
+            headers=sent,
+            data=body,
+            stream=True,
+            allow_redirects=False,
             timeout=(min(CONNECT_TIMEOUT_S, timeout_s), timeout_s),
         ) as answer:
             at = time.time()
@@ -110,10 +118,14 @@ def _plain(error: Exception) -> str:
     """What went wrong, without the URL that requests puts into its texts."""
     text = f"{error!r} {error.__cause__!r} {error.__context__!r}"
     for sign, said in (
-        ("Name or service not known", "no such host"), ("nodename nor servname", "no such host"),
-        ("NameResolution", "no such host"), ("Connection refused", "connection refused"),
-        ("CertificateError", "its TLS certificate is not trusted"), ("SSLError", "TLS failed"),
-        ("reset by peer", "connection reset"), ("RemoteDisconnected", "closed the connection without an answer"),
+        ("Name or service not known", "no such host"),
+        ("nodename nor servname", "no such host"),
+        ("NameResolution", "no such host"),
+        ("Connection refused", "connection refused"),
+        ("CertificateError", "its TLS certificate is not trusted"),
+        ("SSLError", "TLS failed"),
+        ("reset by peer", "connection reset"),
+        ("RemoteDisconnected", "closed the connection without an answer"),
         ("Invalid", "the URL is invalid"),
     ):
         if sign in text:

@@ -72,9 +72,14 @@ def test_what_is_required_is_enough_and_all_else_has_its_default():
     assert (read.rules.notify, read.rules.public_url, read.rules.language) == ((), "", "en")
     assert read.rules.time_zone == ZoneInfo("Asia/Tokyo")
     assert read.rules.runbooks["mail"] == Runbook(
-        name="mail", match=(Matcher("service", "=", "mail"),), restart=Restart("j-1", {}, {}, 30.0, 1800.0),
-        symptom=Symptom("rabbitmq", "${labels.vhost}", "${labels.queue}", 0, 60.0), mode=Mode.AUTO, recovered=Recovered(0, 1),
-        verify=Verify(20.0, 15.0, 120.0, 600.0), limits=Limits(600.0, 2, ((3600.0, 3), (86400.0, 7)), 2, 86400.0),
+        name="mail",
+        match=(Matcher("service", "=", "mail"),),
+        restart=Restart("j-1", {}, {}, 30.0, 1800.0),
+        symptom=Symptom("rabbitmq", "${labels.vhost}", "${labels.queue}", 0, 60.0),
+        mode=Mode.AUTO,
+        recovered=Recovered(0, 1),
+        verify=Verify(20.0, 15.0, 120.0, 600.0),
+        limits=Limits(600.0, 2, ((3600.0, 3), (86400.0, 7)), 2, 86400.0),
     )
 
 
@@ -99,15 +104,17 @@ def test_the_repositorys_example_is_read_whole():
     ("written", "auth"),
     [
         ("{hmac: {secrets: [env://A, env://B]}}", Auth(hmac=Hmac((SecretRef("env://A"), SecretRef("env://B"))))),
-        ("{hmac: {secrets: [env://A], timestamp_header: null, tolerance: 90}}", Auth(hmac=Hmac((SecretRef("env://A"),), timestamp_header=None,
-                                                                                              tolerance_s=90.0))),
+        (
+            "{hmac: {secrets: [env://A], timestamp_header: null, tolerance: 90}}",
+            Auth(hmac=Hmac((SecretRef("env://A"),), timestamp_header=None, tolerance_s=90.0)),
+        ),
         ("{hmac: {secrets: [env://A], header: X-Mine}}", Auth(hmac=Hmac((SecretRef("env://A"),), header="X-Mine"))),
         ("{basic: {user: no, passwords: ['file:///run/p']}}", Auth(basic=Basic("no", (SecretRef("file:///run/p"),)))),
         ("{bearer: {tokens: [sm://p/t/3], scheme: ApiKey}}", Auth(bearer=Bearer((SecretRef("sm://p/t/3"),), "ApiKey"))),
     ],
 )
 def test_the_ways_in(written, auth):
-    """hmac without a timestamp by null, other schemes by name, and YAML's own idea of `no` stays out."""
+    """Hmac without a timestamp by null, other schemes by name, and YAML's own idea of `no` stays out."""
     assert config.read(changed("{bearer: {tokens: [env://TOKEN]}}", written)).auth == auth
 
 
@@ -115,7 +122,8 @@ def test_rooms_of_google_cloud_and_chats_are_read_from_their_own_settings():
     """What config.py knows of a room is its name; the keys are those of its Settings."""
     text = changed("store: {local: {path: unstick.db}}", "store: {cloud_storage: {bucket: b, prefix: u/}}")
     text = text.replace(
-        "scheduler: {local: {path: unstick.db}}", "scheduler: {cloud_tasks: {queue: projects/p/locations/l/queues/q, url: https://v/, service_account: a@b}}",
+        "scheduler: {local: {path: unstick.db}}",
+        "scheduler: {cloud_tasks: {queue: projects/p/locations/l/queues/q, url: https://v/, service_account: a@b}}",
     ).replace("{type: console}", "{type: google_chat, url: env://CHAT}")
     read = config.read(text, on_cloud_run=True)
     assert read.store.settings == rooms.room("stores", "cloud_storage").Settings("b", "u/")
@@ -125,15 +133,19 @@ def test_rooms_of_google_cloud_and_chats_are_read_from_their_own_settings():
 
 def test_aliases_stand_for_whole_values_and_numbers_for_texts():
     """An alias repeats a value; 10:00 is no number of base sixty, 2026 may be a text, and the file may have a byte order mark."""
-    text = MINIMAL + """\
+    text = (
+        MINIMAL
+        + """\
     freeze: &quiet [{days: 'fri-mon', from: 22:00, to: 06:00}, {days: daily, from: 00:00, to: 24:00}]
     limits: {cooldown: 0, restarts: {90m: 2, 24h: 5}}
   - {name: 2026, match: ['queue=~"a.*"'], restart: {job: j}, symptom: {rabbitmq: {vhost: /, queue: 7}}, freeze: *quiet}
 """
+    )
     first, second = config.read(text).rules.runbooks.values()
     assert first.freeze == second.freeze
     assert [(window.days, window.start_minute, window.end_minute) for window in first.freeze] == [
-        (frozenset({4, 5, 6, 0}), 1320, 360), (frozenset(range(7)), 0, 1440),
+        (frozenset({4, 5, 6, 0}), 1320, 360),
+        (frozenset(range(7)), 0, 1440),
     ]
     assert first.limits.restarts == ((5400.0, 2), (86400.0, 5))
     assert (second.name, second.symptom.vhost, second.symptom.queue) == ("2026", "/", "7")
@@ -216,14 +228,26 @@ REFUSED = [
     (changed("{bearer: {tokens: [env://TOKEN]}}", "{}"), "grafana.auth lets nobody in", "hmac, basic and bearer"),
     (changed("{bearer: {tokens: [env://TOKEN]}}", "{bearer: null}"), "grafana.auth lets nobody in", "hmac"),
     (changed("tokens: [env://TOKEN]", "tokens: []"), "grafana.auth.bearer.tokens is empty", "Name at least 1"),
-    (changed("bearer: {tokens: [env://TOKEN]}", "hmac: {secrets: [env://A], header: 'a b'}"), "grafana.auth.hmac.header is no header", "header"),
-    (changed("bearer: {tokens: [env://TOKEN]}", "hmac: {secrets: [env://A], tolerance: 0}"), "grafana.auth.hmac.tolerance is not between", "1s"),
+    (
+        changed("bearer: {tokens: [env://TOKEN]}", "hmac: {secrets: [env://A], header: 'a b'}"),
+        "grafana.auth.hmac.header is no header",
+        "header",
+    ),
+    (
+        changed("bearer: {tokens: [env://TOKEN]}", "hmac: {secrets: [env://A], tolerance: 0}"),
+        "grafana.auth.hmac.tolerance is not between",
+        "1s",
+    ),
     (changed("grafana: {", "grafana: {max_body: 8MB, "), "grafana.max_body is not a size", "8MiB"),
     (changed("grafana: {", "grafana: {max_body: 64MiB, "), "grafana.max_body is not a size from", "8MiB"),
     # rooms
     (changed("store: {local:", "store: {lokal:"), "store.lokal is not known", "Did you mean local?"),
     (changed("store: {local: {path: unstick.db}}", "store: local"), "store is not one of", "Name exactly one"),
-    (changed("{path: unstick.db}}\nscheduler", "{path: a}, cloud_storage: {bucket: b}}\nscheduler"), "store is not one of", "exactly one"),
+    (
+        changed("{path: unstick.db}}\nscheduler", "{path: a}, cloud_storage: {bucket: b}}\nscheduler"),
+        "store is not one of",
+        "exactly one",
+    ),
     (changed("{local: {path: unstick.db}}", "{local: {}}"), "store.local lacks the key path", "Add `path:`"),
     (changed("{type: console}", "{type: consol}"), "channels.console.type is not one of", "console"),
     (changed("{type: console}", "{}"), "channels.console lacks the key type", "Add `type:`"),
@@ -244,18 +268,50 @@ REFUSED = [
     (changed("[service=mail]", "['a=~\"(\"']"), f"{RB}.match[0] is no regular expression of RE2 (missing ): ()", "a matcher"),
     (changed("[service=mail]", "['a=~\"(?=x)\"']"), f"{RB}.match[0] is no regular expression of RE2", "a matcher"),
     (changed("[service=mail]", f"['a={'x' * 1100}']"), f"{RB}.match[0] has more than 1024 characters", "a matcher"),
-    (changed(RESTART, "    restart: {job: j, options: {a: b}, allow: {a: '('}}"), f"{RB}.restart.allow.a is no regular expression", "RE2"),
-    (changed(RESTART, "    restart: {job: j, options: {a: b}, allow: {b: x}}"), f"{RB}.restart.allow.b limits an option", "Options: a"),
+    (
+        changed(RESTART, "    restart: {job: j, options: {a: b}, allow: {a: '('}}"),
+        f"{RB}.restart.allow.a is no regular expression",
+        "RE2",
+    ),
+    (
+        changed(RESTART, "    restart: {job: j, options: {a: b}, allow: {b: x}}"),
+        f"{RB}.restart.allow.b limits an option",
+        "Options: a",
+    ),
     # templates
-    (changed(RESTART, "    restart: {job: j, options: {a: '${labels.a}'}}"), f"{RB}.restart.options.a takes a label's value", "allow"),
-    (changed(RESTART, "    restart: {job: j, options: {a: '${env.A}'}}"), f"{RB}.restart.options.a has a ${{ that is not", "labels.NAME"),
-    (changed(RESTART, "    restart: {job: j, options: {a: '${labels.}'}}"), f"{RB}.restart.options.a has a ${{ that is not", "labels.NAME"),
+    (
+        changed(RESTART, "    restart: {job: j, options: {a: '${labels.a}'}}"),
+        f"{RB}.restart.options.a takes a label's value",
+        "allow",
+    ),
+    (
+        changed(RESTART, "    restart: {job: j, options: {a: '${env.A}'}}"),
+        f"{RB}.restart.options.a has a ${{ that is not",
+        "labels.NAME",
+    ),
+    (
+        changed(RESTART, "    restart: {job: j, options: {a: '${labels.}'}}"),
+        f"{RB}.restart.options.a has a ${{ that is not",
+        "labels.NAME",
+    ),
     (changed(RESTART, "    restart: {job: j, options: {a: ''}}"), f"{RB}.restart.options.a is empty", "a text"),
-    (changed(RESTART, "    restart: {job: j, options: {unstick_incident: x}}"), f"{RB}.restart.options.unstick_incident is an option that", "Remove"),
-    (changed("rabbitmq: {}", "rabbitmq: {queue: '${labels.a'}"), f"{RB}.symptom.rabbitmq.queue has a ${{ that is not", "labels.NAME"),
+    (
+        changed(RESTART, "    restart: {job: j, options: {unstick_incident: x}}"),
+        f"{RB}.restart.options.unstick_incident is an option that",
+        "Remove",
+    ),
+    (
+        changed("rabbitmq: {}", "rabbitmq: {queue: '${labels.a'}"),
+        f"{RB}.symptom.rabbitmq.queue has a ${{ that is not",
+        "labels.NAME",
+    ),
     # figures
     (changed("rabbitmq: {}", "rabbitmq: {for: 2h}"), f"{RB}.symptom.rabbitmq.for is not between 1s and 1h", "5m"),
-    (changed("rabbitmq: {}", "rabbitmq: {max_messages: -1}"), f"{RB}.symptom.rabbitmq.max_messages is not a whole number", "0 or more"),
+    (
+        changed("rabbitmq: {}", "rabbitmq: {max_messages: -1}"),
+        f"{RB}.symptom.rabbitmq.max_messages is not a whole number",
+        "0 or more",
+    ),
     (MINIMAL + "    recovered: {min_consumers: 0}", f"{RB}.recovered.min_consumers is not a whole number", "from 1"),
     (MINIMAL + "    verify: {first: 0s}", f"{RB}.verify.first is not between", "a duration"),
     (MINIMAL + "    verify: {first: 20m}", f"{RB}.verify.first has first longer than within", "within"),
@@ -265,7 +321,11 @@ REFUSED = [
     (MINIMAL + "    limits: {attempts: 1.5}", f"{RB}.limits.attempts is not a whole number", "1 to 5"),
     (MINIMAL + "    limits: {restarts: {}}", f"{RB}.limits.restarts is empty", "Name at least 1"),
     (MINIMAL + "    limits: {restarts: {soon: 1}}", f"{RB}.limits.restarts.soon is no duration", "{1h: 3"),
-    (MINIMAL + "    limits: {restarts: {1h: 1, 60m: 2}}", f"{RB}.limits.restarts.60m is a window that stands here already", "Keep one"),
+    (
+        MINIMAL + "    limits: {restarts: {1h: 1, 60m: 2}}",
+        f"{RB}.limits.restarts.60m is a window that stands here already",
+        "Keep one",
+    ),
     (MINIMAL + "    limits: {restarts: {1h: 0}}", f"{RB}.limits.restarts.1h is not a whole number", "from 1"),
     (MINIMAL + "    limits: {stale: 60d}", f"{RB}.limits.stale is not between 1s and 30d", "a duration"),
     (MINIMAL + "    manual_minutes: long", f"{RB}.manual_minutes is not a number", "0 or more"),
@@ -278,12 +338,20 @@ REFUSED = [
     (MINIMAL + "    freeze: [{days: daily, from: '9:00', to: '10:00'}]", f"{RB}.freeze[0].from is no time of the day", "09:00"),
     (MINIMAL + "    freeze: [{days: daily, from: '09:00', to: '24:01'}]", f"{RB}.freeze[0].to is no time of the day", "24:00"),
     (MINIMAL + "    freeze: [{days: daily, from: '09:00', to: '09:00'}]", f"{RB}.freeze[0] has no length", "24:00"),
-    (MINIMAL + "    freeze: [{days: daily, from: '09:00', to: '10:00', zone: x}]", f"{RB}.freeze[0].zone is not known", "Known here"),
+    (
+        MINIMAL + "    freeze: [{days: daily, from: '09:00', to: '10:00', zone: x}]",
+        f"{RB}.freeze[0].zone is not known",
+        "Known here",
+    ),
     # names and modes
     (MINIMAL + "    mode: automatic", f"{RB}.mode is not one of observe, approve, auto", "auto"),
     (MINIMAL + "    mode: approve", f"{RB}.mode is approve", "Add `public_url:`"),
     (changed("name: mail", "name: ' '"), f"{RB}.name is not a name", "80 characters"),
-    (MINIMAL + "  - {name: mail, match: [a=b], restart: {job: j}, symptom: {rabbitmq: {}}}", "runbooks[1].name is the name of another", "line 9"),
+    (
+        MINIMAL + "  - {name: mail, match: [a=b], restart: {job: j}, symptom: {rabbitmq: {}}}",
+        "runbooks[1].name is the name of another",
+        "line 9",
+    ),
     (MINIMAL + "  - mail", "runbooks[1] is not a mapping", "{...}"),
 ]
 
@@ -340,13 +408,16 @@ SECRETS = [
 
 @pytest.mark.parametrize("text", SECRETS)
 def test_a_literal_secret_is_refused_and_never_repeated(text):
-    """Wherever somebody wrote a secret, the mistake does not say it: mistakes end in logs. (I8)"""
+    """Wherever somebody wrote a secret, the mistake does not say it: mistakes end in logs (I8)."""
     assert SECRET not in "\n".join(problems(text))
 
 
 def test_all_mistakes_are_told_at_once_in_the_order_of_the_file():
     """One start is enough to see everything, also what several keys need together."""
-    text = MINIMAL.replace("path: unstick.db", "paht: unstick.db").replace("[env://KEY]", "[]") + "    limits: {attempts: 9}\n    mode: approve\n    notify: [ops]\n"
+    text = (
+        MINIMAL.replace("path: unstick.db", "paht: unstick.db").replace("[env://KEY]", "[]")
+        + "    limits: {attempts: 9}\n    mode: approve\n    notify: [ops]\n"
+    )
     said = problems(text)
     lines = [int(one.split(":")[1]) for one in said]
     assert lines == sorted(lines)
@@ -356,7 +427,11 @@ def test_all_mistakes_are_told_at_once_in_the_order_of_the_file():
 
 @pytest.mark.parametrize(
     ("made", "says"),
-    [(lambda path: path / "none.yaml", "no such file"), (lambda path: path, "can't be read"), (lambda path: path / "latin", "not UTF-8")],
+    [
+        (lambda path: path / "none.yaml", "no such file"),
+        (lambda path: path, "can't be read"),
+        (lambda path: path / "latin", "not UTF-8"),
+    ],
 )
 def test_a_file_that_can_not_be_read(tmp_path, made, says):
     """The error names the path and what to do."""
@@ -374,13 +449,48 @@ def test_aliases_can_not_blow_up():
     assert time.monotonic() - began < 3
 
 
-@given(st.text(max_size=200) | st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from([
-        "grafana", "auth", "hmac", "secrets", "rundeck", "url", "store", "local", "channels", "type", "runbooks", "name", "match", "restart",
-        "options", "freeze", "limits", "restarts", "notify", "symptom", "rabbitmq", "report", "verify", "x",
-    ]), inner, max_size=4), max_leaves=12,
-).map(lambda value: yaml.safe_dump(value, allow_unicode=True)))
+@given(
+    st.text(max_size=200)
+    | st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(
+                st.sampled_from(
+                    [
+                        "grafana",
+                        "auth",
+                        "hmac",
+                        "secrets",
+                        "rundeck",
+                        "url",
+                        "store",
+                        "local",
+                        "channels",
+                        "type",
+                        "runbooks",
+                        "name",
+                        "match",
+                        "restart",
+                        "options",
+                        "freeze",
+                        "limits",
+                        "restarts",
+                        "notify",
+                        "symptom",
+                        "rabbitmq",
+                        "report",
+                        "verify",
+                        "x",
+                    ]
+                ),
+                inner,
+                max_size=4,
+            )
+        ),
+        max_leaves=12,
+    ).map(lambda value: yaml.safe_dump(value, allow_unicode=True))
+)
 def test_nothing_but_a_config_or_a_config_error(text):
     """Whatever stands in the file, reading it ends in a list of mistakes with remedies."""
     with pytest.raises(ConfigError) as caught:
@@ -388,9 +498,15 @@ def test_nothing_but_a_config_or_a_config_error(text):
     assert caught.value.problems
 
 
-@given(st.dictionaries(st.sampled_from(["name", "match", "restart", "symptom", "mode", "limits", "verify", "freeze", "notify", "recovered"]),
-                       st.none() | st.text(max_size=9) | st.lists(st.none() | st.text(max_size=9) | st.dictionaries(st.text(max_size=3), st.none(), max_size=2),
-                                                                 max_size=3) | st.dictionaries(st.text(max_size=9), st.none() | st.text(max_size=9), max_size=3)))
+@given(
+    st.dictionaries(
+        st.sampled_from(["name", "match", "restart", "symptom", "mode", "limits", "verify", "freeze", "notify", "recovered"]),
+        st.none()
+        | st.text(max_size=9)
+        | st.lists(st.none() | st.text(max_size=9) | st.dictionaries(st.text(max_size=3), st.none(), max_size=2), max_size=3)
+        | st.dictionaries(st.text(max_size=9), st.none() | st.text(max_size=9), max_size=3),
+    )
+)
 def test_a_broken_runbook_never_raises_anything_else(runbook):
     """Checks across keys cope with whatever failed before."""
     text = MINIMAL + yaml.safe_dump([runbook], allow_unicode=True).replace("\n", "\n  ").join(["  ", "\n"])
@@ -403,8 +519,26 @@ def test_a_broken_runbook_never_raises_anything_else(runbook):
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("30s", 30), ("5m", 300), ("1h", 3600), ("24h", 86400), ("2d", 172800), ("90", 90), ("1.5h", 5400), ("0", 0), ("5 m", 300),
-     ("", None), ("m", None), ("-1s", None), ("1w", None), ("1h30m", None), ("1e3", None), ("٣s", None), ("9" * 40 + "s", None), (".5s", None)],
+    [
+        ("30s", 30),
+        ("5m", 300),
+        ("1h", 3600),
+        ("24h", 86400),
+        ("2d", 172800),
+        ("90", 90),
+        ("1.5h", 5400),
+        ("0", 0),
+        ("5 m", 300),
+        ("", None),
+        ("m", None),
+        ("-1s", None),
+        ("1w", None),
+        ("1h30m", None),
+        ("1e3", None),
+        ("٣s", None),
+        ("9" * 40 + "s", None),
+        (".5s", None),
+    ],
 )
 def test_durations(text, expected):
     """A number with one unit, or plain seconds."""
@@ -419,8 +553,16 @@ def test_a_duration_that_is_spelled_is_read_back(value):
 
 @pytest.mark.parametrize(
     ("text", "days"),
-    [("daily", "0123456"), ("mon", "0"), ("mon-fri", "01234"), ("sat,sun", "56"), ("sat, sun", "56"), ("fri-mon", "4560"), ("mon-wed,sun", "0126"),
-     ("sun-sun", "6")],
+    [
+        ("daily", "0123456"),
+        ("mon", "0"),
+        ("mon-fri", "01234"),
+        ("sat,sun", "56"),
+        ("sat, sun", "56"),
+        ("fri-mon", "4560"),
+        ("mon-wed,sun", "0126"),
+        ("sun-sun", "6"),
+    ],
 )
 def test_days(text, days):
     """Single days, ranges also over the week's end, and lists of both."""
@@ -485,7 +627,7 @@ def test_a_type_that_can_not_be_read_is_a_bug_of_the_room():
 
 
 def test_a_room_is_found_by_its_file():
-    """names lists without importing, room takes nothing that is not listed."""
+    """Names lists without importing, room takes nothing that is not listed."""
     assert rooms.names("runners") == ("rundeck",)
     assert "_plain" not in rooms.names("chats")
     for name in ("nothing", "_plain", "../errors", "__init__", "console.py"):
@@ -518,7 +660,9 @@ def test_the_generated_page_is_up_to_date():
 
 def test_the_generated_schema_is_up_to_date():
     """unstick.schema.json is what `python -m functions.config_docs` writes."""
-    assert json.loads(config_docs.SCHEMA.read_text(encoding="utf-8")) == config_docs.schema(), "run: python -m functions.config_docs"
+    assert json.loads(config_docs.SCHEMA.read_text(encoding="utf-8")) == config_docs.schema(), (
+        "run: python -m functions.config_docs"
+    )
 
 
 def test_every_key_of_the_file_is_explained():
@@ -537,8 +681,20 @@ def test_the_schema_takes_what_is_read(text):
     assert isinstance(config.read(text), Config)
 
 
-@pytest.mark.parametrize("mistake", ["stor: 1", "language: de", "budget: soon", "storm: {targets: 0}", "notify: console", "signing_keys: [literal]",
-                                     "channels: {a: {type: nothing}}", "store: {local: {}}", "runbooks: [{name: a}]"])
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        "stor: 1",
+        "language: de",
+        "budget: soon",
+        "storm: {targets: 0}",
+        "notify: console",
+        "signing_keys: [literal]",
+        "channels: {a: {type: nothing}}",
+        "store: {local: {}}",
+        "runbooks: [{name: a}]",
+    ],
+)
 def test_the_schema_shows_mistakes(mistake):
     """An editor shows what stands in one place."""
     checker = jsonschema.Draft202012Validator(config_docs.schema())

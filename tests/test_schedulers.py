@@ -491,7 +491,7 @@ def test_leases_are_renewed_while_work_goes_on(settings, target, run, monkeypatc
 
 
 def test_owners():
-    """This process is not gone; one that ended, or whose number somebody else has now, is; a stranger may not be."""
+    """Whoever asks is not gone; one that ended, or whose number somebody else has now, is; a stranger may not be."""
     me = lease_owner.myself()
     place, pid, started = me.split("/")
     assert not lease_owner.gone(me)
@@ -615,8 +615,9 @@ def test_the_endpoint_is_for_loopback_only(monkeypatch, double):
 def test_no_credentials_at_all(monkeypatch, tmp_path):
     """On a machine that was never logged in, the error says how to."""
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "none.json"))
+    settings = cloud_tasks.Settings("projects/p/locations/l/queues/q", "https://v.invalid/", ACCOUNT)
     with pytest.raises(Denied, match="no usable credentials") as caught:
-        cloud_tasks.wake(cloud_tasks.Settings("projects/p/locations/l/queues/q", "https://v.invalid/", ACCOUNT), 1.0, "a", timeout_s=1)
+        cloud_tasks.wake(settings, 1.0, "a", timeout_s=1)
     assert "gcloud auth application-default login" in caught.value.remedy
     cloud_tasks.client.cache_clear()
 

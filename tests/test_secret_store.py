@@ -107,8 +107,24 @@ def test_what_can_not_be_read_says_what_to_do(tmp_path, monkeypatch, reference, 
 
 @pytest.mark.parametrize(
     "text",
-    ["hunter2", "", "env://", "env://A-B", "env://1A", "file://", "sm://p", "sm://P/x", "sm://p/x/", "sm://p/x/1/2", "sm://p/../x",
-     "sm://p/a b", "ENV://A", "http://x", " env://A", "env://A\n"],
+    [
+        "hunter2",
+        "",
+        "env://",
+        "env://A-B",
+        "env://1A",
+        "file://",
+        "sm://p",
+        "sm://P/x",
+        "sm://p/x/",
+        "sm://p/x/1/2",
+        "sm://p/../x",
+        "sm://p/a b",
+        "ENV://A",
+        "http://x",
+        " env://A",
+        "env://A\n",
+    ],
 )
 def test_what_is_no_reference_is_refused_without_being_repeated(text):
     """A literal secret in the place of a reference shows neither in the error nor in its traceback."""
@@ -121,8 +137,7 @@ def test_what_is_no_reference_is_refused_without_being_repeated(text):
 
 
 @pytest.mark.parametrize(
-    ("reference", "path"),
-    [("sm://p-1/token", PATH), ("sm://p-1/token/7", "/v1/projects/p-1/secrets/token/versions/7:access")],
+    ("reference", "path"), [("sm://p-1/token", PATH), ("sm://p-1/token/7", "/v1/projects/p-1/secrets/token/versions/7:access")]
 )
 def test_secret_manager_is_asked_by_googles_client(manager, reference, path):
     """sm:// asks for the newest version, or for the one that is named, once in five minutes and without credentials of ours."""
@@ -146,6 +161,19 @@ def test_a_secret_that_is_said_to_be_wrong_is_read_again_once_a_minute(manager):
         assert secret_store.read(REFERENCE, now=float(second)) == b"rotated"
     assert len(manager.asked) == 2
     assert secret_store.read(REFERENCE, now=65.0) == b"rotated"
+    assert len(manager.asked) == 3
+
+
+def test_a_distrust_is_settled_by_whatever_fetch_comes_next(manager):
+    """A secret that was read after the complaint is not read a second time for it."""
+    secret_store.read(REFERENCE, now=0.0)
+    SecretRef(REFERENCE).distrust()
+    secret_store.read(REFERENCE, now=280.0)
+    SecretRef(REFERENCE).distrust()
+    secret_store.read(REFERENCE, now=300.0)
+    assert len(manager.asked) == 2
+    secret_store.read(REFERENCE, now=580.0)
+    secret_store.read(REFERENCE, now=640.0)
     assert len(manager.asked) == 3
 
 

@@ -83,8 +83,13 @@ def test_random_payloads_are_401():
         assert refused(lambda text=text: wakeups.verified((NEW,), text))[0] == 401
 
 
-@pytest.mark.parametrize("content", [[], "x", None, {}, {"v": 1}, {"target": "a"}, {"v": "1", "target": "a"}, {"v": True, "target": "a"},
-                                     {"v": 1, "target": "a", "deferred": []}])  # fmt: skip
+@pytest.mark.parametrize(
+    "content",
+    [
+        [], "x", None, {}, {"v": 1}, {"target": "a"}, {"v": "1", "target": "a"}, {"v": True, "target": "a"},
+        {"v": 1, "target": "a", "deferred": []},
+    ],
+)  # fmt: skip
 def test_signed_but_no_wake_up_is_400(content):
     """Something else that was signed with the key and the salt is refused with a sentence of its own."""
     serializer = wakeups._serializer(NEW, "unstick.wake-up")

@@ -7,7 +7,7 @@ show it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -53,16 +53,20 @@ def _without_compare(right: Any) -> Any:
         current = str(found[1]) if found else None
         made: str = right(self, key, body, current, due, timeout_s)
         return made
+
     return save
 
 
 def _save_before_wake(right: Any) -> Any:
     def write(outside: Any, gathered: Any, made: Step, budget: Any) -> Any:
         wakes = tuple(act for act in made.acts if isinstance(act, Wake))
-        result = right(outside, gathered, replace(made, acts=tuple(act for act in made.acts if not isinstance(act, Wake))), budget)
+        result = right(
+            outside, gathered, replace(made, acts=tuple(act for act in made.acts if not isinstance(act, Wake))), budget
+        )
         for act in wakes:
             outside.wake(act.at, {"target": made.document.key}, 5.0)
         return result
+
     return write
 
 
@@ -70,21 +74,22 @@ def _post_before_save(right: Any) -> Any:
     def write(outside: Any, gathered: Any, made: Step, budget: Any) -> Any:
         for act in made.acts:
             if isinstance(act, Start) and made.document.target is not None:
-                try:
+                with suppress(Exception):  # a broken variant may be as careless as it likes
                     outside.run(made.document.target, act.tag, act.runner_not_after, 5.0)
-                except Exception:  # noqa: BLE001, S110 - a broken variant may be as careless as it likes
-                    pass
         return right(outside, gathered, made, budget)
+
     return write
 
 
 def _never_unsent(right: Any) -> Any:
     """No fence: POST however long ago the look was, and with a fence for the job that has just begun."""
+
     def run(outside: Any, gathered: Any, start: Start, budget: Any, pause: Any, paused_at: float) -> Any:
         fresh = replace(gathered, looked_from=outside.monotonic())
         ahead = outside.world.rundeck.ahead_s
         late = replace(start, runner_not_after=outside.world.now + ahead + 300.0)
         return right(outside, fresh, late, replace(budget, ends=outside.monotonic() + 60.0), pause, paused_at)
+
     return run
 
 
@@ -94,54 +99,65 @@ def _blind_retry(right: Any) -> Any:
             return right(self, target, tag, runner_not_after, timeout_s)
         except Unavailable:
             return right(self, target, tag, runner_not_after + 300.0, timeout_s)
+
     return run
 
 
 def _looks_empty(right: Any) -> Any:
     """A history that can't be read is taken for an empty one."""
-    def ledger(self: Host, target: Any, since_s: float, follow: str | None, tail: bool, timeout_s: float) -> Ledger:  # noqa: FBT001
+
+    def ledger(self: Host, target: Any, since_s: float, follow: str | None, timeout_s: float, *, tail: bool) -> Ledger:
         try:
-            found: Ledger = right(self, target, since_s, follow, tail, timeout_s)
+            found: Ledger = right(self, target, since_s, follow, timeout_s, tail=tail)
         except Unavailable:
             return Ledger(self.world.now + self.world.rundeck.ahead_s)
         return found
+
     return ledger
 
 
 def _replaced_guard(place: str, broken: Callable[[Any], Any]) -> Piece:
     def table(right: tuple[Any, ...]) -> tuple[Any, ...]:
         return tuple(broken(guard) if guard.__name__ == place else guard for guard in right)
+
     return (guards, "GUARDS", table)
 
 
 def _passes(_right: Any) -> Any:
     def guard(scene: Scene) -> Decision | None:
         return None
+
     return guard
 
 
 def _pause_of_the_look(right: Any) -> Any:
     """The kill switch as it was decided on: never read again."""
+
     def run(outside: Any, gathered: Any, start: Start, budget: Any, pause: Any, paused_at: float) -> Any:
         return right(outside, gathered, start, budget, None, outside.monotonic())
+
     return run
 
 
 def _let_go_first(right: Any) -> Any:
     """The record is forgotten with the save, and written afterwards."""
+
     def write(outside: Any, gathered: Any, made: Step, budget: Any) -> Any:
         records = made.document.to_archive
         result = right(outside, gathered, replace(made, document=replace(made.document, to_archive=())), budget)
         for record in records:
             outside.archive(flow.archive_path(record), flow.encoded(record), 5.0)
         return result
+
     return write
 
 
 def _forgets_messages(right: Any) -> Any:
     """Messages leave the document with the save, before they were posted."""
+
     def write(outside: Any, gathered: Any, made: Step, budget: Any) -> Any:
         return right(outside, gathered, replace(made, document=replace(made.document, to_tell=())), budget)
+
     return write
 
 
@@ -149,29 +165,35 @@ def _one_queue(right: Any) -> Any:
     def with_alerts(incident: Any, cases: Any, now: Any) -> Any:
         made = right(incident, cases, now)
         return replace(made, queues=made.queues[:1])
+
     return with_alerts
 
 
 def _one_look(_right: Any) -> Any:
     """Old consumers and late figures count as well."""
+
     def present(seen: Any, watched: Any, age_s: float) -> int | None:
         return 1
+
     return present
 
 
 def _adopts_any(right: Any) -> Any:
     """Whatever runs of the same job is taken for the target's own restart."""
+
     def job_busy(scene: Scene) -> Decision | None:
         for execution in scene.ledger.others:
             return Decision(Kind.ADOPT, Reason.ALREADY_RUNNING, execution=execution)
         found: Decision | None = right(scene)
         return found
+
     return job_busy
 
 
 def _carries_nothing(_right: Any) -> Any:
     def carried(document: Any, case: Any) -> bool:
         return False
+
     return carried
 
 
@@ -183,32 +205,96 @@ def _acts_on_lost_save(right: Any) -> Any:
             found = self.world.store.bodies.get(key)
             return str(found[1]) if found else "0"
         return made
+
     return save
 
 
 VARIANTS = (
     Variant("save without compare", ((Host, "save", _without_compare),), Faults(stall=0.1), frozenset({"auto", "sick"})),
-    Variant("save before the wake-up", ((flow, "_write", _save_before_wake),), Faults(crash=0.1), frozenset({"auto", "no_sweep"}), "I2"),
-    Variant("POST before the save", ((flow, "_write", _post_before_save),), Faults(stall=0.05, crash=0.05), frozenset({"auto", "sick"})),
+    Variant(
+        "save before the wake-up",
+        ((flow, "_write", _save_before_wake),),
+        Faults(crash=0.1),
+        frozenset({"auto", "no_sweep"}),
+        "I2",
+    ),
+    Variant(
+        "POST before the save",
+        ((flow, "_write", _post_before_save),),
+        Faults(stall=0.05, crash=0.05),
+        frozenset({"auto", "sick"}),
+    ),
     Variant("no fence", ((flow, "_run", _never_unsent),), Faults(stall=0.15), frozenset({"auto", "sick"})),
-    Variant("the job ignores unstick_not_after", (), Faults(run_late=0.7, stall=0.1), frozenset({"auto", "sick", "no_fence_in_job"}), "I1"),
-    Variant("blind retry after a time-out", ((Host, "run", _blind_retry),), Faults(run_late=0.6, run_lost=0.3), frozenset({"auto", "sick"}), "I1"),
-    Variant("attempt numbered anew too early", ((step, "NUMBER_ANEW_S", lambda _: -100.0),), Faults(run_late=0.7, run_lost=0.3, history_lag_s=40.0),
-            frozenset({"auto", "sick"}), "I1"),
-    Variant("a guard that fails open", ((Host, "ledger", _looks_empty),), Faults(history_down=0.5, run_lost=0.5),
-            frozenset({"auto", "sick"})),
-    Variant("adoption of another execution", (_replaced_guard("job_busy", _adopts_any),),
-            Faults(), frozenset({"auto", "sick", "many", "one_job"})),
-    Variant("a repeat taken for a new cause", ((step, "_carried", _carries_nothing), _replaced_guard("just_restarted", _passes),
-            _replaced_guard("cooldown", _passes)), Faults(), frozenset({"auto", "sick"})),
-    Variant("verdict from late statistics", ((judge, "_present", _one_look),), Faults(), frozenset({"auto", "sick", "quick", "purges"}), "I5"),
-    Variant("message dropped in a crash", ((flow, "_write", _forgets_messages),), Faults(crash=0.1), frozenset({"auto", "sick"}), "I2"),
-    Variant("second queue forgotten", ((step, "_with_alerts", _one_queue),), Faults(), frozenset({"auto", "sick", "two_queues"}), "I5"),
-    Variant("kill switch read once", ((flow, "_run", _pause_of_the_look),), Faults(stall=0.2), frozenset({"auto", "sick", "pausing"}), "I9"),
-    Variant("archive after letting go", ((flow, "_write", _let_go_first),), Faults(crash=0.15), frozenset({"auto", "sick"}), "I2"),
-    Variant("acting on a save whose answer was lost", ((Host, "save", _acts_on_lost_save),), Faults(store_lost=0.2, store_down=0.3),
-            frozenset({"auto", "sick"})),
+    Variant(
+        "the job ignores unstick_not_after",
+        (),
+        Faults(run_late=0.7, stall=0.1),
+        frozenset({"auto", "sick", "no_fence_in_job"}),
+        "I1",
+    ),
+    Variant(
+        "blind retry after a time-out",
+        ((Host, "run", _blind_retry),),
+        Faults(run_late=0.6, run_lost=0.3),
+        frozenset({"auto", "sick"}),
+        "I1",
+    ),
+    Variant(
+        "attempt numbered anew too early",
+        ((step, "NUMBER_ANEW_S", lambda _: -100.0),),
+        Faults(run_late=0.7, run_lost=0.3, history_lag_s=40.0),
+        frozenset({"auto", "sick"}),
+        "I1",
+    ),
+    Variant(
+        "a guard that fails open",
+        ((Host, "ledger", _looks_empty),),
+        Faults(history_down=0.5, run_lost=0.5),
+        frozenset({"auto", "sick"}),
+    ),
+    Variant(
+        "adoption of another execution",
+        (_replaced_guard("job_busy", _adopts_any),),
+        Faults(),
+        frozenset({"auto", "sick", "many", "one_job"}),
+    ),
+    Variant(
+        "a repeat taken for a new cause",
+        ((step, "_carried", _carries_nothing), _replaced_guard("just_restarted", _passes), _replaced_guard("cooldown", _passes)),
+        Faults(),
+        frozenset({"auto", "sick"}),
+    ),
+    Variant(
+        "verdict from late statistics",
+        ((judge, "_present", _one_look),),
+        Faults(),
+        frozenset({"auto", "sick", "quick", "purges"}),
+        "I5",
+    ),
+    Variant(
+        "message dropped in a crash", ((flow, "_write", _forgets_messages),), Faults(crash=0.1), frozenset({"auto", "sick"}), "I2"
+    ),
+    Variant(
+        "second queue forgotten", ((step, "_with_alerts", _one_queue),), Faults(), frozenset({"auto", "sick", "two_queues"}), "I5"
+    ),
+    Variant(
+        "kill switch read once",
+        ((flow, "_run", _pause_of_the_look),),
+        Faults(stall=0.2),
+        frozenset({"auto", "sick", "pausing"}),
+        "I9",
+    ),
+    Variant(
+        "archive after letting go", ((flow, "_write", _let_go_first),), Faults(crash=0.15), frozenset({"auto", "sick"}), "I2"
+    ),
+    Variant(
+        "acting on a save whose answer was lost",
+        ((Host, "save", _acts_on_lost_save),),
+        Faults(store_lost=0.2, store_down=0.3),
+        frozenset({"auto", "sick"}),
+    ),
     Variant("no look at the symptom", (_replaced_guard("symptom", _passes),), Faults(), frozenset({"auto", "false_alarm"}), "I3"),
-    Variant("nobody is told", ((telling, "channels", lambda _: lambda *a, **k: ()),), Faults(),
-            frozenset({"auto", "sick"}), "I2"),
+    Variant(
+        "nobody is told", ((telling, "channels", lambda _: lambda *a, **k: ()),), Faults(), frozenset({"auto", "sick"}), "I2"
+    ),
 )

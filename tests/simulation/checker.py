@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from functions.documents import decoded
 from functions.model import Archive, Document, Ending, Mode, Outcome, Phase, Reason, Reply
@@ -30,7 +31,11 @@ def check(scenario: Scenario) -> list[Violation]:
     found += _told(world, records)
     found += _recoveries(world)
     found += _foreign(world, records)
-    found += [Violation("I2", f"{d.key} is open at the end: {d.incident.phase if d.incident else 'untold'}") for d in world.documents() if d.open]
+    found += [
+        Violation("I2", f"{d.key} is open at the end: {d.incident.phase if d.incident else 'untold'}")
+        for d in world.documents()
+        if d.open
+    ]
     return found
 
 
@@ -53,9 +58,11 @@ def _restarts(scenario: Scenario, records: list[Archive]) -> list[Violation]:
             incident = run.tag.rpartition(".")[0]
             if incident:
                 per_incident[incident] = per_incident.get(incident, 0) + 1
-        found += [Violation("I1", f"{target}: {n} restarts for {i}") for i, n in per_incident.items() if n > runbook.limits.attempts]
+        found += [
+            Violation("I1", f"{target}: {n} restarts for {i}") for i, n in per_incident.items() if n > runbook.limits.attempts
+        ]
         found += _chains(world, by_incident, runs)
-        for earlier, later in zip(runs, runs[1:], strict=False):
+        for earlier, later in pairwise(runs):
             if later.by != "unstick":
                 continue
             if earlier.ends is None or later.started < earlier.ends:
@@ -91,7 +98,7 @@ def _chains(world: World, records: dict[str, Archive], runs: list[Run]) -> list[
     if world.rules.public_url:
         return []
     own = [run for run in runs if run.by == "unstick"]
-    for earlier, later in zip(own, own[1:], strict=False):
+    for earlier, later in pairwise(own):
         length = length + 1 if _same_cause(records, earlier, later) else 1
         if length > attempts:
             return [Violation("I1", f"{later.id} is restart {length} for one cause")]
@@ -120,7 +127,9 @@ def _held_to_the_rules(world: World) -> list[Violation]:
         app = sent["target"].removeprefix("target-")
         queues = [queue for key, queue in world.queues.items() if key.startswith(f"rabbitmq:/:{app}.")]
         # Without statistics a busy queue can't be told from a stuck one for sure; docs/guarantees.md says so.
-        if world.statistics and not any(queue.ill_within(sent["at"] - 45.0, sent["at"], runbook.symptom.for_s) for queue in queues):
+        if world.statistics and not any(
+            queue.ill_within(sent["at"] - 45.0, sent["at"], runbook.symptom.for_s) for queue in queues
+        ):
             found.append(Violation("I3", f"{sent['tag']} was sent though no queue was ill"))
     return found
 
@@ -134,7 +143,9 @@ def _told(world: World, records: list[Archive]) -> list[Violation]:
     found = []
     for record in records:
         kinds = {card.kind for _, _, card in world.chat.posts if card.incident == record.incident.id}
-        wanted = {Ending.HELD: {"held", "not_approved", "bundle"}}.get(record.outcome.ending, {record.outcome.ending.value, "not_approved"})
+        wanted = {Ending.HELD: {"held", "not_approved", "bundle"}}.get(
+            record.outcome.ending, {record.outcome.ending.value, "not_approved"}
+        )
         bundled = record.outcome.reason is Reason.TOO_MANY_TARGETS and any(
             card.kind == "bundle" and at >= record.outcome.at - SKEW_S for at, _, card in world.chat.posts
         )
@@ -144,7 +155,8 @@ def _told(world: World, records: list[Archive]) -> list[Violation]:
             found.append(Violation("I2", f"{record.incident.id} was told as recovered and as escalated"))
     found += [
         Violation("I2", f"the alert {answer.alert.fingerprint} of {answer.alert.starts_at} came to nothing: {_of(answer)}")
-        for answer in world.answered if not _came_to_something(world, records, answer)
+        for answer in world.answered
+        if not _came_to_something(world, records, answer)
     ]
     return found
 
@@ -183,7 +195,8 @@ def _foreign(world: World, records: list[Archive]) -> list[Violation]:
     owners = {str(run.id): run.target for run in world.rundeck.runs}
     return [
         Violation("I1", f"{record.incident.id} went by the execution {execution.id} of another target")
-        for record in records for execution in [record.incident.execution]
+        for record in records
+        for execution in [record.incident.execution]
         if execution is not None and record.target is not None and owners.get(execution.id) != record.target.key
     ]
 
@@ -219,4 +232,3 @@ def _proven(world: World, at: float, key: str, outcome: Outcome) -> list[Violati
         if not well:
             return [Violation("I5", f"{outcome.incident}: {name} was not well when it was called recovered")]
     return []
-

@@ -95,8 +95,15 @@ class Queue:
             return Sighting(at, depth, depth, 0, consumers=len(ids), consumer_ids=ids)
         grid = [late - 5.0 * n for n in range(25, -1, -1)]
         return Sighting(
-            at, depth, depth, 0, consumers=len(ids), consumer_ids=ids, acks=self.acks(late),
-            ack_samples=tuple((g, self.acks(g)) for g in grid), depth_samples=tuple((g, self.depth(g)) for g in grid),
+            at,
+            depth,
+            depth,
+            0,
+            consumers=len(ids),
+            consumer_ids=ids,
+            acks=self.acks(late),
+            ack_samples=tuple((g, self.acks(g)) for g in grid),
+            depth_samples=tuple((g, self.depth(g)) for g in grid),
         )
 
 
@@ -120,8 +127,14 @@ class Run:
     def state(self, now: float, ahead_s: float) -> Execution:
         over = self.ends is not None and self.ends <= now
         return Execution(
-            str(self.id), f"http://rundeck/execution/{self.id}", self.status if over else "running", self.started + ahead_s,
-            self.ends + ahead_s if over and self.ends is not None else None, self.tag, self.not_after, self.by,
+            str(self.id),
+            f"http://rundeck/execution/{self.id}",
+            self.status if over else "running",
+            self.started + ahead_s,
+            self.ends + ahead_s if over and self.ends is not None else None,
+            self.tag,
+            self.not_after,
+            self.by,
         )
 
 
@@ -139,26 +152,34 @@ class Rundeck:
         mine = [run for run in self.runs if run.target == target or self.one_at_a_time]
         return [run for run in mine if (run.ends is None or run.ends > now) and run.started <= now]
 
-    def accept(self, target: Target, tag: str, not_after: float, now: float, sent_at: float, rng: random.Random, lag_s: float) -> Run:
+    def accept(
+        self, target: Target, tag: str, not_after: float, now: float, sent_at: float, rng: random.Random, lag_s: float
+    ) -> Run:
         late = self.honours_fence and now + self.ahead_s > not_after
         self.count += 1
         kind = rng.random()
         length = 0.5 if late else rng.choice([2.0, 8.0, 30.0])
         status = "failed" if late or kind < 0.1 else "succeeded"
         ends = None if kind > 0.97 and not late else now + length
-        run = Run(self.count, target.key, dict(target.options), tag, not_after, now + 0.01, ends, status, late, now + lag_s, sent_at)
+        run = Run(
+            self.count, target.key, dict(target.options), tag, not_after, now + 0.01, ends, status, late, now + lag_s, sent_at
+        )
         self.runs.append(run)
         return run
 
     def ledger(self, target: Target, now: float, since_s: float, follow: str | None) -> Ledger:
         if self.hidden:
             raise Denied("rundeck", "hides rows", code="ledger_hidden")
-        mine = [run for run in self.runs if run.target == target.key and run.seen_from <= now and (run.ends or now) > now - since_s]
+        mine = [
+            run for run in self.runs if run.target == target.key and run.seen_from <= now and (run.ends or now) > now - since_s
+        ]
         found = sorted((run.state(now, self.ahead_s) for run in mine), key=lambda e: -(e.runner_started_at or 0.0))
         followed = next((run.state(now, self.ahead_s) for run in self.runs if str(run.id) == follow), None)
         busy = [run for run in self.running(target.key, now) if run.target != target.key and run.seen_from <= now]
         others = tuple(run.state(now, self.ahead_s) for run in busy)
-        return Ledger(float(int(now + self.ahead_s)), tuple(found), others, followed, ("done",) if followed and followed.ended else None)
+        return Ledger(
+            float(int(now + self.ahead_s)), tuple(found), others, followed, ("done",) if followed and followed.ended else None
+        )
 
 
 @dataclass

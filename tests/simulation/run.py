@@ -14,7 +14,7 @@ from tests.simulation.world import BEGIN
 
 
 def schedule(
-    rng: random.Random, *, trace: bool = False, faults: Faults | None = None, options: frozenset[str] = frozenset(),
+    rng: random.Random, *, trace: bool = False, faults: Faults | None = None, options: frozenset[str] = frozenset()
 ) -> tuple[Scenario, list[Violation]]:
     """One schedule, from its drawing to the verdict."""
     scenario = build(rng, trace=trace, faults=faults, options=options)

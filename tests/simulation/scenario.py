@@ -50,7 +50,9 @@ class Scenario:
     alerts: list[Alert] = field(default_factory=list)
 
 
-def build(rng: random.Random, *, trace: bool = False, faults: Faults | None = None, options: frozenset[str] = frozenset()) -> Scenario:
+def build(
+    rng: random.Random, *, trace: bool = False, faults: Faults | None = None, options: frozenset[str] = frozenset()
+) -> Scenario:
     """Draw a schedule. Everything that is drawn comes from `rng`."""
     profile = faults or PROFILES[rng.choice(sorted(PROFILES))]
     runbook = _runbook(rng, options)
@@ -123,6 +125,7 @@ def _sticks(world: World, cause: Cause) -> Callable[[], None]:
         queue = world.queues[QueueRef("/", cause.queue).key]
         world.note(f"{cause.queue} gets stuck")
         queue.turn(world.now, slope=0.5, ack_rate=0.0, consumers=queue.consumers(world.now) or (f"{cause.target}-old",))
+
     return happens
 
 
@@ -131,6 +134,7 @@ def _mends(world: World, cause: Cause) -> Callable[[], None]:
         queue = world.queues[QueueRef("/", cause.queue).key]
         world.note(f"{cause.queue} mends itself")
         queue.turn(world.now, slope=-5.0, ack_rate=6.0, consumers=queue.consumers(world.now))
+
     return happens
 
 
@@ -143,7 +147,7 @@ def _after_restart(scenario: Scenario, world: World, app: str, names: list[str],
         helps = world.rng.random() < causes[name].heals and run.status == "succeeded"
         kind = world.rng.random()
 
-        def comes(queue: Queue = queue, helps: bool = helps, kind: float = kind) -> None:  # noqa: FBT001
+        def comes(queue: Queue = queue, helps: bool = helps, kind: float = kind, purged: bool = purged) -> None:
             if purged or (not helps and kind < 0.3):
                 return
             slow = -0.4 if kind > 0.8 else -4.0

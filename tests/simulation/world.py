@@ -40,7 +40,7 @@ from functions.model import (
     Target,
     Woken,
 )
-from tests.simulation.models import Chat, Faults, Queue, Rundeck, Run, Store, lost
+from tests.simulation.models import Chat, Faults, Queue, Run, Rundeck, Store, lost
 
 BEGIN = 1_800_000_000.0
 WEBHOOK_BUDGET_S = 8.0
@@ -141,9 +141,9 @@ class World:
             self._deliver(max(at, self.now) + late + extra, content, 0)
 
     def _deliver(self, when: float, content: Mapping[str, Any], tries: int) -> None:
-        def ended(ok: bool) -> None:  # noqa: FBT001
+        def ended(ok: bool) -> None:
             if not ok and tries < 200:
-                self._deliver(self.now + min(10.0 * 2**min(tries, 5), 300.0), content, tries + 1)
+                self._deliver(self.now + min(10.0 * 2 ** min(tries, 5), 300.0), content, tries + 1)
 
         def begin() -> None:
             self.spawn(f"wake-up {self._count}", lambda host: verify(host, content), ended)
@@ -173,7 +173,7 @@ class World:
                 self.note(f"Grafana hears {[(r.action.value, r.reason.value if r.reason else None) for r in found.replies]}")
                 self.answered += [Answered(alert, self.now, found.replies) for alert in alerts if alert.firing]
 
-        def ended(ok: bool) -> None:  # noqa: FBT001
+        def ended(ok: bool) -> None:
             if not done["ok"] and again is not None:
                 self.at(self.now + again, lambda: self.notify(alerts, again=again))
 
@@ -195,8 +195,13 @@ class World:
         return state
 
     def approve(self, key: str, nonce: str) -> None:
-        self.spawn("approval", lambda host: flow.advance(
-            host, key, Approved(nonce, "somebody"), flow.Budget(host, host.monotonic() + WEBHOOK_BUDGET_S)) and None)
+        self.spawn(
+            "approval",
+            lambda host: (
+                flow.advance(host, key, Approved(nonce, "somebody"), flow.Budget(host, host.monotonic() + WEBHOOK_BUDGET_S))
+                and None
+            ),
+        )
 
     def documents(self) -> list[Document]:
         return [decoded(Document, body, key) for key, (body, _, _) in self.store.bodies.items() if key not in ("pause", "storm")]
@@ -315,7 +320,7 @@ class Host:
 
     # --- RabbitMQ and Rundeck
 
-    def ledger(self, target: Target, since_s: float, follow: str | None, tail: bool, timeout_s: float) -> Ledger:  # noqa: FBT001
+    def ledger(self, target: Target, since_s: float, follow: str | None, timeout_s: float, *, tail: bool) -> Ledger:
         self._leg("history")
         self._down(self.world.faults.history_down, "rundeck")
         return self.world.rundeck.ledger(target, self.world.now, since_s, follow)
@@ -330,7 +335,9 @@ class Host:
         seen = found.sighting(self.world.now, lag, statistics=self.world.statistics)
         shift = self.skew_s
         return replace(
-            seen, at=seen.at + shift, ack_samples=tuple((t + shift, v) for t, v in seen.ack_samples),
+            seen,
+            at=seen.at + shift,
+            ack_samples=tuple((t + shift, v) for t, v in seen.ack_samples),
             depth_samples=tuple((t + shift, v) for t, v in seen.depth_samples),
         )
 
@@ -338,10 +345,16 @@ class Host:
         world, faults = self.world, self.world.faults
         sent_at = world.now
         stored = world.store.load(target.key)
-        world.sent.append({
-            "at": sent_at, "tag": tag, "target": target.key, "paused": world.paused_at(sent_at - 1.5) and world.paused_at(sent_at),
-            "document": stored.body if stored else b"", "awaited": True,
-        })
+        world.sent.append(
+            {
+                "at": sent_at,
+                "tag": tag,
+                "target": target.key,
+                "paused": world.paused_at(sent_at - 1.5) and world.paused_at(sent_at),
+                "document": stored.body if stored else b"",
+                "awaited": True,
+            }
+        )
         world.note(f"{self.name}: POST {tag}")
         if world.chance(faults.crash):
             raise Crashed
@@ -399,10 +412,12 @@ def accepted(world: World, target: Target, tag: str, not_after: float, sent_at: 
 def _shown(body: bytes) -> str:
     document = decoded(Document, body, "trace")
     incident = document.incident
-    phase = f"{incident.id[-8:]} {incident.phase.value} attempt {incident.attempt} {incident.reason or ''}" if incident else "no incident"
-    outcomes = [o.ending.value for o in document.outcomes]
-    return f"{document.key}: {phase}, to tell {len(document.to_tell)}, outcomes {outcomes}, due {document.due and document.due - BEGIN:.1f}" \
-        if document.due is not None else f"{document.key}: {phase}, to tell {len(document.to_tell)}, outcomes {outcomes}"
+    shown = "no incident"
+    if incident:
+        shown = f"{incident.id[-8:]} {incident.phase.value} attempt {incident.attempt} {incident.reason or ''}"
+    outcomes = [outcome.ending.value for outcome in document.outcomes]
+    due = f", due {document.due - BEGIN:.1f}" if document.due is not None else ""
+    return f"{document.key}: {shown}, to tell {len(document.to_tell)}, outcomes {outcomes}{due}"
 
 
 def a_runbook(**changes: Any) -> Runbook:
