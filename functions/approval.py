@@ -9,9 +9,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from functions import approval_page, facts, flow, judge, wakeups
+from functions import approval_page, facts, flow, judge, looking, wakeups
 from functions.approval_page import HEADERS, Row, View, links, page, text
 from functions.approval_words import say
+from functions.contracts import Budget
 from functions.documents import decoded
 from functions.errors import BadRequest, Denied, Unavailable, UnstickError
 from functions.model import Action, Approved, Document, Incident, Pause, Phase, Reply, Rules, Sighting, Story, Unknown, Watched
@@ -101,7 +102,7 @@ def _view(outside: Real, document: Document, incident: Incident) -> View:
     rules, now = outside.rules, outside.now()
     runbook = rules.runbooks.get(incident.runbook)
     watched = incident.queues[:approval_page.QUEUES_SHOWN]
-    calls: list[Callable[[], Any]] = [partial(flow.read_pause, outside, LOOK_S)]
+    calls: list[Callable[[], Any]] = [partial(looking.read_pause, outside, LOOK_S)]
     calls += [partial(_sighted, outside, one) for one in watched]
     pause, *seen = outside.together(calls, LOOK_S)
     rows = [_row(rules, one, found, now) for one, found in zip(watched, seen, strict=True)]
@@ -139,7 +140,7 @@ def _warnings(rules: Rules, pause: object) -> tuple[str, ...]:
 def _pressed(outside: Real, key: str, nonce: str, headers: Headers) -> Answer:
     rules = outside.rules
     by = pressed_by(headers, rules.language)
-    budget = flow.Budget(outside, outside.monotonic() + BUDGET_S)
+    budget = Budget(outside, outside.monotonic() + BUDGET_S)
     before, incident = _asking(outside, key, nonce)
     if incident is None:
         return _over(rules, before, nonce)

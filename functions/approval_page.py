@@ -45,7 +45,7 @@ pre{margin:.3rem 0;padding:10px;background:var(--soft);border-radius:8px;font:.8
 form{margin:1.2rem 0 .4rem}
 button{width:100%;min-height:56px;padding:12px 16px;border:2px solid transparent;border-radius:12px;background:var(--act);color:#fff;font:inherit;font-size:1.125rem;font-weight:700;cursor:pointer}
 a{color:var(--link)}
-nav a{display:inline-flex;align-items:center;min-height:44px;padding:0 4px;margin-right:12px}
+nav a{display:inline-flex;align-items:center;min-height:44px;padding:0 4px;margin:0 12px 0 -4px}
 button:focus-visible,a:focus-visible{outline:3px solid var(--ink);outline-offset:3px}
 """  # noqa: E501 - a rule stays on its line
 

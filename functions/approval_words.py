@@ -34,7 +34,7 @@ PHRASES: Mapping[str, tuple[str, str]] = {
     "more_queues": ("and {count} more queues", "ほか{count}キュー"),
     "what": ("What it is about", "概要"),
     "log": ("End of the last job's log", "前回のジョブログの末尾"),
-    "links": ("Look first", "確認先"),
+    "links": ("Where to look", "確認先"),
     # what came of the button
     "restarted": ("{subject} is being restarted", "{subject} を再起動しています"),
     "restarted_text": ("Unstick watches the queue and reports the result in the chat. You can close this page.",

@@ -8,12 +8,12 @@ secret stands in an error's text. Importing a room costs nothing: clients are im
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from threading import Event
 from typing import Any, Protocol
 
-from functions.model import Card, Execution, Finding, Ledger, QueueRef, Sighting, Target
+from functions.model import Card, Execution, Finding, Ledger, QueueRef, Rules, Sighting, Target
 
 
 class Runner(Protocol):
@@ -110,3 +110,41 @@ class Chat(Protocol):
 
     def check(self, settings: Any, *, timeout_s: float) -> list[Finding]:
         """Reachable, as far as can be found out without posting."""
+
+
+class Outside(Protocol):
+    """Everything that is not Unstick, and the clocks. outside.py has the real one; the simulation has a model of it."""
+
+    @property
+    def rules(self) -> Rules: ...
+    def now(self) -> float: ...
+    def monotonic(self) -> float: ...
+    def together(self, calls: list[Callable[[], Any]], timeout_s: float) -> list[Any]: ...
+    def load(self, key: str, timeout_s: float) -> Stored | None: ...
+    def save(self, key: str, body: bytes, generation: str | None, due: float | None, timeout_s: float) -> str: ...
+    def listed(self, timeout_s: float) -> list[Listed]: ...
+    def archive(self, path: str, body: bytes, timeout_s: float) -> None: ...
+    def wake(self, at: float, content: Mapping[str, Any], timeout_s: float) -> None: ...
+    def ledger(self, target: Target, since_s: float, follow: str | None, timeout_s: float, *, tail: bool) -> Ledger: ...
+    def sighting(self, queue: QueueRef, for_s: float, timeout_s: float) -> Sighting: ...
+    def run(self, target: Target, tag: str, runner_not_after: float, timeout_s: float) -> Execution: ...
+    def abort(self, execution: str, timeout_s: float) -> None: ...
+    def post(self, channel: str, card: Card, thread: str | None, timeout_s: float) -> str | None: ...
+    def approval(self, key: str, nonce: str, expires_at: float) -> str: ...
+    def paused_here(self) -> bool: ...
+    def log(self, severity: str, message: str, **fields: object) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """Until when, by the monotonic clock, everything must be done."""
+
+    outside: Outside
+    ends: float
+
+    @property
+    def left_s(self) -> float:
+        return self.ends - self.outside.monotonic()
+
+    def at_most(self, seconds: float) -> float:
+        return max(0.0, min(seconds, self.left_s))

@@ -13,7 +13,7 @@ from functions import logs, wakeups
 from functions.config import Config
 from functions.contracts import Listed, Stored
 from functions.errors import Denied
-from functions.model import Card, Execution, Ledger, QueueRef, Rules, Sighting, Target
+from functions.model import VERSION, Card, Execution, Ledger, QueueRef, Rules, Sighting, Target
 from functions.rooms import room
 from functions.together import together
 
@@ -63,7 +63,7 @@ class Real:
     # --- scheduler
 
     def wake(self, at: float, content: Mapping[str, Any], timeout_s: float) -> None:
-        payload = wakeups.sign(self.config.signing_keys, dict(content))
+        payload = wakeups.sign(self.config.signing_keys, {"v": VERSION, **content})
         room("schedulers", self.config.scheduler.name).wake(self.config.scheduler.settings, at, payload, timeout_s=timeout_s)
 
     def approval(self, key: str, nonce: str, expires_at: float) -> str:

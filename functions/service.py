@@ -18,7 +18,7 @@ from functions.errors import BadRequest, ConfigError, Denied, Unavailable
 if TYPE_CHECKING:
     from flask import Request
 
-    from functions.flow import Notified
+    from functions.arrivals import Notified
     from functions.model import Alert
     from functions.outside import Real
 
@@ -75,7 +75,8 @@ def webhook(request: Request) -> Answer:
 
 def _notified(alerts: tuple[Alert, ...]) -> Notified:
     from functions import runbooks
-    from functions.flow import Budget, notified
+    from functions.arrivals import notified
+    from functions.contracts import Budget
 
     settings, real = config.current(), outside()
     budget = Budget(real, real.monotonic() + settings.budget_s)
@@ -108,7 +109,8 @@ def answered(found: Notified) -> Answer:
 
 def verify(request: Request) -> Answer:
     """Take a wake-up of the scheduler, or sweep if the body names none."""
-    from functions.flow import Budget, sweep
+    from functions.arrivals import sweep
+    from functions.contracts import Budget
 
     if request.method != "POST":
         return refused(BadRequest(405, ""))
@@ -136,7 +138,8 @@ def deliver(payload: str) -> None:
     Raises BadRequest on one that is not ours, and Unavailable or Denied where it must come again.
     """
     from functions import wakeups
-    from functions.flow import Budget, advance
+    from functions.contracts import Budget
+    from functions.flow import advance
     from functions.model import Woken
 
     real = outside()
@@ -153,7 +156,9 @@ def _decide_deferred(entries: list[dict[str, Any]]) -> None:
     import msgspec
 
     from functions import runbooks
-    from functions.flow import Budget, advance, document_key
+    from functions.arrivals import document_key
+    from functions.contracts import Budget
+    from functions.flow import advance
     from functions.model import Alert, Alerted
 
     real, failed = outside(), None
@@ -171,7 +176,8 @@ def _decide_deferred(entries: list[dict[str, Any]]) -> None:
 
 def swept() -> None:
     """The sweep of the local scheduler."""
-    from functions.flow import Budget, sweep
+    from functions.arrivals import sweep
+    from functions.contracts import Budget
 
     sweep(outside(), Budget(outside(), time.monotonic() + VERIFY_BUDGET_S))
 

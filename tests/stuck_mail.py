@@ -11,7 +11,7 @@ from pathlib import Path
 from flask import Flask, Response, request
 from werkzeug.test import Client
 
-from functions import approval, config, flow, runbooks
+from functions import approval, arrivals, config, flow, runbooks
 from functions.documents import decoded, encoded
 from functions.model import Alert, Document, Incident, Pause, Reply
 from functions.outside import Real
@@ -62,7 +62,7 @@ class StuckMail:
         )
         settings = self.outside.config
         cases = runbooks.cases(settings.rules, settings.runner_url, (alert,))
-        found = flow.notified(self.outside, cases, flow.Budget(self.outside, self.outside.monotonic() + 8))
+        found = arrivals.notified(self.outside, cases, flow.Budget(self.outside, self.outside.monotonic() + 8))
         assert found.lost == 0
         return found.replies[0]
 

@@ -20,7 +20,7 @@ from functions.model import Finding
 from functions.sqlite_file import opened
 
 SYSTEM = "scheduler"
-_POLL_S = 0.1  # how late a wake-up of another process may be noticed; 0.1 % of a core when idle
+_POLL_S = 0.1  # how late a wake-up of another process may be noticed; 0.4 % of a core when idle
 _AT_ONCE = 8  # a slow target holds up one place of these, and never its own next wake-up as well
 _LEASE_S = 60.0
 _RENEW_S = 15.0  # four times within a lease

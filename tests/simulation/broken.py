@@ -11,7 +11,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
-from functions import flow, guards, judge, step, telling
+from functions import flow, guards, judge, phases, posting, step, telling
+from functions.documents import encoded
 from functions.errors import Unavailable
 from functions.guards import Decision, Kind, Scene
 from functions.model import Ledger, Reason, Start, Step, Wake
@@ -146,7 +147,7 @@ def _let_go_first(right: Any) -> Any:
         records = made.document.to_archive
         result = right(outside, gathered, replace(made, document=replace(made.document, to_archive=())), budget)
         for record in records:
-            outside.archive(flow.archive_path(record), flow.encoded(record), 5.0)
+            outside.archive(posting.archive_path(record), encoded(record), 5.0)
         return result
 
     return write
@@ -241,7 +242,7 @@ VARIANTS = (
     ),
     Variant(
         "attempt numbered anew too early",
-        ((step, "NUMBER_ANEW_S", lambda _: -100.0),),
+        ((phases, "NUMBER_ANEW_S", lambda _: -100.0),),
         Faults(run_late=0.7, run_lost=0.3, history_lag_s=40.0),
         frozenset({"auto", "sick"}),
         "I1",

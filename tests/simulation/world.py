@@ -15,7 +15,7 @@ from typing import Any
 import greenlet
 import msgspec
 
-from functions import flow
+from functions import arrivals, flow
 from functions.contracts import Listed, Stored
 from functions.documents import decoded, encoded
 from functions.errors import Denied, Unavailable
@@ -154,7 +154,7 @@ class World:
         def begin() -> None:
             if self.now > until:
                 return
-            self.spawn("sweep", lambda host: flow.sweep(host, flow.Budget(host, host.monotonic() + VERIFY_BUDGET_S)) and None)
+            self.spawn("sweep", lambda host: arrivals.sweep(host, flow.Budget(host, host.monotonic() + VERIFY_BUDGET_S)) and None)
             self.at(self.now + seconds, begin)
 
         self.at(self.now + seconds, begin)
@@ -167,7 +167,7 @@ class World:
 
         def work(host: Host) -> None:
             cases = cases_of(self, alerts)
-            found = flow.notified(host, cases, flow.Budget(host, host.monotonic() + WEBHOOK_BUDGET_S))
+            found = arrivals.notified(host, cases, flow.Budget(host, host.monotonic() + WEBHOOK_BUDGET_S))
             if found.lost == 0 and "deaf" not in self.options:
                 done["ok"] = True
                 self.note(f"Grafana hears {[(r.action.value, r.reason.value if r.reason else None) for r in found.replies]}")
@@ -223,7 +223,7 @@ def verify(host: Host, content: Mapping[str, Any]) -> None:
             alerts = msgspec.convert(entry["alerts"], tuple[Alert, ...])
             cases = cases_of(host.world, alerts)
             event = Alerted(tuple(cases), entry["incident"], crowd=entry["crowd"])
-            flow.advance(host, flow.document_key(cases[0]), event, flow.Budget(host, host.monotonic() + 30.0))
+            flow.advance(host, arrivals.document_key(cases[0]), event, flow.Budget(host, host.monotonic() + 30.0))
         return
     flow.advance(host, content["target"], Woken(), flow.Budget(host, host.monotonic() + VERIFY_BUDGET_S))
 

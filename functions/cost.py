@@ -1,0 +1,196 @@
+"""Core: the archive and the runner's history -> what the bug costs, by runbook, over the last 7 and 30 days.
+
+Days are days of the configured time zone, today included. Restarts are counted once, wherever they are known from: one of
+Unstick by its tag (its retries by the runner are the same one), one by hand by its execution.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from statistics import median
+
+from functions.cost_model import Cause, Cost, Counts, Day, Gap, Known, Lack, Likely, Spent
+from functions.model import Archive, Ending, Execution, Ledger, Rules, Sighting, Unknown
+
+WEEK, MONTH = 7, 30
+WEEK_S = 7 * 86400.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Restart:
+    mark: str
+    at: float
+    by_hand: bool
+
+
+def month_begin(now: float, rules: Rules) -> float:
+    """Midnight of the first of the last 30 days."""
+    return _midnight(_day(now, rules) - timedelta(days=MONTH - 1), rules)
+
+
+def cost(known: Known, rules: Rules, now: float) -> Cost:
+    """Count. Runbooks that the configuration no longer has are counted as well."""
+    begin = month_begin(now, rules)
+    names = dict.fromkeys([*rules.runbooks, *(record.incident.runbook for record in known.records)])
+    spent = [_spent(name, known, rules, now) for name in names if name]
+    loudest = sorted(spent, key=lambda one: (one.quiet, -(one.month.by_unstick + one.month.by_hand), one.runbook))
+    return Cost(now, tuple(loudest), (*known.gaps, *_archive_gaps(known, begin), *_history_gaps(known, begin, now)))
+
+
+def _spent(name: str, known: Known, rules: Rules, now: float) -> Spent:
+    runbook = rules.runbooks.get(name)
+    minutes = runbook.manual_minutes if runbook else 0.0
+    today, begin = _day(now, rules), month_begin(now, rules)
+    records = [record for record in known.records if record.incident.runbook == name]
+    restarts = [one for one in _restarts(name, records, known, now) if begin <= one.at <= now]
+    days = [today - timedelta(days=back) for back in reversed(range(MONTH))]
+    first_at = known.firsts.get(name)
+    week_begin = _midnight(days[-WEEK], rules)
+    return Spent(
+        name, runbook.root_cause if runbook else "", minutes,
+        week=_counts(WEEK, records, restarts, minutes, week_begin, now), month=_counts(MONTH, records, restarts, minutes, begin, now),
+        daily=_per_day(restarts, days, 1, rules), weekly=_per_day(restarts, days[-4 * WEEK::WEEK], WEEK, rules),
+        hours=_hours(restarts, rules), cause=_cause(record for record in records if record.outcome.at >= begin),
+        first_at=first_at, weeks_open=int((now - first_at) / WEEK_S) if first_at is not None else 0,
+    )
+
+
+def _restarts(name: str, records: list[Archive], known: Known, now: float) -> list[_Restart]:
+    """All that are known, each once. The history's times win: they are not rounded by a look's age."""
+    found: dict[str, _Restart] = {}
+    for record in records:
+        for execution in executions(record):
+            _note(found, execution, record.incident.runner_ahead_s)
+    for key, (runbook, _) in known.targets.items():
+        ledger = known.ledgers.get(key)
+        if runbook == name and isinstance(ledger, Ledger):
+            for execution in ledger.executions:
+                _note(found, execution, ledger.runner_now - now)
+    return list(found.values())
+
+
+def _note(found: dict[str, _Restart], execution: Execution, ahead_s: float) -> None:
+    if execution.refused or execution.scheduled or execution.runner_started_at is None:
+        return
+    mark = execution.tag or f"execution {execution.id}"
+    at = execution.runner_started_at - ahead_s
+    if mark not in found or at < found[mark].at:
+        found[mark] = _Restart(mark, at, by_hand=not execution.tag)
+
+
+def executions(record: Archive) -> tuple[Execution, ...]:
+    """The restarts of an archived incident, without starts that the job refused."""
+    tried = [attempt.execution for attempt in record.incident.tries if attempt.how != "refused_late"]
+    return tuple(execution for execution in (*tried, record.incident.execution) if execution is not None)
+
+
+def _counts(days: int, records: list[Archive], restarts: list[_Restart], minutes: float, begin: float, now: float) -> Counts:
+    ended = [record for record in records if begin <= record.outcome.at <= now]
+    endings = Counter(record.outcome.ending for record in ended)
+    recovered = [record for record in ended if record.outcome.ending is Ending.RECOVERED]
+    took_s = [_took_s(record) for record in recovered]
+    own = sum(_own(record) for record in recovered)
+    by_hand = [one.by_hand for one in restarts if one.at >= begin]
+    return Counts(
+        days, by_unstick=by_hand.count(False), by_hand=by_hand.count(True),
+        recovered=endings[Ending.RECOVERED], escalated=endings[Ending.ESCALATED], held=endings[Ending.HELD],
+        median_recovery_s=median(took_s) if took_s else None, saved_minutes=own * minutes if minutes > 0 else None,
+    )
+
+
+def _took_s(record: Archive) -> float:
+    began_at = min((trigger.starts_at for trigger in record.incident.triggers), default=record.incident.began_at)
+    return max(0.0, record.outcome.at - began_at)
+
+
+def _own(record: Archive) -> bool:
+    """Whether the restart that it recovered by was Unstick's."""
+    execution = record.incident.execution
+    return execution is not None and execution.tag.startswith(f"{record.incident.id}.")
+
+
+def _per_day(restarts: list[_Restart], begins: list[date], length: int, rules: Rules) -> tuple[Day, ...]:
+    """Restarts of the spans of `length` days that begin with these."""
+    count = Counter((_day(one.at, rules), one.by_hand) for one in restarts)
+
+    def total(begin: date, *, by_hand: bool) -> int:
+        return sum(count[begin + timedelta(days=n), by_hand] for n in range(length))
+
+    return tuple(Day(begin.isoformat(), total(begin, by_hand=False), total(begin, by_hand=True)) for begin in begins)
+
+
+def _hours(restarts: list[_Restart], rules: Rules) -> tuple[int, ...]:
+    count = Counter(datetime.fromtimestamp(one.at, rules.time_zone).hour for one in restarts)
+    return tuple(count[hour] for hour in range(24))
+
+
+# --- what is likely behind it ------------------------------------------------------------------------------------------
+
+
+def _cause(records: Iterable[Archive]) -> Cause | None:
+    """What at least half of the incidents looked like right before their restart."""
+    looks = [likely for likely in map(_likely, records) if likely is not None]
+    count = Counter(look for look in looks if isinstance(look, Likely))
+    if not count:
+        return None
+    likely, incidents = count.most_common(1)[0]
+    return Cause(likely, incidents, len(looks)) if 2 * incidents >= len(looks) else None
+
+
+def _likely(record: Archive) -> Likely | bool | None:
+    """What it looked like; False for neither, None where it was not restarted or nothing was seen of consumers."""
+    seen = [watched.before for watched in record.incident.queues if watched.before and watched.before.consumers is not None]
+    if not seen or record.incident.restarts == 0:
+        return None
+    if any(_holds_unacked(before) for before in seen):
+        return Likely.HELD_UNACKED
+    return Likely.NO_CONSUMER if any(before.consumers == 0 and before.depth for before in seen) else False
+
+
+def _holds_unacked(before: Sighting) -> bool:
+    """Samples that fall between two collections read 0, so only the highest and the first that counts are compared."""
+    counted = [value for _, value in before.ack_samples if value]
+    return bool(before.unacked and before.consumers) and (not counted or max(counted) == counted[0])
+
+
+# --- how far it can be trusted -----------------------------------------------------------------------------------------
+
+
+def _archive_gaps(known: Known, begin: float) -> list[Gap]:
+    if not known.firsts:
+        return [Gap(Lack.ARCHIVE_EMPTY)]
+    first_at = min(known.firsts.values())
+    return [Gap(Lack.ARCHIVE_BEGINS, first_at)] if first_at > begin else []
+
+
+def _history_gaps(known: Known, begin: float, now: float) -> list[Gap]:
+    """Histories that could not be read, or no longer show restarts of the month that the archive has."""
+    gaps = []
+    for key, (_, target) in known.targets.items():
+        ledger = known.ledgers.get(key, Unknown("it was not looked at"))
+        if isinstance(ledger, Unknown):
+            gaps.append(Gap(Lack.HISTORY_UNREAD, about=f"{target.name}: {ledger.why}"))
+            continue
+        shown = {execution.id for execution in ledger.executions}
+        starts = [execution.runner_started_at for execution in ledger.executions if execution.runner_started_at]
+        begun = min(starts, default=ledger.runner_now) - (ledger.runner_now - now)
+        if _missing(known.records, key, shown, begin):
+            gaps.append(Gap(Lack.HISTORY_SHORT, begun, about=target.name))
+    return gaps
+
+
+def _missing(records: tuple[Archive, ...], key: str, shown: set[str], begin: float) -> bool:
+    mine = [record for record in records if record.target is not None and record.target.key == key]
+    began = [(one, (one.runner_started_at or 0.0) - record.incident.runner_ahead_s) for record in mine for one in executions(record)]
+    return any(one.ended and one.id not in shown and at >= begin for one, at in began)
+
+
+def _day(at: float, rules: Rules) -> date:
+    return datetime.fromtimestamp(at, rules.time_zone).date()
+
+
+def _midnight(day: date, rules: Rules) -> float:
+    return datetime(day.year, day.month, day.day, tzinfo=rules.time_zone).timestamp()

@@ -1,0 +1,128 @@
+"""The words of the report as types: plain, frozen, and all that JSON, card and chart are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from functions.model import Archive, Ledger, Target, Unknown
+
+LOUDEST = 5
+"""After four weeks it stands in the headline; there is nothing louder than that."""
+
+
+class Likely(StrEnum):
+    """What is likely behind it, as far as the figures before the restarts show."""
+
+    HELD_UNACKED = "held_unacked"
+    """A consumer was connected, held messages, and acknowledged none."""
+    NO_CONSUMER = "no_consumer"
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """`incidents` of the `of` whose figures are known look like this."""
+
+    likely: Likely
+    incidents: int
+    of: int
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What happened in the last `days` days."""
+
+    days: int
+    by_unstick: int
+    by_hand: int
+    recovered: int
+    escalated: int
+    held: int
+    median_recovery_s: float | None
+    """From the alert to the recovery."""
+    saved_minutes: float | None
+    """Recoveries by Unstick's own restarts, times `manual_minutes`; None where the runbook gives none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """Restarts of a day, or of the seven days that begin with it."""
+
+    day: str
+    by_unstick: int
+    by_hand: int
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What one runbook's bug costs."""
+
+    runbook: str
+    root_cause: str
+    manual_minutes: float
+    week: Counts
+    month: Counts
+    daily: tuple[Day, ...]
+    """The last 30 days, oldest first."""
+    weekly: tuple[Day, ...]
+    """The last four times seven days, oldest first."""
+    hours: tuple[int, ...]
+    """Restarts of the month by the hour of the day, from 0 to 23."""
+    cause: Cause | None
+    first_at: float | None
+    """When the first incident that the archive knows began."""
+    weeks_open: int
+    """Whole weeks since then."""
+
+    @property
+    def quiet(self) -> bool:
+        """Nothing happened in the month."""
+        month = self.month
+        return not (month.by_unstick or month.by_hand or month.recovered or month.escalated or month.held)
+
+    @property
+    def loudness(self) -> int:
+        """How loud to say that the bug is still there: 0 for not at all, and one more every week."""
+        return 0 if self.quiet else min(1 + self.weeks_open, LOUDEST)
+
+
+class Lack(StrEnum):
+    """Why a figure may be too low."""
+
+    ARCHIVE_BEGINS = "archive_begins"
+    ARCHIVE_EMPTY = "archive_empty"
+    ARCHIVE_BROKEN = "archive_broken"
+    HISTORY_SHORT = "history_short"
+    HISTORY_UNREAD = "history_unread"
+    OLDER_UNREAD = "older_unread"
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """`at`: from when on it is known; `about`: target or reason; `count`: how many records."""
+
+    lack: Lack
+    at: float | None = None
+    about: str = ""
+    count: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    at: float
+    runbooks: tuple[Spent, ...]
+    """The most restarts first; runbooks without any are last."""
+    gaps: tuple[Gap, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What was gathered. `records`: of the month at least. `firsts`: runbook -> when its first incident in the archive began.
+    `ledgers`: by target key; `targets`: runbook's name by target key, with the target."""
+
+    records: tuple[Archive, ...]
+    firsts: Mapping[str, float]
+    targets: Mapping[str, tuple[str, Target]]
+    ledgers: Mapping[str, Ledger | Unknown]
+    gaps: tuple[Gap, ...] = ()
