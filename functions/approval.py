@@ -101,12 +101,12 @@ def _view(outside: Real, document: Document, incident: Incident) -> View:
     """Look at the queues and the kill switch, all at once; what can't be seen is shown as such."""
     rules, now = outside.rules, outside.now()
     runbook = rules.runbooks.get(incident.runbook)
-    watched = incident.queues[:approval_page.QUEUES_SHOWN]
+    watched = incident.queues[: approval_page.QUEUES_SHOWN]
     calls: list[Callable[[], Any]] = [partial(looking.read_pause, outside, LOOK_S)]
     calls += [partial(_sighted, outside, one) for one in watched]
     pause, *seen = outside.together(calls, LOOK_S)
     rows = [_row(rules, one, found, now) for one, found in zip(watched, seen, strict=True)]
-    rows += [Row(one.queue.name, one.queue.vhost, Unknown(""), judge.Health.UNKNOWN) for one in incident.queues[len(watched):]]
+    rows += [Row(one.queue.name, one.queue.vhost, Unknown(""), judge.Health.UNKNOWN) for one in incident.queues[len(watched) :]]
     story = Story("held", now, runbook, document.target, incident, incident.reason, incident.detail)
     return View(story, tuple(rows), _warnings(rules, pause))
 

@@ -125,14 +125,16 @@ def asking(view: View, rules: Rules) -> str:
     subject = facts.subject(story, rules)
     about = facts.gathered(story, rules, facts.since, facts.restart, facts.tried, facts.about)
     return page(
-        language, say(language, "ask", subject=subject),
+        language,
+        say(language, "ask", subject=subject),
         *_why(story, rules),
         *(text(warning, "warn") for warning in view.warnings),
         _now(view, rules),
         f'<form method="post"><button type="submit">{escape(say(language, "button", subject=subject))}</button></form>',
         _until(story, rules),
         text(say(language, "still_held"), "note"),
-        _heading(say(language, "what")), _listed(about),
+        _heading(say(language, "what")),
+        _listed(about),
         _log(story, rules),
         _links(story, rules),
     )

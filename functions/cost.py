@@ -50,11 +50,17 @@ def _spent(name: str, known: Known, rules: Rules, now: float) -> Spent:
     first_at = known.firsts.get(name)
     week_begin = _midnight(days[-WEEK], rules)
     return Spent(
-        name, runbook.root_cause if runbook else "", minutes,
-        week=_counts(WEEK, records, restarts, minutes, week_begin, now), month=_counts(MONTH, records, restarts, minutes, begin, now),
-        daily=_per_day(restarts, days, 1, rules), weekly=_per_day(restarts, days[-4 * WEEK::WEEK], WEEK, rules),
-        hours=_hours(restarts, rules), cause=_cause(record for record in records if record.outcome.at >= begin),
-        first_at=first_at, weeks_open=int((now - first_at) / WEEK_S) if first_at is not None else 0,
+        name,
+        runbook.root_cause if runbook else "",
+        minutes,
+        week=_counts(WEEK, records, restarts, minutes, week_begin, now),
+        month=_counts(MONTH, records, restarts, minutes, begin, now),
+        daily=_per_day(restarts, days, 1, rules),
+        weekly=_per_day(restarts, days[-4 * WEEK :: WEEK], WEEK, rules),
+        hours=_hours(restarts, rules),
+        cause=_cause(record for record in records if record.outcome.at >= begin),
+        first_at=first_at,
+        weeks_open=int((now - first_at) / WEEK_S) if first_at is not None else 0,
     )
 
 
@@ -95,9 +101,14 @@ def _counts(days: int, records: list[Archive], restarts: list[_Restart], minutes
     own = sum(_own(record) for record in recovered)
     by_hand = [one.by_hand for one in restarts if one.at >= begin]
     return Counts(
-        days, by_unstick=by_hand.count(False), by_hand=by_hand.count(True),
-        recovered=endings[Ending.RECOVERED], escalated=endings[Ending.ESCALATED], held=endings[Ending.HELD],
-        median_recovery_s=median(took_s) if took_s else None, saved_minutes=own * minutes if minutes > 0 else None,
+        days,
+        by_unstick=by_hand.count(False),
+        by_hand=by_hand.count(True),
+        recovered=endings[Ending.RECOVERED],
+        escalated=endings[Ending.ESCALATED],
+        held=endings[Ending.HELD],
+        median_recovery_s=median(took_s) if took_s else None,
+        saved_minutes=own * minutes if minutes > 0 else None,
     )
 
 
@@ -184,7 +195,9 @@ def _history_gaps(known: Known, begin: float, now: float) -> list[Gap]:
 
 def _missing(records: tuple[Archive, ...], key: str, shown: set[str], begin: float) -> bool:
     mine = [record for record in records if record.target is not None and record.target.key == key]
-    began = [(one, (one.runner_started_at or 0.0) - record.incident.runner_ahead_s) for record in mine for one in executions(record)]
+    began = [
+        (one, (one.runner_started_at or 0.0) - record.incident.runner_ahead_s) for record in mine for one in executions(record)
+    ]
     return any(one.ended and one.id not in shown and at >= begin for one, at in began)
 
 

@@ -35,8 +35,13 @@ def card(cost: Cost, rules: Rules, *, days: int = 7) -> Card:
     gaps = [_gap(gap, rules) for gap in cost.gaps[:GAPS_SHOWN]]
     headline = _headline(cost, loud, rules, days)
     return Card(
-        kind="report", urgency=urgency, headline=tidy(rules, f"{say_card(language, urgency)}: {headline}", HEADLINE),
-        facts=_facts(cost, active, rules), text=(*causes[:SHOWN], *likely[:SHOWN], *gaps), links=_links(active, rules), at=cost.at,
+        kind="report",
+        urgency=urgency,
+        headline=tidy(rules, f"{say_card(language, urgency)}: {headline}", HEADLINE),
+        facts=_facts(cost, active, rules),
+        text=(*causes[:SHOWN], *likely[:SHOWN], *gaps),
+        links=_links(active, rules),
+        at=cost.at,
     )
 
 
@@ -57,7 +62,12 @@ def _open(one: Spent, rules: Rules) -> str:
     key = ("open" if cause else "missing") + ("_1" if one.loudness <= 1 else "_more")
     restarts = number(one.month.by_unstick + one.month.by_hand)
     return say(
-        rules.language, key, runbook=tidy(rules, one.runbook, 60), cause=cause, weeks=one.weeks_open, restarts=restarts,
+        rules.language,
+        key,
+        runbook=tidy(rules, one.runbook, 60),
+        cause=cause,
+        weeks=one.weeks_open,
+        restarts=restarts,
         marks="!" * (one.loudness - 1),
     )
 
@@ -99,8 +109,13 @@ def _sum(day: Day) -> int:
 
 def _counted(counts: Counts, language: str) -> str:
     text = say(
-        language, "counts", by_unstick=number(counts.by_unstick), by_hand=number(counts.by_hand), recovered=number(counts.recovered),
-        escalated=number(counts.escalated), held=number(counts.held),
+        language,
+        "counts",
+        by_unstick=number(counts.by_unstick),
+        by_hand=number(counts.by_hand),
+        recovered=number(counts.recovered),
+        escalated=number(counts.escalated),
+        held=number(counts.held),
     )
     if counts.median_recovery_s is not None:
         text += say(language, "median", took=duration(language, counts.median_recovery_s))

@@ -78,7 +78,10 @@ def _block(one: Spent, rules: Rules) -> str:
         tall = count / top_hour * PLOT
         parts.append(_bar(HOUR_X + hour * HOUR_STEP, base - tall, HOUR_STEP - 2, tall, INK))
     parts.append(f'<path d="M{DAY_X} {base}h{len(daily) * DAY_STEP}M{HOUR_X} {base}h{24 * HOUR_STEP:g}" stroke="{GREY}"/>')
-    parts += [_text(DAY_X, base + 14, daily[0].day, 11, GREY), _text(DAY_X + len(daily) * DAY_STEP, base + 14, daily[-1].day, 11, GREY, "end")]
+    parts += [
+        _text(DAY_X, base + 14, daily[0].day, 11, GREY),
+        _text(DAY_X + len(daily) * DAY_STEP, base + 14, daily[-1].day, 11, GREY, "end"),
+    ]
     parts += [_text(HOUR_X + hour * HOUR_STEP, base + 14, f"{hour:02d}", 11, GREY) for hour in (0, 6, 12, 18)]
     return "".join(parts)
 

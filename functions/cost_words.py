@@ -7,32 +7,66 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 PHRASES: Mapping[str, tuple[str, str]] = {
-    "head": ("in {days} days Unstick restarted {by_unstick} times, people {by_hand} times", "過去{days}日間の再起動：Unstick {by_unstick}回、手動{by_hand}回"),
+    "head": (
+        "in {days} days Unstick restarted {by_unstick} times, people {by_hand} times",
+        "過去{days}日間の再起動：Unstick {by_unstick}回、手動{by_hand}回",
+    ),
     "head_quiet": ("nothing had to be restarted in {days} days", "過去{days}日間、再起動はありませんでした"),
-    "head_loud": ("{runbook} has been restarted for {weeks} weeks, and the bug is still there", "{runbook} は{weeks}週間、再起動でしのいだままです"),
+    "head_loud": (
+        "{runbook} has been restarted for {weeks} weeks, and the bug is still there",
+        "{runbook} は{weeks}週間、再起動でしのいだままです",
+    ),
     "open_1": ("{runbook}: the bug behind it is still open: {cause}", "{runbook}：根本原因は未解決です：{cause}"),
-    "open_more": ("{marks} {runbook}: still open after {weeks} weeks, and {restarts} restarts in the last 30 days: {cause}",
-                  "{marks} {runbook}：{weeks}週間経っても未解決です（直近30日間の再起動{restarts}回）：{cause}"),
-    "missing_1": ("{runbook}: nobody owns the bug yet. Open a ticket and put its link into the runbook as root_cause.",
-                  "{runbook}：不具合の担当が決まっていません。チケットを作り、runbook の root_cause にリンクを書いてください。"),
-    "missing_more": ("{marks} {runbook}: after {weeks} weeks and {restarts} restarts in the last 30 days still nobody owns the bug. Open a ticket and put its link into the runbook as root_cause.",
-                     "{marks} {runbook}：{weeks}週間経ち、直近30日間に{restarts}回再起動しても、不具合の担当が決まっていません。チケットを作り、runbook の root_cause にリンクを書いてください。"),
-    "held_unacked": ("{runbook}: likely a consumer that holds messages without acknowledging them ({incidents} of {of} incidents). RabbitMQ's consumer_timeout (30 min by default; from 4.3 on for quorum queues only) would cut it off and requeue what it holds; a shorter one would do so before people notice.",
-                     "{runbook}：コンシューマーがメッセージを受け取ったまま応答していない可能性が高いです（{of}件中{incidents}件）。RabbitMQ の consumer_timeout（既定30分、4.3以降はクォーラムキューのみ）はこれを切断し、メッセージをキューに戻します。短くすれば、人が気付く前に効きます。"),
-    "no_consumer": ("{runbook}: likely the application loses its connection and does not come back: there was no consumer ({incidents} of {of} incidents). Let it reconnect by itself, or end so that its supervisor starts it anew.",
-                    "{runbook}：接続が切れたまま戻っていない可能性が高いです（コンシューマーなし、{of}件中{incidents}件）。自動で再接続させるか、終了させて監視側に再起動させてください。"),
-    "archive_begins": ("The archive begins on {date}; what was before is not counted.", "アーカイブは{date}からです。それ以前は数えていません。"),
-    "archive_empty": ("The archive is empty: no incident has ended yet.", "アーカイブは空です。終了したインシデントはまだありません。"),
-    "archive_broken": ("{count} archived incidents can't be read and are not counted.", "読み取れない記録が{count}件あり、数えていません。"),
-    "history_short": ("Rundeck's history of {about} reaches back to {date} only: restarts by hand before that are not counted.",
-                      "{about} の Rundeck の履歴は{date}からです。それ以前の手動の再起動は数えていません。"),
-    "history_unread": ("Rundeck's history can't be read, so restarts by hand are not counted: {about}", "Rundeck の履歴を読めないため、手動の再起動は数えていません：{about}"),
-    "older_unread": ("The older part of the archive could not be read in time: the bug may be older than is said here.",
-                     "古いアーカイブを時間内に読めませんでした。不具合はここに書かれているより古い可能性があります。"),
+    "open_more": (
+        "{marks} {runbook}: still open after {weeks} weeks, and {restarts} restarts in the last 30 days: {cause}",
+        "{marks} {runbook}：{weeks}週間経っても未解決です（直近30日間の再起動{restarts}回）：{cause}",
+    ),
+    "missing_1": (
+        "{runbook}: nobody owns the bug yet. Open a ticket and put its link into the runbook as root_cause.",
+        "{runbook}：不具合の担当が決まっていません。チケットを作り、runbook の root_cause にリンクを書いてください。",
+    ),
+    "missing_more": (
+        "{marks} {runbook}: after {weeks} weeks and {restarts} restarts in the last 30 days still nobody owns the bug. Open a ticket and put its link into the runbook as root_cause.",
+        "{marks} {runbook}：{weeks}週間経ち、直近30日間に{restarts}回再起動しても、不具合の担当が決まっていません。チケットを作り、runbook の root_cause にリンクを書いてください。",
+    ),
+    "held_unacked": (
+        "{runbook}: likely a consumer that holds messages without acknowledging them ({incidents} of {of} incidents). RabbitMQ's consumer_timeout (30 min by default; from 4.3 on for quorum queues only) would cut it off and requeue what it holds; a shorter one would do so before people notice.",
+        "{runbook}：コンシューマーがメッセージを受け取ったまま応答していない可能性が高いです（{of}件中{incidents}件）。RabbitMQ の consumer_timeout（既定30分、4.3以降はクォーラムキューのみ）はこれを切断し、メッセージをキューに戻します。短くすれば、人が気付く前に効きます。",
+    ),
+    "no_consumer": (
+        "{runbook}: likely the application loses its connection and does not come back: there was no consumer ({incidents} of {of} incidents). Let it reconnect by itself, or end so that its supervisor starts it anew.",
+        "{runbook}：接続が切れたまま戻っていない可能性が高いです（コンシューマーなし、{of}件中{incidents}件）。自動で再接続させるか、終了させて監視側に再起動させてください。",
+    ),
+    "archive_begins": (
+        "The archive begins on {date}; what was before is not counted.",
+        "アーカイブは{date}からです。それ以前は数えていません。",
+    ),
+    "archive_empty": (
+        "The archive is empty: no incident has ended yet.",
+        "アーカイブは空です。終了したインシデントはまだありません。",
+    ),
+    "archive_broken": (
+        "{count} archived incidents can't be read and are not counted.",
+        "読み取れない記録が{count}件あり、数えていません。",
+    ),
+    "history_short": (
+        "Rundeck's history of {about} reaches back to {date} only: restarts by hand before that are not counted.",
+        "{about} の Rundeck の履歴は{date}からです。それ以前の手動の再起動は数えていません。",
+    ),
+    "history_unread": (
+        "Rundeck's history can't be read, so restarts by hand are not counted: {about}",
+        "Rundeck の履歴を読めないため、手動の再起動は数えていません：{about}",
+    ),
+    "older_unread": (
+        "The older part of the archive could not be read in time: the bug may be older than is said here.",
+        "古いアーカイブを時間内に読めませんでした。不具合はここに書かれているより古い可能性があります。",
+    ),
     # facts
     "days": ("{runbook}, {days} days", "{runbook}（{days}日間）"),
-    "counts": ("restarts: {by_unstick} by Unstick, {by_hand} by hand; incidents: {recovered} recovered, {escalated} escalated, {held} held",
-               "再起動：Unstick {by_unstick}、手動{by_hand}／インシデント：復旧{recovered}、エスカレーション{escalated}、保留{held}"),
+    "counts": (
+        "restarts: {by_unstick} by Unstick, {by_hand} by hand; incidents: {recovered} recovered, {escalated} escalated, {held} held",
+        "再起動：Unstick {by_unstick}、手動{by_hand}／インシデント：復旧{recovered}、エスカレーション{escalated}、保留{held}",
+    ),
     "median": ("; median time to recovery {took}", "／復旧までの中央値{took}"),
     "saved": ("; saved about {saved}", "／節約した時間 約{saved}"),
     "weeks": ("Restarts per week", "週ごとの再起動"),

@@ -15,8 +15,10 @@ from functions.model import Recovered, Runbook, Sighting, Symptom, Unknown, Verd
 SETTLED_S = 10.0
 """From then on the queue's page speaks of the time after the restart (it was seen up to 8.9 s late)."""
 
-SAMPLE_S = 5.0
-"""Distance of the broker's samples; a window may be short by one."""
+RECENT_S = 10.0
+"""Three samples, 5 s apart: what a queue that works has acknowledged something in."""
+
+MIN_SAMPLES = 3
 
 CURVE_POINTS = 120
 
@@ -43,21 +45,26 @@ def health(symptom: Symptom, seen: Sighting | Unknown, watched: Watched, now: fl
 
 
 def _by_samples(symptom: Symptom, seen: Sighting) -> tuple[Health, str] | None:
-    """By the broker's own samples; None where they don't reach back far enough."""
+    """By the broker's own samples; None where they can't tell.
+
+    What does not move any more, but moved inside `for_s`, is not ill yet and not well either: a deployment looks like that, and
+    so does the beginning of a stuck queue.
+    """
     depths = _window(seen.depth_samples, symptom.for_s)
-    if depths is None:
+    acks = _window(seen.ack_samples, max(symptom.for_s, RECENT_S))
+    if not seen.depth_samples or (seen.ack_samples and acks is None):
         return None
-    over = _without_gaps(depths)
-    if min(over) <= symptom.max_messages:
-        return Health.WELL, f"over {symptom.max_messages} messages for less than {symptom.for_s:.0f} s"
+    recent = _window(seen.ack_samples, RECENT_S)
+    acked_now, acked = _risen(recent or []), _risen(acks or [])
+    if acked_now:
+        return Health.WELL, f"{acked_now} messages acknowledged in the last {RECENT_S:.0f} s"
+    over = _without_gaps(depths) if depths else [0]
     if seen.depth < min(over):
         return Health.WELL, f"the depth falls: {seen.depth} messages now, {min(over)} before"
-    acks = _window(seen.ack_samples, symptom.for_s)
-    if seen.ack_samples and acks is None:
-        return None
-    acked = _risen(acks or [])
     if acked:
-        return Health.WELL, f"{acked} messages acknowledged in the last {symptom.for_s:.0f} s"
+        return Health.UNSURE, f"{acked} messages acknowledged in the last {symptom.for_s:.0f} s, but none right now"
+    if min(over) <= symptom.max_messages:
+        return Health.UNSURE, f"over {symptom.max_messages} messages for less than {symptom.for_s:.0f} s"
     return Health.ILL, f"{seen.depth} messages and nothing acknowledged for {symptom.for_s:.0f} s"
 
 
@@ -76,11 +83,11 @@ def _by_looks(symptom: Symptom, seen: Sighting, watched: Watched, now: float) ->
 
 
 def _window(samples: tuple[tuple[float, int], ...], for_s: float) -> list[int] | None:
-    """The values of the last `for_s` seconds, or None if the samples don't cover them."""
-    if len(samples) < 2:
+    """The values of the last `for_s` seconds, or None if the samples don't cover them. A window may be short by one sample."""
+    if len(samples) < MIN_SAMPLES:
         return None
-    newest = samples[-1][0]
-    if newest - samples[0][0] < for_s - SAMPLE_S:
+    newest, spacing_s = samples[-1][0], samples[-1][0] - samples[-2][0]
+    if newest - samples[0][0] < for_s - spacing_s:
         return None
     return [value for at, value in samples if newest - at <= for_s]
 

@@ -211,7 +211,8 @@ def _followed(
     reason: Reason | None = None,
 ) -> Step:
     """Go by this execution from now on."""
-    due = incident.due if incident.due > now.at else now.at + runbook.verify.every_s
+    due = now.at + runbook.verify.every_s
+    due = min(incident.due, due) if incident.due > now.at else due
     incident = replace(
         incident, phase=Phase.RUNNING, execution=execution, restarts=incident.restarts + 1, reason=reason, due=due, tail=None
     )
@@ -318,7 +319,8 @@ def _looked(watched: Watched, now: Moment, runbook: Runbook, age_s: float) -> Wa
 
 def _draining_told(document: Document, incident: Incident, runbook: Runbook, now: Moment, age_s: float) -> Document:
     """Say once per restart that it moves but takes its time."""
-    if age_s < runbook.verify.patience_s or not all(w.verdict in (Verdict.DRAINING, Verdict.RECOVERED) for w in incident.queues):
+    verdicts = {watched.verdict for watched in incident.queues}
+    if age_s < runbook.verify.patience_s or Verdict.DRAINING not in verdicts or verdicts - {Verdict.DRAINING, Verdict.RECOVERED}:
         return document
     mark = f"{incident.id}-draining-{incident.execution.id if incident.execution else incident.attempt}"
     if incident.draining_told == mark:

@@ -162,8 +162,10 @@ def _histories(outside: Real, gathering: _Gathering, since_s: float) -> dict[str
     found: dict[str, Ledger | Unknown] = {}
     targets = [target for _, target in gathering.targets.values()]
     for place in range(0, len(targets), AT_ONCE):
-        part = targets[place:place + AT_ONCE]
-        results = outside.together([partial(outside.ledger, one, since_s, None, False, HISTORY_S) for one in part], HISTORY_S)
+        part = targets[place : place + AT_ONCE]
+        results = outside.together(
+            [partial(outside.ledger, one, since_s, None, HISTORY_S, tail=False) for one in part], HISTORY_S
+        )
         for target, result in zip(part, results, strict=True):
             if isinstance(result, BaseException) and not isinstance(result, Unavailable | Denied):
                 raise result
@@ -206,7 +208,11 @@ def _what(body: bytes) -> str:
 def _answer(reported: Reported) -> Answer:
     """503 where no channel could be told, so that the scheduler tries again."""
     status = 503 if reported.failed and not reported.told else 200
-    return json.dumps({"report": as_json(reported.cost), "told": reported.told, "failed": reported.failed}, ensure_ascii=False), status, JSON
+    return (
+        json.dumps({"report": as_json(reported.cost), "told": reported.told, "failed": reported.failed}, ensure_ascii=False),
+        status,
+        JSON,
+    )
 
 
 def as_json(found: Cost) -> Any:

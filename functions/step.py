@@ -66,10 +66,10 @@ def step(document: Document, event: Event, seen: Observation, now: float, rules:
             made = _told(document, event)
         case Bundled():
             made = _bundled(document, event, moment)
-    return _scheduled(document, made, event, now)
+    return _scheduled(document, made, now)
 
 
-def _scheduled(before: Document, made: Step, event: Event, now: float) -> Step:
+def _scheduled(before: Document, made: Step, now: float) -> Step:
     """Give the document its `due`, and order the wake-up for it wherever none exists at or after it."""
     after = made.document
     if after == before:
@@ -83,8 +83,7 @@ def _scheduled(before: Document, made: Step, event: Event, now: float) -> Step:
         untold = before.due if keep and before.due is not None else now + wait_s
         due = untold if due is None else min(due, untold)
     after = replace(after, due=due)
-    exists = isinstance(event, Ran) and before.due is not None and due is not None and now < due <= before.due
-    if due is None or due == before.due or exists:
+    if due is None or due == before.due:
         return replace(made, document=after)
     return replace(made, document=after, acts=(Wake(due), *made.acts))
 

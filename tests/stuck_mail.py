@@ -55,9 +55,12 @@ class StuckMail:
     def alert(self, **labels: str) -> Reply:
         """Grafana reports the queue as stuck."""
         alert = Alert(
-            "f1", "https://grafana.example.com 1", True,
+            "f1",
+            "https://grafana.example.com 1",
+            True,
             {"alertname": "RabbitMQQueueStuck", "service": "mail-delivery", "vhost": "/", "queue": "mail.outgoing", **labels},
-            {"summary": "Nothing was acknowledged in mail.outgoing for 5 minutes"}, time.time() - 300,
+            {"summary": "Nothing was acknowledged in mail.outgoing for 5 minutes"},
+            time.time() - 300,
             panel_url="https://grafana.example.com/d/abc?viewPanel=4",
         )
         settings = self.outside.config
@@ -97,7 +100,12 @@ class StuckMail:
         """Approval links behind HTTP, as service.webhook hands them on."""
         app = Flask("unstick-test")
 
-        @app.route("/", defaults={"path": ""}, methods=["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS"], provide_automatic_options=False)
+        @app.route(
+            "/",
+            defaults={"path": ""},
+            methods=["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS"],
+            provide_automatic_options=False,
+        )
         @app.route("/<path:path>", methods=["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS"], provide_automatic_options=False)
         def answer(path: str) -> tuple[str, int, Mapping[str, str]] | Response:
             return approval.respond(request, self.outside) if path.startswith("approve/") else Response("", 404)
@@ -110,12 +118,18 @@ class StuckMail:
 
 @contextmanager
 def stuck_mail(
-    folder: Path, *, language: str = "en", mode: str = "approve", public_url: str = PUBLIC_URL, job: Job | None = None,
+    folder: Path, *, language: str = "en", mode: str = "approve", public_url: str = PUBLIC_URL, job: Job | None = None
 ) -> Iterator[StuckMail]:
     """Everything up and stuck; SECRETS must be in the environment."""
     with RabbitDouble() as rabbit, Rundeck(job or Job()) as rundeck:
         queue = rabbit.queue("mail.outgoing", ready=342, unacked=20, acks=9000, head_at=int(time.time()) - 1560)
         text = YAML.format(
-            rundeck=rundeck.url, rabbit=rabbit.url, folder=folder, public_url=public_url, language=language, mode=mode, job=(job or Job()).id,
+            rundeck=rundeck.url,
+            rabbit=rabbit.url,
+            folder=folder,
+            public_url=public_url,
+            language=language,
+            mode=mode,
+            job=(job or Job()).id,
         )
         yield StuckMail(Real(config.read(text)), rundeck, rabbit, queue)

@@ -54,8 +54,16 @@ def test_the_page_shows_what_why_and_live_figures_and_changes_nothing(mail: Stuc
     assert page.status_code == 200
     seen = words(page)
     for text in (
-        "Restart mail-delivery?", "a person has to say yes", "421 (400 ready, 21 unacknowledged)", "Stuck", "mail.outgoing", "26 min",
-        "service=mail-delivery", "Opening this page has changed nothing.", "awaiting_approval", mail.incident().id,
+        "Restart mail-delivery?",
+        "a person has to say yes",
+        "421 (400 ready, 21 unacknowledged)",
+        "Stuck",
+        "mail.outgoing",
+        "26 min",
+        "service=mail-delivery",
+        "Opening this page has changed nothing.",
+        "awaiting_approval",
+        mail.incident().id,
     ):
         assert text in seen, text
     assert '<form method="post">' in page.text
@@ -80,13 +88,16 @@ def test_the_button_restarts_once_and_the_link_is_used_up(mail: StuckMail) -> No
     assert len(mail.rundeck.posts()) == len(mail.rundeck.state.carried_out) == 1
 
 
-@pytest.mark.parametrize(("header", "sent", "recorded"), [
-    ("X-Goog-Authenticated-User-Email", "accounts.google.com:h.tanaka@example.com", "h.tanaka@example.com (not verified)"),
-    ("X-Forwarded-Email", "h.tanaka@example.com", "h.tanaka@example.com (not verified)"),
-    ("X-Forwarded-User", "h.tanaka", "h.tanaka (not verified)"),
-    ("X-Forwarded-User", "\u202e<b>x</b>\x1b[31m" + "y" * 500, f"<b>x</b>{'y' * 111}… (not verified)"),
-    ("X-Forwarded-User", " \u200b ", "whoever had the link"),
-])
+@pytest.mark.parametrize(
+    ("header", "sent", "recorded"),
+    [
+        ("X-Goog-Authenticated-User-Email", "accounts.google.com:h.tanaka@example.com", "h.tanaka@example.com (not verified)"),
+        ("X-Forwarded-Email", "h.tanaka@example.com", "h.tanaka@example.com (not verified)"),
+        ("X-Forwarded-User", "h.tanaka", "h.tanaka (not verified)"),
+        ("X-Forwarded-User", "\u202e<b>x</b>\x1b[31m" + "y" * 500, f"<b>x</b>{'y' * 111}… (not verified)"),
+        ("X-Forwarded-User", " \u200b ", "whoever had the link"),
+    ],
+)
 def test_who_pressed_is_recorded_where_a_proxy_tells(header: str, sent: str, recorded: str) -> None:
     """The name comes from the proxy's header, cleaned and shortened, and is never taken for proven."""
     from werkzeug.datastructures import Headers
@@ -102,17 +113,30 @@ def test_the_recorded_name_reaches_the_page_escaped(mail: StuckMail) -> None:
     assert "Recorded as approved by: &lt;script&gt;alert(1)&lt;/script&gt; (not verified)" in page.text
 
 
-@pytest.mark.parametrize(("prepare", "status", "said"), [
-    (lambda mail: "/approve/forged", 403, "This link is not valid"),
-    (lambda mail: "/approve/", 403, "This link is not valid"),
-    (lambda mail: "/approve/" + "x" * 100_000, 403, "This link is not valid"),
-    (lambda mail: "/approve/キュー", 403, "This link is not valid"),
-    (lambda mail: f"/approve/{mail.outside.approval(mail.document().key, mail.incident().nonce, 1.0)}", 410, "This link has expired"),
-    (lambda mail: f"/approve/{mail.outside.approval('nothing-here', 'id.0.1', 9e9)}", 410, "This link is no longer needed"),
-    (lambda mail: f"/approve/{mail.outside.approval(mail.document().key, mail.incident().id + '.0.1', 9e9)}", 409, "A newer link has been sent"),
-])
+@pytest.mark.parametrize(
+    ("prepare", "status", "said"),
+    [
+        (lambda mail: "/approve/forged", 403, "This link is not valid"),
+        (lambda mail: "/approve/", 403, "This link is not valid"),
+        (lambda mail: "/approve/" + "x" * 100_000, 403, "This link is not valid"),
+        (lambda mail: "/approve/キュー", 403, "This link is not valid"),
+        (
+            lambda mail: f"/approve/{mail.outside.approval(mail.document().key, mail.incident().nonce, 1.0)}",
+            410,
+            "This link has expired",
+        ),
+        (lambda mail: f"/approve/{mail.outside.approval('nothing-here', 'id.0.1', 9e9)}", 410, "This link is no longer needed"),
+        (
+            lambda mail: f"/approve/{mail.outside.approval(mail.document().key, mail.incident().id + '.0.1', 9e9)}",
+            409,
+            "A newer link has been sent",
+        ),
+    ],
+)
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_a_link_that_does_not_count_says_so_and_does_nothing(mail: StuckMail, prepare, status: int, said: str, method: str) -> None:
+def test_a_link_that_does_not_count_says_so_and_does_nothing(
+    mail: StuckMail, prepare, status: int, said: str, method: str
+) -> None:
     """Forged, expired, superseded and forgotten links each have their page; nothing is restarted or saved."""
     mail.alert()
     path, before = prepare(mail), store_of(mail)
@@ -141,7 +165,9 @@ def test_the_kill_switch_can_not_be_overruled(mail: StuckMail) -> None:
     mail.alert()
     path = mail.path()
     mail.pause("broker upgrade until 05:00")
-    assert "The kill switch is on: the button would restart nothing. broker upgrade until 05:00 (h.tanaka)" in words(mail.client().get(path))
+    assert "The kill switch is on: the button would restart nothing. broker upgrade until 05:00 (h.tanaka)" in words(
+        mail.client().get(path)
+    )
     page = mail.client().post(path)
     assert page.status_code == 200
     assert "mail-delivery was not restarted" in words(page)
@@ -202,10 +228,20 @@ def test_a_start_without_an_answer_is_not_called_a_restart(mail: StuckMail) -> N
     assert len(mail.rundeck.posts()) == 1
 
 
-@pytest.mark.parametrize(("origin", "status"), [
-    (None, 200), (PUBLIC_URL, 200), (PUBLIC_URL + ":443", 200), ("https://evil.example.com", 403), ("null", 403), ("", 403),
-    ("http://unstick.example.com", 403), ("https://unstick.example.com.evil.example.com", 403), ("https://[", 403),
-])
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [
+        (None, 200),
+        (PUBLIC_URL, 200),
+        (PUBLIC_URL + ":443", 200),
+        ("https://evil.example.com", 403),
+        ("null", 403),
+        ("", 403),
+        ("http://unstick.example.com", 403),
+        ("https://unstick.example.com.evil.example.com", 403),
+        ("https://[", 403),
+    ],
+)
 def test_only_our_own_page_may_press(mail: StuckMail, origin: str | None, status: int) -> None:
     """An Origin that is not public_url's is refused before anything is looked up."""
     mail.alert()
@@ -259,7 +295,10 @@ def test_the_headers_let_nothing_run_and_nothing_be_kept(tmp_path: Path, languag
         page = mail.client().get(mail.path())
     policy = dict(part.split(" ", 1) for part in page.headers["Content-Security-Policy"].split("; "))
     assert policy == {
-        "default-src": "'none'", "style-src": f"'sha256-{approval_page._HASH}'", "form-action": "'self'", "frame-ancestors": "'none'",
+        "default-src": "'none'",
+        "style-src": f"'sha256-{approval_page._HASH}'",
+        "form-action": "'self'",
+        "frame-ancestors": "'none'",
         "base-uri": "'none'",
     }
     assert page.headers["Cache-Control"] == "no-store"
@@ -280,7 +319,12 @@ def test_untrusted_text_is_escaped_everywhere(mail: StuckMail) -> None:
     incident = mail.incident()
     from dataclasses import replace
 
-    trigger = replace(incident.triggers[0], name=evil, summary=evil, links={"panel": "javascript:alert(1)", "alert": "https://x.example.com/?a=\"><b>"})
+    trigger = replace(
+        incident.triggers[0],
+        name=evil,
+        summary=evil,
+        links={"panel": "javascript:alert(1)", "alert": 'https://x.example.com/?a="><b>'},
+    )
     mail.change(triggers=(trigger,), detail=evil, tail=(evil,), approved_by=evil)
     page = mail.client().get(mail.path())
     assert page.status_code == 200
@@ -303,7 +347,7 @@ def test_every_phrase_is_there_in_both_languages() -> None:
 def _luminance(colour: str) -> float:
     digits = colour.lstrip("#")
     digits = "".join(c * 2 for c in digits) if len(digits) == 3 else digits
-    channels = [int(digits[n:n + 2], 16) / 255 for n in (0, 2, 4)]
+    channels = [int(digits[n : n + 2], 16) / 255 for n in (0, 2, 4)]
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
@@ -313,8 +357,10 @@ def test_colours_have_the_contrast_of_wcag_aa() -> None:
     themes = [dict(re.findall(r"--([\w-]+):(#\w+)", block)) for block in re.findall(r":root\{([^}]*)\}", approval_page.STYLE)]
     assert len(themes) == 2
     for theme in themes:
-        pairs = [(theme[a], theme[b]) for a, b in (
-            ("ink", "page"), ("grey", "page"), ("ink", "soft"), ("warn-ink", "warn"), ("link", "page"))]
+        pairs = [
+            (theme[a], theme[b])
+            for a, b in (("ink", "page"), ("grey", "page"), ("ink", "soft"), ("warn-ink", "warn"), ("link", "page"))
+        ]
         for fore, back in [*pairs, ("#fff", theme["act"]), ("#555b66", "#fff")]:
             light, dark = sorted((_luminance(fore), _luminance(back)), reverse=True)
             assert (light + 0.05) / (dark + 0.05) >= 4.5, (fore, back)

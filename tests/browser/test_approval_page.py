@@ -46,9 +46,7 @@ def language(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def mail(
-    tmp_path: Path, language: str, free_port: Callable[[], int], monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[StuckMail]:
+def mail(tmp_path: Path, language: str, free_port: Callable[[], int], monkeypatch: pytest.MonkeyPatch) -> Iterator[StuckMail]:
     """A stuck queue that waits for an approval, its links served at public_url."""
     for name, secret in SECRETS.items():
         monkeypatch.setenv(name, secret)
@@ -114,7 +112,9 @@ def test_it_fits_every_screen(browser: Chrome, mail: StuckMail, width: int) -> N
     from selenium.webdriver import ActionChains, Keys
 
     ActionChains(browser).send_keys(Keys.TAB).perform()
-    outline = browser.execute_script("const s = getComputedStyle(document.activeElement); return s.outlineStyle + ' ' + s.outlineWidth")
+    outline = browser.execute_script(
+        "const s = getComputedStyle(document.activeElement); return s.outlineStyle + ' ' + s.outlineWidth"
+    )
     assert outline == "solid 3px"
     assert complaints(browser) == []
 
@@ -139,14 +139,14 @@ def test_nothing_injected_runs(browser: Chrome, mail: StuckMail) -> None:
     browser.get(url(mail))
     browser.execute_script(
         "const s = document.createElement('script'); s.textContent = 'window.ran = 1'; document.body.append(s);"
-        "const i = document.createElement('img'); i.src = 'data:image/gif;base64,R0lGODlhAQABAAAAACw='; document.body.append(i);",
+        "const i = document.createElement('img'); i.src = 'data:image/gif;base64,R0lGODlhAQABAAAAACw='; document.body.append(i);"
     )
     assert browser.execute_script("return window.ran") is None
     assert len([one for one in complaints(browser) if "Content Security Policy" in one]) == 2
 
 
 def test_another_sites_page_can_not_press(
-    browser: Chrome, mail: StuckMail, language: str, free_port: Callable[[], int], tmp_path: Path,
+    browser: Chrome, mail: StuckMail, language: str, free_port: Callable[[], int], tmp_path: Path
 ) -> None:
     """A form of a stranger's page that knows the link is turned away: its Origin is not ours."""
     from flask import Flask
