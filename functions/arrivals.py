@@ -18,6 +18,9 @@ from functions.model import Alerted, Case, Reply, Woken
 DIRECT = 10
 """Targets of one notification that are decided at once; what goes beyond waits for its wake-up."""
 
+HAND_OVER_S = 1.5
+"""On top of the budget, where the store did not answer in time: all in all well under 10 s."""
+
 LISTED = 100
 SWEEP_AFTER_S = 60.0
 SWEEP_MOST = 200
@@ -73,7 +76,7 @@ def _decided_or_saved(outside: Outside, key: str, event: Alerted, budget: Budget
         return [advance(outside, key, event, budget)]
     except Unavailable as unavailable:
         outside.log("WARNING", f"handed to the scheduler: {unavailable}", document=key)
-        return hand_over(outside, [(key, event)], replace(budget, ends=outside.monotonic() + STORE_S / 2))
+        return hand_over(outside, [(key, event)], replace(budget, ends=outside.monotonic() + HAND_OVER_S))
 
 
 def hand_over(outside: Outside, events: list[tuple[str, Alerted]], budget: Budget) -> list[Reply | None]:

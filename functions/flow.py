@@ -36,6 +36,12 @@ from functions.step import step
 
 STORE_S = 5.0
 RUN_S = 10.0
+SETTLE_S = 1.0
+"""Kept of the budget to save what came of a start."""
+
+TELL_LEAST_S = 0.5
+"""With less time than this left, the wake-up tells."""
+
 DATE_S = 1.0
 """Resolution of the Date header on which `not_after` rests."""
 
@@ -174,7 +180,7 @@ def _act(
         if isinstance(act, Start):
             ran = _run(outside, gathered, act, budget, pause, paused_at)
             gathered, answer = _settled(outside, gathered, ran, budget)
-            reply = answer or reply
+            reply = answer or (replace(reply, execution=ran.execution) if reply else None)
         elif isinstance(act, Abort):
             _abort(outside, act, budget)
     return reply, gathered
@@ -189,7 +195,7 @@ def _run(outside: Outside, gathered: Gathered, start: Start, budget: Budget, pau
     if isinstance(pause, Pause):
         return Ran(start.tag, refusal=f"{pause.reason} ({pause.by})", unsent=Reason.PAUSED)
     fence_s = start.within_s - (outside.monotonic() - gathered.looked_from) - DATE_S
-    timeout_s = min(RUN_S, fence_s, budget.left_s)
+    timeout_s = min(RUN_S, fence_s, budget.left_s - SETTLE_S)
     target = gathered.document.target
     if timeout_s < 1.0 or target is None:
         return Ran(start.tag, refusal="too much time had passed since the look", unsent=Reason.LEDGER_UNKNOWN)
@@ -243,6 +249,8 @@ def _tell(outside: Outside, gathered: Gathered, budget: Budget, *, bundles: bool
 
     `bundles`: also what goes out together with others of its kind, which have had time to come in by the first wake-up.
     """
+    if budget.left_s < TELL_LEAST_S:
+        return
     told = delivered(outside, gathered.document, budget)
     bundled = [message for message in gathered.document.to_tell if message.bundle]
     if bundled and bundles:

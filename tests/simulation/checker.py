@@ -11,6 +11,9 @@ from tests.simulation.models import Run
 from tests.simulation.scenario import Scenario
 from tests.simulation.world import Answered, World
 
+SAME_HOLD_S = 3700.0
+"""The same hold of the same alert is told once an hour."""
+
 SKEW_S = 70.0
 """Clocks in the model differ by up to this, less a little."""
 
@@ -147,7 +150,7 @@ def _told(world: World, records: list[Archive]) -> list[Violation]:
             record.outcome.ending, {record.outcome.ending.value, "not_approved"}
         )
         bundled = record.outcome.reason is Reason.TOO_MANY_TARGETS and any(
-            card.kind == "bundle" and at >= record.outcome.at - SKEW_S for at, _, card in world.chat.posts
+            card.kind == "bundle" and at >= record.outcome.at - SAME_HOLD_S for at, _, card in world.chat.posts
         )
         if not kinds & wanted and not bundled:
             found.append(Violation("I2", f"{record.incident.id} {record.outcome.ending} was not told, only {sorted(kinds)}"))
@@ -182,10 +185,10 @@ def _came_to_something(world: World, records: list[Archive], answer: Answered) -
         for at, _, card in world.chat.posts:
             if card.incident == reply.incident and card.kind == "held":
                 return True
-            if card.kind == "bundle" and answer.at - 3700.0 <= at:
+            if card.kind == "bundle" and answer.at - SAME_HOLD_S <= at:
                 return True
             # The same hold of the same alert is told once an hour.
-            if card.kind == "held" and abs(answer.at - at) <= 3700.0 and answer.alert.labels["app"] in card.headline:
+            if card.kind == "held" and abs(answer.at - at) <= SAME_HOLD_S and answer.alert.labels["app"] in card.headline:
                 return True
     return False
 
