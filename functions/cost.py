@@ -45,7 +45,7 @@ def _spent(name: str, known: Known, rules: Rules, now: float) -> Spent:
     minutes = runbook.manual_minutes if runbook else 0.0
     today, begin = _day(now, rules), month_begin(now, rules)
     records = [record for record in known.records if record.incident.runbook == name]
-    restarts = [one for one in _restarts(name, records, known, now) if begin <= one.at <= now]
+    restarts = [one for one in _restarts(name, records, known, now) if one.at >= begin]
     days = [today - timedelta(days=back) for back in reversed(range(MONTH))]
     first_at = known.firsts.get(name)
     week_begin = _midnight(days[-WEEK], rules)
@@ -53,8 +53,8 @@ def _spent(name: str, known: Known, rules: Rules, now: float) -> Spent:
         name,
         runbook.root_cause if runbook else "",
         minutes,
-        week=_counts(WEEK, records, restarts, minutes, week_begin, now),
-        month=_counts(MONTH, records, restarts, minutes, begin, now),
+        week=_counts(WEEK, records, restarts, minutes, week_begin),
+        month=_counts(MONTH, records, restarts, minutes, begin),
         daily=_per_day(restarts, days, 1, rules),
         weekly=_per_day(restarts, days[-4 * WEEK :: WEEK], WEEK, rules),
         hours=_hours(restarts, rules),
@@ -93,8 +93,8 @@ def executions(record: Archive) -> tuple[Execution, ...]:
     return tuple(execution for execution in (*tried, record.incident.execution) if execution is not None)
 
 
-def _counts(days: int, records: list[Archive], restarts: list[_Restart], minutes: float, begin: float, now: float) -> Counts:
-    ended = [record for record in records if begin <= record.outcome.at <= now]
+def _counts(days: int, records: list[Archive], restarts: list[_Restart], minutes: float, begin: float) -> Counts:
+    ended = [record for record in records if record.outcome.at >= begin]
     endings = Counter(record.outcome.ending for record in ended)
     recovered = [record for record in ended if record.outcome.ending is Ending.RECOVERED]
     took_s = [_took_s(record) for record in recovered]

@@ -17,6 +17,8 @@ GAPS_SHOWN = 5
 HEADLINE = 140
 BARS = "▁▂▃▄▅▆▇█"
 OFTEN_SHOWN = 3
+TREND = 14
+"""Days whose bars fit into one line of a phone."""
 
 
 def card(cost: Cost, rules: Rules, *, days: int = 7) -> Card:
@@ -89,12 +91,13 @@ def _facts(cost: Cost, active: list[Spent], rules: Rules) -> tuple[tuple[str, st
     found: list[tuple[str, str]] = []
     for one in active[:SHOWN]:
         name = tidy(rules, one.runbook, 60)
-        for counts in (one.week, one.month):
-            found.append((say(language, "days", runbook=name, days=counts.days), _counted(counts, language)))
+        spans = (one.week, one.month)
+        found += [(say(language, "days", runbook=name, days=counts.days), _counted(counts, language)) for counts in spans]
         found.append((say(language, "weeks"), " → ".join(number(_sum(day)) for day in one.weekly)))
-        found.append((say(language, "trend"), bars([_sum(day) for day in one.daily])))
-        if any(one.hours):
-            found.append((say(language, "hours"), f"{bars(list(one.hours))} {_often(one.hours, language)}"))
+        found.append((say(language, "trend", days=TREND), bars([_sum(day) for day in one.daily[-TREND:]])))
+        by_two = [sum(one.hours[hour : hour + 2]) for hour in range(0, 24, 2)]
+        if any(by_two):
+            found.append((say(language, "hours"), f"{_often(one.hours, language)} {bars(by_two)}"))
     if len(active) > SHOWN:
         found.append(("", say(language, "more", count=len(active) - SHOWN)))
     quiet = [tidy(rules, one.runbook, 60) for one in cost.runbooks if one.quiet]

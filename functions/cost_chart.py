@@ -50,11 +50,11 @@ def chart(cost: Cost, rules: Rules) -> str:
 
 
 def _legend(language: str) -> str:
-    y = 22
+    own, hand = _xml(say(language, "by_unstick")), _xml(say(language, "by_hand"))
+    square = 'y="22" width="11" height="11"'
     return (
-        f'<rect x="{HOUR_X}" y="{y}" width="11" height="11" fill="{OWN}"/>{_text(HOUR_X + 17, y + 10, _xml(say(language, "by_unstick")), 12)}'
-        f'<rect x="{HOUR_X + 95}" y="{y}" width="11" height="11" fill="url(#hand)" stroke="{HAND}"/>'
-        f"{_text(HOUR_X + 112, y + 10, _xml(say(language, 'by_hand')), 12)}"
+        f'<rect x="{HOUR_X}" {square} fill="{OWN}"/>{_text(HOUR_X + 17, 32, own, 12)}'
+        f'<rect x="{HOUR_X + 95}" {square} fill="url(#hand)" stroke="{HAND}"/>{_text(HOUR_X + 112, 32, hand, 12)}'
     )
 
 

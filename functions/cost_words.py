@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 PHRASES: Mapping[str, tuple[str, str]] = {
     "head": (
-        "in {days} days Unstick restarted {by_unstick} times, people {by_hand} times",
+        "restarts in {days} days: {by_unstick} by Unstick, {by_hand} by hand",
         "過去{days}日間の再起動：Unstick {by_unstick}回、手動{by_hand}回",
     ),
     "head_quiet": ("nothing had to be restarted in {days} days", "過去{days}日間、再起動はありませんでした"),
@@ -70,7 +70,7 @@ PHRASES: Mapping[str, tuple[str, str]] = {
     "median": ("; median time to recovery {took}", "／復旧までの中央値{took}"),
     "saved": ("; saved about {saved}", "／節約した時間 約{saved}"),
     "weeks": ("Restarts per week", "週ごとの再起動"),
-    "trend": ("Restarts per day", "日ごとの再起動"),
+    "trend": ("Last {days} days", "直近{days}日間"),
     "hours": ("Times of day", "時間帯"),
     "mostly": ("mostly at {hours}", "多い時間帯：{hours}"),
     "from_to": ("{first} to {last}", "{first}～{last}"),

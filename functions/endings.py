@@ -61,13 +61,19 @@ def _deadline(incident: Incident, runbook: Runbook) -> float:
     return max([incident.began_at, *ends]) + runbook.verify.within_s + GRACE_S
 
 
-def look_again(document: Document, incident: Incident, runbook: Runbook, now: Moment, reason: Reason, detail: str) -> Step:
-    """Stay in the phase and look again, until people have to be asked."""
+def look_again(
+    document: Document, incident: Incident, runbook: Runbook, now: Moment, reason: Reason, detail: str, *, remedy: str = ""
+) -> Step:
+    """Stay in the phase and look again; after `within` people are told, and in the end asked."""
     deadline = _deadline(incident, runbook)
     if now.at >= deadline:
-        return escalated(document, incident, runbook, now, reason, detail)
+        return escalated(document, incident, runbook, now, reason, detail, remedy=remedy)
     incident = replace(incident, reason=reason, detail=detail, due=min(now.at + runbook.verify.every_s, deadline))
-    return Step(replace(document, incident=incident), reply=answer_of(document, incident, runbook, Action.DEFERRED, reason))
+    document = replace(document, incident=incident)
+    if now.at >= deadline - GRACE_S:
+        story = Story("held", now.at, runbook, document.target, incident, reason, detail, remedy, late_s=now.late_s)
+        document = tell_hold(document, now.rules, story, incident.triggers, f"{incident.id}-{incident.attempt}")
+    return Step(document, reply=answer_of(document, incident, runbook, Action.DEFERRED, reason))
 
 
 def asked(document: Document, incident: Incident, runbook: Runbook, now: Moment, decision: Decision) -> Step:
@@ -81,7 +87,7 @@ def asked(document: Document, incident: Incident, runbook: Runbook, now: Moment,
         now.at,
         runbook,
         document.target,
-        incident,
+        _with_execution(incident, decision),
         decision.reason,
         decision.detail,
         decision.remedy,
@@ -98,17 +104,19 @@ def not_approved(document: Document, incident: Incident, runbook: Runbook, now: 
     """Nobody pressed the button in time."""
     story = Story("not_approved", now.at, runbook, document.target, incident, incident.reason, incident.detail, late_s=now.late_s)
     ending = Ending.HELD if incident.restarts == 0 else Ending.ESCALATED
-    document = told(document, now.rules, story, channels(now.rules, runbook), f"{incident.id}-not-approved")
+    where = channels(now.rules, runbook, escalate=ending is Ending.ESCALATED)
+    document = told(document, now.rules, story, where, f"{incident.id}-not-approved")
     document = ended(document, now.rules, incident, ending, story, tell=False)
     return Step(document)
 
 
 def held(document: Document, incident: Incident, runbook: Runbook, now: Moment, decision: Decision) -> Step:
     """Turned away. Only an incident that was saved before has an outcome to keep."""
+    shown = _with_execution(incident, decision)
     story = Story(
-        "held", now.at, runbook, document.target, incident, decision.reason, decision.detail, decision.remedy, late_s=now.late_s
+        "held", now.at, runbook, document.target, shown, decision.reason, decision.detail, decision.remedy, late_s=now.late_s
     )
-    answer = answer_of(document, incident, runbook, Action.HELD, decision.reason)
+    answer = answer_of(document, shown, runbook, Action.HELD, decision.reason)
     if now.was_saved:
         document = ended(document, now.rules, incident, Ending.HELD, story)
         return Step(document, reply=answer)
@@ -116,6 +124,11 @@ def held(document: Document, incident: Incident, runbook: Runbook, now: Moment, 
     bundle = decision.reason.value if crowded and decision.reason else ""
     document = tell_hold(document, now.rules, story, incident.triggers, incident.id, bundle=bundle)
     return Step(replace(document, incident=None), reply=answer)
+
+
+def _with_execution(incident: Incident, decision: Decision) -> Incident:
+    """For people, who want to open what the hold is about; the incident itself does not go by it."""
+    return replace(incident, execution=incident.execution or decision.execution)
 
 
 def escalated(

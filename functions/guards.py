@@ -55,6 +55,7 @@ class Decision:
     """It passes by itself: decide again then. None: it does not."""
     remedy: str = ""
     execution: Execution | None = None
+    """What to go on from, or what a hold is about."""
     tell: bool = True
 
 
@@ -177,9 +178,8 @@ def own_execution(scene: Scene) -> Decision | None:
 
 def running(scene: Scene) -> Decision | None:
     """`already_running`, `zombie_execution`, and `job_busy` for a later start of the same restart."""
-    for execution in scene.ledger.executions:
-        if execution.ended:
-            continue
+    unfinished = [execution for execution in scene.ledger.executions if not execution.ended]
+    for execution in sorted(unfinished, key=lambda one: one.scheduled):
         if execution.scheduled:
             return _busy(scene, execution, "waits for its start")
         age_s = scene.ledger.runner_now - (execution.runner_started_at or scene.ledger.runner_now)
@@ -198,7 +198,7 @@ def job_busy(scene: Scene) -> Decision | None:
 
 def _busy(scene: Scene, execution: Execution, what: str) -> Decision:
     detail = f"execution {execution.id} of the same job {what}"
-    return replace(hold(Reason.JOB_BUSY, detail, again_in_s=scene.runbook.verify.every_s), execution=execution)
+    return hold(Reason.JOB_BUSY, detail, again_in_s=scene.runbook.verify.every_s)
 
 
 def just_restarted(scene: Scene) -> Decision | None:

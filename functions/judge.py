@@ -75,7 +75,8 @@ def _by_looks(symptom: Symptom, seen: Sighting, watched: Watched, now: float) ->
     if since is None:
         again = f"{seen.depth} messages; without the broker's statistics it takes looks over {symptom.for_s:.0f} s to tell"
         return Health.UNSURE, again, remembered
-    if seen.depth < depth or seen.head_at != watched.ill_head_at:
+    head_moved = None not in (seen.head_at, watched.ill_head_at) and seen.head_at != watched.ill_head_at
+    if seen.depth < depth or head_moved:
         return Health.WELL, f"it moves: {depth} messages before, {seen.depth} now", replace(watched, ill_since=None)
     if now - since < symptom.for_s:
         return Health.UNSURE, f"{seen.depth} messages, seen for {now - since:.0f} s", remembered

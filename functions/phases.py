@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from functions import judge
 from functions.endings import GRACE_S, asked, escalated, held, held_back, look_again, not_approved, recovered
-from functions.guards import MAX_NUMBERED, Decision, Kind, Scene, claimed, decide, restarts, watched_now
+from functions.guards import MAX_NUMBERED, SAME_CAUSE_S, Decision, Kind, Scene, claimed, decide, restarts, watched_now
 from functions.model import (
     Abort,
     Act,
@@ -75,6 +75,7 @@ def decided(document: Document, incident: Incident, now: Moment) -> Step:
     document = seen_well(replace(document, incident=incident), runbook, now)
     scene = replace(scene, document=document, incident=incident)
     decision = decide(scene)
+    last_reason = incident.reason
     incident = replace(incident, reason=decision.reason, detail=decision.detail)
     if decision.kind is Kind.ADOPT and decision.execution is not None:
         return _adopted(document, incident, runbook, now, decision.execution, decision.reason)
@@ -83,7 +84,7 @@ def decided(document: Document, incident: Incident, now: Moment) -> Step:
     if decision.kind is Kind.HOLD:
         return held_back(document, incident, runbook, now, decision)
     if incident.attempt >= MAX_NUMBERED:
-        return escalated(document, incident, runbook, now, incident.reason, f"{MAX_NUMBERED} attempts were numbered")
+        return escalated(document, incident, runbook, now, last_reason, f"{MAX_NUMBERED} attempts were numbered")
     return _start(document, incident, runbook, now, scene)
 
 
@@ -176,7 +177,7 @@ def _decided_busy(document: Document, incident: Incident, now: Moment, detail: s
 def _starting(document: Document, incident: Incident, runbook: Runbook, now: Moment) -> Step:
     """Nobody knows yet whether the job was started: the history tells."""
     if isinstance(now.ledger, Unknown):
-        return look_again(document, incident, runbook, now, Reason.LEDGER_UNKNOWN, now.ledger.why)
+        return look_again(document, incident, runbook, now, Reason.LEDGER_UNKNOWN, now.ledger.why, remedy=now.ledger.remedy)
     tag = f"{incident.id}.{incident.attempt}"
     mine = sorted((e for e in now.ledger.executions if e.tag == tag), key=lambda e: e.runner_started_at or 0.0)
     if mine:
@@ -195,7 +196,9 @@ def _adopted(
     action = Action.RESTARTED if own else Action.ADOPTED
     if not own and isinstance(now.ledger, Ledger):
         began_at = max((t.starts_at for t in incident.triggers), default=incident.began_at) + incident.runner_ahead_s
-        earlier = [e for e in restarts(now.ledger) if e.id != execution.id and (e.runner_started_at or 0.0) >= began_at]
+        earlier = [
+            e for e in restarts(now.ledger) if e.id != execution.id and (e.runner_started_at or 0.0) >= began_at - SAME_CAUSE_S
+        ]
         incident = replace(incident, restarts=max(incident.restarts, len(earlier)))
     return _followed(document, replace(incident, adopted=not own), runbook, now, execution, action, reason=reason)
 
@@ -219,7 +222,7 @@ def _followed(
     document = replace(document, incident=incident)
     if execution.ended:
         made = _running(document, incident, runbook, _unfollowed(now))
-        return replace(made, reply=answer_of(document, incident, runbook, action, reason))
+        return made if made.reply else replace(made, reply=answer_of(document, incident, runbook, action, reason))
     story = Story("started", now.at, runbook, document.target, incident, reason, late_s=now.late_s)
     mark = f"{incident.id}-started-{execution.id}"
     document = told(document, now.rules, story, channels(now.rules, runbook), mark)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,6 +35,7 @@ _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _FORBIDDEN = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_AUTH}
 _BROKEN = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _OPEN_AGAIN_S = 0.005
+_MAKING = threading.Lock()
 
 
 @contextlib.contextmanager
@@ -62,7 +64,7 @@ def opened(system: str, path: str, *, timeout_s: float) -> Iterator[sqlite3.Conn
 def _open(path: str, timeout_s: float) -> sqlite3.Connection:
     """Several processes that make one file at the same time can be told "busy" at once, without SQLite's own waiting."""
     ends = time.monotonic() + timeout_s
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))  # SQLite itself would make it 0644
+    _made(path)
     while True:
         connection = sqlite3.connect(path, timeout=timeout_s, isolation_level=None, check_same_thread=False)
         try:
@@ -77,6 +79,18 @@ def _open(path: str, timeout_s: float) -> sqlite3.Connection:
             time.sleep(_OPEN_AGAIN_S)
         else:
             return connection
+
+
+def _made(path: str) -> None:
+    """Make the file if it is missing, since SQLite itself would make it 0644.
+
+    Never on a file that may be in use: whatever descriptor of it this process closes, all its locks on the file are gone
+    (fcntl(2)), and another process that takes itself for the last one then throws away a journal that is still written.
+    """
+    with _MAKING:
+        if not Path(path).exists():
+            with contextlib.suppress(FileExistsError):
+                os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
 
 def _is(error: sqlite3.Error, codes: set[int]) -> bool:

@@ -18,6 +18,7 @@ from functions.model import (
     Event,
     Incident,
     Observation,
+    Outcome,
     Phase,
     Ran,
     Reason,
@@ -113,15 +114,17 @@ def _alerted(document: Document, event: Alerted, now: Moment) -> Step:
     firing = tuple(case for case in event.cases if case.alert.firing)
     if not firing:
         if document.incident is not None and now.at >= document.incident.due and all_resolved(document.incident):
-            return advanced(document, document.incident, now)
-        return Step(
-            seen_well(document, first.runbook, now), reply=reply_to(document, event, first, Action.HELD, Reason.NOT_FIRING)
-        )
-    new = tuple(case for case in firing if not _carried(document, case))
+            made = advanced(document, document.incident, now)
+        else:
+            made = Step(seen_well(document, first.runbook, now))
+        return made if made.reply else replace(made, reply=reply_to(document, event, first, Action.HELD, Reason.NOT_FIRING))
+    new = tuple(case for case in firing if not _carrying(document, case))
     if document.incident is not None and new:
         return _joined(document, document.incident, event, new, now)
     if not new:
-        return Step(document, reply=reply_to(document, event, first, Action.HELD, Reason.DUPLICATE))
+        reply = reply_to(document, event, firing[0], Action.HELD, Reason.DUPLICATE)
+        carrying = _carrying(document, firing[0])
+        return Step(document, reply=replace(reply, incident=carrying.incident) if carrying else reply)
     return advanced(document, _opened(event, new, now), now)
 
 
@@ -164,10 +167,11 @@ def _with_alerts(incident: Incident, cases: tuple[Case, ...], now: Moment) -> In
 def _joined(document: Document, incident: Incident, event: Alerted, cases: tuple[Case, ...], now: Moment) -> Step:
     joined = _with_alerts(incident, cases, now)
     document = replace(document, incident=joined)
-    if now.at >= joined.due and not unseen(now):
-        return advanced(document, joined, now)
     action = Action.DEFERRED if joined.phase is Phase.DEFERRED else Action.HELD
     reply = reply_to(document, event, cases[0], action, Reason.DUPLICATE)
+    if now.at >= joined.due and not unseen(now):
+        made = advanced(document, joined, now)
+        return made if made.reply else replace(made, reply=reply)
     return Step(document, reply=reply)
 
 
@@ -178,14 +182,10 @@ def _same_alert(trigger: Trigger, case: Case) -> bool:
     return same and abs(trigger.starts_at - kept.starts_at) <= SAME_START_S
 
 
-def _carried(document: Document, case: Case) -> bool:
-    """Whether an outcome has this alert already."""
-    return any(
-        _same_alert(trigger, case)
-        for outcome in document.outcomes
-        if outcome.ending is not Ending.HELD
-        for trigger in outcome.triggers
-    )
+def _carrying(document: Document, case: Case) -> Outcome | None:
+    """The newest outcome that has this alert already."""
+    told = (outcome for outcome in reversed(document.outcomes) if outcome.ending is not Ending.HELD)
+    return next((outcome for outcome in told if any(_same_alert(trigger, case) for trigger in outcome.triggers)), None)
 
 
 def _resolved(document: Document, cases: tuple[Case, ...], now: Moment) -> Document:
@@ -217,7 +217,8 @@ def _approved(document: Document, event: Approved, now: Moment) -> Step:
     incident = document.incident
     if incident is None or incident.phase is not Phase.ASKED or not incident.nonce or incident.nonce != event.nonce:
         return Step(document)
-    if incident.expires_at is not None and now.at >= incident.expires_at:
+    expired = incident.expires_at is not None and now.at >= incident.expires_at
+    if expired or incident.runbook not in now.rules.runbooks:
         return advanced(document, incident, now)
     approved = replace(incident, approved_by=event.by, nonce="", phase=Phase.WAITING)
     return decided(document, approved, replace(now, approved=True))

@@ -130,7 +130,9 @@ def ended(document: Document, rules: Rules, incident: Incident, ending: Ending, 
         document = replace(document, escalated_at=story.at)
     elif ending is Ending.RECOVERED:
         document = replace(document, escalated_at=None)
-    story = replace(story, incident=incident, mention=story.runbook.mention if escalation and story.runbook else ())
+    shown = story.incident.execution if story.incident else None
+    about = replace(incident, execution=incident.execution or shown)
+    story = replace(story, incident=about, mention=story.runbook.mention if escalation and story.runbook else ())
     if tell and ending is Ending.HELD:
         bundle = story.reason.value if story.reason is Reason.TOO_MANY_TARGETS else ""
         document = tell_hold(document, rules, story, incident.triggers, incident.id, bundle=bundle, always=True)

@@ -80,8 +80,9 @@ class StuckMail:
         document = self.document()
         stored = self.outside.load(document.key, 5)
         assert stored is not None
-        changed = replace(document, incident=replace(self.incident(), **changes))  # type: ignore[arg-type]
-        self.outside.save(document.key, encoded(changed), stored.generation, document.due, 5)
+        incident = replace(self.incident(), **changes)  # type: ignore[arg-type]
+        changed = replace(document, incident=incident, due=incident.due)
+        self.outside.save(document.key, encoded(changed), stored.generation, changed.due, 5)
 
     def incident(self) -> Incident:
         incident = self.document().incident

@@ -289,7 +289,7 @@ def test_a_store_that_is_down_is_a_page_too(mail: StuckMail, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("language", ["en", "ja"])
 def test_the_headers_let_nothing_run_and_nothing_be_kept(tmp_path: Path, language: str) -> None:
-    """A strict policy whose hash is that of the one style; no script, no store, no frame, no other address; the language is said."""
+    """A strict policy with the hash of the one style; no script, store, frame or other address; the language is said."""
     with stuck_mail(tmp_path, language=language) as mail:
         mail.alert()
         page = mail.client().get(mail.path())
@@ -315,16 +315,12 @@ def test_the_headers_let_nothing_run_and_nothing_be_kept(tmp_path: Path, languag
 def test_untrusted_text_is_escaped_everywhere(mail: StuckMail) -> None:
     """Alerts, names and log lines with markup are shown as text."""
     mail.alert()
+    hostile = {"panel": "javascript:alert(1)", "alert": 'https://x.example.com/?a="><b>'}
     evil = "</p><img src=x onerror=alert(1)>\"'"
     incident = mail.incident()
     from dataclasses import replace
 
-    trigger = replace(
-        incident.triggers[0],
-        name=evil,
-        summary=evil,
-        links={"panel": "javascript:alert(1)", "alert": 'https://x.example.com/?a="><b>'},
-    )
+    trigger = replace(incident.triggers[0], name=evil, summary=evil, links=hostile)
     mail.change(triggers=(trigger,), detail=evil, tail=(evil,), approved_by=evil)
     page = mail.client().get(mail.path())
     assert page.status_code == 200

@@ -1,10 +1,10 @@
 """Unstick as its users run it: functions-framework in a process of its own, with an unstick.yaml in a folder of the test.
 
-    unstick = Unstick(folder, configuration(rundeck.url, broker.url, [runbook("mail")], user=ADMIN))
-    with unstick:
-        status, answer = unstick.notify(alert("mail", "mail.delivery"))
-        unstick.until(lambda: unstick.outcomes("mail"), within_s=30)
-        print(unstick.output())                    # its log, and the console channel's cards
+unstick = Unstick(folder, configuration(rundeck.url, broker.url, [runbook("mail")], user=ADMIN))
+with unstick:
+    status, answer = unstick.notify(alert("mail", "mail.delivery"))
+    unstick.until(lambda: unstick.outcomes("mail"), within_s=30)
+    print(unstick.output())                    # its log, and the console channel's cards
 """
 
 from __future__ import annotations
@@ -69,13 +69,13 @@ def runbook(service: str, **changes: Any) -> dict[str, Any]:
 
 
 def configuration(
-    rundeck_url: str, rabbitmq_url: str, runbooks: Sequence[dict[str, Any]], *, user: str = "unstick", **changes: Any,
+    rundeck_url: str, rabbitmq_url: str, runbooks: Sequence[dict[str, Any]], *, user: str = "unstick", **changes: Any
 ) -> dict[str, Any]:
     """A whole unstick.yaml for one machine; `changes` replace whole keys."""
     made = {
-        "grafana": {"auth": {"hmac": {
-            "secrets": ["env://GRAFANA_HMAC_SECRET"], "timestamp_header": "X-Grafana-Alerting-Timestamp",
-        }}},
+        "grafana": {
+            "auth": {"hmac": {"secrets": ["env://GRAFANA_HMAC_SECRET"], "timestamp_header": "X-Grafana-Alerting-Timestamp"}}
+        },
         "rundeck": {"url": rundeck_url, "token": "env://RUNDECK_TOKEN"},
         "rabbitmq": {"url": rabbitmq_url, "user": user, "password": "env://RABBITMQ_PASSWORD"},
         "store": {"local": {"path": "unstick.db"}},
@@ -94,10 +94,16 @@ def configuration(
 
 
 def alert(
-    service: str, queue: str, *, firing: bool = True, starts_at: float | None = None, vhost: str = "/", **labels: str,
+    service: str, queue: str, *, firing: bool = True, starts_at: float | None = None, vhost: str = "/", **labels: str
 ) -> dict[str, Any]:
     """One alert as Grafana sends it; its fingerprint is that of its labels."""
-    known = {"alertname": "RabbitMQQueueStuck", "service": service, "queue": queue, "vhost": vhost, "severity": "critical"} | labels
+    known = {
+        "alertname": "RabbitMQQueueStuck",
+        "service": service,
+        "queue": queue,
+        "vhost": vhost,
+        "severity": "critical",
+    } | labels
     now = time.time()
     return {
         "status": "firing" if firing else "resolved",
@@ -114,11 +120,24 @@ def alert(
 def notification(*alerts: dict[str, Any]) -> bytes:
     """The body of one notification of Grafana."""
     status = "firing" if any(one["status"] == "firing" for one in alerts) else "resolved"
-    return json.dumps({
-        "receiver": "unstick", "status": status, "alerts": alerts, "groupLabels": {}, "commonLabels": {}, "commonAnnotations": {},
-        "externalURL": "https://grafana.example.com/", "version": "1", "groupKey": "{}:{}", "truncatedAlerts": 0, "orgId": 1,
-        "title": "", "state": "alerting", "message": "",
-    }).encode()
+    return json.dumps(
+        {
+            "receiver": "unstick",
+            "status": status,
+            "alerts": alerts,
+            "groupLabels": {},
+            "commonLabels": {},
+            "commonAnnotations": {},
+            "externalURL": "https://grafana.example.com/",
+            "version": "1",
+            "groupKey": "{}:{}",
+            "truncatedAlerts": 0,
+            "orgId": 1,
+            "title": "",
+            "state": "alerting",
+            "message": "",
+        }
+    ).encode()
 
 
 def signed(body: bytes, *, secret: str = HMAC_SECRET, at: float | None = None) -> dict[str, str]:
@@ -126,8 +145,10 @@ def signed(body: bytes, *, secret: str = HMAC_SECRET, at: float | None = None) -
     stamp = str(int(time.time() if at is None else at))
     signature = hmac.new(secret.encode(), f"{stamp}:".encode() + body, hashlib.sha256).hexdigest()
     return {
-        "Content-Type": "application/json", "User-Agent": "Grafana",
-        "X-Grafana-Alerting-Timestamp": stamp, "X-Grafana-Alerting-Signature": signature,
+        "Content-Type": "application/json",
+        "User-Agent": "Grafana",
+        "X-Grafana-Alerting-Timestamp": stamp,
+        "X-Grafana-Alerting-Signature": signature,
     }
 
 
@@ -152,30 +173,53 @@ def post(url: str, body: bytes, headers: dict[str, str], *, timeout_s: float = 2
 class Unstick:
     """functions-framework with --target webhook on a free port. It may be started again after `stop` or `kill`."""
 
-    def __init__(self, folder: Path, configuration: dict[str, Any], *, rabbitmq_password: str = "secret", **environment: str) -> None:
+    def __init__(
+        self, folder: Path, configuration: dict[str, Any], *, rabbitmq_password: str = "secret", **environment: str
+    ) -> None:
         self.folder, self.port = folder, free_ports(1)[0]
         self.url = f"http://127.0.0.1:{self.port}/"
         self.log, self.database = folder / "unstick.log", folder / "unstick.db"
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "unstick.yaml").write_text(yaml.safe_dump(configuration, allow_unicode=True, sort_keys=False))
-        self.environment = {
-            name: value for name, value in os.environ.items() if not name.startswith(("UNSTICK_", "FUNCTION_", "GOOGLE_"))
-        } | {
-            "UNSTICK_CONFIG": str(folder / "unstick.yaml"), "GRAFANA_HMAC_SECRET": HMAC_SECRET, "RUNDECK_TOKEN": RUNNER_TOKEN,
-            "RABBITMQ_PASSWORD": rabbitmq_password, "UNSTICK_SIGNING_KEY": SIGNING_KEY, "PYTHONUTF8": "1", "PYTHONUNBUFFERED": "1",
-        } | environment
+        self.environment = (
+            {name: value for name, value in os.environ.items() if not name.startswith(("UNSTICK_", "FUNCTION_", "GOOGLE_"))}
+            | {
+                "UNSTICK_CONFIG": str(folder / "unstick.yaml"),
+                "GRAFANA_HMAC_SECRET": HMAC_SECRET,
+                "RUNDECK_TOKEN": RUNNER_TOKEN,
+                "RABBITMQ_PASSWORD": rabbitmq_password,
+                "UNSTICK_SIGNING_KEY": SIGNING_KEY,
+                "PYTHONUTF8": "1",
+                "PYTHONUNBUFFERED": "1",
+            }
+            | environment
+        )
         self.started: subprocess.Popen[bytes] | None = None
 
     # --- its life
 
     def start(self, *, wait: bool = True) -> Self:
         command = [
-            sys.executable, "-m", "functions_framework", "--target", "webhook", "--source", str(ROOT / "main.py"),
-            "--host", "127.0.0.1", "--port", str(self.port),
+            sys.executable,
+            "-m",
+            "functions_framework",
+            "--target",
+            "webhook",
+            "--source",
+            str(ROOT / "main.py"),
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(self.port),
         ]
         with self.log.open("ab") as out:
             self.started = subprocess.Popen(
-                command, cwd=self.folder, env=self.environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+                command,
+                cwd=self.folder,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
                 start_new_session=True,
             )
         if wait:
@@ -192,7 +236,7 @@ class Unstick:
         self.kill()
 
     def kill(self) -> None:
-        """kill -9 of all its processes at once."""
+        """Kill -9 of all its processes at once."""
         if self.started is None:
             return
         with suppress(ProcessLookupError):

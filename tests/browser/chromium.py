@@ -61,9 +61,9 @@ def chromium(profile: Path, *, width: int = 390, height: int = 844) -> Iterator[
         driver.quit()
 
 
-def resize(driver: Chrome, width: int, height: int) -> None:
+def resize(driver: Chrome, width: int, height: int, *, scale: float = 2) -> None:
     """Make the viewport exactly this large, as on a phone; a window would not become so narrow."""
-    screen = {"width": width, "height": height, "deviceScaleFactor": 2, "mobile": True}
+    screen = {"width": width, "height": height, "deviceScaleFactor": scale, "mobile": True}
     driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
 
 

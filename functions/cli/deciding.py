@@ -1,0 +1,174 @@
+"""What would be decided of a notification: the core's own step, on documents and looks that come from where one likes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from functions import runbooks
+from functions.arrivals import DIRECT, document_key, new_id
+from functions.contracts import Budget
+from functions.flow import STORE_S, document_of
+from functions.guards import Decision, Scene, every, watched_now
+from functions.looking import NOTHING_SEEN, look
+from functions.model import (
+    Action,
+    Alert,
+    Alerted,
+    Case,
+    Claim,
+    Document,
+    Incident,
+    Observation,
+    Phase,
+    Reason,
+    Reply,
+    Storm,
+    Watched,
+)
+from functions.step import step
+from functions.telling import trigger_of
+
+if TYPE_CHECKING:
+    from functions.config import Config
+    from functions.outside import Real
+
+LOOK_BUDGET_S = 40.0
+Look = Callable[[str, Alerted, float], tuple[Document, Observation]]
+"""(document's key, event, now) -> the document as it stands, and what is seen beside it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """What would become of the alerts of one target."""
+
+    document: Document
+    """As it would be saved."""
+    cases: tuple[Case, ...]
+    reply: Reply
+    detail: str
+    guards: tuple[tuple[str, Decision | None], ...]
+    """What each guard says by itself; empty where none is asked."""
+    decides: str
+    """The guard that decides, if one does."""
+    told: tuple[str, ...]
+    again_at: float | None
+    """When it would be decided again."""
+    seen: Observation
+
+    @property
+    def held(self) -> bool:
+        """Somebody might miss a restart."""
+        return self.reply.action in (Action.HELD, Action.DEFERRED, Action.ASKED) and self.reply.reason is not Reason.NOT_FIRING
+
+
+def decided(settings: Config, alerts: Iterable[Alert], now: float, look_at: Look, done: Callable[[], None] = bool) -> list[Decided]:
+    """Decide each target as `webhook` would, in the notification's order; each sees the storm slots of those before it."""
+    groups: dict[str, list[Case]] = {}
+    for case in runbooks.cases(settings.rules, settings.runner_url, alerts):
+        groups.setdefault(document_key(case), []).append(case)
+    found: list[Decided] = []
+    storm: Storm | None = None
+    for key, cases in groups.items():
+        event = Alerted(tuple(cases), new_id(key, now, cases), crowd=len(groups) > DIRECT)
+        document, seen = look_at(key, event, now)
+        if storm is not None:
+            seen = replace(seen, storm=storm)
+        one, claim = _decided(settings, document, event, seen, now)
+        storm = claim or storm
+        found.append(one)
+        done()
+    return found
+
+
+def _decided(settings: Config, document: Document, event: Alerted, seen: Observation, now: float) -> tuple[Decided, Storm | None]:
+    made = step(document, event, seen, now, settings.rules)
+    if made.reply is None:
+        raise TypeError("a step on alerts has a reply")
+    claim = next((act.storm for act in made.acts if isinstance(act, Claim)), None)
+    guards = _guards(settings, document, event, seen, now)
+    asked = made.reply.reason is not Reason.DUPLICATE
+    deciding = next(((name, says) for name, says in guards if says is not None), None) if asked else None
+    before = {message.id for message in document.to_tell}
+    told = dict.fromkeys(message.channel for message in made.document.to_tell if message.id not in before)
+    incident = made.document.incident
+    detail = deciding[1].detail if deciding and deciding[1] else event.cases[0].detail
+    decides = deciding[0] if deciding else ""
+    again_at = incident.due if incident and made.reply.action in (Action.HELD, Action.DEFERRED) else None
+    return Decided(made.document, event.cases, made.reply, detail, tuple(guards), decides, tuple(told), again_at, seen), claim
+
+
+def _guards(settings: Config, document: Document, event: Alerted, seen: Observation, now: float) -> list[tuple[str, Decision | None]]:
+    firing = [case for case in event.cases if case.alert.firing]
+    runbook = firing[0].runbook if firing else None
+    if runbook is None or firing[0].target is None:
+        return []
+    incident = document.incident or _opened(event.incident, runbook.name, firing, now)
+    scene = Scene(settings.rules, runbook, replace(document, target=firing[0].target), incident, seen, now)
+    return every(replace(scene, incident=replace(incident, queues=watched_now(scene))))
+
+
+def _opened(name: str, runbook: str, cases: list[Case], now: float) -> Incident:
+    queues = {case.queue.key: Watched(case.queue, runbook, now) for case in cases if case.queue is not None}
+    return Incident(name, Phase.DEFERRED, now, runbook, tuple(queues.values()), tuple(trigger_of(case) for case in cases), due=now)
+
+
+def live(outside: Real) -> Look:
+    """The store's documents and a look at the real systems. Nothing is saved, started or told."""
+
+    def look_at(key: str, event: Alerted, _now: float) -> tuple[Document, Observation]:
+        document = document_of(key, outside.load(key, STORE_S))
+        if event.cases[0].target is None:
+            return document, NOTHING_SEEN
+        seen, _ = look(outside, document, event, Budget(outside, outside.monotonic() + LOOK_BUDGET_S))
+        return document, seen
+
+    return look_at
+
+
+def alone(seen_of: Callable[[tuple[Case, ...], float], Observation]) -> Look:
+    """No documents at all, and an observation that is made up."""
+
+    def look_at(key: str, event: Alerted, now: float) -> tuple[Document, Observation]:
+        return Document(key), seen_of(event.cases, now)
+
+    return look_at
+
+
+def clock_of(at: float | None, alerts: Iterable[Alert]) -> float:
+    """The moment that a recording is of; where it does not say, when its newest alert began."""
+    return at if at is not None else max(alert.starts_at for alert in alerts)
+
+
+def as_json(one: Decided) -> dict[str, Any]:
+    """One decision as plain values."""
+    import msgspec
+
+    target = one.cases[0].target
+    return {
+        "runbook": one.reply.runbook or None,
+        "target": one.reply.target or None,
+        "job": target.job if target else None,
+        "options": dict(target.options) if target else None,
+        "action": one.reply.action.value,
+        "reason": one.reply.reason.value if one.reply.reason else None,
+        "detail": one.detail,
+        "again_at": one.again_at,
+        "told": one.told,
+        "alerts": [
+            {"name": case.alert.name, "fingerprint": case.alert.fingerprint, "firing": case.alert.firing,
+             "queue": case.queue.key if case.queue else None}
+            for case in one.cases
+        ],
+        "guards": [_guard(name, says, decides=name == one.decides) for name, says in one.guards],
+        "seen": msgspec.to_builtins(one.seen) if target else None,
+    }
+
+
+def _guard(name: str, says: Decision | None, *, decides: bool) -> dict[str, Any]:
+    said = "passes" if says is None else says.kind.value
+    reason = says.reason.value if says and says.reason else None
+    return {"guard": name, "says": said, "reason": reason, "detail": says.detail if says else "", "decides": decides}
+
+

@@ -1,0 +1,279 @@
+"""What `check` asks, of whom, and the lines that come of it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from functions import config, runbooks
+from functions.cli.showing import Unusable
+from functions.errors import Denied, Unavailable
+from functions.looking import read_pause
+from functions.model import Alert, Case, Finding, Mode, Pause, QueueRef, Runbook
+from functions.rooms import room
+from functions.secret_store import SecretRef
+from functions.together import together
+
+if TYPE_CHECKING:
+    from functions.outside import Real
+
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+PROBE = "unstick-check-looks-for-no-queue"
+"""Stands for a queue whose name only an alert tells."""
+
+SHORT_SECRET = 16
+LATE_S = 1.0
+"""How much longer than each system's own time-out all together may take."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of the table. `runbooks`: whom it concerns; empty: all."""
+
+    system: str
+    finding: Finding
+    runbooks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    system: str
+    ask: Callable[[], list[Finding]]
+    runbook: str = ""
+
+
+def labels_of(given: Sequence[str]) -> dict[str, str]:
+    """NAME=VALUE, as --label has them."""
+    for one in given:
+        if "=" not in one:
+            raise Unusable(f"--label {one}: that is no NAME=VALUE. Write for example --label queue=mail.outgoing.")
+    return {name: value for name, _, value in (one.partition("=") for one in given)}
+
+
+def questions(outside: Real, labels: Mapping[str, str], timeout_s: float) -> list[Question]:
+    """All that is to be asked, in the order of the table."""
+    settings = outside.config
+    found = [Question("Configuration", partial(_configured, outside))]
+    found += [Question("Secrets", partial(_readable, place, secret)) for place, secret in secrets(settings)]
+    runner = settings.runner
+    found += [
+        Question(runner.name, partial(_job, outside, runbook, timeout_s), runbook.name)
+        for runbook in outside.rules.runbooks.values()
+    ]
+    found += [
+        Question(runbook.symptom.kind, partial(_queue, outside, runbook, labels, timeout_s), runbook.name)
+        for runbook in outside.rules.runbooks.values()
+    ]
+    for kind, system, named in (("stores", "Store", settings.store), ("schedulers", "Scheduler", settings.scheduler)):
+        found.append(Question(system, partial(_room, kind, named, timeout_s)))
+    found.append(Question("Store", partial(_switch, outside, timeout_s)))
+    for name, channel in settings.channels.items():
+        found.append(Question("Chats", partial(_channel, name, channel, timeout_s)))
+    return found
+
+
+def asked(every: Sequence[Question], timeout_s: float, done: Callable[[], None]) -> list[Line]:
+    """Ask everybody at once. A line that several runbooks share stands once."""
+
+    def answer(question: Question) -> list[Finding]:
+        try:
+            return question.ask()
+        finally:
+            done()
+
+    results = together([partial(answer, question) for question in every], timeout_s=timeout_s + LATE_S)
+    merged: dict[tuple[str, Finding], list[str]] = {}
+    for question, result in zip(every, results, strict=True):
+        for finding in _failed(question, result) if isinstance(result, Exception) else result:
+            merged.setdefault((question.system, finding), []).append(question.runbook)
+    several = len({question.runbook for question in every if question.runbook}) > 1
+    order = {question.system: place for place, question in reversed(list(enumerate(every)))}
+    lines = [
+        Line(system, finding, tuple(name for name in dict.fromkeys(names) if name) if several else ())
+        for (system, finding), names in merged.items()
+    ]
+    return sorted(lines, key=lambda line: order[line.system])
+
+
+def _failed(question: Question, error: Exception) -> list[Finding]:
+    if isinstance(error, Denied):
+        return [Finding(f"{question.system} can be asked", ok=False, detail=error.detail, remedy=error.remedy)]
+    if isinstance(error, Unavailable):
+        remedy = "See that it is up and can be reached from here, or give --timeout more seconds."
+        return [Finding(f"{question.system} answers", ok=False, detail=error.detail, remedy=remedy)]
+    raise error
+
+
+# --- the configuration and its secrets ---------------------------------------------------------------------------------
+
+
+def _configured(outside: Real) -> list[Finding]:
+    """What is no mistake in the file, but may not be meant so."""
+    rules = outside.rules
+    found = [Finding("the file has no mistakes", ok=True, detail=f"{len(rules.runbooks)} runbooks")]
+    if not rules.runbooks:
+        found.append(Finding("runbooks", ok=None, detail="there are none, so nothing is ever restarted", remedy="Add one."))
+    for overlap in runbooks.overlaps(rules.runbooks):
+        what = f"{overlap.later} gets its alerts"
+        if overlap.always:
+            detail = f"every alert that it matches is taken by {overlap.earlier}, which stands before it"
+            found.append(Finding(what, ok=False, detail=detail, remedy=f"Move it before {overlap.earlier}, or remove it."))
+        else:
+            detail = f"an alert may match {overlap.earlier} too, which stands before it"
+            found.append(Finding(what, ok=None, detail=detail, remedy="Add a matcher that keeps the two apart."))
+    for runbook in rules.runbooks.values():
+        if not (runbook.notify or rules.notify):
+            remedy = "Add `notify:` to the runbook or at the top."
+            found.append(Finding(f"people are told of {runbook.name}", ok=False, detail="no channel is named", remedy=remedy))
+    if not rules.notify:
+        detail, remedy = "what belongs to no runbook is told to nobody", "Add `notify:` at the top."
+        found.append(Finding("people are told of the rest", ok=None, detail=detail, remedy=remedy))
+    found += _plain(f"{outside.config.runner.name}.url", outside.config.runner_url)
+    found += _plain("public_url", rules.public_url)
+    return found
+
+
+def _plain(place: str, url: str) -> list[Finding]:
+    parts = urlsplit(url)
+    if parts.scheme != "http" or parts.hostname in LOOPBACK:
+        return []
+    remedy = "Use https, or keep the way there inside a private network."
+    return [Finding(f"{place} is private", ok=None, detail="what is sent goes over http in the clear", remedy=remedy)]
+
+
+def secrets(settings: Any) -> Iterator[tuple[str, SecretRef]]:
+    """(place in the file, reference) of every secret of the configuration."""
+    settings_of = {"grafana.auth": settings.auth, settings.runner.name: settings.runner.settings, **settings.symptoms}
+    settings_of |= {f"store.{settings.store.name}": settings.store.settings}
+    settings_of |= {f"scheduler.{settings.scheduler.name}": settings.scheduler.settings, "signing_keys": settings.signing_keys}
+    settings_of |= {f"channels.{name}": channel.settings for name, channel in settings.channels.items()}
+    for place, part in settings_of.items():
+        yield from _secrets_in(place, part)
+
+
+def _secrets_in(place: str, part: Any) -> Iterator[tuple[str, SecretRef]]:
+    if isinstance(part, SecretRef):
+        yield place, part
+    elif dataclasses.is_dataclass(part):
+        for one in dataclasses.fields(part):
+            yield from _secrets_in(f"{place}.{one.name}", getattr(part, one.name))
+    elif isinstance(part, tuple):
+        for number, one in enumerate(part):
+            yield from _secrets_in(f"{place}[{number}]", one)
+    elif isinstance(part, Mapping):
+        for name, one in part.items():
+            yield from _secrets_in(f"{place}.{name}", one)
+
+
+def _readable(place: str, secret: SecretRef) -> list[Finding]:
+    try:
+        value = secret.read()
+    except Denied as denied:
+        return [Finding(place, ok=False, detail=denied.detail, remedy=denied.remedy)]
+    except Unavailable as error:
+        return [Finding(place, ok=False, detail=error.detail, remedy="See that the place can be read from here.")]
+    guessable = len(value) < SHORT_SECRET and place.startswith(("grafana.auth", "signing_keys"))
+    if guessable:
+        remedy = "Take a long random one: openssl rand -hex 32"
+        return [Finding(place, ok=None, detail=f"{secret.reference} is shorter than {SHORT_SECRET} bytes", remedy=remedy)]
+    return [Finding(place, ok=True, detail=f"{secret.reference} can be read")]
+
+
+# --- the systems ---------------------------------------------------------------------------------------------------------
+
+
+def _job(outside: Real, runbook: Runbook, timeout_s: float) -> list[Finding]:
+    runner, restart = outside.config.runner, runbook.restart
+    auto = runbook.mode is Mode.AUTO
+    found: list[Finding] = room("runners", runner.name).check(
+        runner.settings, restart.job, tuple(restart.options), auto=auto, timeout_s=timeout_s
+    )
+    return found
+
+
+def _queue(outside: Real, runbook: Runbook, labels: Mapping[str, str], timeout_s: float) -> list[Finding]:
+    """The runbook's queue where its name is known, else what can be known without it."""
+    symptom = runbook.symptom
+    settings, looked_at = outside.config.symptoms[symptom.kind], room("symptoms", symptom.kind)
+    case = _sampled(outside, runbook, labels)
+    if case.queue is not None:
+        found: list[Finding] = looked_at.check(settings, case.queue, timeout_s=timeout_s)
+        return found
+    vhost = _filled(symptom.vhost, labels, runbook)
+    probe = QueueRef(vhost or "/", PROBE, symptom.kind)
+    found = [one for one in looked_at.check(settings, probe, timeout_s=timeout_s) if PROBE not in f"{one.what} {one.detail}"]
+    if all(one.ok is not False for one in found):
+        found.append(_vhost(looked_at, settings, probe, timeout_s) if vhost else _unnamed(runbook))
+    return found
+
+
+def _sampled(outside: Real, runbook: Runbook, labels: Mapping[str, str]) -> Case:
+    """What an alert would ask for that has these labels and those that the runbook's matchers name."""
+    alert = Alert("check", "check", firing=True, labels={**_matched(runbook), **labels}, annotations={}, starts_at=outside.now())
+    options = replace(runbook.restart, options={}, allow={})
+    any_alert = replace(outside.rules, runbooks={runbook.name: replace(runbook, match=(), restart=options)})
+    return runbooks.cases(any_alert, outside.config.runner_url, [alert])[0]
+
+
+def _matched(runbook: Runbook) -> dict[str, str]:
+    return {matcher.label: matcher.value for matcher in runbook.match if matcher.op == "="}
+
+
+def _filled(template: str, labels: Mapping[str, str], runbook: Runbook) -> str:
+    """The template with the labels that are known; empty where one is missing."""
+    known = {**_matched(runbook), **labels}
+    names = runbooks.template_labels(template)
+    if any(name not in known for name in names):
+        return ""
+    for name in names:
+        template = template.replace(f"${{labels.{name}}}", known[name])
+    return template
+
+
+def _unnamed(runbook: Runbook) -> Finding:
+    """Neither vhost nor queue is known before an alert comes."""
+    names = {**dict.fromkeys(runbooks.template_labels(runbook.symptom.vhost)),
+             **dict.fromkeys(runbooks.template_labels(runbook.symptom.queue))}
+    remedy = "To look at one: check " + " ".join(f"--label {name}=..." for name in names)
+    return Finding("the queue", ok=None, detail="its name comes with the alert", remedy=remedy)
+
+
+def _vhost(looked_at: Any, settings: Any, probe: QueueRef, timeout_s: float) -> Finding:
+    """Whether queues of this vhost can be seen: that the probe is not there must be all that is wrong."""
+    what = f"queues in vhost {probe.vhost}"
+    try:
+        looked_at.look(settings, probe, for_s=60.0, timeout_s=timeout_s)
+    except Denied as denied:
+        if denied.code == "no_queue" and not denied.status:  # with a status it is the vhost that is not there
+            return Finding(what, ok=True, detail="can be seen; the queue's name comes with the alert")
+        return Finding(what, ok=False, detail=denied.detail, remedy=denied.remedy)
+    except Unavailable as error:
+        return Finding(what, ok=False, detail=error.detail, remedy="See that the broker is up, and `url` right.")
+    return Finding(what, ok=True, detail="can be seen")
+
+
+def _room(kind: str, named: config.Named, timeout_s: float) -> list[Finding]:
+    found: list[Finding] = room(kind, named.name).check(named.settings, timeout_s=timeout_s)
+    return found
+
+
+def _channel(name: str, channel: config.Named, timeout_s: float) -> list[Finding]:
+    return [replace(one, what=f"{name} ({channel.name})") for one in _room("chats", channel, timeout_s)]
+
+
+def _switch(outside: Real, timeout_s: float) -> list[Finding]:
+    what = "the kill switch is off"
+    try:
+        pause = read_pause(outside, timeout_s)
+    except Denied as denied:
+        return [Finding(what, ok=False, detail=denied.detail, remedy=denied.remedy)]
+    except Unavailable as error:
+        return [Finding(what, ok=False, detail=f"it can't be read, which holds every restart: {error.detail}")]
+    if isinstance(pause, Pause):
+        detail, remedy = f"nothing is restarted: {pause.reason} ({pause.by})", "python -m functions resume"
+        return [Finding(what, ok=None, detail=detail, remedy=remedy)]
+    return [Finding(what, ok=True)]

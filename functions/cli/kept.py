@@ -1,0 +1,53 @@
+"""The store's documents as the command line reads them: all at once, and what can't be read as a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from functions.documents import decoded
+from functions.errors import Denied
+from functions.looking import raised
+from functions.model import Document
+
+if TYPE_CHECKING:
+    from functions.contracts import Stored
+    from functions.outside import Real
+
+LIST_S, LOAD_S = 30.0, 30.0
+AT_ONCE = 16
+SINGLE = ("pause", "storm")
+"""Documents that are no target's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    documents: tuple[Document, ...]
+    unreadable: tuple[tuple[str, Denied], ...]
+    """Of a newer release, or broken: (key, why and what to do)."""
+
+
+def keys(outside: Real) -> list[str]:
+    """The keys of all documents of targets, alerts and bundles."""
+    return [entry.key for entry in outside.listed(LIST_S) if entry.key not in SINGLE and not entry.key.startswith("check-")]
+
+
+def documents(outside: Real, wanted: list[str], done: Callable[[], None] = bool) -> Kept:
+    """These documents. Raises Unavailable or Denied where the store can't be read at all."""
+    found: list[Document] = []
+    unreadable: list[tuple[str, Denied]] = []
+    for start in range(0, len(wanted), AT_ONCE):
+        part = wanted[start : start + AT_ONCE]
+        results = outside.together([partial(outside.load, key, LOAD_S) for key in part], LOAD_S)
+        for key, result in zip(part, results, strict=True):
+            stored: Stored | None = raised(result)
+            done()
+            if stored is None:
+                continue
+            try:
+                found.append(decoded(Document, stored.body, key))
+            except Denied as denied:
+                unreadable.append((key, denied))
+    return Kept(tuple(found), tuple(unreadable))

@@ -1,0 +1,116 @@
+"""Observations that nobody made: none at all, a sick queue with an empty history, or what a file says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from functions.cli.showing import Unusable
+from functions.model import Case, Ledger, Observation, Pause, Sighting, Storm, Unknown
+
+Seen = Callable[[tuple[Case, ...], float], Observation]
+T = TypeVar("T")
+SICK_MESSAGES = 100
+"""How far over its limit the made-up queue is."""
+
+SAMPLE_EVERY_S = 5
+TIMES = frozenset({"at", "runner_started_at", "runner_ended_at", "runner_not_after", "head_at"})
+PARTS = {"ledger", "queues", "pause", "storm"}
+ANY = "*"
+EXAMPLE = '{"queues": {"*": {"depth": 362, "consumers": 1}}, "ledger": {"executions": []}, "pause": null}'
+
+
+def nothing(cases: tuple[Case, ...], _now: float) -> Observation:
+    """Nobody looked."""
+    unseen = Unknown("it was not looked at (--offline)")
+    return Observation(unseen, {case.queue.key: unseen for case in cases if case.queue}, unseen, unseen)
+
+
+def sick(cases: tuple[Case, ...], now: float) -> Observation:
+    """Every queue is stuck with one consumer, nothing was ever restarted, the kill switch is off."""
+    queues = {case.queue.key: _stuck(case, now) for case in cases if case.queue and case.runbook}
+    return Observation(Ledger(now), queues, None, Storm())
+
+
+def _stuck(case: Case, now: float) -> Sighting:
+    symptom = case.runbook.symptom if case.runbook else None
+    depth, for_s = (symptom.max_messages if symptom else 0) + SICK_MESSAGES, symptom.for_s if symptom else 60.0
+    return _steady(Sighting(now, depth, depth, 0, consumers=1, consumer_ids=("consumer",), acks=0), for_s)
+
+
+def _steady(seen: Sighting, for_s: float) -> Sighting:
+    """With the broker's samples of a queue that has been as it is for longer than `for_s`."""
+    count = int(for_s) // SAMPLE_EVERY_S + 3
+    times = [seen.at - SAMPLE_EVERY_S * back for back in reversed(range(count))]
+    acks = tuple((at, seen.acks or 0) for at in times)
+    return Sighting(
+        seen.at, seen.depth, seen.ready, seen.unacked, seen.consumers, seen.consumer_ids, seen.acks, acks,
+        tuple((at, seen.depth) for at in times), seen.head_at,
+    )
+
+
+def from_file(path: str) -> Seen:
+    """What a JSON file says is seen; see `simulate --help`. Raises Unusable with the place of a mistake.
+
+    `queues`: by `rabbitmq:VHOST:NAME`, or `*` for every other one. A time of 0 or less counts from now. Where a queue has no
+    samples, it has been as it is for as long as the runbook asks.
+    """
+    try:
+        content = json.loads(Path(path).read_bytes())
+    except OSError as error:
+        raise Unusable(f"{path}: can't be read ({type(error).__name__}). Name a JSON file such as {EXAMPLE}") from None
+    except (ValueError, RecursionError):
+        raise Unusable(f"{path}: is no JSON. Write for example {EXAMPLE}") from None
+    if not isinstance(content, dict) or not content.keys() <= PARTS or not isinstance(content.get("queues", {}), dict):
+        raise Unusable(f"{path}: its keys are not {', '.join(sorted(PARTS))}. Write for example {EXAMPLE}")
+
+    def seen(cases: tuple[Case, ...], now: float) -> Observation:
+        ledger = _part(path, "ledger", {"runner_now": now, **(content.get("ledger") or {})}, Ledger, now)
+        pause = _part(path, "pause", content["pause"], Pause, now) if content.get("pause") else None
+        storm = _part(path, "storm", content.get("storm") or {}, Storm, now)
+        queues = {case.queue.key: _queue(path, content.get("queues", {}), case, now) for case in cases if case.queue}
+        return Observation(ledger, queues, pause, storm)
+
+    return seen
+
+
+def _queue(path: str, queues: dict[str, Any], case: Case, now: float) -> Sighting | Unknown:
+    key = case.queue.key if case.queue else ""
+    name = key if key in queues else ANY
+    if name not in queues:
+        return Unknown(f"{path} says nothing of {key}")
+    given = queues[name]
+    if not isinstance(given, dict):
+        raise Unusable(f"{path}: queues.{name} is no mapping. Write for example {EXAMPLE}")
+    filled = {"at": now, "ready": given.get("depth", 0), "unacked": 0, "acks": 0, **given}
+    found = _part(path, f"queues.{name}", given if "why" in given else filled, Sighting, now)
+    if isinstance(found, Unknown) or found.depth_samples:
+        return found
+    return _steady(found, case.runbook.symptom.for_s if case.runbook else 60.0)
+
+
+def _part(path: str, place: str, given: Any, kind: type[T], now: float) -> T | Unknown:
+    """One part as its type; with `why`, what could not be seen."""
+    import msgspec
+
+    made = Unknown if isinstance(given, dict) and "why" in given else kind
+    content = {name: value for name, value in given.items() if name != "runner_now"} if made is Unknown else given
+    try:
+        found: T | Unknown = msgspec.convert(_absolute(content, now), made)
+    except msgspec.ValidationError as error:
+        raise Unusable(f"{path}: {place} is not understood: {error}. Write for example {EXAMPLE}") from None
+    return found
+
+
+def _absolute(content: Any, now: float) -> Any:
+    """With times of 0 or less made into seconds before now."""
+    if isinstance(content, list):
+        return [_absolute(one, now) for one in content]
+    if not isinstance(content, dict):
+        return content
+    return {
+        name: now + value if name in TIMES and isinstance(value, int | float) and value <= 0 else _absolute(value, now)
+        for name, value in content.items()
+    }

@@ -1,0 +1,68 @@
+"""The kill switch: the document `pause`, changed by compare-and-set, and told to people."""
+
+from __future__ import annotations
+
+import getpass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from functions.card import compose
+from functions.documents import decoded, encoded
+from functions.errors import Conflict, Denied, Unavailable
+from functions.flow import STORE_S
+from functions.looking import raised
+from functions.model import Pause, Story
+
+if TYPE_CHECKING:
+    from functions.outside import Real
+
+KEY = "pause"
+TRIES = 10
+POST_S = 15.0
+
+
+def whoami() -> str:
+    """Who is at the keyboard, as far as the system knows."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        return "somebody"
+
+
+def turn(outside: Real, wanted: Pause) -> Pause | None:
+    """Save the switch as wanted, and return how it was (None: off).
+
+    Raises Denied where a newer release wrote it, and Unavailable where it is not certain to be saved.
+    """
+    body = encoded(wanted)
+    for _ in range(TRIES):
+        stored = outside.load(KEY, STORE_S)
+        before = decoded(Pause, stored.body, KEY) if stored else None
+        before = before if before and before.on else None
+        try:
+            outside.save(KEY, body, stored.generation if stored else None, None, STORE_S)
+        except Conflict:
+            continue
+        except Unavailable:
+            again = outside.load(KEY, STORE_S)
+            if again is None or again.body != body:
+                raise
+        return before
+    raise Unavailable("store", "somebody else keeps changing the kill switch")
+
+
+def tell(outside: Real, story: Story) -> dict[str, str]:
+    """Post the story's card on the top-level `notify` channels: channel -> what went wrong, empty where it was told."""
+    card = compose(story, outside.rules)
+    names = outside.rules.notify
+    results = outside.together([partial(outside.post, name, card, None, POST_S) for name in names], POST_S) if names else []
+    said: dict[str, str] = {}
+    for name, result in zip(names, results, strict=True):
+        if isinstance(result, Denied):
+            said[name] = f"{result.detail} {result.remedy}".strip()
+        elif isinstance(result, Unavailable):
+            said[name] = result.detail
+        else:
+            raised(result)
+            said[name] = ""
+    return said

@@ -1,0 +1,275 @@
+"""The whole way with real parts: functions-framework, RabbitMQ, a consumer that really sticks, a job that really restarts it.
+
+Only Rundeck is a stand-in. All incidents of the first block run at the same time, each with a queue, a job and a runbook of
+its own, and each test waits for its own.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from functions.documents import encoded
+from functions.judge import Health, health
+from functions.model import Pause, QueueRef, Symptom, Watched
+from functions.stores import local
+from functions.symptoms import rabbitmq
+from tests.broker import ADMIN, Broker, consumer
+from tests.doubles.rundeck import Job, Rundeck
+from tests.recorded_grafana import RECORDINGS, known
+from tests.unstick_process import SHORT, Unstick, alert, configuration, job_id, runbook, until
+
+EVERY_S = 2.0
+SLACK_S = 5.0
+"""What the broker needs to show a new consumer (facts of 3.10.8: 0.9 to 4.6 s)."""
+USER, PASSWORD = "unstick-whole-way", "only looks"
+
+
+@dataclass
+class Application:
+    """The mail service: a process that is started anew in the next of its modes by each restart."""
+
+    broker: Broker
+    service: str
+    modes: list[str]
+    messages: int = 5
+    back_at: list[float] = field(default_factory=list)
+    """When each process was registered as a consumer."""
+    running: ExitStack = field(default_factory=ExitStack)
+
+    @property
+    def queue(self) -> str:
+        return f"{self.service}.delivery"
+
+    def start(self) -> None:
+        mode = self.modes[min(len(self.back_at), len(self.modes) - 1)]
+        self.running.enter_context(consumer(self.broker, self.queue, mode, per_second=1.0))
+        self.back_at.append(time.time())
+
+    def stop(self) -> None:
+        self.running.close()
+
+    def restart(self, options: Any) -> bool:
+        self.stop()
+        self.start()
+        return options["service"] == self.service
+
+    def until_stuck(self) -> None:
+        """Wait until the broker's own figures show what the runbook calls ill."""
+        settings, queue = rabbitmq.Settings(self.broker.url, ADMIN[0], known(ADMIN[1])), QueueRef("/", self.queue)
+
+        def ill() -> bool:
+            time.sleep(0.3)
+            seen = rabbitmq.look(settings, queue, for_s=6, timeout_s=5.0)
+            return health(Symptom(for_s=6.0), seen, Watched(queue, "", 0.0), time.time())[0] is Health.ILL
+
+        until(ill, within_s=40, what=lambda: f"{self.queue} is stuck")
+
+
+@dataclass
+class Town:
+    """Everything that runs together."""
+
+    unstick: Unstick
+    rundeck: Rundeck
+    applications: dict[str, Application]
+
+    def restarts(self, service: str) -> int:
+        return sum(run.job == job_id(service) for run in self.rundeck.state.carried_out)
+
+    def answer(self, service: str, **more: Any) -> dict[str, Any]:
+        """Tell Unstick that this service's queue is stuck; its answer for the target."""
+        status, answer = self.unstick.notify(alert(service, self.applications[service].queue, **more))
+        assert status == 200, answer
+        return answer["incidents"][0]
+
+    def outcome(self, service: str, within_s: float = 60.0) -> dict[str, Any]:
+        return self.unstick.until(lambda: self.unstick.outcomes(service), within_s=within_s, what=f"the outcome of {service}")[-1]
+
+    def card(self, text: str, within_s: float = 5.0) -> str:
+        return self.unstick.until(lambda: self.unstick.cards(text), within_s=within_s, what=f"a card with {text!r}")[0]
+
+
+RUNBOOKS = [
+    runbook("unacked"),
+    runbook("ready"),
+    runbook("slow", verify=SHORT | {"patience": "5s"}),
+    runbook("again", verify=SHORT | {"patience": "8s"}),
+    runbook("absent", verify=SHORT | {"patience": "8s"}, limits={"attempts": 1}),
+]
+MODES = {
+    "unacked": ["stuck-unacked", "healthy"],
+    "ready": ["stuck-ready", "healthy"],
+    "slow": ["stuck-unacked", "slow"],
+    "again": ["stuck-unacked"],
+    "absent": ["stuck-unacked", "absent"],
+}
+
+
+def stuck(broker: Broker, modes: dict[str, list[str]], stack: ExitStack) -> dict[str, Application]:
+    """Applications that have begun to stick."""
+    made = {name: Application(broker, name, list(row), messages=12 if name == "slow" else 5) for name, row in modes.items()}
+    for application in made.values():
+        broker.publish(application.queue, application.messages)
+        application.start()
+        stack.callback(application.stop)
+    return made
+
+
+def jobs(applications: dict[str, Application]) -> list[Job]:
+    return [Job(id=job_id(name), name=f"restart-{name}", action=one.restart) for name, one in applications.items()]
+
+
+@pytest.fixture(scope="module")
+def town(rabbitmq_server: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
+    folder = Path(tmp_path_factory.mktemp("whole-way"))
+    rabbitmq_server.add_user(USER, PASSWORD, tags="management", vhosts=["/"])
+    with ExitStack() as stack:
+        applications = stuck(rabbitmq_server, MODES, stack)
+        rundeck = stack.enter_context(Rundeck(*jobs(applications)))
+        file = configuration(rundeck.url, rabbitmq_server.url, RUNBOOKS, user=USER)
+        unstick = stack.enter_context(Unstick(folder, file, rabbitmq_password=PASSWORD))
+        yield Town(unstick, rundeck, applications)
+
+
+@pytest.fixture(scope="module")
+def incidents(town: Town) -> Iterator[dict[str, Future[dict[str, Any]]]]:
+    """The answers to the first notification of each service, all under way at once."""
+
+    def begin(service: str) -> dict[str, Any]:
+        town.applications[service].until_stuck()
+        return town.answer(service)
+
+    with ThreadPoolExecutor(len(MODES)) as pool:
+        yield {service: pool.submit(begin, service) for service in MODES}
+
+
+@pytest.fixture
+def began(incidents: dict[str, Future[dict[str, Any]]]) -> Callable[[str], dict[str, Any]]:
+    return lambda service: incidents[service].result(timeout=60)
+
+
+@pytest.mark.parametrize("service", ["unacked", "ready"])
+def test_a_stuck_queue_is_restarted_and_seen_to_recover(town, began, service, capsys):
+    """Held as unacknowledged or left as ready: one restart, and `recovered` is told soon after the consumer is back."""
+    answer = began(service)
+    assert (answer["action"], answer["reason"], answer["runbook"]) == ("restarted", None, service)
+    assert answer["execution"]["url"].endswith(answer["execution"]["id"])
+    card = town.card(f"{service} recovered", within_s=40)
+    took_s = time.time() - town.applications[service].back_at[1]
+    assert f"{service}.delivery: 5 → 0 messages, 1 consumer" in card
+    assert town.outcome(service)["restarts"] == town.restarts(service) == 1
+    ended_s = town.outcome(service)["at"] - town.applications[service].back_at[1]
+    with capsys.disabled():
+        print(f"\n{service}: recovered {ended_s:.1f} s after the consumer's return, every {EVERY_S:g} s a look", flush=True)
+    assert EVERY_S <= ended_s <= 2 * EVERY_S + SLACK_S, "two looks, and not much more"
+    assert took_s >= ended_s
+
+
+def test_the_same_alert_again_restarts_nothing_and_its_end_is_told(town, began):
+    """Grafana repeats what fires: held as a duplicate, without another message. When it says resolved, people hear it once."""
+    answer = began("unacked")
+    ended = town.outcome("unacked")
+    started = ended["triggers"][0]["starts_at"]
+    again = town.answer("unacked", starts_at=started)
+    assert (again["action"], again["reason"]) == ("held", "duplicate")
+    for _ in range(2):
+        over = town.answer("unacked", starts_at=started, firing=False)
+        assert (over["action"], over["reason"]) == ("held", "not_firing")
+    town.card("the alert of unacked is resolved")
+    town.unstick.until(lambda: not town.unstick.documents()[_key(town, "unacked")]["to_tell"], within_s=5)
+    assert len(town.unstick.cards("the alert of unacked is resolved")) == 1
+    assert [answer["id"]] == [one["incident"] for one in town.unstick.outcomes("unacked")]
+    assert town.restarts("unacked") == 1
+
+
+def _key(town: Town, service: str) -> str:
+    documents = town.unstick.documents()
+    return next(key for key, one in documents.items() if (one.get("target") or {}).get("options", {}).get("service") == service)
+
+
+def test_a_queue_that_drains_slowly_is_left_to_drain(town, began):
+    """One message a second is movement: no second restart, people hear that it moves, then that it has recovered."""
+    assert began("slow")["action"] == "restarted"
+    town.card("slow is moving again", within_s=40)
+    assert town.outcome("slow")["ending"] == "recovered"
+    assert town.restarts("slow") == 1
+    headlines = [card.splitlines()[0] for card in town.unstick.cards("service=slow")]
+    assert len(headlines) == 3, headlines
+    assert "recovered" in headlines[-1]
+
+
+def test_a_consumer_that_sticks_again_is_restarted_once_more_and_then_escalated(town, began):
+    """The second attempt is the last: people are told to get up, and the next alert restarts nothing."""
+    assert began("again")["action"] == "restarted"
+    outcome = town.outcome("again", within_s=80)
+    assert (outcome["ending"], outcome["restarts"], town.restarts("again")) == ("escalated", 2, 2)
+    assert "Tried" in town.card("🚨 ACT NOW: again")
+    held = town.answer("again", severity="warning")
+    assert (held["action"], held["reason"]) == ("held", "escalated")
+    assert town.restarts("again") == 2
+    tags = [run.options["unstick_incident"] for run in town.rundeck.state.carried_out if run.job == job_id("again")]
+    assert tags == [f"{outcome['incident']}.1", f"{outcome['incident']}.2"]
+
+
+def test_no_consumer_after_the_restart_is_no_recovery(town, began):
+    """The job succeeded and the application is up, but nobody consumes: escalated, never called recovered."""
+    assert began("absent")["action"] == "restarted"
+    outcome = town.outcome("absent", within_s=60)
+    assert (outcome["ending"], outcome["restarts"]) == ("escalated", 1)
+    assert not any("recovered" in card.splitlines()[0] for card in town.unstick.cards("service=absent"))
+    assert "No consumer came back" in town.card("🚨 ACT NOW: absent")
+
+
+def test_the_test_button_proves_the_line_to_the_chat(town):
+    """Grafana's Test button: answered 200, told as a test, and nothing is restarted."""
+    status, answer = town.unstick.send(RECORDINGS["20-test-contact-point"].body)
+    assert status == 200
+    assert {(one["action"], one["reason"]) for one in answer["incidents"]} == {("held", "test_alert")}
+    card = town.card("Test")
+    assert "✅" in card
+
+
+def test_the_kill_switch_holds_until_it_is_off(rabbitmq_server, tmp_path):
+    """Paused by environment, then by document: held and told, and nothing reaches Rundeck; off again, it restarts."""
+    rabbitmq_server.add_user(USER, PASSWORD, tags="management", vhosts=["/"])
+    with ExitStack() as stack:
+        applications = stuck(rabbitmq_server, {"switch": ["stuck-unacked", "healthy"]}, stack)
+        rundeck = stack.enter_context(Rundeck(*jobs(applications)))
+        file = configuration(rundeck.url, rabbitmq_server.url, [runbook("switch")], user=USER)
+        unstick = Unstick(tmp_path, file, rabbitmq_password=PASSWORD, UNSTICK_PAUSED="1")
+        stack.enter_context(unstick)
+        town = Town(unstick, rundeck, applications)
+        applications["switch"].until_stuck()
+        began_at = time.time()
+
+        held = town.answer("switch", starts_at=began_at)
+        assert (held["action"], held["reason"]) == ("held", "paused")
+        assert "UNSTICK_PAUSED=1" in town.card("switch")
+
+        unstick.stop()
+        del unstick.environment["UNSTICK_PAUSED"]
+        unstick.start()
+        _save_pause(unstick, Pause("deploying the broker", "alice", time.time()))
+        held = town.answer("switch", starts_at=began_at)
+        assert (held["action"], held["reason"]) == ("held", "paused")
+        assert rundeck.posts() == []
+
+        _save_pause(unstick, Pause(on=False, by="alice", at=time.time()))
+        assert town.answer("switch", starts_at=began_at)["action"] == "restarted"
+        assert town.outcome("switch")["ending"] == "recovered"
+        assert len(rundeck.posts()) == 1
+
+
+def _save_pause(unstick: Unstick, pause: Pause) -> None:
+    settings = local.Settings(str(unstick.database))
+    stored = local.load(settings, "pause", timeout_s=5)
+    generation = stored.generation if stored else None
+    local.save(settings, "pause", encoded(pause), generation=generation, due=None, timeout_s=5)
