@@ -6,17 +6,17 @@ without a dashboard they belong to the organisation and are shown by a query for
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 from urllib.parse import quote
 
 from functions import web
+from functions.config_keys import Annotations as Settings
 from functions.cost import executions
 from functions.documents import decoded
 from functions.errors import Denied, Unavailable
 from functions.model import Archive, Finding
-from functions.secret_store import SecretRef
 from functions.text import clean
 from functions.together import together
 
@@ -24,14 +24,6 @@ SYSTEM = "Grafana"
 TAG = "unstick"
 TEXT = 300
 REMEDY = "Give the token's service account the right annotations:create (the role Editor has it), or make a new token."
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """`url` of Grafana, as in a browser; `token` of a service account that may create annotations."""
-
-    url: str
-    token: SecretRef
 
 
 def rows(record: Archive) -> list[dict[str, Any]]:
@@ -62,7 +54,7 @@ def mark(settings: Settings, record: Archive, *, timeout_s: float) -> list[str]:
         return [str(error)]
     except UnicodeDecodeError:
         return [f"{SYSTEM}: {settings.token.reference} is no token"]
-    calls = [partial(_post, settings, authorization, row, timeout_s) for row in rows(record)]
+    calls: list[Callable[[], Any]] = [partial(_post, settings, authorization, row, timeout_s) for row in rows(record)]
     results = together(calls, timeout_s=timeout_s)
     return sorted({str(result) for result in results if isinstance(result, Unavailable | Denied)})
 

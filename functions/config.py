@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from functions import rooms
-from functions.config_keys import SPECIAL, File, Named, Report, read_room
+from functions.config_keys import SPECIAL, Annotations, File, Named, Report, read_room
 from functions.config_read import read_fields
 from functions.config_yaml import FAILED, Node, Reading, parse
 from functions.errors import ConfigError
@@ -40,6 +40,7 @@ class Config:
     """By the name that the file gives them; `Named.name` is the chat's."""
     budget_s: float
     report: Report | None
+    annotations: Annotations | None
     rules: Rules
 
     @property
@@ -136,6 +137,7 @@ def _config(file: File, runner: Named, symptoms: Mapping[str, Any]) -> Config:
         channels=file.channels,
         budget_s=file.budget_s,
         report=file.report,
+        annotations=file.grafana.annotations,
         rules=rules,
     )
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from functions import rooms
-from functions.config_keys import SPECIAL, File, Grafana, Report, StormKeys, SymptomKeys
+from functions.config_keys import SPECIAL, Annotations, File, Grafana, Report, StormKeys, SymptomKeys
 from functions.config_kinds import Kind, spelled
 from functions.config_read import NONE_SPECIAL, Key, Special, keys
 from functions.config_words import EXPLAINED, INTRODUCTION, MISTAKES, SECTIONS, WORDS
@@ -26,6 +26,7 @@ EXAMPLE = ROOT / "unstick.yaml"
 TITLES: dict[type, str] = {
     File: "The top of the file",
     Grafana: "grafana",
+    Annotations: "grafana.annotations",
     Auth: "grafana.auth",
     Hmac: "grafana.auth.hmac",
     Basic: "grafana.auth.basic",

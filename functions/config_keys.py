@@ -29,9 +29,18 @@ class Named:
 
 
 @dataclass(frozen=True, slots=True)
+class Annotations:
+    """Where each restart and outcome becomes an annotation; `token` is of a service account that may create them."""
+
+    url: str
+    token: SecretRef
+
+
+@dataclass(frozen=True, slots=True)
 class Grafana:
     auth: Auth
     max_body: int = 8 * 1024 * 1024
+    annotations: Annotations | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ def held_back(document: Document, incident: Incident, runbook: Runbook, now: Mom
     if incident.restarts > 0:
         return escalated(document, incident, runbook, now, decision.reason, decision.detail, remedy=decision.remedy)
     askable = runbook.mode is not Mode.OBSERVE and decision.reason is not Reason.TOO_MANY_TARGETS
-    if askable and not now.approved and may_overrule(decision.reason, now.rules):
+    if askable and not incident.overruled and may_overrule(decision.reason, now.rules):
         return asked(document, incident, runbook, now, decision)
     return held(document, incident, runbook, now, decision)
 

@@ -87,10 +87,11 @@ def advance(outside: Outside, key: str, event: Event, budget: Budget) -> Reply |
             failed = unavailable
             continue
         _log_step(outside, gathered.document, made)
+        waited = {message.id for message in gathered.document.to_tell} if isinstance(event, Woken) else set()
         gathered = replace(gathered, document=made.document, generation=generation)
         reply, gathered = _act(outside, gathered, made, budget, pause, paused_at)
         if gathered.generation is not None:
-            _tell(outside, gathered, budget, bundles=isinstance(event, Woken))
+            _tell(outside, gathered, budget, waited)
         return reply
     if isinstance(failed, Conflict):
         raise Unavailable("store", "somebody else kept changing the document", late=True)
@@ -244,16 +245,16 @@ def _abort(outside: Outside, act: Abort, budget: Budget) -> None:
         outside.log("ERROR", f"execution {act.execution} could not be aborted: {error}")
 
 
-def _tell(outside: Outside, gathered: Gathered, budget: Budget, *, bundles: bool) -> None:
+def _tell(outside: Outside, gathered: Gathered, budget: Budget, waited: set[str]) -> None:
     """Tell and archive, and save that it was done.
 
-    `bundles`: also what goes out together with others of its kind, which have had time to come in by the first wake-up.
+    `waited`: ids of messages that others of their kind have had time to join, so that all may go out together.
     """
     if budget.left_s < TELL_LEAST_S:
         return
     told = delivered(outside, gathered.document, budget)
-    bundled = [message for message in gathered.document.to_tell if message.bundle]
-    if bundled and bundles:
+    bundled = [message for message in gathered.document.to_tell if message.bundle and message.id in waited]
+    if bundled:
         told = replace(told, ids=told.ids | _taken_over(outside, bundled, budget))
     if told.ids or told.archived:
         _saved_told(outside, gathered, told, budget)

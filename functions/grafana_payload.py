@@ -87,7 +87,7 @@ def _alert(alert: _Alert, source: str, place: int, *, from_test: bool) -> Alert:
     if alert.status not in STATUSES:
         raise BadRequest(400, f'`{where}.status` is neither "firing" nor "resolved". {REMEDY}')
     if not FINGERPRINT.fullmatch(alert.fingerprint):
-        raise BadRequest(400, f"`{where}.fingerprint` is not 1 to 64 visible ASCII characters (Grafana sends 16 hex digits). {REMEDY}")
+        raise BadRequest(400, f"`{where}.fingerprint` is not 1 to 64 visible ASCII characters. {REMEDY}")
     starts_at = _time(alert.starts_at, f"{where}.startsAt")
     if starts_at is None:
         raise BadRequest(400, f"`{where}.startsAt` has no year. {REMEDY}")

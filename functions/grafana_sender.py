@@ -29,8 +29,7 @@ def headers(auth: Auth, body: bytes, now: float, way: str = "") -> dict[str, str
             return made | {"Authorization": f"Basic {shown}"}
         case Bearer():
             return made | {"Authorization": f"{chosen.scheme} {chosen.tokens[0].read().decode('latin-1')}"}
-        case None:
-            raise Denied("grafana", f"grafana.auth has no {way or 'way in'}", remedy="Name one that the configuration has.")
+    raise Denied("grafana", f"grafana.auth has no {way or 'way in'}", remedy="Name one that the configuration has.")
 
 
 def _signed(way: Hmac, body: bytes, now: float) -> dict[str, str]:

@@ -156,7 +156,8 @@ def _verdict(runbook: Runbook, watched: Watched, *, well: bool, age_s: float, no
     if well:
         return Verdict.RECOVERED
     since_end = min(age_s, now - watched.joined_at)
-    quiet_s = since_end if watched.moved_at is None else min(since_end, now - watched.moved_at)
+    # It moved between the look at `moved_at` and the next, one interval later.
+    quiet_s = since_end if watched.moved_at is None else min(since_end, now - watched.moved_at - runbook.verify.every_s)
     if quiet_s >= runbook.verify.patience_s:
         return Verdict.STUCK
     return Verdict.DRAINING if watched.moved_at is not None else None

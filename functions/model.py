@@ -460,6 +460,8 @@ class Incident:
     """When the last look that counted was made."""
     tail: tuple[str, ...] | None = None
     approved_by: str = ""
+    overruled: bool = False
+    """A person said yes, and no restart has come of it yet."""
     nonce: str = ""
     """What the approval link must name; empty when nothing is asked."""
     expires_at: float | None = None

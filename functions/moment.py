@@ -15,7 +15,6 @@ class Moment:
     seen: Observation
     at: float
     late_s: float = 0.0
-    approved: bool = False
     crowd: bool = False
     was_saved: bool = True
     """The incident was in the document before this step, so people have been promised an outcome."""

@@ -59,6 +59,11 @@ class Real:
 
     def archive(self, path: str, body: bytes, timeout_s: float) -> None:
         self._store.archive(self.config.store.settings, path, body, timeout_s=timeout_s)
+        if self.config.annotations is not None:
+            from functions.annotations import mark_archived
+
+            for problem in mark_archived(self.config.annotations, path, body, timeout_s=timeout_s):
+                self.log("WARNING", problem)
 
     # --- scheduler
 

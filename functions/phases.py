@@ -70,7 +70,7 @@ def decided(document: Document, incident: Incident, now: Moment) -> Step:
     runbook = now.rules.runbooks[incident.runbook]
     if incident.phase is Phase.DEFERRED and not now.was_saved and unseen(now):
         return deferred(document, incident, runbook, now)
-    scene = Scene(now.rules, runbook, document, incident, now.seen, now.at, approved=now.approved)
+    scene = Scene(now.rules, runbook, document, incident, now.seen, now.at, approved=incident.overruled)
     incident = replace(incident, queues=watched_now(scene))
     document = seen_well(replace(document, incident=incident), runbook, now)
     scene = replace(scene, document=document, incident=incident)
@@ -217,7 +217,8 @@ def _followed(
     due = now.at + runbook.verify.every_s
     due = min(incident.due, due) if incident.due > now.at else due
     incident = replace(
-        incident, phase=Phase.RUNNING, execution=execution, restarts=incident.restarts + 1, reason=reason, due=due, tail=None
+        incident, phase=Phase.RUNNING,
+        overruled=False, execution=execution, restarts=incident.restarts + 1, reason=reason, due=due, tail=None
     )
     document = replace(document, incident=incident)
     if execution.ended:

@@ -219,7 +219,7 @@ def _deliver_here(payload: str) -> None:
         deliver(payload)
     except BadRequest as error:
         logs.event("ERROR", f"a wake-up was refused: {error.sentence}")
-        if error.status != 401:  # noqa: PLR2004 - of a newer release: it waits until that is back
+        if error.status != 401:
             raise
 
 

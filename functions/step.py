@@ -78,7 +78,7 @@ def _scheduled(before: Document, made: Step, now: float) -> Step:
     due = after.incident.due if after.incident else None
     if after.to_tell or after.to_archive:
         bundled = after.to_tell and all(message.bundle for message in after.to_tell)
-        wait_s = BUNDLE_S if bundled and not after.to_archive else UNTOLD_S
+        wait_s = BUNDLE_S if bundled else UNTOLD_S
         fewer = _ids(after) <= _ids(before)
         keep = before.due is not None and before.due > now and fewer
         untold = before.due if keep and before.due is not None else now + wait_s
@@ -220,8 +220,8 @@ def _approved(document: Document, event: Approved, now: Moment) -> Step:
     expired = incident.expires_at is not None and now.at >= incident.expires_at
     if expired or incident.runbook not in now.rules.runbooks:
         return advanced(document, incident, now)
-    approved = replace(incident, approved_by=event.by, nonce="", phase=Phase.WAITING)
-    return decided(document, approved, replace(now, approved=True))
+    approved = replace(incident, approved_by=event.by, overruled=True, nonce="", phase=Phase.WAITING)
+    return decided(document, approved, now)
 
 
 def _resumed(document: Document, event: Resumed, now: Moment) -> Step:

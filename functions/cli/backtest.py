@@ -72,14 +72,20 @@ def backtest(*, config_path: str, as_json: bool, folder: str, other_path: str, s
             done()
     stated = STATED.format(seen=f"what {seen_path} says" if seen_path else SICK)
     if as_json:
-        put_json({
-            "stated": stated, "recordings": len(paths) - len(left_out), "left_out": left_out,
-            "before": {"config": config_path, "alerts": counts[0]}, "after": {"config": other_path, "alerts": counts[1]},
-            "differences": [
-                {"file": one.file, "alert": one.alert, "count": one.count, "before": _named(one.before), "after": _named(one.after)}
-                for one in found
-            ],
-        })
+        put_json(
+            {
+                "stated": stated,
+                "recordings": len(paths) - len(left_out),
+                "left_out": left_out,
+                "before": {"config": config_path, "alerts": counts[0]},
+                "after": {"config": other_path, "alerts": counts[1]},
+                "differences": [
+                    {"file": one.file, "alert": one.alert, "count": one.count}
+                    | {"before": _named(one.before), "after": _named(one.after)}
+                    for one in found
+                ],
+            }
+        )
     else:
         _print(stated, found, counts, left_out, len(paths))
     if found:
@@ -98,7 +104,8 @@ def _fates(settings: Config, recorded: Recorded, look: Look) -> list[tuple[str, 
         for case in one.cases:
             place = places[id(case.alert)]
             fate[place] = (
-                f"{place} {case.alert.fingerprint}", case.alert.name,
+                f"{place} {case.alert.fingerprint}",
+                case.alert.name,
                 (one.reply.runbook, one.reply.target, one.reply.action.value, reason),
             )
     return [fate[place] for place in sorted(fate)]
@@ -106,9 +113,7 @@ def _fates(settings: Config, recorded: Recorded, look: Look) -> list[tuple[str, 
 
 def _differences(file: str, before: list[tuple[str, str, Fate]], after: list[tuple[str, str, Fate]]) -> list[Difference]:
     """What is decided otherwise; alerts of one notification that change alike are one line."""
-    changed = Counter(
-        (name, old, new) for (_, name, old), (_, _, new) in zip(before, after, strict=True) if old != new
-    )
+    changed = Counter((name, old, new) for (_, name, old), (_, _, new) in zip(before, after, strict=True) if old != new)
     return [Difference(file, name, count, old, new) for (name, old, new), count in changed.items()]
 
 

@@ -18,11 +18,19 @@ MARKS = {True: ("ok", "ok"), None: ("?", "unknown"), False: ("WRONG", "wrong")}
 @click.command()
 @options
 @click.option(
-    "--timeout", "timeout_s", type=click.FloatRange(1, 120), default=15.0, show_default=True, metavar="SECONDS",
+    "--timeout",
+    "timeout_s",
+    type=click.FloatRange(1, 120),
+    default=15.0,
+    show_default=True,
+    metavar="SECONDS",
     help="How long each system may take; all are asked at once.",
 )
 @click.option(
-    "--label", "labels", multiple=True, metavar="NAME=VALUE",
+    "--label",
+    "labels",
+    multiple=True,
+    metavar="NAME=VALUE",
     help="A label that alerts have, to look at the queue that it leads to. May be repeated.",
 )
 @click.option("--only-wrong", is_flag=True, help="Leave out what is right.")
@@ -43,9 +51,14 @@ def check(*, config_path: str, as_json: bool, timeout_s: float, labels: tuple[st
         lines = findings.asked(questions, timeout_s, done)
     wrong = sum(line.finding.ok is False for line in lines)
     if as_json:
-        put_json({"ok": not wrong, "findings": [
-            {"system": line.system, "runbooks": line.runbooks, **dataclasses.asdict(line.finding)} for line in lines
-        ]})
+        put_json(
+            {
+                "ok": not wrong,
+                "findings": [
+                    {"system": line.system, "runbooks": line.runbooks, **dataclasses.asdict(line.finding)} for line in lines
+                ],
+            }
+        )
     else:
         _print([line for line in lines if not only_wrong or line.finding.ok is not True])
         unknown = sum(line.finding.ok is None for line in lines)

@@ -63,7 +63,9 @@ class Decided:
         return self.reply.action in (Action.HELD, Action.DEFERRED, Action.ASKED) and self.reply.reason is not Reason.NOT_FIRING
 
 
-def decided(settings: Config, alerts: Iterable[Alert], now: float, look_at: Look, done: Callable[[], None] = bool) -> list[Decided]:
+def decided(
+    settings: Config, alerts: Iterable[Alert], now: float, look_at: Look, done: Callable[[], object] = bool
+) -> list[Decided]:
     """Decide each target as `webhook` would, in the notification's order; each sees the storm slots of those before it."""
     groups: dict[str, list[Case]] = {}
     for case in runbooks.cases(settings.rules, settings.runner_url, alerts):
@@ -89,17 +91,18 @@ def _decided(settings: Config, document: Document, event: Alerted, seen: Observa
     claim = next((act.storm for act in made.acts if isinstance(act, Claim)), None)
     guards = _guards(settings, document, event, seen, now)
     asked = made.reply.reason is not Reason.DUPLICATE
-    deciding = next(((name, says) for name, says in guards if says is not None), None) if asked else None
+    decides, says = next(((name, says) for name, says in guards if says is not None and asked), ("", None))
     before = {message.id for message in document.to_tell}
     told = dict.fromkeys(message.channel for message in made.document.to_tell if message.id not in before)
     incident = made.document.incident
-    detail = deciding[1].detail if deciding and deciding[1] else event.cases[0].detail
-    decides = deciding[0] if deciding else ""
+    detail = says.detail if says is not None else event.cases[0].detail
     again_at = incident.due if incident and made.reply.action in (Action.HELD, Action.DEFERRED) else None
     return Decided(made.document, event.cases, made.reply, detail, tuple(guards), decides, tuple(told), again_at, seen), claim
 
 
-def _guards(settings: Config, document: Document, event: Alerted, seen: Observation, now: float) -> list[tuple[str, Decision | None]]:
+def _guards(
+    settings: Config, document: Document, event: Alerted, seen: Observation, now: float
+) -> list[tuple[str, Decision | None]]:
     firing = [case for case in event.cases if case.alert.firing]
     runbook = firing[0].runbook if firing else None
     if runbook is None or firing[0].target is None:
@@ -111,7 +114,8 @@ def _guards(settings: Config, document: Document, event: Alerted, seen: Observat
 
 def _opened(name: str, runbook: str, cases: list[Case], now: float) -> Incident:
     queues = {case.queue.key: Watched(case.queue, runbook, now) for case in cases if case.queue is not None}
-    return Incident(name, Phase.DEFERRED, now, runbook, tuple(queues.values()), tuple(trigger_of(case) for case in cases), due=now)
+    triggers = tuple(trigger_of(case) for case in cases)
+    return Incident(name, Phase.DEFERRED, now, runbook, tuple(queues.values()), triggers, due=now)
 
 
 def live(outside: Real) -> Look:
@@ -157,8 +161,12 @@ def as_json(one: Decided) -> dict[str, Any]:
         "again_at": one.again_at,
         "told": one.told,
         "alerts": [
-            {"name": case.alert.name, "fingerprint": case.alert.fingerprint, "firing": case.alert.firing,
-             "queue": case.queue.key if case.queue else None}
+            {
+                "name": case.alert.name,
+                "fingerprint": case.alert.fingerprint,
+                "firing": case.alert.firing,
+                "queue": case.queue.key if case.queue else None,
+            }
             for case in one.cases
         ],
         "guards": [_guard(name, says, decides=name == one.decides) for name, says in one.guards],
@@ -170,5 +178,3 @@ def _guard(name: str, says: Decision | None, *, decides: bool) -> dict[str, Any]
     said = "passes" if says is None else says.kind.value
     reason = says.reason.value if says and says.reason else None
     return {"guard": name, "says": said, "reason": reason, "detail": says.detail if says else "", "decides": decides}
-
-

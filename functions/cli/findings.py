@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
-from functions import config, runbooks
+from functions import runbooks
+from functions.cli import findings_file
 from functions.cli.showing import Unusable
 from functions.errors import Denied, Unavailable
 from functions.looking import read_pause
 from functions.model import Alert, Case, Finding, Mode, Pause, QueueRef, Runbook
 from functions.rooms import room
-from functions.secret_store import SecretRef
 from functions.together import together
 
 if TYPE_CHECKING:
+    from functions.config_keys import Named
     from functions.outside import Real
 
-LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 PROBE = "unstick-check-looks-for-no-queue"
 """Stands for a queue whose name only an alert tells."""
 
-SHORT_SECRET = 16
 LATE_S = 1.0
 """How much longer than each system's own time-out all together may take."""
 
@@ -57,8 +54,10 @@ def labels_of(given: Sequence[str]) -> dict[str, str]:
 def questions(outside: Real, labels: Mapping[str, str], timeout_s: float) -> list[Question]:
     """All that is to be asked, in the order of the table."""
     settings = outside.config
-    found = [Question("Configuration", partial(_configured, outside))]
-    found += [Question("Secrets", partial(_readable, place, secret)) for place, secret in secrets(settings)]
+    found = [Question("Configuration", partial(findings_file.configured, outside))]
+    found += [
+        Question("Secrets", partial(findings_file.readable, place, secret)) for place, secret in findings_file.secrets(settings)
+    ]
     runner = settings.runner
     found += [
         Question(runner.name, partial(_job, outside, runbook, timeout_s), runbook.name)
@@ -106,84 +105,6 @@ def _failed(question: Question, error: Exception) -> list[Finding]:
         remedy = "See that it is up and can be reached from here, or give --timeout more seconds."
         return [Finding(f"{question.system} answers", ok=False, detail=error.detail, remedy=remedy)]
     raise error
-
-
-# --- the configuration and its secrets ---------------------------------------------------------------------------------
-
-
-def _configured(outside: Real) -> list[Finding]:
-    """What is no mistake in the file, but may not be meant so."""
-    rules = outside.rules
-    found = [Finding("the file has no mistakes", ok=True, detail=f"{len(rules.runbooks)} runbooks")]
-    if not rules.runbooks:
-        found.append(Finding("runbooks", ok=None, detail="there are none, so nothing is ever restarted", remedy="Add one."))
-    for overlap in runbooks.overlaps(rules.runbooks):
-        what = f"{overlap.later} gets its alerts"
-        if overlap.always:
-            detail = f"every alert that it matches is taken by {overlap.earlier}, which stands before it"
-            found.append(Finding(what, ok=False, detail=detail, remedy=f"Move it before {overlap.earlier}, or remove it."))
-        else:
-            detail = f"an alert may match {overlap.earlier} too, which stands before it"
-            found.append(Finding(what, ok=None, detail=detail, remedy="Add a matcher that keeps the two apart."))
-    for runbook in rules.runbooks.values():
-        if not (runbook.notify or rules.notify):
-            remedy = "Add `notify:` to the runbook or at the top."
-            found.append(Finding(f"people are told of {runbook.name}", ok=False, detail="no channel is named", remedy=remedy))
-    if not rules.notify:
-        detail, remedy = "what belongs to no runbook is told to nobody", "Add `notify:` at the top."
-        found.append(Finding("people are told of the rest", ok=None, detail=detail, remedy=remedy))
-    found += _plain(f"{outside.config.runner.name}.url", outside.config.runner_url)
-    found += _plain("public_url", rules.public_url)
-    return found
-
-
-def _plain(place: str, url: str) -> list[Finding]:
-    parts = urlsplit(url)
-    if parts.scheme != "http" or parts.hostname in LOOPBACK:
-        return []
-    remedy = "Use https, or keep the way there inside a private network."
-    return [Finding(f"{place} is private", ok=None, detail="what is sent goes over http in the clear", remedy=remedy)]
-
-
-def secrets(settings: Any) -> Iterator[tuple[str, SecretRef]]:
-    """(place in the file, reference) of every secret of the configuration."""
-    settings_of = {"grafana.auth": settings.auth, settings.runner.name: settings.runner.settings, **settings.symptoms}
-    settings_of |= {f"store.{settings.store.name}": settings.store.settings}
-    settings_of |= {f"scheduler.{settings.scheduler.name}": settings.scheduler.settings, "signing_keys": settings.signing_keys}
-    settings_of |= {f"channels.{name}": channel.settings for name, channel in settings.channels.items()}
-    for place, part in settings_of.items():
-        yield from _secrets_in(place, part)
-
-
-def _secrets_in(place: str, part: Any) -> Iterator[tuple[str, SecretRef]]:
-    if isinstance(part, SecretRef):
-        yield place, part
-    elif dataclasses.is_dataclass(part):
-        for one in dataclasses.fields(part):
-            yield from _secrets_in(f"{place}.{one.name}", getattr(part, one.name))
-    elif isinstance(part, tuple):
-        for number, one in enumerate(part):
-            yield from _secrets_in(f"{place}[{number}]", one)
-    elif isinstance(part, Mapping):
-        for name, one in part.items():
-            yield from _secrets_in(f"{place}.{name}", one)
-
-
-def _readable(place: str, secret: SecretRef) -> list[Finding]:
-    try:
-        value = secret.read()
-    except Denied as denied:
-        return [Finding(place, ok=False, detail=denied.detail, remedy=denied.remedy)]
-    except Unavailable as error:
-        return [Finding(place, ok=False, detail=error.detail, remedy="See that the place can be read from here.")]
-    guessable = len(value) < SHORT_SECRET and place.startswith(("grafana.auth", "signing_keys"))
-    if guessable:
-        remedy = "Take a long random one: openssl rand -hex 32"
-        return [Finding(place, ok=None, detail=f"{secret.reference} is shorter than {SHORT_SECRET} bytes", remedy=remedy)]
-    return [Finding(place, ok=True, detail=f"{secret.reference} can be read")]
-
-
-# --- the systems ---------------------------------------------------------------------------------------------------------
 
 
 def _job(outside: Real, runbook: Runbook, timeout_s: float) -> list[Finding]:
@@ -236,8 +157,10 @@ def _filled(template: str, labels: Mapping[str, str], runbook: Runbook) -> str:
 
 def _unnamed(runbook: Runbook) -> Finding:
     """Neither vhost nor queue is known before an alert comes."""
-    names = {**dict.fromkeys(runbooks.template_labels(runbook.symptom.vhost)),
-             **dict.fromkeys(runbooks.template_labels(runbook.symptom.queue))}
+    names = {
+        **dict.fromkeys(runbooks.template_labels(runbook.symptom.vhost)),
+        **dict.fromkeys(runbooks.template_labels(runbook.symptom.queue)),
+    }
     remedy = "To look at one: check " + " ".join(f"--label {name}=..." for name in names)
     return Finding("the queue", ok=None, detail="its name comes with the alert", remedy=remedy)
 
@@ -256,12 +179,12 @@ def _vhost(looked_at: Any, settings: Any, probe: QueueRef, timeout_s: float) -> 
     return Finding(what, ok=True, detail="can be seen")
 
 
-def _room(kind: str, named: config.Named, timeout_s: float) -> list[Finding]:
+def _room(kind: str, named: Named, timeout_s: float) -> list[Finding]:
     found: list[Finding] = room(kind, named.name).check(named.settings, timeout_s=timeout_s)
     return found
 
 
-def _channel(name: str, channel: config.Named, timeout_s: float) -> list[Finding]:
+def _channel(name: str, channel: Named, timeout_s: float) -> list[Finding]:
     return [replace(one, what=f"{name} ({channel.name})") for one in _room("chats", channel, timeout_s)]
 
 

@@ -34,7 +34,7 @@ def keys(outside: Real) -> list[str]:
     return [entry.key for entry in outside.listed(LIST_S) if entry.key not in SINGLE and not entry.key.startswith("check-")]
 
 
-def documents(outside: Real, wanted: list[str], done: Callable[[], None] = bool) -> Kept:
+def documents(outside: Real, wanted: list[str], done: Callable[[], object] = bool) -> Kept:
     """These documents. Raises Unavailable or Denied where the store can't be read at all."""
     found: list[Document] = []
     unreadable: list[tuple[str, Denied]] = []

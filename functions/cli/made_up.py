@@ -46,8 +46,16 @@ def _steady(seen: Sighting, for_s: float) -> Sighting:
     times = [seen.at - SAMPLE_EVERY_S * back for back in reversed(range(count))]
     acks = tuple((at, seen.acks or 0) for at in times)
     return Sighting(
-        seen.at, seen.depth, seen.ready, seen.unacked, seen.consumers, seen.consumer_ids, seen.acks, acks,
-        tuple((at, seen.depth) for at in times), seen.head_at,
+        seen.at,
+        seen.depth,
+        seen.ready,
+        seen.unacked,
+        seen.consumers,
+        seen.consumer_ids,
+        seen.acks,
+        acks,
+        tuple((at, seen.depth) for at in times),
+        seen.head_at,
     )
 
 
@@ -95,13 +103,12 @@ def _part(path: str, place: str, given: Any, kind: type[T], now: float) -> T | U
     """One part as its type; with `why`, what could not be seen."""
     import msgspec
 
-    made = Unknown if isinstance(given, dict) and "why" in given else kind
-    content = {name: value for name, value in given.items() if name != "runner_now"} if made is Unknown else given
     try:
-        found: T | Unknown = msgspec.convert(_absolute(content, now), made)
+        if isinstance(given, dict) and "why" in given:
+            return Unknown(str(given["why"]), remedy=str(given.get("remedy", "")))
+        return msgspec.convert(_absolute(given, now), kind)
     except msgspec.ValidationError as error:
         raise Unusable(f"{path}: {place} is not understood: {error}. Write for example {EXAMPLE}") from None
-    return found
 
 
 def _absolute(content: Any, now: float) -> Any:

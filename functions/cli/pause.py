@@ -42,7 +42,7 @@ def pause(*, config_path: str, as_json: bool, reason: str, by: str) -> None:
 def say_told(told: dict[str, str]) -> None:
     """Who was told, and who was not."""
     if not told:
-        click.echo("Nobody was told: the top-level `notify` names no channel.", err=True)
+        click.echo("Nobody was told: the configuration names no channel for it.", err=True)
     for channel, problem in told.items():
         if problem:
             click.echo(f"{mark('NOT TOLD', 'wrong')} on {shown(channel)}: {shown(problem)} Tell them yourself.", err=True)

@@ -11,7 +11,7 @@ from functions.cli.showing import WRONG, Unusable, aside, mark, options, outside
 
 @click.command()
 @options
-@click.option("--days", type=click.Choice(["7", "30"]), default=None, help="What the headline speaks of; else as report.every says.")
+@click.option("--days", type=click.Choice(["7", "30"]), default=None, help="What the headline is about; else report.every.")
 @click.option("--chart", "chart_path", metavar="FILE.svg", help="Write the chart into this file.")
 @click.option("--post", is_flag=True, help="Post it on the channels of `report`, else of `notify`, as the weekly report does.")
 def report(*, config_path: str, as_json: bool, days: str | None, chart_path: str | None, post: bool) -> None:

@@ -58,7 +58,7 @@ def _unpause(outside: Real, who: str, reason: str, *, as_json: bool) -> None:
         click.echo(f"{mark('RESUMED', 'ok')}: it was paused for: {shown(before.reason)} ({shown(before.by)})")
         say_told(told)
     if here:
-        click.echo("UNSTICK_PAUSED is set here: where a function has it, that one stays paused until it is deployed without.", err=True)
+        click.echo("UNSTICK_PAUSED is set here; a function that has it stays paused until it is deployed without.", err=True)
     if any(told.values()):
         raise SystemExit(WRONG)
 
@@ -70,7 +70,7 @@ def _free(outside: Real, wanted: str, who: str, reason: str, *, as_json: bool) -
 
     document = _named(outside, wanted)
     if document.escalated_at is None:
-        raise Unusable(f"{document.key} ({_name(document)}) is not escalated, so nothing holds it. `status` shows those that are.")
+        raise Unusable(f"{shown(_name(document))} ({document.key}) is not escalated. `status` shows the targets that are.")
     with aside():
         advance(outside, document.key, Resumed(who, reason), Budget(outside, outside.monotonic() + BUDGET_S))
         after = document_of(document.key, outside.load(document.key, STORE_S))

@@ -9,6 +9,7 @@ import click
 
 from functions.cli.showing import WRONG, Unusable, mark, options, put_json, shown
 
+WAYS = ("hmac", "basic", "bearer")
 
 
 @click.command()
@@ -16,8 +17,22 @@ from functions.cli.showing import WRONG, Unusable, mark, options, put_json, show
 @click.argument("file", metavar="FILE")
 @click.argument("url", metavar="URL")
 @click.option("--restamp", is_flag=True, help="Let the alerts begin (or end) now, so that they are no old ones.")
-@click.option("--as", "way", type=click.Choice(["hmac", "basic", "bearer"]), default=None, help="Which of the configured ways in to use; else the first.")
-@click.option("--timeout", "timeout_s", type=click.FloatRange(1, 300), default=30.0, show_default=True, metavar="SECONDS", help="How long to wait; Grafana waits 30.")
+@click.option(
+    "--as",
+    "way",
+    type=click.Choice(["hmac", "basic", "bearer"]),
+    default=None,
+    help="By which way in; else the first configured.",
+)
+@click.option(
+    "--timeout",
+    "timeout_s",
+    type=click.FloatRange(1, 300),
+    default=30.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Grafana waits 30.",
+)
 def send(*, config_path: str, as_json: bool, file: str, url: str, restamp: bool, way: str | None, timeout_s: float) -> None:
     """Sign a notification like Grafana, and post it to URL.
 
@@ -68,5 +83,6 @@ def _lines(said: object) -> list[str]:
     for one in said.get("incidents") or ():
         execution = f", execution {one['execution']['id']} {one['execution']['url']}" if one.get("execution") else ""
         reason = f" ({one['reason']})" if one.get("reason") else ""
-        lines.append(f"{one.get('target') or one.get('runbook') or 'alert'}: {one.get('action')}{reason}, incident {one.get('id')}{execution}")
+        name = one.get("target") or one.get("runbook") or "alert"
+        lines.append(f"{name}: {one.get('action')}{reason}, incident {one.get('id')}{execution}")
     return lines

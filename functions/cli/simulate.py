@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from functions.cli.showing import WRONG, Unusable, ago, aside, mark, options, outside_of, padded, progress, put_json, shown
+from functions.cli.showing import WRONG, ago, aside, mark, options, outside_of, padded, progress, put_json, shown
 
 if TYPE_CHECKING:
-    from functions.cli.deciding import Decided
+    from functions.cli.deciding import Decided, Look
     from functions.cli.notification_file import Recorded
     from functions.model import Observation
     from functions.outside import Real
@@ -66,10 +66,12 @@ def simulate(
         recordings = [notification_file.restamped(one, time.time()) for one in recordings]
     found = [(recorded, _decided(outside, recorded, look, real_time=real_time)) for recorded in recordings]
     if as_json:
-        put_json([
-            {"file": recorded.name, "at": at, "incidents": [deciding.as_json(one) for one in decisions]}
-            for recorded, (at, decisions) in found
-        ])
+        put_json(
+            [
+                {"file": recorded.name, "at": at, "incidents": [deciding.as_json(one) for one in decisions]}
+                for recorded, (at, decisions) in found
+            ]
+        )
     else:
         for recorded, (at, decisions) in found:
             _print(recorded, at, decisions)
@@ -77,15 +79,13 @@ def simulate(
         raise SystemExit(WRONG)
 
 
-def _decided(outside: Real, recorded: Recorded, look: object, *, real_time: bool) -> tuple[float, list[Decided]]:
+def _decided(outside: Real, recorded: Recorded, look: Look, *, real_time: bool) -> tuple[float, list[Decided]]:
     from functions import runbooks
     from functions.arrivals import document_key
     from functions.cli import deciding, notification_file
 
     alerts = notification_file.parsed(recorded).alerts
     at = outside.now() if real_time else deciding.clock_of(recorded.at, alerts)
-    if not callable(look):
-        raise Unusable("there is nothing to look with")
     settings = outside.config
     targets = {document_key(case) for case in runbooks.cases(settings.rules, settings.runner_url, alerts)}
     with progress(f"looking, for {recorded.name}", len(targets)) as done, aside():
@@ -136,7 +136,8 @@ def _seen(seen: Observation, at: float) -> list[str]:
         newest = next(iter(seen.ledger.executions), None)
         last = f", the newest {newest.id} is {newest.status}" if newest else ""
         busy = f"; {len(seen.ledger.others)} of the job with other options" if seen.ledger.others else ""
-        lines.append(f"history: {len(seen.ledger.executions)} executions{last}{busy}; its clock is {seen.ledger.runner_now - at:+.0f} s")
+        ahead_s = seen.ledger.runner_now - at
+        lines.append(f"history: {len(seen.ledger.executions)} executions{last}{busy}; its clock is {ahead_s:+.0f} s")
     else:
         lines.append(f"history: {seen.ledger.why}")
     switch = "off" if seen.pause is None else f"on: {seen.pause.reason}" if isinstance(seen.pause, Pause) else seen.pause.why

@@ -105,9 +105,11 @@ def _phase(document: Document) -> str:
 def _print(found: Found) -> None:
     if isinstance(found.pause, Pause):
         since = f", {ago(found.pause.at - found.at)}" if found.pause.at else ""
-        click.echo(f"{mark('PAUSED', 'wrong')}: {shown(found.pause.reason)} ({shown(found.pause.by)}{since}). To resume: python -m functions resume")
+        click.echo(f"{mark('PAUSED', 'wrong')}: {shown(found.pause.reason)} ({shown(found.pause.by)}{since})")
+        click.echo("  → to let it go on: python -m functions resume")
     elif isinstance(found.pause, Unknown):
-        click.echo(f"{mark('kill switch not known', 'wrong')}, which holds every restart: {shown(found.pause.why)} {shown(found.pause.remedy)}")
+        click.echo(f"{mark('kill switch not known', 'wrong')}, which holds every restart: {shown(found.pause.why)}")
+        click.echo(f"  → {shown(found.pause.remedy or 'see that the store can be read')}")
     else:
         click.echo(f"{mark('not paused', 'ok')}")
     _print_open(found)
@@ -131,10 +133,19 @@ def _print_open(found: Found) -> None:
         incident = one.incident
         due = ago(one.due - found.at) if one.due is not None else "-"
         late = " OVERDUE" if found.overdue(one) else ""
-        rows.append((
-            _named(one), incident.runbook if incident else "-", _phase(one), due + late, incident.restarts if incident else 0,
-            (incident.reason.value if incident and incident.reason else "-"), len(one.to_tell), incident.id if incident else one.key,
-        ))
+        reason = incident.reason.value if incident and incident.reason else "-"
+        rows.append(
+            (
+                _named(one),
+                incident.runbook if incident else "-",
+                _phase(one),
+                due + late,
+                incident.restarts if incident else 0,
+                reason,
+                len(one.to_tell),
+                incident.id if incident else one.key,
+            )
+        )
     click.echo("\n" + table(("open", "runbook", "phase", "due", "restarts", "reason", "to tell", "incident"), rows))
     if any(map(found.overdue, found.open)):
         click.echo("  → the scheduler does not deliver, or `verify` fails: see its log, and `check`")
@@ -146,8 +157,13 @@ def _print_recent(found: Found) -> None:
         return
     rows = [
         (
-            time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(one.outcome.at)), one.target.name if one.target else "-", one.incident.runbook,
-            one.outcome.ending.value, one.outcome.restarts, one.outcome.reason.value if one.outcome.reason else "-", one.incident.id,
+            time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(one.outcome.at)),
+            one.target.name if one.target else "-",
+            one.incident.runbook,
+            one.outcome.ending.value,
+            one.outcome.restarts,
+            one.outcome.reason.value if one.outcome.reason else "-",
+            one.incident.id,
         )
         for one in found.recent
     ]
@@ -162,9 +178,15 @@ def _as_json(found: Found) -> dict[str, Any]:
         "paused": msgspec.to_builtins(found.pause) if found.pause else None,
         "open": [
             {
-                "document": one.key, "target": one.target.name if one.target else None, "phase": _phase(one), "due": one.due,
-                "overdue": found.overdue(one), "to_tell": len(one.to_tell), "to_archive": len(one.to_archive),
-                "incident": one.incident.id if one.incident else None, "runbook": one.incident.runbook if one.incident else None,
+                "document": one.key,
+                "target": one.target.name if one.target else None,
+                "phase": _phase(one),
+                "due": one.due,
+                "overdue": found.overdue(one),
+                "to_tell": len(one.to_tell),
+                "to_archive": len(one.to_archive),
+                "incident": one.incident.id if one.incident else None,
+                "runbook": one.incident.runbook if one.incident else None,
                 "restarts": one.incident.restarts if one.incident else 0,
                 "reason": one.incident.reason.value if one.incident and one.incident.reason else None,
             }
@@ -175,9 +197,13 @@ def _as_json(found: Found) -> dict[str, Any]:
         "archive_unreadable": found.left_out,
         "recent": [
             {
-                "incident": one.incident.id, "target": one.target.name if one.target else None, "runbook": one.incident.runbook,
-                "outcome": one.outcome.ending.value, "reason": one.outcome.reason.value if one.outcome.reason else None,
-                "at": one.outcome.at, "restarts": one.outcome.restarts,
+                "incident": one.incident.id,
+                "target": one.target.name if one.target else None,
+                "runbook": one.incident.runbook,
+                "outcome": one.outcome.ending.value,
+                "reason": one.outcome.reason.value if one.outcome.reason else None,
+                "at": one.outcome.at,
+                "restarts": one.outcome.restarts,
             }
             for one in found.recent
         ],

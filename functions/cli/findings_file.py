@@ -1,0 +1,93 @@
+"""What `check` says of the configuration file itself, and of the secrets that it names."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from functions import runbooks
+from functions.errors import Denied, Unavailable
+from functions.model import Finding
+from functions.secret_store import SecretRef
+
+if TYPE_CHECKING:
+    from functions.outside import Real
+
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+SHORT_SECRET = 16
+"""Bytes; what is shorter can be guessed by whoever has a signed body."""
+
+
+def configured(outside: Real) -> list[Finding]:
+    """What is no mistake in the file, but may not be meant so."""
+    rules = outside.rules
+    found = [Finding("the file has no mistakes", ok=True, detail=f"{len(rules.runbooks)} runbooks")]
+    if not rules.runbooks:
+        found.append(Finding("runbooks", ok=None, detail="there are none, so nothing is ever restarted", remedy="Add one."))
+    for overlap in runbooks.overlaps(rules.runbooks):
+        what = f"{overlap.later} gets its alerts"
+        if overlap.always:
+            detail = f"every alert that it matches is taken by {overlap.earlier}, which stands before it"
+            found.append(Finding(what, ok=False, detail=detail, remedy=f"Move it before {overlap.earlier}, or remove it."))
+        else:
+            detail = f"an alert may match {overlap.earlier} too, which stands before it"
+            found.append(Finding(what, ok=None, detail=detail, remedy="Add a matcher that keeps the two apart."))
+    for runbook in rules.runbooks.values():
+        if not (runbook.notify or rules.notify):
+            remedy = "Add `notify:` to the runbook or at the top."
+            found.append(Finding(f"people are told of {runbook.name}", ok=False, detail="no channel is named", remedy=remedy))
+    if not rules.notify:
+        detail, remedy = "what belongs to no runbook is told to nobody", "Add `notify:` at the top."
+        found.append(Finding("people are told of the rest", ok=None, detail=detail, remedy=remedy))
+    found += _plain(f"{outside.config.runner.name}.url", outside.config.runner_url)
+    found += _plain("public_url", rules.public_url)
+    return found
+
+
+def _plain(place: str, url: str) -> list[Finding]:
+    parts = urlsplit(url)
+    if parts.scheme != "http" or parts.hostname in LOOPBACK:
+        return []
+    remedy = "Use https, or keep the way there inside a private network."
+    return [Finding(f"{place} is private", ok=None, detail="what is sent goes over http in the clear", remedy=remedy)]
+
+
+def secrets(settings: Any) -> Iterator[tuple[str, SecretRef]]:
+    """(place in the file, reference) of every secret of the configuration."""
+    settings_of = {"grafana.auth": settings.auth, settings.runner.name: settings.runner.settings, **settings.symptoms}
+    settings_of |= {f"store.{settings.store.name}": settings.store.settings}
+    settings_of |= {f"scheduler.{settings.scheduler.name}": settings.scheduler.settings, "signing_keys": settings.signing_keys}
+    settings_of |= {f"channels.{name}": channel.settings for name, channel in settings.channels.items()}
+    for place, part in settings_of.items():
+        yield from _secrets_in(place, part)
+
+
+def _secrets_in(place: str, part: Any) -> Iterator[tuple[str, SecretRef]]:
+    if isinstance(part, SecretRef):
+        yield place, part
+    elif dataclasses.is_dataclass(part):
+        for one in dataclasses.fields(part):
+            yield from _secrets_in(f"{place}.{one.name}", getattr(part, one.name))
+    elif isinstance(part, tuple):
+        for number, one in enumerate(part):
+            yield from _secrets_in(f"{place}[{number}]", one)
+    elif isinstance(part, Mapping):
+        for name, one in part.items():
+            yield from _secrets_in(f"{place}.{name}", one)
+
+
+def readable(place: str, secret: SecretRef) -> list[Finding]:
+    """Whether it can be read; its value is not shown."""
+    try:
+        value = secret.read()
+    except Denied as denied:
+        return [Finding(place, ok=False, detail=denied.detail, remedy=denied.remedy)]
+    except Unavailable as error:
+        return [Finding(place, ok=False, detail=error.detail, remedy="See that the place can be read from here.")]
+    guessable = len(value) < SHORT_SECRET and place.startswith(("grafana.auth", "signing_keys"))
+    if guessable:
+        remedy = "Take a long random one: openssl rand -hex 32"
+        return [Finding(place, ok=None, detail=f"{secret.reference} is shorter than {SHORT_SECRET} bytes", remedy=remedy)]
+    return [Finding(place, ok=True, detail=f"{secret.reference} can be read")]

@@ -1,0 +1,55 @@
+"""Writes docs/command-line.md from the commands' own help: `python -m functions.cli.page`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from functions.cli.commands import command_line
+
+PAGE = Path(__file__).parents[2] / "docs" / "command-line.md"
+PROGRAM = "python -m functions"
+INTRODUCTION = """# The command line
+
+This page is written by `python -m functions.cli.page` from the commands' own help; edit that.
+
+From the repository's folder, with the configuration that the function has (`UNSTICK_CONFIG`, default `unstick.yaml`) and with
+its secrets readable from here. Where that is Google Cloud, `gcloud auth application-default login` makes them so.
+
+- `--json` prints JSON on stdout. Log lines, cards of a console channel and progress go to stderr.
+- Exit codes: 0 all is well, 1 something is wrong or held, 2 the command or the configuration is wrong.
+- Colours only on a terminal, and never with `NO_COLOR`.
+
+| to | command |
+| --- | --- |
+| see whether everything is set up right | `check` |
+| see what would happen | `simulate`, `backtest`, `card` |
+| try the deployed line | `send`, `drill` |
+| see what is happening | `status`, `report` |
+| stop it, and let it go on | `pause`, `resume` |
+"""
+
+
+def page() -> str:
+    """docs/command-line.md."""
+    top = click.Context(command_line, info_name=PROGRAM, max_content_width=100, terminal_width=100)
+    parts = [INTRODUCTION, _block(command_line, top)]
+    for name in command_line.list_commands(top):
+        command = command_line.commands[name]
+        context = click.Context(command, parent=top, info_name=name, max_content_width=100, terminal_width=100)
+        parts.append(f"## {name}\n\n{_block(command, context)}")
+    return "\n".join(parts)
+
+
+def _block(command: click.Command, context: click.Context) -> str:
+    return f"```text\n{command.get_help(context).rstrip()}\n```\n"
+
+
+def main() -> None:
+    """Write the page."""
+    PAGE.write_text(page(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,198 @@
+"""Never twice, never lost, with real processes: two workers, the local store and scheduler, floods, and kill -9.
+
+RabbitMQ and Rundeck are stand-ins here, so that hundreds of targets can be had within seconds.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.doubles.rabbitmq import RabbitDouble
+from tests.doubles.rundeck import Job, Rundeck
+from tests.unstick_process import Unstick, alert, configuration, job_id, notification, post, runbook, signed, until
+
+JOB = job_id("many")
+FAST = {"first": "1s", "every": "1s", "patience": "20s", "within": "40s"}
+Answers = list[tuple[int, dict[str, Any]]]
+
+
+@dataclass
+class Fleet:
+    """Unstick with two workers, and any number of applications that stick until they are restarted."""
+
+    unstick: Unstick
+    rundeck: Rundeck
+    rabbit: RabbitDouble
+
+    def stick(self, service: str) -> None:
+        self.rabbit.queue(queue_of(service), ready=4, unacked=1)
+
+    def restart(self, options: Any) -> None:
+        time.sleep(0.05)
+        queue = self.rabbit.queue(queue_of(options["service"]))
+        queue.set(ready=0, unacked=0, acks=5, consumers=(f"127.0.0.1:{random.randrange(1024, 65536)} -> 127.0.0.1:5672",))
+
+    def restarts(self) -> Counter[str]:
+        return Counter(run.options["service"] for run in self.rundeck.state.carried_out)
+
+    def endings(self) -> dict[str, list[str]]:
+        """How the incidents of each service ended."""
+        found: dict[str, list[str]] = {}
+        for record in self.unstick.archive():
+            found.setdefault(record["target"]["options"]["service"], []).append(record["outcome"]["ending"])
+        return found
+
+    def flood(self, bodies: list[bytes]) -> Answers:
+        """Send all at once, each on a connection of its own as Grafana does; an answer that never came is status 0."""
+        ready = threading.Barrier(len(bodies))
+
+        def send(body: bytes) -> tuple[int, dict[str, Any]]:
+            ready.wait()
+            with suppress(OSError):
+                return post(self.unstick.url, body, signed(body), timeout_s=60.0)
+            return 0, {}
+
+        with ThreadPoolExecutor(len(bodies)) as pool:
+            return list(pool.map(send, bodies))
+
+    def until_all_is_done(self, within_s: float) -> None:
+        """Nothing is open and nothing is left to tell."""
+        self.unstick.until(
+            lambda: self.unstick.documents() and not self.unstick.open_documents(), within_s=within_s, what="all is done"
+        )
+
+
+def queue_of(service: str) -> str:
+    return f"{service}.delivery"
+
+
+@pytest.fixture
+def fleet(tmp_path: Path) -> Iterator[Fleet]:
+    with ExitStack() as stack:
+        rabbit = stack.enter_context(RabbitDouble())
+        job = Job(id=JOB, name="restart-many", limit=0)
+        rundeck = stack.enter_context(Rundeck(job))
+        many = runbook("many", verify=FAST, match=['alertname="RabbitMQQueueStuck"', 'service=~"mail-[0-9]+"'])
+        many["restart"] = many["restart"] | {"job": JOB, "start_within": "5s"}
+        file = configuration(rundeck.url, rabbit.url, [many], storm={"targets": 3, "within": "10m"})
+        unstick = Unstick(tmp_path, file, WORKERS="2")
+        made = Fleet(unstick, rundeck, rabbit)
+        job.action = made.restart
+        yield stack.enter_context(unstick) and made
+
+
+def test_fifty_copies_of_one_notification_make_one_restart(fleet):
+    """I1: the very same bytes, fifty times at once to two workers: one restart, one outcome, every copy answered 200."""
+    fleet.stick("mail-1")
+    answers = fleet.flood([notification(alert("mail-1", queue_of("mail-1")))] * 50)
+    assert {status for status, _ in answers} == {200}
+    actions = Counter(answer["incidents"][0]["action"] for _, answer in answers)
+    assert actions["restarted"] == 1, actions
+    assert len({answer["incidents"][0]["id"] for _, answer in answers}) == 1, "all speak of one incident"
+    fleet.until_all_is_done(within_s=30)
+    assert (fleet.restarts(), fleet.endings()) == ({"mail-1": 1}, {"mail-1": ["recovered"]})
+    assert len(fleet.unstick.cards("mail-1 recovered")) == 1
+
+
+def test_two_replicas_of_grafana_make_one_restart(fleet):
+    """I1: replicas tell the same alert with start times a second apart, at once and 15 s late: still one cause."""
+    fleet.stick("mail-1")
+    began = time.time()
+    bodies = [notification(alert("mail-1", queue_of("mail-1"), starts_at=began - behind)) for behind in (0.0, 1.0)]
+    answers = fleet.flood(bodies)
+    assert sorted(answer["incidents"][0]["action"] for _, answer in answers) == ["held", "restarted"]
+    fleet.until_all_is_done(within_s=30)
+    late = fleet.flood(bodies)
+    assert {(one["incidents"][0]["action"], one["incidents"][0]["reason"]) for _, one in late} == {("held", "duplicate")}
+    assert (fleet.restarts(), fleet.endings()) == ({"mail-1": 1}, {"mail-1": ["recovered"]})
+
+
+def test_three_hundred_groups_of_one_target_make_one_restart(fleet):
+    """Grafana flushes 300 groups within 0.1 s; all of one target: one restart, one outcome that carries every alert."""
+    fleet.stick("mail-1")
+    alerts = [alert("mail-1", queue_of("mail-1"), instance=f"rabbit{number}") for number in range(300)]
+    answers = fleet.flood([notification(one) for one in alerts])
+    assert {status for status, _ in answers} == {200}
+    fleet.until_all_is_done(within_s=60)
+    assert (fleet.restarts(), fleet.endings()) == ({"mail-1": 1}, {"mail-1": ["recovered"]})
+    told = {trigger["fingerprint"] for trigger in fleet.unstick.archive()[0]["outcome"]["triggers"]}
+    assert told == {one["fingerprint"] for one in alerts}, "no alert was lost"
+
+
+def test_three_hundred_targets_are_a_storm(fleet):
+    """A shared cause is likelier than 300 sick applications: at most three restarts, and the rest is told in one message."""
+    services = [f"mail-{number}" for number in range(1, 301)]
+    for service in services:
+        fleet.stick(service)
+    answers = fleet.flood([notification(alert(service, queue_of(service))) for service in services])
+    assert {status for status, _ in answers} == {200}
+    fleet.until_all_is_done(within_s=90)
+    restarted = fleet.restarts()
+    assert set(restarted.values()) == {1}
+    assert 1 <= len(restarted) <= 3
+    assert {service for service, ended in fleet.endings().items() if "recovered" in ended} == set(restarted)
+    bundles = [card for card in fleet.unstick.cards() if "too_many_targets" in card or "targets" in card.splitlines()[0]]
+    assert len(bundles) == 1, [card.splitlines()[0] for card in bundles]
+
+
+@pytest.mark.parametrize("seed", [random.randrange(10**6)])
+def test_whatever_is_killed_comes_to_its_end(fleet, seed, capsys):
+    """I2: kill -9 of a worker or of all at random points, then a start without any request: each accepted alert has its
+    outcome, no target was restarted twice, nothing is left open.
+    """
+    with capsys.disabled():
+        print(f"\nkills at random, seed {seed}", flush=True)
+    chance = random.Random(seed)
+    accepted, sent = set(), []
+    for round_number in range(6):
+        service = f"mail-{round_number % 3 + 1}" if round_number < 3 else f"mail-{round_number + 7}"
+        fleet.stick(service)
+        sent.append(service)
+        with ThreadPoolExecutor(1) as pool:
+            answer = pool.submit(fleet.flood, [notification(alert(service, queue_of(service)))])
+            time.sleep(chance.choice([chance.uniform(0, 0.15), chance.uniform(0, 3.0)]))
+            _kill(fleet.unstick, chance)
+            status, said = answer.result()[0]
+        if status == 200 and said["incidents"][0]["action"] != "held":
+            accepted.add(service)
+    fleet.until_all_is_done(within_s=120)
+    endings, restarts = fleet.endings(), fleet.restarts()
+    assert all(count == 1 for count in restarts.values()), restarts
+    assert accepted <= set(endings)
+    for service in sent:
+        assert len(endings.get(service, [])) <= 1, endings
+        assert (endings.get(service) == ["recovered"]) == (service in restarts), (service, endings, restarts)
+        assert not endings.get(service) or fleet.unstick.cards(service), "its outcome was told"
+
+
+def _kill(unstick: Unstick, chance: random.Random) -> None:
+    """One worker, which gunicorn replaces; or all, and a new start that waits for nobody's request."""
+    if chance.random() < 0.5 and (workers := unstick.workers()):
+        with suppress(ProcessLookupError):
+            os.kill(chance.choice(workers), signal.SIGKILL)
+        return
+    unstick.kill()
+    unstick.start(wait=False)
+    until(lambda: _listens(unstick), within_s=20, what=unstick.output)
+
+
+def _listens(unstick: Unstick) -> bool:
+    """Whether the port is taken again; nothing is sent."""
+    import socket
+
+    with suppress(OSError), socket.create_connection(("127.0.0.1", unstick.port), timeout=1):
+        return True
+    return False
