@@ -156,13 +156,14 @@ def ledger_unknown(scene: Scene) -> Decision | None:
     ledger = scene.seen.ledger
     if not isinstance(ledger, Unknown):
         return None
+    # What passes by itself is told only when it did not; a clear no (token, ACL, job) has a remedy, and people who can take it.
     over = scene.now - scene.incident.began_at >= scene.runbook.verify.within_s
     return hold(
         Reason.LEDGER_UNKNOWN,
         ledger.why,
         again_in_s=scene.runbook.verify.every_s,
         remedy=ledger.remedy,
-        tell=over or scene.between,
+        tell=over or scene.between or bool(ledger.remedy),
     )
 
 

@@ -223,7 +223,11 @@ class Unstick:
                 start_new_session=True,
             )
         if wait:
-            self._wait_until_it_serves()
+            try:
+                self._wait_until_it_serves()
+            except BaseException:
+                self.kill()
+                raise
         return self
 
     def stop(self) -> None:

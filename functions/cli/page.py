@@ -9,6 +9,7 @@ import click
 from functions.cli.commands import command_line
 
 PAGE = Path(__file__).parents[2] / "docs" / "command-line.md"
+WIDTH = 100
 PROGRAM = "python -m functions"
 INTRODUCTION = """# The command line
 
@@ -33,11 +34,11 @@ its secrets readable from here. Where that is Google Cloud, `gcloud auth applica
 
 def page() -> str:
     """docs/command-line.md."""
-    top = click.Context(command_line, info_name=PROGRAM, max_content_width=100, terminal_width=100)
+    top = click.Context(command_line, info_name=PROGRAM, terminal_width=WIDTH, help_option_names=["-h", "--help"])
     parts = [INTRODUCTION, _block(command_line, top)]
     for name in command_line.list_commands(top):
         command = command_line.commands[name]
-        context = click.Context(command, parent=top, info_name=name, max_content_width=100, terminal_width=100)
+        context = click.Context(command, parent=top, info_name=name, terminal_width=WIDTH)
         parts.append(f"## {name}\n\n{_block(command, context)}")
     return "\n".join(parts)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from functions.cli.showing import WRONG, aside, mark, options, outside_of, put_json, shown
+from functions.cli.showing import WRONG, aside, mark, options, outside_of, put_json, require_store, shown
 
 
 @click.command()
@@ -25,6 +25,7 @@ def pause(*, config_path: str, as_json: bool, reason: str, by: str) -> None:
     if not reason.strip():
         raise click.BadParameter("it is empty. Say why, for those who read it at night.", param_hint="--reason")
     outside = outside_of(config_path)
+    require_store(outside)
     who, now = by or switch.whoami(), outside.now()
     with aside():
         before = switch.turn(outside, Pause(reason, who, now))

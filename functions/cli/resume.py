@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from functions.cli.pause import say_told
-from functions.cli.showing import WRONG, Unusable, aside, mark, options, outside_of, progress, put_json, shown
+from functions.cli.showing import WRONG, Unusable, aside, mark, options, outside_of, progress, put_json, require_store, shown
 
 if TYPE_CHECKING:
     from functions.model import Document
@@ -32,6 +32,7 @@ def resume(*, config_path: str, as_json: bool, by: str, target: str, reason: str
     from functions.cli import switch
 
     outside = outside_of(config_path)
+    require_store(outside)
     who = by or switch.whoami()
     if target:
         _free(outside, target, who, reason, as_json=as_json)

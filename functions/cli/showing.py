@@ -7,6 +7,7 @@ import json
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from unicodedata import east_asian_width
 
@@ -59,6 +60,17 @@ def outside_of(config_path: str) -> Real:
     from functions.outside import Real
 
     return Real(config.load(config_path))
+
+
+def require_store(outside: Real) -> None:
+    """Raises Wrong where the store is a file that is not there.
+
+    A relative path that is read from another folder would make a new file, and a kill switch in that stops nothing.
+    """
+    path = getattr(outside.config.store.settings, "path", None)
+    if path is not None and not Path(path).exists():
+        remedy = "Run this in the function's own folder, or write an absolute path. The function makes it at its first alert."
+        raise Wrong(f"the store {Path(path).absolute()} is not there. {remedy}")
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from functions.cli.showing import WRONG, ago, aside, mark, options, outside_of, progress, put_json, shown, table
+from functions.cli.showing import WRONG, ago, aside, mark, options, outside_of, progress, put_json, require_store, shown, table
 from functions.errors import Denied
 from functions.model import Archive, Document, Pause, Unknown
 
@@ -53,6 +53,7 @@ def status(*, config_path: str, as_json: bool, days: int, last: int) -> None:
     document is overdue by two minutes, or something can't be read.
     """
     outside = outside_of(config_path)
+    require_store(outside)
     found = _found(outside, days, last)
     if as_json:
         put_json(_as_json(found))

@@ -1,0 +1,1 @@
+"""Functions to compare with. Each file is served by functions-framework as it stands."""

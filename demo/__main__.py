@@ -1,0 +1,213 @@
+"""See a stuck queue restarted, on this machine, in under a minute.
+
+python -m demo                  it recovers: exit status 0
+python -m demo --still-broken   the restart does not help: it is escalated, exit status 1
+python -m demo --stand-in       without RabbitMQ
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from demo import stage
+from demo.screen import Screen
+from functions.judge import Health, health
+from functions.model import QueueRef, Sighting, Symptom, Watched
+from functions.symptoms import rabbitmq
+from tests.recorded_grafana import RECORDINGS, known
+from tests.unstick_process import Unstick, rfc3339
+
+RECORDING = "02-hmac-timestamp-firing"
+STUCK_WITHIN_S = 30.0
+ENDED_WITHIN_S = 60.0
+POLL_S = 0.1
+
+
+class NotAsPlanned(Exception):
+    """The demo ends here; the text says why."""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m demo", description="See a stuck queue restarted, on this machine.")
+    parser.add_argument("--stand-in", action="store_true", help="take a stand-in for RabbitMQ even where the real one is there")
+    parser.add_argument("--still-broken", action="store_true", help="the new process has the bug too: see it escalated")
+    given = parser.parse_args()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _stop)
+    screen, began = Screen(), time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="unstick-demo-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        os.environ["UNSTICK_DEMO_FOLDER"] = name  # all that it starts carries this mark
+        try:
+            status = _played(screen, folder, given)
+        except NotAsPlanned as problem:
+            screen.text(f"\nIt did not recover: {problem}")
+            status = 1
+        except Stopped as stopped:
+            screen.text("\nStopped, and nothing is left running.")
+            return 128 + stopped.number
+        except (RuntimeError, OSError) as problem:
+            screen.text(f"\nThe demo could not go on: {problem}")
+            return 1
+        finally:
+            _nothing_interrupts()
+            stage.sweep(folder)
+    screen.text(f"\nAll of it took {time.monotonic() - began:.0f} s, and nothing is left running.")
+    return status
+
+
+class Stopped(BaseException):
+    """By a signal."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+def _stop(number: int, _frame: FrameType | None) -> None:
+    _nothing_interrupts()
+    raise Stopped(number)
+
+
+def _nothing_interrupts() -> None:
+    """From here on things are put away, and a second Ctrl-C must not leave half of them."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _played(screen: Screen, folder: Path, given: argparse.Namespace) -> int:
+    with ExitStack() as stack:
+        try:
+            return _play(screen, stack, folder, given)
+        finally:
+            _nothing_interrupts()
+
+
+# --- the story ---------------------------------------------------------------------------------------------------------
+
+
+def _play(screen: Screen, stack: ExitStack, folder: Path, given: argparse.Namespace) -> int:
+    screen.title("Unstick: a queue gets stuck, its application is restarted, and the queue is seen to recover")
+    with screen.step("RabbitMQ starts") as line:
+        queues = stage.queues(stack, folder, stand_in=given.stand_in)
+        line.text = queues.description
+    restarted: list[tuple[int, int, float]] = []
+    application = stage.Application(queues, cured=not given.still_broken, told=lambda *seen: restarted.append(seen))
+    stack.callback(application.close)
+    with screen.step("Rundeck's stand-in and Unstick start") as line:
+        runner = stage.rundeck(stack, application)
+        unstick = stage.unstick(stack, folder, queues, runner)
+        line.text = f"Unstick is up under functions-framework on {unstick.url[:-1]}, Rundeck is a stand-in"
+    with screen.step("mails come in") as line:
+        queues.publish()
+        pid = application.start(stuck=True)
+        line.text = f"{stage.MESSAGES:,} mails are in {stage.QUEUE}, and {stage.SERVICE} has started as process {pid}"
+    began_at = time.time()
+    look = _looks_at(queues)
+    with screen.step("it takes a mail") as line:
+        seen = _until_stuck(screen, look)
+        line.text = f"the bug: it holds {seen.unacked} mail and acknowledges nothing, {seen.ready:,} wait"
+    body = _recorded(began_at)
+    with screen.step("Grafana tells Unstick") as line:
+        answer = _told(unstick, body)
+        execution = answer["execution"]
+        line.text = f"Grafana's webhook, signed: 200, {answer['action']} by Rundeck's execution {execution['id']}"
+    with screen.step("Rundeck runs the job") as line:
+        before, after, _took_s = _until(lambda: restarted, 20, "Rundeck's job did not restart the process")[0]
+        line.text = f"Rundeck's job has restarted {stage.SERVICE}: process {before} is gone, {after} is there"
+    if not given.still_broken:
+        with screen.step("the queue drains") as line:
+            _until_empty(screen, look)
+            line.text = f"the queue is empty: {stage.MESSAGES:,} mails delivered"
+    ending = _ending(screen, unstick)
+    _show_cards(screen, unstick)
+    if ending["ending"] != "recovered":
+        raise NotAsPlanned(f"the incident was {ending['ending']} after {ending['restarts']} restarts, as the last card says.")
+    took_s = ending["at"] - began_at
+    screen.text(f"\nRecovered: the queue was stuck for {took_s:.0f} s. Without Unstick it would be stuck until somebody gets up.")
+    return 0
+
+
+def _looks_at(queues: stage.Queues) -> Callable[[], Sighting]:
+    settings = rabbitmq.Settings(queues.url, stage.USER, known(stage.PASSWORD))
+    return lambda: rabbitmq.look(settings, QueueRef("/", stage.QUEUE), for_s=stage.FOR_S, timeout_s=5.0)
+
+
+def _until_stuck(screen: Screen, look: Callable[[], Sighting]) -> Sighting:
+    """Wait until RabbitMQ's own figures show what the runbook calls ill."""
+    began, symptom = time.monotonic(), Symptom(for_s=stage.FOR_S)
+    while time.monotonic() - began < STUCK_WITHIN_S:
+        seen = look()
+        if seen.unacked and health(symptom, seen, Watched(QueueRef("/", stage.QUEUE), "", 0.0), time.time())[0] is Health.ILL:
+            return seen
+        since_s = time.monotonic() - began
+        screen.now(f"it holds {seen.unacked} mail and acknowledges nothing, {seen.ready:,} wait, for {since_s:.0f} s")
+        time.sleep(POLL_S)
+    raise NotAsPlanned(f"the queue did not look stuck within {STUCK_WITHIN_S:g} s.")
+
+
+def _until_empty(screen: Screen, look: Callable[[], Sighting]) -> None:
+    def empty() -> bool:
+        depth = look().depth
+        screen.now(f"the queue drains: {depth:,} mails left")
+        return depth == 0
+
+    _until(empty, 30, "the queue did not become empty")
+
+
+def _recorded(began_at: float) -> bytes:
+    """What a real Grafana once sent, with the time of today's trouble in it."""
+    content = json.loads(RECORDINGS[RECORDING].body)
+    for alert in content["alerts"]:
+        alert["startsAt"] = rfc3339(began_at)
+    return json.dumps(content).encode()
+
+
+def _told(unstick: Unstick, body: bytes) -> dict[str, Any]:
+    status, answer = unstick.send(body)
+    incidents = answer.get("incidents") or [{}]
+    if status != 200 or incidents[0].get("action") != "restarted":
+        raise NotAsPlanned(f"Unstick answered {status}: {json.dumps(answer, ensure_ascii=False)}")
+    first: dict[str, Any] = incidents[0]
+    return first
+
+
+def _ending(screen: Screen, unstick: Unstick) -> dict[str, Any]:
+    """Show each phase as it is left, until the incident has its outcome and the chat has heard of it."""
+    with screen.step("Unstick looks at RabbitMQ until it is sure") as line:
+        outcome = _until(lambda: unstick.outcomes(stage.SERVICE), ENDED_WITHIN_S, "Unstick has no outcome")[-1]
+        _until(lambda: not unstick.open_documents(), 10, "the chat was not told")
+        line.text = f"Unstick is sure, and the incident has {outcome['ending']}"
+        if outcome["ending"] != "recovered":
+            line.text = f"Unstick has tried {outcome['restarts']} restarts, and the incident is {outcome['ending']}"
+    return outcome
+
+
+def _show_cards(screen: Screen, unstick: Unstick) -> None:
+    screen.title("What people read in the chat (the console channel)")
+    for card in unstick.cards():
+        screen.text(card + "\n")
+
+
+def _until(look: Callable[[], Any], within_s: float, otherwise: str) -> Any:
+    ends = time.monotonic() + within_s
+    while not (found := look()):
+        if time.monotonic() > ends:
+            raise NotAsPlanned(f"{otherwise} within {within_s:g} s.")
+        time.sleep(POLL_S)
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())

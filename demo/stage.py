@@ -1,0 +1,184 @@
+"""What runs in the demo: RabbitMQ or its stand-in, the application with the bug, Rundeck's stand-in, and Unstick itself."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from tests import broker as brokers
+from tests import debian
+from tests.broker import ADMIN, Broker
+from tests.doubles.rabbitmq import RabbitDouble
+from tests.doubles.rundeck import Job, Rundeck
+from tests.unstick_process import ROOT, SHORT, Unstick, configuration, job_id, runbook
+
+SERVICE, QUEUE = "mail-delivery", "mail.delivery"
+MESSAGES = 1520
+"""As many as the recorded alert speaks of."""
+FOR_S = 6.0
+USER, PASSWORD = "unstick", "it-only-looks"  # noqa: S105 - of a broker that lives for a minute on loopback
+
+
+class Queues(Protocol):
+    """RabbitMQ, as far as the demo has to do with it."""
+
+    url: str
+    description: str
+
+    def publish(self) -> None: ...
+    def application(self, *, stuck: bool) -> list[str]: ...
+    def follow(self, process: subprocess.Popen[str]) -> None:
+        """Called with the application's process once it consumes."""
+
+
+@dataclass
+class RealQueues:
+    broker: Broker
+    description: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        version = self.broker.api("GET", "overview")["rabbitmq_version"]
+        self.description = f"RabbitMQ {version} is up, the real one, on {self.url}"
+        self.broker.add_user(USER, PASSWORD, tags="management", vhosts=["/"])
+
+    @property
+    def url(self) -> str:
+        return self.broker.url
+
+    def publish(self) -> None:
+        self.broker.publish(QUEUE, MESSAGES)
+
+    def application(self, *, stuck: bool) -> list[str]:
+        mode = "stuck-unacked" if stuck else "healthy"
+        program = str(ROOT / "tests" / "stuck_consumer.py")
+        return [sys.executable, program, "--url", self.broker.amqp_url(), "--queue", QUEUE, "--mode", mode]
+
+    def follow(self, process: subprocess.Popen[str]) -> None:
+        """The broker sees by itself what the application does."""
+
+
+@dataclass
+class StandInQueues:
+    """A queue that is set by what a real process says that it does."""
+
+    double: RabbitDouble
+    why: str
+
+    @property
+    def url(self) -> str:
+        return self.double.url
+
+    @property
+    def description(self) -> str:
+        return f"RabbitMQ {self.why}: a stand-in takes its place, on {self.url}"
+
+    def publish(self) -> None:
+        self.double.queue(QUEUE, ready=MESSAGES, consumers=())
+
+    def application(self, *, stuck: bool) -> list[str]:
+        return [sys.executable, "-m", "demo.stand_in_application", "stuck" if stuck else "healthy", str(MESSAGES)]
+
+    def follow(self, process: subprocess.Popen[str]) -> None:
+        queue = self.double.queue(QUEUE)
+        queue.set(consumers=(f"127.0.0.1:{10_000 + process.pid % 50_000} -> 127.0.0.1:5672",))
+
+        def read() -> None:
+            for line in process.stdout or ():
+                if line == "took\n":
+                    queue.set(ready=queue.ready - 1, unacked=queue.unacked + 1)
+                elif line == "acknowledged\n":
+                    queue.set(unacked=queue.unacked - 1, acks=queue.acks + 1)
+            queue.set(ready=queue.ready + queue.unacked, unacked=0, consumers=())
+
+        threading.Thread(target=read, daemon=True, name="stand-in-application").start()
+
+
+def queues(stack: ExitStack, folder: Path, *, stand_in: bool) -> Queues:
+    """A real RabbitMQ: the one that is there, else installed where that needs no question. Else the stand-in, and why."""
+    why = "was not asked for"
+    if not stand_in:
+        why = "can't be had here without asking"
+        if brokers.available() or (debian.ensure("rabbitmq-server") and brokers.available()):
+            try:
+                return RealQueues(stack.enter_context(brokers.broker(folder / "broker")))
+            except (RuntimeError, OSError):
+                why = "is there but did not start"
+    double = stack.enter_context(RabbitDouble())
+    double.users[USER] = type(double.users["unstick"])(PASSWORD)
+    return StandInQueues(double, why)
+
+
+class Application:
+    """The mail service: one process at a time. `restart` is what Rundeck's job does, and it does it for real."""
+
+    def __init__(self, made: Queues, *, cured: bool, told: Callable[[int, int, float], None]) -> None:
+        self.queues, self.cured, self.told = made, cured, told
+        self.process: subprocess.Popen[str] | None = None
+        self.lock, self.closed = threading.Lock(), False
+
+    def start(self, *, stuck: bool) -> int:
+        """Start it and wait until it consumes; its process id."""
+        self.process = subprocess.Popen(
+            self.queues.application(stuck=stuck), cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
+            start_new_session=True,
+        )  # fmt: skip
+        if self.process.stdout is None or self.process.stdout.readline() != "consuming\n":
+            raise RuntimeError("the application did not start")
+        self.queues.follow(self.process)
+        return self.process.pid
+
+    def stop(self) -> int:
+        """Kill it, as whatever minds services would; the process id that it had."""
+        if self.process is None:
+            return 0
+        self.process.kill()
+        return self.process.pid if self.process.wait() is not None else 0
+
+    def restart(self, options: Mapping[str, str]) -> bool:
+        began = time.monotonic()
+        with self.lock:
+            if self.closed:
+                return False
+            before, after = self.stop(), self.start(stuck=not self.cured)
+        self.told(before, after, time.monotonic() - began)
+        return options["service"] == SERVICE
+
+    def close(self) -> None:
+        """End it for good: a restart that is under way comes first, one that comes later does nothing."""
+        with self.lock:
+            self.closed = True
+            self.stop()
+
+
+def rundeck(stack: ExitStack, application: Application) -> Rundeck:
+    """Rundeck's stand-in with one job, whose run restarts the application."""
+    return stack.enter_context(Rundeck(Job(id=job_id(SERVICE), name="restart-mail-delivery", action=application.restart)))
+
+
+def unstick(stack: ExitStack, folder: Path, made: Queues, runner: Rundeck) -> Unstick:
+    """Unstick under functions-framework, with a runbook whose minutes are seconds."""
+    mail = runbook(SERVICE, verify=SHORT, root_cause="https://tracker.example.com/MAIL-123", manual_minutes=8)
+    mail["symptom"]["rabbitmq"]["for"] = f"{FOR_S:g}s"
+    file = configuration(runner.url, made.url, [mail], user=USER)
+    process = Unstick(folder / "unstick", file, rabbitmq_password=PASSWORD)
+    stack.callback(process.stop)
+    return process.start()
+
+
+def sweep(folder: Path) -> None:
+    """Kill what was being started just when the demo was stopped: all processes whose environment names its folder."""
+    mark = str(folder).encode()
+    for environment in Path("/proc").glob("[0-9]*/environ"):
+        pid = int(environment.parent.name)
+        with suppress(OSError):
+            if pid != os.getpid() and mark in environment.read_bytes():
+                os.kill(pid, signal.SIGKILL)

@@ -1,0 +1,30 @@
+"""The mail service where no RabbitMQ can be had: it says on its output what it would do to the queue.
+
+    python -m demo.stand_in_application stuck 12
+
+`consuming`, then for each message `took`, and `acknowledged` unless it has the bug. It ends on SIGTERM.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+
+PACE_S = 0.002
+
+
+def main() -> None:
+    mode, messages = sys.argv[1], int(sys.argv[2])
+    print("consuming", flush=True)
+    for _ in range(messages):
+        print("took", flush=True)
+        if mode == "stuck":
+            break
+        time.sleep(PACE_S)
+        print("acknowledged", flush=True)
+    signal.pause()
+
+
+if __name__ == "__main__":
+    main()

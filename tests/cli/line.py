@@ -1,0 +1,91 @@
+"""The command line beside a Rundeck and a RabbitMQ that are stand-ins, and the local store."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+
+from functions import config
+from functions.cli.commands import command_line
+from functions.documents import encoded
+from functions.model import Document
+from functions.outside import Real
+from tests.doubles.rabbitmq import RabbitDouble
+from tests.doubles.rundeck import TOKEN, Job, Rundeck
+from tests.unstick_process import HMAC_SECRET, SIGNING_KEY, configuration, job_id, notification, runbook
+
+RECORDINGS = Path(__file__).parents[1] / "recordings" / "grafana"
+FIRING = str(RECORDINGS / "01-hmac-firing.json")
+SECRETS = {
+    "GRAFANA_HMAC_SECRET": HMAC_SECRET,
+    "RUNDECK_TOKEN": TOKEN,
+    "RABBITMQ_PASSWORD": "secret",
+    "UNSTICK_SIGNING_KEY": SIGNING_KEY,
+}
+
+
+@dataclass
+class Line:
+    folder: Path
+    rundeck: Rundeck
+    rabbit: RabbitDouble
+
+    @property
+    def config(self) -> Path:
+        return self.folder / "unstick.yaml"
+
+    @property
+    def outside(self) -> Real:
+        return Real(config.load(self.config))
+
+    def configured(self, *runbooks: dict[str, Any], name: str = "unstick.yaml", **changes: Any) -> Path:
+        """Write a configuration with these runbooks; one for mail-delivery where none is given."""
+        path = str(self.folder / "unstick.db")
+        places = {"store": {"local": {"path": path}}, "scheduler": {"local": {"path": path}}}
+        made = configuration(self.rundeck.url, self.rabbit.url, runbooks or [runbook("mail-delivery")], **(places | changes))
+        (self.folder / name).write_text(yaml.safe_dump(made))
+        return self.folder / name
+
+    def run(self, *arguments: str, code: int | None = None, **more: Any) -> Result:
+        """Run one command. `code`: the exit code that it must have."""
+        result = CliRunner().invoke(command_line, [arguments[0], "--config", str(self.config), *arguments[1:]], **more)
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        assert code is None or result.exit_code == code, result.output
+        return result
+
+    def json(self, *arguments: str, code: int = 0, **more: Any) -> Any:
+        """The JSON that a command prints, and nothing else."""
+        return json.loads(self.run(*arguments, "--json", code=code, **more).stdout)
+
+    def saved(self, document: Document) -> Document:
+        """Put a document into the store."""
+        self.outside.save(document.key, encoded(document), None, document.due, 5)
+        return document
+
+    def file(self, *alerts: dict[str, Any], name: str = "notification.json") -> str:
+        """A file with a notification of these alerts."""
+        path = self.folder / name
+        path.write_bytes(notification(*alerts))
+        return str(path)
+
+
+@contextmanager
+def line(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Line]:
+    """Everything up, and the queue of mail-delivery stuck."""
+    for name, value in SECRETS.items():
+        monkeypatch.setenv(name, value)
+    with RabbitDouble() as rabbit, Rundeck(Job(id=job_id("mail-delivery"))) as rundeck:
+        rabbit.queue("mail.delivery", ready=342, unacked=20, acks=9000, head_at=int(time.time()) - 1560)
+        made = Line(folder, rundeck, rabbit)
+        made.configured()
+        yield made

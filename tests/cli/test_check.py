@@ -1,0 +1,176 @@
+"""`check`: everything is asked, nothing is changed, and each mistake comes with its remedy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from functions.documents import encoded
+from functions.model import Pause
+from tests.cli.line import Line
+from tests.doubles.rabbitmq import User
+from tests.unstick_process import HMAC_SECRET, SIGNING_KEY, runbook
+
+MAIL = ("--label", "queue=mail.delivery", "--label", "vhost=/")
+
+
+def found(here: Line, *arguments: str, code: int) -> dict[str, dict[str, Any]]:
+    """The findings by what they are about."""
+    answer = here.json("check", *arguments, code=code)
+    assert answer["ok"] is (code == 0)
+    return {f"{one['system']}: {one['what']}": one for one in answer["findings"]}
+
+
+def test_all_is_well(here: Line) -> None:
+    """Where everything is right every line is, and the exit code is 0."""
+    lines = found(here, *MAIL, code=0)
+    assert {line["ok"] for line in lines.values()} == {True}
+    for part in (
+        "Secrets: rundeck.token",
+        "rundeck: the job refuses a late start",
+        "rundeck: the token may run the job",
+        "rabbitmq: RabbitMQ queue 'mail.delivery' in vhost '/'",
+        "Scheduler: scheduler",
+        "Chats: console (console)",
+    ):
+        assert any(name.startswith(part) for name in lines), part
+    assert any("a second writer is turned away" in line["detail"] for line in lines.values())
+
+
+def test_nothing_is_changed(here: Line) -> None:
+    """No job is started, and the store is as it was."""
+    found(here, *MAIL, code=0)
+    assert here.rundeck.posts() == []
+    assert here.outside.listed(5) == []
+
+
+def test_no_secret_is_shown(here: Line) -> None:
+    """Neither text nor JSON has a secret's value."""
+    shown = here.run("check").output + here.run("check", "--json").output
+    for secret in (HMAC_SECRET, SIGNING_KEY, here.rundeck.token, "secret\n"):
+        assert secret not in shown
+
+
+def test_a_secret_that_is_not_there(here: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its line says where it should be; whoever needs it says so too instead of breaking off."""
+    monkeypatch.delenv("RABBITMQ_PASSWORD")
+    lines = found(here, *MAIL, code=1)
+    assert "RABBITMQ_PASSWORD" in lines["Secrets: rabbitmq.password"]["remedy"]
+    assert lines["rabbitmq: rabbitmq can be asked"]["ok"] is False
+    assert lines["rundeck: the job refuses a late start"]["ok"] is True
+
+
+def test_a_short_key_is_pointed_out(here: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signing key that can be guessed works, so it is no mistake, but something to look at."""
+    monkeypatch.setenv("UNSTICK_SIGNING_KEY", "short")
+    line = found(here, *MAIL, code=0)["Secrets: signing_keys[0]"]
+    assert line["ok"] is None
+    assert "openssl" in line["remedy"]
+
+
+@pytest.mark.parametrize(("mode", "code", "right"), [("auto", 1, False), ("observe", 0, None)])
+def test_auto_needs_the_guard(here: Line, mode: str, code: int, right: bool | None) -> None:
+    """A job without the first step is refused for `mode: auto`, and pointed out for the others."""
+    here.configured(runbook("mail-delivery", mode=mode))
+    next(iter(here.rundeck.state.jobs.values())).guard = False
+    line = found(here, *MAIL, code=code)["rundeck: the job refuses a late start"]
+    assert line["ok"] is right
+    assert "infra/rundeck/job.yaml" in line["remedy"]
+
+
+def test_lines_that_runbooks_share_stand_once(here: Line) -> None:
+    """Two runbooks on one server: what is about the server is one line for both, a missing job is one's own."""
+    here.configured(runbook("mail-delivery"), runbook("other"))
+    answer = here.json("check", code=1)["findings"]
+    taken = [one for one in answer if one["what"] == "Rundeck answers and takes the token"]
+    assert [one["runbooks"] for one in taken] == [["mail-delivery", "other"]]
+    wrong = [one for one in answer if one["ok"] is False]
+    assert {tuple(one["runbooks"]) for one in wrong} == {("other",)}
+
+
+def test_a_queue_of_a_fixed_name_is_looked_at(here: Line) -> None:
+    """Where no label is needed, the queue itself is asked for."""
+    symptom = {"rabbitmq": {"vhost": "/", "queue": "not.there"}}
+    here.configured(runbook("mail-delivery", symptom=symptom))
+    assert found(here, code=1)["rabbitmq: RabbitMQ queue 'not.there' in vhost '/'"]["ok"] is False
+
+
+def test_a_fixed_vhost_is_looked_at_without_a_queue(here: Line) -> None:
+    """The queue's name comes with the alert, the right to see its vhost can be checked before."""
+    here.configured(runbook("mail-delivery", symptom={"rabbitmq": {"vhost": "/"}}))
+    assert found(here, code=0)["rabbitmq: queues in vhost /"]["ok"] is True
+    here.rabbit.users["unstick"] = User("secret", vhosts=())
+    assert "^$" in found(here, code=1)["rabbitmq: queues in vhost /"]["remedy"]
+
+
+def test_a_vhost_that_is_not_there(here: Line) -> None:
+    """A name that is wrong in the configuration is found before the first alert."""
+    here.configured(runbook("mail-delivery", symptom={"rabbitmq": {"vhost": "mial"}}))
+    assert found(here, code=1)["rabbitmq: queues in vhost mial"]["ok"] is False
+
+
+def test_a_queue_that_only_the_alert_names(here: Line) -> None:
+    """What can't be known is said, with the way to know it."""
+    line = found(here, code=0)["rabbitmq: the queue"]
+    assert line["ok"] is None
+    assert "--label vhost=... --label queue=..." in line["remedy"]
+
+
+def test_runbooks_that_hide_each_other(here: Line) -> None:
+    """A runbook that never gets an alert is wrong."""
+    wide = runbook("wide", match=['alertname="RabbitMQQueueStuck"'], restart=runbook("mail-delivery")["restart"])
+    here.configured(wide, runbook("mail-delivery"))
+    line = found(here, code=1)["Configuration: mail-delivery gets its alerts"]
+    assert line["ok"] is False
+    assert "before wide" in line["remedy"]
+
+
+def test_nobody_would_be_told(here: Line) -> None:
+    """A runbook whose outcome reaches nobody is wrong."""
+    here.configured(runbook("mail-delivery", notify=[], escalate=[]), notify=[])
+    assert found(here, code=1)["Configuration: people are told of mail-delivery"]["ok"] is False
+
+
+def test_plain_http_to_another_machine_is_pointed_out(here: Line) -> None:
+    """Loopback may be plain; the address of a link that people press should not."""
+    here.configured(public_url="http://unstick.example.com")
+    assert found(here, code=0)["Configuration: public_url is private"]["ok"] is None
+
+
+def test_the_kill_switch_is_pointed_out(here: Line) -> None:
+    """Somebody who wonders why nothing is restarted finds it here."""
+    here.outside.save("pause", encoded(Pause("upgrade", "h.tanaka", 1.0)), None, None, 5)
+    line = found(here, code=0)["Store: the kill switch is off"]
+    assert line["ok"] is None
+    assert "upgrade (h.tanaka)" in line["detail"]
+
+
+def test_clocks_that_are_apart(here: Line) -> None:
+    """A minute between the clocks is wrong."""
+    here.rundeck.state.clock_ahead_s = 60
+    line = found(here, code=1)["rundeck: Rundeck's clock is within 30 s of ours"]
+    assert "NTP" in line["remedy"]
+
+
+def test_a_system_that_does_not_answer_takes_no_longer_than_it_may(here: Line) -> None:
+    """Its line says so; the others are told as they are."""
+    here.rabbit.broken = {"overview": 3.0, "totals": 3.0, "page": 3.0, "whoami": 3.0, "alarms": 3.0}
+    lines = found(here, "--timeout", "1", code=1)
+    assert any(line["ok"] is False and line["system"] == "rabbitmq" for line in lines.values())
+    assert lines["rundeck: the job refuses a late start"]["ok"] is True
+
+
+def test_the_table_has_marks_and_remedies(here: Line) -> None:
+    """As text: a word for each state, the remedy under what is wrong, and a count at the end."""
+    here.rundeck.tokens = {here.rundeck.token: "viewer"}
+    shown = here.run("check", "--only-wrong", code=1).stdout
+    assert "WRONG  the token may run the job" in shown
+    assert "→ allow `run` on the job" in shown
+    assert "  ok  " not in shown
+    assert shown.rstrip().endswith("wrong")
+
+
+def test_a_label_without_a_value(here: Line) -> None:
+    """A mistake in the command itself is code 2."""
+    assert "NAME=VALUE" in here.run("check", "--label", "queue", code=2).stderr

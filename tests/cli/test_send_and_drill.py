@@ -1,0 +1,212 @@
+"""`send` and `drill`, against Unstick in a process of its own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pytest_httpserver import HTTPServer
+from werkzeug import Request
+
+from functions import drill, drill_card, drill_refusal
+from functions.errors import BadRequest
+from functions.grafana_auth import Auth, Basic, Bearer, Hmac, authenticate
+from functions.grafana_sender import headers
+from functions.model import Rules, Target
+from functions.runbooks import target_key
+from functions.secret_store import SecretRef
+from tests.cli.line import FIRING, Line
+from tests.unstick_process import Unstick, configuration, job_id, runbook
+
+SERVICE = {"service": "mail-delivery"}
+
+
+@contextmanager
+def deployed(here: Line, **changes: Any) -> Iterator[Unstick]:
+    """Unstick serves, and the command line has its configuration."""
+    unstick = Unstick(
+        here.folder / "served", configuration(here.rundeck.url, here.rabbit.url, [runbook("mail-delivery", mode="observe")])
+    )
+    path = str(unstick.database)
+    made = yaml.safe_load((unstick.folder / "unstick.yaml").read_text())
+    made |= {
+        "public_url": unstick.url.rstrip("/"),
+        "store": {"local": {"path": path}},
+        "scheduler": {"local": {"path": path}},
+    } | changes
+    (unstick.folder / "unstick.yaml").write_text(yaml.safe_dump(made))
+    here.config.write_text(yaml.safe_dump(made))
+    with unstick:
+        yield unstick
+
+
+def secret(monkeypatch: pytest.MonkeyPatch, name: str) -> tuple[SecretRef, ...]:
+    monkeypatch.setenv(name, f"value of {name}")
+    return (SecretRef(f"env://{name}"),)
+
+
+@pytest.mark.parametrize("way", ["hmac", "hmac without timestamp", "basic", "bearer"])
+def test_what_is_signed_is_let_in(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each way in lets in what is signed for it, and nothing that was changed after that."""
+    stamp = None if "without" in way else "X-Grafana-Alerting-Timestamp"
+    auth = Auth(
+        hmac=Hmac(secret(monkeypatch, "A"), timestamp_header=stamp) if way.startswith("hmac") else None,
+        basic=Basic("grafana", secret(monkeypatch, "B")) if way == "basic" else None,
+        bearer=Bearer(secret(monkeypatch, "C")) if way == "bearer" else None,
+    )
+    made = headers(auth, b"{}", 1_795_561_675.0)
+    authenticate(auth, made, b"{}", 1_795_561_675.0)
+    if way.startswith("hmac"):
+        with pytest.raises(BadRequest):
+            authenticate(auth, made, b"{ }", 1_795_561_675.0)
+
+
+def test_send_posts_what_grafana_would(here: Line, httpserver: HTTPServer) -> None:
+    """Signed with the first secret; --restamp lets the alerts begin now; any 2xx is code 0."""
+    taken: list[Request] = []
+
+    def take(request: Request) -> Any:
+        taken.append(request)
+        from werkzeug import Response
+
+        return Response(json.dumps({"incidents": [{"id": "i-1", "target": "t", "action": "held", "reason": "cooldown"}]}))
+
+    httpserver.expect_request("/hook", method="POST").respond_with_handler(take)
+    shown = here.run("send", FIRING, httpserver.url_for("/hook"), "--restamp", code=0).stdout
+    assert "t: held (cooldown), incident i-1" in shown
+    body = taken[0].get_data()
+    assert body != json.loads(Path(FIRING).read_text())["request"]["body"].encode()
+    authenticate(here.outside.config.auth, dict(taken[0].headers), body, here.outside.now())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        ((FIRING, "ftp://x/"), 2, "no http or https URL"),
+        ((FIRING, "http://127.0.0.1:1/"), 1, "connection refused"),
+        ((FIRING, "http://127.0.0.1:1/", "--as", "bearer"), 1, "has no bearer"),
+        (("none.json", "http://127.0.0.1:1/"), 2, "no such file"),
+    ],
+)
+def test_what_can_go_wrong_with_send(here: Line, arguments: tuple[str, ...], code: int, said: str) -> None:
+    """Each mistake with its own sentence and code."""
+    assert said in here.run("send", *arguments, code=code).stderr
+
+
+def test_an_answer_that_is_no_is_code_1(here: Line, httpserver: HTTPServer) -> None:
+    """401: what the webhook says is shown."""
+    httpserver.expect_request("/").respond_with_json({"error": "The signature does not match"}, status=401)
+    assert "The signature does not match" in here.run("send", FIRING, httpserver.url_for("/"), code=1).stdout
+
+
+def test_send_and_drill_through_the_whole_line(here: Line) -> None:
+    """A real alert is taken as such; then the drill's alerts go by webhook, store, scheduler and chat, and restart nothing."""
+    with deployed(here) as unstick:
+        taken = here.json("send", FIRING, unstick.url, "--restamp")
+        assert taken["answer"]["incidents"][0]["reason"] == "observe_only"
+        found = here.json("drill")
+        assert [(leg["name"], leg["ok"]) for leg in found["legs"]] == [
+            (n, True) for n in ("webhook", "store", "scheduler", "chat")
+        ]
+        assert found["told"] == {"console": ""}
+        assert len(unstick.cards("test notification")) == 1
+        assert unstick.open_documents() == {}
+    assert here.rundeck.posts() == []
+
+
+def test_a_drill_with_the_wrong_secret(here: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It fails at the webhook, says why, tells people, and goes no further."""
+    with deployed(here):
+        monkeypatch.setenv("GRAFANA_HMAC_SECRET", "another")
+        result = here.run("drill", "--json", code=1)
+    found = json.loads(result.stdout)
+    assert [(leg["name"], leg["ok"]) for leg in found["legs"]] == [("webhook", False)]
+    assert "401" in found["legs"][0]["detail"]
+    assert "the drill failed at: Webhook" in result.stderr
+
+
+def test_a_drill_on_another_store(here: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The webhook answers, but saves elsewhere than this configuration says: the second leg fails."""
+    monkeypatch.setattr(drill, "STORE_S", 1.0)
+    with deployed(here) as unstick:
+        here.configured(public_url=unstick.url.rstrip("/"))
+        found = here.json("drill", "--no-post", code=1)
+    assert [(leg["name"], leg["ok"]) for leg in found["legs"]] == [("webhook", True), ("store", False)]
+    assert "store" in found["legs"][1]["remedy"]
+    assert found["told"] == {}
+
+
+def test_a_drill_without_an_address(here: Line) -> None:
+    """public_url is missing: code 1, and how to name it."""
+    assert "--url" in here.run("drill", code=1).stderr
+
+
+def test_start_is_what_the_entry_point_answers(here: Line) -> None:
+    """`drill.start` returns plain values that JSON knows."""
+    here.configured(public_url="http://127.0.0.1:1")
+    found = drill.start(here.outside)
+    assert json.loads(json.dumps(found)) == found | {"legs": [dict(leg) for leg in found["legs"]]}
+    assert found["ok"] is False
+
+
+# --- the job refuses a late start --------------------------------------------------------------------------------------
+
+
+def test_the_job_proves_that_it_refuses(here: Line) -> None:
+    """A start an hour late is asked for once, and carried out never."""
+    target = Target(
+        target_key(here.rundeck.url, job_id("mail-delivery"), SERVICE), here.rundeck.url, job_id("mail-delivery"), SERVICE
+    )
+    assert drill_refusal.refusal(here.outside, target).ok
+    assert len(here.rundeck.posts()) == 1
+    assert here.rundeck.state.carried_out == []
+
+
+def test_a_job_without_the_guard_is_not_asked(here: Line) -> None:
+    """It would restart: nothing is posted, and the remedy is told."""
+    next(iter(here.rundeck.state.jobs.values())).guard = False
+    target = Target("k", here.rundeck.url, job_id("mail-delivery"), SERVICE)
+    leg = drill_refusal.refusal(here.outside, target)
+    assert not leg.ok
+    assert "infra/rundeck/job.yaml" in leg.remedy
+    assert here.rundeck.posts() == []
+
+
+def test_a_guard_that_does_not_work_is_found_out(here: Line) -> None:
+    """The definition looks right, but a node's clock is two hours behind: the run is not refused, and that is said."""
+    here.rundeck.state.node_ahead_s = -7200
+    target = Target("k", here.rundeck.url, job_id("mail-delivery"), SERVICE)
+    leg = drill_refusal.refusal(here.outside, target)
+    assert not leg.ok
+    assert "not refused" in leg.detail
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--refusal", "nobody"), "there is no such runbook"),
+        (("--refusal", "mail-delivery"), "takes service from labels"),
+        (("--refusal", "mail-delivery", "--option", "colour=red"), "no NAME=VALUE of an option"),
+    ],
+)
+def test_mistakes_in_naming_the_job(here: Line, arguments: tuple[str, ...], said: str) -> None:
+    """Code 2 with what to write; nothing is started."""
+    assert said in here.run("drill", *arguments, code=2).stderr
+    assert here.rundeck.posts() == []
+
+
+@pytest.mark.parametrize("language", ["en", "ja"])
+def test_the_drills_card(language: str) -> None:
+    """A leg that failed calls for somebody, with what to do; else nobody need get up."""
+    rules = Rules({}, language=language)
+    well = (drill_card.Leg("webhook", ok=True, seconds=0.3), drill_card.Leg("chat", ok=True, seconds=20.1))
+    assert drill_card.card(well, rules, 0.0).urgency == "fine"
+    failed = drill_card.card((*well[:1], drill_card.Leg("store", ok=False, detail="gone", remedy="look")), rules, 0.0)
+    assert failed.urgency == "act"
+    assert drill_card.say(language, "store") in failed.headline
+    assert "gone" in failed.facts[1][1]

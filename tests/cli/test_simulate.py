@@ -1,0 +1,314 @@
+"""`simulate`, `backtest` and `card`: what would be, from notifications in files; nothing is done."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import shutil
+import time
+from base64 import b64encode
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from functions.guards import GUARDS
+from functions.model import Document, Ending, Outcome
+from functions.runbooks import target_key
+from tests.cli.line import FIRING, RECORDINGS, Line
+from tests.unstick_process import alert, job_id, notification, runbook
+
+SERVICE = {"service": "mail-delivery"}
+SICK = {"queues": {"*": {"depth": 362, "consumers": 1}}}
+
+
+def incident(here: Line, *arguments: str, code: int) -> dict[str, Any]:
+    """The one incident that a simulation speaks of."""
+    ((only,),) = [one["incidents"] for one in here.json("simulate", *arguments, code=code)]
+    return dict(only)
+
+
+def deciding(found: dict[str, Any]) -> list[str]:
+    return [guard["guard"] for guard in found["guards"] if guard["decides"]]
+
+
+def seen(here: Line, content: object) -> str:
+    path = here.folder / "seen.json"
+    path.write_text(json.dumps(content))
+    return str(path)
+
+
+# --- simulate ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_stuck_queue_would_be_restarted(here: Line) -> None:
+    """The real systems are looked at, every guard says its part, and nothing is started, saved or told."""
+    found = incident(here, FIRING, "--restamp", code=0)
+    assert (found["action"], found["reason"]) == ("restarted", None)
+    assert [guard["guard"] for guard in found["guards"]] == [guard.__name__ for guard in GUARDS]
+    assert {guard["says"] for guard in found["guards"]} == {"passes"}
+    assert (found["job"], found["options"]) == (job_id("mail-delivery"), SERVICE)
+    assert found["seen"]["queues"]["rabbitmq:/:mail.delivery"]["depth"] == 362
+    assert here.rundeck.posts() == []
+    assert here.outside.listed(5) == []
+
+
+def test_an_old_recording_is_stale_today(here: Line) -> None:
+    """Without --restamp the alert is as old as it is: what would happen now is asked."""
+    old = here.file(alert("mail-delivery", "mail.delivery", starts_at=time.time() - 30 * 86400))
+    found = incident(here, old, code=1)
+    assert found["reason"] == "stale_alert"
+    assert deciding(found) == ["stale_alert"]
+
+
+def test_a_hold_is_code_1_and_says_which_guard_decides(here: Line) -> None:
+    """A healthy queue holds; the other guards are asked all the same."""
+    here.rabbit.queues["/", "mail.delivery"].set(ready=0, unacked=0)
+    found = incident(here, FIRING, "--restamp", code=1)
+    assert (found["action"], found["reason"], deciding(found)) == ("held", "symptom_gone", ["symptom"])
+
+
+def test_an_execution_that_runs_would_be_adopted(here: Line) -> None:
+    """Somebody restarts it already: that is gone on from, and is no hold."""
+    here.rundeck.state.plant(job_id("mail-delivery"), SERVICE)
+    found = incident(here, FIRING, "--restamp", code=0)
+    assert (found["action"], deciding(found)) == ("adopted", ["running"])
+
+
+def test_the_stores_document_counts(here: Line) -> None:
+    """What an outcome carries already is a duplicate, though no guard objects."""
+    one = alert("mail-delivery", "mail.delivery")
+    first = here.json("simulate", here.file(one), code=0)[0]["incidents"][0]
+    assert first["action"] == "restarted"
+    key = target_key(here.rundeck.url, job_id("mail-delivery"), SERVICE)
+    here.saved(Document(key, escalated_at=time.time() - 600, outcomes=(Outcome("i-1", Ending.ESCALATED, None, time.time(), ()),)))
+    found = incident(here, here.file(one), code=1)
+    assert (found["reason"], deciding(found)) == ("escalated", ["escalated"])
+
+
+def test_storm_slots_are_counted_within_one_notification(here: Line) -> None:
+    """Three targets at once, two slots: the third is held, as it would be."""
+    names = ["a", "b", "c"]
+    here.configured(*(runbook(name) for name in names), storm={"targets": 2, "within": "10m"})
+    path = here.file(*(alert(name, f"{name}.queue") for name in names))
+    (found,) = here.json("simulate", path, "--seen", seen(here, SICK), code=1)
+    assert [one["reason"] for one in found["incidents"]] == [None, None, "too_many_targets"]
+
+
+def test_offline_nothing_can_be_known_and_everything_holds(here: Line) -> None:
+    """Fail closed, shown: the kill switch can't be read."""
+    here.configured(rundeck={"url": "http://127.0.0.1:1", "token": "env://RUNDECK_TOKEN"})
+    found = incident(here, FIRING, "--offline", code=1)
+    assert (found["reason"], deciding(found)) == ("paused", ["paused"])
+
+
+def test_a_seen_file_stands_in_for_the_systems(here: Line) -> None:
+    """Times of 0 or less count from the recording's clock."""
+    ended = {"id": "7", "url": "", "status": "succeeded", "runner_started_at": -400, "runner_ended_at": -300}
+    found = incident(here, FIRING, "--seen", seen(here, SICK | {"ledger": {"executions": [ended]}}), code=1)
+    assert (found["reason"], deciding(found)) == ("cooldown", ["cooldown"])
+    assert found["again_at"] == pytest.approx(here.json("simulate", FIRING, "--offline", code=1)[0]["at"] + 300, abs=1)
+
+
+def test_a_part_that_could_not_be_seen(here: Line) -> None:
+    """`why` in a part's place: the guard that needs it holds, with that reason."""
+    found = incident(here, FIRING, "--seen", seen(here, SICK | {"ledger": {"why": "Rundeck: is down"}}), code=1)
+    assert (found["reason"], found["detail"]) == ("ledger_unknown", "Rundeck: is down")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("[]", "its keys are not"),
+        ("{", "is no JSON"),
+        ('{"queue": {}}', "its keys are not"),
+        ('{"queues": {"*": {"depth": "many"}}}', "queues.* is not understood"),
+        ('{"queues": {"*": 3}}', "is no mapping"),
+        ('{"ledger": []}', "is not understood"),
+        ('{"ledger": {"executions": 5}}', "is not understood"),
+    ],
+)
+def test_mistakes_in_a_seen_file(here: Line, content: str, said: str) -> None:
+    """Each is said with its place and an example, as code 2."""
+    path = here.folder / "seen.json"
+    path.write_text(content)
+    shown = here.run("simulate", FIRING, "--seen", str(path), code=2).stderr
+    assert said in shown
+    assert '"depth": 362' in shown
+
+
+def test_a_body_from_stdin(here: Line) -> None:
+    """`-` takes the body as Grafana posts it."""
+    body = notification(alert("mail-delivery", "mail.delivery"))
+    result = here.run("simulate", "-", "--json", input=body, code=0)
+    assert json.loads(result.stdout)[0]["file"] == "stdin"
+
+
+@pytest.mark.parametrize("form", ["body", "body_text", "body_base64", "flat", "gzip", "plain"])
+def test_every_form_of_a_recording(here: Line, form: str) -> None:
+    """A bare body, a recorded request with its body in one of three keys, gzipped or not."""
+    body = notification(alert("mail-delivery", "mail.delivery", starts_at=1_795_561_000))
+    key = form if form.startswith("body") else "body_text"
+    text = b64encode(body).decode() if key == "body_base64" else body.decode()
+    content = {"recorded_at_unix": 1_795_561_600, **({key: text} if form == "flat" else {"request": {key: text}})}
+    raw = body if form == "plain" else json.dumps(content).encode()
+    path = here.folder / "recording"
+    path.write_bytes(gzip.compress(raw) if form == "gzip" else raw)
+    (found,) = here.json("simulate", str(path), "--seen", seen(here, SICK), code=0)
+    assert found["at"] == (1_795_561_000 if form == "plain" else 1_795_561_600)
+    assert found["incidents"][0]["action"] == "restarted"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "is empty"),
+        (b"hello", "not JSON"),
+        (b"{}", "no alerts"),
+        (b"\x1f\x8bbroken", "can't be read"),
+        (b'{"request": {"body_base64": "%%%"}}', "not base64"),
+        (b'{"alerts": [{"status": "firing"}]}', "no notification"),
+    ],
+)
+def test_files_that_are_no_notification(here: Line, content: bytes, said: str) -> None:
+    """The file, what is wrong with it and what to do, as code 2 and without a traceback."""
+    path = here.folder / "strange.json"
+    path.write_bytes(content)
+    shown = here.run("simulate", str(path), "--offline", code=2).stderr
+    assert "strange.json" in shown
+    assert said in shown
+
+
+def test_a_file_that_is_not_there(here: Line) -> None:
+    """Code 2, with its name."""
+    assert "none.json: there is no such file" in here.run("simulate", "none.json", code=2).stderr
+
+
+def test_an_alert_of_no_runbook_and_a_test(here: Line) -> None:
+    """What has no target has no guards; the reason says it all."""
+    assert incident(here, str(RECORDINGS / "26-minimal-alert.json"), code=1)["reason"] == "no_runbook"
+    found = incident(here, str(RECORDINGS / "20-test-contact-point.json"), code=1)
+    assert (found["reason"], found["guards"]) == ("test_alert", [])
+
+
+def test_a_resolved_alert_is_no_hold(here: Line) -> None:
+    """Nothing fires, so nothing is missed: code 0."""
+    assert incident(here, str(RECORDINGS / "06-resolved.json"), "--offline", code=0)["reason"] == "not_firing"
+
+
+@pytest.mark.parametrize("path", sorted(path.name for path in RECORDINGS.glob("*.json*")))
+def test_every_recording_can_be_simulated(here: Line, path: str) -> None:
+    """All recordings of Grafana and Alertmanager are decided, or are refused as they would be."""
+    result = here.run("simulate", str(RECORDINGS / path), "--offline")
+    assert result.exit_code in (0, 1) or "Remove the custom payload" in result.stderr
+
+
+def test_the_text_shows_what_was_seen_and_who_decides(here: Line) -> None:
+    """As text: the decision first, what was seen, then a line for each guard."""
+    here.rabbit.queues["/", "mail.delivery"].set(ready=0, unacked=0)
+    shown = here.run("simulate", FIRING, "--restamp", code=1).stdout
+    assert "service=mail-delivery: would hold (symptom_gone): mail.delivery: 0 messages" in shown
+    assert "kill switch: off" in shown
+    assert [line for line in shown.splitlines() if line.endswith("<- decides")][0].split()[0] == "symptom"
+
+
+def test_hostile_labels_do_a_terminal_no_harm(here: Line) -> None:
+    """Escapes in a label never reach the terminal."""
+    path = here.file(alert("mail-delivery", "mail.\x1b]0;owned\x07\x1b[31m\u202edelivery", alertname="RabbitMQQueueStuck"))
+    shown = here.run("simulate", path, "--offline").output
+    assert not {"\x1b", "\x07", "\u202e"} & set(shown)
+
+
+# --- backtest ----------------------------------------------------------------------------------------------------------
+
+
+def folder(here: Line, *names: str) -> str:
+    made = here.folder / "recordings"
+    made.mkdir()
+    for name in names:
+        shutil.copy(RECORDINGS / name, made)
+    return str(made)
+
+
+def test_the_same_configuration_twice_differs_in_nothing(here: Line) -> None:
+    """Code 0, and the assumptions are stated."""
+    found = here.json("backtest", folder(here, "01-hmac-firing.json"), "--against", str(here.config), code=0)
+    assert (found["differences"], found["recordings"]) == ([], 1)
+    assert found["before"]["alerts"] == {"restarted": 1}
+    assert "every queue stuck" in found["stated"]
+
+
+def test_what_a_changed_configuration_would_do(here: Line) -> None:
+    """Each alert that is treated otherwise, those alike in one line; code 1 as of a diff."""
+    other = here.configured(runbook("mail-delivery", mode="observe"), name="other.yaml")
+    place = folder(here, "01-hmac-firing.json", "06-resolved.json", "08-group-100.json.gz", "10-custom-payload.json")
+    found = here.json("backtest", place, "--against", str(other), code=1)
+    assert {(one["file"], one["count"]) for one in found["differences"]} == {
+        ("01-hmac-firing.json", 1),
+        ("08-group-100.json.gz", 100),
+    }
+    for one in found["differences"]:
+        assert (one["before"]["action"], one["after"]["reason"]) == ("restarted", "observe_only")
+    assert list(found["left_out"]) == ["10-custom-payload.json"]
+    shown = here.run("backtest", place, "--against", str(other), code=1)
+    assert "RabbitMQQueueStuck x100" in shown.stdout
+    assert "101 alerts would be treated differently" in shown.stdout
+    assert "left out: 10-custom-payload.json" in shown.stderr
+
+
+def test_backtest_takes_what_is_seen_from_a_file(here: Line) -> None:
+    """With a queue that is well, both hold."""
+    well = seen(here, {"queues": {"*": {"depth": 0}}})
+    found = here.json("backtest", folder(here, "01-hmac-firing.json"), "--against", str(here.config), "--seen", well, code=0)
+    assert found["after"]["alerts"] == {"held/symptom_gone": 1}
+
+
+def test_a_folder_without_recordings(here: Line) -> None:
+    """Code 2: nothing was compared."""
+    assert "has no *.json" in here.run("backtest", folder(here), "--against", str(here.config), code=2).stderr
+
+
+# --- card --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("01-hmac-firing.json", "started"),
+        ("06-resolved.json", "resolved"),
+        ("20-test-contact-point.json", "test"),
+        ("26-minimal-alert.json", "held"),
+    ],
+)
+def test_the_card_that_fits_the_alert(here: Line, name: str, kind: str) -> None:
+    """Without --kind it is what fits; every channel renders it."""
+    found = here.json("card", str(RECORDINGS / name))
+    assert {one["kind"] for one in found} == {kind}
+    assert [one["channel"] for one in found] == ["console", "slack", "google_chat", "teams", "apprise"]
+
+
+@pytest.mark.parametrize("kind", ["started", "held", "draining", "recovered", "escalated", "resolved", "not_approved", "paused"])
+@pytest.mark.parametrize("language", ["en", "ja"])
+def test_every_kind_of_card(here: Line, kind: str, language: str) -> None:
+    """Each kind is shown in each language with the alert's own names."""
+    shown = here.run("card", FIRING, "--kind", kind, "--language", language, "--channel", "console", code=0).stdout
+    assert f"--- console: {kind}" in shown
+    assert "Unstick" in shown if kind == "paused" else "mail-delivery" in shown
+    assert ("対応" in shown) is (language == "ja")
+
+
+def test_a_large_group_shows_its_first_targets(here: Line) -> None:
+    """Three cards, and how many are left; --all shows them."""
+    here.configured()
+    path = here.file(*(alert("unknown", f"q{number}", service=f"s{number}") for number in range(5)))
+    result = here.run("card", path, "--channel", "console", code=0)
+    assert result.stdout.count("--- console") == 3
+    assert "and 2 more" in result.stderr
+    assert here.run("card", path, "--channel", "console", "--all", code=0).stdout.count("--- console") == 5
+
+
+def test_the_json_of_a_channel_is_what_would_be_posted(here: Line) -> None:
+    """Slack's message has its blocks."""
+    (found,) = here.json("card", FIRING, "--channel", "slack", "--kind", "escalated")
+    assert found["message"]["blocks"][0]["type"] == "header"
+    assert Path(FIRING).exists()

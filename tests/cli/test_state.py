@@ -1,0 +1,293 @@
+"""`status`, `pause`, `resume` and `report`: the store as people see and change it."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from functions.documents import decoded, encoded
+from functions.model import (
+    VERSION,
+    Archive,
+    Card,
+    Document,
+    Ending,
+    Incident,
+    Message,
+    Outcome,
+    Pause,
+    Phase,
+    QueueRef,
+    Reason,
+    Target,
+    Watched,
+)
+from tests.cli.line import Line
+from tests.unstick_process import job_id, runbook
+
+NOW = time.time()
+TARGET = Target("t-1", "http://127.0.0.1:1", job_id("mail-delivery"), {"service": "mail-delivery"})
+INCIDENT = Incident(
+    "20261125-010203-abcdef01",
+    Phase.VERIFYING,
+    NOW - 60,
+    "mail-delivery",
+    (Watched(QueueRef("/", "mail.delivery"), "mail-delivery", NOW),),
+    (),
+    due=NOW + 30,
+    restarts=1,
+    reason=Reason.COOLDOWN,
+)
+OUTCOME = Outcome(INCIDENT.id, Ending.RECOVERED, None, NOW - 600, (), restarts=1)
+
+
+@pytest.fixture
+def here(here: Line) -> Line:
+    """The store is there, as after the function's first alert."""
+    here.saved(Document("closed"))
+    return here
+
+
+def opened(**changes: object) -> Document:
+    return replace(Document("t-1", TARGET, INCIDENT, due=NOW + 30), **changes)
+
+
+def escalated(key: str, service: str) -> Document:
+    target = replace(TARGET, key=key, options={"service": service})
+    ended = replace(OUTCOME, ending=Ending.ESCALATED, channels=("console",))
+    return Document(key, target, outcomes=(ended,), escalated_at=NOW - 300)
+
+
+def archived(here: Line, at: float, name: str) -> None:
+    record = Archive(TARGET, replace(INCIDENT, id=name), replace(OUTCOME, incident=name, at=at))
+    day = time.strftime("%Y-%m-%d", time.gmtime(at))
+    here.outside.archive(f"incidents/{day}/{name}.json", encoded(record), 5)
+
+
+def switch(here: Line) -> Pause:
+    stored = here.outside.load("pause", 5)
+    assert stored is not None
+    return decoded(Pause, stored.body, "pause")
+
+
+# --- status ------------------------------------------------------------------------------------------------------------
+
+
+def test_nothing_is_under_way(here: Line) -> None:
+    """Code 0 where all is quiet."""
+    found = here.json("status")
+    assert (found["paused"], found["open"], found["recent"]) == (None, [], [])
+
+
+def test_an_open_incident_with_its_phase_and_due(here: Line) -> None:
+    """What is under way is normal: code 0."""
+    here.saved(opened())
+    (one,) = here.json("status")["open"]
+    assert (one["target"], one["phase"], one["reason"], one["restarts"]) == ("service=mail-delivery", "verifying", "cooldown", 1)
+    shown = here.run("status", code=0).stdout
+    assert "service=mail-delivery" in shown
+    assert "in " in shown
+
+
+def test_an_overdue_document_is_wrong(here: Line) -> None:
+    """Nobody stepped it: the scheduler or verify does not work."""
+    here.saved(opened(due=NOW - 600))
+    assert "OVERDUE" in here.run("status", code=1).stdout
+
+
+def test_what_is_untold_is_open(here: Line) -> None:
+    """A message that the chat did not take stays visible."""
+    message = Message("m", "console", Card("held", "act", "nobody heard of it"))
+    here.saved(Document("alert-1", to_tell=(message,), due=NOW + 60))
+    (one,) = here.json("status")["open"]
+    assert (one["phase"], one["to_tell"]) == ("untold", 1)
+
+
+def test_recent_incidents_newest_first(here: Line) -> None:
+    """From the archive, as many and as far back as asked for."""
+    for age_days, name in ((1, "first"), (2, "second"), (20, "long-ago")):
+        archived(here, NOW - age_days * 86400, name)
+    assert [one["incident"] for one in here.json("status")["recent"]] == ["first", "second"]
+    assert [one["incident"] for one in here.json("status", "--days", "30", "--last", "1")["recent"]] == ["first"]
+
+
+def test_documents_of_a_newer_release_are_named_not_fatal(here: Line) -> None:
+    """After a rollback the others are shown, and the newer ones with what to do about them."""
+    here.saved(opened())
+    newer = json.loads(encoded(opened())) | {"key": "t-2", "version": VERSION + 1, "incident": 7}
+    here.outside.save("t-2", json.dumps(newer).encode(), None, None, 5)
+    here.outside.save("t-3", b"{broken", None, None, 5)
+    found = here.json("status", code=1)
+    assert len(found["open"]) == 1
+    said = {one["document"]: one for one in found["unreadable"]}
+    assert "newer release" in said["t-2"]["detail"]
+    assert "Deploy the newer release" in said["t-2"]["remedy"]
+    assert "can't be read" in said["t-3"]["detail"]
+    assert "newer release" in here.run("status", code=1).stdout
+
+
+def test_a_broken_archive_record_is_named(here: Line) -> None:
+    """It hides no other."""
+    archived(here, NOW - 60, "whole")
+    here.outside.archive(time.strftime("incidents/%Y-%m-%d/broken.json", time.gmtime(NOW)), b"{", 5)
+    found = here.json("status", code=1)
+    assert ([one["incident"] for one in found["recent"]], len(found["archive_unreadable"])) == (["whole"], 1)
+
+
+def test_a_store_that_is_not_there_is_not_made(here: Line, tmp_path: Path) -> None:
+    """A relative path from another folder must not make an empty file and call it well."""
+    missing = tmp_path / "elsewhere" / "unstick.db"
+    here.configured(store={"local": {"path": str(missing)}})
+    assert f"{missing} is not there" in here.run("status", code=1).stderr
+    assert "is not there" in here.run("pause", "--reason", "x", code=1).stderr
+    assert not missing.exists()
+
+
+# --- pause and resume --------------------------------------------------------------------------------------------------
+
+
+def test_pause_and_resume(here: Line) -> None:
+    """The switch is in the store with reason and name, is told, shows in the status, and can be taken back."""
+    paused = here.run("pause", "--reason", "broker upgrade", "--by", "h.tanaka", code=0)
+    assert "told on console" in paused.stdout
+    assert "restarts nothing" in paused.stderr
+    assert (switch(here).reason, switch(here).by, switch(here).on) == ("broker upgrade", "h.tanaka", True)
+    assert here.json("status", code=1)["paused"]["reason"] == "broker upgrade"
+    resumed = here.run("resume", "--by", "h.tanaka", code=0)
+    assert "broker upgrade (h.tanaka)" in resumed.stdout
+    assert "no longer paused" in resumed.stderr
+    assert switch(here).on is False
+    assert here.json("status")["paused"] is None
+
+
+def test_json_of_a_pause_is_json_alone(here: Line) -> None:
+    """The console's card goes to stderr."""
+    found = here.json("pause", "--reason", "x", "--by", "me")
+    assert found == {"paused": True, "reason": "x", "by": "me", "was_paused": False, "told": {"console": ""}}
+    assert here.json("resume", "--by", "you")["was_paused"] is True
+
+
+def test_a_second_pause_says_what_the_first_was(here: Line) -> None:
+    """Nobody loses a colleague's reason unseen."""
+    here.run("pause", "--reason", "first", "--by", "a", code=0)
+    assert "It was paused already: first (a)" in here.run("pause", "--reason", "second", "--by", "b", code=0).stdout
+    assert switch(here).reason == "second"
+
+
+def test_resume_of_what_is_not_paused_tells_nobody(here: Line) -> None:
+    """Code 0, no message."""
+    result = here.run("resume", code=0)
+    assert "not paused" in result.stdout
+    assert result.stderr == ""
+
+
+def test_a_pause_needs_a_reason(here: Line) -> None:
+    """Blank is none."""
+    assert here.run("pause", "--reason", "  ", code=2).stderr
+
+
+def test_a_chat_that_is_down_is_said_and_does_not_stop_the_pause(here: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is paused, the exit code is 1, and who was not told is named."""
+    monkeypatch.setenv("CHAT_URL", "http://127.0.0.1:1/hook?key=k&token=t-e-l-l-t-a-l-e")
+    chat = {"type": "google_chat", "url": "env://CHAT_URL"}
+    here.configured(channels={"console": {"type": "console"}, "ops": chat}, notify=["ops", "console"])
+    result = here.run("pause", "--reason", "x", code=1)
+    assert switch(here).on is True
+    assert "NOT TOLD on ops" in result.stderr
+    assert "told on console" in result.stdout
+    assert "t-e-l-l-t-a-l-e" not in result.output
+
+
+def test_pausing_at_once_loses_no_switch(here: Line) -> None:
+    """Eight people press at once: all succeed, by compare-and-set with retries, and it is on."""
+    from functions.cli.switch import turn
+
+    outside, failed = here.outside, []
+
+    def press(number: int) -> None:
+        try:
+            turn(outside, Pause(f"reason {number}", "me", NOW))
+        except Exception as error:  # noqa: BLE001 - shown below
+            failed.append(error)
+
+    threads = [threading.Thread(target=press, args=(number,)) for number in range(8)]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+    assert failed == []
+    assert switch(here).on is True
+
+
+def test_a_switch_of_a_newer_release_is_left_alone(here: Line) -> None:
+    """It holds every restart as it is; code 1 and what to do."""
+    here.outside.save("pause", json.dumps({"version": VERSION + 1, "on": True}).encode(), None, None, 5)
+    assert "newer release" in here.run("pause", "--reason", "x", code=1).stderr
+    assert "newer release" in here.run("resume", code=1).stderr
+
+
+@pytest.mark.parametrize("named", ["service=mail-delivery", "t-1", "mail-delivery"])
+def test_an_escalated_target_is_freed_by_any_of_its_names(here: Line, named: str) -> None:
+    """By key, name or option value; it is told, and the next alert is decided as usual."""
+    here.saved(escalated("t-1", "mail-delivery"))
+    assert here.json("status", code=1)["escalated"][0]["target"] == "service=mail-delivery"
+    result = here.run("resume", "--target", named, "--by", "h.tanaka", "--reason", "rolled back", code=0)
+    assert "may be restarted again" in result.stdout
+    assert "rolled back (h.tanaka)" in result.stderr
+    assert here.json("status")["escalated"] == []
+
+
+def test_a_target_that_is_not_there_or_not_escalated(here: Line) -> None:
+    """Code 2 with what to do."""
+    here.saved(opened())
+    assert "there is no target" in here.run("resume", "--target", "nobody", code=2).stderr
+    assert "is not escalated" in here.run("resume", "--target", "t-1", code=2).stderr
+
+
+def test_a_name_of_two_targets_is_asked_back(here: Line) -> None:
+    """Both keys are named; nothing is changed."""
+    for key in ("t-1", "t-2"):
+        here.saved(escalated(key, "mail-delivery"))
+    shown = here.run("resume", "--target", "mail-delivery", code=2).stderr
+    assert "t-1" in shown
+    assert "t-2" in shown
+    assert len(here.json("status", code=1)["escalated"]) == 2
+
+
+def test_a_freed_target_that_could_not_be_told(here: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is free, its message waits for the next wake-up, and the exit code says so."""
+    monkeypatch.setenv("CHAT_URL", "http://127.0.0.1:1/hook?key=k&token=t")
+    here.configured(runbook("mail-delivery"), channels={"console": {"type": "google_chat", "url": "env://CHAT_URL"}})
+    here.saved(escalated("t-1", "mail-delivery"))
+    assert "not told yet on console" in here.run("resume", "--target", "t-1", code=1).stderr
+    assert here.json("status")["open"][0]["to_tell"] == 1
+
+
+# --- report ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_report_is_shown_and_told_nobody(here: Line) -> None:
+    """Without --post it is only shown."""
+    archived(here, NOW - 3600, "i-1")
+    result = here.run("report", code=0)
+    assert "mail-delivery" in result.stdout
+    assert here.json("report")["told"] == []
+
+
+def test_the_report_is_posted_where_the_configuration_says(here: Line) -> None:
+    """With --post as the weekly report does, and JSON stays JSON."""
+    assert here.json("report", "--post")["told"] == ["console"]
+
+
+def test_the_chart_goes_into_a_file(here: Line) -> None:
+    """--chart writes SVG; a folder that is not there is code 2."""
+    archived(here, NOW - 3600, "i-1")
+    path = here.folder / "cost.svg"
+    here.run("report", "--chart", str(path), code=0)
+    assert path.read_text().startswith("<svg")
+    assert "can't be written" in here.run("report", "--chart", str(here.folder / "none" / "x.svg"), code=2).stderr
