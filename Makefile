@@ -54,8 +54,8 @@ deploy: setup ## put it on Google Cloud: make deploy PROJECT=my-project (infra/d
 destroy: setup ## take it off Google Cloud again: make destroy PROJECT=my-project
 	PYTHON=$(VENV)/bin/python infra/deploy.sh destroy $(ARGS)
 
-docs: setup ## write the generated pages of docs/ anew
-	$(RUN) tools/docs.py
+docs: setup ## write the generated pages and pictures of docs/ anew
+	$(RUN) -m functions.config_docs && UPDATE=1 $(RUN) -m pytest -q tests/chats/test_gallery.py tests/test_cost.py tests/cli tests/test_docs.py
 
 clean: ## remove what make made
 	rm -rf $(VENV) build .mypy_cache .pytest_cache .ruff_cache .hypothesis

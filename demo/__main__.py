@@ -39,6 +39,7 @@ class NotAsPlanned(Exception):
 
 
 def main() -> int:
+    """Play the story and put everything away; the exit status is 0 only if the queue recovered."""
     parser = argparse.ArgumentParser(prog="python -m demo", description="See a stuck queue restarted, on this machine.")
     parser.add_argument("--stand-in", action="store_true", help="take a stand-in for RabbitMQ even where the real one is there")
     parser.add_argument("--still-broken", action="store_true", help="the new process has the bug too: see it escalated")
@@ -102,8 +103,7 @@ def _play(screen: Screen, stack: ExitStack, folder: Path, given: argparse.Namesp
     with screen.step("RabbitMQ starts") as line:
         queues = stage.queues(stack, folder, stand_in=given.stand_in)
         line.text = queues.description
-    restarted: list[tuple[int, int, float]] = []
-    application = stage.Application(queues, cured=not given.still_broken, told=lambda *seen: restarted.append(seen))
+    application = stage.Application(queues, cured=not given.still_broken)
     stack.callback(application.close)
     with screen.step("Rundeck's stand-in and Unstick start") as line:
         runner = stage.rundeck(stack, application)
@@ -124,7 +124,7 @@ def _play(screen: Screen, stack: ExitStack, folder: Path, given: argparse.Namesp
         execution = answer["execution"]
         line.text = f"Grafana's webhook, signed: 200, {answer['action']} by Rundeck's execution {execution['id']}"
     with screen.step("Rundeck runs the job") as line:
-        before, after, _took_s = _until(lambda: restarted, 20, "Rundeck's job did not restart the process")[0]
+        before, after = _until(lambda: application.restarts, 20, "Rundeck's job did not restart the process")[0]
         line.text = f"Rundeck's job has restarted {stage.SERVICE}: process {before} is gone, {after} is there"
     if not given.still_broken:
         with screen.step("the queue drains") as line:
@@ -186,7 +186,7 @@ def _told(unstick: Unstick, body: bytes) -> dict[str, Any]:
 def _ending(screen: Screen, unstick: Unstick) -> dict[str, Any]:
     """Show each phase as it is left, until the incident has its outcome and the chat has heard of it."""
     with screen.step("Unstick looks at RabbitMQ until it is sure") as line:
-        outcome = _until(lambda: unstick.outcomes(stage.SERVICE), ENDED_WITHIN_S, "Unstick has no outcome")[-1]
+        outcome: dict[str, Any] = _until(lambda: unstick.outcomes(stage.SERVICE), ENDED_WITHIN_S, "Unstick has no outcome")[-1]
         _until(lambda: not unstick.open_documents(), 10, "the chat was not told")
         line.text = f"Unstick is sure, and the incident has {outcome['ending']}"
         if outcome["ending"] != "recovered":

@@ -7,16 +7,15 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from tests import broker as brokers
 from tests import debian
-from tests.broker import ADMIN, Broker
+from tests.broker import Broker
 from tests.doubles.rabbitmq import RabbitDouble
 from tests.doubles.rundeck import Job, Rundeck
 from tests.unstick_process import ROOT, SHORT, Unstick, configuration, job_id, runbook
@@ -25,37 +24,41 @@ SERVICE, QUEUE = "mail-delivery", "mail.delivery"
 MESSAGES = 1520
 """As many as the recorded alert speaks of."""
 FOR_S = 6.0
-USER, PASSWORD = "unstick", "it-only-looks"  # noqa: S105 - of a broker that lives for a minute on loopback
+USER, PASSWORD = "unstick", "it-only-looks"
 
 
 class Queues(Protocol):
     """RabbitMQ, as far as the demo has to do with it."""
 
-    url: str
-    description: str
-
+    @property
+    def url(self) -> str: ...
+    @property
+    def description(self) -> str: ...
     def publish(self) -> None: ...
     def application(self, *, stuck: bool) -> list[str]: ...
     def follow(self, process: subprocess.Popen[str]) -> None:
         """Called with the application's process once it consumes."""
 
 
-@dataclass
+@dataclass(frozen=True, slots=True)
 class RealQueues:
     broker: Broker
-    description: str = field(init=False)
-
-    def __post_init__(self) -> None:
-        version = self.broker.api("GET", "overview")["rabbitmq_version"]
-        self.description = f"RabbitMQ {version} is up, the real one, on {self.url}"
-        self.broker.add_user(USER, PASSWORD, tags="management", vhosts=["/"])
 
     @property
     def url(self) -> str:
         return self.broker.url
 
+    @property
+    def description(self) -> str:
+        version = self.broker.api("GET", "overview")["rabbitmq_version"]
+        return f"RabbitMQ {version} is up, the real one, on {self.url}"
+
     def publish(self) -> None:
-        self.broker.publish(QUEUE, MESSAGES)
+        self.broker.add_user(USER, PASSWORD, tags="management", vhosts=["/"])
+        with self.broker.channel() as channel:
+            channel.queue_declare(QUEUE, durable=True)
+            for number in range(MESSAGES):
+                channel.basic_publish("", QUEUE, f"mail {number}".encode())
 
     def application(self, *, stuck: bool) -> list[str]:
         mode = "stuck-unacked" if stuck else "healthy"
@@ -66,7 +69,7 @@ class RealQueues:
         """The broker sees by itself what the application does."""
 
 
-@dataclass
+@dataclass(frozen=True, slots=True)
 class StandInQueues:
     """A queue that is set by what a real process says that it does."""
 
@@ -120,9 +123,11 @@ def queues(stack: ExitStack, folder: Path, *, stand_in: bool) -> Queues:
 class Application:
     """The mail service: one process at a time. `restart` is what Rundeck's job does, and it does it for real."""
 
-    def __init__(self, made: Queues, *, cured: bool, told: Callable[[int, int, float], None]) -> None:
-        self.queues, self.cured, self.told = made, cured, told
+    def __init__(self, made: Queues, *, cured: bool) -> None:
+        self.queues, self.cured = made, cured
         self.process: subprocess.Popen[str] | None = None
+        self.restarts: list[tuple[int, int]] = []
+        """Process ids, before and after."""
         self.lock, self.closed = threading.Lock(), False
 
     def start(self, *, stuck: bool) -> int:
@@ -136,21 +141,21 @@ class Application:
         self.queues.follow(self.process)
         return self.process.pid
 
-    def stop(self) -> int:
-        """Kill it, as whatever minds services would; the process id that it had."""
-        if self.process is None:
-            return 0
-        self.process.kill()
-        return self.process.pid if self.process.wait() is not None else 0
+    def stop(self) -> None:
+        """Kill it, as what minds services would."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
 
     def restart(self, options: Mapping[str, str]) -> bool:
-        began = time.monotonic()
+        """Rundeck's job. It fails for any service but this one."""
         with self.lock:
-            if self.closed:
+            if self.closed or self.process is None or options["service"] != SERVICE:
                 return False
-            before, after = self.stop(), self.start(stuck=not self.cured)
-        self.told(before, after, time.monotonic() - began)
-        return options["service"] == SERVICE
+            before = self.process.pid
+            self.stop()
+            self.restarts.append((before, self.start(stuck=not self.cured)))
+        return True
 
     def close(self) -> None:
         """End it for good: a restart that is under way comes first, one that comes later does nothing."""

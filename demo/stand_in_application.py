@@ -15,6 +15,7 @@ PACE_S = 0.002
 
 
 def main() -> None:
+    """Take the messages in their order, at a pace that a look can follow."""
     mode, messages = sys.argv[1], int(sys.argv[2])
     print("consuming", flush=True)
     for _ in range(messages):

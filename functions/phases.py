@@ -73,8 +73,7 @@ def decided(document: Document, incident: Incident, now: Moment) -> Step:
     scene = Scene(now.rules, runbook, document, incident, now.seen, now.at, approved=incident.overruled)
     incident = replace(incident, queues=watched_now(scene))
     document = seen_well(replace(document, incident=incident), runbook, now)
-    scene = replace(scene, document=document, incident=incident)
-    decision = decide(scene)
+    decision = decide(replace(scene, document=document))  # on the queues as they were before this look, which counts once
     last_reason = incident.reason
     incident = replace(incident, reason=decision.reason, detail=decision.detail)
     if decision.kind is Kind.ADOPT and decision.execution is not None:
@@ -352,21 +351,20 @@ def _next_attempt(document: Document, incident: Incident, runbook: Runbook, now:
     tag = execution.tag or execution.id if execution else f"{incident.id}.{incident.attempt}"
     done = replace(incident, tries=(*incident.tries, Try(tag, execution, how)))
     scene = Scene(now.rules, runbook, document, done, now.seen, now.at)
-    scene = replace(scene, incident=replace(done, queues=watched_now(scene)))
     decision = decide(scene)
     passes = decision.kind is Kind.HOLD and (decision.again_in_s is not None or decision.reason is Reason.SYMPTOM_GONE)
     if passes:
         time_s = runbook.verify.within_s + (GRACE_S if decision.reason is Reason.SYMPTOM_GONE else 0.0)
         if min(_age_s(incident, now), now.at - incident.began_at) >= time_s:
             return escalated(document, incident, runbook, now, decision.reason, decision.detail, remedy=decision.remedy)
-        waiting = replace(incident, due=now.at + runbook.verify.every_s, queues=_ill_noted(incident, scene.incident))
+        waiting = replace(incident, due=now.at + runbook.verify.every_s, queues=_ill_noted(incident, watched_now(scene)))
         return Step(replace(document, incident=waiting))
     return decided(document, replace(done, phase=Phase.WAITING), now)
 
 
-def _ill_noted(incident: Incident, decided: Incident) -> tuple[Watched, ...]:
+def _ill_noted(incident: Incident, looked: tuple[Watched, ...]) -> tuple[Watched, ...]:
     """The verifying queues, with the first of two ill looks remembered."""
-    first = {w.queue.key: w for w in decided.queues}
     return tuple(
-        replace(w, ill_since=first[w.queue.key].ill_since, ill_depth=first[w.queue.key].ill_depth) for w in incident.queues
+        replace(w, ill_since=new.ill_since, ill_depth=new.ill_depth, ill_head_at=new.ill_head_at)
+        for w, new in zip(incident.queues, looked, strict=True)
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ from functions.drill_card import PHRASES
 from tests.unstick_process import SIGNING_KEY, configuration, runbook
 
 ROOT = Path(__file__).parent.parent
+FIELD = re.compile(r"{\w+}")
 COMMANDS = ["check", "simulate", "backtest", "send", "drill", "status", "pause", "resume", "card", "report"]
 
 
@@ -119,4 +121,4 @@ def test_the_drills_words_are_there_in_both_languages() -> None:
     for en, ja in PHRASES.values():
         assert en
         assert ja
-        assert {part[1:-1] for part in en.split() if part.startswith("{")} == set() or "{" in ja
+        assert set(FIELD.findall(en)) == set(FIELD.findall(ja))

@@ -55,9 +55,8 @@ def questions(outside: Real, labels: Mapping[str, str], timeout_s: float) -> lis
     """All that is to be asked, in the order of the table."""
     settings = outside.config
     found = [Question("Configuration", partial(findings_file.configured, outside))]
-    found += [
-        Question("Secrets", partial(findings_file.readable, place, secret)) for place, secret in findings_file.secrets(settings)
-    ]
+    secrets = findings_file.secrets(settings)
+    found += [Question("Secrets", partial(findings_file.readable, place, secret)) for place, secret in secrets]
     runner = settings.runner
     found += [
         Question(runner.name, partial(_job, outside, runbook, timeout_s), runbook.name)

@@ -71,8 +71,11 @@ def from_file(path: str) -> Seen:
         raise Unusable(f"{path}: can't be read ({type(error).__name__}). Name a JSON file such as {EXAMPLE}") from None
     except (ValueError, RecursionError):
         raise Unusable(f"{path}: is no JSON. Write for example {EXAMPLE}") from None
-    if not isinstance(content, dict) or not content.keys() <= PARTS or not isinstance(content.get("queues", {}), dict):
+    if not isinstance(content, dict) or not content.keys() <= PARTS:
         raise Unusable(f"{path}: its keys are not {', '.join(sorted(PARTS))}. Write for example {EXAMPLE}")
+    for place, part in content.items():
+        if not isinstance(part, dict) and not (place == "pause" and part is None):
+            raise Unusable(f"{path}: {place} is no mapping. Write for example {EXAMPLE}")
 
     def seen(cases: tuple[Case, ...], now: float) -> Observation:
         ledger = _part(path, "ledger", {"runner_now": now, **(content.get("ledger") or {})}, Ledger, now)

@@ -128,8 +128,10 @@ def _seen(seen: Observation, at: float) -> list[str]:
     lines = []
     for key, queue in seen.queues.items():
         if isinstance(queue, Sighting):
-            consumers = "consumers not known" if queue.consumers is None else f"{queue.consumers} consumers"
-            lines.append(f"{key}: {queue.depth} messages ({queue.ready} ready, {queue.unacked} unacknowledged), {consumers}")
+            known = "not known" if queue.consumers is None else str(queue.consumers)
+            lines.append(
+                f"{key}: {queue.depth} messages ({queue.ready} ready, {queue.unacked} unacknowledged), consumers: {known}"
+            )
         else:
             lines.append(f"{key}: {queue.why}")
     if isinstance(seen.ledger, Ledger):

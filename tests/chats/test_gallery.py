@@ -1,4 +1,4 @@
-"""docs/cards: every card as a picture. `UPDATE_GALLERY=1 pytest tests/chats/test_gallery.py` draws them anew."""
+"""docs/cards: every card as a picture. `UPDATE=1 pytest tests/chats/test_gallery.py` draws them anew."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def test_the_gallery_shows_what_is_sent(picture: str):
     name, language = PICTURES[picture]
     drawn = card_svg(compose(EXAMPLES[name], rules(language)), language)
     path = DOCS / "cards" / picture
-    if os.environ.get("UPDATE_GALLERY") == "1":
+    if os.environ.get("UPDATE") == "1":
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(drawn, encoding="utf-8")
-    assert path.read_text(encoding="utf-8") == drawn, "out of date: run with UPDATE_GALLERY=1"
+    assert path.read_text(encoding="utf-8") == drawn, "out of date: run with UPDATE=1"
 
 
 def test_the_gallery_has_no_other_pictures_and_the_page_shows_all():

@@ -6,12 +6,11 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 from pytest_httpserver import HTTPServer
-from werkzeug import Request
+from werkzeug import Request, Response
 
 from functions import drill, drill_card, drill_refusal
 from functions.errors import BadRequest
@@ -27,18 +26,13 @@ SERVICE = {"service": "mail-delivery"}
 
 
 @contextmanager
-def deployed(here: Line, **changes: Any) -> Iterator[Unstick]:
+def deployed(here: Line) -> Iterator[Unstick]:
     """Unstick serves, and the command line has its configuration."""
-    unstick = Unstick(
-        here.folder / "served", configuration(here.rundeck.url, here.rabbit.url, [runbook("mail-delivery", mode="observe")])
-    )
-    path = str(unstick.database)
+    observed = [runbook("mail-delivery", mode="observe")]
+    unstick = Unstick(here.folder / "served", configuration(here.rundeck.url, here.rabbit.url, observed))
+    file = {"local": {"path": str(unstick.database)}}
     made = yaml.safe_load((unstick.folder / "unstick.yaml").read_text())
-    made |= {
-        "public_url": unstick.url.rstrip("/"),
-        "store": {"local": {"path": path}},
-        "scheduler": {"local": {"path": path}},
-    } | changes
+    made |= {"public_url": unstick.url.rstrip("/"), "store": file, "scheduler": file}
     (unstick.folder / "unstick.yaml").write_text(yaml.safe_dump(made))
     here.config.write_text(yaml.safe_dump(made))
     with unstick:
@@ -70,10 +64,8 @@ def test_send_posts_what_grafana_would(here: Line, httpserver: HTTPServer) -> No
     """Signed with the first secret; --restamp lets the alerts begin now; any 2xx is code 0."""
     taken: list[Request] = []
 
-    def take(request: Request) -> Any:
+    def take(request: Request) -> Response:
         taken.append(request)
-        from werkzeug import Response
-
         return Response(json.dumps({"incidents": [{"id": "i-1", "target": "t", "action": "held", "reason": "cooldown"}]}))
 
     httpserver.expect_request("/hook", method="POST").respond_with_handler(take)

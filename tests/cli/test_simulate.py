@@ -124,7 +124,7 @@ def test_a_part_that_could_not_be_seen(here: Line) -> None:
         ('{"queue": {}}', "its keys are not"),
         ('{"queues": {"*": {"depth": "many"}}}', "queues.* is not understood"),
         ('{"queues": {"*": 3}}', "is no mapping"),
-        ('{"ledger": []}', "is not understood"),
+        ('{"ledger": []}', "is no mapping"),
         ('{"ledger": {"executions": 5}}', "is not understood"),
     ],
 )
@@ -209,7 +209,7 @@ def test_the_text_shows_what_was_seen_and_who_decides(here: Line) -> None:
     shown = here.run("simulate", FIRING, "--restamp", code=1).stdout
     assert "service=mail-delivery: would hold (symptom_gone): mail.delivery: 0 messages" in shown
     assert "kill switch: off" in shown
-    assert [line for line in shown.splitlines() if line.endswith("<- decides")][0].split()[0] == "symptom"
+    assert next(line for line in shown.splitlines() if line.endswith("<- decides")).split()[0] == "symptom"
 
 
 def test_hostile_labels_do_a_terminal_no_harm(here: Line) -> None:
@@ -300,7 +300,7 @@ def test_every_kind_of_card(here: Line, kind: str, language: str) -> None:
 def test_a_large_group_shows_its_first_targets(here: Line) -> None:
     """Three cards, and how many are left; --all shows them."""
     here.configured()
-    path = here.file(*(alert("unknown", f"q{number}", service=f"s{number}") for number in range(5)))
+    path = here.file(*(alert(f"unknown-{number}", f"q{number}") for number in range(5)))
     result = here.run("card", path, "--channel", "console", code=0)
     assert result.stdout.count("--- console") == 3
     assert "and 2 more" in result.stderr

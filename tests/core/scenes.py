@@ -147,7 +147,8 @@ def verifying(ended: float = -20.0, **changes: Any) -> Document:
     """The first restart ended this long before NOW, successfully."""
     run = execution(started=ended - 10.0, ended=ended, tag="inc-1.1")
     made = incident(Phase.VERIFYING, attempt=1, restarts=1, execution=run, began_at=NOW - 60.0)
-    return document(replace(made, **changes))
+    queues = tuple(replace(watched, joined_at=NOW - 60.0) for watched in made.queues)
+    return document(replace(made, **{"queues": queues, **changes}))
 
 
 def woken(found: Document, at: float, what: Observation | None = None, with_rules: Rules | None = None) -> Step:

@@ -240,12 +240,13 @@ def test_an_unseen_queue_holds_where_no_other_is_ill():
 
 
 def test_a_history_that_cannot_be_read_is_told_only_after_within():
-    """`ledger_unknown` is looked at again until `within`, then told; between attempts it is told at once."""
-    young = scene(seen(history=MISSING))
-    old = scene(seen(history=MISSING), found=document(incident(began_at=NOW - 600)))
+    """`ledger_unknown` is looked at again until `within`, then told; between attempts, or with a remedy, it is told at once."""
+    down = seen(history=Unknown("it is down"))
+    young, old = scene(down), scene(down, found=document(incident(began_at=NOW - 600)))
     assert [decide(one).tell for one in (young, old)] == [False, True]
     assert [decide(one).again_in_s for one in (young, old)] == [15.0, 15.0]
-    assert decide(scene(seen(history=MISSING), found=between())).tell
+    assert decide(scene(down, found=between())).tell
+    assert decide(scene(seen(history=MISSING))).tell
 
 
 @pytest.mark.parametrize(

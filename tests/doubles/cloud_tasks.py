@@ -156,6 +156,8 @@ class CloudTasks:
 class _Handler(BaseHTTPRequestHandler):
     cloud_tasks: CloudTasks
     protocol_version = "HTTP/1.1"
+    wbufsize = -1
+    disable_nagle_algorithm = True  # else an answer's body waits 40 ms for the acknowledgement of its head
     timeout = 5
 
     def do_GET(self) -> None:

@@ -171,6 +171,8 @@ def _error(status: int, error: str, reason: str) -> Reply:
 def _handler(double: RabbitDouble) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        wbufsize = -1
+        disable_nagle_algorithm = True  # else an answer's body waits 40 ms for the acknowledgement of its head
 
         def do_GET(self) -> None:
             answer = double.answer(self.path, self.headers.get("Authorization", ""))
@@ -186,6 +188,7 @@ def _handler(double: RabbitDouble) -> type[BaseHTTPRequestHandler]:
                 self.send_header("Location", body.decode())
             self.end_headers()
             self.wfile.write(body)
+            self.wfile.flush()
 
         def log_message(self, *_arguments: Any) -> None:
             """Silent."""

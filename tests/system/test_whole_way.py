@@ -10,67 +10,27 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from functions.documents import encoded
-from functions.judge import Health, health
-from functions.model import Pause, QueueRef, Symptom, Watched
+from functions.model import Pause
 from functions.stores import local
-from functions.symptoms import rabbitmq
-from tests.broker import ADMIN, Broker, consumer
-from tests.doubles.rundeck import Job, Rundeck
-from tests.recorded_grafana import RECORDINGS, known
-from tests.unstick_process import SHORT, Unstick, alert, configuration, job_id, runbook, until
+from tests.broker import Broker
+from tests.doubles.rundeck import Rundeck
+from tests.recorded_grafana import RECORDINGS
+from tests.stuck_application import Application, jobs, stuck
+from tests.unstick_process import SHORT, Unstick, alert, configuration, job_id, runbook
 
-EVERY_S = 2.0
+EVERY_S, MESSAGES = 2.0, 12
 SLACK_S = 5.0
-"""What the broker needs to show a new consumer (facts of 3.10.8: 0.9 to 4.6 s)."""
+"""What the broker takes to show a new consumer: it was seen to take 0.9 to 4.6 s."""
+BUSY_S = 1.0
+"""For a machine that has other work too."""
 USER, PASSWORD = "unstick-whole-way", "only looks"
-
-
-@dataclass
-class Application:
-    """The mail service: a process that is started anew in the next of its modes by each restart."""
-
-    broker: Broker
-    service: str
-    modes: list[str]
-    messages: int = 5
-    back_at: list[float] = field(default_factory=list)
-    """When each process was registered as a consumer."""
-    running: ExitStack = field(default_factory=ExitStack)
-
-    @property
-    def queue(self) -> str:
-        return f"{self.service}.delivery"
-
-    def start(self) -> None:
-        mode = self.modes[min(len(self.back_at), len(self.modes) - 1)]
-        self.running.enter_context(consumer(self.broker, self.queue, mode, per_second=1.0))
-        self.back_at.append(time.time())
-
-    def stop(self) -> None:
-        self.running.close()
-
-    def restart(self, options: Any) -> bool:
-        self.stop()
-        self.start()
-        return options["service"] == self.service
-
-    def until_stuck(self) -> None:
-        """Wait until the broker's own figures show what the runbook calls ill."""
-        settings, queue = rabbitmq.Settings(self.broker.url, ADMIN[0], known(ADMIN[1])), QueueRef("/", self.queue)
-
-        def ill() -> bool:
-            time.sleep(0.3)
-            seen = rabbitmq.look(settings, queue, for_s=6, timeout_s=5.0)
-            return health(Symptom(for_s=6.0), seen, Watched(queue, "", 0.0), time.time())[0] is Health.ILL
-
-        until(ill, within_s=40, what=lambda: f"{self.queue} is stuck")
 
 
 @dataclass
@@ -113,26 +73,12 @@ MODES = {
 }
 
 
-def stuck(broker: Broker, modes: dict[str, list[str]], stack: ExitStack) -> dict[str, Application]:
-    """Applications that have begun to stick."""
-    made = {name: Application(broker, name, list(row), messages=12 if name == "slow" else 5) for name, row in modes.items()}
-    for application in made.values():
-        broker.publish(application.queue, application.messages)
-        application.start()
-        stack.callback(application.stop)
-    return made
-
-
-def jobs(applications: dict[str, Application]) -> list[Job]:
-    return [Job(id=job_id(name), name=f"restart-{name}", action=one.restart) for name, one in applications.items()]
-
-
 @pytest.fixture(scope="module")
 def town(rabbitmq_server: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
     folder = Path(tmp_path_factory.mktemp("whole-way"))
     rabbitmq_server.add_user(USER, PASSWORD, tags="management", vhosts=["/"])
     with ExitStack() as stack:
-        applications = stuck(rabbitmq_server, MODES, stack)
+        applications = stuck(rabbitmq_server, MODES, stack, messages=MESSAGES)
         rundeck = stack.enter_context(Rundeck(*jobs(applications)))
         file = configuration(rundeck.url, rabbitmq_server.url, RUNBOOKS, user=USER)
         unstick = stack.enter_context(Unstick(folder, file, rabbitmq_password=PASSWORD))
@@ -164,12 +110,12 @@ def test_a_stuck_queue_is_restarted_and_seen_to_recover(town, began, service, ca
     assert answer["execution"]["url"].endswith(answer["execution"]["id"])
     card = town.card(f"{service} recovered", within_s=40)
     took_s = time.time() - town.applications[service].back_at[1]
-    assert f"{service}.delivery: 5 → 0 messages, 1 consumer" in card
+    assert f"{service}.delivery: {MESSAGES} → 0 messages, 1 consumer" in card
     assert town.outcome(service)["restarts"] == town.restarts(service) == 1
     ended_s = town.outcome(service)["at"] - town.applications[service].back_at[1]
     with capsys.disabled():
         print(f"\n{service}: recovered {ended_s:.1f} s after the consumer's return, every {EVERY_S:g} s a look", flush=True)
-    assert EVERY_S <= ended_s <= 2 * EVERY_S + SLACK_S, "two looks, and not much more"
+    assert EVERY_S <= ended_s <= 2 * EVERY_S + SLACK_S + BUSY_S, "two looks, and not much more"
     assert took_s >= ended_s
 
 

@@ -1,0 +1,190 @@
+"""Who is measured: Unstick, functions with less in them, and what people would use instead."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+import venv
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from bench import wire
+from bench.stage import BUILD, JOB, ROOT, Stage, environment, signature
+from bench.tree import Tree, started
+from tests.broker import free_ports
+from tests.unstick_process import HMAC_SECRET, RUNNER_TOKEN
+
+PLAIN = ROOT / "bench" / "plain"
+RULEBOOK_PACKAGES = ("ansible-rulebook==1.3.2", "ansible-core==2.19.14")
+START_S = 60.0
+WRONG = "0" * 64
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """A server under test. `command` gets its folder, with all that it needs in it, and its port."""
+
+    name: str
+    command: Callable[[Stage, Path, int], list[str]]
+    path: str = "/"
+    stamped: bool = True
+    """Whether the time is signed, too."""
+    restarts: bool = True
+    """Whether it calls Rundeck."""
+    refuses: bool = True
+    """Whether it looks at the signature."""
+
+    def message(self, body: bytes, *, forged: bool = False) -> bytes:
+        """A whole request with this body, signed as this contender wants it; or with a wrong signature of the right form."""
+        stamp = str(int(time.time())) if self.stamped else ""
+        headers: Mapping[str, str] = {
+            "Content-Type": "application/json",
+            "X-Grafana-Alerting-Signature": WRONG if forged else signature(body, stamp=stamp),
+        }
+        return wire.message(self.path, {**headers, "X-Grafana-Alerting-Timestamp": stamp} if stamp else headers, body)
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A contender that was started."""
+
+    contender: Contender
+    tree: Tree
+    port: int
+
+
+def start(contender: Contender, stage: Stage, **changes: str) -> Running:
+    """Start it in a new folder; it need not serve yet."""
+    port = free_ports(1)[0]
+    folder = BUILD / "run" / f"{contender.name.replace(' ', '-')}-{port}"
+    folder.mkdir(parents=True)
+    command = contender.command(stage, folder, port)
+    return Running(contender, started(command, folder, environment(stage, folder) | changes), port)
+
+
+# --- functions ----------------------------------------------------------------------------------------------------------
+
+
+def _framework(source: Path, port: int) -> list[str]:
+    served = ["--source", str(source), "--target", "webhook", "--host", "127.0.0.1", "--port", str(port)]
+    return [sys.executable, "-m", "functions_framework", *served]
+
+
+def _unstick(stage: Stage, folder: Path, port: int) -> list[str]:
+    if not (folder / "unstick.yaml").exists():
+        (folder / "unstick.yaml").write_text(yaml.safe_dump(stage.file(), sort_keys=False))
+    return _framework(ROOT / "main.py", port)
+
+
+def _plain(file: str) -> Callable[[Stage, Path, int], list[str]]:
+    return lambda _stage, _folder, port: _framework(PLAIN / file, port)
+
+
+UNSTICK = Contender("Unstick", _unstick)
+BARE = Contender("bare function", _plain("bare.py"), restarts=False, refuses=False)
+HASHING = Contender("function that reads and hashes", _plain("hashing.py"), stamped=False, restarts=False)
+REQUESTING = Contender("function that imports requests", _plain("requesting.py"), restarts=False, refuses=False)
+UNGUARDED = Contender("same calls without guards", _plain("unguarded.py"))
+
+
+# --- what people would use instead ----------------------------------------------------------------------------------------
+
+
+def _webhook(stage: Stage, folder: Path, port: int) -> list[str]:
+    script = folder / "restart.sh"
+    call = (
+        f"exec curl -fsS -m 10 -X POST -H 'X-Rundeck-Auth-Token: {RUNNER_TOKEN}' -H 'Content-Type: application/json'"
+        f' -d "{{\\"options\\":{{\\"service\\":\\"$1\\"}}}}" {stage.rundeck.url}/api/41/job/{JOB}/run'
+    )
+    script.write_text(f"#!/bin/sh\n{call}\n")
+    script.chmod(0o755)
+    signed = {"source": "header", "name": "X-Grafana-Alerting-Signature"}
+    hook = {
+        "id": "restart",
+        "execute-command": str(script),
+        "command-working-directory": str(folder),
+        "pass-arguments-to-command": [{"source": "payload", "name": "alerts.0.labels.service"}],
+        "trigger-rule": {"match": {"type": "payload-hmac-sha256", "secret": HMAC_SECRET, "parameter": signed}},
+        "trigger-rule-mismatch-http-response-code": 401,
+    }
+    (folder / "hooks.json").write_text(json.dumps([hook]))
+    return ["webhook", "-hooks", str(folder / "hooks.json"), "-ip", "127.0.0.1", "-port", str(port)]
+
+
+def _rulebook(stage: Stage, folder: Path, port: int) -> list[str]:
+    (folder / "inventory").write_text(f"localhost ansible_connection=local ansible_python_interpreter={_rulebook_bin('python')}\n")
+    source = {
+        "host": "127.0.0.1",
+        "port": port,
+        "hmac_secret": HMAC_SECRET,
+        "hmac_algo": "sha256",
+        "hmac_header": "X-Grafana-Alerting-Signature",
+        "hmac_format": "hex",
+    }
+    call = {
+        "url": f"{stage.rundeck.url}/api/41/job/{JOB}/run",
+        "method": "POST",
+        "headers": {"X-Rundeck-Auth-Token": RUNNER_TOKEN},
+        "body_format": "json",
+        "body": {"options": {"service": "{{ event.payload.alerts[0].labels.service }}"}},
+    }
+    rule = {
+        "name": "restart",
+        "condition": 'event.payload.status == "firing"',
+        "action": {"run_module": {"name": "ansible.builtin.uri", "module_args": call}},
+    }
+    rules = [
+        {
+            "name": "stuck queues",
+            "hosts": "localhost",
+            "gather_facts": False,
+            "sources": [{"eda.builtin.webhook": source}],
+            "rules": [rule],
+        }
+    ]
+    (folder / "rulebook.yml").write_text(yaml.safe_dump(rules, sort_keys=False))
+    shell = f'PATH="{_rulebook_bin("")}:$PATH" exec ansible-rulebook --rulebook rulebook.yml -i inventory'
+    return ["sh", "-c", shell]
+
+
+WEBHOOK = Contender("adnanh/webhook", _webhook, path="/hooks/restart", stamped=False)
+RULEBOOK = Contender("ansible-rulebook", _rulebook, path="/endpoint", stamped=False)
+
+
+def _rulebook_bin(name: str) -> Path:
+    return BUILD / "ansible-rulebook" / "bin" / name
+
+
+def missing(contender: Contender) -> str:
+    """Why it can't be measured on this machine; empty where it can. ansible-rulebook is installed here on first use."""
+    if contender is WEBHOOK and not (shutil.which("webhook") and shutil.which("curl")):
+        return "not on this machine: apt-get install webhook curl"
+    if contender is RULEBOOK:
+        if not shutil.which("java"):
+            return "not on this machine: it needs Java 17 or newer"
+        return _install_rulebook()
+    return ""
+
+
+def _install_rulebook() -> str:
+    if _rulebook_bin("ansible-rulebook").exists():
+        return ""
+    print("installing ansible-rulebook into build/bench, once", file=sys.stderr)
+    try:
+        venv.create(_rulebook_bin("").parent, with_pip=True)
+        subprocess.run(
+            [_rulebook_bin("python"), "-m", "pip", "install", "--quiet", *RULEBOOK_PACKAGES],
+            check=True,
+            timeout=240,
+            env=os.environ | {"PIP_DISABLE_PIP_VERSION_CHECK": "1"},
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        return f"could not be installed: {type(error).__name__}"
+    return ""

@@ -1,0 +1,125 @@
+"""What stands around every contender: stand-ins for Rundeck and RabbitMQ in this process, and the alerts that arrive."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from tests.doubles.rabbitmq import RabbitDouble
+from tests.doubles.rundeck import Job, Rundeck
+from tests.unstick_process import HMAC_SECRET, RUNNER_TOKEN, SIGNING_KEY, alert, configuration, job_id, notification, runbook
+
+ROOT = Path(__file__).parents[1]
+BUILD = ROOT / "build" / "bench"
+QUEUE = "mail.delivery"
+JOB = job_id("bench")
+SMALL_BYTES = 4096
+MANY = 1000
+LARGE_ALERT_BYTES = 2632
+"""1,000 alerts of the size that Grafana was recorded to send are 2.6 MB."""
+
+LATER = {"first": "30m", "every": "30m", "patience": "31m", "within": "59m"}
+"""`verify`: no wake-up falls into a measurement."""
+
+
+@dataclass(slots=True)
+class Stage:
+    """The stand-ins, and targets that no alert has named yet."""
+
+    rundeck: Rundeck
+    rabbitmq: RabbitDouble
+    _numbers: Iterator[int] = field(default_factory=count)
+
+    def service(self) -> str:
+        """A target of its own, so that nothing holds its restart."""
+        return f"service-{next(self._numbers):06d}"
+
+    def clear(self) -> None:
+        """Rundeck has no history: it grows with the measurements of whoever came before."""
+        with self.rundeck.state.lock:
+            self.rundeck.state.runs.clear()
+            self.rundeck.requests.clear()
+
+    def arrived_at(self, since: float, *, within_s: float) -> float:
+        """When the first run after `since` reached Rundeck, in Unix seconds. Raises TimeoutError if none does."""
+        ends = time.monotonic() + within_s
+        while time.monotonic() < ends:
+            for seen in reversed(self.rundeck.posts()):
+                if seen.at >= since:
+                    return seen.at
+            time.sleep(0.001)
+        raise TimeoutError(f"no run reached Rundeck within {within_s} s")
+
+    def file(self, **changes: Any) -> dict[str, Any]:
+        """unstick.yaml of a measurement: no storm, and looks much later."""
+        book = runbook(
+            "bench",
+            match=['alertname="RabbitMQQueueStuck"'],
+            restart={"job": JOB, "options": {"service": "${labels.service}"}, "allow": {"service": "[a-z0-9-]{1,40}"}},
+            verify=LATER,
+        )
+        storm = {"targets": 1000, "within": "1m"}
+        return configuration(self.rundeck.url, self.rabbitmq.url, [book], storm=storm, **changes)
+
+
+@contextmanager
+def stage() -> Iterator[Stage]:
+    """Rundeck with one job that may run in parallel, and one stuck queue."""
+    with Rundeck(Job(id=JOB, limit=0)) as rundeck, RabbitDouble() as rabbitmq:
+        rabbitmq.queue(QUEUE, ready=5, consumers=())
+        yield Stage(rundeck, rabbitmq)
+
+
+def environment(stage: Stage, folder: Path) -> dict[str, str]:
+    """Of every contender: the secrets, and byte code outside of the repository, made once for all."""
+    named = ("UNSTICK_", "FUNCTION_", "GOOGLE_", "PYTHONDONTWRITEBYTECODE")
+    return {name: value for name, value in os.environ.items() if not name.startswith(named)} | {
+        "UNSTICK_CONFIG": str(folder / "unstick.yaml"),
+        "GRAFANA_HMAC_SECRET": HMAC_SECRET,
+        "RUNDECK_TOKEN": RUNNER_TOKEN,
+        "RABBITMQ_PASSWORD": "secret",
+        "UNSTICK_SIGNING_KEY": SIGNING_KEY,
+        "BENCH_RUNDECK": stage.rundeck.url,
+        "BENCH_RABBITMQ": stage.rabbitmq.url,
+        "BENCH_JOB": JOB,
+        "BENCH_DATABASE": str(folder / "bench.db"),
+        "PYTHONPYCACHEPREFIX": str(BUILD / "bytecode"),
+        "PYTHONUTF8": "1",
+    }
+
+
+# --- what arrives --------------------------------------------------------------------------------------------------------
+
+
+def one(service: str, size: int = 0) -> bytes:
+    """A notification with one alert, filled up to `size` bytes."""
+    made = alert(service, QUEUE)
+    short = size - len(notification(made))
+    if short > 0:
+        made["annotations"]["description"] = "x" * (short - len(', "description": ""'))
+    return notification(made)
+
+
+def many(services: list[str]) -> bytes:
+    """A notification with an alert for each, 2.6 MB for a thousand."""
+    alerts = []
+    for place, service in enumerate(services):
+        made = alert(service, QUEUE, instance=f"rabbit{place}:15692")
+        made["annotations"]["description"] = "x" * (LARGE_ALERT_BYTES - len(json.dumps(made)) - len(', "description": ""'))
+        alerts.append(made)
+    return notification(*alerts)
+
+
+def signature(body: bytes, *, stamp: str = "") -> str:
+    """As Grafana signs, over time, colon and body or over the body alone."""
+    signed = f"{stamp}:".encode() + body if stamp else body
+    return hmac.new(HMAC_SECRET.encode(), signed, hashlib.sha256).hexdigest()
