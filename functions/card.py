@@ -205,7 +205,8 @@ def _test(story: Story, rules: Rules) -> Made:
 def _bundle(story: Story, rules: Rules) -> Made:
     explained = REASONS[story.reason] if story.reason else None
     why = explained.words(rules.language).short if explained else tidy(rules, story.detail, 80)
-    headline = say(rules.language, "head_bundle", count=facts.number(len(story.bundled)), why=why)
+    key = "head_bundle_test" if story.reason is Reason.TEST_ALERT else "head_bundle"
+    headline = say(rules.language, key, count=facts.number(len(story.bundled)), why=why)
     shown = facts.gathered(story, rules, facts.names, facts.about)
     return explained.urgency if explained else "act", headline, _why(story, rules, story.reason), shown
 

@@ -37,6 +37,7 @@ PHRASES: Mapping[str, tuple[str, str]] = {
     "head_resolved": ("the alert of {subject} is resolved", "{subject} のアラートは解消しました"),
     "head_not_approved": ("{subject} was not restarted: nobody approved it in time", "{subject} を再起動していません：期限内に承認がありませんでした"),
     "head_test": ("the test notification arrived", "テスト通知が届きました"),
+    "head_bundle_test": ("{count} test notifications arrived", "テスト通知が{count}件届きました"),
     "head_bundle": ("{count} targets or alerts were not restarted: {why}", "{count}件を再起動していません：{why}"),
     "head_paused": ("Unstick is paused and restarts nothing", "Unstick は一時停止中で、何も再起動しません"),
     "head_resumed": ("{subject} may be restarted again", "{subject} の自動再起動を再開しました"),

@@ -86,7 +86,7 @@ def _alertmanager(folder: Path, unstick: Unstick, port: int) -> list[str]:
 
 
 def test_from_the_brokers_metrics_to_resolved(needed: Callable[..., None], rabbitmq_server: Broker, tmp_path: Path):
-    """A queue sticks; nobody but Prometheus and Alertmanager tells Unstick; it drains; Alertmanager says resolved, and so do we."""
+    """A queue sticks, Alertmanager tells Unstick, it is restarted and drains, Alertmanager says resolved, and the chat hears it."""
     needed("prometheus", "prometheus-alertmanager")
     alertmanager_port, prometheus_port = free_ports(2)
     rabbitmq_server.add_user("unstick-alerted", "only looks", tags="management", vhosts=["/"])

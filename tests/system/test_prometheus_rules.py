@@ -21,9 +21,11 @@ def promtool(*arguments: str, folder: Path = FOLDER) -> subprocess.CompletedProc
     return subprocess.run(["promtool", *arguments], cwd=folder, capture_output=True, text=True, check=False, timeout=60)
 
 
-@pytest.mark.parametrize("arguments", [
-    ("check", "rules", "rules.yml"), ("check", "config", "prometheus.yml"), ("test", "rules", "rules_test.yml"),
-], ids=" ".join)
+@pytest.mark.parametrize(
+    "arguments",
+    [("check", "rules", "rules.yml"), ("check", "config", "prometheus.yml"), ("test", "rules", "rules_test.yml")],
+    ids=" ".join,
+)
 def test_promtool_finds_nothing_wrong(needed, arguments):
     """Stuck queues fire, with and without consumers; idle, busy, slowly draining and deploying ones never do."""
     needed("prometheus")
@@ -31,13 +33,18 @@ def test_promtool_finds_nothing_wrong(needed, arguments):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("part", [
-    "and max by (job, vhost, queue) (rabbitmq_detailed_queue_messages offset 2m) > 0",
-    "unless max by (job, vhost, queue) (resets(rabbitmq_detailed_queue_messages[2m])) > 0",
-    "unless sum by (job, vhost, queue) (increase(rabbitmq_detailed_channel_messages_acked_total[2m])) > 0",
-    "unless sum by (job, vhost, queue) (increase(rabbitmq_detailed_channel_messages_delivered_total[2m])) > 0",
-    '{queue!~"amq[.]gen.*"}', "for: 1m", "for: 5m",
-])
+@pytest.mark.parametrize(
+    "part",
+    [
+        "and max by (job, vhost, queue) (rabbitmq_detailed_queue_messages offset 2m) > 0",
+        "unless max by (job, vhost, queue) (resets(rabbitmq_detailed_queue_messages[2m])) > 0",
+        "unless sum by (job, vhost, queue) (increase(rabbitmq_detailed_channel_messages_acked_total[2m])) > 0",
+        "unless sum by (job, vhost, queue) (increase(rabbitmq_detailed_channel_messages_delivered_total[2m])) > 0",
+        '{queue!~"amq[.]gen.*"}',
+        "for: 1m",
+        "for: 5m",
+    ],
+)
 def test_no_part_of_the_rule_is_there_for_nothing(needed, tmp_path, part):
     """Without any one of its conditions the rule fails its unit tests."""
     needed("prometheus")

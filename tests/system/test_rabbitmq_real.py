@@ -145,14 +145,17 @@ def test_a_stream_is_refused(rabbitmq_server):
     assert refused.value.code == "stream"
 
 
-@pytest.mark.parametrize(("user", "password", "queue", "code"), [
-    pytest.param("reader", "wrong", QueueRef("/", "refusals"), "login", id="wrong password"),
-    pytest.param("nobody", "right", QueueRef("/", "refusals"), "login", id="no such user"),
-    pytest.param("untagged", "right", QueueRef("/", "refusals"), "not_management", id="no management tag"),
-    pytest.param("outsider", "right", QueueRef("/", "refusals"), "vhost_permission", id="no permission on the vhost"),
-    pytest.param("reader", "right", QueueRef("/", "nowhere"), "no_queue", id="no such queue"),
-    pytest.param("reader", "right", QueueRef("nowhere", "refusals"), "no_queue", id="no such vhost"),
-])
+@pytest.mark.parametrize(
+    ("user", "password", "queue", "code"),
+    [
+        pytest.param("reader", "wrong", QueueRef("/", "refusals"), "login", id="wrong password"),
+        pytest.param("nobody", "right", QueueRef("/", "refusals"), "login", id="no such user"),
+        pytest.param("untagged", "right", QueueRef("/", "refusals"), "not_management", id="no management tag"),
+        pytest.param("outsider", "right", QueueRef("/", "refusals"), "vhost_permission", id="no permission on the vhost"),
+        pytest.param("reader", "right", QueueRef("/", "nowhere"), "no_queue", id="no such queue"),
+        pytest.param("reader", "right", QueueRef("nowhere", "refusals"), "no_queue", id="no such vhost"),
+    ],
+)
 def test_refusals_are_told_apart(rabbitmq_server, user, password, queue, code):
     """Every refusal of the broker has its own code, so that people read what to mend."""
     rabbitmq_server.publish("refusals")
@@ -173,10 +176,16 @@ def test_the_least_privileged_user_sees_all_and_touches_nothing(rabbitmq_server)
     queue = QueueRef("/", "watched")
     with consumer(rabbitmq_server, "watched", "stuck-unacked"):
         until(lambda: rabbitmq.look(user, queue, for_s=60, timeout_s=5.0), lambda seen: bool(seen.consumer_ids))
-    assert {one.what: one.ok for one in rabbitmq.check(user, queue, timeout_s=5.0)} == dict.fromkeys((
-        "RabbitMQ answers and knows unstick", "RabbitMQ clock", "RabbitMQ queue 'watched' in vhost '/'", "RabbitMQ statistics",
-        "RabbitMQ alarms",
-    ), True)
+    assert {one.what: one.ok for one in rabbitmq.check(user, queue, timeout_s=5.0)} == dict.fromkeys(
+        (
+            "RabbitMQ answers and knows unstick",
+            "RabbitMQ clock",
+            "RabbitMQ queue 'watched' in vhost '/'",
+            "RabbitMQ statistics",
+            "RabbitMQ alarms",
+        ),
+        True,
+    )
     touching = (("DELETE", "queues/%2F/watched/contents"), ("DELETE", "queues/%2F/watched"), ("PUT", "queues/%2F/another"))
     for method, path in touching:
         with pytest.raises(urllib.error.HTTPError, match="401"):
@@ -238,7 +247,7 @@ def _definitions(password: str) -> Any:
     lines = (INFRA / "rabbitmq" / "README.md").read_text().splitlines()
     command = shlex.split(next(line for line in lines if line.startswith("python3 -c")))
     made = subprocess.run(
-        [sys.executable, *command[1:]], input=password, capture_output=True, text=True, check=True, start_new_session=True,
+        [sys.executable, *command[1:]], input=password, capture_output=True, text=True, check=True, start_new_session=True
     )
     text = (INFRA / "rabbitmq" / "definitions.json").read_text()
     return json.loads(text.replace("REPLACE_WITH_PASSWORD_HASH", made.stdout.strip()))

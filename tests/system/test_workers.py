@@ -26,8 +26,9 @@ from tests.unstick_process import Unstick, alert, configuration, job_id, notific
 
 JOB = job_id("many")
 FAST = {"first": "1s", "every": "1s", "patience": "20s", "within": "40s"}
-CALM = FAST | {"first": "12s"}
-"""Longer than a flood takes: what comes after the outcome would be told as an incident of its own."""
+AFTER_THE_FLOOD = FAST | {"first": "12s"}
+"""Longer than a flood takes: what comes after the outcome is told as an incident of its own."""
+STORM, KILLS = 3, 6
 Answers = list[tuple[int, dict[str, Any]]]
 
 
@@ -83,14 +84,17 @@ def queue_of(service: str) -> str:
 
 @pytest.fixture
 def fleet(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Fleet]:
-    verify = getattr(request, "param", FAST)
+    """By a parameter: `verify` of the runbook, or how many targets make a storm."""
+    given = getattr(request, "param", {})
     with ExitStack() as stack:
         rabbit = stack.enter_context(RabbitDouble())
         job = Job(id=JOB, name="restart-many", limit=0)
         rundeck = stack.enter_context(Rundeck(job))
-        many = runbook("many", verify=verify, match=['alertname="RabbitMQQueueStuck"', 'service=~"mail-[0-9]+"'])
+        many = runbook(
+            "many", verify=given.get("verify", FAST), match=['alertname="RabbitMQQueueStuck"', 'service=~"mail-[0-9]+"']
+        )
         many["restart"] = many["restart"] | {"job": JOB, "start_within": "5s"}
-        file = configuration(rundeck.url, rabbit.url, [many], storm={"targets": 3, "within": "10m"})
+        file = configuration(rundeck.url, rabbit.url, [many], storm={"targets": given.get("storm", 20), "within": "10m"})
         unstick = Unstick(tmp_path, file, WORKERS="2")
         made = Fleet(unstick, rundeck, rabbit)
         job.action = made.restart
@@ -111,7 +115,7 @@ def test_fifty_copies_of_one_notification_make_one_restart(fleet):
 
 
 def test_two_replicas_of_grafana_make_one_restart(fleet):
-    """I1: replicas tell the same alert with start times a second apart, at once and 15 s late: still one cause."""
+    """I1: replicas tell the same alert with start times a second apart, at once and after the outcome: still one cause."""
     fleet.stick("mail-1")
     began = time.time()
     bodies = [notification(alert("mail-1", queue_of("mail-1"), starts_at=began - behind)) for behind in (0.0, 1.0)]
@@ -123,7 +127,7 @@ def test_two_replicas_of_grafana_make_one_restart(fleet):
     assert (fleet.restarts(), fleet.endings()) == ({"mail-1": 1}, {"mail-1": ["recovered"]})
 
 
-@pytest.mark.parametrize("fleet", [CALM], indirect=True, ids=["calm"])
+@pytest.mark.parametrize("fleet", [{"verify": AFTER_THE_FLOOD}], indirect=True, ids=["calm"])
 def test_three_hundred_groups_of_one_target_make_one_restart(fleet):
     """Grafana flushes 300 groups within 0.1 s; all of one target: one restart, one outcome that carries every alert."""
     fleet.stick("mail-1")
@@ -136,6 +140,7 @@ def test_three_hundred_groups_of_one_target_make_one_restart(fleet):
     assert told == {one["fingerprint"] for one in alerts}, "no alert was lost"
 
 
+@pytest.mark.parametrize("fleet", [{"storm": STORM}], indirect=True, ids=["storm of 3"])
 def test_three_hundred_targets_are_a_storm(fleet):
     """A shared cause is likelier than 300 sick applications: at most three restarts, and the rest is told in one message."""
     services = [f"mail-{number}" for number in range(1, 301)]
@@ -146,32 +151,31 @@ def test_three_hundred_targets_are_a_storm(fleet):
     fleet.until_all_is_done(within_s=90)
     restarted = fleet.restarts()
     assert set(restarted.values()) == {1}
-    assert 1 <= len(restarted) <= 3
+    assert 1 <= len(restarted) <= STORM
     assert {service for service, ended in fleet.endings().items() if "recovered" in ended} == set(restarted)
     bundles = [card.splitlines()[0] for card in fleet.unstick.cards("too_many_targets")]
     assert len(bundles) == 1, bundles
     assert f"{300 - len(restarted)} targets" in bundles[0]
 
 
-@pytest.mark.parametrize("seed", [random.randrange(10**6)])
-def test_whatever_is_killed_comes_to_its_end(fleet, seed, capsys):
+def test_whatever_is_killed_comes_to_its_end(fleet, capsys):
     """I2: kill -9 of a worker or of all at random points, then a start without any request: each accepted alert has its
-    outcome, no target was restarted twice, nothing is left open.
+    outcome, no target was restarted twice, nothing is left open. SEED=n repeats the same points.
     """
+    seed = int(os.environ.get("SEED") or random.randrange(10**6))
     with capsys.disabled():
         print(f"\nkills at random, seed {seed}", flush=True)
     chance = random.Random(seed)
-    accepted, sent = set(), []
-    for round_number in range(6):
-        service = f"mail-{round_number % 3 + 1}" if round_number < 3 else f"mail-{round_number + 7}"
+    accepted, sent = set(), [f"mail-{number}" for number in range(KILLS)]
+    for service in sent:
         fleet.stick(service)
-        sent.append(service)
         with ThreadPoolExecutor(1) as pool:
             answer = pool.submit(fleet.flood, [notification(alert(service, queue_of(service)))])
             time.sleep(chance.choice([chance.uniform(0, 0.15), chance.uniform(0, 3.0)]))
             _kill(fleet.unstick, chance)
             status, said = answer.result()[0]
-        if status == 200 and said["incidents"][0]["action"] != "held":
+        if status == 200:
+            assert said["incidents"][0]["action"] in ("restarted", "deferred"), said
             accepted.add(service)
     fleet.until_all_is_done(within_s=120)
     endings, restarts = fleet.endings(), fleet.restarts()
