@@ -119,7 +119,9 @@ def _webhook(stage: Stage, folder: Path, port: int) -> list[str]:
 
 
 def _rulebook(stage: Stage, folder: Path, port: int) -> list[str]:
-    (folder / "inventory").write_text(f"localhost ansible_connection=local ansible_python_interpreter={_rulebook_bin('python')}\n")
+    (folder / "inventory").write_text(
+        f"localhost ansible_connection=local ansible_python_interpreter={_rulebook_bin('python')}\n"
+    )
     source = {
         "host": "127.0.0.1",
         "port": port,

@@ -80,12 +80,6 @@ def started(command: Sequence[str], folder: Path, environment: Mapping[str, str]
     with log.open("ab") as out:
         began_at = time.time()
         process = subprocess.Popen(
-            command,
-            cwd=folder,
-            env=dict(environment),
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=out,
-            start_new_session=True,
+            command, cwd=folder, env=dict(environment), stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
         )
     return Tree(process, began_at, log)

@@ -162,7 +162,7 @@ SPECIAL: Special = {
     (SymptomKeys, "vhost"): TEMPLATE,
     (SymptomKeys, "queue"): TEMPLATE,
     (SymptomKeys, "for_s"): duration(1, 3600),  # as far back as RabbitMQ keeps samples
-    (Recovered, "min_consumers"): whole(1, 10_000),
+    (Recovered, "min_consumers"): whole(0, 10_000),
     (Verify, "first_s"): duration(1),
     (Verify, "every_s"): duration(1),
     (Verify, "patience_s"): duration(1),

@@ -52,13 +52,13 @@ def _by_samples(symptom: Symptom, seen: Sighting) -> tuple[Health, str] | None:
     """
     depths = _window(seen.depth_samples, symptom.for_s)
     acks = _window(seen.ack_samples, max(symptom.for_s, RECENT_S))
-    if not seen.depth_samples or (seen.ack_samples and acks is None):
-        return None
     recent = _window(seen.ack_samples, RECENT_S)
     acked_now, acked = _risen(recent or []), _risen(acks or [])
     if acked_now:
         return Health.WELL, f"{acked_now} messages acknowledged in the last {RECENT_S:.0f} s"
-    over = _without_gaps(depths) if depths else [0]
+    if depths is None or (seen.ack_samples and acks is None):
+        return None
+    over = _without_gaps(depths)
     if seen.depth < min(over):
         return Health.WELL, f"the depth falls: {seen.depth} messages now, {min(over)} before"
     if acked:

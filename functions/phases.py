@@ -216,8 +216,14 @@ def _followed(
     due = now.at + runbook.verify.every_s
     due = min(incident.due, due) if incident.due > now.at else due
     incident = replace(
-        incident, phase=Phase.RUNNING,
-        overruled=False, execution=execution, restarts=incident.restarts + 1, reason=reason, due=due, tail=None
+        incident,
+        phase=Phase.RUNNING,
+        overruled=False,
+        execution=execution,
+        restarts=incident.restarts + 1,
+        reason=reason,
+        due=due,
+        tail=None,
     )
     document = replace(document, incident=incident)
     if execution.ended:

@@ -118,12 +118,13 @@ def _alerted(document: Document, event: Alerted, now: Moment) -> Step:
         else:
             made = Step(seen_well(document, first.runbook, now))
         return made if made.reply else replace(made, reply=reply_to(document, event, first, Action.HELD, Reason.NOT_FIRING))
-    new = tuple(case for case in firing if not _carrying(document, case))
+    carried = _carried(document)
+    new = tuple(case for case in firing if not _carrying(carried, case))
     if document.incident is not None and new:
         return _joined(document, document.incident, event, new, now)
     if not new:
         reply = reply_to(document, event, firing[0], Action.HELD, Reason.DUPLICATE)
-        carrying = _carrying(document, firing[0])
+        carrying = _carrying(carried, firing[0])
         return Step(document, reply=replace(reply, incident=carrying.incident) if carrying else reply)
     return advanced(document, _opened(event, new, now), now)
 
@@ -153,9 +154,14 @@ def _opened(event: Alerted, cases: tuple[Case, ...], now: Moment) -> Incident:
 def _with_alerts(incident: Incident, cases: tuple[Case, ...], now: Moment) -> Incident:
     """The incident with these alerts and their queues added; what it has already stays as it is, an earlier firing too."""
     triggers, queues = list(incident.triggers), {watched.queue.key: watched for watched in incident.queues}
+    places: dict[tuple[str, str], list[int]] = {}
+    for number, trigger in enumerate(triggers):
+        places.setdefault((trigger.fingerprint, trigger.source), []).append(number)
     for case in cases:
-        place = next((n for n, trigger in enumerate(triggers) if _same_alert(trigger, case)), None)
+        known = places.setdefault(_named(case), [])
+        place = next((n for n in known if _same_start(triggers[n].starts_at, case)), None)
         if place is None:
+            known.append(len(triggers))
             triggers.append(trigger_of(case, linked=len(triggers) < LINKED_TRIGGERS))
         elif triggers[place].resolved_at is not None:
             triggers[place] = replace(triggers[place], resolved_at=None)
@@ -175,17 +181,31 @@ def _joined(document: Document, incident: Incident, event: Alerted, cases: tuple
     return Step(document, reply=reply)
 
 
-def _same_alert(trigger: Trigger, case: Case) -> bool:
-    """Whether this is the alert that was kept, in the same firing period."""
+def _named(case: Case) -> tuple[str, str]:
+    """The alert's fingerprint and source as a trigger keeps them."""
     kept = trigger_of(case, linked=False)
-    same = (trigger.fingerprint, trigger.source) == (kept.fingerprint, kept.source)
-    return same and abs(trigger.starts_at - kept.starts_at) <= SAME_START_S
+    return kept.fingerprint, kept.source
 
 
-def _carrying(document: Document, case: Case) -> Outcome | None:
+def _same_start(kept_starts_at: float, case: Case) -> bool:
+    """Whether it is the same firing period of an alert."""
+    return abs(kept_starts_at - case.alert.starts_at) <= SAME_START_S
+
+
+def _carried(document: Document) -> dict[tuple[str, str], list[tuple[float, Outcome]]]:
+    """The alerts of the outcomes that people were told of: when each began, and the outcome, newest first."""
+    found: dict[tuple[str, str], list[tuple[float, Outcome]]] = {}
+    for outcome in reversed(document.outcomes):
+        if outcome.ending is not Ending.HELD:
+            for trigger in outcome.triggers:
+                found.setdefault((trigger.fingerprint, trigger.source), []).append((trigger.starts_at, outcome))
+    return found
+
+
+def _carrying(carried: dict[tuple[str, str], list[tuple[float, Outcome]]], case: Case) -> Outcome | None:
     """The newest outcome that has this alert already."""
-    told = (outcome for outcome in reversed(document.outcomes) if outcome.ending is not Ending.HELD)
-    return next((outcome for outcome in told if any(_same_alert(trigger, case) for trigger in outcome.triggers)), None)
+    known = carried.get(_named(case), ())
+    return next((outcome for starts_at, outcome in known if _same_start(starts_at, case)), None)
 
 
 def _resolved(document: Document, cases: tuple[Case, ...], now: Moment) -> Document:

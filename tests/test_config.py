@@ -312,7 +312,7 @@ REFUSED = [
         f"{RB}.symptom.rabbitmq.max_messages is not a whole number",
         "0 or more",
     ),
-    (MINIMAL + "    recovered: {min_consumers: 0}", f"{RB}.recovered.min_consumers is not a whole number", "from 1"),
+    (MINIMAL + "    recovered: {min_consumers: -1}", f"{RB}.recovered.min_consumers is not a whole number", "from 0"),
     (MINIMAL + "    verify: {first: 0s}", f"{RB}.verify.first is not between", "a duration"),
     (MINIMAL + "    verify: {first: 20m}", f"{RB}.verify.first has first longer than within", "within"),
     (MINIMAL + "    verify: {patience: 5m, within: 4m}", f"{RB}.verify.patience has patience longer than within", "within"),

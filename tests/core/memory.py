@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from functions.contracts import Budget, Listed, Stored
@@ -116,8 +116,9 @@ class Memory:
 
     def run(self, target: Target, tag: str, runner_not_after: float, timeout_s: float) -> Execution:
         self._call(f"run {tag}")
-        started = Execution(str(len(self.executions) + 1), "http://rundeck/1", "running", self.clock + AHEAD_S, None, tag)
-        self.executions.insert(0, replace(started, runner_not_after=runner_not_after))
+        number = str(len(self.executions) + 1)
+        started = Execution(number, f"http://rundeck/{number}", "running", self.clock + AHEAD_S, None, tag, runner_not_after)
+        self.executions.insert(0, started)
         return started
 
     def abort(self, execution: str, timeout_s: float) -> None:
@@ -137,5 +138,3 @@ class Memory:
 
     def log(self, severity: str, message: str, **fields: object) -> None:
         """Nobody reads it here."""
-
-

@@ -76,8 +76,10 @@ def resolved(**changes: Any) -> Alerted:
     return alerted(case(firing=False, ends_at=NOW, **changes), incident="inc-resolved")
 
 
-def sighting(depth: int = 50, *, acks: int | None = None, at: float = NOW, ids: tuple[str, ...] | None = OLD, **more: Any) -> Sighting:
-    """A queue whose page can be had, with five samples a half minute, none of which moved. `acks`: acknowledged in the last 5 s."""
+def sighting(
+    depth: int = 50, *, acks: int | None = None, at: float = NOW, ids: tuple[str, ...] | None = OLD, **more: Any
+) -> Sighting:
+    """A queue whose page can be had, with a sample every 5 s, none of which moved. `acks`: acknowledged in the last 5 s."""
     grid = [at - 5.0 * n for n in range(25, -1, -1)]
     counters = [1000] * 25 + [1000 + (acks or 0)]
     made = Sighting(at, depth, depth, 0, consumers=None if ids is None else len(ids), consumer_ids=ids, acks=1000 + (acks or 0))
@@ -155,7 +157,9 @@ def woken(found: Document, at: float, what: Observation | None = None, with_rule
     return step(found, Woken(), what or seen(now=at), at, with_rules or rules())
 
 
-def moved(found: Document, event: Event, what: Observation | None = None, at: float = NOW, with_rules: Rules | None = None) -> Step:
+def moved(
+    found: Document, event: Event, what: Observation | None = None, at: float = NOW, with_rules: Rules | None = None
+) -> Step:
     return step(found, event, what or seen(now=at), at, with_rules or rules())
 
 

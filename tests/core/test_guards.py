@@ -144,7 +144,9 @@ PASSES = [
     pytest.param(scene(seen(storm=taken(2))), id="a slot is free"),
     pytest.param(scene(seen(storm=taken(3, NOW - 600))), id="old slots"),
     pytest.param(scene(seen(storm=Storm((*taken(2).slots, Slot(TARGET.key, NOW - 60))))), id="the slot is its own"),
-    pytest.param(scene(seen(execution(ended=-4000, started=-4030, runner_not_after=RUNNER_NOW - 4031, status="failed"))), id="late"),
+    pytest.param(
+        scene(seen(execution(ended=-4000, started=-4030, runner_not_after=RUNNER_NOW - 4031, status="failed"))), id="late"
+    ),
     pytest.param(scene(found=between(), book=runbook(limits=Limits(stale_s=10))), id="not stale between attempts"),
     pytest.param(scene(seen(execution(started=-40, ended=-30)), found=between()), id="no cooldown between attempts"),
     pytest.param(scene(seen(storm=taken(9)), found=between()), id="no storm between attempts"),
@@ -223,9 +225,7 @@ def test_the_incidents_own_unknown_execution_is_gone_on_from():
     assert (decision.kind, decision.reason, decision.execution) == (Kind.ADOPT, None, mine)
 
 
-@pytest.mark.parametrize(
-    "mail", [well(), sighting(acks=1), MISSING, bare(50)], ids=["empty", "busy", "unknown", "one look"]
-)
+@pytest.mark.parametrize("mail", [well(), sighting(acks=1), MISSING, bare(50)], ids=["empty", "busy", "unknown", "one look"])
 def test_one_ill_queue_of_the_incident_is_enough(mail):
     """A restart helps a target whose second queue is well or can't be seen."""
     queues = (Watched(MAIL, "mail", NOW), Watched(POST, "mail", NOW))

@@ -100,6 +100,16 @@ def test_messages_that_have_just_come_are_not_ill_yet():
     assert health(SYMPTOM, seen, WATCHED, NOW)[0] is Health.UNSURE
 
 
+@pytest.mark.parametrize("count", [1, 2, 6])
+def test_samples_that_do_not_cover_for_leave_it_to_two_looks(count):
+    """What the broker keeps is too short to tell; but acknowledgements that it shows are a sign of life all the same."""
+    short = [replace(sighting(50, at=at), depth_samples=sighting(50, at=at).depth_samples[-count:]) for at in (NOW, NOW + 60)]
+    first, _, watched = health(SYMPTOM, short[0], WATCHED, NOW)
+    assert (first, health(SYMPTOM, short[1], watched, NOW + 60)[0]) == (Health.UNSURE, Health.ILL)
+    alive = replace(sighting(50, acks=3), depth_samples=short[0].depth_samples)
+    assert health(SYMPTOM, alive, WATCHED, NOW)[0] is Health.WELL
+
+
 LOOKS = [
     pytest.param([(0, 50), (60, 50)], Health.ILL, id="does not fall"),
     pytest.param([(0, 50), (60, 55)], Health.ILL, id="rises"),

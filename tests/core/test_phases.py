@@ -22,9 +22,9 @@ from functions.model import (
     Ran,
     Reason,
     Rules,
+    Slot,
     Start,
     Storm,
-    Slot,
     Try,
     Unknown,
     Verdict,
@@ -106,7 +106,9 @@ def test_a_start_without_an_answer_changes_nothing_and_is_deferred():
 
 def test_a_refused_restart_is_told_at_once_with_the_remedy():
     """`restart_refused`: a 4xx other than 409 is nobody's attempt, and people hear what to mend."""
-    made = moved(starting(), Ran("inc-1.1", refusal="the token's role lacks a permission", remedy="load the ACL policy"), at=NOW + 1)
+    made = moved(
+        starting(), Ran("inc-1.1", refusal="the token's role lacks a permission", remedy="load the ACL policy"), at=NOW + 1
+    )
     assert last(made) == (Ending.HELD, Reason.RESTART_REFUSED)
     assert made.reply is not None
     assert (made.reply.action, made.reply.reason) == (Action.HELD, Reason.RESTART_REFUSED)
@@ -353,7 +355,9 @@ def test_the_end_of_a_restart_begins_the_verification_anew():
 
 def at_looks(mail, *ages_s: float, found: Document | None = None, with_rules: Rules | None = None, post=None):
     """Looks at these ages of the restart (which ended 20 s before NOW); `mail` and `post` make what is seen at a time."""
-    looks = [(age - 20, seen(now=NOW + age - 20, mail=mail(NOW + age - 20), post=post and post(NOW + age - 20))) for age in ages_s]
+    looks = [
+        (age - 20, seen(now=NOW + age - 20, mail=mail(NOW + age - 20), post=post and post(NOW + age - 20))) for age in ages_s
+    ]
     return through(found or verifying(), looks, with_rules)
 
 
@@ -385,9 +389,7 @@ def test_recovered_takes_two_looks_every_apart():
 
 
 @pytest.mark.parametrize(
-    "between",
-    [lambda at: Unknown("down"), ill, lambda at: sighting(0, at=at, ids=())],
-    ids=["unseen", "messages", "no consumer"],
+    "between", [lambda at: Unknown("down"), ill, lambda at: sighting(0, at=at, ids=())], ids=["unseen", "messages", "no consumer"]
 )
 def test_both_looks_must_be_well_without_a_break(between):
     """I5: a look in between that was not well begins the count anew."""
@@ -440,7 +442,14 @@ def test_attempts_used_up_escalate_with_mention():
     ("look", "code"),
     [
         ({"pause": Pause("x")}, Reason.PAUSED),
-        ({"history": ledger(*(execution(n, started=-90.0 * n, ended=-80.0 * n, tag=f"t.{n}") for n in (1, 2, 3)), now=NOW + 100)}, Reason.TOO_MANY_RESTARTS),
+        (
+            {
+                "history": ledger(
+                    *(execution(n, started=-90.0 * n, ended=-80.0 * n, tag=f"t.{n}") for n in (1, 2, 3)), now=NOW + 100
+                )
+            },
+            Reason.TOO_MANY_RESTARTS,
+        ),
     ],
 )
 def test_a_guard_that_holds_between_attempts_escalates(look, code):

@@ -90,11 +90,7 @@ def without_target(code: Reason, **changes) -> Case:
 def test_a_stuck_queue_is_written_down_and_started():
     """I3: wake-up and claim first, then the start with its tag and the fence on the runner's clock."""
     made = moved(EMPTY, alerted())
-    assert made.acts == (
-        Wake(NOW + 20.0),
-        Claim(Storm((Slot(TARGET.key, NOW),))),
-        Start("inc-1.1", RUNNER_NOW + 30.0, 30.0),
-    )
+    assert made.acts == (Wake(NOW + 20.0), Claim(Storm((Slot(TARGET.key, NOW),))), Start("inc-1.1", RUNNER_NOW + 30.0, 30.0))
     written = made.document.incident
     assert written is not None
     assert (written.phase, written.attempt, written.runner_not_after) == (Phase.STARTING, 1, RUNNER_NOW + 30.0)
@@ -128,7 +124,13 @@ FROM_ALERT = [
     pytest.param(alerted(), {"history": ledger(RUNNING)}, None, Action.ADOPTED, "already_running", True, id="already_running"),
     pytest.param(alerted(), {"history": ledger(others=(RUNNING,))}, None, Action.HELD, "job_busy", True, id="job_busy"),
     pytest.param(
-        alerted(), {"history": ledger(execution(ended=None, started=-1900))}, None, Action.HELD, "zombie_execution", True, id="zombie"
+        alerted(),
+        {"history": ledger(execution(ended=None, started=-1900))},
+        None,
+        Action.HELD,
+        "zombie_execution",
+        True,
+        id="zombie",
     ),
     pytest.param(alerted(), {}, document(outcomes=(outcome(),)), Action.HELD, "duplicate", False, id="duplicate"),
     pytest.param(alerted(), {}, document(escalated_at=NOW - 60), Action.HELD, "escalated", True, id="escalated"),
@@ -154,10 +156,22 @@ FROM_ALERT = [
         id="failing",
     ),
     pytest.param(
-        alerted(), {"storm": Storm(tuple(Slot(f"t{n}", NOW) for n in range(3)))}, None, Action.HELD, "too_many_targets", True, id="storm"
+        alerted(),
+        {"storm": Storm(tuple(Slot(f"t{n}", NOW) for n in range(3)))},
+        None,
+        Action.HELD,
+        "too_many_targets",
+        True,
+        id="storm",
     ),
     pytest.param(
-        alerted(case(book=runbook(freeze=()), labels={})), {"mail": bare(50)}, None, Action.HELD, "symptom_unknown", False, id="first look"
+        alerted(case(book=runbook(freeze=()), labels={})),
+        {"mail": bare(50)},
+        None,
+        Action.HELD,
+        "symptom_unknown",
+        False,
+        id="first look",
     ),
 ]
 
@@ -298,7 +312,9 @@ def test_before_due_an_alert_joins_and_nothing_moves(phase_now):
     assert made.reply.action is (Action.DEFERRED if phase_now is Phase.DEFERRED else Action.HELD)
 
 
-@pytest.mark.parametrize("found", [starting(due=NOW), verifying(), document(incident(Phase.RUNNING, execution=RUNNING, restarts=1))])
+@pytest.mark.parametrize(
+    "found", [starting(due=NOW), verifying(), document(incident(Phase.RUNNING, execution=RUNNING, restarts=1))]
+)
 def test_an_alert_that_comes_when_the_incident_is_due_steps_it_and_is_answered(found):
     """Every alert is answered with its incident, also where the step itself has nothing to say."""
     made = moved(found, alerted())
@@ -317,7 +333,13 @@ def test_a_late_look_steps_no_open_incident():
 
 @pytest.mark.parametrize(
     ("shift_s", "source", "duplicate"),
-    [(0, "grafana#1", True), (60, "grafana#1", True), (-60, "grafana#1", True), (61, "grafana#1", False), (0, "grafana#2", False)],
+    [
+        (0, "grafana#1", True),
+        (60, "grafana#1", True),
+        (-60, "grafana#1", True),
+        (61, "grafana#1", False),
+        (0, "grafana#2", False),
+    ],
 )
 @pytest.mark.parametrize("ending", [Ending.RECOVERED, Ending.ESCALATED])
 def test_a_duplicate_is_the_same_alert_within_a_minute_of_one_source(shift_s, source, duplicate, ending):
@@ -471,7 +493,11 @@ def test_pressing_the_button_restarts_once():
 
 @pytest.mark.parametrize(
     ("look", "code"),
-    [({"pause": Pause("x")}, Reason.PAUSED), ({"mail": well(NOW + 60)}, Reason.SYMPTOM_GONE), ({"mail": MISSING}, Reason.SYMPTOM_UNKNOWN)],
+    [
+        ({"pause": Pause("x")}, Reason.PAUSED),
+        ({"mail": well(NOW + 60)}, Reason.SYMPTOM_GONE),
+        ({"mail": MISSING}, Reason.SYMPTOM_UNKNOWN),
+    ],
 )
 def test_an_approval_is_not_stronger_than_what_is_seen_now(look, code):
     """I9: guards are read at the moment of acting."""
@@ -550,7 +576,11 @@ def test_a_message_stays_until_it_was_posted():
     again = woken(found, NOW + 60)
     assert (again.document.to_tell, again.document.due, wakes(again)) == (found.to_tell, NOW + 120, [NOW + 120])
     one = moved(again.document, Told(frozenset({"inc-1-paused@ops"}), {"ops/inc-1": "thread-7"}), at=NOW + 61)
-    assert (channels(one.document), one.document.due, dict(one.document.threads)) == ({"mail"}, NOW + 120, {"ops/inc-1": "thread-7"})
+    assert (channels(one.document), one.document.due, dict(one.document.threads)) == (
+        {"mail"},
+        NOW + 120,
+        {"ops/inc-1": "thread-7"},
+    )
     both = moved(one.document, Told(frozenset({"inc-1-paused@mail"})), at=NOW + 62)
     assert (both.document.open, both.document.due) == (False, None)
 
@@ -568,7 +598,9 @@ def test_an_ended_incident_is_let_go_only_when_it_is_in_the_archive():
 def test_what_comes_over_fifty_minutes_late_says_so():
     """It looks first and judges by now, and people learn that it is late."""
     found = document(incident(due=NOW))
-    cards = [woken(found, NOW + late, seen(now=NOW + late, mail=well(NOW + late))).document.to_tell[0].card for late in (3000, 3001)]
+    cards = [
+        woken(found, NOW + late, seen(now=NOW + late, mail=well(NOW + late))).document.to_tell[0].card for late in (3000, 3001)
+    ]
     assert [any("late" in line.lower() for line in card.text) for card in cards] == [False, True]
 
 

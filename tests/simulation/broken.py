@@ -192,8 +192,8 @@ def _adopts_any(right: Any) -> Any:
 
 
 def _carries_nothing(_right: Any) -> Any:
-    def carried(document: Any, case: Any) -> bool:
-        return False
+    def carried(document: Any) -> dict[Any, Any]:
+        return {}
 
     return carried
 
@@ -264,6 +264,7 @@ VARIANTS = (
         ((step, "_carried", _carries_nothing), _replaced_guard("just_restarted", _passes), _replaced_guard("cooldown", _passes)),
         Faults(),
         frozenset({"auto", "sick"}),
+        "I1",
     ),
     Variant(
         "verdict from late statistics",

@@ -42,7 +42,8 @@ def test_a_broken_variant_is_caught(variant: Variant) -> None:
     with applied(variant):
         for seed in range(VARIANT_SEEDS):
             _, violations = schedule(random.Random(seed), faults=variant.faults, options=variant.options)
-            found |= {violation.invariant for violation in violations}
+            # A variant that only falls over proves nothing.
+            found |= {violation.invariant for violation in violations} - {"defect"}
             if variant.caught_by in found or (found and not variant.caught_by):
                 break
     assert found if not variant.caught_by else variant.caught_by in found
