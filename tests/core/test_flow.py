@@ -182,7 +182,7 @@ def test_nothing_is_sent_when_the_kill_switch_turns_on_between_decision_and_post
 
     def late() -> None:
         outside.clock += 3.0
-        outside.before = once("load pause", outside.pause)
+        outside.before = once("load pause", outside.pause, at=2)
 
     outside.before = {
         "with the save": once(f"save {KEY}", outside.pause),

@@ -173,6 +173,10 @@ def test_ages_are_by_the_runners_clock(ahead_s):
     assert decide(scene(seen(history=history))).again_in_s == 300.0
     running = replace(history, executions=(Execution("7", "", "running", NOW + ahead_s - 1790),))
     assert decide(scene(seen(history=running))).kind is Kind.ADOPT
+    old = tuple(Execution(str(n), "", "succeeded", NOW + ahead_s - 3600 - n, NOW + ahead_s - 3590 - n) for n in range(3))
+    assert decide(scene(seen(history=replace(history, executions=old)))).kind is Kind.RESTART
+    recent = tuple(replace(one, runner_started_at=NOW + ahead_s - 3599) for one in old)
+    assert decide(scene(seen(history=replace(history, executions=recent)))).reason is Reason.TOO_MANY_RESTARTS
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import pytest
 
-from functions.endings import GRACE_S
 from functions.guards import MAX_NUMBERED
 from functions.model import (
     Abort,
@@ -63,7 +62,7 @@ from tests.core.scenes import (
 MISSING = Unknown("it is down", remedy="Start it.")
 OURS = execution(started=2, ended=None, tag="inc-1.1")
 ENDED = replace(OURS, status="succeeded", runner_ended_at=RUNNER_NOW + 10)
-WITHIN_S = 600.0
+WITHIN_S, GRACE_S = 600.0, 900.0
 
 
 def starts(made) -> list[Start]:

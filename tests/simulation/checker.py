@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from functions.documents import decoded
-from functions.model import Archive, Document, Ending, Mode, Outcome, Phase, Reason, Reply
+from functions.model import Archive, Document, Ending, Mode, Outcome, Phase, Reason, Reply, Trigger
 from tests.simulation.models import Run
 from tests.simulation.scenario import Scenario
 from tests.simulation.world import Answered, World
@@ -34,6 +34,7 @@ def check(scenario: Scenario) -> list[Violation]:
     found += _told(world, records)
     found += _recoveries(world)
     found += _foreign(world, records)
+    found += _repeated(world, records)
     found += [
         Violation("I2", f"{d.key} is open at the end: {d.incident.phase if d.incident else 'untold'}")
         for d in world.documents()
@@ -96,15 +97,19 @@ def _same_cause(records: dict[str, Archive], earlier: Run, later: Run) -> bool:
 
 
 def _chains(world: World, records: dict[str, Archive], runs: list[Run]) -> list[Violation]:
-    """No cause gets more restarts than `attempts`, whichever incidents they belong to."""
-    attempts, length = world.rules.runbooks["mail"].limits.attempts, 1
+    """No alert gets more restarts than `attempts` after it began, whichever incidents they belong to."""
+    attempts = world.rules.runbooks["mail"].limits.attempts
     if world.rules.public_url:
         return []
     own = [run for run in runs if run.by == "unstick"]
-    for earlier, later in pairwise(own):
-        length = length + 1 if _same_cause(records, earlier, later) else 1
-        if length > attempts:
-            return [Violation("I1", f"{later.id} is restart {length} for one cause")]
+    for place, run in enumerate(own):
+        record = records.get(run.tag.rpartition(".")[0])
+        if record is None:
+            continue
+        began = max(trigger.starts_at for trigger in record.incident.triggers)
+        since = [earlier for earlier in own[: place + 1] if earlier.started >= began + SKEW_S]
+        if len(since) > attempts:
+            return [Violation("I1", f"{run.id} is restart {len(since)} for one cause")]
     return []
 
 
@@ -191,6 +196,29 @@ def _came_to_something(world: World, records: list[Archive], answer: Answered) -
             if card.kind == "held" and abs(answer.at - at) <= SAME_HOLD_S and answer.alert.labels["app"] in card.headline:
                 return True
     return False
+
+
+def _repeated(world: World, records: list[Archive]) -> list[Violation]:
+    """I1: an alert that has had its outcome starts nothing again."""
+    found = []
+    restarted = {run.tag.rpartition(".")[0] for runs in _effective(world).values() for run in runs if run.tag}
+    for record in records:
+        earlier = [
+            trigger
+            for other in records
+            if other.outcome.at < record.incident.began_at - SKEW_S
+            and other.outcome.ending is not Ending.HELD
+            and other.target == record.target
+            for trigger in other.outcome.triggers
+        ]
+        again = all(any(_same(trigger, known) for known in earlier) for trigger in record.incident.triggers)
+        if again and record.incident.id in restarted:
+            found.append(Violation("I1", f"{record.incident.id} restarted for alerts that had their outcome"))
+    return found
+
+
+def _same(one: Trigger, other: Trigger) -> bool:
+    return one.fingerprint == other.fingerprint and abs(one.starts_at - other.starts_at) < 1.0
 
 
 def _foreign(world: World, records: list[Archive]) -> list[Violation]:

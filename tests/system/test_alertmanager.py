@@ -13,6 +13,7 @@ from urllib.request import urlopen
 
 import yaml
 
+from tests import broker as brokers
 from tests.broker import Broker, free_ports
 from tests.doubles.rundeck import Job, Rundeck
 from tests.stuck_application import stuck
@@ -66,17 +67,14 @@ def _prometheus(folder: Path, broker: Broker, alertmanager_port: int, port: int)
 
 
 def _alertmanager(folder: Path, unstick: Unstick, port: int) -> list[str]:
-    """Only this test's queue goes to Unstick: others share the broker. The end comes with the next group, 15 s later."""
+    """Whatever happened by then, the end of an alert comes with the next flush of its group, 15 s after the first."""
     webhook = {"url": unstick.url, "send_resolved": True, "http_config": {"basic_auth": {"username": USER, "password": PASSWORD}}}
     file = {
         "route": {
-            "receiver": "nobody",
-            "routes": [{
-                "receiver": "unstick", "matchers": [f'queue="{QUEUE}"'], "group_by": ["alertname", "service"],
-                "group_wait": "0s", "group_interval": "15s", "repeat_interval": "1h",
-            }],
+            "receiver": "unstick", "group_by": ["alertname", "service"],
+            "group_wait": "0s", "group_interval": "15s", "repeat_interval": "1h",
         },
-        "receivers": [{"name": "nobody"}, {"name": "unstick", "webhook_configs": [webhook]}],
+        "receivers": [{"name": "unstick", "webhook_configs": [webhook]}],
     }  # fmt: skip
     (folder / "alertmanager.yml").write_text(yaml.safe_dump(file))
     return [
@@ -85,23 +83,25 @@ def _alertmanager(folder: Path, unstick: Unstick, port: int) -> list[str]:
     ]  # fmt: skip
 
 
-def test_from_the_brokers_metrics_to_resolved(needed: Callable[..., None], rabbitmq_server: Broker, tmp_path: Path):
-    """A queue sticks, Alertmanager tells Unstick, it is restarted and drains, Alertmanager says resolved, and the chat hears it."""
-    needed("prometheus", "prometheus-alertmanager")
+def test_from_the_brokers_metrics_to_resolved(needed: Callable[..., None], tmp_path: Path):
+    """A queue sticks, Alertmanager tells Unstick, it is restarted and drains, and the chat hears when the alert is resolved."""
+    needed("rabbitmq-server", "prometheus", "prometheus-alertmanager")
     alertmanager_port, prometheus_port = free_ports(2)
-    rabbitmq_server.add_user("unstick-alerted", "only looks", tags="management", vhosts=["/"])
     with ExitStack() as stack:
-        application = stuck(rabbitmq_server, {"alerted": ["stuck-unacked", "healthy"]}, stack)["alerted"]
+        # a broker of its own: RabbitMQ 3.10 escapes no label, so other tests' queue with a backslash would spoil every scrape
+        broker = stack.enter_context(brokers.broker(tmp_path / "broker"))
+        broker.add_user("unstick", "only looks", tags="management", vhosts=["/"])
+        application = stuck(broker, {"alerted": ["stuck-unacked", "healthy"]}, stack)["alerted"]
         assert application.queue == QUEUE
         rundeck = stack.enter_context(Rundeck(Job(id=job_id(SERVICE), action=application.restart)))
         basic = {"auth": {"basic": {"user": USER, "passwords": ["env://ALERTMANAGER_PASSWORD"]}}}
-        file = configuration(rundeck.url, rabbitmq_server.url, [runbook(SERVICE)], user="unstick-alerted", grafana=basic)
+        file = configuration(rundeck.url, broker.url, [runbook(SERVICE)], grafana=basic)
         unstick = Unstick(tmp_path / "unstick", file, rabbitmq_password="only looks", ALERTMANAGER_PASSWORD=PASSWORD)
         stack.enter_context(unstick)
         command = _alertmanager(tmp_path, unstick, alertmanager_port)
         stack.enter_context(program(command, tmp_path, f"http://127.0.0.1:{alertmanager_port}/-/ready"))
         began = time.monotonic()
-        command = _prometheus(tmp_path, rabbitmq_server, alertmanager_port, prometheus_port)
+        command = _prometheus(tmp_path, broker, alertmanager_port, prometheus_port)
         stack.enter_context(program(command, tmp_path, f"http://127.0.0.1:{prometheus_port}/-/ready"))
 
         unstick.until(rundeck.posts, within_s=60, what="Alertmanager's webhook")
@@ -113,5 +113,5 @@ def test_from_the_brokers_metrics_to_resolved(needed: Callable[..., None], rabbi
 
         unstick.until(lambda: unstick.cards(f"the alert of {SERVICE} is resolved"), within_s=40)
         assert len(rundeck.posts()) == 1
-        assert unstick.open_documents() == {} or unstick.until(lambda: not unstick.open_documents(), within_s=5)
+        unstick.until(lambda: not unstick.open_documents(), within_s=5, what="nothing is open")
         print(f"told after {told_s:.1f} s, resolved after {time.monotonic() - began:.1f} s")

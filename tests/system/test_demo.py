@@ -8,8 +8,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -61,49 +63,69 @@ def read_until(started: subprocess.Popen[str], text: str) -> str:
     raise AssertionError(f"it ended without {text!r}:\n{seen}")
 
 
-def assert_nothing_is_left(started: subprocess.Popen[str], tmp_path: Path) -> None:
-    assert left_over(started.pid, tmp_path) == []
-    assert list(tmp_path.iterdir()) == [], "its files are gone too"
+def assert_nothing_is_left(session: int, folder: Path) -> None:
+    assert left_over(session, folder) == []
+    assert list(folder.iterdir()) == [], "its files are gone too"
 
 
-def test_it_recovers_in_under_a_minute(needed, tmp_path):
-    """With a real RabbitMQ: every step with its time, the cards at the end, exit status 0, nothing left, no colour in a pipe."""
-    needed("rabbitmq-server")
+@dataclass(frozen=True)
+class Played:
+    status: int
+    output: str
+    took_s: float
+    session: int
+    folder: Path
+
+
+def play(folder: Path, *arguments: str) -> Played:
     began = time.monotonic()
-    with demo(tmp_path) as started:
-        output, _ = started.communicate(timeout=120)
-    took_s = time.monotonic() - began
-    assert started.returncode == 0, output
-    assert took_s < UNDER_S
-    steps = [line for line in output.splitlines() if line.startswith("  ✔")]
-    assert len(steps) == 8, output
-    assert all(re.search(r" \d+\.\d s$", line) for line in steps), output
+    with demo(folder, *arguments) as started:
+        output, _ = started.communicate(timeout=150)
+    return Played(started.returncode, output, time.monotonic() - began, started.pid, folder)
+
+
+@pytest.fixture(scope="module")
+def played(needed: Callable[..., None], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Played]]:
+    """The demo to its end, with these arguments; all of them run at once, since most of their time is waiting."""
+    needed("rabbitmq-server")
+    kinds = ((), ("--stand-in",), ("--stand-in", "--still-broken"))
+    with ThreadPoolExecutor(len(kinds)) as pool:
+        under_way = {kind: pool.submit(play, Path(tmp_path_factory.mktemp("demo")), *kind) for kind in kinds}
+        yield lambda *kind: under_way[kind].result(timeout=160)
+
+
+def test_it_recovers_in_under_a_minute(played):
+    """With a real RabbitMQ: every step with its time, the cards at the end, exit status 0, nothing left, no colour in a pipe."""
+    seen = played()
+    assert seen.status == 0, seen.output
+    assert seen.took_s < UNDER_S
+    steps = [line for line in seen.output.splitlines() if line.startswith("  ✔")]
+    assert len(steps) == 8, seen.output
+    assert all(re.search(r" \d+\.\d s$", line) for line in steps), seen.output
     assert "the real one" in steps[0]
-    assert "200, restarted" in output
-    assert output.index("✅ No action needed: mail-delivery recovered") > output.index(steps[-1]), "the cards come last"
-    assert "nothing is left running" in output
-    assert "\x1b" not in output
-    assert_nothing_is_left(started, tmp_path)
+    assert "200, restarted" in seen.output
+    assert seen.output.index("✅ No action needed: mail-delivery recovered") > seen.output.index(steps[-1]), "the cards come last"
+    assert "nothing is left running" in seen.output
+    assert "\x1b" not in seen.output
+    assert_nothing_is_left(seen.session, seen.folder)
 
 
-def test_without_rabbitmq_a_stand_in_is_named(tmp_path):
+def test_without_rabbitmq_a_stand_in_is_named(played):
     """Where no RabbitMQ can be had the story is the same, and the first step says what is not real."""
-    with demo(tmp_path, "--stand-in") as started:
-        output, _ = started.communicate(timeout=60)
-    assert started.returncode == 0, output
-    assert "a stand-in takes its place" in output
-    assert "✅ No action needed: mail-delivery recovered" in output
-    assert_nothing_is_left(started, tmp_path)
+    seen = played("--stand-in")
+    assert seen.status == 0, seen.output
+    assert "a stand-in takes its place" in seen.output
+    assert "✅ No action needed: mail-delivery recovered" in seen.output
+    assert_nothing_is_left(seen.session, seen.folder)
 
 
-def test_what_does_not_recover_is_said_so(tmp_path):
+def test_what_does_not_recover_is_said_so(played):
     """Where the new process has the bug too: escalated in the chat, a sentence that says it, exit status 1."""
-    with demo(tmp_path, "--stand-in", "--still-broken") as started:
-        output, _ = started.communicate(timeout=90)
-    assert started.returncode == 1, output
-    assert "🚨 ACT NOW: mail-delivery is still stuck after 2 restarts" in output
-    assert "It did not recover: the incident was escalated" in output
-    assert_nothing_is_left(started, tmp_path)
+    seen = played("--stand-in", "--still-broken")
+    assert seen.status == 1, seen.output
+    assert "🚨 ACT NOW: mail-delivery is still stuck after 2 restarts" in seen.output
+    assert "It did not recover: the incident was escalated" in seen.output
+    assert_nothing_is_left(seen.session, seen.folder)
 
 
 @pytest.mark.parametrize(
@@ -128,4 +150,4 @@ def test_stopping_it_leaves_nothing_behind(needed, tmp_path, number, after, argu
         rest, _ = started.communicate(timeout=20)
     assert started.returncode == 128 + number, rest
     assert "Stopped, and nothing is left running." in rest
-    assert_nothing_is_left(started, tmp_path)
+    assert_nothing_is_left(started.pid, tmp_path)
