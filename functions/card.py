@@ -76,7 +76,7 @@ def _held(story: Story, rules: Rules) -> Made:
     if story.approve_url and urgency != "fine":
         urgency = "act"
     key = {Reason.OBSERVE_ONLY: "head_observed", Reason.SYMPTOM_GONE: "head_well", Reason.AWAITING_APPROVAL: "head_asked"}.get(
-        reason or Reason.DUPLICATE, {"watch": "head_waiting", "fine": "head_plain"}.get(urgency, "head_held"),
+        reason or Reason.DUPLICATE, {"watch": "head_waiting", "fine": "head_plain"}.get(urgency, "head_held")
     )
     if reason is Reason.MONITORING_FAILURE:
         key = "head_plain"
@@ -90,8 +90,11 @@ def _held(story: Story, rules: Rules) -> Made:
         text.append(say(language, "would_have", target=tidy(rules, story.target.name, 200)))
     if story.approve_url:
         text += _approvable(story, rules)
-    return urgency, say(language, key, subject=subject, why=short), text, facts.gathered(
-        story, rules, facts.queues, facts.since, facts.restart, facts.about,
+    return (
+        urgency,
+        say(language, key, subject=subject, why=short),
+        text,
+        facts.gathered(story, rules, facts.queues, facts.since, facts.restart, facts.about),
     )
 
 
@@ -230,7 +233,15 @@ def _other(story: Story, rules: Rules) -> Made:
 
 
 KINDS: Mapping[str, Callable[[Story, Rules], Made]] = {
-    "started": _started, "held": _held, "draining": _draining, "recovered": _recovered, "escalated": _escalated,
-    "resolved": _resolved, "not_approved": _not_approved, "test": _test, "bundle": _bundle, "paused": _paused,
+    "started": _started,
+    "held": _held,
+    "draining": _draining,
+    "recovered": _recovered,
+    "escalated": _escalated,
+    "resolved": _resolved,
+    "not_approved": _not_approved,
+    "test": _test,
+    "bundle": _bundle,
+    "paused": _paused,
     "resumed": _resumed,
 }

@@ -29,9 +29,9 @@ SOFT = {"act": "#fdecea", "watch": "#fff5dc", "fine": "#e8f5ec"}
 SHAPES = {  # each urgency has a shape of its own, 24 px wide, so that it shows without colour
     "act": '<path d="M12 2 23 22H1z" fill="{c}"/><path d="M12 9v6M12 17.6v1.6" stroke="#fff" stroke-width="2.4"/>',
     "watch": '<circle cx="12" cy="12" r="10" fill="none" stroke="{c}" stroke-width="2.4"/>'
-             '<path d="M12 6v6l4 3" fill="none" stroke="{c}" stroke-width="2.4"/>',
+    '<path d="M12 6v6l4 3" fill="none" stroke="{c}" stroke-width="2.4"/>',
     "fine": '<circle cx="12" cy="12" r="11" fill="{c}"/>'
-            '<path d="m6.5 12.5 3.7 3.7 7.3-8" fill="none" stroke="#fff" stroke-width="2.6"/>',
+    '<path d="m6.5 12.5 3.7 3.7 7.3-8" fill="none" stroke="#fff" stroke-width="2.6"/>',
 }
 NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -71,7 +71,14 @@ class _Sheet:
     parts: list[str] = field(default_factory=list)
 
     def text(
-        self, text: str, size: float, *, x: float = EDGE, width: float = INNER, colour: str = INK, bold: bool = False,
+        self,
+        text: str,
+        size: float,
+        *,
+        x: float = EDGE,
+        width: float = INNER,
+        colour: str = INK,
+        bold: bool = False,
         mono: bool = False,
     ) -> None:
         for row in wrapped(text, width / size / (BOLD if bold else 1.0), mono=mono):
@@ -80,7 +87,7 @@ class _Sheet:
             weight = ' font-weight="700"' if bold else ""
             self.parts.append(
                 f'<text x="{x:g}" y="{self.y - size * 0.32:.1f}" font-size="{size:g}" fill="{colour}"{weight}{style} '
-                f'xml:space="preserve">{_xml(row)}</text>',
+                f'xml:space="preserve">{_xml(row)}</text>'
             )
 
 
@@ -103,7 +110,8 @@ def card_svg(card: Card, language: str) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" viewBox="0 0 {WIDTH} {height}" role="img" '
         f'lang="{language}" font-family="{SANS}">\n<title>{_xml(card.headline)}</title>\n'
         f'<clipPath id="c"><rect {frame}/></clipPath>\n<rect {frame} fill="#fff"/>\n<g clip-path="url(#c)">\n'
-        + "\n".join(sheet.parts) + f'\n</g>\n<rect {frame} fill="none" stroke="{LINE}"/>\n</svg>\n'
+        + "\n".join(sheet.parts)
+        + f'\n</g>\n<rect {frame} fill="none" stroke="{LINE}"/>\n</svg>\n'
     )
 
 
@@ -175,7 +183,7 @@ def _links(sheet: _Sheet, card: Card, strong: str) -> None:
         sheet.parts.append(
             f'<rect x="{x:.1f}" y="{sheet.y:.1f}" width="{width:.1f}" height="{row_height}" rx="16" fill="{fill}" '
             f'stroke="{strong if first else LINE}"/><text x="{x + width / 2:.1f}" y="{sheet.y + 21:.1f}" font-size="13" '
-            f'fill="{ink}" text-anchor="middle">{_xml(shown)}</text>',
+            f'fill="{ink}" text-anchor="middle">{_xml(shown)}</text>'
         )
         x += width + 8
     if card.links:

@@ -107,12 +107,20 @@ def broker(folder: Path, *, statistics: bool = True) -> Iterator[Broker]:
 
 @contextmanager
 def consumer(
-    made: Broker, queue: str, mode: str, *, vhost: str = "/", per_second: float = 1.0,
+    made: Broker, queue: str, mode: str, *, vhost: str = "/", per_second: float = 1.0
 ) -> Iterator[subprocess.Popen[str]]:
     """Run stuck_consumer.py in one of its modes; it is registered with the broker when it is yielded."""
     command = [
-        sys.executable, str(Path(__file__).with_name("stuck_consumer.py")), "--url", made.amqp_url(vhost), "--queue", queue,
-        "--mode", mode, "--per-second", str(per_second),
+        sys.executable,
+        str(Path(__file__).with_name("stuck_consumer.py")),
+        "--url",
+        made.amqp_url(vhost),
+        "--queue",
+        queue,
+        "--mode",
+        mode,
+        "--per-second",
+        str(per_second),
     ]
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as started:
         try:
@@ -145,14 +153,21 @@ def _environment(folder: Path, distribution_port: int, mapper_port: int) -> dict
     home.mkdir(parents=True)
     return {
         "ERL_INETRC": str(folder / "inetrc"),
-        "PATH": f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": str(home), "LANG": "C.UTF-8",
-        "ERL_EPMD_PORT": str(mapper_port), "ERL_EPMD_ADDRESS": "127.0.0.1",
+        "PATH": f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/bin:/sbin:/bin",
+        "HOME": str(home),
+        "LANG": "C.UTF-8",
+        "ERL_EPMD_PORT": str(mapper_port),
+        "ERL_EPMD_ADDRESS": "127.0.0.1",
         "RUNNING_UNDER_SYSTEMD": "true",  # the script then becomes the broker instead of waiting for it
-        "RABBITMQ_NODENAME": f"unstick-{mapper_port}@localhost", "RABBITMQ_DIST_PORT": str(distribution_port),
-        "RABBITMQ_CONF_ENV_FILE": str(folder / "no-rabbitmq-env.conf"), "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq.conf"),
+        "RABBITMQ_NODENAME": f"unstick-{mapper_port}@localhost",
+        "RABBITMQ_DIST_PORT": str(distribution_port),
+        "RABBITMQ_CONF_ENV_FILE": str(folder / "no-rabbitmq-env.conf"),
+        "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq.conf"),
         "RABBITMQ_ADVANCED_CONFIG_FILE": str(folder / "no-advanced.config"),
-        "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "enabled_plugins"), "RABBITMQ_MNESIA_BASE": str(folder / "mnesia"),
-        "RABBITMQ_LOG_BASE": str(folder / "log"), "RABBITMQ_PID_FILE": str(folder / "broker.pid"),
+        "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "enabled_plugins"),
+        "RABBITMQ_MNESIA_BASE": str(folder / "mnesia"),
+        "RABBITMQ_LOG_BASE": str(folder / "log"),
+        "RABBITMQ_PID_FILE": str(folder / "broker.pid"),
         "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1} +S 2:2",
     }
 
@@ -163,10 +178,15 @@ def _write_configuration(made: Broker, *, statistics: bool) -> None:
     (made.folder / "enabled_plugins").write_text("[rabbitmq_management,rabbitmq_prometheus].\n")
     lines = [
         f"listeners.tcp.1 = 127.0.0.1:{made.amqp_port}",
-        "management.tcp.ip = 127.0.0.1", f"management.tcp.port = {made.http_port}",
-        "prometheus.tcp.ip = 127.0.0.1", f"prometheus.tcp.port = {made.metrics_port}",
-        f"default_user = {ADMIN[0]}", f"default_pass = {ADMIN[1]}", "loopback_users = none",
-        "disk_free_limit.absolute = 1MB", "vm_memory_high_watermark.absolute = 1GB",
+        "management.tcp.ip = 127.0.0.1",
+        f"management.tcp.port = {made.http_port}",
+        "prometheus.tcp.ip = 127.0.0.1",
+        f"prometheus.tcp.port = {made.metrics_port}",
+        f"default_user = {ADMIN[0]}",
+        f"default_pass = {ADMIN[1]}",
+        "loopback_users = none",
+        "disk_free_limit.absolute = 1MB",
+        "vm_memory_high_watermark.absolute = 1GB",
     ]
     if not statistics:
         lines.append("management_agent.disable_metrics_collector = true")
@@ -192,7 +212,7 @@ def _process(command: list[str], environment: dict[str, str], log: Path) -> Iter
     """A process in a group of its own that is gone, with all that it started, when the block ends."""
     with log.open("wb") as out:
         started = subprocess.Popen(
-            command, env=environment, cwd=log.parent, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True,
+            command, env=environment, cwd=log.parent, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
         )
     try:
         yield started

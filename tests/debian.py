@@ -50,7 +50,12 @@ def _install(packages: list[str]) -> bool:
     try:
         for command in (["apt-get", "update", "-q"], ["apt-get", "install", "-y", "-q", "--no-install-recommends", *packages]):
             done = subprocess.run(
-                command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+                command,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                check=False,
                 timeout=INSTALL_TIMEOUT_S,
             )
             if done.returncode != 0:

@@ -31,16 +31,28 @@ RUNNER_AHEAD_S = 2.0
 APPROVE = "https://unstick.example.com/approve/"
 
 RUNBOOK = Runbook(
-    "mail-delivery", (), Restart("11111111-1111-4111-8111-111111111111"), Symptom(), recovered=Recovered(),
-    mention=("<!channel>", "<users/all>", "oncall@example.com"), root_cause="https://tracker.example.com/MAIL-123",
+    "mail-delivery",
+    (),
+    Restart("11111111-1111-4111-8111-111111111111"),
+    Symptom(),
+    recovered=Recovered(),
+    mention=("<!channel>", "<users/all>", "oncall@example.com"),
+    root_cause="https://tracker.example.com/MAIL-123",
 )
 TARGET = Target("t-1", "https://rundeck.example.com", RUNBOOK.restart.job, {"service": "mail-delivery"})
 TRIGGER = Trigger(
-    "f1", "https://grafana.example.com 1", ALERTED, "rabbitmq:/:mail.outgoing", "RabbitMQQueueStuck",
-    "Nothing was acknowledged in mail.outgoing for 5 minutes", "critical",
+    "f1",
+    "https://grafana.example.com 1",
+    ALERTED,
+    "rabbitmq:/:mail.outgoing",
+    "RabbitMQQueueStuck",
+    "Nothing was acknowledged in mail.outgoing for 5 minutes",
+    "critical",
     {
-        "panel": "https://grafana.example.com/d/abc?viewPanel=4", "dashboard": "https://grafana.example.com/d/abc",
-        "silence": "https://grafana.example.com/alerting/silence/new?x=1", "alert": "https://grafana.example.com/alerting/grafana/r1/view",
+        "panel": "https://grafana.example.com/d/abc?viewPanel=4",
+        "dashboard": "https://grafana.example.com/d/abc",
+        "silence": "https://grafana.example.com/alerting/silence/new?x=1",
+        "alert": "https://grafana.example.com/alerting/grafana/r1/view",
         "runbook": "https://wiki.example.com/mail-delivery",
     },
 )
@@ -50,17 +62,28 @@ WORSE = (*STUCK, *((NOW - 110 + 10 * n, 362 + 2 * n) for n in range(12)))
 BEFORE = Sighting(NOW - 120, 362, 342, 20, 1)
 WATCHED = Watched(QueueRef("/", "mail.outgoing"), "mail-delivery", ALERTED, BEFORE, curve=STUCK)
 RUNNING = Execution(
-    "1847", "https://rundeck.example.com/project/ops/execution/show/1847", "running", NOW - 118 + RUNNER_AHEAD_S, tag="7f3a.1",
+    "1847", "https://rundeck.example.com/project/ops/execution/show/1847", "running", NOW - 118 + RUNNER_AHEAD_S, tag="7f3a.1"
 )
 ENDED = replace(RUNNING, status="succeeded", runner_ended_at=NOW - 86 + RUNNER_AHEAD_S)
 INCIDENT = Incident(
-    "7f3a9c21", Phase.RUNNING, ALERTED + 8, "mail-delivery", (WATCHED,), (TRIGGER,), attempt=1, restarts=1, execution=RUNNING,
+    "7f3a9c21",
+    Phase.RUNNING,
+    ALERTED + 8,
+    "mail-delivery",
+    (WATCHED,),
+    (TRIGGER,),
+    attempt=1,
+    restarts=1,
+    execution=RUNNING,
     runner_ahead_s=RUNNER_AHEAD_S,
 )
 ADOPTED = replace(INCIDENT, adopted=True, execution=replace(RUNNING, user="h.tanaka"))
 TAIL = (
-    "03:06:41 stopping mail-delivery.service", "03:06:52 stopped", "03:06:52 starting mail-delivery.service",
-    "03:06:58 connected to rabbitmq-1:5671 as mail", "03:06:58 consuming mail.outgoing, prefetch 20",
+    "03:06:41 stopping mail-delivery.service",
+    "03:06:52 stopped",
+    "03:06:52 starting mail-delivery.service",
+    "03:06:58 connected to rabbitmq-1:5671 as mail",
+    "03:06:58 consuming mail.outgoing, prefetch 20",
     "03:07:03 WARN smtp relay-2.example.com:25 timed out, trying again (1/∞)",
 )
 
@@ -94,13 +117,14 @@ EXAMPLES: dict[str, Story] = {
     "started": Story("started", NOW, RUNBOOK, TARGET, INCIDENT),
     "adopted": Story("started", NOW, RUNBOOK, TARGET, ADOPTED),
     "held-restart-refused": held(
-        Reason.RESTART_REFUSED, "rundeck: 403 unauthorized",
+        Reason.RESTART_REFUSED,
+        "rundeck: 403 unauthorized",
         "Give the token's user the right `run` on the job in the project's ACL policy.",
     ),
     "held-cooldown": held(Reason.COOLDOWN, "restarted 240 s ago", phase=Phase.WAITING),
     "held-awaiting-approval": held(Reason.AWAITING_APPROVAL, phase=Phase.ASKED, approve_url=APPROVE),
     "held-overrule": held(
-        Reason.TOO_MANY_RESTARTS, "3 restarts within 1 h, the limit is 3", phase=Phase.ASKED, approve_url=APPROVE,
+        Reason.TOO_MANY_RESTARTS, "3 restarts within 1 h, the limit is 3", phase=Phase.ASKED, approve_url=APPROVE
     ),
     "held-observe-only": held(Reason.OBSERVE_ONLY),
     "held-symptom-gone": held(Reason.SYMPTOM_GONE, "mail.outgoing: 3 messages, acknowledged 42 in the last minute"),
@@ -114,7 +138,10 @@ EXAMPLES: dict[str, Story] = {
     "not-approved": replace(held(Reason.AWAITING_APPROVAL), kind="not_approved"),
     "test": Story("test", NOW, reason=Reason.TEST_ALERT, trigger=Trigger("t", "g", NOW, "", "TestAlert", "Notification test")),
     "bundle": Story(
-        "bundle", NOW, reason=Reason.TOO_MANY_TARGETS, detail="3 other targets were restarted within 10 min",
+        "bundle",
+        NOW,
+        reason=Reason.TOO_MANY_TARGETS,
+        detail="3 other targets were restarted within 10 min",
         bundled=tuple(f"service=worker-{n}" for n in range(1, 27)),
     ),
     "paused": Story("paused", NOW, detail="broker upgrade until 05:00 (h.tanaka)"),
@@ -128,8 +155,11 @@ NASTY = (
 )
 LONG = NASTY * (100_000 // len(NASTY) + 1)
 NASTY_URLS = {
-    "panel": "javascript:alert(1)", "dashboard": "https://good.example.com@evil.example.com/",
-    "silence": "https://x/" + "a" * 100_000, "alert": "https://e.example.com/|<!channel>", "runbook": "data:text/html,x",
+    "panel": "javascript:alert(1)",
+    "dashboard": "https://good.example.com@evil.example.com/",
+    "silence": "https://x/" + "a" * 100_000,
+    "alert": "https://e.example.com/|<!channel>",
+    "runbook": "data:text/html,x",
 }
 
 
@@ -140,12 +170,27 @@ def hostile(story: Story) -> Story:
     flat = ((0.0, 0),) * 5000
     watched = Watched(QueueRef(LONG, LONG), LONG, NOW, BEFORE, depth=-1, consumers=10**30, head_at=1e300, curve=flat)
     incident = replace(
-        story.incident or INCIDENT, id=LONG, queues=(watched,) * 40, triggers=(trigger,) * 1000, execution=execution,
-        adopted=True, tries=(Try(LONG, execution, LONG),) * 40, tail=(LONG,) * 40, approved_by=LONG, expires_at=1e300,
+        story.incident or INCIDENT,
+        id=LONG,
+        queues=(watched,) * 40,
+        triggers=(trigger,) * 1000,
+        execution=execution,
+        adopted=True,
+        tries=(Try(LONG, execution, LONG),) * 40,
+        tail=(LONG,) * 40,
+        approved_by=LONG,
+        expires_at=1e300,
     )
     target = Target(LONG, LONG, LONG, {f"{LONG}{n}": LONG for n in range(3)})
     runbook = replace(story.runbook or RUNBOOK, name=LONG, root_cause=LONG)
     return replace(
-        story, incident=incident, trigger=trigger, target=target, runbook=runbook, detail=LONG, remedy=LONG,
-        bundled=(LONG,) * 300 if story.bundled else (), late_s=1e9,
+        story,
+        incident=incident,
+        trigger=trigger,
+        target=target,
+        runbook=runbook,
+        detail=LONG,
+        remedy=LONG,
+        bundled=(LONG,) * 300 if story.bundled else (),
+        late_s=1e9,
     )

@@ -59,27 +59,30 @@ def test_every_kind_has_an_example():
     assert {story.kind for story in EXAMPLES.values()} == set(KINDS)
 
 
-@pytest.mark.parametrize(("name", "urgency", "headline"), [
-    ("started", "watch", "No action yet: restarting mail-delivery (try 1 of 2)"),
-    ("adopted", "watch", "No action yet: mail-delivery is being restarted already, Unstick checks the result"),
-    ("held-restart-refused", "act", "ACT NOW: mail-delivery was not restarted: Rundeck refused the restart"),
-    ("held-cooldown", "watch", "No action yet: mail-delivery is not restarted yet: it was restarted a short while ago"),
-    ("held-awaiting-approval", "act", "ACT NOW: mail-delivery waits for your approval"),
-    ("held-overrule", "act", "ACT NOW: mail-delivery was not restarted, you may overrule it: it was restarted too often"),
-    ("held-observe-only", "act", "ACT NOW: Unstick would have restarted mail-delivery, but only watches it"),
-    ("held-symptom-gone", "fine", "No action needed: mail-delivery is well, nothing was restarted"),
-    ("held-no-runbook", "act", "ACT NOW: RabbitMQQueueStuck was not restarted: no runbook matches the alert"),
-    ("draining", "watch", "No action yet: mail-delivery is moving again, 212 left"),
-    ("recovered", "fine", "No action needed: mail-delivery recovered in 6 min 52 s"),
-    ("recovered-moving", "fine", "No action needed: mail-delivery is moving again, 97 left"),
-    ("escalated", "act", "ACT NOW: mail-delivery is still stuck after 2 restarts"),
-    ("resolved", "fine", "No action needed: the alert of mail-delivery is resolved"),
-    ("not-approved", "act", "ACT NOW: mail-delivery was not restarted: nobody approved it in time"),
-    ("test", "fine", "No action needed: the test notification arrived"),
-    ("bundle", "act", "ACT NOW: 26 targets or alerts were not restarted: too many targets are stuck at once"),
-    ("paused", "watch", "No action yet: Unstick is paused and restarts nothing"),
-    ("resumed", "fine", "No action needed: mail-delivery may be restarted again"),
-])
+@pytest.mark.parametrize(
+    ("name", "urgency", "headline"),
+    [
+        ("started", "watch", "No action yet: restarting mail-delivery (try 1 of 2)"),
+        ("adopted", "watch", "No action yet: mail-delivery is being restarted already, Unstick checks the result"),
+        ("held-restart-refused", "act", "ACT NOW: mail-delivery was not restarted: Rundeck refused the restart"),
+        ("held-cooldown", "watch", "No action yet: mail-delivery is not restarted yet: it was restarted a short while ago"),
+        ("held-awaiting-approval", "act", "ACT NOW: mail-delivery waits for your approval"),
+        ("held-overrule", "act", "ACT NOW: mail-delivery was not restarted, you may overrule it: it was restarted too often"),
+        ("held-observe-only", "act", "ACT NOW: Unstick would have restarted mail-delivery, but only watches it"),
+        ("held-symptom-gone", "fine", "No action needed: mail-delivery is well, nothing was restarted"),
+        ("held-no-runbook", "act", "ACT NOW: RabbitMQQueueStuck was not restarted: no runbook matches the alert"),
+        ("draining", "watch", "No action yet: mail-delivery is moving again, 212 left"),
+        ("recovered", "fine", "No action needed: mail-delivery recovered in 6 min 52 s"),
+        ("recovered-moving", "fine", "No action needed: mail-delivery is moving again, 97 left"),
+        ("escalated", "act", "ACT NOW: mail-delivery is still stuck after 2 restarts"),
+        ("resolved", "fine", "No action needed: the alert of mail-delivery is resolved"),
+        ("not-approved", "act", "ACT NOW: mail-delivery was not restarted: nobody approved it in time"),
+        ("test", "fine", "No action needed: the test notification arrived"),
+        ("bundle", "act", "ACT NOW: 26 targets or alerts were not restarted: too many targets are stuck at once"),
+        ("paused", "watch", "No action yet: Unstick is paused and restarts nothing"),
+        ("resumed", "fine", "No action needed: mail-delivery may be restarted again"),
+    ],
+)
 def test_headlines(name: str, urgency: str, headline: str):
     """What people read on a locked phone at 3 a.m."""
     made = compose(EXAMPLES[name], rules())
@@ -169,23 +172,46 @@ def test_links_lead_where_they_say():
     story = replace(EXAMPLES["escalated"], approve_url="https://unstick.example.com/approve/")
     labels = [label for label, _ in compose(story, rules()).links]
     assert labels == [
-        "Approve the restart", "Rundeck execution", "Panel", "Dashboard", "Alert rule", "Runbook page", "Silence", "Root cause",
+        "Approve the restart",
+        "Rundeck execution",
+        "Panel",
+        "Dashboard",
+        "Alert rule",
+        "Runbook page",
+        "Silence",
+        "Root cause",
     ]
 
 
-@pytest.mark.parametrize("url", [
-    "javascript:alert(1)", "data:text/html,x", "ftp://example.com/", "//example.com", "https://", "https://user:pass@example.com/",
-    "https://good.example.com@evil.example.com", "https://e.example.com/|<!channel>", "https://e.example.com/a b",
-    "https://[::1", "", "https://e.example.com/\u202egpj", "https://e.example.com:99999999/", "https://x/" + "a" * 3000, None, 7,
-])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "javascript:alert(1)",
+        "data:text/html,x",
+        "ftp://example.com/",
+        "//example.com",
+        "https://",
+        "https://user:pass@example.com/",
+        "https://good.example.com@evil.example.com",
+        "https://e.example.com/|<!channel>",
+        "https://e.example.com/a b",
+        "https://[::1",
+        "",
+        "https://e.example.com/\u202egpj",
+        "https://e.example.com:99999999/",
+        "https://x/" + "a" * 3000,
+        None,
+        7,
+    ],
+)
 def test_other_links_are_left_out(url: object):
     """Only http and https, without a user part, a space or anything with a meaning to a chat."""
     assert safe_url(url) == ""
 
 
-@pytest.mark.parametrize("url", [
-    "https://e.example.com/a?b=c&d=%20#f", "http://127.0.0.1:4440/x", "https://[::1]:3000/", "HTTPS://E.example.com",
-])
+@pytest.mark.parametrize(
+    "url", ["https://e.example.com/a?b=c&d=%20#f", "http://127.0.0.1:4440/x", "https://[::1]:3000/", "HTTPS://E.example.com"]
+)
 def test_plain_links_pass_as_they_are(url: str):
     """Grafana's links hold queries and fragments."""
     assert safe_url(url) == url
@@ -208,13 +234,17 @@ def test_hostile_text_is_cleaned_and_shortened(name: str, language: str):
 
 
 @pytest.mark.parametrize("kind", [*KINDS, "unheard of"])
-@pytest.mark.parametrize("story", [
-    Story("", NOW),
-    Story("", float("nan"), incident=Incident("", Phase.WAITING, 0.0, "", (), ())),
-    Story("", 1e300, RUNBOOK, target=replace(TARGET, options={}), late_s=float("inf")),
-    Story("", -1e18, trigger=Trigger("", "", float("inf"), "", links={"panel": ""}), reason=Reason.PAUSED, moving=True),
-    Story("", NOW, incident=replace(INCIDENT, queues=(), triggers=(), execution=None, tail=())),
-], ids=["nothing", "empty incident", "no options", "odd times", "no queues"])
+@pytest.mark.parametrize(
+    "story",
+    [
+        Story("", NOW),
+        Story("", float("nan"), incident=Incident("", Phase.WAITING, 0.0, "", (), ())),
+        Story("", 1e300, RUNBOOK, target=replace(TARGET, options={}), late_s=float("inf")),
+        Story("", -1e18, trigger=Trigger("", "", float("inf"), "", links={"panel": ""}), reason=Reason.PAUSED, moving=True),
+        Story("", NOW, incident=replace(INCIDENT, queues=(), triggers=(), execution=None, tail=())),
+    ],
+    ids=["nothing", "empty incident", "no options", "odd times", "no queues"],
+)
 def test_compose_takes_any_story(kind: str, story: Story):
     """A card that can't be made would hold up the incident."""
     for language in (*LANGUAGES, "xx"):
@@ -232,21 +262,37 @@ def test_a_resolved_card_goes_into_its_incidents_thread():
     assert compose(EXAMPLES["resolved"], rules()).incident == INCIDENT.id == compose(EXAMPLES["started"], rules()).incident
 
 
-@pytest.mark.parametrize(("seconds", "en", "ja"), [
-    (0, "0 s", "0秒"), (-5, "0 s", "0秒"), (59.6, "1 min", "1分"),
-    (100, "1 min 40 s", "1分40秒"), (7500, "2 h 5 min", "2時間5分"), (90000, "1 d 1 h", "1日1時間"),
-    (float("nan"), "0 s", "0秒"), (float("inf"), "11574 d 1 h", "11574日1時間"),
-])
+@pytest.mark.parametrize(
+    ("seconds", "en", "ja"),
+    [
+        (0, "0 s", "0秒"),
+        (-5, "0 s", "0秒"),
+        (59.6, "1 min", "1分"),
+        (100, "1 min 40 s", "1分40秒"),
+        (7500, "2 h 5 min", "2時間5分"),
+        (90000, "1 d 1 h", "1日1時間"),
+        (float("nan"), "0 s", "0秒"),
+        (float("inf"), "11574 d 1 h", "11574日1時間"),
+    ],
+)
 def test_durations(seconds: float, en: str, ja: str):
     """Two units are enough for people."""
     assert (duration("en", seconds), duration("ja", seconds)) == (en, ja)
 
 
-@pytest.mark.parametrize(("text", "cleaned"), [
-    ("a\nb\tc", "a b c"), ("\u202eabc", "abc"), ("\x1b[31mred\x1b[0m", "red"),
-    ("日本語\u3000テスト", "日本語 テスト"), ("\ud800x", "x"),
-    ("e\u0301" + "\u0301" * 50, "e\u0301\u0301"), ("x" * 30, "x" * 19 + "…"), ("\u200b" * 10_000 + "x", "…"),
-])
+@pytest.mark.parametrize(
+    ("text", "cleaned"),
+    [
+        ("a\nb\tc", "a b c"),
+        ("\u202eabc", "abc"),
+        ("\x1b[31mred\x1b[0m", "red"),
+        ("日本語\u3000テスト", "日本語 テスト"),
+        ("\ud800x", "x"),
+        ("e\u0301" + "\u0301" * 50, "e\u0301\u0301"),
+        ("x" * 30, "x" * 19 + "…"),
+        ("\u200b" * 10_000 + "x", "…"),
+    ],
+)
 def test_clean(text: str, cleaned: str):
     """White space is folded, invisible characters go, accents stay, cuts are marked."""
     assert clean(text, 20, "…") == cleaned

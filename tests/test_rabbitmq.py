@@ -21,7 +21,17 @@ from tests.doubles.rabbitmq import Queue, RabbitDouble, User
 RECORDINGS = sorted((Path(__file__).parent / "recordings" / "rabbitmq").glob("*.json"))
 MAIL = QueueRef("/", "mail.delivery")
 NAMES = (
-    "mail.delivery", "a/b", "a%2Fb", "100%", "配送 キュー", "é", "a+b c", "[x]{1,2}(y)|z^$*?\\", "a&name=b#c", "-_~", "..a",
+    "mail.delivery",
+    "a/b",
+    "a%2Fb",
+    "100%",
+    "配送 キュー",
+    "é",
+    "a+b c",
+    "[x]{1,2}(y)|z^$*?\\",
+    "a&name=b#c",
+    "-_~",
+    "..a",
     "x" * 255,
 )
 JSON = "application/json"
@@ -77,21 +87,30 @@ def test_both_answers_make_one_sighting(rabbit):
     assert list(seen.depth_samples) == sorted(seen.depth_samples)
 
 
-@pytest.mark.parametrize(("for_s", "step_s", "age_s"), [
-    pytest.param(0, 5, 120, id="nothing to judge, but a picture"),
-    pytest.param(60, 5, 120, id="a minute"),
-    pytest.param(112, 5, 130, id="rounded up"),
-    pytest.param(585, 5, 600, id="all that is kept finely"),
-    pytest.param(600, 60, 660, id="beyond it"),
-    pytest.param(86_400, 60, 3600, id="more than the broker keeps"),
-])
+@pytest.mark.parametrize(
+    ("for_s", "step_s", "age_s"),
+    [
+        pytest.param(0, 5, 120, id="nothing to judge, but a picture"),
+        pytest.param(60, 5, 120, id="a minute"),
+        pytest.param(112, 5, 130, id="rounded up"),
+        pytest.param(585, 5, 600, id="all that is kept finely"),
+        pytest.param(600, 60, 660, id="beyond it"),
+        pytest.param(86_400, 60, 3600, id="more than the broker keeps"),
+    ],
+)
 def test_samples_reach_back_over_what_is_judged(rabbit, for_s, step_s, age_s):
     """The page is asked for samples over `for_s` and a little more, in the steps that the broker keeps."""
     samples = look(rabbit, for_s=for_s).ack_samples
     query = parse_qs(urlsplit(next(path for path in rabbit.asked if "lengths_age" in path)).query)
-    assert query == {name: [str(value)] for name, value in {
-        "lengths_age": age_s, "lengths_incr": step_s, "msg_rates_age": age_s, "msg_rates_incr": step_s,
-    }.items()}
+    assert query == {
+        name: [str(value)]
+        for name, value in {
+            "lengths_age": age_s,
+            "lengths_incr": step_s,
+            "msg_rates_age": age_s,
+            "msg_rates_incr": step_s,
+        }.items()
+    }
     assert samples[-1][0] - samples[0][0] == age_s
 
 
@@ -122,13 +141,16 @@ def test_the_url_may_have_a_path_and_a_slash_at_its_end(rabbit):
     assert all(path.startswith("/rabbit/api/queues/%2F") for path in rabbit.asked)
 
 
-@pytest.mark.parametrize("broken", [
-    pytest.param((500, JSON, b"{}"), id="error"),
-    pytest.param((404, JSON, b"{}"), id="not there"),
-    pytest.param((200, "text/html", b"<html>"), id="no JSON"),
-    pytest.param((200, JSON, b'{"consumer_details": 5}'), id="another form"),
-    pytest.param((200, JSON, b"[]"), id="a list"),
-])
+@pytest.mark.parametrize(
+    "broken",
+    [
+        pytest.param((500, JSON, b"{}"), id="error"),
+        pytest.param((404, JSON, b"{}"), id="not there"),
+        pytest.param((200, "text/html", b"<html>"), id="no JSON"),
+        pytest.param((200, JSON, b'{"consumer_details": 5}'), id="another form"),
+        pytest.param((200, JSON, b"[]"), id="a list"),
+    ],
+)
 def test_a_page_that_fails_leaves_the_live_depth(rabbit, broken):
     """Whatever the page answers, the depth counts, and what only the page has is not known."""
     rabbit.broken["page"] = broken
@@ -158,12 +180,20 @@ def test_a_queue_that_never_saw_an_acknowledgement_has_counted_none(rabbit):
     assert look(rabbit).acks == 0
 
 
-@pytest.mark.parametrize(("details", "expected"), [
-    pytest.param([{"consumer_tag": "t", "channel_details": []}], (" /  / t",), id="channel gone"),
-    pytest.param([{"consumer_tag": "t", "activity_status": "suspected_down", "channel_details": {}}], (), id="its node is lost"),
-    pytest.param([{"consumer_tag": "t", "activity_status": "waiting", "channel_details": {"connection_name": "c", "name": "n"}}],
-                 ("c / n / t",), id="waiting single active consumer"),
-])
+@pytest.mark.parametrize(
+    ("details", "expected"),
+    [
+        pytest.param([{"consumer_tag": "t", "channel_details": []}], (" /  / t",), id="channel gone"),
+        pytest.param(
+            [{"consumer_tag": "t", "activity_status": "suspected_down", "channel_details": {}}], (), id="its node is lost"
+        ),
+        pytest.param(
+            [{"consumer_tag": "t", "activity_status": "waiting", "channel_details": {"connection_name": "c", "name": "n"}}],
+            ("c / n / t",),
+            id="waiting single active consumer",
+        ),
+    ],
+)
 def test_consumers_as_the_broker_may_tell_them(details, expected):
     """Only consumers that can take a message count, and an odd one never hides the others."""
     totals = {"items": [{"name": "q", "messages": 1, "messages_ready": 1, "messages_unacknowledged": 0}]}
@@ -192,11 +222,14 @@ def test_every_recorded_look_of_a_real_broker_is_understood(path):
 # --- what goes wrong -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("user", "code"), [
-    pytest.param(User("another"), "login", id="wrong password"),
-    pytest.param(User("secret", tags=()), "not_management", id="no tag"),
-    pytest.param(User("secret", vhosts=("other",)), "vhost_permission", id="no permission"),
-])
+@pytest.mark.parametrize(
+    ("user", "code"),
+    [
+        pytest.param(User("another"), "login", id="wrong password"),
+        pytest.param(User("secret", tags=()), "not_management", id="no tag"),
+        pytest.param(User("secret", vhosts=("other",)), "vhost_permission", id="no permission"),
+    ],
+)
 def test_a_user_that_may_not_is_told_what_is_missing(rabbit, user, code):
     """Each of the broker's three refusals has its own code and remedy, all of them 401."""
     rabbit.users["unstick"] = user
@@ -206,21 +239,28 @@ def test_a_user_that_may_not_is_told_what_is_missing(rabbit, user, code):
     assert refused.value.remedy
 
 
-@pytest.mark.parametrize(("answer", "error", "code"), [
-    pytest.param((403, "text/html", b"<html>"), Denied, "login", id="a proxy's 403"),
-    pytest.param((301, JSON, b"http://127.0.0.1:1/"), Denied, "url", id="redirect"),
-    pytest.param((404, JSON, b"{}"), Denied, "no_queue", id="no vhost"),
-    pytest.param((400, JSON, b"{}"), Denied, "url", id="not understood"),
-    pytest.param((200, JSON, b'{"items": []}'), Denied, "no_queue", id="no queue"),
-    pytest.param((200, JSON, b'{"items": [{"name": "Mail.Delivery", "messages": 1}]}'), Denied, "no_queue", id="another queue"),
-    pytest.param((200, JSON, b'{"items": [{"name": "mail.delivery", "type": "stream"}]}'), Denied, "stream", id="stream"),
-    pytest.param((200, JSON, b'{"items": [{"name": "mail.delivery", "state": "down"}]}'), Unavailable, "", id="queue is down"),
-    pytest.param((200, JSON, b"[]"), Unavailable, "", id="another form"),
-    pytest.param((200, "text/html", b"<html>"), Unavailable, "", id="a login page"),
-    pytest.param((500, JSON, b"{}"), Unavailable, "", id="500"),
-    pytest.param((503, "text/html", b"<html>"), Unavailable, "", id="503"),
-    pytest.param((429, JSON, b"{}"), Unavailable, "", id="too many requests"),
-])
+@pytest.mark.parametrize(
+    ("answer", "error", "code"),
+    [
+        pytest.param((403, "text/html", b"<html>"), Denied, "login", id="a proxy's 403"),
+        pytest.param((301, JSON, b"http://127.0.0.1:1/"), Denied, "url", id="redirect"),
+        pytest.param((404, JSON, b"{}"), Denied, "no_queue", id="no vhost"),
+        pytest.param((400, JSON, b"{}"), Denied, "url", id="not understood"),
+        pytest.param((200, JSON, b'{"items": []}'), Denied, "no_queue", id="no queue"),
+        pytest.param(
+            (200, JSON, b'{"items": [{"name": "Mail.Delivery", "messages": 1}]}'), Denied, "no_queue", id="another queue"
+        ),
+        pytest.param((200, JSON, b'{"items": [{"name": "mail.delivery", "type": "stream"}]}'), Denied, "stream", id="stream"),
+        pytest.param(
+            (200, JSON, b'{"items": [{"name": "mail.delivery", "state": "down"}]}'), Unavailable, "", id="queue is down"
+        ),
+        pytest.param((200, JSON, b"[]"), Unavailable, "", id="another form"),
+        pytest.param((200, "text/html", b"<html>"), Unavailable, "", id="a login page"),
+        pytest.param((500, JSON, b"{}"), Unavailable, "", id="500"),
+        pytest.param((503, "text/html", b"<html>"), Unavailable, "", id="503"),
+        pytest.param((429, JSON, b"{}"), Unavailable, "", id="too many requests"),
+    ],
+)
 def test_totals_that_fail_are_an_error_though_the_page_answers(rabbit, answer, error, code):
     """The page's own depth is up to 9 s old and is never taken for the live one."""
     rabbit.broken["totals"] = answer
@@ -293,25 +333,28 @@ def test_check_finds_all_right(rabbit):
     found = check(rabbit)
     assert {one.ok for one in found.values()} == {True}
     assert "4 ready, 1 unacknowledged, consumers: 1" in found[READABLE].detail
-    assert set(found) == {
-        LOGIN, "RabbitMQ clock", READABLE, "RabbitMQ statistics", "RabbitMQ alarms",
-    }
+    assert set(found) == {LOGIN, "RabbitMQ clock", READABLE, "RabbitMQ statistics", "RabbitMQ alarms"}
 
 
-@pytest.mark.parametrize(("change", "what", "ok", "word"), [
-    pytest.param({"users": {}}, LOGIN, False, "login", id="login"),
-    pytest.param({"users": {"unstick": User("secret", tags=())}}, LOGIN, False, "tag", id="no tag"),
-    pytest.param({"broken": {"overview": (200, "text/html", b"<html>")}}, LOGIN, False, "JSON", id="html"),
-    pytest.param({"users": {"unstick": User("secret", ("administrator",))}}, "RabbitMQ rights", None, "more", id="administrator"),
-    pytest.param({"users": {"unstick": User("secret", vhosts=())}}, READABLE, False, "vhost", id="vhost"),
-    pytest.param({"queues": {}}, READABLE, False, "no queue", id="no queue"),
-    pytest.param({"statistics": False}, "RabbitMQ statistics", False, "off", id="statistics off"),
-    pytest.param({"queues": {}}, "RabbitMQ statistics", None, "can't be read", id="no page"),
-    pytest.param({"date": formatdate(time.time() + 90, usegmt=True)}, "RabbitMQ clock", False, "+", id="clock ahead"),
-    pytest.param({"date": formatdate(time.time() - 600, usegmt=True)}, "RabbitMQ clock", False, "-", id="clock behind"),
-    pytest.param({"broken": {"alarms": (503, JSON, b"{}")}}, "RabbitMQ alarms", False, "in force", id="alarm"),
-    pytest.param({"broken": {"alarms": (401, JSON, b"{}")}}, "RabbitMQ alarms", None, "not readable", id="alarms hidden"),
-])
+@pytest.mark.parametrize(
+    ("change", "what", "ok", "word"),
+    [
+        pytest.param({"users": {}}, LOGIN, False, "login", id="login"),
+        pytest.param({"users": {"unstick": User("secret", tags=())}}, LOGIN, False, "tag", id="no tag"),
+        pytest.param({"broken": {"overview": (200, "text/html", b"<html>")}}, LOGIN, False, "JSON", id="html"),
+        pytest.param(
+            {"users": {"unstick": User("secret", ("administrator",))}}, "RabbitMQ rights", None, "more", id="administrator"
+        ),
+        pytest.param({"users": {"unstick": User("secret", vhosts=())}}, READABLE, False, "vhost", id="vhost"),
+        pytest.param({"queues": {}}, READABLE, False, "no queue", id="no queue"),
+        pytest.param({"statistics": False}, "RabbitMQ statistics", False, "off", id="statistics off"),
+        pytest.param({"queues": {}}, "RabbitMQ statistics", None, "can't be read", id="no page"),
+        pytest.param({"date": formatdate(time.time() + 90, usegmt=True)}, "RabbitMQ clock", False, "+", id="clock ahead"),
+        pytest.param({"date": formatdate(time.time() - 600, usegmt=True)}, "RabbitMQ clock", False, "-", id="clock behind"),
+        pytest.param({"broken": {"alarms": (503, JSON, b"{}")}}, "RabbitMQ alarms", False, "in force", id="alarm"),
+        pytest.param({"broken": {"alarms": (401, JSON, b"{}")}}, "RabbitMQ alarms", None, "not readable", id="alarms hidden"),
+    ],
+)
 def test_check_says_what_is_wrong_and_what_to_do(rabbit, change, what, ok, word):
     """Every mistake has its own line; what is wrong for certain comes with a remedy."""
     for name, value in change.items():

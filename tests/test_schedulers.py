@@ -529,7 +529,7 @@ def test_the_task_is_as_documented(cloud_room, double):
     assert request["headers"] == {"Content-Type": "application/json"}
     assert request["oidcToken"] == {"serviceAccountEmail": ACCOUNT, "audience": cloud_room.settings.url}
     assert double.idle()
-    (_, delivered, status), = double.deliveries
+    ((_, delivered, status),) = double.deliveries
     assert status == 200
     assert at <= delivered.due < at + 0.001
 

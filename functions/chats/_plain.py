@@ -60,8 +60,14 @@ def _within(card: Card, language: str, budget: float) -> Card:
     if len(kept) < len(links):
         text = (*text, mark.strip())
     return replace(
-        card, headline=clean(card.headline, 200, mark), facts=facts, text=tuple(filter(None, text)), evidence=evidence,
-        links=kept, curve=card.curve[-200:], mention=tuple(clean(mention, 100, "") for mention in card.mention[:10]),
+        card,
+        headline=clean(card.headline, 200, mark),
+        facts=facts,
+        text=tuple(filter(None, text)),
+        evidence=evidence,
+        links=kept,
+        curve=card.curve[-200:],
+        mention=tuple(clean(mention, 100, "") for mention in card.mention[:10]),
         incident=clean(card.incident, 80, ""),
     )
 
@@ -120,9 +126,7 @@ def webhook_url(system: str, secret: SecretRef) -> str:
     return url
 
 
-def send(
-    system: str, url: str, payload: Any, *, timeout_s: float, headers: Mapping[str, str] | None = None,
-) -> web.Answer:
+def send(system: str, url: str, payload: Any, *, timeout_s: float, headers: Mapping[str, str] | None = None) -> web.Answer:
     """POST JSON; after a 429 wait as long as it says and send once more, if the time allows.
 
     Raises Unavailable without an answer, for 5xx, and for a 429 whose wait is longer than the time left.

@@ -43,7 +43,12 @@ def _unmarked(text: str) -> str:
 
 
 def post(
-    settings: Settings, card: Card, *, thread: str | None, language: str, timeout_s: float,  # noqa: ARG001 - it has no use for a handle
+    settings: Settings,
+    card: Card,
+    *,
+    thread: str | None,
+    language: str,
+    timeout_s: float,
 ) -> None:
     """Post to the service. Raises Denied if the URL is none that apprise knows, Unavailable if it was not taken."""
     ends = time.monotonic() + timeout_s
@@ -77,6 +82,6 @@ def _service(settings: Settings) -> Any:
     return service
 
 
-def check(settings: Settings, *, timeout_s: float) -> list[Finding]:  # noqa: ARG001 - nothing is asked
+def check(settings: Settings, *, timeout_s: float) -> list[Finding]:
     """Only the shape of the URL can be known without posting."""
     return _plain.checked("apprise", lambda: f"{_service(settings).service_name}: can't be tried without posting", ok=None)

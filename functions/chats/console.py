@@ -47,7 +47,12 @@ def _width(text: str) -> int:
 
 
 def post(
-    settings: Settings, card: Card, *, thread: str | None, language: str, timeout_s: float,  # noqa: ARG001 - the contract's
+    settings: Settings,
+    card: Card,
+    *,
+    thread: str | None,
+    language: str,
+    timeout_s: float,
 ) -> None:
     """Print the card. A terminal that went away or can't show a character is no reason to fail."""
     text = render(card, language)
@@ -69,6 +74,6 @@ def _coloured() -> bool:
     return False
 
 
-def check(settings: Settings, *, timeout_s: float) -> list[Finding]:  # noqa: ARG001 - the contract's
+def check(settings: Settings, *, timeout_s: float) -> list[Finding]:
     """Standard output needs nothing."""
     return [Finding("console", ok=True)]

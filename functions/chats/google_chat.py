@@ -56,10 +56,14 @@ def _message(card: Card, language: str) -> dict[str, Any]:
     sections: list[dict[str, Any]] = [{"widgets": widgets}] if widgets else []
     if card.evidence:
         parts = [part for part in (card.evidence[-LINES_OPEN:], card.evidence[:-LINES_OPEN]) if part]
-        sections.append({
-            "header": escape(say(language, "evidence")), "collapsible": True, "uncollapsibleWidgetsCount": 1,
-            "widgets": [{"textParagraph": {"text": escape("\n".join(part))}} for part in parts],
-        })
+        sections.append(
+            {
+                "header": escape(say(language, "evidence")),
+                "collapsible": True,
+                "uncollapsibleWidgetsCount": 1,
+                "widgets": [{"textParagraph": {"text": escape("\n".join(part))}} for part in parts],
+            }
+        )
     if card.links:
         buttons = [{"text": _unmarked(label), "onClick": {"openLink": {"url": url}}} for label, url in card.links]
         sections.append({"widgets": [{"buttonList": {"buttons": buttons}}]})
@@ -85,7 +89,12 @@ def _unmarked(text: str) -> str:
 
 
 def post(
-    settings: Settings, card: Card, *, thread: str | None, language: str, timeout_s: float,  # noqa: ARG001 - it has no use for a handle
+    settings: Settings,
+    card: Card,
+    *,
+    thread: str | None,
+    language: str,
+    timeout_s: float,
 ) -> None:
     """Post into the incident's thread; the same card again is not posted twice. The thread's key is the incident's id."""
     message = render(card, language)
@@ -103,7 +112,7 @@ def request_id(card: Card) -> str:
     return str(uuid.uuid5(uuid.NAMESPACE_OID, json.dumps(body, sort_keys=True, default=str)))
 
 
-def check(settings: Settings, *, timeout_s: float) -> list[Finding]:  # noqa: ARG001 - nothing is asked
+def check(settings: Settings, *, timeout_s: float) -> list[Finding]:
     """Only the shape of the URL can be known without posting."""
 
     def look() -> str:

@@ -76,9 +76,7 @@ def _message(card: Card, language: str) -> dict[str, Any]:
         blocks.append(_section(f"*{say(language, 'evidence')}*\n```\n{_plain.cut(log, 2900, language)}\n```"))
     if card.links:
         blocks += _links(card.links)
-    return {
-        "text": " ".join((*mentions, escaped(headline))), "blocks": blocks, "unfurl_links": False, "unfurl_media": False,
-    }
+    return {"text": " ".join((*mentions, escaped(headline))), "blocks": blocks, "unfurl_links": False, "unfurl_media": False}
 
 
 def escaped(text: str) -> str:
@@ -161,7 +159,7 @@ def _parsed(thread: str | None) -> _First | None:
 
 
 def _updated(
-    settings: Settings, token: SecretRef, first: _First, message: dict[str, Any], at: float, ends: float,
+    settings: Settings, token: SecretRef, first: _First, message: dict[str, Any], at: float, ends: float
 ) -> _First | None:
     """Bring the first card up to date, before the reply: done twice it does no harm. None if somebody deleted it."""
     mute = {**message, "text": message["text"].split("> ", 1)[-1], "blocks": [b for b in message["blocks"] if not _pings(b)]}

@@ -47,8 +47,11 @@ def _fits(message: dict[str, Any]) -> bool:
 def _message(card: Card, language: str) -> dict[str, Any]:
     mentions = [mention for mention in card.mention if MENTION.fullmatch(mention)]
     content: dict[str, Any] = {
-        "$schema": "http://adaptivecards.io/schemas/adaptive-card.json", "type": "AdaptiveCard", "version": "1.4",
-        "fallbackText": _literal(card.headline), "body": _body(card, mentions, language),
+        "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
+        "type": "AdaptiveCard",
+        "version": "1.4",
+        "fallbackText": _literal(card.headline),
+        "body": _body(card, mentions, language),
         "msteams": {"width": "Full", "entities": [_entity(mention) for mention in mentions]},
     }
     attachment = {"contentType": "application/vnd.microsoft.card.adaptive", "contentUrl": None, "content": content}
@@ -59,7 +62,7 @@ def _body(card: Card, mentions: list[str], language: str) -> list[dict[str, Any]
     headline = f"{_plain.SIGNS.get(card.urgency, '•')} {card.headline}"
     style = COLOURS.get(card.urgency, "default")
     body: list[dict[str, Any]] = [
-        {"type": "Container", "style": style, "bleed": True, "items": [_runs(_run(headline, weight="bolder", size="large"))]},
+        {"type": "Container", "style": style, "bleed": True, "items": [_runs(_run(headline, weight="bolder", size="large"))]}
     ]
     if mentions:
         body.append({"type": "TextBlock", "wrap": True, "text": " ".join(f"<at>{mention}</at>" for mention in mentions)})
@@ -96,7 +99,12 @@ def _entity(mention: str) -> dict[str, Any]:
 
 
 def post(
-    settings: Settings, card: Card, *, thread: str | None, language: str, timeout_s: float,  # noqa: ARG001 - it has no use for a handle
+    settings: Settings,
+    card: Card,
+    *,
+    thread: str | None,
+    language: str,
+    timeout_s: float,
 ) -> None:
     """Post a new message: Teams' webhooks can neither reply nor edit."""
     message = render(card, language)
@@ -105,7 +113,7 @@ def post(
         raise _plain.refused("teams", answer, settings.url, REMEDIES)
 
 
-def check(settings: Settings, *, timeout_s: float) -> list[Finding]:  # noqa: ARG001 - nothing is asked
+def check(settings: Settings, *, timeout_s: float) -> list[Finding]:
     """Only the shape of the URL can be known without posting."""
 
     def look() -> str:

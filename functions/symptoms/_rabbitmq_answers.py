@@ -120,8 +120,12 @@ def _with_page(seen: Sighting, page: Page) -> Sighting:
     ids = tuple(sorted(one.id for one in page.consumer_details if one.activity_status not in GONE))
     traffic, head = page.message_stats, page.head_message_timestamp
     return Sighting(
-        seen.at, seen.depth, seen.ready, seen.unacked,
-        consumers=len(ids) if page.consumers is None else page.consumers, consumer_ids=ids,
+        seen.at,
+        seen.depth,
+        seen.ready,
+        seen.unacked,
+        consumers=len(ids) if page.consumers is None else page.consumers,
+        consumer_ids=ids,
         acks=traffic.ack + traffic.deliver_no_ack,
         ack_samples=_oldest_first([*traffic.ack_details.samples, *traffic.deliver_no_ack_details.samples]),
         depth_samples=_oldest_first(page.messages_details.samples),

@@ -38,8 +38,13 @@ def findings(url: str, user: str, queue: QueueRef, asked: Asked) -> list[Finding
     if not login.ok:
         return [*_transport(url), login]
     return [
-        *_transport(url), login, *_rights(asked.whoami), *_clock(asked.overview), _readable(queue, asked.totals, asked.page),
-        _statistics(queue, asked.page), _alarms(asked.alarms),
+        *_transport(url),
+        login,
+        *_rights(asked.whoami),
+        *_clock(asked.overview),
+        _readable(queue, asked.totals, asked.page),
+        _statistics(queue, asked.page),
+        _alarms(asked.alarms),
     ]
 
 

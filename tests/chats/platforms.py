@@ -135,7 +135,9 @@ def slack_block_problem(block: dict[str, Any]) -> str:
     fields = block.get("fields", [])
     texts += [(one, 2000) for one in fields]
     wrong = (
-        block["type"] not in ("header", "section", "context", "divider", "actions") or len(fields) > 10 or not texts
+        block["type"] not in ("header", "section", "context", "divider", "actions")
+        or len(fields) > 10
+        or not texts
         or (block["type"] == "header" and block["text"]["type"] != "plain_text")
         or any(not 1 <= len(text["text"]) <= limit for text, limit in texts)
         or any("verbatim" in text and text["type"] != "mrkdwn" for text, _ in texts)
@@ -269,7 +271,8 @@ class Teams(Platform):
             return "RequestEntityTooLarge"
         attachments = call.body.get("attachments", [])
         fine = (
-            call.body.get("type") == "message" and len(attachments) == 1
+            call.body.get("type") == "message"
+            and len(attachments) == 1
             and attachments[0]["contentType"] == "application/vnd.microsoft.card.adaptive"
             and attachments[0]["content"]["version"] == "1.4"
         )

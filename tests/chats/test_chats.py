@@ -186,7 +186,7 @@ def test_no_error_holds_the_secret(lab: Lab, status: int, caplog: pytest.LogCapt
 
 @by_http
 def test_nobody_there_is_unavailable(
-    lab: Lab, free_port: Callable[[], int], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
+    lab: Lab, free_port: Callable[[], int], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
     """A refused connection says nothing about the message, and shows no secret."""
     caplog.set_level(logging.DEBUG)
@@ -230,9 +230,9 @@ def test_an_odd_retry_after_does_no_harm(lab: Lab, wait: str):
 
 
 @pytest.mark.parametrize("lab", [name for name in NATIVE if name != "slack-bot"], indirect=True)
-@pytest.mark.parametrize("secret", [
-    "", "no url", "ftp://example.com/x", "http://chat.example.com/x", "https://", "https://[::1", "https://a b",
-])
+@pytest.mark.parametrize(
+    "secret", ["", "no url", "ftp://example.com/x", "http://chat.example.com/x", "https://", "https://[::1", "https://a b"]
+)
 def test_a_secret_that_is_no_url_is_denied_with_a_remedy(lab: Lab, secret: str, monkeypatch: pytest.MonkeyPatch):
     """Before anything is sent, and without repeating it."""
     monkeypatch.setenv("CHAT_SECRET", secret)
@@ -265,7 +265,10 @@ def test_one_incident_one_thread(lab: Lab):
     if isinstance(lab.platform, platforms.SlackApi):
         first, update, reply, alone = lab.platform.taken
         assert (first.path, update.path, reply.path, alone.path) == (
-            "/chat.postMessage", "/chat.update", "/chat.postMessage", "/chat.postMessage",
+            "/chat.postMessage",
+            "/chat.update",
+            "/chat.postMessage",
+            "/chat.postMessage",
         )
         assert reply.body["thread_ts"] == update.body["ts"] == json.loads(thread)["ts"]
         assert "recovered" in update.body["text"]

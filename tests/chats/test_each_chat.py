@@ -90,11 +90,20 @@ def test_the_headline_goes_out_where_slack_finds_the_card_too_much(bot: tuple[Sl
     assert "ACT NOW" in platform.taken[0].body["text"]
 
 
-@pytest.mark.parametrize(("error", "kind"), [
-    ("invalid_auth", Denied), ("token_revoked", Denied), ("channel_not_found", Denied), ("not_in_channel", Denied),
-    ("is_archived", Denied), ("missing_scope", Denied), ("internal_error", Unavailable), ("ratelimited", Unavailable),
-    ("service_unavailable", Unavailable),
-])
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        ("invalid_auth", Denied),
+        ("token_revoked", Denied),
+        ("channel_not_found", Denied),
+        ("not_in_channel", Denied),
+        ("is_archived", Denied),
+        ("missing_scope", Denied),
+        ("internal_error", Unavailable),
+        ("ratelimited", Unavailable),
+        ("service_unavailable", Unavailable),
+    ],
+)
 def test_slacks_errors(bot: tuple[SlackApi, slack.Settings], error: str, kind: type[Exception]):
     """A no comes with its remedy, an outage is tried again later."""
     platform, settings = bot
@@ -104,9 +113,9 @@ def test_slacks_errors(bot: tuple[SlackApi, slack.Settings], error: str, kind: t
     assert kind is Unavailable or caught.value.remedy
 
 
-@pytest.mark.parametrize("body", [
-    "", "<html>log in</html>", "[]", "null", '{"ok": false, "error": ["xoxb-S3CR3T-do-not-show"]}', "{}",
-])
+@pytest.mark.parametrize(
+    "body", ["", "<html>log in</html>", "[]", "null", '{"ok": false, "error": ["xoxb-S3CR3T-do-not-show"]}', "{}"]
+)
 def test_slack_answers_that_are_none(bot: tuple[SlackApi, slack.Settings], body: str):
     """A proxy's page or an odd error is no success, and nothing of it is repeated."""
     platform, settings = bot
@@ -154,13 +163,17 @@ def test_google_chat_posts_the_same_card_once(monkeypatch: pytest.MonkeyPatch):
         assert platform.taken[0].query["messageReplyOption"] == "REPLY_MESSAGE_FALLBACK_TO_NEW_THREAD"
 
 
-@pytest.mark.parametrize(("room", "url", "ok"), [
-    (teams, "https://acme.webhook.office.com/webhookb2/x", False),
-    (teams, "https://prod-1.westus.logic.azure.com/workflows/x?sig=y", None),
-    (google_chat, "https://chat.googleapis.com/v1/spaces/A/messages?key=k", False),
-    (google_chat, "https://chat.googleapis.com/v1/spaces/A/messages?key=k&token=t", None),
-    (apprise, "nonsense://x", False), (apprise, "", None),
-])
+@pytest.mark.parametrize(
+    ("room", "url", "ok"),
+    [
+        (teams, "https://acme.webhook.office.com/webhookb2/x", False),
+        (teams, "https://prod-1.westus.logic.azure.com/workflows/x?sig=y", None),
+        (google_chat, "https://chat.googleapis.com/v1/spaces/A/messages?key=k", False),
+        (google_chat, "https://chat.googleapis.com/v1/spaces/A/messages?key=k&token=t", None),
+        (apprise, "nonsense://x", False),
+        (apprise, "", None),
+    ],
+)
 def test_check_knows_a_wrong_url(room: Any, url: str, ok: bool | None, monkeypatch: pytest.MonkeyPatch):
     """Retired connectors and halves of URLs are found before the night."""
     monkeypatch.setenv("CHAT_SECRET", url)

@@ -44,7 +44,16 @@ def test_pictures_of_hostile_cards_are_sound(name: str, language: str):
     """Well-formed XML without script, link or outside address, whatever the texts hold."""
     root = ET.fromstring(card_svg(compose(hostile(EXAMPLES[name]), rules(language)), language))  # noqa: S314 - we made it
     assert {element.tag.rpartition("}")[2] for element in root.iter()} <= {
-        "svg", "title", "clipPath", "rect", "g", "path", "circle", "text", "polygon", "polyline",
+        "svg",
+        "title",
+        "clipPath",
+        "rect",
+        "g",
+        "path",
+        "circle",
+        "text",
+        "polygon",
+        "polyline",
     }
     assert not [key for element in root.iter() for key in element.attrib if key.startswith("on") or "href" in key]
 
@@ -60,11 +69,15 @@ def test_a_curve_takes_two_looks(curve: tuple[tuple[float, int], ...], drawn: bo
     assert ("<polyline" in curve_svg(curve)) is drawn
 
 
-@pytest.mark.parametrize(("text", "width", "rows"), [
-    ("one two three", 5.0, ["one two", "three"]),
-    ("x" * 20, 5.8, ["x" * 10, "x" * 10]),
-    ("再起動しません。", 4.0, ["再起動し", "ません。"]), ("", 5.0, []),
-])
+@pytest.mark.parametrize(
+    ("text", "width", "rows"),
+    [
+        ("one two three", 5.0, ["one two", "three"]),
+        ("x" * 20, 5.8, ["x" * 10, "x" * 10]),
+        ("再起動しません。", 4.0, ["再起動し", "ません。"]),
+        ("", 5.0, []),
+    ],
+)
 def test_rows_break_where_people_expect(text: str, width: float, rows: list[str]):
     """At spaces, between Japanese characters but not before their full stop, and within endless words."""
     assert wrapped(text, width) == rows

@@ -17,7 +17,8 @@ from functions.words import LANGUAGES
 
 CARDS = [
     pytest.param(compose(story, rules(language)), language, id=f"{name}-{language}-{sort}")
-    for language in LANGUAGES for name, plain in EXAMPLES.items()
+    for language in LANGUAGES
+    for name, plain in EXAMPLES.items()
     for sort, story in (("plain", plain), ("hostile", hostile(plain)))
 ]
 

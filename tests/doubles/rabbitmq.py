@@ -109,7 +109,8 @@ class RabbitDouble:
             return _error(401, "not_authorised", "Not management user")
         fixed = {
             "overview": {"rabbitmq_version": "3.10.8", "disable_stats": not self.statistics},
-            "whoami": {"name": "unstick", "tags": list(user.tags)}, "alarms": {"status": "ok"},
+            "whoami": {"name": "unstick", "tags": list(user.tags)},
+            "alarms": {"status": "ok"},
         }
         if kind in fixed:
             return _ok(fixed[kind])
@@ -147,16 +148,30 @@ class RabbitDouble:
             for place, channel in enumerate(channels)
         ]
         traffic = {"message_stats": {"ack": queue.acks, "ack_details": acks}} if queue.acks else {}
-        return bare | traffic | {
-            "consumers": len(queue.consumers), "consumer_details": details, "messages_details": lengths,
-            "messages": queue.ready + queue.unacked, "head_message_timestamp": queue.head_at,
-        }
+        return (
+            bare
+            | traffic
+            | {
+                "consumers": len(queue.consumers),
+                "consumer_details": details,
+                "messages_details": lengths,
+                "messages": queue.ready + queue.unacked,
+                "head_message_timestamp": queue.head_at,
+            }
+        )
 
 
 def _total(vhost: str, name: str, queue: Queue) -> dict[str, Any]:
     return {
-        "name": name, "vhost": vhost, "type": queue.type, "state": "running", "durable": queue.durable, "arguments": {},
-        "messages": queue.ready + queue.unacked, "messages_ready": queue.ready, "messages_unacknowledged": queue.unacked,
+        "name": name,
+        "vhost": vhost,
+        "type": queue.type,
+        "state": "running",
+        "durable": queue.durable,
+        "arguments": {},
+        "messages": queue.ready + queue.unacked,
+        "messages_ready": queue.ready,
+        "messages_unacknowledged": queue.unacked,
     }
 
 

@@ -64,9 +64,10 @@ class Fleet:
 
         def send(body: bytes) -> tuple[int, dict[str, Any]]:
             ready.wait()
-            with suppress(OSError):
+            try:
                 return post(self.unstick.url, body, signed(body), timeout_s=60.0)
-            return 0, {}
+            except OSError as error:
+                return 0, {"error": repr(error)}
 
         with ThreadPoolExecutor(len(bodies)) as pool:
             return list(pool.map(send, bodies))
@@ -133,7 +134,7 @@ def test_three_hundred_groups_of_one_target_make_one_restart(fleet):
     fleet.stick("mail-1")
     alerts = [alert("mail-1", queue_of("mail-1"), instance=f"rabbit{number}") for number in range(300)]
     answers = fleet.flood([notification(one) for one in alerts])
-    assert {status for status, _ in answers} == {200}
+    assert [answer for status, answer in answers if status != 200] == []
     fleet.until_all_is_done(within_s=60)
     assert (fleet.restarts(), fleet.endings()) == ({"mail-1": 1}, {"mail-1": ["recovered"]})
     told = {trigger["fingerprint"] for trigger in fleet.unstick.archive()[0]["outcome"]["triggers"]}
@@ -147,7 +148,7 @@ def test_three_hundred_targets_are_a_storm(fleet):
     for service in services:
         fleet.stick(service)
     answers = fleet.flood([notification(alert(service, queue_of(service))) for service in services])
-    assert {status for status, _ in answers} == {200}
+    assert [answer for status, answer in answers if status != 200] == []
     fleet.until_all_is_done(within_s=90)
     restarted = fleet.restarts()
     assert set(restarted.values()) == {1}

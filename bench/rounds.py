@@ -1,0 +1,147 @@
+"""What is measured. Rounds are interleaved: in each, everybody does the same work one after the other, so that a machine that
+is busy for a while is so for all.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from statistics import median
+
+from bench import wire
+from bench.contenders import BARE, HASHING, REQUESTING, RULEBOOK, UNGUARDED, UNSTICK, WEBHOOK, Contender, Running, start
+from bench.samples import Samples
+from bench.stage import MANY, SMALL_BYTES, Stage, many, one
+
+WARM_FORGED, WARM_ALERTS, CPU_REQUESTS = 30, 8, 200
+RATE_S, SENDERS = 1.0, 2
+PARALLEL, NOTIFICATIONS, TARGETS = 300, 1000, 50
+START_S, ARRIVES_S = 60.0, 30.0
+
+COLD_FORGED = "process start to first answer, forged"
+COLD_ALERT = "process start to Rundeck, first alert"
+FORGED = "forged request, warm"
+FORGED_CPU = "CPU of a forged request"
+FORGED_LARGE = "forged request of 2.6 MB, warm"
+ALERT = "alert to Rundeck, warm"
+ANSWER = "alert to the answer, warm"
+ANSWER_MANY = "1,000 alerts (2.6 MB) to the answer"
+RATE_SMALL = "forged requests of 4 kB a second"
+RATE_LARGE = "forged requests of 2.6 MB a second"
+PARALLEL_S = "300 at once, one alert"
+PARALLEL_RESTARTS = "restarts by 300 at once, one alert"
+PSS_REST, PSS_AFTER = "memory of all processes (PSS), at rest", "memory of all processes (PSS), after 1,000"
+RSS_REST, RSS_AFTER = "memory of the worker (RSS), at rest", "memory of the worker (RSS), after 1,000"
+
+QUICK = (BARE, HASHING, REQUESTING, UNGUARDED, UNSTICK, WEBHOOK)
+
+
+@contextmanager
+def running(contender: Contender, stage: Stage) -> Iterator[Running]:
+    """Started, and ended whatever happens."""
+    stage.clear()
+    made = start(contender, stage)
+    try:
+        yield made
+    finally:
+        made.tree.stop()
+
+
+def round_of(contender: Contender, stage: Stage, samples: Samples) -> None:
+    """One round of one contender: two cold starts, then the warm measures."""
+    name, forged = contender.name, contender.message(one("forged"), forged=True)
+    with running(contender, stage) as server:
+        first = wire.first(server.port, forged, within_s=START_S)
+        samples.add(COLD_FORGED, name, first.answered_at - server.tree.began_at)
+        _forged(server, samples)
+        if contender.restarts and contender is not RULEBOOK:
+            _alerts(server, stage, samples)
+    if contender.restarts:
+        with running(contender, stage) as server:
+            wire.first(server.port, contender.message(one(stage.service())), within_s=START_S)
+            arrived_at = stage.arrived_at(server.tree.began_at, within_s=ARRIVES_S)
+            samples.add(COLD_ALERT, name, arrived_at - server.tree.began_at)
+            if contender is RULEBOOK:
+                samples.add(ALERT, name, _to_rundeck(server, stage))
+
+
+def _forged(server: Running, samples: Samples) -> None:
+    contender = server.contender
+    small, large = (contender.message(body, forged=True) for body in (one("x", SMALL_BYTES), many(["x"] * MANY)))
+    samples.add(FORGED, contender.name, median(wire.exchange(server.port, small).took_s for _ in range(WARM_FORGED)))
+    if contender in (REQUESTING, RULEBOOK):
+        return
+    before_s = server.tree.cpu_s()
+    for _ in range(CPU_REQUESTS):
+        wire.exchange(server.port, small)
+    samples.add(FORGED_CPU, contender.name, (server.tree.cpu_s() - before_s) / CPU_REQUESTS)
+    samples.add(FORGED_LARGE, contender.name, median(_whole_s(server, large) for _ in range(8)))
+    samples.add(RATE_SMALL, contender.name, wire.rate(server.port, small, for_s=RATE_S, connections=SENDERS))
+    samples.add(RATE_LARGE, contender.name, wire.rate(server.port, large, for_s=RATE_S, connections=SENDERS))
+
+
+def _whole_s(server: Running, sent: bytes) -> float:
+    """From before the first byte, since a large body is read while it is sent."""
+    began_at = time.time()
+    return wire.exchange(server.port, sent).answered_at - began_at
+
+
+def _alerts(server: Running, stage: Stage, samples: Samples) -> None:
+    contender = server.contender
+    _to_rundeck(server, stage)
+    samples.add(ALERT, contender.name, median(_to_rundeck(server, stage) for _ in range(WARM_ALERTS)))
+    answers = [wire.exchange(server.port, contender.message(one(stage.service()))).took_s for _ in range(WARM_ALERTS)]
+    samples.add(ANSWER, contender.name, median(answers))
+    if contender is UNSTICK:
+        large = [contender.message(many([stage.service()] * MANY)) for _ in range(3)]
+        samples.add(ANSWER_MANY, contender.name, median(_whole_s(server, sent) for sent in large))
+
+
+def _to_rundeck(server: Running, stage: Stage) -> float:
+    sent = wire.exchange(server.port, server.contender.message(one(stage.service())))
+    return max(0.0, stage.arrived_at(sent.sent_at, within_s=ARRIVES_S) - sent.sent_at)
+
+
+# --- under load ----------------------------------------------------------------------------------------------------------
+
+
+def parallel(contender: Contender, stage: Stage, samples: Samples) -> None:
+    """300 senders with the same notification at the same moment, as when many Grafana replicas send theirs."""
+    with running(contender, stage) as server:
+        wire.first(server.port, contender.message(one(stage.service())), within_s=START_S)
+        stage.arrived_at(0.0, within_s=ARRIVES_S)
+        stage.clear()
+        began_at = time.time()
+        answers = wire.at_once(server.port, [contender.message(one(stage.service()))] * PARALLEL)
+        samples.add(PARALLEL_S, contender.name, max(answer.answered_at for answer in answers) - began_at)
+        _settled(stage)
+        samples.add(PARALLEL_RESTARTS, contender.name, len(stage.rundeck.posts()))
+
+
+def _settled(stage: Stage) -> None:
+    """Wait until no more runs arrive: adnanh/webhook answers before its command has run."""
+    seen = -1
+    while seen != (seen := len(stage.rundeck.posts())):
+        time.sleep(0.5)
+
+
+def memory(contender: Contender, stage: Stage, samples: Samples) -> None:
+    """At rest after the first answer, and after 1,000 notifications of 50 targets."""
+    with running(contender, stage) as server:
+        wire.first(server.port, contender.message(one("forged"), forged=True), within_s=START_S)
+        time.sleep(0.5)
+        _weigh(server, samples, PSS_REST, RSS_REST)
+        if contender is RULEBOOK:  # two seconds a notification
+            return
+        services = [stage.service() for _ in range(TARGETS)]
+        for number in range(NOTIFICATIONS):
+            wire.exchange(server.port, contender.message(one(services[number % TARGETS])))
+        _settled(stage)
+        _weigh(server, samples, PSS_AFTER, RSS_AFTER)
+
+
+def _weigh(server: Running, samples: Samples, pss: str, rss: str) -> None:
+    found_pss, found_rss = server.tree.memory()
+    samples.add(pss, server.contender.name, found_pss)
+    samples.add(rss, server.contender.name, found_rss)
