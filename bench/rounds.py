@@ -76,15 +76,9 @@ def _forged(server: Running, samples: Samples) -> None:
     for _ in range(CPU_REQUESTS):
         wire.exchange(server.port, small)
     samples.add(FORGED_CPU, contender.name, (server.tree.cpu_s() - before_s) / CPU_REQUESTS)
-    samples.add(FORGED_LARGE, contender.name, median(_whole_s(server, large) for _ in range(8)))
+    samples.add(FORGED_LARGE, contender.name, median(wire.exchange(server.port, large).took_s for _ in range(8)))
     samples.add(RATE_SMALL, contender.name, wire.rate(server.port, small, for_s=RATE_S, connections=SENDERS))
     samples.add(RATE_LARGE, contender.name, wire.rate(server.port, large, for_s=RATE_S, connections=SENDERS))
-
-
-def _whole_s(server: Running, sent: bytes) -> float:
-    """From before the first byte, since a large body is read while it is sent."""
-    began_at = time.time()
-    return wire.exchange(server.port, sent).answered_at - began_at
 
 
 def _alerts(server: Running, stage: Stage, samples: Samples) -> None:
@@ -95,7 +89,7 @@ def _alerts(server: Running, stage: Stage, samples: Samples) -> None:
     samples.add(ANSWER, contender.name, median(answers))
     if contender is UNSTICK:
         large = [contender.message(many([stage.service()] * MANY)) for _ in range(3)]
-        samples.add(ANSWER_MANY, contender.name, median(_whole_s(server, sent) for sent in large))
+        samples.add(ANSWER_MANY, contender.name, median(wire.exchange(server.port, sent).took_s for sent in large))
 
 
 def _to_rundeck(server: Running, stage: Stage) -> float:
@@ -136,6 +130,8 @@ def memory(contender: Contender, stage: Stage, samples: Samples) -> None:
             return
         services = [stage.service() for _ in range(TARGETS)]
         for number in range(NOTIFICATIONS):
+            if contender is not UNSTICK:
+                stage.clear()  # they restart each time, and Rundeck's answers would grow without end
             wire.exchange(server.port, contender.message(one(services[number % TARGETS])))
         _settled(stage)
         _weigh(server, samples, PSS_AFTER, RSS_AFTER)

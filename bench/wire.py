@@ -18,6 +18,8 @@ LOOK_AGAIN_S = 0.002
 class Exchange:
     """One request and its answer. Times are Unix seconds."""
 
+    began_at: float
+    """Before the first byte was sent, with the connection open."""
     sent_at: float
     """When the last byte was handed to the kernel."""
     answered_at: float
@@ -26,7 +28,7 @@ class Exchange:
 
     @property
     def took_s(self) -> float:
-        return self.answered_at - self.sent_at
+        return self.answered_at - self.began_at
 
 
 def message(path: str, headers: Mapping[str, str], body: bytes) -> bytes:
@@ -43,6 +45,7 @@ def exchange(port: int, sent: bytes) -> Exchange:
 
 
 def _exchanged(line: socket.socket, sent: bytes) -> Exchange:
+    began_at = time.time()
     line.sendall(sent)
     sent_at = time.time()
     try:
@@ -51,8 +54,8 @@ def _exchanged(line: socket.socket, sent: bytes) -> Exchange:
         while line.recv(65536):
             pass
     except ConnectionError:
-        return Exchange(sent_at, time.time(), 0)
-    return Exchange(sent_at, answered_at, int(head.split(b" ", 2)[1]) if head else 0)
+        return Exchange(began_at, sent_at, time.time(), 0)
+    return Exchange(began_at, sent_at, answered_at, int(head.split(b" ", 2)[1]) if head else 0)
 
 
 def first(port: int, sent: bytes, *, within_s: float) -> Exchange:

@@ -60,7 +60,7 @@ def notified(outside: Outside, cases: list[Case], budget: Budget) -> Notified:
     lists = [rest[start : start + LISTED] for start in range(0, len(rest), LISTED)]
     calls: list[Callable[[], Any]] = [partial(_decided_or_saved, outside, key, event, budget) for key, event in direct]
     calls += [partial(hand_over, outside, part, budget) for part in lists]
-    results = outside.together(calls, budget.at_most(budget.left_s))
+    results = outside.together(calls, budget.left_s + HAND_OVER_S)
     replies: list[Reply] = []
     lost, why = 0, ""
     for part, result in zip([[event] for event in direct] + lists, results, strict=True):
@@ -85,9 +85,11 @@ def hand_over(outside: Outside, events: list[tuple[str, Alerted]], budget: Budge
 
     from functions.model import Action
 
+    now = outside.now()
     content = {
         "deferred": [
             {
+                "at": now,
                 "incident": event.incident,
                 "crowd": event.crowd,
                 "alerts": msgspec.to_builtins([case.alert for case in event.cases]),
@@ -95,7 +97,7 @@ def hand_over(outside: Outside, events: list[tuple[str, Alerted]], budget: Budge
             for _, event in events
         ]
     }
-    outside.wake(outside.now(), content, budget.at_most(STORE_S))
+    outside.wake(now, content, budget.at_most(STORE_S))
     return [
         Reply(
             event.incident,

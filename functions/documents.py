@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import Any, TypeVar, cast
+from typing import TypeVar
 
+from functions.decoding import decoder
 from functions.errors import Denied
 from functions.model import VERSION
 
 T = TypeVar("T")
-
-
-@lru_cache(maxsize=8)
-def _decoder(kind: type[Any]) -> Any:
-    import msgspec  # 30 ms; only where a document is read
-
-    return msgspec.json.Decoder(kind)
 
 
 def encoded(document: object) -> bytes:
@@ -33,7 +26,7 @@ def decoded(kind: type[T], body: bytes, name: str) -> T:
     import msgspec
 
     try:
-        found: T = _decoder(cast("Any", kind)).decode(body)
+        found: T = decoder(kind).decode(body)
     except (msgspec.ValidationError, msgspec.DecodeError, RecursionError) as error:
         version = _version(body)
         if version > VERSION:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from functions.guards import Decision
 from functions.model import Action, Document, Ending, Incident, Mode, Phase, Reason, Runbook, Step, Story
 from functions.moment import Moment, answer_of
-from functions.telling import channels, ended, may_overrule, tell_hold, told
+from functions.telling import channels, ended, may_overrule, tell_hold, told, told_lately
 
 GRACE_S = 900.0
 """Without any restart for `within` and this long, an incident is handed to people."""
@@ -22,10 +22,17 @@ def held_back(document: Document, incident: Incident, runbook: Runbook, now: Mom
         return _waiting(document, incident, runbook, now, decision)
     if incident.restarts > 0:
         return escalated(document, incident, runbook, now, decision.reason, decision.detail, remedy=decision.remedy)
-    askable = runbook.mode is not Mode.OBSERVE and decision.reason is not Reason.TOO_MANY_TARGETS
-    if askable and not incident.overruled and may_overrule(decision.reason, now.rules):
+    if _askable(document, incident, runbook, now, decision):
         return asked(document, incident, runbook, now, decision)
     return held(document, incident, runbook, now, decision)
+
+
+def _askable(document: Document, incident: Incident, runbook: Runbook, now: Moment, decision: Decision) -> bool:
+    """Whether a person is offered to overrule the hold: not in a crowd, not again within the hour, not in mode observe."""
+    if runbook.mode is Mode.OBSERVE or decision.reason is Reason.TOO_MANY_TARGETS or incident.overruled:
+        return False
+    lately = told_lately(document, incident.triggers, decision.reason, now.at)
+    return may_overrule(decision.reason, now.rules) and not lately
 
 
 def _waiting(document: Document, incident: Incident, runbook: Runbook, now: Moment, decision: Decision) -> Step:

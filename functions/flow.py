@@ -22,6 +22,7 @@ from functions.model import (
     Message,
     Observation,
     Pause,
+    Phase,
     Ran,
     Reason,
     Reply,
@@ -141,7 +142,7 @@ def _needs_look(document: Document, event: Event, now: float) -> bool:
             if incident is None:
                 # An escalation ends only when its queues are seen well.
                 return _asks_for_look(event) or document.escalated_at is not None
-            return now >= incident.due
+            return now >= incident.due or incident.phase is Phase.ASKED
         case Woken():
             return incident is not None and now >= incident.due
         case Approved():

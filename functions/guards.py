@@ -156,6 +156,9 @@ def ledger_unknown(scene: Scene) -> Decision | None:
     ledger = scene.seen.ledger
     if not isinstance(ledger, Unknown):
         return None
+    well = None if scene.between else symptom(scene)
+    if well is not None and well.reason is Reason.SYMPTOM_GONE:
+        return well
     # What passes by itself is told only when it did not; a clear no (token, ACL, job) has a remedy, and people who can take it.
     over = scene.now - scene.incident.began_at >= scene.runbook.verify.within_s
     return hold(

@@ -9,7 +9,21 @@ from typing import Any
 from functions.contracts import Budget, Outside
 from functions.documents import decoded
 from functions.errors import Denied, Unavailable
-from functions.model import Alerted, Case, Document, Event, Observation, Pause, QueueRef, Rules, Runbook, Storm, Target, Unknown
+from functions.model import (
+    Alerted,
+    Case,
+    Document,
+    Ending,
+    Event,
+    Observation,
+    Pause,
+    QueueRef,
+    Rules,
+    Runbook,
+    Storm,
+    Target,
+    Unknown,
+)
 
 LOOK_SHARE = 0.5
 """Of the time left, for the look; the rest is for saving and acting."""
@@ -30,9 +44,9 @@ def look(outside: Outside, document: Document, event: Event, budget: Budget) -> 
     incident, follow, tail = document.incident, None, False
     if document.escalated_at is not None:
         runbook = next(iter(queues.values()))[1] if queues else None
-        for outcome in document.outcomes[-1:]:
-            for queue in outcome.queues:
-                queues.setdefault(queue.key, (queue, runbook))
+        last = next((outcome for outcome in reversed(document.outcomes) if outcome.ending is Ending.ESCALATED), None)
+        for queue in last.queues if last else ():
+            queues.setdefault(queue.key, (queue, runbook))
     if incident is not None:
         for watched in incident.queues:
             queues.setdefault(watched.queue.key, (watched.queue, outside.rules.runbooks.get(watched.runbook)))

@@ -572,6 +572,8 @@ class Alerted:
     """The id that a new incident gets."""
     crowd: bool = False
     """One of many in the same notification: what it has to say is bundled."""
+    handed_over_at: float | None = None
+    """When the webhook, which had no time for it, gave it to the scheduler."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,6 +87,14 @@ def decided(document: Document, incident: Incident, now: Moment) -> Step:
     return _start(document, incident, runbook, now, scene)
 
 
+def still_held(document: Document, incident: Incident, now: Moment) -> bool:
+    """Whether the guard that held the incident still does."""
+    runbook = now.rules.runbooks[incident.runbook]
+    document = seen_well(document, runbook, now)
+    decision = decide(Scene(now.rules, runbook, document, incident, now.seen, now.at))
+    return decision.kind is Kind.HOLD and decision.reason is incident.reason
+
+
 def seen_well(document: Document, runbook: Runbook | None, now: Moment) -> Document:
     """An escalation ends when every queue of it is seen well, whoever mended them."""
     if document.escalated_at is None or runbook is None:

@@ -1,6 +1,5 @@
 """Core: the words of each reason code: whether anybody must get up, why nothing was restarted, and what to do."""
 
-
 from __future__ import annotations
 
 from collections.abc import Mapping

@@ -33,7 +33,7 @@ from functions.model import (
     Woken,
 )
 from functions.moment import Moment, all_resolved, reply_to, unseen
-from functions.phases import advanced, decided, ran, seen_well
+from functions.phases import advanced, decided, ran, seen_well, still_held
 from functions.telling import LATE_S, LINKED_TRIGGERS, alert_key, tell_hold, told, trigger_of
 
 UNTOLD_S = 60.0
@@ -50,7 +50,8 @@ SAME_START_S = 60.0
 
 def step(document: Document, event: Event, seen: Observation, now: float, rules: Rules) -> Step:
     """Take one step. Raises nothing on any document that this or the former release wrote."""
-    late_s = now - document.due if document.due is not None else 0.0
+    expected = event.handed_over_at if isinstance(event, Alerted) else document.due
+    late_s = now - expected if expected is not None else 0.0
     moment = Moment(rules, seen, now, late_s=late_s if late_s > LATE_S else 0.0)
     match event:
         case Alerted():
@@ -173,12 +174,23 @@ def _with_alerts(incident: Incident, cases: tuple[Case, ...], now: Moment) -> In
 def _joined(document: Document, incident: Incident, event: Alerted, cases: tuple[Case, ...], now: Moment) -> Step:
     joined = _with_alerts(incident, cases, now)
     document = replace(document, incident=joined)
+    if joined.phase is Phase.ASKED and joined.reason is not Reason.AWAITING_APPROVAL and not unseen(now):
+        return _held_still(document, joined, event, now)
     action = Action.DEFERRED if joined.phase is Phase.DEFERRED else Action.HELD
     reply = reply_to(document, event, cases[0], action, Reason.DUPLICATE)
     if now.at >= joined.due and not unseen(now):
         made = advanced(document, joined, now)
         return made if made.reply else replace(made, reply=reply)
     return Step(document, reply=reply)
+
+
+def _held_still(document: Document, incident: Incident, event: Alerted, now: Moment) -> Step:
+    """A guard held it, and a person may overrule that; but what the guard objected to may be over by itself."""
+    if incident.runbook not in now.rules.runbooks:
+        return advanced(document, incident, now)
+    if still_held(document, incident, now):
+        return Step(document, reply=reply_to(document, event, event.cases[0], Action.HELD, incident.reason or Reason.DUPLICATE))
+    return decided(document, replace(incident, phase=Phase.WAITING, nonce="", expires_at=None), now)
 
 
 def _named(case: Case) -> tuple[str, str]:

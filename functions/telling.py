@@ -83,6 +83,17 @@ def told(document: Document, rules: Rules, story: Story, where: tuple[str, ...],
     return replace(document, to_tell=(*document.to_tell, *new), incident=incident)
 
 
+def _keys(triggers: tuple[Trigger, ...]) -> list[str]:
+    """What a hold is remembered by; the first alerts stand for a large group."""
+    return [alert_key(trigger.source, trigger.fingerprint) for trigger in triggers[:HOLDS_KEPT]]
+
+
+def told_lately(document: Document, triggers: tuple[Trigger, ...], reason: Reason | None, at: float) -> bool:
+    """Whether people heard of this hold of these alerts within the hour."""
+    recent = [document.holds.get(key) for key in _keys(triggers)]
+    return bool(recent) and all(held and held.reason is reason and at - held.at < SAME_HOLD_S for held in recent)
+
+
 def tell_hold(
     document: Document,
     rules: Rules,
@@ -95,12 +106,10 @@ def tell_hold(
 ) -> Document:
     """Tell a hold, but the same one of the same alerts only once an hour."""
     reason = story.reason or Reason.NO_RUNBOOK
-    keys = [alert_key(trigger.source, trigger.fingerprint) for trigger in triggers]
-    recent = [document.holds.get(key) for key in keys]
     fresh = {key: held for key, held in document.holds.items() if story.at - held.at < SAME_HOLD_S}
-    if not always and keys and all(held and held.reason is reason and story.at - held.at < SAME_HOLD_S for held in recent):
+    if not always and told_lately(document, triggers, reason, story.at):
         return replace(document, holds=fresh)
-    holds = {**fresh, **{key: Hold(reason, story.at) for key in keys}}
+    holds = {**fresh, **{key: Hold(reason, story.at) for key in _keys(triggers)}}
     kept = dict(sorted(holds.items(), key=lambda entry: -entry[1].at)[:HOLDS_KEPT])
     document = replace(document, holds=kept)
     return told(document, rules, story, channels(rules, story.runbook), f"{mark}-{reason.value}", bundle=bundle)
@@ -135,7 +144,7 @@ def ended(document: Document, rules: Rules, incident: Incident, ending: Ending, 
     story = replace(story, incident=about, mention=story.runbook.mention if escalation and story.runbook else ())
     if tell and ending is Ending.HELD:
         bundle = story.reason.value if story.reason is Reason.TOO_MANY_TARGETS else ""
-        document = tell_hold(document, rules, story, incident.triggers, incident.id, bundle=bundle, always=True)
+        document = tell_hold(document, rules, story, incident.triggers, incident.id, bundle=bundle)
     elif tell:
         document = told(document, rules, story, where, f"{incident.id}-{ending.value}")
     return replace(document, incident=None)

@@ -260,8 +260,7 @@ class Unstick:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.stop()
-        if kind is not None:
-            print(f"--- Unstick's output in {self.folder}:\n{self.output()[-20000:]}")
+        print(f"--- Unstick's output in {self.folder}:\n{self.output()[-20000:]}")  # pytest shows it where a test failed
 
     def _wait_until_it_serves(self) -> None:
         ends = time.monotonic() + START_TIMEOUT_S

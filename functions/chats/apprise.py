@@ -42,14 +42,7 @@ def _unmarked(text: str) -> str:
     return text
 
 
-def post(
-    settings: Settings,
-    card: Card,
-    *,
-    thread: str | None,
-    language: str,
-    timeout_s: float,
-) -> None:
+def post(settings: Settings, card: Card, *, thread: str | None, language: str, timeout_s: float) -> None:
     """Post to the service. Raises Denied if the URL is none that apprise knows, Unavailable if it was not taken."""
     ends = time.monotonic() + timeout_s
     service = _service(settings)

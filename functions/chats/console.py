@@ -46,14 +46,7 @@ def _width(text: str) -> int:
     return sum(2 if east_asian_width(char) in "WF" else 1 for char in text)
 
 
-def post(
-    settings: Settings,
-    card: Card,
-    *,
-    thread: str | None,
-    language: str,
-    timeout_s: float,
-) -> None:
+def post(settings: Settings, card: Card, *, thread: str | None, language: str, timeout_s: float) -> None:
     """Print the card. A terminal that went away or can't show a character is no reason to fail."""
     text = render(card, language)
     if _coloured():

@@ -88,14 +88,7 @@ def _unmarked(text: str) -> str:
     return text.replace("<", "‹").replace(">", "›")
 
 
-def post(
-    settings: Settings,
-    card: Card,
-    *,
-    thread: str | None,
-    language: str,
-    timeout_s: float,
-) -> None:
+def post(settings: Settings, card: Card, *, thread: str | None, language: str, timeout_s: float) -> None:
     """Post into the incident's thread; the same card again is not posted twice. The thread's key is the incident's id."""
     message = render(card, language)
     parts = urlsplit(_plain.webhook_url("google_chat", settings.url))

@@ -98,14 +98,7 @@ def _entity(mention: str) -> dict[str, Any]:
     return {"type": "mention", "text": f"<at>{mention}</at>", "mentioned": {"id": mention, "name": mention}}
 
 
-def post(
-    settings: Settings,
-    card: Card,
-    *,
-    thread: str | None,
-    language: str,
-    timeout_s: float,
-) -> None:
+def post(settings: Settings, card: Card, *, thread: str | None, language: str, timeout_s: float) -> None:
     """Post a new message: Teams' webhooks can neither reply nor edit."""
     message = render(card, language)
     answer = _plain.send("teams", _plain.webhook_url("teams", settings.url), message, timeout_s=timeout_s)

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from functions.decoding import converted
 from functions.errors import Denied, Unavailable
 from functions.model import QueueRef, Sighting
 from functions.web import Answer
@@ -190,7 +191,7 @@ def shaped(value: Any, shape: type[T]) -> T:
     import msgspec
 
     try:
-        return msgspec.convert(value, shape)
+        return converted(value, shape)
     except msgspec.ValidationError as error:
         raise Unavailable(SYSTEM, f"answered in a form that is not known: {str(error)[:200]}") from None
 

@@ -157,7 +157,8 @@ def _told(world: World, records: list[Archive]) -> list[Violation]:
         bundled = record.outcome.reason is Reason.TOO_MANY_TARGETS and any(
             card.kind == "bundle" and at >= record.outcome.at - SAME_HOLD_S for at, _, card in world.chat.posts
         )
-        if not kinds & wanted and not bundled:
+        repeated = record.outcome.ending is Ending.HELD and _told_lately(world, record)
+        if not kinds & wanted and not bundled and not repeated:
             found.append(Violation("I2", f"{record.incident.id} {record.outcome.ending} was not told, only {sorted(kinds)}"))
         if {"recovered", "escalated"} <= kinds:
             found.append(Violation("I2", f"{record.incident.id} was told as recovered and as escalated"))
@@ -167,6 +168,15 @@ def _told(world: World, records: list[Archive]) -> list[Violation]:
         if not _came_to_something(world, records, answer)
     ]
     return found
+
+
+def _told_lately(world: World, record: Archive) -> bool:
+    """The same hold of the same alert is told once an hour."""
+    app = record.target.options["app"] if record.target else ""
+    return any(
+        card.kind == "held" and app in card.headline and abs(record.outcome.at - at) <= SAME_HOLD_S
+        for at, _, card in world.chat.posts
+    )
 
 
 def _of(answer: Answered) -> str:

@@ -222,7 +222,7 @@ def verify(host: Host, content: Mapping[str, Any]) -> None:
         for entry in content["deferred"]:
             alerts = msgspec.convert(entry["alerts"], tuple[Alert, ...])
             cases = cases_of(host.world, alerts)
-            event = Alerted(tuple(cases), entry["incident"], crowd=entry["crowd"])
+            event = Alerted(tuple(cases), entry["incident"], crowd=entry["crowd"], handed_over_at=entry["at"])
             flow.advance(host, arrivals.document_key(cases[0]), event, flow.Budget(host, host.monotonic() + 30.0))
         return
     flow.advance(host, content["target"], Woken(), flow.Budget(host, host.monotonic() + VERIFY_BUDGET_S))

@@ -1,0 +1,82 @@
+"""`python -m bench [--rounds N] [--without-others]`: measure, and write docs/benchmarks.md."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+import time
+
+from bench import imports, page, rounds
+from bench.claims import claims
+from bench.contenders import REQUESTING, RULEBOOK, UNGUARDED, UNSTICK, WEBHOOK, Contender, missing
+from bench.legs import legs
+from bench.samples import Samples
+from bench.stage import BUILD, ROOT, Stage, stage
+
+ROUNDS, FEW = 7, 3
+LOADED_ROUNDS = 3
+
+
+def measure(stand: Stage, count: int, absent: dict[str, str]) -> Samples:
+    """All rounds. The first one is not kept: it makes byte code and warms the file system's caches."""
+    samples = Samples()
+    present = [one for one in rounds.QUICK if one.name not in absent]
+    for number in range(count + 1):
+        into = samples if number else Samples()
+        for contender in present if number % 2 else reversed(present):
+            rounds.round_of(contender, stand, into)
+        _say(f"round {number} of {count}")
+    for _ in range(min(LOADED_ROUNDS, count)):
+        for contender in _present((UNSTICK, UNGUARDED, WEBHOOK), absent):
+            rounds.parallel(contender, stand, samples)
+    _say("300 at once")
+    for _ in range(2):
+        for contender in _present((UNSTICK, REQUESTING, WEBHOOK), absent):
+            rounds.memory(contender, stand, samples)
+    _say("1,000 notifications")
+    legs(stand, samples)
+    _say("calls in sequence")
+    for contender in _present((RULEBOOK,), absent):
+        for _ in range(min(FEW, count)):
+            rounds.round_of(contender, stand, samples)
+        rounds.memory(contender, stand, samples)
+    return samples
+
+
+def _present(contenders: tuple[Contender, ...], absent: dict[str, str]) -> list[Contender]:
+    return [one for one in contenders if one.name not in absent]
+
+
+def _say(what: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {what}", file=sys.stderr, flush=True)
+
+
+def main() -> int:
+    """Measure everything, write the page, and say which promises hold."""
+    parser = argparse.ArgumentParser(
+        prog="python -m bench", description="Measure Unstick beside others; writes docs/benchmarks.md."
+    )
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="of the quick measures (default %(default)s)")
+    parser.add_argument("--without-others", action="store_true", help="leave out adnanh/webhook and ansible-rulebook")
+    asked = parser.parse_args()
+    shutil.rmtree(BUILD / "run", ignore_errors=True)
+    others = (WEBHOOK, RULEBOOK)
+    absent = {one.name: "left out" if asked.without_others else missing(one) for one in others}
+    absent = {name: why for name, why in absent.items() if why}
+    before, began = os.getloadavg()[0], time.monotonic()
+    with stage() as stand:
+        samples = measure(stand, asked.rounds, absent)
+    took_s = time.monotonic() - began
+    tree = imports.tree(ROOT / "unstick.yaml")
+    page.write(samples, page.Circumstances(asked.rounds, before, os.getloadavg()[0], took_s, absent, tree))
+    shutil.rmtree(BUILD / "run", ignore_errors=True)
+    for claim in claims(samples):
+        print(claim.row())
+    print(f"{page.PAGE.relative_to(ROOT)} and {page.CHART.relative_to(ROOT)} are written, after {took_s:.0f} s")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

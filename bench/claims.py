@@ -1,0 +1,63 @@
+"""What the project promises of itself, and whether this run shows it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bench import rounds
+from bench.contenders import BARE, HASHING, REQUESTING, UNGUARDED, UNSTICK
+from bench.legs import CALLS, LEGS
+from bench.samples import Samples, middle, spread
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A figure and its limit."""
+
+    what: str
+    values: list[float]
+    limit: float
+    at_least: bool = False
+
+    @property
+    def holds(self) -> bool:
+        """By the median. What was not measured does not hold."""
+        return middle(self.values) >= self.limit if self.at_least else middle(self.values) <= self.limit
+
+    def row(self) -> str:
+        low, high = spread(self.values)
+        sign = "at least" if self.at_least else "at most"
+        return (
+            f"| {self.what} | {sign} {self.limit:g} | {middle(self.values):.2f} ({low:.2f} to {high:.2f})"
+            f" | {'yes' if self.holds else '**no**'} |"
+        )
+
+
+def claims(samples: Samples) -> list[Claim]:
+    """All of them. Ratios are taken within a round."""
+    us, bare, hashing = UNSTICK.name, BARE.name, HASHING.name
+    requesting, unguarded = REQUESTING.name, UNGUARDED.name
+    ratios = samples.ratios
+    return [
+        Claim("forged request: CPU by that of a bare function", ratios(rounds.FORGED_CPU, us, bare), 1.3),
+        Claim("forged request: time by that of a bare function", ratios(rounds.FORGED, us, bare), 1.3),
+        Claim("forged 2.6 MB: time by that of reading and hashing", ratios(rounds.FORGED_LARGE, us, hashing), 1.5),
+        Claim("first forged request from process start, by a bare function's", ratios(rounds.COLD_FORGED, us, bare), 1.15),
+        Claim(
+            "first alert to Rundeck from process start, by the same calls without guards",
+            ratios(rounds.COLD_ALERT, us, unguarded),
+            1.15,
+        ),
+        Claim("outbound calls in sequence from an alert to Rundeck's run", samples.of(CALLS, us), 4.0 + 0.1),
+        Claim("the same as time, with 50 ms on each call, by 50 ms", samples.of(LEGS, us), 4.3),
+        Claim(
+            "1,000 alerts (2.6 MB) by one: time to the answer", samples.between((rounds.ANSWER_MANY, us), (rounds.ANSWER, us)), 30
+        ),
+        Claim(
+            "memory of the worker after 1,000 notifications, by a function that imports requests",
+            samples.between((rounds.RSS_AFTER, us), (rounds.RSS_REST, requesting)),
+            1.2,
+        ),
+        Claim("rate of forged 4 kB, by reading and hashing", ratios(rounds.RATE_SMALL, us, hashing), 0.8, at_least=True),
+        Claim("rate of forged 2.6 MB, by reading and hashing", ratios(rounds.RATE_LARGE, us, hashing), 0.8, at_least=True),
+    ]
