@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from io import BytesIO
 
 from flask import Request
 
@@ -33,3 +34,5 @@ def _answered(entry: Callable[[Request], Answer], request: Request) -> Answer:
     except Exception as error:  # noqa: BLE001 - the last line of defence: a defect must not show its story to the caller
         logs.event("ERROR", "a defect of Unstick", error=error)
         return service.said(500, error="Unstick has a defect; its log has the story.")
+    finally:
+        request.stream = BytesIO()  # functions-framework reads whatever is left of a request into memory, without a limit

@@ -14,7 +14,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from tests.doubles.rabbitmq import RabbitDouble
+from tests.doubles.rabbitmq import PASSWORD, RabbitDouble
 from tests.doubles.rundeck import Job, Rundeck
 from tests.unstick_process import HMAC_SECRET, RUNNER_TOKEN, SIGNING_KEY, alert, configuration, job_id, notification, runbook
 
@@ -86,7 +86,7 @@ def environment(stage: Stage, folder: Path) -> dict[str, str]:
         "UNSTICK_CONFIG": str(folder / "unstick.yaml"),
         "GRAFANA_HMAC_SECRET": HMAC_SECRET,
         "RUNDECK_TOKEN": RUNNER_TOKEN,
-        "RABBITMQ_PASSWORD": "secret",
+        "RABBITMQ_PASSWORD": PASSWORD,
         "UNSTICK_SIGNING_KEY": SIGNING_KEY,
         "BENCH_RUNDECK": stage.rundeck.url,
         "BENCH_RABBITMQ": stage.rabbitmq.url,

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from secrets import token_urlsafe
 from typing import Protocol
 
 from tests import broker as brokers
@@ -24,7 +25,7 @@ SERVICE, QUEUE = "mail-delivery", "mail.delivery"
 MESSAGES = 1520
 """As many as the recorded alert speaks of."""
 FOR_S = 6.0
-USER, PASSWORD = "unstick", "it-only-looks"
+USER, PASSWORD = "unstick", token_urlsafe(12)
 
 
 class Queues(Protocol):

@@ -15,6 +15,7 @@ from functions.approval_words import say
 from functions.contracts import Budget
 from functions.documents import decoded
 from functions.errors import BadRequest, Denied, Unavailable, UnstickError
+from functions.grafana import read_body
 from functions.model import Action, Approved, Document, Incident, Pause, Phase, Reply, Rules, Sighting, Story, Unknown, Watched
 from functions.reasons import REASONS
 from functions.text import clean, safe_url
@@ -52,7 +53,7 @@ def respond(request: Request, outside: Real) -> Answer:
         key, nonce = wakeups.approval(outside.config.signing_keys, token, outside.now())
         return _shown(outside, key, nonce) if request.method == "GET" else _pressed(outside, key, nonce, request.headers)
     except BadRequest as refusal:
-        what = refusal.sentence if refusal.sentence in (FOREIGN, LARGE) else {410: "expired"}.get(refusal.status, "forged")
+        what = FOREIGN if refusal.sentence == FOREIGN else {410: "expired", 413: LARGE}.get(refusal.status, "forged")
         return page(language, say(language, what), text(say(language, f"{what}_text"))), refusal.status, HEADERS
     except (Unavailable, Denied) as error:
         outside.log("ERROR", f"the approval page could not be served: {error}")
@@ -64,8 +65,7 @@ def _require_our_page(request: Request, public_url: str) -> None:
     origin = request.headers.get("Origin")
     if origin is not None and _origin(origin) != _origin(public_url):
         raise BadRequest(403, FOREIGN)
-    if (request.content_length or 0) > MAX_BODY or len(request.stream.read(MAX_BODY + 1)) > MAX_BODY:
-        raise BadRequest(413, LARGE)
+    read_body(request.stream, request.content_length, MAX_BODY, request.headers)  # nothing in it matters but its size
 
 
 def _origin(url: str) -> tuple[str, str, int] | None:

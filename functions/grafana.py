@@ -59,11 +59,12 @@ def read_body(stream: Stream, content_length: int | None, max_body: int, headers
 
 
 def _read(stream: Stream, size: int) -> bytes:
-    from werkzeug.exceptions import HTTPException  # Flask has it loaded already
+    from gunicorn.http.errors import ParseException  # both are loaded already by what serves
+    from werkzeug.exceptions import HTTPException
 
     try:
         return stream.read(size)
-    except (OSError, ValueError, HTTPException):
+    except (OSError, ValueError, HTTPException, ParseException):
         raise BadRequest(400, "The body could not be read to its end.") from None
 
 

@@ -56,7 +56,8 @@ def webhook(request: Request) -> Answer:
     if request.path.startswith("/approve/"):
         from functions.approval import respond
 
-        return respond(request, outside())
+        with flood.patience(request.environ.get("gunicorn.socket")):
+            return respond(request, outside())
     try:
         grafana.require_method(request.method)
         settings = config.current()
@@ -129,10 +130,9 @@ def verify(request: Request) -> Answer:
 
     if request.method != "POST":
         return refused(BadRequest(405, ""))
-    content = request.get_json(force=True, silent=True) if request.content_length else {}
-    payload = content.get("wake") if isinstance(content, dict) else None
     with logs.bound(trace_header=request.headers.get("X-Cloud-Trace-Context")):
         try:
+            payload = _wake_up(request)
             if not isinstance(payload, str):
                 real = outside()
                 return said(200, swept=sweep(real, Budget(real, real.monotonic() + VERIFY_BUDGET_S)))
@@ -145,6 +145,16 @@ def verify(request: Request) -> Answer:
             logs.event("ERROR", f"a wake-up comes again: {error}")
             return said(500, error=str(error))
     return said(200)
+
+
+def _wake_up(request: Request) -> object:
+    """What the body has as `wake`; None for one that has nothing, such as Cloud Scheduler's."""
+    body = grafana.read_body(request.stream, request.content_length, config.current().max_body, request.headers)
+    try:
+        content = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    return content.get("wake") if isinstance(content, dict) else None
 
 
 def deliver(payload: str) -> None:

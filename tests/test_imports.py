@@ -17,7 +17,7 @@ from tests.unstick_process import ROOT, Unstick, alert, configuration, job_id, n
 
 OURS_AT_START = {
     "functions", "functions.config", "functions.config_keys", "functions.config_kinds", "functions.config_read",
-    "functions.config_values", "functions.config_yaml", "functions.contracts", "functions.errors", "functions.flood",
+    "functions.config_values", "functions.config_yaml", "functions.contracts", "functions.decoding", "functions.errors", "functions.flood",
     "functions.grafana", "functions.grafana_auth", "functions.lease_owner", "functions.logs", "functions.model",
     "functions.rooms", "functions.runbooks", "functions.secret_store", "functions.service", "functions.sqlite_file",
     "functions.text", "functions.together", "functions.web", "functions.words",
@@ -125,7 +125,7 @@ def test_the_command_line_and_the_report_are_not_part_of_an_alert(seen):
 
 
 @pytest.mark.parametrize(
-    "module", ["functions.stores.cloud_storage", "functions.schedulers.cloud_tasks", "functions.chats.apprise"]
+    "room", ["stores.cloud_storage", "schedulers.cloud_tasks", "chats.apprise"]
 )
 def test_importing_a_room_imports_no_client(room):
     """A room's settings are read at the start, so importing it costs next to nothing; its client comes with the first call."""

@@ -296,10 +296,26 @@ def test_a_failed_restart_by_hand_counts_and_is_answered_as_what_came_of_it():
 # --- joins, duplicates, resolved -------------------------------------------------------------------------------------
 
 
+def test_what_a_guard_held_is_reconsidered_when_an_alert_comes():
+    """A person may overrule the hold by its link; but once the guard no longer objects, a repeat of the alert restarts."""
+    held = document(
+        incident(Phase.ASKED, due=NOW + 100.0, nonce="n", expires_at=NOW + 100.0, reason=Reason.TOO_MANY_RESTARTS)
+    )
+    free = moved(held, alerted(), with_rules=rules(public_url="https://unstick.example.com"))
+    assert free.document.incident is not None
+    assert free.document.incident.phase is Phase.STARTING
+    full = seen(*(execution(f"e{n}", started=-3000 + n, ended=-2900 + n) for n in range(3)))
+    still = moved(held, alerted(), full, with_rules=rules(public_url="https://unstick.example.com"))
+    assert still.document == held
+    assert still.reply is not None
+    assert (still.reply.action, still.reply.reason) == (Action.HELD, Reason.TOO_MANY_RESTARTS)
+
+
 @pytest.mark.parametrize("phase_now", sorted(Phase))
 def test_before_due_an_alert_joins_and_nothing_moves(phase_now):
     """It adds its queue and fingerprint; no `due` moves, no look is counted, no wake-up is made, nothing is told."""
-    found = document(incident(phase_now, attempt=1, due=NOW + 100.0, nonce="n", expires_at=NOW + 100.0))
+    asks = Reason.AWAITING_APPROVAL if phase_now is Phase.ASKED else None
+    found = document(incident(phase_now, attempt=1, due=NOW + 100.0, nonce="n", expires_at=NOW + 100.0, reason=asks))
     made = moved(found, alerted(case(POST, fingerprint="fp-2")))
     joined = made.document.incident
     assert joined is not None

@@ -22,6 +22,9 @@ Reply = tuple[int, str, bytes]
 """Status, content type, body."""
 
 
+PASSWORD = "secret"
+
+
 @dataclass
 class User:
     password: str
@@ -65,7 +68,7 @@ class RabbitDouble:
     """`with RabbitDouble() as rabbit:` serves on `rabbit.url` until the block ends."""
 
     def __init__(self) -> None:
-        self.users = {"unstick": User("secret")}
+        self.users = {"unstick": User(PASSWORD)}
         self.queues: dict[tuple[str, str], Queue] = {}
         self.statistics = True
         self.broken: dict[str, Reply | float] = {}
