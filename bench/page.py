@@ -84,8 +84,10 @@ def page(samples: Samples, circumstances: Circumstances) -> str:
         INTRODUCTION, "![Unstick beside others](benchmarks.svg)\n", "## What is promised\n", *promised, "", "## All figures\n",
         *table, "", "## How to read them", NOTES, "## This run\n", *_this_run(samples, circumstances), "",
         "## What a start imports\n",
-        "On top of functions-framework, with byte code there, all of 2 ms or more (`python -X importtime`, which itself slows it"
-        " down). requests, msgspec and Google's clients are not in it: they are imported by the first alert.\n",
+        (
+            "On top of functions-framework, with byte code there, all of 2 ms or more (`python -X importtime`, which itself"
+            " slows it down). requests, msgspec and Google's clients are not in it: they are imported by the first alert.\n"
+        ),
         "```text", circumstances.imports, "```",
     ]  # fmt: skip
     return "\n".join(parts) + "\n"

@@ -25,7 +25,8 @@ SERVICE, QUEUE = "mail-delivery", "mail.delivery"
 MESSAGES = 1520
 """As many as the recorded alert speaks of."""
 FOR_S = 6.0
-USER, PASSWORD = "unstick", token_urlsafe(12)
+USER = "unstick"
+PASSWORD = token_urlsafe(12)
 
 
 class Queues(Protocol):

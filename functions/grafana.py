@@ -39,20 +39,19 @@ def read_body(stream: Stream, content_length: int | None, max_body: int, headers
     """
     if header(headers, "Content-Encoding").strip().lower() not in ("", "identity"):
         raise BadRequest(415, "The body is compressed. Grafana never does that: send it as it is, without Content-Encoding.")
-    too_large = BadRequest(
-        413,
+    too_large = (
         f"The body has more than {max_body} bytes: set Max Alerts in the contact point, or raise "
-        "grafana.max_body in unstick.yaml.",
+        "grafana.max_body in unstick.yaml."
     )
     if content_length is not None and content_length > max_body:
-        raise too_large
+        raise BadRequest(413, too_large)
     wanted = max_body + 1 if content_length is None else max(content_length, 0)
     chunks, size = [], 0
     while size < wanted and (chunk := _read(stream, min(READ_BYTES, wanted - size))):
         chunks.append(chunk)
         size += len(chunk)
     if size > max_body:
-        raise too_large
+        raise BadRequest(413, too_large)
     if content_length is not None and size < wanted:
         raise BadRequest(400, f"The body ended after {size} of {wanted} bytes.")
     return b"".join(chunks)

@@ -41,10 +41,10 @@ def said(status: int, **content: object) -> Answer:
     return json.dumps(content, ensure_ascii=False), status, JSON
 
 
-def refused(error: BadRequest) -> Answer:
+def refused(error: BadRequest, allow: str = "POST, PUT") -> Answer:
     """What the caller did wrong. 405 has no body, so that a redirect in front of us does not look like success."""
     if error.status == 405:
-        return "", 405, {"Allow": "POST, PUT"}
+        return "", 405, {"Allow": allow}
     return said(error.status, error=error.sentence)
 
 
@@ -129,7 +129,7 @@ def verify(request: Request) -> Answer:
     from functions.contracts import Budget
 
     if request.method != "POST":
-        return refused(BadRequest(405, ""))
+        return refused(BadRequest(405, ""), allow="POST")
     with logs.bound(trace_header=request.headers.get("X-Cloud-Trace-Context")):
         try:
             payload = _wake_up(request)

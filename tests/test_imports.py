@@ -17,8 +17,9 @@ from tests.unstick_process import ROOT, Unstick, alert, configuration, job_id, n
 
 OURS_AT_START = {
     "functions", "functions.config", "functions.config_keys", "functions.config_kinds", "functions.config_read",
-    "functions.config_values", "functions.config_yaml", "functions.contracts", "functions.decoding", "functions.errors", "functions.flood",
-    "functions.grafana", "functions.grafana_auth", "functions.lease_owner", "functions.logs", "functions.model",
+    "functions.config_values", "functions.config_yaml", "functions.contracts", "functions.decoding", "functions.errors",
+    "functions.flood", "functions.grafana", "functions.grafana_auth", "functions.lease_owner", "functions.logs",
+    "functions.model",
     "functions.rooms", "functions.runbooks", "functions.secret_store", "functions.service", "functions.sqlite_file",
     "functions.text", "functions.together", "functions.web", "functions.words",
     "functions.chats", "functions.chats._plain", "functions.chats.console",
@@ -124,9 +125,7 @@ def test_the_command_line_and_the_report_are_not_part_of_an_alert(seen):
     assert not loaded & {"functions.approval", "functions.approval_page", "functions.picture", "functions.drill"}
 
 
-@pytest.mark.parametrize(
-    "room", ["stores.cloud_storage", "schedulers.cloud_tasks", "chats.apprise"]
-)
+@pytest.mark.parametrize("room", ["stores.cloud_storage", "schedulers.cloud_tasks", "chats.apprise"])
 def test_importing_a_room_imports_no_client(room):
     """A room's settings are read at the start, so importing it costs next to nothing; its client comes with the first call."""
     code = (

@@ -189,6 +189,7 @@ class Unstick:
                 "RUNDECK_TOKEN": RUNNER_TOKEN,
                 "RABBITMQ_PASSWORD": rabbitmq_password,
                 "UNSTICK_SIGNING_KEY": SIGNING_KEY,
+                "XDG_RUNTIME_DIR": str(folder),  # else gunicorn makes a socket in the home folder
                 "PYTHONUTF8": "1",
                 "PYTHONUNBUFFERED": "1",
             }

@@ -52,7 +52,7 @@ def test_a_target_can_find_something(monkeypatch: pytest.MonkeyPatch):
 def test_without_its_fuzzer_it_says_what_to_install():
     """Where atheris can't be had, `python -m tests.fuzz` is a sentence and 2, no traceback."""
     hidden = (
-        "import runpy, sys; sys.modules['atheris'] = None; sys.argv = ['fuzz', 'door', '--here']; "
+        "import runpy, sys; sys.modules['atheris'] = None; sys.argv = ['fuzz']; "
         "runpy.run_module('tests.fuzz', run_name='__main__')"
     )
     done = subprocess.run([sys.executable, "-c", hidden], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
