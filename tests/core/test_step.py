@@ -298,9 +298,7 @@ def test_a_failed_restart_by_hand_counts_and_is_answered_as_what_came_of_it():
 
 def test_what_a_guard_held_is_reconsidered_when_an_alert_comes():
     """A person may overrule the hold by its link; but once the guard no longer objects, a repeat of the alert restarts."""
-    held = document(
-        incident(Phase.ASKED, due=NOW + 100.0, nonce="n", expires_at=NOW + 100.0, reason=Reason.TOO_MANY_RESTARTS)
-    )
+    held = document(incident(Phase.ASKED, due=NOW + 100.0, nonce="n", expires_at=NOW + 100.0, reason=Reason.TOO_MANY_RESTARTS))
     free = moved(held, alerted(), with_rules=rules(public_url="https://unstick.example.com"))
     assert free.document.incident is not None
     assert free.document.incident.phase is Phase.STARTING
