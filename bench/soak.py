@@ -19,7 +19,7 @@ from statistics import median
 
 from bench import wire
 from bench.contenders import UNSTICK
-from bench.stage import BUILD, JOB, MANY, many
+from bench.stage import BUILD, JOB, MANY, QUEUE, many
 from bench.tree import Tree
 from tests.doubles.rabbitmq import PASSWORD, Queue, RabbitDouble
 from tests.doubles.rundeck import INCIDENT, Job, Rundeck
@@ -229,6 +229,8 @@ def real(minutes: float, seed: int) -> int:
         with Unstick(folder, file, rabbitmq_password=PASSWORD, WORKERS="2") as unstick:
             town = Town(rundeck, rabbitmq, unstick, random.Random(seed))
             job.action = lambda options: _restart(town, options)
+            for name in (QUEUE, *(queue_of(f"service-{number:02d}") for number in range(SERVICES))):
+                rabbitmq.queue(name)
             workers = unstick.workers()
             load(town, minutes * 60 * WARM_SHARE)
             before = quiet(town)

@@ -167,10 +167,23 @@ def _write(outside: Outside, gathered: Gathered, made: Step, budget: Budget) -> 
         raised(result)
     save = partial(outside.save, document.key, encoded(document), gathered.generation, document.due, timeout_s)
     paused_at = outside.monotonic()
-    if not any(isinstance(act, Start) for act in made.acts):
-        return save(), None, paused_at
-    generation, pause = outside.together([save, partial(read_pause, outside, timeout_s)], timeout_s)
-    return raised(generation), pause, paused_at
+    pause = None
+    if any(isinstance(act, Start) for act in made.acts):
+        generation, pause = outside.together([save, partial(read_pause, outside, timeout_s)], timeout_s)
+    else:
+        generation = save()
+    saved: str = raised(generation)
+    if document.due is not None and outside.now() >= document.due:
+        _wake_again(outside, document.key, budget)
+    return saved, pause, paused_at
+
+
+def _wake_again(outside: Outside, key: str, budget: Budget) -> None:
+    """The save took longer than until `due`, so its wake-up may have come before it, found nothing to do, and be gone."""
+    try:
+        outside.wake(outside.now(), {"target": key}, budget.at_most(STORE_S))
+    except (Unavailable, Denied) as error:
+        outside.log("WARNING", f"left to the sweep, since a wake-up may be missing: {error}", document=key)
 
 
 def _act(

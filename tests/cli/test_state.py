@@ -40,7 +40,7 @@ INCIDENT = Incident(
     "mail-delivery",
     (Watched(QueueRef("/", "mail.delivery"), "mail-delivery", NOW),),
     (),
-    due=NOW + 30,
+    due=NOW + 3600,
     restarts=1,
     reason=Reason.COOLDOWN,
 )
@@ -104,7 +104,7 @@ def test_an_overdue_document_is_wrong(here: Line) -> None:
 def test_what_is_untold_is_open(here: Line) -> None:
     """A message that the chat did not take stays visible."""
     message = Message("m", "console", Card("held", "act", "nobody heard of it"))
-    here.saved(Document("alert-1", to_tell=(message,), due=NOW + 60))
+    here.saved(Document("alert-1", to_tell=(message,), due=NOW + 3600))
     (one,) = here.json("status")["open"]
     assert (one["phase"], one["to_tell"]) == ("untold", 1)
 

@@ -306,6 +306,23 @@ def test_a_save_whose_answer_was_lost_counts_as_not_made():
     assert sent(outside) == ["run inc-1.2"]
 
 
+def test_a_wake_up_that_was_faster_than_the_save_comes_again():
+    """A save may land after its own wake-up has come, found nothing and is gone: another one comes after the save."""
+    outside, landed = Memory(), []
+
+    def slow(name: str) -> None:
+        if name == "history":
+            raise SLOW
+        if name == f"save {KEY}":
+            outside.clock += 2.0
+            landed.append(outside.clock)
+
+    outside.before = slow
+    assert advance(outside).action is Action.DEFERRED
+    assert outside.wakes[0][0] < landed[0], "it is due at once, so its wake-up came before the save"
+    assert any(at >= landed[0] and content == {"target": KEY} for at, content in outside.wakes)
+
+
 def test_an_alert_that_joins_during_the_post_is_kept():
     """What came of the start is saved on top of it."""
     outside = Memory()
