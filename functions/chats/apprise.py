@@ -65,6 +65,7 @@ def _service(settings: Settings) -> Any:
     import apprise  # 0.6 s and 28 MiB with its plugins: only where a channel of this type is configured
 
     logging.getLogger("apprise").setLevel(logging.CRITICAL + 1)
+    logging.getLogger("urllib3").setLevel(logging.INFO)  # at DEBUG it writes the path, which is a webhook's secret
     url = settings.url.read().decode(errors="replace").strip()
     try:
         service = apprise.Apprise.instantiate(url, suppress_exceptions=True)
