@@ -15,8 +15,8 @@ from bench.legs import legs
 from bench.samples import Samples
 from bench.stage import BUILD, ROOT, Stage, stage
 
-ROUNDS, FEW = 7, 3
-LOADED_ROUNDS = 3
+ROUNDS, FEW = 6, 2
+LOADED_ROUNDS = 2
 
 
 def measure(stand: Stage, count: int, absent: dict[str, str]) -> Samples:
@@ -32,9 +32,8 @@ def measure(stand: Stage, count: int, absent: dict[str, str]) -> Samples:
         for contender in _present((UNSTICK, UNGUARDED, WEBHOOK), absent):
             rounds.parallel(contender, stand, samples)
     _say("300 at once")
-    for _ in range(2):
-        for contender in _present((UNSTICK, REQUESTING, WEBHOOK), absent):
-            rounds.memory(contender, stand, samples)
+    for contender in _present((UNSTICK, REQUESTING, WEBHOOK), absent):
+        rounds.memory(contender, stand, samples)
     _say("1,000 notifications")
     legs(stand, samples)
     _say("calls in sequence")

@@ -42,9 +42,12 @@ def claims(samples: Samples) -> list[Claim]:
         Claim("forged request: CPU by that of a bare function", ratios(rounds.FORGED_CPU, us, bare), 1.3),
         Claim("forged request: time by that of a bare function", ratios(rounds.FORGED, us, bare), 1.3),
         Claim("forged 2.6 MB: time by that of reading and hashing", ratios(rounds.FORGED_LARGE, us, hashing), 1.5),
-        Claim("first forged request from process start, by a bare function's", ratios(rounds.COLD_FORGED, us, bare), 1.15),
         Claim(
-            "first alert to Rundeck from process start, by the same calls without guards",
+            "first forged request: CPU from process start, by a bare function's", ratios(rounds.COLD_FORGED_CPU, us, bare), 1.15
+        ),
+        Claim("the same as time", ratios(rounds.COLD_FORGED, us, bare), 1.15),
+        Claim(
+            "first alert to Rundeck: time from process start, by the same calls without guards",
             ratios(rounds.COLD_ALERT, us, unguarded),
             1.15,
         ),

@@ -18,7 +18,8 @@ PAGE, CHART = ROOT / "docs" / "benchmarks.md", ROOT / "docs" / "benchmarks.svg"
 COLUMNS = (UNSTICK, WEBHOOK, RULEBOOK, UNGUARDED, HASHING, REQUESTING, BARE)
 MS, MIB, PER_S, TIMES = ("ms", 1000.0), ("MiB", 1.0), ("/s", 1.0), ("", 1.0)
 ROWS = {
-    rounds.COLD_FORGED: MS, rounds.COLD_ALERT: MS, rounds.FORGED: MS, rounds.FORGED_CPU: MS, rounds.FORGED_LARGE: MS,
+    rounds.COLD_FORGED: MS, rounds.COLD_FORGED_CPU: MS, rounds.COLD_ALERT: MS, rounds.COLD_ALERT_CPU: MS,
+    rounds.FORGED: MS, rounds.FORGED_CPU: MS, rounds.FORGED_LARGE: MS,
     rounds.ALERT: MS, rounds.ANSWER: MS, rounds.ANSWER_MANY: MS, rounds.PARALLEL_S: MS, rounds.PARALLEL_RESTARTS: TIMES,
     rounds.RATE_SMALL: PER_S, rounds.RATE_LARGE: PER_S,
     rounds.PSS_REST: MIB, rounds.PSS_AFTER: MIB, rounds.RSS_REST: MIB, rounds.RSS_AFTER: MIB,
@@ -97,11 +98,12 @@ def _this_run(samples: Samples, circumstances: Circumstances) -> list[str]:
     cpu = samples.of(rounds.FORGED_CPU, BARE.name)
     low, high = spread(cpu)
     noise = 100 * (high - low) / middle(cpu) if cpu else float("nan")
+    took = f"{circumstances.rounds} rounds in {circumstances.took_s:.0f} s"
+    machine = f"Python {platform.python_version()}, {platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+    load = f"{circumstances.load_before:.1f} before, {circumstances.load_after:.1f} after"
     lines = [
-        f"- {time.strftime('%Y-%m-%d', time.gmtime())}, {circumstances.rounds} rounds in {circumstances.took_s:.0f} s, Python"
-        f" {platform.python_version()}, {platform.system()} {platform.machine()}, {os.cpu_count()} cores.",
-        f"- Load of the machine: {circumstances.load_before:.1f} before, {circumstances.load_after:.1f} after. CPU time of the bare"
-        f" function's requests, which should always be the same, has quartiles {noise:.0f} % apart: that is the noise.",
+        f"- {time.strftime('%Y-%m-%d', time.gmtime())}, {took}, {machine}. Load of the machine: {load}.",
+        f"- Noise: CPU time of the bare function's requests, always the same work, has quartiles {noise:.0f} % apart.",
     ]
     return lines + [f"- {name} is missing: {why}." for name, why in circumstances.missing.items()]
 
@@ -119,9 +121,9 @@ def _short(value: float) -> str:
 
 # --- the chart -------------------------------------------------------------------------------------------------------------
 
-PANELS = (
-    (rounds.COLD_FORGED, MS), (rounds.COLD_ALERT, MS), (rounds.ALERT, MS), (rounds.PSS_AFTER, MIB), (rounds.PARALLEL_RESTARTS, TIMES),
-)  # fmt: skip
+PANELS = {
+    rounds.COLD_FORGED: MS, rounds.COLD_ALERT: MS, rounds.ALERT: MS, rounds.PSS_AFTER: MIB, rounds.PARALLEL_RESTARTS: TIMES,
+}  # fmt: skip
 WIDTH, LABEL, BAR, GAP, HEAD = 760, 230, 15, 5, 34
 STYLE = (
     "text{font:13px system-ui,sans-serif;fill:#1f2328}.h{font-weight:600}.v{fill:#59636e}rect{fill:#a8b1bb}.us{fill:#1f6feb}"
@@ -133,7 +135,7 @@ def chart(samples: Samples) -> str:
     """Bars by measure, each panel with a scale of its own, from zero."""
     drawn: list[str] = []
     y = 0
-    for measure, (unit, factor) in PANELS:
+    for measure, (unit, factor) in PANELS.items():
         values = {one.name: middle(samples.of(measure, one.name)) * factor for one in COLUMNS if samples.of(measure, one.name)}
         longest = max(values.values(), default=1.0) or 1.0
         drawn.append(f'<text class="h" x="0" y="{y + 22}">{escape(measure)}{escape(f", {unit}" if unit else "")}</text>')

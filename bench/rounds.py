@@ -21,6 +21,8 @@ START_S, ARRIVES_S = 60.0, 30.0
 
 COLD_FORGED = "process start to first answer, forged"
 COLD_ALERT = "process start to Rundeck, first alert"
+COLD_FORGED_CPU = "CPU from process start to first answer, forged"
+COLD_ALERT_CPU = "CPU from process start to the first alert's answer"
 FORGED = "forged request, warm"
 FORGED_CPU = "CPU of a forged request"
 FORGED_LARGE = "forged request of 2.6 MB, warm"
@@ -54,6 +56,7 @@ def round_of(contender: Contender, stage: Stage, samples: Samples) -> None:
     with running(contender, stage) as server:
         first = wire.first(server.port, forged, within_s=START_S)
         samples.add(COLD_FORGED, name, first.answered_at - server.tree.began_at)
+        samples.add(COLD_FORGED_CPU, name, server.tree.cpu_s())
         _forged(server, samples)
         if contender.restarts and contender is not RULEBOOK:
             _alerts(server, stage, samples)
@@ -62,6 +65,7 @@ def round_of(contender: Contender, stage: Stage, samples: Samples) -> None:
             wire.first(server.port, contender.message(one(stage.service())), within_s=START_S)
             arrived_at = stage.arrived_at(server.tree.began_at, within_s=ARRIVES_S)
             samples.add(COLD_ALERT, name, arrived_at - server.tree.began_at)
+            samples.add(COLD_ALERT_CPU, name, server.tree.cpu_s())
             if contender is RULEBOOK:
                 samples.add(ALERT, name, _to_rundeck(server, stage))
 

@@ -22,7 +22,7 @@ from bench.contenders import UNSTICK
 from bench.stage import BUILD, JOB, MANY, QUEUE, many
 from bench.tree import Tree
 from tests.doubles.rabbitmq import PASSWORD, Queue, RabbitDouble
-from tests.doubles.rundeck import INCIDENT, Job, Rundeck
+from tests.doubles.rundeck import INCIDENT, Fault, Job, Rundeck
 from tests.simulation.run import schedule
 from tests.simulation.scenario import END_AFTER_S
 from tests.unstick_process import Unstick, alert, configuration, notification, runbook
@@ -37,7 +37,7 @@ CLOSES_WITHIN_S = 150.0
 GROWTH = 1.02
 KEPT_RUNS_S = 90.0
 """Rundeck's history is cleaned up, as by its own job: else its answers, and the memory for reading them, grow without end."""
-RUNDECK_FAULTS = ("slow", "late", "drop", "refuse", "500", "500_after", "html", "redirect", "garbage", "no_date")
+RUNDECK_FAULTS: tuple[Fault, ...] = ("slow", "late", "drop", "refuse", "500", "500_after", "html", "redirect", "garbage", "no_date")
 RABBIT_FAULTS = ((500, "text/html", b"<html>"), (200, "application/json", b"{"), 0.5)
 VERIFY = {"first": "1s", "every": "2s", "patience": "8s", "within": "20s"}
 
@@ -231,9 +231,8 @@ def real(minutes: float, seed: int) -> int:
             job.action = lambda options: _restart(town, options)
             for name in (QUEUE, *(queue_of(f"service-{number:02d}") for number in range(SERVICES))):
                 rabbitmq.queue(name)
-            workers = unstick.workers()
             load(town, minutes * 60 * WARM_SHARE)
-            before = quiet(town)
+            before, workers = quiet(town), unstick.workers()
             load(town, minutes * 60 * (1 - WARM_SHARE))
             after = quiet(town)
             return _told(town, before, after, same_workers=workers == unstick.workers())
@@ -244,7 +243,7 @@ def _told(town: Town, before: Quiet, after: Quiet, *, same_workers: bool) -> int
     defects = town.unstick.output().count("a defect of Unstick")
     endings = Counter(record["outcome"]["ending"] for record in town.unstick.archive())
     print(f"real: {town.answers.total():,} requests, answers {dict(sorted(town.answers.items()))}, ends {dict(endings)}")
-    print(f"memory under load: PSS {town.peaks[0]:.1f} MiB first, {max(town.peaks):.1f} highest, {town.peaks[-1]:.1f} last")
+    print(f"memory under load (PSS, MiB, in even steps): {' '.join(f'{peak:.0f}' for peak in _steps(town.peaks))}")
     promises = {
         f"memory of all processes: {before.pss_mib:.1f} -> {after.pss_mib:.1f} MiB": after.pss_mib <= before.pss_mib * GROWTH,
         f"memory of the larger worker: {before.rss_mib:.1f} -> {after.rss_mib:.1f} MiB": after.rss_mib <= before.rss_mib * GROWTH,
@@ -257,6 +256,12 @@ def _told(town: Town, before: Quiet, after: Quiet, *, same_workers: bool) -> int
     for what, holds in promises.items():
         print(f"{'ok  ' if holds else 'FAIL'} {what}", flush=True)
     return sum(not holds for holds in promises.values())
+
+
+def _steps(values: list[float]) -> list[float]:
+    """Some fifteen of them, evenly spread, the last one included."""
+    step = max(1, len(values) // 15)
+    return values[::-1][::step][::-1]
 
 
 def main() -> int:
