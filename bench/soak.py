@@ -37,7 +37,18 @@ CLOSES_WITHIN_S = 150.0
 GROWTH = 1.02
 KEPT_RUNS_S = 90.0
 """Rundeck's history is cleaned up, as by its own job: else its answers, and the memory for reading them, grow without end."""
-RUNDECK_FAULTS: tuple[Fault, ...] = ("slow", "late", "drop", "refuse", "500", "500_after", "html", "redirect", "garbage", "no_date")
+RUNDECK_FAULTS: tuple[Fault, ...] = (
+    "slow",
+    "late",
+    "drop",
+    "refuse",
+    "500",
+    "500_after",
+    "html",
+    "redirect",
+    "garbage",
+    "no_date",
+)
 RABBIT_FAULTS = ((500, "text/html", b"<html>"), (200, "application/json", b"{"), 0.5)
 VERIFY = {"first": "1s", "every": "2s", "patience": "8s", "within": "20s"}
 
