@@ -48,6 +48,15 @@ NOTES = """
 - The 1,000 alerts are of one target. With a target each, ten are decided at once and the rest is saved for its wake-ups.
 - Calls in sequence are counted with the cloud's store and scheduler (their real clients against stand-ins), with 50 and 150 ms put
   on each call; a history of more than 100 rows takes Rundeck one call more.
+
+Where a promise does not hold:
+
+- **A cold start** reads and checks the whole configuration before it serves, so that a mistake stops the deployment and not an
+  alert. Of the 66 ms of CPU that this takes on top of functions-framework (November 2026, CPython 3.11), 25 make the core's 47 frozen
+  dataclasses, 8 import YAML, and the rest reads the file and imports the rooms that it names. Making those classes with one
+  generated method each instead of six was tried: 25 ms less, at the price of a decorator of our own.
+- **4.3 calls**: there are four in sequence and no more. What goes beyond is computing, 23 ms from the last byte in to Rundeck's
+  request with no delay at all, by Unstick and by the stand-ins and slow lines beside it on the same two cores.
 """
 
 

@@ -55,13 +55,16 @@ class Tree:
                 rss.append(found["Rss:"])
         return pss / 1024, max(rss) / 1024
 
-    def descriptors(self) -> int:
-        """Open files and sockets of all its processes."""
-        count = 0
+    def descriptors(self) -> tuple[int, int]:
+        """(sockets, all else) that its processes have open."""
+        names = []
         for pid in self.pids():
             with suppress(OSError):
-                count += len(list(Path(f"/proc/{pid}/fd").iterdir()))
-        return count
+                for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+                    with suppress(OSError):
+                        names.append(str(descriptor.readlink()))
+        sockets = sum(name.startswith("socket:") for name in names)
+        return sockets, len(names) - sockets
 
     def stop(self) -> None:
         """End its process group."""
