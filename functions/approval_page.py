@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import hashlib
 from base64 import b64encode
-from dataclasses import dataclass
 from html import escape
+
+from msgspec import Struct
 
 from functions import facts, picture
 from functions.approval_words import say
@@ -45,7 +46,7 @@ pre{margin:.3rem 0;padding:10px;background:var(--soft);border-radius:8px;font:.8
 form{margin:1.2rem 0 .4rem}
 button{width:100%;min-height:56px;padding:12px 16px;border:2px solid transparent;border-radius:12px;background:var(--act);color:#fff;font:inherit;font-size:1.125rem;font-weight:700;cursor:pointer}
 a{color:var(--link)}
-nav a{display:inline-flex;align-items:center;min-height:44px;padding:0 4px;margin:0 12px 0 -4px}
+nav a{display:inline-flex;align-items:center;min-width:44px;min-height:44px;padding:0 4px;margin:0 12px 0 -4px}
 button:focus-visible,a:focus-visible{outline:3px solid var(--ink);outline-offset:3px}
 """  # noqa: E501 - a rule stays on its line
 
@@ -81,8 +82,7 @@ _PAGE = """<!doctype html>
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(Struct, frozen=True):
     """One queue as it is right now."""
 
     name: str
@@ -91,8 +91,7 @@ class Row:
     health: Health
 
 
-@dataclass(frozen=True, slots=True)
-class View:
+class View(Struct, frozen=True):
     """All that the page which asks shows. `warnings`: what would keep the button from restarting anything."""
 
     story: Story

@@ -5,9 +5,12 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
+
+import msgspec
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from functions.contracts import Budget, Outside
 from functions.errors import Denied, Unavailable, UnstickError
@@ -27,8 +30,7 @@ SWEEP_MOST = 200
 WAKE_BUDGET_S = 60.0
 
 
-@dataclass(frozen=True, slots=True)
-class Notified:
+class Notified(Struct, frozen=True):
     """What became of a notification. `lost`: alerts of so many targets could be neither decided nor saved."""
 
     replies: tuple[Reply, ...] = ()
@@ -81,8 +83,6 @@ def _decided_or_saved(outside: Outside, key: str, event: Alerted, budget: Budget
 
 def hand_over(outside: Outside, events: list[tuple[str, Alerted]], budget: Budget) -> list[Reply | None]:
     """Give alerts to the scheduler as they are; `verify` decides them. Raises Unavailable if it does not take them."""
-    import msgspec
-
     from functions.model import Action
 
     now = outside.now()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from functions import rooms
 from functions.config_keys import SPECIAL, Annotations, File, Named, Report, read_room
@@ -22,8 +23,7 @@ from functions.secret_store import SecretRef
 DEFAULT_PATH = "unstick.yaml"
 
 
-@dataclass(frozen=True, slots=True)
-class Config:
+class Config(Struct, frozen=True):
     """The whole configuration. What the core needs of it is in `rules`; secrets are references."""
 
     auth: Auth

@@ -6,10 +6,11 @@ import ast
 import inspect
 import json
 from collections.abc import Mapping
-from dataclasses import fields
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+
+from msgspec.structs import fields
 
 from functions import rooms
 from functions.config_keys import SPECIAL, Annotations, File, Grafana, Report, StormKeys, SymptomKeys
@@ -105,8 +106,8 @@ def _filled(part: Any) -> Any:
         return [_filled(one) for one in part]
     if not isinstance(part, Mapping):
         return part
-    if "dataclass" in part:
-        return _object(part["dataclass"], SPECIAL)
+    if "struct" in part:
+        return _object(part["struct"], SPECIAL)
     if "symptoms" in part:
         return _exactly_one({name: _object(part["symptoms"], SPECIAL) for name in rooms.names("symptoms")})
     if part.get("rooms") == "chats":
@@ -160,9 +161,9 @@ def _table(made: type, special: Special) -> str:
 
 
 def _written(kind: Kind) -> str:
-    plain = (kind.schema.get("anyOf") or [kind.schema])[0].get("dataclass")  # itself, or what may be null
+    plain = (kind.schema.get("anyOf") or [kind.schema])[0].get("struct")  # itself, or what may be null
     if plain is None:
-        return "a list of mappings, see runbooks[]" if kind.schema.get("items") == {"dataclass": Runbook} else kind.words
+        return "a list of mappings, see runbooks[]" if kind.schema.get("items") == {"struct": Runbook} else kind.words
     return f"see {TITLES[plain]}"
 
 

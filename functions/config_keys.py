@@ -6,9 +6,10 @@ Those of a runbook are the fields of model.py; what their annotations don't tell
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
+
+from msgspec import Struct, field
 
 from functions import rooms
 from functions.config_kinds import OPTIONAL_TEXT, Kind, duration, listing, mapped, whole
@@ -20,45 +21,39 @@ from functions.model import Limits, Recovered, Restart, Runbook, Symptom, Verify
 from functions.secret_store import SecretRef
 
 
-@dataclass(frozen=True, slots=True)
-class Named:
+class Named(Struct, frozen=True):
     """A room that the configuration names, and its Settings."""
 
     name: str
     settings: Any
 
 
-@dataclass(frozen=True, slots=True)
-class Annotations:
+class Annotations(Struct, frozen=True):
     """Where each restart and outcome becomes an annotation; `token` is of a service account that may create them."""
 
     url: str
     token: SecretRef
 
 
-@dataclass(frozen=True, slots=True)
-class Grafana:
+class Grafana(Struct, frozen=True):
     auth: Auth
     max_body: int = 8 * 1024 * 1024
     annotations: Annotations | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class StormKeys:
+class StormKeys(Struct, frozen=True):
     targets: int = 3
     within_s: float = 600.0
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(Struct, frozen=True):
     """What the bug costs, told in the chat."""
 
     channels: tuple[str, ...]
     every: Literal["day", "week", "month"] = "week"
 
 
-@dataclass(frozen=True, slots=True)
-class SymptomKeys:
+class SymptomKeys(Struct, frozen=True):
     """model.Symptom without its kind, which is the key that these stand under."""
 
     vhost: str = "${labels.vhost}"
@@ -67,8 +62,7 @@ class SymptomKeys:
     for_s: float = 60.0
 
 
-@dataclass(frozen=True, slots=True)
-class File:
+class File(Struct, frozen=True):
     """The top of the file, without the runner and the symptoms, whose keys are their rooms' names."""
 
     grafana: Grafana

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
+
+from msgspec import Struct
 
 from functions.config_yaml import CONTROL, FAILED, Node, Reading
 from functions.secret_store import FORMS, SecretRef, is_reference
@@ -18,14 +19,13 @@ _WHOLE = re.compile(r"\d{1,12}", re.ASCII)
 _NUMBER = re.compile(r"\d{1,12}(?:\.\d{1,6})?", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
+class Kind(Struct, frozen=True):
     """How one value is written: words for people, the reader, and the JSON Schema for editors."""
 
     words: str
     read: Callable[[Node, Reading], Any]
     schema: Mapping[str, Any]
-    """`dataclass`, `rooms` and `symptoms` stand for what config_docs.py fills in: a dataclass's keys, or those of rooms."""
+    """`struct`, `rooms` and `symptoms` stand for what config_docs.py fills in: a Struct's keys, or those of rooms."""
 
 
 def _text(node: Node, reading: Reading) -> Any:

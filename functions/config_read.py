@@ -1,12 +1,14 @@
-"""A mapping of unstick.yaml to a dataclass, by its annotations. Unknown keys are mistakes."""
+"""A mapping of unstick.yaml to a Struct, by its annotations. Unknown keys are mistakes."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import MISSING, dataclass, fields, is_dataclass
 from enum import EnumType
 from types import UnionType
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+
+from msgspec import NODEFAULT, Struct
+from msgspec.structs import fields
 
 from functions import config_kinds as kinds
 from functions.config_kinds import Kind
@@ -19,9 +21,8 @@ Special = Mapping[tuple[type, str], Kind]
 NONE_SPECIAL: Special = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
-    """One key of a mapping that becomes a dataclass."""
+class Key(Struct, frozen=True):
+    """One key of a mapping that becomes a Struct."""
 
     name: str
     field: str
@@ -31,16 +32,15 @@ class Key:
 
 
 def keys(made: type, special: Special = NONE_SPECIAL) -> dict[str, Key]:
-    """The keys of a dataclass: its fields' names, without the `_s` of durations."""
-    hints = get_type_hints(made)
+    """The keys of a Struct: its fields' names, without the `_s` of durations."""
     found = {}
     for one in fields(made):
-        default = one.default_factory() if one.default_factory is not MISSING else one.default
-        kind = special.get((made, one.name)) or kind_of(hints[one.name], one.name, special)
+        default = one.default if one.default_factory is NODEFAULT else one.default_factory()
+        kind = special.get((made, one.name)) or kind_of(one.type, one.name, special)
         if kind is kinds.TEXT and default == "":
             kind = kinds.OPTIONAL_TEXT
-        name = one.name.removesuffix("_s") if hints[one.name] is float else one.name
-        found[name] = Key(name, one.name, kind, default is MISSING, default)
+        name = one.name.removesuffix("_s") if one.type is float else one.name
+        found[name] = Key(name, one.name, kind, one.required, default)
     return found
 
 
@@ -51,8 +51,8 @@ def kind_of(hint: Any, name: str, special: Special = NONE_SPECIAL) -> Kind:
         return _kind_of_several(origin, inner, name, special)
     if isinstance(hint, EnumType):
         return kinds.choice([str(hint[name]) for name in hint.__members__], hint)
-    if is_dataclass(hint) and isinstance(hint, type) and hint is not SecretRef:
-        return Kind("a mapping", lambda node, reading: read_fields(hint, node, reading, special), {"dataclass": hint})
+    if isinstance(hint, type) and issubclass(hint, Struct) and hint is not SecretRef:
+        return Kind("a mapping", lambda node, reading: read_fields(hint, node, reading, special), {"struct": hint})
     if hint is str and (name == "url" or name.endswith("_url")):
         return kinds.URL
     if hint is float and name.endswith("_s"):
@@ -79,7 +79,7 @@ def _kind_of_several(origin: Any, inner: tuple[Any, ...], name: str, special: Sp
 def read_fields(
     made: type[T], node: Node, reading: Reading, special: Special = NONE_SPECIAL, *, but: Collection[str] = ()
 ) -> T | Any:
-    """Read a mapping into a dataclass; FAILED if it is none. Keys in `but` are somebody else's.
+    """Read a mapping into a Struct; FAILED if it is none. Keys in `but` are somebody else's.
 
     A required field that failed becomes None, so that what depends on the others is still looked at; nothing of it is used
     once there is a mistake.

@@ -7,8 +7,9 @@ ever repeated in a mistake: it could be a secret in the wrong place.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 MAX_CHARACTERS = 1024 * 1024
 MAX_NODES = 50_000  # aliases included, each time they are used: a few lines of aliases can stand for billions of values
@@ -21,8 +22,7 @@ FAILED: Any = object()
 _PLAIN_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float", "str", "timestamp", "value", "merge")}
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+class Node(Struct, frozen=True):
     """One value of the file, where it stands, and what stands there: text, None, a list or a mapping."""
 
     place: str
@@ -35,8 +35,7 @@ class Node:
         return found
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(Struct, frozen=True):
     """One reading of one file, and what is wrong so far: (line, sentence)."""
 
     name: str

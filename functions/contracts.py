@@ -1,5 +1,5 @@
 """What a room must offer. A room is one module in runners/, symptoms/, stores/, schedulers/ or chats/; it has a frozen
-`Settings` dataclass (its keys in unstick.yaml, read by config.py from the annotations) and the functions below.
+`Settings` Struct (its keys in unstick.yaml, read by config.py from the annotations) and the functions below.
 
 Every function that talks to the outside takes `timeout_s`, the time for all of it, and raises `Unavailable` (no usable
 answer, it may or may not have happened) or `Denied` (a clear no) and nothing else on purpose. No secret and no URL with a
@@ -9,9 +9,10 @@ secret stands in an error's text. Importing a room costs nothing: clients are im
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from threading import Event
 from typing import Any, Protocol
+
+from msgspec import Struct
 
 from functions.model import Card, Execution, Finding, Ledger, QueueRef, Rules, Sighting, Target
 
@@ -50,15 +51,13 @@ class SymptomRoom(Protocol):
     def check(self, settings: Any, queue: QueueRef, *, timeout_s: float) -> list[Finding]: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(Struct, frozen=True):
     body: bytes
     generation: str
     """Changes with every save; opaque."""
 
 
-@dataclass(frozen=True, slots=True)
-class Listed:
+class Listed(Struct, frozen=True):
     key: str
     due: float | None
 
@@ -135,8 +134,7 @@ class Outside(Protocol):
     def log(self, severity: str, message: str, **fields: object) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Budget:
+class Budget(Struct, frozen=True):
     """Until when, by the monotonic clock, everything must be done."""
 
     outside: Outside

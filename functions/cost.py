@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from statistics import median
+
+from msgspec import Struct
 
 from functions.cost_model import Cause, Cost, Counts, Day, Gap, Known, Lack, Likely, Spent
 from functions.model import Archive, Ending, Execution, Ledger, Rules, Sighting, Unknown
@@ -19,8 +20,7 @@ WEEK, MONTH = 7, 30
 WEEK_S = 7 * 86400.0
 
 
-@dataclass(frozen=True, slots=True)
-class _Restart:
+class _Restart(Struct, frozen=True):
     mark: str
     at: float
     by_hand: bool

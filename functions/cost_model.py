@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 from functions.model import Archive, Ledger, Target, Unknown
 
@@ -20,8 +21,7 @@ class Likely(StrEnum):
     NO_CONSUMER = "no_consumer"
 
 
-@dataclass(frozen=True, slots=True)
-class Cause:
+class Cause(Struct, frozen=True):
     """`incidents` of the `of` whose figures are known look like this."""
 
     likely: Likely
@@ -29,8 +29,7 @@ class Cause:
     of: int
 
 
-@dataclass(frozen=True, slots=True)
-class Counts:
+class Counts(Struct, frozen=True):
     """What happened in the last `days` days."""
 
     days: int
@@ -45,8 +44,7 @@ class Counts:
     """Recoveries by Unstick's own restarts, times `manual_minutes`; None where the runbook gives none."""
 
 
-@dataclass(frozen=True, slots=True)
-class Day:
+class Day(Struct, frozen=True):
     """Restarts of a day, or of the seven days that begin with it."""
 
     day: str
@@ -54,8 +52,7 @@ class Day:
     by_hand: int
 
 
-@dataclass(frozen=True, slots=True)
-class Spent:
+class Spent(Struct, frozen=True):
     """What one runbook's bug costs."""
 
     runbook: str
@@ -98,8 +95,7 @@ class Lack(StrEnum):
     OLDER_UNREAD = "older_unread"
 
 
-@dataclass(frozen=True, slots=True)
-class Gap:
+class Gap(Struct, frozen=True):
     """`at`: from when on it is known; `about`: target or reason; `count`: how many records."""
 
     lack: Lack
@@ -108,16 +104,14 @@ class Gap:
     count: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Cost:
+class Cost(Struct, frozen=True):
     at: float
     runbooks: tuple[Spent, ...]
     """The most restarts first; runbooks without any are last."""
     gaps: tuple[Gap, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(Struct, frozen=True):
     """What was gathered. `records`: of the month at least. `firsts`: runbook -> when its first incident in the archive began.
     `ledgers`: by target key; `targets`: runbook's name by target key, with the target."""
 

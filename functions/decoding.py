@@ -12,6 +12,8 @@ from collections.abc import Hashable
 from functools import lru_cache
 from typing import Any, TypeVar, cast
 
+import msgspec
+
 T = TypeVar("T")
 
 _LEARNING = threading.Lock()
@@ -19,8 +21,6 @@ _LEARNING = threading.Lock()
 
 @lru_cache(maxsize=64)
 def _learned(kind: Hashable) -> Any:
-    import msgspec  # 30 ms; only where something is read
-
     return msgspec.json.Decoder(cast("Any", kind))
 
 
@@ -32,7 +32,5 @@ def decoder(kind: type[T]) -> Any:
 
 def converted(value: Any, kind: type[T]) -> T:
     """A value made of JSON's types as this type. Raises msgspec.ValidationError where it has another form."""
-    import msgspec
-
     decoder(kind)
     return msgspec.convert(value, kind)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TypeVar
 
+import msgspec
+
 from functions.decoding import decoder
 from functions.errors import Denied
 from functions.model import VERSION
@@ -12,19 +14,15 @@ T = TypeVar("T")
 
 
 def encoded(document: object) -> bytes:
-    """A model dataclass as JSON."""
-    import msgspec
-
+    """A Struct of the model as JSON."""
     return msgspec.json.encode(document)
 
 
 def decoded(kind: type[T], body: bytes, name: str) -> T:
-    """The dataclass of a stored JSON text; fields that are missing get their defaults, unknown ones are ignored.
+    """The Struct of a stored JSON text; fields that are missing get their defaults, unknown ones are ignored.
 
     Raises Denied where it is of a newer version, or is no such document.
     """
-    import msgspec
-
     try:
         found: T = decoder(kind).decode(body)
     except (msgspec.ValidationError, msgspec.DecodeError, RecursionError) as error:
@@ -44,8 +42,6 @@ def decoded(kind: type[T], body: bytes, name: str) -> T:
 
 
 def _version(body: bytes) -> int:
-    import msgspec
-
     try:
         found = msgspec.json.decode(body)
     except (msgspec.DecodeError, RecursionError):

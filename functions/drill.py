@@ -10,9 +10,11 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from functions import drill_card, grafana_sender, runbooks, web
 from functions.arrivals import DIRECT, document_key
@@ -43,8 +45,7 @@ TOLD_S = 180.0
 SCHEDULER_REMEDY = "See the log of verify and the scheduler's queue; `python -m functions check` asks the scheduler."
 
 
-@dataclass(frozen=True, slots=True)
-class Drilled:
+class Drilled(Struct, frozen=True):
     """What came of a drill. `told`: channel -> what went wrong, empty where the times were told."""
 
     at: float

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from functions.facts import SENTENCE, tidy
 from functions.model import Card, Rules
@@ -30,8 +31,7 @@ PHRASES: Mapping[str, tuple[str, str]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Leg:
+class Leg(Struct, frozen=True):
     """One part of the way: webhook, store, scheduler, chat, or refusal."""
 
     name: str

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from functions.guards import Decision
 from functions.model import Action, Document, Ending, Incident, Mode, Phase, Reason, Runbook, Step, Story

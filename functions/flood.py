@@ -7,8 +7,9 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from functools import lru_cache
+
+from msgspec import Struct, field
 
 BODY_S = 10.0
 """For a body to arrive. 2.6 MB of 1,000 alerts are there in this time at 2.1 Mbit/s."""
@@ -37,8 +38,7 @@ def patience(connection: socket.socket | None, seconds: float = BODY_S) -> Itera
         watch.open.pop(place, None)
 
 
-@dataclass(slots=True)
-class _Watch:
+class _Watch(Struct):
     """The connections that are read from, by a number of their own, and until when."""
 
     open: dict[int, tuple[float, socket.socket]] = field(default_factory=dict)
@@ -74,8 +74,7 @@ def _watch() -> _Watch:
     return made
 
 
-@dataclass(slots=True)
-class Sparing:
+class Sparing(Struct):
     """Lets one through in `LOGGED_EVERY_S` and counts the others."""
 
     next_at: float = float("-inf")

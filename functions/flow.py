@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from functions.contracts import Budget, Outside, Stored
 from functions.documents import decoded, encoded
@@ -53,8 +55,7 @@ TRIES = 50
 """Each conflict means that somebody else got on, so this many show a fault; time usually ends it first."""
 
 
-@dataclass(frozen=True, slots=True)
-class Gathered:
+class Gathered(Struct, frozen=True):
     """A document as it was loaded and what was seen beside it."""
 
     document: Document

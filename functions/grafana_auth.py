@@ -11,9 +11,10 @@ import hmac
 import re
 from base64 import b64encode
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
+
+from msgspec import Struct
 
 from functions.errors import BadRequest, Denied, Unavailable
 from functions.secret_store import SecretRef
@@ -28,8 +29,7 @@ class Headers(Protocol):
     def items(self) -> Iterable[tuple[str, str]]: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Hmac:
+class Hmac(Struct, frozen=True):
     """Signed by Grafana's contact point. Whether a timestamp is signed too is fixed here, never taken from the request."""
 
     secrets: tuple[SecretRef, ...]
@@ -39,24 +39,21 @@ class Hmac:
     """How far the timestamp may be off, both ways."""
 
 
-@dataclass(frozen=True, slots=True)
-class Basic:
+class Basic(Struct, frozen=True):
     """User and password in the Authorization header."""
 
     user: str
     passwords: tuple[SecretRef, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Bearer:
+class Bearer(Struct, frozen=True):
     """A token in the Authorization header, after a scheme that may have any name."""
 
     tokens: tuple[SecretRef, ...]
     scheme: str = "Bearer"
 
 
-@dataclass(frozen=True, slots=True)
-class Auth:
+class Auth(Struct, frozen=True):
     """The ways in. One that matches lets the request in."""
 
     hmac: Hmac | None = None
@@ -64,8 +61,7 @@ class Auth:
     bearer: Bearer | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Refusal:
+class _Refusal(Struct, frozen=True):
     sentence: str
     tried: bool = True
     """False where the request has nothing of this way at all."""

@@ -6,9 +6,11 @@ Each guard sees a `Scene` and returns None or a `Decision`. Whatever can't be kn
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from functions import judge
 from functions.model import (
@@ -46,8 +48,7 @@ class Kind(StrEnum):
     """Go on from an execution that is there already, running or ended."""
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(Struct, frozen=True):
     kind: Kind
     reason: Reason | None = None
     detail: str = ""
@@ -59,8 +60,7 @@ class Decision:
     tell: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Scene:
+class Scene(Struct, frozen=True):
     """All that a guard may look at."""
 
     rules: Rules

@@ -6,9 +6,10 @@ to 9 s old, and a sample that falls between two collections reads 0.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from enum import StrEnum
 from itertools import pairwise
+
+from msgspec.structs import replace
 
 from functions.model import Recovered, Runbook, Sighting, Symptom, Unknown, Verdict, Watched
 

@@ -7,9 +7,10 @@ runs the restart). Durations end in `_s`. The words are explained in docs/archit
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 from zoneinfo import ZoneInfo
+
+from msgspec import Struct, field
 
 VERSION = 1
 """Of documents, archive records and wake-ups. A release reads its own and the former's, and leaves newer ones alone."""
@@ -86,8 +87,7 @@ class Ending(StrEnum):
 # --- what comes in -------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Alert:
+class Alert(Struct, frozen=True):
     """One entry of a notification's `alerts`, of Grafana or Alertmanager."""
 
     fingerprint: str
@@ -111,8 +111,7 @@ class Alert:
         return self.labels.get("alertname", "")
 
 
-@dataclass(frozen=True, slots=True)
-class Notification:
+class Notification(Struct, frozen=True):
     """One request of Grafana or Alertmanager, parsed. `truncated` alerts were left out by the sender."""
 
     alerts: tuple[Alert, ...]
@@ -124,8 +123,7 @@ class Notification:
 # --- runbooks ------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Matcher:
+class Matcher(Struct, frozen=True):
     """One matcher in Alertmanager's syntax; `=~` and `!~` are anchored RE2, a missing label is the empty string."""
 
     label: str
@@ -133,8 +131,7 @@ class Matcher:
     value: str
 
 
-@dataclass(frozen=True, slots=True)
-class Restart:
+class Restart(Struct, frozen=True):
     job: str
     options: Mapping[str, str] = field(default_factory=dict)
     """Templates: `${labels.NAME}` is replaced by the alert's label."""
@@ -144,8 +141,7 @@ class Restart:
     max_run_s: float = 1800.0
 
 
-@dataclass(frozen=True, slots=True)
-class Symptom:
+class Symptom(Struct, frozen=True):
     """What is ill: over `max_messages`, and for all of `for_s` nothing acknowledged or no consumer."""
 
     kind: str = "rabbitmq"
@@ -155,14 +151,12 @@ class Symptom:
     for_s: float = 60.0
 
 
-@dataclass(frozen=True, slots=True)
-class Recovered:
+class Recovered(Struct, frozen=True):
     max_messages: int = 0
     min_consumers: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Verify:
+class Verify(Struct, frozen=True):
     """When to look after the restart's end, in seconds."""
 
     first_s: float = 20.0
@@ -171,8 +165,7 @@ class Verify:
     within_s: float = 600.0
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(Struct, frozen=True):
     cooldown_s: float = 600.0
     attempts: int = 2
     restarts: tuple[tuple[float, int], ...] = ((3600.0, 3), (86400.0, 7))
@@ -181,8 +174,7 @@ class Limits:
     stale_s: float = 86400.0
 
 
-@dataclass(frozen=True, slots=True)
-class Freeze:
+class Freeze(Struct, frozen=True):
     """A weekly window in the configured time zone; `end` before `start` runs over midnight."""
 
     days: frozenset[int]
@@ -193,8 +185,7 @@ class Freeze:
     """As it stands in the file, for people."""
 
 
-@dataclass(frozen=True, slots=True)
-class Runbook:
+class Runbook(Struct, frozen=True):
     name: str
     match: tuple[Matcher, ...]
     restart: Restart
@@ -211,8 +202,7 @@ class Runbook:
     manual_minutes: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
+class Rules(Struct, frozen=True):
     """What the core needs of the configuration."""
 
     runbooks: Mapping[str, Runbook]
@@ -229,8 +219,7 @@ class Rules:
 # --- targets and what is seen of them ------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(Struct, frozen=True):
     """What is restarted: the runner's URL, its job and the rendered options, without Unstick's own options."""
 
     key: str
@@ -244,8 +233,7 @@ class Target:
         return " ".join(f"{k}={v}" for k, v in sorted(self.options.items())) or self.job
 
 
-@dataclass(frozen=True, slots=True)
-class QueueRef:
+class QueueRef(Struct, frozen=True):
     vhost: str
     name: str
     kind: str = "rabbitmq"
@@ -255,8 +243,7 @@ class QueueRef:
         return f"{self.kind}:{self.vhost}:{self.name}"
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
+class Case(Struct, frozen=True):
     """One alert after matching: what it asks for, or why nothing can come of it (`reason` set, target None)."""
 
     alert: Alert
@@ -267,8 +254,7 @@ class Case:
     detail: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Execution:
+class Execution(Struct, frozen=True):
     """One run of a job as the runner's history has it. Times are on the runner's clock."""
 
     id: str
@@ -298,8 +284,7 @@ class Execution:
         return late and self.ended and not self.succeeded
 
 
-@dataclass(frozen=True, slots=True)
-class Unknown:
+class Unknown(Struct, frozen=True):
     """Something that could not be seen. `late`: the time given was used up, so a later look may well see it."""
 
     why: str
@@ -307,8 +292,7 @@ class Unknown:
     remedy: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Ledger:
+class Ledger(Struct, frozen=True):
     """The runner's history as far as it concerns one target."""
 
     runner_now: float
@@ -322,8 +306,7 @@ class Ledger:
     """Its last log lines, where they were asked for."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sighting:
+class Sighting(Struct, frozen=True):
     """One look at a queue. Depths are live; whatever comes from the queue's page is None where it can't be had."""
 
     at: float
@@ -342,8 +325,7 @@ class Sighting:
     """When the oldest ready message was published, where publishers say so."""
 
 
-@dataclass(frozen=True, slots=True)
-class Pause:
+class Pause(Struct, frozen=True):
     """The kill switch, when it is on."""
 
     reason: str = ""
@@ -353,22 +335,19 @@ class Pause:
     version: int = VERSION
 
 
-@dataclass(frozen=True, slots=True)
-class Slot:
+class Slot(Struct, frozen=True):
     target: str
     at: float
 
 
-@dataclass(frozen=True, slots=True)
-class Storm:
+class Storm(Struct, frozen=True):
     """The document `storm`: whose first restarts happened lately."""
 
     slots: tuple[Slot, ...] = ()
     version: int = VERSION
 
 
-@dataclass(frozen=True, slots=True)
-class Observation:
+class Observation(Struct, frozen=True):
     """What RabbitMQ, Rundeck and the kill switch show at one moment."""
 
     ledger: Ledger | Unknown
@@ -381,8 +360,7 @@ class Observation:
 # --- the document --------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Trigger:
+class Trigger(Struct, frozen=True):
     """What a document keeps of an alert."""
 
     fingerprint: str
@@ -397,8 +375,7 @@ class Trigger:
     resolved_at: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Watched:
+class Watched(Struct, frozen=True):
     """One queue of an incident and what was seen of it."""
 
     queue: QueueRef
@@ -423,8 +400,7 @@ class Watched:
     curve: tuple[tuple[float, int], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Try:
+class Try(Struct, frozen=True):
     """One restart of an incident that is over, however it went."""
 
     tag: str
@@ -432,8 +408,7 @@ class Try:
     how: str
 
 
-@dataclass(frozen=True, slots=True)
-class Incident:
+class Incident(Struct, frozen=True):
     id: str
     phase: Phase
     began_at: float
@@ -471,8 +446,7 @@ class Incident:
     """Which message said last that it drains slowly."""
 
 
-@dataclass(frozen=True, slots=True)
-class Card:
+class Card(Struct, frozen=True):
     """What people read, without any platform's markup. Every text is plain and may be untrusted."""
 
     kind: str
@@ -491,8 +465,7 @@ class Card:
     at: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(Struct, frozen=True):
     """Something to tell on one channel. It stays in the document until it was posted."""
 
     id: str
@@ -502,8 +475,7 @@ class Message:
     """A reason code: goes out with others of its kind as one message."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(Struct, frozen=True):
     incident: str
     ending: Ending
     reason: Reason | None
@@ -516,8 +488,7 @@ class Outcome:
     queues: tuple[QueueRef, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Archive:
+class Archive(Struct, frozen=True):
     """An ended incident, as it goes into the archive."""
 
     target: Target | None
@@ -526,16 +497,14 @@ class Archive:
     version: int = VERSION
 
 
-@dataclass(frozen=True, slots=True)
-class Hold:
+class Hold(Struct, frozen=True):
     """What was told last of an alert that was turned away."""
 
     reason: Reason
     at: float
 
 
-@dataclass(frozen=True, slots=True)
-class Document:
+class Document(Struct, frozen=True):
     """All that is kept of a target (or, for what has no target, of an alert)."""
 
     key: str
@@ -563,8 +532,7 @@ class Document:
 # --- events and acts -----------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Alerted:
+class Alerted(Struct, frozen=True):
     """Alerts of one target (or one alert without a target) arrived."""
 
     cases: tuple[Case, ...]
@@ -576,27 +544,23 @@ class Alerted:
     """When the webhook, which had no time for it, gave it to the scheduler."""
 
 
-@dataclass(frozen=True, slots=True)
-class Woken:
+class Woken(Struct, frozen=True):
     """A wake-up, from whomever and however late."""
 
 
-@dataclass(frozen=True, slots=True)
-class Approved:
+class Approved(Struct, frozen=True):
     nonce: str
     by: str
 
 
-@dataclass(frozen=True, slots=True)
-class Resumed:
+class Resumed(Struct, frozen=True):
     """A person says that an escalated target may be restarted again."""
 
     by: str
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Ran:
+class Ran(Struct, frozen=True):
     """What came of starting the job: an execution; `refusal` (the runner said no); `unsent` (nothing was sent: `paused`, or
     another reason where the time for it was over); or none of them (no answer: it may run or not)."""
 
@@ -610,8 +574,7 @@ class Ran:
     """It runs with other options than those that were sent."""
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
+class Told(Struct, frozen=True):
     """Messages that were posted, the threads that they opened (`channel/incident` -> handle), and the incidents that are
     in the archive now."""
 
@@ -620,8 +583,7 @@ class Told:
     archived: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class Bundled:
+class Bundled(Struct, frozen=True):
     """Messages of many documents that go out as one. `names`: channel -> what they speak of; `ids`: the messages."""
 
     reason: Reason
@@ -632,22 +594,19 @@ class Bundled:
 Event = Alerted | Woken | Approved | Resumed | Ran | Told | Bundled
 
 
-@dataclass(frozen=True, slots=True)
-class Wake:
+class Wake(Struct, frozen=True):
     """Before the save: have `verify` invoked at this time."""
 
     at: float
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(Struct, frozen=True):
     """Before the save: the storm document as it must be saved for this step to stand."""
 
     storm: Storm
 
 
-@dataclass(frozen=True, slots=True)
-class Start:
+class Start(Struct, frozen=True):
     """After the save: start the job, if the kill switch is still off and the fence not reached."""
 
     tag: str
@@ -655,8 +614,7 @@ class Start:
     within_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class Abort:
+class Abort(Struct, frozen=True):
     """After the save: stop an execution that runs with other options than it was given."""
 
     execution: str
@@ -665,8 +623,7 @@ class Abort:
 Act = Wake | Claim | Start | Abort
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(Struct, frozen=True):
     """What Grafana is told of one target."""
 
     incident: str
@@ -677,8 +634,7 @@ class Reply:
     execution: Execution | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(Struct, frozen=True):
     document: Document
     acts: tuple[Act, ...] = ()
     reply: Reply | None = None
@@ -687,8 +643,7 @@ class Step:
 # --- what people are told, before it is put into words --------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Story:
+class Story(Struct, frozen=True):
     """All that a card is made of. `kind`: started, held, draining, recovered, escalated, resolved, not_approved, test,
     bundle, paused or resumed."""
 
@@ -710,8 +665,7 @@ class Story:
     mention: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Struct, frozen=True):
     """One line of `check`."""
 
     what: str

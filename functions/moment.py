@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from functions.model import Action, Alerted, Case, Document, Incident, Ledger, Observation, Reason, Reply, Rules, Runbook, Unknown
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
+class Moment(Struct, frozen=True):
     """What stays the same during one step."""
 
     rules: Rules

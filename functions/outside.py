@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
+
+from msgspec import Struct
 
 from functions import logs, wakeups
 from functions.config import Config
@@ -18,15 +19,14 @@ from functions.rooms import room
 from functions.together import together
 
 
-@dataclass(frozen=True, slots=True)
-class Real:
+class Real(Struct, frozen=True):
     """The outside as unstick.yaml describes it. Rooms are imported when they are first needed."""
 
     config: Config
-    rules: Rules = field(init=False)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "rules", self.config.rules)
+    @property
+    def rules(self) -> Rules:
+        return self.config.rules
 
     # --- clocks and threads
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from functions import judge
 from functions.endings import GRACE_S, asked, escalated, held, held_back, look_again, not_approved, recovered

@@ -6,9 +6,10 @@ Chats draw cards themselves. The picture of a card shows its content as a phone 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from html import escape
 from unicodedata import east_asian_width
+
+from msgspec import Struct, field
 
 from functions.model import Card
 from functions.words import say
@@ -63,8 +64,7 @@ def _curve(curve: tuple[tuple[float, int], ...], colour: str, width: int) -> str
     )
 
 
-@dataclass(slots=True)
-class _Sheet:
+class _Sheet(Struct):
     """Elements from top to bottom, and how far down they reach."""
 
     y: float = 0.0

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from functions.contracts import Budget, Outside
 from functions.documents import encoded
@@ -19,8 +21,7 @@ POST_S = 10.0
 STORE_S = 5.0
 
 
-@dataclass(frozen=True, slots=True)
-class Posted:
+class Posted(Struct, frozen=True):
     ids: set[str]
     threads: dict[str, str]
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from functions.model import Reason
 
 
-@dataclass(frozen=True, slots=True)
-class Words:
+class Words(Struct, frozen=True):
     """One reason in one language: `short` fits behind a headline's colon, `why` and `todo` are sentences."""
 
     short: str
@@ -17,8 +17,7 @@ class Words:
     todo: str
 
 
-@dataclass(frozen=True, slots=True)
-class Explained:
+class Explained(Struct, frozen=True):
     urgency: str
     en: Words
     ja: Words

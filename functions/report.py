@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec import Struct, field
 
 from functions import cost as costs
 from functions import cost_card
@@ -36,8 +38,7 @@ MAX_BODY = 4096
 JSON = {"Content-Type": "application/json"}
 
 
-@dataclass(frozen=True, slots=True)
-class Reported:
+class Reported(Struct, frozen=True):
     """What was found, the card that was made of it, and the channels that have it or could not be told."""
 
     cost: Cost
@@ -46,8 +47,7 @@ class Reported:
     failed: tuple[str, ...] = ()
 
 
-@dataclass(slots=True)
-class _Gathering:
+class _Gathering(Struct):
     """What has been read so far."""
 
     records: list[Archive] = field(default_factory=list)
@@ -217,6 +217,4 @@ def _answer(reported: Reported) -> Answer:
 
 def as_json(found: Cost) -> Any:
     """The figures as plain dicts and lists."""
-    import msgspec
-
     return msgspec.to_builtins(found)

@@ -11,9 +11,10 @@ import json
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
+
+from msgspec import Struct
 
 from functions.model import Alert, Case, Matcher, QueueRef, Reason, Rules, Runbook, Symptom, Target
 
@@ -223,8 +224,7 @@ def _queue_part(what: str, template: str, labels: Mapping[str, str]) -> str:
 # --- overlaps ------------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Overlap:
+class Overlap(Struct, frozen=True):
     """Two runbooks of which the first takes alerts that the second matches too."""
 
     earlier: str

@@ -12,10 +12,11 @@ import os
 import re
 import threading
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+
+from msgspec import Struct, field
 
 from functions.errors import ConfigError, Denied, Unavailable
 
@@ -46,8 +47,7 @@ def is_reference(text: str) -> bool:
     return any(form.fullmatch(text) for form in (_ENV, _FILE, _SM))
 
 
-@dataclass(frozen=True, slots=True)
-class SecretRef:
+class SecretRef(Struct, frozen=True):
     """Where a secret is, never the secret. Raises ConfigError for what has none of the forms, without repeating it."""
 
     reference: str
@@ -66,8 +66,7 @@ class SecretRef:
         kept.distrusted = True
 
 
-@dataclass(slots=True, repr=False)
-class _Kept:
+class _Kept(Struct):
     """What was read last, or how that failed. Monotonic times; the lock lets one thread fetch while the others wait."""
 
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -77,6 +76,9 @@ class _Kept:
     distrusted: bool = False
     trusted_until: float = float("-inf")
     """Before this a distrust waits, since one was answered already."""
+
+    def __repr__(self) -> str:
+        return "_Kept(...)"
 
 
 _KEPT: dict[str, _Kept] = {}

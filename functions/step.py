@@ -5,7 +5,7 @@ only takes in alerts, and whatever it orders is fenced by the document's phase."
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from functions.model import (
     Action,

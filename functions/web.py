@@ -7,10 +7,11 @@ import logging
 import time
 from base64 import b64encode
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
+
+from msgspec import Struct
 
 from functions.errors import Unavailable
 
@@ -22,8 +23,7 @@ MAX_ANSWER_BYTES = 4 * 1024 * 1024
 POOL_SIZE = 16
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """What a server said. Header names are lower case; `at` is our clock when the headers had arrived."""
 
     system: str

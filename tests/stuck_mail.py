@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from flask import Flask, Response, request
+from msgspec.structs import replace
 from werkzeug.test import Client
 
 from functions import approval, arrivals, config, flow, runbooks

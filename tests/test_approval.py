@@ -318,7 +318,7 @@ def test_untrusted_text_is_escaped_everywhere(mail: StuckMail) -> None:
     hostile = {"panel": "javascript:alert(1)", "alert": 'https://x.example.com/?a="><b>'}
     evil = "</p><img src=x onerror=alert(1)>\"'"
     incident = mail.incident()
-    from dataclasses import replace
+    from msgspec.structs import replace
 
     trigger = replace(incident.triggers[0], name=evil, summary=evil, links=hostile)
     mail.change(triggers=(trigger,), detail=evil, tail=(evil,), approved_by=evil)

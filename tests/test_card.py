@@ -6,10 +6,10 @@ import re
 import string
 import time
 import unicodedata
-from dataclasses import fields, replace
 
 import pytest
 from example_stories import ALERTED, EXAMPLES, INCIDENT, LONG, NOW, RUNBOOK, TARGET, held, hostile, rules
+from msgspec.structs import replace
 
 from functions.card import KINDS, compose
 from functions.model import Card, Incident, Phase, Reason, Rules, Story, Trigger
@@ -41,7 +41,7 @@ def test_every_reason_code_has_words_in_both_languages():
     for reason, explained in REASONS.items():
         assert explained.urgency in URGENCY, reason
         for words in (explained.en, explained.ja):
-            assert all(getattr(words, field.name).strip() for field in fields(words)), reason
+            assert all(getattr(words, name).strip() for name in words.__struct_fields__), reason
         assert not explained.ja.short.isascii(), reason
 
 

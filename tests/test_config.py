@@ -6,7 +6,6 @@ import json
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -15,6 +14,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import Struct, field
 
 from functions import config, config_docs, rooms
 from functions.config import Config, Named, Report
@@ -569,8 +569,7 @@ def test_days(text, days):
     assert days_of(text) == frozenset(int(day) for day in days)
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(Struct, frozen=True):
     """Stands in for a room's."""
 
     one: int = 0

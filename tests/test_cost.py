@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from xml.etree import ElementTree as ET  # only our own pictures are read
 from zoneinfo import ZoneInfo
 
 import pytest
+from msgspec.structs import replace
 
 from functions import cost, cost_card, cost_chart, cost_words
 from functions.cost_model import LOUDEST, Cost, Known, Lack, Likely

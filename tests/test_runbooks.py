@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from functions.model import Alert, Case, Matcher, QueueRef, Reason, Restart, Rules, Runbook, Symptom
 from functions.runbooks import (

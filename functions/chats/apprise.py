@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from functions.chats import _plain
 from functions.errors import Denied, Unavailable
@@ -17,8 +18,7 @@ SHORTEST_BODY = 60
 REMEDY = "put a valid apprise URL (such as mmosts://HOST/TOKEN) into the secret"
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(Struct, frozen=True):
     """`url`: an apprise URL, which usually holds a secret."""
 
     url: SecretRef

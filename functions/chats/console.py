@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from dataclasses import dataclass
 from textwrap import wrap
 from unicodedata import east_asian_width
+
+from msgspec import Struct
 
 from functions.chats import _plain
 from functions.model import Card, Finding
@@ -20,8 +21,7 @@ MAX_CHARACTERS = 20_000
 """A terminal takes more, a reader does not."""
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(Struct, frozen=True):
     """Nothing to set."""
 
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from dataclasses import asdict, dataclass
 from html import escape
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
+
+from msgspec import Struct, to_builtins
 
 from functions.chats import _plain
 from functions.errors import Denied
@@ -29,8 +30,7 @@ MENTION = re.compile(r"<users/[A-Za-z0-9._@-]{1,80}>")
 REMEDIES = dict.fromkeys((401, 403, 404), "make a new webhook in the space (Apps & integrations) and put its URL into the secret")
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(Struct, frozen=True):
     """`url`: the webhook's whole URL, with its key and token."""
 
     url: SecretRef
@@ -100,7 +100,7 @@ def post(settings: Settings, card: Card, *, thread: str | None, language: str, t
 
 def request_id(card: Card) -> str:
     """The same for the same card, whoever posts it and when. A link that is signed anew does not make it another card."""
-    body = asdict(card)
+    body = to_builtins(card)
     body["links"] = [label for label, _ in card.links]
     return str(uuid.uuid5(uuid.NAMESPACE_OID, json.dumps(body, sort_keys=True, default=str)))
 

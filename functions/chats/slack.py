@@ -9,8 +9,10 @@ from __future__ import annotations
 import json
 import re
 import time
-from dataclasses import dataclass, replace
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from functions import web
 from functions.chats import _plain
@@ -40,8 +42,7 @@ REMEDIES = {
 WEBHOOK_REMEDIES = dict.fromkeys((403, 404, 410), "make a new incoming webhook in Slack and put its URL into the secret")
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(Struct, frozen=True):
     """Either `url` (incoming webhook) or `token` with `channel` (bot with the scope chat:write)."""
 
     url: SecretRef | None = None
@@ -137,8 +138,7 @@ def post(settings: Settings, card: Card, *, thread: str | None, language: str, t
     return first.handle
 
 
-@dataclass(frozen=True, slots=True)
-class _First:
+class _First(Struct, frozen=True):
     """The first card of an incident."""
 
     channel: str

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
+
+from msgspec import Struct
 
 from functions.chats import _plain
 from functions.errors import Denied
@@ -28,8 +29,7 @@ NEW_FLOW = "make a new flow with the trigger 'When a Teams webhook request is re
 REMEDIES = dict.fromkeys((400, 401, 403, 404, 410), NEW_FLOW)
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(Struct, frozen=True):
     """`url`: the whole URL of the flow, with its sig. Who is mentioned is named by user principal name (an address)."""
 
     url: SecretRef

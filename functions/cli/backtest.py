@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from msgspec import Struct
 
 from functions.cli.showing import WRONG, Unusable, options, outside_of, progress, put_json, table
 
@@ -25,8 +25,7 @@ Fate = tuple[str, str, str, str]
 """Runbook, target, action, reason."""
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
+class Difference(Struct, frozen=True):
     file: str
     alert: str
     count: int

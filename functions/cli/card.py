@@ -61,7 +61,7 @@ def _cards(
     config_path: str, file: str, kind: str | None, reason: str | None, language: str | None, *, everything: bool
 ) -> tuple[list[Card], str, int]:
     """The cards, their language, and how many were left out."""
-    from dataclasses import replace
+    from msgspec.structs import replace
 
     from functions import runbooks
     from functions.arrivals import document_key

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING
 
 import click
+from msgspec.structs import asdict
 
 from functions.cli.showing import WRONG, aside, mark, options, outside_of, progress, put_json, shown
 
@@ -54,9 +54,7 @@ def check(*, config_path: str, as_json: bool, timeout_s: float, labels: tuple[st
         put_json(
             {
                 "ok": not wrong,
-                "findings": [
-                    {"system": line.system, "runbooks": line.runbooks, **dataclasses.asdict(line.finding)} for line in lines
-                ],
+                "findings": [{"system": line.system, "runbooks": line.runbooks, **asdict(line.finding)} for line in lines],
             }
         )
     else:

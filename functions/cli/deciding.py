@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
 
 from functions import runbooks
 from functions.arrivals import DIRECT, document_key, new_id
@@ -39,8 +42,7 @@ Look = Callable[[str, Alerted, float], tuple[Document, Observation]]
 """(document's key, event, now) -> the document as it stands, and what is seen beside it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Decided:
+class Decided(Struct, frozen=True):
     """What would become of the alerts of one target."""
 
     document: Document
@@ -147,8 +149,6 @@ def clock_of(at: float | None, alerts: Iterable[Alert]) -> float:
 
 def as_json(one: Decided) -> dict[str, Any]:
     """One decision as plain values."""
-    import msgspec
-
     target = one.cases[0].target
     return {
         "runbook": one.reply.runbook or None,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from functions import runbooks
 from functions.cli import findings_file
@@ -27,8 +29,7 @@ LATE_S = 1.0
 """How much longer than each system's own time-out all together may take."""
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(Struct, frozen=True):
     """One line of the table. `runbooks`: whom it concerns; empty: all."""
 
     system: str
@@ -36,8 +37,7 @@ class Line:
     runbooks: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(Struct, frozen=True):
     system: str
     ask: Callable[[], list[Finding]]
     runbook: str = ""

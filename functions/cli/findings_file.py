@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
+
+from msgspec import Struct
 
 from functions import runbooks
 from functions.errors import Denied, Unavailable
@@ -67,9 +68,9 @@ def secrets(settings: Any) -> Iterator[tuple[str, SecretRef]]:
 def _secrets_in(place: str, part: Any) -> Iterator[tuple[str, SecretRef]]:
     if isinstance(part, SecretRef):
         yield place, part
-    elif dataclasses.is_dataclass(part):
-        for one in dataclasses.fields(part):
-            yield from _secrets_in(f"{place}.{one.name}", getattr(part, one.name))
+    elif isinstance(part, Struct):
+        for name in part.__struct_fields__:
+            yield from _secrets_in(f"{place}.{name}", getattr(part, name))
     elif isinstance(part, tuple):
         for number, one in enumerate(part):
             yield from _secrets_in(f"{place}[{number}]", one)

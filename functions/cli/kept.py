@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from functions.documents import decoded
 from functions.errors import Denied
@@ -22,8 +23,7 @@ SINGLE = ("pause", "storm")
 """Documents that are no target's."""
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
+class Kept(Struct, frozen=True):
     documents: tuple[Document, ...]
     unreadable: tuple[tuple[str, Denied], ...]
     """Of a newer release, or broken: (key, why and what to do)."""

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+import msgspec
+
 from functions.cli.showing import Unusable
 from functions.model import Case, Ledger, Observation, Pause, Sighting, Storm, Unknown
 
@@ -104,8 +106,6 @@ def _queue(path: str, queues: dict[str, Any], case: Case, now: float) -> Sightin
 
 def _part(path: str, place: str, given: Any, kind: type[T], now: float) -> T | Unknown:
     """One part as its type; with `why`, what could not be seen."""
-    import msgspec
-
     try:
         if isinstance(given, dict) and "why" in given:
             return Unknown(str(given["why"]), remedy=str(given.get("remedy", "")))

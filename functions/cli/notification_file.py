@@ -8,9 +8,10 @@ import sys
 import time
 import zlib
 from base64 import b64decode
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from functions.cli.showing import Unusable
 from functions.errors import BadRequest
@@ -21,8 +22,7 @@ if TYPE_CHECKING:
 GZIP = b"\x1f\x8b"
 
 
-@dataclass(frozen=True, slots=True)
-class Recorded:
+class Recorded(Struct, frozen=True):
     """One notification. `at`: when it arrived, where the recording says so (Unix seconds)."""
 
     name: str

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
+import msgspec
+from msgspec import Struct
 
 from functions.cli.showing import WRONG, ago, aside, mark, options, outside_of, progress, put_json, require_store, shown, table
 from functions.errors import Denied
@@ -22,8 +23,7 @@ ARCHIVE_S = 60.0
 DAY_S = 86400.0
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(Struct, frozen=True):
     at: float
     pause: Pause | Unknown | None
     open: tuple[Document, ...]
@@ -172,8 +172,6 @@ def _print_recent(found: Found) -> None:
 
 
 def _as_json(found: Found) -> dict[str, Any]:
-    import msgspec
-
     return {
         "at": found.at,
         "paused": msgspec.to_builtins(found.pause) if found.pause else None,

@@ -9,10 +9,11 @@ import json as jsonlib
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
+
+from msgspec import Struct
 
 from functions import web
 from functions.errors import Denied, Unavailable
@@ -30,8 +31,7 @@ SILENT = frozenset({408, 425, 429})
 """Answers of proxies that say nothing about what became of the request; Rundeck itself has none of them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(Struct, frozen=True):
     """One kind of no: how it is recognised (empty fields match anything) and what it means to the user."""
 
     status: int
@@ -88,8 +88,7 @@ ERRORS = (
 """What each error answer means; the first that matches. `error_code` is matched from its beginning."""
 
 
-@dataclass(frozen=True, slots=True)
-class Connection:
+class Connection(Struct, frozen=True):
     """Where to ask and until when (monotonic seconds)."""
 
     settings: Settings

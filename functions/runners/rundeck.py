@@ -7,10 +7,11 @@ twice here: a lost answer is Unavailable, and the history tells later what came 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 from urllib.parse import quote
+
+from msgspec import Struct
 
 from functions.errors import ConfigError, Denied, Unavailable
 from functions.model import Execution, Finding, Ledger, Target
@@ -27,8 +28,7 @@ MAX_RETRIES = 20
 TAIL_LINES = 20
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(Struct, frozen=True):
     """How Rundeck is reached (`rundeck:` in unstick.yaml)."""
 
     url: str
@@ -46,8 +46,7 @@ class Settings:
             raise ConfigError((problem,))
 
 
-@dataclass(frozen=True, slots=True)
-class _Listed:
+class _Listed(Struct, frozen=True):
     """Rows of one list; `at_once`: all there are, from a single answer."""
 
     rows: tuple[Mapping[str, Any], ...]

@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 import math
 import os
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
+
+from msgspec import Struct
 
 from functions.errors import Denied, Unavailable
 from functions.google_cloud import explained, timeouts
@@ -34,8 +35,7 @@ _REMEDIES = {  # https://cloud.google.com/tasks/docs/creating-http-target-tasks#
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(Struct, frozen=True):
     """`queue`: projects/P/locations/L/queues/Q. `url`: of verify. `service_account`: the e-mail that may invoke it."""
 
     queue: str

@@ -11,8 +11,9 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
+
+from msgspec import Struct, field
 
 from functions.errors import Denied, Unavailable, UnstickError
 from functions.lease_owner import gone, myself
@@ -32,8 +33,7 @@ _FILE_TIMEOUT_S = 5.0
 _log = logging.getLogger("unstick")
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(Struct, frozen=True):
     """`path` of the file; relative to the working folder. The local store may use the same one."""
 
     path: str
@@ -77,15 +77,13 @@ def run(settings: Settings, deliver: Callable[[str], None], sweep: Callable[[], 
         stop.wait(_backoff_s(failures) if failures else 0)
 
 
-@dataclass(frozen=True, slots=True)
-class _Due:
+class _Due(Struct, frozen=True):
     id: int
     payload: str
     failures: int
 
 
-@dataclass(slots=True)
-class _Runner:
+class _Runner(Struct):
     """What one call of `run` has under way. Only its own thread claims and renews; the threads of deliveries take away."""
 
     settings: Settings

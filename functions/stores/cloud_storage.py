@@ -9,9 +9,10 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from functions.contracts import Listed, Stored
 from functions.errors import Conflict, Denied, Unavailable
@@ -34,8 +35,7 @@ _REMEDIES = {  # https://cloud.google.com/storage/docs/access-control/iam-permis
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(Struct, frozen=True):
     """`bucket`: its name. `prefix`: put before every object's name as it stands, such as `unstick/`."""
 
     bucket: str

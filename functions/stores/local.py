@@ -6,8 +6,9 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from functions.contracts import Listed, Stored
 from functions.errors import Conflict, Denied, Unavailable
@@ -23,8 +24,7 @@ _PAGE = 200
 _LAST = "\U0010ffff"  # sorts after every path
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(Struct, frozen=True):
     """`path` of the file; relative to the working folder. The local scheduler may use the same one."""
 
     path: str

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import Any, TypeVar
+
+import msgspec
+from msgspec import Struct, field
 
 from functions.decoding import converted
 from functions.errors import Denied, Unavailable
@@ -21,8 +23,7 @@ GONE = frozenset({"suspected_down", "cancelled"})
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Total:
+class Total(Struct, frozen=True):
     """One queue in the list with totals."""
 
     name: str
@@ -33,40 +34,34 @@ class Total:
     messages_unacknowledged: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Totals:
+class Totals(Struct, frozen=True):
     items: list[Total]
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
+class Sample(Struct, frozen=True):
     sample: int
     timestamp: int
     """Milliseconds on the broker's clock, rounded up to the next step: the newest is up to 5 s ahead (measured)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Samples:
+class Samples(Struct, frozen=True):
     samples: list[Sample] = field(default_factory=list)
     """Newest first. One that falls between two collections reads 0, and so does all from before the queue was declared."""
 
 
-@dataclass(frozen=True, slots=True)
-class Traffic:
+class Traffic(Struct, frozen=True):
     ack: int = 0
     ack_details: Samples = field(default_factory=Samples)
     deliver_no_ack: int = 0
     deliver_no_ack_details: Samples = field(default_factory=Samples)
 
 
-@dataclass(frozen=True, slots=True)
-class Channel:
+class Channel(Struct, frozen=True):
     name: str = ""
     connection_name: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Consumer:
+class Consumer(Struct, frozen=True):
     consumer_tag: str = ""
     activity_status: str = "up"
     channel_details: Channel | list[Any] = field(default_factory=Channel)
@@ -79,8 +74,7 @@ class Consumer:
         return f"{channel.connection_name} / {channel.name} / {self.consumer_tag}"
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+class Page(Struct, frozen=True):
     """The queue's own page."""
 
     consumers: int | None = None
@@ -188,8 +182,6 @@ def _not_allowed(answer: Answer) -> Denied:
 
 def shaped(value: Any, shape: type[T]) -> T:
     """Typed, or Unavailable: what has another form is no answer of a management API that we know."""
-    import msgspec
-
     try:
         return converted(value, shape)
     except msgspec.ValidationError as error:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
+
+from msgspec import Struct
 
 from functions.errors import Denied, Unavailable
 from functions.model import Finding, QueueRef
@@ -21,8 +22,7 @@ MORE_THAN_NEEDED = frozenset({"administrator", "policymaker"})
 Outcome = Answer | Exception
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(Struct, frozen=True):
     """What came of each request."""
 
     overview: Outcome

@@ -10,10 +10,11 @@ from __future__ import annotations
 import math
 import re
 import time
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 from urllib.parse import quote, urlencode
+
+from msgspec import Struct
 
 from functions.errors import Denied
 from functions.model import Finding, QueueRef, Sighting
@@ -31,8 +32,7 @@ SLACK_S = 3 * FINE_STEP_S
 """Asked for on top of what is judged, since the newest sample may be one collection and one step old."""
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(Struct, frozen=True):
     """`rabbitmq` in unstick.yaml."""
 
     url: str

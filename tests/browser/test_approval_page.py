@@ -110,7 +110,7 @@ def test_a_link_that_was_used_says_so(browser: Chrome, mail: StuckMail, language
 @pytest.mark.parametrize("width", [320, 390, 1280])
 def test_it_fits_every_screen(browser: Chrome, mail: StuckMail, width: int) -> None:
     """No sideways scrolling from 320 px on, with long names too; nothing to press is under 44 px; the focus can be seen."""
-    from dataclasses import replace
+    from msgspec.structs import replace
 
     incident = mail.incident()
     mail.change(triggers=(replace(incident.triggers[0], summary="x" * 290), *incident.triggers[1:]), tail=("y" * 400,))

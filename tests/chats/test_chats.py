@@ -9,13 +9,15 @@ import time
 import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
+import msgspec
 import platforms
 import pytest
 from example_stories import EXAMPLES, LONG, NOW, RUNBOOK, hostile, rules
+from msgspec.structs import fields, replace
 from platforms import SECRET, Platform, Said, strings
 
 from functions import rooms
@@ -90,8 +92,8 @@ def test_every_chat_keeps_the_contract_and_has_a_stand_in(name: str):
     """Frozen Settings, the contract's signatures, a pure `render`, and a double that enforces the platform's limits."""
     room = rooms.room("chats", name)
     assert name in DOUBLES, f"add a stand-in for {name} to tests/chats/platforms.py and to DOUBLES"
-    assert is_dataclass(room.Settings)
-    assert room.Settings.__dataclass_params__.frozen
+    assert issubclass(room.Settings, msgspec.Struct)
+    assert room.Settings.__struct_config__.frozen
     for function in ("post", "check"):
         assert list(inspect.signature(getattr(room, function)).parameters) == [
             parameter for parameter in inspect.signature(getattr(Chat, function)).parameters if parameter != "self"

@@ -6,11 +6,11 @@ import io
 import json
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from example_stories import EXAMPLES, LONG, NOW, rules
+from msgspec.structs import replace
 from platforms import AnyService, GoogleChat, Said, SlackApi, SlackWebhook
 
 from functions.card import compose

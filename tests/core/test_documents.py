@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import MISSING, fields, is_dataclass, replace
 from typing import Any
 
 import pytest
+from msgspec import NODEFAULT, Struct
+from msgspec.structs import fields, replace
 
 from functions.documents import decoded, encoded
 from functions.errors import Denied
@@ -118,18 +119,18 @@ def unfilled(found: Any) -> Iterator[tuple[str, Any]]:
     for one in fields(found):
         default = (
             one.default
-            if one.default is not MISSING
+            if one.default is not NODEFAULT
             else one.default_factory()
-            if one.default_factory is not MISSING
-            else MISSING
+            if one.default_factory is not NODEFAULT
+            else NODEFAULT
         )
         if one.name != "version" and default == getattr(found, one.name):
             yield one.name, default
 
 
 def below(found: Any) -> Iterator[Any]:
-    """The dataclass and all below it."""
-    if is_dataclass(found):
+    """The Struct and all below it."""
+    if isinstance(found, Struct):
         yield found
         for one in fields(found):
             yield from below(getattr(found, one.name))
@@ -166,8 +167,8 @@ def test_a_document_is_json_that_people_can_read():
     assert "配送" in text
 
 
-OPTIONAL = [one.name for one in fields(Document) if one.default is not MISSING or one.default_factory is not MISSING]
-OPTIONAL_OF_INCIDENT = [one.name for one in fields(Incident) if one.default is not MISSING or one.default_factory is not MISSING]
+OPTIONAL = [one.name for one in fields(Document) if not one.required]
+OPTIONAL_OF_INCIDENT = [one.name for one in fields(Incident) if not one.required]
 
 
 @pytest.mark.parametrize("name", OPTIONAL)

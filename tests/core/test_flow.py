@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from functions import arrivals, flow, runbooks, service
 from functions.errors import Conflict, Denied, Unavailable

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
 import pytest
+from msgspec.structs import replace
 
 from functions.guards import GUARDS, OVERRULED, Decision, Kind, Scene, claimed, decide, every, freeze_at
 from functions.model import (

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from functions.judge import CURVE_POINTS, Health, after_restart, health, is_well, moving
 from functions.model import QueueRef, Recovered, Sighting, Symptom, Unknown, Verdict, Verify, Watched

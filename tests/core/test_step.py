@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from functions.documents import decoded, encoded
 from functions.endings import APPROVAL_S

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+
+from msgspec.structs import replace
 
 from functions.model import Alert, Limits, Mode, Phase, QueueRef, Rules, Runbook, Target, Verify
 from tests.simulation.models import Faults, Queue, Run

@@ -9,11 +9,12 @@ from __future__ import annotations
 import heapq
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import greenlet
 import msgspec
+from msgspec.structs import replace
 
 from functions import arrivals, flow
 from functions.contracts import Listed, Stored
