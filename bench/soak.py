@@ -39,7 +39,8 @@ FILES = 8
 (os_unix.c, "Posix Advisory Locking"), so a few come and go. One lost with each request would be thousands.
 """
 ARENAS = "2"
-"""MALLOC_ARENA_MAX. glibc spreads the many short-lived threads over up to eight heaps a core and gives little of them back.
+"""MALLOC_ARENA_MAX, as the image, the unit and Terraform set it. glibc spreads many short-lived threads over up to eight heaps a
+core and gives little of them back.
 Without this, two workers grew by a fifth in six minutes, while all that Python had allocated stayed as it was.
 """
 VERIFY = {"first": "1s", "every": "2s", "patience": "8s", "within": "20s"}

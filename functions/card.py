@@ -226,6 +226,12 @@ def _resumed(story: Story, rules: Rules) -> Made:
     return "fine", headline, text, facts.gathered(story, rules, facts.about)
 
 
+def _unsigned(story: Story, rules: Rules) -> Made:
+    language = rules.language
+    text = [say(language, "unsigned"), say(language, "todo", todo=say(language, "todo_unsigned"))]
+    return "act", say(language, "head_unsigned"), text, facts.gathered(story, rules, facts.about)
+
+
 def _other(story: Story, rules: Rules) -> Made:
     headline = say(rules.language, "head_other", subject=facts.subject(story, rules))
     shown = facts.gathered(story, rules, facts.queues, facts.about)
@@ -244,4 +250,5 @@ KINDS: Mapping[str, Callable[[Story, Rules], Made]] = {
     "bundle": _bundle,
     "paused": _paused,
     "resumed": _resumed,
+    "unsigned": _unsigned,
 }

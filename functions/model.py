@@ -591,7 +591,11 @@ class Bundled(Struct, frozen=True):
     names: Mapping[str, tuple[str, ...]]
 
 
-Event = Alerted | Woken | Approved | Resumed | Ran | Told | Bundled
+class Unsigned(Struct, frozen=True):
+    """Alerts came back from the scheduler, and none of the keys has signed them."""
+
+
+Event = Alerted | Woken | Approved | Resumed | Ran | Told | Bundled | Unsigned
 
 
 class Wake(Struct, frozen=True):

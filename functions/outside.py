@@ -112,11 +112,20 @@ class Real(Struct, frozen=True):
     def post(self, channel: str, card: Card, thread: str | None, timeout_s: float) -> str | None:
         named = self.config.channels.get(channel)
         if named is None:
-            raise Denied("chat", f"the channel {channel} is not in the configuration", remedy=f"Add `{channel}` to `channels`.")
+            self._post_instead(channel, card, timeout_s)
+            return None
         handle: str | None = room("chats", named.name).post(
             named.settings, card, thread=thread, language=self.rules.language, timeout_s=timeout_s
         )
         return handle
+
+    def _post_instead(self, gone: str, card: Card, timeout_s: float) -> None:
+        """A message waited for a channel that was taken out meanwhile: the top-level `notify` gets it."""
+        instead = next((name for name in self.rules.notify if name in self.config.channels), None)
+        if instead is None:
+            raise Denied("chat", f"the channel {gone} is not in the configuration", remedy=f"Add `{gone}` to `channels`.")
+        self.log("WARNING", f"told on {instead}, since the configuration no longer has the channel {gone}")
+        self.post(instead, card, None, timeout_s)
 
     def paused_here(self) -> bool:
         return os.environ.get("UNSTICK_PAUSED", "") not in ("", "0", "false")

@@ -19,12 +19,17 @@ if TYPE_CHECKING:
     from flask import Request
 
     from functions.arrivals import Notified
+    from functions.contracts import Budget
     from functions.model import Alert
     from functions.outside import Real
 
 Answer = tuple[str, int, dict[str, str]]
 JSON = {"Content-Type": "application/json"}
 VERIFY_BUDGET_S = 120.0
+GIVEN_UP_S = 86400.0
+"""How long alerts whose signature fits no key come again, should somebody put the key back."""
+UNSIGNED_KEY = "unsigned"
+"""The document that says so."""
 LOCAL = "local"
 
 
@@ -168,12 +173,31 @@ def deliver(payload: str) -> None:
     from functions.model import Woken
 
     real = outside()
-    content = wakeups.verified(real.config.signing_keys, payload)
     budget = Budget(real, real.monotonic() + VERIFY_BUDGET_S)
+    try:
+        content = wakeups.verified(real.config.signing_keys, payload)
+    except BadRequest as error:
+        if error.status == 401 and _given_up(real, wakeups.carried_since(payload), budget):
+            return
+        raise
     if isinstance(content.get("deferred"), list):
         _decide_deferred(content["deferred"])
     elif isinstance(content.get("target"), str):
         advance(real, content["target"], Woken(), budget)
+
+
+def _given_up(real: Real, carried_since: float | None, budget: Budget) -> bool:
+    """Tell people of alerts that no key signed. Whether they are over a day old, and need not come again."""
+    from functions.flow import advance
+    from functions.model import Unsigned
+
+    if carried_since is None:
+        return False  # it names a target, which the sweep steps
+    advance(real, UNSIGNED_KEY, Unsigned(), budget)
+    if real.now() - carried_since <= GIVEN_UP_S:
+        return False
+    logs.event("ERROR", "alerts were given up: for a day none of signing_keys fitted their signature")
+    return True
 
 
 def _decide_deferred(entries: list[dict[str, Any]]) -> None:
@@ -237,13 +261,15 @@ def start() -> None:
             _run_local()
 
 
-def _deliver_here(payload: str) -> None:
-    """The local scheduler's delivery: what nobody of ours signed would come again for ever, so it ends here, in the log."""
+def deliver_here(payload: str) -> None:
+    """The local scheduler's delivery. A target's wake-up that no key signed ends here, in the log: the sweep steps the target."""
+    from functions.wakeups import carried_since
+
     try:
         deliver(payload)
     except BadRequest as error:
         logs.event("ERROR", f"a wake-up was refused: {error.sentence}")
-        if error.status != 401:
+        if error.status != 401 or carried_since(payload) is not None:
             raise
 
 
@@ -254,4 +280,4 @@ def _run_local() -> None:
 
     settings = config.current().scheduler.settings
     run = room("schedulers", LOCAL).run
-    threading.Thread(target=run, args=(settings, _deliver_here, swept, threading.Event()), daemon=True, name="scheduler").start()
+    threading.Thread(target=run, args=(settings, deliver_here, swept, threading.Event()), daemon=True, name="scheduler").start()

@@ -28,6 +28,7 @@ from functions.model import (
     Story,
     Told,
     Trigger,
+    Unsigned,
     Wake,
     Watched,
     Woken,
@@ -68,6 +69,8 @@ def step(document: Document, event: Event, seen: Observation, now: float, rules:
             made = _told(document, event)
         case Bundled():
             made = _bundled(document, event, moment)
+        case Unsigned():
+            made = _unsigned(document, moment)
     return _scheduled(document, made, now)
 
 
@@ -283,3 +286,12 @@ def _bundled(document: Document, event: Bundled, now: Moment) -> Step:
         story = Story("bundle", now.at, reason=event.reason, bundled=names)
         document = told(document, now.rules, story, (channel,), f"{document.key}-{now.at:.3f}")
     return Step(document)
+
+
+def _unsigned(document: Document, now: Moment) -> Step:
+    """Say at most once an hour that alerts wait for a key that is gone."""
+    mark = f"{document.key}-{now.at // 3600:.0f}"
+    if mark in document.bundled:
+        return Step(document)
+    document = replace(document, bundled={mark: now.at})
+    return Step(told(document, now.rules, Story("unsigned", now.at), now.rules.notify, mark))

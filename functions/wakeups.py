@@ -7,14 +7,18 @@ target, or alerts that were deferred; everything else is looked up when it arriv
 from __future__ import annotations
 
 import hashlib
+import json
+import zlib
 from collections.abc import Mapping
 from typing import Any
 
-from itsdangerous import BadData, URLSafeSerializer
+from itsdangerous import BadData, URLSafeSerializer, encoding
 
 from functions.errors import BadRequest, Denied, Unavailable
 from functions.model import VERSION
 from functions.secret_store import SecretRef
+
+LONGEST_LIST = 16 * 1024 * 1024  # a hundred targets' alerts, unpacked: Cloud Tasks takes 1 MB of them packed
 
 _WAKE_UP = "unstick.wake-up"
 _APPROVAL = "unstick.approval"  # another salt, so that neither can be used as the other
@@ -41,6 +45,22 @@ def verified(keys: tuple[SecretRef, ...], payload: str) -> dict[str, Any]:
     if version > VERSION:
         raise BadRequest(400, f"This wake-up has version {version}, made by a newer release; this one knows {VERSION}.")
     return content
+
+
+def carried_since(payload: str) -> float | None:
+    """When alerts were handed over, says a payload that nobody vouches for; None if it has none.
+
+    It is unpacked up to a bound, and nothing else of it is believed.
+    """
+    try:
+        packed, _, _ = payload.rpartition(".")
+        body = encoding.base64_decode(packed.removeprefix("."))
+        if packed.startswith("."):
+            body = zlib.decompressobj().decompress(body, LONGEST_LIST)
+        at = json.loads(body)["deferred"][0]["at"]
+    except (BadData, zlib.error, ValueError, LookupError, TypeError, RecursionError):
+        return None
+    return float(at) if isinstance(at, int | float) else None
 
 
 def sign_approval(keys: tuple[SecretRef, ...], key: str, nonce: str, expires_at: float) -> str:

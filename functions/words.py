@@ -57,6 +57,10 @@ PHRASES: Mapping[str, tuple[str, str]] = {
     "head_paused": ("Unstick is paused and restarts nothing", "Unstick は一時停止中で、何も再起動しません"),
     "head_resumed": ("{subject} may be restarted again", "{subject} の自動再起動を再開しました"),
     "head_resumed_all": ("Unstick is no longer paused", "Unstick の一時停止を解除しました"),
+    "head_unsigned": (
+        "alerts that were accepted can't be decided, their signing key is gone",
+        "受け付けたアラートを処理できません（署名鍵が見つかりません）",
+    ),
     "head_other": ("news of {subject}", "{subject} のお知らせ"),
     # sentences
     "late": (
@@ -116,6 +120,14 @@ PHRASES: Mapping[str, tuple[str, str]] = {
     "paused": (
         "Alerts are still received and told, but nothing is restarted until it is resumed.",
         "アラートの受信と通知は続きますが、再開するまで再起動は行いません。",
+    ),
+    "unsigned": (
+        "They waited at the scheduler and came back with a signature that none of `signing_keys` made. Nothing is restarted for them.",
+        "スケジューラーで待機していたアラートの署名が、`signing_keys` のどの鍵とも一致しません。これらのアラートによる再起動は行いません。",
+    ),
+    "todo_unsigned": (
+        "look at what Grafana shows as firing. Put the former key back as the last of `signing_keys`: within a day they are then decided.",
+        "Grafana で発生中のアラートを確認してください。以前の鍵を `signing_keys` の末尾に戻すと、1日以内なら処理されます。",
     ),
     "resumed": ("The next alert is handled as usual.", "次のアラートから通常どおり対応します。"),
     "cause_open": ("The bug behind it is still open: {cause}", "根本原因は未解決です：{cause}"),

@@ -47,6 +47,7 @@ resource "google_cloudfunctions2_function" "entry" {
         UNSTICK_CONFIG       = "unstick.yaml"
         GOOGLE_CLOUD_PROJECT = var.project
         THREADS              = tostring(each.value.concurrency)
+        MALLOC_ARENA_MAX     = "2" # short-lived threads otherwise spread over heaps that glibc seldom gives back
       },
       var.paused ? { UNSTICK_PAUSED = "1" } : {},
     )

@@ -147,6 +147,7 @@ EXAMPLES: dict[str, Story] = {
     ),
     "paused": Story("paused", NOW, detail="broker upgrade until 05:00 (h.tanaka)"),
     "resumed": Story("resumed", NOW, target=TARGET, detail="mended by rollback to 4.12.1 (h.tanaka)"),
+    "unsigned": Story("unsigned", NOW),
 }
 
 NASTY = (

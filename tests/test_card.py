@@ -81,6 +81,7 @@ def test_every_kind_has_an_example():
         ("bundle", "act", "ACT NOW: 26 targets or alerts were not restarted: too many targets are stuck at once"),
         ("paused", "watch", "No action yet: Unstick is paused and restarts nothing"),
         ("resumed", "fine", "No action needed: mail-delivery may be restarted again"),
+        ("unsigned", "act", "ACT NOW: alerts that were accepted can't be decided, their signing key is gone"),
     ],
 )
 def test_headlines(name: str, urgency: str, headline: str):
