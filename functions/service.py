@@ -5,6 +5,7 @@ Nothing is parsed, looked up or imported for a request that was not let in.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sys
@@ -255,6 +256,8 @@ def start() -> None:
         for problem in error.problems:
             sys.stderr.write(f"{problem}\n")
         raise SystemExit(2) from None
+    # The garbage collector writes into whatever it looks at; what it leaves alone stays shared by all workers.
+    os.register_at_fork(before=gc.freeze)
     if os.environ.get("FUNCTION_TARGET") == "webhook" and settings.scheduler.name == LOCAL:
         os.register_at_fork(after_in_child=_run_local)
         if "--debug" in sys.argv:
