@@ -208,12 +208,23 @@ def _busy(scene: Scene, execution: Execution, what: str) -> Decision:
 def just_restarted(scene: Scene) -> Decision | None:
     """A restart that nobody has verified for this alert: verify it instead of restarting again."""
     last = newest_end(scene.ledger)
-    if scene.between or scene.approved or last is None:
+    if scene.approved or last is None:
         return None
+    if scene.between:
+        return _restarted_meanwhile(scene, last)
     ended_at = _ours(scene, last.runner_ended_at or 0.0)
     if scene.began_at < ended_at + SAME_CAUSE_S:
         return Decision(Kind.ADOPT, detail=f"execution {last.id} ended after the alert began", execution=last)
     return None
+
+
+def _restarted_meanwhile(scene: Scene, last: Execution) -> Decision | None:
+    """Somebody else restarted it after our last attempt: that one has its time to help, too."""
+    own = [attempt.execution for attempt in scene.incident.tries if attempt.execution]
+    ended_at = max((execution.runner_ended_at or 0.0 for execution in own), default=0.0)
+    if not own or last.id in {execution.id for execution in own} or (last.runner_ended_at or 0.0) <= ended_at:
+        return None
+    return Decision(Kind.ADOPT, detail=f"execution {last.id} ended after the last attempt", execution=last)
 
 
 def cooldown(scene: Scene) -> Decision | None:

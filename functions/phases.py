@@ -263,7 +263,7 @@ def _running(document: Document, incident: Incident, runbook: Runbook, now: Mome
             return escalated(document, incident, runbook, now, Reason.ZOMBIE_EXECUTION, detail)
         waiting = replace(incident, due=now.at + runbook.verify.every_s)
         return Step(replace(document, incident=waiting))
-    if execution.refused:
+    if execution.refused and not _ran_before(execution, now):
         tries = (*incident.tries, Try(execution.tag, execution, "refused_late"))
         again = replace(incident, phase=Phase.WAITING, execution=None, tries=tries, restarts=incident.restarts - 1)
         return decided(document, again, now)
@@ -272,6 +272,12 @@ def _running(document: Document, incident: Incident, runbook: Runbook, now: Mome
     if not execution.succeeded:
         return _failed(document, verifying, runbook, now)
     return _verifying(document, verifying, runbook, now)
+
+
+def _ran_before(execution: Execution, now: Moment) -> bool:
+    """Whether it is only the retry that came too late: the runner tried again what had run, and failed."""
+    known = now.ledger.executions if isinstance(now.ledger, Ledger) else ()
+    return any(one.tag == execution.tag and one.id != execution.id and not one.refused for one in known)
 
 
 def _current(incident: Incident, now: Moment) -> Execution | None:

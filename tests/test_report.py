@@ -13,10 +13,13 @@ from flask import Flask, request
 from msgspec.structs import replace
 
 from functions import flow, report
+from functions.chats import slack
+from functions.config import Named
 from functions.config_keys import Report
 from functions.cost_model import Lack
 from functions.documents import decoded, encoded
 from functions.model import Archive, Document, Ending, Outcome, Woken
+from functions.secret_store import SecretRef
 from tests.stuck_mail import SECRETS, StuckMail, stuck_mail
 
 
@@ -135,13 +138,14 @@ def test_without_rundeck_the_archive_still_counts(mail: StuckMail) -> None:
 
 def test_a_channel_that_is_down_is_named(mail: StuckMail) -> None:
     """The others are told; the answer is an error only where none was, so that the scheduler comes again."""
-    settings = mail.outside.config
-    both = replace(settings, report=Report(("console", "gone"), "week"))
-    none = replace(settings, report=Report(("gone",), "week"))
+    down = Named("slack", slack.Settings(url=SecretRef("env://NOT_SET")))
+    settings = replace(mail.outside.config, channels={**mail.outside.config.channels, "down": down})
+    both = replace(settings, report=Report(("console", "down"), "week"))
+    none = replace(settings, report=Report(("down",), "week"))
     from functions.outside import Real
 
     found = report.report(Real(both), time.time())
-    assert (found.told, found.failed) == (("console",), ("gone",))
+    assert (found.told, found.failed) == (("console",), ("down",))
     mail.outside = Real(none)
     assert client(mail).post("/").status_code == 503
 

@@ -321,6 +321,17 @@ def test_a_retry_of_rundecks_own_is_followed():
 FAILED = replace(ENDED, status="failed")
 
 
+def test_a_retry_of_rundecks_own_that_the_job_refused_as_too_late_is_no_refused_start():
+    """What it tried again had run and failed: that is a restart, and counts as one."""
+    book = runbook(limits=Limits(attempts=1))
+    first = replace(FAILED, runner_not_after=RUNNER_NOW + 30)
+    retry = execution(8, started=40, ended=41, tag="inc-1.1", status="failed", runner_not_after=RUNNER_NOW + 30)
+    history = replace(ledger(retry, first, now=NOW + 60), followed=retry)
+    made = woken(RUNNING, NOW + 60, seen(now=NOW + 60, history=history), rules(book))
+    assert last(made) == (Ending.ESCALATED, Reason.FAILING)
+    assert starts(made) == []
+
+
 def test_a_failed_execution_is_a_restart_and_the_next_attempt_is_decided():
     """The queue is still ill: attempt 2, and the first stays on record with its status."""
     made = woken(RUNNING, NOW + 15, seen(FAILED, now=NOW + 15))
@@ -423,6 +434,26 @@ def test_a_queue_without_movement_for_patience_gets_the_next_attempt():
     assert [act.tag for act in starts(made)] == ["inc-1.2"]
     assert made.document.incident is not None
     assert [one.how for one in made.document.incident.tries] == ["stuck"]
+
+
+def test_a_restart_by_somebody_else_after_the_last_attempt_has_its_time_too():
+    """It is stuck by our clock, but another restart ended just now: that one is verified before there is one more."""
+    found = at_looks(ill, 20, 60, 100).document
+    first = execution(started=-30, ended=-20, tag="inc-1.1")
+    by_hand = execution(8, started=100, ended=110, user="anna")
+    made = woken(found, NOW + 120, seen(by_hand, first, now=NOW + 120))
+    assert starts(made) == []
+    assert made.document.incident is not None
+    assert (phase(made), made.document.incident.execution, made.document.incident.adopted) == (Phase.VERIFYING, by_hand, True)
+    assert made.document.incident.restarts == 2, "it counts as an attempt"
+
+
+def test_a_restart_by_somebody_else_before_the_last_attempt_is_old_news():
+    """The last attempt was there to mend what that one did not."""
+    found = at_looks(ill, 20, 60, 100).document
+    first = execution(started=-30, ended=-20, tag="inc-1.1")
+    made = woken(found, NOW + 120, seen(first, execution(6, started=-50, ended=-40, user="anna"), now=NOW + 120))
+    assert [act.tag for act in starts(made)] == ["inc-1.2"]
 
 
 def test_attempts_used_up_escalate_with_mention():

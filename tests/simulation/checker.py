@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from functions.documents import decoded
 from functions.model import Archive, Document, Ending, Mode, Outcome, Phase, Reason, Reply, Trigger
 from tests.simulation.models import Run
 from tests.simulation.scenario import Scenario
+from tests.simulation.troubles import BLIND, frozen
 from tests.simulation.world import Answered, World
 
 SAME_HOLD_S = 3700.0
@@ -16,6 +17,10 @@ SAME_HOLD_S = 3700.0
 
 SKEW_S = 70.0
 """Clocks in the model differ by up to this, less a little."""
+
+
+LOOK_AND_FENCE_S = 35.0
+"""What is sent rests on a look that is at most `start_within` old."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,7 @@ def check(scenario: Scenario) -> list[Violation]:
     records = [decoded(Archive, body, path) for path, body in world.store.archived.items()]
     found += _restarts(scenario, records)
     found += _held_to_the_rules(world)
+    found += _blind(world)
     found += _told(world, records)
     found += _recoveries(world)
     found += _foreign(world, records)
@@ -44,10 +50,12 @@ def check(scenario: Scenario) -> list[Violation]:
 
 
 def _effective(world: World) -> dict[str, list[Run]]:
+    """The runs that did restart something, by target, oldest first. One that Rundeck itself tried again is one, to its end."""
     runs: dict[str, list[Run]] = {}
     for run in sorted(world.rundeck.runs, key=lambda r: r.started):
-        if not run.refused:
-            runs.setdefault(run.target, []).append(run)
+        if not run.refused and not run.is_retry:
+            last = [one for one in run.chain() if not one.refused][-1]
+            runs.setdefault(run.target, []).append(replace(run, ends=last.ends, status=last.status))
     return runs
 
 
@@ -139,6 +147,23 @@ def _held_to_the_rules(world: World) -> list[Violation]:
             queue.ill_within(sent["at"] - 45.0, sent["at"], runbook.symptom.for_s) for queue in queues
         ):
             found.append(Violation("I3", f"{sent['tag']} was sent though no queue was ill"))
+    return found
+
+
+def _blind(world: World) -> list[Violation]:
+    """I3 and I4: nothing is sent in a freeze window, nor while nobody can know enough, give or take a look and its fence."""
+    windows = world.rules.runbooks["mail"].freeze
+    found = []
+    for sent in world.sent:
+        at = sent["at"]
+        found += [
+            Violation("I4", f"{sent['tag']} was sent though {kind}")
+            for kind, begin, end in world.troubles
+            if kind in BLIND and begin + LOOK_AND_FENCE_S < at < end
+        ]
+        inside = all(frozen(windows, moment) for moment in (at - SKEW_S, at, at + SKEW_S))
+        if inside and not world.rules.public_url:  # a person may overrule
+            found.append(Violation("I3", f"{sent['tag']} was sent in a freeze window"))
     return found
 
 
@@ -262,7 +287,11 @@ def _proven(world: World, at: float, key: str, outcome: Outcome) -> list[Violati
     names = {trigger.queue for trigger in outcome.triggers}
     record = next((decoded(Archive, body, path) for path, body in world.store.archived.items() if outcome.incident in path), None)
     execution = record.incident.execution if record else None
-    runs = [run for run in _effective(world).get(key, []) if execution is not None and str(run.id) == execution.id]
+    runs = [
+        run
+        for run in _effective(world).get(key, [])
+        if execution is not None and execution.id in {str(one.id) for one in run.chain()}
+    ]
     if not runs or runs[0].ends is None or runs[0].ends > at:
         return [Violation("I5", f"{outcome.incident} of {app} recovered without a restart that had ended")]
     ended = runs[0].ends

@@ -6,7 +6,7 @@ Each knows the whole truth and shows what the real one would show: late statisti
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from functions.contracts import Listed, Stored
 from functions.errors import Conflict, Denied, Unavailable
@@ -123,18 +123,27 @@ class Run:
     seen_from: float
     sent_at: float
     by: str = "unstick"
+    retried: Run | None = None
+    """The run that Rundeck started when this one had failed, since the job says so."""
+    is_retry: bool = False
+
+    def chain(self) -> list[Run]:
+        """The run and its retries."""
+        return [self, *(self.retried.chain() if self.retried else [])]
 
     def state(self, now: float, ahead_s: float) -> Execution:
         over = self.ends is not None and self.ends <= now
+        planned = self.started > now
         return Execution(
             str(self.id),
             f"http://rundeck/execution/{self.id}",
-            self.status if over else "running",
+            "scheduled" if planned else self.status if over else "running",
             self.started + ahead_s,
             self.ends + ahead_s if over and self.ends is not None else None,
             self.tag,
             self.not_after,
             self.by,
+            scheduled=planned,
         )
 
 
@@ -146,6 +155,12 @@ class Rundeck:
     one_at_a_time: bool = False
     """All targets share one job that allows one execution."""
     hidden: bool = False
+    """Its ACL hides rows of the history."""
+    forbidden: bool = False
+    """The token has expired."""
+    passive: bool = False
+    retries: bool = False
+    """The job says that a failed run is tried once more."""
     count: int = 100
 
     def running(self, target: str, now: float) -> list[Run]:
@@ -167,15 +182,29 @@ class Rundeck:
         self.runs.append(run)
         return run
 
+    def retry(self, failed: Run, now: float, rng: random.Random) -> Run:
+        """Rundeck itself runs the same again, with the same options; the job refuses it if it is too late by now."""
+        self.count += 1
+        late = self.honours_fence and failed.not_after is not None and now + self.ahead_s > failed.not_after
+        status = "succeeded" if rng.random() < 0.7 and not late else "failed"
+        again = replace(failed, id=self.count, started=now, status=status, refused=late, is_retry=True, seen_from=now)
+        again.ends = now + (0.5 if late else 8.0)
+        failed.retried = again
+        self.runs.append(again)
+        return again
+
     def ledger(self, target: Target, now: float, since_s: float, follow: str | None) -> Ledger:
+        if self.forbidden:
+            raise Denied("rundeck", "answered 403", code="token", remedy="Make a new token.")
         if self.hidden:
-            raise Denied("rundeck", "hides rows", code="ledger_hidden")
+            raise Denied("rundeck", "hides rows", code="ledger_hidden", remedy="Allow read.")
         mine = [
             run for run in self.runs if run.target == target.key and run.seen_from <= now and (run.ends or now) > now - since_s
         ]
         found = sorted((run.state(now, self.ahead_s) for run in mine), key=lambda e: -(e.runner_started_at or 0.0))
-        followed = next((run.state(now, self.ahead_s) for run in self.runs if str(run.id) == follow), None)
-        busy = [run for run in self.running(target.key, now) if run.target != target.key and run.seen_from <= now]
+        followed = next((run.chain()[-1].state(now, self.ahead_s) for run in self.runs if str(run.id) == follow), None)
+        unfinished = [*self.running(target.key, now), *(run for run in self.runs if run.started > now and self.one_at_a_time)]
+        busy = [run for run in unfinished if run.target != target.key and run.seen_from <= now]
         others = tuple(run.state(now, self.ahead_s) for run in busy)
         return Ledger(
             float(int(now + self.ahead_s)), tuple(found), others, followed, ("done",) if followed and followed.ended else None

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from functions.model import Alert, Limits, Mode, Phase, QueueRef, Rules, Runbook, Target, Verify
 from tests.simulation.models import Faults, Queue, Run
+from tests.simulation.troubles import freeze, troubles
 from tests.simulation.world import BEGIN, World, a_runbook
 
 CALM_AFTER_S = 7200.0
@@ -70,6 +71,8 @@ def build(
     for number in range(count):
         _target(scenario, f"app{number}", rng)
     _people(scenario, rng)
+    if "untroubled" not in options:
+        troubles(world, rng)
     if "no_sweep" not in options:
         world.sweep_every(300.0, BEGIN + END_AFTER_S)
     return scenario
@@ -79,7 +82,7 @@ def _runbook(rng: random.Random, options: frozenset[str]) -> Runbook:
     mode = Mode.AUTO if "auto" in options else rng.choice([Mode.AUTO] * 6 + [Mode.APPROVE, Mode.OBSERVE])
     verify = QUICK if "quick" in options or rng.random() < 0.25 else Verify()
     limits = Limits(cooldown_s=rng.choice([60.0, 600.0]), attempts=rng.choice([1, 2, 2, 3]))
-    return a_runbook(mode=mode, verify=verify, limits=limits)
+    return a_runbook(mode=mode, verify=verify, limits=limits, freeze=() if "untroubled" in options else freeze(rng))
 
 
 def _target_of(alert: Alert) -> tuple[Target, QueueRef]:
@@ -164,28 +167,41 @@ def _alert(scenario: Scenario, app: str, queue: str, starts_at: float, rng: rand
     alert = Alert(f"fp-{queue}", "grafana#1", True, {"alertname": "Stuck", "app": app, "queue": queue}, {}, starts_at)
     scenario.alerts.append(alert)
     again = rng.choice([300.0, 900.0, 14400.0])
+    world.grouped = rng.random() < 0.5
     for replica in range(rng.choice([1, 1, 2])):
         shifted = replace(alert, starts_at=alert.starts_at + (rng.random() if replica else 0.0))
-        world.at(starts_at + 15.0 * replica + 1.0, _flush(world, shifted, again))
+        world.at(starts_at + 15.0 * replica + 1.0, _flush(scenario, shifted, again))
     if rng.random() < 0.2:
-        world.at(starts_at + 1.0, _flush(world, alert, again))
+        world.at(starts_at + 1.0, _flush(scenario, alert, again))
 
 
-def _flush(world: World, alert: Alert, again: float) -> Callable[[], None]:
-    queue = world.queues[QueueRef("/", alert.labels["queue"]).key]
+def _flush(scenario: Scenario, alert: Alert, again: float) -> Callable[[], None]:
+    world = scenario.world
 
-    def sick() -> bool:
-        return queue.depth(world.now) > 0 and not queue.acked_within(world.now, 60.0)
+    def fires(alert: Alert) -> bool:
+        queue = world.queues[QueueRef("/", alert.labels["queue"]).key]
+        sick = queue.depth(world.now) > 0 and not queue.acked_within(world.now, 60.0)
+        return sick or "false_alarm" in world.options or world.now < alert.starts_at + 20.0
+
+    def as_now(alert: Alert) -> Alert:
+        return alert if fires(alert) else replace(alert, firing=False, ends_at=world.now)
 
     def happens() -> None:
-        if sick() or "false_alarm" in world.options or world.now < alert.starts_at + 20.0:
-            world.notify((alert,), again=300.0)
-            if world.now < BEGIN + 20000.0:
-                world.at(world.now + again, happens)
-        else:
-            world.notify((replace(alert, firing=False, ends_at=world.now),))
+        # Grafana sends the group whole, what has begun by now; `maxAlerts` cuts it off.
+        group = [other for other in _latest(scenario, alert, world.now) if world.grouped] or [alert]
+        cut = world.rng.choice([1, len(group), len(group), len(group)])
+        world.notify(tuple(as_now(one) for one in group[:cut]), again=300.0 if fires(alert) else None)
+        if fires(alert) and world.now < BEGIN + 20000.0:
+            world.at(world.now + again, happens)
 
     return happens
+
+
+def _latest(scenario: Scenario, alert: Alert, now: float) -> list[Alert]:
+    """The alert, and the newest one of each other queue of the application."""
+    newest = {a.labels["queue"]: a for a in scenario.alerts if a.labels["app"] == alert.labels["app"] and a.starts_at <= now}
+    others = [other for queue, other in newest.items() if queue != alert.labels["queue"]]
+    return [alert, *others]
 
 
 def _people(scenario: Scenario, rng: random.Random) -> None:

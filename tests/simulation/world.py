@@ -76,6 +76,13 @@ class World:
     chat: Chat = field(default_factory=Chat)
     queues: dict[str, Queue] = field(default_factory=dict)
     statistics: bool = True
+    grouped: bool = False
+    """Grafana groups the alerts of an application."""
+    login_refused: bool = False
+    deleted: set[str] = field(default_factory=set)
+    """Keys of queues that the broker does not have at the moment."""
+    troubles: list[tuple[str, float, float]] = field(default_factory=list)
+    """(kind, from, to): what people and machines did to the systems around, see troubles.py."""
     answered: list[Answered] = field(default_factory=list)
     pauses: list[tuple[float, bool]] = field(default_factory=list)
     sent: list[dict[str, Any]] = field(default_factory=list)
@@ -329,8 +336,10 @@ class Host:
     def sighting(self, queue: QueueRef, for_s: float, timeout_s: float) -> Sighting:
         self._leg("queue")
         self._down(self.world.faults.broker_down, "rabbitmq")
+        if self.world.login_refused:
+            raise Denied("rabbitmq", "the login failed", code="login", remedy="Mend the password.")
         found = self.world.queues.get(queue.key)
-        if found is None:
+        if found is None or queue.key in self.world.deleted:
             raise Denied("rabbitmq", "no such queue", code="no_queue")
         lag = 3.5 + self.world.rng.random() * 5.4
         seen = found.sighting(self.world.now, lag, statistics=self.world.statistics)
@@ -369,6 +378,10 @@ class Host:
             self._pass(0.05)
             raise Unavailable("rundeck", "answered 500")
         self._pass(0.05)
+        if world.rundeck.passive:
+            raise Denied("rundeck", "is in passive mode and starts nothing", code="passive", remedy="Set it to active.")
+        if world.rundeck.forbidden:
+            raise Denied("rundeck", "answered 403", code="token", remedy="Make a new token.")
         if world.rundeck.running(target.key, world.now - 0.05):
             raise Denied("rundeck", "busy", code="busy", status=409)
         run = accepted(world, target, tag, runner_not_after, sent_at, lag)
@@ -405,9 +418,23 @@ class Host:
 def accepted(world: World, target: Target, tag: str, not_after: float, sent_at: float, lag_s: float) -> Run:
     run = world.rundeck.accept(target, tag, not_after, world.now, sent_at, world.rng, lag_s)
     world.note(f"Rundeck starts {run.id} for {tag}{' and refuses it, too late' if run.refused else ''}")
-    if not run.refused and run.ends is not None:
-        world.at(run.ends, lambda: world.on_restart(world, run))
+    _ends(world, run)
     return run
+
+
+def _ends(world: World, run: Run) -> None:
+    """When it has ended, the application was restarted; where it failed, the job may be tried once more."""
+    if run.refused or run.ends is None:
+        return
+
+    def over() -> None:
+        world.on_restart(world, run)
+        if world.rundeck.retries and run.status == "failed" and not run.is_retry:
+            again = world.rundeck.retry(run, world.now, world.rng)
+            world.note(f"Rundeck tries {run.id} again as {again.id}")
+            _ends(world, again)
+
+    world.at(run.ends, over)
 
 
 def _shown(body: bytes) -> str:
