@@ -129,7 +129,7 @@ def _warnings(rules: Rules, pause: object) -> tuple[str, ...]:
     if isinstance(pause, Exception):
         return (say(rules.language, "pause_unread"),)
     if isinstance(pause, Pause):
-        why = facts.tidy(rules, f"{pause.reason} ({pause.by})" if pause.by else pause.reason, 300)
+        why = facts.exactly(rules, f"{pause.reason} ({pause.by})" if pause.by else pause.reason, 300)
         return (say(rules.language, "paused", why=why),)
     return ()
 
@@ -177,7 +177,7 @@ def _result(rules: Rules, subject: str, reply: Reply, after: Document, by: str) 
     if reply.reason is not None:
         words = REASONS[reply.reason].words(language)
         why = [text(words.why), text(say_card(language, "todo", todo=words.todo))]
-    detail = facts.tidy(rules, incident.detail, facts.SENTENCE) if incident else ""
+    detail = facts.exactly(rules, incident.detail) if incident else ""
     exactly = text(say_card(language, "detail", detail=detail)) if detail else ""
     waits = text(say(language, "waits")) if incident else ""
     return page(language, title, *why, exactly, waits, execution, recorded)

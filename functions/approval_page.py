@@ -143,7 +143,7 @@ def _why(story: Story, rules: Rules) -> list[str]:
     language, reason = rules.language, story.reason
     if reason is None:
         return []
-    detail = facts.tidy(rules, story.detail, facts.SENTENCE)
+    detail = facts.exactly(rules, story.detail)
     parts = [text(REASONS[reason].words(language).why)]
     if reason is not Reason.AWAITING_APPROVAL:
         parts.append(text(say(language, "overrule"), "warn"))
@@ -187,7 +187,7 @@ def _queue(row: Row, rules: Rules, now: float) -> str:
     title = say_card(language, "vhost", queue=name, vhost=vhost) if vhost not in ("", "/") else name
     heading = f"<h3>{escape(title)}</h3>"
     if isinstance(seen, Unknown):
-        return heading + text(say(language, "unread", why=facts.tidy(rules, seen.why, 300)), "warn")
+        return heading + text(say(language, "unread", why=facts.exactly(rules, seen.why, 300)), "warn")
     if row.health is Health.WELL:
         heading += text(say(language, "well"), "warn")
     depths = {"depth": facts.number(seen.depth), "ready": facts.number(seen.ready), "unacked": facts.number(seen.unacked)}

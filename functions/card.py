@@ -68,7 +68,7 @@ def _started(story: Story, rules: Rules) -> Made:
 def _held(story: Story, rules: Rules) -> Made:
     language, reason = rules.language, story.reason
     subject = facts.subject(story, rules)
-    short = REASONS[reason].words(language).short if reason else tidy(rules, story.detail, 80)
+    short = REASONS[reason].words(language).short if reason else facts.exactly(rules, story.detail, 80)
     urgency = REASONS[reason].urgency if reason else "act"
     waiting = story.incident is not None and story.incident.phase is Phase.WAITING and not story.approve_url
     if waiting and reason is not Reason.LEDGER_UNKNOWN:  # that one is told only when waiting did not help
@@ -115,9 +115,9 @@ def _why(story: Story, rules: Rules, reason: Reason | None, *, todo: bool = True
         if todo:
             text.append(say(language, "todo", todo=words.todo))
     if story.remedy:
-        text.append(tidy(rules, story.remedy, facts.SENTENCE))
+        text.append(facts.exactly(rules, story.remedy))
     if story.detail:
-        text.append(say(language, "detail", detail=tidy(rules, story.detail, facts.SENTENCE)))
+        text.append(say(language, "detail", detail=facts.exactly(rules, story.detail)))
     return text
 
 
@@ -207,7 +207,7 @@ def _test(story: Story, rules: Rules) -> Made:
 
 def _bundle(story: Story, rules: Rules) -> Made:
     explained = REASONS[story.reason] if story.reason else None
-    why = explained.words(rules.language).short if explained else tidy(rules, story.detail, 80)
+    why = explained.words(rules.language).short if explained else facts.exactly(rules, story.detail, 80)
     key = "head_bundle_test" if story.reason is Reason.TEST_ALERT else "head_bundle"
     headline = say(rules.language, key, count=facts.number(len(story.bundled)), why=why)
     shown = facts.gathered(story, rules, facts.names, facts.about)

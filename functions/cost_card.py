@@ -6,7 +6,7 @@ from datetime import datetime
 
 from functions.cost_model import LOUDEST, Cost, Counts, Day, Gap, Spent
 from functions.cost_words import say
-from functions.facts import number, tidy
+from functions.facts import exactly, number, tidy
 from functions.model import Card, Rules
 from functions.text import safe_url
 from functions.words import duration
@@ -83,7 +83,7 @@ def _likely(one: Spent, rules: Rules) -> str:
 
 def _gap(gap: Gap, rules: Rules) -> str:
     date = datetime.fromtimestamp(gap.at, rules.time_zone).strftime("%Y-%m-%d") if gap.at is not None else ""
-    return say(rules.language, gap.lack.value, date=date, about=tidy(rules, gap.about, 300), count=gap.count)
+    return say(rules.language, gap.lack.value, date=date, about=exactly(rules, gap.about, 300), count=gap.count)
 
 
 def _facts(cost: Cost, active: list[Spent], rules: Rules) -> tuple[tuple[str, str], ...]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
-from functions.facts import SENTENCE, tidy
+from functions.facts import exactly
 from functions.model import Card, Rules
 from functions.words import say as say_card
 
@@ -55,11 +55,11 @@ def card(legs: tuple[Leg, ...], rules: Rules, at: float) -> Card:
     urgency = "act" if failed else "fine"
     text = [say(language, "why")]
     if failed and failed.remedy:
-        text.append(say(language, "todo", remedy=tidy(rules, failed.remedy, SENTENCE)))
+        text.append(say(language, "todo", remedy=exactly(rules, failed.remedy)))
     facts = tuple((say(language, leg.name), _told(leg, rules)) for leg in legs)
     return Card("drill", urgency, f"{say_card(language, urgency)}: {headline}", facts, tuple(text), at=at)
 
 
 def _told(leg: Leg, rules: Rules) -> str:
     seconds = say(rules.language, "seconds", seconds=f"{leg.seconds:.1f}")
-    return seconds if leg.ok else f"{say(rules.language, 'failed', detail=tidy(rules, leg.detail, SENTENCE))} ({seconds})"
+    return seconds if leg.ok else f"{say(rules.language, 'failed', detail=exactly(rules, leg.detail))} ({seconds})"

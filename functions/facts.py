@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
+from functions.details import in_language
 from functions.model import Execution, Rules, Story, Trigger, Try, Watched
 from functions.text import clean, safe_url
 from functions.words import duration, say
@@ -21,6 +22,11 @@ Fact = tuple[str, str]
 def tidy(rules: Rules, text: object, limit: int = NAME) -> str:
     """One line of untrusted text within `limit`."""
     return clean(text, limit, say(rules.language, "shortened"))
+
+
+def exactly(rules: Rules, sentence: str, limit: int = SENTENCE) -> str:
+    """One of Unstick's exact sentences in the configured language, whatever it holds of strangers, within `limit`."""
+    return tidy(rules, in_language(rules.language, sentence), limit)
 
 
 def clock(rules: Rules, at: float) -> str:

@@ -118,9 +118,7 @@ EXAMPLES: dict[str, Story] = {
     "started": Story("started", NOW, RUNBOOK, TARGET, INCIDENT),
     "adopted": Story("started", NOW, RUNBOOK, TARGET, ADOPTED),
     "held-restart-refused": held(
-        Reason.RESTART_REFUSED,
-        "rundeck: 403 unauthorized",
-        "Give the token's user the right `run` on the job in the project's ACL policy.",
+        Reason.RESTART_REFUSED, "the token's role lacks a permission", "load infra/rundeck/unstick.aclpolicy for the token's role"
     ),
     "held-cooldown": held(Reason.COOLDOWN, "restarted 240 s ago", phase=Phase.WAITING),
     "held-awaiting-approval": held(Reason.AWAITING_APPROVAL, phase=Phase.ASKED, approve_url=APPROVE),
@@ -128,7 +126,7 @@ EXAMPLES: dict[str, Story] = {
         Reason.TOO_MANY_RESTARTS, "3 restarts within 1 h, the limit is 3", phase=Phase.ASKED, approve_url=APPROVE
     ),
     "held-observe-only": held(Reason.OBSERVE_ONLY),
-    "held-symptom-gone": held(Reason.SYMPTOM_GONE, "mail.outgoing: 3 messages, acknowledged 42 in the last minute"),
+    "held-symptom-gone": held(Reason.SYMPTOM_GONE, "mail.outgoing: 42 messages acknowledged in the last 10 s"),
     "held-no-runbook": Story("held", NOW, reason=Reason.NO_RUNBOOK, trigger=TRIGGER),
     "draining": Story("draining", NOW, RUNBOOK, TARGET, _verifying(212, 2)),
     "recovered": Story("recovered", NOW, RUNBOOK, TARGET, _verifying(0, 2)),
@@ -142,7 +140,7 @@ EXAMPLES: dict[str, Story] = {
         "bundle",
         NOW,
         reason=Reason.TOO_MANY_TARGETS,
-        detail="3 other targets were restarted within 10 min",
+        detail="3 other targets were restarted within 10 min: a shared cause is likelier",
         bundled=tuple(f"service=worker-{n}" for n in range(1, 27)),
     ),
     "paused": Story("paused", NOW, detail="broker upgrade until 05:00 (h.tanaka)"),

@@ -15,7 +15,7 @@ from functions.picture import card_svg, curve_svg, wrapped
 from functions.words import LANGUAGES
 
 DOCS = Path(__file__).parents[2] / "docs"
-IN_JAPANESE = ("started", "held-awaiting-approval", "recovered", "escalated")
+IN_JAPANESE = ("started", "held-awaiting-approval", "recovered", "escalated", "held-restart-refused", "held-overrule")
 PICTURES = {f"{name}.svg": (name, "en") for name in EXAMPLES} | {f"{name}-ja.svg": (name, "ja") for name in IN_JAPANESE}
 
 
