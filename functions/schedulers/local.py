@@ -28,6 +28,9 @@ _RENEW_S = 15.0  # four times within a lease
 _SWEEP_S = 60.0
 _MERGE_S = 1.0
 _LONGEST_BACKOFF_S = 60.0
+_OPEN_S = 60.0
+"""How long the file stays open at a time. As long as it does, SQLite keeps the descriptors of all connections that this process
+closed meanwhile, for the next ones (os_unix.c, "Posix Advisory Locking")."""
 _FILE_TIMEOUT_S = 5.0
 
 _log = logging.getLogger("unstick")
@@ -73,7 +76,7 @@ def run(settings: Settings, deliver: Callable[[str], None], sweep: Callable[[], 
     runner = _Runner(settings, deliver, sweep, stop)
     failures = 0
     while not stop.is_set():
-        failures = 0 if _done("The local scheduler", runner.until_stopped) else failures + 1
+        failures = 0 if _done("The local scheduler", runner.for_a_minute) else failures + 1
         stop.wait(_backoff_s(failures) if failures else 0)
 
 
@@ -95,13 +98,15 @@ class _Runner(Struct):
     sweeping: threading.Lock = field(default_factory=threading.Lock)
     place_free: threading.Event = field(default_factory=threading.Event)
 
-    def until_stopped(self) -> None:
-        """Claim and start what is due, again and again. The file stays open meanwhile, so that a look costs next to nothing."""
+    def for_a_minute(self) -> None:
+        """Claim and start what is due for a minute. The file stays open meanwhile, so that a look costs next to nothing."""
         with opened(SYSTEM, self.settings.path, timeout_s=_FILE_TIMEOUT_S) as file:
             _release(file)
-            renew_at = 0.0
+            renew_at, until = 0.0, time.monotonic() + _OPEN_S
             this = Path(self.settings.path).stat().st_ino
-            while not self.stop.is_set() and Path(self.settings.path).stat().st_ino == this:  # else somebody put a new one there
+            while time.monotonic() < until and not self.stop.is_set():
+                if Path(self.settings.path).stat().st_ino != this:  # somebody put a new one there
+                    return
                 if time.monotonic() >= renew_at:
                     self._renew(file)
                     renew_at = time.monotonic() + _RENEW_S
