@@ -8,7 +8,7 @@ import shutil
 import sys
 import time
 
-from bench import imports, page, rounds
+from bench import imports, instructions, page, rounds
 from bench.claims import claims
 from bench.contenders import REQUESTING, RULEBOOK, UNGUARDED, UNSTICK, WEBHOOK, Contender, missing
 from bench.legs import legs
@@ -68,8 +68,9 @@ def main() -> int:
     with stage() as stand:
         samples = measure(stand, asked.rounds, absent)
     took_s = time.monotonic() - began
-    tree = imports.tree(ROOT / "unstick.yaml")
-    page.write(samples, page.Circumstances(asked.rounds, before, os.getloadavg()[0], took_s, absent, tree))
+    load, tree = os.getloadavg()[0], imports.tree(ROOT / "unstick.yaml")
+    _say("instructions")
+    page.write(samples, page.Circumstances(asked.rounds, before, load, took_s, absent, tree, instructions.section()))
     shutil.rmtree(BUILD / "run", ignore_errors=True)
     for claim in claims(samples):
         print(claim.row())

@@ -52,9 +52,10 @@ NOTES = """
 Where a promise does not hold:
 
 - **A cold start** reads and checks the whole configuration before it serves, so that a mistake stops the deployment and not an
-  alert. Of the 66 ms of CPU that this takes on top of functions-framework (November 2026, CPython 3.11), 25 make the core's 47 frozen
-  dataclasses, 8 import YAML, and the rest reads the file and imports the rooms that it names. Making those classes with one
-  generated method each instead of six was tried: 25 ms less, at the price of a decorator of our own.
+  alert. Of the 34 ms of CPU that this takes on top of functions-framework (November 2026, CPython 3.11), 10 import PyYAML (4 of them
+  one regular expression of its reader), 4 msgspec, 2 RE2, 2 time zones and 1 SQLite; 4 read and check the file, and the rest
+  imports the rooms that it names. The packages alone take nine tenths of what the limit leaves. It was 66 ms
+  until the frozen dataclasses became msgspec's ([why](decisions/value-types.md)).
 - **4.3 calls**: there are four in sequence and no more. What goes beyond is computing, 23 ms from the last byte in to Rundeck's
   request with no delay at all, by Unstick and by the stand-ins and slow lines beside it on the same two cores.
 """
@@ -70,6 +71,8 @@ class Circumstances:
     took_s: float
     missing: dict[str, str]
     imports: str
+    instructions: str
+    """The part of the page that bench/instructions.py writes."""
 
 
 def write(samples: Samples, circumstances: Circumstances) -> None:
@@ -92,7 +95,7 @@ def page(samples: Samples, circumstances: Circumstances) -> str:
         table.append(f"| {measure}{f', {unit}' if unit else ''} | " + " | ".join(cells) + " |")
     parts = [
         INTRODUCTION, "![Unstick beside others](benchmarks.svg)\n", "## What is promised\n", *promised, "", "## All figures\n",
-        *table, "", "## How to read them", NOTES, "## This run\n", *_this_run(samples, circumstances), "",
+        *table, "", circumstances.instructions, "## How to read them", NOTES, "## This run\n", *_this_run(samples, circumstances), "",
         "## What a start imports\n",
         (
             "On top of functions-framework, with byte code there, all of 2 ms or more (`python -X importtime`, which itself"

@@ -92,7 +92,8 @@ ROOMS: Mapping[str, str] = {
     "put the first step of infra/rundeck/job.yaml before the restart; mode auto needs it": "infra/rundeck/job.yaml の最初のステップを再起動の前に置いてください。モード auto に必要です。",
     # symptoms/rabbitmq.py
     "there is no queue {queue:text}": "キューがありません：{queue}",
-    "there is no such queue or vhost": "該当するキューか vhost がありません",
+    "there is no vhost '{vhost}'": "vhost がありません：'{vhost}'",
+    "Compare the alert's labels with the broker's vhosts; if it is there, a proxy in front must leave %2F as it is.": "アラートのラベルを RabbitMQ の vhost と照合してください。存在するなら、手前のプロキシで %2F を変えないようにしてください。",
     "'{queue}' in vhost '{vhost}'": "'{queue}'（vhost '{vhost}'）",
     "Compare the alert's labels with the broker's names.": "アラートのラベルを RabbitMQ の名前と照合してください。",
     "Compare the alert's labels with the broker's names; a queue that goes with its consumer may be gone just now.": "アラートのラベルを RabbitMQ の名前と照合してください。コンシューマーとともに消えるキューは、一時的にないことがあります。",

@@ -23,8 +23,10 @@ from urllib.request import Request, urlopen
 if TYPE_CHECKING:
     from pika.adapters.blocking_connection import BlockingChannel
 
-PROGRAM = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
+WRAPPED = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 """Debian's wrapper on the PATH insists on the system user and its folders; what it wraps does not."""
+
+WRAPPER = "rabbitmq-script-wrapper"
 
 ADMIN = ("root-of-tests", "only-on-loopback")
 START_TIMEOUT_S = 60
@@ -99,7 +101,7 @@ def broker(folder: Path, *, statistics: bool = True) -> Iterator[Broker]:
     _write_configuration(made, statistics=statistics)
     with (
         _process(["epmd", "-address", "127.0.0.1", "-port", str(mapper)], environment, folder / "epmd.log"),
-        _process([str(PROGRAM)], environment, folder / "broker.log") as server,
+        _process([str(program())], environment, folder / "broker.log") as server,
     ):
         _wait_until_ready(made, server)
         yield made
@@ -131,8 +133,17 @@ def consumer(
             started.kill()
 
 
+def program() -> Path | None:
+    """The script that starts a broker: beside a wrapper, or on the PATH, as RabbitMQ's own archive and Homebrew have it."""
+    if WRAPPED.exists():
+        return WRAPPED
+    found = shutil.which("rabbitmq-server")
+    script = Path(found).resolve() if found else None
+    return script if script and script.name != WRAPPER else None
+
+
 def available() -> bool:
-    return PROGRAM.exists() and shutil.which("epmd") is not None
+    return program() is not None and shutil.which("epmd") is not None
 
 
 def free_ports(count: int) -> list[int]:

@@ -244,7 +244,7 @@ def test_a_user_that_may_not_is_told_what_is_missing(rabbit, user, code):
     [
         pytest.param((403, "text/html", b"<html>"), Denied, "login", id="a proxy's 403"),
         pytest.param((301, JSON, b"http://127.0.0.1:1/"), Denied, "url", id="redirect"),
-        pytest.param((404, JSON, b"{}"), Denied, "no_queue", id="no vhost"),
+        pytest.param((404, JSON, b"{}"), Denied, "no_vhost", id="no vhost"),
         pytest.param((400, JSON, b"{}"), Denied, "url", id="not understood"),
         pytest.param((200, JSON, b'{"items": []}'), Denied, "no_queue", id="no queue"),
         pytest.param(

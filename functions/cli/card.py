@@ -9,12 +9,13 @@ import click
 
 from functions.cli.showing import Unusable, options, outside_of, put_json
 from functions.model import Reason
+from functions.rooms import names, room
 
 if TYPE_CHECKING:
     from functions.model import Card
 
 KINDS = ("started", "held", "draining", "recovered", "escalated", "resolved", "not_approved", "test", "paused", "resumed")
-CHANNELS = ("console", "slack", "google_chat", "teams", "apprise")
+CHANNELS = names("chats")
 SHOWN = 3
 
 
@@ -42,8 +43,6 @@ def card(
     FILE is what simulate takes. Names, links and texts are the alert's own; the queue's figures, times and executions
     are made up. Text channels are shown as text, the others as the JSON that is posted. Nothing is posted.
     """
-    from functions.rooms import room
-
     cards, language, left = _cards(config_path, file, kind, reason, language, everything=everything)
     chosen = channels or CHANNELS
     rendered = [(name, made, room("chats", name).render(made, language)) for made in cards for name in chosen]

@@ -170,7 +170,7 @@ def _vhost(looked_at: Any, settings: Any, probe: QueueRef, timeout_s: float) -> 
     try:
         looked_at.look(settings, probe, for_s=60.0, timeout_s=timeout_s)
     except Denied as denied:
-        if denied.code == "no_queue" and not denied.status:  # with a status it is the vhost that is not there
+        if denied.code == "no_queue":
             return Finding(what, ok=True, detail="can be seen; the queue's name comes with the alert")
         return Finding(what, ok=False, detail=denied.detail, remedy=denied.remedy)
     except Unavailable as error:

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from functions.errors import Denied, Unavailable
 from functions.model import Finding, QueueRef
-from functions.symptoms._rabbitmq_answers import OK, Page, good, json_or_none, named, shaped, sighting
+from functions.symptoms._rabbitmq_answers import OK, Page, good, json_or_none, live, named, shaped, sighting
 from functions.web import Answer
 
 PATHS = ("/api/overview", "/api/whoami", "/api/health/checks/alarms")
@@ -90,7 +90,7 @@ def _clock(overview: Outcome) -> list[Finding]:
 def _readable(queue: QueueRef, totals: Outcome, page: Outcome) -> Finding:
     what = f"RabbitMQ queue {named(queue)}"
     try:
-        seen = sighting(queue, good(totals).json(), json_or_none(page), at=0.0)
+        seen = sighting(queue, live(totals, queue).json(), json_or_none(page), at=0.0)
     except (Denied, Unavailable) as error:
         return _failed(what, error)
     present = "not known" if seen.consumers is None else str(seen.consumers)

@@ -19,7 +19,7 @@ from msgspec import Struct
 from functions.errors import Denied
 from functions.model import Finding, QueueRef, Sighting
 from functions.secret_store import SecretRef
-from functions.symptoms._rabbitmq_answers import SYSTEM, good, json_or_none, login_failed, sighting
+from functions.symptoms._rabbitmq_answers import SYSTEM, json_or_none, live, login_failed, sighting
 from functions.together import together
 from functions.web import Answer, request
 
@@ -45,10 +45,10 @@ def look(settings: Settings, queue: QueueRef, *, for_s: float, timeout_s: float)
     """The queue as it is now, with samples over at least the last `for_s` seconds where the broker keeps them (an hour).
 
     Without the queue's page the live depth is there all the same. Raises Denied (`login`, `not_management`,
-    `vhost_permission`, `no_queue`, `stream`, `name`, `url`) or Unavailable where the live depth can't be had.
+    `vhost_permission`, `no_vhost`, `no_queue`, `stream`, `name`, `url`) or Unavailable where the live depth can't be had.
     """
     totals, page = _ask(settings, [totals_path(queue), page_path(queue, for_s)], timeout_s=timeout_s)
-    answer = good(totals)
+    answer = live(totals, queue)
     return sighting(queue, answer.json(), json_or_none(page), at=answer.at)
 
 

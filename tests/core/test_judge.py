@@ -281,6 +281,13 @@ def test_well_is_few_messages_and_enough_consumers(depth, consumers, good):
     assert is_well(Recovered(max_messages=5 if depth else 0, min_consumers=1), depth, consumers) is good
 
 
+@pytest.mark.parametrize(("at_least", "verdict"), [(0, Verdict.RECOVERED), (1, None)])
+def test_an_empty_queue_without_statistics_is_well_only_where_nobody_is_asked_for(at_least, verdict):
+    """Empty from the first look on proves no consumer; `min_consumers: 0` asks for none."""
+    book = runbook(recovered=Recovered(min_consumers=at_least))
+    assert after_restart(book, bare(0), WATCHED, age_s=20.0, now=NOW).verdict is verdict
+
+
 @pytest.mark.parametrize(
     ("moved", "consumers", "counts"), [(-1.0, 1, True), (-119.0, 1, True), (-120.0, 1, False), (-1.0, 0, False), (None, 1, False)]
 )

@@ -47,8 +47,8 @@ class CloudTasks:
     copies: int = 1
     """How often each task is delivered."""
     late_s: float = 0.0
-    gather_s: float = 0.0
-    """Deliver out of order: wait so long after a task is due, then deliver all that is due, the newest first."""
+    gather: int = 0
+    """Deliver out of order: wait once until so many deliveries are due, then make them, the newest first."""
     refuse: int | None = None
     """Answer every call with this status."""
     hang_s: float = 0.0
@@ -124,15 +124,14 @@ class CloudTasks:
             with self._changed:
                 if self._stopped:
                     return
-                wait_s = self.late_s + self.gather_s
-                due = [task for task in self.waiting if task.due + wait_s <= time.time()]
-                if not due:
-                    next_due = min((task.due + wait_s for task in self.waiting), default=time.time() + 60)
-                    self._changed.wait(max(0.0, min(next_due - time.time(), 0.05 if self.waiting else 60)))
+                now = time.time()
+                due = [task for task in self.waiting if task.due + self.late_s <= now]
+                if not due or len(due) < self.gather:
+                    ahead = [task.due + self.late_s - now for task in self.waiting if task not in due]
+                    self._changed.wait(min([*ahead, 0.05 if self.waiting else 60]))
                     continue
-            if self.gather_s:
-                due = [task for task in self.waiting if task.due + self.late_s <= time.time()]
-            for task in sorted(due, key=lambda task: task.due, reverse=bool(self.gather_s)):
+                newest_first, self.gather = bool(self.gather), 0
+            for task in sorted(due, key=lambda task: task.due, reverse=newest_first):
                 self._deliver(task)
 
     def _deliver(self, task: Task) -> None:

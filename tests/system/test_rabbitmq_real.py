@@ -153,7 +153,7 @@ def test_a_stream_is_refused(rabbitmq_server):
         pytest.param("untagged", "right", QueueRef("/", "refusals"), "not_management", id="no management tag"),
         pytest.param("outsider", "right", QueueRef("/", "refusals"), "vhost_permission", id="no permission on the vhost"),
         pytest.param("reader", "right", QueueRef("/", "nowhere"), "no_queue", id="no such queue"),
-        pytest.param("reader", "right", QueueRef("nowhere", "refusals"), "no_queue", id="no such vhost"),
+        pytest.param("reader", "right", QueueRef("nowhere", "refusals"), "no_vhost", id="no such vhost"),
     ],
 )
 def test_refusals_are_told_apart(rabbitmq_server, user, password, queue, code):
