@@ -10,7 +10,7 @@ import time
 
 from bench import imports, instructions, page, rounds
 from bench.claims import claims
-from bench.contenders import REQUESTING, RULEBOOK, UNGUARDED, UNSTICK, WEBHOOK, Contender, missing
+from bench.contenders import RULEBOOK, UNGUARDED, UNSTICK, WEBHOOK, Contender, missing
 from bench.legs import legs
 from bench.samples import Samples
 from bench.stage import BUILD, ROOT, Stage, stage
@@ -32,7 +32,7 @@ def measure(stand: Stage, count: int, absent: dict[str, str]) -> Samples:
         for contender in _present((UNSTICK, UNGUARDED, WEBHOOK), absent):
             rounds.parallel(contender, stand, samples)
     _say("300 at once")
-    for contender in _present((UNSTICK, REQUESTING, WEBHOOK), absent):
+    for contender in present:
         rounds.memory(contender, stand, samples)
     _say("1,000 notifications")
     legs(stand, samples)
@@ -68,9 +68,9 @@ def main() -> int:
     with stage() as stand:
         samples = measure(stand, asked.rounds, absent)
     took_s = time.monotonic() - began
-    load, tree = os.getloadavg()[0], imports.tree(ROOT / "unstick.yaml")
+    load, made = os.getloadavg()[0], imports.imports(ROOT / "unstick.yaml")
     _say("instructions")
-    page.write(samples, page.Circumstances(asked.rounds, before, load, took_s, absent, tree, instructions.section()))
+    page.write(samples, page.Circumstances(asked.rounds, before, load, took_s, absent, made, instructions.section()))
     shutil.rmtree(BUILD / "run", ignore_errors=True)
     for claim in claims(samples):
         print(claim.row())

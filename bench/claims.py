@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bench import rounds
+from bench import measures
 from bench.contenders import BARE, HASHING, REQUESTING, UNGUARDED, UNSTICK
 from bench.legs import CALLS, LEGS
 from bench.samples import Samples, middle, spread
@@ -39,28 +39,30 @@ def claims(samples: Samples) -> list[Claim]:
     requesting, unguarded = REQUESTING.name, UNGUARDED.name
     ratios = samples.ratios
     return [
-        Claim("forged request: CPU by that of a bare function", ratios(rounds.FORGED_CPU, us, bare), 1.3),
-        Claim("forged request: time by that of a bare function", ratios(rounds.FORGED, us, bare), 1.3),
-        Claim("forged 2.6 MB: time by that of reading and hashing", ratios(rounds.FORGED_LARGE, us, hashing), 1.5),
+        Claim("forged request: CPU by that of a bare function", ratios(measures.FORGED_CPU, us, bare), 1.3),
+        Claim("forged request: time by that of a bare function", ratios(measures.FORGED, us, bare), 1.3),
+        Claim("forged 2.6 MB: time by that of reading and hashing", ratios(measures.FORGED_LARGE, us, hashing), 1.5),
         Claim(
-            "first forged request: CPU from process start, by a bare function's", ratios(rounds.COLD_FORGED_CPU, us, bare), 1.15
+            "first forged request: CPU from process start, by a bare function's", ratios(measures.COLD_FORGED_CPU, us, bare), 1.15
         ),
-        Claim("the same as time", ratios(rounds.COLD_FORGED, us, bare), 1.15),
+        Claim("the same as time", ratios(measures.COLD_FORGED, us, bare), 1.15),
         Claim(
             "first alert to Rundeck: time from process start, by the same calls without guards",
-            ratios(rounds.COLD_ALERT, us, unguarded),
+            ratios(measures.COLD_ALERT, us, unguarded),
             1.15,
         ),
         Claim("outbound calls in sequence from an alert to Rundeck's run", samples.of(CALLS, us), 4.0 + 0.1),
         Claim("the same as time, with 50 ms on each call, by 50 ms", samples.of(LEGS, us), 4.3),
         Claim(
-            "1,000 alerts (2.6 MB) by one: time to the answer", samples.between((rounds.ANSWER_MANY, us), (rounds.ANSWER, us)), 30
+            "1,000 alerts (2.6 MB) by one: time to the answer",
+            samples.between((measures.ANSWER_MANY, us), (measures.ANSWER, us)),
+            30,
         ),
         Claim(
             "memory of the worker after 1,000 notifications, by a function that imports requests",
-            samples.between((rounds.RSS_AFTER, us), (rounds.RSS_REST, requesting)),
+            samples.between((measures.RSS_AFTER, us), (measures.RSS_REST, requesting)),
             1.2,
         ),
-        Claim("rate of forged 4 kB, by reading and hashing", ratios(rounds.RATE_SMALL, us, hashing), 0.8, at_least=True),
-        Claim("rate of forged 2.6 MB, by reading and hashing", ratios(rounds.RATE_LARGE, us, hashing), 0.8, at_least=True),
+        Claim("rate of forged 4 kB, by reading and hashing", ratios(measures.RATE_SMALL, us, hashing), 0.8, at_least=True),
+        Claim("rate of forged 2.6 MB, by reading and hashing", ratios(measures.RATE_LARGE, us, hashing), 0.8, at_least=True),
     ]

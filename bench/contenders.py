@@ -19,6 +19,7 @@ from bench import wire
 from bench.stage import BUILD, JOB, ROOT, Stage, environment, signature
 from bench.tree import Tree, started
 from tests.broker import free_ports
+from tests.debian import ensure
 from tests.unstick_process import HMAC_SECRET, RUNNER_TOKEN
 
 PLAIN = ROOT / "bench" / "plain"
@@ -166,8 +167,8 @@ def _rulebook_bin(name: str) -> Path:
 
 def missing(contender: Contender) -> str:
     """Why it can't be measured on this machine; empty where it can. ansible-rulebook is installed here on first use."""
-    if contender is WEBHOOK and not (shutil.which("webhook") and shutil.which("curl")):
-        return "not on this machine: apt-get install webhook curl"
+    if contender is WEBHOOK and not (shutil.which("webhook") and shutil.which("curl")) and not ensure("webhook", "curl"):
+        return "it can't be had here (apt-get install webhook curl)"
     if contender is RULEBOOK:
         if not shutil.which("java"):
             return "not on this machine: it needs Java 17 or newer"

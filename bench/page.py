@@ -8,22 +8,17 @@ import time
 from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
-from bench import rounds
+from bench import measures
 from bench.claims import claims
 from bench.contenders import BARE, HASHING, REQUESTING, RULEBOOK, UNGUARDED, UNSTICK, WEBHOOK
+from bench.imports import Imports
+from bench.legs import CALLS, LEG_S, LEGS
+from bench.measures import LEFT_OUT, UNITS, left_out
 from bench.samples import Samples, middle, spread
 from bench.stage import ROOT
 
 PAGE, CHART = ROOT / "docs" / "benchmarks.md", ROOT / "docs" / "benchmarks.svg"
 COLUMNS = (UNSTICK, WEBHOOK, RULEBOOK, UNGUARDED, HASHING, REQUESTING, BARE)
-MS, MIB, PER_S, TIMES = ("ms", 1000.0), ("MiB", 1.0), ("/s", 1.0), ("", 1.0)
-ROWS = {
-    rounds.COLD_FORGED: MS, rounds.COLD_FORGED_CPU: MS, rounds.COLD_ALERT: MS, rounds.COLD_ALERT_CPU: MS,
-    rounds.FORGED: MS, rounds.FORGED_CPU: MS, rounds.FORGED_LARGE: MS,
-    rounds.ALERT: MS, rounds.ANSWER: MS, rounds.ANSWER_MANY: MS, rounds.PARALLEL_S: MS, rounds.PARALLEL_RESTARTS: TIMES,
-    rounds.RATE_SMALL: PER_S, rounds.RATE_LARGE: PER_S,
-    rounds.PSS_REST: MIB, rounds.PSS_AFTER: MIB, rounds.RSS_REST: MIB, rounds.RSS_AFTER: MIB,
-}  # fmt: skip
 INTRODUCTION = """# Benchmarks
 
 Written by `make bench`; change nothing here by hand. All figures are of one run on one machine. In each round everybody does
@@ -41,24 +36,35 @@ NOTES = """
 - "To Rundeck" ends when Rundeck's request has arrived; it begins with the last byte of the alert, or with the process's start.
 - A forged request has a fresh timestamp and a wrong signature of the right form, so that the whole body is hashed.
 - adnanh/webhook answers before its command runs, and answers a wrong signature with 500. ansible-rulebook answers before its rule
-  runs, and needs seconds for it, so it takes part in fewer rounds and in no load.
+  runs, and needs seconds for it, so it takes part in fewer rounds.
+- Of a notification with 1,000 alerts adnanh/webhook and the function without guards look at the first one; Unstick decides them all.
 - adnanh/webhook is a Go program that starts in milliseconds and restarts whatever it is told to; each of 300 notifications of one
   alert is a restart. That is the difference that this project is about.
 - Requests come from Python on the same machine. The highest rates are limited by that as much as by the server.
-- The 1,000 alerts are of one target. With a target each, ten are decided at once and the rest is saved for its wake-ups.
+- The 1,000 alerts are of one target, so one restart is right. With a target each, ten are decided at once and the rest is saved for its wake-ups.
 - Calls in sequence are counted with the cloud's store and scheduler (their real clients against stand-ins), with 50 and 150 ms put
   on each call; a history of more than 100 rows takes Rundeck one call more.
-
+"""
+UNKEPT = """
 Where a promise does not hold:
 
 - **A cold start** reads and checks the whole configuration before it serves, so that a mistake stops the deployment and not an
-  alert. Of the 34 ms of CPU that this takes on top of functions-framework (November 2026, CPython 3.11), 10 import PyYAML (4 of them
-  one regular expression of its reader), 4 msgspec, 2 RE2, 2 time zones and 1 SQLite; 4 read and check the file, and the rest
-  imports the rooms that it names. The packages alone take nine tenths of what the limit leaves. It was 66 ms
-  until the frozen dataclasses became msgspec's ([why](decisions/value-types.md)).
-- **4.3 calls**: there are four in sequence and no more. What goes beyond is computing, 23 ms from the last byte in to Rundeck's
-  request with no delay at all, by Unstick and by the stand-ins and slow lines beside it on the same two cores.
+  alert. Of the {whole:.0f} ms of the list below, PyYAML takes {yaml:.0f} ({reader:.0f} of them one regular expression of its reader),
+  msgspec {msgspec:.0f}, RE2 {re2:.0f}, time zones {zones:.0f} and SQLite {sqlite:.0f}; the rest imports the rooms that the file names,
+  and reads and checks it. These packages alone take {packages:.0f} of the {left:.0f} ms that the limit leaves beside a bare function.
+  It was nearly twice as much until the frozen dataclasses became msgspec's ([why](decisions/value-types.md)).
+- **4.3 calls**: there are four in sequence and no more. What goes beyond is computing, {computing:.0f} ms of it, by Unstick and by the
+  stand-ins and slow lines beside it on the same cores.
 """
+PACKAGES = ("yaml", "msgspec", "re2", "zoneinfo", "sqlite3")
+LATER = ("requests", "google.api_core", "google.auth", "google.cloud")
+"""What the page says that a start does not import."""
+
+IMPORTS = (
+    "On top of functions-framework, with byte code there, all of 2 ms or more (`python -X importtime`, which itself slows it down; the"
+    " quickest of five). msgspec is in it, since the configuration's types are made of it; requests and Google's clients are not: the"
+    " first alert imports those that it calls.\n"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +76,7 @@ class Circumstances:
     load_after: float
     took_s: float
     missing: dict[str, str]
-    imports: str
+    imports: Imports
     instructions: str
     """The part of the page that bench/instructions.py writes."""
 
@@ -90,24 +96,36 @@ def page(samples: Samples, circumstances: Circumstances) -> str:
     ]
     shown = [one for one in COLUMNS if one.name not in circumstances.missing]
     table = ["| | " + " | ".join(one.name for one in shown) + " |", "| --- |" + " ---: |" * len(shown)]
-    for measure, (unit, factor) in ROWS.items():
-        cells = [_cell(samples.of(measure, one.name), factor) for one in shown]
+    for measure, (unit, factor) in UNITS.items():
+        cells = [_cell(samples.of(measure, one.name), factor) or _empty(measure, one.name) for one in shown]
         table.append(f"| {measure}{f', {unit}' if unit else ''} | " + " | ".join(cells) + " |")
     parts = [
         INTRODUCTION, "![Unstick beside others](benchmarks.svg)\n", "## What is promised\n", *promised, "", "## All figures\n",
-        *table, "", circumstances.instructions, "## How to read them", NOTES, "## This run\n", *_this_run(samples, circumstances), "",
-        "## What a start imports\n",
-        (
-            "On top of functions-framework, with byte code there, all of 2 ms or more (`python -X importtime`, which itself"
-            " slows it down). requests, msgspec and Google's clients are not in it: they are imported by the first alert.\n"
-        ),
-        "```text", circumstances.imports, "```",
+        *table, "", *(f"({key}) {reason}  " for key, reason in LEFT_OUT.items()), "", circumstances.instructions,
+        "## How to read them", NOTES + _unkept(samples, circumstances.imports), "## This run\n", *_this_run(samples, circumstances),
+        "", "## What a start imports\n", IMPORTS, "```text", circumstances.imports.tree, "```",
     ]  # fmt: skip
     return "\n".join(parts) + "\n"
 
 
+def _unkept(samples: Samples, made: Imports) -> str:
+    left_s = 0.15 * middle(samples.of(measures.COLD_FORGED_CPU, BARE.name))
+    computing_s = LEG_S * (middle(samples.of(LEGS, UNSTICK.name)) - middle(samples.of(CALLS, UNSTICK.name)))
+    return UNKEPT.format(
+        whole=made.whole_ms, yaml=made.ms("yaml"), reader=made.ms("yaml.reader"), msgspec=made.ms("msgspec"), re2=made.ms("re2"),
+        zones=made.ms("zoneinfo"), sqlite=made.ms("sqlite3"), packages=made.ms(*PACKAGES), left=1000 * left_s,
+        computing=1000 * computing_s,
+    )  # fmt: skip
+
+
+def _empty(measure: str, contender: str) -> str:
+    """Why there is no figure: a letter, explained below the table."""
+    key = left_out(measure, contender)
+    return f"({key})" if key else "not measured"
+
+
 def _this_run(samples: Samples, circumstances: Circumstances) -> list[str]:
-    cpu = samples.of(rounds.FORGED_CPU, BARE.name)
+    cpu = samples.of(measures.FORGED_CPU, BARE.name)
     low, high = spread(cpu)
     noise = 100 * (high - low) / middle(cpu) if cpu else float("nan")
     took = f"{circumstances.rounds} rounds in {circumstances.took_s:.0f} s"
@@ -134,7 +152,10 @@ def _short(value: float) -> str:
 # --- the chart -------------------------------------------------------------------------------------------------------------
 
 PANELS = {
-    rounds.COLD_FORGED: MS, rounds.COLD_ALERT: MS, rounds.ALERT: MS, rounds.PSS_AFTER: MIB, rounds.PARALLEL_RESTARTS: TIMES,
+    measure: UNITS[measure]
+    for measure in (
+        measures.COLD_FORGED, measures.COLD_ALERT, measures.ALERT, measures.PSS_AFTER, measures.PARALLEL_RESTARTS,
+    )
 }  # fmt: skip
 WIDTH, LABEL, BAR, GAP, HEAD = 760, 230, 15, 5, 34
 STYLE = (

@@ -11,6 +11,27 @@ from statistics import median
 
 from bench import wire
 from bench.contenders import BARE, HASHING, REQUESTING, RULEBOOK, UNGUARDED, UNSTICK, WEBHOOK, Contender, Running, start
+from bench.measures import (
+    ALERT,
+    ANSWER,
+    ANSWER_MANY,
+    COLD_ALERT,
+    COLD_ALERT_CPU,
+    COLD_FORGED,
+    COLD_FORGED_CPU,
+    FORGED,
+    FORGED_CPU,
+    FORGED_LARGE,
+    PARALLEL_RESTARTS,
+    PARALLEL_S,
+    PSS_AFTER,
+    PSS_REST,
+    RATE_LARGE,
+    RATE_SMALL,
+    RSS_AFTER,
+    RSS_REST,
+    left_out,
+)
 from bench.samples import Samples
 from bench.stage import MANY, SMALL_BYTES, Stage, many, one
 
@@ -18,23 +39,6 @@ WARM_FORGED, WARM_ALERTS, CPU_REQUESTS = 30, 8, 200
 RATE_S, SENDERS = 1.0, 2
 PARALLEL, NOTIFICATIONS, TARGETS = 300, 1000, 50
 START_S, ARRIVES_S = 60.0, 30.0
-
-COLD_FORGED = "process start to first answer, forged"
-COLD_ALERT = "process start to Rundeck, first alert"
-COLD_FORGED_CPU = "CPU from process start to first answer, forged"
-COLD_ALERT_CPU = "CPU from process start to the first alert's answer"
-FORGED = "forged request, warm"
-FORGED_CPU = "CPU of a forged request"
-FORGED_LARGE = "forged request of 2.6 MB, warm"
-ALERT = "alert to Rundeck, warm"
-ANSWER = "alert to the answer, warm"
-ANSWER_MANY = "1,000 alerts (2.6 MB) to the answer"
-RATE_SMALL = "forged requests of 4 kB a second"
-RATE_LARGE = "forged requests of 2.6 MB a second"
-PARALLEL_S = "300 at once, one alert"
-PARALLEL_RESTARTS = "restarts by 300 at once, one alert"
-PSS_REST, PSS_AFTER = "memory of all processes (PSS), at rest", "memory of all processes (PSS), after 1,000"
-RSS_REST, RSS_AFTER = "memory of the worker (RSS), at rest", "memory of the worker (RSS), after 1,000"
 
 QUICK = (BARE, HASHING, REQUESTING, UNGUARDED, UNSTICK, WEBHOOK)
 
@@ -68,21 +72,22 @@ def round_of(contender: Contender, stage: Stage, samples: Samples) -> None:
             samples.add(COLD_ALERT_CPU, name, server.tree.cpu_s())
             if contender is RULEBOOK:
                 samples.add(ALERT, name, _to_rundeck(server, stage))
+                samples.add(ANSWER, name, wire.exchange(server.port, contender.message(one(stage.service()))).took_s)
 
 
 def _forged(server: Running, samples: Samples) -> None:
     contender = server.contender
     small, large = (contender.message(body, forged=True) for body in (one("x", SMALL_BYTES), many(["x"] * MANY)))
     samples.add(FORGED, contender.name, median(wire.exchange(server.port, small).took_s for _ in range(WARM_FORGED)))
-    if contender in (REQUESTING, RULEBOOK):
-        return
-    before_s = server.tree.cpu_s()
-    for _ in range(CPU_REQUESTS):
-        wire.exchange(server.port, small)
-    samples.add(FORGED_CPU, contender.name, (server.tree.cpu_s() - before_s) / CPU_REQUESTS)
-    samples.add(FORGED_LARGE, contender.name, median(wire.exchange(server.port, large).took_s for _ in range(8)))
-    samples.add(RATE_SMALL, contender.name, wire.rate(server.port, small, for_s=RATE_S, connections=SENDERS))
-    samples.add(RATE_LARGE, contender.name, wire.rate(server.port, large, for_s=RATE_S, connections=SENDERS))
+    if not left_out(FORGED_CPU, contender.name):
+        before_s = server.tree.cpu_s()
+        for _ in range(CPU_REQUESTS):
+            wire.exchange(server.port, small)
+        samples.add(FORGED_CPU, contender.name, (server.tree.cpu_s() - before_s) / CPU_REQUESTS)
+        samples.add(RATE_SMALL, contender.name, wire.rate(server.port, small, for_s=RATE_S, connections=SENDERS))
+    if not left_out(FORGED_LARGE, contender.name):
+        samples.add(FORGED_LARGE, contender.name, median(wire.exchange(server.port, large).took_s for _ in range(8)))
+        samples.add(RATE_LARGE, contender.name, wire.rate(server.port, large, for_s=RATE_S, connections=SENDERS))
 
 
 def _alerts(server: Running, stage: Stage, samples: Samples) -> None:
@@ -91,9 +96,8 @@ def _alerts(server: Running, stage: Stage, samples: Samples) -> None:
     samples.add(ALERT, contender.name, median(_to_rundeck(server, stage) for _ in range(WARM_ALERTS)))
     answers = [wire.exchange(server.port, contender.message(one(stage.service()))).took_s for _ in range(WARM_ALERTS)]
     samples.add(ANSWER, contender.name, median(answers))
-    if contender is UNSTICK:
-        large = [contender.message(many([stage.service()] * MANY)) for _ in range(3)]
-        samples.add(ANSWER_MANY, contender.name, median(wire.exchange(server.port, sent).took_s for sent in large))
+    large = [contender.message(many([stage.service()] * MANY)) for _ in range(3)]
+    samples.add(ANSWER_MANY, contender.name, median(wire.exchange(server.port, sent).took_s for sent in large))
 
 
 def _to_rundeck(server: Running, stage: Stage) -> float:
@@ -130,7 +134,7 @@ def memory(contender: Contender, stage: Stage, samples: Samples) -> None:
         wire.first(server.port, contender.message(one("forged"), forged=True), within_s=START_S)
         time.sleep(0.5)
         _weigh(server, samples, PSS_REST, RSS_REST)
-        if contender is RULEBOOK:  # two seconds a notification
+        if left_out(PSS_AFTER, contender.name):
             return
         services = [stage.service() for _ in range(TARGETS)]
         for number in range(NOTIFICATIONS):

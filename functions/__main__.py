@@ -5,9 +5,17 @@ from __future__ import annotations
 import io
 import sys
 
-from functions.cli.commands import command_line
-
 if __name__ == "__main__":
+    try:
+        from functions.cli.commands import command_line
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] == "functions":
+            raise
+        # In a fresh clone the system's own Python has no packages, and its traceback no remedy.
+        sys.stderr.write(
+            f"the package {error.name} is missing here. Run `make setup`, then `.venv/bin/python -m functions ...`.\n"
+        )
+        raise SystemExit(2) from None
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that can't show a character is no reason to fail

@@ -13,12 +13,14 @@ from urllib.parse import quote
 
 from functions import web
 from functions.config_keys import Annotations as Settings
-from functions.cost import executions
+from functions.cost_model import executions
 from functions.documents import decoded
 from functions.errors import Denied, Unavailable
-from functions.model import Archive, Finding
+from functions.facts import named, tidy, worded
+from functions.model import Archive, Finding, Rules
 from functions.text import clean
 from functions.together import together
+from functions.words import say
 
 SYSTEM = "Grafana"
 TAG = "unstick"
@@ -26,10 +28,13 @@ TEXT = 300
 REMEDY = "Give the token's service account the right annotations:create (the role Editor has it), or make a new token."
 
 
-def rows(record: Archive) -> list[dict[str, Any]]:
-    """What is posted of an ended incident: a span for each restart, and a point for its outcome. On our clock."""
-    incident, outcome = record.incident, record.outcome
-    target = clean(record.target.name if record.target else "", TEXT, "…")
+def rows(record: Archive, rules: Rules) -> list[dict[str, Any]]:
+    """What is posted of an ended incident: a span for each restart, and a point for its outcome. On our clock.
+
+    Texts are in the configured language; tags and reason codes are not, since people ask and look up by them.
+    """
+    incident, outcome, language = record.incident, record.outcome, rules.language
+    target = tidy(rules, record.target.name if record.target else "", TEXT)
     tags = [TAG, clean(incident.runbook, 60, "…")]
     made = []
     for execution in executions(record):
@@ -37,16 +42,17 @@ def rows(record: Archive) -> list[dict[str, Any]]:
             continue
         begin = execution.runner_started_at - incident.runner_ahead_s
         end = execution.runner_ended_at - incident.runner_ahead_s if execution.runner_ended_at is not None else begin
-        by = "" if execution.tag else " by hand"
-        text = f"restart{by}: {target} (execution {clean(execution.id, 40, '…')}, {clean(execution.status, 40, '…')})"
+        key = "mark_restart" if execution.tag else "mark_by_hand"
+        text = say(language, key, target=target, id=tidy(rules, execution.id, 40), status=worded(execution.status, rules))
         made.append({"time": _ms(begin), "timeEnd": _ms(end), "tags": [*tags, "restart"], "text": text})
-    why = f" ({outcome.reason.value})" if outcome.reason else ""
-    text = f"{outcome.ending.value}{why}: {target}"
+    ending = say(language, f"mark_{outcome.ending.value}")
+    ending = say(language, "in_brackets", text=ending, more=outcome.reason.value) if outcome.reason else ending
+    text = named(rules, ending, target)
     made.append({"time": _ms(outcome.at), "timeEnd": _ms(outcome.at), "tags": [*tags, outcome.ending.value], "text": text})
     return made
 
 
-def mark(settings: Settings, record: Archive, *, timeout_s: float) -> list[str]:
+def mark(settings: Settings, record: Archive, rules: Rules, *, timeout_s: float) -> list[str]:
     """Post them all at once. Returns what went wrong, for the log; raises nothing on purpose."""
     try:
         authorization = "Bearer " + settings.token.read().decode("ascii").strip()
@@ -54,15 +60,15 @@ def mark(settings: Settings, record: Archive, *, timeout_s: float) -> list[str]:
         return [str(error)]
     except UnicodeDecodeError:
         return [f"{SYSTEM}: {settings.token.reference} is no token"]
-    calls: list[Callable[[], Any]] = [partial(_post, settings, authorization, row, timeout_s) for row in rows(record)]
+    calls: list[Callable[[], Any]] = [partial(_post, settings, authorization, row, timeout_s) for row in rows(record, rules)]
     results = together(calls, timeout_s=timeout_s)
     return sorted({str(result) for result in results if isinstance(result, Unavailable | Denied)})
 
 
-def mark_archived(settings: Settings, path: str, body: bytes, *, timeout_s: float) -> list[str]:
+def mark_archived(settings: Settings, path: str, body: bytes, rules: Rules, *, timeout_s: float) -> list[str]:
     """The same for a record as it goes into the archive."""
     try:
-        return mark(settings, decoded(Archive, body, path), timeout_s=timeout_s)
+        return mark(settings, decoded(Archive, body, path), rules, timeout_s=timeout_s)
     except Denied as denied:
         return [str(denied)]
 

@@ -49,7 +49,7 @@ def respond(request: Request, outside: Real) -> Answer:
     try:
         if request.method == "POST":
             _require_our_page(request, outside.rules.public_url)
-        token = request.path.removeprefix("/approve/")[:MAX_TOKEN]
+        token = request.path.removeprefix("/approve/").removesuffix("/")[:MAX_TOKEN]
         key, nonce = wakeups.approval(outside.config.signing_keys, token, outside.now())
         return _shown(outside, key, nonce) if request.method == "GET" else _pressed(outside, key, nonce, request.headers)
     except BadRequest as refusal:

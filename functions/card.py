@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from functions import facts
+from functions import facts, facts_queues
 from functions.facts import tidy
-from functions.model import Card, Phase, Reason, Rules, Story, Verdict
+from functions.model import Card, Reason, Rules, Story, Verdict
 from functions.reasons import REASONS
 from functions.text import clean
 from functions.words import duration, say
@@ -33,11 +33,11 @@ def compose(story: Story, rules: Rules) -> Card:
     return Card(
         kind=story.kind,
         urgency=urgency,
-        headline=tidy(rules, f"{say(language, urgency)}: {headline}", HEADLINE),
+        headline=tidy(rules, facts.headline(rules, urgency, headline), HEADLINE),
         facts=shown,
         text=tuple(filter(None, (late, *text))),
         evidence=_evidence(story, rules) if story.kind == "escalated" else (),
-        curve=facts.curve(story),
+        curve=facts_queues.curve(story),
         links=facts.links(story, rules),
         mention=story.mention if urgency == "act" else (),
         incident=tidy(rules, incident, 80),
@@ -61,7 +61,7 @@ def _started(story: Story, rules: Rules) -> Made:
         headline = say(language, "head_started", subject=subject, attempt=attempt, attempts=attempts)
         text = [say(language, "started")]
     again = incident is not None and incident.tries
-    shown = facts.gathered(story, rules, facts.queues, facts.since, facts.tried if again else facts.restart, facts.about)
+    shown = facts.gathered(story, rules, facts_queues.queues, facts.since, facts.tried if again else facts.restart, facts.about)
     return "watch", headline, text, shown
 
 
@@ -70,8 +70,7 @@ def _held(story: Story, rules: Rules) -> Made:
     subject = facts.subject(story, rules)
     short = REASONS[reason].words(language).short if reason else facts.exactly(rules, story.detail, 80)
     urgency = REASONS[reason].urgency if reason else "act"
-    waiting = story.incident is not None and story.incident.phase is Phase.WAITING and not story.approve_url
-    if waiting and reason is not Reason.LEDGER_UNKNOWN:  # that one is told only when waiting did not help
+    if story.again and reason is not Reason.LEDGER_UNKNOWN:  # that one is told only when waiting did not help
         urgency = "watch"
     if story.approve_url and urgency != "fine":
         urgency = "act"
@@ -82,7 +81,7 @@ def _held(story: Story, rules: Rules) -> Made:
         key = "head_plain"
     elif story.approve_url and key == "head_held":
         key = "head_overrule"
-    by_itself = waiting and reason is not None and REASONS[reason].urgency == "act"
+    by_itself = story.again and reason is not None and REASONS[reason].urgency == "act"
     text = _why(story, rules, reason, todo=urgency != "fine" and not by_itself)
     if by_itself:
         text.append(say(language, "again"))
@@ -94,7 +93,7 @@ def _held(story: Story, rules: Rules) -> Made:
         urgency,
         say(language, key, subject=subject, why=short),
         text,
-        facts.gathered(story, rules, facts.queues, facts.since, facts.restart, facts.about),
+        facts.gathered(story, rules, facts_queues.queues, facts.since, facts.restart, facts.about),
     )
 
 
@@ -122,9 +121,9 @@ def _why(story: Story, rules: Rules, reason: Reason | None, *, todo: bool = True
 
 
 def _draining(story: Story, rules: Rules) -> Made:
-    count = facts.number(facts.left(story))
+    count = facts.number(facts_queues.left(story))
     headline = say(rules.language, "head_draining", subject=facts.subject(story, rules), left=count)
-    shown = facts.gathered(story, rules, facts.queues, facts.took, facts.attempt, facts.restart, facts.about)
+    shown = facts.gathered(story, rules, facts_queues.queues, facts.took, facts.attempt, facts.restart, facts.about)
     return "watch", headline, [say(rules.language, "draining")], shown
 
 
@@ -132,7 +131,7 @@ def _recovered(story: Story, rules: Rules) -> Made:
     language, subject = rules.language, facts.subject(story, rules)
     seconds = facts.from_alert_s(story)
     if story.moving:
-        count = facts.number(facts.left(story))
+        count = facts.number(facts_queues.left(story))
         headline = say(language, "head_draining", subject=subject, left=count)
         text = [say(language, "recovered_moving", left=count)]
     else:
@@ -140,7 +139,7 @@ def _recovered(story: Story, rules: Rules) -> Made:
         headline = say(language, "head_recovered" if seconds is not None else "head_recovered_plain", subject=subject, took=took)
         text = [say(language, "recovered")] if story.incident and story.incident.restarts else []
     text += _cause(story, rules)
-    shown = facts.gathered(story, rules, facts.queues, facts.took, facts.attempt, facts.restart, facts.about)
+    shown = facts.gathered(story, rules, facts_queues.queues, facts.took, facts.attempt, facts.restart, facts.about)
     return "fine", headline, text, shown
 
 
@@ -157,7 +156,7 @@ def _escalated(story: Story, rules: Rules) -> Made:
         if not _stuck(story):  # that it is stuck stands in the headline
             text += _why(story, rules, None)
     text += [say(language, "hands_off"), *_cause(story, rules)]
-    shown = facts.gathered(story, rules, facts.queues, facts.head, facts.since, facts.tried, facts.about)
+    shown = facts.gathered(story, rules, facts_queues.queues, facts_queues.head, facts.since, facts.tried, facts.about)
     return "act", headline, text, shown
 
 
@@ -189,14 +188,14 @@ def _evidence(story: Story, rules: Rules) -> tuple[str, ...]:
 
 def _resolved(story: Story, rules: Rules) -> Made:
     headline = say(rules.language, "head_resolved", subject=facts.subject(story, rules))
-    shown = facts.gathered(story, rules, facts.queues, facts.about)
+    shown = facts.gathered(story, rules, facts_queues.queues, facts.about)
     return "fine", headline, [say(rules.language, "resolved")], shown
 
 
 def _not_approved(story: Story, rules: Rules) -> Made:
     headline = say(rules.language, "head_not_approved", subject=facts.subject(story, rules))
     text = [say(rules.language, "not_approved"), *_why(story, rules, story.reason, todo=False)]
-    shown = facts.gathered(story, rules, facts.queues, facts.since, facts.about)
+    shown = facts.gathered(story, rules, facts_queues.queues, facts.since, facts.about)
     return "act", headline, text, shown
 
 
@@ -234,7 +233,7 @@ def _unsigned(story: Story, rules: Rules) -> Made:
 
 def _other(story: Story, rules: Rules) -> Made:
     headline = say(rules.language, "head_other", subject=facts.subject(story, rules))
-    shown = facts.gathered(story, rules, facts.queues, facts.about)
+    shown = facts.gathered(story, rules, facts_queues.queues, facts.about)
     return "watch", headline, _why(story, rules, story.reason), shown
 
 

@@ -15,10 +15,10 @@ A working example, which is the one in the repository:
 
 EXPLAINED = """## How values are written
 
-- **Secrets** are references, never values: `env://NAME`, `file://PATH` (one newline at the file's end is not part of it)
-  or `sm://PROJECT/NAME[/VERSION]` (Secret Manager). What a file or Secret Manager says is kept for five minutes, and read
-  again when a system says that it is wrong, at most once a minute. While Secret Manager is down, the last known value goes
-  on.
+- **Secrets** are references, never values: `env://NAME`, `file://PATH` or `sm://PROJECT/NAME[/VERSION]` (Secret
+  Manager). One newline at the end of what a file or Secret Manager has is not part of it. It is kept for five minutes, and
+  read again when a system says that it is wrong, at most once a minute. While Secret Manager is down, the last known value
+  goes on.
 - **Durations** are `30s`, `5m`, `1h`, `2d`, or a plain number of seconds.
 - **Matchers** have Alertmanager's syntax: `service="mail"`, `queue!="dead"`, `queue=~"mail-.*"`, `env!~"test|dev"`. A
   label that is missing is the empty string. Regular expressions are RE2's and must match the whole value; one is not applied

@@ -16,6 +16,9 @@ MAX_NODES = 50_000  # aliases included, each time they are used: a few lines of 
 MAX_DEPTH = 20
 MAX_KEY_SHOWN = 40
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_SIGN = r"'[^\w\s'\"\\]{1,2}'"
+QUOTED = re.compile(rf"({_SIGN})|\s*(?!{_SIGN})(['\"]).*\2")
+"""What YAML's own sentences quote, up to the last quote. The group is a sign or two that it misses, such as ','."""
 FAILED: Any = object()
 """What a reader returns after it has said what is wrong."""
 
@@ -63,8 +66,8 @@ def parse(text: str, reading: Reading) -> Node | None:
         root = yaml.compose(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     except (yaml.YAMLError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
-        # Without quotes: what stands in them is the file's, and may be a secret.
-        said = re.sub(r"\s*(['\"]).*\1", "", str(getattr(error, "problem", None) or "it can't be read"))
+        # Without the rest of what it quotes: that is the file's, and may be a secret.
+        said = QUOTED.sub(lambda found: found[1] or "", str(getattr(error, "problem", None) or "it can't be read"))
         reading.wrong(Node("", mark.line + 1 if mark else 1, None), f"is no YAML: {said}", "Mend it at or just above this line")
         return None
     if root is None:

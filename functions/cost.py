@@ -13,11 +13,14 @@ from statistics import median
 
 from msgspec import Struct
 
-from functions.cost_model import Cause, Cost, Counts, Day, Gap, Known, Lack, Likely, Spent
-from functions.model import Archive, Ending, Execution, Ledger, Rules, Sighting, Unknown
+from functions import cost_gaps
+from functions.cost_model import Cause, Cost, Counts, Day, Known, Likely, Spent, executions
+from functions.model import Archive, Ending, Execution, Ledger, Rules, Sighting
 
 WEEK, MONTH = 7, 30
 WEEK_S = 7 * 86400.0
+QUIET_S = 30 * 86400.0
+"""Without an incident for so long, the next one begins a new run: the bug before it was mended, or went away."""
 
 
 class _Restart(Struct, frozen=True):
@@ -34,10 +37,11 @@ def month_begin(now: float, rules: Rules) -> float:
 def cost(known: Known, rules: Rules, now: float) -> Cost:
     """Count. Runbooks that the configuration no longer has are counted as well."""
     begin = month_begin(now, rules)
+    gaps = (*known.gaps, *cost_gaps.gaps(known, rules, begin, now))
     names = dict.fromkeys([*rules.runbooks, *(record.incident.runbook for record in known.records)])
     spent = [_spent(name, known, rules, now) for name in names if name]
     loudest = sorted(spent, key=lambda one: (one.quiet, -(one.month.by_unstick + one.month.by_hand), one.runbook))
-    return Cost(now, tuple(loudest), (*known.gaps, *_archive_gaps(known, begin), *_history_gaps(known, begin, now)))
+    return Cost(now, tuple(loudest), gaps)
 
 
 def _spent(name: str, known: Known, rules: Rules, now: float) -> Spent:
@@ -47,7 +51,7 @@ def _spent(name: str, known: Known, rules: Rules, now: float) -> Spent:
     records = [record for record in known.records if record.incident.runbook == name]
     restarts = [one for one in _restarts(name, records, known, now) if one.at >= begin]
     days = [today - timedelta(days=back) for back in reversed(range(MONTH))]
-    first_at = known.firsts.get(name)
+    first_at = _run_began(known.began.get(name, ()), now)
     week_begin = _midnight(days[-WEEK], rules)
     return Spent(
         name,
@@ -61,7 +65,18 @@ def _spent(name: str, known: Known, rules: Rules, now: float) -> Spent:
         cause=_cause(record for record in records if record.outcome.at >= begin),
         first_at=first_at,
         weeks_open=int((now - first_at) / WEEK_S) if first_at is not None else 0,
+        unseen=cost_gaps.unseen(known, name),
     )
+
+
+def _run_began(began: tuple[float, ...], now: float) -> float | None:
+    """When the first incident of the present run began, if one goes on."""
+    first_at = None
+    for at in sorted(began, reverse=True):
+        if (now if first_at is None else first_at) - at > QUIET_S:
+            break
+        first_at = at
+    return first_at
 
 
 def _restarts(name: str, records: list[Archive], known: Known, now: float) -> list[_Restart]:
@@ -85,12 +100,6 @@ def _note(found: dict[str, _Restart], execution: Execution, ahead_s: float) -> N
     at = execution.runner_started_at - ahead_s
     if mark not in found or at < found[mark].at:
         found[mark] = _Restart(mark, at, by_hand=not execution.tag)
-
-
-def executions(record: Archive) -> tuple[Execution, ...]:
-    """The restarts of an archived incident, without starts that the job refused."""
-    tried = [attempt.execution for attempt in record.incident.tries if attempt.how != "refused_late"]
-    return tuple(execution for execution in (*tried, record.incident.execution) if execution is not None)
 
 
 def _counts(days: int, records: list[Archive], restarts: list[_Restart], minutes: float, begin: float) -> Counts:
@@ -165,40 +174,6 @@ def _holds_unacked(before: Sighting) -> bool:
     """Samples that fall between two collections read 0, so only the highest and the first that counts are compared."""
     counted = [value for _, value in before.ack_samples if value]
     return bool(before.unacked and before.consumers) and (not counted or max(counted) == counted[0])
-
-
-# --- how far it can be trusted -----------------------------------------------------------------------------------------
-
-
-def _archive_gaps(known: Known, begin: float) -> list[Gap]:
-    if not known.firsts:
-        return [Gap(Lack.ARCHIVE_EMPTY)]
-    first_at = min(known.firsts.values())
-    return [Gap(Lack.ARCHIVE_BEGINS, first_at)] if first_at > begin else []
-
-
-def _history_gaps(known: Known, begin: float, now: float) -> list[Gap]:
-    """Histories that could not be read, or no longer show restarts of the month that the archive has."""
-    gaps = []
-    for key, (_, target) in known.targets.items():
-        ledger = known.ledgers.get(key, Unknown("it was not looked at"))
-        if isinstance(ledger, Unknown):
-            gaps.append(Gap(Lack.HISTORY_UNREAD, about=f"{target.name}: {ledger.why}"))
-            continue
-        shown = {execution.id for execution in ledger.executions}
-        starts = [execution.runner_started_at for execution in ledger.executions if execution.runner_started_at]
-        begun = min(starts, default=ledger.runner_now) - (ledger.runner_now - now)
-        if _missing(known.records, key, shown, begin):
-            gaps.append(Gap(Lack.HISTORY_SHORT, begun, about=target.name))
-    return gaps
-
-
-def _missing(records: tuple[Archive, ...], key: str, shown: set[str], begin: float) -> bool:
-    mine = [record for record in records if record.target is not None and record.target.key == key]
-    began = [
-        (one, (one.runner_started_at or 0.0) - record.incident.runner_ahead_s) for record in mine for one in executions(record)
-    ]
-    return any(one.ended and one.id not in shown and at >= begin for one, at in began)
 
 
 def _day(at: float, rules: Rules) -> date:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from functions.cost_model import LOUDEST, Cost, Counts, Day, Gap, Spent
-from functions.cost_words import say
-from functions.facts import exactly, number, tidy
+from functions.cost_model import LOUDEST, Cost, Counts, Day, Gap, Lack, Spent
+from functions.cost_words import say, say_counted
+from functions.facts import exactly, listed, named, number, tidy
+from functions.facts import headline as headline_of
 from functions.model import Card, Rules
 from functions.text import safe_url
 from functions.words import duration
@@ -24,22 +25,21 @@ TREND = 14
 def card(cost: Cost, rules: Rules, *, days: int = 7) -> Card:
     """The report as a card; its headline speaks of the last 7 or 30 days.
 
-    Week by week the open bug moves from a sentence at the end to the headline: loudness 1 is a reminder, from 2 on it comes
-    first with a mark more each week, and `LOUDEST` calls for somebody to act.
+    Week by week the open bug gets louder: loudness 1 is a reminder, from 2 on headline and sentence have a mark more each
+    week, and from `LOUDEST` on it is the headline. It never has the words that make people get up: it waits for the morning.
     """
-    language = rules.language
     active = [one for one in cost.runbooks if not one.quiet]
     loud = max(active, key=lambda one: one.loudness, default=None)
     louder = loud.loudness if loud else 0
-    urgency = "act" if louder >= LOUDEST else "watch" if louder > 1 else "fine"
+    urgency = "plan" if louder > 1 else "fine"
     causes = [_open(one, rules) for one in sorted(active, key=lambda one: -one.loudness)]
     likely = [_likely(one, rules) for one in active if one.cause]
-    gaps = [_gap(gap, rules) for gap in cost.gaps[:GAPS_SHOWN]]
+    gaps = _gaps(cost, rules)
     headline = _headline(cost, loud, rules, days)
     return Card(
         kind="report",
         urgency=urgency,
-        headline=tidy(rules, f"{say_card(language, urgency)}: {headline}", HEADLINE),
+        headline=tidy(rules, headline_of(rules, urgency, headline), HEADLINE),
         facts=_facts(cost, active, rules),
         text=(*causes[:SHOWN], *likely[:SHOWN], *gaps),
         links=_links(active, rules),
@@ -51,26 +51,40 @@ def _headline(cost: Cost, loud: Spent | None, rules: Rules, days: int) -> str:
     language = rules.language
     counts = [one.month if days > 7 else one.week for one in cost.runbooks]
     by_unstick, by_hand = sum(one.by_unstick for one in counts), sum(one.by_hand for one in counts)
+    marks = _marks(loud) if loud is not None else ""
     if loud is not None and loud.loudness >= LOUDEST:
-        return say(language, "head_loud", runbook=tidy(rules, loud.runbook, 60), weeks=loud.weeks_open)
-    if by_unstick + by_hand == 0:
-        return say(language, "head_quiet", days=days)
-    return say(language, "head", days=days, by_unstick=number(by_unstick), by_hand=number(by_hand))
+        weeks = say_counted(language, "weeks_open", loud.weeks_open)
+        said = say(language, "head_loud", runbook=tidy(rules, loud.runbook, 60), weeks=weeks)
+    elif by_unstick + by_hand == 0:
+        said = quiet(cost, rules, days)
+    else:
+        key = "head_known" if cost.partial(days) else "head"
+        said = say(language, key, days=days, by_unstick=number(by_unstick), by_hand=number(by_hand))
+    return f"{marks} {said}" if marks else said
+
+
+def quiet(cost: Cost, rules: Rules, days: int) -> str:
+    """That there was no restart, as far as that is known."""
+    return say(rules.language, "head_quiet_known" if cost.partial(days) else "head_quiet", days=days)
+
+
+def _marks(one: Spent) -> str:
+    """One more every week."""
+    return "!" * (one.loudness - 1)
 
 
 def _open(one: Spent, rules: Rules) -> str:
     """That the bug is still there, in the words of this week."""
     cause = tidy(rules, one.root_cause, 300)
     key = ("open" if cause else "missing") + ("_1" if one.loudness <= 1 else "_more")
-    restarts = number(one.month.by_unstick + one.month.by_hand)
     return say(
         rules.language,
         key,
         runbook=tidy(rules, one.runbook, 60),
         cause=cause,
-        weeks=one.weeks_open,
-        restarts=restarts,
-        marks="!" * (one.loudness - 1),
+        weeks=say_counted(rules.language, "weeks_open", one.weeks_open),
+        restarts=say_counted(rules.language, "restarts", one.month.by_unstick + one.month.by_hand),
+        marks=_marks(one),
     )
 
 
@@ -81,9 +95,21 @@ def _likely(one: Spent, rules: Rules) -> str:
     return say(rules.language, one.cause.likely.value, runbook=runbook, incidents=one.cause.incidents, of=one.cause.of)
 
 
+def _gaps(cost: Cost, rules: Rules) -> list[str]:
+    """What could not be seen. Runbooks that no alert has met yet share a line."""
+    unasked = [tidy(rules, gap.about, 60) for gap in cost.gaps if gap.lack is Lack.HISTORY_UNASKED]
+    gaps = [gap for gap in cost.gaps if gap.lack is not Lack.HISTORY_UNASKED]
+    shared = [Gap(Lack.HISTORY_UNASKED, about=listed(rules, unasked))] if unasked else []
+    lines = [_gap(gap, rules) for gap in (*shared, *gaps)]
+    more = len(lines) - GAPS_SHOWN
+    return [*lines[:GAPS_SHOWN], say(rules.language, "more_gaps", count=number(more))] if more > 0 else lines
+
+
 def _gap(gap: Gap, rules: Rules) -> str:
     date = datetime.fromtimestamp(gap.at, rules.time_zone).strftime("%Y-%m-%d") if gap.at is not None else ""
-    return say(rules.language, gap.lack.value, date=date, about=exactly(rules, gap.about, 300), count=gap.count)
+    if gap.lack is Lack.ARCHIVE_BROKEN:
+        return say_counted(rules.language, gap.lack.value, gap.count)
+    return say(rules.language, gap.lack.value, date=date, about=exactly(rules, gap.about, 300))
 
 
 def _facts(cost: Cost, active: list[Spent], rules: Rules) -> tuple[tuple[str, str], ...]:
@@ -97,12 +123,12 @@ def _facts(cost: Cost, active: list[Spent], rules: Rules) -> tuple[tuple[str, st
         found.append((say(language, "trend", days=TREND), bars([_sum(day) for day in one.daily[-TREND:]])))
         by_two = [sum(one.hours[hour : hour + 2]) for hour in range(0, 24, 2)]
         if any(by_two):
-            found.append((say(language, "hours"), f"{_often(one.hours, language)} {bars(by_two)}"))
+            found.append((say(language, "hours"), f"{_often(one.hours, rules)} {bars(by_two)}"))
     if len(active) > SHOWN:
-        found.append(("", say(language, "more", count=len(active) - SHOWN)))
-    quiet = [tidy(rules, one.runbook, 60) for one in cost.runbooks if one.quiet]
-    if quiet:
-        found.append((say(language, "quiet"), tidy(rules, ", ".join(quiet), 300)))
+        found.append(("", say_counted(language, "more", len(active) - SHOWN)))
+    silent = [tidy(rules, one.runbook, 60) for one in cost.runbooks if one.quiet and not one.unseen]
+    if silent:
+        found.append((say(language, "quiet"), tidy(rules, listed(rules, silent), 300)))
     return tuple(found)
 
 
@@ -133,13 +159,14 @@ def bars(values: list[int]) -> str:
     return "".join(BARS[max(1, round(value * 7 / most)) if value else 0] for value in values)
 
 
-def _often(hours: tuple[int, ...], language: str) -> str:
+def _often(hours: tuple[int, ...], rules: Rules) -> str:
     """The hours that have most of it."""
     most = sorted((hour for hour in range(24) if hours[hour]), key=lambda hour: (-hours[hour], hour))[:OFTEN_SHOWN]
-    shown = ", ".join(f"{hour:02d}:00 ({hours[hour]})" for hour in most)
-    return say(language, "mostly", hours=shown)
+    shown = (say_card(rules.language, "in_brackets", text=f"{hour:02d}:00", more=hours[hour]) for hour in most)
+    return say(rules.language, "mostly", hours=listed(rules, shown))
 
 
 def _links(active: list[Spent], rules: Rules) -> tuple[tuple[str, str], ...]:
     safe = ((one.runbook, safe_url(one.root_cause)) for one in active[:SHOWN])
-    return tuple((f"{say_card(rules.language, 'link_cause')}: {tidy(rules, name, 40)}", url) for name, url in safe if url)
+    cause = say_card(rules.language, "link_cause")
+    return tuple((named(rules, cause, tidy(rules, name, 40)), url) for name, url in safe if url)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from datetime import datetime
 from html import escape
 
+from functions.cost_card import quiet
 from functions.cost_model import Cost, Spent
 from functions.cost_words import say
 from functions.facts import number, tidy
@@ -41,7 +42,7 @@ def chart(cost: Cost, rules: Rules) -> str:
     for place, one in enumerate(shown):
         parts.append(f'<g transform="translate(0 {TOP + place * BLOCK})">{_block(one, rules)}</g>')
     if not shown:
-        parts.append(_text(EDGE, TOP + 40, _xml(say(language, "head_quiet", days=30)), 14))
+        parts.append(_text(EDGE, TOP + 40, _xml(quiet(cost, rules, 30)), 14))
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" viewBox="0 0 {WIDTH} {height}" role="img" '
         f'lang="{"ja" if language == "ja" else "en"}" font-family="{SANS}">\n<title>{title}</title>\n<defs>{HATCH}</defs>\n'

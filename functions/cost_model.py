@@ -7,10 +7,10 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from functions.model import Archive, Ledger, Target, Unknown
+from functions.model import Archive, Execution, Ledger, Target, Unknown
 
 LOUDEST = 5
-"""After four weeks it stands in the headline; there is nothing louder than that."""
+"""After four weeks the bug itself is the headline, with the weeks that go on counting."""
 
 
 class Likely(StrEnum):
@@ -68,9 +68,11 @@ class Spent(Struct, frozen=True):
     """Restarts of the month by the hour of the day, from 0 to 23."""
     cause: Cause | None
     first_at: float | None
-    """When the first incident that the archive knows began."""
+    """When the first incident of the present run began. A month without any ends a run: the bug was mended, or went away."""
     weeks_open: int
     """Whole weeks since then."""
+    unseen: bool = False
+    """Rundeck's history of it could not be read, or was not looked at."""
 
     @property
     def quiet(self) -> bool:
@@ -90,13 +92,20 @@ class Lack(StrEnum):
     ARCHIVE_BEGINS = "archive_begins"
     ARCHIVE_EMPTY = "archive_empty"
     ARCHIVE_BROKEN = "archive_broken"
+    HISTORY_BEGINS = "history_begins"
     HISTORY_SHORT = "history_short"
+    HISTORY_UNASKED = "history_unasked"
     HISTORY_UNREAD = "history_unread"
     OLDER_UNREAD = "older_unread"
+    TARGETS_UNREAD = "targets_unread"
+
+
+UNSEEN = frozenset({Lack.ARCHIVE_BROKEN, Lack.HISTORY_SHORT, Lack.HISTORY_UNASKED, Lack.HISTORY_UNREAD, Lack.TARGETS_UNREAD})
+"""Where restarts are sure to have gone by unseen, or may have; what merely shows nothing older is none of them."""
 
 
 class Gap(Struct, frozen=True):
-    """`at`: from when on it is known; `about`: target or reason; `count`: how many records."""
+    """`at`: from when on it is known; `about`: target, runbook or reason; `count`: how many records."""
 
     lack: Lack
     at: float | None = None
@@ -110,13 +119,24 @@ class Cost(Struct, frozen=True):
     """The most restarts first; runbooks without any are last."""
     gaps: tuple[Gap, ...] = ()
 
+    def partial(self, days: int) -> bool:
+        """Whether there may have been restarts in the last `days` days that nobody could see."""
+        begin = self.at - days * 86400.0
+        return any(gap.lack in UNSEEN and (gap.at is None or gap.at > begin) for gap in self.gaps)
+
 
 class Known(Struct, frozen=True):
-    """What was gathered. `records`: of the month at least. `firsts`: runbook -> when its first incident in the archive began.
+    """What was gathered. `records`: of the month at least. `began`: runbook -> when its incidents in the archive began.
     `ledgers`: by target key; `targets`: runbook's name by target key, with the target."""
 
     records: tuple[Archive, ...]
-    firsts: Mapping[str, float]
+    began: Mapping[str, tuple[float, ...]]
     targets: Mapping[str, tuple[str, Target]]
     ledgers: Mapping[str, Ledger | Unknown]
     gaps: tuple[Gap, ...] = ()
+
+
+def executions(record: Archive) -> tuple[Execution, ...]:
+    """The restarts of an archived incident, without starts that the job refused."""
+    tried = [attempt.execution for attempt in record.incident.tries if attempt.how != "refused_late"]
+    return tuple(execution for execution in (*tried, record.incident.execution) if execution is not None)

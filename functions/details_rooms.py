@@ -135,6 +135,9 @@ ROOMS: Mapping[str, str] = {
     "Give the service account roles/secretmanager.secretAccessor on the secret, and enable secretmanager.googleapis.com.": "サービスアカウントに、シークレットへの roles/secretmanager.secretAccessor を与え、secretmanager.googleapis.com を有効にしてください。",
     "Create the secret and a version of it, or mend its name in the form sm://PROJECT/NAME[/VERSION] of unstick.yaml.": "シークレットとそのバージョンを作るか、unstick.yaml の sm://PROJECT/NAME[/VERSION] の名前を直してください。",
     # google_cloud.py, stores/cloud_storage.py
+    "answered with something that can't be read ({error})": "読み取れない内容が返りました（{error}）",
+    "did not finish its list in time": "時間内に一覧が終わりませんでした",
+    "listed something that has no name": "名前のないものが一覧に含まれています",
     "no access token could be got": "アクセストークンを取得できません",
     "there are no usable credentials": "使える認証情報がありません",
     "the server that gives access tokens could not be reached": "アクセストークンを発行するサーバーに接続できません",

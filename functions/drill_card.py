@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
-from functions.facts import exactly
+from functions import facts
 from functions.model import Card, Rules
 from functions.words import say as say_card
 
@@ -22,7 +22,7 @@ PHRASES: Mapping[str, tuple[str, str]] = {
     ),
     "webhook": ("Webhook", "Webhook"),
     "store": ("Saved", "保存"),
-    "scheduler": ("Wake-up delivered", "スケジューラの配送"),
+    "scheduler": ("Wake-up delivered", "スケジューラーの配送"),
     "chat": ("Told in the chat", "チャットへの通知"),
     "refusal": ("Job refuses a late start", "遅れた開始をジョブが拒否"),
     "seconds": ("{seconds} s", "{seconds}秒"),
@@ -55,11 +55,12 @@ def card(legs: tuple[Leg, ...], rules: Rules, at: float) -> Card:
     urgency = "act" if failed else "fine"
     text = [say(language, "why")]
     if failed and failed.remedy:
-        text.append(say(language, "todo", remedy=exactly(rules, failed.remedy)))
-    facts = tuple((say(language, leg.name), _told(leg, rules)) for leg in legs)
-    return Card("drill", urgency, f"{say_card(language, urgency)}: {headline}", facts, tuple(text), at=at)
+        text.append(say(language, "todo", remedy=facts.exactly(rules, failed.remedy)))
+    shown = tuple((say(language, leg.name), _told(leg, rules)) for leg in legs)
+    return Card("drill", urgency, facts.headline(rules, urgency, headline), shown, tuple(text), at=at)
 
 
 def _told(leg: Leg, rules: Rules) -> str:
     seconds = say(rules.language, "seconds", seconds=f"{leg.seconds:.1f}")
-    return seconds if leg.ok else f"{say(rules.language, 'failed', detail=exactly(rules, leg.detail))} ({seconds})"
+    failed = say(rules.language, "failed", detail=facts.exactly(rules, leg.detail))
+    return seconds if leg.ok else say_card(rules.language, "in_brackets", text=failed, more=seconds)

@@ -53,6 +53,7 @@ def _waiting(document: Document, incident: Incident, runbook: Runbook, now: Mome
             decision.detail,
             decision.remedy,
             late_s=now.late_s,
+            again=True,
         )
         document = tell_hold(document, now.rules, story, incident.triggers, f"{incident.id}-{incident.attempt}")
     return Step(document, reply=answer_of(document, incident, runbook, Action.HELD, decision.reason))

@@ -1,18 +1,17 @@
-"""Core: the facts of a card: queues, times, tries, alert and links, as lines of text."""
+"""Core: the facts of a card but its queues: times, tries, alert and links, as lines of text."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 
 from functions.details import in_language
-from functions.model import Execution, Rules, Story, Trigger, Try, Watched
+from functions.model import Execution, Rules, Story, Trigger, Try
 from functions.text import clean, safe_url
 from functions.words import duration, say
 
 NAME = 120
 SENTENCE = 600
-QUEUES_SHOWN = 5
 BUNDLED_SHOWN = 20
 LINKS = ("panel", "dashboard", "alert", "runbook", "silence")
 
@@ -42,9 +41,19 @@ def number(value: int) -> str:
     return f"{value:,}"
 
 
-def counted(rules: Rules, key: str, count: int) -> str:
-    """`messages` or `consumers` with their count, in the singular where it is one."""
-    return say(rules.language, f"{key}_1" if count == 1 else key, count=number(count))
+def listed(rules: Rules, parts: Iterable[str]) -> str:
+    """What is there of the parts, with commas between."""
+    return say(rules.language, "comma").join(filter(None, parts))
+
+
+def named(rules: Rules, name: str, text: str) -> str:
+    """The text behind what it is about, with a colon between; the name alone where there is no text."""
+    return say(rules.language, "colon").join(filter(None, (name, text)))
+
+
+def headline(rules: Rules, urgency: str, text: str) -> str:
+    """A headline: first whether anybody must get up."""
+    return named(rules, say(rules.language, urgency), text)
 
 
 def subject(story: Story, rules: Rules) -> str:
@@ -57,8 +66,8 @@ def subject(story: Story, rules: Rules) -> str:
         trigger.name if trigger else "",
         story.target.job if story.target else "",
     )
-    named = (tidy(rules, text, 60) for text in found)
-    return next(filter(None, named), "") or say(rules.language, "unnamed")
+    tidied = (tidy(rules, text, 60) for text in found)
+    return next(filter(None, tidied), "") or say(rules.language, "unnamed")
 
 
 def first_trigger(story: Story) -> Trigger | None:
@@ -66,44 +75,6 @@ def first_trigger(story: Story) -> Trigger | None:
     if story.trigger is not None:
         return story.trigger
     return story.incident.triggers[0] if story.incident and story.incident.triggers else None
-
-
-def left(story: Story) -> int:
-    """Messages that are left in all queues of the incident, as seen last."""
-    return sum(watched.depth or 0 for watched in story.incident.queues) if story.incident else 0
-
-
-def queues(story: Story, rules: Rules) -> list[Fact]:
-    """Each queue with its depth before, and after where it was looked at since the restart; and its consumers."""
-    watched = story.incident.queues if story.incident else ()
-    shown = [(say(rules.language, "queue"), _queue(one, rules)) for one in watched[:QUEUES_SHOWN]]
-    if len(watched) > QUEUES_SHOWN:
-        shown.append(("", say(rules.language, "and_more", count=len(watched) - QUEUES_SHOWN)))
-    if not watched and story.trigger and story.trigger.queue:
-        shown.append((say(rules.language, "queue"), tidy(rules, story.trigger.queue.split(":", 2)[-1])))
-    return shown
-
-
-def _queue(watched: Watched, rules: Rules) -> str:
-    name, vhost = tidy(rules, watched.queue.name), tidy(rules, watched.queue.vhost, 60)
-    parts = [say(rules.language, "vhost", queue=name, vhost=vhost) if vhost not in ("", "/") else name]
-    before = watched.before.depth if watched.before else None
-    if before is not None and watched.depth is not None:
-        parts.append(say(rules.language, "before_after", before=number(before), after=number(watched.depth)))
-    elif (depth := watched.depth if watched.depth is not None else before) is not None:
-        parts.append(counted(rules, "messages", depth))
-    consumers = watched.consumers if watched.consumers is not None else watched.before.consumers if watched.before else None
-    if consumers is not None:
-        parts.append(counted(rules, "consumers", consumers))
-    return ": ".join((parts[0], ", ".join(parts[1:]))) if parts[1:] else parts[0]
-
-
-def head(story: Story, rules: Rules) -> list[Fact]:
-    """How old the oldest message is, where publishers say when they published."""
-    heads = [watched.head_at for watched in story.incident.queues if watched.head_at is not None] if story.incident else []
-    if not heads:
-        return []
-    return [(say(rules.language, "head"), say(rules.language, "old", age=duration(rules.language, story.at - min(heads))))]
 
 
 def from_alert_s(story: Story) -> float | None:
@@ -153,7 +124,7 @@ def restart(story: Story, rules: Rules) -> list[Fact]:
         if incident.adopted:
             user = tidy(rules, incident.execution.user, 60)
             by = say(rules.language, "by_other", user=user) if user else say(rules.language, "by_somebody")
-            text = f"{text}, {by}"
+            text = listed(rules, (text, by))
         found.append((say(rules.language, "restart"), text))
     if incident is not None and incident.approved_by:
         found.append((say(rules.language, "approved"), tidy(rules, incident.approved_by)))
@@ -161,17 +132,18 @@ def restart(story: Story, rules: Rules) -> list[Fact]:
 
 
 def _execution(execution: Execution, rules: Rules) -> str:
-    parts = [say(rules.language, "execution", id=tidy(rules, execution.id, 40)), _worded(execution.status, rules)]
+    parts = [say(rules.language, "execution", id=tidy(rules, execution.id, 40)), worded(execution.status, rules)]
     if execution.runner_ended_at is not None and execution.runner_started_at is not None:
         parts.append(duration(rules.language, execution.runner_ended_at - execution.runner_started_at))
-    return ", ".join(filter(None, parts))
+    return listed(rules, parts)
 
 
-def _worded(status: str, rules: Rules) -> str:
+def worded(status: str, rules: Rules) -> str:
+    """How an execution or a try ended, in words."""
     known = ("running", "succeeded", "failed", "aborted", "stuck", "refused_late")
     first, _, rest = status.partition(": ")
     words = say(rules.language, first) if first in known else tidy(rules, first, 60)
-    return f"{words} ({_worded(rest, rules)})" if rest and rest != first else words
+    return say(rules.language, "in_brackets", text=words, more=worded(rest, rules)) if rest and rest != first else words
 
 
 def tried(story: Story, rules: Rules) -> list[Fact]:
@@ -187,10 +159,8 @@ def tried(story: Story, rules: Rules) -> list[Fact]:
 
 
 def _try(one: Try, rules: Rules) -> str:
-    how = _worded(one.how, rules)
-    if one.execution is None:
-        return f"{tidy(rules, one.tag, 60)}: {how}"
-    return f"{_execution(one.execution, rules)}: {how}"
+    what = tidy(rules, one.tag, 60) if one.execution is None else _execution(one.execution, rules)
+    return named(rules, what, worded(one.how, rules))
 
 
 def about(story: Story, rules: Rules) -> list[Fact]:
@@ -198,11 +168,7 @@ def about(story: Story, rules: Rules) -> list[Fact]:
     language = rules.language
     found: list[Fact] = []
     if trigger := first_trigger(story):
-        severity = f" ({tidy(rules, trigger.severity, 20)})" if trigger.severity else ""
-        count = len(story.incident.triggers) - 1 if story.incident else 0
-        more = f" {say(language, 'and_more', count=count)}" if count > 0 else ""
-        summary = tidy(rules, trigger.summary, 300)
-        found.append((say(language, "alert"), f"{tidy(rules, trigger.name)}{severity}{': ' + summary if summary else ''}{more}"))
+        found.append((say(language, "alert"), _alert(trigger, story, rules)))
     if story.target:
         found.append((say(language, "target"), tidy(rules, story.target.name, 200)))
     if story.runbook:
@@ -215,12 +181,20 @@ def about(story: Story, rules: Rules) -> list[Fact]:
     return [(label, text) for label, text in found if text]
 
 
+def _alert(trigger: Trigger, story: Story, rules: Rules) -> str:
+    name, severity = tidy(rules, trigger.name), tidy(rules, trigger.severity, 20)
+    name = say(rules.language, "in_brackets", text=name, more=severity) if severity else name
+    text = named(rules, name, tidy(rules, trigger.summary, 300))
+    count = len(story.incident.triggers) - 1 if story.incident else 0
+    return say(rules.language, "with_more", text=text, count=count) if count > 0 else text
+
+
 def names(story: Story, rules: Rules) -> list[Fact]:
     """The targets or alerts that a bundle speaks of."""
     shown = [tidy(rules, name, 80) for name in story.bundled[:BUNDLED_SHOWN]]
     if len(story.bundled) > BUNDLED_SHOWN:
         shown.append(say(rules.language, "and_more", count=len(story.bundled) - BUNDLED_SHOWN))
-    return [(say(rules.language, "names"), ", ".join(shown))] if shown else []
+    return [(say(rules.language, "names"), listed(rules, shown))] if shown else []
 
 
 def links(story: Story, rules: Rules) -> tuple[Fact, ...]:
@@ -233,12 +207,6 @@ def links(story: Story, rules: Rules) -> tuple[Fact, ...]:
     wanted += [(name, known.get(name, "")) for name in LINKS] + [("cause", cause)]
     safe = ((name, safe_url(url)) for name, url in wanted)
     return tuple((say(rules.language, f"link_{name}"), url) for name, url in safe if url)
-
-
-def curve(story: Story) -> tuple[tuple[float, int], ...]:
-    """The curve of the queue that was deepest."""
-    curves = [watched.curve for watched in story.incident.queues if len(watched.curve) > 1] if story.incident else []
-    return max(curves, key=lambda points: max(depth for _, depth in points), default=())
 
 
 def gathered(story: Story, rules: Rules, *parts: Callable[[Story, Rules], list[Fact]]) -> tuple[Fact, ...]:

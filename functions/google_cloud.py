@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any
 
-from functions.errors import Denied, Unavailable
+from functions.errors import Denied, Unavailable, UnstickError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -52,6 +52,10 @@ def explained(system: str, remedies: Mapping[int, str]) -> Iterator[None]:
         late = "Timeout" in type(error).__name__ or isinstance(error, TimeoutError) or "timed out" in str(error)
         detail = "did not answer in time" if late else f"connection failed ({type(error).__name__})"
         raise Unavailable(system, detail, late=late) from None
+    except UnstickError:
+        raise
+    except Exception as error:  # noqa: BLE001 - of an answer that is none these clients raise AttributeError, ParseError, anything
+        raise Unavailable(system, f"answered with something that can't be read ({type(error).__name__})") from None
 
 
 def _answered(system: str, status: int, said: str, remedies: Mapping[int, str]) -> Unavailable | Denied:
@@ -65,7 +69,7 @@ def _sentence(error: Any) -> str:
     """Google's own sentence: in `error.message` of a JSON answer, or all of a plain one (downloads have those)."""
     try:
         said = error.response.json()["error"]["message"]
-    except (ValueError, LookupError, TypeError):
+    except (ValueError, LookupError, TypeError, RecursionError):
         plain = error.response.headers.get("content-type", "").startswith("text/plain")
         said = error.response.text if plain else ""
     except AttributeError:

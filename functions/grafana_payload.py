@@ -1,7 +1,7 @@
 """What a notification of Grafana (version "1") or Alertmanager (version "4") says: JSON -> Notification.
 
-Both have the same names for what is read here. Fields are added upstream often, so all others are passed over. This file
-imports msgspec, so it is imported only for requests that were let in.
+Both have the same names for what is read here. Fields are added upstream often, so all others are passed over. It is
+imported only for requests that were let in.
 """
 
 from __future__ import annotations

@@ -220,7 +220,7 @@ def just_restarted(scene: Scene) -> Decision | None:
 
 def _restarted_meanwhile(scene: Scene, last: Execution) -> Decision | None:
     """Somebody else restarted it after our last attempt: that one has its time to help, too."""
-    own = [attempt.execution for attempt in scene.incident.tries if attempt.execution]
+    own = [attempt.execution for attempt in scene.incident.tries if attempt.execution and attempt.how != "refused_late"]
     ended_at = max((execution.runner_ended_at or 0.0 for execution in own), default=0.0)
     if not own or last.id in {execution.id for execution in own} or (last.runner_ended_at or 0.0) <= ended_at:
         return None

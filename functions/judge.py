@@ -129,36 +129,44 @@ def _thinned(curve: tuple[tuple[float, int], ...]) -> tuple[tuple[float, int], .
     return curve[:half:2] + curve[half:]
 
 
-def after_restart(runbook: Runbook, seen: Sighting | Unknown, watched: Watched, *, age_s: float, now: float) -> Watched:
-    """One look after the restart's end, `age_s` ago by the runner's clock: the queue with its new verdict."""
+def after_restart(
+    runbook: Runbook, seen: Sighting | Unknown, watched: Watched, *, age_s: float, now: float, ahead_s: float = 0.0
+) -> Watched:
+    """One look after the restart's end, `age_s` ago: the queue with its new verdict.
+
+    Looks are timed by the runner's clock, `ahead_s` ahead of ours, since two looks may come from machines whose clocks differ.
+    That clock is known to the second.
+    """
     if isinstance(seen, Unknown):
-        return replace(watched, verdict=Verdict.UNKNOWN, well_at=None)
+        return replace(watched, verdict=Verdict.UNKNOWN, well_at=None, well_s=0.0)
+    at = float(round(seen.at + ahead_s))
     consumers = _present(seen, watched, age_s)
     acks = seen.acks if age_s >= SETTLED_S else None
     fell = watched.depth is not None and seen.depth < watched.depth
     acked = watched.acks is not None and acks is not None and acks > watched.acks
     # It moved at some time between the two looks; after a late look that may have been long ago.
-    before_at = now - (seen.at - watched.curve[-1][0] if watched.curve else 0.0)
+    before_at = at - (seen.at - watched.curve[-1][0] if watched.curve else 0.0)
     if consumers is None and (fell or watched.moved_at is not None) and age_s >= SETTLED_S:
         consumers = 1  # nobody can see them, but somebody took messages after the restart's end
     well = is_well(runbook.recovered, seen.depth, consumers)
+    well_at = (watched.well_at if watched.well_at is not None else at) if well else None
     looked = replace(
         noted(watched, seen),
         depth=seen.depth,
         consumers=consumers,
         acks=acks if acks is not None else watched.acks,
         moved_at=before_at if fell or acked else watched.moved_at,
-        well_at=(watched.well_at if watched.well_at is not None else now) if well else None,
+        well_at=well_at,
+        well_s=at - well_at if well_at is not None else 0.0,
     )
-    return replace(looked, verdict=_verdict(runbook, looked, well=well, age_s=age_s, now=now))
+    return replace(looked, verdict=_verdict(runbook, looked, well=well, since_s=min(age_s, now - watched.joined_at), at=at))
 
 
-def _verdict(runbook: Runbook, watched: Watched, *, well: bool, age_s: float, now: float) -> Verdict | None:
+def _verdict(runbook: Runbook, watched: Watched, *, well: bool, since_s: float, at: float) -> Verdict | None:
     if well:
         return Verdict.RECOVERED
-    since_end = min(age_s, now - watched.joined_at)
     # It moved between the look at `moved_at` and the next, one interval later.
-    quiet_s = since_end if watched.moved_at is None else min(since_end, now - watched.moved_at - runbook.verify.every_s)
+    quiet_s = since_s if watched.moved_at is None else min(since_s, at - watched.moved_at - runbook.verify.every_s)
     if quiet_s >= runbook.verify.patience_s:
         return Verdict.STUCK
     return Verdict.DRAINING if watched.moved_at is not None else None
@@ -169,10 +177,10 @@ def is_well(recovered: Recovered, depth: int, consumers: int | None) -> bool:
     return depth <= recovered.max_messages and (consumers or 0) >= recovered.min_consumers
 
 
-def moving(runbook: Runbook, watched: Watched, now: float) -> bool:
-    """Whether it moved lately, with consumers present."""
+def moving(runbook: Runbook, watched: Watched, at: float) -> bool:
+    """Whether it moved lately, with consumers present. `at` is on the runner's clock."""
     present = (watched.consumers or 0) >= runbook.recovered.min_consumers
-    return present and watched.moved_at is not None and now - watched.moved_at < runbook.verify.patience_s
+    return present and watched.moved_at is not None and at - watched.moved_at < runbook.verify.patience_s
 
 
 def _present(seen: Sighting, watched: Watched, age_s: float) -> int | None:

@@ -304,6 +304,8 @@ class Ledger(Struct, frozen=True):
     """The execution that the incident goes by, at the end of its chain of retries."""
     tail: tuple[str, ...] | None = None
     """Its last log lines, where they were asked for."""
+    read_at: float | None = None
+    """When it was `runner_now`, by our clock."""
 
 
 class Sighting(Struct, frozen=True):
@@ -391,13 +393,15 @@ class Watched(Struct, frozen=True):
     depth: int | None = None
     acks: int | None = None
     moved_at: float | None = None
-    """When movement was last seen after the restart's end."""
+    """When movement was last seen after the restart's end, on the runner's clock."""
     well_at: float | None = None
-    """When it first looked recovered, without interruption since."""
+    """When it first looked recovered, without interruption since, on the runner's clock."""
     consumers: int | None = None
     head_at: float | None = None
     verdict: Verdict | None = None
     curve: tuple[tuple[float, int], ...] = ()
+    well_s: float = 0.0
+    """From `well_at` to the last look."""
 
 
 class Try(Struct, frozen=True):
@@ -451,7 +455,7 @@ class Card(Struct, frozen=True):
 
     kind: str
     urgency: str
-    """`act` (somebody must get up), `watch` (something is happening) or `fine`."""
+    """`act` (somebody must get up), `watch` (something is happening), `plan` (it can wait for working hours) or `fine`."""
     headline: str
     facts: tuple[tuple[str, str], ...] = ()
     text: tuple[str, ...] = ()
@@ -649,7 +653,7 @@ class Step(Struct, frozen=True):
 
 class Story(Struct, frozen=True):
     """All that a card is made of. `kind`: started, held, draining, recovered, escalated, resolved, not_approved, test,
-    bundle, paused or resumed."""
+    bundle, paused, resumed or unsigned."""
 
     kind: str
     at: float
@@ -667,6 +671,8 @@ class Story(Struct, frozen=True):
     moving: bool = False
     """Recovered at the end of the time because it moves again, with messages left."""
     mention: tuple[str, ...] = ()
+    again: bool = False
+    """Held by what passes by itself: it is decided again without anybody."""
 
 
 class Finding(Struct, frozen=True):

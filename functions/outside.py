@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from functions import logs, wakeups
 from functions.config import Config
@@ -62,7 +63,7 @@ class Real(Struct, frozen=True):
         if self.config.annotations is not None:
             from functions.annotations import mark_archived
 
-            for problem in mark_archived(self.config.annotations, path, body, timeout_s=timeout_s):
+            for problem in mark_archived(self.config.annotations, path, body, self.rules, timeout_s=timeout_s):
                 self.log("WARNING", problem)
 
     # --- scheduler
@@ -120,12 +121,16 @@ class Real(Struct, frozen=True):
         return handle
 
     def _post_instead(self, gone: str, card: Card, timeout_s: float) -> None:
-        """A message waited for a channel that was taken out meanwhile: the top-level `notify` gets it."""
-        instead = next((name for name in self.rules.notify if name in self.config.channels), None)
+        """A message waited for a channel that was taken out meanwhile. Others get it, without the link that restarts."""
+        from functions.telling import everybody
+        from functions.words import say
+
+        instead = next((name for name in everybody(self.rules) if name in self.config.channels), None)
         if instead is None:
             raise Denied("chat", f"the channel {gone} is not in the configuration", remedy=f"Add `{gone}` to `channels`.")
         self.log("WARNING", f"told on {instead}, since the configuration no longer has the channel {gone}")
-        self.post(instead, card, None, timeout_s)
+        approve = say(self.rules.language, "link_approve")
+        self.post(instead, replace(card, links=tuple(link for link in card.links if link[0] != approve)), None, timeout_s)
 
     def paused_here(self) -> bool:
         return os.environ.get("UNSTICK_PAUSED", "") not in ("", "0", "false")

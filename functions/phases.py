@@ -46,8 +46,7 @@ def advanced(document: Document, incident: Incident, now: Moment) -> Step:
     if runbook is None:
         gone = f"the runbook {incident.runbook} is no longer in the configuration"
         return escalated(document, incident, None, now, Reason.NO_RUNBOOK, gone)
-    ahead_s = now.ledger.runner_now - now.at if isinstance(now.ledger, Ledger) else incident.runner_ahead_s
-    incident = replace(incident, runner_ahead_s=ahead_s)
+    incident = replace(incident, runner_ahead_s=_ahead_s(incident, now))
     match incident.phase:
         case Phase.STARTING:
             return _starting(document, incident, runbook, now)
@@ -181,6 +180,13 @@ def _decided_busy(document: Document, incident: Incident, now: Moment, detail: s
     return held_back(document, incident, runbook, now, busy)
 
 
+def _ahead_s(incident: Incident, now: Moment) -> float:
+    """How far the runner's clock is ahead of ours: as it was read in this look, else as it was known."""
+    if not isinstance(now.ledger, Ledger):
+        return incident.runner_ahead_s
+    return now.ledger.runner_now - (now.ledger.read_at if now.ledger.read_at is not None else now.at)
+
+
 def _starting(document: Document, incident: Incident, runbook: Runbook, now: Moment) -> Step:
     """Nobody knows yet whether the job was started: the history tells."""
     if isinstance(now.ledger, Unknown):
@@ -267,7 +273,9 @@ def _running(document: Document, incident: Incident, runbook: Runbook, now: Mome
         tries = (*incident.tries, Try(execution.tag, execution, "refused_late"))
         again = replace(incident, phase=Phase.WAITING, execution=None, tries=tries, restarts=incident.restarts - 1)
         return decided(document, again, now)
-    queues = tuple(replace(w, depth=None, acks=None, moved_at=None, well_at=None, verdict=None) for w in incident.queues)
+    queues = tuple(
+        replace(w, depth=None, acks=None, moved_at=None, well_at=None, well_s=0.0, verdict=None) for w in incident.queues
+    )
     verifying = replace(incident, phase=Phase.VERIFYING, queues=queues)
     if not execution.succeeded:
         return _failed(document, verifying, runbook, now)
@@ -277,7 +285,7 @@ def _running(document: Document, incident: Incident, runbook: Runbook, now: Mome
 def _ran_before(execution: Execution, now: Moment) -> bool:
     """Whether it is only the retry that came too late: the runner tried again what had run, and failed."""
     known = now.ledger.executions if isinstance(now.ledger, Ledger) else ()
-    return any(one.tag == execution.tag and one.id != execution.id and not one.refused for one in known)
+    return any(one.tag == execution.tag and one.id != execution.id and one.ended and not one.refused for one in known)
 
 
 def _current(incident: Incident, now: Moment) -> Execution | None:
@@ -312,9 +320,9 @@ def _verifying(document: Document, incident: Incident, runbook: Runbook, now: Mo
     if age_s < verify.first_s:
         waiting = replace(incident, due=now.at + verify.first_s - age_s)
         return Step(replace(document, incident=waiting))
-    queues = tuple(_looked(watched, now, runbook, age_s) for watched in incident.queues)
+    queues = tuple(_looked(watched, now, runbook, incident, age_s) for watched in incident.queues)
     incident = replace(incident, queues=queues, looked_at=now.at)
-    if all(w.well_at is not None and now.at - w.well_at >= verify.every_s for w in queues):
+    if not _unproven(incident, runbook):
         return recovered(document, incident, runbook, now)
     if any(w.verdict is Verdict.STUCK for w in queues):
         if incident.restarts >= runbook.limits.attempts:
@@ -334,10 +342,15 @@ def _age_s(incident: Incident, now: Moment) -> float:
     return now.at + incident.runner_ahead_s - ended_at if ended_at is not None else now.at - incident.began_at
 
 
-def _looked(watched: Watched, now: Moment, runbook: Runbook, age_s: float) -> Watched:
+def _unproven(incident: Incident, runbook: Runbook) -> list[Watched]:
+    """The queues that were not seen well twice, `every` apart."""
+    return [watched for watched in incident.queues if watched.well_at is None or watched.well_s < runbook.verify.every_s]
+
+
+def _looked(watched: Watched, now: Moment, runbook: Runbook, incident: Incident, age_s: float) -> Watched:
     seen = now.seen.queues.get(watched.queue.key, Unknown("it was not looked at"))
     own = now.rules.runbooks.get(watched.runbook, runbook)
-    return judge.after_restart(own, seen, watched, age_s=age_s, now=now.at)
+    return judge.after_restart(own, seen, watched, age_s=age_s, now=now.at, ahead_s=incident.runner_ahead_s)
 
 
 def _draining_told(document: Document, incident: Incident, runbook: Runbook, now: Moment, age_s: float) -> Document:
@@ -354,8 +367,8 @@ def _draining_told(document: Document, incident: Incident, runbook: Runbook, now
 
 
 def _time_is_up(document: Document, incident: Incident, runbook: Runbook, now: Moment) -> Step:
-    unproven = [w for w in incident.queues if w.well_at is None or now.at - w.well_at < runbook.verify.every_s]
-    if all(w.well_at is not None or judge.moving(runbook, w, now.at) for w in unproven):
+    unproven = _unproven(incident, runbook)
+    if all(w.well_at is not None or judge.moving(runbook, w, now.at + incident.runner_ahead_s) for w in unproven):
         if any(w.well_at is not None for w in unproven):
             # It looked well once; the second look that proves it is one interval away.
             return Step(replace(document, incident=replace(incident, due=now.at + runbook.verify.every_s)))

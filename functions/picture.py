@@ -12,7 +12,7 @@ from unicodedata import east_asian_width
 from msgspec import Struct, field
 
 from functions.model import Card
-from functions.words import say
+from functions.words import curve_words, say
 
 WIDTH = 400
 EDGE = 16
@@ -25,15 +25,23 @@ BOLD = 1.12
 SANS = "system-ui,-apple-system,'Segoe UI',Roboto,'Noto Sans','Noto Sans CJK JP','Hiragino Sans',sans-serif"
 MONO = "ui-monospace,'SF Mono',Menlo,Consolas,'Noto Sans Mono CJK JP',monospace"
 INK, GREY, LINE = "#1c1e21", "#5c6370", "#d9dce1"
-STRONG = {"act": "#b3261e", "watch": "#8a5a00", "fine": "#1b6e3c"}
-SOFT = {"act": "#fdecea", "watch": "#fff5dc", "fine": "#e8f5ec"}
+STRONG = {"act": "#b3261e", "watch": "#8a5a00", "plan": "#1f4e8c", "fine": "#1b6e3c"}
+SOFT = {"act": "#fdecea", "watch": "#fff5dc", "plan": "#e8effa", "fine": "#e8f5ec"}
 SHAPES = {  # each urgency has a shape of its own, 24 px wide, so that it shows without colour
     "act": '<path d="M12 2 23 22H1z" fill="{c}"/><path d="M12 9v6M12 17.6v1.6" stroke="#fff" stroke-width="2.4"/>',
     "watch": '<circle cx="12" cy="12" r="10" fill="none" stroke="{c}" stroke-width="2.4"/>'
     '<path d="M12 6v6l4 3" fill="none" stroke="{c}" stroke-width="2.4"/>',
+    "plan": '<path d="M2 5h20v17H2zM2 10h20M7 1.5v6M17 1.5v6" fill="none" stroke="{c}" stroke-width="2.4"/>',
     "fine": '<circle cx="12" cy="12" r="11" fill="{c}"/>'
     '<path d="m6.5 12.5 3.7 3.7 7.3-8" fill="none" stroke="#fff" stroke-width="2.6"/>',
 }
+WIDE = "\u2e80-\u9fff\uf900-\uffef"
+OPENING = "（「『【〈《〔［｛"
+"""Ends no row."""
+CLOSING = "、。，．・：；？！ー～〜…々ゝゞヽヾ）」』】〉》〕］｝％ぁぃぅぇぉっゃゅょゎァィゥェォッャュョヮヵヶ),.;:!?"
+"""Begins no row, by the rules of Japanese typesetting (JIS X 4051)."""
+UNBROKEN = rf"\s|[{OPENING}]*(?:\d[\d,]*[件回分秒時日週]|[^\s{WIDE}]+|[{WIDE}])[{CLOSING}]*"
+"""White space, a count with its counter, a word, or a wide character; with the marks that may not stand apart from it."""
 NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -117,15 +125,15 @@ def card_svg(card: Card, language: str) -> str:
 
 def _headline(sheet: _Sheet, card: Card, strong: str, soft: str) -> None:
     """The urgency's words stand by themselves where the headline begins with them."""
-    words, separator, rest = card.headline.partition(": ")
+    *words, rest = re.split(": |：", card.headline, maxsplit=1)
     band = len(sheet.parts)
     sheet.parts.append("")
     shape = SHAPES.get(card.urgency, SHAPES["watch"]).format(c=strong)
     sheet.parts.append(f'<g transform="translate({EDGE} 13)">{shape}</g>')
     sheet.y = 11
-    sheet.text(words if separator else "", 18, x=EDGE + 34, width=INNER - 34, colour=strong, bold=True)
+    sheet.text("".join(words), 18, x=EDGE + 34, width=INNER - 34, colour=strong, bold=True)
     sheet.y = max(sheet.y, 40) + 4
-    sheet.text(rest if separator else card.headline, 16, bold=True)
+    sheet.text(rest, 16, bold=True)
     sheet.y += 8
     sheet.parts[band] = f'<rect width="{WIDTH}" height="{sheet.y:.1f}" fill="{soft}"/>'
 
@@ -147,8 +155,7 @@ def _depth(sheet: _Sheet, card: Card, strong: str, language: str) -> None:
     if not drawn:
         return
     sheet.y += 8
-    peak = max(depth for _, depth in card.curve)
-    sheet.text(f"{say(language, 'curve')}: {card.curve[0][1]:,} → {card.curve[-1][1]:,} (max {peak:,})", 12, colour=GREY)
+    sheet.text(say(language, "colon").join((say(language, "curve"), curve_words(card.curve, language))), 12, colour=GREY)
     sheet.parts.append(f'<g transform="translate({EDGE} {sheet.y:.1f})">{drawn}</g>')
     sheet.y += CURVE_HEIGHT + 4
 
@@ -200,7 +207,7 @@ def measured(text: str, *, mono: bool = False) -> float:
 
 
 def _em(char: str, *, mono: bool) -> float:
-    if east_asian_width(char) in "WF":
+    if east_asian_width(char) in "WF" or char in "→…":
         return 1.0
     if mono:
         return 0.61
@@ -213,7 +220,7 @@ def wrapped(text: str, width: float, *, mono: bool = False) -> list[str]:
     """Rows of at most `width` em, broken at spaces, beside wide characters, or within a word that is too long."""
     rows: list[str] = []
     row, row_em = "", 0.0
-    for word in re.findall(r"[^\s\u2e80-\u9fff\uf900-\uffef]+|\s|[\u2e80-\u9fff\uf900-\uffef][。、）：」]*", text):
+    for word in re.findall(UNBROKEN, text):
         word_em = measured(word, mono=mono)
         if row and row_em + word_em > width:
             rows.append(row.rstrip())

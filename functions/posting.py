@@ -64,13 +64,19 @@ def _post_all(outside: Outside, document: Document, messages: list[Message], bud
 
 
 def _approvable(outside: Outside, document: Document, card: Card) -> Card:
-    """The card with the approval link signed; the core has no keys."""
+    """The card with the approval link signed; the core has no keys.
+
+    It ends in `/`: a chat that makes links of plain text leaves a `_` or `-` at their end out, and tokens may end so.
+    """
     begin = f"{outside.rules.public_url}/approve/"
     if not outside.rules.public_url or not any(url.startswith(begin) for _, url in card.links):
         return card
     expires_at = (document.incident.expires_at if document.incident else None) or card.at + APPROVAL_S
     links = tuple(
-        (label, begin + outside.approval(document.key, url.removeprefix(begin), expires_at) if url.startswith(begin) else url)
+        (
+            label,
+            f"{begin}{outside.approval(document.key, url.removeprefix(begin), expires_at)}/" if url.startswith(begin) else url,
+        )
         for label, url in card.links
     )
     return replace(card, links=links)

@@ -18,6 +18,7 @@ from functions.documents import decoded
 from functions.errors import Denied, Unavailable
 from functions.model import Archive, Card, Document, Ledger, Rules, Target, Unknown
 from functions.rooms import room
+from functions.runbooks import target_key, template_labels
 
 if TYPE_CHECKING:
     from flask import Request
@@ -51,14 +52,13 @@ class _Gathering(Struct):
     """What has been read so far."""
 
     records: list[Archive] = field(default_factory=list)
-    firsts: dict[str, float] = field(default_factory=dict)
+    began: dict[str, list[float]] = field(default_factory=dict)
     targets: dict[str, tuple[str, Target]] = field(default_factory=dict)
     broken: int = 0
 
     def take(self, record: Archive) -> None:
         incident, target = record.incident, record.target
-        known = self.firsts.get(incident.runbook, incident.began_at)
-        self.firsts[incident.runbook] = min(known, incident.began_at)
+        self.began.setdefault(incident.runbook, []).append(incident.began_at)
         if target is not None:
             self.targets[target.key] = (incident.runbook, target)
 
@@ -92,11 +92,13 @@ def gather(outside: Real, now: float) -> Cost:
     for record in _archived(outside, gathering, time.strftime("%Y-%m-%d", time.gmtime(begin)), ARCHIVE_S):
         gathering.records.append(record)
         gathering.take(record)
-    _take_documents(outside, gathering)
+    _take_fixed(outside, gathering)
+    gaps += _take_documents(outside, gathering)
     ledgers = _histories(outside, gathering, now - begin)
     if gathering.broken:
         gaps.append(Gap(Lack.ARCHIVE_BROKEN, count=gathering.broken))
-    return costs.cost(Known(tuple(gathering.records), gathering.firsts, gathering.targets, ledgers, tuple(gaps)), rules, now)
+    began = {name: tuple(times) for name, times in gathering.began.items()}
+    return costs.cost(Known(tuple(gathering.records), began, gathering.targets, ledgers, tuple(gaps)), rules, now)
 
 
 def _archived(outside: Real, gathering: _Gathering, since: str, timeout_s: float) -> Iterator[Archive]:
@@ -128,11 +130,22 @@ def _read_older(outside: Real, gathering: _Gathering, now: float, begin: float) 
     return []
 
 
-def _take_documents(outside: Real, gathering: _Gathering) -> None:
+def _take_fixed(outside: Real, gathering: _Gathering) -> None:
+    """Targets that no label is needed for: they are known before any alert."""
+    url = outside.config.runner_url
+    for runbook in outside.rules.runbooks.values():
+        job, options = runbook.restart.job, runbook.restart.options
+        if not any(template_labels(option) for option in options.values()):
+            key = target_key(url, job, options)
+            gathering.targets.setdefault(key, (runbook.name, Target(key, url, job, options)))
+
+
+def _take_documents(outside: Real, gathering: _Gathering) -> list[Gap]:
     """Targets that were never restarted by Unstick, such as those that it only observes: people restart them."""
     try:
         keys = [entry.key for entry in outside.listed(ARCHIVE_S) if _names_target(entry.key)]
-        for key in [key for key in keys if key not in gathering.targets][:DOCUMENTS_READ]:
+        new = [key for key in keys if key not in gathering.targets]
+        for key in new[:DOCUMENTS_READ]:
             stored = outside.load(key, POST_S)
             target = decoded(Document, stored.body, key).target if stored else None
             runbook = runbook_of(target, outside.rules) if target else ""
@@ -140,6 +153,8 @@ def _take_documents(outside: Real, gathering: _Gathering) -> None:
                 gathering.targets[key] = (runbook, target)
     except (Unavailable, Denied) as error:
         outside.log("WARNING", f"not all documents could be read for the report: {error}")
+        return [Gap(Lack.TARGETS_UNREAD)]
+    return [Gap(Lack.TARGETS_UNREAD)] if len(new) > DOCUMENTS_READ else []
 
 
 def _names_target(key: str) -> bool:

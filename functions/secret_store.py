@@ -1,8 +1,10 @@
 """References to secrets, and what they stand for. Only bytes leave here, and no error, log or repr ever has them.
 
 env://NAME                         an environment variable
-file://PATH                        a file, such as a mounted volume's; one newline at its end is not part of the secret
+file://PATH                        a file, such as a mounted volume's
 sm://PROJECT/NAME[/VERSION]        Secret Manager; the version is `latest` unless it is named
+
+One newline at the end of what a file or Secret Manager has is not part of the secret.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from msgspec import Struct, field
+from msgspec import Struct
 
 from functions.errors import ConfigError, Denied, Unavailable
 
@@ -66,19 +68,22 @@ class SecretRef(Struct, frozen=True):
         kept.distrusted = True
 
 
-class _Kept(Struct):
-    """What was read last, or how that failed. Monotonic times; the lock lets one thread fetch while the others wait."""
+class _Kept:
+    """What was read last, or how that failed. Monotonic times; the lock lets one thread fetch while the others wait.
 
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    value: bytes | None = None
-    error: Denied | Unavailable | None = None
-    until: float = float("-inf")
-    distrusted: bool = False
-    trusted_until: float = float("-inf")
-    """Before this a distrust waits, since one was answered already."""
+    No Struct: that has more ways to show its fields than `repr`.
+    """
 
-    def __repr__(self) -> str:
-        return "_Kept(...)"
+    __slots__ = ("distrusted", "error", "lock", "trusted_until", "until", "value")
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.value: bytes | None = None
+        self.error: Denied | Unavailable | None = None
+        self.until = float("-inf")
+        self.distrusted = False
+        self.trusted_until = float("-inf")
+        """Before this a distrust waits, since one was answered already."""
 
 
 _KEPT: dict[str, _Kept] = {}
@@ -188,7 +193,7 @@ def _from_secret_manager(reference: str, name: str) -> bytes:
     with explained(f"Secret Manager ({reference})", _REMEDIES):
         # No second try and no crc32c: the next read is the next try, and TLS guards the bytes on their way.
         answer = _client(os.environ.get(ENDPOINT, "")).access_secret_version(name=name, timeout=TIMEOUT_S, retry=None)
-        return bytes(answer.payload.data)
+        return bytes(answer.payload.data).removesuffix(b"\n")
 
 
 def _client(endpoint: str) -> Any:

@@ -13,7 +13,7 @@ import time
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from functions import config, flood, grafana, logs
+from functions import config, flood, grafana, logs, secret_places
 from functions.errors import BadRequest, ConfigError, Denied, Unavailable
 
 if TYPE_CHECKING:
@@ -256,6 +256,7 @@ def start() -> None:
         for problem in error.problems:
             sys.stderr.write(f"{problem}\n")
         raise SystemExit(2) from None
+    secret_places.warn_of_unreadable(settings)
     # The garbage collector writes into whatever it looks at; what it leaves alone stays shared by all workers.
     os.register_at_fork(before=gc.freeze)
     if os.environ.get("FUNCTION_TARGET") == "webhook" and settings.scheduler.name == LOCAL:

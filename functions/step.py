@@ -35,7 +35,7 @@ from functions.model import (
 )
 from functions.moment import Moment, all_resolved, reply_to, unseen
 from functions.phases import advanced, decided, ran, seen_well, still_held
-from functions.telling import LATE_S, LINKED_TRIGGERS, alert_key, tell_hold, told, trigger_of
+from functions.telling import LATE_S, LINKED_TRIGGERS, alert_key, everybody, tell_hold, told, trigger_of
 
 UNTOLD_S = 60.0
 """An untold message keeps a document due so far ahead at most."""
@@ -265,7 +265,7 @@ def _resumed(document: Document, event: Resumed, now: Moment) -> Step:
     story = Story("resumed", now.at, target=document.target, detail=f"{event.reason} ({event.by})".strip())
     last = document.outcomes[-1] if document.outcomes else None
     document = replace(document, escalated_at=None)
-    return Step(told(document, now.rules, story, last.channels if last else now.rules.notify, f"resumed-{now.at:.0f}"))
+    return Step(told(document, now.rules, story, last.channels if last else everybody(now.rules), f"resumed-{now.at:.0f}"))
 
 
 def _told(document: Document, event: Told) -> Step:
@@ -294,4 +294,4 @@ def _unsigned(document: Document, now: Moment) -> Step:
     if mark in document.bundled:
         return Step(document)
     document = replace(document, bundled={mark: now.at})
-    return Step(told(document, now.rules, Story("unsigned", now.at), now.rules.notify, mark))
+    return Step(told(document, now.rules, Story("unsigned", now.at), everybody(now.rules), mark))

@@ -61,9 +61,14 @@ def trigger_of(case: Case, *, linked: bool = True) -> Trigger:
     )
 
 
+def everybody(rules: Rules) -> tuple[str, ...]:
+    """Where what belongs to no runbook is told: the top-level `notify`; without one, wherever any runbook tells."""
+    return rules.notify or tuple(dict.fromkeys(name for runbook in rules.runbooks.values() for name in runbook.notify))
+
+
 def channels(rules: Rules, runbook: Runbook | None, *, escalate: bool = False) -> tuple[str, ...]:
     """Where something is told, each channel once."""
-    base = (runbook.notify if runbook else ()) or rules.notify
+    base = (runbook.notify if runbook else ()) or everybody(rules)
     names = (*(runbook.escalate if runbook and escalate else ()), *base)
     return tuple(dict.fromkeys(names))
 

@@ -53,6 +53,8 @@ def session() -> requests.Session:
     made = requests.Session()
     made.trust_env = False  # a .netrc must not replace the Authorization header that we set
     made.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    # Even a redirect that is not followed would have its body read without a limit, and its Location taken apart.
+    made.get_redirect_target = lambda _answer: None  # type: ignore[method-assign, assignment]
     adapter = HTTPAdapter(pool_maxsize=POOL_SIZE, max_retries=0)
     made.mount("http://", adapter)
     made.mount("https://", adapter)
@@ -76,6 +78,7 @@ def request(
     Raises Unavailable (`late` when the time was used up) if there is no complete answer. A redirect is returned as it is.
     """
     import requests
+    from urllib3.exceptions import HTTPError
 
     began = time.monotonic()
     if timeout_s <= 0:
@@ -99,7 +102,7 @@ def request(
         ) as answer:
             at = time.time()
             chunks, size = [], 0
-            for chunk in answer.iter_content(65536):
+            while chunk := answer.raw.read1(65536, decode_content=True):  # what is there: iter_content waits until it has all
                 size += len(chunk)
                 if size > max_bytes:
                     raise Unavailable(system, f"{host} answered with more than {max_bytes} bytes")
@@ -110,7 +113,7 @@ def request(
             return Answer(system, answer.status_code, lowered, b"".join(chunks), at)
     except requests.Timeout:
         raise Unavailable(system, f"{host} did not answer within {timeout_s:.1f} s", late=True) from None
-    except requests.RequestException as error:
+    except (requests.RequestException, HTTPError) as error:
         raise Unavailable(system, f"{host}: {_plain(error)}") from None
 
 

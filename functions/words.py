@@ -14,9 +14,14 @@ PHRASES: Mapping[str, tuple[str, str]] = {
     # urgency: the first words of every headline say whether anybody must get up
     "act": ("ACT NOW", "至急対応"),
     "watch": ("No action yet", "まだ対応不要"),
+    "plan": ("In working hours", "業務時間内に対応"),
     "fine": ("No action needed", "対応不要"),
     "shortened": ("… (shortened)", "…（省略）"),
     "unnamed": ("a target without a name", "名前のない対象"),
+    # how sentences and lists are put together
+    "comma": (", ", "、"),
+    "colon": (": ", "："),
+    "in_brackets": ("{text} ({more})", "{text}（{more}）"),
     # headlines, after the urgency
     "head_started": ("restarting {subject} (try {attempt} of {attempts})", "{subject} を再起動中（{attempts}回中{attempt}回目）"),
     "head_adopted": (
@@ -136,6 +141,7 @@ PHRASES: Mapping[str, tuple[str, str]] = {
         "runbook に root_cause がありません。担当が決まるまで、この不具合は再発します。",
     ),
     "and_more": ("and {count} more", "ほか{count}件"),
+    "with_more": ("{text} and {count} more", "{text}、ほか{count}件"),
     # facts
     "queue": ("Queue", "キュー"),
     "took": ("Took", "所要時間"),
@@ -143,7 +149,7 @@ PHRASES: Mapping[str, tuple[str, str]] = {
     "attempt": ("Try", "試行"),
     "restart": ("Restart", "再起動"),
     "tried": ("Tried", "実施済み"),
-    "head": ("Oldest message", "最古のメッセージ"),
+    "head": ("Oldest message", "最古メッセージ"),
     "alert": ("Alert", "アラート"),
     "target": ("Target", "対象"),
     "runbook": ("Runbook", "Runbook"),
@@ -158,8 +164,9 @@ PHRASES: Mapping[str, tuple[str, str]] = {
     "messages": ("{count} messages", "{count}件"),
     "messages_1": ("1 message", "1件"),
     "before_after": ("{before} → {after} messages", "{before} → {after}件"),
-    "consumers": ("{count} consumers", "コンシューマー{count}"),
-    "consumers_1": ("1 consumer", "コンシューマー1"),
+    "consumers": ("{count} consumers", "コンシューマー{count}件"),
+    "consumers_1": ("1 consumer", "コンシューマー1件"),
+    "seen_ago": ("{seen} ({age} ago)", "{seen}（{age}前）"),
     "vhost": ("{queue} (vhost {vhost})", "{queue}（vhost {vhost}）"),
     "old": ("{age} old", "{age}経過"),
     "execution": ("execution {id}", "実行 {id}"),
@@ -180,10 +187,16 @@ PHRASES: Mapping[str, tuple[str, str]] = {
     "link_runbook": ("Runbook page", "手順書"),
     "link_silence": ("Silence", "サイレンス"),
     "link_cause": ("Root cause", "根本原因"),
+    # annotations in Grafana
+    "mark_restart": ("restart: {target} (execution {id}, {status})", "再起動：{target}（実行 {id}、{status}）"),
+    "mark_by_hand": ("restart by hand: {target} (execution {id}, {status})", "手動の再起動：{target}（実行 {id}、{status}）"),
+    "mark_recovered": ("recovered", "復旧"),
+    "mark_escalated": ("escalated", "エスカレーション"),
+    "mark_held": ("held", "保留"),
     # what channels add
     "evidence": ("End of the job's log", "ジョブログの末尾"),
     "curve": ("Depth", "滞留数"),
-    "curve_span": ("{first} → {last}, highest {peak}, over {span}", "{first} → {last}（最大{peak}、{span}）"),
+    "curve_span": ("{first} → {last}, highest {peak}, over {span}", "{first} → {last}件（最大{peak}件、{span}）"),
     # durations
     "s": ("{s} s", "{s}秒"),
     "min_s": ("{min} min {s} s", "{min}分{s}秒"),
@@ -197,6 +210,15 @@ def say(language: str, key: str, **values: object) -> str:
     """The phrase in this language (English where it is not known), filled in. The values stay as they are."""
     en, ja = PHRASES[key]
     return (ja if language == "ja" else en).format(**values)
+
+
+def curve_words(curve: tuple[tuple[float, int], ...], language: str) -> str:
+    """A curve in figures: first, last, highest, and the time that it spans. Empty for fewer than two looks."""
+    if len(curve) < 2:
+        return ""
+    span = duration(language, curve[-1][0] - curve[0][0])
+    peak = max(depth for _, depth in curve)
+    return say(language, "curve_span", first=f"{curve[0][1]:,}", last=f"{curve[-1][1]:,}", peak=f"{peak:,}", span=span)
 
 
 def duration(language: str, seconds: float) -> str:

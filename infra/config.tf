@@ -11,6 +11,7 @@ locals {
   # Which account reads the secrets of which part of the configuration.
   readers = {
     grafana      = ["webhook", "report"] # report: the drill signs as Grafana does
+    annotations  = ["webhook", "verify"] # who ends an incident posts them
     rundeck      = ["webhook", "verify", "report"]
     rabbitmq     = ["webhook", "verify"]
     signing_keys = ["webhook", "verify"]
@@ -18,7 +19,8 @@ locals {
   }
 
   reference = "sm://([a-z0-9-]+)/([A-Za-z0-9_-]+)"
-  named     = { for part in keys(local.readers) : part => regexall(local.reference, jsonencode(try(local.config[part], {}))) }
+  parts     = merge(local.config, { grafana = try(local.config.grafana.auth, {}), annotations = try(local.config.grafana.annotations, {}) })
+  named     = { for part in keys(local.readers) : part => regexall(local.reference, jsonencode(try(local.parts[part], {}))) }
   secrets   = toset(flatten([for found in values(local.named) : [for pair in found : pair[1]]]))
   accessors = merge(flatten([
     for part, found in local.named : [

@@ -1,4 +1,4 @@
-# Made without a value: a value that Terraform knows is a value in its state. `terraform output secrets` says how to set them.
+# Made without a value: a value that Terraform knows is a value in its state. `terraform output -raw secrets` says how to set them.
 
 resource "google_secret_manager_secret" "named" {
   for_each = local.secrets

@@ -57,11 +57,13 @@ TRIGGER = Trigger(
         "runbook": "https://wiki.example.com/mail-delivery",
     },
 )
-STUCK = tuple((NOW - 300 + 15 * n, 120 + 22 * n) for n in range(12))
+STUCK = tuple((NOW - 285 + 15 * n, 120 + 22 * n) for n in range(12))
 DRAINED = (*STUCK, *((NOW - 110 + 10 * n, max(0, 362 - 45 * n)) for n in range(12)))
 WORSE = (*STUCK, *((NOW - 110 + 10 * n, 362 + 2 * n) for n in range(12)))
 BEFORE = Sighting(NOW - 120, 362, 342, 20, 1)
-WATCHED = Watched(QueueRef("/", "mail.outgoing"), "mail-delivery", ALERTED, BEFORE, curve=STUCK)
+WATCHED = Watched(QueueRef("/", "mail.outgoing"), "mail-delivery", ALERTED, BEFORE, consumers=1, curve=STUCK)
+SEEN = replace(WATCHED, before=None, curve=tuple((at + 120, depth) for at, depth in STUCK))
+"""As it is before any restart: what was seen just now stands in the curve alone."""
 RUNNING = Execution(
     "1847", "https://rundeck.example.com/project/ops/execution/show/1847", "running", NOW - 118 + RUNNER_AHEAD_S, tag="7f3a.1"
 )
@@ -96,8 +98,11 @@ def rules(language: str = "en") -> Rules:
 
 def held(reason: Reason, detail: str = "", remedy: str = "", phase: Phase = Phase.DEFERRED, approve_url: str = "") -> Story:
     expires_at = NOW + 1800 if approve_url else None
-    incident = replace(INCIDENT, phase=phase, execution=None, restarts=0, reason=reason, expires_at=expires_at)
-    return Story("held", NOW, RUNBOOK, TARGET, incident, reason, detail, remedy, approve_url=approve_url)
+    incident = replace(
+        INCIDENT, phase=phase, queues=(SEEN,), attempt=0, execution=None, restarts=0, reason=reason, expires_at=expires_at
+    )
+    again = phase is Phase.WAITING
+    return Story("held", NOW, RUNBOOK, TARGET, incident, reason, detail, remedy, approve_url=approve_url, again=again)
 
 
 def _verifying(depth: int, consumers: int) -> Incident:
@@ -134,7 +139,7 @@ EXAMPLES: dict[str, Story] = {
     "escalated": _escalated(),
     "escalated-late": replace(_escalated(), late_s=4320.0),
     "resolved": Story("resolved", NOW, target=TARGET, trigger=TRIGGER, detail="7f3a9c21"),
-    "not-approved": replace(held(Reason.AWAITING_APPROVAL), kind="not_approved"),
+    "not-approved": replace(held(Reason.AWAITING_APPROVAL), kind="not_approved", at=NOW + 1800),
     "test": Story("test", NOW, reason=Reason.TEST_ALERT, trigger=Trigger("t", "g", NOW, "", "TestAlert", "Notification test")),
     "bundle": Story(
         "bundle",

@@ -12,7 +12,7 @@ from example_stories import ALERTED, EXAMPLES, INCIDENT, LONG, NOW, RUNBOOK, TAR
 from msgspec.structs import replace
 
 from functions.card import KINDS, compose
-from functions.model import Card, Incident, Phase, Reason, Rules, Story, Trigger
+from functions.model import Card, Incident, Phase, Reason, Rules, Sighting, Story, Trigger
 from functions.reasons import REASONS
 from functions.text import clean, safe_url
 from functions.words import LANGUAGES, PHRASES, duration, say
@@ -122,6 +122,33 @@ def test_recovered_shows_before_and_after_time_try_and_curve():
     assert facts["Time"] == "2026-11-24 03:12:05 JST"
     assert made.curve[-1][1] == 0
     assert made.text[-1] == "The bug behind it is still open: https://tracker.example.com/MAIL-123"
+
+
+def test_japanese_is_set_as_japanese():
+    """No half-width comma, colon or bracket of Unstick's own, and a counter behind each count."""
+    recovered, escalated = (dict(compose(EXAMPLES[name], rules("ja")).facts) for name in ("recovered", "escalated"))
+    assert recovered["キュー"] == "mail.outgoing：362 → 0件、コンシューマー2件"
+    assert escalated["実施済み"] == "1. 実行 1847、成功、32秒：滞留のまま"
+    assert escalated["アラート"].startswith("RabbitMQQueueStuck（critical）：")
+    for name in EXAMPLES:
+        made = compose(EXAMPLES[name], rules("ja"))
+        own = [made.headline, *(text for label, text in made.facts if label not in ("アラート", "時刻", "理由コード"))]
+        assert [text for text in own if re.search(r"[,:;] |\(", text)] == [], name
+
+
+def test_a_second_restart_begins_with_figures_of_its_own():
+    """What the first one left is no result of the second, which is only starting."""
+    story = EXAMPLES["started"]
+    again = replace(story.incident.queues[0], depth=384, before=Sighting(NOW - 120, 390, 370, 20, 1), curve=((NOW - 120, 390),))
+    made = compose(replace(story, incident=replace(story.incident, queues=(again,))), rules())
+    assert dict(made.facts)["Queue"] == "mail.outgoing: 390 messages, 1 consumer"
+
+
+def test_old_figures_say_how_old_they_are():
+    """Nobody looks at the queue while a person is asked."""
+    english, japanese = (dict(compose(EXAMPLES["not-approved"], rules(language)).facts) for language in LANGUAGES)
+    assert english["Queue"] == "mail.outgoing: 362 messages, 1 consumer (30 min ago)"
+    assert japanese["キュー"] == "mail.outgoing：362件、コンシューマー1件（30分前）"
 
 
 def test_a_missing_root_cause_is_said():

@@ -97,6 +97,17 @@ def test_it_runs_as_a_process_by_the_variable_that_the_function_has(tmp_path: Pa
     assert "\x1b" not in done.stdout
 
 
+def test_without_its_packages_it_says_how_to_get_them() -> None:
+    """In a fresh clone the system's own Python has none of them: one sentence with the remedy, no traceback."""
+    env = {"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, "-S", "-m", "functions", "check"]  # -S: without the packages of the environment
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert re.fullmatch(
+        r"the package \w+ is missing here\. Run `make setup`, then `\.venv/bin/python -m functions \.\.\.`\.\n", done.stderr
+    )
+
+
 def test_the_kill_switch_by_environment_shows_in_the_exit_code(tmp_path: Path) -> None:
     """UNSTICK_PAUSED=1 in the environment is a pause like any other."""
     done = _status(tmp_path, UNSTICK_PAUSED="1")

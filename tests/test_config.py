@@ -174,6 +174,8 @@ REFUSED = [
     ("", "the file", "is empty"),
     ("just text", "the file", "is not a mapping"),
     ("a: [1", "the file", "is no YAML"),
+    ("a: {hmac: {secrets: [env://A]}", "the file", "is no YAML: did not find expected ',' or '}'. Mend it"),
+    ("a: [x", "the file", "is no YAML: did not find expected ',' or ']'. Mend it"),
     ("a: 'x", "the file", "is no YAML"),
     ("a: *nowhere", "the file", "is no YAML"),
     ("a: 1\n---\nb: 2", "the file", "is no YAML"),

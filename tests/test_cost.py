@@ -12,9 +12,10 @@ import pytest
 from msgspec.structs import replace
 
 from functions import cost, cost_card, cost_chart, cost_words
-from functions.cost_model import LOUDEST, Cost, Known, Lack, Likely
+from functions.cost_model import LOUDEST, Cost, Gap, Known, Lack, Likely
 from functions.model import (
     Archive,
+    Card,
     Ending,
     Execution,
     Incident,
@@ -75,12 +76,12 @@ def record(
 
 def known(*records: Archive, history: tuple[Execution, ...] | Unknown = (), ahead_s: float = 0.0) -> Known:
     """As report.gather has it."""
-    firsts: dict[str, float] = {}
+    began: dict[str, tuple[float, ...]] = {}
     for one in records:
-        firsts[one.incident.runbook] = min(firsts.get(one.incident.runbook, NOW), one.incident.began_at)
+        began[one.incident.runbook] = (*began.get(one.incident.runbook, ()), one.incident.began_at)
     ledger = history if isinstance(history, Unknown) else Ledger(NOW + ahead_s, history)
     seen = {one.target.key: (one.incident.runbook, one.target) for one in records if one.target} or {"t1": ("mail", TARGET)}
-    return Known(records, firsts, seen, dict.fromkeys(seen, ledger))
+    return Known(records, began, seen, dict.fromkeys(seen, ledger))
 
 
 def test_it_counts_endings_median_and_minutes_saved() -> None:
@@ -176,7 +177,8 @@ def lacks(found: Cost) -> dict[Lack, tuple[str, str]]:
 def test_it_says_how_far_archive_and_history_reach() -> None:
     """A young archive, a history that lost rows, one that can't be read, and an empty archive are each named."""
     assert lacks(cost.cost(known(record(3, 1), history=(execution(1, NOW - 3 * DAY_S, "inc1.1"),)), rules(), NOW)) == {
-        Lack.ARCHIVE_BEGINS: ("2026-11-22", "")
+        Lack.ARCHIVE_BEGINS: ("2026-11-22", ""),
+        Lack.HISTORY_BEGINS: ("2026-11-22", "service=mail-delivery"),
     }
     old, lost = record(100, 1), record(20, 2)
     shown = (execution(3, NOW - 5 * DAY_S),)
@@ -189,6 +191,64 @@ def test_it_says_how_far_archive_and_history_reach() -> None:
     assert Lack.ARCHIVE_EMPTY in lacks(cost.cost(known(), rules(), NOW))
 
 
+def test_a_history_that_shows_something_older_reaches_far_enough() -> None:
+    """One row from before the month is proof; a target that nobody ever restarted is nothing to warn of."""
+    old, shown = record(100, 1), (execution(1, NOW - 3 * DAY_S), execution(2, NOW - 40 * DAY_S))
+    assert lacks(cost.cost(known(old, history=shown), rules(), NOW)) == {}
+    assert lacks(cost.cost(known(old, history=()), rules(), NOW)) == {}
+
+
+def card_of(found: Known, spoken: Rules, days: int = 7) -> Card:
+    return cost_card.card(cost.cost(found, spoken, NOW), spoken, days=days)
+
+
+def test_a_runbook_whose_history_nobody_looked_at_is_not_called_quiet() -> None:
+    """No target of it is known: that is said for each runbook, and the headline claims no more than is known."""
+    spoken = rules(**{name: replace(RUNBOOK, name=name) for name in ("mail", "invoices", "letters")})
+    nothing = Known((), {}, {}, {})
+    gaps = [gap.about for gap in cost.cost(nothing, spoken, NOW).gaps if gap.lack is Lack.HISTORY_UNASKED]
+    assert gaps == ["mail", "invoices", "letters"]
+    card = card_of(nothing, spoken)
+    assert card.headline == "No action needed: no restart is known of in 7 days, but not everything could be seen"
+    assert card.facts == ()
+    unasked = "Rundeck's history was not looked at for mail, invoices, letters: no alert has named a target yet."
+    assert card.text[0].startswith(unasked)
+    asked = card_of(known(), spoken)
+    assert asked.facts == (("Quiet", "mail"),)
+    assert "for invoices, letters: no alert" in asked.text[0]
+    chart = cost_chart.chart(cost.cost(nothing, spoken, NOW), spoken)
+    assert "no restart is known of in 30 days, but not everything could be seen" in chart
+
+
+@pytest.mark.parametrize(
+    ("history", "headline"),
+    [
+        ((execution(1, NOW - DAY_S),), "restarts in 7 days: 1 by Unstick, 1 by hand"),
+        (Unknown("Rundeck: answered 403"), "restarts known of in 7 days: 1 by Unstick, 0 by hand"),
+    ],
+)
+def test_the_headline_counts_what_is_known(history: tuple[Execution, ...] | Unknown, headline: str) -> None:
+    """Where the history could not be read, zero by hand is not claimed."""
+    assert card_of(known(record(1, 1), history=history), rules()).headline == f"No action needed: {headline}"
+
+
+def test_a_history_that_is_short_of_the_month_may_still_have_the_week() -> None:
+    """The headline doubts only the days that it speaks of."""
+    found = known(record(100, 1), record(20, 2), history=(execution(3, NOW - 10 * DAY_S), execution(4, NOW - DAY_S)))
+    assert "restarts in 7 days: 0 by Unstick, 1 by hand" in card_of(found, rules()).headline
+    assert "restarts known of in 30 days: 1 by Unstick, 2 by hand" in card_of(found, rules(), days=30).headline
+
+
+def test_gaps_that_do_not_fit_are_counted() -> None:
+    """Nothing that is missing is passed over in silence."""
+    targets = {f"t{n}": ("mail", replace(TARGET, key=f"t{n}", options={"service": f"s{n}"})) for n in range(9)}
+    found = Known((), {"mail": (NOW - 90 * DAY_S,)}, targets, dict.fromkeys(targets, Unknown("Rundeck: answered 403")))
+    assert card_of(found, rules()).text[-2:] == (
+        "Rundeck's history can't be read, so restarts by hand are not counted: service=s4: Rundeck: answered 403",
+        "4 more of these are in the report's JSON.",
+    )
+
+
 def at_week(weeks: int, root_cause: str = "", language: str = "en"):
     """The card when the first incident is so many weeks old, and one happens each week."""
     spoken = rules(language, mail=replace(RUNBOOK, root_cause=root_cause))
@@ -198,17 +258,42 @@ def at_week(weeks: int, root_cause: str = "", language: str = "en"):
 
 @pytest.mark.parametrize("root_cause", ["", "https://tracker.example.com/MAIL-123"])
 def test_the_open_bug_is_said_louder_every_week(root_cause: str) -> None:
-    """Another mark every week, then the headline; the urgency rises with it."""
+    """Another mark every week, in headline and text; in the end the bug is the headline, and its weeks go on counting."""
     cards = [at_week(weeks, root_cause) for weeks in range(7)]
     assert [one.loudness for _, one in cards] == [1, 2, 3, 4, 5, 5, 5]
-    marks = [len(card.text[0]) - len(card.text[0].lstrip("!")) for card, _ in cards]
-    assert marks == [0, 1, 2, 3, 4, 4, 4]
-    assert [card.urgency for card, _ in cards] == ["fine", "watch", "watch", "watch", "act", "act", "act"]
+    assert [card.text[0].count("!") for card, _ in cards] == [0, 1, 2, 3, 4, 4, 4]
+    assert [card.headline.count("!") for card, _ in cards] == [0, 1, 2, 3, 4, 4, 4]
     for weeks, (card, _) in enumerate(cards):
         said = "still open" if root_cause else "nobody owns the bug"
         assert said in card.text[0]
         assert root_cause in card.text[0]
         assert ("the bug is still there" in card.headline) == (weeks >= LOUDEST - 1)
+    assert cards[6][0].headline.endswith("!!!! mail has kept sticking for 6 weeks, and the bug is still there")
+
+
+@pytest.mark.parametrize(("language", "words"), [("en", "In working hours: !"), ("ja", "業務時間内に対応：!")])
+def test_no_report_makes_anybody_get_up(language: str, words: str) -> None:
+    """However old the bug is: it has waited for weeks, and the words for that are the report's own."""
+    cards = [at_week(weeks, "", language)[0] for weeks in range(1, 7)]
+    assert {card.urgency for card in cards} == {"plan"}
+    assert all(card.headline.startswith(words) for card in cards)
+
+
+def test_one_week_and_one_restart_are_no_plural() -> None:
+    """People read this."""
+    text = card_of(known(record(8, 1)), rules()).text[0]
+    assert text == "! mail: still open after 1 week and 1 restart in the last 30 days: https://tracker.example.com/MAIL-123"
+    broken = replace(known(record(1, 1)), gaps=(Gap(Lack.ARCHIVE_BROKEN, count=1),))
+    assert "1 archived incident can't be read and is not counted." in card_of(broken, rules()).text
+
+
+@pytest.mark.parametrize(
+    ("days", "weeks"), [([300, 1], 0), ([300, 25, 1], 3), ([95, 70, 45, 20, 1], 13), ([100, 69, 1], 0), ([300, 290, 280], 0)]
+)
+def test_a_month_without_an_incident_begins_the_count_anew(days: list[int], weeks: int) -> None:
+    """A bug that was mended long ago is not the one of yesterday."""
+    found = known(*(record(one, one) for one in days))
+    assert cost.cost(found, rules(), NOW).runbooks[0].weeks_open == weeks
 
 
 def test_a_bug_that_is_quiet_is_not_nagged_about() -> None:

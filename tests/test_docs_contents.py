@@ -190,3 +190,19 @@ def test_the_protocols_places_exist():
         if found is None:
             missing.append(f"{module}.{name}")
     assert not missing
+
+
+# --- the READMEs ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["README.md", "README.ja.md"])
+def test_the_readmes_figures_are_those_of_the_benchmarks(name: str):
+    """Each line of the table has a limit and a figure that docs/benchmarks.md has in one line; the English one its words too."""
+    rows = re.findall(r"^\| (.+?) \| (?:at most )?([\d.]+)(?: 以下)? \| ([\d.]+) \|$", text_of(ROOT / name), re.MULTILINE)
+    page = re.findall(
+        r"^\| (.+?) \| at most ([\d.]+) \| ([\d.]+) \(.*\| yes \|$", text_of(ROOT / "docs/benchmarks.md"), re.MULTILINE
+    )
+    assert rows
+    if name == "README.md":
+        assert [row for row in rows if row not in page] == []
+    assert [row for row in rows if row[1:] not in {one[1:] for one in page}] == []

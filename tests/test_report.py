@@ -19,6 +19,7 @@ from functions.config_keys import Report
 from functions.cost_model import Lack
 from functions.documents import decoded, encoded
 from functions.model import Archive, Document, Ending, Outcome, Woken
+from functions.outside import Real
 from functions.secret_store import SecretRef
 from tests.stuck_mail import SECRETS, StuckMail, stuck_mail
 
@@ -107,13 +108,36 @@ def test_people_who_restart_what_is_only_observed_are_counted(tmp_path: Path) ->
         assert Lack.ARCHIVE_EMPTY in {gap.lack for gap in found.gaps}
 
 
-def test_weeks_are_counted_from_the_first_incident_of_the_year(mail: StuckMail) -> None:
+def test_weeks_are_counted_from_the_first_incident_of_the_present_run(mail: StuckMail) -> None:
     """Incidents before the month are no figures of it, but tell how long the bug has been there."""
     restarted(mail)
-    for days in (400, 100, 35):
+    for days in (400, 300, 100, 72, 55, 35, 29):
         archive(mail, ended(mail, days_ago=days, name=f"old{days}"))
     (spent,) = report.gather(mail.outside, time.time()).runbooks
-    assert (spent.month.by_unstick, spent.weeks_open) == (1, 14)
+    assert (spent.month.by_unstick, spent.weeks_open) == (2, 14)
+
+
+def test_a_fresh_start_claims_nothing_that_nobody_looked_at(mail: StuckMail) -> None:
+    """No alert ever came, so no target is known, and people may have restarted what they liked."""
+    mail.rundeck.run_by_hand({"service": "mail-delivery"})
+    found = report.report(mail.outside, time.time())
+    assert [(gap.lack, gap.about) for gap in found.cost.gaps] == [
+        (Lack.ARCHIVE_EMPTY, ""),
+        (Lack.HISTORY_UNASKED, "mail-delivery"),
+    ]
+    assert "nothing had to be restarted" not in found.card.headline
+
+
+def test_a_target_that_needs_no_label_is_asked_for_without_any_alert(mail: StuckMail) -> None:
+    """Its options stand in the configuration, so its history can be read at once."""
+    config = mail.outside.config
+    book = config.rules.runbooks["mail-delivery"]
+    fixed = replace(book, restart=replace(book.restart, options={"service": "mail-delivery"}, allow={}))
+    mail.outside = Real(replace(config, rules=replace(config.rules, runbooks={book.name: fixed})))
+    mail.rundeck.run_by_hand({"service": "mail-delivery"})
+    found = report.gather(mail.outside, time.time())
+    assert [(one.runbook, one.month.by_hand) for one in found.runbooks] == [("mail-delivery", 1)]
+    assert Lack.HISTORY_UNASKED not in {gap.lack for gap in found.gaps}
 
 
 def test_what_is_broken_is_left_out_and_said(mail: StuckMail) -> None:
@@ -142,8 +166,6 @@ def test_a_channel_that_is_down_is_named(mail: StuckMail) -> None:
     settings = replace(mail.outside.config, channels={**mail.outside.config.channels, "down": down})
     both = replace(settings, report=Report(("console", "down"), "week"))
     none = replace(settings, report=Report(("down",), "week"))
-    from functions.outside import Real
-
     found = report.report(Real(both), time.time())
     assert (found.told, found.failed) == (("console",), ("down",))
     mail.outside = Real(none)
@@ -188,8 +210,6 @@ def test_other_methods_are_refused(mail: StuckMail) -> None:
 def test_a_store_that_is_down_is_an_error_to_the_scheduler(mail: StuckMail, tmp_path: Path) -> None:
     """503, so that it comes again."""
     broken = replace(mail.outside.config.store.settings, path=str(tmp_path))
-    from functions.outside import Real
-
     config = mail.outside.config
     mail.outside = Real(replace(config, store=replace(config.store, settings=broken)))
     assert client(mail).post("/").status_code == 503

@@ -195,12 +195,15 @@ def rows(settings: local.Settings) -> list[tuple[Any, ...]]:
 
 @pytest.mark.parametrize("ahead_s", [0.6, 0.0, -5.0, -1_000_000.0], ids=["ahead", "now", "past", "long past"])
 def test_delivered_at_or_after_its_time(scheduler, ahead_s):
-    """A wake-up comes at its time or a little later, never before; a past time means now."""
+    """A wake-up comes at its time or a little later, never before; a past time means now.
+
+    A little is a second more where the clocks of those who are called may differ.
+    """
     asked = time.time()
     at = asked + ahead_s
     scheduler.wake(at, "a")
     scheduler.target.wait(1)
-    assert at <= scheduler.target.came[0][0] < max(at, asked) + 1.0
+    assert at <= scheduler.target.came[0][0] < max(at, asked) + 2.0
 
 
 def test_payloads_come_as_they_were(scheduler):
@@ -561,7 +564,7 @@ def test_the_task_is_as_documented(cloud_room, double):
     assert double.idle()
     ((_, delivered, status),) = double.deliveries
     assert status == 200
-    assert at <= delivered.due < at + 0.001
+    assert at + 1.0 <= delivered.due < at + 1.001, "a second for clocks that are behind"
 
 
 @pytest.mark.parametrize(

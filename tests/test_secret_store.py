@@ -14,9 +14,10 @@ import pytest
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
-from functions import secret_store
+from functions import config, secret_places, secret_store
 from functions.errors import ConfigError, Denied, Unavailable
 from functions.secret_store import SecretRef
+from tests.unstick_process import configuration
 
 SECRET = b"correct-horse"
 PATH = "/v1/projects/p-1/secrets/token/versions/latest:access"
@@ -149,6 +150,20 @@ def test_secret_manager_is_asked_by_googles_client(manager, reference, path):
     assert len(manager.asked) == 2
 
 
+@pytest.mark.parametrize(("stored", "secret"), [(b"pw\n", b"pw"), (b"pw\n\n", b"pw\n"), (b" pw ", b" pw ")])
+def test_a_secret_of_secret_manager_loses_exactly_one_newline(manager, stored, secret):
+    """As a file's: whoever types a value for `gcloud secrets versions add --data-file=-` presses Enter at its end."""
+    manager.value = stored
+    assert secret_store.read(REFERENCE, now=0.0) == secret
+
+
+def test_nothing_but_a_newline_is_empty(manager):
+    """An Enter alone is no secret."""
+    manager.value = b"\n"
+    with pytest.raises(Denied, match="is empty"):
+        secret_store.read(REFERENCE, now=0.0)
+
+
 def test_a_secret_that_is_said_to_be_wrong_is_read_again_once_a_minute(manager):
     """After `distrust` the next read sees a rotation at once; a second distrust waits until the minute is over."""
     ref = SecretRef(REFERENCE)
@@ -255,6 +270,23 @@ def test_no_secret_shows(manager, caplog):
     shown = repr(ref) + str(ref) + repr(secret_store._KEPT) + caplog.text
     assert SECRET.decode() not in shown
     assert base64.b64encode(SECRET).decode() not in shown
+
+
+def test_a_start_warns_of_secrets_that_are_not_there(manager, monkeypatch, capsys, tmp_path):
+    """A line for each environment variable and file, with its place and remedy; Secret Manager is not asked, and nothing ends."""
+    made = configuration("http://127.0.0.1:1", "http://127.0.0.1:1", [], signing_keys=["env://KEY", f"file://{tmp_path}/none"])
+    made["rundeck"]["token"] = REFERENCE
+    monkeypatch.setenv("GRAFANA_HMAC_SECRET", "there")
+    monkeypatch.setenv("RABBITMQ_PASSWORD", "")
+    secret_places.warn_of_unreadable(config.read(json.dumps(made)))
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(line["severity"], line["message"]) for line in lines] == [
+        ("WARNING", "a secret can't be read: rabbitmq.password: env://RABBITMQ_PASSWORD is empty"),
+        ("WARNING", "a secret can't be read: signing_keys[0]: env://KEY is not set"),
+        ("WARNING", f"a secret can't be read: signing_keys[1]: file://{tmp_path}/none does not exist"),
+    ]
+    assert "Set the environment variable KEY" in lines[1]["remedy"]
+    assert manager.asked == []
 
 
 def test_googles_client_is_imported_only_for_its_references(monkeypatch):

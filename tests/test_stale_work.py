@@ -183,15 +183,38 @@ def test_alerts_whose_signing_key_is_gone_are_given_up_after_a_day(place):
 
 
 @pytest.mark.parametrize(
-    "payload", ["", ".", "x.y", ".eJw.z", "W10.x", "eyJkZWZlcnJlZCI6W119.x", "eyJkZWZlcnJlZCI6W3siYXQiOiJ4In1dfQ.x", "é.é"]
+    "payload",
+    [
+        "",
+        ".",
+        "x.y",
+        ".eJw.z",
+        "W10.x",
+        "eyJkZWZlcnJlZCI6W3siYXQiOjB9XX0.x",
+        "é.é",
+        "~x.y",
+        "-1~x.y",
+        "1e9~x.y",
+        "٣~x.y",
+        "9" * 400 + "~x.y",
+    ],
 )
 def test_a_payload_that_says_nothing_of_alerts_is_no_news(payload):
     """Whatever a stranger puts there, it is refused, and nobody's night is disturbed."""
     assert wakeups.carried_since(payload) is None
 
 
-def test_a_packed_payload_is_unpacked_up_to_a_bound(place):
-    """A megabyte can stand for a gigabyte."""
-    bomb = payload_of({"v": VERSION, "deferred": [{"at": time.time(), "alerts": ["0" * (wakeups.LONGEST_LIST + 1)]}]})
-    assert bomb.startswith(".")
-    assert wakeups.carried_since(bomb) is None
+def test_a_time_that_was_changed_on_its_way_changes_nothing(place):
+    """It stands outside of what is signed: a payload that a key signed is taken with any, and with none."""
+    payload = handed_over("mail", 60.0).partition("~")[2]
+    for changed in (payload, f"0~{payload}", f"{time.time() + 1e6:.0f}~{payload}"):
+        assert place.delivered(changed)[0] == 200
+    assert place.restarts() == 1
+
+
+def test_a_stranger_among_those_who_may_call_verify_disturbs_people_once_an_hour_at_most(place):
+    """Nothing of it is read, so nothing of it is told; who may call `verify` is for the platform to say."""
+    answers = {place.delivered(f"{at}~{'A' * 1_000_000}.x")[0] for at in (0, 1, int(time.time()))}
+    assert answers == {200, 401}
+    assert place.restarts() == 0
+    assert place.cards().count("their signing key is gone") in (1, 2), "2: the hour turned"

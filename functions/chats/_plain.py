@@ -18,7 +18,7 @@ from functions.words import duration, say
 if TYPE_CHECKING:
     from functions.secret_store import SecretRef
 
-SIGNS = {"act": "🚨", "watch": "⏳", "fine": "✅"}
+SIGNS = {"act": "🚨", "watch": "⏳", "plan": "📅", "fine": "✅"}
 """Beside the headline's words, never in their place."""
 
 BARS = "▁▂▃▄▅▆▇█"
@@ -39,6 +39,11 @@ def fitted(card: Card, language: str, render: Callable[[Card], Rendered], fits: 
     mark = say(language, "shortened")
     headline = clean(card.headline, 100, mark)
     return render(Card(card.kind, card.urgency, headline, text=(mark.strip(),), incident=clean(card.incident, 40, "")))
+
+
+def cleaned(card: Card, language: str) -> Card:
+    """The card with every part within its largest share, for chats that cut by themselves."""
+    return _within(card, language, 1.0)
 
 
 def _within(card: Card, language: str, budget: float) -> Card:
@@ -128,13 +133,14 @@ def webhook_url(system: str, secret: SecretRef) -> str:
 
 
 def send(system: str, url: str, payload: Any, *, timeout_s: float, headers: Mapping[str, str] | None = None) -> web.Answer:
-    """POST JSON; after a 429 wait as long as it says and send once more, if the time allows.
+    """POST JSON, or bytes as they are; after a 429 wait as long as it says and send once more, if the time allows.
 
     Raises Unavailable without an answer, for 5xx, and for a 429 whose wait is longer than the time left.
     """
     ends = time.monotonic() + timeout_s
+    sent = {"body": payload} if isinstance(payload, bytes) else {"json": payload}
     while True:
-        answer = web.request(system, "POST", url, json=payload, timeout_s=ends - time.monotonic(), headers=headers)
+        answer = web.request(system, "POST", url, **sent, timeout_s=ends - time.monotonic(), headers=headers)
         if answer.status != 429:
             break
         wait_s = _wait_s(answer)
@@ -147,8 +153,11 @@ def send(system: str, url: str, payload: Any, *, timeout_s: float, headers: Mapp
 
 
 def _wait_s(answer: web.Answer) -> float:
+    """How long a platform asks to wait: most say how long, some until when (in Unix time, by a clock that may be off ours)."""
+    until = answer.headers.get("x-ratelimit-reset", "0")
     try:
-        wait_s = float(answer.headers.get("retry-after", WAIT_UNTOLD_S))
+        untold_s = max(float(until) - answer.at, WAIT_UNTOLD_S)
+        wait_s = float(answer.headers.get("retry-after", untold_s))
     except ValueError:
         return WAIT_UNTOLD_S
     return wait_s if 0 <= wait_s <= 86400 else 86400.0

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from typing import Any
 
 from msgspec import Struct
 
-from functions.chats import _plain
+from functions.chats import _plain, _texts
 from functions.errors import Denied, Unavailable
 from functions.model import Card, Finding
 from functions.secret_store import SecretRef
 
 MAX_CHARACTERS = 20_000
-SHORTEST_BODY = 60
+MAX_TITLE = 250
+MENTION = re.compile(r"@[\w.:-]{1,80}|<@[!&]?\d{1,20}>")
+"""As Mattermost, Discord and Rocket.Chat write it; the forms of the other rooms would only be read out."""
+
 REMEDY = "put a valid apprise URL (such as mmosts://HOST/TOKEN) into the secret"
 
 
@@ -26,33 +30,33 @@ class Settings(Struct, frozen=True):
 
 def render(card: Card, language: str) -> str:
     """Headline and text; each service's own limit is met when it is posted."""
-    return _plain.fitted(card, language, lambda shown: _text(shown, language), lambda text: len(text) <= MAX_CHARACTERS)
+    return "\n".join(_texts_of(card, language, MAX_CHARACTERS, MAX_TITLE))
 
 
-def _text(card: Card, language: str) -> str:
-    headline = _unmarked(f"{_plain.SIGNS.get(card.urgency, '•')} {card.headline}")
-    mention = (" ".join(card.mention),) if card.mention else ()
-    return "\n".join((headline, *mention, *(_unmarked(line) for line in _plain.lines(card, language))))
+def _texts_of(card: Card, language: str, most: int, title_most: int) -> tuple[str, str]:
+    """Title and body that together stay within `most`, since many a plugin makes one text of both.
 
-
-def _unmarked(text: str) -> str:
-    """Without mentions and named links, whatever the service's markup: the configured ones are added as they are."""
-    for sign, harmless in (("<", "‹"), (">", "›"), ("@", "@\u200b"), ("](", "] (")):  # a zero-width space behind the @
-        text = text.replace(sign, harmless)
-    return text
+    A twentieth is left for what else it adds by itself, such as mentions that stand in its URL.
+    """
+    card = _plain.cleaned(card, language)
+    headline = f"{_plain.SIGNS.get(card.urgency, '•')} {card.headline}"
+    title = _texts.shown(headline, min(title_most or MAX_TITLE, most * 2 // 3), _texts.literal, language)
+    mention = _texts.mentioned(card, MENTION)
+    room = most - most // 20 - _texts.units(title) - 2 - _texts.units(mention)
+    return title, mention + _texts.below(card, language, room, _texts.literal)
 
 
 def post(settings: Settings, card: Card, *, thread: str | None, language: str, timeout_s: float) -> None:
     """Post to the service. Raises Denied if the URL is none that apprise knows, Unavailable if it was not taken."""
     ends = time.monotonic() + timeout_s
     service = _service(settings)
-    title, _, body = render(card, language).partition("\n")
-    room = service.body_maxlen - (0 if service.title_maxlen else len(title) + 2)
-    body = _plain.cut(body, max(SHORTEST_BODY, room), language)
+    title, body = _texts_of(card, language, service.body_maxlen, service.title_maxlen)
     # Both parts in the time given: apprise has no limit on the whole, and many services take one request.
     service.socket_connect_timeout = service.socket_read_timeout = max(0.1, (ends - time.monotonic()) / 2)
     try:
-        taken = service.notify(body=body, title=_plain.cut(title, service.title_maxlen or 200, language), body_format="text")
+        # Text for a service of Markdown would be escaped sign by sign, the links too; `literal` has done what is needed.
+        declared = None if service.resolve_format("text") == "markdown" else "text"
+        taken = service.notify(body=body or title, title=title if body else "", body_format=declared)
     except Exception as error:  # noqa: BLE001 - a plugin may raise anything, and its text may hold the URL
         raise Unavailable("apprise", f"{service.service_name} failed ({type(error).__name__})") from None
     if not taken:
@@ -73,6 +77,7 @@ def _service(settings: Settings) -> Any:
         service = None
     if service is None:
         raise Denied("apprise", "the secret is no URL that apprise knows", remedy=REMEDY)
+    service.redirects = False  # as in web.py: another host is not told what this one was meant to get
     return service
 
 

@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from msgspec import Struct, to_builtins
 
-from functions.chats import _plain
+from functions.chats import _plain, _texts
 from functions.errors import Denied
 from functions.model import Card, Finding
 from functions.secret_store import SecretRef
@@ -47,9 +47,8 @@ def _fits(message: dict[str, Any]) -> bool:
 
 def _message(card: Card, language: str) -> dict[str, Any]:
     headline = _unmarked(f"{_plain.SIGNS.get(card.urgency, '•')} {card.headline}")
-    widgets: list[dict[str, Any]] = []
-    if card.text:
-        widgets.append({"textParagraph": {"text": escape("\n\n".join(card.text))}})
+    paragraphs = (f"<b>{_escaped(card.headline)}</b>" if card.headline else "", _escaped("\n\n".join(card.text)))
+    widgets: list[dict[str, Any]] = [{"textParagraph": {"text": text}} for text in paragraphs if text]
     widgets += [_fact(label, text) for label, text in card.facts]
     if bars := _plain.sparkline(card.curve):
         widgets.append(_fact(say(language, "curve"), f"{bars}\n{_plain.curve_words(card.curve, language)}"))
@@ -58,19 +57,20 @@ def _message(card: Card, language: str) -> dict[str, Any]:
         parts = [part for part in (card.evidence[-LINES_OPEN:], card.evidence[:-LINES_OPEN]) if part]
         sections.append(
             {
-                "header": escape(say(language, "evidence")),
+                "header": _escaped(say(language, "evidence")),
                 "collapsible": True,
                 "uncollapsibleWidgetsCount": 1,
-                "widgets": [{"textParagraph": {"text": escape("\n".join(part))}} for part in parts],
+                "widgets": [{"textParagraph": {"text": _escaped("\n".join(part))}} for part in parts],
             }
         )
     if card.links:
         buttons = [{"text": _unmarked(label), "onClick": {"openLink": {"url": url}}} for label, url in card.links]
         sections.append({"widgets": [{"buttonList": {"buttons": buttons}}]})
-    message: dict[str, Any] = {"cardsV2": [{"cardId": "incident", "card": {"header": {"title": headline}, "sections": sections}}]}
+    header = _header(card, language)
+    message: dict[str, Any] = {"cardsV2": [{"cardId": "incident", "card": {"header": header, "sections": sections}}]}
     mentions = [mention for mention in card.mention if MENTION.fullmatch(mention)]
     if mentions:
-        message["text"] = " ".join((*mentions, headline))
+        message["text"] = " ".join((*mentions, _texts.literal(headline)))
     else:
         message["fallbackText"] = headline
     if card.incident:
@@ -78,9 +78,23 @@ def _message(card: Card, language: str) -> dict[str, Any]:
     return message
 
 
+def _header(card: Card, language: str) -> dict[str, str]:
+    """Title and subtitle have one line each, which a headline does not fit into; it stands in full below."""
+    words = say(language, card.urgency) if card.urgency in _plain.SIGNS else card.headline
+    facts = dict(card.facts)
+    subject = facts.get(say(language, "target")) or facts.get(say(language, "alert"))
+    title = {"title": _unmarked(f"{_plain.SIGNS.get(card.urgency, '•')} {words}")}
+    return {**title, "subtitle": _unmarked(subject)} if subject else title
+
+
 def _fact(label: str, text: str) -> dict[str, Any]:
-    top = {"topLabel": escape(label)} if label else {}
-    return {"decoratedText": {**top, "text": escape(text), "wrapText": True}}
+    top = {"topLabel": _escaped(label)} if label else {}
+    return {"decoratedText": {**top, "text": _escaped(text), "wrapText": True}}
+
+
+def _escaped(text: str) -> str:
+    """Cards know the entities of these three; quotation marks need none."""
+    return escape(text, quote=False)
 
 
 def _unmarked(text: str) -> str:

@@ -27,7 +27,9 @@ MAX_SECTION = 3000
 MAX_FIELD = 2000
 FIELDS_IN_SECTION = 10
 MENTION = re.compile(r"<(?:!(?:channel|here|everyone)|@[UW][A-Z0-9]+|!subteam\^S[A-Z0-9]+)>")
-FORMATTING = re.compile(r"[*_~`]")
+FORMATTING = re.compile(r"[*_~`]|^>|:(?!\d\d?:)[\w+'-]+:")
+"""Emphasis, a quotation, the name of an emoji; a time such as 03:12:05 holds none."""
+
 WRONG_TOKEN = {"invalid_auth", "not_authed", "token_revoked", "token_expired", "account_inactive"}
 TOO_MUCH = {"invalid_blocks", "invalid_blocks_format", "msg_blocks_too_long", "msg_too_long"}
 GONE = {"message_not_found", "cant_update_message", "edit_window_closed", "thread_not_found"}
@@ -98,9 +100,9 @@ def _section(text: str) -> dict[str, Any]:
 
 def _field(label: str, text: str, language: str) -> dict[str, Any]:
     """Label in bold; a value that holds formatting characters is shown as code, as it is."""
-    value = escaped(_plain.cut(text, 300, language))
-    if FORMATTING.search(value):
-        value = "`" + value.replace("`", "'") + "`"
+    value = _plain.cut(text, 300, language)
+    code = FORMATTING.search(value) is not None
+    value = "`" + escaped(value.replace("`", "'")) + "`" if code else escaped(value)
     shown = f"*{escaped(label)}*\n{value}" if label else value
     return {"type": "mrkdwn", "text": shown[:MAX_FIELD], "verbatim": True}
 

@@ -14,7 +14,20 @@ from functions.rooms import names, room
 if TYPE_CHECKING:
     from functions.model import Card
 
-KINDS = ("started", "held", "draining", "recovered", "escalated", "resolved", "not_approved", "test", "paused", "resumed")
+KINDS = (
+    "started",
+    "held",
+    "draining",
+    "recovered",
+    "escalated",
+    "resolved",
+    "not_approved",
+    "test",
+    "bundle",
+    "paused",
+    "resumed",
+    "unsigned",
+)
 CHANNELS = names("chats")
 SHOWN = 3
 
@@ -23,7 +36,9 @@ SHOWN = 3
 @options
 @click.argument("file", metavar="FILE")
 @click.option("--channel", "channels", multiple=True, type=click.Choice(CHANNELS), help="Only this kind of channel; repeatable.")
-@click.option("--kind", type=click.Choice(KINDS), default=None, help="What happened; else what fits the alert.")
+@click.option(
+    "--kind", type=click.Choice(KINDS), default=None, help="What happened; else what fits the alert, or held with --reason."
+)
 @click.option("--reason", type=click.Choice([reason.value for reason in Reason]), default=None, help="Why it is held.")
 @click.option("--language", type=click.Choice(["en", "ja"]), default=None, help="Instead of the configuration's.")
 @click.option("--all", "everything", is_flag=True, help=f"Every target, not only the first {SHOWN}.")
@@ -41,7 +56,8 @@ def card(
     """Render a notification as every channel would show it, a card for each target.
 
     FILE is what simulate takes. Names, links and texts are the alert's own; the queue's figures, times and executions
-    are made up. Text channels are shown as text, the others as the JSON that is posted. Nothing is posted.
+    are made up. A hold calls people, waits or asks for approval as it would with this configuration; the approval link
+    is not signed. Text channels are shown as text, the others as the JSON that is posted. Nothing is posted.
     """
     cards, language, left = _cards(config_path, file, kind, reason, language, everything=everything)
     chosen = channels or CHANNELS
@@ -64,7 +80,6 @@ def _cards(
 
     from functions import runbooks
     from functions.arrivals import document_key
-    from functions.card import compose
     from functions.cli import deciding, notification_file, stories
 
     outside = outside_of(config_path)
@@ -77,9 +92,11 @@ def _cards(
     if not groups:
         raise Unusable(f"{file}: has no alerts.")
     now = deciding.clock_of(recorded.at, alerts)
-    shown = list(groups.items()) if everything else list(groups.items())[:SHOWN]
     cause = Reason(reason) if reason else None
-    cards = [compose(stories.story(key, tuple(cases), kind, cause, now), rules) for key, cases in shown]
+    if kind == "bundle":
+        return [stories.bundle({key: tuple(cases) for key, cases in groups.items()}, cause, now, rules)], rules.language, 0
+    shown = list(groups.items()) if everything else list(groups.items())[:SHOWN]
+    cards = [stories.card(key, tuple(cases), kind, cause, now, rules) for key, cases in shown]
     return cards, rules.language, len(groups) - len(shown)
 
 

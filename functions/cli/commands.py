@@ -48,7 +48,7 @@ class CommandLine(click.Group):
 def command_line(ctx: click.Context) -> None:
     """Unstick from the command line: look before you trust it, try it, watch it, stop it.
 
-    Exit codes: 0 all is well, 1 something is wrong or held, 2 the command or the configuration is wrong.
+    Exit codes: 0 all is well, 1 something is wrong or held, 2 the command or the configuration file is wrong.
     """
     if os.environ.get("NO_COLOR"):
         ctx.color = False

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from functions import runbooks
+from functions import runbooks, secret_places
 from functions.cli import findings_file
 from functions.cli.showing import Unusable
 from functions.errors import Denied, Unavailable
@@ -55,7 +55,7 @@ def questions(outside: Real, labels: Mapping[str, str], timeout_s: float) -> lis
     """All that is to be asked, in the order of the table."""
     settings = outside.config
     found = [Question("Configuration", partial(findings_file.configured, outside))]
-    secrets = findings_file.secrets(settings)
+    secrets = secret_places.secrets(settings)
     found += [Question("Secrets", partial(findings_file.readable, place, secret)) for place, secret in secrets]
     runner = settings.runner
     found += [
@@ -127,7 +127,7 @@ def _queue(outside: Real, runbook: Runbook, labels: Mapping[str, str], timeout_s
     probe = QueueRef(vhost or "/", PROBE, symptom.kind)
     found = [one for one in looked_at.check(settings, probe, timeout_s=timeout_s) if PROBE not in f"{one.what} {one.detail}"]
     if all(one.ok is not False for one in found):
-        found.append(_vhost(looked_at, settings, probe, timeout_s) if vhost else _unnamed(runbook))
+        found.append(_vhost(looked_at, settings, probe, timeout_s) if vhost else _unnamed(runbook, labels))
     return found
 
 
@@ -154,14 +154,14 @@ def _filled(template: str, labels: Mapping[str, str], runbook: Runbook) -> str:
     return template
 
 
-def _unnamed(runbook: Runbook) -> Finding:
-    """Neither vhost nor queue is known before an alert comes."""
-    names = {
-        **dict.fromkeys(runbooks.template_labels(runbook.symptom.vhost)),
-        **dict.fromkeys(runbooks.template_labels(runbook.symptom.queue)),
-    }
-    remedy = "To look at one: check " + " ".join(f"--label {name}=..." for name in names)
-    return Finding("the queue", ok=None, detail="its name comes with the alert", remedy=remedy)
+def _unnamed(runbook: Runbook, labels: Mapping[str, str]) -> Finding:
+    """Neither vhost nor queue is known before an alert comes, or not all labels were given that name them."""
+    known = {**_matched(runbook), **labels}
+    names = dict.fromkeys([*runbooks.template_labels(runbook.symptom.vhost), *runbooks.template_labels(runbook.symptom.queue)])
+    missing = [name for name in names if not known.get(name)]
+    detail = f"its name comes with the alert; missing here: the label{'s' * (len(missing) > 1)} {' and '.join(missing)}"
+    remedy = "To look at one, add: " + " ".join(f"--label {name}=..." for name in missing)
+    return Finding("the queue", ok=None, detail=detail, remedy=remedy)
 
 
 def _vhost(looked_at: Any, settings: Any, probe: QueueRef, timeout_s: float) -> Finding:

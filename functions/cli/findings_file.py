@@ -1,12 +1,9 @@
-"""What `check` says of the configuration file itself, and of the secrets that it names."""
+"""What `check` says of the configuration file itself, and of each secret that it names."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
-
-from msgspec import Struct
 
 from functions import runbooks
 from functions.errors import Denied, Unavailable
@@ -55,30 +52,6 @@ def _plain(place: str, url: str) -> list[Finding]:
     return [Finding(f"{place} is private", ok=None, detail="what is sent goes over http in the clear", remedy=remedy)]
 
 
-def secrets(settings: Any) -> Iterator[tuple[str, SecretRef]]:
-    """(place in the file, reference) of every secret of the configuration."""
-    settings_of = {"grafana.auth": settings.auth, settings.runner.name: settings.runner.settings, **settings.symptoms}
-    settings_of |= {f"store.{settings.store.name}": settings.store.settings}
-    settings_of |= {f"scheduler.{settings.scheduler.name}": settings.scheduler.settings, "signing_keys": settings.signing_keys}
-    settings_of |= {f"channels.{name}": channel.settings for name, channel in settings.channels.items()}
-    for place, part in settings_of.items():
-        yield from _secrets_in(place, part)
-
-
-def _secrets_in(place: str, part: Any) -> Iterator[tuple[str, SecretRef]]:
-    if isinstance(part, SecretRef):
-        yield place, part
-    elif isinstance(part, Struct):
-        for name in part.__struct_fields__:
-            yield from _secrets_in(f"{place}.{name}", getattr(part, name))
-    elif isinstance(part, tuple):
-        for number, one in enumerate(part):
-            yield from _secrets_in(f"{place}[{number}]", one)
-    elif isinstance(part, Mapping):
-        for name, one in part.items():
-            yield from _secrets_in(f"{place}.{name}", one)
-
-
 def readable(place: str, secret: SecretRef) -> list[Finding]:
     """Whether it can be read; its value is not shown."""
     try:
@@ -87,8 +60,19 @@ def readable(place: str, secret: SecretRef) -> list[Finding]:
         return [Finding(place, ok=False, detail=denied.detail, remedy=denied.remedy)]
     except Unavailable as error:
         return [Finding(place, ok=False, detail=error.detail, remedy="See that the place can be read from here.")]
+    if around := _around(value):
+        remedy = "If that is not part of it, set it again as docs/deploy.md says."
+        return [Finding(place, ok=None, detail=f"{secret.reference} has a {around}", remedy=remedy)]
     guessable = len(value) < SHORT_SECRET and place.startswith(("grafana.auth", "signing_keys"))
     if guessable:
         remedy = "Take a long random one: openssl rand -hex 32"
         return [Finding(place, ok=None, detail=f"{secret.reference} is shorter than {SHORT_SECRET} bytes", remedy=remedy)]
     return [Finding(place, ok=True, detail=f"{secret.reference} can be read")]
+
+
+def _around(value: bytes) -> str:
+    """What a secret has around it where it was pasted or typed carelessly."""
+    if value != value.strip():
+        return "blank or line break at an end"
+    quoted = len(value) > 1 and value[:1] == value[-1:] and value[:1] in (b'"', b"'")
+    return "pair of quotes around it" if quoted else ""

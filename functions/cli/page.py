@@ -15,11 +15,14 @@ INTRODUCTION = """# The command line
 
 This page is written by `python -m functions.cli.page` from the commands' own help; edit that.
 
-From the repository's folder, with the configuration that the function has (`UNSTICK_CONFIG`, default `unstick.yaml`) and with
-its secrets readable from here. Where that is Google Cloud, `gcloud auth application-default login` makes them so.
+From the repository's folder, after `make setup` and `. .venv/bin/activate`; with the configuration that the function has
+(`UNSTICK_CONFIG` or `--config`, default `unstick.yaml`) and with its secrets readable from here. Where that is Google Cloud,
+`gcloud auth application-default login` makes them so. On one machine it is `unstick check`, in a container
+`docker exec unstick python -m functions check`: [how they are set up](deploy.md#one-machine-systemd).
 
 - `--json` prints JSON on stdout. Log lines, cards of a console channel and progress go to stderr.
-- Exit codes: 0 all is well, 1 something is wrong or held, 2 the command or the configuration is wrong.
+- Exit codes: 0 all is well, 1 something is wrong or held (a secret that can't be read, too), 2 the command or the configuration
+  file is wrong.
 - Colours only on a terminal, and never with `NO_COLOR`.
 
 | to | command |

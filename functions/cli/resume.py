@@ -27,7 +27,7 @@ def resume(*, config_path: str, as_json: bool, by: str, target: str, reason: str
     A target whose incident was escalated is not restarted until it is seen well, 24 hours have passed, or a person
     resumes it here. The next alert is then decided as usual. People are told.
 
-    Exit code 1: it was not done, or somebody could not be told.
+    Where nothing was paused, nothing is changed: exit code 0. Exit code 1: it was not done, or somebody could not be told.
     """
     from functions.cli import switch
 

@@ -1,37 +1,85 @@
-"""Stories for `card`: what happened to the alerts of a notification, with figures that are made up."""
+"""Cards of what could happen to the alerts of a notification, with figures that are made up.
+
+A hold goes the way that the core would take, so that it calls people, waits or asks as in a real incident.
+"""
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from functions.arrivals import new_id
-from functions.model import Case, Execution, Incident, Phase, Reason, Sighting, Story, Try, Verdict, Watched
+from functions.card import compose
+from functions.cli.showing import Unusable
+from functions.endings import APPROVAL_S, asked, held_back
+from functions.guards import Decision, Kind
+from functions.looking import NOTHING_SEEN
+from functions.model import (
+    Card,
+    Case,
+    Document,
+    Execution,
+    Incident,
+    Phase,
+    Reason,
+    Rules,
+    Runbook,
+    Sighting,
+    Story,
+    Try,
+    Verdict,
+    Watched,
+)
+from functions.moment import Moment
 from functions.telling import trigger_of
+
+ALERTED_S = 300.0
+"""How long ago the alert began at least: a restart that helped takes its time."""
 
 STARTED_S, ENDED_S = 120.0, 90.0
 """How long ago the made-up restart started and ended."""
 
+FIRST_S = 150.0
+"""How long before the last restart the first one was, where it did not help."""
+
 STUCK, LEFT = 362, 97
 """Messages before the restart, and what is left while it drains."""
 
-POINTS = 12
+POINTS, EVERY_S, AFTER_S = 12, 15.0, 7.0
 LOG = ("stopping the service", "stopped", "starting the service", "connected to RabbitMQ", "WARN no answer from the mail server")
 DETAILS = {"escalated": "it is still stuck", "paused": "broker upgrade (an operator)", "resumed": "it is done (an operator)"}
+PASSING = frozenset({Reason.COOLDOWN, Reason.JOB_BUSY, Reason.LEDGER_UNKNOWN, Reason.SYMPTOM_UNKNOWN})
+"""What guards say of these passes by itself: the incident waits."""
+
+WITHOUT_TARGET = frozenset({Reason.NO_RUNBOOK, Reason.INVALID_OPTION, Reason.MONITORING_FAILURE})
+"""Nothing can be restarted for such an alert, so it has no incident."""
+
+AGAIN_S = 60.0
+CHANNEL = "shown"
 
 
-def story(key: str, cases: tuple[Case, ...], kind: str | None, reason: Reason | None, now: float) -> Story:
-    """One story of this target; without `kind`, the one that fits its first alert."""
+def card(key: str, cases: tuple[Case, ...], kind: str | None, reason: Reason | None, now: float, rules: Rules) -> Card:
+    """One card of this target; without `kind`, the one that fits reason or first alert."""
     first = cases[0]
-    fitting = kind or _kind(first)
-    trigger = trigger_of(first)
-    if fitting in ("test", "paused") or (fitting == "held" and first.target is None):
-        why = Reason.TEST_ALERT if fitting == "test" else reason or first.reason
-        return Story(fitting, now, first.runbook, reason=why, detail=DETAILS.get(fitting, first.detail), trigger=trigger)
-    incident = _incident(key, cases, fitting, reason, now)
-    if fitting == "resolved":
-        return Story(fitting, now, target=first.target, trigger=trigger, detail=incident.id)
-    why = reason or (Reason.COOLDOWN if fitting == "held" else None)
-    mention = first.runbook.mention if first.runbook and fitting == "escalated" else ()
-    detail = DETAILS.get(fitting, "")
-    return Story(fitting, now, first.runbook, first.target, incident, why, detail, trigger=trigger, mention=mention)
+    if reason is Reason.DUPLICATE:
+        raise Unusable("duplicate: nobody is told of it, since the incident that has the alert already was. Take another reason.")
+    now = max(now, max(case.alert.starts_at for case in cases) + ALERTED_S)
+    fitting = kind or ("held" if reason else _kind(first))
+    if fitting == "held":
+        return _held(key, cases, reason or first.reason or Reason.COOLDOWN, now, rules)
+    if fitting == "not_approved":
+        incident = _incident(key, cases, fitting, now)
+        why = reason or Reason.AWAITING_APPROVAL
+        return compose(Story(fitting, now + APPROVAL_S, first.runbook, first.target, incident, why), rules)
+    return compose(_story(key, cases, fitting, reason, now), rules)
+
+
+def bundle(groups: dict[str, tuple[Case, ...]], reason: Reason | None, now: float, rules: Rules) -> Card:
+    """The one card of a notification of many targets."""
+    names = [
+        cases[0].target.name if cases[0].target else card(key, cases, None, None, now, rules).headline
+        for key, cases in groups.items()
+    ]
+    return compose(Story("bundle", now, reason=reason or Reason.TOO_MANY_TARGETS, bundled=tuple(names)), rules)
 
 
 def _kind(case: Case) -> str:
@@ -42,41 +90,91 @@ def _kind(case: Case) -> str:
     return "started" if case.target else "held"
 
 
-def _incident(key: str, cases: tuple[Case, ...], kind: str, reason: Reason | None, now: float) -> Incident:
+def _story(key: str, cases: tuple[Case, ...], kind: str, reason: Reason | None, now: float) -> Story:
+    first, detail = cases[0], DETAILS.get(kind, "")
+    if kind == "test":
+        return Story(kind, now, reason=Reason.TEST_ALERT, trigger=trigger_of(first))
+    if kind in ("paused", "unsigned"):
+        return Story(kind, now, detail=detail)
+    if kind == "resumed":
+        return Story(kind, now, target=first.target, detail=detail)
+    incident = _incident(key, cases, kind, now)
+    if kind == "resolved":
+        return Story(kind, now, target=first.target, trigger=trigger_of(first), detail=incident.id)
+    mention = first.runbook.mention if first.runbook and kind == "escalated" else ()
+    return Story(kind, now, first.runbook, first.target, incident, reason, detail, mention=mention)
+
+
+def _held(key: str, cases: tuple[Case, ...], reason: Reason, now: float, rules: Rules) -> Card:
+    first = cases[0]
+    if reason is Reason.TEST_ALERT:
+        return compose(_story(key, cases, "test", None, now), rules)
+    if reason is Reason.ALREADY_RUNNING:
+        adopted = replace(_incident(key, cases, "started", now), adopted=True)
+        return compose(Story("started", now, first.runbook, first.target, adopted, reason), rules)
+    if first.runbook is None or first.target is None or reason in WITHOUT_TARGET:
+        runbook = first.runbook if reason is not Reason.NO_RUNBOOK else None
+        return compose(Story("held", now, runbook, reason=reason, detail=first.detail, trigger=trigger_of(first)), rules)
+    runbook = replace(first.runbook, notify=(CHANNEL,))
+    incident = _incident(key, cases, "held", now)
+    moment = Moment(rules, NOTHING_SEEN, now, was_saved=False)
+    document = Document(key, first.target, incident)
+    made = (asked if reason is Reason.AWAITING_APPROVAL else held_back)(
+        document, incident, runbook, moment, _decision(reason, runbook, now)
+    )
+    return made.document.to_tell[0].card
+
+
+def _decision(reason: Reason, runbook: Runbook, now: float) -> Decision:
+    """What the guard of this reason says."""
+    execution = None
+    if reason is Reason.ZOMBIE_EXECUTION:
+        execution = Execution("1847", "", "running", now - runbook.restart.max_run_s - AGAIN_S)
+    elif reason is Reason.FAILING:
+        execution = Execution("1847", "", "failed", now - STARTED_S, now - ENDED_S)
+    return Decision(Kind.HOLD, reason, again_in_s=AGAIN_S if reason in PASSING else None, execution=execution)
+
+
+def _incident(key: str, cases: tuple[Case, ...], kind: str, now: float) -> Incident:
     first = cases[0]
     name = new_id(key, now, list(cases))
-    running = Execution("1847", "", "running", now - STARTED_S, tag=f"{name}.1")
-    ended = Execution("1847", "", "succeeded", now - STARTED_S, now - ENDED_S, tag=f"{name}.1")
     restarted = kind in ("draining", "recovered", "escalated")
-    after = {"draining": LEFT, "recovered": 0, "escalated": STUCK}.get(kind)
-    queues = {case.queue.key: _watched(case, after, now) for case in cases if case.queue}
-    phase = Phase.VERIFYING if restarted else Phase.RUNNING if kind == "started" else Phase.WAITING
-    tries = (Try(f"{name}.1", ended, "stuck"),) if kind == "escalated" else ()
+    again = kind == "escalated" and first.runbook is not None and first.runbook.limits.attempts > 1
+    tries = (Try(f"{name}.1", _ended(f"{name}.1", "1843", now - FIRST_S), "stuck"),) if again else ()
+    number = 1 + len(tries)
+    running = Execution("1847", "", "running", now - STARTED_S, tag=f"{name}.1")
+    execution = _ended(f"{name}.{number}", "1847", now) if restarted else running if kind == "started" else None
     return Incident(
         name,
-        phase,
+        Phase.VERIFYING if restarted else Phase.RUNNING if kind == "started" else Phase.DEFERRED,
         min(case.alert.starts_at for case in cases),
         first.runbook.name if first.runbook else "",
-        tuple(queues.values()),
+        tuple({case.queue.key: _watched(case, kind, now) for case in cases if case.queue}.values()),
         tuple(trigger_of(case) for case in cases),
-        attempt=1 + len(tries),
-        restarts=1 + len(tries) if restarted or kind == "started" else 0,
+        attempt=number if execution else 0,
+        restarts=number if execution else 0,
         tries=tries,
-        reason=reason,
-        execution=ended if restarted else running if kind == "started" else None,
+        execution=execution,
         tail=LOG if kind == "escalated" else None,
     )
 
 
-def _watched(case: Case, after: int | None, now: float) -> Watched:
+def _ended(tag: str, number: str, now: float) -> Execution:
+    return Execution(number, "", "succeeded", now - STARTED_S, now - ENDED_S, tag=tag)
+
+
+def _watched(case: Case, kind: str, now: float) -> Watched:
+    """The queue as it was right before the restart, else right now, and what was seen of it since."""
     if case.queue is None:
         raise TypeError("a case without a queue has nothing to watch")
-    before = Sighting(now - STARTED_S, STUCK, STUCK - 20, 20, consumers=1)
-    curve = [(now - 300 + 15 * n, STUCK - 5 * (POINTS - n)) for n in range(POINTS)]
+    after = {"draining": LEFT, "recovered": 0, "escalated": STUCK}.get(kind)
+    last_at = now - STARTED_S if after is not None or kind == "started" else now
+    before = Sighting(last_at, STUCK, STUCK - 20, 20, consumers=1) if last_at < now else None
+    curve = [(last_at - EVERY_S * back, STUCK - 5 * back) for back in reversed(range(POINTS))]
     verdict = None
     if after is not None:
         step = (STUCK - after) // POINTS
-        curve += [(now - ENDED_S + 7 * n, max(after, STUCK - step * n)) for n in range(1, POINTS + 1)]
+        curve += [(now - AFTER_S * back, after + step * back) for back in reversed(range(POINTS))]
         verdict = Verdict.STUCK if after == STUCK else Verdict.RECOVERED if after == 0 else Verdict.DRAINING
     runbook = case.runbook.name if case.runbook else ""
-    return Watched(case.queue, runbook, now - 300, before, depth=after, consumers=1, verdict=verdict, curve=tuple(curve))
+    return Watched(case.queue, runbook, now - ALERTED_S, before, depth=after, consumers=1, verdict=verdict, curve=tuple(curve))

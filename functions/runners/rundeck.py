@@ -51,6 +51,7 @@ class _Listed(Struct, frozen=True):
 
     rows: tuple[Mapping[str, Any], ...]
     runner_now: float
+    read_at: float
     at_once: bool
 
 
@@ -80,7 +81,8 @@ def look(
         # On most databases the running ones come last, so one that ended between the two answers would be in neither list.
         lists += _all([running, partial(history, pages=1)], to)
     ours, others = _sorted_out([row for listed in lists for row in listed.rows], settings, target, own_options)
-    return Ledger(max(listed.runner_now for listed in lists), ours, others, followed, lines)
+    newest = max(lists, key=lambda listed: (listed.runner_now, -listed.read_at))
+    return Ledger(newest.runner_now, ours, others, followed, lines, newest.read_at)
 
 
 def _all(calls: list[Callable[[], Any]], to: answers.Connection) -> list[Any]:
@@ -104,9 +106,9 @@ def _list(to: answers.Connection, job: str, status: str, *, since_s: float = 0.0
         now = answers.runner_now(answer)
         rows += page
         if offset + len(page) >= total or pages == 1:
-            return _Listed(tuple(rows), now, at_once=number == 0 and offset + len(page) >= total)
+            return _Listed(tuple(rows), now, answer.at, at_once=number == 0 and offset + len(page) >= total)
         if not status and all(_ended_before(row, now - since_s - LONG_RUN_S) for row in page):
-            return _Listed(tuple(rows), now, at_once=False)
+            return _Listed(tuple(rows), now, answer.at, at_once=False)
     raise Unavailable(
         answers.SYSTEM, f"has over {PAGE * MAX_PAGES} executions of this job to look through; give targets jobs of their own"
     )

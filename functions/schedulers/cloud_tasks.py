@@ -23,6 +23,9 @@ SYSTEM = "Cloud Tasks"
 ENDPOINT = "UNSTICK_CLOUD_TASKS_ENDPOINT"
 """Environment variable of tests: the base URL, on loopback, of a server that stands in for Cloud Tasks."""
 
+_BEHIND_S = 1.0
+"""The instance that is called may have a clock that is behind: before `due` by its own it would do nothing."""
+
 _DISPATCH_DEADLINE_S = 600  # a step may wait a minute for a fresh instance's network, and deferred lists have 100 targets
 _HERE = {"127.0.0.1", "::1", "localhost"}
 _CREATE = "cloudtasks.tasks.create"
@@ -113,7 +116,7 @@ def _task(settings: Settings, at: float, payload: str) -> Any:
     from google.protobuf.timestamp_pb2 import Timestamp
 
     schedule_time = Timestamp()
-    schedule_time.FromMicroseconds(math.ceil(at * 1_000_000))  # rounded up: never before its time
+    schedule_time.FromMicroseconds(math.ceil((at + _BEHIND_S) * 1_000_000))
     request = tasks_v2.HttpRequest(
         url=settings.url,
         http_method=tasks_v2.HttpMethod.POST,

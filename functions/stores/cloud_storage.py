@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import time
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +52,7 @@ def load(settings: Settings, key: str, *, timeout_s: float) -> Stored | None:
         if error.status == _NOT_FOUND and not _no_bucket(error):
             return None
         raise
-    return Stored(body=body, generation=str(blob.generation))
+    return Stored(body=body, generation=_generation(blob))
 
 
 def save(settings: Settings, key: str, body: bytes, *, generation: str | None, due: float | None, timeout_s: float) -> str:
@@ -65,16 +66,17 @@ def save(settings: Settings, key: str, body: bytes, *, generation: str | None, d
         if error.status == _PRECONDITION_FAILED or deleted:
             raise Conflict(f"{key} was changed by somebody else") from None
         raise
-    return str(blob.generation)
+    return _generation(blob)
 
 
 def listed(settings: Settings, *, timeout_s: float) -> list[Listed]:
     """All documents, by key. One request for each 1,000 of them, since `due` is in the objects' metadata."""
     prefix = _document(settings, "")[: -len(".json")]
     found = []
-    for blob in _names(settings, prefix, "", "items(name,metadata),nextPageToken", timeout_s):
-        due = (blob.metadata or {}).get(_DUE)
-        found.append(Listed(blob.name[len(prefix) :].removesuffix(".json"), float(due) if due else None))
+    with explained(SYSTEM, _REMEDIES):
+        for blob in _names(settings, prefix, "", "items(name,metadata),nextPageToken", timeout_s):
+            due = (blob.metadata or {}).get(_DUE)
+            found.append(Listed(blob.name[len(prefix) :].removesuffix(".json"), float(due) if due else None))
     return found
 
 
@@ -154,14 +156,25 @@ def _write(blob: Any, body: bytes, timeout_s: float, **precondition: int) -> Non
         )
 
 
-def _names(settings: Settings, prefix: str, start: str, fields: str, timeout_s: float) -> list[Any]:
+def _generation(blob: Any) -> str:
     with explained(SYSTEM, _REMEDIES):
-        return list(
-            client().list_blobs(
-                settings.bucket, prefix=prefix, start_offset=start or None, fields=fields,
-                timeout=timeouts(SYSTEM, timeout_s), retry=None,
-            )
-        )  # fmt: skip
+        return str(int(blob.generation))
+
+
+def _names(settings: Settings, prefix: str, start: str, fields: str, timeout_s: float) -> list[Any]:
+    ends, found = time.monotonic() + timeout_s, []
+    with explained(SYSTEM, _REMEDIES):
+        pages = client().list_blobs(
+            settings.bucket, prefix=prefix, start_offset=start or None, fields=fields,
+            timeout=timeouts(SYSTEM, timeout_s), retry=None,
+        ).pages  # fmt: skip
+        for page in pages:
+            found += page
+            if time.monotonic() > ends:
+                raise Unavailable(SYSTEM, "did not finish its list in time", late=True)
+    if not all(isinstance(blob.name, str) for blob in found):
+        raise Unavailable(SYSTEM, "listed something that has no name")
+    return found
 
 
 def _delete(settings: Settings, key: str, timeout_s: float) -> None:

@@ -201,7 +201,7 @@ run "what_to_paste_into_grafana" {
   }
 
   assert {
-    condition     = toset(keys(output.secrets)) == toset(keys(google_secret_manager_secret.named))
+    condition     = toset(regexall(" add ([^ ]+) --project=example-project ", output.secrets)[*][0]) == toset(keys(google_secret_manager_secret.named))
     error_message = "There is a command for each secret."
   }
 }

@@ -12,7 +12,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, parse_qsl, urlsplit
+
+import pytest
 
 SECRET = "S3CR3T-do-not-show"
 
@@ -24,6 +26,7 @@ class Call:
     token: str
     body: Any
     size: int
+    method: str = "POST"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +51,20 @@ class Platform:
 
             def do_POST(self) -> None:
                 raw = self.rfile.read(int(self.headers.get("Content-Length", "0")))
+                form = self.headers.get("Content-Type", "").startswith("application/x-www-form-urlencoded")
+                self.answer(dict(parse_qsl(raw.decode())) if form else json.loads(raw), len(raw))
+
+            def do_GET(self) -> None:
+                self.answer({}, 0)
+
+            def answer(self, body: Any, size: int) -> None:
                 parts = urlsplit(self.path)
                 query = {name: values[0] for name, values in parse_qs(parts.query).items()}
-                token = self.headers.get("Authorization", "").removeprefix("Bearer ")
+                token = self.headers.get("Authorization", "").removeprefix("Bearer ") or self.headers.get("X-ChatWorkToken", "")
                 platform.calls += 1
                 said = platform.next_answers.pop(0) if platform.next_answers else None
                 if said is None:
-                    said = platform.answered(Call(parts.path, query, token, json.loads(raw), len(raw)))
+                    said = platform.answered(Call(parts.path, query, token, body, size, self.command))
                 out = said.body.encode()
                 self.send_response(said.status)
                 for name, value in {"Content-Length": str(len(out)), **said.headers}.items():
@@ -78,6 +88,10 @@ class Platform:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """From now on nobody answers there."""
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
@@ -86,8 +100,16 @@ class Platform:
         if problem := self.problem(call):
             self.refusals.append(problem)
             return Said(400, problem)
-        self.taken.append(call)
+        if call.method == "POST":
+            self.taken.append(call)
         return self.accepted(call)
+
+    def busy(self, wait_s: float) -> Said:
+        """How it asks to wait."""
+        return Said(429, "", {"Retry-After": f"{wait_s:g}"})
+
+    def installed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Where a client has its address built in, it is led here."""
 
     def problem(self, call: Call) -> str:
         raise NotImplementedError

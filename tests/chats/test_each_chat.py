@@ -18,6 +18,7 @@ from functions.chats import apprise, console, google_chat, slack, teams
 from functions.errors import Denied, Unavailable
 from functions.model import Card
 from functions.secret_store import SecretRef
+from functions.words import LANGUAGES, say
 
 REFERENCE = SecretRef("env://CHAT_SECRET")
 STARTED, RECOVERED, ESCALATED = (compose(EXAMPLES[name], rules()) for name in ("started", "recovered", "escalated"))
@@ -149,6 +150,50 @@ def test_slack_values_with_formatting_are_shown_as_they_are():
     """A queue may be called `_dead_`."""
     message = slack.render(Card("x", "fine", "h", (("Queue", "_dead_ *x* `y`"), ("", "a & <b>"))), "en")
     assert [field["text"] for field in message["blocks"][1]["fields"]] == ["*Queue*\n`_dead_ *x* 'y'`", "a &amp; &lt;b&gt;"]
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("jobs:100:fire:eu", "`jobs:100:fire:eu`"),
+        ("> quoted", "`&gt; quoted`"),
+        (":+1:", "`:+1:`"),
+        ("2026-11-24 03:12:05 JST", "2026-11-24 03:12:05 JST"),
+        ("rabbitmq:/:mail", "rabbitmq:/:mail"),
+        ("a > b", "a &gt; b"),
+    ],
+)
+def test_slack_shows_neither_emoji_nor_quotation_for_a_name(name: str, shown: str):
+    """Names of queues have colons in them, and times too."""
+    message = slack.render(Card("x", "fine", "h", (("Queue", name), ("", name))), "en")
+    assert [field["text"] for field in message["blocks"][1]["fields"]] == [f"*Queue*\n{shown}", shown]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_google_chat_shows_the_whole_headline(language: str):
+    """The card's header has one line for each of title and subtitle, so the headline stands in bold below, where it wraps."""
+    for story in EXAMPLES.values():
+        made = compose(story, rules(language))
+        card = google_chat.render(made, language)["cardsV2"][0]["card"]
+        assert say(language, made.urgency) in card["header"]["title"]
+        assert len(card["header"]["title"]) <= 20
+        assert card["sections"][0]["widgets"][0] == {"textParagraph": {"text": f"<b>{made.headline}</b>"}}
+    header = google_chat.render(compose(EXAMPLES["escalated"], rules(language)), language)["cardsV2"][0]["card"]["header"]
+    assert header["subtitle"] == "service=mail-delivery"
+
+
+def test_google_chat_shows_quotation_marks_as_they_are():
+    """Cards know entities for three characters only."""
+    text = json.dumps(google_chat.render(Card("x", "fine", 'it\'s "up"', (("a", "it's & <b>"),), ("it's",)), "en"))
+    assert "&#x27;" not in text
+    assert "&quot;" not in text
+    assert "it's &amp; &lt;b&gt;" in text
+
+
+def test_google_chat_draws_no_markup_beside_a_mention():
+    """A text message knows Markdown, and the headline holds the name of a queue."""
+    message = google_chat.render(Card("x", "act", "ACT NOW: *x* is stuck", mention=("<users/all>",)), "en")
+    assert message["text"] == "<users/all> 🚨 ACT NOW: `*x*` is stuck"
 
 
 def test_google_chat_posts_the_same_card_once(monkeypatch: pytest.MonkeyPatch):

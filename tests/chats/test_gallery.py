@@ -75,9 +75,14 @@ def test_a_curve_takes_two_looks(curve: tuple[tuple[float, int], ...], drawn: bo
         ("one two three", 5.0, ["one two", "three"]),
         ("x" * 20, 5.8, ["x" * 10, "x" * 10]),
         ("再起動しません。", 4.0, ["再起動し", "ません。"]),
+        ("コンシューマーと", 4.0, ["コン", "シュー", "マーと"]),
+        ("待ち、やっと", 3.0, ["待ち、", "やっと"]),
+        ("実行 1847、成功", 5.0, ["実行", "1847、成", "功"]),
+        ("直近（30日間）です", 3.5, ["直近", "（30日", "間）で", "す"]),
+        ("完了から16分26秒", 5.0, ["完了から", "16分26秒"]),
         ("", 5.0, []),
     ],
 )
 def test_rows_break_where_people_expect(text: str, width: float, rows: list[str]):
-    """At spaces, between Japanese characters but not before their full stop, and within endless words."""
+    """At spaces, within endless words, and between Japanese characters, but none begins a row that may not."""
     assert wrapped(text, width) == rows

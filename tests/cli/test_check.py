@@ -61,12 +61,46 @@ def test_a_secret_that_is_not_there(here: Line, monkeypatch: pytest.MonkeyPatch)
     assert lines["rundeck: the job refuses a late start"]["ok"] is True
 
 
+def test_the_token_for_annotations_is_among_the_secrets(here: Line) -> None:
+    """It is one like the others, though nothing depends on it."""
+    auth = {"hmac": {"secrets": ["env://GRAFANA_HMAC_SECRET"]}}
+    here.configured(grafana={"auth": auth, "annotations": {"url": "http://127.0.0.1:1", "token": "env://ANNOTATOR"}})
+    assert "ANNOTATOR" in found(here, *MAIL, code=1)["Secrets: grafana.annotations.token"]["remedy"]
+
+
 def test_a_short_key_is_pointed_out(here: Line, monkeypatch: pytest.MonkeyPatch) -> None:
     """A signing key that can be guessed works, so it is no mistake, but something to look at."""
     monkeypatch.setenv("UNSTICK_SIGNING_KEY", "short")
     line = found(here, *MAIL, code=0)["Secrets: signing_keys[0]"]
     assert line["ok"] is None
     assert "openssl" in line["remedy"]
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ('"abc"', "quotes around it"),
+        ("'abc'", "quotes around it"),
+        ("abc ", "blank or line break at an end"),
+        ("abc\n", "blank or line break at an end"),
+        ("\tabc", "blank or line break at an end"),
+    ],
+)
+def test_a_secret_that_was_pasted_with_something_around_it(
+    here: Line, monkeypatch: pytest.MonkeyPatch, value: str, said: str
+) -> None:
+    """It may be meant so, but a login that fails for it would say only that the password is wrong. The value is not shown."""
+    monkeypatch.setenv("RABBITMQ_PASSWORD", value)
+    line = found(here, *MAIL, code=1)["Secrets: rabbitmq.password"]
+    assert line["ok"] is None
+    assert said in line["detail"]
+    assert "abc" not in line["detail"] + line["remedy"]
+
+
+def test_quotes_inside_a_secret_are_its_own(here: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only a pair around the whole looks pasted."""
+    monkeypatch.setenv("RABBITMQ_PASSWORD", "\"a' b'c")
+    assert found(here, *MAIL, code=1)["Secrets: rabbitmq.password"]["ok"] is True
 
 
 @pytest.mark.parametrize(("mode", "code", "right"), [("auto", 1, False), ("observe", 0, None)])
@@ -108,6 +142,13 @@ def test_a_vhost_that_is_not_there(here: Line) -> None:
     """A name that is wrong in the configuration is found before the first alert."""
     here.configured(runbook("mail-delivery", symptom={"rabbitmq": {"vhost": "mial"}}))
     assert found(here, code=1)["rabbitmq: queues in vhost mial"]["ok"] is False
+
+
+def test_labels_that_are_missing_are_named(here: Line) -> None:
+    """Where the queue is given and its vhost comes from a label too, that label is what is asked for."""
+    line = found(here, "--label", "queue=mail.delivery", code=0)["rabbitmq: the queue"]
+    assert (line["ok"], line["detail"]) == (None, "its name comes with the alert; missing here: the label vhost")
+    assert line["remedy"] == "To look at one, add: --label vhost=..."
 
 
 def test_a_queue_that_only_the_alert_names(here: Line) -> None:

@@ -90,6 +90,13 @@ def test_what_can_go_wrong_with_send(here: Line, arguments: tuple[str, ...], cod
     assert said in here.run("send", *arguments, code=code).stderr
 
 
+@pytest.mark.parametrize("arguments", [("send", FIRING, "http://127.0.0.1:1/"), ("drill", "--url", "http://127.0.0.1:1/")])
+def test_a_secret_that_is_missing_is_code_1(here: Line, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]) -> None:
+    """As for `check`: the file is right, and something outside of it is not."""
+    monkeypatch.delenv("GRAFANA_HMAC_SECRET")
+    assert "Set the environment variable GRAFANA_HMAC_SECRET" in here.run(*arguments, code=1).stderr
+
+
 def test_an_answer_that_is_no_is_code_1(here: Line, httpserver: HTTPServer) -> None:
     """401: what the webhook says is shown."""
     httpserver.expect_request("/").respond_with_json({"error": "The signature does not match"}, status=401)

@@ -53,6 +53,7 @@ WATCHED = Watched(
     8.5,
     Verdict.DRAINING,
     ((NOW, 9),),
+    10.5,
 )
 INCIDENT = Incident(
     "inc-1",

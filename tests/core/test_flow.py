@@ -543,7 +543,7 @@ def test_the_approval_link_is_signed_as_it_goes_out():
     assert reply.action is Action.ASKED
     urls = [url for _, card in outside.posts for _, url in card.links]
     nonce = outside.document(KEY).incident.nonce
-    assert f"https://unstick.example.com/approve/{KEY}~{nonce}~{NOW + 1800:.0f}" in urls
+    assert f"https://unstick.example.com/approve/{KEY}~{nonce}~{NOW + 1800:.0f}/" in urls
 
 
 def test_the_document_says_what_was_seen_at_the_start():

@@ -199,6 +199,24 @@ def test_a_late_start_that_the_job_refused_is_no_restart():
     assert [(one.tag, one.how) for one in made.document.incident.tries] == [("inc-1.1", "refused_late")]
 
 
+@pytest.mark.parametrize("attempts", [1, 2])
+def test_a_refused_start_that_rundeck_tries_again_is_no_restart_either(attempts):
+    """One that has not ended is no proof that anything ran; refused as well, it leaves all attempts to come."""
+    book = rules(runbook(limits=Limits(attempts=attempts)))
+    refused = execution(started=40, ended=41, tag="inc-1.1", status="failed", runner_not_after=RUNNER_NOW + 30)
+    retry = execution(8, started=42, ended=None, tag="inc-1.1", runner_not_after=RUNNER_NOW + 30)
+    during = woken(starting(), NOW + 45, seen(refused, retry, now=NOW + 45), book)
+    assert during.document.outcomes == ()
+    assert (phase(during), starts(during)) == (Phase.RUNNING, [])
+    ended = replace(retry, status="failed", runner_ended_at=RUNNER_NOW + 46)
+    history = replace(ledger(refused, ended, now=NOW + 60), followed=ended)
+    after = woken(during.document, NOW + 60, seen(now=NOW + 60, history=history), book)
+    assert [act.tag for act in starts(after)] == ["inc-1.2"]
+    assert after.document.incident is not None
+    assert after.document.incident.restarts == 0
+    assert {one.how for one in after.document.incident.tries} == {"refused_late"}
+
+
 def test_a_history_that_stays_unreadable_while_starting_is_told_and_then_escalated():
     """Looked at again until `within`, then told; after another 15 minutes people take over."""
     unread = [(after_s, seen(history=MISSING)) for after_s in (20.0, WITHIN_S - 15, WITHIN_S)]
@@ -397,6 +415,18 @@ def test_recovered_takes_two_looks_every_apart():
     assert two.document.outcomes[-1].runner_ended_at == RUNNER_NOW - 20
 
 
+@pytest.mark.parametrize("ahead_s", [45.0, -20.0])
+def test_two_looks_from_machines_whose_clocks_differ_are_no_further_apart_for_that(ahead_s):
+    """I5: what lies between two looks is measured on one clock, Rundeck's."""
+    one = at_looks(well, 20)
+    for after_s, proven in ((5.0, False), (15.0, True)):
+        at = NOW + after_s + ahead_s
+        due = replace(one.document, due=at, incident=replace(one.document.incident, due=at))
+        other = replace(ledger(), runner_now=RUNNER_NOW + after_s)
+        made = woken(due, at, seen(history=other, mail=well(at)))
+        assert (made.document.outcomes != ()) == proven
+
+
 @pytest.mark.parametrize(
     "between", [lambda at: Unknown("down"), ill, lambda at: sighting(0, at=at, ids=())], ids=["unseen", "messages", "no consumer"]
 )
@@ -454,6 +484,22 @@ def test_a_restart_by_somebody_else_before_the_last_attempt_is_old_news():
     first = execution(started=-30, ended=-20, tag="inc-1.1")
     made = woken(found, NOW + 120, seen(first, execution(6, started=-50, ended=-40, user="anna"), now=NOW + 120))
     assert [act.tag for act in starts(made)] == ["inc-1.2"]
+
+
+def test_a_restart_by_somebody_else_counts_though_a_start_of_ours_was_refused_after_it():
+    """What the job refused restarted nothing, so its end says nothing about who restarted last."""
+    first = execution(started=-30, ended=-20, tag="inc-1.1")
+    late = execution(8, started=111, ended=112, tag="inc-1.2", status="failed", runner_not_after=RUNNER_NOW + 30)
+    by_hand = execution(9, started=100, ended=111, user="anna")
+    begun = starting()
+    assert begun.incident is not None
+    tries = (Try("inc-1.1", first, "stuck"),)
+    found = replace(begun, incident=replace(begun.incident, attempt=2, restarts=1, tries=tries))
+    book = runbook(limits=Limits(attempts=3))
+    made = woken(found, NOW + 120, seen(by_hand, late, first, now=NOW + 120), rules(book))
+    assert starts(made) == []
+    assert made.document.incident is not None
+    assert (made.document.incident.execution, made.document.incident.adopted) == (by_hand, True)
 
 
 def test_attempts_used_up_escalate_with_mention():

@@ -49,7 +49,8 @@ def _fuzz(name: str, seconds: int) -> int:
     """Fuzz in this process, which libFuzzer ends."""
     import atheris
 
-    for module in [module for module in sys.modules if module.split(".")[0] == "functions" or module == "tests.fuzz.targets"]:
+    again = ("functions.", "tests.fuzz.targets.", "tests.fuzz.clients.")
+    for module in [module for module in sys.modules if f"{module}.".startswith(again)]:
         del sys.modules[module]  # to be imported again, instrumented
     with atheris.instrument_imports(include=["functions"]):
         from tests.fuzz.targets import TARGETS, seeds

@@ -23,6 +23,7 @@ from functions.runners import rundeck
 from functions.secret_store import SecretRef
 from functions.symptoms import _rabbitmq_answers as rabbitmq_answers
 from functions.web import Answer
+from tests.fuzz.clients import CLIENTS, as_json, heard
 
 ROOT = Path(__file__).parents[2]
 RECORDINGS = ROOT / "tests" / "recordings"
@@ -123,6 +124,12 @@ def rabbitmq_says(content: bytes) -> None:
         assert isinstance(seen.depth, int)
 
 
+def clients_hear(content: bytes) -> None:
+    """The first byte chooses who calls, the rest is what its server sends back."""
+    names = list(CLIENTS)
+    heard(names[content[0] % len(names)] if content else names[0], [content[1:]])
+
+
 def _outcome(call: Callable[[], Any], promised: type[Exception]) -> Any:
     """What the call returned, or the error that it promises."""
     try:
@@ -145,6 +152,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "configuration": configuration,
     "rundeck": rundeck_says,
     "rabbitmq": rabbitmq_says,
+    "clients": clients_hear,
 }
 
 
@@ -169,6 +177,8 @@ def seeds(name: str) -> Iterator[bytes]:
         bodies = [path.read_bytes() for path in sorted((RECORDINGS / "rundeck").rglob("*")) if path.is_file()]
         yield from (b"\0" + body for body in bodies if len(body) < SEED_BYTES)
         yield b'\5{"error": true, "errorCode": "api.error.item.unauthorized", "message": "no"}'
+    elif name == "clients":
+        yield from (bytes([place]) + as_json(client.real[0]) for place, client in enumerate(CLIENTS.values()))
     else:
         total = b'\0{"items": [{"name": "mail.delivery", "messages": 3, "messages_ready": 2, "messages_unacknowledged": 1}]}'
         consumers = b'[{"consumer_tag": "a", "channel_details": {"connection_name": "b"}}]'

@@ -11,7 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.fuzz import targets
+from tests.fuzz.conftest import LENIENT
 from tests.fuzz.targets import ROOT, TARGETS, seeds
+
+pytestmark = LENIENT
 
 
 @pytest.mark.parametrize("name", TARGETS)

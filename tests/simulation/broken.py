@@ -172,13 +172,36 @@ def _one_queue(right: Any) -> Any:
     return with_alerts
 
 
-def _one_look(_right: Any) -> Any:
-    """Old consumers and late figures count as well."""
+def _nobody_needed(_right: Any) -> Any:
+    """A queue without consumers is as good as one with them."""
 
     def present(seen: Any, watched: Any, age_s: float) -> int | None:
         return 1
 
     return present
+
+
+def _one_look(_right: Any) -> Any:
+    """What looks well once is recovered."""
+
+    def unproven(incident: Any, runbook: Any) -> list[Any]:
+        return [watched for watched in incident.queues if watched.well_at is None]
+
+    return unproven
+
+
+def _unread_is_off(right: Any) -> Any:
+    """A kill switch that can't be read is taken for one that is off."""
+
+    def load(self: Host, key: str, timeout_s: float) -> Any:
+        try:
+            return right(self, key, timeout_s)
+        except Unavailable:
+            if key == "pause":
+                return None
+            raise
+
+    return load
 
 
 def _adopts_any(right: Any) -> Any:
@@ -201,6 +224,8 @@ def _carries_nothing(_right: Any) -> Any:
 
 
 def _acts_on_lost_save(right: Any) -> Any:
+    """A save that was not answered, made or not, is taken for one that was."""
+
     def save(self: Host, key: str, body: bytes, generation: str | None, due: float | None, timeout_s: float) -> str:
         try:
             made: str = right(self, key, body, generation, due, timeout_s)
@@ -213,12 +238,12 @@ def _acts_on_lost_save(right: Any) -> Any:
 
 
 VARIANTS = (
-    Variant("save without compare", ((Host, "save", _without_compare),), Faults(stall=0.1), frozenset({"auto", "sick"})),
+    Variant("save without compare", ((Host, "save", _without_compare),), Faults(stall=0.1), frozenset({"auto", "sick"}), "I1"),
     Variant(
         "save before the wake-up",
         ((flow, "_write", _save_before_wake),),
         Faults(crash=0.1),
-        frozenset({"auto", "no_sweep"}),
+        frozenset({"auto", "no_sweep", "one_clock"}),
         "I2",
     ),
     Variant(
@@ -270,11 +295,19 @@ VARIANTS = (
     ),
     Variant(
         "verdict from late statistics",
-        ((judge, "_present", _one_look),),
+        ((judge, "SETTLED_S", lambda _: 0.0),),
         Faults(),
         frozenset({"auto", "sick", "quick", "purges"}),
         "I5",
     ),
+    Variant(
+        "recovered without consumers",
+        ((judge, "_present", _nobody_needed),),
+        Faults(),
+        frozenset({"auto", "sick", "quick", "purges"}),
+        "I5",
+    ),
+    Variant("recovered after one look", ((phases, "_unproven", _one_look),), Faults(), frozenset({"auto", "sick"}), "I5"),
     Variant(
         "message dropped in a crash", ((flow, "_write", _forgets_messages),), Faults(crash=0.1), frozenset({"auto", "sick"}), "I2"
     ),
@@ -292,10 +325,39 @@ VARIANTS = (
         "archive after letting go", ((flow, "_write", _let_go_first),), Faults(crash=0.15), frozenset({"auto", "sick"}), "I2"
     ),
     Variant(
-        "acting on a save whose answer was lost",
+        "acting on a save that failed",
         ((Host, "save", _acts_on_lost_save),),
         Faults(store_lost=0.2, store_down=0.3),
         frozenset({"auto", "sick"}),
+        "I3",
+    ),
+    Variant(
+        "an unreadable kill switch taken for off",
+        ((Host, "load", _unread_is_off),),
+        Faults(store_down=0.3),
+        frozenset({"auto", "sick", "pausing"}),
+        "I9",
+    ),
+    Variant("approval that nobody gave", (_replaced_guard("mode", _passes),), Faults(), frozenset({"approve", "sick"}), "I3"),
+    Variant("no cooldown", (_replaced_guard("cooldown", _passes),), Faults(), frozenset({"auto", "sick"}), "I3"),
+    Variant(
+        "no limit of restarts", (_replaced_guard("too_many_restarts", _passes),), Faults(), frozenset({"auto", "sick"}), "I3"
+    ),
+    Variant("failing is gone on with", (_replaced_guard("failing", _passes),), Faults(), frozenset({"auto", "sick"}), "I3"),
+    Variant("a freeze that holds nothing", (_replaced_guard("frozen", _passes),), Faults(), frozenset({"auto", "frozen"}), "I3"),
+    Variant(
+        "no limit of targets",
+        (_replaced_guard("too_many_targets", _passes),),
+        Faults(),
+        frozenset({"auto", "sick", "many"}),
+        "I3",
+    ),
+    Variant(
+        "numbered without end",
+        ((phases, "MAX_NUMBERED", lambda _: 1000),),
+        Faults(run_error=0.97),
+        frozenset({"auto", "sick"}),
+        "I3",
     ),
     Variant("no look at the symptom", (_replaced_guard("symptom", _passes),), Faults(), frozenset({"auto", "false_alarm"}), "I3"),
     Variant(

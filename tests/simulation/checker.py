@@ -2,43 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from functions.documents import decoded
-from functions.model import Archive, Document, Ending, Mode, Outcome, Phase, Reason, Reply, Trigger
+from functions.model import Archive, Ending, Outcome, Reason, Reply, Trigger
+from tests.simulation.guards_checked import guards_checked
 from tests.simulation.models import Run
+from tests.simulation.recoveries import recoveries
 from tests.simulation.scenario import Scenario
-from tests.simulation.troubles import BLIND, frozen
+from tests.simulation.seen import SKEW_S, Violation, effective, incident_of, pressed
+from tests.simulation.seen import records as archived
 from tests.simulation.world import Answered, World
 
 SAME_HOLD_S = 3700.0
 """The same hold of the same alert is told once an hour."""
-
-SKEW_S = 70.0
-"""Clocks in the model differ by up to this, less a little."""
-
-
-LOOK_AND_FENCE_S = 35.0
-"""What is sent rests on a look that is at most `start_within` old."""
-
-
-@dataclass(frozen=True)
-class Violation:
-    invariant: str
-    text: str
 
 
 def check(scenario: Scenario) -> list[Violation]:
     """All violations of one finished schedule."""
     world = scenario.world
     found = [Violation("defect", defect) for defect in world.defects]
-    records = [decoded(Archive, body, path) for path, body in world.store.archived.items()]
+    records = list(archived(world).values())
     found += _restarts(scenario, records)
-    found += _held_to_the_rules(world)
-    found += _blind(world)
+    found += guards_checked(world)
     found += _told(world, records)
-    found += _recoveries(world)
+    found += recoveries(world)
     found += _foreign(world, records)
     found += _repeated(world, records)
     found += [
@@ -49,25 +36,15 @@ def check(scenario: Scenario) -> list[Violation]:
     return found
 
 
-def _effective(world: World) -> dict[str, list[Run]]:
-    """The runs that did restart something, by target, oldest first. One that Rundeck itself tried again is one, to its end."""
-    runs: dict[str, list[Run]] = {}
-    for run in sorted(world.rundeck.runs, key=lambda r: r.started):
-        if not run.refused and not run.is_retry:
-            last = [one for one in run.chain() if not one.refused][-1]
-            runs.setdefault(run.target, []).append(replace(run, ends=last.ends, status=last.status))
-    return runs
-
-
 def _restarts(scenario: Scenario, records: list[Archive]) -> list[Violation]:
     """I1: one restart at a time, one for a cause, no more than `attempts` for an incident."""
     world, found = scenario.world, []
     runbook = world.rules.runbooks["mail"]
     by_incident = {record.incident.id: record for record in records}
-    for target, runs in _effective(world).items():
+    for target, runs in effective(world).items():
         per_incident: dict[str, int] = {}
         for run in runs:
-            incident = run.tag.rpartition(".")[0]
+            incident = incident_of(run)
             if incident:
                 per_incident[incident] = per_incident.get(incident, 0) + 1
         found += [
@@ -91,27 +68,25 @@ def _spaced(world: World, records: dict[str, Archive], earlier: Run, later: Run)
     gap_s = later.started - (earlier.ends or 0.0)
     if earlier.status != "succeeded" or gap_s >= runbook.verify.patience_s - 1.0 or not _same_cause(records, earlier, later):
         return []
-    if world.rules.public_url:
-        return []  # a person may overrule
+    if pressed(world, later.target, later.sent_at):
+        return []
     return [Violation("I1", f"{later.id} came {gap_s:.0f} s after {earlier.id} for the same cause")]
 
 
 def _same_cause(records: dict[str, Archive], earlier: Run, later: Run) -> bool:
     """Whether the later restart is for an alert that began before the earlier one ended."""
-    if earlier.tag.rpartition(".")[0] == later.tag.rpartition(".")[0]:
+    if incident_of(earlier) == incident_of(later):
         return True
-    record = records.get(later.tag.rpartition(".")[0])
+    record = records.get(incident_of(later))
     return record is not None and max(t.starts_at for t in record.incident.triggers) < (earlier.ends or 0.0) - 1.0
 
 
 def _chains(world: World, records: dict[str, Archive], runs: list[Run]) -> list[Violation]:
     """No alert gets more restarts than `attempts` after it began, whichever incidents they belong to."""
     attempts = world.rules.runbooks["mail"].limits.attempts
-    if world.rules.public_url:
-        return []
-    own = [run for run in runs if run.by == "unstick"]
+    own = [run for run in runs if run.by == "unstick" and not pressed(world, run.target, run.sent_at)]
     for place, run in enumerate(own):
-        record = records.get(run.tag.rpartition(".")[0])
+        record = records.get(incident_of(run))
         if record is None:
             continue
         began = max(trigger.starts_at for trigger in record.incident.triggers)
@@ -119,56 +94,6 @@ def _chains(world: World, records: dict[str, Archive], runs: list[Run]) -> list[
         if len(since) > attempts:
             return [Violation("I1", f"{run.id} is restart {len(since)} for one cause")]
     return []
-
-
-def _held_to_the_rules(world: World) -> list[Violation]:
-    """I3 and I9: each effective restart was saved first, for a queue that was ill, with the kill switch off."""
-    found = []
-    runbook = world.rules.runbooks["mail"]
-    effective = {run.sent_at: run for runs in _effective(world).values() for run in runs if run.by == "unstick"}
-    for sent in world.sent:
-        if sent["paused"]:
-            found.append(Violation("I9", f"{sent['tag']} was sent though the kill switch was on"))
-        if runbook.mode is Mode.OBSERVE:
-            found.append(Violation("I3", f"{sent['tag']} was sent in mode observe"))
-        run = effective.get(sent["at"])
-        if run is None:
-            continue
-        document = decoded(Document, sent["document"], "sent") if sent["document"] else None
-        incident = document.incident if document else None
-        if incident is None or incident.phase is not Phase.STARTING or f"{incident.id}.{incident.attempt}" != sent["tag"]:
-            found.append(Violation("I3", f"{sent['tag']} was sent without being saved as starting"))
-        elif document is not None and not _wakes(world, document.key, sent["at"]):
-            found.append(Violation("I3", f"{sent['tag']} was sent without a wake-up"))
-        app = sent["target"].removeprefix("target-")
-        queues = [queue for key, queue in world.queues.items() if key.startswith(f"rabbitmq:/:{app}.")]
-        # Without statistics a busy queue can't be told from a stuck one for sure; docs/guarantees.md says so.
-        if world.statistics and not any(
-            queue.ill_within(sent["at"] - 45.0, sent["at"], runbook.symptom.for_s) for queue in queues
-        ):
-            found.append(Violation("I3", f"{sent['tag']} was sent though no queue was ill"))
-    return found
-
-
-def _blind(world: World) -> list[Violation]:
-    """I3 and I4: nothing is sent in a freeze window, nor while nobody can know enough, give or take a look and its fence."""
-    windows = world.rules.runbooks["mail"].freeze
-    found = []
-    for sent in world.sent:
-        at = sent["at"]
-        found += [
-            Violation("I4", f"{sent['tag']} was sent though {kind}")
-            for kind, begin, end in world.troubles
-            if kind in BLIND and begin + LOOK_AND_FENCE_S < at < end
-        ]
-        inside = all(frozen(windows, moment) for moment in (at - SKEW_S, at, at + SKEW_S))
-        if inside and not world.rules.public_url:  # a person may overrule
-            found.append(Violation("I3", f"{sent['tag']} was sent in a freeze window"))
-    return found
-
-
-def _wakes(world: World, key: str, at: float) -> bool:
-    return any(target == key and ordered <= at <= due + SKEW_S for ordered, due, target in world.wakes)
 
 
 def _told(world: World, records: list[Archive]) -> list[Violation]:
@@ -236,7 +161,7 @@ def _came_to_something(world: World, records: list[Archive], answer: Answered) -
 def _repeated(world: World, records: list[Archive]) -> list[Violation]:
     """I1: an alert that has had its outcome starts nothing again."""
     found = []
-    restarted = {run.tag.rpartition(".")[0] for runs in _effective(world).values() for run in runs if run.tag}
+    restarted = {incident_of(run) for runs in effective(world).values() for run in runs if run.tag}
     for record in records:
         earlier = [
             trigger
@@ -265,40 +190,3 @@ def _foreign(world: World, records: list[Archive]) -> list[Violation]:
         for execution in [record.incident.execution]
         if execution is not None and record.target is not None and owners.get(execution.id) != record.target.key
     ]
-
-
-def _recoveries(world: World) -> list[Violation]:
-    """I5: recovered is said only of queues that were well, or moved with consumers present, after the restart's end."""
-    found: list[Violation] = []
-    seen: set[str] = set()
-    for at, key, body in world.saved:
-        if key in ("storm", "pause"):
-            continue
-        for outcome in decoded(Document, body, key).outcomes:
-            if outcome.incident in seen or outcome.ending is not Ending.RECOVERED:
-                continue
-            seen.add(outcome.incident)
-            found += _proven(world, at, key, outcome)
-    return found
-
-
-def _proven(world: World, at: float, key: str, outcome: Outcome) -> list[Violation]:
-    app = key.removeprefix("target-")
-    names = {trigger.queue for trigger in outcome.triggers}
-    record = next((decoded(Archive, body, path) for path, body in world.store.archived.items() if outcome.incident in path), None)
-    execution = record.incident.execution if record else None
-    runs = [
-        run
-        for run in _effective(world).get(key, [])
-        if execution is not None and execution.id in {str(one.id) for one in run.chain()}
-    ]
-    if not runs or runs[0].ends is None or runs[0].ends > at:
-        return [Violation("I5", f"{outcome.incident} of {app} recovered without a restart that had ended")]
-    ended = runs[0].ends
-    for name in names:
-        queue = world.queues[name]
-        moments = [at - 0.5 * n for n in range(400) if at - 0.5 * n >= ended]
-        well = any(queue.consumers(m) and (queue.depth(m) == 0 or queue.acks(m) > queue.acks(m - 20.0)) for m in moments)
-        if not well:
-            return [Violation("I5", f"{outcome.incident}: {name} was not well when it was called recovered")]
-    return []

@@ -29,6 +29,7 @@ class Faults:
     run_lost: float = 0.0
     run_late: float = 0.0
     run_error: float = 0.0
+    """5xx: half of the time after it was accepted."""
     history_down: float = 0.0
     history_lag_s: float = 0.0
     broker_down: float = 0.0
@@ -74,6 +75,12 @@ class Queue:
         """From now on it goes this way."""
         self.pieces = [piece for piece in self.pieces if piece.at < at] or self.pieces[:1]
         self.pieces.append(Segment(at, float(self.depth(at)), slope, ack_rate, consumers, float(self.acks(at))))
+
+    def leave(self, at: float, gone: tuple[str, ...]) -> None:
+        """These consumers go; all else stays as it is."""
+        piece = self._piece(at)
+        here = tuple(one for one in piece.consumers if one not in gone)
+        self.turn(at, slope=piece.slope, ack_rate=piece.ack_rate, consumers=here)
 
     def acked_within(self, at: float, seconds: float) -> bool:
         return self.acks(at) > self.acks(at - seconds)
@@ -188,7 +195,7 @@ class Rundeck:
         late = self.honours_fence and failed.not_after is not None and now + self.ahead_s > failed.not_after
         status = "succeeded" if rng.random() < 0.7 and not late else "failed"
         again = replace(failed, id=self.count, started=now, status=status, refused=late, is_retry=True, seen_from=now)
-        again.ends = now + (0.5 if late else 8.0)
+        again.ends = now + (rng.choice([0.5, 20.0]) if late else 8.0)
         failed.retried = again
         self.runs.append(again)
         return again

@@ -15,6 +15,8 @@ from tests.simulation.world import BEGIN, World, a_runbook
 
 CALM_AFTER_S = 7200.0
 END_AFTER_S = 40000.0
+CROWD = 0.01
+"""More targets at once than one notification decides directly."""
 QUICK = Verify(first_s=2.0, every_s=3.0, patience_s=60.0, within_s=300.0)
 
 PROFILES: dict[str, Faults] = {
@@ -67,7 +69,8 @@ def build(
     world.rundeck.one_at_a_time = "one_job" in options or rng.random() < 0.3
     world.statistics = rng.random() < 0.8
     scenario = Scenario(world)
-    count = rng.choice([1, 1, 1, 2, 2, 6]) if "many" not in options else 6
+    count = 6 if "many" in options else 13 if rng.random() < CROWD else rng.choice([1, 1, 1, 2, 2, 6])
+    world.grouped = rng.choice(["", "app", "app", "all"])
     for number in range(count):
         _target(scenario, f"app{number}", rng)
     _people(scenario, rng)
@@ -79,10 +82,11 @@ def build(
 
 
 def _runbook(rng: random.Random, options: frozenset[str]) -> Runbook:
-    mode = Mode.AUTO if "auto" in options else rng.choice([Mode.AUTO] * 6 + [Mode.APPROVE, Mode.OBSERVE])
+    drawn = rng.choice([Mode.AUTO] * 6 + [Mode.APPROVE, Mode.OBSERVE])
+    mode = Mode.AUTO if "auto" in options else Mode.APPROVE if "approve" in options else drawn
     verify = QUICK if "quick" in options or rng.random() < 0.25 else Verify()
     limits = Limits(cooldown_s=rng.choice([60.0, 600.0]), attempts=rng.choice([1, 2, 2, 3]))
-    return a_runbook(mode=mode, verify=verify, limits=limits, freeze=() if "untroubled" in options else freeze(rng))
+    return a_runbook(mode=mode, verify=verify, limits=limits, freeze=() if "untroubled" in options else freeze(rng, options))
 
 
 def _target_of(alert: Alert) -> tuple[Target, QueueRef]:
@@ -144,11 +148,14 @@ def _mends(world: World, cause: Cause) -> Callable[[], None]:
 
 
 def _after_restart(scenario: Scenario, world: World, app: str, names: list[str], causes: dict[str, Cause], run: Run) -> None:
-    """The old consumers go; new ones come, and work, stick again or stay away."""
+    """The old consumers go, some of them late; new ones come, and work, stick again or stay away."""
     for name in names:
         queue = world.queues[QueueRef("/", name).key]
         purged = "purges" in world.options
-        queue.turn(world.now, slope=-1000.0 if purged else 0.5, ack_rate=0.0, consumers=())
+        old, stay_s = queue.consumers(world.now), world.rng.choice([0.0, 0.0, 4.0, 9.5])
+        queue.turn(world.now, slope=-1000.0 if purged else 0.5, ack_rate=0.0, consumers=old if stay_s else ())
+        if stay_s:
+            world.at(world.now + stay_s, lambda queue=queue, old=old: queue.leave(world.now, old))
         helps = world.rng.random() < causes[name].heals and run.status == "succeeded"
         kind = world.rng.random()
 
@@ -156,7 +163,8 @@ def _after_restart(scenario: Scenario, world: World, app: str, names: list[str],
             if purged or (not helps and kind < 0.3):
                 return
             slow = -0.4 if kind > 0.8 else -4.0
-            queue.turn(world.now, slope=slow if helps else 0.5, ack_rate=5.0 if helps else 0.0, consumers=(f"{app}-{run.id}",))
+            here = (*queue.consumers(world.now), f"{app}-{run.id}")
+            queue.turn(world.now, slope=slow if helps else 0.5, ack_rate=5.0 if helps else 0.0, consumers=here)
 
         world.at(world.now + world.rng.choice([0.5, 3.0, 8.0]), comes)
 
@@ -167,12 +175,14 @@ def _alert(scenario: Scenario, app: str, queue: str, starts_at: float, rng: rand
     alert = Alert(f"fp-{queue}", "grafana#1", True, {"alertname": "Stuck", "app": app, "queue": queue}, {}, starts_at)
     scenario.alerts.append(alert)
     again = rng.choice([300.0, 900.0, 14400.0])
-    world.grouped = rng.random() < 0.5
     for replica in range(rng.choice([1, 1, 2])):
         shifted = replace(alert, starts_at=alert.starts_at + (rng.random() if replica else 0.0))
         world.at(starts_at + 15.0 * replica + 1.0, _flush(scenario, shifted, again))
     if rng.random() < 0.2:
         world.at(starts_at + 1.0, _flush(scenario, alert, again))
+    if rng.random() < 0.1:
+        # Somebody sends an old body again, as it was: its alert still says firing.
+        world.at(starts_at + rng.choice([100.0, 1000.0, 8000.0]), lambda: world.notify((alert,)))
 
 
 def _flush(scenario: Scenario, alert: Alert, again: float) -> Callable[[], None]:
@@ -188,7 +198,7 @@ def _flush(scenario: Scenario, alert: Alert, again: float) -> Callable[[], None]
 
     def happens() -> None:
         # Grafana sends the group whole, what has begun by now; `maxAlerts` cuts it off.
-        group = [other for other in _latest(scenario, alert, world.now) if world.grouped] or [alert]
+        group = _latest(scenario, alert, world.now)
         cut = world.rng.choice([1, len(group), len(group), len(group)])
         world.notify(tuple(as_now(one) for one in group[:cut]), again=300.0 if fires(alert) else None)
         if fires(alert) and world.now < BEGIN + 20000.0:
@@ -198,10 +208,14 @@ def _flush(scenario: Scenario, alert: Alert, again: float) -> Callable[[], None]
 
 
 def _latest(scenario: Scenario, alert: Alert, now: float) -> list[Alert]:
-    """The alert, and the newest one of each other queue of the application."""
-    newest = {a.labels["queue"]: a for a in scenario.alerts if a.labels["app"] == alert.labels["app"] and a.starts_at <= now}
-    others = [other for queue, other in newest.items() if queue != alert.labels["queue"]]
-    return [alert, *others]
+    """The alert, and the newest one of each other queue that Grafana groups with it."""
+    grouped, mine = scenario.world.grouped, alert.labels
+    newest = {
+        other.labels["queue"]: other
+        for other in scenario.alerts
+        if other.starts_at <= now and (grouped == "all" or (grouped == "app" and other.labels["app"] == mine["app"]))
+    }
+    return [alert, *(other for queue, other in newest.items() if queue != mine["queue"])]
 
 
 def _people(scenario: Scenario, rng: random.Random) -> None:

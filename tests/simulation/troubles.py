@@ -86,9 +86,9 @@ def _planned(world: World, ahead_s: float) -> None:
     world.at(begin + 8.0, lambda: world.on_restart(world, run))
 
 
-def freeze(rng: random.Random) -> tuple[Freeze, ...]:
+def freeze(rng: random.Random, options: frozenset[str]) -> tuple[Freeze, ...]:
     """A window of some minutes near the beginning, on every day; or none."""
-    if rng.random() >= LIKELY:
+    if rng.random() >= LIKELY and "frozen" not in options:
         return ()
     minute = int(BEGIN // 60) % MINUTES_A_DAY + rng.choice([-5, 2, 20])
     length = rng.choice([10, 40])

@@ -47,6 +47,12 @@ BEGIN = 1_800_000_000.0
 WEBHOOK_BUDGET_S = 8.0
 VERIFY_BUDGET_S = 120.0
 
+SKEWS_S = (0.0, 0.0, -0.6, -20.0, 3.0, 45.0)
+"""How far an invocation's clock is ahead. Behind by more than a second, it leaves its wake-up to the sweep."""
+
+BEHIND_S = 1.0
+"""What schedulers/cloud_tasks.py adds to the time of a wake-up."""
+
 
 class Crashed(BaseException):
     """The process of an invocation was killed."""
@@ -76,8 +82,8 @@ class World:
     chat: Chat = field(default_factory=Chat)
     queues: dict[str, Queue] = field(default_factory=dict)
     statistics: bool = True
-    grouped: bool = False
-    """Grafana groups the alerts of an application."""
+    grouped: str = ""
+    """What Grafana sends together: "" an alert, "app" an application's, "all" everything."""
     login_refused: bool = False
     deleted: set[str] = field(default_factory=set)
     """Keys of queues that the broker does not have at the moment."""
@@ -85,6 +91,12 @@ class World:
     """(kind, from, to): what people and machines did to the systems around, see troubles.py."""
     answered: list[Answered] = field(default_factory=list)
     pauses: list[tuple[float, bool]] = field(default_factory=list)
+    presses: list[tuple[float, str]] = field(default_factory=list)
+    """(when, for which target) somebody pressed the button."""
+    looks: dict[str, list[tuple[float, int, tuple[str, ...]]]] = field(default_factory=dict)
+    """By queue: (when, depth, consumers that the broker showed), each time that it was asked."""
+    unread: list[float] = field(default_factory=list)
+    """When the history could not be read; Rundeck's clock with it."""
     sent: list[dict[str, Any]] = field(default_factory=list)
     saved: list[tuple[float, str, bytes]] = field(default_factory=list)
     wakes: list[tuple[float, float, str]] = field(default_factory=list)
@@ -118,7 +130,8 @@ class World:
 
     def spawn(self, name: str, work: Callable[[Host], None], ended: Callable[[bool], None] = lambda ok: None) -> None:
         """Run an invocation; `ended` learns whether it came to its end."""
-        host = Host(self, name, skew_s=self.rng.choice([0.0, 0.0, -20.0, 3.0, 45.0]))
+        skew_s = 0.0 if "one_clock" in self.options else self.rng.choice(SKEWS_S)
+        host = Host(self, name, skew_s=skew_s)
 
         def body() -> None:
             ok = False
@@ -146,7 +159,7 @@ class World:
             return
         late = self.rng.choice([30.0, 400.0, 9000.0]) if self.chance(self.faults.wake_late) else self.rng.random()
         for extra in (0.0, self.rng.random() * 5) if self.chance(self.faults.wake_twice) else (0.0,):
-            self._deliver(max(at, self.now) + late + extra, content, 0)
+            self._deliver(max(at + BEHIND_S, self.now) + late + extra, content, 0)
 
     def _deliver(self, when: float, content: Mapping[str, Any], tries: int) -> None:
         def ended(ok: bool) -> None:
@@ -203,6 +216,7 @@ class World:
         return state
 
     def approve(self, key: str, nonce: str) -> None:
+        self.presses.append((self.now, key))
         self.spawn(
             "approval",
             lambda host: (
@@ -330,8 +344,13 @@ class Host:
 
     def ledger(self, target: Target, since_s: float, follow: str | None, timeout_s: float, *, tail: bool) -> Ledger:
         self._leg("history")
-        self._down(self.world.faults.history_down, "rundeck")
-        return self.world.rundeck.ledger(target, self.world.now, since_s, follow)
+        try:
+            self._down(self.world.faults.history_down, "rundeck")
+            found = self.world.rundeck.ledger(target, self.world.now, since_s, follow)
+        except (Unavailable, Denied):
+            self.world.unread.append(self.world.now)
+            raise
+        return replace(found, read_at=self.now())
 
     def sighting(self, queue: QueueRef, for_s: float, timeout_s: float) -> Sighting:
         self._leg("queue")
@@ -343,6 +362,7 @@ class Host:
             raise Denied("rabbitmq", "no such queue", code="no_queue")
         lag = 3.5 + self.world.rng.random() * 5.4
         seen = found.sighting(self.world.now, lag, statistics=self.world.statistics)
+        self.world.looks.setdefault(queue.key, []).append((self.world.now, seen.depth, seen.consumer_ids or ()))
         shift = self.skew_s
         return replace(
             seen,
@@ -368,6 +388,9 @@ class Host:
         world.note(f"{self.name}: POST {tag}")
         if world.chance(faults.crash):
             raise Crashed
+        if world.chance(faults.stall):
+            world.note(f"{self.name}: stalls before the POST leaves")
+            self._pass(world.rng.choice([5.0, 40.0, 110.0]))
         lag = world.rng.random() * faults.history_lag_s
         if world.chance(faults.run_late):
             late = world.rng.choice([8.0, 25.0, 50.0, 200.0])
@@ -376,6 +399,8 @@ class Host:
             raise Unavailable("rundeck", "did not answer in time", late=True)
         if world.chance(faults.run_error):
             self._pass(0.05)
+            if world.rng.random() < 0.5 and not world.rundeck.running(target.key, world.now - 0.05):
+                accepted(world, target, tag, runner_not_after, sent_at, lag)
             raise Unavailable("rundeck", "answered 500")
         self._pass(0.05)
         if world.rundeck.passive:
@@ -397,7 +422,9 @@ class Host:
 
     def post(self, channel: str, card: Card, thread: str | None, timeout_s: float) -> str | None:
         self._leg("chat")
-        self._down(self.world.faults.chat_down, "chat")
+        if self.world.chance(self.world.faults.chat_down):
+            self._pass(self.world.rng.choice([0.05, min(timeout_s, 10.0)]))  # it refuses (429), or does not answer
+            raise Unavailable("chat", "did not take the message")
         self.world.chat.post(self.world.now, channel, card)
         self.world.note(f"{self.name}: tells {channel}: {card.kind}: {card.headline}")
         if self.world.chance(self.world.faults.chat_lost):
@@ -423,12 +450,13 @@ def accepted(world: World, target: Target, tag: str, not_after: float, sent_at: 
 
 
 def _ends(world: World, run: Run) -> None:
-    """When it has ended, the application was restarted; where it failed, the job may be tried once more."""
-    if run.refused or run.ends is None:
+    """When it has ended, the application was restarted, unless the job refused it; what failed may be tried once more."""
+    if run.ends is None:
         return
 
     def over() -> None:
-        world.on_restart(world, run)
+        if not run.refused:
+            world.on_restart(world, run)
         if world.rundeck.retries and run.status == "failed" and not run.is_retry:
             again = world.rundeck.retry(run, world.now, world.rng)
             world.note(f"Rundeck tries {run.id} again as {again.id}")

@@ -1,0 +1,19 @@
+"""What clients of others leave behind must not fail the tests, nor be found by the next ones."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+
+import pytest
+
+LENIENT = [
+    pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning"),  # apprise on Python 3.11
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),  # sockets that Google's clients leave behind
+]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _nothing_left_to_collect() -> Iterator[None]:
+    yield
+    gc.collect()

@@ -1,0 +1,53 @@
+"""What the models saw of one schedule, as the checks read it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from functions.documents import decoded
+from functions.model import Archive
+from tests.simulation.models import Run
+from tests.simulation.world import World
+
+SKEW_S = 70.0
+"""Clocks in the model differ by up to this, less a little."""
+
+LOOK_AND_FENCE_S = 35.0
+"""What is sent rests on a look that is at most `start_within` old."""
+
+
+@dataclass(frozen=True)
+class Violation:
+    invariant: str
+    text: str
+
+
+def records(world: World) -> dict[str, Archive]:
+    """What was archived, by incident."""
+    found = [decoded(Archive, body, path) for path, body in world.store.archived.items()]
+    return {record.incident.id: record for record in found}
+
+
+def effective(world: World) -> dict[str, list[Run]]:
+    """The runs that did restart something, by target, oldest first. One that Rundeck itself tried again is one, to its end."""
+    runs: dict[str, list[Run]] = {}
+    for run in sorted(world.rundeck.runs, key=lambda r: r.started):
+        if not run.refused and not run.is_retry:
+            last = [one for one in run.chain() if not one.refused][-1]
+            runs.setdefault(run.target, []).append(replace(run, ends=last.ends, status=last.status))
+    return runs
+
+
+def incident_of(run: Run) -> str:
+    """The incident that a run's tag names; "" for somebody's."""
+    return run.tag.rpartition(".")[0]
+
+
+def pressed(world: World, target: str, at: float) -> bool:
+    """Whether somebody pressed the button of this target before: a person may overrule."""
+    return any(key == target and when <= at for when, key in world.presses)
+
+
+def known(run: Run, sent_at: float) -> bool:
+    """Whether the look behind what was sent then could see this run in the history."""
+    return max(run.seen_from, run.started) <= sent_at - LOOK_AND_FENCE_S
