@@ -138,14 +138,14 @@ def after_restart(
     That clock is known to the second.
     """
     if isinstance(seen, Unknown):
-        return replace(watched, verdict=Verdict.UNKNOWN, well_at=None, well_s=0.0)
+        return replace(watched, verdict=Verdict.UNKNOWN, well_at=None)
     at = float(round(seen.at + ahead_s))
     consumers = _present(seen, watched, age_s)
     acks = seen.acks if age_s >= SETTLED_S else None
     fell = watched.depth is not None and seen.depth < watched.depth
     acked = watched.acks is not None and acks is not None and acks > watched.acks
     # It moved at some time between the two looks; after a late look that may have been long ago.
-    before_at = at - (seen.at - watched.curve[-1][0] if watched.curve else 0.0)
+    before_at = watched.looked_at if watched.looked_at is not None else at
     if consumers is None and (fell or watched.moved_at is not None) and age_s >= SETTLED_S:
         consumers = 1  # nobody can see them, but somebody took messages after the restart's end
     well = is_well(runbook.recovered, seen.depth, consumers)
@@ -157,7 +157,7 @@ def after_restart(
         acks=acks if acks is not None else watched.acks,
         moved_at=before_at if fell or acked else watched.moved_at,
         well_at=well_at,
-        well_s=at - well_at if well_at is not None else 0.0,
+        looked_at=at,
     )
     return replace(looked, verdict=_verdict(runbook, looked, well=well, since_s=min(age_s, now - watched.joined_at), at=at))
 

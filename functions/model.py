@@ -400,8 +400,8 @@ class Watched(Struct, frozen=True):
     head_at: float | None = None
     verdict: Verdict | None = None
     curve: tuple[tuple[float, int], ...] = ()
-    well_s: float = 0.0
-    """From `well_at` to the last look."""
+    looked_at: float | None = None
+    """When it was seen last after the restart's end, on the runner's clock."""
 
 
 class Try(Struct, frozen=True):

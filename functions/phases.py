@@ -274,7 +274,7 @@ def _running(document: Document, incident: Incident, runbook: Runbook, now: Mome
         again = replace(incident, phase=Phase.WAITING, execution=None, tries=tries, restarts=incident.restarts - 1)
         return decided(document, again, now)
     queues = tuple(
-        replace(w, depth=None, acks=None, moved_at=None, well_at=None, well_s=0.0, verdict=None) for w in incident.queues
+        replace(w, depth=None, acks=None, moved_at=None, well_at=None, looked_at=None, verdict=None) for w in incident.queues
     )
     verifying = replace(incident, phase=Phase.VERIFYING, queues=queues)
     if not execution.succeeded:
@@ -344,7 +344,7 @@ def _age_s(incident: Incident, now: Moment) -> float:
 
 def _unproven(incident: Incident, runbook: Runbook) -> list[Watched]:
     """The queues that were not seen well twice, `every` apart."""
-    return [watched for watched in incident.queues if watched.well_at is None or watched.well_s < runbook.verify.every_s]
+    return [w for w in incident.queues if w.well_at is None or (w.looked_at or w.well_at) - w.well_at < runbook.verify.every_s]
 
 
 def _looked(watched: Watched, now: Moment, runbook: Runbook, incident: Incident, age_s: float) -> Watched:

@@ -303,3 +303,12 @@ def test_the_curve_stays_small_and_keeps_its_end():
     assert len(watched.curve) <= CURVE_POINTS
     assert watched.curve[-1] == (NOW + 419.0, 101)
     assert list(watched.curve) == sorted(watched.curve)
+
+
+def test_movement_is_dated_to_the_look_before_it_on_one_clock():
+    """Two machines look, the second one's clock 45 s ahead: what moved between is as old as the first look, not younger."""
+    first = after_restart(BOOK, sighting(50, at=NOW), WATCHED, age_s=20.0, now=NOW)
+    ahead_at = NOW + 72.0 + 45.0
+    second = after_restart(BOOK, sighting(40, at=ahead_at), first, age_s=92.0, now=ahead_at, ahead_s=-45.0)
+    assert second.moved_at == NOW
+    assert not moving(BOOK, second, NOW + BOOK.verify.patience_s)
