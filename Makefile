@@ -43,7 +43,7 @@ fuzz: setup ## fuzz what reads a stranger's bytes
 	$(RUN) -m pip install --quiet --require-hashes -r requirements-fuzz.txt && $(RUN) -m tests.fuzz $(ARGS)
 
 audit: setup ## known vulnerabilities, licences, secrets, and the list of parts in build/sbom.json
-	$(RUN) tools/audit.py
+	$(RUN) tools/audit.py $(ARGS)
 
 lock: setup ## pin requirements*.in anew (ARGS=--upgrade takes the newest)
 	VENV=$(VENV) tools/lock $(ARGS)

@@ -19,11 +19,10 @@ from tempfile import TemporaryDirectory
 import yaml
 
 from bench.contenders import BARE, HASHING, PLAIN, UNSTICK
+from bench.parts import INSTRUCTIONS, write_part
 from bench.stage import MANY, ROOT, SMALL_BYTES, environment, many, one, stage
 from tests.debian import ensure
 
-PAGE = ROOT / "docs" / "benchmarks.md"
-HEADING = "## Instructions"
 SOURCES = {UNSTICK.name: ROOT / "main.py", HASHING.name: PLAIN / "hashing.py", BARE.name: PLAIN / "bare.py"}
 STATUSES = {UNSTICK.name: "401", HASHING.name: "401", BARE.name: "200"}
 REQUESTS, LARGE_REQUESTS = 200, 10
@@ -59,7 +58,7 @@ def section() -> str:
         lines = _table(counts()) if ensure("valgrind") else [f"Not counted: {MISSING}."]
     except (RuntimeError, OSError, subprocess.SubprocessError) as error:
         lines = [f"Not counted: {type(error).__name__}."]
-    return "\n".join([HEADING, "", *lines, ""])
+    return "\n".join([INSTRUCTIONS, "", *lines, ""])
 
 
 def counts() -> dict[str, Count]:
@@ -124,20 +123,10 @@ def _table(found: Mapping[str, Count]) -> list[str]:
     return lines
 
 
-def replaced(page: str, part: str) -> str:
-    """The page with this part instead of the one that it has, else before "How to read them"."""
-    before, found, after = page.partition(f"{HEADING}\n")
-    if not found:
-        before, _, after = page.partition("## How to read them\n")
-        return f"{before}{part}\n## How to read them\n{after}"
-    rest = after.partition("\n## ")[2]
-    return f"{before}{part}\n## {rest}"
-
-
 def main() -> int:
     """Count, and write this part of docs/benchmarks.md."""
     part = section()
-    PAGE.write_text(replaced(PAGE.read_text(encoding="utf-8"), part), encoding="utf-8")
+    write_part(INSTRUCTIONS, part)
     print(part)
     return 0
 

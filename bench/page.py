@@ -14,10 +14,11 @@ from bench.contenders import BARE, HASHING, REQUESTING, RULEBOOK, UNGUARDED, UNS
 from bench.imports import Imports
 from bench.legs import CALLS, LEG_S, LEGS
 from bench.measures import LEFT_OUT, UNITS, left_out
+from bench.parts import LONG_RUN, PAGE, READING, part_of
 from bench.samples import Samples, middle, spread
 from bench.stage import ROOT
 
-PAGE, CHART = ROOT / "docs" / "benchmarks.md", ROOT / "docs" / "benchmarks.svg"
+CHART = ROOT / "docs" / "benchmarks.svg"
 COLUMNS = (UNSTICK, WEBHOOK, RULEBOOK, UNGUARDED, HASHING, REQUESTING, BARE)
 INTRODUCTION = """# Benchmarks
 
@@ -82,12 +83,13 @@ class Circumstances:
 
 
 def write(samples: Samples, circumstances: Circumstances) -> None:
-    """The page and the chart."""
-    PAGE.write_text(page(samples, circumstances))
-    CHART.write_text(chart(samples))
+    """The page and the chart. What `make soak` wrote last stays."""
+    long_run = part_of(PAGE.read_text(encoding="utf-8"), LONG_RUN)
+    PAGE.write_text(page(samples, circumstances, long_run), encoding="utf-8")
+    CHART.write_text(chart(samples), encoding="utf-8")
 
 
-def page(samples: Samples, circumstances: Circumstances) -> str:
+def page(samples: Samples, circumstances: Circumstances, long_run: str = "") -> str:
     """Markdown: the promises, all figures, the circumstances, and the imports."""
     promised = [
         "| | limit | measured (quartiles) | holds |",
@@ -101,8 +103,8 @@ def page(samples: Samples, circumstances: Circumstances) -> str:
         table.append(f"| {measure}{f', {unit}' if unit else ''} | " + " | ".join(cells) + " |")
     parts = [
         INTRODUCTION, "![Unstick beside others](benchmarks.svg)\n", "## What is promised\n", *promised, "", "## All figures\n",
-        *table, "", *(f"({key}) {reason}  " for key, reason in LEFT_OUT.items()), "", circumstances.instructions,
-        "## How to read them", NOTES + _unkept(samples, circumstances.imports), "## This run\n", *_this_run(samples, circumstances),
+        *table, "", *(f"- ({key}) {reason}" for key, reason in LEFT_OUT.items()), "", circumstances.instructions,
+        *([long_run, ""] if long_run else []), READING, NOTES + _unkept(samples, circumstances.imports), "## This run\n", *_this_run(samples, circumstances),
         "", "## What a start imports\n", IMPORTS, "```text", circumstances.imports.tree, "```",
     ]  # fmt: skip
     return "\n".join(parts) + "\n"

@@ -97,3 +97,21 @@ def test_a_package_that_was_not_looked_up_is_not_called_safe():
     ]
 
     assert audit.read_audit(packages) == (["old 1: CVE-2020-1, mended in 2"], 1)
+
+
+@pytest.mark.parametrize(
+    ("known", "unseen", "ends", "says"),
+    [
+        pytest.param([], 0, 0, "known vulnerabilities  ok", id="all of them were looked up"),
+        pytest.param(["old 1: CVE-2020-1"], 0, 1, "CVE-2020-1", id="one is known"),
+        pytest.param([], 24, 3, "UNKNOWN for 24 packages", id="the database is out of reach"),
+        pytest.param(["old 1: CVE-2020-1"], 2, 1, "UNKNOWN for 2 packages", id="one is known, and others are not"),
+        pytest.param([], None, 0, "left out", id="it was said to leave it out"),
+    ],
+)
+def test_an_audit_that_could_not_look_does_not_end_like_one_that_found_nothing(known, unseen, ends, says, capsys):
+    """Whoever runs it sees the difference in its end, in a script too."""
+    parts = {"code": []} | ({"known vulnerabilities": known} if known or unseen == 0 else {})
+
+    assert audit.report(parts, unseen) == ends
+    assert says in capsys.readouterr().out

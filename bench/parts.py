@@ -1,0 +1,26 @@
+"""Parts of docs/benchmarks.md that are written by themselves: each begins with its heading and ends before the next one."""
+
+from __future__ import annotations
+
+from bench.stage import ROOT
+
+PAGE = ROOT / "docs" / "benchmarks.md"
+INSTRUCTIONS, LONG_RUN, READING = "## Instructions", "## A long run", "## How to read them"
+
+
+def part_of(page: str, heading: str) -> str:
+    """The part with this heading, without empty lines at its end; "" if there is none."""
+    _, found, after = page.partition(heading + "\n")
+    return (heading + "\n" + after.partition("\n## ")[0]).rstrip() if found else ""
+
+
+def with_part(page: str, heading: str, part: str) -> str:
+    """The page with this part in the place of the one that it has, else before "How to read them"."""
+    if former := part_of(page, heading):
+        return page.replace(former, part.rstrip())
+    return page.replace(READING, part.rstrip() + "\n\n" + READING, 1)
+
+
+def write_part(heading: str, part: str) -> None:
+    """Put it into the page."""
+    PAGE.write_text(with_part(PAGE.read_text(encoding="utf-8"), heading, part), encoding="utf-8")

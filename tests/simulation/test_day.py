@@ -1,0 +1,30 @@
+"""The same applications fall ill again and again for a day: documents stay small, and what holds in hour 1 holds in hour 24."""
+
+from __future__ import annotations
+
+import pytest
+
+from functions import step, telling
+from tests.simulation.broken import Variant, applied
+from tests.simulation.day import MOST_BYTES, day
+from tests.simulation.models import Faults
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_a_day_of_illnesses_leaves_small_documents_and_none_open(seed: int) -> None:
+    """Each target has more incidents than a document keeps outcomes, threads and holds of: the limits are reached, and hold."""
+    course = day(seed)
+
+    assert course.violations == []
+    assert course.illnesses > 100
+    assert course.restarts > 40
+    assert (course.outcomes, course.threads) == (telling.OUTCOMES_KEPT, step.THREADS_KEPT)
+    assert course.holds > 30
+    assert max(course.largest_bytes) < MOST_BYTES
+
+
+@pytest.mark.parametrize(("module", "limit"), [(telling, "OUTCOMES_KEPT"), (telling, "HOLDS_KEPT"), (step, "THREADS_KEPT")])
+def test_a_document_that_grows_is_found(module: object, limit: str) -> None:
+    """Without one of the limits, the day is not called good."""
+    with applied(Variant("without end", ((module, limit, lambda _: 100_000),), Faults(), frozenset())):
+        assert {violation.invariant for violation in day(3).violations} == {"size"}

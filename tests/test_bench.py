@@ -1,0 +1,80 @@
+"""What docs/benchmarks.md says where nothing was measured, and what stays on it when one part is written anew."""
+
+from __future__ import annotations
+
+import re
+from itertools import product
+from pathlib import Path
+
+from bench import imports, page
+from bench.imports import Imports
+from bench.measures import LEFT_OUT, UNITS, left_out
+from bench.parts import INSTRUCTIONS, LONG_RUN, READING, part_of, with_part
+from bench.samples import Samples
+from bench.soak_page import Promise, section
+from bench.stage import ROOT
+
+
+def measured() -> Samples:
+    """Each figure that a run has."""
+    samples = Samples()
+    for measure, one in product(UNITS, page.COLUMNS):
+        if not left_out(measure, one.name):
+            samples.add(measure, one.name, 1.0)
+    return samples
+
+
+def written(samples: Samples, long_run: str = "") -> str:
+    modules = dict.fromkeys((*page.PACKAGES, "yaml.reader", "main"), 2.0)
+    about = page.Circumstances(1, 0.0, 0.0, 1.0, {}, Imports(30.0, modules, "  2.0 ms  main"), f"{INSTRUCTIONS}\n\ncounted\n")
+    return page.page(samples, about, long_run)
+
+
+def cells(text: str) -> list[str]:
+    rows = part_of(text, "## All figures").split("\n\n")[1].splitlines()[2:]
+    return [cell.strip() for row in rows for cell in row.split("|")[1:-1]]
+
+
+def test_every_empty_cell_has_its_reason() -> None:
+    """Whoever misses a figure finds a letter in its place, and the letter below the table."""
+    text = written(measured())
+
+    keys = {found for cell in cells(text) for found in re.findall(r"^\((\w)\)$", cell)}
+    assert keys == set(LEFT_OUT)
+    assert all(f"({key}) {LEFT_OUT[key]}" in text for key in keys)
+    assert "" not in cells(text)
+    assert "not measured" not in cells(text)
+    assert "not measured" in cells(written(Samples()))
+
+
+def test_a_part_replaces_its_former_self_and_nothing_else() -> None:
+    """`make soak` and the count of instructions leave the rest of the page alone, and can be said again and again."""
+    before = written(measured())
+    once = with_part(before, LONG_RUN, f"{LONG_RUN}\n\nRun 1")
+    twice = with_part(once, LONG_RUN, f"{LONG_RUN}\n\nRun 2")
+
+    assert part_of(before, LONG_RUN) == ""
+    assert twice == once.replace("Run 1", "Run 2")
+    assert once.replace(f"{LONG_RUN}\n\nRun 1\n\n", "") == before
+    assert once.index(INSTRUCTIONS) < once.index(LONG_RUN) < once.index(READING)
+    assert with_part(twice, INSTRUCTIONS, part_of(twice, INSTRUCTIONS)) == twice
+
+
+def test_a_new_measurement_keeps_the_long_run() -> None:
+    """Half an hour of soaking is not lost to `make bench`."""
+    promise = Promise("memory", "+2 %", "50 → 52 MiB", holds=False)
+    part = section([promise], 30.0, "1 request.")
+
+    text = written(measured(), part)
+    assert part_of(text, LONG_RUN) == part
+    assert "| memory | +2 % | 50 → 52 MiB | **no** |" in text
+    assert "at most 2 % over" in text
+
+
+def test_what_the_page_says_of_a_start_is_so() -> None:
+    """The packages that it names are imported by a start, and those that it leaves to the first alert are not."""
+    found = imports.one_run(Path(ROOT / "unstick.yaml")).modules
+
+    assert set(page.PACKAGES) <= set(found)
+    assert not [name for name in found if name.startswith(page.LATER)]
+    assert all(name in page.IMPORTS + page.UNKEPT for name in ("requests", "Google", "msgspec", "PyYAML", "RE2", "SQLite"))
