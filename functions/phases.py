@@ -372,10 +372,18 @@ def _time_is_up(document: Document, incident: Incident, runbook: Runbook, now: M
         if any(w.well_at is not None for w in unproven):
             # It looked well once; the second look that proves it is one interval away.
             return Step(replace(document, incident=replace(incident, due=now.at + runbook.verify.every_s)))
+        if any(_stuck_since(incident, w) for w in unproven):
+            return Step(replace(document, incident=replace(incident, due=now.at + runbook.verify.every_s)))
         return recovered(document, incident, runbook, now, moving=True)
     if any(w.verdict is Verdict.UNKNOWN for w in unproven):
         return escalated(document, incident, runbook, now, Reason.SYMPTOM_UNKNOWN, "RabbitMQ could not be read")
     return escalated(document, incident, runbook, now, None, f"not recovered within {runbook.verify.within_s / 60:g} min")
+
+
+def _stuck_since(incident: Incident, watched: Watched) -> bool:
+    """Whether an alert of this queue began after it was last seen to move: it may be stuck again, and `patience` tells."""
+    moved_at = (watched.moved_at or 0.0) - incident.runner_ahead_s
+    return any(t.resolved_at is None and t.queue == watched.queue.key and t.starts_at > moved_at for t in incident.triggers)
 
 
 def _next_attempt(document: Document, incident: Incident, runbook: Runbook, now: Moment, how: str) -> Step:
