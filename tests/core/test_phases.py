@@ -52,6 +52,7 @@ from tests.core.scenes import (
     seen,
     sighting,
     starting,
+    trigger,
     verifying,
     wakes,
     well,
@@ -561,6 +562,15 @@ def test_at_the_end_of_within_what_moves_is_recovered():
     assert phase(made) is Phase.VERIFYING
     made = at_looks(falling, *range(20, 601, 15), 620)
     assert last(made)[0] is Ending.RECOVERED
+
+
+def test_an_alert_that_began_after_the_last_movement_is_not_carried_by_a_recovery():
+    """I2: it moved until just before the end, then an alert says stuck again: people are not told that all is well."""
+    later = verifying(triggers=(trigger(), trigger(fingerprint="fp-2", starts_at=NOW + 575.0)))
+    made = at_looks(lambda at: falling(min(at, NOW + 560.0)), *range(20, 601, 15), 620, found=later)
+    assert phase(made) is Phase.VERIFYING
+    before = verifying(triggers=(trigger(), trigger(fingerprint="fp-2", starts_at=NOW + 400.0)))
+    assert last(at_looks(lambda at: falling(min(at, NOW + 560.0)), *range(20, 601, 15), 620, found=before))[0] is Ending.RECOVERED
 
 
 @pytest.mark.parametrize(
