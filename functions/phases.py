@@ -369,10 +369,8 @@ def _draining_told(document: Document, incident: Incident, runbook: Runbook, now
 def _time_is_up(document: Document, incident: Incident, runbook: Runbook, now: Moment) -> Step:
     unproven = _unproven(incident, runbook)
     if all(w.well_at is not None or judge.moving(runbook, w, now.at + incident.runner_ahead_s) for w in unproven):
-        if any(w.well_at is not None for w in unproven):
-            # It looked well once; the second look that proves it is one interval away.
-            return Step(replace(document, incident=replace(incident, due=now.at + runbook.verify.every_s)))
-        if any(_stuck_since(incident, w) for w in unproven):
+        if any(w.well_at is not None or _stuck_since(incident, w) for w in unproven):
+            # It looked well once and the look that proves it is one interval away, or it may be stuck again.
             return Step(replace(document, incident=replace(incident, due=now.at + runbook.verify.every_s)))
         return recovered(document, incident, runbook, now, moving=True)
     if any(w.verdict is Verdict.UNKNOWN for w in unproven):

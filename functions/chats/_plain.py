@@ -13,7 +13,7 @@ from functions import web
 from functions.errors import Denied, Unavailable
 from functions.model import Card, Finding
 from functions.text import clean, safe_url, shorten
-from functions.words import duration, say
+from functions.words import curve_words, say
 
 if TYPE_CHECKING:
     from functions.secret_store import SecretRef
@@ -87,15 +87,6 @@ def sparkline(curve: tuple[tuple[float, int], ...]) -> str:
     cells = [max(depths[place * len(depths) // width : (place + 1) * len(depths) // width]) for place in range(width)]
     top = max(cells) or 1
     return "".join(BARS[0 if cell == 0 else max(1, round(cell * 7 / top))] for cell in cells)
-
-
-def curve_words(curve: tuple[tuple[float, int], ...], language: str) -> str:
-    """The curve in figures: first, last, highest, and the time that it spans."""
-    if len(curve) < 2:
-        return ""
-    span = duration(language, curve[-1][0] - curve[0][0])
-    peak = max(depth for _, depth in curve)
-    return say(language, "curve_span", first=f"{curve[0][1]:,}", last=f"{curve[-1][1]:,}", peak=f"{peak:,}", span=span)
 
 
 def lines(card: Card, language: str) -> list[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
 from functions.chats import _plain
-from functions.words import say
+from functions.words import curve_words, say
 
 if TYPE_CHECKING:
     from functions.model import Card
@@ -90,7 +90,7 @@ def below(card: Card, language: str, room: int, plain: Callable[[str], str]) -> 
 def _facts(card: Card, language: str, plain: Callable[[str], str]) -> list[str]:
     rows = [plain(f"{label}: {text}" if label else text) for label, text in card.facts]
     if bars := _plain.sparkline(card.curve):
-        rows.append(plain(f"{say(language, 'curve')}: {bars} {_plain.curve_words(card.curve, language)}"))
+        rows.append(plain(f"{say(language, 'curve')}: {bars} {curve_words(card.curve, language)}"))
     return rows
 
 

@@ -19,7 +19,7 @@ from functions.chats import _plain, _texts
 from functions.errors import Denied
 from functions.model import Card, Finding
 from functions.secret_store import SecretRef
-from functions.words import say
+from functions.words import curve_words, say
 
 MAX_BYTES = 32_000
 LINES_OPEN = 3
@@ -51,7 +51,7 @@ def _message(card: Card, language: str) -> dict[str, Any]:
     widgets: list[dict[str, Any]] = [{"textParagraph": {"text": text}} for text in paragraphs if text]
     widgets += [_fact(label, text) for label, text in card.facts]
     if bars := _plain.sparkline(card.curve):
-        widgets.append(_fact(say(language, "curve"), f"{bars}\n{_plain.curve_words(card.curve, language)}"))
+        widgets.append(_fact(say(language, "curve"), f"{bars}\n{curve_words(card.curve, language)}"))
     sections: list[dict[str, Any]] = [{"widgets": widgets}] if widgets else []
     if card.evidence:
         parts = [part for part in (card.evidence[-LINES_OPEN:], card.evidence[:-LINES_OPEN]) if part]

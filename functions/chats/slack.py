@@ -19,7 +19,7 @@ from functions.chats import _plain
 from functions.errors import Denied, Unavailable
 from functions.model import Card, Finding
 from functions.secret_store import SecretRef
-from functions.words import say
+from functions.words import curve_words, say
 
 MAX_CHARACTERS = 10_000
 MAX_HEADER = 150
@@ -73,7 +73,7 @@ def _message(card: Card, language: str) -> dict[str, Any]:
     for at in range(0, len(fields), FIELDS_IN_SECTION):
         blocks.append({"type": "section", "fields": fields[at : at + FIELDS_IN_SECTION]})
     if bars := _plain.sparkline(card.curve):
-        blocks.append(_section(f"*{say(language, 'curve')}*  `{bars}`  {escaped(_plain.curve_words(card.curve, language))}"))
+        blocks.append(_section(f"*{say(language, 'curve')}*  `{bars}`  {escaped(curve_words(card.curve, language))}"))
     if card.evidence:
         log = escaped("\n".join(card.evidence)).replace("```", "'''")
         blocks.append(_section(f"*{say(language, 'evidence')}*\n```\n{_plain.cut(log, 2900, language)}\n```"))

@@ -17,7 +17,7 @@ from functions.chats import _plain
 from functions.errors import Denied
 from functions.model import Card, Finding
 from functions.secret_store import SecretRef
-from functions.words import say
+from functions.words import curve_words, say
 
 MAX_BYTES = 21_000
 ACTIONS_IN_SET = 4
@@ -69,7 +69,7 @@ def _body(card: Card, mentions: list[str], language: str) -> list[dict[str, Any]
     body += [_runs(_run(text)) for text in card.text if text]
     body += [_runs(_run(f"{label}  ", weight="bolder"), _run(text), spacing="small") for label, text in card.facts]
     if bars := _plain.sparkline(card.curve):
-        words = _plain.curve_words(card.curve, language)
+        words = curve_words(card.curve, language)
         body.append(_runs(_run(f"{say(language, 'curve')}  ", weight="bolder"), _run(f"{bars} {words}"), spacing="small"))
     if card.evidence:
         lines = [_runs(_run(line, fontType="monospace", size="small"), spacing="none") for line in card.evidence if line]
