@@ -268,6 +268,8 @@ class Execution(Struct, frozen=True):
     user: str = ""
     scheduled: bool = False
     """Waits for a later start; it blocks the job though it does not run."""
+    retry_of_restart: bool = False
+    """The runner's own retry of an execution that was seen to begin in time, so the attempt was a restart in any case."""
 
     @property
     def ended(self) -> bool:
@@ -280,8 +282,12 @@ class Execution(Struct, frozen=True):
     @property
     def refused(self) -> bool:
         """The job's own guard turned it away because it was accepted too late: no restart."""
-        late = self.runner_not_after is not None and (self.runner_started_at or 0.0) > self.runner_not_after
-        return late and self.ended and not self.succeeded
+        return self.late and self.ended and not self.succeeded
+
+    @property
+    def late(self) -> bool:
+        """It was accepted after the time that it was given."""
+        return self.runner_not_after is not None and (self.runner_started_at or 0.0) > self.runner_not_after
 
 
 class Unknown(Struct, frozen=True):

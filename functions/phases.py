@@ -284,18 +284,22 @@ def _running(document: Document, incident: Incident, runbook: Runbook, now: Mome
 
 def _ran_before(execution: Execution, now: Moment) -> bool:
     """Whether it is only the retry that came too late: the runner tried again what had run, and failed."""
+    if execution.retry_of_restart:
+        return True
     known = now.ledger.executions if isinstance(now.ledger, Ledger) else ()
     return any(one.tag == execution.tag and one.id != execution.id and one.ended and not one.refused for one in known)
 
 
 def _current(incident: Incident, now: Moment) -> Execution | None:
     """The execution as the history has it now, else as it was known."""
-    if not isinstance(now.ledger, Ledger) or incident.execution is None:
-        return incident.execution
-    if now.ledger.followed is not None:
-        return replace(now.ledger.followed, tag=now.ledger.followed.tag or incident.execution.tag)
-    found = [execution for execution in now.ledger.executions if execution.id == incident.execution.id]
-    return found[0] if found else incident.execution
+    known = incident.execution
+    if not isinstance(now.ledger, Ledger) or known is None:
+        return known
+    listed = (execution for execution in now.ledger.executions if execution.id == known.id)
+    found = now.ledger.followed or next(listed, known)
+    # The history may lag, so what was tried again is remembered and not looked up.
+    retried = known.retry_of_restart or (found.id != known.id and not known.late)
+    return replace(found, tag=found.tag or known.tag, retry_of_restart=retried)
 
 
 def _tail(incident: Incident, now: Moment) -> tuple[str, ...] | None:

@@ -35,7 +35,7 @@ from functions.model import (
 )
 from tests.core.scenes import MAIL, NOW, TARGET, execution, sighting
 
-RUN = execution(tag="inc-1.1", runner_not_after=NOW, user="anna", scheduled=True)
+RUN = replace(execution(tag="inc-1.1", runner_not_after=NOW, user="anna", scheduled=True), retry_of_restart=True)
 TRIGGER = Trigger("fp", "grafana#1", NOW, MAIL.key, "Stuck", "summary 日本", "critical", {"panel": "https://g.example"}, NOW + 1)
 WATCHED = Watched(
     QueueRef("v", "配送", "other"),

@@ -334,7 +334,7 @@ def test_a_retry_of_rundecks_own_is_followed():
     retry = replace(OURS, id="8", tag="")
     made = woken(RUNNING, NOW + 15, seen(history=replace(ledger(OURS, now=NOW + 15), followed=retry)))
     assert made.document.incident is not None
-    assert made.document.incident.execution == replace(retry, tag="inc-1.1")
+    assert made.document.incident.execution == replace(retry, tag="inc-1.1", retry_of_restart=True)
 
 
 FAILED = replace(ENDED, status="failed")
@@ -347,6 +347,22 @@ def test_a_retry_of_rundecks_own_that_the_job_refused_as_too_late_is_no_refused_
     retry = execution(8, started=40, ended=41, tag="inc-1.1", status="failed", runner_not_after=RUNNER_NOW + 30)
     history = replace(ledger(retry, first, now=NOW + 60), followed=retry)
     made = woken(RUNNING, NOW + 60, seen(now=NOW + 60, history=history), rules(book))
+    assert last(made) == (Ending.ESCALATED, Reason.FAILING)
+    assert starts(made) == []
+
+
+@pytest.mark.parametrize("while_it_runs", [False, True])
+def test_a_refused_retry_is_no_refused_start_where_the_history_lags(while_it_runs):
+    """What was tried again was seen to begin in time, so it needs no place in the history to count as the one attempt."""
+    book = rules(runbook(limits=Limits(attempts=1)))
+    first = replace(OURS, runner_not_after=RUNNER_NOW + 30)
+    retry = execution(8, started=40, ended=None, tag="inc-1.1", runner_not_after=RUNNER_NOW + 30)
+    document = replace(RUNNING, incident=replace(RUNNING.incident, execution=first))
+    if while_it_runs:
+        seen_running = seen(now=NOW + 45, history=replace(ledger(now=NOW + 45), followed=retry))
+        document = woken(document, NOW + 45, seen_running, book).document
+    refused = replace(retry, status="failed", runner_ended_at=RUNNER_NOW + 50)
+    made = woken(document, NOW + 60, seen(now=NOW + 60, history=replace(ledger(now=NOW + 60), followed=refused)), book)
     assert last(made) == (Ending.ESCALATED, Reason.FAILING)
     assert starts(made) == []
 
