@@ -293,6 +293,7 @@ VARIANTS = (
         frozenset({"auto", "sick"}),
         "I1",
     ),
+    Variant("a repeat told as news", ((step, "_carried", _carries_nothing),), Faults(), frozenset({"auto", "sick"}), "I2"),
     Variant(
         "verdict from late statistics",
         ((judge, "SETTLED_S", lambda _: 0.0),),

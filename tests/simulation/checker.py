@@ -28,6 +28,7 @@ def check(scenario: Scenario) -> list[Violation]:
     found += recoveries(world)
     found += _foreign(world, records)
     found += _repeated(world, records)
+    found += _told_again(records)
     found += [
         Violation("I2", f"{d.key} is open at the end: {d.incident.phase if d.incident else 'untold'}")
         for d in world.documents()
@@ -174,6 +175,24 @@ def _repeated(world: World, records: list[Archive]) -> list[Violation]:
         again = all(any(_same(trigger, known) for known in earlier) for trigger in record.incident.triggers)
         if again and record.incident.id in restarted:
             found.append(Violation("I1", f"{record.incident.id} restarted for alerts that had their outcome"))
+    return found
+
+
+def _told_again(records: list[Archive]) -> list[Violation]:
+    """I2: what came of an alert, more than that it is held, is said by one incident."""
+    told: dict[tuple[str, str], list[tuple[Trigger, str]]] = {}
+    found = []
+    for record in records:
+        if record.outcome.ending is Ending.HELD or record.target is None:
+            continue
+        for trigger in record.outcome.triggers:
+            before = told.setdefault((record.target.key, trigger.fingerprint), [])
+            found += [
+                Violation("I2", f"{trigger.fingerprint} of {trigger.starts_at} has outcomes of {other} and {record.incident.id}")
+                for known, other in before
+                if other != record.incident.id and _same(known, trigger)
+            ]
+            before.append((trigger, record.incident.id))
     return found
 
 
