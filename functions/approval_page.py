@@ -174,6 +174,8 @@ def _now(view: View, rules: Rules) -> str:
     """Live figures of each queue."""
     language = rules.language
     parts = [_heading(say(language, "now"))]
+    if view.rows and all(row.health is Health.WELL for row in view.rows):
+        parts.append(text(say(language, "all_well"), "warn"))
     parts += [_queue(row, rules, view.story.at) for row in view.rows[:QUEUES_SHOWN]]
     if len(view.rows) > QUEUES_SHOWN:
         parts.append(text(say(language, "more_queues", count=len(view.rows) - QUEUES_SHOWN)))
@@ -188,11 +190,9 @@ def _queue(row: Row, rules: Rules, now: float) -> str:
     heading = f"<h3>{escape(title)}</h3>"
     if isinstance(seen, Unknown):
         return heading + text(say(language, "unread", why=facts.exactly(rules, seen.why, 300)), "warn")
-    if row.health is Health.WELL:
-        heading += text(say(language, "well"), "warn")
     depths = {"depth": facts.number(seen.depth), "ready": facts.number(seen.ready), "unacked": facts.number(seen.unacked)}
     shown = [(say(language, "messages"), say(language, "of_them", **depths))]
-    if row.health in (Health.ILL, Health.UNSURE):
+    if row.health is not None:
         shown.insert(0, (say(language, "state"), say(language, row.health.value)))
     if seen.consumers is not None:
         shown.append((say(language, "consumers"), facts.number(seen.consumers)))

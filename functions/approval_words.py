@@ -36,12 +36,13 @@ PHRASES: Mapping[str, tuple[str, str]] = {
         "The kill switch can't be read, so the button would restart nothing.",
         "停止スイッチを読み取れないため、ボタンを押しても再起動しません。",
     ),
-    "well": (
-        "Messages are being processed: the button would restart nothing.",
-        "処理が進んでいます。ボタンを押しても再起動しません。",
+    "all_well": (
+        "No queue is stuck: the button would restart nothing.",
+        "滞留しているキューはありません。ボタンを押しても再起動しません。",
     ),
     "unread": ("RabbitMQ can't be read: {why}", "RabbitMQ を読み取れません：{why}"),
     "ill": ("Stuck", "滞留中"),
+    "well": ("Not stuck", "滞留なし"),
     "unsure": ("Not clear yet whether it is stuck", "滞留かどうかはまだ不明"),
     "state": ("State", "状態"),
     "messages": ("Messages", "メッセージ"),
@@ -75,8 +76,8 @@ PHRASES: Mapping[str, tuple[str, str]] = {
     # links that no longer work
     "expired": ("This link has expired", "リンクの有効期限が切れています"),
     "expired_text": (
-        "Nothing was restarted by it. If the alert still fires, the chat has newer messages; look there.",
-        "このリンクでは何も再起動していません。アラートが続いていれば、チャットの新しい通知を確認してください。",
+        "Nothing was done now. The chat says what became of it, and has newer messages if the alert still fires.",
+        "今は何もしていません。結果はチャットにあります。アラートが続いていれば、チャットの新しい通知を確認してください。",
     ),
     "forged": ("This link is not valid", "リンクが正しくありません"),
     "forged_text": (

@@ -81,7 +81,7 @@ def _held(story: Story, rules: Rules) -> Made:
         key = "head_plain"
     elif story.approve_url and key == "head_held":
         key = "head_overrule"
-    by_itself = story.again and reason is not None and REASONS[reason].urgency == "act"
+    by_itself = urgency == "watch" and story.again and reason is not None and REASONS[reason].urgency == "act"
     text = _why(story, rules, reason, todo=urgency != "fine" and not by_itself)
     if by_itself:
         text.append(say(language, "again"))
@@ -193,9 +193,15 @@ def _resolved(story: Story, rules: Rules) -> Made:
 
 
 def _not_approved(story: Story, rules: Rules) -> Made:
-    headline = say(rules.language, "head_not_approved", subject=facts.subject(story, rules))
-    text = [say(rules.language, "not_approved"), *_why(story, rules, story.reason, todo=False)]
-    shown = facts.gathered(story, rules, facts_queues.queues, facts.since, facts.about)
+    again = story.incident is not None and story.incident.restarts > 0
+    headline = say(
+        rules.language, "head_not_approved_again" if again else "head_not_approved", subject=facts.subject(story, rules)
+    )
+    reason = None if story.reason is Reason.AWAITING_APPROVAL else story.reason  # its sentence asks for what is too late now
+    text = [say(rules.language, "not_approved"), *_why(story, rules, reason, todo=False)]
+    if again:
+        text += [say(rules.language, "hands_off"), *_cause(story, rules)]
+    shown = facts.gathered(story, rules, facts_queues.queues, facts.since, facts.tried if again else facts.restart, facts.about)
     return "act", headline, text, shown
 
 
@@ -208,7 +214,8 @@ def _bundle(story: Story, rules: Rules) -> Made:
     explained = REASONS[story.reason] if story.reason else None
     why = explained.words(rules.language).short if explained else facts.exactly(rules, story.detail, 80)
     key = "head_bundle_test" if story.reason is Reason.TEST_ALERT else "head_bundle"
-    headline = say(rules.language, key, count=facts.number(len(story.bundled)), why=why)
+    count = len(story.bundled)
+    headline = say(rules.language, f"{key}_1" if count == 1 else key, count=facts.number(count), why=why)
     shown = facts.gathered(story, rules, facts.names, facts.about)
     return explained.urgency if explained else "act", headline, _why(story, rules, story.reason), shown
 

@@ -80,7 +80,12 @@ def _run_began(began: tuple[float, ...], now: float) -> float | None:
 
 
 def _restarts(name: str, records: list[Archive], known: Known, now: float) -> list[_Restart]:
-    """All that are known, each once. The history's times win: they are not rounded by a look's age."""
+    """All that are known, each once. The history's times win: they are not rounded by a look's age.
+
+    What the history has of a target is this runbook's, but for what an incident of another runbook did: two may share a target,
+    and one may have had another name.
+    """
+    elsewhere = {_mark(one) for record in known.records if record.incident.runbook != name for one in executions(record)}
     found: dict[str, _Restart] = {}
     for record in records:
         for execution in executions(record):
@@ -89,14 +94,20 @@ def _restarts(name: str, records: list[Archive], known: Known, now: float) -> li
         ledger = known.ledgers.get(key)
         if runbook == name and isinstance(ledger, Ledger):
             for execution in ledger.executions:
-                _note(found, execution, ledger.runner_now - now)
+                if _mark(execution) not in elsewhere or _mark(execution) in found:
+                    _note(found, execution, ledger.runner_now - now)
     return list(found.values())
+
+
+def _mark(execution: Execution) -> str:
+    """What names a restart: its tag, which the runner's own retries of it have as well, else its execution."""
+    return execution.tag or f"execution {execution.id}"
 
 
 def _note(found: dict[str, _Restart], execution: Execution, ahead_s: float) -> None:
     if execution.refused or execution.scheduled or execution.runner_started_at is None:
         return
-    mark = execution.tag or f"execution {execution.id}"
+    mark = _mark(execution)
     at = execution.runner_started_at - ahead_s
     if mark not in found or at < found[mark].at:
         found[mark] = _Restart(mark, at, by_hand=not execution.tag)

@@ -13,7 +13,8 @@ from functions.text import safe_url
 from functions.words import duration
 from functions.words import say as say_card
 
-SHOWN = 6
+SHOWN = 4
+"""Runbooks: five facts each at most, of the 24 that every chat shows."""
 GAPS_SHOWN = 5
 HEADLINE = 140
 BARS = "▁▂▃▄▅▆▇█"
@@ -41,7 +42,7 @@ def card(cost: Cost, rules: Rules, *, days: int = 7) -> Card:
         urgency=urgency,
         headline=tidy(rules, headline_of(rules, urgency, headline), HEADLINE),
         facts=_facts(cost, active, rules),
-        text=(*causes[:SHOWN], *likely[:SHOWN], *gaps),
+        text=(*causes[:SHOWN], *gaps, *likely[:SHOWN]),
         links=_links(active, rules),
         at=cost.at,
     )

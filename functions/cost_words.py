@@ -99,7 +99,6 @@ PHRASES: Mapping[str, tuple[str, str]] = {
     "trend": ("Last {days} days", "直近{days}日間"),
     "hours": ("Times of day", "時間帯"),
     "mostly": ("mostly at {hours}", "多い時間帯：{hours}"),
-    "from_to": ("{first} to {last}", "{first}～{last}"),
     "more": ("and {count} more runbooks", "ほか{count}件の runbook"),
     "more_1": ("and 1 more runbook", "ほか1件の runbook"),
     "quiet": ("Quiet", "再起動なし"),

@@ -110,8 +110,19 @@ def asked(document: Document, incident: Incident, runbook: Runbook, now: Moment,
 
 def not_approved(document: Document, incident: Incident, runbook: Runbook, now: Moment) -> Step:
     """Nobody pressed the button in time."""
-    story = Story("not_approved", now.at, runbook, document.target, incident, incident.reason, incident.detail, late_s=now.late_s)
     ending = Ending.HELD if incident.restarts == 0 else Ending.ESCALATED
+    mention = runbook.mention if ending is Ending.ESCALATED else ()
+    story = Story(
+        "not_approved",
+        now.at,
+        runbook,
+        document.target,
+        incident,
+        incident.reason,
+        incident.detail,
+        late_s=now.late_s,
+        mention=mention,
+    )
     where = channels(now.rules, runbook, escalate=ending is Ending.ESCALATED)
     document = told(document, now.rules, story, where, f"{incident.id}-not-approved")
     document = ended(document, now.rules, incident, ending, story, tell=False)

@@ -70,6 +70,14 @@ def subject(story: Story, rules: Rules) -> str:
     return next(filter(None, tidied), "") or say(rules.language, "unnamed")
 
 
+def short_name(story: Story, rules: Rules) -> str:
+    """What the story is about among many: its target, else its alert with the summary, which tells alerts of one rule apart."""
+    trigger = first_trigger(story)
+    if story.target is not None or trigger is None:
+        return tidy(rules, story.target.name if story.target else subject(story, rules))
+    return named(rules, tidy(rules, trigger.name), tidy(rules, trigger.summary))
+
+
 def first_trigger(story: Story) -> Trigger | None:
     """The alert that the story is about."""
     if story.trigger is not None:
@@ -191,9 +199,10 @@ def _alert(trigger: Trigger, story: Story, rules: Rules) -> str:
 
 def names(story: Story, rules: Rules) -> list[Fact]:
     """The targets or alerts that a bundle speaks of."""
-    shown = [tidy(rules, name, 80) for name in story.bundled[:BUNDLED_SHOWN]]
-    if len(story.bundled) > BUNDLED_SHOWN:
-        shown.append(say(rules.language, "and_more", count=len(story.bundled) - BUNDLED_SHOWN))
+    distinct = list(dict.fromkeys(story.bundled))
+    shown = [tidy(rules, name, 80) for name in distinct[:BUNDLED_SHOWN]]
+    if len(distinct) > BUNDLED_SHOWN:
+        shown.append(say(rules.language, "and_more", count=len(distinct) - BUNDLED_SHOWN))
     return [(say(rules.language, "names"), listed(rules, shown))] if shown else []
 
 

@@ -300,8 +300,9 @@ def _taken_over(outside: Outside, messages: list[Message], budget: Budget) -> se
         key = f"bundle-{reason.replace('_', '-')}"
         try:
             stored = outside.load(key, budget.at_most(STORE_S))
-            if not mine <= set(document_of(key, stored).bundled):
-                names, waiting = _waiting_for(outside, reason, budget)
+            told = set(document_of(key, stored).bundled)
+            if not mine <= told:
+                names, waiting = _waiting_for(outside, reason, told, budget)
                 advance(outside, key, Bundled(Reason(reason), frozenset(waiting | mine), names), budget)
             ids |= mine
         except (Unavailable, Denied) as error:
@@ -309,9 +310,9 @@ def _taken_over(outside: Outside, messages: list[Message], budget: Budget) -> se
     return ids
 
 
-def _waiting_for(outside: Outside, reason: str, budget: Budget) -> tuple[dict[str, tuple[str, ...]], set[str]]:
-    """All messages about this reason that wait in any document: their names by channel, and their ids."""
-    names: dict[str, dict[str, None]] = {}
+def _waiting_for(outside: Outside, reason: str, told: set[str], budget: Budget) -> tuple[dict[str, tuple[str, ...]], set[str]]:
+    """All messages about this reason that wait in any document and are not in `told`: their names by channel, and their ids."""
+    names: dict[str, list[str]] = {}
     ids: set[str] = set()
     for entry in outside.listed(budget.at_most(STORE_S)):
         if entry.due is None or entry.key.startswith("bundle-"):
@@ -319,10 +320,9 @@ def _waiting_for(outside: Outside, reason: str, budget: Budget) -> tuple[dict[st
         stored = outside.load(entry.key, budget.at_most(STORE_S))
         document = document_of(entry.key, stored)
         for message in document.to_tell:
-            if message.bundle == reason:
+            if message.bundle == reason and message.id not in told:
                 ids.add(message.id)
-                name = document.target.name if document.target else message.card.headline
-                names.setdefault(message.channel, {})[name] = None
+                names.setdefault(message.channel, []).append(message.name or message.card.headline)
     return {channel: tuple(found) for channel, found in names.items()}, ids
 
 

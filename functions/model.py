@@ -483,6 +483,8 @@ class Message(Struct, frozen=True):
     card: Card
     bundle: str = ""
     """A reason code: goes out with others of its kind as one message."""
+    name: str = ""
+    """What that message calls it."""
 
 
 class Outcome(Struct, frozen=True):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, field
 from msgspec.structs import replace
 
 from functions.contracts import Budget, Outside
@@ -18,12 +18,17 @@ from functions.looking import raised
 from functions.model import Archive, Card, Document, Message, Told
 
 POST_S = 10.0
+POST_LEAST_S = 0.5
+"""With less time than this left, a message waits for the wake-up: cut off, it might have been posted all the same."""
 STORE_S = 5.0
 
 
-class Posted(Struct, frozen=True):
-    ids: set[str]
-    threads: dict[str, str]
+class Posted(Struct):
+    """What was delivered so far. Each thread writes into it as it goes, so that what one is late with takes nothing along."""
+
+    ids: set[str] = field(default_factory=set)
+    threads: dict[str, str] = field(default_factory=dict)
+    archived: set[str] = field(default_factory=set)
 
 
 def archive_path(record: Archive) -> str:
@@ -31,36 +36,36 @@ def archive_path(record: Archive) -> str:
     return f"incidents/{time.strftime('%Y-%m-%d', time.gmtime(record.outcome.at))}/{record.incident.id}.json"
 
 
-def _archived(outside: Outside, record: Archive, budget: Budget) -> str | None:
-    """The incident's id once its record is in the archive."""
+def _archive(outside: Outside, record: Archive, timeout_s: float, done: Posted) -> None:
     try:
-        outside.archive(archive_path(record), encoded(record), budget.at_most(STORE_S))
+        outside.archive(archive_path(record), encoded(record), timeout_s)
     except (Unavailable, Denied) as error:
         outside.log("ERROR", f"not archived: {error}", incident=record.incident.id)
-        return None
-    return record.incident.id
+        return
+    done.archived.add(record.incident.id)
 
 
-def _post_all(outside: Outside, document: Document, messages: list[Message], budget: Budget) -> Posted:
-    """Post one channel's messages in their order; stop at the first that fails."""
-    ids: set[str] = set()
-    threads: dict[str, str] = {}
+def _post_all(outside: Outside, document: Document, messages: list[Message], timeout_s: float, done: Posted) -> None:
+    """Post one channel's messages in their order; stop at the first that fails, or that finds no time left."""
+    ends = outside.monotonic() + timeout_s
     for message in messages:
-        place = f"{message.channel}/{message.card.incident}"
+        left_s = ends - outside.monotonic()
+        if left_s < POST_LEAST_S:
+            break
+        # What belongs to no incident belongs into no thread, where only those who follow it would see it.
+        place = f"{message.channel}/{message.card.incident}" if message.card.incident else ""
         card = _approvable(outside, document, message.card)
         try:
-            handle = outside.post(
-                message.channel, card, threads.get(place) or document.threads.get(place), budget.at_most(POST_S)
-            )
+            thread = done.threads.get(place) or document.threads.get(place)
+            handle = outside.post(message.channel, card, thread, left_s)
         except (Unavailable, Denied) as error:
             outside.log(
                 "ERROR", f"not told on {message.channel}: {error}", incident=message.card.incident, channel=message.channel
             )
             break
-        ids.add(message.id)
-        if handle:
-            threads[place] = handle
-    return Posted(ids, threads)
+        done.ids.add(message.id)
+        if handle and place:
+            done.threads[place] = handle
 
 
 def _approvable(outside: Outside, document: Document, card: Card) -> Card:
@@ -86,19 +91,12 @@ def delivered(outside: Outside, document: Document, budget: Budget) -> Told:
     """Post what is to be told by itself, all channels at once, and archive. Whatever fails stays for the wake-up."""
     direct = [message for message in document.to_tell if not message.bundle]
     channels = list(dict.fromkeys(message.channel for message in direct))
+    done, timeout_s = Posted(), budget.at_most(POST_S)
     calls: list[Callable[[], Any]] = [
-        partial(_post_all, outside, document, [m for m in direct if m.channel == name], budget) for name in channels
+        partial(_post_all, outside, document, [m for m in direct if m.channel == name], timeout_s, done) for name in channels
     ]
-    calls += [partial(_archived, outside, record, budget) for record in document.to_archive]
-    ids: set[str] = set()
-    threads: dict[str, str] = {}
-    archived: set[str] = set()
-    for result in outside.together(calls, budget.at_most(POST_S)) if calls else ():
-        if isinstance(result, Posted):
-            ids |= result.ids
-            threads |= result.threads
-        elif isinstance(result, str):
-            archived.add(result)
-        elif result is not None and not isinstance(result, Unavailable):
+    calls += [partial(_archive, outside, record, min(STORE_S, timeout_s), done) for record in document.to_archive]
+    for result in outside.together(calls, timeout_s) if calls else ():
+        if not isinstance(result, Unavailable):
             raised(result)
-    return Told(frozenset(ids), threads, frozenset(archived))
+    return Told(frozenset(done.ids), dict(done.threads), frozenset(done.archived))

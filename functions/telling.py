@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from functions import card
+from functions import card, facts
 from functions.guards import OVERRULED
 from functions.model import (
     Archive,
@@ -77,8 +77,9 @@ def told(document: Document, rules: Rules, story: Story, where: tuple[str, ...],
     """The document with this story to tell on these channels; a message that is there already is not added again."""
     made = card.compose(story, rules)
     present = {message.id for message in document.to_tell}
+    name = facts.short_name(story, rules) if bundle else ""
     new = tuple(
-        Message(id=f"{mark}@{channel}", channel=channel, card=made, bundle=bundle)
+        Message(id=f"{mark}@{channel}", channel=channel, card=made, bundle=bundle, name=name)
         for channel in where
         if f"{mark}@{channel}" not in present
     )
@@ -138,7 +139,7 @@ def ended(document: Document, rules: Rules, incident: Incident, ending: Ending, 
         queues=tuple(watched.queue for watched in incident.queues),
     )
     record = Archive(document.target, incident, outcome)
-    outcomes = (*document.outcomes, outcome)[-OUTCOMES_KEPT:]
+    outcomes = _newest((*document.outcomes, outcome))
     document = replace(document, outcomes=outcomes, to_archive=(*document.to_archive, record))
     if escalation:
         document = replace(document, escalated_at=story.at)
@@ -153,6 +154,14 @@ def ended(document: Document, rules: Rules, incident: Incident, ending: Ending, 
     elif tell:
         document = told(document, rules, story, where, f"{incident.id}-{ending.value}")
     return replace(document, incident=None)
+
+
+def _newest(outcomes: tuple[Outcome, ...]) -> tuple[Outcome, ...]:
+    """As many as are kept. Holds go first: an alert that was held is told again, and nothing else rests on them."""
+    if len(outcomes) <= OUTCOMES_KEPT:
+        return outcomes
+    goes = next((n for n, outcome in enumerate(outcomes[:-1]) if outcome.ending is Ending.HELD), 0)
+    return (*outcomes[:goes], *outcomes[goes + 1 :])
 
 
 def may_overrule(reason: Reason | None, rules: Rules) -> bool:

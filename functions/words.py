@@ -56,8 +56,14 @@ PHRASES: Mapping[str, tuple[str, str]] = {
         "{subject} was not restarted: nobody approved it in time",
         "{subject} を再起動していません：期限内に承認がありませんでした",
     ),
+    "head_not_approved_again": (
+        "{subject} was not restarted again: nobody approved it in time",
+        "{subject} をもう一度は再起動していません：期限内に承認がありませんでした",
+    ),
     "head_test": ("the test notification arrived", "テスト通知が届きました"),
+    "head_bundle_test_1": ("a test notification arrived", "テスト通知が1件届きました"),
     "head_bundle_test": ("{count} test notifications arrived", "テスト通知が{count}件届きました"),
+    "head_bundle_1": ("one target or alert was not restarted: {why}", "1件を再起動していません：{why}"),
     "head_bundle": ("{count} targets or alerts were not restarted: {why}", "{count}件を再起動していません：{why}"),
     "head_paused": ("Unstick is paused and restarts nothing", "Unstick は一時停止中で、何も再起動しません"),
     "head_resumed": ("{subject} may be restarted again", "{subject} の自動再起動を再開しました"),
@@ -145,7 +151,7 @@ PHRASES: Mapping[str, tuple[str, str]] = {
     # facts
     "queue": ("Queue", "キュー"),
     "took": ("Took", "所要時間"),
-    "since": ("Stuck since", "発生から"),
+    "since": ("Firing for", "発生から"),
     "attempt": ("Try", "試行"),
     "restart": ("Restart", "再起動"),
     "tried": ("Tried", "実施済み"),

@@ -331,7 +331,7 @@ def test_ages_count_from_the_first_alert():
     later = replace(INCIDENT.triggers[0], starts_at=ALERTED + 300)
     story = replace(EXAMPLES["started"], incident=replace(INCIDENT, triggers=(later, INCIDENT.triggers[0])))
     facts = dict(compose(story, rules()).facts)
-    assert facts["Stuck since"] == "6 min 52 s"
+    assert facts["Firing for"] == "6 min 52 s"
     assert facts["Alert"].endswith("and 1 more")
 
 

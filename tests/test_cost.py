@@ -129,6 +129,14 @@ def test_archive_and_history_count_a_restart_once() -> None:
     assert (found.week.by_unstick, found.week.by_hand) == (1, 2)
 
 
+def test_a_restart_counts_for_the_runbook_of_its_incident_alone() -> None:
+    """A runbook got another name, and the target's history has what was done under both."""
+    earlier, later = record(1, 2, runbook="former"), record(2, 1)
+    history = tuple(one.incident.execution for one in (earlier, later) if one.incident.execution)
+    found = cost.cost(known(earlier, later, history=(*history, execution(9, NOW - 3600))), rules(), NOW)
+    assert {one.runbook: (one.week.by_unstick, one.week.by_hand) for one in found.runbooks} == {"mail": (1, 1), "former": (1, 0)}
+
+
 def test_starts_that_the_job_refused_are_no_restarts() -> None:
     """An attempt that came too late is in the incident's tries, and is not counted."""
     one = record(1, 1)

@@ -24,6 +24,7 @@ SIGNS = {"act": "🚨", "watch": "⏳", "plan": "📅", "fine": "✅"}
 BARS = "▁▂▃▄▅▆▇█"
 BARS_SHOWN = 24
 LOOPBACK = {"127.0.0.1", "::1", "localhost"}
+WAIT_LEAST_S = 0.5
 WAIT_UNTOLD_S = 1.0
 """How long to wait after a 429 that does not say how long."""
 
@@ -124,7 +125,7 @@ def webhook_url(system: str, secret: SecretRef) -> str:
 
 
 def send(system: str, url: str, payload: Any, *, timeout_s: float, headers: Mapping[str, str] | None = None) -> web.Answer:
-    """POST JSON, or bytes as they are; after a 429 wait as long as it says and send once more, if the time allows.
+    """POST JSON, or bytes as they are; after a 429 wait as long as it says and send again, if the time allows.
 
     Raises Unavailable without an answer, for 5xx, and for a 429 whose wait is longer than the time left.
     """
@@ -148,7 +149,7 @@ def _wait_s(answer: web.Answer) -> float:
     until = answer.headers.get("x-ratelimit-reset", "0")
     try:
         untold_s = max(float(until) - answer.at, WAIT_UNTOLD_S)
-        wait_s = float(answer.headers.get("retry-after", untold_s))
+        wait_s = max(float(answer.headers.get("retry-after", untold_s)), WAIT_LEAST_S)
     except ValueError:
         return WAIT_UNTOLD_S
     return wait_s if 0 <= wait_s <= 86400 else 86400.0

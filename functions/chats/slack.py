@@ -25,6 +25,8 @@ MAX_CHARACTERS = 10_000
 MAX_HEADER = 150
 MAX_SECTION = 3000
 MAX_FIELD = 2000
+MAX_LOG = 2900
+"""Of a section's, so that heading and fences fit too."""
 FIELDS_IN_SECTION = 10
 MENTION = re.compile(r"<(?:!(?:channel|here|everyone)|@[UW][A-Z0-9]+|!subteam\^S[A-Z0-9]+)>")
 FORMATTING = re.compile(r"[*_~`]|^>|:(?!\d\d?:)[\w+'-]+:")
@@ -75,8 +77,7 @@ def _message(card: Card, language: str) -> dict[str, Any]:
     if bars := _plain.sparkline(card.curve):
         blocks.append(_section(f"*{say(language, 'curve')}*  `{bars}`  {escaped(curve_words(card.curve, language))}"))
     if card.evidence:
-        log = escaped("\n".join(card.evidence)).replace("```", "'''")
-        blocks.append(_section(f"*{say(language, 'evidence')}*\n```\n{_plain.cut(log, 2900, language)}\n```"))
+        blocks.append(_section(f"*{say(language, 'evidence')}*\n```\n{_log(card.evidence, language)}\n```"))
     if card.links:
         blocks += _links(card.links)
     return {"text": " ".join((*mentions, escaped(headline))), "blocks": blocks, "unfurl_links": False, "unfurl_media": False}
@@ -94,17 +95,30 @@ def _words(text: str, limit: int, language: str) -> dict[str, Any]:
     return {"type": "plain_text", "text": escaped(text), "emoji": False}
 
 
+def _log(lines: tuple[str, ...], language: str) -> str:
+    """As many lines as fit, from the log's end, which says what went wrong."""
+    kept: list[str] = []
+    left = MAX_LOG
+    for line in (escaped(line).replace("```", "'''") for line in reversed(lines)):
+        left -= len(line) + 1
+        if left < 0:
+            return "\n".join((say(language, "shortened").strip(), *reversed(kept)))
+        kept.append(line)
+    return "\n".join(reversed(kept))
+
+
 def _section(text: str) -> dict[str, Any]:
     return {"type": "section", "text": {"type": "mrkdwn", "text": text, "verbatim": True}}
 
 
 def _field(label: str, text: str, language: str) -> dict[str, Any]:
     """Label in bold; a value that holds formatting characters is shown as code, as it is."""
-    value = _plain.cut(text, 300, language)
-    code = FORMATTING.search(value) is not None
-    value = "`" + escaped(value.replace("`", "'")) + "`" if code else escaped(value)
-    shown = f"*{escaped(label)}*\n{value}" if label else value
-    return {"type": "mrkdwn", "text": shown[:MAX_FIELD], "verbatim": True}
+    code = FORMATTING.search(text) is not None
+    value = text.replace("`", "'") if code else text
+    heading = f"*{escaped(label)}*\n" if label else ""
+    while (over := len(heading) + len(escaped(value)) + 2 - MAX_FIELD) > 0:
+        value = _plain.cut(value, len(value) - max(1, over // 5), language)
+    return {"type": "mrkdwn", "text": heading + (f"`{escaped(value)}`" if code else escaped(value)), "verbatim": True}
 
 
 def _links(links: tuple[tuple[str, str], ...]) -> list[dict[str, Any]]:
@@ -164,7 +178,7 @@ def _updated(
     settings: Settings, token: SecretRef, first: _First, message: dict[str, Any], at: float, ends: float
 ) -> _First | None:
     """Bring the first card up to date, before the reply: done twice it does no harm. None if somebody deleted it."""
-    mute = {**message, "text": message["text"].split("> ", 1)[-1], "blocks": [b for b in message["blocks"] if not _pings(b)]}
+    mute = {**message, "text": message["text"].rsplit("> ", 1)[-1], "blocks": [b for b in message["blocks"] if not _pings(b)]}
     try:
         _call(settings, token, "chat.update", {"channel": first.channel, "ts": first.ts, **mute}, ends)
     except Denied as error:

@@ -91,7 +91,7 @@ def _run(text: str, **style: str) -> dict[str, Any]:
 
 def _literal(text: str) -> str:
     """Without what Teams or a template engine before it gives a meaning to: `<at>`, `{{DATE(...)}}`, `${...}`."""
-    return text.replace("<", "‹").replace(">", "›").replace("{{", "{ {").replace("${", "$ {")
+    return re.sub(r"(?<=[{$])(?={)", " ", text.replace("<", "‹").replace(">", "›"))
 
 
 def _entity(mention: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -45,6 +46,34 @@ def test_slacks_first_card_shows_the_newest_state(bot: tuple[SlackApi, slack.Set
     paths = [call.path for call in platform.taken]
     assert paths == ["/chat.postMessage", "/chat.update", "/chat.postMessage", "/chat.postMessage"]
     assert "recovered" in platform.messages[json.loads(thread)["ts"]]["text"]
+
+
+def test_slack_shows_the_end_of_a_long_log():
+    """What went wrong stands last; a line is shown whole or not at all, and no entity is cut."""
+    lines = tuple(f"line {number:02} <{'&' * 40}> {'x' * 150}" for number in range(15))
+    message = slack.render(replace(compose(EXAMPLES["escalated"], rules()), evidence=lines), "en")
+    (shown,) = [block["text"]["text"] for block in message["blocks"] if "line 14" in str(block)]
+    kept = [line for line in shown.splitlines() if line.startswith("line")]
+    assert kept == [slack.escaped(line) for line in lines[-len(kept) :]]
+    assert "shortened" in shown
+    assert 2500 < len(shown) <= 3000
+
+
+def slack_field(text: str) -> str:
+    """What Slack is sent of a fact with this text."""
+    message = slack.render(replace(compose(EXAMPLES["escalated"], rules()), facts=(("Concerned", text),)), "en")
+    ((field,),) = [block["fields"] for block in message["blocks"] if "fields" in block]
+    shown: str = field["text"]
+    return shown
+
+
+def test_slack_shows_as_much_of_a_fact_as_it_takes():
+    """A field takes 2,000 characters: names of a bundle are not cut long before, and no entity is cut in two."""
+    names = ", ".join(f"service=worker-{number:02}" for number in range(35))
+    assert names in slack_field(names)
+    longest = slack_field("<&>" * 300)
+    assert 1800 < len(longest) <= 2000
+    assert re.fullmatch(r"\*Concerned\*\n`?(&lt;|&amp;|&gt;)+… \(shortened\)`?", longest)
 
 
 def test_a_deleted_first_card_is_replaced(bot: tuple[SlackApi, slack.Settings]):

@@ -99,7 +99,7 @@ FULL = Document(
     TARGET,
     INCIDENT,
     (OUTCOME,),
-    (Message("m", "ops", CARD, "paused"),),
+    (Message("m", "ops", CARD, "paused", "app=mail"),),
     (Archive(TARGET, INCIDENT, OUTCOME),),
     NOW,
     {"k": Hold(Reason.PAUSED, NOW)},

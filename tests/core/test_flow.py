@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import msgspec
 import pytest
@@ -16,10 +18,12 @@ from functions.model import (
     Action,
     Alert,
     Alerted,
+    Card,
     Case,
     Document,
     Ending,
     Matcher,
+    Message,
     Mode,
     Phase,
     Reason,
@@ -79,6 +83,20 @@ def once(name: str, act: Callable[[], None], *, at: int = 1) -> Callable[[str], 
 
 def sent(outside: Memory) -> list[str]:
     return [name for name in outside.names if name.startswith("run ")]
+
+
+class InTime(Memory):
+    """Gives up a call that takes longer than it may, as the real outside does."""
+
+    def together(self, calls: list[Callable[[], Any]], timeout_s: float) -> list[Any]:
+        def timed(call: Callable[[], Any]) -> Any:
+            began = self.clock
+            result = call()
+            if self.clock - began > timeout_s:
+                raise Unavailable("time", "no answer in the time given", late=True)
+            return result
+
+        return super().together([partial(timed, call) for call in calls], timeout_s)
 
 
 def advance(outside: Memory, event: Alerted | Woken | None = None, seconds: float = 8.0):
@@ -383,6 +401,35 @@ def test_a_chat_or_archive_that_is_down_holds_nothing_up(down):
     assert list(outside.archived) == ["incidents/2027-01-15/inc-1.json"]
 
 
+def test_what_a_slow_chat_took_is_not_posted_again():
+    """Seconds for each message, and another channel beside it: what was not posted in time is, by the wake-ups that follow."""
+    outside = InTime()
+    waiting = tuple(Message(f"m{n}@slow", "slow", Card("held", "act", f"message {n}")) for n in range(6))
+    there = Document(KEY, TARGET, to_tell=(*waiting, Message("m@ops", "ops", Card("held", "act", "message"))), due=NOW)
+    outside.put(KEY, there)
+
+    def slowly(name: str) -> None:
+        outside.clock += 2.7 if name == "post slow" else 0.0
+
+    outside.before = slowly
+    for _ in range(4):
+        outside.clock = max(outside.clock, outside.document(KEY).due or 0.0)
+        flow.advance(outside, KEY, Woken(), outside.budget(60.0))
+    assert not outside.document(KEY).open
+    assert sorted((where, card.headline) for where, card in outside.posts) == sorted(
+        [("ops", "message"), *[("slow", f"message {n}") for n in range(6)]]
+    )
+
+
+def test_what_belongs_to_no_incident_opens_no_thread():
+    """The second press of Test is read in the channel, not below the first."""
+    outside = Memory()
+    notify(outside, Case(alert(), None, None, None, Reason.TEST_ALERT))
+    (key,) = (key for key in outside.bodies if key.startswith("alert-"))
+    assert [card.kind for _, card in outside.posts] == ["test"]
+    assert dict(outside.document(key).threads) == {}
+
+
 def test_messages_of_one_incident_go_into_one_thread():
     """What a channel gave for the first message comes back with the next."""
     outside = Memory()
@@ -533,6 +580,30 @@ def test_the_holds_of_many_targets_go_out_as_one_message():
     assert [card.kind for _, card in outside.posts] == ["bundle"]
     assert all(f"service=s{n}" in str(outside.posts[0][1].facts) for n in range(8))
     assert not any(outside.document(f"key-{n}").open for n in range(8))
+
+
+def test_a_bundle_counts_alerts_of_one_rule_and_tells_them_apart():
+    """Alerts that no runbook matches differ in their summaries only; each is counted, and what came later is told by itself."""
+    outside = Memory()
+
+    def arrives(number: int) -> None:
+        made = alert(fingerprint=f"fp-{number}", annotations={"summary": f"queue {number} is stuck"})
+        case = Case(made, None, None, None, Reason.NO_RUNBOOK)
+        flow.advance(outside, f"alert-{number}", Alerted((case,), f"inc-{number}", crowd=True), outside.budget())
+
+    def told() -> str:
+        outside.clock += 21.0
+        for key in [key for key in outside.bodies if key.startswith("alert-")]:
+            flow.advance(outside, key, Woken(), outside.budget(60.0))
+        return outside.posts[-1][1].headline
+
+    for number in range(12):
+        arrives(number)
+    assert told().startswith("ACT NOW: 12 targets or alerts were not restarted")
+    assert all(f"queue {n} is stuck" in str(outside.posts[0][1].facts) for n in range(12))
+    arrives(12)
+    assert told().startswith("ACT NOW: one target or alert was not restarted")
+    assert len(outside.posts) == 2
 
 
 def test_the_approval_link_is_signed_as_it_goes_out():

@@ -371,6 +371,16 @@ def test_a_held_outcome_does_not_carry_its_alerts():
     assert phase(made) is Phase.STARTING
 
 
+def test_holds_do_not_push_out_the_outcome_that_carries_an_alert():
+    """However often a target was held since, an alert of long ago that is sent again is known."""
+    holds = tuple(outcome(Ending.HELD, incident=f"held-{number}", triggers=()) for number in range(19))
+    found = document(incident(Phase.ASKED, expires_at=NOW), outcomes=(outcome(), *holds), due=NOW)
+    made = woken(found, NOW)
+    assert [one.ending for one in made.document.outcomes] == [Ending.RECOVERED, *[Ending.HELD] * 19]
+    assert made.document.outcomes[-1].incident == "inc-1"
+    assert reason(moved(replace(made.document, to_tell=(), to_archive=(), due=None), alerted(case()))) is Reason.DUPLICATE
+
+
 def test_one_alert_of_two_that_is_new_opens_an_incident_for_itself_alone():
     """The one that an outcome carries does not come along."""
     made = moved(document(outcomes=(outcome(),)), alerted(case(), case(POST, fingerprint="fp-2")), seen(post=sighting()))
