@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from functions.contracts import Budget, Outside
 from functions.errors import Denied, Unavailable, UnstickError
-from functions.flow import STORE_S, advance
+from functions.flow import LIST_S, STORE_S, advance
 from functions.looking import raised
 from functions.model import Alerted, Case, Reply, Woken
 
@@ -25,6 +25,9 @@ HAND_OVER_S = 1.5
 """On top of the budget, where the store did not answer in time: all in all well under 10 s."""
 
 LISTED = 100
+LISTED_BYTES = 600_000
+"""Of alerts in one list: Cloud Tasks takes 1 MB, and they are packed into less than four thirds of their size."""
+
 SWEEP_AFTER_S = 60.0
 SWEEP_MOST = 200
 WAKE_BUDGET_S = 60.0
@@ -59,7 +62,7 @@ def notified(outside: Outside, cases: list[Case], budget: Budget) -> Notified:
     now = outside.now()
     events = [(key, Alerted(tuple(found), new_id(key, now, found), crowd=len(groups) > DIRECT)) for key, found in groups.items()]
     direct, rest = events[:DIRECT], events[DIRECT:]
-    lists = [rest[start : start + LISTED] for start in range(0, len(rest), LISTED)]
+    lists = _lists(rest)
     calls: list[Callable[[], Any]] = [partial(_decided_or_saved, outside, key, event, budget) for key, event in direct]
     calls += [partial(hand_over, outside, part, budget) for part in lists]
     results = outside.together(calls, budget.left_s + HAND_OVER_S)
@@ -71,6 +74,20 @@ def notified(outside: Outside, cases: list[Case], budget: Budget) -> Notified:
         else:
             replies += [reply for reply in raised(result) if reply is not None]
     return Notified(tuple(replies), lost, why)
+
+
+def _lists(events: list[tuple[str, Alerted]]) -> list[list[tuple[str, Alerted]]]:
+    """The events in lists that the scheduler takes."""
+    made: list[list[tuple[str, Alerted]]] = []
+    left = 0
+    for event in events:
+        size = len(msgspec.json.encode([case.alert for case in event[1].cases]))
+        if not made or len(made[-1]) == LISTED or size > left:
+            made.append([])
+            left = LISTED_BYTES
+        made[-1].append(event)
+        left -= size
+    return made
 
 
 def _decided_or_saved(outside: Outside, key: str, event: Alerted, budget: Budget) -> list[Reply | None]:
@@ -114,7 +131,7 @@ def hand_over(outside: Outside, events: list[tuple[str, Alerted]], budget: Budge
 def sweep(outside: Outside, budget: Budget) -> int:
     """Step what is overdue by a minute, should the scheduler have lost its wake-up. Returns how many documents that were."""
     before = outside.now() - SWEEP_AFTER_S
-    overdue = [entry for entry in outside.listed(budget.at_most(STORE_S)) if entry.due is not None and entry.due < before]
+    overdue = [entry for entry in outside.listed(budget.at_most(LIST_S)) if entry.due is not None and entry.due < before]
     stepped = 0
     for entry in sorted(overdue, key=lambda found: found.due or 0.0)[:SWEEP_MOST]:
         if budget.left_s <= 0:

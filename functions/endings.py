@@ -36,10 +36,12 @@ def _askable(document: Document, incident: Incident, runbook: Runbook, now: Mome
 
 
 def _waiting(document: Document, incident: Incident, runbook: Runbook, now: Moment, decision: Decision) -> Step:
+    again = now.at + max(decision.again_in_s or 0.0, 1.0)
+    if decision.reason is Reason.COOLDOWN:  # it has an end that is known, so nobody is called for it
+        incident = replace(incident, waits_from=again)
     deadline = _deadline(incident, runbook)
     if now.at >= deadline:
         return escalated(document, incident, runbook, now, decision.reason, decision.detail, remedy=decision.remedy)
-    again = now.at + max(decision.again_in_s or 0.0, 1.0)
     incident = replace(incident, phase=Phase.WAITING, due=min(again, deadline))
     document = replace(document, incident=incident)
     if decision.tell:
@@ -60,13 +62,13 @@ def _waiting(document: Document, incident: Incident, runbook: Runbook, now: Mome
 
 
 def _deadline(incident: Incident, runbook: Runbook) -> float:
-    """Until when an incident may wait for something that passes by itself; each restart begins a new count."""
+    """Until when an incident may wait for something that passes by itself; each restart and each cooldown begin a new count."""
     ends = [
         t.execution.runner_ended_at - incident.runner_ahead_s
         for t in incident.tries
         if t.execution and t.execution.runner_ended_at
     ]
-    return max([incident.began_at, *ends]) + runbook.verify.within_s + GRACE_S
+    return max([incident.began_at, incident.waits_from, *ends]) + runbook.verify.within_s + GRACE_S
 
 
 def look_again(

@@ -38,6 +38,8 @@ from functions.posting import delivered
 from functions.step import step
 
 STORE_S = 5.0
+LIST_S = 60.0
+"""For the list of all documents: 1,000 of them are a request of Cloud Storage, one after the other."""
 RUN_S = 10.0
 SETTLE_S = 1.0
 """Kept of the budget to save what came of a start."""
@@ -51,6 +53,7 @@ DATE_S = 1.0
 PAUSE_AGE_S = 1.0
 """The kill switch is read with the save; when the save took longer than this, it is read again before acting."""
 
+UNANSWERED = 2
 TRIES = 50
 """Each conflict means that somebody else got on, so this many show a fault; time usually ends it first."""
 
@@ -64,6 +67,8 @@ class Gathered(Struct, frozen=True):
     storm_generation: str | None = None
     looked_from: float = 0.0
     """Monotonic time at which the look began."""
+    unlooked_at: float | None = None
+    """The time for which no look was needed, where there was none."""
 
 
 def advance(outside: Outside, key: str, event: Event, budget: Budget) -> Reply | None:
@@ -72,11 +77,13 @@ def advance(outside: Outside, key: str, event: Event, budget: Budget) -> Reply |
     Raises Unavailable or Denied where it can't be loaded or saved; then nothing was done that a wake-up does not find.
     """
     failed: UnstickError = Unavailable("store", "somebody else kept changing the document", late=True)
+    unanswered = 0
     for attempt in range(TRIES):
         if attempt and budget.left_s <= 0:
             break
         gathered = _gather(outside, key, event, budget, first=attempt == 0)
-        made = step(gathered.document, event, gathered.seen, outside.now(), outside.rules)
+        now = outside.now() if gathered.unlooked_at is None else gathered.unlooked_at
+        made = step(gathered.document, event, gathered.seen, now, outside.rules)
         if made.document == gathered.document and not made.acts:
             return made.reply
         try:
@@ -85,7 +92,10 @@ def advance(outside: Outside, key: str, event: Event, budget: Budget) -> Reply |
             failed = conflict
             continue
         except Unavailable as unavailable:
-            # Perhaps it was saved: the next look tells, and goes on from there.
+            # Perhaps it was saved: the next look tells, and goes on from there. Not again at once: each try asks everybody.
+            unanswered += 1
+            if unanswered == UNANSWERED:
+                raise
             failed = unavailable
             continue
         _log_step(outside, gathered.document, made)
@@ -118,8 +128,9 @@ def _gather(outside: Outside, key: str, event: Event, budget: Budget, *, first: 
     stored = outside.load(key, budget.at_most(STORE_S))
     document = document_of(key, stored)
     generation = stored.generation if stored else None
-    if not _needs_look(document, event, outside.now()):
-        return Gathered(document, generation, NOTHING_SEEN)
+    now = outside.now()
+    if not _needs_look(document, event, now):
+        return Gathered(document, generation, NOTHING_SEEN, unlooked_at=now)
     looked_from = outside.monotonic()
     seen, storm_generation = look(outside, document, event, budget)
     return Gathered(document, generation, seen, storm_generation, looked_from)
@@ -314,7 +325,7 @@ def _waiting_for(outside: Outside, reason: str, told: set[str], budget: Budget) 
     """All messages about this reason that wait in any document and are not in `told`: their names by channel, and their ids."""
     names: dict[str, list[str]] = {}
     ids: set[str] = set()
-    for entry in outside.listed(budget.at_most(STORE_S)):
+    for entry in outside.listed(budget.at_most(LIST_S)):
         if entry.due is None or entry.key.startswith("bundle-"):
             continue
         stored = outside.load(entry.key, budget.at_most(STORE_S))

@@ -427,6 +427,8 @@ class Incident(Struct, frozen=True):
     triggers: tuple[Trigger, ...]
     due: float = 0.0
     """When the next step of the incident itself is due; the document's `due` may be earlier, to tell something."""
+    waits_from: float = 0.0
+    """From when on its time to wait is counted, where a cooldown came before that."""
     attempt: int = 0
     """The number of the attempt that is under way or was the last."""
     restarts: int = 0

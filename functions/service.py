@@ -27,8 +27,12 @@ if TYPE_CHECKING:
 Answer = tuple[str, int, dict[str, str]]
 JSON = {"Content-Type": "application/json"}
 VERIFY_BUDGET_S = 120.0
+LIST_S = 300.0
+"""For a list of alerts, half of what Cloud Tasks gives a task; what was not reached by then is a list of its own."""
+AGAIN_S = 60.0
+STORE_S = 5.0
 GIVEN_UP_S = 86400.0
-"""How long alerts whose signature fits no key come again, should somebody put the key back."""
+"""How long alerts come again that can't be decided, or whose signature fits no key, should somebody mend that."""
 UNSIGNED_KEY = "unsigned"
 """The document that says so."""
 LOCAL = "local"
@@ -88,7 +92,9 @@ def _refusals(_status: int) -> flood.Sparing:
 
 
 def _log_refusal(error: BadRequest) -> None:
-    """By status, so that strangers' 401 don't hide a 400 of Grafana's own."""
+    """By status, so that strangers' 401 don't hide a 400 of Grafana's own. A GET is no news: health checks send them."""
+    if error.status == 405:
+        return
     before = _refusals(error.status).passes(time.monotonic())
     if before is not None:
         more = f" ({before} more were refused since the last such line)" if before else ""
@@ -202,7 +208,30 @@ def _given_up(real: Real, carried_since: float | None, budget: Budget) -> bool:
 
 
 def _decide_deferred(entries: list[dict[str, Any]]) -> None:
-    """Alerts that the webhook had no time for, each target by itself; one that fails makes the list come again."""
+    """Alerts that the webhook had no time for, each target by itself. What could not be decided, or not in time, comes again."""
+    real, left, failed = outside(), [], None
+    ends = real.monotonic() + LIST_S
+    for entry in entries:
+        if real.monotonic() >= ends:
+            left.append(entry)
+            continue
+        try:
+            _decide_handed_over(real, entry)
+        except (Unavailable, Denied) as error:
+            failed = error
+            if real.now() - entry.get("at", real.now()) <= GIVEN_UP_S:
+                left.append(entry)
+            else:
+                logs.event("ERROR", f"alerts were given up, since for a day they could not be decided: {error}")
+    if failed is not None and len(left) == len(entries):
+        raise failed
+    if left:
+        real.wake(real.now() + (AGAIN_S if failed else 0.0), {"deferred": left}, STORE_S)
+
+
+def _decide_handed_over(real: Real, entry: dict[str, Any]) -> None:
+    from msgspec import ValidationError
+
     from functions import runbooks
     from functions.arrivals import document_key
     from functions.contracts import Budget
@@ -210,17 +239,13 @@ def _decide_deferred(entries: list[dict[str, Any]]) -> None:
     from functions.flow import advance
     from functions.model import Alert, Alerted
 
-    real, failed = outside(), None
-    for entry in entries:
+    try:
         alerts = converted(entry["alerts"], tuple[Alert, ...])
-        cases = runbooks.cases(real.config.rules, real.config.runner_url, alerts)
-        event = Alerted(tuple(cases), entry["incident"], crowd=bool(entry.get("crowd")), handed_over_at=entry.get("at"))
-        try:
-            advance(real, document_key(cases[0]), event, Budget(real, real.monotonic() + 30.0))
-        except (Unavailable, Denied) as error:
-            failed = error
-    if failed is not None:
-        raise failed
+    except (ValidationError, KeyError) as error:
+        raise Denied("scheduler", f"alerts that were handed over can't be read: {error}") from None
+    cases = runbooks.cases(real.config.rules, real.config.runner_url, alerts)
+    event = Alerted(tuple(cases), entry["incident"], crowd=bool(entry.get("crowd")), handed_over_at=entry.get("at"))
+    advance(real, document_key(cases[0]), event, Budget(real, real.monotonic() + 30.0))
 
 
 def swept() -> None:

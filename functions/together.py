@@ -28,7 +28,11 @@ def together(calls: list[Callable[[], Any]], *, timeout_s: float) -> list[Any]:
 
     ends = time.monotonic() + timeout_s
     for place in range(len(calls)):
-        threading.Thread(target=work, args=(place,), daemon=True, name=f"together-{place}").start()
+        try:
+            threading.Thread(target=work, args=(place,), daemon=True, name=f"together-{place}").start()
+        except RuntimeError:  # the machine gives this process no more threads; later it may
+            results[place] = Unavailable("time", "there is no thread left to ask with", late=True)
+            done[place].set()
     for event in done:
         event.wait(max(0.0, ends - time.monotonic()))
     return list(results)

@@ -68,7 +68,7 @@ def approval(keys: tuple[SecretRef, ...], token: str, now: float) -> tuple[str, 
         raise BadRequest(403, "This link is not valid. Open it as it stands in the message.")
     key, nonce, expires_at = content
     if now >= expires_at:
-        raise BadRequest(410, "This link has expired. Nothing was restarted; if the alert still fires, a new one is sent.")
+        raise BadRequest(410, "This link has expired. Nothing was done now; if the alert still fires, a new one is sent.")
     return key, nonce
 
 

@@ -78,7 +78,8 @@ def request(
     Raises Unavailable (`late` when the time was used up) if there is no complete answer. A redirect is returned as it is.
     """
     import requests
-    from urllib3.exceptions import HTTPError
+    from urllib3 import Timeout
+    from urllib3.exceptions import HTTPError, ReadTimeoutError
 
     began = time.monotonic()
     if timeout_s <= 0:
@@ -98,11 +99,13 @@ def request(
             data=body,
             stream=True,
             allow_redirects=False,
-            timeout=(min(CONNECT_TIMEOUT_S, timeout_s), timeout_s),
+            timeout=Timeout(total=timeout_s, connect=min(CONNECT_TIMEOUT_S, timeout_s)),  # type: ignore[arg-type]
         ) as answer:
             at = time.time()
             chunks, size = [], 0
+            _wait_at_most(answer, began + timeout_s - time.monotonic())
             while chunk := answer.raw.read1(65536, decode_content=True):  # what is there: iter_content waits until it has all
+                _wait_at_most(answer, began + timeout_s - time.monotonic())
                 size += len(chunk)
                 if size > max_bytes:
                     raise Unavailable(system, f"{host} answered with more than {max_bytes} bytes")
@@ -111,10 +114,17 @@ def request(
                 chunks.append(chunk)
             lowered = {name.lower(): value for name, value in answer.headers.items()}
             return Answer(system, answer.status_code, lowered, b"".join(chunks), at)
-    except requests.Timeout:
+    except (requests.Timeout, ReadTimeoutError):
         raise Unavailable(system, f"{host} did not answer within {timeout_s:.1f} s", late=True) from None
     except (requests.RequestException, HTTPError) as error:
         raise Unavailable(system, f"{host}: {_plain(error)}") from None
+
+
+def _wait_at_most(answer: requests.Response, left_s: float) -> None:
+    """For the next bytes of the body: the library's own limit is on each read anew."""
+    line = getattr(answer.raw.connection, "sock", None)  # gone once all was read
+    if line is not None:
+        line.settimeout(max(left_s, 0.001))
 
 
 def _plain(error: Exception) -> str:

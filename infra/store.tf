@@ -31,6 +31,18 @@ resource "google_storage_bucket" "store" {
     }
   }
 
+  # Alerts without a target are forgotten a month after they were last heard of.
+  lifecycle_rule {
+    action {
+      type = "Delete"
+    }
+    condition {
+      age            = 30
+      matches_prefix = ["${try(local.config.store.cloud_storage.prefix, "")}documents/alert-"]
+      with_state     = "LIVE"
+    }
+  }
+
   lifecycle {
     prevent_destroy = true # open incidents and the archive; `infra/deploy.sh destroy` leaves it standing
   }

@@ -67,9 +67,12 @@ WELL = (Option("service"), *OWN)
         ({"options": (Option("service", secure=True), *OWN)}, "the job declares the options that are sent", False),
         ({"limit": 0}, "the job runs once at a time", False),
         ({"guard": False}, "the job refuses a late start", False),
+        ({"nodes": "tags: consumers"}, "the job refuses a late start on all nodes before it restarts one", None),
     ],
 )
-def test_what_is_wrong_with_a_job(double: Rundeck, settings: Settings, change: dict[str, Any], what: str, ok: bool) -> None:
+def test_what_is_wrong_with_a_job(
+    double: Rundeck, settings: Settings, change: dict[str, Any], what: str, ok: bool | None
+) -> None:
     """Each mistake in the job's definition has its own line and remedy."""
     for name, value in change.items():
         setattr(double.state.jobs[JOB], name, value)

@@ -523,6 +523,44 @@ def test_leases_are_renewed_while_work_goes_on(settings, target, run, monkeypatc
     assert target.payloads == ["a"]
 
 
+def test_a_wake_up_without_a_thread_waits_for_one(settings, target, run, monkeypatch):
+    """The machine gives no more threads for a moment: it is let go, and comes again."""
+    monkeypatch.setattr(local, "_backoff_s", lambda _failures: 0.2)
+    start, refused = threading.Thread.start, []
+
+    def scarce(self: threading.Thread) -> None:
+        if self.name == "unstick-wake-up" and len(refused) < 10:
+            refused.append(self)
+            raise RuntimeError("can't start new thread")
+        start(self)
+
+    monkeypatch.setattr(threading.Thread, "start", scarce)
+    for payload in "abcdefgh":
+        local.wake(settings, 1.0, payload, timeout_s=5)
+    run()
+    assert sorted(target.wait(8)) == list("abcdefgh")
+    assert len(refused) == 10
+
+
+def test_whoever_lost_its_lease_takes_no_other_wake_up_away(settings, target, run):
+    """The machine slept through a lease and somebody else delivered; the number is that of another wake-up since."""
+    target.takes_s["slow"] = 0.5
+    local.wake(settings, 1.0, "slow", timeout_s=5)
+    run()
+    target.wait(1)
+    with opened("test", settings.path, timeout_s=5) as file:
+        file.execute("UPDATE wake_ups SET at = ?, payload = 'new', owner = NULL, leased_until = 0", (time.time() + 3600,))
+    wait_until(lambda: local_places(settings))
+    assert [row[0] for row in rows(settings)] == ["new", "later"]
+
+
+def local_places(settings: local.Settings) -> bool:
+    """Whether a wake-up that is put in now has been delivered, so that all before it are settled."""
+    time.sleep(0.6)
+    local.wake(settings, time.time() + 3600, "later", timeout_s=5)
+    return True
+
+
 def test_owners():
     """Whoever asks is not gone; one that ended, or whose number somebody else has now, is; a stranger may not be."""
     me = lease_owner.myself()

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import sqlite3
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from functions import service, wakeups
 from functions.errors import BadRequest
 from functions.model import VERSION
+from functions.secret_store import SecretRef
 from tests.one_machine import Place, handed_over, payload_of, stuck
 from tests.unstick_process import job_id, runbook
 
@@ -21,6 +26,11 @@ HOURS_S = 5 * 3600.0
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Place]:
     with stuck(tmp_path, monkeypatch, capsys) as made:
         yield made
+
+
+def content_of(payload: str) -> dict[str, Any]:
+    """What a payload says."""
+    return wakeups.verified((SecretRef("env://UNSTICK_SIGNING_KEY"),), payload)
 
 
 # --- hours late --------------------------------------------------------------------------------------------------------
@@ -218,3 +228,35 @@ def test_a_stranger_among_those_who_may_call_verify_disturbs_people_once_an_hour
     assert answers == {200, 401}
     assert place.restarts() == 0
     assert place.cards().count("their signing key is gone") in (1, 2), "2: the hour turned"
+
+
+def test_of_alerts_that_were_handed_over_only_what_failed_comes_again(place):
+    """One target's document is a newer release's: the other is decided once, and only the first comes again."""
+    place.configured(runbook("mail"), runbook("post"))
+    place.alerted("mail")
+    (found,) = place.documents()
+    newer = json.dumps({"key": found.key, "version": VERSION + 1})
+    with closing(sqlite3.connect(place.database)) as file, file:
+        file.execute("DELETE FROM wake_ups")
+        file.execute("UPDATE documents SET body = ? WHERE key = ?", (newer.encode(), found.key))
+    entries = [one for name in ("mail", "post") for one in content_of(handed_over(name, 60.0))["deferred"]]
+    payload = payload_of({"v": VERSION, "deferred": entries})
+    restarts = place.restarts()
+    assert place.delivered(payload)[0] == 200
+    assert place.restarts() == restarts + 1
+    again = [content_of(payload)["deferred"] for payload in place.wake_ups() if "deferred" in content_of(payload)]
+    assert [[one["alerts"][0]["labels"]["service"] for one in entries] for entries in again] == [["mail"]]
+    (left,) = [payload for payload in place.wake_ups() if "deferred" in content_of(payload)]
+    assert place.delivered(left)[0] == 500
+    assert place.restarts() == restarts + 1
+
+
+def test_alerts_that_can_not_be_decided_are_given_up_after_a_day(place):
+    """Their document can't be read, and nobody moved it away: the log says so, and the scheduler is rid of them."""
+    place.alerted("mail")
+    (found,) = place.documents()
+    with closing(sqlite3.connect(place.database)) as file, file:
+        file.execute("UPDATE documents SET body = 'broken' WHERE key = ?", (found.key,))
+    assert place.delivered(handed_over("mail", 3600.0))[0] == 500
+    assert place.delivered(handed_over("mail", 25 * 3600.0))[0] == 200
+    assert "alerts were given up, since for a day they could not be decided" in place.cards()

@@ -40,6 +40,17 @@ def test_a_body_that_drips_is_left_when_the_time_is_over(head: str) -> None:
         assert time.monotonic() - began < 2.0
 
 
+def test_a_body_that_stalls_is_left_when_the_time_is_over() -> None:
+    """The time that the head took counts, and what is late may well come another time."""
+    with Anything() as server:
+        server.answers, server.pause_s = [b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n[1"], 1.5
+        began = time.monotonic()
+        with pytest.raises(Unavailable, match=r"did not answer within 0\.8 s") as caught:
+            ask(server, timeout_s=0.8)
+        assert caught.value.late
+        assert time.monotonic() - began < 1.2
+
+
 @pytest.mark.parametrize("location", ["", "//[", "http://127.0.0.1:1/", "\xff", "http://[::1", "x" * 10_000])
 def test_a_redirect_is_an_answer_wherever_it_leads(location: str) -> None:
     """Nobody follows it, so nobody takes its address apart either."""

@@ -60,6 +60,15 @@ OPTIONAL = {"the token may run the job": ("acl", "api_version", "wrong_url"), "R
 """Questions that some tokens and older servers can't answer: not known is no mistake there."""
 
 
+NODE_FIRST = "node-first"
+BY_NODE = Finding(
+    "the job refuses a late start on all nodes before it restarts one",
+    ok=None,
+    detail="its steps run node by node: with several nodes the last may find its time over",
+    remedy="set the workflow's strategy to sequential",
+)
+
+
 def _bad(what: str, error: Exception) -> Finding:
     if isinstance(error, Denied):
         optional = error.code in OPTIONAL.get(what, ())
@@ -128,6 +137,7 @@ def _defined(settings: Settings, options: tuple[str, ...], job: Mapping[str, Any
     wrong += [f"{name} has a default" for name, option in declared.items() if option.get("value") and name not in sent]
     wrong += [f"{name} is required" for name, option in declared.items() if option.get("required") and name not in sent]
     several = bool(job.get("multipleExecutions"))
+    by_node = isinstance(job.get("nodefilters"), dict) and _strategy(job) == NODE_FIRST
     guarded = has_guard(job, settings.not_after_option)
     return [
         Finding(
@@ -143,7 +153,13 @@ def _defined(settings: Settings, options: tuple[str, ...], job: Mapping[str, Any
             detail="" if guarded else f"no first step that compares {settings.not_after_option} with the time",
             remedy="" if guarded else "put the first step of infra/rundeck/job.yaml before the restart; mode auto needs it",
         ),
+        *([BY_NODE] if by_node else ()),
     ]
+
+
+def _strategy(job: Mapping[str, Any]) -> str:
+    sequence = job.get("sequence")
+    return str(sequence.get("strategy", NODE_FIRST)) if isinstance(sequence, dict) else NODE_FIRST
 
 
 def has_guard(job: Mapping[str, Any], not_after_option: str) -> bool:
@@ -154,7 +170,7 @@ def has_guard(job: Mapping[str, Any], not_after_option: str) -> bool:
     script = first.get("script")
     if not isinstance(script, str) or not isinstance(sequence, dict) or sequence.get("keepgoing") or "errorhandler" in first:
         return False
-    if sequence.get("strategy", "node-first") not in ("node-first", "sequential"):
+    if _strategy(job) not in (NODE_FIRST, "sequential"):
         return False
     code = "\n".join(line for line in script.splitlines() if not line.lstrip().startswith("#"))
     named = f"@option.{not_after_option}@" in code or f"RD_OPTION_{not_after_option.upper()}" in code

@@ -116,20 +116,32 @@ class _Runner(Struct):
                 places = _AT_ONCE - len(self.under_way)
                 for due in _claimed(file, self.owner, now, places) if places > 0 else []:
                     self.under_way.add(due.id)
-                    self._start(self._deliver, due)
+                    if not self._start(self._deliver, due):
+                        self._let_go(due, delivered=False)
                 self.place_free.wait(_POLL_S)
                 self.place_free.clear()
 
-    def _start(self, work: Callable[..., None], *arguments: _Due) -> None:
-        threading.Thread(target=work, args=arguments, daemon=True, name="unstick-wake-up").start()
+    def _start(self, work: Callable[..., None], *arguments: _Due) -> bool:
+        try:
+            threading.Thread(target=work, args=arguments, daemon=True, name="unstick-wake-up").start()
+        except RuntimeError as error:  # the machine gives this process no more threads; later it may
+            _log.error("what is due waits for a thread: %s", error)
+            return False
+        return True
 
     def _sweep(self) -> None:
         with self.sweeping:
             _done("The sweep", self.sweep)
 
     def _deliver(self, due: _Due) -> None:
+        delivered = False
         try:
             delivered = _done("A wake-up", lambda: self.deliver(due.payload))
+        finally:
+            self._let_go(due, delivered=delivered)
+
+    def _let_go(self, due: _Due, *, delivered: bool) -> None:
+        try:
             _done("What came of a wake-up", lambda: self._settle(due, delivered=delivered))
         finally:
             self.under_way.discard(due.id)
@@ -138,7 +150,8 @@ class _Runner(Struct):
     def _settle(self, due: _Due, *, delivered: bool) -> None:
         with opened(SYSTEM, self.settings.path, timeout_s=_FILE_TIMEOUT_S) as file:
             if delivered:
-                file.execute("DELETE FROM wake_ups WHERE id = ?", (due.id,))
+                # By all three: a number is given anew, and whoever lost his lease must not take another's wake-up away.
+                file.execute("DELETE FROM wake_ups WHERE id = ? AND payload = ? AND owner = ?", (due.id, due.payload, self.owner))
                 return
             again_at = time.time() + _backoff_s(due.failures + 1)
             file.execute(

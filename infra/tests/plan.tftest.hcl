@@ -133,12 +133,17 @@ run "store" {
 
   assert {
     condition     = one(google_storage_bucket.store.lifecycle_rule[0].condition).age == 400 && one(google_storage_bucket.store.lifecycle_rule[0].condition).matches_prefix == tolist(["incidents/"])
-    error_message = "Ended incidents go after 400 days, and nothing but them: an open document must never age away."
+    error_message = "Ended incidents go after 400 days, and nothing but them: a target's document must never age away."
   }
 
   assert {
     condition     = one(google_storage_bucket.store.lifecycle_rule[1].condition).with_state == "ARCHIVED" && one(google_storage_bucket.store.lifecycle_rule[1].condition).days_since_noncurrent_time == 30
     error_message = "Old versions go after 30 days, live ones stay."
+  }
+
+  assert {
+    condition     = one(google_storage_bucket.store.lifecycle_rule[2].condition).age == 30 && one(google_storage_bucket.store.lifecycle_rule[2].condition).matches_prefix == tolist(["documents/alert-"])
+    error_message = "Alerts without a target go after 30 days, and no document of a target."
   }
 }
 

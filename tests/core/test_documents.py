@@ -63,6 +63,7 @@ INCIDENT = Incident(
     (WATCHED,),
     (TRIGGER,),
     due=NOW,
+    waits_from=NOW,
     attempt=2,
     restarts=1,
     tries=(Try("inc-1.1", RUN, "stuck"),),

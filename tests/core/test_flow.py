@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import random
+import string
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -51,6 +53,7 @@ from tests.core.scenes import (
     starting,
     well,
 )
+from tests.one_machine import payload_of
 
 KEY = TARGET.key
 DOWN = Unavailable("store", "is down")
@@ -324,6 +327,24 @@ def test_a_save_whose_answer_was_lost_counts_as_not_made():
     assert sent(outside) == ["run inc-1.2"]
 
 
+def test_a_store_that_takes_no_save_is_not_hammered():
+    """Each try asks every system again, so after two the alert goes to the scheduler."""
+    outside = Memory(before=fails(f"save {KEY}"))
+    found = notify(outside)
+    assert [reply.action for reply in found.replies] == [Action.DEFERRED]
+    assert outside.names.count("history") == 2
+
+
+def test_what_falls_due_right_after_it_was_asked_is_not_decided_unseen():
+    """A wake-up that is a moment early moves nothing; it must not take what it has not looked at for unknown."""
+    outside = Memory(mail=well)
+    outside.put(KEY, replace(document(incident(due=NOW + 0.015)), due=NOW + 0.015))
+    clock = iter([NOW + 0.01, *[NOW + 0.02] * 9])
+    outside.now = lambda: next(clock)
+    flow.advance(outside, KEY, Woken(), outside.budget(60.0))
+    assert (outside.names, outside.document(KEY).outcomes) == ([f"load {KEY}"], ())
+
+
 def test_a_wake_up_that_was_faster_than_the_save_comes_again():
     """A save may land after its own wake-up has come, found nothing and is gone: another one comes after the save."""
     outside, landed = Memory(), []
@@ -477,6 +498,25 @@ def test_beyond_ten_targets_alerts_wait_in_lists_of_a_hundred():
     assert len(found.replies) == 225
     assert sum(reply.action is Action.DEFERRED for reply in found.replies) == 215
     assert len(sent(outside)) <= 3
+
+
+def test_large_alerts_wait_in_lists_that_the_scheduler_takes():
+    """Cloud Tasks takes 1 MB."""
+    noise = random.Random(7)
+    cases = [
+        Case(
+            alert(fingerprint=f"fp-{n}", annotations={"description": "".join(noise.choices(string.printable, k=20_000))}),
+            runbook(),
+            replace(TARGET, key=f"key-{n}"),
+            MAIL,
+        )
+        for n in range(110)
+    ]
+    outside = Memory()
+    found = notify(outside, *cases)
+    lists = [content["deferred"] for _, content in outside.wakes if "deferred" in content]
+    assert (len(found.replies), sum(map(len, lists))) == (110, 100)
+    assert all(len(payload_of({"deferred": entries})) < 1_000_000 for entries in lists)
 
 
 def test_a_look_that_takes_too_long_is_left_to_a_wake_up():

@@ -159,6 +159,8 @@ def definition(job: Job) -> list[dict[str, Any]]:
         "user": "admin",
         "uuid": job.id,
     }
+    if job.nodes:
+        body["nodefilters"] = {"dispatch": {"threadcount": "1"}, "filter": job.nodes}
     if job.limit != 1:
         body["multipleExecutions"] = True
     return [body]

@@ -48,6 +48,8 @@ class Job:
     """How the next runs end; after them, all succeed."""
     retries: int = 0
     timeout_s: float | None = None
+    nodes: str = ""
+    """The filter of the nodes that it runs on; empty for the server itself."""
     guard: bool = True
     """The first step refuses a start after `unstick_not_after`."""
     abort_s: float = 0.0
