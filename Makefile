@@ -55,7 +55,7 @@ destroy: setup ## take it off Google Cloud again: make destroy PROJECT=my-projec
 	PYTHON=$(VENV)/bin/python infra/deploy.sh destroy $(ARGS)
 
 docs: setup ## write the generated pages and pictures of docs/ anew
-	$(RUN) -m functions.config_docs && UPDATE=1 $(RUN) -m pytest -q tests/chats/test_gallery.py tests/test_cost.py tests/cli tests/test_docs.py
+	$(RUN) -m functions.config_docs && $(RUN) -m functions.cli.page && UPDATE=1 $(RUN) -m pytest -q tests/chats/test_gallery.py tests/test_cost.py tests/cli tests/test_docs.py
 
 clean: ## remove what make made
 	rm -rf $(VENV) build .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -165,7 +165,7 @@ variable "archive_days" {
 
   validation {
     condition     = var.archive_days >= 35 && floor(var.archive_days) == var.archive_days
-    error_message = "archive_days must be a whole number of at least 35: the report looks back a month, and the guards a day."
+    error_message = "archive_days must be a whole number of at least 35: the report's figures look back a month, its count of weeks a year."
   }
 }
 

@@ -21,7 +21,7 @@ locals {
       severity = "CRITICAL"
       query    = "(sum(increase(${local.requests}\"${var.name}-verify\",response_code_class=\"2xx\"}[20m])) or vector(0)) < 1"
       duration = "600s"
-      text     = "For 20 minutes `verify` answered nothing with success, the sweep every five minutes included. Nobody looks after restarted applications now. Look at the job ${var.name}-sweep in Cloud Scheduler, then at the log of ${var.name}-verify."
+      text     = "For half an hour `verify` answered nothing with success, the sweep every five minutes included. Nobody looks after restarted applications now. Look at the job ${var.name}-sweep in Cloud Scheduler, then at the log of ${var.name}-verify."
     }
     "late-tasks" = {
       title    = "oldest wake-up too old"

@@ -34,7 +34,7 @@ GUARD_COLUMNS = 18
 def simulate(
     *, config_path: str, as_json: bool, files: tuple[str, ...], offline: bool, seen_path: str | None, restamp: bool
 ) -> None:
-    r"""Show what would be decided of notifications, and what every guard says of each incident.
+    """Show what would be decided of notifications, and what every guard says of each incident.
 
     FILE is the body of a notification (JSON), or a recorded request with its body in `request.body`, `body_text` or
     `body_base64`; either may be gzipped, and - is stdin. The real systems are looked at, which changes nothing there;
@@ -51,7 +51,7 @@ def simulate(
     where times of 0 or less count from now, and {"why": "..."} in place of any part says that it could not be seen.
 
     Exit code 1: something would be held.
-    """
+    """  # noqa: D301 - click's own mark for a block that keeps its lines is a real backspace
     from functions.cli import deciding, made_up, notification_file
 
     if offline and seen_path:
