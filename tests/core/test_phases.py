@@ -250,6 +250,22 @@ def test_a_cooldown_is_told_once_and_restarts_when_it_is_over():
     assert starts(through(replace(made.document, to_tell=()), [(300.0, seen(run, now=NOW + 300))]))
 
 
+def test_a_cooldown_of_hours_calls_nobody():
+    """It ends at a time that is known. What is waited for after it has its whole time from then on."""
+    book = rules(runbook(limits=Limits(cooldown_s=4 * 3600.0)))
+    run = execution(started=-310, ended=-300)
+    made = woken(document(incident()), NOW, seen(run), book)
+    ends = NOW + 4 * 3600.0 - 300
+    assert made.document.incident is not None
+    assert (phase(made), made.document.incident.due) == (Phase.WAITING, ends)
+    later = woken(replace(made.document, to_tell=()), ends, seen(run, now=ends, mail=MISSING), book)
+    assert (phase(later), later.document.outcomes) == (Phase.WAITING, ())
+    assert last(woken(later.document, ends + WITHIN_S + 901, seen(run, now=ends, mail=MISSING), book)) == (
+        Ending.ESCALATED,
+        Reason.SYMPTOM_UNKNOWN,
+    )
+
+
 HOLDS = [
     pytest.param({"mail": MISSING}, Reason.SYMPTOM_UNKNOWN, id="symptom_unknown"),
     pytest.param({"history": MISSING}, Reason.LEDGER_UNKNOWN, id="ledger_unknown"),
