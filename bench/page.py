@@ -53,7 +53,8 @@ Where a promise does not hold:
   alert. Of the {whole:.0f} ms of the list below, PyYAML takes {yaml:.0f} ({reader:.0f} of them one regular expression of its reader),
   msgspec {msgspec:.0f}, RE2 {re2:.0f}, time zones {zones:.0f} and SQLite {sqlite:.0f}; the rest imports the rooms that the file names,
   and reads and checks it. These packages alone take {packages:.0f} of the {left:.0f} ms that the limit leaves beside a bare function.
-  It was nearly twice as much until the frozen dataclasses became msgspec's ([why](decisions/value-types.md)).
+  It was nearly twice as much until the frozen dataclasses became msgspec's ([why](decisions/value-types.md)). To keep what was
+  read beside the byte code would spare PyYAML's part; neither a function in the cloud nor a container could write it, so it isn't done.
 - **4.3 calls**: there are four in sequence and no more. What goes beyond is computing, {computing:.0f} ms of it, by Unstick and by the
   stand-ins and slow lines beside it on the same cores.
 """

@@ -39,7 +39,7 @@ def _waiting(document: Document, incident: Incident, runbook: Runbook, now: Mome
     again = now.at + max(decision.again_in_s or 0.0, 1.0)
     if decision.reason is Reason.COOLDOWN:  # it has an end that is known, so nobody is called for it
         incident = replace(incident, waits_from=again)
-    deadline = _deadline(incident, runbook)
+    deadline = deadline_of(incident, runbook)
     if now.at >= deadline:
         return escalated(document, incident, runbook, now, decision.reason, decision.detail, remedy=decision.remedy)
     incident = replace(incident, phase=Phase.WAITING, due=min(again, deadline))
@@ -61,13 +61,15 @@ def _waiting(document: Document, incident: Incident, runbook: Runbook, now: Mome
     return Step(document, reply=answer_of(document, incident, runbook, Action.HELD, decision.reason))
 
 
-def _deadline(incident: Incident, runbook: Runbook) -> float:
-    """Until when an incident may wait for something that passes by itself; each restart and each cooldown begin a new count."""
+def deadline_of(incident: Incident, runbook: Runbook) -> float:
+    """Until when an incident may wait for something that passes by itself; each cooldown, yes and start begins a new count."""
     ends = [
         t.execution.runner_ended_at - incident.runner_ahead_s
         for t in incident.tries
         if t.execution and t.execution.runner_ended_at
     ]
+    if incident.phase is Phase.STARTING and incident.runner_not_after is not None:
+        ends.append(incident.runner_not_after - incident.runner_ahead_s)
     return max([incident.began_at, incident.waits_from, *ends]) + runbook.verify.within_s + GRACE_S
 
 
@@ -75,7 +77,7 @@ def look_again(
     document: Document, incident: Incident, runbook: Runbook, now: Moment, reason: Reason, detail: str, *, remedy: str = ""
 ) -> Step:
     """Stay in the phase and look again; after `within` people are told, and in the end asked."""
-    deadline = _deadline(incident, runbook)
+    deadline = deadline_of(incident, runbook)
     if now.at >= deadline:
         return escalated(document, incident, runbook, now, reason, detail, remedy=remedy)
     incident = replace(incident, reason=reason, detail=detail, due=min(now.at + runbook.verify.every_s, deadline))

@@ -123,8 +123,10 @@ def _gather(outside: Outside, key: str, event: Event, budget: Budget, *, first: 
         document = document_of(key, stored)
         seen, storm_generation = read(results[1:])
         complete = document.incident is None and document.escalated_at is None
-        if complete or not _needs_look(document, event, outside.now()):
-            return Gathered(document, stored.generation if stored else None, seen, storm_generation, looked_from)
+        now = outside.now()
+        if complete or not _needs_look(document, event, now):
+            generation = stored.generation if stored else None
+            return Gathered(document, generation, seen, storm_generation, looked_from, None if complete else now)
     stored = outside.load(key, budget.at_most(STORE_S))
     document = document_of(key, stored)
     generation = stored.generation if stored else None
@@ -218,7 +220,7 @@ def _run(outside: Outside, gathered: Gathered, start: Start, budget: Budget, pau
     if outside.monotonic() - paused_at > PAUSE_AGE_S:
         pause = outside.together([partial(read_pause, outside, budget.at_most(STORE_S))], budget.at_most(STORE_S))[0]
     if isinstance(pause, Exception):
-        return Ran(start.tag, refusal=f"the kill switch can't be read: {pause}", unsent=Reason.PAUSED)
+        return Ran(start.tag, refusal=f"the kill switch can't be read: {pause}", unsent=Reason.PAUSED, unread=True)
     if isinstance(pause, Pause):
         return Ran(start.tag, refusal=f"{pause.reason} ({pause.by})", unsent=Reason.PAUSED)
     fence_s = start.within_s - (outside.monotonic() - gathered.looked_from) - DATE_S
@@ -329,7 +331,11 @@ def _waiting_for(outside: Outside, reason: str, told: set[str], budget: Budget) 
         if entry.due is None or entry.key.startswith("bundle-"):
             continue
         stored = outside.load(entry.key, budget.at_most(STORE_S))
-        document = document_of(entry.key, stored)
+        try:
+            document = document_of(entry.key, stored)
+        except Denied as denied:
+            outside.log("WARNING", f"left out of a bundle: {denied}", document=entry.key)
+            continue
         for message in document.to_tell:
             if message.bundle == reason and message.id not in told:
                 ids.add(message.id)

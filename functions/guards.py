@@ -111,7 +111,13 @@ def newest_end(ledger: Ledger) -> Execution | None:
 def paused(scene: Scene) -> Decision | None:
     pause = scene.seen.pause
     if isinstance(pause, Unknown):
-        return hold(Reason.PAUSED, f"the kill switch can't be read: {pause.why}", remedy=pause.remedy)
+        return hold(
+            Reason.PAUSED,
+            f"the kill switch can't be read: {pause.why}",
+            again_in_s=scene.runbook.verify.every_s,
+            remedy=pause.remedy,
+            tell=_worth_telling(scene, pause),
+        )
     if isinstance(pause, Pause):
         return hold(Reason.PAUSED, " ".join(filter(None, (pause.reason, f"({pause.by})" if pause.by else ""))))
     return None
@@ -159,15 +165,19 @@ def ledger_unknown(scene: Scene) -> Decision | None:
     well = None if scene.between else symptom(scene)
     if well is not None and well.reason is Reason.SYMPTOM_GONE:
         return well
-    # What passes by itself is told only when it did not; a clear no (token, ACL, job) has a remedy, and people who can take it.
-    over = scene.now - scene.incident.began_at >= scene.runbook.verify.within_s
     return hold(
         Reason.LEDGER_UNKNOWN,
         ledger.why,
         again_in_s=scene.runbook.verify.every_s,
         remedy=ledger.remedy,
-        tell=over or scene.between or bool(ledger.remedy),
+        tell=_worth_telling(scene, ledger),
     )
+
+
+def _worth_telling(scene: Scene, unseen: Unknown) -> bool:
+    """What passes by itself is told only when it did not; a clear no (token, ACL, job) has a remedy, and people to take it."""
+    since = max(scene.incident.began_at, scene.incident.waits_from)
+    return scene.now - since >= scene.runbook.verify.within_s or scene.between or bool(unseen.remedy)
 
 
 def own_execution(scene: Scene) -> Decision | None:

@@ -428,7 +428,7 @@ class Incident(Struct, frozen=True):
     due: float = 0.0
     """When the next step of the incident itself is due; the document's `due` may be earlier, to tell something."""
     waits_from: float = 0.0
-    """From when on its time to wait is counted, where a cooldown came before that."""
+    """From when on its time to wait is counted, where a cooldown or a person's yes came before that."""
     attempt: int = 0
     """The number of the attempt that is under way or was the last."""
     restarts: int = 0
@@ -584,6 +584,8 @@ class Ran(Struct, frozen=True):
     remedy: str = ""
     busy: bool = False
     unsent: Reason | None = None
+    unread: bool = False
+    """It was not sent since the kill switch could not be read."""
     mismatch: bool = False
     """It runs with other options than those that were sent."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from functions import judge
-from functions.endings import GRACE_S, asked, escalated, held, held_back, look_again, not_approved, recovered
+from functions.endings import GRACE_S, asked, deadline_of, escalated, held, held_back, look_again, not_approved, recovered
 from functions.guards import MAX_NUMBERED, SAME_CAUSE_S, Decision, Kind, Scene, claimed, decide, restarts, watched_now
 from functions.model import (
     Abort,
@@ -58,8 +58,6 @@ def advanced(document: Document, incident: Incident, now: Moment) -> Step:
             return not_approved(document, incident, runbook, now)
         case Phase.ASKED:
             return Step(replace(document, incident=replace(incident, due=incident.expires_at or now.at)))
-        case _ if all_resolved(incident) and incident.restarts == 0:
-            return held(document, incident, runbook, now, Decision(Kind.HOLD, Reason.NOT_FIRING))
         case _:
             return decided(document, incident, now)
 
@@ -67,6 +65,8 @@ def advanced(document: Document, incident: Incident, now: Moment) -> Step:
 def decided(document: Document, incident: Incident, now: Moment) -> Step:
     """Ask the guards, and do what they say."""
     runbook = now.rules.runbooks[incident.runbook]
+    if all_resolved(incident) and incident.restarts == 0:
+        return held(document, incident, runbook, now, Decision(Kind.HOLD, Reason.NOT_FIRING))
     if incident.phase is Phase.DEFERRED and not now.was_saved and unseen(now):
         return deferred(document, incident, runbook, now)
     scene = Scene(now.rules, runbook, document, incident, now.seen, now.at, approved=incident.overruled)
@@ -157,16 +157,25 @@ def ran(document: Document, event: Ran, now: Moment) -> Step:
     if event.execution is not None:
         return _followed(document, incident, runbook, now, event.execution, Action.RESTARTED)
     unstarted = replace(incident, attempt=incident.attempt - 1, phase=Phase.WAITING, runner_not_after=None)
-    if event.unsent is Reason.PAUSED:
-        return held_back(document, unstarted, runbook, now, Decision(Kind.HOLD, event.unsent, event.refusal))
     if event.unsent is not None:
-        return deferred(document, replace(unstarted, phase=Phase.DEFERRED), runbook, now)
+        return _unsent(document, unstarted, runbook, now, event)
     if event.busy:
         return _decided_busy(document, unstarted, now, event.refusal)
     if event.refusal:
         refused = Decision(Kind.HOLD, Reason.RESTART_REFUSED, event.refusal, remedy=event.remedy)
         return held_back(document, unstarted, runbook, now, refused)
     return Step(document, reply=answer_of(document, incident, runbook, Action.DEFERRED, None))
+
+
+def _unsent(document: Document, incident: Incident, runbook: Runbook, now: Moment, event: Ran) -> Step:
+    """Nothing was sent: the kill switch is on or can't be read, or the look was too old by then."""
+    if event.unsent is Reason.PAUSED:
+        again_in_s = runbook.verify.every_s if event.unread else None
+        decision = Decision(Kind.HOLD, event.unsent, event.refusal, again_in_s, tell=not event.unread)
+        return held_back(document, incident, runbook, now, decision)
+    if now.at >= deadline_of(incident, runbook):
+        return escalated(document, incident, runbook, now, event.unsent, event.refusal)
+    return deferred(document, replace(incident, phase=Phase.DEFERRED), runbook, now)
 
 
 def _decided_busy(document: Document, incident: Incident, now: Moment, detail: str) -> Step:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from functions.arrivals import Notified
     from functions.contracts import Budget
-    from functions.model import Alert
+    from functions.model import Alert, Case
     from functions.outside import Real
 
 Answer = tuple[str, int, dict[str, str]]
@@ -233,7 +233,7 @@ def _decide_handed_over(real: Real, entry: dict[str, Any]) -> None:
     from msgspec import ValidationError
 
     from functions import runbooks
-    from functions.arrivals import document_key
+    from functions.arrivals import document_key, new_id
     from functions.contracts import Budget
     from functions.decoding import converted
     from functions.flow import advance
@@ -243,9 +243,13 @@ def _decide_handed_over(real: Real, entry: dict[str, Any]) -> None:
         alerts = converted(entry["alerts"], tuple[Alert, ...])
     except (ValidationError, KeyError) as error:
         raise Denied("scheduler", f"alerts that were handed over can't be read: {error}") from None
-    cases = runbooks.cases(real.config.rules, real.config.runner_url, alerts)
-    event = Alerted(tuple(cases), entry["incident"], crowd=bool(entry.get("crowd")), handed_over_at=entry.get("at"))
-    advance(real, document_key(cases[0]), event, Budget(real, real.monotonic() + 30.0))
+    groups: dict[str, list[Case]] = {}  # they were of one target; by another configuration they may be of several
+    for case in runbooks.cases(real.config.rules, real.config.runner_url, alerts):
+        groups.setdefault(document_key(case), []).append(case)
+    for number, (key, cases) in enumerate(groups.items()):
+        incident = entry["incident"] if number == 0 else new_id(key, real.now(), cases)
+        event = Alerted(tuple(cases), incident, crowd=bool(entry.get("crowd")), handed_over_at=entry.get("at"))
+        advance(real, key, event, Budget(real, real.monotonic() + 30.0))
 
 
 def swept() -> None:

@@ -117,7 +117,8 @@ def _alerted(document: Document, event: Alerted, now: Moment) -> Step:
     document = _resolved(document, tuple(case for case in event.cases if not case.alert.firing), now)
     firing = tuple(case for case in event.cases if case.alert.firing)
     if not firing:
-        if document.incident is not None and now.at >= document.incident.due and all_resolved(document.incident):
+        ended = document.incident is not None and all_resolved(document.incident)
+        if document.incident is not None and ended and now.at >= document.incident.due and not unseen(now):
             made = advanced(document, document.incident, now)
         else:
             made = Step(seen_well(document, first.runbook, now))
@@ -193,7 +194,7 @@ def _held_still(document: Document, incident: Incident, event: Alerted, now: Mom
         return advanced(document, incident, now)
     if still_held(document, incident, now):
         return Step(document, reply=reply_to(document, event, event.cases[0], Action.HELD, incident.reason or Reason.DUPLICATE))
-    return decided(document, replace(incident, phase=Phase.WAITING, nonce="", expires_at=None), now)
+    return decided(document, replace(incident, phase=Phase.WAITING, nonce="", expires_at=None, waits_from=now.at), now)
 
 
 def _named(case: Case) -> tuple[str, str]:
@@ -255,7 +256,7 @@ def _approved(document: Document, event: Approved, now: Moment) -> Step:
     expired = incident.expires_at is not None and now.at >= incident.expires_at
     if expired or incident.runbook not in now.rules.runbooks:
         return advanced(document, incident, now)
-    approved = replace(incident, approved_by=event.by, overruled=True, nonce="", phase=Phase.WAITING)
+    approved = replace(incident, approved_by=event.by, overruled=True, nonce="", phase=Phase.WAITING, waits_from=now.at)
     return decided(document, approved, now)
 
 

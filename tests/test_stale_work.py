@@ -260,3 +260,13 @@ def test_alerts_that_can_not_be_decided_are_given_up_after_a_day(place):
     assert place.delivered(handed_over("mail", 3600.0))[0] == 500
     assert place.delivered(handed_over("mail", 25 * 3600.0))[0] == 200
     assert "alerts were given up, since for a day they could not be decided" in place.cards()
+
+
+def test_alerts_that_were_handed_over_go_to_the_targets_of_now(place):
+    """They were one target's; by the configuration of now they are two, and each gets its own restart."""
+    place.configured(runbook("mail"), runbook("post"))
+    entries = [content_of(handed_over(name, 60.0))["deferred"][0] for name in ("mail", "post")]
+    both = {**entries[0], "alerts": [entries[0]["alerts"][0], {**entries[1]["alerts"][0], "fingerprint": "f2"}]}
+    assert place.delivered(payload_of({"v": VERSION, "deferred": [both]}))[0] == 200
+    assert sorted(run.options["service"] for run in place.rundeck.state.carried_out) == ["mail", "post"]
+    assert len(place.documents()) == 2

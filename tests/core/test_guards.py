@@ -259,11 +259,12 @@ def test_a_history_that_cannot_be_read_is_told_only_after_within():
         (decide(scene(seen(mail=MISSING))), True),
         (decide(scene(seen(storm=MISSING))), True),
         (decide(scene(seen(history=ledger(others=(execution(ended=None),))))), True),
-        (decide(scene(seen(pause=MISSING))), False),
+        (decide(scene(seen(pause=MISSING))), True),
+        (decide(scene(seen(pause=Pause("x")))), False),
         (decide(scene(seen(storm=taken(3)))), False),
         (decide(scene(seen(execution(ended=None, started=-1801)))), False),
     ],
-    ids=["symptom_unknown", "storm unread", "job_busy", "pause unread", "too_many_targets", "zombie"],
+    ids=["symptom_unknown", "storm unread", "job_busy", "pause unread", "paused", "too_many_targets", "zombie"],
 )
 def test_what_passes_by_itself_is_decided_again(decision, passes):
     """Only what passes without a person makes the incident wait."""

@@ -219,14 +219,46 @@ def test_a_refused_start_that_rundeck_tries_again_is_no_restart_either(attempts)
 
 
 def test_a_history_that_stays_unreadable_while_starting_is_told_and_then_escalated():
-    """Looked at again until `within`, then told; after another 15 minutes people take over."""
-    unread = [(after_s, seen(history=MISSING)) for after_s in (20.0, WITHIN_S - 15, WITHIN_S)]
+    """Looked at again until `within` after the fence, then told; after another 15 minutes people take over."""
+    fence_s = 30.0
+    unread = [(after_s, seen(history=MISSING)) for after_s in (20.0, fence_s + WITHIN_S - 15, fence_s + WITHIN_S)]
     assert through(starting(), unread[:2]).document.to_tell == ()
     told = through(starting(), unread)
     assert (phase(told), kinds(told.document)) == (Phase.STARTING, ["held"])
     assert "Start it." in " ".join(told.document.to_tell[0].card.text)
-    ended = through(starting(), [*unread, (WITHIN_S + GRACE_S, seen(history=MISSING))])
+    ended = through(starting(), [*unread, (fence_s + WITHIN_S + GRACE_S, seen(history=MISSING))])
     assert last(ended) == (Ending.ESCALATED, Reason.LEDGER_UNKNOWN)
+
+
+def test_a_start_after_a_long_wait_has_its_time_too():
+    """An approval may come in minute 29; one look at the history that fails then is no reason to give up what may be running."""
+    made = woken(starting(began_at=NOW - 1800), NOW + 20, seen(history=MISSING))
+    assert (phase(made), made.document.outcomes) == (Phase.STARTING, ())
+
+
+def test_a_start_that_never_leaves_in_time_is_given_up():
+    """Rundeck and the store take longer than `start_within`: after `within` and 15 minutes people take over."""
+    unsent = Ran("inc-1.1", refusal="too much time had passed", unsent=Reason.LEDGER_UNKNOWN)
+    soon = moved(starting(), unsent)
+    assert (phase(soon), soon.document.outcomes) == (Phase.DEFERRED, ())
+    late = moved(starting(began_at=NOW - WITHIN_S - GRACE_S), unsent)
+    assert last(late) == (Ending.ESCALATED, Reason.LEDGER_UNKNOWN)
+
+
+def test_nothing_is_numbered_anew_for_an_alert_that_is_over():
+    """I3: the start was never seen, and Grafana has called the alert resolved meanwhile."""
+    over = starting(triggers=(trigger(resolved_at=NOW + 40),))
+    made = woken(over, NOW + 91, seen(now=NOW + 91))
+    assert (starts(made), last(made)) == ([], (Ending.HELD, Reason.NOT_FIRING))
+
+
+def test_a_kill_switch_that_can_not_be_read_for_a_moment_ends_nothing():
+    """It holds, and is read again; it is told when that does not help, or at once where there is a remedy."""
+    unread = Unknown("it did not answer", late=True)
+    for found in (document(incident()), document(incident(Phase.WAITING, restarts=1, attempt=1))):
+        made = woken(found, NOW, seen(pause=unread))
+        assert (starts(made), made.document.outcomes) == ([], ())
+        assert made.document.due is not None
 
 
 def test_six_numbered_attempts_escalate_with_the_last_reason():

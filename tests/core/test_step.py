@@ -335,6 +335,16 @@ def test_an_alert_that_comes_when_the_incident_is_due_steps_it_and_is_answered(f
     assert made.reply.incident == "inc-1"
 
 
+def test_a_resolved_alert_with_a_late_look_steps_no_open_incident():
+    """What could not be seen in the time given is left to the wake-up, which has more."""
+    late = Unknown("no answer in the time given", late=True)
+    found = verifying(triggers=(trigger(),))
+    at = NOW + 3600
+    made = moved(found, resolved(), seen(history=late, mail=late, now=at), at)
+    assert made.document.incident is not None
+    assert (phase(made), made.document.outcomes) == (Phase.VERIFYING, ())
+
+
 def test_a_late_look_steps_no_open_incident():
     """A webhook that could not see everything only adds its alert; the wake-up steps with time to spare."""
     found = verifying(due=NOW - 1)
@@ -529,6 +539,25 @@ def test_an_approval_is_not_stronger_than_what_is_seen_now(look, code):
     made = moved(found, Approved(found.incident.nonce, "anna"), seen(now=NOW + 60, **look), NOW + 60, APPROVE)
     assert reason(made) is code
     assert not any(isinstance(act, Start) for act in made.acts)
+
+
+def test_a_yes_for_an_alert_that_is_over_restarts_nothing():
+    """I3: resolved before the button was pressed."""
+    found = asking()
+    assert found.incident is not None
+    over = replace(found, incident=replace(found.incident, triggers=(trigger(resolved_at=NOW),)))
+    made = moved(over, Approved(found.incident.nonce, "anna"), seen(), NOW + 9, APPROVE)
+    assert not any(isinstance(act, Start) for act in made.acts)
+    assert made.document.outcomes[-1].reason is Reason.NOT_FIRING
+
+
+def test_a_late_yes_has_the_whole_time_to_wait():
+    """In minute 29 somebody else's run keeps the job busy: that passes, and nobody is called for it."""
+    found, at = asking(), NOW + 1740
+    assert found.incident is not None
+    busy = seen(history=ledger(others=(execution(ended=None),), now=at), now=at)
+    made = moved(found, Approved(found.incident.nonce, "anna"), busy, at, APPROVE)
+    assert (phase(made), made.document.outcomes) == (Phase.WAITING, ())
 
 
 @pytest.mark.parametrize("event", ["wake-up", "late press"])
