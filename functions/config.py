@@ -17,7 +17,7 @@ from functions.config_yaml import FAILED, Node, Reading, parse
 from functions.errors import ConfigError
 from functions.grafana_auth import Auth
 from functions.model import Mode, Rules
-from functions.runbooks import template_labels
+from functions.runbooks import full_match, template_labels
 from functions.secret_store import SecretRef
 
 DEFAULT_PATH = "unstick.yaml"
@@ -174,7 +174,7 @@ def _check(file: Any, top: Node, runner: Any, symptoms: tuple[str, ...], reading
             reading.wrong(node.under("mode") or node, "is approve, and approval links have no address", "Add `public_url:`")
         for key in ("notify", "escalate"):
             _check_channels(node.under(key), known, reading)
-        for check in (_check_options(own), _check_symptom(symptoms), _check_times):
+        for check in (_check_options(own), _check_symptom(symptoms), _check_recovered, _check_times):
             check(runbook, node, reading)
 
 
@@ -201,6 +201,8 @@ def _check_options(own: tuple[str, ...]) -> Check:
             if template_labels(template) and not allow.under(name):
                 remedy = f"Add `allow: {{{name}: '[a-z0-9-]{{1,40}}'}}` with what the job can take"
                 reading.wrong(here, "takes a label's value that no pattern limits", remedy)
+            if name in restart.allow and not template_labels(template) and not full_match(restart.allow[name], template):
+                reading.wrong(here, "is not what its own pattern in `allow` takes", "Mend the value or the pattern")
         for name in restart.allow:
             if name not in restart.options and not options.under(name):
                 _not_an_option(allow.under(name) or allow, tuple(restart.options), reading)
@@ -219,6 +221,13 @@ def _check_symptom(symptoms: tuple[str, ...]) -> Check:
             reading.wrong(node.under("symptom") or node, "can't be looked at", remedy)
 
     return check
+
+
+def _check_recovered(runbook: Any, node: Node, reading: Reading) -> None:
+    symptom, recovered, at = runbook.symptom, runbook.recovered, node.under("recovered")
+    if symptom is not None and at is not None and recovered.max_messages > symptom.max_messages:
+        here, remedy = at.under("max_messages") or at, "Lower it: what counts as stuck must not count as recovered"
+        reading.wrong(here, "is more than the symptom's max_messages", remedy)
 
 
 def _check_times(runbook: Any, node: Node, reading: Reading) -> None:

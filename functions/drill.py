@@ -25,6 +25,7 @@ from functions.grafana import parse
 from functions.looking import raised
 from functions.model import Document, Reason
 from functions.posting import POST_S
+from functions.telling import everybody
 
 if TYPE_CHECKING:
     from functions.contracts import Stored
@@ -140,8 +141,8 @@ def _followed(outside: Real, url: str) -> Iterable[Leg]:
     yield _leg("scheduler", delivered, answered, outside, f"no wake-up came within {SCHEDULER_S:.0f} s", SCHEDULER_REMEDY)
     if not delivered:
         return
-    if not outside.rules.notify:
-        yield Leg("chat", ok=False, detail="the top-level `notify` names no channel", remedy="Add one.")
+    if not everybody(outside.rules):
+        yield Leg("chat", ok=False, detail="no channel is named", remedy="Add `notify:` at the top.")
         return
     told = until(outside, lambda: _all_told(outside, keys, before), TOLD_S)
     yield _leg("chat", told, began, outside, "the message is still untold", "The log of verify says which channel failed.")

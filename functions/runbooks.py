@@ -79,7 +79,7 @@ def matches(matcher: Matcher, labels: Mapping[str, str]) -> bool:
         return (value == matcher.value) == (matcher.op == "=")
     if len(value) > MAX_MATCHED:
         return False
-    return _full_match(matcher.value, value) == (matcher.op == "=~")
+    return full_match(matcher.value, value) == (matcher.op == "=~")
 
 
 def pattern_mistake(pattern: str) -> str:
@@ -105,7 +105,8 @@ def _compiled(pattern: str) -> Any:
     return re2.compile(pattern, options)
 
 
-def _full_match(pattern: str, value: str) -> bool:
+def full_match(pattern: str, value: str) -> bool:
+    """Whether the pattern, which compiles, takes the whole value."""
     # As bytes: RE2 works on UTF-8, and a lone surrogate must not raise.
     return _compiled(pattern).fullmatch(value.encode("utf-8", "surrogatepass")) is not None
 
@@ -195,7 +196,7 @@ def _option(name: str, template: str, allow: str | None, labels: Mapping[str, st
         raise _NotRendered(f"{what}{from_labels} has {len(value)} characters, over {MAX_MATCHED}: {shown(value)}")
     if _has_control(value):
         raise _NotRendered(f"{what}{from_labels} holds control characters: {shown(value)}")
-    if allow is None or not _full_match(allow, value):
+    if allow is None or not full_match(allow, value):
         raise _NotRendered(f"{what}{from_labels} does not match its `allow` pattern: {shown(value)}")
     return value
 

@@ -13,7 +13,7 @@ from functions import runbooks
 from functions.arrivals import DIRECT, document_key, new_id
 from functions.contracts import Budget
 from functions.flow import STORE_S, document_of
-from functions.guards import Decision, Scene, every, watched_now
+from functions.guards import Decision, Scene, every
 from functions.looking import NOTHING_SEEN, look
 from functions.model import (
     Action,
@@ -111,7 +111,7 @@ def _guards(
         return []
     incident = document.incident or _opened(event.incident, runbook.name, firing, now)
     scene = Scene(settings.rules, runbook, replace(document, target=firing[0].target), incident, seen, now)
-    return every(replace(scene, incident=replace(incident, queues=watched_now(scene))))
+    return every(scene)
 
 
 def _opened(name: str, runbook: str, cases: list[Case], now: float) -> Incident:

@@ -9,6 +9,7 @@ from functions import runbooks
 from functions.errors import Denied, Unavailable
 from functions.model import Finding
 from functions.secret_store import SecretRef
+from functions.telling import channels, everybody
 
 if TYPE_CHECKING:
     from functions.outside import Real
@@ -33,10 +34,10 @@ def configured(outside: Real) -> list[Finding]:
             detail = f"an alert may match {overlap.earlier} too, which stands before it"
             found.append(Finding(what, ok=None, detail=detail, remedy="Add a matcher that keeps the two apart."))
     for runbook in rules.runbooks.values():
-        if not (runbook.notify or rules.notify):
+        if not channels(rules, runbook):
             remedy = "Add `notify:` to the runbook or at the top."
             found.append(Finding(f"people are told of {runbook.name}", ok=False, detail="no channel is named", remedy=remedy))
-    if not rules.notify:
+    if not everybody(rules):
         detail, remedy = "what belongs to no runbook is told to nobody", "Add `notify:` at the top."
         found.append(Finding("people are told of the rest", ok=None, detail=detail, remedy=remedy))
     found += _plain(f"{outside.config.runner.name}.url", outside.config.runner_url)

@@ -79,13 +79,19 @@ def from_file(path: str) -> Seen:
         if not isinstance(part, dict) and not (place == "pause" and part is None):
             raise Unusable(f"{path}: {place} is no mapping. Write for example {EXAMPLE}")
 
+    queues = content.get("queues", {})
+    for name in queues:
+        _sighting(path, queues, name, 0.0)  # so that a mistake is the file's, and no recording's
+
     def seen(cases: tuple[Case, ...], now: float) -> Observation:
         ledger = _part(path, "ledger", {"runner_now": now, **(content.get("ledger") or {})}, Ledger, now)
-        pause = _part(path, "pause", content["pause"], Pause, now) if content.get("pause") else None
+        switch = _part(path, "pause", content["pause"], Pause, now) if content.get("pause") else None
+        pause = None if isinstance(switch, Pause) and not switch.on else switch
         storm = _part(path, "storm", content.get("storm") or {}, Storm, now)
-        queues = {case.queue.key: _queue(path, content.get("queues", {}), case, now) for case in cases if case.queue}
-        return Observation(ledger, queues, pause, storm)
+        looks = {case.queue.key: _queue(path, queues, case, now) for case in cases if case.queue}
+        return Observation(ledger, looks, pause, storm)
 
+    seen((), 0.0)
     return seen
 
 
@@ -94,14 +100,18 @@ def _queue(path: str, queues: dict[str, Any], case: Case, now: float) -> Sightin
     name = key if key in queues else ANY
     if name not in queues:
         return Unknown(f"{path} says nothing of {key}")
+    found = _sighting(path, queues, name, now)
+    if isinstance(found, Unknown) or found.depth_samples:
+        return found
+    return _steady(found, case.runbook.symptom.for_s if case.runbook else 60.0)
+
+
+def _sighting(path: str, queues: dict[str, Any], name: str, now: float) -> Sighting | Unknown:
     given = queues[name]
     if not isinstance(given, dict):
         raise Unusable(f"{path}: queues.{name} is no mapping. Write for example {EXAMPLE}")
     filled = {"at": now, "ready": given.get("depth", 0), "unacked": 0, "acks": 0, **given}
-    found = _part(path, f"queues.{name}", given if "why" in given else filled, Sighting, now)
-    if isinstance(found, Unknown) or found.depth_samples:
-        return found
-    return _steady(found, case.runbook.symptom.for_s if case.runbook else 60.0)
+    return _part(path, f"queues.{name}", given if "why" in given else filled, Sighting, now)
 
 
 def _part(path: str, place: str, given: Any, kind: type[T], now: float) -> T | Unknown:

@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from functions.cli.showing import WRONG, ago, aside, mark, options, outside_of, progress, put_json, require_store, shown, table
 from functions.errors import Denied
+from functions.guards import ESCALATION_HOLDS_S
 from functions.model import Archive, Document, Pause, Unknown
 
 if TYPE_CHECKING:
@@ -83,8 +84,14 @@ def _found(outside: Real, days: int, last: int) -> Found:
                 left_out.append(f"{denied.detail}. {denied.remedy}")
     recent = sorted((one for one in records if one.outcome.at >= now - days * DAY_S), key=lambda one: -one.outcome.at)[:last]
     opened = sorted((one for one in documents.documents if one.open), key=lambda one: one.due or 0.0)
-    escalated = tuple(one for one in documents.documents if one.escalated_at is not None and one.incident is None)
+    escalated = tuple(one for one in documents.documents if _holds(one, now))
     return Found(now, pause, tuple(opened), escalated, documents.unreadable, tuple(recent), tuple(left_out))
+
+
+def _holds(document: Document, now: float) -> bool:
+    """Whether an escalation keeps it from being restarted."""
+    at = document.escalated_at
+    return at is not None and document.incident is None and now - at < ESCALATION_HOLDS_S
 
 
 def _record(path: str, body: bytes) -> Archive:

@@ -147,7 +147,7 @@ def _incident(key: str, cases: tuple[Case, ...], kind: str, now: float) -> Incid
     return Incident(
         name,
         Phase.VERIFYING if restarted else Phase.RUNNING if kind == "started" else Phase.DEFERRED,
-        min(case.alert.starts_at for case in cases),
+        now,
         first.runbook.name if first.runbook else "",
         tuple({case.queue.key: _watched(case, kind, now) for case in cases if case.queue}.values()),
         tuple(trigger_of(case) for case in cases),

@@ -223,6 +223,16 @@ def _carries_nothing(_right: Any) -> Any:
     return carried
 
 
+def _first_alone(right: Any) -> Any:
+    """The message about many names one of them, and is taken for all."""
+
+    def waiting(*arguments: Any) -> Any:
+        names, ids = right(*arguments)
+        return {channel: found[:1] for channel, found in names.items()}, ids
+
+    return waiting
+
+
 def _acts_on_lost_save(right: Any) -> Any:
     """A save that was not answered, made or not, is taken for one that was."""
 
@@ -361,6 +371,9 @@ VARIANTS = (
         "I3",
     ),
     Variant("no look at the symptom", (_replaced_guard("symptom", _passes),), Faults(), frozenset({"auto", "false_alarm"}), "I3"),
+    Variant(
+        "a bundle that forgets", ((flow, "_waiting_for", _first_alone),), Faults(), frozenset({"auto", "sick", "many"}), "I2"
+    ),
     Variant(
         "nobody is told", ((telling, "channels", lambda _: lambda *a, **k: ()),), Faults(), frozenset({"auto", "sick"}), "I2"
     ),

@@ -105,9 +105,8 @@ def _told(world: World, records: list[Archive]) -> list[Violation]:
         wanted = {Ending.HELD: {"held", "not_approved", "bundle"}}.get(
             record.outcome.ending, {record.outcome.ending.value, "not_approved"}
         )
-        bundled = record.outcome.reason is Reason.TOO_MANY_TARGETS and any(
-            card.kind == "bundle" and at >= record.outcome.at - SAME_HOLD_S for at, _, card in world.chat.posts
-        )
+        app = record.target.options["app"] if record.target else ""
+        bundled = record.outcome.reason is Reason.TOO_MANY_TARGETS and _bundled(world, app, record.outcome.at)
         repeated = record.outcome.ending is Ending.HELD and _told_lately(world, record)
         if not kinds & wanted and not bundled and not repeated:
             found.append(Violation("I2", f"{record.incident.id} {record.outcome.ending} was not told, only {sorted(kinds)}"))
@@ -119,6 +118,15 @@ def _told(world: World, records: list[Archive]) -> list[Violation]:
         if not _came_to_something(world, records, answer)
     ]
     return found
+
+
+def _bundled(world: World, app: str, at: float) -> bool:
+    """Whether a message about many names this one, within the hour in which the same hold is not told again."""
+    name = f"app={app}"
+    return any(
+        card.kind == "bundle" and abs(when - at) <= SAME_HOLD_S and any(name in text.split(", ") for _, text in card.facts)
+        for when, _, card in world.chat.posts
+    )
 
 
 def _told_lately(world: World, record: Archive) -> bool:
@@ -145,13 +153,13 @@ def _came_to_something(world: World, records: list[Archive], answer: Answered) -
         return True
     name = f"app={answer.alert.labels['app']}"
     mine: list[Reply] = [reply for reply in answer.replies if reply.target == name]
+    if mine and _bundled(world, answer.alert.labels["app"], answer.at):
+        return True
     for reply in mine:
         if reply.incident in world.lost_lists:
             return True
         for at, _, card in world.chat.posts:
             if card.incident == reply.incident and card.kind == "held":
-                return True
-            if card.kind == "bundle" and answer.at - SAME_HOLD_S <= at:
                 return True
             # The same hold of the same alert is told once an hour.
             if card.kind == "held" and abs(answer.at - at) <= SAME_HOLD_S and answer.alert.labels["app"] in card.headline:
