@@ -27,10 +27,8 @@ class Claim:
     def row(self) -> str:
         low, high = spread(self.values)
         sign = "at least" if self.at_least else "at most"
-        return (
-            f"| {self.what} | {sign} {self.limit:g} | {middle(self.values):.2f} ({low:.2f} to {high:.2f})"
-            f" | {'yes' if self.holds else '**no**'} |"
-        )
+        quartiles = f" ({low:.2f} to {high:.2f})" if len(self.values) > 1 else ""
+        return f"| {self.what} | {sign} {self.limit:g} | {middle(self.values):.2f}{quartiles} | {'yes' if self.holds else '**no**'} |"
 
 
 def claims(samples: Samples) -> list[Claim]:

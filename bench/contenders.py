@@ -39,8 +39,8 @@ class Contender:
     """Whether the time is signed, too."""
     restarts: bool = True
     """Whether it calls Rundeck."""
-    refuses: bool = True
-    """Whether it looks at the signature."""
+    refusal: int = 401
+    """What it answers to a wrong signature; 200 if it looks at none."""
 
     def message(self, body: bytes, *, forged: bool = False) -> bytes:
         """A whole request with this body, signed as this contender wants it; or with a wrong signature of the right form."""
@@ -89,9 +89,9 @@ def _plain(file: str) -> Callable[[Stage, Path, int], list[str]]:
 
 
 UNSTICK = Contender("Unstick", _unstick)
-BARE = Contender("bare function", _plain("bare.py"), restarts=False, refuses=False)
+BARE = Contender("bare function", _plain("bare.py"), restarts=False, refusal=200)
 HASHING = Contender("function that reads and hashes", _plain("hashing.py"), stamped=False, restarts=False)
-REQUESTING = Contender("function that imports requests", _plain("requesting.py"), restarts=False, refuses=False)
+REQUESTING = Contender("function that imports requests", _plain("requesting.py"), restarts=False, refusal=200)
 UNGUARDED = Contender("same calls without guards", _plain("unguarded.py"))
 
 
@@ -157,7 +157,7 @@ def _rulebook(stage: Stage, folder: Path, port: int) -> list[str]:
     return ["sh", "-c", shell]
 
 
-WEBHOOK = Contender("adnanh/webhook", _webhook, path="/hooks/restart", stamped=False)
+WEBHOOK = Contender("adnanh/webhook", _webhook, path="/hooks/restart", stamped=False, refusal=500)
 RULEBOOK = Contender("ansible-rulebook", _rulebook, path="/endpoint", stamped=False)
 
 

@@ -29,8 +29,8 @@ A figure is the median of the rounds with its quartiles; a ratio is taken within
 - **Unstick** under functions-framework as `make run` serves it, with the local store and scheduler.
 - **adnanh/webhook** (Debian's package `webhook`): an HMAC hook that calls Rundeck by curl. It looks at nothing before it does.
 - **ansible-rulebook** (PyPI): its own webhook source with HMAC, a rule that calls Rundeck by `ansible.builtin.uri`.
-- **same calls without guards**: a function that makes the calls that Unstick makes (document, RabbitMQ, history, wake-up, save,
-  run, save) and decides nothing. What is left between the two is what deciding costs.
+- **same calls without guards**: a function that makes the calls that Unstick makes (documents, RabbitMQ, history, wake-up, saves,
+  run, save; those together that Unstick makes together) and decides nothing.
 - **a bare function**, one that **reads and hashes** the body, and one that **imports requests** and does nothing.
 """
 NOTES = """
@@ -49,13 +49,17 @@ NOTES = """
 UNKEPT = """
 Where a promise does not hold:
 
+"""
+COLD = """\
 - **A cold start** reads and checks the whole configuration before it serves, so that a mistake stops the deployment and not an
   alert. Of the {whole:.0f} ms of the list below, PyYAML takes {yaml:.0f} ({reader:.0f} of them one regular expression of its reader),
   msgspec {msgspec:.0f}, RE2 {re2:.0f}, time zones {zones:.0f} and SQLite {sqlite:.0f}; the rest imports the rooms that the file names,
   and reads and checks it. These packages alone take {packages:.0f} of the {left:.0f} ms that the limit leaves beside a bare function.
-  It was nearly twice as much until the frozen dataclasses became msgspec's ([why](decisions/value-types.md)). To keep what was
+  It was nearly twice as much until the frozen dataclasses became msgspec's ([measured](decisions/value-types.md)). To keep what was
   read beside the byte code would spare PyYAML's part; neither a function in the cloud nor a container could write it, so it isn't done.
-- **4.3 calls**: there are four in sequence and no more. What goes beyond is computing, {computing:.0f} ms of it, by Unstick and by the
+"""
+SEQUENCE = """\
+- **4.3 calls**: what goes beyond those in sequence is computing, {computing:.0f} ms of it, by Unstick, by Google's clients and by the
   stand-ins and slow lines beside it on the same cores.
 """
 PACKAGES = ("yaml", "msgspec", "re2", "zoneinfo", "sqlite3")
@@ -112,13 +116,17 @@ def page(samples: Samples, circumstances: Circumstances, long_run: str = "") -> 
 
 
 def _unkept(samples: Samples, made: Imports) -> str:
+    """Why, for each of the promises that this run does not show; empty if it shows all."""
+    broken = {one.what for one in claims(samples) if not one.holds}
     left_s = 0.15 * middle(samples.of(measures.COLD_FORGED_CPU, BARE.name))
     computing_s = LEG_S * (middle(samples.of(LEGS, UNSTICK.name)) - middle(samples.of(CALLS, UNSTICK.name)))
-    return UNKEPT.format(
+    cold = COLD.format(
         whole=made.whole_ms, yaml=made.ms("yaml"), reader=made.ms("yaml.reader"), msgspec=made.ms("msgspec"), re2=made.ms("re2"),
         zones=made.ms("zoneinfo"), sqlite=made.ms("sqlite3"), packages=made.ms(*PACKAGES), left=1000 * left_s,
-        computing=1000 * computing_s,
     )  # fmt: skip
+    why = cold if any("from process start" in what for what in broken) else ""
+    why += SEQUENCE.format(computing=1000 * computing_s) if any("50 ms on each call" in what for what in broken) else ""
+    return UNKEPT + why if why else ""
 
 
 def _empty(measure: str, contender: str) -> str:

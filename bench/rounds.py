@@ -35,6 +35,9 @@ from bench.measures import (
 from bench.samples import Samples
 from bench.stage import MANY, SMALL_BYTES, Stage, many, one
 
+DONE = (200, 202)
+"""What a notification that was taken is answered."""
+
 WARM_FORGED, WARM_ALERTS, CPU_REQUESTS = 30, 8, 200
 RATE_S, SENDERS = 1.0, 2
 PARALLEL, NOTIFICATIONS, TARGETS = 300, 1000, 50
@@ -58,7 +61,7 @@ def round_of(contender: Contender, stage: Stage, samples: Samples) -> None:
     """One round of one contender: two cold starts, then the warm measures."""
     name, forged = contender.name, contender.message(one("forged"), forged=True)
     with running(contender, stage) as server:
-        first = wire.first(server.port, forged, within_s=START_S)
+        first = wire.first(server.port, forged, within_s=START_S).expected(contender.refusal)
         samples.add(COLD_FORGED, name, first.answered_at - server.tree.began_at)
         samples.add(COLD_FORGED_CPU, name, server.tree.cpu_s())
         _forged(server, samples)
@@ -66,42 +69,48 @@ def round_of(contender: Contender, stage: Stage, samples: Samples) -> None:
             _alerts(server, stage, samples)
     if contender.restarts:
         with running(contender, stage) as server:
-            wire.first(server.port, contender.message(one(stage.service())), within_s=START_S)
+            wire.first(server.port, contender.message(one(stage.service())), within_s=START_S).expected(*DONE)
             arrived_at = stage.arrived_at(server.tree.began_at, within_s=ARRIVES_S)
             samples.add(COLD_ALERT, name, arrived_at - server.tree.began_at)
             samples.add(COLD_ALERT_CPU, name, server.tree.cpu_s())
             if contender is RULEBOOK:
                 samples.add(ALERT, name, _to_rundeck(server, stage))
-                samples.add(ANSWER, name, wire.exchange(server.port, contender.message(one(stage.service()))).took_s)
+                answered = wire.exchange(server.port, contender.message(one(stage.service()))).expected(*DONE)
+                samples.add(ANSWER, name, answered.took_s)
 
 
 def _forged(server: Running, samples: Samples) -> None:
     contender = server.contender
     small, large = (contender.message(body, forged=True) for body in (one("x", SMALL_BYTES), many(["x"] * MANY)))
-    samples.add(FORGED, contender.name, median(wire.exchange(server.port, small).took_s for _ in range(WARM_FORGED)))
+    status = contender.refusal
+    samples.add(FORGED, contender.name, median(_took_s(server, small, status) for _ in range(WARM_FORGED)))
     if not left_out(FORGED_CPU, contender.name):
         before_s = server.tree.cpu_s()
         for _ in range(CPU_REQUESTS):
-            wire.exchange(server.port, small)
+            wire.exchange(server.port, small).expected(status)
         samples.add(FORGED_CPU, contender.name, (server.tree.cpu_s() - before_s) / CPU_REQUESTS)
-        samples.add(RATE_SMALL, contender.name, wire.rate(server.port, small, for_s=RATE_S, connections=SENDERS))
+        samples.add(RATE_SMALL, contender.name, wire.rate(server.port, small, status=status, for_s=RATE_S, connections=SENDERS))
     if not left_out(FORGED_LARGE, contender.name):
-        samples.add(FORGED_LARGE, contender.name, median(wire.exchange(server.port, large).took_s for _ in range(8)))
-        samples.add(RATE_LARGE, contender.name, wire.rate(server.port, large, for_s=RATE_S, connections=SENDERS))
+        samples.add(FORGED_LARGE, contender.name, median(_took_s(server, large, status) for _ in range(8)))
+        samples.add(RATE_LARGE, contender.name, wire.rate(server.port, large, status=status, for_s=RATE_S, connections=SENDERS))
+
+
+def _took_s(server: Running, sent: bytes, *statuses: int) -> float:
+    return wire.exchange(server.port, sent).expected(*statuses).took_s
 
 
 def _alerts(server: Running, stage: Stage, samples: Samples) -> None:
     contender = server.contender
     _to_rundeck(server, stage)
     samples.add(ALERT, contender.name, median(_to_rundeck(server, stage) for _ in range(WARM_ALERTS)))
-    answers = [wire.exchange(server.port, contender.message(one(stage.service()))).took_s for _ in range(WARM_ALERTS)]
+    answers = [_took_s(server, contender.message(one(stage.service())), *DONE) for _ in range(WARM_ALERTS)]
     samples.add(ANSWER, contender.name, median(answers))
     large = [contender.message(many([stage.service()] * MANY)) for _ in range(3)]
-    samples.add(ANSWER_MANY, contender.name, median(wire.exchange(server.port, sent).took_s for sent in large))
+    samples.add(ANSWER_MANY, contender.name, median(_took_s(server, sent, *DONE) for sent in large))
 
 
 def _to_rundeck(server: Running, stage: Stage) -> float:
-    sent = wire.exchange(server.port, server.contender.message(one(stage.service())))
+    sent = wire.exchange(server.port, server.contender.message(one(stage.service()))).expected(*DONE)
     return max(0.0, stage.arrived_at(sent.sent_at, within_s=ARRIVES_S) - sent.sent_at)
 
 
@@ -111,12 +120,12 @@ def _to_rundeck(server: Running, stage: Stage) -> float:
 def parallel(contender: Contender, stage: Stage, samples: Samples) -> None:
     """300 senders with the same notification at the same moment, as when many Grafana replicas send theirs."""
     with running(contender, stage) as server:
-        wire.first(server.port, contender.message(one(stage.service())), within_s=START_S)
+        wire.first(server.port, contender.message(one(stage.service())), within_s=START_S).expected(*DONE)
         stage.arrived_at(0.0, within_s=ARRIVES_S)
         stage.clear()
         began_at = time.time()
         answers = wire.at_once(server.port, [contender.message(one(stage.service()))] * PARALLEL)
-        samples.add(PARALLEL_S, contender.name, max(answer.answered_at for answer in answers) - began_at)
+        samples.add(PARALLEL_S, contender.name, max(answer.expected(*DONE).answered_at for answer in answers) - began_at)
         _settled(stage)
         samples.add(PARALLEL_RESTARTS, contender.name, len(stage.rundeck.posts()))
 
@@ -131,7 +140,7 @@ def _settled(stage: Stage) -> None:
 def memory(contender: Contender, stage: Stage, samples: Samples) -> None:
     """At rest after the first answer, and after 1,000 notifications of 50 targets."""
     with running(contender, stage) as server:
-        wire.first(server.port, contender.message(one("forged"), forged=True), within_s=START_S)
+        wire.first(server.port, contender.message(one("forged"), forged=True), within_s=START_S).expected(contender.refusal)
         time.sleep(0.5)
         _weigh(server, samples, PSS_REST, RSS_REST)
         if left_out(PSS_AFTER, contender.name):
@@ -140,7 +149,7 @@ def memory(contender: Contender, stage: Stage, samples: Samples) -> None:
         for number in range(NOTIFICATIONS):
             if contender is not UNSTICK:
                 stage.clear()  # they restart each time, and Rundeck's answers would grow without end
-            wire.exchange(server.port, contender.message(one(services[number % TARGETS])))
+            wire.exchange(server.port, contender.message(one(services[number % TARGETS]))).expected(*DONE)
         _settled(stage)
         _weigh(server, samples, PSS_AFTER, RSS_AFTER)
 

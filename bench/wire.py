@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
+from typing import Self
 
 TIMEOUT_S = 60.0
 LOOK_AGAIN_S = 0.002
@@ -29,6 +30,12 @@ class Exchange:
     @property
     def took_s(self) -> float:
         return self.answered_at - self.began_at
+
+    def expected(self, *statuses: int) -> Self:
+        """Itself. Raises RuntimeError where the answer was another: what did not do its work must have no figure."""
+        if self.status not in statuses:
+            raise RuntimeError(f"answered {self.status or 'nothing'} instead of {' or '.join(map(str, statuses))}")
+        return self
 
 
 def message(path: str, headers: Mapping[str, str], body: bytes) -> bytes:
@@ -83,14 +90,15 @@ def at_once(port: int, messages: Sequence[bytes]) -> list[Exchange]:
         return list(pool.map(send, messages))
 
 
-def rate(port: int, sent: bytes, *, for_s: float, connections: int) -> float:
-    """Answers a second of the same message, sent over and over by so many senders."""
+def rate(port: int, sent: bytes, *, status: int, for_s: float, connections: int) -> float:
+    """Answers a second of the same message, sent over and over by so many senders. RuntimeError if one has another status."""
     ends = time.monotonic() + for_s
 
     def send(_place: int) -> int:
         count = 0
         while time.monotonic() < ends:
-            count += exchange(port, sent).status > 0
+            exchange(port, sent).expected(status)
+            count += 1
         return count
 
     began = time.monotonic()

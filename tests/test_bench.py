@@ -77,4 +77,4 @@ def test_what_the_page_says_of_a_start_is_so() -> None:
 
     assert set(page.PACKAGES) <= set(found)
     assert not [name for name in found if name.startswith(page.LATER)]
-    assert all(name in page.IMPORTS + page.UNKEPT for name in ("requests", "Google", "msgspec", "PyYAML", "RE2", "SQLite"))
+    assert all(name in page.IMPORTS + page.COLD for name in ("requests", "Google", "msgspec", "PyYAML", "RE2", "SQLite"))

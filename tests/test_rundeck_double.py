@@ -233,12 +233,20 @@ SAME = (
 )
 
 
+def ended_first(rows: list[Any]) -> bool:
+    """Whether no execution that has ended comes after one that has not."""
+    ended = ["date-ended" in row for row in rows]
+    return ended == sorted(ended, reverse=True)
+
+
 def different(then: Any, now: Any, optional: set[str], where: str = "") -> list[str]:
     """Where the stand-in's answer has another shape than the recorded one, or another value of what has to be the same."""
     if where.endswith("executions//job/options"):
         return []  # what the rows of a list were run with is the set-up's, not the server's
     if isinstance(then, dict) and isinstance(now, dict):
         found = [f"{where}/{key}" for key in then.keys() ^ now.keys() if key not in optional | OFTEN_MISSING]
+        if where.endswith("/paging") and then["count"] == 0 < then["total"] and now["count"] == now["total"]:
+            found.append(f"{where}: rows that are hidden were recorded as counted")
         for key in then.keys() & now.keys():
             found += different(then[key], now[key], optional, f"{where}/{key}")
             if key in SAME and not isinstance(then[key], list) and "executions/" not in where and then[key] != now[key]:
@@ -247,6 +255,8 @@ def different(then: Any, now: Any, optional: set[str], where: str = "") -> list[
     if isinstance(then, list) and isinstance(now, list):
         if bool(then) != bool(now):
             return [f"{where}: one of the lists is empty"]
+        if where.endswith("/executions") and ended_first(then) and not ended_first(now):
+            return [f"{where}: unfinished ones were recorded after all that have ended"]
         return [
             each for old, new in zip(then, now, strict=False) for each in different(old, new, optional | IN_ROWS, f"{where}/")
         ]

@@ -132,8 +132,8 @@ def test_what_is_no_reference_is_refused_without_being_repeated(text):
     with pytest.raises(ConfigError) as caught:
         SecretRef(text)
     if text.strip():
-        assert f"{text} " not in str(caught.value)
-        assert f"'{text}'" not in "".join(traceback.format_exception(caught.value))
+        assert text not in str(caught.value).replace(secret_store.FORMS, "")
+        assert text not in "".join(traceback.format_exception(caught.value)).replace(secret_store.FORMS, "")
     assert "env://NAME" in str(caught.value)
 
 

@@ -9,11 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pytest
 from flask import Flask
 from werkzeug.serving import make_server
 
-from tests import debian
+from tests.needs import need
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
@@ -39,12 +38,8 @@ FLAGS = (
 
 @contextmanager
 def chromium(profile: Path, *, width: int = 390, height: int = 844) -> Iterator[Chrome]:
-    """A browser with a phone's viewport. Skips loudly where there is none; with CI=true that fails."""
-    if not debian.ensure("chromium", "chromium-driver"):
-        message = "no chromium here, and it can't be installed: apt-get install chromium chromium-driver"
-        if os.environ.get("CI") == "true":
-            pytest.fail(message)
-        pytest.skip(message)
+    """A browser with a phone's viewport."""
+    need("chromium", "chromium-driver")
     from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 
     options = ChromeOptions()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import inspect
 import json
 import logging
@@ -13,6 +14,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
+from urllib.parse import unquote
 
 import msgspec
 import platforms
@@ -118,16 +120,23 @@ def test_every_chat_keeps_the_contract_and_has_a_stand_in(name: str):
 @every
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_every_card_arrives(lab: Lab, language: str):
-    """All kinds in both languages are taken, and the headline, the facts and the links are shown."""
-    for story in EXAMPLES.values():
-        lab.post(compose(story, rules(language)), language=language)
-    shown = "\n".join(lab.shown())
-    for story in EXAMPLES.values():
+    """All kinds in both languages are taken, and nothing is missing: the headline, every text, fact and link, or it says so."""
+    for name, story in EXAMPLES.items():
         made = compose(story, rules(language))
-        assert made.headline in shown
-        assert made.facts[-1][1].split()[0] in shown
-    assert "execution/show/1847" in shown
-    assert lab.platform is None or not lab.platform.refusals
+        lab.post(made, language=language)
+        shown = bare(" ".join(lab.shown()))
+        if lab.platform is not None:
+            assert not lab.platform.refusals
+            lab.platform.taken.clear()
+        parts = [made.headline, *made.text, *(url for _, url in made.links)]
+        if bare(say(language, "shortened")) not in shown:  # a platform with room for 1,000 characters leaves the last facts out
+            parts += [part for fact in made.facts for part in fact]
+        assert [part for part in parts if bare(part) not in shown] == [], name
+
+
+def bare(text: str) -> str:
+    """Letters and digits alone, as they were before a platform's escapes: what no markup changes."""
+    return "".join(filter(str.isalnum, html.unescape(unquote(text))))
 
 
 @every

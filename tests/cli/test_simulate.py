@@ -264,6 +264,19 @@ def test_backtest_takes_what_is_seen_from_a_file(here: Line) -> None:
     assert found["after"]["alerts"] == {"held/symptom_gone": 1}
 
 
+def test_backtest_refuses_a_seen_file_with_a_mistake(here: Line) -> None:
+    """Code 2: an all-clear for what was not decided would be a false one."""
+    path = here.folder / "seen.json"
+    path.write_text('{"queues": {"*": {"depth": "many"}}}')
+    found = here.run("backtest", folder(here, "01-hmac-firing.json"), "--against", str(here.config), "--seen", str(path), code=2)
+    assert "queues.* is not understood" in found.stderr
+
+
+def test_a_kill_switch_that_is_off_holds_nothing(here: Line) -> None:
+    """As the store's document has it after `resume`."""
+    assert incident(here, FIRING, "--seen", seen(here, SICK | {"pause": {"on": False}}), code=0)["action"] == "restarted"
+
+
 def test_a_folder_without_recordings(here: Line) -> None:
     """Code 2: nothing was compared."""
     assert "has no *.json" in here.run("backtest", folder(here), "--against", str(here.config), code=2).stderr

@@ -241,6 +241,12 @@ def test_an_escalated_target_is_freed_by_any_of_its_names(here: Line, named: str
     assert here.json("status")["escalated"] == []
 
 
+def test_an_escalation_of_yesterday_holds_nothing_any_more(here: Line) -> None:
+    """24 hours after it the guard lets go, so it is no news."""
+    here.saved(replace(escalated("t-1", "mail-delivery"), escalated_at=NOW - 90_000))
+    assert here.json("status", code=0)["escalated"] == []
+
+
 def test_a_target_that_is_not_there_or_not_escalated(here: Line) -> None:
     """Code 2 with what to do."""
     here.saved(opened())

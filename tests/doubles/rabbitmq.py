@@ -133,8 +133,11 @@ class RabbitDouble:
         if vhost not in user.vhosts:
             return _error(401, "not_authorised", "User not authorised to access virtual host")
         if len(names) == 1:
-            pattern = re.compile(query["name"], re.IGNORECASE)
+            wanted = query["name"] if query.get("use_regex") == "true" else re.escape(query["name"])
+            pattern = re.compile(wanted, re.IGNORECASE)
             items = [_total(*key, queue) for key, queue in self.queues.items() if key[0] == vhost and pattern.search(key[1])]
+            if query.get("enable_queue_totals") != "true":
+                items = [{name: value for name, value in item.items() if not name.startswith("messages")} for item in items]
             return _ok({"items": items, "filtered_count": len(items), "page": 1, "page_count": 1})
         queue = self.queues.get((vhost, names[1]))
         return _error(404, "Object Not Found", "Not Found") if queue is None else _ok(self._page(vhost, names[1], queue, query))

@@ -5,6 +5,7 @@ The errors that a function promises are its answer; anything else, and a promise
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -24,6 +25,7 @@ from functions.secret_store import SecretRef
 from functions.symptoms import _rabbitmq_answers as rabbitmq_answers
 from functions.web import Answer
 from tests.fuzz.clients import CLIENTS, as_json, heard
+from tests.recorded_grafana import RECORDINGS as GRAFANA
 
 ROOT = Path(__file__).parents[2]
 RECORDINGS = ROOT / "tests" / "recordings"
@@ -159,8 +161,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
 def seeds(name: str) -> Iterator[bytes]:
     """What the fuzzer begins with: real input, so that it need not invent the format first."""
     if name in ("notification", "door"):
-        bodies = [path.read_bytes() for path in sorted((RECORDINGS / "grafana").rglob("*.json"))]
-        small = [body for body in bodies if len(body) < SEED_BYTES]
+        small = [recorded.body for recorded in GRAFANA.values() if len(recorded.body) < SEED_BYTES]
         head = (
             b"X-Grafana-Alerting-Signature:"
             + b"0" * 64
@@ -174,7 +175,9 @@ def seeds(name: str) -> Iterator[bytes]:
     elif name == "configuration":
         yield (ROOT / "unstick.yaml").read_bytes()
     elif name == "rundeck":
-        bodies = [path.read_bytes() for path in sorted((RECORDINGS / "rundeck").rglob("*")) if path.is_file()]
+        bodies = [
+            json.dumps(json.loads(path.read_bytes())["body"]).encode() for path in sorted((RECORDINGS / "rundeck").glob("*.json"))
+        ]
         yield from (b"\0" + body for body in bodies if len(body) < SEED_BYTES)
         yield b'\5{"error": true, "errorCode": "api.error.item.unauthorized", "message": "no"}'
     elif name == "clients":

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,22 +9,7 @@ import pytest
 
 from tests import broker as brokers
 from tests.broker import Broker
-from tests.debian import ensure
-
-
-def need(*packages: str) -> None:
-    """Skip, or with CI=true fail, unless these Debian packages are installed or can be without a question.
-
-    RabbitMQ may come from elsewhere.
-    """
-    missing = [name for name in packages if name != "rabbitmq-server" or not brokers.available()]
-    if ensure(*missing):
-        return
-    sentence = f"{', '.join(missing)} can't be had here: install it, or run the tests as root on Debian"
-    if os.environ.get("CI") == "true":
-        pytest.fail(sentence, pytrace=False)
-    print(f"\nSKIPPED, AND NOTHING STANDS IN FOR IT: {sentence}", file=sys.__stderr__, flush=True)
-    pytest.skip(sentence)
+from tests.needs import need
 
 
 @pytest.fixture(scope="session")

@@ -187,6 +187,7 @@ def test_whatever_is_killed_comes_to_its_end(fleet, capsys):
     fleet.until_all_is_done(within_s=120)
     endings, restarts = fleet.endings(), fleet.restarts()
     assert all(count == 1 for count in restarts.values()), restarts
+    assert sent[-1] in accepted
     assert accepted <= set(endings)
     for service in sent:
         assert len(endings.get(service, [])) <= 1, endings
