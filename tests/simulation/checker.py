@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from functions.model import Archive, Ending, Outcome, Reason, Reply, Trigger
+from functions.model import Archive, Ending, Outcome, Reply, Trigger
 from tests.simulation.guards_checked import guards_checked
 from tests.simulation.models import Run
 from tests.simulation.recoveries import recoveries
@@ -106,7 +106,7 @@ def _told(world: World, records: list[Archive]) -> list[Violation]:
             record.outcome.ending, {record.outcome.ending.value, "not_approved"}
         )
         app = record.target.options["app"] if record.target else ""
-        bundled = record.outcome.reason is Reason.TOO_MANY_TARGETS and _bundled(world, app, record.outcome.at)
+        bundled = record.outcome.ending is Ending.HELD and _bundled(world, app, record.outcome.at)
         repeated = record.outcome.ending is Ending.HELD and _told_lately(world, record)
         if not kinds & wanted and not bundled and not repeated:
             found.append(Violation("I2", f"{record.incident.id} {record.outcome.ending} was not told, only {sorted(kinds)}"))
