@@ -76,6 +76,14 @@ def test_slack_shows_as_much_of_a_fact_as_it_takes():
     assert re.fullmatch(r"\*Concerned\*\n`?(&lt;|&amp;|&gt;)+… \(shortened\)`?", longest)
 
 
+def test_teams_is_sent_no_template():
+    """Neither Teams' dates nor a flow's expressions, however the braces are nested."""
+    sent = json.dumps(teams.render(replace(compose(EXAMPLES["escalated"], rules()), text=("{{{DATE(2026)}}} $${x}",)), "en"))
+    assert "DATE(2026)" in sent
+    assert "{{" not in sent.replace('": {', "").replace("[{", "")
+    assert "${" not in sent
+
+
 def test_a_deleted_first_card_is_replaced(bot: tuple[SlackApi, slack.Settings]):
     """Somebody tidied up the channel: the news must not get lost for that."""
     platform, settings = bot
