@@ -192,7 +192,7 @@ def _queue(row: Row, rules: Rules, now: float) -> str:
         return heading + text(say(language, "unread", why=facts.exactly(rules, seen.why, 300)), "warn")
     depths = {"depth": facts.number(seen.depth), "ready": facts.number(seen.ready), "unacked": facts.number(seen.unacked)}
     shown = [(say(language, "messages"), say(language, "of_them", **depths))]
-    if row.health is not None:
+    if row.health is not Health.UNKNOWN:
         shown.insert(0, (say(language, "state"), say(language, row.health.value)))
     if seen.consumers is not None:
         shown.append((say(language, "consumers"), facts.number(seen.consumers)))
