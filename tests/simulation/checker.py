@@ -106,7 +106,7 @@ def _told(world: World, records: list[Archive]) -> list[Violation]:
             record.outcome.ending, {record.outcome.ending.value, "not_approved"}
         )
         app = record.target.options["app"] if record.target else ""
-        bundled = record.outcome.ending is Ending.HELD and _bundled(world, app, record.outcome.at)
+        bundled = record.outcome.ending is Ending.HELD and _bundled(world, app, record.outcome.at, record.outcome.at)
         repeated = record.outcome.ending is Ending.HELD and _told_lately(world, record)
         if not kinds & wanted and not bundled and not repeated:
             found.append(Violation("I2", f"{record.incident.id} {record.outcome.ending} was not told, only {sorted(kinds)}"))
@@ -120,11 +120,11 @@ def _told(world: World, records: list[Archive]) -> list[Violation]:
     return found
 
 
-def _bundled(world: World, app: str, at: float) -> bool:
+def _bundled(world: World, app: str, since: float, until: float) -> bool:
     """Whether a message about many names this one, within the hour in which the same hold is not told again."""
-    name = f"app={app}"
+    name, since, until = f"app={app}", since - SAME_HOLD_S, until + SAME_HOLD_S
     return any(
-        card.kind == "bundle" and abs(when - at) <= SAME_HOLD_S and any(name in text.split(", ") for _, text in card.facts)
+        card.kind == "bundle" and since <= when <= until and any(name in text.split(", ") for _, text in card.facts)
         for when, _, card in world.chat.posts
     )
 
@@ -153,7 +153,7 @@ def _came_to_something(world: World, records: list[Archive], answer: Answered) -
         return True
     name = f"app={answer.alert.labels['app']}"
     mine: list[Reply] = [reply for reply in answer.replies if reply.target == name]
-    if mine and _bundled(world, answer.alert.labels["app"], answer.at):
+    if mine and _bundled(world, answer.alert.labels["app"], answer.asked_at, answer.at):
         return True
     for reply in mine:
         if reply.incident in world.lost_lists:
@@ -162,7 +162,8 @@ def _came_to_something(world: World, records: list[Archive], answer: Answered) -
             if card.incident == reply.incident and card.kind == "held":
                 return True
             # The same hold of the same alert is told once an hour.
-            if card.kind == "held" and abs(answer.at - at) <= SAME_HOLD_S and answer.alert.labels["app"] in card.headline:
+            near = answer.asked_at - SAME_HOLD_S <= at <= answer.at + SAME_HOLD_S
+            if card.kind == "held" and near and answer.alert.labels["app"] in card.headline:
                 return True
     return False
 

@@ -12,6 +12,8 @@ LEAVING_S = 10.0
 """A consumer of before may take so long to leave; one that is there still is one that stays."""
 
 MOVED_S = 20.0
+LOOK_S = 10.0
+"""Its parts are asked at once, and answer when they do."""
 
 
 def recoveries(world: World) -> list[Violation]:
@@ -57,8 +59,8 @@ def _seen_well(world: World, name: str, run: Run, told_at: float) -> bool:
         first = (when if first is None else first) if well else None
         if first is None:
             continue
-        # Without Rundeck's clock, what lies between two looks is by the clocks of those who look.
-        unread = any(first - 1.0 <= at <= when + 1.0 for at in world.unread)
+        # Without Rundeck's clock, what lies between two looks is by the clocks of those who look. A look takes up to LOOK_S.
+        unread = any(first - LOOK_S <= at <= when + 1.0 for at in world.unread)
         if when - first >= (0.1 if unread else verify.every_s - 1.0):
             return True
     return False

@@ -63,7 +63,9 @@ class Answered:
     """An alert that was answered 2xx."""
 
     alert: Alert
+    asked_at: float
     at: float
+    """When the answer was there: a holder may have stalled for minutes between the two."""
     replies: tuple[Reply, ...]
 
 
@@ -187,12 +189,12 @@ class World:
         done = {"ok": False}
 
         def work(host: Host) -> None:
-            cases = cases_of(self, alerts)
+            cases, asked_at = cases_of(self, alerts), self.now
             found = arrivals.notified(host, cases, flow.Budget(host, host.monotonic() + WEBHOOK_BUDGET_S))
             if found.lost == 0 and "deaf" not in self.options:
                 done["ok"] = True
                 self.note(f"Grafana hears {[(r.action.value, r.reason.value if r.reason else None) for r in found.replies]}")
-                self.answered += [Answered(alert, self.now, found.replies) for alert in alerts if alert.firing]
+                self.answered += [Answered(alert, asked_at, self.now, found.replies) for alert in alerts if alert.firing]
 
         def ended(ok: bool) -> None:
             if not done["ok"] and again is not None:
