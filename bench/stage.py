@@ -48,6 +48,7 @@ class Stage:
         with self.rundeck.state.lock:
             self.rundeck.state.runs.clear()
             self.rundeck.requests.clear()
+        self.rabbitmq.asked.clear()
 
     def arrived_at(self, since: float, *, within_s: float) -> float:
         """When the first run after `since` reached Rundeck, in Unix seconds. Raises TimeoutError if none does."""
