@@ -14,6 +14,7 @@ ROOMS: Mapping[str, str] = {
     "no content type": "Content-Type なし",
     "no time left to ask": "問い合わせる時間が残っていません",
     "no answer in the time given": "時間内に応答がありません",
+    "there is no thread left to ask with": "問い合わせに使えるスレッドが残っていません",
     "{host} answered with more than {size:number} bytes": "{host} の応答が{size}バイトを超えました",
     "{host} did not finish its answer within {seconds:number} s": "{host} の応答が{seconds}秒以内に終わりませんでした",
     "{host} did not answer within {seconds:number} s": "{host} が{seconds}秒以内に応答しませんでした",

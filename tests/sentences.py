@@ -53,6 +53,7 @@ OTHER_PLACES = {
     "functions/sqlite_file.py:_SCHEMA": "SQL",
     "functions/stores/local.py:check": "only `check` shows it",
     "functions/stores/cloud_storage.py:check": "only `check` shows it",
+    "functions/runners/_rundeck_check.py:BY_NODE": "only `check` shows it",
     "functions/runners/rundeck.py:Settings": "a mistake in unstick.yaml stops the start",
     "functions/runbooks.py:pattern_mistake": "a mistake in unstick.yaml stops the start",
     "functions/secret_store.py:_built": "for tests",
