@@ -48,6 +48,14 @@ def document_key(case: Case) -> str:
     return "alert-" + hashlib.sha256(f"{case.alert.source}|{case.alert.fingerprint}".encode()).hexdigest()[:20]
 
 
+def by_document(cases: list[Case]) -> dict[str, list[Case]]:
+    """The cases by the document that they go into."""
+    groups: dict[str, list[Case]] = {}
+    for case in cases:
+        groups.setdefault(document_key(case), []).append(case)
+    return groups
+
+
 def new_id(key: str, now: float, cases: list[Case]) -> str:
     """An incident's id: when it began (UTC), and a mark of its target and alerts, since two may begin at the same moment."""
     alerts = sorted((case.alert.source, case.alert.fingerprint, case.alert.starts_at) for case in cases)
@@ -56,9 +64,7 @@ def new_id(key: str, now: float, cases: list[Case]) -> str:
 
 def notified(outside: Outside, cases: list[Case], budget: Budget) -> Notified:
     """Decide or save every alert of a notification: ten targets at once, the rest in lists of 100 for their wake-ups."""
-    groups: dict[str, list[Case]] = {}
-    for case in cases:
-        groups.setdefault(document_key(case), []).append(case)
+    groups = by_document(cases)
     now = outside.now()
     events = [(key, Alerted(tuple(found), new_id(key, now, found), crowd=len(groups) > DIRECT)) for key, found in groups.items()]
     direct, rest = events[:DIRECT], events[DIRECT:]

@@ -21,16 +21,15 @@ if TYPE_CHECKING:
 
     from functions.arrivals import Notified
     from functions.contracts import Budget
-    from functions.model import Alert, Case
+    from functions.model import Alert
     from functions.outside import Real
 
 Answer = tuple[str, int, dict[str, str]]
 JSON = {"Content-Type": "application/json"}
 VERIFY_BUDGET_S = 120.0
-LIST_S = 300.0
+HANDED_OVER_S = 300.0
 """For a list of alerts, half of what Cloud Tasks gives a task; what was not reached by then is a list of its own."""
 AGAIN_S = 60.0
-STORE_S = 5.0
 GIVEN_UP_S = 86400.0
 """How long alerts come again that can't be decided, or whose signature fits no key, should somebody mend that."""
 UNSIGNED_KEY = "unsigned"
@@ -209,8 +208,10 @@ def _given_up(real: Real, carried_since: float | None, budget: Budget) -> bool:
 
 def _decide_deferred(entries: list[dict[str, Any]]) -> None:
     """Alerts that the webhook had no time for, each target by itself. What could not be decided, or not in time, comes again."""
+    from functions.flow import STORE_S
+
     real, left, failed = outside(), [], None
-    ends = real.monotonic() + LIST_S
+    ends = real.monotonic() + HANDED_OVER_S
     for entry in entries:
         if real.monotonic() >= ends:
             left.append(entry)
@@ -233,7 +234,7 @@ def _decide_handed_over(real: Real, entry: dict[str, Any]) -> None:
     from msgspec import ValidationError
 
     from functions import runbooks
-    from functions.arrivals import document_key, new_id
+    from functions.arrivals import by_document, new_id
     from functions.contracts import Budget
     from functions.decoding import converted
     from functions.flow import advance
@@ -243,9 +244,8 @@ def _decide_handed_over(real: Real, entry: dict[str, Any]) -> None:
         alerts = converted(entry["alerts"], tuple[Alert, ...])
     except (ValidationError, KeyError) as error:
         raise Denied("scheduler", f"alerts that were handed over can't be read: {error}") from None
-    groups: dict[str, list[Case]] = {}  # they were of one target; by another configuration they may be of several
-    for case in runbooks.cases(real.config.rules, real.config.runner_url, alerts):
-        groups.setdefault(document_key(case), []).append(case)
+    # They were of one target; by another configuration they may be of several.
+    groups = by_document(runbooks.cases(real.config.rules, real.config.runner_url, alerts))
     for number, (key, cases) in enumerate(groups.items()):
         incident = entry["incident"] if number == 0 else new_id(key, real.now(), cases)
         event = Alerted(tuple(cases), incident, crowd=bool(entry.get("crowd")), handed_over_at=entry.get("at"))

@@ -117,9 +117,9 @@ def _alerted(document: Document, event: Alerted, now: Moment) -> Step:
     document = _resolved(document, tuple(case for case in event.cases if not case.alert.firing), now)
     firing = tuple(case for case in event.cases if case.alert.firing)
     if not firing:
-        ended = document.incident is not None and all_resolved(document.incident)
-        if document.incident is not None and ended and now.at >= document.incident.due and not unseen(now):
-            made = advanced(document, document.incident, now)
+        incident = document.incident
+        if incident is not None and all_resolved(incident) and now.at >= incident.due and not unseen(now):
+            made = advanced(document, incident, now)
         else:
             made = Step(seen_well(document, first.runbook, now))
         return made if made.reply else replace(made, reply=reply_to(document, event, first, Action.HELD, Reason.NOT_FIRING))

@@ -103,9 +103,7 @@ def request(
         ) as answer:
             at = time.time()
             chunks, size = [], 0
-            _wait_at_most(answer, began + timeout_s - time.monotonic())
-            while chunk := answer.raw.read1(65536, decode_content=True):  # what is there: iter_content waits until it has all
-                _wait_at_most(answer, began + timeout_s - time.monotonic())
+            while chunk := _next(answer, began + timeout_s - time.monotonic()):
                 size += len(chunk)
                 if size > max_bytes:
                     raise Unavailable(system, f"{host} answered with more than {max_bytes} bytes")
@@ -120,11 +118,13 @@ def request(
         raise Unavailable(system, f"{host}: {_plain(error)}") from None
 
 
-def _wait_at_most(answer: requests.Response, left_s: float) -> None:
-    """For the next bytes of the body: the library's own limit is on each read anew."""
+def _next(answer: requests.Response, left_s: float) -> bytes:
+    """The next bytes of the body, waited for no longer than this: the library's own limit is on each read anew."""
     line = getattr(answer.raw.connection, "sock", None)  # gone once all was read
     if line is not None:
         line.settimeout(max(left_s, 0.001))
+    found: bytes = answer.raw.read1(65536, decode_content=True)  # what is there: iter_content waits until it has all
+    return found
 
 
 def _plain(error: Exception) -> str:

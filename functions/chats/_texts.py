@@ -74,14 +74,14 @@ def below(card: Card, language: str, room: int, plain: Callable[[str], str]) -> 
     mark = say(language, "shortened").strip()
     left = room - units(mark) - 1
     rows = [f"{plain(label)}: {pressable(url)}" for label, url in card.links]
-    links = _first(rows, left * 3 // 4) or _first(rows[:1], left)  # a quarter is left to say what there is to do
+    links = first(rows, left * 3 // 4) or first(rows[:1], left)  # a quarter is left to say what there is to do
     text, whole = _paragraphs(card.text, left - _size(links), plain, language)
     left = left - _size(links) - _size(text) if whole else 0
     figures = _facts(card, language, plain)
-    facts = _first(figures, left)
+    facts = first(figures, left)
     left = left - _size(facts) if len(facts) == len(figures) else 0
     title = plain(f"{say(language, 'evidence')}:")
-    log = _first([f"│ {plain(line)}" for line in reversed(card.evidence)], left - units(title) - 2)[::-1]
+    log = first([f"│ {plain(line)}" for line in reversed(card.evidence)], left - units(title) - 2)[::-1]
     whole = whole and len(links) + len(facts) + len(log) == len(rows) + len(figures) + len(card.evidence)
     blocks = (text, links, facts, [title, *log] if log else [], [] if whole else [mark])
     return "\n\n".join("\n".join(block) for block in blocks if block)[: max(0, room)]
@@ -99,7 +99,7 @@ def _size(rows: list[str]) -> int:
     return sum(units(row) + 1 for row in rows) + 1 if rows else 0
 
 
-def _first(rows: list[str], room: int) -> list[str]:
+def first(rows: list[str], room: int) -> list[str]:
     """As many of the rows as fit, from the first on."""
     count = len(rows)
     while count and _size(rows[:count]) > room:

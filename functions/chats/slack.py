@@ -15,7 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from functions import web
-from functions.chats import _plain
+from functions.chats import _plain, _texts
 from functions.errors import Denied, Unavailable
 from functions.model import Card, Finding
 from functions.secret_store import SecretRef
@@ -97,14 +97,10 @@ def _words(text: str, limit: int, language: str) -> dict[str, Any]:
 
 def _log(lines: tuple[str, ...], language: str) -> str:
     """As many lines as fit, from the log's end, which says what went wrong."""
-    kept: list[str] = []
-    left = MAX_LOG
-    for line in (escaped(line).replace("```", "'''") for line in reversed(lines)):
-        left -= len(line) + 1
-        if left < 0:
-            return "\n".join((say(language, "shortened").strip(), *reversed(kept)))
-        kept.append(line)
-    return "\n".join(reversed(kept))
+    rows = [escaped(line).replace("```", "'''") for line in reversed(lines)]
+    kept = _texts.first(rows, MAX_LOG)
+    mark = [say(language, "shortened").strip()] if len(kept) < len(rows) else []
+    return "\n".join([*mark, *reversed(kept)])
 
 
 def _section(text: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from functions.arrivals import new_id
 from functions.card import compose
 from functions.cli.showing import Unusable
 from functions.endings import APPROVAL_S, asked, held_back
+from functions.facts import short_name
 from functions.guards import Decision, Kind
 from functions.looking import NOTHING_SEEN
 from functions.model import (
@@ -75,10 +76,8 @@ def card(key: str, cases: tuple[Case, ...], kind: str | None, reason: Reason | N
 
 def bundle(groups: dict[str, tuple[Case, ...]], reason: Reason | None, now: float, rules: Rules) -> Card:
     """The one card of a notification of many targets."""
-    names = [
-        cases[0].target.name if cases[0].target else card(key, cases, None, None, now, rules).headline
-        for key, cases in groups.items()
-    ]
+    stories = (Story("held", now, target=cases[0].target, trigger=trigger_of(cases[0])) for cases in groups.values())
+    names = [short_name(story, rules) for story in stories]
     return compose(Story("bundle", now, reason=reason or Reason.TOO_MANY_TARGETS, bundled=tuple(names)), rules)
 
 

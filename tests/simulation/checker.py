@@ -107,7 +107,7 @@ def _told(world: World, records: list[Archive]) -> list[Violation]:
         )
         app = record.target.options["app"] if record.target else ""
         bundled = record.outcome.ending is Ending.HELD and _bundled(world, app, record.outcome.at, record.outcome.at)
-        repeated = record.outcome.ending is Ending.HELD and _told_lately(world, record)
+        repeated = record.outcome.ending is Ending.HELD and _told_lately(world, app, record.outcome.at, record.outcome.at)
         if not kinds & wanted and not bundled and not repeated:
             found.append(Violation("I2", f"{record.incident.id} {record.outcome.ending} was not told, only {sorted(kinds)}"))
         if {"recovered", "escalated"} <= kinds:
@@ -129,13 +129,10 @@ def _bundled(world: World, app: str, since: float, until: float) -> bool:
     )
 
 
-def _told_lately(world: World, record: Archive) -> bool:
+def _told_lately(world: World, app: str, since: float, until: float) -> bool:
     """The same hold of the same alert is told once an hour."""
-    app = record.target.options["app"] if record.target else ""
-    return any(
-        card.kind == "held" and app in card.headline and abs(record.outcome.at - at) <= SAME_HOLD_S
-        for at, _, card in world.chat.posts
-    )
+    since, until = since - SAME_HOLD_S, until + SAME_HOLD_S
+    return any(card.kind == "held" and app in card.headline and since <= at <= until for at, _, card in world.chat.posts)
 
 
 def _of(answer: Answered) -> str:
@@ -151,21 +148,14 @@ def _carries(outcome: Outcome, answer: Answered) -> bool:
 def _came_to_something(world: World, records: list[Archive], answer: Answered) -> bool:
     if any(_carries(record.outcome, answer) for record in records):
         return True
-    name = f"app={answer.alert.labels['app']}"
-    mine: list[Reply] = [reply for reply in answer.replies if reply.target == name]
-    if mine and _bundled(world, answer.alert.labels["app"], answer.asked_at, answer.at):
-        return True
-    for reply in mine:
-        if reply.incident in world.lost_lists:
-            return True
-        for at, _, card in world.chat.posts:
-            if card.incident == reply.incident and card.kind == "held":
-                return True
-            # The same hold of the same alert is told once an hour.
-            near = answer.asked_at - SAME_HOLD_S <= at <= answer.at + SAME_HOLD_S
-            if card.kind == "held" and near and answer.alert.labels["app"] in card.headline:
-                return True
-    return False
+    app = answer.alert.labels["app"]
+    mine: list[Reply] = [reply for reply in answer.replies if reply.target == f"app={app}"]
+    if not mine:
+        return False
+    spoken = (_told_lately(world, app, answer.asked_at, answer.at), _bundled(world, app, answer.asked_at, answer.at))
+    incidents = {reply.incident for reply in mine}
+    held = any(card.kind == "held" and card.incident in incidents for _, _, card in world.chat.posts)
+    return any(spoken) or held or bool(incidents & world.lost_lists)
 
 
 def _repeated(world: World, records: list[Archive]) -> list[Violation]:
