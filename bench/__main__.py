@@ -10,10 +10,10 @@ import time
 
 from bench import imports, instructions, page, rounds
 from bench.claims import claims
-from bench.contenders import RULEBOOK, UNGUARDED, UNSTICK, WEBHOOK, Contender, missing
+from bench.contenders import RULEBOOK, UNGUARDED, UNSTICK, WEBHOOK, Contender, missing, write_configuration
 from bench.legs import legs
 from bench.samples import Samples
-from bench.stage import BUILD, ROOT, Stage, stage
+from bench.stage import BUILD, CLOUD, ROOT, Stage, stage
 
 ROUNDS, FEW = 6, 2
 LOADED_ROUNDS = 2
@@ -67,10 +67,12 @@ def main() -> int:
     before, began = os.getloadavg()[0], time.monotonic()
     with stage() as stand:
         samples = measure(stand, asked.rounds, absent)
-    took_s = time.monotonic() - began
-    load, made = os.getloadavg()[0], imports.imports(ROOT / "unstick.yaml")
+        write_configuration(BUILD / "run" / "imports.yaml", stand.file(**CLOUD), checked=True)
+    took_s, load = time.monotonic() - began, os.getloadavg()[0]
+    cold, machine = imports.imports(BUILD / "run" / "imports.yaml"), imports.imports(ROOT / "unstick.yaml")
     _say("instructions")
-    page.write(samples, page.Circumstances(asked.rounds, before, load, took_s, absent, made, instructions.section()))
+    counted = instructions.section()
+    page.write(samples, page.Circumstances(asked.rounds, before, load, took_s, absent, cold, machine, counted))
     shutil.rmtree(BUILD / "run", ignore_errors=True)
     for claim in claims(samples):
         print(claim.row())

@@ -12,12 +12,14 @@ import venv
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from bench import wire
-from bench.stage import BUILD, JOB, ROOT, Stage, environment, signature
+from bench.stage import BUILD, CLOUD, JOB, ROOT, Stage, environment, in_the_cloud, signature
 from bench.tree import Tree, started
+from functions import config, config_checked
 from tests.broker import free_ports
 from tests.debian import ensure
 from tests.unstick_process import HMAC_SECRET, RUNNER_TOKEN
@@ -26,6 +28,7 @@ PLAIN = ROOT / "bench" / "plain"
 RULEBOOK_PACKAGES = ("ansible-rulebook==1.3.2", "ansible-core==2.19.14")
 START_S = 60.0
 WRONG = "0" * 64
+IN_THE_CLOUD = "cloud.yaml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,8 @@ class Contender:
     """Whether it calls Rundeck."""
     refusal: int = 401
     """What it answers to a wrong signature; 200 if it looks at none."""
+    cloud: bool = False
+    """Whether it can have documents and wake-ups in the cloud, as functions have that start cold."""
 
     def message(self, body: bytes, *, forged: bool = False) -> bytes:
         """A whole request with this body, signed as this contender wants it; or with a wrong signature of the right form."""
@@ -59,15 +64,19 @@ class Running:
     contender: Contender
     tree: Tree
     port: int
+    cloud: bool
 
 
-def start(contender: Contender, stage: Stage, **changes: str) -> Running:
-    """Start it in a new folder; it need not serve yet."""
+def start(contender: Contender, stage: Stage, *, cloud: bool = False, **changes: str) -> Running:
+    """Start it in a new folder, on one machine or in the cloud; it need not serve yet."""
     port = free_ports(1)[0]
     folder = BUILD / "run" / f"{contender.name.replace(' ', '-')}-{port}"
+    shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     command = contender.command(stage, folder, port)
-    return Running(contender, started(command, folder, environment(stage, folder) | changes), port)
+    if cloud:
+        changes = in_the_cloud(stage.storage_url, stage.tasks_url) | {"UNSTICK_CONFIG": str(folder / IN_THE_CLOUD)} | changes
+    return Running(contender, started(command, folder, environment(stage, folder) | changes), port, cloud)
 
 
 # --- functions ----------------------------------------------------------------------------------------------------------
@@ -79,20 +88,28 @@ def _framework(source: Path, port: int) -> list[str]:
 
 
 def _unstick(stage: Stage, folder: Path, port: int) -> list[str]:
-    if not (folder / "unstick.yaml").exists():
-        (folder / "unstick.yaml").write_text(yaml.safe_dump(stage.file(), sort_keys=False))
+    write_configuration(folder / "unstick.yaml", stage.file())
+    write_configuration(folder / IN_THE_CLOUD, stage.file(**CLOUD), checked=True)
     return _framework(ROOT / "main.py", port)
+
+
+def write_configuration(path: Path, content: dict[str, Any], *, checked: bool = False) -> None:
+    """The file; with what was made of it beside it, as the archive for the cloud has it (infra/package.py)."""
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
+    if checked:
+        written = path.read_bytes()
+        config_checked.beside(path).write_bytes(config_checked.written(config.read(written.decode()), written))
 
 
 def _plain(file: str) -> Callable[[Stage, Path, int], list[str]]:
     return lambda _stage, _folder, port: _framework(PLAIN / file, port)
 
 
-UNSTICK = Contender("Unstick", _unstick)
+UNSTICK = Contender("Unstick", _unstick, cloud=True)
 BARE = Contender("bare function", _plain("bare.py"), restarts=False, refusal=200)
 HASHING = Contender("function that reads and hashes", _plain("hashing.py"), stamped=False, restarts=False)
 REQUESTING = Contender("function that imports requests", _plain("requesting.py"), restarts=False, refusal=200)
-UNGUARDED = Contender("same calls without guards", _plain("unguarded.py"))
+UNGUARDED = Contender("same calls without guards", _plain("unguarded.py"), cloud=True)
 
 
 # --- what people would use instead ----------------------------------------------------------------------------------------

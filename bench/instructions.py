@@ -16,11 +16,9 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import yaml
-
-from bench.contenders import BARE, HASHING, PLAIN, UNSTICK
+from bench.contenders import BARE, HASHING, PLAIN, UNSTICK, write_configuration
 from bench.parts import INSTRUCTIONS, write_part
-from bench.stage import MANY, ROOT, SMALL_BYTES, environment, many, one, stage
+from bench.stage import CLOUD, MANY, ROOT, SMALL_BYTES, environment, many, one, stage
 from tests.debian import ensure
 
 SOURCES = {UNSTICK.name: ROOT / "main.py", HASHING.name: PLAIN / "hashing.py", BARE.name: PLAIN / "bare.py"}
@@ -68,7 +66,7 @@ def counts() -> dict[str, Count]:
     works += [Work(name, large, LARGE_REQUESTS) for name in SOURCES if name != BARE.name]
     with TemporaryDirectory() as made, stage() as stand:
         folder = Path(made)
-        (folder / "unstick.yaml").write_text(yaml.safe_dump(stand.file(), sort_keys=False), encoding="utf-8")
+        write_configuration(folder / "unstick.yaml", stand.file(**CLOUD), checked=True)
         settings = environment(stand, folder) | {"PYTHONHASHSEED": "0"}
         for name in SOURCES:
             _ran([], Work(name, small, 1), settings)  # makes byte code

@@ -9,18 +9,13 @@ from __future__ import annotations
 import gc
 from contextlib import ExitStack
 
-import yaml
-
 from bench import wire
-from bench.contenders import UNSTICK, Running, start
+from bench.contenders import UNSTICK, Running, start, write_configuration
 from bench.delay import Delayed
 from bench.samples import Samples
-from bench.stage import BUILD, Stage, one
-from tests.doubles.cloud_storage import cloud_storage
-from tests.doubles.cloud_tasks import QUEUE, CloudTasks
+from bench.stage import BUILD, CLOUD, Stage, in_the_cloud, one
 
 LEG_S, LONG_LEG_S = 0.05, 0.15
-BUCKET = "unstick-bench"
 ALERTS, WARMING = 12, 3
 """The first few import and connect, and are left out."""
 LEGS = "alert to Rundeck by 50 ms, with 50 ms on each call"
@@ -30,28 +25,25 @@ CALLS = "calls in sequence from alert to Rundeck"
 def legs(stage: Stage, samples: Samples) -> None:
     """Alerts of new targets, each measured from its last byte to the arrival of Rundeck's run."""
     gc.freeze()  # what was measured before is kept here, where the stand-ins answer: the collector need not walk it each time
-    with CloudTasks() as tasks, cloud_storage(BUCKET) as bucket:
-        short, long = (_arrivals(stage, tasks.endpoint, bucket, delay_s) for delay_s in (LEG_S, LONG_LEG_S))
+    short, long = (_arrivals(stage, delay_s) for delay_s in (LEG_S, LONG_LEG_S))
     for one_s, other_s in zip(short, long, strict=True):
         samples.add(LEGS, UNSTICK.name, one_s / LEG_S)
         samples.add(CALLS, UNSTICK.name, (other_s - one_s) / (LONG_LEG_S - LEG_S))
 
 
-def _arrivals(stage: Stage, tasks: str, bucket: str, delay_s: float) -> list[float]:
+def _arrivals(stage: Stage, delay_s: float) -> list[float]:
     """Seconds from the last byte in to Rundeck's request, of one alert after the other."""
     with ExitStack() as stack:
         rundeck, rabbitmq, storage, scheduler = (
-            stack.enter_context(Delayed(url, delay_s=delay_s)) for url in (stage.rundeck.url, stage.rabbitmq.url, bucket, tasks)
+            stack.enter_context(Delayed(url, delay_s=delay_s))
+            for url in (stage.rundeck.url, stage.rabbitmq.url, stage.storage_url, stage.tasks_url)
         )
-        address = "http://127.0.0.1:9/verify"
-        tasks_queue = {"queue": QUEUE, "url": address, "service_account": "verify@example.com"}
-        file = stage.file(store={"cloud_storage": {"bucket": BUCKET}}, scheduler={"cloud_tasks": tasks_queue})
+        file = stage.file(**CLOUD)
         file["rundeck"]["url"], file["rabbitmq"]["url"] = rundeck.url, rabbitmq.url
         path = BUILD / "legs.yaml"
-        path.write_text(yaml.safe_dump(file, sort_keys=False))
-        places = {"STORAGE_EMULATOR_HOST": storage.url, "UNSTICK_CLOUD_TASKS_ENDPOINT": scheduler.url}
+        write_configuration(path, file, checked=True)
         stage.clear()
-        server = start(UNSTICK, stage, UNSTICK_CONFIG=str(path), **places)
+        server = start(UNSTICK, stage, cloud=True, UNSTICK_CONFIG=str(path), **in_the_cloud(storage.url, scheduler.url))
         stack.callback(server.tree.stop)
         return [_to_rundeck(server, stage) for _ in range(WARMING + ALERTS)][WARMING:]
 

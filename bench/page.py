@@ -26,11 +26,12 @@ Written by `make bench`; change nothing here by hand. All figures are of one run
 the same work, one after the other: starts anew, answers forged requests, and has the same Rundeck stand-in restart something.
 A figure is the median of the rounds with its quartiles; a ratio is taken within a round, before the median.
 
-- **Unstick** under functions-framework as `make run` serves it, with the local store and scheduler.
+- **Unstick** under functions-framework as `make run` serves it, with the local store and scheduler; for cold starts in the form that
+  starts cold: with the cloud's store and scheduler, and the configuration as the archive of `infra/package.py` has it.
 - **adnanh/webhook** (Debian's package `webhook`): an HMAC hook that calls Rundeck by curl. It looks at nothing before it does.
 - **ansible-rulebook** (PyPI): its own webhook source with HMAC, a rule that calls Rundeck by `ansible.builtin.uri`.
 - **same calls without guards**: a function that makes the calls that Unstick makes (documents, RabbitMQ, history, wake-up, saves,
-  run, save; those together that Unstick makes together) and decides nothing.
+  run, save; those together that Unstick makes together) and decides nothing; for cold starts by Google's clients, too.
 - **a bare function**, one that **reads and hashes** the body, and one that **imports requests** and does nothing.
 """
 NOTES = """
@@ -51,26 +52,25 @@ Where a promise does not hold:
 
 """
 COLD = """\
-- **A cold start** reads and checks the whole configuration before it serves, so that a mistake stops the deployment and not an
-  alert. Of the {whole:.0f} ms of the list below, PyYAML takes {yaml:.0f} ({reader:.0f} of them one regular expression of its reader),
-  msgspec {msgspec:.0f}, RE2 {re2:.0f}, time zones {zones:.0f} and SQLite {sqlite:.0f}; the rest imports the rooms that the file names,
-  and reads and checks it. These packages alone take {packages:.0f} of the {left:.0f} ms that the limit leaves beside a bare function.
-  It was nearly twice as much until the frozen dataclasses became msgspec's ([measured](decisions/value-types.md)). To keep what was
-  read beside the byte code would spare PyYAML's part; neither a function in the cloud nor a container could write it, so it isn't done.
+- **A cold start**: of the {whole:.0f} ms of the list below msgspec takes {msgspec:.0f}; the rest imports the rooms that the configuration
+  names, and reads it. The limit leaves {left:.0f} ms beside a bare function.
 """
 SEQUENCE = """\
 - **4.3 calls**: what goes beyond those in sequence is computing, {computing:.0f} ms of it, by Unstick, by Google's clients and by the
   stand-ins and slow lines beside it on the same cores.
 """
-PACKAGES = ("yaml", "msgspec", "re2", "zoneinfo", "sqlite3")
 LATER = ("requests", "google.api_core", "google.auth", "google.cloud")
 """What the page says that a start does not import."""
 
-IMPORTS = (
-    "On top of functions-framework, with byte code there, all of 2 ms or more (`python -X importtime`, which itself slows it down; the"
-    " quickest of five). msgspec is in it, since the configuration's types are made of it; requests and Google's clients are not: the"
-    " first alert imports those that it calls.\n"
-)
+IMPORTS = """\
+On top of functions-framework, with byte code there, all of 2 ms or more (`python -X importtime`, which itself slows it down; the
+quickest of five), for the archive of `infra/package.py`, whose configuration was read and checked when it was built. msgspec is in it,
+since the configuration's types are made of it; requests and Google's clients are not: the first alert imports those that it calls.
+"""
+ON_ONE_MACHINE = """
+On one machine the file itself is read and checked, so that a mistake in it stops the service and not an alert: {whole:.0f} ms, of them
+PyYAML {yaml:.0f} ({reader:.0f} of them one regular expression of its reader), RE2 {re2:.0f}, time zones {zones:.0f} and SQLite {sqlite:.0f}.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +83,8 @@ class Circumstances:
     took_s: float
     missing: dict[str, str]
     imports: Imports
+    machine: Imports
+    """Of a start that reads the file itself."""
     instructions: str
     """The part of the page that bench/instructions.py writes."""
 
@@ -111,8 +113,16 @@ def page(samples: Samples, circumstances: Circumstances, long_run: str = "") -> 
         *table, "", *(f"- ({key}) {reason}" for key, reason in LEFT_OUT.items()), "", circumstances.instructions,
         *([long_run, ""] if long_run else []), READING, NOTES + _unkept(samples, circumstances.imports), "## This run\n", *_this_run(samples, circumstances),
         "", "## What a start imports\n", IMPORTS, "```text", circumstances.imports.tree, "```",
+        _on_one_machine(circumstances.machine),
     ]  # fmt: skip
-    return "\n".join(parts) + "\n"
+    return "\n".join(parts)
+
+
+def _on_one_machine(made: Imports) -> str:
+    return ON_ONE_MACHINE.format(
+        whole=made.whole_ms, yaml=made.ms("yaml"), reader=made.ms("yaml.reader"), re2=made.ms("re2"), zones=made.ms("zoneinfo"),
+        sqlite=made.ms("sqlite3"),
+    )  # fmt: skip
 
 
 def _unkept(samples: Samples, made: Imports) -> str:
@@ -120,10 +130,7 @@ def _unkept(samples: Samples, made: Imports) -> str:
     broken = {one.what for one in claims(samples) if not one.holds}
     left_s = 0.15 * middle(samples.of(measures.COLD_FORGED_CPU, BARE.name))
     computing_s = LEG_S * (middle(samples.of(LEGS, UNSTICK.name)) - middle(samples.of(CALLS, UNSTICK.name)))
-    cold = COLD.format(
-        whole=made.whole_ms, yaml=made.ms("yaml"), reader=made.ms("yaml.reader"), msgspec=made.ms("msgspec"), re2=made.ms("re2"),
-        zones=made.ms("zoneinfo"), sqlite=made.ms("sqlite3"), packages=made.ms(*PACKAGES), left=1000 * left_s,
-    )  # fmt: skip
+    cold = COLD.format(whole=made.whole_ms, msgspec=made.ms("msgspec"), left=1000 * left_s)
     why = cold if any("from process start" in what for what in broken) else ""
     why += SEQUENCE.format(computing=1000 * computing_s) if any("50 ms on each call" in what for what in broken) else ""
     return UNKEPT + why if why else ""

@@ -1,4 +1,4 @@
-"""What stands around every contender: stand-ins for Rundeck and RabbitMQ in this process, and the alerts that arrive."""
+"""What stands around every contender: stand-ins for all systems, and the alerts that arrive."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from tests.doubles.cloud_storage import cloud_storage
+from tests.doubles.cloud_tasks import QUEUE as TASKS_QUEUE
+from tests.doubles.cloud_tasks import CloudTasks
 from tests.doubles.rabbitmq import PASSWORD, RabbitDouble
 from tests.doubles.rundeck import Job, Rundeck
 from tests.unstick_process import HMAC_SECRET, RUNNER_TOKEN, SIGNING_KEY, alert, configuration, job_id, notification, runbook
@@ -22,6 +25,13 @@ ROOT = Path(__file__).parents[1]
 BUILD = ROOT / "build" / "bench"
 QUEUE = "mail.delivery"
 JOB = job_id("bench")
+BUCKET = "unstick-bench"
+VERIFY, ACCOUNT = "http://127.0.0.1:9/verify", "verify@example.com"
+CLOUD = {
+    "store": {"cloud_storage": {"bucket": BUCKET}},
+    "scheduler": {"cloud_tasks": {"queue": TASKS_QUEUE, "url": VERIFY, "service_account": ACCOUNT}},
+}
+"""The rooms of unstick.yaml in the cloud."""
 SMALL_BYTES = 4096
 MANY = 1000
 LARGE_ALERT_BYTES = 2632
@@ -37,6 +47,9 @@ class Stage:
 
     rundeck: Rundeck
     rabbitmq: RabbitDouble
+    storage_url: str
+    """Of fake-gcs-server, with BUCKET in it."""
+    tasks_url: str
     _numbers: Iterator[int] = field(default_factory=count)
 
     def service(self) -> str:
@@ -74,16 +87,20 @@ class Stage:
 
 @contextmanager
 def stage() -> Iterator[Stage]:
-    """Rundeck with one job that may run in parallel, and one stuck queue."""
-    with Rundeck(Job(id=JOB, limit=0)) as rundeck, RabbitDouble() as rabbitmq:
+    """Rundeck with one job that may run in parallel, one stuck queue, and a cloud."""
+    with (
+        Rundeck(Job(id=JOB, limit=0)) as rundeck,
+        RabbitDouble() as rabbitmq,
+        CloudTasks() as tasks,
+        cloud_storage(BUCKET) as storage_url,
+    ):
         rabbitmq.queue(QUEUE, ready=5, consumers=())
-        yield Stage(rundeck, rabbitmq)
+        yield Stage(rundeck, rabbitmq, storage_url, tasks.endpoint)
 
 
 def environment(stage: Stage, folder: Path) -> dict[str, str]:
-    """Of every contender: the secrets, and byte code outside of the repository, made once for all."""
-    named = ("UNSTICK_", "FUNCTION_", "GOOGLE_", "PYTHONDONTWRITEBYTECODE")
-    return {name: value for name, value in os.environ.items() if not name.startswith(named)} | {
+    """Of every contender: as little as a container has, the secrets, and byte code outside of the repository, made once for all."""
+    return {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ} | {
         "UNSTICK_CONFIG": str(folder / "unstick.yaml"),
         "GRAFANA_HMAC_SECRET": HMAC_SECRET,
         "RUNDECK_TOKEN": RUNNER_TOKEN,
@@ -95,6 +112,19 @@ def environment(stage: Stage, folder: Path) -> dict[str, str]:
         "BENCH_DATABASE": str(folder / "bench.db"),
         "PYTHONPYCACHEPREFIX": str(BUILD / "bytecode"),
         "PYTHONUTF8": "1",
+    }
+
+
+def in_the_cloud(storage_url: str, tasks_url: str) -> dict[str, str]:
+    """What a contender's environment has besides, so that documents and wake-ups go there."""
+    return {
+        "STORAGE_EMULATOR_HOST": storage_url,
+        "UNSTICK_CLOUD_TASKS_ENDPOINT": tasks_url,
+        "BENCH_BUCKET": BUCKET,
+        "BENCH_QUEUE": TASKS_QUEUE,
+        "BENCH_TASKS": tasks_url,
+        "BENCH_VERIFY": VERIFY,
+        "BENCH_ACCOUNT": ACCOUNT,
     }
 
 

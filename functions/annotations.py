@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 from functions import web
-from functions.config_keys import Annotations as Settings
+from functions.config import Annotations as Settings
 from functions.cost_model import executions
 from functions.documents import decoded
 from functions.errors import Denied, Unavailable

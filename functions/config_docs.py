@@ -13,7 +13,8 @@ from typing import Any
 from msgspec.structs import fields
 
 from functions import rooms
-from functions.config_keys import SPECIAL, Annotations, File, Grafana, Report, StormKeys, SymptomKeys
+from functions.config import Annotations, Report
+from functions.config_keys import SPECIAL, File, Grafana, StormKeys, SymptomKeys
 from functions.config_kinds import Kind, spelled
 from functions.config_read import NONE_SPECIAL, Key, Special, keys
 from functions.config_words import EXPLAINED, INTRODUCTION, MISTAKES, SECTIONS, WORDS

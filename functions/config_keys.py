@@ -7,32 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, Literal
-from zoneinfo import ZoneInfo
 
 from msgspec import Struct, field
 
 from functions import rooms
+from functions.config import Annotations, Named, Report
 from functions.config_kinds import OPTIONAL_TEXT, Kind, duration, listing, mapped, whole
 from functions.config_read import Special, read_fields, unknown
-from functions.config_values import FREEZE, HEADER, LINK, MATCHER, NAME, PATTERN, SIZE, TEMPLATE, WINDOWS, ZONE, zone
+from functions.config_values import FREEZE, HEADER, LINK, MATCHER, NAME, PATTERN, SIZE, TEMPLATE, WINDOWS, ZONE
 from functions.config_yaml import FAILED, Node, Reading
 from functions.grafana_auth import Auth, Hmac
 from functions.model import Limits, Recovered, Restart, Runbook, Symptom, Verify
 from functions.secret_store import SecretRef
-
-
-class Named(Struct, frozen=True):
-    """A room that the configuration names, and its Settings."""
-
-    name: str
-    settings: Any
-
-
-class Annotations(Struct, frozen=True):
-    """Where each restart and outcome becomes an annotation; `token` is of a service account that may create them."""
-
-    url: str
-    token: SecretRef
 
 
 class Grafana(Struct, frozen=True):
@@ -44,13 +30,6 @@ class Grafana(Struct, frozen=True):
 class StormKeys(Struct, frozen=True):
     targets: int = 3
     within_s: float = 600.0
-
-
-class Report(Struct, frozen=True):
-    """What the bug costs, told in the chat."""
-
-    channels: tuple[str, ...]
-    every: Literal["day", "week", "month"] = "week"
 
 
 class SymptomKeys(Struct, frozen=True):
@@ -76,7 +55,7 @@ class File(Struct, frozen=True):
     budget_s: float = 8.0
     notify: tuple[str, ...] = ()
     language: Literal["en", "ja"] = "en"
-    time_zone: ZoneInfo = field(default_factory=lambda: zone("Asia/Tokyo"))
+    time_zone: str = "Asia/Tokyo"
     report: Report | None = None
 
 

@@ -22,10 +22,10 @@ _SIZE_BYTES = {None: 1, "B": 1, "KiB": 1024, "MiB": 1024 * 1024}
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")  # a token of RFC 9110, 5.6.2
 
 
-def zone(name: str) -> ZoneInfo:
-    """The time zone of that name. ValueError where this machine knows none."""
+def _zone(name: str) -> None:
+    """ValueError where this machine knows no time zone of that name."""
     try:
-        return ZoneInfo(name)
+        ZoneInfo(name)
     except (KeyError, OSError, ValueError):  # unknown, a folder, a path
         raise ValueError("is no time zone that this machine knows") from None
 
@@ -81,7 +81,7 @@ MATCHER = scalar(
 SIZE = scalar(
     "a size such as 8MiB", _mistake_in(_size), {"type": ["string", "integer"], "pattern": r"^\d+\s?(B|KiB|MiB)?$"}, _size
 )
-ZONE = scalar("a time zone such as Asia/Tokyo", _mistake_in(zone), {"type": "string"}, zone)
+ZONE = scalar("a time zone such as Asia/Tokyo", _mistake_in(_zone), {"type": "string"})
 HEADER = scalar("a header's name", lambda text: "" if _HEADER.fullmatch(text) else "is no header's name", {"type": "string"})
 LINK = scalar(
     "a link",

@@ -154,7 +154,7 @@ def _per_day(restarts: list[_Restart], begins: list[date], length: int, rules: R
 
 
 def _hours(restarts: list[_Restart], rules: Rules) -> tuple[int, ...]:
-    count = Counter(datetime.fromtimestamp(one.at, rules.time_zone).hour for one in restarts)
+    count = Counter(datetime.fromtimestamp(one.at, rules.zone).hour for one in restarts)
     return tuple(count[hour] for hour in range(24))
 
 
@@ -188,8 +188,8 @@ def _holds_unacked(before: Sighting) -> bool:
 
 
 def _day(at: float, rules: Rules) -> date:
-    return datetime.fromtimestamp(at, rules.time_zone).date()
+    return datetime.fromtimestamp(at, rules.zone).date()
 
 
 def _midnight(day: date, rules: Rules) -> float:
-    return datetime(day.year, day.month, day.day, tzinfo=rules.time_zone).timestamp()
+    return datetime(day.year, day.month, day.day, tzinfo=rules.zone).timestamp()

@@ -107,7 +107,7 @@ def _gaps(cost: Cost, rules: Rules) -> list[str]:
 
 
 def _gap(gap: Gap, rules: Rules) -> str:
-    date = datetime.fromtimestamp(gap.at, rules.time_zone).strftime("%Y-%m-%d") if gap.at is not None else ""
+    date = datetime.fromtimestamp(gap.at, rules.zone).strftime("%Y-%m-%d") if gap.at is not None else ""
     if gap.lack is Lack.ARCHIVE_BROKEN:
         return say_counted(rules.language, gap.lack.value, gap.count)
     return say(rules.language, gap.lack.value, date=date, about=exactly(rules, gap.about, 300))

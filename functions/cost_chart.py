@@ -36,7 +36,7 @@ def chart(cost: Cost, rules: Rules) -> str:
     language = rules.language
     shown = [one for one in cost.runbooks if not one.quiet][:SHOWN]
     height = TOP + max(1, len(shown)) * BLOCK
-    date = datetime.fromtimestamp(cost.at, rules.time_zone).strftime("%Y-%m-%d")
+    date = datetime.fromtimestamp(cost.at, rules.zone).strftime("%Y-%m-%d")
     title = _xml(say(language, "title", date=date))
     parts = [_text(EDGE, 32, title, 17, bold=True), _legend(language)]
     for place, one in enumerate(shown):

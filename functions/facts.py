@@ -31,7 +31,7 @@ def exactly(rules: Rules, sentence: str, limit: int = SENTENCE) -> str:
 def clock(rules: Rules, at: float) -> str:
     """A moment in the configured time zone, for people."""
     try:
-        return datetime.fromtimestamp(at, rules.time_zone).strftime("%Y-%m-%d %H:%M:%S %Z")
+        return datetime.fromtimestamp(at, rules.zone).strftime("%Y-%m-%d %H:%M:%S %Z")
     except (OverflowError, ValueError, OSError):
         return "?"
 

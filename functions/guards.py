@@ -140,8 +140,10 @@ def escalated(scene: Scene) -> Decision | None:
 
 
 def frozen(scene: Scene) -> Decision | None:
-    window = freeze_at(scene.runbook.freeze, datetime.fromtimestamp(scene.now, scene.rules.time_zone))
-    if scene.approved or window is None:
+    if scene.approved or not scene.runbook.freeze:
+        return None
+    window = freeze_at(scene.runbook.freeze, datetime.fromtimestamp(scene.now, scene.rules.zone))
+    if window is None:
         return None
     return hold(Reason.FROZEN, window.text)
 

@@ -32,8 +32,8 @@ REPORTED_ERROR = "type.googleapis.com/google.devtools.clouderrorreporting.v1beta
 """`@type` of what Error Reporting takes (cloud.google.com/error-reporting/docs/formatting-error-messages)."""
 
 # Line breaks, terminal escapes, lone surrogates, and the marks that turn the direction of text around.
-_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]+")
-_UNPRINTABLE_BUT_NEWLINE = re.compile(_UNPRINTABLE.pattern.replace("\x00-\x1f", "\x00-\x09\x0b-\x1f"))
+_UNPRINTABLE = "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]+"
+_UNPRINTABLE_BUT_NEWLINE = _UNPRINTABLE.replace("\x00-\x1f", "\x00-\x09\x0b-\x1f")
 _TRACE = re.compile(r"([0-9a-fA-F]{32})(?:/[0-9]{1,20})?(?:;o=[0-9])?", re.ASCII)
 _COLOURS = {"WARNING": "33", "ERROR": "31", "CRITICAL": "31", "ALERT": "31", "EMERGENCY": "31"}
 # A line goes out in one write. Beside other threads the lock keeps it whole; beside other processes on one pipe the kernel
@@ -113,7 +113,8 @@ def _plain(value: object, depth: int = 0) -> object:
 
 def _text(value: str) -> str:
     # A text that is too long is cut before the pattern runs over it: a character has at least one byte.
-    cleaned = _UNPRINTABLE.sub(" ", value[: MAX_FIELD_BYTES + 1])
+    cut = value[: MAX_FIELD_BYTES + 1]
+    cleaned = cut if cut.isprintable() else re.sub(_UNPRINTABLE, " ", cut)  # compiling it takes 0.3 ms, which most starts spare
     if len(cleaned.encode()) <= MAX_FIELD_BYTES:
         return cleaned
     return cleaned.encode()[: MAX_FIELD_BYTES - 3].decode(errors="ignore") + "…"
@@ -122,7 +123,7 @@ def _text(value: str) -> str:
 def _traceback(error: BaseException) -> str:
     """With its line breaks, and cut at the front: what went wrong stands at the end."""
     rows = [row[:MAX_ROW] for row in traceback.format_exception(error)]
-    text = _UNPRINTABLE_BUT_NEWLINE.sub(" ", "".join(rows))
+    text = re.sub(_UNPRINTABLE_BUT_NEWLINE, " ", "".join(rows))
     if len(text.encode()) <= MAX_FIELD_BYTES:
         return text
     tail = text.encode()[-MAX_FIELD_BYTES:].decode(errors="ignore").partition("\n")[2]

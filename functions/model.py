@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
-from zoneinfo import ZoneInfo
+from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
+
+if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
 
 VERSION = 1
 """Of documents, archive records and wake-ups. A release reads its own and the former's, and leaves newer ones alone."""
@@ -212,8 +215,15 @@ class Rules(Struct, frozen=True):
     storm_within_s: float = 600.0
     public_url: str = ""
     language: str = "en"
-    time_zone: ZoneInfo = field(default_factory=lambda: ZoneInfo("UTC"))
+    time_zone: str = "UTC"
     incident_option: str = "unstick_incident"
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """`time_zone` with its rules."""
+        from zoneinfo import ZoneInfo  # 2 ms, and only for freeze windows and people
+
+        return ZoneInfo(self.time_zone)
 
 
 # --- targets and what is seen of them ------------------------------------------------------------------------------

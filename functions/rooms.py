@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
@@ -15,8 +16,8 @@ def names(kind: str) -> tuple[str, ...]:
     """The rooms of one kind, in alphabetical order, without importing any. A file that begins with `_` is none."""
     if kind not in KINDS:
         raise ValueError(f"there is no kind of room called {kind}: only {', '.join(KINDS)}")
-    folder = Path(__file__).parent / kind
-    return tuple(sorted(path.stem for path in folder.glob("*.py") if not path.stem.startswith("_")))
+    files = os.listdir(Path(__file__).parent / kind)  # noqa: PTH208 - half the time of pathlib's, five times a start
+    return tuple(sorted(file.removesuffix(".py") for file in files if file.endswith(".py") and not file.startswith("_")))
 
 
 def room(kind: str, name: str) -> ModuleType:

@@ -6,7 +6,7 @@
 #   PROJECT=my-project infra/deploy.sh apply      build, deploy, and print what to do next
 #   PROJECT=my-project infra/deploy.sh destroy    take all off but the store's bucket and the queue
 #
-# REGION (asia-northeast1), CONFIG (unstick.production.yaml) and PYTHON (python3) may be set too. What comes behind the
+# REGION (asia-northeast1), CONFIG (unstick.production.yaml) and PYTHON (that of `make setup`) may be set too. What comes behind the
 # command goes to terraform, such as -auto-approve. Further variables belong into infra/terraform.tfvars.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -39,7 +39,11 @@ fi
 need terraform "See https://developer.hashicorp.com/terraform/install"
 [ -r "$CONFIG" ] || die "$CONFIG is not there. \`infra/deploy.sh config\` writes one."
 case "$CONFIG" in /*) ;; *) CONFIG=$PWD/$CONFIG ;; esac
-"${PYTHON:-python3}" infra/package.py --config "$CONFIG" --to build/unstick.zip
+if [ -z "${PYTHON:-}" ]; then
+  PYTHON=python3
+  [ ! -x .venv/bin/python ] || PYTHON=.venv/bin/python
+fi
+"$PYTHON" infra/package.py --config "$CONFIG" --to build/unstick.zip
 export TF_VAR_project=$PROJECT TF_VAR_region=$REGION TF_VAR_config_file=$CONFIG TF_VAR_source_zip=$PWD/build/unstick.zip
 tf init -input=false >/dev/null
 bucket=$(named bucket)

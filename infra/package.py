@@ -1,6 +1,9 @@
 """Build the source archive of the functions: the same bytes for the same sources, wherever and whenever it is built.
 
 python infra/package.py --config unstick.production.yaml --to build/unstick.zip
+
+The configuration is read and checked before, and goes in twice: as the file that it is, and as what was made of it
+(functions/config_checked.py), so that a cold start need not do it again. That takes the packages of requirements.txt.
 """
 
 from __future__ import annotations
@@ -12,26 +15,38 @@ import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
 ALONE = ("main.py", "requirements.txt")
 BEGINNING_OF_ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 READABLE_FILE = 0o100644 << 16
 
 
-def contents(root: Path, config: Path) -> dict[str, Path]:
-    """Name in the archive -> file. The configuration goes in as unstick.yaml, whatever it is called here."""
-    found = {name: root / name for name in ALONE} | {"unstick.yaml": config}
+def contents(root: Path, config: Path) -> dict[str, bytes]:
+    """Name in the archive -> content. The configuration goes in as unstick.yaml, whatever it is called here.
+
+    Raises OSError if something that belongs into it can't be read, ConfigError if the configuration is wrong.
+    """
+    from functions import config_checked
+    from functions.config import read
+    from functions.errors import ConfigError
+
+    written = config.read_bytes()
+    try:
+        checked = read(written.decode("utf-8-sig"), name=config.name, on_cloud_run=True)
+    except UnicodeDecodeError:
+        raise ConfigError((f"{config}: the file is not UTF-8. Save it as UTF-8.",)) from None
+    inside = Path("unstick.yaml")
+    found = {name: (root / name).read_bytes() for name in ALONE}
+    found |= {inside.name: written, config_checked.beside(inside).name: config_checked.written(checked, written)}
     for path in (root / "functions").rglob("*"):
         if path.is_file() and "__pycache__" not in path.parts and path.suffix != ".pyc":
-            found[path.relative_to(root).as_posix()] = path
+            found[path.relative_to(root).as_posix()] = path.read_bytes()
     return found
 
 
 def build(root: Path, config: Path, to: Path) -> str:
-    """Write the archive and return its SHA-256. Raises FileNotFoundError if something that belongs into it is missing."""
+    """Write the archive and return its SHA-256. Raises what `contents` does, and then leaves nothing behind."""
     files = contents(root, config)
-    for name, path in files.items():
-        if not path.is_file():
-            raise FileNotFoundError(f"{path} is missing ({name} in the archive)")
     to.parent.mkdir(parents=True, exist_ok=True)
     # Stored, not deflated: what deflate makes differs between versions of zlib, and it is a few hundred KB.
     with zipfile.ZipFile(to, "w", zipfile.ZIP_STORED) as archive:
@@ -39,7 +54,7 @@ def build(root: Path, config: Path, to: Path) -> str:
             entry = zipfile.ZipInfo(name, BEGINNING_OF_ZIP_TIME)
             entry.create_system = 3  # Unix, on Windows too
             entry.external_attr = READABLE_FILE
-            archive.writestr(entry, files[name].read_bytes())
+            archive.writestr(entry, files[name])
     return hashlib.sha256(to.read_bytes()).hexdigest()
 
 
@@ -50,9 +65,25 @@ def main() -> int:
     parser.add_argument("--to", type=Path, default=ROOT / "build" / "unstick.zip", help="where to write (build/unstick.zip)")
     arguments = parser.parse_args()
     try:
+        from functions.errors import ConfigError
+
         digest = build(ROOT, arguments.config, arguments.to)
+    except ImportError as error:
+        remedy = (
+            "Say `make setup`, and take its Python: .venv/bin/python infra/package.py, or deploy.sh with PYTHON=.venv/bin/python."
+        )
+        print(f"package: this Python has no {error.name}, which reading the configuration takes. {remedy}", file=sys.stderr)
+        return 1
+    except FileNotFoundError as error:
+        print(f"package: {error.filename} is missing", file=sys.stderr)
+        return 1
     except OSError as error:
         print(f"package: {error}", file=sys.stderr)
+        return 1
+    except ConfigError as error:
+        print(f"package: {arguments.config} has mistakes; nothing was built.", file=sys.stderr)
+        for problem in error.problems:
+            print(problem, file=sys.stderr)
         return 1
     print(f"{arguments.to}: {arguments.to.stat().st_size} bytes, sha256 {digest}")
     return 0

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from zoneinfo import ZoneInfo
-
 from msgspec.structs import replace
 
 from functions.model import (
@@ -92,7 +90,7 @@ TAIL = (
 
 
 def rules(language: str = "en") -> Rules:
-    zone, url = ZoneInfo("Asia/Tokyo"), "https://unstick.example.com"
+    zone, url = "Asia/Tokyo", "https://unstick.example.com"
     return Rules({"mail-delivery": RUNBOOK}, language=language, time_zone=zone, public_url=url)
 
 

@@ -44,7 +44,7 @@ HELD = Sighting(0.0, 362, 342, 20, consumers=1, ack_samples=((1.0, 900), (6.0, 0
 
 
 def rules(language: str = "en", **runbooks: Runbook) -> Rules:
-    return Rules(runbooks or {"mail": RUNBOOK}, language=language, time_zone=TOKYO)
+    return Rules(runbooks or {"mail": RUNBOOK}, language=language, time_zone=TOKYO.key)
 
 
 def execution(number: int, at: float, tag: str = "", **changes: object) -> Execution:

@@ -38,7 +38,9 @@ def test_the_archive_has_the_same_bytes_each_time_and_only_what_the_function_nee
         names = archive.namelist()
         assert archive.read("unstick.yaml") == config.read_bytes()
     assert {"main.py", "requirements.txt", "functions/model.py", "functions/stores/cloud_storage.py"} <= set(names)
-    assert {name.split("/")[0] for name in names} == {"main.py", "requirements.txt", "unstick.yaml", "functions"}
+    assert {name.split("/")[0] for name in names} == {
+        "main.py", "requirements.txt", "unstick.yaml", "unstick.checked.json", "functions",
+    }  # fmt: skip
     assert not [name for name in names if "__pycache__" in name]
 
 
@@ -48,6 +50,40 @@ def test_an_archive_without_a_configuration_is_not_built(tmp_path: Path) -> None
     assert done.returncode == 1
     assert "none.yaml is missing" in done.stderr
     assert not (tmp_path / "a.zip").exists()
+
+
+def test_a_faulty_configuration_is_not_built(tmp_path: Path) -> None:
+    """All its mistakes are told in seconds, not by a deployment that fails after minutes; a local store is one, too."""
+    config, to = tmp_path / "mine.yaml", tmp_path / "a.zip"
+    written = (INFRA / "unstick.cloud.yaml").read_text(encoding="utf-8")
+    for wrong, says in (
+        (written.replace("mode: observe", "mode: watch").replace("tolerance: 5m", "tolerance: 5 minutes"), "mode is not one of"),
+        (
+            written.replace("cloud_storage:\n    bucket: example-project-unstick-store", "local: {path: unstick.db}"),
+            "store is local",
+        ),
+        ("", "is empty"),
+    ):
+        config.write_text(wrong, encoding="utf-8")
+        done = package("--config", str(config), "--to", str(to))
+        assert done.returncode == 1
+        assert "nothing was built" in done.stderr
+        assert says in done.stderr
+        assert "mine.yaml:" in done.stderr
+        assert "Traceback" not in done.stderr
+        assert not to.exists()
+    config.write_bytes(written.encode("utf-16"))
+    assert "not UTF-8" in package("--config", str(config), "--to", str(to)).stderr
+
+
+def test_a_python_without_the_packages_is_told_which_has_them(tmp_path: Path) -> None:
+    """The archive is built by what `make setup` made; a bare Python says so."""
+    command = [sys.executable, "-I", "-S", str(INFRA / "package.py"), "--config", str(INFRA / "unstick.cloud.yaml"), "--to"]
+    done = subprocess.run([*command, str(tmp_path / "a.zip")], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "has no msgspec" in done.stderr
+    assert "make setup" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 # --- deploy.sh, against programs that only write down what they were asked ------------------------------------------------

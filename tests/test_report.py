@@ -14,8 +14,7 @@ from msgspec.structs import replace
 
 from functions import flow, report
 from functions.chats import slack
-from functions.config import Named
-from functions.config_keys import Report
+from functions.config import Named, Report
 from functions.cost_model import Lack
 from functions.documents import decoded, encoded
 from functions.model import Archive, Document, Ending, Outcome, Woken

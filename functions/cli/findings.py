@@ -19,7 +19,7 @@ from functions.rooms import room
 from functions.together import together
 
 if TYPE_CHECKING:
-    from functions.config_keys import Named
+    from functions.config import Named
     from functions.outside import Real
 
 PROBE = "unstick-check-looks-for-no-queue"

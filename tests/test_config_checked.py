@@ -1,0 +1,152 @@
+"""The configuration that the archive holds ready-made: the same one, as long as it stands beside the file that it was made of."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from functions import config, config_checked, rooms
+from functions.errors import ConfigError
+
+ROOT = Path(__file__).parent.parent
+CLOUD = ROOT / "infra" / "unstick.cloud.yaml"
+ALL_KEYS = """\
+grafana:
+  auth:
+    hmac: {secrets: [env://A, env://B], header: X-Mine, timestamp_header: null, tolerance: 90}
+    basic: {user: no, passwords: ['file:///run/p']}
+    bearer: {tokens: [sm://p/t/3], scheme: ApiKey}
+  max_body: 2MiB
+  annotations: {url: https://grafana.example.com, token: env://G}
+rundeck: {url: https://rundeck.example.com/r, token: env://R, api_version: 45, incident_option: i, not_after_option: n}
+rabbitmq: {url: http://127.0.0.1:15672, user: unstick, password: env://P}
+store: {local: {path: unstick.db}}
+scheduler: {local: {path: unstick.db}}
+signing_keys: [env://K, env://L]
+public_url: https://unstick.example.com
+channels:
+  one: {type: slack, token: env://S, channel: '#ops'}
+  two: {type: slack, url: env://S}
+  three: {type: google_chat, url: env://C}
+  four: {type: teams, url: env://C}
+  five: {type: chatwork, token: env://C, room: 7}
+  six: {type: apprise, url: env://C}
+  seven: {type: console}
+notify: [seven, one]
+language: ja
+time_zone: Europe/Berlin
+budget: 12.5
+storm: {targets: 5, within: 90m}
+report: {every: month, channels: [two]}
+runbooks:
+  - name: zebra
+    match: ['queue=~"a.*"', severity!=info, 'team!~"x|y"']
+    mode: approve
+    restart: {job: j-1, options: {host: '${labels.host}', kind: soft}, allow: {host: '[a-z]+'}, start_within: 40, max_run: 2h}
+    symptom: {rabbitmq: {vhost: mail, queue: '${labels.q}', max_messages: 3, for: 2m}}
+    recovered: {max_messages: 1, min_consumers: 0}
+    verify: {first: 20s, every: 20s, patience: 9m, within: 12m}
+    limits: {cooldown: 0, attempts: 3, restarts: {90m: 2, 24h: 5}, failing: 4, stale: 1d}
+    freeze: [{days: fri-mon, from: '22:00', to: '06:00'}, {days: daily, from: '00:00', to: '24:00'}]
+    notify: [three]
+    escalate: [four, five]
+    mention: [U1, '']
+    root_cause: https://tracker.example.com/7
+    manual_minutes: 7.5
+  - {name: apple, match: [service=mail], mode: observe, restart: {job: j-2}, symptom: {rabbitmq: {}}}
+"""
+
+
+def kept(folder: Path, text: str) -> Path:
+    """unstick.yaml with what was made of it beside it."""
+    path = folder / "unstick.yaml"
+    path.write_text(text, encoding="utf-8")
+    config_checked.beside(path).write_bytes(config_checked.written(config.read(text), path.read_bytes()))
+    return path
+
+
+FILES = (ROOT / "unstick.yaml", CLOUD, ROOT / "infra" / "systemd" / "unstick.yaml")
+
+
+@pytest.mark.parametrize("text", [ALL_KEYS, *(path.read_text(encoding="utf-8") for path in FILES)])
+def test_it_is_what_the_file_is_read_as(tmp_path, text):
+    """Every key comes back with its type, and runbooks in their order, which decides between them."""
+    path = kept(tmp_path, text)
+    read, found = config.read(text), config_checked.found(path, path.read_bytes())
+    assert found == read
+    assert list(found.rules.runbooks) == list(read.rules.runbooks)
+    assert config.load(path) == read
+
+
+def test_all_keys_are_all_keys():
+    """No field that a runbook or the file can set has its default in the example above, else a lost one would not show."""
+    read = config.read(ALL_KEYS)
+    runbook = read.rules.runbooks["zebra"]
+    for one in (read, read.rules, runbook, runbook.restart, runbook.symptom, runbook.recovered, runbook.verify, runbook.limits):
+        for name, default in zip(reversed(one.__struct_fields__), reversed(one.__struct_defaults__), strict=False):
+            if name != "kind" or len(rooms.names("symptoms")) > 1:
+                assert getattr(one, name) != default, f"{type(one).__name__}.{name}"
+    assert {channel.name for channel in read.channels.values()} == set(rooms.names("chats"))
+
+
+def test_beside_another_file_it_counts_for_nothing(tmp_path):
+    """Whoever edits unstick.yaml in an unpacked archive gets what he wrote, and is told of his mistakes."""
+    path = kept(tmp_path, ALL_KEYS)
+    path.write_text(ALL_KEYS.replace("name: zebra", "name: zebu"), encoding="utf-8")
+    assert list(config.load(path).rules.runbooks) == ["zebu", "apple"]
+    path.write_text(ALL_KEYS.replace("mode: approve", "mode: aprove"), encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"unstick\.yaml:31: runbooks\[0\]\.mode"):
+        config.load(path)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda made: b"",
+        lambda made: b"\xff\xfe",
+        lambda made: json.dumps(made).encode()[:-9],
+        lambda made: json.dumps([made]).encode(),
+        lambda made: json.dumps(made | {"config": None}).encode(),
+        lambda made: json.dumps(made | {"config": made["config"] | {"max_body": "8MiB"}}).encode(),
+        lambda made: json.dumps(made | {"config": made["config"] | {"store": {"name": "../logs", "settings": {}}}}).encode(),
+        lambda made: json.dumps(made | {"config": made["config"] | {"store": {"name": "local", "settings": {}}}}).encode(),
+        lambda made: json.dumps(made | {"config": made["config"] | {"signing_keys": [{"reference": "a literal"}]}}).encode(),
+    ],
+    ids=["empty", "no text", "cut", "a list", "nothing", "another type", "no room", "settings", "no reference"],
+)
+def test_one_that_can_not_be_used_is_passed_over(tmp_path, spoil):
+    """It spares time and is needed by nobody: the file beside it is read."""
+    path = kept(tmp_path, ALL_KEYS)
+    beside = config_checked.beside(path)
+    beside.write_bytes(spoil(json.loads(beside.read_bytes())))
+    assert config.load(path) == config.read(ALL_KEYS)
+
+
+def test_it_has_the_same_bytes_each_time():
+    """An archive of the same sources is the same archive, so that a plan without a change is empty."""
+    assert len({config_checked.written(config.read(ALL_KEYS), b"x") for _ in range(3)}) == 1
+
+
+def test_the_archive_starts_from_it_without_yaml_and_regular_expressions(tmp_path):
+    """The compiler of patterns and the time zones come with the first alert that needs them."""
+    command = [sys.executable, ROOT / "infra" / "package.py", "--config", CLOUD, "--to", tmp_path / "a.zip"]
+    built = subprocess.run(command, capture_output=True, check=False)
+    assert built.returncode == 0, built.stderr
+    with zipfile.ZipFile(tmp_path / "a.zip") as archive:
+        archive.extractall(tmp_path / "a")
+    code = (
+        "import sys; from functions import config; found = config.current()\n"
+        "print([name for name in ('yaml', 're2', 'zoneinfo') if name in sys.modules])\n"
+        "print(found == config.read(open('unstick.yaml').read()))"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "UNSTICK_CONFIG"} | {"K_SERVICE": "webhook"}
+    ran = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path / "a", env=environment, capture_output=True, text=True, check=True
+    )
+    assert ran.stdout.splitlines() == ["[]", "True"]
