@@ -51,8 +51,8 @@ runbooks:
     restart: {job: j-1, options: {host: '${labels.host}', kind: soft}, allow: {host: '[a-z]+'}, start_within: 40, max_run: 2h}
     symptom: {rabbitmq: {vhost: mail, queue: '${labels.q}', max_messages: 3, for: 2m}}
     recovered: {max_messages: 1, min_consumers: 0}
-    verify: {first: 20s, every: 20s, patience: 9m, within: 12m}
-    limits: {cooldown: 0, attempts: 3, restarts: {90m: 2, 24h: 5}, failing: 4, stale: 1d}
+    verify: {first: 30s, every: 20s, patience: 9m, within: 12m}
+    limits: {cooldown: 0, attempts: 3, restarts: {90m: 2, 24h: 5}, failing: 4, stale: 2d}
     freeze: [{days: fri-mon, from: '22:00', to: '06:00'}, {days: daily, from: '00:00', to: '24:00'}]
     notify: [three]
     escalate: [four, five]
