@@ -112,6 +112,7 @@ def environment(stage: Stage, folder: Path) -> dict[str, str]:
         "BENCH_DATABASE": str(folder / "bench.db"),
         "PYTHONPYCACHEPREFIX": str(BUILD / "bytecode"),
         "PYTHONUTF8": "1",
+        "PYTHONUNBUFFERED": "1",
     }
 
 
