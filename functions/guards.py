@@ -256,7 +256,7 @@ def too_many_restarts(scene: Scene) -> Decision | None:
     for window_s, limit in scene.runbook.limits.restarts:
         count = sum(scene.ledger.runner_now - at < window_s for at in starts)
         if count >= limit:
-            return hold(Reason.TOO_MANY_RESTARTS, f"{count} restarts within {window_s / 3600:g} h, the limit is {limit}")
+            return hold(Reason.TOO_MANY_RESTARTS, f"restarts within {window_s / 3600:g} h: {count}, the limit is {limit}")
     return None
 
 
@@ -265,7 +265,7 @@ def failing(scene: Scene) -> Decision | None:
     ended = sorted((e for e in restarts(scene.ledger) if e.ended), key=lambda e: -(e.runner_ended_at or 0.0))[:limit]
     if scene.approved or len(ended) < limit or any(e.succeeded for e in ended):
         return None
-    return replace(hold(Reason.FAILING, f"the last {limit} executions failed"), execution=ended[0])
+    return replace(hold(Reason.FAILING, f"executions that failed in a row: {limit}"), execution=ended[0])
 
 
 def symptom(scene: Scene) -> Decision | None:
@@ -313,8 +313,7 @@ def too_many_targets(scene: Scene) -> Decision | None:
         return None
     within_min = scene.rules.storm_within_s / 60
     return hold(
-        Reason.TOO_MANY_TARGETS,
-        f"{len(taken)} other targets were restarted within {within_min:g} min: a shared cause is likelier",
+        Reason.TOO_MANY_TARGETS, f"other targets restarted within {within_min:g} min: {len(taken)}, so a shared cause is likelier"
     )
 
 

@@ -38,7 +38,7 @@ def health(symptom: Symptom, seen: Sighting | Unknown, watched: Watched, now: fl
         return Health.UNKNOWN, seen.why, replace(watched, ill_since=None)
     watched = noted(watched, seen)
     if seen.depth <= symptom.max_messages:
-        return Health.WELL, f"{seen.depth} messages", replace(watched, ill_since=None)
+        return Health.WELL, f"depth {seen.depth}", replace(watched, ill_since=None)
     sampled = _by_samples(symptom, seen)
     if sampled is not None:
         return *sampled, replace(watched, ill_since=None)
@@ -56,17 +56,17 @@ def _by_samples(symptom: Symptom, seen: Sighting) -> tuple[Health, str] | None:
     recent = _window(seen.ack_samples, RECENT_S)
     acked_now, acked = _risen(recent or []), _risen(acks or [])
     if acked_now:
-        return Health.WELL, f"{acked_now} messages acknowledged in the last {RECENT_S:.0f} s"
+        return Health.WELL, f"acknowledged in the last {RECENT_S:.0f} s: {acked_now}"
     if depths is None or (seen.ack_samples and acks is None):
         return None
     over = _without_gaps(depths)
     if seen.depth < min(over):
-        return Health.WELL, f"the depth falls: {seen.depth} messages now, {min(over)} before"
+        return Health.WELL, f"the depth falls: {min(over)} before, {seen.depth} now"
     if acked:
-        return Health.UNSURE, f"{acked} messages acknowledged in the last {symptom.for_s:.0f} s, but none right now"
+        return Health.UNSURE, f"acknowledged in the last {symptom.for_s:.0f} s: {acked}, but nothing right now"
     if min(over) <= symptom.max_messages:
-        return Health.UNSURE, f"over {symptom.max_messages} messages for less than {symptom.for_s:.0f} s"
-    return Health.ILL, f"{seen.depth} messages and nothing acknowledged for {symptom.for_s:.0f} s"
+        return Health.UNSURE, f"depth over {symptom.max_messages} for less than {symptom.for_s:.0f} s"
+    return Health.ILL, f"depth {seen.depth} and nothing acknowledged for {symptom.for_s:.0f} s"
 
 
 def _by_looks(symptom: Symptom, seen: Sighting, watched: Watched, now: float) -> tuple[Health, str, Watched]:
@@ -74,14 +74,14 @@ def _by_looks(symptom: Symptom, seen: Sighting, watched: Watched, now: float) ->
     since, depth = watched.ill_since, watched.ill_depth
     remembered = replace(watched, ill_since=now if since is None else since, ill_depth=seen.depth, ill_head_at=seen.head_at)
     if since is None:
-        again = f"{seen.depth} messages; without the broker's statistics it takes looks over {symptom.for_s:.0f} s to tell"
+        again = f"depth {seen.depth}; without the broker's statistics it takes looks over {symptom.for_s:.0f} s to tell"
         return Health.UNSURE, again, remembered
     head_moved = None not in (seen.head_at, watched.ill_head_at) and seen.head_at != watched.ill_head_at
     if seen.depth < depth or head_moved:
-        return Health.WELL, f"it moves: {depth} messages before, {seen.depth} now", replace(watched, ill_since=None)
+        return Health.WELL, f"it moves: depth {depth} before, {seen.depth} now", replace(watched, ill_since=None)
     if now - since < symptom.for_s:
-        return Health.UNSURE, f"{seen.depth} messages, seen for {now - since:.0f} s", remembered
-    return Health.ILL, f"{seen.depth} messages, not falling for {now - since:.0f} s", remembered
+        return Health.UNSURE, f"depth {seen.depth}, seen for {now - since:.0f} s", remembered
+    return Health.ILL, f"depth {seen.depth}, not falling for {now - since:.0f} s", remembered
 
 
 def _window(samples: tuple[tuple[float, int], ...], for_s: float) -> list[int] | None:

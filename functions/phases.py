@@ -82,7 +82,7 @@ def decided(document: Document, incident: Incident, now: Moment) -> Step:
     if decision.kind is Kind.HOLD:
         return held_back(document, incident, runbook, now, decision)
     if incident.attempt >= MAX_NUMBERED:
-        return escalated(document, incident, runbook, now, last_reason, f"{MAX_NUMBERED} attempts were numbered")
+        return escalated(document, incident, runbook, now, last_reason, f"attempts numbered: {MAX_NUMBERED}")
     return _start(document, incident, runbook, now, scene)
 
 

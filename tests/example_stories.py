@@ -126,10 +126,10 @@ EXAMPLES: dict[str, Story] = {
     "held-cooldown": held(Reason.COOLDOWN, "restarted 240 s ago", phase=Phase.WAITING),
     "held-awaiting-approval": held(Reason.AWAITING_APPROVAL, phase=Phase.ASKED, approve_url=APPROVE),
     "held-overrule": held(
-        Reason.TOO_MANY_RESTARTS, "3 restarts within 1 h, the limit is 3", phase=Phase.ASKED, approve_url=APPROVE
+        Reason.TOO_MANY_RESTARTS, "restarts within 1 h: 3, the limit is 3", phase=Phase.ASKED, approve_url=APPROVE
     ),
     "held-observe-only": held(Reason.OBSERVE_ONLY),
-    "held-symptom-gone": held(Reason.SYMPTOM_GONE, "mail.outgoing: 42 messages acknowledged in the last 10 s"),
+    "held-symptom-gone": held(Reason.SYMPTOM_GONE, "mail.outgoing: acknowledged in the last 10 s: 42"),
     "held-no-runbook": Story("held", NOW, reason=Reason.NO_RUNBOOK, trigger=TRIGGER),
     "draining": Story("draining", NOW, RUNBOOK, TARGET, _verifying(212, 2)),
     "recovered": Story("recovered", NOW, RUNBOOK, TARGET, _verifying(0, 2)),
@@ -143,7 +143,7 @@ EXAMPLES: dict[str, Story] = {
         "bundle",
         NOW,
         reason=Reason.TOO_MANY_TARGETS,
-        detail="3 other targets were restarted within 10 min: a shared cause is likelier",
+        detail="other targets restarted within 10 min: 3, so a shared cause is likelier",
         bundled=tuple(f"service=worker-{n}" for n in range(1, 27)),
     ),
     "paused": Story("paused", NOW, detail="broker upgrade until 05:00 (h.tanaka)"),

@@ -212,7 +212,7 @@ def test_a_guard_that_a_person_may_overrule_is_overruled(tmp_path: Path) -> None
         assert mail.incident().phase is Phase.ASKED
         page = mail.client().get(mail.path())
         assert "You would overrule Unstick here" in words(page)
-        assert "3 restarts within 1 h, the limit is 3" in words(page)
+        assert "restarts within 1 h: 3, the limit is 3" in words(page)
         assert "mail-delivery is being restarted" in words(mail.client().post(mail.path()))
         assert len(mail.rundeck.posts()) == 1
 

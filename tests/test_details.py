@@ -50,15 +50,12 @@ def all_text(card: Card) -> str:
 @pytest.mark.parametrize(
     ("english", "japanese"),
     [
-        ("3 restarts within 1 h, the limit is 3", "1時間以内に3回再起動しました（上限3回）"),
+        ("restarts within 1 h: 3, the limit is 3", "1時間以内に3回再起動しました（上限3回）"),
         ("execution 1851 of the same job waits for its start", "同じジョブの実行 1851：開始待ち"),
-        ("mail.outgoing: 3 messages", "mail.outgoing: 3件"),
+        ("mail.outgoing: depth 3", "mail.outgoing: 3件"),
+        ("mail.a: depth 3; mail: b: it moves: depth 9 before, 4 now", "mail.a: 3件；mail: b: 処理が進んでいます（9 → 4件）"),
         (
-            "mail.a: 3 messages; mail: b: it moves: 9 messages before, 4 now",
-            "mail.a: 3件；mail: b: 処理が進んでいます（9 → 4件）",
-        ),
-        (
-            "mail.a: 41 messages; without the broker's statistics it takes looks over 60 s to tell",
+            "mail.a: depth 41; without the broker's statistics it takes looks over 60 s to tell",
             "mail.a: 41件。RabbitMQ の統計がないため、判断するには60秒間の確認が必要です",
         ),
         ("Rundeck: answered 502", "Rundeck: 応答 502"),
@@ -239,7 +236,7 @@ def mail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StuckMail]
 def test_the_approval_page_in_japanese(mail: StuckMail, monkeypatch: pytest.MonkeyPatch):
     """Why it was held, why a queue can't be read, the kill switch, and what came of the button."""
     mail.alert()
-    mail.change(reason=Reason.TOO_MANY_RESTARTS, detail="3 restarts within 1 h, the limit is 3")
+    mail.change(reason=Reason.TOO_MANY_RESTARTS, detail="restarts within 1 h: 3, the limit is 3")
     path = mail.path()
     mail.rabbit.broken["totals"] = mail.rabbit.broken["page"] = (500, "text/plain", b"down")
     monkeypatch.setenv("UNSTICK_PAUSED", "1")

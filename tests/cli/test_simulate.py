@@ -208,7 +208,7 @@ def test_the_text_shows_what_was_seen_and_who_decides(here: Line) -> None:
     """As text: the decision first, what was seen, then a line for each guard."""
     here.rabbit.queues["/", "mail.delivery"].set(ready=0, unacked=0)
     shown = here.run("simulate", FIRING, "--restamp", code=1).stdout
-    assert "service=mail-delivery: would hold (symptom_gone): mail.delivery: 0 messages" in shown
+    assert "service=mail-delivery: would hold (symptom_gone): mail.delivery: depth 0" in shown
     assert "kill switch: off" in shown
     assert next(line for line in shown.splitlines() if line.endswith("<- decides")).split()[0] == "symptom"
 

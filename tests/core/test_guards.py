@@ -92,8 +92,10 @@ HOLDS = [
     pytest.param(scene(seen(pause=MISSING)), Reason.PAUSED, "can't be read", id="paused-unread"),
     pytest.param(scene(found=since(-86401)), Reason.STALE_ALERT, "24 h", id="stale_alert"),
     pytest.param(scene(book=runbook(freeze=(NOON,))), Reason.FROZEN, "all day", id="frozen"),
-    pytest.param(scene(seen(mail=well())), Reason.SYMPTOM_GONE, "mail.delivery: 0 messages", id="symptom_gone-empty"),
-    pytest.param(scene(seen(mail=sighting(acks=3))), Reason.SYMPTOM_GONE, "3 messages acknowledged", id="symptom_gone-busy"),
+    pytest.param(scene(seen(mail=well())), Reason.SYMPTOM_GONE, "mail.delivery: depth 0", id="symptom_gone-empty"),
+    pytest.param(
+        scene(seen(mail=sighting(acks=3))), Reason.SYMPTOM_GONE, "acknowledged in the last 10 s: 3", id="symptom_gone-busy"
+    ),
     pytest.param(scene(seen(mail=MISSING)), Reason.SYMPTOM_UNKNOWN, "it is down", id="symptom_unknown"),
     pytest.param(scene(seen(mail=bare(50))), Reason.SYMPTOM_UNKNOWN, "statistics", id="symptom_unknown-one-look"),
     pytest.param(scene(replace(seen(), queues={})), Reason.SYMPTOM_UNKNOWN, "not looked at", id="symptom_unknown-unseen"),
@@ -113,12 +115,14 @@ HOLDS = [
     ),
     pytest.param(scene(found=document(incident(), escalated_at=NOW - 86399)), Reason.ESCALATED, "1440 min", id="escalated"),
     pytest.param(scene(seen(execution(started=-310, ended=-300))), Reason.COOLDOWN, "300 s ago", id="cooldown"),
-    pytest.param(scene(seen(*many(3, 600))), Reason.TOO_MANY_RESTARTS, "3 restarts within 1 h", id="too_many_restarts-hour"),
+    pytest.param(scene(seen(*many(3, 600))), Reason.TOO_MANY_RESTARTS, "restarts within 1 h: 3", id="too_many_restarts-hour"),
     pytest.param(
-        scene(seen(*many(7, 9000, -80000))), Reason.TOO_MANY_RESTARTS, "7 restarts within 24 h", id="too_many_restarts-day"
+        scene(seen(*many(7, 9000, -80000))), Reason.TOO_MANY_RESTARTS, "restarts within 24 h: 7", id="too_many_restarts-day"
     ),
-    pytest.param(scene(seen(failed(2, -4000), failed(1, -9000))), Reason.FAILING, "last 2", id="failing"),
-    pytest.param(scene(seen(storm=taken(3))), Reason.TOO_MANY_TARGETS, "3 other targets", id="too_many_targets"),
+    pytest.param(scene(seen(failed(2, -4000), failed(1, -9000))), Reason.FAILING, "in a row: 2", id="failing"),
+    pytest.param(
+        scene(seen(storm=taken(3))), Reason.TOO_MANY_TARGETS, "within 10 min: 3", id="too_many_targets"
+    ),
     pytest.param(scene(seen(storm=MISSING)), Reason.TOO_MANY_TARGETS, "can't be read", id="too_many_targets-unread"),
     pytest.param(scene(book=runbook(mode=Mode.OBSERVE)), Reason.OBSERVE_ONLY, "", id="observe_only"),
 ]
