@@ -1,4 +1,4 @@
-"""unstick.yaml, typed. All mistakes are told at once, each with its place, line and remedy."""
+"""The configuration as types, and where a process has it from."""
 
 from __future__ import annotations
 
@@ -78,22 +78,17 @@ def own_options(settings: Any) -> tuple[str, ...]:
 
 @lru_cache(maxsize=1)
 def current() -> Config:
-    """The configuration of this process: the file that UNSTICK_CONFIG names, read once."""
-    return load(os.environ.get("UNSTICK_CONFIG") or DEFAULT_PATH)
+    """The configuration of this process: of the file that UNSTICK_CONFIG names, read once, or made of it before."""
+    from functions import config_checked
+
+    path = Path(os.environ.get("UNSTICK_CONFIG") or DEFAULT_PATH)
+    return config_checked.found(path) or load(path)
 
 
 def load(path: str | Path) -> Config:
-    """Read a file, or take what was made of this very file before (config_checked.py).
-
-    Raises ConfigError with all that is wrong.
-    """
-    from functions import config_checked
-
-    path = Path(path)
+    """Read a file. Raises ConfigError with all that is wrong."""
     try:
-        file = path.read_bytes()
-        made = config_checked.found(path, file)
-        return made or read(file.decode("utf-8-sig"), name=path.name, on_cloud_run="K_SERVICE" in os.environ)
+        text = Path(path).read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         remedy = "Create it (docs/configuration.md has an example), or name another by UNSTICK_CONFIG."
         raise ConfigError((f"{path}: there is no such file. {remedy}",)) from None
@@ -102,10 +97,11 @@ def load(path: str | Path) -> Config:
     except OSError as error:
         problem = f"{path}: the file can't be read ({type(error).__name__}). Mend its permissions or the path."
         raise ConfigError((problem,)) from None
+    return read(text, name=Path(path).name, on_cloud_run="K_SERVICE" in os.environ)
 
 
 def read(text: str, *, name: str = DEFAULT_PATH, on_cloud_run: bool = False) -> Config:
     """Read the text of a file. `name` is said in mistakes. Raises ConfigError with all that is wrong."""
-    from functions import config_file  # 17 ms with YAML, RE2 and all kinds of values
+    from functions import config_file  # half of what a start takes: YAML, RE2, all kinds of values
 
     return config_file.read(text, name=name, on_cloud_run=on_cloud_run)

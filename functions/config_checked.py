@@ -1,7 +1,8 @@
 """The configuration as it was read and checked when the archive for the cloud was built (infra/package.py).
 
-A function that starts cold takes it instead of reading YAML and compiling every pattern, which was done with the same code
-and packages: 16 of 36 ms. It stands beside unstick.yaml and holds its SHA-256; beside any other file it counts for nothing.
+A function that starts cold takes it instead of reading YAML and compiling every pattern, which takes as long as all the rest of
+its start. It stands beside unstick.yaml and holds its SHA-256; beside any other file it counts for nothing. What is said of write
+access to unstick.yaml in docs/security.md goes for it as well.
 """
 
 from __future__ import annotations
@@ -37,12 +38,12 @@ def beside(path: Path) -> Path:
     return path.with_suffix(".checked.json")
 
 
-def found(path: Path, file: bytes) -> Config | None:
-    """What stands beside `path`, whose content is `file`; None where that is nothing, or nothing that fits."""
+def found(path: Path) -> Config | None:
+    """What stands beside the file at `path`; None where that is nothing, or nothing that fits."""
     try:
         made: Checked = decoder(Checked).decode(beside(path).read_bytes())
-        return _with_rooms(made.config) if made.sha256 == _sha256(file) else None
-    except (OSError, msgspec.DecodeError, UnstickError, KeyError):
+        return _with_rooms(made.config) if made.sha256 == _sha256(path.read_bytes()) else None
+    except (OSError, msgspec.DecodeError, ValueError, RecursionError, KeyError, UnstickError):
         return None
 
 

@@ -1,4 +1,4 @@
-"""The file unstick.yaml to a Config, with all that is wrong in it. Imported only where the file itself is read: see config.py."""
+"""unstick.yaml to a Config. All mistakes are told at once, each with its place, line and remedy."""
 
 from __future__ import annotations
 

@@ -7,8 +7,8 @@ INTRODUCTION = """# Configuration
 This page is written by `python -m functions.config_docs` from the types that read the file; edit those.
 
 `UNSTICK_CONFIG` names the file; without it, it is `unstick.yaml` in the working folder. It is read once, when a process
-starts. All mistakes are told at once, each with its line, and the process does not start with one. `unstick.schema.json`
-gives editors completion and checks as you type.
+starts; for the cloud, when the archive is built. All mistakes are told at once, each with its line, and nothing starts or is
+deployed with one. `unstick.schema.json` gives editors completion and checks as you type.
 
 A working example, which is the one in the repository:
 """

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 from enum import StrEnum
+from itertools import takewhile
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -261,11 +262,11 @@ def too_many_restarts(scene: Scene) -> Decision | None:
 
 
 def failing(scene: Scene) -> Decision | None:
-    limit = scene.runbook.limits.failing
-    ended = sorted((e for e in restarts(scene.ledger) if e.ended), key=lambda e: -(e.runner_ended_at or 0.0))[:limit]
-    if scene.approved or len(ended) < limit or any(e.succeeded for e in ended):
+    ended = sorted((e for e in restarts(scene.ledger) if e.ended), key=lambda e: -(e.runner_ended_at or 0.0))
+    failed = list(takewhile(lambda e: not e.succeeded, ended))
+    if scene.approved or len(failed) < scene.runbook.limits.failing:
         return None
-    return replace(hold(Reason.FAILING, f"executions that failed in a row: {limit}"), execution=ended[0])
+    return replace(hold(Reason.FAILING, f"executions that failed in a row: {len(failed)}"), execution=failed[0])
 
 
 def symptom(scene: Scene) -> Decision | None:

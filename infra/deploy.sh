@@ -43,7 +43,11 @@ if [ -z "${PYTHON:-}" ]; then
   PYTHON=python3
   [ ! -x .venv/bin/python ] || PYTHON=.venv/bin/python
 fi
-"$PYTHON" infra/package.py --config "$CONFIG" --to build/unstick.zip
+if [ "$command" = destroy ]; then
+  mkdir -p build && touch build/unstick.zip # a file with a mistake must not keep anybody from taking it off
+else
+  "$PYTHON" infra/package.py --config "$CONFIG" --to build/unstick.zip
+fi
 export TF_VAR_project=$PROJECT TF_VAR_region=$REGION TF_VAR_config_file=$CONFIG TF_VAR_source_zip=$PWD/build/unstick.zip
 tf init -input=false >/dev/null
 bucket=$(named bucket)

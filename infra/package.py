@@ -1,4 +1,4 @@
-"""Build the source archive of the functions: the same bytes for the same sources, wherever and whenever it is built.
+"""Build the source archive of the functions: the same bytes for the same sources and packages, wherever and whenever.
 
 python infra/package.py --config unstick.production.yaml --to build/unstick.zip
 
@@ -12,6 +12,7 @@ import argparse
 import hashlib
 import sys
 import zipfile
+from importlib.resources import files
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -35,6 +36,9 @@ def contents(root: Path, config: Path) -> dict[str, bytes]:
         checked = read(written.decode("utf-8-sig"), name=config.name, on_cloud_run=True)
     except UnicodeDecodeError:
         raise ConfigError((f"{config}: the file is not UTF-8. Save it as UTF-8.",)) from None
+    if checked.rules.time_zone not in files("tzdata").joinpath("zones").read_text(encoding="utf-8").split():
+        remedy = "Write one such as Asia/Tokyo, as the IANA database spells it"
+        raise ConfigError((f"{config.name}: time_zone is known to this machine, but to none without it. {remedy}.",))
     inside = Path("unstick.yaml")
     found = {name: (root / name).read_bytes() for name in ALONE}
     found |= {inside.name: written, config_checked.beside(inside).name: config_checked.written(checked, written)}
@@ -46,15 +50,15 @@ def contents(root: Path, config: Path) -> dict[str, bytes]:
 
 def build(root: Path, config: Path, to: Path) -> str:
     """Write the archive and return its SHA-256. Raises what `contents` does, and then leaves nothing behind."""
-    files = contents(root, config)
+    made = contents(root, config)
     to.parent.mkdir(parents=True, exist_ok=True)
     # Stored, not deflated: what deflate makes differs between versions of zlib, and it is a few hundred KB.
     with zipfile.ZipFile(to, "w", zipfile.ZIP_STORED) as archive:
-        for name in sorted(files):
+        for name in sorted(made):
             entry = zipfile.ZipInfo(name, BEGINNING_OF_ZIP_TIME)
             entry.create_system = 3  # Unix, on Windows too
             entry.external_attr = READABLE_FILE
-            archive.writestr(entry, files[name])
+            archive.writestr(entry, made[name])
     return hashlib.sha256(to.read_bytes()).hexdigest()
 
 
@@ -70,12 +74,13 @@ def main() -> int:
         digest = build(ROOT, arguments.config, arguments.to)
     except ImportError as error:
         remedy = (
-            "Say `make setup`, and take its Python: .venv/bin/python infra/package.py, or deploy.sh with PYTHON=.venv/bin/python."
+            "It takes Python 3.11 or newer and the packages of requirements.txt: say `make setup`, and take .venv/bin/python."
         )
-        print(f"package: this Python has no {error.name}, which reading the configuration takes. {remedy}", file=sys.stderr)
+        print(f"package: {sys.executable} can't read the configuration ({error}). {remedy}", file=sys.stderr)
         return 1
     except FileNotFoundError as error:
-        print(f"package: {error.filename} is missing", file=sys.stderr)
+        remedy = "`infra/deploy.sh config` writes a configuration; all else is in the repository."
+        print(f"package: {error.filename} is missing. {remedy}", file=sys.stderr)
         return 1
     except OSError as error:
         print(f"package: {error}", file=sys.stderr)

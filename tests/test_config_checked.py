@@ -7,11 +7,16 @@ import os
 import subprocess
 import sys
 import zipfile
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
+from msgspec import NODEFAULT, Struct
+from msgspec.structs import fields
 
 from functions import config, config_checked, rooms
+from functions.config import Config
 from functions.errors import ConfigError
 
 ROOT = Path(__file__).parent.parent
@@ -31,11 +36,11 @@ scheduler: {local: {path: unstick.db}}
 signing_keys: [env://K, env://L]
 public_url: https://unstick.example.com
 channels:
-  one: {type: slack, token: env://S, channel: '#ops'}
+  one: {type: slack, token: env://S, channel: '#ops', base_url: https://slack.example.com}
   two: {type: slack, url: env://S}
   three: {type: google_chat, url: env://C}
   four: {type: teams, url: env://C}
-  five: {type: chatwork, token: env://C, room: 7}
+  five: {type: chatwork, token: env://C, room: 7, base_url: https://chatwork.example.com}
   six: {type: apprise, url: env://C}
   seven: {type: console}
 notify: [seven, one]
@@ -74,35 +79,67 @@ def kept(folder: Path, text: str) -> Path:
 FILES = (ROOT / "unstick.yaml", CLOUD, ROOT / "infra" / "systemd" / "unstick.yaml")
 
 
+@pytest.fixture
+def started(monkeypatch) -> Callable[[Path], Config]:
+    """What a process has that starts with this file."""
+
+    def start(path: Path) -> Config:
+        monkeypatch.setenv("UNSTICK_CONFIG", str(path))
+        config.current.cache_clear()
+        return config.current()
+
+    yield start
+    config.current.cache_clear()
+
+
 @pytest.mark.parametrize("text", [ALL_KEYS, *(path.read_text(encoding="utf-8") for path in FILES)])
 def test_it_is_what_the_file_is_read_as(tmp_path, text):
     """Every key comes back with its type, and runbooks in their order, which decides between them."""
-    path = kept(tmp_path, text)
-    read, found = config.read(text), config_checked.found(path, path.read_bytes())
+    read, found = config.read(text), config_checked.found(kept(tmp_path, text))
     assert found == read
     assert list(found.rules.runbooks) == list(read.rules.runbooks)
-    assert config.load(path) == read
+
+
+def structs(part: object) -> Iterator[Struct]:
+    """Every Struct in it."""
+    if isinstance(part, Struct):
+        yield part
+        part = [getattr(part, name) for name in part.__struct_fields__]
+    for one in part.values() if isinstance(part, Mapping) else part if isinstance(part, list | tuple) else ():
+        yield from structs(one)
 
 
 def test_all_keys_are_all_keys():
-    """No field that a runbook or the file can set has its default in the example above, else a lost one would not show."""
+    """Each field stands somewhere in the example with something else than its default, else a lost one would not show."""
     read = config.read(ALL_KEYS)
-    runbook = read.rules.runbooks["zebra"]
-    for one in (read, read.rules, runbook, runbook.restart, runbook.symptom, runbook.recovered, runbook.verify, runbook.limits):
-        for name, default in zip(reversed(one.__struct_fields__), reversed(one.__struct_defaults__), strict=False):
-            if name != "kind" or len(rooms.names("symptoms")) > 1:
-                assert getattr(one, name) != default, f"{type(one).__name__}.{name}"
+    defaults, seen = {}, defaultdict(list)
+    for one in structs(read):
+        for field in fields(type(one)):
+            default = field.default_factory() if field.default_factory is not NODEFAULT else field.default
+            defaults[type(one).__module__, type(one).__name__, field.name] = default
+            seen[type(one).__module__, type(one).__name__, field.name].append(getattr(one, field.name))
+    at_default = {name[1:] for name, default in defaults.items() if all(value == default for value in seen[name])}
+    assert at_default == {("Symptom", "kind"), ("Freeze", "text")} & at_default  # one symptom; made of the other fields
     assert {channel.name for channel in read.channels.values()} == set(rooms.names("chats"))
 
 
-def test_beside_another_file_it_counts_for_nothing(tmp_path):
+def test_beside_another_file_it_counts_for_nothing(started, tmp_path):
     """Whoever edits unstick.yaml in an unpacked archive gets what he wrote, and is told of his mistakes."""
     path = kept(tmp_path, ALL_KEYS)
     path.write_text(ALL_KEYS.replace("name: zebra", "name: zebu"), encoding="utf-8")
-    assert list(config.load(path).rules.runbooks) == ["zebu", "apple"]
+    assert list(started(path).rules.runbooks) == ["zebu", "apple"]
     path.write_text(ALL_KEYS.replace("mode: approve", "mode: aprove"), encoding="utf-8")
     with pytest.raises(ConfigError, match=r"unstick\.yaml:31: runbooks\[0\]\.mode"):
-        config.load(path)
+        started(path)
+
+
+def test_what_looks_at_the_file_looks_at_the_file(started, tmp_path):
+    """`check` and the other commands read unstick.yaml itself, so that nothing beside it can hide what it says."""
+    path = kept(tmp_path, ALL_KEYS)
+    beside = config_checked.beside(path)
+    beside.write_bytes(beside.read_bytes().replace(b'"zebra"', b'"other"'))
+    assert list(started(path).rules.runbooks) == ["other", "apple"]
+    assert list(config.load(path).rules.runbooks) == ["zebra", "apple"]
 
 
 @pytest.mark.parametrize(
@@ -111,6 +148,8 @@ def test_beside_another_file_it_counts_for_nothing(tmp_path):
         lambda made: b"",
         lambda made: b"\xff\xfe",
         lambda made: json.dumps(made).encode()[:-9],
+        lambda made: json.dumps(made).encode().replace(b"zebra", b"z\xff\xfe"),
+        lambda made: b'{"config":' * 20_000,
         lambda made: json.dumps([made]).encode(),
         lambda made: json.dumps(made | {"config": None}).encode(),
         lambda made: json.dumps(made | {"config": made["config"] | {"max_body": "8MiB"}}).encode(),
@@ -118,14 +157,27 @@ def test_beside_another_file_it_counts_for_nothing(tmp_path):
         lambda made: json.dumps(made | {"config": made["config"] | {"store": {"name": "local", "settings": {}}}}).encode(),
         lambda made: json.dumps(made | {"config": made["config"] | {"signing_keys": [{"reference": "a literal"}]}}).encode(),
     ],
-    ids=["empty", "no text", "cut", "a list", "nothing", "another type", "no room", "settings", "no reference"],
+    ids=[
+        "empty",
+        "no text",
+        "cut",
+        "no UTF-8 inside",
+        "too deep",
+        "a list",
+        "nothing",
+        "another type",
+        "no room",
+        "settings",
+        "no reference",
+    ],
 )
-def test_one_that_can_not_be_used_is_passed_over(tmp_path, spoil):
+def test_one_that_can_not_be_used_is_passed_over(started, tmp_path, spoil):
     """It spares time and is needed by nobody: the file beside it is read."""
     path = kept(tmp_path, ALL_KEYS)
     beside = config_checked.beside(path)
     beside.write_bytes(spoil(json.loads(beside.read_bytes())))
-    assert config.load(path) == config.read(ALL_KEYS)
+    assert config_checked.found(path) is None
+    assert started(path) == config.read(ALL_KEYS)
 
 
 def test_it_has_the_same_bytes_each_time():

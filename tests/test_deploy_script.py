@@ -63,13 +63,14 @@ def test_a_faulty_configuration_is_not_built(tmp_path: Path) -> None:
             "store is local",
         ),
         ("", "is empty"),
+        (written.replace("time_zone: Asia/Tokyo", "time_zone: posix/Asia/Tokyo"), "time_zone is"),
     ):
         config.write_text(wrong, encoding="utf-8")
         done = package("--config", str(config), "--to", str(to))
         assert done.returncode == 1
         assert "nothing was built" in done.stderr
         assert says in done.stderr
-        assert "mine.yaml:" in done.stderr
+        assert "\nmine.yaml:" in done.stderr
         assert "Traceback" not in done.stderr
         assert not to.exists()
     config.write_bytes(written.encode("utf-16"))
@@ -81,7 +82,7 @@ def test_a_python_without_the_packages_is_told_which_has_them(tmp_path: Path) ->
     command = [sys.executable, "-I", "-S", str(INFRA / "package.py"), "--config", str(INFRA / "unstick.cloud.yaml"), "--to"]
     done = subprocess.run([*command, str(tmp_path / "a.zip")], capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert "has no msgspec" in done.stderr
+    assert "No module named 'msgspec'" in done.stderr
     assert "make setup" in done.stderr
     assert "Traceback" not in done.stderr
 
@@ -150,6 +151,35 @@ def test_deploy_says_what_is_missing(deployment: Deployment) -> None:
     assert "terraform is not on the PATH" in found.stderr
     assert found.returncode == 2
     assert deployment.called == []
+
+
+def test_the_python_that_setup_made_is_taken(deployment: Deployment) -> None:
+    """Whoever names none gets that of .venv; without it the system's, which says what it lacks."""
+    bare = deployment.programs / "python3"
+    bare.write_text(f'#!/bin/sh\nexec "{sys.executable}" -I -S "$@"\n', encoding="utf-8")
+    bare.chmod(stat.S_IRWXU)
+    found = deployment.deploy("plan", PYTHON="")
+    assert found.returncode == 1
+    assert "make setup" in found.stderr
+    (deployment.repository / ".venv" / "bin").mkdir(parents=True)
+    taken = deployment.repository / ".venv" / "bin" / "python"
+    taken.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n', encoding="utf-8")
+    taken.chmod(stat.S_IRWXU)
+    found = deployment.deploy("plan", PYTHON="")
+    assert found.returncode == 0, found.stderr
+    assert "terraform -chdir=infra plan" in deployment.called
+
+
+def test_a_mistake_in_the_file_keeps_nobody_from_taking_it_off(deployment: Deployment) -> None:
+    """`apply` refuses it before Terraform is asked; `destroy` goes on."""
+    file = deployment.repository / "unstick.production.yaml"
+    file.write_text(file.read_text(encoding="utf-8").replace("mode: observe", "mode: watch"), encoding="utf-8")
+    found = deployment.deploy("apply")
+    assert (found.returncode, deployment.called) == (1, [])
+    assert "mode is not one of" in found.stderr
+    found = deployment.deploy("destroy", "-auto-approve")
+    assert found.returncode == 0, found.stderr
+    assert "terraform -chdir=infra destroy -auto-approve -auto-approve" in deployment.called
 
 
 def _only(deployment: Deployment, *names: str) -> Path:

@@ -63,6 +63,13 @@ def test_nobody_pays_for_what_his_configuration_does_not_name(seen, path):
     assert not {name for name in seen[path] if name.startswith(("functions.cli", "+ apprise", *clouds))}
 
 
+def test_the_collector_runs_again_after_the_start():
+    """main.py keeps it off while it is loaded, and no longer."""
+    code = "import gc, functions_framework; functions_framework.create_app('webhook', 'main.py'); print(gc.isenabled())"
+    shown = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
+    assert shown.stdout.splitlines()[-1] == "True"
+
+
 def test_a_start_and_an_alert_need_neither_approval_nor_report(seen):
     """What is for people stays out of the way of an alert."""
     for path in ("start", "an alert", "start, with the cloud's rooms", "an alert, with the cloud's rooms"):

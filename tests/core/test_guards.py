@@ -120,9 +120,7 @@ HOLDS = [
         scene(seen(*many(7, 9000, -80000))), Reason.TOO_MANY_RESTARTS, "restarts within 24 h: 7", id="too_many_restarts-day"
     ),
     pytest.param(scene(seen(failed(2, -4000), failed(1, -9000))), Reason.FAILING, "in a row: 2", id="failing"),
-    pytest.param(
-        scene(seen(storm=taken(3))), Reason.TOO_MANY_TARGETS, "within 10 min: 3", id="too_many_targets"
-    ),
+    pytest.param(scene(seen(storm=taken(3))), Reason.TOO_MANY_TARGETS, "within 10 min: 3", id="too_many_targets"),
     pytest.param(scene(seen(storm=MISSING)), Reason.TOO_MANY_TARGETS, "can't be read", id="too_many_targets-unread"),
     pytest.param(scene(book=runbook(mode=Mode.OBSERVE)), Reason.OBSERVE_ONLY, "", id="observe_only"),
 ]
