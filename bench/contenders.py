@@ -11,13 +11,14 @@ import time
 import venv
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from bench import wire
-from bench.stage import BUILD, CLOUD, JOB, ROOT, Stage, environment, in_the_cloud, signature
+from bench.stage import BUILD, CLOUD, JOB, ROOT, Stage, environment, in_secret_manager, in_the_cloud, signature
 from bench.tree import Tree, started
 from functions import config, config_checked
 from tests.broker import free_ports
@@ -28,7 +29,16 @@ PLAIN = ROOT / "bench" / "plain"
 RULEBOOK_PACKAGES = ("ansible-rulebook==1.3.2", "ansible-core==2.19.14")
 START_S = 60.0
 WRONG = "0" * 64
-IN_THE_CLOUD = "cloud.yaml"
+
+
+class Form(StrEnum):
+    """How a contender is started; the values are what Unstick's configuration is called in its folder."""
+
+    MACHINE = "unstick.yaml"
+    CLOUD = "cloud.yaml"
+    """As infra/ deploys it: the archive, the cloud's rooms, secrets in Secret Manager."""
+    ENVIRONMENT = "environment.yaml"
+    """The same with its secrets in the environment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,19 +74,19 @@ class Running:
     contender: Contender
     tree: Tree
     port: int
-    cloud: bool
 
 
-def start(contender: Contender, stage: Stage, *, cloud: bool = False, **changes: str) -> Running:
-    """Start it in a new folder, on one machine or in the cloud; it need not serve yet."""
+def start(contender: Contender, stage: Stage, form: Form = Form.MACHINE, **changes: str) -> Running:
+    """Start it in a new folder; it need not serve yet."""
     port = free_ports(1)[0]
     folder = BUILD / "run" / f"{contender.name.replace(' ', '-')}-{port}"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     command = contender.command(stage, folder, port)
-    if cloud:
-        changes = in_the_cloud(stage.storage_url, stage.tasks_url) | {"UNSTICK_CONFIG": str(folder / IN_THE_CLOUD)} | changes
-    return Running(contender, started(command, folder, environment(stage, folder) | changes), port, cloud)
+    made = environment(stage, folder) | {"UNSTICK_CONFIG": str(folder / form)}
+    if form is not Form.MACHINE:
+        made |= in_the_cloud(stage.storage_url, stage.tasks_url, stage.secrets_url if form is Form.CLOUD else "")
+    return Running(contender, started(command, folder, made | changes), port)
 
 
 # --- functions ----------------------------------------------------------------------------------------------------------
@@ -88,8 +98,9 @@ def _framework(source: Path, port: int) -> list[str]:
 
 
 def _unstick(stage: Stage, folder: Path, port: int) -> list[str]:
-    write_configuration(folder / "unstick.yaml", stage.file())
-    write_configuration(folder / IN_THE_CLOUD, stage.file(**CLOUD), checked=True)
+    write_configuration(folder / Form.MACHINE, stage.file())
+    write_configuration(folder / Form.CLOUD, in_secret_manager(stage.file(**CLOUD)), checked=True)
+    write_configuration(folder / Form.ENVIRONMENT, stage.file(**CLOUD), checked=True)
     return _framework(ROOT / "main.py", port)
 
 

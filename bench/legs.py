@@ -10,7 +10,7 @@ import gc
 from contextlib import ExitStack
 
 from bench import wire
-from bench.contenders import UNSTICK, Running, start, write_configuration
+from bench.contenders import UNSTICK, Form, Running, start, write_configuration
 from bench.delay import Delayed
 from bench.samples import Samples
 from bench.stage import BUILD, CLOUD, Stage, in_the_cloud, one
@@ -43,7 +43,7 @@ def _arrivals(stage: Stage, delay_s: float) -> list[float]:
         path = BUILD / "legs.yaml"
         write_configuration(path, file, checked=True)
         stage.clear()
-        server = start(UNSTICK, stage, cloud=True, UNSTICK_CONFIG=str(path), **in_the_cloud(storage.url, scheduler.url))
+        server = start(UNSTICK, stage, Form.ENVIRONMENT, UNSTICK_CONFIG=str(path), **in_the_cloud(storage.url, scheduler.url))
         stack.callback(server.tree.stop)
         return [_to_rundeck(server, stage) for _ in range(WARMING + ALERTS)][WARMING:]
 

@@ -10,11 +10,12 @@ from contextlib import contextmanager
 from statistics import median
 
 from bench import wire
-from bench.contenders import BARE, HASHING, REQUESTING, RULEBOOK, UNGUARDED, UNSTICK, WEBHOOK, Contender, Running, start
+from bench.contenders import BARE, HASHING, REQUESTING, RULEBOOK, UNGUARDED, UNSTICK, WEBHOOK, Contender, Form, Running, start
 from bench.measures import (
     ALERT,
     ANSWER,
     ANSWER_MANY,
+    CLOUD_FORGED,
     COLD_ALERT,
     COLD_ALERT_CPU,
     COLD_FORGED,
@@ -52,10 +53,10 @@ QUICK = (BARE, HASHING, REQUESTING, UNGUARDED, UNSTICK, WEBHOOK)
 
 
 @contextmanager
-def running(contender: Contender, stage: Stage, *, cloud: bool = False) -> Iterator[Running]:
+def running(contender: Contender, stage: Stage, form: Form = Form.MACHINE) -> Iterator[Running]:
     """Started, and ended whatever happens."""
     stage.clear()
-    made = start(contender, stage, cloud=cloud)
+    made = start(contender, stage, form)
     try:
         yield made
     finally:
@@ -63,50 +64,48 @@ def running(contender: Contender, stage: Stage, *, cloud: bool = False) -> Itera
 
 
 def round_of(contender: Contender, stage: Stage, samples: Samples) -> None:
-    """One round of one contender: the cold starts, then the warm measures. Who has a form for the cloud starts cold in that one,
-    and on one machine besides.
+    """One round of one contender: the cold starts, then the warm measures. Who has a form for the cloud starts cold in that
+    one, and on one machine besides.
     """
+    name = contender.name
     if contender.cloud:
-        with running(contender, stage, cloud=True) as server:
-            _first_forged(server, samples)
-        with running(contender, stage, cloud=True) as server:
-            _first_alert(server, stage, samples)
+        with running(contender, stage, Form.ENVIRONMENT) as server:
+            _first_forged(server, samples, COLD_FORGED, COLD_FORGED_CPU)
+        with running(contender, stage, Form.CLOUD) as server:
+            _first_forged(server, samples, CLOUD_FORGED)
+        with running(contender, stage, Form.CLOUD) as server:
+            _first_alert(server, stage, samples, COLD_ALERT, COLD_ALERT_CPU)
     with running(contender, stage) as server:
-        _first_forged(server, samples)
+        _first_forged(server, samples, *((MACHINE_FORGED,) if contender.cloud else (COLD_FORGED, COLD_FORGED_CPU)))
         time.sleep(WARM_AFTER_S)
         _forged(server, samples)
         if contender.restarts and contender is not RULEBOOK:
             _alerts(server, stage, samples)
     if contender.restarts:
         with running(contender, stage) as server:
-            _first_alert(server, stage, samples)
+            _first_alert(server, stage, samples, *((MACHINE_ALERT,) if contender.cloud else (COLD_ALERT, COLD_ALERT_CPU)))
             if contender is RULEBOOK:
-                samples.add(ALERT, contender.name, _to_rundeck(server, stage))
+                samples.add(ALERT, name, _to_rundeck(server, stage))
                 answered = wire.exchange(server.port, contender.message(one(stage.service()))).expected(*DONE)
-                samples.add(ANSWER, contender.name, answered.took_s)
+                samples.add(ANSWER, name, answered.took_s)
 
 
-def _first_forged(server: Running, samples: Samples) -> None:
+def _first_forged(server: Running, samples: Samples, took: str, cpu: str = "") -> None:
     contender = server.contender
     first = wire.first(server.port, contender.message(one("forged"), forged=True), within_s=START_S).expected(contender.refusal)
-    took_s, cpu_s = first.answered_at - server.tree.began_at, server.tree.cpu_s()
-    if contender.cloud and not server.cloud:
-        samples.add(MACHINE_FORGED, contender.name, took_s)
-        return
-    samples.add(COLD_FORGED, contender.name, took_s)
-    samples.add(COLD_FORGED_CPU, contender.name, cpu_s)
+    used_s = server.tree.cpu_s()
+    samples.add(took, contender.name, first.answered_at - server.tree.began_at)
+    if cpu:
+        samples.add(cpu, contender.name, used_s)
 
 
-def _first_alert(server: Running, stage: Stage, samples: Samples) -> None:
+def _first_alert(server: Running, stage: Stage, samples: Samples, took: str, cpu: str = "") -> None:
     contender = server.contender
     wire.first(server.port, contender.message(one(stage.service())), within_s=START_S).expected(*DONE)
-    cpu_s = server.tree.cpu_s()
-    took_s = stage.arrived_at(server.tree.began_at, within_s=ARRIVES_S) - server.tree.began_at
-    if contender.cloud and not server.cloud:
-        samples.add(MACHINE_ALERT, contender.name, took_s)
-        return
-    samples.add(COLD_ALERT, contender.name, took_s)
-    samples.add(COLD_ALERT_CPU, contender.name, cpu_s)
+    used_s = server.tree.cpu_s()
+    samples.add(took, contender.name, stage.arrived_at(server.tree.began_at, within_s=ARRIVES_S) - server.tree.began_at)
+    if cpu:
+        samples.add(cpu, contender.name, used_s)
 
 
 def _forged(server: Running, samples: Samples) -> None:

@@ -19,6 +19,7 @@ from tests.doubles.cloud_tasks import QUEUE as TASKS_QUEUE
 from tests.doubles.cloud_tasks import CloudTasks
 from tests.doubles.rabbitmq import PASSWORD, RabbitDouble
 from tests.doubles.rundeck import Job, Rundeck
+from tests.doubles.secret_manager import secret_manager
 from tests.unstick_process import HMAC_SECRET, RUNNER_TOKEN, SIGNING_KEY, alert, configuration, job_id, notification, runbook
 
 ROOT = Path(__file__).parents[1]
@@ -32,6 +33,14 @@ CLOUD = {
     "scheduler": {"cloud_tasks": {"queue": TASKS_QUEUE, "url": VERIFY, "service_account": ACCOUNT}},
 }
 """The rooms of unstick.yaml in the cloud."""
+
+SECRETS = {
+    "GRAFANA_HMAC_SECRET": HMAC_SECRET,
+    "RUNDECK_TOKEN": RUNNER_TOKEN,
+    "RABBITMQ_PASSWORD": PASSWORD,
+    "UNSTICK_SIGNING_KEY": SIGNING_KEY,
+}
+PROJECT = "bench"
 SMALL_BYTES = 4096
 MANY = 1000
 LARGE_ALERT_BYTES = 2632
@@ -50,6 +59,8 @@ class Stage:
     storage_url: str
     """Of fake-gcs-server, with BUCKET in it."""
     tasks_url: str
+    secrets_url: str
+    """Of Secret Manager, with SECRETS in it."""
     _numbers: Iterator[int] = field(default_factory=count)
 
     def service(self) -> str:
@@ -93,19 +104,17 @@ def stage() -> Iterator[Stage]:
         RabbitDouble() as rabbitmq,
         CloudTasks() as tasks,
         cloud_storage(BUCKET) as storage_url,
+        secret_manager({f"projects/{PROJECT}/secrets/{name}": value for name, value in SECRETS.items()}) as secrets_url,
     ):
         rabbitmq.queue(QUEUE, ready=5, consumers=())
-        yield Stage(rundeck, rabbitmq, storage_url, tasks.endpoint)
+        yield Stage(rundeck, rabbitmq, storage_url, tasks.endpoint, secrets_url)
 
 
 def environment(stage: Stage, folder: Path) -> dict[str, str]:
     """Of every contender: as little as a container has, the secrets, and byte code outside of the repository, made once for all."""
     return {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ} | {
         "UNSTICK_CONFIG": str(folder / "unstick.yaml"),
-        "GRAFANA_HMAC_SECRET": HMAC_SECRET,
-        "RUNDECK_TOKEN": RUNNER_TOKEN,
-        "RABBITMQ_PASSWORD": PASSWORD,
-        "UNSTICK_SIGNING_KEY": SIGNING_KEY,
+        **SECRETS,
         "BENCH_RUNDECK": stage.rundeck.url,
         "BENCH_RABBITMQ": stage.rabbitmq.url,
         "BENCH_JOB": JOB,
@@ -116,9 +125,16 @@ def environment(stage: Stage, folder: Path) -> dict[str, str]:
     }
 
 
-def in_the_cloud(storage_url: str, tasks_url: str) -> dict[str, str]:
-    """What a contender's environment has besides, so that documents and wake-ups go there."""
-    return {
+def in_secret_manager(file: dict[str, Any]) -> dict[str, Any]:
+    """An unstick.yaml whose secrets are there, as infra/ wants them."""
+    found: dict[str, Any] = json.loads(json.dumps(file).replace("env://", f"sm://{PROJECT}/"))
+    return found
+
+
+def in_the_cloud(storage_url: str, tasks_url: str, secrets_url: str = "") -> dict[str, str]:
+    """What a contender's environment has besides, so that documents and wake-ups, and secrets where they are named, go there."""
+    secrets = {"UNSTICK_SECRET_MANAGER_ENDPOINT": secrets_url, "BENCH_SECRETS": secrets_url, "BENCH_PROJECT": PROJECT}
+    return (secrets if secrets_url else {}) | {
         "STORAGE_EMULATOR_HOST": storage_url,
         "UNSTICK_CLOUD_TASKS_ENDPOINT": tasks_url,
         "BENCH_BUCKET": BUCKET,

@@ -1,27 +1,37 @@
-"""Documents in Cloud Storage and wake-ups in Cloud Tasks, by Google's clients, for unguarded.py."""
+"""Documents in Cloud Storage, wake-ups in Cloud Tasks and secrets in Secret Manager, by Google's clients, for unguarded.py.
+
+They are imported by the first call, as Unstick does it.
+"""
 
 from __future__ import annotations
 
 import json
 import math
 import os
+import threading
 from contextlib import suppress
 from functools import lru_cache
+from typing import Any
 from urllib.parse import urlsplit
-
-from google.api_core.exceptions import NotFound
-from google.auth.credentials import AnonymousCredentials
-from google.cloud import storage, tasks_v2
-from google.cloud.tasks_v2.services.cloud_tasks.transports import CloudTasksRestTransport
-from google.protobuf.timestamp_pb2 import Timestamp
 
 TIMEOUT_S = 5.0
 BUCKET, QUEUE, URL, ACCOUNT = (os.environ[f"BENCH_{name}"] for name in ("BUCKET", "QUEUE", "VERIFY", "ACCOUNT"))
 os.environ["DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA"] = "true"
+ONE_AT_A_TIME = threading.Lock()
+
+
+def secret(name: str) -> str:
+    """A secret, fetched once; of the environment where Secret Manager is not named."""
+    if "BENCH_SECRETS" not in os.environ:
+        return os.environ[name]
+    with ONE_AT_A_TIME:
+        return _secret(name)
 
 
 def load(key: str) -> bytes:
     """The document, empty if there is none."""
+    from google.api_core.exceptions import NotFound
+
     with suppress(NotFound):
         body: bytes = _blob(key).download_as_bytes(timeout=TIMEOUT_S, retry=None)
         return body
@@ -35,6 +45,9 @@ def save(key: str, body: bytes) -> None:
 
 def wake(at: float, payload: str) -> None:
     """Have it posted to verify."""
+    from google.cloud import tasks_v2
+    from google.protobuf.timestamp_pb2 import Timestamp
+
     when = Timestamp()
     when.FromMicroseconds(math.ceil(at * 1_000_000))
     body = json.dumps({"wake": payload}).encode()
@@ -48,17 +61,45 @@ def begun() -> None:
     """Nothing is to be prepared."""
 
 
-def _blob(key: str) -> storage.Blob:
+def _blob(key: str) -> Any:
     return _storage().bucket(BUCKET).blob(f"documents/{key}.json")
 
 
 @lru_cache(maxsize=1)
-def _storage() -> storage.Client:
-    return storage.Client(project="unused")
+def _storage() -> Any:
+    from google.cloud.storage import Client
+
+    return Client(project="unused")
 
 
 @lru_cache(maxsize=1)
-def _tasks() -> tasks_v2.CloudTasksClient:
+def _tasks() -> Any:
+    from google.auth.credentials import AnonymousCredentials
+    from google.cloud import tasks_v2
+    from google.cloud.tasks_v2.services.cloud_tasks.transports import CloudTasksRestTransport
+
     place = urlsplit(os.environ["BENCH_TASKS"])
     transport = CloudTasksRestTransport(host=place.netloc, url_scheme=place.scheme, credentials=AnonymousCredentials())
     return tasks_v2.CloudTasksClient(transport=transport)
+
+
+@lru_cache(maxsize=1)
+def _secrets() -> Any:
+    from google.auth.credentials import AnonymousCredentials
+    from google.cloud.secretmanager_v1 import SecretManagerServiceClient
+    from google.cloud.secretmanager_v1.services.secret_manager_service.transports import SecretManagerServiceRestTransport
+
+    place = urlsplit(os.environ["BENCH_SECRETS"])
+    return SecretManagerServiceClient(
+        transport=SecretManagerServiceRestTransport(
+            host=place.netloc, url_scheme=place.scheme, credentials=AnonymousCredentials()
+        )
+    )
+
+
+@lru_cache(maxsize=8)
+def _secret(name: str) -> str:
+    path = f"projects/{os.environ['BENCH_PROJECT']}/secrets/{name}/versions/latest"
+    answer = _secrets().access_secret_version(name=path, timeout=TIMEOUT_S, retry=None)
+    value: str = answer.payload.data.decode()
+    return value

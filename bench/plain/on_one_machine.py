@@ -1,4 +1,4 @@
-"""Documents and wake-ups in SQLite, for unguarded.py."""
+"""Documents and wake-ups in SQLite, secrets in the environment, for unguarded.py."""
 
 from __future__ import annotations
 
@@ -9,6 +9,11 @@ from functools import lru_cache
 from typing import Any
 
 TIMEOUT_S = 5.0
+
+
+def secret(name: str) -> str:
+    """A secret of the environment."""
+    return os.environ[name]
 
 
 def load(key: str) -> list[Any]:

@@ -1,7 +1,7 @@
 """The same calls as Unstick's way of an alert, with nothing that holds a restart: what the calls themselves cost.
 
 Three documents, RabbitMQ's two pages and Rundeck's three lists at once; wake-up and a save; a save and a load; run; save.
-Documents and wake-ups are in the cloud where BENCH_BUCKET is set.
+Documents and wake-ups are in the cloud where BENCH_BUCKET is set, secrets where BENCH_SECRETS is.
 """
 
 from __future__ import annotations
@@ -39,33 +39,40 @@ def session() -> requests.Session:
 def webhook(request: Request) -> tuple[str, int]:
     """Restart whatever a signed notification names."""
     body, stamp = request.get_data(), request.headers.get("X-Grafana-Alerting-Timestamp", "")
-    mac = hmac.new(os.environb[b"GRAFANA_HMAC_SECRET"], f"{stamp}:".encode() + body, hashlib.sha256).hexdigest()
+    mac = hmac.new(PLACE.secret("GRAFANA_HMAC_SECRET").encode(), f"{stamp}:".encode() + body, hashlib.sha256).hexdigest()
     if not hmac.compare_digest(mac, request.headers.get("X-Grafana-Alerting-Signature", "")):
         return "", 401
     PLACE.begun()
     labels = json.loads(body)["alerts"][0]["labels"]
     vhost, queue = quote(labels["vhost"], safe=""), quote(labels["queue"], safe="")
-    broker = {"auth": ("unstick", os.environ["RABBITMQ_PASSWORD"])}
-    runner = {"headers": {"X-Rundeck-Auth-Token": os.environ["RUNDECK_TOKEN"], "Accept": "application/json"}}
     samples = "lengths_age=120&lengths_incr=5&msg_rates_age=120&msg_rates_incr=5"
     totals = f"disable_stats=true&enable_queue_totals=true&page=1&page_size=100&use_regex=true&name=^{queue}$"
     looks: list[Callable[[], Any]] = [
         lambda: PLACE.load(labels["service"]),
         lambda: PLACE.load("pause"),
         lambda: PLACE.load("storm"),
-        lambda: _get(f"{RABBITMQ}/{vhost}?{totals}", broker),
-        lambda: _get(f"{RABBITMQ}/{vhost}/{queue}?{samples}", broker),
-        lambda: _get(f"{RUNDECK}/executions?status=running&max=100", runner),
-        lambda: _get(f"{RUNDECK}/executions?status=scheduled&max=100", runner),
-        lambda: _get(f"{RUNDECK}/executions?max=100", runner),
+        lambda: _get(f"{RABBITMQ}/{vhost}?{totals}", _broker()),
+        lambda: _get(f"{RABBITMQ}/{vhost}/{queue}?{samples}", _broker()),
+        lambda: _get(f"{RUNDECK}/executions?status=running&max=100", _runner()),
+        lambda: _get(f"{RUNDECK}/executions?status=scheduled&max=100", _runner()),
+        lambda: _get(f"{RUNDECK}/executions?max=100", _runner()),
     ]
     _together(looks)
-    due = time.time() + 600.0
-    _together([lambda: PLACE.wake(due, labels["service"]), lambda: PLACE.save("storm", b"{}")])
+    due, key = time.time() + 600.0, PLACE.secret("UNSTICK_SIGNING_KEY").encode()
+    signed = hmac.new(key, labels["service"].encode(), hashlib.sha256).hexdigest()
+    _together([lambda: PLACE.wake(due, signed), lambda: PLACE.save("storm", b"{}")])
     _together([lambda: PLACE.save(labels["service"], body), lambda: PLACE.load("pause")])
-    started = session().post(f"{RUNDECK}/run", json={"options": {"service": labels["service"]}}, timeout=TIMEOUT_S, **runner)
+    started = session().post(f"{RUNDECK}/run", json={"options": {"service": labels["service"]}}, timeout=TIMEOUT_S, **_runner())
     PLACE.save(labels["service"], started.content)
     return "", 200
+
+
+def _broker() -> dict[str, Any]:
+    return {"auth": ("unstick", PLACE.secret("RABBITMQ_PASSWORD"))}
+
+
+def _runner() -> dict[str, Any]:
+    return {"headers": {"X-Rundeck-Auth-Token": PLACE.secret("RUNDECK_TOKEN"), "Accept": "application/json"}}
 
 
 def _together(calls: list[Callable[[], Any]]) -> None:

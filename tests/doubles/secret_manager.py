@@ -1,0 +1,45 @@
+"""Secret Manager's REST API over HTTP, as far as Unstick uses it: it hands out versions of secrets."""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+@contextmanager
+def secret_manager(secrets: Mapping[str, str]) -> Iterator[str]:
+    """The base URL of a server that has these secrets, by projects/P/secrets/NAME, for as long as the context."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
+
+        def do_GET(self) -> None:
+            name, _, version = self.path.partition("?")[0].removeprefix("/v1/").partition("/versions/")
+            known = version == "latest:access" and name in secrets
+            said: dict[str, object] = {"error": {"code": 404, "message": f"Secret [{name}] not found.", "status": "NOT_FOUND"}}
+            if known:
+                payload = {"data": base64.b64encode(secrets[name].encode()).decode()}
+                said = {"name": f"{name}/versions/1", "payload": payload}
+            body = json.dumps(said).encode()
+            self.send_response(200 if known else 404)
+            self.send_header("Content-Type", "application/json; charset=UTF-8")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_arguments: object) -> None:
+            """Nobody reads it."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
