@@ -16,6 +16,8 @@ from functions.model import Rules
 from functions.secret_store import SecretRef
 
 DEFAULT_PATH = "unstick.yaml"
+CHECKED = ".checked.json"
+"""The end of the name of what the archive for the cloud has beside the file: see config_checked.py."""
 
 
 class Named(Struct, frozen=True):
@@ -79,10 +81,12 @@ def own_options(settings: Any) -> tuple[str, ...]:
 @lru_cache(maxsize=1)
 def current() -> Config:
     """The configuration of this process: of the file that UNSTICK_CONFIG names, read once, or made of it before."""
-    from functions import config_checked
-
     path = Path(os.environ.get("UNSTICK_CONFIG") or DEFAULT_PATH)
-    return config_checked.found(path) or load(path)
+    if path.with_suffix(CHECKED).exists():
+        from functions.config_checked import found
+
+        return found(path) or load(path)
+    return load(path)
 
 
 def load(path: str | Path) -> Config:

@@ -16,7 +16,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from functions import rooms
-from functions.config import Config, Named
+from functions.config import CHECKED, Config, Named
 from functions.decoding import converted, decoder
 from functions.errors import UnstickError
 
@@ -35,7 +35,7 @@ def written(config: Config, file: bytes) -> bytes:
 
 def beside(path: Path) -> Path:
     """Where it stands: unstick.checked.json beside unstick.yaml."""
-    return path.with_suffix(".checked.json")
+    return path.with_suffix(CHECKED)
 
 
 def found(path: Path) -> Config | None:
