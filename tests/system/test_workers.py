@@ -202,6 +202,7 @@ def _kill(unstick: Unstick, chance: random.Random) -> None:
             os.kill(chance.choice(workers), signal.SIGKILL)
         return
     unstick.kill()
+    until(lambda: not _listens(unstick), within_s=20, what=unstick.output)  # a worker that is still dying has the port, too
     unstick.start(wait=False)
     until(lambda: _listens(unstick), within_s=20, what=unstick.output)
 
