@@ -11,7 +11,7 @@ import time
 import venv
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import Enum, auto
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,9 @@ import yaml
 from bench import wire
 from bench.stage import BUILD, CLOUD, JOB, ROOT, Stage, environment, in_secret_manager, in_the_cloud, signature
 from bench.tree import Tree, started
-from functions import config, config_checked
 from tests.broker import free_ports
 from tests.debian import ensure
-from tests.unstick_process import HMAC_SECRET, RUNNER_TOKEN
+from tests.unstick_process import HMAC_SECRET, RUNNER_TOKEN, check_ahead
 
 PLAIN = ROOT / "bench" / "plain"
 RULEBOOK_PACKAGES = ("ansible-rulebook==1.3.2", "ansible-core==2.19.14")
@@ -31,13 +30,13 @@ START_S = 60.0
 WRONG = "0" * 64
 
 
-class Form(StrEnum):
-    """How a contender is started; the values are what Unstick's configuration is called in its folder."""
+class Form(Enum):
+    """How a contender is started."""
 
-    MACHINE = "unstick.yaml"
-    CLOUD = "cloud.yaml"
+    MACHINE = auto()
+    CLOUD = auto()
     """As infra/ deploys it: the archive, the cloud's rooms, secrets in Secret Manager."""
-    ENVIRONMENT = "environment.yaml"
+    ENVIRONMENT = auto()
     """The same with its secrets in the environment."""
 
 
@@ -83,8 +82,12 @@ def start(contender: Contender, stage: Stage, form: Form = Form.MACHINE, **chang
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     command = contender.command(stage, folder, port)
-    made = environment(stage, folder) | {"UNSTICK_CONFIG": str(folder / form)}
-    if form is not Form.MACHINE:
+    made = environment(stage, folder)
+    if form is Form.MACHINE:
+        write_configuration(folder / "unstick.yaml", stage.file())
+    else:
+        file = stage.file(**CLOUD)
+        write_configuration(folder / "unstick.yaml", in_secret_manager(file) if form is Form.CLOUD else file, checked=True)
         made |= in_the_cloud(stage.storage_url, stage.tasks_url, stage.secrets_url if form is Form.CLOUD else "")
     return Running(contender, started(command, folder, made | changes), port)
 
@@ -92,35 +95,23 @@ def start(contender: Contender, stage: Stage, form: Form = Form.MACHINE, **chang
 # --- functions ----------------------------------------------------------------------------------------------------------
 
 
-def _framework(source: Path, port: int) -> list[str]:
-    served = ["--source", str(source), "--target", "webhook", "--host", "127.0.0.1", "--port", str(port)]
-    return [sys.executable, "-m", "functions_framework", *served]
-
-
-def _unstick(stage: Stage, folder: Path, port: int) -> list[str]:
-    write_configuration(folder / Form.MACHINE, stage.file())
-    write_configuration(folder / Form.CLOUD, in_secret_manager(stage.file(**CLOUD)), checked=True)
-    write_configuration(folder / Form.ENVIRONMENT, stage.file(**CLOUD), checked=True)
-    return _framework(ROOT / "main.py", port)
-
-
 def write_configuration(path: Path, content: dict[str, Any], *, checked: bool = False) -> None:
     """The file; with what was made of it beside it, as the archive for the cloud has it (infra/package.py)."""
     path.write_text(yaml.safe_dump(content, sort_keys=False))
     if checked:
-        written = path.read_bytes()
-        config_checked.beside(path).write_bytes(config_checked.written(config.read(written.decode()), written))
+        check_ahead(path)
 
 
-def _plain(file: str) -> Callable[[Stage, Path, int], list[str]]:
-    return lambda _stage, _folder, port: _framework(PLAIN / file, port)
+def _function(source: Path) -> Callable[[Stage, Path, int], list[str]]:
+    served = [sys.executable, "-m", "functions_framework", "--source", str(source), "--target", "webhook", "--host", "127.0.0.1"]
+    return lambda _stage, _folder, port: [*served, "--port", str(port)]
 
 
-UNSTICK = Contender("Unstick", _unstick, cloud=True)
-BARE = Contender("bare function", _plain("bare.py"), restarts=False, refusal=200)
-HASHING = Contender("function that reads and hashes", _plain("hashing.py"), stamped=False, restarts=False)
-REQUESTING = Contender("function that imports requests", _plain("requesting.py"), restarts=False, refusal=200)
-UNGUARDED = Contender("same calls without guards", _plain("unguarded.py"), cloud=True)
+UNSTICK = Contender("Unstick", _function(ROOT / "main.py"), cloud=True)
+BARE = Contender("bare function", _function(PLAIN / "bare.py"), restarts=False, refusal=200)
+HASHING = Contender("function that reads and hashes", _function(PLAIN / "hashing.py"), stamped=False, restarts=False)
+REQUESTING = Contender("function that imports requests", _function(PLAIN / "requesting.py"), restarts=False, refusal=200)
+UNGUARDED = Contender("same calls without guards", _function(PLAIN / "unguarded.py"), cloud=True)
 
 
 # --- what people would use instead ----------------------------------------------------------------------------------------

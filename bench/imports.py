@@ -27,10 +27,6 @@ class Imports:
     tree: str
     """All of 2 ms or more."""
 
-    def ms(self, name: str) -> float:
-        """Of one of them."""
-        return self.modules[name]
-
 
 def imports(configuration: Path) -> Imports:
     """The quickest of five runs."""

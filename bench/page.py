@@ -132,8 +132,8 @@ def page(samples: Samples, circumstances: Circumstances, long_run: str = "") -> 
 
 def _on_one_machine(made: Imports) -> str:
     return ON_ONE_MACHINE.format(
-        whole=made.whole_ms, yaml=made.ms("yaml"), reader=made.ms("yaml.reader"), re2=made.ms("re2"), zones=made.ms("zoneinfo"),
-        sqlite=made.ms("sqlite3"),
+        whole=made.whole_ms, yaml=made.modules["yaml"], reader=made.modules["yaml.reader"], re2=made.modules["re2"], zones=made.modules["zoneinfo"],
+        sqlite=made.modules["sqlite3"],
     )  # fmt: skip
 
 
@@ -142,7 +142,7 @@ def _unkept(samples: Samples, made: Imports) -> str:
     broken = {one.what for one in claims(samples) if not one.holds}
     left_s = 0.15 * middle(samples.of(measures.COLD_FORGED_CPU, BARE.name))
     computing_s = LEG_S * (middle(samples.of(LEGS, UNSTICK.name)) - middle(samples.of(CALLS, UNSTICK.name)))
-    cold = COLD.format(whole=made.whole_ms, msgspec=made.ms("msgspec"), left=1000 * left_s)
+    cold = COLD.format(whole=made.whole_ms, msgspec=made.modules["msgspec"], left=1000 * left_s)
     bare_s, other_s = (
         middle(samples.of(*one)) for one in ((measures.COLD_FORGED, BARE.name), (measures.CLOUD_FORGED, UNGUARDED.name))
     )

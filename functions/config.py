@@ -16,8 +16,6 @@ from functions.model import Rules
 from functions.secret_store import SecretRef
 
 DEFAULT_PATH = "unstick.yaml"
-CHECKED = ".checked.json"
-"""The end of the name of what the archive for the cloud has beside the file: see config_checked.py."""
 
 
 class Named(Struct, frozen=True):
@@ -82,15 +80,20 @@ def own_options(settings: Any) -> tuple[str, ...]:
 def current() -> Config:
     """The configuration of this process: of the file that UNSTICK_CONFIG names, read once, or made of it before."""
     path = Path(os.environ.get("UNSTICK_CONFIG") or DEFAULT_PATH)
-    if path.with_suffix(CHECKED).exists():
+    if checked_beside(path).exists():
         from functions.config_checked import found
 
         return found(path) or load(path)
     return load(path)
 
 
-def load(path: str | Path) -> Config:
-    """Read a file. Raises ConfigError with all that is wrong."""
+def checked_beside(path: Path) -> Path:
+    """Where the archive for the cloud has what was made of the file: unstick.checked.json beside unstick.yaml."""
+    return path.with_suffix(".checked.json")
+
+
+def load(path: str | Path, *, on_cloud_run: bool | None = None) -> Config:
+    """Read a file. `on_cloud_run`: where it is for; None: where this process runs. Raises ConfigError with all that is wrong."""
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
     except FileNotFoundError:
@@ -101,7 +104,8 @@ def load(path: str | Path) -> Config:
     except OSError as error:
         problem = f"{path}: the file can't be read ({type(error).__name__}). Mend its permissions or the path."
         raise ConfigError((problem,)) from None
-    return read(text, name=Path(path).name, on_cloud_run="K_SERVICE" in os.environ)
+    here = "K_SERVICE" in os.environ
+    return read(text, name=Path(path).name, on_cloud_run=here if on_cloud_run is None else on_cloud_run)
 
 
 def read(text: str, *, name: str = DEFAULT_PATH, on_cloud_run: bool = False) -> Config:

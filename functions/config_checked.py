@@ -16,7 +16,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from functions import rooms
-from functions.config import CHECKED, Config, Named
+from functions.config import Config, Named, checked_beside
 from functions.decoding import converted, decoder
 from functions.errors import UnstickError
 
@@ -33,17 +33,12 @@ def written(config: Config, file: bytes) -> bytes:
     return msgspec.json.format(msgspec.json.encode(Checked(_sha256(file), config))) + b"\n"
 
 
-def beside(path: Path) -> Path:
-    """Where it stands: unstick.checked.json beside unstick.yaml."""
-    return path.with_suffix(CHECKED)
-
-
 def found(path: Path) -> Config | None:
     """What stands beside the file at `path`; None where that is nothing, or nothing that fits."""
     try:
-        made: Checked = decoder(Checked).decode(beside(path).read_bytes())
+        made: Checked = decoder(Checked).decode(checked_beside(path).read_bytes())
         return _with_rooms(made.config) if made.sha256 == _sha256(path.read_bytes()) else None
-    except (OSError, msgspec.DecodeError, ValueError, RecursionError, KeyError, UnstickError):
+    except (OSError, ValueError, RecursionError, KeyError, UnstickError):
         return None
 
 

@@ -27,21 +27,18 @@ def contents(root: Path, config: Path) -> dict[str, bytes]:
 
     Raises OSError if something that belongs into it can't be read, ConfigError if the configuration is wrong.
     """
-    from functions import config_checked
-    from functions.config import read
+    from functions.config import checked_beside, load
+    from functions.config_checked import written
     from functions.errors import ConfigError
 
-    written = config.read_bytes()
-    try:
-        checked = read(written.decode("utf-8-sig"), name=config.name, on_cloud_run=True)
-    except UnicodeDecodeError:
-        raise ConfigError((f"{config}: the file is not UTF-8. Save it as UTF-8.",)) from None
+    file = config.read_bytes()
+    checked = load(config, on_cloud_run=True)
     if checked.rules.time_zone not in files("tzdata").joinpath("zones").read_text(encoding="utf-8").split():
         remedy = "Write one such as Asia/Tokyo, as the IANA database spells it"
         raise ConfigError((f"{config.name}: time_zone is known to this machine, but to none without it. {remedy}.",))
     inside = Path("unstick.yaml")
     found = {name: (root / name).read_bytes() for name in ALONE}
-    found |= {inside.name: written, config_checked.beside(inside).name: config_checked.written(checked, written)}
+    found |= {inside.name: file, checked_beside(inside).name: written(checked, file)}
     for path in (root / "functions").rglob("*"):
         if path.is_file() and "__pycache__" not in path.parts and path.suffix != ".pyc":
             found[path.relative_to(root).as_posix()] = path.read_bytes()

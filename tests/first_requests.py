@@ -14,11 +14,10 @@ from typing import Any
 
 from pytest_httpserver import HTTPServer
 
-from functions import config, config_checked
 from tests.doubles.cloud_tasks import QUEUE, CloudTasks
 from tests.doubles.rabbitmq import RabbitDouble
 from tests.doubles.rundeck import Job, Rundeck
-from tests.unstick_process import ROOT, Unstick, alert, configuration, job_id, notification, runbook, signed
+from tests.unstick_process import ROOT, Unstick, alert, check_ahead, configuration, job_id, notification, runbook, signed
 
 PUBLIC_URL = "https://unstick.example.com"
 PATIENT = {"first": "1s", "every": "2s", "patience": "20m", "within": "40m"}
@@ -107,9 +106,7 @@ def _in_the_cloud(folder: Path, made: dict[str, Any]) -> Lists:
         places = {"STORAGE_EMULATOR_HOST": storage.url_for("").rstrip("/"), "UNSTICK_CLOUD_TASKS_ENDPOINT": tasks.endpoint}
         body = notification(alert("mail", "mail.delivery"))
         unstick = Unstick(folder, made | rooms, **places)
-        written = (folder / "unstick.yaml").read_bytes()
-        checked = config_checked.written(config.read(written.decode()), written)  # as the archive of infra/package.py has it
-        config_checked.beside(folder / "unstick.yaml").write_bytes(checked)
+        check_ahead(folder / "unstick.yaml")
         (start, restarted), _ = _asked(unstick, _request(body, signed(body)))
     return {"start, with the cloud's rooms": start, "an alert, with the cloud's rooms": restarted}
 

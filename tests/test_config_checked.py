@@ -18,6 +18,7 @@ from msgspec.structs import fields
 from functions import config, config_checked, rooms
 from functions.config import Config
 from functions.errors import ConfigError
+from tests.unstick_process import check_ahead
 
 ROOT = Path(__file__).parent.parent
 CLOUD = ROOT / "infra" / "unstick.cloud.yaml"
@@ -72,7 +73,7 @@ def kept(folder: Path, text: str) -> Path:
     """unstick.yaml with what was made of it beside it."""
     path = folder / "unstick.yaml"
     path.write_text(text, encoding="utf-8")
-    config_checked.beside(path).write_bytes(config_checked.written(config.read(text), path.read_bytes()))
+    check_ahead(path)
     return path
 
 
@@ -136,7 +137,7 @@ def test_beside_another_file_it_counts_for_nothing(started, tmp_path):
 def test_what_looks_at_the_file_looks_at_the_file(started, tmp_path):
     """`check` and the other commands read unstick.yaml itself, so that nothing beside it can hide what it says."""
     path = kept(tmp_path, ALL_KEYS)
-    beside = config_checked.beside(path)
+    beside = config.checked_beside(path)
     beside.write_bytes(beside.read_bytes().replace(b'"zebra"', b'"other"'))
     assert list(started(path).rules.runbooks) == ["other", "apple"]
     assert list(config.load(path).rules.runbooks) == ["zebra", "apple"]
@@ -174,7 +175,7 @@ def test_what_looks_at_the_file_looks_at_the_file(started, tmp_path):
 def test_one_that_can_not_be_used_is_passed_over(started, tmp_path, spoil):
     """It spares time and is needed by nobody: the file beside it is read."""
     path = kept(tmp_path, ALL_KEYS)
-    beside = config_checked.beside(path)
+    beside = config.checked_beside(path)
     beside.write_bytes(spoil(json.loads(beside.read_bytes())))
     assert config_checked.found(path) is None
     assert started(path) == config.read(ALL_KEYS)

@@ -30,6 +30,7 @@ from urllib.request import Request, urlopen
 
 import yaml
 
+from functions import config, config_checked
 from tests.broker import free_ports
 
 ROOT = Path(__file__).parents[1]
@@ -88,6 +89,11 @@ def configuration(
         "runbooks": list(runbooks),
     }
     return made | changes
+
+
+def check_ahead(path: Path) -> None:
+    """Put what is made of the file beside it, as the archive of infra/package.py has it."""
+    config.checked_beside(path).write_bytes(config_checked.written(config.load(path), path.read_bytes()))
 
 
 # --- notifications -----------------------------------------------------------------------------------------------------
