@@ -45,11 +45,6 @@ def claims(samples: Samples) -> list[Claim]:
         ),
         Claim("the same as time", ratios(measures.COLD_FORGED, us, bare), 1.15),
         Claim(
-            "the same as time, with the secret in Secret Manager",
-            samples.between((measures.CLOUD_FORGED, us), (measures.COLD_FORGED, bare)),
-            1.15,
-        ),
-        Claim(
             "the same as time, on one machine, which reads its YAML",
             samples.between((measures.MACHINE_FORGED, us), (measures.COLD_FORGED, bare)),
             1.15,

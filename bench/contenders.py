@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 
 from bench import wire
-from bench.stage import BUILD, CLOUD, JOB, ROOT, Stage, environment, in_secret_manager, in_the_cloud, signature
+from bench.stage import BUILD, CLOUD, JOB, ROOT, Stage, environment, in_secret_manager, in_the_cloud, mounted, signature
 from bench.tree import Tree, started
 from tests.broker import free_ports
 from tests.debian import ensure
@@ -35,9 +35,9 @@ class Form(Enum):
 
     MACHINE = auto()
     CLOUD = auto()
-    """As infra/ deploys it: the archive, the cloud's rooms, secrets in Secret Manager."""
-    ENVIRONMENT = auto()
-    """The same with its secrets in the environment."""
+    """As infra/ deploys it: the archive, the cloud's rooms, secrets in Secret Manager, Grafana's mounted as a file."""
+    FETCHED = auto()
+    """The same with nothing mounted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +86,9 @@ def start(contender: Contender, stage: Stage, form: Form = Form.MACHINE, **chang
     if form is Form.MACHINE:
         write_configuration(folder / "unstick.yaml", stage.file())
     else:
-        file = stage.file(**CLOUD)
-        write_configuration(folder / "unstick.yaml", in_secret_manager(file) if form is Form.CLOUD else file, checked=True)
-        made |= in_the_cloud(stage.storage_url, stage.tasks_url, stage.secrets_url if form is Form.CLOUD else "")
+        write_configuration(folder / "unstick.yaml", in_secret_manager(stage.file(**CLOUD)), checked=True)
+        made |= in_the_cloud(stage.storage_url, stage.tasks_url, stage.secrets_url)
+        made |= mounted(folder / "secrets") if form is Form.CLOUD else {}
     return Running(contender, started(command, folder, made | changes), port)
 
 

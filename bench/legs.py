@@ -43,7 +43,8 @@ def _arrivals(stage: Stage, delay_s: float) -> list[float]:
         path = BUILD / "legs.yaml"
         write_configuration(path, file, checked=True)
         stage.clear()
-        server = start(UNSTICK, stage, Form.ENVIRONMENT, UNSTICK_CONFIG=str(path), **in_the_cloud(storage.url, scheduler.url))
+        there = in_the_cloud(storage.url, scheduler.url, stage.secrets_url)
+        server = start(UNSTICK, stage, Form.CLOUD, UNSTICK_CONFIG=str(path), **there)
         stack.callback(server.tree.stop)
         return [_to_rundeck(server, stage) for _ in range(WARMING + ALERTS)][WARMING:]
 

@@ -8,7 +8,7 @@ COLD_FORGED = "process start to first answer, forged"
 COLD_ALERT = "process start to Rundeck, first alert"
 COLD_FORGED_CPU = "CPU from process start to first answer, forged"
 COLD_ALERT_CPU = "CPU from process start to the first alert's answer"
-CLOUD_FORGED = "the same with the secret in Secret Manager: to first answer, forged"
+FETCHED_FORGED = "the same with its secret fetched by Google's client: to first answer, forged"
 MACHINE_FORGED = "the same on one machine: to first answer, forged"
 MACHINE_ALERT = "the same on one machine: to Rundeck, first alert"
 FORGED = "forged request, warm"
@@ -27,7 +27,7 @@ RSS_REST, RSS_AFTER = "memory of the worker (RSS), at rest", "memory of the work
 MS, MIB, PER_S, TIMES = ("ms", 1000.0), ("MiB", 1.0), ("/s", 1.0), ("", 1.0)
 UNITS = {
     COLD_FORGED: MS, COLD_FORGED_CPU: MS, COLD_ALERT: MS, COLD_ALERT_CPU: MS,
-    CLOUD_FORGED: MS, MACHINE_FORGED: MS, MACHINE_ALERT: MS, FORGED: MS, FORGED_CPU: MS, FORGED_LARGE: MS,
+    FETCHED_FORGED: MS, MACHINE_FORGED: MS, MACHINE_ALERT: MS, FORGED: MS, FORGED_CPU: MS, FORGED_LARGE: MS,
     ALERT: MS, ANSWER: MS, ANSWER_MANY: MS, PARALLEL_S: MS, PARALLEL_RESTARTS: TIMES, RATE_SMALL: PER_S, RATE_LARGE: PER_S,
     PSS_REST: MIB, PSS_AFTER: MIB, RSS_REST: MIB, RSS_AFTER: MIB,
 }  # fmt: skip
@@ -47,7 +47,7 @@ _LARGE = {FORGED_LARGE, RATE_LARGE, ANSWER_MANY}
 
 def left_out(measure: str, contender: str) -> str:
     """The key of the reason for which this contender is not measured so; empty if it is."""
-    if measure in (CLOUD_FORGED, MACHINE_FORGED, MACHINE_ALERT) and contender not in (UNSTICK.name, UNGUARDED.name):
+    if measure in (FETCHED_FORGED, MACHINE_FORGED, MACHINE_ALERT) and contender not in (UNSTICK.name, UNGUARDED.name):
         return "e"
     if measure in _ALERTS and contender in _CALLS_NOTHING:
         return "a"

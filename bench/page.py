@@ -26,9 +26,9 @@ Written by `make bench`; change nothing here by hand. All figures are of one run
 the same work, one after the other: starts anew, answers forged requests, and has the same Rundeck stand-in restart something.
 A figure is the median of the rounds with its quartiles; a ratio is taken within a round, before the median.
 
-- **Unstick** under functions-framework as `make run` serves it, with the local store and scheduler; for cold starts as the archive of
-  `infra/package.py`, with the cloud's store and scheduler. Where nothing else is said, a forged request finds its secret in the environment, and
-  an alert has all secrets from Secret Manager, as `infra/` deploys them.
+- **Unstick** under functions-framework as `make run` serves it, with the local store and scheduler; for cold starts as `infra/` deploys it: the
+  archive of `infra/package.py`, the cloud's store and scheduler, all secrets in Secret Manager. What tells a forged request is mounted as a file,
+  the others are fetched by Google's client.
 - **adnanh/webhook** (Debian's package `webhook`): an HMAC hook that calls Rundeck by curl. It looks at nothing before it does.
 - **ansible-rulebook** (PyPI): its own webhook source with HMAC, a rule that calls Rundeck by `ansible.builtin.uri`.
 - **same calls without guards**: a function that makes the calls that Unstick makes (documents, RabbitMQ, history, wake-up, saves,
@@ -40,6 +40,8 @@ NOTES = """
 - "To Rundeck" ends when Rundeck's request has arrived; it begins with the last byte of the alert, or with the process's start.
 - A forged request has a fresh timestamp and a wrong signature of the right form, so that the whole body is hashed.
 - Warm measures begin half a second after the first answer: on one machine Unstick's scheduler makes its first round until then.
+- Cloud Run fetches a mounted secret when its file is read; here it is a file of this machine. Where none is mounted, whoever comes first waits
+  for Google's client; whoever comes within the next five minutes does not.
 - Google's services are stand-ins on the same machine, without credentials: what a network and a token take comes on top, for both.
 - adnanh/webhook answers before its command runs, and answers a wrong signature with 500. ansible-rulebook answers before its rule
   runs, and needs seconds for it, so it takes part in fewer rounds.
@@ -58,11 +60,6 @@ Where a promise does not hold:
 COLD = """\
 - **A cold start**: of the {whole:.0f} ms of the list below msgspec takes {msgspec:.0f}; the rest imports the rooms that the configuration
   names, and reads it. The limit leaves {left:.0f} ms beside a bare function.
-"""
-FETCHED = """\
-- **The secret in Secret Manager**: it takes the secret to tell a forged request from a true one, so whoever comes first has it fetched, and
-  Google's client for that is most of these {took:.0f} ms. The function without guards, which fetches it in the same way and does nothing else
-  with it, takes {other:.2f} times a bare function. Whoever comes later within five minutes waits for nothing.
 """
 MACHINE = """\
 - **On one machine** the start reads and checks the file ([below](#what-a-start-imports)), once, before it serves.
@@ -143,12 +140,7 @@ def _unkept(samples: Samples, made: Imports) -> str:
     left_s = 0.15 * middle(samples.of(measures.COLD_FORGED_CPU, BARE.name))
     computing_s = LEG_S * (middle(samples.of(LEGS, UNSTICK.name)) - middle(samples.of(CALLS, UNSTICK.name)))
     cold = COLD.format(whole=made.whole_ms, msgspec=made.modules["msgspec"], left=1000 * left_s)
-    bare_s, other_s = (
-        middle(samples.of(*one)) for one in ((measures.COLD_FORGED, BARE.name), (measures.CLOUD_FORGED, UNGUARDED.name))
-    )
-    took_s = middle(samples.of(measures.CLOUD_FORGED, UNSTICK.name)) - middle(samples.of(measures.COLD_FORGED, UNSTICK.name))
     why = cold if any("from process start" in what or what == "the same as time" for what in broken) else ""
-    why += FETCHED.format(took=1000 * took_s, other=other_s / bare_s) if any("Secret Manager" in what for what in broken) else ""
     why += MACHINE if any("on one machine" in what for what in broken) else ""
     why += SEQUENCE.format(computing=1000 * computing_s) if any("50 ms on each call" in what for what in broken) else ""
     return UNKEPT + why if why else ""

@@ -15,11 +15,11 @@ from bench.measures import (
     ALERT,
     ANSWER,
     ANSWER_MANY,
-    CLOUD_FORGED,
     COLD_ALERT,
     COLD_ALERT_CPU,
     COLD_FORGED,
     COLD_FORGED_CPU,
+    FETCHED_FORGED,
     FORGED,
     FORGED_CPU,
     FORGED_LARGE,
@@ -69,10 +69,10 @@ def round_of(contender: Contender, stage: Stage, samples: Samples) -> None:
     """
     name = contender.name
     if contender.cloud:
-        with running(contender, stage, Form.ENVIRONMENT) as server:
-            _first_forged(server, samples, COLD_FORGED, COLD_FORGED_CPU)
         with running(contender, stage, Form.CLOUD) as server:
-            _first_forged(server, samples, CLOUD_FORGED)
+            _first_forged(server, samples, COLD_FORGED, COLD_FORGED_CPU)
+        with running(contender, stage, Form.FETCHED) as server:
+            _first_forged(server, samples, FETCHED_FORGED)
         with running(contender, stage, Form.CLOUD) as server:
             _first_alert(server, stage, samples, COLD_ALERT, COLD_ALERT_CPU)
     with running(contender, stage) as server:

@@ -18,7 +18,8 @@ EXPLAINED = """## How values are written
 - **Secrets** are references, never values: `env://NAME`, `file://PATH` or `sm://PROJECT/NAME[/VERSION]` (Secret
   Manager). One newline at the end of what a file or Secret Manager has is not part of it. It is kept for five minutes, and
   read again when a system says that it is wrong, at most once a minute. While Secret Manager is down, the last known value
-  goes on.
+  goes on. What the folder `UNSTICK_SECRETS_DIR` has as PROJECT/NAME/VERSION is read there in place of Secret Manager, as
+  [infra/](../infra/README.md) mounts Grafana's.
 - **Durations** are `30s`, `5m`, `1h`, `2d`, or a plain number of seconds.
 - **Matchers** have Alertmanager's syntax: `service="mail"`, `queue!="dead"`, `queue=~"mail-.*"`, `env!~"test|dev"`. A
   label that is missing is the empty string. Regular expressions are RE2's and must match the whole value; one is not applied

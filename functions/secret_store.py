@@ -4,6 +4,10 @@ env://NAME                         an environment variable
 file://PATH                        a file, such as a mounted volume's
 sm://PROJECT/NAME[/VERSION]        Secret Manager; the version is `latest` unless it is named
 
+What UNSTICK_SECRETS_DIR has as PROJECT/NAME/VERSION is read there: Cloud Run mounts secrets as files, each read of which asks
+Secret Manager (cloud.google.com/run/docs/configuring/services/secrets). infra/ mounts those that tell a forged request from a
+true one, since Google's client takes as long to load as all the rest of a start.
+
 One newline at the end of what a file or Secret Manager has is not part of the secret.
 """
 
@@ -30,6 +34,8 @@ TIMEOUT_S = 4.0  # of one read; half of what a webhook has in all
 MAX_BYTES = 65_536  # of a secret, as in Secret Manager (cloud.google.com/secret-manager/quotas)
 ENDPOINT = "UNSTICK_SECRET_MANAGER_ENDPOINT"
 """For tests: a base URL on loopback that stands in for Secret Manager."""
+MOUNTED = "UNSTICK_SECRETS_DIR"
+"""A folder with secrets of Secret Manager as PROJECT/NAME/VERSION; one that it does not have, or can't give, is asked for."""
 FORMS = "env://NAME, file://PATH or sm://PROJECT/NAME[/VERSION]"
 
 _ENV = re.compile(r"env://([A-Za-z_][A-Za-z0-9_]*)")
@@ -166,14 +172,15 @@ def _from_outside(reference: str) -> bytes:
     if found := _FILE.fullmatch(reference):
         return _from_file(reference, Path(found[1]))
     if found := _SM.fullmatch(reference):
-        return _from_secret_manager(reference, f"projects/{found[1]}/secrets/{found[2]}/versions/{found[3] or 'latest'}")
+        project, name, version = found[1], found[2], found[3] or "latest"
+        mounted = _mounted(Path(project, name, version))
+        return _from_secret_manager(reference, project, name, version) if mounted is None else mounted
     raise Denied(SYSTEM, f"a reference is not one of {FORMS}", code="form", remedy="Mend it in unstick.yaml.")
 
 
 def _from_file(reference: str, path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
-            value = file.read(MAX_BYTES + 2)
+        return _content(path)
     except FileNotFoundError:
         remedy = "Create the file (on Cloud Run: mount the secret as a volume), or mend its path in unstick.yaml."
         raise Denied(SYSTEM, f"{reference} does not exist", code="missing", remedy=remedy) from None
@@ -184,14 +191,28 @@ def _from_file(reference: str, path: Path) -> bytes:
         if isinstance(error, IsADirectoryError):
             raise Denied(SYSTEM, f"{reference} is a folder", code="missing", remedy="Name the file in it.") from None
         raise Unavailable(SYSTEM, f"{reference} can't be read ({type(error).__name__})") from None
-    return value.removesuffix(b"\n")
 
 
-def _from_secret_manager(reference: str, name: str) -> bytes:
+def _mounted(place: Path) -> bytes | None:
+    """None where it is not there or can't be read: the client's error says more, and has a remedy."""
+    folder = os.environ.get(MOUNTED)
+    try:
+        return _content(Path(folder, place)) if folder else None
+    except OSError:
+        return None
+
+
+def _content(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(MAX_BYTES + 2).removesuffix(b"\n")
+
+
+def _from_secret_manager(reference: str, project: str, secret: str, version: str) -> bytes:
     from functions.google_cloud import explained  # loads google.api_core: 15 ms
 
     with explained(f"Secret Manager ({reference})", _REMEDIES):
         # No second try and no crc32c: the next read is the next try, and TLS guards the bytes on their way.
+        name = f"projects/{project}/secrets/{secret}/versions/{version}"
         answer = _client(os.environ.get(ENDPOINT, "")).access_secret_version(name=name, timeout=TIMEOUT_S, retry=None)
         return bytes(answer.payload.data).removesuffix(b"\n")
 

@@ -18,7 +18,7 @@ locals {
     channels     = ["webhook", "verify", "report"]
   }
 
-  reference = "sm://([a-z0-9-]+)/([A-Za-z0-9_-]+)"
+  reference = "sm://([a-z0-9-]+)/([A-Za-z0-9_-]+)(?:/([A-Za-z0-9_-]+))?"
   parts     = merge(local.config, { grafana = try(local.config.grafana.auth, {}), annotations = try(local.config.grafana.annotations, {}) })
   named     = { for part in keys(local.readers) : part => regexall(local.reference, jsonencode(try(local.parts[part], {}))) }
   secrets   = toset(flatten([for found in values(local.named) : [for pair in found : pair[1]]]))
@@ -27,6 +27,10 @@ locals {
       for pair in found : { for reader in local.readers[part] : "${pair[1]}/${reader}" => { secret = pair[1], reader = reader } }
     ]
   ])...)
+
+  # What tells a forged request from a true one is mounted as a file: Google's client for it takes as long to load as all the rest of
+  # a start, and anybody may send a forged request. Name of the secret -> its version; a second version of the same one is not mounted.
+  door = { for name, versions in { for pair in local.named.grafana : pair[1] => coalesce(pair[2], "latest")... } : name => versions[0] }
 }
 
 resource "terraform_data" "config" {

@@ -3,7 +3,7 @@
 #
 #   PROJECT=my-project infra/deploy.sh config     write unstick.production.yaml, to be edited
 #   PROJECT=my-project infra/deploy.sh plan       say what would change
-#   PROJECT=my-project infra/deploy.sh apply      build, deploy, and print what to do next
+#   PROJECT=my-project infra/deploy.sh apply      build, ask for secrets that have no value, deploy, and print what to do next
 #   PROJECT=my-project infra/deploy.sh destroy    take all off but the store's bucket and the queue
 #
 # REGION (asia-northeast1), CONFIG (unstick.production.yaml) and PYTHON (that of `make setup`) may be set too. What comes behind the
@@ -64,6 +64,24 @@ adopt() {
   fi
 }
 
+# Cloud Run refuses a function that has a secret without a value mounted; and without the others it could do nothing.
+fill_secrets() {
+  local named secret value missing=()
+  named=$(tf console <<<'join(" ", local.secrets)' | tr -d '"')
+  for secret in $named; do
+    gcloud secrets versions describe latest --secret="$secret" --project="$PROJECT" >/dev/null 2>&1 || missing+=("$secret")
+  done
+  [ ${#missing[@]} -gt 0 ] || return 0
+  tf apply -target=google_secret_manager_secret.named "$@"
+  echo "These secrets have no value yet: ${missing[*]}. Type or paste each; it is not shown."
+  for secret in "${missing[@]}"; do
+    read -rsp "$secret: " value || true
+    echo
+    [ -n "$value" ] || die "$secret was left without a value. The same command again goes on from here."
+    printf %s "$value" | gcloud secrets versions add "$secret" --project="$PROJECT" --data-file=-
+  done
+}
+
 # Taken out of Terraform's hands, so that nothing can delete them by mistake. Paused, since nobody takes wake-ups any more.
 let_go() {
   if in_state google_cloud_tasks_queue.wakeups; then
@@ -77,6 +95,7 @@ case "$command" in
   plan) tf plan "$@" ;;
   apply)
     adopt
+    fill_secrets "$@"
     tf apply "$@"
     ;;
   destroy)

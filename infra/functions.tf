@@ -1,6 +1,7 @@
 locals {
   # In seconds. Grafana waits 30; a wake-up has as long as Cloud Tasks waits for an answer, 10 minutes unless a task says otherwise.
-  timeouts_s = { webhook = 30, verify = 600, report = 600 }
+  timeouts_s  = { webhook = 30, verify = 600, report = 600 }
+  secrets_dir = "/secrets" # UNSTICK_SECRETS_DIR of functions/secret_store.py: PROJECT/NAME/VERSION below it
 
   entries = {
     for entry, size in var.functions : entry => merge(size, {
@@ -49,8 +50,23 @@ resource "google_cloudfunctions2_function" "entry" {
         THREADS              = tostring(each.value.concurrency)
         MALLOC_ARENA_MAX     = "2" # short-lived threads otherwise spread over heaps that glibc seldom gives back
       },
+      each.key == "webhook" ? { UNSTICK_SECRETS_DIR = local.secrets_dir } : {},
       var.paused ? { UNSTICK_PAUSED = "1" } : {},
     )
+
+    dynamic "secret_volumes" {
+      for_each = each.key == "webhook" ? local.door : {}
+      content {
+        mount_path = "${local.secrets_dir}/${var.project}/${secret_volumes.key}"
+        project_id = var.project
+        secret     = google_secret_manager_secret.named[secret_volumes.key].secret_id
+
+        versions {
+          version = secret_volumes.value
+          path    = secret_volumes.value
+        }
+      }
+    }
 
     dynamic "direct_vpc_network_interface" {
       for_each = var.network == null ? [] : [var.network]
@@ -62,5 +78,6 @@ resource "google_cloudfunctions2_function" "entry" {
     }
   }
 
-  depends_on = [google_project_service.used, terraform_data.config]
+  # Cloud Run refuses a revision whose account may not read what is mounted.
+  depends_on = [google_project_service.used, google_secret_manager_secret_iam_member.accessor, terraform_data.config]
 }

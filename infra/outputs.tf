@@ -10,7 +10,7 @@ output "grafana" {
 }
 
 output "secrets" {
-  description = "One command for each secret: it reads the value from the terminal, so that neither the state nor the shell's history has it. A text, since Terraform escapes the quotes of what stands in a map."
+  description = "One command for each secret, to give it a new value: it reads the value from the terminal, so that neither the state nor the shell's history has it. A text, since Terraform escapes the quotes of what stands in a map."
   value       = join("", [for secret in local.secrets : "read -rs VALUE && printf %s \"$VALUE\" | gcloud secrets versions add ${secret} --project=${var.project} --data-file=-; unset VALUE\n"])
 }
 
@@ -22,7 +22,6 @@ output "public_url" {
 output "next_steps" {
   description = "What to do after the first deployment."
   value = [
-    "Set every secret: terraform -chdir=infra output -raw secrets",
     "See what is still wrong: .venv/bin/python -m functions check --config ${var.config_file}",
     "Enter URL, headers and secret in Grafana: terraform -chdir=infra output grafana",
     "Send a first drill: gcloud scheduler jobs run ${google_cloud_scheduler_job.job["drill"].name} --project=${var.project} --location=${var.region}",

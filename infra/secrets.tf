@@ -1,4 +1,5 @@
-# Made without a value: a value that Terraform knows is a value in its state. `terraform output -raw secrets` says how to set them.
+# Made without a value: a value that Terraform knows is a value in its state. `deploy.sh apply` asks for those that have none, before it
+# makes the functions; `terraform output -raw secrets` says how to give one a new value.
 
 resource "google_secret_manager_secret" "named" {
   for_each = local.secrets

@@ -93,7 +93,9 @@ TERRAFORM = """#!/bin/sh
 echo "terraform $*" >>"$CALLS"
 env | grep '^TF_VAR_' | sort >"$CALLS.variables"
 case "$*" in
-  *console*) read -r what; echo "\\"the-${what#local.}\\"" ;;
+  *console*)
+    read -r what
+    case "$what" in join*) echo '"first-secret second-secret"' ;; *) echo "\\"the-${what#local.}\\"" ;; esac ;;
   *"state list"*) cat "$STATE" ;;
 esac
 """
@@ -101,6 +103,8 @@ GCLOUD = """#!/bin/sh
 echo "gcloud $*" >>"$CALLS"
 case "$*" in
   *"projects describe"*) echo 555 ;;
+  *"versions describe latest"*) name=${*#*--secret=}; [ -e "$VALUES/${name%% *}" ] ;;
+  *"versions add"*) cat >"$VALUES/$4" ;;
   *" describe "*) exit "$MISSING" ;;
 esac
 """
@@ -120,12 +124,16 @@ class Deployment:
         for name, text in (("terraform", TERRAFORM), ("gcloud", GCLOUD)):
             (self.programs / name).write_text(text, encoding="utf-8")
             (self.programs / name).chmod(stat.S_IRWXU)
+        self.values = folder / "values"
+        self.values.mkdir()
+        for name in ("first-secret", "second-secret"):
+            (self.values / name).write_text("set", encoding="utf-8")
         self.state.write_text("", encoding="utf-8")
         self.calls.write_text("", encoding="utf-8")
 
     def deploy(self, *arguments: str, typed: str = "", missing: str = "1", **variables: str) -> subprocess.CompletedProcess[str]:
         env = {"PATH": f"{self.programs}:/usr/bin:/bin", "CALLS": str(self.calls), "STATE": str(self.state), "MISSING": missing}
-        env |= {"PYTHON": sys.executable, "PROJECT": "my-project"} | variables
+        env |= {"VALUES": str(self.values), "PYTHON": sys.executable, "PROJECT": "my-project"} | variables
         script = str(self.repository / "infra" / "deploy.sh")
         return subprocess.run(["bash", script, *arguments], env=env, input=typed, capture_output=True, text=True, check=False)
 
@@ -214,6 +222,31 @@ def test_apply_builds_the_archive_and_hands_terraform_what_it_needs(deployment: 
     assert "TF_VAR_project=my-project\nTF_VAR_region=asia-northeast1\n" in variables
     assert f"TF_VAR_source_zip={archive}" in variables
     assert f"TF_VAR_config_file={deployment.repository}/unstick.production.yaml" in variables
+
+
+def test_apply_asks_for_the_secrets_that_have_no_value(deployment: Deployment) -> None:
+    """Before the functions are made, since those would be refused without; what was typed goes to gcloud and shows nowhere."""
+    for path in deployment.values.iterdir():
+        path.unlink()
+    done = deployment.deploy("apply", "-auto-approve", typed="one two\n\n")
+    assert done.returncode == 2
+    assert "second-secret was left without a value" in done.stderr
+    assert not [call for call in deployment.called if call.endswith("infra apply -auto-approve")]
+    done = deployment.deploy("apply", "-auto-approve", typed="three\n")
+    assert done.returncode == 0, done.stderr
+    assert {path.name: path.read_text(encoding="utf-8") for path in deployment.values.iterdir()} == {
+        "first-secret": "one two",
+        "second-secret": "three",
+    }
+    made = [call.removeprefix("terraform -chdir=infra ") for call in deployment.called if " apply " in call]
+    assert made == [
+        "apply -target=google_secret_manager_secret.named -auto-approve",
+        "apply -target=google_secret_manager_secret.named -auto-approve",
+        "apply -auto-approve",
+    ]
+    shown = done.stdout + done.stderr + deployment.calls.read_text(encoding="utf-8")
+    assert "one two" not in shown
+    assert "three" not in shown
 
 
 def test_apply_takes_up_what_destroy_left_standing(deployment: Deployment) -> None:

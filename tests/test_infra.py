@@ -81,6 +81,7 @@ def test_terraform_finds_its_files_formatted_valid_and_as_the_assertions_say(inf
         ("queue.tf", "max_attempts  = -1", "max_attempts  = 5", "plan"),
         ("queue.tf", 'max_backoff   = "60s"', 'max_backoff   = "1m"', "plan"),
         ("functions.tf", 'available_cpu                    = "1"', 'available_cpu                    = "0.5"', "plan"),
+        ("functions.tf", 'mount_path = "${local.secrets_dir}/${var.project}/', 'mount_path = "${local.secrets_dir}/', "plan"),
         ("store.tf", 'type = "Delete"', 'type = "delete"', "plan"),
         ("accounts.tf", 'report  = "roles/storage.objectViewer"', 'report  = "roles/storage.objectAdmin"', "access"),
         (

@@ -228,6 +228,47 @@ def test_an_outage_does_not_take_a_known_secret_away(manager):
         secret_store.read(REFERENCE, now=310.0)
 
 
+@pytest.fixture
+def mounted(tmp_path, monkeypatch):
+    """The folder of the secret `token`, where Cloud Run has mounted it."""
+    monkeypatch.setenv("UNSTICK_SECRETS_DIR", str(tmp_path))
+    folder = tmp_path / "p-1" / "token"
+    folder.mkdir(parents=True)
+    return folder
+
+
+@pytest.mark.parametrize(("reference", "version"), [(REFERENCE, "latest"), ("sm://p-1/token/7", "7")])
+def test_what_is_mounted_is_read_there(manager, mounted, reference, version):
+    """The same reference works in a function and on a workstation; in the function nobody waits for Google's client."""
+    (mounted / version).write_bytes(b"mounted\n")
+    assert secret_store.read(reference, now=0.0) == b"mounted"
+    (mounted / version).write_bytes(b"rotated")
+    assert secret_store.read(reference, now=299.0) == b"mounted"
+    assert secret_store.read(reference, now=300.0) == b"rotated"
+    assert manager.asked == []
+
+
+@pytest.mark.parametrize("reference", ["sm://p-1/token/7", "sm://p-1/token"])
+def test_what_is_not_mounted_is_asked_for(manager, mounted, reference):
+    """Another version, or one that Cloud Run can't give: Secret Manager's own answer has the remedy."""
+    if reference == REFERENCE:
+        (mounted / "latest").mkdir()
+    else:
+        (mounted / "latest").write_bytes(b"another version")
+    assert secret_store.read(reference, now=0.0) == SECRET
+    manager.status = 403
+    with pytest.raises(Denied, match="answered 403"):
+        secret_store.read(reference, now=300.0)
+
+
+def test_an_empty_file_that_is_mounted_is_no_secret(manager, mounted):
+    """It would let anybody in."""
+    (mounted / "latest").write_bytes(b"\n")
+    with pytest.raises(Denied, match="is empty"):
+        secret_store.read(REFERENCE, now=0.0)
+    assert manager.asked == []
+
+
 def test_a_server_that_is_not_there_is_unavailable(monkeypatch, free_port):
     """A refused connection says so and shows no URL."""
     port = free_port()

@@ -11,6 +11,7 @@ import os
 import threading
 from contextlib import suppress
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -21,9 +22,7 @@ ONE_AT_A_TIME = threading.Lock()
 
 
 def secret(name: str) -> str:
-    """A secret, fetched once; of the environment where Secret Manager is not named."""
-    if "BENCH_SECRETS" not in os.environ:
-        return os.environ[name]
+    """A secret, read or fetched once: of the folder where it is mounted, else of Secret Manager."""
     with ONE_AT_A_TIME:
         return _secret(name)
 
@@ -99,6 +98,9 @@ def _secrets() -> Any:
 
 @lru_cache(maxsize=8)
 def _secret(name: str) -> str:
+    mounted = Path(os.environ.get("BENCH_MOUNTED", ""), name, "latest")
+    if mounted.exists():
+        return mounted.read_text()
     path = f"projects/{os.environ['BENCH_PROJECT']}/secrets/{name}/versions/latest"
     answer = _secrets().access_secret_version(name=path, timeout=TIMEOUT_S, retry=None)
     value: str = answer.payload.data.decode()

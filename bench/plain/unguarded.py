@@ -1,7 +1,7 @@
 """The same calls as Unstick's way of an alert, with nothing that holds a restart: what the calls themselves cost.
 
 Three documents, RabbitMQ's two pages and Rundeck's three lists at once; wake-up and a save; a save and a load; run; save.
-Documents and wake-ups are in the cloud where BENCH_BUCKET is set, secrets where BENCH_SECRETS is.
+Documents, wake-ups and secrets are in the cloud where BENCH_BUCKET is set.
 """
 
 from __future__ import annotations

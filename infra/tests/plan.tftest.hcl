@@ -60,8 +60,35 @@ run "functions" {
   }
 
   assert {
+    condition = [for volume in google_cloudfunctions2_function.entry["webhook"].service_config[0].secret_volumes : "${volume.mount_path}/${volume.versions[0].path} ${volume.project_id} ${volume.secret} ${volume.versions[0].version}"] == [
+      "/secrets/example-project/unstick-grafana-hmac/latest example-project unstick-grafana-hmac latest",
+    ] && google_cloudfunctions2_function.entry["webhook"].service_config[0].environment_variables["UNSTICK_SECRETS_DIR"] == "/secrets"
+    error_message = "What tells a forged request from a true one is a file where the function looks for it, and no other secret is."
+  }
+
+  assert {
+    condition     = alltrue([for entry in ["verify", "report"] : length(google_cloudfunctions2_function.entry[entry].service_config[0].secret_volumes) == 0])
+    error_message = "Nothing is mounted where nobody comes unauthenticated."
+  }
+
+  assert {
     condition     = google_storage_bucket_object.source.name == "unstick-${filesha256("./unstick.cloud.yaml")}.zip"
     error_message = "A change of the archive must be a change of its name, or the functions keep the old program."
+  }
+}
+
+run "while_a_secret_is_rotated" {
+  command = plan
+
+  variables {
+    config_file = "./tests/rotation.yaml"
+  }
+
+  assert {
+    condition = toset([for volume in google_cloudfunctions2_function.entry["webhook"].service_config[0].secret_volumes : "${volume.secret} ${volume.versions[0].version}"]) == toset([
+      "unstick-grafana-hmac-2 latest", "unstick-grafana-hmac 3",
+    ])
+    error_message = "Each secret is mounted with the version that the configuration names first: a volume has one."
   }
 }
 
