@@ -40,7 +40,7 @@ FORMS = "env://NAME, file://PATH or sm://PROJECT/NAME[/VERSION]"
 
 _ENV = re.compile(r"env://([A-Za-z_][A-Za-z0-9_]*)")
 _FILE = re.compile(r"file://([^\x00]+)")
-_SM = re.compile(r"sm://([a-z0-9.:-]{1,100})/([A-Za-z0-9_-]{1,255})(?:/([A-Za-z0-9_-]{1,63}))?")
+_SM = re.compile(r"sm://([a-z0-9][a-z0-9.:-]{0,99})/([A-Za-z0-9_-]{1,255})(?:/([A-Za-z0-9_-]{1,63}))?")
 _PLACE = "in the form sm://PROJECT/NAME[/VERSION] of unstick.yaml"
 _REMEDIES = {
     400: f"Check project, name and version {_PLACE}; a version that is disabled or destroyed can't be read.",

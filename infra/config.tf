@@ -29,7 +29,7 @@ locals {
   ])...)
 
   # What tells a forged request from a true one is mounted as a file: Google's client for it takes as long to load as all the rest of
-  # a start, and anybody may send a forged request. Name of the secret -> its version; a second version of the same one is not mounted.
+  # a start, and anybody may send a forged request. Name of the secret -> its version; a volume has one version.
   door = { for name, versions in { for pair in local.named.grafana : pair[1] => coalesce(pair[2], "latest")... } : name => versions[0] }
 }
 

@@ -66,16 +66,23 @@ adopt() {
 
 # Cloud Run refuses a function that has a secret without a value mounted; and without the others it could do nothing.
 fill_secrets() {
-  local named secret value missing=()
-  named=$(tf console <<<'join(" ", local.secrets)' | tr -d '"')
-  for secret in $named; do
-    gcloud secrets versions describe latest --secret="$secret" --project="$PROJECT" >/dev/null 2>&1 || missing+=("$secret")
+  local secret secrets state states value missing=() targets=()
+  secrets=$(tf console <<<'join(" ", local.secrets)' | tr -d '"')
+  state=$(tf state list 2>/dev/null) || true # there is none before the first deployment
+  for secret in $secrets; do
+    if grep -qxF "google_secret_manager_secret.named[\"$secret\"]" <<<"$state"; then
+      states=$(gcloud secrets versions list "$secret" --project="$PROJECT" --format='value(state)') || die "gcloud can't see the values of the secret $secret."
+      case "${states,,}" in *enabled*) continue ;; esac
+    fi
+    missing+=("$secret")
+    targets+=("-target=google_secret_manager_secret.named[\"$secret\"]") # by name: without one, those that the file no longer names would be deleted
   done
   [ ${#missing[@]} -gt 0 ] || return 0
-  tf apply -target=google_secret_manager_secret.named "$@"
+  case "$*" in "" | -auto-approve) ;; *) die "these secrets have no value: ${missing[*]}. Say \`apply\` alone, or with -auto-approve, to be asked for each." ;; esac
+  tf apply "${targets[@]}" "$@"
   echo "These secrets have no value yet: ${missing[*]}. Type or paste each; it is not shown."
   for secret in "${missing[@]}"; do
-    read -rsp "$secret: " value || true
+    IFS= read -rsp "$secret: " value || true
     echo
     [ -n "$value" ] || die "$secret was left without a value. The same command again goes on from here."
     printf %s "$value" | gcloud secrets versions add "$secret" --project="$PROJECT" --data-file=-

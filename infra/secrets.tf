@@ -10,5 +10,5 @@ resource "google_secret_manager_secret" "named" {
     auto {}
   }
 
-  depends_on = [google_project_service.used]
+  depends_on = [google_project_service.used, terraform_data.config] # nobody is asked for a value that a mistake in the file makes useless
 }

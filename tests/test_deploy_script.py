@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import pty
 import shutil
 import stat
 import subprocess
@@ -103,11 +105,16 @@ GCLOUD = """#!/bin/sh
 echo "gcloud $*" >>"$CALLS"
 case "$*" in
   *"projects describe"*) echo 555 ;;
-  *"versions describe latest"*) name=${*#*--secret=}; [ -e "$VALUES/${name%% *}" ] ;;
-  *"versions add"*) cat >"$VALUES/$4" ;;
+  *"versions list"*)
+    if [ -e "$VALUES/denied" ]; then echo "You do not have permission" >&2; exit 1; fi
+    if [ -e "$VALUES/$4" ]; then cat "$VALUES/$4"; fi ;;
+  *"versions add"*) cat >"$VALUES/$4.added"; echo ENABLED >"$VALUES/$4" ;;
   *" describe "*) exit "$MISSING" ;;
 esac
 """
+
+
+SECRETS = 'google_secret_manager_secret.named["first-secret"]\ngoogle_secret_manager_secret.named["second-secret"]\n'
 
 
 class Deployment:
@@ -127,15 +134,20 @@ class Deployment:
         self.values = folder / "values"
         self.values.mkdir()
         for name in ("first-secret", "second-secret"):
-            (self.values / name).write_text("set", encoding="utf-8")
-        self.state.write_text("", encoding="utf-8")
+            (self.values / name).write_text("ENABLED\n", encoding="utf-8")
+        self.state.write_text(SECRETS, encoding="utf-8")
         self.calls.write_text("", encoding="utf-8")
 
-    def deploy(self, *arguments: str, typed: str = "", missing: str = "1", **variables: str) -> subprocess.CompletedProcess[str]:
+    def environment(self, missing: str = "1", **variables: str) -> dict[str, str]:
         env = {"PATH": f"{self.programs}:/usr/bin:/bin", "CALLS": str(self.calls), "STATE": str(self.state), "MISSING": missing}
-        env |= {"VALUES": str(self.values), "PYTHON": sys.executable, "PROJECT": "my-project"} | variables
-        script = str(self.repository / "infra" / "deploy.sh")
-        return subprocess.run(["bash", script, *arguments], env=env, input=typed, capture_output=True, text=True, check=False)
+        return env | {"VALUES": str(self.values), "PYTHON": sys.executable, "PROJECT": "my-project"} | variables
+
+    def command(self, *arguments: str) -> list[str]:
+        return ["bash", str(self.repository / "infra" / "deploy.sh"), *arguments]
+
+    def deploy(self, *arguments: str, typed: str = "", missing: str = "1", **variables: str) -> subprocess.CompletedProcess[str]:
+        env = self.environment(missing, **variables)
+        return subprocess.run(self.command(*arguments), env=env, input=typed, capture_output=True, text=True, check=False)
 
     @property
     def called(self) -> list[str]:
@@ -225,28 +237,67 @@ def test_apply_builds_the_archive_and_hands_terraform_what_it_needs(deployment: 
 
 
 def test_apply_asks_for_the_secrets_that_have_no_value(deployment: Deployment) -> None:
-    """Before the functions are made, since those would be refused without; what was typed goes to gcloud and shows nowhere."""
+    """Before the functions are made, since those would be refused without; whoever stops is asked for the rest the next time."""
+    deployment.state.write_text("", encoding="utf-8")
     for path in deployment.values.iterdir():
         path.unlink()
-    done = deployment.deploy("apply", "-auto-approve", typed="one two\n\n")
-    assert done.returncode == 2
-    assert "second-secret was left without a value" in done.stderr
+    left = deployment.deploy("apply", "-auto-approve", typed="one  two \n\n")
+    assert left.returncode == 2
+    assert "second-secret was left without a value" in left.stderr
     assert not [call for call in deployment.called if call.endswith("infra apply -auto-approve")]
+    deployment.state.write_text(SECRETS, encoding="utf-8")
+    (deployment.values / "second-secret").write_text("DISABLED\nDESTROYED\n", encoding="utf-8")
     done = deployment.deploy("apply", "-auto-approve", typed="three\n")
     assert done.returncode == 0, done.stderr
-    assert {path.name: path.read_text(encoding="utf-8") for path in deployment.values.iterdir()} == {
-        "first-secret": "one two",
-        "second-secret": "three",
-    }
-    made = [call.removeprefix("terraform -chdir=infra ") for call in deployment.called if " apply " in call]
-    assert made == [
-        "apply -target=google_secret_manager_secret.named -auto-approve",
-        "apply -target=google_secret_manager_secret.named -auto-approve",
+    added = {path.name: path.read_text(encoding="utf-8") for path in deployment.values.glob("*.added")}
+    assert added == {"first-secret.added": "one  two ", "second-secret.added": "three"}
+    first, second = (f'-target=google_secret_manager_secret.named["{name}-secret"]' for name in ("first", "second"))
+    assert [call.removeprefix("terraform -chdir=infra ") for call in deployment.called if " apply " in call] == [
+        f"apply {first} {second} -auto-approve",
+        f"apply {second} -auto-approve",
         "apply -auto-approve",
     ]
-    shown = done.stdout + done.stderr + deployment.calls.read_text(encoding="utf-8")
-    assert "one two" not in shown
-    assert "three" not in shown
+
+
+def test_what_is_typed_shows_nowhere(deployment: Deployment) -> None:
+    """Neither on the terminal nor in what a program is called with."""
+    (deployment.values / "second-secret").unlink()
+    near, far = pty.openpty()
+    with os.fdopen(near, "r+b", buffering=0) as terminal:
+        with os.fdopen(far, "r+b", buffering=0) as theirs:
+            asked = subprocess.Popen(
+                deployment.command("apply", "-auto-approve"), env=deployment.environment(), stdin=theirs, stdout=theirs,
+                stderr=theirs, start_new_session=True,
+            )  # fmt: skip
+        shown = b""
+        while b"second-secret: " not in shown:
+            shown += terminal.read(4096)
+        terminal.write(b"hunter2\n")
+        with contextlib.suppress(OSError):  # so a terminal ends on Linux
+            while more := terminal.read(4096):
+                shown += more
+        assert asked.wait(30) == 0, shown
+    assert (deployment.values / "second-secret.added").read_bytes() == b"hunter2"
+    assert b"hunter2" not in shown + deployment.calls.read_bytes()
+
+
+def test_a_gcloud_that_can_not_say_is_no_secret_without_a_value(deployment: Deployment) -> None:
+    """An expired login must not end in a new value for a secret that has one."""
+    (deployment.values / "denied").touch()
+    found = deployment.deploy("apply", "-auto-approve", typed="new\n")
+    assert found.returncode == 2
+    assert "You do not have permission" in found.stderr
+    assert "can't see the values of the secret first-secret" in found.stderr
+    assert not [call for call in deployment.called if " add " in call or " apply" in call]
+
+
+def test_a_saved_plan_is_not_applied_while_secrets_are_missing(deployment: Deployment) -> None:
+    """Terraform would apply all of it, whatever target is named beside it."""
+    (deployment.values / "second-secret").unlink()
+    found = deployment.deploy("apply", "saved.plan")
+    assert found.returncode == 2
+    assert "these secrets have no value: second-secret" in found.stderr
+    assert not [call for call in deployment.called if " apply" in call]
 
 
 def test_apply_takes_up_what_destroy_left_standing(deployment: Deployment) -> None:

@@ -106,6 +106,26 @@ def test_a_wrong_edit_that_the_provider_takes_is_found_by_the_assertions(
 
 
 @pytest.mark.parametrize(
+    ("later", "earlier"),
+    [
+        ("google_cloudfunctions2_function.entry", "google_secret_manager_secret_iam_member.accessor"),
+        ("google_secret_manager_secret.named", "terraform_data.config"),
+        ("google_secret_manager_secret.named", "google_project_service.used"),
+    ],
+)
+def test_what_needs_something_comes_after_it(infra: Path, later: str, earlier: str) -> None:
+    """Cloud Run refuses a function whose account may not read what it mounts; mistakes are told before anybody types a secret."""
+    status, said = run(infra, "graph")
+    assert status == 0, said
+    arrows = {(one, other) for one, other in re.findall(r'"([^"]+)" -> "([^"]+)"', said)}
+    reached, seen = {later}, set()
+    while reached - seen:
+        seen |= reached
+        reached = {other for one, other in arrows if one in seen} | seen
+    assert earlier in reached, said
+
+
+@pytest.mark.parametrize(
     ("file", "right", "wrong", "said"),
     [
         ("queue.tf", 'http_method = "POST"', 'http_method = "SEND"', "http_method to be one of"),

@@ -58,13 +58,15 @@ def webhook(request: Request) -> tuple[str, int]:
         lambda: _get(f"{RUNDECK}/executions?max=100", _runner()),
     ]
     _together(looks)
-    due, key = time.time() + 600.0, PLACE.secret("UNSTICK_SIGNING_KEY").encode()
-    signed = hmac.new(key, labels["service"].encode(), hashlib.sha256).hexdigest()
-    _together([lambda: PLACE.wake(due, signed), lambda: PLACE.save("storm", b"{}")])
+    _together([lambda: PLACE.wake(time.time() + 600.0, _signed(labels["service"])), lambda: PLACE.save("storm", b"{}")])
     _together([lambda: PLACE.save(labels["service"], body), lambda: PLACE.load("pause")])
     started = session().post(f"{RUNDECK}/run", json={"options": {"service": labels["service"]}}, timeout=TIMEOUT_S, **_runner())
     PLACE.save(labels["service"], started.content)
     return "", 200
+
+
+def _signed(text: str) -> str:
+    return hmac.new(PLACE.secret("UNSTICK_SIGNING_KEY").encode(), text.encode(), hashlib.sha256).hexdigest()
 
 
 def _broker() -> dict[str, Any]:
