@@ -206,3 +206,16 @@ def test_the_readmes_figures_are_those_of_the_benchmarks(name: str):
     if name == "README.md":
         assert [row for row in rows if row not in page] == []
     assert [row for row in rows if row[1:] not in {one[1:] for one in page}] == []
+
+
+@pytest.mark.parametrize(("name", "begins"), [("README.md", "**Not met**"), ("README.ja.md", "**満たしていない目標**")])
+def test_the_readmes_say_what_is_not_met(name: str, begins: str):
+    """Each promise that the last run did not show has its figure there, and no other figure is."""
+    said = text_of(ROOT / name).partition(begins)[2].partition("docs/benchmarks.md")[0]
+    missed = re.findall(
+        r"\| ([\d.]+)(?: \(.*\))? \| \*\*no\*\* \|$",
+        text_of(ROOT / "docs/benchmarks.md").partition("## All figures")[0],
+        re.MULTILINE,
+    )
+    limits = re.findall(r"\| at (?:most|least) ([\d.]+) \|", text_of(ROOT / "docs/benchmarks.md"))
+    assert sorted(found for found in re.findall(r"\d+\.\d+", said) if found not in limits) == sorted(missed)
