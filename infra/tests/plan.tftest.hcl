@@ -61,8 +61,8 @@ run "functions" {
 
   assert {
     condition = [for volume in google_cloudfunctions2_function.entry["webhook"].service_config[0].secret_volumes : "${volume.mount_path}/${volume.versions[0].path} ${volume.project_id} ${volume.secret} ${volume.versions[0].version}"] == [
-      "/secrets/example-project/unstick-grafana-hmac/latest example-project unstick-grafana-hmac latest",
-    ] && google_cloudfunctions2_function.entry["webhook"].service_config[0].environment_variables["UNSTICK_SECRETS_DIR"] == "/secrets"
+      "/etc/secrets/example-project/unstick-grafana-hmac/latest example-project unstick-grafana-hmac latest",
+    ] && google_cloudfunctions2_function.entry["webhook"].service_config[0].environment_variables["UNSTICK_SECRETS_DIR"] == "/etc/secrets"
     error_message = "What tells a forged request from a true one is a file where the function looks for it, and no other secret is."
   }
 
