@@ -25,7 +25,8 @@ def resume(*, config_path: str, as_json: bool, by: str, target: str, reason: str
     """Allow restarts again after `pause`; or, with --target, those of one escalated target.
 
     A target whose incident was escalated is not restarted until it is seen well, 24 hours have passed, or a person
-    resumes it here. The next alert is then decided as usual. People are told.
+    resumes it here. The next alert is then decided as usual; one that the escalation told of, and that goes on firing,
+    stays a duplicate until it has resolved and fires anew. People are told.
 
     Where nothing was paused, nothing is changed: exit code 0. Exit code 1: it was not done, or somebody could not be told.
     """
