@@ -18,11 +18,11 @@ from typing import Any
 import yaml
 
 from bench import wire
-from bench.stage import BUILD, CLOUD, JOB, ROOT, Stage, environment, in_secret_manager, in_the_cloud, mounted, signature
+from bench.stage import BUILD, CLOUD, JOB, PROJECT, ROOT, Stage, environment, in_secret_manager, in_the_cloud, signature
 from bench.tree import Tree, started
 from tests.broker import free_ports
 from tests.debian import ensure
-from tests.unstick_process import HMAC_SECRET, RUNNER_TOKEN, check_ahead
+from tests.unstick_process import HMAC_SECRET, RUNNER_TOKEN, check_ahead, mounted
 
 PLAIN = ROOT / "bench" / "plain"
 RULEBOOK_PACKAGES = ("ansible-rulebook==1.3.2", "ansible-core==2.19.14")
@@ -88,7 +88,7 @@ def start(contender: Contender, stage: Stage, form: Form = Form.MACHINE, **chang
     else:
         write_configuration(folder / "unstick.yaml", in_secret_manager(stage.file(**CLOUD)), checked=True)
         made |= in_the_cloud(stage.storage_url, stage.tasks_url, stage.secrets_url)
-        made |= mounted(folder / "secrets") if form is Form.CLOUD else {}
+        made |= mounted(folder / "secrets", f"{PROJECT}/GRAFANA_HMAC_SECRET") if form is Form.CLOUD else {}
     return Running(contender, started(command, folder, made | changes), port)
 
 

@@ -67,7 +67,6 @@ def round_of(contender: Contender, stage: Stage, samples: Samples) -> None:
     """One round of one contender: the cold starts, then the warm measures. Who has a form for the cloud starts cold in that
     one, and on one machine besides.
     """
-    name = contender.name
     if contender.cloud:
         with running(contender, stage, Form.CLOUD) as server:
             _first_forged(server, samples, COLD_FORGED, COLD_FORGED_CPU)
@@ -85,9 +84,9 @@ def round_of(contender: Contender, stage: Stage, samples: Samples) -> None:
         with running(contender, stage) as server:
             _first_alert(server, stage, samples, *((MACHINE_ALERT,) if contender.cloud else (COLD_ALERT, COLD_ALERT_CPU)))
             if contender is RULEBOOK:
-                samples.add(ALERT, name, _to_rundeck(server, stage))
+                samples.add(ALERT, contender.name, _to_rundeck(server, stage))
                 answered = wire.exchange(server.port, contender.message(one(stage.service()))).expected(*DONE)
-                samples.add(ANSWER, name, answered.took_s)
+                samples.add(ANSWER, contender.name, answered.took_s)
 
 
 def _first_forged(server: Running, samples: Samples, took: str, cpu: str = "") -> None:

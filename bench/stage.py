@@ -131,25 +131,15 @@ def in_secret_manager(file: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def mounted(folder: Path) -> dict[str, str]:
-    """What the environment has besides where Grafana's secret is a file in this folder, as infra/ mounts it."""
-    file = folder / PROJECT / "GRAFANA_HMAC_SECRET" / "latest"
-    file.parent.mkdir(parents=True)
-    file.write_text(HMAC_SECRET)
-    return {"UNSTICK_SECRETS_DIR": str(folder), "BENCH_MOUNTED": str(folder / PROJECT)}
-
-
 def in_the_cloud(storage_url: str, tasks_url: str, secrets_url: str) -> dict[str, str]:
     """What a contender's environment has besides, so that documents, wake-ups and secrets go there."""
     return {
         "UNSTICK_SECRET_MANAGER_ENDPOINT": secrets_url,
-        "BENCH_SECRETS": secrets_url,
         "BENCH_PROJECT": PROJECT,
         "STORAGE_EMULATOR_HOST": storage_url,
         "UNSTICK_CLOUD_TASKS_ENDPOINT": tasks_url,
         "BENCH_BUCKET": BUCKET,
         "BENCH_QUEUE": TASKS_QUEUE,
-        "BENCH_TASKS": tasks_url,
         "BENCH_VERIFY": VERIFY,
         "BENCH_ACCOUNT": ACCOUNT,
     }

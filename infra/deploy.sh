@@ -14,8 +14,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 die() { echo "deploy: $*" >&2; exit 2; }
 need() { command -v "$1" >/dev/null || die "$1 is not on the PATH. $2"; }
 tf() { terraform -chdir=infra "$@"; }
-in_state() { tf state list 2>/dev/null | grep -xF "$1" >/dev/null; }
-named() { tf console <<<"local.$1" | tr -d '"'; }
+value_of() { tf console <<<"$1" | tr -d '"'; }
+in_state() { grep -qxF "$1" <<<"$state"; }
 
 command=${1:-}
 [ $# -eq 0 ] || shift
@@ -50,8 +50,9 @@ else
 fi
 export TF_VAR_project=$PROJECT TF_VAR_region=$REGION TF_VAR_config_file=$CONFIG TF_VAR_source_zip=$PWD/build/unstick.zip
 tf init -input=false >/dev/null
-bucket=$(named bucket)
-queue=$(named queue)
+bucket=$(value_of local.bucket)
+queue=$(value_of local.queue)
+state=$(tf state list 2>/dev/null) || true # there is none before the first deployment
 
 # What an earlier `destroy` left standing is taken up again.
 adopt() {
@@ -66,11 +67,10 @@ adopt() {
 
 # Cloud Run refuses a function that has a secret without a value mounted; and without the others it could do nothing.
 fill_secrets() {
-  local secret secrets state states value missing=() targets=()
-  secrets=$(tf console <<<'join(" ", local.secrets)' | tr -d '"')
-  state=$(tf state list 2>/dev/null) || true # there is none before the first deployment
+  local secret secrets states value missing=() targets=()
+  secrets=$(value_of 'join(" ", local.secrets)')
   for secret in $secrets; do
-    if grep -qxF "google_secret_manager_secret.named[\"$secret\"]" <<<"$state"; then
+    if in_state "google_secret_manager_secret.named[\"$secret\"]"; then
       states=$(gcloud secrets versions list "$secret" --project="$PROJECT" --format='value(state)') || die "gcloud can't see the values of the secret $secret."
       case "${states,,}" in *enabled*) continue ;; esac
     fi

@@ -17,18 +17,7 @@ from pytest_httpserver import HTTPServer
 from tests.doubles.cloud_tasks import QUEUE, CloudTasks
 from tests.doubles.rabbitmq import RabbitDouble
 from tests.doubles.rundeck import Job, Rundeck
-from tests.unstick_process import (
-    HMAC_SECRET,
-    ROOT,
-    Unstick,
-    alert,
-    check_ahead,
-    configuration,
-    job_id,
-    notification,
-    runbook,
-    signed,
-)
+from tests.unstick_process import ROOT, Unstick, alert, check_ahead, configuration, job_id, mounted, notification, runbook, signed
 
 PUBLIC_URL = "https://unstick.example.com"
 PATIENT = {"first": "1s", "every": "2s", "patience": "20m", "within": "40m"}
@@ -114,12 +103,9 @@ def _in_the_cloud(folder: Path, made: dict[str, Any]) -> Lists:
         storage.expect_request(re.compile(".*"), method="POST").respond_with_json({"name": "x", "generation": "1"})
         queue = {"queue": QUEUE, "url": "http://127.0.0.1:9/verify", "service_account": "verify@example.com"}
         rooms = {"store": {"cloud_storage": {"bucket": "bucket-one"}}, "scheduler": {"cloud_tasks": queue}}
-        mounted = folder / "secrets" / "p-1" / "grafana" / "latest"
-        mounted.parent.mkdir(parents=True)
-        mounted.write_text(HMAC_SECRET)
         made["grafana"]["auth"]["hmac"]["secrets"] = ["sm://p-1/grafana"]
         places = {"STORAGE_EMULATOR_HOST": storage.url_for("").rstrip("/"), "UNSTICK_CLOUD_TASKS_ENDPOINT": tasks.endpoint}
-        places["UNSTICK_SECRETS_DIR"] = str(folder / "secrets")
+        places |= mounted(folder / "secrets", "p-1/grafana")
         body = notification(alert("mail", "mail.delivery"))
         unstick = Unstick(folder, made | rooms, **places)
         check_ahead(folder / "unstick.yaml")

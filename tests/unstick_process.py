@@ -96,6 +96,14 @@ def check_ahead(path: Path) -> None:
     config.checked_beside(path).write_bytes(config_checked.written(config.load(path), path.read_bytes()))
 
 
+def mounted(folder: Path, secret: str) -> dict[str, str]:
+    """Put Grafana's secret where Cloud Run mounts sm://`secret`, and return the environment that says so."""
+    file = folder / secret / "latest"
+    file.parent.mkdir(parents=True)
+    file.write_text(HMAC_SECRET)
+    return {"UNSTICK_SECRETS_DIR": str(folder)}
+
+
 # --- notifications -----------------------------------------------------------------------------------------------------
 
 

@@ -16,7 +16,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 TIMEOUT_S = 5.0
-BUCKET, QUEUE, URL, ACCOUNT = (os.environ[f"BENCH_{name}"] for name in ("BUCKET", "QUEUE", "VERIFY", "ACCOUNT"))
+BUCKET, QUEUE, URL, ACCOUNT, PROJECT = (
+    os.environ[f"BENCH_{name}"] for name in ("BUCKET", "QUEUE", "VERIFY", "ACCOUNT", "PROJECT")
+)
 os.environ["DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA"] = "true"
 ONE_AT_A_TIME = threading.Lock()
 
@@ -77,7 +79,7 @@ def _tasks() -> Any:
     from google.cloud import tasks_v2
     from google.cloud.tasks_v2.services.cloud_tasks.transports import CloudTasksRestTransport
 
-    place = urlsplit(os.environ["BENCH_TASKS"])
+    place = urlsplit(os.environ["UNSTICK_CLOUD_TASKS_ENDPOINT"])
     transport = CloudTasksRestTransport(host=place.netloc, url_scheme=place.scheme, credentials=AnonymousCredentials())
     return tasks_v2.CloudTasksClient(transport=transport)
 
@@ -88,7 +90,7 @@ def _secrets() -> Any:
     from google.cloud.secretmanager_v1 import SecretManagerServiceClient
     from google.cloud.secretmanager_v1.services.secret_manager_service.transports import SecretManagerServiceRestTransport
 
-    place = urlsplit(os.environ["BENCH_SECRETS"])
+    place = urlsplit(os.environ["UNSTICK_SECRET_MANAGER_ENDPOINT"])
     return SecretManagerServiceClient(
         transport=SecretManagerServiceRestTransport(
             host=place.netloc, url_scheme=place.scheme, credentials=AnonymousCredentials()
@@ -98,10 +100,10 @@ def _secrets() -> Any:
 
 @lru_cache(maxsize=8)
 def _secret(name: str) -> str:
-    mounted = Path(os.environ.get("BENCH_MOUNTED", ""), name, "latest")
+    mounted = Path(os.environ.get("UNSTICK_SECRETS_DIR", ""), PROJECT, name, "latest")
     if mounted.exists():
         return mounted.read_text()
-    path = f"projects/{os.environ['BENCH_PROJECT']}/secrets/{name}/versions/latest"
+    path = f"projects/{PROJECT}/secrets/{name}/versions/latest"
     answer = _secrets().access_secret_version(name=path, timeout=TIMEOUT_S, retry=None)
     value: str = answer.payload.data.decode()
     return value
