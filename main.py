@@ -14,6 +14,7 @@ from functions import logs, service  # noqa: E402
 from functions.service import Answer  # noqa: E402
 
 service.start()
+gc.freeze()  # nor will the collections to come look through it: the server's own modules are loaded after this
 gc.enable()
 
 

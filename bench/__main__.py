@@ -15,7 +15,7 @@ from bench.legs import legs
 from bench.samples import Samples
 from bench.stage import BUILD, CLOUD, ROOT, Stage, stage
 
-ROUNDS, FEW = 6, 2
+ROUNDS, FEW = 5, 2
 LOADED_ROUNDS = 2
 
 
@@ -25,8 +25,9 @@ def measure(stand: Stage, count: int, absent: dict[str, str]) -> Samples:
     present = [one for one in rounds.QUICK if one.name not in absent]
     for number in range(count + 1):
         into = samples if number else Samples()
-        for contender in present if number % 2 else reversed(present):
-            rounds.round_of(contender, stand, into)
+        rounds.cold(present, stand, into)
+        rounds.warm(present, stand, into)
+        legs(stand, into)
         _say(f"round {number} of {count}")
     for _ in range(min(LOADED_ROUNDS, count)):
         for contender in _present((UNSTICK, UNGUARDED, WEBHOOK), absent):
@@ -35,11 +36,10 @@ def measure(stand: Stage, count: int, absent: dict[str, str]) -> Samples:
     for contender in present:
         rounds.memory(contender, stand, samples)
     _say("1,000 notifications")
-    legs(stand, samples)
-    _say("calls in sequence")
     for contender in _present((RULEBOOK,), absent):
         for _ in range(min(FEW, count)):
-            rounds.round_of(contender, stand, samples)
+            rounds.cold((contender,), stand, samples, turns=1)
+            rounds.warm((contender,), stand, samples)
         rounds.memory(contender, stand, samples)
     return samples
 

@@ -75,7 +75,7 @@ class Running:
     port: int
 
 
-def start(contender: Contender, stage: Stage, form: Form = Form.MACHINE, **changes: str) -> Running:
+def start(contender: Contender, stage: Stage, form: Form = Form.MACHINE, *, one_cpu: bool = False, **changes: str) -> Running:
     """Start it in a new folder; it need not serve yet."""
     port = free_ports(1)[0]
     folder = BUILD / "run" / f"{contender.name.replace(' ', '-')}-{port}"
@@ -89,7 +89,7 @@ def start(contender: Contender, stage: Stage, form: Form = Form.MACHINE, **chang
         write_configuration(folder / "unstick.yaml", in_secret_manager(stage.file(**CLOUD)), checked=True)
         made |= in_the_cloud(stage.storage_url, stage.tasks_url, stage.secrets_url)
         made |= mounted(folder / "secrets", f"{PROJECT}/GRAFANA_HMAC_SECRET") if form is Form.CLOUD else {}
-    return Running(contender, started(command, folder, made | changes), port)
+    return Running(contender, started(command, folder, made | changes, one_cpu=one_cpu), port)
 
 
 # --- functions ----------------------------------------------------------------------------------------------------------

@@ -1,38 +1,49 @@
 """How many outbound calls in sequence stand between an alert and Rundeck's run, with 50 and 150 ms put on each of them.
 
-What 100 ms more on each call add, by 100 ms, is the number of calls in sequence, whatever the machine's own time is.
-Store and scheduler are the cloud's: google-cloud-storage against fake-gcs-server, google-cloud-tasks against a stand-in.
+What 100 ms more on each call add, by 100 ms, is the number of calls in sequence, whatever the machine's own time is. The time of
+all by that of one call, made by itself over such a line, is what Unstick's own work adds to them. Store and scheduler are the cloud's: google-cloud-storage against fake-gcs-server, google-cloud-tasks against a stand-in. The function
+has one CPU, as infra/ gives it (`available_cpu`); once more it has all of this machine.
 """
 
 from __future__ import annotations
 
 import gc
+import socket
+import time
 from contextlib import ExitStack
+from statistics import median
+from urllib.parse import urlsplit
 
 from bench import wire
 from bench.contenders import UNSTICK, Form, Running, start, write_configuration
 from bench.delay import Delayed
 from bench.samples import Samples
-from bench.stage import BUILD, CLOUD, Stage, in_the_cloud, one
+from bench.stage import BUILD, CLOUD, JOB, Stage, in_the_cloud, one
+from tests.unstick_process import RUNNER_TOKEN
 
 LEG_S, LONG_LEG_S = 0.05, 0.15
-ALERTS, WARMING = 12, 3
+ALERTS, WARMING = 6, 3
 """The first few import and connect, and are left out."""
-LEGS = "alert to Rundeck by 50 ms, with 50 ms on each call"
+ALONE = 7
+LEGS = "alert to Rundeck by one call, with 50 ms on each"
+LEGS_ALL_CPUS = "the same on all CPUs of the machine"
 CALLS = "calls in sequence from alert to Rundeck"
 
 
 def legs(stage: Stage, samples: Samples) -> None:
-    """Alerts of new targets, each measured from its last byte to the arrival of Rundeck's run."""
+    """One round: alerts of new targets, each measured from its last byte to the arrival of Rundeck's run."""
     gc.freeze()  # what was measured before is kept here, where the stand-ins answer: the collector need not walk it each time
-    short, long = (_arrivals(stage, delay_s) for delay_s in (LEG_S, LONG_LEG_S))
+    (leg_s, short), (_, long) = (_arrivals(stage, delay_s) for delay_s in (LEG_S, LONG_LEG_S))
     for one_s, other_s in zip(short, long, strict=True):
-        samples.add(LEGS, UNSTICK.name, one_s / LEG_S)
+        samples.add(LEGS, UNSTICK.name, one_s / leg_s)
         samples.add(CALLS, UNSTICK.name, (other_s - one_s) / (LONG_LEG_S - LEG_S))
+    leg_s, free = _arrivals(stage, LEG_S, one_cpu=False)
+    for one_s in free:
+        samples.add(LEGS_ALL_CPUS, UNSTICK.name, one_s / leg_s)
 
 
-def _arrivals(stage: Stage, delay_s: float) -> list[float]:
-    """Seconds from the last byte in to Rundeck's request, of one alert after the other."""
+def _arrivals(stage: Stage, delay_s: float, *, one_cpu: bool = True) -> tuple[float, list[float]]:
+    """Seconds of one call by itself, and from the last byte in to Rundeck's request, of one alert after the other."""
     with ExitStack() as stack:
         rundeck, rabbitmq, storage, scheduler = (
             stack.enter_context(Delayed(url, delay_s=delay_s))
@@ -44,9 +55,25 @@ def _arrivals(stage: Stage, delay_s: float) -> list[float]:
         write_configuration(path, file, checked=True)
         stage.clear()
         there = in_the_cloud(storage.url, scheduler.url, stage.secrets_url)
-        server = start(UNSTICK, stage, Form.CLOUD, UNSTICK_CONFIG=str(path), **there)
+        server = start(UNSTICK, stage, Form.CLOUD, one_cpu=one_cpu, UNSTICK_CONFIG=str(path), **there)
         stack.callback(server.tree.stop)
-        return [_to_rundeck(server, stage) for _ in range(WARMING + ALERTS)][WARMING:]
+        return _alone_s(rundeck.url), [_to_rundeck(server, stage) for _ in range(WARMING + ALERTS)][WARMING:]
+
+
+def _alone_s(url: str) -> float:
+    """Seconds of one of the calls, on an open connection and without an HTTP library."""
+    place = urlsplit(url)
+    asked = f"GET /api/41/job/{JOB}/executions?status=running&max=100 HTTP/1.1\r\nHost: {place.netloc}\r\n"
+    head = f"{asked}X-Rundeck-Auth-Token: {RUNNER_TOKEN}\r\nAccept: application/json\r\n\r\n".encode()
+    took = []
+    with socket.create_connection((place.hostname, place.port), timeout=wire.TIMEOUT_S) as line:
+        for _ in range(ALONE):
+            began = time.perf_counter()
+            line.sendall(head)
+            if b" 200 " not in line.recv(65536).partition(b"\r\n")[0]:
+                raise RuntimeError("the stand-in for Rundeck did not answer 200")
+            took.append(time.perf_counter() - began)
+    return median(took)
 
 
 def _to_rundeck(server: Running, stage: Stage) -> float:

@@ -5,8 +5,8 @@ is busy for a while is so for all.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from statistics import median
 
 from bench import wire
@@ -44,7 +44,12 @@ DONE = (200, 202)
 WARM_AFTER_S = 0.5
 """After its first answer a server may still do what it does at its start, as Unstick's scheduler does on one machine."""
 
-WARM_FORGED, WARM_ALERTS, CPU_REQUESTS = 60, 8, 400
+ENDED_S = 0.5
+"""All have ended by then, and take no time from who is measured next."""
+
+COLD_TURNS = 5
+TURNS, TURN_REQUESTS = 20, 40
+WARM_ALERTS, SLOW_ALERTS = 8, 1
 RATE_S, SENDERS = 1.0, 2
 PARALLEL, NOTIFICATIONS, TARGETS = 300, 1000, 50
 START_S, ARRIVES_S = 60.0, 30.0
@@ -63,39 +68,62 @@ def running(contender: Contender, stage: Stage, form: Form = Form.MACHINE) -> It
         made.tree.stop()
 
 
-def round_of(contender: Contender, stage: Stage, samples: Samples) -> None:
-    """One round of one contender: the cold starts, then the warm measures. Who has a form for the cloud starts cold in that
-    one, and on one machine besides.
+def cold(contenders: Sequence[Contender], stage: Stage, samples: Samples, *, turns: int = COLD_TURNS) -> None:
+    """Cold starts, each kind in turns. The quickest counts: other guests of the machine only ever add time, up to half of it.
+
+    Who has a form for the cloud starts cold in that one, and on one machine besides.
     """
-    if contender.cloud:
-        with running(contender, stage, Form.CLOUD) as server:
-            _first_forged(server, samples, COLD_FORGED, COLD_FORGED_CPU)
-        with running(contender, stage, Form.FETCHED) as server:
-            _first_forged(server, samples, FETCHED_FORGED)
-        with running(contender, stage, Form.CLOUD) as server:
-            _first_alert(server, stage, samples, COLD_ALERT, COLD_ALERT_CPU)
-    with running(contender, stage) as server:
-        _first_forged(server, samples, *((MACHINE_FORGED,) if contender.cloud else (COLD_FORGED, COLD_FORGED_CPU)))
+    tries = Samples()
+    for turn in range(turns):
+        order = list(contenders if turn % 2 else reversed(contenders))
+        cloud = [contender for contender in order if contender.cloud]
+        for contender in order:
+            with running(contender, stage, Form.CLOUD if contender.cloud else Form.MACHINE) as server:
+                _first_forged(server, tries, COLD_FORGED, COLD_FORGED_CPU)
+        for form, measure in ((Form.MACHINE, MACHINE_FORGED), (Form.FETCHED, FETCHED_FORGED)):
+            for contender in cloud:
+                with running(contender, stage, form) as server:
+                    _first_forged(server, tries, measure)
+        for contender in order:
+            if contender.restarts:
+                with running(contender, stage, Form.CLOUD if contender.cloud else Form.MACHINE) as server:
+                    _first_alert(server, stage, tries, COLD_ALERT, COLD_ALERT_CPU)
+        for contender in cloud:
+            with running(contender, stage) as server:
+                _first_alert(server, stage, tries, MACHINE_ALERT)
+    for (measure, name), values in tries.found.items():
+        samples.add(measure, name, min(values))
+
+
+def warm(contenders: Sequence[Contender], stage: Stage, samples: Samples) -> None:
+    """What each answers once it has started. All run meanwhile and take turns at the small requests: their times differ less from
+    each other than the same server's do from one minute to the next.
+    """
+    with ExitStack() as stack:
+        servers = [stack.enter_context(running(contender, stage)) for contender in contenders]
+        for server in servers:
+            _forged_once(server)
         time.sleep(WARM_AFTER_S)
-        _forged(server, samples)
-        if contender.restarts and contender is not RULEBOOK:
-            _alerts(server, stage, samples)
-    if contender.restarts:
-        with running(contender, stage) as server:
-            _first_alert(server, stage, samples, *((MACHINE_ALERT,) if contender.cloud else (COLD_ALERT, COLD_ALERT_CPU)))
-            if contender is RULEBOOK:
-                samples.add(ALERT, contender.name, _to_rundeck(server, stage))
-                answered = wire.exchange(server.port, contender.message(one(stage.service()))).expected(*DONE)
-                samples.add(ANSWER, contender.name, answered.took_s)
+        _forged(servers, samples)
+        for server in servers:
+            stage.clear()
+            _under_load(server, samples)
+            if server.contender.restarts:
+                _alerts(server, stage, samples)
+    time.sleep(ENDED_S)
+
+
+def _forged_once(server: Running) -> wire.Exchange:
+    contender = server.contender
+    return wire.first(server.port, contender.message(one("forged"), forged=True), within_s=START_S).expected(contender.refusal)
 
 
 def _first_forged(server: Running, samples: Samples, took: str, cpu: str = "") -> None:
-    contender = server.contender
-    first = wire.first(server.port, contender.message(one("forged"), forged=True), within_s=START_S).expected(contender.refusal)
+    first = _forged_once(server)
     used_s = server.tree.cpu_s()
-    samples.add(took, contender.name, first.answered_at - server.tree.began_at)
+    samples.add(took, server.contender.name, first.answered_at - server.tree.began_at)
     if cpu:
-        samples.add(cpu, contender.name, used_s)
+        samples.add(cpu, server.contender.name, used_s)
 
 
 def _first_alert(server: Running, stage: Stage, samples: Samples, took: str, cpu: str = "") -> None:
@@ -107,16 +135,26 @@ def _first_alert(server: Running, stage: Stage, samples: Samples, took: str, cpu
         samples.add(cpu, contender.name, used_s)
 
 
-def _forged(server: Running, samples: Samples) -> None:
+def _forged(servers: Sequence[Running], samples: Samples) -> None:
+    messages = [server.contender.message(one("x", SMALL_BYTES), forged=True) for server in servers]
+    took_s: list[list[float]] = [[] for _ in servers]
+    used_s = [0.0 for _ in servers]
+    for _ in range(TURNS):
+        for place, server in enumerate(servers):
+            before_s = server.tree.cpu_s()
+            took_s[place] += [_took_s(server, messages[place], server.contender.refusal) for _ in range(TURN_REQUESTS)]
+            used_s[place] += server.tree.cpu_s() - before_s
+    for place, server in enumerate(servers):
+        samples.add(FORGED, server.contender.name, median(took_s[place]))
+        if not left_out(FORGED_CPU, server.contender.name):
+            samples.add(FORGED_CPU, server.contender.name, used_s[place] / (TURNS * TURN_REQUESTS))
+
+
+def _under_load(server: Running, samples: Samples) -> None:
     contender = server.contender
     small, large = (contender.message(body, forged=True) for body in (one("x", SMALL_BYTES), many(["x"] * MANY)))
     status = contender.refusal
-    samples.add(FORGED, contender.name, median(_took_s(server, small, status) for _ in range(WARM_FORGED)))
-    if not left_out(FORGED_CPU, contender.name):
-        before_s = server.tree.cpu_s()
-        for _ in range(CPU_REQUESTS):
-            wire.exchange(server.port, small).expected(status)
-        samples.add(FORGED_CPU, contender.name, (server.tree.cpu_s() - before_s) / CPU_REQUESTS)
+    if not left_out(RATE_SMALL, contender.name):
         samples.add(RATE_SMALL, contender.name, wire.rate(server.port, small, status=status, for_s=RATE_S, connections=SENDERS))
     if not left_out(FORGED_LARGE, contender.name):
         samples.add(FORGED_LARGE, contender.name, median(_took_s(server, large, status) for _ in range(8)))
@@ -128,11 +166,13 @@ def _took_s(server: Running, sent: bytes, *statuses: int) -> float:
 
 
 def _alerts(server: Running, stage: Stage, samples: Samples) -> None:
-    contender = server.contender
+    contender, count = server.contender, SLOW_ALERTS if server.contender is RULEBOOK else WARM_ALERTS
     _to_rundeck(server, stage)
-    samples.add(ALERT, contender.name, median(_to_rundeck(server, stage) for _ in range(WARM_ALERTS)))
-    answers = [_took_s(server, contender.message(one(stage.service())), *DONE) for _ in range(WARM_ALERTS)]
+    samples.add(ALERT, contender.name, median(_to_rundeck(server, stage) for _ in range(count)))
+    answers = [_took_s(server, contender.message(one(stage.service())), *DONE) for _ in range(count)]
     samples.add(ANSWER, contender.name, median(answers))
+    if left_out(ANSWER_MANY, contender.name):
+        return
     large = [contender.message(many([stage.service()] * MANY)) for _ in range(3)]
     samples.add(ANSWER_MANY, contender.name, median(_took_s(server, sent, *DONE) for sent in large))
 
@@ -168,7 +208,7 @@ def _settled(stage: Stage) -> None:
 def memory(contender: Contender, stage: Stage, samples: Samples) -> None:
     """At rest after the first answer, and after 1,000 notifications of 50 targets."""
     with running(contender, stage) as server:
-        wire.first(server.port, contender.message(one("forged"), forged=True), within_s=START_S).expected(contender.refusal)
+        _forged_once(server)
         time.sleep(0.5)
         _weigh(server, samples, PSS_REST, RSS_REST)
         if left_out(PSS_AFTER, contender.name):

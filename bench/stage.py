@@ -92,7 +92,7 @@ class Stage:
             restart={"job": JOB, "options": {"service": "${labels.service}"}, "allow": {"service": "[a-z0-9-]{1,40}"}},
             verify=LATER,
         )
-        storm = {"targets": 1000, "within": "1m"}
+        storm = {"targets": 1000, "within": "1s"}
         return configuration(self.rundeck.url, self.rabbitmq.url, [book], storm=storm, **changes)
 
 

@@ -77,12 +77,14 @@ class Tree:
         self.started.wait()
 
 
-def started(command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> Tree:
-    """Start a server in a process group of its own; what it says goes to a file in the folder."""
+def started(command: Sequence[str], folder: Path, environment: Mapping[str, str], *, one_cpu: bool = False) -> Tree:
+    """Start a server in a process group of its own, on one CPU if it shall have no more; what it says goes to a file in the folder."""
     log = folder / "output.log"
     with log.open("ab") as out:
         began_at = time.time()
         process = subprocess.Popen(
             command, cwd=folder, env=dict(environment), stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
         )
+    if one_cpu:
+        os.sched_setaffinity(process.pid, {min(os.sched_getaffinity(0))})
     return Tree(process, began_at, log)

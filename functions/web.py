@@ -17,6 +17,7 @@ from functions.errors import Unavailable
 
 if TYPE_CHECKING:
     import requests
+    from requests.adapters import HTTPAdapter
 
 CONNECT_TIMEOUT_S = 3.05  # a little over the 3 s after which TCP sends its first packet again
 MAX_ANSWER_BYTES = 4 * 1024 * 1024
@@ -42,23 +43,16 @@ class Answer(Struct, frozen=True):
 
 
 @lru_cache(maxsize=1)
-def session() -> requests.Session:
-    """One pool of connections for the process; built on first use, since workers are forked."""
-    from http.cookiejar import DefaultCookiePolicy
+def adapter() -> HTTPAdapter:
+    """One pool of connections for the process; built on first use, since workers are forked.
 
-    import requests  # 70 ms and 10 MiB, so not before a call goes out
-    from requests.adapters import HTTPAdapter
+    Without a Session around it: that keeps cookies, reads a redirect's body without a limit even where it does not follow it, and
+    puts a .netrc's login in the place of the Authorization header that we set.
+    """
+    from requests.adapters import HTTPAdapter  # 70 ms and 10 MiB, so not before a call goes out
 
     logging.getLogger("urllib3").setLevel(logging.INFO)  # at DEBUG it writes paths and queries, which are a webhook's secret
-    made = requests.Session()
-    made.trust_env = False  # a .netrc must not replace the Authorization header that we set
-    made.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-    # Even a redirect that is not followed would have its body read without a limit, and its Location taken apart.
-    made.get_redirect_target = lambda _answer: None  # type: ignore[method-assign, assignment]
-    adapter = HTTPAdapter(pool_maxsize=POOL_SIZE, max_retries=0)
-    made.mount("http://", adapter)
-    made.mount("https://", adapter)
-    return made
+    return HTTPAdapter(pool_maxsize=POOL_SIZE, max_retries=0)
 
 
 def request(
@@ -84,7 +78,7 @@ def request(
     began = time.monotonic()
     if timeout_s <= 0:
         raise Unavailable(system, "no time left to ask", late=True)
-    sent = dict(headers or {})
+    sent: dict[str, str] = {**requests.utils.default_headers(), **(headers or {})}
     if auth is not None:
         sent["Authorization"] = "Basic " + b64encode(b":".join(auth)).decode()
     if json is not None:
@@ -92,15 +86,9 @@ def request(
         sent.setdefault("Content-Type", "application/json")
     host = urlsplit(url).hostname or "?"
     try:
-        with session().request(
-            method,
-            url,
-            headers=sent,
-            data=body,
-            stream=True,
-            allow_redirects=False,
-            timeout=Timeout(total=timeout_s, connect=min(CONNECT_TIMEOUT_S, timeout_s)),  # type: ignore[arg-type]
-        ) as answer:
+        timeout = Timeout(total=timeout_s, connect=min(CONNECT_TIMEOUT_S, timeout_s))
+        prepared = requests.Request(method, url, headers=sent, data=body).prepare()
+        with adapter().send(prepared, stream=True, timeout=timeout) as answer:  # type: ignore[arg-type]
             at = time.time()
             chunks, size = [], 0
             while chunk := _next(answer, began + timeout_s - time.monotonic()):

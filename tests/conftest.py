@@ -64,8 +64,8 @@ def _nothing_kept(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:  # monkeyp
     if secret_store := sys.modules.get("functions.secret_store"):
         secret_store.clear()
     web = sys.modules.get("functions.web")
-    if web and web.session.cache_info().currsize:
-        web.session().close()
+    if web and web.adapter.cache_info().currsize:
+        web.adapter().close()
     for name, module in list(sys.modules.items()):
         if name.startswith("functions."):
             for builder in list(vars(module).values()):

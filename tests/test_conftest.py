@@ -35,5 +35,5 @@ def test_loopback_and_a_free_port_are_allowed(free_port):
 @pytest.mark.parametrize("turn", [1, 2])
 def test_nothing_is_kept_from_one_test_to_the_next(turn):
     """Cached builders are empty at the start of each test, in whatever order they run."""
-    assert web.session.cache_info().currsize == 0, turn
-    web.session()
+    assert web.adapter.cache_info().currsize == 0, turn
+    web.adapter()
