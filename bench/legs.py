@@ -1,8 +1,9 @@
 """How many outbound calls in sequence stand between an alert and Rundeck's run, with 50 and 150 ms put on each of them.
 
-What 100 ms more on each call add, by 100 ms, is the number of calls in sequence, whatever the machine's own time is. The time of
-all by that of one call, made by itself over such a line, is what Unstick's own work adds to them. Store and scheduler are the cloud's: google-cloud-storage against fake-gcs-server, google-cloud-tasks against a stand-in. The function
-has one CPU, as infra/ gives it (`available_cpu`); once more it has all of this machine.
+What 100 ms more on each call add, by 100 ms, is the number of calls in sequence, whatever the machine's own time is. Their time, by
+that of one call made by itself over such a line, shows what is done between them. Store and scheduler are the cloud's:
+google-cloud-storage against fake-gcs-server, google-cloud-tasks against a stand-in. The function has one CPU, as infra/ gives it
+(`available_cpu`); once more it has all of this machine.
 """
 
 from __future__ import annotations
