@@ -26,7 +26,7 @@ def measure(stand: Stage, count: int, absent: dict[str, str]) -> Samples:
     for number in range(count + 1):
         into = samples if number else Samples()
         rounds.cold(present, stand, into)
-        rounds.warm(present, stand, into)
+        rounds.warm(present if number % 2 else present[::-1], stand, into)
         legs(stand, into)
         _say(f"round {number} of {count}")
     for _ in range(min(LOADED_ROUNDS, count)):
@@ -37,6 +37,7 @@ def measure(stand: Stage, count: int, absent: dict[str, str]) -> Samples:
         rounds.memory(contender, stand, samples)
     _say("1,000 notifications")
     for contender in _present((RULEBOOK,), absent):
+        rounds.cold((contender,), stand, Samples(), turns=1)
         for _ in range(min(FEW, count)):
             rounds.cold((contender,), stand, samples, turns=1)
             rounds.warm((contender,), stand, samples)

@@ -29,22 +29,23 @@ ALONE = 7
 LEGS = "alert to Rundeck by one call, with 50 ms on each"
 LEGS_ALL_CPUS = "the same on all CPUs of the machine"
 CALLS = "calls in sequence from alert to Rundeck"
+BEYOND = "seconds beyond the delays"
 
 
 def legs(stage: Stage, samples: Samples) -> None:
     """One round: alerts of new targets, each measured from its last byte to the arrival of Rundeck's run."""
     gc.freeze()  # what was measured before is kept here, where the stand-ins answer: the collector need not walk it each time
     (leg_s, short), (_, long) = (_arrivals(stage, delay_s) for delay_s in (LEG_S, LONG_LEG_S))
-    for one_s, other_s in zip(short, long, strict=True):
-        samples.add(LEGS, UNSTICK.name, one_s / leg_s)
-        samples.add(CALLS, UNSTICK.name, (other_s - one_s) / (LONG_LEG_S - LEG_S))
+    calls = (long - short) / (LONG_LEG_S - LEG_S)
+    samples.add(LEGS, UNSTICK.name, short / leg_s)
+    samples.add(CALLS, UNSTICK.name, calls)
+    samples.add(BEYOND, UNSTICK.name, short - calls * LEG_S)
     leg_s, free = _arrivals(stage, LEG_S, one_cpu=False)
-    for one_s in free:
-        samples.add(LEGS_ALL_CPUS, UNSTICK.name, one_s / leg_s)
+    samples.add(LEGS_ALL_CPUS, UNSTICK.name, free / leg_s)
 
 
-def _arrivals(stage: Stage, delay_s: float, *, one_cpu: bool = True) -> tuple[float, list[float]]:
-    """Seconds of one call by itself, and from the last byte in to Rundeck's request, of one alert after the other."""
+def _arrivals(stage: Stage, delay_s: float, *, one_cpu: bool = True) -> tuple[float, float]:
+    """Seconds of one call by itself, and from the last byte in to Rundeck's request: medians of some, one after the other."""
     with ExitStack() as stack:
         rundeck, rabbitmq, storage, scheduler = (
             stack.enter_context(Delayed(url, delay_s=delay_s))
@@ -58,7 +59,9 @@ def _arrivals(stage: Stage, delay_s: float, *, one_cpu: bool = True) -> tuple[fl
         there = in_the_cloud(storage.url, scheduler.url, stage.secrets_url)
         server = start(UNSTICK, stage, Form.CLOUD, one_cpu=one_cpu, UNSTICK_CONFIG=str(path), **there)
         stack.callback(server.tree.stop)
-        return _alone_s(rundeck.url), [_to_rundeck(server, stage) for _ in range(WARMING + ALERTS)][WARMING:]
+        for _ in range(WARMING):
+            _to_rundeck(server, stage)
+        return _alone_s(rundeck.url), median(_to_rundeck(server, stage) for _ in range(ALERTS))
 
 
 def _alone_s(url: str) -> float:

@@ -35,7 +35,7 @@ UNITS = {
 
 LEFT_OUT = {
     "a": "It calls nothing: there is no way of an alert to measure.",
-    "b": "It is the bare function with one more import, and here for its start and its memory only.",
+    "b": "It is the bare function with one more import, and here for its start, the time of a small request and its memory only.",
     "c": "Its server takes 1 MiB, and answers 413 before it looks at the signature.",
     "d": "It runs one rule after the other (the row from alert to Rundeck says how long each): 300 or 1,000 would take many minutes.",
     "e": "It has neither documents nor these secrets, so there is one way only to start it: the rows above.",

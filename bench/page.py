@@ -12,7 +12,7 @@ from bench import measures
 from bench.claims import claims
 from bench.contenders import BARE, HASHING, REQUESTING, RULEBOOK, UNGUARDED, UNSTICK, WEBHOOK
 from bench.imports import Imports
-from bench.legs import CALLS, LEG_S, LEGS, LEGS_ALL_CPUS
+from bench.legs import BEYOND, LEGS_ALL_CPUS
 from bench.measures import LEFT_OUT, UNITS, left_out
 from bench.parts import LONG_RUN, PAGE, READING, part_of
 from bench.samples import Samples, middle, spread
@@ -40,7 +40,8 @@ A figure is the median of the rounds with its quartiles; a ratio is taken within
 NOTES = """
 - "To Rundeck" ends when Rundeck's request has arrived; it begins with the last byte of the alert, or with the process's start.
 - A forged request has a fresh timestamp and a wrong signature of the right form, so that the whole body is hashed.
-- Of the cold starts of a round the quickest of five counts (of ansible-rulebook's the only one): what else a machine has to do only adds time.
+- Of a round's cold starts the least figure of five counts (of ansible-rulebook's the only one): what else a machine has to do only adds to it.
+- Warm, all functions and adnanh/webhook are up at the same time, and whoever is not asked rests; ansible-rulebook is up alone.
 - Warm measures begin half a second after the first answer: on one machine Unstick's scheduler makes its first round until then.
 - Cloud Run fetches a mounted secret when its file is read; here it is a file of this machine. Where none is mounted, whoever comes first waits
   for Google's client; whoever comes within the next five minutes does not.
@@ -54,8 +55,7 @@ NOTES = """
 - The 1,000 alerts are of one target, so one restart is right. With a target each, ten are decided at once and the rest is saved for its wake-ups.
 - Calls in sequence are counted with the cloud's store and scheduler (their real clients against stand-ins), with 50 and 150 ms put
   on each call; a history of more than 100 rows takes Rundeck one call more. One such call is a request to Rundeck's stand-in, by itself,
-  without an HTTP library. The function has one CPU then, as `infra/` gives it; with all CPUs of this machine an alert takes {all_cpus:.2f} such
-  calls, since waking a thread on another CPU takes longer. Four runs of one night lay between 4.29 and 4.36: the limit is within the noise.
+  without an HTTP library. The function has one CPU then, as `infra/` gives it; with all CPUs of this machine it was {all_cpus:.2f} such calls.
 """
 UNKEPT = """
 Where a promise does not hold:
@@ -142,7 +142,7 @@ def _unkept(samples: Samples, made: Imports) -> str:
     """Why, for each of the promises that this run does not show; empty if it shows all."""
     broken = {one.what for one in claims(samples) if not one.holds}
     left_s = 0.15 * middle(samples.of(measures.COLD_FORGED_CPU, BARE.name))
-    computing_s = LEG_S * (middle(samples.of(LEGS, UNSTICK.name)) - middle(samples.of(CALLS, UNSTICK.name)))
+    computing_s = middle(samples.of(BEYOND, UNSTICK.name))
     cold = COLD.format(whole=made.whole_ms, msgspec=made.modules["msgspec"], left=1000 * left_s)
     why = cold if any("from process start" in what or what == "the same as time" for what in broken) else ""
     why += MACHINE if any("on one machine" in what for what in broken) else ""

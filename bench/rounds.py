@@ -1,5 +1,5 @@
-"""What is measured. Rounds are interleaved: in each, everybody does the same work one after the other, so that a machine that
-is busy for a while is so for all.
+"""What is measured. Rounds are interleaved: in each, everybody does the same work, one after the other or in turns, so that a machine
+that is busy for a while is so for all.
 """
 
 from __future__ import annotations
@@ -139,8 +139,8 @@ def _forged(servers: Sequence[Running], samples: Samples) -> None:
     messages = [server.contender.message(one("x", SMALL_BYTES), forged=True) for server in servers]
     took_s: list[list[float]] = [[] for _ in servers]
     used_s = [0.0 for _ in servers]
-    for _ in range(TURNS):
-        for place, server in enumerate(servers):
+    for turn in range(TURNS):
+        for place, server in list(enumerate(servers))[:: -1 if turn % 2 else 1]:
             before_s = server.tree.cpu_s()
             took_s[place] += [_took_s(server, messages[place], server.contender.refusal) for _ in range(TURN_REQUESTS)]
             used_s[place] += server.tree.cpu_s() - before_s

@@ -92,7 +92,7 @@ class Stage:
             restart={"job": JOB, "options": {"service": "${labels.service}"}, "allow": {"service": "[a-z0-9-]{1,40}"}},
             verify=LATER,
         )
-        storm = {"targets": 1000, "within": "1s"}
+        storm = {"targets": 1000, "within": "1s"}  # so that its document is as short as with the few slots of a real one
         return configuration(self.rundeck.url, self.rabbitmq.url, [book], storm=storm, **changes)
 
 
@@ -142,6 +142,7 @@ def in_the_cloud(storage_url: str, tasks_url: str, secrets_url: str) -> dict[str
         "BENCH_QUEUE": TASKS_QUEUE,
         "BENCH_VERIFY": VERIFY,
         "BENCH_ACCOUNT": ACCOUNT,
+        "MALLOC_ARENA_MAX": "2",  # as infra/functions.tf
     }
 
 

@@ -109,6 +109,8 @@ def test_nothing_of_the_machine_or_of_an_earlier_answer_is_sent_along(monkeypatc
     netrc = tmp_path / "netrc"
     netrc.write_text("default login somebody password else")
     monkeypatch.setenv("NETRC", str(netrc))
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     seen: list[Message] = []
 

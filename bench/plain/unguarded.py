@@ -32,6 +32,7 @@ RABBITMQ = f"{os.environ['BENCH_RABBITMQ']}/api/queues"
 def session() -> requests.Session:
     """One pool of connections, built after the fork."""
     made = requests.Session()
+    made.trust_env = False  # as Unstick's calls: no proxy and no .netrc is looked up for each
     made.mount("http://", requests.adapters.HTTPAdapter(pool_maxsize=16))
     return made
 
