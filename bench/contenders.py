@@ -56,6 +56,11 @@ class Contender:
     cloud: bool = False
     """Whether it can have documents and wake-ups in the cloud, as functions have that start cold."""
 
+    @property
+    def deployed(self) -> Form:
+        """The form in which it starts cold where it can choose."""
+        return Form.CLOUD if self.cloud else Form.MACHINE
+
     def message(self, body: bytes, *, forged: bool = False) -> bytes:
         """A whole request with this body, signed as this contender wants it; or with a wrong signature of the right form."""
         stamp = str(int(time.time())) if self.stamped else ""

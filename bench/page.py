@@ -121,10 +121,11 @@ def page(samples: Samples, circumstances: Circumstances, long_run: str = "") -> 
     for measure, (unit, factor) in UNITS.items():
         cells = [_cell(samples.of(measure, one.name), factor) or _empty(measure, one.name) for one in shown]
         table.append(f"| {measure}{f', {unit}' if unit else ''} | " + " | ".join(cells) + " |")
+    notes = NOTES.format(all_cpus=middle(samples.of(LEGS_ALL_CPUS, UNSTICK.name)))
     parts = [
         INTRODUCTION, "![Unstick beside others](benchmarks.svg)\n", "## What is promised\n", *promised, "", "## All figures\n",
         *table, "", *(f"- ({key}) {reason}" for key, reason in LEFT_OUT.items()), "", circumstances.instructions,
-        *([long_run, ""] if long_run else []), READING, NOTES.format(all_cpus=middle(samples.of(LEGS_ALL_CPUS, UNSTICK.name))) + _unkept(samples, circumstances.imports), "## This run\n", *_this_run(samples, circumstances),
+        *([long_run, ""] if long_run else []), READING, notes + _unkept(samples, circumstances.imports), "## This run\n", *_this_run(samples, circumstances),
         "", "## What a start imports\n", IMPORTS, "```text", circumstances.imports.tree, "```",
         _on_one_machine(circumstances.machine),
     ]  # fmt: skip

@@ -7,7 +7,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from statistics import median
+from statistics import fmean, median
 
 from bench import wire
 from bench.contenders import BARE, HASHING, REQUESTING, RULEBOOK, UNGUARDED, UNSTICK, WEBHOOK, Contender, Form, Running, start
@@ -75,10 +75,10 @@ def cold(contenders: Sequence[Contender], stage: Stage, samples: Samples, *, tur
     """
     tries = Samples()
     for turn in range(turns):
-        order = list(contenders if turn % 2 else reversed(contenders))
+        order = contenders[:: 1 if turn % 2 else -1]
         cloud = [contender for contender in order if contender.cloud]
         for contender in order:
-            with running(contender, stage, Form.CLOUD if contender.cloud else Form.MACHINE) as server:
+            with running(contender, stage, contender.deployed) as server:
                 _first_forged(server, tries, COLD_FORGED, COLD_FORGED_CPU)
         for form, measure in ((Form.MACHINE, MACHINE_FORGED), (Form.FETCHED, FETCHED_FORGED)):
             for contender in cloud:
@@ -86,7 +86,7 @@ def cold(contenders: Sequence[Contender], stage: Stage, samples: Samples, *, tur
                     _first_forged(server, tries, measure)
         for contender in order:
             if contender.restarts:
-                with running(contender, stage, Form.CLOUD if contender.cloud else Form.MACHINE) as server:
+                with running(contender, stage, contender.deployed) as server:
                     _first_alert(server, stage, tries, COLD_ALERT, COLD_ALERT_CPU)
         for contender in cloud:
             with running(contender, stage) as server:
@@ -136,18 +136,17 @@ def _first_alert(server: Running, stage: Stage, samples: Samples, took: str, cpu
 
 
 def _forged(servers: Sequence[Running], samples: Samples) -> None:
-    messages = [server.contender.message(one("x", SMALL_BYTES), forged=True) for server in servers]
-    took_s: list[list[float]] = [[] for _ in servers]
-    used_s = [0.0 for _ in servers]
+    tries = Samples()
     for turn in range(TURNS):
-        for place, server in list(enumerate(servers))[:: -1 if turn % 2 else 1]:
+        for server in servers[:: -1 if turn % 2 else 1]:
+            name, sent = server.contender.name, server.contender.message(one("x", SMALL_BYTES), forged=True)
             before_s = server.tree.cpu_s()
-            took_s[place] += [_took_s(server, messages[place], server.contender.refusal) for _ in range(TURN_REQUESTS)]
-            used_s[place] += server.tree.cpu_s() - before_s
-    for place, server in enumerate(servers):
-        samples.add(FORGED, server.contender.name, median(took_s[place]))
-        if not left_out(FORGED_CPU, server.contender.name):
-            samples.add(FORGED_CPU, server.contender.name, used_s[place] / (TURNS * TURN_REQUESTS))
+            for _ in range(TURN_REQUESTS):
+                tries.add(FORGED, name, _took_s(server, sent, server.contender.refusal))
+            tries.add(FORGED_CPU, name, (server.tree.cpu_s() - before_s) / TURN_REQUESTS)
+    for (measure, name), values in tries.found.items():
+        if not left_out(measure, name):
+            samples.add(measure, name, median(values) if measure == FORGED else fmean(values))
 
 
 def _under_load(server: Running, samples: Samples) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 
 import pytest
+from pytest_httpserver import HTTPServer
 
 from functions import web
 from functions.errors import Unavailable
@@ -104,7 +104,9 @@ def test_one_connection_serves_many_requests() -> None:
     assert len(connections) == 1
 
 
-def test_nothing_of_the_machine_or_of_an_earlier_answer_is_sent_along(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_nothing_of_the_machine_or_of_an_earlier_answer_is_sent_along(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, httpserver: HTTPServer
+) -> None:
     """No .netrc replaces our login, no proxy of the environment sees it, no cookie goes from one answer to the next request."""
     netrc = tmp_path / "netrc"
     netrc.write_text("default login somebody password else")
@@ -112,22 +114,9 @@ def test_nothing_of_the_machine_or_of_an_earlier_answer_is_sent_along(monkeypatc
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
-    seen: list[Message] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            seen.append(self.headers)
-            self.send_response(200)
-            self.send_header("Set-Cookie", "JSESSIONID=of-the-first-answer; Path=/")
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None: ...
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+    httpserver.expect_request("/").respond_with_data(headers={"Set-Cookie": "JSESSIONID=of-the-first-answer; Path=/"})
     for headers in ({"Authorization": "Bearer ours"}, {}):
-        web.request("Rundeck", "GET", f"http://127.0.0.1:{server.server_port}/", timeout_s=5, headers=headers)
-    server.shutdown()
-    server.server_close()
-    assert [one["Authorization"] for one in seen] == ["Bearer ours", None]
-    assert [one["Cookie"] for one in seen] == [None, None]
+        assert web.request("Rundeck", "GET", httpserver.url_for("/"), timeout_s=5, headers=headers).status == 200
+    seen = [asked.headers for asked, _ in httpserver.log]
+    assert [one.get("Authorization") for one in seen] == ["Bearer ours", None]
+    assert [one.get("Cookie") for one in seen] == [None, None]
