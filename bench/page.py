@@ -33,7 +33,7 @@ A figure is the median of the rounds with its quartiles; a ratio is taken within
 - **adnanh/webhook** (Debian's package `webhook`): an HMAC hook that calls Rundeck by curl. It looks at nothing before it does.
 - **ansible-rulebook** (PyPI): its own webhook source with HMAC, a rule that calls Rundeck by `ansible.builtin.uri`.
 - **same calls without guards**: a function that makes the calls that Unstick makes (documents, RabbitMQ, history, wake-up, saves,
-  run, save; those together that Unstick makes together) and decides nothing; for cold starts by Google's clients, which it imports
+  run, save; those together that Unstick makes together) and decides nothing; for cold starts by Google's libraries, which it imports
   when it first needs them, as Unstick does.
 - **a bare function**, one that **reads and hashes** the body, and one that **imports requests** and does nothing.
 """
@@ -53,7 +53,7 @@ NOTES = """
   alert is a restart. That is the difference that this project is about.
 - Requests come from Python on the same machine. The highest rates are limited by that as much as by the server.
 - The 1,000 alerts are of one target, so one restart is right. With a target each, ten are decided at once and the rest is saved for its wake-ups.
-- Calls in sequence are counted with the cloud's store and scheduler (their real clients against stand-ins), with 50 and 150 ms put
+- Calls in sequence are counted with the cloud's store and scheduler (the real libraries against stand-ins), with 50 and 150 ms put
   on each call; a history of more than 100 rows takes Rundeck one call more. One such call is a request to Rundeck's stand-in, by itself,
   without an HTTP library. The function has one CPU then, as `infra/` gives it; with all CPUs of this machine it was {all_cpus:.2f} such calls.
 """

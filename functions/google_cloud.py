@@ -1,8 +1,9 @@
-"""What the errors of Google's clients mean to Unstick, for the rooms that use one."""
+"""What the errors of Google's services and clients mean to Unstick, for the rooms that ask one."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 from typing import TYPE_CHECKING, Any
 
 from functions.errors import Denied, Unavailable, UnstickError
@@ -37,7 +38,7 @@ def explained(system: str, remedies: Mapping[int, str]) -> Iterator[None]:
     try:
         yield
     except GoogleAPICallError as error:
-        raise _answered(system, int(error.code or 0), _sentence(error), remedies) from None
+        raise refusal(system, int(error.code or 0), _sentence(error), remedies) from None
     except InvalidOperation:  # 401, and these credentials can't be renewed
         raise Denied(system, "answered 401", remedy=remedies.get(401, _LOGIN_REMEDY), status=401) from None
     except (DefaultCredentialsError, RefreshError) as error:
@@ -58,20 +59,25 @@ def explained(system: str, remedies: Mapping[int, str]) -> Iterator[None]:
         raise Unavailable(system, f"answered with something that can't be read ({type(error).__name__})") from None
 
 
-def _answered(system: str, status: int, said: str, remedies: Mapping[int, str]) -> Unavailable | Denied:
+def refusal(system: str, status: int, said: str, remedies: Mapping[int, str]) -> Unavailable | Denied:
+    """What an answer other than 200 means. `said`: Google's own sentence."""
     detail = f"answered {status}: {said}" if said else f"answered {status}"
     if status in _PASSING or status >= 500 or status < 400:
         return Unavailable(system, detail)
     return Denied(system, detail, status=status, remedy=remedies.get(status, ""))
 
 
-def _sentence(error: Any) -> str:
+def sentence(body: bytes, content_type: str) -> str:
     """Google's own sentence: in `error.message` of a JSON answer, or all of a plain one (downloads have those)."""
     try:
-        said = error.response.json()["error"]["message"]
+        said = json.loads(body)["error"]["message"]
     except (ValueError, LookupError, TypeError, RecursionError):
-        plain = error.response.headers.get("content-type", "").startswith("text/plain")
-        said = error.response.text if plain else ""
-    except AttributeError:
-        said = ""
+        said = body.decode(errors="replace") if content_type.startswith("text/plain") else ""
     return " ".join(str(said).split())[:300]
+
+
+def _sentence(error: Any) -> str:
+    try:
+        return sentence(error.response.content, error.response.headers.get("content-type", ""))
+    except AttributeError:  # it has no answer
+        return ""

@@ -6,6 +6,7 @@ import os
 import re
 import stat
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ printf '%s' "${0##*/}" >>"$CALLS"
 for word; do printf '\\t%s' "$word" >>"$CALLS"; done
 echo >>"$CALLS"
 """
-VENV = 'mkdir -p "$3/bin" && ln -sf "$(command -v systemctl)" "$3/bin/pip"\n'
+VENV = f'mkdir -p "$3/bin" && ln -sf "$(command -v systemctl)" "$3/bin/pip" && ln -sf "{sys.executable}" "$3/bin/python"\n'
 
 
 def block(beginning: str) -> str:
@@ -67,6 +68,7 @@ def test_one_machine_gets_what_the_units_name(machine: Machine) -> None:
     assert (there / "opt/unstick/main.py").exists()
     assert (there / "opt/unstick/functions/service.py").exists()
     assert (there / "opt/unstick/.venv/bin/pip").exists()
+    assert list((there / "opt/unstick/__pycache__").glob("main.*.pyc")), "each start and each command would compile it"
     units = {path.name for path in (there / "etc/systemd/system").iterdir()}
     assert units >= {"unstick.service", "unstick@.service", "unstick-drill.timer", "unstick-report.timer"}
     assert (there / "usr/local/bin/unstick").stat().st_mode & 0o777 == 0o755

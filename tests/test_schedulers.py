@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -16,8 +17,15 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+import google.auth
 import pytest
+from google.auth.credentials import AnonymousCredentials, Credentials
+from google.cloud import tasks_v2
+from google.cloud.tasks_v2.services.cloud_tasks.transports import CloudTasksRestTransport
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
@@ -133,9 +141,7 @@ def double(monkeypatch) -> Iterator[CloudTasks]:
     with CloudTasks() as made:
         monkeypatch.setenv(cloud_tasks.ENDPOINT, made.endpoint)
         yield made
-        if cloud_tasks.client.cache_info().currsize:
-            cloud_tasks.client().transport.close()
-        cloud_tasks.client.cache_clear()
+        cloud_tasks.credentials.cache_clear()
 
 
 @pytest.fixture
@@ -683,7 +689,145 @@ def test_no_credentials_at_all(monkeypatch, tmp_path):
     with pytest.raises(Denied, match="no usable credentials") as caught:
         cloud_tasks.wake(settings, 1.0, "a", timeout_s=1)
     assert "gcloud auth application-default login" in caught.value.remedy
-    cloud_tasks.client.cache_clear()
+    cloud_tasks.credentials.cache_clear()
+
+
+@pytest.fixture
+def googles_own(double) -> Iterator[tasks_v2.CloudTasksClient]:
+    """Google's client library over REST, which asks the double."""
+    place = urlsplit(double.endpoint)
+    transport = CloudTasksRestTransport(host=place.netloc, url_scheme=place.scheme, credentials=AnonymousCredentials())
+    with tasks_v2.CloudTasksClient(transport=transport) as client:
+        yield client
+
+
+def test_it_asks_what_googles_own_client_asks(double, googles_own):
+    """The same paths, and bodies that say the same: a task with all that Unstick sets, both questions of `check`."""
+    settings = cloud_tasks.Settings(double.queue, "https://v.invalid/verify", ACCOUNT)
+    cloud_tasks.wake(settings, 1_795_561_678.25, "payload", timeout_s=5)
+    cloud_tasks.check(settings, timeout_s=5)
+    ours, double.calls = double.calls, []
+
+    schedule_time = Timestamp()
+    schedule_time.FromMicroseconds(1_795_561_679_250_000)
+    googles_own.create_task(
+        parent=double.queue,
+        task=tasks_v2.Task(
+            schedule_time=schedule_time,
+            dispatch_deadline=Duration(seconds=600),
+            http_request=tasks_v2.HttpRequest(
+                url=settings.url,
+                http_method=tasks_v2.HttpMethod.POST,
+                headers={"Content-Type": "application/json"},
+                body=b'{"wake": "payload"}',
+                oidc_token=tasks_v2.OidcToken(service_account_email=ACCOUNT, audience=settings.url),
+            ),
+        ),
+    )
+    googles_own.test_iam_permissions(request={"resource": double.queue, "permissions": ["cloudtasks.tasks.create"]})
+    googles_own.get_queue(name=double.queue)
+    assert [path for path, _ in ours] == [path for path, _ in double.calls]
+    (_, sent), (_, permissions), (_, nothing) = ours
+    assert tasks_v2.Task.from_json(json.dumps(sent["task"])) == tasks_v2.Task.from_json(json.dumps(double.calls[0][1]["task"]))
+    assert permissions == double.calls[1][1]
+    assert nothing == double.calls[2][1] == {}
+
+
+def test_what_the_double_answers_is_what_googles_own_client_takes(double, googles_own):
+    """The double stands for Cloud Tasks as far as Google's own reading of its answers goes: a task, permissions, a queue."""
+    task = tasks_v2.Task(
+        http_request=tasks_v2.HttpRequest(
+            url="https://v.invalid/", body=b"{}", oidc_token=tasks_v2.OidcToken(service_account_email=ACCOUNT)
+        )
+    )
+    assert googles_own.create_task(parent=double.queue, task=task).name.startswith(f"{double.queue}/tasks/")
+    asked = {"resource": double.queue, "permissions": ["cloudtasks.tasks.create", "cloudtasks.tasks.delete"]}
+    assert list(googles_own.test_iam_permissions(request=asked).permissions) == ["cloudtasks.tasks.create"]
+    queue = googles_own.get_queue(name=double.queue)
+    assert (queue.state, queue.retry_config.max_attempts) == (tasks_v2.Queue.State.RUNNING, -1)
+
+
+class Account(Credentials):
+    """An account whose tokens are numbered."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fetched = 0
+
+    def refresh(self, request: Any) -> None:
+        self.fetched += 1
+        self.token, self.expiry = f"token-{self.fetched}", None
+
+
+@pytest.fixture
+def account(monkeypatch) -> Account:
+    """What google.auth.default finds."""
+    made = Account()
+
+    def default(*, scopes: list[str]) -> tuple[Account, str]:
+        assert scopes == ["https://www.googleapis.com/auth/cloud-platform"]
+        return made, "p"
+
+    monkeypatch.setattr(google.auth, "default", default)
+    return made
+
+
+@pytest.mark.parametrize("refused", [0, 1, 2])
+def test_a_token_that_is_no_longer_taken_is_renewed_once(monkeypatch, httpserver, account, refused):
+    """As Google's clients do it; where the new one is not taken either, the error says what to look at."""
+    came = []
+
+    def answer(request: Request) -> Response:
+        came.append((request.headers.get("Authorization"), request.get_json()["task"]["httpRequest"]["url"]))
+        taken = len(came) > refused
+        body = {"name": "tasks/1"} if taken else {"error": {"message": "Request had invalid authentication credentials."}}
+        return Response(json.dumps(body), 200 if taken else 401, content_type="application/json")
+
+    httpserver.expect_request("/v2/projects/p/locations/l/queues/q/tasks", method="POST").respond_with_handler(answer)
+    monkeypatch.setattr(cloud_tasks, "_ADDRESS", httpserver.url_for("").rstrip("/"))
+    settings = cloud_tasks.Settings("projects/p/locations/l/queues/q", "https://v.invalid/", ACCOUNT)
+    said = ""
+    try:
+        cloud_tasks.wake(settings, 1.0, "a", timeout_s=5)
+    except Denied as denied:
+        said = f"{denied.status}: {denied.detail}. {denied.remedy}"
+    assert came == [(f"Bearer token-{number + 1}", settings.url) for number in range(min(refused + 1, 2))]
+    expected = "401: answered 401: Request had invalid authentication credentials.. The access token was not taken."
+    assert said.startswith(expected) if refused == 2 else said == ""
+
+
+def test_an_answer_that_never_ends_is_late_in_time(monkeypatch, httpserver):
+    """The time is for the whole exchange: a body that comes by drops does not stretch it."""
+
+    def drops() -> Iterator[bytes]:
+        for _ in range(50):
+            time.sleep(0.1)
+            yield b" "
+
+    httpserver.expect_request(re.compile(".*")).respond_with_handler(lambda _request: Response(drops(), 200))
+    monkeypatch.setenv(cloud_tasks.ENDPOINT, httpserver.url_for("").rstrip("/"))
+    began = time.monotonic()
+    with pytest.raises(Unavailable) as caught:
+        cloud_tasks.wake(
+            cloud_tasks.Settings("projects/p/locations/l/queues/q", "https://v.invalid/", ACCOUNT), 1.0, "a", timeout_s=0.5
+        )
+    assert caught.value.late
+    assert time.monotonic() - began < 2.0
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [(200, b"<html>sign in</html>"), (200, b"{}"), (200, b"[]"), (200, b""), (204, b""), (302, b""), (200, b'{"name": ""}')],
+)
+def test_an_answer_that_is_no_task_is_unavailable(monkeypatch, httpserver, status, body):
+    """What a proxy answers in Cloud Tasks' place must not pass for a wake-up that was taken."""
+    httpserver.expect_request(re.compile(".*")).respond_with_data(body, status=status, headers={"Location": "/elsewhere"})
+    monkeypatch.setenv(cloud_tasks.ENDPOINT, httpserver.url_for("").rstrip("/"))
+    with pytest.raises(Unavailable, match="Cloud Tasks"):
+        cloud_tasks.wake(
+            cloud_tasks.Settings("projects/p/locations/l/queues/q", "https://v.invalid/", ACCOUNT), 1.0, "a", timeout_s=2
+        )
+    assert len(httpserver.log) == 1
 
 
 @pytest.mark.parametrize(

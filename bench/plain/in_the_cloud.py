@@ -1,4 +1,4 @@
-"""Documents in Cloud Storage, wake-ups in Cloud Tasks and secrets in Secret Manager, by Google's clients, for unguarded.py.
+"""Documents in Cloud Storage, wake-ups in Cloud Tasks and secrets in Secret Manager, by Google's libraries, for unguarded.py.
 
 They are imported by the first call, as Unstick does it.
 """
@@ -6,10 +6,11 @@ They are imported by the first call, as Unstick does it.
 from __future__ import annotations
 
 import json
-import math
 import os
 import threading
+from base64 import b64encode
 from contextlib import suppress
+from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -46,16 +47,15 @@ def save(key: str, body: bytes) -> None:
 
 def wake(at: float, payload: str) -> None:
     """Have it posted to verify."""
-    from google.cloud import tasks_v2
-    from google.protobuf.timestamp_pb2 import Timestamp
-
-    when = Timestamp()
-    when.FromMicroseconds(math.ceil(at * 1_000_000))
-    body = json.dumps({"wake": payload}).encode()
-    token = tasks_v2.OidcToken(service_account_email=ACCOUNT, audience=URL)
-    made = tasks_v2.HttpRequest(url=URL, http_method=tasks_v2.HttpMethod.POST, body=body, oidc_token=token)
-    task = tasks_v2.Task(http_request=made, schedule_time=when)
-    _tasks().create_task(request={"parent": QUEUE, "task": task}, timeout=TIMEOUT_S, retry=None)
+    made = {
+        "url": URL,
+        "httpMethod": "POST",
+        "body": b64encode(json.dumps({"wake": payload}).encode()).decode(),
+        "oidcToken": {"serviceAccountEmail": ACCOUNT, "audience": URL},
+    }
+    task = {"scheduleTime": datetime.fromtimestamp(at, UTC).isoformat(), "httpRequest": made}
+    address = f"{os.environ['UNSTICK_CLOUD_TASKS_ENDPOINT']}/v2/{QUEUE}/tasks"
+    _tasks().post(address, json={"task": task}, timeout=TIMEOUT_S).raise_for_status()
 
 
 def begun() -> None:
@@ -76,12 +76,9 @@ def _storage() -> Any:
 @lru_cache(maxsize=1)
 def _tasks() -> Any:
     from google.auth.credentials import AnonymousCredentials
-    from google.cloud import tasks_v2
-    from google.cloud.tasks_v2.services.cloud_tasks.transports import CloudTasksRestTransport
+    from google.auth.transport.requests import AuthorizedSession
 
-    place = urlsplit(os.environ["UNSTICK_CLOUD_TASKS_ENDPOINT"])
-    transport = CloudTasksRestTransport(host=place.netloc, url_scheme=place.scheme, credentials=AnonymousCredentials())
-    return tasks_v2.CloudTasksClient(transport=transport)
+    return AuthorizedSession(AnonymousCredentials())
 
 
 @lru_cache(maxsize=1)

@@ -111,7 +111,7 @@ class CloudTasks:
         due = datetime.fromisoformat(task["scheduleTime"]).timestamp() if "scheduleTime" in task else time.time()
         with self._changed:
             name = f"{self.queue}/tasks/{len(self.calls):019d}"
-            token = _token(request["oidcToken"]["serviceAccountEmail"], request["oidcToken"]["audience"])
+            token = _token(request["oidcToken"]["serviceAccountEmail"], request["oidcToken"].get("audience", request["url"]))
             headers = {**request.get("headers", {}), "Authorization": f"Bearer {token}", "User-Agent": "Google-Cloud-Tasks"}
             for _ in range(self.copies):
                 deadline_s = float(task.get("dispatchDeadline", "600s").rstrip("s"))
