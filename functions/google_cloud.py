@@ -7,6 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from functions.errors import Denied, Unavailable, UnstickError
+from functions.first_use import IMPORTING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -32,8 +33,15 @@ def explained(system: str, remedies: Mapping[int, str]) -> Iterator[None]:
 
     Of the originals' texts only Google's own sentence is kept: the rest are URLs.
     """
-    from google.api_core.exceptions import GoogleAPICallError
-    from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError, InvalidOperation, RefreshError, TransportError
+    with IMPORTING:
+        from google.api_core.exceptions import GoogleAPICallError
+        from google.auth.exceptions import (
+            DefaultCredentialsError,
+            GoogleAuthError,
+            InvalidOperation,
+            RefreshError,
+            TransportError,
+        )
 
     try:
         yield

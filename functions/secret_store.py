@@ -25,6 +25,7 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 
 from functions.errors import ConfigError, Denied, Unavailable
+from functions.first_use import IMPORTING
 
 SYSTEM = "secrets"
 KEPT_S = 300.0  # a rotated secret is taken over within five minutes without anybody's doing
@@ -226,13 +227,13 @@ def _client(endpoint: str) -> Any:
 
 def _built(endpoint: str) -> Any:
     """Google's client over REST; without credentials where the endpoint is a test's."""
-    from google.cloud.secretmanager_v1 import SecretManagerServiceClient  # 94 ms and 27 MiB
+    with IMPORTING:
+        from google.auth.credentials import AnonymousCredentials
+        from google.cloud.secretmanager_v1 import SecretManagerServiceClient  # 94 ms and 27 MiB
+        from google.cloud.secretmanager_v1.services.secret_manager_service.transports import SecretManagerServiceRestTransport
 
     if not endpoint:
         return SecretManagerServiceClient(transport="rest")
-    from google.auth.credentials import AnonymousCredentials
-    from google.cloud.secretmanager_v1.services.secret_manager_service.transports import SecretManagerServiceRestTransport
-
     parts = urlsplit(endpoint)
     if parts.scheme != "http" or not _is_loopback(parts.hostname or ""):
         remedy = f"Unset {ENDPOINT}; only tests need it."

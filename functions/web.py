@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 
 from functions.errors import Unavailable
+from functions.first_use import IMPORTING
 
 if TYPE_CHECKING:
     import requests
@@ -49,7 +50,8 @@ def adapter() -> HTTPAdapter:
     Without a Session around it: that keeps cookies, reads a redirect's body without a limit even where it does not follow it, and
     puts a .netrc's login in the place of the Authorization header that we set.
     """
-    from requests.adapters import HTTPAdapter  # 70 ms and 10 MiB, so not before a call goes out
+    with IMPORTING:
+        from requests.adapters import HTTPAdapter  # 70 ms and 10 MiB, so not before a call goes out
 
     logging.getLogger("urllib3").setLevel(logging.INFO)  # at DEBUG it writes paths and queries, which are a webhook's secret
     return HTTPAdapter(pool_maxsize=POOL_SIZE, max_retries=0)
@@ -71,9 +73,10 @@ def request(
 
     Raises Unavailable (`late` when the time was used up) if there is no complete answer. A redirect is returned as it is.
     """
-    import requests
-    from urllib3 import Timeout
-    from urllib3.exceptions import HTTPError, ReadTimeoutError
+    with IMPORTING:
+        import requests
+        from urllib3 import Timeout
+        from urllib3.exceptions import HTTPError, ReadTimeoutError
 
     began = time.monotonic()
     if timeout_s <= 0:

@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from functions.chats import _plain, _texts
 from functions.errors import Denied, Unavailable
+from functions.first_use import IMPORTING
 from functions.model import Card, Finding
 from functions.secret_store import SecretRef
 
@@ -66,7 +67,8 @@ def post(settings: Settings, card: Card, *, thread: str | None, language: str, t
 
 def _service(settings: Settings) -> Any:
     """The plugin for the URL. Apprise logs URLs, some with their secret, so its log is silenced."""
-    import apprise  # 0.6 s and 28 MiB with its plugins: only where a channel of this type is configured
+    with IMPORTING:
+        import apprise  # 0.6 s and 28 MiB with its plugins: only where a channel of this type is configured
 
     logging.getLogger("apprise").setLevel(logging.CRITICAL + 1)
     logging.getLogger("urllib3").setLevel(logging.INFO)  # at DEBUG it writes the path, which is a webhook's secret

@@ -21,6 +21,7 @@ from msgspec import Struct
 
 from functions import web
 from functions.errors import Denied, Unavailable
+from functions.first_use import IMPORTING
 from functions.google_cloud import explained, refusal, sentence, timeouts
 from functions.model import Finding
 from functions.web import Answer
@@ -103,9 +104,10 @@ def credentials() -> tuple[Any, Any]:
     """Google's credentials, and what they fetch tokens with; built on first use, since workers are forked. Anonymous where
     ENDPOINT is set.
     """
-    import google.auth
-    from google.auth.credentials import AnonymousCredentials
-    from google.auth.transport.requests import Request
+    with IMPORTING:
+        import google.auth
+        from google.auth.credentials import AnonymousCredentials
+        from google.auth.transport.requests import Request
 
     here = bool(os.environ.get(ENDPOINT))
     return AnonymousCredentials() if here else google.auth.default(scopes=[_SCOPE])[0], Request()

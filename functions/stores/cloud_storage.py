@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from functions.contracts import Listed, Stored
 from functions.errors import Conflict, Denied, Unavailable
+from functions.first_use import IMPORTING
 from functions.google_cloud import explained, timeouts
 from functions.model import Finding
 from functions.together import together
@@ -122,7 +123,8 @@ def check(settings: Settings, *, timeout_s: float) -> list[Finding]:
 def client() -> Any:
     """Google's client, built on first use, since workers are forked. Where STORAGE_EMULATOR_HOST is set it goes there, without
     credentials."""
-    from google.cloud.storage import Client  # 86 ms and 29 MiB on top of requests
+    with IMPORTING:
+        from google.cloud.storage import Client  # 86 ms and 29 MiB on top of requests
 
     # else the client asks for the bucket's metadata, in a thread of its own and with retries, for traces that nobody takes
     os.environ.setdefault("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
