@@ -141,6 +141,8 @@ ROOMS: Mapping[str, str] = {
     "listed something that has no name": "名前のないものが一覧に含まれています",
     "no access token could be got": "アクセストークンを取得できません",
     "there are no usable credentials": "使える認証情報がありません",
+    "the file of the credentials can't be read": "認証情報のファイルを読めません",
+    "Mend its permissions, or the path in GOOGLE_APPLICATION_CREDENTIALS.": "ファイルの権限か、GOOGLE_APPLICATION_CREDENTIALS のパスを直してください。",
     "the server that gives access tokens could not be reached": "アクセストークンを発行するサーバーに接続できません",
     "the credentials are of no use ({error})": "認証情報を使えません（{error}）",
     "did not answer in time": "時間内に応答しませんでした",

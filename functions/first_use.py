@@ -11,4 +11,5 @@ from __future__ import annotations
 import threading
 
 IMPORTING = threading.RLock()
-"""Held around each import of a client's package that stands inside a function."""
+"""Held around each import of a client's package that stands inside a function. What a package imports later by itself, such as
+google-auth the modules for the credentials that it finds, is not under it."""

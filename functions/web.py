@@ -57,6 +57,15 @@ def adapter() -> HTTPAdapter:
     return HTTPAdapter(pool_maxsize=POOL_SIZE, max_retries=0)
 
 
+@lru_cache(maxsize=1)
+def _libraries() -> Any:
+    """Requests and urllib3."""
+    with IMPORTING:
+        import requests
+        import urllib3
+    return requests, urllib3
+
+
 def request(
     system: str,
     method: str,
@@ -73,13 +82,10 @@ def request(
 
     Raises Unavailable (`late` when the time was used up) if there is no complete answer. A redirect is returned as it is.
     """
-    with IMPORTING:
-        import requests
-        from urllib3 import Timeout
-        from urllib3.exceptions import HTTPError, ReadTimeoutError
-
-    began = time.monotonic()
-    if timeout_s <= 0:
+    ends = time.monotonic() + timeout_s
+    requests, urllib3 = _libraries()
+    left_s = ends - time.monotonic()
+    if left_s <= 0:
         raise Unavailable(system, "no time left to ask", late=True)
     sent: dict[str, str] = {**requests.utils.default_headers(), **(headers or {})}
     if auth is not None:
@@ -89,23 +95,23 @@ def request(
         sent.setdefault("Content-Type", "application/json")
     host = urlsplit(url).hostname or "?"
     try:
-        timeout = Timeout(total=timeout_s, connect=min(CONNECT_TIMEOUT_S, timeout_s))
+        timeout = urllib3.Timeout(total=left_s, connect=min(CONNECT_TIMEOUT_S, left_s))
         prepared = requests.Request(method, url, headers=sent, data=body).prepare()
-        with adapter().send(prepared, stream=True, timeout=timeout) as answer:  # type: ignore[arg-type]
+        with adapter().send(prepared, stream=True, timeout=timeout) as answer:
             at = time.time()
             chunks, size = [], 0
-            while chunk := _next(answer, began + timeout_s - time.monotonic()):
+            while chunk := _next(answer, ends - time.monotonic()):
                 size += len(chunk)
                 if size > max_bytes:
                     raise Unavailable(system, f"{host} answered with more than {max_bytes} bytes")
-                if time.monotonic() - began > timeout_s:
+                if time.monotonic() > ends:
                     raise Unavailable(system, f"{host} did not finish its answer within {timeout_s:.1f} s", late=True)
                 chunks.append(chunk)
             lowered = {name.lower(): value for name, value in answer.headers.items()}
             return Answer(system, answer.status_code, lowered, b"".join(chunks), at)
-    except (requests.Timeout, ReadTimeoutError):
+    except (requests.Timeout, urllib3.exceptions.ReadTimeoutError):
         raise Unavailable(system, f"{host} did not answer within {timeout_s:.1f} s", late=True) from None
-    except (requests.RequestException, HTTPError) as error:
+    except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
         raise Unavailable(system, f"{host}: {_plain(error)}") from None
 
 

@@ -68,7 +68,10 @@ def test_one_machine_gets_what_the_units_name(machine: Machine) -> None:
     assert (there / "opt/unstick/main.py").exists()
     assert (there / "opt/unstick/functions/service.py").exists()
     assert (there / "opt/unstick/.venv/bin/pip").exists()
-    assert list((there / "opt/unstick/__pycache__").glob("main.*.pyc")), "each start and each command would compile it"
+    for source in ("main.py", "functions/service.py"):
+        path = there / "opt/unstick" / source
+        made = max(one.stat().st_mtime_ns for one in (path.parent / "__pycache__").glob(f"{path.stem}.*.pyc"))
+        assert made >= path.stat().st_mtime_ns, f"each start and each command would compile {source}"
     units = {path.name for path in (there / "etc/systemd/system").iterdir()}
     assert units >= {"unstick.service", "unstick@.service", "unstick-drill.timer", "unstick-report.timer"}
     assert (there / "usr/local/bin/unstick").stat().st_mode & 0o777 == 0o755

@@ -53,32 +53,43 @@ for outcome in together([ask, read], timeout_s=20):
 """
 
 
-def test_two_clients_may_be_met_by_two_threads_at_once() -> None:
-    """The first alert of a fresh process asks all systems together, and each import that it waits for succeeds."""
+def met(script: str) -> list[str]:
+    """What both were answered."""
     environment = os.environ | {secret_store.ENDPOINT: "http://127.0.0.1:9"}
     done = subprocess.run(
-        [sys.executable, "-c", MEETING], cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=60
+        [sys.executable, "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=60
     )
-    assert done.stdout.splitlines() == [
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_two_clients_may_be_met_by_two_threads_at_once() -> None:
+    """The first alert of a fresh process asks all systems together, and each import that it waits for succeeds."""
+    assert met(MEETING) == [
         "Rundeck: 127.0.0.1: connection refused",
         "Secret Manager (sm://p-1/token): connection failed (ConnectionError)",
-    ], done.stderr
+    ]
+
+
+def test_without_the_lock_they_do_not_get_on() -> None:
+    """The meeting above is one where it matters."""
+    unlocked = "import contextlib; from functions import first_use; first_use.IMPORTING = contextlib.nullcontext()\n"
+    assert "deadlock detected" in met(unlocked + MEETING)[0]
 
 
 CLIENTS = ("requests", "urllib3", "google", "apprise")
 
 
 class Imports(ast.NodeVisitor):
-    """The lines that import a client inside a function without the lock."""
+    """The lines that import a client without the lock, but for types."""
 
     def __init__(self) -> None:
         self.found: list[int] = []
-        self.inside, self.locked = 0, 0
+        self.locked = 0
 
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
-        self.inside += 1
-        self.generic_visit(node)
-        self.inside -= 1
+    def visit_If(self, node: ast.If) -> None:
+        if not (isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"):
+            self.generic_visit(node)
 
     def visit_With(self, node: ast.With) -> None:
         lock = any(isinstance(item.context_expr, ast.Name) and item.context_expr.id == "IMPORTING" for item in node.items)
@@ -93,7 +104,7 @@ class Imports(ast.NodeVisitor):
         self._seen(node, [node.module or ""])
 
     def _seen(self, node: ast.stmt, names: list[str]) -> None:
-        if self.inside and not self.locked and any(name.split(".")[0] in CLIENTS for name in names):
+        if not self.locked and any(name.split(".")[0] in CLIENTS for name in names):
             self.found.append(node.lineno)
 
 
@@ -120,6 +131,8 @@ def test_each_client_is_imported_by_one_thread_at_a_time() -> None:
         ("def f():\n    from google.cloud import storage", [2]),
         ("def f():\n    with IMPORTING:\n        import requests\n    import urllib3", [4]),
         ("def f():\n    with IMPORTING:\n        import requests\n    import json", []),
+        ("async def f():\n    import requests", [2]),
+        ("import requests", [1]),
         ("if TYPE_CHECKING:\n    import requests", []),
     ],
 )

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from urllib.parse import urlsplit
 import google.auth
 import pytest
 from google.auth.credentials import AnonymousCredentials, Credentials
+from google.auth.exceptions import RefreshError, TransportError
 from google.cloud import tasks_v2
 from google.cloud.tasks_v2.services.cloud_tasks.transports import CloudTasksRestTransport
 from google.protobuf.duration_pb2 import Duration
@@ -37,6 +39,7 @@ from tests.doubles.cloud_tasks import CloudTasks
 
 ROOT = Path(__file__).parent.parent
 ACCOUNT = "unstick-tasks@p.iam.gserviceaccount.com"
+ELSEWHERE = cloud_tasks.Settings("projects/p/locations/l/queues/q", "https://v.invalid/", ACCOUNT)
 SOON_S = 10.0
 
 
@@ -141,7 +144,6 @@ def double(monkeypatch) -> Iterator[CloudTasks]:
     with CloudTasks() as made:
         monkeypatch.setenv(cloud_tasks.ENDPOINT, made.endpoint)
         yield made
-        cloud_tasks.credentials.cache_clear()
 
 
 @pytest.fixture
@@ -685,11 +687,17 @@ def test_the_endpoint_is_for_loopback_only(monkeypatch, double):
 def test_no_credentials_at_all(monkeypatch, tmp_path):
     """On a machine that was never logged in, the error says how to."""
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "none.json"))
-    settings = cloud_tasks.Settings("projects/p/locations/l/queues/q", "https://v.invalid/", ACCOUNT)
     with pytest.raises(Denied, match="no usable credentials") as caught:
-        cloud_tasks.wake(settings, 1.0, "a", timeout_s=1)
+        cloud_tasks.wake(ELSEWHERE, 1.0, "a", timeout_s=1)
     assert "gcloud auth application-default login" in caught.value.remedy
-    cloud_tasks.credentials.cache_clear()
+
+
+def test_an_unreadable_file_of_credentials(monkeypatch, tmp_path):
+    """It is no failure that passes, and the error says where to look."""
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path))
+    with pytest.raises(Denied, match="the file of the credentials can't be read") as caught:
+        cloud_tasks.wake(ELSEWHERE, 1.0, "a", timeout_s=1)
+    assert "GOOGLE_APPLICATION_CREDENTIALS" in caught.value.remedy
 
 
 @pytest.fixture
@@ -785,15 +793,42 @@ def test_a_token_that_is_no_longer_taken_is_renewed_once(monkeypatch, httpserver
 
     httpserver.expect_request("/v2/projects/p/locations/l/queues/q/tasks", method="POST").respond_with_handler(answer)
     monkeypatch.setattr(cloud_tasks, "_ADDRESS", httpserver.url_for("").rstrip("/"))
-    settings = cloud_tasks.Settings("projects/p/locations/l/queues/q", "https://v.invalid/", ACCOUNT)
     said = ""
     try:
-        cloud_tasks.wake(settings, 1.0, "a", timeout_s=5)
+        cloud_tasks.wake(ELSEWHERE, 1.0, "a", timeout_s=5)
     except Denied as denied:
         said = f"{denied.status}: {denied.detail}. {denied.remedy}"
-    assert came == [(f"Bearer token-{number + 1}", settings.url) for number in range(min(refused + 1, 2))]
+    assert came == [(f"Bearer token-{number + 1}", ELSEWHERE.url) for number in range(min(refused + 1, 2))]
     expected = "401: answered 401: Request had invalid authentication credentials.. The access token was not taken."
     assert said.startswith(expected) if refused == 2 else said == ""
+
+
+def test_a_token_that_does_not_come_is_late_in_time(monkeypatch, account):
+    """google-auth asks for a token several times, each with its own time; what we gave is for all of them."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+
+        def refresh(request: Any) -> None:
+            for _ in range(5):
+                with suppress(TransportError):
+                    request(url=f"http://127.0.0.1:{silent.getsockname()[1]}/", method="GET", timeout=3)
+
+        monkeypatch.setattr(account, "refresh", refresh)
+        began = time.monotonic()
+        with pytest.raises(Unavailable) as caught:
+            cloud_tasks.wake(ELSEWHERE, 1.0, "a", timeout_s=0.5)
+    assert caught.value.late
+    assert time.monotonic() - began < 2.0
+
+
+def test_a_token_that_can_not_be_fetched_now_is_unavailable(monkeypatch, account):
+    """A metadata server that is away for a while is no reason to log in anew."""
+
+    def refresh(request: Any) -> None:
+        raise RefreshError("no token") from TransportError("503")
+
+    monkeypatch.setattr(account, "refresh", refresh)
+    with pytest.raises(Unavailable, match="no access token could be got"):
+        cloud_tasks.wake(ELSEWHERE, 1.0, "a", timeout_s=2)
 
 
 def test_an_answer_that_never_ends_is_late_in_time(monkeypatch, httpserver):
@@ -808,9 +843,7 @@ def test_an_answer_that_never_ends_is_late_in_time(monkeypatch, httpserver):
     monkeypatch.setenv(cloud_tasks.ENDPOINT, httpserver.url_for("").rstrip("/"))
     began = time.monotonic()
     with pytest.raises(Unavailable) as caught:
-        cloud_tasks.wake(
-            cloud_tasks.Settings("projects/p/locations/l/queues/q", "https://v.invalid/", ACCOUNT), 1.0, "a", timeout_s=0.5
-        )
+        cloud_tasks.wake(ELSEWHERE, 1.0, "a", timeout_s=0.5)
     assert caught.value.late
     assert time.monotonic() - began < 2.0
 
@@ -824,9 +857,7 @@ def test_an_answer_that_is_no_task_is_unavailable(monkeypatch, httpserver, statu
     httpserver.expect_request(re.compile(".*")).respond_with_data(body, status=status, headers={"Location": "/elsewhere"})
     monkeypatch.setenv(cloud_tasks.ENDPOINT, httpserver.url_for("").rstrip("/"))
     with pytest.raises(Unavailable, match="Cloud Tasks"):
-        cloud_tasks.wake(
-            cloud_tasks.Settings("projects/p/locations/l/queues/q", "https://v.invalid/", ACCOUNT), 1.0, "a", timeout_s=2
-        )
+        cloud_tasks.wake(ELSEWHERE, 1.0, "a", timeout_s=2)
     assert len(httpserver.log) == 1
 
 

@@ -13,7 +13,7 @@ import os
 import time
 from base64 import b64encode
 from datetime import UTC, datetime
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -129,13 +129,18 @@ def _asked(method: str, path: str, timeout_s: float, content: Any = None) -> dic
 
 
 def _answer(method: str, path: str, ends: float, content: Any, *, renewed: bool) -> Answer:
-    url, headers = f"{_address()}/v2/{quote(path, safe='/:')}", dict[str, str]()
+    headers: dict[str, str] = {}
     with explained(SYSTEM, _REMEDIES):
+        url = f"{_address()}/v2/{quote(path, safe='/:')}"
         account, request = credentials()
-        to_fetch = partial(request, timeout=timeouts(SYSTEM, ends - time.monotonic()))
+
+        def fetch(*asked: Any, **more: Any) -> Any:
+            # google-auth asks several times with a time of its own each: what is left is for all of them
+            return request(*asked, **more | {"timeout": timeouts(SYSTEM, ends - time.monotonic())})
+
         if renewed:
-            account.refresh(to_fetch)
-        account.before_request(to_fetch, method, url, headers)
+            account.refresh(fetch)
+        account.before_request(fetch, method, url, headers)
     return web.request(SYSTEM, method, url, timeout_s=ends - time.monotonic(), headers=headers, json=content)
 
 
