@@ -111,15 +111,19 @@ def warm(contenders: Sequence[Contender], stage: Stage, samples: Samples) -> Non
             time.sleep(WARM_AFTER_S)
             _forged(servers, tries)
             if number == 0:
-                for server in servers:
-                    stage.clear()
-                    _under_load(server, samples)
-                    if server.contender.restarts:
-                        _alerts(server, stage, samples)
+                _others(servers, stage, samples)
         time.sleep(ENDED_S)
     for (measure, name), values in tries.found.items():
         if not left_out(measure, name):
             samples.add(measure, name, median(values) if measure == FORGED else fmean(values))
+
+
+def _others(servers: Sequence[Running], stage: Stage, samples: Samples) -> None:
+    for server in servers:
+        stage.clear()
+        _under_load(server, samples)
+        if server.contender.restarts:
+            _alerts(server, stage, samples)
 
 
 def _forged_once(server: Running) -> wire.Exchange:

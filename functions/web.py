@@ -50,18 +50,17 @@ def adapter() -> HTTPAdapter:
     Without a Session around it: that keeps cookies, reads a redirect's body without a limit even where it does not follow it, and
     puts a .netrc's login in the place of the Authorization header that we set.
     """
-    with IMPORTING:
-        from requests.adapters import HTTPAdapter  # 70 ms and 10 MiB, so not before a call goes out
-
+    requests, _ = _libraries()
     logging.getLogger("urllib3").setLevel(logging.INFO)  # at DEBUG it writes paths and queries, which are a webhook's secret
-    return HTTPAdapter(pool_maxsize=POOL_SIZE, max_retries=0)
+    made: HTTPAdapter = requests.adapters.HTTPAdapter(pool_maxsize=POOL_SIZE, max_retries=0)
+    return made
 
 
 @lru_cache(maxsize=1)
 def _libraries() -> Any:
     """Requests and urllib3."""
     with IMPORTING:
-        import requests
+        import requests  # 70 ms and 10 MiB, so not before a call goes out
         import urllib3
     return requests, urllib3
 
