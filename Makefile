@@ -19,7 +19,7 @@ test: lint ## check style and types, and run all tests
 	$(RUN) -m pytest $(ARGS)
 
 lint: setup ## check style and types
-	$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/mypy
+	$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/mypy && $(VENV)/bin/lint-imports --no-logo
 
 format: setup ## put style right where that can be done by a tool
 	$(VENV)/bin/ruff check --fix --exit-zero . && $(VENV)/bin/ruff format .
@@ -55,7 +55,7 @@ destroy: setup ## take it off Google Cloud again: make destroy PROJECT=my-projec
 	PYTHON=$(VENV)/bin/python infra/deploy.sh destroy $(ARGS)
 
 docs: setup ## write the generated pages and pictures of docs/ anew
-	$(RUN) -m functions.config_docs && $(RUN) -m functions.cli.page && UPDATE=1 $(RUN) -m pytest -q tests/chats/test_gallery.py tests/test_cost.py tests/cli tests/test_docs.py
+	$(RUN) -m tools.docs.configuration_page && $(RUN) -m tools.docs.command_line_page && UPDATE=1 $(RUN) -m pytest -q tests/adapters/chats/test_gallery.py tests/domain/costs tests/cli tests/project/test_docs.py
 
 clean: ## remove what make made
 	rm -rf $(VENV) build .mypy_cache .pytest_cache .ruff_cache .hypothesis

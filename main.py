@@ -10,34 +10,37 @@ from flask import Request
 
 gc.disable()  # what a start makes stays: looking through it for garbage takes 4 ms and finds none
 
-from functions import logs, service  # noqa: E402
-from functions.service import Answer  # noqa: E402
+from functions.entrypoints import report_request, startup  # noqa: E402
+from functions.entrypoints import verify as verify_request  # noqa: E402
+from functions.entrypoints import webhook as webhook_request  # noqa: E402
+from functions.entrypoints.responses import Response, json_response  # noqa: E402
+from functions.runtime import logs  # noqa: E402
 
-service.start()
+startup.start()
 gc.freeze()  # nor will the collections to come look through it: the server's own modules are loaded after this
 gc.enable()
 
 
-def webhook(request: Request) -> Answer:
+def webhook(request: Request) -> Response:
     """Take a notification of Grafana or Alertmanager (POST, PUT), or show and take an approval (/approve/TOKEN)."""
-    return _answered(service.webhook, request)
+    return _answer(webhook_request.webhook, request)
 
 
-def verify(request: Request) -> Answer:
+def verify(request: Request) -> Response:
     """Take a wake-up of the scheduler, or sweep."""
-    return _answered(service.verify, request)
+    return _answer(verify_request.verify, request)
 
 
-def report(request: Request) -> Answer:
+def report(request: Request) -> Response:
     """Post what the bug costs, or start the drill."""
-    return _answered(service.report, request)
+    return _answer(report_request.report, request)
 
 
-def _answered(entry: Callable[[Request], Answer], request: Request) -> Answer:
+def _answer(entry: Callable[[Request], Response], request: Request) -> Response:
     try:
         return entry(request)
-    except Exception as error:  # noqa: BLE001 - the last line of defence: a defect must not show its story to the caller
-        logs.event("ERROR", "a defect of Unstick", error=error)
-        return service.said(500, error="Unstick has a defect; its log has the story.")
+    except Exception as error:  # noqa: BLE001 - the last line of defence: a defect is for the log, not for the caller
+        logs.event("ERROR", "internal error", error=error)
+        return json_response(500, error="Internal error in Unstick; see its log.")
     finally:
         request.stream = BytesIO()  # functions-framework reads whatever is left of a request into memory, without a limit

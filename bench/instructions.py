@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 from bench.contenders import BARE, HASHING, PLAIN, UNSTICK, write_configuration
 from bench.parts import INSTRUCTIONS, write_part
 from bench.stage import CLOUD, MANY, ROOT, SMALL_BYTES, environment, many, one, stage
-from tests.debian import ensure
+from tests.support.debian import ensure
 
 SOURCES = {UNSTICK.name: ROOT / "main.py", HASHING.name: PLAIN / "hashing.py", BARE.name: PLAIN / "bare.py"}
 STATUSES = {UNSTICK.name: "401", HASHING.name: "401", BARE.name: "200"}

@@ -21,13 +21,13 @@ from bench.parts import LONG_RUN, write_part
 from bench.soak_page import GROWTH, WARM_SHARE, Promise, section
 from bench.stage import BUILD, JOB, QUEUE
 from bench.town import SERVICES, Town, clean, load, queue_of, recover, restart, rss_mib
-from functions.web import POOL_SIZE
+from functions.runtime.http_client import POOL_SIZE
 from tests.doubles.rabbitmq import PASSWORD, RabbitDouble
 from tests.doubles.rundeck import Job, Rundeck
 from tests.simulation.day import APPS, MOST_BYTES, day
 from tests.simulation.run import several
 from tests.simulation.scenario import END_AFTER_S
-from tests.unstick_process import Unstick, configuration, runbook
+from tests.support.unstick_process import Unstick, configuration, runbook
 
 SCHEDULES, DAYS, PART = 500, 20, 50
 QUIET_S = 70.0
@@ -133,7 +133,7 @@ def real(minutes: float, seed: int) -> tuple[list[Promise], str]:
 
 def _told(town: Town, before: Quiet, after: Quiet, *, same_workers: bool) -> tuple[list[Promise], str]:
     twice = sum(count > 1 for tag, count in town.starts.items() if tag)
-    defects = town.unstick.output().count("a defect of Unstick")
+    defects = town.unstick.output().count("internal error")
     endings = Counter(record["outcome"]["ending"] for record in town.unstick.archive())
     print(f"RSS of both workers under load (MiB, in even steps): {' '.join(f'{peak:.0f}' for peak in _steps(town.peaks))}")
     answers, ends = (", ".join(f"{key}: {count:,}" for key, count in sorted(found.items())) for found in (town.answers, endings))

@@ -20,7 +20,16 @@ from tests.doubles.cloud_tasks import CloudTasks
 from tests.doubles.rabbitmq import PASSWORD, RabbitDouble
 from tests.doubles.rundeck import Job, Rundeck
 from tests.doubles.secret_manager import secret_manager
-from tests.unstick_process import HMAC_SECRET, RUNNER_TOKEN, SIGNING_KEY, alert, configuration, job_id, notification, runbook
+from tests.support.unstick_process import (
+    HMAC_SECRET,
+    RUNNER_TOKEN,
+    SIGNING_KEY,
+    alert,
+    configuration,
+    job_id,
+    notification,
+    runbook,
+)
 
 ROOT = Path(__file__).parents[1]
 BUILD = ROOT / "build" / "bench"

@@ -17,7 +17,7 @@ from bench.stage import MANY, many
 from bench.tree import Tree
 from tests.doubles.rabbitmq import Queue, RabbitDouble
 from tests.doubles.rundeck import INCIDENT, Fault, Rundeck
-from tests.unstick_process import Unstick, alert, notification
+from tests.support.unstick_process import Unstick, alert, notification
 
 SERVICES = 40
 PAUSE_S = 0.05

@@ -22,11 +22,15 @@ from typing import Any
 
 from demo import stage
 from demo.screen import Screen
-from functions.judge import Health, health
-from functions.model import QueueRef, Sighting, Symptom, Watched
-from functions.symptoms import rabbitmq
-from tests.recorded_grafana import RECORDINGS, known
-from tests.unstick_process import Unstick, rfc3339
+from functions.adapters.symptoms.rabbitmq import client
+from functions.domain.decisions.health import health
+from functions.domain.model.alerts import QueueRef
+from functions.domain.model.codes import Health
+from functions.domain.model.incidents import Watched
+from functions.domain.model.observations import Sighting
+from functions.domain.model.runbooks import Symptom
+from tests.support.recorded_grafana import RECORDINGS, known
+from tests.support.unstick_process import Unstick, rfc3339
 
 RECORDING = "02-hmac-timestamp-firing"
 STUCK_WITHIN_S = 30.0
@@ -140,8 +144,8 @@ def _play(screen: Screen, stack: ExitStack, folder: Path, given: argparse.Namesp
 
 
 def _looks_at(queues: stage.Queues) -> Callable[[], Sighting]:
-    settings = rabbitmq.Settings(queues.url, stage.USER, known(stage.PASSWORD))
-    return lambda: rabbitmq.look(settings, QueueRef("/", stage.QUEUE), for_s=stage.FOR_S, timeout_s=5.0)
+    settings = client.Settings(queues.url, stage.USER, known(stage.PASSWORD))
+    return lambda: client.look(settings, QueueRef("/", stage.QUEUE), for_s=stage.FOR_S, timeout_s=5.0)
 
 
 def _until_stuck(screen: Screen, look: Callable[[], Sighting]) -> Sighting:

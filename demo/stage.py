@@ -14,12 +14,12 @@ from pathlib import Path
 from secrets import token_urlsafe
 from typing import Protocol
 
-from tests import broker as brokers
-from tests import debian
-from tests.broker import Broker
 from tests.doubles.rabbitmq import RabbitDouble
 from tests.doubles.rundeck import Job, Rundeck
-from tests.unstick_process import ROOT, SHORT, Unstick, configuration, job_id, runbook
+from tests.support import broker as brokers
+from tests.support import debian
+from tests.support.broker import Broker
+from tests.support.unstick_process import ROOT, SHORT, Unstick, configuration, job_id, runbook
 
 SERVICE, QUEUE = "mail-delivery", "mail.delivery"
 MESSAGES = 1520

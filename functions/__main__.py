@@ -7,7 +7,7 @@ import sys
 
 if __name__ == "__main__":
     try:
-        from functions.cli.commands import command_line
+        from functions.cli.main import command_line
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] == "functions":
             raise

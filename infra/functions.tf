@@ -1,7 +1,7 @@
 locals {
   # In seconds. Grafana waits 30; a wake-up has as long as Cloud Tasks waits for an answer, 10 minutes unless a task says otherwise.
   timeouts_s  = { webhook = 30, verify = 600, report = 600 }
-  secrets_dir = "/etc/secrets" # Google's recommendation; UNSTICK_SECRETS_DIR of functions/secret_store.py: PROJECT/NAME/VERSION below it
+  secrets_dir = "/etc/secrets" # Google's recommendation; UNSTICK_SECRETS_DIR of functions/runtime/secrets.py: PROJECT/NAME/VERSION below it
 
   entries = {
     for entry, size in var.functions : entry => merge(size, {

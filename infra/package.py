@@ -3,7 +3,7 @@
 python infra/package.py --config unstick.production.yaml --to build/unstick.zip
 
 The configuration is read and checked before, and goes in twice: as the file that it is, and as what was made of it
-(functions/config_checked.py), so that a cold start need not do it again. That takes the packages of requirements.txt.
+(functions/config/prebuilt.py), so that a cold start need not do it again. That takes the packages of requirements.txt.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ def contents(root: Path, config: Path) -> dict[str, bytes]:
 
     Raises OSError if something that belongs into it can't be read, ConfigError if the configuration is wrong.
     """
-    from functions.config import checked_beside, load
-    from functions.config_checked import written
-    from functions.errors import ConfigError
+    from functions.config.loader import load_config
+    from functions.config.prebuilt import encode_prebuilt, prebuilt_path
+    from functions.runtime.errors import ConfigError
 
     file = config.read_bytes()
-    checked = load(config, on_cloud_run=True)
+    checked = load_config(config, on_cloud_run=True)
     if checked.rules.time_zone not in files("tzdata").joinpath("zones").read_text(encoding="utf-8").split():
         remedy = "Write one such as Asia/Tokyo, as the IANA database spells it"
         raise ConfigError((f"{config.name}: time_zone is known to this machine, but to none without it. {remedy}.",))
     inside = Path("unstick.yaml")
     found = {name: (root / name).read_bytes() for name in ALONE}
-    found |= {inside.name: file, checked_beside(inside).name: written(checked, file)}
+    found |= {inside.name: file, prebuilt_path(inside).name: encode_prebuilt(checked, file)}
     for path in (root / "functions").rglob("*"):
         if path.is_file() and "__pycache__" not in path.parts and path.suffix != ".pyc":
             found[path.relative_to(root).as_posix()] = path.read_bytes()
@@ -66,7 +66,7 @@ def main() -> int:
     parser.add_argument("--to", type=Path, default=ROOT / "build" / "unstick.zip", help="where to write (build/unstick.zip)")
     arguments = parser.parse_args()
     try:
-        from functions.errors import ConfigError
+        from functions.runtime.errors import ConfigError
 
         digest = build(ROOT, arguments.config, arguments.to)
     except ImportError as error:

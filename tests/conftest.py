@@ -61,9 +61,9 @@ def _no_machine_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 def _nothing_kept(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:  # monkeypatch: it has to be undone after this
     """Forget what cached builders made: the next test has its own configuration, secrets and connections."""
     yield
-    if secret_store := sys.modules.get("functions.secret_store"):
+    if secret_store := sys.modules.get("functions.runtime.secrets"):
         secret_store.clear()
-    web = sys.modules.get("functions.web")
+    web = sys.modules.get("functions.runtime.http_client")
     if web and web.adapter.cache_info().currsize:
         web.adapter().close()
     for name, module in list(sys.modules.items()):

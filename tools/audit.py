@@ -3,7 +3,8 @@
 It ends with 0 if it is, 1 if something is wrong, and 3 if known vulnerabilities could not be looked up;
 `make audit ARGS=--offline` leaves them out.
 
-The parts that need no network are functions that return what is wrong, one line each; tests/test_supply_chain.py runs them too.
+The parts that need no network are functions that return what is wrong, one line each;
+tests/project/test_supply_chain.py runs them too.
 """
 
 from __future__ import annotations

@@ -9,33 +9,23 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from functions import runbooks
-from functions.arrivals import DIRECT, document_key, new_id
-from functions.contracts import Budget
-from functions.flow import STORE_S, document_of
-from functions.guards import Decision, Scene, every
-from functions.looking import NOTHING_SEEN, look
-from functions.model import (
-    Action,
-    Alert,
-    Alerted,
-    Case,
-    Claim,
-    Document,
-    Incident,
-    Observation,
-    Phase,
-    Reason,
-    Reply,
-    Storm,
-    Watched,
-)
-from functions.step import step
-from functions.telling import trigger_of
+from functions.application.intake import DIRECT, document_key, new_id
+from functions.application.observe import NOTHING_SEEN, look
+from functions.application.ports import Budget
+from functions.application.reconcile import STORE_S, document_of
+from functions.domain.decisions import matching
+from functions.domain.decisions.guards import Decision, Scene, every
+from functions.domain.decisions.messages import trigger_of
+from functions.domain.decisions.step import step
+from functions.domain.model.alerts import Alert, Case
+from functions.domain.model.codes import Action, Phase, Reason
+from functions.domain.model.events import Alerted, Claim, Reply
+from functions.domain.model.incidents import Document, Incident, Watched
+from functions.domain.model.observations import Observation, Storm
 
 if TYPE_CHECKING:
-    from functions.config import Config
-    from functions.outside import Real
+    from functions.bootstrap import Real
+    from functions.config.settings import Config
 
 LOOK_BUDGET_S = 40.0
 Look = Callable[[str, Alerted, float], tuple[Document, Observation]]
@@ -70,7 +60,7 @@ def decided(
 ) -> list[Decided]:
     """Decide each target as `webhook` would, in the notification's order; each sees the storm slots of those before it."""
     groups: dict[str, list[Case]] = {}
-    for case in runbooks.cases(settings.rules, settings.runner_url, alerts):
+    for case in matching.cases(settings.rules, settings.runner_url, alerts):
         groups.setdefault(document_key(case), []).append(case)
     found: list[Decided] = []
     storm: Storm | None = None

@@ -9,18 +9,23 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from functions import runbooks, secret_places
+from functions.application.observe import read_pause
+from functions.application.ports import Finding
 from functions.cli import findings_file
 from functions.cli.showing import Unusable
-from functions.errors import Denied, Unavailable
-from functions.looking import read_pause
-from functions.model import Alert, Case, Finding, Mode, Pause, QueueRef, Runbook
-from functions.rooms import room
-from functions.together import together
+from functions.config import secret_refs
+from functions.domain.decisions import matching
+from functions.domain.model.alerts import Alert, Case, QueueRef
+from functions.domain.model.codes import Mode
+from functions.domain.model.observations import Pause
+from functions.domain.model.runbooks import Runbook
+from functions.runtime.errors import Denied, Unavailable
+from functions.runtime.parallel import together
+from functions.runtime.registry import room
 
 if TYPE_CHECKING:
-    from functions.config import Named
-    from functions.outside import Real
+    from functions.bootstrap import Real
+    from functions.config.settings import Named
 
 PROBE = "unstick-check-looks-for-no-queue"
 """Stands for a queue whose name only an alert tells."""
@@ -55,7 +60,7 @@ def questions(outside: Real, labels: Mapping[str, str], timeout_s: float) -> lis
     """All that is to be asked, in the order of the table."""
     settings = outside.config
     found = [Question("Configuration", partial(findings_file.configured, outside))]
-    secrets = secret_places.secrets(settings)
+    secrets = secret_refs.secrets(settings)
     found += [Question("Secrets", partial(findings_file.readable, place, secret)) for place, secret in secrets]
     runner = settings.runner
     found += [
@@ -136,7 +141,7 @@ def _sampled(outside: Real, runbook: Runbook, labels: Mapping[str, str]) -> Case
     alert = Alert("check", "check", firing=True, labels={**_matched(runbook), **labels}, annotations={}, starts_at=outside.now())
     options = replace(runbook.restart, options={}, allow={})
     any_alert = replace(outside.rules, runbooks={runbook.name: replace(runbook, match=(), restart=options)})
-    return runbooks.cases(any_alert, outside.config.runner_url, [alert])[0]
+    return matching.cases(any_alert, outside.config.runner_url, [alert])[0]
 
 
 def _matched(runbook: Runbook) -> dict[str, str]:
@@ -146,7 +151,7 @@ def _matched(runbook: Runbook) -> dict[str, str]:
 def _filled(template: str, labels: Mapping[str, str], runbook: Runbook) -> str:
     """The template with the labels that are known; empty where one is missing."""
     known = {**_matched(runbook), **labels}
-    names = runbooks.template_labels(template)
+    names = matching.template_labels(template)
     if any(name not in known for name in names):
         return ""
     for name in names:
@@ -157,7 +162,7 @@ def _filled(template: str, labels: Mapping[str, str], runbook: Runbook) -> str:
 def _unnamed(runbook: Runbook, labels: Mapping[str, str]) -> Finding:
     """Neither vhost nor queue is known before an alert comes, or not all labels were given that name them."""
     known = {**_matched(runbook), **labels}
-    names = dict.fromkeys([*runbooks.template_labels(runbook.symptom.vhost), *runbooks.template_labels(runbook.symptom.queue)])
+    names = dict.fromkeys([*matching.template_labels(runbook.symptom.vhost), *matching.template_labels(runbook.symptom.queue)])
     missing = [name for name in names if not known.get(name)]
     detail = f"its name comes with the alert; missing here: the label{'s' * (len(missing) > 1)} {' and '.join(missing)}"
     remedy = "To look at one, add: " + " ".join(f"--label {name}=..." for name in missing)

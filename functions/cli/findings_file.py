@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from functions import runbooks
-from functions.errors import Denied, Unavailable
-from functions.model import Finding
-from functions.secret_store import SecretRef
-from functions.telling import channels, everybody
+from functions.application.ports import Finding
+from functions.domain.decisions import matching
+from functions.domain.decisions.messages import channels, everybody
+from functions.runtime.errors import Denied, Unavailable
+from functions.runtime.secrets import SecretRef
 
 if TYPE_CHECKING:
-    from functions.outside import Real
+    from functions.bootstrap import Real
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 SHORT_SECRET = 16
@@ -25,7 +25,7 @@ def configured(outside: Real) -> list[Finding]:
     found = [Finding("the file has no mistakes", ok=True, detail=f"{len(rules.runbooks)} runbooks")]
     if not rules.runbooks:
         found.append(Finding("runbooks", ok=None, detail="there are none, so nothing is ever restarted", remedy="Add one."))
-    for overlap in runbooks.overlaps(rules.runbooks):
+    for overlap in matching.overlaps(rules.runbooks):
         what = f"{overlap.later} gets its alerts"
         if overlap.always:
             detail = f"every alert that it matches is taken by {overlap.earlier}, which stands before it"

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from functions.documents import decoded
-from functions.errors import Denied
-from functions.looking import raised
-from functions.model import Document
+from functions.application.observe import raised
+from functions.application.serialization import decoded
+from functions.domain.model.incidents import Document
+from functions.runtime.errors import Denied
 
 if TYPE_CHECKING:
-    from functions.contracts import Stored
-    from functions.outside import Real
+    from functions.application.ports import Stored
+    from functions.bootstrap import Real
 
 LIST_S, LOAD_S = 30.0, 30.0
 AT_ONCE = 16

@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 import msgspec
 
 from functions.cli.showing import Unusable
-from functions.model import Case, Ledger, Observation, Pause, Sighting, Storm, Unknown
+from functions.domain.model.alerts import Case
+from functions.domain.model.observations import Ledger, Observation, Pause, Sighting, Storm, Unknown
 
 Seen = Callable[[tuple[Case, ...], float], Observation]
 T = TypeVar("T")

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from functions.cli.showing import Unusable
-from functions.errors import BadRequest
+from functions.runtime.errors import BadRequest
 
 if TYPE_CHECKING:
-    from functions.model import Notification
+    from functions.domain.model.alerts import Notification
 
 GZIP = b"\x1f\x8b"
 
@@ -48,7 +48,7 @@ def read(path: str) -> Recorded:
 
 def parsed(recorded: Recorded) -> Notification:
     """Its alerts. Raises Unusable where Unstick would answer 400."""
-    from functions.grafana import parse
+    from functions.adapters.grafana.request import parse
 
     try:
         return parse(recorded.body)

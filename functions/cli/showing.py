@@ -13,11 +13,11 @@ from unicodedata import east_asian_width
 
 import click
 
-from functions.config import DEFAULT_PATH
-from functions.text import clean
+from functions.config.current import DEFAULT_PATH
+from functions.domain.texts.sanitize import clean
 
 if TYPE_CHECKING:
-    from functions.outside import Real
+    from functions.bootstrap import Real
 
 WRONG, UNUSABLE = 1, 2
 MAX_CELL = 400
@@ -56,10 +56,10 @@ def options(command: F) -> F:
 
 def outside_of(config_path: str) -> Real:
     """The outside that this configuration names. Raises ConfigError with all that is wrong in it."""
-    from functions import config
-    from functions.outside import Real
+    from functions.bootstrap import Real
+    from functions.config.loader import load_config
 
-    return Real(config.load(config_path))
+    return Real(load_config(config_path))
 
 
 def require_store(outside: Real) -> None:
@@ -128,6 +128,6 @@ def progress(label: str, length: int) -> Iterator[Callable[[], None]]:
 
 def ago(seconds: float) -> str:
     """`in 12 s`, `3 min ago`."""
-    from functions.words import duration
+    from functions.domain.texts.words import duration
 
     return f"in {duration('en', seconds)}" if seconds >= 0 else f"{duration('en', -seconds)} ago"

@@ -7,31 +7,22 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from functions.arrivals import new_id
-from functions.card import compose
+from functions.application.intake import new_id
+from functions.application.observe import NOTHING_SEEN
 from functions.cli.showing import Unusable
-from functions.endings import APPROVAL_S, asked, held_back
-from functions.facts import short_name
-from functions.guards import Decision, Kind
-from functions.looking import NOTHING_SEEN
-from functions.model import (
-    Card,
-    Case,
-    Document,
-    Execution,
-    Incident,
-    Phase,
-    Reason,
-    Rules,
-    Runbook,
-    Sighting,
-    Story,
-    Try,
-    Verdict,
-    Watched,
-)
-from functions.moment import Moment
-from functions.telling import trigger_of
+from functions.domain.cards.card import compose
+from functions.domain.cards.card_input import Story
+from functions.domain.cards.facts import short_name
+from functions.domain.decisions.context import Moment
+from functions.domain.decisions.endings import APPROVAL_S, asked, held_back
+from functions.domain.decisions.guards import Decision, Kind
+from functions.domain.decisions.messages import trigger_of
+from functions.domain.model.alerts import Case
+from functions.domain.model.codes import Phase, Reason, Verdict
+from functions.domain.model.incidents import Document, Incident, Try, Watched
+from functions.domain.model.messages import Card
+from functions.domain.model.observations import Execution, Sighting
+from functions.domain.model.runbooks import Rules, Runbook
 
 ALERTED_S = 300.0
 """How long ago the alert began at least: a restart that helped takes its time."""

@@ -6,15 +6,16 @@ import getpass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from functions.card import compose
-from functions.documents import decoded, encoded
-from functions.errors import Conflict, Denied, Unavailable
-from functions.flow import STORE_S
-from functions.looking import raised
-from functions.model import Pause, Story
+from functions.application.observe import raised
+from functions.application.reconcile import STORE_S
+from functions.application.serialization import decoded, encoded
+from functions.domain.cards.card import compose
+from functions.domain.cards.card_input import Story
+from functions.domain.model.observations import Pause
+from functions.runtime.errors import Conflict, Denied, Unavailable
 
 if TYPE_CHECKING:
-    from functions.outside import Real
+    from functions.bootstrap import Real
 
 KEY = "pause"
 TRIES = 10

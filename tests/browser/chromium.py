@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from flask import Flask
 from werkzeug.serving import make_server
 
-from tests.needs import need
+from tests.support.needs import need
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from tests.browser.chromium import chromium, resize, served
-from tests.stuck_mail import SECRETS, stuck_mail
+from tests.support.stuck_mail import SECRETS, stuck_mail
 
 WIDTH = 390
 """Pixels of a usual phone."""

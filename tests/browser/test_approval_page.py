@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from functions.approval_words import say
+from functions.domain.texts.approval_words import say
 from tests.browser.chromium import chromium, complaints, resize, served
-from tests.stuck_mail import SECRETS, StuckMail, stuck_mail
+from tests.support.stuck_mail import SECRETS, StuckMail, stuck_mail
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome

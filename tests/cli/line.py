@@ -14,14 +14,14 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 
-from functions import config
-from functions.cli.commands import command_line
-from functions.documents import encoded
-from functions.model import Document
-from functions.outside import Real
+from functions.application.serialization import encoded
+from functions.bootstrap import Real
+from functions.cli.main import command_line
+from functions.config.loader import load_config
+from functions.domain.model.incidents import Document
 from tests.doubles.rabbitmq import RabbitDouble
 from tests.doubles.rundeck import TOKEN, Job, Rundeck
-from tests.unstick_process import HMAC_SECRET, SIGNING_KEY, configuration, job_id, notification, runbook
+from tests.support.unstick_process import HMAC_SECRET, SIGNING_KEY, configuration, job_id, notification, runbook
 
 RECORDINGS = Path(__file__).parents[1] / "recordings" / "grafana"
 FIRING = str(RECORDINGS / "01-hmac-firing.json")
@@ -45,7 +45,7 @@ class Line:
 
     @property
     def outside(self) -> Real:
-        return Real(config.load(self.config))
+        return Real(load_config(self.config))
 
     def configured(self, *runbooks: dict[str, Any], name: str = "unstick.yaml", **changes: Any) -> Path:
         """Write a configuration with these runbooks; one for mail-delivery where none is given."""

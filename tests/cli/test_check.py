@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from functions.documents import encoded
-from functions.model import Pause
+from functions.application.serialization import encoded
+from functions.domain.model.observations import Pause
 from tests.cli.line import Line
 from tests.doubles.rabbitmq import User
-from tests.unstick_process import HMAC_SECRET, SIGNING_KEY, runbook
+from tests.support.unstick_process import HMAC_SECRET, SIGNING_KEY, runbook
 
 MAIL = ("--label", "queue=mail.delivery", "--label", "vhost=/")
 

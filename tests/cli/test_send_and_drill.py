@@ -12,15 +12,18 @@ import yaml
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
-from functions import drill, drill_card, drill_refusal
-from functions.errors import BadRequest
-from functions.grafana_auth import Auth, Basic, Bearer, Hmac, authenticate
-from functions.grafana_sender import headers
-from functions.model import Rules, Target
-from functions.runbooks import target_key
-from functions.secret_store import SecretRef
+from functions.adapters.grafana.auth import authenticate
+from functions.adapters.grafana.sender import headers
+from functions.config.settings import Auth, Basic, Bearer, Hmac
+from functions.domain.cards import drill_card
+from functions.domain.decisions.matching import target_key
+from functions.domain.model.alerts import Target
+from functions.domain.model.runbooks import Rules
+from functions.entrypoints import drill, drill_refusal
+from functions.runtime.errors import BadRequest
+from functions.runtime.secrets import SecretRef
 from tests.cli.line import FIRING, Line
-from tests.unstick_process import Unstick, configuration, job_id, runbook
+from tests.support.unstick_process import Unstick, configuration, job_id, runbook
 
 SERVICE = {"service": "mail-delivery"}
 

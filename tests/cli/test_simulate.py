@@ -12,12 +12,13 @@ from typing import Any
 
 import pytest
 
-from functions import rooms
-from functions.guards import GUARDS
-from functions.model import Document, Ending, Outcome
-from functions.runbooks import target_key
+from functions.domain.decisions.guards import GUARDS
+from functions.domain.decisions.matching import target_key
+from functions.domain.model.codes import Ending
+from functions.domain.model.incidents import Document, Outcome
+from functions.runtime import registry
 from tests.cli.line import FIRING, RECORDINGS, Line
-from tests.unstick_process import alert, job_id, notification, runbook
+from tests.support.unstick_process import alert, job_id, notification, runbook
 
 SERVICE = {"service": "mail-delivery"}
 SICK = {"queues": {"*": {"depth": 362, "consumers": 1}}}
@@ -295,10 +296,10 @@ def test_a_folder_without_recordings(here: Line) -> None:
     ],
 )
 def test_the_card_that_fits_the_alert(here: Line, name: str, kind: str) -> None:
-    """Without --kind it is what fits; every chat that is a file of functions/chats renders it."""
+    """Without --kind it is what fits; every chat that is a file of functions/adapters/chats renders it."""
     found = here.json("card", str(RECORDINGS / name))
     assert {one["kind"] for one in found} == {kind}
-    assert [one["channel"] for one in found] == list(rooms.names("chats"))
+    assert [one["channel"] for one in found] == list(registry.names("chats"))
 
 
 @pytest.mark.parametrize("kind", ["started", "held", "draining", "recovered", "escalated", "resolved", "not_approved", "paused"])

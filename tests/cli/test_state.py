@@ -10,26 +10,15 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from functions.application.serialization import decoded, encoded
 from functions.cli.switch import turn
-from functions.documents import decoded, encoded
-from functions.model import (
-    VERSION,
-    Archive,
-    Card,
-    Document,
-    Ending,
-    Incident,
-    Message,
-    Outcome,
-    Pause,
-    Phase,
-    QueueRef,
-    Reason,
-    Target,
-    Watched,
-)
+from functions.domain.model.alerts import QueueRef, Target
+from functions.domain.model.codes import VERSION, Ending, Phase, Reason
+from functions.domain.model.incidents import Archive, Document, Incident, Outcome, Watched
+from functions.domain.model.messages import Card, Message
+from functions.domain.model.observations import Pause
 from tests.cli.line import Line
-from tests.unstick_process import job_id, runbook
+from tests.support.unstick_process import job_id, runbook
 
 NOW = time.time()
 TARGET = Target("t-1", "http://127.0.0.1:1", job_id("mail-delivery"), {"service": "mail-delivery"})

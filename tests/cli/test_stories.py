@@ -4,31 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from functions.card import KINDS
-from functions.cli import card as command
 from functions.cli import stories
+from functions.cli.commands import card as command
 from functions.cli.showing import Unusable
-from functions.model import (
-    Card,
-    Case,
-    Document,
-    Freeze,
-    Limits,
-    Mode,
-    Observation,
-    Pause,
-    Phase,
-    Ran,
-    Reason,
-    Runbook,
-    Slot,
-    Storm,
-    Unknown,
-    Woken,
-)
+from functions.domain.cards.card import KINDS
+from functions.domain.model.alerts import Case
+from functions.domain.model.codes import Mode, Phase, Reason
+from functions.domain.model.events import Ran, Woken
+from functions.domain.model.incidents import Document
+from functions.domain.model.messages import Card
+from functions.domain.model.observations import Observation, Pause, Slot, Storm, Unknown
+from functions.domain.model.runbooks import Freeze, Limits, Runbook
 from tests.cli.line import FIRING, Line
-from tests.core import scenes
-from tests.core.scenes import NOW, alert, case, document, execution, ledger, seen
+from tests.support import scenes
+from tests.support.scenes import NOW, alert, case, document, execution, ledger, seen
 
 URL = "https://unstick.example.com"
 UNREAD = Unknown("Rundeck: answered 403", remedy="give the token its rights")

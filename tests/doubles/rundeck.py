@@ -6,7 +6,8 @@
         rundeck.state.passive = True               # knobs: see State
         rundeck.state.carried_out                  # what really was restarted
 
-tests/test_rundeck_double.py holds it against the recordings. By itself: `python -m tests.doubles.rundeck --help`.
+tests/adapters/runners/test_rundeck_double.py holds it against the recordings. By itself:
+`python -m tests.doubles.rundeck --help`.
 """
 
 from __future__ import annotations

@@ -14,13 +14,18 @@ from functools import cache
 from itertools import count
 from typing import Any
 
-from functions import annotations, secret_store
-from functions.chats import apprise, google_chat, slack, teams
-from functions.errors import Conflict, Denied, Unavailable
-from functions.model import Archive, Card, Ending, Incident, Outcome, Phase, Rules, Target
-from functions.schedulers import cloud_tasks
-from functions.secret_store import SecretRef
-from functions.stores import cloud_storage
+from functions.adapters.chats import apprise, google_chat, slack, teams
+from functions.adapters.grafana import annotations
+from functions.adapters.schedulers import cloud_tasks
+from functions.adapters.stores import cloud_storage
+from functions.domain.model.alerts import Target
+from functions.domain.model.codes import Ending, Phase
+from functions.domain.model.incidents import Archive, Incident, Outcome
+from functions.domain.model.messages import Card
+from functions.domain.model.runbooks import Rules
+from functions.runtime import secrets
+from functions.runtime.errors import Conflict, Denied, Unavailable
+from functions.runtime.secrets import SecretRef
 from tests.doubles.anything import Anything
 
 SECRET = "S3CR3T-of-fuzz-do-not-show"
@@ -31,7 +36,7 @@ ENVIRONMENT = {
     "UNSTICK_FUZZ_GOOGLE_CHAT": f"http://127.0.0.1:{{port}}/v1/spaces/A/messages?key=k&token={SECRET}",
     "UNSTICK_FUZZ_TEAMS": f"http://127.0.0.1:{{port}}/workflows/w/invoke?sig={SECRET}",
     "UNSTICK_FUZZ_APPRISE": f"json://127.0.0.1:{{port}}/{SECRET}",
-    secret_store.ENDPOINT: "http://127.0.0.1:{port}",
+    secrets.ENDPOINT: "http://127.0.0.1:{port}",
     cloud_tasks.ENDPOINT: "http://127.0.0.1:{port}",
     "STORAGE_EMULATOR_HOST": "http://127.0.0.1:{port}",
 }
@@ -93,7 +98,7 @@ POSTED = {"ok": True, "channel": "C0123456789", "ts": "1.2"}
 GONE, TOO_LONG = {"ok": False, "error": "message_not_found"}, {"ok": False, "error": "msg_too_long"}
 
 CLIENTS = {
-    "secret manager": Client(lambda: secret_store.read("sm://p-1/token", now=3600.0 * next(HOURS)), (VERSION,)),
+    "secret manager": Client(lambda: secrets.read("sm://p-1/token", now=3600.0 * next(HOURS)), (VERSION,)),
     "cloud storage, load": Client(lambda: cloud_storage.load(BUCKET, "a", timeout_s=IN_S), (OBJECT,), False),
     "cloud storage, save": Client(
         lambda: cloud_storage.save(BUCKET, "a", b"{}", generation="5", due=1.5, timeout_s=IN_S), (OBJECT,), False

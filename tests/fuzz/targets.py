@@ -14,18 +14,22 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from functions import config, runbooks
-from functions.errors import BadRequest, ConfigError, Denied, Unavailable
-from functions.grafana_auth import Auth, Basic, Bearer, Hmac, authenticate
-from functions.grafana_payload import parse
-from functions.model import Alert, QueueRef, Reason, Restart, Rules, Runbook, Symptom
-from functions.runners import _rundeck_answers as rundeck_answers
-from functions.runners import rundeck
-from functions.secret_store import SecretRef
-from functions.symptoms import _rabbitmq_answers as rabbitmq_answers
-from functions.web import Answer
+from functions.adapters.grafana.auth import authenticate
+from functions.adapters.grafana.payload import parse
+from functions.adapters.runners.rundeck import answers as rundeck_answers
+from functions.adapters.runners.rundeck import client as rundeck
+from functions.adapters.symptoms.rabbitmq import answers as rabbitmq_answers
+from functions.config.loader import parse_config
+from functions.config.settings import Auth, Basic, Bearer, Hmac
+from functions.domain.decisions import matching
+from functions.domain.model.alerts import Alert, QueueRef
+from functions.domain.model.codes import Reason
+from functions.domain.model.runbooks import Restart, Rules, Runbook, Symptom
+from functions.runtime.errors import BadRequest, ConfigError, Denied, Unavailable
+from functions.runtime.http_client import Answer
+from functions.runtime.secrets import SecretRef
 from tests.fuzz.clients import CLIENTS, as_json, heard
-from tests.recorded_grafana import RECORDINGS as GRAFANA
+from tests.support.recorded_grafana import RECORDINGS as GRAFANA
 
 ROOT = Path(__file__).parents[2]
 RECORDINGS = ROOT / "tests" / "recordings"
@@ -65,11 +69,11 @@ def matchers(content: bytes) -> None:
     """A matcher in the first line, a label's value in the rest: what is taken can be asked, quickly."""
     line, _, value = content.decode(errors="surrogateescape").partition("\n")
     try:
-        matcher = runbooks.parse_matcher(line)
+        matcher = matching.parse_matcher(line)
     except ValueError:
         return
     began = time.monotonic()
-    assert isinstance(runbooks.matches(matcher, {matcher.label: value}), bool)
+    assert isinstance(matching.matches(matcher, {matcher.label: value}), bool)
     assert time.monotonic() - began < 2.0
 
 
@@ -77,25 +81,25 @@ def templates(content: bytes) -> None:
     """A template in the first line, a label's value in the rest: a target whose option is allowed, or a reason."""
     line, _, value = content.decode(errors="surrogateescape").partition("\n")
     try:
-        runbooks.template_labels(line)
+        matching.template_labels(line)
     except ValueError:
         return
     allow = "[a-z0-9-]{1,40}"
     restart = Restart("11111111-1111-4111-8111-111111111111", {"service": line}, {"service": allow})
     runbook = Runbook("mail", (), restart, Symptom("rabbitmq", line, "${labels.service}"))
     alert = Alert("8b6529b40b930461", "", firing=True, labels={"service": value, "a": "b"}, annotations={}, starts_at=NOW)
-    for case in runbooks.cases(Rules({"mail": runbook}), "https://rundeck.example.com", [alert]):
+    for case in matching.cases(Rules({"mail": runbook}), "https://rundeck.example.com", [alert]):
         if case.target is None:
             assert case.reason is Reason.INVALID_OPTION
         else:
-            assert runbooks.pattern_mistake(allow) == ""
+            assert matching.pattern_mistake(allow) == ""
             assert set(case.target.options["service"]) <= set("abcdefghijklmnopqrstuvwxyz0123456789-")
 
 
 def configuration(content: bytes) -> None:
     """A file: settings, or all its mistakes, each with a place."""
     text = _outcome(content.decode, UnicodeDecodeError)
-    found = _outcome(partial(config.read, text), ConfigError) if isinstance(text, str) else None
+    found = _outcome(partial(parse_config, text), ConfigError) if isinstance(text, str) else None
     if isinstance(found, ConfigError):
         assert found.problems
         assert all(problem.startswith("unstick.yaml") for problem in found.problems)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from functions.errors import Unavailable
+from functions.runtime.errors import Unavailable
 from tests.fuzz.clients import CLIENTS, ENCODED, OBJECT, SECRET, answer, as_json, heard
 from tests.fuzz.conftest import LENIENT
 

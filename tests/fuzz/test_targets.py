@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from functions.errors import BadRequest
-from functions.grafana_payload import parse
+from functions.adapters.grafana.payload import parse
+from functions.runtime.errors import BadRequest
 from tests.fuzz import targets
 from tests.fuzz.conftest import LENIENT
 from tests.fuzz.targets import ROOT, TARGETS, seeds

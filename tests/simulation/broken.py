@@ -13,11 +13,16 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from functions import flow, guards, judge, phases, posting, step, telling
-from functions.documents import encoded
-from functions.errors import Unavailable
-from functions.guards import Decision, Kind, Scene
-from functions.model import Ledger, Reason, Start, Step, Wake
+from functions.application import deliver, reconcile
+from functions.application.serialization import encoded
+from functions.domain.decisions import guards, phases, step
+from functions.domain.decisions import health as judge
+from functions.domain.decisions import messages as telling
+from functions.domain.decisions.guards import Decision, Kind, Scene
+from functions.domain.model.codes import Reason
+from functions.domain.model.events import Start, Step, Wake
+from functions.domain.model.observations import Ledger
+from functions.runtime.errors import Unavailable
 from tests.simulation.models import Faults
 from tests.simulation.world import Host
 
@@ -149,7 +154,7 @@ def _let_go_first(right: Any) -> Any:
         records = made.document.to_archive
         result = right(outside, gathered, replace(made, document=replace(made.document, to_archive=())), budget)
         for record in records:
-            outside.archive(posting.archive_path(record), encoded(record), 5.0)
+            outside.archive(deliver.archive_path(record), encoded(record), 5.0)
         return result
 
     return write
@@ -251,18 +256,18 @@ VARIANTS = (
     Variant("save without compare", ((Host, "save", _without_compare),), Faults(stall=0.1), frozenset({"auto", "sick"}), "I1"),
     Variant(
         "save before the wake-up",
-        ((flow, "_write", _save_before_wake),),
+        ((reconcile, "_write", _save_before_wake),),
         Faults(crash=0.1),
         frozenset({"auto", "no_sweep", "one_clock"}),
         "I2",
     ),
     Variant(
         "POST before the save",
-        ((flow, "_write", _post_before_save),),
+        ((reconcile, "_write", _post_before_save),),
         Faults(stall=0.05, crash=0.05),
         frozenset({"auto", "sick"}),
     ),
-    Variant("no fence", ((flow, "_run", _never_unsent),), Faults(stall=0.15), frozenset({"auto", "sick"})),
+    Variant("no fence", ((reconcile, "_run", _never_unsent),), Faults(stall=0.15), frozenset({"auto", "sick"})),
     Variant(
         "the job ignores unstick_not_after",
         (),
@@ -320,20 +325,24 @@ VARIANTS = (
     ),
     Variant("recovered after one look", ((phases, "_unproven", _one_look),), Faults(), frozenset({"auto", "sick"}), "I5"),
     Variant(
-        "message dropped in a crash", ((flow, "_write", _forgets_messages),), Faults(crash=0.1), frozenset({"auto", "sick"}), "I2"
+        "message dropped in a crash",
+        ((reconcile, "_write", _forgets_messages),),
+        Faults(crash=0.1),
+        frozenset({"auto", "sick"}),
+        "I2",
     ),
     Variant(
         "second queue forgotten", ((step, "_with_alerts", _one_queue),), Faults(), frozenset({"auto", "sick", "two_queues"}), "I5"
     ),
     Variant(
         "kill switch read once",
-        ((flow, "_run", _pause_of_the_look),),
+        ((reconcile, "_run", _pause_of_the_look),),
         Faults(stall=0.2),
         frozenset({"auto", "sick", "pausing"}),
         "I9",
     ),
     Variant(
-        "archive after letting go", ((flow, "_write", _let_go_first),), Faults(crash=0.15), frozenset({"auto", "sick"}), "I2"
+        "archive after letting go", ((reconcile, "_write", _let_go_first),), Faults(crash=0.15), frozenset({"auto", "sick"}), "I2"
     ),
     Variant(
         "acting on a save that failed",
@@ -372,7 +381,7 @@ VARIANTS = (
     ),
     Variant("no look at the symptom", (_replaced_guard("symptom", _passes),), Faults(), frozenset({"auto", "false_alarm"}), "I3"),
     Variant(
-        "a bundle that forgets", ((flow, "_waiting_for", _first_alone),), Faults(), frozenset({"auto", "sick", "many"}), "I2"
+        "a bundle that forgets", ((reconcile, "_waiting_for", _first_alone),), Faults(), frozenset({"auto", "sick", "many"}), "I2"
     ),
     Variant(
         "nobody is told", ((telling, "channels", lambda _: lambda *a, **k: ()),), Faults(), frozenset({"auto", "sick"}), "I2"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from functions.model import Archive, Ending, Outcome, Reply, Trigger
+from functions.domain.model.codes import Ending
+from functions.domain.model.events import Reply
+from functions.domain.model.incidents import Archive, Outcome, Trigger
 from tests.simulation.guards_checked import guards_checked
 from tests.simulation.models import Run
 from tests.simulation.recoveries import recoveries

@@ -15,10 +15,12 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from functions.documents import decoded
-from functions.model import Alert, Document, Limits, QueueRef, Rules
-from functions.step import THREADS_KEPT
-from functions.telling import HOLDS_KEPT, OUTCOMES_KEPT
+from functions.application.serialization import decoded
+from functions.domain.decisions.messages import HOLDS_KEPT, OUTCOMES_KEPT
+from functions.domain.decisions.step import THREADS_KEPT
+from functions.domain.model.alerts import Alert, QueueRef
+from functions.domain.model.incidents import Document
+from functions.domain.model.runbooks import Limits, Rules
 from tests.simulation.broken import Variant, applied
 from tests.simulation.checker import check
 from tests.simulation.models import Faults, Queue, Run

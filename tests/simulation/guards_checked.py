@@ -1,14 +1,16 @@
 """I3, I4 and I9: whether each restart was one that every guard lets pass, by a reading of its own.
 
-Not read here, since the models don't tell them apart: `stale_alert` and `escalated`; tests/core/test_guards.py has them.
+Not read here, since the models don't tell them apart: `stale_alert` and `escalated`;
+tests/domain/decisions/test_guards.py has them.
 """
 
 from __future__ import annotations
 
 from itertools import pairwise
 
-from functions.documents import decoded
-from functions.model import Archive, Document, Mode, Phase
+from functions.application.serialization import decoded
+from functions.domain.model.codes import Mode, Phase
+from functions.domain.model.incidents import Archive, Document
 from tests.simulation.models import Run
 from tests.simulation.seen import LOOK_AND_FENCE_S, SKEW_S, Violation, effective, incident_of, known, pressed, records
 from tests.simulation.troubles import BLIND, frozen

@@ -8,9 +8,11 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, field, replace
 
-from functions.contracts import Listed, Stored
-from functions.errors import Conflict, Denied, Unavailable
-from functions.model import Card, Execution, Ledger, Sighting, Target
+from functions.application.ports import Listed, Stored
+from functions.domain.model.alerts import Target
+from functions.domain.model.messages import Card
+from functions.domain.model.observations import Execution, Ledger, Sighting
+from functions.runtime.errors import Conflict, Denied, Unavailable
 
 
 @dataclass

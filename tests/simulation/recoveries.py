@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from functions.documents import decoded
-from functions.model import Archive, Document, Ending, Outcome
+from functions.application.serialization import decoded
+from functions.domain.model.codes import Ending
+from functions.domain.model.incidents import Archive, Document, Outcome
 from tests.simulation.models import Run
 from tests.simulation.seen import LOOK_AND_FENCE_S, SKEW_S, Violation, effective, records
 from tests.simulation.world import World

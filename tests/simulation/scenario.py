@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 
 from msgspec.structs import replace
 
-from functions.model import Alert, Limits, Mode, Phase, QueueRef, Rules, Runbook, Target, Verify
+from functions.domain.model.alerts import Alert, QueueRef, Target
+from functions.domain.model.codes import Mode, Phase
+from functions.domain.model.runbooks import Limits, Rules, Runbook, Verify
 from tests.simulation.models import Faults, Queue, Run
 from tests.simulation.troubles import freeze, troubles
 from tests.simulation.world import BEGIN, World, a_runbook

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from functions.documents import decoded
-from functions.model import Archive
+from functions.application.serialization import decoded
+from functions.domain.model.incidents import Archive
 from tests.simulation.models import Run
 from tests.simulation.world import World
 

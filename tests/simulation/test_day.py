@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from functions import step, telling
+from functions.domain.decisions import messages as telling
+from functions.domain.decisions import step
 from tests.simulation.broken import Variant, applied
 from tests.simulation.day import MOST_BYTES, day
 from tests.simulation.models import Faults

@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from functions.model import Freeze
+from functions.domain.model.runbooks import Freeze
 from tests.simulation.models import Run
 from tests.simulation.world import BEGIN, World
 

@@ -16,31 +16,17 @@ import greenlet
 import msgspec
 from msgspec.structs import replace
 
-from functions import arrivals, flow
-from functions.contracts import Listed, Stored
-from functions.documents import decoded, encoded
-from functions.errors import Denied, Unavailable
-from functions.model import (
-    Alert,
-    Alerted,
-    Approved,
-    Card,
-    Case,
-    Document,
-    Execution,
-    Ledger,
-    Mode,
-    Pause,
-    QueueRef,
-    Reply,
-    Restart,
-    Rules,
-    Runbook,
-    Sighting,
-    Symptom,
-    Target,
-    Woken,
-)
+from functions.application import intake, reconcile
+from functions.application.ports import Listed, Stored
+from functions.application.serialization import decoded, encoded
+from functions.domain.model.alerts import Alert, Case, QueueRef, Target
+from functions.domain.model.codes import Mode
+from functions.domain.model.events import Alerted, Approved, Reply, Woken
+from functions.domain.model.incidents import Document
+from functions.domain.model.messages import Card
+from functions.domain.model.observations import Execution, Ledger, Pause, Sighting
+from functions.domain.model.runbooks import Restart, Rules, Runbook, Symptom
+from functions.runtime.errors import Denied, Unavailable
 from tests.simulation.models import Chat, Faults, Queue, Run, Rundeck, Store, lost
 
 BEGIN = 1_800_000_000.0
@@ -177,7 +163,9 @@ class World:
         def begin() -> None:
             if self.now > until:
                 return
-            self.spawn("sweep", lambda host: arrivals.sweep(host, flow.Budget(host, host.monotonic() + VERIFY_BUDGET_S)) and None)
+            self.spawn(
+                "sweep", lambda host: intake.sweep(host, reconcile.Budget(host, host.monotonic() + VERIFY_BUDGET_S)) and None
+            )
             self.at(self.now + seconds, begin)
 
         self.at(self.now + seconds, begin)
@@ -190,7 +178,7 @@ class World:
 
         def work(host: Host) -> None:
             cases, asked_at = cases_of(self, alerts), self.now
-            found = arrivals.notified(host, cases, flow.Budget(host, host.monotonic() + WEBHOOK_BUDGET_S))
+            found = intake.notified(host, cases, reconcile.Budget(host, host.monotonic() + WEBHOOK_BUDGET_S))
             if found.lost == 0 and "deaf" not in self.options:
                 done["ok"] = True
                 self.note(f"Grafana hears {[(r.action.value, r.reason.value if r.reason else None) for r in found.replies]}")
@@ -222,7 +210,9 @@ class World:
         self.spawn(
             "approval",
             lambda host: (
-                flow.advance(host, key, Approved(nonce, "somebody"), flow.Budget(host, host.monotonic() + WEBHOOK_BUDGET_S))
+                reconcile.advance(
+                    host, key, Approved(nonce, "somebody"), reconcile.Budget(host, host.monotonic() + WEBHOOK_BUDGET_S)
+                )
                 and None
             ),
         )
@@ -247,9 +237,9 @@ def verify(host: Host, content: Mapping[str, Any]) -> None:
             alerts = msgspec.convert(entry["alerts"], tuple[Alert, ...])
             cases = cases_of(host.world, alerts)
             event = Alerted(tuple(cases), entry["incident"], crowd=entry["crowd"], handed_over_at=entry["at"])
-            flow.advance(host, arrivals.document_key(cases[0]), event, flow.Budget(host, host.monotonic() + 30.0))
+            reconcile.advance(host, intake.document_key(cases[0]), event, reconcile.Budget(host, host.monotonic() + 30.0))
         return
-    flow.advance(host, content["target"], Woken(), flow.Budget(host, host.monotonic() + VERIFY_BUDGET_S))
+    reconcile.advance(host, content["target"], Woken(), reconcile.Budget(host, host.monotonic() + VERIFY_BUDGET_S))
 
 
 @dataclass

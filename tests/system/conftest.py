@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests import broker as brokers
-from tests.broker import Broker
-from tests.needs import need
+from tests.support import broker as brokers
+from tests.support.broker import Broker
+from tests.support.needs import need
 
 
 @pytest.fixture(scope="session")

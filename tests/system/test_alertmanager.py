@@ -13,11 +13,11 @@ from urllib.request import urlopen
 
 import yaml
 
-from tests import broker as brokers
-from tests.broker import Broker, free_ports
 from tests.doubles.rundeck import Job, Rundeck
-from tests.stuck_application import stuck
-from tests.unstick_process import Unstick, configuration, job_id, runbook, until
+from tests.support import broker as brokers
+from tests.support.broker import Broker, free_ports
+from tests.support.stuck_application import stuck
+from tests.support.unstick_process import Unstick, configuration, job_id, runbook, until
 
 FOLDER = Path(__file__).parents[2] / "infra" / "prometheus"
 SERVICE, QUEUE = "alerted-delivery", "alerted.delivery"

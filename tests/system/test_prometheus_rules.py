@@ -12,7 +12,7 @@ from urllib.request import urlopen
 import pytest
 import yaml
 
-from tests.broker import consumer
+from tests.support.broker import consumer
 
 FOLDER = Path(__file__).parents[2] / "infra" / "prometheus"
 

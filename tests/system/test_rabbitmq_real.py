@@ -19,11 +19,12 @@ from urllib.request import Request, urlopen
 import pika
 import pytest
 
-from functions.errors import Denied
-from functions.model import QueueRef, Sighting
-from functions.symptoms import rabbitmq
-from tests.broker import ADMIN, Broker, consumer
-from tests.broker import broker as run_broker
+from functions.adapters.symptoms.rabbitmq import client
+from functions.domain.model.alerts import QueueRef
+from functions.domain.model.observations import Sighting
+from functions.runtime.errors import Denied
+from tests.support.broker import ADMIN, Broker, consumer
+from tests.support.broker import broker as run_broker
 
 INFRA = Path(__file__).parents[2] / "infra"
 PAGE_LATE_S = 15.0
@@ -41,12 +42,12 @@ class Password:
         """Nothing else is known."""
 
 
-def settings(broker: Broker, user: str = ADMIN[0], password: str = ADMIN[1]) -> rabbitmq.Settings:
-    return rabbitmq.Settings(broker.url, user, Password(password))
+def settings(broker: Broker, user: str = ADMIN[0], password: str = ADMIN[1]) -> client.Settings:
+    return client.Settings(broker.url, user, Password(password))
 
 
 def look(broker: Broker, name: str, *, vhost: str = "/") -> Sighting:
-    return rabbitmq.look(settings(broker), QueueRef(vhost, name), for_s=60, timeout_s=5.0)
+    return client.look(settings(broker), QueueRef(vhost, name), for_s=60, timeout_s=5.0)
 
 
 def until(seen: Callable[[], Sighting], right: Callable[[Sighting], bool], within_s: float = PAGE_LATE_S) -> Sighting:
@@ -163,7 +164,7 @@ def test_refusals_are_told_apart(rabbitmq_server, user, password, queue, code):
     rabbitmq_server.add_user("untagged", "right", tags="", vhosts=["/"])
     rabbitmq_server.add_user("outsider", "right", tags="monitoring")
     with pytest.raises(Denied) as refused:
-        rabbitmq.look(settings(rabbitmq_server, user, password), queue, for_s=60, timeout_s=5.0)
+        client.look(settings(rabbitmq_server, user, password), queue, for_s=60, timeout_s=5.0)
     assert refused.value.code == code
     assert refused.value.remedy
 
@@ -175,8 +176,8 @@ def test_the_least_privileged_user_sees_all_and_touches_nothing(rabbitmq_server)
     user = settings(rabbitmq_server, "unstick", "a long password")
     queue = QueueRef("/", "watched")
     with consumer(rabbitmq_server, "watched", "stuck-unacked"):
-        until(lambda: rabbitmq.look(user, queue, for_s=60, timeout_s=5.0), lambda seen: bool(seen.consumer_ids))
-    assert {one.what: one.ok for one in rabbitmq.check(user, queue, timeout_s=5.0)} == dict.fromkeys(
+        until(lambda: client.look(user, queue, for_s=60, timeout_s=5.0), lambda seen: bool(seen.consumer_ids))
+    assert {one.what: one.ok for one in client.check(user, queue, timeout_s=5.0)} == dict.fromkeys(
         (
             "RabbitMQ answers and knows unstick",
             "RabbitMQ clock",
@@ -204,7 +205,7 @@ def test_the_definitions_without_a_hash_are_refused(rabbitmq_server):
 def test_an_administrator_is_warned_of(rabbitmq_server):
     """A user that can do more than it needs works, and `check` says so."""
     rabbitmq_server.publish("warned")
-    found = {one.what: one for one in rabbitmq.check(settings(rabbitmq_server), QueueRef("/", "warned"), timeout_s=5.0)}
+    found = {one.what: one for one in client.check(settings(rabbitmq_server), QueueRef("/", "warned"), timeout_s=5.0)}
     assert found["RabbitMQ rights"].ok is None
     assert "administrator" in found["RabbitMQ rights"].detail
 
@@ -215,7 +216,7 @@ def test_without_statistics_the_depth_is_live_and_consumers_are_not_known(rabbit
     with consumer(rabbitmq_without_statistics, "bare", "stuck-unacked"):
         seen = until(lambda: look(rabbitmq_without_statistics, "bare"), lambda seen: seen.unacked == 1, within_s=2.0)
     assert seen == Sighting(seen.at, depth=3, ready=2, unacked=1)
-    found = {one.what: one for one in rabbitmq.check(settings(rabbitmq_without_statistics), QueueRef("/", "bare"), timeout_s=5.0)}
+    found = {one.what: one for one in client.check(settings(rabbitmq_without_statistics), QueueRef("/", "bare"), timeout_s=5.0)}
     assert found["RabbitMQ statistics"].ok is False
     assert found["RabbitMQ queue 'bare' in vhost '/'"].ok
 

@@ -16,14 +16,14 @@ from typing import Any
 
 import pytest
 
-from functions.documents import encoded
-from functions.model import Pause
-from functions.stores import local
-from tests.broker import Broker
+from functions.adapters.stores import local
+from functions.application.serialization import encoded
+from functions.domain.model.observations import Pause
 from tests.doubles.rundeck import Rundeck
-from tests.recorded_grafana import RECORDINGS
-from tests.stuck_application import Application, jobs, stuck
-from tests.unstick_process import SHORT, Unstick, alert, configuration, job_id, runbook
+from tests.support.broker import Broker
+from tests.support.recorded_grafana import RECORDINGS
+from tests.support.stuck_application import Application, jobs, stuck
+from tests.support.unstick_process import SHORT, Unstick, alert, configuration, job_id, runbook
 
 EVERY_S, MESSAGES = 2.0, 12
 SLACK_S = 5.0

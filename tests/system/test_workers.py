@@ -22,7 +22,7 @@ import pytest
 
 from tests.doubles.rabbitmq import RabbitDouble
 from tests.doubles.rundeck import Job, Rundeck
-from tests.unstick_process import Unstick, alert, configuration, job_id, notification, post, runbook, signed, until
+from tests.support.unstick_process import Unstick, alert, configuration, job_id, notification, post, runbook, signed, until
 
 JOB = job_id("many")
 FAST = {"first": "1s", "every": "1s", "patience": "20s", "within": "40s"}

@@ -1,0 +1,110 @@
+"""Optional: each restart and outcome as a Grafana annotation, so that dashboards show them beside the queue's depth.
+
+Written when an incident is archived, with the times at which things happened (POST /api/annotations, times in milliseconds;
+without a dashboard they belong to the organisation and are shown by a query for the tag `unstick`). Nothing depends on them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+from urllib.parse import quote
+
+from functions.application.ports import Finding
+from functions.application.serialization import decoded
+from functions.config.settings import Annotations as Settings
+from functions.domain.cards.facts import named, tidy, worded
+from functions.domain.costs.model import executions
+from functions.domain.model.incidents import Archive
+from functions.domain.model.runbooks import Rules
+from functions.domain.texts.sanitize import clean
+from functions.domain.texts.words import say
+from functions.runtime import http_client
+from functions.runtime.errors import Denied, Unavailable
+from functions.runtime.parallel import together
+
+SYSTEM = "Grafana"
+TAG = "unstick"
+TEXT = 300
+REMEDY = "Give the token's service account the right annotations:create (the role Editor has it), or make a new token."
+
+
+def rows(record: Archive, rules: Rules) -> list[dict[str, Any]]:
+    """What is posted of an ended incident: a span for each restart, and a point for its outcome. On our clock.
+
+    Texts are in the configured language; tags and reason codes are not, since people ask and look up by them.
+    """
+    incident, outcome, language = record.incident, record.outcome, rules.language
+    target = tidy(rules, record.target.name if record.target else "", TEXT)
+    tags = [TAG, clean(incident.runbook, 60, "…")]
+    made = []
+    for execution in executions(record):
+        if execution.runner_started_at is None or execution.refused:
+            continue
+        begin = execution.runner_started_at - incident.runner_ahead_s
+        end = execution.runner_ended_at - incident.runner_ahead_s if execution.runner_ended_at is not None else begin
+        key = "mark_restart" if execution.tag else "mark_by_hand"
+        text = say(language, key, target=target, id=tidy(rules, execution.id, 40), status=worded(execution.status, rules))
+        made.append({"time": _ms(begin), "timeEnd": _ms(end), "tags": [*tags, "restart"], "text": text})
+    ending = say(language, f"mark_{outcome.ending.value}")
+    ending = say(language, "in_brackets", text=ending, more=outcome.reason.value) if outcome.reason else ending
+    text = named(rules, ending, target)
+    made.append({"time": _ms(outcome.at), "timeEnd": _ms(outcome.at), "tags": [*tags, outcome.ending.value], "text": text})
+    return made
+
+
+def mark(settings: Settings, record: Archive, rules: Rules, *, timeout_s: float) -> list[str]:
+    """Post them all at once. Returns what went wrong, for the log; raises nothing on purpose."""
+    try:
+        authorization = "Bearer " + settings.token.read().decode("ascii").strip()
+    except (Unavailable, Denied) as error:
+        return [str(error)]
+    except UnicodeDecodeError:
+        return [f"{SYSTEM}: {settings.token.reference} is no token"]
+    calls: list[Callable[[], Any]] = [partial(_post, settings, authorization, row, timeout_s) for row in rows(record, rules)]
+    results = together(calls, timeout_s=timeout_s)
+    return sorted({str(result) for result in results if isinstance(result, Unavailable | Denied)})
+
+
+def mark_archived(settings: Settings, path: str, body: bytes, rules: Rules, *, timeout_s: float) -> list[str]:
+    """The same for a record as it goes into the archive."""
+    try:
+        return mark(settings, decoded(Archive, body, path), rules, timeout_s=timeout_s)
+    except Denied as denied:
+        return [str(denied)]
+
+
+def check(settings: Settings, *, timeout_s: float) -> list[Finding]:
+    """Whether the token can see annotations. Whether it may create them can't be found out without creating one."""
+    url = f"{settings.url.rstrip('/')}/api/annotations?limit=1&tags={quote(TAG)}"
+    try:
+        authorization = "Bearer " + settings.token.read().decode("ascii", "replace").strip()
+        answer = http_client.request(SYSTEM, "GET", url, timeout_s=timeout_s, headers={"Authorization": authorization})
+        _require_ok(settings, answer)
+    except Denied as denied:
+        return [Finding("grafana annotations", ok=False, detail=denied.detail, remedy=denied.remedy)]
+    except Unavailable as unavailable:
+        return [
+            Finding("grafana annotations", ok=False, detail=unavailable.detail, remedy="See whether Grafana is up at this URL.")
+        ]
+    return [Finding("grafana annotations", ok=True, detail="the token is taken")]
+
+
+def _post(settings: Settings, authorization: str, row: dict[str, Any], timeout_s: float) -> None:
+    url = f"{settings.url.rstrip('/')}/api/annotations"
+    headers = {"Authorization": authorization, "Accept": "application/json"}
+    _require_ok(settings, http_client.request(SYSTEM, "POST", url, timeout_s=timeout_s, headers=headers, json=row))
+
+
+def _require_ok(settings: Settings, answer: http_client.Answer) -> None:
+    if answer.status == 200:
+        return
+    if answer.status in (401, 403):
+        settings.token.distrust()
+        raise Denied(SYSTEM, f"answered {answer.status}", remedy=REMEDY, status=answer.status)
+    raise Unavailable(SYSTEM, f"answered {answer.status}")
+
+
+def _ms(at: float) -> int:
+    return round(at * 1000)

@@ -1,0 +1,185 @@
+"""Who sent a request: Grafana with HMAC, basic or bearer, Alertmanager with basic or bearer.
+
+Measured with Grafana's alerting module of August 2026 and Alertmanager 0.25: Grafana signs with HMAC-SHA-256 over the raw body,
+or over `TIMESTAMP:BODY` where a timestamp header is set, in 64 lower-case hex digits, one secret a contact point; Alertmanager
+signs nothing.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+from base64 import b64encode
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Protocol
+
+from msgspec import Struct
+
+from functions.config.settings import Auth, Basic, Bearer, Hmac
+from functions.runtime.errors import BadRequest, Denied, Unavailable
+from functions.runtime.secrets import SecretRef
+
+SHOWN_BYTES = 1024
+"""As much of an error's body as Grafana shows to its users."""
+
+
+class Headers(Protocol):
+    """What is needed of a request's headers; a mapping and those of Flask have it. Names are compared without case."""
+
+    def items(self) -> Iterable[tuple[str, str]]: ...
+
+
+class _Refusal(Struct, frozen=True):
+    sentence: str
+    tried: bool = True
+    """False where the request has nothing of this way at all."""
+
+
+def authenticate(auth: Auth, headers: Headers, body: bytes, now: float) -> None:
+    """Return if the request came from somebody who knows a secret. `now` is our clock in Unix seconds.
+
+    Raises BadRequest 401 with what to mend, and Unavailable when no way matches but a secret could not be read.
+    """
+    checks: list[Callable[[], _Refusal | None]] = []
+    if auth.hmac:
+        checks.append(partial(_hmac, auth.hmac, headers, body, now))
+    if auth.basic:
+        checks.append(partial(_basic, auth.basic, headers))
+    if auth.bearer:
+        checks.append(partial(_bearer, auth.bearer, headers))
+    refusals: list[_Refusal] = []
+    unread: Unavailable | Denied | None = None
+    for check in checks:
+        try:
+            refusal = check()
+        except (Unavailable, Denied) as error:
+            unread = error
+            continue
+        if refusal is None:
+            return
+        refusals.append(refusal)
+    if unread:
+        raise Unavailable(unread.system, unread.detail) from None
+    raise BadRequest(401, _said(refusals))
+
+
+def _said(refusals: list[_Refusal]) -> str:
+    """What was tried and is wrong; where nothing was tried, all that could be."""
+    sentences = [refusal.sentence for refusal in refusals if refusal.tried]
+    sentences = sentences or [*(refusal.sentence for refusal in refusals), "A token in the URL is not accepted."]
+    return " ".join(sentences).encode(errors="replace")[:SHOWN_BYTES].decode(errors="ignore")
+
+
+def _hmac(way: Hmac, headers: Headers, body: bytes, now: float) -> _Refusal | None:
+    signature, stamp = header(headers, way.header), ""
+    if not signature:
+        return _Refusal(
+            f"The header {way.header} is missing: turn on HMAC in the contact point, with this signature header.", tried=False
+        )
+    if not re.fullmatch(r"[0-9a-f]{64}", signature):
+        return _Refusal(f"The header {way.header} must be 64 lower-case hex digits without a prefix, as Grafana signs.")
+    if way.timestamp_header:
+        stamp = header(headers, way.timestamp_header)
+        if stale := _stale(stamp, way.timestamp_header, way.tolerance_s, now):
+            return _Refusal(stale)
+    elif re.match(rb"[0-9]{1,12}:", body):
+        # what was signed with a timestamp would pass here with the timestamp as part of the body
+        return _Refusal("The body begins with a timestamp: this contact point must sign without one.")
+    signed_first = f"{stamp}:".encode() if way.timestamp_header else b""
+
+    def signed(secret: bytes) -> bytes:
+        mac = hmac.new(secret, signed_first, "sha256")
+        mac.update(body)
+        return mac.hexdigest().encode()
+
+    if _any_matches(way.secrets, signature.encode(), signed):
+        return None
+    name = way.timestamp_header
+    there = f"is {name} its timestamp header" if name else "is its timestamp header empty"
+    return _Refusal(
+        f"The signature does not match: is the secret the same on both sides, {there} in the contact point, and does "
+        "nothing in between change the body?"
+    )
+
+
+def _stale(stamp: str, name: str, tolerance_s: float, now: float) -> str | None:
+    """Why a timestamp does not count, or None."""
+    if not stamp:
+        return f"The header {name} is missing: set it as timestamp header in the contact point's HMAC settings (default: none)."
+    if not re.fullmatch(r"[0-9]{1,12}", stamp):
+        return f"The header {name} must be Unix seconds in up to 12 digits."
+    early_s = int(stamp) - now
+    if abs(early_s) <= tolerance_s:  # false for a clock that is no number, too
+        return None
+    return (
+        f"The timestamp is {abs(early_s):.0f} s {'ahead of' if early_s > 0 else 'behind'} the clock here, "
+        f"{tolerance_s:g} s are allowed: are both clocks right?"
+    )
+
+
+def _basic(way: Basic, headers: Headers) -> _Refusal | None:
+    user = way.user.encode(errors="replace") + b":"
+    # compared as it is sent, since decoding a stranger's base64 has more than one right answer
+    return _authorization(
+        "Basic",
+        way.passwords,
+        headers,
+        lambda password: b64encode(user + password),
+        "set user and password in the contact point (without a password Grafana sends no header at all).",
+        "User or password is wrong: are they the same on both sides?",
+    )
+
+
+def _bearer(way: Bearer, headers: Headers) -> _Refusal | None:
+    return _authorization(
+        way.scheme,
+        way.tokens,
+        headers,
+        lambda token: token,
+        "set scheme and credentials in the contact point.",
+        "The token is wrong: is it the same on both sides?",
+    )
+
+
+def _authorization(
+    scheme: str, references: tuple[SecretRef, ...], headers: Headers, expected: Callable[[bytes], bytes], missing: str, wrong: str
+) -> _Refusal | None:
+    """One blank stands between scheme and credentials; further ones belong to the credentials."""
+    value, prefix = header(headers, "Authorization"), f"{scheme} "
+    if value[: len(prefix)].lower() != prefix.lower():
+        return _Refusal(f"The header Authorization with scheme {scheme} is missing: {missing}", tried=False)
+    return None if _any_matches(references, _raw(value[len(prefix) :]), expected) else _Refusal(wrong)
+
+
+def _any_matches(references: tuple[SecretRef, ...], shown: bytes, expected: Callable[[bytes], bytes]) -> bool:
+    """Whether `shown` is what one of the secrets makes. All are tried, so that the time says nothing about which.
+
+    Raises Unavailable or Denied when none matches and one could not be read.
+    """
+    matched, unread = False, None
+    for reference in references:
+        try:
+            secret = reference.read()
+        except (Unavailable, Denied) as error:
+            unread = error
+            continue
+        # an empty secret would be one that everybody knows
+        matched |= hmac.compare_digest(expected(secret), shown) and bool(secret)
+    if unread and not matched:
+        raise unread
+    return matched
+
+
+def header(headers: Headers, name: str) -> str:
+    """The header's value, empty where there is none."""
+    wanted = name.lower()
+    return next((value for given, value in headers.items() if given.lower() == wanted), "")
+
+
+def _raw(value: str) -> bytes:
+    """The bytes that were sent: WSGI shows them as Latin-1."""
+    try:
+        return value.encode("latin-1")
+    except UnicodeEncodeError:
+        return value.encode(errors="replace")

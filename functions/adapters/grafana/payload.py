@@ -1,0 +1,130 @@
+"""What a notification of Grafana (version "1") or Alertmanager (version "4") says: JSON -> Notification.
+
+Both have the same names for what is read here. Fields are added upstream often, so all others are passed over. It is
+imported only for requests that were let in.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import Annotated
+
+import msgspec
+
+from functions.domain.model.alerts import Alert, Notification
+from functions.runtime.errors import BadRequest
+
+VERSIONS = (None, "1", "4")
+"""A custom payload may have left it out."""
+STATUSES = ("firing", "resolved")
+FINGERPRINT = re.compile(r"[\x21-\x7e]{1,64}")
+RFC_3339 = re.compile(
+    r"([0-9]{4})(?:-[0-9]{2}){2}T(?:[01][0-9]|2[0-3])(?::[0-9]{2}){2}(?:\.[0-9]{1,9})?(?:Z|[+-][0-9]{2}:[0-9]{2})"
+)
+REMEDY = 'Remove the custom payload from the contact point, or make it {{ template "webhook.default.payload" . }}.'
+
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+
+
+class _Alert(msgspec.Struct, rename="camel", gc=False):
+    status: str
+    labels: dict[str, str]
+    starts_at: str
+    fingerprint: str
+    annotations: dict[str, str] = {}
+    ends_at: str | None = None
+    generator_url: str = msgspec.field(name="generatorURL", default="")
+    silence_url: str = msgspec.field(name="silenceURL", default="")
+    dashboard_url: str = msgspec.field(name="dashboardURL", default="")
+    panel_url: str = msgspec.field(name="panelURL", default="")
+    rule_uid: str | None = msgspec.field(name="ruleUID", default=None)
+
+
+class _Payload(msgspec.Struct, rename="camel", gc=False):
+    alerts: list[_Alert] | None = None
+    version: str | None = None
+    receiver: str = ""
+    group_key: str = ""
+    external_url: str = msgspec.field(name="externalURL", default="")
+    org_id: Count | None = None
+    truncated_alerts: Count = 0
+
+
+_decoder = msgspec.json.Decoder(_Payload)
+
+
+def parse(body: bytes) -> Notification:
+    """The alerts of an authenticated body. Raises BadRequest 400 with the place, the mistake and what to mend."""
+    if not body or body.isspace():
+        raise BadRequest(400, f"The body is empty: did a custom payload render to nothing? {REMEDY}")
+    payload = _decoded(body)
+    if not payload.alerts:
+        raise BadRequest(400, f"There are no alerts, so this is no notification. {REMEDY}")
+    if payload.version not in VERSIONS:
+        raise BadRequest(400, f'`$.version` is neither "1" (Grafana) nor "4" (Alertmanager). {REMEDY}')
+    source = f"{payload.external_url}#{'' if payload.org_id is None else payload.org_id}"
+    from_test = payload.receiver == "webhook" and payload.group_key.startswith("webhook-")
+    alerts = tuple(_alert(alert, source, place, from_test=from_test) for place, alert in enumerate(payload.alerts))
+    return Notification(alerts, payload.truncated_alerts, payload.group_key, payload.receiver)
+
+
+def _decoded(body: bytes) -> _Payload:
+    try:
+        return _decoder.decode(body)
+    except msgspec.ValidationError as error:
+        raise BadRequest(400, f"This is JSON, but no notification: {error}. {REMEDY}") from None
+    except UnicodeDecodeError:
+        raise BadRequest(400, f"The body is not UTF-8. {REMEDY}") from None
+    except ValueError as error:
+        raise BadRequest(400, f"The body is not JSON: {error}. {REMEDY}") from None
+    except RecursionError:
+        raise BadRequest(400, f"The body is nested too deeply. {REMEDY}") from None
+
+
+def _alert(alert: _Alert, source: str, place: int, *, from_test: bool) -> Alert:
+    where = f"$.alerts[{place}]"
+    if alert.status not in STATUSES:
+        raise BadRequest(400, f'`{where}.status` is neither "firing" nor "resolved". {REMEDY}')
+    if not FINGERPRINT.fullmatch(alert.fingerprint):
+        raise BadRequest(400, f"`{where}.fingerprint` is not 1 to 64 visible ASCII characters. {REMEDY}")
+    starts_at = _time(alert.starts_at, f"{where}.startsAt")
+    if starts_at is None:
+        raise BadRequest(400, f"`{where}.startsAt` has no year. {REMEDY}")
+    return Alert(
+        fingerprint=alert.fingerprint,
+        source=source,
+        firing=alert.status == "firing",
+        labels=_public(alert.labels),
+        annotations=_public(alert.annotations),
+        starts_at=starts_at,
+        ends_at=_time(alert.ends_at, f"{where}.endsAt") if alert.ends_at else None,
+        generator_url=_link(alert.generator_url),
+        silence_url=_link(alert.silence_url),
+        dashboard_url=_link(alert.dashboard_url),
+        panel_url=_link(alert.panel_url),
+        test=from_test and not alert.rule_uid and alert.generator_url[:1] in ("", "?"),
+    )
+
+
+def _time(text: str, where: str) -> float | None:
+    """Unix seconds of an RFC 3339 time; None for Go's zero time, which is in year 1, or in year 0 west of Greenwich."""
+    match = RFC_3339.fullmatch(text)
+    if match and match[1] in ("0000", "0001"):
+        return None
+    try:
+        if match:
+            return datetime.fromisoformat(text).timestamp()
+    except ValueError:
+        pass
+    raise BadRequest(400, f"`{where}` is no time in RFC 3339. {REMEDY}") from None
+
+
+def _public(pairs: dict[str, str]) -> dict[str, str]:
+    """Without Grafana's private names, which an imported Alertmanager leaves in."""
+    return {name: value for name, value in pairs.items() if not (name.startswith("__") and name.endswith("__"))}
+
+
+def _link(url: str) -> str:
+    """The URL if it is one that people can follow, else nothing: Grafana sends `?orgId=7` too, and strangers anything."""
+    return url if url.startswith(("https://", "http://")) and url.isprintable() and " " not in url else ""

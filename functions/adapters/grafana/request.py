@@ -1,0 +1,75 @@
+"""Grafana's door: method, size, who sent a request (grafana_auth.py) and what it says (grafana_payload.py).
+
+Nothing is parsed, asked or imported for a request that is not let in.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from functions.adapters.grafana.auth import Headers, authenticate, header
+from functions.config.settings import Auth, Basic, Bearer, Hmac
+from functions.domain.model.alerts import Notification
+from functions.runtime.errors import BadRequest
+
+__all__ = ["Auth", "Basic", "Bearer", "Hmac", "authenticate", "parse", "read_body", "require_method"]
+
+READ_BYTES = 256 * 1024
+METHODS = frozenset({"POST", "PUT"})
+
+
+class Stream(Protocol):
+    """A request's body that ends by itself, such as Flask's `request.stream`."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+
+def require_method(method: str) -> None:
+    """Raises BadRequest 405 for all but POST and PUT.
+
+    Grafana follows a 301 or 302 with a GET without a body, and would take any 2xx for delivered.
+    """
+    if method not in METHODS:
+        raise BadRequest(405, "")
+
+
+def read_body(stream: Stream, content_length: int | None, max_body: int, headers: Headers) -> bytes:
+    """The whole body, of which at most `max_body` + 1 bytes are read, whatever its length is said to be.
+
+    Raises BadRequest: 413 over `max_body` bytes, 415 when it is compressed, 400 when it ends early.
+    """
+    if header(headers, "Content-Encoding").strip().lower() not in ("", "identity"):
+        raise BadRequest(415, "The body is compressed. Grafana never does that: send it as it is, without Content-Encoding.")
+    too_large = (
+        f"The body has more than {max_body} bytes: set Max Alerts in the contact point, or raise "
+        "grafana.max_body in unstick.yaml."
+    )
+    if content_length is not None and content_length > max_body:
+        raise BadRequest(413, too_large)
+    wanted = max_body + 1 if content_length is None else max(content_length, 0)
+    chunks, size = [], 0
+    while size < wanted and (chunk := _read(stream, min(READ_BYTES, wanted - size))):
+        chunks.append(chunk)
+        size += len(chunk)
+    if size > max_body:
+        raise BadRequest(413, too_large)
+    if content_length is not None and size < wanted:
+        raise BadRequest(400, f"The body ended after {size} of {wanted} bytes.")
+    return b"".join(chunks)
+
+
+def _read(stream: Stream, size: int) -> bytes:
+    from gunicorn.http.errors import ParseException  # both are loaded already by what serves
+    from werkzeug.exceptions import HTTPException
+
+    try:
+        return stream.read(size)
+    except (OSError, ValueError, HTTPException, ParseException):
+        raise BadRequest(400, "The body could not be read to its end.") from None
+
+
+def parse(body: bytes) -> Notification:
+    """What an authenticated body says. Raises BadRequest 400 with what to mend."""
+    from functions.adapters.grafana.payload import parse as parse_payload  # only what was let in is read
+
+    return parse_payload(body)

@@ -1,0 +1,41 @@
+"""The other side of Grafana's door: a notification signed as a contact point signs it, for `send` and the drill."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from base64 import b64encode
+
+from functions.config.settings import Auth, Basic, Bearer, Hmac
+from functions.runtime.errors import Denied
+
+SEND_S = 30.0
+"""As long as Grafana waits."""
+
+
+def headers(auth: Auth, body: bytes, now: float, way: str = "") -> dict[str, str]:
+    """The headers of a notification by the first secret of the first way in that is configured, or of `way`.
+
+    `way` is hmac, basic or bearer. Raises Denied where that is not configured or its secret can't be read, Unavailable too.
+    """
+    made = {"Content-Type": "application/json", "User-Agent": "Grafana"}
+    ways: dict[str, Hmac | Basic | Bearer | None] = {"hmac": auth.hmac, "basic": auth.basic, "bearer": auth.bearer}
+    chosen = ways.get(way) if way else next(filter(None, ways.values()), None)
+    match chosen:
+        case Hmac():
+            return made | _signed(chosen, body, now)
+        case Basic():
+            shown = b64encode(chosen.user.encode() + b":" + chosen.passwords[0].read()).decode()
+            return made | {"Authorization": f"Basic {shown}"}
+        case Bearer():
+            return made | {"Authorization": f"{chosen.scheme} {chosen.tokens[0].read().decode('latin-1')}"}
+    raise Denied("grafana", f"grafana.auth has no {way or 'way in'}", remedy="Name one that the configuration has.")
+
+
+def _signed(way: Hmac, body: bytes, now: float) -> dict[str, str]:
+    """HMAC-SHA-256 in hex digits; where there is a timestamp header, over time, colon and body."""
+    stamp = str(int(now)) if way.timestamp_header else ""
+    mac = hmac.new(way.secrets[0].read(), f"{stamp}:".encode() if stamp else b"", hashlib.sha256)
+    mac.update(body)
+    timestamp = {way.timestamp_header: stamp} if way.timestamp_header else {}
+    return {way.header: mac.hexdigest(), **timestamp}

@@ -1,0 +1,240 @@
+"""What Rundeck says, as types: one exchange, what each error means to the user, and executions.
+
+Seen on Rundeck 6.2 (API 59); what differs on 4.x and 5.x is taken from their sources. See docs/rundeck.md.
+"""
+
+from __future__ import annotations
+
+import json as jsonlib
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from msgspec import Struct
+
+from functions.domain.model.observations import Execution
+from functions.runtime import http_client
+from functions.runtime.errors import Denied, Unavailable
+
+if TYPE_CHECKING:
+    from functions.adapters.runners.rundeck.client import Settings
+
+SYSTEM = "Rundeck"
+JSON = "application/json"
+YAML = "application/yaml"
+MAX_TEXT = 300
+HTTP_OK = 200
+SILENT = frozenset({408, 425, 429})
+"""Answers of proxies that say nothing about what became of the request; Rundeck itself has none of them."""
+
+
+class Refusal(Struct, frozen=True):
+    """One kind of no: how it is recognised (empty fields match anything) and what it means to the user."""
+
+    status: int
+    error_code: str
+    said: str
+    code: str
+    sentence: str
+    remedy: str
+    quoted: bool = False
+    """Rundeck's own text helps, and holds nothing of the token."""
+
+
+_TOKEN = (
+    "token",
+    "does not accept the token",
+    "make a new token (infra/rundeck/README.md) and put it where rundeck.token points",
+)
+_ACL = ("acl", "the token's role lacks a permission", "load infra/rundeck/unstick.aclpolicy for the token's role")
+_JOB = ("job", "there is no such job or execution", "compare restart.job with the UUID on the job's page in Rundeck")
+_OFF = ("disabled", "executions are disabled", "enable executions of the job and of its project in Rundeck")
+_PASSIVE = ("passive", "is in passive mode and starts nothing", "set Rundeck's execution mode to active")
+_VERSION = (
+    "api_version",
+    "does not take this API version",
+    "set rundeck.api_version to 41, which every Rundeck from 4.0 on takes",
+)
+_URL = (
+    "wrong_url",
+    "what answers there is not Rundeck's API",
+    "check rundeck.url: scheme, port, context path, and any proxy in front",
+)
+_BUSY = ("busy", "the job runs already", "")
+_OPTION = ("option", "the job does not take these options", "compare restart.options with the options of the job's definition")
+_REFUSED = ("refused", "refused the request", "look into Rundeck's service.log at this time")
+
+ERRORS = (
+    Refusal(401, "", "", *_TOKEN),
+    Refusal(403, "unauthorized", "", *_TOKEN),
+    Refusal(403, "", "", *_ACL),
+    Refusal(404, "api.error.project.disabled", "", *_OFF),
+    Refusal(404, "api.error.invalid.request", "", *_URL),
+    Refusal(404, "api.error.", "", *_JOB),
+    Refusal(404, "", "", *_URL),
+    Refusal(400, "api.error.api-version.unsupported", "", *_VERSION),
+    Refusal(400, "api.error.job.disabled", "Executions are disabled", *_PASSIVE),
+    Refusal(400, "api.error.job.disabled", "", *_OFF),
+    Refusal(400, "api.error.job.options-invalid", "", *_OPTION, quoted=True),
+    Refusal(400, "api.error.execution.failed", "PASSIVE", *_PASSIVE),
+    Refusal(400, "api.error.execution.failed", "", *_REFUSED, quoted=True),
+    Refusal(409, "", "", *_BUSY),
+    Refusal(415, "", "", *_VERSION),
+    Refusal(0, "", "", *_REFUSED),
+)
+"""What each error answer means; the first that matches. `error_code` is matched from its beginning."""
+
+
+class Connection(Struct, frozen=True):
+    """Where to ask and until when (monotonic seconds)."""
+
+    settings: Settings
+    ends: float
+
+    @property
+    def left_s(self) -> float:
+        return self.ends - time.monotonic()
+
+
+def connect(settings: Settings, timeout_s: float) -> Connection:
+    """What calls of one question share: the settings, and until when all of them must be done."""
+    return Connection(settings, time.monotonic() + timeout_s)
+
+
+def ask(
+    to: Connection, method: str, path: str, *, json: Any = None, accept: str = JSON, api_version: int = 0, timeout_s: float = 0.0
+) -> http_client.Answer:
+    """One exchange; `path` follows /api/N/. Returns Rundeck's 200.
+
+    Raises Denied by ERRORS and Unavailable for whatever leaves open what happened. A refused token is read again and, if it
+    was replaced meanwhile, the request is sent once more: a refused token is a definite no, so nothing ran.
+    """
+    url = f"{to.settings.url.rstrip('/')}/api/{api_version or to.settings.api_version}/{path}"
+    token = renewed = to.settings.token.read()
+    answer = _send(to, method, url, token, accept=accept, json=json, timeout_s=timeout_s)
+    if _token_refused(answer):
+        to.settings.token.distrust()
+        with suppress(Denied, Unavailable):  # where the secret can't be had now, Rundeck's own answer says more
+            renewed = to.settings.token.read()
+    if renewed != token:
+        answer = _send(to, method, url, renewed, accept=accept, json=json, timeout_s=timeout_s)
+    if answer.status != HTTP_OK or _is_html(answer):
+        raise _no(method, answer)
+    return answer
+
+
+def _send(to: Connection, method: str, url: str, token: bytes, *, accept: str, json: Any, timeout_s: float) -> http_client.Answer:
+    headers = {"X-Rundeck-Auth-Token": token.decode("latin-1").strip(), "Accept": accept}
+    return http_client.request(SYSTEM, method, url, timeout_s=min(to.left_s, timeout_s or to.left_s), headers=headers, json=json)
+
+
+def _is_html(answer: http_client.Answer) -> bool:
+    return answer.headers.get("content-type", "").lower().startswith("text/html")
+
+
+def _token_refused(answer: http_client.Answer) -> bool:
+    return answer.status == 401 or (answer.status == 403 and _error(answer)[0] == "unauthorized")
+
+
+def _error(answer: http_client.Answer) -> tuple[str, str]:
+    """The fields errorCode and message; both may be missing, and `error` may be a text instead of true."""
+    try:
+        body = jsonlib.loads(answer.body)
+    except (ValueError, RecursionError):
+        return "", ""
+    if not isinstance(body, dict):
+        return "", ""
+    return str(body.get("errorCode") or ""), str(body.get("message") or body.get("error") or "")
+
+
+def _no(method: str, answer: http_client.Answer) -> Denied | Unavailable:
+    if answer.status >= 500 or answer.status in SILENT:
+        return Unavailable(SYSTEM, f"answered {answer.status}")
+    if answer.status < 300 and not (_is_html(answer) and method == "GET"):
+        return Unavailable(SYSTEM, f"answered {answer.status} without saying what it did")
+    if answer.status < 400 or _is_html(answer):
+        code, sentence, remedy = _URL
+        return Denied(SYSTEM, sentence, code=code, remedy=remedy, status=answer.status)
+    error_code, said = _error(answer)
+    refusal = refused(answer.status, error_code, said)
+    detail = f"{refusal.sentence}: {plain(said)}" if refusal.quoted else refusal.sentence
+    return Denied(SYSTEM, detail, code=refusal.code, remedy=refusal.remedy, status=answer.status)
+
+
+def refused(status: int, error_code: str, said: str) -> Refusal:
+    """The row of ERRORS for an error answer."""
+    return next(row for row in ERRORS if row.status in (0, status) and error_code.startswith(row.error_code) and row.said in said)
+
+
+def plain(text: str, limit: int = MAX_TEXT) -> str:
+    """One line of at most `limit` characters, with control characters escaped."""
+    shown = "".join(
+        char if char.isprintable() else " " if char.isspace() else char.encode("unicode_escape").decode() for char in text[:limit]
+    )
+    return shown if len(text) <= limit else f"{shown}..."
+
+
+def runner_now(answer: http_client.Answer) -> float:
+    """Rundeck's clock from the Date header, whole seconds, so up to 1 s in the past."""
+    try:
+        return parsedate_to_datetime(answer.headers["date"]).timestamp()
+    except (KeyError, ValueError):
+        raise Unavailable(SYSTEM, "sent no usable Date header, so its clock is unknown; have the proxy pass it on") from None
+
+
+def mapping(value: Any) -> Mapping[str, Any]:
+    """`value` as an object. Raises Unavailable if it is something else."""
+    if isinstance(value, dict):
+        return value
+    raise Unavailable(SYSTEM, "answered with something else than was asked for")
+
+
+def options_of(row: Mapping[str, Any]) -> dict[str, str] | None:
+    """The options that a run was started with; None for a run that belongs to no job. An empty value is no value."""
+    job = row.get("job")
+    if not isinstance(job, dict):
+        return None
+    given = job.get("options")
+    return {str(name): str(value) for name, value in given.items() if value not in ("", None)} if isinstance(given, dict) else {}
+
+
+def execution_of(row: Mapping[str, Any], settings: Settings) -> Execution:
+    """Rundeck's execution object. Whether it ended is told by `date-ended` alone: statuses are an open list."""
+    number = row.get("id")
+    status = row.get("status")
+    if not str(number).isascii() or not str(number).isdigit() or not isinstance(status, str):
+        raise Unavailable(SYSTEM, "answered with an execution without id or status")
+    options = options_of(row) or {}
+    custom = row.get("customStatus")
+    return Execution(
+        id=str(number),
+        url=_page(row, str(number), settings.url.rstrip("/")),
+        status=plain(f"{status}: {custom}" if custom else status, 60),
+        runner_started_at=_seconds(row.get("date-started")),
+        runner_ended_at=_seconds(row.get("date-ended")),
+        tag=plain(options.get(settings.incident_option, ""), 100),
+        runner_not_after=_not_after(options.get(settings.not_after_option, "")),
+        user=plain(str(row.get("user") or ""), 100),
+        scheduled=status in ("scheduled", "queued") and row.get("date-ended") is None,
+    )
+
+
+def _page(row: Mapping[str, Any], number: str, url: str) -> str:
+    """Where people read on. Rundeck's own link carries its configured server URL, which need not be ours or even a web page."""
+    link = row.get("permalink")
+    if isinstance(link, str) and link.startswith(f"{url}/"):
+        return plain(link, 500)
+    return f"{url}/project/{quote(str(row.get('project') or ''), safe='')}/execution/show/{number}"
+
+
+def _seconds(moment: Any) -> float | None:
+    """{"unixtime": milliseconds} as seconds."""
+    found = moment.get("unixtime") if isinstance(moment, dict) else None
+    return found / 1000 if isinstance(found, int | float) else None
+
+
+def _not_after(value: str) -> float | None:
+    return float(value) if value.isascii() and value.isdigit() and len(value) <= 12 else None

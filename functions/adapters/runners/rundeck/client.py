@@ -1,0 +1,230 @@
+"""Rundeck: the history of a job, starting it once, and what stands in the way.
+
+Rundeck has no idempotency key and its limit of one execution lets simultaneous requests through, so nothing is ever sent
+twice here: a lost answer is Unavailable, and the history tells later what came of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+from urllib.parse import quote
+
+from msgspec import Struct
+
+from functions.adapters.runners.rundeck import answers
+from functions.application.ports import Finding
+from functions.domain.model.alerts import Target
+from functions.domain.model.observations import Execution, Ledger
+from functions.runtime.errors import ConfigError, Denied, Unavailable
+from functions.runtime.parallel import together
+from functions.runtime.secrets import SecretRef
+
+FIRST_WITH_OPTIONS = 18
+PAGE = 100
+MAX_PAGES = 10
+LONG_RUN_S = 3600.0
+"""Up to 5.x a list is ordered by start: one that started this long before the window may still have ended inside it."""
+MAX_RETRIES = 20
+TAIL_LINES = 20
+
+
+class Settings(Struct, frozen=True):
+    """How Rundeck is reached (`rundeck:` in unstick.yaml)."""
+
+    url: str
+    token: SecretRef
+    api_version: int = 41
+    """41 is taken by every server from 4.0 on."""
+    incident_option: str = "unstick_incident"
+    not_after_option: str = "unstick_not_after"
+
+    def __post_init__(self) -> None:
+        if self.api_version < FIRST_WITH_OPTIONS:
+            problem = (
+                f"api_version: below {FIRST_WITH_OPTIONS} Rundeck ignores the options of a run. Use 41, which 4.0 and newer take."
+            )
+            raise ConfigError((problem,))
+
+
+class _Listed(Struct, frozen=True):
+    """Rows of one list; `at_once`: all there are, from a single answer."""
+
+    rows: tuple[Mapping[str, Any], ...]
+    runner_now: float
+    read_at: float
+    at_once: bool
+
+
+def look(
+    settings: Settings,
+    target: Target,
+    *,
+    own_options: tuple[str, ...],
+    since_s: float,
+    follow: str | None,
+    tail: bool,
+    timeout_s: float,
+) -> Ledger:
+    """The target's history over the last `since_s` seconds, by the job's own lists: those answer 403 where others hide rows.
+
+    One round of requests at once; a second one only where the history is longer than a page, and one for `tail`. `followed`
+    stays None for an execution that Rundeck no longer has.
+    """
+    to = answers.connect(settings, timeout_s)
+    running, history = partial(_list, to, target.job, "running"), partial(_list, to, target.job, "", since_s=since_s)
+    calls: list[Callable[[], Any]] = [running, partial(_list, to, target.job, "scheduled"), history]
+    if follow is not None:
+        calls.append(partial(_follow, to, follow, tail=tail))
+    found = _all(calls, to)
+    lists, (followed, lines) = found[:3], found[3] if follow is not None else (None, None)
+    if not lists[2].at_once:
+        # On most databases the running ones come last, so one that ended between the two answers would be in neither list.
+        lists += _all([running, partial(history, pages=1)], to)
+    ours, others = _sorted_out([row for listed in lists for row in listed.rows], settings, target, own_options)
+    newest = max(lists, key=lambda listed: (listed.runner_now, -listed.read_at))
+    return Ledger(newest.runner_now, ours, others, followed, lines, newest.read_at)
+
+
+def _all(calls: list[Callable[[], Any]], to: answers.Connection) -> list[Any]:
+    """What the calls returned. Raises a clear no rather than a missing answer, since it comes with a remedy."""
+    found = together(calls, timeout_s=to.left_s)
+    for kind in (Denied, Exception):
+        for outcome in found:
+            if isinstance(outcome, kind):
+                raise outcome
+    return found
+
+
+def _list(to: answers.Connection, job: str, status: str, *, since_s: float = 0.0, pages: int = MAX_PAGES) -> _Listed:
+    """Executions of the job with this status, or all of them as far back as `since_s`."""
+    rows: list[Mapping[str, Any]] = []
+    wanted = f"status={status}&" if status else ""
+    for number in range(pages):
+        offset = number * PAGE
+        answer = answers.ask(to, "GET", f"job/{quote(job, safe='')}/executions?{wanted}max={PAGE}&offset={offset}")
+        page, total = _page(answer.json(), offset)
+        now = answers.runner_now(answer)
+        rows += page
+        if offset + len(page) >= total or pages == 1:
+            return _Listed(tuple(rows), now, answer.at, at_once=number == 0 and offset + len(page) >= total)
+        if not status and all(_ended_before(row, now - since_s - LONG_RUN_S) for row in page):
+            return _Listed(tuple(rows), now, answer.at, at_once=False)
+    raise Unavailable(
+        answers.SYSTEM, f"has over {PAGE * MAX_PAGES} executions of this job to look through; give targets jobs of their own"
+    )
+
+
+def _page(body: Any, offset: int) -> tuple[list[Mapping[str, Any]], int]:
+    paging, rows = answers.mapping(body).get("paging"), answers.mapping(body).get("executions")
+    total = paging.get("total") if isinstance(paging, dict) else None
+    if not isinstance(rows, list) or not isinstance(total, int):
+        raise Unavailable(answers.SYSTEM, "answered with something else than a list of executions")
+    if len(rows) < min(PAGE, total - offset):
+        raise Denied(
+            answers.SYSTEM,
+            f"hides executions: {len(rows)} shown of {total - offset}",
+            code="ledger_hidden",
+            remedy="allow `read` on the resource kind event in the project (infra/rundeck/unstick.aclpolicy)",
+            status=answers.HTTP_OK,
+        )
+    return [answers.mapping(row) for row in rows], total
+
+
+def _ended_before(row: Mapping[str, Any], runner_time: float) -> bool:
+    ended = row.get("date-ended")
+    return isinstance(ended, dict) and isinstance(ended.get("unixtime"), int) and ended["unixtime"] / 1000 < runner_time
+
+
+def _sorted_out(
+    rows: list[Mapping[str, Any]], settings: Settings, target: Target, own_options: tuple[str, ...]
+) -> tuple[tuple[Execution, ...], tuple[Execution, ...]]:
+    """(the target's executions, unfinished ones of others), newest start first, each once and as ended where any list says so."""
+    own = {*own_options, settings.incident_option, settings.not_after_option}
+    wanted = _given(target.options)
+    ours: dict[str, Execution] = {}
+    others: dict[str, Execution] = {}
+    for row in sorted(rows, key=lambda row: "date-ended" in row):
+        options = answers.options_of(row)
+        execution = answers.execution_of(row, settings)
+        same = options is not None and {name: value for name, value in options.items() if name not in own} == wanted
+        (ours if same else others)[execution.id] = execution
+    return _newest_first(ours.values()), _newest_first(execution for execution in others.values() if not execution.ended)
+
+
+def _newest_first(executions: Any) -> tuple[Execution, ...]:
+    return tuple(sorted(executions, key=lambda found: (found.runner_started_at or 0.0, int(found.id)), reverse=True))
+
+
+def _given(options: Mapping[str, str]) -> dict[str, str]:
+    """Without empty values: Rundeck treats an empty option as one that was not given."""
+    return {name: value for name, value in options.items() if value != ""}
+
+
+def _follow(to: answers.Connection, execution: str, *, tail: bool) -> tuple[Execution | None, tuple[str, ...] | None]:
+    """The execution at the end of the chain of retries, and its last log lines if it has ended."""
+    seen: list[str] = []
+    while execution not in seen and len(seen) < MAX_RETRIES:
+        seen.append(execution)
+        try:
+            row = answers.mapping(answers.ask(to, "GET", f"execution/{quote(execution, safe='')}").json())
+        except Denied as denied:
+            if denied.code == "job":
+                return None, None
+            raise
+        retried = row.get("retriedExecution")
+        if not isinstance(retried, dict) or "id" not in retried:
+            found = answers.execution_of(row, to.settings)
+            return found, _tail(to, found.id) if tail and found.ended else None
+        execution = str(retried["id"])
+    raise Unavailable(answers.SYSTEM, f"execution {seen[0]} was retried more than {MAX_RETRIES} times, or in a circle")
+
+
+def _tail(to: answers.Connection, execution: str) -> tuple[str, ...] | None:
+    """The last log lines; None where they can't be had, which must not spoil the look."""
+    try:
+        answer = answers.ask(to, "GET", f"execution/{execution}/output?lastlines={TAIL_LINES}", timeout_s=to.left_s / 2)
+        entries = answers.mapping(answer.json()).get("entries")
+    except (Denied, Unavailable):
+        return None
+    rows = entries if isinstance(entries, list) else []
+    return tuple(answers.plain(str(row.get("log") or "")) for row in rows[-TAIL_LINES:] if isinstance(row, dict))
+
+
+def run(settings: Settings, target: Target, *, tag: str, runner_not_after: float, timeout_s: float) -> Execution:
+    """Start the job once.
+
+    Rundeck drops or replaces option values without a word, so its echo must be exactly what was sent. An option that a
+    secure one hides, or a default that the runbook does not name, is a mismatch too: the history could never be matched.
+    """
+    own = {settings.incident_option: tag, settings.not_after_option: str(int(runner_not_after))}
+    sent = _given({**target.options, **own})
+    answer = answers.ask(
+        answers.connect(settings, timeout_s), "POST", f"job/{quote(target.job, safe='')}/run", json={"options": sent}
+    )
+    row = answers.mapping(answer.json())
+    execution = answers.execution_of(row, settings)
+    echo = answers.options_of(row) or {}
+    if echo != sent:
+        names = answers.plain(", ".join(sorted(name for name in {*echo, *sent} if echo.get(name) != sent.get(name))))
+        remedy = f"it runs with other values of: {names}; declare them as plain options and name each in restart.options"
+        raise Denied(answers.SYSTEM, execution.id, code="mismatch", status=answers.HTTP_OK, remedy=remedy)
+    return execution
+
+
+def abort(settings: Settings, execution: str, *, timeout_s: float) -> None:
+    """Stop an execution; one that has ended already is fine. It goes on until its step ends."""
+    to = answers.connect(settings, timeout_s)
+    body = answers.mapping(answers.ask(to, "POST", f"execution/{quote(execution, safe='')}/abort").json())
+    done, left = answers.mapping(body.get("abort")), answers.mapping(body.get("execution"))
+    if done.get("status") == "failed" and left.get("status") in ("running", "scheduled", "queued"):
+        reason = answers.plain(str(done.get("reason")))
+        raise Denied(answers.SYSTEM, f"could not abort: {reason}", code="refused", status=answers.HTTP_OK)
+
+
+def check(settings: Settings, job: str, options: tuple[str, ...], *, auto: bool, timeout_s: float) -> list[Finding]:
+    """What is right and wrong with token, permissions and the job's definition. Nothing is changed."""
+    from functions.adapters.runners.rundeck import checks  # only the command line needs it
+
+    return checks.findings(settings, job, options, auto=auto, timeout_s=timeout_s)

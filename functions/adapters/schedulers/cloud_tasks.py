@@ -1,0 +1,166 @@
+"""Wake-ups as tasks of Cloud Tasks, which calls the private `verify` with them.
+
+Tasks have no names: a name stays taken for up to a day after its task ran, and wake-ups need no names, since any number of
+them does no harm. https://cloud.google.com/tasks/docs/reference/rest/v2/projects.locations.queues.tasks
+Why not by google-cloud-tasks: docs/decisions/cloud-tasks.md.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from base64 import b64encode
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from msgspec import Struct
+
+from functions.application.ports import Finding
+from functions.runtime import http_client
+from functions.runtime.errors import Denied, Unavailable
+from functions.runtime.google_cloud import explained, refusal, sentence, timeouts
+from functions.runtime.http_client import Answer
+from functions.runtime.import_lock import IMPORTING
+
+SYSTEM = "Cloud Tasks"
+ENDPOINT = "UNSTICK_CLOUD_TASKS_ENDPOINT"
+"""Environment variable of tests: the base URL, on loopback, of a server that stands in for Cloud Tasks."""
+
+_ADDRESS = "https://cloudtasks.googleapis.com"
+_SCOPE = "https://www.googleapis.com/auth/cloud-platform"
+_BEHIND_S = 1.0
+"""The instance that is called may have a clock that is behind: before `due` by its own it would do nothing."""
+
+_DISPATCH_DEADLINE_S = 600  # a step may wait a minute for a fresh instance's network, and deferred lists have 100 targets
+_OK, _LOGIN_FAILED = 200, 401
+_HERE = {"127.0.0.1", "::1", "localhost"}
+_CREATE = "cloudtasks.tasks.create"
+_REMEDIES = {  # https://cloud.google.com/tasks/docs/creating-http-target-tasks#sa
+    400: "Correct scheduler.cloud_tasks: queue is projects/P/locations/L/queues/Q, url the https URL of verify.",
+    401: "The access token was not taken. See which account Unstick runs with.",
+    403: "Give Unstick's service account roles/cloudtasks.enqueuer on the queue, and roles/iam.serviceAccountUser on the"
+    " service_account that the tasks use.",
+    404: "There is no such queue. Correct scheduler.cloud_tasks.queue, or make the queue (a deleted name is blocked for a week).",
+}
+
+
+class Settings(Struct, frozen=True):
+    """`queue`: projects/P/locations/L/queues/Q. `url`: of verify. `service_account`: the e-mail that may invoke it."""
+
+    queue: str
+    url: str
+    service_account: str
+
+
+def wake(settings: Settings, at: float, payload: str, *, timeout_s: float) -> None:
+    """Have `{"wake": payload}` posted to `url` at `at`, at most 30 days ahead, until it is answered 2xx."""
+    made = _asked("POST", f"{settings.queue}/tasks", timeout_s, {"task": _task(settings, at, payload)})
+    if not made.get("name"):  # as of a proxy that answers 200 to everything
+        raise Unavailable(SYSTEM, "answered 200 with something that is no task")
+
+
+def check(settings: Settings, *, timeout_s: float) -> list[Finding]:
+    """The queue as far as this account may see it, and whether it may put tasks in; without putting one in."""
+    name = f"scheduler {settings.queue}"
+    try:
+        may = _asked("POST", f"{settings.queue}:testIamPermissions", timeout_s, {"permissions": [_CREATE]})
+    except Denied as error:
+        return [Finding(name, ok=False, detail=error.detail, remedy=error.remedy)]
+    except Unavailable as error:
+        return [Finding(name, ok=False, detail=error.detail, remedy="See whether cloudtasks.googleapis.com can be reached.")]
+    allowed = may.get("permissions") == [_CREATE]  # left out where there are none
+    detail = "tasks may be put in" if allowed else f"{_CREATE} is missing"
+    return [Finding(name, ok=allowed, detail=detail, remedy="" if allowed else _REMEDIES[403]), _queue(settings, name, timeout_s)]
+
+
+def _queue(settings: Settings, name: str, timeout_s: float) -> Finding:
+    """Whether the queue runs and tries again for ever."""
+    try:
+        queue = _asked("GET", settings.queue, timeout_s)
+    except Denied as error:
+        if error.status == 403:
+            remedy = "Give it roles/cloudtasks.viewer on the queue if check should see whether the queue runs; it works without."
+            return Finding(name, ok=None, detail="its state can't be read by this account", remedy=remedy)
+        return Finding(name, ok=False, detail=error.detail, remedy=error.remedy)
+    except Unavailable as error:
+        return Finding(name, ok=None, detail=error.detail)
+    if queue.get("state") != "RUNNING":
+        detail = f"the queue is {str(queue.get('state'))[:40]}"
+        return Finding(name, ok=False, detail=detail, remedy=f"gcloud tasks queues resume {settings.queue}")
+    retries = queue.get("retryConfig")
+    attempts = retries.get("maxAttempts") if isinstance(retries, dict) else None
+    if isinstance(attempts, int) and attempts > 0:
+        detail = f"the queue gives up after {attempts} attempts"
+        return Finding(name, ok=False, detail=detail, remedy="Set max_attempts to -1 (infra/ does), else wake-ups can be lost.")
+    return Finding(name, ok=True, detail="the queue runs")
+
+
+@lru_cache(maxsize=1)
+def credentials() -> tuple[Any, Any]:
+    """Google's credentials, and what they fetch tokens with; built on first use, since workers are forked. Anonymous where
+    ENDPOINT is set.
+    """
+    with IMPORTING:
+        import google.auth
+        from google.auth.credentials import AnonymousCredentials
+        from google.auth.transport.requests import Request
+
+    here = bool(os.environ.get(ENDPOINT))
+    return AnonymousCredentials() if here else google.auth.default(scopes=[_SCOPE])[0], Request()
+
+
+def _asked(method: str, path: str, timeout_s: float, content: Any = None) -> dict[str, Any]:
+    """What Cloud Tasks answered 200 with. A token that it no longer takes is renewed once, as Google's clients do it."""
+    ends = time.monotonic() + timeout_s
+    answer = _answer(method, path, ends, content, renewed=False)
+    if answer.status == _LOGIN_FAILED:
+        answer = _answer(method, path, ends, content, renewed=True)
+    if answer.status != _OK:
+        said = sentence(answer.body, answer.headers.get("content-type", ""))
+        raise refusal(SYSTEM, answer.status, said, _REMEDIES)
+    found = answer.json()
+    if not isinstance(found, dict):
+        raise Unavailable(SYSTEM, "answered 200 with something else than an object")
+    return found
+
+
+def _answer(method: str, path: str, ends: float, content: Any, *, renewed: bool) -> Answer:
+    headers: dict[str, str] = {}
+    with explained(SYSTEM, _REMEDIES):
+        url = f"{_address()}/v2/{quote(path, safe='/:')}"
+        account, request = credentials()
+
+        def fetch(*asked: Any, **more: Any) -> Any:
+            # google-auth asks several times with a time of its own each: what is left is for all of them
+            return request(*asked, **more | {"timeout": timeouts(SYSTEM, ends - time.monotonic())})
+
+        if renewed:
+            account.refresh(fetch)
+        account.before_request(fetch, method, url, headers)
+    return http_client.request(SYSTEM, method, url, timeout_s=ends - time.monotonic(), headers=headers, json=content)
+
+
+def _address() -> str:
+    endpoint = os.environ.get(ENDPOINT)
+    if endpoint and urlsplit(endpoint).hostname not in _HERE:
+        raise Denied(SYSTEM, f"{ENDPOINT} is not on loopback", remedy=f"Unset {ENDPOINT}; it is for tests.")
+    return endpoint or _ADDRESS
+
+
+def _task(settings: Settings, at: float, payload: str) -> dict[str, Any]:
+    due = datetime.fromtimestamp(math.ceil((at + _BEHIND_S) * 1_000_000) / 1_000_000, UTC)
+    return {
+        "scheduleTime": due.isoformat(timespec="microseconds"),
+        "dispatchDeadline": f"{_DISPATCH_DEADLINE_S}s",
+        "httpRequest": {
+            "url": settings.url,
+            "httpMethod": "POST",
+            "headers": {"Content-Type": "application/json"},
+            "body": b64encode(json.dumps({"wake": payload}).encode()).decode(),
+            "oidcToken": {"serviceAccountEmail": settings.service_account, "audience": settings.url},
+        },
+    }

@@ -1,0 +1,188 @@
+"""Documents and the archive in a Cloud Storage bucket, by its preconditions (`ifGenerationMatch`; 0 creates).
+
+Nothing is sent twice: a write whose answer was lost would be answered 412 by itself the second time, and look like somebody
+else's. https://cloud.google.com/storage/docs/request-preconditions
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import time
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+
+from functions.application.ports import Finding, Listed, Stored
+from functions.runtime.errors import Conflict, Denied, Unavailable
+from functions.runtime.google_cloud import explained, timeouts
+from functions.runtime.import_lock import IMPORTING
+from functions.runtime.parallel import together
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SYSTEM = "Cloud Storage"
+_DUE = "unstick-due"
+_AT_ONCE = 8
+_NOT_FOUND = 404
+_PRECONDITION_FAILED = 412
+_REMEDIES = {  # https://cloud.google.com/storage/docs/access-control/iam-permissions
+    401: "The access token was not taken. See which account Unstick runs with.",
+    403: "Give Unstick's service account roles/storage.objectUser on the bucket; replacing an object needs delete, too.",
+    404: "There is no such bucket. Correct store.cloud_storage.bucket, which has the name alone, without gs://.",
+}
+
+
+class Settings(Struct, frozen=True):
+    """`bucket`: its name. `prefix`: put before every object's name as it stands, such as `unstick/`."""
+
+    bucket: str
+    prefix: str = ""
+
+
+def load(settings: Settings, key: str, *, timeout_s: float) -> Stored | None:
+    """The document as it stands, None if there is none. One request: the generation is in the download's headers."""
+    blob = _blob(settings, _document(settings, key))
+    try:
+        body = _read(blob, timeout_s)
+    except Denied as error:
+        if error.status == _NOT_FOUND and not _no_bucket(error):
+            return None
+        raise
+    return Stored(body=body, generation=_generation(blob))
+
+
+def save(settings: Settings, key: str, body: bytes, *, generation: str | None, due: float | None, timeout_s: float) -> str:
+    """Save where the generation still is the one given (None: where there is no document); see contracts.Store."""
+    blob = _blob(settings, _document(settings, key))
+    blob.metadata = {} if due is None else {_DUE: repr(due)}
+    try:
+        _write(blob, body, timeout_s, if_generation_match=int(generation or 0))
+    except Denied as error:
+        deleted = error.status == _NOT_FOUND and generation is not None and not _no_bucket(error)
+        if error.status == _PRECONDITION_FAILED or deleted:
+            raise Conflict(f"{key} was changed by somebody else") from None
+        raise
+    return _generation(blob)
+
+
+def listed(settings: Settings, *, timeout_s: float) -> list[Listed]:
+    """All documents, by key. One request for each 1,000 of them, since `due` is in the objects' metadata."""
+    prefix = _document(settings, "")[: -len(".json")]
+    found = []
+    with explained(SYSTEM, _REMEDIES):
+        for blob in _names(settings, prefix, "", "items(name,metadata),nextPageToken", timeout_s):
+            due = (blob.metadata or {}).get(_DUE)
+            found.append(Listed(blob.name[len(prefix) :].removesuffix(".json"), float(due) if due else None))
+    return found
+
+
+def archive(settings: Settings, path: str, body: bytes, *, timeout_s: float) -> None:
+    """Write one archive record; the same path again replaces it."""
+    _write(_blob(settings, settings.prefix + path), body, timeout_s)
+
+
+def archived(settings: Settings, *, since: str, timeout_s: float) -> Iterator[tuple[str, bytes]]:
+    """The archive from DATE `since` on, by path. `timeout_s` is for the list and for each eight records, read at once."""
+    folder = f"{settings.prefix}incidents/"
+    names = [blob.name for blob in _names(settings, folder, folder + since, "items(name),nextPageToken", timeout_s)]
+    for start in range(0, len(names), _AT_ONCE):
+        batch = names[start : start + _AT_ONCE]
+        bodies = together([_reading(settings, name, timeout_s) for name in batch], timeout_s=timeout_s)
+        for name, body in zip(batch, bodies, strict=True):
+            if isinstance(body, Exception):
+                raise body
+            yield name.removeprefix(settings.prefix), body
+
+
+def check(settings: Settings, *, timeout_s: float) -> list[Finding]:
+    """Writable, and compare-and-set really compares; on a document of its own that is gone afterwards."""
+    key = f"check-{secrets.token_hex(8)}"
+    what = f"store gs://{settings.bucket}/{settings.prefix}"
+    try:
+        save(settings, key, b"{}", generation=None, due=None, timeout_s=timeout_s)
+        with contextlib.ExitStack() as at_the_end:
+            at_the_end.callback(_delete, settings, key, timeout_s)
+            listed(settings, timeout_s=timeout_s)
+            with contextlib.suppress(Conflict):
+                save(settings, key, b"{}", generation=None, due=None, timeout_s=timeout_s)
+                remedy = "Use Cloud Storage itself: this server ignores if_generation_match."
+                return [Finding(what, ok=False, detail="it let a second writer through", remedy=remedy)]
+    except Denied as error:
+        return [Finding(what, ok=False, detail=error.detail, remedy=error.remedy)]
+    except Unavailable as error:
+        return [Finding(what, ok=False, detail=error.detail, remedy="See whether storage.googleapis.com can be reached.")]
+    return [Finding(what, ok=True, detail="writable, and a second writer is turned away")]
+
+
+@lru_cache(maxsize=1)
+def client() -> Any:
+    """Google's client, built on first use, since workers are forked. Where STORAGE_EMULATOR_HOST is set it goes there, without
+    credentials."""
+    with IMPORTING:
+        from google.cloud.storage import Client  # 86 ms and 29 MiB on top of requests
+
+    # else the client asks for the bucket's metadata, in a thread of its own and with retries, for traces that nobody takes
+    os.environ.setdefault("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
+    return Client(project="unused")  # a project is for making buckets; without one it asks the metadata server
+
+
+def _document(settings: Settings, key: str) -> str:
+    return f"{settings.prefix}documents/{key}.json"
+
+
+def _blob(settings: Settings, name: str) -> Any:
+    with explained(SYSTEM, _REMEDIES):
+        return client().bucket(settings.bucket).blob(name)
+
+
+def _read(blob: Any, timeout_s: float) -> bytes:
+    with explained(SYSTEM, _REMEDIES):
+        body: bytes = blob.download_as_bytes(timeout=timeouts(SYSTEM, timeout_s), retry=None)
+        return body
+
+
+def _reading(settings: Settings, name: str, timeout_s: float) -> Any:
+    return lambda: _read(_blob(settings, name), timeout_s)
+
+
+def _write(blob: Any, body: bytes, timeout_s: float, **precondition: int) -> None:
+    blob.cache_control = "no-store"  # objects that anybody may read would be cached for an hour
+    with explained(SYSTEM, _REMEDIES):
+        blob.upload_from_string(
+            body, content_type="application/json", timeout=timeouts(SYSTEM, timeout_s), retry=None, **precondition
+        )
+
+
+def _generation(blob: Any) -> str:
+    with explained(SYSTEM, _REMEDIES):
+        return str(int(blob.generation))
+
+
+def _names(settings: Settings, prefix: str, start: str, fields: str, timeout_s: float) -> list[Any]:
+    ends, found = time.monotonic() + timeout_s, []
+    with explained(SYSTEM, _REMEDIES):
+        pages = client().list_blobs(
+            settings.bucket, prefix=prefix, start_offset=start or None, fields=fields,
+            timeout=timeouts(SYSTEM, timeout_s), retry=None,
+        ).pages  # fmt: skip
+        for page in pages:
+            found += page
+            if time.monotonic() > ends:
+                raise Unavailable(SYSTEM, "did not finish its list in time", late=True)
+    if not all(isinstance(blob.name, str) for blob in found):
+        raise Unavailable(SYSTEM, "listed something that has no name")
+    return found
+
+
+def _delete(settings: Settings, key: str, timeout_s: float) -> None:
+    with explained(SYSTEM, _REMEDIES):
+        _blob(settings, _document(settings, key)).delete(timeout=timeouts(SYSTEM, timeout_s), retry=None)
+
+
+def _no_bucket(error: Denied) -> bool:
+    """Both a missing object and a missing bucket are answered 404; only the sentence differs."""
+    return "bucket does not exist" in error.detail

@@ -1,0 +1,111 @@
+"""Documents and the archive in one SQLite file, for one machine. Several processes may share it; a network file system may not
+be under it, since SQLite's locks and shared memory don't work there (sqlite.org/wal.html).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from functions.application.ports import Finding, Listed, Stored
+from functions.runtime.errors import Conflict, Denied, Unavailable
+from functions.runtime.sqlite import opened
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterator
+
+SYSTEM = "store"
+_PAGE = 200
+_LAST = "\U0010ffff"  # sorts after every path
+
+
+class Settings(Struct, frozen=True):
+    """`path` of the file; relative to the working folder. The local scheduler may use the same one."""
+
+    path: str
+
+
+def load(settings: Settings, key: str, *, timeout_s: float) -> Stored | None:
+    """The document as it stands, None if there is none."""
+    with _file(settings, timeout_s) as file:
+        row = file.execute("SELECT body, generation FROM documents WHERE key = ?", (key,)).fetchone()
+    return Stored(body=row[0], generation=str(row[1])) if row else None
+
+
+def save(settings: Settings, key: str, body: bytes, *, generation: str | None, due: float | None, timeout_s: float) -> str:
+    """Save where the generation still is the one given (None: where there is no document); see contracts.Store."""
+    with _file(settings, timeout_s) as file:
+        if generation is None:
+            after = 1
+            done = file.execute(
+                "INSERT INTO documents (key, body, generation, due) VALUES (?, ?, 1, ?) ON CONFLICT DO NOTHING", (key, body, due)
+            )
+        else:
+            after = int(generation) + 1
+            done = file.execute(
+                "UPDATE documents SET body = ?, generation = ?, due = ? WHERE key = ? AND generation = ?",
+                (body, after, due, key, int(generation)),
+            )
+    if done.rowcount != 1:
+        raise Conflict(f"{key} was changed by somebody else")
+    return str(after)
+
+
+def listed(settings: Settings, *, timeout_s: float) -> list[Listed]:
+    """All documents, by key."""
+    with _file(settings, timeout_s) as file:
+        return [Listed(key, due) for key, due in file.execute("SELECT key, due FROM documents ORDER BY key")]
+
+
+def archive(settings: Settings, path: str, body: bytes, *, timeout_s: float) -> None:
+    """Write one archive record; the same path again replaces it."""
+    with _file(settings, timeout_s) as file:
+        file.execute(
+            "INSERT INTO archive (path, body) VALUES (?, ?) ON CONFLICT (path) DO UPDATE SET body = excluded.body", (path, body)
+        )
+
+
+def archived(settings: Settings, *, since: str, timeout_s: float) -> Iterator[tuple[str, bytes]]:
+    """The archive from DATE `since` on, by path. Read in pages, since a reader that lingers keeps SQLite from tidying up."""
+    after = f"incidents/{since}"
+    while True:
+        with _file(settings, timeout_s) as file:
+            page = file.execute(
+                "SELECT path, body FROM archive WHERE path > ? AND path < ? ORDER BY path LIMIT ?",
+                (after, f"incidents/{_LAST}", _PAGE),
+            ).fetchall()
+        yield from page
+        if len(page) < _PAGE:
+            return
+        after = page[-1][0]
+
+
+def check(settings: Settings, *, timeout_s: float) -> list[Finding]:
+    """Writable, and compare-and-set really compares; on a document of its own that is gone afterwards."""
+    key = f"check-{secrets.token_hex(8)}"
+    what = f"store {settings.path}"
+    try:
+        with contextlib.ExitStack() as at_the_end:
+            at_the_end.callback(_delete, settings, key, timeout_s)
+            save(settings, key, b"{}", generation=None, due=None, timeout_s=timeout_s)
+            with contextlib.suppress(Conflict):
+                save(settings, key, b"{}", generation=None, due=None, timeout_s=timeout_s)
+                return [Finding(what, ok=False, detail="it let a second writer through", remedy="Use a file on a local disk.")]
+    except Denied as error:
+        return [Finding(what, ok=False, detail=error.detail, remedy=error.remedy)]
+    except Unavailable as error:
+        return [Finding(what, ok=False, detail=error.detail, remedy="See what else uses the file, and whether the disk is full.")]
+    return [Finding(what, ok=True, detail="writable, and a second writer is turned away")]
+
+
+def _delete(settings: Settings, key: str, timeout_s: float) -> None:
+    with _file(settings, timeout_s) as file:
+        file.execute("DELETE FROM documents WHERE key = ?", (key,))
+
+
+def _file(settings: Settings, timeout_s: float) -> contextlib.AbstractContextManager[sqlite3.Connection]:
+    return opened(SYSTEM, settings.path, timeout_s=timeout_s)

@@ -1,0 +1,3 @@
+from functions.adapters.symptoms.rabbitmq.client import Settings, check, look
+
+__all__ = ["Settings", "check", "look"]

@@ -1,0 +1,126 @@
+"""What `check` says of RabbitMQ, from the answers that it gave."""
+
+from __future__ import annotations
+
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+from msgspec import Struct
+
+from functions.adapters.symptoms.rabbitmq.answers import OK, Page, good, json_or_none, live, named, shaped, sighting
+from functions.application.ports import Finding
+from functions.domain.model.alerts import QueueRef
+from functions.runtime.errors import Denied, Unavailable
+from functions.runtime.http_client import Answer
+
+PATHS = ("/api/overview", "/api/whoami", "/api/health/checks/alarms")
+SKEW_S = 30.0
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+ALARM_STATUS = 503
+MORE_THAN_NEEDED = frozenset({"administrator", "policymaker"})
+
+Outcome = Answer | Exception
+
+
+class Asked(Struct, frozen=True):
+    """What came of each request."""
+
+    overview: Outcome
+    whoami: Outcome
+    alarms: Outcome
+    totals: Outcome
+    page: Outcome
+
+
+def findings(url: str, user: str, queue: QueueRef, asked: Asked) -> list[Finding]:
+    """One line for each thing that `look` needs, and for what else would mislead it."""
+    login = _login(user, asked.overview)
+    if not login.ok:
+        return [*_transport(url), login]
+    return [
+        *_transport(url),
+        login,
+        *_rights(asked.whoami),
+        *_clock(asked.overview),
+        _readable(queue, asked.totals, asked.page),
+        _statistics(queue, asked.page),
+        _alarms(asked.alarms),
+    ]
+
+
+def _transport(url: str) -> list[Finding]:
+    parts = urlsplit(url)
+    if parts.scheme == "https" or parts.hostname in LOOPBACK:
+        return []
+    remedy = "Use https, or keep the way to the broker inside a private network."
+    return [Finding("RabbitMQ transport", None, "the password goes over http in the clear", remedy)]
+
+
+def _login(user: str, overview: Outcome) -> Finding:
+    what = f"RabbitMQ answers and knows {user}"
+    try:
+        version = shaped(good(overview).json(), dict[str, Any]).get("rabbitmq_version", "not told")
+    except (Denied, Unavailable) as error:
+        return _failed(what, error)
+    return Finding(what, ok=True, detail=f"version {version}")
+
+
+def _rights(whoami: Outcome) -> list[Finding]:
+    """Nothing where the user is just right; a word where it can do more than it needs."""
+    try:
+        tags = shaped(good(whoami).json(), dict[str, Any]).get("tags", "")
+    except (Denied, Unavailable):
+        return []
+    listed = tags.split(",") if isinstance(tags, str) else tags  # a text before 3.9
+    remedy = "Give it the tag `management` alone and the permissions ^$ ^$ ^$, as infra/rabbitmq does."
+    more = sorted(MORE_THAN_NEEDED & set(listed))
+    return [Finding("RabbitMQ rights", None, f"the user is {tag}: more than it needs", remedy) for tag in more]
+
+
+def _clock(overview: Outcome) -> list[Finding]:
+    try:
+        answer = good(overview)
+        ahead_s = parsedate_to_datetime(answer.headers["date"]).timestamp() - answer.at
+    except (Denied, Unavailable, KeyError, ValueError):
+        return []
+    right = abs(ahead_s) <= SKEW_S
+    return [Finding("RabbitMQ clock", right, f"{ahead_s:+.0f} s against ours", "" if right else "Set both clocks by NTP.")]
+
+
+def _readable(queue: QueueRef, totals: Outcome, page: Outcome) -> Finding:
+    what = f"RabbitMQ queue {named(queue)}"
+    try:
+        seen = sighting(queue, live(totals, queue).json(), json_or_none(page), at=0.0)
+    except (Denied, Unavailable) as error:
+        return _failed(what, error)
+    present = "not known" if seen.consumers is None else str(seen.consumers)
+    return Finding(what, ok=True, detail=f"{seen.ready} ready, {seen.unacked} unacknowledged, consumers: {present}")
+
+
+def _statistics(queue: QueueRef, page: Outcome) -> Finding:
+    what = "RabbitMQ statistics"
+    try:
+        on = shaped(good(page).json(), Page).consumer_details is not None
+    except (Denied, Unavailable) as error:
+        return Finding(what, None, f"the page of {named(queue)} can't be read: {error.detail}")
+    if on:
+        return Finding(what, ok=True, detail="on")
+    remedy = "Set management_agent.disable_metrics_collector = false: without it recovery is never certain."
+    return Finding(what, ok=False, detail="off", remedy=remedy)
+
+
+def _alarms(alarms: Outcome) -> Finding:
+    what = "RabbitMQ alarms"
+    if isinstance(alarms, Answer) and alarms.status == ALARM_STATUS:
+        remedy = "Free memory or disk: publishers are blocked, which no restart of a consumer mends."
+        return Finding(what, ok=False, detail="in force", remedy=remedy)
+    if isinstance(alarms, Answer) and alarms.status == OK:
+        return Finding(what, ok=True, detail="none")
+    return Finding(what, None, "not readable with these rights, which does no harm")
+
+
+def _failed(what: str, error: Denied | Unavailable) -> Finding:
+    unreachable = "See that the broker is up with its management plugin, and `url` right."
+    remedy = error.remedy if isinstance(error, Denied) else unreachable
+    return Finding(what, ok=False, detail=error.detail, remedy=remedy)

@@ -1,0 +1,109 @@
+"""RabbitMQ's management API: how a queue is seen to be ill or well.
+
+Two requests at once, since no single one tells everything (measured on 3.10.8): the paged list with totals has the live depth;
+the queue's own page has consumers, counters and samples, up to 9 s late. Needed: the tag `management` and permissions on the
+vhost that allow nothing (`^$` three times).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+from functools import partial
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from msgspec import Struct
+
+from functions.adapters.symptoms.rabbitmq.answers import SYSTEM, json_or_none, live, login_failed, sighting
+from functions.application.ports import Finding
+from functions.domain.model.alerts import QueueRef
+from functions.domain.model.observations import Sighting
+from functions.runtime.errors import Denied
+from functions.runtime.http_client import Answer, request
+from functions.runtime.parallel import together
+from functions.runtime.secrets import SecretRef
+
+FINE_STEP_S, FINE_REACH_S = 5, 600
+COARSE_STEP_S, COARSE_REACH_S = 60, 3600
+"""How the broker keeps samples of queues by default (`sample_retention_policies.basic`)."""
+CURVE_S = 120
+"""Samples are asked for at least this far back, for the picture of the depth."""
+SLACK_S = 3 * FINE_STEP_S
+"""Asked for on top of what is judged, since the newest sample may be one collection and one step old."""
+
+
+class Settings(Struct, frozen=True):
+    """`rabbitmq` in unstick.yaml."""
+
+    url: str
+    """Base URL of the management API, with its path prefix if it has one, without `/api`."""
+    user: str
+    password: SecretRef
+
+
+def look(settings: Settings, queue: QueueRef, *, for_s: float, timeout_s: float) -> Sighting:
+    """The queue as it is now, with samples over at least the last `for_s` seconds where the broker keeps them (an hour).
+
+    Without the queue's page the live depth is there all the same. Raises Denied (`login`, `not_management`,
+    `vhost_permission`, `no_vhost`, `no_queue`, `stream`, `name`, `url`) or Unavailable where the live depth can't be had.
+    """
+    totals, page = _ask(settings, [totals_path(queue), page_path(queue, for_s)], timeout_s=timeout_s)
+    answer = live(totals, queue)
+    return sighting(queue, answer.json(), json_or_none(page), at=answer.at)
+
+
+def check(settings: Settings, queue: QueueRef, *, timeout_s: float) -> list[Finding]:
+    """Every right and setting that `look` needs, and the broker's clock and alarms. Changes nothing."""
+    from functions.adapters.symptoms.rabbitmq.checks import PATHS, Asked, findings
+
+    outcomes = _ask(settings, [*PATHS, totals_path(queue), page_path(queue, CURVE_S)], timeout_s=timeout_s)
+    return findings(settings.url, settings.user, queue, Asked(*outcomes))
+
+
+def totals_path(queue: QueueRef) -> str:
+    """The only request with live totals. `use_regex` finds anywhere in a name and regardless of case (PCRE), hence the anchors
+    here and the comparison of what comes.
+    """
+    pattern = re.sub(r"[\x00-\x7f]", lambda sign: sign[0] if sign[0].isalnum() else f"\\{sign[0]}", queue.name)
+    query = {"disable_stats": "true", "enable_queue_totals": "true", "page": "1", "page_size": "100", "use_regex": "true"}
+    return f"/api/queues/{_segment(queue.vhost)}?{urlencode(query | {'name': f'^{pattern}$'}, quote_via=quote)}"
+
+
+def page_path(queue: QueueRef, for_s: float) -> str:
+    """The queue's page with samples of depth and acknowledgements over `for_s` and a little more."""
+    step, reach = (FINE_STEP_S, FINE_REACH_S) if for_s + SLACK_S <= FINE_REACH_S else (COARSE_STEP_S, COARSE_REACH_S)
+    age = min(reach, step * math.ceil(max(for_s + SLACK_S, CURVE_S) / step))
+    query = {"lengths_age": age, "lengths_incr": step, "msg_rates_age": age, "msg_rates_incr": step}
+    return f"/api/queues/{_segment(queue.vhost)}/{_segment(queue.name)}?{urlencode(query)}"
+
+
+def _segment(name: str) -> str:
+    """One path segment. `.` and `..` mean other paths to every HTTP library, however they are encoded."""
+    if name in {"", ".", ".."}:
+        raise Denied(SYSTEM, f"no URL can name a vhost or queue {name!r}", code="name", remedy="Rename it.")
+    return quote(name, safe="")
+
+
+def _ask(settings: Settings, paths: list[str], *, timeout_s: float) -> list[Any]:
+    """GET all at once: the Answer of each, or the error instead. Where the login fails and the secret has changed meanwhile,
+    once more with the new one.
+    """
+    ends = time.monotonic() + timeout_s
+    password = settings.password.read()
+    outcomes = _ask_with(password, settings, paths, timeout_s=ends - time.monotonic())
+    if any(login_failed(one) for one in outcomes):
+        settings.password.distrust()
+        newer = settings.password.read()
+        if newer != password:
+            return _ask_with(newer, settings, paths, timeout_s=ends - time.monotonic())
+    return outcomes
+
+
+def _ask_with(password: bytes, settings: Settings, paths: list[str], *, timeout_s: float) -> list[Any]:
+    def get(path: str) -> Answer:
+        url = settings.url.rstrip("/") + path
+        return request(SYSTEM, "GET", url, timeout_s=timeout_s, auth=(settings.user.encode(), password))
+
+    return together([partial(get, path) for path in paths], timeout_s=timeout_s)

@@ -1,0 +1,191 @@
+"""Shell: gathers what the bug costs and posts it. For the entry point `report` and for the command line."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec import Struct, field
+
+from functions.application.serialization import decoded
+from functions.domain.costs import card as cost_card
+from functions.domain.costs import report as costs
+from functions.domain.costs.model import Cost, Gap, Known, Lack
+from functions.domain.decisions.matching import target_key, template_labels
+from functions.domain.model.alerts import Target
+from functions.domain.model.incidents import Archive, Document
+from functions.domain.model.messages import Card
+from functions.domain.model.observations import Ledger, Unknown
+from functions.domain.model.runbooks import Rules
+from functions.runtime.errors import Denied, Unavailable
+from functions.runtime.registry import room
+
+if TYPE_CHECKING:
+    from functions.bootstrap import Real
+
+ARCHIVE_S = 30.0
+OLDER_S = 20.0
+OLDER_DAYS = 366
+"""How far back the first incident is looked for."""
+HISTORY_S = 20.0
+AT_ONCE = 4
+"""Targets whose history is read at the same time; each takes three requests to Rundeck."""
+POST_S = 10.0
+DOCUMENTS_READ = 200
+
+
+class Reported(Struct, frozen=True):
+    """What was found, the card that was made of it, and the channels that have it or could not be told."""
+
+    cost: Cost
+    card: Card
+    told: tuple[str, ...] = ()
+    failed: tuple[str, ...] = ()
+
+
+class _Gathering(Struct):
+    """What has been read so far."""
+
+    records: list[Archive] = field(default_factory=list)
+    began: dict[str, list[float]] = field(default_factory=dict)
+    targets: dict[str, tuple[str, Target]] = field(default_factory=dict)
+    broken: int = 0
+
+    def take(self, record: Archive) -> None:
+        incident, target = record.incident, record.target
+        self.began.setdefault(incident.runbook, []).append(incident.began_at)
+        if target is not None:
+            self.targets[target.key] = (incident.runbook, target)
+
+
+def post_report(outside: Real, now: float) -> Reported:
+    """Gather, count, and post to the channels of `report`, else of `notify`. A channel that is down is logged and named.
+
+    Raises Unavailable or Denied where the archive of the last 30 days can't be read.
+    """
+    settings = outside.config.report
+    found = gather(outside, now)
+    card = cost_card.card(found, outside.rules, days=costs.MONTH if settings and settings.every == "month" else costs.WEEK)
+    channels = settings.channels if settings else outside.rules.notify
+    results = outside.together([partial(outside.post, name, card, None, POST_S) for name in channels], POST_S) if channels else []
+    failed = []
+    for name, result in zip(channels, results, strict=True):
+        if isinstance(result, Unavailable | Denied):
+            outside.log("ERROR", f"the report was not told on {name}: {result}", channel=name)
+            failed.append(name)
+        elif isinstance(result, BaseException):
+            raise result
+    return Reported(found, card, tuple(name for name in channels if name not in failed), tuple(failed))
+
+
+def gather(outside: Real, now: float) -> Cost:
+    """Read archive, documents and history, and count. Nothing is posted or changed."""
+    rules = outside.rules
+    begin = costs.month_begin(now, rules)
+    gathering = _Gathering()
+    gaps = _read_older(outside, gathering, now, begin)
+    for record in _archived(outside, gathering, time.strftime("%Y-%m-%d", time.gmtime(begin)), ARCHIVE_S):
+        gathering.records.append(record)
+        gathering.take(record)
+    _take_fixed(outside, gathering)
+    gaps += _take_documents(outside, gathering)
+    ledgers = _histories(outside, gathering, now - begin)
+    if gathering.broken:
+        gaps.append(Gap(Lack.ARCHIVE_BROKEN, count=gathering.broken))
+    began = {name: tuple(times) for name, times in gathering.began.items()}
+    return costs.cost(Known(tuple(gathering.records), began, gathering.targets, ledgers, tuple(gaps)), rules, now)
+
+
+def _archived(outside: Real, gathering: _Gathering, since: str, timeout_s: float) -> Iterator[Archive]:
+    """Records from this day on, oldest first; what can't be understood is counted and left out."""
+    ends, store = outside.monotonic() + timeout_s, outside.config.store
+    for path, body in room("stores", store.name).archived(store.settings, since=since, timeout_s=timeout_s):
+        if outside.monotonic() > ends:
+            raise Unavailable("store", f"the archive could not be read within {timeout_s:.0f} s", late=True)
+        try:
+            yield decoded(Archive, body, path)
+        except Denied as denied:
+            outside.log("WARNING", f"left out of the report: {denied}")
+            gathering.broken += 1
+
+
+def _read_older(outside: Real, gathering: _Gathering, now: float, begin: float) -> list[Gap]:
+    """What the archive has from before the month: since when there are incidents, and of which targets."""
+    since = time.strftime("%Y-%m-%d", time.gmtime(now - OLDER_DAYS * 86400))
+    try:
+        for record in _archived(outside, gathering, since, OLDER_S):
+            if record.outcome.at >= begin:
+                break
+            gathering.take(record)
+    except (Unavailable, Denied) as error:
+        outside.log("WARNING", f"the older archive could not be read: {error}")
+        return [Gap(Lack.OLDER_UNREAD)]
+    finally:
+        gathering.broken = 0  # those of the month are counted when they are read for the figures
+    return []
+
+
+def _take_fixed(outside: Real, gathering: _Gathering) -> None:
+    """Targets that no label is needed for: they are known before any alert."""
+    url = outside.config.runner_url
+    for runbook in outside.rules.runbooks.values():
+        job, options = runbook.restart.job, runbook.restart.options
+        if not any(template_labels(option) for option in options.values()):
+            key = target_key(url, job, options)
+            gathering.targets.setdefault(key, (runbook.name, Target(key, url, job, options)))
+
+
+def _take_documents(outside: Real, gathering: _Gathering) -> list[Gap]:
+    """Targets that were never restarted by Unstick, such as those that it only observes: people restart them."""
+    try:
+        keys = [entry.key for entry in outside.listed(ARCHIVE_S) if _names_target(entry.key)]
+        new = [key for key in keys if key not in gathering.targets]
+        for key in new[:DOCUMENTS_READ]:
+            stored = outside.load(key, POST_S)
+            target = decoded(Document, stored.body, key).target if stored else None
+            runbook = runbook_of(target, outside.rules) if target else ""
+            if target is not None and runbook:
+                gathering.targets[key] = (runbook, target)
+    except (Unavailable, Denied) as error:
+        outside.log("WARNING", f"not all documents could be read for the report: {error}")
+        return [Gap(Lack.TARGETS_UNREAD)]
+    return [Gap(Lack.TARGETS_UNREAD)] if len(new) > DOCUMENTS_READ else []
+
+
+def _names_target(key: str) -> bool:
+    return key not in ("pause", "storm") and not key.startswith(("alert-", "bundle-", "check-"))
+
+
+def runbook_of(target: Target, rules: Rules) -> str:
+    """The first runbook that restarts by this job with these options; a document does not keep its runbook's name."""
+    for runbook in rules.runbooks.values():
+        restart = runbook.restart
+        fixed = {name: value for name, value in restart.options.items() if "${" not in value}
+        same_names = restart.options.keys() == target.options.keys()
+        if restart.job == target.job and same_names and fixed.items() <= target.options.items():
+            return runbook.name
+    return ""
+
+
+def _histories(outside: Real, gathering: _Gathering, since_s: float) -> dict[str, Ledger | Unknown]:
+    """Each target's history, or why it can't be read."""
+    found: dict[str, Ledger | Unknown] = {}
+    targets = [target for _, target in gathering.targets.values()]
+    for place in range(0, len(targets), AT_ONCE):
+        part = targets[place : place + AT_ONCE]
+        results = outside.together(
+            [partial(outside.ledger, one, since_s, None, HISTORY_S, tail=False) for one in part], HISTORY_S
+        )
+        for target, result in zip(part, results, strict=True):
+            if isinstance(result, BaseException) and not isinstance(result, Unavailable | Denied):
+                raise result
+            found[target.key] = result if isinstance(result, Ledger) else Unknown(str(result))
+    return found
+
+
+def as_json(found: Cost) -> Any:
+    """The figures as plain dicts and lists."""
+    return msgspec.to_builtins(found)

@@ -1,0 +1,59 @@
+"""Documents as JSON, and back. A document of a newer release is left alone."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import msgspec
+
+from functions.application.decoding import decoder
+from functions.domain.model.codes import VERSION
+from functions.runtime.errors import Denied
+
+T = TypeVar("T")
+
+
+def encoded(document: object) -> bytes:
+    """A Struct of the model as JSON."""
+    return msgspec.json.encode(document)
+
+
+def decoded(kind: type[T], body: bytes, name: str) -> T:
+    """The Struct of a stored JSON text; fields that are missing get their defaults, unknown ones are ignored.
+
+    Raises Denied where it is of a newer version, or is no such document.
+    """
+    try:
+        found: T = decoder(kind).decode(body)
+    except (msgspec.ValidationError, msgspec.DecodeError, RecursionError) as error:
+        version = _version(body)
+        if version > VERSION:
+            raise _newer(name, version) from None
+        raise Denied(
+            "store",
+            f"the document {name} can't be read: {error}",
+            code="document",
+            remedy="Look at it, and move it away if it is broken: its target then starts anew.",
+        ) from None
+    version = getattr(found, "version", VERSION)
+    if version > VERSION:
+        raise _newer(name, version)
+    return found
+
+
+def _version(body: bytes) -> int:
+    try:
+        found = msgspec.json.decode(body)
+    except (msgspec.DecodeError, RecursionError):
+        return 0
+    version = found.get("version") if isinstance(found, dict) else 0
+    return version if isinstance(version, int) else 0
+
+
+def _newer(name: str, version: int) -> Denied:
+    return Denied(
+        "store",
+        f"the document {name} was written by a newer release (version {version}, this one reads {VERSION})",
+        code="newer",
+        remedy="Deploy the newer release again, or wait until its incident has ended there.",
+    )

@@ -1,0 +1,58 @@
+"""All commands, in the order of the help, and what an error means to the user."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import click
+
+from functions.cli.commands.backtest import backtest
+from functions.cli.commands.card import card
+from functions.cli.commands.check import check
+from functions.cli.commands.drill import drill
+from functions.cli.commands.pause import pause
+from functions.cli.commands.report import report
+from functions.cli.commands.resume import resume
+from functions.cli.commands.send import send
+from functions.cli.commands.simulate import simulate
+from functions.cli.commands.status import status
+from functions.cli.showing import Unusable, Wrong, shown
+from functions.runtime.errors import BadRequest, ConfigError, Denied, Unavailable
+
+LONGEST_SENTENCE = 1000
+
+
+class CommandLine(click.Group):
+    """Keeps the commands in their order, and says errors of the house as sentences with an exit code."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return list(self.commands)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ConfigError as error:
+            raise Unusable("the configuration is wrong.\n" + "\n".join(error.problems)) from None
+        except BadRequest as error:
+            raise Unusable(error.sentence) from None
+        except Denied as error:
+            raise Wrong(shown(f"{error}. {error.remedy}".rstrip(), LONGEST_SENTENCE)) from None
+        except Unavailable as error:
+            remedy = "See that it is up and can be reached from here; `check` tries every system."
+            raise Wrong(shown(f"{error}. {remedy}", LONGEST_SENTENCE)) from None
+
+
+@click.group(cls=CommandLine, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.pass_context
+def command_line(ctx: click.Context) -> None:
+    """Unstick from the command line: look before you trust it, try it, watch it, stop it.
+
+    Exit codes: 0 all is well, 1 something is wrong or held, 2 the command or the configuration file is wrong.
+    """
+    if os.environ.get("NO_COLOR"):
+        ctx.color = False
+
+
+for command in (check, simulate, backtest, send, drill, status, pause, resume, card, report):
+    command_line.add_command(command)

@@ -1,0 +1,103 @@
+"""Core: what the bug costs as an SVG chart, with nothing in it that would have to be loaded.
+
+Restarts by hand are hatched, so that they show without colour.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from html import escape
+
+from functions.domain.cards.facts import number, tidy
+from functions.domain.cards.svg import GREY, INK, LINE, NOT_XML, SANS, STRONG
+from functions.domain.costs.card import quiet
+from functions.domain.costs.model import Cost, Spent
+from functions.domain.costs.words import say
+from functions.domain.model.runbooks import Rules
+
+WIDTH = 640
+EDGE = 20
+BLOCK = 156
+"""Height of one runbook's part."""
+TOP = 64
+PLOT = 84
+DAY_X, DAY_STEP = EDGE, 13
+HOUR_X, HOUR_STEP = 436, 7.6
+OWN, HAND = STRONG["fine"], STRONG["watch"]
+SHOWN = 8
+HATCH = (
+    '<pattern id="hand" width="5" height="5" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">'
+    f'<rect width="5" height="5" fill="#fff"/><rect width="2.6" height="5" fill="{HAND}"/></pattern>'
+)
+
+
+def chart(cost: Cost, rules: Rules) -> str:
+    """An SVG document: for each runbook the restarts of 30 days, and the times of day."""
+    language = rules.language
+    shown = [one for one in cost.runbooks if not one.quiet][:SHOWN]
+    height = TOP + max(1, len(shown)) * BLOCK
+    date = datetime.fromtimestamp(cost.at, rules.zone).strftime("%Y-%m-%d")
+    title = _xml(say(language, "title", date=date))
+    parts = [_text(EDGE, 32, title, 17, bold=True), _legend(language)]
+    for place, one in enumerate(shown):
+        parts.append(f'<g transform="translate(0 {TOP + place * BLOCK})">{_block(one, rules)}</g>')
+    if not shown:
+        parts.append(_text(EDGE, TOP + 40, _xml(quiet(cost, rules, 30)), 14))
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" viewBox="0 0 {WIDTH} {height}" role="img" '
+        f'lang="{"ja" if language == "ja" else "en"}" font-family="{SANS}">\n<title>{title}</title>\n<defs>{HATCH}</defs>\n'
+        f'<rect width="{WIDTH}" height="{height}" rx="12" fill="#fff"/>\n' + "\n".join(parts) + "\n</svg>\n"
+    )
+
+
+def _legend(language: str) -> str:
+    own, hand = _xml(say(language, "by_unstick")), _xml(say(language, "by_hand"))
+    square = 'y="22" width="11" height="11"'
+    return (
+        f'<rect x="{HOUR_X}" {square} fill="{OWN}"/>{_text(HOUR_X + 17, 32, own, 12)}'
+        f'<rect x="{HOUR_X + 95}" {square} fill="url(#hand)" stroke="{HAND}"/>{_text(HOUR_X + 112, 32, hand, 12)}'
+    )
+
+
+def _block(one: Spent, rules: Rules) -> str:
+    language, daily = rules.language, one.daily
+    most = max(day.by_unstick + day.by_hand for day in daily) or 1
+    total = say(language, "chart_sum", by_unstick=number(one.month.by_unstick), by_hand=number(one.month.by_hand))
+    parts = [
+        f'<path d="M{EDGE} 0H{WIDTH - EDGE}" stroke="{LINE}"/>',
+        _text(EDGE, 22, _xml(f"{tidy(rules, one.runbook, 40)} – {total}"), 14, bold=True),
+        _text(DAY_X, 42, _xml(say(language, "chart_days", most=number(most))), 11, GREY),
+        _text(HOUR_X, 42, _xml(say(language, "chart_hours")), 11, GREY),
+    ]
+    base = 48 + PLOT
+    for place, day in enumerate(daily):
+        own, hand = day.by_unstick / most * PLOT, day.by_hand / most * PLOT
+        x = DAY_X + place * DAY_STEP
+        parts += [_bar(x, base - own, DAY_STEP - 3, own, OWN), _bar(x, base - own - hand, DAY_STEP - 3, hand, "url(#hand)", HAND)]
+    top_hour = max(one.hours) or 1
+    for hour, count in enumerate(one.hours):
+        tall = count / top_hour * PLOT
+        parts.append(_bar(HOUR_X + hour * HOUR_STEP, base - tall, HOUR_STEP - 2, tall, INK))
+    parts.append(f'<path d="M{DAY_X} {base}h{len(daily) * DAY_STEP}M{HOUR_X} {base}h{24 * HOUR_STEP:g}" stroke="{GREY}"/>')
+    parts += [
+        _text(DAY_X, base + 14, daily[0].day, 11, GREY),
+        _text(DAY_X + len(daily) * DAY_STEP, base + 14, daily[-1].day, 11, GREY, "end"),
+    ]
+    parts += [_text(HOUR_X + hour * HOUR_STEP, base + 14, f"{hour:02d}", 11, GREY) for hour in (0, 6, 12, 18)]
+    return "".join(parts)
+
+
+def _bar(x: float, y: float, width: float, height: float, fill: str, stroke: str = "") -> str:
+    if height <= 0:
+        return ""
+    edge = f' stroke="{stroke}" stroke-width=".8"' if stroke else ""
+    return f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" fill="{fill}"{edge}/>'
+
+
+def _text(x: float, y: float, text: str, size: float, colour: str = INK, anchor: str = "", *, bold: bool = False) -> str:
+    extra = (f' text-anchor="{anchor}"' if anchor else "") + (' font-weight="700"' if bold else "")
+    return f'<text x="{x:.1f}" y="{y:g}" font-size="{size:g}" fill="{colour}"{extra}>{text}</text>'
+
+
+def _xml(text: str) -> str:
+    return escape(NOT_XML.sub("", text))

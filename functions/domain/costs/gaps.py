@@ -1,0 +1,65 @@
+"""Core: how far the report can be trusted: what archive and history can't show."""
+
+from __future__ import annotations
+
+from functions.domain.costs.model import Gap, Known, Lack, executions
+from functions.domain.model.incidents import Archive
+from functions.domain.model.observations import Ledger, Unknown
+from functions.domain.model.runbooks import Rules
+
+
+def gaps(known: Known, rules: Rules, begin: float, now: float) -> tuple[Gap, ...]:
+    """All that is missing since `begin`, beyond what reading it showed."""
+    return (*_archive_gaps(known, begin), *_unasked(known, rules), *_history_gaps(known, begin, now))
+
+
+def unseen(known: Known, runbook: str) -> bool:
+    """Whether restarts of the runbook may have gone by unseen."""
+    return runbook not in _asked(known) or any(known.targets[key][0] == runbook for key in _unread(known))
+
+
+def _archive_gaps(known: Known, begin: float) -> list[Gap]:
+    if not known.began:
+        return [Gap(Lack.ARCHIVE_EMPTY)]
+    first_at = min(map(min, known.began.values()))
+    return [Gap(Lack.ARCHIVE_BEGINS, first_at)] if first_at > begin else []
+
+
+def _asked(known: Known) -> set[str]:
+    """Runbooks of which a target is known, so that there was a history to read."""
+    return {name for name, _ in known.targets.values()} | set(known.began)
+
+
+def _unasked(known: Known, rules: Rules) -> list[Gap]:
+    return [Gap(Lack.HISTORY_UNASKED, about=name) for name in rules.runbooks if name not in _asked(known)]
+
+
+def _unread(known: Known) -> list[str]:
+    """Targets whose history could not be read."""
+    return [key for key in known.targets if not isinstance(known.ledgers.get(key), Ledger)]
+
+
+def _history_gaps(known: Known, begin: float, now: float) -> list[Gap]:
+    """Histories that could not be read, no longer show restarts of the month that the archive has, or show nothing before it."""
+    found = []
+    for key, (_, target) in known.targets.items():
+        ledger = known.ledgers.get(key, Unknown("it was not looked at"))
+        if isinstance(ledger, Unknown):
+            found.append(Gap(Lack.HISTORY_UNREAD, about=f"{target.name}: {ledger.why}"))
+            continue
+        shown = {execution.id for execution in ledger.executions}
+        starts = [execution.runner_started_at for execution in ledger.executions if execution.runner_started_at]
+        begun = min(starts, default=ledger.runner_now) - (ledger.runner_now - now)
+        if _missing(known.records, key, shown, begin):
+            found.append(Gap(Lack.HISTORY_SHORT, begun, about=target.name))
+        elif starts and begun > begin:
+            found.append(Gap(Lack.HISTORY_BEGINS, begun, about=target.name))
+    return found
+
+
+def _missing(records: tuple[Archive, ...], key: str, shown: set[str], begin: float) -> bool:
+    mine = [record for record in records if record.target is not None and record.target.key == key]
+    began = [
+        (one, (one.runner_started_at or 0.0) - record.incident.runner_ahead_s) for record in mine for one in executions(record)
+    ]
+    return any(one.ended and one.id not in shown and at >= begin for one, at in began)

@@ -1,0 +1,198 @@
+"""Core: the archive and the runner's history -> what the bug costs, by runbook, over the last 7 and 30 days.
+
+Days are days of the configured time zone, today included. Restarts are counted once, wherever they are known from: one of
+Unstick by its tag (its retries by the runner are the same one), one by hand by its execution.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from datetime import date, datetime, timedelta
+from statistics import median
+
+from msgspec import Struct
+
+from functions.domain.costs import gaps as cost_gaps
+from functions.domain.costs.model import Cause, Cost, Counts, Day, Known, Likely, Spent, executions
+from functions.domain.model.codes import Ending
+from functions.domain.model.incidents import Archive
+from functions.domain.model.observations import Execution, Ledger, Sighting
+from functions.domain.model.runbooks import Rules
+
+WEEK, MONTH = 7, 30
+WEEK_S = 7 * 86400.0
+QUIET_S = 30 * 86400.0
+"""Without an incident for so long, the next one begins a new run: the bug before it was mended, or went away."""
+
+
+class _Restart(Struct, frozen=True):
+    mark: str
+    at: float
+    by_hand: bool
+
+
+def month_begin(now: float, rules: Rules) -> float:
+    """Midnight of the first of the last 30 days."""
+    return _midnight(_day(now, rules) - timedelta(days=MONTH - 1), rules)
+
+
+def cost(known: Known, rules: Rules, now: float) -> Cost:
+    """Count. Runbooks that the configuration no longer has are counted as well."""
+    begin = month_begin(now, rules)
+    gaps = (*known.gaps, *cost_gaps.gaps(known, rules, begin, now))
+    names = dict.fromkeys([*rules.runbooks, *(record.incident.runbook for record in known.records)])
+    spent = [_spent(name, known, rules, now) for name in names if name]
+    loudest = sorted(spent, key=lambda one: (one.quiet, -(one.month.by_unstick + one.month.by_hand), one.runbook))
+    return Cost(now, tuple(loudest), gaps)
+
+
+def _spent(name: str, known: Known, rules: Rules, now: float) -> Spent:
+    runbook = rules.runbooks.get(name)
+    minutes = runbook.manual_minutes if runbook else 0.0
+    today, begin = _day(now, rules), month_begin(now, rules)
+    records = [record for record in known.records if record.incident.runbook == name]
+    restarts = [one for one in _restarts(name, records, known, now) if one.at >= begin]
+    days = [today - timedelta(days=back) for back in reversed(range(MONTH))]
+    first_at = _run_began(known.began.get(name, ()), now)
+    week_begin = _midnight(days[-WEEK], rules)
+    return Spent(
+        name,
+        runbook.root_cause if runbook else "",
+        minutes,
+        week=_counts(WEEK, records, restarts, minutes, week_begin),
+        month=_counts(MONTH, records, restarts, minutes, begin),
+        daily=_per_day(restarts, days, 1, rules),
+        weekly=_per_day(restarts, days[-4 * WEEK :: WEEK], WEEK, rules),
+        hours=_hours(restarts, rules),
+        cause=_cause(record for record in records if record.outcome.at >= begin),
+        first_at=first_at,
+        weeks_open=int((now - first_at) / WEEK_S) if first_at is not None else 0,
+        unseen=cost_gaps.unseen(known, name),
+    )
+
+
+def _run_began(began: tuple[float, ...], now: float) -> float | None:
+    """When the first incident of the present run began, if one goes on."""
+    first_at = None
+    for at in sorted(began, reverse=True):
+        if (now if first_at is None else first_at) - at > QUIET_S:
+            break
+        first_at = at
+    return first_at
+
+
+def _restarts(name: str, records: list[Archive], known: Known, now: float) -> list[_Restart]:
+    """All that are known, each once. The history's times win: they are not rounded by a look's age.
+
+    What the history has of a target is this runbook's, but for what an incident of another runbook did: two may share a target,
+    and one may have had another name.
+    """
+    elsewhere = {_mark(one) for record in known.records if record.incident.runbook != name for one in executions(record)}
+    found: dict[str, _Restart] = {}
+    for record in records:
+        for execution in executions(record):
+            _note(found, execution, record.incident.runner_ahead_s)
+    for key, (runbook, _) in known.targets.items():
+        ledger = known.ledgers.get(key)
+        if runbook == name and isinstance(ledger, Ledger):
+            for execution in ledger.executions:
+                if _mark(execution) not in elsewhere or _mark(execution) in found:
+                    _note(found, execution, ledger.runner_now - now)
+    return list(found.values())
+
+
+def _mark(execution: Execution) -> str:
+    """What names a restart: its tag, which the runner's own retries of it have as well, else its execution."""
+    return execution.tag or f"execution {execution.id}"
+
+
+def _note(found: dict[str, _Restart], execution: Execution, ahead_s: float) -> None:
+    if execution.refused or execution.scheduled or execution.runner_started_at is None:
+        return
+    mark = _mark(execution)
+    at = execution.runner_started_at - ahead_s
+    if mark not in found or at < found[mark].at:
+        found[mark] = _Restart(mark, at, by_hand=not execution.tag)
+
+
+def _counts(days: int, records: list[Archive], restarts: list[_Restart], minutes: float, begin: float) -> Counts:
+    ended = [record for record in records if record.outcome.at >= begin]
+    endings = Counter(record.outcome.ending for record in ended)
+    recovered = [record for record in ended if record.outcome.ending is Ending.RECOVERED]
+    took_s = [_took_s(record) for record in recovered]
+    own = sum(_own(record) for record in recovered)
+    by_hand = [one.by_hand for one in restarts if one.at >= begin]
+    return Counts(
+        days,
+        by_unstick=by_hand.count(False),
+        by_hand=by_hand.count(True),
+        recovered=endings[Ending.RECOVERED],
+        escalated=endings[Ending.ESCALATED],
+        held=endings[Ending.HELD],
+        median_recovery_s=median(took_s) if took_s else None,
+        saved_minutes=own * minutes if minutes > 0 else None,
+    )
+
+
+def _took_s(record: Archive) -> float:
+    began_at = min((trigger.starts_at for trigger in record.incident.triggers), default=record.incident.began_at)
+    return max(0.0, record.outcome.at - began_at)
+
+
+def _own(record: Archive) -> bool:
+    """Whether the restart that it recovered by was Unstick's."""
+    execution = record.incident.execution
+    return execution is not None and execution.tag.startswith(f"{record.incident.id}.")
+
+
+def _per_day(restarts: list[_Restart], begins: list[date], length: int, rules: Rules) -> tuple[Day, ...]:
+    """Restarts of the spans of `length` days that begin with these."""
+    count = Counter((_day(one.at, rules), one.by_hand) for one in restarts)
+
+    def total(begin: date, *, by_hand: bool) -> int:
+        return sum(count[begin + timedelta(days=n), by_hand] for n in range(length))
+
+    return tuple(Day(begin.isoformat(), total(begin, by_hand=False), total(begin, by_hand=True)) for begin in begins)
+
+
+def _hours(restarts: list[_Restart], rules: Rules) -> tuple[int, ...]:
+    count = Counter(datetime.fromtimestamp(one.at, rules.zone).hour for one in restarts)
+    return tuple(count[hour] for hour in range(24))
+
+
+# --- what is likely behind it ------------------------------------------------------------------------------------------
+
+
+def _cause(records: Iterable[Archive]) -> Cause | None:
+    """What at least half of the incidents looked like right before their restart."""
+    looks = [likely for likely in map(_likely, records) if likely is not None]
+    count = Counter(look for look in looks if isinstance(look, Likely))
+    if not count:
+        return None
+    likely, incidents = count.most_common(1)[0]
+    return Cause(likely, incidents, len(looks)) if 2 * incidents >= len(looks) else None
+
+
+def _likely(record: Archive) -> Likely | bool | None:
+    """What it looked like; False for neither, None where it was not restarted or nothing was seen of consumers."""
+    seen = [watched.before for watched in record.incident.queues if watched.before and watched.before.consumers is not None]
+    if not seen or record.incident.restarts == 0:
+        return None
+    if any(_holds_unacked(before) for before in seen):
+        return Likely.HELD_UNACKED
+    return Likely.NO_CONSUMER if any(before.consumers == 0 and before.depth for before in seen) else False
+
+
+def _holds_unacked(before: Sighting) -> bool:
+    """Samples that fall between two collections read 0, so only the highest and the first that counts are compared."""
+    counted = [value for _, value in before.ack_samples if value]
+    return bool(before.unacked and before.consumers) and (not counted or max(counted) == counted[0])
+
+
+def _day(at: float, rules: Rules) -> date:
+    return datetime.fromtimestamp(at, rules.zone).date()
+
+
+def _midnight(day: date, rules: Rules) -> float:
+    return datetime(day.year, day.month, day.day, tzinfo=rules.zone).timestamp()

@@ -1,0 +1,58 @@
+"""Core: what stays the same during one step, and what Grafana is answered."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from functions.domain.model.alerts import Case
+from functions.domain.model.codes import Action, Reason
+from functions.domain.model.events import Alerted, Reply
+from functions.domain.model.incidents import Document, Incident
+from functions.domain.model.observations import Ledger, Observation, Unknown
+from functions.domain.model.runbooks import Rules, Runbook
+
+
+class Moment(Struct, frozen=True):
+    """What stays the same during one step."""
+
+    rules: Rules
+    seen: Observation
+    at: float
+    late_s: float = 0.0
+    crowd: bool = False
+    was_saved: bool = True
+    """The incident was in the document before this step, so people have been promised an outcome."""
+
+    @property
+    def ledger(self) -> Ledger | Unknown:
+        return self.seen.ledger
+
+
+def unseen(now: Moment) -> bool:
+    """Something was not seen in the time given: a later look may well see it."""
+    parts = (now.seen.ledger, now.seen.pause, now.seen.storm, *now.seen.queues.values())
+    return any(isinstance(part, Unknown) and part.late for part in parts)
+
+
+def all_resolved(incident: Incident) -> bool:
+    """Whether Grafana has called every alert of the incident over."""
+    return bool(incident.triggers) and all(trigger.resolved_at is not None for trigger in incident.triggers)
+
+
+def answer_of(document: Document, incident: Incident, runbook: Runbook | None, action: Action, reason: Reason | None) -> Reply:
+    """What Grafana is answered of this incident."""
+    target = document.target.name if document.target else ""
+    return Reply(incident.id, runbook.name if runbook else "", target, action, reason, incident.execution)
+
+
+def reply_to(document: Document, event: Alerted, case: Case, action: Action, reason: Reason) -> Reply:
+    """What Grafana is answered of alerts that changed nothing by themselves."""
+    incident = document.incident
+    return Reply(
+        incident.id if incident else event.incident,
+        case.runbook.name if case.runbook else "",
+        case.target.name if case.target else "",
+        action,
+        reason,
+        incident.execution if incident else None,
+    )

@@ -1,0 +1,183 @@
+"""Core: how an incident waits, asks, or ends."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from functions.domain.cards.card_input import Story
+from functions.domain.decisions.context import Moment, answer_of
+from functions.domain.decisions.guards import Decision
+from functions.domain.decisions.messages import channels, ended, may_overrule, tell_hold, told, told_lately
+from functions.domain.model.codes import Action, Ending, Mode, Phase, Reason
+from functions.domain.model.events import Step
+from functions.domain.model.incidents import Document, Incident
+from functions.domain.model.runbooks import Runbook
+
+GRACE_S = 900.0
+"""Without any restart for `within` and this long, an incident is handed to people."""
+
+APPROVAL_S = 1800.0
+
+
+def held_back(document: Document, incident: Incident, runbook: Runbook, now: Moment, decision: Decision) -> Step:
+    """A hold: wait if it passes by itself, ask where a person may overrule it, else end."""
+    incident = replace(incident, reason=decision.reason, detail=decision.detail)
+    if decision.again_in_s is not None:
+        return _waiting(document, incident, runbook, now, decision)
+    if incident.restarts > 0:
+        return escalated(document, incident, runbook, now, decision.reason, decision.detail, remedy=decision.remedy)
+    if _askable(document, incident, runbook, now, decision):
+        return asked(document, incident, runbook, now, decision)
+    return held(document, incident, runbook, now, decision)
+
+
+def _askable(document: Document, incident: Incident, runbook: Runbook, now: Moment, decision: Decision) -> bool:
+    """Whether a person is offered to overrule the hold: not in a crowd, not again within the hour, not in mode observe."""
+    if runbook.mode is Mode.OBSERVE or decision.reason is Reason.TOO_MANY_TARGETS or incident.overruled:
+        return False
+    lately = told_lately(document, incident.triggers, decision.reason, now.at)
+    return may_overrule(decision.reason, now.rules) and not lately
+
+
+def _waiting(document: Document, incident: Incident, runbook: Runbook, now: Moment, decision: Decision) -> Step:
+    again = now.at + max(decision.again_in_s or 0.0, 1.0)
+    if decision.reason is Reason.COOLDOWN:  # it has an end that is known, so nobody is called for it
+        incident = replace(incident, waits_from=again)
+    deadline = deadline_of(incident, runbook)
+    if now.at >= deadline:
+        return escalated(document, incident, runbook, now, decision.reason, decision.detail, remedy=decision.remedy)
+    incident = replace(incident, phase=Phase.WAITING, due=min(again, deadline))
+    document = replace(document, incident=incident)
+    if decision.tell:
+        story = Story(
+            "held",
+            now.at,
+            runbook,
+            document.target,
+            incident,
+            decision.reason,
+            decision.detail,
+            decision.remedy,
+            late_s=now.late_s,
+            again=True,
+        )
+        document = tell_hold(document, now.rules, story, incident.triggers, f"{incident.id}-{incident.attempt}")
+    return Step(document, reply=answer_of(document, incident, runbook, Action.HELD, decision.reason))
+
+
+def deadline_of(incident: Incident, runbook: Runbook) -> float:
+    """Until when an incident may wait for something that passes by itself; each cooldown, yes and start begins a new count."""
+    ends = [
+        t.execution.runner_ended_at - incident.runner_ahead_s
+        for t in incident.tries
+        if t.execution and t.execution.runner_ended_at
+    ]
+    if incident.phase is Phase.STARTING and incident.runner_not_after is not None:
+        ends.append(incident.runner_not_after - incident.runner_ahead_s)
+    return max([incident.began_at, incident.waits_from, *ends]) + runbook.verify.within_s + GRACE_S
+
+
+def look_again(
+    document: Document, incident: Incident, runbook: Runbook, now: Moment, reason: Reason, detail: str, *, remedy: str = ""
+) -> Step:
+    """Stay in the phase and look again; after `within` people are told, and in the end asked."""
+    deadline = deadline_of(incident, runbook)
+    if now.at >= deadline:
+        return escalated(document, incident, runbook, now, reason, detail, remedy=remedy)
+    incident = replace(incident, reason=reason, detail=detail, due=min(now.at + runbook.verify.every_s, deadline))
+    document = replace(document, incident=incident)
+    if now.at >= deadline - GRACE_S:
+        story = Story("held", now.at, runbook, document.target, incident, reason, detail, remedy, late_s=now.late_s)
+        document = tell_hold(document, now.rules, story, incident.triggers, f"{incident.id}-{incident.attempt}")
+    return Step(document, reply=answer_of(document, incident, runbook, Action.DEFERRED, reason))
+
+
+def asked(document: Document, incident: Incident, runbook: Runbook, now: Moment, decision: Decision) -> Step:
+    """Ask a person, by a link that works once and until it expires."""
+    expires_at = now.at + APPROVAL_S
+    nonce = f"{incident.id}.{incident.attempt}.{now.at:.0f}"
+    incident = replace(incident, phase=Phase.ASKED, nonce=nonce, expires_at=expires_at, due=expires_at)
+    document = replace(document, incident=incident)
+    story = Story(
+        "held",
+        now.at,
+        runbook,
+        document.target,
+        _with_execution(incident, decision),
+        decision.reason,
+        decision.detail,
+        decision.remedy,
+        approve_url=f"{now.rules.public_url}/approve/{nonce}",
+        late_s=now.late_s,
+    )
+    mark = f"{incident.id}-{incident.attempt}-asked"
+    document = tell_hold(document, now.rules, story, incident.triggers, mark, always=True)
+    action = Action.ASKED if decision.reason is Reason.AWAITING_APPROVAL else Action.HELD
+    return Step(document, reply=answer_of(document, incident, runbook, action, decision.reason))
+
+
+def not_approved(document: Document, incident: Incident, runbook: Runbook, now: Moment) -> Step:
+    """Nobody pressed the button in time."""
+    ending = Ending.HELD if incident.restarts == 0 else Ending.ESCALATED
+    mention = runbook.mention if ending is Ending.ESCALATED else ()
+    story = Story(
+        "not_approved",
+        now.at,
+        runbook,
+        document.target,
+        incident,
+        incident.reason,
+        incident.detail,
+        late_s=now.late_s,
+        mention=mention,
+    )
+    where = channels(now.rules, runbook, escalate=ending is Ending.ESCALATED)
+    document = told(document, now.rules, story, where, f"{incident.id}-not-approved")
+    document = ended(document, now.rules, incident, ending, story, tell=False)
+    return Step(document)
+
+
+def held(document: Document, incident: Incident, runbook: Runbook, now: Moment, decision: Decision) -> Step:
+    """Turned away. Only an incident that was saved before has an outcome to keep."""
+    shown = _with_execution(incident, decision)
+    story = Story(
+        "held", now.at, runbook, document.target, shown, decision.reason, decision.detail, decision.remedy, late_s=now.late_s
+    )
+    answer = answer_of(document, shown, runbook, Action.HELD, decision.reason)
+    if now.was_saved:
+        document = ended(document, now.rules, incident, Ending.HELD, story)
+        return Step(document, reply=answer)
+    crowded = now.crowd or decision.reason is Reason.TOO_MANY_TARGETS
+    bundle = decision.reason.value if crowded and decision.reason else ""
+    document = tell_hold(document, now.rules, story, incident.triggers, incident.id, bundle=bundle)
+    return Step(replace(document, incident=None), reply=answer)
+
+
+def _with_execution(incident: Incident, decision: Decision) -> Incident:
+    """For people, who want to open what the hold is about; the incident itself does not go by it."""
+    return replace(incident, execution=incident.execution or decision.execution)
+
+
+def escalated(
+    document: Document,
+    incident: Incident,
+    runbook: Runbook | None,
+    now: Moment,
+    reason: Reason | None,
+    detail: str,
+    *,
+    remedy: str = "",
+) -> Step:
+    """Hand the incident to people, with all that is known."""
+    incident = replace(incident, reason=reason, detail=detail)
+    story = Story("escalated", now.at, runbook, document.target, incident, reason, detail, remedy, late_s=now.late_s)
+    answer = answer_of(document, incident, runbook, Action.HELD, reason)
+    document = ended(document, now.rules, incident, Ending.ESCALATED, story)
+    return Step(document, reply=answer)
+
+
+def recovered(document: Document, incident: Incident, runbook: Runbook, now: Moment, *, moving: bool = False) -> Step:
+    """Say that it is over. `moving`: it works again, with messages left."""
+    story = Story("recovered", now.at, runbook, document.target, incident, moving=moving, late_s=now.late_s)
+    document = ended(document, now.rules, incident, Ending.RECOVERED, story)
+    return Step(document)

@@ -1,0 +1,385 @@
+"""Core: what holds a restart. One small function for each guard; the first that objects decides.
+
+Each guard sees a `Scene` and returns None or a `Decision`. Whatever can't be known holds the restart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from enum import StrEnum
+from itertools import takewhile
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from functions.domain.decisions import health as judge
+from functions.domain.model.codes import Health, Mode, Reason
+from functions.domain.model.incidents import Document, Incident, Watched
+from functions.domain.model.observations import Execution, Ledger, Observation, Pause, Slot, Storm, Unknown
+from functions.domain.model.runbooks import Freeze, Rules, Runbook
+
+SAME_CAUSE_S = 60.0
+"""An alert that began up to this long after a restart's end is of the cause that the restart was for."""
+
+ESCALATION_HOLDS_S = 86400.0
+MAX_NUMBERED = 6
+LOOKS_BETWEEN = 4
+"""Without statistics a busy queue shows itself by falling between two looks, so there are more than two."""
+
+
+class Kind(StrEnum):
+    RESTART = "restart"
+    HOLD = "hold"
+    ASK = "ask"
+    ADOPT = "adopt"
+    """Go on from an execution that is there already, running or ended."""
+
+
+class Decision(Struct, frozen=True):
+    kind: Kind
+    reason: Reason | None = None
+    detail: str = ""
+    again_in_s: float | None = None
+    """It passes by itself: decide again then. None: it does not."""
+    remedy: str = ""
+    execution: Execution | None = None
+    """What to go on from, or what a hold is about."""
+    tell: bool = True
+
+
+class Scene(Struct, frozen=True):
+    """All that a guard may look at."""
+
+    rules: Rules
+    runbook: Runbook
+    document: Document
+    incident: Incident
+    seen: Observation
+    now: float
+    approved: bool = False
+    """A person has read why it was held and pressed the button."""
+
+    @property
+    def between(self) -> bool:
+        """Between two attempts of one incident."""
+        return self.incident.restarts > 0
+
+    @property
+    def ledger(self) -> Ledger:
+        """Only for guards after `ledger_unknown`."""
+        if isinstance(self.seen.ledger, Unknown):
+            raise TypeError(self.seen.ledger.why)
+        return self.seen.ledger
+
+    @property
+    def began_at(self) -> float:
+        """When the newest alert of the incident began."""
+        return max((trigger.starts_at for trigger in self.incident.triggers), default=self.incident.began_at)
+
+
+def hold(reason: Reason, detail: str = "", *, again_in_s: float | None = None, remedy: str = "", tell: bool = True) -> Decision:
+    return Decision(Kind.HOLD, reason, detail, again_in_s, remedy, tell=tell)
+
+
+def restarts(ledger: Ledger) -> tuple[Execution, ...]:
+    """The target's executions that were restarts, newest start first: refused late starts and plans for later are none."""
+    return tuple(e for e in ledger.executions if not e.refused and not e.scheduled)
+
+
+def newest_end(ledger: Ledger) -> Execution | None:
+    """The restart that ended last."""
+    ended = [e for e in restarts(ledger) if e.ended]
+    return max(ended, key=lambda e: e.runner_ended_at or 0.0, default=None)
+
+
+# --- the guards, in their order --------------------------------------------------------------------------------------
+
+
+def paused(scene: Scene) -> Decision | None:
+    pause = scene.seen.pause
+    if isinstance(pause, Unknown):
+        return hold(
+            Reason.PAUSED,
+            f"the kill switch can't be read: {pause.why}",
+            again_in_s=scene.runbook.verify.every_s,
+            remedy=pause.remedy,
+            tell=_worth_telling(scene, pause),
+        )
+    if isinstance(pause, Pause):
+        return hold(Reason.PAUSED, " ".join(filter(None, (pause.reason, f"({pause.by})" if pause.by else ""))))
+    return None
+
+
+def stale_alert(scene: Scene) -> Decision | None:
+    age_s = scene.now - scene.began_at
+    if scene.approved or scene.between or age_s <= scene.runbook.limits.stale_s:
+        return None
+    return hold(Reason.STALE_ALERT, f"the alert began {age_s / 3600:.0f} h ago")
+
+
+def escalated(scene: Scene) -> Decision | None:
+    at = scene.document.escalated_at
+    if scene.approved or scene.between or at is None or scene.now - at >= ESCALATION_HOLDS_S:
+        return None
+    return hold(
+        Reason.ESCALATED, f"the last incident was escalated {(scene.now - at) / 60:.0f} min ago and it has not been well since"
+    )
+
+
+def frozen(scene: Scene) -> Decision | None:
+    if scene.approved or not scene.runbook.freeze:
+        return None
+    window = freeze_at(scene.runbook.freeze, datetime.fromtimestamp(scene.now, scene.rules.zone))
+    if window is None:
+        return None
+    return hold(Reason.FROZEN, window.text)
+
+
+def freeze_at(windows: tuple[Freeze, ...], local: datetime) -> Freeze | None:
+    """The window that holds at this local time, if any."""
+    minute, today = local.hour * 60 + local.minute, local.weekday()
+    for window in windows:
+        over_midnight = window.end_minute <= window.start_minute
+        if today in window.days and minute >= window.start_minute and (over_midnight or minute < window.end_minute):
+            return window
+        if over_midnight and (today - 1) % 7 in window.days and minute < window.end_minute:
+            return window
+    return None
+
+
+def ledger_unknown(scene: Scene) -> Decision | None:
+    ledger = scene.seen.ledger
+    if not isinstance(ledger, Unknown):
+        return None
+    well = None if scene.between else symptom(scene)
+    if well is not None and well.reason is Reason.SYMPTOM_GONE:
+        return well
+    return hold(
+        Reason.LEDGER_UNKNOWN,
+        ledger.why,
+        again_in_s=scene.runbook.verify.every_s,
+        remedy=ledger.remedy,
+        tell=_worth_telling(scene, ledger),
+    )
+
+
+def _worth_telling(scene: Scene, unseen: Unknown) -> bool:
+    """What passes by itself is told only when it did not; a clear no (token, ACL, job) has a remedy, and people to take it."""
+    since = max(scene.incident.began_at, scene.incident.waits_from)
+    return scene.now - since >= scene.runbook.verify.within_s or scene.between or bool(unseen.remedy)
+
+
+def own_execution(scene: Scene) -> Decision | None:
+    """An execution of this very incident that was not known of yet: go on from it."""
+    known = {attempt.tag for attempt in scene.incident.tries}
+    for execution in scene.ledger.executions:
+        incident, _, number = execution.tag.rpartition(".")
+        if incident == scene.incident.id and number and execution.tag not in known and not execution.refused:
+            return Decision(Kind.ADOPT, execution=execution)
+    return None
+
+
+def running(scene: Scene) -> Decision | None:
+    """`already_running`, `zombie_execution`, and `job_busy` for a later start of the same restart."""
+    unfinished = [execution for execution in scene.ledger.executions if not execution.ended]
+    for execution in sorted(unfinished, key=lambda one: one.scheduled):
+        if execution.scheduled:
+            return _busy(scene, execution, "waits for its start")
+        age_s = scene.ledger.runner_now - (execution.runner_started_at or scene.ledger.runner_now)
+        if age_s > scene.runbook.restart.max_run_s:
+            detail = f"execution {execution.id} has been running for {age_s / 60:.0f} min"
+            return replace(hold(Reason.ZOMBIE_EXECUTION, detail), execution=execution)
+        return Decision(Kind.ADOPT, Reason.ALREADY_RUNNING, f"execution {execution.id} runs already", execution=execution)
+    return None
+
+
+def job_busy(scene: Scene) -> Decision | None:
+    for execution in scene.ledger.others:
+        return _busy(scene, execution, "waits for its start" if execution.scheduled else "runs")
+    return None
+
+
+def _busy(scene: Scene, execution: Execution, what: str) -> Decision:
+    detail = f"execution {execution.id} of the same job {what}"
+    return hold(Reason.JOB_BUSY, detail, again_in_s=scene.runbook.verify.every_s)
+
+
+def just_restarted(scene: Scene) -> Decision | None:
+    """A restart that nobody has verified for this alert: verify it instead of restarting again."""
+    last = newest_end(scene.ledger)
+    if scene.approved or last is None:
+        return None
+    if scene.between:
+        return _restarted_meanwhile(scene, last)
+    ended_at = _ours(scene, last.runner_ended_at or 0.0)
+    if scene.began_at < ended_at + SAME_CAUSE_S:
+        return Decision(Kind.ADOPT, detail=f"execution {last.id} ended after the alert began", execution=last)
+    return None
+
+
+def _restarted_meanwhile(scene: Scene, last: Execution) -> Decision | None:
+    """Somebody else restarted it after our last attempt: that one has its time to help, too."""
+    own = [attempt.execution for attempt in scene.incident.tries if attempt.execution and attempt.how != "refused_late"]
+    ended_at = max((execution.runner_ended_at or 0.0 for execution in own), default=0.0)
+    if not own or last.id in {execution.id for execution in own} or (last.runner_ended_at or 0.0) <= ended_at:
+        return None
+    return Decision(Kind.ADOPT, detail=f"execution {last.id} ended after the last attempt", execution=last)
+
+
+def cooldown(scene: Scene) -> Decision | None:
+    last = newest_end(scene.ledger)
+    if scene.between or scene.approved or last is None:
+        return None
+    left_s = (last.runner_ended_at or 0.0) + scene.runbook.limits.cooldown_s - scene.ledger.runner_now
+    if left_s <= 0:
+        return None
+    return hold(Reason.COOLDOWN, f"restarted {scene.runbook.limits.cooldown_s - left_s:.0f} s ago", again_in_s=left_s)
+
+
+def too_many_restarts(scene: Scene) -> Decision | None:
+    if scene.approved:
+        return None
+    starts = [e.runner_started_at or 0.0 for e in restarts(scene.ledger)]
+    for window_s, limit in scene.runbook.limits.restarts:
+        count = sum(scene.ledger.runner_now - at < window_s for at in starts)
+        if count >= limit:
+            return hold(Reason.TOO_MANY_RESTARTS, f"restarts within {window_s / 3600:g} h: {count}, the limit is {limit}")
+    return None
+
+
+def failing(scene: Scene) -> Decision | None:
+    ended = sorted((e for e in restarts(scene.ledger) if e.ended), key=lambda e: -(e.runner_ended_at or 0.0))
+    failed = list(takewhile(lambda e: not e.succeeded, ended))
+    if scene.approved or len(failed) < scene.runbook.limits.failing:
+        return None
+    return replace(hold(Reason.FAILING, f"executions that failed in a row: {len(failed)}"), execution=failed[0])
+
+
+def symptom(scene: Scene) -> Decision | None:
+    """`symptom_gone` and `symptom_unknown`. One ill queue is enough."""
+    found = [_health(scene, watched) for watched in scene.incident.queues]
+    if any(health is Health.ILL for health, _, _ in found):
+        return None
+    for health, why, watched in found:
+        if health is Health.UNKNOWN:
+            every_s = scene.runbook.verify.every_s
+            seen = scene.seen.queues.get(watched.queue.key)
+            remedy = seen.remedy if isinstance(seen, Unknown) else ""
+            return hold(Reason.SYMPTOM_UNKNOWN, f"{watched.queue.name}: {why}", again_in_s=every_s, remedy=remedy)
+    for health, why, watched in found:
+        if health is Health.UNSURE:
+            for_s = _runbook_of(scene, watched).symptom.for_s
+            left_s = for_s - (scene.now - (watched.ill_since or scene.now))
+            again_s = max(min(left_s, for_s / LOOKS_BETWEEN), 1.0)
+            return hold(Reason.SYMPTOM_UNKNOWN, f"{watched.queue.name}: {why}", again_in_s=again_s, tell=False)
+    return hold(Reason.SYMPTOM_GONE, "; ".join(f"{watched.queue.name}: {why}" for _, why, watched in found))
+
+
+def _health(scene: Scene, watched: Watched) -> tuple[Health, str, Watched]:
+    seen = scene.seen.queues.get(watched.queue.key, Unknown("it was not looked at"))
+    return judge.health(_runbook_of(scene, watched).symptom, seen, watched, scene.now)
+
+
+def watched_now(scene: Scene) -> tuple[Watched, ...]:
+    """The incident's queues with this look taken in."""
+    return tuple(_health(scene, watched)[2] for watched in scene.incident.queues)
+
+
+def _runbook_of(scene: Scene, watched: Watched) -> Runbook:
+    return scene.rules.runbooks.get(watched.runbook, scene.runbook)
+
+
+def too_many_targets(scene: Scene) -> Decision | None:
+    if scene.approved or scene.between:
+        return None
+    if isinstance(scene.seen.storm, Unknown):
+        why = f"the document `storm` can't be read: {scene.seen.storm.why}"
+        return hold(Reason.TOO_MANY_TARGETS, why, again_in_s=scene.runbook.verify.every_s)
+    taken = [slot for slot in current_slots(scene.seen.storm, scene) if slot.target != scene.document.key]
+    if len(taken) < scene.rules.storm_targets:
+        return None
+    within_min = scene.rules.storm_within_s / 60
+    return hold(
+        Reason.TOO_MANY_TARGETS, f"other targets restarted within {within_min:g} min: {len(taken)}, so a shared cause is likelier"
+    )
+
+
+def current_slots(storm: Storm, scene: Scene) -> tuple[Slot, ...]:
+    return tuple(slot for slot in storm.slots if scene.now - slot.at < scene.rules.storm_within_s)
+
+
+def claimed(scene: Scene) -> Storm | None:
+    """The storm document with this target's slot; None if none is needed."""
+    if scene.between or isinstance(scene.seen.storm, Unknown):
+        return None
+    others = tuple(slot for slot in current_slots(scene.seen.storm, scene) if slot.target != scene.document.key)
+    return Storm((*others, Slot(scene.document.key, scene.now)))
+
+
+def mode(scene: Scene) -> Decision | None:
+    if scene.runbook.mode is Mode.OBSERVE:
+        return hold(Reason.OBSERVE_ONLY)
+    if scene.runbook.mode is Mode.APPROVE and not scene.approved:
+        return Decision(Kind.ASK, Reason.AWAITING_APPROVAL)
+    return None
+
+
+Guard = Callable[[Scene], Decision | None]
+
+GUARDS: tuple[Guard, ...] = (
+    paused,
+    escalated,
+    stale_alert,
+    frozen,
+    ledger_unknown,
+    own_execution,
+    running,
+    just_restarted,
+    job_busy,
+    symptom,
+    cooldown,
+    too_many_restarts,
+    failing,
+    too_many_targets,
+    mode,
+)
+
+OVERRULED = frozenset(
+    {
+        Reason.ESCALATED,
+        Reason.STALE_ALERT,
+        Reason.FROZEN,
+        Reason.COOLDOWN,
+        Reason.TOO_MANY_RESTARTS,
+        Reason.FAILING,
+        Reason.TOO_MANY_TARGETS,
+        Reason.AWAITING_APPROVAL,
+    }
+)
+"""What a person may overrule. Never the kill switch, a queue that is well, or what can't be known."""
+
+
+def decide(scene: Scene) -> Decision:
+    """Restart, hold, ask or go on from an execution: the first guard that objects."""
+    for guard in GUARDS:
+        decision = guard(scene)
+        if decision is not None:
+            return decision
+    return Decision(Kind.RESTART)
+
+
+def every(scene: Scene) -> list[tuple[str, Decision | None]]:
+    """What each guard says by itself, for `simulate`. Guards that need the history are left out where it can't be read."""
+    said: list[tuple[str, Decision | None]] = []
+    for guard in GUARDS:
+        try:
+            said.append((guard.__name__, guard(scene)))
+        except TypeError:
+            said.append((guard.__name__, hold(Reason.LEDGER_UNKNOWN)))
+    return said
+
+
+def _ours(scene: Scene, runner_at: float) -> float:
+    """A time of the runner's clock on ours."""
+    return runner_at - scene.ledger.runner_now + scene.now

@@ -1,0 +1,186 @@
+"""Core: what one look at a queue means. Ill or well before a restart, and the verdict after it.
+
+Facts about the figures come from docs/rabbitmq.md: live totals count at once, whatever comes from the queue's own page is up
+to 9 s old, and a sample that falls between two collections reads 0.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from msgspec.structs import replace
+
+from functions.domain.model.codes import Health, Verdict
+from functions.domain.model.incidents import Watched
+from functions.domain.model.observations import Sighting, Unknown
+from functions.domain.model.runbooks import Recovered, Runbook, Symptom
+
+SETTLED_S = 10.0
+"""From then on the queue's page speaks of the time after the restart (it was seen up to 8.9 s late)."""
+
+RECENT_S = 10.0
+"""Three samples, 5 s apart: what a queue that works has acknowledged something in."""
+
+MIN_SAMPLES = 3
+
+CURVE_POINTS = 120
+
+
+def health(symptom: Symptom, seen: Sighting | Unknown, watched: Watched, now: float) -> tuple[Health, str, Watched]:
+    """Whether a queue is ill, why, and what to remember of it for the next look."""
+    if isinstance(seen, Unknown):
+        return Health.UNKNOWN, seen.why, replace(watched, ill_since=None)
+    watched = noted(watched, seen)
+    if seen.depth <= symptom.max_messages:
+        return Health.WELL, f"depth {seen.depth}", replace(watched, ill_since=None)
+    sampled = _by_samples(symptom, seen)
+    if sampled is not None:
+        return *sampled, replace(watched, ill_since=None)
+    return _by_looks(symptom, seen, watched, now)
+
+
+def _by_samples(symptom: Symptom, seen: Sighting) -> tuple[Health, str] | None:
+    """By the broker's own samples; None where they can't tell.
+
+    What does not move any more, but moved inside `for_s`, is not ill yet and not well either: a deployment looks like that, and
+    so does the beginning of a stuck queue.
+    """
+    depths = _window(seen.depth_samples, symptom.for_s)
+    acks = _window(seen.ack_samples, max(symptom.for_s, RECENT_S))
+    recent = _window(seen.ack_samples, RECENT_S)
+    acked_now, acked = _risen(recent or []), _risen(acks or [])
+    if acked_now:
+        return Health.WELL, f"acknowledged in the last {RECENT_S:.0f} s: {acked_now}"
+    if depths is None or (seen.ack_samples and acks is None):
+        return None
+    over = _without_gaps(depths)
+    if seen.depth < min(over):
+        return Health.WELL, f"the depth falls: {min(over)} before, {seen.depth} now"
+    if acked:
+        return Health.UNSURE, f"acknowledged in the last {symptom.for_s:.0f} s: {acked}, but nothing right now"
+    if min(over) <= symptom.max_messages:
+        return Health.UNSURE, f"depth over {symptom.max_messages} for less than {symptom.for_s:.0f} s"
+    return Health.ILL, f"depth {seen.depth} and nothing acknowledged for {symptom.for_s:.0f} s"
+
+
+def _by_looks(symptom: Symptom, seen: Sighting, watched: Watched, now: float) -> tuple[Health, str, Watched]:
+    """By live looks alone, over `for_s`: a depth that never falls is all that they can tell."""
+    since, depth = watched.ill_since, watched.ill_depth
+    remembered = replace(watched, ill_since=now if since is None else since, ill_depth=seen.depth, ill_head_at=seen.head_at)
+    if since is None:
+        again = f"depth {seen.depth}; without the broker's statistics it takes looks over {symptom.for_s:.0f} s to tell"
+        return Health.UNSURE, again, remembered
+    head_moved = None not in (seen.head_at, watched.ill_head_at) and seen.head_at != watched.ill_head_at
+    if seen.depth < depth or head_moved:
+        return Health.WELL, f"it moves: depth {depth} before, {seen.depth} now", replace(watched, ill_since=None)
+    if now - since < symptom.for_s:
+        return Health.UNSURE, f"depth {seen.depth}, seen for {now - since:.0f} s", remembered
+    return Health.ILL, f"depth {seen.depth}, not falling for {now - since:.0f} s", remembered
+
+
+def _window(samples: tuple[tuple[float, int], ...], for_s: float) -> list[int] | None:
+    """The values of the last `for_s` seconds, or None if the samples don't cover them. A window may be short by one sample."""
+    if len(samples) < MIN_SAMPLES:
+        return None
+    newest, spacing_s = samples[-1][0], samples[-1][0] - samples[-2][0]
+    if newest - samples[0][0] < for_s - spacing_s:
+        return None
+    return [value for at, value in samples if newest - at <= for_s]
+
+
+def _without_gaps(values: list[int]) -> list[int]:
+    """Drop single zeros between other values: they are gaps of the collection, not an empty queue."""
+    kept = []
+    for place, value in enumerate(values):
+        alone = value == 0 and all(values[near] > 0 for near in (place - 1, place + 1) if 0 <= near < len(values))
+        if not alone:
+            kept.append(value)
+    return kept or values
+
+
+def _risen(counters: list[int]) -> int:
+    """By how much a counter rose, gaps ignored. A counter that begins anew counts from zero."""
+    known = _without_gaps(counters)
+    return sum(max(0, later - earlier) for earlier, later in pairwise(known))
+
+
+def noted(watched: Watched, seen: Sighting) -> Watched:
+    """The sighting added to what people are shown."""
+    if watched.curve and watched.curve[-1][0] == seen.at:
+        return watched
+    curve = (*watched.curve, (seen.at, seen.depth))
+    if not watched.curve and seen.depth_samples:
+        ahead = seen.at - seen.depth_samples[-1][0]
+        curve = (*((at + ahead, depth) for at, depth in seen.depth_samples[-24:-1]), *curve)
+    return replace(watched, curve=_thinned(curve), head_at=seen.head_at, consumers=seen.consumers)
+
+
+def _thinned(curve: tuple[tuple[float, int], ...]) -> tuple[tuple[float, int], ...]:
+    """At most CURVE_POINTS points: every other older one goes when it gets too long."""
+    if len(curve) <= CURVE_POINTS:
+        return curve
+    half = len(curve) // 2
+    return curve[:half:2] + curve[half:]
+
+
+def after_restart(
+    runbook: Runbook, seen: Sighting | Unknown, watched: Watched, *, age_s: float, now: float, ahead_s: float = 0.0
+) -> Watched:
+    """One look after the restart's end, `age_s` ago: the queue with its new verdict.
+
+    Looks are timed by the runner's clock, `ahead_s` ahead of ours, since two looks may come from machines whose clocks differ.
+    That clock is known to the second.
+    """
+    if isinstance(seen, Unknown):
+        return replace(watched, verdict=Verdict.UNKNOWN, well_at=None)
+    at = float(round(seen.at + ahead_s))
+    consumers = _present(seen, watched, age_s)
+    acks = seen.acks if age_s >= SETTLED_S else None
+    fell = watched.depth is not None and seen.depth < watched.depth
+    acked = watched.acks is not None and acks is not None and acks > watched.acks
+    # It moved at some time between the two looks; after a late look that may have been long ago.
+    before_at = watched.looked_at if watched.looked_at is not None else at
+    if consumers is None and (fell or watched.moved_at is not None) and age_s >= SETTLED_S:
+        consumers = 1  # nobody can see them, but somebody took messages after the restart's end
+    well = is_well(runbook.recovered, seen.depth, consumers)
+    well_at = (watched.well_at if watched.well_at is not None else at) if well else None
+    looked = replace(
+        noted(watched, seen),
+        depth=seen.depth,
+        consumers=consumers,
+        acks=acks if acks is not None else watched.acks,
+        moved_at=before_at if fell or acked else watched.moved_at,
+        well_at=well_at,
+        looked_at=at,
+    )
+    return replace(looked, verdict=_verdict(runbook, looked, well=well, since_s=min(age_s, now - watched.joined_at), at=at))
+
+
+def _verdict(runbook: Runbook, watched: Watched, *, well: bool, since_s: float, at: float) -> Verdict | None:
+    if well:
+        return Verdict.RECOVERED
+    # It moved between the look at `moved_at` and the next, one interval later.
+    quiet_s = since_s if watched.moved_at is None else min(since_s, at - watched.moved_at - runbook.verify.every_s)
+    if quiet_s >= runbook.verify.patience_s:
+        return Verdict.STUCK
+    return Verdict.DRAINING if watched.moved_at is not None else None
+
+
+def is_well(recovered: Recovered, depth: int, consumers: int | None) -> bool:
+    """Whether these figures are those of a queue that works. Consumers that can't be seen don't count."""
+    return depth <= recovered.max_messages and (consumers or 0) >= recovered.min_consumers
+
+
+def moving(runbook: Runbook, watched: Watched, at: float) -> bool:
+    """Whether it moved lately, with consumers present. `at` is on the runner's clock."""
+    present = (watched.consumers or 0) >= runbook.recovered.min_consumers
+    return present and watched.moved_at is not None and at - watched.moved_at < runbook.verify.patience_s
+
+
+def _present(seen: Sighting, watched: Watched, age_s: float) -> int | None:
+    """How many consumers are surely of the time after the restart's end."""
+    if age_s >= SETTLED_S:
+        return len(seen.consumer_ids) if seen.consumer_ids is not None else seen.consumers
+    if seen.consumer_ids is None or watched.before is None or watched.before.consumer_ids is None:
+        return None
+    return len(set(seen.consumer_ids) - set(watched.before.consumer_ids))

@@ -1,0 +1,263 @@
+"""Core: which runbook takes an alert, and what it asks to be restarted. Pure, but for RE2.
+
+Regular expressions are RE2's (google-re2): the time of a match grows with the text and never explodes, whatever a label holds.
+See docs/decisions/regular-expressions.md.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from typing import Any
+
+from msgspec import Struct
+
+from functions.domain.model.alerts import Alert, Case, QueueRef, Target
+from functions.domain.model.codes import Reason
+from functions.domain.model.runbooks import Matcher, Rules, Runbook, Symptom
+
+MAX_MATCHED = 1024
+"""Characters of a label's value that a regular expression is applied to; a longer one matches none, and is no option's value."""
+MAX_QUEUE_BYTES = 255  # AMQP's short string, which names of queues and vhosts are
+SHOWN = 60  # characters of a stranger's value in a sentence
+MONITORING_FAILURES = ("DatasourceNoData", "DatasourceError")
+"""Alerts that Grafana raises in a rule's place ("No data and error states" in its manual); the rule's name is in `rulename`."""
+
+_NAME = r'"(?:[^"\\]|\\.)*"|[^\s{}!=~,\\"\'`]+'
+_MATCHER = rf"({_NAME})\s*(=~|!=|!~|=)\s*(.*)"  # compiled (0.5 ms) only where a matcher is read
+_LABEL = re.compile(r"\$\{labels\.([^${}]+)\}")
+_ESCAPED = {"n": "\n", '"': '"', "\\": "\\"}
+
+
+# --- matchers ------------------------------------------------------------------------------------------------------------
+
+
+def parse_matcher(text: str) -> Matcher:
+    r"""Read one matcher as Alertmanager does (prometheus/alertmanager, pkg/labels/parse.go): the value in double quotes or
+    bare, with `\n`, `\"` and `\\` as escapes and any other backslash as it stands. ValueError says what is wrong.
+    """
+    found = re.fullmatch(_MATCHER, text.strip(), re.DOTALL)
+    if not found:
+        raise ValueError('is no matcher such as service="mail" (operators: =, !=, =~, !~)')
+    label, op, value = found[1], found[2], found[3]
+    label = _unquoted(label[1:-1]) if label.startswith('"') else label
+    if value.startswith('"'):
+        if len(value) < 2 or not value.endswith('"'):
+            raise ValueError("has a value without its closing quote, or text behind it")
+        value = value[1:-1]
+    elif "," in value or "}" in value:
+        raise ValueError("holds more than one matcher, or a value with a comma or brace that is not quoted")
+    value = _unquoted(value)
+    if op in ("=~", "!~") and (mistake := pattern_mistake(value)):
+        raise ValueError(mistake)
+    return Matcher(label, op, value)
+
+
+def _unquoted(text: str) -> str:
+    made, escaping = [], False
+    for character in text:
+        if escaping:
+            made.append(_ESCAPED.get(character, "\\" + character))
+            escaping = False
+        elif character == "\\":
+            escaping = True
+        elif character == '"':
+            raise ValueError('holds a double quote that is not escaped (write \\"), or more than one matcher')
+        else:
+            made.append(character)
+    if escaping:
+        raise ValueError("ends in a backslash that escapes nothing (write \\\\)")
+    return "".join(made)
+
+
+def matches(matcher: Matcher, labels: Mapping[str, str]) -> bool:
+    """Whether the labels satisfy it. A value that is too long for a regular expression satisfies neither =~ nor !~."""
+    value = labels.get(matcher.label, "")
+    if matcher.op in ("=", "!="):
+        return (value == matcher.value) == (matcher.op == "=")
+    if len(value) > MAX_MATCHED:
+        return False
+    return full_match(matcher.value, value) == (matcher.op == "=~")
+
+
+def pattern_mistake(pattern: str) -> str:
+    """What is wrong with a regular expression, empty if nothing is. Compiling loads google-re2 (6 ms)."""
+    import re2
+
+    try:
+        _compiled(pattern)
+    except re2.error as error:
+        said = error.args[0].decode(errors="replace") if error.args else "it can't be compiled"
+        return f"is no regular expression of RE2 ({said})"
+    except UnicodeEncodeError:
+        return "is no valid Unicode"
+    return ""
+
+
+@lru_cache(maxsize=1024)
+def _compiled(pattern: str) -> Any:
+    import re2
+
+    options = re2.Options()
+    options.log_errors = False  # else RE2 writes them to stderr by itself
+    return re2.compile(pattern, options)
+
+
+def full_match(pattern: str, value: str) -> bool:
+    """Whether the pattern, which compiles, takes the whole value."""
+    # As bytes: RE2 works on UTF-8, and a lone surrogate must not raise.
+    return _compiled(pattern).fullmatch(value.encode("utf-8", "surrogatepass")) is not None
+
+
+# --- templates -----------------------------------------------------------------------------------------------------------
+
+
+def template_labels(template: str) -> tuple[str, ...]:
+    """The labels that it names. ValueError where it has a `${` that is none."""
+    if "${" in _LABEL.sub("", template):
+        raise ValueError("has a ${ that is not ${labels.NAME}")
+    return tuple(_LABEL.findall(template))
+
+
+class _NotRendered(Exception):
+    """A template's value can't be used; the text is the case's detail."""
+
+
+def _rendered(template: str, labels: Mapping[str, str], what: str) -> str:
+    """The template with its labels. `what` is said where one is missing; the empty value and no label are the same."""
+    if "${" not in template:
+        return template
+    for name in _LABEL.findall(template):
+        value = labels.get(name, "")
+        if not value:
+            raise _NotRendered(f"{what}: the alert has no label {shown(name)}")
+        if len(value) > MAX_MATCHED:  # before it is put in, perhaps many times
+            raise _NotRendered(f"{what}: the label {shown(name)} has {len(value)} characters, over {MAX_MATCHED}: {shown(value)}")
+    return _LABEL.sub(lambda found: labels[found[1]], template)
+
+
+def shown(value: str) -> str:
+    """A stranger's value for a sentence: quoted, shortened, and with everything unprintable escaped."""
+    cut = value[: SHOWN - 1] + "…" if len(value) > SHOWN else value
+    return '"' + "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in cut) + '"'
+
+
+def _has_control(value: str) -> bool:
+    return any(unicodedata.category(sign) in ("Cc", "Cs", "Zl", "Zp") for sign in value)
+
+
+# --- cases ---------------------------------------------------------------------------------------------------------------
+
+
+def cases(rules: Rules, runner_url: str, alerts: Iterable[Alert]) -> list[Case]:
+    """What each alert asks for, in the order of the alerts: a target, or the reason why there is none.
+
+    A resolved alert has a target like a firing one: it is told where its incident was.
+    """
+    return [_case(rules.runbooks, runner_url, alert) for alert in alerts]
+
+
+def _case(runbooks: Mapping[str, Runbook], runner_url: str, alert: Alert) -> Case:
+    if alert.test:
+        return Case(alert, reason=Reason.TEST_ALERT)
+    if alert.name in MONITORING_FAILURES:
+        # The rule's own runbook is told of it, so look it up by the name that the rule has otherwise.
+        own = {**alert.labels, "alertname": alert.labels.get("rulename", "")}
+        return Case(alert, _first(runbooks, own), reason=Reason.MONITORING_FAILURE, detail=alert.name)
+    runbook = _first(runbooks, alert.labels)
+    if runbook is None:
+        return Case(alert, reason=Reason.NO_RUNBOOK)
+    try:
+        target, queue = _target(runbook, runner_url, alert.labels), _queue(runbook.symptom, alert.labels)
+    except _NotRendered as refusal:
+        return Case(alert, runbook, reason=Reason.INVALID_OPTION, detail=str(refusal))
+    return Case(alert, runbook, target, queue)
+
+
+def _first(runbooks: Mapping[str, Runbook], labels: Mapping[str, str]) -> Runbook | None:
+    return next((one for one in runbooks.values() if all(matches(matcher, labels) for matcher in one.match)), None)
+
+
+def _target(runbook: Runbook, runner_url: str, labels: Mapping[str, str]) -> Target:
+    restart = runbook.restart
+    options = {name: _option(name, template, restart.allow.get(name), labels) for name, template in restart.options.items()}
+    return Target(target_key(runner_url, restart.job, options), runner_url, restart.job, options)
+
+
+def _option(name: str, template: str, allow: str | None, labels: Mapping[str, str]) -> str:
+    what = f"option {name}"
+    value = _rendered(template, labels, what)
+    if value == template and allow is None:
+        return value
+    from_labels = "".join(f" (from label {label})" for label in dict.fromkeys(_LABEL.findall(template)))
+    if len(value) > MAX_MATCHED:
+        raise _NotRendered(f"{what}{from_labels} has {len(value)} characters, over {MAX_MATCHED}: {shown(value)}")
+    if _has_control(value):
+        raise _NotRendered(f"{what}{from_labels} holds control characters: {shown(value)}")
+    if allow is None or not full_match(allow, value):
+        raise _NotRendered(f"{what}{from_labels} does not match its `allow` pattern: {shown(value)}")
+    return value
+
+
+def target_key(url: str, job: str, options: Mapping[str, str]) -> str:
+    """What a target's document is called: 20 hex digits that every notification of it comes to."""
+    canonical = json.dumps([url, job, sorted(options.items())], separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:20]
+
+
+def _queue(symptom: Symptom, labels: Mapping[str, str]) -> QueueRef:
+    vhost, queue = _queue_part("vhost", symptom.vhost, labels), _queue_part("queue", symptom.queue, labels)
+    return QueueRef(vhost, queue, symptom.kind)
+
+
+def _queue_part(what: str, template: str, labels: Mapping[str, str]) -> str:
+    value = _rendered(template, labels, what)
+    size = len(value.encode("utf-8", "surrogatepass"))
+    if size > MAX_QUEUE_BYTES:
+        raise _NotRendered(f"{what} has {size} bytes, over {MAX_QUEUE_BYTES}: {shown(value)}")
+    if _has_control(value):
+        raise _NotRendered(f"{what} holds control characters: {shown(value)}")
+    return value
+
+
+# --- overlaps ------------------------------------------------------------------------------------------------------------
+
+
+class Overlap(Struct, frozen=True):
+    """Two runbooks of which the first takes alerts that the second matches too."""
+
+    earlier: str
+    later: str
+    always: bool
+    """True: the later one never takes any. False: some alerts may match both, and the order decides."""
+
+
+def overlaps(runbooks: Mapping[str, Runbook]) -> list[Overlap]:
+    """What the order of the file hides. A narrower runbook in front of a wider one is the usual way, and not listed.
+
+    Decided by the matchers alone and on the careful side: two regular expressions of one label are taken to overlap.
+    """
+    found, ordered = [], list(runbooks.values())
+    for place, later in enumerate(ordered):
+        for earlier in ordered[:place]:
+            first, second = set(earlier.match), set(later.match)
+            if first <= second:
+                found.append(Overlap(earlier.name, later.name, always=True))
+            elif not second <= first and not any(_apart(one, other) for one in first for other in second):
+                found.append(Overlap(earlier.name, later.name, always=False))
+    return found
+
+
+def _apart(one: Matcher, other: Matcher) -> bool:
+    """Whether no labels can satisfy both."""
+    if one.label != other.label:
+        return False
+    for equal, any_matcher in ((one, other), (other, one)):
+        if equal.op == "=" and not matches(any_matcher, {equal.label: equal.value}):
+            return True
+    opposite = {("=~", "!~"), ("!~", "=~"), ("=", "!="), ("!=", "=")}
+    return (one.op, other.op) in opposite and one.value == other.value

@@ -1,0 +1,161 @@
+"""Core: what is added to a document's `to_tell`, and how an incident ends."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from functions.domain.cards.card_input import Story
+from functions.domain.decisions.guards import OVERRULED
+from functions.domain.model.alerts import Case
+from functions.domain.model.codes import Ending, Reason
+from functions.domain.model.incidents import Archive, Document, Hold, Incident, Outcome, Trigger
+from functions.domain.model.messages import Message
+from functions.domain.model.runbooks import Rules, Runbook
+
+SAME_HOLD_S = 3600.0
+LATE_S = 3000.0
+"""A wake-up that comes this late is mentioned to people."""
+
+OUTCOMES_KEPT = 20
+HOLDS_KEPT = 50
+TEXT_KEPT = 300
+LINKED_TRIGGERS = 20
+"""Only so many alerts of an incident keep their links, so that 1,000 of them still fit into a document."""
+
+
+def alert_key(source: str, fingerprint: str) -> str:
+    """What names an alert across its firing periods; a fingerprint alone is unique only inside one source."""
+    return f"{source}|{fingerprint}"
+
+
+def trigger_of(case: Case, *, linked: bool = True) -> Trigger:
+    """What a document keeps of an alert."""
+    alert = case.alert
+    links = {
+        "panel": alert.panel_url,
+        "dashboard": alert.dashboard_url,
+        "silence": alert.silence_url,
+        "alert": alert.generator_url,
+        "runbook": alert.annotations.get("runbook_url", ""),
+    }
+    return Trigger(
+        fingerprint=alert.fingerprint[:64],
+        source=alert.source[:TEXT_KEPT],
+        starts_at=alert.starts_at,
+        queue=case.queue.key if case.queue else "",
+        name=alert.name[:TEXT_KEPT],
+        summary=(alert.annotations.get("summary") or alert.annotations.get("description") or "")[:TEXT_KEPT],
+        severity=alert.labels.get("severity", "")[:64],
+        links={name: url for name, url in links.items() if url and len(url) <= 2000} if linked else {},
+        resolved_at=None if alert.firing else alert.ends_at,
+    )
+
+
+def everybody(rules: Rules) -> tuple[str, ...]:
+    """Where what belongs to no runbook is told: the top-level `notify`; without one, wherever any runbook tells."""
+    return rules.notify or tuple(dict.fromkeys(name for runbook in rules.runbooks.values() for name in runbook.notify))
+
+
+def channels(rules: Rules, runbook: Runbook | None, *, escalate: bool = False) -> tuple[str, ...]:
+    """Where something is told, each channel once."""
+    base = (runbook.notify if runbook else ()) or everybody(rules)
+    names = (*(runbook.escalate if runbook and escalate else ()), *base)
+    return tuple(dict.fromkeys(names))
+
+
+def told(document: Document, rules: Rules, story: Story, where: tuple[str, ...], mark: str, *, bundle: str = "") -> Document:
+    """The document with this story to tell on these channels; a message that is there already is not added again."""
+    from functions.domain.cards import card, facts  # 1 ms, and no restart waits for a card
+
+    made = card.compose(story, rules)
+    present = {message.id for message in document.to_tell}
+    name = facts.short_name(story, rules) if bundle else ""
+    new = tuple(
+        Message(id=f"{mark}@{channel}", channel=channel, card=made, bundle=bundle, name=name)
+        for channel in where
+        if f"{mark}@{channel}" not in present
+    )
+    incident = document.incident
+    if incident is not None and new:
+        incident = replace(incident, told=tuple(dict.fromkeys((*incident.told, *where))))
+    return replace(document, to_tell=(*document.to_tell, *new), incident=incident)
+
+
+def _keys(triggers: tuple[Trigger, ...]) -> list[str]:
+    """What a hold is remembered by; the first alerts stand for a large group."""
+    return [alert_key(trigger.source, trigger.fingerprint) for trigger in triggers[:HOLDS_KEPT]]
+
+
+def told_lately(document: Document, triggers: tuple[Trigger, ...], reason: Reason | None, at: float) -> bool:
+    """Whether people heard of this hold of these alerts within the hour."""
+    recent = [document.holds.get(key) for key in _keys(triggers)]
+    return bool(recent) and all(held and held.reason is reason and at - held.at < SAME_HOLD_S for held in recent)
+
+
+def tell_hold(
+    document: Document,
+    rules: Rules,
+    story: Story,
+    triggers: tuple[Trigger, ...],
+    mark: str,
+    *,
+    bundle: str = "",
+    always: bool = False,
+) -> Document:
+    """Tell a hold, but the same one of the same alerts only once an hour."""
+    reason = story.reason or Reason.NO_RUNBOOK
+    fresh = {key: held for key, held in document.holds.items() if story.at - held.at < SAME_HOLD_S}
+    if not always and told_lately(document, triggers, reason, story.at):
+        return replace(document, holds=fresh)
+    holds = {**fresh, **{key: Hold(reason, story.at) for key in _keys(triggers)}}
+    kept = dict(sorted(holds.items(), key=lambda entry: -entry[1].at)[:HOLDS_KEPT])
+    document = replace(document, holds=kept)
+    return told(document, rules, story, channels(rules, story.runbook), f"{mark}-{reason.value}", bundle=bundle)
+
+
+def ended(document: Document, rules: Rules, incident: Incident, ending: Ending, story: Story, *, tell: bool = True) -> Document:
+    """The document without the incident; its outcome is kept, told and to be archived."""
+    escalation = ending is Ending.ESCALATED
+    where = channels(rules, story.runbook, escalate=escalation)
+    where = tuple(dict.fromkeys((*where, *incident.told)))
+    execution = incident.execution or next((t.execution for t in reversed(incident.tries) if t.execution), None)
+    outcome = Outcome(
+        incident=incident.id,
+        ending=ending,
+        reason=story.reason,
+        at=story.at,
+        triggers=tuple(replace(trigger, links={}, summary="") for trigger in incident.triggers),
+        runner_ended_at=execution.runner_ended_at if execution else None,
+        channels=where,
+        restarts=incident.restarts,
+        queues=tuple(watched.queue for watched in incident.queues),
+    )
+    record = Archive(document.target, incident, outcome)
+    outcomes = _newest((*document.outcomes, outcome))
+    document = replace(document, outcomes=outcomes, to_archive=(*document.to_archive, record))
+    if escalation:
+        document = replace(document, escalated_at=story.at)
+    elif ending is Ending.RECOVERED:
+        document = replace(document, escalated_at=None)
+    shown = story.incident.execution if story.incident else None
+    about = replace(incident, execution=incident.execution or shown)
+    story = replace(story, incident=about, mention=story.runbook.mention if escalation and story.runbook else ())
+    if tell and ending is Ending.HELD:
+        bundle = story.reason.value if story.reason is Reason.TOO_MANY_TARGETS else ""
+        document = tell_hold(document, rules, story, incident.triggers, incident.id, bundle=bundle)
+    elif tell:
+        document = told(document, rules, story, where, f"{incident.id}-{ending.value}")
+    return replace(document, incident=None)
+
+
+def _newest(outcomes: tuple[Outcome, ...]) -> tuple[Outcome, ...]:
+    """As many as are kept. Holds go first: an alert that was held is told again, and nothing else rests on them."""
+    if len(outcomes) <= OUTCOMES_KEPT:
+        return outcomes
+    goes = next((n for n, outcome in enumerate(outcomes[:-1]) if outcome.ending is Ending.HELD), 0)
+    return (*outcomes[:goes], *outcomes[goes + 1 :])
+
+
+def may_overrule(reason: Reason | None, rules: Rules) -> bool:
+    """Whether a person may be asked: the reason allows it, and a link has an address to lead to."""
+    return reason in OVERRULED and bool(rules.public_url)

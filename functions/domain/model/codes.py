@@ -1,0 +1,84 @@
+"""The codes that users meet: in answers, logs, metrics and docs. Their values never change."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+VERSION = 1
+"""Of documents, archive records and wake-ups. A release reads its own and the former's, and leaves newer ones alone."""
+
+
+class Reason(StrEnum):
+    """Why a restart was held. The values are the reason codes that logs, metrics, answers and docs use."""
+
+    PAUSED = "paused"
+    NOT_FIRING = "not_firing"
+    NO_RUNBOOK = "no_runbook"
+    TEST_ALERT = "test_alert"
+    MONITORING_FAILURE = "monitoring_failure"
+    STALE_ALERT = "stale_alert"
+    FROZEN = "frozen"
+    SYMPTOM_GONE = "symptom_gone"
+    SYMPTOM_UNKNOWN = "symptom_unknown"
+    LEDGER_UNKNOWN = "ledger_unknown"
+    ALREADY_RUNNING = "already_running"
+    JOB_BUSY = "job_busy"
+    ZOMBIE_EXECUTION = "zombie_execution"
+    RESTART_REFUSED = "restart_refused"
+    DUPLICATE = "duplicate"
+    ESCALATED = "escalated"
+    COOLDOWN = "cooldown"
+    TOO_MANY_RESTARTS = "too_many_restarts"
+    FAILING = "failing"
+    TOO_MANY_TARGETS = "too_many_targets"
+    INVALID_OPTION = "invalid_option"
+    OBSERVE_ONLY = "observe_only"
+    AWAITING_APPROVAL = "awaiting_approval"
+
+
+class Mode(StrEnum):
+    OBSERVE = "observe"
+    APPROVE = "approve"
+    AUTO = "auto"
+
+
+class Phase(StrEnum):
+    DEFERRED = "deferred"
+    ASKED = "asked"
+    WAITING = "waiting"
+    STARTING = "starting"
+    RUNNING = "running"
+    VERIFYING = "verifying"
+
+
+class Action(StrEnum):
+    """What the answer to Grafana says of an incident."""
+
+    RESTARTED = "restarted"
+    ADOPTED = "adopted"
+    HELD = "held"
+    DEFERRED = "deferred"
+    ASKED = "asked"
+
+
+class Verdict(StrEnum):
+    RECOVERED = "recovered"
+    DRAINING = "draining"
+    STUCK = "stuck"
+    UNKNOWN = "unknown"
+
+
+class Ending(StrEnum):
+    """How an incident ended."""
+
+    RECOVERED = "recovered"
+    ESCALATED = "escalated"
+    HELD = "held"
+
+
+class Health(StrEnum):
+    ILL = "ill"
+    WELL = "well"
+    UNSURE = "unsure"
+    """Over the limit, but a second look is needed before it can be called ill."""
+    UNKNOWN = "unknown"

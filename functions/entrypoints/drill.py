@@ -1,0 +1,231 @@
+"""Shell: the drill. Marked test alerts go through the deployed line, and the time of each leg is told; nothing is restarted.
+
+It needs no right that a stranger with Grafana's secret and a reader of the store do not have. One alert more is sent than
+`webhook` decides at once, so that the last of them goes by the scheduler to `verify`, as wake-ups do; and since they are
+many, they are told as one message, whose time is set by a second wake-up.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+from msgspec.structs import asdict
+
+from functions.adapters.grafana import sender
+from functions.adapters.grafana.request import parse
+from functions.application.deliver import POST_S
+from functions.application.intake import DIRECT, document_key
+from functions.application.observe import raised
+from functions.application.serialization import decoded
+from functions.domain.cards import drill_card
+from functions.domain.cards.drill_card import Leg
+from functions.domain.decisions import matching
+from functions.domain.decisions.messages import everybody
+from functions.domain.model.codes import Reason
+from functions.domain.model.incidents import Document
+from functions.runtime import http_client
+from functions.runtime.errors import Denied, Unavailable
+
+if TYPE_CHECKING:
+    from functions.application.ports import Stored
+    from functions.bootstrap import Real
+
+ALERTS = DIRECT + 1
+MARK = "unstick_drill"
+SOURCE = "https://drill.unstick.invalid/"
+BUNDLE = f"bundle-{Reason.TEST_ALERT.value.replace('_', '-')}"
+POLL_S = 0.5
+STORE_S = 10.0
+SCHEDULER_S = 120.0
+"""A fresh instance of `verify` may need a minute to open a private network."""
+
+TOLD_S = 180.0
+"""Messages that go out as one wait 20 s for each other and then for a wake-up; a chat that is down is tried each minute."""
+
+SCHEDULER_REMEDY = "See the log of verify and the scheduler's queue; `python -m functions check` asks the scheduler."
+
+
+class Drilled(Struct, frozen=True):
+    """What came of a drill. `told`: channel -> what went wrong, empty where the times were told."""
+
+    at: float
+    legs: tuple[Leg, ...]
+    told: dict[str, str]
+
+    @property
+    def ok(self) -> bool:
+        return all(leg.ok for leg in self.legs) and not any(self.told.values())
+
+
+def start(outside: Real) -> dict[str, Any]:
+    """The weekly drill, for the entry point `report`."""
+    return as_json(run(outside))
+
+
+def as_json(drilled: Drilled) -> dict[str, Any]:
+    """The result as plain values."""
+    return {"ok": drilled.ok, "at": drilled.at, "legs": [asdict(leg) for leg in drilled.legs], "told": drilled.told}
+
+
+def run(
+    outside: Real, *, url: str = "", tell: bool = True, also: Iterable[Leg] = (), on_leg: Callable[[Leg], None] = lambda _: None
+) -> Drilled:
+    """Send the alerts, follow them leg by leg until one fails, and tell the times. `url`: instead of `public_url`.
+
+    `also`: legs that were gone already, to be told with the others. Raises Denied where there is no URL or no secret.
+    """
+    at, legs = outside.now(), list(also)
+    for leg in _followed(outside, url or outside.rules.public_url):
+        legs.append(leg)
+        on_leg(leg)
+        if not leg.ok:
+            outside.log("ERROR", f"the drill failed at {leg.name}: {leg.detail}", remedy=leg.remedy)
+    return Drilled(at, tuple(legs), _told(outside, legs, at) if tell else {})
+
+
+# --- the alerts and their way ------------------------------------------------------------------------------------------
+
+
+def notification(now: float) -> bytes:
+    """As the Test button of a contact point makes them, so that they can ask for nothing."""
+    stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now))
+    alerts = [
+        {
+            "status": "firing",
+            "labels": {"alertname": "UnstickDrill", MARK: "true", "instance": str(number)},
+            "annotations": {"summary": "A drill: nothing is wrong."},
+            "startsAt": stamp,
+            "endsAt": "0001-01-01T00:00:00Z",
+            "generatorURL": "",
+            "fingerprint": f"drill-{number:02}",
+        }
+        for number in range(ALERTS)
+    ]
+    return json.dumps(
+        {
+            "receiver": "webhook",
+            "status": "firing",
+            "version": "1",
+            "groupKey": f"webhook-drill-{now:.0f}",
+            "truncatedAlerts": 0,
+            "externalURL": SOURCE,
+            "orgId": 1,
+            "alerts": alerts,
+        }
+    ).encode()
+
+
+def _followed(outside: Real, url: str) -> Iterable[Leg]:
+    """Each leg as it is gone; after one that failed there is no next."""
+    if not url:
+        remedy = "Set `public_url` to the webhook's address, or name it by --url."
+        raise Denied("drill", "there is no address to send to", code="url", remedy=remedy)
+    body = notification(outside.now())
+    cases = matching.cases(outside.rules, outside.config.runner_url, parse(body).alerts)
+    keys = [document_key(case) for case in cases]
+    before = _generations(outside, [*keys, BUNDLE])
+    headers = sender.headers(outside.config.auth, body, outside.now())
+    began = outside.monotonic()
+    webhook = _sent(url.rstrip("/") + "/", body, headers)
+    yield webhook
+    if not webhook.ok:
+        return
+    answered = outside.monotonic()
+    saved = until(outside, lambda: _changed(outside, keys[:DIRECT], before), STORE_S)
+    remedy = "Is the function's store the one of this configuration? Its log says why it could not save."
+    yield _leg("store", saved, answered, outside, "not all alerts were saved", remedy)
+    if not saved:
+        return
+    delivered = until(outside, lambda: _changed(outside, keys[DIRECT:], before), SCHEDULER_S)
+    yield _leg("scheduler", delivered, answered, outside, f"no wake-up came within {SCHEDULER_S:.0f} s", SCHEDULER_REMEDY)
+    if not delivered:
+        return
+    if not everybody(outside.rules):
+        yield Leg("chat", ok=False, detail="no channel is named", remedy="Add `notify:` at the top.")
+        return
+    told = until(outside, lambda: _all_told(outside, keys, before), TOLD_S)
+    yield _leg("chat", told, began, outside, "the message is still untold", "The log of verify says which channel failed.")
+
+
+def _sent(url: str, body: bytes, headers: dict[str, str]) -> Leg:
+    """Post, and see that the answer speaks of each alert as a test."""
+    began = time.monotonic()
+    try:
+        answer = http_client.request("webhook", "POST", url, timeout_s=sender.SEND_S, headers=headers, body=body)
+        said = answer.json() if answer.body else {}
+    except Unavailable as error:
+        remedy = "See that the function is deployed and `public_url` leads to it."
+        return Leg("webhook", ok=False, seconds=time.monotonic() - began, detail=error.detail, remedy=remedy)
+    took_s = time.monotonic() - began
+    incidents = said.get("incidents") if isinstance(said, dict) else None
+    if answer.status == 200 and isinstance(incidents, list) and len(incidents) == ALERTS:
+        strange = [one for one in incidents if not isinstance(one, dict) or one.get("reason") != Reason.TEST_ALERT]
+        if not strange:
+            return Leg("webhook", ok=True, seconds=took_s)
+        detail = "it took a test alert for a real one"
+        return Leg("webhook", ok=False, seconds=took_s, detail=detail, remedy="Deploy the release that this is of.")
+    why = str(said.get("error", "")) if isinstance(said, dict) else ""
+    remedy = "401: is grafana.auth the same here and there? 404: does public_url lead to `webhook`?"
+    return Leg("webhook", ok=False, seconds=took_s, detail=f"it answered {answer.status} {why}".strip(), remedy=remedy)
+
+
+def _leg(name: str, well: bool, since: float, outside: Real, detail: str, remedy: str) -> Leg:  # noqa: FBT001 - what came of it
+    seconds = outside.monotonic() - since
+    return Leg(name, ok=True, seconds=seconds) if well else Leg(name, ok=False, seconds=seconds, detail=detail, remedy=remedy)
+
+
+def until(outside: Real, look: Callable[[], bool], within_s: float) -> bool:
+    """Look until it is so; the only place where anything waits, and nobody waits for an answer meanwhile."""
+    ends = outside.monotonic() + within_s
+    while not look():
+        if outside.monotonic() >= ends:
+            return False
+        time.sleep(POLL_S)
+    return True
+
+
+def _stored(outside: Real, keys: list[str]) -> list[Stored | None]:
+    calls = [partial(outside.load, key, STORE_S) for key in keys]
+    return [raised(found) for found in outside.together(list(calls), STORE_S)]
+
+
+def _generations(outside: Real, keys: list[str]) -> dict[str, str]:
+    return {key: stored.generation for key, stored in zip(keys, _stored(outside, keys), strict=True) if stored}
+
+
+def _changed(outside: Real, keys: list[str], before: dict[str, str]) -> bool:
+    found = zip(keys, _stored(outside, keys), strict=True)
+    return all(stored is not None and stored.generation != before.get(key) for key, stored in found)
+
+
+def _all_told(outside: Real, keys: list[str], before: dict[str, str]) -> bool:
+    """The bundle was made anew, and neither it nor any alert has anything left to tell."""
+    every = [*keys, BUNDLE]
+    untold = [
+        key
+        for key, stored in zip(every, _stored(outside, every), strict=True)
+        if stored is not None and decoded(Document, stored.body, key).to_tell
+    ]
+    return not untold and _changed(outside, [BUNDLE], before)
+
+
+def _told(outside: Real, legs: list[Leg], at: float) -> dict[str, str]:
+    """Tell the times on the channels of the report, else of `notify`."""
+    made = drill_card.card(tuple(legs), outside.rules, at)
+    settings = outside.config.report
+    names = settings.channels if settings else outside.rules.notify
+    results = outside.together([partial(outside.post, name, made, None, POST_S) for name in names], POST_S) if names else []
+    said = {}
+    for name, result in zip(names, results, strict=True):
+        if isinstance(result, Unavailable | Denied):
+            outside.log("ERROR", f"the drill was not told on {name}: {result}", channel=name)
+            said[name] = result.detail
+        else:
+            raised(result)
+            said[name] = ""
+    return said

@@ -1,0 +1,61 @@
+"""Shell: proves that a job refuses a start that comes too late, by asking for one."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from functions.domain.cards.drill_card import Leg
+from functions.entrypoints.drill import STORE_S, until
+from functions.runtime.errors import Unavailable
+from functions.runtime.registry import room
+
+if TYPE_CHECKING:
+    from functions.application.ports import Finding
+    from functions.bootstrap import Real
+    from functions.domain.model.alerts import Target
+    from functions.domain.model.observations import Execution
+
+REFUSAL_S = 120.0
+LATE_BY_S = 3600.0
+
+
+def refusal(outside: Real, target: Target) -> Leg:
+    """Prove that the job refuses a start that comes an hour late, by asking for one.
+
+    Only where everything that `check` sees of the job is right, its guard included: without it this would be a restart.
+    """
+    runner, began = outside.config.runner, outside.monotonic()
+    rooms = room("runners", runner.name)
+    own = replace(target, options={name: value for name, value in target.options.items() if value})
+    findings: list[Finding] = rooms.check(runner.settings, own.job, tuple(own.options), auto=True, timeout_s=STORE_S)
+    for finding in findings:
+        if finding.ok is False:
+            detail = f"not tried, since it might restart: {finding.what}: no. {finding.detail}".rstrip()
+            return Leg("refusal", ok=False, seconds=outside.monotonic() - began, detail=detail, remedy=finding.remedy)
+    now = outside.now()
+    started = outside.run(own, f"drill-{now:.0f}.1", now - LATE_BY_S, STORE_S)
+    seen: list[Execution] = []
+    until(outside, partial(_ended, outside, own, started.id, seen), REFUSAL_S)
+    took_s = outside.monotonic() - began
+    last = seen[-1] if seen else started
+    if last.refused:
+        return Leg("refusal", ok=True, seconds=took_s)
+    if not last.ended:
+        remedy = "Look at it in Rundeck: is a node missing, or the server busy?"
+        return Leg("refusal", ok=False, seconds=took_s, detail=f"execution {last.id} has not ended", remedy=remedy)
+    remedy = "It did restart. Put the first step of infra/rundeck/job.yaml before the restart, and see the nodes' clocks."
+    detail = f"execution {last.id} ended as {last.status}, not refused"
+    return Leg("refusal", ok=False, seconds=took_s, detail=detail, remedy=remedy)
+
+
+def _ended(outside: Real, target: Target, execution: str, seen: list[Execution]) -> bool:
+    try:
+        found = outside.ledger(target, LATE_BY_S, execution, STORE_S, tail=False).followed
+    except Unavailable:
+        return False
+    if found is not None:
+        seen.append(found)
+    return found is not None and found.ended

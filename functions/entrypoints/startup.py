@@ -1,0 +1,61 @@
+"""What a process does at its start."""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+
+from functions.config import secret_refs
+from functions.config.current import current_config
+from functions.runtime import logs
+from functions.runtime.errors import BadRequest, ConfigError
+
+LOCAL = "local"
+
+
+def start() -> None:
+    """Read the configuration, so that a mistake in it stops the process, and have each worker run what falls due.
+
+    functions-framework loads main.py in a process that serves nothing and forks the workers from it; only `--debug` serves
+    from the same process.
+    """
+    try:
+        settings = current_config()
+    except ConfigError as error:
+        for problem in error.problems:
+            sys.stderr.write(f"{problem}\n")
+        raise SystemExit(2) from None
+    secret_refs.warn_of_unreadable(settings)
+    # The garbage collector writes into whatever it looks at; what it leaves alone stays shared by all workers.
+    os.register_at_fork(before=gc.freeze)
+    if os.environ.get("FUNCTION_TARGET") == "webhook" and settings.scheduler.name == LOCAL:
+        os.register_at_fork(after_in_child=_run_local)
+        if "--debug" in sys.argv:
+            _run_local()
+
+
+def deliver_here(payload: str) -> None:
+    """The local scheduler's delivery. A target's wake-up that no key signed ends here, in the log: the sweep steps the target."""
+    from functions.application.signing import carried_since
+    from functions.entrypoints.verify import deliver
+
+    try:
+        deliver(payload)
+    except BadRequest as error:
+        logs.event("ERROR", f"a wake-up was refused: {error.sentence}")
+        if error.status != 401 or carried_since(payload) is not None:
+            raise
+
+
+def _run_local() -> None:
+    import threading
+
+    from functions.entrypoints.verify import sweep_overdue
+    from functions.runtime.registry import room
+
+    settings = current_config().scheduler.settings
+    run = room("schedulers", LOCAL).run
+    threading.Thread(
+        target=run, args=(settings, deliver_here, sweep_overdue, threading.Event()), daemon=True, name="scheduler"
+    ).start()

@@ -1,0 +1,159 @@
+"""The entry point for the scheduler: one wake-up, or a sweep."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+from functions.adapters.grafana import request as grafana
+from functions.config.current import current_config
+from functions.entrypoints.responses import Response, error_response, json_response
+from functions.runtime import logs
+from functions.runtime.errors import BadRequest, Denied, Unavailable
+
+if TYPE_CHECKING:
+    from flask import Request
+
+    from functions.application.ports import Budget
+    from functions.bootstrap import Real
+
+VERIFY_BUDGET_S = 120.0
+HANDED_OVER_S = 300.0
+"""For a list of alerts, half of what Cloud Tasks gives a task; what was not reached by then is a list of its own."""
+AGAIN_S = 60.0
+GIVEN_UP_S = 86400.0
+"""How long alerts come again that can't be decided, or whose signature fits no key, should somebody mend that."""
+UNSIGNED_KEY = "unsigned"
+"""The document that says so."""
+
+
+def verify(request: Request) -> Response:
+    """Take a wake-up of the scheduler, or sweep if the body names none."""
+    from functions.application.intake import sweep
+    from functions.application.ports import Budget
+    from functions.bootstrap import current_adapters
+
+    if request.method != "POST":
+        return error_response(BadRequest(405, ""), allow="POST")
+    with logs.bound(trace_header=request.headers.get("X-Cloud-Trace-Context")):
+        try:
+            payload = _wake_up(request)
+            if not isinstance(payload, str):
+                real = current_adapters()
+                return json_response(200, swept=sweep(real, Budget(real, real.monotonic() + VERIFY_BUDGET_S)))
+            deliver(payload)
+        except BadRequest as error:
+            logs.event("ERROR", f"a wake-up was refused: {error.sentence}")
+            return error_response(error)
+        except (Unavailable, Denied) as error:
+            # 503 and 429 would make Cloud Tasks slow the whole queue down, not only this wake-up.
+            logs.event("ERROR", f"a wake-up comes again: {error}")
+            return json_response(500, error=str(error))
+    return json_response(200)
+
+
+def _wake_up(request: Request) -> object:
+    """What the body has as `wake`; None for one that has nothing, such as Cloud Scheduler's."""
+    body = grafana.read_body(request.stream, request.content_length, current_config().max_body, request.headers)
+    try:
+        content = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    return content.get("wake") if isinstance(content, dict) else None
+
+
+def deliver(payload: str) -> None:
+    """Take one wake-up, whoever brings it.
+
+    Raises BadRequest on one that is not ours, and Unavailable or Denied where it must come again.
+    """
+    from functions.application import signing
+    from functions.application.ports import Budget
+    from functions.application.reconcile import advance
+    from functions.bootstrap import current_adapters
+    from functions.domain.model.events import Woken
+
+    real = current_adapters()
+    budget = Budget(real, real.monotonic() + VERIFY_BUDGET_S)
+    try:
+        content = signing.verified(real.config.signing_keys, payload)
+    except BadRequest as error:
+        if error.status == 401 and _given_up(real, signing.carried_since(payload), budget):
+            return
+        raise
+    if isinstance(content.get("deferred"), list):
+        _decide_deferred(content["deferred"])
+    elif isinstance(content.get("target"), str):
+        advance(real, content["target"], Woken(), budget)
+
+
+def _given_up(real: Real, carried_since: float | None, budget: Budget) -> bool:
+    """Tell people of alerts that no key signed. Whether they are over a day old, and need not come again."""
+    from functions.application.reconcile import advance
+    from functions.domain.model.events import Unsigned
+
+    if carried_since is None:
+        return False  # it names a target, which the sweep steps
+    advance(real, UNSIGNED_KEY, Unsigned(), budget)
+    if real.now() - carried_since <= GIVEN_UP_S:
+        return False
+    logs.event("ERROR", "alerts were given up: for a day none of signing_keys fitted their signature")
+    return True
+
+
+def _decide_deferred(entries: list[dict[str, Any]]) -> None:
+    """Alerts that the webhook had no time for, each target by itself. What could not be decided, or not in time, comes again."""
+    from functions.application.reconcile import STORE_S
+    from functions.bootstrap import current_adapters
+
+    real, left, failed = current_adapters(), [], None
+    ends = real.monotonic() + HANDED_OVER_S
+    for entry in entries:
+        if real.monotonic() >= ends:
+            left.append(entry)
+            continue
+        try:
+            _decide_handed_over(real, entry)
+        except (Unavailable, Denied) as error:
+            failed = error
+            if real.now() - entry.get("at", real.now()) <= GIVEN_UP_S:
+                left.append(entry)
+            else:
+                logs.event("ERROR", f"alerts were given up, since for a day they could not be decided: {error}")
+    if failed is not None and len(left) == len(entries):
+        raise failed
+    if left:
+        real.wake(real.now() + (AGAIN_S if failed else 0.0), {"deferred": left}, STORE_S)
+
+
+def _decide_handed_over(real: Real, entry: dict[str, Any]) -> None:
+    from msgspec import ValidationError
+
+    from functions.application.decoding import converted
+    from functions.application.intake import by_document, new_id
+    from functions.application.ports import Budget
+    from functions.application.reconcile import advance
+    from functions.domain.decisions import matching
+    from functions.domain.model.alerts import Alert
+    from functions.domain.model.events import Alerted
+
+    try:
+        alerts = converted(entry["alerts"], tuple[Alert, ...])
+    except (ValidationError, KeyError) as error:
+        raise Denied("scheduler", f"alerts that were handed over can't be read: {error}") from None
+    # They were of one target; by another configuration they may be of several.
+    groups = by_document(matching.cases(real.config.rules, real.config.runner_url, alerts))
+    for number, (key, cases) in enumerate(groups.items()):
+        incident = entry["incident"] if number == 0 else new_id(key, real.now(), cases)
+        event = Alerted(tuple(cases), incident, crowd=bool(entry.get("crowd")), handed_over_at=entry.get("at"))
+        advance(real, key, event, Budget(real, real.monotonic() + 30.0))
+
+
+def sweep_overdue() -> None:
+    """The sweep of the local scheduler."""
+    from functions.application.intake import sweep
+    from functions.application.ports import Budget
+    from functions.bootstrap import current_adapters
+
+    sweep(current_adapters(), Budget(current_adapters(), time.monotonic() + VERIFY_BUDGET_S))

@@ -1,0 +1,93 @@
+"""The entry point for Grafana. Nothing is parsed, looked up or imported for a request that was not let in."""
+
+from __future__ import annotations
+
+import time
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from functions.adapters.grafana import request as grafana
+from functions.config.current import current_config
+from functions.entrypoints import throttle
+from functions.entrypoints.responses import Response, error_response, json_response
+from functions.runtime import logs
+from functions.runtime.errors import BadRequest, Denied, Unavailable
+
+if TYPE_CHECKING:
+    from flask import Request
+
+    from functions.application.intake import Notified
+    from functions.domain.model.alerts import Alert
+
+
+def webhook(request: Request) -> Response:
+    """Take a notification of Grafana or Alertmanager, or an approval."""
+    if request.path.startswith("/approve/"):
+        from functions.bootstrap import current_adapters
+        from functions.entrypoints.approval import respond
+
+        with throttle.patience(request.environ.get("gunicorn.socket")):
+            return respond(request, current_adapters())
+    try:
+        grafana.require_method(request.method)
+        settings = current_config()
+        headers = dict(request.headers.items())  # each walk through Flask's own takes 10 microseconds
+        with throttle.patience(request.environ.get("gunicorn.socket")):
+            body = grafana.read_body(request.stream, request.content_length, settings.max_body, headers)
+        grafana.authenticate(settings.auth, headers, body, time.time())
+        notification = grafana.parse(body)
+    except BadRequest as error:
+        _log_refusal(error)
+        return error_response(error)
+    except (Unavailable, Denied) as error:
+        logs.event("ERROR", f"authentication is unavailable: {error}")
+        return json_response(503, error="Unstick can't read its own secrets; its log says why.")
+    with logs.bound(trace_header=request.headers.get("X-Cloud-Trace-Context")):
+        return answered(_notified(notification.alerts))
+
+
+@lru_cache(maxsize=16)
+def _refusals(_status: int) -> throttle.Sparing:
+    return throttle.Sparing()
+
+
+def _log_refusal(error: BadRequest) -> None:
+    """By status, so that strangers' 401 don't hide a 400 of Grafana's own. A GET is no news: health checks send them."""
+    if error.status == 405:
+        return
+    before = _refusals(error.status).passes(time.monotonic())
+    if before is not None:
+        more = f" ({before} more were refused since the last such line)" if before else ""
+        logs.event("WARNING", f"refused with {error.status}: {error.sentence}{more}")
+
+
+def _notified(alerts: tuple[Alert, ...]) -> Notified:
+    from functions.application.intake import notified
+    from functions.application.ports import Budget
+    from functions.bootstrap import current_adapters
+    from functions.domain.decisions import matching
+
+    settings, real = current_config(), current_adapters()
+    budget = Budget(real, real.monotonic() + settings.budget_s)
+    return notified(real, matching.cases(settings.rules, settings.runner_url, alerts), budget)
+
+
+def answered(found: Notified) -> Response:
+    """The answer to Grafana: what became of each target; 503 only if an alert could be neither decided nor saved."""
+    incidents = [
+        {
+            "id": reply.incident,
+            "runbook": reply.runbook or None,
+            "target": reply.target or None,
+            "action": reply.action.value,
+            "reason": reply.reason.value if reply.reason else None,
+            "execution": {"id": reply.execution.id, "url": reply.execution.url} if reply.execution else None,
+        }
+        for reply in found.replies
+    ]
+    if not found.lost:
+        return json_response(200, incidents=incidents)
+    logs.event("ERROR", f"{found.lost} targets could not be saved: {found.why}")
+    return json_response(
+        503, error=f"{found.lost} targets could not be saved; they come again with the next notification.", incidents=incidents
+    )

@@ -1,0 +1,250 @@
+"""References to secrets, and what they stand for. Only bytes leave here, and no error, log or repr ever has them.
+
+env://NAME                         an environment variable
+file://PATH                        a file, such as a mounted volume's
+sm://PROJECT/NAME[/VERSION]        Secret Manager; the version is `latest` unless it is named
+
+What UNSTICK_SECRETS_DIR has as PROJECT/NAME/VERSION is read there: Cloud Run mounts secrets as files, each read of which asks
+Secret Manager (cloud.google.com/run/docs/configuring/services/secrets). infra/ mounts those that tell a forged request from a
+true one, since Google's client takes as long to load as all the rest of a start.
+
+One newline at the end of what a file or Secret Manager has is not part of the secret.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+import threading
+import time
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from msgspec import Struct
+
+from functions.runtime.errors import ConfigError, Denied, Unavailable
+from functions.runtime.import_lock import IMPORTING
+
+SYSTEM = "secrets"
+KEPT_S = 300.0  # a rotated secret is taken over within five minutes without anybody's doing
+DISTRUST_EVERY_S = 60.0  # wrong credentials of a stranger must not become calls to Secret Manager
+FAILURE_KEPT_S = 10.0  # neither must an outage, and this is short enough for a person who mends a permission
+TIMEOUT_S = 4.0  # of one read; half of what a webhook has in all
+MAX_BYTES = 65_536  # of a secret, as in Secret Manager (cloud.google.com/secret-manager/quotas)
+ENDPOINT = "UNSTICK_SECRET_MANAGER_ENDPOINT"
+"""For tests: a base URL on loopback that stands in for Secret Manager."""
+MOUNTED = "UNSTICK_SECRETS_DIR"
+"""A folder with secrets of Secret Manager as PROJECT/NAME/VERSION; one that it does not have, or can't give, is asked for."""
+FORMS = "env://NAME, file://PATH or sm://PROJECT/NAME[/VERSION]"
+
+_ENV = re.compile(r"env://([A-Za-z_][A-Za-z0-9_]*)")
+_FILE = re.compile(r"file://([^\x00]+)")
+_SM = re.compile(r"sm://([a-z0-9][a-z0-9.:-]{0,99})/([A-Za-z0-9_-]{1,255})(?:/([A-Za-z0-9_-]{1,63}))?")
+_PLACE = "in the form sm://PROJECT/NAME[/VERSION] of unstick.yaml"
+_REMEDIES = {
+    400: f"Check project, name and version {_PLACE}; a version that is disabled or destroyed can't be read.",
+    401: "Give the service account roles/secretmanager.secretAccessor on the secret.",
+    403: "Give the service account roles/secretmanager.secretAccessor on the secret, and enable secretmanager.googleapis.com.",
+    404: f"Create the secret and a version of it, or mend its name {_PLACE}.",
+}
+
+
+def is_reference(text: str) -> bool:
+    """Whether the text has one of the three forms."""
+    return any(form.fullmatch(text) for form in (_ENV, _FILE, _SM))
+
+
+class SecretRef(Struct, frozen=True):
+    """Where a secret is, never the secret. Raises ConfigError for what has none of the forms, without repeating it."""
+
+    reference: str
+
+    def __post_init__(self) -> None:
+        if not is_reference(self.reference):
+            raise ConfigError((f"a secret is not one of {FORMS}",))
+
+    def read(self) -> bytes:
+        """The secret, at most five minutes old. Raises Denied (with a remedy) or Unavailable."""
+        return read(self.reference, now=time.monotonic())
+
+    def distrust(self) -> None:
+        """A system says that the secret is wrong: the next read fetches it again, at most once a minute."""
+        kept = _kept(self.reference)
+        kept.distrusted = True
+
+
+class _Kept:
+    """What was read last, or how that failed. Monotonic times; the lock lets one thread fetch while the others wait.
+
+    No Struct: that has more ways to show its fields than `repr`.
+    """
+
+    __slots__ = ("distrusted", "error", "lock", "trusted_until", "until", "value")
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.value: bytes | None = None
+        self.error: Denied | Unavailable | None = None
+        self.until = float("-inf")
+        self.distrusted = False
+        self.trusted_until = float("-inf")
+        """Before this a distrust waits, since one was answered already."""
+
+
+_KEPT: dict[str, _Kept] = {}
+_KEPT_LOCK = threading.Lock()
+_CLIENTS: dict[str, Any] = {}
+"""By endpoint. Built on first use: a gRPC channel or a connection does not survive the fork of a server's workers."""
+_CLIENTS_LOCK = threading.Lock()
+
+
+def _kept(reference: str) -> _Kept:
+    with _KEPT_LOCK:
+        return _KEPT.setdefault(reference, _Kept())
+
+
+def clear() -> None:
+    """Forget everything that was read, and the client. For tests."""
+    with _KEPT_LOCK:
+        _KEPT.clear()
+    with _CLIENTS_LOCK:
+        for client in _CLIENTS.values():
+            client.transport.close()
+        _CLIENTS.clear()
+
+
+def read(reference: str, *, now: float) -> bytes:
+    """What the reference stands for; `now` is monotonic. An environment variable costs nothing and is not kept."""
+    if found := _ENV.fullmatch(reference):
+        return _checked(reference, _from_env(found[1]))
+    kept = _kept(reference)
+    with kept.lock:
+        doubted = kept.distrusted and now >= kept.trusted_until
+        if now >= kept.until or doubted:
+            _fetch(reference, kept, now, doubted=doubted)
+        if kept.value is None:
+            # A new one each time: an exception that is raised twice would carry the traceback of both.
+            raise _again(kept.error)
+        return kept.value
+
+
+def _again(error: Denied | Unavailable | None) -> Denied | Unavailable:
+    if isinstance(error, Denied):
+        return Denied(error.system, error.detail, code=error.code, remedy=error.remedy, status=error.status)
+    if error is None:
+        return Unavailable(SYSTEM, "nothing was read")
+    return Unavailable(error.system, error.detail, late=error.late)
+
+
+def _fetch(reference: str, kept: _Kept, now: float, *, doubted: bool) -> None:
+    kept.distrusted = False
+    if doubted:
+        kept.trusted_until = now + DISTRUST_EVERY_S
+    try:
+        kept.value, kept.error, kept.until = _checked(reference, _from_outside(reference)), None, now + KEPT_S
+    except Denied as error:
+        kept.value, kept.error, kept.until = None, error, now + FAILURE_KEPT_S
+    except Unavailable as error:
+        # A secret that was right five minutes ago is better than none while Secret Manager is down.
+        kept.error, kept.until = error, now + FAILURE_KEPT_S
+
+
+def _checked(reference: str, value: bytes) -> bytes:
+    if not value:
+        remedy = "Put the secret there: an empty one would let anybody in."
+        raise Denied(SYSTEM, f"{reference} is empty", code="empty", remedy=remedy)
+    if len(value) > MAX_BYTES:
+        remedy = "Name the secret, not another file."
+        raise Denied(SYSTEM, f"{reference} has more than {MAX_BYTES} bytes", code="size", remedy=remedy)
+    return value
+
+
+def _from_env(name: str) -> bytes:
+    value = os.environ.get(name)
+    if value is None:
+        remedy = f"Set the environment variable {name}, or name another reference in unstick.yaml."
+        raise Denied(SYSTEM, f"env://{name} is not set", code="missing", remedy=remedy)
+    return os.fsencode(value)
+
+
+def _from_outside(reference: str) -> bytes:
+    if found := _FILE.fullmatch(reference):
+        return _from_file(reference, Path(found[1]))
+    if found := _SM.fullmatch(reference):
+        project, name, version = found[1], found[2], found[3] or "latest"
+        mounted = _mounted(Path(project, name, version))
+        return _from_secret_manager(reference, project, name, version) if mounted is None else mounted
+    raise Denied(SYSTEM, f"a reference is not one of {FORMS}", code="form", remedy="Mend it in unstick.yaml.")
+
+
+def _from_file(reference: str, path: Path) -> bytes:
+    try:
+        return _content(path)
+    except FileNotFoundError:
+        remedy = "Create the file (on Cloud Run: mount the secret as a volume), or mend its path in unstick.yaml."
+        raise Denied(SYSTEM, f"{reference} does not exist", code="missing", remedy=remedy) from None
+    except PermissionError:
+        remedy = "Give the function's user the right to read it."
+        raise Denied(SYSTEM, f"{reference} may not be read", code="permission", remedy=remedy) from None
+    except (OSError, ValueError) as error:
+        if isinstance(error, IsADirectoryError):
+            raise Denied(SYSTEM, f"{reference} is a folder", code="missing", remedy="Name the file in it.") from None
+        raise Unavailable(SYSTEM, f"{reference} can't be read ({type(error).__name__})") from None
+
+
+def _mounted(place: Path) -> bytes | None:
+    """None where it is not there or can't be read: the client's error says more, and has a remedy."""
+    folder = os.environ.get(MOUNTED)
+    try:
+        return _content(Path(folder, place)) if folder else None
+    except OSError:
+        return None
+
+
+def _content(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(MAX_BYTES + 2).removesuffix(b"\n")
+
+
+def _from_secret_manager(reference: str, project: str, secret: str, version: str) -> bytes:
+    from functions.runtime.google_cloud import explained  # loads google.api_core: 15 ms
+
+    with explained(f"Secret Manager ({reference})", _REMEDIES):
+        # No second try and no crc32c: the next read is the next try, and TLS guards the bytes on their way.
+        name = f"projects/{project}/secrets/{secret}/versions/{version}"
+        answer = _client(os.environ.get(ENDPOINT, "")).access_secret_version(name=name, timeout=TIMEOUT_S, retry=None)
+        return bytes(answer.payload.data).removesuffix(b"\n")
+
+
+def _client(endpoint: str) -> Any:
+    with _CLIENTS_LOCK:
+        if endpoint not in _CLIENTS:
+            _CLIENTS[endpoint] = _built(endpoint)
+        return _CLIENTS[endpoint]
+
+
+def _built(endpoint: str) -> Any:
+    """Google's client over REST; without credentials where the endpoint is a test's."""
+    with IMPORTING:
+        from google.auth.credentials import AnonymousCredentials
+        from google.cloud.secretmanager_v1 import SecretManagerServiceClient  # 94 ms and 27 MiB
+        from google.cloud.secretmanager_v1.services.secret_manager_service.transports import SecretManagerServiceRestTransport
+
+    if not endpoint:
+        return SecretManagerServiceClient(transport="rest")
+    parts = urlsplit(endpoint)
+    if parts.scheme != "http" or not _is_loopback(parts.hostname or ""):
+        remedy = f"Unset {ENDPOINT}; only tests need it."
+        raise Denied(SYSTEM, f"{ENDPOINT} is not http on a loopback address", code="endpoint", remedy=remedy)
+    return SecretManagerServiceClient(
+        transport=SecretManagerServiceRestTransport(host=parts.netloc, credentials=AnonymousCredentials(), url_scheme="http")
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,116 @@
+"""One SQLite file that several processes and threads share: opening it, and saying what is wrong with it.
+
+A connection is opened for each call and closed after it. It is therefore never shared between threads and never crosses a
+fork, which SQLite forbids. Measured on a local disk: a load takes 0.13 ms and a save 1.2 ms, or 0.07 and 0.5 ms while somebody
+else, such as the local scheduler, has the file open (the last to close it moves the journal into it); on a kept connection
+0.003 and 0.2 ms. That is not worth a life cycle of connections.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from functions.runtime.errors import Denied, Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS documents (key TEXT PRIMARY KEY, body BLOB NOT NULL, generation INTEGER NOT NULL, due REAL);
+CREATE TABLE IF NOT EXISTS archive (path TEXT PRIMARY KEY, body BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS wake_ups (
+    id INTEGER PRIMARY KEY, at REAL NOT NULL, payload TEXT NOT NULL, failures INTEGER NOT NULL DEFAULT 0,
+    owner TEXT, leased_until REAL NOT NULL DEFAULT 0);
+CREATE INDEX IF NOT EXISTS wake_ups_by_time ON wake_ups (at);
+CREATE TABLE IF NOT EXISTS sweeps (one INTEGER PRIMARY KEY CHECK (one = 1), next_at REAL NOT NULL);
+"""
+
+_BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+_FORBIDDEN = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_AUTH}
+_BROKEN = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+_OPEN_AGAIN_S = 0.005
+_MAKING = threading.Lock()
+
+
+@contextlib.contextmanager
+def opened(system: str, path: str, *, timeout_s: float) -> Iterator[sqlite3.Connection]:
+    """A connection in autocommit mode, with all tables there, closed at the end of the `with` block.
+
+    The file is made, readable by its owner only, if it is missing. Every statement waits at most `timeout_s` for other
+    writers. Raises Unavailable when that is not enough or the disk fails, Denied when the file can't be used at all; both
+    also for what goes wrong with the file inside the block.
+    """
+    if timeout_s <= 0:
+        raise Unavailable(system, "no time left to ask", late=True)
+    connection = None
+    try:
+        connection = _open(path, timeout_s)
+        yield connection
+    except OSError as error:
+        raise _unusable(system, path, error.strerror or str(error)) from None
+    except sqlite3.Error as error:
+        raise _explained(system, path, error) from None
+    finally:
+        if connection is not None:
+            connection.close()
+
+
+def _open(path: str, timeout_s: float) -> sqlite3.Connection:
+    """Several processes that make one file at the same time can be told "busy" at once, without SQLite's own waiting."""
+    ends = time.monotonic() + timeout_s
+    _made(path)
+    while True:
+        connection = sqlite3.connect(path, timeout=timeout_s, isolation_level=None, check_same_thread=False)
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=FULL")  # WAL's usual NORMAL forgets the last saves on a power cut
+            if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'sweeps'").fetchone():
+                connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
+        except sqlite3.Error as error:
+            connection.close()
+            if not _is(error, _BUSY) or time.monotonic() > ends:
+                raise
+            time.sleep(_OPEN_AGAIN_S)
+        else:
+            return connection
+
+
+def _made(path: str) -> None:
+    """Make the file if it is missing, since SQLite itself would make it 0644.
+
+    Never on a file that may be in use: whatever descriptor of it this process closes, all its locks on the file are gone
+    (fcntl(2)), and another process that takes itself for the last one then throws away a journal that is still written.
+    """
+    with _MAKING:
+        if not Path(path).exists():
+            with contextlib.suppress(FileExistsError):
+                os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+
+
+def _is(error: sqlite3.Error, codes: set[int]) -> bool:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in codes  # the low byte is the primary code, the rest says where
+
+
+def _explained(system: str, path: str, error: sqlite3.Error) -> Unavailable | Denied:
+    if _is(error, _BUSY):
+        return Unavailable(system, f"{path} was locked by other processes for all of the time given", late=True)
+    if _is(error, _FORBIDDEN):
+        return _unusable(system, path, str(error))
+    if _is(error, _BROKEN):
+        remedy = "Stop all processes that use it, move it and its -wal and -shm files away, and start again or restore a copy."
+        return Denied(system, f"{path} is damaged or is no SQLite file ({error})", code="broken", remedy=remedy)
+    return Unavailable(system, f"{path}: {error}")
+
+
+def _unusable(system: str, path: str, why: str) -> Denied:
+    folder = Path(path).absolute().parent
+    if not folder.is_dir():
+        return Denied(system, f"{path}: there is no folder {folder}", code="unusable", remedy=f"Create {folder}.")
+    remedy = f"Let the user that runs Unstick read and write {path} and create files in {folder} (SQLite keeps two beside it)."
+    return Denied(system, f"{path} can't be opened for writing ({why})", code="unusable", remedy=remedy)

@@ -1,0 +1,129 @@
+"""Stand-ins for chats that take text: Chatwork, and what stands behind apprise, each with its own limit and its own pings.
+
+Limits and their sources: docs/decisions/chats.md.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import time
+from typing import Any
+
+import pytest
+
+from tests.adapters.chats.platforms import SECRET, Call, Platform, Said
+
+ROOM = 123456789
+
+DRAWN = re.compile(
+    r"```"
+    r"|\*[^*\n]+\*|~[^~\n]+~|\|\|.+?\|\|"
+    r"|(?<![^\W_])_(?=\S)[^\n]*?\S?_(?![^\W_])|__[^\n]+?__"
+    r"|(?m:^\s*(?:#{1,6}|>|-#|[*+-])\s)"
+    r"|\]\(|:(?!\d\d?:)[a-z0-9_+-]+:",
+    re.IGNORECASE,
+)
+"""What Discord, Mattermost or Rocket.Chat would draw otherwise than it was written."""
+
+
+def drawn(text: str) -> list[str]:
+    """What is drawn as markup; within `code` nothing is. Addresses are looked at by themselves."""
+    without = re.sub(r"`[^`\n]+`", "", text)
+    return DRAWN.findall(re.sub(r"https?://\S+", "", without)) + re.findall("`", without)
+
+
+def linked(text: str) -> list[str]:
+    """The addresses that a reader can press, as an autolinker takes them: it ends at these characters, and code is none."""
+    return re.findall(r"https?://[^\s<>()\[\]*~|]+", re.sub(r"`[^`\n]+`", "", text))
+
+
+def units(text: str) -> int:
+    """Length in UTF-16, the stricter one of the two ways in which platforms count characters."""
+    return len(text.encode("utf-16-le")) // 2
+
+
+class Service(Platform):
+    """One text in one field, with one limit."""
+
+    path = ""
+    field_name = "text"
+    limit = 0
+    pinging = r"@(?:all|channel|everyone|here)\b"
+
+    def text(self, body: Any) -> str:
+        return str(body.get(self.field_name, ""))
+
+    def problem(self, call: Call) -> str:
+        if call.path != self.path:
+            return "unknown path"
+        if set(call.body) - {self.field_name, "tts", "wait", "avatar_url", "avatar", "username", "channel", "icon_url"}:
+            return "a field that nobody expects"
+        return "" if 1 <= units(self.text(call.body)) <= self.limit else f"{self.limit} characters at most"
+
+    def accepted(self, call: Call) -> Said:
+        return Said(200, '{"success": true}')
+
+    def pings(self, body: Any) -> list[str]:
+        return re.findall(self.pinging, self.text(body))
+
+
+class Discord(Service):
+    path = f"/api/webhooks/1234567890/{SECRET}"
+    field_name = "content"
+    limit = 2000
+    pinging = r"@(?:everyone|here)\b|<@[!&]?\d+>"
+
+    def secret(self) -> str:
+        return f"discord://1234567890/{SECRET}"
+
+    def installed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        from apprise.plugins.discord import NotifyDiscord
+
+        monkeypatch.setattr(NotifyDiscord, "notify_url", f"{self.url}/api/webhooks")
+
+    def accepted(self, call: Call) -> Said:
+        return Said(204)
+
+
+class Mattermost(Service):
+    path = f"/hooks/{SECRET}"
+    limit = 4000
+
+    def secret(self) -> str:
+        return f"mmost://{self.url.removeprefix('http://')}/{SECRET}"
+
+
+class RocketChat(Service):
+    path = f"/hooks/AAA/{SECRET}"
+    limit = 1000
+
+    def secret(self) -> str:
+        return f"rocket://{self.url.removeprefix('http://')}/%23ops/?mode=webhook&webhook=AAA/{SECRET}"
+
+
+class Chatwork(Service):
+    path = f"/v2/rooms/{ROOM}/messages"
+    field_name = "body"
+    limit = 65_535
+    pinging = r"(?i)\[(?:toall|to:\s*\d+|rp\s|返信)[^\]]*\]"
+
+    def secret(self) -> str:
+        return SECRET
+
+    def problem(self, call: Call) -> str:
+        if call.token != SECRET:
+            return "Invalid API token"
+        if call.method == "GET":
+            return "" if call.path == f"/v2/rooms/{ROOM}" else "unknown room"
+        if call.path != self.path or set(call.body) - {"body", "self_unread"}:
+            return "unknown path or parameter"
+        return "" if 1 <= len(self.text(call.body).encode()) <= self.limit else "Parameter 'body' is too long or missing"
+
+    def accepted(self, call: Call) -> Said:
+        return Said(200, json.dumps({"message_id": str(len(self.taken))} if call.method == "POST" else {"room_id": ROOM}))
+
+    def busy(self, wait_s: float) -> Said:
+        """It tells until when, in whole seconds of Unix time."""
+        return Said(429, "", {"X-RateLimit-Reset": str(math.ceil(time.time() + wait_s))})

@@ -1,0 +1,339 @@
+"""What only one chat does: Slack's threads, Google's request ids, Teams' retired URLs, apprise's limits, the terminal."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from functions.adapters.chats import apprise, console, google_chat, slack, teams
+from functions.domain.cards.card import compose
+from functions.domain.model.messages import Card
+from functions.domain.texts.words import LANGUAGES, say
+from functions.runtime.errors import Denied, Unavailable
+from functions.runtime.secrets import SecretRef
+from tests.adapters.chats.platforms import AnyService, GoogleChat, Said, SlackApi, SlackWebhook
+from tests.support.example_stories import EXAMPLES, LONG, NOW, rules
+
+REFERENCE = SecretRef("env://CHAT_SECRET")
+STARTED, RECOVERED, ESCALATED = (compose(EXAMPLES[name], rules()) for name in ("started", "recovered", "escalated"))
+pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")  # apprise on Python 3.11
+
+
+@pytest.fixture
+def bot(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[SlackApi, slack.Settings]]:
+    with SlackApi() as platform:
+        monkeypatch.setenv("CHAT_SECRET", platform.secret())
+        yield platform, slack.Settings(token=REFERENCE, channel="C0123456789", base_url=f"{platform.url}/")
+
+
+def post(settings: slack.Settings, card: Card, thread: str | None = None) -> str | None:
+    return slack.post(settings, card, thread=thread, language="en", timeout_s=3.0)
+
+
+def test_slacks_first_card_shows_the_newest_state(bot: tuple[SlackApi, slack.Settings]):
+    """Whatever order the posts come in, an older card is a reply only."""
+    platform, settings = bot
+    thread = post(settings, replace(STARTED, at=NOW))
+    thread = post(settings, replace(RECOVERED, at=NOW + 60), thread)
+    post(settings, replace(STARTED, at=NOW + 30), thread)
+    paths = [call.path for call in platform.taken]
+    assert paths == ["/chat.postMessage", "/chat.update", "/chat.postMessage", "/chat.postMessage"]
+    assert "recovered" in platform.messages[json.loads(thread)["ts"]]["text"]
+
+
+def test_slack_shows_the_end_of_a_long_log():
+    """What went wrong stands last; a line is shown whole or not at all, and no entity is cut."""
+    lines = tuple(f"line {number:02} <{'&' * 40}> {'x' * 150}" for number in range(15))
+    message = slack.render(replace(compose(EXAMPLES["escalated"], rules()), evidence=lines), "en")
+    (shown,) = [block["text"]["text"] for block in message["blocks"] if "line 14" in str(block)]
+    kept = [line for line in shown.splitlines() if line.startswith("line")]
+    assert kept == [slack.escaped(line) for line in lines[-len(kept) :]]
+    assert "shortened" in shown
+    assert 2500 < len(shown) <= 3000
+
+
+def slack_field(text: str) -> str:
+    """What Slack is sent of a fact with this text."""
+    message = slack.render(replace(compose(EXAMPLES["escalated"], rules()), facts=(("Concerned", text),)), "en")
+    ((field,),) = [block["fields"] for block in message["blocks"] if "fields" in block]
+    shown: str = field["text"]
+    return shown
+
+
+def test_slack_shows_as_much_of_a_fact_as_it_takes():
+    """A field takes 2,000 characters: names of a bundle are not cut long before, and no entity is cut in two."""
+    names = ", ".join(f"service=worker-{number:02}" for number in range(35))
+    assert names in slack_field(names)
+    longest = slack_field("<&>" * 300)
+    assert 1800 < len(longest) <= 2000
+    assert re.fullmatch(r"\*Concerned\*\n`?(&lt;|&amp;|&gt;)+… \(shortened\)`?", longest)
+
+
+def test_teams_is_sent_no_template():
+    """Neither Teams' dates nor a flow's expressions, however the braces are nested."""
+    sent = json.dumps(teams.render(replace(compose(EXAMPLES["escalated"], rules()), text=("{{{DATE(2026)}}} $${x}",)), "en"))
+    assert "DATE(2026)" in sent
+    assert "{{" not in sent.replace('": {', "").replace("[{", "")
+    assert "${" not in sent
+
+
+def test_a_deleted_first_card_is_replaced(bot: tuple[SlackApi, slack.Settings]):
+    """Somebody tidied up the channel: the news must not get lost for that."""
+    platform, settings = bot
+    thread = post(settings, STARTED)
+    platform.messages.clear()
+    again = post(settings, RECOVERED, thread)
+    assert platform.taken[-1].path == "/chat.postMessage"
+    assert "thread_ts" not in platform.taken[-1].body
+    assert json.loads(again)["ts"] in platform.messages
+
+
+def test_what_needs_somebody_leaves_the_thread(bot: tuple[SlackApi, slack.Settings]):
+    """An escalation is shown in the channel too and mentions once: not in the update as well."""
+    platform, settings = bot
+    thread = post(settings, STARTED)
+    post(settings, ESCALATED, thread)
+    _, update, reply = platform.taken
+    assert reply.body["reply_broadcast"] is True
+    assert platform.pings(reply.body)
+    assert platform.pings(update.body) == []
+    assert update.body["text"] == "🚨 ACT NOW: mail-delivery is still stuck after 2 restarts"
+
+
+def test_an_update_that_fails_leaves_the_reply_for_the_next_time(bot: tuple[SlackApi, slack.Settings]):
+    """The message stays in `to_tell`, and nothing is posted twice."""
+    platform, settings = bot
+    thread = post(settings, STARTED)
+    platform.next_answers = [Said(503)]
+    with pytest.raises(Unavailable):
+        post(settings, RECOVERED, thread)
+    post(settings, RECOVERED, thread)
+    assert [call.path for call in platform.taken] == ["/chat.postMessage", "/chat.update", "/chat.postMessage"]
+
+
+@pytest.mark.parametrize("error", ["invalid_blocks", "msg_blocks_too_long", "msg_too_long"])
+def test_the_headline_goes_out_where_slack_finds_the_card_too_much(bot: tuple[SlackApi, slack.Settings], error: str):
+    """Better the headline than nothing."""
+    platform, settings = bot
+    platform.next_answers = [Said(200, json.dumps({"ok": False, "error": error}))]
+    assert post(settings, ESCALATED)
+    assert "blocks" not in platform.taken[0].body
+    assert "ACT NOW" in platform.taken[0].body["text"]
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        ("invalid_auth", Denied),
+        ("token_revoked", Denied),
+        ("channel_not_found", Denied),
+        ("not_in_channel", Denied),
+        ("is_archived", Denied),
+        ("missing_scope", Denied),
+        ("internal_error", Unavailable),
+        ("ratelimited", Unavailable),
+        ("service_unavailable", Unavailable),
+    ],
+)
+def test_slacks_errors(bot: tuple[SlackApi, slack.Settings], error: str, kind: type[Exception]):
+    """A no comes with its remedy, an outage is tried again later."""
+    platform, settings = bot
+    platform.next_answers = [Said(200, json.dumps({"ok": False, "error": error}))]
+    with pytest.raises(kind, match=error) as caught:
+        post(settings, STARTED)
+    assert kind is Unavailable or caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    "body", ["", "<html>log in</html>", "[]", "null", '{"ok": false, "error": ["xoxb-S3CR3T-do-not-show"]}', "{}"]
+)
+def test_slack_answers_that_are_none(bot: tuple[SlackApi, slack.Settings], body: str):
+    """A proxy's page or an odd error is no success, and nothing of it is repeated."""
+    platform, settings = bot
+    platform.next_answers = [Said(200, body)]
+    with pytest.raises((Denied, Unavailable)) as caught:
+        post(settings, STARTED)
+    assert "S3CR3T" not in str(caught.value)
+
+
+def test_check_finds_a_wrong_slack_token(bot: tuple[SlackApi, slack.Settings], monkeypatch: pytest.MonkeyPatch):
+    """auth.test costs no message."""
+    platform, settings = bot
+    assert slack.check(settings, timeout_s=2.0)[0].ok is True
+    assert slack.check(replace(settings, channel=""), timeout_s=2.0)[0].ok is False
+    platform.next_answers = [Said(200, '{"ok": false, "error": "invalid_auth"}')]
+    found = slack.check(settings, timeout_s=2.0)[0]
+    assert (found.ok, bool(found.remedy)) == (False, True)
+    assert slack.check(slack.Settings(), timeout_s=2.0)[0].ok is False
+
+
+def test_slacks_webhook_gets_the_headline_after_a_400(monkeypatch: pytest.MonkeyPatch):
+    """As for the bot."""
+    with SlackWebhook() as platform:
+        monkeypatch.setenv("CHAT_SECRET", platform.secret())
+        platform.next_answers = [Said(400, "invalid_blocks")]
+        assert post(slack.Settings(url=REFERENCE), ESCALATED) is None
+        assert "blocks" not in platform.taken[0].body
+
+
+def test_slack_values_with_formatting_are_shown_as_they_are():
+    """A queue may be called `_dead_`."""
+    message = slack.render(Card("x", "fine", "h", (("Queue", "_dead_ *x* `y`"), ("", "a & <b>"))), "en")
+    assert [field["text"] for field in message["blocks"][1]["fields"]] == ["*Queue*\n`_dead_ *x* 'y'`", "a &amp; &lt;b&gt;"]
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("jobs:100:fire:eu", "`jobs:100:fire:eu`"),
+        ("> quoted", "`&gt; quoted`"),
+        (":+1:", "`:+1:`"),
+        ("2026-11-24 03:12:05 JST", "2026-11-24 03:12:05 JST"),
+        ("rabbitmq:/:mail", "rabbitmq:/:mail"),
+        ("a > b", "a &gt; b"),
+    ],
+)
+def test_slack_shows_neither_emoji_nor_quotation_for_a_name(name: str, shown: str):
+    """Names of queues have colons in them, and times too."""
+    message = slack.render(Card("x", "fine", "h", (("Queue", name), ("", name))), "en")
+    assert [field["text"] for field in message["blocks"][1]["fields"]] == [f"*Queue*\n{shown}", shown]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_google_chat_shows_the_whole_headline(language: str):
+    """The card's header has one line for each of title and subtitle, so the headline stands in bold below, where it wraps."""
+    for story in EXAMPLES.values():
+        made = compose(story, rules(language))
+        card = google_chat.render(made, language)["cardsV2"][0]["card"]
+        assert say(language, made.urgency) in card["header"]["title"]
+        assert len(card["header"]["title"]) <= 20
+        assert card["sections"][0]["widgets"][0] == {"textParagraph": {"text": f"<b>{made.headline}</b>"}}
+    header = google_chat.render(compose(EXAMPLES["escalated"], rules(language)), language)["cardsV2"][0]["card"]["header"]
+    assert header["subtitle"] == "service=mail-delivery"
+
+
+def test_google_chat_shows_quotation_marks_as_they_are():
+    """Cards know entities for three characters only."""
+    text = json.dumps(google_chat.render(Card("x", "fine", 'it\'s "up"', (("a", "it's & <b>"),), ("it's",)), "en"))
+    assert "&#x27;" not in text
+    assert "&quot;" not in text
+    assert "it's &amp; &lt;b&gt;" in text
+
+
+def test_google_chat_draws_no_markup_beside_a_mention():
+    """A text message knows Markdown, and the headline holds the name of a queue."""
+    message = google_chat.render(Card("x", "act", "ACT NOW: *x* is stuck", mention=("<users/all>",)), "en")
+    assert message["text"] == "<users/all> 🚨 ACT NOW: `*x*` is stuck"
+
+
+def test_google_chat_posts_the_same_card_once(monkeypatch: pytest.MonkeyPatch):
+    """I6: told again after a crash, with the approval link signed anew, it is the same message; another state is another one."""
+    with GoogleChat() as platform:
+        monkeypatch.setenv("CHAT_SECRET", platform.secret())
+        settings = google_chat.Settings(url=REFERENCE)
+        again = replace(STARTED, links=tuple((label, f"{url}?signed=anew") for label, url in STARTED.links))
+        for card in (STARTED, again, RECOVERED):
+            google_chat.post(settings, card, thread=None, language="en", timeout_s=3.0)
+        assert len(platform.taken) == 2
+        assert platform.taken[0].query["messageReplyOption"] == "REPLY_MESSAGE_FALLBACK_TO_NEW_THREAD"
+
+
+@pytest.mark.parametrize(
+    ("room", "url", "ok"),
+    [
+        (teams, "https://acme.webhook.office.com/webhookb2/x", False),
+        (teams, "https://prod-1.westus.logic.azure.com/workflows/x?sig=y", None),
+        (google_chat, "https://chat.googleapis.com/v1/spaces/A/messages?key=k", False),
+        (google_chat, "https://chat.googleapis.com/v1/spaces/A/messages?key=k&token=t", None),
+        (apprise, "nonsense://x", False),
+        (apprise, "", None),
+    ],
+)
+def test_check_knows_a_wrong_url(room: Any, url: str, ok: bool | None, monkeypatch: pytest.MonkeyPatch):
+    """Retired connectors and halves of URLs are found before the night."""
+    monkeypatch.setenv("CHAT_SECRET", url)
+    found = room.check(room.Settings(url=REFERENCE), timeout_s=1.0)[0]
+    assert found.ok is (False if url == "" and found.ok is False else ok)
+    assert found.ok is not False or found.remedy
+    assert not url or url not in repr(found)
+
+
+def test_apprise_cuts_to_the_services_limit_with_a_mark(monkeypatch: pytest.MonkeyPatch):
+    """Apprise itself would cut without saying so."""
+    from apprise.plugins.custom_json import NotifyJSON
+
+    monkeypatch.setattr(NotifyJSON, "body_maxlen", 300)
+    monkeypatch.setattr(NotifyJSON, "title_maxlen", 40)
+    with AnyService() as platform:
+        monkeypatch.setenv("CHAT_SECRET", platform.secret())
+        apprise.post(apprise.Settings(url=REFERENCE), ESCALATED, thread=None, language="en", timeout_s=3.0)
+        body = platform.taken[0].body
+    assert len(body["message"]) <= 300
+    assert body["message"].rstrip().endswith("… (shortened)")
+    assert body["title"].endswith("… (shortened)")
+
+
+# --- the terminal ------------------------------------------------------------------------------------------------------
+
+
+class Terminal(io.TextIOWrapper):
+    def __init__(self, encoding: str = "utf-8", *, tty: bool = False, broken: bool = False) -> None:
+        super().__init__(io.BytesIO(), encoding=encoding, newline="\n")
+        self.tty, self.broken = tty, broken
+
+    def isatty(self) -> bool:
+        return self.tty
+
+    def write(self, text: str) -> int:
+        if self.broken:
+            raise BrokenPipeError
+        return super().write(text)
+
+    def shown(self) -> str:
+        self.flush()
+        return self.buffer.getvalue().decode(self.encoding)
+
+
+def printed(terminal: Terminal, monkeypatch: pytest.MonkeyPatch, card: Card = ESCALATED) -> None:
+    monkeypatch.setattr(sys, "stdout", terminal)
+    console.post(console.Settings(), card, thread=None, language="en", timeout_s=1.0)
+
+
+@pytest.mark.parametrize(("tty", "no_color", "coloured"), [(True, "", True), (True, "1", False), (False, "", False)])
+def test_colour_on_a_terminal_only(tty: bool, no_color: str, coloured: bool, monkeypatch: pytest.MonkeyPatch):
+    """A file or a log gets plain text, and so does who asks for it."""
+    monkeypatch.setenv("NO_COLOR", no_color)
+    terminal = Terminal(tty=tty)
+    printed(terminal, monkeypatch)
+    assert ("\x1b[1;31m" in terminal.shown()) is coloured
+    assert "ACT NOW: mail-delivery is still stuck" in terminal.shown()
+
+
+def test_an_ascii_terminal_shows_what_it_can(monkeypatch: pytest.MonkeyPatch):
+    """LANG=C is no reason to lose a message."""
+    terminal = Terminal("ascii")
+    printed(terminal, monkeypatch)
+    assert "ACT NOW: mail-delivery is still stuck" in terminal.shown()
+
+
+def test_a_closed_terminal_is_no_reason_to_fail(monkeypatch: pytest.MonkeyPatch):
+    """A pipe that broke or a file that was closed never holds up an incident."""
+    printed(Terminal(broken=True), monkeypatch)
+    closed = Terminal()
+    closed.close()
+    printed(closed, monkeypatch)
+    assert closed.closed
+
+
+def test_a_terminal_gets_no_sequence_from_a_stranger(monkeypatch: pytest.MonkeyPatch):
+    """A label can't move the cursor, set the title or paint the screen."""
+    terminal = Terminal()
+    printed(terminal, monkeypatch, Card("x", "act", LONG, ((LONG, LONG),), (LONG,), (LONG,)))
+    assert "\x1b" not in terminal.shown()

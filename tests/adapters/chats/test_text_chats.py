@@ -1,0 +1,236 @@
+"""Chats that take text only: the approval link arrives whole and first, strangers' markup is shown as it was written."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import unquote
+
+import pytest
+import services
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from functions.adapters.chats import _texts, apprise, chatwork
+from functions.domain.cards.card import compose
+from functions.domain.model.messages import Card
+from functions.domain.texts.words import LANGUAGES, say
+from functions.runtime.secrets import SecretRef
+from tests.adapters.chats.platforms import AnyService
+from tests.support.example_stories import EXAMPLES, LONG, rules
+
+pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")  # apprise on Python 3.11
+REFERENCE = SecretRef("env://CHAT_SECRET")
+APPROVE = f"https://unstick.example.com/approve/eyJhbGciOi_JIUzI1NiJ9.{'a-_b.' * 40}c/"
+ASKED = compose(EXAMPLES["held-overrule"], rules())
+ESCALATED = compose(EXAMPLES["escalated"], rules())
+BEHIND_APPRISE = {double.__name__: double for double in (services.Discord, services.Mattermost, services.RocketChat)}
+IN_MARKDOWN = pytest.mark.parametrize("double", [*BEHIND_APPRISE.values(), AnyService], ids=lambda double: double.__name__)
+EVERY = pytest.mark.parametrize(
+    "double", [*BEHIND_APPRISE.values(), AnyService, services.Chatwork], ids=lambda double: double.__name__
+)
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Post a card and get the whole text that people read."""
+
+    @contextmanager
+    def at(double: Any) -> Iterator[Any]:
+        with double() as platform:
+            platform.installed(monkeypatch)
+            monkeypatch.setenv("CHAT_SECRET", platform.secret())
+            yield platform
+
+    def post(double: Any, card: Card, language: str = "en") -> str:
+        with at(double) as platform:
+            if double is services.Chatwork:
+                settings = chatwork.Settings(token=REFERENCE, room=services.ROOM, base_url=f"{platform.url}/v2")
+                chatwork.post(settings, card, thread=None, language=language, timeout_s=3.0)
+            else:
+                apprise.post(apprise.Settings(url=REFERENCE), card, thread=None, language=language, timeout_s=3.0)
+            (call,) = platform.taken
+        if double is AnyService:
+            return f"{call.body['title']}\n{call.body['message']}"
+        return platform.text(call.body).replace("\r\n", "\n")
+
+    return post
+
+
+@EVERY
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_approval_link_arrives_whole_and_before_the_facts(double: Any, language: str, told: Any):
+    """A phone shows the first lines, and whoever is asked must be able to press it, however much else there is to say."""
+    made = compose(EXAMPLES["held-overrule"], rules(language))
+    evidence = tuple(f"03:07:{n:02} WARN smtp relay-{n}.example.com:25 timed out" for n in range(20))
+    card = replace(made, links=((made.links[0][0], APPROVE), *made.links[1:]), evidence=evidence)
+    text = told(double, card, language)
+    assert services.linked(text)[0] == APPROVE
+    assert [url for _, url in card.links if url not in services.linked(text)] == []
+    assert made.headline in text
+    first = text.find(f"{made.facts[0][0]}: ")
+    assert first == -1 or text.index(APPROVE) < first
+
+
+@pytest.mark.parametrize(
+    ("room", "kept", "cut"),
+    [
+        (2400, ("Queue", "Time", "relay-19", "relay-10"), ("relay-0.",)),
+        (1700, ("Queue", "Runbook"), ("relay-0.", "relay-10")),
+        (1150, ("What to do", "MAIL-123"), ("relay-", "Runbook:", "Time")),
+        (700, ("What to do", "MAIL-123"), ("relay-", "Queue")),
+    ],
+)
+def test_evidence_is_cut_first_then_facts_then_text(
+    room: int, kept: tuple[str, ...], cut: tuple[str, ...], told: Any, monkeypatch: pytest.MonkeyPatch
+):
+    """The log's last lines stay longest, the links always; what is missing is marked."""
+    from apprise.plugins.custom_json import NotifyJSON
+
+    monkeypatch.setattr(NotifyJSON, "body_maxlen", room)
+    evidence = tuple(f"03:07:{n:02} WARN smtp relay-{n}.example.com:25 timed out" for n in range(20))
+    text = told(AnyService, replace(ESCALATED, evidence=evidence))
+    body = text.partition("\n")[2]
+    assert len(body) <= room
+    assert [part for part in kept if part not in body] == []
+    assert [part for part in cut if part in body] == []
+    assert "… (shortened)" in body
+    assert [url for _, url in ESCALATED.links if url not in services.linked(text)] == []
+
+
+@pytest.mark.parametrize("room", [67, 140, 160, 300])
+def test_a_tiny_service_gets_the_headline_and_what_fits(room: int, told: Any, monkeypatch: pytest.MonkeyPatch):
+    """A text message of 140 characters says at least what is wrong."""
+    from apprise.plugins.custom_json import NotifyJSON
+
+    monkeypatch.setattr(NotifyJSON, "body_maxlen", room)
+    monkeypatch.setattr(NotifyJSON, "title_maxlen", 0)
+    text = told(AnyService, ESCALATED).strip("\n").replace("\r\n", "\n")
+    assert len(text) <= room
+    assert "ACT NOW: mail-delivery" in text
+    assert "… (shortened)" in text
+
+
+@EVERY
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://grafana.example.com/d/abc?var-user=@everyone&x=me@example.com",
+        "https://grafana.example.com/d/(abc)?filter=[a](b)&c=*d*~e~",
+        "https://grafana.example.com/d/__all__?orgId=1&from=now-6h#panel-4",
+        "https://grafana.example.com/d/メール",
+        "https://[::1]:3000/d/abc",
+    ],
+)
+def test_a_link_leads_where_it_led(double: Any, url: str, told: Any):
+    """What a chat would take for markup or a mention is percent-encoded; nothing is put in between."""
+    text = told(double, replace(ASKED, links=(("Panel", url),)))
+    (row,) = [line for line in text.split("\n") if line.startswith("Panel: ")]
+    shown = row.removeprefix("Panel: ")
+    assert unquote(shown) == unquote(url)
+    assert not re.search(r"[@()*~]|__|[^\x21-\x7e]", shown)
+    assert "[::1]" in url or services.linked(shown) == [shown]
+
+
+NAMES = ["__dlq__", "||x||", "~~x~~", "**x**", "*x*", "_x_", "~x~", "```", "`x`", "jobs:100:fire:eu", "a__b__c", "[x](y)", "# x"]
+
+
+@IN_MARKDOWN
+@pytest.mark.parametrize("name", NAMES)
+def test_markup_of_strangers_is_shown_as_it_was_written(double: Any, name: str, told: Any):
+    """Neither a queue's name nor a line of a log is drawn in bold, hidden behind a click, or opens a block of code."""
+    facts = (("Queue", f"{name}: 362 messages, 1 consumer"), ("", f"and {name}"))
+    card = replace(ASKED, headline=f"ACT NOW: {name} is stuck", text=(f"Exactly: {name}.",), facts=facts, evidence=(name,) * 2)
+    text = told(double, card)
+    assert services.drawn(text) == []
+    if "`" not in name and "](" not in name:
+        assert text.count(name) == 6
+    assert services.linked(text)[0] == ASKED.links[0][1]
+
+
+@IN_MARKDOWN
+@pytest.mark.parametrize(
+    "name", ["mail_queue_a", "mail.outgoing", "jobs:eu", "amq.gen-JzTY20BRgKO_HjmUJj0wLg", "03:06:41", "a|b", "C#"]
+)
+def test_ordinary_names_stay_as_they_are(double: Any, name: str, told: Any):
+    """So that they can be copied and nobody has to read around signs."""
+    text = told(double, replace(ASKED, facts=(("Queue", name),)))
+    assert f"Queue: {name}\n" in f"{text}\n"
+
+
+@IN_MARKDOWN
+def test_an_address_of_a_stranger_can_be_read_but_not_pressed(double: Any, told: Any):
+    """Only the card's own links are links."""
+    card = replace(
+        ASKED, text=("see https://evil.example.com/x, www.evil.example.com.",), evidence=("GET http://evil.example.com",)
+    )
+    text = told(double, card)
+    assert [url for url in services.linked(text) if "evil" in url] == []
+    assert "`https://evil.example.com/x`, `www.evil.example.com`." in text
+
+
+@IN_MARKDOWN
+def test_a_japanese_sentence_stays_one_around_a_name(double: Any, told: Any):
+    """It has no spaces, so only the name becomes code and not the sentence."""
+    card = replace(ASKED, text=("根本原因は未解決です：https://t.example.com/1", "キュー_dlq_を確認してください。"))
+    text = told(double, card, "ja")
+    assert "根本原因は未解決です：`https://t.example.com/1`" in text
+    assert "キュー`_dlq_`を確認してください。" in text
+
+
+PARTS = [*"*_~`|[]()<>@#:!.,-+=\\ab1 ", "```", "**", "__", "~~", "||", "](", ":fire:", "https://e.example.com/", "www.", "日本"]
+
+
+@given(st.lists(st.sampled_from(PARTS), max_size=25).map("".join), st.integers(1, 80))
+def test_nothing_that_is_written_is_drawn_otherwise(text: str, room: int):
+    """Whatever signs stand side by side, and wherever the text is cut."""
+    rows = [
+        _texts.literal(f"Queue: {text}: 5"),
+        f"│ {_texts.literal(text)}",
+        _texts.shown(f"Exactly: {text}", room, _texts.literal, "en"),
+    ]
+    assert services.drawn("\n".join(rows)) == []
+    assert services.linked("\n".join(rows)) == []
+    assert _texts.units(rows[-1]) <= room
+
+
+@EVERY
+def test_hostile_text_draws_nothing(double: Any, told: Any):
+    """100 kB of everything at once, cut anywhere, leaves no mark open."""
+    card = Card("x", "act", LONG, ((LONG, LONG),) * 30, (LONG,) * 3, (LONG,) * 30, links=((LONG, APPROVE),))
+    text = told(double, card)
+    if double is not services.Chatwork:
+        assert services.drawn(text) == []
+    assert [url for url in services.linked(text) if "evil" in url] == [] or double is services.Chatwork
+    assert say("en", "shortened").strip() in text
+
+
+@pytest.mark.parametrize("mention", ["@here", "@h.tanaka", "<@123456789>", "<@&123456789>"])
+def test_apprise_mentions_what_its_services_write(mention: str, told: Any):
+    """Names with @ as in Mattermost, Discord and Rocket.Chat, and Discord's ids, below the headline."""
+    text = told(services.Discord, replace(ESCALATED, mention=("<!channel>", mention)))
+    assert text.split("\n")[1] == mention
+
+
+def test_chatwork_notation_of_strangers_is_shown_as_it_was_written(told: Any):
+    """Neither a mention nor a box, in whatever spelling; figures in brackets, as in logs, stay as they are."""
+    names = (
+        "[toall]",
+        "[To:1]",
+        "[TO:1]",
+        "[rp aid=1 to=2-3]",
+        "[返信 aid=1]",
+        "[/info]",
+        "[code]",
+        "[qt]",
+        "[INFO] up",
+        "[ hr ]",
+    )
+    text = told(
+        services.Chatwork, replace(ASKED, evidence=(*names, "[12:03] up"), facts=tuple(("Queue", name) for name in names))
+    )
+    assert re.findall(r"\[[^\]]*\]", text) == ["[info]", "[title]", "[/title]", "[12:03]", "[/info]"]
+    assert "Queue: ［INFO] up" in text

@@ -1,0 +1,105 @@
+"""Annotations in Grafana, posted to a stand-in that takes what its API documents."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from msgspec.structs import replace
+from pytest_httpserver import HTTPServer
+from werkzeug import Request, Response
+
+from functions.adapters.grafana import annotations
+from functions.adapters.grafana.annotations import Settings
+from functions.application.serialization import encoded
+from functions.domain.model.codes import Ending, Reason
+from functions.domain.model.incidents import Archive, Outcome, Try
+from functions.domain.model.observations import Execution
+from functions.runtime.secrets import SecretRef
+from tests.support.example_stories import ENDED, INCIDENT, NOW, RUNNER_AHEAD_S, TARGET, rules
+
+LATE = replace(ENDED, id="9", tag="7f3a.0", runner_not_after=(ENDED.runner_started_at or 0) - 5, status="failed")
+RECORD = Archive(
+    TARGET,
+    replace(INCIDENT, execution=ENDED, tries=(Try("7f3a.0", LATE, "refused_late"),)),
+    Outcome(INCIDENT.id, Ending.ESCALATED, Reason.FAILING, NOW, INCIDENT.triggers),
+)
+
+
+@pytest.fixture
+def settings(httpserver: HTTPServer, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    monkeypatch.setenv("T_GRAFANA_TOKEN", "glsa_not-a-real-one")
+    return Settings(httpserver.url_for("/"), SecretRef("env://T_GRAFANA_TOKEN"))
+
+
+def test_each_restart_is_a_span_and_the_outcome_a_point(httpserver: HTTPServer, settings: Settings) -> None:
+    """On our clock, in milliseconds, with tags to ask by; a start that the job refused is none."""
+    taken: list[dict[str, object]] = []
+
+    def take(request: Request) -> Response:
+        assert request.headers["Authorization"] == "Bearer glsa_not-a-real-one"
+        taken.append(json.loads(request.data))
+        return Response(json.dumps({"message": "Annotation added", "id": len(taken)}), content_type="application/json")
+
+    httpserver.expect_request("/api/annotations", method="POST").respond_with_handler(take)
+    assert annotations.mark_archived(settings, "x", encoded(RECORD), rules(), timeout_s=5) == []
+    begin, end = ENDED.runner_started_at, ENDED.runner_ended_at
+    assert begin is not None
+    assert end is not None
+    assert sorted(taken, key=lambda row: str(row["text"])) == [
+        {
+            "time": round(NOW * 1000), "timeEnd": round(NOW * 1000), "tags": ["unstick", "mail-delivery", "escalated"],
+            "text": "escalated (failing): service=mail-delivery",
+        },
+        {
+            "time": round((begin - RUNNER_AHEAD_S) * 1000), "timeEnd": round((end - RUNNER_AHEAD_S) * 1000),
+            "tags": ["unstick", "mail-delivery", "restart"], "text": "restart: service=mail-delivery (execution 1847, succeeded)",
+        },
+    ]  # fmt: skip
+
+
+def test_a_restart_by_hand_is_called_that() -> None:
+    """An adopted execution without a tag of ours."""
+    by_hand = replace(RECORD, incident=replace(RECORD.incident, tries=(), execution=Execution("5", "", "succeeded", NOW - 60)))
+    first, _ = annotations.rows(by_hand, rules())
+    assert first["text"] == "restart by hand: service=mail-delivery (execution 5, succeeded)"
+    assert first["time"] == first["timeEnd"]
+
+
+def test_dashboards_speak_the_configured_language() -> None:
+    """Texts are read by people; tags and reason codes stay as they are, since dashboards ask by them."""
+    by_hand = replace(RECORD, incident=replace(RECORD.incident, tries=(), execution=Execution("5", "", "failed", NOW - 60)))
+    (restart, outcome), (first, _) = annotations.rows(RECORD, rules("ja")), annotations.rows(by_hand, rules("ja"))
+    assert restart["text"] == "再起動：service=mail-delivery（実行 1847、成功）"
+    assert first["text"] == "手動の再起動：service=mail-delivery（実行 5、失敗）"
+    assert outcome["text"] == "エスカレーション（failing）：service=mail-delivery"
+    assert outcome["tags"] == ["unstick", "mail-delivery", "escalated"]
+
+
+@pytest.mark.parametrize(
+    ("status", "said"), [(401, "Grafana: answered 401"), (403, "Grafana: answered 403"), (500, "Grafana: answered 500")]
+)
+def test_a_failure_is_only_reported(httpserver: HTTPServer, settings: Settings, status: int, said: str) -> None:
+    """Whatever Grafana answers, nothing is raised, and the token is in no text."""
+    httpserver.expect_request("/api/annotations").respond_with_data("glsa_not-a-real-one", status=status)
+    assert annotations.mark(settings, RECORD, rules(), timeout_s=5) == [said]
+    (finding,) = annotations.check(settings, timeout_s=5)
+    assert finding.ok is False
+    assert "glsa" not in finding.detail + finding.remedy
+
+
+def test_nobody_there_no_token_and_a_broken_record_are_only_reported(
+    settings: Settings, free_port, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Connection refused, a missing secret and a record that can't be read each become a sentence."""
+    gone = Settings(f"http://127.0.0.1:{free_port()}", settings.token)
+    assert annotations.mark(gone, RECORD, rules(), timeout_s=2) == ["Grafana: 127.0.0.1: connection refused"]
+    assert "can't be read" in annotations.mark_archived(settings, "x", b"{", rules(), timeout_s=2)[0]
+    monkeypatch.delenv("T_GRAFANA_TOKEN")
+    assert "not set" in annotations.mark(settings, RECORD, rules(), timeout_s=2)[0]
+
+
+def test_check_is_content_with_a_token_that_is_taken(httpserver: HTTPServer, settings: Settings) -> None:
+    """A list of annotations, empty or not, is enough."""
+    httpserver.expect_request("/api/annotations", method="GET").respond_with_json([])
+    assert [finding.ok for finding in annotations.check(settings, timeout_s=5)] == [True]

@@ -1,0 +1,351 @@
+"""Strangers at Grafana's door: whatever they send ends in BadRequest, and nothing but a known secret lets them in."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac as stdlib_hmac
+import json
+from base64 import b64encode
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, assume, example, given, settings
+from hypothesis import strategies as st
+
+from functions.adapters.grafana.request import Auth, Basic, Bearer, Hmac, authenticate, parse
+from functions.domain.model.alerts import Notification
+from functions.runtime.errors import BadRequest
+from tests.support.recorded_grafana import RECORDINGS, as_wsgi, known
+
+fuzzed = settings(max_examples=300, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
+
+SIGNATURE, TIMESTAMP = "X-Grafana-Alerting-Signature", "X-Grafana-Alerting-Timestamp"
+NOW = 1_795_561_678.0
+ALL_WAYS = Auth(
+    Hmac((known("hmac secret one"), known("hmac secret two"))),
+    Basic("grafana", (known("pass:word"), known("パスワード"))),
+    Bearer((known("glsa_token"), known("トークン")), scheme="ApiKey"),
+)
+UNSTAMPED = Auth(hmac=Hmac((known("hmac secret one"),), timestamp_header=None))
+SMALL = [recording for recording in RECORDINGS.values() if len(recording.body) < 10_000]
+SIGNED = [recording for recording in SMALL if recording.hmac]
+DEEP = "[" * 5000
+
+texts = st.text(st.characters(exclude_categories=()), max_size=80)
+"""With lone surrogates, control characters and everything else."""
+plausible = st.sampled_from(
+    [
+        "firing",
+        "resolved",
+        "2026-11-24T23:07:55Z",
+        "0001-01-01T00:00:00Z",
+        "8b6529b40b930461",
+        "1",
+        "4",
+        "webhook",
+        10**400,
+        1e308,
+    ]
+)
+scalars = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), texts, plausible)
+values = st.recursive(
+    scalars, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4), max_leaves=12
+)
+passwords = st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1, max_size=40)
+days = st.datetimes(datetime(2, 1, 3), datetime(9999, 12, 29))  # noqa: DTZ001 - Hypothesis wants naive bounds
+names = texts | st.sampled_from([SIGNATURE, TIMESTAMP, "authorization", "AUTHORIZATION"])
+contents = st.one_of(
+    texts, st.from_regex(r"\A[0-9a-f]{64}\Z"), st.from_regex(r"\A(Basic|ApiKey|Bearer) .*\Z"), st.just("1795561678")
+)
+
+
+def refused(auth: Auth, headers: Any, body: bytes, now: float = NOW) -> None:
+    with pytest.raises(BadRequest) as caught:
+        authenticate(auth, headers, body, now)
+    assert caught.value.status == 401
+    assert len(caught.value.sentence.encode()) <= 1024
+
+
+def read_or_refused(body: bytes) -> None:
+    try:
+        said: Notification | BadRequest = parse(body)
+    except BadRequest as error:
+        said = error
+    if isinstance(said, BadRequest):
+        assert said.status == 400
+        assert len(said.sentence.encode()) <= 1024
+    else:
+        assert said.alerts
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "\xff",
+        "\x00",
+        "\x80" * 64,
+        "é" * 64,
+        "印" * 64,
+        "\ud800",
+        "٠" * 64,
+        "０" * 64,
+        "0" * 1_000_000,
+        "f" * 63 + "\n",
+        "f" * 64 + "\n",
+        " " + "f" * 63,
+        "Ｆ" * 64,
+        "0x" + "f" * 62,
+        "None",
+        "[]",
+        "%s",
+        "{0}",
+        "\\u0000",
+        "f" * 64 + ", " + "f" * 64,
+    ],
+)
+@pytest.mark.parametrize("header", [SIGNATURE, TIMESTAMP, "Authorization"])
+def test_hostile_header_is_refused(header, value):
+    """Bytes that are no text, digits of other scripts, newlines and a megabyte of zeros are wrong credentials, no more."""
+    for first in ({}, {SIGNATURE: "f" * 64}, {TIMESTAMP: str(int(NOW))}, {SIGNATURE: "f" * 64, TIMESTAMP: str(int(NOW))}):
+        for auth in (ALL_WAYS, UNSTAMPED):
+            refused(auth, {**first, header: value}, b"{}")
+
+
+@pytest.mark.parametrize(
+    "credentials",
+    [
+        "",
+        " ",
+        "=",
+        "====",
+        "a",
+        "Z3JhZmFuYQ==",
+        "Z3JhZmFuYTpwYXNzOndvcmQ",
+        "Z3JhZmFuYTpwYXNzOndvcmQ==",
+        " Z3JhZmFuYTpwYXNzOndvcmQ=",
+        "Z3JhZmFuYTpwYXNzOndvcmR=",
+        "Z3Jh ZmFuYTpwYXNzOndvcmQ=",
+        "Z3JhZmFuYTpwYXNzOndvcmQ=\n",
+        "Z3JhZmFuYTpwYXNzOndvcmQ=, Basic x",
+        "grafana:pass:word",
+        "%5A",
+        "\xff\xfe",
+        "印",
+        "\ud800",
+        "A" * 1_000_000,
+    ],
+)
+def test_odd_base64_is_refused(credentials):
+    """Only the one right way to write user and password passes: no missing padding, no spare bits, nothing around it."""
+    right = "Z3JhZmFuYTpwYXNzOndvcmQ="
+    authenticate(ALL_WAYS, {"Authorization": f"Basic {right}"}, b"", NOW)
+    refused(ALL_WAYS, {"Authorization": f"Basic {credentials}"}, b"")
+    refused(ALL_WAYS, {"Authorization": f"Basic{right}"}, b"")
+
+
+@pytest.mark.parametrize("stamp", ["1795561678", "01795561678", "001795561678"])
+def test_timestamp_counts_as_it_was_written(stamp):
+    """The signature is over the header's text, so another way to write the same second needs its own signature."""
+    body = b"{}"
+    signature = stdlib_hmac.new(b"hmac secret two", stamp.encode() + b":" + body, hashlib.sha256).hexdigest()
+    authenticate(ALL_WAYS, {SIGNATURE: signature, TIMESTAMP: stamp}, body, NOW)
+    for other in {"1795561678", "01795561678", "001795561678"} - {stamp}:
+        refused(ALL_WAYS, {SIGNATURE: signature, TIMESTAMP: other}, body)
+
+
+@pytest.mark.parametrize(
+    "stamp", ["١٧٩٥٥٦١٦٧٨", "１７９５５６１６７８", "1_795_561_678", " 1795561678", "1795561678\n", "-1", "1e9", "1" * 5000]
+)
+def test_timestamp_in_other_writing_is_refused_even_if_signed(stamp):
+    """What Python would read as a number, but Grafana would never write, is no timestamp."""
+    signature = stdlib_hmac.new(b"hmac secret two", stamp.encode() + b":{}", hashlib.sha256).hexdigest()
+    with pytest.raises(BadRequest, match="must be Unix seconds"):
+        authenticate(ALL_WAYS, {SIGNATURE: signature, TIMESTAMP: stamp}, b"{}", NOW)
+
+
+@pytest.mark.parametrize("now", [0.0, -1e300, 1e300, float("inf"), float("-inf"), float("nan")])
+def test_a_clock_gone_mad_lets_nobody_in(now):
+    """Whatever the clock says, a timestamp that can't be shown to be fresh is refused."""
+    refused(ALL_WAYS, {SIGNATURE: "f" * 64, TIMESTAMP: "1795561678"}, b"{}", now)
+
+
+def test_a_flood_of_headers_is_one_look():
+    """Ten thousand headers are looked through, and end as any other request without credentials."""
+    refused(ALL_WAYS, {f"X-{number}": "x" * 100 for number in range(10_000)}, b"{}")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        json.dumps({"alerts": [{"labels": {str(number): "x" for number in range(200_000)}}]}).encode(),
+        b'{"alerts":[' + b"{}," * 200_000 + b"{}]}",
+        b'{"alerts":[' + b'{"labels":' * 50_000,
+        b'{"alerts":' + DEEP.encode() + b"]" * 5000 + b"}",
+        b'{"' + b"k" * 5_000_000 + b'":1}',
+        b'{"alerts":' + b"-" * 1_000_000,
+        b'{"orgId":' + b"1" * 1_000_000 + b"}",
+        b'{"orgId":1' + b"0" * 4299 + b"}",
+        b'{"orgId":1e' + b"9" * 100_000 + b"}",
+        b'{"a":' * 900 + b"1" + b"}" * 900,
+        b"\\" * 1_000_000,
+        b'"' + b"\\u0041" * 1_000_000 + b'"',
+        b"\x00" * 1_000_000,
+        b"\xff\xfe{\x00}\x00",
+    ],
+    ids=[
+        "keys",
+        "empty alerts",
+        "nested labels",
+        "deep",
+        "long key",
+        "minuses",
+        "long integer",
+        "4300 digits",
+        "exponent",
+        "nested",
+        "backslashes",
+        "escapes",
+        "nulls",
+        "utf-16",
+    ],
+)
+def test_bombs_are_refused(body):
+    """Authenticated nonsense of any size and shape ends in 400."""
+    with pytest.raises(BadRequest) as caught:
+        parse(body)
+    assert caught.value.status == 400
+    assert len(caught.value.sentence.encode()) <= 1024
+
+
+@fuzzed
+@given(st.binary(max_size=400))
+def test_random_bytes_are_read_or_refused(body):
+    """Bytes are no notification."""
+    read_or_refused(body)
+
+
+@fuzzed
+@given(values)
+@example({"alerts": [{"status": "firing", "labels": {}, "startsAt": "9999-12-31T23:59:59-23:59", "fingerprint": "0" * 16}]})
+def test_random_json_is_read_or_refused(value):
+    """Any JSON, with NaN, lone surrogates and huge integers in it, is a notification or refused."""
+    for ascii_only in (True, False):
+        read_or_refused(json.dumps(value, ensure_ascii=ascii_only).encode(errors="surrogatepass"))
+
+
+@fuzzed
+@given(st.data())
+def test_damaged_notification_is_read_or_refused(data):
+    """A recorded notification with any value of it replaced, removed or added to is a notification or refused."""
+    payload = json.loads(data.draw(st.sampled_from(SMALL)).body)
+    for _ in range(data.draw(st.integers(1, 4))):
+        where: Any = payload
+        while isinstance(where, dict | list) and where:
+            key = data.draw(st.sampled_from(sorted(where) if isinstance(where, dict) else range(len(where))))
+            if not isinstance(where[key], dict | list) or not where[key] or data.draw(st.booleans()):
+                break
+            where = where[key]
+        if not where:
+            break
+        if data.draw(st.booleans()):
+            where[key] = data.draw(values)
+        else:
+            del where[key]
+    read_or_refused(json.dumps(payload).encode())
+
+
+@fuzzed
+@given(st.sampled_from(SMALL), st.integers(0, 10_000), st.integers(0, 40), st.binary(max_size=20))
+def test_notification_with_damaged_bytes_is_read_or_refused(recording, place, gone, put):
+    """A recorded body with some bytes replaced, removed or put in is a notification or refused."""
+    place %= len(recording.body)
+    read_or_refused(recording.body[:place] + put + recording.body[place + gone :])
+
+
+@fuzzed
+@given(st.dictionaries(names, contents, max_size=6), st.binary(max_size=100), st.floats() | st.just(NOW))
+def test_random_headers_are_refused(headers, body, now):
+    """Without a secret no headers, body and clock let anybody in, and none of them raises anything but the refusal."""
+    refused(ALL_WAYS, headers, body, now)
+    refused(UNSTAMPED, headers, body, now)
+
+
+@fuzzed
+@given(st.data())
+def test_no_change_of_a_signed_request_passes(data):
+    """Body, signature and timestamp of a recorded request changed in any way, alone or together, are refused."""
+    recording = data.draw(st.sampled_from(SIGNED))
+    way = recording.hmac
+    assert way
+    names = [way.header, *([way.timestamp_header] if way.timestamp_header else [])]
+    headers, body = dict(recording.headers), recording.body
+    for part in data.draw(st.sets(st.sampled_from(["body", *names]), min_size=1)):
+        if part == "body":
+            place, gone = data.draw(st.integers(0, len(body))), data.draw(st.integers(0, 30))
+            body = body[:place] + data.draw(st.binary(max_size=30)) + body[place + gone :]
+        else:
+            old = headers[part]
+            place, gone = data.draw(st.integers(0, len(old))), data.draw(st.integers(0, 3))
+            headers[part] = old[:place] + data.draw(st.text("0123456789abcdef :", max_size=3)) + old[place + gone :]
+    assume(body != recording.body or headers != recording.headers)
+    refused(Auth(hmac=way), as_wsgi(headers), body, recording.at)
+
+
+@fuzzed
+@given(passwords, st.binary(max_size=200), st.integers(0, 10**12 - 1), st.integers(-400, 400), st.booleans())
+def test_signature_of_the_right_secret_passes_within_the_window(secret, body, stamp, late_s, stamped):
+    """For any secret and body the door agrees with the rule: digest of body, or of timestamp, colon and body, when fresh."""
+    assume(stamped or not body[:13].split(b":")[0].isdigit())
+    way = Hmac((known("other"), known(secret)), timestamp_header=TIMESTAMP if stamped else None)
+    first = f"{stamp}:".encode() if stamped else b""
+    headers = {SIGNATURE: stdlib_hmac.new(secret.encode(), first + body, hashlib.sha256).hexdigest(), TIMESTAMP: str(stamp)}
+    if stamped and abs(late_s) > 300:
+        refused(Auth(hmac=way), as_wsgi(headers), body, stamp + late_s)
+    else:
+        authenticate(Auth(hmac=way), as_wsgi(headers), body, stamp + late_s)
+    refused(Auth(hmac=Hmac((known("other"),), timestamp_header=way.timestamp_header)), as_wsgi(headers), body, stamp)
+
+
+@fuzzed
+@given(st.text(st.characters(exclude_categories=("Cs", "Cc"), exclude_characters=":"), max_size=20), passwords, passwords)
+def test_any_user_and_password_pass_and_no_others(user, password, other):
+    """Passwords with colons, blanks and any script pass as Grafana sends them; another password or user does not."""
+    assume(password != other)
+    auth = Auth(basic=Basic(user, (known("x" * 50), known(password))))
+
+    def sent(who: str, word: str) -> dict[str, str]:
+        return {"Authorization": "Basic " + b64encode(f"{who}:{word}".encode()).decode()}
+
+    authenticate(auth, as_wsgi(sent(user, password)), b"", NOW)
+    refused(auth, as_wsgi(sent(user, other)), b"")
+    refused(auth, as_wsgi(sent(user + "x", password)), b"")
+
+
+@fuzzed
+@given(st.from_regex(r"\A[A-Za-z][A-Za-z-]{0,15}\Z"), passwords, passwords)
+def test_any_scheme_and_token_pass_and_no_others(scheme, token, other):
+    """Tokens in any script pass after their scheme, whose case does not count; another token or scheme does not."""
+    assume(token != other)
+    auth = Auth(bearer=Bearer((known("x" * 50), known(token)), scheme=scheme))
+    for written in (scheme, scheme.upper(), scheme.lower()):
+        authenticate(auth, as_wsgi({"Authorization": f"{written} {token}"}), b"", NOW)
+        refused(auth, as_wsgi({"Authorization": f"{written} {other}"}), b"")
+    refused(auth, as_wsgi({"Authorization": f"x{scheme} {token}"}), b"")
+    refused(auth, as_wsgi({"Authorization": token}), b"")
+
+
+@fuzzed
+@given(days, st.integers(-1439, 1439), st.integers(0, 9), st.integers(0, 999_999_999))
+def test_any_time_is_read_to_the_microsecond(day, offset_minutes, digits, nanoseconds):
+    """Every RFC 3339 time from year 2 on is read as the moment that it names."""
+    moment = day.replace(microsecond=0, tzinfo=timezone(timedelta(minutes=offset_minutes)))
+    hours, minutes = divmod(abs(offset_minutes), 60)
+    fraction = f"{nanoseconds:09d}"[:digits]
+    text = (
+        f"{moment.year:04d}-{moment.month:02d}-{moment.day:02d}T{moment.hour:02d}:{moment.minute:02d}:{moment.second:02d}"
+        f"{'.' + fraction if fraction else ''}{'-' if offset_minutes < 0 else '+'}{hours:02d}:{minutes:02d}"
+    )
+    alert = {"status": "firing", "labels": {}, "startsAt": text, "fingerprint": "0" * 16}
+    expected = (moment - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds() + (int(fraction) / 10**digits if fraction else 0)
+    assert parse(json.dumps({"alerts": [alert]}).encode()).alerts[0].starts_at == pytest.approx(expected, abs=1e-4)

@@ -1,0 +1,799 @@
+"""Grafana's door on recorded requests: who is let in, and what a notification says."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac as stdlib_hmac
+import io
+import json
+import subprocess
+import sys
+import tracemalloc
+from base64 import b64encode
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from functions.adapters.grafana.request import Auth, Basic, Bearer, Hmac, authenticate, parse, read_body, require_method
+from functions.domain.model.alerts import Alert, Notification
+from functions.runtime import secrets as secret_store
+from functions.runtime.errors import BadRequest, Denied, Unavailable
+from functions.runtime.secrets import SecretRef
+from tests.support.recorded_grafana import RECORDINGS, Recording, as_wsgi, known, unreadable
+
+WITHOUT_CREDENTIALS = ("30-basic-user-without-password", "41-url-query-token")
+SIGNED = [name for name, recording in RECORDINGS.items() if recording.hmac]
+STAMPED = [name for name in SIGNED if RECORDINGS[name].secrets["hmac_timestamp_header"]]
+UNSTAMPED = [name for name in SIGNED if name not in STAMPED]
+AUTHORIZED = [name for name, recording in RECORDINGS.items() if recording.basic or recording.bearer]
+LOCKED = Unavailable("secret_store", "env://GRAFANA is not set")
+
+
+def refusal(auth: Auth, headers: dict[str, str], body: bytes, now: float) -> str:
+    """The sentence of the 401, which is short enough for Grafana and gives nothing away."""
+    with pytest.raises(BadRequest) as caught:
+        authenticate(auth, as_wsgi(headers), body, now)
+    assert caught.value.status == 401
+    sentence = caught.value.sentence
+    assert len(sentence.encode()) <= 1024
+    ways = [(auth.hmac, "secrets"), (auth.basic, "passwords"), (auth.bearer, "tokens")]
+    secrets = [ref.read().decode() for way, field in ways if way for ref in getattr(way, field) if hasattr(ref, "secret")]
+    assert not [secret for secret in secrets if secret and secret in sentence]
+    assert not [value for value in headers.values() if len(value) > 20 and value in sentence]
+    return sentence
+
+
+def signed(secret: str, body: bytes, stamp: int | str | None = None) -> dict[str, str]:
+    """A request's headers, signed as Grafana does it."""
+    first = b"" if stamp is None else f"{stamp}:".encode()
+    headers = {"X-Grafana-Alerting-Signature": stdlib_hmac.new(secret.encode(), first + body, hashlib.sha256).hexdigest()}
+    return headers if stamp is None else headers | {"X-Grafana-Alerting-Timestamp": str(stamp)}
+
+
+def turned(text: str, place: int) -> str:
+    """The text with one character replaced by another of its kind."""
+    other = "1" if text[place] == "0" else "0"
+    return text[:place] + other + text[place + 1 :]
+
+
+def only_hmac(name: str) -> tuple[Recording, Auth, Hmac]:
+    recording = RECORDINGS[name]
+    assert recording.hmac
+    return recording, Auth(hmac=recording.hmac), recording.hmac
+
+
+# --- who is let in ---------------------------------------------------------------------------------------------------
+
+
+def test_all_recordings_are_here():
+    """Nothing was lost on the way: 55 requests, 40 of them signed."""
+    assert (len(RECORDINGS), len(SIGNED), len(STAMPED)) == (55, 40, 34)
+
+
+@pytest.mark.parametrize("name", [name for name in RECORDINGS if name not in WITHOUT_CREDENTIALS])
+def test_recorded_request_is_let_in(name):
+    """Each recorded request passes with its secrets, by each of its ways alone and by all together, at the time it came."""
+    recording = RECORDINGS[name]
+    ways = [Auth(hmac=recording.hmac), Auth(basic=recording.basic), Auth(bearer=recording.bearer)]
+    for auth in [recording.auth, *(way for way in ways if way != Auth())]:
+        authenticate(auth, as_wsgi(recording.headers), recording.body, recording.at)
+        authenticate(auth, {key.swapcase(): value for key, value in recording.headers.items()}, recording.body, recording.at)
+
+
+@pytest.mark.parametrize("name", WITHOUT_CREDENTIALS)
+@pytest.mark.parametrize(
+    "auth",
+    [
+        Auth(hmac=Hmac((known("qt-81f0"),))),
+        Auth(basic=Basic("grafana-mail", (known(""),))),
+        Auth(bearer=Bearer((known("qt-81f0"),))),
+    ],
+    ids=["hmac", "basic", "bearer"],
+)
+def test_request_without_credentials_is_refused(name, auth):
+    """A user name without a password sends nothing, and a token in the URL counts for nothing: the sentence says so."""
+    recording = RECORDINGS[name]
+    said = refusal(auth, dict(recording.headers), recording.body, recording.at)
+    assert "is missing" in said
+    assert "A token in the URL is not accepted." in said
+
+
+@pytest.mark.parametrize("name", SIGNED)
+def test_one_changed_byte_of_a_signed_body_is_refused(name):
+    """First, middle and last byte of the body are all covered by the signature, and so are its ends."""
+    recording, auth, _ = only_hmac(name)
+    body = recording.body
+    for place in (0, len(body) // 2, len(body) - 1):
+        changed = body[:place] + bytes([body[place] ^ 1]) + body[place + 1 :]
+        assert "does not match" in refusal(auth, dict(recording.headers), changed, recording.at)
+    for changed in (body[:-1], body[1:], body + b"\n", b" " + body, b""):
+        refusal(auth, dict(recording.headers), changed, recording.at)
+
+
+@pytest.mark.parametrize("name", SIGNED)
+def test_one_changed_digit_of_a_signature_is_refused(name):
+    """Each digit of the signature counts, and so do its length and its case."""
+    recording, auth, way = only_hmac(name)
+    signature = recording.headers[way.header]
+    places = range(0, 64, 21) if len(recording.body) > 100_000 else range(64)
+    wrong = [turned(signature, place) for place in places]
+    wrong += [signature.upper(), signature[:-1], signature + "0", "sha256=" + signature, "", signature + "," + signature]
+    for changed in wrong:
+        refusal(auth, {**recording.headers, way.header: changed}, recording.body, recording.at)
+
+
+@pytest.mark.parametrize("name", STAMPED)
+def test_changed_timestamp_is_refused(name):
+    """A timestamp that is fresh too but another than the signed one, or that is written in another way, does not pass."""
+    recording, auth, way = only_hmac(name)
+    assert way.timestamp_header
+    stamp = recording.headers[way.timestamp_header]
+    others = [str(int(stamp) + 1), str(int(stamp) - 1), *(turned(stamp, place) for place in range(len(stamp)))]
+    others += ["0" + stamp, "+" + stamp, "-" + stamp, stamp + ".0", stamp + " ", f"{int(stamp):_}", stamp + "000", ""]
+    for other in others:
+        refusal(auth, {**recording.headers, way.timestamp_header: other}, recording.body, recording.at)
+
+
+@pytest.mark.parametrize("name", AUTHORIZED)
+def test_one_changed_byte_of_the_authorization_is_refused(name):
+    """Each character of the Authorization header counts, and so does a character more or less."""
+    recording = RECORDINGS[name]
+    auth, sent = replace(recording.auth, hmac=None), recording.headers["Authorization"]
+    wrong = [turned(sent, place) for place in range(len(sent))] + [sent[:-1], sent + "=", sent + "0", sent.replace(" ", "  ")]
+    for changed in wrong:
+        refusal(auth, {**recording.headers, "Authorization": changed}, recording.body, recording.at)
+
+
+@pytest.mark.parametrize(
+    ("late_s", "fresh"),
+    [(-100_000, False), (-300.5, False), (-300, True), (0, True), (299.9, True), (300, True), (300.5, False), (86_400, False)],
+)
+def test_replay_outside_the_window_is_refused(late_s, fresh):
+    """A signed request passes from five minutes before its timestamp until five minutes after, by our clock."""
+    body = RECORDINGS["02-hmac-timestamp-firing"].body
+    auth, headers, stamp = Auth(hmac=Hmac((known("key"),))), signed("key", body, 1_795_561_678), 1_795_561_678
+    if fresh:
+        authenticate(auth, as_wsgi(headers), body, stamp + late_s)
+        return
+    said = refusal(auth, headers, body, stamp + late_s)
+    assert f"{abs(late_s):.0f} s {'behind' if late_s > 0 else 'ahead of'} the clock here, 300 s are allowed" in said
+
+
+def test_tolerance_is_the_configured_one():
+    """`tolerance` of the configuration replaces the five minutes."""
+    auth = Auth(hmac=Hmac((known("key"),), tolerance_s=10))
+    authenticate(auth, signed("key", b"{}", 1000), b"{}", 1010)
+    assert "10 s are allowed" in refusal(auth, signed("key", b"{}", 1000), b"{}", 1011)
+
+
+# --- the modes of HMAC do not mix ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", STAMPED)
+def test_stamped_request_does_not_pass_without_a_timestamp_configured(name):
+    """What was signed with a timestamp does not pass where none is expected, not even when it is cut into the body."""
+    recording, _, way = only_hmac(name)
+    assert way.timestamp_header
+    auth = Auth(hmac=replace(way, timestamp_header=None))
+    assert "is its timestamp header empty" in refusal(auth, dict(recording.headers), recording.body, recording.at)
+    recut = recording.headers[way.timestamp_header].encode() + b":" + recording.body
+    assert "begins with a timestamp" in refusal(auth, dict(recording.headers), recut, recording.at)
+    with pytest.raises(BadRequest):
+        parse(recut)
+
+
+@pytest.mark.parametrize("name", UNSTAMPED)
+def test_unstamped_request_does_not_pass_with_a_timestamp_configured(name):
+    """What was signed without a timestamp passes with none, with a fresh one, and cut at each of its colons neither."""
+    recording, _, way = only_hmac(name)
+    stamped = "X-Grafana-Alerting-Timestamp"
+    auth = Auth(hmac=replace(way, timestamp_header=stamped))
+    assert "set it as timestamp header" in refusal(auth, dict(recording.headers), recording.body, recording.at)
+    refusal(auth, {**recording.headers, stamped: str(int(recording.at))}, recording.body, recording.at)
+    colons = [place for place, byte in enumerate(recording.body) if byte == ord(":")][:50]
+    for colon in colons:
+        stamp, rest = recording.body[:colon].decode(), recording.body[colon + 1 :]
+        assert "must be Unix seconds" in refusal(auth, {**recording.headers, stamped: stamp}, rest, recording.at)
+
+
+def test_headers_of_other_names_count_for_nothing():
+    """Only the configured header names are looked at."""
+    auth = Auth(hmac=Hmac((known("key"),), header="X-Sig", timestamp_header="X-When"))
+    headers = signed("key", b"{}", 1000)
+    assert "X-Sig is missing" in refusal(auth, headers, b"{}", 1000)
+    renamed = {"X-Sig": headers["X-Grafana-Alerting-Signature"], "X-When": headers["X-Grafana-Alerting-Timestamp"]}
+    authenticate(auth, as_wsgi(renamed), b"{}", 1000)
+
+
+# --- secrets ---------------------------------------------------------------------------------------------------------
+
+
+def test_two_integrations_with_different_secrets_pass_during_rotation():
+    """With old and new secret in the list both integrations of one contact point pass; with one of them, only its own."""
+    first, second = RECORDINGS["29-two-integrations.a"], RECORDINGS["29-two-integrations.b"]
+    keys = [known(first.secrets["hmac_secret"]), known(second.secrets["hmac_secret"])]
+    for secrets in (tuple(keys), tuple(reversed(keys))):
+        for recording in (first, second):
+            authenticate(Auth(hmac=Hmac(secrets)), as_wsgi(recording.headers), recording.body, recording.at)
+    refusal(Auth(hmac=Hmac((keys[1],))), dict(first.headers), first.body, first.at)
+
+
+def test_secrets_come_from_references(monkeypatch):
+    """With the references of the configuration a recorded request passes, and with a variable that is not set it can't."""
+    recording = RECORDINGS["02-hmac-timestamp-firing"]
+    auth = Auth(hmac=Hmac((SecretRef("env://GRAFANA_OLD"), SecretRef("env://GRAFANA_NEW"))))
+    monkeypatch.setenv("GRAFANA_OLD", "another")
+    monkeypatch.setenv("GRAFANA_NEW", str(recording.secrets["hmac_secret"]))
+    authenticate(auth, as_wsgi(recording.headers), recording.body, recording.at)
+    secret_store.clear()
+    monkeypatch.delenv("GRAFANA_NEW")
+    with pytest.raises(Unavailable):
+        authenticate(auth, as_wsgi(recording.headers), recording.body, recording.at)
+
+
+@pytest.mark.parametrize("right", [0, 1, 2])
+def test_every_secret_is_tried_whichever_is_right(right):
+    """The work done, and so the time taken, does not tell which secret matched."""
+    read: list[int] = []
+
+    class Counted:
+        def __init__(self, place):
+            self.place = place
+
+        def read(self):
+            read.append(self.place)
+            return b"key" if self.place == right else b"other"
+
+    references: Any = tuple(Counted(place) for place in range(3))
+    basic = "Basic " + b64encode(b"me:key").decode()
+    for auth, headers in (
+        (Auth(hmac=Hmac(references)), signed("key", b"{}", 1000)),
+        (Auth(basic=Basic("me", references)), {"Authorization": basic}),
+        (Auth(bearer=Bearer(references)), {"Authorization": "Bearer key"}),
+    ):
+        read.clear()
+        authenticate(auth, headers, b"{}", 1000)
+        assert read == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("auth", "headers"),
+    [
+        (Auth(hmac=Hmac((known(""),))), signed("", b"{}", 1000)),
+        (Auth(basic=Basic("me", (known(""),))), {"Authorization": "Basic " + b64encode(b"me:").decode()}),
+        (Auth(bearer=Bearer((known(""),))), {"Authorization": "Bearer "}),
+        (Auth(), signed("", b"{}", 1000)),
+        (Auth(hmac=Hmac(())), signed("", b"{}", 1000)),
+    ],
+    ids=["hmac", "basic", "bearer", "no way configured", "no secret configured"],
+)
+def test_empty_secret_lets_nobody_in(auth, headers):
+    """A secret that was left empty is one that everybody knows."""
+    refusal(auth, headers, b"{}", 1000)
+
+
+@pytest.mark.parametrize("error", [LOCKED, Denied("secret_store", "no access", remedy="grant it")], ids=["unavailable", "denied"])
+def test_unreadable_secret_is_unavailable_only_if_nothing_else_matches(error):
+    """A secret that can't be read is no reason to refuse who has another, nor to call the sender's one wrong."""
+    locked = unreadable(error)
+    headers = {**signed("key", b"{}", 1000), "Authorization": "Bearer token"}
+    for auth in (
+        Auth(hmac=Hmac((locked, known("key")))),
+        Auth(hmac=Hmac((known("key"), locked))),
+        Auth(hmac=Hmac((locked,)), bearer=Bearer((known("token"),))),
+        Auth(hmac=Hmac((known("key"),)), bearer=Bearer((locked,))),
+    ):
+        authenticate(auth, headers, b"{}", 1000)
+    for auth in (Auth(hmac=Hmac((locked, known("other")))), Auth(hmac=Hmac((known("other"),)), bearer=Bearer((locked,)))):
+        with pytest.raises(Unavailable, match="secret_store"):
+            authenticate(auth, headers, b"{}", 1000)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"X-Grafana-Alerting-Signature": "nonsense"},
+        {"X-Grafana-Alerting-Signature": "0" * 64},
+        {"X-Grafana-Alerting-Signature": "0" * 64, "X-Grafana-Alerting-Timestamp": "1"},
+        {"Authorization": "Digest x"},
+    ],
+    ids=["nothing", "no signature", "no timestamp", "stale", "other scheme"],
+)
+def test_secrets_are_read_only_for_what_could_match(headers):
+    """A request that can't match whatever the secret is costs no look into the secret store."""
+    locked = unreadable(LOCKED)
+    refusal(Auth(Hmac((locked,)), Basic("me", (locked,)), Bearer((locked,))), headers, b"{}", 1_795_561_678)
+
+
+# --- what refusals say -----------------------------------------------------------------------------------------------
+
+
+def test_refusal_speaks_of_what_was_tried():
+    """With several ways configured the sentence is about the one that the sender used, or about all if there was none."""
+    auth = Auth(Hmac((known("key"),)), Basic("me", (known("w0rd"),)), Bearer((known("t0ken"),), scheme="ApiKey"))
+    assert refusal(auth, signed("other", b"{}", 1000), b"{}", 1000) == (
+        "The signature does not match: is the secret the same on both sides, is X-Grafana-Alerting-Timestamp its timestamp "
+        "header in the contact point, and does nothing in between change the body?"
+    )
+    assert refusal(auth, {"Authorization": "apikey other"}, b"{}", 1000) == "The token is wrong: is it the same on both sides?"
+    assert refusal(auth, {"Authorization": "basic other"}, b"{}", 1000).startswith("User or password is wrong")
+    said = refusal(auth, {}, b"{}", 1000)
+    for part in ("Alerting-Signature is missing", "scheme Basic is missing", "scheme ApiKey is missing", "token in the URL"):
+        assert part in said
+
+
+def test_refusal_is_never_longer_than_grafana_shows():
+    """A long header name of the configuration is cut, at a whole character."""
+    auth = Auth(hmac=Hmac((known("key"),), header="X-" + "印" * 900))
+    with pytest.raises(BadRequest) as caught:
+        authenticate(auth, {}, b"{}", 1000)
+    assert 1000 < len(caught.value.sentence.encode()) <= 1024
+
+
+# --- method and body -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "DELETE", "PATCH", "OPTIONS", "TRACE", "post", "", "POST "])
+def test_other_methods_are_refused(method):
+    """A redirect in front, which turns POST into GET, must not look like a success."""
+    with pytest.raises(BadRequest) as caught:
+        require_method(method)
+    assert (caught.value.status, caught.value.sentence) == (405, "")
+
+
+@pytest.mark.parametrize("method", sorted({recording.method for recording in RECORDINGS.values()}))
+def test_recorded_methods_pass(method):
+    """POST and PUT are what a contact point can be set to."""
+    assert method in ("POST", "PUT")
+    require_method(method)
+
+
+class Endless(io.RawIOBase):
+    """A body that never ends, and counts what was taken of it."""
+
+    taken = 0
+
+    def read(self, size: int = -1, /) -> bytes:
+        assert size >= 0
+        self.taken += size
+        return b"x" * size
+
+
+@pytest.mark.parametrize(("content_length", "taken"), [(None, 1001), (10**18, 0), (1001, 0)])
+def test_endless_body_is_cut(content_length, taken):
+    """Over the limit the answer is 413, after at most one byte more than the limit and with the remedy."""
+    stream = Endless()
+    with pytest.raises(BadRequest) as caught:
+        read_body(stream, content_length, 1000, {})
+    assert caught.value.status == 413
+    assert "Max Alerts" in caught.value.sentence
+    assert stream.taken == taken
+
+
+@pytest.mark.parametrize("content_length", [None, 0, 1, 999, 1000])
+def test_body_within_the_limit_is_read(content_length):
+    """A body of the limit's size passes, with and without a length, also when it comes in small pieces."""
+    size = 1000 if content_length is None else content_length
+
+    class Dribbling(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            return super().read(min(size or 0, 7))
+
+    for stream in (io.BytesIO(b"y" * size), Dribbling(b"y" * size)):
+        assert read_body(stream, content_length, 1000, {"Content-Encoding": "identity"}) == b"y" * size
+
+
+def test_nothing_behind_the_stated_length_is_read():
+    """What follows a body on the connection belongs to somebody else."""
+    stream = io.BytesIO(b"0123456789")
+    assert read_body(stream, 4, 1000, {}) == b"0123"
+    assert stream.tell() == 4
+    assert read_body(stream, -5, 1000, {}) == b""
+
+
+class Broken(io.RawIOBase):
+    def __init__(self, error):
+        self.error = error
+
+    def read(self, _size: int = -1, /) -> bytes:
+        raise self.error
+
+
+def broken_reads() -> list[Exception]:
+    from werkzeug.exceptions import ClientDisconnected
+
+    return [ConnectionResetError(), TimeoutError(), ValueError("I/O operation on closed file"), ClientDisconnected()]
+
+
+@pytest.mark.parametrize("stream", [io.BytesIO(b"abc"), *map(Broken, broken_reads())], ids=lambda stream: type(stream).__name__)
+def test_body_that_ends_early_is_refused(stream):
+    """A sender that hangs up in the middle has sent nothing."""
+    with pytest.raises(BadRequest) as caught:
+        read_body(stream, 10, 1000, {})
+    assert caught.value.status == 400
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "GZIP", "br", "deflate, gzip", "identity, gzip", "\xff", "x" * 9000])
+def test_compressed_body_is_refused_unread(encoding):
+    """Grafana never compresses, so nobody needs a decompressor here; the header's text is not repeated."""
+    stream = Endless()
+    with pytest.raises(BadRequest) as caught:
+        read_body(stream, 10, 1000, {"content-encoding": encoding})
+    assert caught.value.status == 415
+    assert len(caught.value.sentence) < 200
+    assert stream.taken == 0
+
+
+# --- cost ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_large_body_is_not_copied_to_hash_it():
+    """The signature over 2.6 MB is made in place, with and without a timestamp."""
+    recording, _, way = only_hmac("19-group-1000")
+    unstamped = Hmac((known("key"),), timestamp_header=None)
+    for auth, headers in ((Auth(hmac=way), recording.headers), (Auth(hmac=unstamped), signed("key", recording.body))):
+        tracemalloc.start()
+        try:
+            authenticate(auth, headers, recording.body, recording.at)
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert peak < 50_000 < len(recording.body)
+
+
+def test_the_door_imports_no_client():
+    """Neither importing the door nor refusing a request loads what only an accepted request needs."""
+    script = """
+import sys
+from functions.runtime.errors import BadRequest
+from functions.adapters.grafana.request import Auth, Hmac, authenticate
+class Known:
+    def read(self): return b"key"
+forged = {"X-Grafana-Alerting-Signature": "0" * 64, "X-Grafana-Alerting-Timestamp": "1000"}
+try:
+    authenticate(Auth(hmac=Hmac((Known(),))), forged, b"{}", 1000)
+except BadRequest as error:
+    clients = {"requests", "urllib3", "flask", "werkzeug", "yaml", "google.auth", "google.cloud.storage", "re2"}
+    print(error.status, sorted((clients | {"functions.adapters.grafana.payload"}) & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    assert done.stdout == "401 []\n"
+
+
+# --- what a notification says ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [name for name in RECORDINGS if name != "10-custom-payload"])
+def test_recorded_notification_is_read(name):
+    """Each recorded body says what was counted in it by other means."""
+    recording = RECORDINGS[name]
+    notification, expect = parse(recording.body), recording.expect
+    assert [alert.fingerprint for alert in notification.alerts] == expect["fingerprints"]
+    assert sum(alert.firing for alert in notification.alerts) == expect["firing"]
+    assert sum(not alert.firing for alert in notification.alerts) == expect["resolved"]
+    assert (notification.truncated, notification.group_key) == (expect["truncated"], expect["groupKey"])
+    assert {alert.source for alert in notification.alerts} == {_source(recording.body)}
+    for alert in notification.alerts:
+        assert alert.firing == (alert.ends_at is None)
+        assert 0 <= recording.at - alert.starts_at < 3 * 86_400
+        assert alert.test == (name in ("20-test-contact-point", "31-test-contact-point-custom"))
+        assert not [key for key in (*alert.labels, *alert.annotations) if key.startswith("__")]
+
+
+def _source(body: bytes) -> str:
+    sent = json.loads(body)
+    return f"{sent['externalURL']}#{sent.get('orgId', '')}"
+
+
+def test_notification_of_grafana_in_full():
+    """All that is kept of a recorded notification of Grafana."""
+    url = "https://grafana.example.com"
+    alert = Alert(
+        fingerprint="8b6529b40b930461",
+        source=f"{url}/#1",
+        firing=True,
+        labels={
+            "alertname": "RabbitMQQueueStuck",
+            "grafana_folder": "Mail",
+            "instance": "rabbit1:15692",
+            "queue": "mail.delivery",
+            "service": "mail-delivery",
+            "severity": "critical",
+            "vhost": "/",
+        },
+        annotations={
+            "description": "Queue mail.delivery on vhost / has 1520 ready messages and no acknowledgements for 10 minutes.",
+            "runbook_url": "https://runbooks.example.com/rabbitmq/queue-stuck",
+            "summary": "Queue mail.delivery is not draining",
+        },
+        starts_at=1_795_561_675.0,
+        generator_url=f"{url}/alerting/grafana/eg5k2rmqstuck1/view?orgId=1",
+        silence_url=f"{url}/alerting/silence/new?alertmanager=grafana&matcher=__alert_rule_uid__%3Deg5k2rmqstuck1"
+        "&matcher=instance%3Drabbit1%3A15692&matcher=queue%3Dmail.delivery&matcher=service%3Dmail-delivery"
+        "&matcher=severity%3Dcritical&matcher=vhost%3D%2F&orgId=1",
+        dashboard_url=f"{url}/d/rmq-overview?from=1795558075000&orgId=1&to=1795561678327",
+        panel_url=f"{url}/d/rmq-overview?from=1795558075000&orgId=1&to=1795561678327&viewPanel=12",
+    )
+    assert parse(RECORDINGS["02-hmac-timestamp-firing"].body) == Notification(
+        (alert,), 0, '{}:{alertname="RabbitMQQueueStuck", grafana_folder="Mail"}', "webhook-mail-ops"
+    )
+
+
+def test_status_is_each_alerts_own():
+    """A group's status lies when it is truncated, and speaks for all of a mixed group: only the alerts' own counts."""
+    mixed = parse(RECORDINGS["07-group-2-firing-1-resolved"].body)
+    assert sorted(alert.firing for alert in mixed.alerts) == [False, True, True]
+    truncated = parse(RECORDINGS["32-truncated-says-resolved"].body)
+    assert (truncated.truncated, [alert.firing for alert in truncated.alerts]) == (1, [False])
+
+
+def test_private_names_of_an_imported_alertmanager_are_left_out():
+    """An Alertmanager configuration imported into Grafana sends its private labels and annotations too."""
+    body = RECORDINGS["27-imported-am-basic"].body
+    assert b"__alert_rule_uid__" in body
+    (alert,) = parse(body).alerts
+    assert set(alert.labels) == {"alertname", "grafana_folder", "instance", "queue", "service", "severity", "vhost"}
+    assert set(alert.annotations) == {"description", "runbook_url", "summary"}
+
+
+NOT_ONE = "This is JSON, but no notification: "
+
+
+def notification(**changes: Any) -> bytes:
+    """A small notification with something changed in its only alert (`alert_` in front) or in the whole; `...` leaves it out."""
+    alert = {
+        "status": "firing",
+        "labels": {"alertname": "X"},
+        "annotations": {},
+        "startsAt": "2026-11-24T23:07:55Z",
+        "endsAt": "0001-01-01T00:00:00Z",
+        "generatorURL": "https://g.example.com/rule",
+        "fingerprint": "8b6529b40b930461",
+    }
+    whole = {"receiver": "ops", "status": "firing", "externalURL": "https://g.example.com/", "version": "1", "groupKey": "{}:{}"}
+    for name, value in changes.items():
+        (alert if name.startswith("alert_") else whole)[name.removeprefix("alert_")] = value
+    whole.setdefault("alerts", [{name: value for name, value in alert.items() if value is not ...}])
+    return json.dumps({name: value for name, value in whole.items() if value is not ...}).encode()
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("2026-11-24T23:07:55Z", 1795561675.0),
+        ("2026-11-24T23:07:55.1Z", 1795561675.1),
+        ("2026-11-24T23:07:55.173551Z", 1795561675.173551),
+        ("2026-11-24T23:07:55.24913989Z", 1795561675.249139),
+        ("2026-11-24T23:07:55.999999999Z", 1795561675.999999),
+        ("2026-11-25T08:07:55+09:00", 1795561675.0),
+        ("2026-11-24T19:37:55.5-03:30", 1795561675.5),
+        ("2026-11-24T23:07:55-00:00", 1795561675.0),
+        ("1969-12-31T23:59:59Z", -1.0),
+        ("9999-12-31T23:59:59-23:59", 253402387139.0),
+    ],
+)
+def test_times_are_read_in_all_their_forms(text, seconds):
+    """RFC 3339 with none to nine digits of fraction, in UTC or with an offset."""
+    (alert,) = parse(notification(alert_startsAt=text, alert_endsAt=text, alert_status="resolved")).alerts
+    assert (alert.starts_at, alert.ends_at) == (pytest.approx(seconds, abs=1e-6), pytest.approx(seconds, abs=1e-6))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "0001-01-01T00:00:00Z",
+        "0001-01-01T00:00:00+09:00",
+        "0001-01-01T09:18:59+09:18",
+        "0000-12-31T19:03:58-04:56",
+        "",
+        None,
+        ...,
+    ],
+)
+def test_no_end_is_none(text):
+    """Grafana's year 1, in any time zone, and whatever a template leaves out mean that there is no end."""
+    assert parse(notification(alert_endsAt=text)).alerts[0].ends_at is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "now",
+        "1795561675",
+        "2026-11-24",
+        "2026-11-24 23:07:55Z",
+        "2026-11-24T23:07:55",
+        "2026-11-24T23:07Z",
+        "20261124T230755Z",
+        "2026-W48-2T23:07:55Z",
+        "2026-02-30T00:00:00Z",
+        "2026-13-01T00:00:00Z",
+        "2026-11-24T24:00:00Z",
+        "2026-11-24T23:60:00Z",
+        "2026-11-24T23:07:61Z",
+        "2026-11-24T23:07:55.Z",
+        "2026-11-24T23:07:55.1234567890Z",
+        "2026-11-24T23:07:55+0900",
+        "2026-11-24T23:07:55+25:00",
+        "2026-11-24T23:07:55Z\n",
+        "２０２６-11-24T23:07:55Z",
+        "-026-11-24T23:07:55Z",
+        "12026-11-24T23:07:55Z",
+    ],
+)
+def test_broken_times_are_refused(text):
+    """What is no time in RFC 3339 is refused with its place, at the start as at the end."""
+    for field in ("startsAt", *(["endsAt"] if text else [])):
+        with pytest.raises(BadRequest) as caught:
+            parse(notification(**{f"alert_{field}": text}))
+        assert caught.value.status == 400
+        assert caught.value.sentence.startswith(f"`$.alerts[0].{field}` is no time in RFC 3339.")
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b"", "The body is empty: did a custom payload render to nothing?"),
+        (b" \n", "The body is empty"),
+        (RECORDINGS["10-custom-payload"].body, "There are no alerts"),
+        (b"{}", "There are no alerts"),
+        (b'{"alerts":null}', "There are no alerts"),
+        (notification(alerts=[]), "There are no alerts"),
+        (b"hello", "The body is not JSON: "),
+        (b"<html>", "The body is not JSON: "),
+        (b'{"alerts":[', "The body is not JSON: "),
+        (b"{} {}", "The body is not JSON: "),
+        (b"\xef\xbb\xbf{}", "The body is not JSON: "),
+        (b'{"a":NaN}', "The body is not JSON: "),
+        (b'{"a":-Infinity}', "The body is not JSON: "),
+        (b'{"receiver":"\\ud800"}', "The body is not JSON: "),
+        (b'{"receiver":"\\udc00"}', "The body is not JSON: "),
+        (b'{"receiver":"\xff"}', "The body is not UTF-8."),
+        (b'{"receiver":"\xed\xa0\x80"}', "The body is not UTF-8."),
+        (b"[]", NOT_ONE + "Expected `object`, got `array`."),
+        (b"null", NOT_ONE + "Expected `object`, got `null`."),
+        (b'"alerts"', NOT_ONE + "Expected `object`, got `str`."),
+        (b'{"alerts":{}}', NOT_ONE + "Expected `array | null`, got `object` - at `$.alerts`."),
+        (b'{"alerts":[1]}', NOT_ONE + "Expected `object`, got `int` - at `$.alerts[0]`."),
+        (notification(alert_labels={"secret": 1}), NOT_ONE + "Expected `str`, got `int` - at `$.alerts[0].labels[...]`."),
+        (notification(alert_labels=None), NOT_ONE + "Expected `object`, got `null`"),
+        (notification(alert_labels=...), NOT_ONE + "Object missing required field `labels`"),
+        (notification(alert_fingerprint=...), NOT_ONE + "Object missing required field `fingerprint`"),
+        (notification(alert_status=...), NOT_ONE + "Object missing required field `status`"),
+        (notification(alert_startsAt=...), NOT_ONE + "Object missing required field `startsAt`"),
+        (notification(alert_startsAt=1795561675), NOT_ONE + "Expected `str`, got `int`"),
+        (notification(alert_startsAt="0001-01-01T00:00:00Z"), "`$.alerts[0].startsAt` has no year."),
+        (notification(alert_status="pending"), '`$.alerts[0].status` is neither "firing" nor "resolved".'),
+        (
+            notification(alert_fingerprint="8b65 9b40b930461"),
+            "`$.alerts[0].fingerprint` is not 1 to 64 visible ASCII characters.",
+        ),
+        (notification(alert_fingerprint="f" * 65), "`$.alerts[0].fingerprint` is not 1 to 64 visible ASCII characters."),
+        (
+            notification(alert_fingerprint="8b6529b40b930461\n"),
+            "`$.alerts[0].fingerprint` is not 1 to 64 visible ASCII characters.",
+        ),
+        (notification(version="3"), '`$.version` is neither "1" (Grafana) nor "4" (Alertmanager).'),
+        (notification(version=1), NOT_ONE + "Expected `str | null`, got `int` - at `$.version`."),
+        (notification(truncatedAlerts=-1), NOT_ONE + "Expected `int` >= 0 - at `$.truncatedAlerts`."),
+        (notification(truncatedAlerts=10**400), NOT_ONE),
+        (notification(orgId=10**30), NOT_ONE),
+        (notification(orgId="1"), NOT_ONE),
+        (b'{"alerts":1e400}', NOT_ONE),
+        (b"[" * 1_000_000, NOT_ONE),
+        (b'{"x":' * 200_000, "The body is nested too deeply."),
+        (b'{"x":' + b"[" * 1_000_000 + b"]" * 1_000_000 + b"}", "The body is nested too deeply."),
+    ],
+)
+def test_what_is_no_notification_is_refused_with_the_remedy(body, said):
+    """Whoever knows the secret but sends something else gets 400 and is told what to do about it."""
+    with pytest.raises(BadRequest) as caught:
+        parse(body)
+    assert caught.value.status == 400
+    assert caught.value.sentence.startswith(said)
+    assert caught.value.sentence.endswith(
+        'Remove the custom payload from the contact point, or make it {{ template "webhook.default.payload" . }}.'
+    )
+    assert len(caught.value.sentence.encode()) <= 1024
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        notification(values={"A": 1}, message=None, title=7, state=["x"], enrichments=None, newField={"deep": [1, {}]}),
+        notification(alert_values=None),
+        notification(alert_values={"A": 1e300, "B": -0.0}),
+        notification(alert_orgId="x"),
+        notification(version=...),
+        notification(receiver=..., groupKey=..., externalURL=...),
+        notification(alert_annotations=...),
+        notification(alert_ruleUID=None),
+        notification(orgId=None),
+        notification(status="nonsense"),
+        notification() + b"\n",
+        b'{"version":"9",' + notification()[1:],
+        b'{"bomb":' + b"9" * 100_000 + b"," + notification()[1:],
+        b'{"bomb":1e400,' + notification()[1:],
+        b'{"bomb":"\xff",' + notification()[1:],
+    ],
+)
+def test_what_is_not_needed_is_passed_over(body):
+    """New, missing and odd fields that decide nothing do not cost an alert; of a name that comes twice the last counts."""
+    (alert,) = parse(body).alerts
+    assert (alert.fingerprint, alert.firing, alert.starts_at, alert.name) == ("8b6529b40b930461", True, 1795561675.0, "X")
+
+
+def test_alert_that_ended_in_the_past_but_fires_is_firing():
+    """The sender's status counts, not what could be concluded from the times."""
+    assert parse(notification(alert_endsAt="2020-01-01T00:00:00Z")).alerts[0].firing
+
+
+@pytest.mark.parametrize(
+    ("external_url", "org", "source"),
+    [
+        ("https://g.example.com/", 1, "https://g.example.com/#1"),
+        ("https://g.example.com/", 0, "https://g.example.com/#0"),
+        ("http://am:9093", ..., "http://am:9093#"),
+        ("http://am:9093", None, "http://am:9093#"),
+        (..., ..., "#"),
+    ],
+)
+def test_source_is_external_url_and_organisation(external_url, org, source):
+    """Fingerprints are unique only within one organisation of one Grafana, so both are part of an alert's identity."""
+    assert parse(notification(externalURL=external_url, orgId=org)).alerts[0].source == source
+
+
+@pytest.mark.parametrize(
+    ("changes", "test"),
+    [
+        ({}, True),
+        ({"alert_generatorURL": "?orgId=7"}, True),
+        ({"alert_generatorURL": ...}, True),
+        ({"alert_ruleUID": ""}, True),
+        ({"receiver": "webhook-mail"}, False),
+        ({"groupKey": '{}:{alertname="webhook-"}'}, False),
+        ({"alert_ruleUID": "eg5k"}, False),
+        ({"alert_generatorURL": "https://g.example.com/rule"}, False),
+    ],
+)
+def test_the_test_button_is_known_by_all_its_signs(changes, test):
+    """Only if receiver, group key, generator URL and rule all look like the Test button's is an alert a test."""
+    signs = {"receiver": "webhook", "groupKey": "webhook-57c6d9296de2ad39-1795561723", "alert_generatorURL": ""}
+    body = notification(**signs | changes)
+    assert parse(body).alerts[0].test is test
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "?orgId=7",
+        "/relative",
+        "javascript:alert(1)",
+        "data:text/html,x",
+        "file:///etc/passwd",
+        "ftp://x/",
+        "https://a b",
+        "https://x\n",
+        "https://x/\u0000",
+        "https://x/\u2028",
+        "https://x/\u202egpj.exe",
+        " https://x/",
+        "//x/",
+        "HTTPS:x",
+    ],
+)
+def test_links_that_nobody_should_follow_are_dropped(url):
+    """Only http and https links without blanks, control and invisible characters reach people."""
+    fields = {f"alert_{name}URL": url for name in ("generator", "silence", "dashboard", "panel")}
+    (alert,) = parse(notification(**fields)).alerts
+    assert (alert.generator_url, alert.silence_url, alert.dashboard_url, alert.panel_url) == ("", "", "", "")
+
+
+def test_labels_are_kept_as_they_are():
+    """Names and values may be any text; what they may be used for is decided where they are used."""
+    labels = {"alertname": "X", "service.name": "a\u0000b", "キュー": "\u202e</script>", "": "empty", "status": "x", "__a": "y"}
+    assert parse(notification(alert_labels={**labels, "__hidden__": "z"})).alerts[0].labels == labels

@@ -1,0 +1,266 @@
+"""The Rundeck room: starting the job once, refusals, and stopping."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+from pytest_httpserver import HTTPServer
+
+from functions.adapters.runners.rundeck import answers, client
+from functions.adapters.runners.rundeck.client import Settings
+from functions.domain.model.alerts import Target
+from functions.domain.model.observations import Execution, Ledger
+from functions.runtime.errors import ConfigError, Denied, Unavailable
+from functions.runtime.secrets import SecretRef
+from tests.doubles.rundeck import INCIDENT, NOT_AFTER, OWN, TOKEN, Job, Option, Rundeck
+
+RECORDINGS = Path(__file__).parents[2] / "recordings" / "rundeck"
+JOB = Job().id
+MAIL = Target("t", "http://rundeck", JOB, {"service": "mail"})
+DAY = 86400.0
+
+
+@pytest.fixture
+def double() -> Iterator[Rundeck]:
+    with Rundeck() as served:
+        yield served
+
+
+@pytest.fixture
+def settings(double: Rundeck, tmp_path: Path) -> Settings:
+    (tmp_path / "token").write_text(f"{TOKEN}\n")
+    return Settings(double.url, SecretRef(f"file://{tmp_path}/token"))
+
+
+def look(
+    settings: Settings, target: Target = MAIL, *, follow: str | None = None, tail: bool = False, since_s: float = DAY
+) -> Ledger:
+    own = (INCIDENT, NOT_AFTER)
+    return client.look(settings, target, own_options=own, since_s=since_s, follow=follow, tail=tail, timeout_s=5)
+
+
+def run(settings: Settings, target: Target = MAIL, *, tag: str = "inc.1", in_s: float = 60, timeout_s: float = 5) -> Execution:
+    return client.run(settings, target, tag=tag, runner_not_after=time.time() + in_s, timeout_s=timeout_s)
+
+
+# --- starting
+
+
+def test_run_sends_all_options_as_strings_once(double: Rundeck, settings: Settings) -> None:
+    """The target's options and the two own ones arrive as strings, in JSON, with the token in the header and no cookie."""
+    started = run(settings)
+    (sent,) = double.posts()
+    options = json.loads(sent.body)["options"]
+    assert options == {"service": "mail", INCIDENT: "inc.1", NOT_AFTER: options[NOT_AFTER]}
+    assert options[NOT_AFTER].isdigit()
+    assert sent.headers["content-type"] == sent.headers["accept"] == "application/json"
+    assert sent.headers["x-rundeck-auth-token"] == TOKEN
+    assert "cookie" not in sent.headers
+    assert (started.id, started.tag, started.status) == ("1", "inc.1", "running")
+    assert started.runner_not_after == float(options[NOT_AFTER])
+    assert started.url == f"{double.url}/project/demo/execution/show/1"
+
+
+@pytest.mark.parametrize(
+    ("fault", "taken"), [("500", 0), ("500_after", 1), ("drop", 1), ("refuse", 0), ("garbage", 1), ("late", 1), ("html", 0)]
+)
+def test_answer_that_says_nothing_is_unknown_and_never_sent_again(
+    double: Rundeck, settings: Settings, fault: Any, taken: int
+) -> None:
+    """After 5xx, a lost connection, a time-out or half an answer the job may run: Unavailable, and exactly one request."""
+    double.fault("POST", "/run", fault, seconds=1.0)
+    with pytest.raises(Unavailable):
+        run(settings, timeout_s=0.5)
+    assert len(double.posts()) == 1
+    assert len(double.state.runs) == taken
+
+
+def test_lost_answer_is_found_in_the_history_by_its_tag(double: Rundeck, settings: Settings) -> None:
+    """I1: what was started by a request without an answer shows in the next look with its tag."""
+    double.fault("POST", "/run", "drop")
+    with pytest.raises(Unavailable):
+        run(settings, tag="inc.7")
+    assert [execution.tag for execution in look(settings).executions] == ["inc.7"]
+
+
+def test_redirect_means_wrong_url(double: Rundeck, settings: Settings) -> None:
+    """A redirect is no Rundeck and is not followed: a definite no."""
+    double.fault("POST", "/run", "redirect")
+    with pytest.raises(Denied) as denied:
+        run(settings)
+    assert (denied.value.code, len(double.requests)) == ("wrong_url", 1)
+
+
+def test_busy_job(double: Rundeck, settings: Settings) -> None:
+    """409 is told apart from every other no."""
+    double.state.jobs[JOB].duration_s = 60
+    run(settings)
+    with pytest.raises(Denied) as denied:
+        run(settings)
+    assert denied.value.code == "busy"
+
+
+@pytest.mark.parametrize(
+    ("declared", "sent"),
+    [
+        ((Option("service"), Option("hard", default="yes"), *OWN), {"service": "mail"}),
+        ((Option("service"), Option("key", secure=True), *OWN), {"service": "mail", "key": "x"}),
+        ((Option("service"), Option(INCIDENT, secure=True), OWN[1]), {"service": "mail"}),
+    ],
+    ids=["a default nobody named", "a secure option", "a secure own option"],
+)
+def test_other_options_in_the_echo_are_a_mismatch(
+    double: Rundeck, settings: Settings, declared: Any, sent: dict[str, str]
+) -> None:
+    """What runs with other options than were sent is told with its id, so that it can be aborted."""
+    double.state.jobs[JOB].options = declared
+    with pytest.raises(Denied) as denied:
+        run(settings, replace(MAIL, options=sent))
+    assert (denied.value.code, denied.value.detail) == ("mismatch", "1")
+    assert denied.value.remedy
+
+
+def test_api_without_options_is_refused() -> None:
+    """Below API 18 Rundeck ignores the options and runs the job all the same, so such a number is no configuration."""
+    with pytest.raises(ConfigError, match="41"):
+        Settings("http://127.0.0.1:4440", SecretRef("env://RUNDECK_TOKEN"), api_version=17)
+
+
+def test_empty_option_is_no_option(double: Rundeck, settings: Settings) -> None:
+    """An empty value is neither sent nor compared, here or in the history."""
+    target = replace(MAIL, options={"service": "mail", "note": ""})
+    run(settings, target)
+    double.state.plant(JOB, {"service": "mail", "note": ""}, ended=double.state.now())
+    assert [execution.id for execution in look(settings, target).executions] == ["2", "1"]
+
+
+def test_late_start_is_known_as_refused(double: Rundeck, settings: Settings) -> None:
+    """A run that its own first step turned away is told from a failed restart by its start and its limit."""
+    run(settings, in_s=-5)
+    (execution,) = look(settings).executions
+    assert execution.refused
+    assert double.state.carried_out == []
+
+
+# --- refusals
+
+EXPECTED = {
+    "auth-403-no-token": "token",
+    "auth-403-bad-token": "token",
+    "auth-403-deleted-token": "token",
+    "auth-403-bearer": "token",
+    "auth-302": "wrong_url",
+    "acl-403": "acl",
+    "job-info-403": "acl",
+    "abort-403": "acl",
+    "system-mode-403": "acl",
+    "api-400": "api_version",
+    "api-404": "wrong_url",
+    "api-405": "refused",
+    "run-409": "busy",
+    "run-404": "job",
+    "run-400-missing": "option",
+    "run-400-value": "option",
+    "run-400-regex": "option",
+    "run-400-two": "option",
+    "run-400-list": "option",
+    "run-400-json": "option",
+    "run-400-job-execution-disabled": "disabled",
+    "run-400-project": "disabled",
+    "run-400-passive": "passive",
+    "run-400-runAtTime": "refused",
+    "job-definition-json-415": "api_version",
+    "project-404-disabled": "disabled",
+    "project-executions-404": "job",
+    "project-executions-400": "refused",
+    "job-executions-404": "job",
+    "execution-404": "job",
+    "execution-deleted": "job",
+    "output-404": "job",
+    "abort-404": "job",
+    "state-404-no": "job",
+    "state-404": "job",
+}
+
+
+def recorded_errors() -> list[str]:
+    found = []
+    for path in sorted(RECORDINGS.glob("*.json")):
+        exchange = json.loads(path.read_text())
+        if 300 <= exchange["status"] < 500 and not path.stem.startswith("webhook-"):
+            found.append(path.stem)
+    return found
+
+
+@pytest.mark.parametrize("name", recorded_errors())
+def test_recorded_errors_have_a_code_and_a_remedy(httpserver: HTTPServer, settings: Settings, name: str) -> None:
+    """Every recorded no of Rundeck means something to the user, and passes on nothing of the token."""
+    exchange = json.loads((RECORDINGS / f"{name}.json").read_text())
+    headers = {key: value for key, value in exchange["headers"].items() if key != "set-cookie"}
+    httpserver.expect_request("/api/41/job/x/run").respond_with_data(json.dumps(exchange["body"]), exchange["status"], headers)
+    to = answers.connect(replace(settings, url=httpserver.url_for("")), 5)
+    with pytest.raises(Denied) as denied:
+        answers.ask(to, "POST", "job/x/run", json={})
+    assert denied.value.code == EXPECTED[max((key for key in EXPECTED if name.startswith(key)), key=len)]
+    assert denied.value.remedy or denied.value.code == "busy"
+    assert "Token:" not in str(denied.value)
+
+
+def test_option_errors_are_passed_on_in_one_safe_line() -> None:
+    """Rundeck's own text helps with options: it is shortened, and control characters are escaped."""
+    said = answers.plain("first\nsecond \x1b[31m\u202e" + "x" * 400)
+    assert said.startswith(r"first second \x1b[31m\u202e")
+    assert len(said) < 320
+
+
+def test_refused_token_is_read_again_at_once(double: Rundeck, settings: Settings, tmp_path: Path) -> None:
+    """A rotated token costs no restart: a refused one is a definite no, so the request goes out again with the new one."""
+    run(settings)
+    double.tokens = {"new-token": "runner"}
+    (tmp_path / "token").write_text("new-token\n")
+    double.state.finish(1)
+    assert run(settings, tag="inc.2").id == "2"
+    assert len(double.posts()) == 3
+
+
+def test_wrong_token_is_not_tried_twice(double: Rundeck, settings: Settings) -> None:
+    """A token that did not change is sent once, and the error says where to look."""
+    double.tokens = {}
+    with pytest.raises(Denied) as denied:
+        run(settings)
+    assert (denied.value.code, len(double.requests)) == ("token", 1)
+    assert TOKEN[:5] not in f"{denied.value} {denied.value.remedy}"
+
+
+def test_wrong_token_in_a_look_is_told_as_such(double: Rundeck, settings: Settings) -> None:
+    """The lists are asked at once; what is reported is the clear no."""
+    double.tokens = {}
+    with pytest.raises(Denied) as denied:
+        look(settings)
+    assert denied.value.code == "token"
+
+
+# --- abort
+
+
+def test_abort(double: Rundeck, settings: Settings) -> None:
+    """A running one is stopped; one that has ended is fine; an unknown one and a missing permission are a no."""
+    double.state.jobs[JOB].duration_s = math.inf
+    run(settings)
+    client.abort(settings, "1", timeout_s=5)
+    assert look(settings).executions[0].status == "aborted"
+    client.abort(settings, "1", timeout_s=5)
+    with pytest.raises(Denied) as denied:
+        client.abort(settings, "77", timeout_s=5)
+    assert denied.value.code == "job"
+    double.tokens = {TOKEN: "viewer"}
+    with pytest.raises(Denied) as denied:
+        client.abort(settings, "1", timeout_s=5)
+    assert denied.value.code == "acl"

@@ -1,0 +1,171 @@
+"""What `check` finds out about Rundeck, and the files in infra/rundeck."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from functions.adapters.runners.rundeck import checks, client
+from functions.adapters.runners.rundeck.client import Settings
+from functions.application.ports import Finding
+from functions.runtime.errors import Denied
+from functions.runtime.secrets import SecretRef
+from tests.doubles.rundeck import NOT_AFTER, OWN, TOKEN, Job, Option, Rundeck
+
+DEFINITION = Path(__file__).parents[3] / "infra" / "rundeck" / "job.yaml"
+JOB = Job().id
+
+
+@pytest.fixture
+def double() -> Iterator[Rundeck]:
+    with Rundeck() as served:
+        yield served
+
+
+@pytest.fixture
+def settings(double: Rundeck, tmp_path: Path) -> Settings:
+    (tmp_path / "token").write_text(f"{TOKEN}\n")
+    return Settings(double.url, SecretRef(f"file://{tmp_path}/token"))
+
+
+def check(
+    settings: Settings, *, auto: bool = True, options: tuple[str, ...] = ("service",), job: str = JOB
+) -> dict[str, Finding]:
+    return {finding.what: finding for finding in client.check(settings, job, options, auto=auto, timeout_s=5)}
+
+
+def test_all_is_well(double: Rundeck, settings: Settings) -> None:
+    """With the least permissions everything can be found out, and nothing is changed."""
+    assert [(what, finding.ok) for what, finding in check(settings).items() if finding.ok is not True] == []
+    assert {request.method for request in double.requests} == {"GET"}
+
+
+def test_wrong_token_ends_the_check(double: Rundeck, settings: Settings) -> None:
+    """Nothing else is asked with a token that Rundeck does not take."""
+    double.tokens = {}
+    ((_, finding),) = check(settings).items()
+    assert finding.ok is False
+    assert finding.remedy
+
+
+WELL = (Option("service"), *OWN)
+
+
+@pytest.mark.parametrize(
+    ("change", "what", "ok"),
+    [
+        ({"enabled": False}, "Rundeck's job exists and is enabled", False),
+        ({"options": (Option("service"),)}, "the job declares the options that are sent", False),
+        ({"options": (*WELL, Option("hard", default="yes"))}, "the job declares the options that are sent", False),
+        ({"options": (*WELL, Option("reason", required=True))}, "the job declares the options that are sent", False),
+        ({"options": (Option("service", secure=True), *OWN)}, "the job declares the options that are sent", False),
+        ({"limit": 0}, "the job runs once at a time", False),
+        ({"guard": False}, "the job refuses a late start", False),
+        ({"nodes": "tags: consumers"}, "the job refuses a late start on all nodes before it restarts one", None),
+    ],
+)
+def test_what_is_wrong_with_a_job(
+    double: Rundeck, settings: Settings, change: dict[str, Any], what: str, ok: bool | None
+) -> None:
+    """Each mistake in the job's definition has its own line and remedy."""
+    for name, value in change.items():
+        setattr(double.state.jobs[JOB], name, value)
+    found = check(settings)
+    assert [line for line, finding in found.items() if finding.ok is not True] == [what]
+    assert found[what].ok is ok
+    assert found[what].remedy
+
+
+def test_guard_is_needed_for_auto_only(double: Rundeck, settings: Settings) -> None:
+    """Without the guard `auto` is wrong; the other modes are told that it will be needed."""
+    double.state.jobs[JOB].guard = False
+    assert check(settings, auto=False)["the job refuses a late start"].ok is None
+
+
+def test_unknown_job_and_passive_mode_and_clock(double: Rundeck, settings: Settings) -> None:
+    """What is wrong outside the definition is found too."""
+    double.state.passive, double.state.clock_ahead_s = True, 90
+    found = check(settings, job="99999999-9999-4999-8999-999999999999")
+    assert {what for what, finding in found.items() if finding.ok is False} >= {
+        "Rundeck's job exists and is enabled",
+        "Rundeck's mode is active",
+        "Rundeck's clock is within 30 s of ours",
+    }
+
+
+def test_missing_permission_to_run(double: Rundeck, settings: Settings) -> None:
+    """A token that may read only is found out without running; the mode it can't see is unknown, not wrong."""
+    double.tokens = {TOKEN: "viewer"}
+    found = check(settings)
+    assert found["the token may run the job"].ok is False
+    assert found["Rundeck's mode is active"].ok is None
+
+
+def test_older_server_leaves_the_run_permission_unknown(double: Rundeck, settings: Settings) -> None:
+    """Before API 46 nobody can tell without running: not known is no mistake."""
+    denied = Denied("Rundeck", "does not take this API version", code="api_version")
+    assert checks._bad("the token may run the job", denied).ok is None
+    assert checks._bad("the job's history can be read", denied).ok is False
+
+
+# --- infra/rundeck
+
+
+def test_own_definition_passes_the_check(double: Rundeck, settings: Settings) -> None:
+    """The job definition that Unstick ships is one that `check` accepts for mode auto."""
+    double.definitions[JOB] = yaml.safe_load(DEFINITION.read_text())
+    assert [what for what, finding in check(settings).items() if finding.ok is not True] == []
+
+
+@pytest.mark.parametrize(("ahead_s", "status"), [(-5, 3), (60, 0), (None, 0)], ids=["late", "in time", "run by a person"])
+def test_own_guard_refuses_a_late_start(tmp_path: Path, ahead_s: int | None, status: int) -> None:
+    """The first step of the shipped definition, run by a shell: late ends with 3, in time and without a limit with 0."""
+    script = guard_script()
+    value = "" if ahead_s is None else str(int(time.time()) + ahead_s)
+    file = tmp_path / "step"
+    file.write_text(script.replace(f"@option.{NOT_AFTER}@", value))
+    done = subprocess.run(["sh", str(file)], capture_output=True, text=True, check=False, timeout=5)
+    assert done.returncode == status
+    assert ("too late" in done.stdout) is (status == 3)
+
+
+def guard_script() -> str:
+    script: str = yaml.safe_load(DEFINITION.read_text())[0]["sequence"]["commands"][0]["script"]
+    return script
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"keepgoing": True},
+        {"strategy": "parallel"},
+        {"commands": [{"exec": "restart"}, {"script": "x"}]},
+        {"commands": []},
+        {"commands": [{"script": "# @option.unstick_not_after@ date +%s exit 3"}]},
+        {"commands": [{"script": "test $(date +%s) -le @option.unstick_not_after@ || exit 0"}]},
+    ],
+)
+def test_what_is_no_guard(change: dict[str, Any]) -> None:
+    """A guard is the first step, can fail, and its failure ends the run."""
+    job = yaml.safe_load(DEFINITION.read_text())[0]
+    assert checks.has_guard(job, NOT_AFTER)
+    job["sequence"] |= change
+    assert not checks.has_guard(job, NOT_AFTER)
+
+
+def test_policy_names_the_job_and_both_contexts() -> None:
+    """The policy fits the definition: same job, project and application context, run and history allowed."""
+    job = yaml.safe_load(DEFINITION.read_text())[0]
+    project, application = yaml.safe_load_all((DEFINITION.parent / "unstick.aclpolicy").read_text())
+    (rule,) = project["for"]["job"]
+    assert rule["equals"] == {"group": job["group"], "name": job["name"]}
+    assert "run" in rule["allow"]
+    assert project["for"]["resource"] == [{"equals": {"kind": "event"}, "allow": ["read"]}]
+    assert (project["context"], application["context"]) == ({"project": "demo"}, {"application": "rundeck"})
+    assert project["by"] == application["by"]

@@ -1,0 +1,265 @@
+"""The Rundeck room: the history of a target, and the execution that is followed."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from functions.adapters.runners.rundeck import answers, client
+from functions.adapters.runners.rundeck.client import Settings
+from functions.domain.model.alerts import Target
+from functions.domain.model.observations import Execution, Ledger
+from functions.runtime.errors import Denied, Unavailable
+from functions.runtime.secrets import SecretRef
+from tests.doubles.rundeck import INCIDENT, NOT_AFTER, TOKEN, Job, Rundeck, Seen
+
+RECORDINGS = Path(__file__).parents[2] / "recordings" / "rundeck"
+JOB = Job().id
+MAIL = Target("t", "http://rundeck", JOB, {"service": "mail"})
+DAY = 86400.0
+
+
+@pytest.fixture
+def double() -> Iterator[Rundeck]:
+    with Rundeck() as served:
+        yield served
+
+
+@pytest.fixture
+def settings(double: Rundeck, tmp_path: Path) -> Settings:
+    (tmp_path / "token").write_text(f"{TOKEN}\n")
+    return Settings(double.url, SecretRef(f"file://{tmp_path}/token"))
+
+
+def look(
+    settings: Settings, target: Target = MAIL, *, follow: str | None = None, tail: bool = False, since_s: float = DAY
+) -> Ledger:
+    own = (INCIDENT, NOT_AFTER)
+    return client.look(settings, target, own_options=own, since_s=since_s, follow=follow, tail=tail, timeout_s=5)
+
+
+def run(settings: Settings, target: Target = MAIL, *, tag: str = "inc.1", in_s: float = 60, timeout_s: float = 5) -> Execution:
+    return client.run(settings, target, tag=tag, runner_not_after=time.time() + in_s, timeout_s=timeout_s)
+
+
+# --- the history
+
+
+def test_look_takes_the_targets_own_runs_manual_ones_included(double: Rundeck, settings: Settings) -> None:
+    """Rows count by the equality of their options without Unstick's own; unfinished ones of others are listed apart."""
+    plant, now = double.state.plant, double.state.now()
+    plant(JOB, {"service": "mail", INCIDENT: "a.1", NOT_AFTER: "junk"}, started=now - 100, ended=now - 90)
+    plant(JOB, {"service": "mail"}, started=now - 80, ended=now - 70, user="alice", result="failed")
+    plant(JOB, {"service": "mail", "dry_run": "yes"}, started=now - 60)
+    plant(JOB, {"service": "mailer"}, started=now - 50, ended=now - 40)
+    plant(JOB, {"service": "mail"}, started=now - 30)
+    plant(JOB, {"service": "other"}, started=now + 3600, scheduled=True)
+    seen = look(settings)
+    assert [(row.id, row.tag, row.user, row.ended, row.succeeded) for row in seen.executions] == [
+        ("5", "", "admin", False, False),
+        ("2", "", "alice", True, False),
+        ("1", "a.1", "admin", True, True),
+    ]
+    assert seen.executions[2].runner_not_after is None
+    assert [(row.id, row.scheduled) for row in seen.others] == [("6", True), ("3", False)]
+
+
+def test_scheduled_run_of_the_target_is_not_ended(double: Rundeck, settings: Settings) -> None:
+    """A run for later is there, has not ended, and says that it waits."""
+    double.state.plant(JOB, {"service": "mail"}, started=double.state.now() + 3600, scheduled=True)
+    (execution,) = look(settings).executions
+    assert (execution.scheduled, execution.ended, execution.status) == (True, False, "scheduled")
+
+
+def test_ages_are_on_rundecks_clock(double: Rundeck, settings: Settings) -> None:
+    """Rundeck's clock comes from its Date header, however far off it is."""
+    double.state.clock_ahead_s = 7200
+    assert look(settings).runner_now == pytest.approx(time.time() + 7200, abs=2)
+
+
+def test_missing_date_is_unknown(double: Rundeck, settings: Settings) -> None:
+    """Without a Date header no age is known, so nothing is."""
+    double.fault("GET", "executions", "no_date", times=9)
+    with pytest.raises(Unavailable, match="Date"):
+        look(settings)
+
+
+def test_short_history_is_one_round_of_requests(double: Rundeck, settings: Settings) -> None:
+    """Three lists and the followed execution are asked at once, and nothing after them."""
+    run(settings)
+    double.requests.clear()
+    double.fault("GET", "", "slow", times=4, seconds=0.3)
+    began = time.monotonic()
+    look(settings, follow="1")
+    assert len(double.requests) == 4
+    assert time.monotonic() - began < 0.6
+
+
+def test_long_history_is_paged_as_far_back_as_asked(double: Rundeck, settings: Settings) -> None:
+    """Pages are read until a page ended before the window, running ones sort last and are found all the same."""
+    now = double.state.now()
+    for number in range(450):
+        double.state.plant(JOB, {"service": "mail"}, started=now - 60 * number - 30, ended=now - 60 * number - 10)
+    double.state.plant(JOB, {"service": "mail"}, started=now - 5)
+    seen = look(settings, since_s=3600)
+    assert not seen.executions[0].ended
+    assert (
+        sum(row.ended and row.runner_ended_at is not None and row.runner_ended_at > now - 3600 for row in seen.executions) == 60
+    )
+    asked = [seen.query for seen in double.requests if "status=" not in seen.query]
+    assert not any("offset=300" in query for query in asked)
+
+
+class Ending(Rundeck):
+    """One whose first execution ends a moment after a list was asked for and before that list is answered."""
+
+    def __init__(self, last: str) -> None:
+        super().__init__()
+        self.last = last
+
+    def arrived(self, seen: Seen) -> tuple[str, float]:
+        fault = super().arrived(seen)
+        if f"{self.last}max=" in f"{seen.path}?{seen.query}" and not self.state.runs[1].ended:
+            time.sleep(0.3)
+            self.state.finish(1)
+        return fault
+
+
+@pytest.mark.parametrize(
+    ("last", "older"), [("executions?", 3), ("status=running&", 150)], ids=["the history last", "the running ones last"]
+)
+def test_execution_that_ends_between_the_lists_is_not_lost(tmp_path: Path, last: str, older: int) -> None:
+    """I1: lists that disagree are put together, and where a long history was cut before the running ones, it is asked again."""
+    (tmp_path / "token").write_text(TOKEN)
+    with Ending(last) as double:
+        now = double.state.now()
+        double.state.plant(JOB, {"service": "mail"}, started=now - 5)
+        for number in range(older):
+            double.state.plant(JOB, {"service": "mail"}, started=now - 9999, ended=now - 5000 - number)
+        (newest, *_) = look(Settings(double.url, SecretRef(f"file://{tmp_path}/token"))).executions
+        assert (newest.id, newest.ended) == ("1", True)
+
+
+def test_endless_history_is_an_error(double: Rundeck, settings: Settings) -> None:
+    """More than the bounded number of pages inside the window can't be looked through, and it says so."""
+    now = double.state.now()
+    for _ in range(1050):
+        double.state.plant(JOB, {"service": "mail"}, started=now - 50, ended=now - 40)
+    with pytest.raises(Unavailable, match="1000"):
+        look(settings)
+
+
+def test_hidden_rows_are_an_error(double: Rundeck, settings: Settings) -> None:
+    """An empty list with a total is no empty history."""
+    double.state.plant(JOB, {"service": "mail"}, ended=double.state.now())
+    double.state.hides_rows = True
+    with pytest.raises(Denied) as denied:
+        look(settings)
+    assert denied.value.code == "ledger_hidden"
+    assert "event" in denied.value.remedy
+
+
+def test_token_without_permission_is_an_error(double: Rundeck, settings: Settings) -> None:
+    """The job's list says 403 where others hide rows."""
+    double.tokens = {TOKEN: "none"}
+    with pytest.raises(Denied) as denied:
+        look(settings)
+    assert denied.value.code == "acl"
+
+
+@pytest.mark.parametrize("fault", ["500", "drop", "garbage", "late"])
+def test_history_without_an_answer_is_unknown(double: Rundeck, settings: Settings, fault: Any) -> None:
+    """I4: one list that fails makes the whole look fail."""
+    double.fault("GET", "status=scheduled", fault, seconds=2.0)
+    with pytest.raises(Unavailable):
+        client.look(settings, MAIL, own_options=(), since_s=DAY, follow=None, tail=False, timeout_s=0.7)
+
+
+# --- the followed execution
+
+
+def test_retries_are_followed_to_the_last(double: Rundeck, settings: Settings) -> None:
+    """The followed execution is the one at the end of the chain of retries, with its log once it has ended."""
+    double.state.jobs[JOB].retries, double.state.jobs[JOB].results = 2, ["failed", "failed"]
+    run(settings)
+    for _ in range(3):
+        look(settings)
+    seen = look(settings, follow="1", tail=True)
+    assert seen.followed is not None
+    assert (seen.followed.id, seen.followed.succeeded, seen.followed.tag) == ("3", True, "inc.1")
+    assert seen.tail == ("restarting mail inc.1 " + str(int(seen.followed.runner_not_after or 0)),)
+    assert [row.status for row in seen.executions] == ["succeeded", "failed-with-retry", "failed-with-retry"]
+
+
+def test_circle_of_retries_ends(double: Rundeck, settings: Settings) -> None:
+    """A chain that leads back to itself is unknown, not endless."""
+    now = double.state.now()
+    for number, following in ((1, 2), (2, 1)):
+        double.state.plant(JOB, {}, id=number, started=now - 9, ended=now - 8, result="failed-with-retry", retried=following)
+    with pytest.raises(Unavailable, match="circle"):
+        look(settings, follow="1")
+
+
+def test_no_tail_while_it_runs(double: Rundeck, settings: Settings) -> None:
+    """The log is asked for only when the execution has ended."""
+    double.state.plant(JOB, {"service": "mail"})
+    seen = look(settings, follow="1", tail=True)
+    assert seen.followed is not None
+    assert seen.tail is None
+    assert not any("output" in request.path for request in double.requests)
+
+
+def test_log_that_can_not_be_had_spoils_nothing(double: Rundeck, settings: Settings) -> None:
+    """Without its log the execution is told all the same."""
+    double.fault("GET", "/output", "500")
+    run(settings)
+    seen = look(settings, follow="1", tail=True)
+    assert seen.followed is not None
+    assert seen.followed.succeeded
+    assert seen.tail is None
+
+
+def test_deleted_execution(double: Rundeck, settings: Settings) -> None:
+    """An execution that somebody deleted is none, and the rest of the look stands."""
+    seen = look(settings, follow="77")
+    assert seen.followed is None
+    assert seen.executions == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "ended", "succeeded", "status"),
+    [
+        ("execution-running", False, False, "running"),
+        ("execution-succeeded", True, True, "succeeded"),
+        ("execution-failed", True, False, "failed"),
+        ("execution-aborted", True, False, "aborted"),
+        ("execution-timedout", True, False, "timedout"),
+        ("execution-failed-with-retry", True, False, "failed-with-retry"),
+        ("execution-scheduled", False, False, "scheduled"),
+        ("execution-other-incomplete", True, False, "other: incomplete"),
+        ("execution-other-custom-status", True, False, "other: needs-human"),
+        ("execution-v5x-shape", True, True, "succeeded"),
+        ("execution-zombie-after-crash", False, False, "running"),
+    ],
+)
+def test_recorded_executions(settings: Settings, name: str, ended: bool, succeeded: bool, status: str) -> None:
+    """Each recorded state is read as what it is; the end tells whether it ended."""
+    body = json.loads((RECORDINGS / f"{name}.json").read_text())["body"]
+    execution = answers.execution_of(body, replace(settings, url="http://127.0.0.1:4440/"))
+    assert (execution.ended, execution.succeeded, execution.status) == (ended, succeeded, status)
+    assert execution.url == body["permalink"]
+    assert execution.runner_started_at == body["date-started"]["unixtime"] / 1000
+
+
+@pytest.mark.parametrize("link", ["javascript:alert(1)", "https://elsewhere.example.com/x", None, "http://127.0.0.1:44401/x"])
+def test_foreign_link_is_replaced(settings: Settings, link: str | None) -> None:
+    """I8: a link that is not under the configured URL is made anew."""
+    body = json.loads((RECORDINGS / "execution-succeeded.json").read_text())["body"] | {"permalink": link, "project": "de/mo"}
+    execution = answers.execution_of(body, replace(settings, url="http://127.0.0.1:4440"))
+    assert execution.url == "http://127.0.0.1:4440/project/de%2Fmo/execution/show/2"

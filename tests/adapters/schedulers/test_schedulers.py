@@ -1,0 +1,883 @@
+"""Both schedulers keep one contract; then what each does with its own troubles."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import google.auth
+import pytest
+from google.auth.credentials import AnonymousCredentials, Credentials
+from google.auth.exceptions import RefreshError, TransportError
+from google.cloud import tasks_v2
+from google.cloud.tasks_v2.services.cloud_tasks.transports import CloudTasksRestTransport
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+from pytest_httpserver import HTTPServer
+from werkzeug import Request, Response
+
+from functions.adapters.schedulers import _lease_owner, cloud_tasks, local
+from functions.runtime.errors import Denied, Unavailable
+from functions.runtime.sqlite import opened
+from tests.doubles.cloud_tasks import CloudTasks
+
+ROOT = Path(__file__).parents[3]
+ACCOUNT = "unstick-tasks@p.iam.gserviceaccount.com"
+ELSEWHERE = cloud_tasks.Settings("projects/p/locations/l/queues/q", "https://v.invalid/", ACCOUNT)
+SOON_S = 10.0
+
+
+@dataclass
+class Target:
+    """What `verify` is in production: takes payloads, and can be told to fail or to take its time."""
+
+    came: list[tuple[float, str]] = field(default_factory=list)
+    fail: int = 0
+    takes_s: dict[str, float] = field(default_factory=dict)
+    changed: threading.Condition = field(default_factory=threading.Condition)
+
+    def deliver(self, payload: str) -> None:
+        with self.changed:
+            self.came.append((time.time(), payload))
+            fails, self.fail = self.fail > 0, max(0, self.fail - 1)
+            self.changed.notify_all()
+        time.sleep(self.takes_s.get(payload, 0))
+        if fails:
+            raise ValueError("not now")
+
+    @property
+    def payloads(self) -> list[str]:
+        return [payload for _, payload in self.came]
+
+    def wait(self, count: int) -> list[str]:
+        with self.changed:
+            assert self.changed.wait_for(lambda: len(self.came) >= count, SOON_S), f"only {self.payloads} came"
+        return self.payloads
+
+
+@dataclass
+class Room:
+    """A scheduler, its settings, and the target that it delivers to."""
+
+    module: Any
+    settings: Any
+    target: Target
+    cut_off: Callable[[], None]
+
+    def wake(self, at: float, payload: str, timeout_s: float = 5) -> None:
+        self.module.wake(self.settings, at, payload, timeout_s=timeout_s)
+
+
+@dataclass
+class Running:
+    """The local scheduler's runner on a thread."""
+
+    settings: local.Settings
+    target: Target
+    stop: threading.Event = field(default_factory=threading.Event)
+    sweeps: list[float] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        arguments = (self.settings, self.target.deliver, self.sweep, self.stop)
+        self.thread = threading.Thread(target=local.run, args=arguments, daemon=True)
+        self.thread.start()
+
+    def sweep(self) -> None:
+        self.sweeps.append(time.time())
+
+    def end(self) -> float:
+        began = time.monotonic()
+        self.stop.set()
+        self.thread.join(SOON_S)
+        assert not self.thread.is_alive()
+        return time.monotonic() - began
+
+
+@pytest.fixture
+def settings(tmp_path) -> local.Settings:
+    return local.Settings(str(tmp_path / "unstick.db"))
+
+
+@pytest.fixture
+def target() -> Target:
+    return Target()
+
+
+@pytest.fixture
+def run(settings, target) -> Iterator[Callable[[], Running]]:
+    running: list[Running] = []
+
+    def start(to: Target = target) -> Running:
+        running.append(Running(settings, to))
+        return running[-1]
+
+    yield start
+    for each in running:
+        each.end()
+    wait_until(lambda: not [thread for thread in threading.enumerate() if thread.name == "unstick-wake-up"])
+
+
+@pytest.fixture(scope="module")
+def verify_server() -> Iterator[HTTPServer]:
+    with HTTPServer(host="127.0.0.1", threaded=True) as server:
+        yield server
+
+
+@pytest.fixture
+def double(monkeypatch) -> Iterator[CloudTasks]:
+    with CloudTasks() as made:
+        monkeypatch.setenv(cloud_tasks.ENDPOINT, made.endpoint)
+        yield made
+
+
+@pytest.fixture
+def local_room(settings, target, run) -> Iterator[Room]:
+    held: list[sqlite3.Connection] = []
+
+    def lock() -> None:
+        held.append(sqlite3.connect(settings.path, isolation_level=None))
+        held[0].execute("BEGIN IMMEDIATE")
+
+    run()
+    yield Room(local, settings, target, lock)
+    for connection in held:
+        connection.close()
+
+
+@pytest.fixture
+def cloud_room(double, verify_server, target) -> Room:
+    def verify(request: Request) -> Response:
+        assert request.method == "POST"
+        try:
+            target.deliver(request.get_json()["wake"])
+        except ValueError:
+            return Response("", 500)
+        return Response("", 200)
+
+    verify_server.clear()
+    verify_server.expect_request("/verify").respond_with_handler(verify)
+    settings = cloud_tasks.Settings(double.queue, verify_server.url_for("/verify"), ACCOUNT)
+
+    def refuse() -> None:
+        double.refuse = 503
+
+    return Room(cloud_tasks, settings, target, refuse)
+
+
+@pytest.fixture(params=["local", "cloud_tasks"])
+def scheduler(request) -> Room:
+    room: Room = request.getfixturevalue("local_room" if request.param == "local" else "cloud_room")
+    return room
+
+
+def wait_until(true: Callable[[], Any]) -> None:
+    ends = time.monotonic() + SOON_S
+    while not true():
+        assert time.monotonic() < ends
+        time.sleep(0.01)
+
+
+def rows(settings: local.Settings) -> list[tuple[Any, ...]]:
+    with opened("test", settings.path, timeout_s=5) as file:
+        return file.execute("SELECT payload, at, failures, owner, leased_until FROM wake_ups ORDER BY id").fetchall()
+
+
+# --- the contract --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ahead_s", [0.6, 0.0, -5.0, -1_000_000.0], ids=["ahead", "now", "past", "long past"])
+def test_delivered_at_or_after_its_time(scheduler, ahead_s):
+    """A wake-up comes at its time or a little later, never before; a past time means now.
+
+    A little is a second more where the clocks of those who are called may differ.
+    """
+    asked = time.time()
+    at = asked + ahead_s
+    scheduler.wake(at, "a")
+    scheduler.target.wait(1)
+    assert at <= scheduler.target.came[0][0] < max(at, asked) + 2.0
+
+
+def test_payloads_come_as_they_were(scheduler):
+    """Signed texts of any length come back to the letter."""
+    payloads = [".eJx-_0." + "Ab3-_" * 20_000, "配送 'x' \"y\" \\ \n", "a"]
+    for payload in payloads:
+        scheduler.wake(time.time(), payload)
+    assert sorted(scheduler.target.wait(3)) == sorted(payloads)
+
+
+def test_a_later_one_does_not_hold_up_an_earlier_one(scheduler):
+    """The order of delivery is that of the times, not that of the calls."""
+    now = time.time()
+    for payload, ahead_s in (("later", 0.9), ("sooner", 0.3)):
+        scheduler.wake(now + ahead_s, payload)
+    assert scheduler.target.wait(2) == ["sooner", "later"]
+
+
+def test_what_fails_comes_again(scheduler):
+    """A delivery that went wrong is tried again until it goes well, and then no more."""
+    scheduler.target.fail = 1
+    scheduler.wake(time.time(), "a")
+    assert scheduler.target.wait(2) == ["a", "a"]
+    time.sleep(0.3)
+    assert scheduler.target.payloads == ["a", "a"]
+
+
+def test_equal_payloads_at_different_times_come_each(scheduler):
+    """A target is woken as often as it is due."""
+    now = time.time()
+    scheduler.wake(now, "a")
+    scheduler.wake(now + 1.2, "a")
+    scheduler.target.wait(2)
+    assert scheduler.target.came[1][0] >= now + 1.2
+
+
+def test_cut_off_is_unavailable(scheduler):
+    """A wake-up that was not taken for sure is an error, in the time given, so that nothing is saved without one."""
+    scheduler.wake(time.time() + 3600, "before")
+    scheduler.cut_off()
+    began = time.monotonic()
+    with pytest.raises(Unavailable):
+        scheduler.wake(time.time(), "a", timeout_s=0.3)
+    assert time.monotonic() - began < 1.5
+
+
+def test_no_time_left_is_late(scheduler):
+    """A budget that is used up is said as such."""
+    with pytest.raises(Unavailable) as caught:
+        scheduler.wake(time.time(), "a", timeout_s=0)
+    assert caught.value.late
+
+
+def test_check_passes_and_leaves_nothing(scheduler):
+    """`check` finds nothing wrong with a healthy scheduler and puts nothing in."""
+    findings = scheduler.module.check(scheduler.settings, timeout_s=5)
+    assert findings
+    assert {finding.ok for finding in findings} == {True}
+    time.sleep(0.3)
+    assert scheduler.target.came == []
+
+
+def test_check_says_what_is_wrong(scheduler):
+    """A scheduler that can't be used is a finding with a remedy, not an exception."""
+    scheduler.wake(time.time() + 3600, "before")
+    scheduler.cut_off()
+    finding = scheduler.module.check(scheduler.settings, timeout_s=0.3)[0]
+    assert finding.ok is False
+    assert finding.remedy
+
+
+# --- the local one's own troubles ----------------------------------------------------------------------------------
+
+
+def test_precision_when_idle(settings, target, run):
+    """Delivered within 0.3 s of its time, also when another process put it in (nothing in this one says so)."""
+    run()
+    for ahead_s in (0.0, 0.35, 0.7):
+        at = time.time() + ahead_s
+        local.wake(settings, at, f"{ahead_s}", timeout_s=5)
+        wait_until(lambda ahead_s=ahead_s: f"{ahead_s}" in target.payloads)
+        assert 0 <= target.came[-1][0] - at < 0.3
+
+
+def test_equal_pending_ones_are_merged(settings):
+    """Ten notifications for one target make one wake-up; one that is earlier, or more than a second later, stays its own."""
+    for _ in range(10):
+        local.wake(settings, 1000.0, "a", timeout_s=5)
+    local.wake(settings, 999.5, "a", timeout_s=5)
+    assert [row[1] for row in rows(settings)] == [1000.0]
+    local.wake(settings, 1000.1, "a", timeout_s=5)
+    local.wake(settings, 998.0, "a", timeout_s=5)
+    local.wake(settings, 1000.0, "b", timeout_s=5)
+    assert [row[:2] for row in rows(settings)] == [("a", 1000.0), ("a", 1000.1), ("a", 998.0), ("b", 1000.0)]
+
+
+def test_one_that_is_under_way_takes_no_other_in(settings, target, run):
+    """What is being delivered has looked already: a wake-up that is put in meanwhile comes for itself, afterwards."""
+    target.takes_s["a"] = 0.4
+    run()
+    at = time.time()
+    local.wake(settings, at, "a", timeout_s=5)
+    target.wait(1)
+    local.wake(settings, at, "a", timeout_s=5)
+    target.wait(2)
+    assert target.came[1][0] - target.came[0][0] >= 0.4
+
+
+def test_slow_targets_hold_up_nobody(settings, target, run):
+    """With seven targets that take their time, each woken twice, an eighth is woken at once."""
+    for number in range(7):
+        target.takes_s[f"slow-{number}"] = 1.0
+        for at in (1.0, 10.0):
+            local.wake(settings, at, f"slow-{number}", timeout_s=5)
+    run()
+    target.wait(7)
+    began = time.time()
+    local.wake(settings, began, "quick", timeout_s=5)
+    target.wait(8)
+    assert target.came[7][1] == "quick"
+    assert target.came[7][0] - began < 0.4
+    assert len(target.wait(15)) == 15
+
+
+def test_at_most_eight_at_once(settings, target, run):
+    """A pile of wake-ups does not become a pile of threads."""
+    for number in range(12):
+        target.takes_s[f"{number}"] = 0.3
+        local.wake(settings, 1.0, f"{number}", timeout_s=5)
+    run()
+    target.wait(8)
+    assert sum(thread.name == "unstick-wake-up" for thread in threading.enumerate()) <= 9  # and the sweep
+    time.sleep(0.15)
+    assert len(target.came) == 8
+    assert sorted(target.wait(12)) == sorted(f"{number}" for number in range(12))
+
+
+def test_many_quick_ones_are_quick(settings, target, run):
+    """A backlog of 300 is done in seconds."""
+    with opened("test", settings.path, timeout_s=5) as file:
+        file.execute("BEGIN")
+        file.executemany("INSERT INTO wake_ups (at, payload) VALUES (1, ?)", [(f"{number}",) for number in range(300)])
+        file.execute("COMMIT")
+    run()
+    assert len(set(target.wait(300))) == 300
+
+
+@pytest.mark.parametrize(("failures", "wait_s"), [(0, 1), (1, 2), (2, 4), (5, 32), (6, 60), (50, 60), (5000, 60)])
+def test_backoff(settings, run, failures, wait_s):
+    """After a failure it waits a second, then twice as long each time, up to a minute, without end."""
+    local.wake(settings, 1.0, "a", timeout_s=5)
+    with opened("test", settings.path, timeout_s=5) as file:
+        file.execute("UPDATE wake_ups SET failures = ?", (failures,))
+    run(Target(fail=1))
+    wait_until(lambda: rows(settings)[0][2] == failures + 1)
+    ((_, at, _, owner, _),) = rows(settings)
+    assert owner is None
+    assert wait_s - 1 < at - time.time() <= wait_s
+
+
+def test_failures_are_logged_without_the_payload(settings, run, caplog):
+    """What goes wrong is in the log, and a payload, which would open `verify`, is not."""
+    local.wake(settings, 1.0, "signed-payload", timeout_s=5)
+    run(Target(fail=1))
+    wait_until(lambda: "A wake-up failed and will be tried again" in caplog.text)
+    assert "not now" in caplog.text
+    assert "signed-payload" not in caplog.text
+    assert {record.name for record in caplog.records} == {"unstick"}
+
+
+def test_two_runners_share_the_work(settings, run):
+    """Of two runners on one file, one delivers each wake-up, and one sweeps."""
+    first, second = Target(takes_s={f"{n}": 0.02 for n in range(40)}), Target(takes_s={f"{n}": 0.02 for n in range(40)})
+    for number in range(40):
+        local.wake(settings, time.time() + 0.3, f"{number}", timeout_s=5)
+    one, other = run(first), run(second)
+    wait_until(lambda: not rows(settings))
+    assert sorted(first.payloads + second.payloads) == sorted(f"{number}" for number in range(40))
+    assert len(one.sweeps + other.sweeps) == 1
+
+
+def test_the_sweep_comes_each_minute_and_after_a_jump_of_the_clock(settings, run):
+    """Due at the first start, then a minute after the last one, whoever did that; a turn in the far future is none."""
+    one = run()
+    wait_until(lambda: one.sweeps)
+    for next_at, due in ((time.time() + 30, False), (time.time() - 1, True), (time.time() + 5000, True)):
+        before = len(one.sweeps)
+        with opened("test", settings.path, timeout_s=5) as file:
+            file.execute("UPDATE sweeps SET next_at = ?", (next_at,))
+        if due:
+            wait_until(lambda before=before: len(one.sweeps) == before + 1)
+        else:
+            time.sleep(0.3)
+            assert len(one.sweeps) == before
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="descriptors are counted where Linux lists them")
+def test_descriptors_are_given_back(settings, run, monkeypatch):
+    """SQLite keeps those of closed connections for as long as the scheduler has its own; that is a minute at most."""
+    monkeypatch.setattr(local, "_OPEN_S", 1.0)
+    run()
+    wait_until(lambda: held(settings) >= 3)  # the file, its journal, and what both share
+    before, ready = held(settings), threading.Barrier(20)
+
+    def several() -> None:
+        with opened("store", settings.path, timeout_s=20):
+            ready.wait()
+
+    threads = [threading.Thread(target=several) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    wait_until(lambda: held(settings) <= before)
+
+
+def held(settings: local.Settings) -> int:
+    """Descriptors of this process on the file and what SQLite has beside it."""
+    names = []
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):
+            names.append(str(descriptor.readlink()))
+    return sum(name.startswith(settings.path) for name in names)
+
+
+def test_stop_is_obeyed_at_once(settings, target, run):
+    """Half a second after `stop`, idle or busy, `run` has returned."""
+    assert run().end() < 0.5
+    target.takes_s["a"] = 0.8
+    local.wake(settings, 1.0, "a", timeout_s=5)
+    busy = run()
+    target.wait(1)
+    assert busy.end() < 0.5
+
+
+def test_a_file_that_cannot_be_used_is_tried_again(tmp_path, target, caplog):
+    """A runner that starts before its folder is there says so and begins when it is."""
+    settings = local.Settings(str(tmp_path / "later" / "unstick.db"))
+    running = Running(settings, target)
+    wait_until(lambda: "there is no folder" in caplog.text)
+    Path(settings.path).parent.mkdir()
+    local.wake(settings, 1.0, "a", timeout_s=5)
+    target.wait(1)
+    running.end()
+
+
+def test_a_file_that_was_replaced_is_opened_anew(settings, target, run):
+    """Whoever deletes the file under a running process loses what was in it, and not what comes after."""
+    run()
+    local.wake(settings, 1.0, "a", timeout_s=5)
+    target.wait(1)
+    wait_until(lambda: not rows(settings))
+    for path in Path(settings.path).parent.iterdir():
+        path.unlink()
+    local.wake(settings, 1.0, "b", timeout_s=5)
+    assert target.wait(2) == ["a", "b"]
+
+
+DELIVER_FOR_EVER = """
+import sys, threading, time
+from functions.adapters.schedulers import local
+
+def deliver(payload):
+    print(payload, flush=True)
+    time.sleep(60)
+
+local.run(local.Settings(sys.argv[1]), deliver, lambda: None, threading.Event())
+"""
+
+
+def test_after_kill_minus_9_it_comes_again(settings, target, run):
+    """I2: a process dies in the middle of a delivery; the next one that starts delivers again, at once and without a request."""
+    local.wake(settings, 1.0, "a", timeout_s=5)
+    command = [sys.executable, "-c", DELIVER_FOR_EVER, settings.path]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "a\n"
+        alive = run()
+        time.sleep(0.4)
+        assert target.came == []  # it is on lease to a process that lives
+        alive.end()
+        os.kill(process.pid, signal.SIGKILL)
+        wait_until(lambda: not _lease_owner._started(process.pid))  # not waited for yet: it is a zombie now
+        began = time.time()
+        run()
+        assert target.wait(1) == ["a"]
+        assert target.came[0][0] - began < 1.0
+    wait_until(lambda: not rows(settings))
+
+
+def test_a_lease_that_ran_out_ends_without_a_new_start(settings, target, run):
+    """A process of another container can't be seen; its lease ends by itself, and one from a clock set back, too."""
+    run()
+    local.wake(settings, time.time() + 3600, "a", timeout_s=5)
+    for leased_until in (time.time() + 1.0, time.time() + 5000):
+        with opened("test", settings.path, timeout_s=5) as file:
+            file.execute("UPDATE wake_ups SET at = 1, owner = 'another boot/1/2', leased_until = ?", (leased_until,))
+        if leased_until < time.time() + 60:
+            time.sleep(0.3)
+            assert target.came == []
+            target.wait(1)
+            assert target.came[0][0] >= leased_until
+            wait_until(lambda: not rows(settings))
+            local.wake(settings, time.time() + 3600, "a", timeout_s=5)
+    target.wait(2)
+
+
+def test_leases_are_renewed_while_work_goes_on(settings, target, run, monkeypatch):
+    """A delivery that takes longer than a lease is not delivered a second time."""
+    monkeypatch.setattr(local, "_LEASE_S", 0.6)
+    monkeypatch.setattr(local, "_RENEW_S", 0.15)
+    target.takes_s["a"] = 1.5
+    local.wake(settings, 1.0, "a", timeout_s=5)
+    run()
+    run()
+    target.wait(1)
+    wait_until(lambda: not rows(settings))
+    assert target.payloads == ["a"]
+
+
+def test_a_wake_up_without_a_thread_waits_for_one(settings, target, run, monkeypatch):
+    """The machine gives no more threads for a moment: it is let go, and comes again."""
+    monkeypatch.setattr(local, "_backoff_s", lambda _failures: 0.2)
+    start, refused = threading.Thread.start, []
+
+    def scarce(self: threading.Thread) -> None:
+        if self.name == "unstick-wake-up" and len(refused) < 10:
+            refused.append(self)
+            raise RuntimeError("can't start new thread")
+        start(self)
+
+    monkeypatch.setattr(threading.Thread, "start", scarce)
+    for payload in "abcdefgh":
+        local.wake(settings, 1.0, payload, timeout_s=5)
+    run()
+    assert sorted(target.wait(8)) == list("abcdefgh")
+    assert len(refused) == 10
+
+
+def test_whoever_lost_its_lease_takes_no_other_wake_up_away(settings, target, run):
+    """The machine slept through a lease and somebody else delivered; the number is that of another wake-up since."""
+    target.takes_s["slow"] = 0.5
+    local.wake(settings, 1.0, "slow", timeout_s=5)
+    run()
+    target.wait(1)
+    with opened("test", settings.path, timeout_s=5) as file:
+        file.execute("UPDATE wake_ups SET at = ?, payload = 'new', owner = NULL, leased_until = 0", (time.time() + 3600,))
+    wait_until(lambda: not any(thread.name == "unstick-wake-up" for thread in threading.enumerate()))
+    assert [row[0] for row in rows(settings)] == ["new"]
+
+
+def test_owners():
+    """Whoever asks is not gone; one that ended, or whose number somebody else has now, is; a stranger may not be."""
+    me = _lease_owner.myself()
+    place, pid, started = me.split("/")
+    assert not _lease_owner.gone(me)
+    assert _lease_owner.gone(f"{place}/{pid}/{int(started) + 1}")
+    assert _lease_owner.gone(f"{place}/999999999/1")
+    assert not _lease_owner.gone(f"another/{pid}/1")
+
+
+def test_idle_costs_next_to_nothing(settings):
+    """A runner with nothing to do takes under 2 % of a core, start included."""
+    script = (
+        "import sys, threading, time\nfrom functions.adapters.schedulers import local\nstop = threading.Event()\n"
+        "threading.Timer(2.0, stop.set).start()\nbefore = time.process_time()\n"
+        "local.run(local.Settings(sys.argv[1]), print, lambda: None, stop)\nprint(time.process_time() - before)"
+    )
+    took = subprocess.run([sys.executable, "-c", script, settings.path], cwd=ROOT, check=True, timeout=30, stdout=subprocess.PIPE)
+    assert float(took.stdout) / 2.0 < 0.02
+
+
+# --- Cloud Tasks' own troubles -------------------------------------------------------------------------------------
+
+
+def test_the_task_is_as_documented(cloud_room, double):
+    """Schedule time, deadline, method, body and OIDC token as Cloud Tasks' reference has them; no name, no second call."""
+    at = time.time() + 0.25
+    cloud_room.wake(at, "payload")
+    ((path, sent),) = double.calls
+    task = sent["task"]
+    request = task["httpRequest"]
+    assert path == f"/v2/{double.queue}/tasks"
+    assert "name" not in task
+    assert task["dispatchDeadline"] == "600s"
+    assert request["httpMethod"] in ("POST", 1)
+    assert json.loads(base64.b64decode(request["body"])) == {"wake": "payload"}
+    assert request["headers"] == {"Content-Type": "application/json"}
+    assert request["oidcToken"] == {"serviceAccountEmail": ACCOUNT, "audience": cloud_room.settings.url}
+    assert double.idle()
+    ((_, delivered, status),) = double.deliveries
+    assert status == 200
+    assert at + 1.0 <= delivered.due < at + 1.001, "a second for clocks that are behind"
+
+
+@pytest.mark.parametrize(
+    "knobs", [{"copies": 2}, {"late_s": 0.4}, {"gather": 3}, {"copies": 3, "late_s": 0.2, "gather": 9}],
+    ids=["twice", "late", "out of order", "all of it"],
+)  # fmt: skip
+def test_whatever_cloud_tasks_does_all_come(cloud_room, double, knobs):
+    """The double is as unpleasant as it says, and each wake-up comes at least once."""
+    for name, value in knobs.items():
+        setattr(double, name, value)
+    now = time.time()
+    for number in range(3):
+        cloud_room.wake(now + number * 0.05, f"{number}")
+    came = cloud_room.target.wait(3 * double.copies)
+    assert set(came) == {"0", "1", "2"}
+    assert len(came) == 3 * double.copies
+    assert cloud_room.target.came[0][0] >= now + double.late_s
+    if "gather" in knobs:
+        assert came == sorted(came, reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("status", "remedy"),
+    [
+        (400, "projects/P/locations/L/queues/Q"), (401, "which account"), (403, "roles/cloudtasks.enqueuer"),
+        (403, "roles/iam.serviceAccountUser"), (404, "scheduler.cloud_tasks.queue"),
+    ],
+)  # fmt: skip
+def test_a_clear_no_is_denied_with_the_remedy(cloud_room, double, status, remedy):
+    """A wrong queue, a missing role and wrong settings are told apart, each with what to do."""
+    double.refuse = status
+    with pytest.raises(Denied) as caught:
+        cloud_room.wake(time.time(), "payload-of-the-test")
+    assert caught.value.status == status
+    assert remedy in caught.value.remedy
+    assert "payload-of-the-test" not in str(caught.value)
+    assert "http" not in str(caught.value)
+
+
+@pytest.mark.parametrize("status", [409, 429, 500, 503])
+def test_a_server_in_trouble_is_unavailable_and_asked_once(cloud_room, double, status):
+    """Nothing is sent twice behind our back, and the time is the caller's."""
+    double.refuse = status
+    with pytest.raises(Unavailable):
+        cloud_room.wake(time.time(), "a")
+    assert len(double.calls) == 1
+
+
+def test_no_answer_in_time_is_late(cloud_room, double):
+    """A task whose answer does not come may have been taken, so it is Unavailable, and late."""
+    double.hang_s = 0.6
+    with pytest.raises(Unavailable) as caught:
+        cloud_room.wake(time.time(), "a", timeout_s=0.2)
+    assert caught.value.late
+    assert cloud_room.target.wait(1) == ["a"]
+
+
+def test_a_lost_answer_is_unavailable(cloud_room, double):
+    """The task was taken and the connection broke: the caller can't know, and the wake-up comes all the same."""
+    double.lose_answers = True
+    with pytest.raises(Unavailable):
+        cloud_room.wake(time.time(), "a")
+    assert cloud_room.target.wait(1) == ["a"]
+
+
+def test_nobody_listens(monkeypatch, double, free_port):
+    """Connection refused is Unavailable."""
+    monkeypatch.setenv(cloud_tasks.ENDPOINT, f"http://127.0.0.1:{free_port()}")
+    with pytest.raises(Unavailable):
+        cloud_tasks.wake(cloud_tasks.Settings(double.queue, "http://127.0.0.1:9/", ACCOUNT), 1.0, "a", timeout_s=1)
+
+
+def test_the_endpoint_is_for_loopback_only(monkeypatch, double):
+    """A variable of tests must not send payloads elsewhere."""
+    monkeypatch.setenv(cloud_tasks.ENDPOINT, "https://tasks.invalid")
+    with pytest.raises(Denied, match="not on loopback"):
+        cloud_tasks.wake(cloud_tasks.Settings(double.queue, "http://127.0.0.1:9/", ACCOUNT), 1.0, "a", timeout_s=1)
+    assert double.calls == []
+
+
+def test_no_credentials_at_all(monkeypatch, tmp_path):
+    """On a machine that was never logged in, the error says how to."""
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "none.json"))
+    with pytest.raises(Denied, match="no usable credentials") as caught:
+        cloud_tasks.wake(ELSEWHERE, 1.0, "a", timeout_s=1)
+    assert "gcloud auth application-default login" in caught.value.remedy
+
+
+def test_an_unreadable_file_of_credentials(monkeypatch, tmp_path):
+    """It is no failure that passes, and the error says where to look."""
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path))
+    with pytest.raises(Denied, match="the file of the credentials can't be read") as caught:
+        cloud_tasks.wake(ELSEWHERE, 1.0, "a", timeout_s=1)
+    assert "GOOGLE_APPLICATION_CREDENTIALS" in caught.value.remedy
+
+
+@pytest.fixture
+def googles_own(double) -> Iterator[tasks_v2.CloudTasksClient]:
+    """Google's client library over REST, which asks the double."""
+    place = urlsplit(double.endpoint)
+    transport = CloudTasksRestTransport(host=place.netloc, url_scheme=place.scheme, credentials=AnonymousCredentials())
+    with tasks_v2.CloudTasksClient(transport=transport) as client:
+        yield client
+
+
+def test_it_asks_what_googles_own_client_asks(double, googles_own):
+    """The same paths, and bodies that say the same: a task with all that Unstick sets, both questions of `check`."""
+    settings = cloud_tasks.Settings(double.queue, "https://v.invalid/verify", ACCOUNT)
+    cloud_tasks.wake(settings, 1_795_561_678.25, "payload", timeout_s=5)
+    cloud_tasks.check(settings, timeout_s=5)
+    ours, double.calls = double.calls, []
+
+    schedule_time = Timestamp()
+    schedule_time.FromMicroseconds(1_795_561_679_250_000)
+    googles_own.create_task(
+        parent=double.queue,
+        task=tasks_v2.Task(
+            schedule_time=schedule_time,
+            dispatch_deadline=Duration(seconds=600),
+            http_request=tasks_v2.HttpRequest(
+                url=settings.url,
+                http_method=tasks_v2.HttpMethod.POST,
+                headers={"Content-Type": "application/json"},
+                body=b'{"wake": "payload"}',
+                oidc_token=tasks_v2.OidcToken(service_account_email=ACCOUNT, audience=settings.url),
+            ),
+        ),
+    )
+    googles_own.test_iam_permissions(request={"resource": double.queue, "permissions": ["cloudtasks.tasks.create"]})
+    googles_own.get_queue(name=double.queue)
+    assert [path for path, _ in ours] == [path for path, _ in double.calls]
+    (_, sent), (_, permissions), (_, nothing) = ours
+    assert tasks_v2.Task.from_json(json.dumps(sent["task"])) == tasks_v2.Task.from_json(json.dumps(double.calls[0][1]["task"]))
+    assert permissions == double.calls[1][1]
+    assert nothing == double.calls[2][1] == {}
+
+
+def test_what_the_double_answers_is_what_googles_own_client_takes(double, googles_own):
+    """The double stands for Cloud Tasks as far as Google's own reading of its answers goes: a task, permissions, a queue."""
+    task = tasks_v2.Task(
+        http_request=tasks_v2.HttpRequest(
+            url="https://v.invalid/", body=b"{}", oidc_token=tasks_v2.OidcToken(service_account_email=ACCOUNT)
+        )
+    )
+    assert googles_own.create_task(parent=double.queue, task=task).name.startswith(f"{double.queue}/tasks/")
+    asked = {"resource": double.queue, "permissions": ["cloudtasks.tasks.create", "cloudtasks.tasks.delete"]}
+    assert list(googles_own.test_iam_permissions(request=asked).permissions) == ["cloudtasks.tasks.create"]
+    queue = googles_own.get_queue(name=double.queue)
+    assert (queue.state, queue.retry_config.max_attempts) == (tasks_v2.Queue.State.RUNNING, -1)
+
+
+class Account(Credentials):
+    """An account whose tokens are numbered."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fetched = 0
+
+    def refresh(self, request: Any) -> None:
+        self.fetched += 1
+        self.token, self.expiry = f"token-{self.fetched}", None
+
+
+@pytest.fixture
+def account(monkeypatch) -> Account:
+    """What google.auth.default finds."""
+    made = Account()
+
+    def default(*, scopes: list[str]) -> tuple[Account, str]:
+        assert scopes == ["https://www.googleapis.com/auth/cloud-platform"]
+        return made, "p"
+
+    monkeypatch.setattr(google.auth, "default", default)
+    return made
+
+
+@pytest.mark.parametrize("refused", [0, 1, 2])
+def test_a_token_that_is_no_longer_taken_is_renewed_once(monkeypatch, httpserver, account, refused):
+    """As Google's clients do it; where the new one is not taken either, the error says what to look at."""
+    came = []
+
+    def answer(request: Request) -> Response:
+        came.append((request.headers.get("Authorization"), request.get_json()["task"]["httpRequest"]["url"]))
+        taken = len(came) > refused
+        body = {"name": "tasks/1"} if taken else {"error": {"message": "Request had invalid authentication credentials."}}
+        return Response(json.dumps(body), 200 if taken else 401, content_type="application/json")
+
+    httpserver.expect_request("/v2/projects/p/locations/l/queues/q/tasks", method="POST").respond_with_handler(answer)
+    monkeypatch.setattr(cloud_tasks, "_ADDRESS", httpserver.url_for("").rstrip("/"))
+    said = ""
+    try:
+        cloud_tasks.wake(ELSEWHERE, 1.0, "a", timeout_s=5)
+    except Denied as denied:
+        said = f"{denied.status}: {denied.detail}. {denied.remedy}"
+    assert came == [(f"Bearer token-{number + 1}", ELSEWHERE.url) for number in range(min(refused + 1, 2))]
+    expected = "401: answered 401: Request had invalid authentication credentials.. The access token was not taken."
+    assert said.startswith(expected) if refused == 2 else said == ""
+
+
+def test_a_token_that_does_not_come_is_late_in_time(monkeypatch, account):
+    """google-auth asks for a token several times, each with its own time; what we gave is for all of them."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+
+        def refresh(request: Any) -> None:
+            for _ in range(5):
+                with suppress(TransportError):
+                    request(url=f"http://127.0.0.1:{silent.getsockname()[1]}/", method="GET", timeout=3)
+
+        monkeypatch.setattr(account, "refresh", refresh)
+        began = time.monotonic()
+        with pytest.raises(Unavailable) as caught:
+            cloud_tasks.wake(ELSEWHERE, 1.0, "a", timeout_s=0.5)
+    assert caught.value.late
+    assert time.monotonic() - began < 2.0
+
+
+def test_a_token_that_can_not_be_fetched_now_is_unavailable(monkeypatch, account):
+    """A metadata server that is away for a while is no reason to log in anew."""
+
+    def refresh(request: Any) -> None:
+        raise RefreshError("no token") from TransportError("503")
+
+    monkeypatch.setattr(account, "refresh", refresh)
+    with pytest.raises(Unavailable, match="no access token could be got"):
+        cloud_tasks.wake(ELSEWHERE, 1.0, "a", timeout_s=2)
+
+
+def test_an_answer_that_never_ends_is_late_in_time(monkeypatch, httpserver):
+    """The time is for the whole exchange: a body that comes by drops does not stretch it."""
+
+    def drops() -> Iterator[bytes]:
+        for _ in range(50):
+            time.sleep(0.1)
+            yield b" "
+
+    httpserver.expect_request(re.compile(".*")).respond_with_handler(lambda _request: Response(drops(), 200))
+    monkeypatch.setenv(cloud_tasks.ENDPOINT, httpserver.url_for("").rstrip("/"))
+    began = time.monotonic()
+    with pytest.raises(Unavailable) as caught:
+        cloud_tasks.wake(ELSEWHERE, 1.0, "a", timeout_s=0.5)
+    assert caught.value.late
+    assert time.monotonic() - began < 2.0
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [(200, b"<html>sign in</html>"), (200, b"{}"), (200, b"[]"), (200, b""), (204, b""), (302, b""), (200, b'{"name": ""}')],
+)
+def test_an_answer_that_is_no_task_is_unavailable(monkeypatch, httpserver, status, body):
+    """What a proxy answers in Cloud Tasks' place must not pass for a wake-up that was taken."""
+    httpserver.expect_request(re.compile(".*")).respond_with_data(body, status=status, headers={"Location": "/elsewhere"})
+    monkeypatch.setenv(cloud_tasks.ENDPOINT, httpserver.url_for("").rstrip("/"))
+    with pytest.raises(Unavailable, match="Cloud Tasks"):
+        cloud_tasks.wake(ELSEWHERE, 1.0, "a", timeout_s=2)
+    assert len(httpserver.log) == 1
+
+
+@pytest.mark.parametrize(
+    ("knobs", "oks", "words"),
+    [
+        ({}, [True, True], "the queue runs"),
+        ({"permissions": ()}, [False, True], "roles/cloudtasks.enqueuer"),
+        ({"queue_refuse": 403}, [True, None], "roles/cloudtasks.viewer"),
+        ({"queue_refuse": 503}, [True, None], "503"),
+        ({"queue_body": {"state": "PAUSED"}}, [True, False], "queues resume"),
+        ({"queue_body": {"state": "RUNNING", "retryConfig": {"maxAttempts": 5}}}, [True, False], "gives up after 5 attempts"),
+        ({"refuse": 404}, [False], "There is no such queue"),
+        ({"refuse": 503}, [False], "cloudtasks.googleapis.com"),
+    ],
+)
+def test_check_of_cloud_tasks(cloud_room, double, knobs, oks, words):
+    """`check` tells a missing role, a paused queue and one that gives up apart, and what it can't see from what is wrong."""
+    for name, value in knobs.items():
+        setattr(double, name, value)
+    findings = cloud_tasks.check(cloud_room.settings, timeout_s=2)
+    assert [finding.ok for finding in findings] == oks
+    assert any(words in f"{finding.detail} {finding.remedy}" for finding in findings)
+    assert all(finding.remedy for finding in findings if finding.ok is False)

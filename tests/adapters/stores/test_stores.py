@@ -1,0 +1,511 @@
+"""Both stores keep one contract; then what each does with its own troubles."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pytest_httpserver import HTTPServer
+from werkzeug import Request, Response
+
+from functions.adapters.stores import cloud_storage, local
+from functions.application.ports import Listed
+from functions.runtime.errors import Conflict, Denied, Unavailable
+from tests.doubles.cloud_storage import cloud_storage as cloud_storage_double
+
+ROOT = Path(__file__).parents[3]
+BODY = '{"配送": "止まった 🐇"}'.encode()
+IN_TIME = 5.0
+
+
+@dataclass
+class Room:
+    """A store and its settings, called as flow does."""
+
+    module: Any
+    settings: Any
+    cut_off: Callable[[], None]
+    """From now on, nothing can be saved, and it can't be known for how long."""
+
+    def load(self, key: str, timeout_s: float = IN_TIME) -> Any:
+        return self.module.load(self.settings, key, timeout_s=timeout_s)
+
+    def save(self, key: str, body: bytes = b"{}", *, generation: Any = None, due: Any = None, timeout_s: float = IN_TIME) -> str:
+        return str(self.module.save(self.settings, key, body, generation=generation, due=due, timeout_s=timeout_s))
+
+    def listed(self) -> list[Listed]:
+        return sorted(self.module.listed(self.settings, timeout_s=IN_TIME), key=lambda each: each.key)
+
+    def archive(self, path: str, body: bytes) -> None:
+        self.module.archive(self.settings, path, body, timeout_s=IN_TIME)
+
+    def archived(self, since: str) -> list[tuple[str, bytes]]:
+        return list(self.module.archived(self.settings, since=since, timeout_s=IN_TIME))
+
+
+@pytest.fixture(scope="module")
+def gcs() -> Iterator[str]:
+    with cloud_storage_double("bucket-one") as url:
+        yield url
+
+
+@pytest.fixture
+def no_client_kept() -> Iterator[None]:
+    yield
+    forget_client()
+
+
+def forget_client() -> None:
+    if cloud_storage.client.cache_info().currsize:
+        cloud_storage.client().close()
+    cloud_storage.client.cache_clear()
+
+
+@pytest.fixture
+def local_room(tmp_path: Path) -> Iterator[Room]:
+    path = tmp_path / "unstick.db"
+    held: list[sqlite3.Connection] = []
+
+    def lock() -> None:
+        held.append(sqlite3.connect(path, isolation_level=None))
+        held[0].execute("BEGIN IMMEDIATE")
+
+    yield Room(local, local.Settings(str(path)), lock)
+    for connection in held:
+        connection.close()
+
+
+@pytest.fixture
+def cloud_room(gcs: str, request, monkeypatch, no_client_kept, free_port) -> Room:
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", gcs)
+
+    def leave() -> None:
+        forget_client()
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{free_port()}")
+
+    return Room(cloud_storage, cloud_storage.Settings("bucket-one", f"{abs(hash(request.node.nodeid))}/"), leave)
+
+
+@pytest.fixture(params=["local", "cloud_storage"])
+def store(request) -> Room:
+    room: Room = request.getfixturevalue("local_room" if request.param == "local" else "cloud_room")
+    return room
+
+
+# --- the contract --------------------------------------------------------------------------------------------------
+
+
+def test_what_was_saved_is_loaded(store):
+    """Bytes come back as they went in, whatever they are; what was never saved is None."""
+    assert store.load("a") is None
+    generation = store.save("a", BODY)
+    assert store.load("a").body == BODY
+    assert store.load("a").generation == generation
+    assert store.load("b") is None
+
+
+def test_update_with_the_loaded_generation(store):
+    """Whoever loaded last saves, and every save makes a generation of its own."""
+    first = store.save("a")
+    second = store.save("a", BODY, generation=first)
+    third = store.save("a", b"3", generation=store.load("a").generation)
+    assert len({first, second, third}) == 3
+    assert store.load("a").body == b"3"
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_stale_generation_conflicts(store, times):
+    """Somebody else saved meanwhile: Conflict, and what they saved stays."""
+    stale = store.save("a")
+    generation = stale
+    for _ in range(times):
+        generation = store.save("a", b"theirs", generation=generation)
+    with pytest.raises(Conflict):
+        store.save("a", b"ours", generation=stale)
+    assert store.load("a").body == b"theirs"
+
+
+def test_create_conflicts_with_what_exists(store):
+    """Without a generation, a document is made only where there is none; with one, only where there is one."""
+    store.save("a", b"theirs")
+    with pytest.raises(Conflict):
+        store.save("a", b"ours")
+    with pytest.raises(Conflict):
+        store.save("b", b"ours", generation="12345")
+    assert store.load("a").body == b"theirs"
+    assert store.load("b") is None
+
+
+@pytest.mark.parametrize("exists", [False, True], ids=["create", "update"])
+def test_of_40_parallel_saves_one_wins(store, exists):
+    """I1 stands on this: of any number of writers at the same moment, exactly one is told that it saved."""
+    generation = store.save("a", b"before") if exists else None
+    together = threading.Barrier(40)
+    outcomes: list[Any] = []
+
+    def write(number: int) -> None:
+        together.wait()
+        try:
+            outcomes.append((number, store.save("a", b"%d" % number, generation=generation, timeout_s=20)))
+        except Conflict:
+            outcomes.append(None)
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(40)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    winners = [each for each in outcomes if each]
+    assert len(outcomes) == 40
+    assert len(winners) == 1
+    assert store.load("a").body == b"%d" % winners[0][0]
+    assert store.load("a").generation == winners[0][1]
+
+
+def test_due_is_listed_without_reading(store):
+    """All documents are listed with the `due` of their newest save, None when closed."""
+    assert store.listed() == []
+    store.save("a", due=1_700_000_000.123456)
+    generation = store.save("b", due=5.0)
+    store.save("c")
+    store.save("b", generation=generation, due=None)
+    assert store.listed() == [Listed("a", 1_700_000_000.123456), Listed("b", None), Listed("c", None)]
+
+
+def test_archive_is_read_by_date_and_replaced(store):
+    """The archive comes oldest first from a date on; the same path again replaces; it is no document."""
+    for day in ("2026-01-02", "2025-12-31", "2026-01-01"):
+        for name in ("b", "a"):
+            store.archive(f"incidents/{day}/{name}.json", f"{day} {name}".encode())
+    store.archive("incidents/2026-01-02/a.json", BODY)
+    assert store.archived("2026-01-01") == [
+        ("incidents/2026-01-01/a.json", b"2026-01-01 a"), ("incidents/2026-01-01/b.json", b"2026-01-01 b"),
+        ("incidents/2026-01-02/a.json", BODY), ("incidents/2026-01-02/b.json", b"2026-01-02 b"),
+    ]  # fmt: skip
+    assert store.archived("2026-01-03") == []
+    assert store.listed() == []
+
+
+def test_a_long_archive_is_complete(store):
+    """More records than a page or a batch has: each comes once, in order."""
+    paths = [f"incidents/2026-01-01/{number:04d}.json" for number in range(210 if store.module is local else 21)]
+    for path in reversed(paths):
+        store.archive(path, path.encode())
+    assert store.archived("2026-01-01") == [(path, path.encode()) for path in paths]
+
+
+def test_a_large_document(store):
+    """Two MiB go through: an incident of a thousand alerts is not cut."""
+    body = os.urandom(2 * 1024 * 1024)
+    store.save("a", body)
+    assert store.load("a").body == body
+
+
+def test_cut_off_is_unavailable(store):
+    """Without a usable answer it is Unavailable, within the time given."""
+    generation = store.save("a", b"before")
+    store.cut_off()
+    began = time.monotonic()
+    with pytest.raises(Unavailable):
+        store.save("a", b"after", generation=generation, timeout_s=0.3)
+    assert time.monotonic() - began < 1.5
+
+
+@pytest.mark.parametrize("timeout_s", [0, -1])
+def test_no_time_left_is_late(store, timeout_s):
+    """A budget that is used up is said as such, and nothing is asked."""
+    for call in (lambda: store.load("a", timeout_s), lambda: store.save("a", timeout_s=timeout_s)):
+        with pytest.raises(Unavailable) as caught:
+            call()
+        assert caught.value.late
+    assert store.load("a") is None
+
+
+def test_check_passes_and_leaves_nothing(store):
+    """`check` tries compare-and-set for real and cleans up."""
+    findings = store.module.check(store.settings, timeout_s=IN_TIME)
+    assert [finding.ok for finding in findings] == [True]
+    assert store.listed() == []
+
+
+def test_check_says_what_is_wrong(store):
+    """A store that can't be written is a finding with a remedy, not an exception."""
+    store.save("a")
+    store.cut_off()
+    (finding,) = store.module.check(store.settings, timeout_s=0.3)
+    assert finding.ok is False
+    assert finding.detail
+    assert finding.remedy
+
+
+# --- the local one's own troubles ----------------------------------------------------------------------------------
+
+COUNT_UP = """
+import os, sys
+from functions.runtime.errors import Conflict
+from functions.adapters.stores import local
+settings = local.Settings(sys.argv[1])
+forks = int(sys.argv[2])
+if forks:
+    local.load(settings, "n", timeout_s=30)
+pids = [pid for pid in (os.fork() for _ in range(forks))] if forks == 1 else []
+for done in range(30):
+    while True:
+        now = local.load(settings, "n", timeout_s=30)
+        try:
+            body = str(int(now.body) + 1 if now else 1).encode()
+            local.save(settings, "n", body, generation=now and now.generation, due=None, timeout_s=30)
+            break
+        except Conflict:
+            pass
+if pids and pids[0]:
+    sys.exit(os.waitpid(pids[0], 0)[1])
+"""
+
+
+def test_processes_share_one_file(local_room):
+    """Six processes that all make the file and count up in it, two of them forked after they had used it, lose no step."""
+    command = [sys.executable, "-W", "error", "-c", COUNT_UP, local_room.settings.path]
+    running = [subprocess.Popen([*command, forks], cwd=ROOT, stderr=subprocess.PIPE) for forks in ("0", "0", "1", "1")]
+    assert [(process.communicate(timeout=60)[1], process.returncode) for process in running] == [(b"", 0)] * 4
+    assert local_room.load("n").body == b"180"
+
+
+def test_the_file_is_its_owners(local_room):
+    """Documents hold labels and links: nobody else on the machine reads them, nor SQLite's files beside them."""
+    local_room.save("a")
+    with sqlite3.connect(local_room.settings.path) as other:
+        other.execute("SELECT * FROM documents").fetchall()
+        modes = {path.name: path.stat().st_mode & 0o777 for path in Path(local_room.settings.path).parent.iterdir()}
+    other.close()
+    assert set(modes.values()) == {0o600}
+    assert "unstick.db-wal" in modes
+
+
+def test_a_save_outlives_kill_minus_9(local_room):
+    """What save returned for is there, though its process never ended in order."""
+    script = (
+        "import os, signal, sys; from functions.adapters.stores import local\n"
+        "local.save(local.Settings(sys.argv[1]), 'a', b'kept', generation=None, due=None, timeout_s=9)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    subprocess.run([sys.executable, "-c", script, local_room.settings.path], cwd=ROOT, check=False, timeout=30)
+    assert local_room.load("a").body == b"kept"
+
+
+def test_a_writer_is_waited_for(local_room):
+    """Somebody who is just writing is waited for; only one who does not come to an end makes it Unavailable."""
+    local_room.save("a")
+    writer = sqlite3.connect(local_room.settings.path, isolation_level=None, check_same_thread=False)
+    writer.execute("BEGIN IMMEDIATE")
+    with pytest.raises(Unavailable, match="locked by other processes") as caught:
+        local_room.save("b", timeout_s=0.2)
+    assert caught.value.late
+    ending = threading.Timer(0.2, writer.execute, ("COMMIT",))
+    ending.start()
+    local_room.save("b")
+    ending.join()
+    writer.close()
+
+
+@pytest.mark.parametrize(
+    ("make", "words", "remedy"),
+    [
+        (lambda path: None, "there is no folder", "Create "),
+        (lambda path: path.mkdir(parents=True), "can't be opened for writing", "read and write"),
+        (lambda path: (path.parent.mkdir(), path.write_bytes(b"no database" * 100)), "damaged or is no SQLite file", "move it"),
+    ],
+    ids=["no folder", "a folder", "no database"],
+)
+def test_unusable_files_are_denied(tmp_path, make, words, remedy):
+    """A file that can't be used is said with place and remedy, by every function and by `check`."""
+    settings = local.Settings(str(tmp_path / "missing" / "unstick.db"))
+    make(Path(settings.path))
+    for call in (
+        lambda: local.load(settings, "a", timeout_s=1),
+        lambda: local.save(settings, "a", b"", generation=None, due=None, timeout_s=1),
+        lambda: local.listed(settings, timeout_s=1),
+        lambda: local.archive(settings, "incidents/2026-01-01/a.json", b"", timeout_s=1),
+        lambda: list(local.archived(settings, since="2026-01-01", timeout_s=1)),
+    ):
+        with pytest.raises(Denied, match=words) as caught:
+            call()
+        assert caught.value.remedy.startswith(remedy) or remedy in caught.value.remedy
+    assert local.check(settings, timeout_s=1)[0].ok is False
+
+
+def test_damaged_inside_is_denied(local_room):
+    """A file that was damaged after it was made is said to be, and nothing is made up in its place."""
+    for number in range(50):
+        local_room.save(f"d-{number}", b"x" * 3000)
+    path = Path(local_room.settings.path)
+    content = path.read_bytes()
+    path.write_bytes(content[:8192] + b"\xff" * (len(content) - 8192))
+    with pytest.raises(Denied, match="damaged"):
+        local_room.listed()
+
+
+# --- Cloud Storage's own troubles ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def storage_server() -> Iterator[HTTPServer]:
+    with HTTPServer(host="127.0.0.1", threaded=True) as server:  # one that is slow in one test must not be in the next
+        yield server
+
+
+@pytest.fixture
+def answering(storage_server, monkeypatch, no_client_kept):
+    """A Cloud Storage that says one thing to all: returns how to set what, with the paths it was asked in `.asked`."""
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", storage_server.url_for("").rstrip("/"))
+
+    def answer(status: int, text: str = "", *, wait_s: float = 0) -> None:
+        def handler(request: Request) -> Response:
+            answer.asked.append(request.path)
+            time.sleep(wait_s)
+            if "alt=media" in request.query_string.decode():  # downloads are answered in plain text
+                return Response(text, status, content_type="text/plain")
+            body = {"error": {"code": status, "message": text, "errors": [{"message": text, "domain": "global"}]}}
+            return Response(json.dumps(body), status, content_type="application/json")
+
+        storage_server.clear()
+        storage_server.expect_request(ANY).respond_with_handler(handler)
+
+    answer.asked = []
+    return answer
+
+
+SETTINGS = cloud_storage.Settings("bucket-one", "p/")
+CALLS = {
+    "load": lambda timeout_s: cloud_storage.load(SETTINGS, "a", timeout_s=timeout_s),
+    "create": lambda timeout_s: cloud_storage.save(SETTINGS, "a", b"", generation=None, due=1.0, timeout_s=timeout_s),
+    "update": lambda timeout_s: cloud_storage.save(SETTINGS, "a", b"", generation="5", due=None, timeout_s=timeout_s),
+    "listed": lambda timeout_s: cloud_storage.listed(SETTINGS, timeout_s=timeout_s),
+    "archive": lambda timeout_s: cloud_storage.archive(SETTINGS, "incidents/2026-01-01/a.json", b"", timeout_s=timeout_s),
+    "archived": lambda timeout_s: list(cloud_storage.archived(SETTINGS, since="2026-01-01", timeout_s=timeout_s)),
+}
+every_call = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+ANY = re.compile(".*")
+NO_BUCKET = "The specified bucket does not exist."
+
+
+@every_call
+@pytest.mark.parametrize(
+    ("status", "text", "remedy"),
+    [
+        (403, "unstick@p.iam.gserviceaccount.com does not have storage.objects.create access.", "roles/storage.objectUser"),
+        (404, NO_BUCKET, "store.cloud_storage.bucket"),
+    ],
+)
+def test_a_clear_no_is_denied_with_the_remedy(answering, call, status, text, remedy):
+    """A missing role and a wrong bucket are told apart, each with what to do, without a URL in the text."""
+    answering(status, text)
+    with pytest.raises(Denied) as caught:
+        call(2)
+    assert remedy in caught.value.remedy
+    assert "http" not in str(caught.value)
+    assert text in str(caught.value)
+
+
+def test_401_is_about_credentials(answering):
+    """A token that is not taken is neither a missing role nor a passing trouble."""
+    answering(401, "Invalid Credentials")
+    with pytest.raises(Denied) as caught:
+        CALLS["update"](2)
+    assert caught.value.status == 401
+    assert "which account" in caught.value.remedy
+
+
+@every_call
+@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
+def test_a_server_in_trouble_is_unavailable_and_asked_once(answering, call, status):
+    """Nothing is sent twice behind our back: a write that was done would conflict with itself."""
+    answering(status, "Backend Error")
+    with pytest.raises(Unavailable):
+        call(2)
+    assert len(answering.asked) == 1
+
+
+@every_call
+def test_no_answer_in_time_is_late(answering, call):
+    """A server that does not answer is left after the time given, and asked once."""
+    answering(200, wait_s=0.8)
+    began = time.monotonic()
+    with pytest.raises(Unavailable) as caught:
+        call(0.2)
+    assert caught.value.late
+    assert time.monotonic() - began < 0.7
+    assert len(answering.asked) == 1
+
+
+def test_412_is_a_conflict_and_a_missing_document_is_none(answering):
+    """The precondition's answer is Conflict; 404 of a document is none to load, and a conflict to update."""
+    answering(412, "At least one of the pre-conditions you specified did not hold.")
+    for name in ("create", "update"):
+        with pytest.raises(Conflict):
+            CALLS[name](2)
+    answering(404, "No such object: bucket-one/p/documents/a.json")
+    assert CALLS["load"](2) is None
+    with pytest.raises(Conflict):
+        CALLS["update"](2)
+
+
+def test_missing_role_in_check(answering):
+    """`check` names the role."""
+    answering(403, "no access")
+    (finding,) = cloud_storage.check(SETTINGS, timeout_s=2)
+    assert finding.ok is False
+    assert "roles/storage.objectUser" in finding.remedy
+
+
+def test_check_finds_a_server_that_does_not_compare(httpserver, monkeypatch, no_client_kept):
+    """A server that ignores preconditions, as one well-known emulator does, must not carry production."""
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", httpserver.url_for("").rstrip("/"))
+    httpserver.expect_request(ANY, method="POST").respond_with_json({"name": "a", "generation": "1"})
+    httpserver.expect_request(ANY, method="GET").respond_with_json({"items": []})
+    httpserver.expect_request(ANY, method="DELETE").respond_with_data("", status=204)
+    (finding,) = cloud_storage.check(SETTINGS, timeout_s=2)
+    assert finding.ok is False
+    assert "second writer" in finding.detail
+
+
+def test_a_read_is_one_request(httpserver, monkeypatch, no_client_kept):
+    """Loading takes one leg: body and generation come in one answer."""
+    body, asked = b'{"a": 1}', []
+
+    def handler(request: Request) -> Response:
+        asked.append(request.path)
+        return Response(body, 200, headers={"X-Goog-Generation": "77", "Content-Type": "application/json"})
+
+    httpserver.expect_request(ANY).respond_with_handler(handler)
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", httpserver.url_for("").rstrip("/"))
+    stored = cloud_storage.load(SETTINGS, "a", timeout_s=2)
+    assert (stored.body, stored.generation, len(asked)) == (body, "77", 1)
+
+
+def test_no_credentials_at_all(monkeypatch, no_client_kept, tmp_path):
+    """On a machine that was never logged in, the error says how to."""
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "none.json"))
+    with pytest.raises(Denied, match="no usable credentials") as caught:
+        cloud_storage.load(SETTINGS, "a", timeout_s=2)
+    assert "gcloud auth application-default login" in caught.value.remedy
+
+
+def test_importing_costs_no_client():
+    """Importing a room imports no client of Google's."""
+    script = (
+        "import sys, functions.adapters.stores.cloud_storage, functions.adapters.schedulers.cloud_tasks\n"
+        "assert not [name for name in sys.modules if name.startswith(('google.cloud.', 'google.auth', 'requests', 'grpc'))]"
+    )
+    assert subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=False, timeout=30).returncode == 0

@@ -1,0 +1,49 @@
+"""Typed decoding from many threads at once."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from functions.application.decoding import converted
+from functions.domain.model.alerts import Alert
+
+ROOT = Path(__file__).parents[2]
+ROUNDS = """
+import importlib, sys, threading
+from functions.domain.model import incidents as model
+from functions.application.serialization import decoded, encoded
+
+sys.setswitchinterval(1e-6)
+body = encoded(model.Document("a"))
+
+def use(together):
+    together.wait()
+    assert decoded(model.Document, body, "a") == model.Document("a")
+
+for _ in range(60):
+    importlib.reload(model)  # classes that nobody has decoded by
+    together = threading.Barrier(8)
+    threads = [threading.Thread(target=use, args=(together,)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+print("all rounds done")
+"""
+
+
+def test_a_type_may_be_met_by_many_threads_at_once():
+    """The first requests of a fresh process come together, and none of them ends it (msgspec alone crashes here)."""
+    done = subprocess.run([sys.executable, "-c", ROUNDS], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout) == (0, "all rounds done\n"), done.stderr[-2000:]
+
+
+def test_what_has_another_form_is_refused():
+    """Nobody gets a value that only looks like its type."""
+    with pytest.raises(msgspec.ValidationError):
+        converted([{"fingerprint": 7}], tuple[Alert, ...])

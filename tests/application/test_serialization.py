@@ -1,0 +1,210 @@
+"""Documents survive the store, a former release's are read, a newer one's are left alone, and broken ones are said."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from msgspec import NODEFAULT, Struct
+from msgspec.structs import fields, replace
+
+from functions.application.serialization import decoded, encoded
+from functions.domain.model.alerts import QueueRef
+from functions.domain.model.codes import VERSION, Ending, Phase, Reason, Verdict
+from functions.domain.model.incidents import Archive, Document, Hold, Incident, Outcome, Trigger, Try, Watched
+from functions.domain.model.messages import Card, Message
+from functions.domain.model.observations import Pause, Slot, Storm
+from functions.runtime.errors import Denied
+from tests.support.scenes import MAIL, NOW, TARGET, execution, sighting
+
+RUN = replace(execution(tag="inc-1.1", runner_not_after=NOW, user="anna", scheduled=True), retry_of_restart=True)
+TRIGGER = Trigger("fp", "grafana#1", NOW, MAIL.key, "Stuck", "summary 日本", "critical", {"panel": "https://g.example"}, NOW + 1)
+WATCHED = Watched(
+    QueueRef("v", "配送", "other"),
+    "mail",
+    NOW,
+    sighting(head_at=5.0),
+    NOW,
+    3,
+    4.5,
+    5,
+    6,
+    NOW,
+    NOW,
+    7,
+    8.5,
+    Verdict.DRAINING,
+    ((NOW, 9),),
+    10.5,
+)
+INCIDENT = Incident(
+    "inc-1",
+    Phase.VERIFYING,
+    NOW,
+    "mail",
+    (WATCHED,),
+    (TRIGGER,),
+    due=NOW,
+    waits_from=NOW,
+    attempt=2,
+    restarts=1,
+    tries=(Try("inc-1.1", RUN, "stuck"),),
+    reason=Reason.COOLDOWN,
+    detail="why",
+    runner_not_after=NOW,
+    execution=RUN,
+    adopted=True,
+    runner_ahead_s=1.5,
+    looked_at=NOW,
+    tail=("a line",),
+    approved_by="anna",
+    nonce="n",
+    expires_at=NOW,
+    told=("ops",),
+    draining_told="m",
+)
+CARD = Card(
+    "held",
+    "act",
+    "headline",
+    (("a", "b"),),
+    ("text",),
+    ("line",),
+    ((NOW, 1),),
+    (("link", "https://l.example"),),
+    ("@all",),
+    "inc-1",
+    NOW,
+)
+OUTCOME = Outcome("inc-0", Ending.ESCALATED, Reason.FAILING, NOW, (TRIGGER,), NOW, ("ops",), 2, (WATCHED.queue,))
+FULL = Document(
+    TARGET.key,
+    TARGET,
+    INCIDENT,
+    (OUTCOME,),
+    (Message("m", "ops", CARD, "paused", "app=mail"),),
+    (Archive(TARGET, INCIDENT, OUTCOME),),
+    NOW,
+    {"k": Hold(Reason.PAUSED, NOW)},
+    NOW,
+    {"ops/inc-1": "thread"},
+    {"m": NOW},
+)
+
+
+def filled(found: Any) -> Any:
+    """The same with fields that came later filled with something, where they are simple."""
+    for name, value in unfilled(found):
+        found = replace(found, **{name: {bool: True, str: "x", int: 7}.get(type(value), value)})
+    return found
+
+
+def unfilled(found: Any) -> Iterator[tuple[str, Any]]:
+    for one in fields(found):
+        default = (
+            one.default
+            if one.default is not NODEFAULT
+            else one.default_factory()
+            if one.default_factory is not NODEFAULT
+            else NODEFAULT
+        )
+        if one.name != "version" and default == getattr(found, one.name):
+            yield one.name, default
+
+
+def below(found: Any) -> Iterator[Any]:
+    """The Struct and all below it."""
+    if isinstance(found, Struct):
+        yield found
+        for one in fields(found):
+            yield from below(getattr(found, one.name))
+    elif isinstance(found, tuple):
+        for item in found:
+            yield from below(item)
+    elif isinstance(found, dict):
+        for item in found.values():
+            yield from below(item)
+
+
+def test_the_full_document_is_full():
+    """The round trip proves something only where nothing has its default."""
+    incident = filled(INCIDENT)
+    assert list(unfilled(incident)) == []
+    for part in below(replace(FULL, incident=incident)):
+        assert list(unfilled(part)) == [] or isinstance(part, Incident), part
+
+
+@pytest.mark.parametrize(
+    "found",
+    [replace(FULL, incident=filled(INCIDENT)), Document("k"), Storm((Slot("t", NOW),)), Pause("why", "anna", NOW, on=False)],
+    ids=["full", "empty", "storm", "pause"],
+)
+def test_a_document_survives_the_store(found):
+    """Every field, nested and enumerated ones too, comes back equal."""
+    assert decoded(type(found), encoded(found), "k") == found
+
+
+def test_a_document_is_json_that_people_can_read():
+    """Reasons and phases are stored by their names, Japanese as it is."""
+    text = encoded(FULL).decode()
+    assert json.loads(text)["incident"]["phase"] == "verifying"
+    assert "配送" in text
+
+
+OPTIONAL = [one.name for one in fields(Document) if not one.required]
+OPTIONAL_OF_INCIDENT = [one.name for one in fields(Incident) if not one.required]
+
+
+@pytest.mark.parametrize("name", OPTIONAL)
+def test_a_former_releases_document_lacks_fields(name):
+    """Upgrade: a field that is not there yet gets its default, the rest stays."""
+    body = json.loads(encoded(FULL))
+    del body[name]
+    assert decoded(Document, json.dumps(body).encode(), "k") == replace(FULL, **{name: getattr(Document("k"), name)})
+
+
+@pytest.mark.parametrize("name", OPTIONAL_OF_INCIDENT)
+def test_a_former_releases_incident_lacks_fields(name):
+    """An incident goes on across an upgrade."""
+    body = json.loads(encoded(FULL))
+    del body["incident"][name]
+    default = getattr(Incident("i", Phase.ASKED, 0.0, "r", (), ()), name)
+    assert decoded(Document, json.dumps(body).encode(), "k").incident == replace(INCIDENT, **{name: default})
+
+
+def test_fields_that_are_no_longer_known_are_passed_over():
+    """Rollback inside one version: what the newer release added is not ours to read."""
+    body = {**json.loads(encoded(FULL)), "invented": {"later": [1, 2]}}
+    assert decoded(Document, json.dumps(body).encode(), "k") == FULL
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{}, {"incident": "in another form"}, {"outcomes": None}, {"due": "soon"}],
+    ids=["same form", "incident", "null", "text"],
+)
+def test_a_newer_releases_document_is_refused_by_name(change):
+    """Whatever form it has: the message names document and versions, and what to do."""
+    body = {**json.loads(encoded(FULL)), "version": VERSION + 1, **change}
+    with pytest.raises(Denied, match=f"mail-key was written by a newer release .version {VERSION + 1}") as denied:
+        decoded(Document, json.dumps(body).encode(), "mail-key")
+    assert denied.value.code == "newer"
+    assert "newer release" in denied.value.remedy
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"", b"{", b"null", b"[]", b'"text"', b"{}", b'{"key": 5}', b'{"key": "k", "version": "two"}',
+        b'{"key": "k", "due": "soon"}', b'{"key": "k", "incident": {"phase": "dancing"}}', b"\xff\xfe", b"[" * 100_000,
+        b'{"key": "k"} trailing', b'{"version": true}',
+    ],
+    ids=lambda body: ascii(body[:40]),
+)  # fmt: skip
+def test_a_broken_document_is_refused_by_name(body):
+    """Never a crash and never an empty document in its place: the target's restarts are held until a person looked."""
+    with pytest.raises(Denied, match="the document mail-key can't be read") as denied:
+        decoded(Document, body, "mail-key")
+    assert (denied.value.code, bool(denied.value.remedy)) == ("document", True)

@@ -1,0 +1,153 @@
+"""What Unstick signs for itself: payloads of wake-ups and tokens of approval links."""
+
+from __future__ import annotations
+
+import random
+import string
+
+import pytest
+from itsdangerous import URLSafeSerializer
+
+from functions.application import signing
+from functions.domain.model.codes import VERSION
+from functions.runtime.errors import BadRequest, ConfigError, Denied, Unavailable
+from functions.runtime.secrets import SecretRef
+
+NEW, FORMER, STRANGE = (SecretRef(f"env://KEY_{name}") for name in ("NEW", "FORMER", "STRANGE"))
+NOW = 1_700_000_000.0
+
+
+@pytest.fixture(autouse=True)
+def keys(monkeypatch):
+    for name in ("NEW", "FORMER", "STRANGE"):
+        monkeypatch.setenv(f"KEY_{name}", f"the {name} key for tests".ljust(32, "."))
+
+
+def refused(call) -> tuple[int, str]:
+    with pytest.raises(BadRequest) as caught:
+        call()
+    return caught.value.status, caught.value.sentence
+
+
+@pytest.mark.parametrize(
+    "content", [{"v": VERSION, "target": "t-0123"}, {"v": VERSION, "deferred": [{"alerts": [{"labels": {"queue": "配送/a"}}]}]}]
+)
+def test_round_trip(content):
+    """What was signed comes out as it went in."""
+    assert signing.verified((NEW,), signing.sign((NEW,), content)) == content
+
+
+def test_equal_contents_make_equal_payloads():
+    """The local scheduler merges equal wake-ups, so a signature may hold no time and no chance."""
+    content = {"v": VERSION, "target": "t-0123"}
+    assert signing.sign((NEW,), content) == signing.sign((NEW,), content)
+
+
+def test_the_newest_key_signs_and_former_ones_are_taken():
+    """After a rotation, what was signed before it still counts, and what is signed now does not need the former key."""
+    former = signing.sign((FORMER,), {"v": VERSION, "target": "a"})
+    assert signing.verified((NEW, FORMER), former)["target"] == "a"
+    assert signing.verified((NEW,), signing.sign((NEW, FORMER), {"v": VERSION, "target": "b"}))["target"] == "b"
+
+
+def test_a_strange_signature_is_401():
+    """A payload of somebody else starts nothing, and the answer does not say which part was wrong."""
+    payload = signing.sign((STRANGE,), {"v": VERSION, "target": "a"})
+    assert refused(lambda: signing.verified((NEW, FORMER), payload)) == (
+        401, "This wake-up is not signed with any of signing_keys."
+    )  # fmt: skip
+
+
+def test_every_changed_character_is_401():
+    """One character changed, wherever it stands, and the payload counts no more."""
+    payload = signing.sign((NEW,), {"v": VERSION, "target": "t-0123456789"})
+    for place, there in enumerate(payload[:-1]):  # the last one holds two bits that mean nothing
+        changed = payload[:place] + ("A" if there != "A" else "B") + payload[place + 1 :]
+        assert refused(lambda changed=changed: signing.verified((NEW,), changed))[0] == 401
+
+
+@pytest.mark.parametrize(
+    "payload", ["", ".", "..", "a", "a.b", ".a.b", "\ud800", "配送.x", "\x00" * 9, "=" * 40, "." + "A" * 4000 + ".B"]
+)
+def test_hostile_payloads_are_401(payload):
+    """Whatever is sent, the answer is 401 and never a crash; approval links likewise, with 403."""
+    assert refused(lambda: signing.verified((NEW, FORMER), payload))[0] == 401
+    assert refused(lambda: signing.approval((NEW, FORMER), payload, NOW))[0] == 403
+
+
+def test_random_payloads_are_401():
+    """A thousand texts of chance: none crashes, none passes."""
+    chance = random.Random(7)
+    for _ in range(1000):
+        text = "".join(chance.choices(string.printable + "é.", k=chance.randrange(80)))
+        assert refused(lambda text=text: signing.verified((NEW,), text))[0] == 401
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        [], "x", None, {}, {"v": 1}, {"target": "a"}, {"v": "1", "target": "a"}, {"v": True, "target": "a"},
+        {"v": 1, "target": "a", "deferred": []},
+    ],
+)  # fmt: skip
+def test_signed_but_no_wake_up_is_400(content):
+    """Something else that was signed with the key and the salt is refused with a sentence of its own."""
+    serializer = signing._serializer(NEW, "unstick.wake-up")
+    assert refused(lambda: signing.verified((NEW,), serializer.dumps(content))) == (400, "This is signed, but it is no wake-up.")
+
+
+def test_a_newer_version_is_400():
+    """A former release leaves a newer one's wake-ups alone, and says so."""
+    payload = signing.sign((NEW,), {"v": VERSION + 1, "target": "a"})
+    status, sentence = refused(lambda: signing.verified((NEW,), payload))
+    assert status == 400
+    assert f"version {VERSION + 1}, made by a newer release" in sentence
+
+
+def test_an_approval_is_no_wake_up_and_the_other_way_round():
+    """The two are signed apart: an approval link from a chat can't be fed to verify."""
+    token = signing.sign_approval((NEW,), "a", "n", NOW + 60)
+    payload = signing.sign((NEW,), {"v": VERSION, "target": "a"})
+    assert refused(lambda: signing.verified((NEW,), token))[0] == 401
+    assert refused(lambda: signing.approval((NEW,), payload, NOW))[0] == 403
+
+
+def test_approval_round_trip_and_expiry():
+    """A token says which document and which question it answers, until it expires."""
+    token = signing.sign_approval((NEW,), "t-1", "nonce", NOW)
+    assert signing.approval((NEW, FORMER), token, NOW - 0.1) == ("t-1", "nonce")
+    status, sentence = refused(lambda: signing.approval((NEW,), token, NOW))
+    assert status == 410
+    assert "expired" in sentence
+    assert all(c in string.ascii_letters + string.digits + "-_." for c in token)
+
+
+def test_a_key_of_default_settings_does_not_count():
+    """SHA-1, itsdangerous' own default, is not accepted."""
+    payload = URLSafeSerializer(NEW.read(), salt="unstick.wake-up").dumps({"v": VERSION, "target": "a"})
+    assert refused(lambda: signing.verified((NEW,), payload))[0] == 401
+
+
+def test_an_empty_key_signs_nothing(monkeypatch):
+    """An empty secret would let anybody sign."""
+    monkeypatch.setenv("KEY_NEW", "")
+    with pytest.raises((Denied, ConfigError)):
+        signing.sign((NEW,), {"v": VERSION, "target": "a"})
+
+
+def test_a_former_key_that_cannot_be_read_matters_only_if_it_is_needed(monkeypatch):
+    """A missing former key neither stops what the newest signed, nor turns what it may have signed into a lie."""
+    newest, former = (signing.sign((key,), {"v": VERSION, "target": "a"}) for key in (NEW, FORMER))
+    monkeypatch.delenv("KEY_FORMER")
+    missing = SecretRef("env://KEY_MISSING")
+    assert signing.verified((NEW, missing), newest)["target"] == "a"
+    with pytest.raises((Denied, Unavailable)):
+        signing.verified((NEW, missing), former)
+
+
+def test_a_hundred_deferred_targets_fit_into_a_task():
+    """A list of 100 targets with large alerts stays far below Cloud Tasks' 1 MB."""
+    labels = {f"label_{n}": "".join(random.Random(n).choices(string.ascii_letters, k=40)) for n in range(30)}
+    alerts = [{"fingerprint": f"{n:016x}", "labels": {**labels, "queue": f"q-{n}"}} for n in range(100)]
+    entries = [{"incident": f"i-{n}", "alerts": [alert]} for n, alert in enumerate(alerts)]
+    assert len(signing.sign((NEW,), {"v": VERSION, "deferred": entries})) < 300_000

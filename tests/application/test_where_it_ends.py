@@ -1,0 +1,101 @@
+"""What docs/guarantees.md says under "Where it ends", tried: a history that was wiped, and two deployments on one target."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.one_machine import Place, stuck
+from tests.support.unstick_process import job_id
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Place]:
+    with stuck(tmp_path, monkeypatch, capsys) as made:
+        yield made
+
+
+def wiped(place: Place) -> None:
+    """Somebody deletes all executions of Rundeck."""
+    with place.rundeck.state.lock:
+        place.rundeck.state.runs.clear()
+
+
+def all_delivered(place: Place) -> None:
+    for payload in place.wake_ups():
+        place.delivered(payload)
+
+
+# --- a wiped Rundeck history -------------------------------------------------------------------------------------------
+
+
+def test_a_history_wiped_after_the_outcome_restarts_nothing_for_the_same_alert(place):
+    """The document remembers what the alert came to."""
+    began_at = time.time() - 60.0
+    place.alerted(starts_at=began_at)
+    place.until_told(lambda: all_delivered(place))
+    posts = len(place.rundeck.posts())
+    wiped(place)
+    place.rabbit.queue("mail.delivery").set(ready=5, unacked=1)
+    place.alerted(starts_at=began_at - place.moved_s)
+    assert len(place.rundeck.posts()) == posts == 1
+
+
+def test_a_history_wiped_while_the_restart_is_verified_changes_nothing(place):
+    """Its end is known, and the queue is what is looked at."""
+    place.alerted()
+    place.later(5.0)
+    all_delivered(place)
+    wiped(place)
+    place.until_told(lambda: all_delivered(place))
+    assert len(place.rundeck.posts()) == 1
+    assert "recovered" in place.cards()
+
+
+def test_a_history_wiped_while_the_restart_runs_ends_with_a_person(place):
+    """Nobody can say any more how it ended: not restarted again, and told once it would have run for too long."""
+    place.rundeck.state.jobs[job_id("mail")].duration_s = math.inf
+    place.alerted()
+    wiped(place)
+    place.later(3600.0)
+    place.until_told(lambda: all_delivered(place))
+    assert len(place.rundeck.posts()) == 1
+    assert "ACT NOW" in place.cards()
+    (document,) = place.documents()
+    assert [outcome.ending.value for outcome in document.outcomes] == ["escalated"]
+
+
+# --- two deployments on one target -------------------------------------------------------------------------------------
+
+
+def deployed(place: Place, name: str) -> None:
+    """Turn to the deployment with this name: the same configuration, a store of its own."""
+    folder = place.folder / name
+    folder.mkdir(exist_ok=True)
+    local = {"local": {"path": str(folder / "unstick.db")}}
+    place.configured(store=local, scheduler=local)
+
+
+def test_a_second_deployment_goes_on_from_the_first_ones_restart(place):
+    """Grafana notifies both: the later one finds the run in Rundeck's history and verifies it."""
+    place.rundeck.state.jobs[job_id("mail")].duration_s = 1.5
+    place.alerted()
+    deployed(place, "second")
+    place.alerted()
+    assert len(place.rundeck.posts()) == 1
+    assert "is being restarted already" in place.cards()
+
+
+def test_a_second_deployment_restarts_nothing_that_was_just_restarted(place):
+    """The run has ended, and the queue sticks again within the cooldown: the history holds the second one, too."""
+    place.alerted()
+    place.rabbit.queue("mail.delivery").set(ready=5, unacked=1)
+    place.later(300.0)
+    deployed(place, "second")
+    place.alerted()
+    assert len(place.rundeck.posts()) == 1
+    assert "it was restarted a short while ago" in place.cards()

@@ -1,0 +1,137 @@
+"""What all commands have in common: help, exit codes, errors as sentences, colours, and the page that is made of the help."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from functions.cli.main import command_line
+from functions.domain.cards.drill_card import PHRASES
+from tests.support.unstick_process import SIGNING_KEY, configuration, runbook
+from tools.docs import command_line_page
+
+ROOT = Path(__file__).parents[2]
+FIELD = re.compile(r"{\w+}")
+COMMANDS = ["check", "simulate", "backtest", "send", "drill", "status", "pause", "resume", "card", "report"]
+
+
+def test_the_page_is_what_the_help_says() -> None:
+    """docs/command-line.md is what `python -m tools.docs.command_line_page` writes."""
+    assert command_line_page.PAGE.read_text(encoding="utf-8") == command_line_page.page(), (
+        "run: python -m tools.docs.command_line_page"
+    )
+
+
+def test_help_names_every_command_in_the_order_of_a_days_work() -> None:
+    """`--help` lists the commands as one needs them, not by the alphabet."""
+    result = CliRunner().invoke(command_line, ["--help"])
+    assert result.exit_code == 0
+    listed = [row.split()[0] for row in result.stdout.partition("Commands:")[2].splitlines() if row.strip()]
+    assert listed == COMMANDS
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_option_is_explained(name: str) -> None:
+    """Each command has --config and --json, and no option is without a word."""
+    command = command_line.commands[name]
+    chosen = [one for one in command.params if isinstance(one, click.Option)]
+    assert {"--config", "--json"} <= {flag for one in chosen for flag in one.opts}
+    assert all(one.help for one in chosen)
+
+
+@pytest.mark.parametrize("arguments", [["no-such-command"], ["simulate"], ["pause"], ["status", "--days", "0"]])
+def test_a_wrong_command_is_code_2(arguments: list[str]) -> None:
+    """What click refuses has the exit code of a usage error."""
+    assert CliRunner().invoke(command_line, arguments).exit_code == 2
+
+
+@pytest.mark.parametrize("name", ["check", "status"])
+def test_a_configuration_that_is_missing_is_code_2_and_says_what_to_do(name: str, tmp_path: Path) -> None:
+    """No file: its name, and how to name another."""
+    result = CliRunner().invoke(command_line, [name, "--config", str(tmp_path / "none.yaml")])
+    assert result.exit_code == 2
+    assert "none.yaml: there is no such file" in result.stderr
+    assert "UNSTICK_CONFIG" in result.stderr
+
+
+def test_all_mistakes_of_the_configuration_are_said_at_once(tmp_path: Path) -> None:
+    """Two mistakes are two lines, each with its place."""
+    made = configuration("http://127.0.0.1:1", "http://127.0.0.1:1", [runbook("mail", mode="sometimes")], language="fr")
+    (tmp_path / "unstick.yaml").write_text(json.dumps(made))
+    result = CliRunner().invoke(command_line, ["check", "--config", str(tmp_path / "unstick.yaml")])
+    assert result.exit_code == 2
+    assert "runbooks[0].mode" in result.stderr
+    assert "language" in result.stderr
+
+
+def test_a_literal_secret_is_refused_and_not_repeated(tmp_path: Path) -> None:
+    """What was written in a reference's place must not reach a terminal."""
+    made = configuration("http://127.0.0.1:1", "http://127.0.0.1:1", [], signing_keys=["hunter2-in-the-clear"])
+    (tmp_path / "unstick.yaml").write_text(json.dumps(made))
+    result = CliRunner().invoke(command_line, ["check", "--config", str(tmp_path / "unstick.yaml")])
+    assert result.exit_code == 2
+    assert "hunter2" not in result.output
+
+
+def _status(folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    made = configuration("http://127.0.0.1:1", "http://127.0.0.1:1", [runbook("mail")])
+    (folder / "unstick.yaml").write_text(json.dumps(made))
+    (folder / "unstick.db").touch()
+    known = {name: value for name, value in os.environ.items() if not name.startswith("UNSTICK_")}
+    known |= {"PYTHONPATH": str(ROOT), "UNSTICK_SIGNING_KEY": SIGNING_KEY, "PYTHONUTF8": "1"}
+    command = [sys.executable, "-m", "functions", "status"]
+    return subprocess.run(command, cwd=folder, env=known | environment, capture_output=True, text=True, check=False, timeout=60)
+
+
+def test_it_runs_as_a_process_by_the_variable_that_the_function_has(tmp_path: Path) -> None:
+    """`python -m functions status` reads ./unstick.yaml, says what is there, has no colours in a pipe, and ends with 0."""
+    done = _status(tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "no open incidents" in done.stdout
+    assert "\x1b" not in done.stdout
+
+
+def test_without_its_packages_it_says_how_to_get_them() -> None:
+    """In a fresh clone the system's own Python has none of them: one sentence with the remedy, no traceback."""
+    env = {"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, "-S", "-m", "functions", "check"]  # -S: without the packages of the environment
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert re.fullmatch(
+        r"the package \w+ is missing here\. Run `make setup`, then `\.venv/bin/python -m functions \.\.\.`\.\n", done.stderr
+    )
+
+
+def test_the_kill_switch_by_environment_shows_in_the_exit_code(tmp_path: Path) -> None:
+    """UNSTICK_PAUSED=1 in the environment is a pause like any other."""
+    done = _status(tmp_path, UNSTICK_PAUSED="1")
+    assert done.returncode == 1
+    assert "PAUSED: UNSTICK_PAUSED=1 is set" in done.stdout
+
+
+@pytest.mark.parametrize(("no_color", "coloured"), [("", True), ("1", False)])
+def test_no_color_is_honoured(no_color: str, coloured: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a terminal the answer is coloured, unless NO_COLOR says no."""
+    made = configuration("http://127.0.0.1:1", "http://127.0.0.1:1", [], store={"local": {"path": str(tmp_path / "unstick.db")}})
+    (tmp_path / "unstick.yaml").write_text(json.dumps(made))
+    (tmp_path / "unstick.db").touch()
+    monkeypatch.setenv("NO_COLOR", no_color)
+    result = CliRunner().invoke(command_line, ["status", "--config", str(tmp_path / "unstick.yaml")], color=True)
+    assert result.exit_code == 0
+    assert ("\x1b[" in result.stdout) is coloured
+
+
+def test_the_drills_words_are_there_in_both_languages() -> None:
+    """No phrase is missing, and both fill in the same."""
+    for en, ja in PHRASES.values():
+        assert en
+        assert ja
+        assert set(FIELD.findall(en)) == set(FIELD.findall(ja))

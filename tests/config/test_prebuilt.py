@@ -1,0 +1,209 @@
+"""The configuration that the archive holds ready-made: the same one, as long as it stands beside the file that it was made of."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+from msgspec import NODEFAULT, Struct
+from msgspec.structs import fields
+
+from functions.config import prebuilt
+from functions.config.current import current_config
+from functions.config.loader import load_config, parse_config
+from functions.config.prebuilt import prebuilt_path
+from functions.config.settings import Config
+from functions.runtime import registry
+from functions.runtime.errors import ConfigError
+from tests.support.unstick_process import check_ahead
+
+ROOT = Path(__file__).parents[2]
+CLOUD = ROOT / "infra" / "unstick.cloud.yaml"
+ALL_KEYS = """\
+grafana:
+  auth:
+    hmac: {secrets: [env://A, env://B], header: X-Mine, timestamp_header: null, tolerance: 90}
+    basic: {user: no, passwords: ['file:///run/p']}
+    bearer: {tokens: [sm://p/t/3], scheme: ApiKey}
+  max_body: 2MiB
+  annotations: {url: https://grafana.example.com, token: env://G}
+rundeck: {url: https://rundeck.example.com/r, token: env://R, api_version: 45, incident_option: i, not_after_option: n}
+rabbitmq: {url: http://127.0.0.1:15672, user: unstick, password: env://P}
+store: {local: {path: unstick.db}}
+scheduler: {local: {path: unstick.db}}
+signing_keys: [env://K, env://L]
+public_url: https://unstick.example.com
+channels:
+  one: {type: slack, token: env://S, channel: '#ops', base_url: https://slack.example.com}
+  two: {type: slack, url: env://S}
+  three: {type: google_chat, url: env://C}
+  four: {type: teams, url: env://C}
+  five: {type: chatwork, token: env://C, room: 7, base_url: https://chatwork.example.com}
+  six: {type: apprise, url: env://C}
+  seven: {type: console}
+notify: [seven, one]
+language: ja
+time_zone: Europe/Berlin
+budget: 12.5
+storm: {targets: 5, within: 90m}
+report: {every: month, channels: [two]}
+runbooks:
+  - name: zebra
+    match: ['queue=~"a.*"', severity!=info, 'team!~"x|y"']
+    mode: approve
+    restart: {job: j-1, options: {host: '${labels.host}', kind: soft}, allow: {host: '[a-z]+'}, start_within: 40, max_run: 2h}
+    symptom: {rabbitmq: {vhost: mail, queue: '${labels.q}', max_messages: 3, for: 2m}}
+    recovered: {max_messages: 1, min_consumers: 0}
+    verify: {first: 30s, every: 20s, patience: 9m, within: 12m}
+    limits: {cooldown: 0, attempts: 3, restarts: {90m: 2, 24h: 5}, failing: 4, stale: 2d}
+    freeze: [{days: fri-mon, from: '22:00', to: '06:00'}, {days: daily, from: '00:00', to: '24:00'}]
+    notify: [three]
+    escalate: [four, five]
+    mention: [U1, '']
+    root_cause: https://tracker.example.com/7
+    manual_minutes: 7.5
+  - {name: apple, match: [service=mail], mode: observe, restart: {job: j-2}, symptom: {rabbitmq: {}}}
+"""
+
+
+def kept(folder: Path, text: str) -> Path:
+    """unstick.yaml with what was made of it beside it."""
+    path = folder / "unstick.yaml"
+    path.write_text(text, encoding="utf-8")
+    check_ahead(path)
+    return path
+
+
+FILES = (ROOT / "unstick.yaml", CLOUD, ROOT / "infra" / "systemd" / "unstick.yaml")
+
+
+@pytest.fixture
+def started(monkeypatch) -> Callable[[Path], Config]:
+    """What a process has that starts with this file."""
+
+    def start(path: Path) -> Config:
+        monkeypatch.setenv("UNSTICK_CONFIG", str(path))
+        current_config.cache_clear()
+        return current_config()
+
+    yield start
+    current_config.cache_clear()
+
+
+@pytest.mark.parametrize("text", [ALL_KEYS, *(path.read_text(encoding="utf-8") for path in FILES)])
+def test_it_is_what_the_file_is_read_as(tmp_path, text):
+    """Every key comes back with its type, and runbooks in their order, which decides between them."""
+    read, found = parse_config(text), prebuilt.load_prebuilt(kept(tmp_path, text))
+    assert found == read
+    assert list(found.rules.runbooks) == list(read.rules.runbooks)
+
+
+def structs(part: object) -> Iterator[Struct]:
+    """Every Struct in it."""
+    if isinstance(part, Struct):
+        yield part
+        part = [getattr(part, name) for name in part.__struct_fields__]
+    for one in part.values() if isinstance(part, Mapping) else part if isinstance(part, list | tuple) else ():
+        yield from structs(one)
+
+
+def test_all_keys_are_all_keys():
+    """Each field stands somewhere in the example with something else than its default, else a lost one would not show."""
+    read = parse_config(ALL_KEYS)
+    defaults, seen = {}, defaultdict(list)
+    for one in structs(read):
+        for field in fields(type(one)):
+            default = field.default_factory() if field.default_factory is not NODEFAULT else field.default
+            defaults[type(one).__module__, type(one).__name__, field.name] = default
+            seen[type(one).__module__, type(one).__name__, field.name].append(getattr(one, field.name))
+    at_default = {name[1:] for name, default in defaults.items() if all(value == default for value in seen[name])}
+    assert at_default == {("Symptom", "kind"), ("Freeze", "text")} & at_default  # one symptom; made of the other fields
+    assert {channel.name for channel in read.channels.values()} == set(registry.names("chats"))
+
+
+def test_beside_another_file_it_counts_for_nothing(started, tmp_path):
+    """Whoever edits unstick.yaml in an unpacked archive gets what he wrote, and is told of his mistakes."""
+    path = kept(tmp_path, ALL_KEYS)
+    path.write_text(ALL_KEYS.replace("name: zebra", "name: zebu"), encoding="utf-8")
+    assert list(started(path).rules.runbooks) == ["zebu", "apple"]
+    path.write_text(ALL_KEYS.replace("mode: approve", "mode: aprove"), encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"unstick\.yaml:31: runbooks\[0\]\.mode"):
+        started(path)
+
+
+def test_what_looks_at_the_file_looks_at_the_file(started, tmp_path):
+    """`check` and the other commands read unstick.yaml itself, so that nothing beside it can hide what it says."""
+    path = kept(tmp_path, ALL_KEYS)
+    beside = prebuilt_path(path)
+    beside.write_bytes(beside.read_bytes().replace(b'"zebra"', b'"other"'))
+    assert list(started(path).rules.runbooks) == ["other", "apple"]
+    assert list(load_config(path).rules.runbooks) == ["zebra", "apple"]
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda made: b"",
+        lambda made: b"\xff\xfe",
+        lambda made: json.dumps(made).encode()[:-9],
+        lambda made: json.dumps(made).encode().replace(b"zebra", b"z\xff\xfe"),
+        lambda made: b'{"config":' * 20_000,
+        lambda made: json.dumps([made]).encode(),
+        lambda made: json.dumps(made | {"config": None}).encode(),
+        lambda made: json.dumps(made | {"config": made["config"] | {"max_body": "8MiB"}}).encode(),
+        lambda made: json.dumps(made | {"config": made["config"] | {"store": {"name": "../logs", "settings": {}}}}).encode(),
+        lambda made: json.dumps(made | {"config": made["config"] | {"store": {"name": "local", "settings": {}}}}).encode(),
+        lambda made: json.dumps(made | {"config": made["config"] | {"signing_keys": [{"reference": "a literal"}]}}).encode(),
+    ],
+    ids=[
+        "empty",
+        "no text",
+        "cut",
+        "no UTF-8 inside",
+        "too deep",
+        "a list",
+        "nothing",
+        "another type",
+        "no room",
+        "settings",
+        "no reference",
+    ],
+)
+def test_one_that_can_not_be_used_is_passed_over(started, tmp_path, spoil):
+    """It spares time and is needed by nobody: the file beside it is read."""
+    path = kept(tmp_path, ALL_KEYS)
+    beside = prebuilt_path(path)
+    beside.write_bytes(spoil(json.loads(beside.read_bytes())))
+    assert prebuilt.load_prebuilt(path) is None
+    assert started(path) == parse_config(ALL_KEYS)
+
+
+def test_it_has_the_same_bytes_each_time():
+    """An archive of the same sources is the same archive, so that a plan without a change is empty."""
+    assert len({prebuilt.encode_prebuilt(parse_config(ALL_KEYS), b"x") for _ in range(3)}) == 1
+
+
+def test_the_archive_starts_from_it_without_yaml_and_regular_expressions(tmp_path):
+    """The compiler of patterns and the time zones come with the first alert that needs them."""
+    command = [sys.executable, ROOT / "infra" / "package.py", "--config", CLOUD, "--to", tmp_path / "a.zip"]
+    built = subprocess.run(command, capture_output=True, check=False)
+    assert built.returncode == 0, built.stderr
+    with zipfile.ZipFile(tmp_path / "a.zip") as archive:
+        archive.extractall(tmp_path / "a")
+    code = (
+        "import sys; from functions.config.current import current_config; found = current_config()\n"
+        "print([name for name in ('yaml', 're2', 'zoneinfo') if name in sys.modules])\n"
+        "from functions.config.loader import parse_config; print(found == parse_config(open('unstick.yaml').read()))"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "UNSTICK_CONFIG"} | {"K_SERVICE": "webhook"}
+    ran = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path / "a", env=environment, capture_output=True, text=True, check=True
+    )
+    assert ran.stdout.splitlines() == ["[]", "True"]

@@ -1,0 +1,345 @@
+"""Cards: the headline alone says whether anybody must get up, in both languages, whatever a stranger writes."""
+
+from __future__ import annotations
+
+import re
+import string
+import time
+import unicodedata
+
+import pytest
+from msgspec.structs import replace
+
+from functions.domain.cards.card import KINDS, compose
+from functions.domain.cards.card_input import Story
+from functions.domain.model.codes import Phase, Reason
+from functions.domain.model.incidents import Incident, Trigger
+from functions.domain.model.messages import Card
+from functions.domain.model.observations import Sighting
+from functions.domain.model.runbooks import Rules
+from functions.domain.texts.reasons import REASONS
+from functions.domain.texts.sanitize import clean, safe_url
+from functions.domain.texts.words import LANGUAGES, PHRASES, duration, say
+from tests.support.example_stories import ALERTED, EXAMPLES, INCIDENT, LONG, NOW, RUNBOOK, TARGET, held, hostile, rules
+
+URGENCY = {"act": ("ACT NOW", "至急対応"), "watch": ("No action yet", "まだ対応不要"), "fine": ("No action needed", "対応不要")}
+
+
+def all_text(card: Card) -> str:
+    return "\n".join((card.headline, *card.text, *(f"{label}: {text}" for label, text in card.facts), *card.evidence))
+
+
+def test_no_language_lacks_a_phrase():
+    """Each phrase has words in both languages, with the same places to fill in, and the Japanese one is Japanese."""
+    same = {"execution", "runbook", "s"}
+    for key, (en, ja) in PHRASES.items():
+        names = [sorted(name for _, name, _, _ in string.Formatter().parse(text) if name) for text in (en, ja)]
+        assert en, key
+        assert ja, key
+        assert names[0] == names[1], key
+        assert key in same or not ja.isascii(), key
+
+
+def test_every_reason_code_has_words_in_both_languages():
+    """All 23 reason codes say why, and what to do, and whether anybody must get up."""
+    assert set(REASONS) == set(Reason)
+    for reason, explained in REASONS.items():
+        assert explained.urgency in URGENCY, reason
+        for words in (explained.en, explained.ja):
+            assert all(getattr(words, name).strip() for name in words.__struct_fields__), reason
+        assert not explained.ja.short.isascii(), reason
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_headline_begins_with_the_urgency_in_words(name: str, language: str):
+    """Urgency shows without any colour."""
+    made = compose(EXAMPLES[name], rules(language))
+    assert made.headline.startswith(URGENCY[made.urgency][LANGUAGES.index(language)])
+    assert len(made.headline) <= 140
+
+
+def test_every_kind_has_an_example():
+    """The gallery and the chats' tests see all kinds of story."""
+    assert {story.kind for story in EXAMPLES.values()} == set(KINDS)
+
+
+@pytest.mark.parametrize(
+    ("name", "urgency", "headline"),
+    [
+        ("started", "watch", "No action yet: restarting mail-delivery (try 1 of 2)"),
+        ("adopted", "watch", "No action yet: mail-delivery is being restarted already, Unstick checks the result"),
+        ("held-restart-refused", "act", "ACT NOW: mail-delivery was not restarted: Rundeck refused the restart"),
+        ("held-cooldown", "watch", "No action yet: mail-delivery is not restarted yet: it was restarted a short while ago"),
+        ("held-awaiting-approval", "act", "ACT NOW: mail-delivery waits for your approval"),
+        ("held-overrule", "act", "ACT NOW: mail-delivery was not restarted, you may overrule it: it was restarted too often"),
+        ("held-observe-only", "act", "ACT NOW: Unstick would have restarted mail-delivery, but only watches it"),
+        ("held-symptom-gone", "fine", "No action needed: mail-delivery is well, nothing was restarted"),
+        ("held-no-runbook", "act", "ACT NOW: RabbitMQQueueStuck was not restarted: no runbook matches the alert"),
+        ("draining", "watch", "No action yet: mail-delivery is moving again, 212 left"),
+        ("recovered", "fine", "No action needed: mail-delivery recovered in 6 min 52 s"),
+        ("recovered-moving", "fine", "No action needed: mail-delivery is moving again, 97 left"),
+        ("escalated", "act", "ACT NOW: mail-delivery is still stuck after 2 restarts"),
+        ("resolved", "fine", "No action needed: the alert of mail-delivery is resolved"),
+        ("not-approved", "act", "ACT NOW: mail-delivery was not restarted: nobody approved it in time"),
+        ("test", "fine", "No action needed: the test notification arrived"),
+        ("bundle", "act", "ACT NOW: 26 targets or alerts were not restarted: too many targets are stuck at once"),
+        ("paused", "watch", "No action yet: Unstick is paused and restarts nothing"),
+        ("resumed", "fine", "No action needed: mail-delivery may be restarted again"),
+        ("unsigned", "act", "ACT NOW: alerts that were accepted can't be decided, their signing key is gone"),
+    ],
+)
+def test_headlines(name: str, urgency: str, headline: str):
+    """What people read on a locked phone at 3 a.m."""
+    made = compose(EXAMPLES[name], rules())
+    assert (made.urgency, made.headline) == (urgency, headline)
+
+
+@pytest.mark.parametrize("reason", [Reason.COOLDOWN, Reason.JOB_BUSY, Reason.ALREADY_RUNNING, Reason.SYMPTOM_UNKNOWN])
+def test_a_hold_that_passes_by_itself_calls_nobody(reason: Reason):
+    """While Unstick waits and looks again, nobody has to get up."""
+    made = compose(held(reason, phase=Phase.WAITING), rules())
+    assert made.urgency == "watch"
+    assert made.headline.startswith("No action yet")
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("reason", Reason)
+def test_every_hold_says_why_and_what_to_do(reason: Reason, language: str):
+    """The reason in plain words, what to do, what the system said and its remedy."""
+    made = compose(held(reason, "the exact detail", "the remedy"), rules(language))
+    words = REASONS[reason].words(language)
+    assert words.why in made.text
+    assert "the remedy" in made.text
+    assert any("the exact detail" in text for text in made.text)
+    assert made.urgency == "fine" or say(language, "todo", todo=words.todo) in made.text
+    assert (say(language, "reason"), reason.value) in made.facts
+
+
+def test_recovered_shows_before_and_after_time_try_and_curve():
+    """Times are from the alert and from the restart's end, the latter on our clock."""
+    made = compose(EXAMPLES["recovered"], rules())
+    facts = dict(made.facts)
+    assert facts["Queue"] == "mail.outgoing: 362 → 0 messages, 2 consumers"
+    assert facts["Took"] == "6 min 52 s from the alert, 1 min 26 s from the restart's end"
+    assert facts["Try"] == "1 of 2"
+    assert facts["Restart"] == "execution 1847, succeeded, 32 s"
+    assert facts["Time"] == "2026-11-24 03:12:05 JST"
+    assert made.curve[-1][1] == 0
+    assert made.text[-1] == "The bug behind it is still open: https://tracker.example.com/MAIL-123"
+
+
+def test_japanese_is_set_as_japanese():
+    """No half-width comma, colon or bracket of Unstick's own, and a counter behind each count."""
+    recovered, escalated = (dict(compose(EXAMPLES[name], rules("ja")).facts) for name in ("recovered", "escalated"))
+    assert recovered["キュー"] == "mail.outgoing：362 → 0件、コンシューマー2件"
+    assert escalated["実施済み"] == "1. 実行 1847、成功、32秒：滞留のまま"
+    assert escalated["アラート"].startswith("RabbitMQQueueStuck（critical）：")
+    for name in EXAMPLES:
+        made = compose(EXAMPLES[name], rules("ja"))
+        own = [made.headline, *(text for label, text in made.facts if label not in ("アラート", "時刻", "理由コード"))]
+        assert [text for text in own if re.search(r"[,:;] |\(", text)] == [], name
+
+
+def test_a_second_restart_begins_with_figures_of_its_own():
+    """What the first one left is no result of the second, which is only starting."""
+    story = EXAMPLES["started"]
+    again = replace(story.incident.queues[0], depth=384, before=Sighting(NOW - 120, 390, 370, 20, 1), curve=((NOW - 120, 390),))
+    made = compose(replace(story, incident=replace(story.incident, queues=(again,))), rules())
+    assert dict(made.facts)["Queue"] == "mail.outgoing: 390 messages, 1 consumer"
+
+
+def test_old_figures_say_how_old_they_are():
+    """Nobody looks at the queue while a person is asked."""
+    english, japanese = (dict(compose(EXAMPLES["not-approved"], rules(language)).facts) for language in LANGUAGES)
+    assert english["Queue"] == "mail.outgoing: 362 messages, 1 consumer (30 min ago)"
+    assert japanese["キュー"] == "mail.outgoing：362件、コンシューマー1件（30分前）"
+
+
+def test_a_missing_root_cause_is_said():
+    """I2's other half: people are never let forget that the bug is still there."""
+    made = compose(EXAMPLES["recovered-moving"], rules())
+    assert "The runbook names no root_cause" in made.text[-1]
+
+
+def test_escalation_carries_the_evidence():
+    """Job log, consumers, age of the oldest message, all tries, what to do, and people are mentioned."""
+    made = compose(EXAMPLES["escalated"], rules())
+    text = all_text(made)
+    assert made.evidence[-1].endswith("trying again (1/∞)")
+    assert "Oldest message: 26 min old" in text
+    assert "1. execution 1847, succeeded, 32 s: still stuck" in text
+    assert "2. execution 1851, succeeded, 32 s" in text
+    assert "1 consumer" in text
+    assert made.text[0].startswith("What to do: Consumers are connected but acknowledge nothing")
+    assert made.mention == RUNBOOK.mention
+
+
+def test_no_consumer_gives_other_advice():
+    """What a person should do depends on what was seen."""
+    story = EXAMPLES["escalated"]
+    gone = replace(story.incident, queues=(replace(story.incident.queues[0], consumers=0),))
+    assert "No consumer came back" in compose(replace(story, incident=gone), rules()).text[0]
+
+
+@pytest.mark.parametrize("name", [name for name, story in EXAMPLES.items() if story.kind != "escalated"])
+def test_only_escalations_mention(name: str):
+    """A card without a mention in its story pings nobody."""
+    assert compose(EXAMPLES[name], rules()).mention == ()
+
+
+def test_a_mention_never_rides_on_good_news():
+    """Even if a story asks for it."""
+    assert compose(replace(EXAMPLES["recovered"], mention=("<!channel>",)), rules()).mention == ()
+
+
+@pytest.mark.parametrize(("late_s", "said"), [(3000.0, False), (3001.0, True)])
+def test_late_messages_say_so_first(late_s: float, said: bool):
+    """Over 50 minutes late, the message says so."""
+    made = compose(replace(EXAMPLES["recovered"], late_s=late_s), rules())
+    assert made.text[0].startswith("This message comes 50 min") is said
+
+
+def test_links_lead_where_they_say():
+    """Approval first, then the execution, then Grafana; the cause last."""
+    story = replace(EXAMPLES["escalated"], approve_url="https://unstick.example.com/approve/")
+    labels = [label for label, _ in compose(story, rules()).links]
+    assert labels == [
+        "Approve the restart",
+        "Rundeck execution",
+        "Panel",
+        "Dashboard",
+        "Alert rule",
+        "Runbook page",
+        "Silence",
+        "Root cause",
+    ]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "javascript:alert(1)",
+        "data:text/html,x",
+        "ftp://example.com/",
+        "//example.com",
+        "https://",
+        "https://user:pass@example.com/",
+        "https://good.example.com@evil.example.com",
+        "https://e.example.com/|<!channel>",
+        "https://e.example.com/a b",
+        "https://[::1",
+        "",
+        "https://e.example.com/\u202egpj",
+        "https://e.example.com:99999999/",
+        "https://x/" + "a" * 3000,
+        None,
+        7,
+    ],
+)
+def test_other_links_are_left_out(url: object):
+    """Only http and https, without a user part, a space or anything with a meaning to a chat."""
+    assert safe_url(url) == ""
+
+
+@pytest.mark.parametrize(
+    "url", ["https://e.example.com/a?b=c&d=%20#f", "http://127.0.0.1:4440/x", "https://[::1]:3000/", "HTTPS://E.example.com"]
+)
+def test_plain_links_pass_as_they_are(url: str):
+    """Grafana's links hold queries and fragments."""
+    assert safe_url(url) == url
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_hostile_text_is_cleaned_and_shortened(name: str, language: str):
+    """100 kB of marks in every place give a small card without an invisible character, quickly, with the cuts marked."""
+    began = time.perf_counter()
+    made = compose(hostile(EXAMPLES[name]), rules(language))
+    took_s = time.perf_counter() - began
+    text = all_text(made)
+    assert {unicodedata.category(char) for char in text} & {"Cc", "Cf", "Cs", "Co", "Cn"} <= {"Cc"}
+    assert set(re.findall(r"[\x00-\x1f\x7f-\x9f]", text)) <= {"\n"}
+    assert say(language, "shortened") in text
+    assert len(text) < 30_000
+    assert all(url.startswith("https://unstick.example.com") for _, url in made.links)
+    assert took_s < 2.0
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "unheard of"])
+@pytest.mark.parametrize(
+    "story",
+    [
+        Story("", NOW),
+        Story("", float("nan"), incident=Incident("", Phase.WAITING, 0.0, "", (), ())),
+        Story("", 1e300, RUNBOOK, target=replace(TARGET, options={}), late_s=float("inf")),
+        Story("", -1e18, trigger=Trigger("", "", float("inf"), "", links={"panel": ""}), reason=Reason.PAUSED, moving=True),
+        Story("", NOW, incident=replace(INCIDENT, queues=(), triggers=(), execution=None, tail=())),
+    ],
+    ids=["nothing", "empty incident", "no options", "odd times", "no queues"],
+)
+def test_compose_takes_any_story(kind: str, story: Story):
+    """A card that can't be made would hold up the incident."""
+    for language in (*LANGUAGES, "xx"):
+        made = compose(replace(story, kind=kind), Rules({}, language=language))
+        assert made.headline
+
+
+def test_cards_are_a_function_of_their_story():
+    """The same story gives the same card: chats rely on it to post once."""
+    assert compose(EXAMPLES["escalated"], rules()) == compose(EXAMPLES["escalated"], rules())
+
+
+def test_a_resolved_card_goes_into_its_incidents_thread():
+    """The incident is over by then, its id comes with the story."""
+    assert compose(EXAMPLES["resolved"], rules()).incident == INCIDENT.id == compose(EXAMPLES["started"], rules()).incident
+
+
+@pytest.mark.parametrize(
+    ("seconds", "en", "ja"),
+    [
+        (0, "0 s", "0秒"),
+        (-5, "0 s", "0秒"),
+        (59.6, "1 min", "1分"),
+        (100, "1 min 40 s", "1分40秒"),
+        (7500, "2 h 5 min", "2時間5分"),
+        (90000, "1 d 1 h", "1日1時間"),
+        (float("nan"), "0 s", "0秒"),
+        (float("inf"), "11574 d 1 h", "11574日1時間"),
+    ],
+)
+def test_durations(seconds: float, en: str, ja: str):
+    """Two units are enough for people."""
+    assert (duration("en", seconds), duration("ja", seconds)) == (en, ja)
+
+
+@pytest.mark.parametrize(
+    ("text", "cleaned"),
+    [
+        ("a\nb\tc", "a b c"),
+        ("\u202eabc", "abc"),
+        ("\x1b[31mred\x1b[0m", "red"),
+        ("日本語\u3000テスト", "日本語 テスト"),
+        ("\ud800x", "x"),
+        ("e\u0301" + "\u0301" * 50, "e\u0301\u0301"),
+        ("x" * 30, "x" * 19 + "…"),
+        ("\u200b" * 10_000 + "x", "…"),
+    ],
+)
+def test_clean(text: str, cleaned: str):
+    """White space is folded, invisible characters go, accents stay, cuts are marked."""
+    assert clean(text, 20, "…") == cleaned
+
+
+def test_ages_count_from_the_first_alert():
+    """Several alerts make one incident; people waited since the first."""
+    later = replace(INCIDENT.triggers[0], starts_at=ALERTED + 300)
+    story = replace(EXAMPLES["started"], incident=replace(INCIDENT, triggers=(later, INCIDENT.triggers[0])))
+    facts = dict(compose(story, rules()).facts)
+    assert facts["Firing for"] == "6 min 52 s"
+    assert facts["Alert"].endswith("and 1 more")
+
+
+def test_nothing_of_a_100_kb_summary_stays_beyond_its_share():
+    """Time and size go by the limit, not by what a stranger sends."""
+    assert len(clean(LONG, 300, "…")) <= 300

@@ -1,0 +1,112 @@
+"""What people get in a real incident is what the gallery promises: the examples' figures are not set by hand alone."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from msgspec import field
+
+from functions.bootstrap import Real
+from functions.domain.cards.card import compose
+from functions.domain.model.codes import Mode, Phase, Reason
+from functions.domain.model.events import Ran, Woken
+from functions.domain.model.messages import Card
+from functions.domain.model.observations import Observation, Pause, Unknown
+from functions.domain.model.runbooks import Limits
+from tests.support import scenes
+from tests.support.example_stories import EXAMPLES, held, rules
+from tests.support.scenes import document, incident, moved, seen
+from tests.support.stuck_mail import SECRETS, StuckMail, stuck_mail
+
+
+class Overheard(Real, frozen=True):
+    """The real outside; what it posts is kept instead."""
+
+    cards: list[Card] = field(default_factory=list)
+
+    def post(self, channel: str, card: Card, thread: str | None, timeout_s: float) -> str | None:
+        self.cards.append(card)
+        return None
+
+
+@contextmanager
+def overheard(folder: Path, mode: str) -> Iterator[tuple[StuckMail, list[Card]]]:
+    with stuck_mail(folder, mode=mode) as mail:
+        outside = Overheard(mail.outside.config)
+        mail.outside = outside
+        yield mail, outside.cards
+
+
+@pytest.fixture(autouse=True)
+def _secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, secret in SECRETS.items():
+        monkeypatch.setenv(name, secret)
+
+
+def shape(card: Card) -> dict[str, object]:
+    """What a card has, whatever the figures are."""
+    queue = re.sub(r"[\d,]+", "N", dict(card.facts)["Queue"])
+    labels = [label for label, _ in card.facts]
+    return {"kind": card.kind, "urgency": card.urgency, "facts": labels, "queue": queue, "curve": len(card.curve) > 1}
+
+
+@pytest.mark.parametrize(
+    ("mode", "example"),
+    [
+        ("approve", EXAMPLES["held-awaiting-approval"]),
+        ("observe", EXAMPLES["held-observe-only"]),
+        ("paused", held(Reason.PAUSED)),
+        ("auto", EXAMPLES["started"]),
+    ],
+)
+def test_the_first_card_says_how_many_messages_are_stuck(tmp_path: Path, mode: str, example: object) -> None:
+    """Before any restart the figures are those of the look that decided, and nothing in the gallery is missing."""
+    with overheard(tmp_path, "auto" if mode == "paused" else mode) as (mail, cards):
+        if mode == "paused":
+            mail.pause("broker upgrade")
+        mail.alert()
+    (card,) = cards
+    assert dict(card.facts)["Queue"] == "mail.outgoing: 362 messages, 1 consumer"
+    assert shape(card) == shape(compose(example, rules()))  # type: ignore[arg-type]
+    assert ("Approve the restart" in dict(card.links)) is (mode == "approve")
+
+
+@pytest.mark.parametrize(
+    ("mode", "what", "reason"),
+    [
+        (Mode.AUTO, seen(pause=Pause("upgrade", "anna")), Reason.PAUSED),
+        (
+            Mode.AUTO,
+            seen(*(scenes.execution(n, started=-700.0 * n, ended=-690.0 * n) for n in (1, 2, 3))),
+            Reason.TOO_MANY_RESTARTS,
+        ),
+        (Mode.OBSERVE, seen(), Reason.OBSERVE_ONLY),
+    ],
+)
+def test_a_hold_that_ends_the_waiting_calls_somebody(mode: Mode, what: Observation, reason: Reason) -> None:
+    """What it waited for is over, and now nobody looks again by itself."""
+    rules = scenes.rules(scenes.runbook(mode=mode, limits=Limits(restarts=((86400.0, 3),))))
+    card = (
+        moved(document(incident(Phase.WAITING, reason=Reason.COOLDOWN)), Woken(), what, with_rules=rules).document.to_tell[0].card
+    )
+    assert dict(card.facts)["Reason code"] == reason.value
+    assert card.headline.startswith("ACT NOW: ")
+    assert not [text for text in card.text if "looks again by itself" in text]
+
+
+def test_a_restart_that_rundeck_refused_calls_somebody() -> None:
+    """Nothing was restarted, and nothing will be."""
+    made = moved(scenes.starting(), Ran("inc-1.1", refusal="no such job", remedy="name the job"))
+    assert made.document.to_tell[0].card.headline == "ACT NOW: mail was not restarted: Rundeck refused the restart"
+
+
+def test_what_passes_by_itself_calls_nobody_yet() -> None:
+    """RabbitMQ can't be read: it is looked at again."""
+    made = moved(document(incident(Phase.WAITING)), Woken(), seen(mail=Unknown("RabbitMQ: answered 502")))
+    card = made.document.to_tell[0].card
+    assert card.urgency == "watch"
+    assert any("looks again by itself" in text for text in card.text)

@@ -1,0 +1,399 @@
+"""What the bug costs: counting, what is likely behind it, what is missing, and how loud it is said."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from pathlib import Path
+from xml.etree import ElementTree as ET  # only our own pictures are read
+from zoneinfo import ZoneInfo
+
+import pytest
+from msgspec.structs import replace
+
+from functions.domain.costs import card as cost_card
+from functions.domain.costs import chart as cost_chart
+from functions.domain.costs import report as cost
+from functions.domain.costs import words as cost_words
+from functions.domain.costs.model import LOUDEST, Cost, Gap, Known, Lack, Likely
+from functions.domain.model.alerts import QueueRef, Target
+from functions.domain.model.codes import Ending, Phase
+from functions.domain.model.incidents import Archive, Incident, Outcome, Trigger, Try, Watched
+from functions.domain.model.messages import Card
+from functions.domain.model.observations import Execution, Ledger, Sighting, Unknown
+from functions.domain.model.runbooks import Restart, Rules, Runbook, Symptom
+
+TOKYO = ZoneInfo("Asia/Tokyo")
+NOW = datetime(2026, 11, 25, 9, 0, tzinfo=TOKYO).timestamp()
+DAY_S = 86400.0
+TARGET = Target("t1", "https://rundeck.example.com", "job", {"service": "mail-delivery"})
+RUNBOOK = Runbook("mail", (), Restart("job"), Symptom(), root_cause="https://tracker.example.com/MAIL-123", manual_minutes=8)
+HELD = Sighting(0.0, 362, 342, 20, consumers=1, ack_samples=((1.0, 900), (6.0, 0), (11.0, 900)))
+
+
+def rules(language: str = "en", **runbooks: Runbook) -> Rules:
+    return Rules(runbooks or {"mail": RUNBOOK}, language=language, time_zone=TOKYO.key)
+
+
+def execution(number: int, at: float, tag: str = "", **changes: object) -> Execution:
+    return replace(Execution(str(number), f"https://r/{number}", "succeeded", at, at + 30, tag), **changes)  # type: ignore[arg-type]
+
+
+def record(
+    days_ago: float,
+    number: int,
+    *,
+    ending: Ending = Ending.RECOVERED,
+    took_s: float = 300,
+    before: Sighting | None = HELD,
+    runbook: str = "mail",
+    tag: str | None = None,
+    target: Target = TARGET,
+) -> Archive:
+    """An incident that ended so long ago, with one restart by Unstick (or with another tag)."""
+    at = NOW - days_ago * DAY_S
+    name = f"inc{number}"
+    watched = Watched(QueueRef("/", "mail"), runbook, at - took_s, before)
+    ran = execution(number, at - 100, f"{name}.1" if tag is None else tag) if ending is not Ending.HELD else None
+    trigger = Trigger("f", "g", at - took_s, watched.queue.key)
+    incident = Incident(
+        name, Phase.VERIFYING, at - took_s + 5, runbook, (watched,), (trigger,), restarts=1 if ran else 0, execution=ran
+    )
+    return Archive(target, incident, Outcome(name, ending, None, at, (trigger,)))
+
+
+def known(*records: Archive, history: tuple[Execution, ...] | Unknown = (), ahead_s: float = 0.0) -> Known:
+    """As report.gather has it."""
+    began: dict[str, tuple[float, ...]] = {}
+    for one in records:
+        began[one.incident.runbook] = (*began.get(one.incident.runbook, ()), one.incident.began_at)
+    ledger = history if isinstance(history, Unknown) else Ledger(NOW + ahead_s, history)
+    seen = {one.target.key: (one.incident.runbook, one.target) for one in records if one.target} or {"t1": ("mail", TARGET)}
+    return Known(records, began, seen, dict.fromkeys(seen, ledger))
+
+
+def test_it_counts_endings_median_and_minutes_saved() -> None:
+    """Each ending once, the median from the alert on, and minutes only for recoveries by Unstick's own restarts."""
+    found = cost.cost(
+        known(
+            record(1, 1, took_s=200),
+            record(2, 2, took_s=400),
+            record(3, 3, took_s=900),
+            record(4, 4, ending=Ending.ESCALATED),
+            record(5, 5, ending=Ending.HELD),
+            record(6, 6, tag="", took_s=500),
+            record(20, 7, took_s=100),
+            record(31, 8),
+        ),
+        rules(),
+        NOW,
+    ).runbooks[0]
+    assert (found.week.by_unstick, found.week.by_hand) == (4, 1)
+    assert (found.week.recovered, found.week.escalated, found.week.held) == (4, 1, 1)
+    assert found.week.median_recovery_s == 450
+    assert found.week.saved_minutes == 3 * 8
+    assert (found.month.by_unstick, found.month.recovered, found.month.saved_minutes) == (5, 5, 4 * 8)
+
+
+def test_no_minutes_are_made_up() -> None:
+    """Without `manual_minutes` nothing is said to be saved, without a recovery there is no median."""
+    plain = replace(RUNBOOK, manual_minutes=0.0)
+    found = cost.cost(known(record(1, 1, ending=Ending.ESCALATED)), rules(mail=plain), NOW).runbooks[0]
+    assert (found.week.saved_minutes, found.week.median_recovery_s) == (None, None)
+
+
+def test_archive_and_history_count_a_restart_once() -> None:
+    """The same restart from both sources, and its retries by Rundeck, are one; manual ones come from the history."""
+    own = execution(1, NOW - DAY_S - 100, "inc1.1")
+    history = (
+        own,
+        replace(own, id="2"),
+        execution(10, NOW - 3600),
+        execution(11, NOW - 7200),
+        execution(12, NOW - 50, scheduled=True),
+        execution(13, NOW - 60, "inc9.1", runner_not_after=NOW - 70, status="failed"),
+    )
+    found = cost.cost(known(record(1, 1), history=history), rules(), NOW).runbooks[0]
+    assert (found.week.by_unstick, found.week.by_hand) == (1, 2)
+
+
+def test_a_restart_counts_for_the_runbook_of_its_incident_alone() -> None:
+    """A runbook got another name, and the target's history has what was done under both."""
+    earlier, later = record(1, 2, runbook="former"), record(2, 1)
+    history = tuple(one.incident.execution for one in (earlier, later) if one.incident.execution)
+    found = cost.cost(known(earlier, later, history=(*history, execution(9, NOW - 3600))), rules(), NOW)
+    assert {one.runbook: (one.week.by_unstick, one.week.by_hand) for one in found.runbooks} == {"mail": (1, 1), "former": (1, 0)}
+
+
+def test_starts_that_the_job_refused_are_no_restarts() -> None:
+    """An attempt that came too late is in the incident's tries, and is not counted."""
+    one = record(1, 1)
+    late = Try("inc1.1", execution(9, NOW - DAY_S - 200, "inc1.1"), "refused_late")
+    again = replace(one, incident=replace(one.incident, tries=(late,), execution=execution(1, NOW - DAY_S, "inc1.2")))
+    assert cost.cost(known(again), rules(), NOW).runbooks[0].week.by_unstick == 1
+
+
+def test_days_and_hours_are_those_of_the_configured_zone() -> None:
+    """A restart at 23:30 UTC is one of the next morning in Tokyo, by our clock, whatever Rundeck's says."""
+    at = datetime(2026, 11, 23, 23, 30, tzinfo=ZoneInfo("UTC")).timestamp()
+    found = cost.cost(known(history=(execution(1, at + 7200),), ahead_s=7200.0), rules(), NOW).runbooks[0]
+    assert [day.day for day in found.daily if day.by_hand] == ["2026-11-24"]
+    assert (found.daily[0].day, found.daily[-1].day, len(found.daily)) == ("2026-10-27", "2026-11-25", 30)
+    assert found.hours[8] == sum(found.hours) == 1
+    assert [day.by_hand for day in found.weekly] == [0, 0, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("seen", "cause"),
+    [
+        ([HELD], (Likely.HELD_UNACKED, 1, 1)),
+        ([replace(HELD, ack_samples=())], (Likely.HELD_UNACKED, 1, 1)),
+        ([replace(HELD, ack_samples=((1.0, 900), (6.0, 905)))], None),
+        ([replace(HELD, unacked=0)], None),
+        ([replace(HELD, consumers=None)], None),
+        ([None], None),
+        ([replace(HELD, consumers=0, unacked=0)], (Likely.NO_CONSUMER, 1, 1)),
+        ([HELD, HELD, replace(HELD, unacked=0)], (Likely.HELD_UNACKED, 2, 3)),
+        ([HELD, replace(HELD, unacked=0), replace(HELD, unacked=0)], None),
+        ([HELD, None, None], (Likely.HELD_UNACKED, 1, 1)),
+    ],
+)
+def test_the_likely_cause_comes_from_what_was_seen_before_the_restart(seen: list[Sighting | None], cause: tuple | None) -> None:
+    """A consumer that held messages and acknowledged none, or none at all; in half of the incidents at least; else nothing."""
+    records = [record(n + 1, n, before=before) for n, before in enumerate(seen)]
+    found = cost.cost(known(*records), rules(), NOW).runbooks[0].cause
+    assert (found and (found.likely, found.incidents, found.of)) == cause
+
+
+def lacks(found: Cost) -> dict[Lack, tuple[str, str]]:
+    day = {gap.lack: datetime.fromtimestamp(gap.at, TOKYO).strftime("%Y-%m-%d") if gap.at else "" for gap in found.gaps}
+    return {gap.lack: (day[gap.lack], gap.about) for gap in found.gaps}
+
+
+def test_it_says_how_far_archive_and_history_reach() -> None:
+    """A young archive, a history that lost rows, one that can't be read, and an empty archive are each named."""
+    assert lacks(cost.cost(known(record(3, 1), history=(execution(1, NOW - 3 * DAY_S, "inc1.1"),)), rules(), NOW)) == {
+        Lack.ARCHIVE_BEGINS: ("2026-11-22", ""),
+        Lack.HISTORY_BEGINS: ("2026-11-22", "service=mail-delivery"),
+    }
+    old, lost = record(100, 1), record(20, 2)
+    shown = (execution(3, NOW - 5 * DAY_S),)
+    assert lacks(cost.cost(known(old, lost, history=shown), rules(), NOW)) == {
+        Lack.HISTORY_SHORT: ("2026-11-20", "service=mail-delivery")
+    }
+    assert lacks(cost.cost(known(old, history=Unknown("rundeck: 403")), rules(), NOW)) == {
+        Lack.HISTORY_UNREAD: ("", "service=mail-delivery: rundeck: 403")
+    }
+    assert Lack.ARCHIVE_EMPTY in lacks(cost.cost(known(), rules(), NOW))
+
+
+def test_a_history_that_shows_something_older_reaches_far_enough() -> None:
+    """One row from before the month is proof; a target that nobody ever restarted is nothing to warn of."""
+    old, shown = record(100, 1), (execution(1, NOW - 3 * DAY_S), execution(2, NOW - 40 * DAY_S))
+    assert lacks(cost.cost(known(old, history=shown), rules(), NOW)) == {}
+    assert lacks(cost.cost(known(old, history=()), rules(), NOW)) == {}
+
+
+def card_of(found: Known, spoken: Rules, days: int = 7) -> Card:
+    return cost_card.card(cost.cost(found, spoken, NOW), spoken, days=days)
+
+
+def test_a_runbook_whose_history_nobody_looked_at_is_not_called_quiet() -> None:
+    """No target of it is known: that is said for each runbook, and the headline claims no more than is known."""
+    spoken = rules(**{name: replace(RUNBOOK, name=name) for name in ("mail", "invoices", "letters")})
+    nothing = Known((), {}, {}, {})
+    gaps = [gap.about for gap in cost.cost(nothing, spoken, NOW).gaps if gap.lack is Lack.HISTORY_UNASKED]
+    assert gaps == ["mail", "invoices", "letters"]
+    card = card_of(nothing, spoken)
+    assert card.headline == "No action needed: no restart is known of in 7 days, but not everything could be seen"
+    assert card.facts == ()
+    unasked = "Rundeck's history was not looked at for mail, invoices, letters: no alert has named a target yet."
+    assert card.text[0].startswith(unasked)
+    asked = card_of(known(), spoken)
+    assert asked.facts == (("Quiet", "mail"),)
+    assert "for invoices, letters: no alert" in asked.text[0]
+    chart = cost_chart.chart(cost.cost(nothing, spoken, NOW), spoken)
+    assert "no restart is known of in 30 days, but not everything could be seen" in chart
+
+
+@pytest.mark.parametrize(
+    ("history", "headline"),
+    [
+        ((execution(1, NOW - DAY_S),), "restarts in 7 days: 1 by Unstick, 1 by hand"),
+        (Unknown("Rundeck: answered 403"), "restarts known of in 7 days: 1 by Unstick, 0 by hand"),
+    ],
+)
+def test_the_headline_counts_what_is_known(history: tuple[Execution, ...] | Unknown, headline: str) -> None:
+    """Where the history could not be read, zero by hand is not claimed."""
+    assert card_of(known(record(1, 1), history=history), rules()).headline == f"No action needed: {headline}"
+
+
+def test_a_history_that_is_short_of_the_month_may_still_have_the_week() -> None:
+    """The headline doubts only the days that it speaks of."""
+    found = known(record(100, 1), record(20, 2), history=(execution(3, NOW - 10 * DAY_S), execution(4, NOW - DAY_S)))
+    assert "restarts in 7 days: 0 by Unstick, 1 by hand" in card_of(found, rules()).headline
+    assert "restarts known of in 30 days: 1 by Unstick, 2 by hand" in card_of(found, rules(), days=30).headline
+
+
+def test_gaps_that_do_not_fit_are_counted() -> None:
+    """Nothing that is missing is passed over in silence."""
+    targets = {f"t{n}": ("mail", replace(TARGET, key=f"t{n}", options={"service": f"s{n}"})) for n in range(9)}
+    found = Known((), {"mail": (NOW - 90 * DAY_S,)}, targets, dict.fromkeys(targets, Unknown("Rundeck: answered 403")))
+    assert card_of(found, rules()).text[-2:] == (
+        "Rundeck's history can't be read, so restarts by hand are not counted: service=s4: Rundeck: answered 403",
+        "4 more of these are in the report's JSON.",
+    )
+
+
+def at_week(weeks: int, root_cause: str = "", language: str = "en"):
+    """The card when the first incident is so many weeks old, and one happens each week."""
+    spoken = rules(language, mail=replace(RUNBOOK, root_cause=root_cause))
+    found = cost.cost(known(*(record(7 * n + 1, n) for n in range(weeks + 1))), spoken, NOW)
+    return cost_card.card(found, spoken), found.runbooks[0]
+
+
+@pytest.mark.parametrize("root_cause", ["", "https://tracker.example.com/MAIL-123"])
+def test_the_open_bug_is_said_louder_every_week(root_cause: str) -> None:
+    """Another mark every week, in headline and text; in the end the bug is the headline, and its weeks go on counting."""
+    cards = [at_week(weeks, root_cause) for weeks in range(7)]
+    assert [one.loudness for _, one in cards] == [1, 2, 3, 4, 5, 5, 5]
+    assert [card.text[0].count("!") for card, _ in cards] == [0, 1, 2, 3, 4, 4, 4]
+    assert [card.headline.count("!") for card, _ in cards] == [0, 1, 2, 3, 4, 4, 4]
+    for weeks, (card, _) in enumerate(cards):
+        said = "still open" if root_cause else "nobody owns the bug"
+        assert said in card.text[0]
+        assert root_cause in card.text[0]
+        assert ("the bug is still there" in card.headline) == (weeks >= LOUDEST - 1)
+    assert cards[6][0].headline.endswith("!!!! mail has kept sticking for 6 weeks, and the bug is still there")
+
+
+@pytest.mark.parametrize(("language", "words"), [("en", "In working hours: !"), ("ja", "業務時間内に対応：!")])
+def test_no_report_makes_anybody_get_up(language: str, words: str) -> None:
+    """However old the bug is: it has waited for weeks, and the words for that are the report's own."""
+    cards = [at_week(weeks, "", language)[0] for weeks in range(1, 7)]
+    assert {card.urgency for card in cards} == {"plan"}
+    assert all(card.headline.startswith(words) for card in cards)
+
+
+def test_one_week_and_one_restart_are_no_plural() -> None:
+    """People read this."""
+    text = card_of(known(record(8, 1)), rules()).text[0]
+    assert text == "! mail: still open after 1 week and 1 restart in the last 30 days: https://tracker.example.com/MAIL-123"
+    broken = replace(known(record(1, 1)), gaps=(Gap(Lack.ARCHIVE_BROKEN, count=1),))
+    assert "1 archived incident can't be read and is not counted." in card_of(broken, rules()).text
+
+
+@pytest.mark.parametrize(
+    ("days", "weeks"), [([300, 1], 0), ([300, 25, 1], 3), ([95, 70, 45, 20, 1], 13), ([100, 69, 1], 0), ([300, 290, 280], 0)]
+)
+def test_a_month_without_an_incident_begins_the_count_anew(days: list[int], weeks: int) -> None:
+    """A bug that was mended long ago is not the one of yesterday."""
+    found = known(*(record(one, one) for one in days))
+    assert cost.cost(found, rules(), NOW).runbooks[0].weeks_open == weeks
+
+
+def test_a_bug_that_is_quiet_is_not_nagged_about() -> None:
+    """Nothing in 30 days: it is listed as quiet, and that is all."""
+    spoken = rules()
+    found = cost.cost(known(record(60, 1)), spoken, NOW)
+    card = cost_card.card(found, spoken)
+    assert card.headline == "No action needed: nothing had to be restarted in 7 days"
+    assert card.facts == (("Quiet", "mail"),)
+    assert card.text == ()
+
+
+def test_the_card_has_the_figures_and_links() -> None:
+    """Counts of week and month, trend, hours, likely cause and the link to the root cause; no mention, and nothing as `depth`."""
+    card, _ = at_week(1, "https://tracker.example.com/MAIL-123")
+    shown = dict(card.facts)
+    assert shown["mail, 7 days"] == (
+        "restarts: 1 by Unstick, 0 by hand; incidents: 1 recovered, 0 escalated, 0 held; "
+        "median time to recovery 5 min; saved about 8 min"
+    )
+    assert shown["Restarts per week"] == "0 → 0 → 1 → 1"
+    assert shown["Last 14 days"] == "▁▁▁▁▁█▁▁▁▁▁▁█▁"
+    assert shown["Times of day"] == "mostly at 08:00 (2) ▁▁▁▁█▁▁▁▁▁▁▁"
+    assert any("consumer_timeout" in text for text in card.text)
+    assert card.links == (("Root cause: mail", "https://tracker.example.com/MAIL-123"),)
+    assert (card.kind, card.mention, card.curve) == ("report", (), ())
+
+
+@pytest.mark.parametrize("language", ["en", "ja"])
+def test_every_chat_can_show_it(language: str) -> None:
+    """The card goes through each chat's rendering and stays whole, in both languages."""
+    from functions.adapters.chats import console, google_chat, slack, teams
+    from functions.domain.cards.svg import card_svg
+
+    card, _ = at_week(5, "", language)
+    for room in (console, google_chat, slack, teams):
+        assert "mail" in str(room.render(card, language))
+    ET.fromstring(card_svg(card, language))  # noqa: S314
+
+
+def test_names_of_strangers_break_nothing() -> None:
+    """Markup and length in names of runbooks and targets are shown as text, in the card and in the chart."""
+    name = "<b>&\u202e" + "x" * 500
+    target = replace(TARGET, options={"service": name})
+    spoken = rules(mail=RUNBOOK)
+    found = cost.cost(known(record(1, 1, runbook=name, target=target), history=Unknown(name)), spoken, NOW)
+    card = cost_card.card(found, spoken)
+    assert all(len(text) < 1000 and "\u202e" not in text for text in (card.headline, *card.text, *(b for _, b in card.facts)))
+    ET.fromstring(cost_chart.chart(found, spoken))  # noqa: S314
+
+
+def example(language: str) -> str:
+    """The chart of the docs: a bug of some weeks, people at first and Unstick later."""
+    spoken = rules(
+        language, **{"mail-delivery": replace(RUNBOOK, name="mail-delivery"), "invoices": replace(RUNBOOK, name="invoices")}
+    )
+    invoices = replace(TARGET, key="t2", options={"service": "invoices"})
+    ours = [record(days + 0.22 * (days % 3), days, runbook="mail-delivery") for days in (0, 1, 2, 3, 4, 5, 7, 8, 9, 11, 12)]
+    ours += [record(days + 0.5, 40 + days, runbook="mail-delivery") for days in (2, 4, 9)]
+    theirs = [record(days, 100 + days, runbook="invoices", target=invoices) for days in (3, 16)]
+    by_hand = tuple(execution(200 + n, NOW - (12.3 + n * 0.7) * DAY_S) for n in range(24))
+    both = known(*ours, *theirs)
+    ledgers = {"t1": Ledger(NOW, by_hand), "t2": Ledger(NOW)}
+    return cost_chart.chart(cost.cost(replace(both, ledgers=ledgers), spoken, NOW), spoken)
+
+
+@pytest.mark.parametrize("language", ["en", "ja"])
+def test_the_chart_stands_by_itself(language: str) -> None:
+    """Well-formed, with a title, nothing to load, no script, and everything within its frame."""
+    svg = example(language)
+    root = ET.fromstring(svg)  # noqa: S314
+    assert root.find("{http://www.w3.org/2000/svg}title") is not None
+    outside = [value for value in re.findall(r'="([^"]*)"', svg) if "//" in value or "url(" in value]
+    assert set(outside) <= {"http://www.w3.org/2000/svg", "url(#hand)"}
+    assert "<script" not in svg
+    bars = [
+        {name: float(one.get(name, "0")) for name in ("x", "y", "width", "height")}
+        for one in root.iter()
+        if one.tag.endswith("rect")
+    ]
+    assert all(bar["x"] + bar["width"] <= 640 and bar["height"] >= 0 for bar in bars)
+    assert len(bars) > 40
+
+
+def test_the_chart_of_nothing_says_so() -> None:
+    """No restart, no bars, one sentence."""
+    assert "nothing had to be restarted in 30 days" in cost_chart.chart(cost.cost(known(), rules(), NOW), rules())
+
+
+def test_the_example_in_the_docs_is_what_is_drawn() -> None:
+    """docs/report.svg is this chart: UPDATE=1 in the environment writes it anew."""
+    import os
+
+    file = Path(__file__).parents[3] / "docs" / "report.svg"
+    if os.environ.get("UPDATE") == "1":
+        file.write_text(example("en"), encoding="utf-8")
+    assert file.read_text(encoding="utf-8") == example("en")
+
+
+def test_every_phrase_is_there_in_both_languages() -> None:
+    """No phrase is missing or forgotten, and both languages take the same values."""
+    for key, (en, ja) in cost_words.PHRASES.items():
+        assert en.strip(), key
+        assert ja.strip(), key
+        assert set(re.findall(r"{(\w+)}", en)) == set(re.findall(r"{(\w+)}", ja)), key
+    for code in (*Lack, *Likely):
+        assert code.value in cost_words.PHRASES

@@ -1,0 +1,381 @@
+"""What holds a restart: each guard, its reason code, its bounds, and who goes first."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+import pytest
+from msgspec.structs import replace
+
+from functions.domain.decisions.guards import GUARDS, OVERRULED, Decision, Kind, Scene, claimed, decide, every, freeze_at
+from functions.domain.model.codes import Mode, Phase, Reason
+from functions.domain.model.incidents import Document, Watched
+from functions.domain.model.observations import Execution, Observation, Pause, Slot, Storm, Unknown
+from functions.domain.model.runbooks import Freeze, Limits, Restart
+from tests.support.scenes import (
+    MAIL,
+    NOW,
+    POST,
+    RUNNER_NOW,
+    TARGET,
+    bare,
+    document,
+    execution,
+    incident,
+    ledger,
+    rules,
+    runbook,
+    seen,
+    sighting,
+    trigger,
+    well,
+)
+
+ALL_DAYS = frozenset(range(7))
+NOON = Freeze(ALL_DAYS, 0, 24 * 60 - 1, "all day")
+MISSING = Unknown("it is down", remedy="Start it.")
+LONG_AGO = execution(1, started=-7000, ended=-6990)
+"""A restart that no cooldown knows of, and that ended before the alert began."""
+
+
+def scene(what: Observation | None = None, *, found: Document | None = None, **changes) -> Scene:
+    book = changes.pop("book", runbook())
+    made = document(incident()) if found is None else found
+    made_rules = changes.pop("with_rules", rules(book))
+    return Scene(made_rules, book, made, made.incident or incident(), what or seen(), NOW, **changes)
+
+
+def between(**changes) -> Document:
+    """Between two attempts of one incident."""
+    return document(incident(Phase.VERIFYING, restarts=1, attempt=1, **changes))
+
+
+def since(began: float, **changes) -> Document:
+    """The alert began so many seconds from NOW."""
+    return document(incident(triggers=(trigger(starts_at=NOW + began),)), **changes)
+
+
+def failed(number: int, ended: float) -> Execution:
+    return execution(number, started=ended - 5, ended=ended, status="failed")
+
+
+def many(count: int, spacing_s: float, first: float = -3000.0) -> tuple[Execution, ...]:
+    return tuple(
+        execution(n, started=first + n * spacing_s, ended=first + n * spacing_s + 5) for n in reversed(range(1, count + 1))
+    )
+
+
+def taken(count: int, at: float = NOW - 10.0) -> Storm:
+    return Storm(tuple(Slot(f"other-{n}", at) for n in range(count)))
+
+
+def test_nothing_in_the_way_is_a_restart():
+    """I3: an alert that fires, a queue that is ill now and no objection is what a restart takes."""
+    assert decide(scene()) == Decision(Kind.RESTART)
+
+
+HOLDS = [
+    pytest.param(scene(seen(pause=Pause("migration", "anna"))), Reason.PAUSED, "migration (anna)", id="paused"),
+    pytest.param(scene(seen(pause=MISSING)), Reason.PAUSED, "can't be read", id="paused-unread"),
+    pytest.param(scene(found=since(-86401)), Reason.STALE_ALERT, "24 h", id="stale_alert"),
+    pytest.param(scene(book=runbook(freeze=(NOON,))), Reason.FROZEN, "all day", id="frozen"),
+    pytest.param(scene(seen(mail=well())), Reason.SYMPTOM_GONE, "mail.delivery: depth 0", id="symptom_gone-empty"),
+    pytest.param(
+        scene(seen(mail=sighting(acks=3))), Reason.SYMPTOM_GONE, "acknowledged in the last 10 s: 3", id="symptom_gone-busy"
+    ),
+    pytest.param(scene(seen(mail=MISSING)), Reason.SYMPTOM_UNKNOWN, "it is down", id="symptom_unknown"),
+    pytest.param(scene(seen(mail=bare(50))), Reason.SYMPTOM_UNKNOWN, "statistics", id="symptom_unknown-one-look"),
+    pytest.param(scene(replace(seen(), queues={})), Reason.SYMPTOM_UNKNOWN, "not looked at", id="symptom_unknown-unseen"),
+    pytest.param(scene(seen(history=MISSING)), Reason.LEDGER_UNKNOWN, "it is down", id="ledger_unknown"),
+    pytest.param(scene(seen(execution(ended=None, started=-1801))), Reason.ZOMBIE_EXECUTION, "30 min", id="zombie_execution"),
+    pytest.param(
+        scene(seen(history=ledger(others=(execution(ended=None),)))), Reason.JOB_BUSY, "execution 7", id="job_busy-running"
+    ),
+    pytest.param(
+        scene(seen(history=ledger(others=(execution(ended=None, started=600, scheduled=True),)))),
+        Reason.JOB_BUSY,
+        "waits for its start",
+        id="job_busy-scheduled",
+    ),
+    pytest.param(
+        scene(seen(execution(ended=None, started=600, scheduled=True))), Reason.JOB_BUSY, "waits", id="job_busy-own-scheduled"
+    ),
+    pytest.param(scene(found=document(incident(), escalated_at=NOW - 86399)), Reason.ESCALATED, "1440 min", id="escalated"),
+    pytest.param(scene(seen(execution(started=-310, ended=-300))), Reason.COOLDOWN, "300 s ago", id="cooldown"),
+    pytest.param(scene(seen(*many(3, 600))), Reason.TOO_MANY_RESTARTS, "restarts within 1 h: 3", id="too_many_restarts-hour"),
+    pytest.param(
+        scene(seen(*many(7, 9000, -80000))), Reason.TOO_MANY_RESTARTS, "restarts within 24 h: 7", id="too_many_restarts-day"
+    ),
+    pytest.param(scene(seen(failed(2, -4000), failed(1, -9000))), Reason.FAILING, "in a row: 2", id="failing"),
+    pytest.param(scene(seen(storm=taken(3))), Reason.TOO_MANY_TARGETS, "within 10 min: 3", id="too_many_targets"),
+    pytest.param(scene(seen(storm=MISSING)), Reason.TOO_MANY_TARGETS, "can't be read", id="too_many_targets-unread"),
+    pytest.param(scene(book=runbook(mode=Mode.OBSERVE)), Reason.OBSERVE_ONLY, "", id="observe_only"),
+]
+
+
+@pytest.mark.parametrize(("held", "reason", "detail"), HOLDS)
+def test_each_guard_holds_with_its_reason_code(held, reason, detail):
+    """I3, I4: every objection, and everything that can't be known, holds the restart and says why."""
+    decision = decide(held)
+    assert (decision.kind, decision.reason) == (Kind.HOLD, reason)
+    assert detail in decision.detail
+
+
+PASSES = [
+    pytest.param(scene(found=since(-86400)), id="as old as `stale` allows"),
+    pytest.param(scene(found=document(incident(), escalated_at=NOW - 86400)), id="24 hours after the escalation"),
+    pytest.param(scene(seen(execution(started=-610, ended=-600))), id="cooldown is over"),
+    pytest.param(scene(seen(*many(2, 600))), id="a window with room"),
+    pytest.param(scene(seen(*many(3, 100, -3700.0 - 300))), id="older than the window"),
+    pytest.param(scene(seen(failed(2, -4000), execution(1, started=-9000, ended=-8990))), id="one failed, one did not"),
+    pytest.param(scene(seen(execution(2, started=-4000, ended=-3990), failed(1, -9000), failed(3, -9500))), id="newest is well"),
+    pytest.param(scene(seen(failed(2, -4000)), book=runbook(limits=Limits(failing=2))), id="fewer than `failing`"),
+    pytest.param(scene(seen(storm=taken(2))), id="a slot is free"),
+    pytest.param(scene(seen(storm=taken(3, NOW - 600))), id="old slots"),
+    pytest.param(scene(seen(storm=Storm((*taken(2).slots, Slot(TARGET.key, NOW - 60))))), id="the slot is its own"),
+    pytest.param(
+        scene(seen(execution(ended=-4000, started=-4030, runner_not_after=RUNNER_NOW - 4031, status="failed"))), id="late"
+    ),
+    pytest.param(scene(found=between(), book=runbook(limits=Limits(stale_s=10))), id="not stale between attempts"),
+    pytest.param(scene(seen(execution(started=-40, ended=-30)), found=between()), id="no cooldown between attempts"),
+    pytest.param(scene(seen(storm=taken(9)), found=between()), id="no storm between attempts"),
+    pytest.param(scene(found=replace(between(), escalated_at=NOW - 60)), id="not escalated between attempts"),
+]
+
+
+@pytest.mark.parametrize("passing", PASSES)
+def test_at_its_bound_a_guard_lets_pass(passing):
+    """Limits are exact, and those between incidents do not hold the next attempt of one."""
+    assert decide(passing).kind is Kind.RESTART
+
+
+def test_a_cooldown_says_when_it_is_over():
+    """The decision is made again when the restart is `cooldown` old by the runner's clock."""
+    assert decide(scene(seen(execution(started=-310, ended=-300)))).again_in_s == 300.0
+
+
+@pytest.mark.parametrize("ahead_s", [-3600.0, 0.0, 7200.0])
+def test_ages_are_by_the_runners_clock(ahead_s):
+    """A runner whose clock is hours off ours changes nothing: both ends of an age are its own."""
+    run = Execution("7", "", "succeeded", NOW + ahead_s - 310, NOW + ahead_s - 300)
+    history = replace(ledger(run), runner_now=NOW + ahead_s)
+    assert decide(scene(seen(history=history))).again_in_s == 300.0
+    running = replace(history, executions=(Execution("7", "", "running", NOW + ahead_s - 1790),))
+    assert decide(scene(seen(history=running))).kind is Kind.ADOPT
+    old = tuple(Execution(str(n), "", "succeeded", NOW + ahead_s - 3600 - n, NOW + ahead_s - 3590 - n) for n in range(3))
+    assert decide(scene(seen(history=replace(history, executions=old)))).kind is Kind.RESTART
+    recent = tuple(replace(one, runner_started_at=NOW + ahead_s - 3599) for one in old)
+    assert decide(scene(seen(history=replace(history, executions=recent)))).reason is Reason.TOO_MANY_RESTARTS
+
+
+@pytest.mark.parametrize(
+    ("began", "kind"),
+    [(-400.0, Kind.ADOPT), (-300.0, Kind.ADOPT), (-241.0, Kind.ADOPT), (-240.0, Kind.HOLD), (-100.0, Kind.HOLD)],
+)
+def test_an_alert_of_the_same_cause_is_verified_and_a_new_one_cools_down(began, kind):
+    """I1: what began before a minute after the newest restart's end goes on from that restart, a manual one too."""
+    decision = decide(scene(seen(execution(started=-310, ended=-300, user="anna")), found=since(began)))
+    assert decision.kind is kind
+    assert decision.reason is (Reason.COOLDOWN if kind is Kind.HOLD else None)
+    assert (decision.execution is not None) == (kind is Kind.ADOPT)
+
+
+def test_the_newest_restart_counts_and_refused_or_planned_ones_are_none():
+    """A start that the job refused as too late, and one that is planned, are no restart for any guard."""
+    late = execution(9, started=-100, ended=-99, status="failed", runner_not_after=RUNNER_NOW - 101)
+    real = execution(8, started=-350, ended=-340)
+    decision = decide(scene(seen(late, real), found=since(-330)))
+    assert decision.execution == real
+    assert decide(scene(seen(late, *many(2, 600)))).kind is Kind.RESTART
+
+
+def test_a_running_execution_is_adopted_whoever_started_it():
+    """`already_running`: no second restart while one with the target's options runs."""
+    run = execution(ended=None, user="anna")
+    assert decide(scene(seen(run))) == Decision(Kind.ADOPT, Reason.ALREADY_RUNNING, "execution 7 runs already", execution=run)
+
+
+def test_a_running_execution_goes_before_a_planned_one():
+    """A plan for later starts newest, and must not hide the restart that runs now."""
+    run, plan = execution(7, ended=None), execution(8, started=900, ended=None, scheduled=True)
+    assert decide(scene(seen(plan, run))).execution == run
+
+
+@pytest.mark.parametrize(("age_s", "kind"), [(1800.0, Kind.ADOPT), (1801.0, Kind.HOLD)])
+def test_a_zombie_is_what_runs_longer_than_max_run(age_s, kind):
+    """The bound is `restart.max_run`, and the decision names the execution, so that people can open and abort it."""
+    decision = decide(scene(seen(execution(ended=None, started=-age_s))))
+    assert decision.kind is kind
+    assert decision.execution is not None
+    short = runbook(restart=Restart("job-1", max_run_s=60.0))
+    assert decide(scene(seen(execution(ended=None, started=-61)), book=short)).reason is Reason.ZOMBIE_EXECUTION
+
+
+def test_the_incidents_own_unknown_execution_is_gone_on_from():
+    """I1: a start whose answer was lost shows up by its tag, and is never started again."""
+    mine = execution(started=-5, ended=None, tag="inc-1.1")
+    decision = decide(scene(seen(mine), found=document(incident(attempt=1))))
+    assert (decision.kind, decision.reason, decision.execution) == (Kind.ADOPT, None, mine)
+
+
+@pytest.mark.parametrize("mail", [well(), sighting(acks=1), MISSING, bare(50)], ids=["empty", "busy", "unknown", "one look"])
+def test_one_ill_queue_of_the_incident_is_enough(mail):
+    """A restart helps a target whose second queue is well or can't be seen."""
+    queues = (Watched(MAIL, "mail", NOW), Watched(POST, "mail", NOW))
+    assert decide(scene(seen(mail=mail, post=sighting()), found=document(incident(queues=queues)))).kind is Kind.RESTART
+
+
+def test_an_unseen_queue_holds_where_no_other_is_ill():
+    """I4: one queue is well and the other can't be seen: that is unknown, not gone."""
+    queues = (Watched(MAIL, "mail", NOW), Watched(POST, "mail", NOW))
+    decision = decide(scene(seen(mail=well(), post=MISSING), found=document(incident(queues=queues))))
+    assert (decision.reason, decision.remedy) == (Reason.SYMPTOM_UNKNOWN, "Start it.")
+
+
+def test_a_history_that_cannot_be_read_is_told_only_after_within():
+    """`ledger_unknown` is looked at again until `within`, then told; between attempts, or with a remedy, it is told at once."""
+    down = seen(history=Unknown("it is down"))
+    young, old = scene(down), scene(down, found=document(incident(began_at=NOW - 600)))
+    assert [decide(one).tell for one in (young, old)] == [False, True]
+    assert [decide(one).again_in_s for one in (young, old)] == [15.0, 15.0]
+    assert decide(scene(down, found=between())).tell
+    assert decide(scene(seen(history=MISSING))).tell
+
+
+@pytest.mark.parametrize(
+    ("decision", "passes"),
+    [
+        (decide(scene(seen(mail=MISSING))), True),
+        (decide(scene(seen(storm=MISSING))), True),
+        (decide(scene(seen(history=ledger(others=(execution(ended=None),))))), True),
+        (decide(scene(seen(pause=MISSING))), True),
+        (decide(scene(seen(pause=Pause("x")))), False),
+        (decide(scene(seen(storm=taken(3)))), False),
+        (decide(scene(seen(execution(ended=None, started=-1801)))), False),
+    ],
+    ids=["symptom_unknown", "storm unread", "job_busy", "pause unread", "paused", "too_many_targets", "zombie"],
+)
+def test_what_passes_by_itself_is_decided_again(decision, passes):
+    """Only what passes without a person makes the incident wait."""
+    assert (decision.again_in_s is not None) == passes
+
+
+# --- order, and people -----------------------------------------------------------------------------------------------
+
+IN_ORDER = [
+    (Reason.PAUSED, {"pause": Pause("x")}, {}, {}),
+    (Reason.ESCALATED, {}, {}, {"escalated_at": NOW - 60}),
+    (Reason.FROZEN, {}, {"freeze": (NOON,)}, {}),
+    (Reason.SYMPTOM_GONE, {"mail": well()}, {}, {}),
+    (Reason.COOLDOWN, {"run": execution(5, started=-310, ended=-300)}, {}, {}),
+    (Reason.TOO_MANY_RESTARTS, {}, {"limits": Limits(restarts=((86400.0, 1),))}, {}),
+    (Reason.TOO_MANY_TARGETS, {"storm": taken(3)}, {}, {}),
+    (Reason.OBSERVE_ONLY, {}, {"mode": Mode.OBSERVE}, {}),
+]
+
+
+@pytest.mark.parametrize("first", range(len(IN_ORDER)), ids=[entry[0].value for entry in IN_ORDER])
+def test_the_first_guard_that_objects_is_the_reason(first):
+    """Where several hold, the one that is said is always the same: kill switch first, mode last."""
+    looks, books, documents = {}, {}, {}
+    for _, look, book, found in reversed(IN_ORDER[first:]):
+        looks |= look
+        books |= book
+        documents |= found
+    run = looks.pop("run", None)
+    what = seen(*([run] if run else []), LONG_AGO, **looks)
+    made = scene(what, book=runbook(**books), found=document(incident(), **documents))
+    assert decide(made).reason is IN_ORDER[first][0]
+
+
+@pytest.mark.parametrize("code", sorted(Reason))
+def test_a_person_overrules_limits_and_nothing_else(code):
+    """Approved, a limit gives way. The kill switch, a queue that is well, and what can't be known never do."""
+    held = [param.values[0] for param in HOLDS if param.values[1] is code and param.id != "too_many_targets-unread"]
+    for one in held:
+        decision = decide(replace(one, approved=True))
+        assert (decision.kind is Kind.RESTART) == (code in OVERRULED)
+    if not held:
+        assert code not in OVERRULED - {Reason.AWAITING_APPROVAL}
+
+
+def test_approval_is_asked_once_all_else_agrees():
+    """Mode approve asks a person only where a restart would follow; approved, it restarts."""
+    book = runbook(mode=Mode.APPROVE)
+    assert decide(scene(book=book)) == Decision(Kind.ASK, Reason.AWAITING_APPROVAL)
+    assert decide(scene(seen(mail=well()), book=book)).reason is Reason.SYMPTOM_GONE
+    assert decide(scene(book=book, approved=True)).kind is Kind.RESTART
+
+
+@pytest.mark.parametrize("part", ["pause", "history", "mail", "storm"])
+def test_whatever_can_not_be_known_holds(part):
+    """I4: each part of the look that is missing holds the restart by itself, late or refused."""
+    for missing in (Unknown("no answer", late=True), Unknown("401", remedy="Mend the token.")):
+        decision = decide(scene(seen(**{part: missing})))
+        assert decision.kind is Kind.HOLD
+        assert missing.why in decision.detail
+
+
+def test_every_guard_can_be_asked_by_itself():
+    """`simulate` shows what each guard says, also where the history can't be read."""
+    said = dict(every(scene(seen(history=MISSING, mail=well()))))
+    assert list(said) == [guard.__name__ for guard in GUARDS]
+    assert said["symptom"] is not None
+    assert said["symptom"].reason is Reason.SYMPTOM_GONE
+    assert said["cooldown"] is not None
+    assert said["cooldown"].reason is Reason.LEDGER_UNKNOWN
+
+
+# --- slots of the storm ----------------------------------------------------------------------------------------------
+
+
+def test_a_slot_is_claimed_for_each_attempt_until_the_target_restarted():
+    """The slot is the target's: claimed anew it replaces its own, and old ones go."""
+    storm = Storm((Slot("other", NOW - 10), Slot("old", NOW - 601), Slot(TARGET.key, NOW - 100)))
+    assert claimed(scene(seen(storm=storm))) == Storm((Slot("other", NOW - 10), Slot(TARGET.key, NOW)))
+    assert claimed(scene(seen(storm=storm), found=between())) is None
+
+
+# --- freeze windows --------------------------------------------------------------------------------------------------
+
+MORNING = Freeze(frozenset(range(5)), 9 * 60, 10 * 60, "mon-fri 09:00-10:00")
+NIGHT = Freeze(frozenset({4}), 22 * 60, 6 * 60, "fri 22:00-06:00")
+WHOLE = Freeze(frozenset({6}), 0, 0, "sun")
+
+
+@pytest.mark.parametrize(
+    ("window", "local", "holds"),
+    [
+        (MORNING, "2027-01-15 08:59", False),
+        (MORNING, "2027-01-15 09:00", True),
+        (MORNING, "2027-01-15 09:59", True),
+        (MORNING, "2027-01-15 10:00", False),
+        (MORNING, "2027-01-16 09:30", False),
+        (NIGHT, "2027-01-15 21:59", False),
+        (NIGHT, "2027-01-15 22:00", True),
+        (NIGHT, "2027-01-16 05:59", True),
+        (NIGHT, "2027-01-16 06:00", False),
+        (NIGHT, "2027-01-15 05:59", False),
+        (NIGHT, "2027-01-16 22:30", False),
+        (WHOLE, "2027-01-17 00:00", True),
+        (WHOLE, "2027-01-17 23:59", True),
+        (WHOLE, "2027-01-18 00:00", False),
+    ],
+)
+def test_a_freeze_window_holds_from_its_first_minute_to_before_its_last(window, local, holds):
+    """The day of a window over midnight is the one on which it begins."""
+    moment = datetime.fromisoformat(local).replace(tzinfo=ZoneInfo("UTC"))
+    assert freeze_at((window,), moment) == (window if holds else None)
+
+
+@pytest.mark.parametrize(
+    ("zone", "hour"), [("UTC", 8), ("Asia/Tokyo", 17), ("America/New_York", 3), ("Asia/Kolkata", 13), ("Europe/Berlin", 9)]
+)
+def test_a_freeze_window_is_in_the_configured_time_zone(zone, hour):
+    """NOW is Friday 08:00 UTC: the same window holds in one zone and not in another."""
+    hour_long = Freeze(frozenset({4}), hour * 60, hour * 60 + 60, "this hour")
+    book = runbook(freeze=(hour_long,))
+    assert decide(scene(book=book, with_rules=rules(book, time_zone=zone))).reason is Reason.FROZEN
+    elsewhere = "Pacific/Auckland"
+    assert decide(scene(book=book, with_rules=rules(book, time_zone=elsewhere))).kind is Kind.RESTART

@@ -1,0 +1,318 @@
+"""Ill, well, and the verdict after a restart: on what a real broker answered, and at each bound."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from functions.adapters.symptoms.rabbitmq.answers import sighting as read
+from functions.domain.decisions.health import CURVE_POINTS, after_restart, health, is_well, moving
+from functions.domain.model.alerts import QueueRef
+from functions.domain.model.codes import Health, Verdict
+from functions.domain.model.incidents import Watched
+from functions.domain.model.observations import Sighting, Unknown
+from functions.domain.model.runbooks import Recovered, Symptom, Verify
+from tests.support.scenes import MAIL, NEW, NOW, OLD, bare, runbook, sighting
+
+RECORDINGS = sorted((Path(__file__).parents[2] / "recordings" / "rabbitmq").glob("*.json"))
+SYMPTOM = Symptom(queue="mail")
+BOOK = runbook()
+WATCHED = Watched(MAIL, "mail", NOW - 1000.0)
+
+
+def recorded(name: str) -> list[tuple[str, Sighting]]:
+    """(note, sighting) of each look of a recording."""
+    case = json.loads((RECORDINGS[0].parent / f"{name}.json").read_text())
+    queue = QueueRef(case["vhost"], case["case"])
+    return [(one["note"], read(queue, one["totals"], one["page"], at=one["at"])) for one in case["looks"]]
+
+
+# --- before a restart ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", RECORDINGS, ids=[path.stem for path in RECORDINGS])
+def test_what_a_real_broker_shows_is_judged_right(path):
+    """I3: stuck queues and those without a consumer are ill; busy, idle, deploying and draining ones are never."""
+    case = json.loads(path.read_text())
+    for note, seen in recorded(path.stem):
+        found, why, _ = health(SYMPTOM, seen, WATCHED, seen.at)
+        if case["ill"] is not None:
+            assert (found is Health.ILL) == case["ill"], f"{note}: {why}"
+
+
+@pytest.mark.parametrize("name", ["busy", "slow-drain"])
+def test_a_real_queue_that_works_is_well_though_it_is_never_empty(name):
+    """A busy healthy queue is turned away at once, not only left unrestarted."""
+    for _, seen in recorded(name):
+        assert seen.depth > 0
+        assert health(SYMPTOM, seen, WATCHED, seen.at)[0] is Health.WELL
+
+
+@pytest.mark.parametrize("name", ["stuck-unacked", "stuck-ready", "no-consumer", "absent"])
+def test_a_real_stuck_queue_is_not_ill_below_its_limit(name):
+    """`max_messages` is the depth that may be, unacknowledged messages included."""
+    (_, seen), *_ = recorded(name)
+    assert seen.depth == 5
+    assert health(replace(SYMPTOM, max_messages=5), seen, WATCHED, seen.at)[0] is Health.WELL
+    assert health(replace(SYMPTOM, max_messages=4), seen, WATCHED, seen.at)[0] is Health.ILL
+
+
+@pytest.mark.parametrize("name", ["stuck-unacked", "stuck-ready", "no-consumer"])
+def test_a_real_stuck_queue_is_not_ill_before_it_was_so_for_all_of_for(name):
+    """75 s after the messages came, a `for` of two minutes is not over."""
+    (_, seen), *_ = recorded(name)
+    assert health(replace(SYMPTOM, for_s=120.0), seen, WATCHED, seen.at)[0] is not Health.ILL
+
+
+def test_a_single_zero_sample_is_a_gap_and_no_empty_queue():
+    """A sample that falls between two collections reads 0; a stuck queue stays ill, and a busy one well."""
+    stuck = sighting(50)
+    depths = list(stuck.depth_samples)
+    acks = list(stuck.ack_samples)
+    depths[-4] = (depths[-4][0], 0)
+    acks[-6] = (acks[-6][0], 0)
+    gappy = replace(stuck, depth_samples=tuple(depths), ack_samples=tuple(acks))
+    assert health(SYMPTOM, gappy, WATCHED, NOW)[0] is Health.ILL
+
+
+@pytest.mark.parametrize(
+    ("acked_s_ago", "expected"), [(5, Health.WELL), (10, Health.WELL), (15, Health.UNSURE), (60, Health.UNSURE), (65, Health.ILL)]
+)
+def test_nothing_acknowledged_for_all_of_for_is_ill(acked_s_ago, expected):
+    """What was acknowledged just now is well, within `for` neither, before it ill."""
+    seen = sighting(50)
+    step = int(acked_s_ago / 5)
+    counters = [1000 if place < 26 - step else 1004 for place in range(26)]
+    seen = replace(seen, ack_samples=tuple((at, n) for (at, _), n in zip(seen.ack_samples, counters, strict=True)))
+    assert health(SYMPTOM, seen, WATCHED, NOW)[0] is expected
+
+
+def test_a_depth_that_falls_is_well_though_nobody_counts_acknowledgements():
+    """Expired or purged messages go without an acknowledgement; the live depth below all samples is movement."""
+    seen = replace(sighting(50), depth=40, ready=40)
+    assert health(SYMPTOM, seen, WATCHED, NOW)[0] is Health.WELL
+
+
+def test_messages_that_have_just_come_are_not_ill_yet():
+    """An idle queue that gets messages is over the limit for less than `for`."""
+    seen = sighting(50)
+    depths = [0] * 20 + [50] * 6
+    seen = replace(seen, depth_samples=tuple((at, n) for (at, _), n in zip(seen.depth_samples, depths, strict=True)))
+    assert health(SYMPTOM, seen, WATCHED, NOW)[0] is Health.UNSURE
+
+
+@pytest.mark.parametrize("count", [1, 2, 6])
+def test_samples_that_do_not_cover_for_leave_it_to_two_looks(count):
+    """What the broker keeps is too short to tell; but acknowledgements that it shows are a sign of life all the same."""
+    short = [replace(sighting(50, at=at), depth_samples=sighting(50, at=at).depth_samples[-count:]) for at in (NOW, NOW + 60)]
+    first, _, watched = health(SYMPTOM, short[0], WATCHED, NOW)
+    assert (first, health(SYMPTOM, short[1], watched, NOW + 60)[0]) == (Health.UNSURE, Health.ILL)
+    alive = replace(sighting(50, acks=3), depth_samples=short[0].depth_samples)
+    assert health(SYMPTOM, alive, WATCHED, NOW)[0] is Health.WELL
+
+
+LOOKS = [
+    pytest.param([(0, 50), (60, 50)], Health.ILL, id="does not fall"),
+    pytest.param([(0, 50), (60, 55)], Health.ILL, id="rises"),
+    pytest.param([(0, 50), (59, 50)], Health.UNSURE, id="less than `for` apart"),
+    pytest.param([(0, 50), (60, 49)], Health.WELL, id="falls"),
+    pytest.param([(0, 50), (15, 49), (60, 49)], Health.UNSURE, id="fell in between, counted anew"),
+    pytest.param([(0, 50), (15, None), (60, 50)], Health.UNSURE, id="unseen in between, counted anew"),
+    pytest.param([(0, 50), (15, 0), (60, 50)], Health.UNSURE, id="empty in between"),
+    pytest.param([(0, 50)], Health.UNSURE, id="one look"),
+    pytest.param([(0, 0)], Health.WELL, id="empty"),
+]
+
+
+@pytest.mark.parametrize(("looks", "expected"), LOOKS)
+def test_without_statistics_two_live_looks_for_apart_decide(looks, expected):
+    """Where the page or its statistics are off, it takes two looks `for` apart with the depth not falling."""
+    watched, found = WATCHED, None
+    for after_s, depth in looks:
+        seen = Unknown("down") if depth is None else bare(depth, NOW + after_s)
+        found, _, watched = health(SYMPTOM, seen, watched, NOW + after_s)
+    assert found is expected
+
+
+@pytest.mark.parametrize(
+    ("heads", "expected"),
+    [((100.0, 100.0), Health.ILL), ((100.0, 160.0), Health.WELL), ((None, 160.0), Health.ILL), ((100.0, None), Health.ILL)],
+)
+def test_another_oldest_message_is_movement_only_where_both_looks_saw_one(heads, expected):
+    """A busy queue of constant depth shows itself by its head; a head that was not seen says nothing."""
+    watched, found = WATCHED, None
+    for after_s, head_at in zip((0.0, 60.0), heads, strict=True):
+        found, _, watched = health(SYMPTOM, bare(50, NOW + after_s, head_at=head_at), watched, NOW + after_s)
+    assert found is expected
+
+
+def test_what_can_not_be_read_is_unknown_and_forgets_the_first_look():
+    """I4: no look counts across a gap."""
+    found, why, watched = health(SYMPTOM, Unknown("401 from RabbitMQ"), replace(WATCHED, ill_since=NOW - 100), NOW)
+    assert (found, why, watched.ill_since) == (Health.UNKNOWN, "401 from RabbitMQ", None)
+
+
+# --- after a restart -------------------------------------------------------------------------------------------------
+
+
+def looked(*looks: tuple[float, Sighting | Unknown], before: Sighting | None = None) -> Watched:
+    """The queue after looks at these seconds after the restart's end."""
+    watched = replace(WATCHED, before=before or sighting(50))
+    for age_s, seen in looks:
+        at = NOW + age_s
+        fresh = seen if isinstance(seen, Unknown) else replace(seen, at=at)
+        watched = after_restart(BOOK, fresh, watched, age_s=age_s, now=at)
+    return watched
+
+
+VERDICTS = [
+    pytest.param([(20, Unknown("down"))], Verdict.UNKNOWN, id="unreadable"),
+    pytest.param([(20, sighting(0, ids=NEW))], Verdict.RECOVERED, id="empty with a consumer"),
+    pytest.param([(20, sighting(0, ids=()))], None, id="empty with nobody there"),
+    pytest.param([(20, sighting(50, ids=NEW))], None, id="first look"),
+    pytest.param([(20, sighting(50, ids=NEW)), (35, sighting(49, ids=NEW))], Verdict.DRAINING, id="depth fell"),
+    pytest.param([(20, sighting(50)), (35, sighting(50, acks=1))], Verdict.DRAINING, id="acknowledged"),
+    pytest.param([(20, sighting(50)), (35, sighting(55))], None, id="rises"),
+    pytest.param([(20, sighting(50)), (119, sighting(50))], None, id="before patience"),
+    pytest.param([(20, sighting(50)), (120, sighting(50))], Verdict.STUCK, id="no movement for patience"),
+    pytest.param([(20, sighting(0, ids=())), (120, sighting(0, ids=()))], Verdict.STUCK, id="nobody came"),
+    pytest.param([(20, sighting(50)), (35, sighting(40)), (154, sighting(40))], Verdict.DRAINING, id="moved lately"),
+    pytest.param([(20, sighting(50)), (35, sighting(40)), (155, sighting(40))], Verdict.STUCK, id="moved once, then not"),
+    pytest.param([(20, sighting(50)), (35, Unknown("down")), (50, sighting(40))], Verdict.DRAINING, id="seen again"),
+]
+
+
+@pytest.mark.parametrize(("looks", "verdict"), VERDICTS)
+def test_the_verdict_is_the_first_that_holds(looks, verdict):
+    """I5: unknown, recovered, draining, stuck, in this order; None is to look again."""
+    assert looked(*looks).verdict is verdict
+
+
+@pytest.mark.parametrize(("age_s", "verdict"), [(9.9, None), (10.0, Verdict.RECOVERED)])
+def test_the_pages_count_of_consumers_speaks_of_the_time_after_only_from_ten_seconds_on(age_s, verdict):
+    """A page read earlier may show the consumer that the restart has just ended."""
+    assert looked((age_s, sighting(0, ids=OLD)), before=sighting(50, ids=OLD)).verdict is verdict
+
+
+@pytest.mark.parametrize(
+    ("before", "ids", "verdict"),
+    [
+        pytest.param(sighting(50, ids=OLD), NEW, Verdict.RECOVERED, id="a new one"),
+        pytest.param(sighting(50, ids=OLD), OLD, None, id="the old one, late"),
+        pytest.param(sighting(50, ids=OLD), OLD + NEW, Verdict.RECOVERED, id="one of each"),
+        pytest.param(sighting(50, ids=()), NEW, Verdict.RECOVERED, id="nobody before"),
+        pytest.param(bare(50), NEW, None, id="not seen before"),
+        pytest.param(sighting(50, ids=OLD), None, None, id="not seen now"),
+    ],
+)
+def test_within_ten_seconds_only_consumers_that_were_not_there_before_count(before, ids, verdict):
+    """I5: `consumer_details` are younger than the rest of the page, but an old consumer may still be shown."""
+    assert looked((3.0, sighting(0, ids=ids)), before=before).verdict is verdict
+
+
+def test_late_acknowledgements_are_no_movement():
+    """I5: what the page counts within 10 s may be of the time before the restart's end, as the first of two figures too."""
+    early = looked((2.0, sighting(50, acks=0)), (9.0, sighting(50, acks=7)))
+    assert (early.moved_at, early.acks) == (None, None)
+    assert looked((2.0, sighting(50, acks=0)), (12.0, sighting(50, acks=7))).moved_at is None
+    assert looked((2.0, sighting(50)), (12.0, sighting(50)), (17.0, sighting(50, acks=7))).moved_at == NOW + 12.0
+
+
+def test_unacknowledged_messages_that_fall_back_to_ready_are_no_movement():
+    """The old consumer dies and its messages become ready: the depth, of both, stays."""
+    held = replace(sighting(50), ready=0, unacked=50)
+    back = replace(sighting(50, ids=NEW), ready=50, unacked=0)
+    assert looked((2.0, held), (20.0, back), (120.0, back)).verdict is Verdict.STUCK
+
+
+def test_without_statistics_consumers_are_inferred_from_movement_only():
+    """Nobody can see them; but who takes messages after the restart's end is there."""
+    assert looked((20.0, bare(0)), (35.0, bare(0))).verdict is None
+    assert looked((20.0, bare(50)), (35.0, bare(0))).verdict is Verdict.RECOVERED
+    assert looked((20.0, bare(50)), (140.0, bare(50))).verdict is Verdict.STUCK
+
+
+def test_well_is_counted_without_interruption():
+    """`well_at` is the first of the looks that all were well; one that was not, or not seen, begins anew."""
+    good, bad = sighting(0, ids=NEW), sighting(3, ids=NEW)
+    assert looked((20.0, good), (35.0, good)).well_at == NOW + 20.0
+    assert looked((20.0, good), (35.0, bad), (50.0, good)).well_at == NOW + 50.0
+    assert looked((20.0, good), (35.0, Unknown("down")), (50.0, good)).well_at == NOW + 50.0
+
+
+def test_a_queue_that_joined_late_has_its_own_patience():
+    """Its looks are counted from when it joined, not from the restart's end."""
+    watched = replace(WATCHED, joined_at=NOW + 300.0)
+    for age_s, verdict in ((320.0, None), (419.0, None), (420.0, Verdict.STUCK)):
+        watched = after_restart(BOOK, sighting(50, at=NOW + age_s), watched, age_s=age_s, now=NOW + age_s)
+        assert watched.verdict is verdict
+
+
+def test_a_real_restart_is_seen_to_recover():
+    """The recorded way of a stuck queue whose new consumer works: stuck before, then moving, then recovered, never stuck."""
+    (_, before), *later = recorded("restarted")
+    assert health(SYMPTOM, before, WATCHED, before.at)[0] is Health.ILL
+    ended = later[0][1].at - 1.0
+    watched = replace(WATCHED, joined_at=before.at, before=before)
+    verdicts = []
+    for _, seen in later:
+        watched = after_restart(BOOK, seen, watched, age_s=seen.at - ended, now=seen.at)
+        verdicts.append(watched.verdict)
+    assert verdicts[0] is None
+    assert Verdict.STUCK not in verdicts
+    assert watched.verdict in (Verdict.DRAINING, Verdict.RECOVERED)
+
+
+def test_a_real_restart_in_vain_is_never_taken_for_movement():
+    """The new consumer sticks too: messages change from unacknowledged to ready and back, and nothing moves."""
+    (_, before), *later = recorded("restarted-in-vain")
+    ended = later[0][1].at - 1.0
+    book = runbook(verify=Verify(patience_s=10.0))
+    watched = replace(WATCHED, joined_at=before.at, before=before)
+    for _, seen in later:
+        watched = after_restart(book, seen, watched, age_s=seen.at - ended, now=seen.at)
+    assert (watched.verdict, watched.moved_at) == (Verdict.STUCK, None)
+
+
+@pytest.mark.parametrize(
+    ("depth", "consumers", "good"), [(0, 1, True), (5, 2, True), (6, 2, False), (0, 0, False), (0, None, False)]
+)
+def test_well_is_few_messages_and_enough_consumers(depth, consumers, good):
+    """Consumers that can't be seen don't count."""
+    assert is_well(Recovered(max_messages=5 if depth else 0, min_consumers=1), depth, consumers) is good
+
+
+@pytest.mark.parametrize(("at_least", "verdict"), [(0, Verdict.RECOVERED), (1, None)])
+def test_an_empty_queue_without_statistics_is_well_only_where_nobody_is_asked_for(at_least, verdict):
+    """Empty from the first look on proves no consumer; `min_consumers: 0` asks for none."""
+    book = runbook(recovered=Recovered(min_consumers=at_least))
+    assert after_restart(book, bare(0), WATCHED, age_s=20.0, now=NOW).verdict is verdict
+
+
+@pytest.mark.parametrize(
+    ("moved", "consumers", "counts"), [(-1.0, 1, True), (-119.0, 1, True), (-120.0, 1, False), (-1.0, 0, False), (None, 1, False)]
+)
+def test_moving_counts_only_lately_and_with_a_consumer(moved, consumers, counts):
+    """At the end of `within` a queue that moves, with consumers present, is recovered."""
+    watched = replace(WATCHED, moved_at=None if moved is None else NOW + moved, consumers=consumers)
+    assert moving(BOOK, watched, NOW) is counts
+
+
+def test_the_curve_stays_small_and_keeps_its_end():
+    """People are shown the depth over the incident, however long it takes."""
+    watched = looked(*((20.0 + n, sighting(500 - n)) for n in range(400)))
+    assert len(watched.curve) <= CURVE_POINTS
+    assert watched.curve[-1] == (NOW + 419.0, 101)
+    assert list(watched.curve) == sorted(watched.curve)
+
+
+def test_movement_is_dated_to_the_look_before_it_on_one_clock():
+    """Two machines look, the second one's clock 45 s ahead: what moved between is as old as the first look, not younger."""
+    first = after_restart(BOOK, sighting(50, at=NOW), WATCHED, age_s=20.0, now=NOW)
+    ahead_at = NOW + 72.0 + 45.0
+    second = after_restart(BOOK, sighting(40, at=ahead_at), first, age_s=92.0, now=ahead_at, ahead_s=-45.0)
+    assert second.moved_at == NOW
+    assert not moving(BOOK, second, NOW + BOOK.verify.patience_s)

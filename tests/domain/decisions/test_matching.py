@@ -1,0 +1,407 @@
+"""Which runbook takes an alert, and what it asks to be restarted."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from functions.domain.decisions.matching import (
+    Overlap,
+    cases,
+    matches,
+    overlaps,
+    parse_matcher,
+    pattern_mistake,
+    shown,
+    target_key,
+    template_labels,
+)
+from functions.domain.model.alerts import Alert, Case, QueueRef
+from functions.domain.model.codes import Reason
+from functions.domain.model.runbooks import Matcher, Restart, Rules, Runbook, Symptom
+
+URL = "http://127.0.0.1:4440"
+LABELS = {"alertname": "RabbitMQQueueStuck", "service": "mail-1", "vhost": "/", "queue": "mail.送信"}
+RUNBOOK = Runbook(
+    name="mail",
+    match=(Matcher("alertname", "=", "RabbitMQQueueStuck"), Matcher("service", "=~", "mail-.*")),
+    restart=Restart("job-1", {"service": "${labels.service}", "env": "prod"}, {"service": "[a-z0-9-]{1,40}"}),
+    symptom=Symptom(vhost="${labels.vhost}", queue="${labels.queue}"),
+)
+
+
+def alert(labels: dict[str, str] | None = None, *, firing: bool = True, test: bool = False) -> Alert:
+    return Alert("f" * 16, "grafana#1", firing, LABELS if labels is None else labels, {}, 1.0, test=test)
+
+
+def case_of(labels: dict[str, str], *runbooks: Runbook, **more: bool) -> Case:
+    (case,) = cases(Rules({one.name: one for one in runbooks or (RUNBOOK,)}), URL, [alert(labels, **more)])
+    return case
+
+
+# --- matchers --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "matcher"),
+    [
+        ('service="mail"', ("service", "=", "mail")),
+        ("service=mail", ("service", "=", "mail")),
+        (' service != "mail" ', ("service", "!=", "mail")),
+        ('service=~"mail-.*"', ("service", "=~", "mail-.*")),
+        ("service!~mail|web", ("service", "!~", "mail|web")),
+        ('service=""', ("service", "=", "")),
+        ("service=", ("service", "=", "")),
+        ('service="a b, {c}"', ("service", "=", "a b, {c}")),
+        (r'service="a\"b\\c\nd"', ("service", "=", 'a"b\\c\nd')),
+        (r'service=~"\d+\.x"', ("service", "=~", r"\d+\.x")),
+        ('"service name"="a"', ("service name", "=", "a")),
+        (r'"ser\"vice"="a"', ('ser"vice', "=", "a")),
+        ("service.name=a", ("service.name", "=", "a")),
+        ("キュー=~送信.*", ("キュー", "=~", "送信.*")),
+        ('a="=~"', ("a", "=", "=~")),
+        ("a==b", ("a", "=", "=b")),
+    ],
+)
+def test_matchers_are_read_as_alertmanager_does(text, matcher):
+    """Quoted and bare values, escapes, backslashes that escape nothing, and names in any script."""
+    assert parse_matcher(text) == Matcher(*matcher)
+
+
+@pytest.mark.parametrize(
+    ("text", "mistake"),
+    [
+        ("", "is no matcher"),
+        ("service", "is no matcher"),
+        ("=mail", "is no matcher"),
+        ('a b="c"', "is no matcher"),
+        ("{a=b}", "is no matcher"),
+        ("a>b", "is no matcher"),
+        ('a="b', "without its closing quote"),
+        ('a="', "without its closing quote"),
+        ('a="b" x', "closing quote"),
+        ('a="b"c"', "double quote"),
+        ('a=b"c', "double quote"),
+        ('a="b",c="d"', "double quote"),
+        ("a=b,c=d", "more than one matcher"),
+        ("a=b}", "more than one matcher"),
+        ('a="b\\"', "backslash"),
+        ("a=b\\", "backslash"),
+        ('a=~"("', "no regular expression of RE2 (missing ): ()"),
+        ('a=~"(?=b)"', "RE2 (invalid perl operator: (?=)"),
+        (r'a!~"(b)\1"', "invalid escape sequence"),
+        ('a=~"b{2000}"', "invalid repetition"),
+        ('a=~"\ud800"', "no valid Unicode"),
+    ],
+)
+def test_what_is_no_matcher_says_why(text, mistake):
+    """The sentence goes behind the place in the configuration's mistakes."""
+    with pytest.raises(ValueError) as caught:
+        parse_matcher(text)
+    assert mistake in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "expected"),
+    [
+        ("a=x", "x", True),
+        ("a=x", "xx", False),
+        ("a=x", None, False),
+        ("a!=x", "y", True),
+        ("a!=x", None, True),
+        ("a!=x", "x", False),
+        ("a=", None, True),
+        ("a=", "", True),
+        ("a!=", None, False),
+        ("a!=", "x", True),
+        ("a=~x.*", "xyz", True),
+        ("a=~x", "xy", False),
+        ("a=~y", "xy", False),
+        ("a=~.*", None, True),
+        ("a=~.+", None, False),
+        ("a=~x|y", "y", True),
+        ("a=~x|y", "xz", False),
+        ("a!~x.*", "y", True),
+        ("a!~x.*", "xyz", False),
+        ("a!~.+", None, True),
+        ("a=~x", "x\n", False),
+        ("a=~x$", "x\n", False),
+        ("a=~.送", "配送", True),
+        ("a=~(?i)mail", "MAIL", True),
+        ("a=~.*", "x" * 1024, True),
+        ("a=~.*", "x" * 1025, False),
+        ("a!~y.*", "x" * 1025, False),
+        ("a=~.*", "\ud800", True),
+        ("a!~y", "\ud800", True),
+    ],
+)
+def test_matching(text, value, expected):
+    """Regular expressions must match the whole value; a missing label is the empty one; a huge value satisfies neither side."""
+    assert matches(parse_matcher(text), {} if value is None else {"a": value}) is expected
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_a_matcher_or_a_value_error(text):
+    """A broken matcher is a mistake in a configuration, never another exception."""
+    try:
+        matcher = parse_matcher(text)
+    except ValueError:
+        return
+    assert matcher.op in ("=", "!=", "=~", "!~")
+
+
+@given(st.text(max_size=30), st.text(max_size=30).filter(lambda name: name and '"' not in name and "\\" not in name))
+def test_a_quoted_matcher_is_read_back(value, name):
+    """Escaping by Alertmanager's rules brings every value through."""
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    assert parse_matcher(f'"{name}"="{escaped}"') == Matcher(name, "=", value)
+
+
+# --- cases -----------------------------------------------------------------------------------------------------------------
+
+
+def test_an_alert_becomes_a_target_and_a_queue():
+    """Options are rendered, the queue is named as it is, and the target's key follows from URL, job and options alone."""
+    case = case_of(LABELS)
+    assert (case.runbook, case.reason, case.detail) == (RUNBOOK, None, "")
+    assert case.target is not None
+    assert case.target.options == {"service": "mail-1", "env": "prod"}
+    assert (case.target.url, case.target.job) == (URL, "job-1")
+    assert case.queue == QueueRef("/", "mail.送信", "rabbitmq")
+    assert case.target.key == target_key(URL, "job-1", {"env": "prod", "service": "mail-1"}) == "40cebf0fd60bfa1241a3"
+
+
+def test_what_makes_a_target():
+    """Another queue, name of the runbook or order of options is the same target; another URL, job or value is another one."""
+    same = case_of({**LABELS, "queue": "other"}, replace(RUNBOOK, name="else")).target
+    assert same is not None
+    key = same.key
+    assert case_of(LABELS).target.key == key
+    keys = {
+        target_key("http://h", "job-1", same.options),
+        target_key(URL, "job-2", same.options),
+        target_key(URL, "job-1", {"env": "prod"}),
+        key,
+    }
+    assert len(keys) == 4
+    assert all(len(one) == 20 and int(one, 16) >= 0 for one in keys)
+    assert target_key("a", "b", {"c": 'd","e'}) != target_key("a", "b", {"c": "d", "e": ""})
+
+
+def test_the_first_runbook_in_the_files_order_takes_the_alert():
+    """The order decides, also where a later one fits more closely."""
+    wide = replace(RUNBOOK, name="wide", match=(Matcher("alertname", "=~", ".*"),))
+    assert case_of(LABELS, wide, RUNBOOK).runbook == wide
+    assert case_of(LABELS, RUNBOOK, wide).runbook == RUNBOOK
+
+
+def test_a_resolved_alert_has_a_target_too():
+    """So that it can be told where its incident was."""
+    case = case_of(LABELS, firing=False)
+    assert (case.reason, case.target is None) == (None, False)
+
+
+@pytest.mark.parametrize(
+    ("labels", "test", "reason", "runbook", "detail"),
+    [
+        (LABELS, True, Reason.TEST_ALERT, None, ""),
+        ({"alertname": "DatasourceNoData"}, True, Reason.TEST_ALERT, None, ""),
+        ({**LABELS, "alertname": "DatasourceNoData"}, False, Reason.MONITORING_FAILURE, None, "DatasourceNoData"),
+        (
+            {**LABELS, "alertname": "DatasourceError", "rulename": "RabbitMQQueueStuck"},
+            False,
+            Reason.MONITORING_FAILURE,
+            "mail",
+            "DatasourceError",
+        ),
+        ({"alertname": "Other"}, False, Reason.NO_RUNBOOK, None, ""),
+        ({}, False, Reason.NO_RUNBOOK, None, ""),
+    ],
+)
+def test_why_there_is_no_target(labels, test, reason, runbook, detail):
+    """A contact point's test, a failure of the monitoring itself (told to its rule's runbook), or no runbook; in this order."""
+    case = case_of(labels, test=test)
+    assert (case.reason, case.runbook and case.runbook.name, case.target, case.queue, case.detail) == (
+        reason,
+        runbook,
+        None,
+        None,
+        detail,
+    )
+
+
+LONG = "x" * 100_000
+INVALID = [
+    ("service", None, 'option service: the alert has no label "service"'),
+    ("service", "", 'option service: the alert has no label "service"'),
+    ("service", "mail-1;reboot", 'option service (from label service) does not match its `allow` pattern: "mail-1;reboot"'),
+    ("service", "mail-$(id)", "does not match"),
+    ("service", "mail-${labels.queue}", "does not match"),
+    ("service", "mail-1\n", 'holds control characters: "mail-1\\n"'),
+    ("service", "mail-\x1b[31m", 'holds control characters: "mail-\\x1b[31m"'),
+    ("service", "mail-\ud800", "holds control characters"),
+    ("service", "mail-" + "a" * 41, "does not match"),
+    ("service", "mail-" + LONG, 'the label "service" has 100005 characters, over 1024: "mail-xxx'),
+    ("vhost", None, 'vhost: the alert has no label "vhost"'),
+    ("queue", None, 'queue: the alert has no label "queue"'),
+    ("queue", "q\x00", 'queue holds control characters: "q\\x00"'),
+    ("queue", "q\u2028", 'queue holds control characters: "q\\u2028"'),
+    ("queue", "あ" * 86, "queue has 258 bytes, over 255"),
+    ("queue", LONG, 'queue: the label "queue" has 100000 characters, over 1024'),
+]
+
+
+@pytest.mark.parametrize(("label", "value", "detail"), INVALID)
+def test_a_label_that_may_not_be_used_holds_the_restart(label, value, detail):
+    """No value reaches job or URL that is missing, hostile or huge; the detail names it escaped and short (I8)."""
+    labels = {**LABELS, label: value} if value is not None else {name: one for name, one in LABELS.items() if name != label}
+    wide = replace(RUNBOOK, match=(Matcher("alertname", "=", "RabbitMQQueueStuck"),))
+    case = case_of(labels, wide)
+    assert (case.reason, case.runbook, case.target, case.queue) == (Reason.INVALID_OPTION, wide, None, None)
+    assert detail in case.detail
+    assert len(case.detail) < 300
+    assert case.detail.isprintable()
+
+
+def test_a_value_is_allowed_as_a_whole():
+    """The pattern sees the rendered option, not only the label, and may be as wide as its author wants within the bounds."""
+    restart = Restart("j", {"target": "host-${labels.service}.${labels.vhost}"}, {"target": "host-[a-z0-9-]+\\.[a-z]+"})
+    runbook = replace(RUNBOOK, match=(), restart=restart)
+    case = case_of({**LABELS, "vhost": "main"}, runbook)
+    assert case.target is not None
+    assert case.target.options == {"target": "host-mail-1.main"}
+    assert case_of(LABELS, runbook).reason is Reason.INVALID_OPTION
+    anything = replace(runbook, restart=replace(restart, allow={"target": "(?s).*"}))
+    assert case_of({**LABELS, "vhost": "a\nb"}, anything).reason is Reason.INVALID_OPTION
+    assert case_of({**LABELS, "vhost": "x" * 1024}, anything).reason is Reason.INVALID_OPTION
+
+
+def test_an_option_without_pattern_never_takes_a_label():
+    """The configuration refuses it; should it get here all the same, it holds."""
+    runbook = replace(RUNBOOK, restart=Restart("j", {"service": "${labels.service}"}, {}))
+    assert case_of(LABELS, runbook).reason is Reason.INVALID_OPTION
+
+
+EVIL = ["(a+)+b", "(a|aa)+$", "(.*)(.*)(.*)(.*)x", "((a*)*)*b", "(x+x+)+y|a*a*a*b", "(a?){50}a{50}", "(.*a.{12})b"]
+
+
+@pytest.mark.parametrize("pattern", EVIL)
+def test_no_label_can_hang_a_regular_expression(pattern):
+    """Patterns that take other engines for ever end at once, on 100 kB labels and on those that are just short enough."""
+    matcher = Matcher("service", "=~", pattern)
+    runbooks = [replace(RUNBOOK, name=f"r{n}", match=(matcher,)) for n in range(20)]
+    began = time.monotonic()
+    for size in (1000, 1024, 100_000):
+        assert case_of({**LABELS, "service": "a" * size + "!"}, *runbooks).reason is Reason.NO_RUNBOOK
+    assert time.monotonic() - began < 2
+
+
+def test_a_thousand_alerts_are_matched_quickly():
+    """A notification of 1,000 alerts and ten runbooks takes a small part of the budget."""
+    runbooks = {f"r{n}": replace(RUNBOOK, name=f"r{n}", match=(Matcher("service", "=~", f"other-{n}.*"),)) for n in range(9)}
+    rules = Rules({**runbooks, "mail": RUNBOOK})
+    alerts = [alert({**LABELS, "service": f"mail-{n}"}) for n in range(1000)]
+    began = time.monotonic()
+    found = cases(rules, URL, alerts)
+    assert time.monotonic() - began < 1
+    assert len({case.target.key for case in found if case.target}) == 1000
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["service", "vhost", "queue", "alertname", "rulename"]),
+        st.text(st.characters(), max_size=300),
+        max_size=5,
+    )
+)
+def test_any_labels_end_in_a_target_that_is_allowed_or_a_reason(labels):
+    """Whatever the labels hold, a target's options match their patterns, and nothing raises (I8)."""
+    case = case_of({**labels, "alertname": labels.get("alertname", "RabbitMQQueueStuck")}, replace(RUNBOOK, match=()))
+    if case.target is None:
+        assert case.reason is not None
+        assert case.detail.isprintable()
+    else:
+        service = case.target.options["service"]
+        assert 1 <= len(service) <= 40
+        assert set(service) <= set("abcdefghijklmnopqrstuvwxyz0123456789-")
+
+
+# --- templates, sentences, overlaps ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "labels"),
+    [
+        ("plain", ()),
+        ("$5 {a}", ()),
+        ("${labels.a}", ("a",)),
+        ("x-${labels.a}.${labels.b c}-${labels.a}", ("a", "b c", "a")),
+        ("${labels.キュー}${labels.a.b}", ("キュー", "a.b")),
+    ],
+)
+def test_templates_name_labels(text, labels):
+    """Names of labels may have anything but braces and dollars."""
+    assert template_labels(text) == labels
+
+
+@pytest.mark.parametrize(
+    "text", ["${", "${labels}", "${labels.}", "${env.HOME}", "${labels.a", "${labels.${labels.a}}", "${annotations.a}", "a${b}c"]
+)
+def test_other_templates_are_refused(text):
+    """Only ${labels.NAME} is filled in; everything else that looks like a template is a mistake."""
+    with pytest.raises(ValueError, match=r"labels\.NAME"):
+        template_labels(text)
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("a", '"a"'),
+        ("a\tb", '"a\\tb"'),
+        ("\u202eevil", '"\\u202eevil"'),
+        ("x" * 61, '"' + "x" * 59 + '…"'),
+        ("日本", '"日本"'),
+        ("\ud800", '"\\ud800"'),
+    ],
+)
+def test_a_strangers_value_in_a_sentence(value, said):
+    """Quoted, short, and nothing that a terminal or a chat would act on."""
+    assert shown(value) == said
+
+
+def of(name: str, *matchers: str) -> Runbook:
+    return replace(RUNBOOK, name=name, match=tuple(parse_matcher(text) for text in matchers))
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        (["a=x"], ["a=x"], True),
+        (["a=x"], ["b=y", "a=x"], True),
+        (["a=x", "b=y"], ["a=x"], None),
+        (["a=x"], ["a=y"], None),
+        (["a=x"], ["b=y"], False),
+        (["a=x"], ["a=~x|y", "b=z"], False),
+        (["a=~x.*"], ["a=y"], None),
+        (["a=~x.*"], ["a=xy"], False),
+        (["a=~x.*"], ["a!~x.*"], None),
+        (["a=~x.*"], ["a=~y.*"], False),
+        (["a!=x"], ["a=x"], None),
+        (["a=x"], ["a!=x"], None),
+        (["a=x", "b=1"], ["a=x", "b=2"], None),
+    ],
+)
+def test_runbooks_that_hide_each_other(first, second, expected):
+    """True: the later one never takes any alert. False: the order may decide. None: narrower in front, or never both."""
+    found = overlaps({"one": of("one", *first), "two": of("two", *second)})
+    assert found == ([] if expected is None else [Overlap("one", "two", always=expected)])
+
+
+def test_a_pattern_is_judged_alone():
+    """What a runbook's `allow` may hold."""
+    assert pattern_mistake("[a-z0-9-]{1,40}") == ""
+    assert "RE2" in pattern_mistake("(?<!a)b")

@@ -1,0 +1,660 @@
+"""The phases of an incident, one step at a time: starting, running, verifying, the next attempt, and the ends."""
+
+from __future__ import annotations
+
+import pytest
+from msgspec.structs import replace
+
+from functions.domain.decisions.guards import MAX_NUMBERED
+from functions.domain.model.codes import Action, Ending, Mode, Phase, Reason, Verdict
+from functions.domain.model.events import Abort, Ran, Start
+from functions.domain.model.incidents import Document, Try, Watched
+from functions.domain.model.observations import Execution, Observation, Pause, Slot, Storm, Unknown
+from functions.domain.model.runbooks import Limits, Rules
+from tests.support.scenes import (
+    AHEAD_S,
+    MAIL,
+    NEW,
+    NOW,
+    POST,
+    RUNNER_NOW,
+    alerted,
+    bare,
+    case,
+    channels,
+    document,
+    execution,
+    incident,
+    kinds,
+    ledger,
+    moved,
+    phase,
+    reason,
+    rules,
+    runbook,
+    seen,
+    sighting,
+    starting,
+    trigger,
+    verifying,
+    wakes,
+    well,
+    woken,
+)
+
+MISSING = Unknown("it is down", remedy="Start it.")
+OURS = execution(started=2, ended=None, tag="inc-1.1")
+ENDED = replace(OURS, status="succeeded", runner_ended_at=RUNNER_NOW + 10)
+WITHIN_S, GRACE_S = 600.0, 900.0
+
+
+def starts(made) -> list[Start]:
+    return [act for act in made.acts if isinstance(act, Start)]
+
+
+def last(made) -> tuple[Ending, Reason | None]:
+    return made.document.outcomes[-1].ending, made.document.outcomes[-1].reason
+
+
+def through(found: Document, looks: list[tuple[float, Observation]], with_rules: Rules | None = None):
+    """Wake the document at these times after NOW, each time with what is seen then; messages are posted in between."""
+    made = None
+    for after_s, what in looks:
+        made = woken(found, NOW + after_s, what, with_rules)
+        found = replace(made.document, to_tell=(), to_archive=())
+    assert made is not None
+    return made
+
+
+# --- what came of the POST -------------------------------------------------------------------------------------------
+
+
+def test_an_answered_start_is_followed():
+    """The execution is kept, told and answered; the next look comes after `every`, or when it was due anyway."""
+    made = moved(starting(), Ran("inc-1.1", OURS), at=NOW + 1)
+    assert (phase(made), kinds(made.document), made.document.due) == (Phase.RUNNING, ["started"], NOW + 16)
+    assert made.reply is not None
+    assert (made.reply.action, made.reply.reason, made.reply.execution) == (Action.RESTARTED, None, OURS)
+
+
+def test_a_start_without_an_answer_changes_nothing_and_is_deferred():
+    """A time-out says nothing about what happened; the history will tell."""
+    found = starting()
+    made = moved(found, Ran("inc-1.1"), at=NOW + 10)
+    assert (made.document, made.acts) == (found, ())
+    assert made.reply is not None
+    assert made.reply.action is Action.DEFERRED
+
+
+def test_a_refused_restart_is_told_at_once_with_the_remedy():
+    """`restart_refused`: a 4xx other than 409 is nobody's attempt, and people hear what to mend."""
+    made = moved(
+        starting(), Ran("inc-1.1", refusal="the token's role lacks a permission", remedy="load the ACL policy"), at=NOW + 1
+    )
+    assert last(made) == (Ending.HELD, Reason.RESTART_REFUSED)
+    assert made.reply is not None
+    assert (made.reply.action, made.reply.reason) == (Action.HELD, Reason.RESTART_REFUSED)
+    text = " ".join(made.document.to_tell[0].card.text)
+    assert "load the ACL policy" in text
+    assert "lacks a permission" in text
+    assert made.document.to_archive[0].incident.attempt == 0
+
+
+def test_a_start_that_runs_with_other_options_is_aborted_and_escalated():
+    """Rundeck drops values without a word; what runs then is not what was asked for."""
+    made = moved(starting(), Ran("inc-1.1", refusal="99", mismatch=True), at=NOW + 1)
+    assert Abort("99") in made.acts
+    assert last(made) == (Ending.ESCALATED, Reason.RESTART_REFUSED)
+    assert channels(made.document) == {"ops", "duty"}
+
+
+def test_the_kill_switch_at_the_last_moment_holds():
+    """I9: turned on between the decision and the POST, nothing was sent, and people are told why."""
+    made = moved(starting(), Ran("inc-1.1", refusal="migration (anna)", unsent=Reason.PAUSED), at=NOW + 1)
+    assert last(made) == (Ending.HELD, Reason.PAUSED)
+    assert reason(made) is Reason.PAUSED
+    assert kinds(made.document) == ["held"]
+
+
+def test_a_start_that_came_too_late_for_its_fence_is_decided_again_at_once():
+    """Nothing was sent, so the same number is used again."""
+    made = moved(starting(), Ran("inc-1.1", unsent=Reason.LEDGER_UNKNOWN), at=NOW + 28)
+    assert (phase(made), made.document.due) == (Phase.DEFERRED, NOW + 28)
+    assert made.reply is not None
+    assert made.reply.action is Action.DEFERRED
+    assert [act.tag for act in starts(woken(made.document, NOW + 29))] == ["inc-1.1"]
+
+
+def test_a_409_adopts_only_an_execution_with_the_targets_own_options():
+    """`already_running` where it is ours to verify, else `job_busy`: waiting, no attempt."""
+    busy = Ran("inc-1.1", refusal="the job runs already", busy=True)
+    theirs = execution(8, started=-3, ended=None, user="anna")
+    adopted = moved(starting(), busy, seen(theirs), NOW + 1)
+    assert adopted.reply is not None
+    assert (phase(adopted), adopted.reply.action, reason(adopted)) == (Phase.RUNNING, Action.ADOPTED, Reason.ALREADY_RUNNING)
+    for history in (ledger(others=(theirs,)), ledger(), MISSING, ledger(replace(theirs, scheduled=True))):
+        waiting = moved(starting(), busy, seen(history=history), NOW + 1)
+        assert (phase(waiting), reason(waiting), waiting.document.due) == (Phase.WAITING, Reason.JOB_BUSY, NOW + 16)
+        assert waiting.document.incident is not None
+        assert (waiting.document.incident.attempt, kinds(waiting.document)) == (0, ["held"])
+        assert [act.tag for act in starts(woken(waiting.document, NOW + 16))] == ["inc-1.1"]
+
+
+# --- starting --------------------------------------------------------------------------------------------------------
+
+
+def test_a_lost_answer_is_found_in_the_history():
+    """I1: the start that nobody heard of is gone on from, not made again."""
+    made = woken(starting(), NOW + 20, seen(OURS, now=NOW + 20))
+    assert (phase(made), starts(made), kinds(made.document)) == (Phase.RUNNING, [], ["started"])
+
+
+def test_a_start_that_is_not_found_is_waited_for_until_its_fence_is_over_by_a_minute():
+    """The history may lag, and a POST can be accepted late."""
+    made = woken(starting(), NOW + 20)
+    assert (phase(made), made.document.due) == (Phase.STARTING, NOW + 91)
+    early = woken(replace(made.document, due=NOW + 90, incident=replace(made.document.incident, due=NOW + 90)), NOW + 90)
+    assert (phase(early), starts(early)) == (Phase.STARTING, [])
+    late = woken(made.document, NOW + 91)
+    assert [act.tag for act in starts(late)] == ["inc-1.2"]
+    assert late.document.incident is not None
+    assert (late.document.incident.attempt, late.document.incident.restarts) == (2, 0)
+
+
+def test_an_attempt_is_numbered_anew_only_if_it_is_decided_again():
+    """I3, I9: by then the queue may be well, or the kill switch on."""
+    for look, code in (({"mail": well(NOW + 91)}, Reason.SYMPTOM_GONE), ({"pause": Pause("x")}, Reason.PAUSED)):
+        assert last(woken(starting(), NOW + 91, seen(now=NOW + 91, **look))) == (Ending.HELD, code)
+
+
+def test_a_start_that_is_found_after_it_was_numbered_anew_is_gone_on_from():
+    """I1: attempt 1 turns up while attempt 2 is decided: it counts, and nothing is started."""
+    found = document(incident(Phase.WAITING, attempt=1))
+    assert starts(woken(found, NOW, seen(replace(OURS, runner_started_at=RUNNER_NOW - 5)))) == []
+
+
+def test_a_late_start_that_the_job_refused_is_no_restart():
+    """It is remembered as refused, counts for nothing, and the next attempt is decided."""
+    refused = execution(started=40, ended=41, tag="inc-1.1", status="failed", runner_not_after=RUNNER_NOW + 30)
+    made = woken(starting(), NOW + 45, seen(refused, now=NOW + 45))
+    assert [act.tag for act in starts(made)] == ["inc-1.2"]
+    assert made.document.incident is not None
+    assert made.document.incident.restarts == 0
+    assert [(one.tag, one.how) for one in made.document.incident.tries] == [("inc-1.1", "refused_late")]
+
+
+@pytest.mark.parametrize("attempts", [1, 2])
+def test_a_refused_start_that_rundeck_tries_again_is_no_restart_either(attempts):
+    """One that has not ended is no proof that anything ran; refused as well, it leaves all attempts to come."""
+    book = rules(runbook(limits=Limits(attempts=attempts)))
+    refused = execution(started=40, ended=41, tag="inc-1.1", status="failed", runner_not_after=RUNNER_NOW + 30)
+    retry = execution(8, started=42, ended=None, tag="inc-1.1", runner_not_after=RUNNER_NOW + 30)
+    during = woken(starting(), NOW + 45, seen(refused, retry, now=NOW + 45), book)
+    assert during.document.outcomes == ()
+    assert (phase(during), starts(during)) == (Phase.RUNNING, [])
+    ended = replace(retry, status="failed", runner_ended_at=RUNNER_NOW + 46)
+    history = replace(ledger(refused, ended, now=NOW + 60), followed=ended)
+    after = woken(during.document, NOW + 60, seen(now=NOW + 60, history=history), book)
+    assert [act.tag for act in starts(after)] == ["inc-1.2"]
+    assert after.document.incident is not None
+    assert after.document.incident.restarts == 0
+    assert {one.how for one in after.document.incident.tries} == {"refused_late"}
+
+
+def test_a_history_that_stays_unreadable_while_starting_is_told_and_then_escalated():
+    """Looked at again until `within` after the fence, then told; after another 15 minutes people take over."""
+    fence_s = 30.0
+    unread = [(after_s, seen(history=MISSING)) for after_s in (20.0, fence_s + WITHIN_S - 15, fence_s + WITHIN_S)]
+    assert through(starting(), unread[:2]).document.to_tell == ()
+    told = through(starting(), unread)
+    assert (phase(told), kinds(told.document)) == (Phase.STARTING, ["held"])
+    assert "Start it." in " ".join(told.document.to_tell[0].card.text)
+    ended = through(starting(), [*unread, (fence_s + WITHIN_S + GRACE_S, seen(history=MISSING))])
+    assert last(ended) == (Ending.ESCALATED, Reason.LEDGER_UNKNOWN)
+
+
+def test_a_start_after_a_long_wait_has_its_time_too():
+    """An approval may come in minute 29; one look at the history that fails then is no reason to give up what may be running."""
+    made = woken(starting(began_at=NOW - 1800), NOW + 20, seen(history=MISSING))
+    assert (phase(made), made.document.outcomes) == (Phase.STARTING, ())
+
+
+def test_a_start_that_never_leaves_in_time_is_given_up():
+    """Rundeck and the store take longer than `start_within`: after `within` and 15 minutes people take over."""
+    unsent = Ran("inc-1.1", refusal="too much time had passed", unsent=Reason.LEDGER_UNKNOWN)
+    soon = moved(starting(), unsent)
+    assert (phase(soon), soon.document.outcomes) == (Phase.DEFERRED, ())
+    late = moved(starting(began_at=NOW - WITHIN_S - GRACE_S), unsent)
+    assert last(late) == (Ending.ESCALATED, Reason.LEDGER_UNKNOWN)
+
+
+def test_nothing_is_numbered_anew_for_an_alert_that_is_over():
+    """I3: the start was never seen, and Grafana has called the alert resolved meanwhile."""
+    over = starting(triggers=(trigger(resolved_at=NOW + 40),))
+    made = woken(over, NOW + 91, seen(now=NOW + 91))
+    assert (starts(made), last(made)) == ([], (Ending.HELD, Reason.NOT_FIRING))
+
+
+def test_a_kill_switch_that_can_not_be_read_for_a_moment_ends_nothing():
+    """It holds, and is read again; it is told when that does not help, or at once where there is a remedy."""
+    unread = Unknown("it did not answer", late=True)
+    for found in (document(incident()), document(incident(Phase.WAITING, restarts=1, attempt=1))):
+        made = woken(found, NOW, seen(pause=unread))
+        assert (starts(made), made.document.outcomes) == ([], ())
+        assert made.document.due is not None
+
+
+def test_six_numbered_attempts_escalate_with_the_last_reason():
+    """Starts that all vanish are nothing that a seventh will mend."""
+    found = document(incident(Phase.WAITING, attempt=MAX_NUMBERED, reason=Reason.LEDGER_UNKNOWN))
+    made = woken(found, NOW)
+    assert (starts(made), last(made)) == ([], (Ending.ESCALATED, Reason.LEDGER_UNKNOWN))
+    assert starts(woken(document(incident(Phase.WAITING, attempt=MAX_NUMBERED - 1)), NOW))
+
+
+# --- waiting ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_cooldown_is_told_once_and_restarts_when_it_is_over():
+    """`cooldown`: told, `waiting`, decided again at its end."""
+    run = execution(started=-310, ended=-300)
+    made = woken(document(incident()), NOW, seen(run))
+    assert (phase(made), made.document.due, kinds(made.document)) == (Phase.WAITING, NOW + 60, ["held"])
+    assert made.document.incident is not None
+    assert made.document.incident.due == NOW + 300
+    assert starts(through(replace(made.document, to_tell=()), [(300.0, seen(run, now=NOW + 300))]))
+
+
+def test_a_cooldown_of_hours_calls_nobody():
+    """It ends at a time that is known. What is waited for after it has its whole time from then on."""
+    book = rules(runbook(limits=Limits(cooldown_s=4 * 3600.0)))
+    run = execution(started=-310, ended=-300)
+    made = woken(document(incident()), NOW, seen(run), book)
+    ends = NOW + 4 * 3600.0 - 300
+    assert made.document.incident is not None
+    assert (phase(made), made.document.incident.due) == (Phase.WAITING, ends)
+    later = woken(replace(made.document, to_tell=()), ends, seen(run, now=ends, mail=MISSING), book)
+    assert (phase(later), later.document.outcomes) == (Phase.WAITING, ())
+    assert last(woken(later.document, ends + WITHIN_S + 901, seen(run, now=ends, mail=MISSING), book)) == (
+        Ending.ESCALATED,
+        Reason.SYMPTOM_UNKNOWN,
+    )
+
+
+HOLDS = [
+    pytest.param({"mail": MISSING}, Reason.SYMPTOM_UNKNOWN, id="symptom_unknown"),
+    pytest.param({"history": MISSING}, Reason.LEDGER_UNKNOWN, id="ledger_unknown"),
+    pytest.param({"storm": MISSING}, Reason.TOO_MANY_TARGETS, id="storm unread"),
+    pytest.param({"history": ledger(others=(execution(ended=None),))}, Reason.JOB_BUSY, id="job_busy"),
+]
+
+
+@pytest.mark.parametrize(("look", "code"), HOLDS)
+def test_what_passes_by_itself_but_does_not_pass_escalates_after_within_and_fifteen_minutes(look, code):
+    """I2: every incident ends, with its last reason."""
+    deadline = WITHIN_S + GRACE_S
+    looks = [(float(after_s), seen(**look)) for after_s in (*range(0, 1500, 15), int(deadline) - 1)]
+    waiting = through(document(incident()), looks)
+    assert phase(waiting) is Phase.WAITING
+    made = through(document(incident()), [*looks, (deadline, seen(**look))])
+    assert last(made) == (Ending.ESCALATED, code)
+    assert channels(made.document) == {"ops", "duty"}
+
+
+def test_a_waiting_hold_is_told_once_an_hour_however_often_it_is_looked_at():
+    """The same reason of the same alert says nothing new."""
+    found, told = document(incident()), 0
+    for after_s in range(0, 600, 15):
+        made = woken(found, NOW + after_s, seen(mail=MISSING))
+        told += len(made.document.to_tell)
+        found = replace(made.document, to_tell=())
+    assert told == 1
+
+
+def test_two_live_looks_for_apart_restart_where_statistics_are_off():
+    """By a wake-up, and nobody is told of the first look."""
+    first = moved(Document("mail-key"), alerted(), seen(mail=bare(50)))
+    assert (phase(first), first.document.to_tell) == (Phase.WAITING, ())
+    found, at = first.document, NOW
+    while not starts(made := woken(found, at, seen(now=at, mail=bare(50, at)))):
+        assert at < NOW + 75
+        assert made.document.due is not None
+        found, at = made.document, max(made.document.due, at + 1)
+    assert at == NOW + 60
+
+
+def test_a_busy_queue_without_statistics_is_turned_away():
+    """The depth fell between the looks: well, told, and over."""
+    first = moved(Document("mail-key"), alerted(), seen(mail=bare(50)))
+    made = woken(first.document, NOW + 15, seen(now=NOW + 15, mail=bare(49)))
+    assert last(made) == (Ending.HELD, Reason.SYMPTOM_GONE)
+
+
+@pytest.mark.parametrize("phase_now", [one for one in Phase if one is not Phase.ASKED])
+def test_an_incident_whose_runbook_is_gone_goes_to_people(phase_now):
+    """An old document meets a new configuration: it ends, on the top-level channels and where it was told."""
+    found = document(incident(phase_now, told=("old-channel",)))
+    made = woken(found, NOW, with_rules=rules(runbook(name="other")))
+    assert last(made) == (Ending.ESCALATED, Reason.NO_RUNBOOK)
+    assert channels(made.document) == {"everybody", "old-channel"}
+
+
+# --- running ---------------------------------------------------------------------------------------------------------
+
+RUNNING = document(incident(Phase.RUNNING, attempt=1, restarts=1, execution=OURS))
+
+
+def test_while_it_runs_it_is_looked_at_every_so_often():
+    """Nothing is judged before the restart's end."""
+    made = woken(RUNNING, NOW + 60, seen(OURS, now=NOW + 60, mail=well(NOW + 60)))
+    assert (phase(made), made.document.due, made.document.to_tell) == (Phase.RUNNING, NOW + 75, ())
+
+
+@pytest.mark.parametrize("history", [ledger(OURS), MISSING, ledger()], ids=["seen", "unreadable", "vanished"])
+def test_running_longer_than_max_run_is_a_zombie(history):
+    """`zombie_execution`: escalated with the link, also where the history can't be read any more."""
+    shown = history if history is MISSING else replace(history, runner_now=RUNNER_NOW + 1803)
+    made = woken(RUNNING, NOW + 1803, seen(now=NOW + 1803, history=shown))
+    assert last(made) == (Ending.ESCALATED, Reason.ZOMBIE_EXECUTION)
+    assert OURS.url in [url for _, url in made.document.to_tell[0].card.links]
+    assert phase(woken(RUNNING, NOW + 1802, seen(history=replace(ledger(OURS), runner_now=RUNNER_NOW + 1802)))) is Phase.RUNNING
+
+
+def test_a_retry_of_rundecks_own_is_followed():
+    """The incident goes by the execution at the end of the chain."""
+    retry = replace(OURS, id="8", tag="")
+    made = woken(RUNNING, NOW + 15, seen(history=replace(ledger(OURS, now=NOW + 15), followed=retry)))
+    assert made.document.incident is not None
+    assert made.document.incident.execution == replace(retry, tag="inc-1.1", retry_of_restart=True)
+
+
+FAILED = replace(ENDED, status="failed")
+
+
+def test_a_retry_of_rundecks_own_that_the_job_refused_as_too_late_is_no_refused_start():
+    """What it tried again had run and failed: that is a restart, and counts as one."""
+    book = runbook(limits=Limits(attempts=1))
+    first = replace(FAILED, runner_not_after=RUNNER_NOW + 30)
+    retry = execution(8, started=40, ended=41, tag="inc-1.1", status="failed", runner_not_after=RUNNER_NOW + 30)
+    history = replace(ledger(retry, first, now=NOW + 60), followed=retry)
+    made = woken(RUNNING, NOW + 60, seen(now=NOW + 60, history=history), rules(book))
+    assert last(made) == (Ending.ESCALATED, Reason.FAILING)
+    assert starts(made) == []
+
+
+@pytest.mark.parametrize("while_it_runs", [False, True])
+def test_a_refused_retry_is_no_refused_start_where_the_history_lags(while_it_runs):
+    """What was tried again was seen to begin in time, so it needs no place in the history to count as the one attempt."""
+    book = rules(runbook(limits=Limits(attempts=1)))
+    first = replace(OURS, runner_not_after=RUNNER_NOW + 30)
+    retry = execution(8, started=40, ended=None, tag="inc-1.1", runner_not_after=RUNNER_NOW + 30)
+    document = replace(RUNNING, incident=replace(RUNNING.incident, execution=first))
+    if while_it_runs:
+        seen_running = seen(now=NOW + 45, history=replace(ledger(now=NOW + 45), followed=retry))
+        document = woken(document, NOW + 45, seen_running, book).document
+    refused = replace(retry, status="failed", runner_ended_at=RUNNER_NOW + 50)
+    made = woken(document, NOW + 60, seen(now=NOW + 60, history=replace(ledger(now=NOW + 60), followed=refused)), book)
+    assert last(made) == (Ending.ESCALATED, Reason.FAILING)
+    assert starts(made) == []
+
+
+def test_a_failed_execution_is_a_restart_and_the_next_attempt_is_decided():
+    """The queue is still ill: attempt 2, and the first stays on record with its status."""
+    made = woken(RUNNING, NOW + 15, seen(FAILED, now=NOW + 15))
+    assert [act.tag for act in starts(made)] == ["inc-1.2"]
+    assert made.document.incident is not None
+    assert [(one.tag, one.how) for one in made.document.incident.tries] == [("inc-1.1", "failed: failed")]
+    assert made.document.incident.restarts == 1
+
+
+def test_a_failed_execution_after_the_last_attempt_escalates():
+    """`attempts` counts restarts of the incident."""
+    book = runbook(limits=Limits(attempts=1))
+    made = woken(RUNNING, NOW + 15, seen(FAILED, now=NOW + 15), rules(book))
+    assert last(made) == (Ending.ESCALATED, Reason.FAILING)
+
+
+def test_the_end_of_a_restart_begins_the_verification_anew():
+    """What was seen of the queue before counts no more."""
+    watched = Watched(MAIL, "mail", NOW, depth=50, acks=7, moved_at=NOW, well_at=NOW, verdict=Verdict.STUCK)
+    found = replace(RUNNING, incident=replace(RUNNING.incident, queues=(watched,)))
+    made = woken(found, NOW + 15, seen(ENDED, now=NOW + 15, mail=well(NOW + 15)))
+    assert (phase(made), made.document.due) == (Phase.VERIFYING, NOW + 30)
+    assert made.document.incident is not None
+    kept = made.document.incident.queues[0]
+    assert (kept.depth, kept.acks, kept.moved_at, kept.well_at, kept.verdict) == (None, None, None, None, None)
+
+
+# --- verifying -------------------------------------------------------------------------------------------------------
+
+
+def at_looks(mail, *ages_s: float, found: Document | None = None, with_rules: Rules | None = None, post=None):
+    """Looks at these ages of the restart (which ended 20 s before NOW); `mail` and `post` make what is seen at a time."""
+    looks = [
+        (age - 20, seen(now=NOW + age - 20, mail=mail(NOW + age - 20), post=post and post(NOW + age - 20))) for age in ages_s
+    ]
+    return through(found or verifying(), looks, with_rules)
+
+
+def ill(at: float):
+    return sighting(50, at=at, ids=NEW)
+
+
+def falling(at: float):
+    return sighting(int(50 - (at - NOW) / 20), at=at, ids=NEW, acks=1)
+
+
+def test_nothing_is_looked_at_before_first():
+    """`first` counts from the restart's end, on the runner's clock."""
+    found = verifying(ended=-5.0)
+    made = woken(found, NOW, seen(mail=well()))
+    assert made.document.incident is not None
+    assert (made.document.due, made.document.incident.looked_at) == (NOW + 15, None)
+
+
+def test_recovered_takes_two_looks_every_apart():
+    """I5: one look is not enough, nor are two that are closer."""
+    one = at_looks(well, 20)
+    assert (phase(one), one.document.due, one.document.to_tell) == (Phase.VERIFYING, NOW + 15, ())
+    close = replace(one.document, incident=replace(one.document.incident, due=NOW + 14), due=NOW + 14)
+    assert phase(woken(close, NOW + 14, seen(now=NOW + 14, mail=well(NOW + 14)))) is Phase.VERIFYING
+    two = at_looks(well, 20, 35)
+    assert (last(two), kinds(two.document), channels(two.document)) == ((Ending.RECOVERED, None), ["recovered"], {"ops"})
+    assert two.document.outcomes[-1].runner_ended_at == RUNNER_NOW - 20
+
+
+@pytest.mark.parametrize("ahead_s", [45.0, -20.0])
+def test_two_looks_from_machines_whose_clocks_differ_are_no_further_apart_for_that(ahead_s):
+    """I5: what lies between two looks is measured on one clock, Rundeck's."""
+    one = at_looks(well, 20)
+    for after_s, proven in ((5.0, False), (15.0, True)):
+        at = NOW + after_s + ahead_s
+        due = replace(one.document, due=at, incident=replace(one.document.incident, due=at))
+        other = replace(ledger(), runner_now=RUNNER_NOW + after_s)
+        made = woken(due, at, seen(history=other, mail=well(at)))
+        assert (made.document.outcomes != ()) == proven
+
+
+@pytest.mark.parametrize(
+    "between", [lambda at: Unknown("down"), ill, lambda at: sighting(0, at=at, ids=())], ids=["unseen", "messages", "no consumer"]
+)
+def test_both_looks_must_be_well_without_a_break(between):
+    """I5: a look in between that was not well begins the count anew."""
+    found = at_looks(well, 20).document
+    found = at_looks(between, 35, found=found).document
+    third = at_looks(well, 50, found=found)
+    assert phase(third) is Phase.VERIFYING
+    assert last(at_looks(well, 65, found=third.document))[0] is Ending.RECOVERED
+
+
+def test_every_queue_of_the_incident_has_to_recover():
+    """I5: one of two is not enough."""
+    two = (Watched(MAIL, "mail", NOW), Watched(POST, "mail", NOW))
+    found = verifying(queues=two)
+    assert phase(at_looks(well, 20, 35, 50, found=found, post=ill)) is Phase.VERIFYING
+    assert last(at_looks(well, 20, 35, found=found, post=well))[0] is Ending.RECOVERED
+
+
+def test_a_queue_that_joins_begins_its_own_count_of_looks():
+    """I5: its first look is not the incident's second."""
+    found = at_looks(well, 20).document
+    joined = moved(found, alerted(case(POST, fingerprint="fp-2")), at=NOW + 5).document
+    second = at_looks(well, 35, found=joined, post=well)
+    assert phase(second) is Phase.VERIFYING
+    assert last(at_looks(well, 50, found=second.document, post=well))[0] is Ending.RECOVERED
+
+
+def test_a_queue_without_movement_for_patience_gets_the_next_attempt():
+    """`stuck`: a second start, numbered, with the first on record."""
+    made = at_looks(ill, 20, 60, 100)
+    assert starts(made) == []
+    made = at_looks(ill, 20, 60, 120)
+    assert [act.tag for act in starts(made)] == ["inc-1.2"]
+    assert made.document.incident is not None
+    assert [one.how for one in made.document.incident.tries] == ["stuck"]
+
+
+def test_a_restart_by_somebody_else_after_the_last_attempt_has_its_time_too():
+    """It is stuck by our clock, but another restart ended just now: that one is verified before there is one more."""
+    found = at_looks(ill, 20, 60, 100).document
+    first = execution(started=-30, ended=-20, tag="inc-1.1")
+    by_hand = execution(8, started=100, ended=110, user="anna")
+    made = woken(found, NOW + 120, seen(by_hand, first, now=NOW + 120))
+    assert starts(made) == []
+    assert made.document.incident is not None
+    assert (phase(made), made.document.incident.execution, made.document.incident.adopted) == (Phase.VERIFYING, by_hand, True)
+    assert made.document.incident.restarts == 2, "it counts as an attempt"
+
+
+def test_a_restart_by_somebody_else_before_the_last_attempt_is_old_news():
+    """The last attempt was there to mend what that one did not."""
+    found = at_looks(ill, 20, 60, 100).document
+    first = execution(started=-30, ended=-20, tag="inc-1.1")
+    made = woken(found, NOW + 120, seen(first, execution(6, started=-50, ended=-40, user="anna"), now=NOW + 120))
+    assert [act.tag for act in starts(made)] == ["inc-1.2"]
+
+
+def test_a_restart_by_somebody_else_counts_though_a_start_of_ours_was_refused_after_it():
+    """What the job refused restarted nothing, so its end says nothing about who restarted last."""
+    first = execution(started=-30, ended=-20, tag="inc-1.1")
+    late = execution(8, started=111, ended=112, tag="inc-1.2", status="failed", runner_not_after=RUNNER_NOW + 30)
+    by_hand = execution(9, started=100, ended=111, user="anna")
+    begun = starting()
+    assert begun.incident is not None
+    tries = (Try("inc-1.1", first, "stuck"),)
+    found = replace(begun, incident=replace(begun.incident, attempt=2, restarts=1, tries=tries))
+    book = runbook(limits=Limits(attempts=3))
+    made = woken(found, NOW + 120, seen(by_hand, late, first, now=NOW + 120), rules(book))
+    assert starts(made) == []
+    assert made.document.incident is not None
+    assert (made.document.incident.execution, made.document.incident.adopted) == (by_hand, True)
+
+
+def test_attempts_used_up_escalate_with_mention():
+    """The card goes to both kinds of channels, calls somebody, and carries what Rundeck wrote last."""
+    book = runbook(limits=Limits(attempts=1), mention=("<users/all>",))
+    found = verifying(tail=("connection refused",))
+    made = at_looks(ill, 20, 120, found=found, with_rules=rules(book))
+    assert (last(made), channels(made.document), starts(made)) == ((Ending.ESCALATED, None), {"ops", "duty"}, [])
+    card = made.document.to_tell[0].card
+    assert (card.mention, card.evidence) == (("<users/all>",), ("connection refused",))
+    assert made.document.escalated_at == NOW + 100
+
+
+@pytest.mark.parametrize(
+    ("look", "code"),
+    [
+        ({"pause": Pause("x")}, Reason.PAUSED),
+        (
+            {
+                "history": ledger(
+                    *(execution(n, started=-90.0 * n, ended=-80.0 * n, tag=f"t.{n}") for n in (1, 2, 3)), now=NOW + 100
+                )
+            },
+            Reason.TOO_MANY_RESTARTS,
+        ),
+    ],
+)
+def test_a_guard_that_holds_between_attempts_escalates(look, code):
+    """After a restart that did not help, a hold is the end, and people take over."""
+    found = at_looks(ill, 20, 60).document
+    made = woken(found, NOW + 100, seen(now=NOW + 100, **look))
+    assert last(made) == (Ending.ESCALATED, code)
+
+
+def test_neither_cooldown_nor_storm_holds_the_next_attempt():
+    """Both are between incidents; this target restarted once already."""
+    found = at_looks(ill, 20, 60).document
+    run = execution(started=-30, ended=-20, tag="inc-1.1")
+    storm = Storm(tuple(Slot(f"t{n}", NOW) for n in range(9)))
+    assert starts(woken(found, NOW + 100, seen(run, now=NOW + 100, storm=storm)))
+
+
+def test_mode_approve_asks_for_every_attempt():
+    """The second one too."""
+    made = at_looks(ill, 20, 60, 120, with_rules=rules(runbook(mode=Mode.APPROVE), public_url="https://unstick.example.com"))
+    assert (phase(made), starts(made)) == (Phase.ASKED, [])
+
+
+def test_a_slow_drain_is_told_once_and_waited_for():
+    """`draining` after `patience`: no restart, one message for each restart."""
+    made = at_looks(falling, 20, 60, 100, 140)
+    assert (phase(made), kinds(made.document)) == (Phase.VERIFYING, ["draining"])
+    assert kinds(at_looks(falling, 155, found=replace(made.document, to_tell=())).document) == []
+
+
+def test_at_the_end_of_within_what_moves_is_recovered():
+    """Moving again, messages left: recovered, and said as that."""
+    made = at_looks(falling, *range(20, 600, 15))
+    assert phase(made) is Phase.VERIFYING
+    made = at_looks(falling, *range(20, 601, 15), 620)
+    assert last(made)[0] is Ending.RECOVERED
+
+
+def test_an_alert_that_began_after_the_last_movement_is_not_carried_by_a_recovery():
+    """I2: it moved until just before the end, then an alert says stuck again: people are not told that all is well."""
+    later = verifying(triggers=(trigger(), trigger(fingerprint="fp-2", starts_at=NOW + 575.0)))
+    made = at_looks(lambda at: falling(min(at, NOW + 560.0)), *range(20, 601, 15), 620, found=later)
+    assert phase(made) is Phase.VERIFYING
+    before = verifying(triggers=(trigger(), trigger(fingerprint="fp-2", starts_at=NOW + 400.0)))
+    assert last(at_looks(lambda at: falling(min(at, NOW + 560.0)), *range(20, 601, 15), 620, found=before))[0] is Ending.RECOVERED
+
+
+@pytest.mark.parametrize(
+    ("mail", "code"),
+    [(lambda at: Unknown("down"), Reason.SYMPTOM_UNKNOWN), (lambda at: replace(falling(at), consumers=0, consumer_ids=()), None)],
+    ids=["unseen", "nobody there"],
+)
+def test_at_the_end_of_within_what_is_not_proven_escalates(mail, code):
+    """I4, I5: an unreadable queue has not recovered, nor has one that empties itself without a consumer."""
+    assert last(at_looks(mail, *range(20, 601, 15), 620)) == (Ending.ESCALATED, code)
+
+
+def test_verification_goes_on_while_rundeck_is_down():
+    """The restart's end is known; its age goes on by the runner's clock as it was seen last."""
+    found = at_looks(well, 20).document
+    made = woken(found, NOW + 15, seen(history=MISSING, mail=well(NOW + 15)))
+    assert last(made)[0] is Ending.RECOVERED
+
+
+@pytest.mark.parametrize("ahead_s", [-500.0, 0.0, 500.0])
+def test_a_clock_that_disagrees_changes_no_verification(ahead_s):
+    """Ages are by the runner's clock throughout."""
+    run = Execution("7", "", "succeeded", NOW + ahead_s - 30, NOW + ahead_s - 20, "inc-1.1")
+    found = document(incident(Phase.VERIFYING, restarts=1, attempt=1, execution=run, runner_ahead_s=AHEAD_S))
+    made = woken(found, NOW, seen(mail=well(), history=replace(ledger(run), runner_now=NOW + ahead_s)))
+    assert made.document.incident is not None
+    assert made.document.incident.looked_at == NOW
+    early = replace(ledger(run), runner_now=NOW + ahead_s - 1)
+    assert woken(found, NOW, seen(mail=well(), history=early)).document.due == NOW + 1
+
+
+def test_what_recovered_is_archived_with_all_that_was_seen():
+    """The record has the target, the queues with before and after, and the tries."""
+    made = at_looks(well, 20, 35, found=verifying(tries=(Try("inc-1.0", None, "stuck"),)))
+    record = made.document.to_archive[-1]
+    assert (record.target, record.outcome) == (made.document.target, made.document.outcomes[-1])
+    watched = record.incident.queues[0]
+    assert watched.before is not None
+    assert (watched.before.depth, watched.depth, len(record.incident.tries)) == (50, 0, 1)
+    assert (made.document.due, wakes(made)) == (NOW + 75, [NOW + 75])

@@ -1,0 +1,686 @@
+"""What each event does to a document: alerts, wake-ups, answers of people, and what was told."""
+
+from __future__ import annotations
+
+import pytest
+from msgspec.structs import replace
+
+from functions.application.serialization import decoded, encoded
+from functions.domain.decisions.endings import APPROVAL_S
+from functions.domain.decisions.step import step
+from functions.domain.model.alerts import Case
+from functions.domain.model.codes import Action, Ending, Mode, Phase, Reason, Verdict
+from functions.domain.model.events import Approved, Bundled, Claim, Ran, Resumed, Start, Told, Wake
+from functions.domain.model.incidents import Document, Hold, Outcome
+from functions.domain.model.observations import Execution, Pause, Slot, Storm, Unknown
+from functions.domain.model.runbooks import Restart
+from tests.support.scenes import (
+    MAIL,
+    NOW,
+    POST,
+    RUNNER_NOW,
+    TARGET,
+    alert,
+    alerted,
+    bare,
+    case,
+    channels,
+    document,
+    execution,
+    incident,
+    kinds,
+    ledger,
+    moved,
+    phase,
+    reason,
+    resolved,
+    rules,
+    runbook,
+    seen,
+    sighting,
+    starting,
+    trigger,
+    verifying,
+    wakes,
+    well,
+    woken,
+)
+
+EMPTY = Document(TARGET.key)
+PUBLIC = rules(public_url="https://unstick.example.com")
+APPROVE = rules(runbook(mode=Mode.APPROVE), public_url="https://unstick.example.com")
+MISSING = Unknown("it is down")
+LATE = Unknown("no answer in time", late=True)
+
+
+def outcome(ending: Ending = Ending.RECOVERED, **changes) -> Outcome:
+    made = Outcome("inc-0", ending, None, NOW - 10, (trigger(),), channels=("ops",), queues=(MAIL,))
+    return replace(made, **changes)
+
+
+def without_target(code: Reason, **changes) -> Case:
+    book = runbook() if code in (Reason.INVALID_OPTION, Reason.MONITORING_FAILURE) else None
+    return Case(alert(**changes), book, reason=code, detail="why")
+
+
+# --- a first alert ---------------------------------------------------------------------------------------------------
+
+
+def test_a_stuck_queue_is_written_down_and_started():
+    """I3: wake-up and claim first, then the start with its tag and the fence on the runner's clock."""
+    made = moved(EMPTY, alerted())
+    assert made.acts == (Wake(NOW + 20.0), Claim(Storm((Slot(TARGET.key, NOW),))), Start("inc-1.1", RUNNER_NOW + 30.0, 30.0))
+    written = made.document.incident
+    assert written is not None
+    assert (written.phase, written.attempt, written.runner_not_after) == (Phase.STARTING, 1, RUNNER_NOW + 30.0)
+    assert written.queues[0].before == sighting()
+    assert made.document.due == written.due == NOW + 20.0
+    assert made.reply is not None
+    assert (made.reply.incident, made.reply.runbook, made.reply.target) == ("inc-1", "mail", "service=mail")
+    assert (made.reply.action, made.reply.reason, made.reply.execution) == (Action.RESTARTED, None, None)
+
+
+def test_the_fence_is_start_within_after_the_look():
+    """`not_after` is the runner's Date at the look plus the runbook's `start_within`."""
+    made = moved(EMPTY, alerted(), with_rules=rules(runbook(restart=Restart("job-1", start_within_s=90.0))))
+    assert Start("inc-1.1", RUNNER_NOW + 90.0, 90.0) in made.acts
+
+
+RUNNING = execution(ended=None)
+FROM_ALERT = [
+    pytest.param(alerted(), {"pause": Pause("x")}, None, Action.HELD, "paused", True, id="paused"),
+    pytest.param(resolved(), {}, None, Action.HELD, "not_firing", False, id="not_firing"),
+    pytest.param(alerted(without_target(Reason.NO_RUNBOOK)), {}, None, Action.HELD, "no_runbook", True, id="no_runbook"),
+    pytest.param(alerted(without_target(Reason.TEST_ALERT)), {}, None, Action.HELD, "test_alert", True, id="test_alert"),
+    pytest.param(
+        alerted(without_target(Reason.MONITORING_FAILURE)), {}, None, Action.HELD, "monitoring_failure", True, id="monitoring"
+    ),
+    pytest.param(alerted(without_target(Reason.INVALID_OPTION)), {}, None, Action.HELD, "invalid_option", True, id="option"),
+    pytest.param(alerted(case(starts_at=NOW - 90000)), {}, None, Action.HELD, "stale_alert", True, id="stale_alert"),
+    pytest.param(alerted(), {"mail": well()}, None, Action.HELD, "symptom_gone", True, id="symptom_gone"),
+    pytest.param(alerted(), {"mail": MISSING}, None, Action.HELD, "symptom_unknown", True, id="symptom_unknown"),
+    pytest.param(alerted(), {"history": MISSING}, None, Action.HELD, "ledger_unknown", False, id="ledger_unknown"),
+    pytest.param(alerted(), {"history": ledger(RUNNING)}, None, Action.ADOPTED, "already_running", True, id="already_running"),
+    pytest.param(alerted(), {"history": ledger(others=(RUNNING,))}, None, Action.HELD, "job_busy", True, id="job_busy"),
+    pytest.param(
+        alerted(),
+        {"history": ledger(execution(ended=None, started=-1900))},
+        None,
+        Action.HELD,
+        "zombie_execution",
+        True,
+        id="zombie",
+    ),
+    pytest.param(alerted(), {}, document(outcomes=(outcome(),)), Action.HELD, "duplicate", False, id="duplicate"),
+    pytest.param(alerted(), {}, document(escalated_at=NOW - 60), Action.HELD, "escalated", True, id="escalated"),
+    pytest.param(
+        alerted(), {"history": ledger(execution(started=-310, ended=-300))}, None, Action.HELD, "cooldown", True, id="cooldown"
+    ),
+    pytest.param(
+        alerted(),
+        {"history": ledger(*(execution(n, started=-1000 - n, ended=-999 - n) for n in (1, 2, 3)))},
+        None,
+        Action.HELD,
+        "too_many_restarts",
+        True,
+        id="too_many_restarts",
+    ),
+    pytest.param(
+        alerted(),
+        {"history": ledger(*(execution(n, started=-7000 - n, ended=-6999 - n, status="failed") for n in (1, 2)))},
+        None,
+        Action.HELD,
+        "failing",
+        True,
+        id="failing",
+    ),
+    pytest.param(
+        alerted(),
+        {"storm": Storm(tuple(Slot(f"t{n}", NOW) for n in range(3)))},
+        None,
+        Action.HELD,
+        "too_many_targets",
+        True,
+        id="storm",
+    ),
+    pytest.param(
+        alerted(case(book=runbook(freeze=()), labels={})),
+        {"mail": bare(50)},
+        None,
+        Action.HELD,
+        "symptom_unknown",
+        False,
+        id="first look",
+    ),
+]
+
+
+@pytest.mark.parametrize(("event", "look", "found", "action", "code", "is_told"), FROM_ALERT)
+def test_what_is_answered_and_told_of_each_reason(event, look, found, action, code, is_told):
+    """I4: a held alert is answered with its reason code, starts nothing, and is told where people should act."""
+    made = moved(found or EMPTY, event, seen(**look))
+    assert made.reply is not None
+    assert (made.reply.action, made.reply.reason) == (action, Reason(code))
+    assert bool(made.document.to_tell) == is_told
+    assert not any(isinstance(act, Start) for act in made.acts)
+    assert made.reply.runbook == ("" if code in ("no_runbook", "test_alert") else "mail")
+    assert (made.document.incident is None) or made.document.due is not None
+
+
+def test_every_reason_code_is_answered_somewhere():
+    """The closed list of reason codes: the rest come from modes, freezes and Rundeck's refusal, in tests of their own."""
+    answered = {param.values[4] for param in FROM_ALERT}
+    elsewhere = {"frozen", "observe_only", "awaiting_approval", "restart_refused"}
+    assert answered | elsewhere == {code.value for code in Reason}
+
+
+@pytest.mark.parametrize(
+    ("with_rules", "action", "code", "channel"),
+    [
+        (rules(runbook(mode=Mode.OBSERVE)), Action.HELD, Reason.OBSERVE_ONLY, {"ops"}),
+        (APPROVE, Action.ASKED, Reason.AWAITING_APPROVAL, {"ops"}),
+        (rules(runbook(notify=(), mode=Mode.OBSERVE)), Action.HELD, Reason.OBSERVE_ONLY, {"everybody"}),
+    ],
+)
+def test_modes_answer_and_tell(with_rules, action, code, channel):
+    """`observe` says what it would have done, `approve` asks; on the runbook's channels, else on the top-level ones."""
+    made = moved(EMPTY, alerted(), with_rules=with_rules)
+    assert made.reply is not None
+    assert (made.reply.action, made.reply.reason) == (action, code)
+    assert channels(made.document) == channel
+    assert kinds(made.document) == ["held"]
+
+
+def test_a_hold_for_good_leaves_no_incident():
+    """An alert that was turned away opens nothing: the next one is decided anew."""
+    made = moved(EMPTY, alerted(), seen(pause=Pause("x")))
+    assert (made.document.incident, made.document.outcomes) == (None, ())
+    again = moved(replace(made.document, to_tell=(), due=None), alerted(), at=NOW + 60)
+    assert again.reply is not None
+    assert again.reply.action is Action.RESTARTED
+
+
+@pytest.mark.parametrize(
+    ("after_s", "again", "is_told"),
+    [
+        pytest.param(3599, Pause("x"), False, id="the same within the hour"),
+        pytest.param(3600, Pause("x"), True, id="the same after an hour"),
+        pytest.param(60, None, True, id="another reason"),
+    ],
+)
+def test_the_same_hold_of_the_same_alert_is_told_once_an_hour(after_s, again, is_told):
+    """... or when its reason changes."""
+    first = moved(EMPTY, alerted(), seen(pause=Pause("x")))
+    posted = replace(first.document, to_tell=(), due=None)
+    at = NOW + after_s
+    second = moved(posted, alerted(incident="inc-2"), seen(now=at, pause=again, mail=well(at)), at)
+    assert bool(second.document.to_tell) == is_told
+
+
+def test_another_alert_of_the_same_target_is_told_too():
+    """Once an hour is by alert, not by target."""
+    first = moved(EMPTY, alerted(), seen(pause=Pause("x")))
+    posted = replace(first.document, to_tell=(), due=None)
+    assert moved(posted, alerted(case(fingerprint="fp-2")), seen(pause=Pause("x")), NOW + 60).document.to_tell
+
+
+def test_test_alerts_are_told_each_time():
+    """Grafana's Test button proves the whole line, as often as it is pressed."""
+    found = EMPTY
+    for press in range(3):
+        made = moved(found, alerted(without_target(Reason.TEST_ALERT, test=True), incident=f"test-{press}"), at=NOW + press)
+        assert kinds(made.document) == ["test"]
+        found = replace(made.document, to_tell=(), due=None)
+
+
+def test_a_zombie_is_told_and_answered_with_its_link():
+    """People have to open it to abort it."""
+    run = execution(ended=None, started=-1900)
+    made = moved(EMPTY, alerted(), seen(run))
+    assert run.url in [url for _, url in made.document.to_tell[0].card.links]
+    assert made.reply is not None
+    assert made.reply.execution == run
+
+
+def test_what_was_not_seen_in_time_is_left_to_a_wake_up_at_once():
+    """`deferred`: saved as it is, due now; the wake-up has time and decides for good."""
+    made = moved(EMPTY, alerted(), seen(mail=LATE))
+    assert (phase(made), made.document.due, wakes(made)) == (Phase.DEFERRED, NOW, [NOW])
+    assert made.reply is not None
+    assert (made.reply.action, made.reply.reason) == (Action.DEFERRED, None)
+    assert phase(woken(made.document, NOW + 1)) is Phase.STARTING
+    assert reason(woken(made.document, NOW + 1, seen(now=NOW + 1, mail=LATE))) is Reason.SYMPTOM_UNKNOWN
+
+
+def test_a_fresh_restart_is_verified_for_an_alert_that_no_outcome_carries():
+    """I1: an alert that began before a minute after the newest restart's end opens in `verifying` on that restart."""
+    run = execution(started=-40, ended=-30, user="anna")
+    made = moved(EMPTY, alerted(), seen(run, mail=well()))
+    assert phase(made) is Phase.VERIFYING
+    assert made.reply is not None
+    assert (made.reply.action, made.reply.reason, made.reply.execution) == (Action.ADOPTED, None, run)
+    assert made.document.incident is not None
+    assert (made.document.incident.restarts, made.document.incident.adopted) == (1, True)
+
+
+def test_a_failed_restart_by_hand_counts_and_is_answered_as_what_came_of_it():
+    """A failed execution is a restart: with one attempt allowed, the incident is escalated at once and answered so."""
+    book = runbook(limits=replace(runbook().limits, attempts=1))
+    made = moved(EMPTY, alerted(), seen(execution(started=-40, ended=-30, status="failed")), with_rules=rules(book))
+    assert made.reply is not None
+    assert (made.reply.action, made.reply.reason) == (Action.HELD, Reason.FAILING)
+    assert made.document.outcomes[-1].ending is Ending.ESCALATED
+
+
+# --- joins, duplicates, resolved -------------------------------------------------------------------------------------
+
+
+def test_what_a_guard_held_is_reconsidered_when_an_alert_comes():
+    """A person may overrule the hold by its link; but once the guard no longer objects, a repeat of the alert restarts."""
+    held = document(incident(Phase.ASKED, due=NOW + 100.0, nonce="n", expires_at=NOW + 100.0, reason=Reason.TOO_MANY_RESTARTS))
+    free = moved(held, alerted(), with_rules=rules(public_url="https://unstick.example.com"))
+    assert free.document.incident is not None
+    assert free.document.incident.phase is Phase.STARTING
+    full = seen(*(execution(f"e{n}", started=-3000 + n, ended=-2900 + n) for n in range(3)))
+    still = moved(held, alerted(), full, with_rules=rules(public_url="https://unstick.example.com"))
+    assert still.document == held
+    assert still.reply is not None
+    assert (still.reply.action, still.reply.reason) == (Action.HELD, Reason.TOO_MANY_RESTARTS)
+
+
+@pytest.mark.parametrize("phase_now", sorted(Phase))
+def test_before_due_an_alert_joins_and_nothing_moves(phase_now):
+    """It adds its queue and fingerprint; no `due` moves, no look is counted, no wake-up is made, nothing is told."""
+    asks = Reason.AWAITING_APPROVAL if phase_now is Phase.ASKED else None
+    found = document(incident(phase_now, attempt=1, due=NOW + 100.0, nonce="n", expires_at=NOW + 100.0, reason=asks))
+    made = moved(found, alerted(case(POST, fingerprint="fp-2")))
+    joined = made.document.incident
+    assert joined is not None
+    assert [watched.queue for watched in joined.queues] == [MAIL, POST]
+    assert [one.fingerprint for one in joined.triggers] == ["fp-1", "fp-2"]
+    assert (made.acts, made.document.due, made.document.to_tell) == ((), NOW + 100.0, ())
+    assert replace(joined, queues=joined.queues[:1], triggers=joined.triggers[:1]) == found.incident
+    assert made.reply is not None
+    assert (made.reply.incident, made.reply.reason) == ("inc-1", Reason.DUPLICATE)
+    assert made.reply.action is (Action.DEFERRED if phase_now is Phase.DEFERRED else Action.HELD)
+
+
+@pytest.mark.parametrize(
+    "found", [starting(due=NOW), verifying(), document(incident(Phase.RUNNING, execution=RUNNING, restarts=1))]
+)
+def test_an_alert_that_comes_when_the_incident_is_due_steps_it_and_is_answered(found):
+    """Every alert is answered with its incident, also where the step itself has nothing to say."""
+    made = moved(found, alerted())
+    assert made.reply is not None
+    assert made.reply.incident == "inc-1"
+
+
+def test_a_resolved_alert_with_a_late_look_steps_no_open_incident():
+    """What could not be seen in the time given is left to the wake-up, which has more."""
+    late = Unknown("no answer in the time given", late=True)
+    found = verifying(triggers=(trigger(),))
+    at = NOW + 3600
+    made = moved(found, resolved(), seen(history=late, mail=late, now=at), at)
+    assert made.document.incident is not None
+    assert (phase(made), made.document.outcomes) == (Phase.VERIFYING, ())
+
+
+def test_a_late_look_steps_no_open_incident():
+    """A webhook that could not see everything only adds its alert; the wake-up steps with time to spare."""
+    found = verifying(due=NOW - 1)
+    made = moved(found, alerted(case(POST)), seen(post=LATE))
+    assert made.document.incident is not None
+    assert made.document.incident.looked_at is None
+    assert reason(made) is Reason.DUPLICATE
+
+
+@pytest.mark.parametrize(
+    ("shift_s", "source", "duplicate"),
+    [
+        (0, "grafana#1", True),
+        (60, "grafana#1", True),
+        (-60, "grafana#1", True),
+        (61, "grafana#1", False),
+        (0, "grafana#2", False),
+    ],
+)
+@pytest.mark.parametrize("ending", [Ending.RECOVERED, Ending.ESCALATED])
+def test_a_duplicate_is_the_same_alert_within_a_minute_of_one_source(shift_s, source, duplicate, ending):
+    """I1: an outcome that carries the alert has it for good; it is not told, and answered with that incident's id."""
+    found = document(outcomes=(outcome(ending),))
+    made = moved(found, alerted(case(starts_at=NOW - 90 + shift_s, source=source)))
+    assert made.reply is not None
+    assert (made.reply.reason is Reason.DUPLICATE) == duplicate
+    assert (made.reply.incident == "inc-0") == duplicate
+    assert (made.document.to_tell == ()) or not duplicate
+
+
+def test_a_held_outcome_does_not_carry_its_alerts():
+    """What was turned away is decided anew when the alert comes again."""
+    made = moved(document(outcomes=(outcome(Ending.HELD),)), alerted())
+    assert phase(made) is Phase.STARTING
+
+
+def test_holds_do_not_push_out_the_outcome_that_carries_an_alert():
+    """However often a target was held since, an alert of long ago that is sent again is known."""
+    holds = tuple(outcome(Ending.HELD, incident=f"held-{number}", triggers=()) for number in range(19))
+    found = document(incident(Phase.ASKED, expires_at=NOW), outcomes=(outcome(), *holds), due=NOW)
+    made = woken(found, NOW)
+    assert [one.ending for one in made.document.outcomes] == [Ending.RECOVERED, *[Ending.HELD] * 19]
+    assert made.document.outcomes[-1].incident == "inc-1"
+    assert reason(moved(replace(made.document, to_tell=(), to_archive=(), due=None), alerted(case()))) is Reason.DUPLICATE
+
+
+def test_one_alert_of_two_that_is_new_opens_an_incident_for_itself_alone():
+    """The one that an outcome carries does not come along."""
+    made = moved(document(outcomes=(outcome(),)), alerted(case(), case(POST, fingerprint="fp-2")), seen(post=sighting()))
+    assert made.document.incident is not None
+    assert [one.fingerprint for one in made.document.incident.triggers] == ["fp-2"]
+
+
+def test_several_alerts_of_one_target_make_one_incident():
+    """One notification, two queues: one start."""
+    made = moved(EMPTY, alerted(case(), case(POST, fingerprint="fp-2")), seen(post=sighting()))
+    assert sum(isinstance(act, Start) for act in made.acts) == 1
+    assert made.document.incident is not None
+    assert [watched.queue for watched in made.document.incident.queues] == [MAIL, POST]
+
+
+def test_resolved_is_told_once_all_alerts_of_the_outcome_are():
+    """Said where the incident was told, once, and answered as not firing."""
+    two = outcome(triggers=(trigger(), trigger(fingerprint="fp-2")))
+    first = moved(document(outcomes=(two,)), resolved())
+    assert (first.document.to_tell, reason(first)) == ((), Reason.NOT_FIRING)
+    second = moved(first.document, resolved(fingerprint="fp-2"))
+    assert (kinds(second.document), channels(second.document)) == (["resolved"], {"ops"})
+    posted = replace(second.document, to_tell=(), due=None)
+    assert moved(posted, resolved()).document == posted
+
+
+def test_resolved_for_what_nobody_was_told_of_says_nothing():
+    """A resolved alert opens nothing."""
+    made = moved(EMPTY, resolved())
+    assert (made.document.incident, made.document.to_tell, made.acts) == (None, (), ())
+
+
+def test_a_waiting_incident_whose_alerts_are_all_resolved_ends():
+    """Nothing is restarted for an alert that is over; that it is over is its outcome, and told."""
+    found = document(incident(due=NOW + 100.0))
+    noted = moved(found, resolved())
+    assert phase(noted) is Phase.WAITING
+    made = woken(noted.document, NOW + 100)
+    assert (made.document.incident, made.document.outcomes[-1].reason) == (None, Reason.NOT_FIRING)
+    assert kinds(made.document) == ["held"]
+
+
+def test_firing_again_after_resolved_fires():
+    """A flapping alert inside one firing period goes on."""
+    noted = moved(document(incident(due=NOW + 100.0)), resolved())
+    again = moved(noted.document, alerted())
+    assert phase(woken(again.document, NOW + 100)) is Phase.STARTING
+
+
+def test_a_restart_that_was_made_is_verified_though_grafana_says_resolved():
+    """What was restarted has an outcome of its own."""
+    noted = moved(verifying(due=NOW + 5), resolved())
+    assert phase(woken(noted.document, NOW + 5)) is Phase.VERIFYING
+
+
+# --- nothing twice ---------------------------------------------------------------------------------------------------
+
+
+DOCUMENTS = {
+    "deferred": document(incident(Phase.DEFERRED)),
+    "waiting": document(incident(Phase.WAITING)),
+    "starting": starting(due=NOW),
+    "running": document(incident(Phase.RUNNING, restarts=1, attempt=1, execution=RUNNING)),
+    "verifying": verifying(),
+    "asked": document(incident(Phase.ASKED, nonce="n", expires_at=NOW)),
+    "closed": EMPTY,
+    "untold": replace(moved(EMPTY, alerted(), seen(pause=Pause("x"))).document, due=NOW),
+}
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_before_due_a_wake_up_moves_nothing(name):
+    """Any number of wake-ups, at any time, does no harm."""
+    found = DOCUMENTS[name]
+    if found.due is None:
+        assert woken(found, NOW).document == found
+        return
+    made = woken(found, found.due - 0.001)
+    assert (made.document, made.acts) == (found, ())
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_the_same_step_again_changes_nothing(name):
+    """Level-triggered: what was done is not done again."""
+    once = woken(DOCUMENTS[name], NOW)
+    twice = woken(once.document, NOW)
+    assert (twice.document, twice.acts) == (once.document, ())
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_whatever_is_open_after_a_step_has_a_wake_up(name):
+    """I2: a wake-up at or after `due` is ordered whenever `due` moves, and `due` exists while anything is open."""
+    found = DOCUMENTS[name]
+    for what in (seen(), seen(history=MISSING), seen(mail=well()), seen(mail=MISSING), seen(pause=Pause("x"))):
+        made = woken(found, NOW, what)
+        assert made.document.open == (made.document.due is not None)
+        if made.document.due is not None and made.document.due != found.due:
+            assert made.document.due in wakes(made)
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+@pytest.mark.parametrize("event", [Approved("forged", "x"), Ran("inc-9.1"), Told(frozenset({"nothing"}))])
+def test_an_event_of_another_time_changes_nothing(name, event):
+    """A wrong nonce, the answer to another attempt, a message that is gone."""
+    assert moved(DOCUMENTS[name], event).document == DOCUMENTS[name]
+
+
+# --- people ----------------------------------------------------------------------------------------------------------
+
+
+def asking() -> Document:
+    return replace(moved(EMPTY, alerted(), with_rules=APPROVE).document, to_tell=())
+
+
+def test_asking_names_a_link_that_expires():
+    """The card has the link; nothing starts; the incident waits until the link expires."""
+    made = moved(EMPTY, alerted(), with_rules=APPROVE)
+    asked = made.document.incident
+    assert asked is not None
+    assert (asked.phase, asked.expires_at, asked.due) == (Phase.ASKED, NOW + APPROVAL_S, NOW + APPROVAL_S)
+    assert any(asked.nonce in url for _, url in made.document.to_tell[0].card.links)
+
+
+def test_pressing_the_button_restarts_once():
+    """It works once, since acting leaves the phase."""
+    found = asking()
+    assert found.incident is not None
+    event = Approved(found.incident.nonce, "anna")
+    made = moved(found, event, seen(now=NOW + 60), NOW + 60, APPROVE)
+    assert (phase(made), made.document.incident.approved_by) == (Phase.STARTING, "anna")
+    assert moved(made.document, event, seen(now=NOW + 61), NOW + 61, APPROVE).document == made.document
+
+
+@pytest.mark.parametrize(
+    ("look", "code"),
+    [
+        ({"pause": Pause("x")}, Reason.PAUSED),
+        ({"mail": well(NOW + 60)}, Reason.SYMPTOM_GONE),
+        ({"mail": MISSING}, Reason.SYMPTOM_UNKNOWN),
+    ],
+)
+def test_an_approval_is_not_stronger_than_what_is_seen_now(look, code):
+    """I9: guards are read at the moment of acting."""
+    found = asking()
+    assert found.incident is not None
+    made = moved(found, Approved(found.incident.nonce, "anna"), seen(now=NOW + 60, **look), NOW + 60, APPROVE)
+    assert reason(made) is code
+    assert not any(isinstance(act, Start) for act in made.acts)
+
+
+def test_a_yes_for_an_alert_that_is_over_restarts_nothing():
+    """I3: resolved before the button was pressed."""
+    found = asking()
+    assert found.incident is not None
+    over = replace(found, incident=replace(found.incident, triggers=(trigger(resolved_at=NOW),)))
+    made = moved(over, Approved(found.incident.nonce, "anna"), seen(), NOW + 9, APPROVE)
+    assert not any(isinstance(act, Start) for act in made.acts)
+    assert made.document.outcomes[-1].reason is Reason.NOT_FIRING
+
+
+def test_a_late_yes_has_the_whole_time_to_wait():
+    """In minute 29 somebody else's run keeps the job busy: that passes, and nobody is called for it."""
+    found, at = asking(), NOW + 1740
+    assert found.incident is not None
+    busy = seen(history=ledger(others=(execution(ended=None),), now=at), now=at)
+    made = moved(found, Approved(found.incident.nonce, "anna"), busy, at, APPROVE)
+    assert (phase(made), made.document.outcomes) == (Phase.WAITING, ())
+
+
+@pytest.mark.parametrize("event", ["wake-up", "late press"])
+def test_expiry_is_told_as_not_approved(event):
+    """Nobody pressed in time: nothing is restarted, it ends held, and people are told once."""
+    found, at = asking(), NOW + APPROVAL_S
+    assert found.incident is not None
+    pressed = Approved(found.incident.nonce, "anna")
+    made = woken(found, at, with_rules=APPROVE) if event == "wake-up" else moved(found, pressed, seen(now=at), at, APPROVE)
+    assert kinds(made.document) == ["not_approved"]
+    assert (made.document.incident, made.document.outcomes[-1].ending) == (None, Ending.HELD)
+
+
+def test_a_button_of_a_runbook_that_is_gone_restarts_nothing():
+    """The configuration changed while it was asked: the incident goes to people."""
+    found = asking()
+    assert found.incident is not None
+    made = moved(found, Approved(found.incident.nonce, "anna"), with_rules=rules(runbook(name="other")))
+    assert made.document.outcomes[-1].ending is Ending.ESCALATED
+
+
+def test_a_second_attempt_that_nobody_approves_goes_to_the_escalation_channels():
+    """After a restart that did not help, the outcome is an escalation."""
+    found = document(incident(Phase.ASKED, restarts=1, attempt=1, nonce="n", expires_at=NOW))
+    made = woken(found, NOW, with_rules=APPROVE)
+    assert (channels(made.document), made.document.outcomes[-1].ending) == ({"ops", "duty"}, Ending.ESCALATED)
+
+
+ESCALATED = document(outcomes=(outcome(Ending.ESCALATED),), escalated_at=NOW - 600)
+ANOTHER = case(starts_at=NOW - 5, fingerprint="fp-2")
+
+
+def test_an_escalation_holds_new_alerts():
+    """A restart that did not help the last time is not repeated."""
+    assert reason(moved(ESCALATED, alerted(ANOTHER))) is Reason.ESCALATED
+
+
+@pytest.mark.parametrize("event", [resolved(), alerted(ANOTHER)], ids=["resolved", "another alert"])
+def test_an_escalation_ends_when_the_target_is_seen_well(event):
+    """Whoever mended it: the queue is well, with consumers."""
+    made = moved(ESCALATED, event, seen(mail=well()))
+    assert made.document.escalated_at is None
+    assert phase(moved(replace(made.document, to_tell=(), due=None), alerted(ANOTHER), at=NOW + 9)) is Phase.STARTING
+
+
+@pytest.mark.parametrize("mail", [sighting(), sighting(0, ids=()), MISSING, bare(0)], ids=["ill", "nobody", "unseen", "bare"])
+def test_an_escalation_does_not_end_by_what_is_not_well(mail):
+    """I4: what can't be seen is not well."""
+    assert moved(ESCALATED, resolved(), seen(mail=mail)).document.escalated_at == NOW - 600
+
+
+def test_an_escalation_ends_by_a_person_and_by_a_day():
+    """Resumed, it is told where it was told; after 24 hours it ends by itself."""
+    made = moved(ESCALATED, Resumed("anna", "mended"))
+    assert (made.document.escalated_at, kinds(made.document)) == (None, ["resumed"])
+    assert moved(made.document, Resumed("anna")).document == made.document
+    later = NOW - 600 + 86400
+    assert phase(moved(ESCALATED, alerted(case(starts_at=later - 90)), seen(now=later), later)) is Phase.STARTING
+
+
+# --- telling ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_message_stays_until_it_was_posted():
+    """I2, I6: told at least once; what remains keeps the document due at most a minute ahead."""
+    found = moved(EMPTY, alerted(), seen(pause=Pause("x")), with_rules=rules(runbook(notify=("ops", "mail")))).document
+    assert (found.due, {message.id for message in found.to_tell}) == (NOW + 60, {"inc-1-paused@ops", "inc-1-paused@mail"})
+    again = woken(found, NOW + 60)
+    assert (again.document.to_tell, again.document.due, wakes(again)) == (found.to_tell, NOW + 120, [NOW + 120])
+    one = moved(again.document, Told(frozenset({"inc-1-paused@ops"}), {"ops/inc-1": "thread-7"}), at=NOW + 61)
+    assert (channels(one.document), one.document.due, dict(one.document.threads)) == (
+        {"mail"},
+        NOW + 120,
+        {"ops/inc-1": "thread-7"},
+    )
+    both = moved(one.document, Told(frozenset({"inc-1-paused@mail"})), at=NOW + 62)
+    assert (both.document.open, both.document.due) == (False, None)
+
+
+def test_an_ended_incident_is_let_go_only_when_it_is_in_the_archive():
+    """The record is part of the document until it was written."""
+    made = woken(document(incident(Phase.ASKED, expires_at=NOW)), NOW)
+    ids = frozenset(message.id for message in made.document.to_tell)
+    kept = moved(made.document, Told(ids), at=NOW + 1)
+    assert (kept.document.open, kept.document.due) == (True, NOW + 60)
+    assert [record.incident.id for record in kept.document.to_archive] == ["inc-1"]
+    assert not moved(kept.document, Told(frozenset(), archived=frozenset({"inc-1"})), at=NOW + 2).document.open
+
+
+def test_what_comes_over_fifty_minutes_late_says_so():
+    """It looks first and judges by now, and people learn that it is late."""
+    found = document(incident(due=NOW))
+    cards = [
+        woken(found, NOW + late, seen(now=NOW + late, mail=well(NOW + late))).document.to_tell[0].card for late in (3000, 3001)
+    ]
+    assert [any("late" in line.lower() for line in card.text) for card in cards] == [False, True]
+
+
+def test_many_targets_are_told_in_one_message():
+    """The holds of a storm wait for each other, and go out once however often they are handed over."""
+    storm = Storm(tuple(Slot(f"t{n}", NOW) for n in range(3)))
+    made = moved(EMPTY, alerted(), seen(storm=storm))
+    assert [message.bundle for message in made.document.to_tell] == ["too_many_targets"]
+    assert made.document.due == NOW + 20
+    event = Bundled(Reason.TOO_MANY_TARGETS, frozenset({"a@ops", "b@ops"}), {"ops": ("service=a", "service=b")})
+    bundle = step(Document("bundle-too-many-targets"), event, seen(), NOW, rules())
+    assert kinds(bundle.document) == ["bundle"]
+    assert step(bundle.document, event, seen(), NOW + 9, rules()).document == bundle.document
+    more = replace(event, ids=event.ids | {"c@ops"})
+    assert len(step(bundle.document, more, seen(), NOW + 9, rules()).document.to_tell) == 2
+
+
+def test_a_crowd_bundles_its_holds():
+    """Many targets in one notification: what each has to say goes out as one."""
+    made = moved(EMPTY, alerted(crowd=True), seen(pause=Pause("x")))
+    assert [message.bundle for message in made.document.to_tell] == ["paused"]
+
+
+def test_a_document_forgets_what_is_old():
+    """Holds, outcomes and threads stay few, so that a document stays small for ever."""
+    found = replace(EMPTY, holds={f"k{n}": Hold(Reason.PAUSED, NOW - n) for n in range(80)})
+    found = replace(found, outcomes=tuple(outcome(incident=f"i{n}", triggers=()) for n in range(20)))
+    found = replace(found, incident=incident(Phase.ASKED, expires_at=NOW), due=NOW)
+    made = woken(found, NOW)
+    assert (len(made.document.outcomes), made.document.outcomes[-1].incident) == (20, "inc-1")
+    held = moved(replace(found, incident=None, due=None), alerted(), seen(pause=Pause("x")))
+    assert len(held.document.holds) == 50
+    threads = {f"ops/i{n}": "t" for n in range(30)}
+    assert len(moved(EMPTY, Told(frozenset(), threads)).document.threads) == 20
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_a_document_is_the_same_after_a_round_through_the_store(name):
+    """A step on what was stored and read is the step on what was in memory."""
+    found = DOCUMENTS[name]
+    again = decoded(Document, encoded(found), name)
+    assert woken(again, NOW).document == woken(found, NOW).document
+
+
+def test_verdicts_and_executions_survive_the_store():
+    """Nested values come back as the types that the core compares by identity."""
+    made = woken(verifying(), NOW, seen(mail=well()))
+    again = decoded(Document, encoded(made.document), "x")
+    assert again.incident is not None
+    assert again.incident.queues[0].verdict is Verdict.RECOVERED
+    assert isinstance(again.incident.execution, Execution)

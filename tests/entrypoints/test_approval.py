@@ -1,0 +1,364 @@
+"""The approval page over HTTP, against the real flow, a local store and stand-ins of Rundeck and RabbitMQ."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from werkzeug.test import TestResponse
+
+from functions.domain.cards import approval_page
+from functions.domain.model.codes import Action, Phase, Reason
+from functions.domain.texts import approval_words
+from functions.domain.texts.reasons import REASONS
+from functions.entrypoints import approval
+from tests.doubles.rundeck import Job
+from tests.support.stuck_mail import PUBLIC_URL, SECRETS, StuckMail, stuck_mail
+
+
+@pytest.fixture(autouse=True)
+def _secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, secret in SECRETS.items():
+        monkeypatch.setenv(name, secret)
+
+
+@pytest.fixture
+def mail(tmp_path: Path) -> Iterator[StuckMail]:
+    with stuck_mail(tmp_path) as made:
+        yield made
+
+
+def store_of(mail: StuckMail) -> list[tuple[str, bytes, str]]:
+    """Everything in the store, with generations, and the wake-ups by number."""
+    found = []
+    for entry in mail.outside.listed(5):
+        stored = mail.outside.load(entry.key, 5)
+        assert stored is not None
+        found.append((entry.key, stored.body, stored.generation))
+    return found
+
+
+def words(page: TestResponse) -> str:
+    """What a reader sees, without markup."""
+    body = re.sub(r"<style>.*?</style>|<svg.*?</svg>", "", page.text, flags=re.DOTALL)
+    return " ".join(re.sub(r"<[^>]+>", " ", body).split())
+
+
+def test_the_page_shows_what_why_and_live_figures_and_changes_nothing(mail: StuckMail) -> None:
+    """GET, however often, shows the question with everything needed to judge and leaves store and Rundeck as they were."""
+    assert mail.alert().action is Action.ASKED
+    path, before = mail.path(), store_of(mail)
+    mail.queue.set(ready=400, unacked=21)
+    for _ in range(3):
+        page = mail.client().get(path)
+    assert page.status_code == 200
+    seen = words(page)
+    for text in (
+        "Restart mail-delivery?",
+        "a person has to say yes",
+        "421 (400 ready, 21 unacknowledged)",
+        "Stuck",
+        "mail.outgoing",
+        "26 min",
+        "service=mail-delivery",
+        "Opening this page has changed nothing.",
+        "awaiting_approval",
+        mail.incident().id,
+    ):
+        assert text in seen, text
+    assert '<form method="post">' in page.text
+    assert "https://grafana.example.com/d/abc?viewPanel=4" in page.text
+    assert store_of(mail) == before
+    assert mail.rundeck.posts() == []
+
+
+def test_the_button_restarts_once_and_the_link_is_used_up(mail: StuckMail) -> None:
+    """POST restarts; a second POST and a later GET say by whom it was approved, and restart nothing."""
+    mail.alert()
+    path, client = mail.path(), mail.client()
+    pressed = client.post(path, headers={"Origin": PUBLIC_URL})
+    assert pressed.status_code == 200
+    assert "mail-delivery is being restarted" in words(pressed)
+    assert f'href="{mail.rundeck.url}/' in pressed.text
+    assert mail.incident().approved_by == "whoever had the link"
+    for again in (client.post(path), client.get(path)):
+        assert again.status_code == 409
+        assert "This link was used already" in words(again)
+        assert "It was approved by whoever had the link" in words(again)
+    assert len(mail.rundeck.posts()) == len(mail.rundeck.state.carried_out) == 1
+
+
+@pytest.mark.parametrize(
+    ("header", "sent", "recorded"),
+    [
+        ("X-Goog-Authenticated-User-Email", "accounts.google.com:h.tanaka@example.com", "h.tanaka@example.com (not verified)"),
+        ("X-Forwarded-Email", "h.tanaka@example.com", "h.tanaka@example.com (not verified)"),
+        ("X-Forwarded-User", "h.tanaka", "h.tanaka (not verified)"),
+        ("X-Forwarded-User", "\u202e<b>x</b>\x1b[31m" + "y" * 500, f"<b>x</b>{'y' * 111}… (not verified)"),
+        ("X-Forwarded-User", " \u200b ", "whoever had the link"),
+    ],
+)
+def test_who_pressed_is_recorded_where_a_proxy_tells(header: str, sent: str, recorded: str) -> None:
+    """The name comes from the proxy's header, cleaned and shortened, and is never taken for proven."""
+    from werkzeug.datastructures import Headers
+
+    assert approval.pressed_by(Headers([(header, sent.encode().decode("utf-8"))]), "en") == recorded
+
+
+def test_the_recorded_name_reaches_the_page_escaped(mail: StuckMail) -> None:
+    """A name with markup is text."""
+    mail.alert()
+    page = mail.client().post(mail.path(), headers={"X-Forwarded-User": "<script>alert(1)</script>"})
+    assert "<script" not in page.text
+    assert "Recorded as approved by: &lt;script&gt;alert(1)&lt;/script&gt; (not verified)" in page.text
+
+
+@pytest.mark.parametrize(
+    ("prepare", "status", "said"),
+    [
+        (lambda mail: "/approve/forged", 403, "This link is not valid"),
+        (lambda mail: "/approve/", 403, "This link is not valid"),
+        (lambda mail: "/approve/" + "x" * 100_000, 403, "This link is not valid"),
+        (lambda mail: "/approve/キュー", 403, "This link is not valid"),
+        (
+            lambda mail: f"/approve/{mail.outside.approval(mail.document().key, mail.incident().nonce, 1.0)}",
+            410,
+            "This link has expired",
+        ),
+        (lambda mail: f"/approve/{mail.outside.approval('nothing-here', 'id.0.1', 9e9)}", 410, "This link is no longer needed"),
+        (
+            lambda mail: f"/approve/{mail.outside.approval(mail.document().key, mail.incident().id + '.0.1', 9e9)}",
+            409,
+            "A newer link has been sent",
+        ),
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_link_that_does_not_count_says_so_and_does_nothing(
+    mail: StuckMail, prepare, status: int, said: str, method: str
+) -> None:
+    """Forged, expired, superseded and forgotten links each have their page; nothing is restarted or saved."""
+    mail.alert()
+    path, before = prepare(mail), store_of(mail)
+    page = mail.client().open(path, method=method)
+    assert page.status_code == status
+    assert said in words(page)
+    assert "<form" not in page.text
+    assert store_of(mail) == before
+    assert mail.rundeck.posts() == []
+
+
+def test_an_incident_that_ended_meanwhile_says_how(mail: StuckMail) -> None:
+    """A link whose incident is over tells the outcome: 410."""
+    mail.alert()
+    path = mail.path()
+    mail.change(expires_at=1.0, due=1.0)
+    pressed = mail.client().post(path)
+    later = mail.client().get(path)
+    assert pressed.status_code == later.status_code == 410
+    assert "not restarted" in words(later)
+    assert mail.rundeck.posts() == []
+
+
+def test_the_kill_switch_can_not_be_overruled(mail: StuckMail) -> None:
+    """Paused: the page warns, and the button restarts nothing and says why."""
+    mail.alert()
+    path = mail.path()
+    mail.pause("broker upgrade until 05:00")
+    assert "The kill switch is on: the button would restart nothing. broker upgrade until 05:00 (h.tanaka)" in words(
+        mail.client().get(path)
+    )
+    page = mail.client().post(path)
+    assert page.status_code == 200
+    assert "mail-delivery was not restarted" in words(page)
+    assert REASONS[Reason.PAUSED].en.why in words(page).replace("&#x27;", "'")
+    assert mail.rundeck.posts() == []
+
+
+def test_a_queue_that_is_well_is_not_restarted(mail: StuckMail) -> None:
+    """The symptom is gone: the page says so before, and the button restarts nothing (I3)."""
+    mail.alert()
+    path = mail.path()
+    mail.queue.set(ready=0, unacked=0, acks=9400)
+    assert "No queue is stuck: the button would restart nothing." in words(mail.client().get(path))
+    page = mail.client().post(path)
+    assert "mail-delivery was not restarted" in words(page)
+    assert REASONS[Reason.SYMPTOM_GONE].en.why in words(page)
+    assert mail.rundeck.posts() == []
+
+
+def test_what_can_not_be_read_is_shown_and_holds(mail: StuckMail) -> None:
+    """RabbitMQ is gone: the page still comes, says so, and the button restarts nothing (I4)."""
+    mail.alert()
+    path = mail.path()
+    mail.rabbit.broken["totals"] = mail.rabbit.broken["page"] = (500, "text/plain", b"down")
+    page = mail.client().get(path)
+    assert page.status_code == 200
+    assert "RabbitMQ can&#x27;t be read" in page.text
+    assert "mail-delivery was not restarted" in words(mail.client().post(path))
+    assert mail.rundeck.posts() == []
+
+
+def test_a_guard_that_a_person_may_overrule_is_overruled(tmp_path: Path) -> None:
+    """Mode auto, limits used up: the card offers the link, the page says what is overruled, and the button restarts."""
+    with stuck_mail(tmp_path, mode="auto", job=Job()) as mail:
+        for _ in range(3):
+            mail.rundeck.run_by_hand({"service": "mail-delivery"})
+        for run in mail.rundeck.state.runs.values():
+            run.started -= 1800
+            run.ended = run.started + 20
+        reply = mail.alert()
+        assert (reply.action, reply.reason) == (Action.HELD, Reason.TOO_MANY_RESTARTS)
+        assert mail.incident().phase is Phase.ASKED
+        page = mail.client().get(mail.path())
+        assert "You would overrule Unstick here" in words(page)
+        assert "restarts within 1 h: 3, the limit is 3" in words(page)
+        assert "mail-delivery is being restarted" in words(mail.client().post(mail.path()))
+        assert len(mail.rundeck.posts()) == 1
+
+
+def test_a_start_without_an_answer_is_not_called_a_restart(mail: StuckMail) -> None:
+    """Rundeck hangs up after the POST: the page says that it is not known yet, and a second press starts nothing."""
+    mail.alert()
+    path = mail.path()
+    mail.rundeck.fault("POST", "/run", "drop")
+    page = mail.client().post(path)
+    assert "Rundeck has not answered yet" in words(page)
+    assert mail.client().post(path).status_code == 409
+    assert len(mail.rundeck.posts()) == 1
+
+
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [
+        (None, 200),
+        (PUBLIC_URL, 200),
+        (PUBLIC_URL + ":443", 200),
+        ("https://evil.example.com", 403),
+        ("null", 403),
+        ("", 403),
+        ("http://unstick.example.com", 403),
+        ("https://unstick.example.com.evil.example.com", 403),
+        ("https://[", 403),
+    ],
+)
+def test_only_our_own_page_may_press(mail: StuckMail, origin: str | None, status: int) -> None:
+    """An Origin that is not public_url's is refused before anything is looked up."""
+    mail.alert()
+    page = mail.client().post(mail.path(), headers={} if origin is None else {"Origin": origin})
+    assert page.status_code == status
+    assert len(mail.rundeck.posts()) == (1 if status == 200 else 0)
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_large_body_is_refused(mail: StuckMail, chunked: bool) -> None:
+    """At most 4 kB are read, whether or not a length is announced."""
+    from io import BytesIO
+
+    mail.alert()
+    size = {} if chunked else {"content_length": 5000}
+    environ = {"wsgi.input_terminated": True} if chunked else {}
+    page = mail.client().post(mail.path(), input_stream=BytesIO(b"x" * 5000), environ_overrides=environ, **size)
+    assert page.status_code == 413
+    assert mail.rundeck.posts() == []
+
+
+@pytest.mark.parametrize("method", ["HEAD", "PUT", "DELETE", "OPTIONS"])
+def test_other_methods_are_refused(mail: StuckMail, method: str) -> None:
+    """405 with what is allowed; link previews by HEAD learn nothing."""
+    mail.alert()
+    page = mail.client().open(mail.path(), method=method)
+    assert (page.status_code, page.headers["Allow"], page.data) == (405, "GET, POST", b"")
+
+
+def test_a_store_that_is_down_is_a_page_too(mail: StuckMail, tmp_path: Path) -> None:
+    """503 with what to do, and the story only in the log."""
+    mail.alert()
+    path = mail.path()
+    (tmp_path / "unstick.db").rename(tmp_path / "gone.db")
+    (tmp_path / "unstick.db").mkdir()
+    for name in ("unstick.db-wal", "unstick.db-shm"):
+        (tmp_path / name).unlink(missing_ok=True)
+    for method in ("GET", "POST"):
+        page = mail.client().open(path, method=method)
+        assert page.status_code == 503
+        assert "Unstick could not do this just now" in words(page)
+        assert str(tmp_path) not in page.text
+    assert mail.rundeck.posts() == []
+
+
+@pytest.mark.parametrize("language", ["en", "ja"])
+def test_the_headers_let_nothing_run_and_nothing_be_kept(tmp_path: Path, language: str) -> None:
+    """A strict policy with the hash of the one style; no script, store, frame or other address; the language is said."""
+    with stuck_mail(tmp_path, language=language) as mail:
+        mail.alert()
+        page = mail.client().get(mail.path())
+    policy = dict(part.split(" ", 1) for part in page.headers["Content-Security-Policy"].split("; "))
+    assert policy == {
+        "default-src": "'none'",
+        "style-src": f"'sha256-{approval_page._HASH}'",
+        "form-action": "'self'",
+        "frame-ancestors": "'none'",
+        "base-uri": "'none'",
+    }
+    assert page.headers["Cache-Control"] == "no-store"
+    assert page.headers["X-Content-Type-Options"] == "nosniff"
+    assert page.headers["Referrer-Policy"] == "same-origin"
+    assert page.headers["Content-Type"] == "text/html; charset=utf-8"
+    assert "<script" not in page.text
+    assert " style=" not in page.text
+    assert " on" not in re.sub(r">[^<]*<", "><", page.text.split("</style>")[1])
+    assert f'<html lang="{language}">' in page.text
+    assert all('rel="noreferrer noopener"' in link for link in re.findall(r"<a [^>]*>", page.text))
+
+
+def test_untrusted_text_is_escaped_everywhere(mail: StuckMail) -> None:
+    """Alerts, names and log lines with markup are shown as text."""
+    mail.alert()
+    hostile = {"panel": "javascript:alert(1)", "alert": 'https://x.example.com/?a="><b>'}
+    evil = "</p><img src=x onerror=alert(1)>\"'"
+    incident = mail.incident()
+    from msgspec.structs import replace
+
+    trigger = replace(incident.triggers[0], name=evil, summary=evil, links=hostile)
+    mail.change(triggers=(trigger,), detail=evil, tail=(evil,), approved_by=evil)
+    page = mail.client().get(mail.path())
+    assert page.status_code == 200
+    assert "<img" not in page.text
+    assert "javascript:" not in page.text
+    assert page.text.count("&lt;img src=x onerror=alert(1)&gt;") >= 4
+
+
+def test_every_phrase_is_there_in_both_languages() -> None:
+    """No phrase is missing or forgotten in one language, and both take the same values."""
+    for key, (en, ja) in approval_words.PHRASES.items():
+        assert en.strip(), key
+        assert ja.strip(), key
+        assert en != ja, key
+        assert set(re.findall(r"{(\w+)}", en)) == set(re.findall(r"{(\w+)}", ja)), key
+    for phase in Phase:
+        assert phase.value in approval_words.PHRASES
+
+
+def _luminance(colour: str) -> float:
+    digits = colour.lstrip("#")
+    digits = "".join(c * 2 for c in digits) if len(digits) == 3 else digits
+    channels = [int(digits[n : n + 2], 16) / 255 for n in (0, 2, 4)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def test_colours_have_the_contrast_of_wcag_aa() -> None:
+    """Every text on its background reaches 4.5 to 1, in light and in dark."""
+    themes = [dict(re.findall(r"--([\w-]+):(#\w+)", block)) for block in re.findall(r":root\{([^}]*)\}", approval_page.STYLE)]
+    assert len(themes) == 2
+    for theme in themes:
+        pairs = [
+            (theme[a], theme[b])
+            for a, b in (("ink", "page"), ("grey", "page"), ("ink", "soft"), ("warn-ink", "warn"), ("link", "page"))
+        ]
+        for fore, back in [*pairs, ("#fff", theme["act"]), ("#555b66", "#fff")]:
+            light, dark = sorted((_luminance(fore), _luminance(back)), reverse=True)
+            assert (light + 0.05) / (dark + 0.05) >= 4.5, (fore, back)

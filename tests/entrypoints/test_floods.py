@@ -1,0 +1,263 @@
+"""Floods at the door of the function as it is served: gunicorn under functions-framework, with the threads of one core.
+
+docs/security.md has the limits that are tried here and what answers each.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, suppress
+from pathlib import Path
+
+import pytest
+
+from functions.entrypoints.throttle import BODY_S
+from tests.doubles.rabbitmq import RabbitDouble
+from tests.doubles.rundeck import Job, Rundeck
+from tests.support.unstick_process import Unstick, alert, configuration, job_id, notification, post, runbook, signed
+
+THREADS = 4
+MAX_BODY = 8 * 1024 * 1024
+TIMEOUT_S = 40.0
+GROWTH_MIB = 36
+"""Twice the largest body in two of the threads: it is read in pieces and then put together."""
+
+
+@pytest.fixture(scope="module")
+def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Unstick]:
+    """A served function with four threads. Nothing that these tests send may reach Rundeck or RabbitMQ."""
+    folder = Path(tmp_path_factory.mktemp("floods"))
+    with Rundeck(Job(id=job_id("mail"))) as rundeck, RabbitDouble() as rabbitmq:
+        file = configuration(rundeck.url, rabbitmq.url, [runbook("mail")])
+        with Unstick(folder, file, THREADS=str(THREADS)) as unstick:
+            yield unstick
+        assert rundeck.requests == []
+        assert rabbitmq.asked == []
+
+
+@pytest.fixture
+def still_serves(door: Unstick) -> Iterator[None]:
+    """After a flood the next request is answered at once, by the same process."""
+    workers = door.workers()
+    yield
+    began = time.monotonic()
+    assert post(door.url, b"{}", {}, timeout_s=10)[0] == 401
+    assert time.monotonic() - began < 5
+    assert door.workers() == workers
+    assert "defect" not in door.output()
+
+
+pytestmark = pytest.mark.usefixtures("still_serves")
+
+
+def connected(door: Unstick) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", door.port), timeout=TIMEOUT_S)
+
+
+def status(answer: bytes) -> int:
+    return int(answer.split(b" ", 2)[1]) if answer.startswith(b"HTTP/1.1 ") else 0
+
+
+def read_all(line: socket.socket) -> bytes:
+    answer = b""
+    with suppress(ConnectionError):
+        while chunk := line.recv(65536):
+            answer += chunk
+    return answer
+
+
+def ask(door: Unstick, head: str, *parts: bytes, ends: bool = False) -> int:
+    """Send a request as it stands, part by part, as far as the server takes it; the status, 0 for none. `ends`: and no more
+    will come.
+    """
+    with closing(connected(door)) as line:
+        with suppress(ConnectionError):
+            for part in (head.encode("latin-1"), *parts):
+                line.sendall(part)
+            if ends:
+                line.shutdown(socket.SHUT_WR)
+        return status(read_all(line))
+
+
+def rss_mib(door: Unstick) -> float:
+    pages = [int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in door.workers()]
+    return sum(pages) * 4096 / 1024**2
+
+
+def head(*headers: str, target: str = "/") -> str:
+    return "\r\n".join([f"POST {target} HTTP/1.1", "Host: x", "Connection: close", *headers, "", ""])
+
+
+# --- slow ----------------------------------------------------------------------------------------------------------------
+
+
+def test_slow_senders_do_not_keep_others_out(door):
+    """One sender for each thread that there is, a byte every half second: hung up on in ten seconds, then others are served."""
+    with ExitStack() as stack:
+        lines = [stack.enter_context(closing(connected(door))) for _ in range(THREADS)]
+        for line in lines:
+            line.sendall(head("Content-Length: 1000000").encode())
+        began, over = time.monotonic(), threading.Event()
+
+        def drip() -> None:
+            while not over.wait(0.5):
+                for line in lines:
+                    with suppress(OSError):
+                        line.sendall(b"x")
+
+        with ThreadPoolExecutor(2) as pool:
+            pool.submit(drip)
+            answered = pool.submit(post, door.url, b"{}", {}, timeout_s=TIMEOUT_S)
+            said = answered.exception() or answered.result()[0]
+            waited = time.monotonic() - began
+            over.set()
+        assert said == 401
+        assert waited < BODY_S + 5
+        assert {status(line.recv(4096)) for line in lines} == {400}
+
+
+def test_a_body_that_ends_early_is_400(door):
+    """Fewer bytes than were announced, and the connection is closed."""
+    with closing(connected(door)) as line:
+        line.sendall(head("Content-Length: 100").encode() + b"{}")
+        line.shutdown(socket.SHUT_WR)
+        assert status(read_all(line)) == 400
+
+
+# --- endless -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_body_that_is_announced_as_too_large_is_not_read(door):
+    """413 before a byte of it has come."""
+    before = rss_mib(door)
+    for length in (MAX_BODY + 1, 10**12):
+        began = time.monotonic()
+        assert ask(door, head(f"Content-Length: {length}")) == 413
+        assert time.monotonic() - began < 8
+    assert rss_mib(door) - before < 2
+
+
+def test_an_endless_chunked_body_is_cut_at_the_limit(door):
+    """Without a length: read up to the limit and one byte, never more, and the next one finds the memory free again."""
+    piece = b"10000\r\n" + b"x" * 65536 + b"\r\n"
+    seen = []
+    for _ in range(8):
+        assert ask(door, head("Transfer-Encoding: chunked"), *[piece] * (2 * MAX_BODY // 65536)) in (413, 0)
+        seen.append(rss_mib(door))
+    assert max(seen[4:]) - min(seen[:4]) < GROWTH_MIB
+
+
+def test_a_chunked_body_is_taken_like_any_other(door):
+    """A proxy may send one; signed, and of no alerts, it gets as far as the parser: 400."""
+    body = b'{"alerts": []}'
+    fields = [f"{name}: {value}" for name, value in signed(body).items()]
+    chunks = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (body[:5], body[5:]))
+    assert ask(door, head("Transfer-Encoding: chunked", *fields), chunks + b"0\r\n\r\n") == 400
+    assert ask(door, head("Transfer-Encoding: chunked"), chunks + b"0\r\n\r\n") == 401
+
+
+@pytest.mark.parametrize("size", [b"zz", b"-1", b"f" * 40, b""])
+def test_chunks_of_impossible_sizes_are_refused(door, size):
+    """A size that is no number, negative or astronomic ends the request with a 4xx, or the connection."""
+    assert ask(door, head("Transfer-Encoding: chunked"), size + b"\r\n{}\r\n0\r\n\r\n", ends=True) in (0, 400, 401, 413)
+
+
+def test_length_and_chunks_at_once_are_refused(door):
+    """The classic of request smuggling."""
+    assert ask(door, head("Content-Length: 2", "Transfer-Encoding: chunked"), b"0\r\n\r\n") in (0, 400, 401)
+    assert ask(door, head("Content-Length: 2", "Content-Length: 3"), b"{}") == 400
+
+
+# --- compressed, deep, huge ------------------------------------------------------------------------------------------------
+
+
+def test_compressed_bodies_are_never_unpacked(door):
+    """A bomb of 1 GiB in 1 MB: 415, signed or not, and memory stays as it is."""
+    bomb = gzip.compress(b"\0" * 2**28, 9) * 4
+    before = rss_mib(door)
+    for headers in ({}, signed(bomb)):
+        assert post(door.url, bomb, headers | {"Content-Encoding": "gzip"})[0] == 415
+    assert rss_mib(door) - before < GROWTH_MIB
+
+
+def million_keys() -> bytes:
+    keys = ",".join(f'"k{number}":""' for number in range(500_000))
+    return f'{{"alerts":[],{keys}}}'.encode()
+
+
+HOSTILE = {
+    "deep lists": b"[" * 1_000_000,
+    "deep objects": b'{"a":' * 500_000,
+    "deep where it is skipped": b'{"x":' + b"[" * 1_000_000 + b"]" * 1_000_000 + b"}",
+    "500,000 keys": million_keys(),
+    "a big integer": b'{"orgId":' + b"9" * 1_000_000 + b"}",
+    "a big exponent": b'{"orgId":1e999999999}',
+    "not a number": b'{"alerts":[],"orgId":NaN}',
+    "infinity": b'{"alerts":[],"truncatedAlerts":Infinity}',
+    "duplicate keys": b'{"alerts":[],"alerts":[]}',
+    "a long string": b'{"version":"' + b"x" * 5_000_000 + b'"}',
+    "no UTF-8": b'{"version":"\xff\xfe"}',
+    "a lone surrogate": b'{"version":"\\ud800"}',
+    "NUL": b"\0" * 100_000,
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_hostile_json_is_400_when_it_is_signed_and_never_parsed_when_not(door, kind):
+    """Somebody with the secret gets a sentence within a second; a stranger gets 401 whatever is in it."""
+    body = HOSTILE[kind]
+    assert post(door.url, body, {})[0] == 401
+    began = time.monotonic()
+    answered, said = post(door.url, body, signed(body))
+    assert answered == 400
+    assert len(json.dumps(said, ensure_ascii=False).encode()) <= 1024 + 32
+    assert time.monotonic() - began < 5
+
+
+# --- headers -----------------------------------------------------------------------------------------------------------------
+
+
+def test_too_many_or_too_long_headers_are_refused(door):
+    """Over 100 fields, or a field over 8 KiB: gunicorn's 4xx, before the function sees anything."""
+    assert 400 <= ask(door, head(*(f"X-{number}: 1" for number in range(200)), "Content-Length: 2"), b"{}") < 500
+    assert 400 <= ask(door, head(f"X-Long: {'x' * 100_000}", "Content-Length: 2"), b"{}") < 500
+    assert ask(door, head(*(f"X-{number}: {'x' * 4000}" for number in range(90)), "Content-Length: 2"), b"{}") in (401, 431, 400)
+
+
+def test_a_long_path_is_no_more_than_that(door):
+    """64 KB of path: read and answered; the path is never looked at but for approvals."""
+    assert ask(door, head("Content-Length: 2", target="/" + "x" * 65_536), b"{}") in (400, 401, 414)
+
+
+@pytest.mark.parametrize("line", ["GET", "POST / HTTP/9.9", "\0\0\0\0", "POST http://[::1 HTTP/1.1", "PRI * HTTP/2.0"])
+def test_what_is_no_request_gets_no_further(door, line):
+    """Not HTTP, or a version of the future: a 4xx or 5xx of the server's, or nothing, and the function is not called."""
+    lines = len(door.output().splitlines())
+    assert ask(door, f"{line}\r\nHost: x\r\nConnection: close\r\n\r\n") in (0, 400, 405, 501, 505)
+    assert len([row for row in door.output().splitlines()[lines:] if '"severity"' in row and "refused" in row]) <= 1
+
+
+# --- many ----------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_flood_of_forged_requests_grows_neither_memory_nor_log_nor_threads(door):
+    """A thousand forged notifications over 16 connections at once: all 401, a line a second in the log, memory flat."""
+    body = notification(alert("mail", "mail.delivery"))
+    wrong = signed(body) | {"X-Grafana-Alerting-Signature": "0" * 64}
+    assert post(door.url, body, wrong)[0] == 401
+    before, lines = rss_mib(door), len(door.output().splitlines())
+    began = time.monotonic()
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(lambda _: post(door.url, body, wrong, timeout_s=TIMEOUT_S)[0], range(1000)))
+    took = time.monotonic() - began
+    assert set(answers) == {401}
+    assert rss_mib(door) - before < 4
+    assert len(door.output().splitlines()) - lines <= took + 2
+    threads = [len(list(Path(f"/proc/{pid}/task").iterdir())) for pid in door.workers()]
+    assert max(threads) <= THREADS + 4  # main, the local scheduler, the flood's watch, and one to spare

@@ -1,0 +1,72 @@
+"""What each path imports. A process that starts cold pays for clients only when it calls one."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.first_requests import Lists, imported
+from tests.support.unstick_process import ROOT
+
+MOUNTED = "a forged request, with a secret of Secret Manager that is mounted"
+PATHS = (
+    "start", "a forged request", "an alert", "a wake-up", "a sweep", "a report", "the page of an approval",
+    "the button of an approval", "start, with the cloud's rooms", MOUNTED, "an alert, with the cloud's rooms",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory: pytest.TempPathFactory) -> Lists:
+    """The lists as they are now, by path."""
+    return imported(Path(tmp_path_factory.mktemp("imports")))
+
+
+@pytest.mark.parametrize("path", ["a forged request", MOUNTED])
+def test_a_forged_request_imports_nothing(seen, path):
+    """I7: neither a client nor the parser; all that the door needs is there from the start, in the cloud as on one machine."""
+    assert seen[path] == []
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_nobody_pays_for_what_his_configuration_does_not_name(seen, path):
+    """Google's clients belong to the cloud's rooms, and no path of the functions needs the command line or apprise."""
+    clouds = (
+        ()
+        if "cloud" in path
+        else ("functions.adapters.stores.cloud", "functions.adapters.schedulers.cloud", "+ google", "+ grpc")
+    )
+    assert not {name for name in seen[path] if name.startswith(("functions.cli", "+ apprise", *clouds))}
+
+
+def test_the_collector_runs_again_after_the_start():
+    """main.py keeps it off while it is loaded, and no longer."""
+    code = "import gc, functions_framework; functions_framework.create_app('webhook', 'main.py'); print(gc.isenabled())"
+    shown = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
+    assert shown.stdout.splitlines()[-1] == "True"
+
+
+def test_a_start_and_an_alert_need_neither_approval_nor_report(seen):
+    """What is for people stays out of the way of an alert."""
+    for path in ("start", "an alert", "start, with the cloud's rooms", "an alert, with the cloud's rooms"):
+        assert not {
+            name
+            for name in seen[path]
+            if name.startswith(
+                ("functions.entrypoints.approval", "functions.domain.costs.report", "functions.application.report")
+            )
+        }
+
+
+@pytest.mark.parametrize("room", ["stores.cloud_storage", "schedulers.cloud_tasks", "chats.apprise"])
+def test_importing_a_room_imports_no_client(room):
+    """A room's settings are read at the start, so importing it costs next to nothing; its client comes with the first call."""
+    code = (
+        f"import sys, functions.adapters.{room}; "
+        "print(sorted(m for m in sys.modules if m.split('.')[0] in ('requests', 'apprise', 'grpc')"
+        " or m.startswith(('google.auth', 'google.api_core', 'google.cloud.storage'))))"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
+    assert shown.stdout.strip() == "[]"

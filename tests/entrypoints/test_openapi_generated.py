@@ -1,0 +1,222 @@
+"""Requests that Schemathesis makes of docs/openapi.yaml, right and wrong ones, are answered as is written there.
+
+Each operation is asked by who can prove to be Grafana or Unstick, and by a stranger. Rundeck and RabbitMQ are stand-ins on
+loopback, the only address that tests/conftest.py lets anything connect to, so a proven notification starts a run there.
+docs/decisions/openapi.md says why Schemathesis, and why not by its pytest plugin.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from requests import Request
+from schemathesis import GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.core.failures import FailureGroup
+from schemathesis.specs.openapi import checks
+from werkzeug import Response
+from werkzeug.test import Client, TestResponse
+
+from functions import bootstrap
+from functions.application.serialization import decoded
+from functions.application.signing import sign
+from functions.domain.model.codes import VERSION, Phase
+from functions.domain.model.incidents import Document
+from tests.doubles.rabbitmq import RabbitDouble
+from tests.doubles.rundeck import Job, Rundeck
+from tests.support.broker import free_ports
+from tests.support.entry_points import Entry, configured
+from tests.support.unstick_process import ROOT, alert, configuration, job_id, notification, runbook, signed
+
+EXAMPLES = 15
+"""Of the four kinds of requests of an operation each: right or wrong by the description, proven or not."""
+
+CONFORMS = [
+    not_a_server_error,
+    checks.status_code_conformance,
+    checks.content_type_conformance,
+    checks.response_headers_conformance,
+    checks.response_schema_conformance,
+]
+EXACT = [*CONFORMS, checks.positive_data_acceptance, checks.negative_data_rejection]
+"""On top: what the description calls right is let in, and what it calls wrong is refused."""
+
+WHOLE = ("orgId", "truncatedAlerts")
+
+
+@dataclass(frozen=True)
+class Asked:
+    function: str
+    seen: frozenset[int]
+    """Statuses that the requests of one test must come to, so that neither all are let in nor all refused."""
+    checks: list[Any]
+    """For requests that are proven."""
+
+
+OPERATIONS = {
+    "notify": Asked("webhook", frozenset({200, 400, 401}), EXACT),
+    "notifyByPut": Asked("webhook", frozenset({200, 400, 401}), EXACT),
+    "showApproval": Asked("webhook", frozenset({200, 403}), CONFORMS),
+    "approve": Asked("webhook", frozenset({200, 403, 409}), CONFORMS),
+    "verify": Asked("verify", frozenset({200, 401}), CONFORMS),  # any body that names no wake-up is a sweep
+    "report": Asked("report", frozenset({200, 400}), EXACT),
+}
+
+
+@dataclass
+class World:
+    """The functions, and a Rundeck. `asking`: the document of the incident that asks; `approval`: its link's token."""
+
+    entry: Entry
+    rundeck: Rundeck
+    asking: str
+    approval: str
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    """Two stuck queues: `mail` is restarted by itself; `invoices` asks, and has asked."""
+    nobody = f"http://127.0.0.1:{free_ports(1)[0]}"
+    jobs = [Job(id=job_id(name), name=name) for name in ("mail", "invoices")]
+    with RabbitDouble() as rabbit, Rundeck(*jobs) as rundeck:
+        for queue in ("mail.delivery", "invoices.delivery"):
+            rabbit.queue(queue, ready=342, unacked=20, acks=9000)
+        books = [runbook("mail"), runbook("invoices", mode="approve")]
+        more = {"public_url": nobody, "report": {"every": "week", "channels": ["console"]}}
+        entry = configured(configuration(rundeck.url, rabbit.url, books, **more), tmp_path, monkeypatch)
+        assert entry.notify(notification(alert("invoices", "invoices.delivery"))).status_code == 200
+        yield World(entry, rundeck, *asking())
+
+
+def asking() -> tuple[str, str]:
+    """(document's key, token of the link) of the one incident that asks."""
+    outside = bootstrap.current_adapters()
+    for listed in outside.listed(5.0):
+        stored = outside.load(listed.key, 5.0)
+        incident = decoded(Document, stored.body, listed.key).incident if stored else None
+        if incident and incident.phase is Phase.ASKED:
+            return listed.key, str(outside.approval(listed.key, incident.nonce, incident.expires_at or 0.0))
+    raise AssertionError("nothing asks")
+
+
+def operations(*, credentials: bool) -> dict[str, Any]:
+    """Those of the description, by name; `credentials`: requests made of them have some, all of them wrong."""
+    settled = schemathesis.Config.from_dict({"generation": {"with-security-parameters": credentials}})
+    found = schemathesis.openapi.from_path(ROOT / "docs" / "openapi.yaml", config=settled).get_all_operations()
+    return {one.ok().definition.raw["operationId"]: one.ok() for one in found}
+
+
+def plain(case: Any) -> Any:
+    """With whole numbers written as such: to JSON Schema 6.0 is an integer; Unstick and the description's prose want 6."""
+    for name in WHOLE if isinstance(case.body, dict) else ():
+        if isinstance(case.body.get(name), float) and case.body[name].is_integer():
+            case.body[name] = int(case.body[name])
+    return case
+
+
+def prove(case: Any, world: World, *, ours: bool) -> None:
+    """Put a token of ours where one belongs; `ours`: the alert of a notification is one that a runbook matches, too."""
+    if "token" in case.path_parameters:
+        case.path_parameters = {"token": world.approval}
+    elif case.path == "/verify" and isinstance(case.body, dict):
+        case.body["wake"] = sign(bootstrap.current_adapters().config.signing_keys, {"v": VERSION, "target": world.asking})
+    elif case.path == "/" and ours and case.meta.generation.mode.is_positive:
+        case.body["alerts"][0] = alert("mail", "mail.delivery")
+
+
+def answer(case: Any, client: Client, *, proven: bool) -> TestResponse:
+    """What the function says to the bytes that `requests` would send, signed by Grafana's secret if `proven`."""
+    sent = Request(**case.as_transport_kwargs(base_url="http://localhost")).prepare()
+    body = sent.body if isinstance(sent.body, bytes) else (sent.body or "").encode()
+    headers = dict(sent.headers) | (signed(body) if proven and case.path == "/" else {})
+    return client.open(sent.path_url, method=sent.method, data=body, headers=headers)
+
+
+def blank(case: Any) -> bool:
+    """Whether its body counts as none. Schemathesis takes any bytes for something else than a missing body."""
+    return isinstance(case.body, bytes) and not case.body.strip()
+
+
+def statuses(world: World, name: str, mode: GenerationMode, *, proven: bool, examples: int = EXAMPLES) -> Counter[int]:
+    """Ask, hold every answer against the description, and count."""
+    asked, counted = OPERATIONS[name], Counter[int]()
+    described = operations(credentials=not proven)[name]
+    client = world.entry[asked.function]
+
+    @settings(
+        max_examples=examples, deadline=None, database=None, suppress_health_check=list(HealthCheck), report_multiple_bugs=False
+    )
+    @given(case=described.as_strategy(mode).map(plain), ours=st.booleans())
+    def ask(case: Any, ours: bool) -> None:
+        if proven:
+            prove(case, world, ours=ours)
+        got = answer(case, client, proven=proven)
+        counted[got.status_code] += 1
+        case.validate_response(got, checks=asked.checks if proven and not blank(case) else CONFORMS)
+
+    ask()
+    return counted
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_requests_made_of_the_description_are_answered_as_described(world: World, name: str):
+    """No 500, no status, type, header or body that is not described; and both what is let in and what is refused were seen."""
+    counted = Counter[int]()
+    for mode in GenerationMode:
+        for proven in (True, False):
+            counted += statuses(world, name, mode, proven=proven)
+    assert counted.total() >= 2 * EXAMPLES
+    assert OPERATIONS[name].seen <= set(counted), counted
+
+
+def test_every_operation_is_asked():
+    """One that is added to the description has its row above."""
+    assert set(operations(credentials=False)) == set(OPERATIONS)
+
+
+@pytest.mark.parametrize("mode", GenerationMode)
+@pytest.mark.parametrize("name", ["notify", "notifyByPut"])
+def test_a_stranger_is_let_in_by_no_request(world: World, name: str, mode: GenerationMode):
+    """Whatever credentials are made up."""
+    assert set(statuses(world, name, mode, proven=False)) == {401}
+
+
+def test_a_proven_notification_starts_one_run(world: World):
+    """The requests reach as far as they can, and the same alert again and again starts nothing more."""
+    statuses(world, "notify", GenerationMode.POSITIVE, proven=True, examples=40)
+    assert len(world.rundeck.posts()) == 1
+
+
+WRONG = {
+    "Server error": ('{"error": "a defect"}', 500, "application/json"),
+    "Undocumented status code": ('{"error": "a teapot"}', 418, "application/json"),
+    "Undocumented Content-Type": ("done", 200, "text/plain"),
+    "Response violates schema": ('{"incidents": [{"id": 7}]}', 200, "application/json"),
+    "JSON deserialization error": ("done", 200, "application/json"),
+    "Schema-valid request rejected": ('{"error": "no"}', 400, "application/json"),
+}
+
+
+@pytest.mark.parametrize("said", WRONG)
+def test_a_wrong_answer_is_caught(world: World, said: str):
+    """A webhook that gives it fails the test above."""
+    body, status, kind = WRONG[said]
+    world.entry.clients["webhook"] = Client(Response(body, status, content_type=kind))
+    with pytest.raises(FailureGroup) as caught:
+        statuses(world, "notify", GenerationMode.POSITIVE, proven=True, examples=1)
+    assert said in {failure.title for failure in caught.value.exceptions}
+
+
+def test_a_wrong_request_that_is_let_in_is_caught(world: World):
+    """As if nothing of a notification were looked at."""
+    world.entry.clients["webhook"] = Client(Response('{"incidents": []}', 200, content_type="application/json"))
+    with pytest.raises(FailureGroup, match="Schema-violating request accepted"):
+        statuses(world, "notify", GenerationMode.NEGATIVE, proven=True, examples=1)

@@ -1,0 +1,138 @@
+"""Nothing of the program is left out of its documentation, and what a page lists is there."""
+
+from __future__ import annotations
+
+import ast
+import re
+
+import pytest
+
+from functions.domain.model.codes import Phase, Reason
+from tests.simulation.broken import VARIANTS
+from tests.support.pages import PAGES, ROOT, sections, text_of
+
+OPERATIONS, ARCHITECTURE, GUARANTEES = (ROOT / "docs" / f"{name}.md" for name in ("operations", "architecture", "guarantees"))
+
+# --- operations.md -------------------------------------------------------------------------------------------------------------
+
+
+def test_every_reason_code_has_its_section():
+    """In the model's order, none missing and none too many, and each says what it means, what comes next and what to do."""
+    found = sections(OPERATIONS, 3, "Reason codes")
+    found.pop("An escalation without a reason code")
+    assert list(found) == [f"`{reason.value}`" for reason in Reason]
+    lacking = [
+        (code, word) for code, body in found.items() for word in ("**Means:**", "**Then:**", "**Do:**") if word not in body
+    ]
+    assert not lacking
+
+
+def test_every_phase_is_in_the_table_of_what_is_stuck_open():
+    """Whatever `status` shows as a phase has its row."""
+    section = sections(OPERATIONS, 2)["Something is stuck `open`"]
+    rows = set(re.findall(r"^\| `([a-z]+)` \|", section, re.MULTILINE))
+    assert rows == {phase.value for phase in Phase} | {"untold", "unarchived"}
+
+
+def test_every_alert_about_unstick_has_its_section():
+    """Those that Terraform makes, and no others."""
+    text = text_of(ROOT / "infra" / "watch.tf")
+    made = re.findall(r'^    "([a-z-]+)" = \{\n      title    = "([^"]+)"', text, re.MULTILINE)
+    assert [f"`{key}`: {title}" for key, title in made] == list(sections(OPERATIONS, 3, "Alerts about Unstick itself"))
+
+
+def logged() -> dict[str, str]:
+    """The text of each warning and error that the program logs, with NUL where a value goes -> where that is."""
+    found = {}
+    for path in sorted((ROOT / "functions").rglob("*.py")):
+        for node in ast.walk(ast.parse(text_of(path))):
+            if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute) or not node.args:
+                continue
+            severity = node.args[0].value if isinstance(node.args[0], ast.Constant) else None
+            if node.func.attr in ("log", "event") and severity in ("WARNING", "ERROR") and len(node.args) > 1:
+                found[_template(node.args[1])] = f"{path.name}:{node.lineno}"
+            elif node.func.attr in ("warning", "error", "exception") and getattr(node.func.value, "id", "") == "_log":
+                found[_template(node.args[0])] = f"{path.name}:{node.lineno}"
+    return found
+
+
+def _template(node: ast.expr) -> str:
+    if isinstance(node, ast.Constant):
+        return str(node.value)
+    if isinstance(node, ast.JoinedStr):
+        return "".join(str(part.value) if isinstance(part, ast.Constant) else "\0" for part in node.values)
+    return "\0"
+
+
+def test_every_warning_and_error_is_explained():
+    """Each line of the log that asks for attention stands in the table, and the table has no line that is logged no more."""
+    section = sections(OPERATIONS, 2)["What the log says"].partition("Warnings and errors.")[2]
+    explained = re.findall(r"^\| `([^`]+)` \|", section, re.MULTILINE)
+    texts = {text: place for text, place in logged().items() if text.strip("\0 ")}
+    assert [place for text, place in texts.items() if not any(line in text for line in explained)] == []
+    mains = text_of(ROOT / "main.py")
+    assert [line for line in explained if not any(line in text for text in texts) and line not in mains] == []
+
+
+# --- guarantees.md -------------------------------------------------------------------------------------------------------------
+
+
+def test_every_invariant_has_its_section():
+    """I1 to I9, each with what it rests on, how it is proved and where it ends."""
+    found = sections(GUARANTEES, 3, "The invariants")
+    assert [heading.split(" ")[0] for heading in found] == [f"I{number}" for number in range(1, 10)]
+    lacking = [
+        (name, word)
+        for name, body in found.items()
+        for word in ("**Rests on:**", "**Proved by:**", "**Ends with:**")
+        if word not in body
+    ]
+    assert not lacking
+
+
+def test_proofs_are_tests_that_exist():
+    """Each test that a page names is a function of tests/."""
+    there = {
+        name
+        for path in (ROOT / "tests").rglob("test_*.py")
+        for name in re.findall(r"^def (test_\w+)", text_of(path), re.MULTILINE)
+    }
+    files = {path.stem for path in (ROOT / "tests").rglob("test_*.py")}
+    said = {name for page in PAGES for name in re.findall(r"\b(test_[a-z0-9_]+)\b", text_of(page))}
+    codes = {reason.value for reason in Reason}  # one of them begins like a test
+    assert sorted(said - there - files - codes) == []
+
+
+def test_every_broken_variant_is_listed():
+    """The table has the simulation's variants, in their order."""
+    rows = sections(GUARANTEES, 2)["The simulation"].partition("| broken variant |")[2]
+    assert re.findall(r"^\| (?!---)([^|]+?) \|", rows, re.MULTILINE) == [variant.what for variant in VARIANTS]
+
+
+# --- the READMEs ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["README.md", "README.ja.md"])
+def test_the_readmes_figures_are_those_of_the_benchmarks(name: str):
+    """Each line of the table has a limit and a figure that docs/benchmarks.md has in one line; the English one its words too."""
+    rows = re.findall(r"^\| (.+?) \| (?:at most )?([\d.]+)(?: 以下)? \| ([\d.]+) \|$", text_of(ROOT / name), re.MULTILINE)
+    page = re.findall(
+        r"^\| (.+?) \| at most ([\d.]+) \| ([\d.]+)(?: \(.*\))? \| yes \|$", text_of(ROOT / "docs/benchmarks.md"), re.MULTILINE
+    )
+    assert rows
+    if name == "README.md":
+        assert [row for row in rows if row not in page] == []
+    assert [row for row in rows if row[1:] not in {one[1:] for one in page}] == []
+
+
+@pytest.mark.parametrize(("name", "begins"), [("README.md", "**Not met**"), ("README.ja.md", "**満たしていない目標**")])
+def test_the_readmes_say_what_is_not_met(name: str, begins: str):
+    """Each promise that the last run did not show has its figure there, and no other figure is."""
+    said = text_of(ROOT / name).partition(begins)[2].partition("docs/benchmarks.md")[0]
+    missed = re.findall(
+        r"\| ([\d.]+)(?: \(.*\))? \| \*\*no\*\* \|$",
+        text_of(ROOT / "docs/benchmarks.md").partition("## All figures")[0],
+        re.MULTILINE,
+    )
+    limits = re.findall(r"\| at (?:most|least) ([\d.]+) \|", text_of(ROOT / "docs/benchmarks.md"))
+    assert sorted(found for found in re.findall(r"\d+\.\d+", said) if found not in limits) == sorted(missed)

@@ -1,0 +1,122 @@
+"""The door to other systems' HTTP: whatever comes back, and however much, the caller's time and memory are bounded."""
+
+from __future__ import annotations
+
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import pytest
+from pytest_httpserver import HTTPServer
+
+from functions.runtime import http_client
+from functions.runtime.errors import Unavailable
+from tests.doubles.anything import Anything
+
+
+def ask(server: Anything, timeout_s: float = 2.0) -> http_client.Answer:
+    return http_client.request("Rundeck", "GET", f"{server.url}/path?token=secret", timeout_s=timeout_s, max_bytes=1000)
+
+
+@pytest.mark.parametrize("head", ["200 OK", "302 Found\r\nLocation: /login", "500 No"])
+def test_no_answer_is_read_beyond_its_limit(head: str) -> None:
+    """The body of a redirect, which nobody follows, is an answer like any other."""
+    with Anything() as server:
+        server.answers = [f"HTTP/1.1 {head}\r\n\r\n".encode() + b"x" * 1001]
+        with pytest.raises(Unavailable, match="more than 1000 bytes"):
+            ask(server)
+        server.answers = [f"HTTP/1.1 {head}\r\n\r\n".encode() + b"x" * 1000]
+        assert len(ask(server).body) == 1000
+
+
+@pytest.mark.parametrize("head", ["200 OK", "302 Found\r\nLocation: /login"])
+def test_a_body_that_drips_is_left_when_the_time_is_over(head: str) -> None:
+    """Each byte comes in time, the whole does not."""
+    with Anything() as server:
+        server.answers, server.pause_s = [f"HTTP/1.1 {head}\r\n\r\n".encode() + b"x" * 100], 0.05
+        began = time.monotonic()
+        with pytest.raises(Unavailable) as caught:
+            ask(server, timeout_s=0.5)
+        assert caught.value.late
+        assert time.monotonic() - began < 2.0
+
+
+def test_a_body_that_stalls_is_left_when_the_time_is_over() -> None:
+    """The time that the head took counts, and what is late may well come another time."""
+    with Anything() as server:
+        server.answers, server.pause_s = [b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n[1"], 1.5
+        began = time.monotonic()
+        with pytest.raises(Unavailable, match=r"did not answer within 0\.8 s") as caught:
+            ask(server, timeout_s=0.8)
+        assert caught.value.late
+        assert time.monotonic() - began < 1.2
+
+
+@pytest.mark.parametrize("location", ["", "//[", "http://127.0.0.1:1/", "\xff", "http://[::1", "x" * 10_000])
+def test_a_redirect_is_an_answer_wherever_it_leads(location: str) -> None:
+    """Nobody follows it, so nobody takes its address apart either."""
+    with Anything() as server:
+        server.answers = [f"HTTP/1.1 302 Found\r\nLocation: {location}\r\n\r\n".encode("latin-1")]
+        assert ask(server).status == 302
+        assert server.asked == 1
+
+
+@pytest.mark.parametrize(
+    "head",
+    ["Content-Length: 9", "Transfer-Encoding: chunked", "Content-Encoding: gzip\r\nContent-Length: 9", "Content-Encoding: gzip"],
+)
+def test_a_body_that_is_cut_off_or_can_not_be_unpacked_is_no_answer(head: str) -> None:
+    """Half of a list of executions must not pass for the whole."""
+    with Anything() as server:
+        server.answers = [f"HTTP/1.1 200 OK\r\n{head}\r\n\r\n[1, 2".encode()]
+        with pytest.raises(Unavailable):
+            ask(server)
+
+
+def test_one_connection_serves_many_requests() -> None:
+    """A connection anew for each of a start's calls would double their legs; a body of any kind leaves it usable."""
+    connections = set()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            connections.add(self.client_address)
+            self.send_response({"/empty": 204, "/moved": 302}.get(self.path, 200))
+            chunked = self.path == "/chunked"
+            self.send_header(
+                *(("Transfer-Encoding", "chunked") if chunked else ("Content-Length", "0" if "e" in self.path else "5"))
+            )
+            self.end_headers()
+            self.wfile.write(b"5\r\nhello\r\n0\r\n\r\n" if chunked else b"" if "e" in self.path else b"hello")
+
+        def log_message(self, *_: object) -> None: ...
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+    for path in ("plain", "chunked", "moved", "empty", "plain"):
+        made = http_client.request("Rundeck", "GET", f"http://127.0.0.1:{server.server_port}/{path}", timeout_s=5)
+        assert made.body in (b"hello", b"")
+    server.shutdown()
+    server.server_close()
+    assert len(connections) == 1
+
+
+def test_nothing_of_the_machine_or_of_an_earlier_answer_is_sent_along(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, httpserver: HTTPServer
+) -> None:
+    """No .netrc replaces our login, no proxy of the environment sees it, no cookie goes from one answer to the next request."""
+    netrc = tmp_path / "netrc"
+    netrc.write_text("default login somebody password else")
+    monkeypatch.setenv("NETRC", str(netrc))
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    httpserver.expect_request("/").respond_with_data(headers={"Set-Cookie": "JSESSIONID=of-the-first-answer; Path=/"})
+    for headers in ({"Authorization": "Bearer ours"}, {}):
+        assert http_client.request("Rundeck", "GET", httpserver.url_for("/"), timeout_s=5, headers=headers).status == 200
+    seen = [asked.headers for asked, _ in httpserver.log]
+    assert [one.get("Authorization") for one in seen] == ["Bearer ours", None]
+    assert [one.get("Cookie") for one in seen] == [None, None]

@@ -1,0 +1,356 @@
+"""What an operator finds in Cloud Logging, and reads on a terminal."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from functions.domain.model.codes import Reason
+from functions.runtime import logs
+
+ROOT = Path(__file__).parents[2]
+TRACE_ID = "105445aa7843bc8bf206b12000100000"
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def written(capsys: pytest.CaptureFixture[str]) -> Callable[[], list[dict[str, Any]]]:
+    """Returns the entries that were written since it was called last."""
+    return lambda: [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def test_an_event_is_one_json_line_with_cloud_loggings_fields(written):
+    """Severity, message, time and the fields stand at the top; what metrics count by stands in the labels too."""
+    logs.event(
+        "NOTICE", "restart held", incident="a1b2", target="service=mail", reason=Reason.COOLDOWN, action="held", age_s=12.5
+    )
+
+    (entry,) = written()
+    assert entry.pop("time").endswith("Z")
+    assert entry == {
+        "severity": "NOTICE",
+        "message": "restart held",
+        "incident": "a1b2",
+        "target": "service=mail",
+        "reason": "cooldown",
+        "action": "held",
+        "age_s": 12.5,
+        "logging.googleapis.com/labels": {
+            "incident": "a1b2", "target": "service=mail", "reason": "cooldown", "action": "held",
+        },
+    }  # fmt: skip
+
+
+def test_a_field_that_is_none_is_left_out(written):
+    """An incident without an outcome has no label for it, rather than one that says "None"."""
+    logs.event("INFO", "looked", outcome=None)
+
+    (entry,) = written()
+    assert "outcome" not in entry
+    assert "logging.googleapis.com/labels" not in entry
+
+
+def test_a_severity_that_cloud_logging_does_not_know_becomes_default(written):
+    """A typing mistake must not make the entry plain text."""
+    logs.event("LOUD", "hello")
+
+    assert written()[0]["severity"] == "DEFAULT"
+
+
+@pytest.mark.parametrize(
+    ("header", "project", "expected"),
+    [
+        (f"{TRACE_ID}/1;o=1", "shop", f"projects/shop/traces/{TRACE_ID}"),
+        (f"{TRACE_ID}", "shop", f"projects/shop/traces/{TRACE_ID}"),
+        (f"{TRACE_ID.upper()}/18446744073709551615", "shop", f"projects/shop/traces/{TRACE_ID}"),
+        (f"{TRACE_ID}/1;o=1", None, None),
+        (f"{TRACE_ID}/1;o=1\n", "shop", None),
+        (f"{TRACE_ID}x", "shop", None),
+        ("../../other", "shop", None),
+        ("", "shop", None),
+        (None, "shop", None),
+    ],
+)
+def test_the_trace_comes_from_the_header_and_the_project(written, monkeypatch, header, project, expected):
+    """Entries of one request are grouped under its trace; a header that is none is ignored."""
+    if project:
+        monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", project)
+    with logs.bound(trace_header=header):
+        logs.event("INFO", "inside")
+    logs.event("INFO", "outside")
+
+    inside, outside = written()
+    assert inside.get("logging.googleapis.com/trace") == expected
+    assert "logging.googleapis.com/trace" not in outside
+
+
+def test_bound_fields_nest_and_end_with_their_block(written):
+    """What is bound outside holds inside, the inner one wins, and an error on the way leaves nothing behind."""
+    with logs.bound(incident="a1", target="mail"):
+        with pytest.raises(RuntimeError, match="stop"), logs.bound(target="search"):
+            logs.event("INFO", "inner")
+            raise RuntimeError("stop")
+        logs.event("INFO", "outer", target=None)
+    logs.event("INFO", "after")
+
+    inner, outer, after = written()
+    assert (inner["incident"], inner["target"]) == ("a1", "search")
+    assert outer["incident"] == "a1"
+    assert "target" not in outer
+    assert "incident" not in after
+
+
+def test_other_threads_have_their_own_bound_fields(written):
+    """Two requests on two threads don't label each other's entries."""
+    with logs.bound(incident="a1"):
+        thread = threading.Thread(target=logs.event, args=("INFO", "elsewhere"))
+        thread.start()
+        thread.join()
+
+    assert "incident" not in written()[0]
+
+
+def test_an_error_brings_its_traceback_for_error_reporting(written):
+    """Error Reporting takes an ERROR entry with a Python traceback in stack_trace, and its type."""
+    try:
+        int("no number")
+    except ValueError as error:
+        logs.event("ERROR", "request failed", error=error)
+        logs.event("WARNING", "will be tried again", error=error)
+
+    failed, again = written()
+    assert failed["error"] == "ValueError: invalid literal for int() with base 10: 'no number'"
+    assert failed["stack_trace"].startswith("Traceback (most recent call last):\n")
+    assert failed["stack_trace"].endswith("ValueError: invalid literal for int() with base 10: 'no number'\n")
+    assert failed["@type"] == logs.REPORTED_ERROR
+    assert "stack_trace" in again
+    assert "@type" not in again
+
+
+def test_a_huge_error_keeps_its_end(written):
+    """What went wrong stands at the end of a traceback, so the front is cut."""
+
+    def deeper(rest: int) -> None:
+        if not rest:
+            raise ValueError("x" * 1_000_000)
+        (deeper if rest % 2 else deeper_too)(rest - 1)
+
+    def deeper_too(rest: int) -> None:
+        deeper(rest - 1) if rest else None
+
+    try:
+        deeper(151)
+    except ValueError as error:
+        logs.event("ERROR", "failed", error=error)
+
+    (entry,) = written()
+    assert len(entry["stack_trace"]) <= logs.MAX_FIELD_BYTES + 100
+    assert entry["stack_trace"].startswith("Traceback (most recent call last):\n")
+    assert "ValueError: xxx" in entry["stack_trace"]
+    assert len(entry["error"].encode()) <= logs.MAX_FIELD_BYTES
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("two\nlines\r\n", "two lines "),
+        ("\x1b[2Jcleared", " [2Jcleared"),
+        ("tab\there\x00\x7f\x9b", "tab here "),
+        ("\u202egnp.exe", " gnp.exe"),
+        ("a\u2028b\u2029c", "a b c"),
+        ("\ud800alone", " alone"),
+        ("注文キュー", "注文キュー"),
+        ("👩‍💻", "👩‍💻"),
+    ],
+)
+def test_control_characters_are_taken_out(written, given, expected):
+    """A label from a stranger can't start a line of its own, steer a terminal or turn text around (I8)."""
+    logs.event("INFO", given, value=given)
+
+    (entry,) = written()
+    assert entry["message"] == expected
+    assert entry["value"] == expected
+
+
+@pytest.mark.parametrize("letter", ["a", "注", "\n", "👩"])
+def test_a_long_text_is_shortened_to_10_kb(written, letter):
+    """An entry stays far below the 256 KiB that Cloud Logging takes, and a cut never splits a character."""
+    logs.event("INFO", "long", value=letter * 100_000)
+
+    value = written()[0]["value"]
+    assert len(value.encode()) <= logs.MAX_FIELD_BYTES
+    assert "\ufffd" not in value
+
+
+class Secretive:
+    def __repr__(self) -> str:
+        return "hunter2"
+
+    __str__ = __repr__
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (Secretive(), "<Secretive>"),
+        (b"hunter2", "<bytes>"),
+        ([1, "a\nb", Secretive()], [1, "a b", "<Secretive>"]),
+        ({"a": {"b": {"c": {"d": {"e": 1}}}}}, {"a": {"b": {"c": {"d": "<dict>"}}}}),
+        ({1: "not text", "a": True}, {"a": True}),
+        (float("nan"), "nan"),
+        (float("-inf"), "-inf"),
+        (10**400, "a huge number"),
+        (list(range(1000)), list(range(50))),
+        (ValueError("a\nb"), "ValueError: a b"),
+    ],
+)
+def test_only_plain_values_are_printed(written, given, expected):
+    """Of an unknown type only its name is printed, so that no secret's repr gets into a log (I8)."""
+    logs.event("INFO", "value", value=given)
+
+    assert written()[0]["value"] == expected
+
+
+PLAIN = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=10,
+)
+
+
+@given(message=st.text(st.characters()), value=PLAIN, trace_header=st.none() | st.text())
+def test_whatever_is_logged_is_one_line_of_json(message, value, trace_header):
+    """No value of any field breaks the line, raises, or replaces the entry's own fields."""
+    with pytest.MonkeyPatch.context() as patched:
+        stream = io.StringIO()
+        patched.setattr(sys, "stdout", stream)
+        with logs.bound(trace_header=trace_header, stack_trace=value, time=value):
+            logs.event("INFO", message, value=value)
+
+    text = stream.getvalue()
+    assert text.endswith("\n")
+    assert len(text.splitlines()) == 1
+    entry = json.loads(text, parse_constant=pytest.fail)
+    assert entry["severity"] == "INFO"
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", entry["time"])
+
+
+def test_a_stream_that_knows_only_ascii_gets_ascii(monkeypatch):
+    """Under LANG=C a Japanese message must not raise."""
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="ascii"))
+    logs.event("INFO", "注文")
+
+    assert json.loads(raw.getvalue())["message"] == "注文"
+    assert raw.getvalue().isascii()
+
+
+@pytest.mark.parametrize("stream", [None, io.StringIO()], ids=["none", "closed"])
+def test_logging_never_raises(monkeypatch, stream):
+    """A process without a stdout goes on."""
+    if stream is not None:
+        stream.close()
+    monkeypatch.setattr(sys, "stdout", stream)
+
+    assert logs.event("INFO", "lost") is None
+
+
+def test_on_a_terminal_it_is_readable_text(monkeypatch):
+    """People see time, severity, message and fields, without what only machines want."""
+    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "shop")
+    monkeypatch.setenv("NO_COLOR", "1")
+    terminal = Terminal()
+    with redirect_stdout(terminal), logs.bound(trace_header=TRACE_ID):
+        logs.event("WARNING", "restart held", incident="a1b2", detail="two words", count=3, empty="")
+
+    assert terminal.getvalue()[8:] == ' WARNING  restart held incident=a1b2 detail="two words" count=3 empty=""\n'
+
+
+def test_on_a_terminal_errors_are_red_and_show_their_traceback():
+    """What went wrong is seen at once by whoever runs it by hand."""
+    try:
+        int("no number")
+    except ValueError as error:
+        with redirect_stdout(terminal := Terminal()):
+            logs.event("ERROR", "failed", error=error)
+
+    first, *trace = terminal.getvalue().splitlines()
+    assert "\x1b[31mERROR" in first
+    assert trace[0] == "    Traceback (most recent call last):"
+
+
+def test_the_standard_librarys_logger_comes_out_the_same_way(written):
+    """What is logged as "unstick" is an entry with its severity, fields and traceback."""
+    logger = logging.getLogger("unstick.scheduler")
+    try:
+        int("no number")
+    except ValueError:
+        logger.exception("wake-up %d failed", 7, extra={"target": "mail"})
+    logger.debug("not told")
+
+    (failed,) = written()
+    assert not logging.getLogger("unstick").propagate  # else the framework's own handler says it again
+    assert (failed["severity"], failed["message"], failed["target"]) == ("ERROR", "wake-up 7 failed", "mail")
+    assert failed["stack_trace"].startswith("Traceback")
+
+
+def test_a_log_call_with_the_wrong_arguments_is_told_as_it_stands(written):
+    """A mistake in a rare path's log call must not end the request that took it."""
+    record = logging.LogRecord("unstick", logging.WARNING, __file__, 1, "a text %s with %d", ("x",), None)
+    logs._ToEvents().handle(record)
+
+    assert written()[0]["message"] == "a text %s with %d"
+
+
+WRITER = """
+import sys, threading
+from functions.runtime import logs
+
+def write(name):
+    for number in range(200):
+        logs.event("INFO", "m" * (number * int(sys.argv[2]) // 200), incident=name, number=number)
+
+threads = [threading.Thread(target=write, args=(f"{sys.argv[1]}-{place}",)) for place in range(4)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+"""
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize(("processes", "longest"), [(3, 3_700), (1, 10_000)])
+def test_lines_of_parallel_threads_and_processes_stay_whole(processes, longest, unbuffered):
+    """Workers share one stdout: every line of theirs is parsed, and none is lost."""
+    reading, writing = os.pipe()
+    writers = [
+        subprocess.Popen(
+            [sys.executable, "-c", WRITER, str(place), str(longest)],
+            stdout=writing,
+            cwd=ROOT,
+            env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+        )
+        for place in range(processes)
+    ]
+    os.close(writing)
+    with os.fdopen(reading, encoding="utf-8") as stream:
+        entries = [json.loads(line) for line in stream]
+
+    assert [writer.wait(30) for writer in writers] == [0] * processes
+    assert len({(entry["incident"], entry["number"]) for entry in entries}) == len(entries) == processes * 4 * 200

@@ -1,0 +1,346 @@
+"""References to secrets: what they yield, how long it is kept, and that nothing of it shows."""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import subprocess
+import sys
+import threading
+import traceback
+
+import pytest
+from pytest_httpserver import HTTPServer
+from werkzeug import Request, Response
+
+from functions.config import secret_refs
+from functions.config.loader import parse_config
+from functions.runtime import secrets
+from functions.runtime.errors import ConfigError, Denied, Unavailable
+from functions.runtime.secrets import SecretRef
+from tests.support.unstick_process import configuration
+
+SECRET = b"correct-horse"
+PATH = "/v1/projects/p-1/secrets/token/versions/latest:access"
+REFERENCE = "sm://p-1/token"
+
+
+class Manager:
+    """Secret Manager over HTTP, with one secret that can be rotated and made to fail."""
+
+    def __init__(self, server: HTTPServer) -> None:
+        self.value = SECRET
+        self.status = 200
+        self.asked: list[str] = []
+        self.authorization: list[str | None] = []
+        server.expect_request("/v1/projects/p-1/secrets/token/versions/latest:access").respond_with_handler(self.answer)
+        server.expect_request("/v1/projects/p-1/secrets/token/versions/7:access").respond_with_handler(self.answer)
+
+    def answer(self, request: Request) -> Response:
+        self.asked.append(request.path)
+        self.authorization.append(request.headers.get("Authorization"))
+        if self.status != 200:
+            said = {"error": {"code": self.status, "message": "as Google says", "status": "X"}}
+            return Response(json.dumps(said), self.status, content_type="application/json")
+        data = base64.b64encode(self.value).decode()
+        said = {"name": request.path[4:].removesuffix(":access"), "payload": {"data": data}}
+        return Response(json.dumps(said), 200, content_type="application/json")
+
+
+@pytest.fixture
+def manager(httpserver: HTTPServer, monkeypatch: pytest.MonkeyPatch) -> Manager:
+    monkeypatch.setenv("UNSTICK_SECRET_MANAGER_ENDPOINT", httpserver.url_for("").rstrip("/"))
+    return Manager(httpserver)
+
+
+def test_an_environment_variable_is_read_as_bytes(monkeypatch):
+    """env://NAME yields the variable's bytes, and a change shows at once."""
+    monkeypatch.setenv("A_TOKEN", "pässword\n")
+    assert SecretRef("env://A_TOKEN").read() == "pässword\n".encode()
+    monkeypatch.setenv("A_TOKEN", "next")
+    assert SecretRef("env://A_TOKEN").read() == b"next"
+
+
+@pytest.mark.parametrize(
+    ("content", "secret"),
+    [(b"abc", b"abc"), (b"abc\n", b"abc"), (b"abc\n\n", b"abc\n"), (b" abc \r\n", b" abc \r"), (b"\x00\xff\n", b"\x00\xff")],
+)
+def test_a_file_loses_exactly_one_newline(tmp_path, content, secret):
+    """Editors put a newline at a file's end; all else belongs to the secret."""
+    path = tmp_path / "secret"
+    path.write_bytes(content)
+    assert SecretRef(f"file://{path}").read() == secret
+
+
+def test_a_file_is_kept_for_five_minutes(tmp_path):
+    """A volume's file is a call to Secret Manager on Cloud Run, so it is not read for every request."""
+    path = tmp_path / "secret"
+    path.write_bytes(b"one")
+    reference = f"file://{path}"
+    assert secrets.read(reference, now=1000.0) == b"one"
+    path.write_bytes(b"two")
+    assert secrets.read(reference, now=1299.9) == b"one"
+    assert secrets.read(reference, now=1300.0) == b"two"
+
+
+@pytest.mark.parametrize(
+    ("reference", "code", "says"),
+    [
+        ("env://NOT_SET_ANYWHERE", "missing", "NOT_SET_ANYWHERE"),
+        ("env://EMPTY", "empty", "anybody"),
+        ("file://{tmp}/none", "missing", "Create the file"),
+        ("file://{tmp}", "missing", "Name the file in it"),
+        ("file://{tmp}/empty", "empty", "anybody"),
+        ("file://{tmp}/huge", "size", "another file"),
+    ],
+)
+def test_what_can_not_be_read_says_what_to_do(tmp_path, monkeypatch, reference, code, says):
+    """Each refusal names the reference and a remedy; an empty secret is refused, since it would match anybody's."""
+    monkeypatch.setenv("EMPTY", "")
+    (tmp_path / "empty").write_bytes(b"\n")
+    (tmp_path / "huge").write_bytes(b"x" * 70_000)
+    reference = reference.replace("{tmp}", str(tmp_path))
+    with pytest.raises(Denied) as caught:
+        SecretRef(reference).read()
+    assert caught.value.code == code
+    assert reference in caught.value.detail
+    assert says in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "hunter2",
+        "",
+        "env://",
+        "env://A-B",
+        "env://1A",
+        "file://",
+        "sm://p",
+        "sm://P/x",
+        "sm://p/x/",
+        "sm://p/x/1/2",
+        "sm://p/../x",
+        "sm://../x",
+        "sm://p/a b",
+        "ENV://A",
+        "http://x",
+        " env://A",
+        "env://A\n",
+    ],
+)
+def test_what_is_no_reference_is_refused_without_being_repeated(text):
+    """A literal secret in the place of a reference shows neither in the error nor in its traceback."""
+    with pytest.raises(ConfigError) as caught:
+        SecretRef(text)
+    if text.strip():
+        assert text not in str(caught.value).replace(secrets.FORMS, "")
+        assert text not in "".join(traceback.format_exception(caught.value)).replace(secrets.FORMS, "")
+    assert "env://NAME" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("reference", "path"), [("sm://p-1/token", PATH), ("sm://p-1/token/7", "/v1/projects/p-1/secrets/token/versions/7:access")]
+)
+def test_secret_manager_is_asked_by_googles_client(manager, reference, path):
+    """sm:// asks for the newest version, or for the one that is named, once in five minutes and without credentials of ours."""
+    assert secrets.read(reference, now=0.0) == SECRET
+    assert secrets.read(reference, now=299.0) == SECRET
+    assert manager.asked == [path]
+    assert manager.authorization == [None]
+    assert secrets.read(reference, now=300.0) == SECRET
+    assert len(manager.asked) == 2
+
+
+@pytest.mark.parametrize(("stored", "secret"), [(b"pw\n", b"pw"), (b"pw\n\n", b"pw\n"), (b" pw ", b" pw ")])
+def test_a_secret_of_secret_manager_loses_exactly_one_newline(manager, stored, secret):
+    """As a file's: whoever types a value for `gcloud secrets versions add --data-file=-` presses Enter at its end."""
+    manager.value = stored
+    assert secrets.read(REFERENCE, now=0.0) == secret
+
+
+def test_nothing_but_a_newline_is_empty(manager):
+    """An Enter alone is no secret."""
+    manager.value = b"\n"
+    with pytest.raises(Denied, match="is empty"):
+        secrets.read(REFERENCE, now=0.0)
+
+
+def test_a_secret_that_is_said_to_be_wrong_is_read_again_once_a_minute(manager):
+    """After `distrust` the next read sees a rotation at once; a second distrust waits until the minute is over."""
+    ref = SecretRef(REFERENCE)
+    assert secrets.read(REFERENCE, now=0.0) == SECRET
+    manager.value = b"rotated"
+    ref.distrust()
+    assert secrets.read(REFERENCE, now=5.0) == b"rotated"
+    for second in range(6, 65):
+        ref.distrust()
+        assert secrets.read(REFERENCE, now=float(second)) == b"rotated"
+    assert len(manager.asked) == 2
+    assert secrets.read(REFERENCE, now=65.0) == b"rotated"
+    assert len(manager.asked) == 3
+
+
+def test_a_distrust_is_settled_by_whatever_fetch_comes_next(manager):
+    """A secret that was read after the complaint is not read a second time for it."""
+    secrets.read(REFERENCE, now=0.0)
+    SecretRef(REFERENCE).distrust()
+    secrets.read(REFERENCE, now=280.0)
+    SecretRef(REFERENCE).distrust()
+    secrets.read(REFERENCE, now=300.0)
+    assert len(manager.asked) == 2
+    secrets.read(REFERENCE, now=580.0)
+    secrets.read(REFERENCE, now=640.0)
+    assert len(manager.asked) == 3
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "remedy"),
+    [
+        (404, Denied, "Create the secret"),
+        (403, Denied, "secretmanager.secretAccessor"),
+        (401, Denied, "service account"),
+        (400, Denied, "disabled or destroyed"),
+        (429, Unavailable, ""),
+        (500, Unavailable, ""),
+        (503, Unavailable, ""),
+    ],
+)
+def test_secret_managers_errors_say_what_to_do(manager, status, kind, remedy):
+    """A clear no is Denied with its remedy, what may pass is Unavailable; both name the reference, and neither is hammered."""
+    manager.status = status
+    with pytest.raises(kind) as caught:
+        secrets.read(REFERENCE, now=0.0)
+    assert REFERENCE in str(caught.value)
+    assert remedy in getattr(caught.value, "remedy", "")
+    with pytest.raises(kind):
+        secrets.read(REFERENCE, now=9.0)
+    assert len(manager.asked) == 1
+    manager.status = 200
+    assert secrets.read(REFERENCE, now=10.0) == SECRET
+
+
+def test_an_outage_does_not_take_a_known_secret_away(manager):
+    """While Secret Manager is down the former value goes on; a clear no ends it."""
+    assert secrets.read(REFERENCE, now=0.0) == SECRET
+    manager.status = 503
+    assert secrets.read(REFERENCE, now=300.0) == SECRET
+    manager.status = 403
+    with pytest.raises(Denied):
+        secrets.read(REFERENCE, now=310.0)
+
+
+@pytest.fixture
+def mounted(tmp_path, monkeypatch):
+    """The folder of the secret `token`, where Cloud Run has mounted it."""
+    monkeypatch.setenv("UNSTICK_SECRETS_DIR", str(tmp_path))
+    folder = tmp_path / "p-1" / "token"
+    folder.mkdir(parents=True)
+    return folder
+
+
+@pytest.mark.parametrize(("reference", "version"), [(REFERENCE, "latest"), ("sm://p-1/token/7", "7")])
+def test_what_is_mounted_is_read_there(manager, mounted, reference, version):
+    """The same reference works in a function and on a workstation; in the function nobody waits for Google's client."""
+    (mounted / version).write_bytes(b"mounted\n")
+    assert secrets.read(reference, now=0.0) == b"mounted"
+    (mounted / version).write_bytes(b"rotated")
+    assert secrets.read(reference, now=299.0) == b"mounted"
+    assert secrets.read(reference, now=300.0) == b"rotated"
+    assert manager.asked == []
+
+
+@pytest.mark.parametrize("reference", ["sm://p-1/token/7", "sm://p-1/token"])
+def test_what_is_not_mounted_is_asked_for(manager, mounted, reference):
+    """Another version, or one that Cloud Run can't give: Secret Manager's own answer has the remedy."""
+    if reference == REFERENCE:
+        (mounted / "latest").mkdir()
+    else:
+        (mounted / "latest").write_bytes(b"another version")
+    assert secrets.read(reference, now=0.0) == SECRET
+    manager.status = 403
+    with pytest.raises(Denied, match="answered 403"):
+        secrets.read(reference, now=300.0)
+
+
+def test_an_empty_file_that_is_mounted_is_no_secret(manager, mounted):
+    """It would let anybody in."""
+    (mounted / "latest").write_bytes(b"\n")
+    with pytest.raises(Denied, match="is empty"):
+        secrets.read(REFERENCE, now=0.0)
+    assert manager.asked == []
+
+
+def test_a_server_that_is_not_there_is_unavailable(monkeypatch, free_port):
+    """A refused connection says so and shows no URL."""
+    port = free_port()
+    monkeypatch.setenv("UNSTICK_SECRET_MANAGER_ENDPOINT", f"http://127.0.0.1:{port}")
+    with pytest.raises(Unavailable) as caught:
+        SecretRef(REFERENCE).read()
+    assert "http://" not in str(caught.value)
+
+
+@pytest.mark.parametrize("endpoint", ["http://example.com", "https://127.0.0.1:1", "http://10.0.0.1", "127.0.0.1:80"])
+def test_the_endpoint_of_tests_must_be_loopback(monkeypatch, endpoint):
+    """Nobody can send the function elsewhere for its secrets by an environment variable."""
+    monkeypatch.setenv("UNSTICK_SECRET_MANAGER_ENDPOINT", endpoint)
+    with pytest.raises(Denied, match="loopback"):
+        SecretRef(REFERENCE).read()
+
+
+def test_threads_fetch_once(manager):
+    """Twenty requests that arrive together on a fresh instance make one call."""
+    start, values = threading.Barrier(20), []
+
+    def work() -> None:
+        start.wait()
+        values.append(SecretRef(REFERENCE).read())
+
+    threads = [threading.Thread(target=work) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert values == [SECRET] * 20
+    assert len(manager.asked) == 1
+
+
+def test_no_secret_shows(manager, caplog):
+    """Neither repr nor log nor what is kept in memory shows the value as text."""
+    caplog.set_level(logging.DEBUG)
+    ref = SecretRef(REFERENCE)
+    ref.read()
+    shown = repr(ref) + str(ref) + repr(secrets._KEPT) + caplog.text
+    assert SECRET.decode() not in shown
+    assert base64.b64encode(SECRET).decode() not in shown
+
+
+def test_a_start_warns_of_secrets_that_are_not_there(manager, monkeypatch, capsys, tmp_path):
+    """A line for each environment variable and file, with its place and remedy; Secret Manager is not asked, and nothing ends."""
+    made = configuration("http://127.0.0.1:1", "http://127.0.0.1:1", [], signing_keys=["env://KEY", f"file://{tmp_path}/none"])
+    made["rundeck"]["token"] = REFERENCE
+    monkeypatch.setenv("GRAFANA_HMAC_SECRET", "there")
+    monkeypatch.setenv("RABBITMQ_PASSWORD", "")
+    secret_refs.warn_of_unreadable(parse_config(json.dumps(made)))
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(line["severity"], line["message"]) for line in lines] == [
+        ("WARNING", "a secret can't be read: rabbitmq.password: env://RABBITMQ_PASSWORD is empty"),
+        ("WARNING", "a secret can't be read: signing_keys[0]: env://KEY is not set"),
+        ("WARNING", f"a secret can't be read: signing_keys[1]: file://{tmp_path}/none does not exist"),
+    ]
+    assert "Set the environment variable KEY" in lines[1]["remedy"]
+    assert manager.asked == []
+
+
+def test_googles_client_is_imported_only_for_its_references(monkeypatch):
+    """env:// and file:// never pay for google-cloud-secret-manager."""
+    code = (
+        "import os, sys; os.environ['A']='x'\n"
+        "from functions.runtime.secrets import SecretRef\n"
+        "SecretRef('env://A').read(); SecretRef('file:///dev/null')\n"
+        "heavy = ('google.auth', 'google.api_core', 'google.cloud.secretmanager_v1', 'requests', 'grpc')\n"
+        "print([name for name in heavy if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

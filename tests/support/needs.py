@@ -1,0 +1,27 @@
+"""What a test can't be run without. On a CI machine it fails where that can't be had; elsewhere it is skipped, and says so."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import NoReturn
+
+import pytest
+
+from tests.support import broker as brokers
+from tests.support.debian import ensure
+
+
+def need(*packages: str) -> None:
+    """These Debian packages, installed where that needs no question. RabbitMQ may come from elsewhere."""
+    missing = [name for name in packages if name != "rabbitmq-server" or not brokers.available()]
+    if not ensure(*missing):
+        absent(f"{', '.join(missing)} can't be had here: install it, or run the tests as root on Debian")
+
+
+def absent(sentence: str) -> NoReturn:
+    """Skip the test, or with CI=true fail it."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(sentence, pytrace=False)
+    print(f"\nSKIPPED, AND NOTHING STANDS IN FOR IT: {sentence}", file=sys.__stderr__, flush=True)
+    pytest.skip(sentence)

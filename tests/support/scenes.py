@@ -1,0 +1,165 @@
+"""Small worlds for tests of the core: an alert, a runbook, what is seen. Everything has a default; a test names what matters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec.structs import replace
+
+from functions.domain.decisions.step import step
+from functions.domain.model.alerts import Alert, Case, QueueRef, Target
+from functions.domain.model.codes import Phase, Reason
+from functions.domain.model.events import Alerted, Event, Step, Wake, Woken
+from functions.domain.model.incidents import Document, Incident, Trigger, Watched
+from functions.domain.model.messages import Message
+from functions.domain.model.observations import Execution, Ledger, Observation, Pause, Sighting, Storm, Unknown
+from functions.domain.model.runbooks import Matcher, Restart, Rules, Runbook, Symptom
+
+NOW = 1_800_000_000.0
+"""Friday, 2027-01-15 08:00 UTC, 17:00 in Tokyo."""
+
+AHEAD_S = 200.0
+"""The runner's clock less ours, so that no test passes by mixing them up."""
+
+RUNNER_NOW = NOW + AHEAD_S
+TARGET = Target("mail-key", "http://rundeck", "job-1", {"service": "mail"})
+MAIL = QueueRef("/", "mail.delivery")
+POST = QueueRef("/", "mail.post")
+OLD, NEW = ("old consumer",), ("new consumer",)
+
+
+def runbook(**changes: Any) -> Runbook:
+    made = Runbook("mail", (Matcher("alertname", "=", "Stuck"),), Restart("job-1"), Symptom(queue="mail"), notify=("ops",))
+    return replace(made, escalate=("duty",), **changes)
+
+
+def rules(*runbooks: Runbook, **changes: Any) -> Rules:
+    return Rules({one.name: one for one in runbooks or (runbook(),)}, notify=("everybody",), **changes)
+
+
+def alert(**changes: Any) -> Alert:
+    labels = {"alertname": "Stuck", "queue": "mail"}
+    return replace(Alert("fp-1", "grafana#1", True, labels, {}, NOW - 90.0), **changes)
+
+
+def case(queue: QueueRef = MAIL, book: Runbook | None = None, **changes: Any) -> Case:
+    return Case(alert(**changes), book or runbook(), TARGET, queue)
+
+
+def alerted(*cases: Case, incident: str = "inc-1", crowd: bool = False) -> Alerted:
+    return Alerted(cases or (case(),), incident, crowd=crowd)
+
+
+def resolved(**changes: Any) -> Alerted:
+    return alerted(case(firing=False, ends_at=NOW, **changes), incident="inc-resolved")
+
+
+def sighting(
+    depth: int = 50, *, acks: int | None = None, at: float = NOW, ids: tuple[str, ...] | None = OLD, **more: Any
+) -> Sighting:
+    """A queue whose page can be had, with a sample every 5 s, none of which moved. `acks`: acknowledged in the last 5 s."""
+    grid = [at - 5.0 * n for n in range(25, -1, -1)]
+    counters = [1000] * 25 + [1000 + (acks or 0)]
+    made = Sighting(at, depth, depth, 0, consumers=None if ids is None else len(ids), consumer_ids=ids, acks=1000 + (acks or 0))
+    made = replace(made, ack_samples=tuple(zip(grid, counters, strict=True)), depth_samples=tuple((g, depth) for g in grid))
+    return replace(made, **more)
+
+
+def bare(depth: int, at: float = NOW, **more: Any) -> Sighting:
+    """A queue whose page or statistics are off: live totals and nothing else."""
+    return replace(Sighting(at, depth, depth, 0), **more)
+
+
+def execution(number: int = 7, *, started: float = -60.0, ended: float | None = -50.0, **changes: Any) -> Execution:
+    """A run, its times in seconds from RUNNER_NOW."""
+    status = "running" if ended is None else "succeeded"
+    ended_at = None if ended is None else RUNNER_NOW + ended
+    made = Execution(str(number), f"http://rundeck/execution/{number}", status, RUNNER_NOW + started, ended_at)
+    return replace(made, **changes)
+
+
+def ledger(*executions: Execution, now: float = NOW, **changes: Any) -> Ledger:
+    return replace(Ledger(now + AHEAD_S, executions), **changes)
+
+
+def seen(
+    *executions: Execution,
+    now: float = NOW,
+    mail: Sighting | Unknown | None = None,
+    post: Sighting | Unknown | None = None,
+    pause: Pause | Unknown | None = None,
+    storm: Storm | Unknown | None = None,
+    history: Ledger | Unknown | None = None,
+) -> Observation:
+    """An observation: one stuck queue, nothing in the way, unless said otherwise."""
+    queues: dict[str, Sighting | Unknown] = {MAIL.key: mail or sighting(at=now)}
+    if post is not None:
+        queues[POST.key] = post
+    return Observation(history or ledger(*executions, now=now), queues, pause, storm or Storm())
+
+
+def well(at: float = NOW, ids: tuple[str, ...] = NEW) -> Sighting:
+    return sighting(0, at=at, ids=ids)
+
+
+def trigger(**changes: Any) -> Trigger:
+    return replace(Trigger("fp-1", "grafana#1", NOW - 90.0, MAIL.key, "Stuck"), **changes)
+
+
+def incident(phase: Phase = Phase.WAITING, **changes: Any) -> Incident:
+    watched = (Watched(MAIL, "mail", NOW, before=sighting()),)
+    made = Incident("inc-1", phase, NOW, "mail", watched, (trigger(),), due=NOW, runner_ahead_s=AHEAD_S)
+    return replace(made, **changes)
+
+
+def document(made: Incident | None = None, **changes: Any) -> Document:
+    due = made.due if made is not None else None
+    return replace(Document(TARGET.key, TARGET, made, due=due), **changes)
+
+
+def starting(**changes: Any) -> Document:
+    """The POST of attempt 1 was ordered at NOW and nobody knows what came of it."""
+    made = incident(Phase.STARTING, attempt=1, runner_not_after=RUNNER_NOW + 30.0, due=NOW + 20.0)
+    return document(replace(made, **changes))
+
+
+def verifying(ended: float = -20.0, **changes: Any) -> Document:
+    """The first restart ended this long before NOW, successfully."""
+    run = execution(started=ended - 10.0, ended=ended, tag="inc-1.1")
+    made = incident(Phase.VERIFYING, attempt=1, restarts=1, execution=run, began_at=NOW - 60.0)
+    queues = tuple(replace(watched, joined_at=NOW - 60.0) for watched in made.queues)
+    return document(replace(made, **{"queues": queues, **changes}))
+
+
+def woken(found: Document, at: float, what: Observation | None = None, with_rules: Rules | None = None) -> Step:
+    return step(found, Woken(), what or seen(now=at), at, with_rules or rules())
+
+
+def moved(
+    found: Document, event: Event, what: Observation | None = None, at: float = NOW, with_rules: Rules | None = None
+) -> Step:
+    return step(found, event, what or seen(now=at), at, with_rules or rules())
+
+
+def kinds(found: Document) -> list[str]:
+    """What there is to tell, in order, each on its first channel only."""
+    shown: dict[str, Message] = {}
+    for message in found.to_tell:
+        shown.setdefault(message.id.rpartition("@")[0], message)
+    return [message.card.kind for message in shown.values()]
+
+
+def channels(found: Document) -> set[str]:
+    return {message.channel for message in found.to_tell}
+
+
+def wakes(made: Step) -> list[float]:
+    return [act.at for act in made.acts if isinstance(act, Wake)]
+
+
+def phase(made: Step) -> Phase | None:
+    return made.document.incident.phase if made.document.incident else None
+
+
+def reason(made: Step) -> Reason | None:
+    return made.reply.reason if made.reply else None

@@ -1,0 +1,367 @@
+"""Unstick as its users run it: functions-framework in a process of its own, with an unstick.yaml in a folder of the test.
+
+unstick = Unstick(folder, configuration(rundeck.url, broker.url, [runbook("mail")], user=ADMIN))
+with unstick:
+    status, answer = unstick.notify(alert("mail", "mail.delivery"))
+    unstick.until(lambda: unstick.outcomes("mail"), within_s=30)
+    print(unstick.output())                    # its log, and the console channel's cards
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import os
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+from urllib.error import HTTPError
+from urllib.parse import quote
+from urllib.request import Request, urlopen
+
+import yaml
+
+from functions.config import prebuilt
+from functions.config.loader import load_config
+from functions.config.prebuilt import prebuilt_path
+from tests.support.broker import free_ports
+
+ROOT = Path(__file__).parents[2]
+HMAC_SECRET = "between-grafana-and-us"
+RUNNER_TOKEN = "runner-token-of-the-stand-in"
+SIGNING_KEY = "a-signing-key-of-tests-with-32-characters"
+START_TIMEOUT_S = 30.0
+STOP_TIMEOUT_S = 5.0
+Found = TypeVar("Found")
+
+SHORT = {"first": "1s", "every": "2s", "patience": "10s", "within": "40s"}
+"""`verify` for tests: what takes minutes in production takes seconds."""
+
+
+# --- configuration -----------------------------------------------------------------------------------------------------
+
+
+def job_id(service: str) -> str:
+    """A job of its own for each service, so that one restart keeps no other waiting."""
+    digits = hashlib.sha256(service.encode()).hexdigest()
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[12:15]}-8{digits[15:18]}-{digits[18:30]}"
+
+
+def runbook(service: str, **changes: Any) -> dict[str, Any]:
+    """A runbook for the alerts of one service; `changes` replace whole keys."""
+    made = {
+        "name": service,
+        "match": ['alertname="RabbitMQQueueStuck"', f'service="{service}"'],
+        "mode": "auto",
+        "restart": {"job": job_id(service), "options": {"service": "${labels.service}"}, "allow": {"service": "[a-z0-9-]{1,40}"}},
+        "symptom": {"rabbitmq": {"vhost": "${labels.vhost}", "queue": "${labels.queue}", "max_messages": 0, "for": "6s"}},
+        "verify": SHORT,
+        "notify": ["console"],
+        "escalate": ["console"],
+    }
+    return made | changes
+
+
+def configuration(
+    rundeck_url: str, rabbitmq_url: str, runbooks: Sequence[dict[str, Any]], *, user: str = "unstick", **changes: Any
+) -> dict[str, Any]:
+    """A whole unstick.yaml for one machine; `changes` replace whole keys."""
+    made = {
+        "grafana": {
+            "auth": {"hmac": {"secrets": ["env://GRAFANA_HMAC_SECRET"], "timestamp_header": "X-Grafana-Alerting-Timestamp"}}
+        },
+        "rundeck": {"url": rundeck_url, "token": "env://RUNDECK_TOKEN"},
+        "rabbitmq": {"url": rabbitmq_url, "user": user, "password": "env://RABBITMQ_PASSWORD"},
+        "store": {"local": {"path": "unstick.db"}},
+        "scheduler": {"local": {"path": "unstick.db"}},
+        "signing_keys": ["env://UNSTICK_SIGNING_KEY"],
+        "storm": {"targets": 20, "within": "10m"},
+        "channels": {"console": {"type": "console"}},
+        "notify": ["console"],
+        "time_zone": "UTC",
+        "runbooks": list(runbooks),
+    }
+    return made | changes
+
+
+def check_ahead(path: Path) -> None:
+    """Put what is made of the file beside it, as the archive of infra/package.py has it."""
+    prebuilt_path(path).write_bytes(prebuilt.encode_prebuilt(load_config(path), path.read_bytes()))
+
+
+def mounted(folder: Path, secret: str) -> dict[str, str]:
+    """Put Grafana's secret where Cloud Run mounts sm://`secret`, and return the environment that says so."""
+    file = folder / secret / "latest"
+    file.parent.mkdir(parents=True)
+    file.write_text(HMAC_SECRET)
+    return {"UNSTICK_SECRETS_DIR": str(folder)}
+
+
+# --- notifications -----------------------------------------------------------------------------------------------------
+
+
+def alert(
+    service: str, queue: str, *, firing: bool = True, starts_at: float | None = None, vhost: str = "/", **labels: str
+) -> dict[str, Any]:
+    """One alert as Grafana sends it; its fingerprint is that of its labels."""
+    known = {
+        "alertname": "RabbitMQQueueStuck",
+        "service": service,
+        "queue": queue,
+        "vhost": vhost,
+        "severity": "critical",
+    } | labels
+    now = time.time()
+    return {
+        "status": "firing" if firing else "resolved",
+        "labels": known,
+        "annotations": {"summary": f"Queue {queue} is not draining"},
+        "startsAt": rfc3339(now if starts_at is None else starts_at),
+        "endsAt": "0001-01-01T00:00:00Z" if firing else rfc3339(now),
+        "generatorURL": "https://grafana.example.com/alerting/grafana/stuck/view?orgId=1",
+        "fingerprint": hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:16],
+        "silenceURL": "https://grafana.example.com/alerting/silence/new",
+    }
+
+
+def notification(*alerts: dict[str, Any]) -> bytes:
+    """The body of one notification of Grafana."""
+    status = "firing" if any(one["status"] == "firing" for one in alerts) else "resolved"
+    return json.dumps(
+        {
+            "receiver": "unstick",
+            "status": status,
+            "alerts": alerts,
+            "groupLabels": {},
+            "commonLabels": {},
+            "commonAnnotations": {},
+            "externalURL": "https://grafana.example.com/",
+            "version": "1",
+            "groupKey": "{}:{}",
+            "truncatedAlerts": 0,
+            "orgId": 1,
+            "title": "",
+            "state": "alerting",
+            "message": "",
+        }
+    ).encode()
+
+
+def signed(body: bytes, *, secret: str = HMAC_SECRET, at: float | None = None) -> dict[str, str]:
+    """Grafana's headers for this body: HMAC-SHA-256 over time, colon and body."""
+    stamp = str(int(time.time() if at is None else at))
+    signature = hmac.new(secret.encode(), f"{stamp}:".encode() + body, hashlib.sha256).hexdigest()
+    return {
+        "Content-Type": "application/json",
+        "User-Agent": "Grafana",
+        "X-Grafana-Alerting-Timestamp": stamp,
+        "X-Grafana-Alerting-Signature": signature,
+    }
+
+
+def rfc3339(at: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(at)) + f".{int(at % 1 * 1000):03d}Z"
+
+
+def post(url: str, body: bytes, headers: dict[str, str], *, timeout_s: float = 20.0) -> tuple[int, dict[str, Any]]:
+    """Status and JSON of the answer, whatever the status."""
+    try:
+        with urlopen(Request(url, body, headers, method="POST"), timeout=timeout_s) as answer:
+            return answer.status, json.loads(answer.read())
+    except HTTPError as refused:
+        with refused:
+            said = refused.read()
+        return refused.code, json.loads(said) if said else {}
+
+
+# --- the process -------------------------------------------------------------------------------------------------------
+
+
+class Unstick:
+    """functions-framework with --target webhook on a free port. It may be started again after `stop` or `kill`."""
+
+    def __init__(
+        self, folder: Path, configuration: dict[str, Any], *, rabbitmq_password: str = "secret", **environment: str
+    ) -> None:
+        self.folder, self.port = folder, free_ports(1)[0]
+        self.url = f"http://127.0.0.1:{self.port}/"
+        self.log, self.database = folder / "unstick.log", folder / "unstick.db"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "unstick.yaml").write_text(yaml.safe_dump(configuration, allow_unicode=True, sort_keys=False))
+        self.environment = (
+            {name: value for name, value in os.environ.items() if not name.startswith(("UNSTICK_", "FUNCTION_", "GOOGLE_"))}
+            | {
+                "UNSTICK_CONFIG": str(folder / "unstick.yaml"),
+                "GRAFANA_HMAC_SECRET": HMAC_SECRET,
+                "RUNDECK_TOKEN": RUNNER_TOKEN,
+                "RABBITMQ_PASSWORD": rabbitmq_password,
+                "UNSTICK_SIGNING_KEY": SIGNING_KEY,
+                "XDG_RUNTIME_DIR": str(folder),  # else gunicorn makes a socket in the home folder
+                "PYTHONUTF8": "1",
+                "PYTHONUNBUFFERED": "1",
+            }
+            | environment
+        )
+        self.started: subprocess.Popen[bytes] | None = None
+
+    # --- its life
+
+    def start(self, *, wait: bool = True) -> Self:
+        command = [
+            sys.executable,
+            "-m",
+            "functions_framework",
+            "--target",
+            "webhook",
+            "--source",
+            str(ROOT / "main.py"),
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(self.port),
+        ]
+        with self.log.open("ab") as out:
+            self.started = subprocess.Popen(
+                command,
+                cwd=self.folder,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                start_new_session=True,
+            )
+        if wait:
+            try:
+                self._wait_until_it_serves()
+            except BaseException:
+                self.kill()
+                raise
+        return self
+
+    def stop(self) -> None:
+        """End it as an operator would, and whatever is left of its process group after that."""
+        if self.started is None:
+            return
+        self.started.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            self.started.wait(STOP_TIMEOUT_S)
+        self.kill()
+
+    def kill(self) -> None:
+        """Kill -9 of all its processes at once."""
+        if self.started is None:
+            return
+        with suppress(ProcessLookupError):
+            os.killpg(self.started.pid, signal.SIGKILL)
+        self.started.wait()
+        self.started = None
+
+    def workers(self) -> list[int]:
+        """The processes that serve: gunicorn's parent only minds them."""
+        if self.started is None:
+            return []
+        children = Path(f"/proc/{self.started.pid}/task/{self.started.pid}/children")
+        return [int(pid) for pid in children.read_text().split()]
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.stop()
+        print(f"--- Unstick's output in {self.folder}:\n{self.output()[-20000:]}")  # pytest shows it where a test failed
+
+    def _wait_until_it_serves(self) -> None:
+        ends = time.monotonic() + START_TIMEOUT_S
+        while time.monotonic() < ends:
+            if self.started is None or self.started.poll() is not None:
+                break
+            with suppress(OSError):
+                if post(self.url, b"", {}, timeout_s=5.0)[0] == 401:
+                    return
+            time.sleep(0.05)
+        raise RuntimeError(f"Unstick did not start:\n{self.output()[-3000:]}")
+
+    # --- what it is told
+
+    def notify(self, *alerts: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        """Send one signed notification with these alerts."""
+        return self.send(notification(*alerts))
+
+    def send(self, body: bytes) -> tuple[int, dict[str, Any]]:
+        return post(self.url, body, signed(body))
+
+    # --- what it says and keeps
+
+    def output(self) -> str:
+        """Its log and the console's cards so far."""
+        return self.log.read_text(errors="replace") if self.log.exists() else ""
+
+    def cards(self, word: str = "") -> list[str]:
+        """The cards that the console has shown and that hold the word, in their order."""
+        parts = re.split(r"^─{20,}$", self.output(), flags=re.MULTILINE)[1:]
+        texts = ["\n".join(line for line in part.splitlines() if not line.startswith("{")).strip() for part in parts]
+        return [text for text in texts if word in text]
+
+    def events(self) -> list[dict[str, Any]]:
+        """Its log, a line an entry."""
+        found = []
+        for line in self.output().splitlines():
+            if line.startswith("{"):
+                with suppress(ValueError):
+                    found.append(json.loads(line))
+        return found
+
+    def documents(self) -> dict[str, dict[str, Any]]:
+        """The documents of the store, by key."""
+        return {key: json.loads(body) for key, body in self._rows("SELECT key, body FROM documents")}
+
+    def open_documents(self) -> dict[str, dict[str, Any]]:
+        """Those that still have an incident, something to tell or something to archive."""
+        parts = ("incident", "to_tell", "to_archive")
+        return {key: one for key, one in self.documents().items() if any(one.get(part) for part in parts)}
+
+    def archive(self) -> list[dict[str, Any]]:
+        """All ended incidents, oldest first."""
+        return [json.loads(body) for _, body in self._rows("SELECT path, body FROM archive ORDER BY path")]
+
+    def outcomes(self, service: str) -> list[dict[str, Any]]:
+        """How the incidents of this service ended, oldest first."""
+        records = [one for one in self.archive() if one["incident"]["runbook"] == service]
+        return [one["outcome"] for one in sorted(records, key=lambda one: one["outcome"]["at"])]
+
+    def wakeups(self) -> int:
+        """How many wake-ups wait."""
+        return int(self._rows("SELECT count(*) FROM wake_ups")[0][0])
+
+    def _rows(self, query: str) -> list[tuple[Any, ...]]:
+        if not self.database.exists():
+            return []
+        with closing(sqlite3.connect(f"file:{quote(str(self.database))}?mode=ro", uri=True, timeout=5.0)) as file:
+            try:
+                return file.execute(query).fetchall()
+            except sqlite3.OperationalError as error:
+                if "no such table" in str(error):
+                    return []
+                raise
+
+    def until(self, look: Callable[[], Found], *, within_s: float, what: str = "") -> Found:
+        """What `look` returns as soon as it is true; fails with the process's output when that takes too long."""
+        return until(look, within_s=within_s, what=lambda: f"{what}\n{self.output()[-8000:]}")
+
+
+def until(look: Callable[[], Found], *, within_s: float, what: Callable[[], str] = str) -> Found:
+    ends = time.monotonic() + within_s
+    while not (found := look()):
+        if time.monotonic() > ends:
+            raise AssertionError(f"not within {within_s:g} s: {what()}")
+        time.sleep(0.05)
+    return found

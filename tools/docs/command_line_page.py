@@ -1,0 +1,59 @@
+"""Writes docs/command-line.md from the commands' own help: `python -m tools.docs.command_line_page`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from functions.cli.main import command_line
+
+PAGE = Path(__file__).parents[2] / "docs" / "command-line.md"
+WIDTH = 100
+PROGRAM = "python -m functions"
+INTRODUCTION = """# The command line
+
+This page is written by `python -m tools.docs.command_line_page` from the commands' own help; edit that.
+
+From the repository's folder, after `make setup` and `. .venv/bin/activate`; with the configuration that the function has
+(`UNSTICK_CONFIG` or `--config`, default `unstick.yaml`) and with its secrets readable from here. Where that is Google Cloud,
+`gcloud auth application-default login` makes them so. On one machine it is `unstick check`, in a container
+`docker exec unstick python -m functions check`: [how they are set up](deploy.md#one-machine-systemd).
+
+- `--json` prints JSON on stdout. Log lines, cards of a console channel and progress go to stderr.
+- Exit codes: 0 all is well, 1 something is wrong or held (a secret that can't be read, too), 2 the command or the configuration
+  file is wrong.
+- Colours only on a terminal, and never with `NO_COLOR`.
+
+| to | command |
+| --- | --- |
+| see whether everything is set up right | `check` |
+| see what would happen | `simulate`, `backtest`, `card` |
+| try the deployed line | `send`, `drill` |
+| see what is happening | `status`, `report` |
+| stop it, and let it go on | `pause`, `resume` |
+"""
+
+
+def page() -> str:
+    """docs/command-line.md."""
+    top = click.Context(command_line, info_name=PROGRAM, terminal_width=WIDTH, help_option_names=["-h", "--help"])
+    parts = [INTRODUCTION, _block(command_line, top)]
+    for name in command_line.list_commands(top):
+        command = command_line.commands[name]
+        context = click.Context(command, parent=top, info_name=name, terminal_width=WIDTH)
+        parts.append(f"## {name}\n\n{_block(command, context)}")
+    return "\n".join(parts)
+
+
+def _block(command: click.Command, context: click.Context) -> str:
+    return f"```text\n{command.get_help(context).rstrip()}\n```\n"
+
+
+def main() -> None:
+    """Write the page."""
+    PAGE.write_text(page(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
