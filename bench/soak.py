@@ -104,7 +104,7 @@ def quiet(town: Town) -> Quiet:
     return Quiet(rss, pss, int(sockets), int(files), len(town.unstick.open_documents()))
 
 
-def real(minutes: float, seed: int) -> tuple[list[Promise], str]:
+def adapters(minutes: float, seed: int) -> tuple[list[Promise], str]:
     """The real part: its promises, and a sentence about what went on."""
     folder = BUILD / "soak"
     shutil.rmtree(folder, ignore_errors=True)
@@ -169,7 +169,7 @@ def main() -> int:
     minutes = float(os.environ.get("BENCH_MINUTES", "30"))
     promises = simulated()
     print(*(promise.row() for promise in promises), sep="\n", flush=True)
-    more, told = real(minutes, seed=int(time.time()))
+    more, told = adapters(minutes, seed=int(time.time()))
     print(*(promise.row() for promise in more), told, sep="\n", flush=True)
     write_part(LONG_RUN, section(promises + more, minutes, told))
     return int(not all(promise.holds for promise in promises + more))

@@ -23,11 +23,11 @@ from typing import Any
 from demo import stage
 from demo.screen import Screen
 from functions.adapters.symptoms.rabbitmq import client
-from functions.domain.decisions.health import health
+from functions.domain.decisions.health import judge_health
 from functions.domain.model.alerts import QueueRef
 from functions.domain.model.codes import Health
-from functions.domain.model.incidents import Watched
-from functions.domain.model.observations import Sighting
+from functions.domain.model.incidents import QueueState
+from functions.domain.model.observations import QueueSnapshot
 from functions.domain.model.runbooks import Symptom
 from tests.support.recorded_grafana import RECORDINGS, known
 from tests.support.unstick_process import Unstick, rfc3339
@@ -143,17 +143,20 @@ def _play(screen: Screen, stack: ExitStack, folder: Path, given: argparse.Namesp
     return 0
 
 
-def _looks_at(queues: stage.Queues) -> Callable[[], Sighting]:
+def _looks_at(queues: stage.Queues) -> Callable[[], QueueSnapshot]:
     settings = client.Settings(queues.url, stage.USER, known(stage.PASSWORD))
     return lambda: client.look(settings, QueueRef("/", stage.QUEUE), for_s=stage.FOR_S, timeout_s=5.0)
 
 
-def _until_stuck(screen: Screen, look: Callable[[], Sighting]) -> Sighting:
+def _until_stuck(screen: Screen, look: Callable[[], QueueSnapshot]) -> QueueSnapshot:
     """Wait until RabbitMQ's own figures show what the runbook calls ill."""
     began, symptom = time.monotonic(), Symptom(for_s=stage.FOR_S)
     while time.monotonic() - began < STUCK_WITHIN_S:
         seen = look()
-        if seen.unacked and health(symptom, seen, Watched(QueueRef("/", stage.QUEUE), "", 0.0), time.time())[0] is Health.ILL:
+        if (
+            seen.unacked
+            and judge_health(symptom, seen, QueueState(QueueRef("/", stage.QUEUE), "", 0.0), time.time())[0] is Health.ILL
+        ):
             return seen
         since_s = time.monotonic() - began
         screen.now(f"it holds {seen.unacked} mail and acknowledges nothing, {seen.ready:,} wait, for {since_s:.0f} s")
@@ -161,7 +164,7 @@ def _until_stuck(screen: Screen, look: Callable[[], Sighting]) -> Sighting:
     raise NotAsPlanned(f"the queue did not look stuck within {STUCK_WITHIN_S:g} s.")
 
 
-def _until_empty(screen: Screen, look: Callable[[], Sighting]) -> None:
+def _until_empty(screen: Screen, look: Callable[[], QueueSnapshot]) -> None:
     def empty() -> bool:
         depth = look().depth
         screen.now(f"the queue drains: {depth:,} mails left")

@@ -19,21 +19,21 @@ from functions.config.settings import Config
 from functions.domain.model.alerts import QueueRef, Target
 from functions.domain.model.codes import VERSION
 from functions.domain.model.messages import Card
-from functions.domain.model.observations import Execution, Ledger, Sighting
+from functions.domain.model.observations import Execution, ExecutionHistory, QueueSnapshot
 from functions.domain.model.runbooks import Rules
 from functions.runtime import logs
 from functions.runtime.errors import Denied
-from functions.runtime.parallel import together
-from functions.runtime.registry import room
+from functions.runtime.parallel import run_parallel
+from functions.runtime.registry import load_adapter
 
 
 @lru_cache(maxsize=1)
-def current_adapters() -> Real:
+def current_adapters() -> Adapters:
     """The adapters of this process's configuration, made on first use: after the fork of the worker."""
-    return Real(current_config())
+    return Adapters(current_config())
 
 
-class Real(Struct, frozen=True):
+class Adapters(Struct, frozen=True):
     """The outside as unstick.yaml describes it. Rooms are imported when they are first needed."""
 
     config: Config
@@ -50,14 +50,14 @@ class Real(Struct, frozen=True):
     def monotonic(self) -> float:
         return time.monotonic()
 
-    def together(self, calls: list[Callable[[], Any]], timeout_s: float) -> list[Any]:
-        return together(calls, timeout_s=timeout_s)
+    def run_parallel(self, calls: list[Callable[[], Any]], timeout_s: float) -> list[Any]:
+        return run_parallel(calls, timeout_s=timeout_s)
 
     # --- store
 
     @property
     def _store(self) -> ModuleType:
-        return room("stores", self.config.store.name)
+        return load_adapter("stores", self.config.store.name)
 
     def load(self, key: str, timeout_s: float) -> Stored | None:
         found: Stored | None = self._store.load(self.config.store.settings, key, timeout_s=timeout_s)
@@ -67,8 +67,8 @@ class Real(Struct, frozen=True):
         saved: str = self._store.save(self.config.store.settings, key, body, generation=generation, due=due, timeout_s=timeout_s)
         return saved
 
-    def listed(self, timeout_s: float) -> list[Listed]:
-        found: list[Listed] = self._store.listed(self.config.store.settings, timeout_s=timeout_s)
+    def list_documents(self, timeout_s: float) -> list[Listed]:
+        found: list[Listed] = self._store.list_documents(self.config.store.settings, timeout_s=timeout_s)
         return found
 
     def archive(self, path: str, body: bytes, timeout_s: float) -> None:
@@ -83,16 +83,20 @@ class Real(Struct, frozen=True):
 
     def wake(self, at: float, content: Mapping[str, Any], timeout_s: float) -> None:
         payload = signing.sign(self.config.signing_keys, {"v": VERSION, **content})
-        room("schedulers", self.config.scheduler.name).wake(self.config.scheduler.settings, at, payload, timeout_s=timeout_s)
+        load_adapter("schedulers", self.config.scheduler.name).wake(
+            self.config.scheduler.settings, at, payload, timeout_s=timeout_s
+        )
 
-    def approval(self, key: str, nonce: str, expires_at: float) -> str:
+    def sign_approval(self, key: str, nonce: str, expires_at: float) -> str:
         return signing.sign_approval(self.config.signing_keys, key, nonce, expires_at)
 
     # --- runner and symptom
 
-    def ledger(self, target: Target, since_s: float, follow: str | None, timeout_s: float, *, tail: bool) -> Ledger:
+    def read_history(
+        self, target: Target, since_s: float, follow: str | None, timeout_s: float, *, tail: bool
+    ) -> ExecutionHistory:
         runner = self.config.runner
-        seen: Ledger = room("runners", runner.name).look(
+        seen: ExecutionHistory = load_adapter("runners", runner.name).look(
             runner.settings,
             target,
             own_options=self.config.own_options,
@@ -103,23 +107,23 @@ class Real(Struct, frozen=True):
         )
         return seen
 
-    def sighting(self, queue: QueueRef, for_s: float, timeout_s: float) -> Sighting:
+    def read_queue(self, queue: QueueRef, for_s: float, timeout_s: float) -> QueueSnapshot:
         settings = self.config.symptoms.get(queue.kind)
         if settings is None:
             raise Denied(queue.kind, "is not in the configuration", remedy=f"Add `{queue.kind}` to unstick.yaml.")
-        seen: Sighting = room("symptoms", queue.kind).look(settings, queue, for_s=for_s, timeout_s=timeout_s)
+        seen: QueueSnapshot = load_adapter("symptoms", queue.kind).look(settings, queue, for_s=for_s, timeout_s=timeout_s)
         return seen
 
     def run(self, target: Target, tag: str, runner_not_after: float, timeout_s: float) -> Execution:
         runner = self.config.runner
-        started: Execution = room("runners", runner.name).run(
+        started: Execution = load_adapter("runners", runner.name).run(
             runner.settings, target, tag=tag, runner_not_after=runner_not_after, timeout_s=timeout_s
         )
         return started
 
     def abort(self, execution: str, timeout_s: float) -> None:
         runner = self.config.runner
-        room("runners", runner.name).abort(runner.settings, execution, timeout_s=timeout_s)
+        load_adapter("runners", runner.name).abort(runner.settings, execution, timeout_s=timeout_s)
 
     # --- people
 
@@ -128,24 +132,24 @@ class Real(Struct, frozen=True):
         if named is None:
             self._post_instead(channel, card, timeout_s)
             return None
-        handle: str | None = room("chats", named.name).post(
+        handle: str | None = load_adapter("chats", named.name).post(
             named.settings, card, thread=thread, language=self.rules.language, timeout_s=timeout_s
         )
         return handle
 
     def _post_instead(self, gone: str, card: Card, timeout_s: float) -> None:
         """A message waited for a channel that was taken out meanwhile. Others get it, without the link that restarts."""
-        from functions.domain.decisions.messages import everybody
+        from functions.domain.decisions.messages import default_channels
         from functions.domain.texts.words import say
 
-        instead = next((name for name in everybody(self.rules) if name in self.config.channels), None)
+        instead = next((name for name in default_channels(self.rules) if name in self.config.channels), None)
         if instead is None:
             raise Denied("chat", f"the channel {gone} is not in the configuration", remedy=f"Add `{gone}` to `channels`.")
         self.log("WARNING", f"told on {instead}, since the configuration no longer has the channel {gone}")
         approve = say(self.rules.language, "link_approve")
         self.post(instead, replace(card, links=tuple(link for link in card.links if link[0] != approve)), None, timeout_s)
 
-    def paused_here(self) -> bool:
+    def is_paused_by_environment(self) -> bool:
         return os.environ.get("UNSTICK_PAUSED", "") not in ("", "0", "false")
 
     def log(self, severity: str, message: str, **fields: object) -> None:

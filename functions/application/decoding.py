@@ -20,17 +20,17 @@ _LEARNING = threading.Lock()
 
 
 @lru_cache(maxsize=64)
-def _learned(kind: Hashable) -> Any:
+def _learn(kind: Hashable) -> Any:
     return msgspec.json.Decoder(cast("Any", kind))
 
 
 def decoder(kind: type[T]) -> Any:
     """The decoder of JSON texts for a type."""
     with _LEARNING:
-        return _learned(cast("Hashable", kind))
+        return _learn(cast("Hashable", kind))
 
 
-def converted(value: Any, kind: type[T]) -> T:
+def convert(value: Any, kind: type[T]) -> T:
     """A value made of JSON's types as this type. Raises msgspec.ValidationError where it has another form."""
     decoder(kind)
     return msgspec.convert(value, kind)

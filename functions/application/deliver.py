@@ -10,11 +10,11 @@ from typing import Any
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from functions.application.observe import raised
-from functions.application.ports import Budget, Outside
-from functions.application.serialization import encoded
+from functions.application.observe import unwrap
+from functions.application.ports import Budget, Ports
+from functions.application.serialization import encode
 from functions.domain.decisions.endings import APPROVAL_S
-from functions.domain.model.events import Told
+from functions.domain.model.events import MessagesDelivered
 from functions.domain.model.incidents import Archive, Document
 from functions.domain.model.messages import Card, Message
 from functions.runtime.errors import Denied, Unavailable
@@ -25,7 +25,7 @@ POST_LEAST_S = 0.5
 STORE_S = 5.0
 
 
-class Posted(Struct):
+class DeliveryProgress(Struct):
     """What was delivered so far. Each thread writes into it as it goes, so that what one is late with takes nothing along."""
 
     ids: set[str] = field(default_factory=set)
@@ -38,67 +38,65 @@ def archive_path(record: Archive) -> str:
     return f"incidents/{time.strftime('%Y-%m-%d', time.gmtime(record.outcome.at))}/{record.incident.id}.json"
 
 
-def _archive(outside: Outside, record: Archive, timeout_s: float, done: Posted) -> None:
+def _archive(ports: Ports, record: Archive, timeout_s: float, done: DeliveryProgress) -> None:
     try:
-        outside.archive(archive_path(record), encoded(record), timeout_s)
+        ports.archive(archive_path(record), encode(record), timeout_s)
     except (Unavailable, Denied) as error:
-        outside.log("ERROR", f"not archived: {error}", incident=record.incident.id)
+        ports.log("ERROR", f"not archived: {error}", incident=record.incident.id)
         return
     done.archived.add(record.incident.id)
 
 
-def _post_all(outside: Outside, document: Document, messages: list[Message], timeout_s: float, done: Posted) -> None:
+def _post_in_order(ports: Ports, document: Document, messages: list[Message], timeout_s: float, done: DeliveryProgress) -> None:
     """Post one channel's messages in their order; stop at the first that fails, or that finds no time left."""
-    ends = outside.monotonic() + timeout_s
+    ends = ports.monotonic() + timeout_s
     for message in messages:
-        left_s = ends - outside.monotonic()
+        left_s = ends - ports.monotonic()
         if left_s < POST_LEAST_S:
             break
         # What belongs to no incident belongs into no thread, where only those who follow it would see it.
         place = f"{message.channel}/{message.card.incident}" if message.card.incident else ""
-        card = _approvable(outside, document, message.card)
+        card = _sign_approval_link(ports, document, message.card)
         try:
             thread = done.threads.get(place) or document.threads.get(place)
-            handle = outside.post(message.channel, card, thread, left_s)
+            handle = ports.post(message.channel, card, thread, left_s)
         except (Unavailable, Denied) as error:
-            outside.log(
-                "ERROR", f"not told on {message.channel}: {error}", incident=message.card.incident, channel=message.channel
-            )
+            ports.log("ERROR", f"not told on {message.channel}: {error}", incident=message.card.incident, channel=message.channel)
             break
         done.ids.add(message.id)
         if handle and place:
             done.threads[place] = handle
 
 
-def _approvable(outside: Outside, document: Document, card: Card) -> Card:
+def _sign_approval_link(ports: Ports, document: Document, card: Card) -> Card:
     """The card with the approval link signed; the core has no keys.
 
     It ends in `/`: a chat that makes links of plain text leaves a `_` or `-` at their end out, and tokens may end so.
     """
-    begin = f"{outside.rules.public_url}/approve/"
-    if not outside.rules.public_url or not any(url.startswith(begin) for _, url in card.links):
+    begin = f"{ports.rules.public_url}/approve/"
+    if not ports.rules.public_url or not any(url.startswith(begin) for _, url in card.links):
         return card
     expires_at = (document.incident.expires_at if document.incident else None) or card.at + APPROVAL_S
     links = tuple(
         (
             label,
-            f"{begin}{outside.approval(document.key, url.removeprefix(begin), expires_at)}/" if url.startswith(begin) else url,
+            f"{begin}{ports.sign_approval(document.key, url.removeprefix(begin), expires_at)}/" if url.startswith(begin) else url,
         )
         for label, url in card.links
     )
     return replace(card, links=links)
 
 
-def delivered(outside: Outside, document: Document, budget: Budget) -> Told:
+def deliver_messages(ports: Ports, document: Document, budget: Budget) -> MessagesDelivered:
     """Post what is to be told by itself, all channels at once, and archive. Whatever fails stays for the wake-up."""
     direct = [message for message in document.to_tell if not message.bundle]
     channels = list(dict.fromkeys(message.channel for message in direct))
-    done, timeout_s = Posted(), budget.at_most(POST_S)
+    done, timeout_s = DeliveryProgress(), budget.at_most(POST_S)
     calls: list[Callable[[], Any]] = [
-        partial(_post_all, outside, document, [m for m in direct if m.channel == name], timeout_s, done) for name in channels
+        partial(_post_in_order, ports, document, [m for m in direct if m.channel == name], timeout_s, done) for name in channels
     ]
-    calls += [partial(_archive, outside, record, min(STORE_S, timeout_s), done) for record in document.to_archive]
-    for result in outside.together(calls, timeout_s) if calls else ():
+    calls += [partial(_archive, ports, record, min(STORE_S, timeout_s), done) for record in document.to_archive]
+    for result in ports.run_parallel(calls, timeout_s) if calls else ():
         if not isinstance(result, Unavailable):
-            raised(result)
-    return Told(frozenset(done.ids), dict(done.threads), frozenset(done.archived))
+            unwrap(result)
+    return MessagesDelivered(frozenset(done.ids), dict(done.threads), frozenset(done.archived))

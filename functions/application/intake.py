@@ -12,11 +12,11 @@ import msgspec
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from functions.application.observe import raised
-from functions.application.ports import Budget, Outside
+from functions.application.observe import unwrap
+from functions.application.ports import Budget, Ports
 from functions.application.reconcile import LIST_S, STORE_S, advance
-from functions.domain.model.alerts import Case
-from functions.domain.model.events import Alerted, Reply, Woken
+from functions.domain.model.alerts import MatchedAlert
+from functions.domain.model.events import AlertsReceived, Reply, TimerFired
 from functions.runtime.errors import Denied, Unavailable, UnstickError
 
 DIRECT = 10
@@ -34,7 +34,7 @@ SWEEP_MOST = 200
 WAKE_BUDGET_S = 60.0
 
 
-class Notified(Struct, frozen=True):
+class IntakeResult(Struct, frozen=True):
     """What became of a notification. `lost`: alerts of so many targets could be neither decided nor saved."""
 
     replies: tuple[Reply, ...] = ()
@@ -42,50 +42,53 @@ class Notified(Struct, frozen=True):
     why: str = field(default="")
 
 
-def document_key(case: Case) -> str:
+def document_key(case: MatchedAlert) -> str:
     """The document of an alert: its target's, or its own where it has none."""
     if case.target is not None:
         return case.target.key
     return "alert-" + hashlib.sha256(f"{case.alert.source}|{case.alert.fingerprint}".encode()).hexdigest()[:20]
 
 
-def by_document(cases: list[Case]) -> dict[str, list[Case]]:
+def group_by_document(cases: list[MatchedAlert]) -> dict[str, list[MatchedAlert]]:
     """The cases by the document that they go into."""
-    groups: dict[str, list[Case]] = {}
+    groups: dict[str, list[MatchedAlert]] = {}
     for case in cases:
         groups.setdefault(document_key(case), []).append(case)
     return groups
 
 
-def new_id(key: str, now: float, cases: list[Case]) -> str:
+def make_incident_id(key: str, now: float, cases: list[MatchedAlert]) -> str:
     """An incident's id: when it began (UTC), and a mark of its target and alerts, since two may begin at the same moment."""
     alerts = sorted((case.alert.source, case.alert.fingerprint, case.alert.starts_at) for case in cases)
     return time.strftime("%Y%m%d-%H%M%S-", time.gmtime(now)) + hashlib.sha256(f"{key} {now!r} {alerts}".encode()).hexdigest()[:8]
 
 
-def notified(outside: Outside, cases: list[Case], budget: Budget) -> Notified:
+def handle_notification(ports: Ports, cases: list[MatchedAlert], budget: Budget) -> IntakeResult:
     """Decide or save every alert of a notification: ten targets at once, the rest in lists of 100 for their wake-ups."""
-    groups = by_document(cases)
-    now = outside.now()
-    events = [(key, Alerted(tuple(found), new_id(key, now, found), crowd=len(groups) > DIRECT)) for key, found in groups.items()]
+    groups = group_by_document(cases)
+    now = ports.now()
+    events = [
+        (key, AlertsReceived(tuple(found), make_incident_id(key, now, found), crowd=len(groups) > DIRECT))
+        for key, found in groups.items()
+    ]
     direct, rest = events[:DIRECT], events[DIRECT:]
-    lists = _lists(rest)
-    calls: list[Callable[[], Any]] = [partial(_decided_or_saved, outside, key, event, budget) for key, event in direct]
-    calls += [partial(hand_over, outside, part, budget) for part in lists]
-    results = outside.together(calls, budget.left_s + HAND_OVER_S)
+    lists = _pack_lists(rest)
+    calls: list[Callable[[], Any]] = [partial(_decide_or_hand_over, ports, key, event, budget) for key, event in direct]
+    calls += [partial(hand_over, ports, part, budget) for part in lists]
+    results = ports.run_parallel(calls, budget.left_s + HAND_OVER_S)
     replies: list[Reply] = []
     lost, why = 0, ""
     for part, result in zip([[event] for event in direct] + lists, results, strict=True):
         if isinstance(result, UnstickError):
             lost, why = lost + len(part), str(result)
         else:
-            replies += [reply for reply in raised(result) if reply is not None]
-    return Notified(tuple(replies), lost, why)
+            replies += [reply for reply in unwrap(result) if reply is not None]
+    return IntakeResult(tuple(replies), lost, why)
 
 
-def _lists(events: list[tuple[str, Alerted]]) -> list[list[tuple[str, Alerted]]]:
+def _pack_lists(events: list[tuple[str, AlertsReceived]]) -> list[list[tuple[str, AlertsReceived]]]:
     """The events in lists that the scheduler takes."""
-    made: list[list[tuple[str, Alerted]]] = []
+    made: list[list[tuple[str, AlertsReceived]]] = []
     left = 0
     for event in events:
         size = len(msgspec.json.encode([case.alert for case in event[1].cases]))
@@ -97,19 +100,19 @@ def _lists(events: list[tuple[str, Alerted]]) -> list[list[tuple[str, Alerted]]]
     return made
 
 
-def _decided_or_saved(outside: Outside, key: str, event: Alerted, budget: Budget) -> list[Reply | None]:
+def _decide_or_hand_over(ports: Ports, key: str, event: AlertsReceived, budget: Budget) -> list[Reply | None]:
     try:
-        return [advance(outside, key, event, budget)]
+        return [advance(ports, key, event, budget)]
     except Unavailable as unavailable:
-        outside.log("WARNING", f"handed to the scheduler: {unavailable}", document=key)
-        return hand_over(outside, [(key, event)], replace(budget, ends=outside.monotonic() + HAND_OVER_S))
+        ports.log("WARNING", f"handed to the scheduler: {unavailable}", document=key)
+        return hand_over(ports, [(key, event)], replace(budget, ends=ports.monotonic() + HAND_OVER_S))
 
 
-def hand_over(outside: Outside, events: list[tuple[str, Alerted]], budget: Budget) -> list[Reply | None]:
+def hand_over(ports: Ports, events: list[tuple[str, AlertsReceived]], budget: Budget) -> list[Reply | None]:
     """Give alerts to the scheduler as they are; `verify` decides them. Raises Unavailable if it does not take them."""
     from functions.domain.model.codes import Action
 
-    now = outside.now()
+    now = ports.now()
     content = {
         "deferred": [
             {
@@ -121,7 +124,7 @@ def hand_over(outside: Outside, events: list[tuple[str, Alerted]], budget: Budge
             for _, event in events
         ]
     }
-    outside.wake(now, content, budget.at_most(STORE_S))
+    ports.wake(now, content, budget.at_most(STORE_S))
     return [
         Reply(
             event.incident,
@@ -135,18 +138,18 @@ def hand_over(outside: Outside, events: list[tuple[str, Alerted]], budget: Budge
     ]
 
 
-def sweep(outside: Outside, budget: Budget) -> int:
+def sweep(ports: Ports, budget: Budget) -> int:
     """Step what is overdue by a minute, should the scheduler have lost its wake-up. Returns how many documents that were."""
-    before = outside.now() - SWEEP_AFTER_S
-    overdue = [entry for entry in outside.listed(budget.at_most(LIST_S)) if entry.due is not None and entry.due < before]
+    before = ports.now() - SWEEP_AFTER_S
+    overdue = [entry for entry in ports.list_documents(budget.at_most(LIST_S)) if entry.due is not None and entry.due < before]
     stepped = 0
     for entry in sorted(overdue, key=lambda found: found.due or 0.0)[:SWEEP_MOST]:
         if budget.left_s <= 0:
             break
-        outside.log("WARNING", "stepped by the sweep: its wake-up did not come", document=entry.key)
+        ports.log("WARNING", "stepped by the sweep: its wake-up did not come", document=entry.key)
         try:
-            advance(outside, entry.key, Woken(), replace(budget, ends=min(budget.ends, outside.monotonic() + WAKE_BUDGET_S)))
+            advance(ports, entry.key, TimerFired(), replace(budget, ends=min(budget.ends, ports.monotonic() + WAKE_BUDGET_S)))
             stepped += 1
         except (Unavailable, Denied) as error:
-            outside.log("ERROR", f"the sweep could not step it: {error}", document=entry.key)
+            ports.log("ERROR", f"the sweep could not step it: {error}", document=entry.key)
     return stepped

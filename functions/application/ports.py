@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from functions.domain.model.alerts import QueueRef, Target
 from functions.domain.model.messages import Card
-from functions.domain.model.observations import Execution, Ledger, Sighting
+from functions.domain.model.observations import Execution, ExecutionHistory, QueueSnapshot
 from functions.domain.model.runbooks import Rules
 
 
@@ -43,7 +43,7 @@ class Runner(Protocol):
         follow: str | None,
         tail: bool,
         timeout_s: float,
-    ) -> Ledger:
+    ) -> ExecutionHistory:
         """The target's history over the last `since_s` seconds. `follow`: an execution id to read by itself, to the end of
         its chain of retries; `tail`: with its last log lines once it has ended."""
 
@@ -56,10 +56,10 @@ class Runner(Protocol):
     def check(self, settings: Any, job: str, options: tuple[str, ...], *, auto: bool, timeout_s: float) -> list[Finding]: ...
 
 
-class SymptomRoom(Protocol):
+class SymptomAdapter(Protocol):
     """How something is seen to be ill or well (symptoms/)."""
 
-    def look(self, settings: Any, queue: QueueRef, *, for_s: float, timeout_s: float) -> Sighting: ...
+    def look(self, settings: Any, queue: QueueRef, *, for_s: float, timeout_s: float) -> QueueSnapshot: ...
 
     def check(self, settings: Any, queue: QueueRef, *, timeout_s: float) -> list[Finding]: ...
 
@@ -84,13 +84,13 @@ class Store(Protocol):
         """Save if the generation is still the one that was loaded (None: if there is none yet) and return the new one.
         `Conflict` if not. `due` can be listed without reading the body; None for a closed document."""
 
-    def listed(self, settings: Any, *, timeout_s: float) -> list[Listed]:
+    def list_documents(self, settings: Any, *, timeout_s: float) -> list[Listed]:
         """All documents."""
 
     def archive(self, settings: Any, path: str, body: bytes, *, timeout_s: float) -> None:
         """Write incidents/DATE/ID.json; the same path again replaces it."""
 
-    def archived(self, settings: Any, *, since: str, timeout_s: float) -> Iterator[tuple[str, bytes]]:
+    def read_archive(self, settings: Any, *, since: str, timeout_s: float) -> Iterator[tuple[str, bytes]]:
         """(path, body) of the archive from DATE `since` (YYYY-MM-DD) on, oldest first."""
 
     def check(self, settings: Any, *, timeout_s: float) -> list[Finding]:
@@ -124,38 +124,40 @@ class Chat(Protocol):
         """Reachable, as far as can be found out without posting."""
 
 
-class Outside(Protocol):
+class Ports(Protocol):
     """Everything that is not Unstick, and the clocks. outside.py has the real one; the simulation has a model of it."""
 
     @property
     def rules(self) -> Rules: ...
     def now(self) -> float: ...
     def monotonic(self) -> float: ...
-    def together(self, calls: list[Callable[[], Any]], timeout_s: float) -> list[Any]: ...
+    def run_parallel(self, calls: list[Callable[[], Any]], timeout_s: float) -> list[Any]: ...
     def load(self, key: str, timeout_s: float) -> Stored | None: ...
     def save(self, key: str, body: bytes, generation: str | None, due: float | None, timeout_s: float) -> str: ...
-    def listed(self, timeout_s: float) -> list[Listed]: ...
+    def list_documents(self, timeout_s: float) -> list[Listed]: ...
     def archive(self, path: str, body: bytes, timeout_s: float) -> None: ...
     def wake(self, at: float, content: Mapping[str, Any], timeout_s: float) -> None: ...
-    def ledger(self, target: Target, since_s: float, follow: str | None, timeout_s: float, *, tail: bool) -> Ledger: ...
-    def sighting(self, queue: QueueRef, for_s: float, timeout_s: float) -> Sighting: ...
+    def read_history(
+        self, target: Target, since_s: float, follow: str | None, timeout_s: float, *, tail: bool
+    ) -> ExecutionHistory: ...
+    def read_queue(self, queue: QueueRef, for_s: float, timeout_s: float) -> QueueSnapshot: ...
     def run(self, target: Target, tag: str, runner_not_after: float, timeout_s: float) -> Execution: ...
     def abort(self, execution: str, timeout_s: float) -> None: ...
     def post(self, channel: str, card: Card, thread: str | None, timeout_s: float) -> str | None: ...
-    def approval(self, key: str, nonce: str, expires_at: float) -> str: ...
-    def paused_here(self) -> bool: ...
+    def sign_approval(self, key: str, nonce: str, expires_at: float) -> str: ...
+    def is_paused_by_environment(self) -> bool: ...
     def log(self, severity: str, message: str, **fields: object) -> None: ...
 
 
 class Budget(Struct, frozen=True):
     """Until when, by the monotonic clock, everything must be done."""
 
-    outside: Outside
+    ports: Ports
     ends: float
 
     @property
     def left_s(self) -> float:
-        return self.ends - self.outside.monotonic()
+        return self.ends - self.ports.monotonic()
 
     def at_most(self, seconds: float) -> float:
         return max(0.0, min(seconds, self.left_s))

@@ -10,21 +10,21 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import Struct, field
 
-from functions.application.serialization import decoded
+from functions.application.serialization import decode
 from functions.domain.costs import card as cost_card
 from functions.domain.costs import report as costs
-from functions.domain.costs.model import Cost, Gap, Known, Lack
+from functions.domain.costs.model import Cost, Gap, Known, MissingData
 from functions.domain.decisions.matching import target_key, template_labels
 from functions.domain.model.alerts import Target
 from functions.domain.model.incidents import Archive, Document
 from functions.domain.model.messages import Card
-from functions.domain.model.observations import Ledger, Unknown
+from functions.domain.model.observations import ExecutionHistory, Unknown
 from functions.domain.model.runbooks import Rules
 from functions.runtime.errors import Denied, Unavailable
-from functions.runtime.registry import room
+from functions.runtime.registry import load_adapter
 
 if TYPE_CHECKING:
-    from functions.bootstrap import Real
+    from functions.bootstrap import Adapters
 
 ARCHIVE_S = 30.0
 OLDER_S = 20.0
@@ -61,98 +61,98 @@ class _Gathering(Struct):
             self.targets[target.key] = (incident.runbook, target)
 
 
-def post_report(outside: Real, now: float) -> Reported:
+def post_report(ports: Adapters, now: float) -> Reported:
     """Gather, count, and post to the channels of `report`, else of `notify`. A channel that is down is logged and named.
 
     Raises Unavailable or Denied where the archive of the last 30 days can't be read.
     """
-    settings = outside.config.report
-    found = gather(outside, now)
-    card = cost_card.card(found, outside.rules, days=costs.MONTH if settings and settings.every == "month" else costs.WEEK)
-    channels = settings.channels if settings else outside.rules.notify
-    results = outside.together([partial(outside.post, name, card, None, POST_S) for name in channels], POST_S) if channels else []
+    settings = ports.config.report
+    found = gather(ports, now)
+    card = cost_card.card(found, ports.rules, days=costs.MONTH if settings and settings.every == "month" else costs.WEEK)
+    channels = settings.channels if settings else ports.rules.notify
+    results = ports.run_parallel([partial(ports.post, name, card, None, POST_S) for name in channels], POST_S) if channels else []
     failed = []
     for name, result in zip(channels, results, strict=True):
         if isinstance(result, Unavailable | Denied):
-            outside.log("ERROR", f"the report was not told on {name}: {result}", channel=name)
+            ports.log("ERROR", f"the report was not told on {name}: {result}", channel=name)
             failed.append(name)
         elif isinstance(result, BaseException):
             raise result
     return Reported(found, card, tuple(name for name in channels if name not in failed), tuple(failed))
 
 
-def gather(outside: Real, now: float) -> Cost:
+def gather(ports: Adapters, now: float) -> Cost:
     """Read archive, documents and history, and count. Nothing is posted or changed."""
-    rules = outside.rules
+    rules = ports.rules
     begin = costs.month_begin(now, rules)
     gathering = _Gathering()
-    gaps = _read_older(outside, gathering, now, begin)
-    for record in _archived(outside, gathering, time.strftime("%Y-%m-%d", time.gmtime(begin)), ARCHIVE_S):
+    gaps = _read_older(ports, gathering, now, begin)
+    for record in _archived(ports, gathering, time.strftime("%Y-%m-%d", time.gmtime(begin)), ARCHIVE_S):
         gathering.records.append(record)
         gathering.take(record)
-    _take_fixed(outside, gathering)
-    gaps += _take_documents(outside, gathering)
-    ledgers = _histories(outside, gathering, now - begin)
+    _take_fixed(ports, gathering)
+    gaps += _take_documents(ports, gathering)
+    ledgers = _histories(ports, gathering, now - begin)
     if gathering.broken:
-        gaps.append(Gap(Lack.ARCHIVE_BROKEN, count=gathering.broken))
+        gaps.append(Gap(MissingData.ARCHIVE_BROKEN, count=gathering.broken))
     began = {name: tuple(times) for name, times in gathering.began.items()}
     return costs.cost(Known(tuple(gathering.records), began, gathering.targets, ledgers, tuple(gaps)), rules, now)
 
 
-def _archived(outside: Real, gathering: _Gathering, since: str, timeout_s: float) -> Iterator[Archive]:
+def _archived(ports: Adapters, gathering: _Gathering, since: str, timeout_s: float) -> Iterator[Archive]:
     """Records from this day on, oldest first; what can't be understood is counted and left out."""
-    ends, store = outside.monotonic() + timeout_s, outside.config.store
-    for path, body in room("stores", store.name).archived(store.settings, since=since, timeout_s=timeout_s):
-        if outside.monotonic() > ends:
+    ends, store = ports.monotonic() + timeout_s, ports.config.store
+    for path, body in load_adapter("stores", store.name).read_archive(store.settings, since=since, timeout_s=timeout_s):
+        if ports.monotonic() > ends:
             raise Unavailable("store", f"the archive could not be read within {timeout_s:.0f} s", late=True)
         try:
-            yield decoded(Archive, body, path)
+            yield decode(Archive, body, path)
         except Denied as denied:
-            outside.log("WARNING", f"left out of the report: {denied}")
+            ports.log("WARNING", f"left out of the report: {denied}")
             gathering.broken += 1
 
 
-def _read_older(outside: Real, gathering: _Gathering, now: float, begin: float) -> list[Gap]:
+def _read_older(ports: Adapters, gathering: _Gathering, now: float, begin: float) -> list[Gap]:
     """What the archive has from before the month: since when there are incidents, and of which targets."""
     since = time.strftime("%Y-%m-%d", time.gmtime(now - OLDER_DAYS * 86400))
     try:
-        for record in _archived(outside, gathering, since, OLDER_S):
+        for record in _archived(ports, gathering, since, OLDER_S):
             if record.outcome.at >= begin:
                 break
             gathering.take(record)
     except (Unavailable, Denied) as error:
-        outside.log("WARNING", f"the older archive could not be read: {error}")
-        return [Gap(Lack.OLDER_UNREAD)]
+        ports.log("WARNING", f"the older archive could not be read: {error}")
+        return [Gap(MissingData.OLDER_UNREAD)]
     finally:
         gathering.broken = 0  # those of the month are counted when they are read for the figures
     return []
 
 
-def _take_fixed(outside: Real, gathering: _Gathering) -> None:
+def _take_fixed(ports: Adapters, gathering: _Gathering) -> None:
     """Targets that no label is needed for: they are known before any alert."""
-    url = outside.config.runner_url
-    for runbook in outside.rules.runbooks.values():
+    url = ports.config.runner_url
+    for runbook in ports.rules.runbooks.values():
         job, options = runbook.restart.job, runbook.restart.options
         if not any(template_labels(option) for option in options.values()):
             key = target_key(url, job, options)
             gathering.targets.setdefault(key, (runbook.name, Target(key, url, job, options)))
 
 
-def _take_documents(outside: Real, gathering: _Gathering) -> list[Gap]:
+def _take_documents(ports: Adapters, gathering: _Gathering) -> list[Gap]:
     """Targets that were never restarted by Unstick, such as those that it only observes: people restart them."""
     try:
-        keys = [entry.key for entry in outside.listed(ARCHIVE_S) if _names_target(entry.key)]
+        keys = [entry.key for entry in ports.list_documents(ARCHIVE_S) if _names_target(entry.key)]
         new = [key for key in keys if key not in gathering.targets]
         for key in new[:DOCUMENTS_READ]:
-            stored = outside.load(key, POST_S)
-            target = decoded(Document, stored.body, key).target if stored else None
-            runbook = runbook_of(target, outside.rules) if target else ""
+            stored = ports.load(key, POST_S)
+            target = decode(Document, stored.body, key).target if stored else None
+            runbook = runbook_of(target, ports.rules) if target else ""
             if target is not None and runbook:
                 gathering.targets[key] = (runbook, target)
     except (Unavailable, Denied) as error:
-        outside.log("WARNING", f"not all documents could be read for the report: {error}")
-        return [Gap(Lack.TARGETS_UNREAD)]
-    return [Gap(Lack.TARGETS_UNREAD)] if len(new) > DOCUMENTS_READ else []
+        ports.log("WARNING", f"not all documents could be read for the report: {error}")
+        return [Gap(MissingData.TARGETS_UNREAD)]
+    return [Gap(MissingData.TARGETS_UNREAD)] if len(new) > DOCUMENTS_READ else []
 
 
 def _names_target(key: str) -> bool:
@@ -170,19 +170,19 @@ def runbook_of(target: Target, rules: Rules) -> str:
     return ""
 
 
-def _histories(outside: Real, gathering: _Gathering, since_s: float) -> dict[str, Ledger | Unknown]:
+def _histories(ports: Adapters, gathering: _Gathering, since_s: float) -> dict[str, ExecutionHistory | Unknown]:
     """Each target's history, or why it can't be read."""
-    found: dict[str, Ledger | Unknown] = {}
+    found: dict[str, ExecutionHistory | Unknown] = {}
     targets = [target for _, target in gathering.targets.values()]
     for place in range(0, len(targets), AT_ONCE):
         part = targets[place : place + AT_ONCE]
-        results = outside.together(
-            [partial(outside.ledger, one, since_s, None, HISTORY_S, tail=False) for one in part], HISTORY_S
+        results = ports.run_parallel(
+            [partial(ports.read_history, one, since_s, None, HISTORY_S, tail=False) for one in part], HISTORY_S
         )
         for target, result in zip(part, results, strict=True):
             if isinstance(result, BaseException) and not isinstance(result, Unavailable | Denied):
                 raise result
-            found[target.key] = result if isinstance(result, Ledger) else Unknown(str(result))
+            found[target.key] = result if isinstance(result, ExecutionHistory) else Unknown(str(result))
     return found
 
 

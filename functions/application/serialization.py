@@ -13,12 +13,12 @@ from functions.runtime.errors import Denied
 T = TypeVar("T")
 
 
-def encoded(document: object) -> bytes:
+def encode(document: object) -> bytes:
     """A Struct of the model as JSON."""
     return msgspec.json.encode(document)
 
 
-def decoded(kind: type[T], body: bytes, name: str) -> T:
+def decode(kind: type[T], body: bytes, name: str) -> T:
     """The Struct of a stored JSON text; fields that are missing get their defaults, unknown ones are ignored.
 
     Raises Denied where it is of a newer version, or is no such document.
@@ -28,7 +28,7 @@ def decoded(kind: type[T], body: bytes, name: str) -> T:
     except (msgspec.ValidationError, msgspec.DecodeError, RecursionError) as error:
         version = _version(body)
         if version > VERSION:
-            raise _newer(name, version) from None
+            raise _newer_release(name, version) from None
         raise Denied(
             "store",
             f"the document {name} can't be read: {error}",
@@ -37,7 +37,7 @@ def decoded(kind: type[T], body: bytes, name: str) -> T:
         ) from None
     version = getattr(found, "version", VERSION)
     if version > VERSION:
-        raise _newer(name, version)
+        raise _newer_release(name, version)
     return found
 
 
@@ -50,7 +50,7 @@ def _version(body: bytes) -> int:
     return version if isinstance(version, int) else 0
 
 
-def _newer(name: str, version: int) -> Denied:
+def _newer_release(name: str, version: int) -> Denied:
     return Denied(
         "store",
         f"the document {name} was written by a newer release (version {version}, this one reads {VERSION})",

@@ -35,7 +35,7 @@ def sign(keys: tuple[SecretRef, ...], content: Mapping[str, Any]) -> str:
     return f"{min(handed_over):.0f}~{signed}" if handed_over else signed
 
 
-def verified(keys: tuple[SecretRef, ...], payload: str) -> dict[str, Any]:
+def verify_payload(keys: tuple[SecretRef, ...], payload: str) -> dict[str, Any]:
     """The content of a payload that any of the keys signed. Raises BadRequest, and Unavailable if a key can't be read."""
     content, problem = _opened(keys, _WAKE_UP, _HANDED_OVER.sub("", payload, count=1))
     if problem:
@@ -50,7 +50,7 @@ def verified(keys: tuple[SecretRef, ...], payload: str) -> dict[str, Any]:
     return content
 
 
-def carried_since(payload: str) -> float | None:
+def handed_over_since(payload: str) -> float | None:
     """When alerts were handed over, says a payload that nobody vouches for; None if it says nothing of any."""
     found = _HANDED_OVER.match(payload)
     return float(found[1]) if found else None
@@ -61,7 +61,7 @@ def sign_approval(keys: tuple[SecretRef, ...], key: str, nonce: str, expires_at:
     return _signed(keys, _APPROVAL, [key, nonce, expires_at])
 
 
-def approval(keys: tuple[SecretRef, ...], token: str, now: float) -> tuple[str, str]:
+def read_approval(keys: tuple[SecretRef, ...], token: str, now: float) -> tuple[str, str]:
     """(document's key, nonce) of an approval token. Raises BadRequest with 403 if it is not ours, 410 if it has expired."""
     content, problem = _opened(keys, _APPROVAL, token)
     if problem:

@@ -9,26 +9,26 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from functions.application.intake import DIRECT, document_key, new_id
-from functions.application.observe import NOTHING_SEEN, look
+from functions.application.intake import DIRECT, document_key, make_incident_id
+from functions.application.observe import NOTHING_SEEN, observe
 from functions.application.ports import Budget
-from functions.application.reconcile import STORE_S, document_of
+from functions.application.reconcile import STORE_S, load_document
 from functions.domain.decisions import matching
-from functions.domain.decisions.guards import Decision, Scene, every
-from functions.domain.decisions.messages import trigger_of
+from functions.domain.decisions.guards import Decision, GuardContext, evaluate_all
+from functions.domain.decisions.messages import to_alert_ref
 from functions.domain.decisions.step import step
-from functions.domain.model.alerts import Alert, Case
+from functions.domain.model.alerts import Alert, MatchedAlert
 from functions.domain.model.codes import Action, Phase, Reason
-from functions.domain.model.events import Alerted, Claim, Reply
-from functions.domain.model.incidents import Document, Incident, Watched
+from functions.domain.model.events import AlertsReceived, Claim, Reply
+from functions.domain.model.incidents import Document, Incident, QueueState
 from functions.domain.model.observations import Observation, Storm
 
 if TYPE_CHECKING:
-    from functions.bootstrap import Real
+    from functions.bootstrap import Adapters
     from functions.config.settings import Config
 
 LOOK_BUDGET_S = 40.0
-Look = Callable[[str, Alerted, float], tuple[Document, Observation]]
+Look = Callable[[str, AlertsReceived, float], tuple[Document, Observation]]
 """(document's key, event, now) -> the document as it stands, and what is seen beside it."""
 
 
@@ -37,7 +37,7 @@ class Decided(Struct, frozen=True):
 
     document: Document
     """As it would be saved."""
-    cases: tuple[Case, ...]
+    cases: tuple[MatchedAlert, ...]
     reply: Reply
     detail: str
     guards: tuple[tuple[str, Decision | None], ...]
@@ -59,13 +59,13 @@ def decided(
     settings: Config, alerts: Iterable[Alert], now: float, look_at: Look, done: Callable[[], object] = bool
 ) -> list[Decided]:
     """Decide each target as `webhook` would, in the notification's order; each sees the storm slots of those before it."""
-    groups: dict[str, list[Case]] = {}
-    for case in matching.cases(settings.rules, settings.runner_url, alerts):
+    groups: dict[str, list[MatchedAlert]] = {}
+    for case in matching.match_alerts(settings.rules, settings.runner_url, alerts):
         groups.setdefault(document_key(case), []).append(case)
     found: list[Decided] = []
     storm: Storm | None = None
     for key, cases in groups.items():
-        event = Alerted(tuple(cases), new_id(key, now, cases), crowd=len(groups) > DIRECT)
+        event = AlertsReceived(tuple(cases), make_incident_id(key, now, cases), crowd=len(groups) > DIRECT)
         document, seen = look_at(key, event, now)
         if storm is not None:
             seen = replace(seen, storm=storm)
@@ -76,7 +76,9 @@ def decided(
     return found
 
 
-def _decided(settings: Config, document: Document, event: Alerted, seen: Observation, now: float) -> tuple[Decided, Storm | None]:
+def _decided(
+    settings: Config, document: Document, event: AlertsReceived, seen: Observation, now: float
+) -> tuple[Decided, Storm | None]:
     made = step(document, event, seen, now, settings.rules)
     if made.reply is None:
         raise TypeError("a step on alerts has a reply")
@@ -93,40 +95,40 @@ def _decided(settings: Config, document: Document, event: Alerted, seen: Observa
 
 
 def _guards(
-    settings: Config, document: Document, event: Alerted, seen: Observation, now: float
+    settings: Config, document: Document, event: AlertsReceived, seen: Observation, now: float
 ) -> list[tuple[str, Decision | None]]:
     firing = [case for case in event.cases if case.alert.firing]
     runbook = firing[0].runbook if firing else None
     if runbook is None or firing[0].target is None:
         return []
     incident = document.incident or _opened(event.incident, runbook.name, firing, now)
-    scene = Scene(settings.rules, runbook, replace(document, target=firing[0].target), incident, seen, now)
-    return every(scene)
+    scene = GuardContext(settings.rules, runbook, replace(document, target=firing[0].target), incident, seen, now)
+    return evaluate_all(scene)
 
 
-def _opened(name: str, runbook: str, cases: list[Case], now: float) -> Incident:
-    queues = {case.queue.key: Watched(case.queue, runbook, now) for case in cases if case.queue is not None}
-    triggers = tuple(trigger_of(case) for case in cases)
+def _opened(name: str, runbook: str, cases: list[MatchedAlert], now: float) -> Incident:
+    queues = {case.queue.key: QueueState(case.queue, runbook, now) for case in cases if case.queue is not None}
+    triggers = tuple(to_alert_ref(case) for case in cases)
     return Incident(name, Phase.DEFERRED, now, runbook, tuple(queues.values()), triggers, due=now)
 
 
-def live(outside: Real) -> Look:
+def live(ports: Adapters) -> Look:
     """The store's documents and a look at the real systems. Nothing is saved, started or told."""
 
-    def look_at(key: str, event: Alerted, _now: float) -> tuple[Document, Observation]:
-        document = document_of(key, outside.load(key, STORE_S))
+    def look_at(key: str, event: AlertsReceived, _now: float) -> tuple[Document, Observation]:
+        document = load_document(key, ports.load(key, STORE_S))
         if event.cases[0].target is None:
             return document, NOTHING_SEEN
-        seen, _ = look(outside, document, event, Budget(outside, outside.monotonic() + LOOK_BUDGET_S))
+        seen, _ = observe(ports, document, event, Budget(ports, ports.monotonic() + LOOK_BUDGET_S))
         return document, seen
 
     return look_at
 
 
-def alone(seen_of: Callable[[tuple[Case, ...], float], Observation]) -> Look:
+def alone(seen_of: Callable[[tuple[MatchedAlert, ...], float], Observation]) -> Look:
     """No documents at all, and an observation that is made up."""
 
-    def look_at(key: str, event: Alerted, now: float) -> tuple[Document, Observation]:
+    def look_at(key: str, event: AlertsReceived, now: float) -> tuple[Document, Observation]:
         return Document(key), seen_of(event.cases, now)
 
     return look_at

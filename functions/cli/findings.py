@@ -15,16 +15,16 @@ from functions.cli import findings_file
 from functions.cli.showing import Unusable
 from functions.config import secret_refs
 from functions.domain.decisions import matching
-from functions.domain.model.alerts import Alert, Case, QueueRef
+from functions.domain.model.alerts import Alert, MatchedAlert, QueueRef
 from functions.domain.model.codes import Mode
 from functions.domain.model.observations import Pause
 from functions.domain.model.runbooks import Runbook
 from functions.runtime.errors import Denied, Unavailable
-from functions.runtime.parallel import together
-from functions.runtime.registry import room
+from functions.runtime.parallel import run_parallel
+from functions.runtime.registry import load_adapter
 
 if TYPE_CHECKING:
-    from functions.bootstrap import Real
+    from functions.bootstrap import Adapters
     from functions.config.settings import Named
 
 PROBE = "unstick-check-looks-for-no-queue"
@@ -56,24 +56,23 @@ def labels_of(given: Sequence[str]) -> dict[str, str]:
     return {name: value for name, _, value in (one.partition("=") for one in given)}
 
 
-def questions(outside: Real, labels: Mapping[str, str], timeout_s: float) -> list[Question]:
+def questions(ports: Adapters, labels: Mapping[str, str], timeout_s: float) -> list[Question]:
     """All that is to be asked, in the order of the table."""
-    settings = outside.config
-    found = [Question("Configuration", partial(findings_file.configured, outside))]
+    settings = ports.config
+    found = [Question("Configuration", partial(findings_file.configured, ports))]
     secrets = secret_refs.secrets(settings)
     found += [Question("Secrets", partial(findings_file.readable, place, secret)) for place, secret in secrets]
     runner = settings.runner
     found += [
-        Question(runner.name, partial(_job, outside, runbook, timeout_s), runbook.name)
-        for runbook in outside.rules.runbooks.values()
+        Question(runner.name, partial(_job, ports, runbook, timeout_s), runbook.name) for runbook in ports.rules.runbooks.values()
     ]
     found += [
-        Question(runbook.symptom.kind, partial(_queue, outside, runbook, labels, timeout_s), runbook.name)
-        for runbook in outside.rules.runbooks.values()
+        Question(runbook.symptom.kind, partial(_queue, ports, runbook, labels, timeout_s), runbook.name)
+        for runbook in ports.rules.runbooks.values()
     ]
     for kind, system, named in (("stores", "Store", settings.store), ("schedulers", "Scheduler", settings.scheduler)):
         found.append(Question(system, partial(_room, kind, named, timeout_s)))
-    found.append(Question("Store", partial(_switch, outside, timeout_s)))
+    found.append(Question("Store", partial(_switch, ports, timeout_s)))
     for name, channel in settings.channels.items():
         found.append(Question("Chats", partial(_channel, name, channel, timeout_s)))
     return found
@@ -88,7 +87,7 @@ def asked(every: Sequence[Question], timeout_s: float, done: Callable[[], None])
         finally:
             done()
 
-    results = together([partial(answer, question) for question in every], timeout_s=timeout_s + LATE_S)
+    results = run_parallel([partial(answer, question) for question in every], timeout_s=timeout_s + LATE_S)
     merged: dict[tuple[str, Finding], list[str]] = {}
     for question, result in zip(every, results, strict=True):
         for finding in _failed(question, result) if isinstance(result, Exception) else result:
@@ -111,20 +110,20 @@ def _failed(question: Question, error: Exception) -> list[Finding]:
     raise error
 
 
-def _job(outside: Real, runbook: Runbook, timeout_s: float) -> list[Finding]:
-    runner, restart = outside.config.runner, runbook.restart
+def _job(ports: Adapters, runbook: Runbook, timeout_s: float) -> list[Finding]:
+    runner, restart = ports.config.runner, runbook.restart
     auto = runbook.mode is Mode.AUTO
-    found: list[Finding] = room("runners", runner.name).check(
+    found: list[Finding] = load_adapter("runners", runner.name).check(
         runner.settings, restart.job, tuple(restart.options), auto=auto, timeout_s=timeout_s
     )
     return found
 
 
-def _queue(outside: Real, runbook: Runbook, labels: Mapping[str, str], timeout_s: float) -> list[Finding]:
+def _queue(ports: Adapters, runbook: Runbook, labels: Mapping[str, str], timeout_s: float) -> list[Finding]:
     """The runbook's queue where its name is known, else what can be known without it."""
     symptom = runbook.symptom
-    settings, looked_at = outside.config.symptoms[symptom.kind], room("symptoms", symptom.kind)
-    case = _sampled(outside, runbook, labels)
+    settings, looked_at = ports.config.symptoms[symptom.kind], load_adapter("symptoms", symptom.kind)
+    case = _sampled(ports, runbook, labels)
     if case.queue is not None:
         found: list[Finding] = looked_at.check(settings, case.queue, timeout_s=timeout_s)
         return found
@@ -136,12 +135,12 @@ def _queue(outside: Real, runbook: Runbook, labels: Mapping[str, str], timeout_s
     return found
 
 
-def _sampled(outside: Real, runbook: Runbook, labels: Mapping[str, str]) -> Case:
+def _sampled(ports: Adapters, runbook: Runbook, labels: Mapping[str, str]) -> MatchedAlert:
     """What an alert would ask for that has these labels and those that the runbook's matchers name."""
-    alert = Alert("check", "check", firing=True, labels={**_matched(runbook), **labels}, annotations={}, starts_at=outside.now())
+    alert = Alert("check", "check", firing=True, labels={**_matched(runbook), **labels}, annotations={}, starts_at=ports.now())
     options = replace(runbook.restart, options={}, allow={})
-    any_alert = replace(outside.rules, runbooks={runbook.name: replace(runbook, match=(), restart=options)})
-    return matching.cases(any_alert, outside.config.runner_url, [alert])[0]
+    any_alert = replace(ports.rules, runbooks={runbook.name: replace(runbook, match=(), restart=options)})
+    return matching.match_alerts(any_alert, ports.config.runner_url, [alert])[0]
 
 
 def _matched(runbook: Runbook) -> dict[str, str]:
@@ -184,7 +183,7 @@ def _vhost(looked_at: Any, settings: Any, probe: QueueRef, timeout_s: float) -> 
 
 
 def _room(kind: str, named: Named, timeout_s: float) -> list[Finding]:
-    found: list[Finding] = room(kind, named.name).check(named.settings, timeout_s=timeout_s)
+    found: list[Finding] = load_adapter(kind, named.name).check(named.settings, timeout_s=timeout_s)
     return found
 
 
@@ -192,10 +191,10 @@ def _channel(name: str, channel: Named, timeout_s: float) -> list[Finding]:
     return [replace(one, what=f"{name} ({channel.name})") for one in _room("chats", channel, timeout_s)]
 
 
-def _switch(outside: Real, timeout_s: float) -> list[Finding]:
+def _switch(ports: Adapters, timeout_s: float) -> list[Finding]:
     what = "the kill switch is off"
     try:
-        pause = read_pause(outside, timeout_s)
+        pause = read_pause(ports, timeout_s)
     except Denied as denied:
         return [Finding(what, ok=False, detail=denied.detail, remedy=denied.remedy)]
     except Unavailable as error:

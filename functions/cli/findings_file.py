@@ -7,21 +7,21 @@ from urllib.parse import urlsplit
 
 from functions.application.ports import Finding
 from functions.domain.decisions import matching
-from functions.domain.decisions.messages import channels, everybody
+from functions.domain.decisions.messages import channels_for, default_channels
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.secrets import SecretRef
 
 if TYPE_CHECKING:
-    from functions.bootstrap import Real
+    from functions.bootstrap import Adapters
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 SHORT_SECRET = 16
 """Bytes; what is shorter can be guessed by whoever has a signed body."""
 
 
-def configured(outside: Real) -> list[Finding]:
+def configured(ports: Adapters) -> list[Finding]:
     """What is no mistake in the file, but may not be meant so."""
-    rules = outside.rules
+    rules = ports.rules
     found = [Finding("the file has no mistakes", ok=True, detail=f"{len(rules.runbooks)} runbooks")]
     if not rules.runbooks:
         found.append(Finding("runbooks", ok=None, detail="there are none, so nothing is ever restarted", remedy="Add one."))
@@ -34,13 +34,13 @@ def configured(outside: Real) -> list[Finding]:
             detail = f"an alert may match {overlap.earlier} too, which stands before it"
             found.append(Finding(what, ok=None, detail=detail, remedy="Add a matcher that keeps the two apart."))
     for runbook in rules.runbooks.values():
-        if not channels(rules, runbook):
+        if not channels_for(rules, runbook):
             remedy = "Add `notify:` to the runbook or at the top."
             found.append(Finding(f"people are told of {runbook.name}", ok=False, detail="no channel is named", remedy=remedy))
-    if not everybody(rules):
+    if not default_channels(rules):
         detail, remedy = "what belongs to no runbook is told to nobody", "Add `notify:` at the top."
         found.append(Finding("people are told of the rest", ok=None, detail=detail, remedy=remedy))
-    found += _plain(f"{outside.config.runner.name}.url", outside.config.runner_url)
+    found += _plain(f"{ports.config.runner.name}.url", ports.config.runner_url)
     found += _plain("public_url", rules.public_url)
     return found
 

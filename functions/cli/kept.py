@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from functions.application.observe import raised
-from functions.application.serialization import decoded
+from functions.application.observe import unwrap
+from functions.application.serialization import decode
 from functions.domain.model.incidents import Document
 from functions.runtime.errors import Denied
 
 if TYPE_CHECKING:
     from functions.application.ports import Stored
-    from functions.bootstrap import Real
+    from functions.bootstrap import Adapters
 
 LIST_S, LOAD_S = 30.0, 30.0
 AT_ONCE = 16
@@ -29,25 +29,25 @@ class Kept(Struct, frozen=True):
     """Of a newer release, or broken: (key, why and what to do)."""
 
 
-def keys(outside: Real) -> list[str]:
+def keys(ports: Adapters) -> list[str]:
     """The keys of all documents of targets, alerts and bundles."""
-    return [entry.key for entry in outside.listed(LIST_S) if entry.key not in SINGLE and not entry.key.startswith("check-")]
+    return [entry.key for entry in ports.list_documents(LIST_S) if entry.key not in SINGLE and not entry.key.startswith("check-")]
 
 
-def documents(outside: Real, wanted: list[str], done: Callable[[], object] = bool) -> Kept:
+def documents(ports: Adapters, wanted: list[str], done: Callable[[], object] = bool) -> Kept:
     """These documents. Raises Unavailable or Denied where the store can't be read at all."""
     found: list[Document] = []
     unreadable: list[tuple[str, Denied]] = []
     for start in range(0, len(wanted), AT_ONCE):
         part = wanted[start : start + AT_ONCE]
-        results = outside.together([partial(outside.load, key, LOAD_S) for key in part], LOAD_S)
+        results = ports.run_parallel([partial(ports.load, key, LOAD_S) for key in part], LOAD_S)
         for key, result in zip(part, results, strict=True):
-            stored: Stored | None = raised(result)
+            stored: Stored | None = unwrap(result)
             done()
             if stored is None:
                 continue
             try:
-                found.append(decoded(Document, stored.body, key))
+                found.append(decode(Document, stored.body, key))
             except Denied as denied:
                 unreadable.append((key, denied))
     return Kept(tuple(found), tuple(unreadable))

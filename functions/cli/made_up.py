@@ -10,10 +10,10 @@ from typing import Any, TypeVar
 import msgspec
 
 from functions.cli.showing import Unusable
-from functions.domain.model.alerts import Case
-from functions.domain.model.observations import Ledger, Observation, Pause, Sighting, Storm, Unknown
+from functions.domain.model.alerts import MatchedAlert
+from functions.domain.model.observations import ExecutionHistory, Observation, Pause, QueueSnapshot, Storm, Unknown
 
-Seen = Callable[[tuple[Case, ...], float], Observation]
+Seen = Callable[[tuple[MatchedAlert, ...], float], Observation]
 T = TypeVar("T")
 SICK_MESSAGES = 100
 """How far over its limit the made-up queue is."""
@@ -25,30 +25,30 @@ ANY = "*"
 EXAMPLE = '{"queues": {"*": {"depth": 362, "consumers": 1}}, "ledger": {"executions": []}, "pause": null}'
 
 
-def nothing(cases: tuple[Case, ...], _now: float) -> Observation:
+def nothing(cases: tuple[MatchedAlert, ...], _now: float) -> Observation:
     """Nobody looked."""
     unseen = Unknown("it was not looked at (--offline)")
     return Observation(unseen, {case.queue.key: unseen for case in cases if case.queue}, unseen, unseen)
 
 
-def sick(cases: tuple[Case, ...], now: float) -> Observation:
+def sick(cases: tuple[MatchedAlert, ...], now: float) -> Observation:
     """Every queue is stuck with one consumer, nothing was ever restarted, the kill switch is off."""
     queues = {case.queue.key: _stuck(case, now) for case in cases if case.queue and case.runbook}
-    return Observation(Ledger(now), queues, None, Storm())
+    return Observation(ExecutionHistory(now), queues, None, Storm())
 
 
-def _stuck(case: Case, now: float) -> Sighting:
+def _stuck(case: MatchedAlert, now: float) -> QueueSnapshot:
     symptom = case.runbook.symptom if case.runbook else None
     depth, for_s = (symptom.max_messages if symptom else 0) + SICK_MESSAGES, symptom.for_s if symptom else 60.0
-    return _steady(Sighting(now, depth, depth, 0, consumers=1, consumer_ids=("consumer",), acks=0), for_s)
+    return _steady(QueueSnapshot(now, depth, depth, 0, consumers=1, consumer_ids=("consumer",), acks=0), for_s)
 
 
-def _steady(seen: Sighting, for_s: float) -> Sighting:
+def _steady(seen: QueueSnapshot, for_s: float) -> QueueSnapshot:
     """With the broker's samples of a queue that has been as it is for longer than `for_s`."""
     count = int(for_s) // SAMPLE_EVERY_S + 3
     times = [seen.at - SAMPLE_EVERY_S * back for back in reversed(range(count))]
     acks = tuple((at, seen.acks or 0) for at in times)
-    return Sighting(
+    return QueueSnapshot(
         seen.at,
         seen.depth,
         seen.ready,
@@ -84,8 +84,8 @@ def from_file(path: str) -> Seen:
     for name in queues:
         _sighting(path, queues, name, 0.0)  # so that a mistake is the file's, and no recording's
 
-    def seen(cases: tuple[Case, ...], now: float) -> Observation:
-        ledger = _part(path, "ledger", {"runner_now": now, **(content.get("ledger") or {})}, Ledger, now)
+    def seen(cases: tuple[MatchedAlert, ...], now: float) -> Observation:
+        ledger = _part(path, "ledger", {"runner_now": now, **(content.get("ledger") or {})}, ExecutionHistory, now)
         switch = _part(path, "pause", content["pause"], Pause, now) if content.get("pause") else None
         pause = None if isinstance(switch, Pause) and not switch.on else switch
         storm = _part(path, "storm", content.get("storm") or {}, Storm, now)
@@ -96,7 +96,7 @@ def from_file(path: str) -> Seen:
     return seen
 
 
-def _queue(path: str, queues: dict[str, Any], case: Case, now: float) -> Sighting | Unknown:
+def _queue(path: str, queues: dict[str, Any], case: MatchedAlert, now: float) -> QueueSnapshot | Unknown:
     key = case.queue.key if case.queue else ""
     name = key if key in queues else ANY
     if name not in queues:
@@ -107,12 +107,12 @@ def _queue(path: str, queues: dict[str, Any], case: Case, now: float) -> Sightin
     return _steady(found, case.runbook.symptom.for_s if case.runbook else 60.0)
 
 
-def _sighting(path: str, queues: dict[str, Any], name: str, now: float) -> Sighting | Unknown:
+def _sighting(path: str, queues: dict[str, Any], name: str, now: float) -> QueueSnapshot | Unknown:
     given = queues[name]
     if not isinstance(given, dict):
         raise Unusable(f"{path}: queues.{name} is no mapping. Write for example {EXAMPLE}")
     filled = {"at": now, "ready": given.get("depth", 0), "unacked": 0, "acks": 0, **given}
-    return _part(path, f"queues.{name}", given if "why" in given else filled, Sighting, now)
+    return _part(path, f"queues.{name}", given if "why" in given else filled, QueueSnapshot, now)
 
 
 def _part(path: str, place: str, given: Any, kind: type[T], now: float) -> T | Unknown:

@@ -17,7 +17,7 @@ from functions.config.current import DEFAULT_PATH
 from functions.domain.texts.sanitize import clean
 
 if TYPE_CHECKING:
-    from functions.bootstrap import Real
+    from functions.bootstrap import Adapters
 
 WRONG, UNUSABLE = 1, 2
 MAX_CELL = 400
@@ -54,20 +54,20 @@ def options(command: F) -> F:
     return place(as_json(command))
 
 
-def outside_of(config_path: str) -> Real:
+def adapters_of(config_path: str) -> Adapters:
     """The outside that this configuration names. Raises ConfigError with all that is wrong in it."""
-    from functions.bootstrap import Real
+    from functions.bootstrap import Adapters
     from functions.config.loader import load_config
 
-    return Real(load_config(config_path))
+    return Adapters(load_config(config_path))
 
 
-def require_store(outside: Real) -> None:
+def require_store(ports: Adapters) -> None:
     """Raises Wrong where the store is a file that is not there.
 
     A relative path that is read from another folder would make a new file, and a kill switch in that stops nothing.
     """
-    path = getattr(outside.config.store.settings, "path", None)
+    path = getattr(ports.config.store.settings, "path", None)
     if path is not None and not Path(path).exists():
         remedy = "Run this in the function's own folder, or write an absolute path. The function makes it at its first alert."
         raise Wrong(f"the store {Path(path).absolute()} is not there. {remedy}")

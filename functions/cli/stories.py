@@ -7,21 +7,21 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from functions.application.intake import new_id
+from functions.application.intake import make_incident_id
 from functions.application.observe import NOTHING_SEEN
 from functions.cli.showing import Unusable
 from functions.domain.cards.card import compose
-from functions.domain.cards.card_input import Story
+from functions.domain.cards.card_input import CardInput
 from functions.domain.cards.facts import short_name
-from functions.domain.decisions.context import Moment
-from functions.domain.decisions.endings import APPROVAL_S, asked, held_back
+from functions.domain.decisions.context import StepContext
+from functions.domain.decisions.endings import APPROVAL_S, handle_hold, request_approval
 from functions.domain.decisions.guards import Decision, Kind
-from functions.domain.decisions.messages import trigger_of
-from functions.domain.model.alerts import Case
+from functions.domain.decisions.messages import to_alert_ref
+from functions.domain.model.alerts import MatchedAlert
 from functions.domain.model.codes import Phase, Reason, Verdict
-from functions.domain.model.incidents import Document, Incident, Try, Watched
+from functions.domain.model.incidents import Document, Incident, PastAttempt, QueueState
 from functions.domain.model.messages import Card
-from functions.domain.model.observations import Execution, Sighting
+from functions.domain.model.observations import Execution, QueueSnapshot
 from functions.domain.model.runbooks import Rules, Runbook
 
 ALERTED_S = 300.0
@@ -49,7 +49,7 @@ AGAIN_S = 60.0
 CHANNEL = "shown"
 
 
-def card(key: str, cases: tuple[Case, ...], kind: str | None, reason: Reason | None, now: float, rules: Rules) -> Card:
+def card(key: str, cases: tuple[MatchedAlert, ...], kind: str | None, reason: Reason | None, now: float, rules: Rules) -> Card:
     """One card of this target; without `kind`, the one that fits reason or first alert."""
     first = cases[0]
     if reason is Reason.DUPLICATE:
@@ -61,18 +61,18 @@ def card(key: str, cases: tuple[Case, ...], kind: str | None, reason: Reason | N
     if fitting == "not_approved":
         incident = _incident(key, cases, fitting, now)
         why = reason or Reason.AWAITING_APPROVAL
-        return compose(Story(fitting, now + APPROVAL_S, first.runbook, first.target, incident, why), rules)
+        return compose(CardInput(fitting, now + APPROVAL_S, first.runbook, first.target, incident, why), rules)
     return compose(_story(key, cases, fitting, reason, now), rules)
 
 
-def bundle(groups: dict[str, tuple[Case, ...]], reason: Reason | None, now: float, rules: Rules) -> Card:
+def bundle(groups: dict[str, tuple[MatchedAlert, ...]], reason: Reason | None, now: float, rules: Rules) -> Card:
     """The one card of a notification of many targets."""
-    stories = (Story("held", now, target=cases[0].target, trigger=trigger_of(cases[0])) for cases in groups.values())
+    stories = (CardInput("held", now, target=cases[0].target, trigger=to_alert_ref(cases[0])) for cases in groups.values())
     names = [short_name(story, rules) for story in stories]
-    return compose(Story("bundle", now, reason=reason or Reason.TOO_MANY_TARGETS, bundled=tuple(names)), rules)
+    return compose(CardInput("bundle", now, reason=reason or Reason.TOO_MANY_TARGETS, bundled=tuple(names)), rules)
 
 
-def _kind(case: Case) -> str:
+def _kind(case: MatchedAlert) -> str:
     if case.alert.test:
         return "test"
     if not case.alert.firing:
@@ -80,36 +80,36 @@ def _kind(case: Case) -> str:
     return "started" if case.target else "held"
 
 
-def _story(key: str, cases: tuple[Case, ...], kind: str, reason: Reason | None, now: float) -> Story:
+def _story(key: str, cases: tuple[MatchedAlert, ...], kind: str, reason: Reason | None, now: float) -> CardInput:
     first, detail = cases[0], DETAILS.get(kind, "")
     if kind == "test":
-        return Story(kind, now, reason=Reason.TEST_ALERT, trigger=trigger_of(first))
+        return CardInput(kind, now, reason=Reason.TEST_ALERT, trigger=to_alert_ref(first))
     if kind in ("paused", "unsigned"):
-        return Story(kind, now, detail=detail)
+        return CardInput(kind, now, detail=detail)
     if kind == "resumed":
-        return Story(kind, now, target=first.target, detail=detail)
+        return CardInput(kind, now, target=first.target, detail=detail)
     incident = _incident(key, cases, kind, now)
     if kind == "resolved":
-        return Story(kind, now, target=first.target, trigger=trigger_of(first), detail=incident.id)
+        return CardInput(kind, now, target=first.target, trigger=to_alert_ref(first), detail=incident.id)
     mention = first.runbook.mention if first.runbook and kind == "escalated" else ()
-    return Story(kind, now, first.runbook, first.target, incident, reason, detail, mention=mention)
+    return CardInput(kind, now, first.runbook, first.target, incident, reason, detail, mention=mention)
 
 
-def _held(key: str, cases: tuple[Case, ...], reason: Reason, now: float, rules: Rules) -> Card:
+def _held(key: str, cases: tuple[MatchedAlert, ...], reason: Reason, now: float, rules: Rules) -> Card:
     first = cases[0]
     if reason is Reason.TEST_ALERT:
         return compose(_story(key, cases, "test", None, now), rules)
     if reason is Reason.ALREADY_RUNNING:
         adopted = replace(_incident(key, cases, "started", now), adopted=True)
-        return compose(Story("started", now, first.runbook, first.target, adopted, reason), rules)
+        return compose(CardInput("started", now, first.runbook, first.target, adopted, reason), rules)
     if first.runbook is None or first.target is None or reason in WITHOUT_TARGET:
         runbook = first.runbook if reason is not Reason.NO_RUNBOOK else None
-        return compose(Story("held", now, runbook, reason=reason, detail=first.detail, trigger=trigger_of(first)), rules)
+        return compose(CardInput("held", now, runbook, reason=reason, detail=first.detail, trigger=to_alert_ref(first)), rules)
     runbook = replace(first.runbook, notify=(CHANNEL,))
     incident = _incident(key, cases, "held", now)
-    moment = Moment(rules, NOTHING_SEEN, now, was_saved=False)
+    moment = StepContext(rules, NOTHING_SEEN, now, was_saved=False)
     document = Document(key, first.target, incident)
-    made = (asked if reason is Reason.AWAITING_APPROVAL else held_back)(
+    made = (request_approval if reason is Reason.AWAITING_APPROVAL else handle_hold)(
         document, incident, runbook, moment, _decision(reason, runbook, now)
     )
     return made.document.to_tell[0].card
@@ -125,12 +125,12 @@ def _decision(reason: Reason, runbook: Runbook, now: float) -> Decision:
     return Decision(Kind.HOLD, reason, again_in_s=AGAIN_S if reason in PASSING else None, execution=execution)
 
 
-def _incident(key: str, cases: tuple[Case, ...], kind: str, now: float) -> Incident:
+def _incident(key: str, cases: tuple[MatchedAlert, ...], kind: str, now: float) -> Incident:
     first = cases[0]
-    name = new_id(key, now, list(cases))
+    name = make_incident_id(key, now, list(cases))
     restarted = kind in ("draining", "recovered", "escalated")
     again = kind == "escalated" and first.runbook is not None and first.runbook.limits.attempts > 1
-    tries = (Try(f"{name}.1", _ended(f"{name}.1", "1843", now - FIRST_S), "stuck"),) if again else ()
+    tries = (PastAttempt(f"{name}.1", _ended(f"{name}.1", "1843", now - FIRST_S), "stuck"),) if again else ()
     number = 1 + len(tries)
     running = Execution("1847", "", "running", now - STARTED_S, tag=f"{name}.1")
     execution = _ended(f"{name}.{number}", "1847", now) if restarted else running if kind == "started" else None
@@ -140,7 +140,7 @@ def _incident(key: str, cases: tuple[Case, ...], kind: str, now: float) -> Incid
         now,
         first.runbook.name if first.runbook else "",
         tuple({case.queue.key: _watched(case, kind, now) for case in cases if case.queue}.values()),
-        tuple(trigger_of(case) for case in cases),
+        tuple(to_alert_ref(case) for case in cases),
         attempt=number if execution else 0,
         restarts=number if execution else 0,
         tries=tries,
@@ -153,13 +153,13 @@ def _ended(tag: str, number: str, now: float) -> Execution:
     return Execution(number, "", "succeeded", now - STARTED_S, now - ENDED_S, tag=tag)
 
 
-def _watched(case: Case, kind: str, now: float) -> Watched:
+def _watched(case: MatchedAlert, kind: str, now: float) -> QueueState:
     """The queue as it was right before the restart, else right now, and what was seen of it since."""
     if case.queue is None:
         raise TypeError("a case without a queue has nothing to watch")
     after = {"draining": LEFT, "recovered": 0, "escalated": STUCK}.get(kind)
     last_at = now - STARTED_S if after is not None or kind == "started" else now
-    before = Sighting(last_at, STUCK, STUCK - 20, 20, consumers=1) if last_at < now else None
+    before = QueueSnapshot(last_at, STUCK, STUCK - 20, 20, consumers=1) if last_at < now else None
     curve = [(last_at - EVERY_S * back, STUCK - 5 * back) for back in reversed(range(POINTS))]
     verdict = None
     if after is not None:
@@ -167,4 +167,4 @@ def _watched(case: Case, kind: str, now: float) -> Watched:
         curve += [(now - AFTER_S * back, after + step * back) for back in reversed(range(POINTS))]
         verdict = Verdict.STUCK if after == STUCK else Verdict.RECOVERED if after == 0 else Verdict.DRAINING
     runbook = case.runbook.name if case.runbook else ""
-    return Watched(case.queue, runbook, now - ALERTED_S, before, depth=after, consumers=1, verdict=verdict, curve=tuple(curve))
+    return QueueState(case.queue, runbook, now - ALERTED_S, before, depth=after, consumers=1, verdict=verdict, curve=tuple(curve))

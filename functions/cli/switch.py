@@ -6,16 +6,16 @@ import getpass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from functions.application.observe import raised
+from functions.application.observe import unwrap
 from functions.application.reconcile import STORE_S
-from functions.application.serialization import decoded, encoded
+from functions.application.serialization import decode, encode
 from functions.domain.cards.card import compose
-from functions.domain.cards.card_input import Story
+from functions.domain.cards.card_input import CardInput
 from functions.domain.model.observations import Pause
 from functions.runtime.errors import Conflict, Denied, Unavailable
 
 if TYPE_CHECKING:
-    from functions.bootstrap import Real
+    from functions.bootstrap import Adapters
 
 KEY = "pause"
 TRIES = 10
@@ -30,33 +30,33 @@ def whoami() -> str:
         return "somebody"
 
 
-def turn(outside: Real, wanted: Pause) -> Pause | None:
+def turn(ports: Adapters, wanted: Pause) -> Pause | None:
     """Save the switch as wanted, and return how it was (None: off).
 
     Raises Denied where a newer release wrote it, and Unavailable where it is not certain to be saved.
     """
-    body = encoded(wanted)
+    body = encode(wanted)
     for _ in range(TRIES):
-        stored = outside.load(KEY, STORE_S)
-        before = decoded(Pause, stored.body, KEY) if stored else None
+        stored = ports.load(KEY, STORE_S)
+        before = decode(Pause, stored.body, KEY) if stored else None
         before = before if before and before.on else None
         try:
-            outside.save(KEY, body, stored.generation if stored else None, None, STORE_S)
+            ports.save(KEY, body, stored.generation if stored else None, None, STORE_S)
         except Conflict:
             continue
         except Unavailable:
-            again = outside.load(KEY, STORE_S)
+            again = ports.load(KEY, STORE_S)
             if again is None or again.body != body:
                 raise
         return before
     raise Unavailable("store", "somebody else keeps changing the kill switch")
 
 
-def tell(outside: Real, story: Story) -> dict[str, str]:
+def tell(ports: Adapters, story: CardInput) -> dict[str, str]:
     """Post the story's card on the top-level `notify` channels: channel -> what went wrong, empty where it was told."""
-    card = compose(story, outside.rules)
-    names = outside.rules.notify
-    results = outside.together([partial(outside.post, name, card, None, POST_S) for name in names], POST_S) if names else []
+    card = compose(story, ports.rules)
+    names = ports.rules.notify
+    results = ports.run_parallel([partial(ports.post, name, card, None, POST_S) for name in names], POST_S) if names else []
     said: dict[str, str] = {}
     for name, result in zip(names, results, strict=True):
         if isinstance(result, Denied):
@@ -64,6 +64,6 @@ def tell(outside: Real, story: Story) -> dict[str, str]:
         elif isinstance(result, Unavailable):
             said[name] = result.detail
         else:
-            raised(result)
+            unwrap(result)
             said[name] = ""
     return said

@@ -63,13 +63,13 @@ class File(Struct, frozen=True):
 
 def read_room(kind: str, name: str, node: Node, reading: Reading, *, but: tuple[str, ...] = ()) -> Any:
     """The Named of a room that exists, or FAILED. This imports the room."""
-    settings = read_fields(registry.room(kind, name).Settings, node, reading, but=but)
+    settings = read_fields(registry.load_adapter(kind, name).Settings, node, reading, but=but)
     return FAILED if settings is FAILED else Named(name, settings)
 
 
 def _one_of(kind: str) -> Kind:
     """`{NAME: {...settings}}` with the name of one room."""
-    names = registry.names(kind)
+    names = registry.adapter_names(kind)
     words = f"one of {', '.join(names)} with its settings: {{{names[0] if names else 'NAME'}: {{...}}}}"
 
     def read(node: Node, reading: Reading) -> Any:
@@ -85,7 +85,7 @@ def _one_of(kind: str) -> Kind:
 
 
 def _read_channel(node: Node, reading: Reading) -> Any:
-    names = registry.names("chats")
+    names = registry.adapter_names("chats")
     chosen = node.under("type")
     if chosen is None:
         return reading.wrong(node, "lacks the key type", f"Add `type:`, one of {', '.join(names)}")
@@ -95,7 +95,7 @@ def _read_channel(node: Node, reading: Reading) -> Any:
 
 
 def _read_symptom(node: Node, reading: Reading) -> Any:
-    names = registry.names("symptoms")
+    names = registry.adapter_names("symptoms")
     if not isinstance(node.value, dict) or len(node.value) != 1:
         return reading.wrong(node, "is not exactly one symptom", f"Write {{{names[0]}: {{...}}}}")
     ((name, child),) = node.value.items()

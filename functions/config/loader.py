@@ -42,7 +42,7 @@ def parse_config(text: str, *, name: str = "unstick.yaml", on_cloud_run: bool = 
         if top is not None:
             reading.wrong(top, "is not a mapping", "Begin with the example in docs/configuration.md")
         raise ConfigError(reading.problems())
-    runners, symptoms = registry.names("runners"), registry.names("symptoms")
+    runners, symptoms = registry.adapter_names("runners"), registry.adapter_names("symptoms")
     file = read_fields(File, top, reading, SPECIAL, but=(*runners, *symptoms))
     runner = _runner(top, runners, reading)
     seen_by = {name: _room("symptoms", name, top, reading) for name in symptoms if top.under(name)}

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from functions.application.decoding import converted, decoder
+from functions.application.decoding import convert, decoder
 from functions.config.settings import Config, Named
 from functions.runtime import registry
 from functions.runtime.errors import UnstickError
@@ -68,4 +68,4 @@ def _with_rooms(config: Config) -> Config:
 
 
 def _settings(kind: str, name: str, settings: Any) -> Any:
-    return converted(settings, registry.room(kind, name).Settings)
+    return convert(settings, registry.load_adapter(kind, name).Settings)

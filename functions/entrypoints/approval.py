@@ -12,15 +12,15 @@ from urllib.parse import urlsplit
 from functions.adapters.grafana.request import read_body
 from functions.application import observe, reconcile, signing
 from functions.application.ports import Budget
-from functions.application.serialization import decoded
+from functions.application.serialization import decode
 from functions.domain.cards import approval_page, facts
 from functions.domain.cards.approval_page import HEADERS, Row, View, links, page, text
-from functions.domain.cards.card_input import Story
+from functions.domain.cards.card_input import CardInput
 from functions.domain.decisions import health as judge
 from functions.domain.model.codes import Action, Health, Phase
 from functions.domain.model.events import Approved, Reply
-from functions.domain.model.incidents import Document, Incident, Watched
-from functions.domain.model.observations import Pause, Sighting, Unknown
+from functions.domain.model.incidents import Document, Incident, QueueState
+from functions.domain.model.observations import Pause, QueueSnapshot, Unknown
 from functions.domain.model.runbooks import Rules
 from functions.domain.texts.approval_words import say
 from functions.domain.texts.reasons import REASONS
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from flask import Request
     from werkzeug.datastructures import Headers
 
-    from functions.bootstrap import Real
+    from functions.bootstrap import Adapters
 
 BUDGET_S = 20.0
 """A person waits longer than Grafana does, and Cloud Run longer still."""
@@ -48,22 +48,22 @@ IDENTITY = ("X-Goog-Authenticated-User-Email", "X-Forwarded-Email", "X-Forwarded
 """Set by a proxy that signs people in (Identity-Aware Proxy, oauth2-proxy). Whoever reaches us past it can set them too."""
 
 
-def respond(request: Request, outside: Real) -> Response:
+def respond(request: Request, ports: Adapters) -> Response:
     """GET or POST /approve/TOKEN -> the page. Raises nothing that a stranger can cause."""
-    language = outside.rules.language
+    language = ports.rules.language
     if request.method not in ("GET", "POST"):
         return "", 405, {"Allow": "GET, POST"}
     try:
         if request.method == "POST":
-            _require_our_page(request, outside.rules.public_url)
+            _require_our_page(request, ports.rules.public_url)
         token = request.path.removeprefix("/approve/").removesuffix("/")[:MAX_TOKEN]
-        key, nonce = signing.approval(outside.config.signing_keys, token, outside.now())
-        return _shown(outside, key, nonce) if request.method == "GET" else _pressed(outside, key, nonce, request.headers)
+        key, nonce = signing.read_approval(ports.config.signing_keys, token, ports.now())
+        return _shown(ports, key, nonce) if request.method == "GET" else _pressed(ports, key, nonce, request.headers)
     except BadRequest as refusal:
         what = FOREIGN if refusal.sentence == FOREIGN else {410: "expired", 413: LARGE}.get(refusal.status, "forged")
         return page(language, say(language, what), text(say(language, f"{what}_text"))), refusal.status, HEADERS
     except (Unavailable, Denied) as error:
-        outside.log("ERROR", f"the approval page could not be served: {error}")
+        ports.log("ERROR", f"the approval page could not be served: {error}")
         return page(language, say(language, "failed"), text(say(language, "failed_text"))), 503, {**HEADERS, "Retry-After": "5"}
 
 
@@ -88,47 +88,47 @@ def _origin(url: str) -> tuple[str, str, int] | None:
 # --- GET ---------------------------------------------------------------------------------------------------------------
 
 
-def _shown(outside: Real, key: str, nonce: str) -> Response:
-    document, incident = _asking(outside, key, nonce)
+def _shown(ports: Adapters, key: str, nonce: str) -> Response:
+    document, incident = _asking(ports, key, nonce)
     if incident is None:
-        return _over(outside.rules, document, nonce)
-    return approval_page.asking(_view(outside, document, incident), outside.rules), 200, HEADERS
+        return _over(ports.rules, document, nonce)
+    return approval_page.asking(_view(ports, document, incident), ports.rules), 200, HEADERS
 
 
-def _asking(outside: Real, key: str, nonce: str) -> tuple[Document, Incident | None]:
+def _asking(ports: Adapters, key: str, nonce: str) -> tuple[Document, Incident | None]:
     """The document, and its incident if it still asks with this nonce."""
-    stored = outside.load(key, reconcile.STORE_S)
-    document = decoded(Document, stored.body, key) if stored else Document(key)
+    stored = ports.load(key, reconcile.STORE_S)
+    document = decode(Document, stored.body, key) if stored else Document(key)
     incident = document.incident
     asks = incident is not None and incident.phase is Phase.ASKED and bool(incident.nonce) and incident.nonce == nonce
     return document, incident if asks else None
 
 
-def _view(outside: Real, document: Document, incident: Incident) -> View:
+def _view(ports: Adapters, document: Document, incident: Incident) -> View:
     """Look at the queues and the kill switch, all at once; what can't be seen is shown as such."""
-    rules, now = outside.rules, outside.now()
+    rules, now = ports.rules, ports.now()
     runbook = rules.runbooks.get(incident.runbook)
     watched = incident.queues[: approval_page.QUEUES_SHOWN]
-    calls: list[Callable[[], Any]] = [partial(observe.read_pause, outside, LOOK_S)]
-    calls += [partial(_sighted, outside, one) for one in watched]
-    pause, *seen = outside.together(calls, LOOK_S)
+    calls: list[Callable[[], Any]] = [partial(observe.read_pause, ports, LOOK_S)]
+    calls += [partial(_sighted, ports, one) for one in watched]
+    pause, *seen = ports.run_parallel(calls, LOOK_S)
     rows = [_row(rules, one, found, now) for one, found in zip(watched, seen, strict=True)]
     rows += [Row(one.queue.name, one.queue.vhost, Unknown(""), Health.UNKNOWN) for one in incident.queues[len(watched) :]]
-    story = Story("held", now, runbook, document.target, incident, incident.reason, incident.detail)
+    story = CardInput("held", now, runbook, document.target, incident, incident.reason, incident.detail)
     return View(story, tuple(rows), _warnings(rules, pause))
 
 
-def _sighted(outside: Real, watched: Watched) -> object:
-    runbook = outside.rules.runbooks.get(watched.runbook)
-    return outside.sighting(watched.queue, runbook.symptom.for_s if runbook else 60.0, LOOK_S)
+def _sighted(ports: Adapters, watched: QueueState) -> object:
+    runbook = ports.rules.runbooks.get(watched.runbook)
+    return ports.read_queue(watched.queue, runbook.symptom.for_s if runbook else 60.0, LOOK_S)
 
 
-def _row(rules: Rules, watched: Watched, found: object, now: float) -> Row:
+def _row(rules: Rules, watched: QueueState, found: object, now: float) -> Row:
     if isinstance(found, BaseException) and not isinstance(found, UnstickError):
         raise found
-    seen = found if isinstance(found, Sighting) else Unknown(str(found))
+    seen = found if isinstance(found, QueueSnapshot) else Unknown(str(found))
     runbook = rules.runbooks.get(watched.runbook)
-    health = judge.health(runbook.symptom, seen, watched, now)[0] if runbook else Health.UNKNOWN
+    health = judge.judge_health(runbook.symptom, seen, watched, now)[0] if runbook else Health.UNKNOWN
     return Row(watched.queue.name, watched.queue.vhost, seen, health)
 
 
@@ -144,19 +144,19 @@ def _warnings(rules: Rules, pause: object) -> tuple[str, ...]:
 # --- POST --------------------------------------------------------------------------------------------------------------
 
 
-def _pressed(outside: Real, key: str, nonce: str, headers: Headers) -> Response:
-    rules = outside.rules
+def _pressed(ports: Adapters, key: str, nonce: str, headers: Headers) -> Response:
+    rules = ports.rules
     by = pressed_by(headers, rules.language)
-    budget = Budget(outside, outside.monotonic() + BUDGET_S)
-    before, incident = _asking(outside, key, nonce)
+    budget = Budget(ports, ports.monotonic() + BUDGET_S)
+    before, incident = _asking(ports, key, nonce)
     if incident is None:
         return _over(rules, before, nonce)
-    reply = reconcile.advance(outside, key, Approved(nonce, by), budget)
-    after, _ = _asking(outside, key, nonce)
+    reply = reconcile.advance(ports, key, Approved(nonce, by), budget)
+    after, _ = _asking(ports, key, nonce)
     if reply is None:
         return _over(rules, after, nonce)
-    outside.log("NOTICE", f"approved: {reply.action.value}", incident=reply.incident, by=by)
-    story = Story("held", outside.now(), rules.runbooks.get(incident.runbook), before.target, incident)
+    ports.log("NOTICE", f"approved: {reply.action.value}", incident=reply.incident, by=by)
+    story = CardInput("held", ports.now(), rules.runbooks.get(incident.runbook), before.target, incident)
     return _result(rules, facts.subject(story, rules), reply, after, by), 200, HEADERS
 
 

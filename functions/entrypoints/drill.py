@@ -20,12 +20,12 @@ from functions.adapters.grafana import sender
 from functions.adapters.grafana.request import parse
 from functions.application.deliver import POST_S
 from functions.application.intake import DIRECT, document_key
-from functions.application.observe import raised
-from functions.application.serialization import decoded
+from functions.application.observe import unwrap
+from functions.application.serialization import decode
 from functions.domain.cards import drill_card
 from functions.domain.cards.drill_card import Leg
 from functions.domain.decisions import matching
-from functions.domain.decisions.messages import everybody
+from functions.domain.decisions.messages import default_channels
 from functions.domain.model.codes import Reason
 from functions.domain.model.incidents import Document
 from functions.runtime import http_client
@@ -33,7 +33,7 @@ from functions.runtime.errors import Denied, Unavailable
 
 if TYPE_CHECKING:
     from functions.application.ports import Stored
-    from functions.bootstrap import Real
+    from functions.bootstrap import Adapters
 
 ALERTS = DIRECT + 1
 MARK = "unstick_drill"
@@ -62,9 +62,9 @@ class Drilled(Struct, frozen=True):
         return all(leg.ok for leg in self.legs) and not any(self.told.values())
 
 
-def start(outside: Real) -> dict[str, Any]:
+def start(ports: Adapters) -> dict[str, Any]:
     """The weekly drill, for the entry point `report`."""
-    return as_json(run(outside))
+    return as_json(run(ports))
 
 
 def as_json(drilled: Drilled) -> dict[str, Any]:
@@ -73,19 +73,19 @@ def as_json(drilled: Drilled) -> dict[str, Any]:
 
 
 def run(
-    outside: Real, *, url: str = "", tell: bool = True, also: Iterable[Leg] = (), on_leg: Callable[[Leg], None] = lambda _: None
+    ports: Adapters, *, url: str = "", tell: bool = True, also: Iterable[Leg] = (), on_leg: Callable[[Leg], None] = lambda _: None
 ) -> Drilled:
     """Send the alerts, follow them leg by leg until one fails, and tell the times. `url`: instead of `public_url`.
 
     `also`: legs that were gone already, to be told with the others. Raises Denied where there is no URL or no secret.
     """
-    at, legs = outside.now(), list(also)
-    for leg in _followed(outside, url or outside.rules.public_url):
+    at, legs = ports.now(), list(also)
+    for leg in _followed(ports, url or ports.rules.public_url):
         legs.append(leg)
         on_leg(leg)
         if not leg.ok:
-            outside.log("ERROR", f"the drill failed at {leg.name}: {leg.detail}", remedy=leg.remedy)
-    return Drilled(at, tuple(legs), _told(outside, legs, at) if tell else {})
+            ports.log("ERROR", f"the drill failed at {leg.name}: {leg.detail}", remedy=leg.remedy)
+    return Drilled(at, tuple(legs), _told(ports, legs, at) if tell else {})
 
 
 # --- the alerts and their way ------------------------------------------------------------------------------------------
@@ -120,36 +120,36 @@ def notification(now: float) -> bytes:
     ).encode()
 
 
-def _followed(outside: Real, url: str) -> Iterable[Leg]:
+def _followed(ports: Adapters, url: str) -> Iterable[Leg]:
     """Each leg as it is gone; after one that failed there is no next."""
     if not url:
         remedy = "Set `public_url` to the webhook's address, or name it by --url."
         raise Denied("drill", "there is no address to send to", code="url", remedy=remedy)
-    body = notification(outside.now())
-    cases = matching.cases(outside.rules, outside.config.runner_url, parse(body).alerts)
+    body = notification(ports.now())
+    cases = matching.match_alerts(ports.rules, ports.config.runner_url, parse(body).alerts)
     keys = [document_key(case) for case in cases]
-    before = _generations(outside, [*keys, BUNDLE])
-    headers = sender.headers(outside.config.auth, body, outside.now())
-    began = outside.monotonic()
+    before = _generations(ports, [*keys, BUNDLE])
+    headers = sender.headers(ports.config.auth, body, ports.now())
+    began = ports.monotonic()
     webhook = _sent(url.rstrip("/") + "/", body, headers)
     yield webhook
     if not webhook.ok:
         return
-    answered = outside.monotonic()
-    saved = until(outside, lambda: _changed(outside, keys[:DIRECT], before), STORE_S)
+    answered = ports.monotonic()
+    saved = until(ports, lambda: _changed(ports, keys[:DIRECT], before), STORE_S)
     remedy = "Is the function's store the one of this configuration? Its log says why it could not save."
-    yield _leg("store", saved, answered, outside, "not all alerts were saved", remedy)
+    yield _leg("store", saved, answered, ports, "not all alerts were saved", remedy)
     if not saved:
         return
-    delivered = until(outside, lambda: _changed(outside, keys[DIRECT:], before), SCHEDULER_S)
-    yield _leg("scheduler", delivered, answered, outside, f"no wake-up came within {SCHEDULER_S:.0f} s", SCHEDULER_REMEDY)
+    delivered = until(ports, lambda: _changed(ports, keys[DIRECT:], before), SCHEDULER_S)
+    yield _leg("scheduler", delivered, answered, ports, f"no wake-up came within {SCHEDULER_S:.0f} s", SCHEDULER_REMEDY)
     if not delivered:
         return
-    if not everybody(outside.rules):
+    if not default_channels(ports.rules):
         yield Leg("chat", ok=False, detail="no channel is named", remedy="Add `notify:` at the top.")
         return
-    told = until(outside, lambda: _all_told(outside, keys, before), TOLD_S)
-    yield _leg("chat", told, began, outside, "the message is still untold", "The log of verify says which channel failed.")
+    told = until(ports, lambda: _all_told(ports, keys, before), TOLD_S)
+    yield _leg("chat", told, began, ports, "the message is still untold", "The log of verify says which channel failed.")
 
 
 def _sent(url: str, body: bytes, headers: dict[str, str]) -> Leg:
@@ -174,58 +174,58 @@ def _sent(url: str, body: bytes, headers: dict[str, str]) -> Leg:
     return Leg("webhook", ok=False, seconds=took_s, detail=f"it answered {answer.status} {why}".strip(), remedy=remedy)
 
 
-def _leg(name: str, well: bool, since: float, outside: Real, detail: str, remedy: str) -> Leg:  # noqa: FBT001 - what came of it
-    seconds = outside.monotonic() - since
+def _leg(name: str, well: bool, since: float, ports: Adapters, detail: str, remedy: str) -> Leg:  # noqa: FBT001 - what came of it
+    seconds = ports.monotonic() - since
     return Leg(name, ok=True, seconds=seconds) if well else Leg(name, ok=False, seconds=seconds, detail=detail, remedy=remedy)
 
 
-def until(outside: Real, look: Callable[[], bool], within_s: float) -> bool:
+def until(ports: Adapters, look: Callable[[], bool], within_s: float) -> bool:
     """Look until it is so; the only place where anything waits, and nobody waits for an answer meanwhile."""
-    ends = outside.monotonic() + within_s
+    ends = ports.monotonic() + within_s
     while not look():
-        if outside.monotonic() >= ends:
+        if ports.monotonic() >= ends:
             return False
         time.sleep(POLL_S)
     return True
 
 
-def _stored(outside: Real, keys: list[str]) -> list[Stored | None]:
-    calls = [partial(outside.load, key, STORE_S) for key in keys]
-    return [raised(found) for found in outside.together(list(calls), STORE_S)]
+def _stored(ports: Adapters, keys: list[str]) -> list[Stored | None]:
+    calls = [partial(ports.load, key, STORE_S) for key in keys]
+    return [unwrap(found) for found in ports.run_parallel(list(calls), STORE_S)]
 
 
-def _generations(outside: Real, keys: list[str]) -> dict[str, str]:
-    return {key: stored.generation for key, stored in zip(keys, _stored(outside, keys), strict=True) if stored}
+def _generations(ports: Adapters, keys: list[str]) -> dict[str, str]:
+    return {key: stored.generation for key, stored in zip(keys, _stored(ports, keys), strict=True) if stored}
 
 
-def _changed(outside: Real, keys: list[str], before: dict[str, str]) -> bool:
-    found = zip(keys, _stored(outside, keys), strict=True)
+def _changed(ports: Adapters, keys: list[str], before: dict[str, str]) -> bool:
+    found = zip(keys, _stored(ports, keys), strict=True)
     return all(stored is not None and stored.generation != before.get(key) for key, stored in found)
 
 
-def _all_told(outside: Real, keys: list[str], before: dict[str, str]) -> bool:
+def _all_told(ports: Adapters, keys: list[str], before: dict[str, str]) -> bool:
     """The bundle was made anew, and neither it nor any alert has anything left to tell."""
     every = [*keys, BUNDLE]
     untold = [
         key
-        for key, stored in zip(every, _stored(outside, every), strict=True)
-        if stored is not None and decoded(Document, stored.body, key).to_tell
+        for key, stored in zip(every, _stored(ports, every), strict=True)
+        if stored is not None and decode(Document, stored.body, key).to_tell
     ]
-    return not untold and _changed(outside, [BUNDLE], before)
+    return not untold and _changed(ports, [BUNDLE], before)
 
 
-def _told(outside: Real, legs: list[Leg], at: float) -> dict[str, str]:
+def _told(ports: Adapters, legs: list[Leg], at: float) -> dict[str, str]:
     """Tell the times on the channels of the report, else of `notify`."""
-    made = drill_card.card(tuple(legs), outside.rules, at)
-    settings = outside.config.report
-    names = settings.channels if settings else outside.rules.notify
-    results = outside.together([partial(outside.post, name, made, None, POST_S) for name in names], POST_S) if names else []
+    made = drill_card.card(tuple(legs), ports.rules, at)
+    settings = ports.config.report
+    names = settings.channels if settings else ports.rules.notify
+    results = ports.run_parallel([partial(ports.post, name, made, None, POST_S) for name in names], POST_S) if names else []
     said = {}
     for name, result in zip(names, results, strict=True):
         if isinstance(result, Unavailable | Denied):
-            outside.log("ERROR", f"the drill was not told on {name}: {result}", channel=name)
+            ports.log("ERROR", f"the drill was not told on {name}: {result}", channel=name)
             said[name] = result.detail
         else:
-            raised(result)
+            unwrap(result)
             said[name] = ""
     return said

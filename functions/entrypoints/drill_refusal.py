@@ -10,11 +10,11 @@ from msgspec.structs import replace
 from functions.domain.cards.drill_card import Leg
 from functions.entrypoints.drill import STORE_S, until
 from functions.runtime.errors import Unavailable
-from functions.runtime.registry import room
+from functions.runtime.registry import load_adapter
 
 if TYPE_CHECKING:
     from functions.application.ports import Finding
-    from functions.bootstrap import Real
+    from functions.bootstrap import Adapters
     from functions.domain.model.alerts import Target
     from functions.domain.model.observations import Execution
 
@@ -22,24 +22,24 @@ REFUSAL_S = 120.0
 LATE_BY_S = 3600.0
 
 
-def refusal(outside: Real, target: Target) -> Leg:
+def refusal(ports: Adapters, target: Target) -> Leg:
     """Prove that the job refuses a start that comes an hour late, by asking for one.
 
     Only where everything that `check` sees of the job is right, its guard included: without it this would be a restart.
     """
-    runner, began = outside.config.runner, outside.monotonic()
-    rooms = room("runners", runner.name)
+    runner, began = ports.config.runner, ports.monotonic()
+    rooms = load_adapter("runners", runner.name)
     own = replace(target, options={name: value for name, value in target.options.items() if value})
     findings: list[Finding] = rooms.check(runner.settings, own.job, tuple(own.options), auto=True, timeout_s=STORE_S)
     for finding in findings:
         if finding.ok is False:
             detail = f"not tried, since it might restart: {finding.what}: no. {finding.detail}".rstrip()
-            return Leg("refusal", ok=False, seconds=outside.monotonic() - began, detail=detail, remedy=finding.remedy)
-    now = outside.now()
-    started = outside.run(own, f"drill-{now:.0f}.1", now - LATE_BY_S, STORE_S)
+            return Leg("refusal", ok=False, seconds=ports.monotonic() - began, detail=detail, remedy=finding.remedy)
+    now = ports.now()
+    started = ports.run(own, f"drill-{now:.0f}.1", now - LATE_BY_S, STORE_S)
     seen: list[Execution] = []
-    until(outside, partial(_ended, outside, own, started.id, seen), REFUSAL_S)
-    took_s = outside.monotonic() - began
+    until(ports, partial(_ended, ports, own, started.id, seen), REFUSAL_S)
+    took_s = ports.monotonic() - began
     last = seen[-1] if seen else started
     if last.refused:
         return Leg("refusal", ok=True, seconds=took_s)
@@ -51,9 +51,9 @@ def refusal(outside: Real, target: Target) -> Leg:
     return Leg("refusal", ok=False, seconds=took_s, detail=detail, remedy=remedy)
 
 
-def _ended(outside: Real, target: Target, execution: str, seen: list[Execution]) -> bool:
+def _ended(ports: Adapters, target: Target, execution: str, seen: list[Execution]) -> bool:
     try:
-        found = outside.ledger(target, LATE_BY_S, execution, STORE_S, tail=False).followed
+        found = ports.read_history(target, LATE_BY_S, execution, STORE_S, tail=False).followed
     except Unavailable:
         return False
     if found is not None:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from flask import Request
 
     from functions.application.report import Reported
-    from functions.bootstrap import Real
+    from functions.bootstrap import Adapters
 
 MAX_BODY = 4096
 
@@ -24,7 +24,7 @@ def report(request: Request) -> Response:
     return respond(request, current_adapters())
 
 
-def respond(request: Request, outside: Real) -> Response:
+def respond(request: Request, ports: Adapters) -> Response:
     """POST {"what": "report"} (or no body): gather, post, and answer with the figures. {"what": "drill"} starts a drill."""
     from functions.application.report import post_report
 
@@ -33,13 +33,13 @@ def respond(request: Request, outside: Real) -> Response:
     what = _what(request.stream.read(MAX_BODY + 1))
     try:
         if what == "report":
-            return _to_response(post_report(outside, outside.now()))
+            return _to_response(post_report(ports, ports.now()))
         if what == "drill":
             from functions.entrypoints import drill
 
-            return json_response(200, drill=drill.start(outside))
+            return json_response(200, drill=drill.start(ports))
     except (Unavailable, Denied) as error:
-        outside.log("ERROR", f"{what} failed: {error}")
+        ports.log("ERROR", f"{what} failed: {error}")
         return json_response(503, error=str(error))
     return json_response(400, error='The body is not {"what": "report"} or {"what": "drill"}.')
 

@@ -37,14 +37,14 @@ def start() -> None:
 
 def deliver_here(payload: str) -> None:
     """The local scheduler's delivery. A target's wake-up that no key signed ends here, in the log: the sweep steps the target."""
-    from functions.application.signing import carried_since
+    from functions.application.signing import handed_over_since
     from functions.entrypoints.verify import deliver
 
     try:
         deliver(payload)
     except BadRequest as error:
         logs.event("ERROR", f"a wake-up was refused: {error.sentence}")
-        if error.status != 401 or carried_since(payload) is not None:
+        if error.status != 401 or handed_over_since(payload) is not None:
             raise
 
 
@@ -52,10 +52,10 @@ def _run_local() -> None:
     import threading
 
     from functions.entrypoints.verify import sweep_overdue
-    from functions.runtime.registry import room
+    from functions.runtime.registry import load_adapter
 
     settings = current_config().scheduler.settings
-    run = room("schedulers", LOCAL).run
+    run = load_adapter("schedulers", LOCAL).run
     threading.Thread(
         target=run, args=(settings, deliver_here, sweep_overdue, threading.Event()), daemon=True, name="scheduler"
     ).start()

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from flask import Request
 
     from functions.application.ports import Budget
-    from functions.bootstrap import Real
+    from functions.bootstrap import Adapters
 
 VERIFY_BUDGET_S = 120.0
 HANDED_OVER_S = 300.0
@@ -38,10 +38,10 @@ def verify(request: Request) -> Response:
         return error_response(BadRequest(405, ""), allow="POST")
     with logs.bound(trace_header=request.headers.get("X-Cloud-Trace-Context")):
         try:
-            payload = _wake_up(request)
+            payload = _read_wake_up(request)
             if not isinstance(payload, str):
-                real = current_adapters()
-                return json_response(200, swept=sweep(real, Budget(real, real.monotonic() + VERIFY_BUDGET_S)))
+                adapters = current_adapters()
+                return json_response(200, swept=sweep(adapters, Budget(adapters, adapters.monotonic() + VERIFY_BUDGET_S)))
             deliver(payload)
         except BadRequest as error:
             logs.event("ERROR", f"a wake-up was refused: {error.sentence}")
@@ -53,7 +53,7 @@ def verify(request: Request) -> Response:
     return json_response(200)
 
 
-def _wake_up(request: Request) -> object:
+def _read_wake_up(request: Request) -> object:
     """What the body has as `wake`; None for one that has nothing, such as Cloud Scheduler's."""
     body = grafana.read_body(request.stream, request.content_length, current_config().max_body, request.headers)
     try:
@@ -72,31 +72,31 @@ def deliver(payload: str) -> None:
     from functions.application.ports import Budget
     from functions.application.reconcile import advance
     from functions.bootstrap import current_adapters
-    from functions.domain.model.events import Woken
+    from functions.domain.model.events import TimerFired
 
-    real = current_adapters()
-    budget = Budget(real, real.monotonic() + VERIFY_BUDGET_S)
+    adapters = current_adapters()
+    budget = Budget(adapters, adapters.monotonic() + VERIFY_BUDGET_S)
     try:
-        content = signing.verified(real.config.signing_keys, payload)
+        content = signing.verify_payload(adapters.config.signing_keys, payload)
     except BadRequest as error:
-        if error.status == 401 and _given_up(real, signing.carried_since(payload), budget):
+        if error.status == 401 and _is_given_up(adapters, signing.handed_over_since(payload), budget):
             return
         raise
     if isinstance(content.get("deferred"), list):
         _decide_deferred(content["deferred"])
     elif isinstance(content.get("target"), str):
-        advance(real, content["target"], Woken(), budget)
+        advance(adapters, content["target"], TimerFired(), budget)
 
 
-def _given_up(real: Real, carried_since: float | None, budget: Budget) -> bool:
+def _is_given_up(adapters: Adapters, carried_since: float | None, budget: Budget) -> bool:
     """Tell people of alerts that no key signed. Whether they are over a day old, and need not come again."""
     from functions.application.reconcile import advance
     from functions.domain.model.events import Unsigned
 
     if carried_since is None:
         return False  # it names a target, which the sweep steps
-    advance(real, UNSIGNED_KEY, Unsigned(), budget)
-    if real.now() - carried_since <= GIVEN_UP_S:
+    advance(adapters, UNSIGNED_KEY, Unsigned(), budget)
+    if adapters.now() - carried_since <= GIVEN_UP_S:
         return False
     logs.event("ERROR", "alerts were given up: for a day none of signing_keys fitted their signature")
     return True
@@ -107,47 +107,47 @@ def _decide_deferred(entries: list[dict[str, Any]]) -> None:
     from functions.application.reconcile import STORE_S
     from functions.bootstrap import current_adapters
 
-    real, left, failed = current_adapters(), [], None
-    ends = real.monotonic() + HANDED_OVER_S
+    adapters, left, failed = current_adapters(), [], None
+    ends = adapters.monotonic() + HANDED_OVER_S
     for entry in entries:
-        if real.monotonic() >= ends:
+        if adapters.monotonic() >= ends:
             left.append(entry)
             continue
         try:
-            _decide_handed_over(real, entry)
+            _decide_handed_over(adapters, entry)
         except (Unavailable, Denied) as error:
             failed = error
-            if real.now() - entry.get("at", real.now()) <= GIVEN_UP_S:
+            if adapters.now() - entry.get("at", adapters.now()) <= GIVEN_UP_S:
                 left.append(entry)
             else:
                 logs.event("ERROR", f"alerts were given up, since for a day they could not be decided: {error}")
     if failed is not None and len(left) == len(entries):
         raise failed
     if left:
-        real.wake(real.now() + (AGAIN_S if failed else 0.0), {"deferred": left}, STORE_S)
+        adapters.wake(adapters.now() + (AGAIN_S if failed else 0.0), {"deferred": left}, STORE_S)
 
 
-def _decide_handed_over(real: Real, entry: dict[str, Any]) -> None:
+def _decide_handed_over(adapters: Adapters, entry: dict[str, Any]) -> None:
     from msgspec import ValidationError
 
-    from functions.application.decoding import converted
-    from functions.application.intake import by_document, new_id
+    from functions.application.decoding import convert
+    from functions.application.intake import group_by_document, make_incident_id
     from functions.application.ports import Budget
     from functions.application.reconcile import advance
     from functions.domain.decisions import matching
     from functions.domain.model.alerts import Alert
-    from functions.domain.model.events import Alerted
+    from functions.domain.model.events import AlertsReceived
 
     try:
-        alerts = converted(entry["alerts"], tuple[Alert, ...])
+        alerts = convert(entry["alerts"], tuple[Alert, ...])
     except (ValidationError, KeyError) as error:
         raise Denied("scheduler", f"alerts that were handed over can't be read: {error}") from None
     # They were of one target; by another configuration they may be of several.
-    groups = by_document(matching.cases(real.config.rules, real.config.runner_url, alerts))
+    groups = group_by_document(matching.match_alerts(adapters.config.rules, adapters.config.runner_url, alerts))
     for number, (key, cases) in enumerate(groups.items()):
-        incident = entry["incident"] if number == 0 else new_id(key, real.now(), cases)
-        event = Alerted(tuple(cases), incident, crowd=bool(entry.get("crowd")), handed_over_at=entry.get("at"))
-        advance(real, key, event, Budget(real, real.monotonic() + 30.0))
+        incident = entry["incident"] if number == 0 else make_incident_id(key, adapters.now(), cases)
+        event = AlertsReceived(tuple(cases), incident, crowd=bool(entry.get("crowd")), handed_over_at=entry.get("at"))
+        advance(adapters, key, event, Budget(adapters, adapters.monotonic() + 30.0))
 
 
 def sweep_overdue() -> None:

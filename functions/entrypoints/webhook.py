@@ -16,7 +16,7 @@ from functions.runtime.errors import BadRequest, Denied, Unavailable
 if TYPE_CHECKING:
     from flask import Request
 
-    from functions.application.intake import Notified
+    from functions.application.intake import IntakeResult
     from functions.domain.model.alerts import Alert
 
 
@@ -43,7 +43,7 @@ def webhook(request: Request) -> Response:
         logs.event("ERROR", f"authentication is unavailable: {error}")
         return json_response(503, error="Unstick can't read its own secrets; its log says why.")
     with logs.bound(trace_header=request.headers.get("X-Cloud-Trace-Context")):
-        return answered(_notified(notification.alerts))
+        return to_response(_handle_alerts(notification.alerts))
 
 
 @lru_cache(maxsize=16)
@@ -61,18 +61,18 @@ def _log_refusal(error: BadRequest) -> None:
         logs.event("WARNING", f"refused with {error.status}: {error.sentence}{more}")
 
 
-def _notified(alerts: tuple[Alert, ...]) -> Notified:
-    from functions.application.intake import notified
+def _handle_alerts(alerts: tuple[Alert, ...]) -> IntakeResult:
+    from functions.application.intake import handle_notification
     from functions.application.ports import Budget
     from functions.bootstrap import current_adapters
     from functions.domain.decisions import matching
 
-    settings, real = current_config(), current_adapters()
-    budget = Budget(real, real.monotonic() + settings.budget_s)
-    return notified(real, matching.cases(settings.rules, settings.runner_url, alerts), budget)
+    settings, adapters = current_config(), current_adapters()
+    budget = Budget(adapters, adapters.monotonic() + settings.budget_s)
+    return handle_notification(adapters, matching.match_alerts(settings.rules, settings.runner_url, alerts), budget)
 
 
-def answered(found: Notified) -> Response:
+def to_response(found: IntakeResult) -> Response:
     """The answer to Grafana: what became of each target; 503 only if an alert could be neither decided nor saved."""
     incidents = [
         {

@@ -10,7 +10,7 @@ from typing import Any
 from functions.runtime.errors import Unavailable
 
 
-def together(calls: list[Callable[[], Any]], *, timeout_s: float) -> list[Any]:
+def run_parallel(calls: list[Callable[[], Any]], *, timeout_s: float) -> list[Any]:
     """Run the calls on threads and return, in order, what each returned or the exception that it raised.
 
     A call that is not done in time yields Unavailable with `late`; its thread ends by its own time-out, and what it brings is

@@ -12,7 +12,7 @@ KINDS = ("runners", "symptoms", "stores", "schedulers", "chats")
 
 
 @lru_cache(maxsize=len(KINDS))
-def names(kind: str) -> tuple[str, ...]:
+def adapter_names(kind: str) -> tuple[str, ...]:
     """The rooms of one kind, in alphabetical order, without importing any. A file that begins with `_` is none."""
     if kind not in KINDS:
         raise ValueError(f"there is no kind of room called {kind}: only {', '.join(KINDS)}")
@@ -21,8 +21,8 @@ def names(kind: str) -> tuple[str, ...]:
     return tuple(sorted(entry.removesuffix(".py") for entry in entries if not entry.startswith((".", "_"))))
 
 
-def room(kind: str, name: str) -> ModuleType:
+def load_adapter(kind: str, name: str) -> ModuleType:
     """The module or package functions/adapters/KIND/NAME. KeyError where there is none: no name reaches another."""
-    if name not in names(kind):
+    if name not in adapter_names(kind):
         raise KeyError(f"{kind}/{name}")
     return import_module(f"functions.adapters.{kind}.{name}")

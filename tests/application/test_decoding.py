@@ -9,21 +9,21 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from functions.application.decoding import converted
+from functions.application.decoding import convert
 from functions.domain.model.alerts import Alert
 
 ROOT = Path(__file__).parents[2]
 ROUNDS = """
 import importlib, sys, threading
 from functions.domain.model import incidents as model
-from functions.application.serialization import decoded, encoded
+from functions.application.serialization import decode, encode
 
 sys.setswitchinterval(1e-6)
-body = encoded(model.Document("a"))
+body = encode(model.Document("a"))
 
 def use(together):
     together.wait()
-    assert decoded(model.Document, body, "a") == model.Document("a")
+    assert decode(model.Document, body, "a") == model.Document("a")
 
 for _ in range(60):
     importlib.reload(model)  # classes that nobody has decoded by
@@ -46,4 +46,4 @@ def test_a_type_may_be_met_by_many_threads_at_once():
 def test_what_has_another_form_is_refused():
     """Nobody gets a value that only looks like its type."""
     with pytest.raises(msgspec.ValidationError):
-        converted([{"fingerprint": 7}], tuple[Alert, ...])
+        convert([{"fingerprint": 7}], tuple[Alert, ...])

@@ -14,12 +14,12 @@ from msgspec.structs import replace
 
 from functions.adapters.chats import slack
 from functions.application import reconcile, report
-from functions.application.serialization import decoded, encoded
-from functions.bootstrap import Real
+from functions.application.serialization import decode, encode
+from functions.bootstrap import Adapters
 from functions.config.settings import Named, Report
-from functions.domain.costs.model import Lack
+from functions.domain.costs.model import MissingData
 from functions.domain.model.codes import Ending
-from functions.domain.model.events import Woken
+from functions.domain.model.events import TimerFired
 from functions.domain.model.incidents import Archive, Document, Outcome
 from functions.entrypoints import report_request
 from functions.runtime.secrets import SecretRef
@@ -40,7 +40,7 @@ def mail(tmp_path: Path) -> Iterator[StuckMail]:
 
 def archive(mail: StuckMail, record: Archive) -> None:
     day = time.strftime("%Y-%m-%d", time.gmtime(record.outcome.at))
-    mail.outside.archive(f"incidents/{day}/{record.incident.id}.json", encoded(record), 5)
+    mail.ports.archive(f"incidents/{day}/{record.incident.id}.json", encode(record), 5)
 
 
 def ended(mail: StuckMail, *, days_ago: float = 0.0, name: str = "") -> Archive:
@@ -63,7 +63,7 @@ def ended(mail: StuckMail, *, days_ago: float = 0.0, name: str = "") -> Archive:
 
 def client(mail: StuckMail) -> Any:
     app = Flask("report-test")
-    app.add_url_rule("/", "report", lambda: report_request.respond(request, mail.outside), methods=["GET", "POST", "PUT"])
+    app.add_url_rule("/", "report", lambda: report_request.respond(request, mail.ports), methods=["GET", "POST", "PUT"])
     return app.test_client()
 
 
@@ -74,7 +74,7 @@ def restarted(mail: StuckMail) -> None:
     for _ in range(2):
         deadline = time.monotonic() + 5
         while not all(run.ended for run in mail.rundeck.state.runs.values()) and time.monotonic() < deadline:
-            mail.outside.ledger(mail.document().target, 60, None, 5, tail=False)  # type: ignore[arg-type]
+            mail.ports.read_history(mail.document().target, 60, None, 5, tail=False)  # type: ignore[arg-type]
         mail.rundeck.run_by_hand({"service": "mail-delivery"})
     mail.rundeck.run_by_hand({"service": "invoices"})
 
@@ -83,7 +83,7 @@ def test_it_counts_archive_and_history_and_posts(mail: StuckMail, capsys: pytest
     """Unstick's restart and those by hand are counted, those of another target are not; the card goes to `notify`."""
     restarted(mail)
     capsys.readouterr()
-    found = report.post_report(mail.outside, time.time())
+    found = report.post_report(mail.ports, time.time())
     (spent,) = found.cost.runbooks
     assert (spent.week.by_unstick, spent.week.by_hand, spent.week.recovered, spent.week.saved_minutes) == (1, 2, 1, 8.0)
     assert (found.told, found.failed) == (("console",), ())
@@ -96,9 +96,9 @@ def test_a_real_incident_gets_into_the_report(tmp_path: Path) -> None:
         mail.alert()
         mail.change(expires_at=1.0, due=1.0)
         reconcile.advance(
-            mail.outside, mail.document().key, Woken(), reconcile.Budget(mail.outside, mail.outside.monotonic() + 20)
+            mail.ports, mail.document().key, TimerFired(), reconcile.Budget(mail.ports, mail.ports.monotonic() + 20)
         )
-        (spent,) = report.gather(mail.outside, time.time()).runbooks
+        (spent,) = report.gather(mail.ports, time.time()).runbooks
         assert (spent.week.held, spent.week.by_unstick) == (1, 0)
 
 
@@ -107,9 +107,9 @@ def test_people_who_restart_what_is_only_observed_are_counted(tmp_path: Path) ->
     with stuck_mail(tmp_path, mode="observe") as mail:
         mail.alert()
         mail.rundeck.run_by_hand({"service": "mail-delivery"})
-        found = report.gather(mail.outside, time.time())
+        found = report.gather(mail.ports, time.time())
         assert [(one.runbook, one.month.by_hand) for one in found.runbooks] == [("mail-delivery", 1)]
-        assert Lack.ARCHIVE_EMPTY in {gap.lack for gap in found.gaps}
+        assert MissingData.ARCHIVE_EMPTY in {gap.lack for gap in found.gaps}
 
 
 def test_weeks_are_counted_from_the_first_incident_of_the_present_run(mail: StuckMail) -> None:
@@ -117,41 +117,41 @@ def test_weeks_are_counted_from_the_first_incident_of_the_present_run(mail: Stuc
     restarted(mail)
     for days in (400, 300, 100, 72, 55, 35, 29):
         archive(mail, ended(mail, days_ago=days, name=f"old{days}"))
-    (spent,) = report.gather(mail.outside, time.time()).runbooks
+    (spent,) = report.gather(mail.ports, time.time()).runbooks
     assert (spent.month.by_unstick, spent.weeks_open) == (2, 14)
 
 
 def test_a_fresh_start_claims_nothing_that_nobody_looked_at(mail: StuckMail) -> None:
     """No alert ever came, so no target is known, and people may have restarted what they liked."""
     mail.rundeck.run_by_hand({"service": "mail-delivery"})
-    found = report.post_report(mail.outside, time.time())
+    found = report.post_report(mail.ports, time.time())
     assert [(gap.lack, gap.about) for gap in found.cost.gaps] == [
-        (Lack.ARCHIVE_EMPTY, ""),
-        (Lack.HISTORY_UNASKED, "mail-delivery"),
+        (MissingData.ARCHIVE_EMPTY, ""),
+        (MissingData.HISTORY_UNASKED, "mail-delivery"),
     ]
     assert "nothing had to be restarted" not in found.card.headline
 
 
 def test_a_target_that_needs_no_label_is_asked_for_without_any_alert(mail: StuckMail) -> None:
     """Its options stand in the configuration, so its history can be read at once."""
-    config = mail.outside.config
+    config = mail.ports.config
     book = config.rules.runbooks["mail-delivery"]
     fixed = replace(book, restart=replace(book.restart, options={"service": "mail-delivery"}, allow={}))
-    mail.outside = Real(replace(config, rules=replace(config.rules, runbooks={book.name: fixed})))
+    mail.ports = Adapters(replace(config, rules=replace(config.rules, runbooks={book.name: fixed})))
     mail.rundeck.run_by_hand({"service": "mail-delivery"})
-    found = report.gather(mail.outside, time.time())
+    found = report.gather(mail.ports, time.time())
     assert [(one.runbook, one.month.by_hand) for one in found.runbooks] == [("mail-delivery", 1)]
-    assert Lack.HISTORY_UNASKED not in {gap.lack for gap in found.gaps}
+    assert MissingData.HISTORY_UNASKED not in {gap.lack for gap in found.gaps}
 
 
 def test_what_is_broken_is_left_out_and_said(mail: StuckMail) -> None:
     """A record of garbage and one of a newer release are counted as unread; the rest stands."""
     restarted(mail)
     day = time.strftime("%Y-%m-%d", time.gmtime())
-    mail.outside.archive(f"incidents/{day}/x.json", b"garbage", 5)
-    mail.outside.archive(f"incidents/{day}/y.json", b'{"version": 99}', 5)
-    found = report.gather(mail.outside, time.time())
-    assert [gap.count for gap in found.gaps if gap.lack is Lack.ARCHIVE_BROKEN] == [2]
+    mail.ports.archive(f"incidents/{day}/x.json", b"garbage", 5)
+    mail.ports.archive(f"incidents/{day}/y.json", b'{"version": 99}', 5)
+    found = report.gather(mail.ports, time.time())
+    assert [gap.count for gap in found.gaps if gap.lack is MissingData.ARCHIVE_BROKEN] == [2]
     assert found.runbooks[0].week.by_unstick == 1
 
 
@@ -159,32 +159,34 @@ def test_without_rundeck_the_archive_still_counts(mail: StuckMail) -> None:
     """The history can't be read: said, and the figures of the archive are there."""
     restarted(mail)
     mail.rundeck.state.hides_rows = True
-    found = report.gather(mail.outside, time.time())
+    found = report.gather(mail.ports, time.time())
     assert found.runbooks[0].week.by_unstick == 1
-    assert next(gap.about for gap in found.gaps if gap.lack is Lack.HISTORY_UNREAD).startswith("service=mail-delivery: Rundeck")
+    assert next(gap.about for gap in found.gaps if gap.lack is MissingData.HISTORY_UNREAD).startswith(
+        "service=mail-delivery: Rundeck"
+    )
 
 
 def test_a_channel_that_is_down_is_named(mail: StuckMail) -> None:
     """The others are told; the answer is an error only where none was, so that the scheduler comes again."""
     down = Named("slack", slack.Settings(url=SecretRef("env://NOT_SET")))
-    settings = replace(mail.outside.config, channels={**mail.outside.config.channels, "down": down})
+    settings = replace(mail.ports.config, channels={**mail.ports.config.channels, "down": down})
     both = replace(settings, report=Report(("console", "down"), "week"))
     none = replace(settings, report=Report(("down",), "week"))
-    found = report.post_report(Real(both), time.time())
+    found = report.post_report(Adapters(both), time.time())
     assert (found.told, found.failed) == (("console",), ("down",))
-    mail.outside = Real(none)
+    mail.ports = Adapters(none)
     assert client(mail).post("/").status_code == 503
 
 
 def test_gathering_changes_nothing(mail: StuckMail) -> None:
     """Reading for the report saves no document and starts no job."""
     restarted(mail)
-    before = {entry.key: mail.outside.load(entry.key, 5) for entry in mail.outside.listed(5)}
+    before = {entry.key: mail.ports.load(entry.key, 5) for entry in mail.ports.list_documents(5)}
     posts = len(mail.rundeck.posts())
-    report.gather(mail.outside, time.time())
-    assert {entry.key: mail.outside.load(entry.key, 5) for entry in mail.outside.listed(5)} == before
+    report.gather(mail.ports, time.time())
+    assert {entry.key: mail.ports.load(entry.key, 5) for entry in mail.ports.list_documents(5)} == before
     assert len(mail.rundeck.posts()) == posts
-    assert decoded(Document, before[mail.document().key].body, "t").incident is not None  # type: ignore[union-attr]
+    assert decode(Document, before[mail.document().key].body, "t").incident is not None  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b'{"what": "report"}'])
@@ -213,7 +215,7 @@ def test_other_methods_are_refused(mail: StuckMail) -> None:
 
 def test_a_store_that_is_down_is_an_error_to_the_scheduler(mail: StuckMail, tmp_path: Path) -> None:
     """503, so that it comes again."""
-    broken = replace(mail.outside.config.store.settings, path=str(tmp_path))
-    config = mail.outside.config
-    mail.outside = Real(replace(config, store=replace(config.store, settings=broken)))
+    broken = replace(mail.ports.config.store.settings, path=str(tmp_path))
+    config = mail.ports.config
+    mail.ports = Adapters(replace(config, store=replace(config.store, settings=broken)))
     assert client(mail).post("/").status_code == 503

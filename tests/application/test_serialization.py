@@ -10,18 +10,18 @@ import pytest
 from msgspec import NODEFAULT, Struct
 from msgspec.structs import fields, replace
 
-from functions.application.serialization import decoded, encoded
+from functions.application.serialization import decode, encode
 from functions.domain.model.alerts import QueueRef
 from functions.domain.model.codes import VERSION, Ending, Phase, Reason, Verdict
-from functions.domain.model.incidents import Archive, Document, Hold, Incident, Outcome, Trigger, Try, Watched
+from functions.domain.model.incidents import AlertRef, Archive, Document, Hold, Incident, Outcome, PastAttempt, QueueState
 from functions.domain.model.messages import Card, Message
 from functions.domain.model.observations import Pause, Slot, Storm
 from functions.runtime.errors import Denied
 from tests.support.scenes import MAIL, NOW, TARGET, execution, sighting
 
 RUN = replace(execution(tag="inc-1.1", runner_not_after=NOW, user="anna", scheduled=True), retry_of_restart=True)
-TRIGGER = Trigger("fp", "grafana#1", NOW, MAIL.key, "Stuck", "summary 日本", "critical", {"panel": "https://g.example"}, NOW + 1)
-WATCHED = Watched(
+TRIGGER = AlertRef("fp", "grafana#1", NOW, MAIL.key, "Stuck", "summary 日本", "critical", {"panel": "https://g.example"}, NOW + 1)
+WATCHED = QueueState(
     QueueRef("v", "配送", "other"),
     "mail",
     NOW,
@@ -50,7 +50,7 @@ INCIDENT = Incident(
     waits_from=NOW,
     attempt=2,
     restarts=1,
-    tries=(Try("inc-1.1", RUN, "stuck"),),
+    tries=(PastAttempt("inc-1.1", RUN, "stuck"),),
     reason=Reason.COOLDOWN,
     detail="why",
     runner_not_after=NOW,
@@ -143,12 +143,12 @@ def test_the_full_document_is_full():
 )
 def test_a_document_survives_the_store(found):
     """Every field, nested and enumerated ones too, comes back equal."""
-    assert decoded(type(found), encoded(found), "k") == found
+    assert decode(type(found), encode(found), "k") == found
 
 
 def test_a_document_is_json_that_people_can_read():
     """Reasons and phases are stored by their names, Japanese as it is."""
-    text = encoded(FULL).decode()
+    text = encode(FULL).decode()
     assert json.loads(text)["incident"]["phase"] == "verifying"
     assert "配送" in text
 
@@ -160,24 +160,24 @@ OPTIONAL_OF_INCIDENT = [one.name for one in fields(Incident) if not one.required
 @pytest.mark.parametrize("name", OPTIONAL)
 def test_a_former_releases_document_lacks_fields(name):
     """Upgrade: a field that is not there yet gets its default, the rest stays."""
-    body = json.loads(encoded(FULL))
+    body = json.loads(encode(FULL))
     del body[name]
-    assert decoded(Document, json.dumps(body).encode(), "k") == replace(FULL, **{name: getattr(Document("k"), name)})
+    assert decode(Document, json.dumps(body).encode(), "k") == replace(FULL, **{name: getattr(Document("k"), name)})
 
 
 @pytest.mark.parametrize("name", OPTIONAL_OF_INCIDENT)
 def test_a_former_releases_incident_lacks_fields(name):
     """An incident goes on across an upgrade."""
-    body = json.loads(encoded(FULL))
+    body = json.loads(encode(FULL))
     del body["incident"][name]
     default = getattr(Incident("i", Phase.ASKED, 0.0, "r", (), ()), name)
-    assert decoded(Document, json.dumps(body).encode(), "k").incident == replace(INCIDENT, **{name: default})
+    assert decode(Document, json.dumps(body).encode(), "k").incident == replace(INCIDENT, **{name: default})
 
 
 def test_fields_that_are_no_longer_known_are_passed_over():
     """Rollback inside one version: what the newer release added is not ours to read."""
-    body = {**json.loads(encoded(FULL)), "invented": {"later": [1, 2]}}
-    assert decoded(Document, json.dumps(body).encode(), "k") == FULL
+    body = {**json.loads(encode(FULL)), "invented": {"later": [1, 2]}}
+    assert decode(Document, json.dumps(body).encode(), "k") == FULL
 
 
 @pytest.mark.parametrize(
@@ -187,9 +187,9 @@ def test_fields_that_are_no_longer_known_are_passed_over():
 )
 def test_a_newer_releases_document_is_refused_by_name(change):
     """Whatever form it has: the message names document and versions, and what to do."""
-    body = {**json.loads(encoded(FULL)), "version": VERSION + 1, **change}
+    body = {**json.loads(encode(FULL)), "version": VERSION + 1, **change}
     with pytest.raises(Denied, match=f"mail-key was written by a newer release .version {VERSION + 1}") as denied:
-        decoded(Document, json.dumps(body).encode(), "mail-key")
+        decode(Document, json.dumps(body).encode(), "mail-key")
     assert denied.value.code == "newer"
     assert "newer release" in denied.value.remedy
 
@@ -206,5 +206,5 @@ def test_a_newer_releases_document_is_refused_by_name(change):
 def test_a_broken_document_is_refused_by_name(body):
     """Never a crash and never an empty document in its place: the target's restarts are held until a person looked."""
     with pytest.raises(Denied, match="the document mail-key can't be read") as denied:
-        decoded(Document, body, "mail-key")
+        decode(Document, body, "mail-key")
     assert (denied.value.code, bool(denied.value.remedy)) == ("document", True)

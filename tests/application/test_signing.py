@@ -34,7 +34,7 @@ def refused(call) -> tuple[int, str]:
 )
 def test_round_trip(content):
     """What was signed comes out as it went in."""
-    assert signing.verified((NEW,), signing.sign((NEW,), content)) == content
+    assert signing.verify_payload((NEW,), signing.sign((NEW,), content)) == content
 
 
 def test_equal_contents_make_equal_payloads():
@@ -46,14 +46,14 @@ def test_equal_contents_make_equal_payloads():
 def test_the_newest_key_signs_and_former_ones_are_taken():
     """After a rotation, what was signed before it still counts, and what is signed now does not need the former key."""
     former = signing.sign((FORMER,), {"v": VERSION, "target": "a"})
-    assert signing.verified((NEW, FORMER), former)["target"] == "a"
-    assert signing.verified((NEW,), signing.sign((NEW, FORMER), {"v": VERSION, "target": "b"}))["target"] == "b"
+    assert signing.verify_payload((NEW, FORMER), former)["target"] == "a"
+    assert signing.verify_payload((NEW,), signing.sign((NEW, FORMER), {"v": VERSION, "target": "b"}))["target"] == "b"
 
 
 def test_a_strange_signature_is_401():
     """A payload of somebody else starts nothing, and the answer does not say which part was wrong."""
     payload = signing.sign((STRANGE,), {"v": VERSION, "target": "a"})
-    assert refused(lambda: signing.verified((NEW, FORMER), payload)) == (
+    assert refused(lambda: signing.verify_payload((NEW, FORMER), payload)) == (
         401, "This wake-up is not signed with any of signing_keys."
     )  # fmt: skip
 
@@ -63,7 +63,7 @@ def test_every_changed_character_is_401():
     payload = signing.sign((NEW,), {"v": VERSION, "target": "t-0123456789"})
     for place, there in enumerate(payload[:-1]):  # the last one holds two bits that mean nothing
         changed = payload[:place] + ("A" if there != "A" else "B") + payload[place + 1 :]
-        assert refused(lambda changed=changed: signing.verified((NEW,), changed))[0] == 401
+        assert refused(lambda changed=changed: signing.verify_payload((NEW,), changed))[0] == 401
 
 
 @pytest.mark.parametrize(
@@ -71,8 +71,8 @@ def test_every_changed_character_is_401():
 )
 def test_hostile_payloads_are_401(payload):
     """Whatever is sent, the answer is 401 and never a crash; approval links likewise, with 403."""
-    assert refused(lambda: signing.verified((NEW, FORMER), payload))[0] == 401
-    assert refused(lambda: signing.approval((NEW, FORMER), payload, NOW))[0] == 403
+    assert refused(lambda: signing.verify_payload((NEW, FORMER), payload))[0] == 401
+    assert refused(lambda: signing.read_approval((NEW, FORMER), payload, NOW))[0] == 403
 
 
 def test_random_payloads_are_401():
@@ -80,7 +80,7 @@ def test_random_payloads_are_401():
     chance = random.Random(7)
     for _ in range(1000):
         text = "".join(chance.choices(string.printable + "é.", k=chance.randrange(80)))
-        assert refused(lambda text=text: signing.verified((NEW,), text))[0] == 401
+        assert refused(lambda text=text: signing.verify_payload((NEW,), text))[0] == 401
 
 
 @pytest.mark.parametrize(
@@ -93,13 +93,16 @@ def test_random_payloads_are_401():
 def test_signed_but_no_wake_up_is_400(content):
     """Something else that was signed with the key and the salt is refused with a sentence of its own."""
     serializer = signing._serializer(NEW, "unstick.wake-up")
-    assert refused(lambda: signing.verified((NEW,), serializer.dumps(content))) == (400, "This is signed, but it is no wake-up.")
+    assert refused(lambda: signing.verify_payload((NEW,), serializer.dumps(content))) == (
+        400,
+        "This is signed, but it is no wake-up.",
+    )
 
 
 def test_a_newer_version_is_400():
     """A former release leaves a newer one's wake-ups alone, and says so."""
     payload = signing.sign((NEW,), {"v": VERSION + 1, "target": "a"})
-    status, sentence = refused(lambda: signing.verified((NEW,), payload))
+    status, sentence = refused(lambda: signing.verify_payload((NEW,), payload))
     assert status == 400
     assert f"version {VERSION + 1}, made by a newer release" in sentence
 
@@ -108,15 +111,15 @@ def test_an_approval_is_no_wake_up_and_the_other_way_round():
     """The two are signed apart: an approval link from a chat can't be fed to verify."""
     token = signing.sign_approval((NEW,), "a", "n", NOW + 60)
     payload = signing.sign((NEW,), {"v": VERSION, "target": "a"})
-    assert refused(lambda: signing.verified((NEW,), token))[0] == 401
-    assert refused(lambda: signing.approval((NEW,), payload, NOW))[0] == 403
+    assert refused(lambda: signing.verify_payload((NEW,), token))[0] == 401
+    assert refused(lambda: signing.read_approval((NEW,), payload, NOW))[0] == 403
 
 
 def test_approval_round_trip_and_expiry():
     """A token says which document and which question it answers, until it expires."""
     token = signing.sign_approval((NEW,), "t-1", "nonce", NOW)
-    assert signing.approval((NEW, FORMER), token, NOW - 0.1) == ("t-1", "nonce")
-    status, sentence = refused(lambda: signing.approval((NEW,), token, NOW))
+    assert signing.read_approval((NEW, FORMER), token, NOW - 0.1) == ("t-1", "nonce")
+    status, sentence = refused(lambda: signing.read_approval((NEW,), token, NOW))
     assert status == 410
     assert "expired" in sentence
     assert all(c in string.ascii_letters + string.digits + "-_." for c in token)
@@ -125,7 +128,7 @@ def test_approval_round_trip_and_expiry():
 def test_a_key_of_default_settings_does_not_count():
     """SHA-1, itsdangerous' own default, is not accepted."""
     payload = URLSafeSerializer(NEW.read(), salt="unstick.wake-up").dumps({"v": VERSION, "target": "a"})
-    assert refused(lambda: signing.verified((NEW,), payload))[0] == 401
+    assert refused(lambda: signing.verify_payload((NEW,), payload))[0] == 401
 
 
 def test_an_empty_key_signs_nothing(monkeypatch):
@@ -140,9 +143,9 @@ def test_a_former_key_that_cannot_be_read_matters_only_if_it_is_needed(monkeypat
     newest, former = (signing.sign((key,), {"v": VERSION, "target": "a"}) for key in (NEW, FORMER))
     monkeypatch.delenv("KEY_FORMER")
     missing = SecretRef("env://KEY_MISSING")
-    assert signing.verified((NEW, missing), newest)["target"] == "a"
+    assert signing.verify_payload((NEW, missing), newest)["target"] == "a"
     with pytest.raises((Denied, Unavailable)):
-        signing.verified((NEW, missing), former)
+        signing.verify_payload((NEW, missing), former)
 
 
 def test_a_hundred_deferred_targets_fit_into_a_task():

@@ -31,7 +31,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
 
 def content_of(payload: str) -> dict[str, Any]:
     """What a payload says."""
-    return signing.verified((SecretRef("env://UNSTICK_SIGNING_KEY"),), payload)
+    return signing.verify_payload((SecretRef("env://UNSTICK_SIGNING_KEY"),), payload)
 
 
 # --- hours late --------------------------------------------------------------------------------------------------------
@@ -212,7 +212,7 @@ def test_alerts_whose_signing_key_is_gone_are_given_up_after_a_day(place):
 )
 def test_a_payload_that_says_nothing_of_alerts_is_no_news(payload):
     """Whatever a stranger puts there, it is refused, and nobody's night is disturbed."""
-    assert signing.carried_since(payload) is None
+    assert signing.handed_over_since(payload) is None
 
 
 def test_a_time_that_was_changed_on_its_way_changes_nothing(place):

@@ -34,7 +34,7 @@ def main() -> None:
         now = time.time()
         mail.queue.history = [(now - 3600, 230, 9000), *((now - 120 + 5 * n, 230 + 11 * n // 2, 9000) for n in range(25))]
         mail.alert()
-        browser.get(mail.outside.rules.public_url + mail.path())
+        browser.get(mail.ports.rules.public_url + mail.path())
         resize(browser, WIDTH, browser.execute_script("return document.documentElement.scrollHeight"), scale=1.25)
         browser.save_screenshot(str(given.file))
 

@@ -60,7 +60,7 @@ def mail(tmp_path: Path, language: str, free_port: Callable[[], int], monkeypatc
 
 
 def url(mail: StuckMail) -> str:
-    return mail.outside.rules.public_url + mail.path()
+    return mail.ports.rules.public_url + mail.path()
 
 
 def shows(browser: Chrome, title: str) -> None:

@@ -14,8 +14,8 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 
-from functions.application.serialization import encoded
-from functions.bootstrap import Real
+from functions.application.serialization import encode
+from functions.bootstrap import Adapters
 from functions.cli.main import command_line
 from functions.config.loader import load_config
 from functions.domain.model.incidents import Document
@@ -44,8 +44,8 @@ class Line:
         return self.folder / "unstick.yaml"
 
     @property
-    def outside(self) -> Real:
-        return Real(load_config(self.config))
+    def ports(self) -> Adapters:
+        return Adapters(load_config(self.config))
 
     def configured(self, *runbooks: dict[str, Any], name: str = "unstick.yaml", **changes: Any) -> Path:
         """Write a configuration with these runbooks; one for mail-delivery where none is given."""
@@ -69,7 +69,7 @@ class Line:
 
     def saved(self, document: Document) -> Document:
         """Put a document into the store."""
-        self.outside.save(document.key, encoded(document), None, document.due, 5)
+        self.ports.save(document.key, encode(document), None, document.due, 5)
         return document
 
     def file(self, *alerts: dict[str, Any], name: str = "notification.json") -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from functions.application.serialization import encoded
+from functions.application.serialization import encode
 from functions.domain.model.observations import Pause
 from tests.cli.line import Line
 from tests.doubles.rabbitmq import User
@@ -42,7 +42,7 @@ def test_nothing_is_changed(here: Line) -> None:
     """No job is started, and the store is as it was."""
     found(here, *MAIL, code=0)
     assert here.rundeck.posts() == []
-    assert here.outside.listed(5) == []
+    assert here.ports.list_documents(5) == []
 
 
 def test_no_secret_is_shown(here: Line) -> None:
@@ -181,7 +181,7 @@ def test_plain_http_to_another_machine_is_pointed_out(here: Line) -> None:
 
 def test_the_kill_switch_is_pointed_out(here: Line) -> None:
     """Somebody who wonders why nothing is restarted finds it here."""
-    here.outside.save("pause", encoded(Pause("upgrade", "h.tanaka", 1.0)), None, None, 5)
+    here.ports.save("pause", encode(Pause("upgrade", "h.tanaka", 1.0)), None, None, 5)
     line = found(here, code=0)["Store: the kill switch is off"]
     assert line["ok"] is None
     assert "upgrade (h.tanaka)" in line["detail"]

@@ -76,7 +76,7 @@ def test_send_posts_what_grafana_would(here: Line, httpserver: HTTPServer) -> No
     assert "t: held (cooldown), incident i-1" in shown
     body = taken[0].get_data()
     assert body != json.loads(Path(FIRING).read_text())["request"]["body"].encode()
-    authenticate(here.outside.config.auth, dict(taken[0].headers), body, here.outside.now())
+    authenticate(here.ports.config.auth, dict(taken[0].headers), body, here.ports.now())
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_a_drill_without_an_address(here: Line) -> None:
 def test_start_is_what_the_entry_point_answers(here: Line) -> None:
     """`drill.start` returns plain values that JSON knows."""
     here.configured(public_url="http://127.0.0.1:1")
-    found = drill.start(here.outside)
+    found = drill.start(here.ports)
     assert json.loads(json.dumps(found)) == found | {"legs": [dict(leg) for leg in found["legs"]]}
     assert found["ok"] is False
 
@@ -164,7 +164,7 @@ def test_the_job_proves_that_it_refuses(here: Line) -> None:
     target = Target(
         target_key(here.rundeck.url, job_id("mail-delivery"), SERVICE), here.rundeck.url, job_id("mail-delivery"), SERVICE
     )
-    assert drill_refusal.refusal(here.outside, target).ok
+    assert drill_refusal.refusal(here.ports, target).ok
     assert len(here.rundeck.posts()) == 1
     assert here.rundeck.state.carried_out == []
 
@@ -173,7 +173,7 @@ def test_a_job_without_the_guard_is_not_asked(here: Line) -> None:
     """It would restart: nothing is posted, and the remedy is told."""
     next(iter(here.rundeck.state.jobs.values())).guard = False
     target = Target("k", here.rundeck.url, job_id("mail-delivery"), SERVICE)
-    leg = drill_refusal.refusal(here.outside, target)
+    leg = drill_refusal.refusal(here.ports, target)
     assert not leg.ok
     assert "infra/rundeck/job.yaml" in leg.remedy
     assert here.rundeck.posts() == []
@@ -183,7 +183,7 @@ def test_a_guard_that_does_not_work_is_found_out(here: Line) -> None:
     """The definition looks right, but a node's clock is two hours behind: the run is not refused, and that is said."""
     here.rundeck.state.node_ahead_s = -7200
     target = Target("k", here.rundeck.url, job_id("mail-delivery"), SERVICE)
-    leg = drill_refusal.refusal(here.outside, target)
+    leg = drill_refusal.refusal(here.ports, target)
     assert not leg.ok
     assert "not refused" in leg.detail
 

@@ -47,12 +47,12 @@ def test_a_stuck_queue_would_be_restarted(here: Line) -> None:
     """The real systems are looked at, every guard says its part, and nothing is started, saved or told."""
     found = incident(here, FIRING, "--restamp", code=0)
     assert (found["action"], found["reason"]) == ("restarted", None)
-    assert [guard["guard"] for guard in found["guards"]] == [guard.__name__ for guard in GUARDS]
+    assert [guard["guard"] for guard in found["guards"]] == list(GUARDS)
     assert {guard["says"] for guard in found["guards"]} == {"passes"}
     assert (found["job"], found["options"]) == (job_id("mail-delivery"), SERVICE)
     assert found["seen"]["queues"]["rabbitmq:/:mail.delivery"]["depth"] == 362
     assert here.rundeck.posts() == []
-    assert here.outside.listed(5) == []
+    assert here.ports.list_documents(5) == []
 
 
 def test_an_old_recording_is_stale_today(here: Line) -> None:
@@ -299,7 +299,7 @@ def test_the_card_that_fits_the_alert(here: Line, name: str, kind: str) -> None:
     """Without --kind it is what fits; every chat that is a file of functions/adapters/chats renders it."""
     found = here.json("card", str(RECORDINGS / name))
     assert {one["kind"] for one in found} == {kind}
-    assert [one["channel"] for one in found] == list(registry.names("chats"))
+    assert [one["channel"] for one in found] == list(registry.adapter_names("chats"))
 
 
 @pytest.mark.parametrize("kind", ["started", "held", "draining", "recovered", "escalated", "resolved", "not_approved", "paused"])

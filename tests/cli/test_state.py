@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from functions.application.serialization import decoded, encoded
+from functions.application.serialization import decode, encode
 from functions.cli.switch import turn
 from functions.domain.model.alerts import QueueRef, Target
 from functions.domain.model.codes import VERSION, Ending, Phase, Reason
-from functions.domain.model.incidents import Archive, Document, Incident, Outcome, Watched
+from functions.domain.model.incidents import Archive, Document, Incident, Outcome, QueueState
 from functions.domain.model.messages import Card, Message
 from functions.domain.model.observations import Pause
 from tests.cli.line import Line
@@ -27,7 +27,7 @@ INCIDENT = Incident(
     Phase.VERIFYING,
     NOW - 60,
     "mail-delivery",
-    (Watched(QueueRef("/", "mail.delivery"), "mail-delivery", NOW),),
+    (QueueState(QueueRef("/", "mail.delivery"), "mail-delivery", NOW),),
     (),
     due=NOW + 3600,
     restarts=1,
@@ -56,13 +56,13 @@ def escalated(key: str, service: str) -> Document:
 def archived(here: Line, at: float, name: str) -> None:
     record = Archive(TARGET, replace(INCIDENT, id=name), replace(OUTCOME, incident=name, at=at))
     day = time.strftime("%Y-%m-%d", time.gmtime(at))
-    here.outside.archive(f"incidents/{day}/{name}.json", encoded(record), 5)
+    here.ports.archive(f"incidents/{day}/{name}.json", encode(record), 5)
 
 
 def switch(here: Line) -> Pause:
-    stored = here.outside.load("pause", 5)
+    stored = here.ports.load("pause", 5)
     assert stored is not None
-    return decoded(Pause, stored.body, "pause")
+    return decode(Pause, stored.body, "pause")
 
 
 # --- status ------------------------------------------------------------------------------------------------------------
@@ -109,9 +109,9 @@ def test_recent_incidents_newest_first(here: Line) -> None:
 def test_documents_of_a_newer_release_are_named_not_fatal(here: Line) -> None:
     """After a rollback the others are shown, and the newer ones with what to do about them."""
     here.saved(opened())
-    newer = json.loads(encoded(opened())) | {"key": "t-2", "version": VERSION + 1, "incident": 7}
-    here.outside.save("t-2", json.dumps(newer).encode(), None, None, 5)
-    here.outside.save("t-3", b"{broken", None, None, 5)
+    newer = json.loads(encode(opened())) | {"key": "t-2", "version": VERSION + 1, "incident": 7}
+    here.ports.save("t-2", json.dumps(newer).encode(), None, None, 5)
+    here.ports.save("t-3", b"{broken", None, None, 5)
     found = here.json("status", code=1)
     assert len(found["open"]) == 1
     said = {one["document"]: one for one in found["unreadable"]}
@@ -124,7 +124,7 @@ def test_documents_of_a_newer_release_are_named_not_fatal(here: Line) -> None:
 def test_a_broken_archive_record_is_named(here: Line) -> None:
     """It hides no other."""
     archived(here, NOW - 60, "whole")
-    here.outside.archive(time.strftime("incidents/%Y-%m-%d/broken.json", time.gmtime(NOW)), b"{", 5)
+    here.ports.archive(time.strftime("incidents/%Y-%m-%d/broken.json", time.gmtime(NOW)), b"{", 5)
     found = here.json("status", code=1)
     assert ([one["incident"] for one in found["recent"]], len(found["archive_unreadable"])) == (["whole"], 1)
 
@@ -195,11 +195,11 @@ def test_a_chat_that_is_down_is_said_and_does_not_stop_the_pause(here: Line, mon
 
 def test_pausing_at_once_loses_no_switch(here: Line) -> None:
     """Eight people press at once: all succeed, by compare-and-set with retries, and it is on."""
-    outside, failed = here.outside, []
+    ports, failed = here.ports, []
 
     def press(number: int) -> None:
         try:
-            turn(outside, Pause(f"reason {number}", "me", NOW))
+            turn(ports, Pause(f"reason {number}", "me", NOW))
         except Exception as error:  # noqa: BLE001 - shown below
             failed.append(error)
 
@@ -214,7 +214,7 @@ def test_pausing_at_once_loses_no_switch(here: Line) -> None:
 
 def test_a_switch_of_a_newer_release_is_left_alone(here: Line) -> None:
     """It holds every restart as it is; code 1 and what to do."""
-    here.outside.save("pause", json.dumps({"version": VERSION + 1, "on": True}).encode(), None, None, 5)
+    here.ports.save("pause", json.dumps({"version": VERSION + 1, "on": True}).encode(), None, None, 5)
     assert "newer release" in here.run("pause", "--reason", "x", code=1).stderr
     assert "newer release" in here.run("resume", code=1).stderr
 

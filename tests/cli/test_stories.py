@@ -8,9 +8,9 @@ from functions.cli import stories
 from functions.cli.commands import card as command
 from functions.cli.showing import Unusable
 from functions.domain.cards.card import KINDS
-from functions.domain.model.alerts import Case
+from functions.domain.model.alerts import MatchedAlert
 from functions.domain.model.codes import Mode, Phase, Reason
-from functions.domain.model.events import Ran, Woken
+from functions.domain.model.events import StartResult, TimerFired
 from functions.domain.model.incidents import Document
 from functions.domain.model.messages import Card
 from functions.domain.model.observations import Observation, Pause, Slot, Storm, Unknown
@@ -27,11 +27,11 @@ OFTEN = tuple(execution(n, started=-700.0 * n, ended=-650.0 * n) for n in (1, 2,
 STORM = Storm(tuple(Slot(name, NOW - 10) for name in "abc"))
 
 
-def turned_away(reason: Reason) -> Case:
-    return Case(alert(), scenes.runbook() if reason is not Reason.NO_RUNBOOK else None, reason=reason)
+def turned_away(reason: Reason) -> MatchedAlert:
+    return MatchedAlert(alert(), scenes.runbook() if reason is not Reason.NO_RUNBOOK else None, reason=reason)
 
 
-def real(reason: Reason, book: Runbook) -> Card:
+def adapters(reason: Reason, book: Runbook) -> Card:
     """The first card that the core makes where this reason holds."""
     rules = scenes.rules(book, public_url=URL)
     found, event, what = document(), scenes.alerted(case(book=book)), seen()
@@ -54,11 +54,11 @@ def real(reason: Reason, book: Runbook) -> Card:
         case Reason.STALE_ALERT:
             event = scenes.alerted(case(book=book, starts_at=NOW - 3 * 86400))
         case Reason.RESTART_REFUSED:
-            refused = Ran("inc-1.1", refusal="no such job", remedy="name the job")
+            refused = StartResult("inc-1.1", refusal="no such job", remedy="name the job")
             return scenes.moved(scenes.starting(), refused, with_rules=rules).document.to_tell[0].card
         case Reason.NOT_FIRING:
             over = scenes.incident(Phase.WAITING, triggers=(scenes.trigger(resolved_at=NOW),))
-            return scenes.moved(document(over), Woken(), with_rules=rules).document.to_tell[0].card
+            return scenes.moved(document(over), TimerFired(), with_rules=rules).document.to_tell[0].card
         case Reason.NO_RUNBOOK | Reason.INVALID_OPTION | Reason.MONITORING_FAILURE | Reason.TEST_ALERT:
             found, event = Document("alert-1"), scenes.alerted(turned_away(reason))
     return scenes.moved(found, event, worlds.get(reason, what), with_rules=rules).document.to_tell[0].card
@@ -81,7 +81,7 @@ def test_a_hold_is_shown_as_it_would_be_told(reason: Reason, mode: Mode) -> None
     book = book_of(reason, mode)
     rules = scenes.rules(book, public_url=URL)
     shown = stories.card("key", (case(book=book),), "held", reason, NOW, rules)
-    assert seen_by_people(shown) == seen_by_people(real(reason, book))
+    assert seen_by_people(shown) == seen_by_people(adapters(reason, book))
 
 
 def test_a_duplicate_is_told_to_nobody() -> None:

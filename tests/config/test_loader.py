@@ -93,7 +93,7 @@ def test_the_repositorys_example_is_read_whole():
     assert read.runner_url == "http://127.0.0.1:4440"
     assert read.symptoms["rabbitmq"].password == SecretRef("env://RABBITMQ_PASSWORD")
     assert (read.store.name, read.scheduler.name) == ("local", "local")
-    assert read.channels["console"] == Named("console", registry.room("chats", "console").Settings())
+    assert read.channels["console"] == Named("console", registry.load_adapter("chats", "console").Settings())
     assert read.report == Report(channels=("console",), every="week")
     runbook = read.rules.runbooks["mail-delivery"]
     assert runbook.restart.options == {"service": "${labels.service}"}
@@ -128,10 +128,10 @@ def test_rooms_of_google_cloud_and_chats_are_read_from_their_own_settings():
         "scheduler: {cloud_tasks: {queue: projects/p/locations/l/queues/q, url: https://v/, service_account: a@b}}",
     ).replace("{type: console}", "{type: google_chat, url: env://CHAT}")
     read = parse_config(text, on_cloud_run=True)
-    assert read.store.settings == registry.room("stores", "cloud_storage").Settings("b", "u/")
+    assert read.store.settings == registry.load_adapter("stores", "cloud_storage").Settings("b", "u/")
     assert read.scheduler.settings.url == "https://v"
     assert read.channels["console"] == Named(
-        "google_chat", registry.room("chats", "google_chat").Settings(SecretRef("env://CHAT"))
+        "google_chat", registry.load_adapter("chats", "google_chat").Settings(SecretRef("env://CHAT"))
     )
 
 
@@ -643,13 +643,13 @@ def test_a_type_that_can_not_be_read_is_a_bug_of_the_room():
 
 def test_a_room_is_found_by_its_file():
     """Names lists without importing, room takes nothing that is not listed."""
-    assert registry.names("runners") == ("rundeck",)
-    assert "_plain" not in registry.names("chats")
+    assert registry.adapter_names("runners") == ("rundeck",)
+    assert "_plain" not in registry.adapter_names("chats")
     for name in ("nothing", "_plain", "../errors", "__init__", "console.py"):
         with pytest.raises(KeyError):
-            registry.room("chats", name)
+            registry.load_adapter("chats", name)
     with pytest.raises(ValueError, match="no kind of room"):
-        registry.names("cli")
+        registry.adapter_names("cli")
 
 
 def test_what_an_import_and_a_reading_load():

@@ -33,8 +33,8 @@ def mail(tmp_path: Path) -> Iterator[StuckMail]:
 def store_of(mail: StuckMail) -> list[tuple[str, bytes, str]]:
     """Everything in the store, with generations, and the wake-ups by number."""
     found = []
-    for entry in mail.outside.listed(5):
-        stored = mail.outside.load(entry.key, 5)
+    for entry in mail.ports.list_documents(5):
+        stored = mail.ports.load(entry.key, 5)
         assert stored is not None
         found.append((entry.key, stored.body, stored.generation))
     return found
@@ -123,13 +123,17 @@ def test_the_recorded_name_reaches_the_page_escaped(mail: StuckMail) -> None:
         (lambda mail: "/approve/" + "x" * 100_000, 403, "This link is not valid"),
         (lambda mail: "/approve/キュー", 403, "This link is not valid"),
         (
-            lambda mail: f"/approve/{mail.outside.approval(mail.document().key, mail.incident().nonce, 1.0)}",
+            lambda mail: f"/approve/{mail.ports.sign_approval(mail.document().key, mail.incident().nonce, 1.0)}",
             410,
             "This link has expired",
         ),
-        (lambda mail: f"/approve/{mail.outside.approval('nothing-here', 'id.0.1', 9e9)}", 410, "This link is no longer needed"),
         (
-            lambda mail: f"/approve/{mail.outside.approval(mail.document().key, mail.incident().id + '.0.1', 9e9)}",
+            lambda mail: f"/approve/{mail.ports.sign_approval('nothing-here', 'id.0.1', 9e9)}",
+            410,
+            "This link is no longer needed",
+        ),
+        (
+            lambda mail: f"/approve/{mail.ports.sign_approval(mail.document().key, mail.incident().id + '.0.1', 9e9)}",
             409,
             "A newer link has been sent",
         ),

@@ -26,7 +26,7 @@ from werkzeug import Response
 from werkzeug.test import Client, TestResponse
 
 from functions import bootstrap
-from functions.application.serialization import decoded
+from functions.application.serialization import decode
 from functions.application.signing import sign
 from functions.domain.model.codes import VERSION, Phase
 from functions.domain.model.incidents import Document
@@ -98,12 +98,12 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
 
 def asking() -> tuple[str, str]:
     """(document's key, token of the link) of the one incident that asks."""
-    outside = bootstrap.current_adapters()
-    for listed in outside.listed(5.0):
-        stored = outside.load(listed.key, 5.0)
-        incident = decoded(Document, stored.body, listed.key).incident if stored else None
+    ports = bootstrap.current_adapters()
+    for listed in ports.list_documents(5.0):
+        stored = ports.load(listed.key, 5.0)
+        incident = decode(Document, stored.body, listed.key).incident if stored else None
         if incident and incident.phase is Phase.ASKED:
-            return listed.key, str(outside.approval(listed.key, incident.nonce, incident.expires_at or 0.0))
+            return listed.key, str(ports.sign_approval(listed.key, incident.nonce, incident.expires_at or 0.0))
     raise AssertionError("nothing asks")
 
 

@@ -64,7 +64,7 @@ class Client:
     """What is called, and JSON that its server really says, one of which an answer is made from."""
 
     call: Callable[[], Any]
-    real: tuple[Any, ...]
+    adapters: tuple[Any, ...]
     sends_secret: bool = True
 
 
@@ -103,9 +103,9 @@ CLIENTS = {
     "cloud storage, save": Client(
         lambda: cloud_storage.save(BUCKET, "a", b"{}", generation="5", due=1.5, timeout_s=IN_S), (OBJECT,), False
     ),
-    "cloud storage, list": Client(lambda: cloud_storage.listed(BUCKET, timeout_s=IN_S), (LIST, {"items": []}), False),
+    "cloud storage, list": Client(lambda: cloud_storage.list_documents(BUCKET, timeout_s=IN_S), (LIST, {"items": []}), False),
     "cloud storage, archive": Client(
-        lambda: list(cloud_storage.archived(BUCKET, since="2026-01-01", timeout_s=IN_S)), (RECORDS, LIST), False
+        lambda: list(cloud_storage.read_archive(BUCKET, since="2026-01-01", timeout_s=IN_S)), (RECORDS, LIST), False
     ),
     "cloud storage, check": Client(lambda: cloud_storage.check(BUCKET, timeout_s=IN_S), (OBJECT, LIST), False),
     "cloud tasks, wake": Client(lambda: cloud_tasks.wake(QUEUE, NOW, "payload", timeout_s=IN_S), (TASK,), False),

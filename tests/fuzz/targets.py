@@ -88,7 +88,7 @@ def templates(content: bytes) -> None:
     restart = Restart("11111111-1111-4111-8111-111111111111", {"service": line}, {"service": allow})
     runbook = Runbook("mail", (), restart, Symptom("rabbitmq", line, "${labels.service}"))
     alert = Alert("8b6529b40b930461", "", firing=True, labels={"service": value, "a": "b"}, annotations={}, starts_at=NOW)
-    for case in matching.cases(Rules({"mail": runbook}), "https://rundeck.example.com", [alert]):
+    for case in matching.match_alerts(Rules({"mail": runbook}), "https://rundeck.example.com", [alert]):
         if case.target is None:
             assert case.reason is Reason.INVALID_OPTION
         else:
@@ -126,7 +126,7 @@ def rabbitmq_says(content: bytes) -> None:
     totals, page = _answer("rabbitmq", first), _answer("rabbitmq", second)
     with suppress(Denied, Unavailable):
         rabbitmq_answers.good(totals)
-        seen = rabbitmq_answers.sighting(QUEUE, totals.json(), rabbitmq_answers.json_or_none(page), at=NOW)
+        seen = rabbitmq_answers.read_queue(QUEUE, totals.json(), rabbitmq_answers.json_or_none(page), at=NOW)
         assert isinstance(seen.depth, int)
 
 
@@ -185,7 +185,7 @@ def seeds(name: str) -> Iterator[bytes]:
         yield from (b"\0" + body for body in bodies if len(body) < SEED_BYTES)
         yield b'\5{"error": true, "errorCode": "api.error.item.unauthorized", "message": "no"}'
     elif name == "clients":
-        yield from (bytes([place]) + as_json(client.real[0]) for place, client in enumerate(CLIENTS.values()))
+        yield from (bytes([place]) + as_json(client.adapters[0]) for place, client in enumerate(CLIENTS.values()))
     else:
         total = b'\0{"items": [{"name": "mail.delivery", "messages": 3, "messages_ready": 2, "messages_unacknowledged": 1}]}'
         consumers = b'[{"consumer_tag": "a", "channel_details": {"connection_name": "b"}}]'

@@ -54,9 +54,9 @@ def nearly(draw: st.DrawFn, value: Any) -> Any:
 
 
 @st.composite
-def answers(draw: st.DrawFn, real: tuple[Any, ...]) -> bytes:
+def answers(draw: st.DrawFn, adapters: tuple[Any, ...]) -> bytes:
     """What the server really says, changed, cut off, with headers that contradict it; or none of that."""
-    said = st.sampled_from([*real, *real, REFUSAL]).flatmap(nearly).map(lambda content: json.dumps(content).encode())
+    said = st.sampled_from([*adapters, *adapters, REFUSAL]).flatmap(nearly).map(lambda content: json.dumps(content).encode())
     body = draw(said | said | said | st.sampled_from(BODIES) | st.binary(max_size=60))
     if draw(RARELY):
         body = body[: draw(st.integers(0, len(body)))]
@@ -78,7 +78,7 @@ def test_no_answer_breaks_a_client_or_shows_its_secret(name: str) -> None:
     @settings(
         max_examples=EXAMPLES, database=None, suppress_health_check=list(HealthCheck), phases=(Phase.generate, Phase.shrink)
     )
-    @given(st.lists(answers(CLIENTS[name].real) | st.binary(max_size=100), min_size=1, max_size=3))
+    @given(st.lists(answers(CLIENTS[name].adapters) | st.binary(max_size=100), min_size=1, max_size=3))
     def anything(said: list[bytes]) -> None:
         heard(name, said)
 
@@ -88,11 +88,11 @@ def test_no_answer_breaks_a_client_or_shows_its_secret(name: str) -> None:
 @pytest.mark.parametrize("name", CLIENTS)
 def test_a_sound_answer_is_taken(name: str) -> None:
     """Without the faults each client gets on, so the test above is about the faults."""
-    real = [as_json(content, "X-Goog-Generation: 7") for content in CLIENTS[name].real]
+    adapters = [as_json(content, "X-Goog-Generation: 7") for content in CLIENTS[name].adapters]
     if name.startswith("slack"):
-        real = real[:1]
+        adapters = adapters[:1]
     last = {"cloud storage, archive": [as_json({})], "cloud storage, list": [], "cloud storage, check": []}
-    made = heard(name, [*real, *last.get(name, [])])
+    made = heard(name, [*adapters, *last.get(name, [])])
     assert not isinstance(made, Exception), made
 
 

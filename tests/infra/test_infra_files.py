@@ -253,10 +253,10 @@ def test_the_health_check_takes_the_answer_to_get_for_life(answering: Any, statu
 
 def test_the_labs_job_guards_itself_as_the_real_one_does() -> None:
     """Options and first step are the same, so that the lab shows what happens in production."""
-    real, lab = read(INFRA / "rundeck" / "job.yaml")[0], read(DOCKER / "lab" / "job.yaml")[0]
-    first = [job["sequence"]["commands"][0]["script"] for job in (real, lab)]
+    adapters, lab = read(INFRA / "rundeck" / "job.yaml")[0], read(DOCKER / "lab" / "job.yaml")[0]
+    first = [job["sequence"]["commands"][0]["script"] for job in (adapters, lab)]
     assert first[0] == first[1]
-    assert [[option["name"] for option in job["options"]] for job in (real, lab)] == [
+    assert [[option["name"] for option in job["options"]] for job in (adapters, lab)] == [
         ["service", "unstick_incident", "unstick_not_after"]
     ] * 2
     assert lab["multipleExecutions"] is False

@@ -17,7 +17,7 @@ import sys, threading
 from importlib.machinery import PathFinder
 import google.api_core.exceptions, google.auth.exceptions
 from functions.runtime import secrets as secret_store; from functions.runtime import http_client as web
-from functions.runtime.parallel import together
+from functions.runtime.parallel import run_parallel
 
 # One thread stands between having requests' lock and having it in sys.modules, until the other asks for requests.exceptions.
 entered, near = threading.Event(), threading.Event()
@@ -48,7 +48,7 @@ def read():
 def ask():
     return web.request("Rundeck", "GET", "http://127.0.0.1:9/", timeout_s=5)
 
-for outcome in together([ask, read], timeout_s=20):
+for outcome in run_parallel([ask, read], timeout_s=20):
     print(outcome)
 """
 

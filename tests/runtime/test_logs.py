@@ -97,9 +97,9 @@ def test_the_trace_comes_from_the_header_and_the_project(written, monkeypatch, h
         logs.event("INFO", "inside")
     logs.event("INFO", "outside")
 
-    inside, outside = written()
+    inside, ports = written()
     assert inside.get("logging.googleapis.com/trace") == expected
-    assert "logging.googleapis.com/trace" not in outside
+    assert "logging.googleapis.com/trace" not in ports
 
 
 def test_bound_fields_nest_and_end_with_their_block(written):

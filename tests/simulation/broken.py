@@ -14,14 +14,14 @@ from typing import Any
 from msgspec.structs import replace
 
 from functions.application import deliver, reconcile
-from functions.application.serialization import encoded
+from functions.application.serialization import encode
 from functions.domain.decisions import guards, phases, step
 from functions.domain.decisions import health as judge
 from functions.domain.decisions import messages as telling
-from functions.domain.decisions.guards import Decision, Kind, Scene
+from functions.domain.decisions.guards import Decision, GuardContext, Kind
 from functions.domain.model.codes import Reason
 from functions.domain.model.events import Start, Step, Wake
-from functions.domain.model.observations import Ledger
+from functions.domain.model.observations import ExecutionHistory
 from functions.runtime.errors import Unavailable
 from tests.simulation.models import Faults
 from tests.simulation.world import Host
@@ -66,25 +66,23 @@ def _without_compare(right: Any) -> Any:
 
 
 def _save_before_wake(right: Any) -> Any:
-    def write(outside: Any, gathered: Any, made: Step, budget: Any) -> Any:
+    def write(ports: Any, gathered: Any, made: Step, budget: Any) -> Any:
         wakes = tuple(act for act in made.acts if isinstance(act, Wake))
-        result = right(
-            outside, gathered, replace(made, acts=tuple(act for act in made.acts if not isinstance(act, Wake))), budget
-        )
+        result = right(ports, gathered, replace(made, acts=tuple(act for act in made.acts if not isinstance(act, Wake))), budget)
         for act in wakes:
-            outside.wake(act.at, {"target": made.document.key}, 5.0)
+            ports.wake(act.at, {"target": made.document.key}, 5.0)
         return result
 
     return write
 
 
 def _post_before_save(right: Any) -> Any:
-    def write(outside: Any, gathered: Any, made: Step, budget: Any) -> Any:
+    def write(ports: Any, gathered: Any, made: Step, budget: Any) -> Any:
         for act in made.acts:
             if isinstance(act, Start) and made.document.target is not None:
                 with suppress(Exception):  # a broken variant may be as careless as it likes
-                    outside.run(made.document.target, act.tag, act.runner_not_after, 5.0)
-        return right(outside, gathered, made, budget)
+                    ports.run(made.document.target, act.tag, act.runner_not_after, 5.0)
+        return right(ports, gathered, made, budget)
 
     return write
 
@@ -92,11 +90,11 @@ def _post_before_save(right: Any) -> Any:
 def _never_unsent(right: Any) -> Any:
     """No fence: POST however long ago the look was, and with a fence for the job that has just begun."""
 
-    def run(outside: Any, gathered: Any, start: Start, budget: Any, pause: Any, paused_at: float) -> Any:
-        fresh = replace(gathered, looked_from=outside.monotonic())
-        ahead = outside.world.rundeck.ahead_s
-        late = replace(start, runner_not_after=outside.world.now + ahead + 300.0)
-        return right(outside, fresh, late, replace(budget, ends=outside.monotonic() + 60.0), pause, paused_at)
+    def run(ports: Any, gathered: Any, start: Start, budget: Any, pause: Any, paused_at: float) -> Any:
+        fresh = replace(gathered, looked_from=ports.monotonic())
+        ahead = ports.world.rundeck.ahead_s
+        late = replace(start, runner_not_after=ports.world.now + ahead + 300.0)
+        return right(ports, fresh, late, replace(budget, ends=ports.monotonic() + 60.0), pause, paused_at)
 
     return run
 
@@ -114,25 +112,27 @@ def _blind_retry(right: Any) -> Any:
 def _looks_empty(right: Any) -> Any:
     """A history that can't be read is taken for an empty one."""
 
-    def ledger(self: Host, target: Any, since_s: float, follow: str | None, timeout_s: float, *, tail: bool) -> Ledger:
+    def read_history(
+        self: Host, target: Any, since_s: float, follow: str | None, timeout_s: float, *, tail: bool
+    ) -> ExecutionHistory:
         try:
-            found: Ledger = right(self, target, since_s, follow, timeout_s, tail=tail)
+            found: ExecutionHistory = right(self, target, since_s, follow, timeout_s, tail=tail)
         except Unavailable:
-            return Ledger(self.world.now + self.world.rundeck.ahead_s)
+            return ExecutionHistory(self.world.now + self.world.rundeck.ahead_s)
         return found
 
-    return ledger
+    return read_history
 
 
 def _replaced_guard(place: str, broken: Callable[[Any], Any]) -> Piece:
-    def table(right: tuple[Any, ...]) -> tuple[Any, ...]:
-        return tuple(broken(guard) if guard.__name__ == place else guard for guard in right)
+    def table(right: dict[str, Any]) -> dict[str, Any]:
+        return {name: broken(guard) if name == place else guard for name, guard in right.items()}
 
     return (guards, "GUARDS", table)
 
 
 def _passes(_right: Any) -> Any:
-    def guard(scene: Scene) -> Decision | None:
+    def guard(scene: GuardContext) -> Decision | None:
         return None
 
     return guard
@@ -141,8 +141,8 @@ def _passes(_right: Any) -> Any:
 def _pause_of_the_look(right: Any) -> Any:
     """The kill switch as it was decided on: never read again."""
 
-    def run(outside: Any, gathered: Any, start: Start, budget: Any, pause: Any, paused_at: float) -> Any:
-        return right(outside, gathered, start, budget, None, outside.monotonic())
+    def run(ports: Any, gathered: Any, start: Start, budget: Any, pause: Any, paused_at: float) -> Any:
+        return right(ports, gathered, start, budget, None, ports.monotonic())
 
     return run
 
@@ -150,11 +150,11 @@ def _pause_of_the_look(right: Any) -> Any:
 def _let_go_first(right: Any) -> Any:
     """The record is forgotten with the save, and written afterwards."""
 
-    def write(outside: Any, gathered: Any, made: Step, budget: Any) -> Any:
+    def write(ports: Any, gathered: Any, made: Step, budget: Any) -> Any:
         records = made.document.to_archive
-        result = right(outside, gathered, replace(made, document=replace(made.document, to_archive=())), budget)
+        result = right(ports, gathered, replace(made, document=replace(made.document, to_archive=())), budget)
         for record in records:
-            outside.archive(deliver.archive_path(record), encoded(record), 5.0)
+            ports.archive(deliver.archive_path(record), encode(record), 5.0)
         return result
 
     return write
@@ -163,8 +163,8 @@ def _let_go_first(right: Any) -> Any:
 def _forgets_messages(right: Any) -> Any:
     """Messages leave the document with the save, before they were posted."""
 
-    def write(outside: Any, gathered: Any, made: Step, budget: Any) -> Any:
-        return right(outside, gathered, replace(made, document=replace(made.document, to_tell=())), budget)
+    def write(ports: Any, gathered: Any, made: Step, budget: Any) -> Any:
+        return right(ports, gathered, replace(made, document=replace(made.document, to_tell=())), budget)
 
     return write
 
@@ -212,7 +212,7 @@ def _unread_is_off(right: Any) -> Any:
 def _adopts_any(right: Any) -> Any:
     """Whatever runs of the same job is taken for the target's own restart."""
 
-    def job_busy(scene: Scene) -> Decision | None:
+    def job_busy(scene: GuardContext) -> Decision | None:
         for execution in scene.ledger.others:
             return Decision(Kind.ADOPT, Reason.ALREADY_RUNNING, execution=execution)
         found: Decision | None = right(scene)
@@ -256,18 +256,18 @@ VARIANTS = (
     Variant("save without compare", ((Host, "save", _without_compare),), Faults(stall=0.1), frozenset({"auto", "sick"}), "I1"),
     Variant(
         "save before the wake-up",
-        ((reconcile, "_write", _save_before_wake),),
+        ((reconcile, "_write_ahead_and_save", _save_before_wake),),
         Faults(crash=0.1),
         frozenset({"auto", "no_sweep", "one_clock"}),
         "I2",
     ),
     Variant(
         "POST before the save",
-        ((reconcile, "_write", _post_before_save),),
+        ((reconcile, "_write_ahead_and_save", _post_before_save),),
         Faults(stall=0.05, crash=0.05),
         frozenset({"auto", "sick"}),
     ),
-    Variant("no fence", ((reconcile, "_run", _never_unsent),), Faults(stall=0.15), frozenset({"auto", "sick"})),
+    Variant("no fence", ((reconcile, "_start_job", _never_unsent),), Faults(stall=0.15), frozenset({"auto", "sick"})),
     Variant(
         "the job ignores unstick_not_after",
         (),
@@ -291,7 +291,7 @@ VARIANTS = (
     ),
     Variant(
         "a guard that fails open",
-        ((Host, "ledger", _looks_empty),),
+        ((Host, "read_history", _looks_empty),),
         Faults(history_down=0.5, run_lost=0.5),
         frozenset({"auto", "sick"}),
     ),
@@ -303,12 +303,18 @@ VARIANTS = (
     ),
     Variant(
         "a repeat taken for a new cause",
-        ((step, "_carried", _carries_nothing), _replaced_guard("just_restarted", _passes), _replaced_guard("cooldown", _passes)),
+        (
+            (step, "_alerts_of_outcomes", _carries_nothing),
+            _replaced_guard("just_restarted", _passes),
+            _replaced_guard("cooldown", _passes),
+        ),
         Faults(),
         frozenset({"auto", "sick"}),
         "I1",
     ),
-    Variant("a repeat told as news", ((step, "_carried", _carries_nothing),), Faults(), frozenset({"auto", "sick"}), "I2"),
+    Variant(
+        "a repeat told as news", ((step, "_alerts_of_outcomes", _carries_nothing),), Faults(), frozenset({"auto", "sick"}), "I2"
+    ),
     Variant(
         "verdict from late statistics",
         ((judge, "SETTLED_S", lambda _: 0.0),),
@@ -318,7 +324,7 @@ VARIANTS = (
     ),
     Variant(
         "recovered without consumers",
-        ((judge, "_present", _nobody_needed),),
+        ((judge, "_count_new_consumers", _nobody_needed),),
         Faults(),
         frozenset({"auto", "sick", "quick", "purges"}),
         "I5",
@@ -326,7 +332,7 @@ VARIANTS = (
     Variant("recovered after one look", ((phases, "_unproven", _one_look),), Faults(), frozenset({"auto", "sick"}), "I5"),
     Variant(
         "message dropped in a crash",
-        ((reconcile, "_write", _forgets_messages),),
+        ((reconcile, "_write_ahead_and_save", _forgets_messages),),
         Faults(crash=0.1),
         frozenset({"auto", "sick"}),
         "I2",
@@ -336,13 +342,17 @@ VARIANTS = (
     ),
     Variant(
         "kill switch read once",
-        ((reconcile, "_run", _pause_of_the_look),),
+        ((reconcile, "_start_job", _pause_of_the_look),),
         Faults(stall=0.2),
         frozenset({"auto", "sick", "pausing"}),
         "I9",
     ),
     Variant(
-        "archive after letting go", ((reconcile, "_write", _let_go_first),), Faults(crash=0.15), frozenset({"auto", "sick"}), "I2"
+        "archive after letting go",
+        ((reconcile, "_write_ahead_and_save", _let_go_first),),
+        Faults(crash=0.15),
+        frozenset({"auto", "sick"}),
+        "I2",
     ),
     Variant(
         "acting on a save that failed",
@@ -381,9 +391,13 @@ VARIANTS = (
     ),
     Variant("no look at the symptom", (_replaced_guard("symptom", _passes),), Faults(), frozenset({"auto", "false_alarm"}), "I3"),
     Variant(
-        "a bundle that forgets", ((reconcile, "_waiting_for", _first_alone),), Faults(), frozenset({"auto", "sick", "many"}), "I2"
+        "a bundle that forgets",
+        ((reconcile, "_collect_bundle", _first_alone),),
+        Faults(),
+        frozenset({"auto", "sick", "many"}),
+        "I2",
     ),
     Variant(
-        "nobody is told", ((telling, "channels", lambda _: lambda *a, **k: ()),), Faults(), frozenset({"auto", "sick"}), "I2"
+        "nobody is told", ((telling, "channels_for", lambda _: lambda *a, **k: ()),), Faults(), frozenset({"auto", "sick"}), "I2"
     ),
 )

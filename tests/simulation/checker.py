@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from functions.domain.model.codes import Ending
 from functions.domain.model.events import Reply
-from functions.domain.model.incidents import Archive, Outcome, Trigger
+from functions.domain.model.incidents import AlertRef, Archive, Outcome
 from tests.simulation.guards_checked import guards_checked
 from tests.simulation.models import Run
 from tests.simulation.recoveries import recoveries
@@ -181,7 +181,7 @@ def _repeated(world: World, records: list[Archive]) -> list[Violation]:
 
 def _told_again(records: list[Archive]) -> list[Violation]:
     """I2: what came of an alert, more than that it is held, is said by one incident."""
-    told: dict[tuple[str, str], list[tuple[Trigger, str]]] = {}
+    told: dict[tuple[str, str], list[tuple[AlertRef, str]]] = {}
     found = []
     for record in records:
         if record.outcome.ending is Ending.HELD or record.target is None:
@@ -197,7 +197,7 @@ def _told_again(records: list[Archive]) -> list[Violation]:
     return found
 
 
-def _same(one: Trigger, other: Trigger) -> bool:
+def _same(one: AlertRef, other: AlertRef) -> bool:
     return one.fingerprint == other.fingerprint and abs(one.starts_at - other.starts_at) < 1.0
 
 

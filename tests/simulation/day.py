@@ -15,7 +15,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from functions.application.serialization import decoded
+from functions.application.serialization import decode
 from functions.domain.decisions.messages import HOLDS_KEPT, OUTCOMES_KEPT
 from functions.domain.decisions.step import THREADS_KEPT
 from functions.domain.model.alerts import Alert, QueueRef
@@ -70,7 +70,7 @@ def day(seed: int) -> Course:
     with applied(Variant("replies in threads", ((Host, "post", _in_threads),), Faults(), frozenset())):
         world.run(BEGIN + DAY_S + CALM_S)
     saved = [(at, key, body) for at, key, body in world.saved if key not in ("storm", "pause")]
-    documents = [decoded(Document, body, key) for _, key, body in saved]
+    documents = [decode(Document, body, key) for _, key, body in saved]
     bounds = [BEGIN + DAY_S / 4 * quarter for quarter in range(4)] + [BEGIN + DAY_S, float("inf")]
     largest = tuple(max((len(body) for at, _, body in saved if begin <= at < end), default=0) for begin, end in pairwise(bounds))
     most: Callable[[str], int] = lambda part: max(len(getattr(document, part)) for document in documents)  # noqa: E731

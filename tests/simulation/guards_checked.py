@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from functions.application.serialization import decoded
+from functions.application.serialization import decode
 from functions.domain.model.codes import Mode, Phase
 from functions.domain.model.incidents import Archive, Document
 from tests.simulation.models import Run
@@ -53,7 +53,7 @@ def _held_to_the_rules(world: World) -> list[Violation]:
             found.append(Violation("I3", f"{sent['tag']} was sent in mode observe"))
         if sent["at"] not in sent_first:
             continue
-        document = decoded(Document, sent["document"], "sent") if sent["document"] else None
+        document = decode(Document, sent["document"], "sent") if sent["document"] else None
         incident = document.incident if document else None
         if incident is None or incident.phase is not Phase.STARTING or f"{incident.id}.{incident.attempt}" != sent["tag"]:
             found.append(Violation("I3", f"{sent['tag']} was sent without being saved as starting"))

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from functions.application.ports import Listed, Stored
 from functions.domain.model.alerts import Target
 from functions.domain.model.messages import Card
-from functions.domain.model.observations import Execution, Ledger, Sighting
+from functions.domain.model.observations import Execution, ExecutionHistory, QueueSnapshot
 from functions.runtime.errors import Conflict, Denied, Unavailable
 
 
@@ -96,14 +96,14 @@ class Queue:
             at += 1.0
         return False
 
-    def sighting(self, at: float, lag_s: float, *, statistics: bool) -> Sighting:
+    def read_queue(self, at: float, lag_s: float, *, statistics: bool) -> QueueSnapshot:
         depth = self.depth(at)
         late = at - lag_s
         ids = tuple(c for c in self.consumers(at - min(lag_s, 4.6)) if c in self.consumers(at))
         if not statistics:
-            return Sighting(at, depth, depth, 0, consumers=len(ids), consumer_ids=ids)
+            return QueueSnapshot(at, depth, depth, 0, consumers=len(ids), consumer_ids=ids)
         grid = [late - 5.0 * n for n in range(25, -1, -1)]
-        return Sighting(
+        return QueueSnapshot(
             at,
             depth,
             depth,
@@ -202,7 +202,7 @@ class Rundeck:
         self.runs.append(again)
         return again
 
-    def ledger(self, target: Target, now: float, since_s: float, follow: str | None) -> Ledger:
+    def read_history(self, target: Target, now: float, since_s: float, follow: str | None) -> ExecutionHistory:
         if self.forbidden:
             raise Denied("rundeck", "answered 403", code="token", remedy="Make a new token.")
         if self.hidden:
@@ -215,7 +215,7 @@ class Rundeck:
         unfinished = [*self.running(target.key, now), *(run for run in self.runs if run.started > now and self.one_at_a_time)]
         busy = [run for run in unfinished if run.target != target.key and run.seen_from <= now]
         others = tuple(run.state(now, self.ahead_s) for run in busy)
-        return Ledger(
+        return ExecutionHistory(
             float(int(now + self.ahead_s)), tuple(found), others, followed, ("done",) if followed and followed.ended else None
         )
 
@@ -238,7 +238,7 @@ class Store:
         self.bodies[key] = (body, self.generation, due)
         return str(self.generation)
 
-    def listed(self) -> list[Listed]:
+    def list_documents(self) -> list[Listed]:
         return [Listed(key, due) for key, (_, _, due) in self.bodies.items()]
 
 

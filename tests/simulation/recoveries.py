@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functions.application.serialization import decoded
+from functions.application.serialization import decode
 from functions.domain.model.codes import Ending
 from functions.domain.model.incidents import Archive, Document, Outcome
 from tests.simulation.models import Run
@@ -25,7 +25,7 @@ def recoveries(world: World) -> list[Violation]:
     for at, key, body in world.saved:
         if key in ("storm", "pause"):
             continue
-        for outcome in decoded(Document, body, key).outcomes:
+        for outcome in decode(Document, body, key).outcomes:
             if outcome.incident not in seen and outcome.ending is Ending.RECOVERED:
                 seen.add(outcome.incident)
                 found += _proven(world, archived.get(outcome.incident), at, key, outcome)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from functions.application.serialization import decoded
+from functions.application.serialization import decode
 from functions.domain.model.incidents import Archive
 from tests.simulation.models import Run
 from tests.simulation.world import World
@@ -24,7 +24,7 @@ class Violation:
 
 def records(world: World) -> dict[str, Archive]:
     """What was archived, by incident."""
-    found = [decoded(Archive, body, path) for path, body in world.store.archived.items()]
+    found = [decode(Archive, body, path) for path, body in world.store.archived.items()]
     return {record.incident.id: record for record in found}
 
 

@@ -18,13 +18,13 @@ from msgspec.structs import replace
 
 from functions.application import intake, reconcile
 from functions.application.ports import Listed, Stored
-from functions.application.serialization import decoded, encoded
-from functions.domain.model.alerts import Alert, Case, QueueRef, Target
+from functions.application.serialization import decode, encode
+from functions.domain.model.alerts import Alert, MatchedAlert, QueueRef, Target
 from functions.domain.model.codes import Mode
-from functions.domain.model.events import Alerted, Approved, Reply, Woken
+from functions.domain.model.events import AlertsReceived, Approved, Reply, TimerFired
 from functions.domain.model.incidents import Document
 from functions.domain.model.messages import Card
-from functions.domain.model.observations import Execution, Ledger, Pause, Sighting
+from functions.domain.model.observations import Execution, ExecutionHistory, Pause, QueueSnapshot
 from functions.domain.model.runbooks import Restart, Rules, Runbook, Symptom
 from functions.runtime.errors import Denied, Unavailable
 from tests.simulation.models import Chat, Faults, Queue, Run, Rundeck, Store, lost
@@ -178,7 +178,7 @@ class World:
 
         def work(host: Host) -> None:
             cases, asked_at = cases_of(self, alerts), self.now
-            found = intake.notified(host, cases, reconcile.Budget(host, host.monotonic() + WEBHOOK_BUDGET_S))
+            found = intake.handle_notification(host, cases, reconcile.Budget(host, host.monotonic() + WEBHOOK_BUDGET_S))
             if found.lost == 0 and "deaf" not in self.options:
                 done["ok"] = True
                 self.note(f"Grafana hears {[(r.action.value, r.reason.value if r.reason else None) for r in found.replies]}")
@@ -196,7 +196,7 @@ class World:
         self.pauses.append((self.now, on))
         self.note(f"somebody turns the kill switch {'on' if on else 'off'}")
         found = self.store.load("pause")
-        self.store.save("pause", encoded(Pause("test", "somebody", self.now, on=on)), found.generation if found else None, None)
+        self.store.save("pause", encode(Pause("test", "somebody", self.now, on=on)), found.generation if found else None, None)
 
     def paused_at(self, at: float) -> bool:
         state = False
@@ -218,15 +218,15 @@ class World:
         )
 
     def documents(self) -> list[Document]:
-        return [decoded(Document, body, key) for key, (body, _, _) in self.store.bodies.items() if key not in ("pause", "storm")]
+        return [decode(Document, body, key) for key, (body, _, _) in self.store.bodies.items() if key not in ("pause", "storm")]
 
 
-def cases_of(world: World, alerts: tuple[Alert, ...]) -> list[Case]:
+def cases_of(world: World, alerts: tuple[Alert, ...]) -> list[MatchedAlert]:
     cases = []
     for alert in alerts:
         runbook = world.rules.runbooks[alert.labels.get("runbook", "mail")]
         target, queue = world.target_of(alert)
-        cases.append(Case(alert, runbook, target, queue))
+        cases.append(MatchedAlert(alert, runbook, target, queue))
     return cases
 
 
@@ -236,10 +236,10 @@ def verify(host: Host, content: Mapping[str, Any]) -> None:
         for entry in content["deferred"]:
             alerts = msgspec.convert(entry["alerts"], tuple[Alert, ...])
             cases = cases_of(host.world, alerts)
-            event = Alerted(tuple(cases), entry["incident"], crowd=entry["crowd"], handed_over_at=entry["at"])
+            event = AlertsReceived(tuple(cases), entry["incident"], crowd=entry["crowd"], handed_over_at=entry["at"])
             reconcile.advance(host, intake.document_key(cases[0]), event, reconcile.Budget(host, host.monotonic() + 30.0))
         return
-    reconcile.advance(host, content["target"], Woken(), reconcile.Budget(host, host.monotonic() + VERIFY_BUDGET_S))
+    reconcile.advance(host, content["target"], TimerFired(), reconcile.Budget(host, host.monotonic() + VERIFY_BUDGET_S))
 
 
 @dataclass
@@ -286,7 +286,7 @@ class Host:
         if self.world.chance(likely):
             raise Unavailable(system, "is down")
 
-    def together(self, calls: list[Callable[[], Any]], timeout_s: float) -> list[Any]:
+    def run_parallel(self, calls: list[Callable[[], Any]], timeout_s: float) -> list[Any]:
         results: list[Any] = []
         for call in calls:
             try:
@@ -315,9 +315,9 @@ class Host:
         self._back("save")
         return made
 
-    def listed(self, timeout_s: float) -> list[Listed]:
+    def list_documents(self, timeout_s: float) -> list[Listed]:
         self._leg("list")
-        return self.world.store.listed()
+        return self.world.store.list_documents()
 
     def archive(self, path: str, body: bytes, timeout_s: float) -> None:
         self._leg("archive")
@@ -334,17 +334,19 @@ class Host:
 
     # --- RabbitMQ and Rundeck
 
-    def ledger(self, target: Target, since_s: float, follow: str | None, timeout_s: float, *, tail: bool) -> Ledger:
+    def read_history(
+        self, target: Target, since_s: float, follow: str | None, timeout_s: float, *, tail: bool
+    ) -> ExecutionHistory:
         self._leg("history")
         try:
             self._down(self.world.faults.history_down, "rundeck")
-            found = self.world.rundeck.ledger(target, self.world.now, since_s, follow)
+            found = self.world.rundeck.read_history(target, self.world.now, since_s, follow)
         except (Unavailable, Denied):
             self.world.unread.append(self.world.now)
             raise
         return replace(found, read_at=self.now())
 
-    def sighting(self, queue: QueueRef, for_s: float, timeout_s: float) -> Sighting:
+    def read_queue(self, queue: QueueRef, for_s: float, timeout_s: float) -> QueueSnapshot:
         self._leg("queue")
         self._down(self.world.faults.broker_down, "rabbitmq")
         if self.world.login_refused:
@@ -353,7 +355,7 @@ class Host:
         if found is None or queue.key in self.world.deleted:
             raise Denied("rabbitmq", "no such queue", code="no_queue")
         lag = 3.5 + self.world.rng.random() * 5.4
-        seen = found.sighting(self.world.now, lag, statistics=self.world.statistics)
+        seen = found.read_queue(self.world.now, lag, statistics=self.world.statistics)
         self.world.looks.setdefault(queue.key, []).append((self.world.now, seen.depth, seen.consumer_ids or ()))
         shift = self.skew_s
         return replace(
@@ -423,10 +425,10 @@ class Host:
             raise lost("chat")
         return None
 
-    def approval(self, key: str, nonce: str, expires_at: float) -> str:
+    def sign_approval(self, key: str, nonce: str, expires_at: float) -> str:
         return f"{key}~{nonce}"
 
-    def paused_here(self) -> bool:
+    def is_paused_by_environment(self) -> bool:
         return False
 
     def log(self, severity: str, message: str, **fields: object) -> None:
@@ -458,7 +460,7 @@ def _ends(world: World, run: Run) -> None:
 
 
 def _shown(body: bytes) -> str:
-    document = decoded(Document, body, "trace")
+    document = decode(Document, body, "trace")
     incident = document.incident
     shown = "no incident"
     if incident:

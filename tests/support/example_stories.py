@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from functions.domain.cards.card_input import Story
+from functions.domain.cards.card_input import CardInput
 from functions.domain.model.alerts import QueueRef, Target
 from functions.domain.model.codes import Phase, Reason, Verdict
-from functions.domain.model.incidents import Incident, Trigger, Try, Watched
-from functions.domain.model.observations import Execution, Sighting
+from functions.domain.model.incidents import AlertRef, Incident, PastAttempt, QueueState
+from functions.domain.model.observations import Execution, QueueSnapshot
 from functions.domain.model.runbooks import Recovered, Restart, Rules, Runbook, Symptom
 
 NOW = 1_795_457_525.0  # 2026-11-24 03:12:05 in Tokyo
@@ -26,7 +26,7 @@ RUNBOOK = Runbook(
     root_cause="https://tracker.example.com/MAIL-123",
 )
 TARGET = Target("t-1", "https://rundeck.example.com", RUNBOOK.restart.job, {"service": "mail-delivery"})
-TRIGGER = Trigger(
+TRIGGER = AlertRef(
     "f1",
     "https://grafana.example.com 1",
     ALERTED,
@@ -45,8 +45,8 @@ TRIGGER = Trigger(
 STUCK = tuple((NOW - 285 + 15 * n, 120 + 22 * n) for n in range(12))
 DRAINED = (*STUCK, *((NOW - 110 + 10 * n, max(0, 362 - 45 * n)) for n in range(12)))
 WORSE = (*STUCK, *((NOW - 110 + 10 * n, 362 + 2 * n) for n in range(12)))
-BEFORE = Sighting(NOW - 120, 362, 342, 20, 1)
-WATCHED = Watched(QueueRef("/", "mail.outgoing"), "mail-delivery", ALERTED, BEFORE, consumers=1, curve=STUCK)
+BEFORE = QueueSnapshot(NOW - 120, 362, 342, 20, 1)
+WATCHED = QueueState(QueueRef("/", "mail.outgoing"), "mail-delivery", ALERTED, BEFORE, consumers=1, curve=STUCK)
 SEEN = replace(WATCHED, before=None, curve=tuple((at + 120, depth) for at, depth in STUCK))
 """As it is before any restart: what was seen just now stands in the curve alone."""
 RUNNING = Execution(
@@ -81,13 +81,13 @@ def rules(language: str = "en") -> Rules:
     return Rules({"mail-delivery": RUNBOOK}, language=language, time_zone=zone, public_url=url)
 
 
-def held(reason: Reason, detail: str = "", remedy: str = "", phase: Phase = Phase.DEFERRED, approve_url: str = "") -> Story:
+def held(reason: Reason, detail: str = "", remedy: str = "", phase: Phase = Phase.DEFERRED, approve_url: str = "") -> CardInput:
     expires_at = NOW + 1800 if approve_url else None
     incident = replace(
         INCIDENT, phase=phase, queues=(SEEN,), attempt=0, execution=None, restarts=0, reason=reason, expires_at=expires_at
     )
     again = phase is Phase.WAITING
-    return Story("held", NOW, RUNBOOK, TARGET, incident, reason, detail, remedy, approve_url=approve_url, again=again)
+    return CardInput("held", NOW, RUNBOOK, TARGET, incident, reason, detail, remedy, approve_url=approve_url, again=again)
 
 
 def _verifying(depth: int, consumers: int) -> Incident:
@@ -96,17 +96,17 @@ def _verifying(depth: int, consumers: int) -> Incident:
     return replace(INCIDENT, phase=Phase.VERIFYING, execution=ENDED, queues=(watched,))
 
 
-def _escalated() -> Story:
+def _escalated() -> CardInput:
     second = replace(ENDED, id="1851", url=ENDED.url.replace("1847", "1851"), tag="7f3a.2")
     stuck = replace(_verifying(384, 1).queues[0], head_at=NOW - 1560, verdict=Verdict.STUCK)
-    tries = (Try("7f3a.1", ENDED, "stuck"),)
+    tries = (PastAttempt("7f3a.1", ENDED, "stuck"),)
     incident = replace(_verifying(384, 1), queues=(stuck,), attempt=2, restarts=2, execution=second, tries=tries, tail=TAIL)
-    return Story("escalated", NOW, RUNBOOK, TARGET, incident, None, "it is still stuck", mention=RUNBOOK.mention)
+    return CardInput("escalated", NOW, RUNBOOK, TARGET, incident, None, "it is still stuck", mention=RUNBOOK.mention)
 
 
-EXAMPLES: dict[str, Story] = {
-    "started": Story("started", NOW, RUNBOOK, TARGET, INCIDENT),
-    "adopted": Story("started", NOW, RUNBOOK, TARGET, ADOPTED),
+EXAMPLES: dict[str, CardInput] = {
+    "started": CardInput("started", NOW, RUNBOOK, TARGET, INCIDENT),
+    "adopted": CardInput("started", NOW, RUNBOOK, TARGET, ADOPTED),
     "held-restart-refused": held(
         Reason.RESTART_REFUSED, "the token's role lacks a permission", "load infra/rundeck/unstick.aclpolicy for the token's role"
     ),
@@ -117,25 +117,27 @@ EXAMPLES: dict[str, Story] = {
     ),
     "held-observe-only": held(Reason.OBSERVE_ONLY),
     "held-symptom-gone": held(Reason.SYMPTOM_GONE, "mail.outgoing: acknowledged in the last 10 s: 42"),
-    "held-no-runbook": Story("held", NOW, reason=Reason.NO_RUNBOOK, trigger=TRIGGER),
-    "draining": Story("draining", NOW, RUNBOOK, TARGET, _verifying(212, 2)),
-    "recovered": Story("recovered", NOW, RUNBOOK, TARGET, _verifying(0, 2)),
-    "recovered-moving": Story("recovered", NOW, replace(RUNBOOK, root_cause=""), TARGET, _verifying(97, 2), moving=True),
+    "held-no-runbook": CardInput("held", NOW, reason=Reason.NO_RUNBOOK, trigger=TRIGGER),
+    "draining": CardInput("draining", NOW, RUNBOOK, TARGET, _verifying(212, 2)),
+    "recovered": CardInput("recovered", NOW, RUNBOOK, TARGET, _verifying(0, 2)),
+    "recovered-moving": CardInput("recovered", NOW, replace(RUNBOOK, root_cause=""), TARGET, _verifying(97, 2), moving=True),
     "escalated": _escalated(),
     "escalated-late": replace(_escalated(), late_s=4320.0),
-    "resolved": Story("resolved", NOW, target=TARGET, trigger=TRIGGER, detail="7f3a9c21"),
+    "resolved": CardInput("resolved", NOW, target=TARGET, trigger=TRIGGER, detail="7f3a9c21"),
     "not-approved": replace(held(Reason.AWAITING_APPROVAL), kind="not_approved", at=NOW + 1800),
-    "test": Story("test", NOW, reason=Reason.TEST_ALERT, trigger=Trigger("t", "g", NOW, "", "TestAlert", "Notification test")),
-    "bundle": Story(
+    "test": CardInput(
+        "test", NOW, reason=Reason.TEST_ALERT, trigger=AlertRef("t", "g", NOW, "", "TestAlert", "Notification test")
+    ),
+    "bundle": CardInput(
         "bundle",
         NOW,
         reason=Reason.TOO_MANY_TARGETS,
         detail="other targets restarted within 10 min: 3, so a shared cause is likelier",
         bundled=tuple(f"service=worker-{n}" for n in range(1, 27)),
     ),
-    "paused": Story("paused", NOW, detail="broker upgrade until 05:00 (h.tanaka)"),
-    "resumed": Story("resumed", NOW, target=TARGET, detail="mended by rollback to 4.12.1 (h.tanaka)"),
-    "unsigned": Story("unsigned", NOW),
+    "paused": CardInput("paused", NOW, detail="broker upgrade until 05:00 (h.tanaka)"),
+    "resumed": CardInput("resumed", NOW, target=TARGET, detail="mended by rollback to 4.12.1 (h.tanaka)"),
+    "unsigned": CardInput("unsigned", NOW),
 }
 
 NASTY = (
@@ -153,12 +155,12 @@ NASTY_URLS = {
 }
 
 
-def hostile(story: Story) -> Story:
+def hostile(story: CardInput) -> CardInput:
     """The same story with 100 kB of markup, mentions and marks wherever a stranger's text may stand."""
-    trigger = Trigger("f", LONG, float("nan"), f"rabbitmq:{LONG}:{LONG}", LONG, LONG, LONG, NASTY_URLS)
+    trigger = AlertRef("f", LONG, float("nan"), f"rabbitmq:{LONG}:{LONG}", LONG, LONG, LONG, NASTY_URLS)
     execution = replace(ENDED, id=LONG, url="javascript:alert(1)", status=LONG, user=LONG, tag=LONG)
     flat = ((0.0, 0),) * 5000
-    watched = Watched(QueueRef(LONG, LONG), LONG, NOW, BEFORE, depth=-1, consumers=10**30, head_at=1e300, curve=flat)
+    watched = QueueState(QueueRef(LONG, LONG), LONG, NOW, BEFORE, depth=-1, consumers=10**30, head_at=1e300, curve=flat)
     incident = replace(
         story.incident or INCIDENT,
         id=LONG,
@@ -166,7 +168,7 @@ def hostile(story: Story) -> Story:
         triggers=(trigger,) * 1000,
         execution=execution,
         adopted=True,
-        tries=(Try(LONG, execution, LONG),) * 40,
+        tries=(PastAttempt(LONG, execution, LONG),) * 40,
         tail=(LONG,) * 40,
         approved_by=LONG,
         expires_at=1e300,

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from functions.application.ports import Budget, Listed, Stored
-from functions.application.serialization import decoded, encoded
+from functions.application.serialization import decode, encode
 from functions.domain.model.alerts import QueueRef, Target
 from functions.domain.model.incidents import Document
 from functions.domain.model.messages import Card
-from functions.domain.model.observations import Execution, Ledger, Pause, Sighting
+from functions.domain.model.observations import Execution, ExecutionHistory, Pause, QueueSnapshot
 from functions.domain.model.runbooks import Rules
 from functions.runtime.errors import Conflict
 from tests.support.scenes import AHEAD_S, NOW, rules, sighting
@@ -26,7 +26,7 @@ class Memory:
     bodies: dict[str, tuple[bytes, int, float | None]] = field(default_factory=dict)
     archived: dict[str, bytes] = field(default_factory=dict)
     executions: list[Execution] = field(default_factory=list)
-    mail: Callable[[float], Sighting] = lambda at: sighting(at=at)
+    mail: Callable[[float], QueueSnapshot] = lambda at: sighting(at=at)
     before: Callable[[str], None] = lambda name: None
     calls: list[tuple[int, str]] = field(default_factory=list)
     """(leg, name): calls that are made at once share a leg."""
@@ -47,10 +47,10 @@ class Memory:
     def put(self, key: str, document: object, due: float | None = None) -> None:
         """Somebody else saves this."""
         generation = self.bodies[key][1] + 1 if key in self.bodies else 1
-        self.bodies[key] = (encoded(document), generation, getattr(document, "due", due))
+        self.bodies[key] = (encode(document), generation, getattr(document, "due", due))
 
     def document(self, key: str) -> Document:
-        return decoded(Document, self.bodies[key][0], key)
+        return decode(Document, self.bodies[key][0], key)
 
     def pause(self) -> None:
         self.put("pause", Pause("migration", "anna", self.clock))
@@ -70,7 +70,7 @@ class Memory:
     def monotonic(self) -> float:
         return self.clock
 
-    def together(self, calls: list[Callable[[], Any]], timeout_s: float) -> list[Any]:
+    def run_parallel(self, calls: list[Callable[[], Any]], timeout_s: float) -> list[Any]:
         results: list[Any] = []
         begun, latest, was = self.clock, self.clock, self._at_once
         self.leg += not was
@@ -98,7 +98,7 @@ class Memory:
         self.bodies[key] = (body, found[1] + 1 if found else 1, due)
         return str(self.bodies[key][1])
 
-    def listed(self, timeout_s: float) -> list[Listed]:
+    def list_documents(self, timeout_s: float) -> list[Listed]:
         self._call("list")
         return [Listed(key, due) for key, (_, _, due) in self.bodies.items()]
 
@@ -110,11 +110,13 @@ class Memory:
         self._call("wake")
         self.wakes.append((at, content))
 
-    def ledger(self, target: Target, since_s: float, follow: str | None, timeout_s: float, *, tail: bool) -> Ledger:
+    def read_history(
+        self, target: Target, since_s: float, follow: str | None, timeout_s: float, *, tail: bool
+    ) -> ExecutionHistory:
         self._call("history")
-        return Ledger(self.clock + AHEAD_S, tuple(self.executions))
+        return ExecutionHistory(self.clock + AHEAD_S, tuple(self.executions))
 
-    def sighting(self, queue: QueueRef, for_s: float, timeout_s: float) -> Sighting:
+    def read_queue(self, queue: QueueRef, for_s: float, timeout_s: float) -> QueueSnapshot:
         self._call(f"queue {queue.name}")
         return self.mail(self.clock)
 
@@ -134,10 +136,10 @@ class Memory:
         self.posts.append((channel, card))
         return f"thread of {channel}"
 
-    def approval(self, key: str, nonce: str, expires_at: float) -> str:
+    def sign_approval(self, key: str, nonce: str, expires_at: float) -> str:
         return f"{key}~{nonce}~{expires_at:.0f}"
 
-    def paused_here(self) -> bool:
+    def is_paused_by_environment(self) -> bool:
         return self.by_environment
 
     def log(self, severity: str, message: str, **fields: object) -> None:

@@ -26,7 +26,7 @@ from flask.testing import FlaskClient
 
 from functions import bootstrap
 from functions.application import signing
-from functions.application.serialization import decoded
+from functions.application.serialization import decode
 from functions.config.current import current_config
 from functions.domain.model.codes import VERSION
 from functions.domain.model.incidents import Document
@@ -118,7 +118,7 @@ class Place:
     def documents(self) -> list[Document]:
         with closing(sqlite3.connect(self.database)) as file:
             rows = file.execute("SELECT key, body FROM documents WHERE key NOT IN ('storm', 'pause')").fetchall()
-        return [decoded(Document, body, key) for key, body in rows]
+        return [decode(Document, body, key) for key, body in rows]
 
     def cards(self) -> str:
         """What people have read so far."""

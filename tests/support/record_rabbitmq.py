@@ -26,10 +26,10 @@ FOLDER = Path(__file__).parents[1] / "recordings" / "rabbitmq"
 OBSERVED_S = 75
 
 
-class Case:
+class MatchedAlert:
     """One queue in one situation, on a thread of its own."""
 
-    def __init__(self, made: Broker, name: str, says: str, ill: bool | None, play: Callable[[Case], None]) -> None:
+    def __init__(self, made: Broker, name: str, says: str, ill: bool | None, play: Callable[[MatchedAlert], None]) -> None:
         self.made, self.queue, self.says, self.ill, self.play = made, QueueRef("/", name), says, ill, play
         self.looks: list[dict[str, Any]] = []
         self.stop = threading.Event()
@@ -65,8 +65,8 @@ class Case:
         threading.Thread(target=work, daemon=True).start()
 
 
-def _stuck(mode: str) -> Callable[[Case], None]:
-    def play(case: Case) -> None:
+def _stuck(mode: str) -> Callable[[MatchedAlert], None]:
+    def play(case: MatchedAlert) -> None:
         with case.consumer(mode):
             case.publish(5)
             time.sleep(OBSERVED_S)
@@ -75,26 +75,26 @@ def _stuck(mode: str) -> Callable[[Case], None]:
     return play
 
 
-def no_consumer(case: Case) -> None:
+def no_consumer(case: MatchedAlert) -> None:
     case.publish(5)
     time.sleep(OBSERVED_S)
     case.look(f"{OBSERVED_S} s after five messages came")
 
 
-def idle(case: Case) -> None:
+def idle(case: MatchedAlert) -> None:
     with case.consumer("healthy"):
         case.publish(3)
         time.sleep(OBSERVED_S)
         case.look(f"{OBSERVED_S} s after three messages came and went")
 
 
-def never_used(case: Case) -> None:
+def never_used(case: MatchedAlert) -> None:
     with case.consumer("healthy"):
         time.sleep(OBSERVED_S)
         case.look("never a message")
 
 
-def busy(case: Case) -> None:
+def busy(case: MatchedAlert) -> None:
     case.publish(200)
     case.keep_publishing(20)
     with case.consumer("slow", per_second=20):
@@ -102,28 +102,28 @@ def busy(case: Case) -> None:
         case.look("20 messages a second in and out, about 200 waiting")
 
 
-def busy_no_ack(case: Case) -> None:
+def busy_no_ack(case: MatchedAlert) -> None:
     case.keep_publishing(20)
     with case.consumer("no-ack"):
         time.sleep(OBSERVED_S)
         case.look("20 messages a second in and out without acknowledgements")
 
 
-def slow_drain(case: Case) -> None:
+def slow_drain(case: MatchedAlert) -> None:
     case.publish(300)
     with case.consumer("slow", per_second=1):
         time.sleep(OBSERVED_S)
         case.look("one message a second out, none in")
 
 
-def very_slow_drain(case: Case) -> None:
+def very_slow_drain(case: MatchedAlert) -> None:
     case.publish(300)
     with case.consumer("slow", per_second=1 / 20):
         time.sleep(OBSERVED_S)
         case.look("one message every 20 s out, none in")
 
 
-def deploying(case: Case) -> None:
+def deploying(case: MatchedAlert) -> None:
     case.publish(100)
     case.keep_publishing(10)
     with case.consumer("slow", per_second=10):
@@ -142,7 +142,7 @@ def deploying(case: Case) -> None:
         case.look("12 s after a consumer is back")
 
 
-def just_published(case: Case) -> None:
+def just_published(case: MatchedAlert) -> None:
     with case.consumer("slow", per_second=0.2):
         case.publish(1)
         time.sleep(OBSERVED_S)
@@ -152,7 +152,7 @@ def just_published(case: Case) -> None:
         case.look("6 s later")
 
 
-def restarted(case: Case) -> None:
+def restarted(case: MatchedAlert) -> None:
     case.publish(30)
     with case.consumer("stuck-unacked"):
         time.sleep(OBSERVED_S)
@@ -167,7 +167,7 @@ def restarted(case: Case) -> None:
         case.look("20 s after the new consumer came")
 
 
-def restarted_in_vain(case: Case) -> None:
+def restarted_in_vain(case: MatchedAlert) -> None:
     case.publish(30)
     with case.consumer("stuck-unacked"):
         time.sleep(OBSERVED_S)
@@ -178,22 +178,24 @@ def restarted_in_vain(case: Case) -> None:
             case.look(f"{age_s} s after the new consumer came, which sticks too")
 
 
-def cases(made: Broker) -> list[Case]:
+def cases(made: Broker) -> list[MatchedAlert]:
     return [
-        Case(made, "stuck-unacked", "a consumer holds one message and acknowledges nothing", True, _stuck("stuck-unacked")),
-        Case(made, "stuck-ready", "a consumer is registered and takes nothing", True, _stuck("stuck-ready")),
-        Case(made, "absent", "an application is connected and consumes nothing", True, _stuck("absent")),
-        Case(made, "no-consumer", "messages and nobody there", True, no_consumer),
-        Case(made, "idle", "empty, with a consumer", False, idle),
-        Case(made, "never-used", "never a message, with a consumer", False, never_used),
-        Case(made, "busy", "never empty, and messages flow", False, busy),
-        Case(made, "busy-no-ack", "messages flow in automatic acknowledgement mode", False, busy_no_ack),
-        Case(made, "slow-drain", "it drains slowly", False, slow_drain),
-        Case(made, "very-slow-drain", "it drains very slowly", False, very_slow_drain),
-        Case(made, "deploying", "the consumer is away for 10 s", False, deploying),
-        Case(made, "just-published", "messages have just come to an idle queue", False, just_published),
-        Case(made, "restarted", "stuck, then a new consumer that works", None, restarted),
-        Case(made, "restarted-in-vain", "stuck, then a new consumer that sticks too", None, restarted_in_vain),
+        MatchedAlert(
+            made, "stuck-unacked", "a consumer holds one message and acknowledges nothing", True, _stuck("stuck-unacked")
+        ),
+        MatchedAlert(made, "stuck-ready", "a consumer is registered and takes nothing", True, _stuck("stuck-ready")),
+        MatchedAlert(made, "absent", "an application is connected and consumes nothing", True, _stuck("absent")),
+        MatchedAlert(made, "no-consumer", "messages and nobody there", True, no_consumer),
+        MatchedAlert(made, "idle", "empty, with a consumer", False, idle),
+        MatchedAlert(made, "never-used", "never a message, with a consumer", False, never_used),
+        MatchedAlert(made, "busy", "never empty, and messages flow", False, busy),
+        MatchedAlert(made, "busy-no-ack", "messages flow in automatic acknowledgement mode", False, busy_no_ack),
+        MatchedAlert(made, "slow-drain", "it drains slowly", False, slow_drain),
+        MatchedAlert(made, "very-slow-drain", "it drains very slowly", False, very_slow_drain),
+        MatchedAlert(made, "deploying", "the consumer is away for 10 s", False, deploying),
+        MatchedAlert(made, "just-published", "messages have just come to an idle queue", False, just_published),
+        MatchedAlert(made, "restarted", "stuck, then a new consumer that works", None, restarted),
+        MatchedAlert(made, "restarted-in-vain", "stuck, then a new consumer that sticks too", None, restarted_in_vain),
     ]
 
 

@@ -7,12 +7,12 @@ from typing import Any
 from msgspec.structs import replace
 
 from functions.domain.decisions.step import step
-from functions.domain.model.alerts import Alert, Case, QueueRef, Target
+from functions.domain.model.alerts import Alert, MatchedAlert, QueueRef, Target
 from functions.domain.model.codes import Phase, Reason
-from functions.domain.model.events import Alerted, Event, Step, Wake, Woken
-from functions.domain.model.incidents import Document, Incident, Trigger, Watched
+from functions.domain.model.events import AlertsReceived, Event, Step, TimerFired, Wake
+from functions.domain.model.incidents import AlertRef, Document, Incident, QueueState
 from functions.domain.model.messages import Message
-from functions.domain.model.observations import Execution, Ledger, Observation, Pause, Sighting, Storm, Unknown
+from functions.domain.model.observations import Execution, ExecutionHistory, Observation, Pause, QueueSnapshot, Storm, Unknown
 from functions.domain.model.runbooks import Matcher, Restart, Rules, Runbook, Symptom
 
 NOW = 1_800_000_000.0
@@ -42,32 +42,34 @@ def alert(**changes: Any) -> Alert:
     return replace(Alert("fp-1", "grafana#1", True, labels, {}, NOW - 90.0), **changes)
 
 
-def case(queue: QueueRef = MAIL, book: Runbook | None = None, **changes: Any) -> Case:
-    return Case(alert(**changes), book or runbook(), TARGET, queue)
+def case(queue: QueueRef = MAIL, book: Runbook | None = None, **changes: Any) -> MatchedAlert:
+    return MatchedAlert(alert(**changes), book or runbook(), TARGET, queue)
 
 
-def alerted(*cases: Case, incident: str = "inc-1", crowd: bool = False) -> Alerted:
-    return Alerted(cases or (case(),), incident, crowd=crowd)
+def alerted(*cases: MatchedAlert, incident: str = "inc-1", crowd: bool = False) -> AlertsReceived:
+    return AlertsReceived(cases or (case(),), incident, crowd=crowd)
 
 
-def resolved(**changes: Any) -> Alerted:
+def resolved(**changes: Any) -> AlertsReceived:
     return alerted(case(firing=False, ends_at=NOW, **changes), incident="inc-resolved")
 
 
 def sighting(
     depth: int = 50, *, acks: int | None = None, at: float = NOW, ids: tuple[str, ...] | None = OLD, **more: Any
-) -> Sighting:
+) -> QueueSnapshot:
     """A queue whose page can be had, with a sample every 5 s, none of which moved. `acks`: acknowledged in the last 5 s."""
     grid = [at - 5.0 * n for n in range(25, -1, -1)]
     counters = [1000] * 25 + [1000 + (acks or 0)]
-    made = Sighting(at, depth, depth, 0, consumers=None if ids is None else len(ids), consumer_ids=ids, acks=1000 + (acks or 0))
+    made = QueueSnapshot(
+        at, depth, depth, 0, consumers=None if ids is None else len(ids), consumer_ids=ids, acks=1000 + (acks or 0)
+    )
     made = replace(made, ack_samples=tuple(zip(grid, counters, strict=True)), depth_samples=tuple((g, depth) for g in grid))
     return replace(made, **more)
 
 
-def bare(depth: int, at: float = NOW, **more: Any) -> Sighting:
+def bare(depth: int, at: float = NOW, **more: Any) -> QueueSnapshot:
     """A queue whose page or statistics are off: live totals and nothing else."""
-    return replace(Sighting(at, depth, depth, 0), **more)
+    return replace(QueueSnapshot(at, depth, depth, 0), **more)
 
 
 def execution(number: int = 7, *, started: float = -60.0, ended: float | None = -50.0, **changes: Any) -> Execution:
@@ -78,36 +80,36 @@ def execution(number: int = 7, *, started: float = -60.0, ended: float | None = 
     return replace(made, **changes)
 
 
-def ledger(*executions: Execution, now: float = NOW, **changes: Any) -> Ledger:
-    return replace(Ledger(now + AHEAD_S, executions), **changes)
+def ledger(*executions: Execution, now: float = NOW, **changes: Any) -> ExecutionHistory:
+    return replace(ExecutionHistory(now + AHEAD_S, executions), **changes)
 
 
 def seen(
     *executions: Execution,
     now: float = NOW,
-    mail: Sighting | Unknown | None = None,
-    post: Sighting | Unknown | None = None,
+    mail: QueueSnapshot | Unknown | None = None,
+    post: QueueSnapshot | Unknown | None = None,
     pause: Pause | Unknown | None = None,
     storm: Storm | Unknown | None = None,
-    history: Ledger | Unknown | None = None,
+    history: ExecutionHistory | Unknown | None = None,
 ) -> Observation:
     """An observation: one stuck queue, nothing in the way, unless said otherwise."""
-    queues: dict[str, Sighting | Unknown] = {MAIL.key: mail or sighting(at=now)}
+    queues: dict[str, QueueSnapshot | Unknown] = {MAIL.key: mail or sighting(at=now)}
     if post is not None:
         queues[POST.key] = post
     return Observation(history or ledger(*executions, now=now), queues, pause, storm or Storm())
 
 
-def well(at: float = NOW, ids: tuple[str, ...] = NEW) -> Sighting:
+def well(at: float = NOW, ids: tuple[str, ...] = NEW) -> QueueSnapshot:
     return sighting(0, at=at, ids=ids)
 
 
-def trigger(**changes: Any) -> Trigger:
-    return replace(Trigger("fp-1", "grafana#1", NOW - 90.0, MAIL.key, "Stuck"), **changes)
+def trigger(**changes: Any) -> AlertRef:
+    return replace(AlertRef("fp-1", "grafana#1", NOW - 90.0, MAIL.key, "Stuck"), **changes)
 
 
 def incident(phase: Phase = Phase.WAITING, **changes: Any) -> Incident:
-    watched = (Watched(MAIL, "mail", NOW, before=sighting()),)
+    watched = (QueueState(MAIL, "mail", NOW, before=sighting()),)
     made = Incident("inc-1", phase, NOW, "mail", watched, (trigger(),), due=NOW, runner_ahead_s=AHEAD_S)
     return replace(made, **changes)
 
@@ -132,7 +134,7 @@ def verifying(ended: float = -20.0, **changes: Any) -> Document:
 
 
 def woken(found: Document, at: float, what: Observation | None = None, with_rules: Rules | None = None) -> Step:
-    return step(found, Woken(), what or seen(now=at), at, with_rules or rules())
+    return step(found, TimerFired(), what or seen(now=at), at, with_rules or rules())
 
 
 def moved(

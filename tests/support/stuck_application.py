@@ -8,10 +8,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from functions.adapters.symptoms.rabbitmq import client
-from functions.domain.decisions.health import health
+from functions.domain.decisions.health import judge_health
 from functions.domain.model.alerts import QueueRef
 from functions.domain.model.codes import Health
-from functions.domain.model.incidents import Watched
+from functions.domain.model.incidents import QueueState
 from functions.domain.model.runbooks import Symptom
 from tests.doubles.rundeck import Job
 from tests.support.broker import ADMIN, Broker, consumer
@@ -53,7 +53,7 @@ class Application:
         def ill() -> bool:
             time.sleep(0.3)
             seen = client.look(settings, queue, for_s=6, timeout_s=5.0)
-            return health(Symptom(for_s=6.0), seen, Watched(queue, "", 0.0), time.time())[0] is Health.ILL
+            return judge_health(Symptom(for_s=6.0), seen, QueueState(queue, "", 0.0), time.time())[0] is Health.ILL
 
         until(ill, within_s=40, what=lambda: f"{self.queue} is stuck")
 

@@ -13,8 +13,8 @@ from msgspec.structs import replace
 from werkzeug.test import Client
 
 from functions.application import intake, reconcile
-from functions.application.serialization import decoded, encoded
-from functions.bootstrap import Real
+from functions.application.serialization import decode, encode
+from functions.bootstrap import Adapters
 from functions.config.loader import parse_config
 from functions.domain.decisions import matching
 from functions.domain.model.alerts import Alert
@@ -54,7 +54,7 @@ PUBLIC_URL = "https://unstick.example.com"
 class StuckMail:
     """`outside` is what the function has; the rest is what it meets there."""
 
-    outside: Real
+    ports: Adapters
     rundeck: Rundeck
     rabbit: RabbitDouble
     queue: Queue
@@ -70,26 +70,26 @@ class StuckMail:
             time.time() - 300,
             panel_url="https://grafana.example.com/d/abc?viewPanel=4",
         )
-        settings = self.outside.config
-        cases = matching.cases(settings.rules, settings.runner_url, (alert,))
-        found = intake.notified(self.outside, cases, reconcile.Budget(self.outside, self.outside.monotonic() + 8))
+        settings = self.ports.config
+        cases = matching.match_alerts(settings.rules, settings.runner_url, (alert,))
+        found = intake.handle_notification(self.ports, cases, reconcile.Budget(self.ports, self.ports.monotonic() + 8))
         assert found.lost == 0
         return found.replies[0]
 
     def document(self) -> Document:
-        key = next(entry.key for entry in self.outside.listed(5) if entry.key not in ("storm", "pause"))
-        stored = self.outside.load(key, 5)
+        key = next(entry.key for entry in self.ports.list_documents(5) if entry.key not in ("storm", "pause"))
+        stored = self.ports.load(key, 5)
         assert stored is not None
-        return decoded(Document, stored.body, key)
+        return decode(Document, stored.body, key)
 
     def change(self, **changes: object) -> None:
         """Change the incident behind Unstick's back."""
         document = self.document()
-        stored = self.outside.load(document.key, 5)
+        stored = self.ports.load(document.key, 5)
         assert stored is not None
         incident = replace(self.incident(), **changes)  # type: ignore[arg-type]
         changed = replace(document, incident=incident, due=incident.due)
-        self.outside.save(document.key, encoded(changed), stored.generation, changed.due, 5)
+        self.ports.save(document.key, encode(changed), stored.generation, changed.due, 5)
 
     def incident(self) -> Incident:
         incident = self.document().incident
@@ -99,10 +99,10 @@ class StuckMail:
     def path(self) -> str:
         """The approval link's path, as it is signed for the card."""
         incident = self.incident()
-        return f"/approve/{self.outside.approval(self.document().key, incident.nonce, incident.expires_at or 0.0)}"
+        return f"/approve/{self.ports.sign_approval(self.document().key, incident.nonce, incident.expires_at or 0.0)}"
 
     def pause(self, reason: str) -> None:
-        self.outside.save("pause", encoded(Pause(reason, "h.tanaka", time.time())), None, None, 5)
+        self.ports.save("pause", encode(Pause(reason, "h.tanaka", time.time())), None, None, 5)
 
     def app(self) -> Flask:
         """Approval links behind HTTP, as service.webhook hands them on."""
@@ -116,7 +116,7 @@ class StuckMail:
         )
         @app.route("/<path:path>", methods=["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS"], provide_automatic_options=False)
         def answer(path: str) -> tuple[str, int, Mapping[str, str]] | Response:
-            return approval.respond(request, self.outside) if path.startswith("approve/") else Response("", 404)
+            return approval.respond(request, self.ports) if path.startswith("approve/") else Response("", 404)
 
         return app
 
@@ -140,4 +140,4 @@ def stuck_mail(
             mode=mode,
             job=(job or Job()).id,
         )
-        yield StuckMail(Real(parse_config(text)), rundeck, rabbit, queue)
+        yield StuckMail(Adapters(parse_config(text)), rundeck, rabbit, queue)

@@ -21,7 +21,7 @@ import pytest
 
 from functions.adapters.symptoms.rabbitmq import client
 from functions.domain.model.alerts import QueueRef
-from functions.domain.model.observations import Sighting
+from functions.domain.model.observations import QueueSnapshot
 from functions.runtime.errors import Denied
 from tests.support.broker import ADMIN, Broker, consumer
 from tests.support.broker import broker as run_broker
@@ -46,11 +46,13 @@ def settings(broker: Broker, user: str = ADMIN[0], password: str = ADMIN[1]) -> 
     return client.Settings(broker.url, user, Password(password))
 
 
-def look(broker: Broker, name: str, *, vhost: str = "/") -> Sighting:
+def look(broker: Broker, name: str, *, vhost: str = "/") -> QueueSnapshot:
     return client.look(settings(broker), QueueRef(vhost, name), for_s=60, timeout_s=5.0)
 
 
-def until(seen: Callable[[], Sighting], right: Callable[[Sighting], bool], within_s: float = PAGE_LATE_S) -> Sighting:
+def until(
+    seen: Callable[[], QueueSnapshot], right: Callable[[QueueSnapshot], bool], within_s: float = PAGE_LATE_S
+) -> QueueSnapshot:
     """The first sighting that is right; fails with the last one when there is none in time."""
     ends = time.monotonic() + within_s
     while not right(sighting := seen()):
@@ -215,7 +217,7 @@ def test_without_statistics_the_depth_is_live_and_consumers_are_not_known(rabbit
     rabbitmq_without_statistics.publish("bare", 3)
     with consumer(rabbitmq_without_statistics, "bare", "stuck-unacked"):
         seen = until(lambda: look(rabbitmq_without_statistics, "bare"), lambda seen: seen.unacked == 1, within_s=2.0)
-    assert seen == Sighting(seen.at, depth=3, ready=2, unacked=1)
+    assert seen == QueueSnapshot(seen.at, depth=3, ready=2, unacked=1)
     found = {one.what: one for one in client.check(settings(rabbitmq_without_statistics), QueueRef("/", "bare"), timeout_s=5.0)}
     assert found["RabbitMQ statistics"].ok is False
     assert found["RabbitMQ queue 'bare' in vhost '/'"].ok

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from functions.adapters.stores import local
-from functions.application.serialization import encoded
+from functions.application.serialization import encode
 from functions.domain.model.observations import Pause
 from tests.doubles.rundeck import Rundeck
 from tests.support.broker import Broker
@@ -218,4 +218,4 @@ def _save_pause(unstick: Unstick, pause: Pause) -> None:
     settings = local.Settings(str(unstick.database))
     stored = local.load(settings, "pause", timeout_s=5)
     generation = stored.generation if stored else None
-    local.save(settings, "pause", encoded(pause), generation=generation, due=None, timeout_s=5)
+    local.save(settings, "pause", encode(pause), generation=generation, due=None, timeout_s=5)

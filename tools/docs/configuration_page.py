@@ -74,10 +74,10 @@ def schema() -> dict[str, Any]:
     """JSON Schema of the file, for editors. What several keys need together only config.py can tell."""
     top = _object(File, SPECIAL)
     for kind in ("runners", "symptoms"):
-        for name in registry.names(kind):
+        for name in registry.adapter_names(kind):
             top["properties"][name] = _room(kind, name)
-    one_of = [{"required": [name]} for name in registry.names("runners")]
-    any_of = [{"required": [name]} for name in registry.names("symptoms")]
+    one_of = [{"required": [name]} for name in registry.adapter_names("runners")]
+    any_of = [{"required": [name]} for name in registry.adapter_names("symptoms")]
     dialect = "https://json-schema.org/draft/2020-12/schema"
     return {"$schema": dialect, "title": "unstick.yaml", **top, "oneOf": one_of, "anyOf": any_of}
 
@@ -109,11 +109,11 @@ def _filled(part: Any) -> Any:
     if "struct" in part:
         return _object(part["struct"], SPECIAL)
     if "symptoms" in part:
-        return _exactly_one({name: _object(part["symptoms"], SPECIAL) for name in registry.names("symptoms")})
+        return _exactly_one({name: _object(part["symptoms"], SPECIAL) for name in registry.adapter_names("symptoms")})
     if part.get("rooms") == "chats":
-        return {"oneOf": [_chat(name) for name in registry.names("chats")]}
+        return {"oneOf": [_chat(name) for name in registry.adapter_names("chats")]}
     if "rooms" in part:
-        return _exactly_one({name: _room(part["rooms"], name) for name in registry.names(part["rooms"])})
+        return _exactly_one({name: _room(part["rooms"], name) for name in registry.adapter_names(part["rooms"])})
     return {name: _filled(one) for name, one in part.items()}
 
 
@@ -122,7 +122,7 @@ def _exactly_one(properties: dict[str, Any]) -> dict[str, Any]:
 
 
 def _room(kind: str, name: str) -> dict[str, Any]:
-    return _object(registry.room(kind, name).Settings, NONE_SPECIAL)
+    return _object(registry.load_adapter(kind, name).Settings, NONE_SPECIAL)
 
 
 def _chat(name: str) -> dict[str, Any]:
@@ -141,12 +141,12 @@ def page() -> str:
         parts.append(f"## {title}\n\n{said}{_table(made, SPECIAL)}")
     for kind, where in ROOMS.items():
         parts.append(f"## {kind.capitalize()}\n\n{where}\n")
-        parts += [_room_section(kind, name) for name in registry.names(kind)]
+        parts += [_room_section(kind, name) for name in registry.adapter_names(kind)]
     return "\n".join([*parts, MISTAKES])
 
 
 def _room_section(kind: str, name: str) -> str:
-    made = registry.room(kind, name).Settings
+    made = registry.load_adapter(kind, name).Settings
     said = " ".join((inspect.getdoc(made) or "").split())
     return f"### {name}\n\n{said}\n\n{_table(made, NONE_SPECIAL)}" if fields(made) else f"### {name}\n\n{said}\n"
 

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 from functions.application.ports import Finding
-from functions.application.serialization import decoded
+from functions.application.serialization import decode
 from functions.config.settings import Annotations as Settings
 from functions.domain.cards.facts import named, tidy, worded
 from functions.domain.costs.model import executions
@@ -22,7 +22,7 @@ from functions.domain.texts.sanitize import clean
 from functions.domain.texts.words import say
 from functions.runtime import http_client
 from functions.runtime.errors import Denied, Unavailable
-from functions.runtime.parallel import together
+from functions.runtime.parallel import run_parallel
 
 SYSTEM = "Grafana"
 TAG = "unstick"
@@ -63,14 +63,14 @@ def mark(settings: Settings, record: Archive, rules: Rules, *, timeout_s: float)
     except UnicodeDecodeError:
         return [f"{SYSTEM}: {settings.token.reference} is no token"]
     calls: list[Callable[[], Any]] = [partial(_post, settings, authorization, row, timeout_s) for row in rows(record, rules)]
-    results = together(calls, timeout_s=timeout_s)
+    results = run_parallel(calls, timeout_s=timeout_s)
     return sorted({str(result) for result in results if isinstance(result, Unavailable | Denied)})
 
 
 def mark_archived(settings: Settings, path: str, body: bytes, rules: Rules, *, timeout_s: float) -> list[str]:
     """The same for a record as it goes into the archive."""
     try:
-        return mark(settings, decoded(Archive, body, path), rules, timeout_s=timeout_s)
+        return mark(settings, decode(Archive, body, path), rules, timeout_s=timeout_s)
     except Denied as denied:
         return [str(denied)]
 

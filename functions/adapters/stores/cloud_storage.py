@@ -19,7 +19,7 @@ from functions.application.ports import Finding, Listed, Stored
 from functions.runtime.errors import Conflict, Denied, Unavailable
 from functions.runtime.google_cloud import explained, timeouts
 from functions.runtime.import_lock import IMPORTING
-from functions.runtime.parallel import together
+from functions.runtime.parallel import run_parallel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,7 +69,7 @@ def save(settings: Settings, key: str, body: bytes, *, generation: str | None, d
     return _generation(blob)
 
 
-def listed(settings: Settings, *, timeout_s: float) -> list[Listed]:
+def list_documents(settings: Settings, *, timeout_s: float) -> list[Listed]:
     """All documents, by key. One request for each 1,000 of them, since `due` is in the objects' metadata."""
     prefix = _document(settings, "")[: -len(".json")]
     found = []
@@ -85,13 +85,13 @@ def archive(settings: Settings, path: str, body: bytes, *, timeout_s: float) -> 
     _write(_blob(settings, settings.prefix + path), body, timeout_s)
 
 
-def archived(settings: Settings, *, since: str, timeout_s: float) -> Iterator[tuple[str, bytes]]:
+def read_archive(settings: Settings, *, since: str, timeout_s: float) -> Iterator[tuple[str, bytes]]:
     """The archive from DATE `since` on, by path. `timeout_s` is for the list and for each eight records, read at once."""
     folder = f"{settings.prefix}incidents/"
     names = [blob.name for blob in _names(settings, folder, folder + since, "items(name),nextPageToken", timeout_s)]
     for start in range(0, len(names), _AT_ONCE):
         batch = names[start : start + _AT_ONCE]
-        bodies = together([_reading(settings, name, timeout_s) for name in batch], timeout_s=timeout_s)
+        bodies = run_parallel([_reading(settings, name, timeout_s) for name in batch], timeout_s=timeout_s)
         for name, body in zip(batch, bodies, strict=True):
             if isinstance(body, Exception):
                 raise body
@@ -106,7 +106,7 @@ def check(settings: Settings, *, timeout_s: float) -> list[Finding]:
         save(settings, key, b"{}", generation=None, due=None, timeout_s=timeout_s)
         with contextlib.ExitStack() as at_the_end:
             at_the_end.callback(_delete, settings, key, timeout_s)
-            listed(settings, timeout_s=timeout_s)
+            list_documents(settings, timeout_s=timeout_s)
             with contextlib.suppress(Conflict):
                 save(settings, key, b"{}", generation=None, due=None, timeout_s=timeout_s)
                 remedy = "Use Cloud Storage itself: this server ignores if_generation_match."

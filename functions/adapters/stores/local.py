@@ -55,7 +55,7 @@ def save(settings: Settings, key: str, body: bytes, *, generation: str | None, d
     return str(after)
 
 
-def listed(settings: Settings, *, timeout_s: float) -> list[Listed]:
+def list_documents(settings: Settings, *, timeout_s: float) -> list[Listed]:
     """All documents, by key."""
     with _file(settings, timeout_s) as file:
         return [Listed(key, due) for key, due in file.execute("SELECT key, due FROM documents ORDER BY key")]
@@ -69,7 +69,7 @@ def archive(settings: Settings, path: str, body: bytes, *, timeout_s: float) -> 
         )
 
 
-def archived(settings: Settings, *, since: str, timeout_s: float) -> Iterator[tuple[str, bytes]]:
+def read_archive(settings: Settings, *, since: str, timeout_s: float) -> Iterator[tuple[str, bytes]]:
     """The archive from DATE `since` on, by path. Read in pages, since a reader that lingers keeps SQLite from tidying up."""
     after = f"incidents/{since}"
     while True:

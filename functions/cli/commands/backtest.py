@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 from msgspec import Struct
 
-from functions.cli.showing import WRONG, Unusable, options, outside_of, progress, put_json, table
+from functions.cli.showing import WRONG, Unusable, adapters_of, options, progress, put_json, table
 
 if TYPE_CHECKING:
     from functions.cli.deciding import Look
@@ -49,7 +49,7 @@ def backtest(*, config_path: str, as_json: bool, folder: str, other_path: str, s
     """
     from functions.cli import deciding, made_up, notification_file
 
-    before, after = outside_of(config_path).config, outside_of(other_path).config
+    before, after = adapters_of(config_path).config, adapters_of(other_path).config
     look = deciding.alone(made_up.from_file(seen_path) if seen_path else made_up.sick)
     paths = sorted(path for pattern in ("*.json", "*.json.gz") for path in Path(folder).glob(pattern))
     if not paths:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from functions.cli.showing import Unusable, options, outside_of, put_json
+from functions.cli.showing import Unusable, adapters_of, options, put_json
 from functions.domain.model.codes import Reason
-from functions.runtime.registry import names, room
+from functions.runtime.registry import adapter_names, load_adapter
 
 if TYPE_CHECKING:
     from functions.domain.model.messages import Card
@@ -28,7 +28,7 @@ KINDS = (
     "resumed",
     "unsigned",
 )
-CHANNELS = names("chats")
+CHANNELS = adapter_names("chats")
 SHOWN = 3
 
 
@@ -61,7 +61,7 @@ def card(
     """
     cards, language, left = _cards(config_path, file, kind, reason, language, everything=everything)
     chosen = channels or CHANNELS
-    rendered = [(name, made, room("chats", name).render(made, language)) for made in cards for name in chosen]
+    rendered = [(name, made, load_adapter("chats", name).render(made, language)) for made in cards for name in chosen]
     if as_json:
         put_json([{"channel": name, "kind": made.kind, "message": message} for name, made, message in rendered])
         return
@@ -82,12 +82,12 @@ def _cards(
     from functions.cli import deciding, notification_file, stories
     from functions.domain.decisions import matching
 
-    outside = outside_of(config_path)
+    ports = adapters_of(config_path)
     recorded = notification_file.read(file)
     alerts = notification_file.parsed(recorded).alerts
-    rules = replace(outside.rules, language=language or outside.rules.language)
+    rules = replace(ports.rules, language=language or ports.rules.language)
     groups: dict[str, list[Any]] = {}
-    for case in matching.cases(rules, outside.config.runner_url, alerts):
+    for case in matching.match_alerts(rules, ports.config.runner_url, alerts):
         groups.setdefault(document_key(case), []).append(case)
     if not groups:
         raise Unusable(f"{file}: has no alerts.")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 from msgspec.structs import asdict
 
-from functions.cli.showing import WRONG, aside, mark, options, outside_of, progress, put_json, shown
+from functions.cli.showing import WRONG, adapters_of, aside, mark, options, progress, put_json, shown
 
 if TYPE_CHECKING:
     from functions.cli.findings import Line
@@ -44,9 +44,9 @@ def check(*, config_path: str, as_json: bool, timeout_s: float, labels: tuple[st
     """
     from functions.cli import findings
 
-    outside = outside_of(config_path)
+    ports = adapters_of(config_path)
     given = findings.labels_of(labels)
-    questions = findings.questions(outside, given, timeout_s)
+    questions = findings.questions(ports, given, timeout_s)
     with progress("asking every system", len(questions)) as done, aside():
         lines = findings.asked(questions, timeout_s, done)
     wrong = sum(line.finding.ok is False for line in lines)

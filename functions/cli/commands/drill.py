@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import click
 
 from functions.cli.commands.pause import say_told
-from functions.cli.showing import WRONG, Unusable, aside, mark, options, outside_of, progress, put_json, shown
+from functions.cli.showing import WRONG, Unusable, adapters_of, aside, mark, options, progress, put_json, shown
 
 if TYPE_CHECKING:
-    from functions.bootstrap import Real
+    from functions.bootstrap import Adapters
     from functions.domain.cards.drill_card import Leg
     from functions.domain.model.alerts import Target
     from functions.domain.model.runbooks import Runbook
@@ -39,13 +39,13 @@ def drill(*, config_path: str, as_json: bool, url: str, no_post: bool, job: str,
     from functions.entrypoints import drill as drilling
     from functions.entrypoints import drill_refusal
 
-    outside = outside_of(config_path)
+    ports = adapters_of(config_path)
     also: list[Leg] = []
     with progress("following the drill", LEGS + bool(job)) as done, aside():
         if job:
-            also.append(drill_refusal.refusal(outside, _target(outside, job, given)))
+            also.append(drill_refusal.refusal(ports, _target(ports, job, given)))
             done()
-        drilled = drilling.run(outside, url=url, tell=not no_post, also=also, on_leg=lambda _: done())
+        drilled = drilling.run(ports, url=url, tell=not no_post, also=also, on_leg=lambda _: done())
     if as_json:
         put_json(drilling.as_json(drilled))
     else:
@@ -64,12 +64,12 @@ def _print(leg: Leg) -> None:
         click.echo(f"       → {shown(leg.remedy)}")
 
 
-def _target(outside: Real, job: str, given: tuple[str, ...]) -> Target:
+def _target(ports: Adapters, job: str, given: tuple[str, ...]) -> Target:
     """What the runbook restarts, with its fixed options and those that are given."""
     from functions.domain.decisions.matching import target_key
     from functions.domain.model.alerts import Target
 
-    runbook = _runbook(outside, job)
+    runbook = _runbook(ports, job)
     values = {name: value for name, value in runbook.restart.options.items() if "${" not in value}
     for one in given:
         name, sign, value = one.partition("=")
@@ -79,15 +79,15 @@ def _target(outside: Real, job: str, given: tuple[str, ...]) -> Target:
     missing = [name for name in runbook.restart.options if name not in values]
     if missing:
         raise Unusable(f"{runbook.name} takes {', '.join(missing)} from labels. Give --option {missing[0]}=VALUE for each.")
-    url = outside.config.runner_url
+    url = ports.config.runner_url
     return Target(target_key(url, runbook.restart.job, values), url, runbook.restart.job, values)
 
 
-def _runbook(outside: Real, job: str) -> Runbook:
-    for runbook in outside.rules.runbooks.values():
+def _runbook(ports: Adapters, job: str) -> Runbook:
+    for runbook in ports.rules.runbooks.values():
         if job in (runbook.name, runbook.restart.job):
             return runbook
-    raise Unusable(f"--refusal {shown(job)}: there is no such runbook. Known: {', '.join(outside.rules.runbooks) or 'none'}.")
+    raise Unusable(f"--refusal {shown(job)}: there is no such runbook. Known: {', '.join(ports.rules.runbooks) or 'none'}.")
 
 
 def _names(runbook: Runbook) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from functions.cli.showing import WRONG, aside, mark, options, outside_of, put_json, require_store, shown
+from functions.cli.showing import WRONG, adapters_of, aside, mark, options, put_json, require_store, shown
 
 
 @click.command()
@@ -20,17 +20,17 @@ def pause(*, config_path: str, as_json: bool, reason: str, by: str) -> None:
     Exit code 1: it was not paused, or a channel could not be told.
     """
     from functions.cli import switch
-    from functions.domain.cards.card_input import Story
+    from functions.domain.cards.card_input import CardInput
     from functions.domain.model.observations import Pause
 
     if not reason.strip():
         raise click.BadParameter("it is empty. Say why, for those who read it at night.", param_hint="--reason")
-    outside = outside_of(config_path)
-    require_store(outside)
-    who, now = by or switch.whoami(), outside.now()
+    ports = adapters_of(config_path)
+    require_store(ports)
+    who, now = by or switch.whoami(), ports.now()
     with aside():
-        before = switch.turn(outside, Pause(reason, who, now))
-        told = switch.tell(outside, Story("paused", now, detail=f"{reason} ({who})"))
+        before = switch.turn(ports, Pause(reason, who, now))
+        told = switch.tell(ports, CardInput("paused", now, detail=f"{reason} ({who})"))
     if as_json:
         put_json({"paused": True, "reason": reason, "by": who, "was_paused": before is not None, "told": told})
     else:

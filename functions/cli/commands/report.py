@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from functions.cli.showing import WRONG, Unusable, aside, mark, options, outside_of, put_json, shown
+from functions.cli.showing import WRONG, Unusable, adapters_of, aside, mark, options, put_json, shown
 
 
 @click.command()
@@ -28,23 +28,23 @@ def report(*, config_path: str, as_json: bool, days: str | None, chart_path: str
 
     if post and days:
         raise click.UsageError("--days changes what is shown here; what is posted goes by report.every in the configuration.")
-    outside = outside_of(config_path)
+    ports = adapters_of(config_path)
     failed: tuple[str, ...] = ()
     told: tuple[str, ...] = ()
     with aside():
         if post:
-            done = reporting.post_report(outside, outside.now())
+            done = reporting.post_report(ports, ports.now())
             cost, card, told, failed = done.cost, done.card, done.told, done.failed
         else:
-            every = outside.config.report.every if outside.config.report else "week"
-            cost = reporting.gather(outside, outside.now())
-            card = cost_card.card(cost, outside.rules, days=int(days or ("30" if every == "month" else "7")))
+            every = ports.config.report.every if ports.config.report else "week"
+            cost = reporting.gather(ports, ports.now())
+            card = cost_card.card(cost, ports.rules, days=int(days or ("30" if every == "month" else "7")))
     if chart_path:
-        _write(chart_path, cost_chart.chart(cost, outside.rules))
+        _write(chart_path, cost_chart.chart(cost, ports.rules))
     if as_json:
         put_json({"report": reporting.as_json(cost), "told": told, "failed": failed})
     else:
-        click.echo(console.render(card, outside.rules.language))
+        click.echo(console.render(card, ports.rules.language))
         if post and not (told or failed):
             click.echo("Nobody was told: neither `report` nor the top-level `notify` names a channel.", err=True)
         for name in told:

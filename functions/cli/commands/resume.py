@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import click
 
 from functions.cli.commands.pause import say_told
-from functions.cli.showing import WRONG, Unusable, aside, mark, options, outside_of, progress, put_json, require_store, shown
+from functions.cli.showing import WRONG, Unusable, adapters_of, aside, mark, options, progress, put_json, require_store, shown
 
 if TYPE_CHECKING:
-    from functions.bootstrap import Real
+    from functions.bootstrap import Adapters
     from functions.domain.model.incidents import Document
 
 BUDGET_S = 60.0
@@ -32,27 +32,27 @@ def resume(*, config_path: str, as_json: bool, by: str, target: str, reason: str
     """
     from functions.cli import switch
 
-    outside = outside_of(config_path)
-    require_store(outside)
+    ports = adapters_of(config_path)
+    require_store(ports)
     who = by or switch.whoami()
     if target:
-        _free(outside, target, who, reason, as_json=as_json)
+        _free(ports, target, who, reason, as_json=as_json)
     else:
-        _unpause(outside, who, reason, as_json=as_json)
+        _unpause(ports, who, reason, as_json=as_json)
 
 
-def _unpause(outside: Real, who: str, reason: str, *, as_json: bool) -> None:
+def _unpause(ports: Adapters, who: str, reason: str, *, as_json: bool) -> None:
     from functions.cli import switch
-    from functions.domain.cards.card_input import Story
+    from functions.domain.cards.card_input import CardInput
     from functions.domain.model.observations import Pause
 
-    now = outside.now()
+    now = ports.now()
     told: dict[str, str] = {}
     with aside():
-        before = switch.turn(outside, Pause(reason, who, now, on=False))
+        before = switch.turn(ports, Pause(reason, who, now, on=False))
         if before is not None:
-            told = switch.tell(outside, Story("resumed", now, detail=f"{reason} ({who})".strip()))
-    here = outside.paused_here()
+            told = switch.tell(ports, CardInput("resumed", now, detail=f"{reason} ({who})".strip()))
+    here = ports.is_paused_by_environment()
     if as_json:
         put_json({"paused": here, "was_paused": before is not None, "by": who, "told": told})
     elif before is None:
@@ -66,17 +66,17 @@ def _unpause(outside: Real, who: str, reason: str, *, as_json: bool) -> None:
         raise SystemExit(WRONG)
 
 
-def _free(outside: Real, wanted: str, who: str, reason: str, *, as_json: bool) -> None:
+def _free(ports: Adapters, wanted: str, who: str, reason: str, *, as_json: bool) -> None:
     from functions.application.ports import Budget
-    from functions.application.reconcile import STORE_S, advance, document_of
+    from functions.application.reconcile import STORE_S, advance, load_document
     from functions.domain.model.events import Resumed
 
-    document = _named(outside, wanted)
+    document = _named(ports, wanted)
     if document.escalated_at is None:
         raise Unusable(f"{shown(_name(document))} ({document.key}) is not escalated. `status` shows the targets that are.")
     with aside():
-        advance(outside, document.key, Resumed(who, reason), Budget(outside, outside.monotonic() + BUDGET_S))
-        after = document_of(document.key, outside.load(document.key, STORE_S))
+        advance(ports, document.key, Resumed(who, reason), Budget(ports, ports.monotonic() + BUDGET_S))
+        after = load_document(document.key, ports.load(document.key, STORE_S))
     untold = sorted({message.channel for message in after.to_tell})
     done = after.escalated_at is None
     if as_json:
@@ -95,14 +95,14 @@ def _name(document: Document) -> str:
     return document.target.name if document.target else document.key
 
 
-def _named(outside: Real, wanted: str) -> Document:
+def _named(ports: Adapters, wanted: str) -> Document:
     """The document of this key, target or option value. Raises Unusable if it is none or several."""
     from functions.cli import kept
 
     with aside():
-        keys = [wanted] if (everything := kept.keys(outside)) and wanted in everything else everything
+        keys = [wanted] if (everything := kept.keys(ports)) and wanted in everything else everything
         with progress("looking for it", len(keys)) as done:
-            found = kept.documents(outside, keys, done)
+            found = kept.documents(ports, keys, done)
     for key, denied in found.unreadable:
         if key == wanted:
             raise denied

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from functions.cli.showing import WRONG, ago, aside, mark, options, outside_of, padded, progress, put_json, shown
+from functions.cli.showing import WRONG, adapters_of, ago, aside, mark, options, padded, progress, put_json, shown
 
 if TYPE_CHECKING:
-    from functions.bootstrap import Real
+    from functions.bootstrap import Adapters
     from functions.cli.deciding import Decided, Look
     from functions.cli.notification_file import Recorded
     from functions.domain.model.observations import Observation
@@ -56,15 +56,15 @@ def simulate(
 
     if offline and seen_path:
         raise click.UsageError("--offline and --seen exclude each other: name one of them.")
-    outside = outside_of(config_path)
-    look = deciding.live(outside)
+    ports = adapters_of(config_path)
+    look = deciding.live(ports)
     if offline or seen_path:
         look = deciding.alone(made_up.from_file(seen_path) if seen_path else made_up.nothing)
     real_time = not (offline or seen_path) or restamp
     recordings = [notification_file.read(path) for path in files]
     if restamp:
         recordings = [notification_file.restamped(one, time.time()) for one in recordings]
-    found = [(recorded, _decided(outside, recorded, look, real_time=real_time)) for recorded in recordings]
+    found = [(recorded, _decided(ports, recorded, look, real_time=real_time)) for recorded in recordings]
     if as_json:
         put_json(
             [
@@ -79,15 +79,15 @@ def simulate(
         raise SystemExit(WRONG)
 
 
-def _decided(outside: Real, recorded: Recorded, look: Look, *, real_time: bool) -> tuple[float, list[Decided]]:
+def _decided(ports: Adapters, recorded: Recorded, look: Look, *, real_time: bool) -> tuple[float, list[Decided]]:
     from functions.application.intake import document_key
     from functions.cli import deciding, notification_file
     from functions.domain.decisions import matching
 
     alerts = notification_file.parsed(recorded).alerts
-    at = outside.now() if real_time else deciding.clock_of(recorded.at, alerts)
-    settings = outside.config
-    targets = {document_key(case) for case in matching.cases(settings.rules, settings.runner_url, alerts)}
+    at = ports.now() if real_time else deciding.clock_of(recorded.at, alerts)
+    settings = ports.config
+    targets = {document_key(case) for case in matching.match_alerts(settings.rules, settings.runner_url, alerts)}
     with progress(f"looking, for {recorded.name}", len(targets)) as done, aside():
         return at, deciding.decided(settings, alerts, at, look, done)
 
@@ -123,18 +123,18 @@ def _print_one(one: Decided, at: float) -> None:
 
 def _seen(seen: Observation, at: float) -> list[str]:
     """What the guards had before them, in a line each."""
-    from functions.domain.model.observations import Ledger, Pause, Sighting, Storm
+    from functions.domain.model.observations import ExecutionHistory, Pause, QueueSnapshot, Storm
 
     lines = []
     for key, queue in seen.queues.items():
-        if isinstance(queue, Sighting):
+        if isinstance(queue, QueueSnapshot):
             known = "not known" if queue.consumers is None else str(queue.consumers)
             lines.append(
                 f"{key}: {queue.depth} messages ({queue.ready} ready, {queue.unacked} unacknowledged), consumers: {known}"
             )
         else:
             lines.append(f"{key}: {queue.why}")
-    if isinstance(seen.ledger, Ledger):
+    if isinstance(seen.ledger, ExecutionHistory):
         newest = next(iter(seen.ledger.executions), None)
         last = f", the newest {newest.id} is {newest.status}" if newest else ""
         busy = f"; {len(seen.ledger.others)} of the job with other options" if seen.ledger.others else ""

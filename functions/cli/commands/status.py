@@ -9,14 +9,14 @@ import click
 import msgspec
 from msgspec import Struct
 
-from functions.cli.showing import WRONG, ago, aside, mark, options, outside_of, progress, put_json, require_store, shown, table
+from functions.cli.showing import WRONG, adapters_of, ago, aside, mark, options, progress, put_json, require_store, shown, table
 from functions.domain.decisions.guards import ESCALATION_HOLDS_S
 from functions.domain.model.incidents import Archive, Document
 from functions.domain.model.observations import Pause, Unknown
 from functions.runtime.errors import Denied
 
 if TYPE_CHECKING:
-    from functions.bootstrap import Real
+    from functions.bootstrap import Adapters
 
 OVERDUE_S = 120.0
 """By then the sweep has stepped what the scheduler lost."""
@@ -54,9 +54,9 @@ def status(*, config_path: str, as_json: bool, days: int, last: int) -> None:
     Documents of a newer release are named instead of shown. Exit code 1: it is paused, a target is escalated, a
     document is overdue by two minutes, or something can't be read.
     """
-    outside = outside_of(config_path)
-    require_store(outside)
-    found = _found(outside, days, last)
+    ports = adapters_of(config_path)
+    require_store(ports)
+    found = _found(ports, days, last)
     if as_json:
         put_json(_as_json(found))
     else:
@@ -65,20 +65,20 @@ def status(*, config_path: str, as_json: bool, days: int, last: int) -> None:
         raise SystemExit(WRONG)
 
 
-def _found(outside: Real, days: int, last: int) -> Found:
+def _found(ports: Adapters, days: int, last: int) -> Found:
     from functions.application.observe import or_unknown, read_pause
     from functions.cli import kept
-    from functions.runtime.registry import room
+    from functions.runtime.registry import load_adapter
 
-    now = outside.now()
+    now = ports.now()
     with aside():
-        pause = or_unknown(outside.together([lambda: read_pause(outside, kept.LOAD_S)], kept.LOAD_S)[0])
-        wanted = kept.keys(outside)
+        pause = or_unknown(ports.run_parallel([lambda: read_pause(ports, kept.LOAD_S)], kept.LOAD_S)[0])
+        wanted = kept.keys(ports)
         with progress("reading documents", len(wanted)) as done:
-            documents = kept.documents(outside, wanted, done)
+            documents = kept.documents(ports, wanted, done)
         since = time.strftime("%Y-%m-%d", time.gmtime(now - days * DAY_S))
-        store, records, left_out = outside.config.store, [], []
-        for path, body in room("stores", store.name).archived(store.settings, since=since, timeout_s=ARCHIVE_S):
+        store, records, left_out = ports.config.store, [], []
+        for path, body in load_adapter("stores", store.name).read_archive(store.settings, since=since, timeout_s=ARCHIVE_S):
             try:
                 records.append(_record(path, body))
             except Denied as denied:
@@ -96,9 +96,9 @@ def _holds(document: Document, now: float) -> bool:
 
 
 def _record(path: str, body: bytes) -> Archive:
-    from functions.application.serialization import decoded
+    from functions.application.serialization import decode
 
-    return decoded(Archive, body, path)
+    return decode(Archive, body, path)
 
 
 def _named(document: Document) -> str:

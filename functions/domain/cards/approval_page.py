@@ -12,9 +12,9 @@ from html import escape
 from msgspec import Struct
 
 from functions.domain.cards import facts, svg
-from functions.domain.cards.card_input import Story
+from functions.domain.cards.card_input import CardInput
 from functions.domain.model.codes import Health, Reason
-from functions.domain.model.observations import Sighting, Unknown
+from functions.domain.model.observations import QueueSnapshot, Unknown
 from functions.domain.model.runbooks import Rules
 from functions.domain.texts.approval_words import say
 from functions.domain.texts.reasons import REASONS
@@ -89,14 +89,14 @@ class Row(Struct, frozen=True):
 
     name: str
     vhost: str
-    seen: Sighting | Unknown
+    seen: QueueSnapshot | Unknown
     health: Health
 
 
 class View(Struct, frozen=True):
     """All that the page which asks shows. `warnings`: what would keep the button from restarting anything."""
 
-    story: Story
+    story: CardInput
     rows: tuple[Row, ...]
     warnings: tuple[str, ...] = ()
 
@@ -141,7 +141,7 @@ def asking(view: View, rules: Rules) -> str:
     )
 
 
-def _why(story: Story, rules: Rules) -> list[str]:
+def _why(story: CardInput, rules: Rules) -> list[str]:
     language, reason = rules.language, story.reason
     if reason is None:
         return []
@@ -154,7 +154,7 @@ def _why(story: Story, rules: Rules) -> list[str]:
     return parts
 
 
-def _until(story: Story, rules: Rules) -> str:
+def _until(story: CardInput, rules: Rules) -> str:
     expires_at = story.incident.expires_at if story.incident else None
     nothing = say(rules.language, "changes_nothing")
     if expires_at is None:
@@ -207,7 +207,7 @@ def _queue(row: Row, rules: Rules, now: float) -> str:
     return heading + _listed(tuple(shown)) + _curve(seen, language)
 
 
-def _curve(seen: Sighting, language: str) -> str:
+def _curve(seen: QueueSnapshot, language: str) -> str:
     """The depth over the broker's last samples; the caption says the same in words."""
     points = seen.depth_samples
     drawn = svg.curve_svg(points, svg.STRONG["act"], width=CURVE_WIDTH)
@@ -220,7 +220,7 @@ def _curve(seen: Sighting, language: str) -> str:
     return f"<figure>{silent}<figcaption>{caption}</figcaption></figure>"
 
 
-def _log(story: Story, rules: Rules) -> str:
+def _log(story: CardInput, rules: Rules) -> str:
     tail = story.incident.tail if story.incident else None
     if not tail:
         return ""
@@ -228,6 +228,6 @@ def _log(story: Story, rules: Rules) -> str:
     return f"{_heading(say(rules.language, 'log'))}<pre>{lines}</pre>"
 
 
-def _links(story: Story, rules: Rules) -> str:
+def _links(story: CardInput, rules: Rules) -> str:
     made = links(facts.links(story, rules))
     return _heading(say(rules.language, "links")) + made if made else ""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from functions.domain.cards import facts, queue_facts
-from functions.domain.cards.card_input import Story
+from functions.domain.cards.card_input import CardInput
 from functions.domain.cards.facts import tidy
 from functions.domain.model.codes import Reason, Verdict
 from functions.domain.model.messages import Card
@@ -27,7 +27,7 @@ HEADLINE = 140
 """Slack's header takes 150 characters, a phone shows about 100 in its notification."""
 
 
-def compose(story: Story, rules: Rules) -> Card:
+def compose(story: CardInput, rules: Rules) -> Card:
     """The card of this story. Pure, and total: it raises on no content."""
     urgency, headline, text, shown = KINDS.get(story.kind, _other)(story, rules)
     language = rules.language
@@ -52,7 +52,7 @@ Made = tuple[str, str, list[str], tuple[tuple[str, str], ...]]
 """Urgency, headline without its first words, text, facts."""
 
 
-def _started(story: Story, rules: Rules) -> Made:
+def _started(story: CardInput, rules: Rules) -> Made:
     incident = story.incident
     language, subject = rules.language, facts.subject(story, rules)
     if incident and incident.adopted:
@@ -68,7 +68,7 @@ def _started(story: Story, rules: Rules) -> Made:
     return "watch", headline, text, shown
 
 
-def _held(story: Story, rules: Rules) -> Made:
+def _held(story: CardInput, rules: Rules) -> Made:
     language, reason = rules.language, story.reason
     subject = facts.subject(story, rules)
     short = REASONS[reason].words(language).short if reason else facts.exactly(rules, story.detail, 80)
@@ -100,14 +100,14 @@ def _held(story: Story, rules: Rules) -> Made:
     )
 
 
-def _approvable(story: Story, rules: Rules) -> list[str]:
+def _approvable(story: CardInput, rules: Rules) -> list[str]:
     text = [] if story.reason is Reason.AWAITING_APPROVAL else [say(rules.language, "overrule")]
     if story.incident and story.incident.expires_at is not None:
         text.append(say(rules.language, "approve_until", until=facts.clock(rules, story.incident.expires_at)))
     return text
 
 
-def _why(story: Story, rules: Rules, reason: Reason | None, *, todo: bool = True) -> list[str]:
+def _why(story: CardInput, rules: Rules, reason: Reason | None, *, todo: bool = True) -> list[str]:
     """The reason in a sentence, what to do, the remedy of the system that refused, and the exact detail."""
     language = rules.language
     text = []
@@ -123,14 +123,14 @@ def _why(story: Story, rules: Rules, reason: Reason | None, *, todo: bool = True
     return text
 
 
-def _draining(story: Story, rules: Rules) -> Made:
+def _draining(story: CardInput, rules: Rules) -> Made:
     count = facts.number(queue_facts.left(story))
     headline = say(rules.language, "head_draining", subject=facts.subject(story, rules), left=count)
     shown = facts.gathered(story, rules, queue_facts.queues, facts.took, facts.attempt, facts.restart, facts.about)
     return "watch", headline, [say(rules.language, "draining")], shown
 
 
-def _recovered(story: Story, rules: Rules) -> Made:
+def _recovered(story: CardInput, rules: Rules) -> Made:
     language, subject = rules.language, facts.subject(story, rules)
     seconds = facts.from_alert_s(story)
     if story.moving:
@@ -146,7 +146,7 @@ def _recovered(story: Story, rules: Rules) -> Made:
     return "fine", headline, text, shown
 
 
-def _escalated(story: Story, rules: Rules) -> Made:
+def _escalated(story: CardInput, rules: Rules) -> Made:
     language, subject, reason = rules.language, facts.subject(story, rules), story.reason
     restarts = story.incident.restarts if story.incident else 0
     if reason is not None:
@@ -163,11 +163,11 @@ def _escalated(story: Story, rules: Rules) -> Made:
     return "act", headline, text, shown
 
 
-def _stuck(story: Story) -> bool:
+def _stuck(story: CardInput) -> bool:
     return story.incident is not None and any(watched.verdict is Verdict.STUCK for watched in story.incident.queues)
 
 
-def _consumers(story: Story) -> str:
+def _consumers(story: CardInput) -> str:
     """Which advice fits what was seen of the consumers."""
     seen = [watched.consumers for watched in story.incident.queues if watched.consumers is not None] if story.incident else []
     if not seen:
@@ -175,7 +175,7 @@ def _consumers(story: Story) -> str:
     return "no_consumer" if min(seen) == 0 else "stuck_consumer"
 
 
-def _cause(story: Story, rules: Rules) -> list[str]:
+def _cause(story: CardInput, rules: Rules) -> list[str]:
     """The line that keeps people from forgetting the bug."""
     if story.runbook is None:
         return []
@@ -183,19 +183,19 @@ def _cause(story: Story, rules: Rules) -> list[str]:
     return [say(rules.language, "cause_open", cause=cause) if cause else say(rules.language, "cause_missing")]
 
 
-def _evidence(story: Story, rules: Rules) -> tuple[str, ...]:
+def _evidence(story: CardInput, rules: Rules) -> tuple[str, ...]:
     tail = story.incident.tail if story.incident else None
     mark = say(rules.language, "shortened")
     return tuple(clean(line, EVIDENCE_LINE, mark) for line in (tail or ())[-EVIDENCE_LINES:])
 
 
-def _resolved(story: Story, rules: Rules) -> Made:
+def _resolved(story: CardInput, rules: Rules) -> Made:
     headline = say(rules.language, "head_resolved", subject=facts.subject(story, rules))
     shown = facts.gathered(story, rules, queue_facts.queues, facts.about)
     return "fine", headline, [say(rules.language, "resolved")], shown
 
 
-def _not_approved(story: Story, rules: Rules) -> Made:
+def _not_approved(story: CardInput, rules: Rules) -> Made:
     again = story.incident is not None and story.incident.restarts > 0
     headline = say(
         rules.language, "head_not_approved_again" if again else "head_not_approved", subject=facts.subject(story, rules)
@@ -208,12 +208,12 @@ def _not_approved(story: Story, rules: Rules) -> Made:
     return "act", headline, text, shown
 
 
-def _test(story: Story, rules: Rules) -> Made:
+def _test(story: CardInput, rules: Rules) -> Made:
     shown = facts.gathered(story, rules, facts.about)
     return "fine", say(rules.language, "head_test"), [say(rules.language, "test")], shown
 
 
-def _bundle(story: Story, rules: Rules) -> Made:
+def _bundle(story: CardInput, rules: Rules) -> Made:
     explained = REASONS[story.reason] if story.reason else None
     why = explained.words(rules.language).short if explained else facts.exactly(rules, story.detail, 80)
     key = "head_bundle_test" if story.reason is Reason.TEST_ALERT else "head_bundle"
@@ -223,31 +223,31 @@ def _bundle(story: Story, rules: Rules) -> Made:
     return explained.urgency if explained else "act", headline, _why(story, rules, story.reason), shown
 
 
-def _paused(story: Story, rules: Rules) -> Made:
+def _paused(story: CardInput, rules: Rules) -> Made:
     text = [say(rules.language, "paused"), *_why(story, rules, None)]
     return "watch", say(rules.language, "head_paused"), text, facts.gathered(story, rules, facts.about)
 
 
-def _resumed(story: Story, rules: Rules) -> Made:
+def _resumed(story: CardInput, rules: Rules) -> Made:
     key = "head_resumed" if story.target or story.runbook or story.trigger else "head_resumed_all"
     headline = say(rules.language, key, subject=facts.subject(story, rules))
     text = [say(rules.language, "resumed"), *_why(story, rules, None)]
     return "fine", headline, text, facts.gathered(story, rules, facts.about)
 
 
-def _unsigned(story: Story, rules: Rules) -> Made:
+def _unsigned(story: CardInput, rules: Rules) -> Made:
     language = rules.language
     text = [say(language, "unsigned"), say(language, "todo", todo=say(language, "todo_unsigned"))]
     return "act", say(language, "head_unsigned"), text, facts.gathered(story, rules, facts.about)
 
 
-def _other(story: Story, rules: Rules) -> Made:
+def _other(story: CardInput, rules: Rules) -> Made:
     headline = say(rules.language, "head_other", subject=facts.subject(story, rules))
     shown = facts.gathered(story, rules, queue_facts.queues, facts.about)
     return "watch", headline, _why(story, rules, story.reason), shown
 
 
-KINDS: Mapping[str, Callable[[Story, Rules], Made]] = {
+KINDS: Mapping[str, Callable[[CardInput, Rules], Made]] = {
     "started": _started,
     "held": _held,
     "draining": _draining,

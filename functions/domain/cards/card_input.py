@@ -6,11 +6,11 @@ from msgspec import Struct
 
 from functions.domain.model.alerts import Target
 from functions.domain.model.codes import Reason
-from functions.domain.model.incidents import Incident, Trigger
+from functions.domain.model.incidents import AlertRef, Incident
 from functions.domain.model.runbooks import Runbook
 
 
-class Story(Struct, frozen=True):
+class CardInput(Struct, frozen=True):
     """All that a card is made of. `kind`: started, held, draining, recovered, escalated, resolved, not_approved, test,
     bundle, paused, resumed or unsigned."""
 
@@ -22,7 +22,7 @@ class Story(Struct, frozen=True):
     reason: Reason | None = None
     detail: str = ""
     remedy: str = ""
-    trigger: Trigger | None = None
+    trigger: AlertRef | None = None
     approve_url: str = ""
     bundled: tuple[str, ...] = ()
     """Names of the targets or alerts that one message speaks of."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from datetime import datetime
 
-from functions.domain.cards.card_input import Story
-from functions.domain.model.incidents import Trigger, Try
+from functions.domain.cards.card_input import CardInput
+from functions.domain.model.incidents import AlertRef, PastAttempt
 from functions.domain.model.observations import Execution
 from functions.domain.model.runbooks import Rules
 from functions.domain.texts.details import in_language
@@ -59,7 +59,7 @@ def headline(rules: Rules, urgency: str, text: str) -> str:
     return named(rules, say(rules.language, urgency), text)
 
 
-def subject(story: Story, rules: Rules) -> str:
+def subject(story: CardInput, rules: Rules) -> str:
     """What the headline speaks of: the target's values, else runbook, alert or queue."""
     options = sorted(story.target.options.items()) if story.target else []
     trigger = first_trigger(story)
@@ -73,7 +73,7 @@ def subject(story: Story, rules: Rules) -> str:
     return next(filter(None, tidied), "") or say(rules.language, "unnamed")
 
 
-def short_name(story: Story, rules: Rules) -> str:
+def short_name(story: CardInput, rules: Rules) -> str:
     """What the story is about among many: its target, else its alert with the summary, which tells alerts of one rule apart."""
     trigger = first_trigger(story)
     if story.target is not None or trigger is None:
@@ -81,14 +81,14 @@ def short_name(story: Story, rules: Rules) -> str:
     return named(rules, tidy(rules, trigger.name), tidy(rules, trigger.summary))
 
 
-def first_trigger(story: Story) -> Trigger | None:
+def first_trigger(story: CardInput) -> AlertRef | None:
     """The alert that the story is about."""
     if story.trigger is not None:
         return story.trigger
     return story.incident.triggers[0] if story.incident and story.incident.triggers else None
 
 
-def from_alert_s(story: Story) -> float | None:
+def from_alert_s(story: CardInput) -> float | None:
     """Seconds from the alert to the story."""
     incident = story.incident
     if incident is None:
@@ -96,7 +96,7 @@ def from_alert_s(story: Story) -> float | None:
     return max(0.0, story.at - min((trigger.starts_at for trigger in incident.triggers), default=incident.began_at))
 
 
-def took(story: Story, rules: Rules) -> list[Fact]:
+def took(story: CardInput, rules: Rules) -> list[Fact]:
     """How long it took from the alert, and from the restart's end (on our clock)."""
     alert_s = from_alert_s(story)
     if alert_s is None or story.incident is None:
@@ -109,7 +109,7 @@ def took(story: Story, rules: Rules) -> list[Fact]:
     return [(say(rules.language, "took"), say(rules.language, "took_both", alert=alert, restart=restart))]
 
 
-def since(story: Story, rules: Rules) -> list[Fact]:
+def since(story: CardInput, rules: Rules) -> list[Fact]:
     """How long the alert has been firing."""
     alert_s = from_alert_s(story)
     if alert_s is None and story.trigger is not None:
@@ -117,7 +117,7 @@ def since(story: Story, rules: Rules) -> list[Fact]:
     return [(say(rules.language, "since"), duration(rules.language, alert_s))] if alert_s is not None else []
 
 
-def attempt(story: Story, rules: Rules) -> list[Fact]:
+def attempt(story: CardInput, rules: Rules) -> list[Fact]:
     """Which restart of how many this is."""
     if story.incident is None or story.incident.restarts == 0:
         return []
@@ -126,7 +126,7 @@ def attempt(story: Story, rules: Rules) -> list[Fact]:
     return [(say(rules.language, "attempt"), text)]
 
 
-def restart(story: Story, rules: Rules) -> list[Fact]:
+def restart(story: CardInput, rules: Rules) -> list[Fact]:
     """The execution that the incident goes by, and who pressed the button."""
     incident = story.incident
     found: list[Fact] = []
@@ -157,7 +157,7 @@ def worded(status: str, rules: Rules) -> str:
     return say(rules.language, "in_brackets", text=words, more=worded(rest, rules)) if rest and rest != first else words
 
 
-def tried(story: Story, rules: Rules) -> list[Fact]:
+def tried(story: CardInput, rules: Rules) -> list[Fact]:
     """All that Unstick tried in this incident, one line each; the last restart as well."""
     incident = story.incident
     if incident is None:
@@ -169,12 +169,12 @@ def tried(story: Story, rules: Rules) -> list[Fact]:
     return [(say(rules.language, "tried") if place == 1 else "", f"{place}. {line}") for place, line in enumerate(lines, 1)]
 
 
-def _try(one: Try, rules: Rules) -> str:
+def _try(one: PastAttempt, rules: Rules) -> str:
     what = tidy(rules, one.tag, 60) if one.execution is None else _execution(one.execution, rules)
     return named(rules, what, worded(one.how, rules))
 
 
-def about(story: Story, rules: Rules) -> list[Fact]:
+def about(story: CardInput, rules: Rules) -> list[Fact]:
     """Alert, target, runbook, incident and time: what every card ends with."""
     language = rules.language
     found: list[Fact] = []
@@ -192,7 +192,7 @@ def about(story: Story, rules: Rules) -> list[Fact]:
     return [(label, text) for label, text in found if text]
 
 
-def _alert(trigger: Trigger, story: Story, rules: Rules) -> str:
+def _alert(trigger: AlertRef, story: CardInput, rules: Rules) -> str:
     name, severity = tidy(rules, trigger.name), tidy(rules, trigger.severity, 20)
     name = say(rules.language, "in_brackets", text=name, more=severity) if severity else name
     text = named(rules, name, tidy(rules, trigger.summary, 300))
@@ -200,7 +200,7 @@ def _alert(trigger: Trigger, story: Story, rules: Rules) -> str:
     return say(rules.language, "with_more", text=text, count=count) if count > 0 else text
 
 
-def names(story: Story, rules: Rules) -> list[Fact]:
+def names(story: CardInput, rules: Rules) -> list[Fact]:
     """The targets or alerts that a bundle speaks of."""
     distinct = list(dict.fromkeys(story.bundled))
     shown = [tidy(rules, name, 80) for name in distinct[:BUNDLED_SHOWN]]
@@ -209,7 +209,7 @@ def names(story: Story, rules: Rules) -> list[Fact]:
     return [(say(rules.language, "names"), listed(rules, shown))] if shown else []
 
 
-def links(story: Story, rules: Rules) -> tuple[Fact, ...]:
+def links(story: CardInput, rules: Rules) -> tuple[Fact, ...]:
     """(label, URL), the most urgent first. What is no plain web address is left out."""
     trigger = first_trigger(story)
     known = trigger.links if trigger else {}
@@ -221,6 +221,6 @@ def links(story: Story, rules: Rules) -> tuple[Fact, ...]:
     return tuple((say(rules.language, f"link_{name}"), url) for name, url in safe if url)
 
 
-def gathered(story: Story, rules: Rules, *parts: Callable[[Story, Rules], list[Fact]]) -> tuple[Fact, ...]:
+def gathered(story: CardInput, rules: Rules, *parts: Callable[[CardInput, Rules], list[Fact]]) -> tuple[Fact, ...]:
     """The facts of these kinds, in this order."""
     return tuple(fact for part in parts for fact in part(story, rules))

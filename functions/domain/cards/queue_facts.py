@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from math import inf
 
-from functions.domain.cards.card_input import Story
+from functions.domain.cards.card_input import CardInput
 from functions.domain.cards.facts import Fact, listed, named, number, tidy
-from functions.domain.model.incidents import Watched
+from functions.domain.model.incidents import QueueState
 from functions.domain.model.runbooks import Rules
 from functions.domain.texts.words import duration, say
 
@@ -15,12 +15,12 @@ FRESH_S = 120.0
 """Figures that are older than this say how old they are."""
 
 
-def left(story: Story) -> int:
+def left(story: CardInput) -> int:
     """Messages that are left in all queues of the incident, as seen last."""
     return sum(watched.depth or 0 for watched in story.incident.queues) if story.incident else 0
 
 
-def queues(story: Story, rules: Rules) -> list[Fact]:
+def queues(story: CardInput, rules: Rules) -> list[Fact]:
     """Each queue with its depth before, and after where it was looked at since the restart; and its consumers."""
     watched = story.incident.queues if story.incident else ()
     shown = [(say(rules.language, "queue"), _queue(one, rules, story.at)) for one in watched[:QUEUES_SHOWN]]
@@ -31,7 +31,7 @@ def queues(story: Story, rules: Rules) -> list[Fact]:
     return shown
 
 
-def _queue(watched: Watched, rules: Rules, at: float) -> str:
+def _queue(watched: QueueState, rules: Rules, at: float) -> str:
     language = rules.language
     name, vhost = tidy(rules, watched.queue.name), tidy(rules, watched.queue.vhost, 60)
     title = say(language, "vhost", queue=name, vhost=vhost) if vhost not in ("", "/") else name
@@ -44,7 +44,7 @@ def _queue(watched: Watched, rules: Rules, at: float) -> str:
     return named(rules, title, shown)
 
 
-def _depth(watched: Watched, rules: Rules) -> str:
+def _depth(watched: QueueState, rules: Rules) -> str:
     """Before and after the restart; until then as it was seen last, which the curve always has."""
     before, after = watched.before, watched.depth
     last_at, last = watched.curve[-1] if watched.curve else (inf, after)
@@ -59,7 +59,7 @@ def counted(rules: Rules, key: str, count: int) -> str:
     return say(rules.language, f"{key}_1" if count == 1 else key, count=number(count))
 
 
-def head(story: Story, rules: Rules) -> list[Fact]:
+def head(story: CardInput, rules: Rules) -> list[Fact]:
     """How old the oldest message is, where publishers say when they published."""
     heads = [watched.head_at for watched in story.incident.queues if watched.head_at is not None] if story.incident else []
     if not heads:
@@ -67,7 +67,7 @@ def head(story: Story, rules: Rules) -> list[Fact]:
     return [(say(rules.language, "head"), say(rules.language, "old", age=duration(rules.language, story.at - min(heads))))]
 
 
-def curve(story: Story) -> tuple[tuple[float, int], ...]:
+def curve(story: CardInput) -> tuple[tuple[float, int], ...]:
     """The curve of the queue that was deepest."""
     curves = [watched.curve for watched in story.incident.queues if len(watched.curve) > 1] if story.incident else []
     return max(curves, key=lambda points: max(depth for _, depth in points), default=())

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from functions.domain.cards.facts import exactly, listed, named, number, tidy
 from functions.domain.cards.facts import headline as headline_of
-from functions.domain.costs.model import LOUDEST, Cost, Counts, Day, Gap, Lack, Spent
+from functions.domain.costs.model import LOUDEST, Cost, Counts, Day, Gap, MissingData, RunbookCost
 from functions.domain.costs.words import say, say_counted
 from functions.domain.model.messages import Card
 from functions.domain.model.runbooks import Rules
@@ -49,7 +49,7 @@ def card(cost: Cost, rules: Rules, *, days: int = 7) -> Card:
     )
 
 
-def _headline(cost: Cost, loud: Spent | None, rules: Rules, days: int) -> str:
+def _headline(cost: Cost, loud: RunbookCost | None, rules: Rules, days: int) -> str:
     language = rules.language
     counts = [one.month if days > 7 else one.week for one in cost.runbooks]
     by_unstick, by_hand = sum(one.by_unstick for one in counts), sum(one.by_hand for one in counts)
@@ -70,12 +70,12 @@ def quiet(cost: Cost, rules: Rules, days: int) -> str:
     return say(rules.language, "head_quiet_known" if cost.partial(days) else "head_quiet", days=days)
 
 
-def _marks(one: Spent) -> str:
+def _marks(one: RunbookCost) -> str:
     """One more every week."""
     return "!" * (one.loudness - 1)
 
 
-def _open(one: Spent, rules: Rules) -> str:
+def _open(one: RunbookCost, rules: Rules) -> str:
     """That the bug is still there, in the words of this week."""
     cause = tidy(rules, one.root_cause, 300)
     key = ("open" if cause else "missing") + ("_1" if one.loudness <= 1 else "_more")
@@ -90,7 +90,7 @@ def _open(one: Spent, rules: Rules) -> str:
     )
 
 
-def _likely(one: Spent, rules: Rules) -> str:
+def _likely(one: RunbookCost, rules: Rules) -> str:
     if one.cause is None:
         return ""
     runbook = tidy(rules, one.runbook, 60)
@@ -99,9 +99,9 @@ def _likely(one: Spent, rules: Rules) -> str:
 
 def _gaps(cost: Cost, rules: Rules) -> list[str]:
     """What could not be seen. Runbooks that no alert has met yet share a line."""
-    unasked = [tidy(rules, gap.about, 60) for gap in cost.gaps if gap.lack is Lack.HISTORY_UNASKED]
-    gaps = [gap for gap in cost.gaps if gap.lack is not Lack.HISTORY_UNASKED]
-    shared = [Gap(Lack.HISTORY_UNASKED, about=listed(rules, unasked))] if unasked else []
+    unasked = [tidy(rules, gap.about, 60) for gap in cost.gaps if gap.lack is MissingData.HISTORY_UNASKED]
+    gaps = [gap for gap in cost.gaps if gap.lack is not MissingData.HISTORY_UNASKED]
+    shared = [Gap(MissingData.HISTORY_UNASKED, about=listed(rules, unasked))] if unasked else []
     lines = [_gap(gap, rules) for gap in (*shared, *gaps)]
     more = len(lines) - GAPS_SHOWN
     return [*lines[:GAPS_SHOWN], say(rules.language, "more_gaps", count=number(more))] if more > 0 else lines
@@ -109,12 +109,12 @@ def _gaps(cost: Cost, rules: Rules) -> list[str]:
 
 def _gap(gap: Gap, rules: Rules) -> str:
     date = datetime.fromtimestamp(gap.at, rules.zone).strftime("%Y-%m-%d") if gap.at is not None else ""
-    if gap.lack is Lack.ARCHIVE_BROKEN:
+    if gap.lack is MissingData.ARCHIVE_BROKEN:
         return say_counted(rules.language, gap.lack.value, gap.count)
     return say(rules.language, gap.lack.value, date=date, about=exactly(rules, gap.about, 300))
 
 
-def _facts(cost: Cost, active: list[Spent], rules: Rules) -> tuple[tuple[str, str], ...]:
+def _facts(cost: Cost, active: list[RunbookCost], rules: Rules) -> tuple[tuple[str, str], ...]:
     language = rules.language
     found: list[tuple[str, str]] = []
     for one in active[:SHOWN]:
@@ -168,7 +168,7 @@ def _often(hours: tuple[int, ...], rules: Rules) -> str:
     return say(rules.language, "mostly", hours=listed(rules, shown))
 
 
-def _links(active: list[Spent], rules: Rules) -> tuple[tuple[str, str], ...]:
+def _links(active: list[RunbookCost], rules: Rules) -> tuple[tuple[str, str], ...]:
     safe = ((one.runbook, safe_url(one.root_cause)) for one in active[:SHOWN])
     cause = say_card(rules.language, "link_cause")
     return tuple((named(rules, cause, tidy(rules, name, 40)), url) for name, url in safe if url)

@@ -11,7 +11,7 @@ from html import escape
 from functions.domain.cards.facts import number, tidy
 from functions.domain.cards.svg import GREY, INK, LINE, NOT_XML, SANS, STRONG
 from functions.domain.costs.card import quiet
-from functions.domain.costs.model import Cost, Spent
+from functions.domain.costs.model import Cost, RunbookCost
 from functions.domain.costs.words import say
 from functions.domain.model.runbooks import Rules
 
@@ -59,7 +59,7 @@ def _legend(language: str) -> str:
     )
 
 
-def _block(one: Spent, rules: Rules) -> str:
+def _block(one: RunbookCost, rules: Rules) -> str:
     language, daily = rules.language, one.daily
     most = max(day.by_unstick + day.by_hand for day in daily) or 1
     total = say(language, "chart_sum", by_unstick=number(one.month.by_unstick), by_hand=number(one.month.by_hand))

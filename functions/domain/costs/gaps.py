@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from functions.domain.costs.model import Gap, Known, Lack, executions
+from functions.domain.costs.model import Gap, Known, MissingData, executions
 from functions.domain.model.incidents import Archive
-from functions.domain.model.observations import Ledger, Unknown
+from functions.domain.model.observations import ExecutionHistory, Unknown
 from functions.domain.model.runbooks import Rules
 
 
@@ -20,9 +20,9 @@ def unseen(known: Known, runbook: str) -> bool:
 
 def _archive_gaps(known: Known, begin: float) -> list[Gap]:
     if not known.began:
-        return [Gap(Lack.ARCHIVE_EMPTY)]
+        return [Gap(MissingData.ARCHIVE_EMPTY)]
     first_at = min(map(min, known.began.values()))
-    return [Gap(Lack.ARCHIVE_BEGINS, first_at)] if first_at > begin else []
+    return [Gap(MissingData.ARCHIVE_BEGINS, first_at)] if first_at > begin else []
 
 
 def _asked(known: Known) -> set[str]:
@@ -31,12 +31,12 @@ def _asked(known: Known) -> set[str]:
 
 
 def _unasked(known: Known, rules: Rules) -> list[Gap]:
-    return [Gap(Lack.HISTORY_UNASKED, about=name) for name in rules.runbooks if name not in _asked(known)]
+    return [Gap(MissingData.HISTORY_UNASKED, about=name) for name in rules.runbooks if name not in _asked(known)]
 
 
 def _unread(known: Known) -> list[str]:
     """Targets whose history could not be read."""
-    return [key for key in known.targets if not isinstance(known.ledgers.get(key), Ledger)]
+    return [key for key in known.targets if not isinstance(known.ledgers.get(key), ExecutionHistory)]
 
 
 def _history_gaps(known: Known, begin: float, now: float) -> list[Gap]:
@@ -45,15 +45,15 @@ def _history_gaps(known: Known, begin: float, now: float) -> list[Gap]:
     for key, (_, target) in known.targets.items():
         ledger = known.ledgers.get(key, Unknown("it was not looked at"))
         if isinstance(ledger, Unknown):
-            found.append(Gap(Lack.HISTORY_UNREAD, about=f"{target.name}: {ledger.why}"))
+            found.append(Gap(MissingData.HISTORY_UNREAD, about=f"{target.name}: {ledger.why}"))
             continue
         shown = {execution.id for execution in ledger.executions}
         starts = [execution.runner_started_at for execution in ledger.executions if execution.runner_started_at]
         begun = min(starts, default=ledger.runner_now) - (ledger.runner_now - now)
         if _missing(known.records, key, shown, begin):
-            found.append(Gap(Lack.HISTORY_SHORT, begun, about=target.name))
+            found.append(Gap(MissingData.HISTORY_SHORT, begun, about=target.name))
         elif starts and begun > begin:
-            found.append(Gap(Lack.HISTORY_BEGINS, begun, about=target.name))
+            found.append(Gap(MissingData.HISTORY_BEGINS, begun, about=target.name))
     return found
 
 

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from functions.domain.model.alerts import Target
 from functions.domain.model.incidents import Archive
-from functions.domain.model.observations import Execution, Ledger, Unknown
+from functions.domain.model.observations import Execution, ExecutionHistory, Unknown
 
 LOUDEST = 5
 """After four weeks the bug itself is the headline, with the weeks that go on counting."""
@@ -54,7 +54,7 @@ class Day(Struct, frozen=True):
     by_hand: int
 
 
-class Spent(Struct, frozen=True):
+class RunbookCost(Struct, frozen=True):
     """What one runbook's bug costs."""
 
     runbook: str
@@ -88,7 +88,7 @@ class Spent(Struct, frozen=True):
         return 0 if self.quiet else min(1 + self.weeks_open, LOUDEST)
 
 
-class Lack(StrEnum):
+class MissingData(StrEnum):
     """Why a figure may be too low."""
 
     ARCHIVE_BEGINS = "archive_begins"
@@ -102,14 +102,22 @@ class Lack(StrEnum):
     TARGETS_UNREAD = "targets_unread"
 
 
-UNSEEN = frozenset({Lack.ARCHIVE_BROKEN, Lack.HISTORY_SHORT, Lack.HISTORY_UNASKED, Lack.HISTORY_UNREAD, Lack.TARGETS_UNREAD})
+UNSEEN = frozenset(
+    {
+        MissingData.ARCHIVE_BROKEN,
+        MissingData.HISTORY_SHORT,
+        MissingData.HISTORY_UNASKED,
+        MissingData.HISTORY_UNREAD,
+        MissingData.TARGETS_UNREAD,
+    }
+)
 """Where restarts are sure to have gone by unseen, or may have; what merely shows nothing older is none of them."""
 
 
 class Gap(Struct, frozen=True):
     """`at`: from when on it is known; `about`: target, runbook or reason; `count`: how many records."""
 
-    lack: Lack
+    lack: MissingData
     at: float | None = None
     about: str = ""
     count: int = 0
@@ -117,7 +125,7 @@ class Gap(Struct, frozen=True):
 
 class Cost(Struct, frozen=True):
     at: float
-    runbooks: tuple[Spent, ...]
+    runbooks: tuple[RunbookCost, ...]
     """The most restarts first; runbooks without any are last."""
     gaps: tuple[Gap, ...] = ()
 
@@ -134,7 +142,7 @@ class Known(Struct, frozen=True):
     records: tuple[Archive, ...]
     began: Mapping[str, tuple[float, ...]]
     targets: Mapping[str, tuple[str, Target]]
-    ledgers: Mapping[str, Ledger | Unknown]
+    ledgers: Mapping[str, ExecutionHistory | Unknown]
     gaps: tuple[Gap, ...] = ()
 
 

@@ -14,10 +14,10 @@ from statistics import median
 from msgspec import Struct
 
 from functions.domain.costs import gaps as cost_gaps
-from functions.domain.costs.model import Cause, Cost, Counts, Day, Known, Likely, Spent, executions
+from functions.domain.costs.model import Cause, Cost, Counts, Day, Known, Likely, RunbookCost, executions
 from functions.domain.model.codes import Ending
 from functions.domain.model.incidents import Archive
-from functions.domain.model.observations import Execution, Ledger, Sighting
+from functions.domain.model.observations import Execution, ExecutionHistory, QueueSnapshot
 from functions.domain.model.runbooks import Rules
 
 WEEK, MONTH = 7, 30
@@ -47,7 +47,7 @@ def cost(known: Known, rules: Rules, now: float) -> Cost:
     return Cost(now, tuple(loudest), gaps)
 
 
-def _spent(name: str, known: Known, rules: Rules, now: float) -> Spent:
+def _spent(name: str, known: Known, rules: Rules, now: float) -> RunbookCost:
     runbook = rules.runbooks.get(name)
     minutes = runbook.manual_minutes if runbook else 0.0
     today, begin = _day(now, rules), month_begin(now, rules)
@@ -56,7 +56,7 @@ def _spent(name: str, known: Known, rules: Rules, now: float) -> Spent:
     days = [today - timedelta(days=back) for back in reversed(range(MONTH))]
     first_at = _run_began(known.began.get(name, ()), now)
     week_begin = _midnight(days[-WEEK], rules)
-    return Spent(
+    return RunbookCost(
         name,
         runbook.root_cause if runbook else "",
         minutes,
@@ -95,7 +95,7 @@ def _restarts(name: str, records: list[Archive], known: Known, now: float) -> li
             _note(found, execution, record.incident.runner_ahead_s)
     for key, (runbook, _) in known.targets.items():
         ledger = known.ledgers.get(key)
-        if runbook == name and isinstance(ledger, Ledger):
+        if runbook == name and isinstance(ledger, ExecutionHistory):
             for execution in ledger.executions:
                 if _mark(execution) not in elsewhere or _mark(execution) in found:
                     _note(found, execution, ledger.runner_now - now)
@@ -184,7 +184,7 @@ def _likely(record: Archive) -> Likely | bool | None:
     return Likely.NO_CONSUMER if any(before.consumers == 0 and before.depth for before in seen) else False
 
 
-def _holds_unacked(before: Sighting) -> bool:
+def _holds_unacked(before: QueueSnapshot) -> bool:
     """Samples that fall between two collections read 0, so only the highest and the first that counts are compared."""
     counted = [value for _, value in before.ack_samples if value]
     return bool(before.unacked and before.consumers) and (not counted or max(counted) == counted[0])

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from functions.domain.model.alerts import Case
+from functions.domain.model.alerts import MatchedAlert
 from functions.domain.model.codes import Action, Reason
-from functions.domain.model.events import Alerted, Reply
+from functions.domain.model.events import AlertsReceived, Reply
 from functions.domain.model.incidents import Document, Incident
-from functions.domain.model.observations import Ledger, Observation, Unknown
+from functions.domain.model.observations import ExecutionHistory, Observation, Unknown
 from functions.domain.model.runbooks import Rules, Runbook
 
 
-class Moment(Struct, frozen=True):
+class StepContext(Struct, frozen=True):
     """What stays the same during one step."""
 
     rules: Rules
@@ -24,28 +24,30 @@ class Moment(Struct, frozen=True):
     """The incident was in the document before this step, so people have been promised an outcome."""
 
     @property
-    def ledger(self) -> Ledger | Unknown:
+    def ledger(self) -> ExecutionHistory | Unknown:
         return self.seen.ledger
 
 
-def unseen(now: Moment) -> bool:
+def has_unseen(now: StepContext) -> bool:
     """Something was not seen in the time given: a later look may well see it."""
     parts = (now.seen.ledger, now.seen.pause, now.seen.storm, *now.seen.queues.values())
     return any(isinstance(part, Unknown) and part.late for part in parts)
 
 
-def all_resolved(incident: Incident) -> bool:
+def is_all_resolved(incident: Incident) -> bool:
     """Whether Grafana has called every alert of the incident over."""
     return bool(incident.triggers) and all(trigger.resolved_at is not None for trigger in incident.triggers)
 
 
-def answer_of(document: Document, incident: Incident, runbook: Runbook | None, action: Action, reason: Reason | None) -> Reply:
+def reply_for_incident(
+    document: Document, incident: Incident, runbook: Runbook | None, action: Action, reason: Reason | None
+) -> Reply:
     """What Grafana is answered of this incident."""
     target = document.target.name if document.target else ""
     return Reply(incident.id, runbook.name if runbook else "", target, action, reason, incident.execution)
 
 
-def reply_to(document: Document, event: Alerted, case: Case, action: Action, reason: Reason) -> Reply:
+def reply_for_alerts(document: Document, event: AlertsReceived, case: MatchedAlert, action: Action, reason: Reason) -> Reply:
     """What Grafana is answered of alerts that changed nothing by themselves."""
     incident = document.incident
     return Reply(

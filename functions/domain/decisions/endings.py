@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from functions.domain.cards.card_input import Story
-from functions.domain.decisions.context import Moment, answer_of
+from functions.domain.cards.card_input import CardInput
+from functions.domain.decisions.context import StepContext, reply_for_incident
 from functions.domain.decisions.guards import Decision
-from functions.domain.decisions.messages import channels, ended, may_overrule, tell_hold, told, told_lately
+from functions.domain.decisions.messages import (
+    channels_for,
+    close_incident,
+    enqueue_hold,
+    enqueue_message,
+    may_overrule,
+    was_told_recently,
+)
 from functions.domain.model.codes import Action, Ending, Mode, Phase, Reason
 from functions.domain.model.events import Step
 from functions.domain.model.incidents import Document, Incident
@@ -19,37 +26,37 @@ GRACE_S = 900.0
 APPROVAL_S = 1800.0
 
 
-def held_back(document: Document, incident: Incident, runbook: Runbook, now: Moment, decision: Decision) -> Step:
+def handle_hold(document: Document, incident: Incident, runbook: Runbook, now: StepContext, decision: Decision) -> Step:
     """A hold: wait if it passes by itself, ask where a person may overrule it, else end."""
     incident = replace(incident, reason=decision.reason, detail=decision.detail)
     if decision.again_in_s is not None:
-        return _waiting(document, incident, runbook, now, decision)
+        return _wait(document, incident, runbook, now, decision)
     if incident.restarts > 0:
-        return escalated(document, incident, runbook, now, decision.reason, decision.detail, remedy=decision.remedy)
-    if _askable(document, incident, runbook, now, decision):
-        return asked(document, incident, runbook, now, decision)
-    return held(document, incident, runbook, now, decision)
+        return escalate(document, incident, runbook, now, decision.reason, decision.detail, remedy=decision.remedy)
+    if _may_ask(document, incident, runbook, now, decision):
+        return request_approval(document, incident, runbook, now, decision)
+    return end_as_held(document, incident, runbook, now, decision)
 
 
-def _askable(document: Document, incident: Incident, runbook: Runbook, now: Moment, decision: Decision) -> bool:
+def _may_ask(document: Document, incident: Incident, runbook: Runbook, now: StepContext, decision: Decision) -> bool:
     """Whether a person is offered to overrule the hold: not in a crowd, not again within the hour, not in mode observe."""
     if runbook.mode is Mode.OBSERVE or decision.reason is Reason.TOO_MANY_TARGETS or incident.overruled:
         return False
-    lately = told_lately(document, incident.triggers, decision.reason, now.at)
+    lately = was_told_recently(document, incident.triggers, decision.reason, now.at)
     return may_overrule(decision.reason, now.rules) and not lately
 
 
-def _waiting(document: Document, incident: Incident, runbook: Runbook, now: Moment, decision: Decision) -> Step:
+def _wait(document: Document, incident: Incident, runbook: Runbook, now: StepContext, decision: Decision) -> Step:
     again = now.at + max(decision.again_in_s or 0.0, 1.0)
     if decision.reason is Reason.COOLDOWN:  # it has an end that is known, so nobody is called for it
         incident = replace(incident, waits_from=again)
     deadline = deadline_of(incident, runbook)
     if now.at >= deadline:
-        return escalated(document, incident, runbook, now, decision.reason, decision.detail, remedy=decision.remedy)
+        return escalate(document, incident, runbook, now, decision.reason, decision.detail, remedy=decision.remedy)
     incident = replace(incident, phase=Phase.WAITING, due=min(again, deadline))
     document = replace(document, incident=incident)
     if decision.tell:
-        story = Story(
+        story = CardInput(
             "held",
             now.at,
             runbook,
@@ -61,8 +68,8 @@ def _waiting(document: Document, incident: Incident, runbook: Runbook, now: Mome
             late_s=now.late_s,
             again=True,
         )
-        document = tell_hold(document, now.rules, story, incident.triggers, f"{incident.id}-{incident.attempt}")
-    return Step(document, reply=answer_of(document, incident, runbook, Action.HELD, decision.reason))
+        document = enqueue_hold(document, now.rules, story, incident.triggers, f"{incident.id}-{incident.attempt}")
+    return Step(document, reply=reply_for_incident(document, incident, runbook, Action.HELD, decision.reason))
 
 
 def deadline_of(incident: Incident, runbook: Runbook) -> float:
@@ -78,27 +85,27 @@ def deadline_of(incident: Incident, runbook: Runbook) -> float:
 
 
 def look_again(
-    document: Document, incident: Incident, runbook: Runbook, now: Moment, reason: Reason, detail: str, *, remedy: str = ""
+    document: Document, incident: Incident, runbook: Runbook, now: StepContext, reason: Reason, detail: str, *, remedy: str = ""
 ) -> Step:
     """Stay in the phase and look again; after `within` people are told, and in the end asked."""
     deadline = deadline_of(incident, runbook)
     if now.at >= deadline:
-        return escalated(document, incident, runbook, now, reason, detail, remedy=remedy)
+        return escalate(document, incident, runbook, now, reason, detail, remedy=remedy)
     incident = replace(incident, reason=reason, detail=detail, due=min(now.at + runbook.verify.every_s, deadline))
     document = replace(document, incident=incident)
     if now.at >= deadline - GRACE_S:
-        story = Story("held", now.at, runbook, document.target, incident, reason, detail, remedy, late_s=now.late_s)
-        document = tell_hold(document, now.rules, story, incident.triggers, f"{incident.id}-{incident.attempt}")
-    return Step(document, reply=answer_of(document, incident, runbook, Action.DEFERRED, reason))
+        story = CardInput("held", now.at, runbook, document.target, incident, reason, detail, remedy, late_s=now.late_s)
+        document = enqueue_hold(document, now.rules, story, incident.triggers, f"{incident.id}-{incident.attempt}")
+    return Step(document, reply=reply_for_incident(document, incident, runbook, Action.DEFERRED, reason))
 
 
-def asked(document: Document, incident: Incident, runbook: Runbook, now: Moment, decision: Decision) -> Step:
+def request_approval(document: Document, incident: Incident, runbook: Runbook, now: StepContext, decision: Decision) -> Step:
     """Ask a person, by a link that works once and until it expires."""
     expires_at = now.at + APPROVAL_S
     nonce = f"{incident.id}.{incident.attempt}.{now.at:.0f}"
     incident = replace(incident, phase=Phase.ASKED, nonce=nonce, expires_at=expires_at, due=expires_at)
     document = replace(document, incident=incident)
-    story = Story(
+    story = CardInput(
         "held",
         now.at,
         runbook,
@@ -111,16 +118,16 @@ def asked(document: Document, incident: Incident, runbook: Runbook, now: Moment,
         late_s=now.late_s,
     )
     mark = f"{incident.id}-{incident.attempt}-asked"
-    document = tell_hold(document, now.rules, story, incident.triggers, mark, always=True)
+    document = enqueue_hold(document, now.rules, story, incident.triggers, mark, always=True)
     action = Action.ASKED if decision.reason is Reason.AWAITING_APPROVAL else Action.HELD
-    return Step(document, reply=answer_of(document, incident, runbook, action, decision.reason))
+    return Step(document, reply=reply_for_incident(document, incident, runbook, action, decision.reason))
 
 
-def not_approved(document: Document, incident: Incident, runbook: Runbook, now: Moment) -> Step:
+def end_as_not_approved(document: Document, incident: Incident, runbook: Runbook, now: StepContext) -> Step:
     """Nobody pressed the button in time."""
     ending = Ending.HELD if incident.restarts == 0 else Ending.ESCALATED
     mention = runbook.mention if ending is Ending.ESCALATED else ()
-    story = Story(
+    story = CardInput(
         "not_approved",
         now.at,
         runbook,
@@ -131,25 +138,25 @@ def not_approved(document: Document, incident: Incident, runbook: Runbook, now: 
         late_s=now.late_s,
         mention=mention,
     )
-    where = channels(now.rules, runbook, escalate=ending is Ending.ESCALATED)
-    document = told(document, now.rules, story, where, f"{incident.id}-not-approved")
-    document = ended(document, now.rules, incident, ending, story, tell=False)
+    where = channels_for(now.rules, runbook, escalate=ending is Ending.ESCALATED)
+    document = enqueue_message(document, now.rules, story, where, f"{incident.id}-not-approved")
+    document = close_incident(document, now.rules, incident, ending, story, tell=False)
     return Step(document)
 
 
-def held(document: Document, incident: Incident, runbook: Runbook, now: Moment, decision: Decision) -> Step:
+def end_as_held(document: Document, incident: Incident, runbook: Runbook, now: StepContext, decision: Decision) -> Step:
     """Turned away. Only an incident that was saved before has an outcome to keep."""
     shown = _with_execution(incident, decision)
-    story = Story(
+    story = CardInput(
         "held", now.at, runbook, document.target, shown, decision.reason, decision.detail, decision.remedy, late_s=now.late_s
     )
-    answer = answer_of(document, shown, runbook, Action.HELD, decision.reason)
+    answer = reply_for_incident(document, shown, runbook, Action.HELD, decision.reason)
     if now.was_saved:
-        document = ended(document, now.rules, incident, Ending.HELD, story)
+        document = close_incident(document, now.rules, incident, Ending.HELD, story)
         return Step(document, reply=answer)
     crowded = now.crowd or decision.reason is Reason.TOO_MANY_TARGETS
     bundle = decision.reason.value if crowded and decision.reason else ""
-    document = tell_hold(document, now.rules, story, incident.triggers, incident.id, bundle=bundle)
+    document = enqueue_hold(document, now.rules, story, incident.triggers, incident.id, bundle=bundle)
     return Step(replace(document, incident=None), reply=answer)
 
 
@@ -158,11 +165,11 @@ def _with_execution(incident: Incident, decision: Decision) -> Incident:
     return replace(incident, execution=incident.execution or decision.execution)
 
 
-def escalated(
+def escalate(
     document: Document,
     incident: Incident,
     runbook: Runbook | None,
-    now: Moment,
+    now: StepContext,
     reason: Reason | None,
     detail: str,
     *,
@@ -170,14 +177,14 @@ def escalated(
 ) -> Step:
     """Hand the incident to people, with all that is known."""
     incident = replace(incident, reason=reason, detail=detail)
-    story = Story("escalated", now.at, runbook, document.target, incident, reason, detail, remedy, late_s=now.late_s)
-    answer = answer_of(document, incident, runbook, Action.HELD, reason)
-    document = ended(document, now.rules, incident, Ending.ESCALATED, story)
+    story = CardInput("escalated", now.at, runbook, document.target, incident, reason, detail, remedy, late_s=now.late_s)
+    answer = reply_for_incident(document, incident, runbook, Action.HELD, reason)
+    document = close_incident(document, now.rules, incident, Ending.ESCALATED, story)
     return Step(document, reply=answer)
 
 
-def recovered(document: Document, incident: Incident, runbook: Runbook, now: Moment, *, moving: bool = False) -> Step:
+def end_as_recovered(document: Document, incident: Incident, runbook: Runbook, now: StepContext, *, moving: bool = False) -> Step:
     """Say that it is over. `moving`: it works again, with messages left."""
-    story = Story("recovered", now.at, runbook, document.target, incident, moving=moving, late_s=now.late_s)
-    document = ended(document, now.rules, incident, Ending.RECOVERED, story)
+    story = CardInput("recovered", now.at, runbook, document.target, incident, moving=moving, late_s=now.late_s)
+    document = close_incident(document, now.rules, incident, Ending.RECOVERED, story)
     return Step(document)

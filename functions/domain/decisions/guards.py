@@ -1,11 +1,11 @@
 """Core: what holds a restart. One small function for each guard; the first that objects decides.
 
-Each guard sees a `Scene` and returns None or a `Decision`. Whatever can't be known holds the restart.
+Each guard sees a `GuardContext` and returns None or a `Decision`. Whatever can't be known holds the restart.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from enum import StrEnum
 from itertools import takewhile
@@ -15,8 +15,8 @@ from msgspec.structs import replace
 
 from functions.domain.decisions import health as judge
 from functions.domain.model.codes import Health, Mode, Reason
-from functions.domain.model.incidents import Document, Incident, Watched
-from functions.domain.model.observations import Execution, Ledger, Observation, Pause, Slot, Storm, Unknown
+from functions.domain.model.incidents import Document, Incident, QueueState
+from functions.domain.model.observations import Execution, ExecutionHistory, Observation, Pause, Slot, Storm, Unknown
 from functions.domain.model.runbooks import Freeze, Rules, Runbook
 
 SAME_CAUSE_S = 60.0
@@ -48,7 +48,7 @@ class Decision(Struct, frozen=True):
     tell: bool = True
 
 
-class Scene(Struct, frozen=True):
+class GuardContext(Struct, frozen=True):
     """All that a guard may look at."""
 
     rules: Rules
@@ -66,7 +66,7 @@ class Scene(Struct, frozen=True):
         return self.incident.restarts > 0
 
     @property
-    def ledger(self) -> Ledger:
+    def ledger(self) -> ExecutionHistory:
         """Only for guards after `ledger_unknown`."""
         if isinstance(self.seen.ledger, Unknown):
             raise TypeError(self.seen.ledger.why)
@@ -82,21 +82,21 @@ def hold(reason: Reason, detail: str = "", *, again_in_s: float | None = None, r
     return Decision(Kind.HOLD, reason, detail, again_in_s, remedy, tell=tell)
 
 
-def restarts(ledger: Ledger) -> tuple[Execution, ...]:
+def count_as_restarts(ledger: ExecutionHistory) -> tuple[Execution, ...]:
     """The target's executions that were restarts, newest start first: refused late starts and plans for later are none."""
     return tuple(e for e in ledger.executions if not e.refused and not e.scheduled)
 
 
-def newest_end(ledger: Ledger) -> Execution | None:
+def newest_end(ledger: ExecutionHistory) -> Execution | None:
     """The restart that ended last."""
-    ended = [e for e in restarts(ledger) if e.ended]
+    ended = [e for e in count_as_restarts(ledger) if e.ended]
     return max(ended, key=lambda e: e.runner_ended_at or 0.0, default=None)
 
 
 # --- the guards, in their order --------------------------------------------------------------------------------------
 
 
-def paused(scene: Scene) -> Decision | None:
+def paused(scene: GuardContext) -> Decision | None:
     pause = scene.seen.pause
     if isinstance(pause, Unknown):
         return hold(
@@ -104,21 +104,21 @@ def paused(scene: Scene) -> Decision | None:
             f"the kill switch can't be read: {pause.why}",
             again_in_s=scene.runbook.verify.every_s,
             remedy=pause.remedy,
-            tell=_worth_telling(scene, pause),
+            tell=_needs_telling(scene, pause),
         )
     if isinstance(pause, Pause):
         return hold(Reason.PAUSED, " ".join(filter(None, (pause.reason, f"({pause.by})" if pause.by else ""))))
     return None
 
 
-def stale_alert(scene: Scene) -> Decision | None:
+def stale_alert(scene: GuardContext) -> Decision | None:
     age_s = scene.now - scene.began_at
     if scene.approved or scene.between or age_s <= scene.runbook.limits.stale_s:
         return None
     return hold(Reason.STALE_ALERT, f"the alert began {age_s / 3600:.0f} h ago")
 
 
-def escalated(scene: Scene) -> Decision | None:
+def already_escalated(scene: GuardContext) -> Decision | None:
     at = scene.document.escalated_at
     if scene.approved or scene.between or at is None or scene.now - at >= ESCALATION_HOLDS_S:
         return None
@@ -127,7 +127,7 @@ def escalated(scene: Scene) -> Decision | None:
     )
 
 
-def frozen(scene: Scene) -> Decision | None:
+def frozen(scene: GuardContext) -> Decision | None:
     if scene.approved or not scene.runbook.freeze:
         return None
     window = freeze_at(scene.runbook.freeze, datetime.fromtimestamp(scene.now, scene.rules.zone))
@@ -148,7 +148,7 @@ def freeze_at(windows: tuple[Freeze, ...], local: datetime) -> Freeze | None:
     return None
 
 
-def ledger_unknown(scene: Scene) -> Decision | None:
+def ledger_unknown(scene: GuardContext) -> Decision | None:
     ledger = scene.seen.ledger
     if not isinstance(ledger, Unknown):
         return None
@@ -160,17 +160,17 @@ def ledger_unknown(scene: Scene) -> Decision | None:
         ledger.why,
         again_in_s=scene.runbook.verify.every_s,
         remedy=ledger.remedy,
-        tell=_worth_telling(scene, ledger),
+        tell=_needs_telling(scene, ledger),
     )
 
 
-def _worth_telling(scene: Scene, unseen: Unknown) -> bool:
+def _needs_telling(scene: GuardContext, unseen: Unknown) -> bool:
     """What passes by itself is told only when it did not; a clear no (token, ACL, job) has a remedy, and people to take it."""
     since = max(scene.incident.began_at, scene.incident.waits_from)
     return scene.now - since >= scene.runbook.verify.within_s or scene.between or bool(unseen.remedy)
 
 
-def own_execution(scene: Scene) -> Decision | None:
+def own_execution(scene: GuardContext) -> Decision | None:
     """An execution of this very incident that was not known of yet: go on from it."""
     known = {attempt.tag for attempt in scene.incident.tries}
     for execution in scene.ledger.executions:
@@ -180,12 +180,12 @@ def own_execution(scene: Scene) -> Decision | None:
     return None
 
 
-def running(scene: Scene) -> Decision | None:
+def running(scene: GuardContext) -> Decision | None:
     """`already_running`, `zombie_execution`, and `job_busy` for a later start of the same restart."""
     unfinished = [execution for execution in scene.ledger.executions if not execution.ended]
     for execution in sorted(unfinished, key=lambda one: one.scheduled):
         if execution.scheduled:
-            return _busy(scene, execution, "waits for its start")
+            return _hold_as_busy(scene, execution, "waits for its start")
         age_s = scene.ledger.runner_now - (execution.runner_started_at or scene.ledger.runner_now)
         if age_s > scene.runbook.restart.max_run_s:
             detail = f"execution {execution.id} has been running for {age_s / 60:.0f} min"
@@ -194,31 +194,31 @@ def running(scene: Scene) -> Decision | None:
     return None
 
 
-def job_busy(scene: Scene) -> Decision | None:
+def job_busy(scene: GuardContext) -> Decision | None:
     for execution in scene.ledger.others:
-        return _busy(scene, execution, "waits for its start" if execution.scheduled else "runs")
+        return _hold_as_busy(scene, execution, "waits for its start" if execution.scheduled else "runs")
     return None
 
 
-def _busy(scene: Scene, execution: Execution, what: str) -> Decision:
+def _hold_as_busy(scene: GuardContext, execution: Execution, what: str) -> Decision:
     detail = f"execution {execution.id} of the same job {what}"
     return hold(Reason.JOB_BUSY, detail, again_in_s=scene.runbook.verify.every_s)
 
 
-def just_restarted(scene: Scene) -> Decision | None:
+def just_restarted(scene: GuardContext) -> Decision | None:
     """A restart that nobody has verified for this alert: verify it instead of restarting again."""
     last = newest_end(scene.ledger)
     if scene.approved or last is None:
         return None
     if scene.between:
-        return _restarted_meanwhile(scene, last)
-    ended_at = _ours(scene, last.runner_ended_at or 0.0)
+        return _adopt_newer_restart(scene, last)
+    ended_at = _to_our_clock(scene, last.runner_ended_at or 0.0)
     if scene.began_at < ended_at + SAME_CAUSE_S:
         return Decision(Kind.ADOPT, detail=f"execution {last.id} ended after the alert began", execution=last)
     return None
 
 
-def _restarted_meanwhile(scene: Scene, last: Execution) -> Decision | None:
+def _adopt_newer_restart(scene: GuardContext, last: Execution) -> Decision | None:
     """Somebody else restarted it after our last attempt: that one has its time to help, too."""
     own = [attempt.execution for attempt in scene.incident.tries if attempt.execution and attempt.how != "refused_late"]
     ended_at = max((execution.runner_ended_at or 0.0 for execution in own), default=0.0)
@@ -227,7 +227,7 @@ def _restarted_meanwhile(scene: Scene, last: Execution) -> Decision | None:
     return Decision(Kind.ADOPT, detail=f"execution {last.id} ended after the last attempt", execution=last)
 
 
-def cooldown(scene: Scene) -> Decision | None:
+def cooldown(scene: GuardContext) -> Decision | None:
     last = newest_end(scene.ledger)
     if scene.between or scene.approved or last is None:
         return None
@@ -237,10 +237,10 @@ def cooldown(scene: Scene) -> Decision | None:
     return hold(Reason.COOLDOWN, f"restarted {scene.runbook.limits.cooldown_s - left_s:.0f} s ago", again_in_s=left_s)
 
 
-def too_many_restarts(scene: Scene) -> Decision | None:
+def too_many_restarts(scene: GuardContext) -> Decision | None:
     if scene.approved:
         return None
-    starts = [e.runner_started_at or 0.0 for e in restarts(scene.ledger)]
+    starts = [e.runner_started_at or 0.0 for e in count_as_restarts(scene.ledger)]
     for window_s, limit in scene.runbook.limits.restarts:
         count = sum(scene.ledger.runner_now - at < window_s for at in starts)
         if count >= limit:
@@ -248,15 +248,15 @@ def too_many_restarts(scene: Scene) -> Decision | None:
     return None
 
 
-def failing(scene: Scene) -> Decision | None:
-    ended = sorted((e for e in restarts(scene.ledger) if e.ended), key=lambda e: -(e.runner_ended_at or 0.0))
+def failing(scene: GuardContext) -> Decision | None:
+    ended = sorted((e for e in count_as_restarts(scene.ledger) if e.ended), key=lambda e: -(e.runner_ended_at or 0.0))
     failed = list(takewhile(lambda e: not e.succeeded, ended))
     if scene.approved or len(failed) < scene.runbook.limits.failing:
         return None
     return replace(hold(Reason.FAILING, f"executions that failed in a row: {len(failed)}"), execution=failed[0])
 
 
-def symptom(scene: Scene) -> Decision | None:
+def symptom(scene: GuardContext) -> Decision | None:
     """`symptom_gone` and `symptom_unknown`. One ill queue is enough."""
     found = [_health(scene, watched) for watched in scene.incident.queues]
     if any(health is Health.ILL for health, _, _ in found):
@@ -276,21 +276,21 @@ def symptom(scene: Scene) -> Decision | None:
     return hold(Reason.SYMPTOM_GONE, "; ".join(f"{watched.queue.name}: {why}" for _, why, watched in found))
 
 
-def _health(scene: Scene, watched: Watched) -> tuple[Health, str, Watched]:
+def _health(scene: GuardContext, watched: QueueState) -> tuple[Health, str, QueueState]:
     seen = scene.seen.queues.get(watched.queue.key, Unknown("it was not looked at"))
-    return judge.health(_runbook_of(scene, watched).symptom, seen, watched, scene.now)
+    return judge.judge_health(_runbook_of(scene, watched).symptom, seen, watched, scene.now)
 
 
-def watched_now(scene: Scene) -> tuple[Watched, ...]:
+def update_queues(scene: GuardContext) -> tuple[QueueState, ...]:
     """The incident's queues with this look taken in."""
     return tuple(_health(scene, watched)[2] for watched in scene.incident.queues)
 
 
-def _runbook_of(scene: Scene, watched: Watched) -> Runbook:
+def _runbook_of(scene: GuardContext, watched: QueueState) -> Runbook:
     return scene.rules.runbooks.get(watched.runbook, scene.runbook)
 
 
-def too_many_targets(scene: Scene) -> Decision | None:
+def too_many_targets(scene: GuardContext) -> Decision | None:
     if scene.approved or scene.between:
         return None
     if isinstance(scene.seen.storm, Unknown):
@@ -305,11 +305,11 @@ def too_many_targets(scene: Scene) -> Decision | None:
     )
 
 
-def current_slots(storm: Storm, scene: Scene) -> tuple[Slot, ...]:
+def current_slots(storm: Storm, scene: GuardContext) -> tuple[Slot, ...]:
     return tuple(slot for slot in storm.slots if scene.now - slot.at < scene.rules.storm_within_s)
 
 
-def claimed(scene: Scene) -> Storm | None:
+def claim_storm_slot(scene: GuardContext) -> Storm | None:
     """The storm document with this target's slot; None if none is needed."""
     if scene.between or isinstance(scene.seen.storm, Unknown):
         return None
@@ -317,7 +317,7 @@ def claimed(scene: Scene) -> Storm | None:
     return Storm((*others, Slot(scene.document.key, scene.now)))
 
 
-def mode(scene: Scene) -> Decision | None:
+def mode(scene: GuardContext) -> Decision | None:
     if scene.runbook.mode is Mode.OBSERVE:
         return hold(Reason.OBSERVE_ONLY)
     if scene.runbook.mode is Mode.APPROVE and not scene.approved:
@@ -325,25 +325,25 @@ def mode(scene: Scene) -> Decision | None:
     return None
 
 
-Guard = Callable[[Scene], Decision | None]
+Guard = Callable[[GuardContext], Decision | None]
 
-GUARDS: tuple[Guard, ...] = (
-    paused,
-    escalated,
-    stale_alert,
-    frozen,
-    ledger_unknown,
-    own_execution,
-    running,
-    just_restarted,
-    job_busy,
-    symptom,
-    cooldown,
-    too_many_restarts,
-    failing,
-    too_many_targets,
-    mode,
-)
+GUARDS: Mapping[str, Guard] = {
+    "paused": paused,
+    "escalated": already_escalated,
+    "stale_alert": stale_alert,
+    "frozen": frozen,
+    "ledger_unknown": ledger_unknown,
+    "own_execution": own_execution,
+    "running": running,
+    "just_restarted": just_restarted,
+    "job_busy": job_busy,
+    "symptom": symptom,
+    "cooldown": cooldown,
+    "too_many_restarts": too_many_restarts,
+    "failing": failing,
+    "too_many_targets": too_many_targets,
+    "mode": mode,
+}
 
 OVERRULED = frozenset(
     {
@@ -360,26 +360,26 @@ OVERRULED = frozenset(
 """What a person may overrule. Never the kill switch, a queue that is well, or what can't be known."""
 
 
-def decide(scene: Scene) -> Decision:
+def decide(scene: GuardContext) -> Decision:
     """Restart, hold, ask or go on from an execution: the first guard that objects."""
-    for guard in GUARDS:
+    for guard in GUARDS.values():
         decision = guard(scene)
         if decision is not None:
             return decision
     return Decision(Kind.RESTART)
 
 
-def every(scene: Scene) -> list[tuple[str, Decision | None]]:
+def evaluate_all(scene: GuardContext) -> list[tuple[str, Decision | None]]:
     """What each guard says by itself, for `simulate`. Guards that need the history are left out where it can't be read."""
     said: list[tuple[str, Decision | None]] = []
-    for guard in GUARDS:
+    for name, guard in GUARDS.items():
         try:
-            said.append((guard.__name__, guard(scene)))
+            said.append((name, guard(scene)))
         except TypeError:
-            said.append((guard.__name__, hold(Reason.LEDGER_UNKNOWN)))
+            said.append((name, hold(Reason.LEDGER_UNKNOWN)))
     return said
 
 
-def _ours(scene: Scene, runner_at: float) -> float:
+def _to_our_clock(scene: GuardContext, runner_at: float) -> float:
     """A time of the runner's clock on ours."""
     return runner_at - scene.ledger.runner_now + scene.now

@@ -11,8 +11,8 @@ from itertools import pairwise
 from msgspec.structs import replace
 
 from functions.domain.model.codes import Health, Verdict
-from functions.domain.model.incidents import Watched
-from functions.domain.model.observations import Sighting, Unknown
+from functions.domain.model.incidents import QueueState
+from functions.domain.model.observations import QueueSnapshot, Unknown
 from functions.domain.model.runbooks import Recovered, Runbook, Symptom
 
 SETTLED_S = 10.0
@@ -26,11 +26,13 @@ MIN_SAMPLES = 3
 CURVE_POINTS = 120
 
 
-def health(symptom: Symptom, seen: Sighting | Unknown, watched: Watched, now: float) -> tuple[Health, str, Watched]:
+def judge_health(
+    symptom: Symptom, seen: QueueSnapshot | Unknown, watched: QueueState, now: float
+) -> tuple[Health, str, QueueState]:
     """Whether a queue is ill, why, and what to remember of it for the next look."""
     if isinstance(seen, Unknown):
         return Health.UNKNOWN, seen.why, replace(watched, ill_since=None)
-    watched = noted(watched, seen)
+    watched = note_snapshot(watched, seen)
     if seen.depth <= symptom.max_messages:
         return Health.WELL, f"depth {seen.depth}", replace(watched, ill_since=None)
     sampled = _by_samples(symptom, seen)
@@ -39,7 +41,7 @@ def health(symptom: Symptom, seen: Sighting | Unknown, watched: Watched, now: fl
     return _by_looks(symptom, seen, watched, now)
 
 
-def _by_samples(symptom: Symptom, seen: Sighting) -> tuple[Health, str] | None:
+def _by_samples(symptom: Symptom, seen: QueueSnapshot) -> tuple[Health, str] | None:
     """By the broker's own samples; None where they can't tell.
 
     What does not move any more, but moved inside `for_s`, is not ill yet and not well either: a deployment looks like that, and
@@ -48,12 +50,12 @@ def _by_samples(symptom: Symptom, seen: Sighting) -> tuple[Health, str] | None:
     depths = _window(seen.depth_samples, symptom.for_s)
     acks = _window(seen.ack_samples, max(symptom.for_s, RECENT_S))
     recent = _window(seen.ack_samples, RECENT_S)
-    acked_now, acked = _risen(recent or []), _risen(acks or [])
+    acked_now, acked = _rise_of(recent or []), _rise_of(acks or [])
     if acked_now:
         return Health.WELL, f"acknowledged in the last {RECENT_S:.0f} s: {acked_now}"
     if depths is None or (seen.ack_samples and acks is None):
         return None
-    over = _without_gaps(depths)
+    over = _drop_gaps(depths)
     if seen.depth < min(over):
         return Health.WELL, f"the depth falls: {min(over)} before, {seen.depth} now"
     if acked:
@@ -63,7 +65,7 @@ def _by_samples(symptom: Symptom, seen: Sighting) -> tuple[Health, str] | None:
     return Health.ILL, f"depth {seen.depth} and nothing acknowledged for {symptom.for_s:.0f} s"
 
 
-def _by_looks(symptom: Symptom, seen: Sighting, watched: Watched, now: float) -> tuple[Health, str, Watched]:
+def _by_looks(symptom: Symptom, seen: QueueSnapshot, watched: QueueState, now: float) -> tuple[Health, str, QueueState]:
     """By live looks alone, over `for_s`: a depth that never falls is all that they can tell."""
     since, depth = watched.ill_since, watched.ill_depth
     remembered = replace(watched, ill_since=now if since is None else since, ill_depth=seen.depth, ill_head_at=seen.head_at)
@@ -88,7 +90,7 @@ def _window(samples: tuple[tuple[float, int], ...], for_s: float) -> list[int] |
     return [value for at, value in samples if newest - at <= for_s]
 
 
-def _without_gaps(values: list[int]) -> list[int]:
+def _drop_gaps(values: list[int]) -> list[int]:
     """Drop single zeros between other values: they are gaps of the collection, not an empty queue."""
     kept = []
     for place, value in enumerate(values):
@@ -98,13 +100,13 @@ def _without_gaps(values: list[int]) -> list[int]:
     return kept or values
 
 
-def _risen(counters: list[int]) -> int:
+def _rise_of(counters: list[int]) -> int:
     """By how much a counter rose, gaps ignored. A counter that begins anew counts from zero."""
-    known = _without_gaps(counters)
+    known = _drop_gaps(counters)
     return sum(max(0, later - earlier) for earlier, later in pairwise(known))
 
 
-def noted(watched: Watched, seen: Sighting) -> Watched:
+def note_snapshot(watched: QueueState, seen: QueueSnapshot) -> QueueState:
     """The sighting added to what people are shown."""
     if watched.curve and watched.curve[-1][0] == seen.at:
         return watched
@@ -112,10 +114,10 @@ def noted(watched: Watched, seen: Sighting) -> Watched:
     if not watched.curve and seen.depth_samples:
         ahead = seen.at - seen.depth_samples[-1][0]
         curve = (*((at + ahead, depth) for at, depth in seen.depth_samples[-24:-1]), *curve)
-    return replace(watched, curve=_thinned(curve), head_at=seen.head_at, consumers=seen.consumers)
+    return replace(watched, curve=_thin_out(curve), head_at=seen.head_at, consumers=seen.consumers)
 
 
-def _thinned(curve: tuple[tuple[float, int], ...]) -> tuple[tuple[float, int], ...]:
+def _thin_out(curve: tuple[tuple[float, int], ...]) -> tuple[tuple[float, int], ...]:
     """At most CURVE_POINTS points: every other older one goes when it gets too long."""
     if len(curve) <= CURVE_POINTS:
         return curve
@@ -123,9 +125,9 @@ def _thinned(curve: tuple[tuple[float, int], ...]) -> tuple[tuple[float, int], .
     return curve[:half:2] + curve[half:]
 
 
-def after_restart(
-    runbook: Runbook, seen: Sighting | Unknown, watched: Watched, *, age_s: float, now: float, ahead_s: float = 0.0
-) -> Watched:
+def judge_recovery(
+    runbook: Runbook, seen: QueueSnapshot | Unknown, watched: QueueState, *, age_s: float, now: float, ahead_s: float = 0.0
+) -> QueueState:
     """One look after the restart's end, `age_s` ago: the queue with its new verdict.
 
     Looks are timed by the runner's clock, `ahead_s` ahead of ours, since two looks may come from machines whose clocks differ.
@@ -134,7 +136,7 @@ def after_restart(
     if isinstance(seen, Unknown):
         return replace(watched, verdict=Verdict.UNKNOWN, well_at=None)
     at = float(round(seen.at + ahead_s))
-    consumers = _present(seen, watched, age_s)
+    consumers = _count_new_consumers(seen, watched, age_s)
     acks = seen.acks if age_s >= SETTLED_S else None
     fell = watched.depth is not None and seen.depth < watched.depth
     acked = watched.acks is not None and acks is not None and acks > watched.acks
@@ -145,7 +147,7 @@ def after_restart(
     well = is_well(runbook.recovered, seen.depth, consumers)
     well_at = (watched.well_at if watched.well_at is not None else at) if well else None
     looked = replace(
-        noted(watched, seen),
+        note_snapshot(watched, seen),
         depth=seen.depth,
         consumers=consumers,
         acks=acks if acks is not None else watched.acks,
@@ -156,7 +158,7 @@ def after_restart(
     return replace(looked, verdict=_verdict(runbook, looked, well=well, since_s=min(age_s, now - watched.joined_at), at=at))
 
 
-def _verdict(runbook: Runbook, watched: Watched, *, well: bool, since_s: float, at: float) -> Verdict | None:
+def _verdict(runbook: Runbook, watched: QueueState, *, well: bool, since_s: float, at: float) -> Verdict | None:
     if well:
         return Verdict.RECOVERED
     # It moved between the look at `moved_at` and the next, one interval later.
@@ -171,13 +173,13 @@ def is_well(recovered: Recovered, depth: int, consumers: int | None) -> bool:
     return depth <= recovered.max_messages and (consumers or 0) >= recovered.min_consumers
 
 
-def moving(runbook: Runbook, watched: Watched, at: float) -> bool:
+def is_moving(runbook: Runbook, watched: QueueState, at: float) -> bool:
     """Whether it moved lately, with consumers present. `at` is on the runner's clock."""
     present = (watched.consumers or 0) >= runbook.recovered.min_consumers
     return present and watched.moved_at is not None and at - watched.moved_at < runbook.verify.patience_s
 
 
-def _present(seen: Sighting, watched: Watched, age_s: float) -> int | None:
+def _count_new_consumers(seen: QueueSnapshot, watched: QueueState, age_s: float) -> int | None:
     """How many consumers are surely of the time after the restart's end."""
     if age_s >= SETTLED_S:
         return len(seen.consumer_ids) if seen.consumer_ids is not None else seen.consumers

@@ -16,7 +16,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from functions.domain.model.alerts import Alert, Case, QueueRef, Target
+from functions.domain.model.alerts import Alert, MatchedAlert, QueueRef, Target
 from functions.domain.model.codes import Reason
 from functions.domain.model.runbooks import Matcher, Rules, Runbook, Symptom
 
@@ -153,7 +153,7 @@ def _has_control(value: str) -> bool:
 # --- cases ---------------------------------------------------------------------------------------------------------------
 
 
-def cases(rules: Rules, runner_url: str, alerts: Iterable[Alert]) -> list[Case]:
+def match_alerts(rules: Rules, runner_url: str, alerts: Iterable[Alert]) -> list[MatchedAlert]:
     """What each alert asks for, in the order of the alerts: a target, or the reason why there is none.
 
     A resolved alert has a target like a firing one: it is told where its incident was.
@@ -161,21 +161,21 @@ def cases(rules: Rules, runner_url: str, alerts: Iterable[Alert]) -> list[Case]:
     return [_case(rules.runbooks, runner_url, alert) for alert in alerts]
 
 
-def _case(runbooks: Mapping[str, Runbook], runner_url: str, alert: Alert) -> Case:
+def _case(runbooks: Mapping[str, Runbook], runner_url: str, alert: Alert) -> MatchedAlert:
     if alert.test:
-        return Case(alert, reason=Reason.TEST_ALERT)
+        return MatchedAlert(alert, reason=Reason.TEST_ALERT)
     if alert.name in MONITORING_FAILURES:
         # The rule's own runbook is told of it, so look it up by the name that the rule has otherwise.
         own = {**alert.labels, "alertname": alert.labels.get("rulename", "")}
-        return Case(alert, _first(runbooks, own), reason=Reason.MONITORING_FAILURE, detail=alert.name)
+        return MatchedAlert(alert, _first(runbooks, own), reason=Reason.MONITORING_FAILURE, detail=alert.name)
     runbook = _first(runbooks, alert.labels)
     if runbook is None:
-        return Case(alert, reason=Reason.NO_RUNBOOK)
+        return MatchedAlert(alert, reason=Reason.NO_RUNBOOK)
     try:
         target, queue = _target(runbook, runner_url, alert.labels), _queue(runbook.symptom, alert.labels)
     except _NotRendered as refusal:
-        return Case(alert, runbook, reason=Reason.INVALID_OPTION, detail=str(refusal))
-    return Case(alert, runbook, target, queue)
+        return MatchedAlert(alert, runbook, reason=Reason.INVALID_OPTION, detail=str(refusal))
+    return MatchedAlert(alert, runbook, target, queue)
 
 
 def _first(runbooks: Mapping[str, Runbook], labels: Mapping[str, str]) -> Runbook | None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from functions.domain.cards.card_input import Story
+from functions.domain.cards.card_input import CardInput
 from functions.domain.decisions.guards import OVERRULED
-from functions.domain.model.alerts import Case
+from functions.domain.model.alerts import MatchedAlert
 from functions.domain.model.codes import Ending, Reason
-from functions.domain.model.incidents import Archive, Document, Hold, Incident, Outcome, Trigger
+from functions.domain.model.incidents import AlertRef, Archive, Document, Hold, Incident, Outcome
 from functions.domain.model.messages import Message
 from functions.domain.model.runbooks import Rules, Runbook
 
@@ -28,7 +28,7 @@ def alert_key(source: str, fingerprint: str) -> str:
     return f"{source}|{fingerprint}"
 
 
-def trigger_of(case: Case, *, linked: bool = True) -> Trigger:
+def to_alert_ref(case: MatchedAlert, *, linked: bool = True) -> AlertRef:
     """What a document keeps of an alert."""
     alert = case.alert
     links = {
@@ -38,7 +38,7 @@ def trigger_of(case: Case, *, linked: bool = True) -> Trigger:
         "alert": alert.generator_url,
         "runbook": alert.annotations.get("runbook_url", ""),
     }
-    return Trigger(
+    return AlertRef(
         fingerprint=alert.fingerprint[:64],
         source=alert.source[:TEXT_KEPT],
         starts_at=alert.starts_at,
@@ -51,19 +51,21 @@ def trigger_of(case: Case, *, linked: bool = True) -> Trigger:
     )
 
 
-def everybody(rules: Rules) -> tuple[str, ...]:
+def default_channels(rules: Rules) -> tuple[str, ...]:
     """Where what belongs to no runbook is told: the top-level `notify`; without one, wherever any runbook tells."""
     return rules.notify or tuple(dict.fromkeys(name for runbook in rules.runbooks.values() for name in runbook.notify))
 
 
-def channels(rules: Rules, runbook: Runbook | None, *, escalate: bool = False) -> tuple[str, ...]:
+def channels_for(rules: Rules, runbook: Runbook | None, *, escalate: bool = False) -> tuple[str, ...]:
     """Where something is told, each channel once."""
-    base = (runbook.notify if runbook else ()) or everybody(rules)
+    base = (runbook.notify if runbook else ()) or default_channels(rules)
     names = (*(runbook.escalate if runbook and escalate else ()), *base)
     return tuple(dict.fromkeys(names))
 
 
-def told(document: Document, rules: Rules, story: Story, where: tuple[str, ...], mark: str, *, bundle: str = "") -> Document:
+def enqueue_message(
+    document: Document, rules: Rules, story: CardInput, where: tuple[str, ...], mark: str, *, bundle: str = ""
+) -> Document:
     """The document with this story to tell on these channels; a message that is there already is not added again."""
     from functions.domain.cards import card, facts  # 1 ms, and no restart waits for a card
 
@@ -81,22 +83,22 @@ def told(document: Document, rules: Rules, story: Story, where: tuple[str, ...],
     return replace(document, to_tell=(*document.to_tell, *new), incident=incident)
 
 
-def _keys(triggers: tuple[Trigger, ...]) -> list[str]:
+def _keys(triggers: tuple[AlertRef, ...]) -> list[str]:
     """What a hold is remembered by; the first alerts stand for a large group."""
     return [alert_key(trigger.source, trigger.fingerprint) for trigger in triggers[:HOLDS_KEPT]]
 
 
-def told_lately(document: Document, triggers: tuple[Trigger, ...], reason: Reason | None, at: float) -> bool:
+def was_told_recently(document: Document, triggers: tuple[AlertRef, ...], reason: Reason | None, at: float) -> bool:
     """Whether people heard of this hold of these alerts within the hour."""
     recent = [document.holds.get(key) for key in _keys(triggers)]
     return bool(recent) and all(held and held.reason is reason and at - held.at < SAME_HOLD_S for held in recent)
 
 
-def tell_hold(
+def enqueue_hold(
     document: Document,
     rules: Rules,
-    story: Story,
-    triggers: tuple[Trigger, ...],
+    story: CardInput,
+    triggers: tuple[AlertRef, ...],
     mark: str,
     *,
     bundle: str = "",
@@ -105,18 +107,20 @@ def tell_hold(
     """Tell a hold, but the same one of the same alerts only once an hour."""
     reason = story.reason or Reason.NO_RUNBOOK
     fresh = {key: held for key, held in document.holds.items() if story.at - held.at < SAME_HOLD_S}
-    if not always and told_lately(document, triggers, reason, story.at):
+    if not always and was_told_recently(document, triggers, reason, story.at):
         return replace(document, holds=fresh)
     holds = {**fresh, **{key: Hold(reason, story.at) for key in _keys(triggers)}}
     kept = dict(sorted(holds.items(), key=lambda entry: -entry[1].at)[:HOLDS_KEPT])
     document = replace(document, holds=kept)
-    return told(document, rules, story, channels(rules, story.runbook), f"{mark}-{reason.value}", bundle=bundle)
+    return enqueue_message(document, rules, story, channels_for(rules, story.runbook), f"{mark}-{reason.value}", bundle=bundle)
 
 
-def ended(document: Document, rules: Rules, incident: Incident, ending: Ending, story: Story, *, tell: bool = True) -> Document:
+def close_incident(
+    document: Document, rules: Rules, incident: Incident, ending: Ending, story: CardInput, *, tell: bool = True
+) -> Document:
     """The document without the incident; its outcome is kept, told and to be archived."""
     escalation = ending is Ending.ESCALATED
-    where = channels(rules, story.runbook, escalate=escalation)
+    where = channels_for(rules, story.runbook, escalate=escalation)
     where = tuple(dict.fromkeys((*where, *incident.told)))
     execution = incident.execution or next((t.execution for t in reversed(incident.tries) if t.execution), None)
     outcome = Outcome(
@@ -131,7 +135,7 @@ def ended(document: Document, rules: Rules, incident: Incident, ending: Ending, 
         queues=tuple(watched.queue for watched in incident.queues),
     )
     record = Archive(document.target, incident, outcome)
-    outcomes = _newest((*document.outcomes, outcome))
+    outcomes = _keep_newest((*document.outcomes, outcome))
     document = replace(document, outcomes=outcomes, to_archive=(*document.to_archive, record))
     if escalation:
         document = replace(document, escalated_at=story.at)
@@ -142,13 +146,13 @@ def ended(document: Document, rules: Rules, incident: Incident, ending: Ending, 
     story = replace(story, incident=about, mention=story.runbook.mention if escalation and story.runbook else ())
     if tell and ending is Ending.HELD:
         bundle = story.reason.value if story.reason is Reason.TOO_MANY_TARGETS else ""
-        document = tell_hold(document, rules, story, incident.triggers, incident.id, bundle=bundle)
+        document = enqueue_hold(document, rules, story, incident.triggers, incident.id, bundle=bundle)
     elif tell:
-        document = told(document, rules, story, where, f"{incident.id}-{ending.value}")
+        document = enqueue_message(document, rules, story, where, f"{incident.id}-{ending.value}")
     return replace(document, incident=None)
 
 
-def _newest(outcomes: tuple[Outcome, ...]) -> tuple[Outcome, ...]:
+def _keep_newest(outcomes: tuple[Outcome, ...]) -> tuple[Outcome, ...]:
     """As many as are kept. Holds go first: an alert that was held is told again, and nothing else rests on them."""
     if len(outcomes) <= OUTCOMES_KEPT:
         return outcomes

@@ -4,36 +4,36 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from functions.domain.cards.card_input import Story
+from functions.domain.cards.card_input import CardInput
 from functions.domain.decisions import health as judge
-from functions.domain.decisions.context import Moment, all_resolved, answer_of, unseen
+from functions.domain.decisions.context import StepContext, has_unseen, is_all_resolved, reply_for_incident
 from functions.domain.decisions.endings import (
     GRACE_S,
-    asked,
     deadline_of,
-    escalated,
-    held,
-    held_back,
+    end_as_held,
+    end_as_not_approved,
+    end_as_recovered,
+    escalate,
+    handle_hold,
     look_again,
-    not_approved,
-    recovered,
+    request_approval,
 )
 from functions.domain.decisions.guards import (
     MAX_NUMBERED,
     SAME_CAUSE_S,
     Decision,
+    GuardContext,
     Kind,
-    Scene,
-    claimed,
+    claim_storm_slot,
+    count_as_restarts,
     decide,
-    restarts,
-    watched_now,
+    update_queues,
 )
-from functions.domain.decisions.messages import channels, told
+from functions.domain.decisions.messages import channels_for, enqueue_message
 from functions.domain.model.codes import Action, Ending, Phase, Reason, Verdict
-from functions.domain.model.events import Abort, Act, Claim, Ran, Start, Step
-from functions.domain.model.incidents import Document, Incident, Try, Watched
-from functions.domain.model.observations import Execution, Ledger, Sighting, Unknown
+from functions.domain.model.events import Abort, Act, Claim, Start, StartResult, Step
+from functions.domain.model.incidents import Document, Incident, PastAttempt, QueueState
+from functions.domain.model.observations import Execution, ExecutionHistory, QueueSnapshot, Unknown
 from functions.domain.model.runbooks import Runbook
 
 FIRST_LOOK_S = 20.0
@@ -43,61 +43,61 @@ NUMBER_ANEW_S = 60.0
 """How long after `not_after` an attempt that nobody saw is given up: the runner's history may lag."""
 
 
-def advanced(document: Document, incident: Incident, now: Moment) -> Step:
+def run_phase(document: Document, incident: Incident, now: StepContext) -> Step:
     """Take the next step of the phase that the incident is in."""
     runbook = now.rules.runbooks.get(incident.runbook)
     if runbook is None:
         gone = f"the runbook {incident.runbook} is no longer in the configuration"
-        return escalated(document, incident, None, now, Reason.NO_RUNBOOK, gone)
+        return escalate(document, incident, None, now, Reason.NO_RUNBOOK, gone)
     incident = replace(incident, runner_ahead_s=_ahead_s(incident, now))
     match incident.phase:
         case Phase.STARTING:
-            return _starting(document, incident, runbook, now)
+            return _check_start(document, incident, runbook, now)
         case Phase.RUNNING:
-            return _running(document, incident, runbook, now)
+            return _check_run(document, incident, runbook, now)
         case Phase.VERIFYING:
-            return _verifying(document, incident, runbook, now)
+            return _check_recovery(document, incident, runbook, now)
         case Phase.ASKED if incident.expires_at is None or now.at >= incident.expires_at:
-            return not_approved(document, incident, runbook, now)
+            return end_as_not_approved(document, incident, runbook, now)
         case Phase.ASKED:
             return Step(replace(document, incident=replace(incident, due=incident.expires_at or now.at)))
         case _:
-            return decided(document, incident, now)
+            return evaluate_guards(document, incident, now)
 
 
-def decided(document: Document, incident: Incident, now: Moment) -> Step:
+def evaluate_guards(document: Document, incident: Incident, now: StepContext) -> Step:
     """Ask the guards, and do what they say."""
     runbook = now.rules.runbooks[incident.runbook]
-    if all_resolved(incident) and incident.restarts == 0:
-        return held(document, incident, runbook, now, Decision(Kind.HOLD, Reason.NOT_FIRING))
-    if incident.phase is Phase.DEFERRED and not now.was_saved and unseen(now):
-        return deferred(document, incident, runbook, now)
-    scene = Scene(now.rules, runbook, document, incident, now.seen, now.at, approved=incident.overruled)
-    incident = replace(incident, queues=watched_now(scene))
-    document = seen_well(replace(document, incident=incident), runbook, now)
+    if is_all_resolved(incident) and incident.restarts == 0:
+        return end_as_held(document, incident, runbook, now, Decision(Kind.HOLD, Reason.NOT_FIRING))
+    if incident.phase is Phase.DEFERRED and not now.was_saved and has_unseen(now):
+        return defer(document, incident, runbook, now)
+    scene = GuardContext(now.rules, runbook, document, incident, now.seen, now.at, approved=incident.overruled)
+    incident = replace(incident, queues=update_queues(scene))
+    document = clear_escalation_if_healthy(replace(document, incident=incident), runbook, now)
     decision = decide(replace(scene, document=document))  # on the queues as they were before this look, which counts once
     last_reason = incident.reason
     incident = replace(incident, reason=decision.reason, detail=decision.detail)
     if decision.kind is Kind.ADOPT and decision.execution is not None:
-        return _adopted(document, incident, runbook, now, decision.execution, decision.reason)
+        return _adopt(document, incident, runbook, now, decision.execution, decision.reason)
     if decision.kind is Kind.ASK:
-        return asked(document, incident, runbook, now, decision)
+        return request_approval(document, incident, runbook, now, decision)
     if decision.kind is Kind.HOLD:
-        return held_back(document, incident, runbook, now, decision)
+        return handle_hold(document, incident, runbook, now, decision)
     if incident.attempt >= MAX_NUMBERED:
-        return escalated(document, incident, runbook, now, last_reason, f"attempts numbered: {MAX_NUMBERED}")
-    return _start(document, incident, runbook, now, scene)
+        return escalate(document, incident, runbook, now, last_reason, f"attempts numbered: {MAX_NUMBERED}")
+    return _order_start(document, incident, runbook, now, scene)
 
 
-def still_held(document: Document, incident: Incident, now: Moment) -> bool:
+def guard_still_blocks(document: Document, incident: Incident, now: StepContext) -> bool:
     """Whether the guard that held the incident still does."""
     runbook = now.rules.runbooks[incident.runbook]
-    document = seen_well(document, runbook, now)
-    decision = decide(Scene(now.rules, runbook, document, incident, now.seen, now.at))
+    document = clear_escalation_if_healthy(document, runbook, now)
+    decision = decide(GuardContext(now.rules, runbook, document, incident, now.seen, now.at))
     return decision.kind is Kind.HOLD and decision.reason is incident.reason
 
 
-def seen_well(document: Document, runbook: Runbook | None, now: Moment) -> Document:
+def clear_escalation_if_healthy(document: Document, runbook: Runbook | None, now: StepContext) -> Document:
     """An escalation ends when every queue of it is seen well, whoever mended them."""
     if document.escalated_at is None or runbook is None:
         return document
@@ -106,24 +106,28 @@ def seen_well(document: Document, runbook: Runbook | None, now: Moment) -> Docum
     queues |= {watched.queue.key for watched in document.incident.queues} if document.incident else set()
     for key in queues or now.seen.queues.keys():
         seen = now.seen.queues.get(key)
-        if not isinstance(seen, Sighting) or not judge.is_well(runbook.recovered, seen.depth, seen.consumers):
+        if not isinstance(seen, QueueSnapshot) or not judge.is_well(runbook.recovered, seen.depth, seen.consumers):
             return document
     return replace(document, escalated_at=None)
 
 
-def deferred(document: Document, incident: Incident, runbook: Runbook, now: Moment) -> Step:
+def defer(document: Document, incident: Incident, runbook: Runbook, now: StepContext) -> Step:
     """Leave the decision to a wake-up at once, which has time to look."""
     incident = replace(incident, due=now.at)
-    return Step(replace(document, incident=incident), reply=answer_of(document, incident, runbook, Action.DEFERRED, None))
+    return Step(
+        replace(document, incident=incident), reply=reply_for_incident(document, incident, runbook, Action.DEFERRED, None)
+    )
 
 
-def _start(document: Document, incident: Incident, runbook: Runbook, now: Moment, scene: Scene) -> Step:
+def _order_start(document: Document, incident: Incident, runbook: Runbook, now: StepContext, scene: GuardContext) -> Step:
     """Everything agrees: write the attempt down, then act."""
     number = incident.attempt + 1
     within_s = runbook.restart.start_within_s
     not_after = scene.ledger.runner_now + within_s
     queues = tuple(
-        replace(watched, before=seen if isinstance(seen := now.seen.queues.get(watched.queue.key), Sighting) else watched.before)
+        replace(
+            watched, before=seen if isinstance(seen := now.seen.queues.get(watched.queue.key), QueueSnapshot) else watched.before
+        )
         for watched in incident.queues
     )
     incident = replace(
@@ -138,15 +142,15 @@ def _start(document: Document, incident: Incident, runbook: Runbook, now: Moment
         nonce="",
         tail=None,
     )
-    storm = claimed(scene)
+    storm = claim_storm_slot(scene)
     acts: tuple[Act, ...] = (Start(f"{incident.id}.{number}", not_after, within_s),)
     if storm is not None:
         acts = (Claim(storm), *acts)
-    reply = answer_of(document, incident, runbook, Action.RESTARTED, None)
+    reply = reply_for_incident(document, incident, runbook, Action.RESTARTED, None)
     return Step(replace(document, incident=incident), acts, reply)
 
 
-def ran(document: Document, event: Ran, now: Moment) -> Step:
+def on_start_result(document: Document, event: StartResult, now: StepContext) -> Step:
     """What came of starting the job."""
     incident = document.incident
     if incident is None or incident.phase is not Phase.STARTING or event.tag != f"{incident.id}.{incident.attempt}":
@@ -155,84 +159,88 @@ def ran(document: Document, event: Ran, now: Moment) -> Step:
     if event.mismatch:
         acts: tuple[Act, ...] = (Abort(event.refusal),)
         detail = f"execution {event.refusal} runs with other options than were sent; it is being aborted"
-        made = escalated(document, incident, runbook, now, Reason.RESTART_REFUSED, detail, remedy=event.remedy)
+        made = escalate(document, incident, runbook, now, Reason.RESTART_REFUSED, detail, remedy=event.remedy)
         return replace(made, acts=(*made.acts, *acts))
     if event.execution is not None:
-        return _followed(document, incident, runbook, now, event.execution, Action.RESTARTED)
+        return _follow(document, incident, runbook, now, event.execution, Action.RESTARTED)
     unstarted = replace(incident, attempt=incident.attempt - 1, phase=Phase.WAITING, runner_not_after=None)
     if event.unsent is not None:
-        return _unsent(document, unstarted, runbook, now, event)
+        return _handle_unsent(document, unstarted, runbook, now, event)
     if event.busy:
-        return _decided_busy(document, unstarted, now, event.refusal)
+        return _handle_busy(document, unstarted, now, event.refusal)
     if event.refusal:
         refused = Decision(Kind.HOLD, Reason.RESTART_REFUSED, event.refusal, remedy=event.remedy)
-        return held_back(document, unstarted, runbook, now, refused)
-    return Step(document, reply=answer_of(document, incident, runbook, Action.DEFERRED, None))
+        return handle_hold(document, unstarted, runbook, now, refused)
+    return Step(document, reply=reply_for_incident(document, incident, runbook, Action.DEFERRED, None))
 
 
-def _unsent(document: Document, incident: Incident, runbook: Runbook, now: Moment, event: Ran) -> Step:
+def _handle_unsent(document: Document, incident: Incident, runbook: Runbook, now: StepContext, event: StartResult) -> Step:
     """Nothing was sent: the kill switch is on or can't be read, or the look was too old by then."""
     if event.unsent is Reason.PAUSED:
         again_in_s = runbook.verify.every_s if event.unread else None
         decision = Decision(Kind.HOLD, event.unsent, event.refusal, again_in_s, tell=not event.unread)
-        return held_back(document, incident, runbook, now, decision)
+        return handle_hold(document, incident, runbook, now, decision)
     if now.at >= deadline_of(incident, runbook):
-        return escalated(document, incident, runbook, now, event.unsent, event.refusal)
-    return deferred(document, replace(incident, phase=Phase.DEFERRED), runbook, now)
+        return escalate(document, incident, runbook, now, event.unsent, event.refusal)
+    return defer(document, replace(incident, phase=Phase.DEFERRED), runbook, now)
 
 
-def _decided_busy(document: Document, incident: Incident, now: Moment, detail: str) -> Step:
+def _handle_busy(document: Document, incident: Incident, now: StepContext, detail: str) -> Step:
     """The runner said that the job is busy: adopt what is ours, else wait."""
     runbook = now.rules.runbooks[incident.runbook]
-    if isinstance(now.ledger, Ledger):
+    if isinstance(now.ledger, ExecutionHistory):
         for execution in now.ledger.executions:
             if not execution.ended and not execution.scheduled:
-                return _adopted(document, incident, runbook, now, execution, Reason.ALREADY_RUNNING)
+                return _adopt(document, incident, runbook, now, execution, Reason.ALREADY_RUNNING)
     busy = Decision(Kind.HOLD, Reason.JOB_BUSY, detail, again_in_s=runbook.verify.every_s)
-    return held_back(document, incident, runbook, now, busy)
+    return handle_hold(document, incident, runbook, now, busy)
 
 
-def _ahead_s(incident: Incident, now: Moment) -> float:
+def _ahead_s(incident: Incident, now: StepContext) -> float:
     """How far the runner's clock is ahead of ours: as it was read in this look, else as it was known."""
-    if not isinstance(now.ledger, Ledger):
+    if not isinstance(now.ledger, ExecutionHistory):
         return incident.runner_ahead_s
     return now.ledger.runner_now - (now.ledger.read_at if now.ledger.read_at is not None else now.at)
 
 
-def _starting(document: Document, incident: Incident, runbook: Runbook, now: Moment) -> Step:
+def _check_start(document: Document, incident: Incident, runbook: Runbook, now: StepContext) -> Step:
     """Nobody knows yet whether the job was started: the history tells."""
     if isinstance(now.ledger, Unknown):
         return look_again(document, incident, runbook, now, Reason.LEDGER_UNKNOWN, now.ledger.why, remedy=now.ledger.remedy)
     tag = f"{incident.id}.{incident.attempt}"
     mine = sorted((e for e in now.ledger.executions if e.tag == tag), key=lambda e: e.runner_started_at or 0.0)
     if mine:
-        return _followed(document, incident, runbook, now, mine[0], Action.RESTARTED)
+        return _follow(document, incident, runbook, now, mine[0], Action.RESTARTED)
     left_s = (incident.runner_not_after or 0.0) + NUMBER_ANEW_S - now.ledger.runner_now
     if left_s >= 0:
         incident = replace(incident, due=now.at + left_s + 1)
-        return Step(replace(document, incident=incident), reply=answer_of(document, incident, runbook, Action.DEFERRED, None))
-    return decided(document, replace(incident, phase=Phase.WAITING), now)
+        return Step(
+            replace(document, incident=incident), reply=reply_for_incident(document, incident, runbook, Action.DEFERRED, None)
+        )
+    return evaluate_guards(document, replace(incident, phase=Phase.WAITING), now)
 
 
-def _adopted(
-    document: Document, incident: Incident, runbook: Runbook, now: Moment, execution: Execution, reason: Reason | None
+def _adopt(
+    document: Document, incident: Incident, runbook: Runbook, now: StepContext, execution: Execution, reason: Reason | None
 ) -> Step:
     own = execution.tag.startswith(f"{incident.id}.")
     action = Action.RESTARTED if own else Action.ADOPTED
-    if not own and isinstance(now.ledger, Ledger):
+    if not own and isinstance(now.ledger, ExecutionHistory):
         began_at = max((t.starts_at for t in incident.triggers), default=incident.began_at) + incident.runner_ahead_s
         earlier = [
-            e for e in restarts(now.ledger) if e.id != execution.id and (e.runner_started_at or 0.0) >= began_at - SAME_CAUSE_S
+            e
+            for e in count_as_restarts(now.ledger)
+            if e.id != execution.id and (e.runner_started_at or 0.0) >= began_at - SAME_CAUSE_S
         ]
         incident = replace(incident, restarts=max(incident.restarts, len(earlier)))
-    return _followed(document, replace(incident, adopted=not own), runbook, now, execution, action, reason=reason)
+    return _follow(document, replace(incident, adopted=not own), runbook, now, execution, action, reason=reason)
 
 
-def _followed(
+def _follow(
     document: Document,
     incident: Incident,
     runbook: Runbook,
-    now: Moment,
+    now: StepContext,
     execution: Execution,
     action: Action,
     *,
@@ -253,22 +261,22 @@ def _followed(
     )
     document = replace(document, incident=incident)
     if execution.ended:
-        made = _running(document, incident, runbook, _unfollowed(now))
-        return made if made.reply else replace(made, reply=answer_of(document, incident, runbook, action, reason))
-    story = Story("started", now.at, runbook, document.target, incident, reason, late_s=now.late_s)
+        made = _check_run(document, incident, runbook, _without_followed(now))
+        return made if made.reply else replace(made, reply=reply_for_incident(document, incident, runbook, action, reason))
+    story = CardInput("started", now.at, runbook, document.target, incident, reason, late_s=now.late_s)
     mark = f"{incident.id}-started-{execution.id}"
-    document = told(document, now.rules, story, channels(now.rules, runbook), mark)
-    return Step(document, reply=answer_of(document, incident, runbook, action, reason))
+    document = enqueue_message(document, now.rules, story, channels_for(now.rules, runbook), mark)
+    return Step(document, reply=reply_for_incident(document, incident, runbook, action, reason))
 
 
-def _unfollowed(now: Moment) -> Moment:
+def _without_followed(now: StepContext) -> StepContext:
     """The look, without the execution that it followed: the incident has just turned to another one."""
     if isinstance(now.ledger, Unknown):
         return now
     return replace(now, seen=replace(now.seen, ledger=replace(now.ledger, followed=None, tail=None)))
 
 
-def _running(document: Document, incident: Incident, runbook: Runbook, now: Moment) -> Step:
+def _check_run(document: Document, incident: Incident, runbook: Runbook, now: StepContext) -> Step:
     execution = _current(incident, now)
     incident = replace(incident, execution=execution, tail=_tail(incident, now))
     if execution is None or not execution.ended:
@@ -278,34 +286,34 @@ def _running(document: Document, incident: Incident, runbook: Runbook, now: Mome
             detail = (
                 f"execution {execution.id if execution else '?'} has been running for {(runner_now - started_at) / 60:.0f} min"
             )
-            return escalated(document, incident, runbook, now, Reason.ZOMBIE_EXECUTION, detail)
+            return escalate(document, incident, runbook, now, Reason.ZOMBIE_EXECUTION, detail)
         waiting = replace(incident, due=now.at + runbook.verify.every_s)
         return Step(replace(document, incident=waiting))
-    if execution.refused and not _ran_before(execution, now):
-        tries = (*incident.tries, Try(execution.tag, execution, "refused_late"))
+    if execution.refused and not _has_run_before(execution, now):
+        tries = (*incident.tries, PastAttempt(execution.tag, execution, "refused_late"))
         again = replace(incident, phase=Phase.WAITING, execution=None, tries=tries, restarts=incident.restarts - 1)
-        return decided(document, again, now)
+        return evaluate_guards(document, again, now)
     queues = tuple(
         replace(w, depth=None, acks=None, moved_at=None, well_at=None, looked_at=None, verdict=None) for w in incident.queues
     )
     verifying = replace(incident, phase=Phase.VERIFYING, queues=queues)
     if not execution.succeeded:
-        return _failed(document, verifying, runbook, now)
-    return _verifying(document, verifying, runbook, now)
+        return _handle_failed_job(document, verifying, runbook, now)
+    return _check_recovery(document, verifying, runbook, now)
 
 
-def _ran_before(execution: Execution, now: Moment) -> bool:
+def _has_run_before(execution: Execution, now: StepContext) -> bool:
     """Whether it is only the retry that came too late: the runner tried again what had run, and failed."""
     if execution.retry_of_restart:
         return True
-    known = now.ledger.executions if isinstance(now.ledger, Ledger) else ()
+    known = now.ledger.executions if isinstance(now.ledger, ExecutionHistory) else ()
     return any(one.tag == execution.tag and one.id != execution.id and one.ended and not one.refused for one in known)
 
 
-def _current(incident: Incident, now: Moment) -> Execution | None:
+def _current(incident: Incident, now: StepContext) -> Execution | None:
     """The execution as the history has it now, else as it was known."""
     known = incident.execution
-    if not isinstance(now.ledger, Ledger) or known is None:
+    if not isinstance(now.ledger, ExecutionHistory) or known is None:
         return known
     listed = (execution for execution in now.ledger.executions if execution.id == known.id)
     found = now.ledger.followed or next(listed, known)
@@ -314,21 +322,21 @@ def _current(incident: Incident, now: Moment) -> Execution | None:
     return replace(found, tag=found.tag or known.tag, retry_of_restart=retried)
 
 
-def _tail(incident: Incident, now: Moment) -> tuple[str, ...] | None:
-    fresh = now.ledger.tail if isinstance(now.ledger, Ledger) else None
+def _tail(incident: Incident, now: StepContext) -> tuple[str, ...] | None:
+    fresh = now.ledger.tail if isinstance(now.ledger, ExecutionHistory) else None
     return fresh if fresh is not None else incident.tail
 
 
-def _failed(document: Document, incident: Incident, runbook: Runbook, now: Moment) -> Step:
+def _handle_failed_job(document: Document, incident: Incident, runbook: Runbook, now: StepContext) -> Step:
     """The job ran and failed. The queue may have recovered all the same; else the next attempt is decided."""
     execution = incident.execution
     status = execution.status if execution else "?"
     if incident.restarts >= runbook.limits.attempts:
-        return escalated(document, incident, runbook, now, Reason.FAILING, f"the job ended as {status}")
+        return escalate(document, incident, runbook, now, Reason.FAILING, f"the job ended as {status}")
     return _next_attempt(document, incident, runbook, now, f"failed: {status}")
 
 
-def _verifying(document: Document, incident: Incident, runbook: Runbook, now: Moment) -> Step:
+def _check_recovery(document: Document, incident: Incident, runbook: Runbook, now: StepContext) -> Step:
     """Look at every queue, and say what became of the restart."""
     incident = replace(incident, execution=_current(incident, now), tail=_tail(incident, now))
     age_s = _age_s(incident, now)
@@ -336,40 +344,40 @@ def _verifying(document: Document, incident: Incident, runbook: Runbook, now: Mo
     if age_s < verify.first_s:
         waiting = replace(incident, due=now.at + verify.first_s - age_s)
         return Step(replace(document, incident=waiting))
-    queues = tuple(_looked(watched, now, runbook, incident, age_s) for watched in incident.queues)
+    queues = tuple(_look_at(watched, now, runbook, incident, age_s) for watched in incident.queues)
     incident = replace(incident, queues=queues, looked_at=now.at)
     if not _unproven(incident, runbook):
-        return recovered(document, incident, runbook, now)
+        return end_as_recovered(document, incident, runbook, now)
     if any(w.verdict is Verdict.STUCK for w in queues):
         if incident.restarts >= runbook.limits.attempts:
-            return escalated(document, incident, runbook, now, None, "it is still stuck")
+            return escalate(document, incident, runbook, now, None, "it is still stuck")
         return _next_attempt(document, incident, runbook, now, "stuck")
     joined_s = now.at - max(watched.joined_at for watched in queues)
     if min(age_s, joined_s) >= verify.within_s:
-        return _time_is_up(document, incident, runbook, now)
+        return _end_of_time(document, incident, runbook, now)
     left_s = max(verify.within_s - age_s, 0.0)
     incident = replace(incident, due=now.at + (min(verify.every_s, left_s) or verify.every_s))
-    return Step(_draining_told(replace(document, incident=incident), incident, runbook, now, age_s))
+    return Step(_announce_draining(replace(document, incident=incident), incident, runbook, now, age_s))
 
 
-def _age_s(incident: Incident, now: Moment) -> float:
+def _age_s(incident: Incident, now: StepContext) -> float:
     """How long ago the restart ended, by the runner's clock."""
     ended_at = incident.execution.runner_ended_at if incident.execution else None
     return now.at + incident.runner_ahead_s - ended_at if ended_at is not None else now.at - incident.began_at
 
 
-def _unproven(incident: Incident, runbook: Runbook) -> list[Watched]:
+def _unproven(incident: Incident, runbook: Runbook) -> list[QueueState]:
     """The queues that were not seen well twice, `every` apart."""
     return [w for w in incident.queues if w.well_at is None or (w.looked_at or w.well_at) - w.well_at < runbook.verify.every_s]
 
 
-def _looked(watched: Watched, now: Moment, runbook: Runbook, incident: Incident, age_s: float) -> Watched:
+def _look_at(watched: QueueState, now: StepContext, runbook: Runbook, incident: Incident, age_s: float) -> QueueState:
     seen = now.seen.queues.get(watched.queue.key, Unknown("it was not looked at"))
     own = now.rules.runbooks.get(watched.runbook, runbook)
-    return judge.after_restart(own, seen, watched, age_s=age_s, now=now.at, ahead_s=incident.runner_ahead_s)
+    return judge.judge_recovery(own, seen, watched, age_s=age_s, now=now.at, ahead_s=incident.runner_ahead_s)
 
 
-def _draining_told(document: Document, incident: Incident, runbook: Runbook, now: Moment, age_s: float) -> Document:
+def _announce_draining(document: Document, incident: Incident, runbook: Runbook, now: StepContext, age_s: float) -> Document:
     """Say once per restart that it moves but takes its time."""
     verdicts = {watched.verdict for watched in incident.queues}
     if age_s < runbook.verify.patience_s or Verdict.DRAINING not in verdicts or verdicts - {Verdict.DRAINING, Verdict.RECOVERED}:
@@ -378,46 +386,46 @@ def _draining_told(document: Document, incident: Incident, runbook: Runbook, now
     if incident.draining_told == mark:
         return document
     document = replace(document, incident=replace(incident, draining_told=mark))
-    story = Story("draining", now.at, runbook, document.target, incident, late_s=now.late_s)
-    return told(document, now.rules, story, channels(now.rules, runbook), mark)
+    story = CardInput("draining", now.at, runbook, document.target, incident, late_s=now.late_s)
+    return enqueue_message(document, now.rules, story, channels_for(now.rules, runbook), mark)
 
 
-def _time_is_up(document: Document, incident: Incident, runbook: Runbook, now: Moment) -> Step:
+def _end_of_time(document: Document, incident: Incident, runbook: Runbook, now: StepContext) -> Step:
     unproven = _unproven(incident, runbook)
-    if all(w.well_at is not None or judge.moving(runbook, w, now.at + incident.runner_ahead_s) for w in unproven):
+    if all(w.well_at is not None or judge.is_moving(runbook, w, now.at + incident.runner_ahead_s) for w in unproven):
         if any(w.well_at is not None or _stuck_since(incident, w) for w in unproven):
             # It looked well once and the look that proves it is one interval away, or it may be stuck again.
             return Step(replace(document, incident=replace(incident, due=now.at + runbook.verify.every_s)))
-        return recovered(document, incident, runbook, now, moving=True)
+        return end_as_recovered(document, incident, runbook, now, moving=True)
     if any(w.verdict is Verdict.UNKNOWN for w in unproven):
-        return escalated(document, incident, runbook, now, Reason.SYMPTOM_UNKNOWN, "RabbitMQ could not be read")
-    return escalated(document, incident, runbook, now, None, f"not recovered within {runbook.verify.within_s / 60:g} min")
+        return escalate(document, incident, runbook, now, Reason.SYMPTOM_UNKNOWN, "RabbitMQ could not be read")
+    return escalate(document, incident, runbook, now, None, f"not recovered within {runbook.verify.within_s / 60:g} min")
 
 
-def _stuck_since(incident: Incident, watched: Watched) -> bool:
+def _stuck_since(incident: Incident, watched: QueueState) -> bool:
     """Whether an alert of this queue began after it was last seen to move: it may be stuck again, and `patience` tells."""
     moved_at = (watched.moved_at or 0.0) - incident.runner_ahead_s
     return any(t.resolved_at is None and t.queue == watched.queue.key and t.starts_at > moved_at for t in incident.triggers)
 
 
-def _next_attempt(document: Document, incident: Incident, runbook: Runbook, now: Moment, how: str) -> Step:
+def _next_attempt(document: Document, incident: Incident, runbook: Runbook, now: StepContext, how: str) -> Step:
     """Decide about another restart. What only has to be waited for keeps the incident verifying."""
     execution = incident.execution
     tag = execution.tag or execution.id if execution else f"{incident.id}.{incident.attempt}"
-    done = replace(incident, tries=(*incident.tries, Try(tag, execution, how)))
-    scene = Scene(now.rules, runbook, document, done, now.seen, now.at)
+    done = replace(incident, tries=(*incident.tries, PastAttempt(tag, execution, how)))
+    scene = GuardContext(now.rules, runbook, document, done, now.seen, now.at)
     decision = decide(scene)
     passes = decision.kind is Kind.HOLD and (decision.again_in_s is not None or decision.reason is Reason.SYMPTOM_GONE)
     if passes:
         time_s = runbook.verify.within_s + (GRACE_S if decision.reason is Reason.SYMPTOM_GONE else 0.0)
         if min(_age_s(incident, now), now.at - incident.began_at) >= time_s:
-            return escalated(document, incident, runbook, now, decision.reason, decision.detail, remedy=decision.remedy)
-        waiting = replace(incident, due=now.at + runbook.verify.every_s, queues=_ill_noted(incident, watched_now(scene)))
+            return escalate(document, incident, runbook, now, decision.reason, decision.detail, remedy=decision.remedy)
+        waiting = replace(incident, due=now.at + runbook.verify.every_s, queues=_note_ill_looks(incident, update_queues(scene)))
         return Step(replace(document, incident=waiting))
-    return decided(document, replace(done, phase=Phase.WAITING), now)
+    return evaluate_guards(document, replace(done, phase=Phase.WAITING), now)
 
 
-def _ill_noted(incident: Incident, looked: tuple[Watched, ...]) -> tuple[Watched, ...]:
+def _note_ill_looks(incident: Incident, looked: tuple[QueueState, ...]) -> tuple[QueueState, ...]:
     """The verifying queues, with the first of two ill looks remembered."""
     return tuple(
         replace(w, ill_since=new.ill_since, ill_depth=new.ill_depth, ill_head_at=new.ill_head_at)

@@ -67,7 +67,7 @@ class QueueRef(Struct, frozen=True):
         return f"{self.kind}:{self.vhost}:{self.name}"
 
 
-class Case(Struct, frozen=True):
+class MatchedAlert(Struct, frozen=True):
     """One alert after matching: what it asks for, or why nothing can come of it (`reason` set, target None)."""
 
     alert: Alert

@@ -6,16 +6,16 @@ from collections.abc import Mapping
 
 from msgspec import Struct, field
 
-from functions.domain.model.alerts import Case
+from functions.domain.model.alerts import MatchedAlert
 from functions.domain.model.codes import Action, Reason
 from functions.domain.model.incidents import Document
 from functions.domain.model.observations import Execution, Storm
 
 
-class Alerted(Struct, frozen=True):
+class AlertsReceived(Struct, frozen=True):
     """Alerts of one target (or one alert without a target) arrived."""
 
-    cases: tuple[Case, ...]
+    cases: tuple[MatchedAlert, ...]
     incident: str
     """The id that a new incident gets."""
     crowd: bool = False
@@ -24,7 +24,7 @@ class Alerted(Struct, frozen=True):
     """When the webhook, which had no time for it, gave it to the scheduler."""
 
 
-class Woken(Struct, frozen=True):
+class TimerFired(Struct, frozen=True):
     """A wake-up, from whomever and however late."""
 
 
@@ -40,7 +40,7 @@ class Resumed(Struct, frozen=True):
     reason: str = ""
 
 
-class Ran(Struct, frozen=True):
+class StartResult(Struct, frozen=True):
     """What came of starting the job: an execution; `refusal` (the runner said no); `unsent` (nothing was sent: `paused`, or
     another reason where the time for it was over); or none of them (no answer: it may run or not)."""
 
@@ -56,7 +56,7 @@ class Ran(Struct, frozen=True):
     """It runs with other options than those that were sent."""
 
 
-class Told(Struct, frozen=True):
+class MessagesDelivered(Struct, frozen=True):
     """Messages that were posted, the threads that they opened (`channel/incident` -> handle), and the incidents that are
     in the archive now."""
 
@@ -77,7 +77,7 @@ class Unsigned(Struct, frozen=True):
     """Alerts came back from the scheduler, and none of the keys has signed them."""
 
 
-Event = Alerted | Woken | Approved | Resumed | Ran | Told | Bundled | Unsigned
+Event = AlertsReceived | TimerFired | Approved | Resumed | StartResult | MessagesDelivered | Bundled | Unsigned
 
 
 class Wake(Struct, frozen=True):

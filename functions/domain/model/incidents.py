@@ -12,10 +12,10 @@ from msgspec import Struct, field
 from functions.domain.model.alerts import QueueRef, Target
 from functions.domain.model.codes import VERSION, Ending, Phase, Reason, Verdict
 from functions.domain.model.messages import Message
-from functions.domain.model.observations import Execution, Sighting
+from functions.domain.model.observations import Execution, QueueSnapshot
 
 
-class Trigger(Struct, frozen=True):
+class AlertRef(Struct, frozen=True):
     """What a document keeps of an alert."""
 
     fingerprint: str
@@ -30,13 +30,13 @@ class Trigger(Struct, frozen=True):
     resolved_at: float | None = None
 
 
-class Watched(Struct, frozen=True):
+class QueueState(Struct, frozen=True):
     """One queue of an incident and what was seen of it."""
 
     queue: QueueRef
     runbook: str
     joined_at: float
-    before: Sighting | None = None
+    before: QueueSnapshot | None = None
     """The last look before the restart."""
     ill_since: float | None = None
     """First of the live looks, where the broker's own samples can't tell."""
@@ -57,7 +57,7 @@ class Watched(Struct, frozen=True):
     """When it was seen last after the restart's end, on the runner's clock."""
 
 
-class Try(Struct, frozen=True):
+class PastAttempt(Struct, frozen=True):
     """One restart of an incident that is over, however it went."""
 
     tag: str
@@ -70,8 +70,8 @@ class Incident(Struct, frozen=True):
     phase: Phase
     began_at: float
     runbook: str
-    queues: tuple[Watched, ...]
-    triggers: tuple[Trigger, ...]
+    queues: tuple[QueueState, ...]
+    triggers: tuple[AlertRef, ...]
     due: float = 0.0
     """When the next step of the incident itself is due; the document's `due` may be earlier, to tell something."""
     waits_from: float = 0.0
@@ -80,7 +80,7 @@ class Incident(Struct, frozen=True):
     """The number of the attempt that is under way or was the last."""
     restarts: int = 0
     """How many executions were restarts (refused late starts are none)."""
-    tries: tuple[Try, ...] = ()
+    tries: tuple[PastAttempt, ...] = ()
     reason: Reason | None = None
     """Why it waits, asks or was held last."""
     detail: str = ""
@@ -110,7 +110,7 @@ class Outcome(Struct, frozen=True):
     ending: Ending
     reason: Reason | None
     at: float
-    triggers: tuple[Trigger, ...]
+    triggers: tuple[AlertRef, ...]
     runner_ended_at: float | None = None
     """When its last restart ended."""
     channels: tuple[str, ...] = ()

@@ -57,7 +57,7 @@ class Unknown(Struct, frozen=True):
     remedy: str = ""
 
 
-class Ledger(Struct, frozen=True):
+class ExecutionHistory(Struct, frozen=True):
     """The runner's history as far as it concerns one target."""
 
     runner_now: float
@@ -73,7 +73,7 @@ class Ledger(Struct, frozen=True):
     """When it was `runner_now`, by our clock."""
 
 
-class Sighting(Struct, frozen=True):
+class QueueSnapshot(Struct, frozen=True):
     """One look at a queue. Depths are live; whatever comes from the queue's page is None where it can't be had."""
 
     at: float
@@ -117,8 +117,8 @@ class Storm(Struct, frozen=True):
 class Observation(Struct, frozen=True):
     """What RabbitMQ, Rundeck and the kill switch show at one moment."""
 
-    ledger: Ledger | Unknown
-    queues: Mapping[str, Sighting | Unknown]
+    ledger: ExecutionHistory | Unknown
+    queues: Mapping[str, QueueSnapshot | Unknown]
     """By `QueueRef.key`."""
     pause: Pause | Unknown | None
     storm: Storm | Unknown

@@ -34,7 +34,7 @@ from tests.support.example_stories import EXAMPLES, LONG, NOW, RUNBOOK, hostile,
 
 pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")  # apprise on Python 3.11
 
-ROOMS = registry.names("chats")
+ROOMS = registry.adapter_names("chats")
 REFERENCE = SecretRef("env://CHAT_SECRET")
 DOUBLES: dict[str, list[tuple[str, Callable[[], Platform] | None]]] = {
     "console": [("console", None)],
@@ -87,7 +87,7 @@ def settings_for(name: str, room: ModuleType, platform: Platform) -> Any:
 def lab(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Lab]:
     name = request.param
     kind, double = next((kind, double) for kind, variants in DOUBLES.items() for known, double in variants if known == name)
-    room = registry.room("chats", kind)
+    room = registry.load_adapter("chats", kind)
     with ExitStack() as stack:
         if double is None:
             yield Lab(name, room, room.Settings(), None, capsys)
@@ -105,7 +105,7 @@ by_http = pytest.mark.parametrize("lab", BY_HTTP, indirect=True)
 @pytest.mark.parametrize("name", ROOMS)
 def test_every_chat_keeps_the_contract_and_has_a_stand_in(name: str):
     """Frozen Settings, the contract's signatures, a pure `render`, and a double that enforces the platform's limits."""
-    room = registry.room("chats", name)
+    room = registry.load_adapter("chats", name)
     assert name in DOUBLES, f"add a stand-in for {name} to tests/adapters/chats/platforms.py and to DOUBLES"
     assert issubclass(room.Settings, msgspec.Struct)
     assert room.Settings.__struct_config__.frozen
@@ -226,7 +226,7 @@ NATIVE = [name for kind, variants in DOUBLES.items() for name, double in variant
 
 @pytest.mark.parametrize("lab", NATIVE, indirect=True)
 def test_a_429_is_honoured_within_the_time(lab: Lab):
-    """Told to wait a little, it waits and posts; told to wait longer than there is time, it gives up at once."""
+    """MessagesDelivered to wait a little, it waits and posts; told to wait longer than there is time, it gives up at once."""
     lab.platform.next_answers = [lab.platform.busy(0.2)]
     began = time.monotonic()
     lab.post(compose(EXAMPLES["started"], rules()))

@@ -11,9 +11,9 @@ from werkzeug import Request, Response
 
 from functions.adapters.grafana import annotations
 from functions.adapters.grafana.annotations import Settings
-from functions.application.serialization import encoded
+from functions.application.serialization import encode
 from functions.domain.model.codes import Ending, Reason
-from functions.domain.model.incidents import Archive, Outcome, Try
+from functions.domain.model.incidents import Archive, Outcome, PastAttempt
 from functions.domain.model.observations import Execution
 from functions.runtime.secrets import SecretRef
 from tests.support.example_stories import ENDED, INCIDENT, NOW, RUNNER_AHEAD_S, TARGET, rules
@@ -21,7 +21,7 @@ from tests.support.example_stories import ENDED, INCIDENT, NOW, RUNNER_AHEAD_S, 
 LATE = replace(ENDED, id="9", tag="7f3a.0", runner_not_after=(ENDED.runner_started_at or 0) - 5, status="failed")
 RECORD = Archive(
     TARGET,
-    replace(INCIDENT, execution=ENDED, tries=(Try("7f3a.0", LATE, "refused_late"),)),
+    replace(INCIDENT, execution=ENDED, tries=(PastAttempt("7f3a.0", LATE, "refused_late"),)),
     Outcome(INCIDENT.id, Ending.ESCALATED, Reason.FAILING, NOW, INCIDENT.triggers),
 )
 
@@ -42,7 +42,7 @@ def test_each_restart_is_a_span_and_the_outcome_a_point(httpserver: HTTPServer, 
         return Response(json.dumps({"message": "Annotation added", "id": len(taken)}), content_type="application/json")
 
     httpserver.expect_request("/api/annotations", method="POST").respond_with_handler(take)
-    assert annotations.mark_archived(settings, "x", encoded(RECORD), rules(), timeout_s=5) == []
+    assert annotations.mark_archived(settings, "x", encode(RECORD), rules(), timeout_s=5) == []
     begin, end = ENDED.runner_started_at, ENDED.runner_ended_at
     assert begin is not None
     assert end is not None

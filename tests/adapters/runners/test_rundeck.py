@@ -16,7 +16,7 @@ from pytest_httpserver import HTTPServer
 from functions.adapters.runners.rundeck import answers, client
 from functions.adapters.runners.rundeck.client import Settings
 from functions.domain.model.alerts import Target
-from functions.domain.model.observations import Execution, Ledger
+from functions.domain.model.observations import Execution, ExecutionHistory
 from functions.runtime.errors import ConfigError, Denied, Unavailable
 from functions.runtime.secrets import SecretRef
 from tests.doubles.rundeck import INCIDENT, NOT_AFTER, OWN, TOKEN, Job, Option, Rundeck
@@ -41,7 +41,7 @@ def settings(double: Rundeck, tmp_path: Path) -> Settings:
 
 def look(
     settings: Settings, target: Target = MAIL, *, follow: str | None = None, tail: bool = False, since_s: float = DAY
-) -> Ledger:
+) -> ExecutionHistory:
     own = (INCIDENT, NOT_AFTER)
     return client.look(settings, target, own_options=own, since_s=since_s, follow=follow, tail=tail, timeout_s=5)
 

@@ -44,14 +44,14 @@ class Room:
     def save(self, key: str, body: bytes = b"{}", *, generation: Any = None, due: Any = None, timeout_s: float = IN_TIME) -> str:
         return str(self.module.save(self.settings, key, body, generation=generation, due=due, timeout_s=timeout_s))
 
-    def listed(self) -> list[Listed]:
-        return sorted(self.module.listed(self.settings, timeout_s=IN_TIME), key=lambda each: each.key)
+    def list_documents(self) -> list[Listed]:
+        return sorted(self.module.list_documents(self.settings, timeout_s=IN_TIME), key=lambda each: each.key)
 
     def archive(self, path: str, body: bytes) -> None:
         self.module.archive(self.settings, path, body, timeout_s=IN_TIME)
 
-    def archived(self, since: str) -> list[tuple[str, bytes]]:
-        return list(self.module.archived(self.settings, since=since, timeout_s=IN_TIME))
+    def read_archive(self, since: str) -> list[tuple[str, bytes]]:
+        return list(self.module.read_archive(self.settings, since=since, timeout_s=IN_TIME))
 
 
 @pytest.fixture(scope="module")
@@ -175,12 +175,12 @@ def test_of_40_parallel_saves_one_wins(store, exists):
 
 def test_due_is_listed_without_reading(store):
     """All documents are listed with the `due` of their newest save, None when closed."""
-    assert store.listed() == []
+    assert store.list_documents() == []
     store.save("a", due=1_700_000_000.123456)
     generation = store.save("b", due=5.0)
     store.save("c")
     store.save("b", generation=generation, due=None)
-    assert store.listed() == [Listed("a", 1_700_000_000.123456), Listed("b", None), Listed("c", None)]
+    assert store.list_documents() == [Listed("a", 1_700_000_000.123456), Listed("b", None), Listed("c", None)]
 
 
 def test_archive_is_read_by_date_and_replaced(store):
@@ -189,12 +189,12 @@ def test_archive_is_read_by_date_and_replaced(store):
         for name in ("b", "a"):
             store.archive(f"incidents/{day}/{name}.json", f"{day} {name}".encode())
     store.archive("incidents/2026-01-02/a.json", BODY)
-    assert store.archived("2026-01-01") == [
+    assert store.read_archive("2026-01-01") == [
         ("incidents/2026-01-01/a.json", b"2026-01-01 a"), ("incidents/2026-01-01/b.json", b"2026-01-01 b"),
         ("incidents/2026-01-02/a.json", BODY), ("incidents/2026-01-02/b.json", b"2026-01-02 b"),
     ]  # fmt: skip
-    assert store.archived("2026-01-03") == []
-    assert store.listed() == []
+    assert store.read_archive("2026-01-03") == []
+    assert store.list_documents() == []
 
 
 def test_a_long_archive_is_complete(store):
@@ -202,7 +202,7 @@ def test_a_long_archive_is_complete(store):
     paths = [f"incidents/2026-01-01/{number:04d}.json" for number in range(210 if store.module is local else 21)]
     for path in reversed(paths):
         store.archive(path, path.encode())
-    assert store.archived("2026-01-01") == [(path, path.encode()) for path in paths]
+    assert store.read_archive("2026-01-01") == [(path, path.encode()) for path in paths]
 
 
 def test_a_large_document(store):
@@ -236,7 +236,7 @@ def test_check_passes_and_leaves_nothing(store):
     """`check` tries compare-and-set for real and cleans up."""
     findings = store.module.check(store.settings, timeout_s=IN_TIME)
     assert [finding.ok for finding in findings] == [True]
-    assert store.listed() == []
+    assert store.list_documents() == []
 
 
 def test_check_says_what_is_wrong(store):
@@ -335,9 +335,9 @@ def test_unusable_files_are_denied(tmp_path, make, words, remedy):
     for call in (
         lambda: local.load(settings, "a", timeout_s=1),
         lambda: local.save(settings, "a", b"", generation=None, due=None, timeout_s=1),
-        lambda: local.listed(settings, timeout_s=1),
+        lambda: local.list_documents(settings, timeout_s=1),
         lambda: local.archive(settings, "incidents/2026-01-01/a.json", b"", timeout_s=1),
-        lambda: list(local.archived(settings, since="2026-01-01", timeout_s=1)),
+        lambda: list(local.read_archive(settings, since="2026-01-01", timeout_s=1)),
     ):
         with pytest.raises(Denied, match=words) as caught:
             call()
@@ -353,7 +353,7 @@ def test_damaged_inside_is_denied(local_room):
     content = path.read_bytes()
     path.write_bytes(content[:8192] + b"\xff" * (len(content) - 8192))
     with pytest.raises(Denied, match="damaged"):
-        local_room.listed()
+        local_room.list_documents()
 
 
 # --- Cloud Storage's own troubles ----------------------------------------------------------------------------------
@@ -391,9 +391,9 @@ CALLS = {
     "load": lambda timeout_s: cloud_storage.load(SETTINGS, "a", timeout_s=timeout_s),
     "create": lambda timeout_s: cloud_storage.save(SETTINGS, "a", b"", generation=None, due=1.0, timeout_s=timeout_s),
     "update": lambda timeout_s: cloud_storage.save(SETTINGS, "a", b"", generation="5", due=None, timeout_s=timeout_s),
-    "listed": lambda timeout_s: cloud_storage.listed(SETTINGS, timeout_s=timeout_s),
+    "listed": lambda timeout_s: cloud_storage.list_documents(SETTINGS, timeout_s=timeout_s),
     "archive": lambda timeout_s: cloud_storage.archive(SETTINGS, "incidents/2026-01-01/a.json", b"", timeout_s=timeout_s),
-    "archived": lambda timeout_s: list(cloud_storage.archived(SETTINGS, since="2026-01-01", timeout_s=timeout_s)),
+    "archived": lambda timeout_s: list(cloud_storage.read_archive(SETTINGS, since="2026-01-01", timeout_s=timeout_s)),
 }
 every_call = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 ANY = re.compile(".*")

@@ -16,7 +16,7 @@ import pytest
 from functions.adapters.symptoms.rabbitmq import client
 from functions.application.ports import Finding
 from functions.domain.model.alerts import QueueRef
-from functions.domain.model.observations import Sighting
+from functions.domain.model.observations import QueueSnapshot
 from functions.runtime.errors import Denied, Unavailable
 from tests.doubles.rabbitmq import Queue, RabbitDouble, User
 
@@ -67,7 +67,7 @@ def settings(rabbit: RabbitDouble, password: Password | None = None, **changes: 
     return client.Settings(**({"url": rabbit.url, "user": "unstick"} | changes), password=password or Password())
 
 
-def look(rabbit: RabbitDouble, queue: QueueRef = MAIL, *, for_s: float = 60.0, password: Password | None = None) -> Sighting:
+def look(rabbit: RabbitDouble, queue: QueueRef = MAIL, *, for_s: float = 60.0, password: Password | None = None) -> QueueSnapshot:
     return client.look(settings(rabbit, password), queue, for_s=for_s, timeout_s=5.0)
 
 
@@ -158,7 +158,7 @@ def test_a_page_that_fails_leaves_the_live_depth(rabbit, broken):
     """Whatever the page answers, the depth counts, and what only the page has is not known."""
     rabbit.broken["page"] = broken
     seen = look(rabbit)
-    assert seen == Sighting(seen.at, depth=5, ready=4, unacked=1)
+    assert seen == QueueSnapshot(seen.at, depth=5, ready=4, unacked=1)
 
 
 def test_a_page_that_hangs_leaves_the_live_depth(rabbit):

@@ -11,11 +11,11 @@ import pytest
 from msgspec.structs import replace
 
 from functions.domain.cards.card import KINDS, compose
-from functions.domain.cards.card_input import Story
+from functions.domain.cards.card_input import CardInput
 from functions.domain.model.codes import Phase, Reason
-from functions.domain.model.incidents import Incident, Trigger
+from functions.domain.model.incidents import AlertRef, Incident
 from functions.domain.model.messages import Card
-from functions.domain.model.observations import Sighting
+from functions.domain.model.observations import QueueSnapshot
 from functions.domain.model.runbooks import Rules
 from functions.domain.texts.reasons import REASONS
 from functions.domain.texts.sanitize import clean, safe_url
@@ -122,7 +122,7 @@ def test_recovered_shows_before_and_after_time_try_and_curve():
     facts = dict(made.facts)
     assert facts["Queue"] == "mail.outgoing: 362 → 0 messages, 2 consumers"
     assert facts["Took"] == "6 min 52 s from the alert, 1 min 26 s from the restart's end"
-    assert facts["Try"] == "1 of 2"
+    assert facts["PastAttempt"] == "1 of 2"
     assert facts["Restart"] == "execution 1847, succeeded, 32 s"
     assert facts["Time"] == "2026-11-24 03:12:05 JST"
     assert made.curve[-1][1] == 0
@@ -144,7 +144,9 @@ def test_japanese_is_set_as_japanese():
 def test_a_second_restart_begins_with_figures_of_its_own():
     """What the first one left is no result of the second, which is only starting."""
     story = EXAMPLES["started"]
-    again = replace(story.incident.queues[0], depth=384, before=Sighting(NOW - 120, 390, 370, 20, 1), curve=((NOW - 120, 390),))
+    again = replace(
+        story.incident.queues[0], depth=384, before=QueueSnapshot(NOW - 120, 390, 370, 20, 1), curve=((NOW - 120, 390),)
+    )
     made = compose(replace(story, incident=replace(story.incident, queues=(again,))), rules())
     assert dict(made.facts)["Queue"] == "mail.outgoing: 390 messages, 1 consumer"
 
@@ -270,15 +272,15 @@ def test_hostile_text_is_cleaned_and_shortened(name: str, language: str):
 @pytest.mark.parametrize(
     "story",
     [
-        Story("", NOW),
-        Story("", float("nan"), incident=Incident("", Phase.WAITING, 0.0, "", (), ())),
-        Story("", 1e300, RUNBOOK, target=replace(TARGET, options={}), late_s=float("inf")),
-        Story("", -1e18, trigger=Trigger("", "", float("inf"), "", links={"panel": ""}), reason=Reason.PAUSED, moving=True),
-        Story("", NOW, incident=replace(INCIDENT, queues=(), triggers=(), execution=None, tail=())),
+        CardInput("", NOW),
+        CardInput("", float("nan"), incident=Incident("", Phase.WAITING, 0.0, "", (), ())),
+        CardInput("", 1e300, RUNBOOK, target=replace(TARGET, options={}), late_s=float("inf")),
+        CardInput("", -1e18, trigger=AlertRef("", "", float("inf"), "", links={"panel": ""}), reason=Reason.PAUSED, moving=True),
+        CardInput("", NOW, incident=replace(INCIDENT, queues=(), triggers=(), execution=None, tail=())),
     ],
     ids=["nothing", "empty incident", "no options", "odd times", "no queues"],
 )
-def test_compose_takes_any_story(kind: str, story: Story):
+def test_compose_takes_any_story(kind: str, story: CardInput):
     """A card that can't be made would hold up the incident."""
     for language in (*LANGUAGES, "xx"):
         made = compose(replace(story, kind=kind), Rules({}, language=language))

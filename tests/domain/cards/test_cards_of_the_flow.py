@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from msgspec import field
 
-from functions.bootstrap import Real
+from functions.bootstrap import Adapters
 from functions.domain.cards.card import compose
 from functions.domain.model.codes import Mode, Phase, Reason
-from functions.domain.model.events import Ran, Woken
+from functions.domain.model.events import StartResult, TimerFired
 from functions.domain.model.messages import Card
 from functions.domain.model.observations import Observation, Pause, Unknown
 from functions.domain.model.runbooks import Limits
@@ -23,7 +23,7 @@ from tests.support.scenes import document, incident, moved, seen
 from tests.support.stuck_mail import SECRETS, StuckMail, stuck_mail
 
 
-class Overheard(Real, frozen=True):
+class Overheard(Adapters, frozen=True):
     """The real outside; what it posts is kept instead."""
 
     cards: list[Card] = field(default_factory=list)
@@ -36,9 +36,9 @@ class Overheard(Real, frozen=True):
 @contextmanager
 def overheard(folder: Path, mode: str) -> Iterator[tuple[StuckMail, list[Card]]]:
     with stuck_mail(folder, mode=mode) as mail:
-        outside = Overheard(mail.outside.config)
-        mail.outside = outside
-        yield mail, outside.cards
+        ports = Overheard(mail.ports.config)
+        mail.ports = ports
+        yield mail, ports.cards
 
 
 @pytest.fixture(autouse=True)
@@ -91,7 +91,9 @@ def test_a_hold_that_ends_the_waiting_calls_somebody(mode: Mode, what: Observati
     """What it waited for is over, and now nobody looks again by itself."""
     rules = scenes.rules(scenes.runbook(mode=mode, limits=Limits(restarts=((86400.0, 3),))))
     card = (
-        moved(document(incident(Phase.WAITING, reason=Reason.COOLDOWN)), Woken(), what, with_rules=rules).document.to_tell[0].card
+        moved(document(incident(Phase.WAITING, reason=Reason.COOLDOWN)), TimerFired(), what, with_rules=rules)
+        .document.to_tell[0]
+        .card
     )
     assert dict(card.facts)["Reason code"] == reason.value
     assert card.headline.startswith("ACT NOW: ")
@@ -100,13 +102,13 @@ def test_a_hold_that_ends_the_waiting_calls_somebody(mode: Mode, what: Observati
 
 def test_a_restart_that_rundeck_refused_calls_somebody() -> None:
     """Nothing was restarted, and nothing will be."""
-    made = moved(scenes.starting(), Ran("inc-1.1", refusal="no such job", remedy="name the job"))
+    made = moved(scenes.starting(), StartResult("inc-1.1", refusal="no such job", remedy="name the job"))
     assert made.document.to_tell[0].card.headline == "ACT NOW: mail was not restarted: Rundeck refused the restart"
 
 
 def test_what_passes_by_itself_calls_nobody_yet() -> None:
     """RabbitMQ can't be read: it is looked at again."""
-    made = moved(document(incident(Phase.WAITING)), Woken(), seen(mail=Unknown("RabbitMQ: answered 502")))
+    made = moved(document(incident(Phase.WAITING)), TimerFired(), seen(mail=Unknown("RabbitMQ: answered 502")))
     card = made.document.to_tell[0].card
     assert card.urgency == "watch"
     assert any("looks again by itself" in text for text in card.text)

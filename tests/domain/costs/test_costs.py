@@ -15,12 +15,12 @@ from functions.domain.costs import card as cost_card
 from functions.domain.costs import chart as cost_chart
 from functions.domain.costs import report as cost
 from functions.domain.costs import words as cost_words
-from functions.domain.costs.model import LOUDEST, Cost, Gap, Known, Lack, Likely
+from functions.domain.costs.model import LOUDEST, Cost, Gap, Known, Likely, MissingData
 from functions.domain.model.alerts import QueueRef, Target
 from functions.domain.model.codes import Ending, Phase
-from functions.domain.model.incidents import Archive, Incident, Outcome, Trigger, Try, Watched
+from functions.domain.model.incidents import AlertRef, Archive, Incident, Outcome, PastAttempt, QueueState
 from functions.domain.model.messages import Card
-from functions.domain.model.observations import Execution, Ledger, Sighting, Unknown
+from functions.domain.model.observations import Execution, ExecutionHistory, QueueSnapshot, Unknown
 from functions.domain.model.runbooks import Restart, Rules, Runbook, Symptom
 
 TOKYO = ZoneInfo("Asia/Tokyo")
@@ -28,7 +28,7 @@ NOW = datetime(2026, 11, 25, 9, 0, tzinfo=TOKYO).timestamp()
 DAY_S = 86400.0
 TARGET = Target("t1", "https://rundeck.example.com", "job", {"service": "mail-delivery"})
 RUNBOOK = Runbook("mail", (), Restart("job"), Symptom(), root_cause="https://tracker.example.com/MAIL-123", manual_minutes=8)
-HELD = Sighting(0.0, 362, 342, 20, consumers=1, ack_samples=((1.0, 900), (6.0, 0), (11.0, 900)))
+HELD = QueueSnapshot(0.0, 362, 342, 20, consumers=1, ack_samples=((1.0, 900), (6.0, 0), (11.0, 900)))
 
 
 def rules(language: str = "en", **runbooks: Runbook) -> Rules:
@@ -45,7 +45,7 @@ def record(
     *,
     ending: Ending = Ending.RECOVERED,
     took_s: float = 300,
-    before: Sighting | None = HELD,
+    before: QueueSnapshot | None = HELD,
     runbook: str = "mail",
     tag: str | None = None,
     target: Target = TARGET,
@@ -53,9 +53,9 @@ def record(
     """An incident that ended so long ago, with one restart by Unstick (or with another tag)."""
     at = NOW - days_ago * DAY_S
     name = f"inc{number}"
-    watched = Watched(QueueRef("/", "mail"), runbook, at - took_s, before)
+    watched = QueueState(QueueRef("/", "mail"), runbook, at - took_s, before)
     ran = execution(number, at - 100, f"{name}.1" if tag is None else tag) if ending is not Ending.HELD else None
-    trigger = Trigger("f", "g", at - took_s, watched.queue.key)
+    trigger = AlertRef("f", "g", at - took_s, watched.queue.key)
     incident = Incident(
         name, Phase.VERIFYING, at - took_s + 5, runbook, (watched,), (trigger,), restarts=1 if ran else 0, execution=ran
     )
@@ -67,7 +67,7 @@ def known(*records: Archive, history: tuple[Execution, ...] | Unknown = (), ahea
     began: dict[str, tuple[float, ...]] = {}
     for one in records:
         began[one.incident.runbook] = (*began.get(one.incident.runbook, ()), one.incident.began_at)
-    ledger = history if isinstance(history, Unknown) else Ledger(NOW + ahead_s, history)
+    ledger = history if isinstance(history, Unknown) else ExecutionHistory(NOW + ahead_s, history)
     seen = {one.target.key: (one.incident.runbook, one.target) for one in records if one.target} or {"t1": ("mail", TARGET)}
     return Known(records, began, seen, dict.fromkeys(seen, ledger))
 
@@ -128,7 +128,7 @@ def test_a_restart_counts_for_the_runbook_of_its_incident_alone() -> None:
 def test_starts_that_the_job_refused_are_no_restarts() -> None:
     """An attempt that came too late is in the incident's tries, and is not counted."""
     one = record(1, 1)
-    late = Try("inc1.1", execution(9, NOW - DAY_S - 200, "inc1.1"), "refused_late")
+    late = PastAttempt("inc1.1", execution(9, NOW - DAY_S - 200, "inc1.1"), "refused_late")
     again = replace(one, incident=replace(one.incident, tries=(late,), execution=execution(1, NOW - DAY_S, "inc1.2")))
     assert cost.cost(known(again), rules(), NOW).runbooks[0].week.by_unstick == 1
 
@@ -158,14 +158,16 @@ def test_days_and_hours_are_those_of_the_configured_zone() -> None:
         ([HELD, None, None], (Likely.HELD_UNACKED, 1, 1)),
     ],
 )
-def test_the_likely_cause_comes_from_what_was_seen_before_the_restart(seen: list[Sighting | None], cause: tuple | None) -> None:
+def test_the_likely_cause_comes_from_what_was_seen_before_the_restart(
+    seen: list[QueueSnapshot | None], cause: tuple | None
+) -> None:
     """A consumer that held messages and acknowledged none, or none at all; in half of the incidents at least; else nothing."""
     records = [record(n + 1, n, before=before) for n, before in enumerate(seen)]
     found = cost.cost(known(*records), rules(), NOW).runbooks[0].cause
     assert (found and (found.likely, found.incidents, found.of)) == cause
 
 
-def lacks(found: Cost) -> dict[Lack, tuple[str, str]]:
+def lacks(found: Cost) -> dict[MissingData, tuple[str, str]]:
     day = {gap.lack: datetime.fromtimestamp(gap.at, TOKYO).strftime("%Y-%m-%d") if gap.at else "" for gap in found.gaps}
     return {gap.lack: (day[gap.lack], gap.about) for gap in found.gaps}
 
@@ -173,18 +175,18 @@ def lacks(found: Cost) -> dict[Lack, tuple[str, str]]:
 def test_it_says_how_far_archive_and_history_reach() -> None:
     """A young archive, a history that lost rows, one that can't be read, and an empty archive are each named."""
     assert lacks(cost.cost(known(record(3, 1), history=(execution(1, NOW - 3 * DAY_S, "inc1.1"),)), rules(), NOW)) == {
-        Lack.ARCHIVE_BEGINS: ("2026-11-22", ""),
-        Lack.HISTORY_BEGINS: ("2026-11-22", "service=mail-delivery"),
+        MissingData.ARCHIVE_BEGINS: ("2026-11-22", ""),
+        MissingData.HISTORY_BEGINS: ("2026-11-22", "service=mail-delivery"),
     }
     old, lost = record(100, 1), record(20, 2)
     shown = (execution(3, NOW - 5 * DAY_S),)
     assert lacks(cost.cost(known(old, lost, history=shown), rules(), NOW)) == {
-        Lack.HISTORY_SHORT: ("2026-11-20", "service=mail-delivery")
+        MissingData.HISTORY_SHORT: ("2026-11-20", "service=mail-delivery")
     }
     assert lacks(cost.cost(known(old, history=Unknown("rundeck: 403")), rules(), NOW)) == {
-        Lack.HISTORY_UNREAD: ("", "service=mail-delivery: rundeck: 403")
+        MissingData.HISTORY_UNREAD: ("", "service=mail-delivery: rundeck: 403")
     }
-    assert Lack.ARCHIVE_EMPTY in lacks(cost.cost(known(), rules(), NOW))
+    assert MissingData.ARCHIVE_EMPTY in lacks(cost.cost(known(), rules(), NOW))
 
 
 def test_a_history_that_shows_something_older_reaches_far_enough() -> None:
@@ -202,7 +204,7 @@ def test_a_runbook_whose_history_nobody_looked_at_is_not_called_quiet() -> None:
     """No target of it is known: that is said for each runbook, and the headline claims no more than is known."""
     spoken = rules(**{name: replace(RUNBOOK, name=name) for name in ("mail", "invoices", "letters")})
     nothing = Known((), {}, {}, {})
-    gaps = [gap.about for gap in cost.cost(nothing, spoken, NOW).gaps if gap.lack is Lack.HISTORY_UNASKED]
+    gaps = [gap.about for gap in cost.cost(nothing, spoken, NOW).gaps if gap.lack is MissingData.HISTORY_UNASKED]
     assert gaps == ["mail", "invoices", "letters"]
     card = card_of(nothing, spoken)
     assert card.headline == "No action needed: no restart is known of in 7 days, but not everything could be seen"
@@ -279,7 +281,7 @@ def test_one_week_and_one_restart_are_no_plural() -> None:
     """People read this."""
     text = card_of(known(record(8, 1)), rules()).text[0]
     assert text == "! mail: still open after 1 week and 1 restart in the last 30 days: https://tracker.example.com/MAIL-123"
-    broken = replace(known(record(1, 1)), gaps=(Gap(Lack.ARCHIVE_BROKEN, count=1),))
+    broken = replace(known(record(1, 1)), gaps=(Gap(MissingData.ARCHIVE_BROKEN, count=1),))
     assert "1 archived incident can't be read and is not counted." in card_of(broken, rules()).text
 
 
@@ -352,7 +354,7 @@ def example(language: str) -> str:
     theirs = [record(days, 100 + days, runbook="invoices", target=invoices) for days in (3, 16)]
     by_hand = tuple(execution(200 + n, NOW - (12.3 + n * 0.7) * DAY_S) for n in range(24))
     both = known(*ours, *theirs)
-    ledgers = {"t1": Ledger(NOW, by_hand), "t2": Ledger(NOW)}
+    ledgers = {"t1": ExecutionHistory(NOW, by_hand), "t2": ExecutionHistory(NOW)}
     return cost_chart.chart(cost.cost(replace(both, ledgers=ledgers), spoken, NOW), spoken)
 
 
@@ -362,8 +364,8 @@ def test_the_chart_stands_by_itself(language: str) -> None:
     svg = example(language)
     root = ET.fromstring(svg)  # noqa: S314
     assert root.find("{http://www.w3.org/2000/svg}title") is not None
-    outside = [value for value in re.findall(r'="([^"]*)"', svg) if "//" in value or "url(" in value]
-    assert set(outside) <= {"http://www.w3.org/2000/svg", "url(#hand)"}
+    ports = [value for value in re.findall(r'="([^"]*)"', svg) if "//" in value or "url(" in value]
+    assert set(ports) <= {"http://www.w3.org/2000/svg", "url(#hand)"}
     assert "<script" not in svg
     bars = [
         {name: float(one.get(name, "0")) for name in ("x", "y", "width", "height")}
@@ -395,5 +397,5 @@ def test_every_phrase_is_there_in_both_languages() -> None:
         assert en.strip(), key
         assert ja.strip(), key
         assert set(re.findall(r"{(\w+)}", en)) == set(re.findall(r"{(\w+)}", ja)), key
-    for code in (*Lack, *Likely):
+    for code in (*MissingData, *Likely):
         assert code.value in cost_words.PHRASES

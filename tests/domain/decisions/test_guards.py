@@ -8,9 +8,19 @@ from zoneinfo import ZoneInfo
 import pytest
 from msgspec.structs import replace
 
-from functions.domain.decisions.guards import GUARDS, OVERRULED, Decision, Kind, Scene, claimed, decide, every, freeze_at
+from functions.domain.decisions.guards import (
+    GUARDS,
+    OVERRULED,
+    Decision,
+    GuardContext,
+    Kind,
+    claim_storm_slot,
+    decide,
+    evaluate_all,
+    freeze_at,
+)
 from functions.domain.model.codes import Mode, Phase, Reason
-from functions.domain.model.incidents import Document, Watched
+from functions.domain.model.incidents import Document, QueueState
 from functions.domain.model.observations import Execution, Observation, Pause, Slot, Storm, Unknown
 from functions.domain.model.runbooks import Freeze, Limits, Restart
 from tests.support.scenes import (
@@ -39,11 +49,11 @@ LONG_AGO = execution(1, started=-7000, ended=-6990)
 """A restart that no cooldown knows of, and that ended before the alert began."""
 
 
-def scene(what: Observation | None = None, *, found: Document | None = None, **changes) -> Scene:
+def scene(what: Observation | None = None, *, found: Document | None = None, **changes) -> GuardContext:
     book = changes.pop("book", runbook())
     made = document(incident()) if found is None else found
     made_rules = changes.pop("with_rules", rules(book))
-    return Scene(made_rules, book, made, made.incident or incident(), what or seen(), NOW, **changes)
+    return GuardContext(made_rules, book, made, made.incident or incident(), what or seen(), NOW, **changes)
 
 
 def between(**changes) -> Document:
@@ -184,9 +194,9 @@ def test_an_alert_of_the_same_cause_is_verified_and_a_new_one_cools_down(began, 
 def test_the_newest_restart_counts_and_refused_or_planned_ones_are_none():
     """A start that the job refused as too late, and one that is planned, are no restart for any guard."""
     late = execution(9, started=-100, ended=-99, status="failed", runner_not_after=RUNNER_NOW - 101)
-    real = execution(8, started=-350, ended=-340)
-    decision = decide(scene(seen(late, real), found=since(-330)))
-    assert decision.execution == real
+    adapters = execution(8, started=-350, ended=-340)
+    decision = decide(scene(seen(late, adapters), found=since(-330)))
+    assert decision.execution == adapters
     assert decide(scene(seen(late, *many(2, 600)))).kind is Kind.RESTART
 
 
@@ -222,13 +232,13 @@ def test_the_incidents_own_unknown_execution_is_gone_on_from():
 @pytest.mark.parametrize("mail", [well(), sighting(acks=1), MISSING, bare(50)], ids=["empty", "busy", "unknown", "one look"])
 def test_one_ill_queue_of_the_incident_is_enough(mail):
     """A restart helps a target whose second queue is well or can't be seen."""
-    queues = (Watched(MAIL, "mail", NOW), Watched(POST, "mail", NOW))
+    queues = (QueueState(MAIL, "mail", NOW), QueueState(POST, "mail", NOW))
     assert decide(scene(seen(mail=mail, post=sighting()), found=document(incident(queues=queues)))).kind is Kind.RESTART
 
 
 def test_an_unseen_queue_holds_where_no_other_is_ill():
     """I4: one queue is well and the other can't be seen: that is unknown, not gone."""
-    queues = (Watched(MAIL, "mail", NOW), Watched(POST, "mail", NOW))
+    queues = (QueueState(MAIL, "mail", NOW), QueueState(POST, "mail", NOW))
     decision = decide(scene(seen(mail=well(), post=MISSING), found=document(incident(queues=queues))))
     assert (decision.reason, decision.remedy) == (Reason.SYMPTOM_UNKNOWN, "Start it.")
 
@@ -319,8 +329,8 @@ def test_whatever_can_not_be_known_holds(part):
 
 def test_every_guard_can_be_asked_by_itself():
     """`simulate` shows what each guard says, also where the history can't be read."""
-    said = dict(every(scene(seen(history=MISSING, mail=well()))))
-    assert list(said) == [guard.__name__ for guard in GUARDS]
+    said = dict(evaluate_all(scene(seen(history=MISSING, mail=well()))))
+    assert list(said) == list(GUARDS)
     assert said["symptom"] is not None
     assert said["symptom"].reason is Reason.SYMPTOM_GONE
     assert said["cooldown"] is not None
@@ -333,8 +343,8 @@ def test_every_guard_can_be_asked_by_itself():
 def test_a_slot_is_claimed_for_each_attempt_until_the_target_restarted():
     """The slot is the target's: claimed anew it replaces its own, and old ones go."""
     storm = Storm((Slot("other", NOW - 10), Slot("old", NOW - 601), Slot(TARGET.key, NOW - 100)))
-    assert claimed(scene(seen(storm=storm))) == Storm((Slot("other", NOW - 10), Slot(TARGET.key, NOW)))
-    assert claimed(scene(seen(storm=storm), found=between())) is None
+    assert claim_storm_slot(scene(seen(storm=storm))) == Storm((Slot("other", NOW - 10), Slot(TARGET.key, NOW)))
+    assert claim_storm_slot(scene(seen(storm=storm), found=between())) is None
 
 
 # --- freeze windows --------------------------------------------------------------------------------------------------

@@ -9,21 +9,21 @@ import pytest
 from msgspec.structs import replace
 
 from functions.adapters.symptoms.rabbitmq.answers import sighting as read
-from functions.domain.decisions.health import CURVE_POINTS, after_restart, health, is_well, moving
+from functions.domain.decisions.health import CURVE_POINTS, is_moving, is_well, judge_health, judge_recovery
 from functions.domain.model.alerts import QueueRef
 from functions.domain.model.codes import Health, Verdict
-from functions.domain.model.incidents import Watched
-from functions.domain.model.observations import Sighting, Unknown
+from functions.domain.model.incidents import QueueState
+from functions.domain.model.observations import QueueSnapshot, Unknown
 from functions.domain.model.runbooks import Recovered, Symptom, Verify
 from tests.support.scenes import MAIL, NEW, NOW, OLD, bare, runbook, sighting
 
 RECORDINGS = sorted((Path(__file__).parents[2] / "recordings" / "rabbitmq").glob("*.json"))
 SYMPTOM = Symptom(queue="mail")
 BOOK = runbook()
-WATCHED = Watched(MAIL, "mail", NOW - 1000.0)
+WATCHED = QueueState(MAIL, "mail", NOW - 1000.0)
 
 
-def recorded(name: str) -> list[tuple[str, Sighting]]:
+def recorded(name: str) -> list[tuple[str, QueueSnapshot]]:
     """(note, sighting) of each look of a recording."""
     case = json.loads((RECORDINGS[0].parent / f"{name}.json").read_text())
     queue = QueueRef(case["vhost"], case["case"])
@@ -38,7 +38,7 @@ def test_what_a_real_broker_shows_is_judged_right(path):
     """I3: stuck queues and those without a consumer are ill; busy, idle, deploying and draining ones are never."""
     case = json.loads(path.read_text())
     for note, seen in recorded(path.stem):
-        found, why, _ = health(SYMPTOM, seen, WATCHED, seen.at)
+        found, why, _ = judge_health(SYMPTOM, seen, WATCHED, seen.at)
         if case["ill"] is not None:
             assert (found is Health.ILL) == case["ill"], f"{note}: {why}"
 
@@ -48,7 +48,7 @@ def test_a_real_queue_that_works_is_well_though_it_is_never_empty(name):
     """A busy healthy queue is turned away at once, not only left unrestarted."""
     for _, seen in recorded(name):
         assert seen.depth > 0
-        assert health(SYMPTOM, seen, WATCHED, seen.at)[0] is Health.WELL
+        assert judge_health(SYMPTOM, seen, WATCHED, seen.at)[0] is Health.WELL
 
 
 @pytest.mark.parametrize("name", ["stuck-unacked", "stuck-ready", "no-consumer", "absent"])
@@ -56,15 +56,15 @@ def test_a_real_stuck_queue_is_not_ill_below_its_limit(name):
     """`max_messages` is the depth that may be, unacknowledged messages included."""
     (_, seen), *_ = recorded(name)
     assert seen.depth == 5
-    assert health(replace(SYMPTOM, max_messages=5), seen, WATCHED, seen.at)[0] is Health.WELL
-    assert health(replace(SYMPTOM, max_messages=4), seen, WATCHED, seen.at)[0] is Health.ILL
+    assert judge_health(replace(SYMPTOM, max_messages=5), seen, WATCHED, seen.at)[0] is Health.WELL
+    assert judge_health(replace(SYMPTOM, max_messages=4), seen, WATCHED, seen.at)[0] is Health.ILL
 
 
 @pytest.mark.parametrize("name", ["stuck-unacked", "stuck-ready", "no-consumer"])
 def test_a_real_stuck_queue_is_not_ill_before_it_was_so_for_all_of_for(name):
     """75 s after the messages came, a `for` of two minutes is not over."""
     (_, seen), *_ = recorded(name)
-    assert health(replace(SYMPTOM, for_s=120.0), seen, WATCHED, seen.at)[0] is not Health.ILL
+    assert judge_health(replace(SYMPTOM, for_s=120.0), seen, WATCHED, seen.at)[0] is not Health.ILL
 
 
 def test_a_single_zero_sample_is_a_gap_and_no_empty_queue():
@@ -75,7 +75,7 @@ def test_a_single_zero_sample_is_a_gap_and_no_empty_queue():
     depths[-4] = (depths[-4][0], 0)
     acks[-6] = (acks[-6][0], 0)
     gappy = replace(stuck, depth_samples=tuple(depths), ack_samples=tuple(acks))
-    assert health(SYMPTOM, gappy, WATCHED, NOW)[0] is Health.ILL
+    assert judge_health(SYMPTOM, gappy, WATCHED, NOW)[0] is Health.ILL
 
 
 @pytest.mark.parametrize(
@@ -87,13 +87,13 @@ def test_nothing_acknowledged_for_all_of_for_is_ill(acked_s_ago, expected):
     step = int(acked_s_ago / 5)
     counters = [1000 if place < 26 - step else 1004 for place in range(26)]
     seen = replace(seen, ack_samples=tuple((at, n) for (at, _), n in zip(seen.ack_samples, counters, strict=True)))
-    assert health(SYMPTOM, seen, WATCHED, NOW)[0] is expected
+    assert judge_health(SYMPTOM, seen, WATCHED, NOW)[0] is expected
 
 
 def test_a_depth_that_falls_is_well_though_nobody_counts_acknowledgements():
     """Expired or purged messages go without an acknowledgement; the live depth below all samples is movement."""
     seen = replace(sighting(50), depth=40, ready=40)
-    assert health(SYMPTOM, seen, WATCHED, NOW)[0] is Health.WELL
+    assert judge_health(SYMPTOM, seen, WATCHED, NOW)[0] is Health.WELL
 
 
 def test_messages_that_have_just_come_are_not_ill_yet():
@@ -101,17 +101,17 @@ def test_messages_that_have_just_come_are_not_ill_yet():
     seen = sighting(50)
     depths = [0] * 20 + [50] * 6
     seen = replace(seen, depth_samples=tuple((at, n) for (at, _), n in zip(seen.depth_samples, depths, strict=True)))
-    assert health(SYMPTOM, seen, WATCHED, NOW)[0] is Health.UNSURE
+    assert judge_health(SYMPTOM, seen, WATCHED, NOW)[0] is Health.UNSURE
 
 
 @pytest.mark.parametrize("count", [1, 2, 6])
 def test_samples_that_do_not_cover_for_leave_it_to_two_looks(count):
     """What the broker keeps is too short to tell; but acknowledgements that it shows are a sign of life all the same."""
     short = [replace(sighting(50, at=at), depth_samples=sighting(50, at=at).depth_samples[-count:]) for at in (NOW, NOW + 60)]
-    first, _, watched = health(SYMPTOM, short[0], WATCHED, NOW)
-    assert (first, health(SYMPTOM, short[1], watched, NOW + 60)[0]) == (Health.UNSURE, Health.ILL)
+    first, _, watched = judge_health(SYMPTOM, short[0], WATCHED, NOW)
+    assert (first, judge_health(SYMPTOM, short[1], watched, NOW + 60)[0]) == (Health.UNSURE, Health.ILL)
     alive = replace(sighting(50, acks=3), depth_samples=short[0].depth_samples)
-    assert health(SYMPTOM, alive, WATCHED, NOW)[0] is Health.WELL
+    assert judge_health(SYMPTOM, alive, WATCHED, NOW)[0] is Health.WELL
 
 
 LOOKS = [
@@ -133,7 +133,7 @@ def test_without_statistics_two_live_looks_for_apart_decide(looks, expected):
     watched, found = WATCHED, None
     for after_s, depth in looks:
         seen = Unknown("down") if depth is None else bare(depth, NOW + after_s)
-        found, _, watched = health(SYMPTOM, seen, watched, NOW + after_s)
+        found, _, watched = judge_health(SYMPTOM, seen, watched, NOW + after_s)
     assert found is expected
 
 
@@ -145,26 +145,26 @@ def test_another_oldest_message_is_movement_only_where_both_looks_saw_one(heads,
     """A busy queue of constant depth shows itself by its head; a head that was not seen says nothing."""
     watched, found = WATCHED, None
     for after_s, head_at in zip((0.0, 60.0), heads, strict=True):
-        found, _, watched = health(SYMPTOM, bare(50, NOW + after_s, head_at=head_at), watched, NOW + after_s)
+        found, _, watched = judge_health(SYMPTOM, bare(50, NOW + after_s, head_at=head_at), watched, NOW + after_s)
     assert found is expected
 
 
 def test_what_can_not_be_read_is_unknown_and_forgets_the_first_look():
     """I4: no look counts across a gap."""
-    found, why, watched = health(SYMPTOM, Unknown("401 from RabbitMQ"), replace(WATCHED, ill_since=NOW - 100), NOW)
+    found, why, watched = judge_health(SYMPTOM, Unknown("401 from RabbitMQ"), replace(WATCHED, ill_since=NOW - 100), NOW)
     assert (found, why, watched.ill_since) == (Health.UNKNOWN, "401 from RabbitMQ", None)
 
 
 # --- after a restart -------------------------------------------------------------------------------------------------
 
 
-def looked(*looks: tuple[float, Sighting | Unknown], before: Sighting | None = None) -> Watched:
+def looked(*looks: tuple[float, QueueSnapshot | Unknown], before: QueueSnapshot | None = None) -> QueueState:
     """The queue after looks at these seconds after the restart's end."""
     watched = replace(WATCHED, before=before or sighting(50))
     for age_s, seen in looks:
         at = NOW + age_s
         fresh = seen if isinstance(seen, Unknown) else replace(seen, at=at)
-        watched = after_restart(BOOK, fresh, watched, age_s=age_s, now=at)
+        watched = judge_recovery(BOOK, fresh, watched, age_s=age_s, now=at)
     return watched
 
 
@@ -247,19 +247,19 @@ def test_a_queue_that_joined_late_has_its_own_patience():
     """Its looks are counted from when it joined, not from the restart's end."""
     watched = replace(WATCHED, joined_at=NOW + 300.0)
     for age_s, verdict in ((320.0, None), (419.0, None), (420.0, Verdict.STUCK)):
-        watched = after_restart(BOOK, sighting(50, at=NOW + age_s), watched, age_s=age_s, now=NOW + age_s)
+        watched = judge_recovery(BOOK, sighting(50, at=NOW + age_s), watched, age_s=age_s, now=NOW + age_s)
         assert watched.verdict is verdict
 
 
 def test_a_real_restart_is_seen_to_recover():
     """The recorded way of a stuck queue whose new consumer works: stuck before, then moving, then recovered, never stuck."""
     (_, before), *later = recorded("restarted")
-    assert health(SYMPTOM, before, WATCHED, before.at)[0] is Health.ILL
+    assert judge_health(SYMPTOM, before, WATCHED, before.at)[0] is Health.ILL
     ended = later[0][1].at - 1.0
     watched = replace(WATCHED, joined_at=before.at, before=before)
     verdicts = []
     for _, seen in later:
-        watched = after_restart(BOOK, seen, watched, age_s=seen.at - ended, now=seen.at)
+        watched = judge_recovery(BOOK, seen, watched, age_s=seen.at - ended, now=seen.at)
         verdicts.append(watched.verdict)
     assert verdicts[0] is None
     assert Verdict.STUCK not in verdicts
@@ -273,7 +273,7 @@ def test_a_real_restart_in_vain_is_never_taken_for_movement():
     book = runbook(verify=Verify(patience_s=10.0))
     watched = replace(WATCHED, joined_at=before.at, before=before)
     for _, seen in later:
-        watched = after_restart(book, seen, watched, age_s=seen.at - ended, now=seen.at)
+        watched = judge_recovery(book, seen, watched, age_s=seen.at - ended, now=seen.at)
     assert (watched.verdict, watched.moved_at) == (Verdict.STUCK, None)
 
 
@@ -289,7 +289,7 @@ def test_well_is_few_messages_and_enough_consumers(depth, consumers, good):
 def test_an_empty_queue_without_statistics_is_well_only_where_nobody_is_asked_for(at_least, verdict):
     """Empty from the first look on proves no consumer; `min_consumers: 0` asks for none."""
     book = runbook(recovered=Recovered(min_consumers=at_least))
-    assert after_restart(book, bare(0), WATCHED, age_s=20.0, now=NOW).verdict is verdict
+    assert judge_recovery(book, bare(0), WATCHED, age_s=20.0, now=NOW).verdict is verdict
 
 
 @pytest.mark.parametrize(
@@ -298,7 +298,7 @@ def test_an_empty_queue_without_statistics_is_well_only_where_nobody_is_asked_fo
 def test_moving_counts_only_lately_and_with_a_consumer(moved, consumers, counts):
     """At the end of `within` a queue that moves, with consumers present, is recovered."""
     watched = replace(WATCHED, moved_at=None if moved is None else NOW + moved, consumers=consumers)
-    assert moving(BOOK, watched, NOW) is counts
+    assert is_moving(BOOK, watched, NOW) is counts
 
 
 def test_the_curve_stays_small_and_keeps_its_end():
@@ -311,8 +311,8 @@ def test_the_curve_stays_small_and_keeps_its_end():
 
 def test_movement_is_dated_to_the_look_before_it_on_one_clock():
     """Two machines look, the second one's clock 45 s ahead: what moved between is as old as the first look, not younger."""
-    first = after_restart(BOOK, sighting(50, at=NOW), WATCHED, age_s=20.0, now=NOW)
+    first = judge_recovery(BOOK, sighting(50, at=NOW), WATCHED, age_s=20.0, now=NOW)
     ahead_at = NOW + 72.0 + 45.0
-    second = after_restart(BOOK, sighting(40, at=ahead_at), first, age_s=92.0, now=ahead_at, ahead_s=-45.0)
+    second = judge_recovery(BOOK, sighting(40, at=ahead_at), first, age_s=92.0, now=ahead_at, ahead_s=-45.0)
     assert second.moved_at == NOW
-    assert not moving(BOOK, second, NOW + BOOK.verify.patience_s)
+    assert not is_moving(BOOK, second, NOW + BOOK.verify.patience_s)

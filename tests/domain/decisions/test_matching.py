@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from functions.domain.decisions.matching import (
     Overlap,
-    cases,
+    match_alerts,
     matches,
     overlaps,
     parse_matcher,
@@ -20,7 +20,7 @@ from functions.domain.decisions.matching import (
     target_key,
     template_labels,
 )
-from functions.domain.model.alerts import Alert, Case, QueueRef
+from functions.domain.model.alerts import Alert, MatchedAlert, QueueRef
 from functions.domain.model.codes import Reason
 from functions.domain.model.runbooks import Matcher, Restart, Rules, Runbook, Symptom
 
@@ -38,8 +38,8 @@ def alert(labels: dict[str, str] | None = None, *, firing: bool = True, test: bo
     return Alert("f" * 16, "grafana#1", firing, LABELS if labels is None else labels, {}, 1.0, test=test)
 
 
-def case_of(labels: dict[str, str], *runbooks: Runbook, **more: bool) -> Case:
-    (case,) = cases(Rules({one.name: one for one in runbooks or (RUNBOOK,)}), URL, [alert(labels, **more)])
+def case_of(labels: dict[str, str], *runbooks: Runbook, **more: bool) -> MatchedAlert:
+    (case,) = match_alerts(Rules({one.name: one for one in runbooks or (RUNBOOK,)}), URL, [alert(labels, **more)])
     return case
 
 
@@ -306,7 +306,7 @@ def test_a_thousand_alerts_are_matched_quickly():
     rules = Rules({**runbooks, "mail": RUNBOOK})
     alerts = [alert({**LABELS, "service": f"mail-{n}"}) for n in range(1000)]
     began = time.monotonic()
-    found = cases(rules, URL, alerts)
+    found = match_alerts(rules, URL, alerts)
     assert time.monotonic() - began < 1
     assert len({case.target.key for case in found if case.target}) == 1000
 

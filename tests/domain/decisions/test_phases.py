@@ -7,8 +7,8 @@ from msgspec.structs import replace
 
 from functions.domain.decisions.guards import MAX_NUMBERED
 from functions.domain.model.codes import Action, Ending, Mode, Phase, Reason, Verdict
-from functions.domain.model.events import Abort, Ran, Start
-from functions.domain.model.incidents import Document, Try, Watched
+from functions.domain.model.events import Abort, Start, StartResult
+from functions.domain.model.incidents import Document, PastAttempt, QueueState
 from functions.domain.model.observations import Execution, Observation, Pause, Slot, Storm, Unknown
 from functions.domain.model.runbooks import Limits, Rules
 from tests.support.scenes import (
@@ -71,7 +71,7 @@ def through(found: Document, looks: list[tuple[float, Observation]], with_rules:
 
 def test_an_answered_start_is_followed():
     """The execution is kept, told and answered; the next look comes after `every`, or when it was due anyway."""
-    made = moved(starting(), Ran("inc-1.1", OURS), at=NOW + 1)
+    made = moved(starting(), StartResult("inc-1.1", OURS), at=NOW + 1)
     assert (phase(made), kinds(made.document), made.document.due) == (Phase.RUNNING, ["started"], NOW + 16)
     assert made.reply is not None
     assert (made.reply.action, made.reply.reason, made.reply.execution) == (Action.RESTARTED, None, OURS)
@@ -80,7 +80,7 @@ def test_an_answered_start_is_followed():
 def test_a_start_without_an_answer_changes_nothing_and_is_deferred():
     """A time-out says nothing about what happened; the history will tell."""
     found = starting()
-    made = moved(found, Ran("inc-1.1"), at=NOW + 10)
+    made = moved(found, StartResult("inc-1.1"), at=NOW + 10)
     assert (made.document, made.acts) == (found, ())
     assert made.reply is not None
     assert made.reply.action is Action.DEFERRED
@@ -89,7 +89,9 @@ def test_a_start_without_an_answer_changes_nothing_and_is_deferred():
 def test_a_refused_restart_is_told_at_once_with_the_remedy():
     """`restart_refused`: a 4xx other than 409 is nobody's attempt, and people hear what to mend."""
     made = moved(
-        starting(), Ran("inc-1.1", refusal="the token's role lacks a permission", remedy="load the ACL policy"), at=NOW + 1
+        starting(),
+        StartResult("inc-1.1", refusal="the token's role lacks a permission", remedy="load the ACL policy"),
+        at=NOW + 1,
     )
     assert last(made) == (Ending.HELD, Reason.RESTART_REFUSED)
     assert made.reply is not None
@@ -102,7 +104,7 @@ def test_a_refused_restart_is_told_at_once_with_the_remedy():
 
 def test_a_start_that_runs_with_other_options_is_aborted_and_escalated():
     """Rundeck drops values without a word; what runs then is not what was asked for."""
-    made = moved(starting(), Ran("inc-1.1", refusal="99", mismatch=True), at=NOW + 1)
+    made = moved(starting(), StartResult("inc-1.1", refusal="99", mismatch=True), at=NOW + 1)
     assert Abort("99") in made.acts
     assert last(made) == (Ending.ESCALATED, Reason.RESTART_REFUSED)
     assert channels(made.document) == {"ops", "duty"}
@@ -110,7 +112,7 @@ def test_a_start_that_runs_with_other_options_is_aborted_and_escalated():
 
 def test_the_kill_switch_at_the_last_moment_holds():
     """I9: turned on between the decision and the POST, nothing was sent, and people are told why."""
-    made = moved(starting(), Ran("inc-1.1", refusal="migration (anna)", unsent=Reason.PAUSED), at=NOW + 1)
+    made = moved(starting(), StartResult("inc-1.1", refusal="migration (anna)", unsent=Reason.PAUSED), at=NOW + 1)
     assert last(made) == (Ending.HELD, Reason.PAUSED)
     assert reason(made) is Reason.PAUSED
     assert kinds(made.document) == ["held"]
@@ -118,7 +120,7 @@ def test_the_kill_switch_at_the_last_moment_holds():
 
 def test_a_start_that_came_too_late_for_its_fence_is_decided_again_at_once():
     """Nothing was sent, so the same number is used again."""
-    made = moved(starting(), Ran("inc-1.1", unsent=Reason.LEDGER_UNKNOWN), at=NOW + 28)
+    made = moved(starting(), StartResult("inc-1.1", unsent=Reason.LEDGER_UNKNOWN), at=NOW + 28)
     assert (phase(made), made.document.due) == (Phase.DEFERRED, NOW + 28)
     assert made.reply is not None
     assert made.reply.action is Action.DEFERRED
@@ -127,7 +129,7 @@ def test_a_start_that_came_too_late_for_its_fence_is_decided_again_at_once():
 
 def test_a_409_adopts_only_an_execution_with_the_targets_own_options():
     """`already_running` where it is ours to verify, else `job_busy`: waiting, no attempt."""
-    busy = Ran("inc-1.1", refusal="the job runs already", busy=True)
+    busy = StartResult("inc-1.1", refusal="the job runs already", busy=True)
     theirs = execution(8, started=-3, ended=None, user="anna")
     adopted = moved(starting(), busy, seen(theirs), NOW + 1)
     assert adopted.reply is not None
@@ -221,7 +223,7 @@ def test_a_start_after_a_long_wait_has_its_time_too():
 
 def test_a_start_that_never_leaves_in_time_is_given_up():
     """Rundeck and the store take longer than `start_within`: after `within` and 15 minutes people take over."""
-    unsent = Ran("inc-1.1", refusal="too much time had passed", unsent=Reason.LEDGER_UNKNOWN)
+    unsent = StartResult("inc-1.1", refusal="too much time had passed", unsent=Reason.LEDGER_UNKNOWN)
     soon = moved(starting(), unsent)
     assert (phase(soon), soon.document.outcomes) == (Phase.DEFERRED, ())
     late = moved(starting(began_at=NOW - WITHIN_S - GRACE_S), unsent)
@@ -416,7 +418,7 @@ def test_a_failed_execution_after_the_last_attempt_escalates():
 
 def test_the_end_of_a_restart_begins_the_verification_anew():
     """What was seen of the queue before counts no more."""
-    watched = Watched(MAIL, "mail", NOW, depth=50, acks=7, moved_at=NOW, well_at=NOW, verdict=Verdict.STUCK)
+    watched = QueueState(MAIL, "mail", NOW, depth=50, acks=7, moved_at=NOW, well_at=NOW, verdict=Verdict.STUCK)
     found = replace(RUNNING, incident=replace(RUNNING.incident, queues=(watched,)))
     made = woken(found, NOW + 15, seen(ENDED, now=NOW + 15, mail=well(NOW + 15)))
     assert (phase(made), made.document.due) == (Phase.VERIFYING, NOW + 30)
@@ -489,7 +491,7 @@ def test_both_looks_must_be_well_without_a_break(between):
 
 def test_every_queue_of_the_incident_has_to_recover():
     """I5: one of two is not enough."""
-    two = (Watched(MAIL, "mail", NOW), Watched(POST, "mail", NOW))
+    two = (QueueState(MAIL, "mail", NOW), QueueState(POST, "mail", NOW))
     found = verifying(queues=two)
     assert phase(at_looks(well, 20, 35, 50, found=found, post=ill)) is Phase.VERIFYING
     assert last(at_looks(well, 20, 35, found=found, post=well))[0] is Ending.RECOVERED
@@ -541,7 +543,7 @@ def test_a_restart_by_somebody_else_counts_though_a_start_of_ours_was_refused_af
     by_hand = execution(9, started=100, ended=111, user="anna")
     begun = starting()
     assert begun.incident is not None
-    tries = (Try("inc-1.1", first, "stuck"),)
+    tries = (PastAttempt("inc-1.1", first, "stuck"),)
     found = replace(begun, incident=replace(begun.incident, attempt=2, restarts=1, tries=tries))
     book = runbook(limits=Limits(attempts=3))
     made = woken(found, NOW + 120, seen(by_hand, late, first, now=NOW + 120), rules(book))
@@ -651,7 +653,7 @@ def test_a_clock_that_disagrees_changes_no_verification(ahead_s):
 
 def test_what_recovered_is_archived_with_all_that_was_seen():
     """The record has the target, the queues with before and after, and the tries."""
-    made = at_looks(well, 20, 35, found=verifying(tries=(Try("inc-1.0", None, "stuck"),)))
+    made = at_looks(well, 20, 35, found=verifying(tries=(PastAttempt("inc-1.0", None, "stuck"),)))
     record = made.document.to_archive[-1]
     assert (record.target, record.outcome) == (made.document.target, made.document.outcomes[-1])
     watched = record.incident.queues[0]

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from functions.application.serialization import decoded, encoded
+from functions.application.serialization import decode, encode
 from functions.domain.decisions.endings import APPROVAL_S
 from functions.domain.decisions.step import step
-from functions.domain.model.alerts import Case
+from functions.domain.model.alerts import MatchedAlert
 from functions.domain.model.codes import Action, Ending, Mode, Phase, Reason, Verdict
-from functions.domain.model.events import Approved, Bundled, Claim, Ran, Resumed, Start, Told, Wake
+from functions.domain.model.events import Approved, Bundled, Claim, MessagesDelivered, Resumed, Start, StartResult, Wake
 from functions.domain.model.incidents import Document, Hold, Outcome
 from functions.domain.model.observations import Execution, Pause, Slot, Storm, Unknown
 from functions.domain.model.runbooks import Restart
@@ -58,9 +58,9 @@ def outcome(ending: Ending = Ending.RECOVERED, **changes) -> Outcome:
     return replace(made, **changes)
 
 
-def without_target(code: Reason, **changes) -> Case:
+def without_target(code: Reason, **changes) -> MatchedAlert:
     book = runbook() if code in (Reason.INVALID_OPTION, Reason.MONITORING_FAILURE) else None
-    return Case(alert(**changes), book, reason=code, detail="why")
+    return MatchedAlert(alert(**changes), book, reason=code, detail="why")
 
 
 # --- a first alert ---------------------------------------------------------------------------------------------------
@@ -472,7 +472,7 @@ def test_whatever_is_open_after_a_step_has_a_wake_up(name):
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
-@pytest.mark.parametrize("event", [Approved("forged", "x"), Ran("inc-9.1"), Told(frozenset({"nothing"}))])
+@pytest.mark.parametrize("event", [Approved("forged", "x"), StartResult("inc-9.1"), MessagesDelivered(frozenset({"nothing"}))])
 def test_an_event_of_another_time_changes_nothing(name, event):
     """A wrong nonce, the answer to another attempt, a message that is gone."""
     assert moved(DOCUMENTS[name], event).document == DOCUMENTS[name]
@@ -607,13 +607,13 @@ def test_a_message_stays_until_it_was_posted():
     assert (found.due, {message.id for message in found.to_tell}) == (NOW + 60, {"inc-1-paused@ops", "inc-1-paused@mail"})
     again = woken(found, NOW + 60)
     assert (again.document.to_tell, again.document.due, wakes(again)) == (found.to_tell, NOW + 120, [NOW + 120])
-    one = moved(again.document, Told(frozenset({"inc-1-paused@ops"}), {"ops/inc-1": "thread-7"}), at=NOW + 61)
+    one = moved(again.document, MessagesDelivered(frozenset({"inc-1-paused@ops"}), {"ops/inc-1": "thread-7"}), at=NOW + 61)
     assert (channels(one.document), one.document.due, dict(one.document.threads)) == (
         {"mail"},
         NOW + 120,
         {"ops/inc-1": "thread-7"},
     )
-    both = moved(one.document, Told(frozenset({"inc-1-paused@mail"})), at=NOW + 62)
+    both = moved(one.document, MessagesDelivered(frozenset({"inc-1-paused@mail"})), at=NOW + 62)
     assert (both.document.open, both.document.due) == (False, None)
 
 
@@ -621,10 +621,10 @@ def test_an_ended_incident_is_let_go_only_when_it_is_in_the_archive():
     """The record is part of the document until it was written."""
     made = woken(document(incident(Phase.ASKED, expires_at=NOW)), NOW)
     ids = frozenset(message.id for message in made.document.to_tell)
-    kept = moved(made.document, Told(ids), at=NOW + 1)
+    kept = moved(made.document, MessagesDelivered(ids), at=NOW + 1)
     assert (kept.document.open, kept.document.due) == (True, NOW + 60)
     assert [record.incident.id for record in kept.document.to_archive] == ["inc-1"]
-    assert not moved(kept.document, Told(frozenset(), archived=frozenset({"inc-1"})), at=NOW + 2).document.open
+    assert not moved(kept.document, MessagesDelivered(frozenset(), archived=frozenset({"inc-1"})), at=NOW + 2).document.open
 
 
 def test_what_comes_over_fifty_minutes_late_says_so():
@@ -666,21 +666,21 @@ def test_a_document_forgets_what_is_old():
     held = moved(replace(found, incident=None, due=None), alerted(), seen(pause=Pause("x")))
     assert len(held.document.holds) == 50
     threads = {f"ops/i{n}": "t" for n in range(30)}
-    assert len(moved(EMPTY, Told(frozenset(), threads)).document.threads) == 20
+    assert len(moved(EMPTY, MessagesDelivered(frozenset(), threads)).document.threads) == 20
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_a_document_is_the_same_after_a_round_through_the_store(name):
     """A step on what was stored and read is the step on what was in memory."""
     found = DOCUMENTS[name]
-    again = decoded(Document, encoded(found), name)
+    again = decode(Document, encode(found), name)
     assert woken(again, NOW).document == woken(found, NOW).document
 
 
 def test_verdicts_and_executions_survive_the_store():
     """Nested values come back as the types that the core compares by identity."""
     made = woken(verifying(), NOW, seen(mail=well()))
-    again = decoded(Document, encoded(made.document), "x")
+    again = decode(Document, encode(made.document), "x")
     assert again.incident is not None
     assert again.incident.queues[0].verdict is Verdict.RECOVERED
     assert isinstance(again.incident.execution, Execution)

@@ -17,10 +17,10 @@ from msgspec.structs import replace
 from functions.application.observe import or_unknown
 from functions.domain.cards import drill_card
 from functions.domain.cards.card import compose
-from functions.domain.cards.card_input import Story
+from functions.domain.cards.card_input import CardInput
 from functions.domain.cards.drill_card import Leg
 from functions.domain.costs import card as cost_card
-from functions.domain.costs.model import Cost, Gap, Lack
+from functions.domain.costs.model import Cost, Gap, MissingData
 from functions.domain.decisions.guards import decide
 from functions.domain.model.codes import Phase, Reason
 from functions.domain.model.messages import Card
@@ -214,10 +214,10 @@ def test_no_hold_in_japanese_holds_english_of_ours(scene, reason: Reason, said: 
 def test_other_cards_are_translated_too():
     """A hold without a reason code, a drill that failed, and a report's gap."""
     incident = held(Reason.COOLDOWN).incident
-    plain = Story("held", NOW, RUNBOOK, TARGET, replace(incident, reason=None), detail="it was not looked at")
+    plain = CardInput("held", NOW, RUNBOOK, TARGET, replace(incident, reason=None), detail="it was not looked at")
     leg = Leg("refusal", ok=False, detail="execution 9 ended as failed, not refused", remedy="set multipleExecutions to false")
     drilled = drill_card.card((leg,), rules("ja"), NOW)
-    gap = Gap(Lack.HISTORY_UNREAD, about="service=mail: Rundeck: answered 502")
+    gap = Gap(MissingData.HISTORY_UNREAD, about="service=mail: Rundeck: answered 502")
     report = cost_card.card(Cost(NOW, (), (gap,)), rules("ja"))
     shown = [all_text(card) for card in (compose(plain, rules("ja")), drilled, report)]
     assert [left_in(text) for text in shown] == [[], [], []]

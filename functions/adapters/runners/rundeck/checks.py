@@ -11,7 +11,7 @@ from urllib.parse import quote
 from functions.adapters.runners.rundeck import answers
 from functions.application.ports import Finding
 from functions.runtime.errors import Denied, Unavailable
-from functions.runtime.parallel import together
+from functions.runtime.parallel import run_parallel
 
 if TYPE_CHECKING:
     from functions.adapters.runners.rundeck.client import Settings
@@ -43,7 +43,7 @@ def findings(settings: Settings, job: str, options: tuple[str, ...], *, auto: bo
         ("Rundeck's mode is active", partial(_json, to, "system/executions/status", MODE_VERSION), _mode),
         ("the job's definition can be read", partial(_definition, to, at), partial(_defined, settings, options, auto=auto)),
     ]
-    outcomes = together([ask for _, ask, _ in questions], timeout_s=to.left_s)
+    outcomes = run_parallel([ask for _, ask, _ in questions], timeout_s=to.left_s)
     for (what, _, judge), outcome in zip(questions, outcomes, strict=True):
         try:
             found += [_bad(what, outcome)] if isinstance(outcome, Exception) else judge(outcome)

@@ -16,9 +16,9 @@ from msgspec import Struct
 from functions.adapters.runners.rundeck import answers
 from functions.application.ports import Finding
 from functions.domain.model.alerts import Target
-from functions.domain.model.observations import Execution, Ledger
+from functions.domain.model.observations import Execution, ExecutionHistory
 from functions.runtime.errors import ConfigError, Denied, Unavailable
-from functions.runtime.parallel import together
+from functions.runtime.parallel import run_parallel
 from functions.runtime.secrets import SecretRef
 
 FIRST_WITH_OPTIONS = 18
@@ -66,7 +66,7 @@ def look(
     follow: str | None,
     tail: bool,
     timeout_s: float,
-) -> Ledger:
+) -> ExecutionHistory:
     """The target's history over the last `since_s` seconds, by the job's own lists: those answer 403 where others hide rows.
 
     One round of requests at once; a second one only where the history is longer than a page, and one for `tail`. `followed`
@@ -84,12 +84,12 @@ def look(
         lists += _all([running, partial(history, pages=1)], to)
     ours, others = _sorted_out([row for listed in lists for row in listed.rows], settings, target, own_options)
     newest = max(lists, key=lambda listed: (listed.runner_now, -listed.read_at))
-    return Ledger(newest.runner_now, ours, others, followed, lines, newest.read_at)
+    return ExecutionHistory(newest.runner_now, ours, others, followed, lines, newest.read_at)
 
 
 def _all(calls: list[Callable[[], Any]], to: answers.Connection) -> list[Any]:
     """What the calls returned. Raises a clear no rather than a missing answer, since it comes with a remedy."""
-    found = together(calls, timeout_s=to.left_s)
+    found = run_parallel(calls, timeout_s=to.left_s)
     for kind in (Denied, Exception):
         for outcome in found:
             if isinstance(outcome, kind):

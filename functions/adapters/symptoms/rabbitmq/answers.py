@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import Struct, field
 
-from functions.application.decoding import converted
+from functions.application.decoding import convert
 from functions.domain.model.alerts import QueueRef
-from functions.domain.model.observations import Sighting
+from functions.domain.model.observations import QueueSnapshot
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.http_client import Answer
 
@@ -87,7 +87,7 @@ class Page(Struct, frozen=True):
     head_message_timestamp: float | str | None = None
 
 
-def sighting(queue: QueueRef, totals: Any, page: Any, *, at: float) -> Sighting:
+def sighting(queue: QueueRef, totals: Any, page: Any, *, at: float) -> QueueSnapshot:
     """What the two answers (parsed JSON; `page` None where it can't be had) say of the queue at our time `at`.
 
     Samples are handed on as the broker gave them. Deliveries that need no acknowledgement count as acknowledged, as they are
@@ -103,19 +103,19 @@ def sighting(queue: QueueRef, totals: Any, page: Any, *, at: float) -> Sighting:
         raise Denied(SYSTEM, f"{named(queue)} is a stream, whose depth says nothing", code="stream", remedy=remedy)
     if total.messages is None or total.messages_ready is None or total.messages_unacknowledged is None:
         raise Unavailable(SYSTEM, f"no live totals of {named(queue)} (state: {total.state or 'not told'})")
-    seen = Sighting(at, total.messages, total.messages_ready, total.messages_unacknowledged)
+    seen = QueueSnapshot(at, total.messages, total.messages_ready, total.messages_unacknowledged)
     try:
         return seen if page is None else _with_page(seen, shaped(page, Page))
     except Unavailable:
         return seen
 
 
-def _with_page(seen: Sighting, page: Page) -> Sighting:
+def _with_page(seen: QueueSnapshot, page: Page) -> QueueSnapshot:
     if page.consumer_details is None:
         return seen
     ids = tuple(sorted(one.id for one in page.consumer_details if one.activity_status not in GONE))
     traffic, head = page.message_stats, page.head_message_timestamp
-    return Sighting(
+    return QueueSnapshot(
         seen.at,
         seen.depth,
         seen.ready,
@@ -193,7 +193,7 @@ def _not_allowed(answer: Answer) -> Denied:
 def shaped(value: Any, shape: type[T]) -> T:
     """Typed, or Unavailable: what has another form is no answer of a management API that we know."""
     try:
-        return converted(value, shape)
+        return convert(value, shape)
     except msgspec.ValidationError as error:
         raise Unavailable(SYSTEM, f"answered in a form that is not known: {str(error)[:200]}") from None
 

@@ -19,10 +19,10 @@ from msgspec import Struct
 from functions.adapters.symptoms.rabbitmq.answers import SYSTEM, json_or_none, live, login_failed, sighting
 from functions.application.ports import Finding
 from functions.domain.model.alerts import QueueRef
-from functions.domain.model.observations import Sighting
+from functions.domain.model.observations import QueueSnapshot
 from functions.runtime.errors import Denied
 from functions.runtime.http_client import Answer, request
-from functions.runtime.parallel import together
+from functions.runtime.parallel import run_parallel
 from functions.runtime.secrets import SecretRef
 
 FINE_STEP_S, FINE_REACH_S = 5, 600
@@ -43,7 +43,7 @@ class Settings(Struct, frozen=True):
     password: SecretRef
 
 
-def look(settings: Settings, queue: QueueRef, *, for_s: float, timeout_s: float) -> Sighting:
+def look(settings: Settings, queue: QueueRef, *, for_s: float, timeout_s: float) -> QueueSnapshot:
     """The queue as it is now, with samples over at least the last `for_s` seconds where the broker keeps them (an hour).
 
     Without the queue's page the live depth is there all the same. Raises Denied (`login`, `not_management`,
@@ -106,4 +106,4 @@ def _ask_with(password: bytes, settings: Settings, paths: list[str], *, timeout_
         url = settings.url.rstrip("/") + path
         return request(SYSTEM, "GET", url, timeout_s=timeout_s, auth=(settings.user.encode(), password))
 
-    return together([partial(get, path) for path in paths], timeout_s=timeout_s)
+    return run_parallel([partial(get, path) for path in paths], timeout_s=timeout_s)
