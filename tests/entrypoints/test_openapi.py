@@ -220,7 +220,7 @@ def test_report_answers_as_described(entry: Entry, body: bytes, status: int):
 
 
 def test_a_report_without_rundeck_answers_as_described(entry: Entry):
-    """MessagesDelivered with what is missing, or 503; never a page of the server's."""
+    """Told with what is missing, or 503; never a page of the server's."""
     answer = entry["report"].post("/", data=b'{"what": "report"}')
     checked(answer, "/report", "post")
 

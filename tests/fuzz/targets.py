@@ -126,7 +126,7 @@ def rabbitmq_says(content: bytes) -> None:
     totals, page = _answer("rabbitmq", first), _answer("rabbitmq", second)
     with suppress(Denied, Unavailable):
         rabbitmq_answers.good(totals)
-        seen = rabbitmq_answers.read_queue(QUEUE, totals.json(), rabbitmq_answers.json_or_none(page), at=NOW)
+        seen = rabbitmq_answers.sighting(QUEUE, totals.json(), rabbitmq_answers.json_or_none(page), at=NOW)
         assert isinstance(seen.depth, int)
 
 

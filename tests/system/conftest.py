@@ -1,4 +1,4 @@
-"""Adapters programs for the system tests. Where one can't be had the tests are skipped loudly, and fail on a CI machine."""
+"""Real programs for the system tests. Where one can't be had the tests are skipped loudly, and fail on a CI machine."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ PHRASES: Mapping[str, tuple[str, str]] = {
     "webhook": ("Webhook", "Webhook"),
     "store": ("Saved", "保存"),
     "scheduler": ("Wake-up delivered", "スケジューラーの配送"),
-    "chat": ("MessagesDelivered in the chat", "チャットへの通知"),
+    "chat": ("Told in the chat", "チャットへの通知"),
     "refusal": ("Job refuses a late start", "遅れた開始をジョブが拒否"),
     "seconds": ("{seconds} s", "{seconds}秒"),
     "failed": ("FAILED: {detail}", "失敗：{detail}"),

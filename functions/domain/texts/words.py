@@ -152,7 +152,7 @@ PHRASES: Mapping[str, tuple[str, str]] = {
     "queue": ("Queue", "キュー"),
     "took": ("Took", "所要時間"),
     "since": ("Firing for", "発生から"),
-    "attempt": ("PastAttempt", "試行"),
+    "attempt": ("Try", "試行"),
     "restart": ("Restart", "再起動"),
     "tried": ("Tried", "実施済み"),
     "head": ("Oldest message", "最古メッセージ"),

@@ -226,7 +226,7 @@ NATIVE = [name for kind, variants in DOUBLES.items() for name, double in variant
 
 @pytest.mark.parametrize("lab", NATIVE, indirect=True)
 def test_a_429_is_honoured_within_the_time(lab: Lab):
-    """MessagesDelivered to wait a little, it waits and posts; told to wait longer than there is time, it gives up at once."""
+    """Told to wait a little, it waits and posts; told to wait longer than there is time, it gives up at once."""
     lab.platform.next_answers = [lab.platform.busy(0.2)]
     began = time.monotonic()
     lab.post(compose(EXAMPLES["started"], rules()))

@@ -122,7 +122,7 @@ def test_recovered_shows_before_and_after_time_try_and_curve():
     facts = dict(made.facts)
     assert facts["Queue"] == "mail.outgoing: 362 → 0 messages, 2 consumers"
     assert facts["Took"] == "6 min 52 s from the alert, 1 min 26 s from the restart's end"
-    assert facts["PastAttempt"] == "1 of 2"
+    assert facts["Try"] == "1 of 2"
     assert facts["Restart"] == "execution 1847, succeeded, 32 s"
     assert facts["Time"] == "2026-11-24 03:12:05 JST"
     assert made.curve[-1][1] == 0
