@@ -18,6 +18,7 @@ from functions.domain.model.alerts import QueueRef, Target
 from functions.domain.model.messages import Card
 from functions.domain.model.observations import Execution, ExecutionHistory, QueueSnapshot
 from functions.domain.model.runbooks import Rules
+from functions.runtime.text import Phrase
 
 
 class Finding(Struct, frozen=True):
@@ -26,8 +27,8 @@ class Finding(Struct, frozen=True):
     what: str
     ok: bool | None
     """None: could not be found out."""
-    detail: str = ""
-    remedy: str = ""
+    detail: Phrase = ""
+    remedy: Phrase = ""
 
 
 class Runner(Protocol):

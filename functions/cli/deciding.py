@@ -22,6 +22,7 @@ from functions.domain.model.codes import Action, Phase, Reason
 from functions.domain.model.events import AlertsReceived, Claim, Reply
 from functions.domain.model.incidents import Document, Incident, QueueState
 from functions.domain.model.observations import Observation, Storm
+from functions.runtime.text import Phrase
 
 if TYPE_CHECKING:
     from functions.bootstrap import Adapters
@@ -39,7 +40,7 @@ class Decided(Struct, frozen=True):
     """As it would be saved."""
     cases: tuple[MatchedAlert, ...]
     reply: Reply
-    detail: str
+    detail: Phrase
     guards: tuple[tuple[str, Decision | None], ...]
     """What each guard says by itself; empty where none is asked."""
     decides: str

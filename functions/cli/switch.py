@@ -62,7 +62,7 @@ def tell(ports: Adapters, story: CardInput) -> dict[str, str]:
         if isinstance(result, Denied):
             said[name] = f"{result.detail} {result.remedy}".strip()
         elif isinstance(result, Unavailable):
-            said[name] = result.detail
+            said[name] = str(result.detail)
         else:
             unwrap(result)
             said[name] = ""

@@ -224,7 +224,7 @@ def _told(ports: Adapters, legs: list[Leg], at: float) -> dict[str, str]:
     for name, result in zip(names, results, strict=True):
         if isinstance(result, Unavailable | Denied):
             ports.log("ERROR", f"the drill was not told on {name}: {result}", channel=name)
-            said[name] = result.detail
+            said[name] = str(result.detail)
         else:
             unwrap(result)
             said[name] = ""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functions.runtime.text import Phrase
+
 
 class UnstickError(Exception):
     """The root of all errors that Unstick raises on purpose."""
 
 
 class BadRequest(UnstickError):
-    """A caller's request can't be taken; `status` is the HTTP answer and the text says what to mend."""
+    """A caller's request can't be taken; `status` is the HTTP answer and the text says what to fix."""
 
     def __init__(self, status: int, sentence: str) -> None:
         super().__init__(sentence)
@@ -31,7 +33,7 @@ class Conflict(UnstickError):
 class Unavailable(UnstickError):
     """A system gave no usable answer (time-out, lost connection, 5xx): what was asked may or may not have happened."""
 
-    def __init__(self, system: str, detail: str, *, late: bool = False) -> None:
+    def __init__(self, system: str, detail: Phrase, *, late: bool = False) -> None:
         super().__init__(f"{system}: {detail}")
         self.system = system
         self.detail = detail
@@ -42,7 +44,7 @@ class Unavailable(UnstickError):
 class Denied(UnstickError):
     """A system answered and said no: nothing happened, and asking again the same way won't help."""
 
-    def __init__(self, system: str, detail: str, *, code: str = "", remedy: str = "", status: int = 0) -> None:
+    def __init__(self, system: str, detail: Phrase, *, code: str = "", remedy: Phrase = "", status: int = 0) -> None:
         super().__init__(f"{system}: {detail}")
         self.system = system
         self.detail = detail

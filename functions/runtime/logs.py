@@ -21,6 +21,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 
+from functions.runtime.text import Text
+
 LABELS = ("incident", "target", "runbook", "reason", "action", "outcome")
 """Fields that are labels of the entry too, so that metrics and filters can count by them."""
 SEVERITIES = ("DEFAULT", "DEBUG", "INFO", "NOTICE", "WARNING", "ERROR", "CRITICAL", "ALERT", "EMERGENCY")
@@ -94,8 +96,8 @@ def _trace(header: str | None) -> str | None:
 
 def _plain(value: object, depth: int = 0) -> object:
     """Return the value as JSON can have it: no control characters, not too long, not too deep, nothing of an unknown type."""
-    if isinstance(value, str):
-        return _text(value)
+    if isinstance(value, str | Text):
+        return _text(str(value))
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, int):

@@ -185,4 +185,4 @@ def _delete(settings: Settings, key: str, timeout_s: float) -> None:
 
 def _no_bucket(error: Denied) -> bool:
     """Both a missing object and a missing bucket are answered 404; only the sentence differs."""
-    return "bucket does not exist" in error.detail
+    return "bucket does not exist" in str(error.detail)

@@ -8,6 +8,7 @@ from functions.domain.model.alerts import Target
 from functions.domain.model.codes import Reason
 from functions.domain.model.incidents import AlertRef, Incident
 from functions.domain.model.runbooks import Runbook
+from functions.runtime.text import Phrase
 
 
 class CardInput(Struct, frozen=True):
@@ -20,8 +21,8 @@ class CardInput(Struct, frozen=True):
     target: Target | None = None
     incident: Incident | None = None
     reason: Reason | None = None
-    detail: str = ""
-    remedy: str = ""
+    detail: Phrase = ""
+    remedy: Phrase = ""
     trigger: AlertRef | None = None
     approve_url: str = ""
     bundled: tuple[str, ...] = ()

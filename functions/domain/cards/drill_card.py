@@ -10,6 +10,7 @@ from functions.domain.cards import facts
 from functions.domain.model.messages import Card
 from functions.domain.model.runbooks import Rules
 from functions.domain.texts.words import say as say_card
+from functions.runtime.text import Phrase
 
 PHRASES: Mapping[str, tuple[str, str]] = {
     "head": ("the drill went through the whole line", "訓練アラートが全経路を通過しました"),
@@ -38,8 +39,8 @@ class Leg(Struct, frozen=True):
     name: str
     ok: bool
     seconds: float = 0.0
-    detail: str = ""
-    remedy: str = ""
+    detail: Phrase = ""
+    remedy: Phrase = ""
 
 
 def say(language: str, key: str, **values: object) -> str:

@@ -9,9 +9,10 @@ from functions.domain.cards.card_input import CardInput
 from functions.domain.model.incidents import AlertRef, PastAttempt
 from functions.domain.model.observations import Execution
 from functions.domain.model.runbooks import Rules
-from functions.domain.texts.details import in_language
+from functions.domain.texts import details
 from functions.domain.texts.sanitize import clean, safe_url
 from functions.domain.texts.words import duration, say
+from functions.runtime.text import Phrase, in_language
 
 NAME = 120
 SENTENCE = 600
@@ -26,9 +27,9 @@ def tidy(rules: Rules, text: object, limit: int = NAME) -> str:
     return clean(text, limit, say(rules.language, "shortened"))
 
 
-def exactly(rules: Rules, sentence: str, limit: int = SENTENCE) -> str:
+def exactly(rules: Rules, phrase: Phrase, limit: int = SENTENCE) -> str:
     """One of Unstick's exact sentences in the configured language, whatever it holds of strangers, within `limit`."""
-    return tidy(rules, in_language(rules.language, sentence), limit)
+    return tidy(rules, details.in_language(rules.language, in_language(rules.language, phrase)), limit)
 
 
 def clock(rules: Rules, at: float) -> str:

@@ -19,6 +19,7 @@ from functions.domain.model.codes import Action, Ending, Mode, Phase, Reason
 from functions.domain.model.events import Step
 from functions.domain.model.incidents import Document, Incident
 from functions.domain.model.runbooks import Runbook
+from functions.runtime.text import Phrase
 
 GRACE_S = 900.0
 """Without any restart for `within` and this long, an incident is handed to people."""
@@ -85,7 +86,14 @@ def deadline_of(incident: Incident, runbook: Runbook) -> float:
 
 
 def look_again(
-    document: Document, incident: Incident, runbook: Runbook, now: StepContext, reason: Reason, detail: str, *, remedy: str = ""
+    document: Document,
+    incident: Incident,
+    runbook: Runbook,
+    now: StepContext,
+    reason: Reason,
+    detail: Phrase,
+    *,
+    remedy: Phrase = "",
 ) -> Step:
     """Stay in the phase and look again; after `within` people are told, and in the end asked."""
     deadline = deadline_of(incident, runbook)
@@ -171,9 +179,9 @@ def escalate(
     runbook: Runbook | None,
     now: StepContext,
     reason: Reason | None,
-    detail: str,
+    detail: Phrase,
     *,
-    remedy: str = "",
+    remedy: Phrase = "",
 ) -> Step:
     """Hand the incident to people, with all that is known."""
     incident = replace(incident, reason=reason, detail=detail)

@@ -18,6 +18,7 @@ from functions.domain.model.codes import Health, Mode, Reason
 from functions.domain.model.incidents import Document, Incident, QueueState
 from functions.domain.model.observations import Execution, ExecutionHistory, Observation, Pause, Slot, Storm, Unknown
 from functions.domain.model.runbooks import Freeze, Rules, Runbook
+from functions.runtime.text import Phrase
 
 SAME_CAUSE_S = 60.0
 """An alert that began up to this long after a restart's end is of the cause that the restart was for."""
@@ -39,10 +40,10 @@ class Kind(StrEnum):
 class Decision(Struct, frozen=True):
     kind: Kind
     reason: Reason | None = None
-    detail: str = ""
+    detail: Phrase = ""
     again_in_s: float | None = None
     """It passes by itself: decide again then. None: it does not."""
-    remedy: str = ""
+    remedy: Phrase = ""
     execution: Execution | None = None
     """What to go on from, or what a hold is about."""
     tell: bool = True
@@ -78,7 +79,9 @@ class GuardContext(Struct, frozen=True):
         return max((trigger.starts_at for trigger in self.incident.triggers), default=self.incident.began_at)
 
 
-def hold(reason: Reason, detail: str = "", *, again_in_s: float | None = None, remedy: str = "", tell: bool = True) -> Decision:
+def hold(
+    reason: Reason, detail: Phrase = "", *, again_in_s: float | None = None, remedy: Phrase = "", tell: bool = True
+) -> Decision:
     return Decision(Kind.HOLD, reason, detail, again_in_s, remedy, tell=tell)
 
 
@@ -265,7 +268,7 @@ def symptom(scene: GuardContext) -> Decision | None:
         if health is Health.UNKNOWN:
             every_s = scene.runbook.verify.every_s
             seen = scene.seen.queues.get(watched.queue.key)
-            remedy = seen.remedy if isinstance(seen, Unknown) else ""
+            remedy: Phrase = seen.remedy if isinstance(seen, Unknown) else ""
             return hold(Reason.SYMPTOM_UNKNOWN, f"{watched.queue.name}: {why}", again_in_s=every_s, remedy=remedy)
     for health, why, watched in found:
         if health is Health.UNSURE:
@@ -276,7 +279,7 @@ def symptom(scene: GuardContext) -> Decision | None:
     return hold(Reason.SYMPTOM_GONE, "; ".join(f"{watched.queue.name}: {why}" for _, why, watched in found))
 
 
-def _health(scene: GuardContext, watched: QueueState) -> tuple[Health, str, QueueState]:
+def _health(scene: GuardContext, watched: QueueState) -> tuple[Health, Phrase, QueueState]:
     seen = scene.seen.queues.get(watched.queue.key, Unknown("it was not looked at"))
     return judge.judge_health(_runbook_of(scene, watched).symptom, seen, watched, scene.now)
 

@@ -14,6 +14,7 @@ from functions.domain.model.codes import Health, Verdict
 from functions.domain.model.incidents import QueueState
 from functions.domain.model.observations import QueueSnapshot, Unknown
 from functions.domain.model.runbooks import Recovered, Runbook, Symptom
+from functions.runtime.text import Phrase
 
 SETTLED_S = 10.0
 """From then on the queue's page speaks of the time after the restart (it was seen up to 8.9 s late)."""
@@ -28,7 +29,7 @@ CURVE_POINTS = 120
 
 def judge_health(
     symptom: Symptom, seen: QueueSnapshot | Unknown, watched: QueueState, now: float
-) -> tuple[Health, str, QueueState]:
+) -> tuple[Health, Phrase, QueueState]:
     """Whether a queue is ill, why, and what to remember of it for the next look."""
     if isinstance(seen, Unknown):
         return Health.UNKNOWN, seen.why, replace(watched, ill_since=None)
@@ -65,7 +66,7 @@ def _by_samples(symptom: Symptom, seen: QueueSnapshot) -> tuple[Health, str] | N
     return Health.ILL, f"depth {seen.depth} and nothing acknowledged for {symptom.for_s:.0f} s"
 
 
-def _by_looks(symptom: Symptom, seen: QueueSnapshot, watched: QueueState, now: float) -> tuple[Health, str, QueueState]:
+def _by_looks(symptom: Symptom, seen: QueueSnapshot, watched: QueueState, now: float) -> tuple[Health, Phrase, QueueState]:
     """By live looks alone, over `for_s`: a depth that never falls is all that they can tell."""
     since, depth = watched.ill_since, watched.ill_depth
     remembered = replace(watched, ill_since=now if since is None else since, ill_depth=seen.depth, ill_head_at=seen.head_at)

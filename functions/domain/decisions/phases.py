@@ -35,6 +35,7 @@ from functions.domain.model.events import Abort, Act, Claim, Start, StartResult,
 from functions.domain.model.incidents import Document, Incident, PastAttempt, QueueState
 from functions.domain.model.observations import Execution, ExecutionHistory, QueueSnapshot, Unknown
 from functions.domain.model.runbooks import Runbook
+from functions.runtime.text import Phrase
 
 FIRST_LOOK_S = 20.0
 """After a start: when its answer is missed."""
@@ -157,7 +158,7 @@ def on_start_result(document: Document, event: StartResult, now: StepContext) ->
         return Step(document)
     runbook = now.rules.runbooks[incident.runbook]
     if event.mismatch:
-        acts: tuple[Act, ...] = (Abort(event.refusal),)
+        acts: tuple[Act, ...] = (Abort(str(event.refusal)),)
         detail = f"execution {event.refusal} runs with other options than were sent; it is being aborted"
         made = escalate(document, incident, runbook, now, Reason.RESTART_REFUSED, detail, remedy=event.remedy)
         return replace(made, acts=(*made.acts, *acts))
@@ -185,7 +186,7 @@ def _handle_unsent(document: Document, incident: Incident, runbook: Runbook, now
     return defer(document, replace(incident, phase=Phase.DEFERRED), runbook, now)
 
 
-def _handle_busy(document: Document, incident: Incident, now: StepContext, detail: str) -> Step:
+def _handle_busy(document: Document, incident: Incident, now: StepContext, detail: Phrase) -> Step:
     """The runner said that the job is busy: adopt what is ours, else wait."""
     runbook = now.rules.runbooks[incident.runbook]
     if isinstance(now.ledger, ExecutionHistory):

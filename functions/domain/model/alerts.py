@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from functions.domain.model.codes import Reason
 from functions.domain.model.runbooks import Runbook
+from functions.runtime.text import Phrase
 
 
 class Alert(Struct, frozen=True):
@@ -75,4 +76,4 @@ class MatchedAlert(Struct, frozen=True):
     target: Target | None = None
     queue: QueueRef | None = None
     reason: Reason | None = None
-    detail: str = ""
+    detail: Phrase = ""

@@ -10,6 +10,7 @@ from functions.domain.model.alerts import MatchedAlert
 from functions.domain.model.codes import Action, Reason
 from functions.domain.model.incidents import Document
 from functions.domain.model.observations import Execution, Storm
+from functions.runtime.text import Phrase
 
 
 class AlertsReceived(Struct, frozen=True):
@@ -46,8 +47,8 @@ class StartResult(Struct, frozen=True):
 
     tag: str
     execution: Execution | None = None
-    refusal: str = ""
-    remedy: str = ""
+    refusal: Phrase = ""
+    remedy: Phrase = ""
     busy: bool = False
     unsent: Reason | None = None
     unread: bool = False

@@ -13,6 +13,7 @@ from functions.domain.model.alerts import QueueRef, Target
 from functions.domain.model.codes import VERSION, Ending, Phase, Reason, Verdict
 from functions.domain.model.messages import Message
 from functions.domain.model.observations import Execution, QueueSnapshot
+from functions.runtime.text import Phrase
 
 
 class AlertRef(Struct, frozen=True):
@@ -83,7 +84,7 @@ class Incident(Struct, frozen=True):
     tries: tuple[PastAttempt, ...] = ()
     reason: Reason | None = None
     """Why it waits, asks or was held last."""
-    detail: str = ""
+    detail: Phrase = ""
     runner_not_after: float | None = None
     execution: Execution | None = None
     adopted: bool = False

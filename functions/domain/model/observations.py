@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from msgspec import Struct
 
 from functions.domain.model.codes import VERSION
+from functions.runtime.text import Phrase
 
 
 class Execution(Struct, frozen=True):
@@ -52,9 +53,9 @@ class Execution(Struct, frozen=True):
 class Unknown(Struct, frozen=True):
     """Something that could not be seen. `late`: the time given was used up, so a later look may well see it."""
 
-    why: str
+    why: Phrase
     late: bool = False
-    remedy: str = ""
+    remedy: Phrase = ""
 
 
 class ExecutionHistory(Struct, frozen=True):
