@@ -22,7 +22,9 @@ FINGERPRINT = re.compile(r"[\x21-\x7e]{1,64}")
 RFC_3339 = re.compile(
     r"([0-9]{4})(?:-[0-9]{2}){2}T(?:[01][0-9]|2[0-3])(?::[0-9]{2}){2}(?:\.[0-9]{1,9})?(?:Z|[+-][0-9]{2}:[0-9]{2})"
 )
-REMEDY = 'Remove the custom payload from the contact point, or make it {{ template "webhook.default.payload" . }}.'
+REMEDY = 'If the contact point has a custom payload, remove it or make it {{ template "webhook.default.payload" . }}.'
+MISSING = re.compile(r"Object missing required field `(\w+)` - at `\$\.alerts\[(\d+)\]`")
+NEEDED = "Every alert needs `status`, `labels`, `startsAt` and `fingerprint`."
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 
@@ -55,12 +57,12 @@ _decoder = msgspec.json.Decoder(_Payload)
 
 
 def parse(body: bytes) -> Notification:
-    """The alerts of an authenticated body. Raises BadRequest 400 with the place, the mistake and what to mend."""
+    """The alerts of an authenticated body. Raises BadRequest 400 with the place, the mistake and what to fix."""
     if not body or body.isspace():
         raise BadRequest(400, f"The body is empty: did a custom payload render to nothing? {REMEDY}")
     payload = _decoded(body)
     if not payload.alerts:
-        raise BadRequest(400, f"There are no alerts, so this is no notification. {REMEDY}")
+        raise BadRequest(400, f"The body has no `alerts`, so it is not a notification. {REMEDY}")
     if payload.version not in VERSIONS:
         raise BadRequest(400, f'`$.version` is neither "1" (Grafana) nor "4" (Alertmanager). {REMEDY}')
     source = f"{payload.external_url}#{'' if payload.org_id is None else payload.org_id}"
@@ -73,7 +75,9 @@ def _decoded(body: bytes) -> _Payload:
     try:
         return _decoder.decode(body)
     except msgspec.ValidationError as error:
-        raise BadRequest(400, f"This is JSON, but no notification: {error}. {REMEDY}") from None
+        if missing := MISSING.fullmatch(str(error)):
+            raise BadRequest(400, f"`$.alerts[{missing[2]}].{missing[1]}` is missing. {NEEDED} {REMEDY}") from None
+        raise BadRequest(400, f"The body is JSON, but not a notification: {error}. {REMEDY}") from None
     except UnicodeDecodeError:
         raise BadRequest(400, f"The body is not UTF-8. {REMEDY}") from None
     except ValueError as error:
@@ -117,7 +121,7 @@ def _time(text: str, where: str) -> float | None:
             return datetime.fromisoformat(text).timestamp()
     except ValueError:
         pass
-    raise BadRequest(400, f"`{where}` is no time in RFC 3339. {REMEDY}") from None
+    raise BadRequest(400, f"`{where}` is not an RFC 3339 time. {REMEDY}") from None
 
 
 def _public(pairs: dict[str, str]) -> dict[str, str]:

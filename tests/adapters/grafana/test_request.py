@@ -538,7 +538,7 @@ def test_private_names_of_an_imported_alertmanager_are_left_out():
     assert set(alert.annotations) == {"description", "runbook_url", "summary"}
 
 
-NOT_ONE = "This is JSON, but no notification: "
+NOT_ONE = "The body is JSON, but not a notification: "
 
 
 def notification(**changes: Any) -> bytes:
@@ -625,12 +625,12 @@ def test_no_end_is_none(text):
     ],
 )
 def test_broken_times_are_refused(text):
-    """What is no time in RFC 3339 is refused with its place, at the start as at the end."""
+    """What is not an RFC 3339 time is refused with its place, at the start as at the end."""
     for field in ("startsAt", *(["endsAt"] if text else [])):
         with pytest.raises(BadRequest) as caught:
             parse(notification(**{f"alert_{field}": text}))
         assert caught.value.status == 400
-        assert caught.value.sentence.startswith(f"`$.alerts[0].{field}` is no time in RFC 3339.")
+        assert caught.value.sentence.startswith(f"`$.alerts[0].{field}` is not an RFC 3339 time.")
 
 
 @pytest.mark.parametrize(
@@ -638,10 +638,10 @@ def test_broken_times_are_refused(text):
     [
         (b"", "The body is empty: did a custom payload render to nothing?"),
         (b" \n", "The body is empty"),
-        (RECORDINGS["10-custom-payload"].body, "There are no alerts"),
-        (b"{}", "There are no alerts"),
-        (b'{"alerts":null}', "There are no alerts"),
-        (notification(alerts=[]), "There are no alerts"),
+        (RECORDINGS["10-custom-payload"].body, "The body has no `alerts`"),
+        (b"{}", "The body has no `alerts`"),
+        (b'{"alerts":null}', "The body has no `alerts`"),
+        (notification(alerts=[]), "The body has no `alerts`"),
         (b"hello", "The body is not JSON: "),
         (b"<html>", "The body is not JSON: "),
         (b'{"alerts":[', "The body is not JSON: "),
@@ -660,10 +660,10 @@ def test_broken_times_are_refused(text):
         (b'{"alerts":[1]}', NOT_ONE + "Expected `object`, got `int` - at `$.alerts[0]`."),
         (notification(alert_labels={"secret": 1}), NOT_ONE + "Expected `str`, got `int` - at `$.alerts[0].labels[...]`."),
         (notification(alert_labels=None), NOT_ONE + "Expected `object`, got `null`"),
-        (notification(alert_labels=...), NOT_ONE + "Object missing required field `labels`"),
-        (notification(alert_fingerprint=...), NOT_ONE + "Object missing required field `fingerprint`"),
-        (notification(alert_status=...), NOT_ONE + "Object missing required field `status`"),
-        (notification(alert_startsAt=...), NOT_ONE + "Object missing required field `startsAt`"),
+        (notification(alert_labels=...), "`$.alerts[0].labels` is missing. Every alert needs"),
+        (notification(alert_fingerprint=...), "`$.alerts[0].fingerprint` is missing. Every alert needs"),
+        (notification(alert_status=...), "`$.alerts[0].status` is missing. Every alert needs"),
+        (notification(alert_startsAt=...), "`$.alerts[0].startsAt` is missing. Every alert needs"),
         (notification(alert_startsAt=1795561675), NOT_ONE + "Expected `str`, got `int`"),
         (notification(alert_startsAt="0001-01-01T00:00:00Z"), "`$.alerts[0].startsAt` has no year."),
         (notification(alert_status="pending"), '`$.alerts[0].status` is neither "firing" nor "resolved".'),
@@ -695,7 +695,7 @@ def test_what_is_no_notification_is_refused_with_the_remedy(body, said):
     assert caught.value.status == 400
     assert caught.value.sentence.startswith(said)
     assert caught.value.sentence.endswith(
-        'Remove the custom payload from the contact point, or make it {{ template "webhook.default.payload" . }}.'
+        'If the contact point has a custom payload, remove it or make it {{ template "webhook.default.payload" . }}.'
     )
     assert len(caught.value.sentence.encode()) <= 1024
 
