@@ -644,8 +644,8 @@ def test_a_type_that_can_not_be_read_is_a_bug_of_the_room():
 def test_a_room_is_found_by_its_file():
     """Names lists without importing, room takes nothing that is not listed."""
     assert registry.adapter_names("runners") == ("rundeck",)
-    assert "_plain" not in registry.adapter_names("chats")
-    for name in ("nothing", "_plain", "../errors", "__init__", "console.py"):
+    assert "_cards" not in registry.adapter_names("chats")
+    for name in ("nothing", "_cards", "../errors", "__init__", "console.py"):
         with pytest.raises(KeyError):
             registry.load_adapter("chats", name)
     with pytest.raises(ValueError, match="no kind of room"):

@@ -1,4 +1,4 @@
-"""Room: everything else (Mattermost, Discord, Rocket.Chat, e-mail, ...) through the library apprise, by its URLs."""
+"""Everything else (Mattermost, Discord, Rocket.Chat, e-mail, ...) through the library apprise, by its URLs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from functions.adapters.chats import _plain, _texts
+from functions.adapters.chats import _cards, _posting, _text_layout
 from functions.application.ports import Finding
 from functions.domain.model.messages import Card
 from functions.runtime.errors import Denied, Unavailable
@@ -19,7 +19,7 @@ from functions.runtime.secrets import SecretRef
 MAX_CHARACTERS = 20_000
 MAX_TITLE = 250
 MENTION = re.compile(r"@[\w.:-]{1,80}|<@[!&]?\d{1,20}>")
-"""As Mattermost, Discord and Rocket.Chat write it; the forms of the other rooms would only be read out."""
+"""As Mattermost, Discord and Rocket.Chat write it. These services show the forms of other chats as plain text."""
 
 REMEDY = "put a valid apprise URL (such as mmosts://HOST/TOKEN) into the secret"
 
@@ -31,43 +31,43 @@ class Settings(Struct, frozen=True):
 
 
 def render(card: Card, language: str) -> str:
-    """Headline and text; each service's own limit is met when it is posted."""
-    return "\n".join(_texts_of(card, language, MAX_CHARACTERS, MAX_TITLE))
+    """Headline and text. `post` applies the limits of the service."""
+    return "\n".join(_title_and_body(card, language, MAX_CHARACTERS, MAX_TITLE))
 
 
-def _texts_of(card: Card, language: str, most: int, title_most: int) -> tuple[str, str]:
-    """Title and body that together stay within `most`, since many a plugin makes one text of both.
+def _title_and_body(card: Card, language: str, limit: int, title_limit: int) -> tuple[str, str]:
+    """Title and body that together stay within `limit`, since many plugins join them into one text.
 
-    A twentieth is left for what else it adds by itself, such as mentions that stand in its URL.
+    A twentieth is left for what the plugin adds by itself, such as mentions in its URL.
     """
-    card = _plain.cleaned(card, language)
-    headline = f"{_plain.SIGNS.get(card.urgency, '•')} {card.headline}"
-    title = _texts.shown(headline, min(title_most or MAX_TITLE, most * 2 // 3), _texts.literal, language)
-    mention = _texts.mentioned(card, MENTION)
-    room = most - most // 20 - _texts.units(title) - 2 - _texts.units(mention)
-    return title, mention + _texts.below(card, language, room, _texts.literal)
+    card = _cards.clean_card(card, language)
+    title_limit = min(title_limit or MAX_TITLE, limit * 2 // 3)
+    title = _text_layout.fit_text(_cards.headline(card), title_limit, _text_layout.literal, language)
+    mention = _text_layout.mention_line(card, MENTION)
+    left = limit - limit // 20 - _text_layout.units(title) - 2 - _text_layout.units(mention)
+    return title, mention + _text_layout.lay_out_body(card, language, left, _text_layout.literal)
 
 
 def post(settings: Settings, card: Card, *, thread: str | None, language: str, timeout_s: float) -> None:
-    """Post to the service. Raises Denied if the URL is none that apprise knows, Unavailable if it was not taken."""
+    """Post to the service. Raises Denied if apprise does not know the URL, Unavailable if the service refused the message."""
     ends = time.monotonic() + timeout_s
-    service = _service(settings)
-    title, body = _texts_of(card, language, service.body_maxlen, service.title_maxlen)
-    # Both parts in the time given: apprise has no limit on the whole, and many services take one request.
+    service = _load_service(settings)
+    title, body = _title_and_body(card, language, service.body_maxlen, service.title_maxlen)
+    # Half of the time for each: apprise has no limit on the whole, and most services take one request.
     service.socket_connect_timeout = service.socket_read_timeout = max(0.1, (ends - time.monotonic()) / 2)
     try:
-        # Text for a service of Markdown would be escaped sign by sign, the links too; `literal` has done what is needed.
-        declared = None if service.resolve_format("text") == "markdown" else "text"
-        taken = service.notify(body=body or title, title=title if body else "", body_format=declared)
+        # Apprise would escape text for a Markdown service character by character, links too; `literal` has done what is needed.
+        body_format = None if service.resolve_format("text") == "markdown" else "text"
+        accepted = service.notify(body=body or title, title=title if body else "", body_format=body_format)
     except Exception as error:  # noqa: BLE001 - a plugin may raise anything, and its text may hold the URL
         raise Unavailable("apprise", f"{service.service_name} failed ({type(error).__name__})") from None
-    if not taken:
+    if not accepted:
         settings.url.distrust()
-        raise Unavailable("apprise", f"{service.service_name} did not take the message")
+        raise Unavailable("apprise", f"{service.service_name} did not accept the message")
 
 
-def _service(settings: Settings) -> Any:
-    """The plugin for the URL. Apprise logs URLs, some with their secret, so its log is silenced."""
+def _load_service(settings: Settings) -> Any:
+    """The plugin for the URL. Apprise logs URLs, some with their secret, so its log is switched off."""
     with IMPORTING:
         import apprise  # 0.6 s and 28 MiB with its plugins: only where a channel of this type is configured
 
@@ -79,11 +79,13 @@ def _service(settings: Settings) -> Any:
     except Exception:  # noqa: BLE001 - as above
         service = None
     if service is None:
-        raise Denied("apprise", "the secret is no URL that apprise knows", remedy=REMEDY)
-    service.redirects = False  # as in web.py: another host is not told what this one was meant to get
+        raise Denied("apprise", "the secret is not a URL that apprise knows", remedy=REMEDY)
+    service.redirects = False  # as in http_client: another host must not get what was meant for this one
     return service
 
 
 def check(settings: Settings, *, timeout_s: float) -> list[Finding]:
-    """Only the shape of the URL can be known without posting."""
-    return _plain.checked("apprise", lambda: f"{_service(settings).service_name}: can't be tried without posting", ok=None)
+    """Check the URL's form. More can't be known without posting."""
+    return _posting.to_findings(
+        "apprise", lambda: f"{_load_service(settings).service_name}: can't be tried without posting", ok=None
+    )

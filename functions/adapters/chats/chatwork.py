@@ -1,7 +1,7 @@
-"""Room: Chatwork, by the API token of an account: separate messages in one of its rooms.
+"""Chatwork, by the API token of an account: separate messages in one room.
 
-Documented (developer.chatwork.com): forms, not JSON; 300 requests in five minutes. How long a message may be is not: 40,000 bytes
-were seen to be taken and 80,000 to be refused (docs/decisions/chats.md).
+Documented (developer.chatwork.com): forms, not JSON; 300 requests in five minutes. The length of a message is not documented:
+40,000 bytes were accepted and 80,000 refused (docs/decisions/chats.md).
 """
 
 from __future__ import annotations
@@ -11,20 +11,20 @@ from urllib.parse import urlencode
 
 from msgspec import Struct
 
-from functions.adapters.chats import _plain, _texts
+from functions.adapters.chats import _cards, _posting, _text_layout
 from functions.application.ports import Finding
 from functions.domain.model.messages import Card
 from functions.runtime import http_client
 from functions.runtime.secrets import SecretRef
 
 MAX_UNITS = 12_000
-"""Below the headline; at most three bytes each in UTF-8, so 36,000."""
+"""Below the headline. Each takes at most three bytes in UTF-8, so 36,000."""
 
 NOTATION = re.compile(r"\[(?=\s*/?\s*[^\W\d_])")
 MENTION = re.compile(r"\[(?:toall|To:\d{1,15})\]")
 FORM = "application/x-www-form-urlencoded"
-NOT_IN = "set `room` to the number behind `rid` in the room's address, and let the token's account join it"
-REMEDIES = {401: "put a valid API token into the secret", 403: NOT_IN, 404: NOT_IN}
+JOIN_ROOM = "set `room` to the number behind `rid` in the room's address, and add the token's account to the room"
+REMEDIES = {401: "put a valid API token into the secret", 403: JOIN_ROOM, 404: JOIN_ROOM}
 
 
 class Settings(Struct, frozen=True):
@@ -37,10 +37,10 @@ class Settings(Struct, frozen=True):
 
 def render(card: Card, language: str) -> str:
     """The message in Chatwork's notation."""
-    card = _plain.cleaned(card, language)
-    title = _literal(f"{_plain.SIGNS.get(card.urgency, '•')} {card.headline}")
-    body = _texts.below(card, language, MAX_UNITS, _literal)
-    return f"{_texts.mentioned(card, MENTION)}[info][title]{title}[/title]{body}[/info]"
+    card = _cards.clean_card(card, language)
+    title = _literal(_cards.headline(card))
+    body = _text_layout.lay_out_body(card, language, MAX_UNITS, _literal)
+    return f"{_text_layout.mention_line(card, MENTION)}[info][title]{title}[/title]{body}[/info]"
 
 
 def _literal(text: str) -> str:
@@ -49,29 +49,27 @@ def _literal(text: str) -> str:
 
 
 def post(settings: Settings, card: Card, *, thread: str | None, language: str, timeout_s: float) -> None:
-    """Post a new message, unread for the token's own account too, since that may be a person's."""
+    """Post a new message. It is unread for the token's own account too, which may be a person's."""
     form = urlencode({"body": render(card, language), "self_unread": 1}).encode()
-    headers = {**_token(settings), "Content-Type": FORM}
-    answer = _plain.send("chatwork", f"{_room(settings)}/messages", form, timeout_s=timeout_s, headers=headers)
-    if answer.status != 200:
-        raise _plain.refused("chatwork", answer, settings.token, REMEDIES)
+    headers = {**_token_header(settings), "Content-Type": FORM}
+    answer = _posting.post("chatwork", f"{_room_url(settings)}/messages", form, timeout_s=timeout_s, headers=headers)
+    _posting.require_accepted(answer, settings.token, REMEDIES)
 
 
-def _room(settings: Settings) -> str:
+def _room_url(settings: Settings) -> str:
     return f"{settings.base_url.rstrip('/')}/rooms/{settings.room}"
 
 
-def _token(settings: Settings) -> dict[str, str]:
+def _token_header(settings: Settings) -> dict[str, str]:
     return {"X-ChatWorkToken": settings.token.read().decode(errors="replace").strip()}
 
 
 def check(settings: Settings, *, timeout_s: float) -> list[Finding]:
-    """Asking for the room takes a valid token of one of its members."""
+    """Read the room, which takes a valid token of one of its members."""
 
-    def look() -> str:
-        answer = http_client.request("chatwork", "GET", _room(settings), timeout_s=timeout_s, headers=_token(settings))
-        if answer.status != 200:
-            raise _plain.refused("chatwork", answer, settings.token, REMEDIES)
+    def examine() -> str:
+        answer = http_client.request("chatwork", "GET", _room_url(settings), timeout_s=timeout_s, headers=_token_header(settings))
+        _posting.require_accepted(answer, settings.token, REMEDIES)
         return "the token is valid, and its account is in the room"
 
-    return _plain.checked("chatwork", look, ok=True)
+    return _posting.to_findings("chatwork", examine, ok=True)

@@ -1,4 +1,4 @@
-"""Room: cards on standard output, for terminals, logs and `make demo`."""
+"""Cards on standard output, for terminals, logs and `make demo`."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from unicodedata import east_asian_width
 
 from msgspec import Struct
 
-from functions.adapters.chats import _plain
+from functions.adapters.chats import _cards
 from functions.application.ports import Finding
 from functions.domain.model.messages import Card
+from functions.domain.texts.words import say
 
 RULE = "─" * 72
 COLUMNS = 96
@@ -27,42 +28,44 @@ class Settings(Struct, frozen=True):
 
 
 def render(card: Card, language: str) -> str:
-    """The card as plain text without colour. Mentions are left out: nobody is pinged by a terminal."""
-    return _plain.fitted(card, language, lambda shown: _text(shown, language), lambda text: len(text) <= MAX_CHARACTERS)
+    """The card as plain text without colour. Mentions are left out: a terminal pings nobody."""
+    return _cards.fit(card, language, _lay_out, MAX_CHARACTERS, len)
 
 
-def _text(card: Card, language: str) -> str:
-    facts = [label for label, _ in card.facts]
-    width = max((_width(label) for label in facts), default=0)
-    aligned = tuple((label + " " * (width - _width(label)), text) for label, text in card.facts)
-    paragraphs = [row for text in card.text for row in wrap(text, COLUMNS, break_long_words=False, break_on_hyphens=False)]
-    body = [*paragraphs, *([""] if card.text and card.facts else []), *(f"{label}  {text}" for label, text in aligned)]
-    rest = _plain.lines(Card(card.kind, card.urgency, "", evidence=card.evidence, curve=card.curve, links=card.links), language)
-    below = (f"  {line}".rstrip() for line in (*body, *rest))
-    return "\n".join((f"{_plain.SIGNS.get(card.urgency, '•')} {card.headline}", *below))
+def _lay_out(card: Card, language: str) -> str:
+    facts = _cards.facts(card, language)
+    width = max((_columns(label) for label, _ in facts), default=0)
+    log = [f"{say(language, 'evidence')}:", *(f"  {line}" for line in card.evidence)]
+    blocks = (
+        [row for text in card.text for row in wrap(text, COLUMNS, break_long_words=False, break_on_hyphens=False)],
+        [f"{label}{' ' * (width - _columns(label))}  {text}" for label, text in facts],
+        log if card.evidence else [],
+        [f"{label}: {url}" for label, url in card.links],
+    )
+    body = "\n\n".join("\n".join(f"  {row}".rstrip() for row in block) for block in blocks if block)
+    return f"{_cards.headline(card)}\n{body}".rstrip("\n")
 
 
-def _width(text: str) -> int:
+def _columns(text: str) -> int:
     """Columns on a terminal: East Asian wide characters take two."""
     return sum(2 if east_asian_width(char) in "WF" else 1 for char in text)
 
 
 def post(settings: Settings, card: Card, *, thread: str | None, language: str, timeout_s: float) -> None:
-    """Print the card. A terminal that went away or can't show a character is no reason to fail."""
+    """Print the card. A terminal that is gone or can't show a character is not an error."""
     text = render(card, language)
-    if _coloured():
+    if _has_colour():
         head, _, rest = text.partition("\n")
         text = f"{DIM}{RULE}{PLAIN}\n{COLOURS.get(card.urgency, '')}{head}{PLAIN}\n{rest}\n"
     else:
         text = f"{RULE}\n{text}\n"
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-    shown = text.encode(encoding, errors="replace").decode(encoding)
     with contextlib.suppress(OSError, ValueError):  # closed pipe, closed file
-        print(shown, flush=True)
+        print(text.encode(encoding, errors="replace").decode(encoding), flush=True)
 
 
-def _coloured() -> bool:
-    """As https://no-color.org asks: only on a terminal, and never with NO_COLOR."""
+def _has_colour() -> bool:
+    """Only on a terminal and never with NO_COLOR, as https://no-color.org asks."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
         return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     return False

@@ -1,7 +1,7 @@
-"""Room: Slack, by incoming webhook (separate messages) or bot token (a thread per incident whose first card is kept current).
+"""Slack, by incoming webhook (separate messages) or bot token (a thread per incident; its first card shows the current state).
 
-Limits (docs.slack.dev, Block Kit): 50 blocks, header 150 characters, section text 3,000, 10 fields of 2,000; the whole message
-is refused somewhere beyond 13,000 characters (slackapi/bolt-js#2509), so it is kept under 10,000.
+Limits (docs.slack.dev, Block Kit): 50 blocks, header 150 characters, section text 3,000, 10 fields of 2,000. Slack refuses a
+whole message somewhere beyond 13,000 characters (slackapi/bolt-js#2509), so messages stay under 10,000.
 """
 
 from __future__ import annotations
@@ -14,11 +14,10 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from functions.adapters.chats import _plain, _texts
+from functions.adapters.chats import _cards, _posting, _text_layout
 from functions.application.ports import Finding
 from functions.domain.model.messages import Card
 from functions.domain.texts.words import curve_words, say
-from functions.runtime import http_client
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.secrets import SecretRef
 
@@ -27,14 +26,15 @@ MAX_HEADER = 150
 MAX_SECTION = 3000
 MAX_FIELD = 2000
 MAX_LOG = 2900
-"""Of a section's, so that heading and fences fit too."""
+"""Of a section's 3,000, so that heading and fences fit too."""
+
 FIELDS_IN_SECTION = 10
 MENTION = re.compile(r"<(?:!(?:channel|here|everyone)|@[UW][A-Z0-9]+|!subteam\^S[A-Z0-9]+)>")
 FORMATTING = re.compile(r"[*_~`]|^>|:(?!\d\d?:)[\w+'-]+:")
-"""Emphasis, a quotation, the name of an emoji; a time such as 03:12:05 holds none."""
+"""Emphasis, a quotation, the name of an emoji; a time such as 03:12:05 is not one."""
 
 WRONG_TOKEN = {"invalid_auth", "not_authed", "token_revoked", "token_expired", "account_inactive"}
-TOO_MUCH = {"invalid_blocks", "invalid_blocks_format", "msg_blocks_too_long", "msg_too_long"}
+TOO_LARGE = {"invalid_blocks", "invalid_blocks_format", "msg_blocks_too_long", "msg_too_long"}
 GONE = {"message_not_found", "cant_update_message", "edit_window_closed", "thread_not_found"}
 LATER = {"internal_error", "fatal_error", "service_unavailable", "request_timeout", "ratelimited", "rate_limited"}
 REMEDIES = {
@@ -44,7 +44,7 @@ REMEDIES = {
     "missing_scope": "give the bot the scope chat:write and install it again",
     **dict.fromkeys(WRONG_TOKEN, "put a valid bot token (Bot User OAuth Token) into the secret"),
 }
-WEBHOOK_REMEDIES = dict.fromkeys((403, 404, 410), "make a new incoming webhook in Slack and put its URL into the secret")
+WEBHOOK_REMEDIES = dict.fromkeys((403, 404, 410), "create a new incoming webhook in Slack and put its URL into the secret")
 
 
 class Settings(Struct, frozen=True):
@@ -58,50 +58,46 @@ class Settings(Struct, frozen=True):
 
 def render(card: Card, language: str) -> dict[str, Any]:
     """The message as JSON for incoming webhooks and chat.postMessage."""
-    return _plain.fitted(card, language, lambda shown: _message(shown, language), _fits)
-
-
-def _fits(message: dict[str, Any]) -> bool:
-    return len(json.dumps(message, ensure_ascii=False)) < MAX_CHARACTERS
+    return _cards.fit(card, language, _message, MAX_CHARACTERS, lambda message: len(json.dumps(message, ensure_ascii=False)))
 
 
 def _message(card: Card, language: str) -> dict[str, Any]:
-    headline = f"{_plain.SIGNS.get(card.urgency, '•')} {card.headline}"
-    blocks: list[dict[str, Any]] = [{"type": "header", "text": _words(headline, MAX_HEADER, language)}]
-    mentions = [mention for mention in card.mention if MENTION.fullmatch(mention)]
+    headline = _cards.headline(card)
+    mentions = _cards.mentions(card, MENTION)
+    blocks: list[dict[str, Any]] = [{"type": "header", "text": _plain_text(headline, MAX_HEADER, language)}]
     if mentions:
         blocks.append(_section(" ".join(mentions)))
-    blocks += [{"type": "section", "text": _words(text, MAX_SECTION, language)} for text in card.text if text]
+    blocks += [{"type": "section", "text": _plain_text(text, MAX_SECTION, language)} for text in card.text if text]
     fields = [_field(label, text, language) for label, text in card.facts]
-    for at in range(0, len(fields), FIELDS_IN_SECTION):
-        blocks.append({"type": "section", "fields": fields[at : at + FIELDS_IN_SECTION]})
-    if bars := _plain.sparkline(card.curve):
-        blocks.append(_section(f"*{say(language, 'curve')}*  `{bars}`  {escaped(curve_words(card.curve, language))}"))
+    for start in range(0, len(fields), FIELDS_IN_SECTION):
+        blocks.append({"type": "section", "fields": fields[start : start + FIELDS_IN_SECTION]})
+    if bars := _cards.sparkline(card.curve):
+        blocks.append(_section(f"*{say(language, 'curve')}*  `{bars}`  {escape(curve_words(card.curve, language))}"))
     if card.evidence:
-        blocks.append(_section(f"*{say(language, 'evidence')}*\n```\n{_log(card.evidence, language)}\n```"))
+        blocks.append(_section(f"*{say(language, 'evidence')}*\n```\n{_fit_log(card.evidence, language)}\n```"))
     if card.links:
-        blocks += _links(card.links)
-    return {"text": " ".join((*mentions, escaped(headline))), "blocks": blocks, "unfurl_links": False, "unfurl_media": False}
+        blocks += _link_sections(card.links)
+    return {"text": " ".join((*mentions, escape(headline))), "blocks": blocks, "unfurl_links": False, "unfurl_media": False}
 
 
-def escaped(text: str) -> str:
-    """The three characters that Slack gives a meaning to; without them nothing mentions and nothing links."""
+def escape(text: str) -> str:
+    """Escape the three characters that Slack interprets; without them nothing mentions and nothing links."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def _words(text: str, limit: int, language: str) -> dict[str, Any]:
-    """Text without any markup. The limit is on what is sent, so entities must not be cut in two."""
-    while len(escaped(text)) > limit:
-        text = _plain.cut(text, min(limit, len(text) - max(1, (len(escaped(text)) - limit) // 5)), language)
-    return {"type": "plain_text", "text": escaped(text), "emoji": False}
+def _plain_text(text: str, limit: int, language: str) -> dict[str, Any]:
+    """Text without markup. The limit counts what is sent, so no entity may be cut in two."""
+    while (over := len(escape(text)) - limit) > 0:
+        text = _cards.cut(text, min(limit, len(text) - max(1, over // 5)), language)
+    return {"type": "plain_text", "text": escape(text), "emoji": False}
 
 
-def _log(lines: tuple[str, ...], language: str) -> str:
-    """As many lines as fit, from the log's end, which says what went wrong."""
-    rows = [escaped(line).replace("```", "'''") for line in reversed(lines)]
-    kept = _texts.first(rows, MAX_LOG)
-    mark = [say(language, "shortened").strip()] if len(kept) < len(rows) else []
-    return "\n".join([*mark, *reversed(kept)])
+def _fit_log(lines: tuple[str, ...], language: str) -> str:
+    """As many lines as fit, from the end of the log, which says what went wrong."""
+    rows = [escape(line).replace("```", "'''") for line in reversed(lines)]
+    last_rows = _text_layout.take_rows(rows, MAX_LOG)
+    mark = [say(language, "shortened").strip()] if len(last_rows) < len(rows) else []
+    return "\n".join([*mark, *reversed(last_rows)])
 
 
 def _section(text: str) -> dict[str, Any]:
@@ -109,50 +105,31 @@ def _section(text: str) -> dict[str, Any]:
 
 
 def _field(label: str, text: str, language: str) -> dict[str, Any]:
-    """Label in bold; a value that holds formatting characters is shown as code, as it is."""
-    code = FORMATTING.search(text) is not None
-    value = text.replace("`", "'") if code else text
-    heading = f"*{escaped(label)}*\n" if label else ""
-    while (over := len(heading) + len(escaped(value)) + 2 - MAX_FIELD) > 0:
-        value = _plain.cut(value, len(value) - max(1, over // 5), language)
-    return {"type": "mrkdwn", "text": heading + (f"`{escaped(value)}`" if code else escaped(value)), "verbatim": True}
+    """The label in bold. A value with formatting characters becomes code, so that it shows as it is."""
+    is_code = FORMATTING.search(text) is not None
+    value = text.replace("`", "'") if is_code else text
+    heading = f"*{escape(label)}*\n" if label else ""
+    while (over := len(heading) + len(escape(value)) + 2 - MAX_FIELD) > 0:
+        value = _cards.cut(value, len(value) - max(1, over // 5), language)
+    return {"type": "mrkdwn", "text": heading + (f"`{escape(value)}`" if is_code else escape(value)), "verbatim": True}
 
 
-def _links(links: tuple[tuple[str, str], ...]) -> list[dict[str, Any]]:
-    """Links as text, since buttons need an app that answers clicks; as many lines as the limit of a section asks for."""
-    shown = [f"<{escaped(url).replace('|', '%7C')}|{escaped(label)}>" for label, url in links]
-    rows, row = [], ""
-    for link in shown:
-        if row and len(row) + len(link) > MAX_SECTION - 10:
-            rows.append(row)
-            row = ""
-        row = f"{row}  ·  {link}" if row else link
-    return [_section(text) for text in (*rows, row)]
+def _link_sections(links: tuple[tuple[str, str], ...]) -> list[dict[str, Any]]:
+    """Links as text, since buttons need an app that answers clicks. A section holds as many as its limit allows."""
+    rows = [""]
+    for label, url in links:
+        link = f"<{escape(url).replace('|', '%7C')}|{escape(label)}>"
+        if rows[-1] and len(rows[-1]) + len(link) > MAX_SECTION - 10:
+            rows.append("")
+        rows[-1] += f"  ·  {link}" if rows[-1] else link
+    return [_section(row) for row in rows]
 
 
 # --- posting -----------------------------------------------------------------------------------------------------------
 
 
-def post(settings: Settings, card: Card, *, thread: str | None, language: str, timeout_s: float) -> str | None:
-    """Post; the handle of a bot's thread is JSON with channel, ts of the first card and `at` of the newest state shown there."""
-    message = render(card, language)
-    if settings.token is None:
-        _post_webhook(settings, message, timeout_s)
-        return None
-    ends = time.monotonic() + timeout_s
-    first = _parsed(thread)
-    if first is not None and card.at >= first.at:
-        first = _updated(settings, settings.token, first, message, card.at, ends)
-    if first is None:
-        answer = _call(settings, settings.token, "chat.postMessage", {"channel": settings.channel, **message}, ends)
-        return _First(str(answer.get("channel") or settings.channel), str(answer.get("ts", "")), card.at).handle
-    reply = {"channel": first.channel, "thread_ts": first.ts, "reply_broadcast": card.urgency == "act", **message}
-    _call(settings, settings.token, "chat.postMessage", reply, ends)
-    return first.handle
-
-
-class _First(Struct, frozen=True):
-    """The first card of an incident."""
+class _FirstCard(Struct, frozen=True):
+    """The first card of an incident, which starts its thread. `at`: the time of the newest state that it shows."""
 
     channel: str
     ts: str
@@ -160,24 +137,51 @@ class _First(Struct, frozen=True):
 
     @property
     def handle(self) -> str | None:
+        """The thread as JSON, as the document keeps it."""
         return json.dumps({"channel": self.channel, "ts": self.ts, "at": self.at}) if self.ts else None
 
 
-def _parsed(thread: str | None) -> _First | None:
+class _Bot(Struct, frozen=True):
+    """What every call of the Web API needs."""
+
+    settings: Settings
+    token: SecretRef
+    ends: float
+
+
+def post(settings: Settings, card: Card, *, thread: str | None, language: str, timeout_s: float) -> str | None:
+    """Post by webhook, or as the bot into the incident's thread."""
+    message = render(card, language)
+    ends = time.monotonic() + timeout_s
+    if settings.token is None:
+        _post_to_webhook(settings, message, ends)
+        return None
+    bot = _Bot(settings, settings.token, ends)
+    first = _parse_handle(thread)
+    if first is not None and card.at >= first.at:
+        first = _update_first_card(bot, first, message, card.at)
+    if first is None:
+        answer = _call(bot, "chat.postMessage", {"channel": settings.channel, **message})
+        return _FirstCard(str(answer.get("channel") or settings.channel), str(answer.get("ts", "")), card.at).handle
+    reply = {"channel": first.channel, "thread_ts": first.ts, "reply_broadcast": card.urgency == "act", **message}
+    _call(bot, "chat.postMessage", reply)
+    return first.handle
+
+
+def _parse_handle(thread: str | None) -> _FirstCard | None:
     try:
-        found = json.loads(thread or "null")
-        return _First(str(found["channel"]), str(found["ts"]), float(found["at"]))
+        handle = json.loads(thread or "null")
+        return _FirstCard(str(handle["channel"]), str(handle["ts"]), float(handle["at"]))
     except (ValueError, TypeError, KeyError):
         return None
 
 
-def _updated(
-    settings: Settings, token: SecretRef, first: _First, message: dict[str, Any], at: float, ends: float
-) -> _First | None:
-    """Bring the first card up to date, before the reply: done twice it does no harm. None if somebody deleted it."""
-    mute = {**message, "text": message["text"].rsplit("> ", 1)[-1], "blocks": [b for b in message["blocks"] if not _pings(b)]}
+def _update_first_card(bot: _Bot, first: _FirstCard, message: dict[str, Any], at: float) -> _FirstCard | None:
+    """Show the new state in the first card, before the reply: an update can be repeated. None if somebody deleted the card."""
+    blocks = [block for block in message["blocks"] if not _is_mention(block)]
+    without_mention = {**message, "text": message["text"].rsplit("> ", 1)[-1], "blocks": blocks}
     try:
-        _call(settings, token, "chat.update", {"channel": first.channel, "ts": first.ts, **mute}, ends)
+        _call(bot, "chat.update", {"channel": first.channel, "ts": first.ts, **without_mention})
     except Denied as error:
         if error.code in GONE:
             return None
@@ -185,65 +189,57 @@ def _updated(
     return replace(first, at=at)
 
 
-def _pings(block: dict[str, Any]) -> bool:
+def _is_mention(block: dict[str, Any]) -> bool:
     return block["type"] == "section" and MENTION.match(block.get("text", {}).get("text", "")) is not None
 
 
-def _call(settings: Settings, token: SecretRef, method: str, body: dict[str, Any], ends: float) -> dict[str, Any]:
-    """One method of the Web API. What Slack finds too large goes as its headline alone rather than not at all."""
-    headers = {"Authorization": f"Bearer {token.read().decode(errors='replace').strip()}"}
-    url = f"{settings.base_url.rstrip('/')}/{method}"
-    answer = _plain.send("slack", url, body, timeout_s=ends - time.monotonic(), headers=headers)
-    found = _said(answer, token)
-    error = str(found.get("error"))
-    if found.get("ok") is True:
-        return found
-    if error in TOO_MUCH and "blocks" in body:
-        return _call(settings, token, method, {name: value for name, value in body.items() if name != "blocks"}, ends)
+def _call(bot: _Bot, method: str, body: dict[str, Any]) -> dict[str, Any]:
+    """Call one method of the Web API. If Slack finds the message too large, its headline goes out alone."""
+    headers = {"Authorization": f"Bearer {bot.token.read().decode(errors='replace').strip()}"}
+    url = f"{bot.settings.base_url.rstrip('/')}/{method}"
+    answer = _posting.post("slack", url, body, timeout_s=bot.ends - time.monotonic(), headers=headers)
+    _posting.require_accepted(answer, bot.token, {})
+    result = answer.json()
+    if not isinstance(result, dict):
+        raise Unavailable("slack", "answered JSON that is not an object")
+    error = str(result.get("error"))
+    if result.get("ok") is True:
+        return result
+    if error in TOO_LARGE and "blocks" in body:
+        return _call(bot, method, {name: value for name, value in body.items() if name != "blocks"})
     if error in LATER:
         raise Unavailable("slack", f"{method} answered {error}")
     if error in WRONG_TOKEN:
-        token.distrust()
+        bot.token.distrust()
     code = error if re.fullmatch(r"[a-z0-9_]{1,80}", error) else "unknown_error"
     raise Denied("slack", f"{method} answered {code}", code=code, remedy=REMEDIES.get(code, ""), status=answer.status)
 
 
-def _said(answer: http_client.Answer, token: SecretRef) -> dict[str, Any]:
-    if answer.status != 200:
-        raise _plain.refused("slack", answer, token, {})
-    found = answer.json()
-    if not isinstance(found, dict):
-        raise Unavailable("slack", "answered with something that is no object")
-    return found
-
-
-def _post_webhook(settings: Settings, message: dict[str, Any], timeout_s: float) -> None:
-    ends = time.monotonic() + timeout_s
+def _post_to_webhook(settings: Settings, message: dict[str, Any], ends: float) -> None:
     secret, url = _webhook(settings)
-    answer = _plain.send("slack", url, message, timeout_s=timeout_s)
+    answer = _posting.post("slack", url, message, timeout_s=ends - time.monotonic())
     if answer.status == 400:
-        answer = _plain.send("slack", url, {"text": message["text"]}, timeout_s=ends - time.monotonic())
-    if answer.status != 200:
-        raise _plain.refused("slack", answer, secret, WEBHOOK_REMEDIES)
+        answer = _posting.post("slack", url, {"text": message["text"]}, timeout_s=ends - time.monotonic())
+    _posting.require_accepted(answer, secret, WEBHOOK_REMEDIES)
 
 
 def _webhook(settings: Settings) -> tuple[SecretRef, str]:
     if settings.url is None:
         raise Denied("slack", "neither url nor token is set", remedy="set `url` (incoming webhook), or `token` and `channel`")
-    return settings.url, _plain.webhook_url("slack", settings.url)
+    return settings.url, _posting.webhook_url("slack", settings.url)
 
 
 def check(settings: Settings, *, timeout_s: float) -> list[Finding]:
-    """auth.test for a bot; of a webhook only the shape of its URL can be known without posting."""
+    """Call auth.test for a bot. Of a webhook, only the URL's form can be checked without posting."""
     token = settings.token
 
-    def look() -> str:
+    def examine() -> str:
         if token is None:
             _webhook(settings)
-            return "a webhook can't be tried without posting"
+            return _posting.NOT_TRIED
         if not settings.channel:
             raise Denied("slack", "channel is not set", remedy=REMEDIES["channel_not_found"])
-        _call(settings, token, "auth.test", {}, time.monotonic() + timeout_s)
-        return "the token is valid; whether the bot is in the channel shows with the first post"
+        _call(_Bot(settings, token, time.monotonic() + timeout_s), "auth.test", {})
+        return "the token is valid; the first post shows whether the bot is in the channel"
 
-    return _plain.checked("slack", look, ok=None if token is None else True)
+    return _posting.to_findings("slack", examine, ok=None if token is None else True)

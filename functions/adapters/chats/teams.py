@@ -1,22 +1,22 @@
-"""Room: Microsoft Teams, by a webhook of Workflows (Power Automate), as an Adaptive Card 1.4.
+"""Microsoft Teams, by a webhook of Workflows (Power Automate), as an Adaptive Card 1.4.
 
-The platform takes 28 KB, of which 21 KB were measured to arrive (docs/decisions/chats.md). Office 365 connectors are retired.
-All untrusted text goes into text runs, which know no Markdown; a mention needs an entity, which only configured ones get.
+The documented limit is 28 KB, but one library measured that only 21 KB arrive (docs/decisions/chats.md). Office 365 connectors
+are retired.
+All untrusted text goes into text runs, which have no Markdown. A mention needs an entity, and only configured ones get one.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Any
 from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-from functions.adapters.chats import _plain
+from functions.adapters.chats import _cards, _posting
 from functions.application.ports import Finding
 from functions.domain.model.messages import Card
-from functions.domain.texts.words import curve_words, say
+from functions.domain.texts.words import say
 from functions.runtime.errors import Denied
 from functions.runtime.secrets import SecretRef
 
@@ -31,22 +31,18 @@ REMEDIES = dict.fromkeys((400, 401, 403, 404, 410), NEW_FLOW)
 
 
 class Settings(Struct, frozen=True):
-    """`url`: the whole URL of the flow, with its sig. Who is mentioned is named by user principal name (an address)."""
+    """`url`: the whole URL of the flow, with its sig. `mention` takes user principal names (addresses)."""
 
     url: SecretRef
 
 
 def render(card: Card, language: str) -> dict[str, Any]:
     """The message as JSON."""
-    return _plain.fitted(card, language, lambda shown: _message(shown, language), _fits)
-
-
-def _fits(message: dict[str, Any]) -> bool:
-    return len(json.dumps(message, ensure_ascii=False).encode()) < MAX_BYTES
+    return _cards.fit(card, language, _message, MAX_BYTES, _cards.json_bytes)
 
 
 def _message(card: Card, language: str) -> dict[str, Any]:
-    mentions = [mention for mention in card.mention if MENTION.fullmatch(mention)]
+    mentions = _cards.mentions(card, MENTION)
     content: dict[str, Any] = {
         "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
         "type": "AdaptiveCard",
@@ -60,18 +56,14 @@ def _message(card: Card, language: str) -> dict[str, Any]:
 
 
 def _body(card: Card, mentions: list[str], language: str) -> list[dict[str, Any]]:
-    headline = f"{_plain.SIGNS.get(card.urgency, '•')} {card.headline}"
+    headline = _runs(_run(_cards.headline(card), weight="bolder", size="large"))
     style = COLOURS.get(card.urgency, "default")
-    body: list[dict[str, Any]] = [
-        {"type": "Container", "style": style, "bleed": True, "items": [_runs(_run(headline, weight="bolder", size="large"))]}
-    ]
+    body: list[dict[str, Any]] = [{"type": "Container", "style": style, "bleed": True, "items": [headline]}]
     if mentions:
         body.append({"type": "TextBlock", "wrap": True, "text": " ".join(f"<at>{mention}</at>" for mention in mentions)})
     body += [_runs(_run(text)) for text in card.text if text]
-    body += [_runs(_run(f"{label}  ", weight="bolder"), _run(text), spacing="small") for label, text in card.facts]
-    if bars := _plain.sparkline(card.curve):
-        words = curve_words(card.curve, language)
-        body.append(_runs(_run(f"{say(language, 'curve')}  ", weight="bolder"), _run(f"{bars} {words}"), spacing="small"))
+    facts = _cards.facts(card, language)
+    body += [_runs(_run(f"{label}  ", weight="bolder"), _run(text), spacing="small") for label, text in facts]
     if card.evidence:
         lines = [_runs(_run(line, fontType="monospace", size="small"), spacing="none") for line in card.evidence if line]
         title = _runs(_run(say(language, "evidence"), weight="bolder"))
@@ -91,7 +83,7 @@ def _run(text: str, **style: str) -> dict[str, Any]:
 
 
 def _literal(text: str) -> str:
-    """Without what Teams or a template engine before it gives a meaning to: `<at>`, `{{DATE(...)}}`, `${...}`."""
+    """The text without what Teams, or a template engine before it, interprets: `<at>`, `{{DATE(...)}}`, `${...}`."""
     return re.sub(r"(?<=[{$])(?={)", " ", text.replace("<", "‹").replace(">", "›"))
 
 
@@ -100,20 +92,19 @@ def _entity(mention: str) -> dict[str, Any]:
 
 
 def post(settings: Settings, card: Card, *, thread: str | None, language: str, timeout_s: float) -> None:
-    """Post a new message: Teams' webhooks can neither reply nor edit."""
+    """Post a new message. Teams' webhooks can neither reply nor edit."""
     message = render(card, language)
-    answer = _plain.send("teams", _plain.webhook_url("teams", settings.url), message, timeout_s=timeout_s)
-    if answer.status not in (200, 202):
-        raise _plain.refused("teams", answer, settings.url, REMEDIES)
+    answer = _posting.post("teams", _posting.webhook_url("teams", settings.url), message, timeout_s=timeout_s)
+    _posting.require_accepted(answer, settings.url, REMEDIES, accepted=(200, 202))
 
 
 def check(settings: Settings, *, timeout_s: float) -> list[Finding]:
-    """Only the shape of the URL can be known without posting."""
+    """Check the URL's form. More can't be known without posting."""
 
-    def look() -> str:
-        host = urlsplit(_plain.webhook_url("teams", settings.url)).hostname or ""
+    def examine() -> str:
+        host = urlsplit(_posting.webhook_url("teams", settings.url)).hostname or ""
         if host.endswith((".webhook.office.com", "outlook.office.com")):
-            raise Denied("teams", "the URL is of a retired Office 365 connector", remedy=NEW_FLOW)
-        return "a webhook can't be tried without posting"
+            raise Denied("teams", "the URL belongs to a retired Office 365 connector", remedy=NEW_FLOW)
+        return _posting.NOT_TRIED
 
-    return _plain.checked("teams", look, ok=None)
+    return _posting.to_findings("teams", examine, ok=None)

@@ -1,6 +1,6 @@
 """Stand-ins for the chat platforms: HTTP servers on loopback that refuse what the real ones are documented to refuse.
 
-Limits are those of each platform's documentation, written down in docs/decisions/chats.md, not those of the rooms under test.
+Limits are those of each platform's documentation, written down in docs/decisions/chats.md, not those of the adapters under test.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class HttpAnswer:
     status: int
     body: str = ""
     headers: dict[str, str] = field(default_factory=dict)
 
 
 class Platform:
-    """Use it in a `with` block. `next_answers` are given first, whatever is sent."""
+    """Use it in a `with` block. It gives `next_answers` first, whatever is sent."""
 
     def __init__(self) -> None:
         self.taken: list[Call] = []
         self.refusals: list[str] = []
         self.calls = 0
-        self.next_answers: list[Said] = []
+        self.next_answers: list[HttpAnswer] = []
         platform = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -62,12 +62,12 @@ class Platform:
                 query = {name: values[0] for name, values in parse_qs(parts.query).items()}
                 token = self.headers.get("Authorization", "").removeprefix("Bearer ") or self.headers.get("X-ChatWorkToken", "")
                 platform.calls += 1
-                said = platform.next_answers.pop(0) if platform.next_answers else None
-                if said is None:
-                    said = platform.answered(Call(parts.path, query, token, body, size, self.command))
-                out = said.body.encode()
-                self.send_response(said.status)
-                for name, value in {"Content-Length": str(len(out)), **said.headers}.items():
+                answer = platform.next_answers.pop(0) if platform.next_answers else None
+                if answer is None:
+                    answer = platform.handle(Call(parts.path, query, token, body, size, self.command))
+                out = answer.body.encode()
+                self.send_response(answer.status)
+                for name, value in {"Content-Length": str(len(out)), **answer.headers}.items():
                     self.send_header(name, value)
                 self.end_headers()
                 self.wfile.write(out)
@@ -91,34 +91,34 @@ class Platform:
         self.close()
 
     def close(self) -> None:
-        """From now on nobody answers there."""
+        """From now on the port is closed."""
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
 
-    def answered(self, call: Call) -> Said:
+    def handle(self, call: Call) -> HttpAnswer:
         if problem := self.problem(call):
             self.refusals.append(problem)
-            return Said(400, problem)
+            return HttpAnswer(400, problem)
         if call.method == "POST":
             self.taken.append(call)
         return self.accepted(call)
 
-    def busy(self, wait_s: float) -> Said:
-        """How it asks to wait."""
-        return Said(429, "", {"Retry-After": f"{wait_s:g}"})
+    def busy(self, wait_s: float) -> HttpAnswer:
+        """The answer with which it asks to wait."""
+        return HttpAnswer(429, "", {"Retry-After": f"{wait_s:g}"})
 
     def installed(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Where a client has its address built in, it is led here."""
+        """Points a client with a built-in address to this server."""
 
     def problem(self, call: Call) -> str:
         raise NotImplementedError
 
-    def accepted(self, call: Call) -> Said:
+    def accepted(self, call: Call) -> HttpAnswer:
         raise NotImplementedError
 
     def secret(self) -> str:
-        """What stands in the setting `url`."""
+        """The value of the setting `url`."""
         raise NotImplementedError
 
     def pings(self, body: Any) -> list[str]:
@@ -155,7 +155,7 @@ def slack_problem(body: dict[str, Any]) -> str:
 def slack_block_problem(block: dict[str, Any]) -> str:
     texts = [(block["text"], 150 if block["type"] == "header" else 3000)] if "text" in block else []
     fields = block.get("fields", [])
-    texts += [(one, 2000) for one in fields]
+    texts += [(field, 2000) for field in fields]
     wrong = (
         block["type"] not in ("header", "section", "context", "divider", "actions")
         or len(fields) > 10
@@ -169,8 +169,8 @@ def slack_block_problem(block: dict[str, Any]) -> str:
 
 
 def slack_pings(body: Any) -> list[str]:
-    """Slack takes only angle brackets for mentions; written as entities they mean nothing."""
-    return [found for text in strings(body) for found in re.findall(r"<[!@#][^>]*>", text)]
+    """In Slack only angle brackets mention; as entities they mean nothing."""
+    return [ping for text in strings(body) for ping in re.findall(r"<[!@#][^>]*>", text)]
 
 
 class SlackWebhook(Platform):
@@ -180,15 +180,15 @@ class SlackWebhook(Platform):
     def problem(self, call: Call) -> str:
         return slack_problem(call.body) if call.path == f"/services/T0/B0/{SECRET}" else "no_service"
 
-    def accepted(self, call: Call) -> Said:
-        return Said(200, "ok")
+    def accepted(self, call: Call) -> HttpAnswer:
+        return HttpAnswer(200, "ok")
 
     def pings(self, body: Any) -> list[str]:
         return slack_pings(body)
 
 
 class SlackApi(Platform):
-    """The Web API: mistakes come with status 200."""
+    """The Web API, which answers errors with status 200."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -197,11 +197,11 @@ class SlackApi(Platform):
     def secret(self) -> str:
         return f"xoxb-{SECRET}"
 
-    def answered(self, call: Call) -> Said:
+    def handle(self, call: Call) -> HttpAnswer:
         error = self.problem(call)
         if error:
             self.refusals.append(error)
-            return Said(200, json.dumps({"ok": False, "error": error}))
+            return HttpAnswer(200, json.dumps({"ok": False, "error": error}))
         if call.path != "/auth.test":
             self.taken.append(call)
         return self.accepted(call)
@@ -221,10 +221,10 @@ class SlackApi(Platform):
             return "thread_not_found"
         return slack_problem(call.body)
 
-    def accepted(self, call: Call) -> Said:
+    def accepted(self, call: Call) -> HttpAnswer:
         ts = call.body.get("ts") or f"17954.{len(self.messages):06d}"
         self.messages[ts] = call.body
-        return Said(200, json.dumps({"ok": True, "channel": "C0123456789", "ts": ts}))
+        return HttpAnswer(200, json.dumps({"ok": True, "channel": "C0123456789", "ts": ts}))
 
     def pings(self, body: Any) -> list[str]:
         return slack_pings(body)
@@ -256,20 +256,20 @@ class GoogleChat(Platform):
             return "INVALID_ARGUMENT: card"
         return "" if cards or call.body.get("text") else "INVALID_ARGUMENT: empty"
 
-    def accepted(self, call: Call) -> Said:
+    def accepted(self, call: Call) -> HttpAnswer:
         request = call.query.get("requestId", "")
         if request in self.by_request:
             self.taken.pop()
-            return Said(200, json.dumps({"name": self.by_request[request]}))
+            return HttpAnswer(200, json.dumps({"name": self.by_request[request]}))
         key = call.body.get("thread", {}).get("threadKey", "") if "messageReplyOption" in call.query else ""
         thread = self.threads.setdefault(key, f"t{len(self.threads)}") if key else f"t-alone-{len(self.taken)}"
         name = f"spaces/AAAA/messages/{thread}.{len(self.taken)}"
         if request:
             self.by_request[request] = name
-        return Said(200, json.dumps({"name": name, "thread": {"name": thread}}))
+        return HttpAnswer(200, json.dumps({"name": name, "thread": {"name": thread}}))
 
     def pings(self, body: Any) -> list[str]:
-        return [found for text in strings(body) for found in re.findall(r"<users/[^>]*>", text)]
+        return [ping for text in strings(body) for ping in re.findall(r"<users/[^>]*>", text)]
 
 
 def buttons(body: Any) -> Iterator[Any]:
@@ -300,19 +300,19 @@ class Teams(Platform):
         )
         return "" if fine else "TriggerInputSchemaMismatch"
 
-    def accepted(self, call: Call) -> Said:
-        return Said(202)
+    def accepted(self, call: Call) -> HttpAnswer:
+        return HttpAnswer(202)
 
     def pings(self, body: Any) -> list[str]:
         """A mention needs its text in a text block and an entity; either alone is counted too."""
         content = body["attachments"][0]["content"]
         entities = [entity["text"] for entity in content["msteams"]["entities"]]
-        written = [found for text in strings(content["body"]) for found in re.findall(r"<at>.*?</at>", text)]
-        return entities + [found for found in written if found not in entities]
+        written = [ping for text in strings(content["body"]) for ping in re.findall(r"<at>.*?</at>", text)]
+        return entities + [ping for ping in written if ping not in entities]
 
 
 class AnyService(Platform):
-    """Apprise's own JSON notification, which takes texts as they are."""
+    """Apprise's own JSON notification, which takes texts literally."""
 
     def secret(self) -> str:
         return f"json://{self.url.removeprefix('http://')}/{SECRET}"
@@ -322,9 +322,9 @@ class AnyService(Platform):
             return "unknown path"
         return "too long" if len(call.body["message"]) > 32_768 or len(call.body["title"]) > 250 else ""
 
-    def accepted(self, call: Call) -> Said:
-        return Said(200)
+    def accepted(self, call: Call) -> HttpAnswer:
+        return HttpAnswer(200)
 
     def pings(self, body: Any) -> list[str]:
         form = r"<[!@#][^>]*>|<users/[^>]*>|@(?:everyone|here|channel)\b"
-        return [found for text in strings(body) for found in re.findall(form, text)]
+        return [ping for text in strings(body) for ping in re.findall(form, text)]

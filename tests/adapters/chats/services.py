@@ -1,4 +1,4 @@
-"""Stand-ins for chats that take text: Chatwork, and what stands behind apprise, each with its own limit and its own pings.
+"""Stand-ins for chats that take text: Chatwork, and services behind apprise, each with its own limit and pings.
 
 Limits and their sources: docs/decisions/chats.md.
 """
@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.adapters.chats.platforms import SECRET, Call, Platform, Said
+from tests.adapters.chats.platforms import SECRET, Call, HttpAnswer, Platform
 
 ROOM = 123456789
 
@@ -25,22 +25,22 @@ DRAWN = re.compile(
     r"|\]\(|:(?!\d\d?:)[a-z0-9_+-]+:",
     re.IGNORECASE,
 )
-"""What Discord, Mattermost or Rocket.Chat would draw otherwise than it was written."""
+"""What Discord, Mattermost or Rocket.Chat would not draw literally."""
 
 
 def drawn(text: str) -> list[str]:
-    """What is drawn as markup; within `code` nothing is. Addresses are looked at by themselves."""
+    """What is drawn as markup. Nothing inside `code` is, and addresses are checked separately."""
     without = re.sub(r"`[^`\n]+`", "", text)
     return DRAWN.findall(re.sub(r"https?://\S+", "", without)) + re.findall("`", without)
 
 
 def linked(text: str) -> list[str]:
-    """The addresses that a reader can press, as an autolinker takes them: it ends at these characters, and code is none."""
+    """The addresses that a reader can press. An autolinker ends at these characters and ignores code."""
     return re.findall(r"https?://[^\s<>()\[\]*~|]+", re.sub(r"`[^`\n]+`", "", text))
 
 
 def units(text: str) -> int:
-    """Length in UTF-16, the stricter one of the two ways in which platforms count characters."""
+    """Length in UTF-16, the stricter of the two ways platforms count characters."""
     return len(text.encode("utf-16-le")) // 2
 
 
@@ -62,8 +62,8 @@ class Service(Platform):
             return "a field that nobody expects"
         return "" if 1 <= units(self.text(call.body)) <= self.limit else f"{self.limit} characters at most"
 
-    def accepted(self, call: Call) -> Said:
-        return Said(200, '{"success": true}')
+    def accepted(self, call: Call) -> HttpAnswer:
+        return HttpAnswer(200, '{"success": true}')
 
     def pings(self, body: Any) -> list[str]:
         return re.findall(self.pinging, self.text(body))
@@ -83,8 +83,8 @@ class Discord(Service):
 
         monkeypatch.setattr(NotifyDiscord, "notify_url", f"{self.url}/api/webhooks")
 
-    def accepted(self, call: Call) -> Said:
-        return Said(204)
+    def accepted(self, call: Call) -> HttpAnswer:
+        return HttpAnswer(204)
 
 
 class Mattermost(Service):
@@ -121,9 +121,9 @@ class Chatwork(Service):
             return "unknown path or parameter"
         return "" if 1 <= len(self.text(call.body).encode()) <= self.limit else "Parameter 'body' is too long or missing"
 
-    def accepted(self, call: Call) -> Said:
-        return Said(200, json.dumps({"message_id": str(len(self.taken))} if call.method == "POST" else {"room_id": ROOM}))
+    def accepted(self, call: Call) -> HttpAnswer:
+        return HttpAnswer(200, json.dumps({"message_id": str(len(self.taken))} if call.method == "POST" else {"room_id": ROOM}))
 
-    def busy(self, wait_s: float) -> Said:
-        """It tells until when, in whole seconds of Unix time."""
-        return Said(429, "", {"X-RateLimit-Reset": str(math.ceil(time.time() + wait_s))})
+    def busy(self, wait_s: float) -> HttpAnswer:
+        """It says until when, in whole seconds of Unix time."""
+        return HttpAnswer(429, "", {"X-RateLimit-Reset": str(math.ceil(time.time() + wait_s))})

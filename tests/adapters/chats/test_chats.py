@@ -1,4 +1,4 @@
-"""What every chat must do. A new one is taken in by itself, and fails here until it has a stand-in."""
+"""What every chat must do. A new chat is tested automatically, and fails here until it has a stand-in."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from functions.runtime import registry
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.secrets import SecretRef
 from tests.adapters.chats import platforms
-from tests.adapters.chats.platforms import SECRET, Platform, Said, strings
+from tests.adapters.chats.platforms import SECRET, HttpAnswer, Platform, strings
 from tests.support.example_stories import EXAMPLES, LONG, NOW, RUNBOOK, hostile, rules
 
 pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")  # apprise on Python 3.11
 
-ROOMS = registry.adapter_names("chats")
+CHATS = registry.adapter_names("chats")
 REFERENCE = SecretRef("env://CHAT_SECRET")
 DOUBLES: dict[str, list[tuple[str, Callable[[], Platform] | None]]] = {
     "console": [("console", None)],
@@ -57,16 +57,16 @@ EVERY = [name for variants in DOUBLES.values() for name, _ in variants]
 @dataclass(frozen=True)
 class Lab:
     name: str
-    room: ModuleType
+    chat: ModuleType
     settings: Any
     platform: Platform | None
     capsys: pytest.CaptureFixture[str]
 
     def post(self, card: Card, thread: str | None = None, language: str = "en", timeout_s: float = 5.0) -> str | None:
-        return self.room.post(self.settings, card, thread=thread, language=language, timeout_s=timeout_s)
+        return self.chat.post(self.settings, card, thread=thread, language=language, timeout_s=timeout_s)
 
     def shown(self) -> list[str]:
-        """All texts that people were shown."""
+        """All texts that people see."""
         if self.platform is None:
             return [self.capsys.readouterr().out]
         return [text for call in self.platform.taken for text in strings(call.body)]
@@ -75,74 +75,74 @@ class Lab:
         return [ping for call in self.platform.taken for ping in self.platform.pings(call.body)] if self.platform else []
 
 
-def settings_for(name: str, room: ModuleType, platform: Platform) -> Any:
+def settings_for(name: str, chat: ModuleType, platform: Platform) -> Any:
     if name == "slack-bot":
-        return room.Settings(token=REFERENCE, channel="C0123456789", base_url=platform.url)
+        return chat.Settings(token=REFERENCE, channel="C0123456789", base_url=platform.url)
     if name == "chatwork":
-        return room.Settings(token=REFERENCE, room=services.ROOM, base_url=f"{platform.url}/v2")
-    return room.Settings(url=REFERENCE)
+        return chat.Settings(token=REFERENCE, room=services.ROOM, base_url=f"{platform.url}/v2")
+    return chat.Settings(url=REFERENCE)
 
 
 @pytest.fixture
 def lab(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Lab]:
     name = request.param
     kind, double = next((kind, double) for kind, variants in DOUBLES.items() for known, double in variants if known == name)
-    room = registry.load_adapter("chats", kind)
+    chat = registry.load_adapter("chats", kind)
     with ExitStack() as stack:
         if double is None:
-            yield Lab(name, room, room.Settings(), None, capsys)
+            yield Lab(name, chat, chat.Settings(), None, capsys)
         else:
             platform = stack.enter_context(double())
             platform.installed(monkeypatch)
             monkeypatch.setenv("CHAT_SECRET", platform.secret())
-            yield Lab(name, room, settings_for(name, room, platform), platform, capsys)
+            yield Lab(name, chat, settings_for(name, chat, platform), platform, capsys)
 
 
 every = pytest.mark.parametrize("lab", EVERY, indirect=True)
 by_http = pytest.mark.parametrize("lab", BY_HTTP, indirect=True)
 
 
-@pytest.mark.parametrize("name", ROOMS)
+@pytest.mark.parametrize("name", CHATS)
 def test_every_chat_keeps_the_contract_and_has_a_stand_in(name: str):
     """Frozen Settings, the contract's signatures, a pure `render`, and a double that enforces the platform's limits."""
-    room = registry.load_adapter("chats", name)
+    chat = registry.load_adapter("chats", name)
     assert name in DOUBLES, f"add a stand-in for {name} to tests/adapters/chats/platforms.py and to DOUBLES"
-    assert issubclass(room.Settings, msgspec.Struct)
-    assert room.Settings.__struct_config__.frozen
+    assert issubclass(chat.Settings, msgspec.Struct)
+    assert chat.Settings.__struct_config__.frozen
     for function in ("post", "check"):
-        assert list(inspect.signature(getattr(room, function)).parameters) == [
+        assert list(inspect.signature(getattr(chat, function)).parameters) == [
             parameter for parameter in inspect.signature(getattr(Chat, function)).parameters if parameter != "self"
         ]
-    assert list(inspect.signature(room.render).parameters) == ["card", "language"]
-    assert all(field.type for field in fields(room.Settings))
+    assert list(inspect.signature(chat.render).parameters) == ["card", "language"]
+    assert all(field.type for field in fields(chat.Settings))
 
 
 @every
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_every_card_arrives(lab: Lab, language: str):
-    """All kinds in both languages are taken, and nothing is missing: the headline, every text, fact and link, or it says so."""
+    """Platforms accept all kinds in both languages. All parts are complete, or the card says that it was cut."""
     for name, story in EXAMPLES.items():
-        made = compose(story, rules(language))
-        lab.post(made, language=language)
+        card = compose(story, rules(language))
+        lab.post(card, language=language)
         shown = bare(" ".join(lab.shown()))
         if lab.platform is not None:
             assert not lab.platform.refusals
             lab.platform.taken.clear()
-        parts = [made.headline, *made.text, *(url for _, url in made.links)]
-        if bare(say(language, "shortened")) not in shown:  # a platform with room for 1,000 characters leaves the last facts out
-            parts += [part for fact in made.facts for part in fact]
+        parts = [card.headline, *card.text, *(url for _, url in card.links)]
+        if bare(say(language, "shortened")) not in shown:  # a platform that takes 1,000 characters loses the last facts
+            parts += [part for fact in card.facts for part in fact]
         assert [part for part in parts if bare(part) not in shown] == [], name
 
 
 def bare(text: str) -> str:
-    """Letters and digits alone, as they were before a platform's escapes: what no markup changes."""
+    """Letters and digits alone, before a platform's escapes: what no markup changes."""
     return "".join(filter(str.isalnum, html.unescape(unquote(text))))
 
 
 @every
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_hostile_text_is_taken_and_pings_nobody(lab: Lab, language: str):
-    """I8: 100 kB of markup and mentions in every label fit the limits, ping nobody, hide nothing, and say that they were cut."""
+def test_hostile_text_is_accepted_and_pings_nobody(lab: Lab, language: str):
+    """I8: 100 kB of markup and mentions in every label fit the limits, ping nobody, hide nothing, and are marked as cut."""
     cards = list(dict.fromkeys(compose(hostile(replace(story, mention=())), rules(language)) for story in EXAMPLES.values()))
     for card in cards:
         began = time.perf_counter()
@@ -157,8 +157,18 @@ def test_hostile_text_is_taken_and_pings_nobody(lab: Lab, language: str):
 
 
 @every
-def test_a_card_that_nobody_cleaned_is_taken_too(lab: Lab):
-    """Cards may come from elsewhere, such as the report: each chat cleans and cuts by itself."""
+def test_names_of_keys_show_no_backticks(lab: Lab):
+    """Remedies write keys as the command line shows them; a card is plain text."""
+    lab.post(Card("x", "act", "ACT NOW", text=("Put the former key back into `signing_keys`.", "Set `rundeck.url`.")))
+    shown = "\n".join(lab.shown())
+    assert "back into signing_keys." in shown
+    assert "Set rundeck.url." in shown
+    assert "`" not in shown
+
+
+@every
+def test_a_card_that_nobody_cleaned_is_accepted_too(lab: Lab):
+    """Cards may come from elsewhere, such as the report, so each chat cleans and cuts by itself."""
     many = tuple((LONG, LONG) for _ in range(300))
     urls = tuple((LONG, f"https://e.example.com/{n}?{'a' * 1900}") for n in range(300))
     lab.post(Card("odd", "odd", LONG, many, (LONG,) * 300, (LONG,) * 300, ((0.0, 1),) * 9000, urls, (), LONG, NOW))
@@ -169,7 +179,7 @@ def test_a_card_that_nobody_cleaned_is_taken_too(lab: Lab):
 
 @by_http
 def test_configured_mentions_ping_on_escalations_only(lab: Lab):
-    """People are woken by what needs them and by nothing else; nobody reads the names that belong to another platform."""
+    """Only what needs people wakes them. Names that belong to another platform are left out."""
     lab.post(compose(EXAMPLES["recovered"], rules()))
     assert lab.pings() == []
     lab.post(replace(compose(EXAMPLES["escalated"], rules()), mention=EVERYBODY))
@@ -182,11 +192,11 @@ def test_configured_mentions_ping_on_escalations_only(lab: Lab):
 
 @every
 def test_rendering_is_pure(lab: Lab):
-    """The same card renders the same, as JSON or text, without asking anybody."""
-    made = compose(EXAMPLES["escalated"], rules())
-    first = lab.room.render(made, "en")
-    assert json.dumps(first) == json.dumps(lab.room.render(made, "en"))
-    assert isinstance(first, str if lab.room.__name__.endswith(("console", "apprise", "chatwork")) else dict)
+    """The same card renders the same, as JSON or text, without any call."""
+    card = compose(EXAMPLES["escalated"], rules())
+    first = lab.chat.render(card, "en")
+    assert json.dumps(first) == json.dumps(lab.chat.render(card, "en"))
+    assert isinstance(first, str if lab.chat.__name__.endswith(("console", "apprise", "chatwork")) else dict)
     assert lab.platform is None or lab.platform.calls == 0
 
 
@@ -196,15 +206,15 @@ def test_no_error_holds_the_secret(lab: Lab, status: int, caplog: pytest.LogCapt
     """I8: whatever the platform answers, error and log name system and status, never URL or token."""
     caplog.set_level(logging.DEBUG)
     secret = lab.platform.secret()
-    lab.platform.next_answers = [Said(status, f"no: {secret}", {"Location": f"{lab.platform.url}/{SECRET}"})] * 5
+    lab.platform.next_answers = [HttpAnswer(status, f"no: {secret}", {"Location": f"{lab.platform.url}/{SECRET}"})] * 5
     with pytest.raises((Denied, Unavailable)) as caught:
         lab.post(compose(EXAMPLES["started"], rules()), timeout_s=3.0)
-    said = " ".join((str(caught.value), repr(caught.value), repr(caught.value.__dict__), caplog.text))
-    assert SECRET not in said
+    error_text = " ".join((str(caught.value), repr(caught.value), repr(caught.value.__dict__), caplog.text))
+    assert SECRET not in error_text
     assert caught.value.__suppress_context__ or caught.value.__context__ is None
-    assert lab.platform.calls <= 2, "neither followed nor tried again and again"
-    if lab.room.__name__.endswith("apprise"):
-        return  # apprise tells only that it was not taken
+    assert lab.platform.calls <= 2, "no redirect is followed, and few tries are made"
+    if lab.chat.__name__.endswith("apprise"):
+        return  # apprise only says that the message was not accepted
     assert str(status) in str(caught.value)
     assert isinstance(caught.value, Unavailable if status in (301, 500, 503) else Denied)
     if status in (403, 404) and lab.name != "slack-bot":
@@ -226,7 +236,7 @@ NATIVE = [name for kind, variants in DOUBLES.items() for name, double in variant
 
 @pytest.mark.parametrize("lab", NATIVE, indirect=True)
 def test_a_429_is_honoured_within_the_time(lab: Lab):
-    """Told to wait a little, it waits and posts; told to wait longer than there is time, it gives up at once."""
+    """Asked to wait briefly, it waits and posts. Asked to wait longer than its time, it gives up immediately."""
     lab.platform.next_answers = [lab.platform.busy(0.2)]
     began = time.monotonic()
     lab.post(compose(EXAMPLES["started"], rules()))
@@ -241,9 +251,9 @@ def test_a_429_is_honoured_within_the_time(lab: Lab):
 
 @pytest.mark.parametrize("lab", NATIVE, indirect=True)
 @pytest.mark.parametrize("wait", ["0", "soon", "-5", "nan", "Wed, 21 Oct 2026 07:28:00 GMT"])
-def test_an_odd_retry_after_does_no_harm(lab: Lab, wait: str):
-    """Whatever stands there, the time given holds."""
-    lab.platform.next_answers = [Said(429, "", {"Retry-After": wait})] * 3
+def test_an_odd_retry_after_keeps_the_time_limit(lab: Lab, wait: str):
+    """Whatever the header says, the time limit holds."""
+    lab.platform.next_answers = [HttpAnswer(429, "", {"Retry-After": wait})] * 3
     began = time.monotonic()
     with pytest.raises(Unavailable):
         lab.post(compose(EXAMPLES["started"], rules()), timeout_s=0.5)
@@ -254,29 +264,29 @@ def test_an_odd_retry_after_does_no_harm(lab: Lab, wait: str):
 @pytest.mark.parametrize(
     "secret", ["", "no url", "ftp://example.com/x", "http://chat.example.com/x", "https://", "https://[::1", "https://a b"]
 )
-def test_a_secret_that_is_no_url_is_denied_with_a_remedy(lab: Lab, secret: str, monkeypatch: pytest.MonkeyPatch):
-    """Before anything is sent, and without repeating it."""
+def test_a_secret_that_is_not_a_url_is_denied_with_a_remedy(lab: Lab, secret: str, monkeypatch: pytest.MonkeyPatch):
+    """The error comes before anything is sent and does not repeat the secret."""
     monkeypatch.setenv("CHAT_SECRET", secret)
     with pytest.raises((Denied, Unavailable)) as caught:
         lab.post(compose(EXAMPLES["started"], rules()))
     assert not secret or secret not in str(caught.value)
-    findings = lab.room.check(lab.settings, timeout_s=1.0)
+    findings = lab.chat.check(lab.settings, timeout_s=1.0)
     assert [finding.ok for finding in findings] != [True]
 
 
 @every
 def test_check_posts_nothing(lab: Lab):
-    """What can't be found out without posting stays open, and nothing is shown to anybody."""
-    found = lab.room.check(lab.settings, timeout_s=2.0)
-    assert found
-    assert all(finding.ok is not False for finding in found)
-    assert SECRET not in repr(found)
+    """What only a post would show stays unknown, and nobody sees anything."""
+    findings = lab.chat.check(lab.settings, timeout_s=2.0)
+    assert findings
+    assert all(finding.ok is not False for finding in findings)
+    assert SECRET not in repr(findings)
     assert lab.platform is None or lab.platform.taken == []
 
 
 @every
 def test_one_incident_one_thread(lab: Lab):
-    """Where the platform has threads, an incident's cards go into one; a strange handle does no harm."""
+    """Where the platform has threads, the cards of an incident share one. An unknown handle is ignored."""
     thread = lab.post(compose(EXAMPLES["started"], rules()))
     again = lab.post(compose(EXAMPLES["recovered"], rules()), thread=thread)
     lab.post(compose(EXAMPLES["recovered-moving"], rules()), thread="not a handle")
@@ -297,5 +307,5 @@ def test_one_incident_one_thread(lab: Lab):
 
 
 def test_examples_mention_whom_every_platform_knows():
-    """The runbook of the examples names somebody for each platform, so that the tests above see the right one chosen."""
+    """The runbook of the examples names somebody for each platform, so the tests above see the right one chosen."""
     assert RUNBOOK.mention == ("<!channel>", "<users/all>", "oncall@example.com")

@@ -18,7 +18,7 @@ from functions.domain.model.messages import Card
 from functions.domain.texts.words import LANGUAGES, say
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.secrets import SecretRef
-from tests.adapters.chats.platforms import AnyService, GoogleChat, Said, SlackApi, SlackWebhook
+from tests.adapters.chats.platforms import AnyService, GoogleChat, HttpAnswer, SlackApi, SlackWebhook
 from tests.support.example_stories import EXAMPLES, LONG, NOW, rules
 
 REFERENCE = SecretRef("env://CHAT_SECRET")
@@ -38,7 +38,7 @@ def post(settings: slack.Settings, card: Card, thread: str | None = None) -> str
 
 
 def test_slacks_first_card_shows_the_newest_state(bot: tuple[SlackApi, slack.Settings]):
-    """Whatever order the posts come in, an older card is a reply only."""
+    """Whatever the order of posts, an older card only becomes a reply."""
     platform, settings = bot
     thread = post(settings, replace(STARTED, at=NOW))
     thread = post(settings, replace(RECOVERED, at=NOW + 60), thread)
@@ -49,34 +49,34 @@ def test_slacks_first_card_shows_the_newest_state(bot: tuple[SlackApi, slack.Set
 
 
 def test_slack_shows_the_end_of_a_long_log():
-    """What went wrong stands last; a line is shown whole or not at all, and no entity is cut."""
+    """The error stands last. Lines are shown whole or not at all, and no entity is cut."""
     lines = tuple(f"line {number:02} <{'&' * 40}> {'x' * 150}" for number in range(15))
     message = slack.render(replace(compose(EXAMPLES["escalated"], rules()), evidence=lines), "en")
     (shown,) = [block["text"]["text"] for block in message["blocks"] if "line 14" in str(block)]
     kept = [line for line in shown.splitlines() if line.startswith("line")]
-    assert kept == [slack.escaped(line) for line in lines[-len(kept) :]]
+    assert kept == [slack.escape(line) for line in lines[-len(kept) :]]
     assert "shortened" in shown
     assert 2500 < len(shown) <= 3000
 
 
-def slack_field(text: str) -> str:
-    """What Slack is sent of a fact with this text."""
+def render_slack_field(text: str) -> str:
+    """What goes to Slack for a fact with this text."""
     message = slack.render(replace(compose(EXAMPLES["escalated"], rules()), facts=(("Concerned", text),)), "en")
     ((field,),) = [block["fields"] for block in message["blocks"] if "fields" in block]
     shown: str = field["text"]
     return shown
 
 
-def test_slack_shows_as_much_of_a_fact_as_it_takes():
+def test_slack_shows_as_much_of_a_fact_as_fits():
     """A field takes 2,000 characters: names of a bundle are not cut long before, and no entity is cut in two."""
     names = ", ".join(f"service=worker-{number:02}" for number in range(35))
-    assert names in slack_field(names)
-    longest = slack_field("<&>" * 300)
+    assert names in render_slack_field(names)
+    longest = render_slack_field("<&>" * 300)
     assert 1800 < len(longest) <= 2000
     assert re.fullmatch(r"\*Concerned\*\n`?(&lt;|&amp;|&gt;)+… \(shortened\)`?", longest)
 
 
-def test_teams_is_sent_no_template():
+def test_teams_gets_no_template():
     """Neither Teams' dates nor a flow's expressions, however the braces are nested."""
     sent = json.dumps(teams.render(replace(compose(EXAMPLES["escalated"], rules()), text=("{{{DATE(2026)}}} $${x}",)), "en"))
     assert "DATE(2026)" in sent
@@ -85,7 +85,7 @@ def test_teams_is_sent_no_template():
 
 
 def test_a_deleted_first_card_is_replaced(bot: tuple[SlackApi, slack.Settings]):
-    """Somebody tidied up the channel: the news must not get lost for that."""
+    """Somebody tidied up the channel, and the message must not get lost for that."""
     platform, settings = bot
     thread = post(settings, STARTED)
     platform.messages.clear()
@@ -96,7 +96,7 @@ def test_a_deleted_first_card_is_replaced(bot: tuple[SlackApi, slack.Settings]):
 
 
 def test_what_needs_somebody_leaves_the_thread(bot: tuple[SlackApi, slack.Settings]):
-    """An escalation is shown in the channel too and mentions once: not in the update as well."""
+    """An escalation also shows in the channel, and mentions once: not in the update."""
     platform, settings = bot
     thread = post(settings, STARTED)
     post(settings, ESCALATED, thread)
@@ -111,7 +111,7 @@ def test_an_update_that_fails_leaves_the_reply_for_the_next_time(bot: tuple[Slac
     """The message stays in `to_tell`, and nothing is posted twice."""
     platform, settings = bot
     thread = post(settings, STARTED)
-    platform.next_answers = [Said(503)]
+    platform.next_answers = [HttpAnswer(503)]
     with pytest.raises(Unavailable):
         post(settings, RECOVERED, thread)
     post(settings, RECOVERED, thread)
@@ -122,7 +122,7 @@ def test_an_update_that_fails_leaves_the_reply_for_the_next_time(bot: tuple[Slac
 def test_the_headline_goes_out_where_slack_finds_the_card_too_much(bot: tuple[SlackApi, slack.Settings], error: str):
     """Better the headline than nothing."""
     platform, settings = bot
-    platform.next_answers = [Said(200, json.dumps({"ok": False, "error": error}))]
+    platform.next_answers = [HttpAnswer(200, json.dumps({"ok": False, "error": error}))]
     assert post(settings, ESCALATED)
     assert "blocks" not in platform.taken[0].body
     assert "ACT NOW" in platform.taken[0].body["text"]
@@ -143,9 +143,9 @@ def test_the_headline_goes_out_where_slack_finds_the_card_too_much(bot: tuple[Sl
     ],
 )
 def test_slacks_errors(bot: tuple[SlackApi, slack.Settings], error: str, kind: type[Exception]):
-    """A no comes with its remedy, an outage is tried again later."""
+    """A refusal comes with its remedy; an outage is retried later."""
     platform, settings = bot
-    platform.next_answers = [Said(200, json.dumps({"ok": False, "error": error}))]
+    platform.next_answers = [HttpAnswer(200, json.dumps({"ok": False, "error": error}))]
     with pytest.raises(kind, match=error) as caught:
         post(settings, STARTED)
     assert kind is Unavailable or caught.value.remedy
@@ -154,10 +154,10 @@ def test_slacks_errors(bot: tuple[SlackApi, slack.Settings], error: str, kind: t
 @pytest.mark.parametrize(
     "body", ["", "<html>log in</html>", "[]", "null", '{"ok": false, "error": ["xoxb-S3CR3T-do-not-show"]}', "{}"]
 )
-def test_slack_answers_that_are_none(bot: tuple[SlackApi, slack.Settings], body: str):
-    """A proxy's page or an odd error is no success, and nothing of it is repeated."""
+def test_slack_answers_that_are_not_from_slack(bot: tuple[SlackApi, slack.Settings], body: str):
+    """A proxy's page or an odd error is not a success, and the error repeats nothing of it."""
     platform, settings = bot
-    platform.next_answers = [Said(200, body)]
+    platform.next_answers = [HttpAnswer(200, body)]
     with pytest.raises((Denied, Unavailable)) as caught:
         post(settings, STARTED)
     assert "S3CR3T" not in str(caught.value)
@@ -168,9 +168,9 @@ def test_check_finds_a_wrong_slack_token(bot: tuple[SlackApi, slack.Settings], m
     platform, settings = bot
     assert slack.check(settings, timeout_s=2.0)[0].ok is True
     assert slack.check(replace(settings, channel=""), timeout_s=2.0)[0].ok is False
-    platform.next_answers = [Said(200, '{"ok": false, "error": "invalid_auth"}')]
-    found = slack.check(settings, timeout_s=2.0)[0]
-    assert (found.ok, bool(found.remedy)) == (False, True)
+    platform.next_answers = [HttpAnswer(200, '{"ok": false, "error": "invalid_auth"}')]
+    finding = slack.check(settings, timeout_s=2.0)[0]
+    assert (finding.ok, bool(finding.remedy)) == (False, True)
     assert slack.check(slack.Settings(), timeout_s=2.0)[0].ok is False
 
 
@@ -178,7 +178,7 @@ def test_slacks_webhook_gets_the_headline_after_a_400(monkeypatch: pytest.Monkey
     """As for the bot."""
     with SlackWebhook() as platform:
         monkeypatch.setenv("CHAT_SECRET", platform.secret())
-        platform.next_answers = [Said(400, "invalid_blocks")]
+        platform.next_answers = [HttpAnswer(400, "invalid_blocks")]
         assert post(slack.Settings(url=REFERENCE), ESCALATED) is None
         assert "blocks" not in platform.taken[0].body
 
@@ -210,11 +210,11 @@ def test_slack_shows_neither_emoji_nor_quotation_for_a_name(name: str, shown: st
 def test_google_chat_shows_the_whole_headline(language: str):
     """The card's header has one line for each of title and subtitle, so the headline stands in bold below, where it wraps."""
     for story in EXAMPLES.values():
-        made = compose(story, rules(language))
-        card = google_chat.render(made, language)["cardsV2"][0]["card"]
-        assert say(language, made.urgency) in card["header"]["title"]
+        composed = compose(story, rules(language))
+        card = google_chat.render(composed, language)["cardsV2"][0]["card"]
+        assert say(language, composed.urgency) in card["header"]["title"]
         assert len(card["header"]["title"]) <= 20
-        assert card["sections"][0]["widgets"][0] == {"textParagraph": {"text": f"<b>{made.headline}</b>"}}
+        assert card["sections"][0]["widgets"][0] == {"textParagraph": {"text": f"<b>{composed.headline}</b>"}}
     header = google_chat.render(compose(EXAMPLES["escalated"], rules(language)), language)["cardsV2"][0]["card"]["header"]
     assert header["subtitle"] == "service=mail-delivery"
 
@@ -234,7 +234,7 @@ def test_google_chat_draws_no_markup_beside_a_mention():
 
 
 def test_google_chat_posts_the_same_card_once(monkeypatch: pytest.MonkeyPatch):
-    """I6: told again after a crash, with the approval link signed anew, it is the same message; another state is another one."""
+    """I6: posted again after a crash, with a newly signed approval link, it is the same message. A new state is a new message."""
     with GoogleChat() as platform:
         monkeypatch.setenv("CHAT_SECRET", platform.secret())
         settings = google_chat.Settings(url=REFERENCE)
@@ -246,7 +246,7 @@ def test_google_chat_posts_the_same_card_once(monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.mark.parametrize(
-    ("room", "url", "ok"),
+    ("chat", "url", "ok"),
     [
         (teams, "https://acme.webhook.office.com/webhookb2/x", False),
         (teams, "https://prod-1.westus.logic.azure.com/workflows/x?sig=y", None),
@@ -256,13 +256,13 @@ def test_google_chat_posts_the_same_card_once(monkeypatch: pytest.MonkeyPatch):
         (apprise, "", None),
     ],
 )
-def test_check_knows_a_wrong_url(room: Any, url: str, ok: bool | None, monkeypatch: pytest.MonkeyPatch):
-    """Retired connectors and halves of URLs are found before the night."""
+def test_check_knows_a_wrong_url(chat: Any, url: str, ok: bool | None, monkeypatch: pytest.MonkeyPatch):
+    """`check` finds retired connectors and incomplete URLs."""
     monkeypatch.setenv("CHAT_SECRET", url)
-    found = room.check(room.Settings(url=REFERENCE), timeout_s=1.0)[0]
-    assert found.ok is (False if url == "" and found.ok is False else ok)
-    assert found.ok is not False or found.remedy
-    assert not url or url not in repr(found)
+    finding = chat.check(chat.Settings(url=REFERENCE), timeout_s=1.0)[0]
+    assert finding.ok is (False if url == "" and finding.ok is False else ok)
+    assert finding.ok is not False or finding.remedy
+    assert not url or url not in repr(finding)
 
 
 def test_apprise_cuts_to_the_services_limit_with_a_mark(monkeypatch: pytest.MonkeyPatch):
@@ -301,39 +301,39 @@ class Terminal(io.TextIOWrapper):
         return self.buffer.getvalue().decode(self.encoding)
 
 
-def printed(terminal: Terminal, monkeypatch: pytest.MonkeyPatch, card: Card = ESCALATED) -> None:
+def print_card(terminal: Terminal, monkeypatch: pytest.MonkeyPatch, card: Card = ESCALATED) -> None:
     monkeypatch.setattr(sys, "stdout", terminal)
     console.post(console.Settings(), card, thread=None, language="en", timeout_s=1.0)
 
 
 @pytest.mark.parametrize(("tty", "no_color", "coloured"), [(True, "", True), (True, "1", False), (False, "", False)])
 def test_colour_on_a_terminal_only(tty: bool, no_color: str, coloured: bool, monkeypatch: pytest.MonkeyPatch):
-    """A file or a log gets plain text, and so does who asks for it."""
+    """A file, a log and NO_COLOR get plain text."""
     monkeypatch.setenv("NO_COLOR", no_color)
     terminal = Terminal(tty=tty)
-    printed(terminal, monkeypatch)
+    print_card(terminal, monkeypatch)
     assert ("\x1b[1;31m" in terminal.shown()) is coloured
     assert "ACT NOW: mail-delivery is still stuck" in terminal.shown()
 
 
 def test_an_ascii_terminal_shows_what_it_can(monkeypatch: pytest.MonkeyPatch):
-    """LANG=C is no reason to lose a message."""
+    """LANG=C loses no message."""
     terminal = Terminal("ascii")
-    printed(terminal, monkeypatch)
+    print_card(terminal, monkeypatch)
     assert "ACT NOW: mail-delivery is still stuck" in terminal.shown()
 
 
-def test_a_closed_terminal_is_no_reason_to_fail(monkeypatch: pytest.MonkeyPatch):
+def test_a_closed_terminal_is_not_an_error(monkeypatch: pytest.MonkeyPatch):
     """A pipe that broke or a file that was closed never holds up an incident."""
-    printed(Terminal(broken=True), monkeypatch)
+    print_card(Terminal(broken=True), monkeypatch)
     closed = Terminal()
     closed.close()
-    printed(closed, monkeypatch)
+    print_card(closed, monkeypatch)
     assert closed.closed
 
 
 def test_a_terminal_gets_no_sequence_from_a_stranger(monkeypatch: pytest.MonkeyPatch):
     """A label can't move the cursor, set the title or paint the screen."""
     terminal = Terminal()
-    printed(terminal, monkeypatch, Card("x", "act", LONG, ((LONG, LONG),), (LONG,), (LONG,)))
+    print_card(terminal, monkeypatch, Card("x", "act", LONG, ((LONG, LONG),), (LONG,), (LONG,)))
     assert "\x1b" not in terminal.shown()

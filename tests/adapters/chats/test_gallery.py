@@ -1,4 +1,4 @@
-"""docs/cards: every card as a picture. `UPDATE=1 pytest tests/adapters/chats/test_gallery.py` draws them anew."""
+"""docs/cards: every card as a picture. `UPDATE=1 pytest tests/adapters/chats/test_gallery.py` draws them again."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_the_gallery_shows_what_is_sent(picture: str):
 
 
 def test_the_gallery_has_no_other_pictures_and_the_page_shows_all():
-    """docs/chat.md leads to every picture, and none is left from an older card."""
+    """docs/chat.md links every picture, and no picture of an older card is left."""
     assert {path.name for path in (DOCS / "cards").iterdir()} == set(PICTURES)
     page = (DOCS / "chat.md").read_text(encoding="utf-8")
     assert [name for name in PICTURES if f"cards/{name}" not in page] == []
@@ -40,7 +40,7 @@ def test_the_gallery_has_no_other_pictures_and_the_page_shows_all():
 
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_pictures_of_hostile_cards_are_sound(name: str, language: str):
+def test_pictures_of_hostile_cards_are_well_formed(name: str, language: str):
     """Well-formed XML without script, link or outside address, whatever the texts hold."""
     root = ET.fromstring(card_svg(compose(hostile(EXAMPLES[name]), rules(language)), language))  # noqa: S314 - we made it
     assert {element.tag.rpartition("}")[2] for element in root.iter()} <= {
@@ -59,13 +59,13 @@ def test_pictures_of_hostile_cards_are_sound(name: str, language: str):
 
 
 def test_a_card_that_nobody_cleaned_can_be_drawn():
-    """Raw control characters and odd figures are no reason to fail."""
+    """Control characters and odd figures are not an error."""
     ET.fromstring(card_svg(Card("x", "odd", LONG[:500], (("a", "\x00\x0b\ufffe"),), curve=((NOW, 1), (NOW, -5))), "en"))  # noqa: S314
 
 
 @pytest.mark.parametrize(("curve", "drawn"), [((), False), (((0.0, 5),), False), (((0.0, 5), (10.0, 0)), True)])
-def test_a_curve_takes_two_looks(curve: tuple[tuple[float, int], ...], drawn: bool):
-    """One look is no curve."""
+def test_a_curve_needs_two_samples(curve: tuple[tuple[float, int], ...], drawn: bool):
+    """One sample is not a curve."""
     assert ("<polyline" in curve_svg(curve)) is drawn
 
 

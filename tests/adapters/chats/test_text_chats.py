@@ -1,4 +1,4 @@
-"""Chats that take text only: the approval link arrives whole and first, strangers' markup is shown as it was written."""
+"""Chats that take text only: the approval link arrives complete and first, and other people's markup shows literally."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from functions.adapters.chats import _texts, apprise, chatwork
+from functions.adapters.chats import _text_layout, apprise, chatwork
 from functions.domain.cards.card import compose
 from functions.domain.model.messages import Card
 from functions.domain.texts.words import LANGUAGES, say
@@ -35,18 +35,18 @@ EVERY = pytest.mark.parametrize(
 
 
 @pytest.fixture
-def told(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Post a card and get the whole text that people read."""
+def post_and_read(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Posts a card and returns the text that people read."""
 
     @contextmanager
-    def at(double: Any) -> Iterator[Any]:
+    def running(double: Any) -> Iterator[Any]:
         with double() as platform:
             platform.installed(monkeypatch)
             monkeypatch.setenv("CHAT_SECRET", platform.secret())
             yield platform
 
     def post(double: Any, card: Card, language: str = "en") -> str:
-        with at(double) as platform:
+        with running(double) as platform:
             if double is services.Chatwork:
                 settings = chatwork.Settings(token=REFERENCE, room=services.ROOM, base_url=f"{platform.url}/v2")
                 chatwork.post(settings, card, thread=None, language=language, timeout_s=3.0)
@@ -62,21 +62,21 @@ def told(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 @EVERY
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_the_approval_link_arrives_whole_and_before_the_facts(double: Any, language: str, told: Any):
-    """A phone shows the first lines, and whoever is asked must be able to press it, however much else there is to say."""
-    made = compose(EXAMPLES["held-overrule"], rules(language))
+def test_the_approval_link_arrives_whole_and_before_the_facts(double: Any, language: str, post_and_read: Any):
+    """A phone shows the first lines, so the link stands there, however long the card is."""
+    overruled = compose(EXAMPLES["held-overrule"], rules(language))
     evidence = tuple(f"03:07:{n:02} WARN smtp relay-{n}.example.com:25 timed out" for n in range(20))
-    card = replace(made, links=((made.links[0][0], APPROVE), *made.links[1:]), evidence=evidence)
-    text = told(double, card, language)
+    card = replace(overruled, links=((overruled.links[0][0], APPROVE), *overruled.links[1:]), evidence=evidence)
+    text = post_and_read(double, card, language)
     assert services.linked(text)[0] == APPROVE
     assert [url for _, url in card.links if url not in services.linked(text)] == []
-    assert made.headline in text
-    first = text.find(f"{made.facts[0][0]}: ")
+    assert overruled.headline in text
+    first = text.find(f"{overruled.facts[0][0]}: ")
     assert first == -1 or text.index(APPROVE) < first
 
 
 @pytest.mark.parametrize(
-    ("room", "kept", "cut"),
+    ("limit", "kept", "cut"),
     [
         (2400, ("Queue", "Time", "relay-19", "relay-10"), ("relay-0.",)),
         (1700, ("Queue", "Runbook"), ("relay-0.", "relay-10")),
@@ -85,31 +85,31 @@ def test_the_approval_link_arrives_whole_and_before_the_facts(double: Any, langu
     ],
 )
 def test_evidence_is_cut_first_then_facts_then_text(
-    room: int, kept: tuple[str, ...], cut: tuple[str, ...], told: Any, monkeypatch: pytest.MonkeyPatch
+    limit: int, kept: tuple[str, ...], cut: tuple[str, ...], post_and_read: Any, monkeypatch: pytest.MonkeyPatch
 ):
-    """The log's last lines stay longest, the links always; what is missing is marked."""
+    """The last lines of the log stay longest, the links always. A mark shows what is missing."""
     from apprise.plugins.custom_json import NotifyJSON
 
-    monkeypatch.setattr(NotifyJSON, "body_maxlen", room)
+    monkeypatch.setattr(NotifyJSON, "body_maxlen", limit)
     evidence = tuple(f"03:07:{n:02} WARN smtp relay-{n}.example.com:25 timed out" for n in range(20))
-    text = told(AnyService, replace(ESCALATED, evidence=evidence))
+    text = post_and_read(AnyService, replace(ESCALATED, evidence=evidence))
     body = text.partition("\n")[2]
-    assert len(body) <= room
+    assert len(body) <= limit
     assert [part for part in kept if part not in body] == []
     assert [part for part in cut if part in body] == []
     assert "… (shortened)" in body
     assert [url for _, url in ESCALATED.links if url not in services.linked(text)] == []
 
 
-@pytest.mark.parametrize("room", [67, 140, 160, 300])
-def test_a_tiny_service_gets_the_headline_and_what_fits(room: int, told: Any, monkeypatch: pytest.MonkeyPatch):
-    """A text message of 140 characters says at least what is wrong."""
+@pytest.mark.parametrize("limit", [67, 140, 160, 300])
+def test_a_tiny_service_gets_the_headline_and_what_fits(limit: int, post_and_read: Any, monkeypatch: pytest.MonkeyPatch):
+    """Even 140 characters say what is wrong."""
     from apprise.plugins.custom_json import NotifyJSON
 
-    monkeypatch.setattr(NotifyJSON, "body_maxlen", room)
+    monkeypatch.setattr(NotifyJSON, "body_maxlen", limit)
     monkeypatch.setattr(NotifyJSON, "title_maxlen", 0)
-    text = told(AnyService, ESCALATED).strip("\n").replace("\r\n", "\n")
-    assert len(text) <= room
+    text = post_and_read(AnyService, ESCALATED).strip("\n").replace("\r\n", "\n")
+    assert len(text) <= limit
     assert "ACT NOW: mail-delivery" in text
     assert "… (shortened)" in text
 
@@ -125,9 +125,9 @@ def test_a_tiny_service_gets_the_headline_and_what_fits(room: int, told: Any, mo
         "https://[::1]:3000/d/abc",
     ],
 )
-def test_a_link_leads_where_it_led(double: Any, url: str, told: Any):
-    """What a chat would take for markup or a mention is percent-encoded; nothing is put in between."""
-    text = told(double, replace(ASKED, links=(("Panel", url),)))
+def test_a_link_still_leads_to_its_page(double: Any, url: str, post_and_read: Any):
+    """Characters that a chat would take for markup or a mention are percent-encoded; nothing is inserted."""
+    text = post_and_read(double, replace(ASKED, links=(("Panel", url),)))
     (row,) = [line for line in text.split("\n") if line.startswith("Panel: ")]
     shown = row.removeprefix("Panel: ")
     assert unquote(shown) == unquote(url)
@@ -140,11 +140,11 @@ NAMES = ["__dlq__", "||x||", "~~x~~", "**x**", "*x*", "_x_", "~x~", "```", "`x`"
 
 @IN_MARKDOWN
 @pytest.mark.parametrize("name", NAMES)
-def test_markup_of_strangers_is_shown_as_it_was_written(double: Any, name: str, told: Any):
-    """Neither a queue's name nor a line of a log is drawn in bold, hidden behind a click, or opens a block of code."""
+def test_markup_in_names_is_shown_literally(double: Any, name: str, post_and_read: Any):
+    """Neither a queue name nor a log line is drawn bold, hidden behind a click, or opens a code block."""
     facts = (("Queue", f"{name}: 362 messages, 1 consumer"), ("", f"and {name}"))
     card = replace(ASKED, headline=f"ACT NOW: {name} is stuck", text=(f"Exactly: {name}.",), facts=facts, evidence=(name,) * 2)
-    text = told(double, card)
+    text = post_and_read(double, card)
     assert services.drawn(text) == []
     if "`" not in name and "](" not in name:
         assert text.count(name) == 6
@@ -155,28 +155,28 @@ def test_markup_of_strangers_is_shown_as_it_was_written(double: Any, name: str, 
 @pytest.mark.parametrize(
     "name", ["mail_queue_a", "mail.outgoing", "jobs:eu", "amq.gen-JzTY20BRgKO_HjmUJj0wLg", "03:06:41", "a|b", "C#"]
 )
-def test_ordinary_names_stay_as_they_are(double: Any, name: str, told: Any):
-    """So that they can be copied and nobody has to read around signs."""
-    text = told(double, replace(ASKED, facts=(("Queue", name),)))
+def test_ordinary_names_stay_as_they_are(double: Any, name: str, post_and_read: Any):
+    """People can copy and read them."""
+    text = post_and_read(double, replace(ASKED, facts=(("Queue", name),)))
     assert f"Queue: {name}\n" in f"{text}\n"
 
 
 @IN_MARKDOWN
-def test_an_address_of_a_stranger_can_be_read_but_not_pressed(double: Any, told: Any):
+def test_a_foreign_address_can_be_read_but_not_pressed(double: Any, post_and_read: Any):
     """Only the card's own links are links."""
     card = replace(
         ASKED, text=("see https://evil.example.com/x, www.evil.example.com.",), evidence=("GET http://evil.example.com",)
     )
-    text = told(double, card)
+    text = post_and_read(double, card)
     assert [url for url in services.linked(text) if "evil" in url] == []
     assert "`https://evil.example.com/x`, `www.evil.example.com`." in text
 
 
 @IN_MARKDOWN
-def test_a_japanese_sentence_stays_one_around_a_name(double: Any, told: Any):
-    """It has no spaces, so only the name becomes code and not the sentence."""
+def test_a_japanese_sentence_stays_one_around_a_name(double: Any, post_and_read: Any):
+    """It has no spaces, and still only the name becomes code."""
     card = replace(ASKED, text=("根本原因は未解決です：https://t.example.com/1", "キュー_dlq_を確認してください。"))
-    text = told(double, card, "ja")
+    text = post_and_read(double, card, "ja")
     assert "根本原因は未解決です：`https://t.example.com/1`" in text
     assert "キュー`_dlq_`を確認してください。" in text
 
@@ -185,23 +185,23 @@ PARTS = [*"*_~`|[]()<>@#:!.,-+=\\ab1 ", "```", "**", "__", "~~", "||", "](", ":f
 
 
 @given(st.lists(st.sampled_from(PARTS), max_size=25).map("".join), st.integers(1, 80))
-def test_nothing_that_is_written_is_drawn_otherwise(text: str, room: int):
-    """Whatever signs stand side by side, and wherever the text is cut."""
+def test_text_is_always_drawn_literally(text: str, limit: int):
+    """Whatever characters meet, and wherever the text is cut."""
     rows = [
-        _texts.literal(f"Queue: {text}: 5"),
-        f"│ {_texts.literal(text)}",
-        _texts.shown(f"Exactly: {text}", room, _texts.literal, "en"),
+        _text_layout.literal(f"Queue: {text}: 5"),
+        f"│ {_text_layout.literal(text)}",
+        _text_layout.fit_text(f"Exactly: {text}", limit, _text_layout.literal, "en"),
     ]
     assert services.drawn("\n".join(rows)) == []
     assert services.linked("\n".join(rows)) == []
-    assert _texts.units(rows[-1]) <= room
+    assert _text_layout.units(rows[-1]) <= limit
 
 
 @EVERY
-def test_hostile_text_draws_nothing(double: Any, told: Any):
-    """100 kB of everything at once, cut anywhere, leaves no mark open."""
+def test_hostile_text_draws_nothing(double: Any, post_and_read: Any):
+    """100 kB of everything at once leaves no mark open, wherever it is cut."""
     card = Card("x", "act", LONG, ((LONG, LONG),) * 30, (LONG,) * 3, (LONG,) * 30, links=((LONG, APPROVE),))
-    text = told(double, card)
+    text = post_and_read(double, card)
     if double is not services.Chatwork:
         assert services.drawn(text) == []
     assert [url for url in services.linked(text) if "evil" in url] == [] or double is services.Chatwork
@@ -209,14 +209,14 @@ def test_hostile_text_draws_nothing(double: Any, told: Any):
 
 
 @pytest.mark.parametrize("mention", ["@here", "@h.tanaka", "<@123456789>", "<@&123456789>"])
-def test_apprise_mentions_what_its_services_write(mention: str, told: Any):
-    """Names with @ as in Mattermost, Discord and Rocket.Chat, and Discord's ids, below the headline."""
-    text = told(services.Discord, replace(ESCALATED, mention=("<!channel>", mention)))
+def test_apprise_mentions_what_its_services_write(mention: str, post_and_read: Any):
+    """Names with @ (Mattermost, Discord, Rocket.Chat) and Discord's ids stand below the headline."""
+    text = post_and_read(services.Discord, replace(ESCALATED, mention=("<!channel>", mention)))
     assert text.split("\n")[1] == mention
 
 
-def test_chatwork_notation_of_strangers_is_shown_as_it_was_written(told: Any):
-    """Neither a mention nor a box, in whatever spelling; figures in brackets, as in logs, stay as they are."""
+def test_chatwork_notation_in_names_is_shown_literally(post_and_read: Any):
+    """No spelling makes a mention or a box. Figures in brackets, as in logs, stay as they are."""
     names = (
         "[toall]",
         "[To:1]",
@@ -229,7 +229,7 @@ def test_chatwork_notation_of_strangers_is_shown_as_it_was_written(told: Any):
         "[INFO] up",
         "[ hr ]",
     )
-    text = told(
+    text = post_and_read(
         services.Chatwork, replace(ASKED, evidence=(*names, "[12:03] up"), facts=tuple(("Queue", name) for name in names))
     )
     assert re.findall(r"\[[^\]]*\]", text) == ["[info]", "[title]", "[/title]", "[12:03]", "[/info]"]

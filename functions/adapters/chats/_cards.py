@@ -1,0 +1,108 @@
+"""What every chat does with a card before it lays it out: clean it, fit it into a limit, and draw its curve as text."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from msgspec.structs import replace
+
+from functions.domain.model.messages import Card
+from functions.domain.texts.sanitize import clean, safe_url, shorten
+from functions.domain.texts.words import curve_words, say
+
+SIGNS = {"act": "🚨", "watch": "⏳", "plan": "📅", "fine": "✅"}
+"""They stand beside the headline's words and never replace them."""
+
+BARS = "▁▂▃▄▅▆▇█"
+BARS_SHOWN = 24
+_CODE = re.compile(r"`([\w.:/-]+)`")
+
+Rendered = TypeVar("Rendered")
+
+
+def fit(
+    card: Card, language: str, render: Callable[[Card, str], Rendered], limit: int, measure: Callable[[Rendered], int]
+) -> Rendered:
+    """The largest rendering below the limit. Evidence shrinks first, then facts and text; the headline stays. Cuts are marked."""
+    for budget in (1.0, 0.6, 0.35, 0.2, 0.1, 0.03):
+        rendered = render(clean_card(card, language, budget), language)
+        if measure(rendered) < limit:
+            return rendered
+    mark = say(language, "shortened")
+    headline = clean(card.headline, 100, mark)
+    smallest = Card(card.kind, card.urgency, headline, text=(mark.strip(),), incident=clean(card.incident, 40, ""))
+    return render(smallest, language)
+
+
+def clean_card(card: Card, language: str, budget: float = 1.0) -> Card:
+    """The card with every part clean and within its share of the budget. Cards may come from elsewhere than `compose`."""
+    mark = say(language, "shortened")
+
+    def part(text: str, limit: int) -> str:
+        return clean(text, max(40, int(limit * budget)), mark)
+
+    max_lines, max_facts, max_paragraphs = max(2, int(20 * budget)), max(3, int(24 * budget)), max(2, int(12 * budget))
+    facts = tuple((part(label, 60), part(text, 900)) for label, text in card.facts[:max_facts])
+    # A card is plain text, so the names of keys stand in it without the backticks that the command line shows.
+    text = tuple(_CODE.sub(r"\1", part(paragraph, 1500)) for paragraph in card.text[:max_paragraphs])
+    evidence = tuple(part(line, 300) for line in card.evidence[-max_lines:])
+    if len(card.evidence) > max_lines:
+        evidence = (mark.strip(), *evidence)
+    if len(card.facts) > max_facts or len(card.text) > max_paragraphs:
+        text = (*text, mark.strip())
+    safe_links = tuple((part(label, 60), url) for label, url in card.links[:10] if safe_url(url) == url.strip() != "")
+    links = tuple((label, url) for label, url in safe_links if len(url) <= max(200, 2000 * budget))
+    if len(links) < len(safe_links):
+        text = (*text, mark.strip())
+    return replace(
+        card,
+        headline=clean(card.headline, 200, mark),
+        facts=facts,
+        text=tuple(filter(None, text)),
+        evidence=evidence,
+        links=links,
+        curve=card.curve[-200:],
+        mention=tuple(clean(mention, 100, "") for mention in card.mention[:10]),
+        incident=clean(card.incident, 80, ""),
+    )
+
+
+def headline(card: Card) -> str:
+    """The headline behind the sign of its urgency."""
+    return f"{SIGNS.get(card.urgency, '•')} {card.headline}"
+
+
+def facts(card: Card, language: str, between: str = " ") -> list[tuple[str, str]]:
+    """The card's facts; the last one is the curve: its bars, then its figures."""
+    bars = sparkline(card.curve)
+    curve = [(say(language, "curve"), f"{bars}{between}{curve_words(card.curve, language)}")] if bars else []
+    return [*card.facts, *curve]
+
+
+def mentions(card: Card, form: re.Pattern[str]) -> list[str]:
+    """The mentions in the platform's own form. The names of other platforms are left out."""
+    return [mention for mention in card.mention if form.fullmatch(mention)]
+
+
+def sparkline(curve: tuple[tuple[float, int], ...]) -> str:
+    """The depth as bars of text; empty for fewer than two samples. A bar of several samples shows the highest."""
+    depths = [max(0, depth) for _, depth in curve]
+    if len(depths) < 2:
+        return ""
+    width = min(BARS_SHOWN, len(depths))
+    cells = [max(depths[place * len(depths) // width : (place + 1) * len(depths) // width]) for place in range(width)]
+    top = max(cells) or 1
+    return "".join(BARS[0 if cell == 0 else max(1, round(cell * 7 / top))] for cell in cells)
+
+
+def cut(text: str, limit: int, language: str) -> str:
+    """The text within `limit` characters, with a mark where something is missing."""
+    return shorten(text, limit, say(language, "shortened"))
+
+
+def json_bytes(message: dict[str, Any]) -> int:
+    """The size of the message as it is sent."""
+    return len(json.dumps(message, ensure_ascii=False).encode())

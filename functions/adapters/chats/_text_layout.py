@@ -1,0 +1,115 @@
+"""For chats that take text only: lays a card out within a number of characters, and shows other people's text literally."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+from urllib.parse import quote, urlsplit
+
+from functions.adapters.chats import _cards
+from functions.domain.texts.words import say
+
+if TYPE_CHECKING:
+    from functions.domain.model.messages import Card
+
+MIN_PARAGRAPH = 40
+"""Less of a paragraph than this says nothing."""
+
+_MARKUP = re.compile(
+    r"[*~`]|\|\||\]\(|://|^www\.|\\[^\w\s]"
+    r"|(?<![^\W_])_|_(?![^\W_])"  # not within a word, so that names such as mail_queue_a stay as they are
+    r"|:(?!\d\d?:)[a-z0-9_+-]+:",  # the name of an emoji; a time such as 03:12:05 is not one
+    re.IGNORECASE,
+)
+_WORD = r"[!-~‹›\u200b]+"  # ASCII, so that a name in a Japanese sentence is a word too
+_REPLACED = {"<": "‹", ">": "›", "@": "@\u200b"}
+
+
+def units(text: str) -> int:
+    """The length in UTF-16. Some platforms count characters so; for the others it is never too small."""
+    return len(text.encode("utf-16-le", errors="surrogatepass")) // 2
+
+
+def literal(text: str) -> str:
+    """Text that Markdown and its relatives draw literally: words with markup become code, and nothing mentions or links."""
+    for char, harmless in _REPLACED.items():
+        text = text.replace(char, harmless)
+    return re.sub(_WORD, lambda word: _as_code_if_markup(word[0]), text)
+
+
+def _as_code_if_markup(word: str) -> str:
+    if not _MARKUP.search(word):
+        return word
+    name = word.rstrip(".,:;!?)")
+    code = name.strip("`").replace("`", "'") or "'" * len(name)
+    return f"`{code}`{word[len(name) :]}"
+
+
+def escape_url(url: str) -> str:
+    """The URL with everything behind its host percent-encoded that a chat takes for markup, a mention or the URL's end."""
+    start = url.index("//") + 2 + len(urlsplit(url).netloc)
+    return url[:start] + quote(url[start:], safe="/?#&=%,:;+!").replace("~", "%7E").replace("__", "_%5F")
+
+
+def fit_text(text: str, limit: int, escape: Callable[[str], str], language: str) -> str:
+    """The escaped text within `limit`. It is cut before it is escaped, so that no mark stays open."""
+    length = min(len(text), limit)
+    while units(escaped := escape(_cards.cut(text, length, language))) > limit and length > 0:
+        length -= 1 + (units(escaped) - limit) // 4
+    return escaped if length > 0 else ""
+
+
+def mention_line(card: Card, form: re.Pattern[str]) -> str:
+    """The mentions in this platform's form, as a line of their own."""
+    mentions = _cards.mentions(card, form)
+    return " ".join(mentions) + "\n" if mentions else ""
+
+
+def lay_out_body(card: Card, language: str, limit: int, escape: Callable[[str], str]) -> str:
+    """The card below its headline within `limit`: text, links, facts, end of the log.
+
+    Links stand where a phone shows them. The log is cut first, then facts, then text; links go last, from their end.
+    """
+    mark = say(language, "shortened").strip()
+    left = limit - units(mark) - 1
+    link_rows = [f"{escape(label)}: {escape_url(url)}" for label, url in card.links]
+    links = take_rows(link_rows, left * 3 // 4) or take_rows(link_rows[:1], left)  # a quarter is left for what to do
+    text, complete = _fit_paragraphs(card.text, left - _size(links), escape, language)
+    left = left - _size(links) - _size(text) if complete else 0
+    fact_rows = [escape(f"{label}: {value}" if label else value) for label, value in _cards.facts(card, language)]
+    facts = take_rows(fact_rows, left)
+    left = left - _size(facts) if len(facts) == len(fact_rows) else 0
+    title = escape(f"{say(language, 'evidence')}:")
+    log = take_rows([f"│ {escape(line)}" for line in reversed(card.evidence)], left - units(title) - 2)[::-1]
+    complete = complete and len(links) + len(facts) + len(log) == len(link_rows) + len(fact_rows) + len(card.evidence)
+    blocks = (text, links, facts, [title, *log] if log else [], [] if complete else [mark])
+    return "\n\n".join("\n".join(block) for block in blocks if block)[: max(0, limit)]
+
+
+def _size(rows: list[str]) -> int:
+    """The rows' length with a line end each and a blank line behind them."""
+    return sum(units(row) + 1 for row in rows) + 1 if rows else 0
+
+
+def take_rows(rows: list[str], limit: int) -> list[str]:
+    """As many rows as fit, from the first on."""
+    count = len(rows)
+    while count and _size(rows[:count]) > limit:
+        count -= 1
+    return rows[:count]
+
+
+def _fit_paragraphs(text: tuple[str, ...], limit: int, escape: Callable[[str], str], language: str) -> tuple[list[str], bool]:
+    """The paragraphs that fit, the last of them shortened where needed, and whether they are all."""
+    rows: list[str] = []
+    for paragraph in text:
+        left = limit - _size(rows) - 2
+        row = escape(paragraph)
+        if units(row) <= left:
+            rows.append(row)
+            continue
+        if left >= MIN_PARAGRAPH:
+            rows.append(fit_text(paragraph, left, escape, language))
+        return rows, False
+    return rows, True
