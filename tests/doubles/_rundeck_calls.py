@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote
 
+from tests.doubles import _rundeck_admin as admin
 from tests.doubles import _rundeck_pages as pages
 from tests.doubles._rundeck_state import Refused, Run
 
@@ -28,10 +29,12 @@ ALL = {
     "events",
     "system",
     "runAs",
+    "nodes",
 }
 LEVELS = {
     "admin": ALL,
-    "runner": {"run", "read", "view", "kill", "events", "system"},
+    "runner": {"run", "read", "view", "kill", "events", "system", "nodes"},
+    "no-events": {"run", "read", "view", "kill", "system", "nodes"},
     "viewer": {"read", "view", "events"},
     "none": set(),
 }
@@ -137,7 +140,7 @@ class Call:
     def job_list(self, number: str) -> Reply:
         job = self.job(number, "Read")
         if "events" not in self.may:
-            raise denied("read", "Events in project", job.project)
+            raise denied("Read", "Events in Project", job.project)
         return self._listed(
             [run for run in self.state.runs.values() if run.job == number], self.query.get("status"), summary=True
         )
@@ -240,6 +243,48 @@ class Call:
             raise Refused(415, "api.error.item.unsupported-format", "The format is not valid: json", "json")
         return as_json(200, body)
 
+    def project_meta(self, project: str) -> Reply:
+        self.needs(46)
+        return as_json(200, pages.project_meta(self.state, project, may=self.may))
+
+    def nodes(self, project: str) -> Reply:
+        if "nodes" not in self.may:
+            raise denied("Read Nodes", "Project", project)
+        readable = [
+            name for name in self.state.matched(self.query.get("filter", "name: .*")) if name not in self.state.hidden_nodes
+        ]
+        return as_json(200, {name: {"nodename": name, "tags": ", ".join(self.state.nodes[name])} for name in readable})
+
+    def project_setting(self, project: str, key: str) -> Reply:
+        self._administer("configure", "Project", project)
+        value = str(self._json().get("value"))
+        if key == "project.disable.executions":
+            (self.state.disabled_projects.add if value == "true" else self.state.disabled_projects.discard)(project)
+        return as_json(200, {"key": key, "value": value})
+
+    def import_jobs(self, project: str) -> Reply:
+        self._administer("create", "Jobs in project", project)
+        return as_json(200, admin.import_jobs(self, project))
+
+    def create_token(self, user: str) -> Reply:
+        self._administer("admin", "API Token for user", user)
+        return as_json(201, admin.create_token(self, user))
+
+    def tokens_of(self, user: str) -> Reply:
+        mine = [token for token in self.state.tokens.values() if token.user == user and "runAs" in self.may]
+        return as_json(200, [admin.shown_token(self, token) for token in mine])
+
+    def token(self, number: str) -> Reply:
+        return as_json(200, admin.shown_token(self, admin.find_token(self, number)))
+
+    def revoke_token(self, number: str) -> Reply:
+        admin.revoke_token(self, number)
+        return Reply(204, b"", "text/plain")
+
+    def _administer(self, action: str, kind: str, name: str) -> None:
+        if "runAs" not in self.may:
+            raise denied(action, kind, name)
+
     def system(self) -> Reply:
         return as_json(200, pages.system(self.double.url, self.state, full="system" in self.may))
 
@@ -260,6 +305,14 @@ ROUTES: tuple[tuple[str, str, Any], ...] = (
     ("GET", r"job/([^/]+)", Call.definition),
     ("GET", r"project/([^/]+)/executions/running", Call.running_list),
     ("GET", r"project/([^/]+)/executions", Call.project_list),
+    ("GET", r"project/([^/]+)/meta", Call.project_meta),
+    ("GET", r"project/([^/]+)/resources", Call.nodes),
+    ("PUT", r"project/([^/]+)/config/([^/]+)", Call.project_setting),
+    ("POST", r"project/([^/]+)/jobs/import", Call.import_jobs),
+    ("POST", r"tokens/([^/]+)", Call.create_token),
+    ("GET", r"tokens/([^/]+)", Call.tokens_of),
+    ("GET", r"token/([^/]+)", Call.token),
+    ("DELETE", r"token/([^/]+)", Call.revoke_token),
     ("GET", r"execution/([^/]+)", Call.execution),
     ("GET", r"execution/([^/]+)/output", Call.output),
     ("GET POST", r"execution/([^/]+)/abort", Call.abort),

@@ -45,7 +45,7 @@ def execution(state: State, run: Run, base: str, *, as_of: float, summary: bool 
     if ended is not None:
         body["date-ended"] = moment(ended)
         nodes = "successfulNodes" if status == "succeeded" else "failedNodes"
-        if status not in ("other", "missed") and (run.carried_out or status != "aborted"):
+        if not run.no_nodes and status not in ("other", "missed") and (run.carried_out or status != "aborted"):
             body[nodes] = ["localhost"]
     if status == "aborted":
         body["abortedby"] = run.aborted_by
@@ -119,6 +119,18 @@ def info(state: State, job: Job, base: str) -> dict[str, Any]:
     if (average := _average_ms(state, job)) is not None:
         body["averageDuration"] = average
     return body
+
+
+def project_meta(state: State, project: str, *, may: set[str]) -> list[dict[str, Any]]:
+    rights = ("configure", "admin", "app_admin", "export", "scm_export", "import", "scm_import")
+    project_rights = dict.fromkeys(rights, "runAs" in may)
+    types = {"job": dict.fromkeys(("delete", "create"), "create" in may), "event": {"read": "events" in may}}
+    return [
+        {"data": {"project": project_rights, "types": types}, "name": "authz"},
+        {"data": {"executionsEnabled": project not in state.disabled_projects, "scheduleEnabled": True}, "name": "config"},
+        {"data": {"active": not state.passive}, "name": "sysMode"},
+        {"data": {"readmeDisplay": ["none"], "readme": {}, "motdDisplay": ["none"]}, "name": "message"},
+    ]
 
 
 def meta(state: State, job: Job, *, may: set[str]) -> list[dict[str, Any]]:

@@ -77,6 +77,8 @@ class Run:
     attempt: int = 0
     retried: int | None = None
     carried_out: bool = False
+    no_nodes: bool = False
+    """Its filter matched none."""
     log: list[tuple[float, str, str]] = field(default_factory=list)
     """(time, level, line)"""
 
@@ -86,6 +88,15 @@ class Run:
         if self.ended is None:
             return "scheduled" if self.started > now else "running"
         return self.result
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    id: str
+    secret: str
+    user: str
+    roles: tuple[str, ...]
+    ends: float
 
 
 class Refused(Exception):
@@ -102,9 +113,14 @@ class State:
     def __init__(self, jobs: tuple[Job, ...], clock: Callable[[], float]) -> None:
         self.jobs = {job.id: job for job in jobs}
         self.runs: dict[int, Run] = {}
+        self.tokens: dict[str, Token] = {}
         self.next_id = 1
         self.passive = False
         self.disabled_projects: set[str] = set()
+        self.nodes: dict[str, tuple[str, ...]] = {"localhost": (), "mail-1": ("consumers",)}
+        """Name -> tags, in every project."""
+        self.hidden_nodes: set[str] = set()
+        """Those that the token's role may neither read nor run on."""
         self.hides_rows = False
         self.lag_s = 0.0
         self.commit_s = 0.0
@@ -189,7 +205,25 @@ class State:
         if said:
             raise Refused(400, "api.error.execution.failed", f"Execution failed: {said}", said)
 
+    def matched(self, node_filter: str) -> list[str]:
+        """The nodes of a filter, of which this knows `tags: TAG` and `name: PATTERN`; without one it is the server."""
+        kind, _, value = (part.strip() for part in (node_filter or "name: localhost").partition(":"))
+        return [
+            name
+            for name, tags in self.nodes.items()
+            if (value in tags if kind == "tags" else re.fullmatch(value, name) is not None)
+        ]
+
     def _begin(self, job: Job, run: Run) -> None:
+        if not set(self.matched(job.nodes)) - self.hidden_nodes:
+            said = f"No matched nodes: NodeSet{{includes={{{job.nodes.replace(': ', '=')}, dominant=false, }}}}"
+            kind = "com.dtolabs.rundeck.core.NodesetEmptyException"
+            at = "\tat com.dtolabs.rundeck.core.execution.workflow.BaseWorkflowExecutor.executeWorkflow(BaseWorkflow.java:220)"
+            run.result, run.ends_at, run.no_nodes = "failed", run.started, True
+            run.log += [
+                (run.started, "ERROR", line) for line in (f"{kind}: {said}", at, f"Exception: class {kind}: {said}", said)
+            ]
+            return
         not_after = run.options.get(NOT_AFTER, "")
         node_now = int(self.now() + self.node_ahead_s)
         if job.guard and not_after.isdigit() and node_now > int(not_after):

@@ -38,7 +38,7 @@ garbage: does it, half an answer. no_date: no Date header."""
 
 
 class Rundeck:
-    """The server. Knobs are in `state`; `tokens` maps a token to admin, runner, viewer or none."""
+    """The server. Knobs are in `state`; `tokens` maps a token to admin, runner, no-events, viewer or none."""
 
     def __init__(self, *jobs: Job, host: str = "127.0.0.1", port: int = 0, clock: Callable[[], float] = time.time) -> None:
         self.state = State(jobs or (Job(),), clock)

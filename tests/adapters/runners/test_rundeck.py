@@ -187,6 +187,13 @@ EXPECTED = {
     "abort-404": "job",
     "state-404-no": "job",
     "state-404": "job",
+    "executions-of-job-no-event": "acl",
+    "executions-of-job-token-revoked": "token",
+    "import-not-yaml": "refused",
+    "project-meta-41": "api_version",
+    "run-project-executions-disabled": "disabled",
+    "token-duration-too-long": "duration",
+    "token-info-by-itself": "job",
 }
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 import yaml
 
 from functions.adapters.runners.rundeck import checks, client
@@ -117,6 +118,33 @@ def test_older_server_leaves_the_run_permission_unknown(double: Rundeck, setting
 # --- infra/rundeck
 
 
+def shipped_jobs() -> list[Path]:
+    """Every file below infra that is a list of jobs."""
+    files = sorted(DEFINITION.parents[1].rglob("*.y*ml"))
+    return [file for file in files if "\n  sequence:" in file.read_text()]
+
+
+@pytest.mark.parametrize("file", shipped_jobs(), ids=lambda file: "/".join(file.parts[-2:]))
+def test_rundeck_takes_every_job_that_is_shipped(double: Rundeck, settings: Settings, file: Path) -> None:
+    """A new user's first step: the import lists the job under `succeeded`, and `check` then has nothing against it."""
+    double.tokens["admin-token"] = "admin"
+    double.state.jobs.clear()
+    answer = requests.post(
+        f"{double.url}/api/41/project/demo/jobs/import?fileformat=yaml&dupeOption=update",
+        data=file.read_bytes(),
+        headers={"X-Rundeck-Auth-Token": "admin-token", "Content-Type": "application/yaml", "Accept": "application/json"},
+        timeout=5,
+    )
+    assert (answer.status_code, answer.json()["failed"]) == (200, [])
+    (job,) = answer.json()["succeeded"]
+    assert [what for what, finding in check(settings, job=job["id"]).items() if finding.ok is not True] == []
+
+
+def test_lab_and_example_are_found() -> None:
+    """The test above looks at both files that exist today."""
+    assert len(shipped_jobs()) >= 2
+
+
 def test_own_definition_passes_the_check(double: Rundeck, settings: Settings) -> None:
     """The job definition that Unstick ships is one that `check` accepts for mode auto."""
     double.definitions[JOB] = yaml.safe_load(DEFINITION.read_text())
@@ -166,6 +194,7 @@ def test_policy_names_the_job_and_both_contexts() -> None:
     (rule,) = project["for"]["job"]
     assert rule["equals"] == {"group": job["group"], "name": job["name"]}
     assert "run" in rule["allow"]
-    assert project["for"]["resource"] == [{"equals": {"kind": "event"}, "allow": ["read"]}]
+    kinds = ("event", "node")
+    assert project["for"]["resource"] == [{"equals": {"kind": kind}, "allow": ["read"]} for kind in kinds]
     assert (project["context"], application["context"]) == ({"project": "demo"}, {"application": "rundeck"})
     assert project["by"] == application["by"]

@@ -63,6 +63,11 @@ _URL = (
     "what answers there is not Rundeck's API",
     "check rundeck.url: scheme, port, context path, and any proxy in front",
 )
+_DURATION = (
+    "duration",
+    "does not issue tokens that last so long",
+    "ask for 30d, or raise rundeck.api.tokens.duration.max in rundeck-config.properties",
+)
 _BUSY = ("busy", "the job runs already", "")
 _OPTION = ("option", "the job does not take these options", "compare restart.options with the options of the job's definition")
 _REFUSED = ("refused", "refused the request", "look into Rundeck's service.log at this time")
@@ -81,6 +86,7 @@ ERRORS = (
     Refusal(400, "api.error.job.options-invalid", "", *_OPTION, quoted=True),
     Refusal(400, "api.error.execution.failed", "PASSIVE", *_PASSIVE),
     Refusal(400, "api.error.execution.failed", "", *_REFUSED, quoted=True),
+    Refusal(400, "api.error.invalid.request", "Duration exceeds", *_DURATION),
     Refusal(409, "", "", *_BUSY),
     Refusal(415, "", "", *_VERSION),
     Refusal(0, "", "", *_REFUSED),
