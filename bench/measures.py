@@ -34,11 +34,11 @@ UNITS = {
 """In the order of the page."""
 
 LEFT_OUT = {
-    "a": "It calls nothing: there is no way of an alert to measure.",
-    "b": "It is the bare function with one more import, and here for its start, the time of a small request and its memory only.",
-    "c": "Its server takes 1 MiB, and answers 413 before it looks at the signature.",
-    "d": "It runs one rule after the other (the row from alert to Rundeck says how long each): 300 or 1,000 would take many minutes.",
-    "e": "It has neither documents nor these secrets, so there is one way only to start it: the rows above.",
+    "a": "It calls nothing, so there is no alert to measure.",
+    "b": "It is the bare function with one more import; only its start, the time of a small request and its memory matter.",
+    "c": "Its server accepts 1 MiB, and answers 413 before it checks the signature.",
+    "d": "It runs one rule after the other (the row from alert to Rundeck shows the time of each), so 300 or 1,000 would take many minutes.",
+    "e": "It has neither documents nor these secrets, so it starts in one way only: the rows above.",
 }
 _CALLS_NOTHING = {BARE.name, HASHING.name, REQUESTING.name}
 _ALERTS = {COLD_ALERT, COLD_ALERT_CPU, ALERT, ANSWER, ANSWER_MANY, PARALLEL_S, PARALLEL_RESTARTS}

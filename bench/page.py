@@ -1,4 +1,4 @@
-"""Writes docs/benchmarks.md and its chart from what was measured."""
+"""Writes docs/benchmarks.md and its chart from the measurements."""
 
 from __future__ import annotations
 
@@ -23,74 +23,74 @@ CHART = ROOT / "docs" / "benchmarks.svg"
 COLUMNS = (UNSTICK, WEBHOOK, RULEBOOK, UNGUARDED, HASHING, REQUESTING, BARE)
 INTRODUCTION = """# Benchmarks
 
-Written by `make bench`; change nothing here by hand. All figures are of one run on one machine. In each round everybody does
-the same work, one after the other (small forged requests in turns): starts anew, answers forged requests, and has the same Rundeck
+`make bench` writes this page; do not edit it by hand. All figures are from one run on one machine. In each round every contender does
+the same work, one after the other (alternating for small forged requests): it starts, answers forged requests, and lets the same Rundeck
 stand-in restart something.
-A figure is the median of the rounds with its quartiles; a ratio is taken within a round, before the median.
+A figure is the median of the rounds with its quartiles. Ratios are computed within a round, before the median.
 
-- **Unstick** under functions-framework as `make run` serves it, with the local store and scheduler; for cold starts as `infra/` deploys it: the
-  archive of `infra/package.py`, the cloud's store and scheduler, all secrets in Secret Manager. What tells a forged request is mounted as a file,
-  the others are fetched by Google's client.
-- **adnanh/webhook** (Debian's package `webhook`): an HMAC hook that calls Rundeck by curl. It looks at nothing before it does.
-- **ansible-rulebook** (PyPI): its own webhook source with HMAC, a rule that calls Rundeck by `ansible.builtin.uri`.
-- **same calls without guards**: a function that makes the calls that Unstick makes (documents, RabbitMQ, history, wake-up, saves,
-  run, save; those together that Unstick makes together) and decides nothing; for cold starts by Google's libraries, which it imports
+- **Unstick** runs under functions-framework as `make run` serves it, with the local store and scheduler. For cold starts it runs as `infra/` deploys it: the
+  archive of `infra/package.py`, the cloud's store and scheduler, all secrets in Secret Manager. The secret that authenticates Grafana is mounted as a file;
+  Google's client fetches the others.
+- **adnanh/webhook** (Debian's package `webhook`): an HMAC hook that calls Rundeck with curl. It checks nothing first.
+- **ansible-rulebook** (PyPI): its own webhook source with HMAC, and a rule that calls Rundeck with `ansible.builtin.uri`.
+- **same calls without guards**: a function that makes the same calls as Unstick (documents, RabbitMQ, history, wake-up, saves,
+  run, save; parallel where Unstick's are) and decides nothing. For cold starts it uses Google's libraries, which it imports
   when it first needs them, as Unstick does.
 - **a bare function**, one that **reads and hashes** the body, and one that **imports requests** and does nothing.
 """
 NOTES = """
-- "To Rundeck" ends when Rundeck's request has arrived; it begins with the last byte of the alert, or with the process's start.
-- A forged request has a fresh timestamp and a wrong signature of the right form, so that the whole body is hashed.
-- Of a round's cold starts the least figure of five counts (of ansible-rulebook's the only one): what else a machine has to do only adds to it.
-- Warm, all functions and adnanh/webhook are up at the same time, and whoever is not asked rests; ansible-rulebook is up alone. A round has
-  {starts} starts for the small forged requests: the same server is up to a quarter slower after one than after another.
-- Warm measures begin half a second after the first answer: on one machine Unstick's scheduler makes its first round until then.
-- Cloud Run fetches a mounted secret when its file is read; here it is a file of this machine. Where none is mounted, whoever comes first waits
-  for Google's client; whoever comes within the next five minutes does not.
-- Google's services are stand-ins on the same machine, without credentials: what a network and a token take comes on top, for both.
+- "To Rundeck" ends when Rundeck has received the request; it begins with the last byte of the alert, or when the process starts.
+- A forged request has a fresh timestamp and a wrong signature of the right form, so the whole body is hashed.
+- Of a round's five cold starts the lowest figure counts (ansible-rulebook has only one): other work of the machine only adds to it.
+- For warm figures all functions and adnanh/webhook run at the same time, idle while another is measured; ansible-rulebook runs alone. A round has
+  {starts} starts for the small forged requests: one start of the same server can be up to a quarter slower than another.
+- Warm measurements begin half a second after the first answer: until then, on one machine, Unstick's scheduler makes its first round.
+- Cloud Run fetches a mounted secret when its file is read; here it is a file on this machine. Without a mounted secret, the first caller waits
+  for Google's client; callers within the next five minutes do not.
+- Google's services are stand-ins on the same machine, without credentials. In the cloud the network and the token add time, for both.
 - adnanh/webhook answers before its command runs, and answers a wrong signature with 500. ansible-rulebook answers before its rule
-  runs, and needs seconds for it, so it takes part in fewer rounds.
-- Of a notification with 1,000 alerts adnanh/webhook and the function without guards look at the first one; Unstick decides them all.
-- adnanh/webhook is a Go program that starts in milliseconds and restarts whatever it is told to; each of 300 notifications of one
-  alert is a restart. That is the difference that this project is about.
-- Requests come from Python on the same machine. The highest rates are limited by that as much as by the server.
-- The 1,000 alerts are of one target, so one restart is right. With a target each, ten are decided at once and the rest is saved for its wake-ups.
-- Calls in sequence are counted with the cloud's store and scheduler (the real libraries against stand-ins), with 50 and 150 ms put
-  on each call; a history of more than 100 rows takes Rundeck one call more. One such call is a request to Rundeck's stand-in, by itself,
+  runs, and the rule needs seconds, so it takes part in fewer rounds.
+- Of a notification with 1,000 alerts, adnanh/webhook and the function without guards read the first one; Unstick decides all of them.
+- adnanh/webhook is a Go program that starts in milliseconds and restarts whatever it is asked to; each of 300 notifications of one
+  alert is a restart. That difference is what this project is about.
+- Python on the same machine sends the requests. That limits the highest rates as much as the server does.
+- The 1,000 alerts have one target, so one restart is correct. With a target each, ten are decided at once and the rest is saved for its wake-ups.
+- Calls in sequence are counted with the cloud's store and scheduler (the real libraries against stand-ins), with 50 and 150 ms added
+  to each call. A history of more than 100 rows takes one more call to Rundeck. "One such call" is a single request to Rundeck's stand-in,
   without an HTTP library. The function has one CPU then, as `infra/` gives it; with all CPUs of this machine it was {all_cpus:.2f} such calls.
 """
 UNKEPT = """
-Where a promise does not hold:
+Promises that this run does not keep:
 
 """
 COLD = """\
-- **A cold start**: of the {whole:.0f} ms of the list below msgspec takes {msgspec:.0f}; the rest imports the rooms that the configuration
-  names, and reads it. The limit leaves {left:.0f} ms beside a bare function.
+- **A cold start**: of the {whole:.0f} ms of the list below msgspec takes {msgspec:.0f}; the rest imports the adapters that the configuration
+  names, and reads it. The limit leaves {left:.0f} ms in addition to a bare function.
 """
 MACHINE = """\
-- **On one machine** the start reads and checks the file ([below](#what-a-start-imports)), once, before it serves.
+- **On one machine** the start reads and checks the file ([below](#what-a-start-imports)), once, before it serves requests.
 """
 SEQUENCE = """\
-- **4.3 calls**: what goes beyond those in sequence is computing, {computing:.0f} ms of it, by Unstick, by Google's clients and by the
-  stand-ins and slow lines beside it on the same cores.
+- **4.3 calls**: the time beyond the calls in sequence is computing, {computing:.0f} ms of it, by Unstick, by Google's clients and by the
+  stand-ins and delays on the same cores.
 """
 LATER = ("requests", "google.api_core", "google.auth", "google.cloud")
-"""What the page says that a start does not import."""
+"""Modules that a start does not import, according to the page."""
 
 IMPORTS = """\
-On top of functions-framework, with byte code there, all of 2 ms or more (`python -X importtime`, which itself slows it down; the
-quickest of five), for the archive of `infra/package.py`, whose configuration was read and checked when it was built. msgspec is in it,
-since the configuration's types are made of it; requests and Google's clients are not: the first alert imports those that it calls.
+These imports come on top of functions-framework and take 2 ms or more, with byte code cached (`python -X importtime`, which itself slows them down; the
+fastest of five). They are those of the archive of `infra/package.py`, whose configuration was checked when it was built. msgspec is among them,
+since it defines the configuration's types; requests and Google's clients are not: the first alert imports those that it calls.
 """
 ON_ONE_MACHINE = """
-On one machine the file itself is read and checked, so that a mistake in it stops the service and not an alert: {whole:.0f} ms, of them
-PyYAML {yaml:.0f} ({reader:.0f} of them one regular expression of its reader), RE2 {re2:.0f}, time zones {zones:.0f} and SQLite {sqlite:.0f}.
+On one machine the start reads and checks the file itself, so that a mistake in it stops the service and not an alert: {whole:.0f} ms, of which
+PyYAML takes {yaml:.0f} ({reader:.0f} of them one regular expression of its reader), RE2 {re2:.0f}, time zones {zones:.0f} and SQLite {sqlite:.0f}.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Circumstances:
-    """What this run was like."""
+    """The circumstances of this run."""
 
     rounds: int
     load_before: float
@@ -99,13 +99,13 @@ class Circumstances:
     missing: dict[str, str]
     imports: Imports
     machine: Imports
-    """Of a start that reads the file itself."""
+    """The imports of a start that reads the file itself."""
     instructions: str
     """The part of the page that bench/instructions.py writes."""
 
 
 def write(samples: Samples, circumstances: Circumstances) -> None:
-    """The page and the chart. What `make soak` wrote last stays."""
+    """Write the page and the chart. The part that `make soak` wrote stays."""
     long_run = part_of(PAGE.read_text(encoding="utf-8"), LONG_RUN)
     PAGE.write_text(page(samples, circumstances, long_run), encoding="utf-8")
     CHART.write_text(chart(samples), encoding="utf-8")
@@ -113,19 +113,21 @@ def write(samples: Samples, circumstances: Circumstances) -> None:
 
 def page(samples: Samples, circumstances: Circumstances, long_run: str = "") -> str:
     """Markdown: the promises, all figures, the circumstances, and the imports."""
-    promised = [
+    promises = [
         "| | limit | measured (quartiles) | holds |",
         "| --- | ---: | ---: | :---: |",
-        *(one.row() for one in claims(samples)),
+        *(claim.row() for claim in claims(samples)),
     ]
-    shown = [one for one in COLUMNS if one.name not in circumstances.missing]
-    table = ["| | " + " | ".join(one.name for one in shown) + " |", "| --- |" + " ---: |" * len(shown)]
+    contenders = [contender for contender in COLUMNS if contender.name not in circumstances.missing]
+    table = ["| | " + " | ".join(contender.name for contender in contenders) + " |", "| --- |" + " ---: |" * len(contenders)]
     for measure, (unit, factor) in UNITS.items():
-        cells = [_cell(samples.of(measure, one.name), factor) or _empty(measure, one.name) for one in shown]
+        cells = [
+            _cell(samples.of(measure, contender.name), factor) or _empty(measure, contender.name) for contender in contenders
+        ]
         table.append(f"| {measure}{f', {unit}' if unit else ''} | " + " | ".join(cells) + " |")
     notes = NOTES.format(all_cpus=middle(samples.of(LEGS_ALL_CPUS, UNSTICK.name)), starts=WARM_STARTS)
     parts = [
-        INTRODUCTION, "![Unstick beside others](benchmarks.svg)\n", "## What is promised\n", *promised, "", "## All figures\n",
+        INTRODUCTION, "![Unstick beside others](benchmarks.svg)\n", "## What is promised\n", *promises, "", "## All figures\n",
         *table, "", *(f"- ({key}) {reason}" for key, reason in LEFT_OUT.items()), "", circumstances.instructions,
         *([long_run, ""] if long_run else []), READING, notes + _unkept(samples, circumstances.imports), "## This run\n", *_this_run(samples, circumstances),
         "", "## What a start imports\n", IMPORTS, "```text", circumstances.imports.tree, "```",
@@ -134,19 +136,19 @@ def page(samples: Samples, circumstances: Circumstances, long_run: str = "") -> 
     return "\n".join(parts)
 
 
-def _on_one_machine(made: Imports) -> str:
+def _on_one_machine(imports: Imports) -> str:
     return ON_ONE_MACHINE.format(
-        whole=made.whole_ms, yaml=made.modules["yaml"], reader=made.modules["yaml.reader"], re2=made.modules["re2"], zones=made.modules["zoneinfo"],
-        sqlite=made.modules["sqlite3"],
+        whole=imports.whole_ms, yaml=imports.modules["yaml"], reader=imports.modules["yaml.reader"], re2=imports.modules["re2"],
+        zones=imports.modules["zoneinfo"], sqlite=imports.modules["sqlite3"],
     )  # fmt: skip
 
 
-def _unkept(samples: Samples, made: Imports) -> str:
-    """Why, for each of the promises that this run does not show; empty if it shows all."""
-    broken = {one.what for one in claims(samples) if not one.holds}
+def _unkept(samples: Samples, imports: Imports) -> str:
+    """The reason for each promise that this run does not keep; empty if it keeps all."""
+    broken = {claim.what for claim in claims(samples) if not claim.holds}
     left_s = 0.15 * middle(samples.of(measures.COLD_FORGED_CPU, BARE.name))
     computing_s = middle(samples.of(BEYOND, UNSTICK.name))
-    cold = COLD.format(whole=made.whole_ms, msgspec=made.modules["msgspec"], left=1000 * left_s)
+    cold = COLD.format(whole=imports.whole_ms, msgspec=imports.modules["msgspec"], left=1000 * left_s)
     why = cold if any("from process start" in what or what == "the same as time" for what in broken) else ""
     why += MACHINE if any("on one machine" in what for what in broken) else ""
     why += SEQUENCE.format(computing=1000 * computing_s) if any("50 ms on each call" in what for what in broken) else ""
@@ -154,7 +156,7 @@ def _unkept(samples: Samples, made: Imports) -> str:
 
 
 def _empty(measure: str, contender: str) -> str:
-    """Why there is no figure: a letter, explained below the table."""
+    """The letter that stands for a missing figure; the list below the table explains it."""
     key = left_out(measure, contender)
     return f"({key})" if key else "not measured"
 
@@ -200,7 +202,7 @@ STYLE = (
 
 
 def chart(samples: Samples) -> str:
-    """Bars by measure, each panel with a scale of its own, from zero."""
+    """Bars for each measure. Each panel has its own scale, from zero."""
     drawn: list[str] = []
     y = 0
     for measure, (unit, factor) in PANELS.items():
