@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from types import ModuleType
 from typing import Any
@@ -22,7 +22,7 @@ from functions.domain.model.messages import Card
 from functions.domain.model.observations import Execution, ExecutionHistory, QueueSnapshot
 from functions.domain.model.runbooks import Rules
 from functions.runtime import logs
-from functions.runtime.errors import Denied
+from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.parallel import run_parallel
 from functions.runtime.registry import load_adapter
 
@@ -107,12 +107,17 @@ class Adapters(Struct, frozen=True):
         )
         return seen
 
-    def read_queue(self, queue: QueueRef, for_s: float, timeout_s: float) -> QueueSnapshot:
-        settings = self.config.symptoms.get(queue.kind)
+    def read_queues(
+        self, queues: Sequence[tuple[QueueRef, float]], timeout_s: float
+    ) -> list[QueueSnapshot | Unavailable | Denied]:
+        kind = queues[0][0].kind
+        settings = self.config.symptoms.get(kind)
         if settings is None:
-            raise Denied(queue.kind, "is not in the configuration", remedy=f"Add `{queue.kind}` to unstick.yaml.")
-        seen: QueueSnapshot = load_adapter("symptoms", queue.kind).look(settings, queue, for_s=for_s, timeout_s=timeout_s)
-        return seen
+            raise Denied(kind, "is not in the configuration", remedy=f"Add `{kind}` to unstick.yaml.")
+        snapshots: list[QueueSnapshot | Unavailable | Denied] = load_adapter("symptoms", kind).look_all(
+            settings, queues, timeout_s=timeout_s
+        )
+        return snapshots
 
     def run(self, target: Target, tag: str, runner_not_after: float, timeout_s: float) -> Execution:
         runner = self.config.runner

@@ -100,6 +100,16 @@ def _pack_lists(events: list[tuple[str, AlertsReceived]]) -> list[list[tuple[str
     return made
 
 
+def _cases_that_fit(cases: tuple[MatchedAlert, ...]) -> tuple[MatchedAlert, ...]:
+    """As many alerts of one target as a list has place for."""
+    left = LISTED_BYTES
+    for place, case in enumerate(cases):
+        left -= len(msgspec.json.encode(case.alert))
+        if left < 0:
+            return cases[: max(place, 1)]
+    return cases
+
+
 def _decide_or_hand_over(ports: Ports, key: str, event: AlertsReceived, budget: Budget) -> list[Reply | None]:
     try:
         return [advance(ports, key, event, budget)]
@@ -119,9 +129,10 @@ def hand_over(ports: Ports, events: list[tuple[str, AlertsReceived]], budget: Bu
                 "at": now,
                 "incident": event.incident,
                 "crowd": event.crowd,
-                "alerts": msgspec.to_builtins([case.alert for case in event.cases]),
+                "alerts": msgspec.to_builtins([case.alert for case in cases]),
+                "left_out": event.left_out + len(event.cases) - len(cases),
             }
-            for _, event in events
+            for event, cases in ((event, _cases_that_fit(event.cases)) for _, event in events)
         ]
     }
     ports.wake(now, content, budget.at_most(STORE_S))

@@ -8,6 +8,8 @@ from typing import Any
 
 from functions.application.ports import Budget, Ports
 from functions.application.serialization import decode
+from functions.domain.decisions.bounds import QUEUES_KEPT
+from functions.domain.decisions.step import new_alerts
 from functions.domain.model.alerts import MatchedAlert, QueueRef, Target
 from functions.domain.model.codes import Ending
 from functions.domain.model.events import AlertsReceived, Event
@@ -23,15 +25,24 @@ LOOK_S = 20.0
 NOTHING_SEEN = Observation(Unknown("it was not looked at"), {}, Unknown("it was not looked at"), Unknown("it was not looked at"))
 
 
-def target_and_queues(cases: tuple[MatchedAlert, ...]) -> tuple[Target | None, dict[str, tuple[QueueRef, Runbook | None]]]:
-    """The target and the queues of one target's cases."""
-    queues = {case.queue.key: (case.queue, case.runbook) for case in cases if case.queue is not None}
-    return cases[0].target, queues
+Queues = dict[str, tuple[QueueRef, Runbook | None]]
+"""By the queue's key, with the runbook that it is judged by."""
+
+
+def queues_of(cases: tuple[MatchedAlert, ...]) -> Queues:
+    """The queues of one target's cases: as many as an incident takes."""
+    queues: Queues = {}
+    for case in cases:
+        if case.queue is not None and len(queues) < QUEUES_KEPT:
+            queues.setdefault(case.queue.key, (case.queue, case.runbook))
+    return queues
 
 
 def observe(ports: Ports, document: Document, event: Event, budget: Budget) -> tuple[Observation, str | None]:
     """Look at everything that this document speaks of, at once."""
-    target, queues = target_and_queues(event.cases) if isinstance(event, AlertsReceived) else (document.target, {})
+    target, queues = document.target, Queues()
+    if isinstance(event, AlertsReceived):
+        target, queues = event.cases[0].target, queues_of(new_alerts(document, event.cases) or event.cases)
     incident, follow, tail = document.incident, None, False
     if document.escalated_at is not None:
         runbook = next(iter(queues.values()))[1] if queues else None
@@ -60,22 +71,38 @@ def plan_queries(
 ) -> tuple[list[Callable[[], Any]], Callable[[list[Any]], tuple[Observation, str | None]]]:
     """The calls of one look, and what makes an observation of their results."""
     since_s = max((_history_s(runbook) for runbook in rules.runbooks.values()), default=86400.0)
-    keys = list(queues)
     calls: list[Callable[[], Any]] = [partial(read_pause, ports, timeout_s), lambda: ports.load("storm", timeout_s)]
     if target is not None:
         calls.append(lambda: ports.read_history(target, since_s, follow, timeout_s, tail=tail))
-    for queue, runbook in queues.values():
-        calls.append(partial(ports.read_queue, queue, runbook.symptom.for_s if runbook else 60.0, timeout_s))
+    queue_calls, read_queues = plan_queues(ports, queues, timeout_s)
+    calls += queue_calls
 
     def read(results: list[Any]) -> tuple[Observation, str | None]:
         pause, stored, rest = results[0], results[1], results[2:]
         ledger = rest[0] if target is not None else Unknown("the document names no target")
-        sightings = rest[1:] if target is not None else rest
         storm, generation = _read_storm(stored)
-        seen = dict(zip(keys, map(or_unknown, sightings), strict=True))
+        seen = {key: or_unknown(snapshot) for key, snapshot in read_queues(rest[target is not None :]).items()}
         return Observation(or_unknown(ledger), seen, or_unknown(pause), storm), generation
 
     return calls, read
+
+
+def plan_queues(
+    ports: Ports, queues: Mapping[str, tuple[QueueRef, Runbook | None]], timeout_s: float
+) -> tuple[list[Callable[[], Any]], Callable[[list[Any]], dict[str, Any]]]:
+    """The calls that read these queues, one for each vhost, and what makes the snapshot or error of each of their results."""
+    groups: dict[tuple[str, str], list[tuple[QueueRef, float]]] = {}
+    for queue, runbook in queues.values():
+        groups.setdefault((queue.kind, queue.vhost), []).append((queue, runbook.symptom.for_s if runbook else 60.0))
+
+    def read(results: list[Any]) -> dict[str, Any]:
+        snapshots: dict[str, Any] = {}
+        for group, result in zip(groups.values(), results, strict=True):
+            each = [result] * len(group) if isinstance(result, BaseException) else result
+            snapshots |= {queue.key: snapshot for (queue, _), snapshot in zip(group, each, strict=True)}
+        return snapshots
+
+    return [partial(ports.read_queues, group, timeout_s) for group in groups.values()], read
 
 
 def _history_s(runbook: Runbook) -> float:

@@ -8,7 +8,7 @@ secret stands in an error's text. Importing a room costs nothing: clients are im
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from threading import Event
 from typing import Any, Protocol
 
@@ -18,6 +18,7 @@ from functions.domain.model.alerts import QueueRef, Target
 from functions.domain.model.messages import Card
 from functions.domain.model.observations import Execution, ExecutionHistory, QueueSnapshot
 from functions.domain.model.runbooks import Rules
+from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.text import Phrase
 
 
@@ -61,6 +62,11 @@ class SymptomAdapter(Protocol):
     """How something is seen to be ill or well (symptoms/)."""
 
     def look(self, settings: Any, queue: QueueRef, *, for_s: float, timeout_s: float) -> QueueSnapshot: ...
+
+    def look_all(
+        self, settings: Any, queues: Sequence[tuple[QueueRef, float]], *, timeout_s: float
+    ) -> list[QueueSnapshot | Unavailable | Denied]:
+        """Each queue of one vhost, with samples over at least so many seconds, or why it can't be seen."""
 
     def check(self, settings: Any, queue: QueueRef, *, timeout_s: float) -> list[Finding]: ...
 
@@ -141,7 +147,9 @@ class Ports(Protocol):
     def read_history(
         self, target: Target, since_s: float, follow: str | None, timeout_s: float, *, tail: bool
     ) -> ExecutionHistory: ...
-    def read_queue(self, queue: QueueRef, for_s: float, timeout_s: float) -> QueueSnapshot: ...
+    def read_queues(
+        self, queues: Sequence[tuple[QueueRef, float]], timeout_s: float
+    ) -> list[QueueSnapshot | Unavailable | Denied]: ...
     def run(self, target: Target, tag: str, runner_not_after: float, timeout_s: float) -> Execution: ...
     def abort(self, execution: str, timeout_s: float) -> None: ...
     def post(self, channel: str, card: Card, thread: str | None, timeout_s: float) -> str | None: ...

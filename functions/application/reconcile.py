@@ -10,18 +10,10 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from functions.application.deliver import deliver_messages
-from functions.application.observe import (
-    LOOK_S,
-    LOOK_SHARE,
-    NOTHING_SEEN,
-    observe,
-    plan_queries,
-    read_pause,
-    target_and_queues,
-    unwrap,
-)
+from functions.application.observe import LOOK_S, LOOK_SHARE, NOTHING_SEEN, observe, plan_queries, queues_of, read_pause, unwrap
 from functions.application.ports import Budget, Ports, Stored
 from functions.application.serialization import decode, encode
+from functions.domain.decisions.bounds import MAX_BYTES, QUEUES_KEPT, shrink
 from functions.domain.decisions.step import step
 from functions.domain.model.codes import Phase, Reason
 from functions.domain.model.events import (
@@ -91,6 +83,7 @@ def advance(ports: Ports, key: str, event: Event, budget: Budget) -> Reply | Non
         gathered = _load_and_observe(ports, key, event, budget, first=attempt == 0)
         now = ports.now() if gathered.unlooked_at is None else gathered.unlooked_at
         made = step(gathered.document, event, gathered.seen, now, ports.rules)
+        made = replace(made, document=_fit(ports, made.document))
         if made.document == gathered.document and not made.acts:
             return made.reply
         try:
@@ -120,16 +113,24 @@ def advance(ports: Ports, key: str, event: Event, budget: Budget) -> Reply | Non
 def _load_and_observe(ports: Ports, key: str, event: Event, budget: Budget, *, first: bool) -> LoadedDocument:
     looked_from = ports.monotonic()
     if first and isinstance(event, AlertsReceived) and _has_firing_target(event):
-        target, queues = target_and_queues(event.cases)
+        queues = queues_of(event.cases)
         calls, read = plan_queries(
-            ports, target, queues, None, tail=False, rules=ports.rules, timeout_s=budget.at_most(LOOK_S) * LOOK_SHARE
+            ports,
+            event.cases[0].target,
+            queues,
+            None,
+            tail=False,
+            rules=ports.rules,
+            timeout_s=budget.at_most(LOOK_S) * LOOK_SHARE,
         )
         store_s = budget.at_most(STORE_S)
         results = ports.run_parallel([lambda: ports.load(key, store_s), *calls], budget.at_most(STORE_S))
         stored = unwrap(results[0])
         document = load_document(key, stored)
         seen, storm_generation = read(results[1:])
+        # Of many queues, those that were looked at may all be known from an outcome.
         complete = document.incident is None and document.escalated_at is None
+        complete = complete and (len(queues) < QUEUES_KEPT or not document.outcomes)
         now = ports.now()
         if complete or not _needs_look(document, event, now):
             generation = stored.generation if stored else None
@@ -143,6 +144,18 @@ def _load_and_observe(ports: Ports, key: str, event: Event, budget: Budget, *, f
     looked_from = ports.monotonic()
     seen, storm_generation = observe(ports, document, event, budget)
     return LoadedDocument(document, generation, seen, storm_generation, looked_from)
+
+
+def _fit(ports: Ports, document: Document) -> Document:
+    """The document in at most MAX_BYTES."""
+    smaller = document
+    for smaller in shrink(document):
+        if len(encode(smaller)) <= MAX_BYTES:
+            break
+    lost = len(document.to_tell) - len(smaller.to_tell) + len(document.to_archive) - len(smaller.to_archive)
+    if lost:
+        ports.log("ERROR", f"messages and records that were left out, since they could be delivered for too long: {lost}")
+    return smaller
 
 
 def load_document(key: str, stored: Stored | None) -> Document:

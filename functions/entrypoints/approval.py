@@ -110,17 +110,14 @@ def _view(ports: Adapters, document: Document, incident: Incident) -> View:
     runbook = rules.runbooks.get(incident.runbook)
     watched = incident.queues[: approval_page.QUEUES_SHOWN]
     calls: list[Callable[[], Any]] = [partial(observe.read_pause, ports, LOOK_S)]
-    calls += [partial(_sighted, ports, one) for one in watched]
-    pause, *seen = ports.run_parallel(calls, LOOK_S)
-    rows = [_row(rules, one, found, now) for one, found in zip(watched, seen, strict=True)]
+    queues = {one.queue.key: (one.queue, rules.runbooks.get(one.runbook)) for one in watched}
+    queue_calls, read_queues = observe.plan_queues(ports, queues, LOOK_S)
+    pause, *results = ports.run_parallel([*calls, *queue_calls], LOOK_S)
+    snapshots = read_queues(results)
+    rows = [_row(rules, one, snapshots[one.queue.key], now) for one in watched]
     rows += [Row(one.queue.name, one.queue.vhost, Unknown(""), Health.UNKNOWN) for one in incident.queues[len(watched) :]]
     story = CardInput("held", now, runbook, document.target, incident, incident.reason, incident.detail)
     return View(story, tuple(rows), _warnings(rules, pause))
-
-
-def _sighted(ports: Adapters, watched: QueueState) -> object:
-    runbook = ports.rules.runbooks.get(watched.runbook)
-    return ports.read_queue(watched.queue, runbook.symptom.for_s if runbook else 60.0, LOOK_S)
 
 
 def _row(rules: Rules, watched: QueueState, found: object, now: float) -> Row:

@@ -146,7 +146,8 @@ def _decide_handed_over(adapters: Adapters, entry: dict[str, Any]) -> None:
     groups = group_by_document(matching.match_alerts(adapters.config.rules, adapters.config.runner_url, alerts))
     for number, (key, cases) in enumerate(groups.items()):
         incident = entry["incident"] if number == 0 else make_incident_id(key, adapters.now(), cases)
-        event = AlertsReceived(tuple(cases), incident, crowd=bool(entry.get("crowd")), handed_over_at=entry.get("at"))
+        left_out = int(entry.get("left_out", 0)) if number == 0 else 0
+        event = AlertsReceived(tuple(cases), incident, bool(entry.get("crowd")), entry.get("at"), left_out)
         advance(adapters, key, event, Budget(adapters, adapters.monotonic() + 30.0))
 
 

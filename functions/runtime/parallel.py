@@ -4,35 +4,47 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 from functions.runtime.errors import Unavailable
+
+MOST_THREADS = 32
+"""At once for one set of calls, whatever an alert names: each thread costs memory here and a connection there."""
 
 
 def run_parallel(calls: list[Callable[[], Any]], *, timeout_s: float) -> list[Any]:
     """Run the calls on threads and return, in order, what each returned or the exception that it raised.
 
     A call that is not done in time yields Unavailable with `late`; its thread ends by its own time-out, and what it brings is
-    dropped.
+    dropped. A call that no thread was free for in that time is never made.
     """
     if len(calls) == 1 and timeout_s > 0:
         return [_outcome(calls[0])]
     results: list[Any] = [Unavailable("time", "no answer in the time given", late=True)] * len(calls)
     done = [threading.Event() for _ in calls]
-
-    def work(place: int) -> None:
-        outcome = _outcome(calls[place])
-        results[place] = outcome
-        done[place].set()
-
+    waiting = deque(range(len(calls)))
     ends = time.monotonic() + timeout_s
-    for place in range(len(calls)):
-        try:
-            threading.Thread(target=work, args=(place,), daemon=True, name=f"together-{place}").start()
-        except RuntimeError:  # the machine gives this process no more threads; later it may
-            results[place] = Unavailable("time", "there is no thread left to ask with", late=True)
+
+    def work() -> None:
+        while time.monotonic() < ends:
+            try:
+                place = waiting.popleft()
+            except IndexError:
+                return
+            results[place] = _outcome(calls[place])
             done[place].set()
+
+    started = 0
+    for number in range(min(len(calls), MOST_THREADS)):
+        try:
+            threading.Thread(target=work, daemon=True, name=f"parallel-{number}").start()
+        except RuntimeError:  # the machine gives this process no more threads; later it may
+            break
+        started += 1
+    if not started and calls:
+        return [Unavailable("time", "there is no thread left to ask with", late=True)] * len(calls)
     for event in done:
         event.wait(max(0.0, ends - time.monotonic()))
     return list(results)

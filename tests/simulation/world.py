@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -345,6 +345,17 @@ class Host:
             self.world.unread.append(self.world.now)
             raise
         return replace(found, read_at=self.now())
+
+    def read_queues(
+        self, queues: Sequence[tuple[QueueRef, float]], timeout_s: float
+    ) -> list[QueueSnapshot | Unavailable | Denied]:
+        snapshots: list[QueueSnapshot | Unavailable | Denied] = []
+        for queue, for_s in queues:
+            try:
+                snapshots.append(self.read_queue(queue, for_s, timeout_s))
+            except (Unavailable, Denied) as error:
+                snapshots.append(error)
+        return snapshots
 
     def read_queue(self, queue: QueueRef, for_s: float, timeout_s: float) -> QueueSnapshot:
         self._leg("queue")

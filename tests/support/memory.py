@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +13,7 @@ from functions.domain.model.incidents import Document
 from functions.domain.model.messages import Card
 from functions.domain.model.observations import Execution, ExecutionHistory, Pause, QueueSnapshot
 from functions.domain.model.runbooks import Rules
-from functions.runtime.errors import Conflict
+from functions.runtime.errors import Conflict, Denied, Unavailable
 from tests.support.scenes import AHEAD_S, NOW, rules, sighting
 
 
@@ -115,6 +115,17 @@ class Memory:
     ) -> ExecutionHistory:
         self._call("history")
         return ExecutionHistory(self.clock + AHEAD_S, tuple(self.executions))
+
+    def read_queues(
+        self, queues: Sequence[tuple[QueueRef, float]], timeout_s: float
+    ) -> list[QueueSnapshot | Unavailable | Denied]:
+        snapshots: list[QueueSnapshot | Unavailable | Denied] = []
+        for queue, for_s in queues:
+            try:
+                snapshots.append(self.read_queue(queue, for_s, timeout_s))
+            except (Unavailable, Denied) as error:
+                snapshots.append(error)
+        return snapshots
 
     def read_queue(self, queue: QueueRef, for_s: float, timeout_s: float) -> QueueSnapshot:
         self._call(f"queue {queue.name}")

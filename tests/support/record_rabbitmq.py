@@ -45,7 +45,7 @@ class MatchedAlert:
         (FOLDER / f"{self.queue.name}.json").write_text(f'{head[:-1]}, "looks": [\n{looks}\n]}}\n')
 
     def look(self, note: str) -> None:
-        totals = self.made.api("GET", client.totals_path(self.queue).removeprefix("/api/"))
+        totals = self.made.api("GET", next(iter(client.list_queues([self.queue]))).removeprefix("/api/"))
         at = time.time()
         page = self.made.api("GET", client.page_path(self.queue, 60.0).removeprefix("/api/"))
         self.looks.append({"note": note, "at": at, "totals": totals, "page": page})

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+
 from msgspec.structs import replace
 
 from functions.domain.cards.card_input import CardInput
+from functions.domain.decisions.bounds import bare, drop_oldest
 from functions.domain.decisions.guards import OVERRULED
 from functions.domain.model.alerts import MatchedAlert
 from functions.domain.model.codes import Ending, Reason
@@ -17,10 +20,11 @@ LATE_S = 3000.0
 """A wake-up that comes this late is mentioned to people."""
 
 OUTCOMES_KEPT = 20
-HOLDS_KEPT = 50
+HOLDS_KEPT = 60
 TEXT_KEPT = 300
-LINKED_TRIGGERS = 20
-"""Only so many alerts of an incident keep their links, so that 1,000 of them still fit into a document."""
+LINKED_TRIGGERS = 5
+"""Only so many alerts of an incident keep their links: cards show those of the first."""
+SOURCE_KEPT = 200
 
 
 def alert_key(source: str, fingerprint: str) -> str:
@@ -39,8 +43,8 @@ def to_alert_ref(case: MatchedAlert, *, linked: bool = True) -> AlertRef:
         "runbook": alert.annotations.get("runbook_url", ""),
     }
     return AlertRef(
-        fingerprint=alert.fingerprint[:64],
-        source=alert.source[:TEXT_KEPT],
+        fingerprint=alert.fingerprint,
+        source=short_source(alert.source),
         starts_at=alert.starts_at,
         queue=case.queue.key if case.queue else "",
         name=alert.name[:TEXT_KEPT],
@@ -49,6 +53,12 @@ def to_alert_ref(case: MatchedAlert, *, linked: bool = True) -> AlertRef:
         links={name: url for name, url in links.items() if url and len(url) <= 2000} if linked else {},
         resolved_at=None if alert.firing else alert.ends_at,
     )
+
+
+def short_source(source: str) -> str:
+    """The source if it is as short as it should be, else what stands for it."""
+    fits = len(source) <= SOURCE_KEPT and source.isascii() and source.isprintable()
+    return source if fits else hashlib.sha256(source.encode(errors="surrogatepass")).hexdigest()
 
 
 def default_channels(rules: Rules) -> tuple[str, ...]:
@@ -128,14 +138,15 @@ def close_incident(
         ending=ending,
         reason=story.reason,
         at=story.at,
-        triggers=tuple(replace(trigger, links={}, summary="") for trigger in incident.triggers),
+        triggers=tuple(replace(trigger, links={}, summary="") for trigger in bare(incident.triggers)),
         runner_ended_at=execution.runner_ended_at if execution else None,
         channels=where,
         restarts=incident.restarts,
         queues=tuple(watched.queue for watched in incident.queues),
     )
     record = Archive(document.target, incident, outcome)
-    outcomes = _keep_newest((*document.outcomes, outcome))
+    outcomes = (*document.outcomes, outcome)
+    outcomes = drop_oldest(outcomes) if len(outcomes) > OUTCOMES_KEPT else outcomes
     document = replace(document, outcomes=outcomes, to_archive=(*document.to_archive, record))
     if escalation:
         document = replace(document, escalated_at=story.at)
@@ -150,14 +161,6 @@ def close_incident(
     elif tell:
         document = enqueue_message(document, rules, story, where, f"{incident.id}-{ending.value}")
     return replace(document, incident=None)
-
-
-def _keep_newest(outcomes: tuple[Outcome, ...]) -> tuple[Outcome, ...]:
-    """As many as are kept. Holds go first: an alert that was held is told again, and nothing else rests on them."""
-    if len(outcomes) <= OUTCOMES_KEPT:
-        return outcomes
-    goes = next((n for n, outcome in enumerate(outcomes[:-1]) if outcome.ending is Ending.HELD), 0)
-    return (*outcomes[:goes], *outcomes[goes + 1 :])
 
 
 def may_overrule(reason: Reason | None, rules: Rules) -> bool:

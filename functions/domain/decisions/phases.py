@@ -6,6 +6,7 @@ from msgspec.structs import replace
 
 from functions.domain.cards.card_input import CardInput
 from functions.domain.decisions import health as judge
+from functions.domain.decisions.bounds import before_restart
 from functions.domain.decisions.context import StepContext, has_unseen, is_all_resolved, reply_for_incident
 from functions.domain.decisions.endings import (
     GRACE_S,
@@ -127,7 +128,10 @@ def _order_start(document: Document, incident: Incident, runbook: Runbook, now: 
     not_after = scene.ledger.runner_now + within_s
     queues = tuple(
         replace(
-            watched, before=seen if isinstance(seen := now.seen.queues.get(watched.queue.key), QueueSnapshot) else watched.before
+            watched,
+            before=before_restart(seen)
+            if isinstance(seen := now.seen.queues.get(watched.queue.key), QueueSnapshot)
+            else watched.before,
         )
         for watched in incident.queues
     )

@@ -5,9 +5,12 @@ only takes in alerts, and whatever it orders is fenced by the document's phase."
 
 from __future__ import annotations
 
+from typing import Generic, TypeVar
+
 from msgspec.structs import replace
 
 from functions.domain.cards.card_input import CardInput
+from functions.domain.decisions.bounds import ALERTS_KEPT, QUEUES_KEPT
 from functions.domain.decisions.context import StepContext, has_unseen, is_all_resolved, reply_for_alerts
 from functions.domain.decisions.messages import (
     LATE_S,
@@ -16,6 +19,7 @@ from functions.domain.decisions.messages import (
     default_channels,
     enqueue_hold,
     enqueue_message,
+    short_source,
     to_alert_ref,
 )
 from functions.domain.decisions.phases import (
@@ -132,15 +136,31 @@ def _on_alerts(document: Document, event: AlertsReceived, now: StepContext) -> S
         return (
             made if made.reply else replace(made, reply=reply_for_alerts(document, event, first, Action.HELD, Reason.NOT_FIRING))
         )
-    carried = _alerts_of_outcomes(document)
-    new = tuple(case for case in firing if not _outcome_with(carried, case))
-    if document.incident is not None and new:
-        return _join_incident(document, document.incident, event, new, now)
+    new = new_alerts(document, firing)
     if not new:
         reply = reply_for_alerts(document, event, firing[0], Action.HELD, Reason.DUPLICATE)
-        carrying = _outcome_with(carried, firing[0])
+        carrying = _alerts_of_outcomes(document).find(firing[0])
         return Step(document, reply=replace(reply, incident=carrying.incident) if carrying else reply)
-    return run_phase(document, _open_incident(event, new, now), now)
+    before = document.incident or _new_incident(event, new[0], now)
+    incident, left_out = _with_alerts(before, new, now)
+    if document.incident is not None:
+        made = _join_incident(document, incident, event, new, now)
+    else:
+        made = run_phase(document, incident, now)
+    return _tell_left_out(made, event, new[0], event.left_out + left_out, now)
+
+
+def _tell_left_out(made: Step, event: AlertsReceived, case: MatchedAlert, count: int, now: StepContext) -> Step:
+    """Say, once an hour for each source, that alerts were held since their incident has as many as it takes."""
+    if not count:
+        return made
+    trigger = replace(to_alert_ref(case), fingerprint=Reason.INCIDENT_FULL.value)
+    detail = f"{count} alerts were left out; an incident takes {ALERTS_KEPT} alerts and {QUEUES_KEPT} queues"
+    target = made.document.target
+    story = CardInput("held", now.at, case.runbook, target, reason=Reason.INCIDENT_FULL, detail=detail, trigger=trigger)
+    bundle = Reason.INCIDENT_FULL.value if now.crowd else ""
+    document = enqueue_hold(made.document, now.rules, story, (trigger,), event.incident, bundle=bundle)
+    return replace(made, document=document)
 
 
 def _turn_away(document: Document, event: AlertsReceived, case: MatchedAlert, now: StepContext) -> Step:
@@ -158,36 +178,39 @@ def _turn_away(document: Document, event: AlertsReceived, case: MatchedAlert, no
     return Step(document, reply=reply_for_alerts(document, event, case, Action.HELD, reason))
 
 
-def _open_incident(event: AlertsReceived, cases: tuple[MatchedAlert, ...], now: StepContext) -> Incident:
-    runbook = cases[0].runbook
-    return _with_alerts(
-        Incident(event.incident, Phase.DEFERRED, now.at, runbook.name if runbook else "", (), (), due=now.at), cases, now
-    )
+def _new_incident(event: AlertsReceived, case: MatchedAlert, now: StepContext) -> Incident:
+    return Incident(event.incident, Phase.DEFERRED, now.at, case.runbook.name if case.runbook else "", (), (), due=now.at)
 
 
-def _with_alerts(incident: Incident, cases: tuple[MatchedAlert, ...], now: StepContext) -> Incident:
-    """The incident with these alerts and their queues added; what it has already stays as it is, an earlier firing too."""
+def _with_alerts(incident: Incident, cases: tuple[MatchedAlert, ...], now: StepContext) -> tuple[Incident, int]:
+    """The incident with these alerts and their queues added, and how many it has no place for.
+
+    What it has already stays as it is, an earlier firing too.
+    """
     triggers, queues = list(incident.triggers), {watched.queue.key: watched for watched in incident.queues}
-    places: dict[tuple[str, str], list[int]] = {}
-    for number, trigger in enumerate(triggers):
-        places.setdefault((trigger.fingerprint, trigger.source), []).append(number)
+    places = _Firings[int]()
+    for place, trigger in enumerate(triggers):
+        places.add(trigger, place)
+    left_out = 0
     for case in cases:
-        known = places.setdefault(_alert_id(case), [])
-        place = next((n for n in known if _is_same_firing(triggers[n].starts_at, case)), None)
-        if place is None:
-            known.append(len(triggers))
-            triggers.append(to_alert_ref(case, linked=len(triggers) < LINKED_TRIGGERS))
-        elif triggers[place].resolved_at is not None:
-            triggers[place] = replace(triggers[place], resolved_at=None)
-        if case.queue is not None and case.queue.key not in queues and case.runbook is not None:
-            queues[case.queue.key] = QueueState(case.queue, case.runbook.name, now.at)
-    return replace(incident, triggers=tuple(triggers), queues=tuple(queues.values()))
+        known = places.find(case)
+        new_queue = case.queue if case.queue is not None and case.queue.key not in queues else None
+        if (new_queue is not None and len(queues) == QUEUES_KEPT) or (known is None and len(triggers) == ALERTS_KEPT):
+            left_out += 1
+            continue
+        if known is None:
+            places.add(trigger := to_alert_ref(case, linked=len(triggers) < LINKED_TRIGGERS), len(triggers))
+            triggers.append(trigger)
+        elif triggers[known].resolved_at is not None:
+            triggers[known] = replace(triggers[known], resolved_at=None)
+        if new_queue is not None and case.runbook is not None:
+            queues[new_queue.key] = QueueState(new_queue, case.runbook.name, now.at)
+    return replace(incident, triggers=tuple(triggers), queues=tuple(queues.values())), left_out
 
 
 def _join_incident(
-    document: Document, incident: Incident, event: AlertsReceived, cases: tuple[MatchedAlert, ...], now: StepContext
+    document: Document, joined: Incident, event: AlertsReceived, cases: tuple[MatchedAlert, ...], now: StepContext
 ) -> Step:
-    joined = _with_alerts(incident, cases, now)
     document = replace(document, incident=joined)
     if joined.phase is Phase.ASKED and joined.reason is not Reason.AWAITING_APPROVAL and not has_unseen(now):
         return _recheck_guard(document, joined, event, now)
@@ -210,31 +233,44 @@ def _recheck_guard(document: Document, incident: Incident, event: AlertsReceived
     return evaluate_guards(document, replace(incident, phase=Phase.WAITING, nonce="", expires_at=None, waits_from=now.at), now)
 
 
-def _alert_id(case: MatchedAlert) -> tuple[str, str]:
-    """The alert's fingerprint and source as a trigger keeps them."""
-    kept = to_alert_ref(case, linked=False)
-    return kept.fingerprint, kept.source
+T = TypeVar("T")
 
 
-def _is_same_firing(kept_starts_at: float, case: MatchedAlert) -> bool:
-    """Whether it is the same firing period of an alert."""
-    return abs(kept_starts_at - case.alert.starts_at) <= SAME_START_S
+class _Firings(Generic[T]):
+    """Something for each firing period of an alert, found by another report of the same period, however many there are."""
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[str, str, int], tuple[float, T]] = {}
+
+    def add(self, trigger: AlertRef, value: T) -> None:
+        """The first of a period stays. Two that began in the same minute are one period."""
+        place = (trigger.fingerprint, trigger.source, int(trigger.starts_at // SAME_START_S))
+        self._kept.setdefault(place, (trigger.starts_at, value))
+
+    def find(self, case: MatchedAlert) -> T | None:
+        minute = int(case.alert.starts_at // SAME_START_S)
+        source = short_source(case.alert.source)
+        for near in (minute, minute - 1, minute + 1):
+            kept = self._kept.get((case.alert.fingerprint, source, near))
+            if kept is not None and abs(kept[0] - case.alert.starts_at) <= SAME_START_S:
+                return kept[1]
+        return None
 
 
-def _alerts_of_outcomes(document: Document) -> dict[tuple[str, str], list[tuple[float, Outcome]]]:
-    """The alerts of the outcomes that people were told of: when each began, and the outcome, newest first."""
-    found: dict[tuple[str, str], list[tuple[float, Outcome]]] = {}
+def _alerts_of_outcomes(document: Document) -> _Firings[Outcome]:
+    """The alerts of the outcomes that people were told of, the newest outcome of each."""
+    firings = _Firings[Outcome]()
     for outcome in reversed(document.outcomes):
         if outcome.ending is not Ending.HELD:
             for trigger in outcome.triggers:
-                found.setdefault((trigger.fingerprint, trigger.source), []).append((trigger.starts_at, outcome))
-    return found
+                firings.add(trigger, outcome)
+    return firings
 
 
-def _outcome_with(carried: dict[tuple[str, str], list[tuple[float, Outcome]]], case: MatchedAlert) -> Outcome | None:
-    """The newest outcome that has this alert already."""
-    known = carried.get(_alert_id(case), ())
-    return next((outcome for starts_at, outcome in known if _is_same_firing(starts_at, case)), None)
+def new_alerts(document: Document, cases: tuple[MatchedAlert, ...]) -> tuple[MatchedAlert, ...]:
+    """The firing ones of these alerts that no outcome of the document has."""
+    carried = _alerts_of_outcomes(document)
+    return tuple(case for case in cases if case.alert.firing and carried.find(case) is None)
 
 
 def _note_resolved(document: Document, cases: tuple[MatchedAlert, ...], now: StepContext) -> Document:

@@ -23,6 +23,8 @@ class AlertsReceived(Struct, frozen=True):
     """One of many in the same notification: what it has to say is bundled."""
     handed_over_at: float | None = None
     """When the webhook, which had no time for it, gave it to the scheduler."""
+    left_out: int = 0
+    """How many more came, which would not have fitted into one task of the scheduler."""
 
 
 class TimerFired(Struct, frozen=True):

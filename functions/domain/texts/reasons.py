@@ -253,6 +253,19 @@ REASONS: Mapping[Reason, Explained] = {
             "共通部分（RabbitMQ、データベース、ネットワーク、直近のリリース）を確認してください。",
         ),
     ),
+    Reason.INCIDENT_FULL: Explained(
+        "act",
+        Words(
+            "too many alerts of one application",
+            "An incident takes a limited number of alerts and queues. Those beyond it were not looked at.",
+            "check the application's other queues yourself; alerts that still fire are decided when Grafana repeats them.",
+        ),
+        Words(
+            "1 つのアプリケーションのアラートが多すぎます",
+            "1 件のインシデントで扱うアラートとキューには上限があり、超えた分は確認していません。",
+            "残りのキューを確認してください。発生し続けているアラートは、Grafana の再通知時に改めて判断します。",
+        ),
+    ),
     Reason.INVALID_OPTION: Explained(
         "act",
         Words(

@@ -89,6 +89,33 @@ def test_both_answers_make_one_sighting(rabbit):
     assert list(seen.depth_samples) == sorted(seen.depth_samples)
 
 
+def test_many_queues_of_a_vhost_are_one_list_request(rabbit):
+    """Each is found by its exact name, and what is wrong with one says nothing of the others."""
+    names = [f"{'long.' * 10}{number}" for number in range(20)]
+    for number, name in enumerate(names):
+        rabbit.queue(name, ready=number)
+    rabbit.queue(names[3].upper(), ready=99)
+    asked = [(QueueRef("/", name), 60.0) for name in (*names, "no.such", "..")]
+    snapshots = client.look_all(settings(rabbit), asked, timeout_s=5.0)
+    assert [snapshot.depth for snapshot in snapshots[:20]] == list(range(20))
+    assert [snapshot.code for snapshot in snapshots[20:]] == ["no_queue", "name"]
+    lists = [path for path in rabbit.asked if "enable_queue_totals" in path]
+    assert (len(lists), max(map(len, lists)) < 4000) == (1, True)
+    assert len(rabbit.asked) == 1 + 21
+
+
+def test_names_that_do_not_fit_into_one_request_line_are_asked_for_in_parts(rabbit):
+    """The broker takes lines of 8,000 bytes, a proxy in front may take 4,096."""
+    names = [f"{number:02}{'キュー' * 25}" for number in range(20)]
+    for name in names:
+        rabbit.queue(name, ready=1)
+    snapshots = client.look_all(settings(rabbit), [(QueueRef("/", name), 60.0) for name in names], timeout_s=5.0)
+    assert [snapshot.depth for snapshot in snapshots] == [1] * 20
+    lists = [path for path in rabbit.asked if "enable_queue_totals" in path]
+    assert 1 < len(lists) <= 10
+    assert max(map(len, lists)) < 4000
+
+
 @pytest.mark.parametrize(
     ("for_s", "step_s", "age_s"),
     [

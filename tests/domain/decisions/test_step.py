@@ -73,7 +73,7 @@ def test_a_stuck_queue_is_written_down_and_started():
     written = made.document.incident
     assert written is not None
     assert (written.phase, written.attempt, written.runner_not_after) == (Phase.STARTING, 1, RUNNER_NOW + 30.0)
-    assert written.queues[0].before == sighting()
+    assert written.queues[0].before == replace(sighting(), ack_samples=(), depth_samples=())
     assert made.document.due == written.due == NOW + 20.0
     assert made.reply is not None
     assert (made.reply.incident, made.reply.runbook, made.reply.target) == ("inc-1", "mail", "service=mail")
@@ -170,7 +170,7 @@ def test_what_is_answered_and_told_of_each_reason(event, look, found, action, co
 def test_every_reason_code_is_answered_somewhere():
     """The closed list of reason codes: the rest come from modes, freezes and Rundeck's refusal, in tests of their own."""
     answered = {param.values[4] for param in FROM_ALERT}
-    elsewhere = {"frozen", "observe_only", "awaiting_approval", "restart_refused"}
+    elsewhere = {"frozen", "observe_only", "awaiting_approval", "restart_refused", "incident_full"}
     assert answered | elsewhere == {code.value for code in Reason}
 
 
@@ -664,7 +664,7 @@ def test_a_document_forgets_what_is_old():
     made = woken(found, NOW)
     assert (len(made.document.outcomes), made.document.outcomes[-1].incident) == (20, "inc-1")
     held = moved(replace(found, incident=None, due=None), alerted(), seen(pause=Pause("x")))
-    assert len(held.document.holds) == 50
+    assert len(held.document.holds) == 60
     threads = {f"ops/i{n}": "t" for n in range(30)}
     assert len(moved(EMPTY, MessagesDelivered(frozenset(), threads)).document.threads) == 20
 

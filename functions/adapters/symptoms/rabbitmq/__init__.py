@@ -1,3 +1,3 @@
-from functions.adapters.symptoms.rabbitmq.client import Settings, check, look
+from functions.adapters.symptoms.rabbitmq.client import Settings, check, look, look_all
 
-__all__ = ["Settings", "check", "look"]
+__all__ = ["Settings", "check", "look", "look_all"]

@@ -1,8 +1,8 @@
 """RabbitMQ's management API: how a queue is seen to be ill or well.
 
-Two requests at once, since no single one tells everything (measured on 3.10.8): the paged list with totals has the live depth;
-the queue's own page has consumers, counters and samples, up to 9 s late. Needed: the tag `management` and permissions on the
-vhost that allow nothing (`^$` three times).
+Two kinds of requests, all at once, since no single one tells everything (measured on 3.10.8): the paged list with totals has
+the live depth of many queues; a queue's own page has consumers, counters and samples, up to 9 s late. Needed: the
+tag `management` and permissions on the vhost that allow nothing (`^$` three times).
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import re
 import time
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -20,7 +21,7 @@ from functions.adapters.symptoms.rabbitmq.answers import SYSTEM, json_or_none, l
 from functions.application.ports import Finding
 from functions.domain.model.alerts import QueueRef
 from functions.domain.model.observations import QueueSnapshot
-from functions.runtime.errors import Denied
+from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.http_client import Answer, request
 from functions.runtime.parallel import run_parallel
 from functions.runtime.secrets import SecretRef
@@ -32,6 +33,10 @@ CURVE_S = 120
 """Samples are asked for at least this far back, for the picture of the depth."""
 SLACK_S = 3 * FINE_STEP_S
 """Asked for on top of what is judged, since the newest sample may be one collection and one step old."""
+LIST_BYTES = 2500
+"""Of names in one request: the broker takes request lines of 8,000 bytes at least, proxies of 4,096."""
+UNNAMEABLE = frozenset({"", ".", ".."})
+"""`.` and `..` mean other paths to every HTTP library, however they are encoded."""
 
 
 class Settings(Struct, frozen=True):
@@ -44,31 +49,74 @@ class Settings(Struct, frozen=True):
 
 
 def look(settings: Settings, queue: QueueRef, *, for_s: float, timeout_s: float) -> QueueSnapshot:
-    """The queue as it is now, with samples over at least the last `for_s` seconds where the broker keeps them (an hour).
+    """One queue, as `look_all` does. Raises its Denied or Unavailable."""
+    (snapshot,) = look_all(settings, [(queue, for_s)], timeout_s=timeout_s)
+    if isinstance(snapshot, Exception):
+        raise snapshot
+    return snapshot
 
-    Without the queue's page the live depth is there all the same. Raises Denied (`login`, `not_management`,
-    `vhost_permission`, `no_vhost`, `no_queue`, `stream`, `name`, `url`) or Unavailable where the live depth can't be had.
+
+def look_all(
+    settings: Settings, queues: Sequence[tuple[QueueRef, float]], *, timeout_s: float
+) -> list[QueueSnapshot | Unavailable | Denied]:
+    """Each queue of one vhost as it is now, with samples over at least so many seconds where the broker keeps them (an hour).
+
+    Without the queue's page the live depth is there all the same. Where that can't be had, the queue's place has Denied (`login`,
+    `not_management`, `vhost_permission`, `no_vhost`, `no_queue`, `stream`, `name`, `url`) or Unavailable.
     """
-    totals, page = _ask(settings, [totals_path(queue), page_path(queue, for_s)], timeout_s=timeout_s)
-    answer = live(totals, queue)
-    return sighting(queue, answer.json(), json_or_none(page), at=answer.at)
+    lists = list_queues([queue for queue, _ in queues if _can_be_named(queue)])
+    asked = [(queue, page_path(queue, for_s)) for queue, for_s in queues if _can_be_named(queue)]
+    answers = _ask(settings, [*lists, *(path for _, path in asked)], timeout_s=timeout_s) if asked else []
+    totals = {name: answer for names, answer in zip(lists.values(), answers, strict=False) for name in names}
+    pages = {queue.name: answer for (queue, _), answer in zip(asked, answers[len(lists) :], strict=True)}
+    return [_snapshot(queue, totals.get(queue.name), pages.get(queue.name)) for queue, _ in queues]
+
+
+def _snapshot(queue: QueueRef, totals: Any, page: Any) -> QueueSnapshot | Unavailable | Denied:
+    """What both answers say of a queue; without any, no URL can name it."""
+    try:
+        if totals is None:
+            page_path(queue, 0.0)
+        answer = live(totals, queue)
+        return sighting(queue, answer.json(), json_or_none(page), at=answer.at)
+    except (Unavailable, Denied) as error:
+        return error
 
 
 def check(settings: Settings, queue: QueueRef, *, timeout_s: float) -> list[Finding]:
     """Every right and setting that `look` needs, and the broker's clock and alarms. Changes nothing."""
     from functions.adapters.symptoms.rabbitmq.checks import PATHS, Asked, findings
 
-    outcomes = _ask(settings, [*PATHS, totals_path(queue), page_path(queue, CURVE_S)], timeout_s=timeout_s)
+    outcomes = _ask(settings, [*PATHS, *list_queues([queue]), page_path(queue, CURVE_S)], timeout_s=timeout_s)
     return findings(settings.url, settings.user, queue, Asked(*outcomes))
 
 
-def totals_path(queue: QueueRef) -> str:
-    """The only request with live totals. `use_regex` finds anywhere in a name and regardless of case (PCRE), hence the anchors
-    here and the comparison of what comes.
+def list_queues(queues: list[QueueRef]) -> dict[str, list[str]]:
+    """The requests that have live totals of these queues of one vhost, and the names that each asks for.
+
+    `use_regex` finds anywhere in a name and regardless of case (PCRE), hence the anchors here and the comparison of what comes.
     """
-    pattern = re.sub(r"[\x00-\x7f]", lambda sign: sign[0] if sign[0].isalnum() else f"\\{sign[0]}", queue.name)
+    parts: list[list[str]] = []
+    left = 0
+    for name in dict.fromkeys(queue.name for queue in queues):
+        size = len(quote(_escape(name)))
+        if size > left:
+            parts.append([])
+            left = LIST_BYTES
+        parts[-1].append(name)
+        left -= size
     query = {"disable_stats": "true", "enable_queue_totals": "true", "page": "1", "page_size": "100", "use_regex": "true"}
-    return f"/api/queues/{_segment(queue.vhost)}?{urlencode(query | {'name': f'^{pattern}$'}, quote_via=quote)}"
+    vhost = _segment(queues[0].vhost) if queues else ""
+    return {f"/api/queues/{vhost}?{urlencode(query | {'name': _pattern(names)}, quote_via=quote)}": names for names in parts}
+
+
+def _pattern(names: list[str]) -> str:
+    several = "|".join(map(_escape, names))
+    return f"^{several}$" if len(names) == 1 else f"^(?:{several})$"
+
+
+def _escape(name: str) -> str:
+    return re.sub(r"[\x00-\x7f]", lambda sign: sign[0] if sign[0].isalnum() else f"\\{sign[0]}", name)
 
 
 def page_path(queue: QueueRef, for_s: float) -> str:
@@ -79,9 +127,13 @@ def page_path(queue: QueueRef, for_s: float) -> str:
     return f"/api/queues/{_segment(queue.vhost)}/{_segment(queue.name)}?{urlencode(query)}"
 
 
+def _can_be_named(queue: QueueRef) -> bool:
+    return not {queue.vhost, queue.name} & UNNAMEABLE
+
+
 def _segment(name: str) -> str:
-    """One path segment. `.` and `..` mean other paths to every HTTP library, however they are encoded."""
-    if name in {"", ".", ".."}:
+    """One path segment."""
+    if name in UNNAMEABLE:
         raise Denied(SYSTEM, f"no URL can name a vhost or queue {name!r}", code="name", remedy="Rename it.")
     return quote(name, safe="")
 

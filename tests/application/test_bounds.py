@@ -1,0 +1,167 @@
+"""What one notification may cost, however many alerts and queues it names."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+from msgspec.structs import replace
+
+from functions.application.intake import LISTED_BYTES, hand_over, handle_notification
+from functions.application.serialization import encode
+from functions.domain.decisions.bounds import ALERTS_KEPT, MAX_BYTES, QUEUES_KEPT, shrink
+from functions.domain.model.alerts import MatchedAlert, QueueRef
+from functions.domain.model.codes import Ending, Phase
+from functions.domain.model.events import AlertsReceived, TimerFired
+from functions.domain.model.incidents import AlertRef, Archive, Document, Outcome
+from functions.domain.model.messages import Card, Message
+from functions.runtime.errors import Unavailable
+from functions.runtime.parallel import MOST_THREADS, run_parallel
+from tests.support.memory import Memory
+from tests.support.scenes import MAIL, NOW, TARGET, alert, alerted, execution, incident, moved, runbook, seen, sighting
+
+EMPTY = Document(TARGET.key)
+
+
+def of_queue(number: int, **changes) -> MatchedAlert:
+    found = alert(fingerprint=f"fp-{number}", **changes)
+    return MatchedAlert(found, runbook(), TARGET, QueueRef("/", f"queue-{number}"))
+
+
+def read(ports: Memory) -> set[str]:
+    return {name for name in ports.names if name.startswith("queue ")}
+
+
+def test_an_incident_takes_twenty_queues_and_says_how_many_alerts_were_left_out():
+    """3,000 alerts of one application with different queues were 9,392 threads and 22,600 requests a minute."""
+    ports = Memory()
+    found = handle_notification(ports, [of_queue(number) for number in range(3000)], ports.budget())
+    document = ports.document(TARGET.key)
+    assert len(document.incident.queues) == len(document.incident.triggers) == QUEUES_KEPT
+    assert len(read(ports)) == QUEUES_KEPT
+    assert found.lost == 0
+    told = [card for _, card in ports.posts if "too many alerts" in card.headline]
+    assert len(told) == 1
+    assert "2980 alerts were left out" in " ".join(value for _, value in told[0].facts) + " ".join(told[0].text)
+    before = len(ports.names)
+    handle_notification(ports, [of_queue(number) for number in range(3000)], ports.budget())
+    assert len([card for _, card in ports.posts if "too many alerts" in card.headline]) == 1
+    assert len([name for name in ports.names[before:] if name.startswith("queue ")]) <= QUEUES_KEPT
+
+
+def test_what_was_left_out_is_decided_when_it_comes_again():
+    """I2: the alerts of an outcome make place for the others."""
+    ended = tuple(AlertRef(f"fp-{n}", "grafana#1", NOW - 90.0, f"rabbitmq:/:queue-{n}") for n in range(QUEUES_KEPT))
+    ports = Memory()
+    ports.put(TARGET.key, replace(EMPTY, target=TARGET, outcomes=(Outcome("inc-0", Ending.RECOVERED, None, NOW, ended),)))
+    handle_notification(ports, [of_queue(number) for number in range(30)], ports.budget())
+    assert {watched.queue.name for watched in ports.document(TARGET.key).incident.queues} == {f"queue-{n}" for n in range(20, 30)}
+    assert {f"queue queue-{n}" for n in range(20, 30)} <= read(ports)
+
+
+def test_alerts_that_differ_by_their_start_are_taken_in_quickly():
+    """16,000 alerts with one fingerprint took 6.7 s of the processor."""
+    cases = tuple(MatchedAlert(alert(starts_at=NOW - 90.0 - 100.0 * n), runbook(), TARGET, MAIL) for n in range(16_000))
+    began = time.process_time()
+    made = moved(EMPTY, replace(alerted(), cases=cases))
+    again = moved(made.document, replace(alerted(), cases=cases))
+    assert time.process_time() - began < 1.5
+    assert len(again.document.incident.triggers) == ALERTS_KEPT
+
+
+def test_a_joining_alert_finds_no_place_in_a_full_incident():
+    """Its queue is not looked at, and people are told so."""
+    full = moved(EMPTY, replace(alerted(), cases=tuple(of_queue(n) for n in range(QUEUES_KEPT)))).document
+    joined = moved(full, replace(alerted(), cases=(of_queue(99),)))
+    assert len(joined.document.incident.queues) == QUEUES_KEPT
+    assert [message.id for message in joined.document.to_tell if "incident_full" in message.id]
+
+
+def test_what_one_task_of_the_scheduler_can_not_hold_is_counted():
+    """Cloud Tasks takes 1 MB; the first alerts are handed over, and the others counted."""
+    ports = Memory()
+    cases = tuple(of_queue(n, annotations={"description": "x" * 10_000}) for n in range(200))
+    hand_over(ports, [(TARGET.key, AlertsReceived(cases, "inc-1"))], ports.budget())
+    (entry,) = ports.wakes[0][1]["deferred"]
+    assert len(encode(entry["alerts"])) <= LISTED_BYTES + 1000
+    assert len(entry["alerts"]) + entry["left_out"] == 200
+
+
+HOSTILE = "\U0001f4a5" * 300
+
+
+def large() -> Document:
+    """Everything as long and as many as a document takes, in characters of four bytes, and no chat or archive for a day."""
+    triggers = tuple(
+        AlertRef(f"{n:064}", "s" * 200, NOW, "q" * 520, HOSTILE, HOSTILE, HOSTILE[:64], dict.fromkeys("abcde", "h" * 2000))
+        for n in range(ALERTS_KEPT)
+    )
+    watched = incident().queues[0]
+    queues = tuple(
+        replace(watched, queue=QueueRef("v" * 255, f"{n:0255}"), curve=tuple((NOW + at / 7, 10**9) for at in range(120)))
+        for n in range(QUEUES_KEPT)
+    )
+    open_one = incident(Phase.VERIFYING, triggers=triggers, queues=queues, execution=execution())
+    outcome = Outcome("inc-0", Ending.RECOVERED, None, NOW, triggers, queues=tuple(one.queue for one in queues))
+    card = Card("held", "act", HOSTILE, ((HOSTILE, HOSTILE),) * 12, (HOSTILE,) * 12, (HOSTILE,) * 15, ((NOW, 5),) * 120)
+    return Document(
+        TARGET.key,
+        TARGET,
+        open_one,
+        (outcome,) * 20,
+        tuple(Message(f"m{n}@ops", "ops", card) for n in range(100)),
+        (Archive(TARGET, open_one, outcome),) * 20,
+    )
+
+
+def test_a_document_stays_under_256_kb_whatever_comes():
+    """The newest outcome and the open incident stay to the last: no restart rests on anything else."""
+    smallest = list(shrink(large()))[-1]
+    assert len(encode(smallest)) < MAX_BYTES
+    assert (len(smallest.incident.triggers), len(smallest.incident.queues), len(smallest.outcomes)) == (50, 20, 1)
+    ports = Memory()
+    ports.before = lambda name: (_ for _ in ()).throw(Unavailable("chat", "is down")) if name.startswith("post") else None
+    ports.put(TARGET.key, replace(large(), due=NOW - 1, incident=replace(large().incident, due=NOW - 1)))
+    from functions.application.reconcile import advance
+
+    advance(ports, TARGET.key, TimerFired(), ports.budget(60.0))
+    assert len(ports.bodies[TARGET.key][0]) < MAX_BYTES
+    assert ports.document(TARGET.key).incident or len(ports.document(TARGET.key).outcomes) == 1
+
+
+def test_a_broker_with_a_thousand_consumers_makes_no_large_document():
+    """Without the old consumers' names it only takes ten seconds longer to tell the new ones."""
+    many = replace(sighting(), consumer_ids=tuple(f"127.0.0.1:{n} -> 127.0.0.1:5672 (1) / ctag" for n in range(1000)))
+    made = moved(EMPTY, alerted(), seen(mail=many))
+    assert made.document.incident.queues[0].before.consumer_ids is None
+    assert made.document.incident.queues[0].before.depth_samples == ()
+
+
+def test_calls_share_a_bounded_number_of_threads():
+    """All are made, and in order."""
+    most = []
+
+    def call(number: int) -> int:
+        most.append(threading.active_count())
+        time.sleep(0.002)
+        return number
+
+    began = threading.active_count()
+    assert run_parallel([lambda n=n: call(n) for n in range(500)], timeout_s=10.0) == list(range(500))
+    assert max(most) <= began + MOST_THREADS
+
+
+@pytest.mark.parametrize("timeout_s", [0.0, 0.2])
+def test_a_call_that_no_thread_was_free_for_is_never_made(timeout_s):
+    """Whoever asked goes on without it, so it must not act later."""
+    made = []
+
+    def call(number: int) -> None:
+        made.append(number)
+        time.sleep(0.4)
+
+    results = run_parallel([lambda n=n: call(n) for n in range(100)], timeout_s=timeout_s)
+    assert all(isinstance(result, Unavailable) and result.late for result in results)
+    time.sleep(0.6)
+    assert len(made) <= (MOST_THREADS if timeout_s else 0)
