@@ -154,7 +154,7 @@ def _fit(ports: Ports, document: Document) -> Document:
             break
     lost = len(document.to_tell) - len(smaller.to_tell) + len(document.to_archive) - len(smaller.to_archive)
     if lost:
-        ports.log("ERROR", f"messages and records that were left out, since they could be delivered for too long: {lost}")
+        ports.log("ERROR", f"messages and records were dropped, since they could not be delivered for too long: {lost}")
     return smaller
 
 
