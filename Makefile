@@ -6,17 +6,20 @@ PORT ?= 8080
 RUN = $(VENV)/bin/python -X utf8
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint format demo run prove bench soak fuzz audit lock deploy destroy docs clean
+.PHONY: help setup test test-long lint format demo run prove bench soak fuzz audit lock deploy destroy docs clean
 
 help: ## say what there is
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.ready ## make .venv with all that running and testing needs
 $(VENV)/.ready: requirements-dev.txt tools/setup
 	@PYTHON="$(PYTHON)" tools/setup $(VENV)
 
-test: lint ## check style and types, and run all tests
+test: lint ## check style and types, and run the tests on all cores
 	$(RUN) -m pytest $(ARGS)
+
+test-long: setup ## the tests that take minutes: more schedules, a simulated day
+	$(RUN) -m pytest -m long $(ARGS)
 
 lint: setup ## check style and types
 	$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/mypy && $(VENV)/bin/lint-imports --no-logo

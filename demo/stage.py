@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from secrets import token_urlsafe
 from typing import Protocol
@@ -41,6 +41,9 @@ class Queues(Protocol):
     def follow(self, process: subprocess.Popen[str]) -> None:
         """Called with the application's process once it consumes."""
 
+    def unfollow(self) -> None:
+        """Called once that process is gone: nothing that it said comes later than this."""
+
 
 @dataclass(frozen=True, slots=True)
 class RealQueues:
@@ -64,11 +67,14 @@ class RealQueues:
 
     def application(self, *, stuck: bool) -> list[str]:
         mode = "stuck-unacked" if stuck else "healthy"
-        program = str(ROOT / "tests" / "stuck_consumer.py")
+        program = str(ROOT / "tests" / "support" / "stuck_consumer.py")
         return [sys.executable, program, "--url", self.broker.amqp_url(), "--queue", QUEUE, "--mode", mode]
 
     def follow(self, process: subprocess.Popen[str]) -> None:
         """The broker sees by itself what the application does."""
+
+    def unfollow(self) -> None:
+        """The broker sees this, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +83,8 @@ class StandInQueues:
 
     double: RabbitDouble
     why: str
+    readers: list[threading.Thread] = field(default_factory=list)
+    """Of the process that is followed now, if any."""
 
     @property
     def url(self) -> str:
@@ -104,7 +112,14 @@ class StandInQueues:
                     queue.set(unacked=queue.unacked - 1, acks=queue.acks + 1)
             queue.set(ready=queue.ready + queue.unacked, unacked=0, consumers=())
 
-        threading.Thread(target=read, daemon=True, name="stand-in-application").start()
+        reader = threading.Thread(target=read, daemon=True, name="stand-in-application")
+        reader.start()
+        self.readers.append(reader)
+
+    def unfollow(self) -> None:
+        # Else the old process's reader could take away the consumer that the new one has just brought.
+        while self.readers:
+            self.readers.pop().join()
 
 
 def queues(stack: ExitStack, folder: Path, *, stand_in: bool) -> Queues:
@@ -148,6 +163,7 @@ class Application:
         if self.process is not None:
             self.process.kill()
             self.process.wait()
+            self.queues.unfollow()
 
     def restart(self, options: Mapping[str, str]) -> bool:
         """Rundeck's job. It fails for any service but this one."""

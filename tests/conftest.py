@@ -9,6 +9,7 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import hypothesis
@@ -48,6 +49,13 @@ def _stay_here(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 sys.addaudithook(_stay_here)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """A single file is done before workers have started, so it gets none."""
+    (first, *more) = config.args
+    return 0 if not more and Path(first.partition("::")[0]).is_file() else None
 
 
 @pytest.fixture(autouse=True)

@@ -40,6 +40,8 @@ class Variant:
     options: frozenset[str] = frozenset()
     caught_by: str = ""
     """The invariant that must be reported; any where empty."""
+    seed: int = 0
+    """The first that shows it. After a change of the code another one may; the test looks for it."""
 
 
 @contextmanager
@@ -253,13 +255,16 @@ def _acts_on_lost_save(right: Any) -> Any:
 
 
 VARIANTS = (
-    Variant("save without compare", ((Host, "save", _without_compare),), Faults(stall=0.1), frozenset({"auto", "sick"}), "I1"),
+    Variant(
+        "save without compare", ((Host, "save", _without_compare),), Faults(stall=0.1), frozenset({"auto", "sick"}), "I1", seed=6
+    ),
     Variant(
         "save before the wake-up",
         ((reconcile, "_write_ahead_and_save", _save_before_wake),),
         Faults(crash=0.1),
         frozenset({"auto", "no_sweep", "one_clock"}),
         "I2",
+        seed=7,
     ),
     Variant(
         "POST before the save",
@@ -267,7 +272,7 @@ VARIANTS = (
         Faults(stall=0.05, crash=0.05),
         frozenset({"auto", "sick"}),
     ),
-    Variant("no fence", ((reconcile, "_start_job", _never_unsent),), Faults(stall=0.15), frozenset({"auto", "sick"})),
+    Variant("no fence", ((reconcile, "_start_job", _never_unsent),), Faults(stall=0.15), frozenset({"auto", "sick"}), seed=5),
     Variant(
         "the job ignores unstick_not_after",
         (),
@@ -288,6 +293,7 @@ VARIANTS = (
         Faults(run_late=0.7, run_lost=0.3, history_lag_s=40.0),
         frozenset({"auto", "sick"}),
         "I1",
+        seed=1,
     ),
     Variant(
         "a guard that fails open",
@@ -311,9 +317,15 @@ VARIANTS = (
         Faults(),
         frozenset({"auto", "sick"}),
         "I1",
+        seed=8,
     ),
     Variant(
-        "a repeat told as news", ((step, "_alerts_of_outcomes", _carries_nothing),), Faults(), frozenset({"auto", "sick"}), "I2"
+        "a repeat told as news",
+        ((step, "_alerts_of_outcomes", _carries_nothing),),
+        Faults(),
+        frozenset({"auto", "sick"}),
+        "I2",
+        seed=1,
     ),
     Variant(
         "verdict from late statistics",
@@ -321,6 +333,7 @@ VARIANTS = (
         Faults(),
         frozenset({"auto", "sick", "quick", "purges"}),
         "I5",
+        seed=16,
     ),
     Variant(
         "recovered without consumers",
@@ -329,7 +342,7 @@ VARIANTS = (
         frozenset({"auto", "sick", "quick", "purges"}),
         "I5",
     ),
-    Variant("recovered after one look", ((phases, "_unproven", _one_look),), Faults(), frozenset({"auto", "sick"}), "I5"),
+    Variant("recovered after one look", ((phases, "_unproven", _one_look),), Faults(), frozenset({"auto", "sick"}), "I5", seed=1),
     Variant(
         "message dropped in a crash",
         ((reconcile, "_write_ahead_and_save", _forgets_messages),),
@@ -346,6 +359,7 @@ VARIANTS = (
         Faults(stall=0.2),
         frozenset({"auto", "sick", "pausing"}),
         "I9",
+        seed=3,
     ),
     Variant(
         "archive after letting go",
@@ -367,14 +381,29 @@ VARIANTS = (
         Faults(store_down=0.3),
         frozenset({"auto", "sick", "pausing"}),
         "I9",
+        seed=7,
     ),
     Variant("approval that nobody gave", (_replaced_guard("mode", _passes),), Faults(), frozenset({"approve", "sick"}), "I3"),
-    Variant("no cooldown", (_replaced_guard("cooldown", _passes),), Faults(), frozenset({"auto", "sick"}), "I3"),
+    Variant("no cooldown", (_replaced_guard("cooldown", _passes),), Faults(), frozenset({"auto", "sick"}), "I3", seed=42),
     Variant(
-        "no limit of restarts", (_replaced_guard("too_many_restarts", _passes),), Faults(), frozenset({"auto", "sick"}), "I3"
+        "no limit of restarts",
+        (_replaced_guard("too_many_restarts", _passes),),
+        Faults(),
+        frozenset({"auto", "sick"}),
+        "I3",
+        seed=3,
     ),
-    Variant("failing is gone on with", (_replaced_guard("failing", _passes),), Faults(), frozenset({"auto", "sick"}), "I3"),
-    Variant("a freeze that holds nothing", (_replaced_guard("frozen", _passes),), Faults(), frozenset({"auto", "frozen"}), "I3"),
+    Variant(
+        "failing is gone on with", (_replaced_guard("failing", _passes),), Faults(), frozenset({"auto", "sick"}), "I3", seed=66
+    ),
+    Variant(
+        "a freeze that holds nothing",
+        (_replaced_guard("frozen", _passes),),
+        Faults(),
+        frozenset({"auto", "frozen"}),
+        "I3",
+        seed=1,
+    ),
     Variant(
         "no limit of targets",
         (_replaced_guard("too_many_targets", _passes),),
@@ -388,14 +417,23 @@ VARIANTS = (
         Faults(run_error=0.97),
         frozenset({"auto", "sick"}),
         "I3",
+        seed=2,
     ),
-    Variant("no look at the symptom", (_replaced_guard("symptom", _passes),), Faults(), frozenset({"auto", "false_alarm"}), "I3"),
+    Variant(
+        "no look at the symptom",
+        (_replaced_guard("symptom", _passes),),
+        Faults(),
+        frozenset({"auto", "false_alarm"}),
+        "I3",
+        seed=2,
+    ),
     Variant(
         "a bundle that forgets",
         ((reconcile, "_collect_bundle", _first_alone),),
         Faults(),
         frozenset({"auto", "sick", "many"}),
         "I2",
+        seed=7,
     ),
     Variant(
         "nobody is told", ((telling, "channels_for", lambda _: lambda *a, **k: ()),), Faults(), frozenset({"auto", "sick"}), "I2"

@@ -10,6 +10,8 @@ from tests.simulation.broken import Variant, applied
 from tests.simulation.day import MOST_BYTES, day
 from tests.simulation.models import Faults
 
+pytestmark = pytest.mark.long
+
 
 @pytest.mark.parametrize("seed", range(2))
 def test_a_day_of_illnesses_leaves_small_documents_and_none_open(seed: int) -> None:

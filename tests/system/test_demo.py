@@ -7,14 +7,19 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+
+from demo import stage
+from tests.doubles.rabbitmq import RabbitDouble
 
 ROOT = Path(__file__).parents[2]
 UNDER_S = 60.0
@@ -151,3 +156,25 @@ def test_stopping_it_leaves_nothing_behind(needed, tmp_path, number, after, argu
     assert started.returncode == 128 + number, rest
     assert "Stopped, and nothing is left running." in rest
     assert_nothing_is_left(started.pid, tmp_path)
+
+
+def test_the_old_process_takes_no_consumer_from_the_new_one():
+    """However late the old process's output is read to its end, the new process's consumer stays."""
+    with RabbitDouble() as double:
+        queues, old_ends, new_ends = stage.StandInQueues(double, "was not asked for"), threading.Event(), threading.Event()
+        queues.publish()
+
+        def output(ends: threading.Event) -> Iterator[str]:
+            ends.wait()
+            yield "took\n"
+
+        queues.follow(SimpleNamespace(pid=1, stdout=output(old_ends)))
+        threading.Timer(0.05, old_ends.set).start()
+        queues.unfollow()
+        queues.follow(SimpleNamespace(pid=2, stdout=output(new_ends)))
+        try:
+            assert double.queue(stage.QUEUE).consumers == ("127.0.0.1:10002 -> 127.0.0.1:5672",)
+            assert double.queue(stage.QUEUE).unacked == 0
+        finally:
+            new_ends.set()
+            queues.unfollow()
