@@ -56,19 +56,22 @@ class Queue:
         self.pieces = [Segment(at, depth, slope, ack_rate, consumers)]
 
     def _piece(self, at: float) -> Segment:
-        found = self.pieces[0]
-        for piece in self.pieces:
+        for piece in reversed(self.pieces):
             if piece.at <= at:
-                found = piece
-        return found
+                return piece
+        return self.pieces[0]
 
     def depth(self, at: float) -> int:
         piece = self._piece(at)
-        return int(max(0.0, piece.depth + piece.slope * max(0.0, at - piece.at)))
+        if piece.slope == 0.0 or at <= piece.at:
+            return int(max(0.0, piece.depth))
+        return int(max(0.0, piece.depth + piece.slope * (at - piece.at)))
 
     def acks(self, at: float) -> int:
         piece = self._piece(at)
-        return int(piece.acks + piece.ack_rate * max(0.0, at - piece.at))
+        if piece.ack_rate == 0.0 or at <= piece.at:
+            return int(piece.acks)
+        return int(piece.acks + piece.ack_rate * (at - piece.at))
 
     def consumers(self, at: float) -> tuple[str, ...]:
         return self._piece(at).consumers
@@ -96,23 +99,24 @@ class Queue:
             at += 1.0
         return False
 
-    def read_queue(self, at: float, lag_s: float, *, statistics: bool) -> QueueSnapshot:
+    def read_queue(self, at: float, lag_s: float, *, statistics: bool, ahead_s: float = 0.0) -> QueueSnapshot:
+        """What the broker shows, its times by a clock that is ahead by so much."""
         depth = self.depth(at)
         late = at - lag_s
         ids = tuple(c for c in self.consumers(at - min(lag_s, 4.6)) if c in self.consumers(at))
         if not statistics:
-            return QueueSnapshot(at, depth, depth, 0, consumers=len(ids), consumer_ids=ids)
+            return QueueSnapshot(at + ahead_s, depth, depth, 0, consumers=len(ids), consumer_ids=ids)
         grid = [late - 5.0 * n for n in range(25, -1, -1)]
         return QueueSnapshot(
-            at,
+            at + ahead_s,
             depth,
             depth,
             0,
             consumers=len(ids),
             consumer_ids=ids,
             acks=self.acks(late),
-            ack_samples=tuple((g, self.acks(g)) for g in grid),
-            depth_samples=tuple((g, self.depth(g)) for g in grid),
+            ack_samples=tuple([(g + ahead_s, self.acks(g)) for g in grid]),
+            depth_samples=tuple([(g + ahead_s, self.depth(g)) for g in grid]),
         )
 
 

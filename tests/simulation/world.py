@@ -366,15 +366,9 @@ class Host:
         if found is None or queue.key in self.world.deleted:
             raise Denied("rabbitmq", "no such queue", code="no_queue")
         lag = 3.5 + self.world.rng.random() * 5.4
-        seen = found.read_queue(self.world.now, lag, statistics=self.world.statistics)
+        seen = found.read_queue(self.world.now, lag, statistics=self.world.statistics, ahead_s=self.skew_s)
         self.world.looks.setdefault(queue.key, []).append((self.world.now, seen.depth, seen.consumer_ids or ()))
-        shift = self.skew_s
-        return replace(
-            seen,
-            at=seen.at + shift,
-            ack_samples=tuple((t + shift, v) for t, v in seen.ack_samples),
-            depth_samples=tuple((t + shift, v) for t, v in seen.depth_samples),
-        )
+        return seen
 
     def run(self, target: Target, tag: str, runner_not_after: float, timeout_s: float) -> Execution:
         world, faults = self.world, self.world.faults
