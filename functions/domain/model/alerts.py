@@ -1,4 +1,4 @@
-"""What comes in, and what it asks for: alerts, targets and queues. Times are Unix seconds in UTC."""
+"""Alerts, and the targets and queues that they name. Times are Unix seconds in UTC."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from functions.runtime.text import Phrase
 
 
 class Alert(Struct, frozen=True):
-    """One entry of a notification's `alerts`, of Grafana or Alertmanager."""
+    """One entry of a notification's `alerts`, from Grafana or Alertmanager."""
 
     fingerprint: str
     source: str
-    """Who sent it: external URL and organisation, since fingerprints are unique only inside one."""
+    """The sender's external URL and organisation: fingerprints are unique only inside one source."""
     firing: bool
     labels: Mapping[str, str]
     annotations: Mapping[str, str]
     starts_at: float
     ends_at: float | None = None
-    """None while it fires (Grafana sends year 1)."""
+    """None while the alert fires (Grafana sends year 1)."""
     generator_url: str = ""
     silence_url: str = ""
     dashboard_url: str = ""
@@ -36,7 +36,7 @@ class Alert(Struct, frozen=True):
 
 
 class Notification(Struct, frozen=True):
-    """One request of Grafana or Alertmanager, parsed. `truncated` alerts were left out by the sender."""
+    """One parsed request from Grafana or Alertmanager. The sender left out `truncated` alerts."""
 
     alerts: tuple[Alert, ...]
     truncated: int = 0
@@ -45,7 +45,7 @@ class Notification(Struct, frozen=True):
 
 
 class Target(Struct, frozen=True):
-    """What is restarted: the runner's URL, its job and the rendered options, without Unstick's own options."""
+    """What Unstick restarts: the runner's URL, its job and the rendered options, without Unstick's own options."""
 
     key: str
     url: str
@@ -54,7 +54,7 @@ class Target(Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        """For people: the option values, or the job where there are none."""
+        """The name for people: the option values, or the job if there are none."""
         return " ".join(f"{k}={v}" for k, v in sorted(self.options.items())) or self.job
 
 
@@ -69,7 +69,7 @@ class QueueRef(Struct, frozen=True):
 
 
 class MatchedAlert(Struct, frozen=True):
-    """One alert after matching: what it asks for, or why nothing can come of it (`reason` set, target None)."""
+    """One alert after matching: its target, or the reason why it has none (`reason` set, target None)."""
 
     alert: Alert
     runbook: Runbook | None = None

@@ -1,15 +1,15 @@
-"""The codes that users meet: in answers, logs, metrics and docs. Their values never change."""
+"""The codes that users see in answers, logs, metrics and docs. Their values never change."""
 
 from __future__ import annotations
 
 from enum import StrEnum
 
 VERSION = 1
-"""Of documents, archive records and wake-ups. A release reads its own and the former's, and leaves newer ones alone."""
+"""Of documents, archive records and wake-ups. A release reads its own version and the one before, and leaves newer ones alone."""
 
 
 class Reason(StrEnum):
-    """Why a restart was held. The values are the reason codes that logs, metrics, answers and docs use."""
+    """Why Unstick held a restart. The values are the reason codes in logs, metrics, answers and docs."""
 
     PAUSED = "paused"
     NOT_FIRING = "not_firing"
@@ -53,7 +53,7 @@ class Phase(StrEnum):
 
 
 class Action(StrEnum):
-    """What the answer to Grafana says of an incident."""
+    """The action that the answer to Grafana names for an incident."""
 
     RESTARTED = "restarted"
     ADOPTED = "adopted"
@@ -81,5 +81,5 @@ class Health(StrEnum):
     ILL = "ill"
     WELL = "well"
     UNSURE = "unsure"
-    """Over the limit, but a second look is needed before it can be called ill."""
+    """Over the limit, but Unstick must check again before it can call the queue stuck."""
     UNKNOWN = "unknown"

@@ -1,4 +1,4 @@
-"""What moves a document, and what a step orders."""
+"""The events that move a document, and the acts that a step orders."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from functions.runtime.text import Phrase
 
 
 class AlertsReceived(Struct, frozen=True):
-    """Alerts of one target (or one alert without a target) arrived."""
+    """Alerts of one target arrived, or one alert without a target."""
 
     cases: tuple[MatchedAlert, ...]
     incident: str
     """The id that a new incident gets."""
     crowd: bool = False
-    """One of many in the same notification: what it has to say is bundled."""
+    """One of many targets in the same notification: its message is bundled."""
     handed_over_at: float | None = None
-    """When the webhook, which had no time for it, gave it to the scheduler."""
+    """When the webhook, which was out of time, handed the alerts to the scheduler."""
     left_out: int = 0
-    """How many more came, which would not have fitted into one task of the scheduler."""
+    """How many more alerts arrived that did not fit into one task of the scheduler."""
 
 
 class TimerFired(Struct, frozen=True):
-    """A wake-up, from whomever and however late."""
+    """A wake-up, from any sender and however late."""
 
 
 class Approved(Struct, frozen=True):
@@ -37,15 +37,15 @@ class Approved(Struct, frozen=True):
 
 
 class Resumed(Struct, frozen=True):
-    """A person says that an escalated target may be restarted again."""
+    """A person allows restarts of an escalated target again."""
 
     by: str
     reason: str = ""
 
 
 class StartResult(Struct, frozen=True):
-    """What came of starting the job: an execution; `refusal` (the runner said no); `unsent` (nothing was sent: `paused`, or
-    another reason where the time for it was over); or none of them (no answer: it may run or not)."""
+    """The result of starting the job: an execution; `refusal` (the runner refused); `unsent` (Unstick sent nothing: `paused`, or
+    another reason if it was too late); or none of them (no answer: the job may run or not)."""
 
     tag: str
     execution: Execution | None = None
@@ -54,14 +54,14 @@ class StartResult(Struct, frozen=True):
     busy: bool = False
     unsent: Reason | None = None
     unread: bool = False
-    """It was not sent since the kill switch could not be read."""
+    """Unstick sent nothing because it could not read the kill switch."""
     mismatch: bool = False
-    """It runs with other options than those that were sent."""
+    """The job runs with other options than Unstick sent."""
 
 
 class MessagesDelivered(Struct, frozen=True):
-    """Messages that were posted, the threads that they opened (`channel/incident` -> handle), and the incidents that are
-    in the archive now."""
+    """The messages that were posted, the threads that they opened (`channel/incident` -> handle), and the incidents that were
+    archived."""
 
     ids: frozenset[str]
     threads: Mapping[str, str] = field(default_factory=dict)
@@ -69,7 +69,7 @@ class MessagesDelivered(Struct, frozen=True):
 
 
 class Bundled(Struct, frozen=True):
-    """Messages of many documents that go out as one. `names`: channel -> what they speak of; `ids`: the messages."""
+    """Messages of many documents that go out as one. `names`: channel -> the targets or alerts; `ids`: the messages."""
 
     reason: Reason
     ids: frozenset[str]
@@ -77,26 +77,26 @@ class Bundled(Struct, frozen=True):
 
 
 class Unsigned(Struct, frozen=True):
-    """Alerts came back from the scheduler, and none of the keys has signed them."""
+    """The scheduler delivered alerts that none of the keys has signed."""
 
 
 Event = AlertsReceived | TimerFired | Approved | Resumed | StartResult | MessagesDelivered | Bundled | Unsigned
 
 
 class Wake(Struct, frozen=True):
-    """Before the save: have `verify` invoked at this time."""
+    """Before the save: create a wake-up for this time."""
 
     at: float
 
 
 class Claim(Struct, frozen=True):
-    """Before the save: the storm document as it must be saved for this step to stand."""
+    """Before the save: save the storm document like this, or the step is void."""
 
     storm: Storm
 
 
 class Start(Struct, frozen=True):
-    """After the save: start the job, if the kill switch is still off and the fence not reached."""
+    """After the save: start the job, if the kill switch is still off and the fence is not reached."""
 
     tag: str
     runner_not_after: float
@@ -104,7 +104,7 @@ class Start(Struct, frozen=True):
 
 
 class Abort(Struct, frozen=True):
-    """After the save: stop an execution that runs with other options than it was given."""
+    """After the save: abort an execution that runs with other options than Unstick sent."""
 
     execution: str
 
@@ -113,7 +113,7 @@ Act = Wake | Claim | Start | Abort
 
 
 class Reply(Struct, frozen=True):
-    """What Grafana is told of one target."""
+    """The part of the answer to Grafana for one target."""
 
     incident: str
     runbook: str

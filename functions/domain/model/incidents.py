@@ -1,4 +1,4 @@
-"""The document of a target: its open incident, its last outcomes and what is still to be sent.
+"""The document of a target: its open incident, its last outcomes and the messages to post.
 
 Times are Unix seconds in UTC on our clock unless a name or its docstring says `runner`.
 """
@@ -17,7 +17,7 @@ from functions.runtime.text import Phrase
 
 
 class AlertRef(Struct, frozen=True):
-    """What a document keeps of an alert."""
+    """The part of an alert that a document keeps."""
 
     fingerprint: str
     source: str
@@ -27,39 +27,39 @@ class AlertRef(Struct, frozen=True):
     summary: str = ""
     severity: str = ""
     links: Mapping[str, str] = field(default_factory=dict)
-    """By what they lead to: panel, dashboard, silence, alert, runbook."""
+    """By destination: panel, dashboard, silence, alert, runbook."""
     resolved_at: float | None = None
 
 
 class QueueState(Struct, frozen=True):
-    """One queue of an incident and what was seen of it."""
+    """One queue of an incident, and what Unstick has seen of it."""
 
     queue: QueueRef
     runbook: str
     joined_at: float
     before: QueueSnapshot | None = None
-    """The last look before the restart."""
+    """The last snapshot before the restart."""
     ill_since: float | None = None
-    """First of the live looks, where the broker's own samples can't tell."""
+    """The first live check that found it stuck, if the broker's own samples can't tell."""
     ill_depth: int = 0
-    """At the last of them."""
+    """The depth at the last of these checks."""
     ill_head_at: float | None = None
     depth: int | None = None
     acks: int | None = None
     moved_at: float | None = None
-    """When movement was last seen after the restart's end, on the runner's clock."""
+    """When it last moved after the restart ended, on the runner's clock."""
     well_at: float | None = None
-    """When it first looked recovered, without interruption since, on the runner's clock."""
+    """Since when it has been healthy without interruption, on the runner's clock."""
     consumers: int | None = None
     head_at: float | None = None
     verdict: Verdict | None = None
     curve: tuple[tuple[float, int], ...] = ()
     looked_at: float | None = None
-    """When it was seen last after the restart's end, on the runner's clock."""
+    """When it was last checked after the restart ended, on the runner's clock."""
 
 
 class PastAttempt(Struct, frozen=True):
-    """One restart of an incident that is over, however it went."""
+    """One finished restart of an incident, successful or not."""
 
     tag: str
     execution: Execution | None
@@ -74,36 +74,36 @@ class Incident(Struct, frozen=True):
     queues: tuple[QueueState, ...]
     triggers: tuple[AlertRef, ...]
     due: float = 0.0
-    """When the next step of the incident itself is due; the document's `due` may be earlier, to tell something."""
+    """When the incident's next step is due; the document's `due` may be earlier, for a message."""
     waits_from: float = 0.0
-    """From when on its time to wait is counted, where a cooldown or a person's yes came before that."""
+    """When its waiting time starts, if a cooldown or an approval moved that."""
     attempt: int = 0
-    """The number of the attempt that is under way or was the last."""
+    """The number of the current or last attempt."""
     restarts: int = 0
-    """How many executions were restarts (refused late starts are none)."""
+    """How many executions were restarts (refused late starts do not count)."""
     tries: tuple[PastAttempt, ...] = ()
     reason: Reason | None = None
-    """Why it waits, asks or was held last."""
+    """Why it waits, asks or was last held."""
     detail: Phrase = ""
     runner_not_after: float | None = None
     execution: Execution | None = None
     adopted: bool = False
-    """The execution under way was started by somebody else."""
+    """Somebody else started the current execution."""
     runner_ahead_s: float = 0.0
-    """The runner's clock less ours, at the last look."""
+    """The runner's clock minus ours, at the last observation."""
     looked_at: float | None = None
-    """When the last look that counted was made."""
+    """When the last check that counted was made."""
     tail: tuple[str, ...] | None = None
     approved_by: str = ""
     overruled: bool = False
-    """A person said yes, and no restart has come of it yet."""
+    """A person approved, and that has not led to a restart yet."""
     nonce: str = ""
-    """What the approval link must name; empty when nothing is asked."""
+    """The nonce that the approval link must name; empty if Unstick does not ask."""
     expires_at: float | None = None
     told: tuple[str, ...] = ()
-    """Channels that heard of this incident."""
+    """The channels that got a message about this incident."""
     draining_told: str = ""
-    """Which message said last that it drains slowly."""
+    """The last message that said that it drains slowly."""
 
 
 class Outcome(Struct, frozen=True):
@@ -113,14 +113,14 @@ class Outcome(Struct, frozen=True):
     at: float
     triggers: tuple[AlertRef, ...]
     runner_ended_at: float | None = None
-    """When its last restart ended."""
+    """When the last restart ended, on the runner's clock."""
     channels: tuple[str, ...] = ()
     restarts: int = 0
     queues: tuple[QueueRef, ...] = ()
 
 
 class Archive(Struct, frozen=True):
-    """An ended incident, as it goes into the archive."""
+    """An ended incident, as the archive stores it."""
 
     target: Target | None
     incident: Incident
@@ -129,14 +129,14 @@ class Archive(Struct, frozen=True):
 
 
 class Hold(Struct, frozen=True):
-    """What was told last of an alert that was turned away."""
+    """The last posted hold of an alert."""
 
     reason: Reason
     at: float
 
 
 class Document(Struct, frozen=True):
-    """All that is kept of a target (or, for what has no target, of an alert)."""
+    """Everything stored about a target, or about an alert without a target."""
 
     key: str
     target: Target | None = None
@@ -144,15 +144,15 @@ class Document(Struct, frozen=True):
     outcomes: tuple[Outcome, ...] = ()
     to_tell: tuple[Message, ...] = ()
     to_archive: tuple[Archive, ...] = ()
-    """Ended incidents that are not in the archive yet. Writing them there only after the save is what keeps a holder that
-    stalled from replacing the true outcome with its own."""
+    """Ended incidents that are not archived yet. They are archived only after the save, so that a process that stalled can't
+    replace the true outcome with its own."""
     due: float | None = None
     holds: Mapping[str, Hold] = field(default_factory=dict)
     escalated_at: float | None = None
     threads: Mapping[str, str] = field(default_factory=dict)
-    """`channel/incident` -> what the channel needs to reply in the incident's thread."""
+    """`channel/incident` -> the handle that the channel needs to reply in the incident's thread."""
     bundled: Mapping[str, float] = field(default_factory=dict)
-    """Only in bundle documents: message id -> when it was taken over."""
+    """Only in bundle documents: message id -> when it was moved here."""
     version: int = VERSION
 
     @property

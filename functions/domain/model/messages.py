@@ -1,4 +1,4 @@
-"""What people are sent."""
+"""Cards and messages: what people get."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ class Card(Struct, frozen=True):
 
     kind: str
     urgency: str
-    """`act` (somebody must get up), `watch` (something is happening), `plan` (it can wait for working hours) or `fine`."""
+    """`act` (somebody must get up), `watch` (Unstick is working on it), `plan` (it can wait for working hours) or `fine`."""
     headline: str
     facts: tuple[tuple[str, str], ...] = ()
     text: tuple[str, ...] = ()
     evidence: tuple[str, ...] = ()
-    """Log lines, shown as they are."""
+    """Log lines, shown literally."""
     curve: tuple[tuple[float, int], ...] = ()
     links: tuple[tuple[str, str], ...] = ()
     mention: tuple[str, ...] = ()
     incident: str = ""
-    """Messages of one incident belong into one thread."""
+    """The messages of one incident share a thread."""
     at: float = 0.0
 
 
 class Message(Struct, frozen=True):
-    """Something to tell on one channel. It stays in the document until it was posted."""
+    """A card for one channel. It stays in the document until it is posted."""
 
     id: str
     channel: str
     card: Card
     bundle: str = ""
-    """A reason code: goes out with others of its kind as one message."""
+    """A reason code: messages with the same one go out together."""
     name: str = ""
-    """What that message calls it."""
+    """The name of the target or alert in that message."""

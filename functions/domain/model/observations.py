@@ -1,7 +1,7 @@
-"""What was seen of the outside at one moment.
+"""What RabbitMQ, Rundeck and the kill switch show at one moment.
 
 Times are Unix seconds in UTC on our clock, unless a name says `runner`: then they are on the clock of the system that runs
-the restart.
+the job.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ class Execution(Struct, frozen=True):
     runner_started_at: float | None = None
     runner_ended_at: float | None = None
     tag: str = ""
-    """INCIDENT.ATTEMPT where Unstick started it, else empty."""
+    """INCIDENT.ATTEMPT if Unstick started it, otherwise empty."""
     runner_not_after: float | None = None
     user: str = ""
     scheduled: bool = False
-    """Waits for a later start; it blocks the job though it does not run."""
+    """It waits for a later start, and blocks the job meanwhile."""
     retry_of_restart: bool = False
-    """The runner's own retry of an execution that was seen to begin in time, so the attempt was a restart in any case."""
+    """The runner's own retry of an execution that began in time, so the attempt was a restart in any case."""
 
     @property
     def ended(self) -> bool:
@@ -41,17 +41,17 @@ class Execution(Struct, frozen=True):
 
     @property
     def refused(self) -> bool:
-        """The job's own guard turned it away because it was accepted too late: no restart."""
+        """Whether the job's own guard refused it because it was accepted too late. Then it was not a restart."""
         return self.late and self.ended and not self.succeeded
 
     @property
     def late(self) -> bool:
-        """It was accepted after the time that it was given."""
+        """Whether it was accepted after its `not_after`."""
         return self.runner_not_after is not None and (self.runner_started_at or 0.0) > self.runner_not_after
 
 
 class Unknown(Struct, frozen=True):
-    """Something that could not be seen. `late`: the time given was used up, so a later look may well see it."""
+    """Something that could not be read. `late`: the time ran out, so a later observation may succeed."""
 
     why: Phrase
     late: bool = False
@@ -59,23 +59,23 @@ class Unknown(Struct, frozen=True):
 
 
 class ExecutionHistory(Struct, frozen=True):
-    """The runner's history as far as it concerns one target."""
+    """The part of the runner's history that concerns one target."""
 
     runner_now: float
     executions: tuple[Execution, ...] = ()
-    """With the target's own options: running, scheduled and ended ones, newest start first."""
+    """Executions with the target's own options: running, scheduled and ended, newest start first."""
     others: tuple[Execution, ...] = ()
-    """Unfinished ones of the same job with other options."""
+    """Unfinished executions of the same job with other options."""
     followed: Execution | None = None
-    """The execution that the incident goes by, at the end of its chain of retries."""
+    """The execution that the incident follows, at the end of its chain of retries."""
     tail: tuple[str, ...] | None = None
-    """Its last log lines, where they were asked for."""
+    """Its last log lines, if they were requested."""
     read_at: float | None = None
-    """When it was `runner_now`, by our clock."""
+    """The time of `runner_now` on our clock."""
 
 
 class QueueSnapshot(Struct, frozen=True):
-    """One look at a queue. Depths are live; whatever comes from the queue's page is None where it can't be had."""
+    """One reading of a queue. Depths are live; figures from the queue's page are None if they can't be read."""
 
     at: float
     depth: int
@@ -84,17 +84,17 @@ class QueueSnapshot(Struct, frozen=True):
     consumers: int | None = None
     consumer_ids: tuple[str, ...] | None = None
     acks: int | None = None
-    """The broker's counter of acknowledgements of this queue, since it began to count."""
+    """The broker's counter of this queue's acknowledgements."""
     ack_samples: tuple[tuple[float, int], ...] = ()
     """(broker's time, counter), oldest first."""
     depth_samples: tuple[tuple[float, int], ...] = ()
     """(broker's time, depth), oldest first."""
     head_at: float | None = None
-    """When the oldest ready message was published, where publishers say so."""
+    """When the oldest ready message was published, if publishers set it."""
 
 
 class Pause(Struct, frozen=True):
-    """The kill switch, when it is on."""
+    """The kill switch."""
 
     reason: str = ""
     by: str = ""
@@ -109,7 +109,7 @@ class Slot(Struct, frozen=True):
 
 
 class Storm(Struct, frozen=True):
-    """The document `storm`: whose first restarts happened lately."""
+    """The document `storm`: the targets that had their first restart recently."""
 
     slots: tuple[Slot, ...] = ()
     version: int = VERSION

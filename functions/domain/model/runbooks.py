@@ -1,4 +1,4 @@
-"""What unstick.yaml says of an application: which alerts, what to restart, when it is ill or well. Durations end in `_s`."""
+"""The runbooks of unstick.yaml: which alerts, what to restart, when a queue is stuck or healthy. Durations end in `_s`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Matcher(Struct, frozen=True):
 class Restart(Struct, frozen=True):
     job: str
     options: Mapping[str, str] = field(default_factory=dict)
-    """Templates: `${labels.NAME}` is replaced by the alert's label."""
+    """Templates: the alert's label replaces `${labels.NAME}`."""
     allow: Mapping[str, str] = field(default_factory=dict)
     """Option or label name -> RE2 pattern that the whole rendered value must match."""
     start_within_s: float = 30.0
@@ -32,7 +32,7 @@ class Restart(Struct, frozen=True):
 
 
 class Symptom(Struct, frozen=True):
-    """What is ill: over `max_messages`, and for all of `for_s` nothing acknowledged or no consumer."""
+    """When a queue is stuck: over `max_messages`, and for all of `for_s` nothing acknowledged or no consumer."""
 
     kind: str = "rabbitmq"
     vhost: str = "/"
@@ -47,7 +47,7 @@ class Recovered(Struct, frozen=True):
 
 
 class Verify(Struct, frozen=True):
-    """When to look after the restart's end, in seconds."""
+    """When to check after the restart ended, in seconds."""
 
     first_s: float = 20.0
     every_s: float = 15.0
@@ -65,14 +65,14 @@ class Limits(Struct, frozen=True):
 
 
 class Freeze(Struct, frozen=True):
-    """A weekly window in the configured time zone; `end` before `start` runs over midnight."""
+    """A weekly window in the configured time zone. If `end` is before `start`, it runs over midnight."""
 
     days: frozenset[int]
-    """0 is Monday; the day on which the window begins."""
+    """The days on which the window begins; 0 is Monday."""
     start_minute: int
     end_minute: int
     text: str
-    """As it stands in the file, for people."""
+    """The window as the file writes it, for people."""
 
 
 class Runbook(Struct, frozen=True):
@@ -93,11 +93,11 @@ class Runbook(Struct, frozen=True):
 
 
 class Rules(Struct, frozen=True):
-    """What the core needs of the configuration."""
+    """The part of the configuration that the domain needs."""
 
     runbooks: Mapping[str, Runbook]
     notify: tuple[str, ...] = ()
-    """Channels of what belongs to no runbook, and of runbooks that name none."""
+    """Channels for alerts without a runbook, and for runbooks that name none."""
     storm_targets: int = 3
     storm_within_s: float = 600.0
     public_url: str = ""
