@@ -388,3 +388,6 @@ def _log_step(ports: Ports, before: Document, made: Step) -> None:
         ports.log("NOTICE", f"incident is {after.incident.phase.value}", **fields)
     elif made.reply is not None:
         ports.log("INFO", f"{made.reply.action.value}: {made.reply.reason.value if made.reply.reason else ''}", **fields)
+    elif after.incident and before.incident and after.incident.reason not in (None, before.incident.reason):
+        fields |= {"incident": after.incident.id, "reason": after.incident.reason.value}
+        ports.log("WARNING", f"the incident waits: {after.incident.detail}", **fields)

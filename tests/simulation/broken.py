@@ -223,6 +223,15 @@ def _adopts_any(right: Any) -> Any:
     return job_busy
 
 
+def _unseen_runs_on(_right: Any) -> Any:
+    """A restart that nobody can see is taken for one that still runs."""
+
+    def why_unseen(incident: Any, now: Any) -> None:
+        return None
+
+    return why_unseen
+
+
 def _carries_nothing(_right: Any) -> Any:
     def carried(document: Any) -> dict[Any, Any]:
         return {}
@@ -300,6 +309,13 @@ VARIANTS = (
         ((Host, "read_history", _looks_empty),),
         Faults(history_down=0.5, run_lost=0.5),
         frozenset({"auto", "sick"}),
+    ),
+    Variant(
+        "an unseen restart taken for a running one",
+        ((phases, "_why_unseen", _unseen_runs_on),),
+        Faults(history_down=0.985),
+        frozenset({"auto", "sick"}),
+        "I4",
     ),
     Variant(
         "adoption of another execution",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from functions.domain.model.codes import Ending
+from functions.domain.model.codes import Ending, Reason
 from functions.domain.model.events import Reply
 from functions.domain.model.incidents import AlertRef, Archive, Outcome
 from tests.simulation.guards_checked import guards_checked
@@ -14,6 +14,9 @@ from tests.simulation.scenario import Scenario
 from tests.simulation.seen import SKEW_S, Violation, effective, incident_of, pressed
 from tests.simulation.seen import records as archived
 from tests.simulation.world import Answered, World
+
+STALLED_S = 300.0
+"""By how much a process may have stalled between its look and what it makes of it."""
 
 SAME_HOLD_S = 3700.0
 """The same hold of the same alert is told once an hour."""
@@ -28,6 +31,7 @@ def check(scenario: Scenario) -> list[Violation]:
     found += guards_checked(world)
     found += _told(world, records)
     found += recoveries(world)
+    found += _zombies(world, records)
     found += _foreign(world, records)
     found += _repeated(world, records)
     found += _told_again(records)
@@ -119,6 +123,19 @@ def _told(world: World, records: list[Archive]) -> list[Violation]:
         for answer in world.answered
         if not _came_to_something(world, records, answer)
     ]
+    return found
+
+
+def _zombies(world: World, records: list[Archive]) -> list[Violation]:
+    """I4: that a restart does not end is said only of one that ran when it was looked at."""
+    runs = {str(run.id): run for run in world.rundeck.runs}
+    found = []
+    for record in records:
+        execution, outcome = record.incident.execution, record.outcome
+        if outcome.reason is Reason.ZOMBIE_EXECUTION and execution is not None:
+            ends = runs[execution.id].chain()[-1].ends
+            if ends is not None and ends < outcome.at - STALLED_S:
+                found.append(Violation("I4", f"{execution.id} was told as running {outcome.at - ends:.0f} s after it ended"))
     return found
 
 

@@ -32,6 +32,7 @@ PROFILES: dict[str, Faults] = {
     "runner": Faults(run_lost=0.3, run_late=0.3, run_error=0.1, history_down=0.1, history_lag_s=40.0),
     "late runner": Faults(run_late=0.8, stall=0.05),
     "lagging history": Faults(run_lost=0.6, history_lag_s=55.0),
+    "unreadable history": Faults(run_lost=0.1, history_down=0.97),
     "broker": Faults(broker_down=0.3, slow=0.1),
     "chat": Faults(chat_down=0.5, chat_lost=0.2),
     "all": Faults(0.02, 0.03, 0.05, 0.03, 0.02, 0.05, 0.1, 0.05, 0.02, 0.1, 0.1, 0.05, 0.05, 20.0, 0.1, 0.2, 0.1),

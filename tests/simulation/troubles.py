@@ -13,7 +13,8 @@ from tests.simulation.world import BEGIN, World
 LIKELY = 0.06
 """Of each kind, in one schedule."""
 
-LENGTHS_S = (30.0, 300.0, 1500.0)
+LENGTHS_S = (30.0, 300.0, 1500.0, 4000.0)
+"""The last is longer than a run may take."""
 MINUTES_A_DAY = 1440
 
 Turn = Callable[[World, bool], None]

@@ -80,7 +80,8 @@ def _held(story: CardInput, rules: Rules) -> Made:
     key = {Reason.OBSERVE_ONLY: "head_observed", Reason.SYMPTOM_GONE: "head_well", Reason.AWAITING_APPROVAL: "head_asked"}.get(
         reason or Reason.DUPLICATE, {"watch": "head_waiting", "fine": "head_plain"}.get(urgency, "head_held")
     )
-    if reason is Reason.MONITORING_FAILURE:
+    restarted = story.incident is not None and story.incident.restarts > 0
+    if reason is Reason.MONITORING_FAILURE or (reason is Reason.LEDGER_UNKNOWN and restarted):
         key = "head_plain"
     elif story.approve_url and key == "head_held":
         key = "head_overrule"

@@ -30,7 +30,7 @@ from functions.domain.decisions.guards import (
     decide,
     update_queues,
 )
-from functions.domain.decisions.messages import channels_for, enqueue_message
+from functions.domain.decisions.messages import channels_for, enqueue_hold, enqueue_message
 from functions.domain.model.codes import Action, Ending, Phase, Reason, Verdict
 from functions.domain.model.events import Abort, Act, Claim, Start, StartResult, Step
 from functions.domain.model.incidents import Document, Incident, PastAttempt, QueueState
@@ -262,6 +262,7 @@ def _follow(
         restarts=incident.restarts + 1,
         reason=reason,
         due=due,
+        looked_at=now.at,
         tail=None,
     )
     document = replace(document, incident=incident)
@@ -285,15 +286,12 @@ def _check_run(document: Document, incident: Incident, runbook: Runbook, now: St
     execution = _current(incident, now)
     incident = replace(incident, execution=execution, tail=_tail(incident, now))
     if execution is None or not execution.ended:
-        runner_now = now.at + incident.runner_ahead_s
-        started_at = (execution.runner_started_at if execution else None) or incident.began_at + incident.runner_ahead_s
-        if runner_now - started_at > runbook.restart.max_run_s:
-            detail = (
-                f"execution {execution.id if execution else '?'} has been running for {(runner_now - started_at) / 60:.0f} min"
-            )
-            return escalate(document, incident, runbook, now, Reason.ZOMBIE_EXECUTION, detail)
-        waiting = replace(incident, due=now.at + runbook.verify.every_s)
-        return Step(replace(document, incident=waiting))
+        unseen = _why_unseen(incident, now)
+        return (
+            _watch_running(document, incident, runbook, now)
+            if unseen is None
+            else _wait_unseen(document, incident, runbook, now, unseen)
+        )
     if execution.refused and not _has_run_before(execution, now):
         tries = (*incident.tries, PastAttempt(execution.tag, execution, "refused_late"))
         again = replace(incident, phase=Phase.WAITING, execution=None, tries=tries, restarts=incident.restarts - 1)
@@ -305,6 +303,72 @@ def _check_run(document: Document, incident: Incident, runbook: Runbook, now: St
     if not execution.succeeded:
         return _handle_failed_job(document, verifying, runbook, now)
     return _check_recovery(document, verifying, runbook, now)
+
+
+def _why_unseen(incident: Incident, now: StepContext) -> Unknown | None:
+    """Why this look can't tell whether the execution still runs; None where it was seen running."""
+    if isinstance(now.ledger, Unknown):
+        return now.ledger
+    known = incident.execution
+    if known is not None and (now.ledger.followed or any(one.id == known.id for one in now.ledger.executions)):
+        return None
+    return Unknown(f"execution {known.id if known else '?'} is not in Rundeck's history")
+
+
+def _watch_running(document: Document, incident: Incident, runbook: Runbook, now: StepContext) -> Step:
+    """It was seen running just now: look again, up to `max_run`."""
+    running_s = now.at - _started_at(incident)
+    if running_s > runbook.restart.max_run_s:
+        detail = f"execution {incident.execution.id if incident.execution else '?'} has been running for {running_s / 60:.0f} min"
+        return escalate(document, incident, runbook, now, Reason.ZOMBIE_EXECUTION, detail)
+    reason = None if incident.reason is Reason.LEDGER_UNKNOWN else incident.reason
+    incident = replace(incident, looked_at=now.at, reason=reason, due=now.at + runbook.verify.every_s)
+    return Step(replace(document, incident=incident))
+
+
+def _wait_unseen(document: Document, incident: Incident, runbook: Runbook, now: StepContext, unseen: Unknown) -> Step:
+    """Nobody can tell whether it still runs: look again, tell people why, and hand it over when `max_run` is long past."""
+    within_s = runbook.verify.within_s
+    deadline = _started_at(incident) + runbook.restart.max_run_s + within_s + GRACE_S
+    unseen_s = now.at - (incident.looked_at or incident.began_at)
+    detail = f"{unseen.why}; the restart was last seen running {unseen_s / 60:.0f} min ago"
+    if _looks_healthy(incident, runbook, now):
+        detail += "; the queue looks healthy"
+    if now.at >= deadline:
+        return escalate(document, incident, runbook, now, Reason.LEDGER_UNKNOWN, detail, remedy=unseen.remedy)
+    incident = replace(incident, reason=Reason.LEDGER_UNKNOWN, detail=detail, due=min(now.at + runbook.verify.every_s, deadline))
+    document = replace(document, incident=incident)
+    if unseen_s >= within_s or unseen.remedy:
+        story = CardInput(
+            "held",
+            now.at,
+            runbook,
+            document.target,
+            incident,
+            Reason.LEDGER_UNKNOWN,
+            detail,
+            unseen.remedy,
+            late_s=now.late_s,
+            again=True,
+        )
+        document = enqueue_hold(document, now.rules, story, incident.triggers, f"{incident.id}-{incident.attempt}-unseen")
+    return Step(document)
+
+
+def _started_at(incident: Incident) -> float:
+    """When the execution started, on our clock."""
+    started_at = incident.execution.runner_started_at if incident.execution else None
+    return incident.began_at if started_at is None else started_at - incident.runner_ahead_s
+
+
+def _looks_healthy(incident: Incident, runbook: Runbook, now: StepContext) -> bool:
+    """Whether every queue of the incident is seen well in this look; that says nothing of the restart."""
+    for watched in incident.queues:
+        snapshot = now.seen.queues.get(watched.queue.key)
+        own = now.rules.runbooks.get(watched.runbook, runbook)
+        if not isinstance(snapshot, QueueSnapshot) or not judge.is_well(own.recovered, snapshot.depth, snapshot.consumers):
+            return False
+    return bool(incident.queues)
 
 
 def _has_run_before(execution: Execution, now: StepContext) -> bool:

@@ -92,7 +92,7 @@ class Incident(Struct, frozen=True):
     runner_ahead_s: float = 0.0
     """The runner's clock minus ours, at the last observation."""
     looked_at: float | None = None
-    """When the last check that counted was made."""
+    """When the last check that counted was made; while a restart runs, the last that saw it running."""
     tail: tuple[str, ...] | None = None
     approved_by: str = ""
     overruled: bool = False

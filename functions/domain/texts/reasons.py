@@ -124,12 +124,12 @@ REASONS: Mapping[Reason, Explained] = {
         "act",
         Words(
             "Rundeck's history can't be read",
-            "Without the history nobody knows what was restarted already, so nothing is.",
+            "Without the history nobody knows what was restarted or how that ended, so nothing is restarted.",
             "check Rundeck and the token's rights, look at the queue, and restart by hand if it hangs.",
         ),
         Words(
             "Rundeck の履歴を読めません",
-            "履歴がないと直前の再起動が分からないため、再起動しません。",
+            "履歴がないと直前の再起動とその結果が分からないため、再起動しません。",
             "Rundeck とトークンの権限を確認し、キューが止まっていれば手動で再起動してください。",
         ),
     ),

@@ -352,14 +352,77 @@ def test_while_it_runs_it_is_looked_at_every_so_often():
     assert (phase(made), made.document.due, made.document.to_tell) == (Phase.RUNNING, NOW + 75, ())
 
 
-@pytest.mark.parametrize("history", [ledger(OURS), MISSING, ledger()], ids=["seen", "unreadable", "vanished"])
-def test_running_longer_than_max_run_is_a_zombie(history):
-    """`zombie_execution`: escalated with the link, also where the history can't be read any more."""
-    shown = history if history is MISSING else replace(history, runner_now=RUNNER_NOW + 1803)
-    made = woken(RUNNING, NOW + 1803, seen(now=NOW + 1803, history=shown))
+def test_running_longer_than_max_run_is_a_zombie():
+    """`zombie_execution`: escalated with the link, when it was seen running for longer than `max_run`."""
+    made = woken(RUNNING, NOW + 1803, seen(now=NOW + 1803, history=ledger(OURS, now=NOW + 1803)))
     assert last(made) == (Ending.ESCALATED, Reason.ZOMBIE_EXECUTION)
     assert OURS.url in [url for _, url in made.document.to_tell[0].card.links]
-    assert phase(woken(RUNNING, NOW + 1802, seen(history=replace(ledger(OURS), runner_now=RUNNER_NOW + 1802)))) is Phase.RUNNING
+    assert phase(woken(RUNNING, NOW + 1802, seen(history=ledger(OURS, now=NOW + 1802)))) is Phase.RUNNING
+
+
+DOWN = Unknown("Rundeck: no answer")
+WAIT_S = 1800 + WITHIN_S + GRACE_S
+"""`max_run`, `within` and 15 minutes: until then an execution that can't be seen is waited for."""
+
+
+def run_unseen(history, *, after_s: float = 60.0, mail=None, found: Document = RUNNING):
+    """A running restart that was last seen at NOW, and what a later look makes of it."""
+    found = woken(found, NOW, seen(history=ledger(OURS))).document
+    shown = history if isinstance(history, Unknown) else replace(history, runner_now=RUNNER_NOW + after_s)
+    return woken(found, NOW + after_s, seen(now=NOW + after_s, history=shown, mail=mail or sighting(500)))
+
+
+def test_a_refused_token_while_it_runs_is_told_at_once_with_the_remedy():
+    """People can act on a clear no: the card has reason, remedy and link, and does not say "not restarted"."""
+    made = run_unseen(MISSING)
+    (message,) = made.document.to_tell
+    assert (phase(made), made.document.incident.reason) == (Phase.RUNNING, Reason.LEDGER_UNKNOWN)
+    assert (message.card.kind, message.card.urgency) == ("held", "act")
+    assert "not restarted" not in message.card.headline
+    assert {"it is down", "Start it."} <= {part.split("; ")[0].removeprefix("Exactly: ") for part in message.card.text}
+    assert OURS.url in [url for _, url in message.card.links]
+
+
+@pytest.mark.parametrize(("after_s", "told"), [(60, []), (WITHIN_S - 1, []), (WITHIN_S, ["held"]), (1900, ["held"])])
+@pytest.mark.parametrize("history", [DOWN, ledger()], ids=["no answer", "vanished"])
+def test_a_restart_that_is_not_seen_is_told_after_within(history, after_s, told):
+    """A hiccup of Rundeck is nobody's business; after `within` without a sight of the execution it is, and it is no zombie."""
+    made = run_unseen(history, after_s=after_s)
+    assert (phase(made), kinds(made.document), starts(made)) == (Phase.RUNNING, told, [])
+    assert made.document.due == NOW + after_s + (15 if not told else min(15, 60))
+
+
+def test_what_is_well_meanwhile_is_said():
+    """The queue looks healthy though nobody can tell how the restart ended: people sleep better with that."""
+    assert "the queue looks healthy" in run_unseen(MISSING, mail=well(NOW + 60)).document.incident.detail
+    assert "the queue looks healthy" not in run_unseen(MISSING).document.incident.detail
+
+
+@pytest.mark.parametrize("history", [MISSING, DOWN, ledger()], ids=["refused", "no answer", "vanished"])
+def test_a_restart_that_stays_unseen_is_handed_over_as_what_it_is(history):
+    """Long after `max_run` it ends, as every accepted alert does: with why Rundeck could not be read, not as a zombie."""
+    assert phase(run_unseen(history, after_s=WAIT_S + 1)) is Phase.RUNNING
+    made = run_unseen(history, after_s=WAIT_S + 2)
+    assert last(made) == (Ending.ESCALATED, Reason.LEDGER_UNKNOWN)
+    assert starts(made) == []
+
+
+def test_a_history_that_comes_back_is_believed():
+    """It ended while nobody could see it: it is verified by its true end, after `max_run` too, and nothing is restarted."""
+    unseen = run_unseen(MISSING, after_s=1900.0).document
+    made = woken(unseen, NOW + 2000, seen(now=NOW + 2000, history=ledger(ENDED, now=NOW + 2000), mail=well(NOW + 2000)))
+    assert (phase(made), made.document.incident.execution.status, starts(made)) == (Phase.VERIFYING, "succeeded", [])
+    made = woken(made.document, NOW + 2016, seen(now=NOW + 2016, history=ledger(ENDED, now=NOW + 2016), mail=well(NOW + 2016)))
+    assert last(made) == (Ending.RECOVERED, None)
+
+
+def test_a_restart_that_is_seen_running_again_counts_anew():
+    """An earlier silence is over: the reason is gone, and the next silence has `within` to pass by itself."""
+    unseen = run_unseen(DOWN, after_s=590.0).document
+    made = woken(unseen, NOW + 605, seen(now=NOW + 605, history=ledger(OURS, now=NOW + 605)))
+    assert (phase(made), made.document.incident.reason) == (Phase.RUNNING, None)
+    made = woken(made.document, NOW + 1200, seen(now=NOW + 1200, history=DOWN))
+    assert kinds(made.document) == []
 
 
 def test_a_retry_of_rundecks_own_is_followed():
