@@ -1,10 +1,10 @@
-"""Unstick: an alert that fixes itself, and tells what that costs.
+"""Unstick: an alert that fixes itself, and says what that costs.
 
-    Grafana --webhook--> grafana.py (who sent it, what it says)
-                          runbooks.py (which runbook, which target)
-                          flow.py: load + look -> step.py -> wake-up -> save -> act -> save
-    scheduler --verify--> flow.py: the same again, until the incident has its outcome
+    Grafana --webhook--> entrypoints (who sent it?) -> application (which runbook, which target?)
+                          load + observe -> decide -> wake-up -> save -> act -> save
+    scheduler --verify--> the same again, until the incident has its outcome
 
-The core (model, step, guards, judge, card, cost) decides and does no I/O. A room is one file for each outside system, in
-runners/, symptoms/, stores/, schedulers/ and chats/.
+`domain` decides and does no I/O. An adapter is one module or package for each outside system.
 """
+
+__version__ = "0.1.0"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from types import ModuleType
 from typing import Any
@@ -13,7 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from functions.application import signing
-from functions.application.ports import Listed, Stored
+from functions.application.ports import Finding, Listed, Stored
 from functions.config.current import current_config
 from functions.config.settings import Config
 from functions.domain.model.alerts import QueueRef, Target
@@ -78,6 +78,14 @@ class Adapters(Struct, frozen=True):
 
             for problem in mark_archived(self.config.annotations, path, body, self.rules, timeout_s=timeout_s):
                 self.log("WARNING", problem)
+
+    def read_archive(self, since: str, timeout_s: float) -> Iterator[tuple[str, bytes]]:
+        """(path, body) from DATE `since` on, oldest first. Raises Unavailable once all of it takes longer than this."""
+        ends = self.monotonic() + timeout_s
+        for record in self._store.read_archive(self.config.store.settings, since=since, timeout_s=timeout_s):
+            if self.monotonic() > ends:
+                raise Unavailable("store", f"the archive could not be read within {timeout_s:.0f} s", late=True)
+            yield record
 
     # --- scheduler
 
@@ -154,8 +162,34 @@ class Adapters(Struct, frozen=True):
         approve = say(self.rules.language, "link_approve")
         self.post(instead, replace(card, links=tuple(link for link in card.links if link[0] != approve)), None, timeout_s)
 
+    # --- what `check` asks
+
+    def check_store(self, timeout_s: float) -> list[Finding]:
+        return _check("stores", self.config.store.name, self.config.store.settings, timeout_s=timeout_s)
+
+    def check_scheduler(self, timeout_s: float) -> list[Finding]:
+        return _check("schedulers", self.config.scheduler.name, self.config.scheduler.settings, timeout_s=timeout_s)
+
+    def check_channel(self, channel: str, timeout_s: float) -> list[Finding]:
+        named = self.config.channels[channel]
+        return _check("chats", named.name, named.settings, timeout_s=timeout_s)
+
+    def check_job(self, job: str, options: tuple[str, ...], timeout_s: float, *, auto: bool) -> list[Finding]:
+        runner = self.config.runner
+        return _check("runners", runner.name, runner.settings, job, options, auto=auto, timeout_s=timeout_s)
+
+    def check_queue(self, queue: QueueRef, timeout_s: float) -> list[Finding]:
+        return _check("symptoms", queue.kind, self.config.symptoms[queue.kind], queue, timeout_s=timeout_s)
+
+    # --- the process
+
     def is_paused_by_environment(self) -> bool:
         return os.environ.get("UNSTICK_PAUSED", "") not in ("", "0", "false")
 
     def log(self, severity: str, message: str, **fields: object) -> None:
         logs.event(severity, message, **fields)
+
+
+def _check(kind: str, name: str, *arguments: Any, **settings: Any) -> list[Finding]:
+    findings: list[Finding] = load_adapter(kind, name).check(*arguments, **settings)
+    return findings

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -85,6 +85,22 @@ def _sign_approval_link(ports: Ports, document: Document, card: Card) -> Card:
         for label, url in card.links
     )
     return replace(card, links=links)
+
+
+def post_to_all(ports: Ports, channels: Iterable[str], card: Card) -> dict[str, str]:
+    """Post one card on several channels at once: channel -> what went wrong and what to do, empty where it was posted."""
+    names = tuple(channels)
+    results = ports.run_parallel([partial(ports.post, name, card, None, POST_S) for name in names], POST_S) if names else []
+    return {name: _problem(result) for name, result in zip(names, results, strict=True)}
+
+
+def _problem(result: Any) -> str:
+    if isinstance(result, Denied):
+        return f"{result.detail}. {result.remedy}".rstrip(". ") + "."
+    if isinstance(result, Unavailable):
+        return f"{result.detail}."
+    unwrap(result)
+    return ""
 
 
 def deliver_messages(ports: Ports, document: Document, budget: Budget) -> MessagesDelivered:

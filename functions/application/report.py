@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import Struct, field
 
+from functions.application.deliver import post_to_all
 from functions.application.serialization import decode
 from functions.domain.costs import card as cost_card
 from functions.domain.costs import report as costs
@@ -21,7 +22,6 @@ from functions.domain.model.messages import Card
 from functions.domain.model.observations import ExecutionHistory, Unknown
 from functions.domain.model.runbooks import Rules
 from functions.runtime.errors import Denied, Unavailable
-from functions.runtime.registry import load_adapter
 
 if TYPE_CHECKING:
     from functions.bootstrap import Adapters
@@ -38,12 +38,19 @@ DOCUMENTS_READ = 200
 
 
 class Reported(Struct, frozen=True):
-    """What was found, the card that was made of it, and the channels that have it or could not be told."""
+    """The figures, the card that shows them, and each channel with what went wrong; empty where it was posted."""
 
     cost: Cost
     card: Card
-    told: tuple[str, ...] = ()
-    failed: tuple[str, ...] = ()
+    problems: dict[str, str]
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        return tuple(name for name, problem in self.problems.items() if not problem)
+
+    @property
+    def failed(self) -> tuple[str, ...]:
+        return tuple(name for name, problem in self.problems.items() if problem)
 
 
 class _Gathering(Struct):
@@ -70,15 +77,11 @@ def post_report(ports: Adapters, now: float) -> Reported:
     found = gather(ports, now)
     card = cost_card.card(found, ports.rules, days=costs.MONTH if settings and settings.every == "month" else costs.WEEK)
     channels = settings.channels if settings else ports.rules.notify
-    results = ports.run_parallel([partial(ports.post, name, card, None, POST_S) for name in channels], POST_S) if channels else []
-    failed = []
-    for name, result in zip(channels, results, strict=True):
-        if isinstance(result, Unavailable | Denied):
-            ports.log("ERROR", f"the report was not told on {name}: {result}", channel=name)
-            failed.append(name)
-        elif isinstance(result, BaseException):
-            raise result
-    return Reported(found, card, tuple(name for name in channels if name not in failed), tuple(failed))
+    problems = post_to_all(ports, channels, card)
+    for name, problem in problems.items():
+        if problem:
+            ports.log("ERROR", f"the report was not told on {name}: {problem}", channel=name)
+    return Reported(found, card, problems)
 
 
 def gather(ports: Adapters, now: float) -> Cost:
@@ -101,10 +104,7 @@ def gather(ports: Adapters, now: float) -> Cost:
 
 def _archived(ports: Adapters, gathering: _Gathering, since: str, timeout_s: float) -> Iterator[Archive]:
     """Records from this day on, oldest first; what can't be understood is counted and left out."""
-    ends, store = ports.monotonic() + timeout_s, ports.config.store
-    for path, body in load_adapter("stores", store.name).read_archive(store.settings, since=since, timeout_s=timeout_s):
-        if ports.monotonic() > ends:
-            raise Unavailable("store", f"the archive could not be read within {timeout_s:.0f} s", late=True)
+    for path, body in ports.read_archive(since, timeout_s):
         try:
             yield decode(Archive, body, path)
         except Denied as denied:

@@ -7,24 +7,25 @@ from typing import Any
 
 import click
 
+from functions import __version__
 from functions.cli.commands.backtest import backtest
 from functions.cli.commands.card import card
 from functions.cli.commands.check import check
 from functions.cli.commands.drill import drill
-from functions.cli.commands.pause import pause
+from functions.cli.commands.record import record
 from functions.cli.commands.report import report
-from functions.cli.commands.resume import resume
 from functions.cli.commands.send import send
 from functions.cli.commands.simulate import simulate
 from functions.cli.commands.status import status
-from functions.cli.showing import Unusable, Wrong, shown
+from functions.cli.commands.switch import pause, resume
+from functions.cli.output import Unusable, Wrong, printable
 from functions.runtime.errors import BadRequest, ConfigError, Denied, Unavailable
 
 LONGEST_SENTENCE = 1000
 
 
 class CommandLine(click.Group):
-    """Keeps the commands in their order, and says errors of the house as sentences with an exit code."""
+    """Keeps the commands in their order, and turns Unstick's own errors into sentences with an exit code."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         return list(self.commands)
@@ -37,16 +38,17 @@ class CommandLine(click.Group):
         except BadRequest as error:
             raise Unusable(error.sentence) from None
         except Denied as error:
-            raise Wrong(shown(f"{error}. {error.remedy}".rstrip(), LONGEST_SENTENCE)) from None
+            raise Wrong(printable(f"{error}. {error.remedy}".rstrip(), LONGEST_SENTENCE)) from None
         except Unavailable as error:
-            remedy = "See that it is up and can be reached from here; `check` tries every system."
-            raise Wrong(shown(f"{error}. {remedy}", LONGEST_SENTENCE)) from None
+            remedy = "Make sure that it is up and can be reached from here; `check` asks every system."
+            raise Wrong(printable(f"{error}. {remedy}", LONGEST_SENTENCE)) from None
 
 
 @click.group(cls=CommandLine, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="unstick", message="%(prog)s %(version)s")
 @click.pass_context
 def command_line(ctx: click.Context) -> None:
-    """Unstick from the command line: look before you trust it, try it, watch it, stop it.
+    """Unstick from the command line: check it, try it, watch it, stop it.
 
     Exit codes: 0 all is well, 1 something is wrong or held, 2 the command or the configuration file is wrong.
     """
@@ -54,5 +56,5 @@ def command_line(ctx: click.Context) -> None:
         ctx.color = False
 
 
-for command in (check, simulate, backtest, send, drill, status, pause, resume, card, report):
+for command in (check, simulate, backtest, send, record, drill, status, pause, resume, card, report):
     command_line.add_command(command)

@@ -18,7 +18,7 @@ from msgspec.structs import asdict
 
 from functions.adapters.grafana import sender
 from functions.adapters.grafana.request import parse
-from functions.application.deliver import POST_S
+from functions.application.deliver import post_to_all
 from functions.application.intake import DIRECT, document_key
 from functions.application.observe import unwrap
 from functions.application.serialization import decode
@@ -216,16 +216,10 @@ def _all_told(ports: Adapters, keys: list[str], before: dict[str, str]) -> bool:
 
 def _told(ports: Adapters, legs: list[Leg], at: float) -> dict[str, str]:
     """Tell the times on the channels of the report, else of `notify`."""
-    made = drill_card.card(tuple(legs), ports.rules, at)
     settings = ports.config.report
-    names = settings.channels if settings else ports.rules.notify
-    results = ports.run_parallel([partial(ports.post, name, made, None, POST_S) for name in names], POST_S) if names else []
-    said = {}
-    for name, result in zip(names, results, strict=True):
-        if isinstance(result, Unavailable | Denied):
-            ports.log("ERROR", f"the drill was not told on {name}: {result}", channel=name)
-            said[name] = str(result.detail)
-        else:
-            unwrap(result)
-            said[name] = ""
-    return said
+    card = drill_card.card(tuple(legs), ports.rules, at)
+    problems = post_to_all(ports, settings.channels if settings else ports.rules.notify, card)
+    for name, problem in problems.items():
+        if problem:
+            ports.log("ERROR", f"the drill was not told on {name}: {problem}", channel=name)
+    return problems

@@ -10,10 +10,8 @@ from msgspec.structs import replace
 from functions.domain.cards.drill_card import Leg
 from functions.entrypoints.drill import STORE_S, until
 from functions.runtime.errors import Unavailable
-from functions.runtime.registry import load_adapter
 
 if TYPE_CHECKING:
-    from functions.application.ports import Finding
     from functions.bootstrap import Adapters
     from functions.domain.model.alerts import Target
     from functions.domain.model.observations import Execution
@@ -27,11 +25,9 @@ def refusal(ports: Adapters, target: Target) -> Leg:
 
     Only where everything that `check` sees of the job is right, its guard included: without it this would be a restart.
     """
-    runner, began = ports.config.runner, ports.monotonic()
-    rooms = load_adapter("runners", runner.name)
+    began = ports.monotonic()
     own = replace(target, options={name: value for name, value in target.options.items() if value})
-    findings: list[Finding] = rooms.check(runner.settings, own.job, tuple(own.options), auto=True, timeout_s=STORE_S)
-    for finding in findings:
+    for finding in ports.check_job(own.job, tuple(own.options), STORE_S, auto=True):
         if finding.ok is False:
             detail = f"not tried, since it might restart: {finding.what}: no. {finding.detail}".rstrip()
             return Leg("refusal", ok=False, seconds=ports.monotonic() - began, detail=detail, remedy=finding.remedy)

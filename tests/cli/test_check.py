@@ -148,7 +148,7 @@ def test_labels_that_are_missing_are_named(here: Line) -> None:
     """Where the queue is given and its vhost comes from a label too, that label is what is asked for."""
     line = found(here, "--label", "queue=mail.delivery", code=0)["rabbitmq: the queue"]
     assert (line["ok"], line["detail"]) == (None, "its name comes with the alert; missing here: the label vhost")
-    assert line["remedy"] == "To look at one, add: --label vhost=..."
+    assert line["remedy"] == "To check one, add: --label vhost=..."
 
 
 def test_a_queue_that_only_the_alert_names(here: Line) -> None:
@@ -170,7 +170,7 @@ def test_runbooks_that_hide_each_other(here: Line) -> None:
 def test_nobody_would_be_told(here: Line) -> None:
     """A runbook whose outcome reaches nobody is wrong."""
     here.configured(runbook("mail-delivery", notify=[], escalate=[]), notify=[])
-    assert found(here, code=1)["Configuration: people are told of mail-delivery"]["ok"] is False
+    assert found(here, code=1)["Configuration: people hear of mail-delivery"]["ok"] is False
 
 
 def test_plain_http_to_another_machine_is_pointed_out(here: Line) -> None:
@@ -182,7 +182,7 @@ def test_plain_http_to_another_machine_is_pointed_out(here: Line) -> None:
 def test_the_kill_switch_is_pointed_out(here: Line) -> None:
     """Somebody who wonders why nothing is restarted finds it here."""
     here.ports.save("pause", encode(Pause("upgrade", "h.tanaka", 1.0)), None, None, 5)
-    line = found(here, code=0)["Store: the kill switch is off"]
+    line = found(here, code=0)["Store: kill switch"]
     assert line["ok"] is None
     assert "upgrade (h.tanaka)" in line["detail"]
 
@@ -206,12 +206,12 @@ def test_the_table_has_marks_and_remedies(here: Line) -> None:
     """As text: a word for each state, the remedy under what is wrong, and a count at the end."""
     here.rundeck.tokens = {here.rundeck.token: "viewer"}
     shown = here.run("check", "--only-wrong", code=1).stdout
-    assert "WRONG  the token may run the job" in shown
+    assert "FAILED  the token may run the job" in shown
     assert "→ allow `run` on the job" in shown
     assert "  ok  " not in shown
-    assert shown.rstrip().endswith("wrong")
+    assert shown.rstrip().endswith("failed")
 
 
 def test_a_label_without_a_value(here: Line) -> None:
     """A mistake in the command itself is code 2."""
-    assert "NAME=VALUE" in here.run("check", "--label", "queue", code=2).stderr
+    assert "is not NAME=VALUE" in here.run("check", "--label", "queue", code=2).stderr

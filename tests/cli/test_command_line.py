@@ -13,6 +13,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from functions import __version__
 from functions.cli.main import command_line
 from functions.domain.cards.drill_card import PHRASES
 from tests.support.unstick_process import SIGNING_KEY, configuration, runbook
@@ -20,7 +21,7 @@ from tools.docs import command_line_page
 
 ROOT = Path(__file__).parents[2]
 FIELD = re.compile(r"{\w+}")
-COMMANDS = ["check", "simulate", "backtest", "send", "drill", "status", "pause", "resume", "card", "report"]
+COMMANDS = ["check", "simulate", "backtest", "send", "record", "drill", "status", "pause", "resume", "card", "report"]
 
 
 def test_the_page_is_what_the_help_says() -> None:
@@ -38,12 +39,26 @@ def test_help_names_every_command_in_the_order_of_a_days_work() -> None:
     assert listed == COMMANDS
 
 
+def test_the_version_is_that_of_the_package() -> None:
+    """`--version` says which release this is."""
+    assert CliRunner().invoke(command_line, ["--version"]).stdout == f"unstick {__version__}\n"
+
+
+@pytest.mark.parametrize(("typed", "completed"), [("sta", "status"), ("check --on", "--only-wrong")])
+def test_a_shell_completes_commands_and_options(typed: str, completed: str) -> None:
+    """As bash asks for it through `tools/unstick`."""
+    words = f"unstick {typed}"
+    env = os.environ | {"_UNSTICK_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(len(words.split()) - 1)}
+    done = subprocess.run([ROOT / "tools" / "unstick"], env=env, capture_output=True, text=True, check=False, timeout=60)
+    assert done.stdout == f"plain,{completed}\n"
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_option_is_explained(name: str) -> None:
-    """Each command has --config and --json, and no option is without a word."""
+    """Each command that reads the configuration has --config and --json, and no option is without a word."""
     command = command_line.commands[name]
     chosen = [one for one in command.params if isinstance(one, click.Option)]
-    assert {"--config", "--json"} <= {flag for one in chosen for flag in one.opts}
+    assert name == "record" or {"--config", "--json"} <= {flag for one in chosen for flag in one.opts}
     assert all(one.help for one in chosen)
 
 
@@ -106,7 +121,7 @@ def test_without_its_packages_it_says_how_to_get_them() -> None:
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, done.stdout) == (2, "")
     assert re.fullmatch(
-        r"the package \w+ is missing here\. Run `make setup`, then `\.venv/bin/python -m functions \.\.\.`\.\n", done.stderr
+        r"The package \w+ is not installed here\. Run `make setup`, then `\.venv/bin/python -m functions \.\.\.`\.\n", done.stderr
     )
 
 

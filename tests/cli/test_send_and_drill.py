@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.request import Request as Posted
+from urllib.request import urlopen
 
 import pytest
 import yaml
+from click.testing import CliRunner
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
 from functions.adapters.grafana.auth import authenticate
 from functions.adapters.grafana.sender import headers
+from functions.cli.main import command_line
 from functions.config.settings import Auth, Basic, Bearer, Hmac
 from functions.domain.cards import drill_card
 from functions.domain.decisions.matching import target_key
@@ -23,7 +28,8 @@ from functions.entrypoints import drill, drill_refusal
 from functions.runtime.errors import BadRequest
 from functions.runtime.secrets import SecretRef
 from tests.cli.line import FIRING, Line
-from tests.support.unstick_process import Unstick, configuration, job_id, runbook
+from tests.support.broker import free_ports
+from tests.support.unstick_process import Unstick, alert, configuration, job_id, notification, runbook, until
 
 SERVICE = {"service": "mail-delivery"}
 
@@ -193,7 +199,7 @@ def test_a_guard_that_does_not_work_is_found_out(here: Line) -> None:
     [
         (("--refusal", "nobody"), "there is no such runbook"),
         (("--refusal", "mail-delivery"), "takes service from labels"),
-        (("--refusal", "mail-delivery", "--option", "colour=red"), "no NAME=VALUE of an option"),
+        (("--refusal", "mail-delivery", "--option", "colour=red"), "has no such option"),
     ],
 )
 def test_mistakes_in_naming_the_job(here: Line, arguments: tuple[str, ...], said: str) -> None:
@@ -212,3 +218,85 @@ def test_the_drills_card(language: str) -> None:
     assert failed.urgency == "act"
     assert drill_card.say(language, "store") in failed.headline
     assert "gone" in failed.facts[1][1]
+
+
+# --- an example, and what keeps Grafana's own ---------------------------------------------------------------------------
+
+
+def test_an_example_is_made_and_sent(here: Line) -> None:
+    """`send --example`: the labels of the runbook's matchers are added, and the alert is taken as a real one."""
+    with deployed(here) as unstick:
+        answer = here.json("send", "--example", "queue=mail.delivery", "vhost=/", "service=mail-delivery", unstick.url)["answer"]
+    assert [(one["runbook"], one["reason"]) for one in answer["incidents"]] == [("mail-delivery", "observe_only")]
+
+
+def test_an_example_without_url_is_printed(here: Line) -> None:
+    """For a file of one's own: what is printed is what simulate takes."""
+    printed = here.run("send", "--example", "queue=mail.delivery", "vhost=/", code=0).stdout
+    (incident,) = json.loads(here.run("simulate", "-", "--json", input=printed, code=0).stdout)[0]["incidents"]
+    assert (incident["runbook"], incident["action"]) == ("mail-delivery", "restarted")
+
+
+def test_an_example_says_which_labels_the_runbook_needs(here: Line) -> None:
+    """Code 2 with what to add, instead of an alert that is held for its labels."""
+    shown = here.run("send", "--example", "service=mail-delivery", "http://127.0.0.1:1/", code=2).stderr
+    assert "Add: vhost=... queue=..." in shown
+
+
+def test_the_shipped_alert_is_one_for_the_shipped_configuration(here: Line) -> None:
+    """examples/alert.json matches the runbook of unstick.yaml as it stands."""
+    root = Path(__file__).parents[2]
+    seen = here.folder / "seen.json"
+    seen.write_text('{"queues": {"*": {"depth": 362, "consumers": 1}}}')
+    arguments = [str(root / "examples" / "alert.json"), "--seen", str(seen), "--config", str(root / "unstick.yaml")]
+    (incident,) = here.json("simulate", *arguments)[0]["incidents"]
+    assert incident["runbook"] == "mail-delivery"
+
+
+@pytest.mark.parametrize(("body", "status"), [(b"<html>welcome", 200), (b"{}", 404), (b'{"ok": true}', 200)])
+def test_another_server_is_told_apart_from_unstick(here: Line, httpserver: HTTPServer, body: bytes, status: int) -> None:
+    """A page of something else is not shown as an answer: it says that the address is wrong, also where the status is 200."""
+    httpserver.expect_request("/").respond_with_data(body, status=status)
+    shown = here.run("send", FIRING, httpserver.url_for("/"), code=1).stdout
+    assert "is not the answer of Unstick's webhook" in shown
+    assert "html" not in shown
+
+
+def test_a_hold_that_passes_says_that_it_looks_again(here: Line, httpserver: HTTPServer) -> None:
+    """`held (symptom_unknown)` alone reads as if nothing more would come."""
+    httpserver.expect_request("/").respond_with_json(
+        {"incidents": [{"id": "i", "target": "t", "action": "held", "reason": "symptom_unknown"}]}
+    )
+    assert "decided again" in here.run("send", FIRING, httpserver.url_for("/"), code=0).stdout
+
+
+def test_what_grafana_posts_is_kept_and_can_be_simulated(here: Line) -> None:
+    """`record` prints where it listens, keeps the body in a file without any header, and stops after --count."""
+    folder, port = here.folder / "recordings", free_ports(1)[0]
+    command = ["record", str(folder), "--port", str(port), "--count", "1"]
+    with ThreadPoolExecutor(1) as pool:
+        recording = pool.submit(CliRunner().invoke, command_line, command)
+        body = notification(alert("mail-delivery", "mail.delivery"))
+        until(lambda: _posted(port, body), within_s=10)
+        result = recording.result(10)
+    assert f"http://127.0.0.1:{port}/" in result.stdout
+    (path,) = folder.iterdir()
+    assert "secret-of-the-header" not in path.read_text()
+    (incident,) = here.json("simulate", str(path))[0]["incidents"]
+    assert incident["action"] == "restarted"
+
+
+def _posted(port: int, body: bytes) -> bool:
+    try:
+        with urlopen(Posted(f"http://127.0.0.1:{port}/", body, {"Authorization": "secret-of-the-header"})) as answer:
+            return answer.status == 200
+    except OSError:
+        return False
+
+
+def test_a_port_that_is_taken_is_named_with_the_remedy(here: Line, httpserver: HTTPServer) -> None:
+    """Code 2 and one sentence."""
+    result = CliRunner().invoke(command_line, ["record", str(here.folder / "r"), "--port", str(httpserver.port)])
+    assert result.exit_code == 2
+    assert "Address already in use" in result.stderr
+    assert "--port" in result.stderr

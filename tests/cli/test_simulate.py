@@ -122,11 +122,11 @@ def test_a_part_that_could_not_be_seen(here: Line) -> None:
     ("content", "said"),
     [
         ("[]", "its keys are not"),
-        ("{", "is no JSON"),
+        ("{", "is not JSON"),
         ('{"queue": {}}', "its keys are not"),
         ('{"queues": {"*": {"depth": "many"}}}', "queues.* is not understood"),
-        ('{"queues": {"*": 3}}', "is no mapping"),
-        ('{"ledger": []}', "is no mapping"),
+        ('{"queues": {"*": 3}}', "is not a mapping"),
+        ('{"ledger": []}', "is not a mapping"),
         ('{"ledger": {"executions": 5}}', "is not understood"),
     ],
 )

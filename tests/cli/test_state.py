@@ -5,19 +5,22 @@ from __future__ import annotations
 import json
 import threading
 import time
+from datetime import datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 from msgspec.structs import replace
 
 from functions.application.serialization import decode, encode
-from functions.cli.switch import turn
+from functions.cli.commands.switch import turn
+from functions.cli.output import columns
 from functions.domain.model.alerts import QueueRef, Target
 from functions.domain.model.codes import VERSION, Ending, Phase, Reason
 from functions.domain.model.incidents import Archive, Document, Incident, Outcome, QueueState
 from functions.domain.model.messages import Card, Message
 from functions.domain.model.observations import Pause
-from tests.cli.line import Line
+from tests.cli.line import FIRING, Line
 from tests.support.unstick_process import job_id, runbook
 
 NOW = time.time()
@@ -81,7 +84,7 @@ def test_an_open_incident_with_its_phase_and_due(here: Line) -> None:
     assert (one["target"], one["phase"], one["reason"], one["restarts"]) == ("service=mail-delivery", "verifying", "cooldown", 1)
     shown = here.run("status", code=0).stdout
     assert "service=mail-delivery" in shown
-    assert "  in " in shown
+    assert "due in " in shown
 
 
 def test_an_overdue_document_is_wrong(here: Line) -> None:
@@ -133,8 +136,8 @@ def test_a_store_that_is_not_there_is_not_made(here: Line, tmp_path: Path) -> No
     """A relative path from another folder must not make an empty file and call it well."""
     missing = tmp_path / "elsewhere" / "unstick.db"
     here.configured(store={"local": {"path": str(missing)}})
-    assert f"{missing} is not there" in here.run("status", code=1).stderr
-    assert "is not there" in here.run("pause", "--reason", "x", code=1).stderr
+    assert f"{missing} does not exist" in here.run("status", code=1).stderr
+    assert "does not exist" in here.run("pause", "--reason", "x", code=1).stderr
     assert not missing.exists()
 
 
@@ -144,7 +147,7 @@ def test_a_store_that_is_not_there_is_not_made(here: Line, tmp_path: Path) -> No
 def test_pause_and_resume(here: Line) -> None:
     """The switch is in the store with reason and name, is told, shows in the status, and can be taken back."""
     paused = here.run("pause", "--reason", "broker upgrade", "--by", "h.tanaka", code=0)
-    assert "told on console" in paused.stdout
+    assert "sent to console" in paused.stdout
     assert "restarts nothing" in paused.stderr
     assert (switch(here).reason, switch(here).by, switch(here).on) == ("broker upgrade", "h.tanaka", True)
     assert here.json("status", code=1)["paused"]["reason"] == "broker upgrade"
@@ -165,7 +168,7 @@ def test_json_of_a_pause_is_json_alone(here: Line) -> None:
 def test_a_second_pause_says_what_the_first_was(here: Line) -> None:
     """Nobody loses a colleague's reason unseen."""
     here.run("pause", "--reason", "first", "--by", "a", code=0)
-    assert "It was paused already: first (a)" in here.run("pause", "--reason", "second", "--by", "b", code=0).stdout
+    assert "It was already paused: first (a)" in here.run("pause", "--reason", "second", "--by", "b", code=0).stdout
     assert switch(here).reason == "second"
 
 
@@ -188,8 +191,8 @@ def test_a_chat_that_is_down_is_said_and_does_not_stop_the_pause(here: Line, mon
     here.configured(channels={"console": {"type": "console"}, "ops": chat}, notify=["ops", "console"])
     result = here.run("pause", "--reason", "x", code=1)
     assert switch(here).on is True
-    assert "NOT TOLD on ops" in result.stderr
-    assert "told on console" in result.stdout
+    assert "NOT SENT to ops" in result.stderr
+    assert "sent to console" in result.stdout
     assert "t-e-l-l-t-a-l-e" not in result.output
 
 
@@ -258,7 +261,7 @@ def test_a_freed_target_that_could_not_be_told(here: Line, monkeypatch: pytest.M
     monkeypatch.setenv("CHAT_URL", "http://127.0.0.1:1/hook?key=k&token=t")
     here.configured(runbook("mail-delivery"), channels={"console": {"type": "google_chat", "url": "env://CHAT_URL"}})
     here.saved(escalated("t-1", "mail-delivery"))
-    assert "not told yet on console" in here.run("resume", "--target", "t-1", code=1).stderr
+    assert "not sent yet to console" in here.run("resume", "--target", "t-1", code=1).stderr
     assert here.json("status")["open"][0]["to_tell"] == 1
 
 
@@ -285,3 +288,41 @@ def test_the_chart_goes_into_a_file(here: Line) -> None:
     here.run("report", "--chart", str(path), code=0)
     assert path.read_text().startswith("<svg")
     assert "can't be written" in here.run("report", "--chart", str(here.folder / "none" / "x.svg"), code=2).stderr
+
+
+def test_a_chart_is_svg_and_nothing_else(here: Line) -> None:
+    """A name that promises another format is refused before anything is read."""
+    assert "ends in .svg" in here.run("report", "--chart", str(here.folder / "x.png"), code=2).stderr
+    assert not (here.folder / "x.png").exists()
+
+
+def test_times_are_in_the_configured_zone_which_is_named_once(here: Line) -> None:
+    """An operator compares them with the chat's, which are in that zone too."""
+    here.configured(time_zone="Asia/Tokyo")
+    archived(here, NOW - 3600, "i-1")
+    shown = here.run("status", code=0).stdout
+    expected = datetime.fromtimestamp(NOW - 3600, ZoneInfo("Asia/Tokyo")).strftime("%Y-%m-%d %H:%M:%S")
+    assert shown.count("Asia/Tokyo") == 1
+    assert expected in shown
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("status",),
+        ("check",),
+        ("report",),
+        ("simulate", FIRING, "--restamp"),
+        ("card", FIRING, "--channel", "console"),
+        ("pause", "--reason", "the broker is upgraded tonight by the team that runs it, see the announcement of last week"),
+    ],
+)
+def test_a_terminal_of_80_columns_is_enough(here: Line, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]) -> None:
+    """No line is longer, but for one word that can't be broken, such as a URL."""
+    monkeypatch.setenv("COLUMNS", "80")
+    here.configured(runbook("mail-delivery"), runbook("a-second-service-with-a-name-that-is-long"))
+    here.saved(opened())
+    here.saved(escalated("t-2", "another-service-with-a-long-name"))
+    archived(here, NOW - 60, "20261126-120000-0123abcd")
+    lines = here.run(*arguments).stdout.splitlines()
+    assert [line for line in lines if columns(line) > 80 and len(line.split()) > 1] == []

@@ -20,18 +20,26 @@ From the repository's folder, after `make setup` and `. .venv/bin/activate`; wit
 `gcloud auth application-default login` makes them so. On one machine it is `unstick check`, in a container
 `docker exec unstick python -m functions check`: [how they are set up](deploy.md#one-machine-systemd).
 
-- `--json` prints JSON on stdout. Log lines, cards of a console channel and progress go to stderr.
+- `--json` prints JSON on stdout. Log lines, messages of a console channel and progress go to stderr.
 - Exit codes: 0 all is well, 1 something is wrong or held (a secret that can't be read, too), 2 the command or the configuration
   file is wrong.
-- Colours only on a terminal, and never with `NO_COLOR`.
+- Text fits the terminal's width (or `COLUMNS`); into a file or a pipe it is not wrapped. Times are in `time_zone` of the
+  configuration. Colours only on a terminal, and never with `NO_COLOR`.
+- `tools/unstick` is the same from any folder, and the name under which a shell completes commands and options, with Tab:
+
+```sh
+export PATH="$PWD/tools:$PATH"
+eval "$(_UNSTICK_COMPLETE=bash_source unstick)"    # zsh: zsh_source; fish: _UNSTICK_COMPLETE=fish_source unstick | source
+```
 
 | to | command |
 | --- | --- |
 | see whether everything is set up right | `check` |
 | see what would happen | `simulate`, `backtest`, `card` |
-| try the deployed line | `send`, `drill` |
+| have a notification to try with | `record`, `send --example` |
+| try the deployed function | `send`, `drill` |
 | see what is happening | `status`, `report` |
-| stop it, and let it go on | `pause`, `resume` |
+| stop it, and start it again | `pause`, `resume` |
 """
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
+from msgspec.structs import replace
 
-from functions.cli.showing import Unusable, adapters_of, options, put_json
+from functions.cli.output import load_adapters, options, print_json, print_lines, print_text
 from functions.domain.model.codes import Reason
 from functions.runtime.registry import adapter_names, load_adapter
 
@@ -53,52 +54,47 @@ def card(
     language: str | None,
     everything: bool,
 ) -> None:
-    """Render a notification as every channel would show it, a card for each target.
+    """Show a notification's messages as every channel would show them, one for each target.
 
     FILE is what simulate takes. Names, links and texts are the alert's own; the queue's figures, times and executions
-    are made up. A hold calls people, waits or asks for approval as it would with this configuration; the approval link
+    are made up. A hold alarms people, waits or asks for approval as it would with this configuration; the approval link
     is not signed. Text channels are shown as text, the others as the JSON that is posted. Nothing is posted.
     """
-    cards, language, left = _cards(config_path, file, kind, reason, language, everything=everything)
-    chosen = channels or CHANNELS
-    rendered = [(name, made, load_adapter("chats", name).render(made, language)) for made in cards for name in chosen]
+    cards, language, left_out = _cards(config_path, file, kind, reason, language, everything=everything)
+    messages = [
+        (channel, one.kind, load_adapter("chats", channel).render(one, language))
+        for one in cards
+        for channel in channels or CHANNELS
+    ]
     if as_json:
-        put_json([{"channel": name, "kind": made.kind, "message": message} for name, made, message in rendered])
+        print_json([{"channel": channel, "kind": kind, "message": message} for channel, kind, message in messages])
         return
-    for name, made, message in rendered:
-        click.echo(click.style(f"--- {name}: {made.kind}", bold=True))
-        click.echo(_text(message) + "\n")
-    if left:
-        click.echo(f"and {left} more; --all shows them", err=True)
+    for channel, card_kind, message in messages:
+        click.echo(click.style(f"--- {channel}: {card_kind}", bold=True))
+        text = message if isinstance(message, str) else json.dumps(message, ensure_ascii=False, indent=2)
+        print_lines(text) if channel == "console" else click.echo(text)
+        click.echo()
+    if left_out:
+        print_text(f"and {left_out} more; --all shows them", err=True)
 
 
 def _cards(
     config_path: str, file: str, kind: str | None, reason: str | None, language: str | None, *, everything: bool
 ) -> tuple[list[Card], str, int]:
     """The cards, their language, and how many were left out."""
-    from msgspec.structs import replace
-
-    from functions.application.intake import document_key
-    from functions.cli import deciding, notification_file, stories
+    from functions.application.intake import group_by_document
+    from functions.cli import notifications, sample_cards, simulation
     from functions.domain.decisions import matching
 
-    ports = adapters_of(config_path)
-    recorded = notification_file.read(file)
-    alerts = notification_file.parsed(recorded).alerts
+    ports = load_adapters(config_path)
+    recorded = notifications.read(file)
+    alerts = notifications.parsed(recorded).alerts
     rules = replace(ports.rules, language=language or ports.rules.language)
-    groups: dict[str, list[Any]] = {}
-    for case in matching.match_alerts(rules, ports.config.runner_url, alerts):
-        groups.setdefault(document_key(case), []).append(case)
-    if not groups:
-        raise Unusable(f"{file}: has no alerts.")
-    now = deciding.clock_of(recorded.at, alerts)
+    groups = group_by_document(matching.match_alerts(rules, ports.config.runner_url, alerts))
+    at = simulation.recorded_at(recorded.at, alerts)
     cause = Reason(reason) if reason else None
     if kind == "bundle":
-        return [stories.bundle({key: tuple(cases) for key, cases in groups.items()}, cause, now, rules)], rules.language, 0
-    shown = list(groups.items()) if everything else list(groups.items())[:SHOWN]
-    cards = [stories.card(key, tuple(cases), kind, cause, now, rules) for key, cases in shown]
-    return cards, rules.language, len(groups) - len(shown)
-
-
-def _text(message: object) -> str:
-    return message if isinstance(message, str) else json.dumps(message, ensure_ascii=False, indent=2)
+        return [sample_cards.bundle(list(groups.values()), cause, at, rules)], rules.language, 0
+    targets = list(groups.items()) if everything else list(groups.items())[:SHOWN]
+    cards = [sample_cards.card(key, tuple(cases), kind, cause, at, rules) for key, cases in targets]
+    return cards, rules.language, len(groups) - len(targets)

@@ -1,4 +1,4 @@
-"""drill: marked alerts through the deployed line."""
+"""drill: marked alerts through the deployed system."""
 
 from __future__ import annotations
 
@@ -6,8 +6,20 @@ from typing import TYPE_CHECKING
 
 import click
 
-from functions.cli.commands.pause import say_told
-from functions.cli.showing import WRONG, Unusable, adapters_of, aside, mark, options, progress, put_json, shown
+from functions.cli.output import (
+    WRONG,
+    Unusable,
+    load_adapters,
+    logs_to_stderr,
+    mark,
+    named_values,
+    options,
+    print_json,
+    print_posted,
+    print_text,
+    printable,
+    progress,
+)
 
 if TYPE_CHECKING:
     from functions.bootstrap import Adapters
@@ -21,47 +33,47 @@ LEGS = 4
 @click.command()
 @options
 @click.option("--url", default="", metavar="URL", help="The webhook's address; else public_url of the configuration.")
-@click.option("--no-post", is_flag=True, help="Show the times only here. The alerts are told as tests all the same.")
+@click.option("--no-post", is_flag=True, help="Show the times only here. The alerts are still reported as tests.")
 @click.option("--refusal", "job", default="", metavar="RUNBOOK", help="Also prove that its job refuses a late start.")
 @click.option("--option", "given", multiple=True, metavar="NAME=VALUE", help="With --refusal: an option that labels give.")
 def drill(*, config_path: str, as_json: bool, url: str, no_post: bool, job: str, given: tuple[str, ...]) -> None:
-    """Send marked test alerts through the deployed line, and tell how long each leg took.
+    """Send marked test alerts through the deployed system, and show how long each part took.
 
-    They are signed and posted as Grafana does it, and marked `unstick_drill`; they can restart nothing. Followed are:
-    the webhook's answer, what it saved in the store, a wake-up through the scheduler to `verify`, and the message in the
-    chat (about 20 seconds after). The times are posted on the channels of `report`, else of `notify`.
+    They are signed and posted as Grafana does it, and marked `unstick_drill`; they can't restart anything. The drill
+    follows the webhook's answer, what it saved in the store, a wake-up through the scheduler to `verify`, and the message
+    in the chat (about 20 seconds later). The times are posted to the channels of `report`, else of `notify`.
 
-    --refusal RUNBOOK starts that runbook's job with unstick_not_after an hour ago, which the job's first step must refuse.
-    It is tried only where `check` finds that step; without it, that would be a restart.
+    --refusal RUNBOOK starts that runbook's job with an unstick_not_after of an hour ago, which the job's first step must
+    refuse. It is tried only if `check` finds that step; without it, the job would restart the application.
 
-    Exit code 1: a leg failed, or a channel could not be told.
+    Exit code 1: a part failed, or a channel could not be notified.
     """
     from functions.entrypoints import drill as drilling
     from functions.entrypoints import drill_refusal
 
-    ports = adapters_of(config_path)
-    also: list[Leg] = []
-    with progress("following the drill", LEGS + bool(job)) as done, aside():
+    ports = load_adapters(config_path)
+    refusal: list[Leg] = []
+    with progress("following the drill", LEGS + bool(job)) as advance, logs_to_stderr():
         if job:
-            also.append(drill_refusal.refusal(ports, _target(ports, job, given)))
-            done()
-        drilled = drilling.run(ports, url=url, tell=not no_post, also=also, on_leg=lambda _: done())
+            refusal.append(drill_refusal.refusal(ports, _target(ports, job, given)))
+            advance()
+        result = drilling.run(ports, url=url, tell=not no_post, also=refusal, on_leg=lambda _: advance())
     if as_json:
-        put_json(drilling.as_json(drilled))
+        print_json(drilling.as_json(result))
     else:
-        for leg in drilled.legs:
+        for leg in result.legs:
             _print(leg)
         if not no_post:
-            say_told(drilled.told)
-    if not drilled.ok:
+            print_posted(result.told)
+    if not result.ok:
         raise SystemExit(WRONG)
 
 
 def _print(leg: Leg) -> None:
-    word = mark("ok   ", "ok") if leg.ok else mark("WRONG", "wrong")
-    click.echo(f"{word}  {leg.name:<10} {leg.seconds:6.1f} s{f'  {shown(leg.detail)}' if leg.detail else ''}")
+    word = mark("ok    ", "ok") if leg.ok else mark("FAILED", "wrong")
+    print_text(f"{leg.seconds:6.1f} s  {printable(leg.detail)}".rstrip(), f"{word}  {leg.name:<10} ", " " * 10)
     if leg.remedy:
-        click.echo(f"       → {shown(leg.remedy)}")
+        print_text(f"→ {printable(leg.remedy)}", " " * 8, " " * 10)
 
 
 def _target(ports: Adapters, job: str, given: tuple[str, ...]) -> Target:
@@ -71,10 +83,10 @@ def _target(ports: Adapters, job: str, given: tuple[str, ...]) -> Target:
 
     runbook = _runbook(ports, job)
     values = {name: value for name, value in runbook.restart.options.items() if "${" not in value}
-    for one in given:
-        name, sign, value = one.partition("=")
-        if not sign or name not in runbook.restart.options:
-            raise Unusable(f"--option {shown(one)}: that is no NAME=VALUE of an option of {runbook.name}: {_names(runbook)}.")
+    for name, value in named_values("--option", given).items():
+        if name not in runbook.restart.options:
+            known = ", ".join(runbook.restart.options) or "none"
+            raise Unusable(f"--option {printable(name)}: {runbook.name} has no such option. It has: {known}.")
         values[name] = value
     missing = [name for name in runbook.restart.options if name not in values]
     if missing:
@@ -87,8 +99,4 @@ def _runbook(ports: Adapters, job: str) -> Runbook:
     for runbook in ports.rules.runbooks.values():
         if job in (runbook.name, runbook.restart.job):
             return runbook
-    raise Unusable(f"--refusal {shown(job)}: there is no such runbook. Known: {', '.join(ports.rules.runbooks) or 'none'}.")
-
-
-def _names(runbook: Runbook) -> str:
-    return ", ".join(runbook.restart.options) or "it has none"
+    raise Unusable(f"--refusal {printable(job)}: there is no such runbook. Known: {', '.join(ports.rules.runbooks) or 'none'}.")

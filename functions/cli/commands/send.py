@@ -4,87 +4,123 @@ from __future__ import annotations
 
 import json
 import time
+from typing import TYPE_CHECKING
 
 import click
 
-from functions.cli.showing import WRONG, Unusable, mark, options, put_json, shown
+from functions.cli.output import WRONG, Unusable, mark, named_values, options, print_json, print_text, printable, timeout_option
 
-WAYS = ("hmac", "basic", "bearer")
+if TYPE_CHECKING:
+    from functions.cli.notifications import Recorded
+    from functions.config.settings import Config
+
+WEBHOOK = "Write the address of the webhook, such as http://127.0.0.1:8080/."
+DECIDED_AGAIN = frozenset({"cooldown", "job_busy", "ledger_unknown", "symptom_unknown"})
+"""Reasons to hold that pass by themselves."""
 
 
 @click.command()
 @options
-@click.argument("file", metavar="FILE")
-@click.argument("url", metavar="URL")
-@click.option("--restamp", is_flag=True, help="Let the alerts begin (or end) now, so that they are no old ones.")
+@click.argument("arguments", nargs=-1, required=True, metavar="FILE URL")
+@click.option("--example", is_flag=True, help="Make a notification with the labels LABEL=VALUE... that stand in FILE's place.")
+@click.option("--restamp", is_flag=True, help="Let the alerts begin (or end) now, so that they are not old.")
 @click.option(
-    "--as",
-    "way",
-    type=click.Choice(["hmac", "basic", "bearer"]),
-    default=None,
-    help="By which way in; else the first configured.",
+    "--as", "way", type=click.Choice(["hmac", "basic", "bearer"]), default=None, help="How to sign; else as configured first."
 )
-@click.option(
-    "--timeout",
-    "timeout_s",
-    type=click.FloatRange(1, 300),
-    default=30.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="Grafana waits 30.",
-)
-def send(*, config_path: str, as_json: bool, file: str, url: str, restamp: bool, way: str | None, timeout_s: float) -> None:
+@timeout_option(30.0, 300, "Grafana waits 30.")
+def send(
+    *,
+    config_path: str,
+    as_json: bool,
+    arguments: tuple[str, ...],
+    example: bool,
+    restamp: bool,
+    way: str | None,
+    timeout_s: float,
+) -> None:
     """Sign a notification like Grafana, and post it to URL.
 
     FILE is what simulate takes. It is signed with the first secret of the configuration's grafana.auth (HMAC with its
-    timestamp header where that is configured, basic or bearer). Whatever receives it acts on it: a firing alert of a
-    runbook in `mode: auto` does restart.
+    timestamp header if that is configured, basic or bearer). The receiver acts on it: a firing alert of a runbook in
+    `mode: auto` does restart.
 
-    Exit code 1: the answer is not 2xx.
+    --example makes the notification: `send --example service=mail-delivery queue=mail.delivery vhost=/ URL`. The labels
+    that the runbook's matchers name are added. Without URL the notification is printed, for a file of your own.
+
+    Exit code 1: the answer is not 2xx, or not Unstick's.
     """
     from functions.adapters.grafana import sender
-    from functions.cli import notification_file
-    from functions.config.kinds import url_mistake
+    from functions.cli import notifications
     from functions.config.loader import load_config
     from functions.runtime import http_client
 
-    if mistake := url_mistake(url.partition("?")[0]):
-        raise Unusable(f"URL {mistake}. Write the address of the webhook, such as http://127.0.0.1:8080/.")
+    source, url = _split(arguments, example=example)
     settings = load_config(config_path)
-    recorded = notification_file.read(file)
+    recorded = _notification(settings, source, example=example)
+    if not url:
+        click.echo(recorded.body.decode())
+        return
     if restamp:
-        recorded = notification_file.restamped(recorded, time.time())
+        recorded = notifications.restamped(recorded, time.time())
     headers = sender.headers(settings.auth, recorded.body, time.time(), way or "")
     began = time.monotonic()
-    answer = http_client.request("webhook", "POST", url, timeout_s=timeout_s, headers=headers, body=recorded.body)
+    response = http_client.request("webhook", "POST", url, timeout_s=timeout_s, headers=headers, body=recorded.body)
     took_s = time.monotonic() - began
-    well = 200 <= answer.status < 300
-    said = _said(answer.body)
+    answer = _parsed(response.body)
+    is_unstick = isinstance(answer, dict) and ("incidents" in answer or "error" in answer)
+    success = 200 <= response.status < 300 and is_unstick
     if as_json:
-        put_json({"status": answer.status, "seconds": round(took_s, 3), "answer": said})
+        print_json({"status": response.status, "seconds": round(took_s, 3), "answer": answer})
     else:
-        click.echo(f"{mark(str(answer.status), 'ok' if well else 'wrong')} in {took_s:.2f} s")
-        for line in _lines(said):
-            click.echo(f"  {shown(line, 1000)}")
-    if not well:
+        click.echo(f"{mark(str(response.status), 'ok' if success else 'wrong')} in {took_s:.2f} s")
+        if isinstance(answer, dict) and is_unstick:
+            _print(answer)
+        else:
+            print_text(f"This is not the answer of Unstick's webhook: is {printable(url)} the right address? {WEBHOOK}", "  ")
+    if not success:
         raise SystemExit(WRONG)
 
 
-def _said(body: bytes) -> object:
+def _split(arguments: tuple[str, ...], *, example: bool) -> tuple[tuple[str, ...], str]:
+    """What to send, and the URL: the last argument, which only an example can do without."""
+    from functions.config.kinds import url_mistake
+
+    url = arguments[-1]
+    if example and "://" not in url:
+        return arguments, ""
+    if not example and len(arguments) != 2:
+        raise click.UsageError("name a FILE and a URL.")
+    if mistake := url_mistake(url.partition("?")[0]):
+        raise Unusable(f"URL {mistake}. {WEBHOOK}")
+    return arguments[:-1], url
+
+
+def _notification(settings: Config, source: tuple[str, ...], *, example: bool) -> Recorded:
+    from functions.cli import notifications
+
+    if example:
+        return notifications.example(settings.rules, named_values("--example", source), time.time())
+    return notifications.read(source[0])
+
+
+def _parsed(body: bytes) -> object:
     try:
         return json.loads(body) if body else None
     except (ValueError, RecursionError):
         return body[:1000].decode(errors="replace")
 
 
-def _lines(said: object) -> list[str]:
-    """The answer in a line an incident."""
-    if not isinstance(said, dict):
-        return [str(said)] if said else []
-    lines = [str(said["error"])] if said.get("error") else []
-    for one in said.get("incidents") or ():
-        execution = f", execution {one['execution']['id']} {one['execution']['url']}" if one.get("execution") else ""
-        reason = f" ({one['reason']})" if one.get("reason") else ""
-        name = one.get("target") or one.get("runbook") or "alert"
-        lines.append(f"{name}: {one.get('action')}{reason}, incident {one.get('id')}{execution}")
-    return lines
+def _print(answer: dict[str, object]) -> None:
+    """The answer, with a line an incident."""
+    if answer.get("error"):
+        print_text(printable(answer["error"], 1000), "  ")
+    incidents = answer.get("incidents")
+    for incident in incidents if isinstance(incidents, list) else ():
+        execution = incident.get("execution")
+        restart = f", execution {execution['id']} {execution['url']}" if execution else ""
+        action, reason = incident.get("action"), incident.get("reason")
+        name = incident.get("target") or incident.get("runbook") or "alert"
+        text = f"{name}: {action}{f' ({reason})' if reason else ''}, incident {incident.get('id')}{restart}"
+        print_text(printable(text, 1000), "  ", "    ")
+        if action == "deferred" or (action == "held" and reason in DECIDED_AGAIN):
+            print_text("→ it is decided again by itself; `python -m functions status` shows when", "    ", "      ")

@@ -1,4 +1,4 @@
-"""simulate: what would be decided of a notification, with what every guard says. Nothing is done."""
+"""simulate: what would be decided about a notification, with what every guard says. Nothing is done."""
 
 from __future__ import annotations
 
@@ -7,17 +7,30 @@ from typing import TYPE_CHECKING
 
 import click
 
-from functions.cli.showing import WRONG, adapters_of, ago, aside, mark, options, padded, progress, put_json, shown
+from functions.cli.output import (
+    WRONG,
+    load_adapters,
+    local_time,
+    logs_to_stderr,
+    mark,
+    options,
+    padded,
+    print_json,
+    print_text,
+    printable,
+    progress,
+    relative,
+)
 
 if TYPE_CHECKING:
     from functions.bootstrap import Adapters
-    from functions.cli.deciding import Decided, Look
-    from functions.cli.notification_file import Recorded
+    from functions.cli.notifications import Recorded
+    from functions.cli.simulation import Observe, SimulatedDecision
     from functions.domain.model.observations import Observation
 
 ACTIONS = {
     "restarted": ("would restart it", "ok"),
-    "adopted": ("would go on from the execution that is there", "ok"),
+    "adopted": ("would follow the execution that already runs", "ok"),
     "held": ("would hold", "warn"),
     "deferred": ("would decide later", "warn"),
     "asked": ("would ask for approval", "warn"),
@@ -28,19 +41,19 @@ GUARD_COLUMNS = 18
 @click.command()
 @options
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
-@click.option("--offline", is_flag=True, help="Look at nothing: shows what holds when nothing can be known.")
-@click.option("--seen", "seen_path", metavar="FILE", help="Take what is seen from this JSON file instead of the real systems.")
-@click.option("--restamp", is_flag=True, help="Take the alerts as if they had begun just now.")
+@click.option("--offline", is_flag=True, help="Read no system: shows what is held when nothing can be known.")
+@click.option("--seen", "seen_path", metavar="FILE", help="Read the observation from this JSON file, not from the systems.")
+@click.option("--restamp", is_flag=True, help="Treat the alerts as if they had begun just now.")
 def simulate(
     *, config_path: str, as_json: bool, files: tuple[str, ...], offline: bool, seen_path: str | None, restamp: bool
 ) -> None:
-    """Show what would be decided of notifications, and what every guard says of each incident.
+    """Show what would be decided about notifications, and what every guard says about each incident.
 
-    FILE is the body of a notification (JSON), or a recorded request with its body in `request.body`, `body_text` or
-    `body_base64`; either may be gzipped, and - is stdin. The real systems are looked at, which changes nothing there;
-    nothing is saved, started or told.
+    FILE is the body of a notification (JSON; examples/alert.json is one), or a recorded request with its body in
+    `request.body`, `body_text` or `body_base64`; either may be gzipped, and - is stdin. `record` keeps Grafana's own. The
+    real systems are read, which changes nothing there; nothing is saved, started or sent.
 
-    With --offline or --seen neither is needed, and the clock is that of the recording. --seen reads for example
+    --offline and --seen read no system, and use the recording's clock. A file for --seen is for example
 
     \b
       {"queues": {"*": {"depth": 362, "consumers": 1}},
@@ -48,80 +61,74 @@ def simulate(
                                   "runner_started_at": -500, "runner_ended_at": -400}]},
        "pause": null}
 
-    where times of 0 or less count from now, and {"why": "..."} in place of any part says that it could not be seen.
+    Times of 0 or less count from now. {"why": "..."} in place of any part says that it could not be read.
 
     Exit code 1: something would be held.
     """  # noqa: D301 - click's own mark for a block that keeps its lines is a real backspace
-    from functions.cli import deciding, made_up, notification_file
+    from functions.cli import notifications, observations, simulation
 
     if offline and seen_path:
-        raise click.UsageError("--offline and --seen exclude each other: name one of them.")
-    ports = adapters_of(config_path)
-    look = deciding.live(ports)
+        raise click.UsageError("--offline and --seen exclude each other: use one of them.")
+    ports = load_adapters(config_path)
+    observe = simulation.live_observations(ports)
     if offline or seen_path:
-        look = deciding.alone(made_up.from_file(seen_path) if seen_path else made_up.nothing)
+        made_up = observations.from_file(seen_path) if seen_path else observations.unobserved
+        observe = simulation.made_up_observations(made_up)
     real_time = not (offline or seen_path) or restamp
-    recordings = [notification_file.read(path) for path in files]
+    recordings = [notifications.read(path) for path in files]
     if restamp:
-        recordings = [notification_file.restamped(one, time.time()) for one in recordings]
-    found = [(recorded, _decided(ports, recorded, look, real_time=real_time)) for recorded in recordings]
+        recordings = [notifications.restamped(recorded, time.time()) for recorded in recordings]
+    results = [(recorded.name, *_decide(ports, recorded, observe, real_time=real_time)) for recorded in recordings]
     if as_json:
-        put_json(
-            [
-                {"file": recorded.name, "at": at, "incidents": [deciding.as_json(one) for one in decisions]}
-                for recorded, (at, decisions) in found
-            ]
-        )
+        print_json([{"file": name, "at": at, "incidents": list(map(simulation.as_json, made))} for name, at, made in results])
     else:
-        for recorded, (at, decisions) in found:
-            _print(recorded, at, decisions)
-    if any(one.held for _, (_, decisions) in found for one in decisions):
+        for name, at, decisions in results:
+            stamp = f"{local_time(at, ports.rules)} {ports.rules.time_zone}"
+            print_text(click.style(f"{printable(name)} at {stamp}", bold=True))
+            for decision in decisions:
+                _print(decision, at)
+    if any(decision.held for _, _, decisions in results for decision in decisions):
         raise SystemExit(WRONG)
 
 
-def _decided(ports: Adapters, recorded: Recorded, look: Look, *, real_time: bool) -> tuple[float, list[Decided]]:
-    from functions.application.intake import document_key
-    from functions.cli import deciding, notification_file
+def _decide(ports: Adapters, recorded: Recorded, observe: Observe, *, real_time: bool) -> tuple[float, list[SimulatedDecision]]:
+    from functions.application.intake import group_by_document
+    from functions.cli import notifications, simulation
     from functions.domain.decisions import matching
 
-    alerts = notification_file.parsed(recorded).alerts
-    at = ports.now() if real_time else deciding.clock_of(recorded.at, alerts)
+    alerts = notifications.parsed(recorded).alerts
+    at = ports.now() if real_time else simulation.recorded_at(recorded.at, alerts)
     settings = ports.config
-    targets = {document_key(case) for case in matching.match_alerts(settings.rules, settings.runner_url, alerts)}
-    with progress(f"looking, for {recorded.name}", len(targets)) as done, aside():
-        return at, deciding.decided(settings, alerts, at, look, done)
+    targets = group_by_document(matching.match_alerts(settings.rules, settings.runner_url, alerts))
+    with progress(f"reading the systems for {recorded.name}", len(targets)) as advance, logs_to_stderr():
+        return at, simulation.decide_notification(settings, alerts, at, observe, advance)
 
 
-def _print(recorded: Recorded, at: float, decisions: list[Decided]) -> None:
-    click.echo(click.style(f"{shown(recorded.name)}  ({time.strftime('%Y-%m-%d %H:%M:%S UTC', time.gmtime(at))})", bold=True))
-    for one in decisions:
-        _print_one(one, at)
+def _print(decision: SimulatedDecision, at: float) -> None:
+    words, kind = ACTIONS[decision.reply.action.value]
+    reason = f" ({decision.reply.reason.value})" if decision.reply.reason else ""
+    name = decision.reply.target or decision.cases[0].alert.name or "an alert without a name"
+    detail = f": {printable(decision.detail)}" if decision.detail else ""
+    click.echo()
+    print_text(f"{printable(name)}: {mark(words, kind)}{reason}{detail}", "  ", "    ")
+    names = ", ".join(dict.fromkeys(case.alert.name for case in decision.cases))
+    rows = [("alerts", f"{len(decision.cases)}: {names}"), ("runbook", decision.reply.runbook or "none matches")]
+    if target := decision.cases[0].target:
+        rows += [("job", f"{target.job} with {target.name}"), *(("seen", line) for line in _observed(decision.seen, at))]
+    if decision.again_at is not None:
+        rows.append(("again", relative(decision.again_at - at)))
+    rows.append(("message", ", ".join(decision.told) or "nobody, now"))
+    for label, text in rows:
+        print_text(printable(text), f"    {label:<8} ", " " * 13)
+    for guard, result in decision.guards:
+        reason = f" {result.reason.value}" if result and result.reason else ""
+        verdict = mark("passes", "ok") if result is None else mark(f"{result.kind.value}{reason}", "warn")
+        detail = f": {printable(result.detail)}" if result and result.detail else ""
+        arrow = " <- decides" if guard == decision.decides else ""
+        print_text(f"{verdict}{detail}{arrow}", f"      {padded(guard, GUARD_COLUMNS)} ", " " * 8)
 
 
-def _print_one(one: Decided, at: float) -> None:
-    words, kind = ACTIONS[one.reply.action.value]
-    reason = f" ({one.reply.reason.value})" if one.reply.reason else ""
-    name = one.reply.target or one.cases[0].alert.name or "an alert without a name"
-    click.echo(f"\n  {shown(name)}: {mark(words, kind)}{reason}{f': {shown(one.detail)}' if one.detail else ''}")
-    target = one.cases[0].target
-    names = ", ".join(dict.fromkeys(case.alert.name for case in one.cases))
-    click.echo(f"    alerts   {len(one.cases)}: {shown(names)}")
-    click.echo(f"    runbook  {shown(one.reply.runbook or 'none matches')}")
-    if target:
-        click.echo(f"    job      {shown(target.job)} with {shown(target.name)}")
-        for line in _seen(one.seen, at):
-            click.echo(f"    seen     {shown(line)}")
-    if one.again_at is not None:
-        click.echo(f"    again    {ago(one.again_at - at)}")
-    click.echo(f"    told     {', '.join(one.told) or 'nobody, now'}")
-    for guard, says in one.guards:
-        reason = f" {says.reason.value}" if says and says.reason else ""
-        said = mark("passes", "ok") if says is None else mark(f"{says.kind.value}{reason}", "warn")
-        detail = f": {shown(says.detail)}" if says and says.detail else ""
-        click.echo(f"      {padded(guard, GUARD_COLUMNS)} {said}{detail}{'   <- decides' if guard == one.decides else ''}")
-
-
-def _seen(seen: Observation, at: float) -> list[str]:
+def _observed(seen: Observation, at: float) -> list[str]:
     """What the guards had before them, in a line each."""
     from functions.domain.model.observations import ExecutionHistory, Pause, QueueSnapshot, Storm
 

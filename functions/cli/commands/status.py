@@ -9,7 +9,22 @@ import click
 import msgspec
 from msgspec import Struct
 
-from functions.cli.showing import WRONG, adapters_of, ago, aside, mark, options, progress, put_json, require_store, shown, table
+from functions.cli.documents import LOAD_S, document_keys, load_documents, name_of
+from functions.cli.output import (
+    WRONG,
+    load_adapters,
+    local_time,
+    logs_to_stderr,
+    mark,
+    options,
+    print_json,
+    print_text,
+    printable,
+    progress,
+    relative,
+    require_store,
+    table,
+)
 from functions.domain.decisions.guards import ESCALATION_HOLDS_S
 from functions.domain.model.incidents import Archive, Document
 from functions.domain.model.observations import Pause, Unknown
@@ -17,31 +32,32 @@ from functions.runtime.errors import Denied
 
 if TYPE_CHECKING:
     from functions.bootstrap import Adapters
+    from functions.domain.model.runbooks import Rules
 
 OVERDUE_S = 120.0
-"""By then the sweep has stepped what the scheduler lost."""
+"""By then the sweep has advanced what the scheduler lost."""
 
 ARCHIVE_S = 60.0
 DAY_S = 86400.0
 
 
-class Found(Struct, frozen=True):
+class State(Struct, frozen=True):
     at: float
     pause: Pause | Unknown | None
     open: tuple[Document, ...]
     escalated: tuple[Document, ...]
     unreadable: tuple[tuple[str, Denied], ...]
     recent: tuple[Archive, ...]
-    left_out: tuple[str, ...]
-    """Archive records that can't be read."""
+    archive_unreadable: tuple[str, ...]
 
     def overdue(self, document: Document) -> bool:
-        """Nobody stepped it though it was time."""
+        """Nobody advanced it though it was due."""
         return document.due is not None and self.at - document.due > OVERDUE_S
 
     @property
     def wrong(self) -> bool:
-        return bool(self.pause or self.escalated or self.unreadable or self.left_out or any(map(self.overdue, self.open)))
+        unreadable = self.unreadable or self.archive_unreadable
+        return bool(self.pause or self.escalated or unreadable or any(map(self.overdue, self.open)))
 
 
 @click.command()
@@ -49,60 +65,48 @@ class Found(Struct, frozen=True):
 @click.option("--days", type=click.IntRange(1, 400), default=7, show_default=True, help="How far back to show ended incidents.")
 @click.option("--last", type=click.IntRange(0, 1000), default=20, show_default=True, help="How many of them to show.")
 def status(*, config_path: str, as_json: bool, days: int, last: int) -> None:
-    """Show open incidents with phase and due, escalated targets, recent incidents, and the kill switch.
+    """Show open incidents with phase and due time, escalated targets, recent incidents, and the kill switch.
 
-    Documents of a newer release are named instead of shown. Exit code 1: it is paused, a target is escalated, a
-    document is overdue by two minutes, or something can't be read.
+    Times are in the configuration's time zone. Documents of a newer release are named instead of shown. Exit code 1: it
+    is paused, a target is escalated, a document is overdue by two minutes, or something can't be read.
     """
-    ports = adapters_of(config_path)
+    ports = load_adapters(config_path)
     require_store(ports)
-    found = _found(ports, days, last)
+    state = _read(ports, days, last)
     if as_json:
-        put_json(_as_json(found))
+        print_json(_as_json(state))
     else:
-        _print(found)
-    if found.wrong:
+        _print(state, ports.rules)
+    if state.wrong:
         raise SystemExit(WRONG)
 
 
-def _found(ports: Adapters, days: int, last: int) -> Found:
+def _read(ports: Adapters, days: int, last: int) -> State:
     from functions.application.observe import or_unknown, read_pause
-    from functions.cli import kept
-    from functions.runtime.registry import load_adapter
-
-    now = ports.now()
-    with aside():
-        pause = or_unknown(ports.run_parallel([lambda: read_pause(ports, kept.LOAD_S)], kept.LOAD_S)[0])
-        wanted = kept.keys(ports)
-        with progress("reading documents", len(wanted)) as done:
-            documents = kept.documents(ports, wanted, done)
-        since = time.strftime("%Y-%m-%d", time.gmtime(now - days * DAY_S))
-        store, records, left_out = ports.config.store, [], []
-        for path, body in load_adapter("stores", store.name).read_archive(store.settings, since=since, timeout_s=ARCHIVE_S):
-            try:
-                records.append(_record(path, body))
-            except Denied as denied:
-                left_out.append(f"{denied.detail}. {denied.remedy}")
-    recent = sorted((one for one in records if one.outcome.at >= now - days * DAY_S), key=lambda one: -one.outcome.at)[:last]
-    opened = sorted((one for one in documents.documents if one.open), key=lambda one: one.due or 0.0)
-    escalated = tuple(one for one in documents.documents if _holds(one, now))
-    return Found(now, pause, tuple(opened), escalated, documents.unreadable, tuple(recent), tuple(left_out))
-
-
-def _holds(document: Document, now: float) -> bool:
-    """Whether an escalation keeps it from being restarted."""
-    at = document.escalated_at
-    return at is not None and document.incident is None and now - at < ESCALATION_HOLDS_S
-
-
-def _record(path: str, body: bytes) -> Archive:
     from functions.application.serialization import decode
 
-    return decode(Archive, body, path)
+    now = ports.now()
+    since = now - days * DAY_S
+    records, archive_unreadable = [], []
+    with logs_to_stderr():
+        pause = or_unknown(ports.run_parallel([lambda: read_pause(ports, LOAD_S)], LOAD_S)[0])
+        keys = document_keys(ports)
+        with progress("reading documents", len(keys)) as advance:
+            documents = load_documents(ports, keys, advance)
+        for path, body in ports.read_archive(time.strftime("%Y-%m-%d", time.gmtime(since)), ARCHIVE_S):
+            try:
+                records.append(decode(Archive, body, path))
+            except Denied as denied:
+                archive_unreadable.append(f"{denied.detail}. {denied.remedy}")
+    recent = sorted((record for record in records if record.outcome.at >= since), key=lambda record: -record.outcome.at)[:last]
+    opened = sorted((document for document in documents.readable if document.open), key=lambda document: document.due or 0.0)
+    escalated = tuple(document for document in documents.readable if _is_held_by_escalation(document, now))
+    return State(now, pause, tuple(opened), escalated, documents.unreadable, tuple(recent), tuple(archive_unreadable))
 
 
-def _named(document: Document) -> str:
-    return document.target.name if document.target else document.key
+def _is_held_by_escalation(document: Document, now: float) -> bool:
+    at = document.escalated_at
+    return at is not None and document.incident is None and now - at < ESCALATION_HOLDS_S
 
 
 def _phase(document: Document) -> str:
@@ -111,107 +115,100 @@ def _phase(document: Document) -> str:
     return "untold" if document.to_tell else "unarchived"
 
 
-def _print(found: Found) -> None:
-    if isinstance(found.pause, Pause):
-        since = f", {ago(found.pause.at - found.at)}" if found.pause.at else ""
-        click.echo(f"{mark('PAUSED', 'wrong')}: {shown(found.pause.reason)} ({shown(found.pause.by)}{since})")
-        click.echo("  → to let it go on: python -m functions resume")
-    elif isinstance(found.pause, Unknown):
-        click.echo(f"{mark('kill switch not known', 'wrong')}, which holds every restart: {shown(found.pause.why)}")
-        click.echo(f"  → {shown(found.pause.remedy or 'see that the store can be read')}")
+def _print(state: State, rules: Rules) -> None:
+    if isinstance(state.pause, Pause):
+        since = f", {relative(state.pause.at - state.at)}" if state.pause.at else ""
+        print_text(f"{mark('PAUSED', 'wrong')}: {printable(state.pause.reason)} ({printable(state.pause.by)}{since})")
+        print_text("→ to allow restarts again: python -m functions resume", "  ")
+    elif isinstance(state.pause, Unknown):
+        print_text(f"{mark('KILL SWITCH UNREADABLE', 'wrong')}, so nothing is restarted: {printable(state.pause.why)}")
+        print_text(f"→ {printable(state.pause.remedy or 'make sure that the store can be read')}", "  ")
     else:
-        click.echo(f"{mark('not paused', 'ok')}")
-    _print_open(found)
-    if found.escalated:
-        rows = [(_named(one), one.key, ago((one.escalated_at or 0.0) - found.at)) for one in found.escalated]
-        click.echo("\n" + table(("escalated, held until well or resumed", "document", "when"), rows))
-        click.echo("  → look at it; then: python -m functions resume --target NAME")
-    for key, denied in found.unreadable:
-        click.echo(f"\n{mark('WRONG', 'wrong')} document {key}: {shown(denied.detail)}\n  → {shown(denied.remedy)}")
-    for text in found.left_out:
-        click.echo(f"\n{mark('WRONG', 'wrong')} archive: {shown(text)}")
-    _print_recent(found)
+        click.echo(mark("not paused", "ok"))
+    _print_open(state)
+    if state.escalated:
+        rows = [(name_of(one), one.key, relative((one.escalated_at or 0.0) - state.at)) for one in state.escalated]
+        click.echo("\n" + table(("escalated, held until healthy or resumed", "document", "when"), rows))
+        print_text("→ look at it; then: python -m functions resume --target NAME", "  ")
+    wrong = [(f"document {key}: {denied.detail}", denied.remedy) for key, denied in state.unreadable]
+    for problem, remedy in wrong + [(f"archive: {problem}", "") for problem in state.archive_unreadable]:
+        click.echo()
+        print_text(f"{mark('WRONG', 'wrong')} {printable(problem)}")
+        if remedy:
+            print_text(f"→ {printable(remedy)}", "  ")
+    _print_recent(state, rules)
 
 
-def _print_open(found: Found) -> None:
-    if not found.open:
-        click.echo("\nno open incidents")
-        return
-    rows = []
-    for one in found.open:
-        incident = one.incident
-        due = ago(one.due - found.at) if one.due is not None else "-"
-        late = " OVERDUE" if found.overdue(one) else ""
-        reason = incident.reason.value if incident and incident.reason else "-"
-        rows.append(
-            (
-                _named(one),
-                incident.runbook if incident else "-",
-                _phase(one),
-                due + late,
-                incident.restarts if incident else 0,
-                reason,
-                len(one.to_tell),
-                incident.id if incident else one.key,
-            )
-        )
-    click.echo("\n" + table(("open", "runbook", "phase", "due", "restarts", "reason", "to tell", "incident"), rows))
-    if any(map(found.overdue, found.open)):
-        click.echo("  → the scheduler does not deliver, or `verify` fails: see its log, and `check`")
+def _print_open(state: State) -> None:
+    click.echo("\n" + (click.style("open incidents", bold=True) if state.open else "no open incidents"))
+    for document in state.open:
+        incident = document.incident
+        parts = [_phase(document)]
+        if document.due is not None:
+            parts.append(f"due {relative(document.due - state.at)}" + " OVERDUE" * state.overdue(document))
+        if incident:
+            parts += [incident.reason.value] if incident.reason else []
+            parts += [f"restarts: {incident.restarts}", f"runbook {printable(incident.runbook)}", f"incident {incident.id}"]
+        else:
+            parts.append(f"document {document.key}")
+        if document.to_tell:
+            parts.append(f"messages to send: {len(document.to_tell)}")
+        print_text(printable(name_of(document)), "  ", "      ")
+        print_text(", ".join(parts), "    ")
+    if any(map(state.overdue, state.open)):
+        print_text("→ the scheduler does not deliver, or `verify` fails: see its log, and `check`", "  ", "    ")
 
 
-def _print_recent(found: Found) -> None:
-    if not found.recent:
+def _print_recent(state: State, rules: Rules) -> None:
+    if not state.recent:
         click.echo("\nno incident ended lately")
         return
     rows = [
         (
-            time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(one.outcome.at)),
-            one.target.name if one.target else "-",
-            one.incident.runbook,
-            one.outcome.ending.value,
-            one.outcome.restarts,
-            one.outcome.reason.value if one.outcome.reason else "-",
-            one.incident.id,
+            local_time(record.outcome.at, rules),
+            record.target.name if record.target else "-",
+            record.outcome.ending.value + (f" ({record.outcome.reason.value})" if record.outcome.reason else ""),
+            record.outcome.restarts,
+            record.incident.id,
         )
-        for one in found.recent
+        for record in state.recent
     ]
-    click.echo("\n" + table(("ended", "target", "runbook", "outcome", "restarts", "reason", "incident"), rows))
+    click.echo("\n" + table((f"ended ({rules.time_zone})", "target", "outcome", "restarts", "incident"), rows))
 
 
-def _as_json(found: Found) -> dict[str, Any]:
+def _as_json(state: State) -> dict[str, Any]:
     return {
-        "at": found.at,
-        "paused": msgspec.to_builtins(found.pause) if found.pause else None,
+        "at": state.at,
+        "paused": msgspec.to_builtins(state.pause) if state.pause else None,
         "open": [
             {
-                "document": one.key,
-                "target": one.target.name if one.target else None,
-                "phase": _phase(one),
-                "due": one.due,
-                "overdue": found.overdue(one),
-                "to_tell": len(one.to_tell),
-                "to_archive": len(one.to_archive),
-                "incident": one.incident.id if one.incident else None,
-                "runbook": one.incident.runbook if one.incident else None,
-                "restarts": one.incident.restarts if one.incident else 0,
-                "reason": one.incident.reason.value if one.incident and one.incident.reason else None,
+                "document": document.key,
+                "target": document.target.name if document.target else None,
+                "phase": _phase(document),
+                "due": document.due,
+                "overdue": state.overdue(document),
+                "to_tell": len(document.to_tell),
+                "to_archive": len(document.to_archive),
+                "incident": document.incident.id if document.incident else None,
+                "runbook": document.incident.runbook if document.incident else None,
+                "restarts": document.incident.restarts if document.incident else 0,
+                "reason": document.incident.reason if document.incident else None,
             }
-            for one in found.open
+            for document in state.open
         ],
-        "escalated": [{"document": one.key, "target": _named(one), "at": one.escalated_at} for one in found.escalated],
-        "unreadable": [{"document": key, "detail": why.detail, "remedy": why.remedy} for key, why in found.unreadable],
-        "archive_unreadable": found.left_out,
+        "escalated": [{"document": one.key, "target": name_of(one), "at": one.escalated_at} for one in state.escalated],
+        "unreadable": [{"document": key, "detail": why.detail, "remedy": why.remedy} for key, why in state.unreadable],
+        "archive_unreadable": state.archive_unreadable,
         "recent": [
             {
-                "incident": one.incident.id,
-                "target": one.target.name if one.target else None,
-                "runbook": one.incident.runbook,
-                "outcome": one.outcome.ending.value,
-                "reason": one.outcome.reason.value if one.outcome.reason else None,
-                "at": one.outcome.at,
-                "restarts": one.outcome.restarts,
+                "incident": record.incident.id,
+                "target": record.target.name if record.target else None,
+                "runbook": record.incident.runbook,
+                "outcome": record.outcome.ending,
+                "reason": record.outcome.reason,
+                "at": record.outcome.at,
+                "restarts": record.outcome.restarts,
             }
-            for one in found.recent
+            for record in state.recent
         ],
     }

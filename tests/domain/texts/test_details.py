@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
+from tests.support.sentences import ROOT
 
 from functions.application.observe import or_unknown
 from functions.domain.cards import drill_card
@@ -30,7 +31,6 @@ from functions.domain.texts.details_rooms import ROOMS
 from functions.runtime.errors import Denied, Unavailable
 from tests.domain.decisions.test_guards import HOLDS
 from tests.support.example_stories import EXAMPLES, LONG, NOW, RUNBOOK, TARGET, held, rules
-from tests.support.sentences import ROOT
 from tests.support.stuck_mail import SECRETS, StuckMail, stuck_mail
 
 ALL = {**DECISIONS, **ROOMS}

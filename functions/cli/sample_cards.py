@@ -1,6 +1,6 @@
 """Cards of what could happen to the alerts of a notification, with figures that are made up.
 
-A hold goes the way that the core would take, so that it calls people, waits or asks as in a real incident.
+A hold takes the way that the core would take, so that it alarms people, waits or asks as in a real incident.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from functions.application.intake import make_incident_id
 from functions.application.observe import NOTHING_SEEN
-from functions.cli.showing import Unusable
+from functions.cli.output import Unusable
 from functions.domain.cards.card import compose
 from functions.domain.cards.card_input import CardInput
 from functions.domain.cards.facts import short_name
@@ -53,7 +53,7 @@ def card(key: str, cases: tuple[MatchedAlert, ...], kind: str | None, reason: Re
     """One card of this target; without `kind`, the one that fits reason or first alert."""
     first = cases[0]
     if reason is Reason.DUPLICATE:
-        raise Unusable("duplicate: nobody is told of it, since the incident that has the alert already was. Take another reason.")
+        raise Unusable("duplicate: nobody is notified again of an alert that is part of an incident already. Use another reason.")
     now = max(now, max(case.alert.starts_at for case in cases) + ALERTED_S)
     fitting = kind or ("held" if reason else _kind(first))
     if fitting == "held":
@@ -65,9 +65,9 @@ def card(key: str, cases: tuple[MatchedAlert, ...], kind: str | None, reason: Re
     return compose(_story(key, cases, fitting, reason, now), rules)
 
 
-def bundle(groups: dict[str, tuple[MatchedAlert, ...]], reason: Reason | None, now: float, rules: Rules) -> Card:
+def bundle(groups: list[list[MatchedAlert]], reason: Reason | None, now: float, rules: Rules) -> Card:
     """The one card of a notification of many targets."""
-    stories = (CardInput("held", now, target=cases[0].target, trigger=to_alert_ref(cases[0])) for cases in groups.values())
+    stories = (CardInput("held", now, target=cases[0].target, trigger=to_alert_ref(cases[0])) for cases in groups)
     names = [short_name(story, rules) for story in stories]
     return compose(CardInput("bundle", now, reason=reason or Reason.TOO_MANY_TARGETS, bundled=tuple(names)), rules)
 

@@ -1,4 +1,4 @@
-"""The store's documents as the command line reads them: all at once, and what can't be read as a sentence."""
+"""The store's documents as the command line reads them: several at once, and what can't be read as a sentence."""
 
 from __future__ import annotations
 
@@ -19,35 +19,40 @@ if TYPE_CHECKING:
 
 LIST_S, LOAD_S = 30.0, 30.0
 AT_ONCE = 16
-SINGLE = ("pause", "storm")
-"""Documents that are no target's."""
+WITHOUT_TARGET = ("pause", "storm")
 
 
-class Kept(Struct, frozen=True):
-    documents: tuple[Document, ...]
+class Documents(Struct, frozen=True):
+    readable: tuple[Document, ...]
     unreadable: tuple[tuple[str, Denied], ...]
     """Of a newer release, or broken: (key, why and what to do)."""
 
 
-def keys(ports: Adapters) -> list[str]:
+def name_of(document: Document) -> str:
+    """The target's name, or the key of a document without one."""
+    return document.target.name if document.target else document.key
+
+
+def document_keys(ports: Adapters) -> list[str]:
     """The keys of all documents of targets, alerts and bundles."""
-    return [entry.key for entry in ports.list_documents(LIST_S) if entry.key not in SINGLE and not entry.key.startswith("check-")]
+    keys = [entry.key for entry in ports.list_documents(LIST_S)]
+    return [key for key in keys if key not in WITHOUT_TARGET and not key.startswith("check-")]
 
 
-def documents(ports: Adapters, wanted: list[str], done: Callable[[], object] = bool) -> Kept:
+def load_documents(ports: Adapters, keys: list[str], advance: Callable[[], object] = bool) -> Documents:
     """These documents. Raises Unavailable or Denied where the store can't be read at all."""
-    found: list[Document] = []
+    readable: list[Document] = []
     unreadable: list[tuple[str, Denied]] = []
-    for start in range(0, len(wanted), AT_ONCE):
-        part = wanted[start : start + AT_ONCE]
+    for start in range(0, len(keys), AT_ONCE):
+        part = keys[start : start + AT_ONCE]
         results = ports.run_parallel([partial(ports.load, key, LOAD_S) for key in part], LOAD_S)
         for key, result in zip(part, results, strict=True):
             stored: Stored | None = unwrap(result)
-            done()
+            advance()
             if stored is None:
                 continue
             try:
-                found.append(decode(Document, stored.body, key))
+                readable.append(decode(Document, stored.body, key))
             except Denied as denied:
                 unreadable.append((key, denied))
-    return Kept(tuple(found), tuple(unreadable))
+    return Documents(tuple(readable), tuple(unreadable))

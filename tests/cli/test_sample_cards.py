@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from functions.cli import stories
+from functions.cli import sample_cards
 from functions.cli.commands import card as command
-from functions.cli.showing import Unusable
+from functions.cli.output import Unusable
 from functions.domain.cards.card import KINDS
 from functions.domain.model.alerts import MatchedAlert
 from functions.domain.model.codes import Mode, Phase, Reason
@@ -80,14 +80,14 @@ def test_a_hold_is_shown_as_it_would_be_told(reason: Reason, mode: Mode) -> None
     """Kind, urgency, headline and approval link are those of the flow, for every reason that anybody is told of."""
     book = book_of(reason, mode)
     rules = scenes.rules(book, public_url=URL)
-    shown = stories.card("key", (case(book=book),), "held", reason, NOW, rules)
+    shown = sample_cards.card("key", (case(book=book),), "held", reason, NOW, rules)
     assert seen_by_people(shown) == seen_by_people(adapters(reason, book))
 
 
 def test_a_duplicate_is_told_to_nobody() -> None:
     """So there is nothing to show."""
-    with pytest.raises(Unusable, match="nobody is told"):
-        stories.card("key", (case(),), "held", Reason.DUPLICATE, NOW, scenes.rules())
+    with pytest.raises(Unusable, match="nobody is notified"):
+        sample_cards.card("key", (case(),), "held", Reason.DUPLICATE, NOW, scenes.rules())
 
 
 def test_every_kind_can_be_shown() -> None:

@@ -1,4 +1,4 @@
-"""Observations that nobody made: none at all, a sick queue with an empty history, or what a file says."""
+"""Made-up observations: none at all, a stuck queue with an empty history, or what a file says."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
-from functions.cli.showing import Unusable
+from functions.cli.output import Unusable
 from functions.domain.model.alerts import MatchedAlert
 from functions.domain.model.observations import ExecutionHistory, Observation, Pause, QueueSnapshot, Storm, Unknown
 
-Seen = Callable[[tuple[MatchedAlert, ...], float], Observation]
+Observe = Callable[[tuple[MatchedAlert, ...], float], Observation]
 T = TypeVar("T")
-SICK_MESSAGES = 100
+STUCK_MESSAGES = 100
 """How far over its limit the made-up queue is."""
 
 SAMPLE_EVERY_S = 5
@@ -25,13 +26,13 @@ ANY = "*"
 EXAMPLE = '{"queues": {"*": {"depth": 362, "consumers": 1}}, "ledger": {"executions": []}, "pause": null}'
 
 
-def nothing(cases: tuple[MatchedAlert, ...], _now: float) -> Observation:
-    """Nobody looked."""
-    unseen = Unknown("it was not looked at (--offline)")
-    return Observation(unseen, {case.queue.key: unseen for case in cases if case.queue}, unseen, unseen)
+def unobserved(cases: tuple[MatchedAlert, ...], _now: float) -> Observation:
+    """Nothing was read."""
+    unknown = Unknown("it was not looked at (--offline)")
+    return Observation(unknown, {case.queue.key: unknown for case in cases if case.queue}, unknown, unknown)
 
 
-def sick(cases: tuple[MatchedAlert, ...], now: float) -> Observation:
+def stuck(cases: tuple[MatchedAlert, ...], now: float) -> Observation:
     """Every queue is stuck with one consumer, nothing was ever restarted, the kill switch is off."""
     queues = {case.queue.key: _stuck(case, now) for case in cases if case.queue and case.runbook}
     return Observation(ExecutionHistory(now), queues, None, Storm())
@@ -39,30 +40,19 @@ def sick(cases: tuple[MatchedAlert, ...], now: float) -> Observation:
 
 def _stuck(case: MatchedAlert, now: float) -> QueueSnapshot:
     symptom = case.runbook.symptom if case.runbook else None
-    depth, for_s = (symptom.max_messages if symptom else 0) + SICK_MESSAGES, symptom.for_s if symptom else 60.0
+    depth, for_s = (symptom.max_messages if symptom else 0) + STUCK_MESSAGES, symptom.for_s if symptom else 60.0
     return _steady(QueueSnapshot(now, depth, depth, 0, consumers=1, consumer_ids=("consumer",), acks=0), for_s)
 
 
-def _steady(seen: QueueSnapshot, for_s: float) -> QueueSnapshot:
+def _steady(snapshot: QueueSnapshot, for_s: float) -> QueueSnapshot:
     """With the broker's samples of a queue that has been as it is for longer than `for_s`."""
     count = int(for_s) // SAMPLE_EVERY_S + 3
-    times = [seen.at - SAMPLE_EVERY_S * back for back in reversed(range(count))]
-    acks = tuple((at, seen.acks or 0) for at in times)
-    return QueueSnapshot(
-        seen.at,
-        seen.depth,
-        seen.ready,
-        seen.unacked,
-        seen.consumers,
-        seen.consumer_ids,
-        seen.acks,
-        acks,
-        tuple((at, seen.depth) for at in times),
-        seen.head_at,
-    )
+    times = [snapshot.at - SAMPLE_EVERY_S * back for back in reversed(range(count))]
+    acks = tuple((at, snapshot.acks or 0) for at in times)
+    return replace(snapshot, ack_samples=acks, depth_samples=tuple((at, snapshot.depth) for at in times))
 
 
-def from_file(path: str) -> Seen:
+def from_file(path: str) -> Observe:
     """What a JSON file says is seen; see `simulate --help`. Raises Unusable with the place of a mistake.
 
     `queues`: by `rabbitmq:VHOST:NAME`, or `*` for every other one. A time of 0 or less counts from now. Where a queue has no
@@ -73,27 +63,27 @@ def from_file(path: str) -> Seen:
     except OSError as error:
         raise Unusable(f"{path}: can't be read ({type(error).__name__}). Name a JSON file such as {EXAMPLE}") from None
     except (ValueError, RecursionError):
-        raise Unusable(f"{path}: is no JSON. Write for example {EXAMPLE}") from None
+        raise Unusable(f"{path}: is not JSON. Write for example {EXAMPLE}") from None
     if not isinstance(content, dict) or not content.keys() <= PARTS:
         raise Unusable(f"{path}: its keys are not {', '.join(sorted(PARTS))}. Write for example {EXAMPLE}")
     for place, part in content.items():
         if not isinstance(part, dict) and not (place == "pause" and part is None):
-            raise Unusable(f"{path}: {place} is no mapping. Write for example {EXAMPLE}")
+            raise Unusable(f"{path}: {place} is not a mapping. Write for example {EXAMPLE}")
 
     queues = content.get("queues", {})
     for name in queues:
-        _sighting(path, queues, name, 0.0)  # so that a mistake is the file's, and no recording's
+        _snapshot(path, queues, name, 0.0)  # so that a mistake is the file's, not a recording's
 
-    def seen(cases: tuple[MatchedAlert, ...], now: float) -> Observation:
+    def observe(cases: tuple[MatchedAlert, ...], now: float) -> Observation:
         ledger = _part(path, "ledger", {"runner_now": now, **(content.get("ledger") or {})}, ExecutionHistory, now)
         switch = _part(path, "pause", content["pause"], Pause, now) if content.get("pause") else None
         pause = None if isinstance(switch, Pause) and not switch.on else switch
         storm = _part(path, "storm", content.get("storm") or {}, Storm, now)
-        looks = {case.queue.key: _queue(path, queues, case, now) for case in cases if case.queue}
-        return Observation(ledger, looks, pause, storm)
+        snapshots = {case.queue.key: _queue(path, queues, case, now) for case in cases if case.queue}
+        return Observation(ledger, snapshots, pause, storm)
 
-    seen((), 0.0)
-    return seen
+    observe((), 0.0)
+    return observe
 
 
 def _queue(path: str, queues: dict[str, Any], case: MatchedAlert, now: float) -> QueueSnapshot | Unknown:
@@ -101,16 +91,16 @@ def _queue(path: str, queues: dict[str, Any], case: MatchedAlert, now: float) ->
     name = key if key in queues else ANY
     if name not in queues:
         return Unknown(f"{path} says nothing of {key}")
-    found = _sighting(path, queues, name, now)
-    if isinstance(found, Unknown) or found.depth_samples:
-        return found
-    return _steady(found, case.runbook.symptom.for_s if case.runbook else 60.0)
+    snapshot = _snapshot(path, queues, name, now)
+    if isinstance(snapshot, Unknown) or snapshot.depth_samples:
+        return snapshot
+    return _steady(snapshot, case.runbook.symptom.for_s if case.runbook else 60.0)
 
 
-def _sighting(path: str, queues: dict[str, Any], name: str, now: float) -> QueueSnapshot | Unknown:
+def _snapshot(path: str, queues: dict[str, Any], name: str, now: float) -> QueueSnapshot | Unknown:
     given = queues[name]
     if not isinstance(given, dict):
-        raise Unusable(f"{path}: queues.{name} is no mapping. Write for example {EXAMPLE}")
+        raise Unusable(f"{path}: queues.{name} is not a mapping. Write for example {EXAMPLE}")
     filled = {"at": now, "ready": given.get("depth", 0), "unacked": 0, "acks": 0, **given}
     return _part(path, f"queues.{name}", given if "why" in given else filled, QueueSnapshot, now)
 
@@ -126,7 +116,7 @@ def _part(path: str, place: str, given: Any, kind: type[T], now: float) -> T | U
 
 
 def _absolute(content: Any, now: float) -> Any:
-    """With times of 0 or less made into seconds before now."""
+    """With times of 0 or less turned into seconds before now."""
     if isinstance(content, list):
         return [_absolute(one, now) for one in content]
     if not isinstance(content, dict):

@@ -1,0 +1,181 @@
+"""What `check` asks, which system it asks, and the lines of its answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from functions.application.observe import read_pause
+from functions.application.ports import Finding
+from functions.cli import configuration_checks
+from functions.config import secret_refs
+from functions.domain.decisions import matching
+from functions.domain.model.alerts import Alert, MatchedAlert, QueueRef
+from functions.domain.model.codes import Mode
+from functions.domain.model.observations import Pause
+from functions.domain.model.runbooks import Runbook
+from functions.runtime.errors import Denied, Unavailable
+from functions.runtime.parallel import run_parallel
+
+if TYPE_CHECKING:
+    from functions.bootstrap import Adapters
+
+PROBE = "unstick-check-looks-for-no-queue"
+"""Stands for a queue whose name only an alert tells."""
+
+GRACE_S = 1.0
+"""How much longer than each system's own time-out all together may take."""
+
+
+class Line(Struct, frozen=True):
+    """One line of the answer. `runbooks`: which ones it concerns; empty: all."""
+
+    system: str
+    finding: Finding
+    runbooks: tuple[str, ...] = ()
+
+
+class Question(Struct, frozen=True):
+    system: str
+    ask: Callable[[], list[Finding]]
+    runbook: str = ""
+
+
+def questions(ports: Adapters, labels: Mapping[str, str], timeout_s: float) -> list[Question]:
+    """All that is to be asked, in the order of the answer."""
+    settings, runbooks = ports.config, ports.rules.runbooks.values()
+    return [
+        Question("Configuration", partial(configuration_checks.check_configuration, ports)),
+        *(
+            Question("Secrets", partial(configuration_checks.check_secret, place, secret))
+            for place, secret in secret_refs.secrets(settings)
+        ),
+        *(Question(settings.runner.name, partial(_check_job, ports, runbook, timeout_s), runbook.name) for runbook in runbooks),
+        *(
+            Question(runbook.symptom.kind, partial(_check_queue, ports, runbook, labels, timeout_s), runbook.name)
+            for runbook in runbooks
+        ),
+        Question("Store", partial(ports.check_store, timeout_s)),
+        Question("Scheduler", partial(ports.check_scheduler, timeout_s)),
+        Question("Store", partial(_check_switch, ports, timeout_s)),
+        *(Question("Chats", partial(_check_channel, ports, name, timeout_s)) for name in settings.channels),
+    ]
+
+
+def ask_all(every: Sequence[Question], timeout_s: float, advance: Callable[[], None]) -> list[Line]:
+    """Ask all systems at once. A line that several runbooks share is shown once."""
+
+    def ask(question: Question) -> list[Finding]:
+        try:
+            return question.ask()
+        finally:
+            advance()
+
+    results = run_parallel([partial(ask, question) for question in every], timeout_s=timeout_s + GRACE_S)
+    runbooks: dict[tuple[str, Finding], list[str]] = {}
+    for question, result in zip(every, results, strict=True):
+        for finding in [_unanswered(question, result)] if isinstance(result, Exception) else result:
+            runbooks.setdefault((question.system, finding), []).append(question.runbook)
+    several = len({question.runbook for question in every if question.runbook}) > 1
+    order = {question.system: place for place, question in reversed(list(enumerate(every)))}
+    lines = [
+        Line(system, finding, tuple(name for name in dict.fromkeys(names) if name) if several else ())
+        for (system, finding), names in runbooks.items()
+    ]
+    return sorted(lines, key=lambda line: order[line.system])
+
+
+def _unanswered(question: Question, error: Exception) -> Finding:
+    if isinstance(error, Denied):
+        return Finding(f"{question.system} can be asked", ok=False, detail=error.detail, remedy=error.remedy)
+    if isinstance(error, Unavailable):
+        remedy = "Make sure that it is up and can be reached from here, or give --timeout more seconds."
+        return Finding(f"{question.system} answers", ok=False, detail=error.detail, remedy=remedy)
+    raise error
+
+
+def _check_job(ports: Adapters, runbook: Runbook, timeout_s: float) -> list[Finding]:
+    restart = runbook.restart
+    return ports.check_job(restart.job, tuple(restart.options), timeout_s, auto=runbook.mode is Mode.AUTO)
+
+
+def _check_queue(ports: Adapters, runbook: Runbook, labels: Mapping[str, str], timeout_s: float) -> list[Finding]:
+    """The runbook's queue where its name is known, else what can be known without it."""
+    known = {**_matched_labels(runbook), **labels}
+    queue = _sample_alert(ports, runbook, known).queue
+    if queue is not None:
+        return ports.check_queue(queue, timeout_s)
+    vhost = _filled(runbook.symptom.vhost, known)
+    probe = QueueRef(vhost or "/", PROBE, runbook.symptom.kind)
+    findings = [one for one in ports.check_queue(probe, timeout_s) if PROBE not in f"{one.what} {one.detail}"]
+    if all(one.ok is not False for one in findings):
+        findings.append(_check_vhost(ports, probe, timeout_s) if vhost else _unnamed_queue(runbook, known))
+    return findings
+
+
+def _sample_alert(ports: Adapters, runbook: Runbook, labels: Mapping[str, str]) -> MatchedAlert:
+    """What an alert with these labels would ask for."""
+    alert = Alert("check", "check", firing=True, labels=labels, annotations={}, starts_at=ports.now())
+    restart = replace(runbook.restart, options={}, allow={})
+    any_alert = replace(ports.rules, runbooks={runbook.name: replace(runbook, match=(), restart=restart)})
+    return matching.match_alerts(any_alert, ports.config.runner_url, [alert])[0]
+
+
+def _matched_labels(runbook: Runbook) -> dict[str, str]:
+    return {matcher.label: matcher.value for matcher in runbook.match if matcher.op == "="}
+
+
+def _filled(template: str, labels: Mapping[str, str]) -> str:
+    """The template with these labels; empty where one is missing."""
+    for name in matching.template_labels(template):
+        if name not in labels:
+            return ""
+        template = template.replace(f"${{labels.{name}}}", labels[name])
+    return template
+
+
+def _unnamed_queue(runbook: Runbook, labels: Mapping[str, str]) -> Finding:
+    """Neither vhost nor queue is known before an alert comes, or not all labels that name them were given."""
+    symptom = runbook.symptom
+    names = dict.fromkeys([*matching.template_labels(symptom.vhost), *matching.template_labels(symptom.queue)])
+    missing = [name for name in names if not labels.get(name)]
+    detail = f"its name comes with the alert; missing here: the label{'s' * (len(missing) > 1)} {' and '.join(missing)}"
+    remedy = "To check one, add: " + " ".join(f"--label {name}=..." for name in missing)
+    return Finding("the queue", ok=None, detail=detail, remedy=remedy)
+
+
+def _check_vhost(ports: Adapters, probe: QueueRef, timeout_s: float) -> Finding:
+    """Whether queues of this vhost can be seen: the only thing wrong must be that the probe does not exist."""
+    what = f"queues in vhost {probe.vhost}"
+    try:
+        ports.read_queue(probe, 60.0, timeout_s)
+    except Denied as denied:
+        if denied.code == "no_queue":
+            return Finding(what, ok=True, detail="can be seen; the queue's name comes with the alert")
+        return Finding(what, ok=False, detail=denied.detail, remedy=denied.remedy)
+    except Unavailable as error:
+        return Finding(what, ok=False, detail=error.detail, remedy="Make sure that the broker is up and `url` is right.")
+    return Finding(what, ok=True, detail="can be seen")
+
+
+def _check_channel(ports: Adapters, name: str, timeout_s: float) -> list[Finding]:
+    kind = ports.config.channels[name].name
+    return [replace(finding, what=f"{name} ({kind})") for finding in ports.check_channel(name, timeout_s)]
+
+
+def _check_switch(ports: Adapters, timeout_s: float) -> list[Finding]:
+    what, unreadable = "kill switch", "it can't be read, and while it can't, nothing is restarted"
+    try:
+        pause = read_pause(ports, timeout_s)
+    except Denied as denied:
+        return [Finding(what, ok=False, detail=f"{unreadable}: {denied.detail}", remedy=denied.remedy)]
+    except Unavailable as error:
+        return [Finding(what, ok=False, detail=f"{unreadable}: {error.detail}", remedy="Make sure that the store is up.")]
+    if isinstance(pause, Pause):
+        detail = f"on, so nothing is restarted: {pause.reason} ({pause.by})"
+        return [Finding(what, ok=None, detail=detail, remedy="To turn it off: python -m functions resume")]
+    return [Finding(what, ok=True, detail="off")]

@@ -1,0 +1,144 @@
+"""Notifications from files (a body as Grafana posts it, or a recorded request; gzipped or not; `-` is stdin), and an example."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import sys
+import time
+import zlib
+from base64 import b64decode
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+
+from functions.cli.output import Unusable
+from functions.domain.decisions.matching import template_labels
+from functions.runtime.errors import BadRequest
+
+if TYPE_CHECKING:
+    from functions.domain.model.alerts import Notification
+    from functions.domain.model.runbooks import Rules, Runbook
+
+GZIP = b"\x1f\x8b"
+REMEDY = "Name the JSON of a notification, such as examples/alert.json, or - for stdin."
+
+
+class Recorded(Struct, frozen=True):
+    """One notification. `at`: when it arrived, where the recording says so (Unix seconds)."""
+
+    name: str
+    body: bytes
+    at: float | None
+
+
+def read(path: str) -> Recorded:
+    """Read a file. Raises Unusable with what is wrong with it."""
+    name = "stdin" if path == "-" else path
+    try:
+        content = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
+        if content.startswith(GZIP):
+            content = gzip.decompress(content)
+    except FileNotFoundError:
+        raise Unusable(f"{name}: there is no such file. {REMEDY}") from None
+    except (OSError, EOFError, zlib.error) as error:
+        raise Unusable(f"{name}: can't be read ({type(error).__name__}). Fix its permissions, or use another file.") from None
+    if not content.strip():
+        raise Unusable(f"{name}: the file is empty. {REMEDY}")
+    return _recorded(name, content)
+
+
+def parsed(recorded: Recorded) -> Notification:
+    """Its alerts. Raises Unusable where Unstick would answer 400."""
+    from functions.adapters.grafana.request import parse
+
+    try:
+        return parse(recorded.body)
+    except BadRequest as error:
+        raise Unusable(f"{recorded.name}: {error.sentence}") from None
+
+
+def restamped(recorded: Recorded, now: float) -> Recorded:
+    """The same alerts, as if they had begun, or ended, just now."""
+    parsed(recorded)  # says what is wrong with it
+    content = json.loads(recorded.body)
+    for alert in content["alerts"]:
+        alert["startsAt" if alert["status"] == "firing" else "endsAt"] = _rfc3339(now)
+    return Recorded(recorded.name, json.dumps(content, ensure_ascii=False).encode("utf-8", "surrogatepass"), now)
+
+
+def example(rules: Rules, labels: Mapping[str, str], now: float) -> Recorded:
+    """A firing alert with these labels, and with those that the matchers of the first runbook that fits them name.
+
+    Raises Unusable where that runbook needs a label that is not given.
+    """
+    for runbook in rules.runbooks.values():
+        fixed = {matcher.label: matcher.value for matcher in runbook.match if matcher.op == "="}
+        if all(labels.get(name, value) == value for name, value in fixed.items()):
+            labels = fixed | dict(labels)
+            _require_labels(runbook, labels)
+            break
+    labels = {"alertname": "Example", **labels}
+    fingerprint = hashlib.sha256(json.dumps([sorted(labels.items()), now]).encode()).hexdigest()[:16]
+    alert = {
+        "status": "firing",
+        "labels": labels,
+        "annotations": {"summary": "An example, made by `send --example`"},
+        "startsAt": _rfc3339(now),
+        "endsAt": "0001-01-01T00:00:00Z",
+        "generatorURL": "",
+        "fingerprint": fingerprint,
+    }
+    content = {
+        "receiver": "unstick",
+        "status": "firing",
+        "version": "1",
+        "groupKey": f"example-{fingerprint}",
+        "truncatedAlerts": 0,
+        "externalURL": "https://example.invalid/",
+        "orgId": 1,
+        "alerts": [alert],
+    }
+    return Recorded("example", json.dumps(content, ensure_ascii=False, indent=2).encode(), now)
+
+
+def _require_labels(runbook: Runbook, labels: Mapping[str, str]) -> None:
+    templates = [*runbook.restart.options.values(), runbook.symptom.vhost, runbook.symptom.queue]
+    needed = dict.fromkeys(name for template in templates for name in template_labels(template))
+    if missing := [name for name in needed if name not in labels]:
+        written = " ".join(f"{name}=..." for name in missing)
+        raise Unusable(f"the runbook {runbook.name} also needs the label {' and '.join(missing)}. Add: {written}")
+
+
+def _rfc3339(at: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at))
+
+
+def _recorded(name: str, content: bytes) -> Recorded:
+    try:
+        recording = json.loads(content)
+    except (ValueError, RecursionError):
+        return Recorded(name, content, None)  # what parses it says what is wrong
+    request = recording.get("request", recording) if isinstance(recording, dict) else None
+    if not isinstance(request, dict):
+        return Recorded(name, content, None)
+    body, at = _body(name, request), recording.get("recorded_at_unix")
+    if body is None:
+        return Recorded(name, content, None)
+    return Recorded(name, body, float(at) if isinstance(at, int | float) else None)
+
+
+def _body(name: str, request: dict[str, Any]) -> bytes | None:
+    """The body of a recorded request; None if this is not one."""
+    for key in ("body", "body_text"):
+        if isinstance(request.get(key), str):
+            return str(request[key]).encode("utf-8", "surrogatepass")
+    if not isinstance(request.get("body_base64"), str):
+        return None
+    try:
+        return b64decode(request["body_base64"], validate=True)
+    except ValueError:
+        raise Unusable(f"{name}: body_base64 is not base64. Record it anew.") from None

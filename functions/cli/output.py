@@ -1,0 +1,217 @@
+"""How the commands show things: common options, text that fits the terminal, tables, JSON, progress, and exit codes."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+from unicodedata import east_asian_width
+
+import click
+
+from functions.config.current import DEFAULT_PATH
+from functions.domain.texts.sanitize import clean
+
+if TYPE_CHECKING:
+    from functions.bootstrap import Adapters
+    from functions.domain.model.runbooks import Rules
+
+WRONG, UNUSABLE = 1, 2
+MAX_CELL = 400
+COLOURS = {"ok": "green", "wrong": "red", "warn": "yellow"}
+GAP = "  "
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Wrong(click.ClickException):
+    """Something outside is wrong, or what was asked for was not done: exit code 1."""
+
+    exit_code = WRONG
+
+
+class Unusable(click.ClickException):
+    """An argument, a file or the configuration can't be used: exit code 2."""
+
+    exit_code = UNUSABLE
+
+
+def options(command: F) -> F:
+    """The options that every command has."""
+    as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+    config = click.option(
+        "--config",
+        "config_path",
+        type=click.Path(),
+        envvar="UNSTICK_CONFIG",
+        default=DEFAULT_PATH,
+        show_default=True,
+        show_envvar=True,
+        metavar="FILE",
+        help="The configuration.",
+    )
+    return config(as_json(command))
+
+
+def timeout_option(default_s: float, longest_s: float, description: str) -> Callable[[F], F]:
+    """`--timeout SECONDS`."""
+    seconds = click.FloatRange(1, longest_s)
+    return click.option(
+        "--timeout", "timeout_s", type=seconds, default=default_s, show_default=True, metavar="SECONDS", help=description
+    )
+
+
+def named_values(option: str, pairs: Sequence[str]) -> dict[str, str]:
+    """What NAME=VALUE arguments say. Raises Unusable for one that has no `=`."""
+    for pair in pairs:
+        if not pair.partition("=")[0] or "=" not in pair:
+            raise Unusable(f"{option} {printable(pair)} is not NAME=VALUE. Write for example {option} queue=mail.outgoing.")
+    return {name: value for name, _, value in (pair.partition("=") for pair in pairs)}
+
+
+def load_adapters(config_path: str) -> Adapters:
+    """The adapters of this configuration. Raises ConfigError with all that is wrong in it."""
+    from functions.bootstrap import Adapters
+    from functions.config.loader import load_config
+
+    return Adapters(load_config(config_path))
+
+
+def require_store(ports: Adapters) -> None:
+    """Raises Wrong where the store is a file that does not exist.
+
+    A relative path that is read from another folder would make a new file, and a kill switch in that stops nothing.
+    """
+    path = getattr(ports.config.store.settings, "path", None)
+    if path is not None and not Path(path).exists():
+        remedy = "Run this in the function's own folder, or write an absolute path. The function creates it at its first alert."
+        raise Wrong(f"the store {Path(path).absolute()} does not exist. {remedy}")
+
+
+@contextlib.contextmanager
+def logs_to_stderr() -> Iterator[None]:
+    """What is logged or posted to a console goes to stderr meanwhile: stdout is the command's answer alone."""
+    with contextlib.redirect_stdout(sys.stderr):
+        yield
+
+
+def print_json(content: object) -> None:
+    """JSON on stdout. What JSON does not know is its text."""
+    click.echo(json.dumps(content, ensure_ascii=False, indent=2, default=str))
+
+
+def print_text(text: str, indent: str = "", hanging: str | None = None, *, err: bool = False) -> None:
+    """One paragraph within the terminal's width; lines after the first begin with `hanging` (else as the first)."""
+    hanging = indent if hanging is None else hanging
+    first, *others = wrap(text, width() - max(columns(indent), columns(hanging)))
+    click.echo("\n".join([indent + first, *(hanging + line for line in others)]), err=err)
+
+
+def print_lines(text: str) -> None:
+    """Text that has lines of its own; one that is too long goes on below, two columns further to the right."""
+    for line in text.splitlines():
+        indent = " " * (len(line) - len(line.lstrip()))
+        print_text(line.lstrip(), indent, indent + "  ")
+
+
+def print_posted(problems: Mapping[str, str]) -> None:
+    """Who was notified, and who was not."""
+    if not problems:
+        print_text("Nobody was notified: the configuration names no channel for it.", err=True)
+    for channel, problem in problems.items():
+        if problem:
+            print_text(f"{mark('NOT SENT', 'wrong')} to {printable(channel)}: {printable(problem)} Tell them yourself.", err=True)
+        else:
+            print_text(f"sent to {printable(channel)}")
+
+
+def printable(text: object, limit: int = MAX_CELL) -> str:
+    """One line that does a terminal no harm, whoever wrote it."""
+    return clean(str(text), limit, "…")
+
+
+def mark(word: str, kind: str = "") -> str:
+    """A word in the colour of what it means; click takes colours away where stdout is not a terminal."""
+    return click.style(word, fg=COLOURS.get(kind or word), bold=kind == "wrong")
+
+
+def width() -> int:
+    """The terminal's columns (or COLUMNS); without a limit where the output goes into a file or pipe."""
+    if sys.stdout.isatty() or "COLUMNS" in os.environ:
+        return shutil.get_terminal_size().columns
+    return sys.maxsize
+
+
+def wrap(text: str, columns_at_most: int) -> list[str]:
+    """The text in lines of at most so many columns; a longer word, such as a URL, stays whole."""
+    lines = [""]
+    for word in text.split(" "):
+        longer = f"{lines[-1]} {word}" if lines[-1] else word
+        if lines[-1] and columns(longer) > columns_at_most:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    return lines
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Columns as wide as they must be; on a narrow terminal the widest are wrapped."""
+    cells = [list(head), *([printable(cell) for cell in row] for row in rows)]
+    widths = [max(map(columns, column)) for column in zip(*cells, strict=True)]
+    narrowest = [max(columns(word) for cell in column for word in cell.split(" ")) for column in zip(*cells, strict=True)]
+    while sum(widths) + len(GAP) * (len(widths) - 1) > width():
+        shrinkable = [place for place in range(len(widths)) if widths[place] > narrowest[place]]
+        if not shrinkable:
+            break
+        widths[max(shrinkable, key=lambda place: widths[place])] -= 1
+    lines = [line for row in cells for line in _row_lines(row, widths)]
+    heading = len(_row_lines(cells[0], widths))
+    return "\n".join([click.style(line, bold=True) for line in lines[:heading]] + lines[heading:])
+
+
+def _row_lines(row: Sequence[str], widths: Sequence[int]) -> list[str]:
+    wrapped = [wrap(cell, columns_at_most) for cell, columns_at_most in zip(row, widths, strict=True)]
+    height = max(map(len, wrapped))
+    filled = [lines + [""] * (height - len(lines)) for lines in wrapped]
+    return [GAP.join(map(padded, line, widths)).rstrip() for line in zip(*filled, strict=True)]
+
+
+def padded(text: str, columns_at_least: int) -> str:
+    """The text, and blanks up to this many columns of a terminal."""
+    return text + " " * max(0, columns_at_least - columns(text))
+
+
+def columns(text: str) -> int:
+    """How many columns it takes on a terminal: East Asian wide characters take two, colours none."""
+    return sum(2 if east_asian_width(character) in "WF" else 1 for character in click.unstyle(text))
+
+
+@contextlib.contextmanager
+def progress(label: str, length: int) -> Iterator[Callable[[], None]]:
+    """A bar on stderr while something takes its time, where stderr is a terminal. Call what it yields after each part."""
+    lock = threading.Lock()
+    with click.progressbar(length=length, label=label, file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
+
+        def advance() -> None:
+            with lock:
+                bar.update(1)
+
+        yield advance
+
+
+def relative(seconds: float) -> str:
+    """`in 12 s`, `3 min ago`."""
+    from functions.domain.texts.words import duration
+
+    return f"in {duration('en', seconds)}" if seconds >= 0 else f"{duration('en', -seconds)} ago"
+
+
+def local_time(at: float, rules: Rules) -> str:
+    """`2026-11-26 21:04:11`, in the configuration's time zone. Whoever shows it names the zone once."""
+    return datetime.fromtimestamp(at, rules.zone).strftime("%Y-%m-%d %H:%M:%S")
