@@ -151,14 +151,13 @@ def _unnamed_queue(runbook: Runbook, labels: Mapping[str, str]) -> Finding:
 def _check_vhost(ports: Adapters, probe: QueueRef, timeout_s: float) -> Finding:
     """Whether queues of this vhost can be seen: the only thing wrong must be that the probe does not exist."""
     what = f"queues in vhost {probe.vhost}"
-    try:
-        ports.read_queue(probe, 60.0, timeout_s)
-    except Denied as denied:
-        if denied.code == "no_queue":
-            return Finding(what, ok=True, detail="can be seen; the queue's name comes with the alert")
-        return Finding(what, ok=False, detail=denied.detail, remedy=denied.remedy)
-    except Unavailable as error:
-        return Finding(what, ok=False, detail=error.detail, remedy="Make sure that the broker is up and `url` is right.")
+    (result,) = ports.read_queues([(probe, 60.0)], timeout_s)
+    if isinstance(result, Denied) and result.code == "no_queue":
+        return Finding(what, ok=True, detail="can be seen; the queue's name comes with the alert")
+    if isinstance(result, Denied):
+        return Finding(what, ok=False, detail=result.detail, remedy=result.remedy)
+    if isinstance(result, Unavailable):
+        return Finding(what, ok=False, detail=result.detail, remedy="Make sure that the broker is up and `url` is right.")
     return Finding(what, ok=True, detail="can be seen")
 
 

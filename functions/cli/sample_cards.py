@@ -42,8 +42,8 @@ DETAILS = {"escalated": "it is still stuck", "paused": "broker upgrade (an opera
 PASSING = frozenset({Reason.COOLDOWN, Reason.JOB_BUSY, Reason.LEDGER_UNKNOWN, Reason.SYMPTOM_UNKNOWN})
 """What guards say of these passes by itself: the incident waits."""
 
-WITHOUT_TARGET = frozenset({Reason.NO_RUNBOOK, Reason.INVALID_OPTION, Reason.MONITORING_FAILURE})
-"""Nothing can be restarted for such an alert, so it has no incident."""
+WITHOUT_INCIDENT = frozenset({Reason.NO_RUNBOOK, Reason.INVALID_OPTION, Reason.MONITORING_FAILURE, Reason.INCIDENT_FULL})
+"""Nothing can be restarted for such an alert, or its incident is full."""
 
 AGAIN_S = 60.0
 CHANNEL = "shown"
@@ -102,9 +102,11 @@ def _held(key: str, cases: tuple[MatchedAlert, ...], reason: Reason, now: float,
     if reason is Reason.ALREADY_RUNNING:
         adopted = replace(_incident(key, cases, "started", now), adopted=True)
         return compose(CardInput("started", now, first.runbook, first.target, adopted, reason), rules)
-    if first.runbook is None or first.target is None or reason in WITHOUT_TARGET:
+    if first.runbook is None or first.target is None or reason in WITHOUT_INCIDENT:
         runbook = first.runbook if reason is not Reason.NO_RUNBOOK else None
-        return compose(CardInput("held", now, runbook, reason=reason, detail=first.detail, trigger=to_alert_ref(first)), rules)
+        target = first.target if reason is Reason.INCIDENT_FULL else None
+        card_input = CardInput("held", now, runbook, target, reason=reason, detail=first.detail, trigger=to_alert_ref(first))
+        return compose(card_input, rules)
     runbook = replace(first.runbook, notify=(CHANNEL,))
     incident = _incident(key, cases, "held", now)
     moment = StepContext(rules, NOTHING_SEEN, now, was_saved=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from functions.cli import sample_cards
 from functions.cli.commands import card as command
@@ -49,6 +50,9 @@ def adapters(reason: Reason, book: Runbook) -> Card:
         Reason.TOO_MANY_TARGETS: seen(storm=STORM),
     }
     match reason:
+        case Reason.INCIDENT_FULL:
+            messages = scenes.moved(found, replace(event, left_out=5), with_rules=rules).document.to_tell
+            return next(message.card for message in messages if "incident_full" in message.id)
         case Reason.ESCALATED:
             found = document(escalated_at=NOW - 600)
         case Reason.STALE_ALERT:
