@@ -16,7 +16,7 @@ from functions.application.observe import unwrap
 from functions.application.ports import Budget, Ports
 from functions.application.reconcile import LIST_S, STORE_S, advance
 from functions.domain.model.alerts import MatchedAlert
-from functions.domain.model.events import AlertsReceived, Reply, TimerFired
+from functions.domain.model.events import AlertsReceived, Origin, Reply, TimerFired
 from functions.runtime.errors import Denied, Unavailable, UnstickError
 
 DIRECT = 10
@@ -32,6 +32,7 @@ LISTED_BYTES = 600_000
 SWEEP_AFTER_S = 60.0
 SWEEP_MOST = 200
 WAKE_BUDGET_S = 60.0
+NO_ORIGIN = Origin()
 
 
 class IntakeResult(Struct, frozen=True):
@@ -63,12 +64,12 @@ def make_incident_id(key: str, now: float, cases: list[MatchedAlert]) -> str:
     return time.strftime("%Y%m%d-%H%M%S-", time.gmtime(now)) + hashlib.sha256(f"{key} {now!r} {alerts}".encode()).hexdigest()[:8]
 
 
-def handle_notification(ports: Ports, cases: list[MatchedAlert], budget: Budget) -> IntakeResult:
+def handle_notification(ports: Ports, cases: list[MatchedAlert], budget: Budget, origin: Origin = NO_ORIGIN) -> IntakeResult:
     """Decide or save every alert of a notification: ten targets at once, the rest in lists of 100 for their wake-ups."""
     groups = group_by_document(cases)
     now = ports.now()
     events = [
-        (key, AlertsReceived(tuple(found), make_incident_id(key, now, found), crowd=len(groups) > DIRECT))
+        (key, AlertsReceived(tuple(found), make_incident_id(key, now, found), crowd=len(groups) > DIRECT, origin=origin))
         for key, found in groups.items()
     ]
     direct, rest = events[:DIRECT], events[DIRECT:]
@@ -131,6 +132,7 @@ def hand_over(ports: Ports, events: list[tuple[str, AlertsReceived]], budget: Bu
                 "crowd": event.crowd,
                 "alerts": msgspec.to_builtins([case.alert for case in cases]),
                 "left_out": event.left_out + len(event.cases) - len(cases),
+                "origin": msgspec.to_builtins(event.origin),
             }
             for event, cases in ((event, _cases_that_fit(event.cases)) for _, event in events)
         ]

@@ -136,10 +136,11 @@ def _decide_handed_over(adapters: Adapters, entry: dict[str, Any]) -> None:
     from functions.application.reconcile import advance
     from functions.domain.decisions import matching
     from functions.domain.model.alerts import Alert
-    from functions.domain.model.events import AlertsReceived
+    from functions.domain.model.events import AlertsReceived, Origin
 
     try:
         alerts = convert(entry["alerts"], tuple[Alert, ...])
+        origin = convert(entry.get("origin", {}), Origin)
     except (ValidationError, KeyError) as error:
         raise Denied("scheduler", f"alerts that were handed over can't be read: {error}") from None
     # They were of one target; by another configuration they may be of several.
@@ -147,7 +148,7 @@ def _decide_handed_over(adapters: Adapters, entry: dict[str, Any]) -> None:
     for number, (key, cases) in enumerate(groups.items()):
         incident = entry["incident"] if number == 0 else make_incident_id(key, adapters.now(), cases)
         left_out = int(entry.get("left_out", 0)) if number == 0 else 0
-        event = AlertsReceived(tuple(cases), incident, bool(entry.get("crowd")), entry.get("at"), left_out)
+        event = AlertsReceived(tuple(cases), incident, bool(entry.get("crowd")), entry.get("at"), left_out, origin)
         advance(adapters, key, event, Budget(adapters, adapters.monotonic() + 30.0))
 
 

@@ -34,7 +34,7 @@ def webhook(request: Request) -> Response:
         headers = dict(request.headers.items())  # each walk through Flask's own takes 10 microseconds
         with throttle.patience(request.environ.get("gunicorn.socket")):
             body = grafana.read_body(request.stream, request.content_length, settings.max_body, headers)
-        grafana.authenticate(settings.auth, headers, body, time.time())
+        request_id = grafana.authenticate(settings.auth, headers, body, time.time())
         notification = grafana.parse(body)
     except BadRequest as error:
         _log_refusal(error)
@@ -43,7 +43,7 @@ def webhook(request: Request) -> Response:
         logs.event("ERROR", f"authentication is unavailable: {error}")
         return json_response(503, error="Unstick can't read its own secrets; its log says why.")
     with logs.bound(trace_header=request.headers.get("X-Cloud-Trace-Context")):
-        return to_response(_handle_alerts(notification.alerts))
+        return to_response(_handle_alerts(notification.alerts, request_id))
 
 
 @lru_cache(maxsize=16)
@@ -61,15 +61,17 @@ def _log_refusal(error: BadRequest) -> None:
         logs.event("WARNING", f"refused with {error.status}: {error.sentence}{more}")
 
 
-def _handle_alerts(alerts: tuple[Alert, ...]) -> IntakeResult:
+def _handle_alerts(alerts: tuple[Alert, ...], request_id: str) -> IntakeResult:
     from functions.application.intake import handle_notification
     from functions.application.ports import Budget
     from functions.bootstrap import current_adapters
     from functions.domain.decisions import matching
+    from functions.domain.model.events import Origin
 
     settings, adapters = current_config(), current_adapters()
     budget = Budget(adapters, adapters.monotonic() + settings.budget_s)
-    return handle_notification(adapters, matching.match_alerts(settings.rules, settings.runner_url, alerts), budget)
+    origin = Origin(request_id, adapters.now() + 2 * settings.auth.hmac.tolerance_s) if settings.auth.hmac else Origin()
+    return handle_notification(adapters, matching.match_alerts(settings.rules, settings.runner_url, alerts), budget, origin)
 
 
 def to_response(found: IntakeResult) -> Response:

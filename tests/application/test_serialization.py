@@ -91,6 +91,7 @@ FULL = Document(
     NOW,
     {"ops/inc-1": "thread"},
     {"m": NOW},
+    {"r": NOW},
 )
 
 

@@ -22,6 +22,8 @@ from functions.runtime.secrets import SecretRef
 
 SHOWN_BYTES = 1024
 """As much of an error's body as Grafana shows to its users."""
+REQUEST_ID = 16
+"""Hex digits of a signature that tell one request from another."""
 
 
 class Headers(Protocol):
@@ -36,10 +38,12 @@ class _Refusal(Struct, frozen=True):
     """False where the request has nothing of this way at all."""
 
 
-def authenticate(auth: Auth, headers: Headers, body: bytes, now: float) -> None:
+def authenticate(auth: Auth, headers: Headers, body: bytes, now: float) -> str:
     """Return if the request came from somebody who knows a secret. `now` is our clock in Unix seconds.
 
-    Raises BadRequest 401 with what to mend, and Unavailable when no way matches but a secret could not be read.
+    What is returned names this very request where it is signed with a timestamp, so that a copy of it can be told from the next
+    notification; otherwise it is empty. Raises BadRequest 401 with what to fix, and Unavailable when no way matches but a secret
+    could not be read.
     """
     checks: list[Callable[[], _Refusal | None]] = []
     if auth.hmac:
@@ -57,7 +61,8 @@ def authenticate(auth: Auth, headers: Headers, body: bytes, now: float) -> None:
             unread = error
             continue
         if refusal is None:
-            return
+            is_unique = auth.hmac is not None and auth.hmac.timestamp_header and check is checks[0]
+            return header(headers, auth.hmac.header)[:REQUEST_ID] if is_unique and auth.hmac else ""
         refusals.append(refusal)
     if unread:
         raise Unavailable(unread.system, unread.detail) from None

@@ -56,6 +56,7 @@ BUNDLE_S = 20.0
 
 BUNDLES_KEPT_S = 86400.0
 THREADS_KEPT = 20
+REQUESTS_KEPT = 100
 SAME_START_S = 60.0
 """Replicas of Grafana give the same alert start times that differ a little."""
 
@@ -67,7 +68,7 @@ def step(document: Document, event: Event, seen: Observation, now: float, rules:
     moment = StepContext(rules, seen, now, late_s=late_s if late_s > LATE_S else 0.0)
     match event:
         case AlertsReceived():
-            made = _on_alerts(document, event, replace(moment, crowd=event.crowd, was_saved=document.incident is not None))
+            made = _on_request(document, event, replace(moment, crowd=event.crowd, was_saved=document.incident is not None))
         case TimerFired():
             made = _on_timer(document, moment)
         case Approved():
@@ -118,6 +119,19 @@ def _on_timer(document: Document, now: StepContext) -> Step:
         # A changed due is what gives the posting to one holder: whoever saves it tells.
         return Step(replace(document, due=None))
     return Step(replace(document, due=None)) if incident is None else Step(document)
+
+
+def _on_request(document: Document, event: AlertsReceived, now: StepContext) -> Step:
+    """Take in the alerts, unless the very same request was taken in before: a copy of it decides nothing anew."""
+    origin, requests = event.origin, document.requests
+    if requests.get(origin.id, 0.0) > now.at:
+        return Step(document, reply=reply_for_alerts(document, event, event.cases[0], Action.HELD, Reason.DUPLICATE))
+    made = _on_alerts(document, event, now)
+    if not origin.id or not new_alerts(document, event.cases):
+        return made
+    current = {name: until for name, until in requests.items() if until > now.at} | {origin.id: origin.until}
+    kept = dict(list(current.items())[-REQUESTS_KEPT:])
+    return replace(made, document=replace(made.document, requests=kept))
 
 
 def _on_alerts(document: Document, event: AlertsReceived, now: StepContext) -> Step:

@@ -13,6 +13,13 @@ from functions.domain.model.observations import Execution, Storm
 from functions.runtime.text import Phrase
 
 
+class Origin(Struct, frozen=True):
+    """The request that alerts came with, and until when a copy of it would be let in. Without an id, copies can't be told."""
+
+    id: str = ""
+    until: float = 0.0
+
+
 class AlertsReceived(Struct, frozen=True):
     """Alerts of one target arrived, or one alert without a target."""
 
@@ -25,6 +32,7 @@ class AlertsReceived(Struct, frozen=True):
     """When the webhook, which was out of time, handed the alerts to the scheduler."""
     left_out: int = 0
     """How many more alerts arrived that did not fit into one task of the scheduler."""
+    origin: Origin = Origin()
 
 
 class TimerFired(Struct, frozen=True):

@@ -153,6 +153,8 @@ class Document(Struct, frozen=True):
     """`channel/incident` -> the handle that the channel needs to reply in the incident's thread."""
     bundled: Mapping[str, float] = field(default_factory=dict)
     """Only in bundle documents: message id -> when it was moved here."""
+    requests: Mapping[str, float] = field(default_factory=dict)
+    """Signed requests whose alerts were decided -> until when a copy of it would be let in."""
     version: int = VERSION
 
     @property
