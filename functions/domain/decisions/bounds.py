@@ -1,4 +1,4 @@
-"""Core: how much a target's document holds, whatever alerts name. What goes beyond is counted, said and held."""
+"""Limits of a target's document, whatever alerts name. Alerts beyond them are counted, reported and held."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from functions.domain.model.messages import Message
 from functions.domain.model.observations import QueueSnapshot
 
 QUEUES_KEPT = 20
-"""Of an incident. Each is looked at again at every step."""
+"""Of an incident. Every step checks each of them again."""
 
 ALERTS_KEPT = 50
-"""Of an incident. They are told from other alerts by fingerprint and start, so each has to be kept."""
+"""Of an incident. Fingerprint and start tell alerts apart, so each is kept."""
 
 MAX_BYTES = 256_000
-"""Of a document as JSON: it is written with every step, and read with every list of what is open."""
+"""Of a document as JSON. Every step writes it, and every list of open documents reads it."""
 
 BUNDLED_KEPT = 1000
 FEW = 5
@@ -26,13 +26,13 @@ CONSUMERS_CHARACTERS = 2000
 
 
 def before_restart(seen: QueueSnapshot) -> QueueSnapshot:
-    """What is kept of the last look before a restart: the figures, and the consumers, so that new ones can be told from them."""
+    """What to keep of the last snapshot before a restart: the figures, and the consumers, to recognise new ones."""
     fits = sum(map(len, seen.consumer_ids or ())) <= CONSUMERS_CHARACTERS
     return replace(seen, ack_samples=(), depth_samples=(), consumer_ids=seen.consumer_ids if fits else None)
 
 
 def shrink(document: Document) -> Iterator[Document]:
-    """The document, then ever smaller ones: first without what only people miss, at last without what they were to be told."""
+    """The document, then smaller and smaller ones: first without details for people, finally without messages and records."""
     yield document
     newest = dict(list(document.bundled.items())[-BUNDLED_KEPT:])
     document = replace(document, bundled=newest)
@@ -56,13 +56,13 @@ def shrink(document: Document) -> Iterator[Document]:
 
 
 def drop_oldest(outcomes: tuple[Outcome, ...]) -> tuple[Outcome, ...]:
-    """One outcome less. Holds go first: an alert that was held is told again, and nothing else rests on them."""
+    """Drop one outcome. Holds go first: a held alert is posted again, and nothing else depends on them."""
     goes = next((place for place, outcome in enumerate(outcomes[:-1]) if outcome.ending is Ending.HELD), 0)
     return (*outcomes[:goes], *outcomes[goes + 1 :])
 
 
 def bare(triggers: tuple[AlertRef, ...]) -> tuple[AlertRef, ...]:
-    """Without what only people read, but for the first, which cards name."""
+    """The alerts without their texts for people, except the first one, which cards name."""
     return (*triggers[:1], *(replace(one, name="", summary="", severity="", links={}) for one in triggers[1:]))
 
 

@@ -1,4 +1,4 @@
-"""Core: what stays the same during one step, and what Grafana is answered."""
+"""The context of one step, and the answers to Grafana."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class StepContext(Struct, frozen=True):
     late_s: float = 0.0
     crowd: bool = False
     was_saved: bool = True
-    """The incident was in the document before this step, so people have been promised an outcome."""
+    """The incident was in the document before this step, so people expect an outcome."""
 
     @property
     def ledger(self) -> ExecutionHistory | Unknown:
@@ -29,26 +29,26 @@ class StepContext(Struct, frozen=True):
 
 
 def has_unseen(now: StepContext) -> bool:
-    """Something was not seen in the time given: a later look may well see it."""
+    """Whether something could not be read in time, so that a later observation may succeed."""
     parts = (now.seen.ledger, now.seen.pause, now.seen.storm, *now.seen.queues.values())
     return any(isinstance(part, Unknown) and part.late for part in parts)
 
 
 def is_all_resolved(incident: Incident) -> bool:
-    """Whether Grafana has called every alert of the incident over."""
+    """Whether Grafana has resolved every alert of the incident."""
     return bool(incident.triggers) and all(trigger.resolved_at is not None for trigger in incident.triggers)
 
 
 def reply_for_incident(
     document: Document, incident: Incident, runbook: Runbook | None, action: Action, reason: Reason | None
 ) -> Reply:
-    """What Grafana is answered of this incident."""
+    """The answer to Grafana for this incident."""
     target = document.target.name if document.target else ""
     return Reply(incident.id, runbook.name if runbook else "", target, action, reason, incident.execution)
 
 
 def reply_for_alerts(document: Document, event: AlertsReceived, case: MatchedAlert, action: Action, reason: Reason) -> Reply:
-    """What Grafana is answered of alerts that changed nothing by themselves."""
+    """The answer to Grafana for alerts that changed nothing."""
     incident = document.incident
     return Reply(
         incident.id if incident else event.incident,

@@ -1,4 +1,4 @@
-"""Core: how an incident waits, asks, or ends."""
+"""How an incident waits, asks for approval, or ends."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from functions.domain.model.runbooks import Runbook
 from functions.runtime.text import Phrase
 
 GRACE_S = 900.0
-"""Without any restart for `within` and this long, an incident is handed to people."""
+"""Without a restart for `within` plus this time, an incident escalates."""
 
 APPROVAL_S = 1800.0
 
 
 def handle_hold(document: Document, incident: Incident, runbook: Runbook, now: StepContext, decision: Decision) -> Step:
-    """A hold: wait if it passes by itself, ask where a person may overrule it, else end."""
+    """Wait if the hold passes by itself, ask if a person may overrule it, otherwise end."""
     incident = replace(incident, reason=decision.reason, detail=decision.detail)
     if decision.again_in_s is not None:
         return _wait(document, incident, runbook, now, decision)
@@ -40,7 +40,7 @@ def handle_hold(document: Document, incident: Incident, runbook: Runbook, now: S
 
 
 def _may_ask(document: Document, incident: Incident, runbook: Runbook, now: StepContext, decision: Decision) -> bool:
-    """Whether a person is offered to overrule the hold: not in a crowd, not again within the hour, not in mode observe."""
+    """Whether to offer a person to overrule the hold: not with many targets, not again within the hour, not in mode observe."""
     if runbook.mode is Mode.OBSERVE or decision.reason is Reason.TOO_MANY_TARGETS or incident.overruled:
         return False
     lately = was_told_recently(document, incident.triggers, decision.reason, now.at)
@@ -49,7 +49,7 @@ def _may_ask(document: Document, incident: Incident, runbook: Runbook, now: Step
 
 def _wait(document: Document, incident: Incident, runbook: Runbook, now: StepContext, decision: Decision) -> Step:
     again = now.at + max(decision.again_in_s or 0.0, 1.0)
-    if decision.reason is Reason.COOLDOWN:  # it has an end that is known, so nobody is called for it
+    if decision.reason is Reason.COOLDOWN:  # its end is known, so it does not escalate
         incident = replace(incident, waits_from=again)
     deadline = deadline_of(incident, runbook)
     if now.at >= deadline:
@@ -74,7 +74,7 @@ def _wait(document: Document, incident: Incident, runbook: Runbook, now: StepCon
 
 
 def deadline_of(incident: Incident, runbook: Runbook) -> float:
-    """Until when an incident may wait for something that passes by itself; each cooldown, yes and start begins a new count."""
+    """Until when an incident may wait for what passes by itself. Each cooldown, approval and start restarts the count."""
     ends = [
         t.execution.runner_ended_at - incident.runner_ahead_s
         for t in incident.tries
@@ -95,7 +95,7 @@ def look_again(
     *,
     remedy: Phrase = "",
 ) -> Step:
-    """Stay in the phase and look again; after `within` people are told, and in the end asked."""
+    """Stay in the phase and check again. After `within` people are notified; at the deadline the incident escalates."""
     deadline = deadline_of(incident, runbook)
     if now.at >= deadline:
         return escalate(document, incident, runbook, now, reason, detail, remedy=remedy)
@@ -108,7 +108,7 @@ def look_again(
 
 
 def request_approval(document: Document, incident: Incident, runbook: Runbook, now: StepContext, decision: Decision) -> Step:
-    """Ask a person, by a link that works once and until it expires."""
+    """Ask a person, with a link that works once and until it expires."""
     expires_at = now.at + APPROVAL_S
     nonce = f"{incident.id}.{incident.attempt}.{now.at:.0f}"
     incident = replace(incident, phase=Phase.ASKED, nonce=nonce, expires_at=expires_at, due=expires_at)
@@ -132,7 +132,7 @@ def request_approval(document: Document, incident: Incident, runbook: Runbook, n
 
 
 def end_as_not_approved(document: Document, incident: Incident, runbook: Runbook, now: StepContext) -> Step:
-    """Nobody pressed the button in time."""
+    """End the incident since nobody pressed the button in time."""
     ending = Ending.HELD if incident.restarts == 0 else Ending.ESCALATED
     mention = runbook.mention if ending is Ending.ESCALATED else ()
     story = CardInput(
@@ -153,7 +153,7 @@ def end_as_not_approved(document: Document, incident: Incident, runbook: Runbook
 
 
 def end_as_held(document: Document, incident: Incident, runbook: Runbook, now: StepContext, decision: Decision) -> Step:
-    """Turned away. Only an incident that was saved before has an outcome to keep."""
+    """End the incident as held. Only an incident that was saved before has an outcome to keep."""
     shown = _with_execution(incident, decision)
     story = CardInput(
         "held", now.at, runbook, document.target, shown, decision.reason, decision.detail, decision.remedy, late_s=now.late_s
@@ -169,7 +169,7 @@ def end_as_held(document: Document, incident: Incident, runbook: Runbook, now: S
 
 
 def _with_execution(incident: Incident, decision: Decision) -> Incident:
-    """For people, who want to open what the hold is about; the incident itself does not go by it."""
+    """Add the execution that the hold is about, for people to open; the incident itself does not follow it."""
     return replace(incident, execution=incident.execution or decision.execution)
 
 
@@ -183,7 +183,7 @@ def escalate(
     *,
     remedy: Phrase = "",
 ) -> Step:
-    """Hand the incident to people, with all that is known."""
+    """Hand the incident to people, with everything that is known."""
     incident = replace(incident, reason=reason, detail=detail)
     story = CardInput("escalated", now.at, runbook, document.target, incident, reason, detail, remedy, late_s=now.late_s)
     answer = reply_for_incident(document, incident, runbook, Action.HELD, reason)
@@ -192,7 +192,7 @@ def escalate(
 
 
 def end_as_recovered(document: Document, incident: Incident, runbook: Runbook, now: StepContext, *, moving: bool = False) -> Step:
-    """Say that it is over. `moving`: it works again, with messages left."""
+    """End the incident as recovered. `moving`: the queue moves again, with messages left."""
     story = CardInput("recovered", now.at, runbook, document.target, incident, moving=moving, late_s=now.late_s)
     document = close_incident(document, now.rules, incident, Ending.RECOVERED, story)
     return Step(document)

@@ -1,6 +1,6 @@
-"""Core: what holds a restart. One small function for each guard; the first that objects decides.
+"""The guards, which hold a restart. Each is one small function, and the first that objects decides.
 
-Each guard sees a `GuardContext` and returns None or a `Decision`. Whatever can't be known holds the restart.
+A guard takes a `GuardContext` and returns None or a `Decision`. What can't be known holds the restart.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from functions.domain.model.runbooks import Freeze, Rules, Runbook
 from functions.runtime.text import Phrase
 
 SAME_CAUSE_S = 60.0
-"""An alert that began up to this long after a restart's end is of the cause that the restart was for."""
+"""An alert that began up to this long after a restart ended has the same cause as that restart."""
 
 ESCALATION_HOLDS_S = 86400.0
 MAX_NUMBERED = 6
 LOOKS_BETWEEN = 4
-"""Without statistics a busy queue shows itself by falling between two looks, so there are more than two."""
+"""Without statistics only a fall between two checks shows that a queue is busy, so there are more than two."""
 
 
 class Kind(StrEnum):
@@ -34,7 +34,7 @@ class Kind(StrEnum):
     HOLD = "hold"
     ASK = "ask"
     ADOPT = "adopt"
-    """Go on from an execution that is there already, running or ended."""
+    """Continue from an execution that exists already, running or ended."""
 
 
 class Decision(Struct, frozen=True):
@@ -42,15 +42,15 @@ class Decision(Struct, frozen=True):
     reason: Reason | None = None
     detail: Phrase = ""
     again_in_s: float | None = None
-    """It passes by itself: decide again then. None: it does not."""
+    """The hold passes by itself: decide again after this time. None: it does not."""
     remedy: Phrase = ""
     execution: Execution | None = None
-    """What to go on from, or what a hold is about."""
+    """The execution to continue from, or that the hold is about."""
     tell: bool = True
 
 
 class GuardContext(Struct, frozen=True):
-    """All that a guard may look at."""
+    """Everything that a guard may use."""
 
     rules: Rules
     runbook: Runbook
@@ -59,16 +59,16 @@ class GuardContext(Struct, frozen=True):
     seen: Observation
     now: float
     approved: bool = False
-    """A person has read why it was held and pressed the button."""
+    """A person has read the reason for the hold and pressed the button."""
 
     @property
     def between(self) -> bool:
-        """Between two attempts of one incident."""
+        """Whether the incident already had a restart."""
         return self.incident.restarts > 0
 
     @property
     def ledger(self) -> ExecutionHistory:
-        """Only for guards after `ledger_unknown`."""
+        """The history, for guards after `ledger_unknown`."""
         if isinstance(self.seen.ledger, Unknown):
             raise TypeError(self.seen.ledger.why)
         return self.seen.ledger
@@ -86,12 +86,12 @@ def hold(
 
 
 def count_as_restarts(ledger: ExecutionHistory) -> tuple[Execution, ...]:
-    """The target's executions that were restarts, newest start first: refused late starts and plans for later are none."""
+    """The target's executions that were restarts, newest start first. Refused late starts and scheduled runs do not count."""
     return tuple(e for e in ledger.executions if not e.refused and not e.scheduled)
 
 
 def newest_end(ledger: ExecutionHistory) -> Execution | None:
-    """The restart that ended last."""
+    """The last restart that ended."""
     ended = [e for e in count_as_restarts(ledger) if e.ended]
     return max(ended, key=lambda e: e.runner_ended_at or 0.0, default=None)
 
@@ -140,7 +140,7 @@ def frozen(scene: GuardContext) -> Decision | None:
 
 
 def freeze_at(windows: tuple[Freeze, ...], local: datetime) -> Freeze | None:
-    """The window that holds at this local time, if any."""
+    """The window that is open at this local time, if any."""
     minute, today = local.hour * 60 + local.minute, local.weekday()
     for window in windows:
         over_midnight = window.end_minute <= window.start_minute
@@ -168,13 +168,13 @@ def ledger_unknown(scene: GuardContext) -> Decision | None:
 
 
 def _needs_telling(scene: GuardContext, unseen: Unknown) -> bool:
-    """What passes by itself is told only when it did not; a clear no (token, ACL, job) has a remedy, and people to take it."""
+    """Whether to notify people. A problem that may pass by itself can wait; a clear refusal (token, ACL, job) has a remedy."""
     since = max(scene.incident.began_at, scene.incident.waits_from)
     return scene.now - since >= scene.runbook.verify.within_s or scene.between or bool(unseen.remedy)
 
 
 def own_execution(scene: GuardContext) -> Decision | None:
-    """An execution of this very incident that was not known of yet: go on from it."""
+    """Continue from an execution of this incident that was not known yet."""
     known = {attempt.tag for attempt in scene.incident.tries}
     for execution in scene.ledger.executions:
         incident, _, number = execution.tag.rpartition(".")
@@ -209,7 +209,7 @@ def _hold_as_busy(scene: GuardContext, execution: Execution, what: str) -> Decis
 
 
 def just_restarted(scene: GuardContext) -> Decision | None:
-    """A restart that nobody has verified for this alert: verify it instead of restarting again."""
+    """Verify a restart that was not verified for this alert, instead of restarting again."""
     last = newest_end(scene.ledger)
     if scene.approved or last is None:
         return None
@@ -222,7 +222,7 @@ def just_restarted(scene: GuardContext) -> Decision | None:
 
 
 def _adopt_newer_restart(scene: GuardContext, last: Execution) -> Decision | None:
-    """Somebody else restarted it after our last attempt: that one has its time to help, too."""
+    """Adopt a restart that somebody else made after our last attempt: it gets its time to help, too."""
     own = [attempt.execution for attempt in scene.incident.tries if attempt.execution and attempt.how != "refused_late"]
     ended_at = max((execution.runner_ended_at or 0.0 for execution in own), default=0.0)
     if not own or last.id in {execution.id for execution in own} or (last.runner_ended_at or 0.0) <= ended_at:
@@ -260,7 +260,7 @@ def failing(scene: GuardContext) -> Decision | None:
 
 
 def symptom(scene: GuardContext) -> Decision | None:
-    """`symptom_gone` and `symptom_unknown`. One ill queue is enough."""
+    """`symptom_gone` and `symptom_unknown`. One stuck queue is enough for a restart."""
     found = [_health(scene, watched) for watched in scene.incident.queues]
     if any(health is Health.ILL for health, _, _ in found):
         return None
@@ -285,7 +285,7 @@ def _health(scene: GuardContext, watched: QueueState) -> tuple[Health, Phrase, Q
 
 
 def update_queues(scene: GuardContext) -> tuple[QueueState, ...]:
-    """The incident's queues with this look taken in."""
+    """The incident's queues with this observation added."""
     return tuple(_health(scene, watched)[2] for watched in scene.incident.queues)
 
 
@@ -313,7 +313,7 @@ def current_slots(storm: Storm, scene: GuardContext) -> tuple[Slot, ...]:
 
 
 def claim_storm_slot(scene: GuardContext) -> Storm | None:
-    """The storm document with this target's slot; None if none is needed."""
+    """The storm document with this target's slot; None if the target needs no slot."""
     if scene.between or isinstance(scene.seen.storm, Unknown):
         return None
     others = tuple(slot for slot in current_slots(scene.seen.storm, scene) if slot.target != scene.document.key)
@@ -360,11 +360,11 @@ OVERRULED = frozenset(
         Reason.AWAITING_APPROVAL,
     }
 )
-"""What a person may overrule. Never the kill switch, a queue that is well, or what can't be known."""
+"""What a person may overrule. Never the kill switch, a healthy queue, or what can't be known."""
 
 
 def decide(scene: GuardContext) -> Decision:
-    """Restart, hold, ask or go on from an execution: the first guard that objects."""
+    """Restart, hold, ask, or adopt an execution, as the first guard that objects says."""
     for guard in GUARDS.values():
         decision = guard(scene)
         if decision is not None:
@@ -373,7 +373,7 @@ def decide(scene: GuardContext) -> Decision:
 
 
 def evaluate_all(scene: GuardContext) -> list[tuple[str, Decision | None]]:
-    """What each guard says by itself, for `simulate`. Guards that need the history are left out where it can't be read."""
+    """What each guard says by itself, for `simulate`. Guards that need the history hold if it can't be read."""
     said: list[tuple[str, Decision | None]] = []
     for name, guard in GUARDS.items():
         try:
@@ -384,5 +384,5 @@ def evaluate_all(scene: GuardContext) -> list[tuple[str, Decision | None]]:
 
 
 def _to_our_clock(scene: GuardContext, runner_at: float) -> float:
-    """A time of the runner's clock on ours."""
+    """A time on the runner's clock, converted to ours."""
     return runner_at - scene.ledger.runner_now + scene.now

@@ -1,6 +1,6 @@
-"""Core: what one look at a queue means. Ill or well before a restart, and the verdict after it.
+"""Judges one snapshot of a queue: stuck or healthy before a restart, and the verdict after it.
 
-Facts about the figures come from docs/rabbitmq.md: live totals count at once, whatever comes from the queue's own page is up
+docs/rabbitmq.md has the facts about the figures: live totals count immediately, everything on the queue's own page is up
 to 9 s old, and a sample that falls between two collections reads 0.
 """
 
@@ -17,10 +17,10 @@ from functions.domain.model.runbooks import Recovered, Runbook, Symptom
 from functions.runtime.text import Phrase
 
 SETTLED_S = 10.0
-"""From then on the queue's page speaks of the time after the restart (it was seen up to 8.9 s late)."""
+"""From then on the queue's page shows the time after the restart (it was up to 8.9 s late)."""
 
 RECENT_S = 10.0
-"""Three samples, 5 s apart: what a queue that works has acknowledged something in."""
+"""Three samples, 5 s apart. A working queue acknowledges something in this time."""
 
 MIN_SAMPLES = 3
 
@@ -30,7 +30,7 @@ CURVE_POINTS = 120
 def judge_health(
     symptom: Symptom, seen: QueueSnapshot | Unknown, watched: QueueState, now: float
 ) -> tuple[Health, Phrase, QueueState]:
-    """Whether a queue is ill, why, and what to remember of it for the next look."""
+    """Whether a queue is stuck, why, and its state to remember for the next check."""
     if isinstance(seen, Unknown):
         return Health.UNKNOWN, seen.why, replace(watched, ill_since=None)
     watched = note_snapshot(watched, seen)
@@ -43,9 +43,9 @@ def judge_health(
 
 
 def _by_samples(symptom: Symptom, seen: QueueSnapshot) -> tuple[Health, str] | None:
-    """By the broker's own samples; None where they can't tell.
+    """Judge by the broker's own samples; None if they can't tell.
 
-    What does not move any more, but moved inside `for_s`, is not ill yet and not well either: a deployment looks like that, and
+    A queue that has stopped, but moved inside `for_s`, is neither stuck nor healthy yet: a deployment looks like that, and
     so does the beginning of a stuck queue.
     """
     depths = _window(seen.depth_samples, symptom.for_s)
@@ -67,7 +67,7 @@ def _by_samples(symptom: Symptom, seen: QueueSnapshot) -> tuple[Health, str] | N
 
 
 def _by_looks(symptom: Symptom, seen: QueueSnapshot, watched: QueueState, now: float) -> tuple[Health, Phrase, QueueState]:
-    """By live looks alone, over `for_s`: a depth that never falls is all that they can tell."""
+    """Judge by live checks alone, over `for_s`. They only show whether the depth falls."""
     since, depth = watched.ill_since, watched.ill_depth
     remembered = replace(watched, ill_since=now if since is None else since, ill_depth=seen.depth, ill_head_at=seen.head_at)
     if since is None:
@@ -82,7 +82,7 @@ def _by_looks(symptom: Symptom, seen: QueueSnapshot, watched: QueueState, now: f
 
 
 def _window(samples: tuple[tuple[float, int], ...], for_s: float) -> list[int] | None:
-    """The values of the last `for_s` seconds, or None if the samples don't cover them. A window may be short by one sample."""
+    """The values of the last `for_s` seconds, or None if the samples don't cover them. One sample may be missing."""
     if len(samples) < MIN_SAMPLES:
         return None
     newest, spacing_s = samples[-1][0], samples[-1][0] - samples[-2][0]
@@ -92,7 +92,7 @@ def _window(samples: tuple[tuple[float, int], ...], for_s: float) -> list[int] |
 
 
 def _drop_gaps(values: list[int]) -> list[int]:
-    """Drop single zeros between other values: they are gaps of the collection, not an empty queue."""
+    """Drop single zeros between other values: they are gaps in the collection, not an empty queue."""
     kept = []
     for place, value in enumerate(values):
         alone = value == 0 and all(values[near] > 0 for near in (place - 1, place + 1) if 0 <= near < len(values))
@@ -102,13 +102,13 @@ def _drop_gaps(values: list[int]) -> list[int]:
 
 
 def _rise_of(counters: list[int]) -> int:
-    """By how much a counter rose, gaps ignored. A counter that begins anew counts from zero."""
+    """By how much a counter rose, ignoring gaps. A counter that restarts counts from zero."""
     known = _drop_gaps(counters)
     return sum(max(0, later - earlier) for earlier, later in pairwise(known))
 
 
 def note_snapshot(watched: QueueState, seen: QueueSnapshot) -> QueueState:
-    """The sighting added to what people are shown."""
+    """Add the snapshot to the figures that people see."""
     if watched.curve and watched.curve[-1][0] == seen.at:
         return watched
     curve = (*watched.curve, (seen.at, seen.depth))
@@ -119,7 +119,7 @@ def note_snapshot(watched: QueueState, seen: QueueSnapshot) -> QueueState:
 
 
 def _thin_out(curve: tuple[tuple[float, int], ...]) -> tuple[tuple[float, int], ...]:
-    """At most CURVE_POINTS points: every other older one goes when it gets too long."""
+    """At most CURVE_POINTS points: drop every other point of the older half if there are more."""
     if len(curve) <= CURVE_POINTS:
         return curve
     half = len(curve) // 2
@@ -129,10 +129,10 @@ def _thin_out(curve: tuple[tuple[float, int], ...]) -> tuple[tuple[float, int], 
 def judge_recovery(
     runbook: Runbook, seen: QueueSnapshot | Unknown, watched: QueueState, *, age_s: float, now: float, ahead_s: float = 0.0
 ) -> QueueState:
-    """One look after the restart's end, `age_s` ago: the queue with its new verdict.
+    """Check the queue `age_s` after the restart ended, and return it with its new verdict.
 
-    Looks are timed by the runner's clock, `ahead_s` ahead of ours, since two looks may come from machines whose clocks differ.
-    That clock is known to the second.
+    Checks are timed by the runner's clock, `ahead_s` ahead of ours, since two checks may come from machines whose clocks differ.
+    The runner's clock is known to the second.
     """
     if isinstance(seen, Unknown):
         return replace(watched, verdict=Verdict.UNKNOWN, well_at=None)
@@ -141,10 +141,10 @@ def judge_recovery(
     acks = seen.acks if age_s >= SETTLED_S else None
     fell = watched.depth is not None and seen.depth < watched.depth
     acked = watched.acks is not None and acks is not None and acks > watched.acks
-    # It moved at some time between the two looks; after a late look that may have been long ago.
+    # It moved at some time between the two checks; after a late check that may have been long ago.
     before_at = watched.looked_at if watched.looked_at is not None else at
     if consumers is None and (fell or watched.moved_at is not None) and age_s >= SETTLED_S:
-        consumers = 1  # nobody can see them, but somebody took messages after the restart's end
+        consumers = 1  # they can't be seen, but somebody took messages after the restart ended
     well = is_well(runbook.recovered, seen.depth, consumers)
     well_at = (watched.well_at if watched.well_at is not None else at) if well else None
     looked = replace(
@@ -162,7 +162,7 @@ def judge_recovery(
 def _verdict(runbook: Runbook, watched: QueueState, *, well: bool, since_s: float, at: float) -> Verdict | None:
     if well:
         return Verdict.RECOVERED
-    # It moved between the look at `moved_at` and the next, one interval later.
+    # It moved between the check at `moved_at` and the next, one interval later.
     quiet_s = since_s if watched.moved_at is None else min(since_s, at - watched.moved_at - runbook.verify.every_s)
     if quiet_s >= runbook.verify.patience_s:
         return Verdict.STUCK
@@ -170,18 +170,18 @@ def _verdict(runbook: Runbook, watched: QueueState, *, well: bool, since_s: floa
 
 
 def is_well(recovered: Recovered, depth: int, consumers: int | None) -> bool:
-    """Whether these figures are those of a queue that works. Consumers that can't be seen don't count."""
+    """Whether these figures show a working queue. Consumers that can't be seen don't count."""
     return depth <= recovered.max_messages and (consumers or 0) >= recovered.min_consumers
 
 
 def is_moving(runbook: Runbook, watched: QueueState, at: float) -> bool:
-    """Whether it moved lately, with consumers present. `at` is on the runner's clock."""
+    """Whether it moved recently, with consumers present. `at` is on the runner's clock."""
     present = (watched.consumers or 0) >= runbook.recovered.min_consumers
     return present and watched.moved_at is not None and at - watched.moved_at < runbook.verify.patience_s
 
 
 def _count_new_consumers(seen: QueueSnapshot, watched: QueueState, age_s: float) -> int | None:
-    """How many consumers are surely of the time after the restart's end."""
+    """How many consumers certainly connected after the restart ended."""
     if age_s >= SETTLED_S:
         return len(seen.consumer_ids) if seen.consumer_ids is not None else seen.consumers
     if seen.consumer_ids is None or watched.before is None or watched.before.consumer_ids is None:

@@ -1,6 +1,6 @@
-"""Core: which runbook takes an alert, and what it asks to be restarted. Pure, but for RE2.
+"""Finds the runbook of an alert and renders its target. Pure, except for RE2.
 
-Regular expressions are RE2's (google-re2): the time of a match grows with the text and never explodes, whatever a label holds.
+Regular expressions are RE2's (google-re2): the time of a match is always linear in the text, whatever a label contains.
 See docs/decisions/regular-expressions.md.
 """
 
@@ -21,11 +21,11 @@ from functions.domain.model.codes import Reason
 from functions.domain.model.runbooks import Matcher, Rules, Runbook, Symptom
 
 MAX_MATCHED = 1024
-"""Characters of a label's value that a regular expression is applied to; a longer one matches none, and is no option's value."""
-MAX_QUEUE_BYTES = 255  # AMQP's short string, which names of queues and vhosts are
-SHOWN = 60  # characters of a stranger's value in a sentence
+"""The longest label value that a regular expression sees. A longer one matches nothing and can't be an option's value."""
+MAX_QUEUE_BYTES = 255  # names of queues and vhosts are short strings of AMQP
+SHOWN = 60  # characters of an untrusted value in a sentence
 MONITORING_FAILURES = ("DatasourceNoData", "DatasourceError")
-"""Alerts that Grafana raises in a rule's place ("No data and error states" in its manual); the rule's name is in `rulename`."""
+"""Alerts that Grafana raises in place of a rule's own ("No data and error states" in its manual); `rulename` names the rule."""
 
 _NAME = r'"(?:[^"\\]|\\.)*"|[^\s{}!=~,\\"\'`]+'
 _MATCHER = rf"({_NAME})\s*(=~|!=|!~|=)\s*(.*)"  # compiled (0.5 ms) only where a matcher is read
@@ -38,7 +38,7 @@ _ESCAPED = {"n": "\n", '"': '"', "\\": "\\"}
 
 def parse_matcher(text: str) -> Matcher:
     r"""Read one matcher as Alertmanager does (prometheus/alertmanager, pkg/labels/parse.go): the value in double quotes or
-    bare, with `\n`, `\"` and `\\` as escapes and any other backslash as it stands. ValueError says what is wrong.
+    bare, with `\n`, `\"` and `\\` as escapes and any other backslash literally. ValueError says what is wrong.
     """
     found = re.fullmatch(_MATCHER, text.strip(), re.DOTALL)
     if not found:
@@ -75,7 +75,7 @@ def _unquoted(text: str) -> str:
 
 
 def matches(matcher: Matcher, labels: Mapping[str, str]) -> bool:
-    """Whether the labels satisfy it. A value that is too long for a regular expression satisfies neither =~ nor !~."""
+    """Whether the labels satisfy the matcher. A value that is too long for a regular expression satisfies neither =~ nor !~."""
     value = labels.get(matcher.label, "")
     if matcher.op in ("=", "!="):
         return (value == matcher.value) == (matcher.op == "=")
@@ -85,7 +85,7 @@ def matches(matcher: Matcher, labels: Mapping[str, str]) -> bool:
 
 
 def pattern_mistake(pattern: str) -> str:
-    """What is wrong with a regular expression, empty if nothing is. Compiling loads google-re2 (6 ms)."""
+    """What is wrong with a regular expression, or the empty string. Compiling loads google-re2 (6 ms)."""
     import re2
 
     try:
@@ -103,12 +103,12 @@ def _compiled(pattern: str) -> Any:
     import re2
 
     options = re2.Options()
-    options.log_errors = False  # else RE2 writes them to stderr by itself
+    options.log_errors = False  # or RE2 writes them to stderr
     return re2.compile(pattern, options)
 
 
 def full_match(pattern: str, value: str) -> bool:
-    """Whether the pattern, which compiles, takes the whole value."""
+    """Whether the valid pattern matches the whole value."""
     # As bytes: RE2 works on UTF-8, and a lone surrogate must not raise.
     return _compiled(pattern).fullmatch(value.encode("utf-8", "surrogatepass")) is not None
 
@@ -117,31 +117,31 @@ def full_match(pattern: str, value: str) -> bool:
 
 
 def template_labels(template: str) -> tuple[str, ...]:
-    """The labels that it names. ValueError where it has a `${` that is none."""
+    """The labels that the template names. ValueError for any other `${`."""
     if "${" in _LABEL.sub("", template):
         raise ValueError("has a ${ that is not ${labels.NAME}")
     return tuple(_LABEL.findall(template))
 
 
 class _NotRendered(Exception):
-    """A template's value can't be used; the text is the case's detail."""
+    """A template's value can't be used; the text says why."""
 
 
 def _rendered(template: str, labels: Mapping[str, str], what: str) -> str:
-    """The template with its labels. `what` is said where one is missing; the empty value and no label are the same."""
+    """The template with its labels filled in. Errors name `what`; an empty label counts as missing."""
     if "${" not in template:
         return template
     for name in _LABEL.findall(template):
         value = labels.get(name, "")
         if not value:
             raise _NotRendered(f"{what}: the alert has no label {shown(name)}")
-        if len(value) > MAX_MATCHED:  # before it is put in, perhaps many times
+        if len(value) > MAX_MATCHED:  # before it is inserted, perhaps many times
             raise _NotRendered(f"{what}: the label {shown(name)} has {len(value)} characters, over {MAX_MATCHED}: {shown(value)}")
     return _LABEL.sub(lambda found: labels[found[1]], template)
 
 
 def shown(value: str) -> str:
-    """A stranger's value for a sentence: quoted, shortened, and with everything unprintable escaped."""
+    """An untrusted value for a sentence: quoted, shortened, and with everything unprintable escaped."""
     cut = value[: SHOWN - 1] + "…" if len(value) > SHOWN else value
     return '"' + "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in cut) + '"'
 
@@ -154,9 +154,9 @@ def _has_control(value: str) -> bool:
 
 
 def match_alerts(rules: Rules, runner_url: str, alerts: Iterable[Alert]) -> list[MatchedAlert]:
-    """What each alert asks for, in the order of the alerts: a target, or the reason why there is none.
+    """Match each alert, in order: its target, or the reason why it has none.
 
-    A resolved alert has a target like a firing one: it is told where its incident was.
+    A resolved alert has a target like a firing one, so it reaches its incident.
     """
     return [_case(rules.runbooks, runner_url, alert) for alert in alerts]
 
@@ -165,7 +165,7 @@ def _case(runbooks: Mapping[str, Runbook], runner_url: str, alert: Alert) -> Mat
     if alert.test:
         return MatchedAlert(alert, reason=Reason.TEST_ALERT)
     if alert.name in MONITORING_FAILURES:
-        # The rule's own runbook is told of it, so look it up by the name that the rule has otherwise.
+        # The channels of the rule's own runbook get it, so look it up by the rule's name.
         own = {**alert.labels, "alertname": alert.labels.get("rulename", "")}
         return MatchedAlert(alert, _first(runbooks, own), reason=Reason.MONITORING_FAILURE, detail=alert.name)
     runbook = _first(runbooks, alert.labels)
@@ -204,7 +204,7 @@ def _option(name: str, template: str, allow: str | None, labels: Mapping[str, st
 
 
 def target_key(url: str, job: str, options: Mapping[str, str]) -> str:
-    """What a target's document is called: 20 hex digits that every notification of it comes to."""
+    """The name of a target's document: 20 hex digits, the same for every notification of the target."""
     canonical = json.dumps([url, job, sorted(options.items())], separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:20]
 
@@ -228,18 +228,18 @@ def _queue_part(what: str, template: str, labels: Mapping[str, str]) -> str:
 
 
 class Overlap(Struct, frozen=True):
-    """Two runbooks of which the first takes alerts that the second matches too."""
+    """Two runbooks, of which the earlier takes alerts that the later matches too."""
 
     earlier: str
     later: str
     always: bool
-    """True: the later one never takes any. False: some alerts may match both, and the order decides."""
+    """True: the later one never gets any. False: some alerts may match both, and the order decides."""
 
 
 def overlaps(runbooks: Mapping[str, Runbook]) -> list[Overlap]:
-    """What the order of the file hides. A narrower runbook in front of a wider one is the usual way, and not listed.
+    """The overlaps that the file's order hides. A narrower runbook before a wider one is normal, and not listed.
 
-    Decided by the matchers alone and on the careful side: two regular expressions of one label are taken to overlap.
+    Only the matchers count, and in doubt they overlap, as two regular expressions of one label do.
     """
     found, ordered = [], list(runbooks.values())
     for place, later in enumerate(ordered):

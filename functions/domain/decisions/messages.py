@@ -1,4 +1,4 @@
-"""Core: what is added to a document's `to_tell`, and how an incident ends."""
+"""Adds messages to a document's `to_tell`, and closes incidents."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from functions.domain.model.runbooks import Rules, Runbook
 
 SAME_HOLD_S = 3600.0
 LATE_S = 3000.0
-"""A wake-up that comes this late is mentioned to people."""
+"""Messages mention a wake-up that comes this late."""
 
 OUTCOMES_KEPT = 20
 HOLDS_KEPT = 60
 TEXT_KEPT = 300
 LINKED_TRIGGERS = 5
-"""Only so many alerts of an incident keep their links: cards show those of the first."""
+"""This many alerts of an incident keep their links: cards show those of the first."""
 SOURCE_KEPT = 200
 
 
 def alert_key(source: str, fingerprint: str) -> str:
-    """What names an alert across its firing periods; a fingerprint alone is unique only inside one source."""
+    """The name of an alert across its firing periods. A fingerprint alone is unique only inside one source."""
     return f"{source}|{fingerprint}"
 
 
 def to_alert_ref(case: MatchedAlert, *, linked: bool = True) -> AlertRef:
-    """What a document keeps of an alert."""
+    """The part of an alert that a document keeps."""
     alert = case.alert
     links = {
         "panel": alert.panel_url,
@@ -56,18 +56,18 @@ def to_alert_ref(case: MatchedAlert, *, linked: bool = True) -> AlertRef:
 
 
 def short_source(source: str) -> str:
-    """The source if it is as short as it should be, else what stands for it."""
+    """The source if it is short, otherwise its hash."""
     fits = len(source) <= SOURCE_KEPT and source.isascii() and source.isprintable()
     return source if fits else hashlib.sha256(source.encode(errors="surrogatepass")).hexdigest()
 
 
 def default_channels(rules: Rules) -> tuple[str, ...]:
-    """Where what belongs to no runbook is told: the top-level `notify`; without one, wherever any runbook tells."""
+    """The channels for alerts without a runbook: the top-level `notify`, or else the channels of all runbooks."""
     return rules.notify or tuple(dict.fromkeys(name for runbook in rules.runbooks.values() for name in runbook.notify))
 
 
 def channels_for(rules: Rules, runbook: Runbook | None, *, escalate: bool = False) -> tuple[str, ...]:
-    """Where something is told, each channel once."""
+    """The channels of a runbook, each once."""
     base = (runbook.notify if runbook else ()) or default_channels(rules)
     names = (*(runbook.escalate if runbook and escalate else ()), *base)
     return tuple(dict.fromkeys(names))
@@ -76,7 +76,7 @@ def channels_for(rules: Rules, runbook: Runbook | None, *, escalate: bool = Fals
 def enqueue_message(
     document: Document, rules: Rules, story: CardInput, where: tuple[str, ...], mark: str, *, bundle: str = ""
 ) -> Document:
-    """The document with this story to tell on these channels; a message that is there already is not added again."""
+    """Add a message for each channel, unless the document has it already."""
     from functions.domain.cards import card, facts  # 1 ms, and no restart waits for a card
 
     made = card.compose(story, rules)
@@ -94,12 +94,12 @@ def enqueue_message(
 
 
 def _keys(triggers: tuple[AlertRef, ...]) -> list[str]:
-    """What a hold is remembered by; the first alerts stand for a large group."""
+    """The keys under which a hold is remembered. The first alerts stand for a large group."""
     return [alert_key(trigger.source, trigger.fingerprint) for trigger in triggers[:HOLDS_KEPT]]
 
 
 def was_told_recently(document: Document, triggers: tuple[AlertRef, ...], reason: Reason | None, at: float) -> bool:
-    """Whether people heard of this hold of these alerts within the hour."""
+    """Whether this hold of these alerts was posted within the last hour."""
     recent = [document.holds.get(key) for key in _keys(triggers)]
     return bool(recent) and all(held and held.reason is reason and at - held.at < SAME_HOLD_S for held in recent)
 
@@ -114,7 +114,7 @@ def enqueue_hold(
     bundle: str = "",
     always: bool = False,
 ) -> Document:
-    """Tell a hold, but the same one of the same alerts only once an hour."""
+    """Add a hold's message, but the same one for the same alerts only once an hour."""
     reason = story.reason or Reason.NO_RUNBOOK
     fresh = {key: held for key, held in document.holds.items() if story.at - held.at < SAME_HOLD_S}
     if not always and was_told_recently(document, triggers, reason, story.at):
@@ -128,7 +128,7 @@ def enqueue_hold(
 def close_incident(
     document: Document, rules: Rules, incident: Incident, ending: Ending, story: CardInput, *, tell: bool = True
 ) -> Document:
-    """The document without the incident; its outcome is kept, told and to be archived."""
+    """Take the incident out of the document; keep its outcome, post it and archive the incident."""
     escalation = ending is Ending.ESCALATED
     where = channels_for(rules, story.runbook, escalate=escalation)
     where = tuple(dict.fromkeys((*where, *incident.told)))
@@ -164,5 +164,5 @@ def close_incident(
 
 
 def may_overrule(reason: Reason | None, rules: Rules) -> bool:
-    """Whether a person may be asked: the reason allows it, and a link has an address to lead to."""
+    """Whether a person may be asked: the reason allows it, and there is an address for the link."""
     return reason in OVERRULED and bool(rules.public_url)

@@ -1,4 +1,4 @@
-"""Core: the phases of an incident. Each looks at how things are and says what comes next."""
+"""The phases of an incident. Each looks at the current state and says what comes next."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ from functions.domain.model.runbooks import Runbook
 from functions.runtime.text import Phrase
 
 FIRST_LOOK_S = 20.0
-"""After a start: when its answer is missed."""
+"""How long after a start Unstick checks for it, if its answer was lost."""
 
 NUMBER_ANEW_S = 60.0
-"""How long after `not_after` an attempt that nobody saw is given up: the runner's history may lag."""
+"""How long after `not_after` Unstick gives up an attempt that it can't find: the runner's history may lag."""
 
 
 def run_phase(document: Document, incident: Incident, now: StepContext) -> Step:
-    """Take the next step of the phase that the incident is in."""
+    """Take the next step of the incident's phase."""
     runbook = now.rules.runbooks.get(incident.runbook)
     if runbook is None:
         gone = f"the runbook {incident.runbook} is no longer in the configuration"
@@ -68,7 +68,7 @@ def run_phase(document: Document, incident: Incident, now: StepContext) -> Step:
 
 
 def evaluate_guards(document: Document, incident: Incident, now: StepContext) -> Step:
-    """Ask the guards, and do what they say."""
+    """Evaluate the guards, and act on their decision."""
     runbook = now.rules.runbooks[incident.runbook]
     if is_all_resolved(incident) and incident.restarts == 0:
         return end_as_held(document, incident, runbook, now, Decision(Kind.HOLD, Reason.NOT_FIRING))
@@ -77,7 +77,7 @@ def evaluate_guards(document: Document, incident: Incident, now: StepContext) ->
     scene = GuardContext(now.rules, runbook, document, incident, now.seen, now.at, approved=incident.overruled)
     incident = replace(incident, queues=update_queues(scene))
     document = clear_escalation_if_healthy(replace(document, incident=incident), runbook, now)
-    decision = decide(replace(scene, document=document))  # on the queues as they were before this look, which counts once
+    decision = decide(replace(scene, document=document))  # on the queues before this observation, which counts once
     last_reason = incident.reason
     incident = replace(incident, reason=decision.reason, detail=decision.detail)
     if decision.kind is Kind.ADOPT and decision.execution is not None:
@@ -92,7 +92,7 @@ def evaluate_guards(document: Document, incident: Incident, now: StepContext) ->
 
 
 def guard_still_blocks(document: Document, incident: Incident, now: StepContext) -> bool:
-    """Whether the guard that held the incident still does."""
+    """Whether the guard that held the incident still objects."""
     runbook = now.rules.runbooks[incident.runbook]
     document = clear_escalation_if_healthy(document, runbook, now)
     decision = decide(GuardContext(now.rules, runbook, document, incident, now.seen, now.at))
@@ -100,7 +100,7 @@ def guard_still_blocks(document: Document, incident: Incident, now: StepContext)
 
 
 def clear_escalation_if_healthy(document: Document, runbook: Runbook | None, now: StepContext) -> Document:
-    """An escalation ends when every queue of it is seen well, whoever mended them."""
+    """End an escalation when all its queues are healthy, whoever fixed them."""
     if document.escalated_at is None or runbook is None:
         return document
     last = next((outcome for outcome in reversed(document.outcomes) if outcome.ending is Ending.ESCALATED), None)
@@ -114,7 +114,7 @@ def clear_escalation_if_healthy(document: Document, runbook: Runbook | None, now
 
 
 def defer(document: Document, incident: Incident, runbook: Runbook, now: StepContext) -> Step:
-    """Leave the decision to a wake-up at once, which has time to look."""
+    """Leave the decision to an immediate wake-up, which has time to observe."""
     incident = replace(incident, due=now.at)
     return Step(
         replace(document, incident=incident), reply=reply_for_incident(document, incident, runbook, Action.DEFERRED, None)
@@ -122,7 +122,7 @@ def defer(document: Document, incident: Incident, runbook: Runbook, now: StepCon
 
 
 def _order_start(document: Document, incident: Incident, runbook: Runbook, now: StepContext, scene: GuardContext) -> Step:
-    """Everything agrees: write the attempt down, then act."""
+    """No guard objects: record the attempt and order the start."""
     number = incident.attempt + 1
     within_s = runbook.restart.start_within_s
     not_after = scene.ledger.runner_now + within_s
@@ -156,7 +156,7 @@ def _order_start(document: Document, incident: Incident, runbook: Runbook, now: 
 
 
 def on_start_result(document: Document, event: StartResult, now: StepContext) -> Step:
-    """What came of starting the job."""
+    """Continue with the result of starting the job."""
     incident = document.incident
     if incident is None or incident.phase is not Phase.STARTING or event.tag != f"{incident.id}.{incident.attempt}":
         return Step(document)
@@ -180,7 +180,7 @@ def on_start_result(document: Document, event: StartResult, now: StepContext) ->
 
 
 def _handle_unsent(document: Document, incident: Incident, runbook: Runbook, now: StepContext, event: StartResult) -> Step:
-    """Nothing was sent: the kill switch is on or can't be read, or the look was too old by then."""
+    """Unstick sent nothing: the kill switch is on or can't be read, or the observation was too old."""
     if event.unsent is Reason.PAUSED:
         again_in_s = runbook.verify.every_s if event.unread else None
         decision = Decision(Kind.HOLD, event.unsent, event.refusal, again_in_s, tell=not event.unread)
@@ -191,7 +191,7 @@ def _handle_unsent(document: Document, incident: Incident, runbook: Runbook, now
 
 
 def _handle_busy(document: Document, incident: Incident, now: StepContext, detail: Phrase) -> Step:
-    """The runner said that the job is busy: adopt what is ours, else wait."""
+    """The runner says that the job is busy: adopt a run of this target, otherwise wait."""
     runbook = now.rules.runbooks[incident.runbook]
     if isinstance(now.ledger, ExecutionHistory):
         for execution in now.ledger.executions:
@@ -202,14 +202,14 @@ def _handle_busy(document: Document, incident: Incident, now: StepContext, detai
 
 
 def _ahead_s(incident: Incident, now: StepContext) -> float:
-    """How far the runner's clock is ahead of ours: as it was read in this look, else as it was known."""
+    """How far the runner's clock is ahead of ours: as just observed, otherwise as last known."""
     if not isinstance(now.ledger, ExecutionHistory):
         return incident.runner_ahead_s
     return now.ledger.runner_now - (now.ledger.read_at if now.ledger.read_at is not None else now.at)
 
 
 def _check_start(document: Document, incident: Incident, runbook: Runbook, now: StepContext) -> Step:
-    """Nobody knows yet whether the job was started: the history tells."""
+    """Find out from the history whether the job was started."""
     if isinstance(now.ledger, Unknown):
         return look_again(document, incident, runbook, now, Reason.LEDGER_UNKNOWN, now.ledger.why, remedy=now.ledger.remedy)
     tag = f"{incident.id}.{incident.attempt}"
@@ -251,7 +251,7 @@ def _follow(
     *,
     reason: Reason | None = None,
 ) -> Step:
-    """Go by this execution from now on."""
+    """Follow this execution from now on."""
     due = now.at + runbook.verify.every_s
     due = min(incident.due, due) if incident.due > now.at else due
     incident = replace(
@@ -276,7 +276,7 @@ def _follow(
 
 
 def _without_followed(now: StepContext) -> StepContext:
-    """The look, without the execution that it followed: the incident has just turned to another one."""
+    """The observation without the execution that it followed, since the incident has just turned to another one."""
     if isinstance(now.ledger, Unknown):
         return now
     return replace(now, seen=replace(now.seen, ledger=replace(now.ledger, followed=None, tail=None)))
@@ -372,7 +372,7 @@ def _looks_healthy(incident: Incident, runbook: Runbook, now: StepContext) -> bo
 
 
 def _has_run_before(execution: Execution, now: StepContext) -> bool:
-    """Whether it is only the retry that came too late: the runner tried again what had run, and failed."""
+    """Whether only the runner's own retry came too late, after a run that had failed."""
     if execution.retry_of_restart:
         return True
     known = now.ledger.executions if isinstance(now.ledger, ExecutionHistory) else ()
@@ -380,13 +380,13 @@ def _has_run_before(execution: Execution, now: StepContext) -> bool:
 
 
 def _current(incident: Incident, now: StepContext) -> Execution | None:
-    """The execution as the history has it now, else as it was known."""
+    """The execution as the history shows it now, otherwise as last known."""
     known = incident.execution
     if not isinstance(now.ledger, ExecutionHistory) or known is None:
         return known
     listed = (execution for execution in now.ledger.executions if execution.id == known.id)
     found = now.ledger.followed or next(listed, known)
-    # The history may lag, so what was tried again is remembered and not looked up.
+    # The history may lag, so remember a retry instead of looking it up.
     retried = known.retry_of_restart or (found.id != known.id and not known.late)
     return replace(found, tag=found.tag or known.tag, retry_of_restart=retried)
 
@@ -397,7 +397,7 @@ def _tail(incident: Incident, now: StepContext) -> tuple[str, ...] | None:
 
 
 def _handle_failed_job(document: Document, incident: Incident, runbook: Runbook, now: StepContext) -> Step:
-    """The job ran and failed. The queue may have recovered all the same; else the next attempt is decided."""
+    """The job ran and failed. The queue may have recovered anyway; otherwise decide the next attempt."""
     execution = incident.execution
     status = execution.status if execution else "?"
     if incident.restarts >= runbook.limits.attempts:
@@ -406,7 +406,7 @@ def _handle_failed_job(document: Document, incident: Incident, runbook: Runbook,
 
 
 def _check_recovery(document: Document, incident: Incident, runbook: Runbook, now: StepContext) -> Step:
-    """Look at every queue, and say what became of the restart."""
+    """Check every queue, and judge the restart."""
     incident = replace(incident, execution=_current(incident, now), tail=_tail(incident, now))
     age_s = _age_s(incident, now)
     verify = runbook.verify
@@ -430,13 +430,13 @@ def _check_recovery(document: Document, incident: Incident, runbook: Runbook, no
 
 
 def _age_s(incident: Incident, now: StepContext) -> float:
-    """How long ago the restart ended, by the runner's clock."""
+    """How long ago the restart ended, on the runner's clock."""
     ended_at = incident.execution.runner_ended_at if incident.execution else None
     return now.at + incident.runner_ahead_s - ended_at if ended_at is not None else now.at - incident.began_at
 
 
 def _unproven(incident: Incident, runbook: Runbook) -> list[QueueState]:
-    """The queues that were not seen well twice, `every` apart."""
+    """The queues that have not been healthy in two checks, `every` apart."""
     return [w for w in incident.queues if w.well_at is None or (w.looked_at or w.well_at) - w.well_at < runbook.verify.every_s]
 
 
@@ -447,7 +447,7 @@ def _look_at(watched: QueueState, now: StepContext, runbook: Runbook, incident: 
 
 
 def _announce_draining(document: Document, incident: Incident, runbook: Runbook, now: StepContext, age_s: float) -> Document:
-    """Say once per restart that it moves but takes its time."""
+    """Say once per restart that the queue moves but is slow."""
     verdicts = {watched.verdict for watched in incident.queues}
     if age_s < runbook.verify.patience_s or Verdict.DRAINING not in verdicts or verdicts - {Verdict.DRAINING, Verdict.RECOVERED}:
         return document
@@ -463,7 +463,7 @@ def _end_of_time(document: Document, incident: Incident, runbook: Runbook, now: 
     unproven = _unproven(incident, runbook)
     if all(w.well_at is not None or judge.is_moving(runbook, w, now.at + incident.runner_ahead_s) for w in unproven):
         if any(w.well_at is not None or _stuck_since(incident, w) for w in unproven):
-            # It looked well once and the look that proves it is one interval away, or it may be stuck again.
+            # It was healthy once and the check that proves it is one interval away, or it may be stuck again.
             return Step(replace(document, incident=replace(incident, due=now.at + runbook.verify.every_s)))
         return end_as_recovered(document, incident, runbook, now, moving=True)
     if any(w.verdict is Verdict.UNKNOWN for w in unproven):
@@ -472,13 +472,13 @@ def _end_of_time(document: Document, incident: Incident, runbook: Runbook, now: 
 
 
 def _stuck_since(incident: Incident, watched: QueueState) -> bool:
-    """Whether an alert of this queue began after it was last seen to move: it may be stuck again, and `patience` tells."""
+    """Whether an alert of this queue began after it last moved: it may be stuck again, so `patience` decides."""
     moved_at = (watched.moved_at or 0.0) - incident.runner_ahead_s
     return any(t.resolved_at is None and t.queue == watched.queue.key and t.starts_at > moved_at for t in incident.triggers)
 
 
 def _next_attempt(document: Document, incident: Incident, runbook: Runbook, now: StepContext, how: str) -> Step:
-    """Decide about another restart. What only has to be waited for keeps the incident verifying."""
+    """Decide about another restart. A hold that passes by itself keeps the incident verifying."""
     execution = incident.execution
     tag = execution.tag or execution.id if execution else f"{incident.id}.{incident.attempt}"
     done = replace(incident, tries=(*incident.tries, PastAttempt(tag, execution, how)))
@@ -495,7 +495,7 @@ def _next_attempt(document: Document, incident: Incident, runbook: Runbook, now:
 
 
 def _note_ill_looks(incident: Incident, looked: tuple[QueueState, ...]) -> tuple[QueueState, ...]:
-    """The verifying queues, with the first of two ill looks remembered."""
+    """The verifying queues, with the first of two checks that found them stuck."""
     return tuple(
         replace(w, ill_since=new.ill_since, ill_depth=new.ill_depth, ill_head_at=new.ill_head_at)
         for w, new in zip(incident.queues, looked, strict=True)

@@ -1,7 +1,7 @@
-"""Core: (document, event, observation, now) -> (document, acts). The phases of an incident.
+"""The step: (document, event, observation, now) -> (document, acts).
 
-Level-triggered: it looks at how things are, not at which call this is. The same step again changes nothing: before `due` it
-only takes in alerts, and whatever it orders is fenced by the document's phase."""
+It is level-triggered: it looks at the current state, not at which call this is. Repeating a step changes nothing: before `due` it
+only takes in alerts, and the document's phase fences whatever it orders."""
 
 from __future__ import annotations
 
@@ -49,20 +49,20 @@ from functions.domain.model.observations import Observation
 from functions.domain.model.runbooks import Rules
 
 UNTOLD_S = 60.0
-"""An untold message keeps a document due so far ahead at most."""
+"""An unposted message keeps a document due at most this far ahead."""
 
 BUNDLE_S = 20.0
-"""A message that goes out with others of its kind waits so long for them."""
+"""How long a message waits for others to be bundled with."""
 
 BUNDLES_KEPT_S = 86400.0
 THREADS_KEPT = 20
 REQUESTS_KEPT = 100
 SAME_START_S = 60.0
-"""Replicas of Grafana give the same alert start times that differ a little."""
+"""Grafana's replicas give the same alert slightly different start times."""
 
 
 def step(document: Document, event: Event, seen: Observation, now: float, rules: Rules) -> Step:
-    """Take one step. Raises nothing on any document that this or the former release wrote."""
+    """Take one step. It raises nothing for any document that this or the former release wrote."""
     expected = event.handed_over_at if isinstance(event, AlertsReceived) else document.due
     late_s = now - expected if expected is not None else 0.0
     moment = StepContext(rules, seen, now, late_s=late_s if late_s > LATE_S else 0.0)
@@ -87,7 +87,7 @@ def step(document: Document, event: Event, seen: Observation, now: float, rules:
 
 
 def _set_due(before: Document, made: Step, now: float) -> Step:
-    """Give the document its `due`, and order the wake-up for it wherever none exists at or after it."""
+    """Set the document's `due`, and order a wake-up if none exists for it."""
     after = made.document
     if after == before:
         return made
@@ -116,7 +116,7 @@ def _on_timer(document: Document, now: StepContext) -> Step:
     if incident is not None and now.at >= incident.due:
         return run_phase(document, incident, now)
     if document.to_tell or document.to_archive:
-        # A changed due is what gives the posting to one holder: whoever saves it tells.
+        # Changing `due` gives the posting to one process: the one whose save succeeds.
         return Step(replace(document, due=None))
     return Step(replace(document, due=None)) if incident is None else Step(document)
 
@@ -165,7 +165,7 @@ def _on_alerts(document: Document, event: AlertsReceived, now: StepContext) -> S
 
 
 def _tell_left_out(made: Step, event: AlertsReceived, case: MatchedAlert, count: int, now: StepContext) -> Step:
-    """Say, once an hour for each source, that alerts were held since their incident has as many as it takes."""
+    """Post, once an hour for each source, that alerts were held because their incident is full."""
     if not count:
         return made
     trigger = replace(to_alert_ref(case), fingerprint=Reason.INCIDENT_FULL.value)
@@ -178,7 +178,7 @@ def _tell_left_out(made: Step, event: AlertsReceived, case: MatchedAlert, count:
 
 
 def _turn_away(document: Document, event: AlertsReceived, case: MatchedAlert, now: StepContext) -> Step:
-    """An alert without a target: it is told, and that is all."""
+    """Post an alert without a target, and do nothing else."""
     reason = case.reason or Reason.NO_RUNBOOK
     if not case.alert.firing:
         reason = Reason.NOT_FIRING
@@ -197,9 +197,9 @@ def _new_incident(event: AlertsReceived, case: MatchedAlert, now: StepContext) -
 
 
 def _with_alerts(incident: Incident, cases: tuple[MatchedAlert, ...], now: StepContext) -> tuple[Incident, int]:
-    """The incident with these alerts and their queues added, and how many it has no place for.
+    """Add these alerts and their queues to the incident, and count those that do not fit.
 
-    What it has already stays as it is, an earlier firing too.
+    What it has already stays unchanged, an earlier firing too.
     """
     triggers, queues = list(incident.triggers), {watched.queue.key: watched for watched in incident.queues}
     places = _Firings[int]()
@@ -237,7 +237,7 @@ def _join_incident(
 
 
 def _recheck_guard(document: Document, incident: Incident, event: AlertsReceived, now: StepContext) -> Step:
-    """A guard held it, and a person may overrule that; but what the guard objected to may be over by itself."""
+    """Evaluate the guard again that held the incident for a person: its objection may have passed by itself."""
     if incident.runbook not in now.rules.runbooks:
         return run_phase(document, incident, now)
     if guard_still_blocks(document, incident, now):
@@ -251,13 +251,13 @@ T = TypeVar("T")
 
 
 class _Firings(Generic[T]):
-    """Something for each firing period of an alert, found by another report of the same period, however many there are."""
+    """A value for each firing period of an alert, found by any report of the same period in constant time."""
 
     def __init__(self) -> None:
         self._kept: dict[tuple[str, str, int], tuple[float, T]] = {}
 
     def add(self, trigger: AlertRef, value: T) -> None:
-        """The first of a period stays. Two that began in the same minute are one period."""
+        """Add a value; the first of a period stays. Two starts in the same minute are one period."""
         place = (trigger.fingerprint, trigger.source, int(trigger.starts_at // SAME_START_S))
         self._kept.setdefault(place, (trigger.starts_at, value))
 
@@ -272,7 +272,7 @@ class _Firings(Generic[T]):
 
 
 def _alerts_of_outcomes(document: Document) -> _Firings[Outcome]:
-    """The alerts of the outcomes that people were told of, the newest outcome of each."""
+    """The alerts that recovered or escalated outcomes carry, each with its newest outcome."""
     firings = _Firings[Outcome]()
     for outcome in reversed(document.outcomes):
         if outcome.ending is not Ending.HELD:
@@ -282,13 +282,13 @@ def _alerts_of_outcomes(document: Document) -> _Firings[Outcome]:
 
 
 def new_alerts(document: Document, cases: tuple[MatchedAlert, ...]) -> tuple[MatchedAlert, ...]:
-    """The firing ones of these alerts that no outcome of the document has."""
+    """The firing alerts that no outcome of the document carries."""
     carried = _alerts_of_outcomes(document)
     return tuple(case for case in cases if case.alert.firing and carried.find(case) is None)
 
 
 def _note_resolved(document: Document, cases: tuple[MatchedAlert, ...], now: StepContext) -> Document:
-    """Note what Grafana says is over, and say it once where the incident was told."""
+    """Note the alerts that Grafana resolved, and post it once to the incident's channels."""
     over = {alert_key(case.alert.source, case.alert.fingerprint): case.alert for case in cases}
 
     def marked(trigger: AlertRef) -> AlertRef:
@@ -344,7 +344,7 @@ def _on_delivered(document: Document, event: MessagesDelivered) -> Step:
 
 
 def _on_bundle(document: Document, event: Bundled, now: StepContext) -> Step:
-    """Take over what many documents have to say of one reason, each message once."""
+    """Take over the messages of many documents about one reason, each message once."""
     new = event.ids - set(document.bundled)
     if not new:
         return Step(document)
@@ -357,7 +357,7 @@ def _on_bundle(document: Document, event: Bundled, now: StepContext) -> Step:
 
 
 def _on_unsigned(document: Document, now: StepContext) -> Step:
-    """Say at most once an hour that alerts wait for a key that is gone."""
+    """Post at most once an hour that alerts wait for a key that is gone."""
     mark = f"{document.key}-{now.at // 3600:.0f}"
     if mark in document.bundled:
         return Step(document)
