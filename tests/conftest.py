@@ -19,7 +19,11 @@ hypothesis.settings.register_profile("unstick", deadline=None, print_blob=True) 
 hypothesis.settings.load_profile("unstick")
 
 LOOPBACK_NAMES = {"localhost", "localhost.localdomain", "ip6-localhost", ""}
-MACHINE_SETTINGS = ("UNSTICK_", "GOOGLE_CLOUD_", "STORAGE_EMULATOR_HOST", "K_SERVICE", "LOG_EXECUTION_ID", "NO_COLOR")
+MACHINE_SETTINGS = (
+    *("UNSTICK_", "GOOGLE_CLOUD_", "STORAGE_EMULATOR_HOST", "K_SERVICE", "LOG_EXECUTION_ID", "NO_COLOR"),
+    *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy", "NO_PROXY", "no_proxy"),
+    *("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"),
+)
 
 
 def _is_here(host: str) -> bool:

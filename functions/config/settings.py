@@ -55,6 +55,7 @@ class Annotations(Struct, frozen=True):
 
     url: str
     token: SecretRef
+    ca: str = ""
 
 
 class Report(Struct, frozen=True):

@@ -1,13 +1,19 @@
-"""The only door to HTTP: bounded in time and size, no redirects, no cookies, nothing secret in an error."""
+"""All HTTP requests go through here: bounded in time and size, no redirects, no cookies, nothing secret in an error.
+
+Proxies and certificates come from the environment variables that count everywhere: HTTPS_PROXY, HTTP_PROXY, NO_PROXY;
+REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE, SSL_CERT_FILE. A system's own `ca` comes before them.
+"""
 
 from __future__ import annotations
 
 import json as jsonlib
 import logging
+import os
 import time
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -15,6 +21,8 @@ from msgspec import Struct
 
 from functions.runtime.errors import Unavailable
 from functions.runtime.import_lock import IMPORTING
+from functions.runtime.secrets import is_loopback
+from functions.runtime.text import Phrase, Text
 
 if TYPE_CHECKING:
     import requests
@@ -23,6 +31,9 @@ if TYPE_CHECKING:
 CONNECT_TIMEOUT_S = 3.05  # a little over the 3 s after which TCP sends its first packet again
 MAX_ANSWER_BYTES = 4 * 1024 * 1024
 POOL_SIZE = 16
+CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
+METADATA = "metadata.google.internal"
+NAME_SHOWN = 120  # characters of a certificate's name
 
 
 class Answer(Struct, frozen=True):
@@ -76,8 +87,11 @@ def request(
     body: bytes | None = None,
     auth: tuple[bytes, bytes] | None = None,
     max_bytes: int = MAX_ANSWER_BYTES,
+    ca: str = "",
 ) -> Answer:
     """Send one request once. `timeout_s` bounds the whole exchange, the body included.
+
+    `ca`: a file or folder with the certificates (PEM) to trust instead of the usual ones.
 
     Raises Unavailable (`late` when the time was used up) if there is no complete answer. A redirect is returned as it is.
     """
@@ -92,26 +106,60 @@ def request(
     if json is not None:
         body = jsonlib.dumps(json, ensure_ascii=False).encode()
         sent.setdefault("Content-Type", "application/json")
-    host = urlsplit(url).hostname or "?"
+    host, port = _address(url)
+    trusted, proxies = _trusted(system, url, ca), choose_proxies(url, host)
     try:
         timeout = urllib3.Timeout(total=left_s, connect=min(CONNECT_TIMEOUT_S, left_s))
         prepared = requests.Request(method, url, headers=sent, data=body).prepare()
-        with adapter().send(prepared, stream=True, timeout=timeout) as answer:
+        with adapter().send(prepared, stream=True, timeout=timeout, verify=trusted, proxies=proxies) as answer:
             at = time.time()
             chunks, size = [], 0
             while chunk := _next(answer, ends - time.monotonic()):
                 size += len(chunk)
                 if size > max_bytes:
-                    raise Unavailable(system, f"{host} answered with more than {max_bytes} bytes")
+                    raise Unavailable(
+                        system, Text("{host} answered with more than {bytes} bytes", host=host, bytes=str(max_bytes))
+                    )
                 if time.monotonic() > ends:
-                    raise Unavailable(system, f"{host} did not finish its answer within {timeout_s:.1f} s", late=True)
+                    unfinished = Text(
+                        "{host} did not finish its answer within {seconds} s", host=host, seconds=f"{timeout_s:.1f}"
+                    )
+                    raise Unavailable(system, unfinished, late=True)
                 chunks.append(chunk)
             lowered = {name.lower(): value for name, value in answer.headers.items()}
             return Answer(system, answer.status_code, lowered, b"".join(chunks), at)
     except (requests.Timeout, urllib3.exceptions.ReadTimeoutError):
-        raise Unavailable(system, f"{host} did not answer within {timeout_s:.1f} s", late=True) from None
-    except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-        raise Unavailable(system, f"{host}: {_plain(error)}") from None
+        silent = Text("{host} did not answer within {seconds} s", host=host, seconds=f"{timeout_s:.1f}")
+        raise Unavailable(system, silent, late=True) from None
+    except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError) as error:
+        left_s = 0.0 if proxies else ends - time.monotonic()
+        raise Unavailable(system, Text("{host}: {problem}", host=host, problem=_explain(error, host, port, left_s))) from None
+
+
+def _address(url: str) -> tuple[str, int]:
+    """Host and port of a URL; `?` where it has no valid ones, which requests then says."""
+    try:
+        parts = urlsplit(url)
+        return parts.hostname or "?", parts.port or (443 if parts.scheme == "https" else 80)
+    except ValueError:
+        return "?", 0
+
+
+def _trusted(system: str, url: str, ca: str) -> str | bool:
+    """The certificates to trust: a path, or True for those that come with requests."""
+    path = ca or next((path for name in CA_VARIABLES if (path := os.environ.get(name))), "")
+    if path and url.startswith("https:") and not Path(path).exists():
+        raise Unavailable(system, Text("the file with trusted certificates does not exist: {path}", path=path))
+    return path or True
+
+
+def choose_proxies(url: str, host: str) -> Mapping[str, str]:
+    """The proxies that the environment names for this URL. What runs on this machine is never asked through one."""
+    if host in ("?", METADATA) or is_loopback(host):
+        return {}
+    requests, _ = _libraries()
+    proxies: Mapping[str, str] = requests.utils.get_environ_proxies(url)
+    return proxies
 
 
 def _next(answer: requests.Response, left_s: float) -> bytes:
@@ -123,20 +171,60 @@ def _next(answer: requests.Response, left_s: float) -> bytes:
     return found
 
 
-def _plain(error: Exception) -> str:
-    """What went wrong, without the URL that requests puts into its texts."""
-    text = f"{error!r} {error.__cause__!r} {error.__context__!r}"
-    for sign, said in (
-        ("Name or service not known", "no such host"),
-        ("nodename nor servname", "no such host"),
-        ("NameResolution", "no such host"),
-        ("Connection refused", "connection refused"),
-        ("CertificateError", "its TLS certificate is not trusted"),
-        ("SSLError", "TLS failed"),
-        ("reset by peer", "connection reset"),
-        ("RemoteDisconnected", "closed the connection without an answer"),
-        ("Invalid", "the URL is invalid"),
-    ):
-        if sign in text:
-            return said
-    return f"connection failed ({type(error).__name__})"
+def _explain(error: Exception, host: str, port: int, left_s: float) -> Phrase:
+    """What went wrong, by the types of the errors that it is made of: their texts hold the URL, which may be secret."""
+    import http.client
+    import socket
+    import ssl
+
+    requests, urllib3 = _libraries()
+    causes = list(_causes(error))
+    explained: tuple[tuple[type[BaseException], Callable[[Any], Phrase]], ...] = (
+        (ssl.SSLCertVerificationError, lambda one: _untrusted(one.verify_message, host, port, left_s)),
+        (ssl.SSLError, lambda one: Text("TLS failed ({reason})", reason=str(one.reason or "unknown reason"))),
+        (UnicodeError, lambda _: Text("the URL or a secret has characters that HTTP can't carry")),
+        (requests.exceptions.InvalidProxyURL, lambda _: Text("the proxy's URL is invalid")),
+        (requests.exceptions.InvalidHeader, lambda _: Text("a secret has characters that HTTP can't carry")),
+        (socket.gaierror, lambda _: Text("no such host")),
+        (ConnectionRefusedError, lambda _: Text("connection refused")),
+        (http.client.RemoteDisconnected, lambda _: Text("closed the connection without an answer")),
+        (ConnectionResetError, lambda _: Text("connection reset")),
+        (ValueError, lambda _: Text("the URL is invalid")),
+        (BaseException, lambda one: Text("connection failed ({error})", error=type(one).__name__)),
+    )
+    problem = next(say(one) for kind, say in explained for one in reversed(causes) if isinstance(one, kind))
+    through_proxy = any(isinstance(one, urllib3.exceptions.ProxyError) for one in causes)
+    return Text("through the proxy: {problem}", problem=problem) if through_proxy else problem
+
+
+def _untrusted(reason: str, host: str, port: int, left_s: float) -> Phrase:
+    """Which certificate was not trusted. It is asked for once more, without trust: the failed exchange does not show it."""
+    import ssl
+
+    if left_s <= 0:
+        return Text("the TLS certificate is not trusted ({reason})", reason=reason)
+    from cryptography import x509  # 40 ms, and only where TLS failed
+
+    try:
+        certificate = x509.load_pem_x509_certificate(ssl.get_server_certificate((host, port), timeout=left_s).encode())
+        subject, issuer = (_printable(name.rfc4514_string()) for name in (certificate.subject, certificate.issuer))
+    except (OSError, ValueError):
+        return Text("the TLS certificate is not trusted ({reason})", reason=reason)
+    template = "the TLS certificate of {subject}, issued by {issuer}, is not trusted ({reason})"
+    return Text(template, subject=subject, issuer=issuer, reason=reason)
+
+
+def _printable(name: str) -> str:
+    return "".join(sign if sign.isprintable() else "?" for sign in name)[:NAME_SHOWN]
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The error and, from the outside in, those that requests, urllib3 and the standard library put into it."""
+    waiting, known = [error], {id(error)}
+    while waiting:
+        one = waiting.pop(0)
+        yield one
+        for inner in (*one.args, getattr(one, "reason", None), one.__cause__, one.__context__):
+            if isinstance(inner, BaseException) and id(inner) not in known:
+                known.add(id(inner))
+                waiting.append(inner)

@@ -235,7 +235,7 @@ def _built(endpoint: str) -> Any:
     if not endpoint:
         return SecretManagerServiceClient(transport="rest")
     parts = urlsplit(endpoint)
-    if parts.scheme != "http" or not _is_loopback(parts.hostname or ""):
+    if parts.scheme != "http" or not is_loopback(parts.hostname or ""):
         remedy = f"Unset {ENDPOINT}; only tests need it."
         raise Denied(SYSTEM, f"{ENDPOINT} is not http on a loopback address", code="endpoint", remedy=remedy)
     return SecretManagerServiceClient(
@@ -243,7 +243,8 @@ def _built(endpoint: str) -> Any:
     )
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether a URL's host is this machine."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

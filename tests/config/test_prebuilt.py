@@ -33,16 +33,16 @@ grafana:
     basic: {user: no, passwords: ['file:///run/p']}
     bearer: {tokens: [sm://p/t/3], scheme: ApiKey}
   max_body: 2MiB
-  annotations: {url: https://grafana.example.com, token: env://G}
-rundeck: {url: https://rundeck.example.com/r, token: env://R, api_version: 45, incident_option: i, not_after_option: n}
-rabbitmq: {url: http://127.0.0.1:15672, user: unstick, password: env://P}
+  annotations: {url: https://grafana.example.com, token: env://G, ca: g.pem}
+rundeck: {url: https://rundeck.example.com/r, token: env://R, api_version: 45, incident_option: i, not_after_option: n, ca: r.pem}
+rabbitmq: {url: http://127.0.0.1:15672, user: unstick, password: env://P, ca: q.pem}
 store: {local: {path: unstick.db}}
 scheduler: {local: {path: unstick.db}}
 signing_keys: [env://K, env://L]
 public_url: https://unstick.example.com
 channels:
   one: {type: slack, token: env://S, channel: '#ops', base_url: https://slack.example.com}
-  two: {type: slack, url: env://S}
+  two: {type: slack, url: env://S, ca: s.pem}
   three: {type: google_chat, url: env://C}
   four: {type: teams, url: env://C}
   five: {type: chatwork, token: env://C, room: 7, base_url: https://chatwork.example.com}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socketserver
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -104,19 +105,54 @@ def test_one_connection_serves_many_requests() -> None:
     assert len(connections) == 1
 
 
-def test_nothing_of_the_machine_or_of_an_earlier_answer_is_sent_along(
+def test_no_login_or_cookie_of_the_machine_is_sent_along(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, httpserver: HTTPServer
 ) -> None:
-    """No .netrc replaces our login, no proxy of the environment sees it, no cookie goes from one answer to the next request."""
+    """No .netrc replaces our login, and no cookie goes from one answer to the next request."""
     netrc = tmp_path / "netrc"
     netrc.write_text("default login somebody password else")
     monkeypatch.setenv("NETRC", str(netrc))
-    for name in ("no_proxy", "NO_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     httpserver.expect_request("/").respond_with_data(headers={"Set-Cookie": "JSESSIONID=of-the-first-answer; Path=/"})
     for headers in ({"Authorization": "Bearer ours"}, {}):
         assert http_client.request("Rundeck", "GET", httpserver.url_for("/"), timeout_s=5, headers=headers).status == 200
     seen = [asked.headers for asked, _ in httpserver.log]
     assert [one.get("Authorization") for one in seen] == ["Bearer ours", None]
     assert [one.get("Cookie") for one in seen] == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("http://127.0.0.1:1/?key=hunter2", "127.0.0.1: connection refused"),
+        ("http://nowhere.invalid/?key=hunter2", "nowhere.invalid: no such host"),
+        ("http://[::1/?key=hunter2", "the URL is invalid"),
+        ("http://a b/?key=hunter2", "the URL is invalid"),
+        ("http://{silent}/?key=hunter2", "closed the connection without an answer"),
+    ],
+)
+def test_an_error_says_what_went_wrong_and_never_the_address(url: str, says: str) -> None:
+    """The path and the query of a chat's URL are its secret."""
+    with Anything() as silent, pytest.raises(Unavailable, match=says) as caught:
+        http_client.request("chat", "GET", url.format(silent=f"127.0.0.1:{silent.port}"), timeout_s=5)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_secret_that_no_header_can_carry_is_an_error_like_any_other() -> None:
+    """Not a 500: whoever pasted a dash of a word processor into a token reads that."""
+    with pytest.raises(Unavailable, match="characters that HTTP can't carry") as caught:
+        http_client.request("Rundeck", "GET", "http://127.0.0.1:1/", timeout_s=2, headers={"X-Token": "hunter–2"})
+    assert "hunter" not in str(caught.value)
+
+
+def test_a_server_that_speaks_no_tls_is_told_from_one_that_is_not_trusted() -> None:
+    """As where http is right and https was written."""
+
+    class Plain(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Plain) as server:
+        Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        with pytest.raises(Unavailable, match=r"127\.0\.0\.1: TLS failed \(WRONG_VERSION_NUMBER\)"):
+            http_client.request("Rundeck", "GET", f"https://127.0.0.1:{server.server_address[1]}/", timeout_s=5)
+        server.shutdown()

@@ -53,6 +53,8 @@ WORDS = {
     ("Settings", "token"): "Where the token is.",
     ("Settings", "password"): "Where the password is.",
     ("Settings", "user"): "Whose password it is.",
+    ("Settings", "ca"): "File or folder of certificates (PEM) to trust instead of the usual ones, for a private CA.",
+    ("Annotations", "ca"): "As of `rundeck`.",
     ("Settings", "incident_option"): "The job's option that takes INCIDENT.ATTEMPT.",
     ("Settings", "not_after_option"): "The job's option that takes the Unix time after which it must refuse to start.",
     ("File", "grafana"): "Who may send notifications, and how large they may be.",

@@ -54,6 +54,7 @@ class Settings(Struct, frozen=True):
     token: SecretRef | None = None
     channel: str = ""
     base_url: str = "https://slack.com/api"
+    ca: str = ""
 
 
 def render(card: Card, language: str) -> dict[str, Any]:
@@ -197,7 +198,7 @@ def _call(bot: _Bot, method: str, body: dict[str, Any]) -> dict[str, Any]:
     """Call one method of the Web API. If Slack finds the message too large, its headline goes out alone."""
     headers = {"Authorization": f"Bearer {bot.token.read().decode(errors='replace').strip()}"}
     url = f"{bot.settings.base_url.rstrip('/')}/{method}"
-    answer = _posting.post("slack", url, body, timeout_s=bot.ends - time.monotonic(), headers=headers)
+    answer = _posting.post("slack", url, body, timeout_s=bot.ends - time.monotonic(), headers=headers, ca=bot.settings.ca)
     _posting.require_accepted(answer, bot.token, {})
     result = answer.json()
     if not isinstance(result, dict):
@@ -217,9 +218,9 @@ def _call(bot: _Bot, method: str, body: dict[str, Any]) -> dict[str, Any]:
 
 def _post_to_webhook(settings: Settings, message: dict[str, Any], ends: float) -> None:
     secret, url = _webhook(settings)
-    answer = _posting.post("slack", url, message, timeout_s=ends - time.monotonic())
+    answer = _posting.post("slack", url, message, timeout_s=ends - time.monotonic(), ca=settings.ca)
     if answer.status == 400:
-        answer = _posting.post("slack", url, {"text": message["text"]}, timeout_s=ends - time.monotonic())
+        answer = _posting.post("slack", url, {"text": message["text"]}, timeout_s=ends - time.monotonic(), ca=settings.ca)
     _posting.require_accepted(answer, secret, WEBHOOK_REMEDIES)
 
 

@@ -80,7 +80,8 @@ def check(settings: Settings, *, timeout_s: float) -> list[Finding]:
     url = f"{settings.url.rstrip('/')}/api/annotations?limit=1&tags={quote(TAG)}"
     try:
         authorization = "Bearer " + settings.token.read().decode("ascii", "replace").strip()
-        answer = http_client.request(SYSTEM, "GET", url, timeout_s=timeout_s, headers={"Authorization": authorization})
+        headers = {"Authorization": authorization}
+        answer = http_client.request(SYSTEM, "GET", url, timeout_s=timeout_s, headers=headers, ca=settings.ca)
         _require_ok(settings, answer)
     except Denied as denied:
         return [Finding("grafana annotations", ok=False, detail=denied.detail, remedy=denied.remedy)]
@@ -94,7 +95,8 @@ def check(settings: Settings, *, timeout_s: float) -> list[Finding]:
 def _post(settings: Settings, authorization: str, row: dict[str, Any], timeout_s: float) -> None:
     url = f"{settings.url.rstrip('/')}/api/annotations"
     headers = {"Authorization": authorization, "Accept": "application/json"}
-    _require_ok(settings, http_client.request(SYSTEM, "POST", url, timeout_s=timeout_s, headers=headers, json=row))
+    answer = http_client.request(SYSTEM, "POST", url, timeout_s=timeout_s, headers=headers, json=row, ca=settings.ca)
+    _require_ok(settings, answer)
 
 
 def _require_ok(settings: Settings, answer: http_client.Answer) -> None:

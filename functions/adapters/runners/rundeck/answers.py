@@ -134,7 +134,8 @@ def ask(
 
 def _send(to: Connection, method: str, url: str, token: bytes, *, accept: str, json: Any, timeout_s: float) -> http_client.Answer:
     headers = {"X-Rundeck-Auth-Token": token.decode("latin-1").strip(), "Accept": accept}
-    return http_client.request(SYSTEM, method, url, timeout_s=min(to.left_s, timeout_s or to.left_s), headers=headers, json=json)
+    left_s = min(to.left_s, timeout_s or to.left_s)
+    return http_client.request(SYSTEM, method, url, timeout_s=left_s, headers=headers, json=json, ca=to.settings.ca)
 
 
 def _is_html(answer: http_client.Answer) -> bool:

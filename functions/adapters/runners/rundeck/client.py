@@ -39,6 +39,7 @@ class Settings(Struct, frozen=True):
     """41 is taken by every server from 4.0 on."""
     incident_option: str = "unstick_incident"
     not_after_option: str = "unstick_not_after"
+    ca: str = ""
 
     def __post_init__(self) -> None:
         if self.api_version < FIRST_WITH_OPTIONS:

@@ -46,6 +46,7 @@ class Settings(Struct, frozen=True):
     """Base URL of the management API, with its path prefix if it has one, without `/api`."""
     user: str
     password: SecretRef
+    ca: str = ""
 
 
 def look(settings: Settings, queue: QueueRef, *, for_s: float, timeout_s: float) -> QueueSnapshot:
@@ -156,6 +157,6 @@ def _ask(settings: Settings, paths: list[str], *, timeout_s: float) -> list[Any]
 def _ask_with(password: bytes, settings: Settings, paths: list[str], *, timeout_s: float) -> list[Any]:
     def get(path: str) -> Answer:
         url = settings.url.rstrip("/") + path
-        return request(SYSTEM, "GET", url, timeout_s=timeout_s, auth=(settings.user.encode(), password))
+        return request(SYSTEM, "GET", url, timeout_s=timeout_s, auth=(settings.user.encode(), password), ca=settings.ca)
 
     return run_parallel([partial(get, path) for path in paths], timeout_s=timeout_s)

@@ -1,0 +1,70 @@
+"""A forward proxy on loopback, for plain HTTP and CONNECT. It knows every host as 127.0.0.1."""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import socket
+import socketserver
+import threading
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+
+class Proxy:
+    """Use it in a `with` block. `asked` has the first line of each request."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        double = self
+
+        class Handler(socketserver.BaseRequestHandler):
+            def handle(self) -> None:
+                self.request.settimeout(5)
+                head = b""
+                while b"\r\n\r\n" not in head and (more := self.request.recv(65536)):
+                    head += more
+                first, _, rest = head.partition(b"\r\n")
+                double.asked.append(first.decode())
+                method, address, version = first.decode().split(" ")
+                parts = urlsplit(address if "://" in address else f"//{address}")
+                with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", parts.port or 80), 5) as server:
+                    if method == "CONNECT":
+                        self.request.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+                    else:
+                        path = parts.path + (f"?{parts.query}" if parts.query else "")
+                        server.sendall(f"{method} {path} {version}\r\n".encode() + rest)
+                    _join(self.request, server)
+
+        class Server(socketserver.ThreadingTCPServer):
+            daemon_threads, allow_reuse_address = True, True
+
+            def handle_error(self, request: Any, client_address: Any) -> None:
+                """A client that hangs up first is its own affair."""
+
+        self._server = Server(("127.0.0.1", 0), Handler)
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+def _join(one: socket.socket, other: socket.socket) -> None:
+    while True:
+        ready, _, _ = select.select([one, other], [], [], 5)
+        for line in ready:
+            content = line.recv(65536)
+            if not content:
+                return
+            (other if line is one else one).sendall(content)
+        if not ready:
+            return
