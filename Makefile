@@ -6,7 +6,7 @@ PORT ?= 8080
 RUN = $(VENV)/bin/python -X utf8
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-long lint format demo run prove bench soak fuzz audit lock deploy destroy docs clean
+.PHONY: help setup test test-long lint format demo run prove bench soak fuzz audit lock deploy plan rollback destroy docs clean
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,10 +51,16 @@ audit: setup ## known vulnerabilities, licences, secrets, and the list of parts 
 lock: setup ## pin requirements*.in anew (ARGS=--upgrade takes the newest)
 	VENV=$(VENV) tools/lock $(ARGS)
 
-deploy: setup ## put it on Google Cloud: make deploy PROJECT=my-project (infra/deploy.sh says what else)
+deploy: setup ## put it on Google Cloud: make deploy PROJECT=my-project ENV=staging (infra/deploy.sh says what else)
 	PYTHON=$(VENV)/bin/python infra/deploy.sh apply $(ARGS)
 
-destroy: setup ## take it off Google Cloud again: make destroy PROJECT=my-project
+plan: setup ## show what deploy would change
+	PYTHON=$(VENV)/bin/python infra/deploy.sh plan $(ARGS)
+
+rollback: setup ## deploy the former archive again
+	PYTHON=$(VENV)/bin/python infra/deploy.sh rollback $(ARGS)
+
+destroy: setup ## take it off Google Cloud again: make destroy PROJECT=my-project ENV=staging
 	PYTHON=$(VENV)/bin/python infra/deploy.sh destroy $(ARGS)
 
 docs: setup ## write the generated pages and pictures of docs/ anew

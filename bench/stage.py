@@ -151,7 +151,7 @@ def in_the_cloud(storage_url: str, tasks_url: str, secrets_url: str) -> dict[str
         "BENCH_QUEUE": TASKS_QUEUE,
         "BENCH_VERIFY": VERIFY,
         "BENCH_ACCOUNT": ACCOUNT,
-        "MALLOC_ARENA_MAX": "2",  # as infra/functions.tf
+        "MALLOC_ARENA_MAX": "2",  # as infra/module/functions.tf
     }
 
 

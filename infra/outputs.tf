@@ -1,44 +1,24 @@
+output "deployment" {
+  description = "What this state is of. `infra/deploy.sh` compares it before it does anything."
+  value       = module.unstick.deployment
+}
+
 output "grafana" {
   description = "What to enter in Grafana's contact point (docs/grafana.md)."
-  value = {
-    url              = google_cloudfunctions2_function.entry["webhook"].service_config[0].uri
-    http_method      = "POST"
-    signature_header = try(local.hmac.header, "X-Grafana-Alerting-Signature")
-    timestamp_header = try(local.hmac.timestamp_header, "X-Grafana-Alerting-Timestamp")
-    secret           = local.grafana_secret == "" ? "no sm:// reference stands under grafana.auth" : "gcloud secrets versions access latest --project=${var.project} --secret=${local.grafana_secret}"
-  }
+  value       = module.unstick.grafana
 }
 
 output "secrets" {
-  description = "One command for each secret, to give it a new value: it reads the value from the terminal, so that neither the state nor the shell's history has it. A text, since Terraform escapes the quotes of what stands in a map."
-  value       = join("", [for secret in local.secrets : "read -rs VALUE && printf %s \"$VALUE\" | gcloud secrets versions add ${secret} --project=${var.project} --data-file=-; unset VALUE\n"])
+  description = "One command for each secret, to give it a new value."
+  value       = module.unstick.secrets
 }
 
 output "public_url" {
-  description = "The webhook's address as the configuration has it, for approval links and the drill. It must lead to grafana.url."
-  value       = try(local.config.public_url, "")
+  description = "The webhook's address as the configuration has it."
+  value       = module.unstick.public_url
 }
 
 output "next_steps" {
   description = "What to do after the first deployment."
-  value = [
-    "See what is still wrong: .venv/bin/python -m functions check --config ${var.config_file}",
-    "Enter URL, headers and secret in Grafana: terraform -chdir=infra output grafana",
-    "Send a first drill: gcloud scheduler jobs run ${google_cloud_scheduler_job.job["drill"].name} --project=${var.project} --location=${var.region}",
-    "See what became of it: https://console.cloud.google.com/monitoring/dashboards?project=${var.project}",
-  ]
-}
-
-output "bucket" {
-  description = "The store's bucket. `deploy.sh destroy` leaves it."
-  value       = google_storage_bucket.store.name
-}
-
-output "queue" {
-  description = "The queue of wake-ups. `deploy.sh destroy` leaves it, paused."
-  value       = local.queue_path
-}
-
-locals {
-  grafana_secret = try(local.named.grafana[0][1], "")
+  value       = module.unstick.next_steps
 }

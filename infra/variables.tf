@@ -1,205 +1,111 @@
-variable "project" {
-  description = "The Google Cloud project's id. It must exist and have billing on."
-  type        = string
-  nullable    = false
+# What is not set here has the module's default. infra/module/variables.tf says what each allows.
 
-  validation {
-    condition     = can(regex("^[a-z][a-z0-9-]{4,28}[a-z0-9]$", var.project))
-    error_message = "project must be a project's id such as my-project-123, not its name or number."
-  }
+variable "project" {
+  description = "The Google Cloud project's id."
+  type        = string
 }
 
 variable "region" {
-  description = "Where everything runs, such as asia-northeast1. Near Grafana, Rundeck and RabbitMQ is best."
+  description = "Where everything runs, such as asia-northeast1."
   type        = string
-  nullable    = false
-
-  validation {
-    condition     = can(regex("^[a-z]+-[a-z]+[0-9]+$", var.region))
-    error_message = "region must be a region such as asia-northeast1 or europe-west4, not a zone."
-  }
 }
 
 variable "name" {
-  description = "Begins the names of all that is made, so that several deployments fit into one project."
+  description = "Begins the names of all that is made; `infra/deploy.sh` takes unstick for production, else unstick-ENV."
   type        = string
-  default     = "unstick"
-  nullable    = false
-
-  validation {
-    condition     = can(regex("^[a-z][a-z0-9-]{1,18}[a-z0-9]$", var.name))
-    error_message = "name must have 3 to 20 characters out of a-z, 0-9 and -, begin with a letter and not end with -: accounts are named NAME-scheduler and may have 30."
-  }
+  default     = null
 }
 
 variable "config_file" {
-  description = "The configuration that the source archive holds as unstick.yaml. Bucket, queue and secrets are named by it alone."
+  description = "The configuration that the source archive holds as unstick.yaml."
   type        = string
-  nullable    = false
-
-  validation {
-    condition     = can(yamldecode(file(var.config_file)))
-    error_message = "config_file must be a readable YAML file. `infra/deploy.sh config` writes one to begin with."
-  }
 }
 
 variable "source_zip" {
-  description = "The source archive that `infra/package.py` makes. A change of its content is a change of the plan."
+  description = "The source archive that `infra/package.py` makes."
   type        = string
-  nullable    = false
-
-  validation {
-    condition     = fileexists(var.source_zip)
-    error_message = "source_zip does not exist. `infra/deploy.sh` builds it before it calls Terraform."
-  }
 }
 
 variable "runtime" {
-  description = "Python of the functions: python311, python312, python313 or python314."
-  type        = string
-  default     = "python313"
-  nullable    = false
-
-  validation {
-    condition     = contains(["python311", "python312", "python313", "python314"], var.runtime)
-    error_message = "runtime must be python311, python312, python313 or python314."
-  }
+  description = "Python of the functions."
+  type        = any
+  default     = null
 }
 
 variable "functions" {
-  description = "Size of each function. max_instances times one CPU is the most that a flood can cost; min_instances = 1 keeps the webhook warm, worth it with network."
-  type = object({
-    webhook = optional(object({
-      memory        = optional(string, "1Gi")
-      concurrency   = optional(number, 16)
-      min_instances = optional(number, 0)
-      max_instances = optional(number, 10)
-    }), {})
-    verify = optional(object({
-      memory        = optional(string, "512Mi")
-      concurrency   = optional(number, 8)
-      min_instances = optional(number, 0)
-      max_instances = optional(number, 5)
-    }), {})
-    report = optional(object({
-      memory        = optional(string, "512Mi")
-      concurrency   = optional(number, 1)
-      min_instances = optional(number, 0)
-      max_instances = optional(number, 2)
-    }), {})
-  })
-  default  = {}
-  nullable = false
-
-  validation {
-    condition     = alltrue([for size in values(var.functions) : contains(["512Mi", "1Gi", "2Gi", "4Gi"], size.memory)])
-    error_message = "memory must be 512Mi, 1Gi, 2Gi or 4Gi, the sizes that go with one CPU and hold the function."
-  }
-
-  validation {
-    condition     = alltrue([for size in values(var.functions) : size.concurrency >= 1 && size.concurrency <= 80 && floor(size.concurrency) == size.concurrency])
-    error_message = "concurrency must be a whole number from 1 to 80: each request is a thread."
-  }
-
-  validation {
-    condition     = alltrue([for size in values(var.functions) : size.min_instances >= 0 && size.min_instances <= size.max_instances])
-    error_message = "min_instances must be from 0 to max_instances."
-  }
-
-  validation {
-    condition     = alltrue([for size in values(var.functions) : size.max_instances >= 1 && size.max_instances <= 50])
-    error_message = "max_instances must be from 1 to 50: it is the limit to what a flood can cost."
-  }
+  description = "Memory, concurrency and instances of each function."
+  type        = any
+  default     = null
 }
 
 variable "network" {
-  description = "Direct VPC egress for systems that are reached inside only; null for none. egress is VPC_EGRESS_PRIVATE_RANGES_ONLY or VPC_EGRESS_ALL_TRAFFIC."
-  type = object({
-    network    = optional(string)
-    subnetwork = string
-    tags       = optional(list(string), [])
-    egress     = optional(string, "VPC_EGRESS_PRIVATE_RANGES_ONLY")
-  })
-  default = null
-
-  validation {
-    condition     = var.network == null ? true : contains(["VPC_EGRESS_PRIVATE_RANGES_ONLY", "VPC_EGRESS_ALL_TRAFFIC"], var.network.egress)
-    error_message = "network.egress must be VPC_EGRESS_PRIVATE_RANGES_ONLY or VPC_EGRESS_ALL_TRAFFIC."
-  }
+  description = "Direct VPC egress: network, subnetwork, tags, egress."
+  type        = any
+  default     = null
 }
 
 variable "public_webhook" {
-  description = "Let everybody reach the webhook, which then authenticates by itself. false where a policy of the organisation forbids allUsers: see infra/README.md."
-  type        = bool
-  default     = true
-  nullable    = false
+  description = "Let everybody reach the webhook, which authenticates by itself."
+  type        = any
+  default     = null
 }
 
 variable "paused" {
-  description = "The kill switch by environment: true holds every restart from the next deployment on. `python -m functions pause` needs no deployment."
-  type        = bool
-  default     = false
-  nullable    = false
+  description = "The kill switch by environment."
+  type        = any
+  default     = null
 }
 
 variable "schedule" {
-  description = "When the report and the drill run, as cron in the configuration's time zone."
-  type = object({
-    report = optional(string, "0 9 * * 1")
-    drill  = optional(string, "30 10 * * 1")
-  })
-  default  = {}
-  nullable = false
-
-  validation {
-    condition     = alltrue([for cron in values(var.schedule) : can(regex("^([0-9A-Za-z*,/-]+ ){4}[0-9A-Za-z*,/-]+$", cron))])
-    error_message = "schedule must be cron with five fields, such as 0 9 * * 1 for Mondays at nine."
-  }
+  description = "When check, report and drill run, as cron."
+  type        = any
+  default     = null
 }
 
 variable "archive_days" {
-  description = "How long ended incidents are kept. The report looks back over this archive."
-  type        = number
-  default     = 400
-  nullable    = false
+  description = "How long ended incidents are kept."
+  type        = any
+  default     = null
+}
 
-  validation {
-    condition     = var.archive_days >= 35 && floor(var.archive_days) == var.archive_days
-    error_message = "archive_days must be a whole number of at least 35: the report's figures look back a month, its count of weeks a year."
-  }
+variable "rollback_days" {
+  description = "How long former archives are kept."
+  type        = any
+  default     = null
 }
 
 variable "alert_emails" {
-  description = "Who is told when Unstick itself is ill. Choose an address that does not depend on what Unstick restarts."
-  type        = set(string)
-  default     = []
-  nullable    = false
-
-  validation {
-    condition     = alltrue([for address in var.alert_emails : can(regex("^[^@[:space:]]+@[^@[:space:]]+\\.[^@[:space:]]+$", address))])
-    error_message = "alert_emails must be addresses such as oncall@example.com."
-  }
+  description = "Who is notified when Unstick itself fails."
+  type        = any
+  default     = null
 }
 
 variable "notification_channels" {
-  description = "Further notification channels of Cloud Monitoring, by full name: projects/PROJECT/notificationChannels/ID."
-  type        = set(string)
-  default     = []
-  nullable    = false
-
-  validation {
-    condition     = alltrue([for channel in var.notification_channels : can(regex("^projects/[^/]+/notificationChannels/[^/]+$", channel))])
-    error_message = "notification_channels must be full names: projects/PROJECT/notificationChannels/ID."
-  }
+  description = "Further notification channels of Cloud Monitoring."
+  type        = any
+  default     = null
 }
 
 variable "build_account" {
-  description = "Account that builds the functions: projects/PROJECT/serviceAccounts/EMAIL. null takes the project's default, which new organisations often strip of its rights."
-  type        = string
+  description = "An existing account that builds the functions."
+  type        = any
   default     = null
+}
 
-  validation {
-    condition     = var.build_account == null ? true : can(regex("^projects/[^/]+/serviceAccounts/[^/@]+@[^/@]+$", var.build_account))
-    error_message = "build_account must be a full name: projects/PROJECT/serviceAccounts/EMAIL."
-  }
+variable "labels" {
+  description = "Labels of everything that takes them."
+  type        = any
+  default     = null
+}
+
+variable "kms_key_name" {
+  description = "A key of Cloud KMS instead of Google's keys."
+  type        = any
+  default     = null
+}
+
+variable "secret_locations" {
+  description = "Regions that hold the secrets."
+  type        = any
+  default     = null
 }

@@ -1,327 +1,386 @@
-"""The scripts around Terraform, run: the archive of the functions, and deploy.sh."""
+"""deploy.sh against a gcloud whose cloud is a file. Terraform is a stand-in that only writes down what it was asked."""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 import os
 import pty
 import shutil
-import stat
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-INFRA = ROOT / "infra"
-
-# --- the archive -------------------------------------------------------------------------------------------------------
-
-
-def package(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, str(INFRA / "package.py"), *arguments], capture_output=True, text=True, check=False)
-
-
-def test_the_archive_has_the_same_bytes_each_time_and_only_what_the_function_needs(tmp_path: Path) -> None:
-    """A plan without a change of the program is empty; tests and infrastructure are not deployed."""
-    config = tmp_path / "mine.yaml"
-    config.write_bytes((INFRA / "unstick.cloud.yaml").read_bytes())
-    made = []
-    for number in (1, 2):
-        os.utime(config, (number * 1e9, number * 1e9))
-        to = tmp_path / f"{number}.zip"
-        done = package("--config", str(config), "--to", str(to))
-        assert done.returncode == 0, done.stderr
-        made.append(to.read_bytes())
-    assert made[0] == made[1]
-    with zipfile.ZipFile(tmp_path / "1.zip") as archive:
-        names = archive.namelist()
-        assert archive.read("unstick.yaml") == config.read_bytes()
-    assert {"main.py", "requirements.txt", "functions/model.py", "functions/adapters/stores/cloud_storage.py"} <= set(names)
-    assert {name.split("/")[0] for name in names} == {
-        "main.py", "requirements.txt", "unstick.yaml", "unstick.checked.json", "functions",
-    }  # fmt: skip
-    assert not [name for name in names if "__pycache__" in name]
-
-
-def test_an_archive_without_a_configuration_is_not_built(tmp_path: Path) -> None:
-    """The mistake is said in one line, and nothing is left that could be deployed."""
-    done = package("--config", str(tmp_path / "none.yaml"), "--to", str(tmp_path / "a.zip"))
-    assert done.returncode == 1
-    assert "none.yaml is missing" in done.stderr
-    assert not (tmp_path / "a.zip").exists()
-
-
-def test_a_faulty_configuration_is_not_built(tmp_path: Path) -> None:
-    """All its mistakes are told in seconds, not by a deployment that fails after minutes; a local store is one, too."""
-    config, to = tmp_path / "mine.yaml", tmp_path / "a.zip"
-    written = (INFRA / "unstick.cloud.yaml").read_text(encoding="utf-8")
-    for wrong, says in (
-        (written.replace("mode: observe", "mode: watch").replace("tolerance: 5m", "tolerance: 5 minutes"), "mode is not one of"),
-        (
-            written.replace("cloud_storage:\n    bucket: example-project-unstick-store", "local: {path: unstick.db}"),
-            "store is local",
-        ),
-        ("", "is empty"),
-        (written.replace("time_zone: Asia/Tokyo", "time_zone: posix/Asia/Tokyo"), "time_zone is"),
-    ):
-        config.write_text(wrong, encoding="utf-8")
-        done = package("--config", str(config), "--to", str(to))
-        assert done.returncode == 1
-        assert "nothing was built" in done.stderr
-        assert says in done.stderr
-        assert "\nmine.yaml:" in done.stderr
-        assert "Traceback" not in done.stderr
-        assert not to.exists()
-    config.write_bytes(written.encode("utf-16"))
-    assert "not UTF-8" in package("--config", str(config), "--to", str(to)).stderr
-
-
-def test_a_python_without_the_packages_is_told_which_has_them(tmp_path: Path) -> None:
-    """The archive is built by what `make setup` made; a bare Python says so."""
-    command = [sys.executable, "-I", "-S", str(INFRA / "package.py"), "--config", str(INFRA / "unstick.cloud.yaml"), "--to"]
-    done = subprocess.run([*command, str(tmp_path / "a.zip")], capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert "No module named 'msgspec'" in done.stderr
-    assert "make setup" in done.stderr
-    assert "Traceback" not in done.stderr
-
-
-# --- deploy.sh, against programs that only write down what they were asked ------------------------------------------------
-
-TERRAFORM = """#!/bin/sh
-echo "terraform $*" >>"$CALLS"
-env | grep '^TF_VAR_' | sort >"$CALLS.variables"
-case "$*" in
-  *console*)
-    read -r what
-    case "$what" in join*) echo '"first-secret second-secret"' ;; *) echo "\\"the-${what#local.}\\"" ;; esac ;;
-  *"state list"*) cat "$STATE" ;;
-esac
-"""
-GCLOUD = """#!/bin/sh
-echo "gcloud $*" >>"$CALLS"
-case "$*" in
-  *"projects describe"*) echo 555 ;;
-  *"versions list"*)
-    if [ -e "$VALUES/denied" ]; then echo "You do not have permission" >&2; exit 1; fi
-    if [ -e "$VALUES/$4" ]; then cat "$VALUES/$4"; fi ;;
-  *"versions add"*) cat >"$VALUES/$4.added"; echo ENABLED >"$VALUES/$4" ;;
-  *" describe "*) exit "$MISSING" ;;
-esac
-"""
-
-
-SECRETS = 'google_secret_manager_secret.named["first-secret"]\ngoogle_secret_manager_secret.named["second-secret"]\n'
-
-
-class Deployment:
-    def __init__(self, folder: Path) -> None:
-        self.repository, self.calls, self.state = folder / "repository", folder / "calls", folder / "state"
-        (self.repository / "infra").mkdir(parents=True)
-        for name in ("main.py", "requirements.txt"):
-            shutil.copy(ROOT / name, self.repository)
-        shutil.copytree(ROOT / "functions", self.repository / "functions", ignore=shutil.ignore_patterns("__pycache__"))
-        for name in ("deploy.sh", "package.py", "unstick.cloud.yaml"):
-            shutil.copy(INFRA / name, self.repository / "infra")
-        self.programs = folder / "programs"
-        self.programs.mkdir()
-        for name, text in (("terraform", TERRAFORM), ("gcloud", GCLOUD)):
-            (self.programs / name).write_text(text, encoding="utf-8")
-            (self.programs / name).chmod(stat.S_IRWXU)
-        self.values = folder / "values"
-        self.values.mkdir()
-        for name in ("first-secret", "second-secret"):
-            (self.values / name).write_text("ENABLED\n", encoding="utf-8")
-        self.state.write_text(SECRETS, encoding="utf-8")
-        self.calls.write_text("", encoding="utf-8")
-
-    def environment(self, missing: str = "1", **variables: str) -> dict[str, str]:
-        env = {"PATH": f"{self.programs}:/usr/bin:/bin", "CALLS": str(self.calls), "STATE": str(self.state), "MISSING": missing}
-        return env | {"VALUES": str(self.values), "PYTHON": sys.executable, "PROJECT": "my-project"} | variables
-
-    def command(self, *arguments: str) -> list[str]:
-        return ["bash", str(self.repository / "infra" / "deploy.sh"), *arguments]
-
-    def deploy(self, *arguments: str, typed: str = "", missing: str = "1", **variables: str) -> subprocess.CompletedProcess[str]:
-        env = self.environment(missing, **variables)
-        return subprocess.run(self.command(*arguments), env=env, input=typed, capture_output=True, text=True, check=False)
-
-    @property
-    def called(self) -> list[str]:
-        return self.calls.read_text(encoding="utf-8").splitlines()
+from tests.infra.project import Project
 
 
 @pytest.fixture
-def deployment(tmp_path: Path) -> Deployment:
-    made = Deployment(tmp_path)
-    shutil.copy(INFRA / "unstick.cloud.yaml", made.repository / "unstick.production.yaml")
-    return made
+def project(tmp_path: Path) -> Project:
+    found = Project(tmp_path)
+    found.give_all_secrets_a_value()
+    return found
 
 
-def test_deploy_says_what_is_missing(deployment: Deployment) -> None:
+def state_of(
+    project: str = "my-project", region: str = "asia-northeast1", name: str = "unstick", **values: str
+) -> dict[str, Any]:
+    """A recorded state, as far as the script reads it."""
+    deployment = {"project": project, "region": region, "name": name, "bucket": f"{project}-{name}-store", "queue": name}
+    deployment |= {"source_bucket": f"{project}-{name}-source", "archive": f"{name}-0.zip"} | values
+    account = {"project": project, "account_id": f"{name}-webhook"}
+    queue = {"project": project, "location": region, "name": deployment["queue"]}
+    kept = [("google_service_account", "role", "webhook", account), ("google_cloud_tasks_queue", "wakeups", None, queue)]
+    resources = [
+        {
+            "mode": "managed", "module": "module.unstick", "type": kind, "name": resource,
+            "instances": [({} if key is None else {"index_key": key}) | {"attributes": attributes}],
+        }
+        for kind, resource, key, attributes in kept
+    ]  # fmt: skip
+    return {"version": 4, "outputs": {"deployment": {"value": deployment}}, "resources": resources}
+
+
+# --- what is asked for ----------------------------------------------------------------------------------------------------
+
+
+def test_deploy_says_what_is_missing(project: Project) -> None:
     """Without a project, a command, a configuration or Terraform there is one line that says so, and nothing is called."""
-    assert "PROJECT is not set" in deployment.deploy("apply", PROJECT="").stderr
-    assert "infra/deploy.sh apply" in deployment.deploy().stderr
-    assert "nothing.yaml is not there" in deployment.deploy("apply", CONFIG="nothing.yaml").stderr
-    (deployment.programs / "terraform").unlink()
-    found = deployment.deploy("apply", PATH=str(deployment.programs) + ":" + str(_only(deployment, "bash", "dirname")))
+    assert "PROJECT is not set" in project.deploy("apply", PROJECT="").stderr
+    assert "infra/deploy.sh apply" in project.deploy().stderr
+    assert "nothing.yaml is not there" in project.deploy("apply", CONFIG="nothing.yaml").stderr
+    assert "ENV=Staging must have" in project.deploy("apply", ENV="Staging").stderr
+    (project.programs / "terraform").unlink()
+    only = project.folder / "only"
+    only.mkdir()
+    for name in ("bash", "dirname"):
+        (only / name).symlink_to(str(shutil.which(name)))
+    found = project.deploy("apply", PATH=f"{project.programs}:{only}")
     assert "terraform is not on the PATH" in found.stderr
     assert found.returncode == 2
-    assert deployment.called == []
+    assert project.called == []
 
 
-def test_the_python_that_setup_made_is_taken(deployment: Deployment) -> None:
-    """Whoever names none gets that of .venv; without it the system's, which says what it lacks."""
-    bare = deployment.programs / "python3"
-    bare.write_text(f'#!/bin/sh\nexec "{sys.executable}" -I -S "$@"\n', encoding="utf-8")
-    bare.chmod(stat.S_IRWXU)
-    found = deployment.deploy("plan", PYTHON="")
-    assert found.returncode == 1
-    assert "make setup" in found.stderr
-    (deployment.repository / ".venv" / "bin").mkdir(parents=True)
-    taken = deployment.repository / ".venv" / "bin" / "python"
+def test_the_python_that_setup_made_is_taken(project: Project) -> None:
+    """Whoever names none gets that of .venv."""
+    (project.repository / ".venv" / "bin").mkdir(parents=True)
+    taken = project.repository / ".venv" / "bin" / "python"
     taken.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n', encoding="utf-8")
-    taken.chmod(stat.S_IRWXU)
-    found = deployment.deploy("plan", PYTHON="")
+    taken.chmod(0o700)
+    found = project.deploy("plan", PYTHON="")
     assert found.returncode == 0, found.stderr
-    assert "terraform -chdir=infra plan" in deployment.called
+    assert project.calls_with("terraform", " plan ")
 
 
-def test_a_mistake_in_the_file_keeps_nobody_from_taking_it_off(deployment: Deployment) -> None:
-    """`apply` refuses it before Terraform is asked; `destroy` goes on."""
-    file = deployment.repository / "unstick.production.yaml"
-    file.write_text(file.read_text(encoding="utf-8").replace("mode: observe", "mode: watch"), encoding="utf-8")
-    found = deployment.deploy("apply")
-    assert (found.returncode, deployment.called) == (1, [])
-    assert "mode is not one of" in found.stderr
-    found = deployment.deploy("destroy", "-auto-approve")
-    assert found.returncode == 0, found.stderr
-    assert "terraform -chdir=infra destroy -auto-approve -auto-approve" in deployment.called
-
-
-def _only(deployment: Deployment, *names: str) -> Path:
-    """A folder with these programs alone, so that a terraform of this machine is not found."""
-    folder = deployment.programs.parent / "only"
-    folder.mkdir()
-    for name in names:
-        (folder / name).symlink_to(str(shutil.which(name)))
-    return folder
-
-
-def test_config_puts_project_number_and_region_into_the_example(deployment: Deployment) -> None:
-    """The file can be deployed after the systems were put in, and an existing one is never overwritten."""
-    done = deployment.deploy("config", CONFIG="new.yaml", REGION="europe-west4")
+def test_config_puts_project_number_region_and_names_into_the_example(project: Project) -> None:
+    """The file can be deployed once the systems are in it; an existing one is never overwritten; environments share nothing."""
+    done = project.deploy("config", ENV="staging", REGION="europe-west4")
     assert done.returncode == 0, done.stderr
-    text = (deployment.repository / "new.yaml").read_text(encoding="utf-8")
-    assert "queue: projects/my-project/locations/europe-west4/queues/unstick" in text
-    assert "public_url: https://unstick-webhook-555.europe-west4.run.app" in text
+    text = (project.repository / "unstick.staging.yaml").read_text(encoding="utf-8")
+    assert "queue: projects/my-project/locations/europe-west4/queues/unstick-staging\n" in text
+    assert "public_url: https://unstick-staging-webhook-555.europe-west4.run.app" in text
+    assert "service_account: unstick-staging-tasks@my-project.iam" in text
+    assert "bucket: my-project-unstick-staging-store" in text
+    assert text.count("sm://my-project/unstick-staging-") == text.count("sm://")
+    assert "user: unstick\n" in text
     assert "example-project" not in text
-    assert "is there already" in deployment.deploy("config", CONFIG="new.yaml").stderr
+    assert "is there already" in project.deploy("config", ENV="staging").stderr
+    (project.repository / "unstick.production.yaml").unlink()
+    project.deploy("config")
+    text = (project.repository / "unstick.production.yaml").read_text(encoding="utf-8")
+    assert "queue: projects/my-project/locations/asia-northeast1/queues/unstick\n" in text
 
 
-def test_apply_builds_the_archive_and_hands_terraform_what_it_needs(deployment: Deployment) -> None:
-    """A first deployment imports nothing: neither bucket nor queue is there yet."""
-    done = deployment.deploy("apply", "-auto-approve")
+def test_environments_share_neither_state_nor_names_nor_variables(project: Project) -> None:
+    """Each has its prefix in the project's own bucket, its own data of Terraform, name, configuration and variables."""
+    project.write_config("staging")
+    (project.repository / "unstick.staging.tfvars").write_text("paused = true\n", encoding="utf-8")
+    variables = []
+    for environment in ("production", "staging"):
+        done = project.deploy("plan", ENV=environment)
+        assert done.returncode == 0, done.stderr
+        variables.append(dict(line.split("=", 1) for line in Path(f"{project.calls}.variables").read_text().splitlines()))
+    backends = [call.split("-backend-config=prefix=")[1] for call in project.calls_with("terraform", " init ")]
+    assert backends == ["production", "staging"]
+    assert len(project.calls_with(" init ", "-backend-config=bucket=my-project-unstick-state")) == 2
+    assert [of["TF_VAR_name"] for of in variables] == ["unstick", "unstick-staging"]
+    for name in ("TF_DATA_DIR", "TF_VAR_config_file", "TF_VAR_source_zip"):
+        assert variables[0][name] != variables[1][name]
+    assert [("-var-file" in call) for call in project.calls_with(" plan ")] == [False, True]
+
+
+# --- the state is the one that was meant ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", ["plan", "apply", "destroy", "rollback"])
+@pytest.mark.parametrize(
+    ("there", "says"),
+    [
+        ({"project": "project-a"}, "is of project project-a, and project my-project was asked for"),
+        ({"region": "europe-west4"}, "is of region europe-west4, and region asia-northeast1 was asked for"),
+        ({"name": "second"}, "is of name second, and name unstick was asked for"),
+    ],
+)
+def test_a_state_of_something_else_is_never_touched(project: Project, command: str, there: dict[str, str], says: str) -> None:
+    """With A in the state, a command for B once deleted 67 resources of A, secrets with their values included."""
+    for state in (state_of(**there), state_of(**there) | {"outputs": {}}):  # a deployment that stopped half-way has no outputs
+        project.state.write_text(json.dumps(state), encoding="utf-8")
+        found = project.deploy(command, "-auto-approve")
+        assert (found.returncode, says in found.stderr) == (2, True), found.stderr
+    assert not [call for call in project.called if " plan " in call or " apply " in call or "pause" in call or " add " in call]
+
+
+def test_a_local_state_of_another_project_is_not_taken_over(project: Project) -> None:
+    """Before there were environments a checkout had one state, whatever project was named beside it."""
+    file = project.repository / "infra" / "terraform.tfstate"
+    file.write_text(json.dumps(state_of("project-a") | {"outputs": {}}), encoding="utf-8")
+    found = project.deploy("destroy", "-auto-approve")
+    assert "infra/terraform.tfstate is of project project-a" in found.stderr
+    assert not project.calls_with("terraform")
+    assert file.exists()
+    file.write_text(json.dumps(state_of()), encoding="utf-8")
+    found = project.deploy("plan")
+    assert "Moved the state from infra/terraform.tfstate to gs://my-project-unstick-state/production" in found.stdout
+    assert project.calls_with("state push")
+    assert not file.exists()
+
+
+def test_a_bucket_of_strangers_takes_no_state(project: Project) -> None:
+    """Names of buckets are the whole world's, and a state has more in it than strangers should read or write."""
+    project.change(buckets={"my-project-unstick-state": "666"})
+    found = project.deploy("apply", "-auto-approve")
+    assert "is in project 666, not in my-project (555)" in found.stderr
+    assert not project.calls_with("terraform")
+
+
+# --- a new project -------------------------------------------------------------------------------------------------------
+
+
+def test_the_first_call_enables_apis_and_makes_the_bucket_without_a_question(project: Project) -> None:
+    """Gcloud asks whether to enable an API; asked where nobody sees it, it waits for ever."""
+    done = project.deploy("apply", "-auto-approve")
     assert done.returncode == 0, done.stderr
-    archive = deployment.repository / "build" / "unstick.zip"
-    assert archive.is_file()
-    assert deployment.called[-1] == "terraform -chdir=infra apply -auto-approve"
-    assert not [call for call in deployment.called if " import " in call]
-    variables = Path(f"{deployment.calls}.variables").read_text(encoding="utf-8")
-    assert "TF_VAR_project=my-project\nTF_VAR_region=asia-northeast1\n" in variables
-    assert f"TF_VAR_source_zip={archive}" in variables
-    assert f"TF_VAR_config_file={deployment.repository}/unstick.production.yaml" in variables
+    assert {"cloudresourcemanager.googleapis.com", "cloudtasks.googleapis.com"} <= set(project.cloud["services"])
+    assert project.called.index(project.calls_with("services enable")[0]) < project.called.index(
+        project.calls_with("terraform")[0]
+    )
+    (made,) = project.calls_with("buckets create")
+    assert "--public-access-prevention" in made
+    assert project.calls_with("buckets update", "--versioning")
+    project.calls.write_text("", encoding="utf-8")
+    project.deploy("apply", "-auto-approve")
+    assert not project.calls_with("services enable") + project.calls_with("buckets create")
 
 
-def test_apply_asks_for_the_secrets_that_have_no_value(deployment: Deployment) -> None:
-    """Before the functions are made, since those would be refused without; whoever stops is asked for the rest the next time."""
-    deployment.state.write_text("", encoding="utf-8")
-    for path in deployment.values.iterdir():
-        path.unlink()
-    left = deployment.deploy("apply", "-auto-approve", typed="one  two \n\n")
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (
+            "ERROR: (gcloud) There was a problem refreshing your current auth tokens: Reauthentication required.",
+            "gcloud auth login",
+        ),
+        ("ERROR: HTTPError 403: me@example.com does not have storage.buckets.get access (or it may not exist).", "lacks a role"),
+        ("ERROR: gcloud crashed (ConnectionError): Name or service not known", "gcloud crashed (ConnectionError)"),
+    ],
+)
+@pytest.mark.parametrize("call", ["buckets describe gs://my-project-unstick-store", "tasks queues describe", "versions list"])
+def test_what_gcloud_can_not_say_is_not_taken_for_missing(project: Project, call: str, error: str, says: str) -> None:
+    """An expired login must not end in a new bucket, or in a new value for a secret that has one."""
+    project.change(errors={call: error})
+    found = project.deploy("apply", "-auto-approve", typed="new\n")
+    assert found.returncode == 2
+    assert error in found.stderr
+    assert says in found.stderr
+    assert not project.calls_with(" add ") + project.calls_with("terraform", " apply ")
+
+
+# --- what exists already --------------------------------------------------------------------------------------------------
+
+
+def adopted(project: Project) -> Any:
+    variables = dict(line.split("=", 1) for line in Path(f"{project.calls}.variables").read_text().splitlines())
+    return json.loads(variables["TF_VAR_adopt"])
+
+
+def test_what_destroy_left_and_secrets_made_before_are_imported(project: Project) -> None:
+    """Each would end in 409 on every try."""
+    project.change(
+        buckets={"my-project-unstick-store": "555"}, queues={"unstick": "PAUSED"}, services=["cloudtasks.googleapis.com"]
+    )
+    done = project.deploy("apply", "-auto-approve")
+    assert done.returncode == 0, done.stderr
+    found = adopted(project)
+    assert found["store"] == {"store": "my-project/my-project-unstick-store"}
+    assert found["queue"] == {"queue": "projects/my-project/locations/asia-northeast1/queues/unstick"}
+    assert found["secrets"]["unstick-signing-key"] == "projects/my-project/secrets/unstick-signing-key"
+    assert len(found["secrets"]) == 5
+
+
+def test_a_lost_state_is_found_again(project: Project) -> None:
+    """All whose name is ours and fixed; what Google names anew each time does not stand in the way."""
+    path = "projects/my-project/locations/asia-northeast1"
+    project.change(
+        listed={
+            "iam service-accounts list": ["unstick-verify@my-project.iam.gserviceaccount.com", "other@example.com"],
+            "functions list": [f"{path}/functions/unstick-webhook", f"{path}/functions/others"],
+            "scheduler jobs list": [f"{path}/jobs/unstick-sweep"],
+            "logging metrics list": ["unstick/decisions", "others"],
+        },
+        buckets={"my-project-unstick-source": "555"},
+    )  # fmt: skip
+    assert project.deploy("plan").returncode == 0
+    found = adopted(project)
+    assert found["accounts"] == {
+        "verify": "projects/my-project/serviceAccounts/unstick-verify@my-project.iam.gserviceaccount.com"
+    }
+    assert found["functions"] == {"webhook": f"{path}/functions/unstick-webhook"}
+    assert found["jobs"] == {"sweep": f"{path}/jobs/unstick-sweep"}
+    assert found["metrics"] == {"decisions": "my-project unstick/decisions"}
+    assert found["source"] == {"source": "my-project/my-project-unstick-source"}
+
+
+def test_the_queue_runs_again_only_after_the_apply(project: Project) -> None:
+    """Before, there is nobody to take what it holds."""
+    project.change(queues={"unstick": "PAUSED"}, services=["cloudtasks.googleapis.com"])
+    failed = project.deploy("apply", "-auto-approve", APPLY_EXIT="1", APPLY_SAYS="Error: verify failed")
+    assert failed.returncode == 1
+    assert project.cloud["queues"] == {"unstick": "PAUSED"}
+    done = project.deploy("apply", "-auto-approve")
+    assert project.cloud["queues"] == {"unstick": "RUNNING"}
+    assert "was paused and runs again" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("before", "says"),
+    [
+        ({"bucket": "my-project-old"}, "the bucket of this deployment is my-project-old"),
+        ({"queue": "old-queue"}, "the queue of this deployment is old-queue"),
+    ],
+)
+def test_a_new_name_for_bucket_or_queue_is_explained(project: Project, before: dict[str, str], says: str) -> None:
+    """Terraform would say `Instance cannot be destroyed`."""
+    project.state.write_text(json.dumps(state_of(**before)), encoding="utf-8")
+    found = project.deploy("apply", "-auto-approve")
+    assert says in found.stderr
+    assert not project.calls_with("terraform", " plan ")
+
+
+@pytest.mark.parametrize(
+    ("google", "remedy"),
+    [
+        (
+            "Error: googleapi: Error 400: The queue cannot be created because a queue with this name existed too recently.",
+            "seven days",
+        ),
+        ("Error: Build failed: the build service account does not have permission to write logs", "roles/logging.logWriter"),
+        ("Error 412: One or more users named in the policy do not belong to a permitted customer.", "public_webhook = false"),
+        ("googleapi: Error 409: Resource already exists", "Deploy again"),
+    ],
+)
+def test_googles_bare_errors_get_a_remedy(project: Project, google: str, remedy: str) -> None:
+    """Google's own message stays above it."""
+    found = project.deploy("apply", "-auto-approve", APPLY_SAYS=google, APPLY_EXIT="1")
+    assert found.returncode == 1
+    assert google in found.stdout
+    assert remedy in found.stderr
+
+
+# --- secrets ---------------------------------------------------------------------------------------------------------------
+
+
+def test_a_secret_without_a_value_is_asked_for_and_whoever_stops_goes_on_from_there(project: Project) -> None:
+    """Before the functions are made, since those would be refused without."""
+    project.change(secrets={"unstick-signing-key": [], "unstick-chat-ops": []})
+    left = project.deploy("apply", "-auto-approve", typed="one  two \n\n")
     assert left.returncode == 2
-    assert "second-secret was left without a value" in left.stderr
-    assert not [call for call in deployment.called if call.endswith("infra apply -auto-approve")]
-    deployment.state.write_text(SECRETS, encoding="utf-8")
-    (deployment.values / "second-secret").write_text("DISABLED\nDESTROYED\n", encoding="utf-8")
-    done = deployment.deploy("apply", "-auto-approve", typed="three\n")
-    assert done.returncode == 0, done.stderr
-    added = {path.name: path.read_text(encoding="utf-8") for path in deployment.values.glob("*.added")}
-    assert added == {"first-secret.added": "one  two ", "second-secret.added": "three"}
-    first, second = (f'-target=google_secret_manager_secret.named["{name}-secret"]' for name in ("first", "second"))
-    assert [call.removeprefix("terraform -chdir=infra ") for call in deployment.called if " apply " in call] == [
-        f"apply {first} {second} -auto-approve",
-        f"apply {second} -auto-approve",
-        "apply -auto-approve",
-    ]
+    assert "unstick-chat-ops was left without a value" in left.stderr
+    assert not project.calls_with("terraform", " apply ")
+    assert project.cloud["secrets"]["unstick-signing-key"] == ["one  two "]
 
 
-def test_what_is_typed_shows_nowhere(deployment: Deployment) -> None:
-    """Neither on the terminal nor in what a program is called with."""
-    (deployment.values / "second-secret").unlink()
+def test_what_is_typed_shows_nowhere(project: Project) -> None:
+    """Neither on the terminal nor in what a program is called with, nor in what Terraform is given."""
+    cloud = project.cloud
+    del cloud["secrets"]["unstick-chat-ops"]
+    project.cloud = cloud
     near, far = pty.openpty()
     with os.fdopen(near, "r+b", buffering=0) as terminal:
         with os.fdopen(far, "r+b", buffering=0) as theirs:
             asked = subprocess.Popen(
-                deployment.command("apply", "-auto-approve"), env=deployment.environment(), stdin=theirs, stdout=theirs,
-                stderr=theirs, start_new_session=True,
+                project.command("apply", "-auto-approve"), env=project.environment(), stdin=theirs, stdout=theirs, stderr=theirs,
+                start_new_session=True,
             )  # fmt: skip
         shown = b""
-        while b"second-secret: " not in shown:
+        while b"unstick-chat-ops: " not in shown:
             shown += terminal.read(4096)
         terminal.write(b"hunter2\n")
         with contextlib.suppress(OSError):  # so a terminal ends on Linux
             while more := terminal.read(4096):
                 shown += more
         assert asked.wait(30) == 0, shown
-    assert (deployment.values / "second-secret.added").read_bytes() == b"hunter2"
-    assert b"hunter2" not in shown + deployment.calls.read_bytes()
+    assert project.cloud["secrets"]["unstick-chat-ops"] == ["hunter2"]
+    assert project.cloud["replication"] == {"userManaged": {"replicas": [{"location": "asia-northeast1"}]}}
+    written = Path(f"{project.calls}.variables").read_bytes() + project.calls.read_bytes()
+    assert b"hunter2" not in shown + written
 
 
-def test_a_gcloud_that_can_not_say_is_no_secret_without_a_value(deployment: Deployment) -> None:
-    """An expired login must not end in a new value for a secret that has one."""
-    (deployment.values / "denied").touch()
-    found = deployment.deploy("apply", "-auto-approve", typed="new\n")
-    assert found.returncode == 2
-    assert "You do not have permission" in found.stderr
-    assert "can't see the values of the secret first-secret" in found.stderr
-    assert not [call for call in deployment.called if " add " in call or " apply" in call]
+# --- destroy and rollback ---------------------------------------------------------------------------------------------------
 
 
-def test_a_saved_plan_is_not_applied_while_secrets_are_missing(deployment: Deployment) -> None:
-    """Terraform would apply all of it, whatever target is named beside it."""
-    (deployment.values / "second-secret").unlink()
-    found = deployment.deploy("apply", "saved.plan")
-    assert found.returncode == 2
-    assert "these secrets have no value: second-secret" in found.stderr
-    assert not [call for call in deployment.called if " apply" in call]
-
-
-def test_apply_takes_up_what_destroy_left_standing(deployment: Deployment) -> None:
-    """The archive of incidents and the queue's name survive a destroy and a new deployment."""
-    assert deployment.deploy("apply", "-auto-approve", missing="0").returncode == 0
-    imported = [call.split(" import -input=false ")[1] for call in deployment.called if " import " in call]
-    assert imported == [
-        "google_storage_bucket.store my-project/the-bucket",
-        "google_cloud_tasks_queue.wakeups projects/my-project/locations/asia-northeast1/queues/the-queue",
-    ]
-
-
-def test_destroy_asks_first_and_keeps_the_incidents(deployment: Deployment) -> None:
-    """Bucket and queue are let go of before anything is destroyed; without the project's name nothing happens."""
-    deployment.state.write_text("google_storage_bucket.store\ngoogle_cloud_tasks_queue.wakeups\n", encoding="utf-8")
-    assert "nothing was changed" in deployment.deploy("destroy", typed="no\n").stderr
-    assert not [call for call in deployment.called if "destroy" in call or "state rm" in call or "pause" in call]
-    done = deployment.deploy("destroy", typed="my-project\n")
+def test_destroy_and_apply_ask_for_project_and_environment(project: Project) -> None:
+    """A yes is typed by habit; a name is not. And a mistake in the file keeps nobody from taking it off."""
+    project.state.write_text(json.dumps(state_of()), encoding="utf-8")
+    project.change(queues={"unstick": "RUNNING"}, services=["cloudtasks.googleapis.com"])
+    for command, typed in (("apply", "yes\n"), ("destroy", "my-project\n"), ("destroy", "my-project/staging\n"), ("destroy", "")):
+        found = project.deploy(command, typed=typed)
+        assert "nothing was changed" in found.stderr
+        assert "Type my-project/production to go on" in found.stdout
+    assert not project.calls_with("terraform", " apply ") + project.calls_with("pause")
+    project.write_config(**{"mode: observe": "mode: watch"})
+    assert "mode is not one of" in project.deploy("apply", typed="my-project/production\n").stderr
+    done = project.deploy("destroy", typed="my-project/production\n")
     assert done.returncode == 0, done.stderr
-    changed = [call for call in deployment.called if any(word in call for word in ("pause", "state rm", "destroy"))]
-    assert changed == [
-        "gcloud tasks queues pause the-queue --project=my-project --location=asia-northeast1",
-        "terraform -chdir=infra state rm google_cloud_tasks_queue.wakeups",
-        "terraform -chdir=infra state rm google_storage_bucket.store",
-        "terraform -chdir=infra destroy -auto-approve",
-    ]
-    assert "Left standing: gs://the-bucket" in done.stdout
+    assert project.cloud["queues"] == {"unstick": "PAUSED"}
+    assert project.calls_with("terraform -chdir=infra/removal apply")
+    assert "Left standing: gs://my-project-unstick-store" in done.stdout
+
+
+def test_destroy_of_nothing_says_so(project: Project) -> None:
+    """A wrong ENV is not a crash."""
+    assert "nothing is deployed as my-project/staging" in project.deploy("destroy", ENV="staging").stderr
+
+
+def archive(folder: Path, config: bytes) -> tuple[str, Path]:
+    path = folder / "former.zip"
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("unstick.yaml", config)
+    return hashlib.sha256(path.read_bytes()).hexdigest(), path
+
+
+def test_rollback_deploys_the_former_archive_with_its_configuration(project: Project, tmp_path: Path) -> None:
+    """In one command, without the sources of then: from the bucket, and only if it is what its name says."""
+    digest, path = archive(tmp_path, project.write_config().read_bytes())
+    project.write_config(**{"mode: observe": "mode: auto"})
+    bucket = "gs://my-project-unstick-source"
+    current = f"unstick-{'c' * 64}.zip"
+    project.state.write_text(json.dumps(state_of(archive=current)), encoding="utf-8")
+    objects = {
+        f"{bucket}/{current}#300": path,
+        f"{bucket}/unstick-{digest}.zip#200": path,
+        f"{bucket}/unstick-{'a' * 64}.zip#100": path,
+    }
+    project.change(objects={url: str(file) for url, file in objects.items()})
+    done = project.deploy("rollback", typed="my-project/production\n")
+    assert done.returncode == 0, done.stderr
+    assert f"Going back to unstick-{digest}.zip" in done.stdout
+    variables = dict(line.split("=", 1) for line in Path(f"{project.calls}.variables.plan").read_text().splitlines())
+    assert Path(variables["TF_VAR_source_zip"]).read_bytes() == path.read_bytes()
+    assert "mode: observe" in Path(variables["TF_VAR_config_file"]).read_text(encoding="utf-8")
+    project.calls.write_text("", encoding="utf-8")
+    assert "is not what its name says" in project.deploy("rollback", TO="aaaa").stderr
+    assert "no former archive that begins with ff" in project.deploy("rollback", TO="ff").stderr
+    assert not project.calls_with("terraform", " plan ")

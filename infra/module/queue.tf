@@ -1,10 +1,12 @@
 locals {
-  verify_uri = google_cloudfunctions2_function.entry["verify"].service_config[0].uri
+  # Empty where a function is missing or has no address: after a deployment that stopped half-way.
+  uris = { for entry in keys(local.entries) : entry => try(google_cloudfunctions2_function.entry[entry].service_config[0].uri, "") }
 }
 
 # A function can't know its own address when it is made, and `verify` makes tasks for itself. So the queue knows it:
 # whatever address a task names, it goes to `verify`, with a token for `verify`.
 resource "google_cloud_tasks_queue" "wakeups" {
+  project  = var.project
   name     = local.queue
   location = var.region
 
@@ -13,7 +15,7 @@ resource "google_cloud_tasks_queue" "wakeups" {
 
     uri_override {
       scheme                    = "HTTPS"
-      host                      = trimprefix(local.verify_uri, "https://")
+      host                      = trimprefix(local.uris.verify, "https://")
       uri_override_enforce_mode = "ALWAYS"
 
       path_override {
@@ -23,7 +25,7 @@ resource "google_cloud_tasks_queue" "wakeups" {
 
     oidc_token {
       service_account_email = google_service_account.role["tasks"].email
-      audience              = local.verify_uri
+      audience              = local.uris.verify
     }
   }
 
@@ -47,6 +49,11 @@ resource "google_cloud_tasks_queue" "wakeups" {
 
   lifecycle {
     prevent_destroy = true # the name of a deleted queue is blocked for a week; `infra/deploy.sh destroy` leaves it standing, paused
+
+    precondition {
+      condition     = can(regex("^https://[^/]+", local.uris.verify))
+      error_message = "The function ${var.name}-verify has no address, so its build or its start failed. See its log, then deploy again."
+    }
   }
 
   depends_on = [google_project_service.used]

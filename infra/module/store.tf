@@ -1,9 +1,18 @@
 resource "google_storage_bucket" "store" {
+  project                     = var.project
   name                        = local.bucket
   location                    = var.region
   uniform_bucket_level_access = true
   public_access_prevention    = "enforced"
   force_destroy               = false
+  labels                      = var.labels
+
+  dynamic "encryption" {
+    for_each = var.kms_key_name == null ? [] : [var.kms_key_name]
+    content {
+      default_kms_key_name = encryption.value
+    }
+  }
 
   versioning {
     enabled = true
@@ -52,11 +61,35 @@ resource "google_storage_bucket" "store" {
 
 # Apart from the store: an account that may write documents must not be able to write the program.
 resource "google_storage_bucket" "source" {
+  project                     = var.project
   name                        = "${var.project}-${var.name}-source"
   location                    = var.region
   uniform_bucket_level_access = true
   public_access_prevention    = "enforced"
   force_destroy               = true # everything in it can be built again
+  labels                      = var.labels
+
+  dynamic "encryption" {
+    for_each = var.kms_key_name == null ? [] : [var.kms_key_name]
+    content {
+      default_kms_key_name = encryption.value
+    }
+  }
+
+  # Former archives stay for `rollback`: each is deleted from the plan when the next one replaces it, but not from the bucket.
+  versioning {
+    enabled = true
+  }
+
+  lifecycle_rule {
+    action {
+      type = "Delete"
+    }
+    condition {
+      days_since_noncurrent_time = var.rollback_days
+      with_state                 = "ARCHIVED"
+    }
+  }
 
   depends_on = [google_project_service.used]
 }
@@ -65,4 +98,9 @@ resource "google_storage_bucket_object" "source" {
   bucket = google_storage_bucket.source.name
   name   = "${var.name}-${filesha256(var.source_zip)}.zip"
   source = var.source_zip
+
+  # The functions still name the former archive until they are updated.
+  lifecycle {
+    create_before_destroy = true
+  }
 }

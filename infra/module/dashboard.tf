@@ -1,3 +1,5 @@
+# Monitoring does not keep a position of 0 or an empty list of fields: what is written here and missing there would be a change in every plan.
+
 locals {
   run   = "resource.type=\"cloud_run_revision\" resource.label.service_name"
   tasks = "resource.type=\"cloud_tasks_queue\" resource.label.queue_id=\"${local.queue}\""
@@ -15,11 +17,9 @@ locals {
   ]
 
   tiles = [
-    for place, chart in local.charts : {
-      xPos   = 24 * (place % 2)
-      yPos   = 16 * floor(place / 2)
-      width  = 24
-      height = 16
+    for place, chart in local.charts : merge(place % 2 == 0 ? {} : { xPos = 24 }, place < 2 ? {} : { yPos = 16 * floor(place / 2) }, {
+      width                                                               = 24
+      height                                                              = 16
       widget = {
         title = chart.title
         xyChart = {
@@ -28,22 +28,20 @@ locals {
             timeSeriesQuery = {
               timeSeriesFilter = {
                 filter = chart.filter
-                aggregation = {
+                aggregation = merge(length(chart.by) == 0 ? {} : { groupByFields = chart.by }, {
                   alignmentPeriod    = "300s"
                   perSeriesAligner   = chart.aligner
                   crossSeriesReducer = startswith(chart.aligner, "ALIGN_PERCENTILE") ? "REDUCE_MAX" : "REDUCE_SUM"
-                  groupByFields      = chart.by
-                }
+                })
               }
             }
           }]
         }
       }
-    }
+    })
   ]
 
   log_tile = {
-    xPos   = 0
     yPos   = 16 * ceil(length(local.charts) / 2)
     width  = 48
     height = 20
@@ -55,6 +53,7 @@ locals {
 }
 
 resource "google_monitoring_dashboard" "overview" {
+  project = var.project
   dashboard_json = jsonencode({
     displayName  = "Unstick (${var.name})"
     mosaicLayout = { columns = 48, tiles = concat(local.tiles, [local.log_tile]) }

@@ -7,8 +7,8 @@ mock_provider "google" {
 variables {
   project     = "example-project"
   region      = "asia-northeast1"
-  config_file = "./unstick.cloud.yaml"
-  source_zip  = "./unstick.cloud.yaml" # any file: only its hash is read
+  config_file = "../unstick.cloud.yaml"
+  source_zip  = "../unstick.cloud.yaml" # any file: only its hash is read
 }
 
 run "functions" {
@@ -72,7 +72,7 @@ run "functions" {
   }
 
   assert {
-    condition     = google_storage_bucket_object.source.name == "unstick-${filesha256("./unstick.cloud.yaml")}.zip"
+    condition     = google_storage_bucket_object.source.name == "unstick-${filesha256("../unstick.cloud.yaml")}.zip"
     error_message = "A change of the archive must be a change of its name, or the functions keep the old program."
   }
 }
@@ -97,7 +97,7 @@ run "paused_and_inside_a_network" {
 
   variables {
     paused  = true
-    network = { subnetwork = "inside" }
+    network = { network = "shared", subnetwork = "inside" }
   }
 
   assert {

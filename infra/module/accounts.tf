@@ -1,4 +1,4 @@
-# One account for each role, and no right on the project. A member is who, a resource is what.
+# One account for each role. Only the builder has rights on the project. A member is who, a resource is what.
 
 locals {
   accounts = {
@@ -7,6 +7,7 @@ locals {
     report    = "Unstick: report and drill"
     tasks     = "Unstick: calls verify for Cloud Tasks"
     scheduler = "Unstick: calls verify and report for Cloud Scheduler"
+    builder   = "Unstick: builds the functions"
   }
   emails = { for role in keys(local.accounts) : role => "${var.name}-${role}@${var.project}.iam.gserviceaccount.com" }
 
@@ -14,6 +15,7 @@ locals {
     "artifactregistry.googleapis.com",
     "cloudbuild.googleapis.com",
     "cloudfunctions.googleapis.com",
+    "cloudresourcemanager.googleapis.com",
     "cloudscheduler.googleapis.com",
     "cloudtasks.googleapis.com",
     "iam.googleapis.com",
@@ -28,15 +30,56 @@ locals {
 resource "google_project_service" "used" {
   for_each = local.services
 
+  project            = var.project
   service            = each.key
   disable_on_destroy = false # others in the project may use it
 }
 
 resource "google_service_account" "role" {
-  for_each = local.accounts
+  for_each = { for role, what in local.accounts : role => what if role != "builder" || var.build_account == null }
 
+  project      = var.project
   account_id   = "${var.name}-${each.key}"
   display_name = each.value
+
+  depends_on = [google_project_service.used]
+}
+
+# --- who builds ---
+
+locals {
+  build_account = var.build_account != null ? var.build_account : google_service_account.role["builder"].name
+}
+
+# The roles that Google names for an account of one's own. In organisations made since 2024 the default accounts have none of them.
+resource "google_project_iam_member" "builder" {
+  for_each = var.build_account != null ? toset([]) : toset(["roles/artifactregistry.writer", "roles/logging.logWriter", "roles/storage.objectViewer"])
+
+  project = var.project
+  role    = each.key
+  member  = google_service_account.role["builder"].member
+
+  dynamic "condition" {
+    for_each = each.key == "roles/storage.objectViewer" ? [local.bucket] : []
+    content {
+      title       = "${var.name}-builder-not-the-store"
+      description = "Sources, but no incidents"
+      expression  = "!resource.name.startsWith(\"projects/_/buckets/${condition.value}\")"
+    }
+  }
+}
+
+# Functions with a key of their own need a repository with that key.
+resource "google_artifact_registry_repository" "images" {
+  count = var.kms_key_name == null ? 0 : 1
+
+  project       = var.project
+  repository_id = "${var.name}-functions"
+  location      = var.region
+  format        = "DOCKER"
+  description   = "Unstick: images of the functions"
+  labels        = var.labels
+  kms_key_name  = var.kms_key_name
 
   depends_on = [google_project_service.used]
 }
@@ -47,6 +90,7 @@ resource "google_service_account" "role" {
 resource "google_cloud_run_v2_service_iam_member" "public" {
   count = var.public_webhook ? 1 : 0
 
+  project  = var.project
   location = var.region
   name     = google_cloudfunctions2_function.entry["webhook"].name
   role     = "roles/run.invoker"
@@ -60,6 +104,7 @@ resource "google_cloud_run_v2_service_iam_member" "invoker" {
     "scheduler/report" = { caller = "scheduler", entry = "report" }
   }
 
+  project  = var.project
   location = var.region
   name     = google_cloudfunctions2_function.entry[each.value.entry].name
   role     = "roles/run.invoker"
@@ -71,6 +116,7 @@ resource "google_cloud_run_v2_service_iam_member" "invoker" {
 resource "google_cloud_tasks_queue_iam_member" "enqueuer" {
   for_each = toset(["webhook", "verify"])
 
+  project  = var.project
   location = google_cloud_tasks_queue.wakeups.location
   name     = google_cloud_tasks_queue.wakeups.name
   role     = "roles/cloudtasks.enqueuer"
@@ -105,6 +151,7 @@ resource "google_storage_bucket_iam_member" "store" {
 resource "google_secret_manager_secret_iam_member" "accessor" {
   for_each = local.accessors
 
+  project   = var.project
   secret_id = google_secret_manager_secret.named[each.value.secret].secret_id
   role      = "roles/secretmanager.secretAccessor"
   member    = google_service_account.role[each.value.reader].member

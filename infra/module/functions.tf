@@ -14,14 +14,19 @@ locals {
 resource "google_cloudfunctions2_function" "entry" {
   for_each = local.entries
 
+  project     = var.project
   name        = "${var.name}-${each.key}"
   location    = var.region
   description = local.accounts[each.key]
+  labels      = var.labels
+
+  kms_key_name = var.kms_key_name
 
   build_config {
-    runtime         = var.runtime
-    entry_point     = each.key
-    service_account = var.build_account
+    runtime           = var.runtime
+    entry_point       = each.key
+    service_account   = local.build_account
+    docker_repository = one(google_artifact_registry_repository.images[*].id)
 
     source {
       storage_source {
@@ -78,6 +83,11 @@ resource "google_cloudfunctions2_function" "entry" {
     }
   }
 
-  # Cloud Run refuses a revision whose account may not read what is mounted.
-  depends_on = [google_project_service.used, google_secret_manager_secret_iam_member.accessor, terraform_data.config]
+  # Cloud Run refuses a revision whose account may not read what is mounted; a build fails whose account may not write its image.
+  depends_on = [
+    google_project_service.used,
+    google_project_iam_member.builder,
+    google_secret_manager_secret_iam_member.accessor,
+    terraform_data.config,
+  ]
 }

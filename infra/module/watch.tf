@@ -67,6 +67,7 @@ locals {
 resource "google_logging_metric" "counted" {
   for_each = local.metrics
 
+  project          = var.project
   name             = "${var.name}/${each.key}"
   description      = each.value.description
   filter           = "${local.ours} AND ${each.value.filter}"
@@ -92,9 +93,16 @@ resource "google_logging_metric" "counted" {
 resource "google_monitoring_notification_channel" "email" {
   for_each = var.alert_emails
 
+  project      = var.project
   display_name = "Unstick: ${each.key}"
   type         = "email"
   labels       = { email_address = each.key }
+  user_labels  = var.labels
+
+  # A channel can't be deleted while a policy uses it: this way the policies are updated first.
+  lifecycle {
+    create_before_destroy = true
+  }
 
   depends_on = [google_project_service.used]
 }
@@ -102,10 +110,12 @@ resource "google_monitoring_notification_channel" "email" {
 resource "google_monitoring_alert_policy" "watched" {
   for_each = local.watched
 
+  project               = var.project
   display_name          = "${var.name}: ${each.value.title}"
   combiner              = "OR"
   severity              = each.value.severity
   notification_channels = local.channels
+  user_labels           = var.labels
 
   conditions {
     display_name = each.value.title
@@ -129,10 +139,12 @@ resource "google_monitoring_alert_policy" "watched" {
 resource "google_monitoring_alert_policy" "logged" {
   for_each = local.logged
 
+  project               = var.project
   display_name          = "${var.name}: ${each.value.title}"
   combiner              = "OR"
   severity              = each.value.severity
   notification_channels = local.channels
+  user_labels           = var.labels
 
   conditions {
     display_name = each.value.title

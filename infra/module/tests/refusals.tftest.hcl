@@ -7,8 +7,8 @@ mock_provider "google" {
 variables {
   project     = "example-project"
   region      = "asia-northeast1"
-  config_file = "./unstick.cloud.yaml"
-  source_zip  = "./unstick.cloud.yaml"
+  config_file = "../unstick.cloud.yaml"
+  source_zip  = "../unstick.cloud.yaml"
 }
 
 run "project_by_name" {
@@ -86,7 +86,7 @@ run "instances_without_bound" {
 run "egress_that_is_none" {
   command = plan
   variables {
-    network = { subnetwork = "inside", egress = "ALL" }
+    network = { network = "shared", subnetwork = "inside", egress = "ALL" }
   }
   expect_failures = [var.network]
 }

@@ -9,6 +9,7 @@ locals {
 resource "google_cloud_scheduler_job" "job" {
   for_each = local.jobs
 
+  project          = var.project
   name             = "${var.name}-${each.key}"
   region           = var.region
   description      = each.value.description
@@ -26,13 +27,13 @@ resource "google_cloud_scheduler_job" "job" {
 
   http_target {
     http_method = "POST"
-    uri         = google_cloudfunctions2_function.entry[each.value.entry].service_config[0].uri
+    uri         = local.uris[each.value.entry]
     headers     = { "Content-Type" = "application/json" }
     body        = base64encode(jsonencode(each.value.body))
 
     oidc_token {
       service_account_email = google_service_account.role["scheduler"].email
-      audience              = google_cloudfunctions2_function.entry[each.value.entry].service_config[0].uri
+      audience              = local.uris[each.value.entry]
     }
   }
 }

@@ -1,0 +1,57 @@
+output "deployment" {
+  description = "What the state is of: project, region, name, bucket, queue, and the archive that runs. `infra/deploy.sh` compares it before it does anything."
+  value = {
+    project       = var.project
+    region        = var.region
+    name          = var.name
+    bucket        = local.bucket
+    queue         = local.queue
+    source_bucket = google_storage_bucket.source.name
+    archive       = google_storage_bucket_object.source.name
+  }
+}
+
+output "grafana" {
+  description = "What to enter in Grafana's contact point (docs/grafana.md)."
+  value = {
+    url              = local.uris.webhook
+    http_method      = "POST"
+    signature_header = try(local.hmac.header, "X-Grafana-Alerting-Signature")
+    timestamp_header = try(local.hmac.timestamp_header, "X-Grafana-Alerting-Timestamp")
+    secret           = local.grafana_secret == "" ? "no sm:// reference stands under grafana.auth" : "gcloud secrets versions access latest --project=${var.project} --secret=${local.grafana_secret}"
+  }
+}
+
+output "secrets" {
+  description = "One command for each secret, to give it a new value: it reads the value from the terminal, so that neither the state nor the shell's history has it. A text, since Terraform escapes the quotes of what stands in a map."
+  value       = join("", [for secret in local.secrets : "read -rs VALUE && printf %s \"$VALUE\" | gcloud secrets versions add ${secret} --project=${var.project} --data-file=-; unset VALUE\n"])
+}
+
+output "public_url" {
+  description = "The webhook's address as the configuration has it, for approval links and the drill. It must lead to grafana.url."
+  value       = try(local.config.public_url, "")
+}
+
+output "next_steps" {
+  description = "What to do after the first deployment."
+  value = [
+    "See what is still wrong: .venv/bin/python -m functions check --config ${var.config_file}",
+    "Enter URL, headers and secret in Grafana: infra/deploy.sh output grafana",
+    "Send a first drill: gcloud scheduler jobs run ${google_cloud_scheduler_job.job["drill"].name} --project=${var.project} --location=${var.region}",
+    "See what became of it: https://console.cloud.google.com/monitoring/dashboards?project=${var.project}",
+  ]
+}
+
+output "bucket" {
+  description = "The store's bucket. `deploy.sh destroy` leaves it."
+  value       = google_storage_bucket.store.name
+}
+
+output "queue" {
+  description = "The queue of wake-ups. `deploy.sh destroy` leaves it, paused."
+  value       = local.queue_path
+}
+
+locals {
+  grafana_secret = try(local.named.grafana[0][1], "")
+}

@@ -1,0 +1,63 @@
+# What `infra/deploy.sh destroy` applies in place of infra/: nothing is declared here, so all that the state has is deleted, but the
+# store's bucket and the queue, which are only forgotten. It reads no configuration, so a mistake in one keeps nobody from it.
+
+terraform {
+  required_version = ">= 1.11"
+
+  backend "gcs" {}
+
+  required_providers {
+    google = {
+      source  = "hashicorp/google"
+      version = ">= 7.26, < 8"
+    }
+  }
+}
+
+variable "project" {
+  description = "The Google Cloud project's id."
+  type        = string
+}
+
+variable "region" {
+  description = "Where everything runs."
+  type        = string
+}
+
+provider "google" {
+  project = var.project
+  region  = var.region
+}
+
+removed {
+  from = module.unstick.google_storage_bucket.store
+
+  lifecycle {
+    destroy = false
+  }
+}
+
+removed {
+  from = module.unstick.google_cloud_tasks_queue.wakeups
+
+  lifecycle {
+    destroy = false
+  }
+}
+
+# As they were named until 0.2.0.
+removed {
+  from = google_storage_bucket.store
+
+  lifecycle {
+    destroy = false
+  }
+}
+
+removed {
+  from = google_cloud_tasks_queue.wakeups
+
+  lifecycle {
+    destroy = false
+  }
+}

@@ -1,0 +1,221 @@
+"""A copy of the repository, a gcloud whose cloud is a JSON file, and Terraform: a stand-in, or itself without a cloud."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from tests.infra.run_terraform import SCHEMA, terraform
+
+ROOT = Path(__file__).resolve().parents[2]
+INFRA = ROOT / "infra"
+
+GCLOUD = """
+import json, os, sys
+from pathlib import Path
+
+words = sys.argv[1:]
+flags = dict(word.split("=", 1) for word in words if word.startswith("--") and "=" in word)
+plain = [word for word in words if not word.startswith("--")]
+path = Path(os.environ["CLOUD"])
+cloud = json.loads(path.read_text())
+with Path(os.environ["CALLS"]).open("a") as calls:
+    calls.write("gcloud " + " ".join(words) + "\\n")
+if os.environ.get("CLOUDSDK_CORE_DISABLE_PROMPTS") != "1":
+    input("API [cloudtasks.googleapis.com] not enabled on project. Would you like to enable and retry (y/N)? ")
+for part, error in cloud["errors"].items():
+    if part in " ".join(words):
+        sys.exit(error)
+
+def absent(what):
+    sys.exit(f"ERROR: (gcloud) NOT_FOUND: {what} not found")
+
+match plain:
+    case ["projects", "describe", _]:
+        print(555)
+    case ["services", "list"]:
+        print("\\n".join(cloud["services"]))
+    case ["services", "enable", *names]:
+        cloud["services"] += names
+    case ["storage", "buckets", "describe", url]:
+        bucket = cloud["buckets"].get(url.removeprefix("gs://"))
+        print(bucket) if bucket else sys.exit(f"ERROR: {url} not found: 404.")
+    case ["storage", "buckets", "create", url]:
+        cloud["buckets"][url.removeprefix("gs://")] = "555"
+    case ["storage", "ls", url]:
+        print("\\n".join(cloud["objects"]))
+    case ["storage", "cp", url, to]:
+        Path(to).write_bytes(Path(cloud["objects"][url]).read_bytes())
+    case ["tasks", "queues", "describe", name]:
+        if "cloudtasks.googleapis.com" not in cloud["services"]:
+            sys.exit("ERROR: PERMISSION_DENIED: Cloud Tasks API has not been used in project 555 before. SERVICE_DISABLED")
+        print(cloud["queues"][name]) if name in cloud["queues"] else absent(name)
+    case ["tasks", "queues", ("pause" | "resume") as what, name]:
+        cloud["queues"][name] = "PAUSED" if what == "pause" else "RUNNING"
+    case ["secrets", "list"]:
+        print("\\n".join(cloud["secrets"]))
+    case ["secrets", "create", name]:
+        cloud["secrets"][name] = []
+        cloud["replication"] = json.loads(Path(flags["--replication-policy-file"]).read_text())
+    case ["secrets", "versions", "list", name]:
+        print("1" if cloud["secrets"][name] else "") if name in cloud["secrets"] else absent(name)
+    case ["secrets", "versions", "add", name]:
+        cloud["secrets"][name].append(sys.stdin.read())
+    case _:
+        print("\\n".join(cloud["listed"].get(" ".join(plain), [])))
+path.write_text(json.dumps(cloud))
+"""
+
+STAND_IN = """#!/bin/sh
+echo "terraform $*" >>"$CALLS"
+env | grep '^TF_' | sort >"$CALLS.variables"
+case "$*" in
+  *"state pull"*) cat "$STATE" ;;
+  *"show -json"*) cat "$PLANNED" ;;
+  *-detailed-exitcode*) env | grep '^TF_' | sort >"$CALLS.variables.plan"; exit 2 ;;
+  *" apply "*) echo "$APPLY_SAYS"; exit "$APPLY_EXIT" ;;
+esac
+"""
+
+# Terraform's own local backend in place of Google's bucket: one file for each bucket and prefix.
+ITSELF = """
+import os, subprocess, sys
+words, backend = [], {}
+for word in sys.argv[1:]:
+    if word.startswith("-backend-config="):
+        name, _, value = word.removeprefix("-backend-config=").partition("=")
+        backend[name] = value
+    else:
+        words.append(word)
+if backend:
+    words.append(f"-backend-config=path={os.environ['STATES']}/{backend['bucket']}/{backend['prefix']}.tfstate")
+with open(os.environ["CALLS"], "a") as calls:
+    calls.write("terraform " + " ".join(sys.argv[1:]) + "\\n")
+sys.exit(subprocess.run([*COMMAND, *words]).returncode)
+"""
+
+
+class Project:
+    def __init__(self, folder: Path, *, itself: bool = False) -> None:
+        self.folder, self.repository, self.calls = folder, folder / "repository", folder / "calls"
+        self.programs, self.cloud_file = folder / "programs", folder / "cloud.json"
+        (self.repository / "infra").mkdir(parents=True)
+        self.programs.mkdir()
+        for name in ("main.py", "requirements.txt"):
+            shutil.copy(ROOT / name, self.repository)
+        (self.repository / "functions").symlink_to(ROOT / "functions")
+        ignored = shutil.ignore_patterns(".terraform*", "*.tfstate*", "*.tfvars", "__pycache__", "tests")
+        for path in INFRA.iterdir():
+            if path.suffix in (".py", ".sh", ".tf", ".yaml"):
+                shutil.copy(path, self.repository / "infra")
+        for name in ("module", "removal"):
+            shutil.copytree(INFRA / name, self.repository / "infra" / name, ignore=ignored)
+        self.program("gcloud", f"#!{sys.executable}\n{GCLOUD}")
+        if itself:
+            for file in (self.repository / "infra" / "main.tf", self.repository / "infra" / "removal" / "main.tf"):
+                text = file.read_text(encoding="utf-8")
+                assert 'backend "gcs" {}' in text
+                file.write_text(text.replace('backend "gcs" {}', 'backend "local" {}'), encoding="utf-8")
+            command = [sys.executable, str(SCHEMA / "provider.py"), str(SCHEMA / "google-schema.json"), *terraform()]
+            self.program("terraform", f"#!{sys.executable}\nCOMMAND = {command!r}\n{ITSELF}")
+        else:
+            self.program("terraform", STAND_IN)
+        kinds = ("buckets", "queues", "secrets", "objects", "listed", "errors")
+        self.cloud = {"services": ["storage.googleapis.com"]} | {kind: {} for kind in kinds}
+        self.state = folder / "state"
+        self.state.write_text("", encoding="utf-8")
+        self.calls.write_text("", encoding="utf-8")
+        self.planned = folder / "planned"
+        self.write_planned()
+        self.write_config()
+
+    def write_planned(self) -> None:
+        """A plan that makes the chat's secret in one region."""
+        replication = [{"auto": [], "user_managed": [{"replicas": [{"location": "asia-northeast1"}]}]}]
+        kept = [("signing-key", {}), ("grafana-hmac", {}), ("rundeck-token", {}), ("rabbitmq-password", {}), ("chat-ops", None)]
+        changes = [
+            {
+                "type": "google_secret_manager_secret",
+                "change": {"before": before, "after": {"secret_id": f"unstick-{name}", "replication": replication}},
+            }
+            for name, before in kept
+        ]
+        self.planned.write_text(json.dumps({"resource_changes": changes}), encoding="utf-8")
+
+    def program(self, name: str, text: str) -> None:
+        (self.programs / name).write_text(text, encoding="utf-8")
+        (self.programs / name).chmod(stat.S_IRWXU)
+
+    def write_config(self, environment: str = "production", **changes: str) -> Path:
+        """The example, with `my-project` for its project, and these texts replaced."""
+        file = self.repository / f"unstick.{environment}.yaml"
+        text = (INFRA / "unstick.cloud.yaml").read_text(encoding="utf-8").replace("example-project", "my-project")
+        for before, after in changes.items():
+            text = text.replace(before.replace("_", " "), after)
+        file.write_text(text, encoding="utf-8")
+        return file
+
+    @property
+    def cloud(self) -> dict[str, Any]:
+        content: dict[str, Any] = json.loads(self.cloud_file.read_text(encoding="utf-8"))
+        return content
+
+    @cloud.setter
+    def cloud(self, content: dict[str, Any]) -> None:
+        self.cloud_file.write_text(json.dumps(content), encoding="utf-8")
+
+    def change(self, **parts: Any) -> None:
+        """Merge these into parts of the cloud."""
+        cloud = self.cloud
+        for name, content in parts.items():
+            cloud[name] = cloud[name] | content if isinstance(content, dict) else cloud[name] + content
+        self.cloud = cloud
+
+    def give_all_secrets_a_value(self) -> None:
+        names = ("grafana-hmac", "rundeck-token", "rabbitmq-password", "signing-key", "chat-ops")
+        self.change(secrets={f"unstick-{name}": ["a-value"] for name in names})
+
+    def environment(self, **variables: str) -> dict[str, str]:
+        files = {"CALLS": self.calls, "STATE": self.state, "CLOUD": self.cloud_file, "PLANNED": self.planned}
+        files |= {"STATES": self.folder / "states", "UNSTICK_FAKE_CLOUD": self.folder / "applied"}
+        env = {name: str(path) for name, path in files.items()} | {"APPLY_SAYS": "", "APPLY_EXIT": "0", "PROJECT": "my-project"}
+        env |= {"PATH": f"{self.programs}:/usr/bin:/bin", "PYTHON": sys.executable, "PYTHONDONTWRITEBYTECODE": "1"}
+        env |= {"TF_CLI_CONFIG_FILE": os.devnull, "CHECKPOINT_DISABLE": "1"}
+        return env | variables
+
+    def command(self, *arguments: str) -> list[str]:
+        return ["bash", str(self.repository / "infra" / "deploy.sh"), *arguments]
+
+    def deploy(self, *arguments: str, typed: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
+        env = self.environment(**variables)
+        return subprocess.run(
+            self.command(*arguments), env=env, input=typed, capture_output=True, text=True, check=False, timeout=120
+        )
+
+    @property
+    def called(self) -> list[str]:
+        return self.calls.read_text(encoding="utf-8").splitlines()
+
+    def calls_with(self, *words: str) -> list[str]:
+        return [call for call in self.called if all(word in call for word in words)]
+
+    @property
+    def applied(self) -> list[tuple[str, str, str]]:
+        """(create, update or delete; type; name) of what Terraform changed."""
+        file = self.folder / "applied"
+        lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+        return [(one["did"], one["type"], one["name"]) for one in map(json.loads, lines)]
+
+    def forget_applied(self) -> None:
+        (self.folder / "applied").unlink(missing_ok=True)
+
+    def saved_state(self, environment: str = "production", project: str = "my-project") -> dict[str, Any]:
+        file = self.folder / "states" / f"{project}-unstick-state" / f"{environment}.tfstate"
+        content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        return content
