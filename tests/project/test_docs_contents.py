@@ -36,7 +36,7 @@ def test_every_phase_is_in_the_table_of_what_is_stuck_open():
 
 def test_every_alert_about_unstick_has_its_section():
     """Those that Terraform makes, and no others."""
-    text = text_of(ROOT / "infra" / "watch.tf")
+    text = text_of(ROOT / "infra" / "module" / "watch.tf")
     made = re.findall(r'^    "([a-z-]+)" = \{\n      title    = "([^"]+)"', text, re.MULTILINE)
     assert [f"`{key}`: {title}" for key, title in made] == list(sections(OPERATIONS, 3, "Alerts about Unstick itself"))
 
