@@ -1,8 +1,8 @@
 """Typed decoding by msgspec, safe for threads.
 
-msgspec (0.22) keeps what it learns of a class on the class itself, and puts it there before it is complete. Another thread that
-decodes by it meanwhile ends the whole process with a segmentation fault: one in five processes whose first eight requests came
-at once. So a class is learned by one thread alone; after that the others need no lock.
+msgspec (0.22) stores what it learns about a class on the class itself, before that is complete. If another thread
+decodes the class meanwhile, the whole process ends with a segmentation fault: one in five processes whose first eight
+requests came at once. So one thread alone learns a class; after that nobody needs the lock.
 """
 
 from __future__ import annotations
@@ -31,6 +31,6 @@ def decoder(kind: type[T]) -> Any:
 
 
 def convert(value: Any, kind: type[T]) -> T:
-    """A value made of JSON's types as this type. Raises msgspec.ValidationError where it has another form."""
+    """Convert a value of JSON types to this type. Raises msgspec.ValidationError if it does not fit."""
     decoder(kind)
     return msgspec.convert(value, kind)

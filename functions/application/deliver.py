@@ -1,4 +1,4 @@
-"""Shell: post what a document has to tell, and write its ended incidents into the archive."""
+"""Posts a document's messages, and archives its ended incidents."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from functions.runtime.errors import Denied, Unavailable
 
 POST_S = 10.0
 POST_LEAST_S = 0.5
-"""With less time than this left, a message waits for the wake-up: cut off, it might have been posted all the same."""
+"""With less time than this left, a message waits for the wake-up: a post that is cut off may still arrive."""
 STORE_S = 5.0
 
 
 class DeliveryProgress(Struct):
-    """What was delivered so far. Each thread writes into it as it goes, so that what one is late with takes nothing along."""
+    """What was delivered so far. Each thread records its own progress, so a late thread loses nothing of the others."""
 
     ids: set[str] = field(default_factory=set)
     threads: dict[str, str] = field(default_factory=dict)
@@ -34,7 +34,7 @@ class DeliveryProgress(Struct):
 
 
 def archive_path(record: Archive) -> str:
-    """incidents/DATE/ID.json, by the day on which the incident ended, in UTC."""
+    """The path incidents/DATE/ID.json, by the UTC day on which the incident ended."""
     return f"incidents/{time.strftime('%Y-%m-%d', time.gmtime(record.outcome.at))}/{record.incident.id}.json"
 
 
@@ -48,13 +48,13 @@ def _archive(ports: Ports, record: Archive, timeout_s: float, done: DeliveryProg
 
 
 def _post_in_order(ports: Ports, document: Document, messages: list[Message], timeout_s: float, done: DeliveryProgress) -> None:
-    """Post one channel's messages in their order; stop at the first that fails, or that finds no time left."""
+    """Post one channel's messages in order. Stop at the first failure, or when the time is up."""
     ends = ports.monotonic() + timeout_s
     for message in messages:
         left_s = ends - ports.monotonic()
         if left_s < POST_LEAST_S:
             break
-        # What belongs to no incident belongs into no thread, where only those who follow it would see it.
+        # A message without an incident goes into no thread, where only its followers would see it.
         place = f"{message.channel}/{message.card.incident}" if message.card.incident else ""
         card = _sign_approval_link(ports, document, message.card)
         try:
@@ -69,9 +69,9 @@ def _post_in_order(ports: Ports, document: Document, messages: list[Message], ti
 
 
 def _sign_approval_link(ports: Ports, document: Document, card: Card) -> Card:
-    """The card with the approval link signed; the core has no keys.
+    """Sign the card's approval link; the domain has no keys.
 
-    It ends in `/`: a chat that makes links of plain text leaves a `_` or `-` at their end out, and tokens may end so.
+    The link ends in `/`: a chat that links plain text drops a `_` or `-` at the end, and tokens may end with one.
     """
     begin = f"{ports.rules.public_url}/approve/"
     if not ports.rules.public_url or not any(url.startswith(begin) for _, url in card.links):
@@ -104,7 +104,7 @@ def _problem(result: Any) -> str:
 
 
 def deliver_messages(ports: Ports, document: Document, budget: Budget) -> MessagesDelivered:
-    """Post what is to be told by itself, all channels at once, and archive. Whatever fails stays for the wake-up."""
+    """Post the messages that are not bundled, all channels at once, and archive. What fails is left to the wake-up."""
     direct = [message for message in document.to_tell if not message.bundle]
     channels = list(dict.fromkeys(message.channel for message in direct))
     done, timeout_s = DeliveryProgress(), budget.at_most(POST_S)

@@ -1,4 +1,4 @@
-"""Shell: the ways in. A notification's targets are decided or saved, and what nobody woke is swept."""
+"""Decides or saves the targets of a notification, and sweeps overdue documents."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from functions.domain.model.events import AlertsReceived, Origin, Reply, TimerFi
 from functions.runtime.errors import Denied, Unavailable, UnstickError
 
 DIRECT = 10
-"""Targets of one notification that are decided at once; what goes beyond waits for its wake-up."""
+"""Targets of one notification that are decided at once; the others wait for their wake-ups."""
 
 HAND_OVER_S = 1.5
-"""On top of the budget, where the store did not answer in time: all in all well under 10 s."""
+"""In addition to the budget, if the store did not answer in time: in total well under 10 s."""
 
 LISTED = 100
 LISTED_BYTES = 600_000
-"""Of alerts in one list: Cloud Tasks takes 1 MB, and they are packed into less than four thirds of their size."""
+"""Of alerts in one list: Cloud Tasks accepts 1 MB, and packing adds less than a third."""
 
 SWEEP_AFTER_S = 60.0
 SWEEP_MOST = 200
@@ -36,7 +36,7 @@ NO_ORIGIN = Origin()
 
 
 class IntakeResult(Struct, frozen=True):
-    """What became of a notification. `lost`: alerts of so many targets could be neither decided nor saved."""
+    """The result for a notification. `lost`: the number of targets whose alerts could be neither decided nor saved."""
 
     replies: tuple[Reply, ...] = ()
     lost: int = 0
@@ -44,14 +44,14 @@ class IntakeResult(Struct, frozen=True):
 
 
 def document_key(case: MatchedAlert) -> str:
-    """The document of an alert: its target's, or its own where it has none."""
+    """The key of an alert's document: its target's, or its own if it has no target."""
     if case.target is not None:
         return case.target.key
     return "alert-" + hashlib.sha256(f"{case.alert.source}|{case.alert.fingerprint}".encode()).hexdigest()[:20]
 
 
 def group_by_document(cases: list[MatchedAlert]) -> dict[str, list[MatchedAlert]]:
-    """The cases by the document that they go into."""
+    """Group the alerts by document."""
     groups: dict[str, list[MatchedAlert]] = {}
     for case in cases:
         groups.setdefault(document_key(case), []).append(case)
@@ -59,13 +59,13 @@ def group_by_document(cases: list[MatchedAlert]) -> dict[str, list[MatchedAlert]
 
 
 def make_incident_id(key: str, now: float, cases: list[MatchedAlert]) -> str:
-    """An incident's id: when it began (UTC), and a mark of its target and alerts, since two may begin at the same moment."""
+    """An incident's id: its start (UTC), and a hash of its target and alerts, since two may begin at the same moment."""
     alerts = sorted((case.alert.source, case.alert.fingerprint, case.alert.starts_at) for case in cases)
     return time.strftime("%Y%m%d-%H%M%S-", time.gmtime(now)) + hashlib.sha256(f"{key} {now!r} {alerts}".encode()).hexdigest()[:8]
 
 
 def handle_notification(ports: Ports, cases: list[MatchedAlert], budget: Budget, origin: Origin = NO_ORIGIN) -> IntakeResult:
-    """Decide or save every alert of a notification: ten targets at once, the rest in lists of 100 for their wake-ups."""
+    """Decide or save every alert of a notification: ten targets at once, the rest in lists of up to 100 for their wake-ups."""
     groups = group_by_document(cases)
     now = ports.now()
     events = [
@@ -88,7 +88,7 @@ def handle_notification(ports: Ports, cases: list[MatchedAlert], budget: Budget,
 
 
 def _pack_lists(events: list[tuple[str, AlertsReceived]]) -> list[list[tuple[str, AlertsReceived]]]:
-    """The events in lists that the scheduler takes."""
+    """Pack the events into lists that the scheduler accepts."""
     made: list[list[tuple[str, AlertsReceived]]] = []
     left = 0
     for event in events:
@@ -102,7 +102,7 @@ def _pack_lists(events: list[tuple[str, AlertsReceived]]) -> list[list[tuple[str
 
 
 def _cases_that_fit(cases: tuple[MatchedAlert, ...]) -> tuple[MatchedAlert, ...]:
-    """As many alerts of one target as a list has place for."""
+    """As many alerts of one target as fit into a list."""
     left = LISTED_BYTES
     for place, case in enumerate(cases):
         left -= len(msgspec.json.encode(case.alert))
@@ -120,7 +120,7 @@ def _decide_or_hand_over(ports: Ports, key: str, event: AlertsReceived, budget: 
 
 
 def hand_over(ports: Ports, events: list[tuple[str, AlertsReceived]], budget: Budget) -> list[Reply | None]:
-    """Give alerts to the scheduler as they are; `verify` decides them. Raises Unavailable if it does not take them."""
+    """Hand alerts to the scheduler whole; `verify` decides them. Raises Unavailable if it does not accept them."""
     from functions.domain.model.codes import Action
 
     now = ports.now()
@@ -152,7 +152,7 @@ def hand_over(ports: Ports, events: list[tuple[str, AlertsReceived]], budget: Bu
 
 
 def sweep(ports: Ports, budget: Budget) -> int:
-    """Step what is overdue by a minute, should the scheduler have lost its wake-up. Returns how many documents that were."""
+    """Step documents that are overdue by a minute, in case the scheduler lost their wake-ups. Returns their number."""
     before = ports.now() - SWEEP_AFTER_S
     overdue = [entry for entry in ports.list_documents(budget.at_most(LIST_S)) if entry.due is not None and entry.due < before]
     stepped = 0

@@ -1,4 +1,4 @@
-"""Shell: look at everything that one step needs, at once."""
+"""Observes everything that one step needs, at once."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from functions.domain.model.runbooks import Rules, Runbook
 from functions.runtime.errors import Denied, Unavailable
 
 LOOK_SHARE = 0.5
-"""Of the time left, for the look; the rest is for saving and acting."""
+"""The observation's share of the time left; the rest is for saving and acting."""
 
 LOOK_S = 20.0
 NOTHING_SEEN = Observation(Unknown("it was not looked at"), {}, Unknown("it was not looked at"), Unknown("it was not looked at"))
 
 
 Queues = dict[str, tuple[QueueRef, Runbook | None]]
-"""By the queue's key, with the runbook that it is judged by."""
+"""By the queue's key: the queue, and the runbook that judges it."""
 
 
 def queues_of(cases: tuple[MatchedAlert, ...]) -> Queues:
-    """The queues of one target's cases: as many as an incident takes."""
+    """The queues of one target's alerts: as many as an incident takes."""
     queues: Queues = {}
     for case in cases:
         if case.queue is not None and len(queues) < QUEUES_KEPT:
@@ -39,7 +39,7 @@ def queues_of(cases: tuple[MatchedAlert, ...]) -> Queues:
 
 
 def observe(ports: Ports, document: Document, event: Event, budget: Budget) -> tuple[Observation, str | None]:
-    """Look at everything that this document speaks of, at once."""
+    """Query everything that this document names, at once."""
     target, queues = document.target, Queues()
     if isinstance(event, AlertsReceived):
         target, queues = event.cases[0].target, queues_of(new_alerts(document, event.cases) or event.cases)
@@ -69,7 +69,7 @@ def plan_queries(
     rules: Rules,
     timeout_s: float,
 ) -> tuple[list[Callable[[], Any]], Callable[[list[Any]], tuple[Observation, str | None]]]:
-    """The calls of one look, and what makes an observation of their results."""
+    """The queries of one observation, and the function that turns their results into it."""
     since_s = max((_history_s(runbook) for runbook in rules.runbooks.values()), default=86400.0)
     calls: list[Callable[[], Any]] = [partial(read_pause, ports, timeout_s), lambda: ports.load("storm", timeout_s)]
     if target is not None:
@@ -90,7 +90,7 @@ def plan_queries(
 def plan_queues(
     ports: Ports, queues: Mapping[str, tuple[QueueRef, Runbook | None]], timeout_s: float
 ) -> tuple[list[Callable[[], Any]], Callable[[list[Any]], dict[str, Any]]]:
-    """The calls that read these queues, one for each vhost, and what makes the snapshot or error of each of their results."""
+    """The queries for these queues, one for each vhost, and the function that sorts their snapshots and errors by queue."""
     groups: dict[tuple[str, str], list[tuple[QueueRef, float]]] = {}
     for queue, runbook in queues.values():
         groups.setdefault((queue.kind, queue.vhost), []).append((queue, runbook.symptom.for_s if runbook else 60.0))
@@ -106,13 +106,13 @@ def plan_queues(
 
 
 def _history_s(runbook: Runbook) -> float:
-    """How far back the history matters to this runbook's guards."""
+    """How far back this runbook's guards need the history."""
     limits = runbook.limits
     return max([limits.cooldown_s, *(window_s for window_s, _ in limits.restarts)]) + runbook.restart.max_run_s
 
 
 def read_pause(ports: Ports, timeout_s: float) -> Pause | None:
-    """The kill switch: by environment, else the document `pause`. Never kept."""
+    """Read the kill switch: the environment, otherwise the document `pause`. Never cached."""
     if ports.is_paused_by_environment():
         return Pause("UNSTICK_PAUSED=1 is set", "the environment")
     stored = ports.load("pause", timeout_s)
@@ -132,7 +132,7 @@ def _read_storm(stored: Any) -> tuple[Storm | Unknown, str | None]:
 
 
 def or_unknown(result: Any) -> Any:
-    """A result, or why there is none."""
+    """The result, or why it is unknown."""
     if isinstance(result, Unavailable):
         return Unknown(str(result), late=result.late)
     if isinstance(result, Denied):
@@ -141,7 +141,7 @@ def or_unknown(result: Any) -> Any:
 
 
 def unwrap(result: Any) -> Any:
-    """A result of `together`, or raise the error that it is."""
+    """Return a result of `run_parallel`, or raise it if it is an error."""
     if isinstance(result, BaseException):
         raise result
     return result

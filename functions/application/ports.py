@@ -1,9 +1,9 @@
-"""What a room must offer. A room is one module in runners/, symptoms/, stores/, schedulers/ or chats/; it has a frozen
-`Settings` Struct (its keys in unstick.yaml, read by config.py from the annotations) and the functions below.
+"""What an adapter must offer. An adapter is one module or package in runners/, symptoms/, stores/, schedulers/ or chats/. It has
+a frozen `Settings` Struct, whose fields are its keys in unstick.yaml, and the functions below.
 
-Every function that talks to the outside takes `timeout_s`, the time for all of it, and raises `Unavailable` (no usable
-answer, it may or may not have happened) or `Denied` (a clear no) and nothing else on purpose. No secret and no URL with a
-secret stands in an error's text. Importing a room costs nothing: clients are imported inside the functions that need them.
+Every function that calls an outside system takes `timeout_s`, the time for all of it. It raises `Unavailable` (no usable
+answer: the call may or may not have taken effect) or `Denied` (a clear refusal), and nothing else on purpose. No error contains a
+secret or a URL with a secret. Importing an adapter costs nothing: the functions import the clients that they need.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ class Finding(Struct, frozen=True):
 
     what: str
     ok: bool | None
-    """None: could not be found out."""
+    """None: unknown."""
     detail: Phrase = ""
     remedy: Phrase = ""
 
 
 class Runner(Protocol):
-    """How something is restarted (runners/)."""
+    """Restarts a target (runners/)."""
 
     def look(
         self,
@@ -46,11 +46,11 @@ class Runner(Protocol):
         tail: bool,
         timeout_s: float,
     ) -> ExecutionHistory:
-        """The target's history over the last `since_s` seconds. `follow`: an execution id to read by itself, to the end of
-        its chain of retries; `tail`: with its last log lines once it has ended."""
+        """Read the target's history of the last `since_s` seconds. `follow`: the id of an execution to follow to the end of
+        its chain of retries; `tail`: read its last log lines too once it has ended."""
 
     def run(self, settings: Any, target: Target, *, tag: str, runner_not_after: float, timeout_s: float) -> Execution:
-        """Start the job once. `Denied` with code `busy`: the job runs already; `mismatch`: it runs, but with other options
+        """Start the job once. `Denied` with code `busy`: the job is already running; `mismatch`: it runs with other options
         (`detail` is then the execution's id)."""
 
     def abort(self, settings: Any, execution: str, *, timeout_s: float) -> None: ...
@@ -59,14 +59,14 @@ class Runner(Protocol):
 
 
 class SymptomAdapter(Protocol):
-    """How something is seen to be ill or well (symptoms/)."""
+    """Shows whether something is stuck or healthy (symptoms/)."""
 
     def look(self, settings: Any, queue: QueueRef, *, for_s: float, timeout_s: float) -> QueueSnapshot: ...
 
     def look_all(
         self, settings: Any, queues: Sequence[tuple[QueueRef, float]], *, timeout_s: float
     ) -> list[QueueSnapshot | Unavailable | Denied]:
-        """Each queue of one vhost, with samples over at least so many seconds, or why it can't be seen."""
+        """Read each queue of one vhost, with samples over at least so many seconds, or the error that prevents it."""
 
     def check(self, settings: Any, queue: QueueRef, *, timeout_s: float) -> list[Finding]: ...
 
@@ -74,7 +74,7 @@ class SymptomAdapter(Protocol):
 class Stored(Struct, frozen=True):
     body: bytes
     generation: str
-    """Changes with every save; opaque."""
+    """Opaque; every save changes it."""
 
 
 class Listed(Struct, frozen=True):
@@ -88,51 +88,51 @@ class Store(Protocol):
     def load(self, settings: Any, key: str, *, timeout_s: float) -> Stored | None: ...
 
     def save(self, settings: Any, key: str, body: bytes, *, generation: str | None, due: float | None, timeout_s: float) -> str:
-        """Save if the generation is still the one that was loaded (None: if there is none yet) and return the new one.
-        `Conflict` if not. `due` can be listed without reading the body; None for a closed document."""
+        """Save if the generation is still the loaded one (None: if the document does not exist yet) and return the new one,
+        otherwise raise `Conflict`. `due` can be listed without reading the body; None for a closed document."""
 
     def list_documents(self, settings: Any, *, timeout_s: float) -> list[Listed]:
         """All documents."""
 
     def archive(self, settings: Any, path: str, body: bytes, *, timeout_s: float) -> None:
-        """Write incidents/DATE/ID.json; the same path again replaces it."""
+        """Write incidents/DATE/ID.json; writing the same path again replaces it."""
 
     def read_archive(self, settings: Any, *, since: str, timeout_s: float) -> Iterator[tuple[str, bytes]]:
-        """(path, body) of the archive from DATE `since` (YYYY-MM-DD) on, oldest first."""
+        """Yield (path, body) of the archive from DATE `since` (YYYY-MM-DD) on, oldest first."""
 
     def check(self, settings: Any, *, timeout_s: float) -> list[Finding]:
-        """Writable, and compare-and-set really compares. Leaves nothing behind."""
+        """Check that the store is writable and that compare-and-set really compares. Leave nothing behind."""
 
 
 class Scheduler(Protocol):
-    """Wake-ups, delivered at least once, at or after their time (schedulers/)."""
+    """Delivers wake-ups at least once, at or after their time (schedulers/)."""
 
     def wake(self, settings: Any, at: float, payload: str, *, timeout_s: float) -> None:
-        """Have `payload` delivered to `verify` at `at` (Unix seconds; a past time means now)."""
+        """Deliver `payload` to `verify` at `at` (Unix seconds; a past time means now)."""
 
     def check(self, settings: Any, *, timeout_s: float) -> list[Finding]: ...
 
 
 class LocalScheduler(Scheduler, Protocol):
-    """A scheduler that delivers by itself, in this process."""
+    """A scheduler that delivers in this process."""
 
     def run(self, settings: Any, deliver: Callable[[str], None], sweep: Callable[[], None], stop: Event) -> None:
-        """Deliver what falls due until `stop` is set, and sweep every minute. A payload whose `deliver` raises comes again
-        later, with backoff; one that was under way when a process was killed comes again too."""
+        """Deliver due payloads until `stop` is set, and sweep every minute. If `deliver` raises, the payload is delivered again
+        later, with backoff; so is a payload whose process was killed."""
 
 
 class Chat(Protocol):
-    """Where people are told (chats/)."""
+    """Posts to people (chats/)."""
 
     def post(self, settings: Any, card: Card, *, thread: str | None, language: str, timeout_s: float) -> str | None:
-        """Post, and return what a later post of the same incident needs to go into the same thread (None: nothing)."""
+        """Post, and return the handle with which a later post of the incident joins the thread (None: no thread)."""
 
     def check(self, settings: Any, *, timeout_s: float) -> list[Finding]:
-        """Reachable, as far as can be found out without posting."""
+        """Check the chat as far as possible without posting."""
 
 
 class Ports(Protocol):
-    """Everything that is not Unstick, and the clocks. outside.py has the real one; the simulation has a model of it."""
+    """Everything outside Unstick, and the clocks. bootstrap.py has the real adapters; the simulation has models of them."""
 
     @property
     def rules(self) -> Rules: ...
@@ -159,7 +159,7 @@ class Ports(Protocol):
 
 
 class Budget(Struct, frozen=True):
-    """Until when, by the monotonic clock, everything must be done."""
+    """The monotonic time by which everything must be done."""
 
     ports: Ports
     ends: float

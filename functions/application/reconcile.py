@@ -1,4 +1,4 @@
-"""Shell: load and look, step, write ahead, act, save. The only file that knows the order."""
+"""Loads and observes, steps, writes ahead, acts and saves. Only this file knows the order."""
 
 from __future__ import annotations
 
@@ -38,42 +38,42 @@ from functions.runtime.errors import Conflict, Denied, Unavailable, UnstickError
 
 STORE_S = 5.0
 LIST_S = 60.0
-"""For the list of all documents: 1,000 of them are a request of Cloud Storage, one after the other."""
+"""For listing all documents: Cloud Storage lists 1,000 of them with each request, one after the other."""
 RUN_S = 10.0
 SETTLE_S = 1.0
-"""Kept of the budget to save what came of a start."""
+"""Reserved in the budget to save the result of a start."""
 
 TELL_LEAST_S = 0.5
-"""With less time than this left, the wake-up tells."""
+"""With less time than this left, the wake-up posts."""
 
 DATE_S = 1.0
 """Resolution of the Date header on which `not_after` rests."""
 
 PAUSE_AGE_S = 1.0
-"""The kill switch is read with the save; when the save took longer than this, it is read again before acting."""
+"""The kill switch is read with the save. If the save took longer than this, it is read again before acting."""
 
 UNANSWERED = 2
 TRIES = 50
-"""Each conflict means that somebody else got on, so this many show a fault; time usually ends it first."""
+"""Each conflict means that another process made progress, so this many show a fault. Usually the time ends first."""
 
 
 class LoadedDocument(Struct, frozen=True):
-    """A document as it was loaded and what was seen beside it."""
+    """A loaded document, and the observation that belongs to it."""
 
     document: Document
     generation: str | None
     seen: Observation
     storm_generation: str | None = None
     looked_from: float = 0.0
-    """Monotonic time at which the look began."""
+    """Monotonic time at which the observation began."""
     unlooked_at: float | None = None
-    """The time for which no look was needed, where there was none."""
+    """The time of the step, if it needed no observation."""
 
 
 def advance(ports: Ports, key: str, event: Event, budget: Budget) -> Reply | None:
-    """Move one document by one event, and say what became of it.
+    """Advance one document by one event, and return the answer to Grafana.
 
-    Raises Unavailable or Denied where it can't be loaded or saved; then nothing was done that a wake-up does not find.
+    Raises Unavailable or Denied if the document can't be loaded or saved; then nothing was done that a wake-up does not find.
     """
     failed: UnstickError = Unavailable("store", "somebody else kept changing the document", late=True)
     unanswered = 0
@@ -92,7 +92,7 @@ def advance(ports: Ports, key: str, event: Event, budget: Budget) -> Reply | Non
             failed = conflict
             continue
         except Unavailable as unavailable:
-            # Perhaps it was saved: the next look tells, and goes on from there. Not again at once: each try asks everybody.
+            # It may have been saved: the next observation tells. Each try queries every system, so stop soon.
             unanswered += 1
             if unanswered == UNANSWERED:
                 raise
@@ -128,7 +128,7 @@ def _load_and_observe(ports: Ports, key: str, event: Event, budget: Budget, *, f
         stored = unwrap(results[0])
         document = load_document(key, stored)
         seen, storm_generation = read(results[1:])
-        # Of many queues, those that were looked at may all be known from an outcome.
+        # If there are many queues, all those that were read may belong to an outcome.
         complete = document.incident is None and document.escalated_at is None
         complete = complete and (len(queues) < QUEUES_KEPT or not document.outcomes)
         now = ports.now()
@@ -147,7 +147,7 @@ def _load_and_observe(ports: Ports, key: str, event: Event, budget: Budget, *, f
 
 
 def _fit(ports: Ports, document: Document) -> Document:
-    """The document in at most MAX_BYTES."""
+    """Shrink the document to at most MAX_BYTES."""
     smaller = document
     for smaller in shrink(document):
         if len(encode(smaller)) <= MAX_BYTES:
@@ -159,7 +159,7 @@ def _fit(ports: Ports, document: Document) -> Document:
 
 
 def load_document(key: str, stored: Stored | None) -> Document:
-    """The document as it is stored, or a new one. Raises Denied on one of a newer release."""
+    """The stored document, or a new one. Raises Denied for one of a newer release."""
     return decode(Document, stored.body, key) if stored else Document(key)
 
 
@@ -174,7 +174,7 @@ def _needs_look(document: Document, event: Event, now: float) -> bool:
             if event.cases[0].target is None:
                 return False
             if incident is None:
-                # An escalation ends only when its queues are seen well.
+                # An escalation ends only when its queues are healthy.
                 return _has_firing_target(event) or document.escalated_at is not None
             return now >= incident.due or incident.phase is Phase.ASKED
         case TimerFired():
@@ -187,7 +187,7 @@ def _needs_look(document: Document, event: Event, now: float) -> bool:
 
 
 def _write_ahead_and_save(ports: Ports, gathered: LoadedDocument, made: Step, budget: Budget) -> tuple[str, Any, float]:
-    """Write ahead, then save. Returns the new generation and the kill switch as it was during the save."""
+    """Write ahead, then save. Return the new generation and the kill switch as read during the save."""
     document, timeout_s = made.document, budget.at_most(STORE_S)
     ahead: list[Callable[[], Any]] = []
     for act in made.acts:
@@ -213,7 +213,7 @@ def _write_ahead_and_save(ports: Ports, gathered: LoadedDocument, made: Step, bu
 
 
 def _wake_again(ports: Ports, key: str, budget: Budget) -> None:
-    """The save took longer than until `due`, so its wake-up may have come before it, found nothing to do, and be gone."""
+    """Create another wake-up: the save ended after `due`, so the first may have come too early and be gone."""
     try:
         ports.wake(ports.now(), {"target": key}, budget.at_most(STORE_S))
     except (Unavailable, Denied) as error:
@@ -223,7 +223,7 @@ def _wake_again(ports: Ports, key: str, budget: Budget) -> None:
 def _act(
     ports: Ports, gathered: LoadedDocument, made: Step, budget: Budget, pause: Any, paused_at: float
 ) -> tuple[Reply | None, LoadedDocument]:
-    """What only the holder of a successful save may do. Without a generation, what came of it could not be saved."""
+    """Do what only the process whose save succeeded may do. Without a generation, the result could not be saved."""
     reply = made.reply
     for act in made.acts:
         if isinstance(act, Start):
@@ -236,7 +236,7 @@ def _act(
 
 
 def _start_job(ports: Ports, gathered: LoadedDocument, start: Start, budget: Budget, pause: Any, paused_at: float) -> StartResult:
-    """Start the job once, if the kill switch is off now and the answer still comes before the fence."""
+    """Start the job once, if the kill switch is off now and the answer comes before the fence."""
     if ports.monotonic() - paused_at > PAUSE_AGE_S:
         pause = ports.run_parallel([partial(read_pause, ports, budget.at_most(STORE_S))], budget.at_most(STORE_S))[0]
     if isinstance(pause, Exception):
@@ -262,7 +262,7 @@ def _start_job(ports: Ports, gathered: LoadedDocument, start: Start, budget: Bud
 def _save_start_result(
     ports: Ports, gathered: LoadedDocument, ran: StartResult, budget: Budget
 ) -> tuple[LoadedDocument, Reply | None]:
-    """Save what came of a start. If that fails, the wake-up finds it out."""
+    """Save the result of a start. If that fails, the wake-up finds out."""
     key, seen = gathered.document.key, gathered.seen
     try:
         for _ in range(TRIES):
@@ -274,7 +274,7 @@ def _save_start_result(
             try:
                 generation, _pause, _at = _write_ahead_and_save(ports, gathered, made, budget)
             except Conflict:
-                # An alert joined meanwhile. Whoever moved on to another attempt makes this step change nothing.
+                # An alert joined meanwhile. If another process moved on to another attempt, this step changes nothing.
                 stored = ports.load(key, budget.at_most(STORE_S))
                 gathered = replace(
                     gathered, document=load_document(key, stored), generation=stored.generation if stored else None
@@ -298,9 +298,9 @@ def _abort(ports: Ports, act: Abort, budget: Budget) -> None:
 
 
 def _deliver_and_save(ports: Ports, gathered: LoadedDocument, budget: Budget, waited: set[str]) -> None:
-    """Tell and archive, and save that it was done.
+    """Post and archive, and save the progress.
 
-    `waited`: ids of messages that others of their kind have had time to join, so that all may go out together.
+    `waited`: ids of messages that have waited for others of their kind, so that all may go out together.
     """
     if budget.left_s < TELL_LEAST_S:
         return
@@ -332,7 +332,7 @@ def _save_delivered(ports: Ports, gathered: LoadedDocument, told: MessagesDelive
 
 
 def _hand_to_bundle(ports: Ports, messages: list[Message], budget: Budget) -> set[str]:
-    """Hand bundled messages to the bundle's document, with all others of their kind that wait now."""
+    """Move bundled messages to the bundle's document, with all others of their kind that wait now."""
     ids: set[str] = set()
     for reason in dict.fromkeys(message.bundle for message in messages):
         mine = {message.id for message in messages if message.bundle == reason}
@@ -350,7 +350,7 @@ def _hand_to_bundle(ports: Ports, messages: list[Message], budget: Budget) -> se
 
 
 def _collect_bundle(ports: Ports, reason: str, told: set[str], budget: Budget) -> tuple[dict[str, tuple[str, ...]], set[str]]:
-    """All messages about this reason that wait in any document and are not in `told`: their names by channel, and their ids."""
+    """Collect the messages about this reason that wait in any document and are not in `told`: names by channel, and ids."""
     names: dict[str, list[str]] = {}
     ids: set[str] = set()
     for entry in ports.list_documents(budget.at_most(LIST_S)):
@@ -370,7 +370,7 @@ def _collect_bundle(ports: Ports, reason: str, told: set[str], budget: Budget) -
 
 
 def _log_step(ports: Ports, before: Document, made: Step) -> None:
-    """One line for what changed: the phase, or the outcome."""
+    """Log one line for the change: the phase, or the outcome."""
     after = made.document
     fields: dict[str, object] = {"document": after.key, "target": after.target.name if after.target else ""}
     if made.reply is not None:

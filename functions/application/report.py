@@ -1,4 +1,4 @@
-"""Shell: gathers what the bug costs and posts it. For the entry point `report` and for the command line."""
+"""Gathers the cost of the bug and posts it, for the entry point `report` and for the command line."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ if TYPE_CHECKING:
 ARCHIVE_S = 30.0
 OLDER_S = 20.0
 OLDER_DAYS = 366
-"""How far back the first incident is looked for."""
+"""How far back to search for the first incident."""
 HISTORY_S = 20.0
 AT_ONCE = 4
-"""Targets whose history is read at the same time; each takes three requests to Rundeck."""
+"""Targets whose history is read at the same time; each needs three requests to Rundeck."""
 POST_S = 10.0
 DOCUMENTS_READ = 200
 
 
 class Reported(Struct, frozen=True):
-    """The figures, the card that shows them, and each channel with what went wrong; empty where it was posted."""
+    """The figures, the card that shows them, and the problem of each channel; empty if it was posted."""
 
     cost: Cost
     card: Card
@@ -54,7 +54,7 @@ class Reported(Struct, frozen=True):
 
 
 class _Gathering(Struct):
-    """What has been read so far."""
+    """Everything read so far."""
 
     records: list[Archive] = field(default_factory=list)
     began: dict[str, list[float]] = field(default_factory=dict)
@@ -69,9 +69,9 @@ class _Gathering(Struct):
 
 
 def post_report(ports: Adapters, now: float) -> Reported:
-    """Gather, count, and post to the channels of `report`, else of `notify`. A channel that is down is logged and named.
+    """Gather, count, and post to the channels of `report`, or else of `notify`. A channel that is down is logged and named.
 
-    Raises Unavailable or Denied where the archive of the last 30 days can't be read.
+    Raises Unavailable or Denied if the archive of the last 30 days can't be read.
     """
     settings = ports.config.report
     found = gather(ports, now)
@@ -85,7 +85,7 @@ def post_report(ports: Adapters, now: float) -> Reported:
 
 
 def gather(ports: Adapters, now: float) -> Cost:
-    """Read archive, documents and history, and count. Nothing is posted or changed."""
+    """Read archive, documents and history, and count. Post and change nothing."""
     rules = ports.rules
     begin = costs.month_begin(now, rules)
     gathering = _Gathering()
@@ -103,7 +103,7 @@ def gather(ports: Adapters, now: float) -> Cost:
 
 
 def _archived(ports: Adapters, gathering: _Gathering, since: str, timeout_s: float) -> Iterator[Archive]:
-    """Records from this day on, oldest first; what can't be understood is counted and left out."""
+    """Yield the records from this day on, oldest first. Unreadable ones are counted and left out."""
     for path, body in ports.read_archive(since, timeout_s):
         try:
             yield decode(Archive, body, path)
@@ -113,7 +113,7 @@ def _archived(ports: Adapters, gathering: _Gathering, since: str, timeout_s: flo
 
 
 def _read_older(ports: Adapters, gathering: _Gathering, now: float, begin: float) -> list[Gap]:
-    """What the archive has from before the month: since when there are incidents, and of which targets."""
+    """Read the archive from before the month: when incidents began, and their targets."""
     since = time.strftime("%Y-%m-%d", time.gmtime(now - OLDER_DAYS * 86400))
     try:
         for record in _archived(ports, gathering, since, OLDER_S):
@@ -124,12 +124,12 @@ def _read_older(ports: Adapters, gathering: _Gathering, now: float, begin: float
         ports.log("WARNING", f"the older archive could not be read: {error}")
         return [Gap(MissingData.OLDER_UNREAD)]
     finally:
-        gathering.broken = 0  # those of the month are counted when they are read for the figures
+        gathering.broken = 0  # the broken records of the month are counted when the figures are read
     return []
 
 
 def _take_fixed(ports: Adapters, gathering: _Gathering) -> None:
-    """Targets that no label is needed for: they are known before any alert."""
+    """Add the targets that need no label: they are known before any alert."""
     url = ports.config.runner_url
     for runbook in ports.rules.runbooks.values():
         job, options = runbook.restart.job, runbook.restart.options
@@ -139,7 +139,7 @@ def _take_fixed(ports: Adapters, gathering: _Gathering) -> None:
 
 
 def _take_documents(ports: Adapters, gathering: _Gathering) -> list[Gap]:
-    """Targets that were never restarted by Unstick, such as those that it only observes: people restart them."""
+    """Add the targets that Unstick never restarted, such as those that it only observes: people restart them."""
     try:
         keys = [entry.key for entry in ports.list_documents(ARCHIVE_S) if _names_target(entry.key)]
         new = [key for key in keys if key not in gathering.targets]
@@ -160,7 +160,7 @@ def _names_target(key: str) -> bool:
 
 
 def runbook_of(target: Target, rules: Rules) -> str:
-    """The first runbook that restarts by this job with these options; a document does not keep its runbook's name."""
+    """The first runbook that restarts with this job and these options; a document does not store its runbook's name."""
     for runbook in rules.runbooks.values():
         restart = runbook.restart
         fixed = {name: value for name, value in restart.options.items() if "${" not in value}
@@ -171,7 +171,7 @@ def runbook_of(target: Target, rules: Rules) -> str:
 
 
 def _histories(ports: Adapters, gathering: _Gathering, since_s: float) -> dict[str, ExecutionHistory | Unknown]:
-    """Each target's history, or why it can't be read."""
+    """Read each target's history, or why it can't be read."""
     found: dict[str, ExecutionHistory | Unknown] = {}
     targets = [target for _, target in gathering.targets.values()]
     for place in range(0, len(targets), AT_ONCE):

@@ -1,4 +1,4 @@
-"""Documents as JSON, and back. A document of a newer release is left alone."""
+"""Documents as JSON, and back. Documents of a newer release are left alone."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def encode(document: object) -> bytes:
 
 
 def decode(kind: type[T], body: bytes, name: str) -> T:
-    """The Struct of a stored JSON text; fields that are missing get their defaults, unknown ones are ignored.
+    """The Struct of a stored JSON text. Missing fields get their defaults, unknown ones are ignored.
 
-    Raises Denied where it is of a newer version, or is no such document.
+    Raises Denied if the text has a newer version, or is not such a document.
     """
     try:
         found: T = decoder(kind).decode(body)

@@ -1,8 +1,8 @@
-"""What Unstick signs for itself: the payloads of wake-ups and the tokens of approval links.
+"""Signs the payloads of wake-ups and the tokens of approval links.
 
-A payload is signed so that nobody who can merely put something into the scheduler makes `verify` restart anything, and it names
-a target, or alerts that were deferred; everything else is looked up when it arrives. Before the signature of alerts stands when
-they were handed over, unsigned, so that people can be told of those whose key is gone without a look into them.
+Payloads are signed so that access to the scheduler alone can't make `verify` restart anything. A payload names
+a target, or deferred alerts; everything else is read when it arrives. Alerts carry the time of their hand-over in front,
+unsigned, so that people can be notified of alerts whose key is gone without unpacking them.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from functions.runtime.errors import BadRequest, Denied, Unavailable
 from functions.runtime.secrets import SecretRef
 
 _HANDED_OVER = re.compile(r"([0-9]{1,12})~")
-"""Unix seconds, before a payload of alerts. A signature has no `~`."""
+"""Unix seconds, in front of a payload of alerts. A signature contains no `~`."""
 
 _WAKE_UP = "unstick.wake-up"
-_APPROVAL = "unstick.approval"  # another salt, so that neither can be used as the other
+_APPROVAL = "unstick.approval"  # another salt, so that neither passes for the other
 
 
 def sign(keys: tuple[SecretRef, ...], content: Mapping[str, Any]) -> str:
-    """`{"v", "target"}` or `{"v", "deferred"}` as a payload, by the newest key. Equal contents make equal payloads.
+    """Sign `{"v", "target"}` or `{"v", "deferred"}` with the newest key. Equal contents make equal payloads.
 
-    Compressed where that helps; a task of Cloud Tasks holds 1 MB. Raises Unavailable or Denied where the key can't be read.
+    The payload is compressed if that helps: Cloud Tasks accepts 1 MB. Raises Unavailable or Denied if the key can't be read.
     """
     signed = _signed(keys, _WAKE_UP, dict(content))
     handed_over = [entry.get("at", 0) for entry in content.get("deferred", ())]
@@ -36,11 +36,11 @@ def sign(keys: tuple[SecretRef, ...], content: Mapping[str, Any]) -> str:
 
 
 def verify_payload(keys: tuple[SecretRef, ...], payload: str) -> dict[str, Any]:
-    """The content of a payload that any of the keys signed. Raises BadRequest, and Unavailable if a key can't be read."""
+    """The content of a payload that one of the keys signed. Raises BadRequest, and Unavailable if a key can't be read."""
     content, problem = _opened(keys, _WAKE_UP, _HANDED_OVER.sub("", payload, count=1))
     if problem:
         for key in keys:
-            key.distrust()  # another instance may have signed with a key that is newer than what is kept here
+            key.distrust()  # another instance may have signed with a key that is newer than the cached ones
         raise BadRequest(401, "This wake-up is not signed with any of signing_keys.")
     version = content.get("v") if isinstance(content, dict) else None
     if not isinstance(content, dict) or type(version) is not int or ("target" in content) == ("deferred" in content):
@@ -51,18 +51,18 @@ def verify_payload(keys: tuple[SecretRef, ...], payload: str) -> dict[str, Any]:
 
 
 def handed_over_since(payload: str) -> float | None:
-    """When alerts were handed over, says a payload that nobody vouches for; None if it says nothing of any."""
+    """When alerts were handed over, according to an unverified payload; None if it carries no alerts."""
     found = _HANDED_OVER.match(payload)
     return float(found[1]) if found else None
 
 
 def sign_approval(keys: tuple[SecretRef, ...], key: str, nonce: str, expires_at: float) -> str:
-    """The token of an approval link: for the document `key`, as long as it asks with this nonce, until `expires_at`."""
+    """The token of an approval link, valid while the document `key` asks with this nonce, until `expires_at`."""
     return _signed(keys, _APPROVAL, [key, nonce, expires_at])
 
 
 def read_approval(keys: tuple[SecretRef, ...], token: str, now: float) -> tuple[str, str]:
-    """(document's key, nonce) of an approval token. Raises BadRequest with 403 if it is not ours, 410 if it has expired."""
+    """(document key, nonce) of an approval token. Raises BadRequest with 403 if it is not valid, 410 if it has expired."""
     content, problem = _opened(keys, _APPROVAL, token)
     if problem:
         raise BadRequest(403, "This link is not valid. Open it as it stands in the message.")
@@ -77,7 +77,7 @@ def _signed(keys: tuple[SecretRef, ...], salt: str, content: Any) -> str:
 
 
 def _opened(keys: tuple[SecretRef, ...], salt: str, text: str) -> tuple[Any, bool]:
-    """(content, False), or (None, True) if none of the keys signed it. A former key that can't be read matters only then."""
+    """(content, False), or (None, True) if none of the keys signed it. An unreadable former key matters only then."""
     if not text.isascii():
         return None, True
     unread: Unavailable | Denied | None = None
