@@ -1,6 +1,6 @@
-"""Core: the HTML of the approval page, without scripts, pictures or anything else that would have to be loaded.
+"""The HTML of the approval page. It has no scripts or pictures, and loads nothing.
 
-Whatever comes from outside goes through `html.escape` right where it is put in. Colours meet WCAG AA in light and dark.
+Everything from outside goes through `html.escape` where it is inserted. Colours meet WCAG AA in light and dark.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from functions.domain.texts.words import say as say_card
 
 QUEUES_SHOWN = 5
 CURVE_WIDTH = 264
-"""Pixels: what a screen of 320 leaves between the margins."""
+"""Pixels: the width between the margins on a screen of 320."""
 
 STYLE = """
 :root{color-scheme:light dark;--ink:#1c1e21;--grey:#555b66;--page:#fff;--soft:#f2f4f7;--line:#8a919c;--act:#b3261e;--warn:#fff3cd;--warn-ink:#4d3800;--link:#0b57d0}
@@ -60,7 +60,7 @@ HEADERS = {
     ),
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
-    # `no-referrer` would make browsers send `Origin: null` with the button, which no check can tell from a stranger's page.
+    # With `no-referrer` browsers would send `Origin: null` with the button, as a stranger's page does.
     "Referrer-Policy": "same-origin",
     "X-Robots-Tag": "noindex",
 }
@@ -94,7 +94,7 @@ class Row(Struct, frozen=True):
 
 
 class View(Struct, frozen=True):
-    """All that the page which asks shows. `warnings`: what would keep the button from restarting anything."""
+    """Everything that the page with the button shows. `warnings`: what would keep the button from restarting anything."""
 
     story: CardInput
     rows: tuple[Row, ...]
@@ -102,26 +102,26 @@ class View(Struct, frozen=True):
 
 
 def page(language: str, title: str, *parts: str) -> str:
-    """A whole page of parts that are HTML already; the title is plain text."""
+    """A complete page. The parts are HTML, the title is plain text."""
     body = "\n".join(part for part in parts if part)
     return _PAGE.format(language="ja" if language == "ja" else "en", title=escape(title), style=STYLE, body=body)
 
 
 def text(sentence: str, kind: str = "") -> str:
-    """A paragraph of plain text; `note` is set back, `warn` stands out."""
+    """A paragraph of plain text; `note` is less visible, `warn` stands out."""
     if not sentence:
         return ""
     return f'<p class="{kind}">{escape(sentence)}</p>' if kind else f"<p>{escape(sentence)}</p>"
 
 
 def links(pairs: tuple[tuple[str, str], ...]) -> str:
-    """Links that lead away from here without telling where from; they are known to be http or https."""
+    """Links that do not reveal this page's address. They are known to be http or https."""
     made = "".join(f'<a href="{escape(url)}" rel="noreferrer noopener">{escape(label)}</a>' for label, url in pairs)
     return f"<nav>{made}</nav>" if made else ""
 
 
 def asking(view: View, rules: Rules) -> str:
-    """The page with the button. What a person has to know stands above it, what helps to judge below."""
+    """The page with the button. What a person must know stands above it, what helps to judge below."""
     language, story = rules.language, view.story
     subject = facts.subject(story, rules)
     about = facts.gathered(story, rules, facts.since, facts.restart, facts.tried, facts.about)
@@ -173,7 +173,7 @@ def _listed(pairs: tuple[tuple[str, str], ...]) -> str:
 
 
 def _now(view: View, rules: Rules) -> str:
-    """Live figures of each queue."""
+    """The live figures of each queue."""
     language = rules.language
     parts = [_heading(say(language, "now"))]
     if view.rows and all(row.health is Health.WELL for row in view.rows):

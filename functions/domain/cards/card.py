@@ -1,7 +1,7 @@
-"""Core: what happened to an incident -> the card that people read, in the configured language and time zone.
+"""Composes the card of an incident, in the configured language and time zone.
 
-The headline alone says whether anybody must get up. Every text is cleaned and cut here; escaping is each channel's business.
-`compose` takes any story: a card that can't be made would hold up an incident.
+The headline alone says whether anybody must get up. This file cleans and cuts every text; each channel escapes it.
+`compose` accepts any input: a card that can't be composed would hold up an incident.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from functions.domain.texts.sanitize import clean
 from functions.domain.texts.words import duration, say
 
 LATE_S = 3000.0
-"""Chat messages this late (50 minutes) say so: what they tell is no longer how things are."""
+"""Messages this late (50 minutes) say so: the situation may have changed."""
 
 EVIDENCE_LINES = 15
 EVIDENCE_LINE = 240
 HEADLINE = 140
-"""Slack's header takes 150 characters, a phone shows about 100 in its notification."""
+"""Slack's header accepts 150 characters, and a phone's notification shows about 100."""
 
 
 def compose(story: CardInput, rules: Rules) -> Card:
-    """The card of this story. Pure, and total: it raises on no content."""
+    """Compose the card. It is pure and raises for no content."""
     urgency, headline, text, shown = KINDS.get(story.kind, _other)(story, rules)
     language = rules.language
     late = say(language, "late", late=duration(language, story.late_s)) if story.late_s > LATE_S else ""
@@ -49,7 +49,7 @@ def compose(story: CardInput, rules: Rules) -> Card:
 
 
 Made = tuple[str, str, list[str], tuple[tuple[str, str], ...]]
-"""Urgency, headline without its first words, text, facts."""
+"""Urgency, headline without the words of urgency, text, facts."""
 
 
 def _started(story: CardInput, rules: Rules) -> Made:
@@ -73,7 +73,7 @@ def _held(story: CardInput, rules: Rules) -> Made:
     subject = facts.subject(story, rules)
     short = REASONS[reason].words(language).short if reason else facts.exactly(rules, story.detail, 80)
     urgency = REASONS[reason].urgency if reason else "act"
-    if story.again and reason is not Reason.LEDGER_UNKNOWN:  # that one is told only when waiting did not help
+    if story.again and reason is not Reason.LEDGER_UNKNOWN:  # that one is only posted when waiting did not help
         urgency = "watch"
     if story.approve_url and urgency != "fine":
         urgency = "act"
@@ -109,7 +109,7 @@ def _approvable(story: CardInput, rules: Rules) -> list[str]:
 
 
 def _why(story: CardInput, rules: Rules, reason: Reason | None, *, todo: bool = True) -> list[str]:
-    """The reason in a sentence, what to do, the remedy of the system that refused, and the exact detail."""
+    """The reason in a sentence, what to do, the refusing system's remedy, and the exact detail."""
     language = rules.language
     text = []
     if reason is not None:
@@ -157,7 +157,7 @@ def _escalated(story: CardInput, rules: Rules) -> Made:
         key = "head_escalated_plain" if restarts == 0 else "head_still_stuck_1" if restarts == 1 else "head_still_stuck"
         headline = say(language, key, subject=subject, restarts=restarts)
         text = [say(language, "todo", todo=say(language, _consumers(story)))]
-        if not _stuck(story):  # that it is stuck stands in the headline
+        if not _stuck(story):  # the headline says that it is stuck
             text += _why(story, rules, None)
     text += [say(language, "hands_off"), *_cause(story, rules)]
     shown = facts.gathered(story, rules, queue_facts.queues, queue_facts.head, facts.since, facts.tried, facts.about)
@@ -169,7 +169,7 @@ def _stuck(story: CardInput) -> bool:
 
 
 def _consumers(story: CardInput) -> str:
-    """Which advice fits what was seen of the consumers."""
+    """The advice that fits the consumers."""
     seen = [watched.consumers for watched in story.incident.queues if watched.consumers is not None] if story.incident else []
     if not seen:
         return "unseen_consumer"
@@ -177,7 +177,7 @@ def _consumers(story: CardInput) -> str:
 
 
 def _cause(story: CardInput, rules: Rules) -> list[str]:
-    """The line that keeps people from forgetting the bug."""
+    """The line that reminds people of the bug."""
     if story.runbook is None:
         return []
     cause = tidy(rules, story.runbook.root_cause, 300)
@@ -201,7 +201,9 @@ def _not_approved(story: CardInput, rules: Rules) -> Made:
     headline = say(
         rules.language, "head_not_approved_again" if again else "head_not_approved", subject=facts.subject(story, rules)
     )
-    reason = None if story.reason is Reason.AWAITING_APPROVAL else story.reason  # its sentence asks for what is too late now
+    reason = (
+        None if story.reason is Reason.AWAITING_APPROVAL else story.reason
+    )  # its sentence asks for an approval, which is too late now
     text = [say(rules.language, "not_approved"), *_why(story, rules, reason, todo=False)]
     if again:
         text += [say(rules.language, "hands_off"), *_cause(story, rules)]

@@ -1,4 +1,4 @@
-"""What a card is made of, before it is put into words."""
+"""The data of a card, before it is put into words."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from functions.runtime.text import Phrase
 
 
 class CardInput(Struct, frozen=True):
-    """All that a card is made of. `kind`: started, held, draining, recovered, escalated, resolved, not_approved, test,
+    """Everything a card is made from. `kind`: started, held, draining, recovered, escalated, resolved, not_approved, test,
     bundle, paused, resumed or unsigned."""
 
     kind: str
@@ -26,10 +26,10 @@ class CardInput(Struct, frozen=True):
     trigger: AlertRef | None = None
     approve_url: str = ""
     bundled: tuple[str, ...] = ()
-    """Names of the targets or alerts that one message speaks of."""
+    """The names of the targets or alerts in a bundled message."""
     late_s: float = 0.0
     moving: bool = False
-    """Recovered at the end of the time because it moves again, with messages left."""
+    """It recovered at the end of `within` because it moves again, with messages left."""
     mention: tuple[str, ...] = ()
     again: bool = False
-    """Held by what passes by itself: it is decided again without anybody."""
+    """The hold passes by itself: Unstick decides again without anybody."""

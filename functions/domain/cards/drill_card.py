@@ -1,4 +1,4 @@
-"""Core: the legs of a drill -> the card that people read, in English and Japanese."""
+"""Turns the parts of a drill into a card, in English or Japanese."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ PHRASES: Mapping[str, tuple[str, str]] = {
 
 
 class Leg(Struct, frozen=True):
-    """One part of the way: webhook, store, scheduler, chat, or refusal."""
+    """One part of the drill: webhook, store, scheduler, chat, or refusal."""
 
     name: str
     ok: bool
@@ -50,7 +50,7 @@ def say(language: str, key: str, **values: object) -> str:
 
 
 def card(legs: tuple[Leg, ...], rules: Rules, at: float) -> Card:
-    """The times of all legs; a leg that failed calls for somebody."""
+    """Show the times of all parts. A failed part makes the card `act`."""
     language = rules.language
     failed = next((leg for leg in legs if not leg.ok), None)
     headline = say(language, "head_failed", leg=say(language, failed.name)) if failed else say(language, "head")

@@ -1,4 +1,4 @@
-"""Core: the facts of a card but its queues: times, tries, alert and links, as lines of text."""
+"""The facts of a card, except its queues: times, attempts, alert and links."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def exactly(rules: Rules, phrase: Phrase, limit: int = SENTENCE) -> str:
 
 
 def clock(rules: Rules, at: float) -> str:
-    """A moment in the configured time zone, for people."""
+    """A time in the configured time zone, for people."""
     try:
         return datetime.fromtimestamp(at, rules.zone).strftime("%Y-%m-%d %H:%M:%S %Z")
     except (OverflowError, ValueError, OSError):
@@ -41,27 +41,27 @@ def clock(rules: Rules, at: float) -> str:
 
 
 def number(value: int) -> str:
-    """A count with its thousands set apart."""
+    """A count with thousands separators."""
     return f"{value:,}"
 
 
 def listed(rules: Rules, parts: Iterable[str]) -> str:
-    """What is there of the parts, with commas between."""
+    """The parts that are not empty, with commas between."""
     return say(rules.language, "comma").join(filter(None, parts))
 
 
 def named(rules: Rules, name: str, text: str) -> str:
-    """The text behind what it is about, with a colon between; the name alone where there is no text."""
+    """Name and text with a colon between, or the name alone if there is no text."""
     return say(rules.language, "colon").join(filter(None, (name, text)))
 
 
 def headline(rules: Rules, urgency: str, text: str) -> str:
-    """A headline: first whether anybody must get up."""
+    """The headline behind the words that say whether anybody must get up."""
     return named(rules, say(rules.language, urgency), text)
 
 
 def subject(story: CardInput, rules: Rules) -> str:
-    """What the headline speaks of: the target's values, else runbook, alert or queue."""
+    """The subject of the headline: the target's values, otherwise runbook, alert or queue."""
     options = sorted(story.target.options.items()) if story.target else []
     trigger = first_trigger(story)
     found = (
@@ -75,7 +75,7 @@ def subject(story: CardInput, rules: Rules) -> str:
 
 
 def short_name(story: CardInput, rules: Rules) -> str:
-    """What the story is about among many: its target, else its alert with the summary, which tells alerts of one rule apart."""
+    """The name in a bundled message: the target, otherwise the alert with the summary, which tells alerts of one rule apart."""
     trigger = first_trigger(story)
     if story.target is not None or trigger is None:
         return tidy(rules, story.target.name if story.target else subject(story, rules))
@@ -83,14 +83,14 @@ def short_name(story: CardInput, rules: Rules) -> str:
 
 
 def first_trigger(story: CardInput) -> AlertRef | None:
-    """The alert that the story is about."""
+    """The alert that the card is about."""
     if story.trigger is not None:
         return story.trigger
     return story.incident.triggers[0] if story.incident and story.incident.triggers else None
 
 
 def from_alert_s(story: CardInput) -> float | None:
-    """Seconds from the alert to the story."""
+    """Seconds from the alert to the card."""
     incident = story.incident
     if incident is None:
         return None
@@ -98,7 +98,7 @@ def from_alert_s(story: CardInput) -> float | None:
 
 
 def took(story: CardInput, rules: Rules) -> list[Fact]:
-    """How long it took from the alert, and from the restart's end (on our clock)."""
+    """How long it took from the alert, and from the end of the restart (on our clock)."""
     alert_s = from_alert_s(story)
     if alert_s is None or story.incident is None:
         return []
@@ -119,7 +119,7 @@ def since(story: CardInput, rules: Rules) -> list[Fact]:
 
 
 def attempt(story: CardInput, rules: Rules) -> list[Fact]:
-    """Which restart of how many this is."""
+    """The number of this restart, and of how many."""
     if story.incident is None or story.incident.restarts == 0:
         return []
     of = story.runbook.limits.attempts if story.runbook else story.incident.restarts
@@ -128,7 +128,7 @@ def attempt(story: CardInput, rules: Rules) -> list[Fact]:
 
 
 def restart(story: CardInput, rules: Rules) -> list[Fact]:
-    """The execution that the incident goes by, and who pressed the button."""
+    """The execution that the incident follows, and who pressed the button."""
     incident = story.incident
     found: list[Fact] = []
     if incident is not None and incident.execution is not None:
@@ -151,7 +151,7 @@ def _execution(execution: Execution, rules: Rules) -> str:
 
 
 def worded(status: str, rules: Rules) -> str:
-    """How an execution or a try ended, in words."""
+    """How an execution or an attempt ended, in words."""
     known = ("running", "succeeded", "failed", "aborted", "stuck", "refused_late")
     first, _, rest = status.partition(": ")
     words = say(rules.language, first) if first in known else tidy(rules, first, 60)
@@ -159,7 +159,7 @@ def worded(status: str, rules: Rules) -> str:
 
 
 def tried(story: CardInput, rules: Rules) -> list[Fact]:
-    """All that Unstick tried in this incident, one line each; the last restart as well."""
+    """Every attempt of this incident, one line each, the last restart included."""
     incident = story.incident
     if incident is None:
         return []
@@ -176,7 +176,7 @@ def _try(one: PastAttempt, rules: Rules) -> str:
 
 
 def about(story: CardInput, rules: Rules) -> list[Fact]:
-    """Alert, target, runbook, incident and time: what every card ends with."""
+    """Alert, target, runbook, incident and time, with which every card ends."""
     language = rules.language
     found: list[Fact] = []
     if trigger := first_trigger(story):
@@ -202,7 +202,7 @@ def _alert(trigger: AlertRef, story: CardInput, rules: Rules) -> str:
 
 
 def names(story: CardInput, rules: Rules) -> list[Fact]:
-    """The targets or alerts that a bundle speaks of."""
+    """The targets or alerts of a bundled message."""
     distinct = list(dict.fromkeys(story.bundled))
     shown = [tidy(rules, name, 80) for name in distinct[:BUNDLED_SHOWN]]
     if len(distinct) > BUNDLED_SHOWN:
@@ -211,7 +211,7 @@ def names(story: CardInput, rules: Rules) -> list[Fact]:
 
 
 def links(story: CardInput, rules: Rules) -> tuple[Fact, ...]:
-    """(label, URL), the most urgent first. What is no plain web address is left out."""
+    """(label, URL), the most urgent first. Anything but a plain web address is left out."""
     trigger = first_trigger(story)
     known = trigger.links if trigger else {}
     execution = story.incident.execution if story.incident else None

@@ -1,4 +1,4 @@
-"""Core: the facts of a card's queues: how many messages, before and after, consumers, the oldest message, the curve."""
+"""The facts of a card's queues: messages before and after, consumers, the oldest message, the curve."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from functions.domain.texts.words import duration, say
 
 QUEUES_SHOWN = 5
 FRESH_S = 120.0
-"""Figures that are older than this say how old they are."""
+"""Figures older than this show their age."""
 
 
 def left(story: CardInput) -> int:
-    """Messages that are left in all queues of the incident, as seen last."""
+    """Messages left in all queues of the incident, at the last check."""
     return sum(watched.depth or 0 for watched in story.incident.queues) if story.incident else 0
 
 
 def queues(story: CardInput, rules: Rules) -> list[Fact]:
-    """Each queue with its depth before, and after where it was looked at since the restart; and its consumers."""
+    """Each queue with its depth before and, once checked since the restart, after it; and its consumers."""
     watched = story.incident.queues if story.incident else ()
     shown = [(say(rules.language, "queue"), _queue(one, rules, story.at)) for one in watched[:QUEUES_SHOWN]]
     if len(watched) > QUEUES_SHOWN:
@@ -45,22 +45,22 @@ def _queue(watched: QueueState, rules: Rules, at: float) -> str:
 
 
 def _depth(watched: QueueState, rules: Rules) -> str:
-    """Before and after the restart; until then as it was seen last, which the curve always has."""
+    """The depth before and after the restart; until then the last one, which the curve always has."""
     before, after = watched.before, watched.depth
     last_at, last = watched.curve[-1] if watched.curve else (inf, after)
-    if before is not None and after is not None and last_at > before.at:  # else an earlier restart had left that many
+    if before is not None and after is not None and last_at > before.at:  # otherwise an earlier restart left that many
         return say(rules.language, "before_after", before=number(before.depth), after=number(after))
     shown = last if last is not None else before.depth if before is not None else None
     return counted(rules, "messages", shown) if shown is not None else ""
 
 
 def counted(rules: Rules, key: str, count: int) -> str:
-    """`messages` or `consumers` with their count, in the singular where it is one."""
+    """`messages` or `consumers` with their count, singular for one."""
     return say(rules.language, f"{key}_1" if count == 1 else key, count=number(count))
 
 
 def head(story: CardInput, rules: Rules) -> list[Fact]:
-    """How old the oldest message is, where publishers say when they published."""
+    """The age of the oldest message, if publishers set its time."""
     heads = [watched.head_at for watched in story.incident.queues if watched.head_at is not None] if story.incident else []
     if not heads:
         return []
@@ -68,6 +68,6 @@ def head(story: CardInput, rules: Rules) -> list[Fact]:
 
 
 def curve(story: CardInput) -> tuple[tuple[float, int], ...]:
-    """The curve of the queue that was deepest."""
+    """The curve of the deepest queue."""
     curves = [watched.curve for watched in story.incident.queues if len(watched.curve) > 1] if story.incident else []
     return max(curves, key=lambda points: max(depth for _, depth in points), default=())

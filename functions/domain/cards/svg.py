@@ -1,6 +1,6 @@
-"""Core: pictures as SVG, without any font, script or outside address in them: the curve of the depth, and a whole card.
+"""Draws the depth curve and whole cards as SVG, without fonts, scripts or outside addresses.
 
-Chats draw cards themselves. The picture of a card shows its content as a phone would (400 px wide), for docs and tests.
+Chats draw cards themselves. The picture shows a card's content as a phone would (400 px wide), for docs and tests.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ INNER = WIDTH - 2 * EDGE
 LABEL = 104
 CURVE_HEIGHT = 64
 BOLD = 1.12
-"""How much wider bold letters are, in the widest of the fonts."""
+"""How much wider bold letters are, in the widest font."""
 
 SANS = "system-ui,-apple-system,'Segoe UI',Roboto,'Noto Sans','Noto Sans CJK JP','Hiragino Sans',sans-serif"
 MONO = "ui-monospace,'SF Mono',Menlo,Consolas,'Noto Sans Mono CJK JP',monospace"
 INK, GREY, LINE = "#1c1e21", "#5c6370", "#d9dce1"
 STRONG = {"act": "#b3261e", "watch": "#8a5a00", "plan": "#1f4e8c", "fine": "#1b6e3c"}
 SOFT = {"act": "#fdecea", "watch": "#fff5dc", "plan": "#e8effa", "fine": "#e8f5ec"}
-SHAPES = {  # each urgency has a shape of its own, 24 px wide, so that it shows without colour
+SHAPES = {  # each urgency has its own shape, 24 px wide, so that it shows without colour
     "act": '<path d="M12 2 23 22H1z" fill="{c}"/><path d="M12 9v6M12 17.6v1.6" stroke="#fff" stroke-width="2.4"/>',
     "watch": '<circle cx="12" cy="12" r="10" fill="none" stroke="{c}" stroke-width="2.4"/>'
     '<path d="M12 6v6l4 3" fill="none" stroke="{c}" stroke-width="2.4"/>',
@@ -37,16 +37,16 @@ SHAPES = {  # each urgency has a shape of its own, 24 px wide, so that it shows 
 }
 WIDE = "\u2e80-\u9fff\uf900-\uffef"
 OPENING = "（「『【〈《〔［｛"
-"""Ends no row."""
+"""These never end a row."""
 CLOSING = "、。，．・：；？！ー～〜…々ゝゞヽヾ）」』】〉》〕］｝％ぁぃぅぇぉっゃゅょゎァィゥェォッャュョヮヵヶ),.;:!?"
-"""Begins no row, by the rules of Japanese typesetting (JIS X 4051)."""
+"""These never begin a row, by the rules of Japanese typesetting (JIS X 4051)."""
 UNBROKEN = rf"\s|[{OPENING}]*(?:\d[\d,]*[件回分秒時日週]|[^\s{WIDE}]+|[{WIDE}])[{CLOSING}]*"
-"""White space, a count with its counter, a word, or a wide character; with the marks that may not stand apart from it."""
+"""White space, a count with its counter, a word, or a wide character, with the marks that belong to it."""
 NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def curve_svg(curve: tuple[tuple[float, int], ...], colour: str = STRONG["fine"], *, width: int = INNER) -> str:
-    """The depth over time as an SVG element; empty for fewer than two looks. `width` in px."""
+    """The depth over time as an SVG element; empty for fewer than two samples. `width` is in px."""
     inner = _curve(curve, colour, width)
     if not inner:
         return ""
@@ -73,7 +73,7 @@ def _curve(curve: tuple[tuple[float, int], ...], colour: str, width: int) -> str
 
 
 class _Sheet(Struct):
-    """Elements from top to bottom, and how far down they reach."""
+    """Elements from top to bottom, and the height that they take."""
 
     y: float = 0.0
     parts: list[str] = field(default_factory=list)
@@ -124,7 +124,7 @@ def card_svg(card: Card, language: str) -> str:
 
 
 def _headline(sheet: _Sheet, card: Card, strong: str, soft: str) -> None:
-    """The urgency's words stand by themselves where the headline begins with them."""
+    """The words of urgency have their own row if the headline begins with them."""
     *words, rest = re.split(": |：", card.headline, maxsplit=1)
     band = len(sheet.parts)
     sheet.parts.append("")
@@ -176,7 +176,7 @@ def _evidence(sheet: _Sheet, card: Card, language: str) -> None:
 
 
 def _links(sheet: _Sheet, card: Card, strong: str) -> None:
-    """Buttons in rows. The labels only: a picture leads nowhere."""
+    """Buttons in rows, with labels only: a picture has no links."""
     x, row_height = float(EDGE), 32
     if card.links:
         sheet.y += 8

@@ -1,4 +1,4 @@
-"""Core: what the bug costs -> the card that people read. The longer a bug stays, the louder it is said."""
+"""Turns the cost of the bug into a card. The longer a bug stays open, the louder the card."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from functions.domain.texts.words import duration
 from functions.domain.texts.words import say as say_card
 
 SHOWN = 4
-"""Runbooks: five facts each at most, of the 24 that every chat shows."""
+"""Runbooks. Each has at most five facts, of the 24 that every chat shows."""
 GAPS_SHOWN = 5
 HEADLINE = 140
 BARS = "▁▂▃▄▅▆▇█"
@@ -25,10 +25,10 @@ TREND = 14
 
 
 def card(cost: Cost, rules: Rules, *, days: int = 7) -> Card:
-    """The report as a card; its headline speaks of the last 7 or 30 days.
+    """Compose the report's card. Its headline covers the last 7 or 30 days.
 
-    Week by week the open bug gets louder: loudness 1 is a reminder, from 2 on headline and sentence have a mark more each
-    week, and from `LOUDEST` on it is the headline. It never has the words that make people get up: it waits for the morning.
+    An open bug gets louder every week: 1 is a reminder, from 2 on each week adds a mark to headline and sentence, and from
+    `LOUDEST` on the bug is the headline. The card never uses the words that make people get up: it can wait for the morning.
     """
     active = [one for one in cost.runbooks if not one.quiet]
     loud = max(active, key=lambda one: one.loudness, default=None)
@@ -66,17 +66,17 @@ def _headline(cost: Cost, loud: RunbookCost | None, rules: Rules, days: int) -> 
 
 
 def quiet(cost: Cost, rules: Rules, days: int) -> str:
-    """That there was no restart, as far as that is known."""
+    """The sentence that there was no restart, as far as known."""
     return say(rules.language, "head_quiet_known" if cost.partial(days) else "head_quiet", days=days)
 
 
 def _marks(one: RunbookCost) -> str:
-    """One more every week."""
+    """One mark more every week."""
     return "!" * (one.loudness - 1)
 
 
 def _open(one: RunbookCost, rules: Rules) -> str:
-    """That the bug is still there, in the words of this week."""
+    """The sentence that the bug is still there, as loud as its age asks for."""
     cause = tidy(rules, one.root_cause, 300)
     key = ("open" if cause else "missing") + ("_1" if one.loudness <= 1 else "_more")
     return say(
@@ -98,7 +98,7 @@ def _likely(one: RunbookCost, rules: Rules) -> str:
 
 
 def _gaps(cost: Cost, rules: Rules) -> list[str]:
-    """What could not be seen. Runbooks that no alert has met yet share a line."""
+    """The sentences about missing data. Runbooks without any alert so far share one."""
     unasked = [tidy(rules, gap.about, 60) for gap in cost.gaps if gap.lack is MissingData.HISTORY_UNASKED]
     gaps = [gap for gap in cost.gaps if gap.lack is not MissingData.HISTORY_UNASKED]
     shared = [Gap(MissingData.HISTORY_UNASKED, about=listed(rules, unasked))] if unasked else []
@@ -156,13 +156,13 @@ def _counted(counts: Counts, language: str) -> str:
 
 
 def bars(values: list[int]) -> str:
-    """The values as bars of text; zero is the lowest one."""
+    """The values as bars of text; the lowest bar is zero."""
     most = max(values, default=0) or 1
     return "".join(BARS[max(1, round(value * 7 / most)) if value else 0] for value in values)
 
 
 def _often(hours: tuple[int, ...], rules: Rules) -> str:
-    """The hours that have most of it."""
+    """The hours with the most restarts."""
     most = sorted((hour for hour in range(24) if hours[hour]), key=lambda hour: (-hours[hour], hour))[:OFTEN_SHOWN]
     shown = (say_card(rules.language, "in_brackets", text=f"{hour:02d}:00", more=hours[hour]) for hour in most)
     return say(rules.language, "mostly", hours=listed(rules, shown))

@@ -1,6 +1,6 @@
-"""Core: what the bug costs as an SVG chart, with nothing in it that would have to be loaded.
+"""Draws the cost of the bug as an SVG chart that loads nothing.
 
-Restarts by hand are hatched, so that they show without colour.
+Manual restarts are hatched, so that they show without colour.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ HATCH = (
 
 
 def chart(cost: Cost, rules: Rules) -> str:
-    """An SVG document: for each runbook the restarts of 30 days, and the times of day."""
+    """Draw the chart: for each runbook the restarts of 30 days, and the times of day."""
     language = rules.language
     shown = [one for one in cost.runbooks if not one.quiet][:SHOWN]
     height = TOP + max(1, len(shown)) * BLOCK

@@ -1,4 +1,4 @@
-"""Core: how far the report can be trusted: what archive and history can't show."""
+"""Finds the gaps in the report's data: what archive and history can't show."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from functions.domain.model.runbooks import Rules
 
 
 def gaps(known: Known, rules: Rules, begin: float, now: float) -> tuple[Gap, ...]:
-    """All that is missing since `begin`, beyond what reading it showed."""
+    """Everything missing since `begin`, besides the gaps found while reading."""
     return (*_archive_gaps(known, begin), *_unasked(known, rules), *_history_gaps(known, begin, now))
 
 
 def unseen(known: Known, runbook: str) -> bool:
-    """Whether restarts of the runbook may have gone by unseen."""
+    """Whether restarts of the runbook may be missing."""
     return runbook not in _asked(known) or any(known.targets[key][0] == runbook for key in _unread(known))
 
 
@@ -26,7 +26,7 @@ def _archive_gaps(known: Known, begin: float) -> list[Gap]:
 
 
 def _asked(known: Known) -> set[str]:
-    """Runbooks of which a target is known, so that there was a history to read."""
+    """The runbooks with a known target, whose history could be read."""
     return {name for name, _ in known.targets.values()} | set(known.began)
 
 
@@ -35,12 +35,12 @@ def _unasked(known: Known, rules: Rules) -> list[Gap]:
 
 
 def _unread(known: Known) -> list[str]:
-    """Targets whose history could not be read."""
+    """The targets whose history could not be read."""
     return [key for key in known.targets if not isinstance(known.ledgers.get(key), ExecutionHistory)]
 
 
 def _history_gaps(known: Known, begin: float, now: float) -> list[Gap]:
-    """Histories that could not be read, no longer show restarts of the month that the archive has, or show nothing before it."""
+    """Histories that could not be read, lack restarts that the archive has, or begin inside the month."""
     found = []
     for key, (_, target) in known.targets.items():
         ledger = known.ledgers.get(key, Unknown("it was not looked at"))

@@ -1,4 +1,4 @@
-"""The words of the report as types: plain, frozen, and all that JSON, card and chart are made of."""
+"""The types of the report: JSON, card and chart are made from them."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from functions.domain.model.incidents import Archive
 from functions.domain.model.observations import Execution, ExecutionHistory, Unknown
 
 LOUDEST = 5
-"""After four weeks the bug itself is the headline, with the weeks that go on counting."""
+"""After four weeks the bug itself is the headline, with the number of weeks."""
 
 
 class Likely(StrEnum):
-    """What is likely behind it, as far as the figures before the restarts show."""
+    """The likely cause, as far as the figures before the restarts show."""
 
     HELD_UNACKED = "held_unacked"
     """A consumer was connected, held messages, and acknowledged none."""
@@ -24,7 +24,7 @@ class Likely(StrEnum):
 
 
 class Cause(Struct, frozen=True):
-    """`incidents` of the `of` whose figures are known look like this."""
+    """The likely cause of `incidents` of the `of` incidents whose figures are known."""
 
     likely: Likely
     incidents: int
@@ -43,11 +43,11 @@ class Counts(Struct, frozen=True):
     median_recovery_s: float | None
     """From the alert to the recovery."""
     saved_minutes: float | None
-    """Recoveries by Unstick's own restarts, times `manual_minutes`; None where the runbook gives none."""
+    """Recoveries by Unstick's own restarts, times `manual_minutes`; None if the runbook sets none."""
 
 
 class Day(Struct, frozen=True):
-    """Restarts of a day, or of the seven days that begin with it."""
+    """Restarts of a day, or of the seven days from it on."""
 
     day: str
     by_unstick: int
@@ -55,7 +55,7 @@ class Day(Struct, frozen=True):
 
 
 class RunbookCost(Struct, frozen=True):
-    """What one runbook's bug costs."""
+    """The cost of one runbook's bug."""
 
     runbook: str
     root_cause: str
@@ -70,21 +70,21 @@ class RunbookCost(Struct, frozen=True):
     """Restarts of the month by the hour of the day, from 0 to 23."""
     cause: Cause | None
     first_at: float | None
-    """When the first incident of the present run began. A month without any ends a run: the bug was mended, or went away."""
+    """When the first incident of the current run began. A month without incidents ends a run: the bug was fixed, or went away."""
     weeks_open: int
     """Whole weeks since then."""
     unseen: bool = False
-    """Rundeck's history of it could not be read, or was not looked at."""
+    """Its history in Rundeck could not be read, or was not read."""
 
     @property
     def quiet(self) -> bool:
-        """Nothing happened in the month."""
+        """Whether nothing happened in the month."""
         month = self.month
         return not (month.by_unstick or month.by_hand or month.recovered or month.escalated or month.held)
 
     @property
     def loudness(self) -> int:
-        """How loud to say that the bug is still there: 0 for not at all, and one more every week."""
+        """How prominently to mention that the bug is still there: 0 is not at all, and each week adds one."""
         return 0 if self.quiet else min(1 + self.weeks_open, LOUDEST)
 
 
@@ -111,11 +111,11 @@ UNSEEN = frozenset(
         MissingData.TARGETS_UNREAD,
     }
 )
-"""Where restarts are sure to have gone by unseen, or may have; what merely shows nothing older is none of them."""
+"""Gaps in which restarts certainly or possibly went unseen. Data that merely does not reach back is not among them."""
 
 
 class Gap(Struct, frozen=True):
-    """`at`: from when on it is known; `about`: target, runbook or reason; `count`: how many records."""
+    """`at`: when the known data begins; `about`: target, runbook or reason; `count`: how many records."""
 
     lack: MissingData
     at: float | None = None
@@ -126,17 +126,17 @@ class Gap(Struct, frozen=True):
 class Cost(Struct, frozen=True):
     at: float
     runbooks: tuple[RunbookCost, ...]
-    """The most restarts first; runbooks without any are last."""
+    """The most restarts first; runbooks without restarts are last."""
     gaps: tuple[Gap, ...] = ()
 
     def partial(self, days: int) -> bool:
-        """Whether there may have been restarts in the last `days` days that nobody could see."""
+        """Whether restarts of the last `days` days may be missing."""
         begin = self.at - days * 86400.0
         return any(gap.lack in UNSEEN and (gap.at is None or gap.at > begin) for gap in self.gaps)
 
 
 class Known(Struct, frozen=True):
-    """What was gathered. `records`: of the month at least. `began`: runbook -> when its incidents in the archive began.
+    """The gathered data. `records`: at least those of the month. `began`: runbook -> when its incidents in the archive began.
     `ledgers`: by target key; `targets`: runbook's name by target key, with the target."""
 
     records: tuple[Archive, ...]

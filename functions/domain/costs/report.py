@@ -1,7 +1,7 @@
-"""Core: the archive and the runner's history -> what the bug costs, by runbook, over the last 7 and 30 days.
+"""Computes the cost of the bug from the archive and the runner's history, by runbook, over the last 7 and 30 days.
 
-Days are days of the configured time zone, today included. Restarts are counted once, wherever they are known from: one of
-Unstick by its tag (its retries by the runner are the same one), one by hand by its execution.
+Days are those of the configured time zone, today included. Each restart counts once, whatever its source: one of
+Unstick's by its tag (with the runner's own retries), a manual one by its execution.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from functions.domain.model.runbooks import Rules
 WEEK, MONTH = 7, 30
 WEEK_S = 7 * 86400.0
 QUIET_S = 30 * 86400.0
-"""Without an incident for so long, the next one begins a new run: the bug before it was mended, or went away."""
+"""After this long without an incident, the next one begins a new run: the bug before it was fixed, or went away."""
 
 
 class _Restart(Struct, frozen=True):
@@ -33,12 +33,12 @@ class _Restart(Struct, frozen=True):
 
 
 def month_begin(now: float, rules: Rules) -> float:
-    """Midnight of the first of the last 30 days."""
+    """Midnight at the start of the last 30 days."""
     return _midnight(_day(now, rules) - timedelta(days=MONTH - 1), rules)
 
 
 def cost(known: Known, rules: Rules, now: float) -> Cost:
-    """Count. Runbooks that the configuration no longer has are counted as well."""
+    """Compute the cost. Runbooks that were removed from the configuration count as well."""
     begin = month_begin(now, rules)
     gaps = (*known.gaps, *cost_gaps.gaps(known, rules, begin, now))
     names = dict.fromkeys([*rules.runbooks, *(record.incident.runbook for record in known.records)])
@@ -73,7 +73,7 @@ def _spent(name: str, known: Known, rules: Rules, now: float) -> RunbookCost:
 
 
 def _run_began(began: tuple[float, ...], now: float) -> float | None:
-    """When the first incident of the present run began, if one goes on."""
+    """When the first incident of the current run began, if there is a run."""
     first_at = None
     for at in sorted(began, reverse=True):
         if (now if first_at is None else first_at) - at > QUIET_S:
@@ -83,10 +83,10 @@ def _run_began(began: tuple[float, ...], now: float) -> float | None:
 
 
 def _restarts(name: str, records: list[Archive], known: Known, now: float) -> list[_Restart]:
-    """All that are known, each once. The history's times win: they are not rounded by a look's age.
+    """All known restarts, each once. The history's times win: the age of an observation does not round them.
 
-    What the history has of a target is this runbook's, but for what an incident of another runbook did: two may share a target,
-    and one may have had another name.
+    A target's history belongs to this runbook, except for what an incident of another runbook did: two runbooks may share a
+    target, and one may have been renamed.
     """
     elsewhere = {_mark(one) for record in known.records if record.incident.runbook != name for one in executions(record)}
     found: dict[str, _Restart] = {}
@@ -103,7 +103,7 @@ def _restarts(name: str, records: list[Archive], known: Known, now: float) -> li
 
 
 def _mark(execution: Execution) -> str:
-    """What names a restart: its tag, which the runner's own retries of it have as well, else its execution."""
+    """The name of a restart: its tag, which the runner's own retries share, otherwise its execution."""
     return execution.tag or f"execution {execution.id}"
 
 
@@ -141,13 +141,13 @@ def _took_s(record: Archive) -> float:
 
 
 def _own(record: Archive) -> bool:
-    """Whether the restart that it recovered by was Unstick's."""
+    """Whether Unstick made the restart that helped."""
     execution = record.incident.execution
     return execution is not None and execution.tag.startswith(f"{record.incident.id}.")
 
 
 def _per_day(restarts: list[_Restart], begins: list[date], length: int, rules: Rules) -> tuple[Day, ...]:
-    """Restarts of the spans of `length` days that begin with these."""
+    """Restarts in the spans of `length` days that begin on these days."""
     count = Counter((_day(one.at, rules), one.by_hand) for one in restarts)
 
     def total(begin: date, *, by_hand: bool) -> int:
@@ -161,11 +161,11 @@ def _hours(restarts: list[_Restart], rules: Rules) -> tuple[int, ...]:
     return tuple(count[hour] for hour in range(24))
 
 
-# --- what is likely behind it ------------------------------------------------------------------------------------------
+# --- the likely cause --------------------------------------------------------------------------------------------------
 
 
 def _cause(records: Iterable[Archive]) -> Cause | None:
-    """What at least half of the incidents looked like right before their restart."""
+    """The likely cause of at least half of the incidents, right before their restart."""
     looks = [likely for likely in map(_likely, records) if likely is not None]
     count = Counter(look for look in looks if isinstance(look, Likely))
     if not count:
@@ -175,7 +175,7 @@ def _cause(records: Iterable[Archive]) -> Cause | None:
 
 
 def _likely(record: Archive) -> Likely | bool | None:
-    """What it looked like; False for neither, None where it was not restarted or nothing was seen of consumers."""
+    """The likely cause; False for neither, None without a restart or without figures of consumers."""
     seen = [watched.before for watched in record.incident.queues if watched.before and watched.before.consumers is not None]
     if not seen or record.incident.restarts == 0:
         return None
@@ -185,7 +185,7 @@ def _likely(record: Archive) -> Likely | bool | None:
 
 
 def _holds_unacked(before: QueueSnapshot) -> bool:
-    """Samples that fall between two collections read 0, so only the highest and the first that counts are compared."""
+    """Whether messages are held and none is acknowledged. Samples between two collections read 0, so zeros are ignored."""
     counted = [value for _, value in before.ack_samples if value]
     return bool(before.unacked and before.consumers) and (not counted or max(counted) == counted[0])
 

@@ -1,4 +1,4 @@
-"""Core: texts and links of strangers made fit to be shown. Markup is each channel's own business."""
+"""Cleans untrusted texts and links for display. Each channel escapes its own markup."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ import unicodedata
 from urllib.parse import urlsplit
 
 MAX_URL = 2000
-"""Slack takes 3,000 characters and browsers about 2,000 without trouble."""
+"""Slack accepts 3,000 characters, and browsers handle about 2,000."""
 
-# Not compiled here: that takes 1.5 ms of each start, and `re` keeps what it has compiled once.
+# Not compiled here: that would take 1.5 ms of each start, and `re` caches compiled patterns.
 _ANSI = r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]{0,4096}(?:\x07|\x1b\\)|[@-Z\\-_])"
 _URL = r"https?://[^\s<>\"'`{}|\\^\x00-\x20\x7f]+"
 _DROPPED = {"Cc", "Cf", "Cs", "Co", "Cn"}  # control, format (bidi, zero width, tags), surrogates, private, unassigned
-_MARKS_KEPT = 2  # accents on one letter that writing needs; a tower of them covers the lines above
+_MARKS_KEPT = 2  # accents that one letter may need; a stack of them covers the lines above
 
 
 def clean(text: object, limit: int, mark: str, *, lines: bool = False) -> str:
-    """At most `limit` characters without anything invisible or reordering; `mark` shows that something is missing.
+    """At most `limit` characters, none of them invisible or reordering; `mark` shows that something is missing.
 
-    With `lines` newlines stay, else all white space becomes single spaces. Takes time by `limit`, not by the text's length.
+    With `lines` newlines stay, otherwise all white space becomes single spaces. The time depends on `limit` only.
     """
     taken = str(text)[: limit * 4 + 64]
     kept: list[str] = []
@@ -37,14 +37,14 @@ def clean(text: object, limit: int, mark: str, *, lines: bool = False) -> str:
 
 
 def shorten(text: str, limit: int, mark: str, *, more: bool = False) -> str:
-    """The text within `limit` characters, ending in `mark` if something is missing (`more`: it was cut before)."""
+    """The text within `limit` characters, ending in `mark` if something is missing (`more`: it was already cut)."""
     if len(text) <= limit and not more:
         return text
     return (text[: max(0, limit - len(mark))].rstrip() + mark)[: max(0, limit)]
 
 
 def safe_url(url: object) -> str:
-    """The URL if it leads to a host by http or https and holds no name or password; else the empty string."""
+    """The URL if it leads to a host by http or https without a name or password, otherwise the empty string."""
     text = str(url)[: MAX_URL + 1].strip()
     if len(text) > MAX_URL or not re.fullmatch(_URL, text, re.IGNORECASE):
         return ""
