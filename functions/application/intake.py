@@ -69,8 +69,8 @@ def handle_notification(ports: Ports, cases: list[MatchedAlert], budget: Budget,
     groups = group_by_document(cases)
     now = ports.now()
     events = [
-        (key, AlertsReceived(tuple(found), make_incident_id(key, now, found), crowd=len(groups) > DIRECT, origin=origin))
-        for key, found in groups.items()
+        (key, AlertsReceived(tuple(matched), make_incident_id(key, now, matched), crowd=len(groups) > DIRECT, origin=origin))
+        for key, matched in groups.items()
     ]
     direct, rest = events[:DIRECT], events[DIRECT:]
     lists = _pack_lists(rest)
@@ -89,16 +89,16 @@ def handle_notification(ports: Ports, cases: list[MatchedAlert], budget: Budget,
 
 def _pack_lists(events: list[tuple[str, AlertsReceived]]) -> list[list[tuple[str, AlertsReceived]]]:
     """Pack the events into lists that the scheduler accepts."""
-    made: list[list[tuple[str, AlertsReceived]]] = []
+    lists: list[list[tuple[str, AlertsReceived]]] = []
     left = 0
     for event in events:
         size = len(msgspec.json.encode([case.alert for case in event[1].cases]))
-        if not made or len(made[-1]) == LISTED or size > left:
-            made.append([])
+        if not lists or len(lists[-1]) == LISTED or size > left:
+            lists.append([])
             left = LISTED_BYTES
-        made[-1].append(event)
+        lists[-1].append(event)
         left -= size
-    return made
+    return lists
 
 
 def _cases_that_fit(cases: tuple[MatchedAlert, ...]) -> tuple[MatchedAlert, ...]:
@@ -156,7 +156,7 @@ def sweep(ports: Ports, budget: Budget) -> int:
     before = ports.now() - SWEEP_AFTER_S
     overdue = [entry for entry in ports.list_documents(budget.at_most(LIST_S)) if entry.due is not None and entry.due < before]
     stepped = 0
-    for entry in sorted(overdue, key=lambda found: found.due or 0.0)[:SWEEP_MOST]:
+    for entry in sorted(overdue, key=lambda listed: listed.due or 0.0)[:SWEEP_MOST]:
         if budget.left_s <= 0:
             break
         ports.log("WARNING", "stepped by the sweep: its wake-up did not come", document=entry.key)

@@ -80,14 +80,14 @@ def advance(ports: Ports, key: str, event: Event, budget: Budget) -> Reply | Non
     for attempt in range(TRIES):
         if attempt and budget.left_s <= 0:
             break
-        gathered = _load_and_observe(ports, key, event, budget, first=attempt == 0)
-        now = ports.now() if gathered.unlooked_at is None else gathered.unlooked_at
-        made = step(gathered.document, event, gathered.seen, now, ports.rules)
-        made = replace(made, document=_fit(ports, made.document))
-        if made.document == gathered.document and not made.acts:
-            return made.reply
+        loaded = _load_and_observe(ports, key, event, budget, first=attempt == 0)
+        now = ports.now() if loaded.unlooked_at is None else loaded.unlooked_at
+        change = step(loaded.document, event, loaded.seen, now, ports.rules)
+        change = replace(change, document=_fit(ports, change.document))
+        if change.document == loaded.document and not change.acts:
+            return change.reply
         try:
-            generation, pause, paused_at = _write_ahead_and_save(ports, gathered, made, budget)
+            generation, pause, paused_at = _write_ahead_and_save(ports, loaded, change, budget)
         except Conflict as conflict:
             failed = conflict
             continue
@@ -98,12 +98,12 @@ def advance(ports: Ports, key: str, event: Event, budget: Budget) -> Reply | Non
                 raise
             failed = unavailable
             continue
-        _log_step(ports, gathered.document, made)
-        waited = {message.id for message in gathered.document.to_tell} if isinstance(event, TimerFired) else set()
-        gathered = replace(gathered, document=made.document, generation=generation)
-        reply, gathered = _act(ports, gathered, made, budget, pause, paused_at)
-        if gathered.generation is not None:
-            _deliver_and_save(ports, gathered, budget, waited)
+        _log_step(ports, loaded.document, change)
+        waited = {message.id for message in loaded.document.to_tell} if isinstance(event, TimerFired) else set()
+        loaded = replace(loaded, document=change.document, generation=generation)
+        reply, loaded = _act(ports, loaded, change, budget, pause, paused_at)
+        if loaded.generation is not None:
+            _deliver_and_save(ports, loaded, budget, waited)
         return reply
     if isinstance(failed, Conflict):
         raise Unavailable("store", "somebody else kept changing the document", late=True)
@@ -186,23 +186,23 @@ def _needs_look(document: Document, event: Event, now: float) -> bool:
     return False
 
 
-def _write_ahead_and_save(ports: Ports, gathered: LoadedDocument, made: Step, budget: Budget) -> tuple[str, Any, float]:
+def _write_ahead_and_save(ports: Ports, loaded: LoadedDocument, change: Step, budget: Budget) -> tuple[str, Any, float]:
     """Write ahead, then save. Return the new generation and the kill switch as read during the save."""
-    document, timeout_s = made.document, budget.at_most(STORE_S)
+    document, timeout_s = change.document, budget.at_most(STORE_S)
     ahead: list[Callable[[], Any]] = []
-    for act in made.acts:
+    for act in change.acts:
         match act:
             case Wake():
                 ahead.append(partial(ports.wake, act.at, {"target": document.key}, timeout_s))
             case Claim():
                 body = encode(act.storm)
-                ahead.append(partial(ports.save, "storm", body, gathered.storm_generation, None, timeout_s))
+                ahead.append(partial(ports.save, "storm", body, loaded.storm_generation, None, timeout_s))
     for result in ports.run_parallel(ahead, timeout_s) if ahead else ():
         unwrap(result)
-    save = partial(ports.save, document.key, encode(document), gathered.generation, document.due, timeout_s)
+    save = partial(ports.save, document.key, encode(document), loaded.generation, document.due, timeout_s)
     paused_at = ports.monotonic()
     pause = None
-    if any(isinstance(act, Start) for act in made.acts):
+    if any(isinstance(act, Start) for act in change.acts):
         generation, pause = ports.run_parallel([save, partial(read_pause, ports, timeout_s)], timeout_s)
     else:
         generation = save()
@@ -221,21 +221,21 @@ def _wake_again(ports: Ports, key: str, budget: Budget) -> None:
 
 
 def _act(
-    ports: Ports, gathered: LoadedDocument, made: Step, budget: Budget, pause: Any, paused_at: float
+    ports: Ports, loaded: LoadedDocument, change: Step, budget: Budget, pause: Any, paused_at: float
 ) -> tuple[Reply | None, LoadedDocument]:
     """Do what only the process whose save succeeded may do. Without a generation, the result could not be saved."""
-    reply = made.reply
-    for act in made.acts:
+    reply = change.reply
+    for act in change.acts:
         if isinstance(act, Start):
-            ran = _start_job(ports, gathered, act, budget, pause, paused_at)
-            gathered, answer = _save_start_result(ports, gathered, ran, budget)
-            reply = answer or (replace(reply, execution=ran.execution) if reply else None)
+            start_result = _start_job(ports, loaded, act, budget, pause, paused_at)
+            loaded, answer = _save_start_result(ports, loaded, start_result, budget)
+            reply = answer or (replace(reply, execution=start_result.execution) if reply else None)
         elif isinstance(act, Abort):
             _abort(ports, act, budget)
-    return reply, gathered
+    return reply, loaded
 
 
-def _start_job(ports: Ports, gathered: LoadedDocument, start: Start, budget: Budget, pause: Any, paused_at: float) -> StartResult:
+def _start_job(ports: Ports, loaded: LoadedDocument, start: Start, budget: Budget, pause: Any, paused_at: float) -> StartResult:
     """Start the job once, if the kill switch is off now and the answer comes before the fence."""
     if ports.monotonic() - paused_at > PAUSE_AGE_S:
         pause = ports.run_parallel([partial(read_pause, ports, budget.at_most(STORE_S))], budget.at_most(STORE_S))[0]
@@ -243,9 +243,9 @@ def _start_job(ports: Ports, gathered: LoadedDocument, start: Start, budget: Bud
         return StartResult(start.tag, refusal=f"the kill switch can't be read: {pause}", unsent=Reason.PAUSED, unread=True)
     if isinstance(pause, Pause):
         return StartResult(start.tag, refusal=f"{pause.reason} ({pause.by})", unsent=Reason.PAUSED)
-    fence_s = start.within_s - (ports.monotonic() - gathered.looked_from) - DATE_S
+    fence_s = start.within_s - (ports.monotonic() - loaded.looked_from) - DATE_S
     timeout_s = min(RUN_S, fence_s, budget.left_s - SETTLE_S)
-    target = gathered.document.target
+    target = loaded.document.target
     if timeout_s < 1.0 or target is None:
         return StartResult(start.tag, refusal="too much time had passed since the look", unsent=Reason.LEDGER_UNKNOWN)
     try:
@@ -260,34 +260,32 @@ def _start_job(ports: Ports, gathered: LoadedDocument, start: Start, budget: Bud
 
 
 def _save_start_result(
-    ports: Ports, gathered: LoadedDocument, ran: StartResult, budget: Budget
+    ports: Ports, loaded: LoadedDocument, start_result: StartResult, budget: Budget
 ) -> tuple[LoadedDocument, Reply | None]:
     """Save the result of a start. If that fails, the wake-up finds out."""
-    key, seen = gathered.document.key, gathered.seen
+    key, seen = loaded.document.key, loaded.seen
     try:
         for _ in range(TRIES):
-            if ran.busy:
-                seen, _storm_generation = observe(ports, gathered.document, ran, budget)
-            made = step(gathered.document, ran, seen, ports.now(), ports.rules)
-            if made.document == gathered.document:
-                return gathered, made.reply
+            if start_result.busy:
+                seen, _storm_generation = observe(ports, loaded.document, start_result, budget)
+            change = step(loaded.document, start_result, seen, ports.now(), ports.rules)
+            if change.document == loaded.document:
+                return loaded, change.reply
             try:
-                generation, _pause, _at = _write_ahead_and_save(ports, gathered, made, budget)
+                generation, _pause, _at = _write_ahead_and_save(ports, loaded, change, budget)
             except Conflict:
                 # An alert joined meanwhile. If another process moved on to another attempt, this step changes nothing.
                 stored = ports.load(key, budget.at_most(STORE_S))
-                gathered = replace(
-                    gathered, document=load_document(key, stored), generation=stored.generation if stored else None
-                )
+                loaded = replace(loaded, document=load_document(key, stored), generation=stored.generation if stored else None)
                 continue
-            _log_step(ports, gathered.document, made)
-            for act in made.acts:
+            _log_step(ports, loaded.document, change)
+            for act in change.acts:
                 if isinstance(act, Abort):
                     _abort(ports, act, budget)
-            return replace(gathered, document=made.document, generation=generation), made.reply
+            return replace(loaded, document=change.document, generation=generation), change.reply
     except (Unavailable, Denied) as error:
         ports.log("WARNING", f"what came of the start was not saved: {error}")
-    return replace(gathered, generation=None), None
+    return replace(loaded, generation=None), None
 
 
 def _abort(ports: Ports, act: Abort, budget: Budget) -> None:
@@ -297,36 +295,34 @@ def _abort(ports: Ports, act: Abort, budget: Budget) -> None:
         ports.log("ERROR", f"execution {act.execution} could not be aborted: {error}")
 
 
-def _deliver_and_save(ports: Ports, gathered: LoadedDocument, budget: Budget, waited: set[str]) -> None:
+def _deliver_and_save(ports: Ports, loaded: LoadedDocument, budget: Budget, waited: set[str]) -> None:
     """Post and archive, and save the progress.
 
     `waited`: ids of messages that have waited for others of their kind, so that all may go out together.
     """
     if budget.left_s < TELL_LEAST_S:
         return
-    told = deliver_messages(ports, gathered.document, budget)
-    bundled = [message for message in gathered.document.to_tell if message.bundle and message.id in waited]
+    delivered = deliver_messages(ports, loaded.document, budget)
+    bundled = [message for message in loaded.document.to_tell if message.bundle and message.id in waited]
     if bundled:
-        told = replace(told, ids=told.ids | _hand_to_bundle(ports, bundled, budget))
-    if told.ids or told.archived:
-        _save_delivered(ports, gathered, told, budget)
+        delivered = replace(delivered, ids=delivered.ids | _hand_to_bundle(ports, bundled, budget))
+    if delivered.ids or delivered.archived:
+        _save_delivered(ports, loaded, delivered, budget)
 
 
-def _save_delivered(ports: Ports, gathered: LoadedDocument, told: MessagesDelivered, budget: Budget) -> None:
-    key = gathered.document.key
+def _save_delivered(ports: Ports, loaded: LoadedDocument, delivered: MessagesDelivered, budget: Budget) -> None:
+    key = loaded.document.key
     try:
         for _ in range(TRIES):
-            made = step(gathered.document, told, NOTHING_SEEN, ports.now(), ports.rules)
-            if made.document == gathered.document:
+            change = step(loaded.document, delivered, NOTHING_SEEN, ports.now(), ports.rules)
+            if change.document == loaded.document:
                 return
             try:
-                _write_ahead_and_save(ports, gathered, made, budget)
+                _write_ahead_and_save(ports, loaded, change, budget)
                 return
             except Conflict:
                 stored = ports.load(key, budget.at_most(STORE_S))
-                gathered = replace(
-                    gathered, document=load_document(key, stored), generation=stored.generation if stored else None
-                )
+                loaded = replace(loaded, document=load_document(key, stored), generation=stored.generation if stored else None)
     except (Unavailable, Denied) as error:
         ports.log("WARNING", f"what was told was not saved, it may be told again: {error}")
 
@@ -335,21 +331,21 @@ def _hand_to_bundle(ports: Ports, messages: list[Message], budget: Budget) -> se
     """Move bundled messages to the bundle's document, with all others of their kind that wait now."""
     ids: set[str] = set()
     for reason in dict.fromkeys(message.bundle for message in messages):
-        mine = {message.id for message in messages if message.bundle == reason}
+        own_ids = {message.id for message in messages if message.bundle == reason}
         key = f"bundle-{reason.replace('_', '-')}"
         try:
             stored = ports.load(key, budget.at_most(STORE_S))
-            told = set(load_document(key, stored).bundled)
-            if not mine <= told:
-                names, waiting = _collect_bundle(ports, reason, told, budget)
-                advance(ports, key, Bundled(Reason(reason), frozenset(waiting | mine), names), budget)
-            ids |= mine
+            bundled = set(load_document(key, stored).bundled)
+            if not own_ids <= bundled:
+                names, waiting = _collect_bundle(ports, reason, bundled, budget)
+                advance(ports, key, Bundled(Reason(reason), frozenset(waiting | own_ids), names), budget)
+            ids |= own_ids
         except (Unavailable, Denied) as error:
             ports.log("WARNING", f"messages about {reason} wait for the next wake-up: {error}")
     return ids
 
 
-def _collect_bundle(ports: Ports, reason: str, told: set[str], budget: Budget) -> tuple[dict[str, tuple[str, ...]], set[str]]:
+def _collect_bundle(ports: Ports, reason: str, bundled: set[str], budget: Budget) -> tuple[dict[str, tuple[str, ...]], set[str]]:
     """Collect the messages about this reason that wait in any document and are not in `told`: names by channel, and ids."""
     names: dict[str, list[str]] = {}
     ids: set[str] = set()
@@ -363,19 +359,19 @@ def _collect_bundle(ports: Ports, reason: str, told: set[str], budget: Budget) -
             ports.log("WARNING", f"left out of a bundle: {denied}", document=entry.key)
             continue
         for message in document.to_tell:
-            if message.bundle == reason and message.id not in told:
+            if message.bundle == reason and message.id not in bundled:
                 ids.add(message.id)
                 names.setdefault(message.channel, []).append(message.name or message.card.headline)
-    return {channel: tuple(found) for channel, found in names.items()}, ids
+    return {channel: tuple(texts) for channel, texts in names.items()}, ids
 
 
-def _log_step(ports: Ports, before: Document, made: Step) -> None:
+def _log_step(ports: Ports, before: Document, change: Step) -> None:
     """Log one line for the change: the phase, or the outcome."""
-    after = made.document
+    after = change.document
     fields: dict[str, object] = {"document": after.key, "target": after.target.name if after.target else ""}
-    if made.reply is not None:
-        fields |= {"incident": made.reply.incident, "action": made.reply.action.value}
-        fields |= {"reason": made.reply.reason.value} if made.reply.reason else {}
+    if change.reply is not None:
+        fields |= {"incident": change.reply.incident, "action": change.reply.action.value}
+        fields |= {"reason": change.reply.reason.value} if change.reply.reason else {}
     if len(after.outcomes) > len(before.outcomes) or (
         after.outcomes and after.outcomes[-1:] != before.outcomes[-1:] and before.incident and not after.incident
     ):
@@ -386,8 +382,8 @@ def _log_step(ports: Ports, before: Document, made: Step) -> None:
     elif after.incident is not None and (before.incident is None or before.incident.phase is not after.incident.phase):
         fields |= {"incident": after.incident.id, "phase": after.incident.phase.value}
         ports.log("NOTICE", f"incident is {after.incident.phase.value}", **fields)
-    elif made.reply is not None:
-        ports.log("INFO", f"{made.reply.action.value}: {made.reply.reason.value if made.reply.reason else ''}", **fields)
+    elif change.reply is not None:
+        ports.log("INFO", f"{change.reply.action.value}: {change.reply.reason.value if change.reply.reason else ''}", **fields)
     elif after.incident and before.incident and after.incident.reason not in (None, before.incident.reason):
         fields |= {"incident": after.incident.id, "reason": after.incident.reason.value}
         ports.log("WARNING", f"the incident waits: {after.incident.detail}", **fields)

@@ -74,14 +74,14 @@ def post_report(ports: Adapters, now: float) -> Reported:
     Raises Unavailable or Denied if the archive of the last 30 days can't be read.
     """
     settings = ports.config.report
-    found = gather(ports, now)
-    card = cost_card.card(found, ports.rules, days=costs.MONTH if settings and settings.every == "month" else costs.WEEK)
+    cost = gather(ports, now)
+    card = cost_card.card(cost, ports.rules, days=costs.MONTH if settings and settings.every == "month" else costs.WEEK)
     channels = settings.channels if settings else ports.rules.notify
     problems = post_to_all(ports, channels, card)
     for name, problem in problems.items():
         if problem:
             ports.log("ERROR", f"the report was not told on {name}: {problem}", channel=name)
-    return Reported(found, card, problems)
+    return Reported(cost, card, problems)
 
 
 def gather(ports: Adapters, now: float) -> Cost:
@@ -172,20 +172,20 @@ def runbook_of(target: Target, rules: Rules) -> str:
 
 def _histories(ports: Adapters, gathering: _Gathering, since_s: float) -> dict[str, ExecutionHistory | Unknown]:
     """Read each target's history, or why it can't be read."""
-    found: dict[str, ExecutionHistory | Unknown] = {}
+    histories: dict[str, ExecutionHistory | Unknown] = {}
     targets = [target for _, target in gathering.targets.values()]
     for place in range(0, len(targets), AT_ONCE):
         part = targets[place : place + AT_ONCE]
         results = ports.run_parallel(
-            [partial(ports.read_history, one, since_s, None, HISTORY_S, tail=False) for one in part], HISTORY_S
+            [partial(ports.read_history, target, since_s, None, HISTORY_S, tail=False) for target in part], HISTORY_S
         )
         for target, result in zip(part, results, strict=True):
             if isinstance(result, BaseException) and not isinstance(result, Unavailable | Denied):
                 raise result
-            found[target.key] = result if isinstance(result, ExecutionHistory) else Unknown(str(result))
-    return found
+            histories[target.key] = result if isinstance(result, ExecutionHistory) else Unknown(str(result))
+    return histories
 
 
-def as_json(found: Cost) -> Any:
+def as_json(cost: Cost) -> Any:
     """The figures as plain dicts and lists."""
-    return msgspec.to_builtins(found)
+    return msgspec.to_builtins(cost)

@@ -52,8 +52,8 @@ def verify_payload(keys: tuple[SecretRef, ...], payload: str) -> dict[str, Any]:
 
 def handed_over_since(payload: str) -> float | None:
     """When alerts were handed over, according to an unverified payload; None if it carries no alerts."""
-    found = _HANDED_OVER.match(payload)
-    return float(found[1]) if found else None
+    prefix = _HANDED_OVER.match(payload)
+    return float(prefix[1]) if prefix else None
 
 
 def sign_approval(keys: tuple[SecretRef, ...], key: str, nonce: str, expires_at: float) -> str:

@@ -42,8 +42,15 @@ def cost(known: Known, rules: Rules, now: float) -> Cost:
     begin = month_begin(now, rules)
     gaps = (*known.gaps, *cost_gaps.gaps(known, rules, begin, now))
     names = dict.fromkeys([*rules.runbooks, *(record.incident.runbook for record in known.records)])
-    spent = [_spent(name, known, rules, now) for name in names if name]
-    loudest = sorted(spent, key=lambda one: (one.quiet, -(one.month.by_unstick + one.month.by_hand), one.runbook))
+    costs = [_spent(name, known, rules, now) for name in names if name]
+    loudest = sorted(
+        costs,
+        key=lambda runbook_cost: (
+            runbook_cost.quiet,
+            -(runbook_cost.month.by_unstick + runbook_cost.month.by_hand),
+            runbook_cost.runbook,
+        ),
+    )
     return Cost(now, tuple(loudest), gaps)
 
 
@@ -52,7 +59,7 @@ def _spent(name: str, known: Known, rules: Rules, now: float) -> RunbookCost:
     minutes = runbook.manual_minutes if runbook else 0.0
     today, begin = _day(now, rules), month_begin(now, rules)
     records = [record for record in known.records if record.incident.runbook == name]
-    restarts = [one for one in _restarts(name, records, known, now) if one.at >= begin]
+    restarts = [restart for restart in _restarts(name, records, known, now) if restart.at >= begin]
     days = [today - timedelta(days=back) for back in reversed(range(MONTH))]
     first_at = _run_began(known.began.get(name, ()), now)
     week_begin = _midnight(days[-WEEK], rules)
@@ -88,18 +95,20 @@ def _restarts(name: str, records: list[Archive], known: Known, now: float) -> li
     A target's history belongs to this runbook, except for what an incident of another runbook did: two runbooks may share a
     target, and one may have been renamed.
     """
-    elsewhere = {_mark(one) for record in known.records if record.incident.runbook != name for one in executions(record)}
-    found: dict[str, _Restart] = {}
+    of_others = {
+        _mark(execution) for record in known.records if record.incident.runbook != name for execution in executions(record)
+    }
+    restarts: dict[str, _Restart] = {}
     for record in records:
         for execution in executions(record):
-            _note(found, execution, record.incident.runner_ahead_s)
+            _note(restarts, execution, record.incident.runner_ahead_s)
     for key, (runbook, _) in known.targets.items():
         ledger = known.ledgers.get(key)
         if runbook == name and isinstance(ledger, ExecutionHistory):
             for execution in ledger.executions:
-                if _mark(execution) not in elsewhere or _mark(execution) in found:
-                    _note(found, execution, ledger.runner_now - now)
-    return list(found.values())
+                if _mark(execution) not in of_others or _mark(execution) in restarts:
+                    _note(restarts, execution, ledger.runner_now - now)
+    return list(restarts.values())
 
 
 def _mark(execution: Execution) -> str:
@@ -107,13 +116,13 @@ def _mark(execution: Execution) -> str:
     return execution.tag or f"execution {execution.id}"
 
 
-def _note(found: dict[str, _Restart], execution: Execution, ahead_s: float) -> None:
+def _note(restarts: dict[str, _Restart], execution: Execution, ahead_s: float) -> None:
     if execution.refused or execution.scheduled or execution.runner_started_at is None:
         return
     mark = _mark(execution)
     at = execution.runner_started_at - ahead_s
-    if mark not in found or at < found[mark].at:
-        found[mark] = _Restart(mark, at, by_hand=not execution.tag)
+    if mark not in restarts or at < restarts[mark].at:
+        restarts[mark] = _Restart(mark, at, by_hand=not execution.tag)
 
 
 def _counts(days: int, records: list[Archive], restarts: list[_Restart], minutes: float, begin: float) -> Counts:
@@ -122,7 +131,7 @@ def _counts(days: int, records: list[Archive], restarts: list[_Restart], minutes
     recovered = [record for record in ended if record.outcome.ending is Ending.RECOVERED]
     took_s = [_took_s(record) for record in recovered]
     own = sum(_own(record) for record in recovered)
-    by_hand = [one.by_hand for one in restarts if one.at >= begin]
+    by_hand = [restart.by_hand for restart in restarts if restart.at >= begin]
     return Counts(
         days,
         by_unstick=by_hand.count(False),
@@ -148,7 +157,7 @@ def _own(record: Archive) -> bool:
 
 def _per_day(restarts: list[_Restart], begins: list[date], length: int, rules: Rules) -> tuple[Day, ...]:
     """Restarts in the spans of `length` days that begin on these days."""
-    count = Counter((_day(one.at, rules), one.by_hand) for one in restarts)
+    count = Counter((_day(restart.at, rules), restart.by_hand) for restart in restarts)
 
     def total(begin: date, *, by_hand: bool) -> int:
         return sum(count[begin + timedelta(days=n), by_hand] for n in range(length))
@@ -157,7 +166,7 @@ def _per_day(restarts: list[_Restart], begins: list[date], length: int, rules: R
 
 
 def _hours(restarts: list[_Restart], rules: Rules) -> tuple[int, ...]:
-    count = Counter(datetime.fromtimestamp(one.at, rules.zone).hour for one in restarts)
+    count = Counter(datetime.fromtimestamp(restart.at, rules.zone).hour for restart in restarts)
     return tuple(count[hour] for hour in range(24))
 
 
@@ -166,12 +175,12 @@ def _hours(restarts: list[_Restart], rules: Rules) -> tuple[int, ...]:
 
 def _cause(records: Iterable[Archive]) -> Cause | None:
     """The likely cause of at least half of the incidents, right before their restart."""
-    looks = [likely for likely in map(_likely, records) if likely is not None]
-    count = Counter(look for look in looks if isinstance(look, Likely))
+    causes = [likely for likely in map(_likely, records) if likely is not None]
+    count = Counter(cause for cause in causes if isinstance(cause, Likely))
     if not count:
         return None
     likely, incidents = count.most_common(1)[0]
-    return Cause(likely, incidents, len(looks)) if 2 * incidents >= len(looks) else None
+    return Cause(likely, incidents, len(causes)) if 2 * incidents >= len(causes) else None
 
 
 def _likely(record: Archive) -> Likely | bool | None:

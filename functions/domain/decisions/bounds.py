@@ -39,7 +39,9 @@ def shrink(document: Document) -> Iterator[Document]:
     while len(document.outcomes) > 1:
         yield document
         document = replace(document, outcomes=drop_oldest(document.outcomes))
-    document = replace(document, outcomes=tuple(replace(one, triggers=bare(one.triggers)) for one in document.outcomes))
+    document = replace(
+        document, outcomes=tuple(replace(outcome, triggers=bare(outcome.triggers)) for outcome in document.outcomes)
+    )
     yield document
     document = replace(document, to_archive=tuple(_bare_record(record) for record in document.to_archive))
     if document.incident is not None:
@@ -57,17 +59,17 @@ def shrink(document: Document) -> Iterator[Document]:
 
 def drop_oldest(outcomes: tuple[Outcome, ...]) -> tuple[Outcome, ...]:
     """Drop one outcome. Holds go first: a held alert is posted again, and nothing else depends on them."""
-    goes = next((place for place, outcome in enumerate(outcomes[:-1]) if outcome.ending is Ending.HELD), 0)
-    return (*outcomes[:goes], *outcomes[goes + 1 :])
+    dropped = next((place for place, outcome in enumerate(outcomes[:-1]) if outcome.ending is Ending.HELD), 0)
+    return (*outcomes[:dropped], *outcomes[dropped + 1 :])
 
 
 def bare(triggers: tuple[AlertRef, ...]) -> tuple[AlertRef, ...]:
     """The alerts without their texts for people, except the first one, which cards name."""
-    return (*triggers[:1], *(replace(one, name="", summary="", severity="", links={}) for one in triggers[1:]))
+    return (*triggers[:1], *(replace(trigger, name="", summary="", severity="", links={}) for trigger in triggers[1:]))
 
 
 def _bare_queues(queues: tuple[QueueState, ...]) -> tuple[QueueState, ...]:
-    return (*queues[:1], *(replace(one, curve=one.curve[-FEW:]) for one in queues[1:]))
+    return (*queues[:1], *(replace(queue, curve=queue.curve[-FEW:]) for queue in queues[1:]))
 
 
 def _bare_record(record: Archive) -> Archive:
