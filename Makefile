@@ -31,6 +31,7 @@ demo: setup ## see a stuck queue restarted, on this machine, in under a minute
 	$(RUN) -m demo $(ARGS)
 
 run: setup ## serve the function with unstick.yaml (or UNSTICK_CONFIG) on 127.0.0.1:8080 (or PORT)
+	@echo "next, in another terminal with the same environment (docs/first-hour.md): python -m functions send --example http://127.0.0.1:$(PORT)/"
 	$(VENV)/bin/functions-framework --target webhook --host 127.0.0.1 --port $(PORT)
 
 prove: setup ## 100,000 schedules of crashes, stalls and races without a violation (SEED=n replays one)

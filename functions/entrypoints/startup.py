@@ -7,7 +7,7 @@ import os
 import sys
 
 from functions.config import secret_refs
-from functions.config.current import current_config
+from functions.config.current import DEFAULT_PATH, current_config
 from functions.runtime import logs
 from functions.runtime.errors import BadRequest, ConfigError
 
@@ -33,6 +33,27 @@ def start() -> None:
         os.register_at_fork(after_in_child=_run_local)
         if "--debug" in sys.argv:
             _run_local()
+    _say_where()
+
+
+def _say_where() -> None:
+    """Say where functions-framework is about to listen, where its command line does; a port that is taken ends the process.
+
+    By itself it says nothing, and on a port that is taken it tries for seconds and ends in a traceback.
+    """
+    if not {"--host", "--port"} <= set(sys.argv):
+        return
+    import socket
+
+    host, port = (sys.argv[sys.argv.index(name) + 1] for name in ("--host", "--port"))
+    try:
+        socket.create_server((host, int(port)), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
+    except OSError as error:
+        sys.stderr.write(
+            f"can't listen on {host}:{port}: {error.strerror}. Stop what uses it, or use another: PORT=8081.\n"
+        )
+        raise SystemExit(2) from None
+    logs.event("INFO", f"listening on http://{host}:{port}/, configured by {os.environ.get('UNSTICK_CONFIG') or DEFAULT_PATH}")
 
 
 def deliver_here(payload: str) -> None:

@@ -67,7 +67,7 @@ class Queue:
 class RabbitDouble:
     """`with RabbitDouble() as rabbit:` serves on `rabbit.url` until the block ends."""
 
-    def __init__(self) -> None:
+    def __init__(self, port: int = 0) -> None:
         self.users = {"unstick": User(PASSWORD)}
         self.queues: dict[tuple[str, str], Queue] = {}
         self.statistics = True
@@ -76,7 +76,7 @@ class RabbitDouble:
         self.date: str | None = None
         self.asked: list[str] = []
         """Paths and queries as they came over the wire."""
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), _handler(self))
         self._server.daemon_threads = True
 
     @property

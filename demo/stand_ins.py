@@ -1,0 +1,109 @@
+"""Stand-ins for Rundeck and RabbitMQ, and a configuration for them: python -m demo.stand_ins (docs/first-hour.md).
+
+A queue is stuck. Rundeck's job lets it recover, and half a minute later it is stuck again, until this is stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import signal
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from secrets import token_urlsafe
+
+import yaml
+
+from tests.doubles.rabbitmq import RabbitDouble, User
+from tests.doubles.rundeck import Job, Rundeck
+from tests.support.unstick_process import SHORT, configuration, runbook
+
+SERVICE, QUEUE, MESSAGES = "mail-delivery", "mail.delivery", 362
+STUCK_AGAIN_S = 30.0
+FOLDER = Path("build/stand-ins")
+
+
+class StuckQueue:
+    """The queue of an application with a bug, as RabbitMQ shows it."""
+
+    def __init__(self, rabbit: RabbitDouble) -> None:
+        self.queue = rabbit.queue(QUEUE)
+        self.restarts = 0
+        self.stick()
+
+    def stick(self) -> None:
+        self.queue.history.clear()
+        self.queue.set(ready=MESSAGES - 20, unacked=20, head_at=int(time.time()) - 1560)
+        self.queue.history[0] = (time.time() - 3600, MESSAGES, self.queue.acks)
+
+    def restart(self, options: Mapping[str, str]) -> bool:
+        """What Rundeck's job does."""
+        if options["service"] != SERVICE:
+            return False
+        self.restarts += 1
+        consumer = f"127.0.0.1:{50_001 + self.restarts} -> 127.0.0.1:5672"
+        self.queue.set(ready=0, unacked=0, head_at=None, acks=self.queue.acks + MESSAGES, consumers=(consumer,))
+        print(f"Rundeck: restarted {SERVICE}; {QUEUE} is empty, and stuck again in {STUCK_AGAIN_S:.0f} s", flush=True)
+        timer = threading.Timer(STUCK_AGAIN_S, self.stick)
+        timer.daemon = True
+        timer.start()
+        return True
+
+
+def write_configuration(folder: Path, rundeck: Rundeck, rabbit: RabbitDouble, password: str) -> Path:
+    """unstick.yaml for the stand-ins, and a file for the shell with what it refers to; its path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    database = {"local": {"path": str((folder / "unstick.db").resolve())}}
+    limits = {"cooldown": "1m", "restarts": {"1h": 30}}
+    mail = runbook(SERVICE, verify=SHORT, limits=limits, restart=_restart())
+    content = configuration(rundeck.url, rabbit.url, [mail], store=database, scheduler=database)
+    (folder / "unstick.yaml").write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+    values = {
+        "UNSTICK_CONFIG": str((folder / "unstick.yaml").resolve()),
+        "GRAFANA_HMAC_SECRET": token_urlsafe(24),
+        "RUNDECK_TOKEN": rundeck.token,
+        "RABBITMQ_PASSWORD": password,
+        "UNSTICK_SIGNING_KEY": token_urlsafe(24),
+    }
+    lines = [f"export {name}={shlex.quote(value)}\n" for name, value in values.items()]
+    (folder / "env").write_text("".join(lines), encoding="utf-8")
+    return folder / "env"
+
+
+def _restart() -> dict[str, object]:
+    options, allow = {"service": "${labels.service}"}, {"service": "[a-z0-9-]{1,40}"}
+    return {"job": Job().id, "options": options, "allow": allow}
+
+
+def main() -> int:
+    """Serve until a signal."""
+    parser = argparse.ArgumentParser(prog="python -m demo.stand_ins", description="Serve stand-ins for Rundeck and RabbitMQ.")
+    parser.add_argument("--folder", type=Path, default=FOLDER, help="where the configuration goes (default: %(default)s)")
+    parser.add_argument("--rundeck-port", type=int, default=4440, help="0: any free one (default: %(default)s)")
+    parser.add_argument("--rabbitmq-port", type=int, default=15672, help="0: any free one (default: %(default)s)")
+    given = parser.parse_args()
+    stopped = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopped.set())
+    try:
+        rabbit = RabbitDouble(given.rabbitmq_port)
+        queue = StuckQueue(rabbit)
+        rundeck = Rundeck(Job(name="restart-mail-delivery", action=queue.restart), port=given.rundeck_port)
+    except OSError as error:
+        print(f"a port is taken ({error.strerror}): name others with --rundeck-port and --rabbitmq-port", file=sys.stderr)
+        return 2
+    password = token_urlsafe(12)
+    rabbit.users["unstick"] = User(password)
+    with rabbit, rundeck:
+        path = write_configuration(given.folder, rundeck, rabbit, password)
+        print(f"Rundeck's stand-in is on {rundeck.url}, RabbitMQ's on {rabbit.url}; {QUEUE} is stuck. Ctrl-C stops them.")
+        print(f"Next, in another terminal: . {path} && make run", flush=True)
+        stopped.wait()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,129 @@
+"""docs/first-hour.md: its blocks are run in their order, as a newcomer types them, with other ports."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from urllib.request import Request, urlopen
+
+from tests.support.broker import free_ports
+from tests.support.pages import LEFT_OUT, ROOT, blocks
+
+PAGE = ROOT / "docs" / "first-hour.md"
+STARTED_S = 30.0
+
+
+class Newcomer:
+    """Somebody with a fresh clone, in a folder that has all of the repository."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        for entry in ROOT.iterdir():
+            if not entry.name.startswith(".") and entry.name not in LEFT_OUT and not entry.name.endswith(".db"):
+                (folder / entry.name).symlink_to(entry)
+        (folder / ".venv").symlink_to(Path(sys.prefix))
+        make = folder / "bin" / "make"
+        make.parent.mkdir()
+        make.write_text(f'#!/bin/sh\nexec {shutil.which("make")} -o setup "$@"\n')  # the environment is there
+        make.chmod(0o755)
+        path = f"{make.parent}{os.pathsep}{os.environ['PATH']}"
+        self.port, self.recorder = free_ports(2)
+        self.env = {"PATH": path, "HOME": str(folder), "PYTHONDONTWRITEBYTECODE": "1", "LANG": "C.UTF-8"}
+        self.env |= {"PORT": str(self.port), "XDG_RUNTIME_DIR": str(folder), "PYTHONUNBUFFERED": "1"}
+
+    def typed(self, block: str) -> list[str]:
+        text = block.replace(":8080/", f":{self.port}/")
+        text = text.replace("-m demo.stand_ins", "-m demo.stand_ins --rundeck-port 0 --rabbitmq-port 0")
+        text = text.replace("record recordings", f"record recordings --port {self.recorder}")
+        return ["bash", "-euo", "pipefail", "-c", text]
+
+    def run(self, block: str) -> str:
+        done = subprocess.run(
+            self.typed(block), cwd=self.folder, env=self.env, capture_output=True, text=True, timeout=60, check=False
+        )
+        assert done.returncode == 0, f"{block}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    @contextmanager
+    def terminal(self, block: str, *, until: str) -> Iterator[Path]:
+        """A terminal in which the block goes on running; from the moment on when it prints this."""
+        log = self.folder / f"terminal-{time.monotonic_ns()}.log"
+        with log.open("wb") as out:
+            process = subprocess.Popen(
+                self.typed(block), cwd=self.folder, env=self.env, stdout=out, stderr=out, start_new_session=True
+            )
+        try:
+            wait_for(log, until)
+            yield log
+        finally:
+            os.killpg(process.pid, signal.SIGTERM)
+            process.wait(10)
+
+
+def wait_for(log: Path, text: str) -> None:
+    ends = time.monotonic() + STARTED_S
+    while text not in log.read_text():
+        assert time.monotonic() < ends, f"no {text!r} in:\n{log.read_text()}"
+        time.sleep(0.05)
+
+
+def post(url: str, body: bytes) -> None:
+    ends = time.monotonic() + STARTED_S
+    while True:
+        try:
+            with urlopen(Request(url, body)):
+                return
+        except OSError:
+            assert time.monotonic() < ends
+            time.sleep(0.1)
+
+
+def test_every_block_of_the_page_works(tmp_path: Path) -> None:
+    """From the stand-ins to a decision about one's own alert; nothing has to be guessed."""
+    newcomer = Newcomer(tmp_path)
+    _, stand_ins, serve, send, look, record, simulate = [body for info, body in blocks(PAGE) if info == "sh"]
+    with (
+        newcomer.terminal(stand_ins, until="Next, in another terminal") as rundeck,
+        newcomer.terminal(serve, until=f"listening on http://127.0.0.1:{newcomer.port}/") as unstick,
+    ):
+        post_when_up(newcomer)
+        shown = newcomer.run(send)
+        assert "0 failed" in shown
+        assert "restarted, incident" in shown
+        wait_for(rundeck, "restarted mail-delivery")
+        shown = newcomer.run(look)
+        assert "recovered" in shown
+        assert "recovered" in unstick.read_text()
+        with newcomer.terminal(record, until=f"http://127.0.0.1:{newcomer.recorder}/"):
+            post(f"http://127.0.0.1:{newcomer.recorder}/", (ROOT / "examples" / "alert.json").read_bytes())
+        assert "service=mail-delivery" in newcomer.run(simulate)
+
+
+def post_when_up(newcomer: Newcomer) -> None:
+    """A person takes longer to type than the server to listen; a test does not."""
+    ends = time.monotonic() + STARTED_S
+    while time.monotonic() < ends:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", newcomer.port), 1):
+            return
+        time.sleep(0.1)
+
+
+def test_a_port_that_is_taken_is_said_in_one_sentence(tmp_path: Path) -> None:
+    """`make run` on a port of somebody else: what is taken and what to do, no traceback."""
+    newcomer = Newcomer(tmp_path)
+    _, stand_ins, serve, *_ = [body for info, body in blocks(PAGE) if info == "sh"]
+    with newcomer.terminal(stand_ins, until="Next, in another terminal"), socket.create_server(("127.0.0.1", newcomer.port)):
+        done = subprocess.run(
+            newcomer.typed(serve), cwd=tmp_path, env=newcomer.env, capture_output=True, text=True, timeout=60, check=False
+        )
+    assert done.returncode != 0
+    assert f"can't listen on 127.0.0.1:{newcomer.port}: Address already in use" in done.stderr
+    assert "Traceback" not in done.stderr
