@@ -69,7 +69,11 @@ def start(ports: Adapters) -> dict[str, Any]:
 
 def as_json(drilled: Drilled) -> dict[str, Any]:
     """The result as plain values."""
-    return {"ok": drilled.ok, "at": drilled.at, "legs": [asdict(leg) for leg in drilled.legs], "told": drilled.told}
+    return {"ok": drilled.ok, "at": drilled.at, "legs": [_leg_as_json(leg) for leg in drilled.legs], "told": drilled.told}
+
+
+def _leg_as_json(leg: Leg) -> dict[str, Any]:
+    return asdict(leg) | {"detail": str(leg.detail), "remedy": str(leg.remedy)}
 
 
 def run(

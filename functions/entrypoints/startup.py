@@ -49,9 +49,7 @@ def _say_where() -> None:
     try:
         socket.create_server((host, int(port)), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
     except OSError as error:
-        sys.stderr.write(
-            f"can't listen on {host}:{port}: {error.strerror}. Stop what uses it, or use another: PORT=8081.\n"
-        )
+        sys.stderr.write(f"can't listen on {host}:{port}: {error.strerror}. Stop what uses it, or use another: PORT=8081.\n")
         raise SystemExit(2) from None
     logs.event("INFO", f"listening on http://{host}:{port}/, configured by {os.environ.get('UNSTICK_CONFIG') or DEFAULT_PATH}")
 
