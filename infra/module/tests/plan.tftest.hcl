@@ -62,8 +62,9 @@ run "functions" {
   assert {
     condition = [for volume in google_cloudfunctions2_function.entry["webhook"].service_config[0].secret_volumes : "${volume.mount_path}/${volume.versions[0].path} ${volume.project_id} ${volume.secret} ${volume.versions[0].version}"] == [
       "/etc/secrets/example-project/unstick-grafana-hmac/latest example-project unstick-grafana-hmac latest",
+      "/etc/secrets/example-project/unstick-signing-key/latest example-project unstick-signing-key latest",
     ] && google_cloudfunctions2_function.entry["webhook"].service_config[0].environment_variables["UNSTICK_SECRETS_DIR"] == "/etc/secrets"
-    error_message = "What tells a forged request from a true one is a file where the function looks for it, and no other secret is."
+    error_message = "What tells a forged request or approval link from a true one is a file where the function looks for it, and no other secret is."
   }
 
   assert {
@@ -86,7 +87,7 @@ run "while_a_secret_is_rotated" {
 
   assert {
     condition = toset([for volume in google_cloudfunctions2_function.entry["webhook"].service_config[0].secret_volumes : "${volume.secret} ${volume.versions[0].version}"]) == toset([
-      "unstick-grafana-hmac-2 latest", "unstick-grafana-hmac 3",
+      "unstick-grafana-hmac-2 latest", "unstick-grafana-hmac 3", "unstick-signing-key latest",
     ])
     error_message = "Each secret is mounted with the version that the configuration names first: a volume has one."
   }
