@@ -10,7 +10,7 @@ from flask import Request
 
 gc.disable()  # what a start makes stays: looking through it for garbage takes 4 ms and finds none
 
-from functions.entrypoints import report_request, startup  # noqa: E402
+from functions.entrypoints import access, report_request, startup  # noqa: E402
 from functions.entrypoints import verify as verify_request  # noqa: E402
 from functions.entrypoints import webhook as webhook_request  # noqa: E402
 from functions.entrypoints.responses import Response, json_response  # noqa: E402
@@ -28,17 +28,18 @@ def webhook(request: Request) -> Response:
 
 def verify(request: Request) -> Response:
     """Take a wake-up of the scheduler, or sweep."""
-    return _answer(verify_request.verify, request)
+    return _answer(verify_request.verify, request, guarded=True)
 
 
 def report(request: Request) -> Response:
     """Post what the bug costs, or start the drill."""
-    return _answer(report_request.report, request)
+    return _answer(report_request.report, request, guarded=True)
 
 
-def _answer(entry: Callable[[Request], Response], request: Request) -> Response:
+def _answer(entry: Callable[[Request], Response], request: Request, *, guarded: bool = False) -> Response:
     try:
-        return entry(request)
+        refusal = access.refuse_stranger(request) if guarded else None
+        return refusal or entry(request)
     except Exception as error:  # noqa: BLE001 - the last line of defence: a defect is for the log, not for the caller
         logs.event("ERROR", "internal error", error=error)
         return json_response(500, error="Internal error in Unstick; see its log.")

@@ -52,6 +52,7 @@ class File(Struct, frozen=True):
     public_url: str = ""
     storm: StormKeys = field(default_factory=StormKeys)
     budget_s: float = 8.0
+    open_to_network: bool = False
     notify: tuple[str, ...] = ()
     language: Literal["en", "ja"] = "en"
     time_zone: str = "Asia/Tokyo"

@@ -89,6 +89,7 @@ def _config(file: File, runner: Named, symptoms: Mapping[str, Any]) -> Config:
         signing_keys=file.signing_keys,
         channels=file.channels,
         budget_s=file.budget_s,
+        open_to_network=file.open_to_network,
         report=file.report,
         annotations=file.grafana.annotations,
         rules=rules,

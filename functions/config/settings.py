@@ -84,6 +84,8 @@ class Config(Struct, frozen=True):
     report: Report | None
     annotations: Annotations | None
     rules: Rules
+    open_to_network: bool = False
+    """`verify` and `report` answer callers of other machines, though no platform in front checks who they are."""
 
     @property
     def runner_url(self) -> str:

@@ -8,6 +8,7 @@ import sys
 
 from functions.config import secret_refs
 from functions.config.current import DEFAULT_PATH, current_config
+from functions.entrypoints import access
 from functions.runtime import logs
 from functions.runtime.errors import BadRequest, ConfigError
 
@@ -27,6 +28,7 @@ def start() -> None:
             sys.stderr.write(f"{problem}\n")
         raise SystemExit(2) from None
     secret_refs.warn_of_unreadable(settings)
+    access.warn_if_unguarded(os.environ.get("FUNCTION_TARGET", ""))
     # The garbage collector writes into whatever it looks at; what it leaves alone stays shared by all workers.
     os.register_at_fork(before=gc.freeze)
     if os.environ.get("FUNCTION_TARGET") == "webhook" and settings.scheduler.name == LOCAL:

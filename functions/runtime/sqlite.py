@@ -28,6 +28,7 @@ CREATE TABLE IF NOT EXISTS wake_ups (
     id INTEGER PRIMARY KEY, at REAL NOT NULL, payload TEXT NOT NULL, failures INTEGER NOT NULL DEFAULT 0,
     owner TEXT, leased_until REAL NOT NULL DEFAULT 0);
 CREATE INDEX IF NOT EXISTS wake_ups_by_time ON wake_ups (at);
+CREATE TABLE IF NOT EXISTS heard (key TEXT PRIMARY KEY, at REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS sweeps (one INTEGER PRIMARY KEY CHECK (one = 1), next_at REAL NOT NULL);
 """
 
@@ -70,7 +71,7 @@ def _open(path: str, timeout_s: float) -> sqlite3.Connection:
         try:
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=FULL")  # WAL's usual NORMAL forgets the last saves on a power cut
-            if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'sweeps'").fetchone():
+            if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'heard'").fetchone():
                 connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
         except sqlite3.Error as error:
             connection.close()

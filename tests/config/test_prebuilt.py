@@ -52,6 +52,7 @@ notify: [seven, one]
 language: ja
 time_zone: Europe/Berlin
 budget: 12.5
+open_to_network: true
 storm: {targets: 5, within: 90m}
 report: {every: month, channels: [two]}
 runbooks:
@@ -134,7 +135,7 @@ def test_beside_another_file_it_counts_for_nothing(started, tmp_path):
     path.write_text(ALL_KEYS.replace("name: zebra", "name: zebu"), encoding="utf-8")
     assert list(started(path).rules.runbooks) == ["zebu", "apple"]
     path.write_text(ALL_KEYS.replace("mode: approve", "mode: aprove"), encoding="utf-8")
-    with pytest.raises(ConfigError, match=r"unstick\.yaml:31: runbooks\[0\]\.mode"):
+    with pytest.raises(ConfigError, match=r"unstick\.yaml:32: runbooks\[0\]\.mode"):
         started(path)
 
 

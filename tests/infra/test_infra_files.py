@@ -193,6 +193,22 @@ def test_unstick_runs_read_only_without_rights_and_as_nobody_special() -> None:
     assert stages[-1].strip() == "unstick"
 
 
+def test_the_images_install_only_what_a_hash_pins_and_copy_what_is_there() -> None:
+    """Whatever a registry serves, it is what the tests ran with."""
+    text = (DOCKER / "Dockerfile").read_text(encoding="utf-8").replace("\\\n", "")
+    installs = [line for line in text.splitlines() if "pip install" in line]
+    assert len(installs) == 2
+    assert all("--require-hashes" in line for line in installs)
+    pins = [line for line in (DOCKER / "lab" / "requirements.txt").read_text(encoding="utf-8").splitlines() if line[0] != "#"]
+    assert "\n".join(pins) in (ROOT / "requirements-dev.txt").read_text(encoding="utf-8")
+    kept = {line[1:] for line in (DOCKER / "Dockerfile.dockerignore").read_text(encoding="utf-8").split() if line[0] == "!"}
+    for line in text.splitlines():
+        if line.startswith("COPY ") and "--from" not in line:
+            for source in line.split()[1:-1]:
+                assert (ROOT / source).exists(), source
+                assert any(source == name or source.startswith(f"{name}/") for name in kept), source
+
+
 def test_the_lab_asks_for_the_secrets_that_its_script_makes(tmp_path: Path) -> None:
     """A name that only one of the two knows ends `docker compose up` with an error."""
     shutil.copy(DOCKER / "lab_secrets.sh", tmp_path)

@@ -65,6 +65,10 @@ WORDS = {
     ("File", "runbooks"): "Which alert restarts what. Without one, every alert is held with `no_runbook` and told.",
     ("File", "public_url"): "Where this function is reached from a browser, for approval links; never taken from a request.",
     ("File", "storm"): "Holds restarts when too many targets need one at once: then a shared cause is likelier.",
+    (
+        "File",
+        "open_to_network",
+    ): "Whether `verify` and `report` answer other machines. Cloud Run checks its callers itself, so it matters elsewhere only.",
     ("File", "budget_s"): "How long the webhook may work before it leaves the rest to wake-ups.",
     ("File", "notify"): "Channels of what belongs to no runbook, and of runbooks that name none.",
     ("File", "language"): "Of what people are told.",

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
+import time
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SYSTEM = "store"
+FORGOTTEN, FORGOTTEN_S = "alert-", 30 * 86400.0
+"""Documents of alerts without a target, one for each such alert; infra/module/store.tf has the same rule for the bucket."""
 _PAGE = 200
 _LAST = "\U0010ffff"  # sorts after every path
 
@@ -50,9 +53,20 @@ def save(settings: Settings, key: str, body: bytes, *, generation: str | None, d
                 "UPDATE documents SET body = ?, generation = ?, due = ? WHERE key = ? AND generation = ?",
                 (body, after, due, key, int(generation)),
             )
-    if done.rowcount != 1:
-        raise Conflict(f"{key} was changed by somebody else")
+        if done.rowcount != 1:
+            raise Conflict(f"{key} was changed by somebody else")
+        if key.startswith(FORGOTTEN):
+            _forget_old(file, key, time.time())
     return str(after)
+
+
+def _forget_old(file: sqlite3.Connection, key: str, now: float) -> None:
+    """Delete alerts without a target that were not heard of for a month and have nothing left to send, as the bucket does."""
+    file.execute("INSERT INTO heard VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET at = excluded.at", (key, now))
+    file.execute("INSERT OR IGNORE INTO heard SELECT key, ? FROM documents WHERE key GLOB ?", (now, f"{FORGOTTEN}*"))
+    old = "SELECT key FROM heard WHERE at < ?"
+    file.execute(f"DELETE FROM documents WHERE due IS NULL AND key IN ({old})", (now - FORGOTTEN_S,))  # noqa: S608 - a constant
+    file.execute("DELETE FROM heard WHERE key NOT IN (SELECT key FROM documents)")
 
 
 def list_documents(settings: Settings, *, timeout_s: float) -> list[Listed]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -509,3 +510,39 @@ def test_importing_costs_no_client():
         "assert not [name for name in sys.modules if name.startswith(('google.cloud.', 'google.auth', 'requests', 'grpc'))]"
     )
     assert subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=False, timeout=30).returncode == 0
+
+
+# --- what the local store forgets --------------------------------------------------------------------------------------
+
+
+def test_alerts_without_a_target_are_forgotten_after_a_month(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in the bucket. What has something left to send stays, and so do targets and what was heard of since."""
+    settings = local.Settings(str(tmp_path / "unstick.db"))
+
+    def save(key: str, days: float, *, due: float | None = None, generation: str | None = None) -> str:
+        monkeypatch.setattr(local.time, "time", lambda: 1_800_000_000 + days * 86400)
+        return local.save(settings, key, b"{}", generation=generation, due=due, timeout_s=IN_TIME)
+
+    save("alert-old", 0)
+    save("alert-open", 0, due=1.0)
+    save("a-target", 0)
+    again = save("alert-again", 0)
+    save("alert-again", 20, generation=again)
+    save("alert-new", 29)
+    assert len(local.list_documents(settings, timeout_s=IN_TIME)) == 5
+    save("alert-newest", 31)
+    kept = {found.key for found in local.list_documents(settings, timeout_s=IN_TIME)}
+    assert kept == {"a-target", "alert-again", "alert-new", "alert-newest", "alert-open"}
+
+
+def test_a_file_of_an_older_release_forgets_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its alerts count from the first save on."""
+    path = tmp_path / "unstick.db"
+    settings = local.Settings(str(path))
+    local.save(settings, "alert-old", b"{}", generation=None, due=None, timeout_s=IN_TIME)
+    with contextlib.closing(sqlite3.connect(path)) as file, file:
+        file.execute("DROP TABLE heard")
+    for days in (0, 31, 62):
+        monkeypatch.setattr(local.time, "time", lambda days=days: 1_800_000_000 + days * 86400)
+        local.save(settings, f"alert-{days}", b"{}", generation=None, due=None, timeout_s=IN_TIME)
+    assert [found.key for found in local.list_documents(settings, timeout_s=IN_TIME)] == ["alert-62"]

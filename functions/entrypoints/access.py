@@ -1,0 +1,37 @@
+"""Who may call `verify` and `report`: whom the platform in front lets in, or only this machine."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from functions.config.current import current_config
+from functions.entrypoints.responses import Response, json_response
+from functions.runtime import logs
+from functions.runtime.secrets import is_loopback
+
+if TYPE_CHECKING:
+    from flask import Request
+
+PLATFORM = "K_SERVICE"
+"""Cloud Run sets it, and lets in only callers with a permission."""
+FORWARDED = ("X-Forwarded-For", "Forwarded")
+"""A proxy on this machine says by them that the caller is somebody else."""
+
+
+def warn_if_unguarded(entry_point: str) -> None:
+    """At the start of a process that serves `verify` or `report` to whoever reaches its port."""
+    if entry_point not in ("verify", "report") or os.environ.get(PLATFORM):
+        return
+    who = "anybody who can reach this port" if current_config().open_to_network else "callers on this machine only"
+    logs.event("WARNING", f"{entry_point} is served without a platform in front that checks its callers: it answers {who}")
+
+
+def refuse_stranger(request: Request) -> Response | None:
+    """403 for a caller from elsewhere where nothing in front checks callers; None for those who may call."""
+    if os.environ.get(PLATFORM) or current_config().open_to_network:
+        return None
+    if is_loopback(request.remote_addr or "") and not any(name in request.headers for name in FORWARDED):
+        return None
+    logs.event("WARNING", "refused with 403: a caller from another machine; `open_to_network: true` would let it in")
+    return json_response(403, error="Only callers on this machine are let in. To change that: `open_to_network` in unstick.yaml.")
