@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -174,9 +175,12 @@ class Adapters(Struct, frozen=True):
         named = self.config.channels[channel]
         return _check("chats", named.name, named.settings, timeout_s=timeout_s)
 
-    def check_job(self, job: str, options: tuple[str, ...], timeout_s: float, *, auto: bool) -> list[Finding]:
+    def check_job(
+        self, job: str, options: tuple[str, ...], timeout_s: float, *, auto: bool, max_run_s: float = math.inf
+    ) -> list[Finding]:
         runner = self.config.runner
-        return _check("runners", runner.name, runner.settings, job, options, auto=auto, timeout_s=timeout_s)
+        how = {"auto": auto, "max_run_s": max_run_s, "timeout_s": timeout_s}
+        return _check("runners", runner.name, runner.settings, job, options, **how)
 
     def check_queue(self, queue: QueueRef, timeout_s: float) -> list[Finding]:
         return _check("symptoms", queue.kind, self.config.symptoms[queue.kind], queue, timeout_s=timeout_s)

@@ -55,7 +55,9 @@ class Runner(Protocol):
 
     def abort(self, settings: Any, execution: str, *, timeout_s: float) -> None: ...
 
-    def check(self, settings: Any, job: str, options: tuple[str, ...], *, auto: bool, timeout_s: float) -> list[Finding]: ...
+    def check(
+        self, settings: Any, job: str, options: tuple[str, ...], *, auto: bool, max_run_s: float, timeout_s: float
+    ) -> list[Finding]: ...
 
 
 class SymptomAdapter(Protocol):

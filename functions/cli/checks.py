@@ -99,8 +99,8 @@ def _unanswered(question: Question, error: Exception) -> Finding:
 
 
 def _check_job(ports: Adapters, runbook: Runbook, timeout_s: float) -> list[Finding]:
-    restart = runbook.restart
-    return ports.check_job(restart.job, tuple(restart.options), timeout_s, auto=runbook.mode is Mode.AUTO)
+    restart, auto = runbook.restart, runbook.mode is Mode.AUTO
+    return ports.check_job(restart.job, tuple(restart.options), timeout_s, auto=auto, max_run_s=restart.max_run_s)
 
 
 def _check_queue(ports: Adapters, runbook: Runbook, labels: Mapping[str, str], timeout_s: float) -> list[Finding]:

@@ -159,6 +159,8 @@ def meta(state: State, job: Job, *, may: set[str]) -> list[dict[str, Any]]:
 def definition(job: Job) -> list[dict[str, Any]]:
     steps: list[dict[str, Any]] = [{"script": GUARD}] if job.guard else []
     steps += [{"exec": "restart ${option.service}"}] * (job.steps - len(steps))
+    if job.error_handler:
+        steps[0] = steps[0] | {"errorhandler": {"exec": "true", "keepgoingOnSuccess": True}}
     body: dict[str, Any] = {
         "description": job.description,
         "executionEnabled": job.enabled,
@@ -170,12 +172,16 @@ def definition(job: Job) -> list[dict[str, Any]]:
         "options": [_option(option) for option in job.options],
         "plugins": {"ExecutionLifecycle": None},
         "scheduleEnabled": True,
-        "sequence": {"commands": steps, "keepgoing": False, "strategy": "node-first"},
+        "sequence": {"commands": steps, "keepgoing": job.keepgoing, "strategy": job.strategy},
         "user": "admin",
         "uuid": job.id,
     }
     if job.nodes:
         body["nodefilters"] = {"dispatch": {"threadcount": "1"}, "filter": job.nodes}
+    if job.timeout_s is not None:
+        body["timeout"] = f"{job.timeout_s:.0f}s"
+    if job.retries:
+        body["retry"] = str(job.retries)
     if job.limit != 1:
         body["multipleExecutions"] = True
     return [body]

@@ -47,7 +47,11 @@ class Job:
     results: list[str] = field(default_factory=list)
     """How the next runs end; after them, all succeed."""
     retries: int = 0
-    timeout_s: float | None = None
+    timeout_s: float | None = 600.0
+    strategy: str = "node-first"
+    keepgoing: bool = False
+    error_handler: bool = False
+    """On the first step."""
     nodes: str = ""
     """The filter of the nodes that it runs on; empty for the server itself."""
     guard: bool = True

@@ -12,7 +12,8 @@ import pytest
 import requests
 import yaml
 
-from functions.adapters.runners.rundeck import checks, client
+from functions.adapters.runners import rundeck
+from functions.adapters.runners.rundeck import checks
 from functions.adapters.runners.rundeck.client import Settings
 from functions.application.ports import Finding
 from functions.runtime.errors import Denied
@@ -36,9 +37,10 @@ def settings(double: Rundeck, tmp_path: Path) -> Settings:
 
 
 def check(
-    settings: Settings, *, auto: bool = True, options: tuple[str, ...] = ("service",), job: str = JOB
+    settings: Settings, *, auto: bool = True, options: tuple[str, ...] = ("service",), job: str = JOB, max_run_s: float = 1800.0
 ) -> dict[str, Finding]:
-    return {finding.what: finding for finding in client.check(settings, job, options, auto=auto, timeout_s=5)}
+    found = rundeck.check(settings, job, options, auto=auto, max_run_s=max_run_s, timeout_s=5)
+    return {finding.what: finding for finding in found}
 
 
 def test_all_is_well(double: Rundeck, settings: Settings) -> None:
@@ -68,7 +70,14 @@ WELL = (Option("service"), *OWN)
         ({"options": (Option("service", secure=True), *OWN)}, "the job declares the options that are sent", False),
         ({"limit": 0}, "the job runs once at a time", False),
         ({"guard": False}, "the job refuses a late start", False),
+        ({"keepgoing": True}, "the job refuses a late start", False),
+        ({"strategy": "parallel"}, "the job refuses a late start", False),
+        ({"error_handler": True}, "the job refuses a late start", False),
         ({"nodes": "tags: consumers"}, "the job refuses a late start on all nodes before it restarts one", None),
+        ({"nodes": "tags: nosuchtag", "strategy": "sequential"}, "the job's node filter matches nodes", False),
+        ({"retries": 2}, "only Unstick tries a restart again", None),
+        ({"timeout_s": None}, "Rundeck ends a run before Unstick reports it as hung", None),
+        ({"timeout_s": 1800.0}, "Rundeck ends a run before Unstick reports it as hung", None),
     ],
 )
 def test_what_is_wrong_with_a_job(
@@ -81,6 +90,76 @@ def test_what_is_wrong_with_a_job(
     assert [line for line, finding in found.items() if finding.ok is not True] == [what]
     assert found[what].ok is ok
     assert found[what].remedy
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"keepgoing": True}, "keepgoing"),
+        ({"strategy": "parallel"}, "the strategy parallel"),
+        ({"error_handler": True}, "error handler"),
+        ({"guard": False}, "does not compare unstick_not_after"),
+    ],
+)
+def test_what_defeats_the_guard_is_named(double: Rundeck, settings: Settings, change: dict[str, Any], said: str) -> None:
+    """The first step is there in three of the four cases, so the remedy is not to put it there."""
+    for name, value in change.items():
+        setattr(double.state.jobs[JOB], name, value)
+    finding = check(settings)["the job refuses a late start"]
+    assert said in finding.detail
+    assert ("put the first step" in finding.remedy) is (change == {"guard": False})
+
+
+def test_disabled_project_is_found(double: Rundeck, settings: Settings) -> None:
+    """The job is enabled, and yet Rundeck refuses every run of it."""
+    double.state.disabled_projects.add("demo")
+    assert [what for what, finding in check(settings).items() if finding.ok is not True] == ["the project runs jobs"]
+
+
+def test_passive_mode_is_seen_without_the_right_on_the_system(double: Rundeck, settings: Settings) -> None:
+    """The project shows it to everybody who may read the job."""
+    double.state.passive, double.tokens = True, {TOKEN: "no-events"}
+    assert check(settings)["Rundeck's mode is active"].ok is False
+
+
+def test_missing_right_on_events_is_named(double: Rundeck, settings: Settings) -> None:
+    """Without it every alert is held as `ledger_unknown`, and the policy has the line that is missing."""
+    double.tokens = {TOKEN: "no-events"}
+    finding = check(settings)["the job's history can be read"]
+    assert finding.ok is False
+    assert "events" in finding.detail
+    assert "`read` on the resource kind event" in finding.remedy
+
+
+def test_nodes_that_the_policy_does_not_name_are_found(double: Rundeck, settings: Settings) -> None:
+    """The filter matches, but the token's role has no right on the node: each run ends with "No matched nodes"."""
+    double.state.jobs[JOB].nodes, double.state.hidden_nodes = "tags: consumers", {"mail-1"}
+    finding = check(settings)["the job's node filter matches nodes"]
+    assert finding.ok is False
+    assert "tags: consumers" in finding.detail
+    assert "policy" in finding.remedy
+
+
+def test_job_of_another_project_is_named(double: Rundeck, settings: Settings) -> None:
+    """The shipped UUID can be another project's, which the policy does not cover."""
+    double.tokens = {TOKEN: "none"}
+    finding = check(settings)["Rundeck's job exists and is enabled"]
+    assert finding.ok is False
+    assert "another project has this UUID" in finding.remedy
+
+
+@pytest.mark.parametrize(
+    ("timeout", "ok"), [("10m", True), ("29m 59s", True), ("1799", True), ("30m", None), ("1d", None), ("${option.t}", None)]
+)
+def test_timeouts_as_people_write_them(timeout: str, ok: bool | None) -> None:
+    """Seconds, units, several of them; what an option gives can't be compared."""
+    assert checks._check_timeout({"timeout": timeout}, 1800.0).ok is ok
+
+
+def test_filter_of_an_option_is_left_out(double: Rundeck, settings: Settings) -> None:
+    """Nobody knows the nodes before the job runs."""
+    double.state.jobs[JOB].nodes = "name: ${option.service}"
+    assert "the job's node filter matches nodes" not in check(settings)
 
 
 def test_guard_is_needed_for_auto_only(double: Rundeck, settings: Settings) -> None:
@@ -101,18 +180,19 @@ def test_unknown_job_and_passive_mode_and_clock(double: Rundeck, settings: Setti
 
 
 def test_missing_permission_to_run(double: Rundeck, settings: Settings) -> None:
-    """A token that may read only is found out without running; the mode it can't see is unknown, not wrong."""
+    """A token that may read only is found out without running."""
     double.tokens = {TOKEN: "viewer"}
     found = check(settings)
     assert found["the token may run the job"].ok is False
-    assert found["Rundeck's mode is active"].ok is None
+    assert found["the job's node filter matches nodes"].ok is None, "a right that only `check` needs"
 
 
 def test_older_server_leaves_the_run_permission_unknown(double: Rundeck, settings: Settings) -> None:
     """Before API 46 nobody can tell without running: not known is no mistake."""
     denied = Denied("Rundeck", "does not take this API version", code="api_version")
-    assert checks._bad("the token may run the job", denied).ok is None
-    assert checks._bad("the job's history can be read", denied).ok is False
+    assert checks._failed(checks.MAY_RUN, denied).ok is None
+    assert checks._failed(checks.MODE, denied).ok is None
+    assert checks._failed(checks.HISTORY, denied).ok is False
 
 
 # --- infra/rundeck
@@ -182,9 +262,9 @@ def guard_script() -> str:
 def test_what_is_no_guard(change: dict[str, Any]) -> None:
     """A guard is the first step, can fail, and its failure ends the run."""
     job = yaml.safe_load(DEFINITION.read_text())[0]
-    assert checks.has_guard(job, NOT_AFTER)
+    assert checks.guard_problem(job, NOT_AFTER) == ("", "")
     job["sequence"] |= change
-    assert not checks.has_guard(job, NOT_AFTER)
+    assert all(checks.guard_problem(job, NOT_AFTER))
 
 
 def test_policy_names_the_job_and_both_contexts() -> None:

@@ -229,7 +229,7 @@ SETUPS: dict[str, Callable[[Rundeck], None]] = {
 ALSO_MISSING = {
     "execution-other-custom-status": {"successfulNodes"},
     "output-failed": {"user", "stepctx", "step"},
-    "job-definition-json": {"description"},
+    "job-definition-json": {"description", "timeout"},
     "job-info-project-executions-disabled": {"created", "createdBy", "lastModified", "lastModifiedBy"},
     "output-no-matched-nodes": {"user", "stepctx"},
     "import-not-yaml": {"message"},

@@ -10,17 +10,15 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 from msgspec import Struct
 
+from functions.adapters.runners.rundeck.settings import Settings
 from functions.domain.model.observations import Execution
 from functions.runtime import http_client
 from functions.runtime.errors import Denied, Unavailable
-
-if TYPE_CHECKING:
-    from functions.adapters.runners.rundeck.client import Settings
 
 SYSTEM = "Rundeck"
 JSON = "application/json"
@@ -49,6 +47,8 @@ _TOKEN = (
     "does not accept the token",
     "make a new token (infra/rundeck/README.md) and put it where rundeck.token points",
 )
+EVENT_RIGHT = "allow `read` on the resource kind event in the project (infra/rundeck/unstick.aclpolicy)"
+_EVENTS = ("acl", "the token's role may not read the project's events, which are the history", EVENT_RIGHT)
 _ACL = ("acl", "the token's role lacks a permission", "load infra/rundeck/unstick.aclpolicy for the token's role")
 _JOB = ("job", "there is no such job or execution", "compare restart.job with the UUID on the job's page in Rundeck")
 _OFF = ("disabled", "executions are disabled", "enable executions of the job and of its project in Rundeck")
@@ -75,6 +75,8 @@ _REFUSED = ("refused", "refused the request", "look into Rundeck's service.log a
 ERRORS = (
     Refusal(401, "", "", *_TOKEN),
     Refusal(403, "unauthorized", "", *_TOKEN),
+    Refusal(403, "", "for Events in ", *_EVENTS),
+    Refusal(403, "api.error.item.unauthorized", "", *_ACL, quoted=True),
     Refusal(403, "", "", *_ACL),
     Refusal(404, "api.error.project.disabled", "", *_OFF),
     Refusal(404, "api.error.invalid.request", "", *_URL),

@@ -1,126 +1,111 @@
-"""What `check` finds out about Rundeck. Nothing is changed there."""
+"""`check` for Rundeck: token, permissions, project and the job's definition. It changes nothing there."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 from functions.adapters.runners.rundeck import answers
+from functions.adapters.runners.rundeck.settings import Settings
 from functions.application.ports import Finding
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.parallel import run_parallel
 
-if TYPE_CHECKING:
-    from functions.adapters.runners.rundeck.client import Settings
-
 MAX_SKEW_S = 30.0
 META_VERSION = 46
-"""/job/ID/meta came with it, and it is the only way to see the run permission without running."""
+"""The first API version that has /job/ID/meta and /project/NAME/meta; only they show permissions without running anything."""
 MODE_VERSION = 36
 """Below it a passive server answers the question for its mode with 503."""
 
+ANSWERS = "Rundeck answers and takes the token"
+JOB = "Rundeck's job exists and is enabled"
+MAY_RUN = "the token may run the job"
+HISTORY = "the job's history can be read"
+PROJECT = "the project runs jobs"
+MODE = "Rundeck's mode is active"
+DEFINITION = "the job's definition can be read"
+NODES = "the job's node filter matches nodes"
+OPTIONS = "the job declares the options that are sent"
+ONCE = "the job runs once at a time"
+GUARD = "the job refuses a late start"
+BY_NODE = "the job refuses a late start on all nodes before it restarts one"
+TIMEOUT = "Rundeck ends a run before Unstick reports it as hung"
+RETRY = "only Unstick tries a restart again"
 
-def findings(settings: Settings, job: str, options: tuple[str, ...], *, auto: bool, timeout_s: float) -> list[Finding]:
-    """All that can be seen with the function's own token; `options` are the names that the runbook sends."""
+OPTIONAL: Mapping[str, tuple[str, ...]] = {
+    MAY_RUN: ("acl", "api_version", "wrong_url"),
+    MODE: ("acl", "api_version"),
+    PROJECT: ("acl", "api_version", "wrong_url"),
+    NODES: ("acl",),
+}
+"""What some tokens and older servers can't answer, by the error's code: unknown is not wrong there."""
+
+NODE_RIGHT = (
+    "to see whether the filter matches, allow `read` on the resource kind node in the project (infra/rundeck/unstick.aclpolicy)"
+)
+OTHER_PROJECT = (
+    "load infra/rundeck/unstick.aclpolicy for the job's project, group and name; where another project has this UUID already, "
+    "import the job with one of its own and write it into restart.job"
+)
+UNITS_S = {"d": 86400, "h": 3600, "m": 60, "s": 1}
+
+
+def check(
+    settings: Settings, job: str, options: tuple[str, ...], *, auto: bool, max_run_s: float, timeout_s: float
+) -> list[Finding]:
+    """All that Unstick's own token can find out; `options` are the names that the runbook sends."""
     to = answers.connect(settings, timeout_s)
     try:
-        known = answers.ask(to, "GET", "system/info")
-        server = answers.mapping(answers.mapping(answers.mapping(known.json()).get("system")).get("rundeck"))
+        answer = answers.ask(to, "GET", "system/info")
+        server = answers.mapping(answers.mapping(answers.mapping(answer.json()).get("system")).get("rundeck"))
     except (Denied, Unavailable) as error:
-        return [_bad("Rundeck answers and takes the token", error)]
+        return [_failed(ANSWERS, error)]
     version, newest = answers.plain(str(server.get("version"))), answers.plain(str(server.get("apiversion")))
-    seen = f"Rundeck {version}, API {settings.api_version} of {newest}"
-    found = [Finding("Rundeck answers and takes the token", ok=True, detail=seen)]
-    found.append(_clock(lambda: answers.runner_now(known) - known.at))
-    at = f"job/{quote(job, safe='')}"
-    questions: list[tuple[str, Callable[[], Any], Callable[[Any], list[Finding]]]] = [
-        ("Rundeck's job exists and is enabled", partial(_json, to, f"{at}/info"), _enabled),
-        ("the token may run the job", partial(_json, to, f"{at}/meta", META_VERSION), _may_run),
-        ("the job's history can be read", partial(_json, to, f"{at}/executions?max=1"), _history),
-        ("Rundeck's mode is active", partial(_json, to, "system/executions/status", MODE_VERSION), _mode),
-        ("the job's definition can be read", partial(_definition, to, at), partial(_defined, settings, options, auto=auto)),
+    detail = f"Rundeck {version}, API {settings.api_version} of {newest}"
+    findings = [Finding(ANSWERS, ok=True, detail=detail), _check_clock(answer)]
+    path = f"job/{quote(job, safe='')}"
+    info, meta, history, mode, definition = run_parallel(
+        [
+            partial(_get, to, f"{path}/info"),
+            partial(_get, to, f"{path}/meta", META_VERSION),
+            partial(_get, to, f"{path}/executions?max=1"),
+            partial(_get, to, "system/executions/status", MODE_VERSION),
+            partial(_get_definition, to, path),
+        ],
+        timeout_s=to.left_s,
+    )
+    project, nodes = _ask_of_project(to, info, definition, str(server.get("node") or "localhost"))
+    judged: list[tuple[str, Any, Callable[[Any], list[Finding]]]] = [
+        (JOB, info, _check_job),
+        (MAY_RUN, meta, _check_run_permission),
+        (HISTORY, history, _check_history),
+        (PROJECT, project, _check_project),
+        (MODE, _mode_of(mode, project), _check_mode),
+        (DEFINITION, definition, partial(_check_definition, settings, options, auto=auto, max_run_s=max_run_s)),
+        (NODES, nodes, _check_nodes),
     ]
-    outcomes = run_parallel([ask for _, ask, _ in questions], timeout_s=to.left_s)
-    for (what, _, judge), outcome in zip(questions, outcomes, strict=True):
+    for what, result, judge in judged:
+        if result is None:
+            continue
         try:
-            found += [_bad(what, outcome)] if isinstance(outcome, Exception) else judge(outcome)
+            findings += [_failed(what, result)] if isinstance(result, Exception) else judge(result)
         except Unavailable as error:
-            found.append(_bad(what, error))
-    return found
+            findings.append(_failed(what, error))
+    return findings
 
 
-def _json(to: answers.Connection, path: str, at_least: int = 0) -> Any:
+def _get(to: answers.Connection, path: str, at_least: int = 0) -> Any:
     return answers.ask(to, "GET", path, api_version=max(to.settings.api_version, at_least)).json()
 
 
-OPTIONAL = {"the token may run the job": ("acl", "api_version", "wrong_url"), "Rundeck's mode is active": ("acl", "api_version")}
-"""Questions that some tokens and older servers can't answer: not known is no mistake there."""
-
-
-NODE_FIRST = "node-first"
-BY_NODE = Finding(
-    "the job refuses a late start on all nodes before it restarts one",
-    ok=None,
-    detail="its steps run node by node: with several nodes the last may find its time over",
-    remedy="set the workflow's strategy to sequential",
-)
-
-
-def _bad(what: str, error: Exception) -> Finding:
-    if isinstance(error, Denied):
-        optional = error.code in OPTIONAL.get(what, ())
-        return Finding(what, ok=None if optional else False, detail=error.detail, remedy="" if optional else error.remedy)
-    if isinstance(error, Unavailable):
-        return Finding(what, ok=False, detail=error.detail, remedy="check rundeck.url and the network in between")
-    raise error
-
-
-def _clock(ahead_s: Callable[[], float]) -> Finding:
-    what = f"Rundeck's clock is within {MAX_SKEW_S:.0f} s of ours"
-    try:
-        ahead = ahead_s()
-    except Unavailable as error:
-        return Finding(what, ok=False, detail=error.detail, remedy="have the proxy in front of Rundeck pass on the Date header")
-    well = abs(ahead) <= MAX_SKEW_S
-    return Finding(what, ok=well, detail=f"{ahead:+.0f} s", remedy="" if well else "keep both clocks by NTP")
-
-
-def _enabled(body: Any) -> list[Finding]:
-    info = answers.mapping(body)
-    name = answers.plain(f"{info.get('group') or ''}/{info.get('name')} in {info.get('project')}".lstrip("/"))
-    enabled = info.get("enabled") is True
-    remedy = "" if enabled else "enable the job's execution"
-    return [Finding("Rundeck's job exists and is enabled", ok=enabled, detail=name, remedy=remedy)]
-
-
-def _may_run(body: Any) -> list[Finding]:
-    metas = body if isinstance(body, list) else []
-    authz = next((meta.get("data") for meta in metas if isinstance(meta, dict) and meta.get("name") == "authz"), None)
-    allowed = authz.get("run") if isinstance(authz, dict) else None
-    remedy = "allow `run` on the job (infra/rundeck/unstick.aclpolicy)" if allowed is False else ""
-    return [Finding("the token may run the job", ok=allowed if isinstance(allowed, bool) else None, remedy=remedy)]
-
-
-def _history(body: Any) -> list[Finding]:
-    paging, rows = answers.mapping(answers.mapping(body).get("paging")), answers.mapping(body).get("executions")
-    hidden = not rows and bool(paging.get("total"))
-    remedy = "allow `read` on the resource kind event in the project" if hidden else ""
-    return [Finding("the job's history can be read", ok=not hidden, detail=f"{paging.get('total')} executions", remedy=remedy)]
-
-
-def _mode(body: Any) -> list[Finding]:
-    active = answers.mapping(body).get("executionMode") == "active"
-    return [Finding("Rundeck's mode is active", ok=active, remedy="" if active else "set Rundeck's execution mode to active")]
-
-
-def _definition(to: answers.Connection, at: str) -> Mapping[str, Any]:
-    """YAML, which every version gives; JSON needs 44."""
+def _get_definition(to: answers.Connection, path: str) -> Mapping[str, Any]:
+    """As YAML, which every version gives; JSON needs 44."""
     import yaml
 
-    answer = answers.ask(to, "GET", at, accept=answers.YAML)
+    answer = answers.ask(to, "GET", path, accept=answers.YAML)
     try:
         jobs = yaml.safe_load(answer.body)
     except (yaml.YAMLError, UnicodeDecodeError):
@@ -128,33 +113,164 @@ def _definition(to: answers.Connection, at: str) -> Mapping[str, Any]:
     return answers.mapping(jobs[0] if isinstance(jobs, list) and jobs else None)
 
 
-def _defined(settings: Settings, options: tuple[str, ...], job: Mapping[str, Any], *, auto: bool) -> list[Finding]:
-    listed = job.get("options") or []
-    declared = {str(option.get("name")): option for option in listed if isinstance(option, dict)}
-    sent = (*options, settings.incident_option, settings.not_after_option)
-    wrong = [f"{name} is not declared" for name in sent if name not in declared]
-    wrong += [f"{name} is secure, so the history does not show it" for name in sent if declared.get(name, {}).get("secure")]
-    wrong += [f"{name} has a default" for name, option in declared.items() if option.get("value") and name not in sent]
-    wrong += [f"{name} is required" for name, option in declared.items() if option.get("required") and name not in sent]
-    several = bool(job.get("multipleExecutions"))
-    by_node = isinstance(job.get("nodefilters"), dict) and _strategy(job) == NODE_FIRST
-    guarded = has_guard(job, settings.not_after_option)
+def _ask_of_project(to: answers.Connection, info: Any, definition: Any, server: str) -> list[Any]:
+    """The project's meta and the nodes of the job's filter; None for what can't be asked, since the job was not found."""
+    name = info.get("project") if isinstance(info, dict) else None
+    if not isinstance(name, str):
+        return [None, None]
+    path = f"project/{quote(name, safe='')}"
+    calls: list[Callable[[], Any]] = [partial(_get, to, f"{path}/meta?meta=*", META_VERSION)]
+    if isinstance(definition, dict):
+        calls.append(partial(_get_nodes, to, path, _node_filter(definition) or f"name: {server}"))
+    return [*run_parallel(calls, timeout_s=to.left_s), None][:2]
+
+
+def _node_filter(definition: Mapping[str, Any]) -> str:
+    filters = definition.get("nodefilters")
+    return str(filters.get("filter") or "") if isinstance(filters, dict) else ""
+
+
+def _get_nodes(to: answers.Connection, path: str, node_filter: str) -> tuple[str, Any] | None:
+    """The filter and its nodes; None for a filter that an option completes when the job runs."""
+    if "${" in node_filter:
+        return None
+    return node_filter, _get(to, f"{path}/resources?filter={quote(node_filter, safe='')}")
+
+
+def _failed(what: str, error: Exception) -> Finding:
+    if isinstance(error, Denied):
+        optional = error.code in OPTIONAL.get(what, ())
+        remedy = OTHER_PROJECT if what == JOB and error.code == "acl" else "" if optional else error.remedy
+        if what == NODES and optional:
+            remedy = NODE_RIGHT
+        return Finding(what, ok=None if optional else False, detail=error.detail, remedy=remedy)
+    if isinstance(error, Unavailable):
+        return Finding(what, ok=False, detail=error.detail, remedy="check rundeck.url and the network in between")
+    raise error
+
+
+def _check_clock(answer: Any) -> Finding:
+    what = f"Rundeck's clock is within {MAX_SKEW_S:.0f} s of ours"
+    try:
+        ahead_s = answers.runner_now(answer) - answer.at
+    except Unavailable as error:
+        return Finding(what, ok=False, detail=error.detail, remedy="have the proxy in front of Rundeck pass on the Date header")
+    return _finding(what, ok=abs(ahead_s) <= MAX_SKEW_S, remedy="keep both clocks by NTP", detail=f"{ahead_s:+.0f} s")
+
+
+def _finding(what: str, *, ok: bool | None, remedy: str, detail: str = "") -> Finding:
+    """A finding whose remedy is shown only where it is needed."""
+    return Finding(what, ok=ok, detail=detail, remedy="" if ok else remedy)
+
+
+def _check_job(body: Any) -> list[Finding]:
+    info = answers.mapping(body)
+    name = answers.plain(f"{info.get('group') or ''}/{info.get('name')} in {info.get('project')}".lstrip("/"))
+    return [_finding(JOB, ok=info.get("enabled") is True, remedy="enable the job's execution", detail=name)]
+
+
+def _meta(body: Any, name: str) -> Mapping[str, Any]:
+    """One part of what `meta` answers: a list of {name, data}."""
+    parts = body if isinstance(body, list) else []
+    data = next((part.get("data") for part in parts if isinstance(part, dict) and part.get("name") == name), None)
+    return data if isinstance(data, dict) else {}
+
+
+def _bool(value: Any) -> bool | None:
+    return value if isinstance(value, bool) else None
+
+
+def _check_run_permission(body: Any) -> list[Finding]:
+    allowed = _bool(_meta(body, "authz").get("run"))
+    remedy = "allow `run` on the job (infra/rundeck/unstick.aclpolicy)" if allowed is False else ""
+    return [_finding(MAY_RUN, ok=allowed, remedy=remedy)]
+
+
+def _check_history(body: Any) -> list[Finding]:
+    paging, rows = answers.mapping(answers.mapping(body).get("paging")), answers.mapping(body).get("executions")
+    hidden = not rows and bool(paging.get("total"))
+    return [_finding(HISTORY, ok=not hidden, remedy=answers.EVENT_RIGHT, detail=f"{paging.get('total')} executions")]
+
+
+def _check_project(body: Any) -> list[Finding]:
+    enabled = _bool(_meta(body, "config").get("executionsEnabled"))
+    remedy = "enable executions of the project in Rundeck (Project Settings > Edit Configuration > Execution Mode)"
+    return [_finding(PROJECT, ok=enabled, remedy=remedy, detail="executions are disabled" if enabled is False else "")]
+
+
+def _mode_of(status: Any, project: Any) -> Any:
+    """The mode as the project shows it; else the answer to the question that takes a right on the whole system."""
+    active = _meta(project, "sysMode").get("active")
+    return {"executionMode": "active" if active else "passive"} if isinstance(active, bool) else status
+
+
+def _check_mode(body: Any) -> list[Finding]:
     return [
-        Finding(
-            "the job declares the options that are sent",
-            ok=not wrong,
-            detail=answers.plain("; ".join(wrong)),
-            remedy="declare plain options, and name in restart.options each that has a default or is required" if wrong else "",
-        ),
-        Finding("the job runs once at a time", ok=not several, remedy="set multipleExecutions to false" if several else ""),
-        Finding(
-            "the job refuses a late start",
-            ok=True if guarded else False if auto else None,
-            detail="" if guarded else f"no first step that compares {settings.not_after_option} with the time",
-            remedy="" if guarded else "put the first step of infra/rundeck/job.yaml before the restart; mode auto needs it",
-        ),
-        *([BY_NODE] if by_node else ()),
+        _finding(MODE, ok=answers.mapping(body).get("executionMode") == "active", remedy="set Rundeck's execution mode to active")
     ]
+
+
+def _check_nodes(filtered: tuple[str, Any]) -> list[Finding]:
+    node_filter, nodes = answers.plain(filtered[0]), answers.mapping(filtered[1])
+    if nodes:
+        return [Finding(NODES, ok=True, detail=f"{node_filter}: {len(nodes)}")]
+    remedy = "compare the job's node filter, the nodes' tags and the rule `node` of the policy (infra/rundeck/unstick.aclpolicy)"
+    return [Finding(NODES, ok=False, detail=f"no node of `{node_filter}` that the token may use", remedy=remedy)]
+
+
+def _check_definition(
+    settings: Settings, options: tuple[str, ...], job: Mapping[str, Any], *, auto: bool, max_run_s: float
+) -> list[Finding]:
+    problem, remedy = guard_problem(job, settings.not_after_option)
+    findings = [
+        _check_options(settings, options, job),
+        _finding(ONCE, ok=not job.get("multipleExecutions"), remedy="set multipleExecutions to false"),
+        Finding(GUARD, ok=False if problem and auto else None if problem else True, detail=problem, remedy=remedy),
+    ]
+    if isinstance(job.get("nodefilters"), dict) and _strategy(job) == NODE_FIRST:
+        detail = "its steps run node by node: with several nodes the last may find its time over"
+        findings.append(Finding(BY_NODE, ok=None, detail=detail, remedy="set the workflow's strategy to sequential"))
+    findings.append(_check_timeout(job, max_run_s))
+    findings.append(_check_retry(job))
+    return findings
+
+
+def _check_options(settings: Settings, options: tuple[str, ...], job: Mapping[str, Any]) -> Finding:
+    declared = {str(option.get("name")): option for option in job.get("options") or () if isinstance(option, dict)}
+    sent = (*options, settings.incident_option, settings.not_after_option)
+    problems = [f"{name} is not declared" for name in sent if name not in declared]
+    problems += [f"{name} is secure, so the history does not show it" for name in sent if declared.get(name, {}).get("secure")]
+    problems += [f"{name} has a default" for name, option in declared.items() if option.get("value") and name not in sent]
+    problems += [f"{name} is required" for name, option in declared.items() if option.get("required") and name not in sent]
+    remedy = "declare plain options, and name in restart.options each that has a default or is required"
+    return _finding(OPTIONS, ok=not problems, remedy=remedy, detail=answers.plain("; ".join(problems)))
+
+
+def _check_retry(job: Mapping[str, Any]) -> Finding:
+    """Rundeck's own retries send the same `unstick_not_after` again, so the first step refuses most of them."""
+    retry = job.get("retry")
+    count = str((retry.get("retry") if isinstance(retry, dict) else retry) or "0")
+    if count == "0":
+        return Finding(RETRY, ok=True)
+    remedy = "remove `retry` from the job: its first step refuses late retries, and `limits.attempts` is how often Unstick tries"
+    return Finding(RETRY, ok=None, detail=f"retry: {answers.plain(count, 40)}", remedy=remedy)
+
+
+def _check_timeout(job: Mapping[str, Any], max_run_s: float) -> Finding:
+    """Unknown, not wrong: a run that hangs is reported either way, but it blocks the job until somebody aborts it."""
+    remedy = f"set the job's timeout below restart.max_run, {max_run_s / 60:g} min"
+    text = str(job.get("timeout") or "")
+    if not text:
+        return Finding(TIMEOUT, ok=None, detail="the job has no timeout", remedy=remedy)
+    if not re.fullmatch(r"\d+|(\d+[dhms]\s*)+", text):
+        return Finding(TIMEOUT, ok=None, detail=f"the timeout can't be read: {answers.plain(text, 40)}", remedy=remedy)
+    seconds = int(text) if text.isdigit() else sum(int(n) * UNITS_S[unit] for n, unit in re.findall(r"(\d+)([dhms])", text))
+    return _finding(
+        TIMEOUT, ok=True if 0 < seconds < max_run_s else None, remedy=remedy, detail=f"timeout: {answers.plain(text, 40)}"
+    )
+
+
+NODE_FIRST = "node-first"
 
 
 def _strategy(job: Mapping[str, Any]) -> str:
@@ -162,16 +278,23 @@ def _strategy(job: Mapping[str, Any]) -> str:
     return str(sequence.get("strategy", NODE_FIRST)) if isinstance(sequence, dict) else NODE_FIRST
 
 
-def has_guard(job: Mapping[str, Any], not_after_option: str) -> bool:
-    """Whether the first step is a script that compares the option with the time and can fail, and a failure ends the run."""
+def guard_problem(job: Mapping[str, Any], not_after_option: str) -> tuple[str, str]:
+    """Why a late start would restart something all the same, and the remedy; empty where the first step prevents it."""
     sequence = job.get("sequence")
-    steps = sequence.get("commands") if isinstance(sequence, dict) else None
+    sequence = sequence if isinstance(sequence, dict) else {}
+    steps = sequence.get("commands")
     first = steps[0] if isinstance(steps, list) and steps and isinstance(steps[0], dict) else {}
     script = first.get("script")
-    if not isinstance(script, str) or not isinstance(sequence, dict) or sequence.get("keepgoing") or "errorhandler" in first:
-        return False
-    if _strategy(job) not in (NODE_FIRST, "sequential"):
-        return False
-    code = "\n".join(line for line in script.splitlines() if not line.lstrip().startswith("#"))
+    code = "\n".join(line for line in str(script or "").splitlines() if not line.lstrip().startswith("#"))
     named = f"@option.{not_after_option}@" in code or f"RD_OPTION_{not_after_option.upper()}" in code
-    return named and "date +%s" in code and re.search(r"\bexit [1-9]", code) is not None
+    if not (named and "date +%s" in code and re.search(r"\bexit [1-9]", code)):
+        remedy = "put the first step of infra/rundeck/job.yaml before the restart; mode auto needs it"
+        return f"its first step does not compare {not_after_option} with the time and fail", remedy
+    if sequence.get("keepgoing"):
+        return "keepgoing is true: the restart follows even if the first step fails", "set the workflow's keepgoing to false"
+    if _strategy(job) not in (NODE_FIRST, "sequential"):
+        problem = f"the strategy {answers.plain(_strategy(job), 40)} does not wait for the first step"
+        return problem, "set the workflow's strategy to sequential"
+    if "errorhandler" in first:
+        return "the first step has an error handler: its failure need not end the run", "remove the first step's error handler"
+    return "", ""

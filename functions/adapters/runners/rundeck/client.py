@@ -14,39 +14,18 @@ from urllib.parse import quote
 from msgspec import Struct
 
 from functions.adapters.runners.rundeck import answers
-from functions.application.ports import Finding
+from functions.adapters.runners.rundeck.settings import Settings
 from functions.domain.model.alerts import Target
 from functions.domain.model.observations import Execution, ExecutionHistory
-from functions.runtime.errors import ConfigError, Denied, Unavailable
+from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.parallel import run_parallel
-from functions.runtime.secrets import SecretRef
 
-FIRST_WITH_OPTIONS = 18
 PAGE = 100
 MAX_PAGES = 10
 LONG_RUN_S = 3600.0
 """Up to 5.x a list is ordered by start: one that started this long before the window may still have ended inside it."""
 MAX_RETRIES = 20
 TAIL_LINES = 20
-
-
-class Settings(Struct, frozen=True):
-    """How Rundeck is reached (`rundeck:` in unstick.yaml)."""
-
-    url: str
-    token: SecretRef
-    api_version: int = 41
-    """41 is taken by every server from 4.0 on."""
-    incident_option: str = "unstick_incident"
-    not_after_option: str = "unstick_not_after"
-    ca: str = ""
-
-    def __post_init__(self) -> None:
-        if self.api_version < FIRST_WITH_OPTIONS:
-            problem = (
-                f"api_version: below {FIRST_WITH_OPTIONS} Rundeck ignores the options of a run. Use 41, which 4.0 and newer take."
-            )
-            raise ConfigError((problem,))
 
 
 class _Listed(Struct, frozen=True):
@@ -222,10 +201,3 @@ def abort(settings: Settings, execution: str, *, timeout_s: float) -> None:
     if done.get("status") == "failed" and left.get("status") in ("running", "scheduled", "queued"):
         reason = answers.plain(str(done.get("reason")))
         raise Denied(answers.SYSTEM, f"could not abort: {reason}", code="refused", status=answers.HTTP_OK)
-
-
-def check(settings: Settings, job: str, options: tuple[str, ...], *, auto: bool, timeout_s: float) -> list[Finding]:
-    """What is right and wrong with token, permissions and the job's definition. Nothing is changed."""
-    from functions.adapters.runners.rundeck import checks  # only the command line needs it
-
-    return checks.findings(settings, job, options, auto=auto, timeout_s=timeout_s)
