@@ -159,7 +159,7 @@ class Adapters(Struct, frozen=True):
         instead = next((name for name in default_channels(self.rules) if name in self.config.channels), None)
         if instead is None:
             raise Denied("chat", f"the channel {gone} is not in the configuration", remedy=f"Add `{gone}` to `channels`.")
-        self.log("WARNING", f"told on {instead}, since the configuration no longer has the channel {gone}")
+        self.log("WARNING", f"posted to {instead}, since the configuration no longer has the channel {gone}")
         approve = say(self.rules.language, "link_approve")
         self.post(instead, replace(card, links=tuple(link for link in card.links if link[0] != approve)), None, timeout_s)
 

@@ -61,7 +61,9 @@ def _post_in_order(ports: Ports, document: Document, messages: list[Message], ti
             thread = done.threads.get(place) or document.threads.get(place)
             handle = ports.post(message.channel, card, thread, left_s)
         except (Unavailable, Denied) as error:
-            ports.log("ERROR", f"not told on {message.channel}: {error}", incident=message.card.incident, channel=message.channel)
+            ports.log(
+                "ERROR", f"not posted to {message.channel}: {error}", incident=message.card.incident, channel=message.channel
+            )
             break
         done.ids.add(message.id)
         if handle and place:

@@ -255,7 +255,7 @@ def _start_job(ports: Ports, loaded: LoadedDocument, start: Start, budget: Budge
             start.tag, refusal=denied.detail, remedy=denied.remedy, busy=denied.code == "busy", mismatch=denied.code == "mismatch"
         )
     except Unavailable as unavailable:
-        ports.log("WARNING", f"the answer to the start is missing: {unavailable}", target=target.name)
+        ports.log("WARNING", f"the start was not answered: {unavailable}", target=target.name)
         return StartResult(start.tag)
 
 
@@ -284,7 +284,7 @@ def _save_start_result(
                     _abort(ports, act, budget)
             return replace(loaded, document=change.document, generation=generation), change.reply
     except (Unavailable, Denied) as error:
-        ports.log("WARNING", f"what came of the start was not saved: {error}")
+        ports.log("WARNING", f"the result of the start was not saved: {error}")
     return replace(loaded, generation=None), None
 
 
@@ -324,7 +324,7 @@ def _save_delivered(ports: Ports, loaded: LoadedDocument, delivered: MessagesDel
                 stored = ports.load(key, budget.at_most(STORE_S))
                 loaded = replace(loaded, document=load_document(key, stored), generation=stored.generation if stored else None)
     except (Unavailable, Denied) as error:
-        ports.log("WARNING", f"what was told was not saved, it may be told again: {error}")
+        ports.log("WARNING", f"posted messages were not saved, they may be posted again: {error}")
 
 
 def _hand_to_bundle(ports: Ports, messages: list[Message], budget: Budget) -> set[str]:

@@ -80,7 +80,7 @@ def post_report(ports: Adapters, now: float) -> Reported:
     problems = post_to_all(ports, channels, card)
     for name, problem in problems.items():
         if problem:
-            ports.log("ERROR", f"the report was not told on {name}: {problem}", channel=name)
+            ports.log("ERROR", f"the report was not posted to {name}: {problem}", channel=name)
     return Reported(cost, card, problems)
 
 

@@ -225,5 +225,5 @@ def _told(ports: Adapters, legs: list[Leg], at: float) -> dict[str, str]:
     problems = post_to_all(ports, settings.channels if settings else ports.rules.notify, card)
     for name, problem in problems.items():
         if problem:
-            ports.log("ERROR", f"the drill was not told on {name}: {problem}", channel=name)
+            ports.log("ERROR", f"the drill was not posted to {name}: {problem}", channel=name)
     return problems

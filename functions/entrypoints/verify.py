@@ -48,7 +48,7 @@ def verify(request: Request) -> Response:
             return error_response(error)
         except (Unavailable, Denied) as error:
             # 503 and 429 would make Cloud Tasks slow the whole queue down, not only this wake-up.
-            logs.event("ERROR", f"a wake-up comes again: {error}")
+            logs.event("ERROR", f"a wake-up failed and will be delivered again: {error}")
             return json_response(500, error=str(error))
     return json_response(200)
 

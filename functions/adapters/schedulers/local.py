@@ -125,7 +125,7 @@ class _Runner(Struct):
         try:
             threading.Thread(target=work, args=arguments, daemon=True, name="unstick-wake-up").start()
         except RuntimeError as error:  # the machine gives this process no more threads; later it may
-            _log.error("what is due waits for a thread: %s", error)
+            _log.error("no thread for a due wake-up, it waits: %s", error)
             return False
         return True
 
