@@ -102,10 +102,10 @@ def _ran(before: list[str], work: Work, settings: Mapping[str, str]) -> str:
 def _table(found: Mapping[str, Count]) -> list[str]:
     bare, hashing = found[BARE.name], found[HASHING.name]
     lines = [
-        "What a function executes, server and network left out: `app.wsgi_app` of functions-framework is called in the process that counts. It does not",
-        f"depend on how busy the machine is; the same again is within 1 % (of {REQUESTS} requests of 4 kB and {LARGE_REQUESTS} of 2.6 MB, less a start without any).",
-        "The ratio by a bare function is higher than that of time above, which has the server's work on both sides. Valgrind hides a processor's own instructions for",
-        "SHA-256, so hashing counts for more here: 28 a byte (3.19). `python -m bench.instructions` counts again, and writes this part alone.",
+        "These are the instructions that a function executes, without server and network: the counting process calls `app.wsgi_app` of functions-framework. They do not",
+        f"depend on how busy the machine is; a repetition is within 1 % (of {REQUESTS} requests of 4 kB and {LARGE_REQUESTS} of 2.6 MB, minus a start without any).",
+        "The ratio to a bare function is higher than that of time above, which includes the server's work on both sides. Valgrind hides the processor's own instructions for",
+        "SHA-256, so hashing counts for more here: 28 a byte (3.19). `python -m bench.instructions` counts again, and writes only this part.",
         "",
         "| function | start, millions | by the bare function's | refusing 4 kB, thousands | by the bare function's | refusing 2.6 MB, millions | by reading and hashing |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",

@@ -61,7 +61,7 @@ def simulated() -> list[Promise]:
     return [
         Promise(f"{SCHEDULES} short simulations, {hours:,.0f} hours: with a violation of an invariant", "0", str(bad), bad == 0),
         Promise(
-            f"{DAYS} simulated days, each of {APPS} targets that are ill again and again for 24 hours under every fault ({ill:,} times,"
+            f"{DAYS} simulated days, each with {APPS} targets that get stuck again and again for 24 hours under every fault ({ill:,} times,"
             f" {incidents:,} incidents): days with a violation or a document left open",
             "0",
             str(wrong),
@@ -151,7 +151,7 @@ def _told(town: Town, before: Quiet, after: Quiet, *, same_workers: bool) -> tup
         Promise("other descriptors", f"+{FILES}", f"{before.files} → {after.files}", after.files <= before.files + FILES),
         Promise("documents left open", "0", str(after.open_documents), after.open_documents == 0),
         Promise(f"attempts that were started twice, of {len(town.starts):,}", "0", str(twice), twice == 0),
-        Promise("defects in the log", "0", str(defects), defects == 0),
+        Promise("internal errors in the log", "0", str(defects), defects == 0),
         Promise("workers that ended", "0", "0" if same_workers else "1 or 2", same_workers),
     ]
     pss = f"{before.pss_mib:.1f} → {after.pss_mib:.1f} MiB"

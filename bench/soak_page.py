@@ -28,24 +28,24 @@ class Promise:
         return f"| {self.what} | {self.limit} | {self.measured} | {'yes' if self.holds else '**no**'} |"
 
 
-def section(promises: list[Promise], minutes: float, told: str) -> str:
+def section(promises: list[Promise], minutes: float, summary: str) -> str:
     """The part of the page, with its heading."""
     lines = [
         LONG_RUN,
         "",
-        f"Written by `make soak`, last on {time.strftime('%Y-%m-%d', time.gmtime())} with {minutes:g} real minutes of mixed load and faults on two workers,"
+        f"`make soak` wrote this part on {time.strftime('%Y-%m-%d', time.gmtime())} with {minutes:g} minutes of real mixed load and faults on two workers,"
         f" Python {platform.python_version()} on {os.cpu_count()} cores.",
-        "It fails where one of these does not hold.",
+        "It fails if one of these promises does not hold.",
         "",
-        f"**Memory is flat** when the resident memory (RSS) of both workers together, at the end, is at most {100 * (GROWTH - 1):.0f} % over what it was after"
-        f" {100 * WARM_SHARE:.0f} % of the time;",
-        "both are taken in a quiet moment: faults ended, every document closed, and nothing sent for over a minute. Until the first one caches, pools and arenas may grow.",
-        "PSS has no limit: it counts a page that n processes share 1/n times, and so grows as they cease to share what they had at the fork, though nobody takes more.",
+        f"**Memory is flat** if the resident memory (RSS) of both workers together, at the end, is at most {100 * (GROWTH - 1):.0f} % over its value after"
+        f" {100 * WARM_SHARE:.0f} % of the time.",
+        "Both are measured in a quiet moment: faults ended, every document closed, and nothing sent for over a minute. Before the first one, caches, pools and arenas may grow.",
+        "PSS has no limit: it counts a page that n processes share as 1/n, so it grows when they stop sharing pages of the fork, although no process uses more.",
         "",
         "| | limit | measured | holds |",
         "| --- | ---: | ---: | :---: |",
         *(promise.row() for promise in promises),
         "",
-        told,
+        summary,
     ]
     return "\n".join(lines)
