@@ -6,7 +6,7 @@ PORT ?= 8080
 RUN = $(VENV)/bin/python -X utf8
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-long lint format demo run prove bench soak fuzz audit lock deploy plan rollback destroy docs clean
+.PHONY: help setup test test-long lint format demo run prove bench soak fuzz audit lock deploy plan check rollback destroy docs clean
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ deploy: setup ## put it on Google Cloud: make deploy PROJECT=my-project ENV=stag
 
 plan: setup ## show what deploy would change
 	PYTHON=$(VENV)/bin/python infra/deploy.sh plan $(ARGS)
+
+check: setup ## ask every system from inside the deployed function: make check PROJECT=my-project ENV=staging
+	PYTHON=$(VENV)/bin/python infra/deploy.sh check
 
 rollback: setup ## deploy the former archive again
 	PYTHON=$(VENV)/bin/python infra/deploy.sh rollback $(ARGS)

@@ -32,7 +32,7 @@ def verify(request: Request) -> Response:
 
 
 def report(request: Request) -> Response:
-    """Post what the bug costs, or start the drill."""
+    """Post what the bug costs, start the drill, or check every system from here."""
     return _answer(report_request.report, request, guarded=True)
 
 

@@ -11,8 +11,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import zipfile
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -404,6 +406,39 @@ def deploy(place: Place, more: list[str], *, only_plan: bool = False) -> None:
     if _queue_state(place, names.queue) == "PAUSED":  # as `destroy` leaves it; not before there is somebody to take what it holds
         gcloud.run("tasks", "queues", "resume", names.queue, f"--project={place.project}", f"--location={place.region}")
         print(f"The queue {names.queue} was paused and runs again.")
+    print("Deployed. Now every system is asked from inside.", flush=True)
+    check(place)
+
+
+def check(place: Place) -> bool:
+    """Have `report` ask every system, read its lines from the log, and print them. False where one failed or none came.
+
+    Nobody outside of the project can call that function, so Cloud Scheduler does.
+    """
+    project, job = f"--project={place.project}", f"{place.name}-check"
+    began = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    gcloud.run("scheduler", "jobs", "run", job, f"--location={place.region}", project)
+    wanted = (
+        f'resource.type="cloud_run_revision" AND resource.labels.service_name="{place.name}-report" AND '
+        f'jsonPayload.message=~"^a check from inside found" AND timestamp>="{began}"'
+    )
+    ends = time.monotonic() + float(os.environ.get("WAIT") or 180)
+    while not (lines := json.loads(gcloud.run("logging", "read", wanted, project, "--limit=1", "--format=json") or "[]")):
+        if time.monotonic() >= ends:
+            print(f"deploy: no answer. See the job {job} in Cloud Scheduler and the log of {place.name}-report.", file=sys.stderr)
+            return False
+        time.sleep(3)
+    findings = lines[0]["jsonPayload"]["findings"]
+    for finding in findings:
+        word = {True: "ok", False: "FAILED"}.get(finding.get("ok"), "?")
+        detail = f": {finding['detail']}" if finding["detail"] else ""
+        runbooks = f" [{', '.join(finding['runbooks'])}]" if finding["runbooks"] else ""
+        print(f"{word:<6}  {finding['system']:<13}  {finding['what']}{runbooks}{detail}")
+        if finding["remedy"]:
+            print(f"{'':<23}  -> {finding['remedy']}")
+    failed = sum(finding.get("ok") is False for finding in findings)
+    print(f"{sum(finding.get('ok') is True for finding in findings)} ok, {failed} failed, of {len(findings)}.")
+    return not failed
 
 
 def show_output(place: Place, more: list[str]) -> None:
@@ -476,6 +511,8 @@ def main() -> None:
     try:
         if command == "config":
             write_config(place)
+        elif command == "check":
+            raise SystemExit(0 if check(place) else 1)
         elif command == "output":
             show_output(place, more)
         elif command == "destroy":

@@ -1,4 +1,4 @@
-"""The entry point for the weekly report and the drill; called by Cloud Scheduler."""
+"""The entry point for the weekly report, the drill and the check from inside; called by Cloud Scheduler."""
 
 from __future__ import annotations
 
@@ -15,17 +15,22 @@ if TYPE_CHECKING:
     from functions.bootstrap import Adapters
 
 MAX_BODY = 4096
+CHECK_S = 60.0
+"""How long each system may take: a fresh instance may need a minute to open a private network."""
 
 
 def report(request: Request) -> Response:
-    """Post what the bug costs, or start the drill."""
+    """Post what the bug costs, start the drill, or check every system from here."""
     from functions.bootstrap import current_adapters
 
     return respond(request, current_adapters())
 
 
 def respond(request: Request, ports: Adapters) -> Response:
-    """POST {"what": "report"} (or no body): gather, post, and answer with the figures. {"what": "drill"} starts a drill."""
+    """POST {"what": "report"} (or no body): gather, post, and answer with the figures. {"what": "drill"} starts a drill.
+
+    {"check": true} asks every system with this function's network and identity, answers with all lines, and posts what failed.
+    """
     from functions.application.report import post_report
 
     if request.method != "POST":
@@ -38,10 +43,12 @@ def respond(request: Request, ports: Adapters) -> Response:
             from functions.entrypoints import drill
 
             return json_response(200, drill=drill.start(ports))
+        if what == "check":
+            return json_response(200, check=_check(ports))
     except (Unavailable, Denied) as error:
         ports.log("ERROR", f"{what} failed: {error}")
         return json_response(503, error=str(error))
-    return json_response(400, error='The body is not {"what": "report"} or {"what": "drill"}.')
+    return json_response(400, error='The body is not {"what": "report"}, {"what": "drill"} or {"check": true}.')
 
 
 def _what(body: bytes) -> str:
@@ -51,8 +58,10 @@ def _what(body: bytes) -> str:
         content: Any = json.loads(body) if len(body) <= MAX_BODY else None
     except (ValueError, RecursionError):
         return ""
+    if isinstance(content, dict) and "check" in content:
+        return "check" if content["check"] is True and len(content) == 1 else ""
     what = content.get("what", "report") if isinstance(content, dict) else ""
-    return what if isinstance(what, str) else ""
+    return what if what in ("report", "drill") else ""
 
 
 def _to_response(reported: Reported) -> Response:
@@ -61,3 +70,37 @@ def _to_response(reported: Reported) -> Response:
 
     status = 503 if reported.failed and not reported.told else 200
     return json_response(status, report=as_json(reported.cost), told=reported.told, failed=reported.failed)
+
+
+def _check(ports: Adapters) -> dict[str, Any]:
+    """Every line, also in the log for `infra/deploy.sh check`. What failed goes to the report's channels, else to `notify`."""
+    from functions.application.deliver import post_to_all
+    from functions.domain.cards import check_card
+    from functions.entrypoints import checks
+
+    lines = checks.ask_all(checks.questions(ports, {}, CHECK_S), CHECK_S, lambda: None)
+    findings = [
+        {
+            "system": line.system,
+            "runbooks": line.runbooks,
+            "what": str(line.finding.what),
+            "ok": line.finding.ok,
+            "detail": str(line.finding.detail),
+            "remedy": str(line.finding.remedy),
+        }
+        for line in lines
+    ]
+    failed = [(line.system, line.finding) for line in lines if line.finding.ok is False]
+    posted: dict[str, str] = {}
+    if failed:
+        settings = ports.config.report
+        rows = [(system, finding.what, finding.detail, finding.remedy) for system, finding in failed]
+        card = check_card.card(rows, ports.rules, ports.now())
+        posted = post_to_all(ports, settings.channels if settings else ports.rules.notify, card)
+        for name, problem in posted.items():
+            if problem:
+                ports.log("ERROR", f"the check was not posted to {name}: {problem}", channel=name)
+        ports.log("WARNING", "a check from inside found something wrong", findings=findings)
+    else:
+        ports.log("INFO", "a check from inside found nothing wrong", findings=findings)
+    return {"ok": not failed, "findings": findings, "posted": posted}

@@ -114,13 +114,22 @@ resource "google_cloud_run_v2_service_iam_member" "invoker" {
 # --- who makes wake-ups ---
 
 resource "google_cloud_tasks_queue_iam_member" "enqueuer" {
-  for_each = toset(["webhook", "verify"])
+  for_each = toset(["webhook", "verify", "report"]) # report puts none in: its check asks whether it might
 
   project  = var.project
   location = google_cloud_tasks_queue.wakeups.location
   name     = google_cloud_tasks_queue.wakeups.name
   role     = "roles/cloudtasks.enqueuer"
   member   = google_service_account.role[each.key].member
+}
+
+# The check sees whether the queue runs.
+resource "google_cloud_tasks_queue_iam_member" "viewer" {
+  project  = var.project
+  location = google_cloud_tasks_queue.wakeups.location
+  name     = google_cloud_tasks_queue.wakeups.name
+  role     = "roles/cloudtasks.viewer"
+  member   = google_service_account.role["report"].member
 }
 
 # A task carries a token of the tasks account, so whoever makes one must be allowed to act as it.
@@ -138,7 +147,7 @@ resource "google_storage_bucket_iam_member" "store" {
   for_each = {
     webhook = "roles/storage.objectUser"
     verify  = "roles/storage.objectUser"
-    report  = "roles/storage.objectViewer"
+    report  = "roles/storage.objectUser" # its check writes a document of its own, and deletes it
   }
 
   bucket = google_storage_bucket.store.name

@@ -10,11 +10,12 @@ locals {
 
   # Which account reads the secrets of which part of the configuration.
   readers = {
-    grafana      = ["webhook", "report"] # report: the drill signs as Grafana does
-    annotations  = ["webhook", "verify"] # who ends an incident posts them
+    # report reads all: it checks every system, and its drill signs as Grafana does.
+    grafana      = ["webhook", "report"]
+    annotations  = ["webhook", "verify", "report"] # who ends an incident posts them
     rundeck      = ["webhook", "verify", "report"]
-    rabbitmq     = ["webhook", "verify"]
-    signing_keys = ["webhook", "verify"]
+    rabbitmq     = ["webhook", "verify", "report"]
+    signing_keys = ["webhook", "verify", "report"]
     channels     = ["webhook", "verify", "report"]
   }
 

@@ -35,7 +35,7 @@ output "public_url" {
 output "next_steps" {
   description = "What to do after the first deployment."
   value = [
-    "See what is still wrong: .venv/bin/python -m functions check --config ${var.config_file}",
+    "See what is still wrong, from inside: infra/deploy.sh check",
     "Enter URL, headers and secret in Grafana: infra/deploy.sh output grafana",
     "Send a first drill: gcloud scheduler jobs run ${google_cloud_scheduler_job.job["drill"].name} --project=${var.project} --location=${var.region}",
     "See what became of it: https://console.cloud.google.com/monitoring/dashboards?project=${var.project}",

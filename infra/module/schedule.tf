@@ -2,6 +2,7 @@ locals {
   jobs = {
     sweep  = { entry = "verify", cron = "*/5 * * * *", body = {}, retries = 0, description = "Steps incidents whose wake-up was lost" }
     report = { entry = "report", cron = var.schedule.report, body = { what = "report" }, retries = 2, description = "What the bug costs" }
+    check  = { entry = "report", cron = var.schedule.check, body = { check = true }, retries = 0, description = "Asks every system from inside" }
     drill  = { entry = "report", cron = var.schedule.drill, body = { what = "drill" }, retries = 1, description = "A marked alert through the whole line" }
   }
 }

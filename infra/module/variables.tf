@@ -143,9 +143,10 @@ variable "paused" {
 }
 
 variable "schedule" {
-  description = "When the report and the drill run, as cron in the configuration's time zone."
+  description = "When report, check and drill run, as cron in the configuration's time zone."
   type = object({
     report = optional(string, "0 9 * * 1")
+    check  = optional(string, "0 10 * * 1")
     drill  = optional(string, "30 10 * * 1")
   })
   default  = {}

@@ -384,3 +384,40 @@ def test_rollback_deploys_the_former_archive_with_its_configuration(project: Pro
     assert "is not what its name says" in project.deploy("rollback", TO="aaaa").stderr
     assert "no former archive that begins with ff" in project.deploy("rollback", TO="ff").stderr
     assert not project.calls_with("terraform", " plan ")
+
+
+# --- the check from inside ---------------------------------------------------------------------------------------------------
+
+
+def test_a_deployment_ends_with_a_check_from_inside(project: Project) -> None:
+    """By the function's own network and identity; what fails is said with its remedy, and the deployment is done all the same."""
+    remedy = "Check the firewall for tcp/15671 from the subnetwork of the functions."
+    broken = {
+        "system": "rabbitmq",
+        "runbooks": ["mail"],
+        "what": "RabbitMQ answers",
+        "ok": False,
+        "detail": "timed out",
+        "remedy": remedy,
+    }
+    cloud = project.cloud
+    cloud["logged"][0]["jsonPayload"]["findings"].append(broken)
+    project.cloud = cloud
+    done = project.deploy("apply", "-auto-approve")
+    assert done.returncode == 0, done.stderr
+    for text in ("ok      Store", "FAILED  rabbitmq       RabbitMQ answers [mail]: timed out", remedy, "1 ok, 1 failed, of 2."):
+        assert text in done.stdout
+    assert project.calls_with("scheduler jobs run unstick-check", "--location=asia-northeast1")
+    (read,) = project.calls_with("logging read")
+    assert 'service_name="unstick-report"' in read
+    assert project.deploy("check").returncode == 1
+
+
+def test_a_check_that_does_not_answer_says_where_to_look(project: Project) -> None:
+    """A function that does not start writes no line."""
+    project.cloud = project.cloud | {"logged": []}
+    found = project.deploy("check", WAIT="0")
+    assert found.returncode == 1
+    assert "no answer. See the job unstick-check in Cloud Scheduler and the log of unstick-report." in found.stderr
+    project.change(errors={"jobs run": "ERROR: NOT_FOUND: Job not found"})
+    assert "NOT_FOUND: Job not found" in project.deploy("check").stderr

@@ -22,7 +22,7 @@ from functions.cli.output import (
 )
 
 if TYPE_CHECKING:
-    from functions.cli.checks import Line
+    from functions.entrypoints.checks import Line
 
 MARKS = {True: ("ok", "ok"), None: ("?", "warn"), False: ("FAILED", "wrong")}
 LABEL_HELP = "A label that alerts have, to check the queue that it names. May be repeated."
@@ -41,7 +41,7 @@ def check(*, config_path: str, as_json: bool, timeout_s: float, labels: tuple[st
     against late starts, which `mode: auto` requires), RabbitMQ's queues, the store, the scheduler and the chats. Nothing
     is started, posted or changed; what the test of the store writes is removed again.
     """
-    from functions.cli import checks
+    from functions.entrypoints import checks
 
     ports = load_adapters(config_path)
     questions = checks.questions(ports, named_values("--label", labels), timeout_s)

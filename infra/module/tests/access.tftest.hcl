@@ -118,9 +118,9 @@ run "wake_ups" {
 
   assert {
     condition = toset([for grant in google_cloud_tasks_queue_iam_member.enqueuer : "${grant.member} ${grant.role} ${grant.name}"]) == toset([
-      for entry in ["webhook", "verify"] : "serviceAccount:unstick-${entry}@example-project.iam.gserviceaccount.com roles/cloudtasks.enqueuer unstick"
+      for entry in ["webhook", "verify", "report"] : "serviceAccount:unstick-${entry}@example-project.iam.gserviceaccount.com roles/cloudtasks.enqueuer unstick"
     ])
-    error_message = "webhook and verify make wake-ups, and nobody else."
+    error_message = "webhook and verify make wake-ups, report checks whether it might, and nobody else."
   }
 
   assert {
@@ -131,8 +131,8 @@ run "wake_ups" {
   }
 
   assert {
-    condition     = { for name, job in google_cloud_scheduler_job.job : name => job.http_target[0].uri } == { sweep = "https://unstick-verify-mocked-an.a.run.app", report = "https://unstick-report-mocked-an.a.run.app", drill = "https://unstick-report-mocked-an.a.run.app" }
-    error_message = "The sweep calls verify; report and drill call report."
+    condition     = { for name, job in google_cloud_scheduler_job.job : name => job.http_target[0].uri } == { sweep = "https://unstick-verify-mocked-an.a.run.app", report = "https://unstick-report-mocked-an.a.run.app", check = "https://unstick-report-mocked-an.a.run.app", drill = "https://unstick-report-mocked-an.a.run.app" }
+    error_message = "The sweep calls verify; report, check and drill call report."
   }
 
   assert {
@@ -148,9 +148,9 @@ run "documents" {
     condition = toset([for grant in google_storage_bucket_iam_member.store : "${grant.member} ${grant.role} ${grant.bucket}"]) == toset([
       "serviceAccount:unstick-webhook@example-project.iam.gserviceaccount.com roles/storage.objectUser example-project-unstick-store",
       "serviceAccount:unstick-verify@example-project.iam.gserviceaccount.com roles/storage.objectUser example-project-unstick-store",
-      "serviceAccount:unstick-report@example-project.iam.gserviceaccount.com roles/storage.objectViewer example-project-unstick-store",
+      "serviceAccount:unstick-report@example-project.iam.gserviceaccount.com roles/storage.objectUser example-project-unstick-store",
     ])
-    error_message = "webhook and verify write documents, report reads them, and nobody may write the program's bucket."
+    error_message = "The functions read and write documents, and nobody may write the program's bucket."
   }
 }
 
@@ -171,13 +171,15 @@ run "secrets" {
       "unstick-rundeck-token serviceAccount:unstick-report@example-project.iam.gserviceaccount.com",
       "unstick-rabbitmq-password serviceAccount:unstick-webhook@example-project.iam.gserviceaccount.com",
       "unstick-rabbitmq-password serviceAccount:unstick-verify@example-project.iam.gserviceaccount.com",
+      "unstick-rabbitmq-password serviceAccount:unstick-report@example-project.iam.gserviceaccount.com",
+      "unstick-signing-key serviceAccount:unstick-report@example-project.iam.gserviceaccount.com",
       "unstick-signing-key serviceAccount:unstick-webhook@example-project.iam.gserviceaccount.com",
       "unstick-signing-key serviceAccount:unstick-verify@example-project.iam.gserviceaccount.com",
       "unstick-chat-ops serviceAccount:unstick-webhook@example-project.iam.gserviceaccount.com",
       "unstick-chat-ops serviceAccount:unstick-verify@example-project.iam.gserviceaccount.com",
       "unstick-chat-ops serviceAccount:unstick-report@example-project.iam.gserviceaccount.com",
     ])
-    error_message = "An account reads the secrets that its function needs: verify never that of Grafana, report never that of RabbitMQ or the signing keys."
+    error_message = "An account reads the secrets that its function needs: verify never that of Grafana; report all of them, since it checks them."
   }
 
   assert {

@@ -184,8 +184,8 @@ run "schedule" {
   }
 
   assert {
-    condition     = { for name in ["report", "drill"] : name => jsondecode(base64decode(google_cloud_scheduler_job.job[name].http_target[0].body)).what } == { report = "report", drill = "drill" }
-    error_message = "Report and drill say which of the two they are."
+    condition     = { for name in ["report", "drill"] : name => jsondecode(base64decode(google_cloud_scheduler_job.job[name].http_target[0].body)).what } == { report = "report", drill = "drill" } && jsondecode(base64decode(google_cloud_scheduler_job.job["check"].http_target[0].body)) == { check = true }
+    error_message = "Report, drill and check say which they are."
   }
 
   assert {
@@ -243,5 +243,61 @@ run "services" {
   assert {
     condition     = alltrue([for service in google_project_service.used : service.disable_on_destroy == false])
     error_message = "Destroying this must not turn a service off for others in the project."
+  }
+}
+
+run "labels_locations_and_a_key" {
+  command = plan
+
+  variables {
+    labels           = { team = "sre" }
+    kms_key_name     = "projects/example-project/locations/asia-northeast1/keyRings/ring/cryptoKeys/key"
+    secret_locations = ["asia-northeast1"]
+  }
+
+  assert {
+    condition     = alltrue([for secret in google_secret_manager_secret.named : length(secret.replication[0].auto) == 0 && secret.replication[0].user_managed[0].replicas[0].location == "asia-northeast1" && secret.replication[0].user_managed[0].replicas[0].customer_managed_encryption[0].kms_key_name == var.kms_key_name && secret.labels["team"] == "sre"])
+    error_message = "Secrets are in the given region only, under the given key, with the labels."
+  }
+
+  assert {
+    condition     = alltrue([for bucket in [google_storage_bucket.store, google_storage_bucket.source] : bucket.encryption[0].default_kms_key_name == var.kms_key_name])
+    error_message = "Buckets are under the given key."
+  }
+
+  assert {
+    condition     = alltrue([for function in google_cloudfunctions2_function.entry : function.kms_key_name == var.kms_key_name && length(google_artifact_registry_repository.images) == 1])
+    error_message = "Functions and their images are under the given key."
+  }
+}
+
+run "builder" {
+  command = plan
+
+  assert {
+    condition     = toset([for grant in google_project_iam_member.builder : grant.role]) == toset(["roles/artifactregistry.writer", "roles/logging.logWriter", "roles/storage.objectViewer"]) && strcontains(google_project_iam_member.builder["roles/storage.objectViewer"].condition[0].expression, "!resource.name.startsWith(\"projects/_/buckets/example-project-unstick-store\")")
+    error_message = "The builder has the roles of a build, and does not read incidents."
+  }
+}
+
+run "builder_of_ones_own" {
+  command = plan
+
+  variables {
+    build_account = "projects/example-project/serviceAccounts/builder@example-project.iam.gserviceaccount.com"
+  }
+
+  assert {
+    condition     = length(google_project_iam_member.builder) == 0 && !contains(keys(google_service_account.role), "builder") && alltrue([for function in google_cloudfunctions2_function.entry : function.build_config[0].service_account == var.build_account])
+    error_message = "An account that is given builds, and gets no rights here."
+  }
+}
+
+run "dashboard_without_what_monitoring_drops" {
+  command = plan
+
+  assert {
+    condition     = !strcontains(google_monitoring_dashboard.overview.dashboard_json, "\"xPos\":0") && !strcontains(google_monitoring_dashboard.overview.dashboard_json, "\"yPos\":0") && !strcontains(google_monitoring_dashboard.overview.dashboard_json, "\"groupByFields\":[]")
+    error_message = "What is written here and dropped there is a change in every plan."
   }
 }

@@ -146,3 +146,28 @@ run "another_deployment_by_name_alone" {
   }
   expect_failures = [terraform_data.config]
 }
+
+run "labels_in_capitals" {
+  command = plan
+  variables {
+    labels = { Team = "SRE" }
+  }
+  expect_failures = [var.labels]
+}
+
+run "a_key_of_another_region" {
+  command = plan
+  variables {
+    kms_key_name     = "projects/example-project/locations/europe-west4/keyRings/ring/cryptoKeys/key"
+    secret_locations = ["asia-northeast1"]
+  }
+  expect_failures = [var.kms_key_name]
+}
+
+run "a_key_for_secrets_that_are_anywhere" {
+  command = plan
+  variables {
+    kms_key_name = "projects/example-project/locations/asia-northeast1/keyRings/ring/cryptoKeys/key"
+  }
+  expect_failures = [var.secret_locations]
+}

@@ -11,13 +11,13 @@ from msgspec.structs import replace
 
 from functions.application.observe import read_pause
 from functions.application.ports import Finding
-from functions.cli import configuration_checks
 from functions.config import secret_refs
 from functions.domain.decisions import matching
 from functions.domain.model.alerts import Alert, MatchedAlert, QueueRef
 from functions.domain.model.codes import Mode
 from functions.domain.model.observations import Pause
 from functions.domain.model.runbooks import Runbook
+from functions.entrypoints import configuration_checks
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.parallel import run_parallel
 

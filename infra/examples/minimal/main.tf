@@ -1,0 +1,32 @@
+# As little as it takes. `infra/package.py --config unstick.yaml --to unstick.zip` builds the archive; the secrets that the configuration
+# names need a value before the functions are made (infra/module/README.md).
+
+terraform {
+  required_version = ">= 1.11"
+
+  required_providers {
+    google = {
+      source  = "hashicorp/google"
+      version = ">= 7.26, < 8"
+    }
+  }
+}
+
+provider "google" {
+  project = "my-project"
+}
+
+module "unstick" {
+  source = "../../module" # or git::https://example.com/unstick.git//infra/module?ref=TAG
+
+  project      = "my-project"
+  region       = "asia-northeast1"
+  config_file  = "${path.module}/unstick.yaml"
+  source_zip   = "${path.module}/unstick.zip"
+  alert_emails = ["oncall@example.com"]
+}
+
+output "grafana" {
+  description = "What to enter in Grafana's contact point."
+  value       = module.unstick.grafana
+}
