@@ -28,9 +28,9 @@ class StepContext(Struct, frozen=True):
         return self.seen.ledger
 
 
-def has_unseen(now: StepContext) -> bool:
+def has_unseen(context: StepContext) -> bool:
     """Whether something could not be read in time, so that a later observation may succeed."""
-    parts = (now.seen.ledger, now.seen.pause, now.seen.storm, *now.seen.queues.values())
+    parts = (context.seen.ledger, context.seen.pause, context.seen.storm, *context.seen.queues.values())
     return any(isinstance(part, Unknown) and part.late for part in parts)
 
 

@@ -74,22 +74,22 @@ def channels_for(rules: Rules, runbook: Runbook | None, *, escalate: bool = Fals
 
 
 def enqueue_message(
-    document: Document, rules: Rules, story: CardInput, where: tuple[str, ...], mark: str, *, bundle: str = ""
+    document: Document, rules: Rules, card_input: CardInput, channels: tuple[str, ...], mark: str, *, bundle: str = ""
 ) -> Document:
     """Add a message for each channel, unless the document has it already."""
     from functions.domain.cards import card, facts  # 1 ms, and no restart waits for a card
 
-    made = card.compose(story, rules)
-    present = {message.id for message in document.to_tell}
-    name = facts.short_name(story, rules) if bundle else ""
+    composed = card.compose(card_input, rules)
+    present_ids = {message.id for message in document.to_tell}
+    name = facts.short_name(card_input, rules) if bundle else ""
     new = tuple(
-        Message(id=f"{mark}@{channel}", channel=channel, card=made, bundle=bundle, name=name)
-        for channel in where
-        if f"{mark}@{channel}" not in present
+        Message(id=f"{mark}@{channel}", channel=channel, card=composed, bundle=bundle, name=name)
+        for channel in channels
+        if f"{mark}@{channel}" not in present_ids
     )
     incident = document.incident
     if incident is not None and new:
-        incident = replace(incident, told=tuple(dict.fromkeys((*incident.told, *where))))
+        incident = replace(incident, told=tuple(dict.fromkeys((*incident.told, *channels))))
     return replace(document, to_tell=(*document.to_tell, *new), incident=incident)
 
 
@@ -101,13 +101,15 @@ def _keys(triggers: tuple[AlertRef, ...]) -> list[str]:
 def was_told_recently(document: Document, triggers: tuple[AlertRef, ...], reason: Reason | None, at: float) -> bool:
     """Whether this hold of these alerts was posted within the last hour."""
     recent = [document.holds.get(key) for key in _keys(triggers)]
-    return bool(recent) and all(held and held.reason is reason and at - held.at < SAME_HOLD_S for held in recent)
+    return bool(recent) and all(
+        last_hold and last_hold.reason is reason and at - last_hold.at < SAME_HOLD_S for last_hold in recent
+    )
 
 
 def enqueue_hold(
     document: Document,
     rules: Rules,
-    story: CardInput,
+    card_input: CardInput,
     triggers: tuple[AlertRef, ...],
     mark: str,
     *,
@@ -115,32 +117,34 @@ def enqueue_hold(
     always: bool = False,
 ) -> Document:
     """Add a hold's message, but the same one for the same alerts only once an hour."""
-    reason = story.reason or Reason.NO_RUNBOOK
-    fresh = {key: held for key, held in document.holds.items() if story.at - held.at < SAME_HOLD_S}
-    if not always and was_told_recently(document, triggers, reason, story.at):
-        return replace(document, holds=fresh)
-    holds = {**fresh, **{key: Hold(reason, story.at) for key in _keys(triggers)}}
-    kept = dict(sorted(holds.items(), key=lambda entry: -entry[1].at)[:HOLDS_KEPT])
-    document = replace(document, holds=kept)
-    return enqueue_message(document, rules, story, channels_for(rules, story.runbook), f"{mark}-{reason.value}", bundle=bundle)
+    reason = card_input.reason or Reason.NO_RUNBOOK
+    recent = {key: last_hold for key, last_hold in document.holds.items() if card_input.at - last_hold.at < SAME_HOLD_S}
+    if not always and was_told_recently(document, triggers, reason, card_input.at):
+        return replace(document, holds=recent)
+    holds = {**recent, **{key: Hold(reason, card_input.at) for key in _keys(triggers)}}
+    newest = dict(sorted(holds.items(), key=lambda entry: -entry[1].at)[:HOLDS_KEPT])
+    document = replace(document, holds=newest)
+    return enqueue_message(
+        document, rules, card_input, channels_for(rules, card_input.runbook), f"{mark}-{reason.value}", bundle=bundle
+    )
 
 
 def close_incident(
-    document: Document, rules: Rules, incident: Incident, ending: Ending, story: CardInput, *, tell: bool = True
+    document: Document, rules: Rules, incident: Incident, ending: Ending, card_input: CardInput, *, tell: bool = True
 ) -> Document:
     """Take the incident out of the document; keep its outcome, post it and archive the incident."""
     escalation = ending is Ending.ESCALATED
-    where = channels_for(rules, story.runbook, escalate=escalation)
-    where = tuple(dict.fromkeys((*where, *incident.told)))
-    execution = incident.execution or next((t.execution for t in reversed(incident.tries) if t.execution), None)
+    channels = channels_for(rules, card_input.runbook, escalate=escalation)
+    channels = tuple(dict.fromkeys((*channels, *incident.told)))
+    execution = incident.execution or next((attempt.execution for attempt in reversed(incident.tries) if attempt.execution), None)
     outcome = Outcome(
         incident=incident.id,
         ending=ending,
-        reason=story.reason,
-        at=story.at,
+        reason=card_input.reason,
+        at=card_input.at,
         triggers=tuple(replace(trigger, links={}, summary="") for trigger in bare(incident.triggers)),
         runner_ended_at=execution.runner_ended_at if execution else None,
-        channels=where,
+        channels=channels,
         restarts=incident.restarts,
         queues=tuple(watched.queue for watched in incident.queues),
     )
@@ -149,17 +153,19 @@ def close_incident(
     outcomes = drop_oldest(outcomes) if len(outcomes) > OUTCOMES_KEPT else outcomes
     document = replace(document, outcomes=outcomes, to_archive=(*document.to_archive, record))
     if escalation:
-        document = replace(document, escalated_at=story.at)
+        document = replace(document, escalated_at=card_input.at)
     elif ending is Ending.RECOVERED:
         document = replace(document, escalated_at=None)
-    shown = story.incident.execution if story.incident else None
-    about = replace(incident, execution=incident.execution or shown)
-    story = replace(story, incident=about, mention=story.runbook.mention if escalation and story.runbook else ())
+    shown_execution = card_input.incident.execution if card_input.incident else None
+    shown_incident = replace(incident, execution=incident.execution or shown_execution)
+    card_input = replace(
+        card_input, incident=shown_incident, mention=card_input.runbook.mention if escalation and card_input.runbook else ()
+    )
     if tell and ending is Ending.HELD:
-        bundle = story.reason.value if story.reason is Reason.TOO_MANY_TARGETS else ""
-        document = enqueue_hold(document, rules, story, incident.triggers, incident.id, bundle=bundle)
+        bundle = card_input.reason.value if card_input.reason is Reason.TOO_MANY_TARGETS else ""
+        document = enqueue_hold(document, rules, card_input, incident.triggers, incident.id, bundle=bundle)
     elif tell:
-        document = enqueue_message(document, rules, story, where, f"{incident.id}-{ending.value}")
+        document = enqueue_message(document, rules, card_input, channels, f"{incident.id}-{ending.value}")
     return replace(document, incident=None)
 
 
