@@ -1,0 +1,60 @@
+"""Writes the tables of infra/module/README.md from the module's own files: python -m tools.docs.terraform_page."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+MODULE = Path(__file__).resolve().parents[2] / "infra" / "module"
+PAGE = MODULE / "README.md"
+BEGIN, END = "<!-- tables: python -m tools.docs.terraform_page -->", "<!-- end of tables -->"
+
+
+def read_blocks(kind: str, file: str) -> list[tuple[str, dict[str, str]]]:
+    """Name and arguments of each block of this kind, in the order of the file."""
+    text = (MODULE / file).read_text(encoding="utf-8")
+    blocks = re.findall(rf'^{kind} "(\w+)" \{{\n(.*?)^\}}', text, re.MULTILINE | re.DOTALL)
+    return [(name, _arguments(body)) for name, body in blocks]
+
+
+def _arguments(body: str) -> dict[str, str]:
+    """What is assigned at the first level, on one line each."""
+    found = re.findall(r"^  (\w+) += (.*?)(?=^  \w+ +=|^  \w+ \{|^$|\Z)", body, re.MULTILINE | re.DOTALL)
+    return {name: re.sub(r"\s+", " ", value).strip() for name, value in found}
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def tables() -> str:
+    """Inputs, outputs and resources."""
+    inputs = [
+        f"| `{name}` | {_cell(of['description'].strip(chr(34)).replace(chr(92), ''))} | `{_cell(of['type'])}` | "
+        + (f"`{_cell(of['default'])}` |" if "default" in of else "required |")
+        for name, of in read_blocks("variable", "variables.tf")
+    ]
+    outputs = [f"| `{name}` | {_cell(of['description'].strip(chr(34)))} |" for name, of in read_blocks("output", "outputs.tf")]
+    files = sorted(MODULE.glob("*.tf"))
+    resources = sorted(
+        {
+            (kind, name, path.name)
+            for path in files
+            for kind, name in re.findall(r'^resource "(\w+)" "(\w+)"', path.read_text(encoding="utf-8"), re.MULTILINE)
+        }
+    )
+    lines = ["## Inputs", "", "| name | what | type | default |", "| --- | --- | --- | --- |", *inputs, ""]
+    lines += ["## Outputs", "", "| name | what |", "| --- | --- |", *outputs, ""]
+    lines += ["## Resources", "", "| resource | file |", "| --- | --- |"]
+    lines += [f"| `{kind}.{name}` | [{file}]({file}) |" for kind, name, file in resources]
+    return "\n".join(lines)
+
+
+def page() -> str:
+    """The page with its tables written anew."""
+    before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
+    return f"{before}{BEGIN}\n\n{tables()}\n\n{END}{rest.partition(END)[2]}"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
