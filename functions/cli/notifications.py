@@ -96,7 +96,7 @@ def example(rules: Rules, labels: Mapping[str, str], now: float) -> Recorded:
         "receiver": "unstick",
         "status": "firing",
         "version": "1",
-        "groupKey": f"example-{fingerprint}",
+        "groupKey": '{}:{alertname="Example"}',
         "truncatedAlerts": 0,
         "externalURL": "https://example.invalid/",
         "orgId": 1,

@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 import yaml
 
+from functions.adapters.grafana.annotations import TAG
 from functions.config.loader import parse_config
 from tests.support.needs import need
 
@@ -64,12 +65,12 @@ def test_policy_rule_and_mute_timing_fit_together(rule: Any) -> None:
     """The route's labels are the rule's, its receiver exists, nothing mutes it unasked, and people are told as before."""
     policy = read(ALERTING / "notification-policy.yaml")["policies"][0]
     route, people = policy["routes"]
-    points = {
-        point["name"]
-        for name in (ALERTING, INFRA / "grafana" / "bearer")
-        for point in read(name / "contact-point.yaml")["contactPoints"]
-    }
-    assert points == {route["receiver"]}
+    folders = {ALERTING: ALERTING, INFRA / "grafana" / "bearer": ALERTING}
+    for signing, others in folders.items():
+        files = [signing / "contact-point.yaml", others / "people.yaml"]
+        points = [point["name"] for file in files for point in read(file)["contactPoints"]]
+        # Grafana ends at its start where a policy names one that is nowhere; a fresh one has none of its own since 12.4.
+        assert set(points) == {policy["receiver"], *(route["receiver"] for route in policy["routes"])}
     assert all(rule["labels"][label] == value for label, _, value in route["object_matchers"])
     assert "mute_time_intervals" not in route
     assert read(ALERTING / "mute-timing.yaml")["muteTimes"][0]["name"]
@@ -92,7 +93,25 @@ def test_the_rule_points_to_a_panel_and_a_data_source_that_exist(rule: Any) -> N
     source = read(INFRA / "grafana" / "provisioning" / "datasources" / "prometheus.yaml")["datasources"][0]["uid"]
     assert {query["datasourceUid"] for query in rule["data"]} == {source, "__expr__"}
     assert rule["condition"] in {query["refId"] for query in rule["data"]}
-    assert {annotation["name"] for annotation in dashboard["annotations"]["list"]} == {"Alerts", "Consumers gone", "Moving again"}
+    assert {annotation["name"] for annotation in dashboard["annotations"]["list"]} == {
+        "Alerts", "Consumers gone", "Moving again", "Unstick",
+    }  # fmt: skip
+
+
+def test_rules_and_dashboards_go_into_different_folders(rule: Any) -> None:
+    """Grafana makes both at the same time, each if it finds none of that title; and 11 refuses two rules of one title in one."""
+    (group,) = read(ALERTING / "alert-rule.yaml")["groups"]
+    (provider,) = read(INFRA / "grafana" / "provisioning" / "dashboards" / "unstick.yaml")["providers"]
+    assert group["folder"] != provider["folder"]
+    assert group["folder"].endswith(rule["labels"]["service"])
+
+
+def test_the_dashboard_shows_unsticks_own_annotations() -> None:
+    """They belong to the organisation, so only a query for their tag finds them."""
+    dashboard = json.loads((INFRA / "grafana" / "dashboards" / "unstick.json").read_text(encoding="utf-8"))
+    (own,) = [one for one in dashboard["annotations"]["list"] if one["name"] == "Unstick"]
+    assert own["datasource"] == {"type": "grafana", "uid": "-- Grafana --"}
+    assert (own["target"]["type"], own["target"]["tags"]) == ("tags", [TAG])
 
 
 def test_no_file_for_grafana_has_a_dollar_that_grafana_would_take_for_a_variable() -> None:

@@ -27,6 +27,8 @@ from functions.runtime.parallel import run_parallel
 SYSTEM = "Grafana"
 TAG = "unstick"
 TEXT = 300
+ORGANISATION = {"*", "annotations:*", "annotations:type:*", "annotations:type:organization"}
+"""Scopes that cover an annotation without a dashboard."""
 REMEDY = "Give the token's service account the right annotations:create (the role Editor has it), or make a new token."
 
 
@@ -76,20 +78,36 @@ def mark_archived(settings: Settings, path: str, body: bytes, rules: Rules, *, t
 
 
 def check(settings: Settings, *, timeout_s: float) -> list[Finding]:
-    """Whether the token can see annotations. Whether it may create them can't be found out without creating one."""
-    url = f"{settings.url.rstrip('/')}/api/annotations?limit=1&tags={quote(TAG)}"
+    """Whether Grafana accepts the token, and whether it may create annotations of the organisation."""
     try:
-        authorization = "Bearer " + settings.token.read().decode("ascii", "replace").strip()
-        headers = {"Authorization": authorization}
-        answer = http_client.request(SYSTEM, "GET", url, timeout_s=timeout_s, headers=headers, ca=settings.ca)
-        _require_ok(settings, answer)
+        _require_ok(settings, _get(settings, f"/api/annotations?limit=1&tags={quote(TAG)}", timeout_s))
+        may_create = _may_create(_get(settings, "/api/access-control/user/permissions", timeout_s))
     except Denied as denied:
         return [Finding("grafana annotations", ok=False, detail=denied.detail, remedy=denied.remedy)]
     except Unavailable as unavailable:
         return [
             Finding("grafana annotations", ok=False, detail=unavailable.detail, remedy="See whether Grafana is up at this URL.")
         ]
-    return [Finding("grafana annotations", ok=True, detail="the token is taken")]
+    if may_create is None:
+        detail = "the token is accepted; Grafana does not say whether it may create annotations"
+    else:
+        detail = f"the token {'may' if may_create else 'may not'} create annotations of the organisation"
+    return [Finding("grafana annotations", ok=may_create, detail=detail, remedy="" if may_create else REMEDY)]
+
+
+def _get(settings: Settings, path: str, timeout_s: float) -> http_client.Answer:
+    authorization = "Bearer " + settings.token.read().decode("ascii", "replace").strip()
+    url, headers = settings.url.rstrip("/") + path, {"Authorization": authorization}
+    return http_client.request(SYSTEM, "GET", url, timeout_s=timeout_s, headers=headers, ca=settings.ca)
+
+
+def _may_create(answer: http_client.Answer) -> bool | None:
+    """By the permissions that Grafana lists for the token, each with its scopes; None where it lists none."""
+    content = answer.json() if answer.status == 200 else None
+    if not isinstance(content, dict):
+        return None
+    scopes = content.get("annotations:create")
+    return isinstance(scopes, list) and not ORGANISATION.isdisjoint(str(scope) for scope in scopes)
 
 
 def _post(settings: Settings, authorization: str, row: dict[str, Any], timeout_s: float) -> None:

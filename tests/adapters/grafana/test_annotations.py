@@ -99,7 +99,22 @@ def test_nobody_there_no_token_and_a_broken_record_are_only_reported(
     assert "not set" in annotations.mark(settings, RECORD, rules(), timeout_s=2)[0]
 
 
-def test_check_is_content_with_a_token_that_is_taken(httpserver: HTTPServer, settings: Settings) -> None:
-    """A list of annotations, empty or not, is enough."""
+@pytest.mark.parametrize(
+    ("status", "permissions", "ok"),
+    [
+        (200, {"annotations:create": ["annotations:type:organization"], "annotations:read": ["annotations:*"]}, True),
+        (200, {"annotations:create": ["*"]}, True),
+        (200, {"annotations:create": ["annotations:type:dashboard"]}, False),
+        (200, {"annotations:read": ["annotations:*"]}, False),
+        (200, ["annotations:create"], None),
+        (404, {"message": "not found"}, None),
+    ],
+)
+def test_check_finds_out_whether_the_token_may_create(
+    httpserver: HTTPServer, settings: Settings, status: int, permissions: object, ok: bool | None
+) -> None:
+    """A Viewer's token can list annotations, and is answered 403 at the first restart. Grafana lists what a token may do."""
     httpserver.expect_request("/api/annotations", method="GET").respond_with_json([])
-    assert [finding.ok for finding in annotations.check(settings, timeout_s=5)] == [True]
+    httpserver.expect_request("/api/access-control/user/permissions", method="GET").respond_with_json(permissions, status=status)
+    (finding,) = annotations.check(settings, timeout_s=5)
+    assert (finding.ok, bool(finding.remedy)) == (ok, not ok)
