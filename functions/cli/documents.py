@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
 from functions.application.observe import unwrap
+from functions.application.ports import Stored
 from functions.application.serialization import decode
+from functions.bootstrap import Adapters
 from functions.domain.model.incidents import Document
 from functions.runtime.errors import Denied
-
-if TYPE_CHECKING:
-    from functions.application.ports import Stored
-    from functions.bootstrap import Adapters
 
 LIST_S, LOAD_S = 30.0, 30.0
 AT_ONCE = 16

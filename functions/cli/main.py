@@ -18,10 +18,8 @@ from functions.cli.commands.send import send
 from functions.cli.commands.simulate import simulate
 from functions.cli.commands.status import status
 from functions.cli.commands.switch import pause, resume
-from functions.cli.output import Unusable, Wrong, printable
+from functions.cli.output import Unusable, Wrong
 from functions.runtime.errors import BadRequest, ConfigError, Denied, Unavailable
-
-LONGEST_SENTENCE = 1000
 
 
 class CommandLine(click.Group):
@@ -38,10 +36,10 @@ class CommandLine(click.Group):
         except BadRequest as error:
             raise Unusable(error.sentence) from None
         except Denied as error:
-            raise Wrong(printable(f"{error}. {error.remedy}".rstrip(), LONGEST_SENTENCE)) from None
+            raise Wrong(f"{error}. {error.remedy}".rstrip()) from None
         except Unavailable as error:
             remedy = "Make sure that it is up and can be reached from here; `check` asks every system."
-            raise Wrong(printable(f"{error}. {remedy}", LONGEST_SENTENCE)) from None
+            raise Wrong(f"{error}. {remedy}") from None
 
 
 @click.group(cls=CommandLine, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -11,17 +11,16 @@ import zlib
 from base64 import b64decode
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from msgspec import Struct
 
+from functions.adapters.grafana.request import parse
 from functions.cli.output import Unusable
 from functions.domain.decisions.matching import template_labels
+from functions.domain.model.alerts import Notification
+from functions.domain.model.runbooks import Rules, Runbook
 from functions.runtime.errors import BadRequest
-
-if TYPE_CHECKING:
-    from functions.domain.model.alerts import Notification
-    from functions.domain.model.runbooks import Rules, Runbook
 
 GZIP = b"\x1f\x8b"
 REMEDY = "Name the JSON of a notification, such as examples/alert.json, or - for stdin."
@@ -53,8 +52,6 @@ def read(path: str) -> Recorded:
 
 def parsed(recorded: Recorded) -> Notification:
     """Its alerts. Raises Unusable where Unstick would answer 400."""
-    from functions.adapters.grafana.request import parse
-
     try:
         return parse(recorded.body)
     except BadRequest as error:

@@ -11,32 +11,39 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 from unicodedata import east_asian_width
 
 import click
 
+from functions.bootstrap import Adapters
 from functions.config.current import DEFAULT_PATH
+from functions.config.loader import load_config
+from functions.domain.model.runbooks import Rules
 from functions.domain.texts.sanitize import clean
-
-if TYPE_CHECKING:
-    from functions.bootstrap import Adapters
-    from functions.domain.model.runbooks import Rules
+from functions.domain.texts.words import duration
 
 WRONG, UNUSABLE = 1, 2
-MAX_CELL = 400
+MAX_CELL, MAX_TEXT = 400, 1000
 COLOURS = {"ok": "green", "wrong": "red", "warn": "yellow"}
 GAP = "  "
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class Wrong(click.ClickException):
+class _Failure(click.ClickException):
+    def format_message(self) -> str:
+        """The sentences within the terminal's width, without anything that does it harm."""
+        lines = clean(self.message, MAX_TEXT * 20, "…", lines=True).splitlines()
+        return "\n".join(part for line in lines for part in wrap(line, width() - len("Error: ")))
+
+
+class Wrong(_Failure):
     """Something outside is wrong, or what was asked for was not done: exit code 1."""
 
     exit_code = WRONG
 
 
-class Unusable(click.ClickException):
+class Unusable(_Failure):
     """An argument, a file or the configuration can't be used: exit code 2."""
 
     exit_code = UNUSABLE
@@ -71,15 +78,12 @@ def named_values(option: str, pairs: Sequence[str]) -> dict[str, str]:
     """What NAME=VALUE arguments say. Raises Unusable for one that has no `=`."""
     for pair in pairs:
         if not pair.partition("=")[0] or "=" not in pair:
-            raise Unusable(f"{option} {printable(pair)} is not NAME=VALUE. Write for example {option} queue=mail.outgoing.")
+            raise Unusable(f"{option} {pair} is not NAME=VALUE. Write for example {option} queue=mail.outgoing.")
     return {name: value for name, _, value in (pair.partition("=") for pair in pairs)}
 
 
 def load_adapters(config_path: str) -> Adapters:
     """The adapters of this configuration. Raises ConfigError with all that is wrong in it."""
-    from functions.bootstrap import Adapters
-    from functions.config.loader import load_config
-
     return Adapters(load_config(config_path))
 
 
@@ -106,11 +110,13 @@ def print_json(content: object) -> None:
     click.echo(json.dumps(content, ensure_ascii=False, indent=2, default=str))
 
 
-def print_text(text: str, indent: str = "", hanging: str | None = None, *, err: bool = False) -> None:
-    """One paragraph within the terminal's width; lines after the first begin with `hanging` (else as the first)."""
-    hanging = indent if hanging is None else hanging
-    first, *others = wrap(text, width() - max(columns(indent), columns(hanging)))
-    click.echo("\n".join([indent + first, *(hanging + line for line in others)]), err=err)
+def print_text(text: object, prefix: str = "", hanging: str | None = None, *, err: bool = False) -> None:
+    """One paragraph within the terminal's width, whoever wrote it. `prefix` (a mark in colour, say) is ours; lines after the
+    first begin with `hanging`, else below the text.
+    """
+    hanging = " " * columns(prefix) if hanging is None else hanging
+    first, *others = wrap(printable(text, MAX_TEXT), width() - columns(hanging), width() - columns(prefix))
+    click.echo("\n".join([(prefix + first).rstrip(), *(hanging + line for line in others)]), err=err)
 
 
 def print_lines(text: str) -> None:
@@ -126,9 +132,9 @@ def print_posted(problems: Mapping[str, str]) -> None:
         print_text("Nobody was notified: the configuration names no channel for it.", err=True)
     for channel, problem in problems.items():
         if problem:
-            print_text(f"{mark('NOT SENT', 'wrong')} to {printable(channel)}: {printable(problem)} Tell them yourself.", err=True)
+            print_text(f"to {channel}: {problem} Tell them yourself.", mark("NOT SENT ", "wrong"), err=True)
         else:
-            print_text(f"sent to {printable(channel)}")
+            print_text(f"sent to {channel}")
 
 
 def printable(text: object, limit: int = MAX_CELL) -> str:
@@ -148,13 +154,14 @@ def width() -> int:
     return sys.maxsize
 
 
-def wrap(text: str, columns_at_most: int) -> list[str]:
+def wrap(text: str, columns_at_most: int, first_at_most: int | None = None) -> list[str]:
     """The text in lines of at most so many columns; a longer word, such as a URL, stays whole."""
-    lines = [""]
+    lines, limit = [""], columns_at_most if first_at_most is None else first_at_most
     for word in text.split(" "):
         longer = f"{lines[-1]} {word}" if lines[-1] else word
-        if lines[-1] and columns(longer) > columns_at_most:
+        if columns(longer) > limit and (lines[-1] or limit < columns_at_most):
             lines.append(word)
+            limit = columns_at_most
         else:
             lines[-1] = longer
     return lines
@@ -207,8 +214,6 @@ def progress(label: str, length: int) -> Iterator[Callable[[], None]]:
 
 def relative(seconds: float) -> str:
     """`in 12 s`, `3 min ago`."""
-    from functions.domain.texts.words import duration
-
     return f"in {duration('en', seconds)}" if seconds >= 0 else f"{duration('en', -seconds)} ago"
 
 

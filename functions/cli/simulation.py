@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -14,6 +14,8 @@ from functions.application.observe import NOTHING_SEEN
 from functions.application.observe import observe as observe_systems
 from functions.application.ports import Budget
 from functions.application.reconcile import STORE_S, load_document
+from functions.bootstrap import Adapters
+from functions.config.settings import Config
 from functions.domain.decisions import matching
 from functions.domain.decisions.guards import Decision, GuardContext, evaluate_all
 from functions.domain.decisions.messages import to_alert_ref
@@ -23,10 +25,6 @@ from functions.domain.model.codes import Action, Phase, Reason
 from functions.domain.model.events import AlertsReceived, Claim, Reply
 from functions.domain.model.incidents import Document, Incident, QueueState
 from functions.domain.model.observations import Observation, Storm
-
-if TYPE_CHECKING:
-    from functions.bootstrap import Adapters
-    from functions.config.settings import Config
 
 LOOK_BUDGET_S = 40.0
 Observe = Callable[[str, AlertsReceived, float], tuple[Document, Observation]]

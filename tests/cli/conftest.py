@@ -14,3 +14,9 @@ from tests.cli.line import Line, line
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Line]:
     with line(tmp_path, monkeypatch) as made:
         yield made
+
+
+@pytest.fixture(autouse=True)
+def _no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Output as in a pipe, whatever terminal pytest runs on: unwrapped."""
+    monkeypatch.delenv("COLUMNS", raising=False)

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 from msgspec import Struct
 
-from functions.cli.output import WRONG, Unusable, load_adapters, options, print_json, print_text, printable, progress, table
-
-if TYPE_CHECKING:
-    from functions.cli.notifications import Recorded
-    from functions.cli.simulation import Observe
-    from functions.config.settings import Config
+from functions.cli import notifications, observations, output, simulation
+from functions.cli.notifications import Recorded
+from functions.cli.simulation import Observe
+from functions.config.settings import Config
 
 STATED = (
     "Each recording is decided by itself on its own clock, with {seen} and without any document of an earlier one. "
@@ -34,7 +31,7 @@ class Difference(Struct, frozen=True):
 
 
 @click.command()
-@options
+@output.options
 @click.argument("folder", metavar="DIR", type=click.Path(exists=True, file_okay=False))
 @click.option("--against", "other_path", required=True, metavar="OTHER.yaml", help="The configuration to compare with.")
 @click.option("--seen", "seen_path", metavar="FILE", help=f"The observation, as for simulate, instead of: {STUCK}.")
@@ -47,23 +44,21 @@ def backtest(*, config_path: str, as_json: bool, folder: str, other_path: str, s
 
     Exit code 1: something differs.
     """
-    from functions.cli import notifications, observations, simulation
-
-    before, after = load_adapters(config_path).config, load_adapters(other_path).config
+    before, after = output.load_adapters(config_path).config, output.load_adapters(other_path).config
     made_up = observations.from_file(seen_path) if seen_path else observations.stuck
     observe = simulation.made_up_observations(made_up)
     paths = sorted(path for pattern in ("*.json", "*.json.gz") for path in Path(folder).glob(pattern))
     if not paths:
-        raise Unusable(f"{folder}: has no *.json or *.json.gz. Name the folder with the recordings; `record` makes them.")
+        raise output.Unusable(f"{folder}: has no *.json or *.json.gz. Name the folder with the recordings; `record` makes them.")
     left_out: dict[str, str] = {}
     differences: list[Difference] = []
     counts: tuple[Counter[str], Counter[str]] = (Counter(), Counter())
-    with progress("deciding", len(paths)) as advance:
+    with output.progress("deciding", len(paths)) as advance:
         for path in paths:
             try:
                 recorded = notifications.read(str(path))
                 fates = [_fates(settings, recorded, observe) for settings in (before, after)]
-            except Unusable as error:
+            except output.Unusable as error:
                 left_out[path.name] = error.message.removeprefix(f"{path}: ")
             else:
                 differences += _differences(path.name, *fates)
@@ -72,7 +67,7 @@ def backtest(*, config_path: str, as_json: bool, folder: str, other_path: str, s
             advance()
     stated = STATED.format(seen=f"what {seen_path} says" if seen_path else STUCK)
     if as_json:
-        print_json(
+        output.print_json(
             {
                 "stated": stated,
                 "recordings": len(paths) - len(left_out),
@@ -89,13 +84,11 @@ def backtest(*, config_path: str, as_json: bool, folder: str, other_path: str, s
     else:
         _print(stated, differences, counts, left_out, len(paths))
     if differences:
-        raise SystemExit(WRONG)
+        raise SystemExit(output.WRONG)
 
 
 def _fates(settings: Config, recorded: Recorded, observe: Observe) -> list[tuple[str, Fate]]:
     """(name, what happens to it) of every alert, in the notification's order."""
-    from functions.cli import notifications, simulation
-
     alerts = notifications.parsed(recorded).alerts
     fates: dict[int, Fate] = {}
     for decision in simulation.decide_notification(settings, alerts, simulation.recorded_at(recorded.at, alerts), observe):
@@ -123,14 +116,14 @@ def _sentence(fate: Fate) -> str:
 def _print(
     stated: str, differences: list[Difference], counts: tuple[Counter[str], Counter[str]], left_out: dict[str, str], files: int
 ) -> None:
-    print_text(stated)
+    output.print_text(stated)
     names = sorted({*counts[0], *counts[1]})
     rows: list[tuple[object, ...]] = [(name, counts[0][name], counts[1][name]) for name in names]
-    click.echo("\n" + table(("alerts that would be", "before", "after"), rows) + "\n")
+    click.echo("\n" + output.table(("alerts that would be", "before", "after"), rows) + "\n")
     if differences:
         rows = [(one.file, f"{one.alert} x{one.count}", _sentence(one.before), _sentence(one.after)) for one in differences]
-        click.echo(table(("recording", "alerts", "before", "after"), rows) + "\n")
+        click.echo(output.table(("recording", "alerts", "before", "after"), rows) + "\n")
     for file, why in left_out.items():
-        print_text(f"left out: {printable(file)}: {printable(why)}", err=True)
+        output.print_text(f"left out: {file}: {why}", err=True)
     changed = sum(one.count for one in differences)
-    print_text(f"{files - len(left_out)} recordings, {changed} alerts would be treated differently")
+    output.print_text(f"{files - len(left_out)} recordings, {changed} alerts would be treated differently")

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
 
 import click
 from msgspec.structs import replace
 
-from functions.cli.output import load_adapters, options, print_json, print_lines, print_text
+from functions.application.intake import group_by_document
+from functions.cli import notifications, output, sample_cards, simulation
+from functions.domain.decisions import matching
 from functions.domain.model.codes import Reason
+from functions.domain.model.messages import Card
 from functions.runtime.registry import adapter_names, load_adapter
-
-if TYPE_CHECKING:
-    from functions.domain.model.messages import Card
 
 KINDS = (
     "started",
@@ -34,7 +33,7 @@ SHOWN = 3
 
 
 @click.command()
-@options
+@output.options
 @click.argument("file", metavar="FILE")
 @click.option("--channel", "channels", multiple=True, type=click.Choice(CHANNELS), help="Only this kind of channel; repeatable.")
 @click.option(
@@ -67,26 +66,22 @@ def card(
         for channel in channels or CHANNELS
     ]
     if as_json:
-        print_json([{"channel": channel, "kind": kind, "message": message} for channel, kind, message in messages])
+        output.print_json([{"channel": channel, "kind": kind, "message": message} for channel, kind, message in messages])
         return
     for channel, card_kind, message in messages:
         click.echo(click.style(f"--- {channel}: {card_kind}", bold=True))
         text = message if isinstance(message, str) else json.dumps(message, ensure_ascii=False, indent=2)
-        print_lines(text) if channel == "console" else click.echo(text)
+        output.print_lines(text) if channel == "console" else click.echo(text)
         click.echo()
     if left_out:
-        print_text(f"and {left_out} more; --all shows them", err=True)
+        output.print_text(f"and {left_out} more; --all shows them", err=True)
 
 
 def _cards(
     config_path: str, file: str, kind: str | None, reason: str | None, language: str | None, *, everything: bool
 ) -> tuple[list[Card], str, int]:
     """The cards, their language, and how many were left out."""
-    from functions.application.intake import group_by_document
-    from functions.cli import notifications, sample_cards, simulation
-    from functions.domain.decisions import matching
-
-    ports = load_adapters(config_path)
+    ports = output.load_adapters(config_path)
     recorded = notifications.read(file)
     alerts = notifications.parsed(recorded).alerts
     rules = replace(ports.rules, language=language or ports.rules.language)

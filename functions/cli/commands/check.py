@@ -2,35 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 from msgspec.structs import asdict
 
-from functions.cli.output import (
-    WRONG,
-    load_adapters,
-    logs_to_stderr,
-    mark,
-    named_values,
-    options,
-    print_json,
-    print_text,
-    printable,
-    progress,
-    timeout_option,
-)
-
-if TYPE_CHECKING:
-    from functions.entrypoints.checks import Line
+from functions.cli import output
+from functions.entrypoints import checks
+from functions.entrypoints.checks import Line
 
 MARKS = {True: ("ok", "ok"), None: ("?", "warn"), False: ("FAILED", "wrong")}
 LABEL_HELP = "A label that alerts have, to check the queue that it names. May be repeated."
 
 
 @click.command()
-@options
-@timeout_option(15.0, 120, "How long each system may take; all are asked at once.")
+@output.options
+@output.timeout_option(15.0, 120, "How long each system may take; all are asked at once.")
 @click.option("--label", "labels", multiple=True, metavar="NAME=VALUE", help=LABEL_HELP)
 @click.option("--only-wrong", is_flag=True, help="Leave out what is right.")
 def check(*, config_path: str, as_json: bool, timeout_s: float, labels: tuple[str, ...], only_wrong: bool) -> None:
@@ -41,22 +26,20 @@ def check(*, config_path: str, as_json: bool, timeout_s: float, labels: tuple[st
     against late starts, which `mode: auto` requires), RabbitMQ's queues, the store, the scheduler and the chats. Nothing
     is started, posted or changed; what the test of the store writes is removed again.
     """
-    from functions.entrypoints import checks
-
-    ports = load_adapters(config_path)
-    questions = checks.questions(ports, named_values("--label", labels), timeout_s)
-    with progress("asking every system", len(questions)) as advance, logs_to_stderr():
+    ports = output.load_adapters(config_path)
+    questions = checks.questions(ports, output.named_values("--label", labels), timeout_s)
+    with output.progress("asking every system", len(questions)) as advance, output.logs_to_stderr():
         lines = checks.ask_all(questions, timeout_s, advance)
     failed = sum(line.finding.ok is False for line in lines)
     if as_json:
         findings = [{"system": line.system, "runbooks": line.runbooks, **asdict(line.finding)} for line in lines]
-        print_json({"ok": not failed, "findings": findings})
+        output.print_json({"ok": not failed, "findings": findings})
     else:
         _print([line for line in lines if not only_wrong or line.finding.ok is not True])
         unknown = sum(line.finding.ok is None for line in lines)
         click.echo(f"\n{len(lines) - failed - unknown} ok, {unknown} to look at, {failed} failed")
     if failed:
-        raise SystemExit(WRONG)
+        raise SystemExit(output.WRONG)
 
 
 def _print(lines: list[Line]) -> None:
@@ -64,10 +47,10 @@ def _print(lines: list[Line]) -> None:
     for line in lines:
         if line.system != system:
             system = line.system
-            click.echo(click.style(printable(system), bold=True))
+            click.echo(click.style(output.printable(system), bold=True))
         word, kind = MARKS[line.finding.ok]
-        runbooks = f" [{', '.join(map(printable, line.runbooks))}]" if line.runbooks else ""
-        detail = f": {printable(line.finding.detail)}" if line.finding.detail else ""
-        print_text(f"{printable(line.finding.what)}{runbooks}{detail}", f"  {mark(f'{word:<6}', kind)}  ", " " * 12)
+        runbooks = f" [{', '.join(line.runbooks)}]" if line.runbooks else ""
+        detail = f": {line.finding.detail}" if line.finding.detail else ""
+        output.print_text(f"{line.finding.what}{runbooks}{detail}", f"  {output.mark(f'{word:<6}', kind)}  ")
         if line.finding.remedy:
-            print_text(f"→ {printable(line.finding.remedy)}", " " * 10, " " * 12)
+            output.print_text(line.finding.remedy, " " * 10 + "→ ")

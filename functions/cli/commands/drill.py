@@ -2,36 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
-from functions.cli.output import (
-    WRONG,
-    Unusable,
-    load_adapters,
-    logs_to_stderr,
-    mark,
-    named_values,
-    options,
-    print_json,
-    print_posted,
-    print_text,
-    printable,
-    progress,
-)
-
-if TYPE_CHECKING:
-    from functions.bootstrap import Adapters
-    from functions.domain.cards.drill_card import Leg
-    from functions.domain.model.alerts import Target
-    from functions.domain.model.runbooks import Runbook
+from functions.bootstrap import Adapters
+from functions.cli import output
+from functions.domain.cards.drill_card import Leg
+from functions.domain.decisions.matching import target_key
+from functions.domain.model.alerts import Target
+from functions.domain.model.runbooks import Runbook
+from functions.entrypoints import drill as drilling
+from functions.entrypoints import drill_refusal
 
 LEGS = 4
 
 
 @click.command()
-@options
+@output.options
 @click.option("--url", default="", metavar="URL", help="The webhook's address; else public_url of the configuration.")
 @click.option("--no-post", is_flag=True, help="Show the times only here. The alerts are still reported as tests.")
 @click.option("--refusal", "job", default="", metavar="RUNBOOK", help="Also prove that its job refuses a late start.")
@@ -48,49 +34,45 @@ def drill(*, config_path: str, as_json: bool, url: str, no_post: bool, job: str,
 
     Exit code 1: a part failed, or a channel could not be notified.
     """
-    from functions.entrypoints import drill as drilling
-    from functions.entrypoints import drill_refusal
-
-    ports = load_adapters(config_path)
+    ports = output.load_adapters(config_path)
     refusal: list[Leg] = []
-    with progress("following the drill", LEGS + bool(job)) as advance, logs_to_stderr():
+    with output.progress("following the drill", LEGS + bool(job)) as advance, output.logs_to_stderr():
         if job:
             refusal.append(drill_refusal.refusal(ports, _target(ports, job, given)))
             advance()
         result = drilling.run(ports, url=url, tell=not no_post, also=refusal, on_leg=lambda _: advance())
     if as_json:
-        print_json(drilling.as_json(result))
+        output.print_json(drilling.as_json(result))
     else:
         for leg in result.legs:
             _print(leg)
         if not no_post:
-            print_posted(result.told)
+            output.print_posted(result.told)
     if not result.ok:
-        raise SystemExit(WRONG)
+        raise SystemExit(output.WRONG)
 
 
 def _print(leg: Leg) -> None:
-    word = mark("ok    ", "ok") if leg.ok else mark("FAILED", "wrong")
-    print_text(f"{leg.seconds:6.1f} s  {printable(leg.detail)}".rstrip(), f"{word}  {leg.name:<10} ", " " * 10)
+    word = output.mark("ok    ", "ok") if leg.ok else output.mark("FAILED", "wrong")
+    output.print_text(leg.detail, f"{word}  {leg.name:<10} {leg.seconds:6.1f} s  ")
     if leg.remedy:
-        print_text(f"→ {printable(leg.remedy)}", " " * 8, " " * 10)
+        output.print_text(leg.remedy, " " * 8 + "→ ")
 
 
 def _target(ports: Adapters, job: str, given: tuple[str, ...]) -> Target:
     """What the runbook restarts, with its fixed options and those that are given."""
-    from functions.domain.decisions.matching import target_key
-    from functions.domain.model.alerts import Target
-
     runbook = _runbook(ports, job)
     values = {name: value for name, value in runbook.restart.options.items() if "${" not in value}
-    for name, value in named_values("--option", given).items():
+    for name, value in output.named_values("--option", given).items():
         if name not in runbook.restart.options:
             known = ", ".join(runbook.restart.options) or "none"
-            raise Unusable(f"--option {printable(name)}: {runbook.name} has no such option. It has: {known}.")
+            raise output.Unusable(f"--option {name}: {runbook.name} has no such option. It has: {known}.")
         values[name] = value
     missing = [name for name in runbook.restart.options if name not in values]
     if missing:
-        raise Unusable(f"{runbook.name} takes {', '.join(missing)} from labels. Give --option {missing[0]}=VALUE for each.")
+        raise output.Unusable(
+            f"{runbook.name} takes {', '.join(missing)} from labels. Give --option {missing[0]}=VALUE for each."
+        )
     url = ports.config.runner_url
     return Target(target_key(url, runbook.restart.job, values), url, runbook.restart.job, values)
 
@@ -99,4 +81,4 @@ def _runbook(ports: Adapters, job: str) -> Runbook:
     for runbook in ports.rules.runbooks.values():
         if job in (runbook.name, runbook.restart.job):
             return runbook
-    raise Unusable(f"--refusal {printable(job)}: there is no such runbook. Known: {', '.join(ports.rules.runbooks) or 'none'}.")
+    raise output.Unusable(f"--refusal {job}: there is no such runbook. Known: {', '.join(ports.rules.runbooks) or 'none'}.")

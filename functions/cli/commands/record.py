@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from functions.cli.output import Unusable, print_text
+from functions.cli import output
 
 MAX_BODY = 8 * 2**20
 SOCKET_S = 30.0
@@ -31,15 +31,15 @@ def record(*, folder: str, host: str, port: int, count: int | None) -> None:
         Path(folder).mkdir(parents=True, exist_ok=True)
         server = Recorder((host, port), Path(folder))
     except OSError as error:
-        raise Unusable(f"can't record to {folder} on {host}:{port}: {error.strerror or error}. {REMEDY}") from None
+        raise output.Unusable(f"can't record to {folder} on {host}:{port}: {error.strerror or error}. {REMEDY}") from None
     with server:
-        print_text(f"Recording to {folder} what is posted to http://{host}:{server.server_address[1]}/. Ctrl-C stops it.")
+        output.print_text(f"Recording to {folder} what is posted to http://{host}:{server.server_address[1]}/. Ctrl-C stops it.")
         try:
             while count is None or server.kept < count:
                 server.handle_request()
         except KeyboardInterrupt:
             click.echo()
-    print_text(f"notifications kept: {server.kept}")
+    output.print_text(f"notifications kept: {server.kept}")
 
 
 REMEDY = "If another process uses the port, name a free one with --port."
@@ -70,7 +70,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_error(413 if length.isdecimal() else 411)
             return
         path = self.server.keep(self.rfile.read(int(length)).decode(errors="replace"))
-        print_text(f"kept {path}")
+        output.print_text(f"kept {path}")
         self.send_response(200)
         self.send_header("Content-Length", "0")
         self.end_headers()

@@ -6,11 +6,15 @@ from pathlib import Path
 
 import click
 
-from functions.cli.output import WRONG, Unusable, load_adapters, logs_to_stderr, options, print_json, print_lines, print_posted
+from functions.adapters.chats import console
+from functions.application import report as reporting
+from functions.cli import output
+from functions.domain.costs import card as cost_card
+from functions.domain.costs import chart as cost_chart
 
 
 @click.command()
-@options
+@output.options
 @click.option("--days", type=click.Choice(["7", "30"]), default=None, help="What the headline covers; else report.every.")
 @click.option("--chart", "chart_path", metavar="FILE.svg", help="Write the chart into this SVG file.")
 @click.option("--post", is_flag=True, help="Post it to the channels of `report`, else of `notify`, as the weekly report does.")
@@ -21,18 +25,13 @@ def report(*, config_path: str, as_json: bool, days: str | None, chart_path: str
 
     Exit code 1: with --post, a channel could not be notified.
     """
-    from functions.adapters.chats import console
-    from functions.application import report as reporting
-    from functions.domain.costs import card as cost_card
-    from functions.domain.costs import chart as cost_chart
-
     if post and days:
         raise click.UsageError("--days changes what is shown here; what is posted follows report.every in the configuration.")
     if chart_path and not chart_path.lower().endswith(".svg"):
-        raise Unusable(f"{chart_path}: the chart is an SVG picture. Name a file that ends in .svg.")
-    ports = load_adapters(config_path)
+        raise output.Unusable(f"{chart_path}: the chart is an SVG picture. Name a file that ends in .svg.")
+    ports = output.load_adapters(config_path)
     problems: dict[str, str] = {}
-    with logs_to_stderr():
+    with output.logs_to_stderr():
         if post:
             reported = reporting.post_report(ports, ports.now())
             cost, card, problems = reported.cost, reported.card, reported.problems
@@ -45,17 +44,19 @@ def report(*, config_path: str, as_json: bool, days: str | None, chart_path: str
     failed = [name for name, problem in problems.items() if problem]
     if as_json:
         told = [name for name, problem in problems.items() if not problem]
-        print_json({"report": reporting.as_json(cost), "told": told, "failed": failed})
+        output.print_json({"report": reporting.as_json(cost), "told": told, "failed": failed})
     else:
-        print_lines(console.render(card, ports.rules.language))
+        output.print_lines(console.render(card, ports.rules.language))
         if post:
-            print_posted(problems)
+            output.print_posted(problems)
     if failed:
-        raise SystemExit(WRONG)
+        raise SystemExit(output.WRONG)
 
 
 def _write(path: str, chart: str) -> None:
     try:
         Path(path).write_text(chart, encoding="utf-8")
     except OSError as error:
-        raise Unusable(f"{path}: can't be written ({type(error).__name__}). Name a file in a folder that exists.") from None
+        raise output.Unusable(
+            f"{path}: can't be written ({type(error).__name__}). Name a file in a folder that exists."
+        ) from None

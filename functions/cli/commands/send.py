@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import time
-from typing import TYPE_CHECKING
 
 import click
 
-from functions.cli.output import WRONG, Unusable, mark, named_values, options, print_json, print_text, printable, timeout_option
-
-if TYPE_CHECKING:
-    from functions.cli.notifications import Recorded
-    from functions.config.settings import Config
+from functions.adapters.grafana import sender
+from functions.cli import notifications, output
+from functions.cli.notifications import Recorded
+from functions.config.kinds import url_mistake
+from functions.config.loader import load_config
+from functions.config.settings import Config
+from functions.runtime import http_client
 
 WEBHOOK = "Write the address of the webhook, such as http://127.0.0.1:8080/."
 DECIDED_AGAIN = frozenset({"cooldown", "job_busy", "ledger_unknown", "symptom_unknown"})
@@ -20,14 +21,14 @@ DECIDED_AGAIN = frozenset({"cooldown", "job_busy", "ledger_unknown", "symptom_un
 
 
 @click.command()
-@options
+@output.options
 @click.argument("arguments", nargs=-1, required=True, metavar="FILE URL")
 @click.option("--example", is_flag=True, help="Make a notification with the labels LABEL=VALUE... that stand in FILE's place.")
 @click.option("--restamp", is_flag=True, help="Let the alerts begin (or end) now, so that they are not old.")
 @click.option(
     "--as", "way", type=click.Choice(["hmac", "basic", "bearer"]), default=None, help="How to sign; else as configured first."
 )
-@timeout_option(30.0, 300, "Grafana waits 30.")
+@output.timeout_option(30.0, 300, "Grafana waits 30.")
 def send(
     *,
     config_path: str,
@@ -49,11 +50,6 @@ def send(
 
     Exit code 1: the answer is not 2xx, or not Unstick's.
     """
-    from functions.adapters.grafana import sender
-    from functions.cli import notifications
-    from functions.config.loader import load_config
-    from functions.runtime import http_client
-
     source, url = _split(arguments, example=example)
     settings = load_config(config_path)
     recorded = _notification(settings, source, example=example)
@@ -70,36 +66,32 @@ def send(
     is_unstick = isinstance(answer, dict) and ("incidents" in answer or "error" in answer)
     success = 200 <= response.status < 300 and is_unstick
     if as_json:
-        print_json({"status": response.status, "seconds": round(took_s, 3), "answer": answer})
+        output.print_json({"status": response.status, "seconds": round(took_s, 3), "answer": answer})
     else:
-        click.echo(f"{mark(str(response.status), 'ok' if success else 'wrong')} in {took_s:.2f} s")
+        click.echo(f"{output.mark(str(response.status), 'ok' if success else 'wrong')} in {took_s:.2f} s")
         if isinstance(answer, dict) and is_unstick:
             _print(answer)
         else:
-            print_text(f"This is not the answer of Unstick's webhook: is {printable(url)} the right address? {WEBHOOK}", "  ")
+            output.print_text(f"This is not the answer of Unstick's webhook: is {url} the right address? {WEBHOOK}", "  ")
     if not success:
-        raise SystemExit(WRONG)
+        raise SystemExit(output.WRONG)
 
 
 def _split(arguments: tuple[str, ...], *, example: bool) -> tuple[tuple[str, ...], str]:
     """What to send, and the URL: the last argument, which only an example can do without."""
-    from functions.config.kinds import url_mistake
-
     url = arguments[-1]
     if example and "://" not in url:
         return arguments, ""
     if not example and len(arguments) != 2:
         raise click.UsageError("name a FILE and a URL.")
     if mistake := url_mistake(url.partition("?")[0]):
-        raise Unusable(f"URL {mistake}. {WEBHOOK}")
+        raise output.Unusable(f"URL {mistake}. {WEBHOOK}")
     return arguments[:-1], url
 
 
 def _notification(settings: Config, source: tuple[str, ...], *, example: bool) -> Recorded:
-    from functions.cli import notifications
-
     if example:
-        return notifications.example(settings.rules, named_values("--example", source), time.time())
+        return notifications.example(settings.rules, output.named_values("--example", source), time.time())
     return notifications.read(source[0])
 
 
@@ -113,14 +105,14 @@ def _parsed(body: bytes) -> object:
 def _print(answer: dict[str, object]) -> None:
     """The answer, with a line an incident."""
     if answer.get("error"):
-        print_text(printable(answer["error"], 1000), "  ")
+        output.print_text(answer["error"], "  ")
     incidents = answer.get("incidents")
     for incident in incidents if isinstance(incidents, list) else ():
         execution = incident.get("execution")
         restart = f", execution {execution['id']} {execution['url']}" if execution else ""
         action, reason = incident.get("action"), incident.get("reason")
         name = incident.get("target") or incident.get("runbook") or "alert"
-        text = f"{name}: {action}{f' ({reason})' if reason else ''}, incident {incident.get('id')}{restart}"
-        print_text(printable(text, 1000), "  ", "    ")
+        held_for = f" ({reason})" if reason else ""
+        output.print_text(f"{name}: {action}{held_for}, incident {incident.get('id')}{restart}", "  ", "    ")
         if action == "deferred" or (action == "held" and reason in DECIDED_AGAIN):
-            print_text("→ it is decided again by itself; `python -m functions status` shows when", "    ", "      ")
+            output.print_text("it is decided again by itself; `python -m functions status` shows when", "    → ")

@@ -3,30 +3,16 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
 
 import click
 
-from functions.cli.output import (
-    WRONG,
-    load_adapters,
-    local_time,
-    logs_to_stderr,
-    mark,
-    options,
-    padded,
-    print_json,
-    print_text,
-    printable,
-    progress,
-    relative,
-)
-
-if TYPE_CHECKING:
-    from functions.bootstrap import Adapters
-    from functions.cli.notifications import Recorded
-    from functions.cli.simulation import Observe, SimulatedDecision
-    from functions.domain.model.observations import Observation
+from functions.application.intake import group_by_document
+from functions.bootstrap import Adapters
+from functions.cli import notifications, observations, output, simulation
+from functions.cli.notifications import Recorded
+from functions.cli.simulation import Observe, SimulatedDecision
+from functions.domain.decisions import matching
+from functions.domain.model.observations import ExecutionHistory, Observation, Pause, QueueSnapshot, Storm
 
 ACTIONS = {
     "restarted": ("would restart it", "ok"),
@@ -35,11 +21,10 @@ ACTIONS = {
     "deferred": ("would decide later", "warn"),
     "asked": ("would ask for approval", "warn"),
 }
-GUARD_COLUMNS = 18
 
 
 @click.command()
-@options
+@output.options
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option("--offline", is_flag=True, help="Read no system: shows what is held when nothing can be known.")
 @click.option("--seen", "seen_path", metavar="FILE", help="Read the observation from this JSON file, not from the systems.")
@@ -65,11 +50,9 @@ def simulate(
 
     Exit code 1: something would be held.
     """  # noqa: D301 - click's own mark for a block that keeps its lines is a real backspace
-    from functions.cli import notifications, observations, simulation
-
     if offline and seen_path:
         raise click.UsageError("--offline and --seen exclude each other: use one of them.")
-    ports = load_adapters(config_path)
+    ports = output.load_adapters(config_path)
     observe = simulation.live_observations(ports)
     if offline or seen_path:
         made_up = observations.from_file(seen_path) if seen_path else observations.unobserved
@@ -80,58 +63,52 @@ def simulate(
         recordings = [notifications.restamped(recorded, time.time()) for recorded in recordings]
     results = [(recorded.name, *_decide(ports, recorded, observe, real_time=real_time)) for recorded in recordings]
     if as_json:
-        print_json([{"file": name, "at": at, "incidents": list(map(simulation.as_json, made))} for name, at, made in results])
+        output.print_json(
+            [{"file": name, "at": at, "incidents": list(map(simulation.as_json, made))} for name, at, made in results]
+        )
     else:
         for name, at, decisions in results:
-            stamp = f"{local_time(at, ports.rules)} {ports.rules.time_zone}"
-            print_text(click.style(f"{printable(name)} at {stamp}", bold=True))
+            stamp = f"{output.local_time(at, ports.rules)} {ports.rules.time_zone}"
+            output.print_text(f"{name} at {stamp}")
             for decision in decisions:
                 _print(decision, at)
     if any(decision.held for _, _, decisions in results for decision in decisions):
-        raise SystemExit(WRONG)
+        raise SystemExit(output.WRONG)
 
 
 def _decide(ports: Adapters, recorded: Recorded, observe: Observe, *, real_time: bool) -> tuple[float, list[SimulatedDecision]]:
-    from functions.application.intake import group_by_document
-    from functions.cli import notifications, simulation
-    from functions.domain.decisions import matching
-
     alerts = notifications.parsed(recorded).alerts
     at = ports.now() if real_time else simulation.recorded_at(recorded.at, alerts)
     settings = ports.config
     targets = group_by_document(matching.match_alerts(settings.rules, settings.runner_url, alerts))
-    with progress(f"reading the systems for {recorded.name}", len(targets)) as advance, logs_to_stderr():
+    with output.progress(f"reading the systems for {recorded.name}", len(targets)) as advance, output.logs_to_stderr():
         return at, simulation.decide_notification(settings, alerts, at, observe, advance)
 
 
 def _print(decision: SimulatedDecision, at: float) -> None:
     words, kind = ACTIONS[decision.reply.action.value]
-    reason = f" ({decision.reply.reason.value})" if decision.reply.reason else ""
+    reason = f"({decision.reply.reason.value})" if decision.reply.reason else ""
     name = decision.reply.target or decision.cases[0].alert.name or "an alert without a name"
-    detail = f": {printable(decision.detail)}" if decision.detail else ""
     click.echo()
-    print_text(f"{printable(name)}: {mark(words, kind)}{reason}{detail}", "  ", "    ")
+    text = ": ".join(filter(None, (reason, decision.detail)))
+    output.print_text(text, f"  {output.printable(name)}: {output.mark(words, kind)} ", "    ")
     names = ", ".join(dict.fromkeys(case.alert.name for case in decision.cases))
     rows = [("alerts", f"{len(decision.cases)}: {names}"), ("runbook", decision.reply.runbook or "none matches")]
     if target := decision.cases[0].target:
         rows += [("job", f"{target.job} with {target.name}"), *(("seen", line) for line in _observed(decision.seen, at))]
     if decision.again_at is not None:
-        rows.append(("again", relative(decision.again_at - at)))
+        rows.append(("again", output.relative(decision.again_at - at)))
     rows.append(("message", ", ".join(decision.told) or "nobody, now"))
     for label, text in rows:
-        print_text(printable(text), f"    {label:<8} ", " " * 13)
+        output.print_text(text, f"    {label:<8} ")
     for guard, result in decision.guards:
-        reason = f" {result.reason.value}" if result and result.reason else ""
-        verdict = mark("passes", "ok") if result is None else mark(f"{result.kind.value}{reason}", "warn")
-        detail = f": {printable(result.detail)}" if result and result.detail else ""
-        arrow = " <- decides" if guard == decision.decides else ""
-        print_text(f"{verdict}{detail}{arrow}", f"      {padded(guard, GUARD_COLUMNS)} ", " " * 8)
+        verdict = output.mark("passes", "ok") if result is None else output.mark(result.kind.value, "warn")
+        text = ": ".join(map(str, filter(None, (result.reason, result.detail)))) if result else ""
+        output.print_text(text + " <- decides" * (guard == decision.decides), f"      {guard:<18} {verdict} ", " " * 8)
 
 
 def _observed(seen: Observation, at: float) -> list[str]:
     """What the guards had before them, in a line each."""
-    from functions.domain.model.observations import ExecutionHistory, Pause, QueueSnapshot, Storm
-
     lines = []
     for key, queue in seen.queues.items():
         if isinstance(queue, QueueSnapshot):

@@ -3,36 +3,22 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 import msgspec
 from msgspec import Struct
 
+from functions.application.observe import or_unknown, read_pause
+from functions.application.serialization import decode
+from functions.bootstrap import Adapters
+from functions.cli import output
 from functions.cli.documents import LOAD_S, document_keys, load_documents, name_of
-from functions.cli.output import (
-    WRONG,
-    load_adapters,
-    local_time,
-    logs_to_stderr,
-    mark,
-    options,
-    print_json,
-    print_text,
-    printable,
-    progress,
-    relative,
-    require_store,
-    table,
-)
 from functions.domain.decisions.guards import ESCALATION_HOLDS_S
 from functions.domain.model.incidents import Archive, Document
 from functions.domain.model.observations import Pause, Unknown
+from functions.domain.model.runbooks import Rules
 from functions.runtime.errors import Denied
-
-if TYPE_CHECKING:
-    from functions.bootstrap import Adapters
-    from functions.domain.model.runbooks import Rules
 
 OVERDUE_S = 120.0
 """By then the sweep has advanced what the scheduler lost."""
@@ -61,7 +47,7 @@ class State(Struct, frozen=True):
 
 
 @click.command()
-@options
+@output.options
 @click.option("--days", type=click.IntRange(1, 400), default=7, show_default=True, help="How far back to show ended incidents.")
 @click.option("--last", type=click.IntRange(0, 1000), default=20, show_default=True, help="How many of them to show.")
 def status(*, config_path: str, as_json: bool, days: int, last: int) -> None:
@@ -70,28 +56,25 @@ def status(*, config_path: str, as_json: bool, days: int, last: int) -> None:
     Times are in the configuration's time zone. Documents of a newer release are named instead of shown. Exit code 1: it
     is paused, a target is escalated, a document is overdue by two minutes, or something can't be read.
     """
-    ports = load_adapters(config_path)
-    require_store(ports)
+    ports = output.load_adapters(config_path)
+    output.require_store(ports)
     state = _read(ports, days, last)
     if as_json:
-        print_json(_as_json(state))
+        output.print_json(_as_json(state))
     else:
         _print(state, ports.rules)
     if state.wrong:
-        raise SystemExit(WRONG)
+        raise SystemExit(output.WRONG)
 
 
 def _read(ports: Adapters, days: int, last: int) -> State:
-    from functions.application.observe import or_unknown, read_pause
-    from functions.application.serialization import decode
-
     now = ports.now()
     since = now - days * DAY_S
     records, archive_unreadable = [], []
-    with logs_to_stderr():
+    with output.logs_to_stderr():
         pause = or_unknown(ports.run_parallel([lambda: read_pause(ports, LOAD_S)], LOAD_S)[0])
         keys = document_keys(ports)
-        with progress("reading documents", len(keys)) as advance:
+        with output.progress("reading documents", len(keys)) as advance:
             documents = load_documents(ports, keys, advance)
         for path, body in ports.read_archive(time.strftime("%Y-%m-%d", time.gmtime(since)), ARCHIVE_S):
             try:
@@ -117,25 +100,25 @@ def _phase(document: Document) -> str:
 
 def _print(state: State, rules: Rules) -> None:
     if isinstance(state.pause, Pause):
-        since = f", {relative(state.pause.at - state.at)}" if state.pause.at else ""
-        print_text(f"{mark('PAUSED', 'wrong')}: {printable(state.pause.reason)} ({printable(state.pause.by)}{since})")
-        print_text("→ to allow restarts again: python -m functions resume", "  ")
+        since = f", {output.relative(state.pause.at - state.at)}" if state.pause.at else ""
+        output.print_text(f"{state.pause.reason} ({state.pause.by}{since})", output.mark("PAUSED: ", "wrong"))
+        output.print_text("to allow restarts again: python -m functions resume", "  → ")
     elif isinstance(state.pause, Unknown):
-        print_text(f"{mark('KILL SWITCH UNREADABLE', 'wrong')}, so nothing is restarted: {printable(state.pause.why)}")
-        print_text(f"→ {printable(state.pause.remedy or 'make sure that the store can be read')}", "  ")
+        output.print_text(f"so nothing is restarted: {state.pause.why}", output.mark("KILL SWITCH UNREADABLE, ", "wrong"))
+        output.print_text(state.pause.remedy or "make sure that the store can be read", "  → ")
     else:
-        click.echo(mark("not paused", "ok"))
+        click.echo(output.mark("not paused", "ok"))
     _print_open(state)
     if state.escalated:
-        rows = [(name_of(one), one.key, relative((one.escalated_at or 0.0) - state.at)) for one in state.escalated]
-        click.echo("\n" + table(("escalated, held until healthy or resumed", "document", "when"), rows))
-        print_text("→ look at it; then: python -m functions resume --target NAME", "  ")
+        rows = [(name_of(one), one.key, output.relative((one.escalated_at or 0.0) - state.at)) for one in state.escalated]
+        click.echo("\n" + output.table(("escalated, held until healthy or resumed", "document", "when"), rows))
+        output.print_text("look at it; then: python -m functions resume --target NAME", "  → ")
     wrong = [(f"document {key}: {denied.detail}", denied.remedy) for key, denied in state.unreadable]
     for problem, remedy in wrong + [(f"archive: {problem}", "") for problem in state.archive_unreadable]:
         click.echo()
-        print_text(f"{mark('WRONG', 'wrong')} {printable(problem)}")
+        output.print_text(problem, output.mark("WRONG ", "wrong"))
         if remedy:
-            print_text(f"→ {printable(remedy)}", "  ")
+            output.print_text(remedy, "  → ")
     _print_recent(state, rules)
 
 
@@ -145,18 +128,18 @@ def _print_open(state: State) -> None:
         incident = document.incident
         parts = [_phase(document)]
         if document.due is not None:
-            parts.append(f"due {relative(document.due - state.at)}" + " OVERDUE" * state.overdue(document))
+            parts.append(f"due {output.relative(document.due - state.at)}" + " OVERDUE" * state.overdue(document))
         if incident:
             parts += [incident.reason.value] if incident.reason else []
-            parts += [f"restarts: {incident.restarts}", f"runbook {printable(incident.runbook)}", f"incident {incident.id}"]
+            parts += [f"restarts: {incident.restarts}", f"runbook {incident.runbook}", f"incident {incident.id}"]
         else:
             parts.append(f"document {document.key}")
         if document.to_tell:
             parts.append(f"messages to send: {len(document.to_tell)}")
-        print_text(printable(name_of(document)), "  ", "      ")
-        print_text(", ".join(parts), "    ")
+        output.print_text(name_of(document), "  ")
+        output.print_text(", ".join(parts), "    ")
     if any(map(state.overdue, state.open)):
-        print_text("→ the scheduler does not deliver, or `verify` fails: see its log, and `check`", "  ", "    ")
+        output.print_text("the scheduler does not deliver, or `verify` fails: see its log, and `check`", "  → ")
 
 
 def _print_recent(state: State, rules: Rules) -> None:
@@ -165,7 +148,7 @@ def _print_recent(state: State, rules: Rules) -> None:
         return
     rows = [
         (
-            local_time(record.outcome.at, rules),
+            output.local_time(record.outcome.at, rules),
             record.target.name if record.target else "-",
             record.outcome.ending.value + (f" ({record.outcome.reason.value})" if record.outcome.reason else ""),
             record.outcome.restarts,
@@ -173,7 +156,7 @@ def _print_recent(state: State, rules: Rules) -> None:
         )
         for record in state.recent
     ]
-    click.echo("\n" + table((f"ended ({rules.time_zone})", "target", "outcome", "restarts", "incident"), rows))
+    click.echo("\n" + output.table((f"ended ({rules.time_zone})", "target", "outcome", "restarts", "incident"), rows))
 
 
 def _as_json(state: State) -> dict[str, Any]:

@@ -3,33 +3,22 @@
 from __future__ import annotations
 
 import getpass
-from typing import TYPE_CHECKING
 
 import click
 
 from functions.application.deliver import post_to_all
+from functions.application.ports import Budget
+from functions.application.reconcile import STORE_S, advance, load_document
 from functions.application.serialization import decode, encode
+from functions.bootstrap import Adapters
+from functions.cli import output
 from functions.cli.documents import document_keys, load_documents, name_of
-from functions.cli.output import (
-    WRONG,
-    Unusable,
-    load_adapters,
-    logs_to_stderr,
-    mark,
-    options,
-    print_json,
-    print_posted,
-    print_text,
-    printable,
-    progress,
-    require_store,
-)
+from functions.domain.cards.card import compose
+from functions.domain.cards.card_input import CardInput
+from functions.domain.model.events import Resumed
+from functions.domain.model.incidents import Document
 from functions.domain.model.observations import Pause
 from functions.runtime.errors import Conflict, Unavailable
-
-if TYPE_CHECKING:
-    from functions.bootstrap import Adapters
-    from functions.domain.model.incidents import Document
 
 KEY = "pause"
 TRIES = 10
@@ -38,7 +27,7 @@ by_option = click.option("--by", default="", metavar="NAME", help="Who; else the
 
 
 @click.command()
-@options
+@output.options
 @click.option("--reason", required=True, metavar="TEXT", help="Why, for those who read it at night.")
 @by_option
 def pause(*, config_path: str, as_json: bool, reason: str, by: str) -> None:
@@ -51,24 +40,24 @@ def pause(*, config_path: str, as_json: bool, reason: str, by: str) -> None:
     """
     if not reason.strip():
         raise click.BadParameter("it is empty. Say why, for those who read it at night.", param_hint="--reason")
-    ports = load_adapters(config_path)
-    require_store(ports)
+    ports = output.load_adapters(config_path)
+    output.require_store(ports)
     switch = Pause(reason, by or _current_user(), ports.now())
-    with logs_to_stderr():
+    with output.logs_to_stderr():
         before = turn(ports, switch)
         problems = _notify(ports, "paused", switch)
     if as_json:
-        print_json({"paused": True, "reason": reason, "by": switch.by, "was_paused": before is not None, "told": problems})
+        output.print_json({"paused": True, "reason": reason, "by": switch.by, "was_paused": before is not None, "told": problems})
     else:
-        replaced = f" It was already paused: {printable(before.reason)} ({printable(before.by)})." if before else ""
-        print_text(f"{mark('PAUSED', 'warn')}: nothing is restarted until `python -m functions resume`.{replaced}")
-        print_posted(problems)
+        replaced = f" It was already paused: {before.reason} ({before.by})." if before else ""
+        output.print_text(f"nothing is restarted until `python -m functions resume`.{replaced}", output.mark("PAUSED: ", "warn"))
+        output.print_posted(problems)
     if any(problems.values()):
-        raise SystemExit(WRONG)
+        raise SystemExit(output.WRONG)
 
 
 @click.command()
-@options
+@output.options
 @by_option
 @click.option("--target", default="", metavar="NAME_OR_KEY", help="Release this escalated target, as `status` names it, instead.")
 @click.option("--reason", default="", metavar="TEXT", help="What was done about it.")
@@ -81,8 +70,8 @@ def resume(*, config_path: str, as_json: bool, by: str, target: str, reason: str
 
     If nothing was paused, nothing is changed: exit code 0. Exit code 1: it was not done, or a channel could not be notified.
     """
-    ports = load_adapters(config_path)
-    require_store(ports)
+    ports = output.load_adapters(config_path)
+    output.require_store(ports)
     if target:
         _release(ports, target, by or _current_user(), reason, as_json=as_json)
     else:
@@ -94,8 +83,6 @@ def turn(ports: Adapters, wanted: Pause) -> Pause | None:
 
     Raises Denied where a newer release wrote it, and Unavailable where it is not certain to be saved.
     """
-    from functions.application.reconcile import STORE_S
-
     body = encode(wanted)
     for _ in range(TRIES):
         stored = ports.load(KEY, STORE_S)
@@ -113,9 +100,6 @@ def turn(ports: Adapters, wanted: Pause) -> Pause | None:
 
 
 def _notify(ports: Adapters, kind: str, switch: Pause) -> dict[str, str]:
-    from functions.domain.cards.card import compose
-    from functions.domain.cards.card_input import CardInput
-
     card = compose(CardInput(kind, switch.at or 0.0, detail=f"{switch.reason} ({switch.by})".strip()), ports.rules)
     return post_to_all(ports, ports.rules.notify, card)
 
@@ -128,55 +112,53 @@ def _current_user() -> str:
 
 
 def _unpause(ports: Adapters, switch: Pause, *, as_json: bool) -> None:
-    with logs_to_stderr():
+    with output.logs_to_stderr():
         before = turn(ports, switch)
         problems = _notify(ports, "resumed", switch) if before is not None else {}
     paused_here = ports.is_paused_by_environment()
     if as_json:
-        print_json({"paused": paused_here, "was_paused": before is not None, "by": switch.by, "told": problems})
+        output.print_json({"paused": paused_here, "was_paused": before is not None, "by": switch.by, "told": problems})
     elif before is None:
-        print_text("It was not paused; nothing was changed.")
+        output.print_text("It was not paused; nothing was changed.")
     else:
-        print_text(f"{mark('RESUMED', 'ok')}. It was paused for: {printable(before.reason)} ({printable(before.by)})")
-        print_posted(problems)
+        output.print_text(f"it was paused for: {before.reason} ({before.by})", output.mark("RESUMED: ", "ok"))
+        output.print_posted(problems)
     if paused_here:
-        print_text("UNSTICK_PAUSED is set here. A function that has it stays paused until it is deployed without it.", err=True)
+        output.print_text(
+            "UNSTICK_PAUSED is set here. A function that has it stays paused until it is deployed without it.", err=True
+        )
     if any(problems.values()):
-        raise SystemExit(WRONG)
+        raise SystemExit(output.WRONG)
 
 
 def _release(ports: Adapters, wanted: str, by: str, reason: str, *, as_json: bool) -> None:
-    from functions.application.ports import Budget
-    from functions.application.reconcile import STORE_S, advance, load_document
-    from functions.domain.model.events import Resumed
-
     document = _find(ports, wanted)
     name = name_of(document)
     if document.escalated_at is None:
-        raise Unusable(f"{printable(name)} ({document.key}) is not escalated. `status` shows the targets that are.")
-    with logs_to_stderr():
+        raise output.Unusable(f"{name} ({document.key}) is not escalated. `status` shows the targets that are.")
+    with output.logs_to_stderr():
         advance(ports, document.key, Resumed(by, reason), Budget(ports, ports.monotonic() + BUDGET_S))
         after = load_document(document.key, ports.load(document.key, STORE_S))
     waiting = sorted({message.channel for message in after.to_tell})
     released = after.escalated_at is None
     if as_json:
-        print_json({"resumed": released, "target": name, "document": document.key, "by": by, "untold": waiting})
+        output.print_json({"resumed": released, "target": name, "document": document.key, "by": by, "untold": waiting})
     elif released:
-        print_text(f"{mark('RESUMED', 'ok')}: {printable(name)} may be restarted again")
+        output.print_text(f"{name} may be restarted again", output.mark("RESUMED: ", "ok"))
     if waiting:
-        print_text(f"not sent yet to {', '.join(waiting)}; the next wake-up tries again", err=True)
+        output.print_text(f"not sent yet to {', '.join(waiting)}; the next wake-up tries again", err=True)
     if not released:
-        print_text(f"{mark('WRONG', 'wrong')}: it was escalated again in the meantime; see `status`", err=True)
+        output.print_text("it was escalated again in the meantime; see `status`", output.mark("WRONG: ", "wrong"), err=True)
     if waiting or not released:
-        raise SystemExit(WRONG)
+        raise SystemExit(output.WRONG)
 
 
 def _find(ports: Adapters, wanted: str) -> Document:
-    """The document of this key, target or option value. Raises Unusable where there are none or several."""
-    with logs_to_stderr():
+    """The document of this key, target or option value. Raises output.Unusable where there are none or several."""
+    with output.logs_to_stderr():
         keys = document_keys(ports)
         keys = [wanted] if wanted in keys else keys
-        with progress("searching", len(keys)) as advance:
+        with output.progress("searching", len(keys)) as advance:
             documents = load_documents(ports, keys, advance)
     for key, denied in documents.unreadable:
         if key == wanted:
@@ -187,6 +169,6 @@ def _find(ports: Adapters, wanted: str) -> Document:
     if len(candidates) == 1:
         return candidates[0]
     if not matching:
-        raise Unusable(f"there is no target or document {printable(wanted)}. `status` names those that are escalated.")
-    names = ", ".join(f"{one.key} ({printable(name_of(one))})" for one in candidates)
-    raise Unusable(f"{printable(wanted)} means more than one: {names}. Name one by its key.")
+        raise output.Unusable(f"there is no target or document {wanted}. `status` names those that are escalated.")
+    names = ", ".join(f"{one.key} ({name_of(one)})" for one in candidates)
+    raise output.Unusable(f"{wanted} means more than one: {names}. Name one by its key.")
