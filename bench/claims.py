@@ -46,16 +46,10 @@ def claims(samples: Samples) -> list[Claim]:
         ),
         Claim("the same as time", ratios(measures.COLD_FORGED, us, bare), 1.15),
         Claim(
-            "the same as time, on one machine, which reads its YAML",
-            samples.between((measures.MACHINE_FORGED, us), (measures.COLD_FORGED, bare)),
-            1.15,
-        ),
-        Claim(
             "first alert to Rundeck: time from process start, by the same calls without guards",
             ratios(measures.COLD_ALERT, us, unguarded),
             1.15,
         ),
-        Claim("the same on one machine, which reads its YAML", ratios(measures.MACHINE_ALERT, us, unguarded), 1.15),
         Claim("outbound calls in sequence from an alert to Rundeck's run", samples.of(CALLS, us), 4.0 + 0.1),
         Claim("the same as time, with 50 ms on each call, by one such call", samples.of(LEGS, us), 4.3),
         Claim(

@@ -67,9 +67,6 @@ COLD = """\
 - **A cold start**: of the {whole:.0f} ms of the list below msgspec takes {msgspec:.0f}; the rest imports the adapters that the configuration
   names, and reads it. The limit leaves {left:.0f} ms in addition to a bare function.
 """
-MACHINE = """\
-- **On one machine** the start reads and checks the file ([below](#what-a-start-imports)), once, before it serves requests.
-"""
 SEQUENCE = """\
 - **4.3 calls**: the time beyond the calls in sequence is computing, {computing:.0f} ms of it, by Unstick, by Google's clients and by the
   stand-ins and delays on the same cores.
@@ -85,6 +82,7 @@ since it defines the configuration's types; requests and Google's clients are no
 ON_ONE_MACHINE = """
 On one machine the start reads and checks the file itself, so that a mistake in it stops the service and not an alert: {whole:.0f} ms, of which
 PyYAML takes {yaml:.0f} ({reader:.0f} of them one regular expression of its reader), RE2 {re2:.0f}, time zones {zones:.0f} and SQLite {sqlite:.0f}.
+There is no limit on a cold start on one machine: such a process starts once, and libraries check its file.
 """
 
 
@@ -150,7 +148,6 @@ def _unkept(samples: Samples, imports: Imports) -> str:
     computing_s = middle(samples.of(BEYOND, UNSTICK.name))
     cold = COLD.format(whole=imports.whole_ms, msgspec=imports.modules["msgspec"], left=1000 * left_s)
     why = cold if any("from process start" in what or what == "the same as time" for what in broken) else ""
-    why += MACHINE if any("on one machine" in what for what in broken) else ""
     why += SEQUENCE.format(computing=1000 * computing_s) if any("50 ms on each call" in what for what in broken) else ""
     return UNKEPT + why if why else ""
 
