@@ -6,7 +6,7 @@ PORT ?= 8080
 RUN = $(VENV)/bin/python -X utf8
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-long lint format demo run prove bench soak fuzz audit lock deploy plan check rollback destroy docs clean
+.PHONY: help setup test test-long lint format demo run prove bench soak fuzz audit lock deploy plan check rollback destroy release docs clean
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,6 +66,9 @@ rollback: setup ## deploy the former archive again
 
 destroy: setup ## take it off Google Cloud again: make destroy PROJECT=my-project ENV=staging
 	PYTHON=$(VENV)/bin/python infra/deploy.sh destroy $(ARGS)
+
+release: setup ## build the release's archive, list of parts and checksums in build/release
+	$(RUN) -m tools.release
 
 docs: setup ## write the generated pages and pictures of docs/ anew
 	$(RUN) -m tools.docs.configuration_page && $(RUN) -m tools.docs.command_line_page && $(RUN) -m tools.docs.terraform_page && UPDATE=1 $(RUN) -m pytest -q tests/adapters/chats/test_gallery.py tests/domain/costs tests/cli tests/project/test_docs.py

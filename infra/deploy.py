@@ -496,7 +496,11 @@ def rollback(place: Place, more: list[str]) -> None:
     config = place.build / "rollback.yaml"
     with zipfile.ZipFile(place.archive) as archive:
         config.write_bytes(archive.read("unstick.yaml"))
-    print(f"Going back to {name}, with the configuration of then.", flush=True)
+        version = re.search(r'__version__ = "([^"]+)"', archive.read("functions/__init__.py").decode())
+    print(
+        f"Going back to {name}, Unstick {version[1] if version else 'without a version'}, with the configuration of then.",
+        flush=True,
+    )
     deploy(Place(place.project, place.region, place.environment, place.name, config), more)
 
 

@@ -87,7 +87,9 @@ def main() -> int:
         for problem in error.problems:
             print(problem, file=sys.stderr)
         return 1
-    print(f"{arguments.to}: {arguments.to.stat().st_size} bytes, sha256 {digest}")
+    from functions import __version__
+
+    print(f"Unstick {__version__}, {arguments.to}: {arguments.to.stat().st_size} bytes, sha256 {digest}")
     return 0
 
 

@@ -358,6 +358,7 @@ def archive(folder: Path, config: bytes) -> tuple[str, Path]:
     path = folder / "former.zip"
     with zipfile.ZipFile(path, "w") as file:
         file.writestr("unstick.yaml", config)
+        file.writestr("functions/__init__.py", '__version__ = "0.0.9"\n')
     return hashlib.sha256(path.read_bytes()).hexdigest(), path
 
 
@@ -376,7 +377,7 @@ def test_rollback_deploys_the_former_archive_with_its_configuration(project: Pro
     project.change(objects={url: str(file) for url, file in objects.items()})
     done = project.deploy("rollback", typed="my-project/production\n")
     assert done.returncode == 0, done.stderr
-    assert f"Going back to unstick-{digest}.zip" in done.stdout
+    assert f"Going back to unstick-{digest}.zip, Unstick 0.0.9, with the configuration of then." in done.stdout
     variables = dict(line.split("=", 1) for line in Path(f"{project.calls}.variables.plan").read_text().splitlines())
     assert Path(variables["TF_VAR_source_zip"]).read_bytes() == path.read_bytes()
     assert "mode: observe" in Path(variables["TF_VAR_config_file"]).read_text(encoding="utf-8")

@@ -1,0 +1,99 @@
+"""Build what a release has, the same bytes wherever and whenever: `make release` (CONTRIBUTING.md says what comes before).
+
+build/release/unstick-VERSION.tar: the files of the tagged commit. unstick-VERSION.sbom.json: what is deployed, in CycloneDX.
+SHA256SUMS: their checksums, for `sha256sum -c`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def git(root: Path, *arguments: str) -> bytes:
+    """What git printed."""
+    return subprocess.run(["git", *arguments], cwd=root, capture_output=True, check=True).stdout
+
+
+def read_version(root: Path) -> str:
+    """The version that the function says it is."""
+    text = (root / "functions" / "__init__.py").read_text(encoding="utf-8")
+    found = re.search(r'^__version__ = "([^"]+)"$', text, re.MULTILINE)
+    if not found:
+        raise SystemExit("release: functions/__init__.py has no __version__.")
+    return found[1]
+
+
+def problems(root: Path, version: str) -> list[str]:
+    """What has to be done before this commit can be a release."""
+    found = []
+    if not re.fullmatch(r"\d+\.\d+\.\d+", version):
+        found.append(f"{version} in functions/__init__.py is not MAJOR.MINOR.PATCH.")
+    if not re.search(
+        rf"^## {re.escape(version)} \(\d{{4}}-\d\d-\d\d\)$", (root / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE
+    ):
+        found.append(f"CHANGELOG.md has no section `## {version} (YYYY-MM-DD)`.")
+    if git(root, "status", "--porcelain"):
+        found.append("There are changes that are not committed.")
+    tags = git(root, "tag", "--points-at", "HEAD").decode().split()
+    if f"v{version}" not in tags:
+        found.append(f"This commit has no tag v{version}: git tag --sign v{version}")
+    return found
+
+
+def archive(root: Path, version: str) -> bytes:
+    """The files of the commit. Names in order, the commit's time, nobody's account: nothing of this machine is in it."""
+    made, when = io.BytesIO(), int(git(root, "log", "-1", "--format=%ct"))
+    with (
+        tarfile.open(fileobj=io.BytesIO(git(root, "archive", "--format=tar", "HEAD"))) as files,
+        tarfile.open(fileobj=made, mode="w", format=tarfile.PAX_FORMAT) as out,
+    ):
+        for member in sorted(files.getmembers(), key=lambda one: one.name):
+            if member.isdir():
+                continue
+            entry = tarfile.TarInfo(f"unstick-{version}/{member.name}")
+            entry.mtime, entry.mode = when, 0o755 if member.mode & 0o100 else 0o644
+            entry.type, entry.linkname, entry.size = member.type, member.linkname, member.size
+            out.addfile(entry, files.extractfile(member) if member.isreg() else None)
+    return made.getvalue()
+
+
+def sbom(root: Path) -> bytes:
+    """The packages of requirements.txt, in CycloneDX."""
+    command = [sys.executable, "-m", "cyclonedx_py", "requirements", str(root / "requirements.txt")]
+    done = subprocess.run([*command, "--output-reproducible", "--of", "JSON", "-o", "-"], capture_output=True, check=True)
+    return done.stdout
+
+
+def build(root: Path, to: Path) -> list[Path]:
+    """Write all three and return their paths."""
+    version = read_version(root)
+    contents = {f"unstick-{version}.tar": archive(root, version), f"unstick-{version}.sbom.json": sbom(root)}
+    sums = "".join(f"{hashlib.sha256(content).hexdigest()}  {name}\n" for name, content in contents.items())
+    contents["SHA256SUMS"] = sums.encode()
+    to.mkdir(parents=True, exist_ok=True)
+    for name, content in contents.items():
+        (to / name).write_bytes(content)
+    return [to / name for name in contents]
+
+
+def main() -> int:
+    """Build, unless something is missing."""
+    version = read_version(ROOT)
+    if missing := problems(ROOT, version):
+        print(f"{version} can't be released yet:", *missing, sep="\n  ", file=sys.stderr)
+        return 1
+    for path in build(ROOT, ROOT / "build" / "release"):
+        print(f"{path.relative_to(ROOT)}  {path.stat().st_size} bytes")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
