@@ -26,6 +26,7 @@ from functions.runtime import logs
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.parallel import run_parallel
 from functions.runtime.registry import load_adapter
+from functions.runtime.text import Text, in_language
 
 
 @lru_cache(maxsize=1)
@@ -122,7 +123,7 @@ class Adapters(Struct, frozen=True):
         kind = queues[0][0].kind
         settings = self.config.symptoms.get(kind)
         if settings is None:
-            raise Denied(kind, "is not in the configuration", remedy=f"Add `{kind}` to unstick.yaml.")
+            raise Denied(kind, Text("is not in the configuration"), remedy=Text("Add `{kind}` to unstick.yaml.", kind=kind))
         snapshots: list[QueueSnapshot | Unavailable | Denied] = load_adapter("symptoms", kind).look_all(
             settings, queues, timeout_s=timeout_s
         )
@@ -154,13 +155,13 @@ class Adapters(Struct, frozen=True):
     def _post_instead(self, gone: str, card: Card, timeout_s: float) -> None:
         """A message waited for a channel that was taken out meanwhile. Others get it, without the link that restarts."""
         from functions.domain.decisions.messages import default_channels
-        from functions.domain.texts.words import say
+        from functions.domain.texts.words import LINK_APPROVE
 
         instead = next((name for name in default_channels(self.rules) if name in self.config.channels), None)
         if instead is None:
             raise Denied("chat", f"the channel {gone} is not in the configuration", remedy=f"Add `{gone}` to `channels`.")
         self.log("WARNING", f"posted to {instead}, since the configuration no longer has the channel {gone}")
-        approve = say(self.rules.language, "link_approve")
+        approve = in_language(self.rules.language, LINK_APPROVE)
         self.post(instead, replace(card, links=tuple(link for link in card.links if link[0] != approve)), None, timeout_s)
 
     # --- what `check` asks

@@ -14,15 +14,16 @@ from functions.domain.model.alerts import MatchedAlert, QueueRef, Target
 from functions.domain.model.codes import Ending
 from functions.domain.model.events import AlertsReceived, Event
 from functions.domain.model.incidents import Document
-from functions.domain.model.observations import Observation, Pause, Storm, Unknown
+from functions.domain.model.observations import NOT_CHECKED, Observation, Pause, Storm, Unknown
 from functions.domain.model.runbooks import Rules, Runbook
 from functions.runtime.errors import Denied, Unavailable
+from functions.runtime.text import Text
 
 LOOK_SHARE = 0.5
 """The observation's share of the time left; the rest is for saving and acting."""
 
 LOOK_S = 20.0
-NOTHING_SEEN = Observation(Unknown("it was not looked at"), {}, Unknown("it was not looked at"), Unknown("it was not looked at"))
+NOTHING_SEEN = Observation(NOT_CHECKED, {}, NOT_CHECKED, NOT_CHECKED)
 
 
 Queues = dict[str, tuple[QueueRef, Runbook | None]]
@@ -79,7 +80,7 @@ def plan_queries(
 
     def read(results: list[Any]) -> tuple[Observation, str | None]:
         pause, stored, rest = results[0], results[1], results[2:]
-        ledger = rest[0] if target is not None else Unknown("the document names no target")
+        ledger = rest[0] if target is not None else Unknown(Text("the document has no target"))
         storm, generation = _read_storm(stored)
         seen = {key: or_unknown(snapshot) for key, snapshot in read_queues(rest[target is not None :]).items()}
         return Observation(or_unknown(ledger), seen, or_unknown(pause), storm), generation
@@ -114,7 +115,7 @@ def _history_s(runbook: Runbook) -> float:
 def read_pause(ports: Ports, timeout_s: float) -> Pause | None:
     """Read the kill switch: the environment, otherwise the document `pause`. Never cached."""
     if ports.is_paused_by_environment():
-        return Pause("UNSTICK_PAUSED=1 is set", "the environment")
+        return Pause(Text("UNSTICK_PAUSED=1 is set"))
     stored = ports.load("pause", timeout_s)
     pause = decode(Pause, stored.body, "pause") if stored else None
     return pause if pause and pause.on else None
@@ -134,9 +135,9 @@ def _read_storm(stored: Any) -> tuple[Storm | Unknown, str | None]:
 def or_unknown(result: Any) -> Any:
     """The result, or why it is unknown."""
     if isinstance(result, Unavailable):
-        return Unknown(str(result), late=result.late)
+        return Unknown(result.text, late=result.late)
     if isinstance(result, Denied):
-        return Unknown(str(result), remedy=result.remedy)
+        return Unknown(result.text, remedy=result.remedy)
     return unwrap(result)
 
 

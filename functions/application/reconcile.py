@@ -35,6 +35,7 @@ from functions.domain.model.incidents import Document
 from functions.domain.model.messages import Message
 from functions.domain.model.observations import Observation, Pause
 from functions.runtime.errors import Conflict, Denied, Unavailable, UnstickError
+from functions.runtime.text import Text
 
 STORE_S = 5.0
 LIST_S = 60.0
@@ -75,7 +76,7 @@ def advance(ports: Ports, key: str, event: Event, budget: Budget) -> Reply | Non
 
     Raises Unavailable or Denied if the document can't be loaded or saved; then nothing was done that a wake-up does not find.
     """
-    failed: UnstickError = Unavailable("store", "somebody else kept changing the document", late=True)
+    failed: UnstickError = Unavailable("store", Text("another process kept changing the document"), late=True)
     unanswered = 0
     for attempt in range(TRIES):
         if attempt and budget.left_s <= 0:
@@ -106,7 +107,7 @@ def advance(ports: Ports, key: str, event: Event, budget: Budget) -> Reply | Non
             _deliver_and_save(ports, loaded, budget, waited)
         return reply
     if isinstance(failed, Conflict):
-        raise Unavailable("store", "somebody else kept changing the document", late=True)
+        raise Unavailable("store", Text("another process kept changing the document"), late=True)
     raise failed
 
 
@@ -240,14 +241,21 @@ def _start_job(ports: Ports, loaded: LoadedDocument, start: Start, budget: Budge
     if ports.monotonic() - paused_at > PAUSE_AGE_S:
         pause = ports.run_parallel([partial(read_pause, ports, budget.at_most(STORE_S))], budget.at_most(STORE_S))[0]
     if isinstance(pause, Exception):
-        return StartResult(start.tag, refusal=f"the kill switch can't be read: {pause}", unsent=Reason.PAUSED, unread=True)
+        return StartResult(
+            start.tag,
+            refusal=Text(
+                "the kill switch can't be read: {why}", why=pause.text if isinstance(pause, Unavailable | Denied) else str(pause)
+            ),
+            unsent=Reason.PAUSED,
+            unread=True,
+        )
     if isinstance(pause, Pause):
-        return StartResult(start.tag, refusal=f"{pause.reason} ({pause.by})", unsent=Reason.PAUSED)
+        return StartResult(start.tag, refusal=pause.why, unsent=Reason.PAUSED)
     fence_s = start.within_s - (ports.monotonic() - loaded.looked_from) - DATE_S
     timeout_s = min(RUN_S, fence_s, budget.left_s - SETTLE_S)
     target = loaded.document.target
     if timeout_s < 1.0 or target is None:
-        return StartResult(start.tag, refusal="too much time had passed since the look", unsent=Reason.LEDGER_UNKNOWN)
+        return StartResult(start.tag, refusal=Text("too much time had passed since the last check"), unsent=Reason.LEDGER_UNKNOWN)
     try:
         return StartResult(start.tag, ports.run(target, start.tag, start.runner_not_after, timeout_s))
     except Denied as denied:

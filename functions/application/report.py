@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from functions.application.deliver import post_to_all
 from functions.application.serialization import decode
@@ -188,4 +189,4 @@ def _histories(ports: Adapters, gathering: _Gathering, since_s: float) -> dict[s
 
 def as_json(cost: Cost) -> Any:
     """The figures as plain dicts and lists."""
-    return msgspec.to_builtins(cost)
+    return msgspec.to_builtins(replace(cost, gaps=tuple(replace(gap, about=str(gap.about)) for gap in cost.gaps)))

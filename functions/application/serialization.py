@@ -9,6 +9,7 @@ import msgspec
 from functions.application.decoding import decoder
 from functions.domain.model.codes import VERSION
 from functions.runtime.errors import Denied
+from functions.runtime.text import Text
 
 T = TypeVar("T")
 
@@ -31,9 +32,9 @@ def decode(kind: type[T], body: bytes, name: str) -> T:
             raise _newer_release(name, version) from None
         raise Denied(
             "store",
-            f"the document {name} can't be read: {error}",
+            Text("the document {name} can't be read: {error}", name=name, error=str(error)),
             code="document",
-            remedy="Look at it, and move it away if it is broken: its target then starts anew.",
+            remedy=Text("Check it, and move it away if it is broken: its target then starts afresh."),
         ) from None
     version = getattr(found, "version", VERSION)
     if version > VERSION:
@@ -53,7 +54,12 @@ def _version(body: bytes) -> int:
 def _newer_release(name: str, version: int) -> Denied:
     return Denied(
         "store",
-        f"the document {name} was written by a newer release (version {version}, this one reads {VERSION})",
+        Text(
+            "the document {name} was written by a newer release (version {version}; this release reads up to {known})",
+            name=name,
+            version=version,
+            known=VERSION,
+        ),
         code="newer",
-        remedy="Deploy the newer release again, or wait until its incident has ended there.",
+        remedy=Text("Deploy the newer release again, or let it finish the incident first."),
     )

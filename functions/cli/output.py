@@ -214,7 +214,7 @@ def progress(label: str, length: int) -> Iterator[Callable[[], None]]:
 
 def relative(seconds: float) -> str:
     """`in 12 s`, `3 min ago`."""
-    return f"in {duration('en', seconds)}" if seconds >= 0 else f"{duration('en', -seconds)} ago"
+    return f"in {duration(seconds)}" if seconds >= 0 else f"{duration(-seconds)} ago"
 
 
 def local_time(at: float, rules: Rules) -> str:

@@ -5,6 +5,8 @@ A hold takes the way that the core would take, so that it alarms people, waits o
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from msgspec.structs import replace
 
 from functions.application.intake import make_incident_id
@@ -13,6 +15,7 @@ from functions.cli.output import Unusable
 from functions.domain.cards.card import compose
 from functions.domain.cards.card_input import CardInput
 from functions.domain.cards.facts import short_name
+from functions.domain.cards.rendering import rendered
 from functions.domain.decisions.context import StepContext
 from functions.domain.decisions.endings import APPROVAL_S, handle_hold, request_approval
 from functions.domain.decisions.guards import Decision, Kind
@@ -23,6 +26,7 @@ from functions.domain.model.incidents import Document, Incident, PastAttempt, Qu
 from functions.domain.model.messages import Card
 from functions.domain.model.observations import Execution, QueueSnapshot
 from functions.domain.model.runbooks import Rules, Runbook
+from functions.runtime.text import Phrase, Text
 
 ALERTED_S = 300.0
 """How long ago the alert began at least: a restart that helped takes its time."""
@@ -38,7 +42,11 @@ STUCK, LEFT = 362, 97
 
 POINTS, EVERY_S, AFTER_S = 12, 15.0, 7.0
 LOG = ("stopping the service", "stopped", "starting the service", "connected to RabbitMQ", "WARN no answer from the mail server")
-DETAILS = {"escalated": "it is still stuck", "paused": "broker upgrade (an operator)", "resumed": "it is done (an operator)"}
+DETAILS: Mapping[str, Phrase] = {
+    "escalated": Text("it is still stuck"),
+    "paused": "broker upgrade (an operator)",
+    "resumed": "it is done (an operator)",
+}
 PASSING = frozenset({Reason.COOLDOWN, Reason.JOB_BUSY, Reason.LEDGER_UNKNOWN, Reason.SYMPTOM_UNKNOWN})
 """What guards say of these passes by itself: the incident waits."""
 
@@ -68,7 +76,7 @@ def card(key: str, cases: tuple[MatchedAlert, ...], kind: str | None, reason: Re
 def bundle(groups: list[list[MatchedAlert]], reason: Reason | None, now: float, rules: Rules) -> Card:
     """The one card of a notification of many targets."""
     stories = (CardInput("held", now, target=cases[0].target, trigger=to_alert_ref(cases[0])) for cases in groups)
-    names = [short_name(story, rules) for story in stories]
+    names = [rendered(rules, short_name(story)) for story in stories]
     return compose(CardInput("bundle", now, reason=reason or Reason.TOO_MANY_TARGETS, bundled=tuple(names)), rules)
 
 

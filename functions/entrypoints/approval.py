@@ -5,6 +5,7 @@ Chats and mail scanners fetch every link that they see, so only a pressed button
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -13,21 +14,22 @@ from functions.adapters.grafana.request import read_body
 from functions.application import observe, reconcile, signing
 from functions.application.ports import Budget
 from functions.application.serialization import decode
-from functions.domain.cards import approval_page, facts
+from functions.domain.cards import approval_page, card, facts
 from functions.domain.cards.approval_page import HEADERS, Row, View, links, page, text
 from functions.domain.cards.card_input import CardInput
+from functions.domain.cards.rendering import clock, tidy
 from functions.domain.decisions import health as judge
-from functions.domain.model.codes import Action, Health, Phase
+from functions.domain.model.codes import Action, Ending, Health, Phase
 from functions.domain.model.events import Approved, Reply
 from functions.domain.model.incidents import Document, Incident, QueueState
 from functions.domain.model.observations import Pause, QueueSnapshot, Unknown
 from functions.domain.model.runbooks import Rules
-from functions.domain.texts.approval_words import say
 from functions.domain.texts.reasons import REASONS
 from functions.domain.texts.sanitize import clean, safe_url
-from functions.domain.texts.words import say as say_card
+from functions.domain.texts.words import LINK_EXECUTION
 from functions.entrypoints.responses import Response
 from functions.runtime.errors import BadRequest, Denied, Unavailable, UnstickError
+from functions.runtime.text import Phrase, Text, in_language, named
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,15 +44,45 @@ BUDGET_S = 20.0
 LOOK_S = 6.0
 MAX_TOKEN = 1000
 MAX_BODY = 4096
-FOREIGN, LARGE = "foreign", "large"
-"""Keys of the words for what is wrong with a request."""
+FOREIGN = "foreign"
+NOTHING_CHANGED = Text("Nothing was changed.")
+REFUSALS: Mapping[int | str, tuple[Text, Text]] = {
+    FOREIGN: (
+        Text("The button was pressed on another site's page"),
+        Text("Open the link from the message and press the button there. Nothing was changed."),
+    ),
+    403: (Text("This link is not valid"), Text("Open the link exactly as it is in the message. Nothing was changed.")),
+    410: (
+        Text("This link has expired"),
+        Text("Nothing was done now. The chat shows what happened since, and has a newer message if the alert is still firing."),
+    ),
+    413: (Text("The request was too large"), NOTHING_CHANGED),
+}
+FAILED = (
+    Text("Unstick can't do this right now"),
+    Text("A system that it needs does not respond. Reload the page in a moment to see whether anything was done."),
+)
+BY_LINK = Text("whoever had the link")
+PHASES: Mapping[Phase, Text] = {
+    Phase.DEFERRED: Text("being decided"),
+    Phase.ASKED: Text("waiting for approval"),
+    Phase.WAITING: Text("waiting"),
+    Phase.STARTING: Text("starting"),
+    Phase.RUNNING: Text("restarting"),
+    Phase.VERIFYING: Text("restarted, being watched"),
+}
+ENDINGS: Mapping[Ending, Text] = {
+    Ending.RECOVERED: Text("recovered"),
+    Ending.ESCALATED: Text("handed over to people"),
+    Ending.HELD: Text("not restarted"),
+}
 IDENTITY = ("X-Goog-Authenticated-User-Email", "X-Forwarded-Email", "X-Forwarded-User")
 """Set by a proxy that signs people in (Identity-Aware Proxy, oauth2-proxy). Whoever reaches us past it can set them too."""
 
 
 def respond(request: Request, ports: Adapters) -> Response:
     """GET or POST /approve/TOKEN -> the page. Raises nothing that a stranger can cause."""
-    language = ports.rules.language
+    rules = ports.rules
     if request.method not in ("GET", "POST"):
         return "", 405, {"Allow": "GET, POST"}
     try:
@@ -60,11 +92,11 @@ def respond(request: Request, ports: Adapters) -> Response:
         key, nonce = signing.read_approval(ports.config.signing_keys, token, ports.now())
         return _shown(ports, key, nonce) if request.method == "GET" else _pressed(ports, key, nonce, request.headers)
     except BadRequest as refusal:
-        what = FOREIGN if refusal.sentence == FOREIGN else {410: "expired", 413: LARGE}.get(refusal.status, "forged")
-        return page(language, say(language, what), text(say(language, f"{what}_text"))), refusal.status, HEADERS
+        title, sentence = REFUSALS.get(FOREIGN if refusal.sentence == FOREIGN else refusal.status, REFUSALS[403])
+        return page(rules, title, text(rules, sentence)), refusal.status, HEADERS
     except (Unavailable, Denied) as error:
         ports.log("ERROR", f"the approval page could not be served: {error}")
-        return page(language, say(language, "failed"), text(say(language, "failed_text"))), 503, {**HEADERS, "Retry-After": "5"}
+        return page(rules, FAILED[0], text(rules, FAILED[1])), 503, {**HEADERS, "Retry-After": "5"}
 
 
 def _require_our_page(request: Request, public_url: str) -> None:
@@ -117,7 +149,7 @@ def _view(ports: Adapters, document: Document, incident: Incident) -> View:
     rows = [_row(rules, one, snapshots[one.queue.key], now) for one in watched]
     rows += [Row(one.queue.name, one.queue.vhost, Unknown(""), Health.UNKNOWN) for one in incident.queues[len(watched) :]]
     story = CardInput("held", now, runbook, document.target, incident, incident.reason, incident.detail)
-    return View(story, tuple(rows), _warnings(rules, pause))
+    return View(story, tuple(rows), _warnings(pause))
 
 
 def _row(rules: Rules, watched: QueueState, found: object, now: float) -> Row:
@@ -129,12 +161,11 @@ def _row(rules: Rules, watched: QueueState, found: object, now: float) -> Row:
     return Row(watched.queue.name, watched.queue.vhost, seen, health)
 
 
-def _warnings(rules: Rules, pause: object) -> tuple[str, ...]:
+def _warnings(pause: object) -> tuple[Phrase, ...]:
     if isinstance(pause, Exception):
-        return (say(rules.language, "pause_unread"),)
+        return (Text("The kill switch can't be read, so the button would restart nothing."),)
     if isinstance(pause, Pause):
-        why = facts.exactly(rules, f"{pause.reason} ({pause.by})" if pause.by else pause.reason, 300)
-        return (say(rules.language, "paused", why=why),)
+        return (Text("The kill switch is on: the button would restart nothing. {why}", why=pause.why),)
     return ()
 
 
@@ -143,7 +174,7 @@ def _warnings(rules: Rules, pause: object) -> tuple[str, ...]:
 
 def _pressed(ports: Adapters, key: str, nonce: str, headers: Headers) -> Response:
     rules = ports.rules
-    by = pressed_by(headers, rules.language)
+    by = in_language(rules.language, pressed_by(headers))
     budget = Budget(ports, ports.monotonic() + BUDGET_S)
     before, incident = _asking(ports, key, nonce)
     if incident is None:
@@ -154,37 +185,42 @@ def _pressed(ports: Adapters, key: str, nonce: str, headers: Headers) -> Respons
         return _over(rules, after, nonce)
     ports.log("NOTICE", f"approved: {reply.action.value}", incident=reply.incident, by=by)
     story = CardInput("held", ports.now(), rules.runbooks.get(incident.runbook), before.target, incident)
-    return _result(rules, facts.subject(story, rules), reply, after, by), 200, HEADERS
+    return _result(rules, facts.subject(story), reply, after, by), 200, HEADERS
 
 
-def pressed_by(headers: Headers, language: str) -> str:
+def pressed_by(headers: Headers) -> Text:
     """Who pressed, where a proxy in front says so. It is nobody's proof: anybody who holds the link may send these headers."""
     for name in IDENTITY:
         who = clean(headers.get(name, "").removeprefix("accounts.google.com:"), 120, "…")
         if who:
-            return say(language, "by_unverified", who=who)
-    return say(language, "by_link")
+            return Text("{who} (not verified)", who=who)
+    return BY_LINK
 
 
-def _result(rules: Rules, subject: str, reply: Reply, after: Document, by: str) -> str:
+def _result(rules: Rules, subject: Phrase, reply: Reply, after: Document, by: str) -> str:
     """What came of the button."""
-    language = rules.language
-    what = {Action.ADOPTED: "adopted", Action.DEFERRED: "unanswered", Action.RESTARTED: "restarted"}.get(reply.action)
-    recorded = text(say(language, "recorded", by=by), "note")
-    url = safe_url(reply.execution.url) if reply.execution else ""
-    execution = links(((say_card(language, "link_execution"), url),)) if url else ""
-    title = say(language, what or "held", subject=subject)
-    if what is not None:
-        sentence = say(language, "unanswered_text" if what == "unanswered" else "restarted_text")
-        return page(language, title, text(sentence), execution, recorded)
-    why, incident = [], after.incident
-    if reply.reason is not None:
-        words = REASONS[reply.reason].words(language)
-        why = [text(words.why), text(say_card(language, "todo", todo=words.todo))]
-    detail = facts.exactly(rules, incident.detail) if incident else ""
-    exactly = text(say_card(language, "detail", detail=detail)) if detail else ""
-    waits = text(say(language, "waits")) if incident else ""
-    return page(language, title, *why, exactly, waits, execution, recorded)
+    recorded = text(rules, Text("Recorded as approved by: {by}", by=by), "note")
+    execution = links(rules, [(LINK_EXECUTION, safe_url(reply.execution.url) if reply.execution else "")])
+    watched = Text("Unstick watches the queue and reports the result in the chat. You can close this page.")
+    unanswered = Text(
+        "The job may have started or not. Unstick finds out within two minutes; don't start it by hand before that."
+    )
+    match reply.action:
+        case Action.RESTARTED:
+            return page(rules, Text("{subject} is being restarted", subject=subject), text(rules, watched), execution, recorded)
+        case Action.ADOPTED:
+            title = Text("{subject} is already being restarted", subject=subject)
+            return page(rules, title, text(rules, watched), execution, recorded)
+        case Action.DEFERRED:
+            return page(rules, Text("Rundeck has not answered yet"), text(rules, unanswered), execution, recorded)
+        case _:
+            incident = after.incident
+            words = REASONS[reply.reason] if reply.reason else None
+            parts = [words.why, card.to_do(words.todo)] if words else []
+            parts += [card.details(incident.detail)] if incident and incident.detail else []
+            parts += [Text("Unstick tries again by itself and reports in the chat.")] if incident else []
+            shown = [text(rules, part) for part in parts]
+            return page(rules, Text("{subject} was not restarted", subject=subject), *shown, execution, recorded)
 
 
 # --- neither -----------------------------------------------------------------------------------------------------------
@@ -192,21 +228,20 @@ def _result(rules: Rules, subject: str, reply: Reply, after: Document, by: str) 
 
 def _over(rules: Rules, document: Document, nonce: str) -> Response:
     """Why the link does nothing any more, and what happened instead: 409 while the incident goes on, 410 after it."""
-    language, incident = rules.language, document.incident
-    asked_for = nonce.rsplit(".", 2)[0]
+    incident, asked_for = document.incident, nonce.rsplit(".", 2)[0]
     if incident is not None and incident.id == asked_for:
         if incident.phase is Phase.ASKED:
-            return page(language, say(language, "newer"), text(say(language, "newer_text"))), 409, HEADERS
-        by = facts.tidy(rules, incident.approved_by) or say(language, "by_link")
-        url = safe_url(incident.execution.url) if incident.execution else ""
-        parts = [text(say(language, "used_text", by=by)), text(say(language, "phase", phase=say(language, incident.phase.value)))]
-        parts += [links(((say_card(language, "link_execution"), url),))] if url else []
-        return page(language, say(language, "used"), *parts), 409, HEADERS
+            newer = Text("Unstick has asked again since. Use the link in the newest message; this one does nothing.")
+            return page(rules, Text("A newer link has been sent"), text(rules, newer)), 409, HEADERS
+        by = Text("It was approved by {by}. Nothing more was done now.", by=tidy(incident.approved_by) or BY_LINK)
+        phase = Text("Current state of the incident: {phase}.", phase=PHASES[incident.phase])
+        execution = links(rules, [(LINK_EXECUTION, safe_url(incident.execution.url) if incident.execution else "")])
+        return page(rules, Text("This link was already used"), text(rules, by), text(rules, phase), execution), 409, HEADERS
     outcome = next((one for one in reversed(document.outcomes) if one.incident == asked_for), None)
-    sentence = say(language, "unknown_text")
+    sentence = Text("The incident that it was for is over. Nothing was done now.")
     if outcome is not None:
-        ending = say(language, f"ended_{outcome.ending.value}")
-        if outcome.reason is not None:
-            ending = f"{ending}: {REASONS[outcome.reason].words(language).short}"
-        sentence = say(language, "over_text", at=facts.clock(rules, outcome.at), ending=ending)
-    return page(language, say(language, "over"), text(sentence)), 410, HEADERS
+        ending = named(ENDINGS[outcome.ending], REASONS[outcome.reason].short if outcome.reason else "")
+        sentence = Text(
+            "The incident ended at {at}: {ending}. Nothing more was done now.", at=clock(rules, outcome.at), ending=ending
+        )
+    return page(rules, Text("This link is no longer needed"), text(rules, sentence)), 410, HEADERS

@@ -30,6 +30,7 @@ from functions.domain.model.codes import Reason
 from functions.domain.model.incidents import Document
 from functions.runtime import http_client
 from functions.runtime.errors import Denied, Unavailable
+from functions.runtime.text import Phrase, Text
 
 if TYPE_CHECKING:
     from functions.application.ports import Stored
@@ -47,7 +48,7 @@ SCHEDULER_S = 120.0
 TOLD_S = 180.0
 """Messages that go out as one wait 20 s for each other and then for a wake-up; a chat that is down is tried each minute."""
 
-SCHEDULER_REMEDY = "See the log of verify and the scheduler's queue; `python -m functions check` asks the scheduler."
+SCHEDULER_REMEDY = Text("Check the log of verify and the scheduler's queue; `python -m functions check` checks the scheduler.")
 
 
 class Drilled(Struct, frozen=True):
@@ -127,8 +128,8 @@ def notification(now: float) -> bytes:
 def _followed(ports: Adapters, url: str) -> Iterable[Leg]:
     """Each leg as it is gone; after one that failed there is no next."""
     if not url:
-        remedy = "Set `public_url` to the webhook's address, or name it by --url."
-        raise Denied("drill", "there is no address to send to", code="url", remedy=remedy)
+        remedy = Text("Set `public_url` to the webhook's URL, or give it with --url.")
+        raise Denied("drill", Text("there is no URL to send to"), code="url", remedy=remedy)
     body = notification(ports.now())
     cases = matching.match_alerts(ports.rules, ports.config.runner_url, parse(body).alerts)
     keys = [document_key(case) for case in cases]
@@ -141,19 +142,28 @@ def _followed(ports: Adapters, url: str) -> Iterable[Leg]:
         return
     answered = ports.monotonic()
     saved = until(ports, lambda: _changed(ports, keys[:DIRECT], before), STORE_S)
-    remedy = "Is the function's store the one of this configuration? Its log says why it could not save."
-    yield _leg("store", saved, answered, ports, "not all alerts were saved", remedy)
+    remedy = Text("Check that the function uses the store of this configuration; its log says why it could not save.")
+    yield _leg("store", saved, answered, ports, Text("not all alerts were saved"), remedy)
     if not saved:
         return
     delivered = until(ports, lambda: _changed(ports, keys[DIRECT:], before), SCHEDULER_S)
-    yield _leg("scheduler", delivered, answered, ports, f"no wake-up came within {SCHEDULER_S:.0f} s", SCHEDULER_REMEDY)
+    yield _leg(
+        "scheduler",
+        delivered,
+        answered,
+        ports,
+        Text("no wake-up arrived within {seconds} s", seconds=round(SCHEDULER_S)),
+        SCHEDULER_REMEDY,
+    )
     if not delivered:
         return
     if not default_channels(ports.rules):
-        yield Leg("chat", ok=False, detail="no channel is named", remedy="Add `notify:` at the top.")
+        yield Leg("chat", ok=False, detail=Text("no channel is configured"), remedy=Text("Add `notify:` at the top."))
         return
     told = until(ports, lambda: _all_told(ports, keys, before), TOLD_S)
-    yield _leg("chat", told, began, ports, "the message is still untold", "The log of verify says which channel failed.")
+    yield _leg(
+        "chat", told, began, ports, Text("the message has not been posted"), Text("The log of verify says which channel failed.")
+    )
 
 
 def _sent(url: str, body: bytes, headers: dict[str, str]) -> Leg:
@@ -163,7 +173,7 @@ def _sent(url: str, body: bytes, headers: dict[str, str]) -> Leg:
         answer = http_client.request("webhook", "POST", url, timeout_s=sender.SEND_S, headers=headers, body=body)
         said = answer.json() if answer.body else {}
     except Unavailable as error:
-        remedy = "See that the function is deployed and `public_url` leads to it."
+        remedy = Text("Check that the function is deployed and `public_url` leads to it.")
         return Leg("webhook", ok=False, seconds=time.monotonic() - began, detail=error.detail, remedy=remedy)
     took_s = time.monotonic() - began
     incidents = said.get("incidents") if isinstance(said, dict) else None
@@ -171,14 +181,20 @@ def _sent(url: str, body: bytes, headers: dict[str, str]) -> Leg:
         strange = [one for one in incidents if not isinstance(one, dict) or one.get("reason") != Reason.TEST_ALERT]
         if not strange:
             return Leg("webhook", ok=True, seconds=took_s)
-        detail = "it took a test alert for a real one"
-        return Leg("webhook", ok=False, seconds=took_s, detail=detail, remedy="Deploy the release that this is of.")
+        detail = Text("a test alert was taken for a real one")
+        return Leg("webhook", ok=False, seconds=took_s, detail=detail, remedy=Text("Deploy the same release as here."))
     why = str(said.get("error", "")) if isinstance(said, dict) else ""
-    remedy = "401: is grafana.auth the same here and there? 404: does public_url lead to `webhook`?"
-    return Leg("webhook", ok=False, seconds=took_s, detail=f"it answered {answer.status} {why}".strip(), remedy=remedy)
+    remedy = Text("401: check that grafana.auth is the same here and there. 404: check that public_url leads to `webhook`.")
+    return Leg(
+        "webhook",
+        ok=False,
+        seconds=took_s,
+        detail=Text("it answered {answer}", answer=f"{answer.status} {why}".strip()),
+        remedy=remedy,
+    )
 
 
-def _leg(name: str, well: bool, since: float, ports: Adapters, detail: str, remedy: str) -> Leg:  # noqa: FBT001 - what came of it
+def _leg(name: str, well: bool, since: float, ports: Adapters, detail: Phrase, remedy: Phrase) -> Leg:  # noqa: FBT001 - what came of it
     seconds = ports.monotonic() - since
     return Leg(name, ok=True, seconds=seconds) if well else Leg(name, ok=False, seconds=seconds, detail=detail, remedy=remedy)
 

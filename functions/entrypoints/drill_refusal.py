@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from functions.domain.cards.drill_card import Leg
+from functions.domain.texts.words import worded
 from functions.entrypoints.drill import STORE_S, until
 from functions.runtime.errors import Unavailable
+from functions.runtime.text import Text, named
 
 if TYPE_CHECKING:
     from functions.bootstrap import Adapters
@@ -29,7 +31,8 @@ def refusal(ports: Adapters, target: Target) -> Leg:
     own = replace(target, options={name: value for name, value in target.options.items() if value})
     for finding in ports.check_job(own.job, tuple(own.options), STORE_S, auto=True):
         if finding.ok is False:
-            detail = f"not tried, since it might restart: {finding.what}: no. {finding.detail}".rstrip()
+            failed = named(finding.what, finding.detail)
+            detail = Text("not tried, since it might restart something. Failed check: {check}", check=failed)
             return Leg("refusal", ok=False, seconds=ports.monotonic() - began, detail=detail, remedy=finding.remedy)
     now = ports.now()
     started = ports.run(own, f"drill-{now:.0f}.1", now - LATE_BY_S, STORE_S)
@@ -40,10 +43,10 @@ def refusal(ports: Adapters, target: Target) -> Leg:
     if last.refused:
         return Leg("refusal", ok=True, seconds=took_s)
     if not last.ended:
-        remedy = "Look at it in Rundeck: is a node missing, or the server busy?"
-        return Leg("refusal", ok=False, seconds=took_s, detail=f"execution {last.id} has not ended", remedy=remedy)
-    remedy = "It did restart. Put the first step of infra/rundeck/job.yaml before the restart, and see the nodes' clocks."
-    detail = f"execution {last.id} ended as {last.status}, not refused"
+        remedy = Text("Check in Rundeck whether a node is missing or the server is busy.")
+        return Leg("refusal", ok=False, seconds=took_s, detail=Text("execution {id} has not ended", id=last.id), remedy=remedy)
+    remedy = Text("It did restart. Put the first step of infra/rundeck/job.yaml before the restart, and check the nodes' clocks.")
+    detail = Text("execution {id} ended as {status}, not refused", id=last.id, status=worded(last.status))
     return Leg("refusal", ok=False, seconds=took_s, detail=detail, remedy=remedy)
 
 

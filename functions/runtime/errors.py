@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functions.runtime.text import Phrase
+from functions.runtime.text import Phrase, named
 
 
 class UnstickError(Exception):
@@ -34,7 +34,8 @@ class Unavailable(UnstickError):
     """A system gave no usable answer (time-out, lost connection, 5xx): what was asked may or may not have happened."""
 
     def __init__(self, system: str, detail: Phrase, *, late: bool = False) -> None:
-        super().__init__(f"{system}: {detail}")
+        self.text = named(system, detail)
+        super().__init__(str(self.text))
         self.system = system
         self.detail = detail
         self.late = late
@@ -45,7 +46,8 @@ class Denied(UnstickError):
     """A system answered and said no: nothing happened, and asking again the same way won't help."""
 
     def __init__(self, system: str, detail: Phrase, *, code: str = "", remedy: Phrase = "", status: int = 0) -> None:
-        super().__init__(f"{system}: {detail}")
+        self.text = named(system, detail)
+        super().__init__(str(self.text))
         self.system = system
         self.detail = detail
         self.code = code

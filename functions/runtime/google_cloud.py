@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from functions.runtime.errors import Denied, Unavailable, UnstickError
 from functions.runtime.import_lock import IMPORTING
+from functions.runtime.text import Phrase, Text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
 _CONNECT_TIMEOUT_S = 3.05  # as web.CONNECT_TIMEOUT_S
 _TOO_MANY = 429
 _PASSING = {408, 409, _TOO_MANY}
-_FILE_REMEDY = "Mend its permissions, or the path in GOOGLE_APPLICATION_CREDENTIALS."
-_LOGIN_REMEDY = (
+_FILE_REMEDY = Text("Fix its permissions, or the path in GOOGLE_APPLICATION_CREDENTIALS.")
+_LOGIN_REMEDY = Text(
     "Run it with a service account (Cloud Run does so), or say `gcloud auth application-default login` on a workstation."
 )
 
@@ -25,7 +26,7 @@ _LOGIN_REMEDY = (
 def timeouts(system: str, timeout_s: float) -> tuple[float, float]:
     """(connect, read) for one request, in seconds."""
     if timeout_s <= 0:
-        raise Unavailable(system, "no time left to ask", late=True)
+        raise Unavailable(system, Text("no time left to ask"), late=True)
     return min(_CONNECT_TIMEOUT_S, timeout_s), timeout_s
 
 
@@ -39,7 +40,7 @@ def _errors() -> Any:
 
 
 @contextlib.contextmanager
-def explained(system: str, remedies: Mapping[int, str]) -> Iterator[None]:
+def explained(system: str, remedies: Mapping[int, Phrase]) -> Iterator[None]:
     """Turn what Google's clients raise into Unavailable or Denied. `remedies`: what to do, by HTTP status.
 
     Of the originals' texts only Google's own sentence is kept: the rest are URLs.
@@ -50,33 +51,45 @@ def explained(system: str, remedies: Mapping[int, str]) -> Iterator[None]:
     except api.GoogleAPICallError as error:
         raise refusal(system, int(error.code or 0), _sentence(error), remedies) from None
     except auth.InvalidOperation:  # 401, and these credentials can't be renewed
-        raise Denied(system, "answered 401", remedy=remedies.get(401, _LOGIN_REMEDY), status=401) from None
+        raise Denied(system, Text("answered 401"), remedy=remedies.get(401, _LOGIN_REMEDY), status=401) from None
     except (auth.DefaultCredentialsError, auth.RefreshError) as error:
         if getattr(error, "retryable", False) or isinstance(error.__cause__, auth.TransportError):
-            raise Unavailable(system, "no access token could be got") from None
-        raise Denied(system, "there are no usable credentials", remedy=_LOGIN_REMEDY) from None
+            raise Unavailable(system, Text("could not get an access token")) from None
+        raise Denied(system, Text("there are no usable credentials"), remedy=_LOGIN_REMEDY) from None
     except auth.TransportError:
-        raise Unavailable(system, "the server that gives access tokens could not be reached") from None
+        raise Unavailable(system, Text("could not reach the server that issues access tokens")) from None
     except auth.GoogleAuthError as error:
-        raise Denied(system, f"the credentials are of no use ({type(error).__name__})", remedy=_LOGIN_REMEDY) from None
+        raise Denied(
+            system, Text("the credentials are not usable ({error})", error=type(error).__name__), remedy=_LOGIN_REMEDY
+        ) from None
     except OSError as error:  # what requests raises is one
         raise _not_asked(system, error) from None
     except UnstickError:
         raise
     except Exception as error:  # noqa: BLE001 - of an answer that is none these clients raise AttributeError, ParseError, anything
-        raise Unavailable(system, f"answered with something that can't be read ({type(error).__name__})") from None
+        raise Unavailable(
+            system, Text("answered with something that can't be read ({error})", error=type(error).__name__)
+        ) from None
 
 
 def _not_asked(system: str, error: OSError) -> Unavailable | Denied:
     if isinstance(error, PermissionError | IsADirectoryError):
-        return Denied(system, "the file of the credentials can't be read", remedy=_FILE_REMEDY)
+        return Denied(system, Text("the credentials file can't be read"), remedy=_FILE_REMEDY)
     late = "Timeout" in type(error).__name__ or isinstance(error, TimeoutError) or "timed out" in str(error)
-    return Unavailable(system, "did not answer in time" if late else f"connection failed ({type(error).__name__})", late=late)
+    return Unavailable(
+        system,
+        Text("did not answer in time") if late else Text("connection failed ({error})", error=type(error).__name__),
+        late=late,
+    )
 
 
-def refusal(system: str, status: int, said: str, remedies: Mapping[int, str]) -> Unavailable | Denied:
+def refusal(system: str, status: int, said: str, remedies: Mapping[int, Phrase]) -> Unavailable | Denied:
     """What an answer other than 200 means. `said`: Google's own sentence."""
-    detail = f"answered {status}: {said}" if said else f"answered {status}"
+    detail = (
+        Text("answered {status}: {said}", status=str(status), said=said)
+        if said
+        else Text("answered {status}", status=str(status))
+    )
     if status in _PASSING or status >= 500 or status < 400:
         return Unavailable(system, detail)
     return Denied(system, detail, status=status, remedy=remedies.get(status, ""))

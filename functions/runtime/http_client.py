@@ -22,7 +22,7 @@ from msgspec import Struct
 from functions.runtime.errors import Unavailable
 from functions.runtime.import_lock import IMPORTING
 from functions.runtime.secrets import is_loopback
-from functions.runtime.text import Phrase, Text
+from functions.runtime.text import Phrase, Text, named
 
 if TYPE_CHECKING:
     import requests
@@ -50,8 +50,10 @@ class Answer(Struct, frozen=True):
         try:
             return jsonlib.loads(self.body)
         except (ValueError, RecursionError):
-            kind = self.headers.get("content-type", "no content type").split(";")[0]
-            raise Unavailable(self.system, f"answered {self.status} with {kind} that is not JSON") from None
+            kind = self.headers.get("content-type", "").split(";")[0] or Text("no content type")
+            raise Unavailable(
+                self.system, Text("answered {status} with {kind} that is not JSON", status=str(self.status), kind=kind)
+            ) from None
 
 
 @lru_cache(maxsize=1)
@@ -99,7 +101,7 @@ def request(
     requests, urllib3 = _libraries()
     left_s = ends - time.monotonic()
     if left_s <= 0:
-        raise Unavailable(system, "no time left to ask", late=True)
+        raise Unavailable(system, Text("no time left to ask"), late=True)
     sent: dict[str, str] = {**requests.utils.default_headers(), **(headers or {})}
     if auth is not None:
         sent["Authorization"] = "Basic " + b64encode(b":".join(auth)).decode()
@@ -117,9 +119,7 @@ def request(
             while chunk := _next(answer, ends - time.monotonic()):
                 size += len(chunk)
                 if size > max_bytes:
-                    raise Unavailable(
-                        system, Text("{host} answered with more than {bytes} bytes", host=host, bytes=str(max_bytes))
-                    )
+                    raise Unavailable(system, Text("{host} answered with more than {limit} bytes", host=host, limit=max_bytes))
                 if time.monotonic() > ends:
                     unfinished = Text(
                         "{host} did not finish its answer within {seconds} s", host=host, seconds=f"{timeout_s:.1f}"
@@ -133,7 +133,7 @@ def request(
         raise Unavailable(system, silent, late=True) from None
     except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError) as error:
         left_s = 0.0 if proxies else ends - time.monotonic()
-        raise Unavailable(system, Text("{host}: {problem}", host=host, problem=_explain(error, host, port, left_s))) from None
+        raise Unavailable(system, named(host, _explain(error, host, port, left_s))) from None
 
 
 def _address(url: str) -> tuple[str, int]:
@@ -210,8 +210,12 @@ def _untrusted(reason: str, host: str, port: int, left_s: float) -> Phrase:
         subject, issuer = (_printable(name.rfc4514_string()) for name in (certificate.subject, certificate.issuer))
     except (OSError, ValueError):
         return Text("the TLS certificate is not trusted ({reason})", reason=reason)
-    template = "the TLS certificate of {subject}, issued by {issuer}, is not trusted ({reason})"
-    return Text(template, subject=subject, issuer=issuer, reason=reason)
+    return Text(
+        "the TLS certificate of {subject}, issued by {issuer}, is not trusted ({reason})",
+        subject=subject,
+        issuer=issuer,
+        reason=reason,
+    )
 
 
 def _printable(name: str) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from functions.runtime.errors import Unavailable
+from functions.runtime.text import Text
 
 MOST_THREADS = 32
 """At once for one set of calls, whatever an alert names: each thread costs memory here and a connection there."""
@@ -22,7 +23,7 @@ def run_parallel(calls: list[Callable[[], Any]], *, timeout_s: float) -> list[An
     """
     if len(calls) == 1 and timeout_s > 0:
         return [_outcome(calls[0])]
-    results: list[Any] = [Unavailable("time", "no answer in the time given", late=True)] * len(calls)
+    results: list[Any] = [Unavailable("time", Text("no answer in the time given"), late=True)] * len(calls)
     done = [threading.Event() for _ in calls]
     waiting = deque(range(len(calls)))
     ends = time.monotonic() + timeout_s
@@ -44,7 +45,7 @@ def run_parallel(calls: list[Callable[[], Any]], *, timeout_s: float) -> list[An
             break
         started += 1
     if not started and calls:
-        return [Unavailable("time", "there is no thread left to ask with", late=True)] * len(calls)
+        return [Unavailable("time", Text("no thread is left to ask with"), late=True)] * len(calls)
     for event in done:
         event.wait(max(0.0, ends - time.monotonic()))
     return list(results)

@@ -26,11 +26,12 @@ from msgspec import Struct
 
 from functions.runtime.errors import ConfigError, Denied, Unavailable
 from functions.runtime.import_lock import IMPORTING
+from functions.runtime.text import Text
 
 SYSTEM = "secrets"
 KEPT_S = 300.0  # a rotated secret is taken over within five minutes without anybody's doing
 DISTRUST_EVERY_S = 60.0  # wrong credentials of a stranger must not become calls to Secret Manager
-FAILURE_KEPT_S = 10.0  # neither must an outage, and this is short enough for a person who mends a permission
+FAILURE_KEPT_S = 10.0  # neither must an outage, and this is short enough for a person who fixes a permission
 TIMEOUT_S = 4.0  # of one read; half of what a webhook has in all
 MAX_BYTES = 65_536  # of a secret, as in Secret Manager (cloud.google.com/secret-manager/quotas)
 ENDPOINT = "UNSTICK_SECRET_MANAGER_ENDPOINT"
@@ -42,12 +43,16 @@ FORMS = "env://NAME, file://PATH or sm://PROJECT/NAME[/VERSION]"
 _ENV = re.compile(r"env://([A-Za-z_][A-Za-z0-9_]*)")
 _FILE = re.compile(r"file://([^\x00]+)")
 _SM = re.compile(r"sm://([a-z0-9][a-z0-9.:-]{0,99})/([A-Za-z0-9_-]{1,255})(?:/([A-Za-z0-9_-]{1,63}))?")
-_PLACE = "in the form sm://PROJECT/NAME[/VERSION] of unstick.yaml"
 _REMEDIES = {
-    400: f"Check project, name and version {_PLACE}; a version that is disabled or destroyed can't be read.",
-    401: "Give the service account roles/secretmanager.secretAccessor on the secret.",
-    403: "Give the service account roles/secretmanager.secretAccessor on the secret, and enable secretmanager.googleapis.com.",
-    404: f"Create the secret and a version of it, or mend its name {_PLACE}.",
+    400: Text(
+        "Check project, name and version in sm://PROJECT/NAME[/VERSION] of unstick.yaml; "
+        "a version that is disabled or destroyed can't be read."
+    ),
+    401: Text("Give the service account roles/secretmanager.secretAccessor on the secret."),
+    403: Text(
+        "Give the service account roles/secretmanager.secretAccessor on the secret, and enable secretmanager.googleapis.com."
+    ),
+    404: Text("Create the secret and a version of it, or fix its name in sm://PROJECT/NAME[/VERSION] of unstick.yaml."),
 }
 
 
@@ -134,7 +139,7 @@ def _again(error: Denied | Unavailable | None) -> Denied | Unavailable:
     if isinstance(error, Denied):
         return Denied(error.system, error.detail, code=error.code, remedy=error.remedy, status=error.status)
     if error is None:
-        return Unavailable(SYSTEM, "nothing was read")
+        return Unavailable(SYSTEM, Text("nothing was read"))
     return Unavailable(error.system, error.detail, late=error.late)
 
 
@@ -153,19 +158,24 @@ def _fetch(reference: str, kept: _Kept, now: float, *, doubted: bool) -> None:
 
 def _checked(reference: str, value: bytes) -> bytes:
     if not value:
-        remedy = "Put the secret there: an empty one would let anybody in."
-        raise Denied(SYSTEM, f"{reference} is empty", code="empty", remedy=remedy)
+        remedy = Text("Put the secret there: an empty one would let anybody in.")
+        raise Denied(SYSTEM, Text("{reference} is empty", reference=reference), code="empty", remedy=remedy)
     if len(value) > MAX_BYTES:
-        remedy = "Name the secret, not another file."
-        raise Denied(SYSTEM, f"{reference} has more than {MAX_BYTES} bytes", code="size", remedy=remedy)
+        remedy = Text("Name the secret, not another file.")
+        raise Denied(
+            SYSTEM,
+            Text("{reference} has more than {limit} bytes", reference=reference, limit=MAX_BYTES),
+            code="size",
+            remedy=remedy,
+        )
     return value
 
 
 def _from_env(name: str) -> bytes:
     value = os.environ.get(name)
     if value is None:
-        remedy = f"Set the environment variable {name}, or name another reference in unstick.yaml."
-        raise Denied(SYSTEM, f"env://{name} is not set", code="missing", remedy=remedy)
+        remedy = Text("Set the environment variable {name}, or name another reference in unstick.yaml.", name=name)
+        raise Denied(SYSTEM, Text("env://{name} is not set", name=name), code="missing", remedy=remedy)
     return os.fsencode(value)
 
 
@@ -176,22 +186,30 @@ def _from_outside(reference: str) -> bytes:
         project, name, version = found[1], found[2], found[3] or "latest"
         mounted = _mounted(Path(project, name, version))
         return _from_secret_manager(reference, project, name, version) if mounted is None else mounted
-    raise Denied(SYSTEM, f"a reference is not one of {FORMS}", code="form", remedy="Mend it in unstick.yaml.")
+    raise Denied(
+        SYSTEM, Text("a reference is not one of {forms}", forms=FORMS), code="form", remedy=Text("Fix it in unstick.yaml.")
+    )
 
 
 def _from_file(reference: str, path: Path) -> bytes:
     try:
         return _content(path)
     except FileNotFoundError:
-        remedy = "Create the file (on Cloud Run: mount the secret as a volume), or mend its path in unstick.yaml."
-        raise Denied(SYSTEM, f"{reference} does not exist", code="missing", remedy=remedy) from None
+        remedy = Text("Create the file (on Cloud Run: mount the secret as a volume), or fix its path in unstick.yaml.")
+        raise Denied(SYSTEM, Text("{reference} does not exist", reference=reference), code="missing", remedy=remedy) from None
     except PermissionError:
-        remedy = "Give the function's user the right to read it."
-        raise Denied(SYSTEM, f"{reference} may not be read", code="permission", remedy=remedy) from None
+        remedy = Text("Let the function's user read it.")
+        raise Denied(
+            SYSTEM, Text("{reference} can't be read: permission denied", reference=reference), code="permission", remedy=remedy
+        ) from None
     except (OSError, ValueError) as error:
         if isinstance(error, IsADirectoryError):
-            raise Denied(SYSTEM, f"{reference} is a folder", code="missing", remedy="Name the file in it.") from None
-        raise Unavailable(SYSTEM, f"{reference} can't be read ({type(error).__name__})") from None
+            raise Denied(
+                SYSTEM, Text("{reference} is a folder", reference=reference), code="missing", remedy=Text("Name the file in it.")
+            ) from None
+        raise Unavailable(
+            SYSTEM, Text("{reference} can't be read ({error})", reference=reference, error=type(error).__name__)
+        ) from None
 
 
 def _mounted(place: Path) -> bytes | None:
@@ -236,8 +254,10 @@ def _built(endpoint: str) -> Any:
         return SecretManagerServiceClient(transport="rest")
     parts = urlsplit(endpoint)
     if parts.scheme != "http" or not is_loopback(parts.hostname or ""):
-        remedy = f"Unset {ENDPOINT}; only tests need it."
-        raise Denied(SYSTEM, f"{ENDPOINT} is not http on a loopback address", code="endpoint", remedy=remedy)
+        remedy = Text("Unset {endpoint}; only tests need it.", endpoint=ENDPOINT)
+        raise Denied(
+            SYSTEM, Text("{endpoint} is not http on a loopback address", endpoint=ENDPOINT), code="endpoint", remedy=remedy
+        )
     return SecretManagerServiceClient(
         transport=SecretManagerServiceRestTransport(host=parts.netloc, credentials=AnonymousCredentials(), url_scheme="http")
     )

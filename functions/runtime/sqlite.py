@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from functions.runtime.errors import Denied, Unavailable
+from functions.runtime.text import Text, named
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,7 +49,7 @@ def opened(system: str, path: str, *, timeout_s: float) -> Iterator[sqlite3.Conn
     also for what goes wrong with the file inside the block.
     """
     if timeout_s <= 0:
-        raise Unavailable(system, "no time left to ask", late=True)
+        raise Unavailable(system, Text("no time left to ask"), late=True)
     connection = None
     try:
         connection = _open(path, timeout_s)
@@ -100,18 +101,34 @@ def _is(error: sqlite3.Error, codes: set[int]) -> bool:
 
 def _explained(system: str, path: str, error: sqlite3.Error) -> Unavailable | Denied:
     if _is(error, _BUSY):
-        return Unavailable(system, f"{path} was locked by other processes for all of the time given", late=True)
+        return Unavailable(system, Text("{path} stayed locked by other processes", path=path), late=True)
     if _is(error, _FORBIDDEN):
         return _unusable(system, path, str(error))
     if _is(error, _BROKEN):
-        remedy = "Stop all processes that use it, move it and its -wal and -shm files away, and start again or restore a copy."
-        return Denied(system, f"{path} is damaged or is no SQLite file ({error})", code="broken", remedy=remedy)
-    return Unavailable(system, f"{path}: {error}")
+        remedy = Text(
+            "Stop all processes that use it, move it and its -wal and -shm files away, and start afresh or restore a copy."
+        )
+        return Denied(
+            system,
+            Text("{path} is damaged or not an SQLite file ({error})", path=path, error=str(error)),
+            code="broken",
+            remedy=remedy,
+        )
+    return Unavailable(system, named(path, str(error)))
 
 
 def _unusable(system: str, path: str, why: str) -> Denied:
     folder = Path(path).absolute().parent
     if not folder.is_dir():
-        return Denied(system, f"{path}: there is no folder {folder}", code="unusable", remedy=f"Create {folder}.")
-    remedy = f"Let the user that runs Unstick read and write {path} and create files in {folder} (SQLite keeps two beside it)."
-    return Denied(system, f"{path} can't be opened for writing ({why})", code="unusable", remedy=remedy)
+        return Denied(
+            system,
+            named(path, Text("there is no folder {folder}", folder=str(folder))),
+            code="unusable",
+            remedy=Text("Create {folder}.", folder=str(folder)),
+        )
+    remedy = Text(
+        "Let the user that runs Unstick read and write {path} and create files in {folder}; SQLite keeps two beside it.",
+        path=path,
+        folder=str(folder),
+    )
+    return Denied(system, Text("{path} can't be opened for writing ({why})", path=path, why=why), code="unusable", remedy=remedy)

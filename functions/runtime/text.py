@@ -2,7 +2,7 @@
 
 Text("answered {status}", status="502")
 Text("{count} runbook", "{count} runbooks", count=2)      # one and many, by `count`
-join([...])                                               # several of them in a row
+join([...])                                               # several of them, by the value `several`
 
 Values are inserted as they are: no template is made of them, and nothing in them is looked up. An int is a quantity and gets
 thousands separators, so an identifier is given as str. A plain str stands for words of others, and is never translated.
@@ -46,6 +46,13 @@ class Text(msgspec.Struct, frozen=True, omit_defaults=True, metaclass=_WithValue
 
         def __init__(self, template: str, plural: str = "", /, **values: Value) -> None: ...
 
+    def fill(self, **values: Value) -> Text:
+        """The same template with these values."""
+        return Text(self.template, self.plural, **values)
+
+    def __hash__(self) -> int:
+        return hash((self.template, str(self)))
+
     def __str__(self) -> str:
         return _render(self, _english, DEEPEST)
 
@@ -56,10 +63,23 @@ Phrase = str | Text
 Value = str | int | float | Text | tuple[Phrase, ...]
 
 
-def join(phrases: Iterable[Phrase]) -> Phrase:
-    """Several phrases as one, with semicolons between them."""
-    several = tuple(phrases)
-    return several[0] if len(several) == 1 else Text("{several}", several=several)
+SEMICOLON, COMMA = Text("; "), Text(", ")
+
+
+def join(phrases: Iterable[Phrase], separator: Text = SEMICOLON) -> Phrase:
+    """Those of the phrases that are not empty, with the separator between them."""
+    several = tuple(phrase for phrase in phrases if phrase)
+    return Text(separator.template, several=several) if len(several) > 1 else several[0] if several else ""
+
+
+def named(name: Phrase, phrase: Phrase) -> Phrase:
+    """The phrase behind what it is about, with a colon between; the name alone where there is no phrase."""
+    return Text("{name}: {text}", name=name, text=phrase) if name and phrase else name or phrase
+
+
+def in_brackets(phrase: Phrase, more: Phrase) -> Phrase:
+    """The phrase, and more about it where there is more."""
+    return Text("{text} ({more})", text=phrase, more=more) if phrase and more else phrase or more
 
 
 def in_language(language: str, phrase: Phrase) -> str:
@@ -73,8 +93,10 @@ def languages() -> tuple[str, ...]:
 
 
 def _render(text: Text, translate: Translate, depth: int) -> str:
-    count = text.values.get("count", 0)
+    count, several = text.values.get("count"), text.values.get("several")
     template = translate(text.template, text.plural, count if isinstance(count, int) else 0)
+    if isinstance(several, tuple):
+        return template.join(_shown(one, translate, depth - 1) for one in several) if depth > 0 else "…"
 
     def value(place: re.Match[str]) -> str:
         return _shown(text.values[place[1]], translate, depth) if place[1] in text.values else place[0]
@@ -89,11 +111,7 @@ def _shown(value: Value, translate: Translate, depth: int) -> str:
         return f"{value:,}"
     if isinstance(value, float):
         return f"{round(value, 3):,}".removesuffix(".0")
-    if depth == 0:
-        return "…"
-    if isinstance(value, Text):
-        return _render(value, translate, depth - 1)
-    return translate("; ", "", 0).join(_shown(one, translate, depth - 1) for one in value)
+    return _render(value, translate, depth - 1) if isinstance(value, Text) and depth > 0 else "…"
 
 
 def _english(template: str, plural: str, count: int) -> str:

@@ -161,7 +161,7 @@ def test_without_rundeck_the_archive_still_counts(mail: StuckMail) -> None:
     mail.rundeck.state.hides_rows = True
     found = report.gather(mail.ports, time.time())
     assert found.runbooks[0].week.by_unstick == 1
-    assert next(gap.about for gap in found.gaps if gap.lack is MissingData.HISTORY_UNREAD).startswith(
+    assert str(next(gap.about for gap in found.gaps if gap.lack is MissingData.HISTORY_UNREAD)).startswith(
         "service=mail-delivery: Rundeck"
     )
 

@@ -56,7 +56,7 @@ def test_alerts_that_waited_for_hours_at_the_scheduler_are_looked_at_before_anyt
     assert place.delivered(payload) == (200, "{}")
     place.until_told(place.swept)
     assert place.restarts() == 0
-    assert "mail is well, nothing was restarted" in place.cards()
+    assert "mail is healthy; nothing was restarted" in place.cards()
     assert "5 h" in place.cards(), "it says how late it comes"
 
 
@@ -173,7 +173,7 @@ def test_alerts_whose_signing_key_is_gone_are_told_and_decided_once_it_is_back(p
     with pytest.raises(BadRequest):
         startup.deliver_here(payload)  # it comes again
     assert place.restarts() == 0
-    assert place.cards().count("their signing key is gone") in (1, 2), "2: the hour turned"
+    assert place.cards().count("their signing key is missing") in (1, 2), "2: the hour turned"
     place.configured(signing_keys=["env://ANOTHER_KEY", "env://UNSTICK_SIGNING_KEY"])
     assert place.delivered(payload)[0] == 200
     assert place.restarts() == 1
@@ -188,7 +188,7 @@ def test_alerts_whose_signing_key_is_gone_are_given_up_after_a_day(place):
     assert place.delivered(payload)[0] == 200
     startup.deliver_here(payload)
     said = place.cards()
-    assert "their signing key is gone" in said
+    assert "their signing key is missing" in said
     assert "alerts were given up" in said
     assert place.restarts() == 0
 
@@ -228,7 +228,7 @@ def test_a_stranger_among_those_who_may_call_verify_disturbs_people_once_an_hour
     answers = {place.delivered(f"{at}~{'A' * 1_000_000}.x")[0] for at in (0, 1, int(time.time()))}
     assert answers == {200, 401}
     assert place.restarts() == 0
-    assert place.cards().count("their signing key is gone") in (1, 2), "2: the hour turned"
+    assert place.cards().count("their signing key is missing") in (1, 2), "2: the hour turned"
 
 
 def test_of_alerts_that_were_handed_over_only_what_failed_comes_again(place):

@@ -87,7 +87,7 @@ def test_a_second_deployment_goes_on_from_the_first_ones_restart(place):
     deployed(place, "second")
     place.alerted()
     assert len(place.rundeck.posts()) == 1
-    assert "is being restarted already" in place.cards()
+    assert "is already being restarted" in place.cards()
 
 
 def test_a_second_deployment_restarts_nothing_that_was_just_restarted(place):
@@ -98,4 +98,4 @@ def test_a_second_deployment_restarts_nothing_that_was_just_restarted(place):
     deployed(place, "second")
     place.alerted()
     assert len(place.rundeck.posts()) == 1
-    assert "it was restarted a short while ago" in place.cards()
+    assert "it was restarted recently" in place.cards()

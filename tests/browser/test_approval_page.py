@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from functions.domain.texts.approval_words import say
+from functions.runtime.text import Text, in_language
 from tests.browser.chromium import chromium, complaints, resize, served
 from tests.support.stuck_mail import SECRETS, StuckMail, stuck_mail
 
@@ -84,14 +84,14 @@ def test_it_asks_and_restarts_by_keyboard_alone(browser: Chrome, mail: StuckMail
     """Opening changes nothing; the first Tab reaches the button, Enter restarts and says so; nothing complains."""
     resize(browser, 390, 844)
     browser.get(url(mail))
-    shows(browser, say(language, "ask", subject="mail-delivery"))
+    shows(browser, in_language(language, Text("Restart {subject}?", subject="mail-delivery")))
     assert browser.find_element("tag name", "html").get_attribute("lang") == language
     assert browser.switch_to.active_element.tag_name == "body"
     assert mail.rundeck.posts() == []
     press(browser)
-    shows(browser, say(language, "restarted", subject="mail-delivery"))
+    shows(browser, in_language(language, Text("{subject} is being restarted", subject="mail-delivery")))
     assert len(mail.rundeck.posts()) == 1
-    assert mail.incident().approved_by == say(language, "by_link")
+    assert mail.incident().approved_by == in_language(language, Text("whoever had the link"))
     assert complaints(browser) == []
 
 
@@ -100,9 +100,9 @@ def test_a_link_that_was_used_says_so(browser: Chrome, mail: StuckMail, language
     address = url(mail)
     browser.get(address)
     press(browser)
-    shows(browser, say(language, "restarted", subject="mail-delivery"))
+    shows(browser, in_language(language, Text("{subject} is being restarted", subject="mail-delivery")))
     browser.get(address)
-    shows(browser, say(language, "used"))
+    shows(browser, in_language(language, Text("This link was already used")))
     assert browser.find_elements("tag name", "button") == []
     assert len(mail.rundeck.posts()) == 1
 
@@ -138,7 +138,7 @@ def test_it_is_built_of_parts_that_screen_readers_know(browser: Chrome, mail: St
     assert roles.count("main") == 1
     assert "image" not in roles
     buttons = [node["name"]["value"] for node in tree if node.get("role", {}).get("value") == "button"]
-    assert buttons == [say(language, "button", subject="mail-delivery")]
+    assert buttons == [in_language(language, Text("Restart {subject} now", subject="mail-delivery"))]
     levels = browser.execute_script("return [...document.querySelectorAll('h1,h2,h3')].map(e => +e.tagName[1])")
     assert levels[0] == 1
     assert levels.count(1) == 1
@@ -171,5 +171,5 @@ def test_another_sites_page_can_not_press(
     with served(other, port):
         browser.get(f"http://127.0.0.1:{port}/")
         browser.find_element("tag name", "button").click()
-    shows(browser, say(language, "foreign"))
+    shows(browser, in_language(language, Text("The button was pressed on another site's page")))
     assert mail.rundeck.posts() == []

@@ -15,12 +15,10 @@ from click.testing import CliRunner
 
 from functions import __version__
 from functions.cli.main import command_line
-from functions.domain.cards.drill_card import PHRASES
 from tests.support.unstick_process import SIGNING_KEY, configuration, runbook
 from tools.docs import command_line_page
 
 ROOT = Path(__file__).parents[2]
-FIELD = re.compile(r"{\w+}")
 COMMANDS = ["check", "simulate", "backtest", "send", "record", "drill", "status", "pause", "resume", "card", "report"]
 
 
@@ -142,11 +140,3 @@ def test_no_color_is_honoured(no_color: str, coloured: bool, tmp_path: Path, mon
     result = CliRunner().invoke(command_line, ["status", "--config", str(tmp_path / "unstick.yaml")], color=True)
     assert result.exit_code == 0
     assert ("\x1b[" in result.stdout) is coloured
-
-
-def test_the_drills_words_are_there_in_both_languages() -> None:
-    """No phrase is missing, and both fill in the same."""
-    for en, ja in PHRASES.values():
-        assert en
-        assert ja
-        assert set(FIELD.findall(en)) == set(FIELD.findall(ja))

@@ -115,7 +115,7 @@ def test_a_recovery_takes_longer_than_its_restart(here: Line) -> None:
     """From the alert on, the restart's own time included."""
     shown = text_of(here, "--kind", "recovered")
     assert "recovered in 5 min" in shown
-    assert "5 min from the alert, 1 min 30 s from the restart's end" in shown
+    assert "5 min from the alert, 1 min 30 s from the end of the restart" in shown
 
 
 def test_a_reason_alone_means_a_hold(here: Line) -> None:
@@ -127,6 +127,6 @@ def test_a_bundle_is_one_card_of_all_targets(here: Line) -> None:
     """And `unsigned` speaks of none."""
     shown = text_of(here, "--kind", "bundle")
     assert shown.count("--- console") == 1
-    assert "too many targets are stuck at once" in shown
+    assert "too many targets are stuck at once" in " ".join(shown.split())
     assert "service=mail-delivery" in shown
-    assert "their signing key is gone" in text_of(here, "--kind", "unsigned")
+    assert "their signing key is missing" in text_of(here, "--kind", "unsigned")

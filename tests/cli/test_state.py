@@ -228,7 +228,7 @@ def test_an_escalated_target_is_freed_by_any_of_its_names(here: Line, named: str
     here.saved(escalated("t-1", "mail-delivery"))
     assert here.json("status", code=1)["escalated"][0]["target"] == "service=mail-delivery"
     result = here.run("resume", "--target", named, "--by", "h.tanaka", "--reason", "rolled back", code=0)
-    assert "may be restarted again" in result.stdout
+    assert "can be restarted again" in result.stdout
     assert "rolled back (h.tanaka)" in result.stderr
     assert here.json("status")["escalated"] == []
 

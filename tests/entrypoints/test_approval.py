@@ -11,7 +11,6 @@ from werkzeug.test import TestResponse
 
 from functions.domain.cards import approval_page
 from functions.domain.model.codes import Action, Phase, Reason
-from functions.domain.texts import approval_words
 from functions.domain.texts.reasons import REASONS
 from functions.entrypoints import approval
 from tests.doubles.rundeck import Job
@@ -57,7 +56,7 @@ def test_the_page_shows_what_why_and_live_figures_and_changes_nothing(mail: Stuc
     seen = words(page)
     for text in (
         "Restart mail-delivery?",
-        "a person has to say yes",
+        "a person has to approve the restart",
         "421 (400 ready, 21 unacknowledged)",
         "Stuck",
         "mail.outgoing",
@@ -85,7 +84,7 @@ def test_the_button_restarts_once_and_the_link_is_used_up(mail: StuckMail) -> No
     assert mail.incident().approved_by == "whoever had the link"
     for again in (client.post(path), client.get(path)):
         assert again.status_code == 409
-        assert "This link was used already" in words(again)
+        assert "This link was already used" in words(again)
         assert "It was approved by whoever had the link" in words(again)
     assert len(mail.rundeck.posts()) == len(mail.rundeck.state.carried_out) == 1
 
@@ -104,7 +103,7 @@ def test_who_pressed_is_recorded_where_a_proxy_tells(header: str, sent: str, rec
     """The name comes from the proxy's header, cleaned and shortened, and is never taken for proven."""
     from werkzeug.datastructures import Headers
 
-    assert approval.pressed_by(Headers([(header, sent.encode().decode("utf-8"))]), "en") == recorded
+    assert str(approval.pressed_by(Headers([(header, sent.encode().decode("utf-8"))]))) == recorded
 
 
 def test_the_recorded_name_reaches_the_page_escaped(mail: StuckMail) -> None:
@@ -177,7 +176,7 @@ def test_the_kill_switch_can_not_be_overruled(mail: StuckMail) -> None:
     page = mail.client().post(path)
     assert page.status_code == 200
     assert "mail-delivery was not restarted" in words(page)
-    assert REASONS[Reason.PAUSED].en.why in words(page).replace("&#x27;", "'")
+    assert str(REASONS[Reason.PAUSED].why) in words(page).replace("&#x27;", "'")
     assert mail.rundeck.posts() == []
 
 
@@ -189,7 +188,7 @@ def test_a_queue_that_is_well_is_not_restarted(mail: StuckMail) -> None:
     assert "No queue is stuck: the button would restart nothing." in words(mail.client().get(path))
     page = mail.client().post(path)
     assert "mail-delivery was not restarted" in words(page)
-    assert REASONS[Reason.SYMPTOM_GONE].en.why in words(page)
+    assert str(REASONS[Reason.SYMPTOM_GONE].why) in words(page)
     assert mail.rundeck.posts() == []
 
 
@@ -217,7 +216,7 @@ def test_a_guard_that_a_person_may_overrule_is_overruled(tmp_path: Path) -> None
         assert (reply.action, reply.reason) == (Action.HELD, Reason.TOO_MANY_RESTARTS)
         assert mail.incident().phase is Phase.ASKED
         page = mail.client().get(mail.path())
-        assert "You would overrule Unstick here" in words(page)
+        assert "Approving overrules Unstick" in words(page)
         assert "restarts within 1 h: 3, the limit is 3" in words(page)
         assert "mail-delivery is being restarted" in words(mail.client().post(mail.path()))
         assert len(mail.rundeck.posts()) == 1
@@ -288,7 +287,7 @@ def test_a_store_that_is_down_is_a_page_too(mail: StuckMail, tmp_path: Path) -> 
     for method in ("GET", "POST"):
         page = mail.client().open(path, method=method)
         assert page.status_code == 503
-        assert "Unstick could not do this just now" in words(page)
+        assert "Unstick can&#x27;t do this right now" in words(page)
         assert str(tmp_path) not in page.text
     assert mail.rundeck.posts() == []
 
@@ -333,17 +332,6 @@ def test_untrusted_text_is_escaped_everywhere(mail: StuckMail) -> None:
     assert "<img" not in page.text
     assert "javascript:" not in page.text
     assert page.text.count("&lt;img src=x onerror=alert(1)&gt;") >= 4
-
-
-def test_every_phrase_is_there_in_both_languages() -> None:
-    """No phrase is missing or forgotten in one language, and both take the same values."""
-    for key, (en, ja) in approval_words.PHRASES.items():
-        assert en.strip(), key
-        assert ja.strip(), key
-        assert en != ja, key
-        assert set(re.findall(r"{(\w+)}", en)) == set(re.findall(r"{(\w+)}", ja)), key
-    for phase in Phase:
-        assert phase.value in approval_words.PHRASES
 
 
 def _luminance(colour: str) -> float:

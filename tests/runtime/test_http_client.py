@@ -25,7 +25,7 @@ def test_no_answer_is_read_beyond_its_limit(head: str) -> None:
     """The body of a redirect, which nobody follows, is an answer like any other."""
     with Anything() as server:
         server.answers = [f"HTTP/1.1 {head}\r\n\r\n".encode() + b"x" * 1001]
-        with pytest.raises(Unavailable, match="more than 1000 bytes"):
+        with pytest.raises(Unavailable, match="more than 1,000 bytes"):
             ask(server)
         server.answers = [f"HTTP/1.1 {head}\r\n\r\n".encode() + b"x" * 1000]
         assert len(ask(server).body) == 1000

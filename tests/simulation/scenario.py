@@ -173,7 +173,7 @@ def _after_restart(scenario: Scenario, world: World, app: str, names: list[str],
 
 
 def _alert(scenario: Scenario, app: str, queue: str, starts_at: float, rng: random.Random) -> None:
-    """Grafana notices, tells, repeats, from one or two replicas, and says resolved when the queue is well."""
+    """Grafana notices, tells, repeats, from one or two replicas, and says resolved when the queue is healthy."""
     world = scenario.world
     alert = Alert(f"fp-{queue}", "grafana#1", True, {"alertname": "Stuck", "app": app, "queue": queue}, {}, starts_at)
     scenario.alerts.append(alert)

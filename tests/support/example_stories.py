@@ -10,6 +10,8 @@ from functions.domain.model.codes import Phase, Reason, Verdict
 from functions.domain.model.incidents import AlertRef, Incident, PastAttempt, QueueState
 from functions.domain.model.observations import Execution, QueueSnapshot
 from functions.domain.model.runbooks import Recovered, Restart, Rules, Runbook, Symptom
+from functions.domain.texts.words import duration
+from functions.runtime.text import Phrase, Text, named
 
 NOW = 1_795_457_525.0  # 2026-11-24 03:12:05 in Tokyo
 ALERTED = NOW - 412
@@ -81,7 +83,9 @@ def rules(language: str = "en") -> Rules:
     return Rules({"mail-delivery": RUNBOOK}, language=language, time_zone=zone, public_url=url)
 
 
-def held(reason: Reason, detail: str = "", remedy: str = "", phase: Phase = Phase.DEFERRED, approve_url: str = "") -> CardInput:
+def held(
+    reason: Reason, detail: Phrase = "", remedy: Phrase = "", phase: Phase = Phase.DEFERRED, approve_url: str = ""
+) -> CardInput:
     expires_at = NOW + 1800 if approve_url else None
     incident = replace(
         INCIDENT, phase=phase, queues=(SEEN,), attempt=0, execution=None, restarts=0, reason=reason, expires_at=expires_at
@@ -108,15 +112,22 @@ EXAMPLES: dict[str, CardInput] = {
     "started": CardInput("started", NOW, RUNBOOK, TARGET, INCIDENT),
     "adopted": CardInput("started", NOW, RUNBOOK, TARGET, ADOPTED),
     "held-restart-refused": held(
-        Reason.RESTART_REFUSED, "the token's role lacks a permission", "load infra/rundeck/unstick.aclpolicy for the token's role"
+        Reason.RESTART_REFUSED,
+        Text("the token's role lacks a permission"),
+        Text("Load infra/rundeck/unstick.aclpolicy for the token's role."),
     ),
-    "held-cooldown": held(Reason.COOLDOWN, "restarted 240 s ago", phase=Phase.WAITING),
+    "held-cooldown": held(Reason.COOLDOWN, Text("restarted {age} ago", age=duration(240)), phase=Phase.WAITING),
     "held-awaiting-approval": held(Reason.AWAITING_APPROVAL, phase=Phase.ASKED, approve_url=APPROVE),
     "held-overrule": held(
-        Reason.TOO_MANY_RESTARTS, "restarts within 1 h: 3, the limit is 3", phase=Phase.ASKED, approve_url=APPROVE
+        Reason.TOO_MANY_RESTARTS,
+        Text("restarts within {hours} h: {count}, the limit is {limit}", hours=1, count=3, limit=3),
+        phase=Phase.ASKED,
+        approve_url=APPROVE,
     ),
     "held-observe-only": held(Reason.OBSERVE_ONLY),
-    "held-symptom-gone": held(Reason.SYMPTOM_GONE, "mail.outgoing: acknowledged in the last 10 s: 42"),
+    "held-symptom-gone": held(
+        Reason.SYMPTOM_GONE, named("mail.outgoing", Text("acknowledged in the last {seconds} s: {count}", seconds=10, count=42))
+    ),
     "held-no-runbook": CardInput("held", NOW, reason=Reason.NO_RUNBOOK, trigger=TRIGGER),
     "draining": CardInput("draining", NOW, RUNBOOK, TARGET, _verifying(212, 2)),
     "recovered": CardInput("recovered", NOW, RUNBOOK, TARGET, _verifying(0, 2)),
@@ -132,11 +143,13 @@ EXAMPLES: dict[str, CardInput] = {
         "bundle",
         NOW,
         reason=Reason.TOO_MANY_TARGETS,
-        detail="other targets restarted within 10 min: 3, so a shared cause is likelier",
+        detail=Text(
+            "other targets restarted within {minutes} min: {count}, so a shared cause is more likely", minutes=10, count=3
+        ),
         bundled=tuple(f"service=worker-{n}" for n in range(1, 27)),
     ),
     "paused": CardInput("paused", NOW, detail="broker upgrade until 05:00 (h.tanaka)"),
-    "resumed": CardInput("resumed", NOW, target=TARGET, detail="mended by rollback to 4.12.1 (h.tanaka)"),
+    "resumed": CardInput("resumed", NOW, target=TARGET, detail="fixed by a rollback to 4.12.1 (h.tanaka)"),
     "unsigned": CardInput("unsigned", NOW),
 }
 

@@ -11,7 +11,8 @@ from msgspec.structs import replace
 
 from functions.domain.model.messages import Card
 from functions.domain.texts.sanitize import clean, safe_url, shorten
-from functions.domain.texts.words import curve_words, say
+from functions.domain.texts.words import CURVE, SHORTENED, curve_words
+from functions.runtime.text import in_language
 
 SIGNS = {"act": "🚨", "watch": "⏳", "plan": "📅", "fine": "✅"}
 """They stand beside the headline's words and never replace them."""
@@ -31,7 +32,7 @@ def fit(
         rendered = render(clean_card(card, language, budget), language)
         if measure(rendered) < limit:
             return rendered
-    mark = say(language, "shortened")
+    mark = in_language(language, SHORTENED)
     headline = clean(card.headline, 100, mark)
     smallest = Card(card.kind, card.urgency, headline, text=(mark.strip(),), incident=clean(card.incident, 40, ""))
     return render(smallest, language)
@@ -39,7 +40,7 @@ def fit(
 
 def clean_card(card: Card, language: str, budget: float = 1.0) -> Card:
     """The card with every part clean and within its share of the budget. Cards may come from elsewhere than `compose`."""
-    mark = say(language, "shortened")
+    mark = in_language(language, SHORTENED)
 
     def part(text: str, limit: int) -> str:
         return clean(text, max(40, int(limit * budget)), mark)
@@ -78,7 +79,7 @@ def headline(card: Card) -> str:
 def facts(card: Card, language: str, between: str = " ") -> list[tuple[str, str]]:
     """The card's facts; the last one is the curve: its bars, then its figures."""
     bars = sparkline(card.curve)
-    curve = [(say(language, "curve"), f"{bars}{between}{curve_words(card.curve, language)}")] if bars else []
+    curve = [(in_language(language, CURVE), f"{bars}{between}{curve_words(card.curve, language)}")] if bars else []
     return [*card.facts, *curve]
 
 
@@ -100,7 +101,7 @@ def sparkline(curve: tuple[tuple[float, int], ...]) -> str:
 
 def cut(text: str, limit: int, language: str) -> str:
     """The text within `limit` characters, with a mark where something is missing."""
-    return shorten(text, limit, say(language, "shortened"))
+    return shorten(text, limit, in_language(language, SHORTENED))
 
 
 def json_bytes(message: dict[str, Any]) -> int:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
 from functions.adapters.chats import _cards
-from functions.domain.texts.words import say
+from functions.domain.texts.words import EVIDENCE, SHORTENED
+from functions.runtime.text import in_language
 
 if TYPE_CHECKING:
     from functions.domain.model.messages import Card
@@ -71,7 +72,7 @@ def lay_out_body(card: Card, language: str, limit: int, escape: Callable[[str], 
 
     Links stand where a phone shows them. The log is cut first, then facts, then text; links go last, from their end.
     """
-    mark = say(language, "shortened").strip()
+    mark = in_language(language, SHORTENED).strip()
     left = limit - units(mark) - 1
     link_rows = [f"{escape(label)}: {escape_url(url)}" for label, url in card.links]
     links = take_rows(link_rows, left * 3 // 4) or take_rows(link_rows[:1], left)  # a quarter is left for what to do
@@ -80,7 +81,7 @@ def lay_out_body(card: Card, language: str, limit: int, escape: Callable[[str], 
     fact_rows = [escape(f"{label}: {value}" if label else value) for label, value in _cards.facts(card, language)]
     facts = take_rows(fact_rows, left)
     left = left - _size(facts) if len(facts) == len(fact_rows) else 0
-    title = escape(f"{say(language, 'evidence')}:")
+    title = escape(f"{in_language(language, EVIDENCE)}:")
     log = take_rows([f"│ {escape(line)}" for line in reversed(card.evidence)], left - units(title) - 2)[::-1]
     complete = complete and len(links) + len(facts) + len(log) == len(link_rows) + len(fact_rows) + len(card.evidence)
     blocks = (text, links, facts, [title, *log] if log else [], [] if complete else [mark])

@@ -13,7 +13,8 @@ from msgspec import Struct
 from functions.adapters.chats import _cards
 from functions.application.ports import Finding
 from functions.domain.model.messages import Card
-from functions.domain.texts.words import say
+from functions.domain.texts.words import EVIDENCE
+from functions.runtime.text import in_language
 
 RULE = "─" * 72
 COLUMNS = 96
@@ -35,7 +36,7 @@ def render(card: Card, language: str) -> str:
 def _lay_out(card: Card, language: str) -> str:
     facts = _cards.facts(card, language)
     width = max((_columns(label) for label, _ in facts), default=0)
-    log = [f"{say(language, 'evidence')}:", *(f"  {line}" for line in card.evidence)]
+    log = [f"{in_language(language, EVIDENCE)}:", *(f"  {line}" for line in card.evidence)]
     blocks = (
         [row for text in card.text for row in wrap(text, COLUMNS, break_long_words=False, break_on_hyphens=False)],
         [f"{label}{' ' * (width - _columns(label))}  {text}" for label, text in facts],

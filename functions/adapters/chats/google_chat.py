@@ -19,9 +19,10 @@ from msgspec.structs import replace
 from functions.adapters.chats import _cards, _posting, _text_layout
 from functions.application.ports import Finding
 from functions.domain.model.messages import Card
-from functions.domain.texts.words import say
+from functions.domain.texts.words import ALERT, EVIDENCE, TARGET, URGENCIES
 from functions.runtime.errors import Denied
 from functions.runtime.secrets import SecretRef
+from functions.runtime.text import in_language
 
 MAX_BYTES = 32_000
 LINES_OPEN = 3
@@ -53,7 +54,7 @@ def _message(card: Card, language: str) -> dict[str, Any]:
         parts = [part for part in (card.evidence[-LINES_OPEN:], card.evidence[:-LINES_OPEN]) if part]
         sections.append(
             {
-                "header": _escaped(say(language, "evidence")),
+                "header": _escaped(in_language(language, EVIDENCE)),
                 "collapsible": True,
                 "uncollapsibleWidgetsCount": 1,
                 "widgets": [{"textParagraph": {"text": _escaped("\n".join(part))}} for part in parts],
@@ -75,9 +76,9 @@ def _message(card: Card, language: str) -> dict[str, Any]:
 
 def _header(card: Card, language: str) -> dict[str, str]:
     """Title and subtitle. Each has one line, too little for a headline, which stands in full below."""
-    words = say(language, card.urgency) if card.urgency in _cards.SIGNS else card.headline
+    words = in_language(language, URGENCIES[card.urgency]) if card.urgency in URGENCIES else card.headline
     facts = dict(card.facts)
-    subject = facts.get(say(language, "target")) or facts.get(say(language, "alert"))
+    subject = facts.get(in_language(language, TARGET)) or facts.get(in_language(language, ALERT))
     title = {"title": _replace_brackets(_cards.headline(replace(card, headline=words)))}
     return {**title, "subtitle": _replace_brackets(subject)} if subject else title
 

@@ -17,9 +17,10 @@ from msgspec.structs import replace
 from functions.adapters.chats import _cards, _posting, _text_layout
 from functions.application.ports import Finding
 from functions.domain.model.messages import Card
-from functions.domain.texts.words import curve_words, say
+from functions.domain.texts.words import CURVE, EVIDENCE, SHORTENED, curve_words
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.secrets import SecretRef
+from functions.runtime.text import in_language
 
 MAX_CHARACTERS = 10_000
 MAX_HEADER = 150
@@ -73,9 +74,9 @@ def _message(card: Card, language: str) -> dict[str, Any]:
     for start in range(0, len(fields), FIELDS_IN_SECTION):
         blocks.append({"type": "section", "fields": fields[start : start + FIELDS_IN_SECTION]})
     if bars := _cards.sparkline(card.curve):
-        blocks.append(_section(f"*{say(language, 'curve')}*  `{bars}`  {escape(curve_words(card.curve, language))}"))
+        blocks.append(_section(f"*{in_language(language, CURVE)}*  `{bars}`  {escape(curve_words(card.curve, language))}"))
     if card.evidence:
-        blocks.append(_section(f"*{say(language, 'evidence')}*\n```\n{_fit_log(card.evidence, language)}\n```"))
+        blocks.append(_section(f"*{in_language(language, EVIDENCE)}*\n```\n{_fit_log(card.evidence, language)}\n```"))
     if card.links:
         blocks += _link_sections(card.links)
     return {"text": " ".join((*mentions, escape(headline))), "blocks": blocks, "unfurl_links": False, "unfurl_media": False}
@@ -97,7 +98,7 @@ def _fit_log(lines: tuple[str, ...], language: str) -> str:
     """As many lines as fit, from the end of the log, which says what went wrong."""
     rows = [escape(line).replace("```", "'''") for line in reversed(lines)]
     last_rows = _text_layout.take_rows(rows, MAX_LOG)
-    mark = [say(language, "shortened").strip()] if len(last_rows) < len(rows) else []
+    mark = [in_language(language, SHORTENED).strip()] if len(last_rows) < len(rows) else []
     return "\n".join([*mark, *reversed(last_rows)])
 
 

@@ -14,18 +14,21 @@ from urllib.parse import quote
 from functions.application.ports import Finding
 from functions.application.serialization import decode
 from functions.config.settings import Annotations as Settings
-from functions.domain.cards.facts import named, tidy, worded
+from functions.domain.cards.rendering import rendered, tidy
 from functions.domain.costs.model import executions
+from functions.domain.model.codes import Ending
 from functions.domain.model.incidents import Archive
 from functions.domain.model.runbooks import Rules
 from functions.domain.texts.sanitize import clean
-from functions.domain.texts.words import say
+from functions.domain.texts.words import worded
 from functions.runtime import http_client
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.parallel import run_parallel
+from functions.runtime.text import Text, in_brackets, named
 
 SYSTEM = "Grafana"
 TAG = "unstick"
+ENDINGS = {Ending.RECOVERED: Text("recovered"), Ending.ESCALATED: Text("escalated"), Ending.HELD: Text("held")}
 TEXT = 300
 ORGANISATION = {"*", "annotations:*", "annotations:type:*", "annotations:type:organization"}
 """Scopes that cover an annotation without a dashboard."""
@@ -37,8 +40,8 @@ def rows(record: Archive, rules: Rules) -> list[dict[str, Any]]:
 
     Texts are in the configured language; tags and reason codes are not, since people ask and look up by them.
     """
-    incident, outcome, language = record.incident, record.outcome, rules.language
-    target = tidy(rules, record.target.name if record.target else "", TEXT)
+    incident, outcome = record.incident, record.outcome
+    target = tidy(record.target.name if record.target else "", TEXT)
     tags = [TAG, clean(incident.runbook, 60, "…")]
     made = []
     for execution in executions(record):
@@ -46,12 +49,10 @@ def rows(record: Archive, rules: Rules) -> list[dict[str, Any]]:
             continue
         begin = execution.runner_started_at - incident.runner_ahead_s
         end = execution.runner_ended_at - incident.runner_ahead_s if execution.runner_ended_at is not None else begin
-        key = "mark_restart" if execution.tag else "mark_by_hand"
-        text = say(language, key, target=target, id=tidy(rules, execution.id, 40), status=worded(execution.status, rules))
-        made.append({"time": _ms(begin), "timeEnd": _ms(end), "tags": [*tags, "restart"], "text": text})
-    ending = say(language, f"mark_{outcome.ending.value}")
-    ending = say(language, "in_brackets", text=ending, more=outcome.reason.value) if outcome.reason else ending
-    text = named(rules, ending, target)
+        how = Text("execution {id}, {status}", id=tidy(execution.id, 40), status=worded(execution.status))
+        restart = in_brackets(named(Text("restart") if execution.tag else Text("restart by hand"), target), how)
+        made.append({"time": _ms(begin), "timeEnd": _ms(end), "tags": [*tags, "restart"], "text": rendered(rules, restart)})
+    text = rendered(rules, named(in_brackets(ENDINGS[outcome.ending], outcome.reason.value if outcome.reason else ""), target))
     made.append({"time": _ms(outcome.at), "timeEnd": _ms(outcome.at), "tags": [*tags, outcome.ending.value], "text": text})
     return made
 

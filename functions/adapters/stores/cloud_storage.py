@@ -20,6 +20,7 @@ from functions.runtime.errors import Conflict, Denied, Unavailable
 from functions.runtime.google_cloud import explained, timeouts
 from functions.runtime.import_lock import IMPORTING
 from functions.runtime.parallel import run_parallel
+from functions.runtime.text import Text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,9 +31,9 @@ _AT_ONCE = 8
 _NOT_FOUND = 404
 _PRECONDITION_FAILED = 412
 _REMEDIES = {  # https://cloud.google.com/storage/docs/access-control/iam-permissions
-    401: "The access token was not taken. See which account Unstick runs with.",
-    403: "Give Unstick's service account roles/storage.objectUser on the bucket; replacing an object needs delete, too.",
-    404: "There is no such bucket. Correct store.cloud_storage.bucket, which has the name alone, without gs://.",
+    401: Text("The access token was not accepted. Check which account Unstick runs with."),
+    403: Text("Give Unstick's service account roles/storage.objectUser on the bucket; replacing an object needs delete too."),
+    404: Text("There is no such bucket. Correct store.cloud_storage.bucket: the name alone, without gs://."),
 }
 
 
@@ -172,9 +173,9 @@ def _names(settings: Settings, prefix: str, start: str, fields: str, timeout_s: 
         for page in pages:
             found += page
             if time.monotonic() > ends:
-                raise Unavailable(SYSTEM, "did not finish its list in time", late=True)
+                raise Unavailable(SYSTEM, Text("the list was not complete in time"), late=True)
     if not all(isinstance(blob.name, str) for blob in found):
-        raise Unavailable(SYSTEM, "listed something that has no name")
+        raise Unavailable(SYSTEM, Text("the list has an entry without a name"))
     return found
 
 

@@ -126,7 +126,7 @@ def _observed(seen: Observation, at: float) -> list[str]:
         lines.append(f"history: {len(seen.ledger.executions)} executions{last}{busy}; its clock is {ahead_s:+.0f} s")
     else:
         lines.append(f"history: {seen.ledger.why}")
-    switch = "off" if seen.pause is None else f"on: {seen.pause.reason}" if isinstance(seen.pause, Pause) else seen.pause.why
+    switch = "off" if seen.pause is None else f"on: {seen.pause.why}" if isinstance(seen.pause, Pause) else seen.pause.why
     lines.append(f"kill switch: {switch}")
     lines.append(f"storm: {len(seen.storm.slots)} slots taken" if isinstance(seen.storm, Storm) else f"storm: {seen.storm.why}")
     return lines

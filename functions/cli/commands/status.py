@@ -101,7 +101,7 @@ def _phase(document: Document) -> str:
 def _print(state: State, rules: Rules) -> None:
     if isinstance(state.pause, Pause):
         since = f", {output.relative(state.pause.at - state.at)}" if state.pause.at else ""
-        output.print_text(f"{state.pause.reason} ({state.pause.by}{since})", output.mark("PAUSED: ", "wrong"))
+        output.print_text(f"{state.pause.why}{since}", output.mark("PAUSED: ", "wrong"))
         output.print_text("to allow restarts again: python -m functions resume", "  → ")
     elif isinstance(state.pause, Unknown):
         output.print_text(f"so nothing is restarted: {state.pause.why}", output.mark("KILL SWITCH UNREADABLE, ", "wrong"))

@@ -144,7 +144,7 @@ def _release(ports: Adapters, wanted: str, by: str, reason: str, *, as_json: boo
     if as_json:
         output.print_json({"resumed": released, "target": name, "document": document.key, "by": by, "untold": waiting})
     elif released:
-        output.print_text(f"{name} may be restarted again", output.mark("RESUMED: ", "ok"))
+        output.print_text(f"{name} can be restarted again", output.mark("RESUMED: ", "ok"))
     if waiting:
         output.print_text(f"not sent yet to {', '.join(waiting)}; the next wake-up tries again", err=True)
     if not released:

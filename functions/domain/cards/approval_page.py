@@ -1,25 +1,27 @@
-"""The HTML of the approval page. It has no scripts or pictures, and loads nothing.
+"""The HTML of the approval page, without scripts, pictures or anything else that would have to be loaded.
 
-Everything from outside goes through `html.escape` where it is inserted. Colours meet WCAG AA in light and dark.
+Whatever comes from outside goes through `html.escape` right where it is put in. Colours meet WCAG AA in light and dark.
 """
 
 from __future__ import annotations
 
 import hashlib
 from base64 import b64encode
+from collections.abc import Iterable
 from html import escape
 
 from msgspec import Struct
 
-from functions.domain.cards import facts, svg
+from functions.domain.cards import card, facts, svg
 from functions.domain.cards.card_input import CardInput
+from functions.domain.cards.queue_facts import queue_name
+from functions.domain.cards.rendering import Fact, clock, rendered, tidy
 from functions.domain.model.codes import Health, Reason
 from functions.domain.model.observations import QueueSnapshot, Unknown
 from functions.domain.model.runbooks import Rules
-from functions.domain.texts.approval_words import say
 from functions.domain.texts.reasons import REASONS
-from functions.domain.texts.words import duration
-from functions.domain.texts.words import say as say_card
+from functions.domain.texts.words import EVIDENCE, duration
+from functions.runtime.text import Phrase, Text
 
 QUEUES_SHOWN = 5
 CURVE_WIDTH = 264
@@ -60,7 +62,7 @@ HEADERS = {
     ),
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
-    # With `no-referrer` browsers would send `Origin: null` with the button, as a stranger's page does.
+    # `no-referrer` would make browsers send `Origin: null` with the button, which no check can tell from a stranger's page.
     "Referrer-Policy": "same-origin",
     "X-Robots-Tag": "noindex",
 }
@@ -98,136 +100,145 @@ class View(Struct, frozen=True):
 
     story: CardInput
     rows: tuple[Row, ...]
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[Phrase, ...] = ()
 
 
-def page(language: str, title: str, *parts: str) -> str:
-    """A complete page. The parts are HTML, the title is plain text."""
+NOTHING_CHANGED = Text("Opening this page has changed nothing.")
+HEALTH = {Health.ILL: Text("Stuck"), Health.WELL: Text("Not stuck"), Health.UNSURE: Text("Not yet clear whether it is stuck")}
+
+
+def page(rules: Rules, title: Phrase, *parts: str) -> str:
+    """A whole page of parts that are HTML already."""
     body = "\n".join(part for part in parts if part)
-    return _PAGE.format(language="ja" if language == "ja" else "en", title=escape(title), style=STYLE, body=body)
+    return _PAGE.format(language=rules.language, title=_html(rules, title), style=STYLE, body=body)
 
 
-def text(sentence: str, kind: str = "") -> str:
-    """A paragraph of plain text; `note` is less visible, `warn` stands out."""
-    if not sentence:
-        return ""
-    return f'<p class="{kind}">{escape(sentence)}</p>' if kind else f"<p>{escape(sentence)}</p>"
+def _html(rules: Rules, phrase: Phrase) -> str:
+    return escape(rendered(rules, phrase))
 
 
-def links(pairs: tuple[tuple[str, str], ...]) -> str:
+def text(rules: Rules, phrase: Phrase, kind: str = "") -> str:
+    """A paragraph; `note` is set back, `warn` stands out."""
+    return f'<p class="{kind}">{_html(rules, phrase)}</p>' if kind else f"<p>{_html(rules, phrase)}</p>"
+
+
+def links(rules: Rules, pairs: Iterable[tuple[Phrase, str]]) -> str:
     """Links that do not reveal this page's address. They are known to be http or https."""
-    made = "".join(f'<a href="{escape(url)}" rel="noreferrer noopener">{escape(label)}</a>' for label, url in pairs)
-    return f"<nav>{made}</nav>" if made else ""
+    anchors = (f'<a href="{escape(url)}" rel="noreferrer noopener">{_html(rules, label)}</a>' for label, url in pairs if url)
+    row = "".join(anchors)
+    return f"<nav>{row}</nav>" if row else ""
 
 
 def asking(view: View, rules: Rules) -> str:
     """The page with the button. What a person must know stands above it, what helps to judge below."""
-    language, story = rules.language, view.story
-    subject = facts.subject(story, rules)
-    about = facts.gathered(story, rules, facts.since, facts.restart, facts.tried, facts.about)
+    story = view.story
+    subject = facts.subject(story)
+    button = _html(rules, Text("Restart {subject} now", subject=subject))
+    condition = Text(
+        "Nothing is restarted if the kill switch is on by then, the queue has recovered, or RabbitMQ or Rundeck can't be read."
+    )
     return page(
-        language,
-        say(language, "ask", subject=subject),
+        rules,
+        Text("Restart {subject}?", subject=subject),
         *_why(story, rules),
-        *(text(warning, "warn") for warning in view.warnings),
+        *(text(rules, warning, "warn") for warning in view.warnings),
         _now(view, rules),
-        f'<form method="post"><button type="submit">{escape(say(language, "button", subject=subject))}</button></form>',
+        f'<form method="post"><button type="submit">{button}</button></form>',
         _until(story, rules),
-        text(say(language, "still_held"), "note"),
-        _heading(say(language, "what")),
-        _listed(about),
+        text(rules, condition, "note"),
+        _heading(rules, Text("What it is about")),
+        _listed(rules, facts.gathered(story, rules, facts.since, facts.restart, facts.tried)),
         _log(story, rules),
         _links(story, rules),
     )
 
 
 def _why(story: CardInput, rules: Rules) -> list[str]:
-    language, reason = rules.language, story.reason
-    if reason is None:
+    if story.reason is None:
         return []
-    detail = facts.exactly(rules, story.detail)
-    parts = [text(REASONS[reason].words(language).why)]
-    if reason is not Reason.AWAITING_APPROVAL:
-        parts.append(text(say(language, "overrule"), "warn"))
-    if detail:
-        parts.append(text(say_card(language, "detail", detail=detail)))
+    parts = [text(rules, REASONS[story.reason].why)]
+    if story.reason is not Reason.AWAITING_APPROVAL:
+        overrules = Text("Approving overrules Unstick, which does not restart this by itself.")
+        parts.append(text(rules, overrules, "warn"))
+    if story.detail:
+        parts.append(text(rules, card.details(story.detail)))
     return parts
 
 
 def _until(story: CardInput, rules: Rules) -> str:
     expires_at = story.incident.expires_at if story.incident else None
-    nothing = say(rules.language, "changes_nothing")
     if expires_at is None:
-        return text(nothing)
-    left = duration(rules.language, expires_at - story.at)
-    return text(f"{say(rules.language, 'until', until=facts.clock(rules, expires_at), left=left)} {nothing}")
+        return text(rules, NOTHING_CHANGED)
+    once = Text(
+        "The button works once, until {until} (another {left}). {nothing_changed}",
+        until=clock(rules, expires_at),
+        left=duration(expires_at - story.at),
+        nothing_changed=NOTHING_CHANGED,
+    )
+    return text(rules, once)
 
 
-def _heading(title: str) -> str:
-    return f"<h2>{escape(title)}</h2>"
+def _heading(rules: Rules, title: Phrase, level: str = "h2") -> str:
+    return f"<{level}>{_html(rules, title)}</{level}>"
 
 
-def _listed(pairs: tuple[tuple[str, str], ...]) -> str:
-    rows = "".join(f"<dt>{escape(label)}</dt><dd>{escape(said)}</dd>" for label, said in pairs)
+def _listed(rules: Rules, pairs: Iterable[Fact]) -> str:
+    rows = "".join(f"<dt>{_html(rules, label)}</dt><dd>{_html(rules, value)}</dd>" for label, value in pairs)
     return f"<dl>{rows}</dl>" if rows else ""
 
 
 def _now(view: View, rules: Rules) -> str:
     """The live figures of each queue."""
-    language = rules.language
-    parts = [_heading(say(language, "now"))]
+    parts = [_heading(rules, Text("Current state"))]
     if view.rows and all(row.health is Health.WELL for row in view.rows):
-        parts.append(text(say(language, "all_well"), "warn"))
+        parts.append(text(rules, Text("No queue is stuck: the button would restart nothing."), "warn"))
     parts += [_queue(row, rules, view.story.at) for row in view.rows[:QUEUES_SHOWN]]
     if len(view.rows) > QUEUES_SHOWN:
-        parts.append(text(say(language, "more_queues", count=len(view.rows) - QUEUES_SHOWN)))
-    parts.append(text(say(language, "seen_at", at=facts.clock(rules, view.story.at)), "note"))
-    return "\n".join(parts)
+        more = Text("and {count} more queue", "and {count} more queues", count=len(view.rows) - QUEUES_SHOWN)
+        parts.append(text(rules, more))
+    read_at = Text("Read from RabbitMQ at {at}. Reload the page for newer figures.", at=clock(rules, view.story.at))
+    return "\n".join((*parts, text(rules, read_at, "note")))
 
 
 def _queue(row: Row, rules: Rules, now: float) -> str:
-    language, seen = rules.language, row.seen
-    name, vhost = facts.tidy(rules, row.name), facts.tidy(rules, row.vhost, 60)
-    title = say_card(language, "vhost", queue=name, vhost=vhost) if vhost not in ("", "/") else name
-    heading = f"<h3>{escape(title)}</h3>"
+    heading, seen = _heading(rules, queue_name(row.name, row.vhost), "h3"), row.seen
     if isinstance(seen, Unknown):
-        return heading + text(say(language, "unread", why=facts.exactly(rules, seen.why, 300)), "warn")
-    depths = {"depth": facts.number(seen.depth), "ready": facts.number(seen.ready), "unacked": facts.number(seen.unacked)}
-    shown = [(say(language, "messages"), say(language, "of_them", **depths))]
-    if row.health is not Health.UNKNOWN:
-        shown.insert(0, (say(language, "state"), say(language, row.health.value)))
+        return heading + text(rules, Text("RabbitMQ can't be read: {why}", why=seen.why), "warn")
+    depths = Text("{depth} ({ready} ready, {unacked} unacknowledged)", depth=seen.depth, ready=seen.ready, unacked=seen.unacked)
+    shown: list[Fact] = [(Text("Messages"), depths)]
+    if row.health in HEALTH:
+        shown.insert(0, (Text("State"), HEALTH[row.health]))
     if seen.consumers is not None:
-        shown.append((say(language, "consumers"), facts.number(seen.consumers)))
+        shown.append((Text("Consumers"), f"{seen.consumers:,}"))
     if len(seen.ack_samples) > 1:
         (first_at, first), (last_at, last) = seen.ack_samples[0], seen.ack_samples[-1]
-        count, span = facts.number(max(0, last - first)), duration(language, last_at - first_at)
-        shown.append((say(language, "acked"), say(language, "acked_within", count=count, span=span)))
+        acknowledged = Text("{number} in the last {span}", number=max(0, last - first), span=duration(last_at - first_at))
+        shown.append((Text("Acknowledged"), acknowledged))
     if seen.head_at is not None:
-        shown.append((say(language, "oldest"), say_card(language, "old", age=duration(language, now - seen.head_at))))
-    return heading + _listed(tuple(shown)) + _curve(seen, language)
+        shown.append((Text("Oldest message"), Text("{age} old", age=duration(now - seen.head_at))))
+    return heading + _listed(rules, shown) + _curve(seen, rules)
 
 
-def _curve(seen: QueueSnapshot, language: str) -> str:
+def _curve(seen: QueueSnapshot, rules: Rules) -> str:
     """The depth over the broker's last samples; the caption says the same in words."""
     points = seen.depth_samples
     drawn = svg.curve_svg(points, svg.STRONG["act"], width=CURVE_WIDTH)
     if not drawn:
         return ""
-    span = duration(language, points[-1][0] - points[0][0])
-    first, last = facts.number(points[0][1]), facts.number(points[-1][1])
-    caption = escape(say(language, "curve", span=span, first=first, last=last))
+    span = duration(points[-1][0] - points[0][0])
+    caption = Text("Depth over the last {span}: {first} → {last}", span=span, first=points[0][1], last=points[-1][1])
     silent = drawn.replace("<svg ", '<svg aria-hidden="true" ', 1)
-    return f"<figure>{silent}<figcaption>{caption}</figcaption></figure>"
+    return f"<figure>{silent}<figcaption>{_html(rules, caption)}</figcaption></figure>"
 
 
 def _log(story: CardInput, rules: Rules) -> str:
     tail = story.incident.tail if story.incident else None
     if not tail:
         return ""
-    lines = "\n".join(escape(facts.tidy(rules, line, 240)) for line in tail[-15:])
-    return f"{_heading(say(rules.language, 'log'))}<pre>{lines}</pre>"
+    lines = "\n".join(escape(tidy(line, card.EVIDENCE_LINE)) for line in tail[-card.EVIDENCE_LINES :])
+    return f"{_heading(rules, EVIDENCE)}<pre>{lines}</pre>"
 
 
 def _links(story: CardInput, rules: Rules) -> str:
-    made = links(facts.links(story, rules))
-    return _heading(say(rules.language, "links")) + made if made else ""
+    row = links(rules, facts.links(story))
+    return _heading(rules, Text("Where to look")) + row if row else ""

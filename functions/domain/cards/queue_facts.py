@@ -1,14 +1,14 @@
-"""The facts of a card's queues: messages before and after, consumers, the oldest message, the curve."""
+"""The facts of a card's queues: how many messages, before and after, consumers, the oldest message, the curve."""
 
 from __future__ import annotations
 
 from math import inf
 
 from functions.domain.cards.card_input import CardInput
-from functions.domain.cards.facts import Fact, listed, named, number, tidy
+from functions.domain.cards.rendering import Fact, tidy
 from functions.domain.model.incidents import QueueState
-from functions.domain.model.runbooks import Rules
-from functions.domain.texts.words import duration, say
+from functions.domain.texts.words import consumers, duration, messages
+from functions.runtime.text import COMMA, Phrase, Text, join, named
 
 QUEUES_SHOWN = 5
 FRESH_S = 120.0
@@ -20,51 +20,46 @@ def left(story: CardInput) -> int:
     return sum(watched.depth or 0 for watched in story.incident.queues) if story.incident else 0
 
 
-def queues(story: CardInput, rules: Rules) -> list[Fact]:
+def queues(story: CardInput) -> list[Fact]:
     """Each queue with its depth before and, once checked since the restart, after it; and its consumers."""
     watched = story.incident.queues if story.incident else ()
-    shown = [(say(rules.language, "queue"), _queue(one, rules, story.at)) for one in watched[:QUEUES_SHOWN]]
+    shown: list[Fact] = [(Text("Queue"), _queue(one, story.at)) for one in watched[:QUEUES_SHOWN]]
     if len(watched) > QUEUES_SHOWN:
-        shown.append(("", say(rules.language, "and_more", count=len(watched) - QUEUES_SHOWN)))
+        shown.append(("", Text("and {count} more queue", "and {count} more queues", count=len(watched) - QUEUES_SHOWN)))
     if not watched and story.trigger and story.trigger.queue:
-        shown.append((say(rules.language, "queue"), tidy(rules, story.trigger.queue.split(":", 2)[-1])))
+        shown.append((Text("Queue"), tidy(story.trigger.queue.split(":", 2)[-1])))
     return shown
 
 
-def _queue(watched: QueueState, rules: Rules, at: float) -> str:
-    language = rules.language
-    name, vhost = tidy(rules, watched.queue.name), tidy(rules, watched.queue.vhost, 60)
-    title = say(language, "vhost", queue=name, vhost=vhost) if vhost not in ("", "/") else name
-    consumers = watched.consumers if watched.consumers is not None else watched.before.consumers if watched.before else None
-    figures = (_depth(watched, rules), counted(rules, "consumers", consumers) if consumers is not None else "")
-    shown = listed(rules, figures)
+def queue_name(name: str, vhost: str) -> Phrase:
+    """A queue as people know it, with its vhost where that is not the default one."""
+    tidied, in_vhost = tidy(name), tidy(vhost, 60)
+    return Text("{queue} (vhost {vhost})", queue=tidied, vhost=in_vhost) if in_vhost not in ("", "/") else tidied
+
+
+def _queue(watched: QueueState, at: float) -> Phrase:
+    connected = watched.consumers if watched.consumers is not None else watched.before.consumers if watched.before else None
+    shown = join((_depth(watched), consumers(connected) if connected is not None else ""), COMMA)
     age_s = at - watched.curve[-1][0] if watched.curve else 0.0
     if shown and age_s > FRESH_S:
-        shown = say(language, "seen_ago", seen=shown, age=duration(language, age_s))
-    return named(rules, title, shown)
+        shown = Text("{figures} ({age} ago)", figures=shown, age=duration(age_s))
+    return named(queue_name(watched.queue.name, watched.queue.vhost), shown)
 
 
-def _depth(watched: QueueState, rules: Rules) -> str:
+def _depth(watched: QueueState) -> Phrase:
     """The depth before and after the restart; until then the last one, which the curve always has."""
     before, after = watched.before, watched.depth
     last_at, last = watched.curve[-1] if watched.curve else (inf, after)
-    if before is not None and after is not None and last_at > before.at:  # otherwise an earlier restart left that many
-        return say(rules.language, "before_after", before=number(before.depth), after=number(after))
+    if before is not None and after is not None and last_at > before.at:  # else an earlier restart had left that many
+        return Text("{before} → {count} message", "{before} → {count} messages", before=before.depth, count=after)
     shown = last if last is not None else before.depth if before is not None else None
-    return counted(rules, "messages", shown) if shown is not None else ""
+    return messages(shown) if shown is not None else ""
 
 
-def counted(rules: Rules, key: str, count: int) -> str:
-    """`messages` or `consumers` with their count, singular for one."""
-    return say(rules.language, f"{key}_1" if count == 1 else key, count=number(count))
-
-
-def head(story: CardInput, rules: Rules) -> list[Fact]:
+def head(story: CardInput) -> list[Fact]:
     """The age of the oldest message, if publishers set its time."""
     heads = [watched.head_at for watched in story.incident.queues if watched.head_at is not None] if story.incident else []
-    if not heads:
-        return []
-    return [(say(rules.language, "head"), say(rules.language, "old", age=duration(rules.language, story.at - min(heads))))]
+    return [(Text("Oldest message"), Text("{age} old", age=duration(story.at - min(heads))))] if heads else []
 
 
 def curve(story: CardInput) -> tuple[tuple[float, int], ...]:

@@ -12,7 +12,8 @@ from unicodedata import east_asian_width
 from msgspec import Struct, field
 
 from functions.domain.model.messages import Card
-from functions.domain.texts.words import curve_words, say
+from functions.domain.texts.words import CURVE, EVIDENCE, curve_words
+from functions.runtime.text import in_language, named
 
 WIDTH = 400
 EDGE = 16
@@ -155,7 +156,7 @@ def _depth(sheet: _Sheet, card: Card, strong: str, language: str) -> None:
     if not drawn:
         return
     sheet.y += 8
-    sheet.text(say(language, "colon").join((say(language, "curve"), curve_words(card.curve, language))), 12, colour=GREY)
+    sheet.text(in_language(language, named(CURVE, curve_words(card.curve, language))), 12, colour=GREY)
     sheet.parts.append(f'<g transform="translate({EDGE} {sheet.y:.1f})">{drawn}</g>')
     sheet.y += CURVE_HEIGHT + 4
 
@@ -164,7 +165,7 @@ def _evidence(sheet: _Sheet, card: Card, language: str) -> None:
     if not card.evidence:
         return
     sheet.y += 6
-    sheet.text(say(language, "evidence"), 12, colour=GREY)
+    sheet.text(in_language(language, EVIDENCE), 12, colour=GREY)
     top, place = sheet.y + 4, len(sheet.parts)
     sheet.parts.append("")
     sheet.y += 10

@@ -1,23 +1,21 @@
-"""Turns the cost of the bug into a card. The longer a bug stays open, the louder the card."""
+"""What the bug costs -> the card that people read. The longer a bug stays, the louder it is said."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 
-from functions.domain.cards.facts import exactly, listed, named, number, tidy
-from functions.domain.cards.facts import headline as headline_of
-from functions.domain.costs.model import LOUDEST, Cost, Counts, Day, Gap, MissingData, RunbookCost
-from functions.domain.costs.words import say, say_counted
+from functions.domain.cards.rendering import Fact, render, tidy
+from functions.domain.costs.model import LOUDEST, Cost, Counts, Day, Gap, Likely, MissingData, RunbookCost
 from functions.domain.model.messages import Card
 from functions.domain.model.runbooks import Rules
 from functions.domain.texts.sanitize import safe_url
-from functions.domain.texts.words import duration
-from functions.domain.texts.words import say as say_card
+from functions.domain.texts.words import LINK_CAUSE, duration
+from functions.runtime.text import COMMA, Phrase, Text, in_brackets, join, named
 
 SHOWN = 4
 """Runbooks. Each has at most five facts, of the 24 that every chat shows."""
 GAPS_SHOWN = 5
-HEADLINE = 140
 BARS = "▁▂▃▄▅▆▇█"
 OFTEN_SHOWN = 3
 TREND = 14
@@ -27,132 +25,183 @@ TREND = 14
 def card(cost: Cost, rules: Rules, *, days: int = 7) -> Card:
     """Compose the report's card. Its headline covers the last 7 or 30 days.
 
-    An open bug gets louder every week: 1 is a reminder, from 2 on each week adds a mark to headline and sentence, and from
-    `LOUDEST` on the bug is the headline. The card never uses the words that make people get up: it can wait for the morning.
+    Week by week the open bug gets louder: loudness 1 is a reminder, from 2 on headline and sentence have a mark more each
+    week, and from `LOUDEST` on it is the headline. It never has the words that make people get up: it waits for the morning.
     """
     active = [one for one in cost.runbooks if not one.quiet]
     loud = max(active, key=lambda one: one.loudness, default=None)
-    louder = loud.loudness if loud else 0
-    urgency = "plan" if louder > 1 else "fine"
-    causes = [_open(one, rules) for one in sorted(active, key=lambda one: -one.loudness)]
-    likely = [_likely(one, rules) for one in active if one.cause]
-    gaps = _gaps(cost, rules)
-    headline = _headline(cost, loud, rules, days)
-    return Card(
-        kind="report",
-        urgency=urgency,
-        headline=tidy(rules, headline_of(rules, urgency, headline), HEADLINE),
-        facts=_facts(cost, active, rules),
-        text=(*causes[:SHOWN], *gaps, *likely[:SHOWN]),
-        links=_links(active, rules),
+    causes = [_open(one) for one in sorted(active, key=lambda one: -one.loudness)]
+    likely = [_likely(one) for one in active if one.cause]
+    safe = ((tidy(one.runbook, 40), safe_url(one.root_cause)) for one in active[:SHOWN])
+    return render(
+        rules,
+        "report",
+        "plan" if loud and loud.loudness > 1 else "fine",
+        _headline(cost, loud, days),
+        text=(*causes[:SHOWN], *_gaps(cost, rules), *likely[:SHOWN]),
+        facts=_facts(cost, active),
+        links=[(named(LINK_CAUSE, runbook), url) for runbook, url in safe if url],
         at=cost.at,
     )
 
 
-def _headline(cost: Cost, loud: RunbookCost | None, rules: Rules, days: int) -> str:
-    language = rules.language
+def _headline(cost: Cost, loud: RunbookCost | None, days: int) -> Phrase:
     counts = [one.month if days > 7 else one.week for one in cost.runbooks]
     by_unstick, by_hand = sum(one.by_unstick for one in counts), sum(one.by_hand for one in counts)
-    marks = _marks(loud) if loud is not None else ""
     if loud is not None and loud.loudness >= LOUDEST:
-        weeks = say_counted(language, "weeks_open", loud.weeks_open)
-        said = say(language, "head_loud", runbook=tidy(rules, loud.runbook, 60), weeks=weeks)
+        headline = Text(
+            "{runbook} has kept getting stuck for {weeks}, and the bug is still open",
+            runbook=tidy(loud.runbook, 60),
+            weeks=_weeks(loud),
+        )
     elif by_unstick + by_hand == 0:
-        said = quiet(cost, rules, days)
+        headline = quiet(cost, days)
     else:
-        key = "head_known" if cost.partial(days) else "head"
-        said = say(language, key, days=days, by_unstick=number(by_unstick), by_hand=number(by_hand))
-    return f"{marks} {said}" if marks else said
+        known = Text("known restarts in {days} days: {by_unstick} by Unstick, {by_hand} by hand")
+        certain = Text("restarts in {days} days: {by_unstick} by Unstick, {by_hand} by hand")
+        headline = (known if cost.partial(days) else certain).fill(days=days, by_unstick=by_unstick, by_hand=by_hand)
+    return _marked(loud, headline) if loud else headline
 
 
-def quiet(cost: Cost, rules: Rules, days: int) -> str:
+def quiet(cost: Cost, days: int) -> Text:
     """The sentence that there was no restart, as far as known."""
-    return say(rules.language, "head_quiet_known" if cost.partial(days) else "head_quiet", days=days)
+    if cost.partial(days):
+        return Text("no known restarts in {days} days, but the data is incomplete", days=days)
+    return Text("no restarts in {days} days", days=days)
 
 
-def _marks(one: RunbookCost) -> str:
-    """One mark more every week."""
-    return "!" * (one.loudness - 1)
+def _marked(one: RunbookCost, phrase: Phrase) -> Phrase:
+    """With one mark more every week."""
+    return Text("{marks} {text}", marks="!" * (one.loudness - 1), text=phrase) if one.loudness > 1 else phrase
 
 
-def _open(one: RunbookCost, rules: Rules) -> str:
+def _weeks(one: RunbookCost) -> Text:
+    return Text("{count} week", "{count} weeks", count=one.weeks_open)
+
+
+def _open(one: RunbookCost) -> Phrase:
     """The sentence that the bug is still there, as loud as its age asks for."""
-    cause = tidy(rules, one.root_cause, 300)
-    key = ("open" if cause else "missing") + ("_1" if one.loudness <= 1 else "_more")
-    return say(
-        rules.language,
-        key,
-        runbook=tidy(rules, one.runbook, 60),
+    first_week, cause = one.loudness <= 1, tidy(one.root_cause, 300)
+    if cause:
+        reminder = Text("{runbook}: the bug behind it is still open: {cause}")
+        later = Text("{runbook}: still open after {weeks} and {restarts} in the last 30 days: {cause}")
+    else:
+        reminder = Text("{runbook}: nobody owns the bug yet. {ticket}")
+        later = Text("{runbook}: nobody owns the bug after {weeks} and {restarts} in the last 30 days. {ticket}")
+    filled = (reminder if first_week else later).fill(
+        runbook=tidy(one.runbook, 60),
         cause=cause,
-        weeks=say_counted(rules.language, "weeks_open", one.weeks_open),
-        restarts=say_counted(rules.language, "restarts", one.month.by_unstick + one.month.by_hand),
-        marks=_marks(one),
+        weeks=_weeks(one),
+        restarts=Text("{count} restart", "{count} restarts", count=one.month.by_unstick + one.month.by_hand),
+        ticket=Text("Open a ticket and put its link into the runbook as root_cause."),
+    )
+    return _marked(one, filled)
+
+
+def _likely(one: RunbookCost) -> Phrase:
+    if one.cause is None:
+        return ""
+    runbook, incidents, of = tidy(one.runbook, 60), one.cause.incidents, one.cause.of
+    if one.cause.likely is Likely.HELD_UNACKED:
+        return Text(
+            "{runbook}: a consumer probably holds messages without acknowledging them ({incidents} of {of} incidents). "
+            "RabbitMQ's consumer_timeout (30 min by default; from 4.3 on for quorum queues only) would disconnect it and requeue "
+            "its messages; a shorter one would do so before people notice.",
+            runbook=runbook,
+            incidents=incidents,
+            of=of,
+        )
+    return Text(
+        "{runbook}: the application probably loses its connection and does not reconnect: there was no consumer ({incidents} of "
+        "{of} incidents). Let it reconnect, or exit so that its supervisor starts it again.",
+        runbook=runbook,
+        incidents=incidents,
+        of=of,
     )
 
 
-def _likely(one: RunbookCost, rules: Rules) -> str:
-    if one.cause is None:
-        return ""
-    runbook = tidy(rules, one.runbook, 60)
-    return say(rules.language, one.cause.likely.value, runbook=runbook, incidents=one.cause.incidents, of=one.cause.of)
-
-
-def _gaps(cost: Cost, rules: Rules) -> list[str]:
+def _gaps(cost: Cost, rules: Rules) -> list[Phrase]:
     """The sentences about missing data. Runbooks without any alert so far share one."""
-    unasked = [tidy(rules, gap.about, 60) for gap in cost.gaps if gap.lack is MissingData.HISTORY_UNASKED]
+    unasked = [tidy(gap.about, 60) for gap in cost.gaps if gap.lack is MissingData.HISTORY_UNASKED]
     gaps = [gap for gap in cost.gaps if gap.lack is not MissingData.HISTORY_UNASKED]
-    shared = [Gap(MissingData.HISTORY_UNASKED, about=listed(rules, unasked))] if unasked else []
-    lines = [_gap(gap, rules) for gap in (*shared, *gaps)]
+    shared = [Gap(MissingData.HISTORY_UNASKED, about=join(unasked, COMMA))] if unasked else []
+    lines: list[Phrase] = [_gap(gap, rules) for gap in (*shared, *gaps)]
     more = len(lines) - GAPS_SHOWN
-    return [*lines[:GAPS_SHOWN], say(rules.language, "more_gaps", count=number(more))] if more > 0 else lines
+    if more <= 0:
+        return lines
+    return [
+        *lines[:GAPS_SHOWN],
+        Text("{count} more of these is in the report's JSON.", "{count} more of these are in the report's JSON.", count=more),
+    ]
 
 
-def _gap(gap: Gap, rules: Rules) -> str:
+GAPS: Mapping[MissingData, Text] = {
+    MissingData.ARCHIVE_BEGINS: Text("The archive begins on {date}; nothing before that is counted."),
+    MissingData.ARCHIVE_EMPTY: Text("The archive is empty: no incident has ended yet."),
+    MissingData.ARCHIVE_BROKEN: Text(
+        "{count} archived incident can't be read and is not counted.",
+        "{count} archived incidents can't be read and are not counted.",
+    ),
+    MissingData.HISTORY_BEGINS: Text(
+        "Rundeck's history of {about} starts on {date}. If it was cleaned up, earlier restarts by hand are missing."
+    ),
+    MissingData.HISTORY_SHORT: Text(
+        "Rundeck's history of {about} only goes back to {date}: earlier restarts by hand are not counted."
+    ),
+    MissingData.HISTORY_UNASKED: Text(
+        "Rundeck's history was not checked for {about}: no alert has named a target yet. Restarts by hand are not counted there."
+    ),
+    MissingData.HISTORY_UNREAD: Text("Rundeck's history can't be read, so restarts by hand are not counted: {about}"),
+    MissingData.OLDER_UNREAD: Text(
+        "The older part of the archive could not be read in time: the bug may be older than reported here."
+    ),
+    MissingData.TARGETS_UNREAD: Text(
+        "Some of Unstick's documents could not be read, so restarts by hand of some targets may be missing."
+    ),
+}
+
+
+def _gap(gap: Gap, rules: Rules) -> Text:
     date = datetime.fromtimestamp(gap.at, rules.zone).strftime("%Y-%m-%d") if gap.at is not None else ""
-    if gap.lack is MissingData.ARCHIVE_BROKEN:
-        return say_counted(rules.language, gap.lack.value, gap.count)
-    return say(rules.language, gap.lack.value, date=date, about=exactly(rules, gap.about, 300))
+    return GAPS[gap.lack].fill(date=date, about=gap.about, count=gap.count)
 
 
-def _facts(cost: Cost, active: list[RunbookCost], rules: Rules) -> tuple[tuple[str, str], ...]:
-    language = rules.language
-    found: list[tuple[str, str]] = []
+def _facts(cost: Cost, active: list[RunbookCost]) -> Iterator[Fact]:
     for one in active[:SHOWN]:
-        name = tidy(rules, one.runbook, 60)
-        spans = (one.week, one.month)
-        found += [(say(language, "days", runbook=name, days=counts.days), _counted(counts, language)) for counts in spans]
-        found.append((say(language, "weeks"), " → ".join(number(_sum(day)) for day in one.weekly)))
-        found.append((say(language, "trend", days=TREND), bars([_sum(day) for day in one.daily[-TREND:]])))
+        name = tidy(one.runbook, 60)
+        for counts in (one.week, one.month):
+            yield Text("{runbook}, {days} days", runbook=name, days=counts.days), _counted(counts)
+        yield Text("Restarts per week"), " → ".join(f"{_sum(day):,}" for day in one.weekly)
+        yield Text("Last {days} days", days=TREND), bars([_sum(day) for day in one.daily[-TREND:]])
         by_two = [sum(one.hours[hour : hour + 2]) for hour in range(0, 24, 2)]
         if any(by_two):
-            found.append((say(language, "hours"), f"{_often(one.hours, rules)} {bars(by_two)}"))
+            yield Text("Times of day"), Text("{hours} {bars}", hours=_often(one.hours), bars=bars(by_two))
     if len(active) > SHOWN:
-        found.append(("", say_counted(language, "more", len(active) - SHOWN)))
-    silent = [tidy(rules, one.runbook, 60) for one in cost.runbooks if one.quiet and not one.unseen]
+        yield "", Text("and {count} more runbook", "and {count} more runbooks", count=len(active) - SHOWN)
+    silent = [tidy(one.runbook, 60) for one in cost.runbooks if one.quiet and not one.unseen]
     if silent:
-        found.append((say(language, "quiet"), tidy(rules, listed(rules, silent), 300)))
-    return tuple(found)
+        yield Text("Quiet"), join(silent, COMMA)
 
 
 def _sum(day: Day) -> int:
     return day.by_unstick + day.by_hand
 
 
-def _counted(counts: Counts, language: str) -> str:
-    text = say(
-        language,
-        "counts",
-        by_unstick=number(counts.by_unstick),
-        by_hand=number(counts.by_hand),
-        recovered=number(counts.recovered),
-        escalated=number(counts.escalated),
-        held=number(counts.held),
-    )
+def _counted(counts: Counts) -> Phrase:
+    parts: list[Phrase] = [
+        Text("restarts: {by_unstick} by Unstick, {by_hand} by hand", by_unstick=counts.by_unstick, by_hand=counts.by_hand),
+        Text(
+            "incidents: {recovered} recovered, {escalated} escalated, {held} held",
+            recovered=counts.recovered,
+            escalated=counts.escalated,
+            held=counts.held,
+        ),
+    ]
     if counts.median_recovery_s is not None:
-        text += say(language, "median", took=duration(language, counts.median_recovery_s))
+        parts.append(Text("median time to recovery {took}", took=duration(counts.median_recovery_s)))
     if counts.saved_minutes is not None:
-        text += say(language, "saved", saved=duration(language, counts.saved_minutes * 60))
-    return text
+        parts.append(Text("saved about {saved}", saved=duration(counts.saved_minutes * 60)))
+    return join(parts)
 
 
 def bars(values: list[int]) -> str:
@@ -161,14 +210,7 @@ def bars(values: list[int]) -> str:
     return "".join(BARS[max(1, round(value * 7 / most)) if value else 0] for value in values)
 
 
-def _often(hours: tuple[int, ...], rules: Rules) -> str:
+def _often(hours: tuple[int, ...]) -> Phrase:
     """The hours with the most restarts."""
     most = sorted((hour for hour in range(24) if hours[hour]), key=lambda hour: (-hours[hour], hour))[:OFTEN_SHOWN]
-    shown = (say_card(rules.language, "in_brackets", text=f"{hour:02d}:00", more=hours[hour]) for hour in most)
-    return say(rules.language, "mostly", hours=listed(rules, shown))
-
-
-def _links(active: list[RunbookCost], rules: Rules) -> tuple[tuple[str, str], ...]:
-    safe = ((one.runbook, safe_url(one.root_cause)) for one in active[:SHOWN])
-    cause = say_card(rules.language, "link_cause")
-    return tuple((named(rules, cause, tidy(rules, name, 40)), url) for name, url in safe if url)
+    return Text("mostly at {hours}", hours=join((in_brackets(f"{hour:02d}:00", f"{hours[hour]:,}") for hour in most), COMMA))

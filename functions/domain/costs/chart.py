@@ -1,6 +1,6 @@
 """Draws the cost of the bug as an SVG chart that loads nothing.
 
-Manual restarts are hatched, so that they show without colour.
+Restarts by hand are hatched, so that they show without colour.
 """
 
 from __future__ import annotations
@@ -8,12 +8,12 @@ from __future__ import annotations
 from datetime import datetime
 from html import escape
 
-from functions.domain.cards.facts import number, tidy
+from functions.domain.cards.rendering import rendered, tidy
 from functions.domain.cards.svg import GREY, INK, LINE, NOT_XML, SANS, STRONG
 from functions.domain.costs.card import quiet
 from functions.domain.costs.model import Cost, RunbookCost
-from functions.domain.costs.words import say
 from functions.domain.model.runbooks import Rules
+from functions.runtime.text import Text
 
 WIDTH = 640
 EDGE = 20
@@ -33,25 +33,24 @@ HATCH = (
 
 def chart(cost: Cost, rules: Rules) -> str:
     """Draw the chart: for each runbook the restarts of 30 days, and the times of day."""
-    language = rules.language
     shown = [one for one in cost.runbooks if not one.quiet][:SHOWN]
     height = TOP + max(1, len(shown)) * BLOCK
     date = datetime.fromtimestamp(cost.at, rules.zone).strftime("%Y-%m-%d")
-    title = _xml(say(language, "title", date=date))
-    parts = [_text(EDGE, 32, title, 17, bold=True), _legend(language)]
+    title = _xml(rendered(rules, Text("What the bug costs, until {date}", date=date)))
+    parts = [_text(EDGE, 32, title, 17, bold=True), _legend(rules)]
     for place, one in enumerate(shown):
         parts.append(f'<g transform="translate(0 {TOP + place * BLOCK})">{_block(one, rules)}</g>')
     if not shown:
-        parts.append(_text(EDGE, TOP + 40, _xml(quiet(cost, rules, 30)), 14))
+        parts.append(_text(EDGE, TOP + 40, _xml(rendered(rules, quiet(cost, 30))), 14))
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" viewBox="0 0 {WIDTH} {height}" role="img" '
-        f'lang="{"ja" if language == "ja" else "en"}" font-family="{SANS}">\n<title>{title}</title>\n<defs>{HATCH}</defs>\n'
+        f'lang="{rules.language}" font-family="{SANS}">\n<title>{title}</title>\n<defs>{HATCH}</defs>\n'
         f'<rect width="{WIDTH}" height="{height}" rx="12" fill="#fff"/>\n' + "\n".join(parts) + "\n</svg>\n"
     )
 
 
-def _legend(language: str) -> str:
-    own, hand = _xml(say(language, "by_unstick")), _xml(say(language, "by_hand"))
+def _legend(rules: Rules) -> str:
+    own, hand = _xml(rendered(rules, Text("by Unstick"))), _xml(rendered(rules, Text("by hand")))
     square = 'y="22" width="11" height="11"'
     return (
         f'<rect x="{HOUR_X}" {square} fill="{OWN}"/>{_text(HOUR_X + 17, 32, own, 12)}'
@@ -60,14 +59,17 @@ def _legend(language: str) -> str:
 
 
 def _block(one: RunbookCost, rules: Rules) -> str:
-    language, daily = rules.language, one.daily
+    daily = one.daily
     most = max(day.by_unstick + day.by_hand for day in daily) or 1
-    total = say(language, "chart_sum", by_unstick=number(one.month.by_unstick), by_hand=number(one.month.by_hand))
+    total = Text(
+        "30 days: {by_unstick} by Unstick, {by_hand} by hand", by_unstick=one.month.by_unstick, by_hand=one.month.by_hand
+    )
+    title = Text("{runbook} – {total}", runbook=tidy(one.runbook, 40), total=total)
     parts = [
         f'<path d="M{EDGE} 0H{WIDTH - EDGE}" stroke="{LINE}"/>',
-        _text(EDGE, 22, _xml(f"{tidy(rules, one.runbook, 40)} – {total}"), 14, bold=True),
-        _text(DAY_X, 42, _xml(say(language, "chart_days", most=number(most))), 11, GREY),
-        _text(HOUR_X, 42, _xml(say(language, "chart_hours")), 11, GREY),
+        _text(EDGE, 22, _xml(rendered(rules, title)), 14, bold=True),
+        _text(DAY_X, 42, _xml(rendered(rules, Text("restarts per day, peak {most}", most=most))), 11, GREY),
+        _text(HOUR_X, 42, _xml(rendered(rules, Text("by hour of day"))), 11, GREY),
     ]
     base = 48 + PLOT
     for place, day in enumerate(daily):

@@ -6,6 +6,7 @@ from functions.domain.costs.model import Gap, Known, MissingData, executions
 from functions.domain.model.incidents import Archive
 from functions.domain.model.observations import ExecutionHistory, Unknown
 from functions.domain.model.runbooks import Rules
+from functions.runtime.text import Text, named
 
 
 def gaps(known: Known, rules: Rules, begin: float, now: float) -> tuple[Gap, ...]:
@@ -43,9 +44,9 @@ def _history_gaps(known: Known, begin: float, now: float) -> list[Gap]:
     """Histories that could not be read, lack restarts that the archive has, or begin inside the month."""
     found = []
     for key, (_, target) in known.targets.items():
-        ledger = known.ledgers.get(key, Unknown("it was not looked at"))
+        ledger = known.ledgers.get(key, Unknown(Text("it was not checked")))
         if isinstance(ledger, Unknown):
-            found.append(Gap(MissingData.HISTORY_UNREAD, about=f"{target.name}: {ledger.why}"))
+            found.append(Gap(MissingData.HISTORY_UNREAD, about=named(target.name, ledger.why)))
             continue
         shown = {execution.id for execution in ledger.executions}
         starts = [execution.runner_started_at for execution in ledger.executions if execution.runner_started_at]

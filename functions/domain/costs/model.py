@@ -10,6 +10,7 @@ from msgspec import Struct
 from functions.domain.model.alerts import Target
 from functions.domain.model.incidents import Archive
 from functions.domain.model.observations import Execution, ExecutionHistory, Unknown
+from functions.runtime.text import Phrase
 
 LOUDEST = 5
 """After four weeks the bug itself is the headline, with the number of weeks."""
@@ -119,7 +120,7 @@ class Gap(Struct, frozen=True):
 
     lack: MissingData
     at: float | None = None
-    about: str = ""
+    about: Phrase = ""
     count: int = 0
 
 

@@ -16,15 +16,18 @@ from msgspec.structs import replace
 from functions.domain.decisions import health as judge
 from functions.domain.model.codes import Health, Mode, Reason
 from functions.domain.model.incidents import Document, Incident, QueueState
-from functions.domain.model.observations import Execution, ExecutionHistory, Observation, Pause, Slot, Storm, Unknown
+from functions.domain.model.observations import NOT_CHECKED, Execution, ExecutionHistory, Observation, Pause, Slot, Storm, Unknown
 from functions.domain.model.runbooks import Freeze, Rules, Runbook
-from functions.runtime.text import Phrase
+from functions.domain.texts.words import duration
+from functions.runtime.text import Phrase, Text, join, named
 
 SAME_CAUSE_S = 60.0
 """An alert that began up to this long after a restart ended has the same cause as that restart."""
 
 ESCALATION_HOLDS_S = 86400.0
 MAX_NUMBERED = 6
+RUNNING = Text("execution {id} of the same job is running")
+SCHEDULED = Text("execution {id} of the same job is waiting to start")
 LOOKS_BETWEEN = 4
 """Without statistics only a fall between two checks shows that a queue is busy, so there are more than two."""
 
@@ -104,13 +107,13 @@ def paused(scene: GuardContext) -> Decision | None:
     if isinstance(pause, Unknown):
         return hold(
             Reason.PAUSED,
-            f"the kill switch can't be read: {pause.why}",
+            Text("the kill switch can't be read: {why}", why=pause.why),
             again_in_s=scene.runbook.verify.every_s,
             remedy=pause.remedy,
             tell=_needs_telling(scene, pause),
         )
     if isinstance(pause, Pause):
-        return hold(Reason.PAUSED, " ".join(filter(None, (pause.reason, f"({pause.by})" if pause.by else ""))))
+        return hold(Reason.PAUSED, pause.why)
     return None
 
 
@@ -118,7 +121,7 @@ def stale_alert(scene: GuardContext) -> Decision | None:
     age_s = scene.now - scene.began_at
     if scene.approved or scene.between or age_s <= scene.runbook.limits.stale_s:
         return None
-    return hold(Reason.STALE_ALERT, f"the alert began {age_s / 3600:.0f} h ago")
+    return hold(Reason.STALE_ALERT, Text("the alert started {age} ago", age=duration(age_s)))
 
 
 def already_escalated(scene: GuardContext) -> Decision | None:
@@ -126,7 +129,8 @@ def already_escalated(scene: GuardContext) -> Decision | None:
     if scene.approved or scene.between or at is None or scene.now - at >= ESCALATION_HOLDS_S:
         return None
     return hold(
-        Reason.ESCALATED, f"the last incident was escalated {(scene.now - at) / 60:.0f} min ago and it has not been well since"
+        Reason.ESCALATED,
+        Text("the last incident was escalated {age} ago, and it has not recovered since", age=duration(scene.now - at)),
     )
 
 
@@ -188,24 +192,25 @@ def running(scene: GuardContext) -> Decision | None:
     unfinished = [execution for execution in scene.ledger.executions if not execution.ended]
     for execution in sorted(unfinished, key=lambda one: one.scheduled):
         if execution.scheduled:
-            return _hold_as_busy(scene, execution, "waits for its start")
+            return _hold_as_busy(scene, execution, SCHEDULED)
         age_s = scene.ledger.runner_now - (execution.runner_started_at or scene.ledger.runner_now)
         if age_s > scene.runbook.restart.max_run_s:
-            detail = f"execution {execution.id} has been running for {age_s / 60:.0f} min"
+            detail = Text("execution {id} has been running for {age}", id=execution.id, age=duration(age_s))
             return replace(hold(Reason.ZOMBIE_EXECUTION, detail), execution=execution)
-        return Decision(Kind.ADOPT, Reason.ALREADY_RUNNING, f"execution {execution.id} runs already", execution=execution)
+        return Decision(
+            Kind.ADOPT, Reason.ALREADY_RUNNING, Text("execution {id} is already running", id=execution.id), execution=execution
+        )
     return None
 
 
 def job_busy(scene: GuardContext) -> Decision | None:
     for execution in scene.ledger.others:
-        return _hold_as_busy(scene, execution, "waits for its start" if execution.scheduled else "runs")
+        return _hold_as_busy(scene, execution, SCHEDULED if execution.scheduled else RUNNING)
     return None
 
 
-def _hold_as_busy(scene: GuardContext, execution: Execution, what: str) -> Decision:
-    detail = f"execution {execution.id} of the same job {what}"
-    return hold(Reason.JOB_BUSY, detail, again_in_s=scene.runbook.verify.every_s)
+def _hold_as_busy(scene: GuardContext, execution: Execution, busy: Text) -> Decision:
+    return hold(Reason.JOB_BUSY, busy.fill(id=execution.id), again_in_s=scene.runbook.verify.every_s)
 
 
 def just_restarted(scene: GuardContext) -> Decision | None:
@@ -217,7 +222,7 @@ def just_restarted(scene: GuardContext) -> Decision | None:
         return _adopt_newer_restart(scene, last)
     ended_at = _to_our_clock(scene, last.runner_ended_at or 0.0)
     if scene.began_at < ended_at + SAME_CAUSE_S:
-        return Decision(Kind.ADOPT, detail=f"execution {last.id} ended after the alert began", execution=last)
+        return Decision(Kind.ADOPT, detail=Text("execution {id} ended after the alert started", id=last.id), execution=last)
     return None
 
 
@@ -227,7 +232,7 @@ def _adopt_newer_restart(scene: GuardContext, last: Execution) -> Decision | Non
     ended_at = max((execution.runner_ended_at or 0.0 for execution in own), default=0.0)
     if not own or last.id in {execution.id for execution in own} or (last.runner_ended_at or 0.0) <= ended_at:
         return None
-    return Decision(Kind.ADOPT, detail=f"execution {last.id} ended after the last attempt", execution=last)
+    return Decision(Kind.ADOPT, detail=Text("execution {id} ended after the last attempt", id=last.id), execution=last)
 
 
 def cooldown(scene: GuardContext) -> Decision | None:
@@ -237,7 +242,9 @@ def cooldown(scene: GuardContext) -> Decision | None:
     left_s = (last.runner_ended_at or 0.0) + scene.runbook.limits.cooldown_s - scene.ledger.runner_now
     if left_s <= 0:
         return None
-    return hold(Reason.COOLDOWN, f"restarted {scene.runbook.limits.cooldown_s - left_s:.0f} s ago", again_in_s=left_s)
+    return hold(
+        Reason.COOLDOWN, Text("restarted {age} ago", age=duration(scene.runbook.limits.cooldown_s - left_s)), again_in_s=left_s
+    )
 
 
 def too_many_restarts(scene: GuardContext) -> Decision | None:
@@ -247,7 +254,10 @@ def too_many_restarts(scene: GuardContext) -> Decision | None:
     for window_s, limit in scene.runbook.limits.restarts:
         count = sum(scene.ledger.runner_now - at < window_s for at in starts)
         if count >= limit:
-            return hold(Reason.TOO_MANY_RESTARTS, f"restarts within {window_s / 3600:g} h: {count}, the limit is {limit}")
+            return hold(
+                Reason.TOO_MANY_RESTARTS,
+                Text("restarts within {hours} h: {count}, the limit is {limit}", hours=window_s / 3600, count=count, limit=limit),
+            )
     return None
 
 
@@ -256,7 +266,7 @@ def failing(scene: GuardContext) -> Decision | None:
     failed = list(takewhile(lambda e: not e.succeeded, ended))
     if scene.approved or len(failed) < scene.runbook.limits.failing:
         return None
-    return replace(hold(Reason.FAILING, f"executions that failed in a row: {len(failed)}"), execution=failed[0])
+    return replace(hold(Reason.FAILING, Text("failed executions in a row: {count}", count=len(failed))), execution=failed[0])
 
 
 def symptom(scene: GuardContext) -> Decision | None:
@@ -269,18 +279,18 @@ def symptom(scene: GuardContext) -> Decision | None:
             every_s = scene.runbook.verify.every_s
             seen = scene.seen.queues.get(watched.queue.key)
             remedy: Phrase = seen.remedy if isinstance(seen, Unknown) else ""
-            return hold(Reason.SYMPTOM_UNKNOWN, f"{watched.queue.name}: {why}", again_in_s=every_s, remedy=remedy)
+            return hold(Reason.SYMPTOM_UNKNOWN, named(watched.queue.name, why), again_in_s=every_s, remedy=remedy)
     for health, why, watched in found:
         if health is Health.UNSURE:
             for_s = _runbook_of(scene, watched).symptom.for_s
             left_s = for_s - (scene.now - (watched.ill_since or scene.now))
             again_s = max(min(left_s, for_s / LOOKS_BETWEEN), 1.0)
-            return hold(Reason.SYMPTOM_UNKNOWN, f"{watched.queue.name}: {why}", again_in_s=again_s, tell=False)
-    return hold(Reason.SYMPTOM_GONE, "; ".join(f"{watched.queue.name}: {why}" for _, why, watched in found))
+            return hold(Reason.SYMPTOM_UNKNOWN, named(watched.queue.name, why), again_in_s=again_s, tell=False)
+    return hold(Reason.SYMPTOM_GONE, join(named(watched.queue.name, why) for _, why, watched in found))
 
 
 def _health(scene: GuardContext, watched: QueueState) -> tuple[Health, Phrase, QueueState]:
-    seen = scene.seen.queues.get(watched.queue.key, Unknown("it was not looked at"))
+    seen = scene.seen.queues.get(watched.queue.key, NOT_CHECKED)
     return judge.judge_health(_runbook_of(scene, watched).symptom, seen, watched, scene.now)
 
 
@@ -297,14 +307,19 @@ def too_many_targets(scene: GuardContext) -> Decision | None:
     if scene.approved or scene.between:
         return None
     if isinstance(scene.seen.storm, Unknown):
-        why = f"the document `storm` can't be read: {scene.seen.storm.why}"
+        why = Text("the document `storm` can't be read: {why}", why=scene.seen.storm.why)
         return hold(Reason.TOO_MANY_TARGETS, why, again_in_s=scene.runbook.verify.every_s)
     taken = [slot for slot in current_slots(scene.seen.storm, scene) if slot.target != scene.document.key]
     if len(taken) < scene.rules.storm_targets:
         return None
     within_min = scene.rules.storm_within_s / 60
     return hold(
-        Reason.TOO_MANY_TARGETS, f"other targets restarted within {within_min:g} min: {len(taken)}, so a shared cause is likelier"
+        Reason.TOO_MANY_TARGETS,
+        Text(
+            "other targets restarted within {minutes} min: {count}, so a shared cause is more likely",
+            minutes=within_min,
+            count=len(taken),
+        ),
     )
 
 

@@ -14,7 +14,7 @@ from functions.domain.model.codes import Health, Verdict
 from functions.domain.model.incidents import QueueState
 from functions.domain.model.observations import QueueSnapshot, Unknown
 from functions.domain.model.runbooks import Recovered, Runbook, Symptom
-from functions.runtime.text import Phrase
+from functions.runtime.text import Phrase, Text
 
 SETTLED_S = 10.0
 """From then on the queue's page shows the time after the restart (it was up to 8.9 s late)."""
@@ -35,14 +35,14 @@ def judge_health(
         return Health.UNKNOWN, seen.why, replace(watched, ill_since=None)
     watched = note_snapshot(watched, seen)
     if seen.depth <= symptom.max_messages:
-        return Health.WELL, f"depth {seen.depth}", replace(watched, ill_since=None)
+        return Health.WELL, Text("depth {depth}", depth=seen.depth), replace(watched, ill_since=None)
     sampled = _by_samples(symptom, seen)
     if sampled is not None:
         return *sampled, replace(watched, ill_since=None)
     return _by_looks(symptom, seen, watched, now)
 
 
-def _by_samples(symptom: Symptom, seen: QueueSnapshot) -> tuple[Health, str] | None:
+def _by_samples(symptom: Symptom, seen: QueueSnapshot) -> tuple[Health, Phrase] | None:
     """Judge by the broker's own samples; None if they can't tell.
 
     A queue that has stopped, but moved inside `for_s`, is neither stuck nor healthy yet: a deployment looks like that, and
@@ -53,17 +53,20 @@ def _by_samples(symptom: Symptom, seen: QueueSnapshot) -> tuple[Health, str] | N
     recent = _window(seen.ack_samples, RECENT_S)
     acked_now, acked = _rise_of(recent or []), _rise_of(acks or [])
     if acked_now:
-        return Health.WELL, f"acknowledged in the last {RECENT_S:.0f} s: {acked_now}"
+        return Health.WELL, Text("acknowledged in the last {seconds} s: {count}", seconds=RECENT_S, count=acked_now)
     if depths is None or (seen.ack_samples and acks is None):
         return None
     over = _drop_gaps(depths)
     if seen.depth < min(over):
-        return Health.WELL, f"the depth falls: {min(over)} before, {seen.depth} now"
+        return Health.WELL, Text("the depth is falling: {before} before, {now} now", before=min(over), now=seen.depth)
     if acked:
-        return Health.UNSURE, f"acknowledged in the last {symptom.for_s:.0f} s: {acked}, but nothing right now"
+        paused = Text("acknowledged in the last {seconds} s: {count}, but nothing right now", seconds=symptom.for_s, count=acked)
+        return Health.UNSURE, paused
     if min(over) <= symptom.max_messages:
-        return Health.UNSURE, f"depth over {symptom.max_messages} for less than {symptom.for_s:.0f} s"
-    return Health.ILL, f"depth {seen.depth} and nothing acknowledged for {symptom.for_s:.0f} s"
+        lately = Text("depth over {limit} for less than {seconds} s", limit=symptom.max_messages, seconds=symptom.for_s)
+        return Health.UNSURE, lately
+    stuck = Text("depth {depth} and nothing acknowledged for {seconds} s", depth=seen.depth, seconds=symptom.for_s)
+    return Health.ILL, stuck
 
 
 def _by_looks(symptom: Symptom, seen: QueueSnapshot, watched: QueueState, now: float) -> tuple[Health, Phrase, QueueState]:
@@ -71,14 +74,18 @@ def _by_looks(symptom: Symptom, seen: QueueSnapshot, watched: QueueState, now: f
     since, depth = watched.ill_since, watched.ill_depth
     remembered = replace(watched, ill_since=now if since is None else since, ill_depth=seen.depth, ill_head_at=seen.head_at)
     if since is None:
-        again = f"depth {seen.depth}; without the broker's statistics it takes looks over {symptom.for_s:.0f} s to tell"
+        again = Text(
+            "depth {depth}; without RabbitMQ's statistics it takes {seconds} s to tell", depth=seen.depth, seconds=symptom.for_s
+        )
         return Health.UNSURE, again, remembered
     head_moved = None not in (seen.head_at, watched.ill_head_at) and seen.head_at != watched.ill_head_at
     if seen.depth < depth or head_moved:
-        return Health.WELL, f"it moves: depth {depth} before, {seen.depth} now", replace(watched, ill_since=None)
+        moving = Text("it is moving: depth {before} before, {now} now", before=depth, now=seen.depth)
+        return Health.WELL, moving, replace(watched, ill_since=None)
+    seconds = round(now - since)
     if now - since < symptom.for_s:
-        return Health.UNSURE, f"depth {seen.depth}, seen for {now - since:.0f} s", remembered
-    return Health.ILL, f"depth {seen.depth}, not falling for {now - since:.0f} s", remembered
+        return Health.UNSURE, Text("depth {depth}, watched for {seconds} s", depth=seen.depth, seconds=seconds), remembered
+    return Health.ILL, Text("depth {depth}, not falling for {seconds} s", depth=seen.depth, seconds=seconds), remembered
 
 
 def _window(samples: tuple[tuple[float, int], ...], for_s: float) -> list[int] | None:

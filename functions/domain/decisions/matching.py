@@ -19,6 +19,7 @@ from msgspec import Struct
 from functions.domain.model.alerts import Alert, MatchedAlert, QueueRef, Target
 from functions.domain.model.codes import Reason
 from functions.domain.model.runbooks import Matcher, Rules, Runbook, Symptom
+from functions.runtime.text import COMMA, Phrase, Text, join, named
 
 MAX_MATCHED = 1024
 """The longest label value that a regular expression sees. A longer one matches nothing and can't be an option's value."""
@@ -126,18 +127,30 @@ def template_labels(template: str) -> tuple[str, ...]:
 class _NotRendered(Exception):
     """A template's value can't be used; the text says why."""
 
+    def __init__(self, text: Phrase) -> None:
+        super().__init__(str(text))
+        self.text = text
 
-def _rendered(template: str, labels: Mapping[str, str], what: str) -> str:
+
+def _rendered(template: str, labels: Mapping[str, str], what: Text) -> str:
     """The template with its labels filled in. Errors name `what`; an empty label counts as missing."""
     if "${" not in template:
         return template
     for name in _LABEL.findall(template):
         value = labels.get(name, "")
         if not value:
-            raise _NotRendered(f"{what}: the alert has no label {shown(name)}")
-        if len(value) > MAX_MATCHED:  # before it is inserted, perhaps many times
-            raise _NotRendered(f"{what}: the label {shown(name)} has {len(value)} characters, over {MAX_MATCHED}: {shown(value)}")
+            raise _NotRendered(Text("{what}: the alert has no label {label}", what=what, label=shown(name)))
+        if len(value) > MAX_MATCHED:  # before it is put in, perhaps many times
+            raise _NotRendered(named(Text("{what}, label {label}", what=what, label=shown(name)), _too_long(value)))
     return _LABEL.sub(lambda found: labels[found[1]], template)
+
+
+def _too_long(value: str) -> Text:
+    return Text("{count} characters, the limit is {limit}: {value}", count=len(value), limit=MAX_MATCHED, value=shown(value))
+
+
+def _control_characters(value: str) -> Text:
+    return Text("it contains control characters: {value}", value=shown(value))
 
 
 def shown(value: str) -> str:
@@ -174,7 +187,7 @@ def _case(runbooks: Mapping[str, Runbook], runner_url: str, alert: Alert) -> Mat
     try:
         target, queue = _target(runbook, runner_url, alert.labels), _queue(runbook.symptom, alert.labels)
     except _NotRendered as refusal:
-        return MatchedAlert(alert, runbook, reason=Reason.INVALID_OPTION, detail=str(refusal))
+        return MatchedAlert(alert, runbook, reason=Reason.INVALID_OPTION, detail=refusal.text)
     return MatchedAlert(alert, runbook, target, queue)
 
 
@@ -189,17 +202,18 @@ def _target(runbook: Runbook, runner_url: str, labels: Mapping[str, str]) -> Tar
 
 
 def _option(name: str, template: str, allow: str | None, labels: Mapping[str, str]) -> str:
-    what = f"option {name}"
+    what = Text("option {name}", name=name)
     value = _rendered(template, labels, what)
     if value == template and allow is None:
         return value
-    from_labels = "".join(f" (from label {label})" for label in dict.fromkeys(_LABEL.findall(template)))
+    if used := tuple(dict.fromkeys(_LABEL.findall(template))):
+        what = Text("option {name} (from label {labels})", name=name, labels=join(used, COMMA))
     if len(value) > MAX_MATCHED:
-        raise _NotRendered(f"{what}{from_labels} has {len(value)} characters, over {MAX_MATCHED}: {shown(value)}")
+        raise _NotRendered(named(what, _too_long(value)))
     if _has_control(value):
-        raise _NotRendered(f"{what}{from_labels} holds control characters: {shown(value)}")
+        raise _NotRendered(named(what, _control_characters(value)))
     if allow is None or not full_match(allow, value):
-        raise _NotRendered(f"{what}{from_labels} does not match its `allow` pattern: {shown(value)}")
+        raise _NotRendered(named(what, Text("it does not match its `allow` pattern: {value}", value=shown(value))))
     return value
 
 
@@ -210,17 +224,18 @@ def target_key(url: str, job: str, options: Mapping[str, str]) -> str:
 
 
 def _queue(symptom: Symptom, labels: Mapping[str, str]) -> QueueRef:
-    vhost, queue = _queue_part("vhost", symptom.vhost, labels), _queue_part("queue", symptom.queue, labels)
+    vhost, queue = _queue_part(Text("vhost"), symptom.vhost, labels), _queue_part(Text("queue"), symptom.queue, labels)
     return QueueRef(vhost, queue, symptom.kind)
 
 
-def _queue_part(what: str, template: str, labels: Mapping[str, str]) -> str:
+def _queue_part(what: Text, template: str, labels: Mapping[str, str]) -> str:
     value = _rendered(template, labels, what)
     size = len(value.encode("utf-8", "surrogatepass"))
     if size > MAX_QUEUE_BYTES:
-        raise _NotRendered(f"{what} has {size} bytes, over {MAX_QUEUE_BYTES}: {shown(value)}")
+        too_long = Text("{count} bytes, the limit is {limit}: {value}", count=size, limit=MAX_QUEUE_BYTES, value=shown(value))
+        raise _NotRendered(named(what, too_long))
     if _has_control(value):
-        raise _NotRendered(f"{what} holds control characters: {shown(value)}")
+        raise _NotRendered(named(what, _control_characters(value)))
     return value
 
 

@@ -77,11 +77,11 @@ def enqueue_message(
     document: Document, rules: Rules, card_input: CardInput, channels: tuple[str, ...], mark: str, *, bundle: str = ""
 ) -> Document:
     """Add a message for each channel, unless the document has it already."""
-    from functions.domain.cards import card, facts  # 1 ms, and no restart waits for a card
+    from functions.domain.cards import card, facts, rendering  # 1 ms, and no restart waits for a card
 
     composed = card.compose(card_input, rules)
     present_ids = {message.id for message in document.to_tell}
-    name = facts.short_name(card_input, rules) if bundle else ""
+    name = rendering.rendered(rules, facts.short_name(card_input)) if bundle else ""
     new = tuple(
         Message(id=f"{mark}@{channel}", channel=channel, card=composed, bundle=bundle, name=name)
         for channel in channels

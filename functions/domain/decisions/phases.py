@@ -34,9 +34,10 @@ from functions.domain.decisions.messages import channels_for, enqueue_hold, enqu
 from functions.domain.model.codes import Action, Ending, Phase, Reason, Verdict
 from functions.domain.model.events import Abort, Act, Claim, Start, StartResult, Step
 from functions.domain.model.incidents import Document, Incident, PastAttempt, QueueState
-from functions.domain.model.observations import Execution, ExecutionHistory, QueueSnapshot, Unknown
+from functions.domain.model.observations import NOT_CHECKED, Execution, ExecutionHistory, QueueSnapshot, Unknown
 from functions.domain.model.runbooks import Runbook
-from functions.runtime.text import Phrase
+from functions.domain.texts.words import duration, worded
+from functions.runtime.text import Phrase, Text, join
 
 FIRST_LOOK_S = 20.0
 """How long after a start Unstick checks for it, if its answer was lost."""
@@ -49,7 +50,7 @@ def run_phase(document: Document, incident: Incident, now: StepContext) -> Step:
     """Take the next step of the incident's phase."""
     runbook = now.rules.runbooks.get(incident.runbook)
     if runbook is None:
-        gone = f"the runbook {incident.runbook} is no longer in the configuration"
+        gone = Text("the runbook {runbook} is no longer in the configuration", runbook=incident.runbook)
         return escalate(document, incident, None, now, Reason.NO_RUNBOOK, gone)
     incident = replace(incident, runner_ahead_s=_ahead_s(incident, now))
     match incident.phase:
@@ -87,7 +88,7 @@ def evaluate_guards(document: Document, incident: Incident, now: StepContext) ->
     if decision.kind is Kind.HOLD:
         return handle_hold(document, incident, runbook, now, decision)
     if incident.attempt >= MAX_NUMBERED:
-        return escalate(document, incident, runbook, now, last_reason, f"attempts numbered: {MAX_NUMBERED}")
+        return escalate(document, incident, runbook, now, last_reason, Text("numbered attempts: {count}", count=MAX_NUMBERED))
     return _order_start(document, incident, runbook, now, scene)
 
 
@@ -163,7 +164,7 @@ def on_start_result(document: Document, event: StartResult, now: StepContext) ->
     runbook = now.rules.runbooks[incident.runbook]
     if event.mismatch:
         acts: tuple[Act, ...] = (Abort(str(event.refusal)),)
-        detail = f"execution {event.refusal} runs with other options than were sent; it is being aborted"
+        detail = Text("execution {id} runs with options that were not sent; it is being aborted", id=event.refusal)
         made = escalate(document, incident, runbook, now, Reason.RESTART_REFUSED, detail, remedy=event.remedy)
         return replace(made, acts=(*made.acts, *acts))
     if event.execution is not None:
@@ -312,14 +313,15 @@ def _why_unseen(incident: Incident, now: StepContext) -> Unknown | None:
     known = incident.execution
     if known is not None and (now.ledger.followed or any(one.id == known.id for one in now.ledger.executions)):
         return None
-    return Unknown(f"execution {known.id if known else '?'} is not in Rundeck's history")
+    return Unknown(Text("execution {id} is not in Rundeck's history", id=known.id if known else "?"))
 
 
 def _watch_running(document: Document, incident: Incident, runbook: Runbook, now: StepContext) -> Step:
     """It was seen running just now: look again, up to `max_run`."""
     running_s = now.at - _started_at(incident)
     if running_s > runbook.restart.max_run_s:
-        detail = f"execution {incident.execution.id if incident.execution else '?'} has been running for {running_s / 60:.0f} min"
+        execution = incident.execution.id if incident.execution else "?"
+        detail = Text("execution {id} has been running for {age}", id=execution, age=duration(running_s))
         return escalate(document, incident, runbook, now, Reason.ZOMBIE_EXECUTION, detail)
     reason = None if incident.reason is Reason.LEDGER_UNKNOWN else incident.reason
     incident = replace(incident, looked_at=now.at, reason=reason, due=now.at + runbook.verify.every_s)
@@ -331,9 +333,8 @@ def _wait_unseen(document: Document, incident: Incident, runbook: Runbook, now: 
     within_s = runbook.verify.within_s
     deadline = _started_at(incident) + runbook.restart.max_run_s + within_s + GRACE_S
     unseen_s = now.at - (incident.looked_at or incident.began_at)
-    detail = f"{unseen.why}; the restart was last seen running {unseen_s / 60:.0f} min ago"
-    if _looks_healthy(incident, runbook, now):
-        detail += "; the queue looks healthy"
+    healthy = Text("the queue looks healthy") if _looks_healthy(incident, runbook, now) else ""
+    detail = join((unseen.why, Text("the restart was last seen running {age} ago", age=duration(unseen_s)), healthy))
     if now.at >= deadline:
         return escalate(document, incident, runbook, now, Reason.LEDGER_UNKNOWN, detail, remedy=unseen.remedy)
     incident = replace(incident, reason=Reason.LEDGER_UNKNOWN, detail=detail, due=min(now.at + runbook.verify.every_s, deadline))
@@ -401,7 +402,9 @@ def _handle_failed_job(document: Document, incident: Incident, runbook: Runbook,
     execution = incident.execution
     status = execution.status if execution else "?"
     if incident.restarts >= runbook.limits.attempts:
-        return escalate(document, incident, runbook, now, Reason.FAILING, f"the job ended as {status}")
+        return escalate(
+            document, incident, runbook, now, Reason.FAILING, Text("the job ended as {status}", status=worded(status))
+        )
     return _next_attempt(document, incident, runbook, now, f"failed: {status}")
 
 
@@ -419,7 +422,7 @@ def _check_recovery(document: Document, incident: Incident, runbook: Runbook, no
         return end_as_recovered(document, incident, runbook, now)
     if any(w.verdict is Verdict.STUCK for w in queues):
         if incident.restarts >= runbook.limits.attempts:
-            return escalate(document, incident, runbook, now, None, "it is still stuck")
+            return escalate(document, incident, runbook, now, None, Text("it is still stuck"))
         return _next_attempt(document, incident, runbook, now, "stuck")
     joined_s = now.at - max(watched.joined_at for watched in queues)
     if min(age_s, joined_s) >= verify.within_s:
@@ -441,7 +444,7 @@ def _unproven(incident: Incident, runbook: Runbook) -> list[QueueState]:
 
 
 def _look_at(watched: QueueState, now: StepContext, runbook: Runbook, incident: Incident, age_s: float) -> QueueState:
-    seen = now.seen.queues.get(watched.queue.key, Unknown("it was not looked at"))
+    seen = now.seen.queues.get(watched.queue.key, NOT_CHECKED)
     own = now.rules.runbooks.get(watched.runbook, runbook)
     return judge.judge_recovery(own, seen, watched, age_s=age_s, now=now.at, ahead_s=incident.runner_ahead_s)
 
@@ -467,8 +470,10 @@ def _end_of_time(document: Document, incident: Incident, runbook: Runbook, now: 
             return Step(replace(document, incident=replace(incident, due=now.at + runbook.verify.every_s)))
         return end_as_recovered(document, incident, runbook, now, moving=True)
     if any(w.verdict is Verdict.UNKNOWN for w in unproven):
-        return escalate(document, incident, runbook, now, Reason.SYMPTOM_UNKNOWN, "RabbitMQ could not be read")
-    return escalate(document, incident, runbook, now, None, f"not recovered within {runbook.verify.within_s / 60:g} min")
+        return escalate(document, incident, runbook, now, Reason.SYMPTOM_UNKNOWN, Text("RabbitMQ could not be read"))
+    return escalate(
+        document, incident, runbook, now, None, Text("not recovered within {minutes} min", minutes=runbook.verify.within_s / 60)
+    )
 
 
 def _stuck_since(incident: Incident, watched: QueueState) -> bool:

@@ -47,6 +47,7 @@ from functions.domain.model.events import (
 from functions.domain.model.incidents import AlertRef, Document, Incident, Outcome, QueueState
 from functions.domain.model.observations import Observation
 from functions.domain.model.runbooks import Rules
+from functions.runtime.text import Text, in_brackets
 
 UNTOLD_S = 60.0
 """An unposted message keeps a document due at most this far ahead."""
@@ -169,7 +170,13 @@ def _tell_left_out(made: Step, event: AlertsReceived, case: MatchedAlert, count:
     if not count:
         return made
     trigger = replace(to_alert_ref(case), fingerprint=Reason.INCIDENT_FULL.value)
-    detail = f"{count} alerts were left out; an incident takes {ALERTS_KEPT} alerts and {QUEUES_KEPT} queues"
+    detail = Text(
+        "{count} alert was left out; an incident takes {alerts} alerts and {queues} queues",
+        "{count} alerts were left out; an incident takes {alerts} alerts and {queues} queues",
+        count=count,
+        alerts=ALERTS_KEPT,
+        queues=QUEUES_KEPT,
+    )
     target = made.document.target
     story = CardInput("held", now.at, case.runbook, target, reason=Reason.INCIDENT_FULL, detail=detail, trigger=trigger)
     bundle = Reason.INCIDENT_FULL.value if now.crowd else ""
@@ -326,7 +333,7 @@ def _on_approval(document: Document, event: Approved, now: StepContext) -> Step:
 def _on_resume(document: Document, event: Resumed, now: StepContext) -> Step:
     if document.escalated_at is None:
         return Step(document)
-    story = CardInput("resumed", now.at, target=document.target, detail=f"{event.reason} ({event.by})".strip())
+    story = CardInput("resumed", now.at, target=document.target, detail=in_brackets(event.reason, event.by))
     last = document.outcomes[-1] if document.outcomes else None
     document = replace(document, escalated_at=None)
     return Step(

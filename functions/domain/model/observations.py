@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from msgspec import Struct
 
 from functions.domain.model.codes import VERSION
-from functions.runtime.text import Phrase
+from functions.runtime.text import Phrase, Text, in_brackets
 
 
 class Execution(Struct, frozen=True):
@@ -58,6 +58,9 @@ class Unknown(Struct, frozen=True):
     remedy: Phrase = ""
 
 
+NOT_CHECKED = Unknown(Text("it was not checked"))
+
+
 class ExecutionHistory(Struct, frozen=True):
     """The part of the runner's history that concerns one target."""
 
@@ -96,11 +99,16 @@ class QueueSnapshot(Struct, frozen=True):
 class Pause(Struct, frozen=True):
     """The kill switch."""
 
-    reason: str = ""
+    reason: Phrase = ""
     by: str = ""
     at: float = 0.0
     on: bool = True
     version: int = VERSION
+
+    @property
+    def why(self) -> Phrase:
+        """The reason, and by whom."""
+        return in_brackets(self.reason, self.by)
 
 
 class Slot(Struct, frozen=True):

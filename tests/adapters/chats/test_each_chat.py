@@ -15,9 +15,10 @@ from msgspec.structs import replace
 from functions.adapters.chats import apprise, console, google_chat, slack, teams
 from functions.domain.cards.card import compose
 from functions.domain.model.messages import Card
-from functions.domain.texts.words import LANGUAGES, say
+from functions.domain.texts.words import URGENCIES
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.secrets import SecretRef
+from functions.runtime.text import in_language
 from tests.adapters.chats.platforms import AnyService, GoogleChat, HttpAnswer, SlackApi, SlackWebhook
 from tests.support.example_stories import EXAMPLES, LONG, NOW, rules
 
@@ -206,13 +207,13 @@ def test_slack_shows_neither_emoji_nor_quotation_for_a_name(name: str, shown: st
     assert [field["text"] for field in message["blocks"][1]["fields"]] == [f"*Queue*\n{shown}", shown]
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("language", ["en", "ja"])
 def test_google_chat_shows_the_whole_headline(language: str):
     """The card's header has one line for each of title and subtitle, so the headline stands in bold below, where it wraps."""
     for story in EXAMPLES.values():
         composed = compose(story, rules(language))
         card = google_chat.render(composed, language)["cardsV2"][0]["card"]
-        assert say(language, composed.urgency) in card["header"]["title"]
+        assert in_language(language, URGENCIES[composed.urgency]) in card["header"]["title"]
         assert len(card["header"]["title"]) <= 20
         assert card["sections"][0]["widgets"][0] == {"textParagraph": {"text": f"<b>{composed.headline}</b>"}}
     header = google_chat.render(compose(EXAMPLES["escalated"], rules(language)), language)["cardsV2"][0]["card"]["header"]

@@ -11,7 +11,6 @@ import pytest
 from functions.domain.cards.card import compose
 from functions.domain.cards.svg import card_svg, curve_svg, wrapped
 from functions.domain.model.messages import Card
-from functions.domain.texts.words import LANGUAGES
 from tests.support.example_stories import EXAMPLES, LONG, NOW, hostile, rules
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -38,7 +37,7 @@ def test_the_gallery_has_no_other_pictures_and_the_page_shows_all():
     assert [name for name in PICTURES if f"cards/{name}" not in page] == []
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("language", ["en", "ja"])
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_pictures_of_hostile_cards_are_well_formed(name: str, language: str):
     """Well-formed XML without script, link or outside address, whatever the texts hold."""

@@ -12,12 +12,11 @@ import pytest
 from functions.adapters.chats import google_chat, slack, teams
 from functions.domain.cards.card import compose
 from functions.domain.model.messages import Card
-from functions.domain.texts.words import LANGUAGES
 from tests.support.example_stories import EXAMPLES, hostile, rules
 
 CARDS = [
     pytest.param(compose(story, rules(language)), language, id=f"{name}-{language}-{sort}")
-    for language in LANGUAGES
+    for language in ("en", "ja")
     for name, plain in EXAMPLES.items()
     for sort, story in (("plain", plain), ("hostile", hostile(plain)))
 ]

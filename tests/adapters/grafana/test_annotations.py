@@ -85,7 +85,7 @@ def test_a_failure_is_only_reported(httpserver: HTTPServer, settings: Settings, 
     assert annotations.mark(settings, RECORD, rules(), timeout_s=5) == [said]
     (finding,) = annotations.check(settings, timeout_s=5)
     assert finding.ok is False
-    assert "glsa" not in finding.detail + finding.remedy
+    assert "glsa" not in str(finding.detail) + finding.remedy
 
 
 def test_nobody_there_no_token_and_a_broken_record_are_only_reported(

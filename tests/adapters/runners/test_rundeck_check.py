@@ -106,8 +106,8 @@ def test_what_defeats_the_guard_is_named(double: Rundeck, settings: Settings, ch
     for name, value in change.items():
         setattr(double.state.jobs[JOB], name, value)
     finding = check(settings)["the job refuses a late start"]
-    assert said in finding.detail
-    assert ("put the first step" in finding.remedy) is (change == {"guard": False})
+    assert said in str(finding.detail)
+    assert ("put the first step" in str(finding.remedy)) is (change == {"guard": False})
 
 
 def test_disabled_project_is_found(double: Rundeck, settings: Settings) -> None:
@@ -127,8 +127,8 @@ def test_missing_right_on_events_is_named(double: Rundeck, settings: Settings) -
     double.tokens = {TOKEN: "no-events"}
     finding = check(settings)["the job's history can be read"]
     assert finding.ok is False
-    assert "events" in finding.detail
-    assert "`read` on the resource kind event" in finding.remedy
+    assert "events" in str(finding.detail)
+    assert "`read` on the resource kind event" in str(finding.remedy)
 
 
 def test_nodes_that_the_policy_does_not_name_are_found(double: Rundeck, settings: Settings) -> None:
@@ -136,8 +136,8 @@ def test_nodes_that_the_policy_does_not_name_are_found(double: Rundeck, settings
     double.state.jobs[JOB].nodes, double.state.hidden_nodes = "tags: consumers", {"mail-1"}
     finding = check(settings)["the job's node filter matches nodes"]
     assert finding.ok is False
-    assert "tags: consumers" in finding.detail
-    assert "policy" in finding.remedy
+    assert "tags: consumers" in str(finding.detail)
+    assert "policy" in str(finding.remedy)
 
 
 def test_job_of_another_project_is_named(double: Rundeck, settings: Settings) -> None:
@@ -145,7 +145,7 @@ def test_job_of_another_project_is_named(double: Rundeck, settings: Settings) ->
     double.tokens = {TOKEN: "none"}
     finding = check(settings)["Rundeck's job exists and is enabled"]
     assert finding.ok is False
-    assert "another project has this UUID" in finding.remedy
+    assert "another project has this UUID" in str(finding.remedy)
 
 
 @pytest.mark.parametrize(
@@ -189,7 +189,7 @@ def test_missing_permission_to_run(double: Rundeck, settings: Settings) -> None:
 
 def test_older_server_leaves_the_run_permission_unknown(double: Rundeck, settings: Settings) -> None:
     """Before API 46 nobody can tell without running: not known is no mistake."""
-    denied = Denied("Rundeck", "does not take this API version", code="api_version")
+    denied = Denied("Rundeck", "does not support this API version", code="api_version")
     assert checks._failed(checks.MAY_RUN, denied).ok is None
     assert checks._failed(checks.MODE, denied).ok is None
     assert checks._failed(checks.HISTORY, denied).ok is False

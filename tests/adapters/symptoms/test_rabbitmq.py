@@ -392,7 +392,7 @@ def test_check_says_what_is_wrong_and_what_to_do(rabbit, change, what, ok, word)
         setattr(rabbit, name, formatdate(time.time() + value, usegmt=True) if name == "date" else value)
     finding = check(rabbit)[what]
     assert finding.ok is ok
-    assert word in finding.detail
+    assert word in str(finding.detail)
     assert finding.remedy or ok is None
 
 

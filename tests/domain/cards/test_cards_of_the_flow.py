@@ -88,7 +88,7 @@ def test_the_first_card_says_how_many_messages_are_stuck(tmp_path: Path, mode: s
     ],
 )
 def test_a_hold_that_ends_the_waiting_calls_somebody(mode: Mode, what: Observation, reason: Reason) -> None:
-    """What it waited for is over, and now nobody looks again by itself."""
+    """What it waited for is over, and now nobody tries again by itself."""
     rules = scenes.rules(scenes.runbook(mode=mode, limits=Limits(restarts=((86400.0, 3),))))
     card = (
         moved(document(incident(Phase.WAITING, reason=Reason.COOLDOWN)), TimerFired(), what, with_rules=rules)
@@ -97,7 +97,7 @@ def test_a_hold_that_ends_the_waiting_calls_somebody(mode: Mode, what: Observati
     )
     assert dict(card.facts)["Reason code"] == reason.value
     assert card.headline.startswith("ACT NOW: ")
-    assert not [text for text in card.text if "looks again by itself" in text]
+    assert not [text for text in card.text if "tries again by itself" in text]
 
 
 def test_a_restart_that_rundeck_refused_calls_somebody() -> None:
@@ -111,4 +111,4 @@ def test_what_passes_by_itself_calls_nobody_yet() -> None:
     made = moved(document(incident(Phase.WAITING)), TimerFired(), seen(mail=Unknown("RabbitMQ: answered 502")))
     card = made.document.to_tell[0].card
     assert card.urgency == "watch"
-    assert any("looks again by itself" in text for text in card.text)
+    assert any("tries again by itself" in text for text in card.text)

@@ -244,7 +244,7 @@ def test_well_is_counted_without_interruption():
 
 
 def test_a_queue_that_joined_late_has_its_own_patience():
-    """Its looks are counted from when it joined, not from the restart's end."""
+    """Its looks are counted from when it joined, not from the end of the restart."""
     watched = replace(WATCHED, joined_at=NOW + 300.0)
     for age_s, verdict in ((320.0, None), (419.0, None), (420.0, Verdict.STUCK)):
         watched = judge_recovery(BOOK, sighting(50, at=NOW + age_s), watched, age_s=age_s, now=NOW + age_s)

@@ -129,7 +129,7 @@ def test_a_start_that_came_too_late_for_its_fence_is_decided_again_at_once():
 
 def test_a_409_adopts_only_an_execution_with_the_targets_own_options():
     """`already_running` where it is ours to verify, else `job_busy`: waiting, no attempt."""
-    busy = StartResult("inc-1.1", refusal="the job runs already", busy=True)
+    busy = StartResult("inc-1.1", refusal="the job is already running", busy=True)
     theirs = execution(8, started=-3, ended=None, user="anna")
     adopted = moved(starting(), busy, seen(theirs), NOW + 1)
     assert adopted.reply is not None
@@ -379,7 +379,7 @@ def test_a_refused_token_while_it_runs_is_told_at_once_with_the_remedy():
     assert (phase(made), made.document.incident.reason) == (Phase.RUNNING, Reason.LEDGER_UNKNOWN)
     assert (message.card.kind, message.card.urgency) == ("held", "act")
     assert "not restarted" not in message.card.headline
-    assert {"it is down", "Start it."} <= {part.split("; ")[0].removeprefix("Exactly: ") for part in message.card.text}
+    assert {"it is down", "Start it."} <= {part.split("; ")[0].removeprefix("Details: ") for part in message.card.text}
     assert OURS.url in [url for _, url in message.card.links]
 
 
@@ -394,8 +394,8 @@ def test_a_restart_that_is_not_seen_is_told_after_within(history, after_s, told)
 
 def test_what_is_well_meanwhile_is_said():
     """The queue looks healthy though nobody can tell how the restart ended: people sleep better with that."""
-    assert "the queue looks healthy" in run_unseen(MISSING, mail=well(NOW + 60)).document.incident.detail
-    assert "the queue looks healthy" not in run_unseen(MISSING).document.incident.detail
+    assert "the queue looks healthy" in str(run_unseen(MISSING, mail=well(NOW + 60)).document.incident.detail)
+    assert "the queue looks healthy" not in str(run_unseen(MISSING).document.incident.detail)
 
 
 @pytest.mark.parametrize("history", [MISSING, DOWN, ledger()], ids=["refused", "no answer", "vanished"])
@@ -510,7 +510,7 @@ def falling(at: float):
 
 
 def test_nothing_is_looked_at_before_first():
-    """`first` counts from the restart's end, on the runner's clock."""
+    """`first` counts from the end of the restart, on the runner's clock."""
     found = verifying(ended=-5.0)
     made = woken(found, NOW, seen(mail=well()))
     assert made.document.incident is not None

@@ -577,7 +577,7 @@ def test_an_escalation_holds_new_alerts():
 
 @pytest.mark.parametrize("event", [resolved(), alerted(ANOTHER)], ids=["resolved", "another alert"])
 def test_an_escalation_ends_when_the_target_is_seen_well(event):
-    """Whoever mended it: the queue is well, with consumers."""
+    """Whoever mended it: the queue is healthy, with consumers."""
     made = moved(ESCALATED, event, seen(mail=well()))
     assert made.document.escalated_at is None
     assert phase(moved(replace(made.document, to_tell=(), due=None), alerted(ANOTHER), at=NOW + 9)) is Phase.STARTING

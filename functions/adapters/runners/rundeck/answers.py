@@ -19,6 +19,7 @@ from functions.adapters.runners.rundeck.settings import Settings
 from functions.domain.model.observations import Execution
 from functions.runtime import http_client
 from functions.runtime.errors import Denied, Unavailable
+from functions.runtime.text import Phrase, Text, named
 
 SYSTEM = "Rundeck"
 JSON = "application/json"
@@ -36,41 +37,45 @@ class Refusal(Struct, frozen=True):
     error_code: str
     said: str
     code: str
-    sentence: str
-    remedy: str
+    sentence: Phrase
+    remedy: Phrase
     quoted: bool = False
     """Rundeck's own text helps, and holds nothing of the token."""
 
 
 _TOKEN = (
     "token",
-    "does not accept the token",
-    "make a new token (infra/rundeck/README.md) and put it where rundeck.token points",
+    Text("does not accept the token"),
+    Text("Create a new token (infra/rundeck/README.md) and put it where rundeck.token points."),
 )
-EVENT_RIGHT = "allow `read` on the resource kind event in the project (infra/rundeck/unstick.aclpolicy)"
-_EVENTS = ("acl", "the token's role may not read the project's events, which are the history", EVENT_RIGHT)
-_ACL = ("acl", "the token's role lacks a permission", "load infra/rundeck/unstick.aclpolicy for the token's role")
-_JOB = ("job", "there is no such job or execution", "compare restart.job with the UUID on the job's page in Rundeck")
-_OFF = ("disabled", "executions are disabled", "enable executions of the job and of its project in Rundeck")
-_PASSIVE = ("passive", "is in passive mode and starts nothing", "set Rundeck's execution mode to active")
+EVENT_RIGHT = Text("Allow `read` on the resource kind event in the project (infra/rundeck/unstick.aclpolicy).")
+_EVENTS = ("acl", Text("the token's role may not read the project's events, which are the history"), EVENT_RIGHT)
+_ACL = ("acl", Text("the token's role lacks a permission"), Text("Load infra/rundeck/unstick.aclpolicy for the token's role."))
+_JOB = ("job", Text("there is no such job or execution"), Text("Compare restart.job with the UUID on the job's page in Rundeck."))
+_OFF = ("disabled", Text("executions are disabled"), Text("Enable executions of the job and of its project in Rundeck."))
+_PASSIVE = ("passive", Text("is in passive mode and starts nothing"), Text("Set Rundeck's execution mode to active."))
 _VERSION = (
     "api_version",
-    "does not take this API version",
-    "set rundeck.api_version to 41, which every Rundeck from 4.0 on takes",
+    Text("does not support this API version"),
+    Text("Set rundeck.api_version to 41, which every Rundeck from 4.0 on supports."),
 )
 _URL = (
     "wrong_url",
-    "what answers there is not Rundeck's API",
-    "check rundeck.url: scheme, port, context path, and any proxy in front",
+    Text("what answers there is not the Rundeck API"),
+    Text("Check rundeck.url: scheme, port, context path, and any proxy in front."),
 )
 _DURATION = (
     "duration",
-    "does not issue tokens that last so long",
-    "ask for 30d, or raise rundeck.api.tokens.duration.max in rundeck-config.properties",
+    Text("does not issue tokens that last so long"),
+    Text("Ask for 30d, or raise rundeck.api.tokens.duration.max in rundeck-config.properties."),
 )
-_BUSY = ("busy", "the job runs already", "")
-_OPTION = ("option", "the job does not take these options", "compare restart.options with the options of the job's definition")
-_REFUSED = ("refused", "refused the request", "look into Rundeck's service.log at this time")
+_BUSY = ("busy", Text("the job is already running"), "")
+_OPTION = (
+    "option",
+    Text("the job does not accept these options"),
+    Text("Compare restart.options with the options in the job's definition."),
+)
+_REFUSED = ("refused", Text("refused the request"), Text("Check Rundeck's service.log at this time."))
 
 ERRORS = (
     Refusal(401, "", "", *_TOKEN),
@@ -161,15 +166,15 @@ def _error(answer: http_client.Answer) -> tuple[str, str]:
 
 def _no(method: str, answer: http_client.Answer) -> Denied | Unavailable:
     if answer.status >= 500 or answer.status in SILENT:
-        return Unavailable(SYSTEM, f"answered {answer.status}")
+        return Unavailable(SYSTEM, Text("answered {status}", status=str(answer.status)))
     if answer.status < 300 and not (_is_html(answer) and method == "GET"):
-        return Unavailable(SYSTEM, f"answered {answer.status} without saying what it did")
+        return Unavailable(SYSTEM, Text("answered {status} without saying what it did", status=str(answer.status)))
     if answer.status < 400 or _is_html(answer):
         code, sentence, remedy = _URL
         return Denied(SYSTEM, sentence, code=code, remedy=remedy, status=answer.status)
     error_code, said = _error(answer)
     refusal = refused(answer.status, error_code, said)
-    detail = f"{refusal.sentence}: {plain(said)}" if refusal.quoted else refusal.sentence
+    detail = named(refusal.sentence, plain(said)) if refusal.quoted else refusal.sentence
     return Denied(SYSTEM, detail, code=refusal.code, remedy=refusal.remedy, status=answer.status)
 
 
@@ -191,14 +196,14 @@ def runner_now(answer: http_client.Answer) -> float:
     try:
         return parsedate_to_datetime(answer.headers["date"]).timestamp()
     except (KeyError, ValueError):
-        raise Unavailable(SYSTEM, "sent no usable Date header, so its clock is unknown; have the proxy pass it on") from None
+        raise Unavailable(SYSTEM, Text("sent no usable Date header, so its clock is unknown; let the proxy pass it on")) from None
 
 
 def mapping(value: Any) -> Mapping[str, Any]:
     """`value` as an object. Raises Unavailable if it is something else."""
     if isinstance(value, dict):
         return value
-    raise Unavailable(SYSTEM, "answered with something else than was asked for")
+    raise Unavailable(SYSTEM, Text("sent something other than what was asked for"))
 
 
 def options_of(row: Mapping[str, Any]) -> dict[str, str] | None:
@@ -215,7 +220,7 @@ def execution_of(row: Mapping[str, Any], settings: Settings) -> Execution:
     number = row.get("id")
     status = row.get("status")
     if not str(number).isascii() or not str(number).isdigit() or not isinstance(status, str):
-        raise Unavailable(SYSTEM, "answered with an execution without id or status")
+        raise Unavailable(SYSTEM, Text("sent an execution without an id or a status"))
     options = options_of(row) or {}
     custom = row.get("customStatus")
     return Execution(

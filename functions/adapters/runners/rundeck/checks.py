@@ -13,6 +13,7 @@ from functions.adapters.runners.rundeck.settings import Settings
 from functions.application.ports import Finding
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.parallel import run_parallel
+from functions.runtime.text import Phrase
 
 MAX_SKEW_S = 30.0
 META_VERSION = 46
@@ -158,7 +159,7 @@ def _check_clock(answer: Any) -> Finding:
     return _finding(what, ok=abs(ahead_s) <= MAX_SKEW_S, remedy="keep both clocks by NTP", detail=f"{ahead_s:+.0f} s")
 
 
-def _finding(what: str, *, ok: bool | None, remedy: str, detail: str = "") -> Finding:
+def _finding(what: str, *, ok: bool | None, remedy: Phrase, detail: str = "") -> Finding:
     """A finding whose remedy is shown only where it is needed."""
     return Finding(what, ok=ok, detail=detail, remedy="" if ok else remedy)
 

@@ -19,6 +19,7 @@ from functions.domain.model.alerts import Target
 from functions.domain.model.observations import Execution, ExecutionHistory
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.parallel import run_parallel
+from functions.runtime.text import Text
 
 PAGE = 100
 MAX_PAGES = 10
@@ -92,7 +93,11 @@ def _list(to: answers.Connection, job: str, status: str, *, since_s: float = 0.0
         if not status and all(_ended_before(row, now - since_s - LONG_RUN_S) for row in page):
             return _Listed(tuple(rows), now, answer.at, at_once=False)
     raise Unavailable(
-        answers.SYSTEM, f"has over {PAGE * MAX_PAGES} executions of this job to look through; give targets jobs of their own"
+        answers.SYSTEM,
+        Text(
+            "has over {count} executions of this job, too many to search; give each target a job of its own",
+            count=PAGE * MAX_PAGES,
+        ),
     )
 
 
@@ -100,13 +105,13 @@ def _page(body: Any, offset: int) -> tuple[list[Mapping[str, Any]], int]:
     paging, rows = answers.mapping(body).get("paging"), answers.mapping(body).get("executions")
     total = paging.get("total") if isinstance(paging, dict) else None
     if not isinstance(rows, list) or not isinstance(total, int):
-        raise Unavailable(answers.SYSTEM, "answered with something else than a list of executions")
+        raise Unavailable(answers.SYSTEM, Text("sent something other than a list of executions"))
     if len(rows) < min(PAGE, total - offset):
         raise Denied(
             answers.SYSTEM,
-            f"hides executions: {len(rows)} shown of {total - offset}",
+            Text("hides executions: {shown} of {total} shown", shown=len(rows), total=total - offset),
             code="ledger_hidden",
-            remedy="allow `read` on the resource kind event in the project (infra/rundeck/unstick.aclpolicy)",
+            remedy=Text("Allow `read` on the resource kind event in the project (infra/rundeck/unstick.aclpolicy)."),
             status=answers.HTTP_OK,
         )
     return [answers.mapping(row) for row in rows], total
@@ -158,7 +163,9 @@ def _follow(to: answers.Connection, execution: str, *, tail: bool) -> tuple[Exec
             found = answers.execution_of(row, to.settings)
             return found, _tail(to, found.id) if tail and found.ended else None
         execution = str(retried["id"])
-    raise Unavailable(answers.SYSTEM, f"execution {seen[0]} was retried more than {MAX_RETRIES} times, or in a circle")
+    raise Unavailable(
+        answers.SYSTEM, Text("execution {id} was retried more than {count} times, or in a circle", id=seen[0], count=MAX_RETRIES)
+    )
 
 
 def _tail(to: answers.Connection, execution: str) -> tuple[str, ...] | None:
@@ -188,7 +195,10 @@ def run(settings: Settings, target: Target, *, tag: str, runner_not_after: float
     echo = answers.options_of(row) or {}
     if echo != sent:
         names = answers.plain(", ".join(sorted(name for name in {*echo, *sent} if echo.get(name) != sent.get(name))))
-        remedy = f"it runs with other values of: {names}; declare them as plain options and name each in restart.options"
+        remedy = Text(
+            "Some options have other values: {names}. Declare them as plain options and list each in restart.options.",
+            names=names,
+        )
         raise Denied(answers.SYSTEM, execution.id, code="mismatch", status=answers.HTTP_OK, remedy=remedy)
     return execution
 
@@ -200,4 +210,4 @@ def abort(settings: Settings, execution: str, *, timeout_s: float) -> None:
     done, left = answers.mapping(body.get("abort")), answers.mapping(body.get("execution"))
     if done.get("status") == "failed" and left.get("status") in ("running", "scheduled", "queued"):
         reason = answers.plain(str(done.get("reason")))
-        raise Denied(answers.SYSTEM, f"could not abort: {reason}", code="refused", status=answers.HTTP_OK)
+        raise Denied(answers.SYSTEM, Text("could not abort: {reason}", reason=reason), code="refused", status=answers.HTTP_OK)

@@ -13,6 +13,7 @@ from functions.domain.model.alerts import QueueRef
 from functions.domain.model.observations import QueueSnapshot
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.http_client import Answer
+from functions.runtime.text import Text
 
 SYSTEM = "rabbitmq"
 OK, FORBIDDEN, NOT_FOUND, SERVER_ERROR = 200, frozenset({401, 403}), 404, 500
@@ -95,14 +96,21 @@ def sighting(queue: QueueRef, totals: Any, page: Any, *, at: float) -> QueueSnap
     """
     found = [item for item in shaped(totals, Totals).items if item.name == queue.name]
     if not found:
-        remedy = "Compare the alert's labels with the broker's names; a queue that goes with its consumer may be gone just now."
-        raise Denied(SYSTEM, f"there is no queue {named(queue)}", code="no_queue", remedy=remedy)
+        remedy = Text(
+            "Compare the alert's labels with RabbitMQ's queues; an auto-delete or exclusive queue disappears with its consumer."
+        )
+        raise Denied(SYSTEM, Text("there is no queue {queue}", queue=named(queue)), code="no_queue", remedy=remedy)
     total = found[0]
     if total.type == "stream":
-        remedy = "Streams keep what was read: watch their consumers' lag with another tool."
-        raise Denied(SYSTEM, f"{named(queue)} is a stream, whose depth says nothing", code="stream", remedy=remedy)
+        remedy = Text("Streams keep what was read: monitor the lag of their consumers with another tool.")
+        raise Denied(
+            SYSTEM, Text("{queue} is a stream, and its depth says nothing", queue=named(queue)), code="stream", remedy=remedy
+        )
     if total.messages is None or total.messages_ready is None or total.messages_unacknowledged is None:
-        raise Unavailable(SYSTEM, f"no live totals of {named(queue)} (state: {total.state or 'not told'})")
+        raise Unavailable(
+            SYSTEM,
+            Text("no current totals of {queue} (state: {state})", queue=named(queue), state=total.state or Text("unknown")),
+        )
     seen = QueueSnapshot(at, total.messages, total.messages_ready, total.messages_unacknowledged)
     try:
         return seen if page is None else _with_page(seen, shaped(page, Page))
@@ -147,10 +155,22 @@ def good(outcome: Answer | Exception) -> Answer:
     if status in FORBIDDEN:
         raise _not_allowed(outcome)
     if status in REDIRECTS:
-        raise Denied(SYSTEM, f"answered {status}, a redirect", code="url", remedy="Set `url` to where it leads.", status=status)
+        raise Denied(
+            SYSTEM,
+            Text("answered {status}, a redirect", status=str(status)),
+            code="url",
+            remedy=Text("Set `url` to where it redirects."),
+            status=status,
+        )
     if status >= SERVER_ERROR or status in COME_AGAIN:
-        raise Unavailable(SYSTEM, f"answered {status}")
-    raise Denied(SYSTEM, f"answered {status}", code="url", remedy="See that `url` is that of a management API.", status=status)
+        raise Unavailable(SYSTEM, Text("answered {status}", status=str(status)))
+    raise Denied(
+        SYSTEM,
+        Text("answered {status}", status=str(status)),
+        code="url",
+        remedy=Text("Check that `url` is the URL of a management API."),
+        status=status,
+    )
 
 
 def live(outcome: Answer | Exception, queue: QueueRef) -> Answer:
@@ -160,8 +180,12 @@ def live(outcome: Answer | Exception, queue: QueueRef) -> Answer:
     after a good login only; also where a proxy has encoded the vhost once more).
     """
     if isinstance(outcome, Answer) and outcome.status == NOT_FOUND:
-        remedy = "Compare the alert's labels with the broker's vhosts; if it is there, a proxy in front must leave %2F as it is."
-        raise Denied(SYSTEM, f"there is no vhost {queue.vhost!r}", code="no_vhost", remedy=remedy, status=NOT_FOUND)
+        remedy = Text(
+            "Compare the alert's labels with RabbitMQ's vhosts; if it exists, a proxy in front must leave %2F as it is."
+        )
+        raise Denied(
+            SYSTEM, Text("there is no vhost '{vhost}'", vhost=queue.vhost), code="no_vhost", remedy=remedy, status=NOT_FOUND
+        )
     return good(outcome)
 
 
@@ -181,13 +205,23 @@ def login_failed(outcome: Answer | Exception) -> bool:
 def _not_allowed(answer: Answer) -> Denied:
     said = answer.body[:1000].decode(errors="replace").lower()
     for sign, code, detail, remedy in (
-        ("not management user", "not_management", "the user has no management tag", "Give the user the tag `management`."),
-        ("access virtual host", "vhost_permission", "the user may not see this vhost", "Give it the permissions ^$ ^$ ^$ there."),
+        (
+            "not management user",
+            "not_management",
+            Text("the user has no management tag"),
+            Text("Give the user the tag `management`."),
+        ),
+        (
+            "access virtual host",
+            "vhost_permission",
+            Text("the user may not see this vhost"),
+            Text("Give it the permissions ^$ ^$ ^$ there."),
+        ),
     ):
         if sign in said:
             return Denied(SYSTEM, detail, code=code, remedy=remedy, status=answer.status)
-    remedy = "See that user and password are the broker's, and that the user may log in from here."
-    return Denied(SYSTEM, "the login failed", code="login", remedy=remedy, status=answer.status)
+    remedy = Text("Check user and password, and that the user may log in from here.")
+    return Denied(SYSTEM, Text("the login failed"), code="login", remedy=remedy, status=answer.status)
 
 
 def shaped(value: Any, shape: type[T]) -> T:
@@ -195,9 +229,9 @@ def shaped(value: Any, shape: type[T]) -> T:
     try:
         return convert(value, shape)
     except msgspec.ValidationError as error:
-        raise Unavailable(SYSTEM, f"answered in a form that is not known: {str(error)[:200]}") from None
+        raise Unavailable(SYSTEM, Text("sent an unknown form of answer: {error}", error=str(error)[:200])) from None
 
 
-def named(queue: QueueRef) -> str:
+def named(queue: QueueRef) -> Text:
     """A queue as errors name it."""
-    return f"{queue.name!r} in vhost {queue.vhost!r}"
+    return Text("'{queue}' in vhost '{vhost}'", queue=queue.name, vhost=queue.vhost)

@@ -25,6 +25,7 @@ from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.http_client import Answer, request
 from functions.runtime.parallel import run_parallel
 from functions.runtime.secrets import SecretRef
+from functions.runtime.text import Text
 
 FINE_STEP_S, FINE_REACH_S = 5, 600
 COARSE_STEP_S, COARSE_REACH_S = 60, 3600
@@ -135,7 +136,7 @@ def _can_be_named(queue: QueueRef) -> bool:
 def _segment(name: str) -> str:
     """One path segment."""
     if name in UNNAMEABLE:
-        raise Denied(SYSTEM, f"no URL can name a vhost or queue {name!r}", code="name", remedy="Rename it.")
+        raise Denied(SYSTEM, Text("no URL can name a vhost or queue '{name}'", name=name), code="name", remedy=Text("Rename it."))
     return quote(name, safe="")
 
 

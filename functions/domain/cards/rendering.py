@@ -1,0 +1,61 @@
+"""Phrases -> a card's texts: in the configured language, clean and within their limits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from functions.domain.model.messages import Card
+from functions.domain.model.runbooks import Rules
+from functions.domain.texts.sanitize import clean
+from functions.domain.texts.words import URGENCIES
+from functions.runtime.text import Phrase, in_language, named
+
+Fact = tuple[Phrase, Phrase]
+
+NAME = 120
+SENTENCE = 700
+CUT = "…"
+HEADLINE = 140
+"""Slack's header accepts 150 characters, and a phone's notification shows about 100."""
+
+
+def tidy(text: object, limit: int = NAME) -> str:
+    """One line of untrusted text within `limit`."""
+    return clean(text, limit, CUT)
+
+
+def rendered(rules: Rules, phrase: Phrase, limit: int = SENTENCE) -> str:
+    """One line in the configured language, whatever it holds of strangers, within `limit`."""
+    return tidy(in_language(rules.language, phrase), limit)
+
+
+def render(
+    rules: Rules,
+    kind: str,
+    urgency: str,
+    headline: Phrase,
+    *,
+    text: Iterable[Phrase] = (),
+    facts: Iterable[Fact] = (),
+    links: Iterable[tuple[Phrase, str]] = (),
+    at: float,
+) -> Card:
+    """The card. Its headline says first whether anybody must get up."""
+    return Card(
+        kind=kind,
+        urgency=urgency,
+        headline=rendered(rules, named(URGENCIES[urgency], headline), HEADLINE),
+        facts=tuple((rendered(rules, label), rendered(rules, value)) for label, value in facts),
+        text=tuple(rendered(rules, phrase) for phrase in text),
+        links=tuple((rendered(rules, label), url) for label, url in links),
+        at=at,
+    )
+
+
+def clock(rules: Rules, at: float) -> str:
+    """A time in the configured time zone, for people."""
+    try:
+        return datetime.fromtimestamp(at, rules.zone).strftime("%Y-%m-%d %H:%M:%S %Z")
+    except (OverflowError, ValueError, OSError):
+        return "?"

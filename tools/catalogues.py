@@ -1,0 +1,83 @@
+"""Bring the catalogues of translations in line with the code, by `python tools/catalogues.py`.
+
+Each `Text("...")` in functions/ is a message. New ones are added to every functions/locale/*/LC_MESSAGES/unstick.po with an empty
+translation, those that are gone are taken out, and the .mo files, which is what a running Unstick reads, are compiled anew.
+A new language begins as an empty folder: mkdir -p functions/locale/de/LC_MESSAGES, and this writes the rest.
+"""
+
+from __future__ import annotations
+
+import ast
+import io
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from babel.messages.catalog import Catalog
+from babel.messages.mofile import write_mo
+from babel.messages.pofile import read_po, write_po
+
+ROOT = Path(__file__).resolve().parent.parent
+LOCALES = ROOT / "functions" / "locale"
+OWN = ROOT / "functions" / "runtime" / "text.py"
+"""The only place where a Text is made of another one's template."""
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+"""Of all headers, so that the same code and translations give the same bytes."""
+
+
+def messages() -> Iterator[tuple[str | tuple[str, str], str]]:
+    """Each message of the code, alone or with its plural, and the file that it is in."""
+    for path in sorted((ROOT / "functions").rglob("*.py")):
+        place = path.relative_to(ROOT).as_posix()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Text":
+                texts = tuple(argument.value for argument in node.args if isinstance(argument, ast.Constant))
+                if len(texts) == len(node.args) and texts:
+                    yield (texts[0] if len(texts) == 1 else (texts[0], texts[1])), place
+                elif path != OWN:
+                    raise SystemExit(
+                        f"{place}:{node.lineno}: a Text's template must be written out, so that it can be translated"
+                    )
+
+
+def updated(po: Path) -> Catalog:
+    """The catalogue with the messages that the code has now, in the code's order."""
+    known = read_po(io.BytesIO(po.read_bytes()), locale=po.parts[-3]) if po.exists() else Catalog()
+    catalogue = Catalog(locale=po.parts[-3], project="Unstick", creation_date=EPOCH, revision_date=EPOCH, fuzzy=False)
+    for message, place in messages():
+        old = known.get(message)
+        translation = (
+            old.string if old and old.id == message else ("",) * catalogue.num_plurals if isinstance(message, tuple) else ""
+        )
+        catalogue.add(message, translation, locations=[(place, 0)])
+    catalogue.header_comment = "# Translations of Unstick. Write here, then: python tools/catalogues.py"
+    return catalogue
+
+
+def written(catalogue: Catalog) -> tuple[bytes, bytes]:
+    """The .po and the .mo file."""
+    po, mo = io.BytesIO(), io.BytesIO()
+    write_po(po, catalogue, width=130, include_lineno=False)
+    write_mo(mo, catalogue)
+    return po.getvalue(), mo.getvalue()
+
+
+def main() -> int:
+    """Update all, and say what is not translated yet."""
+    missing = 0
+    for folder in sorted(LOCALES.glob("*/LC_MESSAGES")):
+        po = folder / "unstick.po"
+        catalogue = updated(po)
+        for path, content in zip((po, po.with_suffix(".mo")), written(catalogue), strict=True):
+            path.write_bytes(content)
+        for message in catalogue:
+            if message.id and not (all(message.string) if isinstance(message.string, tuple) else message.string):
+                print(f"{po.relative_to(ROOT)}: not translated: {message.id!r}")
+                missing += 1
+    return 1 if missing else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
