@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from functions.config.current import current_config
 from functions.entrypoints.responses import Response, json_response
 from functions.runtime import logs
-from functions.runtime.secrets import is_loopback
+from functions.runtime.loopback import is_loopback
 
 if TYPE_CHECKING:
     from flask import Request

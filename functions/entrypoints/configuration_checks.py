@@ -9,12 +9,12 @@ from functions.application.ports import Finding
 from functions.domain.decisions import matching
 from functions.domain.decisions.messages import channels_for, default_channels
 from functions.runtime.errors import Denied, Unavailable
+from functions.runtime.loopback import is_loopback
 from functions.runtime.secrets import SecretRef
 
 if TYPE_CHECKING:
     from functions.bootstrap import Adapters
 
-LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 SHORT_SECRET = 16
 """Bytes; whoever has a signed body can guess a shorter one."""
 
@@ -43,7 +43,7 @@ def check_configuration(ports: Adapters) -> list[Finding]:
         findings.append(Finding("people hear of everything else", ok=None, detail=detail, remedy=remedy))
     for place, url in ((f"{ports.config.runner.name}.url", ports.config.runner_url), ("public_url", rules.public_url)):
         parts = urlsplit(url)
-        if parts.scheme == "http" and parts.hostname not in LOOPBACK:
+        if parts.scheme == "http" and not is_loopback(parts.hostname):
             detail, remedy = "http sends everything unencrypted", "Use https, or keep the traffic inside a private network."
             findings.append(Finding(f"{place} is private", ok=None, detail=detail, remedy=remedy))
     return findings

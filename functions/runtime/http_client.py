@@ -21,7 +21,7 @@ from msgspec import Struct
 
 from functions.runtime.errors import Unavailable
 from functions.runtime.import_lock import IMPORTING
-from functions.runtime.secrets import is_loopback
+from functions.runtime.loopback import is_loopback
 from functions.runtime.text import Phrase, Text, named
 
 if TYPE_CHECKING:

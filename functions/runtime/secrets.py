@@ -13,7 +13,6 @@ One newline at the end of what a file or Secret Manager has is not part of the s
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import re
 import threading
@@ -26,6 +25,7 @@ from msgspec import Struct
 
 from functions.runtime.errors import ConfigError, Denied, Unavailable
 from functions.runtime.import_lock import IMPORTING
+from functions.runtime.loopback import is_loopback
 from functions.runtime.text import Text
 
 SYSTEM = "secrets"
@@ -261,11 +261,3 @@ def _built(endpoint: str) -> Any:
     return SecretManagerServiceClient(
         transport=SecretManagerServiceRestTransport(host=parts.netloc, credentials=AnonymousCredentials(), url_scheme="http")
     )
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a URL's host is this machine."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

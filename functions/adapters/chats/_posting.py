@@ -10,11 +10,11 @@ from urllib.parse import urlsplit
 from functions.application.ports import Finding
 from functions.runtime import http_client
 from functions.runtime.errors import Denied, Unavailable
+from functions.runtime.loopback import is_loopback
 
 if TYPE_CHECKING:
     from functions.runtime.secrets import SecretRef
 
-LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 MIN_WAIT_S = 0.5
 DEFAULT_WAIT_S = 1.0
 """How long to wait after a 429 that does not say how long."""
@@ -34,7 +34,7 @@ def webhook_url(system: str, secret: SecretRef) -> str:
     remedy = f"put the whole URL of the webhook into {secret.reference}"
     if not host or any(char.isspace() for char in url):
         raise Denied(system, "the secret is not a URL", remedy=remedy)
-    if parts.scheme != "https" and not (parts.scheme == "http" and host in LOOPBACK):
+    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(host)):
         raise Denied(system, "the secret is not an https URL", remedy=remedy)
     return url
 

@@ -25,6 +25,7 @@ from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.google_cloud import explained, refusal, sentence, timeouts
 from functions.runtime.http_client import Answer
 from functions.runtime.import_lock import IMPORTING
+from functions.runtime.loopback import is_loopback
 
 SYSTEM = "Cloud Tasks"
 ENDPOINT = "UNSTICK_CLOUD_TASKS_ENDPOINT"
@@ -37,7 +38,6 @@ _BEHIND_S = 1.0
 
 _DISPATCH_DEADLINE_S = 600  # a step may wait a minute for a fresh instance's network, and deferred lists have 100 targets
 _OK, _LOGIN_FAILED = 200, 401
-_HERE = {"127.0.0.1", "::1", "localhost"}
 _CREATE = "cloudtasks.tasks.create"
 _REMEDIES = {  # https://cloud.google.com/tasks/docs/creating-http-target-tasks#sa
     400: "Correct scheduler.cloud_tasks: queue is projects/P/locations/L/queues/Q, url the https URL of verify.",
@@ -146,7 +146,7 @@ def _answer(method: str, path: str, ends: float, content: Any, *, renewed: bool)
 
 def _address() -> str:
     endpoint = os.environ.get(ENDPOINT)
-    if endpoint and urlsplit(endpoint).hostname not in _HERE:
+    if endpoint and not is_loopback(urlsplit(endpoint).hostname):
         raise Denied(SYSTEM, f"{ENDPOINT} is not on loopback", remedy=f"Unset {ENDPOINT}; it is for tests.")
     return endpoint or _ADDRESS
 

