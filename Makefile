@@ -71,7 +71,7 @@ release: setup ## build the release's archive, list of parts and checksums in bu
 	$(RUN) -m tools.release
 
 docs: setup ## write the generated pages and pictures of docs/ anew
-	$(RUN) -m tools.docs.configuration_page && $(RUN) -m tools.docs.command_line_page && $(RUN) -m tools.docs.terraform_page && UPDATE=1 $(RUN) -m pytest -q tests/adapters/chats/test_gallery.py tests/domain/costs tests/cli tests/project/test_docs.py
+	$(RUN) -m tools.docs.configuration_page && $(RUN) -m tools.docs.command_line_page && $(RUN) -m tools.docs.terraform_page && $(RUN) -m tools.docs.costs_page && UPDATE=1 $(RUN) -m pytest -q tests/adapters/chats/test_gallery.py tests/domain/costs tests/cli tests/project/test_docs.py
 
 clean: ## remove what make made
 	rm -rf $(VENV) build .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -38,6 +38,7 @@ module "unstick" {
   rollback_days         = var.rollback_days
   alert_emails          = var.alert_emails
   notification_channels = var.notification_channels
+  daily_compute_limit   = var.daily_compute_limit
   build_account         = var.build_account
   labels                = var.labels
   kms_key_name          = var.kms_key_name

@@ -1,4 +1,4 @@
-# The resources stood in this folder until 0.2.0; a state of then is taken over as it is.
+# The resources stood in this folder before there was a module; a state of then is taken over as it is.
 
 moved {
   from = google_project_service.used

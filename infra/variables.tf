@@ -86,6 +86,12 @@ variable "notification_channels" {
   default     = null
 }
 
+variable "daily_compute_limit" {
+  description = "US dollars of compute in 24 hours above which to alert."
+  type        = any
+  default     = null
+}
+
 variable "build_account" {
   description = "An existing account that builds the functions."
   type        = any

@@ -194,6 +194,17 @@ variable "notification_channels" {
   }
 }
 
+variable "daily_compute_limit" {
+  description = "US dollars: alert when the functions' time of the last 24 hours is worth more at list prices (docs/costs.md); null for no alert."
+  type        = number
+  default     = null
+
+  validation {
+    condition     = var.daily_compute_limit == null ? true : var.daily_compute_limit > 0
+    error_message = "daily_compute_limit must be above 0."
+  }
+}
+
 variable "build_account" {
   description = "An existing account that builds the functions: projects/PROJECT/serviceAccounts/EMAIL. null makes NAME-builder, with the roles that a build needs."
   type        = string

@@ -15,7 +15,7 @@ locals {
   queued   = "monitored_resource=\"cloud_tasks_queue\",queue_id=\"${local.queue}\""
 
   # Conditions on figures that Google keeps. In PromQL, since the other kind is refused until a metric has its first point.
-  watched = {
+  watched = merge(local.watched_costs, {
     "no-sweep" = {
       title    = "no check came back"
       severity = "CRITICAL"
@@ -44,6 +44,17 @@ locals {
       duration = "0s"
       text     = "Grafana's notifications were answered 429 or 5xx: they could neither be decided nor saved. Grafana sends them again after its group_interval at the earliest. Look at the log of ${var.name}-webhook."
     }
+  })
+
+  # List price of a second of 1 vCPU and 1 GiB (docs/costs.md).
+  watched_costs = var.daily_compute_limit == null ? {} : {
+    "costs" = {
+      title    = "compute costs above the limit"
+      severity = "WARNING"
+      query    = "sum(increase(run_googleapis_com:container_billable_instance_time{monitored_resource=\"cloud_run_revision\",service_name=~\"${var.name}-(webhook|verify|report)\"}[1d])) * 0.0000265 > ${var.daily_compute_limit}"
+      duration = "0s"
+      text     = "The functions' time of the last 24 hours is worth more than $${var.daily_compute_limit} at list prices. Most often somebody floods the webhook: its dashboard shows answers 401."
+    }
   }
 
   # Conditions on lines of the log.
@@ -61,6 +72,13 @@ locals {
       filter   = "${local.ours} AND jsonPayload.message=\"stepped by the sweep: its wake-up did not come\""
       text     = "The sweep had to step an incident. Once may be Cloud Tasks being late; again and again means that the queue ${local.queue} does not deliver."
     }
+  }
+}
+
+check "somebody_is_notified" {
+  assert {
+    condition     = length(var.alert_emails) + length(var.notification_channels) > 0
+    error_message = "alert_emails is empty: nobody is notified when Unstick itself fails. Set alert_emails = [\"oncall@example.com\"]."
   }
 }
 

@@ -45,7 +45,7 @@ removed {
   }
 }
 
-# As they were named until 0.2.0.
+# As they were named before there was a module.
 removed {
   from = google_storage_bucket.store
 

@@ -133,6 +133,8 @@ run "annotations" {
     region      = "asia-northeast1"
     config_file = "../unstick.cloud.yaml"
     source_zip  = "../unstick.cloud.yaml"
+
+    alert_emails = ["oncall@example.com"]
   }
 
   assert {

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from tools.docs import terraform_page
+from tools.docs import costs_page, terraform_page
 
 ROOT = Path(__file__).resolve().parents[2]
 INFRA, MODULE = ROOT / "infra", ROOT / "infra" / "module"
@@ -125,3 +125,21 @@ def test_the_modules_page_lists_its_inputs_outputs_and_resources() -> None:
     names = [name for name, of in terraform_page.read_blocks("variable", "variables.tf")]
     assert names[:3] == ["project", "region", "name"]
     assert all(of["description"] and of["type"] for _, of in terraform_page.read_blocks("variable", "variables.tf"))
+
+
+def test_the_costs_are_those_of_the_list_prices() -> None:
+    """`python -m tools.docs.costs_page` writes them; the price in the alert about costs is the same one."""
+    assert costs_page.PAGE.read_text(encoding="utf-8") == costs_page.page(), "run: python -m tools.docs.costs_page"
+    cpu, memory = costs_page.PRICES["cpu"], costs_page.PRICES["memory"]
+    second = cpu.dollars / cpu.per + memory.dollars / memory.per
+    assert f"* {second:.7f} >" in (MODULE / "watch.tf").read_text(encoding="utf-8")
+    variables = (MODULE / "variables.tf").read_text(encoding="utf-8")
+    assert re.findall(r'optional\(string, "(1Gi|512Mi)"\)', variables) == ["1Gi", "512Mi", "512Mi"]
+    assert (costs_page.WEBHOOK_GIB, costs_page.OTHER_GIB) == (1.0, 0.5)
+
+
+def test_a_flood_costs_what_a_calculation_by_hand_says() -> None:
+    """A million forged requests: a tenth of a second each of 1 vCPU and 1 GiB, beside a month in which nothing happens."""
+    quiet, flooded = (costs_page.usage(costs_page.Month("", forged=forged)) for forged in (0, 1e6))
+    more = costs_page.dollars(flooded, free=False) - costs_page.dollars(quiet, free=False)
+    assert abs(more - (1e5 * 26.5e-6 + 0.40 + 0.95)) < 0.01

@@ -78,6 +78,8 @@ variables {
   region      = "asia-northeast1"
   config_file = "../unstick.cloud.yaml"
   source_zip  = "../unstick.cloud.yaml"
+
+  alert_emails = ["oncall@example.com"]
 }
 
 run "callers" {

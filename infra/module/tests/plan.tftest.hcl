@@ -9,6 +9,8 @@ variables {
   region      = "asia-northeast1"
   config_file = "../unstick.cloud.yaml"
   source_zip  = "../unstick.cloud.yaml" # any file: only its hash is read
+
+  alert_emails = ["oncall@example.com"]
 }
 
 run "functions" {
@@ -299,5 +301,18 @@ run "dashboard_without_what_monitoring_drops" {
   assert {
     condition     = !strcontains(google_monitoring_dashboard.overview.dashboard_json, "\"xPos\":0") && !strcontains(google_monitoring_dashboard.overview.dashboard_json, "\"yPos\":0") && !strcontains(google_monitoring_dashboard.overview.dashboard_json, "\"groupByFields\":[]")
     error_message = "What is written here and dropped there is a change in every plan."
+  }
+}
+
+run "a_limit_of_costs" {
+  command = plan
+
+  variables {
+    daily_compute_limit = 2
+  }
+
+  assert {
+    condition     = endswith(google_monitoring_alert_policy.watched["costs"].conditions[0].condition_prometheus_query_language[0].query, "* 0.0000265 > 2")
+    error_message = "The alert compares a day's compute with the limit."
   }
 }

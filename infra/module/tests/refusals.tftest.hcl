@@ -9,6 +9,8 @@ variables {
   region      = "asia-northeast1"
   config_file = "../unstick.cloud.yaml"
   source_zip  = "../unstick.cloud.yaml"
+
+  alert_emails = ["oncall@example.com"]
 }
 
 run "project_by_name" {
@@ -145,6 +147,22 @@ run "another_deployment_by_name_alone" {
     name = "second"
   }
   expect_failures = [terraform_data.config]
+}
+
+run "nobody_is_notified" {
+  command = plan
+  variables {
+    alert_emails = []
+  }
+  expect_failures = [check.somebody_is_notified]
+}
+
+run "a_limit_of_nothing" {
+  command = plan
+  variables {
+    daily_compute_limit = 0
+  }
+  expect_failures = [var.daily_compute_limit]
 }
 
 run "labels_in_capitals" {

@@ -1,0 +1,134 @@
+"""Writes the tables of docs/costs.md: what a month on Google Cloud costs by list prices.
+
+python -m tools.docs.costs_page
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "costs.md"
+BEGIN, END = "<!-- tables: python -m tools.docs.costs_page -->", "<!-- end of tables -->"
+READ_ON = "2026-11-26"
+DAYS = 30
+
+
+@dataclass(frozen=True)
+class Price:
+    """A list price in US dollars for `per` units, and how many are free each month."""
+
+    unit: str
+    dollars: float
+    per: float
+    free: float
+    source: str
+
+
+PRICES = {
+    "cpu": Price("vCPU second", 24.0, 1e6, 180_000, "https://cloud.google.com/run/pricing"),
+    "memory": Price("GiB second", 2.5, 1e6, 360_000, "https://cloud.google.com/run/pricing"),
+    "requests": Price("request", 0.40, 1e6, 2e6, "https://cloud.google.com/run/pricing"),
+    "tasks": Price("operation of Cloud Tasks", 0.40, 1e6, 1e6, "https://cloud.google.com/tasks/pricing"),
+    "jobs": Price("job of Cloud Scheduler", 0.10, 1, 3, "https://cloud.google.com/scheduler/pricing"),
+    "secrets": Price("active version of a secret", 0.06, 1, 6, "https://cloud.google.com/secret-manager/pricing"),
+    "accesses": Price("access to a secret", 0.03, 1e4, 1e4, "https://cloud.google.com/secret-manager/pricing"),
+    "writes": Price("write or list in Cloud Storage", 0.005, 1e3, 0, "https://cloud.google.com/storage/pricing-examples"),
+    "reads": Price("read in Cloud Storage", 0.0004, 1e3, 0, "https://cloud.google.com/storage/pricing-examples"),
+    "stored": Price("GB month in Cloud Storage, Tokyo", 0.023, 1, 0, "https://cloud.google.com/storage/pricing"),
+    "logs": Price("GiB of logs", 0.50, 1, 50, "https://cloud.google.com/stackdriver/pricing"),
+    "conditions": Price(
+        "condition of an alert on metrics", 1.50, 1, 0, "https://cloud.google.com/monitoring/alerts/cost-control"
+    ),
+    "series": Price(
+        "time series that such a condition reads", 0.35, 1e6, 0, "https://cloud.google.com/monitoring/alerts/cost-control"
+    ),
+}
+
+WEBHOOK_GIB, OTHER_GIB = 1.0, 0.5
+"""Memory of the functions, as infra/module has it."""
+FORGED_S, WEBHOOK_S, VERIFY_S, SWEEP_S, WEEKLY_S = 0.1, 2.0, 1.0, 0.3, 180.0
+"""Seconds that Cloud Run counts, rounded up to 0.1: a forged request; an alert with its calls; a wake-up; a sweep; the report,
+check and drill of one week together. Each as if it had the instance to itself, which is the most that it can be."""
+WAKE_UPS = 8
+"""Of one alert: six checks until the queue has recovered in two of them, the messages, and one to spare."""
+SECRETS = 5
+INSTANCE_CACHE_S = 300.0
+ENTRY_KIB = 1.0
+
+
+@dataclass(frozen=True)
+class Month:
+    """What happens in one month."""
+
+    title: str
+    alerts: float = 0
+    forged: float = 0
+
+
+MONTHS = [
+    Month("nothing happens"),
+    Month("one alert a day", alerts=DAYS),
+    Month("a thousand alerts a day", alerts=1000 * DAYS),
+    Month("one alert a day and a million forged requests in the month", alerts=DAYS, forged=1e6),
+]
+
+
+def usage(month: Month) -> dict[str, float]:
+    """Units of everything that has a price."""
+    sweeps = DAYS * 24 * 12
+    wake_ups = month.alerts * WAKE_UPS
+    webhook_s = month.alerts * WEBHOOK_S + month.forged * FORGED_S
+    other_s = wake_ups * VERIFY_S + sweeps * SWEEP_S + DAYS / 7 * WEEKLY_S
+    requests = month.alerts + month.forged + wake_ups + sweeps + DAYS / 7 * 3
+    lifetimes = min(month.alerts + sweeps, DAYS * 86400 / INSTANCE_CACHE_S * 3)
+    return {
+        "cpu": webhook_s + other_s,
+        "memory": webhook_s * WEBHOOK_GIB + other_s * OTHER_GIB,
+        "requests": requests,
+        "tasks": wake_ups * 2,
+        "jobs": 4,
+        "secrets": SECRETS,
+        "accesses": lifetimes * (SECRETS - 1),
+        "writes": month.alerts * 12 + sweeps,
+        "reads": (month.alerts + wake_ups) * 4,
+        "stored": 0.1 + month.alerts * 20e-6 * 13,
+        "logs": requests * ENTRY_KIB * 2 / 1024**2,
+        "conditions": 4,
+        "series": 4 * DAYS * 24 * 60,
+    }
+
+
+def dollars(units: dict[str, float], *, free: bool) -> float:
+    """The price of it, with or without what is free for the whole billing account."""
+    return sum(
+        max(0.0, amount - (PRICES[name].free if free else 0)) / PRICES[name].per * PRICES[name].dollars
+        for name, amount in units.items()
+    )
+
+
+def tables() -> str:
+    """The months, what they use, and the prices."""
+    months = [(month.title, usage(month)) for month in MONTHS]
+    lines = ["| in a month | with the free tier | without |", "| --- | ---: | ---: |"]
+    lines += [f"| {title} | ${dollars(units, free=True):,.2f} | ${dollars(units, free=False):,.2f} |" for title, units in months]
+    heads = " | ".join(title for title, _ in months)
+    lines += ["", f"| units a month | {heads} |", f"| --- |{' ---: |' * len(months)}"]
+    for name, price in PRICES.items():
+        amounts = " | ".join(f"{units[name]:,.{2 if units[name] < 10 else 0}f}" for _, units in months)
+        lines.append(f"| {price.unit} | {amounts} |")
+    lines += ["", f"| list price, read {READ_ON} | price | free a month | source |", "| --- | ---: | ---: | --- |"]
+    for price in PRICES.values():
+        per = f" for {price.per:,.0f}" if price.per > 1 else ""
+        lines.append(f"| {price.unit} | ${price.dollars:g}{per} | {price.free:,.0f} | <{price.source}> |")
+    return "\n".join(lines)
+
+
+def page() -> str:
+    """The page with its tables written anew."""
+    before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
+    return f"{before}{BEGIN}\n\n{tables()}\n\n{END}{rest.partition(END)[2]}"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
