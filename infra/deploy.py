@@ -140,7 +140,7 @@ def compare(place: Place, deployed: Deployed, where: str) -> None:
 
 
 def take_over_local_state(place: Place) -> None:
-    """Before there were environments the state was a file in infra/. It goes into the bucket, if it is of this project and environment."""
+    """Before there were environments the state was a file in infra/. It goes into the bucket if it is of this place."""
     file = INFRA / "terraform.tfstate"
     content = json.loads(file.read_text(encoding="utf-8") or "{}") if file.exists() else {}
     if not content.get("resources"):
