@@ -25,7 +25,7 @@ def decode(kind: type[T], body: bytes, name: str) -> T:
     Raises Denied if the text has a newer version, or is not such a document.
     """
     try:
-        found: T = decoder(kind).decode(body)
+        value: T = decoder(kind).decode(body)
     except (msgspec.ValidationError, msgspec.DecodeError, RecursionError) as error:
         version = _version(body)
         if version > VERSION:
@@ -36,18 +36,18 @@ def decode(kind: type[T], body: bytes, name: str) -> T:
             code="document",
             remedy=Text("Check it, and move it away if it is broken: its target then starts afresh."),
         ) from None
-    version = getattr(found, "version", VERSION)
+    version = getattr(value, "version", VERSION)
     if version > VERSION:
         raise _newer_release(name, version)
-    return found
+    return value
 
 
 def _version(body: bytes) -> int:
     try:
-        found = msgspec.json.decode(body)
+        value = msgspec.json.decode(body)
     except (msgspec.DecodeError, RecursionError):
         return 0
-    version = found.get("version") if isinstance(found, dict) else 0
+    version = value.get("version") if isinstance(value, dict) else 0
     return version if isinstance(version, int) else 0
 
 

@@ -131,8 +131,8 @@ def links(rules: Rules, pairs: Iterable[tuple[Phrase, str]]) -> str:
 
 def asking(view: View, rules: Rules) -> str:
     """The page with the button. What a person must know stands above it, what helps to judge below."""
-    story = view.story
-    subject = facts.subject(story)
+    card_input = view.story
+    subject = facts.subject(card_input)
     button = _html(rules, Text("Restart {subject} now", subject=subject))
     condition = Text(
         "Nothing is restarted if the kill switch is on by then, the queue has recovered, or RabbitMQ or Rundeck can't be read."
@@ -140,39 +140,39 @@ def asking(view: View, rules: Rules) -> str:
     return page(
         rules,
         Text("Restart {subject}?", subject=subject),
-        *_why(story, rules),
+        *_why(card_input, rules),
         *(text(rules, warning, "warn") for warning in view.warnings),
         _now(view, rules),
         f'<form method="post"><button type="submit">{button}</button></form>',
-        _until(story, rules),
+        _until(card_input, rules),
         text(rules, condition, "note"),
         _heading(rules, Text("What it is about")),
-        _listed(rules, facts.gathered(story, rules, facts.since, facts.restart, facts.tried)),
-        _log(story, rules),
-        _links(story, rules),
+        _listed(rules, facts.gathered(card_input, rules, facts.since, facts.restart, facts.tried)),
+        _log(card_input, rules),
+        _links(card_input, rules),
     )
 
 
-def _why(story: CardInput, rules: Rules) -> list[str]:
-    if story.reason is None:
+def _why(card_input: CardInput, rules: Rules) -> list[str]:
+    if card_input.reason is None:
         return []
-    parts = [text(rules, REASONS[story.reason].why)]
-    if story.reason is not Reason.AWAITING_APPROVAL:
+    parts = [text(rules, REASONS[card_input.reason].why)]
+    if card_input.reason is not Reason.AWAITING_APPROVAL:
         overrules = Text("Approving overrules Unstick, which does not restart this by itself.")
         parts.append(text(rules, overrules, "warn"))
-    if story.detail:
-        parts.append(text(rules, card.details(story.detail)))
+    if card_input.detail:
+        parts.append(text(rules, card.details(card_input.detail)))
     return parts
 
 
-def _until(story: CardInput, rules: Rules) -> str:
-    expires_at = story.incident.expires_at if story.incident else None
+def _until(card_input: CardInput, rules: Rules) -> str:
+    expires_at = card_input.incident.expires_at if card_input.incident else None
     if expires_at is None:
         return text(rules, NOTHING_CHANGED)
     once = Text(
         "The button works once, until {until} (another {left}). {nothing_changed}",
         until=clock(rules, expires_at),
-        left=duration(expires_at - story.at),
+        left=duration(expires_at - card_input.at),
         nothing_changed=NOTHING_CHANGED,
     )
     return text(rules, once)
@@ -205,40 +205,40 @@ def _queue(row: Row, rules: Rules, now: float) -> str:
     if isinstance(seen, Unknown):
         return heading + text(rules, Text("RabbitMQ can't be read: {why}", why=seen.why), "warn")
     depths = Text("{depth} ({ready} ready, {unacked} unacknowledged)", depth=seen.depth, ready=seen.ready, unacked=seen.unacked)
-    shown: list[Fact] = [(Text("Messages"), depths)]
+    facts_shown: list[Fact] = [(Text("Messages"), depths)]
     if row.health in HEALTH:
-        shown.insert(0, (Text("State"), HEALTH[row.health]))
+        facts_shown.insert(0, (Text("State"), HEALTH[row.health]))
     if seen.consumers is not None:
-        shown.append((Text("Consumers"), f"{seen.consumers:,}"))
+        facts_shown.append((Text("Consumers"), f"{seen.consumers:,}"))
     if len(seen.ack_samples) > 1:
         (first_at, first), (last_at, last) = seen.ack_samples[0], seen.ack_samples[-1]
         acknowledged = Text("{number} in the last {span}", number=max(0, last - first), span=duration(last_at - first_at))
-        shown.append((Text("Acknowledged"), acknowledged))
+        facts_shown.append((Text("Acknowledged"), acknowledged))
     if seen.head_at is not None:
-        shown.append((Text("Oldest message"), Text("{age} old", age=duration(now - seen.head_at))))
-    return heading + _listed(rules, shown) + _curve(seen, rules)
+        facts_shown.append((Text("Oldest message"), Text("{age} old", age=duration(now - seen.head_at))))
+    return heading + _listed(rules, facts_shown) + _curve(seen, rules)
 
 
 def _curve(seen: QueueSnapshot, rules: Rules) -> str:
     """The depth over the broker's last samples; the caption says the same in words."""
     points = seen.depth_samples
-    drawn = svg.curve_svg(points, svg.STRONG["act"], width=CURVE_WIDTH)
-    if not drawn:
+    picture = svg.curve_svg(points, svg.STRONG["act"], width=CURVE_WIDTH)
+    if not picture:
         return ""
     span = duration(points[-1][0] - points[0][0])
     caption = Text("Depth over the last {span}: {first} → {last}", span=span, first=points[0][1], last=points[-1][1])
-    silent = drawn.replace("<svg ", '<svg aria-hidden="true" ', 1)
+    silent = picture.replace("<svg ", '<svg aria-hidden="true" ', 1)
     return f"<figure>{silent}<figcaption>{_html(rules, caption)}</figcaption></figure>"
 
 
-def _log(story: CardInput, rules: Rules) -> str:
-    tail = story.incident.tail if story.incident else None
+def _log(card_input: CardInput, rules: Rules) -> str:
+    tail = card_input.incident.tail if card_input.incident else None
     if not tail:
         return ""
     lines = "\n".join(escape(tidy(line, card.EVIDENCE_LINE)) for line in tail[-card.EVIDENCE_LINES :])
     return f"{_heading(rules, EVIDENCE)}<pre>{lines}</pre>"
 
 
-def _links(story: CardInput, rules: Rules) -> str:
-    row = links(rules, facts.links(story))
+def _links(card_input: CardInput, rules: Rules) -> str:
+    row = links(rules, facts.links(card_input))
     return _heading(rules, Text("Where to look")) + row if row else ""

@@ -35,107 +35,107 @@ class Content(Struct, frozen=True):
     facts: list[Fact]
 
 
-def compose(story: CardInput, rules: Rules) -> Card:
+def compose(card_input: CardInput, rules: Rules) -> Card:
     """Compose the card. It is pure and raises for no content."""
-    content = KINDS.get(story.kind, _other)(story, rules)
-    late: list[Phrase] = [Text("This message is {late} late. Check the current state.", late=duration(story.late_s))]
-    incident = story.incident.id if story.incident else story.detail if story.kind == "resolved" else ""
+    content = KINDS.get(card_input.kind, _other)(card_input, rules)
+    late: list[Phrase] = [Text("This message is {late} late. Check the current state.", late=duration(card_input.late_s))]
+    incident = card_input.incident.id if card_input.incident else card_input.detail if card_input.kind == "resolved" else ""
     card = render(
         rules,
-        story.kind,
+        card_input.kind,
         content.urgency,
         content.headline,
-        text=[*(late if story.late_s else []), *content.text],
+        text=[*(late if card_input.late_s else []), *content.text],
         facts=content.facts,
-        links=facts.links(story),
-        at=story.at,
+        links=facts.links(card_input),
+        at=card_input.at,
     )
     return replace(
         card,
-        evidence=_evidence(story) if story.kind == "escalated" else (),
-        curve=queue_facts.curve(story),
-        mention=story.mention if content.urgency == "act" else (),
+        evidence=_evidence(card_input) if card_input.kind == "escalated" else (),
+        curve=queue_facts.curve(card_input),
+        mention=card_input.mention if content.urgency == "act" else (),
         incident=tidy(incident, 80),
     )
 
 
-def _started(story: CardInput, rules: Rules) -> Content:
-    incident, subject = story.incident, facts.subject(story)
+def _started(card_input: CardInput, rules: Rules) -> Content:
+    incident, subject = card_input.incident, facts.subject(card_input)
     text: list[Phrase]
     if incident and incident.adopted:
         headline = Text("{subject} is already being restarted; Unstick checks the result", subject=subject)
-        text = why(story, Reason.ALREADY_RUNNING, todo=False)
+        text = why(card_input, Reason.ALREADY_RUNNING, todo=False)
     else:
         attempt = max(1, incident.restarts if incident else 1)
-        attempts = max(attempt, story.runbook.limits.attempts if story.runbook else 1)
+        attempts = max(attempt, card_input.runbook.limits.attempts if card_input.runbook else 1)
         headline = Text(
             "restarting {subject} (attempt {attempt} of {attempts})", subject=subject, attempt=attempt, attempts=attempts
         )
         text = [Text("Nothing is being processed. Unstick is restarting the application and will report the result here.")]
     again = incident is not None and incident.tries
-    shown = facts.gathered(story, rules, queue_facts.queues, facts.since, facts.tried if again else facts.restart)
-    return Content("watch", headline, text, shown)
+    facts_shown = facts.gathered(card_input, rules, queue_facts.queues, facts.since, facts.tried if again else facts.restart)
+    return Content("watch", headline, text, facts_shown)
 
 
-def _held(story: CardInput, rules: Rules) -> Content:
-    reason = story.reason
+def _held(card_input: CardInput, rules: Rules) -> Content:
+    reason = card_input.reason
     urgency = REASONS[reason].urgency if reason else "act"
-    if story.again and reason is not Reason.LEDGER_UNKNOWN:  # that one is sent only when waiting did not help
+    if card_input.again and reason is not Reason.LEDGER_UNKNOWN:  # that one is sent only when waiting did not help
         urgency = "watch"
-    if story.approve_url and urgency != "fine":
+    if card_input.approve_url and urgency != "fine":
         urgency = "act"
-    by_itself = urgency == "watch" and story.again and reason is not None and REASONS[reason].urgency == "act"
-    text = why(story, reason, todo=urgency != "fine" and not by_itself)
+    by_itself = urgency == "watch" and card_input.again and reason is not None and REASONS[reason].urgency == "act"
+    text = why(card_input, reason, todo=urgency != "fine" and not by_itself)
     if by_itself:
         text.append(Text("Unstick tries again by itself, and calls a person if that does not help."))
-    if reason is Reason.OBSERVE_ONLY and story.target:
-        text.append(Text("It would have run the job with: {target}.", target=tidy(story.target.name, 200)))
-    if story.approve_url:
-        text += _approvable(story, rules)
-    shown = facts.gathered(story, rules, queue_facts.queues, facts.since, facts.restart)
-    return Content(urgency, _held_headline(story, urgency), text, shown)
+    if reason is Reason.OBSERVE_ONLY and card_input.target:
+        text.append(Text("It would have run the job with: {target}.", target=tidy(card_input.target.name, 200)))
+    if card_input.approve_url:
+        text += _approvable(card_input, rules)
+    facts_shown = facts.gathered(card_input, rules, queue_facts.queues, facts.since, facts.restart)
+    return Content(urgency, _held_headline(card_input, urgency), text, facts_shown)
 
 
-def _held_headline(story: CardInput, urgency: str) -> Phrase:
-    reason, subject = story.reason, facts.subject(story)
-    short: Phrase = REASONS[reason].short if reason else story.detail
+def _held_headline(card_input: CardInput, urgency: str) -> Phrase:
+    reason, subject = card_input.reason, facts.subject(card_input)
+    short: Phrase = REASONS[reason].short if reason else card_input.detail
     if reason is Reason.OBSERVE_ONLY:
         return Text("Unstick would have restarted {subject}, but the runbook only observes", subject=subject)
     if reason is Reason.SYMPTOM_GONE:
         return Text("{subject} is healthy; nothing was restarted", subject=subject)
     if reason is Reason.AWAITING_APPROVAL:
         return Text("{subject} is waiting for your approval", subject=subject)
-    restarted = story.incident is not None and story.incident.restarts > 0
+    restarted = card_input.incident is not None and card_input.incident.restarts > 0
     if urgency == "fine" or reason is Reason.MONITORING_FAILURE or (reason is Reason.LEDGER_UNKNOWN and restarted):
         return Text("{subject}: {why}", subject=subject, why=short)
     if urgency == "watch":
         return Text("{subject} has not been restarted yet: {why}", subject=subject, why=short)
-    if story.approve_url:
+    if card_input.approve_url:
         return Text("{subject} was not restarted, but you can approve it: {why}", subject=subject, why=short)
     return Text("{subject} was not restarted: {why}", subject=subject, why=short)
 
 
-def _approvable(story: CardInput, rules: Rules) -> list[Phrase]:
-    expires_at = story.incident.expires_at if story.incident else None
+def _approvable(card_input: CardInput, rules: Rules) -> list[Phrase]:
+    expires_at = card_input.incident.expires_at if card_input.incident else None
     text: list[Phrase] = []
-    if story.reason is not Reason.AWAITING_APPROVAL:
+    if card_input.reason is not Reason.AWAITING_APPROVAL:
         text.append(Text("You can still restart it with the approval link."))
     if expires_at is not None:
         text.append(Text("The approval link works once, until {until}.", until=clock(rules, expires_at)))
     return text
 
 
-def why(story: CardInput, reason: Reason | None, *, todo: bool = True) -> list[Phrase]:
+def why(card_input: CardInput, reason: Reason | None, *, todo: bool = True) -> list[Phrase]:
     """The reason in a sentence, what to do, the refusing system's remedy, and the exact detail."""
     text: list[Phrase] = []
     if reason is not None:
         text.append(REASONS[reason].why)
         if todo:
             text.append(to_do(REASONS[reason].todo))
-    if story.remedy:
-        text.append(story.remedy)
-    if story.detail:
-        text.append(details(story.detail))
+    if card_input.remedy:
+        text.append(card_input.remedy)
+    if card_input.detail:
+        text.append(details(card_input.detail))
     return text
 
 
@@ -149,45 +149,45 @@ def details(detail: Phrase) -> Text:
     return Text("Details: {detail}", detail=detail)
 
 
-def _draining(story: CardInput, rules: Rules) -> Content:
-    shown = facts.gathered(story, rules, queue_facts.queues, facts.took, facts.attempt, facts.restart)
+def _draining(card_input: CardInput, rules: Rules) -> Content:
+    facts_shown = facts.gathered(card_input, rules, queue_facts.queues, facts.took, facts.attempt, facts.restart)
     text: list[Phrase] = [
         Text("The restart helped: messages are being processed. Unstick keeps watching until the queue has recovered.")
     ]
-    return Content("watch", _moving(story), text, shown)
+    return Content("watch", _moving(card_input), text, facts_shown)
 
 
-def _moving(story: CardInput) -> Text:
+def _moving(card_input: CardInput) -> Text:
     return Text(
         "{subject} is processing again, {count} message left",
         "{subject} is processing again, {count} messages left",
-        subject=facts.subject(story),
-        count=queue_facts.left(story),
+        subject=facts.subject(card_input),
+        count=queue_facts.left(card_input),
     )
 
 
-def _recovered(story: CardInput, rules: Rules) -> Content:
-    subject, alert_s = facts.subject(story), facts.from_alert_s(story)
+def _recovered(card_input: CardInput, rules: Rules) -> Content:
+    subject, alert_s = facts.subject(card_input), facts.from_alert_s(card_input)
     text: list[Phrase] = []
-    if story.moving:
-        headline = _moving(story)
+    if card_input.moving:
+        headline = _moving(card_input)
         text = [Text("The queue is not empty yet, but messages are being processed. Unstick stops watching now.")]
     elif alert_s is not None:
         headline = Text("{subject} recovered in {took}", subject=subject, took=duration(alert_s))
     else:
         headline = Text("{subject} recovered", subject=subject)
-    if not story.moving and story.incident and story.incident.restarts:
+    if not card_input.moving and card_input.incident and card_input.incident.restarts:
         text = [Text("Healthy in two checks after the restart.")]
-    shown = facts.gathered(story, rules, queue_facts.queues, facts.took, facts.attempt, facts.restart)
-    return Content("fine", headline, [*text, *_cause(story)], shown)
+    facts_shown = facts.gathered(card_input, rules, queue_facts.queues, facts.took, facts.attempt, facts.restart)
+    return Content("fine", headline, [*text, *_cause(card_input)], facts_shown)
 
 
-def _escalated(story: CardInput, rules: Rules) -> Content:
-    subject, reason = facts.subject(story), story.reason
-    restarts = story.incident.restarts if story.incident else 0
+def _escalated(card_input: CardInput, rules: Rules) -> Content:
+    subject, reason = facts.subject(card_input), card_input.reason
+    restarts = card_input.incident.restarts if card_input.incident else 0
     if reason is not None:
         headline = Text("{subject} needs a person: {why}", subject=subject, why=REASONS[reason].short)
-        text = why(story, reason)
+        text = why(card_input, reason)
     else:
         headline = Text(
             "{subject} is still stuck after a restart",
@@ -197,23 +197,27 @@ def _escalated(story: CardInput, rules: Rules) -> Content:
         )
         if restarts == 0:
             headline = Text("{subject} needs a person", subject=subject)
-        text = [to_do(_advice(story))]
-        if not _stuck(story):  # that it is stuck stands in the headline
-            text += why(story, None)
-    shown = facts.gathered(story, rules, queue_facts.queues, queue_facts.head, facts.since, facts.tried)
-    return Content("act", headline, [*text, HANDS_OFF, *_cause(story)], shown)
+        text = [to_do(_advice(card_input))]
+        if not _stuck(card_input):  # that it is stuck stands in the headline
+            text += why(card_input, None)
+    facts_shown = facts.gathered(card_input, rules, queue_facts.queues, queue_facts.head, facts.since, facts.tried)
+    return Content("act", headline, [*text, HANDS_OFF, *_cause(card_input)], facts_shown)
 
 
 HANDS_OFF = Text("Unstick won't restart it again until it is healthy, a person resumes it, or 24 hours have passed.")
 
 
-def _stuck(story: CardInput) -> bool:
-    return story.incident is not None and any(watched.verdict is Verdict.STUCK for watched in story.incident.queues)
+def _stuck(card_input: CardInput) -> bool:
+    return card_input.incident is not None and any(watched.verdict is Verdict.STUCK for watched in card_input.incident.queues)
 
 
-def _advice(story: CardInput) -> Text:
+def _advice(card_input: CardInput) -> Text:
     """What fits what was seen of the consumers."""
-    counts = [watched.consumers for watched in story.incident.queues if watched.consumers is not None] if story.incident else []
+    counts = (
+        [watched.consumers for watched in card_input.incident.queues if watched.consumers is not None]
+        if card_input.incident
+        else []
+    )
     if not counts:
         return Text("check the queue and the application's log, and restart it by hand if it hangs.")
     if min(counts) == 0:
@@ -226,76 +230,81 @@ def _advice(story: CardInput) -> Text:
     )
 
 
-def _cause(story: CardInput) -> list[Phrase]:
+def _cause(card_input: CardInput) -> list[Phrase]:
     """The line that reminds people of the bug."""
-    if story.runbook is None:
+    if card_input.runbook is None:
         return []
-    if cause := tidy(story.runbook.root_cause, 300):
+    if cause := tidy(card_input.runbook.root_cause, 300):
         return [Text("The bug behind it is still open: {cause}", cause=cause)]
     return [Text("The runbook has no root_cause: the bug will come back until somebody owns it.")]
 
 
-def _evidence(story: CardInput) -> tuple[str, ...]:
-    tail = story.incident.tail if story.incident else None
+def _evidence(card_input: CardInput) -> tuple[str, ...]:
+    tail = card_input.incident.tail if card_input.incident else None
     return tuple(clean(line, EVIDENCE_LINE, CUT) for line in (tail or ())[-EVIDENCE_LINES:])
 
 
-def _resolved(story: CardInput, rules: Rules) -> Content:
-    headline = Text("the alert of {subject} is resolved", subject=facts.subject(story))
+def _resolved(card_input: CardInput, rules: Rules) -> Content:
+    headline = Text("the alert of {subject} is resolved", subject=facts.subject(card_input))
     return Content(
-        "fine", headline, [Text("Grafana reports the alert as resolved.")], facts.gathered(story, rules, queue_facts.queues)
+        "fine", headline, [Text("Grafana reports the alert as resolved.")], facts.gathered(card_input, rules, queue_facts.queues)
     )
 
 
-def _not_approved(story: CardInput, rules: Rules) -> Content:
-    subject = facts.subject(story)
-    again = story.incident is not None and story.incident.restarts > 0
+def _not_approved(card_input: CardInput, rules: Rules) -> Content:
+    subject = facts.subject(card_input)
+    again = card_input.incident is not None and card_input.incident.restarts > 0
     headline = Text("{subject} was not restarted: nobody approved it in time", subject=subject)
     if again:
         headline = Text("{subject} was not restarted again: nobody approved it in time", subject=subject)
-    reason = None if story.reason is Reason.AWAITING_APPROVAL else story.reason  # its sentence asks for what is too late now
+    reason = (
+        None if card_input.reason is Reason.AWAITING_APPROVAL else card_input.reason
+    )  # its sentence asks for what is too late now
     text: list[Phrase] = [
         Text("The approval link has expired. Check the queue and restart the application by hand if it is still stuck."),
-        *why(story, reason, todo=False),
-        *([HANDS_OFF, *_cause(story)] if again else []),
+        *why(card_input, reason, todo=False),
+        *([HANDS_OFF, *_cause(card_input)] if again else []),
     ]
-    shown = facts.gathered(story, rules, queue_facts.queues, facts.since, facts.tried if again else facts.restart)
-    return Content("act", headline, text, shown)
+    facts_shown = facts.gathered(card_input, rules, queue_facts.queues, facts.since, facts.tried if again else facts.restart)
+    return Content("act", headline, text, facts_shown)
 
 
-def _test(story: CardInput, rules: Rules) -> Content:
+def _test(card_input: CardInput, rules: Rules) -> Content:
     text: list[Phrase] = [Text("The path from Grafana through Unstick to this chat works.")]
-    return Content("fine", Text("the test notification arrived"), text, facts.gathered(story, rules))
+    return Content("fine", Text("the test notification arrived"), text, facts.gathered(card_input, rules))
 
 
-def _bundle(story: CardInput, rules: Rules) -> Content:
-    count, explained = len(story.bundled), REASONS[story.reason] if story.reason else None
+def _bundle(card_input: CardInput, rules: Rules) -> Content:
+    count, explanation = len(card_input.bundled), REASONS[card_input.reason] if card_input.reason else None
     headline = Text(
         "{count} target or alert was not restarted: {why}",
         "{count} targets or alerts were not restarted: {why}",
         count=count,
-        why=explained.short if explained else story.detail,
+        why=explanation.short if explanation else card_input.detail,
     )
-    if story.reason is Reason.TEST_ALERT:
+    if card_input.reason is Reason.TEST_ALERT:
         headline = Text("{count} test notification arrived", "{count} test notifications arrived", count=count)
-    shown = facts.gathered(story, rules, facts.names)
-    return Content(explained.urgency if explained else "act", headline, why(story, story.reason), shown)
+    facts_shown = facts.gathered(card_input, rules, facts.names)
+    return Content(explanation.urgency if explanation else "act", headline, why(card_input, card_input.reason), facts_shown)
 
 
-def _paused(story: CardInput, rules: Rules) -> Content:
-    text = [Text("Alerts are still received and reported, but nothing is restarted until Unstick is resumed."), *why(story, None)]
-    return Content("watch", Text("Unstick is paused and restarts nothing"), text, facts.gathered(story, rules))
+def _paused(card_input: CardInput, rules: Rules) -> Content:
+    text = [
+        Text("Alerts are still received and reported, but nothing is restarted until Unstick is resumed."),
+        *why(card_input, None),
+    ]
+    return Content("watch", Text("Unstick is paused and restarts nothing"), text, facts.gathered(card_input, rules))
 
 
-def _resumed(story: CardInput, rules: Rules) -> Content:
+def _resumed(card_input: CardInput, rules: Rules) -> Content:
     headline = Text("Unstick is no longer paused")
-    if story.target or story.runbook or story.trigger:
-        headline = Text("{subject} can be restarted again", subject=facts.subject(story))
-    text = [Text("The next alert is handled as usual."), *why(story, None)]
-    return Content("fine", headline, text, facts.gathered(story, rules))
+    if card_input.target or card_input.runbook or card_input.trigger:
+        headline = Text("{subject} can be restarted again", subject=facts.subject(card_input))
+    text = [Text("The next alert is handled as usual."), *why(card_input, None)]
+    return Content("fine", headline, text, facts.gathered(card_input, rules))
 
 
-def _unsigned(story: CardInput, rules: Rules) -> Content:
+def _unsigned(card_input: CardInput, rules: Rules) -> Content:
     todo = Text(
         "check what is firing in Grafana. Add the former key back as the last of `signing_keys`; "
         "alerts of the last day are then processed."
@@ -305,13 +314,13 @@ def _unsigned(story: CardInput, rules: Rules) -> Content:
         to_do(todo),
     ]
     return Content(
-        "act", Text("accepted alerts can't be processed: their signing key is missing"), text, facts.gathered(story, rules)
+        "act", Text("accepted alerts can't be processed: their signing key is missing"), text, facts.gathered(card_input, rules)
     )
 
 
-def _other(story: CardInput, rules: Rules) -> Content:
-    headline = Text("news about {subject}", subject=facts.subject(story))
-    return Content("watch", headline, why(story, story.reason), facts.gathered(story, rules, queue_facts.queues))
+def _other(card_input: CardInput, rules: Rules) -> Content:
+    headline = Text("news about {subject}", subject=facts.subject(card_input))
+    return Content("watch", headline, why(card_input, card_input.reason), facts.gathered(card_input, rules, queue_facts.queues))
 
 
 KINDS: Mapping[str, Callable[[CardInput, Rules], Content]] = {

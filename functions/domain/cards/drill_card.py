@@ -40,8 +40,8 @@ def card(legs: tuple[Leg, ...], rules: Rules, at: float) -> Card:
     text: list[Phrase] = [Text("Test alerts were sent as Grafana sends them. Nothing was restarted.")]
     if failed and failed.remedy:
         text.append(to_do(failed.remedy))
-    shown = [(NAMES[leg.name], _result(leg)) for leg in legs]
-    return render(rules, "drill", "act" if failed else "fine", headline, text=text, facts=shown, at=at)
+    facts = [(NAMES[leg.name], _result(leg)) for leg in legs]
+    return render(rules, "drill", "act" if failed else "fine", headline, text=text, facts=facts, at=at)
 
 
 def _result(leg: Leg) -> Phrase:

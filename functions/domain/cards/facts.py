@@ -24,79 +24,79 @@ LINKS: Mapping[str, Text] = {
 }
 
 
-def subject(story: CardInput) -> Phrase:
+def subject(card_input: CardInput) -> Phrase:
     """The subject of the headline: the target's values, otherwise runbook, alert or queue."""
-    options = sorted(story.target.options.items()) if story.target else []
-    trigger = first_trigger(story)
+    options = sorted(card_input.target.options.items()) if card_input.target else []
+    trigger = first_trigger(card_input)
     names = (
         " ".join(str(value) for _, value in options),
-        story.runbook.name if story.runbook else "",
+        card_input.runbook.name if card_input.runbook else "",
         trigger.name if trigger else "",
-        story.target.job if story.target else "",
+        card_input.target.job if card_input.target else "",
     )
     tidied = (tidy(name, 60) for name in names)
     return next(filter(None, tidied), "") or Text("an unnamed target")
 
 
-def short_name(story: CardInput) -> Phrase:
+def short_name(card_input: CardInput) -> Phrase:
     """The name in a bundled message: the target, otherwise the alert with the summary, which tells alerts of one rule apart."""
-    trigger = first_trigger(story)
-    if story.target is not None or trigger is None:
-        return tidy(story.target.name) if story.target else subject(story)
+    trigger = first_trigger(card_input)
+    if card_input.target is not None or trigger is None:
+        return tidy(card_input.target.name) if card_input.target else subject(card_input)
     return named(tidy(trigger.name), tidy(trigger.summary))
 
 
-def first_trigger(story: CardInput) -> AlertRef | None:
+def first_trigger(card_input: CardInput) -> AlertRef | None:
     """The alert that the card is about."""
-    if story.trigger is not None:
-        return story.trigger
-    return story.incident.triggers[0] if story.incident and story.incident.triggers else None
+    if card_input.trigger is not None:
+        return card_input.trigger
+    return card_input.incident.triggers[0] if card_input.incident and card_input.incident.triggers else None
 
 
-def from_alert_s(story: CardInput) -> float | None:
+def from_alert_s(card_input: CardInput) -> float | None:
     """Seconds from the alert to the card."""
-    incident = story.incident
+    incident = card_input.incident
     if incident is None:
         return None
-    return max(0.0, story.at - min((trigger.starts_at for trigger in incident.triggers), default=incident.began_at))
+    return max(0.0, card_input.at - min((trigger.starts_at for trigger in incident.triggers), default=incident.began_at))
 
 
-def took(story: CardInput) -> Iterator[Fact]:
+def took(card_input: CardInput) -> Iterator[Fact]:
     """How long it took from the alert, and from the end of the restart (on our clock)."""
-    alert_s = from_alert_s(story)
-    if alert_s is None or story.incident is None:
+    alert_s = from_alert_s(card_input)
+    if alert_s is None or card_input.incident is None:
         return
-    execution = story.incident.execution
+    execution = card_input.incident.execution
     if execution is None or execution.runner_ended_at is None:
         yield Text("Took"), Text("{alert} from the alert", alert=duration(alert_s))
     else:
-        restart = duration(story.at - (execution.runner_ended_at - story.incident.runner_ahead_s))
+        restart = duration(card_input.at - (execution.runner_ended_at - card_input.incident.runner_ahead_s))
         yield (
             Text("Took"),
             Text("{alert} from the alert, {restart} from the end of the restart", alert=duration(alert_s), restart=restart),
         )
 
 
-def since(story: CardInput) -> Iterator[Fact]:
+def since(card_input: CardInput) -> Iterator[Fact]:
     """How long the alert has been firing."""
-    alert_s = from_alert_s(story)
-    if alert_s is None and story.trigger is not None:
-        alert_s = max(0.0, story.at - story.trigger.starts_at)
+    alert_s = from_alert_s(card_input)
+    if alert_s is None and card_input.trigger is not None:
+        alert_s = max(0.0, card_input.at - card_input.trigger.starts_at)
     if alert_s is not None:
         yield Text("Firing for"), duration(alert_s)
 
 
-def attempt(story: CardInput) -> Iterator[Fact]:
+def attempt(card_input: CardInput) -> Iterator[Fact]:
     """The number of this restart, and of how many."""
-    if story.incident is not None and story.incident.restarts > 0:
-        restarts = story.incident.restarts
-        attempts = max(story.runbook.limits.attempts if story.runbook else restarts, restarts)
+    if card_input.incident is not None and card_input.incident.restarts > 0:
+        restarts = card_input.incident.restarts
+        attempts = max(card_input.runbook.limits.attempts if card_input.runbook else restarts, restarts)
         yield Text("Attempt"), Text("{attempt} of {attempts}", attempt=restarts, attempts=attempts)
 
 
-def restart(story: CardInput) -> Iterator[Fact]:
+def restart(card_input: CardInput) -> Iterator[Fact]:
     """The execution that the incident follows, and who pressed the button."""
-    incident = story.incident
+    incident = card_input.incident
     if incident is not None and incident.execution is not None:
         parts = [_execution(incident.execution)]
         if incident.adopted:
@@ -114,14 +114,14 @@ def _execution(execution: Execution) -> Phrase:
     return join(parts, COMMA)
 
 
-def tried(story: CardInput) -> Iterator[Fact]:
+def tried(card_input: CardInput) -> Iterator[Fact]:
     """Every attempt of this incident, one line each, the last restart included."""
-    incident = story.incident
+    incident = card_input.incident
     if incident is None:
         return
-    lines = [_past_attempt(one) for one in incident.tries[-6:]]
+    lines = [_past_attempt(past) for past in incident.tries[-6:]]
     last = incident.execution
-    if last is not None and all(one.execution is None or one.execution.id != last.id for one in incident.tries):
+    if last is not None and all(past.execution is None or past.execution.id != last.id for past in incident.tries):
         lines.append(_execution(last))
     for place, line in enumerate(lines, 1):
         yield Text("Tried") if place == 1 else "", Text("{place}. {line}", place=place, line=line)
@@ -131,49 +131,49 @@ def _past_attempt(past: PastAttempt) -> Phrase:
     return named(tidy(past.tag, 60) if past.execution is None else _execution(past.execution), worded(past.how))
 
 
-def about(story: CardInput, rules: Rules) -> Iterator[Fact]:
+def about(card_input: CardInput, rules: Rules) -> Iterator[Fact]:
     """Alert, target, runbook, incident and time, with which every card ends."""
-    if trigger := first_trigger(story):
-        yield words.ALERT, _alert(trigger, story)
-    if story.target:
-        yield words.TARGET, tidy(story.target.name, 200)
-    if story.runbook:
-        yield Text("Runbook"), tidy(story.runbook.name)
-    if story.reason:
-        yield Text("Reason code"), story.reason.value
-    if story.incident:
-        yield Text("Incident"), tidy(story.incident.id, 60)
-    yield Text("Time"), clock(rules, story.at)
+    if trigger := first_trigger(card_input):
+        yield words.ALERT, _alert(trigger, card_input)
+    if card_input.target:
+        yield words.TARGET, tidy(card_input.target.name, 200)
+    if card_input.runbook:
+        yield Text("Runbook"), tidy(card_input.runbook.name)
+    if card_input.reason:
+        yield Text("Reason code"), card_input.reason.value
+    if card_input.incident:
+        yield Text("Incident"), tidy(card_input.incident.id, 60)
+    yield Text("Time"), clock(rules, card_input.at)
 
 
-def _alert(trigger: AlertRef, story: CardInput) -> Phrase:
+def _alert(trigger: AlertRef, card_input: CardInput) -> Phrase:
     alert = named(in_brackets(tidy(trigger.name), tidy(trigger.severity, 20)), tidy(trigger.summary, 300))
-    count = len(story.incident.triggers) - 1 if story.incident else 0
+    count = len(card_input.incident.triggers) - 1 if card_input.incident else 0
     return Text("{alert} and {count} more", alert=alert, count=count) if count > 0 else alert
 
 
-def names(story: CardInput) -> Iterator[Fact]:
+def names(card_input: CardInput) -> Iterator[Fact]:
     """The targets or alerts of a bundled message."""
-    distinct = list(dict.fromkeys(story.bundled))
-    shown: list[Phrase] = [tidy(name, 80) for name in distinct[:BUNDLED_SHOWN]]
+    distinct = list(dict.fromkeys(card_input.bundled))
+    listed: list[Phrase] = [tidy(name, 80) for name in distinct[:BUNDLED_SHOWN]]
     if len(distinct) > BUNDLED_SHOWN:
-        shown.append(Text("and {count} more", count=len(distinct) - BUNDLED_SHOWN))
-    if shown:
-        yield Text("Concerned"), join(shown, COMMA)
+        listed.append(Text("and {count} more", count=len(distinct) - BUNDLED_SHOWN))
+    if listed:
+        yield Text("Concerned"), join(listed, COMMA)
 
 
-def links(story: CardInput) -> Iterator[tuple[Phrase, str]]:
+def links(card_input: CardInput) -> Iterator[tuple[Phrase, str]]:
     """(label, URL), the most urgent first. What is not a plain web address is left out."""
-    trigger = first_trigger(story)
+    trigger = first_trigger(card_input)
     known = trigger.links if trigger else {}
-    execution = story.incident.execution if story.incident else None
-    wanted = [(words.LINK_APPROVE, story.approve_url), (words.LINK_EXECUTION, execution.url if execution else "")]
+    execution = card_input.incident.execution if card_input.incident else None
+    wanted = [(words.LINK_APPROVE, card_input.approve_url), (words.LINK_EXECUTION, execution.url if execution else "")]
     wanted += [(label, known.get(name, "")) for name, label in LINKS.items()]
-    wanted += [(words.LINK_CAUSE, story.runbook.root_cause if story.runbook else "")]
+    wanted += [(words.LINK_CAUSE, card_input.runbook.root_cause if card_input.runbook else "")]
     return ((label, safe) for label, url in wanted if (safe := safe_url(url)))
 
 
-def gathered(story: CardInput, rules: Rules, *parts: Callable[[CardInput], Iterator[Fact] | list[Fact]]) -> list[Fact]:
+def gathered(card_input: CardInput, rules: Rules, *parts: Callable[[CardInput], Iterator[Fact] | list[Fact]]) -> list[Fact]:
     """The facts of these kinds, in this order, and what every card ends with."""
-    found = [fact for part in parts for fact in part(story)] + list(about(story, rules))
-    return [(label, value) for label, value in found if value]
+    facts = [fact for part in parts for fact in part(card_input)] + list(about(card_input, rules))
+    return [(label, value) for label, value in facts if value]

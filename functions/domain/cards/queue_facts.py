@@ -15,20 +15,20 @@ FRESH_S = 120.0
 """Figures older than this show their age."""
 
 
-def left(story: CardInput) -> int:
+def left(card_input: CardInput) -> int:
     """Messages left in all queues of the incident, at the last check."""
-    return sum(watched.depth or 0 for watched in story.incident.queues) if story.incident else 0
+    return sum(watched.depth or 0 for watched in card_input.incident.queues) if card_input.incident else 0
 
 
-def queues(story: CardInput) -> list[Fact]:
+def queues(card_input: CardInput) -> list[Fact]:
     """Each queue with its depth before and, once checked since the restart, after it; and its consumers."""
-    watched = story.incident.queues if story.incident else ()
-    shown: list[Fact] = [(Text("Queue"), _queue(one, story.at)) for one in watched[:QUEUES_SHOWN]]
+    watched = card_input.incident.queues if card_input.incident else ()
+    facts: list[Fact] = [(Text("Queue"), _queue(queue, card_input.at)) for queue in watched[:QUEUES_SHOWN]]
     if len(watched) > QUEUES_SHOWN:
-        shown.append(("", Text("and {count} more queue", "and {count} more queues", count=len(watched) - QUEUES_SHOWN)))
-    if not watched and story.trigger and story.trigger.queue:
-        shown.append((Text("Queue"), tidy(story.trigger.queue.split(":", 2)[-1])))
-    return shown
+        facts.append(("", Text("and {count} more queue", "and {count} more queues", count=len(watched) - QUEUES_SHOWN)))
+    if not watched and card_input.trigger and card_input.trigger.queue:
+        facts.append((Text("Queue"), tidy(card_input.trigger.queue.split(":", 2)[-1])))
+    return facts
 
 
 def queue_name(name: str, vhost: str) -> Phrase:
@@ -39,11 +39,11 @@ def queue_name(name: str, vhost: str) -> Phrase:
 
 def _queue(watched: QueueState, at: float) -> Phrase:
     connected = watched.consumers if watched.consumers is not None else watched.before.consumers if watched.before else None
-    shown = join((_depth(watched), consumers(connected) if connected is not None else ""), COMMA)
+    figures = join((_depth(watched), consumers(connected) if connected is not None else ""), COMMA)
     age_s = at - watched.curve[-1][0] if watched.curve else 0.0
-    if shown and age_s > FRESH_S:
-        shown = Text("{figures} ({age} ago)", figures=shown, age=duration(age_s))
-    return named(queue_name(watched.queue.name, watched.queue.vhost), shown)
+    if figures and age_s > FRESH_S:
+        figures = Text("{figures} ({age} ago)", figures=figures, age=duration(age_s))
+    return named(queue_name(watched.queue.name, watched.queue.vhost), figures)
 
 
 def _depth(watched: QueueState) -> Phrase:
@@ -52,17 +52,19 @@ def _depth(watched: QueueState) -> Phrase:
     last_at, last = watched.curve[-1] if watched.curve else (inf, after)
     if before is not None and after is not None and last_at > before.at:  # else an earlier restart had left that many
         return Text("{before} → {count} message", "{before} → {count} messages", before=before.depth, count=after)
-    shown = last if last is not None else before.depth if before is not None else None
-    return messages(shown) if shown is not None else ""
+    depth = last if last is not None else before.depth if before is not None else None
+    return messages(depth) if depth is not None else ""
 
 
-def head(story: CardInput) -> list[Fact]:
+def head(card_input: CardInput) -> list[Fact]:
     """The age of the oldest message, if publishers set its time."""
-    heads = [watched.head_at for watched in story.incident.queues if watched.head_at is not None] if story.incident else []
-    return [(Text("Oldest message"), Text("{age} old", age=duration(story.at - min(heads))))] if heads else []
+    heads = (
+        [watched.head_at for watched in card_input.incident.queues if watched.head_at is not None] if card_input.incident else []
+    )
+    return [(Text("Oldest message"), Text("{age} old", age=duration(card_input.at - min(heads))))] if heads else []
 
 
-def curve(story: CardInput) -> tuple[tuple[float, int], ...]:
+def curve(card_input: CardInput) -> tuple[tuple[float, int], ...]:
     """The curve of the deepest queue."""
-    curves = [watched.curve for watched in story.incident.queues if len(watched.curve) > 1] if story.incident else []
+    curves = [watched.curve for watched in card_input.incident.queues if len(watched.curve) > 1] if card_input.incident else []
     return max(curves, key=lambda points: max(depth for _, depth in points), default=())

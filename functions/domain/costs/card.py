@@ -28,31 +28,31 @@ def card(cost: Cost, rules: Rules, *, days: int = 7) -> Card:
     Week by week the open bug gets louder: loudness 1 is a reminder, from 2 on headline and sentence have a mark more each
     week, and from `LOUDEST` on it is the headline. It never has the words that make people get up: it waits for the morning.
     """
-    active = [one for one in cost.runbooks if not one.quiet]
-    loud = max(active, key=lambda one: one.loudness, default=None)
-    causes = [_open(one) for one in sorted(active, key=lambda one: -one.loudness)]
-    likely = [_likely(one) for one in active if one.cause]
-    safe = ((tidy(one.runbook, 40), safe_url(one.root_cause)) for one in active[:SHOWN])
+    active = [spent for spent in cost.runbooks if not spent.quiet]
+    loudest = max(active, key=lambda spent: spent.loudness, default=None)
+    causes = [_open(spent) for spent in sorted(active, key=lambda spent: -spent.loudness)]
+    likely = [_likely(spent) for spent in active if spent.cause]
+    links = ((tidy(spent.runbook, 40), safe_url(spent.root_cause)) for spent in active[:SHOWN])
     return render(
         rules,
         "report",
-        "plan" if loud and loud.loudness > 1 else "fine",
-        _headline(cost, loud, days),
+        "plan" if loudest and loudest.loudness > 1 else "fine",
+        _headline(cost, loudest, days),
         text=(*causes[:SHOWN], *_gaps(cost, rules), *likely[:SHOWN]),
         facts=_facts(cost, active),
-        links=[(named(LINK_CAUSE, runbook), url) for runbook, url in safe if url],
+        links=[(named(LINK_CAUSE, runbook), url) for runbook, url in links if url],
         at=cost.at,
     )
 
 
-def _headline(cost: Cost, loud: RunbookCost | None, days: int) -> Phrase:
-    counts = [one.month if days > 7 else one.week for one in cost.runbooks]
-    by_unstick, by_hand = sum(one.by_unstick for one in counts), sum(one.by_hand for one in counts)
-    if loud is not None and loud.loudness >= LOUDEST:
+def _headline(cost: Cost, loudest: RunbookCost | None, days: int) -> Phrase:
+    counts = [spent.month if days > 7 else spent.week for spent in cost.runbooks]
+    by_unstick, by_hand = sum(spent.by_unstick for spent in counts), sum(spent.by_hand for spent in counts)
+    if loudest is not None and loudest.loudness >= LOUDEST:
         headline = Text(
             "{runbook} has kept getting stuck for {weeks}, and the bug is still open",
-            runbook=tidy(loud.runbook, 60),
-            weeks=_weeks(loud),
+            runbook=tidy(loudest.runbook, 60),
+            weeks=_weeks(loudest),
         )
     elif by_unstick + by_hand == 0:
         headline = quiet(cost, days)
@@ -60,7 +60,7 @@ def _headline(cost: Cost, loud: RunbookCost | None, days: int) -> Phrase:
         known = Text("known restarts in {days} days: {by_unstick} by Unstick, {by_hand} by hand")
         certain = Text("restarts in {days} days: {by_unstick} by Unstick, {by_hand} by hand")
         headline = (known if cost.partial(days) else certain).fill(days=days, by_unstick=by_unstick, by_hand=by_hand)
-    return _marked(loud, headline) if loud else headline
+    return _marked(loudest, headline) if loudest else headline
 
 
 def quiet(cost: Cost, days: int) -> Text:
@@ -70,18 +70,18 @@ def quiet(cost: Cost, days: int) -> Text:
     return Text("no restarts in {days} days", days=days)
 
 
-def _marked(one: RunbookCost, phrase: Phrase) -> Phrase:
+def _marked(spent: RunbookCost, phrase: Phrase) -> Phrase:
     """With one mark more every week."""
-    return Text("{marks} {text}", marks="!" * (one.loudness - 1), text=phrase) if one.loudness > 1 else phrase
+    return Text("{marks} {text}", marks="!" * (spent.loudness - 1), text=phrase) if spent.loudness > 1 else phrase
 
 
-def _weeks(one: RunbookCost) -> Text:
-    return Text("{count} week", "{count} weeks", count=one.weeks_open)
+def _weeks(spent: RunbookCost) -> Text:
+    return Text("{count} week", "{count} weeks", count=spent.weeks_open)
 
 
-def _open(one: RunbookCost) -> Phrase:
+def _open(spent: RunbookCost) -> Phrase:
     """The sentence that the bug is still there, as loud as its age asks for."""
-    first_week, cause = one.loudness <= 1, tidy(one.root_cause, 300)
+    first_week, cause = spent.loudness <= 1, tidy(spent.root_cause, 300)
     if cause:
         reminder = Text("{runbook}: the bug behind it is still open: {cause}")
         later = Text("{runbook}: still open after {weeks} and {restarts} in the last 30 days: {cause}")
@@ -89,20 +89,20 @@ def _open(one: RunbookCost) -> Phrase:
         reminder = Text("{runbook}: nobody owns the bug yet. {ticket}")
         later = Text("{runbook}: nobody owns the bug after {weeks} and {restarts} in the last 30 days. {ticket}")
     filled = (reminder if first_week else later).fill(
-        runbook=tidy(one.runbook, 60),
+        runbook=tidy(spent.runbook, 60),
         cause=cause,
-        weeks=_weeks(one),
-        restarts=Text("{count} restart", "{count} restarts", count=one.month.by_unstick + one.month.by_hand),
+        weeks=_weeks(spent),
+        restarts=Text("{count} restart", "{count} restarts", count=spent.month.by_unstick + spent.month.by_hand),
         ticket=Text("Open a ticket and put its link into the runbook as root_cause."),
     )
-    return _marked(one, filled)
+    return _marked(spent, filled)
 
 
-def _likely(one: RunbookCost) -> Phrase:
-    if one.cause is None:
+def _likely(spent: RunbookCost) -> Phrase:
+    if spent.cause is None:
         return ""
-    runbook, incidents, of = tidy(one.runbook, 60), one.cause.incidents, one.cause.of
-    if one.cause.likely is Likely.HELD_UNACKED:
+    runbook, incidents, of = tidy(spent.runbook, 60), spent.cause.incidents, spent.cause.of
+    if spent.cause.likely is Likely.HELD_UNACKED:
         return Text(
             "{runbook}: a consumer probably holds messages without acknowledging them ({incidents} of {of} incidents). "
             "RabbitMQ's consumer_timeout (30 min by default; from 4.3 on for quorum queues only) would disconnect it and requeue "
@@ -167,18 +167,18 @@ def _gap(gap: Gap, rules: Rules) -> Text:
 
 
 def _facts(cost: Cost, active: list[RunbookCost]) -> Iterator[Fact]:
-    for one in active[:SHOWN]:
-        name = tidy(one.runbook, 60)
-        for counts in (one.week, one.month):
+    for spent in active[:SHOWN]:
+        name = tidy(spent.runbook, 60)
+        for counts in (spent.week, spent.month):
             yield Text("{runbook}, {days} days", runbook=name, days=counts.days), _counted(counts)
-        yield Text("Restarts per week"), " → ".join(f"{_sum(day):,}" for day in one.weekly)
-        yield Text("Last {days} days", days=TREND), bars([_sum(day) for day in one.daily[-TREND:]])
-        by_two = [sum(one.hours[hour : hour + 2]) for hour in range(0, 24, 2)]
+        yield Text("Restarts per week"), " → ".join(f"{_sum(day):,}" for day in spent.weekly)
+        yield Text("Last {days} days", days=TREND), bars([_sum(day) for day in spent.daily[-TREND:]])
+        by_two = [sum(spent.hours[hour : hour + 2]) for hour in range(0, 24, 2)]
         if any(by_two):
-            yield Text("Times of day"), Text("{hours} {bars}", hours=_often(one.hours), bars=bars(by_two))
+            yield Text("Times of day"), Text("{hours} {bars}", hours=_often(spent.hours), bars=bars(by_two))
     if len(active) > SHOWN:
         yield "", Text("and {count} more runbook", "and {count} more runbooks", count=len(active) - SHOWN)
-    silent = [tidy(one.runbook, 60) for one in cost.runbooks if one.quiet and not one.unseen]
+    silent = [tidy(spent.runbook, 60) for spent in cost.runbooks if spent.quiet and not spent.unseen]
     if silent:
         yield Text("Quiet"), join(silent, COMMA)
 

@@ -33,14 +33,14 @@ HATCH = (
 
 def chart(cost: Cost, rules: Rules) -> str:
     """Draw the chart: for each runbook the restarts of 30 days, and the times of day."""
-    shown = [one for one in cost.runbooks if not one.quiet][:SHOWN]
-    height = TOP + max(1, len(shown)) * BLOCK
+    active = [spent for spent in cost.runbooks if not spent.quiet][:SHOWN]
+    height = TOP + max(1, len(active)) * BLOCK
     date = datetime.fromtimestamp(cost.at, rules.zone).strftime("%Y-%m-%d")
     title = _xml(rendered(rules, Text("What the bug costs, until {date}", date=date)))
     parts = [_text(EDGE, 32, title, 17, bold=True), _legend(rules)]
-    for place, one in enumerate(shown):
-        parts.append(f'<g transform="translate(0 {TOP + place * BLOCK})">{_block(one, rules)}</g>')
-    if not shown:
+    for place, spent in enumerate(active):
+        parts.append(f'<g transform="translate(0 {TOP + place * BLOCK})">{_block(spent, rules)}</g>')
+    if not active:
         parts.append(_text(EDGE, TOP + 40, _xml(rendered(rules, quiet(cost, 30))), 14))
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" viewBox="0 0 {WIDTH} {height}" role="img" '
@@ -58,13 +58,13 @@ def _legend(rules: Rules) -> str:
     )
 
 
-def _block(one: RunbookCost, rules: Rules) -> str:
-    daily = one.daily
+def _block(spent: RunbookCost, rules: Rules) -> str:
+    daily = spent.daily
     most = max(day.by_unstick + day.by_hand for day in daily) or 1
     total = Text(
-        "30 days: {by_unstick} by Unstick, {by_hand} by hand", by_unstick=one.month.by_unstick, by_hand=one.month.by_hand
+        "30 days: {by_unstick} by Unstick, {by_hand} by hand", by_unstick=spent.month.by_unstick, by_hand=spent.month.by_hand
     )
-    title = Text("{runbook} – {total}", runbook=tidy(one.runbook, 40), total=total)
+    title = Text("{runbook} – {total}", runbook=tidy(spent.runbook, 40), total=total)
     parts = [
         f'<path d="M{EDGE} 0H{WIDTH - EDGE}" stroke="{LINE}"/>',
         _text(EDGE, 22, _xml(rendered(rules, title)), 14, bold=True),
@@ -76,8 +76,8 @@ def _block(one: RunbookCost, rules: Rules) -> str:
         own, hand = day.by_unstick / most * PLOT, day.by_hand / most * PLOT
         x = DAY_X + place * DAY_STEP
         parts += [_bar(x, base - own, DAY_STEP - 3, own, OWN), _bar(x, base - own - hand, DAY_STEP - 3, hand, "url(#hand)", HAND)]
-    top_hour = max(one.hours) or 1
-    for hour, count in enumerate(one.hours):
+    top_hour = max(spent.hours) or 1
+    for hour, count in enumerate(spent.hours):
         tall = count / top_hour * PLOT
         parts.append(_bar(HOUR_X + hour * HOUR_STEP, base - tall, HOUR_STEP - 2, tall, INK))
     parts.append(f'<path d="M{DAY_X} {base}h{len(daily) * DAY_STEP}M{HOUR_X} {base}h{24 * HOUR_STEP:g}" stroke="{GREY}"/>')

@@ -42,25 +42,27 @@ def _unread(known: Known) -> list[str]:
 
 def _history_gaps(known: Known, begin: float, now: float) -> list[Gap]:
     """Histories that could not be read, lack restarts that the archive has, or begin inside the month."""
-    found = []
+    gaps_found = []
     for key, (_, target) in known.targets.items():
         ledger = known.ledgers.get(key, Unknown(Text("it was not checked")))
         if isinstance(ledger, Unknown):
-            found.append(Gap(MissingData.HISTORY_UNREAD, about=named(target.name, ledger.why)))
+            gaps_found.append(Gap(MissingData.HISTORY_UNREAD, about=named(target.name, ledger.why)))
             continue
-        shown = {execution.id for execution in ledger.executions}
+        listed_ids = {execution.id for execution in ledger.executions}
         starts = [execution.runner_started_at for execution in ledger.executions if execution.runner_started_at]
         begun = min(starts, default=ledger.runner_now) - (ledger.runner_now - now)
-        if _missing(known.records, key, shown, begin):
-            found.append(Gap(MissingData.HISTORY_SHORT, begun, about=target.name))
+        if _missing(known.records, key, listed_ids, begin):
+            gaps_found.append(Gap(MissingData.HISTORY_SHORT, begun, about=target.name))
         elif starts and begun > begin:
-            found.append(Gap(MissingData.HISTORY_BEGINS, begun, about=target.name))
-    return found
+            gaps_found.append(Gap(MissingData.HISTORY_BEGINS, begun, about=target.name))
+    return gaps_found
 
 
-def _missing(records: tuple[Archive, ...], key: str, shown: set[str], begin: float) -> bool:
-    mine = [record for record in records if record.target is not None and record.target.key == key]
-    began = [
-        (one, (one.runner_started_at or 0.0) - record.incident.runner_ahead_s) for record in mine for one in executions(record)
+def _missing(records: tuple[Archive, ...], key: str, listed_ids: set[str], begin: float) -> bool:
+    own_records = [record for record in records if record.target is not None and record.target.key == key]
+    begins = [
+        (execution, (execution.runner_started_at or 0.0) - record.incident.runner_ahead_s)
+        for record in own_records
+        for execution in executions(record)
     ]
-    return any(one.ended and one.id not in shown and at >= begin for one, at in began)
+    return any(execution.ended and execution.id not in listed_ids and at >= begin for execution, at in begins)

@@ -90,54 +90,54 @@ def hold(
 
 def count_as_restarts(ledger: ExecutionHistory) -> tuple[Execution, ...]:
     """The target's executions that were restarts, newest start first. Refused late starts and scheduled runs do not count."""
-    return tuple(e for e in ledger.executions if not e.refused and not e.scheduled)
+    return tuple(execution for execution in ledger.executions if not execution.refused and not execution.scheduled)
 
 
 def newest_end(ledger: ExecutionHistory) -> Execution | None:
     """The last restart that ended."""
-    ended = [e for e in count_as_restarts(ledger) if e.ended]
-    return max(ended, key=lambda e: e.runner_ended_at or 0.0, default=None)
+    ended = [execution for execution in count_as_restarts(ledger) if execution.ended]
+    return max(ended, key=lambda execution: execution.runner_ended_at or 0.0, default=None)
 
 
 # --- the guards, in their order --------------------------------------------------------------------------------------
 
 
-def paused(scene: GuardContext) -> Decision | None:
-    pause = scene.seen.pause
+def paused(context: GuardContext) -> Decision | None:
+    pause = context.seen.pause
     if isinstance(pause, Unknown):
         return hold(
             Reason.PAUSED,
             Text("the kill switch can't be read: {why}", why=pause.why),
-            again_in_s=scene.runbook.verify.every_s,
+            again_in_s=context.runbook.verify.every_s,
             remedy=pause.remedy,
-            tell=_needs_telling(scene, pause),
+            tell=_needs_telling(context, pause),
         )
     if isinstance(pause, Pause):
         return hold(Reason.PAUSED, pause.why)
     return None
 
 
-def stale_alert(scene: GuardContext) -> Decision | None:
-    age_s = scene.now - scene.began_at
-    if scene.approved or scene.between or age_s <= scene.runbook.limits.stale_s:
+def stale_alert(context: GuardContext) -> Decision | None:
+    age_s = context.now - context.began_at
+    if context.approved or context.between or age_s <= context.runbook.limits.stale_s:
         return None
     return hold(Reason.STALE_ALERT, Text("the alert started {age} ago", age=duration(age_s)))
 
 
-def already_escalated(scene: GuardContext) -> Decision | None:
-    at = scene.document.escalated_at
-    if scene.approved or scene.between or at is None or scene.now - at >= ESCALATION_HOLDS_S:
+def already_escalated(context: GuardContext) -> Decision | None:
+    at = context.document.escalated_at
+    if context.approved or context.between or at is None or context.now - at >= ESCALATION_HOLDS_S:
         return None
     return hold(
         Reason.ESCALATED,
-        Text("the last incident was escalated {age} ago, and it has not recovered since", age=duration(scene.now - at)),
+        Text("the last incident was escalated {age} ago, and it has not recovered since", age=duration(context.now - at)),
     )
 
 
-def frozen(scene: GuardContext) -> Decision | None:
-    if scene.approved or not scene.runbook.freeze:
+def frozen(context: GuardContext) -> Decision | None:
+    if context.approved or not context.runbook.freeze:
         return None
-    window = freeze_at(scene.runbook.freeze, datetime.fromtimestamp(scene.now, scene.rules.zone))
+    window = freeze_at(context.runbook.freeze, datetime.fromtimestamp(context.now, context.rules.zone))
     if window is None:
         return None
     return hold(Reason.FROZEN, window.text)
@@ -155,46 +155,46 @@ def freeze_at(windows: tuple[Freeze, ...], local: datetime) -> Freeze | None:
     return None
 
 
-def ledger_unknown(scene: GuardContext) -> Decision | None:
-    ledger = scene.seen.ledger
+def ledger_unknown(context: GuardContext) -> Decision | None:
+    ledger = context.seen.ledger
     if not isinstance(ledger, Unknown):
         return None
-    well = None if scene.between else symptom(scene)
+    well = None if context.between else symptom(context)
     if well is not None and well.reason is Reason.SYMPTOM_GONE:
         return well
     return hold(
         Reason.LEDGER_UNKNOWN,
         ledger.why,
-        again_in_s=scene.runbook.verify.every_s,
+        again_in_s=context.runbook.verify.every_s,
         remedy=ledger.remedy,
-        tell=_needs_telling(scene, ledger),
+        tell=_needs_telling(context, ledger),
     )
 
 
-def _needs_telling(scene: GuardContext, unseen: Unknown) -> bool:
+def _needs_telling(context: GuardContext, unseen: Unknown) -> bool:
     """Whether to notify people. A problem that may pass by itself can wait; a clear refusal (token, ACL, job) has a remedy."""
-    since = max(scene.incident.began_at, scene.incident.waits_from)
-    return scene.now - since >= scene.runbook.verify.within_s or scene.between or bool(unseen.remedy)
+    since = max(context.incident.began_at, context.incident.waits_from)
+    return context.now - since >= context.runbook.verify.within_s or context.between or bool(unseen.remedy)
 
 
-def own_execution(scene: GuardContext) -> Decision | None:
+def own_execution(context: GuardContext) -> Decision | None:
     """Continue from an execution of this incident that was not known yet."""
-    known = {attempt.tag for attempt in scene.incident.tries}
-    for execution in scene.ledger.executions:
+    known = {attempt.tag for attempt in context.incident.tries}
+    for execution in context.ledger.executions:
         incident, _, number = execution.tag.rpartition(".")
-        if incident == scene.incident.id and number and execution.tag not in known and not execution.refused:
+        if incident == context.incident.id and number and execution.tag not in known and not execution.refused:
             return Decision(Kind.ADOPT, execution=execution)
     return None
 
 
-def running(scene: GuardContext) -> Decision | None:
+def running(context: GuardContext) -> Decision | None:
     """`already_running`, `zombie_execution`, and `job_busy` for a later start of the same restart."""
-    unfinished = [execution for execution in scene.ledger.executions if not execution.ended]
+    unfinished = [execution for execution in context.ledger.executions if not execution.ended]
     for execution in sorted(unfinished, key=lambda one: one.scheduled):
         if execution.scheduled:
-            return _hold_as_busy(scene, execution, SCHEDULED)
-        age_s = scene.ledger.runner_now - (execution.runner_started_at or scene.ledger.runner_now)
-        if age_s > scene.runbook.restart.max_run_s:
+            return _hold_as_busy(context, execution, SCHEDULED)
+        age_s = context.ledger.runner_now - (execution.runner_started_at or context.ledger.runner_now)
+        if age_s > context.runbook.restart.max_run_s:
             detail = Text("execution {id} has been running for {age}", id=execution.id, age=duration(age_s))
             return replace(hold(Reason.ZOMBIE_EXECUTION, detail), execution=execution)
         return Decision(
@@ -203,56 +203,56 @@ def running(scene: GuardContext) -> Decision | None:
     return None
 
 
-def job_busy(scene: GuardContext) -> Decision | None:
-    for execution in scene.ledger.others:
-        return _hold_as_busy(scene, execution, SCHEDULED if execution.scheduled else RUNNING)
+def job_busy(context: GuardContext) -> Decision | None:
+    for execution in context.ledger.others:
+        return _hold_as_busy(context, execution, SCHEDULED if execution.scheduled else RUNNING)
     return None
 
 
-def _hold_as_busy(scene: GuardContext, execution: Execution, busy: Text) -> Decision:
-    return hold(Reason.JOB_BUSY, busy.fill(id=execution.id), again_in_s=scene.runbook.verify.every_s)
+def _hold_as_busy(context: GuardContext, execution: Execution, busy: Text) -> Decision:
+    return hold(Reason.JOB_BUSY, busy.fill(id=execution.id), again_in_s=context.runbook.verify.every_s)
 
 
-def just_restarted(scene: GuardContext) -> Decision | None:
+def just_restarted(context: GuardContext) -> Decision | None:
     """Verify a restart that was not verified for this alert, instead of restarting again."""
-    last = newest_end(scene.ledger)
-    if scene.approved or last is None:
+    last = newest_end(context.ledger)
+    if context.approved or last is None:
         return None
-    if scene.between:
-        return _adopt_newer_restart(scene, last)
-    ended_at = _to_our_clock(scene, last.runner_ended_at or 0.0)
-    if scene.began_at < ended_at + SAME_CAUSE_S:
+    if context.between:
+        return _adopt_newer_restart(context, last)
+    ended_at = _to_our_clock(context, last.runner_ended_at or 0.0)
+    if context.began_at < ended_at + SAME_CAUSE_S:
         return Decision(Kind.ADOPT, detail=Text("execution {id} ended after the alert started", id=last.id), execution=last)
     return None
 
 
-def _adopt_newer_restart(scene: GuardContext, last: Execution) -> Decision | None:
+def _adopt_newer_restart(context: GuardContext, last: Execution) -> Decision | None:
     """Adopt a restart that somebody else made after our last attempt: it gets its time to help, too."""
-    own = [attempt.execution for attempt in scene.incident.tries if attempt.execution and attempt.how != "refused_late"]
+    own = [attempt.execution for attempt in context.incident.tries if attempt.execution and attempt.how != "refused_late"]
     ended_at = max((execution.runner_ended_at or 0.0 for execution in own), default=0.0)
     if not own or last.id in {execution.id for execution in own} or (last.runner_ended_at or 0.0) <= ended_at:
         return None
     return Decision(Kind.ADOPT, detail=Text("execution {id} ended after the last attempt", id=last.id), execution=last)
 
 
-def cooldown(scene: GuardContext) -> Decision | None:
-    last = newest_end(scene.ledger)
-    if scene.between or scene.approved or last is None:
+def cooldown(context: GuardContext) -> Decision | None:
+    last = newest_end(context.ledger)
+    if context.between or context.approved or last is None:
         return None
-    left_s = (last.runner_ended_at or 0.0) + scene.runbook.limits.cooldown_s - scene.ledger.runner_now
+    left_s = (last.runner_ended_at or 0.0) + context.runbook.limits.cooldown_s - context.ledger.runner_now
     if left_s <= 0:
         return None
     return hold(
-        Reason.COOLDOWN, Text("restarted {age} ago", age=duration(scene.runbook.limits.cooldown_s - left_s)), again_in_s=left_s
+        Reason.COOLDOWN, Text("restarted {age} ago", age=duration(context.runbook.limits.cooldown_s - left_s)), again_in_s=left_s
     )
 
 
-def too_many_restarts(scene: GuardContext) -> Decision | None:
-    if scene.approved:
+def too_many_restarts(context: GuardContext) -> Decision | None:
+    if context.approved:
         return None
-    starts = [e.runner_started_at or 0.0 for e in count_as_restarts(scene.ledger)]
-    for window_s, limit in scene.runbook.limits.restarts:
-        count = sum(scene.ledger.runner_now - at < window_s for at in starts)
+    starts = [execution.runner_started_at or 0.0 for execution in count_as_restarts(context.ledger)]
+    for window_s, limit in context.runbook.limits.restarts:
+        count = sum(context.ledger.runner_now - at < window_s for at in starts)
         if count >= limit:
             return hold(
                 Reason.TOO_MANY_RESTARTS,
@@ -261,58 +261,61 @@ def too_many_restarts(scene: GuardContext) -> Decision | None:
     return None
 
 
-def failing(scene: GuardContext) -> Decision | None:
-    ended = sorted((e for e in count_as_restarts(scene.ledger) if e.ended), key=lambda e: -(e.runner_ended_at or 0.0))
-    failed = list(takewhile(lambda e: not e.succeeded, ended))
-    if scene.approved or len(failed) < scene.runbook.limits.failing:
+def failing(context: GuardContext) -> Decision | None:
+    ended = sorted(
+        (execution for execution in count_as_restarts(context.ledger) if execution.ended),
+        key=lambda execution: -(execution.runner_ended_at or 0.0),
+    )
+    failed = list(takewhile(lambda execution: not execution.succeeded, ended))
+    if context.approved or len(failed) < context.runbook.limits.failing:
         return None
     return replace(hold(Reason.FAILING, Text("failed executions in a row: {count}", count=len(failed))), execution=failed[0])
 
 
-def symptom(scene: GuardContext) -> Decision | None:
+def symptom(context: GuardContext) -> Decision | None:
     """`symptom_gone` and `symptom_unknown`. One stuck queue is enough for a restart."""
-    found = [_health(scene, watched) for watched in scene.incident.queues]
-    if any(health is Health.ILL for health, _, _ in found):
+    judged = [_health(context, watched) for watched in context.incident.queues]
+    if any(health is Health.ILL for health, _, _ in judged):
         return None
-    for health, why, watched in found:
+    for health, why, watched in judged:
         if health is Health.UNKNOWN:
-            every_s = scene.runbook.verify.every_s
-            seen = scene.seen.queues.get(watched.queue.key)
+            every_s = context.runbook.verify.every_s
+            seen = context.seen.queues.get(watched.queue.key)
             remedy: Phrase = seen.remedy if isinstance(seen, Unknown) else ""
             return hold(Reason.SYMPTOM_UNKNOWN, named(watched.queue.name, why), again_in_s=every_s, remedy=remedy)
-    for health, why, watched in found:
+    for health, why, watched in judged:
         if health is Health.UNSURE:
-            for_s = _runbook_of(scene, watched).symptom.for_s
-            left_s = for_s - (scene.now - (watched.ill_since or scene.now))
+            for_s = _runbook_of(context, watched).symptom.for_s
+            left_s = for_s - (context.now - (watched.ill_since or context.now))
             again_s = max(min(left_s, for_s / LOOKS_BETWEEN), 1.0)
             return hold(Reason.SYMPTOM_UNKNOWN, named(watched.queue.name, why), again_in_s=again_s, tell=False)
-    return hold(Reason.SYMPTOM_GONE, join(named(watched.queue.name, why) for _, why, watched in found))
+    return hold(Reason.SYMPTOM_GONE, join(named(watched.queue.name, why) for _, why, watched in judged))
 
 
-def _health(scene: GuardContext, watched: QueueState) -> tuple[Health, Phrase, QueueState]:
-    seen = scene.seen.queues.get(watched.queue.key, NOT_CHECKED)
-    return judge.judge_health(_runbook_of(scene, watched).symptom, seen, watched, scene.now)
+def _health(context: GuardContext, watched: QueueState) -> tuple[Health, Phrase, QueueState]:
+    seen = context.seen.queues.get(watched.queue.key, NOT_CHECKED)
+    return judge.judge_health(_runbook_of(context, watched).symptom, seen, watched, context.now)
 
 
-def update_queues(scene: GuardContext) -> tuple[QueueState, ...]:
+def update_queues(context: GuardContext) -> tuple[QueueState, ...]:
     """The incident's queues with this observation added."""
-    return tuple(_health(scene, watched)[2] for watched in scene.incident.queues)
+    return tuple(_health(context, watched)[2] for watched in context.incident.queues)
 
 
-def _runbook_of(scene: GuardContext, watched: QueueState) -> Runbook:
-    return scene.rules.runbooks.get(watched.runbook, scene.runbook)
+def _runbook_of(context: GuardContext, watched: QueueState) -> Runbook:
+    return context.rules.runbooks.get(watched.runbook, context.runbook)
 
 
-def too_many_targets(scene: GuardContext) -> Decision | None:
-    if scene.approved or scene.between:
+def too_many_targets(context: GuardContext) -> Decision | None:
+    if context.approved or context.between:
         return None
-    if isinstance(scene.seen.storm, Unknown):
-        why = Text("the document `storm` can't be read: {why}", why=scene.seen.storm.why)
-        return hold(Reason.TOO_MANY_TARGETS, why, again_in_s=scene.runbook.verify.every_s)
-    taken = [slot for slot in current_slots(scene.seen.storm, scene) if slot.target != scene.document.key]
-    if len(taken) < scene.rules.storm_targets:
+    if isinstance(context.seen.storm, Unknown):
+        why = Text("the document `storm` can't be read: {why}", why=context.seen.storm.why)
+        return hold(Reason.TOO_MANY_TARGETS, why, again_in_s=context.runbook.verify.every_s)
+    taken = [slot for slot in current_slots(context.seen.storm, context) if slot.target != context.document.key]
+    if len(taken) < context.rules.storm_targets:
         return None
-    within_min = scene.rules.storm_within_s / 60
+    within_min = context.rules.storm_within_s / 60
     return hold(
         Reason.TOO_MANY_TARGETS,
         Text(
@@ -323,22 +326,22 @@ def too_many_targets(scene: GuardContext) -> Decision | None:
     )
 
 
-def current_slots(storm: Storm, scene: GuardContext) -> tuple[Slot, ...]:
-    return tuple(slot for slot in storm.slots if scene.now - slot.at < scene.rules.storm_within_s)
+def current_slots(storm: Storm, context: GuardContext) -> tuple[Slot, ...]:
+    return tuple(slot for slot in storm.slots if context.now - slot.at < context.rules.storm_within_s)
 
 
-def claim_storm_slot(scene: GuardContext) -> Storm | None:
+def claim_storm_slot(context: GuardContext) -> Storm | None:
     """The storm document with this target's slot; None if the target needs no slot."""
-    if scene.between or isinstance(scene.seen.storm, Unknown):
+    if context.between or isinstance(context.seen.storm, Unknown):
         return None
-    others = tuple(slot for slot in current_slots(scene.seen.storm, scene) if slot.target != scene.document.key)
-    return Storm((*others, Slot(scene.document.key, scene.now)))
+    others = tuple(slot for slot in current_slots(context.seen.storm, context) if slot.target != context.document.key)
+    return Storm((*others, Slot(context.document.key, context.now)))
 
 
-def mode(scene: GuardContext) -> Decision | None:
-    if scene.runbook.mode is Mode.OBSERVE:
+def mode(context: GuardContext) -> Decision | None:
+    if context.runbook.mode is Mode.OBSERVE:
         return hold(Reason.OBSERVE_ONLY)
-    if scene.runbook.mode is Mode.APPROVE and not scene.approved:
+    if context.runbook.mode is Mode.APPROVE and not context.approved:
         return Decision(Kind.ASK, Reason.AWAITING_APPROVAL)
     return None
 
@@ -378,26 +381,26 @@ OVERRULED = frozenset(
 """What a person may overrule. Never the kill switch, a healthy queue, or what can't be known."""
 
 
-def decide(scene: GuardContext) -> Decision:
+def decide(context: GuardContext) -> Decision:
     """Restart, hold, ask, or adopt an execution, as the first guard that objects says."""
     for guard in GUARDS.values():
-        decision = guard(scene)
+        decision = guard(context)
         if decision is not None:
             return decision
     return Decision(Kind.RESTART)
 
 
-def evaluate_all(scene: GuardContext) -> list[tuple[str, Decision | None]]:
+def evaluate_all(context: GuardContext) -> list[tuple[str, Decision | None]]:
     """What each guard says by itself, for `simulate`. Guards that need the history hold if it can't be read."""
-    said: list[tuple[str, Decision | None]] = []
+    decisions: list[tuple[str, Decision | None]] = []
     for name, guard in GUARDS.items():
         try:
-            said.append((name, guard(scene)))
+            decisions.append((name, guard(context)))
         except TypeError:
-            said.append((name, hold(Reason.LEDGER_UNKNOWN)))
-    return said
+            decisions.append((name, hold(Reason.LEDGER_UNKNOWN)))
+    return decisions
 
 
-def _to_our_clock(scene: GuardContext, runner_at: float) -> float:
+def _to_our_clock(context: GuardContext, runner_at: float) -> float:
     """A time on the runner's clock, converted to ours."""
-    return runner_at - scene.ledger.runner_now + scene.now
+    return runner_at - context.ledger.runner_now + context.now

@@ -100,12 +100,12 @@ def _window(samples: tuple[tuple[float, int], ...], for_s: float) -> list[int] |
 
 def _drop_gaps(values: list[int]) -> list[int]:
     """Drop single zeros between other values: they are gaps in the collection, not an empty queue."""
-    kept = []
+    without_gaps = []
     for place, value in enumerate(values):
-        alone = value == 0 and all(values[near] > 0 for near in (place - 1, place + 1) if 0 <= near < len(values))
-        if not alone:
-            kept.append(value)
-    return kept or values
+        is_gap = value == 0 and all(values[near] > 0 for near in (place - 1, place + 1) if 0 <= near < len(values))
+        if not is_gap:
+            without_gaps.append(value)
+    return without_gaps or values
 
 
 def _rise_of(counters: list[int]) -> int:

@@ -41,10 +41,10 @@ def parse_matcher(text: str) -> Matcher:
     r"""Read one matcher as Alertmanager does (prometheus/alertmanager, pkg/labels/parse.go): the value in double quotes or
     bare, with `\n`, `\"` and `\\` as escapes and any other backslash literally. ValueError says what is wrong.
     """
-    found = re.fullmatch(_MATCHER, text.strip(), re.DOTALL)
-    if not found:
+    parts = re.fullmatch(_MATCHER, text.strip(), re.DOTALL)
+    if not parts:
         raise ValueError('is no matcher such as service="mail" (operators: =, !=, =~, !~)')
-    label, op, value = found[1], found[2], found[3]
+    label, op, value = parts[1], parts[2], parts[3]
     label = _unquoted(label[1:-1]) if label.startswith('"') else label
     if value.startswith('"'):
         if len(value) < 2 or not value.endswith('"'):
@@ -59,20 +59,20 @@ def parse_matcher(text: str) -> Matcher:
 
 
 def _unquoted(text: str) -> str:
-    made, escaping = [], False
+    characters, escaping = [], False
     for character in text:
         if escaping:
-            made.append(_ESCAPED.get(character, "\\" + character))
+            characters.append(_ESCAPED.get(character, "\\" + character))
             escaping = False
         elif character == "\\":
             escaping = True
         elif character == '"':
             raise ValueError('holds a double quote that is not escaped (write \\"), or more than one matcher')
         else:
-            made.append(character)
+            characters.append(character)
     if escaping:
         raise ValueError("ends in a backslash that escapes nothing (write \\\\)")
-    return "".join(made)
+    return "".join(characters)
 
 
 def matches(matcher: Matcher, labels: Mapping[str, str]) -> bool:
@@ -92,8 +92,8 @@ def pattern_mistake(pattern: str) -> str:
     try:
         _compiled(pattern)
     except re2.error as error:
-        said = error.args[0].decode(errors="replace") if error.args else "it can't be compiled"
-        return f"is no regular expression of RE2 ({said})"
+        message = error.args[0].decode(errors="replace") if error.args else "it can't be compiled"
+        return f"is no regular expression of RE2 ({message})"
     except UnicodeEncodeError:
         return "is no valid Unicode"
     return ""
@@ -142,7 +142,7 @@ def _rendered(template: str, labels: Mapping[str, str], what: Text) -> str:
             raise _NotRendered(Text("{what}: the alert has no label {label}", what=what, label=shown(name)))
         if len(value) > MAX_MATCHED:  # before it is put in, perhaps many times
             raise _NotRendered(named(Text("{what}, label {label}", what=what, label=shown(name)), _too_long(value)))
-    return _LABEL.sub(lambda found: labels[found[1]], template)
+    return _LABEL.sub(lambda label: labels[label[1]], template)
 
 
 def _too_long(value: str) -> Text:
@@ -156,11 +156,15 @@ def _control_characters(value: str) -> Text:
 def shown(value: str) -> str:
     """An untrusted value for a sentence: quoted, shortened, and with everything unprintable escaped."""
     cut = value[: SHOWN - 1] + "…" if len(value) > SHOWN else value
-    return '"' + "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in cut) + '"'
+    return (
+        '"'
+        + "".join(character if character.isprintable() else character.encode("unicode_escape").decode() for character in cut)
+        + '"'
+    )
 
 
 def _has_control(value: str) -> bool:
-    return any(unicodedata.category(sign) in ("Cc", "Cs", "Zl", "Zp") for sign in value)
+    return any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in value)
 
 
 # --- cases ---------------------------------------------------------------------------------------------------------------
@@ -192,7 +196,7 @@ def _case(runbooks: Mapping[str, Runbook], runner_url: str, alert: Alert) -> Mat
 
 
 def _first(runbooks: Mapping[str, Runbook], labels: Mapping[str, str]) -> Runbook | None:
-    return next((one for one in runbooks.values() if all(matches(matcher, labels) for matcher in one.match)), None)
+    return next((runbook for runbook in runbooks.values() if all(matches(matcher, labels) for matcher in runbook.match)), None)
 
 
 def _target(runbook: Runbook, runner_url: str, labels: Mapping[str, str]) -> Target:
@@ -256,15 +260,15 @@ def overlaps(runbooks: Mapping[str, Runbook]) -> list[Overlap]:
 
     Only the matchers count, and in doubt they overlap, as two regular expressions of one label do.
     """
-    found, ordered = [], list(runbooks.values())
+    overlapping, ordered = [], list(runbooks.values())
     for place, later in enumerate(ordered):
         for earlier in ordered[:place]:
             first, second = set(earlier.match), set(later.match)
             if first <= second:
-                found.append(Overlap(earlier.name, later.name, always=True))
+                overlapping.append(Overlap(earlier.name, later.name, always=True))
             elif not second <= first and not any(_apart(one, other) for one in first for other in second):
-                found.append(Overlap(earlier.name, later.name, always=False))
-    return found
+                overlapping.append(Overlap(earlier.name, later.name, always=False))
+    return overlapping
 
 
 def _apart(one: Matcher, other: Matcher) -> bool:

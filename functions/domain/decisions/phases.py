@@ -46,92 +46,96 @@ NUMBER_ANEW_S = 60.0
 """How long after `not_after` Unstick gives up an attempt that it can't find: the runner's history may lag."""
 
 
-def run_phase(document: Document, incident: Incident, now: StepContext) -> Step:
+def run_phase(document: Document, incident: Incident, context: StepContext) -> Step:
     """Take the next step of the incident's phase."""
-    runbook = now.rules.runbooks.get(incident.runbook)
+    runbook = context.rules.runbooks.get(incident.runbook)
     if runbook is None:
         gone = Text("the runbook {runbook} is no longer in the configuration", runbook=incident.runbook)
-        return escalate(document, incident, None, now, Reason.NO_RUNBOOK, gone)
-    incident = replace(incident, runner_ahead_s=_ahead_s(incident, now))
+        return escalate(document, incident, None, context, Reason.NO_RUNBOOK, gone)
+    incident = replace(incident, runner_ahead_s=_ahead_s(incident, context))
     match incident.phase:
         case Phase.STARTING:
-            return _check_start(document, incident, runbook, now)
+            return _check_start(document, incident, runbook, context)
         case Phase.RUNNING:
-            return _check_run(document, incident, runbook, now)
+            return _check_run(document, incident, runbook, context)
         case Phase.VERIFYING:
-            return _check_recovery(document, incident, runbook, now)
-        case Phase.ASKED if incident.expires_at is None or now.at >= incident.expires_at:
-            return end_as_not_approved(document, incident, runbook, now)
+            return _check_recovery(document, incident, runbook, context)
+        case Phase.ASKED if incident.expires_at is None or context.at >= incident.expires_at:
+            return end_as_not_approved(document, incident, runbook, context)
         case Phase.ASKED:
-            return Step(replace(document, incident=replace(incident, due=incident.expires_at or now.at)))
+            return Step(replace(document, incident=replace(incident, due=incident.expires_at or context.at)))
         case _:
-            return evaluate_guards(document, incident, now)
+            return evaluate_guards(document, incident, context)
 
 
-def evaluate_guards(document: Document, incident: Incident, now: StepContext) -> Step:
+def evaluate_guards(document: Document, incident: Incident, context: StepContext) -> Step:
     """Evaluate the guards, and act on their decision."""
-    runbook = now.rules.runbooks[incident.runbook]
+    runbook = context.rules.runbooks[incident.runbook]
     if is_all_resolved(incident) and incident.restarts == 0:
-        return end_as_held(document, incident, runbook, now, Decision(Kind.HOLD, Reason.NOT_FIRING))
-    if incident.phase is Phase.DEFERRED and not now.was_saved and has_unseen(now):
-        return defer(document, incident, runbook, now)
-    scene = GuardContext(now.rules, runbook, document, incident, now.seen, now.at, approved=incident.overruled)
-    incident = replace(incident, queues=update_queues(scene))
-    document = clear_escalation_if_healthy(replace(document, incident=incident), runbook, now)
-    decision = decide(replace(scene, document=document))  # on the queues before this observation, which counts once
+        return end_as_held(document, incident, runbook, context, Decision(Kind.HOLD, Reason.NOT_FIRING))
+    if incident.phase is Phase.DEFERRED and not context.was_saved and has_unseen(context):
+        return defer(document, incident, runbook, context)
+    guard_context = GuardContext(
+        context.rules, runbook, document, incident, context.seen, context.at, approved=incident.overruled
+    )
+    incident = replace(incident, queues=update_queues(guard_context))
+    document = clear_escalation_if_healthy(replace(document, incident=incident), runbook, context)
+    decision = decide(replace(guard_context, document=document))  # on the queues before this observation, which counts once
     last_reason = incident.reason
     incident = replace(incident, reason=decision.reason, detail=decision.detail)
     if decision.kind is Kind.ADOPT and decision.execution is not None:
-        return _adopt(document, incident, runbook, now, decision.execution, decision.reason)
+        return _adopt(document, incident, runbook, context, decision.execution, decision.reason)
     if decision.kind is Kind.ASK:
-        return request_approval(document, incident, runbook, now, decision)
+        return request_approval(document, incident, runbook, context, decision)
     if decision.kind is Kind.HOLD:
-        return handle_hold(document, incident, runbook, now, decision)
+        return handle_hold(document, incident, runbook, context, decision)
     if incident.attempt >= MAX_NUMBERED:
-        return escalate(document, incident, runbook, now, last_reason, Text("numbered attempts: {count}", count=MAX_NUMBERED))
-    return _order_start(document, incident, runbook, now, scene)
+        return escalate(document, incident, runbook, context, last_reason, Text("numbered attempts: {count}", count=MAX_NUMBERED))
+    return _order_start(document, incident, runbook, context, guard_context)
 
 
-def guard_still_blocks(document: Document, incident: Incident, now: StepContext) -> bool:
+def guard_still_blocks(document: Document, incident: Incident, context: StepContext) -> bool:
     """Whether the guard that held the incident still objects."""
-    runbook = now.rules.runbooks[incident.runbook]
-    document = clear_escalation_if_healthy(document, runbook, now)
-    decision = decide(GuardContext(now.rules, runbook, document, incident, now.seen, now.at))
+    runbook = context.rules.runbooks[incident.runbook]
+    document = clear_escalation_if_healthy(document, runbook, context)
+    decision = decide(GuardContext(context.rules, runbook, document, incident, context.seen, context.at))
     return decision.kind is Kind.HOLD and decision.reason is incident.reason
 
 
-def clear_escalation_if_healthy(document: Document, runbook: Runbook | None, now: StepContext) -> Document:
+def clear_escalation_if_healthy(document: Document, runbook: Runbook | None, context: StepContext) -> Document:
     """End an escalation when all its queues are healthy, whoever fixed them."""
     if document.escalated_at is None or runbook is None:
         return document
     last = next((outcome for outcome in reversed(document.outcomes) if outcome.ending is Ending.ESCALATED), None)
     queues = {queue.key for queue in last.queues} if last else set()
     queues |= {watched.queue.key for watched in document.incident.queues} if document.incident else set()
-    for key in queues or now.seen.queues.keys():
-        seen = now.seen.queues.get(key)
+    for key in queues or context.seen.queues.keys():
+        seen = context.seen.queues.get(key)
         if not isinstance(seen, QueueSnapshot) or not judge.is_well(runbook.recovered, seen.depth, seen.consumers):
             return document
     return replace(document, escalated_at=None)
 
 
-def defer(document: Document, incident: Incident, runbook: Runbook, now: StepContext) -> Step:
+def defer(document: Document, incident: Incident, runbook: Runbook, context: StepContext) -> Step:
     """Leave the decision to an immediate wake-up, which has time to observe."""
-    incident = replace(incident, due=now.at)
+    incident = replace(incident, due=context.at)
     return Step(
         replace(document, incident=incident), reply=reply_for_incident(document, incident, runbook, Action.DEFERRED, None)
     )
 
 
-def _order_start(document: Document, incident: Incident, runbook: Runbook, now: StepContext, scene: GuardContext) -> Step:
+def _order_start(
+    document: Document, incident: Incident, runbook: Runbook, context: StepContext, guard_context: GuardContext
+) -> Step:
     """No guard objects: record the attempt and order the start."""
     number = incident.attempt + 1
     within_s = runbook.restart.start_within_s
-    not_after = scene.ledger.runner_now + within_s
+    not_after = guard_context.ledger.runner_now + within_s
     queues = tuple(
         replace(
             watched,
             before=before_restart(seen)
-            if isinstance(seen := now.seen.queues.get(watched.queue.key), QueueSnapshot)
+            if isinstance(seen := context.seen.queues.get(watched.queue.key), QueueSnapshot)
             else watched.before,
         )
         for watched in incident.queues
@@ -144,11 +148,11 @@ def _order_start(document: Document, incident: Incident, runbook: Runbook, now: 
         execution=None,
         adopted=False,
         queues=queues,
-        due=now.at + FIRST_LOOK_S,
+        due=context.at + FIRST_LOOK_S,
         nonce="",
         tail=None,
     )
-    storm = claim_storm_slot(scene)
+    storm = claim_storm_slot(guard_context)
     acts: tuple[Act, ...] = (Start(f"{incident.id}.{number}", not_after, within_s),)
     if storm is not None:
         acts = (Claim(storm), *acts)
@@ -156,105 +160,110 @@ def _order_start(document: Document, incident: Incident, runbook: Runbook, now: 
     return Step(replace(document, incident=incident), acts, reply)
 
 
-def on_start_result(document: Document, event: StartResult, now: StepContext) -> Step:
+def on_start_result(document: Document, event: StartResult, context: StepContext) -> Step:
     """Continue with the result of starting the job."""
     incident = document.incident
     if incident is None or incident.phase is not Phase.STARTING or event.tag != f"{incident.id}.{incident.attempt}":
         return Step(document)
-    runbook = now.rules.runbooks[incident.runbook]
+    runbook = context.rules.runbooks[incident.runbook]
     if event.mismatch:
         acts: tuple[Act, ...] = (Abort(str(event.refusal)),)
         detail = Text("execution {id} runs with options that were not sent; it is being aborted", id=event.refusal)
-        made = escalate(document, incident, runbook, now, Reason.RESTART_REFUSED, detail, remedy=event.remedy)
-        return replace(made, acts=(*made.acts, *acts))
+        escalated = escalate(document, incident, runbook, context, Reason.RESTART_REFUSED, detail, remedy=event.remedy)
+        return replace(escalated, acts=(*escalated.acts, *acts))
     if event.execution is not None:
-        return _follow(document, incident, runbook, now, event.execution, Action.RESTARTED)
+        return _follow(document, incident, runbook, context, event.execution, Action.RESTARTED)
     unstarted = replace(incident, attempt=incident.attempt - 1, phase=Phase.WAITING, runner_not_after=None)
     if event.unsent is not None:
-        return _handle_unsent(document, unstarted, runbook, now, event)
+        return _handle_unsent(document, unstarted, runbook, context, event)
     if event.busy:
-        return _handle_busy(document, unstarted, now, event.refusal)
+        return _handle_busy(document, unstarted, context, event.refusal)
     if event.refusal:
         refused = Decision(Kind.HOLD, Reason.RESTART_REFUSED, event.refusal, remedy=event.remedy)
-        return handle_hold(document, unstarted, runbook, now, refused)
+        return handle_hold(document, unstarted, runbook, context, refused)
     return Step(document, reply=reply_for_incident(document, incident, runbook, Action.DEFERRED, None))
 
 
-def _handle_unsent(document: Document, incident: Incident, runbook: Runbook, now: StepContext, event: StartResult) -> Step:
+def _handle_unsent(document: Document, incident: Incident, runbook: Runbook, context: StepContext, event: StartResult) -> Step:
     """Unstick sent nothing: the kill switch is on or can't be read, or the observation was too old."""
     if event.unsent is Reason.PAUSED:
         again_in_s = runbook.verify.every_s if event.unread else None
         decision = Decision(Kind.HOLD, event.unsent, event.refusal, again_in_s, tell=not event.unread)
-        return handle_hold(document, incident, runbook, now, decision)
-    if now.at >= deadline_of(incident, runbook):
-        return escalate(document, incident, runbook, now, event.unsent, event.refusal)
-    return defer(document, replace(incident, phase=Phase.DEFERRED), runbook, now)
+        return handle_hold(document, incident, runbook, context, decision)
+    if context.at >= deadline_of(incident, runbook):
+        return escalate(document, incident, runbook, context, event.unsent, event.refusal)
+    return defer(document, replace(incident, phase=Phase.DEFERRED), runbook, context)
 
 
-def _handle_busy(document: Document, incident: Incident, now: StepContext, detail: Phrase) -> Step:
+def _handle_busy(document: Document, incident: Incident, context: StepContext, detail: Phrase) -> Step:
     """The runner says that the job is busy: adopt a run of this target, otherwise wait."""
-    runbook = now.rules.runbooks[incident.runbook]
-    if isinstance(now.ledger, ExecutionHistory):
-        for execution in now.ledger.executions:
+    runbook = context.rules.runbooks[incident.runbook]
+    if isinstance(context.ledger, ExecutionHistory):
+        for execution in context.ledger.executions:
             if not execution.ended and not execution.scheduled:
-                return _adopt(document, incident, runbook, now, execution, Reason.ALREADY_RUNNING)
+                return _adopt(document, incident, runbook, context, execution, Reason.ALREADY_RUNNING)
     busy = Decision(Kind.HOLD, Reason.JOB_BUSY, detail, again_in_s=runbook.verify.every_s)
-    return handle_hold(document, incident, runbook, now, busy)
+    return handle_hold(document, incident, runbook, context, busy)
 
 
-def _ahead_s(incident: Incident, now: StepContext) -> float:
+def _ahead_s(incident: Incident, context: StepContext) -> float:
     """How far the runner's clock is ahead of ours: as just observed, otherwise as last known."""
-    if not isinstance(now.ledger, ExecutionHistory):
+    if not isinstance(context.ledger, ExecutionHistory):
         return incident.runner_ahead_s
-    return now.ledger.runner_now - (now.ledger.read_at if now.ledger.read_at is not None else now.at)
+    return context.ledger.runner_now - (context.ledger.read_at if context.ledger.read_at is not None else context.at)
 
 
-def _check_start(document: Document, incident: Incident, runbook: Runbook, now: StepContext) -> Step:
+def _check_start(document: Document, incident: Incident, runbook: Runbook, context: StepContext) -> Step:
     """Find out from the history whether the job was started."""
-    if isinstance(now.ledger, Unknown):
-        return look_again(document, incident, runbook, now, Reason.LEDGER_UNKNOWN, now.ledger.why, remedy=now.ledger.remedy)
+    if isinstance(context.ledger, Unknown):
+        return look_again(
+            document, incident, runbook, context, Reason.LEDGER_UNKNOWN, context.ledger.why, remedy=context.ledger.remedy
+        )
     tag = f"{incident.id}.{incident.attempt}"
-    mine = sorted((e for e in now.ledger.executions if e.tag == tag), key=lambda e: e.runner_started_at or 0.0)
-    if mine:
-        return _follow(document, incident, runbook, now, mine[0], Action.RESTARTED)
-    left_s = (incident.runner_not_after or 0.0) + NUMBER_ANEW_S - now.ledger.runner_now
+    own_executions = sorted(
+        (execution for execution in context.ledger.executions if execution.tag == tag),
+        key=lambda execution: execution.runner_started_at or 0.0,
+    )
+    if own_executions:
+        return _follow(document, incident, runbook, context, own_executions[0], Action.RESTARTED)
+    left_s = (incident.runner_not_after or 0.0) + NUMBER_ANEW_S - context.ledger.runner_now
     if left_s >= 0:
-        incident = replace(incident, due=now.at + left_s + 1)
+        incident = replace(incident, due=context.at + left_s + 1)
         return Step(
             replace(document, incident=incident), reply=reply_for_incident(document, incident, runbook, Action.DEFERRED, None)
         )
-    return evaluate_guards(document, replace(incident, phase=Phase.WAITING), now)
+    return evaluate_guards(document, replace(incident, phase=Phase.WAITING), context)
 
 
 def _adopt(
-    document: Document, incident: Incident, runbook: Runbook, now: StepContext, execution: Execution, reason: Reason | None
+    document: Document, incident: Incident, runbook: Runbook, context: StepContext, execution: Execution, reason: Reason | None
 ) -> Step:
     own = execution.tag.startswith(f"{incident.id}.")
     action = Action.RESTARTED if own else Action.ADOPTED
-    if not own and isinstance(now.ledger, ExecutionHistory):
-        began_at = max((t.starts_at for t in incident.triggers), default=incident.began_at) + incident.runner_ahead_s
+    if not own and isinstance(context.ledger, ExecutionHistory):
+        began_at = max((trigger.starts_at for trigger in incident.triggers), default=incident.began_at) + incident.runner_ahead_s
         earlier = [
-            e
-            for e in count_as_restarts(now.ledger)
-            if e.id != execution.id and (e.runner_started_at or 0.0) >= began_at - SAME_CAUSE_S
+            restart
+            for restart in count_as_restarts(context.ledger)
+            if restart.id != execution.id and (restart.runner_started_at or 0.0) >= began_at - SAME_CAUSE_S
         ]
         incident = replace(incident, restarts=max(incident.restarts, len(earlier)))
-    return _follow(document, replace(incident, adopted=not own), runbook, now, execution, action, reason=reason)
+    return _follow(document, replace(incident, adopted=not own), runbook, context, execution, action, reason=reason)
 
 
 def _follow(
     document: Document,
     incident: Incident,
     runbook: Runbook,
-    now: StepContext,
+    context: StepContext,
     execution: Execution,
     action: Action,
     *,
     reason: Reason | None = None,
 ) -> Step:
     """Follow this execution from now on."""
-    due = now.at + runbook.verify.every_s
-    due = min(incident.due, due) if incident.due > now.at else due
+    due = context.at + runbook.verify.every_s
+    due = min(incident.due, due) if incident.due > context.at else due
     incident = replace(
         incident,
         phase=Phase.RUNNING,
@@ -263,96 +272,101 @@ def _follow(
         restarts=incident.restarts + 1,
         reason=reason,
         due=due,
-        looked_at=now.at,
+        looked_at=context.at,
         tail=None,
     )
     document = replace(document, incident=incident)
     if execution.ended:
-        made = _check_run(document, incident, runbook, _without_followed(now))
-        return made if made.reply else replace(made, reply=reply_for_incident(document, incident, runbook, action, reason))
-    story = CardInput("started", now.at, runbook, document.target, incident, reason, late_s=now.late_s)
+        checked = _check_run(document, incident, runbook, _without_followed(context))
+        return (
+            checked if checked.reply else replace(checked, reply=reply_for_incident(document, incident, runbook, action, reason))
+        )
+    card_input = CardInput("started", context.at, runbook, document.target, incident, reason, late_s=context.late_s)
     mark = f"{incident.id}-started-{execution.id}"
-    document = enqueue_message(document, now.rules, story, channels_for(now.rules, runbook), mark)
+    document = enqueue_message(document, context.rules, card_input, channels_for(context.rules, runbook), mark)
     return Step(document, reply=reply_for_incident(document, incident, runbook, action, reason))
 
 
-def _without_followed(now: StepContext) -> StepContext:
+def _without_followed(context: StepContext) -> StepContext:
     """The observation without the execution that it followed, since the incident has just turned to another one."""
-    if isinstance(now.ledger, Unknown):
-        return now
-    return replace(now, seen=replace(now.seen, ledger=replace(now.ledger, followed=None, tail=None)))
+    if isinstance(context.ledger, Unknown):
+        return context
+    return replace(context, seen=replace(context.seen, ledger=replace(context.ledger, followed=None, tail=None)))
 
 
-def _check_run(document: Document, incident: Incident, runbook: Runbook, now: StepContext) -> Step:
-    execution = _current(incident, now)
-    incident = replace(incident, execution=execution, tail=_tail(incident, now))
+def _check_run(document: Document, incident: Incident, runbook: Runbook, context: StepContext) -> Step:
+    execution = _current(incident, context)
+    incident = replace(incident, execution=execution, tail=_tail(incident, context))
     if execution is None or not execution.ended:
-        unseen = _why_unseen(incident, now)
+        unseen = _why_unseen(incident, context)
         return (
-            _watch_running(document, incident, runbook, now)
+            _watch_running(document, incident, runbook, context)
             if unseen is None
-            else _wait_unseen(document, incident, runbook, now, unseen)
+            else _wait_unseen(document, incident, runbook, context, unseen)
         )
-    if execution.refused and not _has_run_before(execution, now):
+    if execution.refused and not _has_run_before(execution, context):
         tries = (*incident.tries, PastAttempt(execution.tag, execution, "refused_late"))
         again = replace(incident, phase=Phase.WAITING, execution=None, tries=tries, restarts=incident.restarts - 1)
-        return evaluate_guards(document, again, now)
+        return evaluate_guards(document, again, context)
     queues = tuple(
-        replace(w, depth=None, acks=None, moved_at=None, well_at=None, looked_at=None, verdict=None) for w in incident.queues
+        replace(watched, depth=None, acks=None, moved_at=None, well_at=None, looked_at=None, verdict=None)
+        for watched in incident.queues
     )
     verifying = replace(incident, phase=Phase.VERIFYING, queues=queues)
     if not execution.succeeded:
-        return _handle_failed_job(document, verifying, runbook, now)
-    return _check_recovery(document, verifying, runbook, now)
+        return _handle_failed_job(document, verifying, runbook, context)
+    return _check_recovery(document, verifying, runbook, context)
 
 
-def _why_unseen(incident: Incident, now: StepContext) -> Unknown | None:
+def _why_unseen(incident: Incident, context: StepContext) -> Unknown | None:
     """Why this look can't tell whether the execution still runs; None where it was seen running."""
-    if isinstance(now.ledger, Unknown):
-        return now.ledger
+    if isinstance(context.ledger, Unknown):
+        return context.ledger
     known = incident.execution
-    if known is not None and (now.ledger.followed or any(one.id == known.id for one in now.ledger.executions)):
+    if known is not None and (context.ledger.followed or any(one.id == known.id for one in context.ledger.executions)):
         return None
     return Unknown(Text("execution {id} is not in Rundeck's history", id=known.id if known else "?"))
 
 
-def _watch_running(document: Document, incident: Incident, runbook: Runbook, now: StepContext) -> Step:
+def _watch_running(document: Document, incident: Incident, runbook: Runbook, context: StepContext) -> Step:
     """It was seen running just now: look again, up to `max_run`."""
-    running_s = now.at - _started_at(incident)
+    running_s = context.at - _started_at(incident)
     if running_s > runbook.restart.max_run_s:
         execution = incident.execution.id if incident.execution else "?"
         detail = Text("execution {id} has been running for {age}", id=execution, age=duration(running_s))
-        return escalate(document, incident, runbook, now, Reason.ZOMBIE_EXECUTION, detail)
+        return escalate(document, incident, runbook, context, Reason.ZOMBIE_EXECUTION, detail)
     reason = None if incident.reason is Reason.LEDGER_UNKNOWN else incident.reason
-    incident = replace(incident, looked_at=now.at, reason=reason, due=now.at + runbook.verify.every_s)
+    incident = replace(incident, looked_at=context.at, reason=reason, due=context.at + runbook.verify.every_s)
     return Step(replace(document, incident=incident))
 
 
-def _wait_unseen(document: Document, incident: Incident, runbook: Runbook, now: StepContext, unseen: Unknown) -> Step:
+def _wait_unseen(document: Document, incident: Incident, runbook: Runbook, context: StepContext, unseen: Unknown) -> Step:
     """Nobody can tell whether it still runs: look again, tell people why, and hand it over when `max_run` is long past."""
     within_s = runbook.verify.within_s
     deadline = _started_at(incident) + runbook.restart.max_run_s + within_s + GRACE_S
-    unseen_s = now.at - (incident.looked_at or incident.began_at)
-    healthy = Text("the queue looks healthy") if _looks_healthy(incident, runbook, now) else ""
+    unseen_s = context.at - (incident.looked_at or incident.began_at)
+    healthy = Text("the queue looks healthy") if _looks_healthy(incident, runbook, context) else ""
     detail = join((unseen.why, Text("the restart was last seen running {age} ago", age=duration(unseen_s)), healthy))
-    if now.at >= deadline:
-        return escalate(document, incident, runbook, now, Reason.LEDGER_UNKNOWN, detail, remedy=unseen.remedy)
-    incident = replace(incident, reason=Reason.LEDGER_UNKNOWN, detail=detail, due=min(now.at + runbook.verify.every_s, deadline))
+    if context.at >= deadline:
+        return escalate(document, incident, runbook, context, Reason.LEDGER_UNKNOWN, detail, remedy=unseen.remedy)
+    incident = replace(
+        incident, reason=Reason.LEDGER_UNKNOWN, detail=detail, due=min(context.at + runbook.verify.every_s, deadline)
+    )
     document = replace(document, incident=incident)
     if unseen_s >= within_s or unseen.remedy:
         story = CardInput(
             "held",
-            now.at,
+            context.at,
             runbook,
             document.target,
             incident,
             Reason.LEDGER_UNKNOWN,
             detail,
             unseen.remedy,
-            late_s=now.late_s,
+            late_s=context.late_s,
             again=True,
         )
-        document = enqueue_hold(document, now.rules, story, incident.triggers, f"{incident.id}-{incident.attempt}-unseen")
+        document = enqueue_hold(document, context.rules, story, incident.triggers, f"{incident.id}-{incident.attempt}-unseen")
     return Step(document)
 
 
@@ -362,94 +376,98 @@ def _started_at(incident: Incident) -> float:
     return incident.began_at if started_at is None else started_at - incident.runner_ahead_s
 
 
-def _looks_healthy(incident: Incident, runbook: Runbook, now: StepContext) -> bool:
+def _looks_healthy(incident: Incident, runbook: Runbook, context: StepContext) -> bool:
     """Whether every queue of the incident is seen well in this look; that says nothing of the restart."""
     for watched in incident.queues:
-        snapshot = now.seen.queues.get(watched.queue.key)
-        own = now.rules.runbooks.get(watched.runbook, runbook)
+        snapshot = context.seen.queues.get(watched.queue.key)
+        own = context.rules.runbooks.get(watched.runbook, runbook)
         if not isinstance(snapshot, QueueSnapshot) or not judge.is_well(own.recovered, snapshot.depth, snapshot.consumers):
             return False
     return bool(incident.queues)
 
 
-def _has_run_before(execution: Execution, now: StepContext) -> bool:
+def _has_run_before(execution: Execution, context: StepContext) -> bool:
     """Whether only the runner's own retry came too late, after a run that had failed."""
     if execution.retry_of_restart:
         return True
-    known = now.ledger.executions if isinstance(now.ledger, ExecutionHistory) else ()
-    return any(one.tag == execution.tag and one.id != execution.id and one.ended and not one.refused for one in known)
+    known = context.ledger.executions if isinstance(context.ledger, ExecutionHistory) else ()
+    return any(other.tag == execution.tag and other.id != execution.id and other.ended and not other.refused for other in known)
 
 
-def _current(incident: Incident, now: StepContext) -> Execution | None:
+def _current(incident: Incident, context: StepContext) -> Execution | None:
     """The execution as the history shows it now, otherwise as last known."""
     known = incident.execution
-    if not isinstance(now.ledger, ExecutionHistory) or known is None:
+    if not isinstance(context.ledger, ExecutionHistory) or known is None:
         return known
-    listed = (execution for execution in now.ledger.executions if execution.id == known.id)
-    found = now.ledger.followed or next(listed, known)
+    listed = (execution for execution in context.ledger.executions if execution.id == known.id)
+    current = context.ledger.followed or next(listed, known)
     # The history may lag, so remember a retry instead of looking it up.
-    retried = known.retry_of_restart or (found.id != known.id and not known.late)
-    return replace(found, tag=found.tag or known.tag, retry_of_restart=retried)
+    retried = known.retry_of_restart or (current.id != known.id and not known.late)
+    return replace(current, tag=current.tag or known.tag, retry_of_restart=retried)
 
 
-def _tail(incident: Incident, now: StepContext) -> tuple[str, ...] | None:
-    fresh = now.ledger.tail if isinstance(now.ledger, ExecutionHistory) else None
+def _tail(incident: Incident, context: StepContext) -> tuple[str, ...] | None:
+    fresh = context.ledger.tail if isinstance(context.ledger, ExecutionHistory) else None
     return fresh if fresh is not None else incident.tail
 
 
-def _handle_failed_job(document: Document, incident: Incident, runbook: Runbook, now: StepContext) -> Step:
+def _handle_failed_job(document: Document, incident: Incident, runbook: Runbook, context: StepContext) -> Step:
     """The job ran and failed. The queue may have recovered anyway; otherwise decide the next attempt."""
     execution = incident.execution
     status = execution.status if execution else "?"
     if incident.restarts >= runbook.limits.attempts:
         return escalate(
-            document, incident, runbook, now, Reason.FAILING, Text("the job ended as {status}", status=worded(status))
+            document, incident, runbook, context, Reason.FAILING, Text("the job ended as {status}", status=worded(status))
         )
-    return _next_attempt(document, incident, runbook, now, f"failed: {status}")
+    return _next_attempt(document, incident, runbook, context, f"failed: {status}")
 
 
-def _check_recovery(document: Document, incident: Incident, runbook: Runbook, now: StepContext) -> Step:
+def _check_recovery(document: Document, incident: Incident, runbook: Runbook, context: StepContext) -> Step:
     """Check every queue, and judge the restart."""
-    incident = replace(incident, execution=_current(incident, now), tail=_tail(incident, now))
-    age_s = _age_s(incident, now)
+    incident = replace(incident, execution=_current(incident, context), tail=_tail(incident, context))
+    age_s = _age_s(incident, context)
     verify = runbook.verify
     if age_s < verify.first_s:
-        waiting = replace(incident, due=now.at + verify.first_s - age_s)
+        waiting = replace(incident, due=context.at + verify.first_s - age_s)
         return Step(replace(document, incident=waiting))
-    queues = tuple(_look_at(watched, now, runbook, incident, age_s) for watched in incident.queues)
-    incident = replace(incident, queues=queues, looked_at=now.at)
+    queues = tuple(_look_at(watched, context, runbook, incident, age_s) for watched in incident.queues)
+    incident = replace(incident, queues=queues, looked_at=context.at)
     if not _unproven(incident, runbook):
-        return end_as_recovered(document, incident, runbook, now)
-    if any(w.verdict is Verdict.STUCK for w in queues):
+        return end_as_recovered(document, incident, runbook, context)
+    if any(queue.verdict is Verdict.STUCK for queue in queues):
         if incident.restarts >= runbook.limits.attempts:
-            return escalate(document, incident, runbook, now, None, Text("it is still stuck"))
-        return _next_attempt(document, incident, runbook, now, "stuck")
-    joined_s = now.at - max(watched.joined_at for watched in queues)
+            return escalate(document, incident, runbook, context, None, Text("it is still stuck"))
+        return _next_attempt(document, incident, runbook, context, "stuck")
+    joined_s = context.at - max(watched.joined_at for watched in queues)
     if min(age_s, joined_s) >= verify.within_s:
-        return _end_of_time(document, incident, runbook, now)
+        return _end_of_time(document, incident, runbook, context)
     left_s = max(verify.within_s - age_s, 0.0)
-    incident = replace(incident, due=now.at + (min(verify.every_s, left_s) or verify.every_s))
-    return Step(_announce_draining(replace(document, incident=incident), incident, runbook, now, age_s))
+    incident = replace(incident, due=context.at + (min(verify.every_s, left_s) or verify.every_s))
+    return Step(_announce_draining(replace(document, incident=incident), incident, runbook, context, age_s))
 
 
-def _age_s(incident: Incident, now: StepContext) -> float:
+def _age_s(incident: Incident, context: StepContext) -> float:
     """How long ago the restart ended, on the runner's clock."""
     ended_at = incident.execution.runner_ended_at if incident.execution else None
-    return now.at + incident.runner_ahead_s - ended_at if ended_at is not None else now.at - incident.began_at
+    return context.at + incident.runner_ahead_s - ended_at if ended_at is not None else context.at - incident.began_at
 
 
 def _unproven(incident: Incident, runbook: Runbook) -> list[QueueState]:
     """The queues that have not been healthy in two checks, `every` apart."""
-    return [w for w in incident.queues if w.well_at is None or (w.looked_at or w.well_at) - w.well_at < runbook.verify.every_s]
+    return [
+        watched
+        for watched in incident.queues
+        if watched.well_at is None or (watched.looked_at or watched.well_at) - watched.well_at < runbook.verify.every_s
+    ]
 
 
-def _look_at(watched: QueueState, now: StepContext, runbook: Runbook, incident: Incident, age_s: float) -> QueueState:
-    seen = now.seen.queues.get(watched.queue.key, NOT_CHECKED)
-    own = now.rules.runbooks.get(watched.runbook, runbook)
-    return judge.judge_recovery(own, seen, watched, age_s=age_s, now=now.at, ahead_s=incident.runner_ahead_s)
+def _look_at(watched: QueueState, context: StepContext, runbook: Runbook, incident: Incident, age_s: float) -> QueueState:
+    seen = context.seen.queues.get(watched.queue.key, NOT_CHECKED)
+    own = context.rules.runbooks.get(watched.runbook, runbook)
+    return judge.judge_recovery(own, seen, watched, age_s=age_s, now=context.at, ahead_s=incident.runner_ahead_s)
 
 
-def _announce_draining(document: Document, incident: Incident, runbook: Runbook, now: StepContext, age_s: float) -> Document:
+def _announce_draining(document: Document, incident: Incident, runbook: Runbook, context: StepContext, age_s: float) -> Document:
     """Say once per restart that the queue moves but is slow."""
     verdicts = {watched.verdict for watched in incident.queues}
     if age_s < runbook.verify.patience_s or Verdict.DRAINING not in verdicts or verdicts - {Verdict.DRAINING, Verdict.RECOVERED}:
@@ -458,50 +476,63 @@ def _announce_draining(document: Document, incident: Incident, runbook: Runbook,
     if incident.draining_told == mark:
         return document
     document = replace(document, incident=replace(incident, draining_told=mark))
-    story = CardInput("draining", now.at, runbook, document.target, incident, late_s=now.late_s)
-    return enqueue_message(document, now.rules, story, channels_for(now.rules, runbook), mark)
+    card_input = CardInput("draining", context.at, runbook, document.target, incident, late_s=context.late_s)
+    return enqueue_message(document, context.rules, card_input, channels_for(context.rules, runbook), mark)
 
 
-def _end_of_time(document: Document, incident: Incident, runbook: Runbook, now: StepContext) -> Step:
+def _end_of_time(document: Document, incident: Incident, runbook: Runbook, context: StepContext) -> Step:
     unproven = _unproven(incident, runbook)
-    if all(w.well_at is not None or judge.is_moving(runbook, w, now.at + incident.runner_ahead_s) for w in unproven):
-        if any(w.well_at is not None or _stuck_since(incident, w) for w in unproven):
+    if all(
+        watched.well_at is not None or judge.is_moving(runbook, watched, context.at + incident.runner_ahead_s)
+        for watched in unproven
+    ):
+        if any(watched.well_at is not None or _stuck_since(incident, watched) for watched in unproven):
             # It was healthy once and the check that proves it is one interval away, or it may be stuck again.
-            return Step(replace(document, incident=replace(incident, due=now.at + runbook.verify.every_s)))
-        return end_as_recovered(document, incident, runbook, now, moving=True)
-    if any(w.verdict is Verdict.UNKNOWN for w in unproven):
-        return escalate(document, incident, runbook, now, Reason.SYMPTOM_UNKNOWN, Text("RabbitMQ could not be read"))
+            return Step(replace(document, incident=replace(incident, due=context.at + runbook.verify.every_s)))
+        return end_as_recovered(document, incident, runbook, context, moving=True)
+    if any(watched.verdict is Verdict.UNKNOWN for watched in unproven):
+        return escalate(document, incident, runbook, context, Reason.SYMPTOM_UNKNOWN, Text("RabbitMQ could not be read"))
     return escalate(
-        document, incident, runbook, now, None, Text("not recovered within {minutes} min", minutes=runbook.verify.within_s / 60)
+        document,
+        incident,
+        runbook,
+        context,
+        None,
+        Text("not recovered within {minutes} min", minutes=runbook.verify.within_s / 60),
     )
 
 
 def _stuck_since(incident: Incident, watched: QueueState) -> bool:
     """Whether an alert of this queue began after it last moved: it may be stuck again, so `patience` decides."""
     moved_at = (watched.moved_at or 0.0) - incident.runner_ahead_s
-    return any(t.resolved_at is None and t.queue == watched.queue.key and t.starts_at > moved_at for t in incident.triggers)
+    return any(
+        trigger.resolved_at is None and trigger.queue == watched.queue.key and trigger.starts_at > moved_at
+        for trigger in incident.triggers
+    )
 
 
-def _next_attempt(document: Document, incident: Incident, runbook: Runbook, now: StepContext, how: str) -> Step:
+def _next_attempt(document: Document, incident: Incident, runbook: Runbook, context: StepContext, how: str) -> Step:
     """Decide about another restart. A hold that passes by itself keeps the incident verifying."""
     execution = incident.execution
     tag = execution.tag or execution.id if execution else f"{incident.id}.{incident.attempt}"
-    done = replace(incident, tries=(*incident.tries, PastAttempt(tag, execution, how)))
-    scene = GuardContext(now.rules, runbook, document, done, now.seen, now.at)
-    decision = decide(scene)
+    finished = replace(incident, tries=(*incident.tries, PastAttempt(tag, execution, how)))
+    guard_context = GuardContext(context.rules, runbook, document, finished, context.seen, context.at)
+    decision = decide(guard_context)
     passes = decision.kind is Kind.HOLD and (decision.again_in_s is not None or decision.reason is Reason.SYMPTOM_GONE)
     if passes:
         time_s = runbook.verify.within_s + (GRACE_S if decision.reason is Reason.SYMPTOM_GONE else 0.0)
-        if min(_age_s(incident, now), now.at - incident.began_at) >= time_s:
-            return escalate(document, incident, runbook, now, decision.reason, decision.detail, remedy=decision.remedy)
-        waiting = replace(incident, due=now.at + runbook.verify.every_s, queues=_note_ill_looks(incident, update_queues(scene)))
+        if min(_age_s(incident, context), context.at - incident.began_at) >= time_s:
+            return escalate(document, incident, runbook, context, decision.reason, decision.detail, remedy=decision.remedy)
+        waiting = replace(
+            incident, due=context.at + runbook.verify.every_s, queues=_note_ill_looks(incident, update_queues(guard_context))
+        )
         return Step(replace(document, incident=waiting))
-    return evaluate_guards(document, replace(done, phase=Phase.WAITING), now)
+    return evaluate_guards(document, replace(finished, phase=Phase.WAITING), context)
 
 
 def _note_ill_looks(incident: Incident, looked: tuple[QueueState, ...]) -> tuple[QueueState, ...]:
     """The verifying queues, with the first of two checks that found them stuck."""
     return tuple(
-        replace(w, ill_since=new.ill_since, ill_depth=new.ill_depth, ill_head_at=new.ill_head_at)
-        for w, new in zip(incident.queues, looked, strict=True)
+        replace(watched, ill_since=new.ill_since, ill_depth=new.ill_depth, ill_head_at=new.ill_head_at)
+        for watched, new in zip(incident.queues, looked, strict=True)
     )

@@ -66,109 +66,111 @@ def step(document: Document, event: Event, seen: Observation, now: float, rules:
     """Take one step. It raises nothing for any document that this or the former release wrote."""
     expected = event.handed_over_at if isinstance(event, AlertsReceived) else document.due
     late_s = now - expected if expected is not None else 0.0
-    moment = StepContext(rules, seen, now, late_s=late_s if late_s > LATE_S else 0.0)
+    context = StepContext(rules, seen, now, late_s=late_s if late_s > LATE_S else 0.0)
     match event:
         case AlertsReceived():
-            made = _on_request(document, event, replace(moment, crowd=event.crowd, was_saved=document.incident is not None))
+            result = _on_request(document, event, replace(context, crowd=event.crowd, was_saved=document.incident is not None))
         case TimerFired():
-            made = _on_timer(document, moment)
+            result = _on_timer(document, context)
         case Approved():
-            made = _on_approval(document, event, moment)
+            result = _on_approval(document, event, context)
         case Resumed():
-            made = _on_resume(document, event, moment)
+            result = _on_resume(document, event, context)
         case StartResult():
-            made = on_start_result(document, event, moment)
+            result = on_start_result(document, event, context)
         case MessagesDelivered():
-            made = _on_delivered(document, event)
+            result = _on_delivered(document, event)
         case Bundled():
-            made = _on_bundle(document, event, moment)
+            result = _on_bundle(document, event, context)
         case Unsigned():
-            made = _on_unsigned(document, moment)
-    return _set_due(document, made, now)
+            result = _on_unsigned(document, context)
+    return _set_due(document, result, now)
 
 
-def _set_due(before: Document, made: Step, now: float) -> Step:
+def _set_due(before: Document, result: Step, now: float) -> Step:
     """Set the document's `due`, and order a wake-up if none exists for it."""
-    after = made.document
+    after = result.document
     if after == before:
-        return made
+        return result
     due = after.incident.due if after.incident else None
     if after.to_tell or after.to_archive:
         bundled = after.to_tell and all(message.bundle for message in after.to_tell)
         wait_s = BUNDLE_S if bundled else UNTOLD_S
-        fewer = _ids(after) <= _ids(before)
-        keep = before.due is not None and before.due > now and fewer
-        untold = before.due if keep and before.due is not None else now + wait_s
-        due = untold if due is None else min(due, untold)
+        nothing_new = _ids(after) <= _ids(before)
+        keeps_due = before.due is not None and before.due > now and nothing_new
+        post_at = before.due if keeps_due and before.due is not None else now + wait_s
+        due = post_at if due is None else min(due, post_at)
     after = replace(after, due=due)
     if due is None or due == before.due:
-        return replace(made, document=after)
-    return replace(made, document=after, acts=(Wake(due), *made.acts))
+        return replace(result, document=after)
+    return replace(result, document=after, acts=(Wake(due), *result.acts))
 
 
 def _ids(document: Document) -> set[str]:
     return {message.id for message in document.to_tell} | {record.incident.id for record in document.to_archive}
 
 
-def _on_timer(document: Document, now: StepContext) -> Step:
+def _on_timer(document: Document, context: StepContext) -> Step:
     incident = document.incident
-    if document.due is not None and now.at < document.due:
+    if document.due is not None and context.at < document.due:
         return Step(document)
-    if incident is not None and now.at >= incident.due:
-        return run_phase(document, incident, now)
+    if incident is not None and context.at >= incident.due:
+        return run_phase(document, incident, context)
     if document.to_tell or document.to_archive:
         # Changing `due` gives the posting to one process: the one whose save succeeds.
         return Step(replace(document, due=None))
     return Step(replace(document, due=None)) if incident is None else Step(document)
 
 
-def _on_request(document: Document, event: AlertsReceived, now: StepContext) -> Step:
+def _on_request(document: Document, event: AlertsReceived, context: StepContext) -> Step:
     """Take in the alerts, unless the very same request was taken in before: a copy of it decides nothing anew."""
     origin, requests = event.origin, document.requests
-    if requests.get(origin.id, 0.0) > now.at:
+    if requests.get(origin.id, 0.0) > context.at:
         return Step(document, reply=reply_for_alerts(document, event, event.cases[0], Action.HELD, Reason.DUPLICATE))
-    made = _on_alerts(document, event, now)
+    made = _on_alerts(document, event, context)
     if not origin.id or not new_alerts(document, event.cases):
         return made
-    current = {name: until for name, until in requests.items() if until > now.at} | {origin.id: origin.until}
+    current = {name: until for name, until in requests.items() if until > context.at} | {origin.id: origin.until}
     kept = dict(list(current.items())[-REQUESTS_KEPT:])
     return replace(made, document=replace(made.document, requests=kept))
 
 
-def _on_alerts(document: Document, event: AlertsReceived, now: StepContext) -> Step:
+def _on_alerts(document: Document, event: AlertsReceived, context: StepContext) -> Step:
     first = event.cases[0]
     if first.target is None:
-        return _turn_away(document, event, first, now)
+        return _turn_away(document, event, first, context)
     document = replace(document, target=first.target)
-    document = _note_resolved(document, tuple(case for case in event.cases if not case.alert.firing), now)
+    document = _note_resolved(document, tuple(case for case in event.cases if not case.alert.firing), context)
     firing = tuple(case for case in event.cases if case.alert.firing)
     if not firing:
         incident = document.incident
-        if incident is not None and is_all_resolved(incident) and now.at >= incident.due and not has_unseen(now):
-            made = run_phase(document, incident, now)
+        if incident is not None and is_all_resolved(incident) and context.at >= incident.due and not has_unseen(context):
+            result = run_phase(document, incident, context)
         else:
-            made = Step(clear_escalation_if_healthy(document, first.runbook, now))
+            result = Step(clear_escalation_if_healthy(document, first.runbook, context))
         return (
-            made if made.reply else replace(made, reply=reply_for_alerts(document, event, first, Action.HELD, Reason.NOT_FIRING))
+            result
+            if result.reply
+            else replace(result, reply=reply_for_alerts(document, event, first, Action.HELD, Reason.NOT_FIRING))
         )
     new = new_alerts(document, firing)
     if not new:
         reply = reply_for_alerts(document, event, firing[0], Action.HELD, Reason.DUPLICATE)
-        carrying = _alerts_of_outcomes(document).find(firing[0])
-        return Step(document, reply=replace(reply, incident=carrying.incident) if carrying else reply)
-    before = document.incident or _new_incident(event, new[0], now)
-    incident, left_out = _with_alerts(before, new, now)
+        outcome = _alerts_of_outcomes(document).find(firing[0])
+        return Step(document, reply=replace(reply, incident=outcome.incident) if outcome else reply)
+    incident_before = document.incident or _new_incident(event, new[0], context)
+    incident, left_out = _with_alerts(incident_before, new, context)
     if document.incident is not None:
-        made = _join_incident(document, incident, event, new, now)
+        result = _join_incident(document, incident, event, new, context)
     else:
-        made = run_phase(document, incident, now)
-    return _tell_left_out(made, event, new[0], event.left_out + left_out, now)
+        result = run_phase(document, incident, context)
+    return _tell_left_out(result, event, new[0], event.left_out + left_out, context)
 
 
-def _tell_left_out(made: Step, event: AlertsReceived, case: MatchedAlert, count: int, now: StepContext) -> Step:
+def _tell_left_out(result: Step, event: AlertsReceived, case: MatchedAlert, count: int, context: StepContext) -> Step:
     """Post, once an hour for each source, that alerts were held because their incident is full."""
     if not count:
-        return made
+        return result
     trigger = replace(to_alert_ref(case), fingerprint=Reason.INCIDENT_FULL.value)
     detail = Text(
         "{count} alert was left out; an incident takes {alerts} alerts and {queues} queues",
@@ -177,14 +179,14 @@ def _tell_left_out(made: Step, event: AlertsReceived, case: MatchedAlert, count:
         alerts=ALERTS_KEPT,
         queues=QUEUES_KEPT,
     )
-    target = made.document.target
-    story = CardInput("held", now.at, case.runbook, target, reason=Reason.INCIDENT_FULL, detail=detail, trigger=trigger)
-    bundle = Reason.INCIDENT_FULL.value if now.crowd else ""
-    document = enqueue_hold(made.document, now.rules, story, (trigger,), event.incident, bundle=bundle)
-    return replace(made, document=document)
+    target = result.document.target
+    card_input = CardInput("held", context.at, case.runbook, target, reason=Reason.INCIDENT_FULL, detail=detail, trigger=trigger)
+    bundle = Reason.INCIDENT_FULL.value if context.crowd else ""
+    document = enqueue_hold(result.document, context.rules, card_input, (trigger,), event.incident, bundle=bundle)
+    return replace(result, document=document)
 
 
-def _turn_away(document: Document, event: AlertsReceived, case: MatchedAlert, now: StepContext) -> Step:
+def _turn_away(document: Document, event: AlertsReceived, case: MatchedAlert, context: StepContext) -> Step:
     """Post an alert without a target, and do nothing else."""
     reason = case.reason or Reason.NO_RUNBOOK
     if not case.alert.firing:
@@ -192,18 +194,18 @@ def _turn_away(document: Document, event: AlertsReceived, case: MatchedAlert, no
     elif document.incident is None:
         kind = "test" if reason is Reason.TEST_ALERT else "held"
         trigger = to_alert_ref(case)
-        story = CardInput(kind, now.at, case.runbook, reason=reason, detail=case.detail, trigger=trigger)
+        card_input = CardInput(kind, context.at, case.runbook, reason=reason, detail=case.detail, trigger=trigger)
         always = reason is Reason.TEST_ALERT
-        bundle = reason.value if now.crowd else ""
-        document = enqueue_hold(document, now.rules, story, (trigger,), event.incident, bundle=bundle, always=always)
+        bundle = reason.value if context.crowd else ""
+        document = enqueue_hold(document, context.rules, card_input, (trigger,), event.incident, bundle=bundle, always=always)
     return Step(document, reply=reply_for_alerts(document, event, case, Action.HELD, reason))
 
 
-def _new_incident(event: AlertsReceived, case: MatchedAlert, now: StepContext) -> Incident:
-    return Incident(event.incident, Phase.DEFERRED, now.at, case.runbook.name if case.runbook else "", (), (), due=now.at)
+def _new_incident(event: AlertsReceived, case: MatchedAlert, context: StepContext) -> Incident:
+    return Incident(event.incident, Phase.DEFERRED, context.at, case.runbook.name if case.runbook else "", (), (), due=context.at)
 
 
-def _with_alerts(incident: Incident, cases: tuple[MatchedAlert, ...], now: StepContext) -> tuple[Incident, int]:
+def _with_alerts(incident: Incident, cases: tuple[MatchedAlert, ...], context: StepContext) -> tuple[Incident, int]:
     """Add these alerts and their queues to the incident, and count those that do not fit.
 
     What it has already stays unchanged, an earlier firing too.
@@ -225,33 +227,35 @@ def _with_alerts(incident: Incident, cases: tuple[MatchedAlert, ...], now: StepC
         elif triggers[known].resolved_at is not None:
             triggers[known] = replace(triggers[known], resolved_at=None)
         if new_queue is not None and case.runbook is not None:
-            queues[new_queue.key] = QueueState(new_queue, case.runbook.name, now.at)
+            queues[new_queue.key] = QueueState(new_queue, case.runbook.name, context.at)
     return replace(incident, triggers=tuple(triggers), queues=tuple(queues.values())), left_out
 
 
 def _join_incident(
-    document: Document, joined: Incident, event: AlertsReceived, cases: tuple[MatchedAlert, ...], now: StepContext
+    document: Document, incident: Incident, event: AlertsReceived, cases: tuple[MatchedAlert, ...], context: StepContext
 ) -> Step:
-    document = replace(document, incident=joined)
-    if joined.phase is Phase.ASKED and joined.reason is not Reason.AWAITING_APPROVAL and not has_unseen(now):
-        return _recheck_guard(document, joined, event, now)
-    action = Action.DEFERRED if joined.phase is Phase.DEFERRED else Action.HELD
+    document = replace(document, incident=incident)
+    if incident.phase is Phase.ASKED and incident.reason is not Reason.AWAITING_APPROVAL and not has_unseen(context):
+        return _recheck_guard(document, incident, event, context)
+    action = Action.DEFERRED if incident.phase is Phase.DEFERRED else Action.HELD
     reply = reply_for_alerts(document, event, cases[0], action, Reason.DUPLICATE)
-    if now.at >= joined.due and not has_unseen(now):
-        made = run_phase(document, joined, now)
-        return made if made.reply else replace(made, reply=reply)
+    if context.at >= incident.due and not has_unseen(context):
+        result = run_phase(document, incident, context)
+        return result if result.reply else replace(result, reply=reply)
     return Step(document, reply=reply)
 
 
-def _recheck_guard(document: Document, incident: Incident, event: AlertsReceived, now: StepContext) -> Step:
+def _recheck_guard(document: Document, incident: Incident, event: AlertsReceived, context: StepContext) -> Step:
     """Evaluate the guard again that held the incident for a person: its objection may have passed by itself."""
-    if incident.runbook not in now.rules.runbooks:
-        return run_phase(document, incident, now)
-    if guard_still_blocks(document, incident, now):
+    if incident.runbook not in context.rules.runbooks:
+        return run_phase(document, incident, context)
+    if guard_still_blocks(document, incident, context):
         return Step(
             document, reply=reply_for_alerts(document, event, event.cases[0], Action.HELD, incident.reason or Reason.DUPLICATE)
         )
-    return evaluate_guards(document, replace(incident, phase=Phase.WAITING, nonce="", expires_at=None, waits_from=now.at), now)
+    return evaluate_guards(
+        document, replace(incident, phase=Phase.WAITING, nonce="", expires_at=None, waits_from=context.at), context
+    )
 
 
 T = TypeVar("T")
@@ -294,14 +298,14 @@ def new_alerts(document: Document, cases: tuple[MatchedAlert, ...]) -> tuple[Mat
     return tuple(case for case in cases if case.alert.firing and carried.find(case) is None)
 
 
-def _note_resolved(document: Document, cases: tuple[MatchedAlert, ...], now: StepContext) -> Document:
+def _note_resolved(document: Document, cases: tuple[MatchedAlert, ...], context: StepContext) -> Document:
     """Note the alerts that Grafana resolved, and post it once to the incident's channels."""
-    over = {alert_key(case.alert.source, case.alert.fingerprint): case.alert for case in cases}
+    resolved = {alert_key(case.alert.source, case.alert.fingerprint): case.alert for case in cases}
 
     def marked(trigger: AlertRef) -> AlertRef:
-        alert = over.get(alert_key(trigger.source, trigger.fingerprint))
-        is_it = alert is not None and trigger.resolved_at is None and alert.starts_at >= trigger.starts_at - SAME_START_S
-        return replace(trigger, resolved_at=(alert.ends_at if alert else None) or now.at) if is_it else trigger
+        alert = resolved.get(alert_key(trigger.source, trigger.fingerprint))
+        ends_here = alert is not None and trigger.resolved_at is None and alert.starts_at >= trigger.starts_at - SAME_START_S
+        return replace(trigger, resolved_at=(alert.ends_at if alert else None) or context.at) if ends_here else trigger
 
     if document.incident is not None:
         triggers = tuple(marked(trigger) for trigger in document.incident.triggers)
@@ -315,58 +319,64 @@ def _note_resolved(document: Document, cases: tuple[MatchedAlert, ...], now: Ste
     document = replace(document, outcomes=(*document.outcomes[:-1], replace(last, triggers=triggers)))
     if not all(trigger.resolved_at for trigger in triggers):
         return document
-    story = CardInput("resolved", now.at, target=document.target, trigger=triggers[0], detail=last.incident)
-    return enqueue_message(document, now.rules, story, last.channels, f"{last.incident}-resolved")
+    card_input = CardInput("resolved", context.at, target=document.target, trigger=triggers[0], detail=last.incident)
+    return enqueue_message(document, context.rules, card_input, last.channels, f"{last.incident}-resolved")
 
 
-def _on_approval(document: Document, event: Approved, now: StepContext) -> Step:
+def _on_approval(document: Document, event: Approved, context: StepContext) -> Step:
     incident = document.incident
     if incident is None or incident.phase is not Phase.ASKED or not incident.nonce or incident.nonce != event.nonce:
         return Step(document)
-    expired = incident.expires_at is not None and now.at >= incident.expires_at
-    if expired or incident.runbook not in now.rules.runbooks:
-        return run_phase(document, incident, now)
-    approved = replace(incident, approved_by=event.by, overruled=True, nonce="", phase=Phase.WAITING, waits_from=now.at)
-    return evaluate_guards(document, approved, now)
+    expired = incident.expires_at is not None and context.at >= incident.expires_at
+    if expired or incident.runbook not in context.rules.runbooks:
+        return run_phase(document, incident, context)
+    approved = replace(incident, approved_by=event.by, overruled=True, nonce="", phase=Phase.WAITING, waits_from=context.at)
+    return evaluate_guards(document, approved, context)
 
 
-def _on_resume(document: Document, event: Resumed, now: StepContext) -> Step:
+def _on_resume(document: Document, event: Resumed, context: StepContext) -> Step:
     if document.escalated_at is None:
         return Step(document)
-    story = CardInput("resumed", now.at, target=document.target, detail=in_brackets(event.reason, event.by))
+    card_input = CardInput("resumed", context.at, target=document.target, detail=in_brackets(event.reason, event.by))
     last = document.outcomes[-1] if document.outcomes else None
     document = replace(document, escalated_at=None)
     return Step(
         enqueue_message(
-            document, now.rules, story, last.channels if last else default_channels(now.rules), f"resumed-{now.at:.0f}"
+            document,
+            context.rules,
+            card_input,
+            last.channels if last else default_channels(context.rules),
+            f"resumed-{context.at:.0f}",
         )
     )
 
 
 def _on_delivered(document: Document, event: MessagesDelivered) -> Step:
-    left = tuple(message for message in document.to_tell if message.id not in event.ids)
-    unwritten = tuple(record for record in document.to_archive if record.incident.id not in event.archived)
+    unposted = tuple(message for message in document.to_tell if message.id not in event.ids)
+    unarchived = tuple(record for record in document.to_archive if record.incident.id not in event.archived)
     threads = dict(list({**document.threads, **event.threads}.items())[-THREADS_KEPT:])
-    return Step(replace(document, to_tell=left, to_archive=unwritten, threads=threads))
+    return Step(replace(document, to_tell=unposted, to_archive=unarchived, threads=threads))
 
 
-def _on_bundle(document: Document, event: Bundled, now: StepContext) -> Step:
+def _on_bundle(document: Document, event: Bundled, context: StepContext) -> Step:
     """Take over the messages of many documents about one reason, each message once."""
     new = event.ids - set(document.bundled)
     if not new:
         return Step(document)
-    kept = {name: at for name, at in document.bundled.items() if now.at - at < BUNDLES_KEPT_S}
-    document = replace(document, bundled={**kept, **dict.fromkeys(sorted(new), now.at)})
+    recent = {name: at for name, at in document.bundled.items() if context.at - at < BUNDLES_KEPT_S}
+    document = replace(document, bundled={**recent, **dict.fromkeys(sorted(new), context.at)})
     for channel, names in event.names.items():
-        story = CardInput("bundle", now.at, reason=event.reason, bundled=names)
-        document = enqueue_message(document, now.rules, story, (channel,), f"{document.key}-{now.at:.3f}")
+        card_input = CardInput("bundle", context.at, reason=event.reason, bundled=names)
+        document = enqueue_message(document, context.rules, card_input, (channel,), f"{document.key}-{context.at:.3f}")
     return Step(document)
 
 
-def _on_unsigned(document: Document, now: StepContext) -> Step:
+def _on_unsigned(document: Document, context: StepContext) -> Step:
     """Post at most once an hour that alerts wait for a key that is gone."""
-    mark = f"{document.key}-{now.at // 3600:.0f}"
+    mark = f"{document.key}-{context.at // 3600:.0f}"
     if mark in document.bundled:
         return Step(document)
-    document = replace(document, bundled={mark: now.at})
-    return Step(enqueue_message(document, now.rules, CardInput("unsigned", now.at), default_channels(now.rules), mark))
+    document = replace(document, bundled={mark: context.at})
+    return Step(
+        enqueue_message(document, context.rules, CardInput("unsigned", context.at), default_channels(context.rules), mark)
+    )
