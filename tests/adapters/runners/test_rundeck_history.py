@@ -225,6 +225,28 @@ def test_log_that_can_not_be_had_spoils_nothing(double: Rundeck, settings: Setti
     assert seen.tail is None
 
 
+def test_rundecks_own_noise_is_cut_off_the_log(double: Rundeck, settings: Settings) -> None:
+    """People see what the job said and why it failed, not Java's traces and dumps of variables."""
+    names = ("output-no-matched-nodes", "output-failed")
+    no_nodes, failed = (json.loads((RECORDINGS / f"{name}.json").read_text())["body"]["entries"] for name in names)
+    trace = [f"\tat org.rundeck.app.Step{n}.run(Step.java:{n})" for n in range(30)] + ["\t... 12 more"]
+    said = ["restarting mail", *(row["log"] for row in no_nodes), *trace, *(row["log"] for row in failed)]
+    now = double.state.now()
+    log = [(now - 8, "ERROR", line) for line in said]
+    double.state.plant(JOB, {"service": "mail"}, started=now - 9, ended=now - 8, result="failed", log=log)
+    assert look(settings, follow="1", tail=True).tail == (
+        "restarting mail",
+        "No matched nodes: NodeSet{includes={tags=nosuchtag, dominant=false, }}",
+        "about to fail",
+        "Result: 1",
+        "Failed: NonZeroResultCode: Result code was 1",
+        (
+            "Execution failed: 18 in project demo: [Workflow result: , step failures: "
+            "{2=Dispatch failed on 1 nodes: [localhost: NonZeroResultCode: Result code was 1"
+        ),
+    )
+
+
 def test_deleted_execution(double: Rundeck, settings: Settings) -> None:
     """An execution that somebody deleted is none, and the rest of the look stands."""
     seen = look(settings, follow="77")

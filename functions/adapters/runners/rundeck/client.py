@@ -6,8 +6,10 @@ twice here: a lost answer is Unavailable, and the history tells later what came 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from functools import partial
+from itertools import groupby
 from typing import Any
 from urllib.parse import quote
 
@@ -27,6 +29,11 @@ LONG_RUN_S = 3600.0
 """Up to 5.x a list is ordered by start: one that started this long before the window may still have ended inside it."""
 MAX_RETRIES = 20
 TAIL_LINES = 20
+LINES_READ = 60
+"""A Java trace may stand behind what the job said last."""
+JAVA_TRACE = re.compile(r"\s+at [\w.$/<>]+\(|\s*\.\.\. \d+ (more|common frames omitted)")
+JAVA_CLASS = re.compile(r"(Exception: class )?\b(com\.dtolabs|org\.rundeck|java|groovy|grails)\.[\w.$]*(Exception|Error): ")
+VARIABLES = re.compile(r"\s*\+?\s*\{?(dataContext=)?MultiDataContextImpl\(.*", re.DOTALL)
 
 
 class _Listed(Struct, frozen=True):
@@ -171,12 +178,20 @@ def _follow(to: answers.Connection, execution: str, *, tail: bool) -> tuple[Exec
 def _tail(to: answers.Connection, execution: str) -> tuple[str, ...] | None:
     """The last log lines; None where they can't be had, which must not spoil the look."""
     try:
-        answer = answers.ask(to, "GET", f"execution/{execution}/output?lastlines={TAIL_LINES}", timeout_s=to.left_s / 2)
+        answer = answers.ask(to, "GET", f"execution/{execution}/output?lastlines={LINES_READ}", timeout_s=to.left_s / 2)
         entries = answers.mapping(answer.json()).get("entries")
     except (Denied, Unavailable):
         return None
     rows = entries if isinstance(entries, list) else []
-    return tuple(answers.plain(str(row.get("log") or "")) for row in rows[-TAIL_LINES:] if isinstance(row, dict))
+    lines = [_without_noise(str(row.get("log") or "")) for row in rows if isinstance(row, dict)]
+    return tuple(line for line, _ in groupby(filter(None, lines)))[-TAIL_LINES:]
+
+
+def _without_noise(line: str) -> str:
+    """The line without what only Rundeck's developers read: Java's traces and class names, and dumps of its variables."""
+    if JAVA_TRACE.match(line):
+        return ""
+    return answers.plain(VARIABLES.sub("", JAVA_CLASS.sub("", line)))
 
 
 def run(settings: Settings, target: Target, *, tag: str, runner_not_after: float, timeout_s: float) -> Execution:
