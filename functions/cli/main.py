@@ -14,6 +14,7 @@ from functions.cli.commands.check import check
 from functions.cli.commands.drill import drill
 from functions.cli.commands.record import record
 from functions.cli.commands.report import report
+from functions.cli.commands.rotate_token import rotate_token
 from functions.cli.commands.send import send
 from functions.cli.commands.simulate import simulate
 from functions.cli.commands.status import status
@@ -54,5 +55,5 @@ def command_line(ctx: click.Context) -> None:
         ctx.color = False
 
 
-for command in (check, simulate, backtest, send, record, drill, status, pause, resume, card, report):
+for command in (check, simulate, backtest, send, record, drill, status, pause, resume, card, report, rotate_token):
     command_line.add_command(command)

@@ -232,11 +232,13 @@ def _from_secret_manager(reference: str, project: str, secret: str, version: str
     with explained(f"Secret Manager ({reference})", _REMEDIES):
         # No second try and no crc32c: the next read is the next try, and TLS guards the bytes on their way.
         name = f"projects/{project}/secrets/{secret}/versions/{version}"
-        answer = _client(os.environ.get(ENDPOINT, "")).access_secret_version(name=name, timeout=TIMEOUT_S, retry=None)
+        answer = secret_manager_client().access_secret_version(name=name, timeout=TIMEOUT_S, retry=None)
         return bytes(answer.payload.data).removesuffix(b"\n")
 
 
-def _client(endpoint: str) -> Any:
+def secret_manager_client() -> Any:
+    """Google's client, built once."""
+    endpoint = os.environ.get(ENDPOINT, "")
     with _CLIENTS_LOCK:
         if endpoint not in _CLIENTS:
             _CLIENTS[endpoint] = _built(endpoint)

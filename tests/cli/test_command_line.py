@@ -19,7 +19,20 @@ from tests.support.unstick_process import SIGNING_KEY, configuration, runbook
 from tools.docs import command_line_page
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = ["check", "simulate", "backtest", "send", "record", "drill", "status", "pause", "resume", "card", "report"]
+COMMANDS = [
+    "check",
+    "simulate",
+    "backtest",
+    "send",
+    "record",
+    "drill",
+    "status",
+    "pause",
+    "resume",
+    "card",
+    "report",
+    "rotate-token",
+]
 
 
 def test_the_page_is_what_the_help_says() -> None:

@@ -34,7 +34,9 @@ grafana:
     bearer: {tokens: [sm://p/t/3], scheme: ApiKey}
   max_body: 2MiB
   annotations: {url: https://grafana.example.com, token: env://G, ca: g.pem}
-rundeck: {url: https://rundeck.example.com/r, token: env://R, api_version: 45, incident_option: i, not_after_option: n, ca: r.pem}
+rundeck:
+  {url: https://rundeck.example.com/r, token: env://R, token_expires: '2026-12-26T11:15:56Z', api_version: 45,
+    incident_option: i, not_after_option: n, ca: r.pem}
 rabbitmq: {url: http://127.0.0.1:15672, user: unstick, password: env://P, ca: q.pem}
 store: {local: {path: unstick.db}}
 scheduler: {local: {path: unstick.db}}
@@ -135,7 +137,7 @@ def test_beside_another_file_it_counts_for_nothing(started, tmp_path):
     path.write_text(ALL_KEYS.replace("name: zebra", "name: zebu"), encoding="utf-8")
     assert list(started(path).rules.runbooks) == ["zebu", "apple"]
     path.write_text(ALL_KEYS.replace("mode: approve", "mode: aprove"), encoding="utf-8")
-    with pytest.raises(ConfigError, match=r"unstick\.yaml:32: runbooks\[0\]\.mode"):
+    with pytest.raises(ConfigError, match=r"unstick\.yaml:34: runbooks\[0\]\.mode"):
         started(path)
 
 

@@ -1,17 +1,17 @@
-"""Secret Manager's REST API over HTTP, as far as Unstick uses it: it hands out versions of secrets."""
+"""Secret Manager's REST API over HTTP, as far as Unstick uses it: the newest version of secrets, and new versions."""
 
 from __future__ import annotations
 
 import base64
 import json
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 @contextmanager
-def secret_manager(secrets: Mapping[str, str]) -> Iterator[str]:
+def secret_manager(secrets: MutableMapping[str, str]) -> Iterator[str]:
     """The base URL of a server that has these secrets, by projects/P/secrets/NAME, for as long as the context."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -25,6 +25,19 @@ def secret_manager(secrets: Mapping[str, str]) -> Iterator[str]:
             if known:
                 payload = {"data": base64.b64encode(secrets[name].encode()).decode()}
                 said = {"name": f"{name}/versions/1", "payload": payload}
+            self._answer(said, known=known)
+
+        def do_POST(self) -> None:
+            name = self.path.partition("?")[0].removeprefix("/v1/").removesuffix(":addVersion")
+            sent = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            known = name in secrets
+            if known:
+                secrets[name] = base64.b64decode(sent["payload"]["data"]).decode()
+            self._answer(
+                {"name": f"{name}/versions/2"} if known else {"error": {"code": 404, "status": "NOT_FOUND"}}, known=known
+            )
+
+        def _answer(self, said: dict[str, object], *, known: bool) -> None:
             body = json.dumps(said).encode()
             self.send_response(200 if known else 404)
             self.send_header("Content-Type", "application/json; charset=UTF-8")

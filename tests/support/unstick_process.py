@@ -79,7 +79,7 @@ def configuration(
         "grafana": {
             "auth": {"hmac": {"secrets": ["env://GRAFANA_HMAC_SECRET"], "timestamp_header": "X-Grafana-Alerting-Timestamp"}}
         },
-        "rundeck": {"url": rundeck_url, "token": "env://RUNDECK_TOKEN"},
+        "rundeck": {"url": rundeck_url, "token": "env://RUNDECK_TOKEN", "token_expires": "2999-01-01T00:00:00Z"},
         "rabbitmq": {"url": rabbitmq_url, "user": user, "password": "env://RABBITMQ_PASSWORD"},
         "store": {"local": {"path": "unstick.db"}},
         "scheduler": {"local": {"path": "unstick.db"}},

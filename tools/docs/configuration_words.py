@@ -55,6 +55,10 @@ WORDS = {
     ("Settings", "user"): "Whose password it is.",
     ("Settings", "ca"): "File or folder of certificates (PEM) to trust instead of the usual ones, for a private CA.",
     ("Annotations", "ca"): "As of `rundeck`.",
+    (
+        "Settings",
+        "token_expires",
+    ): "When Rundeck's token expires, as RFC 3339 with its zone; a token can't read its own end. `rotate-token` keeps it.",
     ("Settings", "incident_option"): "The job's option that takes INCIDENT.ATTEMPT.",
     ("Settings", "not_after_option"): "The job's option that takes the Unix time after which it must refuse to start.",
     ("File", "grafana"): "Who may send notifications, and how large they may be.",

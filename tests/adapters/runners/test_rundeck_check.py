@@ -5,12 +5,14 @@ from __future__ import annotations
 import subprocess
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 import yaml
+from msgspec.structs import replace
 
 from functions.adapters.runners import rundeck
 from functions.adapters.runners.rundeck import checks
@@ -33,7 +35,7 @@ def double() -> Iterator[Rundeck]:
 @pytest.fixture
 def settings(double: Rundeck, tmp_path: Path) -> Settings:
     (tmp_path / "token").write_text(f"{TOKEN}\n")
-    return Settings(double.url, SecretRef(f"file://{tmp_path}/token"))
+    return Settings(double.url, SecretRef(f"file://{tmp_path}/token"), token_expires="2999-01-01T00:00:00Z")
 
 
 def check(
@@ -160,6 +162,15 @@ def test_filter_of_an_option_is_left_out(double: Rundeck, settings: Settings) ->
     """Nobody knows the nodes before the job runs."""
     double.state.jobs[JOB].nodes = "name: ${option.service}"
     assert "the job's node filter matches nodes" not in check(settings)
+
+
+@pytest.mark.parametrize(("in_days", "ok"), [(8, True), (6, None), (-1, None), (None, None)])
+def test_end_of_the_token_is_shown(settings: Settings, in_days: int | None, ok: bool | None) -> None:
+    """A week before it ends, and where nobody wrote it down, there is something to do."""
+    ends = "" if in_days is None else datetime.fromtimestamp(time.time() + in_days * 86400, UTC).isoformat()
+    finding = check(replace(settings, token_expires=ends))["Rundeck's token does not expire within a week"]
+    assert finding.ok is ok
+    assert bool(finding.remedy) is (ok is None)
 
 
 def test_guard_is_needed_for_auto_only(double: Rundeck, settings: Settings) -> None:

@@ -118,9 +118,17 @@ def connect(settings: Settings, timeout_s: float) -> Connection:
 
 
 def ask(
-    to: Connection, method: str, path: str, *, json: Any = None, accept: str = JSON, api_version: int = 0, timeout_s: float = 0.0
+    to: Connection,
+    method: str,
+    path: str,
+    *,
+    json: Any = None,
+    accept: str = JSON,
+    api_version: int = 0,
+    timeout_s: float = 0.0,
+    expected: int = HTTP_OK,
 ) -> http_client.Answer:
-    """One exchange; `path` follows /api/N/. Returns Rundeck's 200.
+    """One exchange; `path` follows /api/N/. Returns Rundeck's answer with the status `expected`.
 
     Raises Denied by ERRORS and Unavailable for whatever leaves open what happened. A refused token is read again and, if it
     was replaced meanwhile, the request is sent once more: a refused token is a definite no, so nothing ran.
@@ -134,7 +142,7 @@ def ask(
             renewed = to.settings.token.read()
     if renewed != token:
         answer = _send(to, method, url, renewed, accept=accept, json=json, timeout_s=timeout_s)
-    if answer.status != HTTP_OK or _is_html(answer):
+    if answer.status != expected or _is_html(answer):
         raise _no(method, answer)
     return answer
 

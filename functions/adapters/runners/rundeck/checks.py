@@ -16,12 +16,14 @@ from functions.runtime.parallel import run_parallel
 from functions.runtime.text import Phrase
 
 MAX_SKEW_S = 30.0
+WEEK_S = 7 * 86400.0
 META_VERSION = 46
 """The first API version that has /job/ID/meta and /project/NAME/meta; only they show permissions without running anything."""
 MODE_VERSION = 36
 """Below it a passive server answers the question for its mode with 503."""
 
 ANSWERS = "Rundeck answers and takes the token"
+EXPIRY = "Rundeck's token does not expire within a week"
 JOB = "Rundeck's job exists and is enabled"
 MAY_RUN = "the token may run the job"
 HISTORY = "the job's history can be read"
@@ -66,7 +68,7 @@ def check(
         return [_failed(ANSWERS, error)]
     version, newest = answers.plain(str(server.get("version"))), answers.plain(str(server.get("apiversion")))
     detail = f"Rundeck {version}, API {settings.api_version} of {newest}"
-    findings = [Finding(ANSWERS, ok=True, detail=detail), _check_clock(answer)]
+    findings = [Finding(ANSWERS, ok=True, detail=detail), _check_token_end(settings, answer.at), _check_clock(answer)]
     path = f"job/{quote(job, safe='')}"
     info, meta, history, mode, definition = run_parallel(
         [
@@ -148,6 +150,22 @@ def _failed(what: str, error: Exception) -> Finding:
     if isinstance(error, Unavailable):
         return Finding(what, ok=False, detail=error.detail, remedy="check rundeck.url and the network in between")
     raise error
+
+
+def _check_token_end(settings: Settings, now: float) -> Finding:
+    """Unknown, not wrong: until then everything works."""
+    ends = settings.token_expires_at
+    if ends is None:
+        remedy = "write the end that Rundeck showed into rundeck.token_expires; people are then told before it comes"
+        return Finding(EXPIRY, ok=None, detail="a token can't read its own end", remedy=remedy)
+    left_s = ends - now
+    remedy = "python -m functions rotate-token"
+    return _finding(
+        EXPIRY,
+        ok=True if left_s > WEEK_S else None,
+        remedy=remedy,
+        detail=f"{settings.token_expires}, in {left_s / 86400:.0f} days",
+    )
 
 
 def _check_clock(answer: Any) -> Finding:
