@@ -18,7 +18,7 @@ from functions.application.ports import Finding, Listed, Stored
 from functions.config.current import current_config
 from functions.config.settings import Config
 from functions.domain.model.alerts import QueueRef, Target
-from functions.domain.model.codes import VERSION
+from functions.domain.model.codes import FIRST_VERSION
 from functions.domain.model.messages import Card
 from functions.domain.model.observations import Execution, ExecutionHistory, QueueSnapshot
 from functions.domain.model.runbooks import Rules
@@ -92,7 +92,7 @@ class Adapters(Struct, frozen=True):
     # --- scheduler
 
     def wake(self, at: float, content: Mapping[str, Any], timeout_s: float) -> None:
-        payload = signing.sign(self.config.signing_keys, {"v": VERSION, **content})
+        payload = signing.sign(self.config.signing_keys, {"v": FIRST_VERSION, **content})
         load_adapter("schedulers", self.config.scheduler.name).wake(
             self.config.scheduler.settings, at, payload, timeout_s=timeout_s
         )

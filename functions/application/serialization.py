@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from functions.application.decoding import decoder
 from functions.domain.model.codes import VERSION
+from functions.domain.model.incidents import Document
 from functions.runtime.errors import Denied
 from functions.runtime.text import Text
 
@@ -15,8 +17,8 @@ T = TypeVar("T")
 
 
 def encode(document: object) -> bytes:
-    """A Struct of the model as JSON."""
-    return msgspec.json.encode(document)
+    """A Struct of the model as JSON, in the form and with the version of this release."""
+    return msgspec.json.encode(replace(document, version=VERSION) if isinstance(document, Document) else document)
 
 
 def decode(kind: type[T], body: bytes, name: str) -> T:

@@ -14,7 +14,7 @@ from typing import Any
 
 from itsdangerous import BadData, URLSafeSerializer
 
-from functions.domain.model.codes import VERSION
+from functions.domain.model.codes import FIRST_VERSION
 from functions.runtime.errors import BadRequest, Denied, Unavailable
 from functions.runtime.secrets import SecretRef
 
@@ -45,8 +45,8 @@ def verify_payload(keys: tuple[SecretRef, ...], payload: str) -> dict[str, Any]:
     version = content.get("v") if isinstance(content, dict) else None
     if not isinstance(content, dict) or type(version) is not int or ("target" in content) == ("deferred" in content):
         raise BadRequest(400, "This is signed, but it is no wake-up.")
-    if version > VERSION:
-        raise BadRequest(400, f"This wake-up has version {version}, made by a newer release; this one knows {VERSION}.")
+    if version > FIRST_VERSION:
+        raise BadRequest(400, f"This wake-up has version {version}, made by a newer release; this one knows {FIRST_VERSION}.")
     return content
 
 

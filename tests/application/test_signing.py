@@ -9,7 +9,7 @@ import pytest
 from itsdangerous import URLSafeSerializer
 
 from functions.application import signing
-from functions.domain.model.codes import VERSION
+from functions.domain.model.codes import FIRST_VERSION
 from functions.runtime.errors import BadRequest, ConfigError, Denied, Unavailable
 from functions.runtime.secrets import SecretRef
 
@@ -30,7 +30,8 @@ def refused(call) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize(
-    "content", [{"v": VERSION, "target": "t-0123"}, {"v": VERSION, "deferred": [{"alerts": [{"labels": {"queue": "配送/a"}}]}]}]
+    "content",
+    [{"v": FIRST_VERSION, "target": "t-0123"}, {"v": FIRST_VERSION, "deferred": [{"alerts": [{"labels": {"queue": "配送/a"}}]}]}],
 )
 def test_round_trip(content):
     """What was signed comes out as it went in."""
@@ -39,20 +40,20 @@ def test_round_trip(content):
 
 def test_equal_contents_make_equal_payloads():
     """The local scheduler merges equal wake-ups, so a signature may hold no time and no chance."""
-    content = {"v": VERSION, "target": "t-0123"}
+    content = {"v": FIRST_VERSION, "target": "t-0123"}
     assert signing.sign((NEW,), content) == signing.sign((NEW,), content)
 
 
 def test_the_newest_key_signs_and_former_ones_are_taken():
     """After a rotation, what was signed before it still counts, and what is signed now does not need the former key."""
-    former = signing.sign((FORMER,), {"v": VERSION, "target": "a"})
+    former = signing.sign((FORMER,), {"v": FIRST_VERSION, "target": "a"})
     assert signing.verify_payload((NEW, FORMER), former)["target"] == "a"
-    assert signing.verify_payload((NEW,), signing.sign((NEW, FORMER), {"v": VERSION, "target": "b"}))["target"] == "b"
+    assert signing.verify_payload((NEW,), signing.sign((NEW, FORMER), {"v": FIRST_VERSION, "target": "b"}))["target"] == "b"
 
 
 def test_a_strange_signature_is_401():
     """A payload of somebody else starts nothing, and the answer does not say which part was wrong."""
-    payload = signing.sign((STRANGE,), {"v": VERSION, "target": "a"})
+    payload = signing.sign((STRANGE,), {"v": FIRST_VERSION, "target": "a"})
     assert refused(lambda: signing.verify_payload((NEW, FORMER), payload)) == (
         401, "This wake-up is not signed with any of signing_keys."
     )  # fmt: skip
@@ -60,7 +61,7 @@ def test_a_strange_signature_is_401():
 
 def test_every_changed_character_is_401():
     """One character changed, wherever it stands, and the payload counts no more."""
-    payload = signing.sign((NEW,), {"v": VERSION, "target": "t-0123456789"})
+    payload = signing.sign((NEW,), {"v": FIRST_VERSION, "target": "t-0123456789"})
     for place, there in enumerate(payload[:-1]):  # the last one holds two bits that mean nothing
         changed = payload[:place] + ("A" if there != "A" else "B") + payload[place + 1 :]
         assert refused(lambda changed=changed: signing.verify_payload((NEW,), changed))[0] == 401
@@ -101,16 +102,16 @@ def test_signed_but_no_wake_up_is_400(content):
 
 def test_a_newer_version_is_400():
     """A former release leaves a newer one's wake-ups alone, and says so."""
-    payload = signing.sign((NEW,), {"v": VERSION + 1, "target": "a"})
+    payload = signing.sign((NEW,), {"v": FIRST_VERSION + 1, "target": "a"})
     status, sentence = refused(lambda: signing.verify_payload((NEW,), payload))
     assert status == 400
-    assert f"version {VERSION + 1}, made by a newer release" in sentence
+    assert f"version {FIRST_VERSION + 1}, made by a newer release" in sentence
 
 
 def test_an_approval_is_no_wake_up_and_the_other_way_round():
     """The two are signed apart: an approval link from a chat can't be fed to verify."""
     token = signing.sign_approval((NEW,), "a", "n", NOW + 60)
-    payload = signing.sign((NEW,), {"v": VERSION, "target": "a"})
+    payload = signing.sign((NEW,), {"v": FIRST_VERSION, "target": "a"})
     assert refused(lambda: signing.verify_payload((NEW,), token))[0] == 401
     assert refused(lambda: signing.read_approval((NEW,), payload, NOW))[0] == 403
 
@@ -127,7 +128,7 @@ def test_approval_round_trip_and_expiry():
 
 def test_a_key_of_default_settings_does_not_count():
     """SHA-1, itsdangerous' own default, is not accepted."""
-    payload = URLSafeSerializer(NEW.read(), salt="unstick.wake-up").dumps({"v": VERSION, "target": "a"})
+    payload = URLSafeSerializer(NEW.read(), salt="unstick.wake-up").dumps({"v": FIRST_VERSION, "target": "a"})
     assert refused(lambda: signing.verify_payload((NEW,), payload))[0] == 401
 
 
@@ -135,12 +136,12 @@ def test_an_empty_key_signs_nothing(monkeypatch):
     """An empty secret would let anybody sign."""
     monkeypatch.setenv("KEY_NEW", "")
     with pytest.raises((Denied, ConfigError)):
-        signing.sign((NEW,), {"v": VERSION, "target": "a"})
+        signing.sign((NEW,), {"v": FIRST_VERSION, "target": "a"})
 
 
 def test_a_former_key_that_cannot_be_read_matters_only_if_it_is_needed(monkeypatch):
     """A missing former key neither stops what the newest signed, nor turns what it may have signed into a lie."""
-    newest, former = (signing.sign((key,), {"v": VERSION, "target": "a"}) for key in (NEW, FORMER))
+    newest, former = (signing.sign((key,), {"v": FIRST_VERSION, "target": "a"}) for key in (NEW, FORMER))
     monkeypatch.delenv("KEY_FORMER")
     missing = SecretRef("env://KEY_MISSING")
     assert signing.verify_payload((NEW, missing), newest)["target"] == "a"
@@ -153,4 +154,4 @@ def test_a_hundred_deferred_targets_fit_into_a_task():
     labels = {f"label_{n}": "".join(random.Random(n).choices(string.ascii_letters, k=40)) for n in range(30)}
     alerts = [{"fingerprint": f"{n:016x}", "labels": {**labels, "queue": f"q-{n}"}} for n in range(100)]
     entries = [{"incident": f"i-{n}", "alerts": [alert]} for n, alert in enumerate(alerts)]
-    assert len(signing.sign((NEW,), {"v": VERSION, "deferred": entries})) < 300_000
+    assert len(signing.sign((NEW,), {"v": FIRST_VERSION, "deferred": entries})) < 300_000

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-VERSION = 1
-"""Of documents, archive records and wake-ups. A release reads its own version and the one before, and leaves newer ones alone."""
+VERSION = 2
+"""Of documents and archive records. A release reads its own version and the one before, and leaves newer ones alone.
+From 2 on a detail is a template with its values; in 1 it was a sentence."""
+
+FIRST_VERSION = 1
+"""Of what has kept its form: wake-ups, the kill switch and the storm. A former release still reads those after a rollback."""
 
 
 class Reason(StrEnum):

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
-from functions.domain.model.codes import VERSION
+from functions.domain.model.codes import FIRST_VERSION
 from functions.runtime.text import Phrase, Text, in_brackets
 
 
@@ -103,7 +103,7 @@ class Pause(Struct, frozen=True):
     by: str = ""
     at: float = 0.0
     on: bool = True
-    version: int = VERSION
+    version: int = FIRST_VERSION
 
     @property
     def why(self) -> Phrase:
@@ -120,7 +120,7 @@ class Storm(Struct, frozen=True):
     """The document `storm`: the targets that had their first restart recently."""
 
     slots: tuple[Slot, ...] = ()
-    version: int = VERSION
+    version: int = FIRST_VERSION
 
 
 class Observation(Struct, frozen=True):
