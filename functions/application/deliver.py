@@ -90,7 +90,7 @@ def _sign_approval_link(ports: Ports, document: Document, card: Card) -> Card:
 
 
 def post_to_all(ports: Ports, channels: Iterable[str], card: Card) -> dict[str, str]:
-    """Post one card on several channels at once: channel -> what went wrong and what to do, empty where it was posted."""
+    """Post one card to several channels at once. Returns channel -> problem and remedy, empty if it was posted."""
     names = tuple(channels)
     results = ports.run_parallel([partial(ports.post, name, card, None, POST_S) for name in names], POST_S) if names else []
     return {name: _problem(result) for name, result in zip(names, results, strict=True)}

@@ -354,7 +354,7 @@ def _hand_to_bundle(ports: Ports, messages: list[Message], budget: Budget) -> se
 
 
 def _collect_bundle(ports: Ports, reason: str, bundled: set[str], budget: Budget) -> tuple[dict[str, tuple[str, ...]], set[str]]:
-    """Collect the messages about this reason that wait in any document and are not in `told`: names by channel, and ids."""
+    """Collect the messages about this reason that wait in any document and are not yet `bundled`: names by channel, and ids."""
     names: dict[str, list[str]] = {}
     ids: set[str] = set()
     for entry in ports.list_documents(budget.at_most(LIST_S)):

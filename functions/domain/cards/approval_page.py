@@ -1,6 +1,6 @@
-"""The HTML of the approval page, without scripts, pictures or anything else that would have to be loaded.
+"""The HTML of the approval page. It has no scripts or pictures, and loads nothing.
 
-Whatever comes from outside goes through `html.escape` right where it is put in. Colours meet WCAG AA in light and dark.
+Everything from outside goes through `html.escape` where it is inserted. Colours meet WCAG AA in light and dark.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ HEALTH = {Health.ILL: Text("Stuck"), Health.WELL: Text("Not stuck"), Health.UNSU
 
 
 def page(rules: Rules, title: Phrase, *parts: str) -> str:
-    """A whole page of parts that are HTML already."""
+    """A complete page. The parts are HTML."""
     body = "\n".join(part for part in parts if part)
     return _PAGE.format(language=rules.language, title=_html(rules, title), style=STYLE, body=body)
 
@@ -118,7 +118,7 @@ def _html(rules: Rules, phrase: Phrase) -> str:
 
 
 def text(rules: Rules, phrase: Phrase, kind: str = "") -> str:
-    """A paragraph; `note` is set back, `warn` stands out."""
+    """A paragraph; `note` is less visible, `warn` stands out."""
     return f'<p class="{kind}">{_html(rules, phrase)}</p>' if kind else f"<p>{_html(rules, phrase)}</p>"
 
 

@@ -1,7 +1,7 @@
-"""What happened to an incident -> the card that people read, in the configured language and time zone.
+"""Composes the card of an incident.
 
-The headline alone says whether anybody must get up. Every text is cleaned and cut when it is rendered; escaping is each channel's
-business. `compose` takes any story: a card that can't be made would hold up an incident.
+The headline alone says whether anybody must get up. Rendering cleans and cuts every text; each channel escapes it.
+`compose` accepts any input: a card that can't be composed would hold up an incident.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ EVIDENCE_LINE = 240
 
 
 class Content(Struct, frozen=True):
-    """What a card says. The headline comes without its first words."""
+    """The content of a card. The headline lacks the words of urgency."""
 
     urgency: str
     headline: Phrase
@@ -140,7 +140,7 @@ def why(card_input: CardInput, reason: Reason | None, *, todo: bool = True) -> l
 
 
 def to_do(todo: Phrase) -> Text:
-    """What people should do."""
+    """The sentence that says what to do."""
     return Text("What to do: {todo}", todo=todo)
 
 
@@ -198,7 +198,7 @@ def _escalated(card_input: CardInput, rules: Rules) -> Content:
         if restarts == 0:
             headline = Text("{subject} needs a person", subject=subject)
         text = [to_do(_advice(card_input))]
-        if not _stuck(card_input):  # that it is stuck stands in the headline
+        if not _stuck(card_input):  # the headline says that it is stuck
             text += why(card_input, None)
     facts_shown = facts.gathered(card_input, rules, queue_facts.queues, queue_facts.head, facts.since, facts.tried)
     return Content("act", headline, [*text, HANDS_OFF, *_cause(card_input)], facts_shown)
@@ -212,7 +212,7 @@ def _stuck(card_input: CardInput) -> bool:
 
 
 def _advice(card_input: CardInput) -> Text:
-    """What fits what was seen of the consumers."""
+    """The advice that fits the consumers."""
     counts = (
         [watched.consumers for watched in card_input.incident.queues if watched.consumers is not None]
         if card_input.incident
@@ -259,7 +259,7 @@ def _not_approved(card_input: CardInput, rules: Rules) -> Content:
         headline = Text("{subject} was not restarted again: nobody approved it in time", subject=subject)
     reason = (
         None if card_input.reason is Reason.AWAITING_APPROVAL else card_input.reason
-    )  # its sentence asks for what is too late now
+    )  # its sentence asks for an approval, which is too late now
     text: list[Phrase] = [
         Text("The approval link has expired. Check the queue and restart the application by hand if it is still stuck."),
         *why(card_input, reason, todo=False),

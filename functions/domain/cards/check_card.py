@@ -1,4 +1,4 @@
-"""What a check from inside the deployed function found wrong -> the card that people read."""
+"""Turns the problems that a check from inside the deployed function found into a card."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The parts of a drill -> the card that people read."""
+"""Turns the parts of a drill into a card."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Leg(Struct, frozen=True):
 
 
 def card(legs: tuple[Leg, ...], rules: Rules, at: float) -> Card:
-    """The times of all parts; one that failed calls for somebody."""
+    """Show the times of all parts. A failed part makes the card `act`."""
     failed = next((leg for leg in legs if not leg.ok), None)
     headline = Text("the drill succeeded from end to end")
     if failed:

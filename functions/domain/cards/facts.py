@@ -1,4 +1,4 @@
-"""The facts of a card but its queues: times, attempts, alert and links, as lines of text."""
+"""The facts of a card, except its queues: times, attempts, alert and links."""
 
 from __future__ import annotations
 
@@ -174,6 +174,6 @@ def links(card_input: CardInput) -> Iterator[tuple[Phrase, str]]:
 
 
 def gathered(card_input: CardInput, rules: Rules, *parts: Callable[[CardInput], Iterator[Fact] | list[Fact]]) -> list[Fact]:
-    """The facts of these kinds, in this order, and what every card ends with."""
+    """The facts of these kinds, in this order, and those with which every card ends."""
     facts = [fact for part in parts for fact in part(card_input)] + list(about(card_input, rules))
     return [(label, value) for label, value in facts if value]

@@ -1,4 +1,4 @@
-"""The facts of a card's queues: how many messages, before and after, consumers, the oldest message, the curve."""
+"""The facts of a card's queues: messages before and after, consumers, the oldest message, the curve."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def queues(card_input: CardInput) -> list[Fact]:
 
 
 def queue_name(name: str, vhost: str) -> Phrase:
-    """A queue as people know it, with its vhost where that is not the default one."""
+    """A queue's name for people, with its vhost unless that is the default one."""
     tidied, in_vhost = tidy(name), tidy(vhost, 60)
     return Text("{queue} (vhost {vhost})", queue=tidied, vhost=in_vhost) if in_vhost not in ("", "/") else tidied
 
@@ -50,7 +50,7 @@ def _depth(watched: QueueState) -> Phrase:
     """The depth before and after the restart; until then the last one, which the curve always has."""
     before, after = watched.before, watched.depth
     last_at, last = watched.curve[-1] if watched.curve else (inf, after)
-    if before is not None and after is not None and last_at > before.at:  # else an earlier restart had left that many
+    if before is not None and after is not None and last_at > before.at:  # otherwise an earlier restart left that many
         return Text("{before} → {count} message", "{before} → {count} messages", before=before.depth, count=after)
     depth = last if last is not None else before.depth if before is not None else None
     return messages(depth) if depth is not None else ""

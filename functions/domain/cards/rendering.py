@@ -1,4 +1,4 @@
-"""Phrases -> a card's texts: in the configured language, clean and within their limits."""
+"""Renders phrases as the texts of a card: in the configured language, clean and within their limits."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def tidy(text: object, limit: int = NAME) -> str:
 
 
 def rendered(rules: Rules, phrase: Phrase, limit: int = SENTENCE) -> str:
-    """One line in the configured language, whatever it holds of strangers, within `limit`."""
+    """One clean line in the configured language, within `limit`."""
     return tidy(in_language(rules.language, phrase), limit)
 
 
@@ -41,7 +41,7 @@ def render(
     links: Iterable[tuple[Phrase, str]] = (),
     at: float,
 ) -> Card:
-    """The card. Its headline says first whether anybody must get up."""
+    """Render the card. Its headline begins with the words of urgency."""
     return Card(
         kind=kind,
         urgency=urgency,

@@ -1,4 +1,4 @@
-"""What the bug costs -> the card that people read. The longer a bug stays, the louder it is said."""
+"""Turns the cost of the bug into a card. The longer a bug stays open, the louder the card."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ TREND = 14
 def card(cost: Cost, rules: Rules, *, days: int = 7) -> Card:
     """Compose the report's card. Its headline covers the last 7 or 30 days.
 
-    Week by week the open bug gets louder: loudness 1 is a reminder, from 2 on headline and sentence have a mark more each
-    week, and from `LOUDEST` on it is the headline. It never has the words that make people get up: it waits for the morning.
+    An open bug gets louder every week: 1 is a reminder, from 2 on each week adds a mark to headline and sentence, and from
+    `LOUDEST` on the bug is the headline. The card never uses the words that make people get up: it can wait for the morning.
     """
     active = [spent for spent in cost.runbooks if not spent.quiet]
     loudest = max(active, key=lambda spent: spent.loudness, default=None)
@@ -71,7 +71,7 @@ def quiet(cost: Cost, days: int) -> Text:
 
 
 def _marked(spent: RunbookCost, phrase: Phrase) -> Phrase:
-    """With one mark more every week."""
+    """The phrase with one mark more every week."""
     return Text("{marks} {text}", marks="!" * (spent.loudness - 1), text=phrase) if spent.loudness > 1 else phrase
 
 

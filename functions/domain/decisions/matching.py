@@ -140,7 +140,7 @@ def _rendered(template: str, labels: Mapping[str, str], what: Text) -> str:
         value = labels.get(name, "")
         if not value:
             raise _NotRendered(Text("{what}: the alert has no label {label}", what=what, label=shown(name)))
-        if len(value) > MAX_MATCHED:  # before it is put in, perhaps many times
+        if len(value) > MAX_MATCHED:  # before it is inserted, perhaps many times
             raise _NotRendered(named(Text("{what}, label {label}", what=what, label=shown(name)), _too_long(value)))
     return _LABEL.sub(lambda label: labels[label[1]], template)
 

@@ -319,7 +319,7 @@ def _check_run(document: Document, incident: Incident, runbook: Runbook, context
 
 
 def _why_unseen(incident: Incident, context: StepContext) -> Unknown | None:
-    """Why this look can't tell whether the execution still runs; None where it was seen running."""
+    """Why this observation can't tell whether the execution still runs; None if it was seen running."""
     if isinstance(context.ledger, Unknown):
         return context.ledger
     known = incident.execution
@@ -329,7 +329,7 @@ def _why_unseen(incident: Incident, context: StepContext) -> Unknown | None:
 
 
 def _watch_running(document: Document, incident: Incident, runbook: Runbook, context: StepContext) -> Step:
-    """It was seen running just now: look again, up to `max_run`."""
+    """It is running: check again, until `max_run`."""
     running_s = context.at - _started_at(incident)
     if running_s > runbook.restart.max_run_s:
         execution = incident.execution.id if incident.execution else "?"
@@ -341,7 +341,7 @@ def _watch_running(document: Document, incident: Incident, runbook: Runbook, con
 
 
 def _wait_unseen(document: Document, incident: Incident, runbook: Runbook, context: StepContext, unseen: Unknown) -> Step:
-    """Nobody can tell whether it still runs: look again, tell people why, and hand it over when `max_run` is long past."""
+    """Nobody can tell whether it still runs: check again, notify people why, and escalate when `max_run` is long past."""
     within_s = runbook.verify.within_s
     deadline = _started_at(incident) + runbook.restart.max_run_s + within_s + GRACE_S
     unseen_s = context.at - (incident.looked_at or incident.began_at)
@@ -377,7 +377,7 @@ def _started_at(incident: Incident) -> float:
 
 
 def _looks_healthy(incident: Incident, runbook: Runbook, context: StepContext) -> bool:
-    """Whether every queue of the incident is seen well in this look; that says nothing of the restart."""
+    """Whether every queue of the incident is healthy now, which says nothing about the restart."""
     for watched in incident.queues:
         snapshot = context.seen.queues.get(watched.queue.key)
         own = context.rules.runbooks.get(watched.runbook, runbook)

@@ -123,16 +123,16 @@ def _on_timer(document: Document, context: StepContext) -> Step:
 
 
 def _on_request(document: Document, event: AlertsReceived, context: StepContext) -> Step:
-    """Take in the alerts, unless the very same request was taken in before: a copy of it decides nothing anew."""
+    """Take in the alerts, unless the same signed request was taken in before: a copy decides nothing."""
     origin, requests = event.origin, document.requests
     if requests.get(origin.id, 0.0) > context.at:
         return Step(document, reply=reply_for_alerts(document, event, event.cases[0], Action.HELD, Reason.DUPLICATE))
-    made = _on_alerts(document, event, context)
+    result = _on_alerts(document, event, context)
     if not origin.id or not new_alerts(document, event.cases):
-        return made
+        return result
     current = {name: until for name, until in requests.items() if until > context.at} | {origin.id: origin.until}
     kept = dict(list(current.items())[-REQUESTS_KEPT:])
-    return replace(made, document=replace(made.document, requests=kept))
+    return replace(result, document=replace(result.document, requests=kept))
 
 
 def _on_alerts(document: Document, event: AlertsReceived, context: StepContext) -> Step:

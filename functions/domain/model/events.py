@@ -14,7 +14,7 @@ from functions.runtime.text import Phrase
 
 
 class Origin(Struct, frozen=True):
-    """The request that alerts came with, and until when a copy of it would be let in. Without an id, copies can't be told."""
+    """The request of the alerts, and until when a copy of it would be accepted. Without an id, copies can't be recognised."""
 
     id: str = ""
     until: float = 0.0

@@ -154,7 +154,7 @@ class Document(Struct, frozen=True):
     bundled: Mapping[str, float] = field(default_factory=dict)
     """Only in bundle documents: message id -> when it was moved here."""
     requests: Mapping[str, float] = field(default_factory=dict)
-    """Signed requests whose alerts were decided -> until when a copy of it would be let in."""
+    """Signed request whose alerts were decided -> until when a copy of it would be accepted."""
     version: int = VERSION
 
     @property

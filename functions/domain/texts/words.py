@@ -36,7 +36,7 @@ STATUSES: Mapping[str, Text] = {
 
 
 def curve_words(curve: tuple[tuple[float, int], ...], language: str) -> str:
-    """A curve in figures: first, last, highest, and the time that it spans. Empty for fewer than two looks."""
+    """A curve in figures: first, last, highest, and the time that it spans. Empty for fewer than two samples."""
     if len(curve) < 2:
         return ""
     first, last, peak = curve[0][1], curve[-1][1], max(depth for _, depth in curve)
@@ -60,12 +60,12 @@ def duration(seconds: float) -> Text:
 
 
 def messages(count: int) -> Phrase:
-    """So many messages."""
+    """A number of messages."""
     return Text("{count} message", "{count} messages", count=count)
 
 
 def consumers(count: int) -> Phrase:
-    """So many consumers."""
+    """A number of consumers."""
     return Text("{count} consumer", "{count} consumers", count=count)
 
 
