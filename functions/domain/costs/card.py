@@ -1,4 +1,4 @@
-"""Turns the cost of the bug into a card. The longer a bug stays open, the louder the card."""
+"""Turns the cost of the bug into a card. The longer a bug stays open, the more prominent it is."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 
 from functions.domain.cards.rendering import Fact, render, tidy
-from functions.domain.costs.model import LOUDEST, Cost, Counts, Day, Gap, Likely, MissingData, RunbookCost
+from functions.domain.costs.model import MAX_PROMINENCE, Cost, Counts, Day, Gap, Likely, MissingData, RunbookCost
 from functions.domain.model.messages import Card
 from functions.domain.model.runbooks import Rules
 from functions.domain.texts.sanitize import safe_url
@@ -25,19 +25,19 @@ TREND = 14
 def card(cost: Cost, rules: Rules, *, days: int = 7) -> Card:
     """Compose the report's card. Its headline covers the last 7 or 30 days.
 
-    An open bug gets louder every week: 1 is a reminder, from 2 on each week adds a mark to headline and sentence, and from
-    `LOUDEST` on the bug is the headline. The card never uses the words that make people get up: it can wait for the morning.
+    An open bug gets more prominent every week: 1 is a reminder, from 2 on each week adds a mark to headline and sentence,
+    and at `MAX_PROMINENCE` the bug is the headline. The card never uses the words that make people get up.
     """
     active = [spent for spent in cost.runbooks if not spent.quiet]
-    loudest = max(active, key=lambda spent: spent.loudness, default=None)
-    causes = [_open(spent) for spent in sorted(active, key=lambda spent: -spent.loudness)]
+    most_prominent = max(active, key=lambda spent: spent.prominence, default=None)
+    causes = [_open(spent) for spent in sorted(active, key=lambda spent: -spent.prominence)]
     likely = [_likely(spent) for spent in active if spent.cause]
     links = ((tidy(spent.runbook, 40), safe_url(spent.root_cause)) for spent in active[:SHOWN])
     return render(
         rules,
         "report",
-        "plan" if loudest and loudest.loudness > 1 else "fine",
-        _headline(cost, loudest, days),
+        "plan" if most_prominent and most_prominent.prominence > 1 else "fine",
+        _headline(cost, most_prominent, days),
         text=(*causes[:SHOWN], *_gaps(cost, rules), *likely[:SHOWN]),
         facts=_facts(cost, active),
         links=[(named(LINK_CAUSE, runbook), url) for runbook, url in links if url],
@@ -45,14 +45,14 @@ def card(cost: Cost, rules: Rules, *, days: int = 7) -> Card:
     )
 
 
-def _headline(cost: Cost, loudest: RunbookCost | None, days: int) -> Phrase:
+def _headline(cost: Cost, most_prominent: RunbookCost | None, days: int) -> Phrase:
     counts = [spent.month if days > 7 else spent.week for spent in cost.runbooks]
     by_unstick, by_hand = sum(spent.by_unstick for spent in counts), sum(spent.by_hand for spent in counts)
-    if loudest is not None and loudest.loudness >= LOUDEST:
+    if most_prominent is not None and most_prominent.prominence >= MAX_PROMINENCE:
         headline = Text(
             "{runbook} has kept getting stuck for {weeks}, and the bug is still open",
-            runbook=tidy(loudest.runbook, 60),
-            weeks=_weeks(loudest),
+            runbook=tidy(most_prominent.runbook, 60),
+            weeks=_weeks(most_prominent),
         )
     elif by_unstick + by_hand == 0:
         headline = quiet(cost, days)
@@ -60,7 +60,7 @@ def _headline(cost: Cost, loudest: RunbookCost | None, days: int) -> Phrase:
         known = Text("known restarts in {days} days: {by_unstick} by Unstick, {by_hand} by hand")
         certain = Text("restarts in {days} days: {by_unstick} by Unstick, {by_hand} by hand")
         headline = (known if cost.partial(days) else certain).fill(days=days, by_unstick=by_unstick, by_hand=by_hand)
-    return _marked(loudest, headline) if loudest else headline
+    return _marked(most_prominent, headline) if most_prominent else headline
 
 
 def quiet(cost: Cost, days: int) -> Text:
@@ -72,7 +72,7 @@ def quiet(cost: Cost, days: int) -> Text:
 
 def _marked(spent: RunbookCost, phrase: Phrase) -> Phrase:
     """The phrase with one mark more every week."""
-    return Text("{marks} {text}", marks="!" * (spent.loudness - 1), text=phrase) if spent.loudness > 1 else phrase
+    return Text("{marks} {text}", marks="!" * (spent.prominence - 1), text=phrase) if spent.prominence > 1 else phrase
 
 
 def _weeks(spent: RunbookCost) -> Text:
@@ -81,7 +81,7 @@ def _weeks(spent: RunbookCost) -> Text:
 
 def _open(spent: RunbookCost) -> Phrase:
     """The sentence that the bug is still there, as loud as its age asks for."""
-    first_week, cause = spent.loudness <= 1, tidy(spent.root_cause, 300)
+    first_week, cause = spent.prominence <= 1, tidy(spent.root_cause, 300)
     if cause:
         reminder = Text("{runbook}: the bug behind it is still open: {cause}")
         later = Text("{runbook}: still open after {weeks} and {restarts} in the last 30 days: {cause}")

@@ -12,7 +12,7 @@ from functions.domain.model.incidents import Archive
 from functions.domain.model.observations import Execution, ExecutionHistory, Unknown
 from functions.runtime.text import Phrase
 
-LOUDEST = 5
+MAX_PROMINENCE = 5
 """After four weeks the bug itself is the headline, with the number of weeks."""
 
 
@@ -84,9 +84,9 @@ class RunbookCost(Struct, frozen=True):
         return not (month.by_unstick or month.by_hand or month.recovered or month.escalated or month.held)
 
     @property
-    def loudness(self) -> int:
+    def prominence(self) -> int:
         """How prominently to mention that the bug is still there: 0 is not at all, and each week adds one."""
-        return 0 if self.quiet else min(1 + self.weeks_open, LOUDEST)
+        return 0 if self.quiet else min(1 + self.weeks_open, MAX_PROMINENCE)
 
 
 class MissingData(StrEnum):

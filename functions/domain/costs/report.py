@@ -43,7 +43,7 @@ def cost(known: Known, rules: Rules, now: float) -> Cost:
     gaps = (*known.gaps, *cost_gaps.gaps(known, rules, begin, now))
     names = dict.fromkeys([*rules.runbooks, *(record.incident.runbook for record in known.records)])
     costs = [_spent(name, known, rules, now) for name in names if name]
-    loudest = sorted(
+    most_prominent = sorted(
         costs,
         key=lambda runbook_cost: (
             runbook_cost.quiet,
@@ -51,7 +51,7 @@ def cost(known: Known, rules: Rules, now: float) -> Cost:
             runbook_cost.runbook,
         ),
     )
-    return Cost(now, tuple(loudest), gaps)
+    return Cost(now, tuple(most_prominent), gaps)
 
 
 def _spent(name: str, known: Known, rules: Rules, now: float) -> RunbookCost:

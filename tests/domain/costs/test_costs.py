@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from functions.domain.costs import card as cost_card
 from functions.domain.costs import chart as cost_chart
 from functions.domain.costs import report as cost
-from functions.domain.costs.model import LOUDEST, Cost, Gap, Known, Likely, MissingData
+from functions.domain.costs.model import MAX_PROMINENCE, Cost, Gap, Known, Likely, MissingData
 from functions.domain.model.alerts import QueueRef, Target
 from functions.domain.model.codes import Ending, Phase
 from functions.domain.model.incidents import AlertRef, Archive, Incident, Outcome, PastAttempt, QueueState
@@ -258,14 +258,14 @@ def at_week(weeks: int, root_cause: str = "", language: str = "en"):
 def test_the_open_bug_is_said_louder_every_week(root_cause: str) -> None:
     """Another mark every week, in headline and text; in the end the bug is the headline, and its weeks go on counting."""
     cards = [at_week(weeks, root_cause) for weeks in range(7)]
-    assert [one.loudness for _, one in cards] == [1, 2, 3, 4, 5, 5, 5]
+    assert [one.prominence for _, one in cards] == [1, 2, 3, 4, 5, 5, 5]
     assert [card.text[0].count("!") for card, _ in cards] == [0, 1, 2, 3, 4, 4, 4]
     assert [card.headline.count("!") for card, _ in cards] == [0, 1, 2, 3, 4, 4, 4]
     for weeks, (card, _) in enumerate(cards):
         said = "still open" if root_cause else "nobody owns the bug"
         assert said in card.text[0]
         assert root_cause in card.text[0]
-        assert ("the bug is still open" in card.headline) == (weeks >= LOUDEST - 1)
+        assert ("the bug is still open" in card.headline) == (weeks >= MAX_PROMINENCE - 1)
     assert cards[6][0].headline.endswith("!!!! mail has kept getting stuck for 6 weeks, and the bug is still open")
 
 
