@@ -260,7 +260,12 @@ def _start_job(ports: Ports, loaded: LoadedDocument, start: Start, budget: Budge
         return StartResult(start.tag, ports.run(target, start.tag, start.runner_not_after, timeout_s))
     except Denied as denied:
         return StartResult(
-            start.tag, refusal=denied.detail, remedy=denied.remedy, busy=denied.code == "busy", mismatch=denied.code == "mismatch"
+            start.tag,
+            refusal=denied.detail,
+            remedy=denied.remedy,
+            busy=denied.code == "busy",
+            mismatch=denied.code == "mismatch",
+            link=denied.link,
         )
     except Unavailable as unavailable:
         ports.log("WARNING", f"the start was not answered: {unavailable}", target=target.name)

@@ -45,7 +45,9 @@ class Unavailable(UnstickError):
 class Denied(UnstickError):
     """A system answered and said no: nothing happened, and asking again the same way won't help."""
 
-    def __init__(self, system: str, detail: Phrase, *, code: str = "", remedy: Phrase = "", status: int = 0) -> None:
+    def __init__(
+        self, system: str, detail: Phrase, *, code: str = "", remedy: Phrase = "", status: int = 0, link: str = ""
+    ) -> None:
         self.text = named(system, detail)
         super().__init__(str(self.text))
         self.system = system
@@ -53,3 +55,5 @@ class Denied(UnstickError):
         self.code = code
         self.remedy = remedy
         self.status = status
+        self.link = link
+        """Where people can look at it."""

@@ -80,7 +80,7 @@ def _started(card_input: CardInput, rules: Rules) -> Content:
 def _held(card_input: CardInput, rules: Rules) -> Content:
     reason = card_input.reason
     urgency = REASONS[reason].urgency if reason else "act"
-    if card_input.again and reason is not Reason.LEDGER_UNKNOWN:  # that one is sent only when waiting did not help
+    if card_input.again and reason not in (Reason.LEDGER_UNKNOWN, Reason.ZOMBIE_EXECUTION):  # waiting does not help with these
         urgency = "watch"
     if card_input.approve_url and urgency != "fine":
         urgency = "act"

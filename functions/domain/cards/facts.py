@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from functions.domain.cards.card_input import CardInput
 from functions.domain.cards.rendering import Fact, clock, tidy
-from functions.domain.model.incidents import AlertRef, PastAttempt
+from functions.domain.model.incidents import AlertRef, Incident, PastAttempt
 from functions.domain.model.observations import Execution
 from functions.domain.model.runbooks import Rules
 from functions.domain.texts import words
@@ -98,13 +98,19 @@ def restart(card_input: CardInput) -> Iterator[Fact]:
     """The execution that the incident follows, and who pressed the button."""
     incident = card_input.incident
     if incident is not None and incident.execution is not None:
-        parts = [_execution(incident.execution)]
-        if incident.adopted:
-            user = tidy(incident.execution.user, 60)
-            parts.append(Text("started by {user}", user=user) if user else Text("started by somebody else"))
-        yield Text("Restart"), join(parts, COMMA)
+        yield Text("Restart"), _current_execution(incident, incident.execution)
     if incident is not None and incident.approved_by:
         yield Text("Approved by"), tidy(incident.approved_by)
+
+
+def _current_execution(incident: Incident, execution: Execution) -> Phrase:
+    """The execution, and who started it if that was not Unstick."""
+    if not incident.adopted:
+        return _execution(execution)
+    user = tidy(execution.user, 60)
+    return join(
+        (_execution(execution), Text("started by {user}", user=user) if user else Text("started by somebody else")), COMMA
+    )
 
 
 def _execution(execution: Execution) -> Phrase:
@@ -122,7 +128,7 @@ def tried(card_input: CardInput) -> Iterator[Fact]:
     lines = [_past_attempt(past) for past in incident.tries[-6:]]
     last = incident.execution
     if last is not None and all(past.execution is None or past.execution.id != last.id for past in incident.tries):
-        lines.append(_execution(last))
+        lines.append(_current_execution(incident, last))
     for place, line in enumerate(lines, 1):
         yield Text("Tried") if place == 1 else "", Text("{place}. {line}", place=place, line=line)
 

@@ -18,6 +18,7 @@ from functions.domain.decisions.messages import (
 from functions.domain.model.codes import Action, Ending, Mode, Phase, Reason
 from functions.domain.model.events import Step
 from functions.domain.model.incidents import Document, Incident
+from functions.domain.model.observations import Execution
 from functions.domain.model.runbooks import Runbook
 from functions.runtime.text import Phrase
 
@@ -53,7 +54,16 @@ def _wait(document: Document, incident: Incident, runbook: Runbook, context: Ste
         incident = replace(incident, waits_from=again)
     deadline = deadline_of(incident, runbook)
     if context.at >= deadline:
-        return escalate(document, incident, runbook, context, decision.reason, decision.detail, remedy=decision.remedy)
+        return escalate(
+            document,
+            incident,
+            runbook,
+            context,
+            decision.reason,
+            decision.detail,
+            remedy=decision.remedy,
+            about=decision.execution,
+        )
     incident = replace(incident, phase=Phase.WAITING, due=min(again, deadline))
     document = replace(document, incident=incident)
     if decision.tell:
@@ -62,7 +72,7 @@ def _wait(document: Document, incident: Incident, runbook: Runbook, context: Ste
             context.at,
             runbook,
             document.target,
-            incident,
+            _with_execution(incident, decision.execution),
             decision.reason,
             decision.detail,
             decision.remedy,
@@ -120,7 +130,7 @@ def request_approval(document: Document, incident: Incident, runbook: Runbook, c
         context.at,
         runbook,
         document.target,
-        _with_execution(incident, decision),
+        _with_execution(incident, decision.execution),
         decision.reason,
         decision.detail,
         decision.remedy,
@@ -156,7 +166,7 @@ def end_as_not_approved(document: Document, incident: Incident, runbook: Runbook
 
 def end_as_held(document: Document, incident: Incident, runbook: Runbook, context: StepContext, decision: Decision) -> Step:
     """End the incident as held. Only an incident that was saved before has an outcome to keep."""
-    with_execution = _with_execution(incident, decision)
+    with_execution = _with_execution(incident, decision.execution)
     card_input = CardInput(
         "held",
         context.at,
@@ -178,9 +188,11 @@ def end_as_held(document: Document, incident: Incident, runbook: Runbook, contex
     return Step(replace(document, incident=None), reply=reply)
 
 
-def _with_execution(incident: Incident, decision: Decision) -> Incident:
-    """Add the execution that the hold is about, for people to open; the incident itself does not follow it."""
-    return replace(incident, execution=incident.execution or decision.execution)
+def _with_execution(incident: Incident, execution: Execution | None) -> Incident:
+    """Add the execution that a card is about, for people to open; the incident itself does not follow it."""
+    if incident.execution is not None or execution is None:
+        return incident
+    return replace(incident, execution=execution, adopted=not execution.tag.startswith(f"{incident.id}."))
 
 
 def escalate(
@@ -192,11 +204,13 @@ def escalate(
     detail: Phrase,
     *,
     remedy: Phrase = "",
+    about: Execution | None = None,
 ) -> Step:
-    """Hand the incident to people, with everything that is known."""
+    """Hand the incident to people, with everything that is known. `about`: an execution to open that it does not follow."""
     incident = replace(incident, reason=reason, detail=detail)
+    shown = _with_execution(incident, about)
     card_input = CardInput(
-        "escalated", context.at, runbook, document.target, incident, reason, detail, remedy, late_s=context.late_s
+        "escalated", context.at, runbook, document.target, shown, reason, detail, remedy, late_s=context.late_s
     )
     reply = reply_for_incident(document, incident, runbook, Action.HELD, reason)
     document = close_incident(document, context.rules, incident, Ending.ESCALATED, card_input)

@@ -26,7 +26,6 @@ SAME_CAUSE_S = 60.0
 
 ESCALATION_HOLDS_S = 86400.0
 MAX_NUMBERED = 6
-RUNNING = Text("execution {id} of the same job is running")
 SCHEDULED = Text("execution {id} of the same job is waiting to start")
 LOOKS_BETWEEN = 4
 """Without statistics only a fall between two checks shows that a queue is busy, so there are more than two."""
@@ -192,7 +191,7 @@ def running(context: GuardContext) -> Decision | None:
     unfinished = [execution for execution in context.ledger.executions if not execution.ended]
     for execution in sorted(unfinished, key=lambda one: one.scheduled):
         if execution.scheduled:
-            return _hold_as_busy(context, execution, SCHEDULED)
+            return _hold_as_busy(context, execution)
         age_s = context.ledger.runner_now - (execution.runner_started_at or context.ledger.runner_now)
         if age_s > context.runbook.restart.max_run_s:
             detail = Text("execution {id} has been running for {age}", id=execution.id, age=duration(age_s))
@@ -205,12 +204,21 @@ def running(context: GuardContext) -> Decision | None:
 
 def job_busy(context: GuardContext) -> Decision | None:
     for execution in context.ledger.others:
-        return _hold_as_busy(context, execution, SCHEDULED if execution.scheduled else RUNNING)
+        return _hold_as_busy(context, execution)
     return None
 
 
-def _hold_as_busy(context: GuardContext, execution: Execution, busy: Text) -> Decision:
-    return hold(Reason.JOB_BUSY, busy.fill(id=execution.id), again_in_s=context.runbook.verify.every_s)
+def _hold_as_busy(context: GuardContext, execution: Execution) -> Decision:
+    """Wait for another run of the job. One that can't end by itself any more is named: people have to abort it."""
+    every_s = context.runbook.verify.every_s
+    if execution.scheduled:
+        return replace(hold(Reason.JOB_BUSY, SCHEDULED.fill(id=execution.id), again_in_s=every_s), execution=execution)
+    age_s = max(0.0, context.ledger.runner_now - (execution.runner_started_at or context.ledger.runner_now))
+    detail = Text("execution {id} of the same job has been running for {age}", id=execution.id, age=duration(age_s))
+    if age_s <= context.runbook.restart.max_run_s:
+        return replace(hold(Reason.JOB_BUSY, detail, again_in_s=every_s), execution=execution)
+    remedy = Text("Abort the execution in Rundeck; Unstick restarts as soon as the job is free.")
+    return replace(hold(Reason.ZOMBIE_EXECUTION, detail, again_in_s=every_s, remedy=remedy), execution=execution)
 
 
 def just_restarted(context: GuardContext) -> Decision | None:

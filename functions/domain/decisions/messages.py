@@ -156,8 +156,8 @@ def close_incident(
         document = replace(document, escalated_at=card_input.at)
     elif ending is Ending.RECOVERED:
         document = replace(document, escalated_at=None)
-    shown_execution = card_input.incident.execution if card_input.incident else None
-    shown_incident = replace(incident, execution=incident.execution or shown_execution)
+    shown = card_input.incident or incident
+    shown_incident = replace(incident, execution=incident.execution or shown.execution, adopted=shown.adopted)
     card_input = replace(
         card_input, incident=shown_incident, mention=card_input.runbook.mention if escalation and card_input.runbook else ()
     )

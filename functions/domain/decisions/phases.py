@@ -169,7 +169,9 @@ def on_start_result(document: Document, event: StartResult, context: StepContext
     if event.mismatch:
         acts: tuple[Act, ...] = (Abort(str(event.refusal)),)
         detail = Text("execution {id} runs with options that were not sent; it is being aborted", id=event.refusal)
-        escalated = escalate(document, incident, runbook, context, Reason.RESTART_REFUSED, detail, remedy=event.remedy)
+        reason, started_at = Reason.RESTART_REFUSED, context.at + incident.runner_ahead_s
+        execution = Execution(str(event.refusal), event.link, "running", runner_started_at=started_at, tag=event.tag)
+        escalated = escalate(document, incident, runbook, context, reason, detail, remedy=event.remedy, about=execution)
         return replace(escalated, acts=(*escalated.acts, *acts))
     if event.execution is not None:
         return _follow(document, incident, runbook, context, event.execution, Action.RESTARTED)
@@ -202,7 +204,9 @@ def _handle_busy(document: Document, incident: Incident, context: StepContext, d
         for execution in context.ledger.executions:
             if not execution.ended and not execution.scheduled:
                 return _adopt(document, incident, runbook, context, execution, Reason.ALREADY_RUNNING)
-    busy = Decision(Kind.HOLD, Reason.JOB_BUSY, detail, again_in_s=runbook.verify.every_s)
+    others = context.ledger.others if isinstance(context.ledger, ExecutionHistory) else ()
+    other = next((one for one in others if not one.scheduled), None)
+    busy = Decision(Kind.HOLD, Reason.JOB_BUSY, detail, again_in_s=runbook.verify.every_s, execution=other)
     return handle_hold(document, incident, runbook, context, busy)
 
 

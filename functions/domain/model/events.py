@@ -65,6 +65,8 @@ class StartResult(Struct, frozen=True):
     """Unstick sent nothing because it could not read the kill switch."""
     mismatch: bool = False
     """The job runs with other options than Unstick sent."""
+    link: str = ""
+    """Where people open the execution that runs with other options."""
 
 
 class MessagesDelivered(Struct, frozen=True):

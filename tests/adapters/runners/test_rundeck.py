@@ -119,11 +119,12 @@ def test_busy_job(double: Rundeck, settings: Settings) -> None:
 def test_other_options_in_the_echo_are_a_mismatch(
     double: Rundeck, settings: Settings, declared: Any, sent: dict[str, str]
 ) -> None:
-    """What runs with other options than were sent is told with its id, so that it can be aborted."""
+    """What runs with other options than were sent is told with its id and link, so that it can be aborted and opened."""
     double.state.jobs[JOB].options = declared
     with pytest.raises(Denied) as denied:
         run(settings, replace(MAIL, options=sent))
     assert (denied.value.code, denied.value.detail) == ("mismatch", "1")
+    assert denied.value.link == f"{double.url}/project/demo/execution/show/1"
     assert denied.value.remedy
 
 

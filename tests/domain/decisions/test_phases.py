@@ -6,6 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from functions.domain.decisions.guards import MAX_NUMBERED
+from functions.domain.decisions.step import step
 from functions.domain.model.codes import Action, Ending, Mode, Phase, Reason, Verdict
 from functions.domain.model.events import Abort, Start, StartResult
 from functions.domain.model.incidents import Document, PastAttempt, QueueState
@@ -339,6 +340,51 @@ def test_an_incident_whose_runbook_is_gone_goes_to_people(phase_now):
     made = woken(found, NOW, with_rules=rules(runbook(name="other")))
     assert last(made) == (Ending.ESCALATED, Reason.NO_RUNBOOK)
     assert channels(made.document) == {"everybody", "old-channel"}
+
+
+OTHER = execution(9, started=-720, ended=None, user="alice")
+
+
+def links_of(made) -> list[str]:
+    return [url for _, url in made.document.to_tell[0].card.links]
+
+
+def test_a_busy_job_is_told_with_its_execution_and_its_age():
+    """Whoever reads the card opens what blocks the job, sees since when, and who started it."""
+    made = woken(document(incident()), NOW, seen(history=ledger(others=(OTHER,))))
+    (message,) = made.document.to_tell
+    shown = "\n".join((*message.card.text, *(f"{label}: {text}" for label, text in message.card.facts)))
+    assert (phase(made), reason(made)) == (Phase.WAITING, Reason.JOB_BUSY)
+    assert links_of(made)[0] == OTHER.url
+    assert "has been running for 12 min" in shown
+    assert "started by alice" in shown
+    assert made.document.incident.execution is None, "it is not the incident's own"
+
+
+def test_a_crashed_run_that_blocks_the_job_is_told_as_such_with_the_abort():
+    """It never ends by itself: people are called at once, and when they abort it the waiting target restarts."""
+    crashed = execution(9, started=-1801, ended=None)
+    made = woken(document(incident()), NOW, seen(history=ledger(others=(crashed,))))
+    (message,) = made.document.to_tell
+    assert (phase(made), reason(made), message.card.urgency) == (Phase.WAITING, Reason.ZOMBIE_EXECUTION, "act")
+    assert any("Abort the execution in Rundeck" in text for text in message.card.text)
+    assert links_of(made)[0] == crashed.url
+    again = woken(replace(made.document, to_tell=()), NOW + 16, seen(now=NOW + 16))
+    assert len(starts(again)) == 1
+
+
+def test_a_busy_job_that_escalates_keeps_its_link():
+    """At the end of its time to wait people get the execution to open, not only its number."""
+    made = woken(document(incident()), NOW + WITHIN_S + GRACE_S, seen(now=NOW + 1500, history=ledger(others=(OTHER,))))
+    assert last(made)[0] is Ending.ESCALATED
+    assert links_of(made)[0] == OTHER.url
+
+
+def test_a_run_with_other_options_is_told_with_its_link():
+    """It is being aborted, and people see in Rundeck what it did until then."""
+    event = StartResult("inc-1.1", refusal="77", mismatch=True, link="https://rundeck.example.com/77")
+    made = step(starting(), event, seen(), NOW, rules())
+    assert links_of(made)[0] == "https://rundeck.example.com/77"
 
 
 # --- running ---------------------------------------------------------------------------------------------------------

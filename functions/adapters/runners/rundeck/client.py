@@ -214,7 +214,7 @@ def run(settings: Settings, target: Target, *, tag: str, runner_not_after: float
             "Some options have other values: {names}. Declare them as plain options and list each in restart.options.",
             names=names,
         )
-        raise Denied(answers.SYSTEM, execution.id, code="mismatch", status=answers.HTTP_OK, remedy=remedy)
+        raise Denied(answers.SYSTEM, execution.id, code="mismatch", status=answers.HTTP_OK, remedy=remedy, link=execution.url)
     return execution
 
 
