@@ -15,6 +15,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from functions.adapters.grafana import sender
 from functions.adapters.grafana.request import parse
 from functions.cli.output import Unusable
 from functions.domain.decisions.matching import template_labels
@@ -23,6 +24,7 @@ from functions.domain.model.runbooks import Rules, Runbook
 from functions.runtime.errors import BadRequest
 
 GZIP = b"\x1f\x8b"
+SOURCE = "https://example.invalid/"
 REMEDY = "Name the JSON of a notification, such as examples/alert.json, or - for stdin."
 
 
@@ -80,26 +82,9 @@ def example(rules: Rules, labels: Mapping[str, str], now: float) -> Recorded:
             break
     labels = {"alertname": "Example", **labels}
     fingerprint = hashlib.sha256(json.dumps([sorted(labels.items()), now]).encode()).hexdigest()[:16]
-    alert = {
-        "status": "firing",
-        "labels": labels,
-        "annotations": {"summary": "An example, made by `send --example`"},
-        "startsAt": _rfc3339(now),
-        "endsAt": "0001-01-01T00:00:00Z",
-        "generatorURL": "",
-        "fingerprint": fingerprint,
-    }
-    content = {
-        "receiver": "unstick",
-        "status": "firing",
-        "version": "1",
-        "groupKey": '{}:{alertname="Example"}',
-        "truncatedAlerts": 0,
-        "externalURL": "https://example.invalid/",
-        "orgId": 1,
-        "alerts": [alert],
-    }
-    return Recorded("example", json.dumps(content, ensure_ascii=False, indent=2).encode(), now)
+    alert = sender.alert(labels, "An example, made by `send --example`", fingerprint, now)
+    group_key = f"example-{fingerprint}"
+    return Recorded("example", sender.notification([alert], receiver="unstick", group_key=group_key, source=SOURCE), now)
 
 
 def _require_labels(runbook: Runbook, labels: Mapping[str, str]) -> None:

@@ -1,13 +1,12 @@
-"""Shell: the drill. Marked test alerts go through the deployed line, and the time of each leg is told; nothing is restarted.
+"""The drill: marked test alerts go through the deployed function, and the time of each part is posted. Nothing is restarted.
 
-It needs no right that a stranger with Grafana's secret and a reader of the store do not have. One alert more is sent than
-`webhook` decides at once, so that the last of them goes by the scheduler to `verify`, as wake-ups do; and since they are
-many, they are told as one message, whose time is set by a second wake-up.
+It needs no more rights than a stranger with Grafana's secret and a reader of the store have. It sends one alert more than
+`webhook` decides at once, so that the last one goes through the scheduler to `verify`, as wake-ups do. Since they are many,
+they are posted as one message, whose time is set by a second wake-up.
 """
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -30,7 +29,7 @@ from functions.domain.model.codes import Reason
 from functions.domain.model.incidents import Document
 from functions.runtime import http_client
 from functions.runtime.errors import Denied, Unavailable
-from functions.runtime.text import Phrase, Text
+from functions.runtime.text import Text
 
 if TYPE_CHECKING:
     from functions.application.ports import Stored
@@ -45,14 +44,12 @@ STORE_S = 10.0
 SCHEDULER_S = 120.0
 """A fresh instance of `verify` may need a minute to open a private network."""
 
-TOLD_S = 180.0
+POSTED_S = 180.0
 """Messages that go out as one wait 20 s for each other and then for a wake-up; a chat that is down is tried each minute."""
 
-SCHEDULER_REMEDY = Text("Check the log of verify and the scheduler's queue; `python -m functions check` checks the scheduler.")
 
-
-class Drilled(Struct, frozen=True):
-    """What came of a drill. `told`: channel -> what went wrong, empty where the times were told."""
+class DrillResult(Struct, frozen=True):
+    """`told`: channel -> what went wrong, empty where the times were posted."""
 
     at: float
     legs: tuple[Leg, ...]
@@ -68,9 +65,9 @@ def start(ports: Adapters) -> dict[str, Any]:
     return as_json(run(ports))
 
 
-def as_json(drilled: Drilled) -> dict[str, Any]:
+def as_json(result: DrillResult) -> dict[str, Any]:
     """The result as plain values."""
-    return {"ok": drilled.ok, "at": drilled.at, "legs": [_leg_as_json(leg) for leg in drilled.legs], "told": drilled.told}
+    return {"ok": result.ok, "at": result.at, "legs": [_leg_as_json(leg) for leg in result.legs], "told": result.told}
 
 
 def _leg_as_json(leg: Leg) -> dict[str, Any]:
@@ -79,54 +76,33 @@ def _leg_as_json(leg: Leg) -> dict[str, Any]:
 
 def run(
     ports: Adapters, *, url: str = "", tell: bool = True, also: Iterable[Leg] = (), on_leg: Callable[[Leg], None] = lambda _: None
-) -> Drilled:
-    """Send the alerts, follow them leg by leg until one fails, and tell the times. `url`: instead of `public_url`.
+) -> DrillResult:
+    """Send the alerts, follow them part by part until one fails, and post the times. `url`: instead of `public_url`.
 
-    `also`: legs that were gone already, to be told with the others. Raises Denied where there is no URL or no secret.
+    `also`: parts that are done already, to be reported with the others. Raises Denied where there is no URL or no secret.
     """
     at, legs = ports.now(), list(also)
-    for leg in _followed(ports, url or ports.rules.public_url):
+    for leg in _follow(ports, url or ports.rules.public_url):
         legs.append(leg)
         on_leg(leg)
         if not leg.ok:
             ports.log("ERROR", f"the drill failed at {leg.name}: {leg.detail}", remedy=leg.remedy)
-    return Drilled(at, tuple(legs), _told(ports, legs, at) if tell else {})
+    return DrillResult(at, tuple(legs), _post_times(ports, legs, at) if tell else {})
 
 
 # --- the alerts and their way ------------------------------------------------------------------------------------------
 
 
 def notification(now: float) -> bytes:
-    """As the Test button of a contact point makes them, so that they can ask for nothing."""
-    stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now))
-    alerts = [
-        {
-            "status": "firing",
-            "labels": {"alertname": "UnstickDrill", MARK: "true", "instance": str(number)},
-            "annotations": {"summary": "A drill: nothing is wrong."},
-            "startsAt": stamp,
-            "endsAt": "0001-01-01T00:00:00Z",
-            "generatorURL": "",
-            "fingerprint": f"drill-{number:02}",
-        }
-        for number in range(ALERTS)
-    ]
-    return json.dumps(
-        {
-            "receiver": "webhook",
-            "status": "firing",
-            "version": "1",
-            "groupKey": f"webhook-drill-{now:.0f}",
-            "truncatedAlerts": 0,
-            "externalURL": SOURCE,
-            "orgId": 1,
-            "alerts": alerts,
-        }
-    ).encode()
+    """As the Test button of a contact point makes them, so that they can't ask for anything."""
+    summary = "A drill: nothing is wrong."
+    labels = [{"alertname": "UnstickDrill", MARK: "true", "instance": str(number)} for number in range(ALERTS)]
+    alerts = [sender.alert(own, summary, f"drill-{number:02}", now) for number, own in enumerate(labels)]
+    return sender.notification(alerts, receiver="webhook", group_key=f"webhook-drill-{now:.0f}", source=SOURCE)
 
 
-def _followed(ports: Adapters, url: str) -> Iterable[Leg]:
-    """Each leg as it is gone; after one that failed there is no next."""
+def _follow(ports: Adapters, url: str) -> Iterable[Leg]:
+    """Each part once it is done; the first that fails is the last."""
     if not url:
         remedy = Text("Set `public_url` to the webhook's URL, or give it with --url.")
         raise Denied("drill", Text("there is no URL to send to"), code="url", remedy=remedy)
@@ -136,106 +112,103 @@ def _followed(ports: Adapters, url: str) -> Iterable[Leg]:
     before = _generations(ports, [*keys, BUNDLE])
     headers = sender.headers(ports.config.auth, body, ports.now())
     began = ports.monotonic()
-    webhook = _sent(url.rstrip("/") + "/", body, headers)
+    webhook = _send(url.rstrip("/") + "/", body, headers)
     yield webhook
-    if not webhook.ok:
-        return
     answered = ports.monotonic()
-    saved = until(ports, lambda: _changed(ports, keys[:DIRECT], before), STORE_S)
-    remedy = Text("Check that the function uses the store of this configuration; its log says why it could not save.")
-    yield _leg("store", saved, answered, ports, Text("not all alerts were saved"), remedy)
-    if not saved:
-        return
-    delivered = until(ports, lambda: _changed(ports, keys[DIRECT:], before), SCHEDULER_S)
-    yield _leg(
-        "scheduler",
-        delivered,
-        answered,
-        ports,
-        Text("no wake-up arrived within {seconds} s", seconds=round(SCHEDULER_S)),
-        SCHEDULER_REMEDY,
-    )
-    if not delivered:
-        return
-    if not default_channels(ports.rules):
-        yield Leg("chat", ok=False, detail=Text("no channel is configured"), remedy=Text("Add `notify:` at the top."))
-        return
-    told = until(ports, lambda: _all_told(ports, keys, before), TOLD_S)
-    yield _leg(
-        "chat", told, began, ports, Text("the message has not been posted"), Text("The log of verify says which channel failed.")
-    )
+    parts: list[tuple[str, Callable[[], bool], float, float, Text, Text]] = [
+        (
+            "store",
+            lambda: _are_changed(ports, keys[:DIRECT], before),
+            STORE_S,
+            answered,
+            Text("not all alerts were saved"),
+            Text("Check that the function uses the store of this configuration; its log says why it could not save."),
+        ),
+        (
+            "scheduler",
+            lambda: _are_changed(ports, keys[DIRECT:], before),
+            SCHEDULER_S,
+            answered,
+            Text("no wake-up arrived within {seconds} s", seconds=round(SCHEDULER_S)),
+            Text("Check the log of verify and the scheduler's queue; `python -m functions check` checks the scheduler."),
+        ),
+        (
+            "chat",
+            lambda: _are_posted(ports, keys, before),
+            POSTED_S,
+            began,
+            Text("the message has not been posted"),
+            Text("The log of verify says which channel failed."),
+        ),
+    ]
+    passed = webhook.ok
+    for name, is_done, within_s, since, detail, remedy in parts:
+        if not passed:
+            return
+        if name == "chat" and not default_channels(ports.rules):
+            yield Leg(name, ok=False, detail=Text("no channel is configured"), remedy=Text("Add `notify:` at the top."))
+            return
+        passed = wait_until(ports, is_done, within_s)
+        seconds = ports.monotonic() - since
+        yield Leg(name, passed, seconds) if passed else Leg(name, passed, seconds, detail, remedy)
 
 
-def _sent(url: str, body: bytes, headers: dict[str, str]) -> Leg:
-    """Post, and see that the answer speaks of each alert as a test."""
+def _send(url: str, body: bytes, headers: dict[str, str]) -> Leg:
+    """Post, and check that the answer names each alert as a test."""
     began = time.monotonic()
     try:
-        answer = http_client.request("webhook", "POST", url, timeout_s=sender.SEND_S, headers=headers, body=body)
-        said = answer.json() if answer.body else {}
+        response = http_client.request("webhook", "POST", url, timeout_s=sender.SEND_S, headers=headers, body=body)
+        answer = response.json() if response.body else {}
     except Unavailable as error:
         remedy = Text("Check that the function is deployed and `public_url` leads to it.")
         return Leg("webhook", ok=False, seconds=time.monotonic() - began, detail=error.detail, remedy=remedy)
-    took_s = time.monotonic() - began
-    incidents = said.get("incidents") if isinstance(said, dict) else None
-    if answer.status == 200 and isinstance(incidents, list) and len(incidents) == ALERTS:
-        strange = [one for one in incidents if not isinstance(one, dict) or one.get("reason") != Reason.TEST_ALERT]
-        if not strange:
-            return Leg("webhook", ok=True, seconds=took_s)
-        detail = Text("a test alert was taken for a real one")
-        return Leg("webhook", ok=False, seconds=took_s, detail=detail, remedy=Text("Deploy the same release as here."))
-    why = str(said.get("error", "")) if isinstance(said, dict) else ""
-    remedy = Text("401: check that grafana.auth is the same here and there. 404: check that public_url leads to `webhook`.")
-    return Leg(
-        "webhook",
-        ok=False,
-        seconds=took_s,
-        detail=Text("it answered {answer}", answer=f"{answer.status} {why}".strip()),
-        remedy=remedy,
-    )
+    seconds = time.monotonic() - began
+    incidents = answer.get("incidents") if isinstance(answer, dict) else None
+    if response.status == 200 and isinstance(incidents, list) and len(incidents) == ALERTS:
+        if all(isinstance(incident, dict) and incident.get("reason") == Reason.TEST_ALERT for incident in incidents):
+            return Leg("webhook", ok=True, seconds=seconds)
+        detail, remedy = Text("a test alert was taken for a real one"), Text("Deploy the same release as here.")
+    else:
+        why = str(answer.get("error", "")) if isinstance(answer, dict) else ""
+        detail = Text("it answered {answer}", answer=f"{response.status} {why}".strip())
+        remedy = Text("401: check that grafana.auth is the same here and there. 404: check that public_url leads to `webhook`.")
+    return Leg("webhook", ok=False, seconds=seconds, detail=detail, remedy=remedy)
 
 
-def _leg(name: str, well: bool, since: float, ports: Adapters, detail: Phrase, remedy: Phrase) -> Leg:  # noqa: FBT001 - what came of it
-    seconds = ports.monotonic() - since
-    return Leg(name, ok=True, seconds=seconds) if well else Leg(name, ok=False, seconds=seconds, detail=detail, remedy=remedy)
-
-
-def until(ports: Adapters, look: Callable[[], bool], within_s: float) -> bool:
-    """Look until it is so; the only place where anything waits, and nobody waits for an answer meanwhile."""
+def wait_until(ports: Adapters, is_done: Callable[[], bool], within_s: float) -> bool:
+    """Whether it is done in time. The only place where anything waits: nobody waits for the drill's answer."""
     ends = ports.monotonic() + within_s
-    while not look():
+    while not is_done():
         if ports.monotonic() >= ends:
             return False
         time.sleep(POLL_S)
     return True
 
 
-def _stored(ports: Adapters, keys: list[str]) -> list[Stored | None]:
-    calls = [partial(ports.load, key, STORE_S) for key in keys]
-    return [unwrap(found) for found in ports.run_parallel(list(calls), STORE_S)]
+def _load(ports: Adapters, keys: list[str]) -> dict[str, Stored]:
+    """Those of the documents that exist."""
+    results = ports.run_parallel([partial(ports.load, key, STORE_S) for key in keys], STORE_S)
+    loaded = {key: unwrap(result) for key, result in zip(keys, results, strict=True)}
+    return {key: stored for key, stored in loaded.items() if stored is not None}
 
 
 def _generations(ports: Adapters, keys: list[str]) -> dict[str, str]:
-    return {key: stored.generation for key, stored in zip(keys, _stored(ports, keys), strict=True) if stored}
+    return {key: stored.generation for key, stored in _load(ports, keys).items()}
 
 
-def _changed(ports: Adapters, keys: list[str], before: dict[str, str]) -> bool:
-    found = zip(keys, _stored(ports, keys), strict=True)
-    return all(stored is not None and stored.generation != before.get(key) for key, stored in found)
+def _are_changed(ports: Adapters, keys: list[str], before: dict[str, str]) -> bool:
+    now = _generations(ports, keys)
+    return all(key in now and now[key] != before.get(key) for key in keys)
 
 
-def _all_told(ports: Adapters, keys: list[str], before: dict[str, str]) -> bool:
-    """The bundle was made anew, and neither it nor any alert has anything left to tell."""
-    every = [*keys, BUNDLE]
-    untold = [
-        key
-        for key, stored in zip(every, _stored(ports, every), strict=True)
-        if stored is not None and decode(Document, stored.body, key).to_tell
-    ]
-    return not untold and _changed(ports, [BUNDLE], before)
+def _are_posted(ports: Adapters, keys: list[str], before: dict[str, str]) -> bool:
+    """The bundle is a new one, and neither it nor any alert has a message left to post."""
+    documents = [decode(Document, stored.body, key) for key, stored in _load(ports, [*keys, BUNDLE]).items()]
+    return not any(document.to_tell for document in documents) and _are_changed(ports, [BUNDLE], before)
 
 
-def _told(ports: Adapters, legs: list[Leg], at: float) -> dict[str, str]:
-    """Tell the times on the channels of the report, else of `notify`."""
+def _post_times(ports: Adapters, legs: list[Leg], at: float) -> dict[str, str]:
+    """Post the times to the channels of the report, else of `notify`."""
     settings = ports.config.report
     card = drill_card.card(tuple(legs), ports.rules, at)
     problems = post_to_all(ports, settings.channels if settings else ports.rules.notify, card)

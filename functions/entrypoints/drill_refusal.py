@@ -1,4 +1,4 @@
-"""Shell: proves that a job refuses a start that comes too late, by asking for one."""
+"""Proves that a job refuses a start that comes too late, by asking for one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from functions.domain.cards.drill_card import Leg
 from functions.domain.texts.words import worded
-from functions.entrypoints.drill import STORE_S, until
+from functions.entrypoints.drill import STORE_S, wait_until
 from functions.runtime.errors import Unavailable
 from functions.runtime.text import Text, named
 
@@ -36,25 +36,25 @@ def refusal(ports: Adapters, target: Target) -> Leg:
             return Leg("refusal", ok=False, seconds=ports.monotonic() - began, detail=detail, remedy=finding.remedy)
     now = ports.now()
     started = ports.run(own, f"drill-{now:.0f}.1", now - LATE_BY_S, STORE_S)
-    seen: list[Execution] = []
-    until(ports, partial(_ended, ports, own, started.id, seen), REFUSAL_S)
-    took_s = ports.monotonic() - began
-    last = seen[-1] if seen else started
+    executions = [started]
+    wait_until(ports, partial(_has_ended, ports, own, executions), REFUSAL_S)
+    seconds, last = ports.monotonic() - began, executions[-1]
     if last.refused:
-        return Leg("refusal", ok=True, seconds=took_s)
+        return Leg("refusal", ok=True, seconds=seconds)
     if not last.ended:
         remedy = Text("Check in Rundeck whether a node is missing or the server is busy.")
-        return Leg("refusal", ok=False, seconds=took_s, detail=Text("execution {id} has not ended", id=last.id), remedy=remedy)
+        return Leg("refusal", ok=False, seconds=seconds, detail=Text("execution {id} has not ended", id=last.id), remedy=remedy)
     remedy = Text("It did restart. Put the first step of infra/rundeck/job.yaml before the restart, and check the nodes' clocks.")
     detail = Text("execution {id} ended as {status}, not refused", id=last.id, status=worded(last.status))
-    return Leg("refusal", ok=False, seconds=took_s, detail=detail, remedy=remedy)
+    return Leg("refusal", ok=False, seconds=seconds, detail=detail, remedy=remedy)
 
 
-def _ended(ports: Adapters, target: Target, execution: str, seen: list[Execution]) -> bool:
+def _has_ended(ports: Adapters, target: Target, executions: list[Execution]) -> bool:
+    """Whether the first of these has; each state of it that was read is added."""
     try:
-        found = ports.read_history(target, LATE_BY_S, execution, STORE_S, tail=False).followed
+        current = ports.read_history(target, LATE_BY_S, executions[0].id, STORE_S, tail=False).followed
     except Unavailable:
         return False
-    if found is not None:
-        seen.append(found)
-    return found is not None and found.ended
+    if current is not None:
+        executions.append(current)
+    return current is not None and current.ended

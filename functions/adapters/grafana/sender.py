@@ -1,16 +1,48 @@
-"""The other side of Grafana's door: a notification signed as a contact point signs it, for `send` and the drill."""
+"""Grafana's side of the webhook, for `send` and the drill: makes notifications, and signs them as a contact point does."""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
+import json
+import time
 from base64 import b64encode
+from collections.abc import Mapping
+from typing import Any
 
 from functions.config.settings import Auth, Basic, Bearer, Hmac
 from functions.runtime.errors import Denied
 
 SEND_S = 30.0
 """As long as Grafana waits."""
+
+
+def alert(labels: Mapping[str, str], summary: str, fingerprint: str, now: float) -> dict[str, Any]:
+    """A firing alert that begins now, as a notification has it."""
+    return {
+        "status": "firing",
+        "labels": dict(labels),
+        "annotations": {"summary": summary},
+        "startsAt": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now)),
+        "endsAt": "0001-01-01T00:00:00Z",
+        "generatorURL": "",
+        "fingerprint": fingerprint,
+    }
+
+
+def notification(alerts: list[dict[str, Any]], *, receiver: str, group_key: str, source: str) -> bytes:
+    """The body of a notification of these alerts. `source`: what stands for Grafana's address."""
+    content = {
+        "receiver": receiver,
+        "status": "firing",
+        "version": "1",
+        "groupKey": group_key,
+        "truncatedAlerts": 0,
+        "externalURL": source,
+        "orgId": 1,
+        "alerts": alerts,
+    }
+    return json.dumps(content, ensure_ascii=False, indent=2).encode()
 
 
 def headers(auth: Auth, body: bytes, now: float, way: str = "") -> dict[str, str]:

@@ -9,25 +9,12 @@ from msgspec.structs import replace
 
 from functions.application.intake import group_by_document
 from functions.cli import notifications, output, sample_cards, simulation
+from functions.domain.cards.card import KINDS
 from functions.domain.decisions import matching
 from functions.domain.model.codes import Reason
 from functions.domain.model.messages import Card
 from functions.runtime.registry import adapter_names, load_adapter
 
-KINDS = (
-    "started",
-    "held",
-    "draining",
-    "recovered",
-    "escalated",
-    "resolved",
-    "not_approved",
-    "test",
-    "bundle",
-    "paused",
-    "resumed",
-    "unsigned",
-)
 CHANNELS = adapter_names("chats")
 SHOWN = 3
 
@@ -37,7 +24,7 @@ SHOWN = 3
 @click.argument("file", metavar="FILE")
 @click.option("--channel", "channels", multiple=True, type=click.Choice(CHANNELS), help="Only this kind of channel; repeatable.")
 @click.option(
-    "--kind", type=click.Choice(KINDS), default=None, help="What happened; else what fits the alert, or held with --reason."
+    "--kind", type=click.Choice(list(KINDS)), default=None, help="What happened; else what fits the alert, or held with --reason."
 )
 @click.option("--reason", type=click.Choice([reason.value for reason in Reason]), default=None, help="Why it is held.")
 @click.option("--language", type=click.Choice(["en", "ja"]), default=None, help="Instead of the configuration's.")
