@@ -83,8 +83,14 @@ def in_brackets(phrase: Phrase, more: Phrase) -> Phrase:
 
 
 def in_language(language: str, phrase: Phrase) -> str:
-    """The phrase in this language; English where there is no catalogue or no translation."""
-    return phrase if isinstance(phrase, str) else _render(phrase, _translate_to(language), DEEPEST)
+    """The phrase in this language; English where there is no catalogue or no translation.
+
+    Cards and pages are plain text, so keys lose the backticks that the command line shows. Values stay as they are.
+    """
+    if isinstance(phrase, str):
+        return phrase
+    translate = _translate_to(language)
+    return _render(phrase, lambda template, plural, count: translate(template, plural, count).replace("`", ""), DEEPEST)
 
 
 def languages() -> tuple[str, ...]:

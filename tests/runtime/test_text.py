@@ -69,3 +69,10 @@ def test_errors_keep_what_they_say() -> None:
     denied = Denied("Rundeck", Text("is not JSON"), remedy=Text("Check the URL."))
     assert (str(late), late.detail) == ("Rundeck: answered 502", Text("answered {status}", status="502"))
     assert (str(denied), denied.remedy) == ("Rundeck: is not JSON", Text("Check the URL."))
+
+
+def test_people_read_keys_without_backticks():
+    """A card is plain text. The command line and the log keep them, and so does a name that has some."""
+    phrase = Text("Set `room` to the number of {name}.", name="`ops`")
+    assert str(phrase) == "Set `room` to the number of `ops`."
+    assert in_language("en", phrase) == "Set room to the number of `ops`."

@@ -19,7 +19,6 @@ SIGNS = {"act": "🚨", "watch": "⏳", "plan": "📅", "fine": "✅"}
 
 BARS = "▁▂▃▄▅▆▇█"
 BARS_SHOWN = 24
-_CODE = re.compile(r"`([\w.:/-]+)`")
 
 Rendered = TypeVar("Rendered")
 
@@ -47,8 +46,7 @@ def clean_card(card: Card, language: str, budget: float = 1.0) -> Card:
 
     max_lines, max_facts, max_paragraphs = max(2, int(20 * budget)), max(3, int(24 * budget)), max(2, int(12 * budget))
     facts = tuple((part(label, 60), part(text, 900)) for label, text in card.facts[:max_facts])
-    # A card is plain text, so the names of keys stand in it without the backticks that the command line shows.
-    text = tuple(_CODE.sub(r"\1", part(paragraph, 1500)) for paragraph in card.text[:max_paragraphs])
+    text = tuple(part(paragraph, 1500) for paragraph in card.text[:max_paragraphs])
     evidence = tuple(part(line, 300) for line in card.evidence[-max_lines:])
     if len(card.evidence) > max_lines:
         evidence = (mark.strip(), *evidence)

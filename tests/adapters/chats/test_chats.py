@@ -158,16 +158,6 @@ def test_hostile_text_is_accepted_and_pings_nobody(lab: Lab, language: str):
 
 
 @every
-def test_names_of_keys_show_no_backticks(lab: Lab):
-    """Remedies write keys as the command line shows them; a card is plain text."""
-    lab.post(Card("x", "act", "ACT NOW", text=("Put the former key back into `signing_keys`.", "Set `rundeck.url`.")))
-    shown = "\n".join(lab.shown())
-    assert "back into signing_keys." in shown
-    assert "Set rundeck.url." in shown
-    assert "`" not in shown
-
-
-@every
 def test_a_card_that_nobody_cleaned_is_accepted_too(lab: Lab):
     """Cards may come from elsewhere, such as the report, so each chat cleans and cuts by itself."""
     many = tuple((LONG, LONG) for _ in range(300))
