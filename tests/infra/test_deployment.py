@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from pathlib import Path
 
 import pytest
 
-from tests.infra.project import Project
+from tests.infra.project import INFRA, Project
 
 VERIFY = "google_cloudfunctions2_function:unstick-verify"
+pytestmark = pytest.mark.timeout(600)  # Terraform starts twenty times and more
 KEPT = [("google_storage_bucket", "my-project-unstick-store"), ("google_cloud_tasks_queue", "unstick")]
 
 
@@ -28,16 +31,13 @@ def deployed(project: Project, command: str = "apply", **variables: str) -> str:
 
 def test_what_is_destroyed_and_deployed_again_has_its_incidents_and_its_queue(project: Project) -> None:
     """All goes but those two, which the next deployment takes up; the other environment is not touched by any of it."""
-    project.write_config(
-        "staging", **{"my-project-unstick": "my-project-unstick-staging", "queues/unstick": "queues/unstick-staging"}
-    )
-    staging = project.repository / "unstick.staging.yaml"
-    staging.write_text(staging.read_text(encoding="utf-8").replace("unstick-tasks@", "unstick-staging-tasks@"), encoding="utf-8")
-    deployed(project, ENV="staging")
-    before = project.saved_state("staging")
     deployed(project)
-    secrets = project.deploy("output", "-raw", "secrets", ENV="staging").stdout
+    secrets = project.deploy("output", "-raw", "secrets").stdout
     assert secrets.count("gcloud secrets versions add unstick-") == 5
+    states = project.folder / "states" / "my-project-unstick-state"
+    shutil.copy(states / "production.tfstate", states / "staging.tfstate")
+    assert "is of name unstick, and name unstick-staging was asked for" in project.deploy("destroy", ENV="staging").stderr
+    before = project.saved_state("staging")
     project.forget_applied()
     deployed(project, "destroy")
     deleted = {(kind, name) for did, kind, name in project.applied if did == "delete"}
@@ -87,14 +87,15 @@ def test_a_state_of_the_released_version_is_moved_and_nothing_is_made_anew(proje
     """There the resources stood at the top, and the state was a file beside them."""
     deployed(project)
     state = project.saved_state()
-    builder = ("google_project_iam_member", "google_artifact_registry_repository")
+    moved = re.findall(r"from = (\S+)", (INFRA / "moved.tf").read_text(encoding="utf-8"))
     state["resources"] = [
         {name: part for name, part in resource.items() if name != "module"}
         for resource in state["resources"]
-        if resource["type"] not in builder
+        if f"{resource['type']}.{resource['name']}" in moved
     ]
     (project.folder / "states" / "my-project-unstick-state" / "production.tfstate").unlink()
     (project.repository / "infra" / "terraform.tfstate").write_text(json.dumps(state | {"outputs": {}}), encoding="utf-8")
     project.forget_applied()
     assert "Moved the state" in deployed(project)
-    assert {(did, kind) for did, kind, _ in project.applied} == {("create", "google_project_iam_member")}
+    new = {"google_project_iam_member", "google_cloud_tasks_queue_iam_member"}  # the builder's rights, and the check's
+    assert {(did, kind) for did, kind, _ in project.applied} == {("create", kind) for kind in new}

@@ -77,14 +77,14 @@ def resources() -> set[str]:
 
 
 def commands() -> set[tuple[str, ...]]:
-    """The commands of gcloud that deploy.py calls, as far as they are words."""
-    text = (INFRA / "deploy.py").read_text(encoding="utf-8")
+    """The commands of gcloud that deploy.sh calls, as far as they are words."""
+    text = "".join(path.read_text(encoding="utf-8") for path in INFRA.glob("*.py"))
     calls = re.findall(r"(?:gcloud\.(?:run|find)|_listed)\(\s*((?:\"[a-z][a-z-]*\",?\s*)+)", text)
     return {tuple(re.findall(r'"([a-z-]+)"', call)) for call in calls}
 
 
 def test_the_deployers_role_has_what_is_called_and_nothing_else() -> None:
-    """Instead of Owner: each permission is there for a resource of the module or a command of deploy.py."""
+    """Instead of Owner: each permission is there for a resource of the module or a command of deploy.sh."""
     assert set(NEEDED) == resources()
     assert set(CALLED) == commands()
     role = yaml.safe_load((INFRA / "deployer-role.yaml").read_text(encoding="utf-8"))["includedPermissions"]

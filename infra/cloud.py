@@ -1,0 +1,157 @@
+"""What is in Google Cloud before Terraform and after it: APIs, the state's bucket, what exists already, and values of secrets."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import sys
+import tempfile
+from typing import Any
+
+import gcloud
+import terraform
+from names import Deployed, Names
+from place import Place, die
+
+SERVICES = [
+    f"{name}.googleapis.com"
+    for name in (
+        "artifactregistry", "cloudbuild", "cloudfunctions", "cloudresourcemanager", "cloudscheduler", "cloudtasks",
+        "iam", "logging", "monitoring", "run", "secretmanager", "storage",
+    )
+]  # fmt: skip
+"""Enabled before Terraform is asked: it reads the project by one of them, and imports by others."""
+
+
+def prepare(place: Place) -> None:
+    """Enable the APIs and make the bucket for the state, where that has not been done."""
+    number = gcloud.run("projects", "describe", place.project, "--format=value(projectNumber)")
+    enabled = set(
+        gcloud.run("services", "list", "--enabled", f"--project={place.project}", "--format=value(config.name)").split()
+    )
+    if missing := [service for service in SERVICES if service not in enabled]:
+        print(f"Enabling {len(missing)} APIs in {place.project}: {', '.join(missing)}", flush=True)
+        gcloud.run("services", "enable", *missing, f"--project={place.project}")
+    bucket = f"gs://{place.state_bucket}"
+    owner = gcloud.find("storage", "buckets", "describe", bucket, "--raw", "--format=value(projectNumber)")
+    if owner is None:
+        print(f"Making {bucket} for Terraform's state.", flush=True)
+        gcloud.run(
+            "storage", "buckets", "create", bucket, f"--project={place.project}", f"--location={place.region}",
+            "--uniform-bucket-level-access", "--public-access-prevention",
+        )  # fmt: skip
+        gcloud.run("storage", "buckets", "update", bucket, "--versioning")
+    elif owner != number:
+        die(f"{bucket} is in project {owner}, not in {place.project} ({number}): a state must not be put there.")
+
+
+def find_existing(place: Place, names: Names, deployed: Deployed) -> dict[str, dict[str, str]]:
+    """What exists and is not in the state: by kind, the key in Terraform and the id to import."""
+    project, region = f"--project={place.project}", f"--location={place.region}"
+    path = f"projects/{place.project}/locations/{place.region}"
+    found: dict[str, dict[str, str]] = {}
+    if "google_storage_bucket.store" not in deployed.addresses and _has_bucket(names.bucket):
+        found["store"] = {"store": f"{place.project}/{names.bucket}"}
+    if "google_cloud_tasks_queue.wakeups" not in deployed.addresses and queue_state(place, names.queue):
+        found["queue"] = {"queue": f"{path}/queues/{names.queue}"}
+    there = _listed("secrets", "list", project, "--format=value(name)")
+    found["secrets"] = {
+        name: f"projects/{place.project}/secrets/{name}"
+        for name in names.secrets
+        if name in there and f"google_secret_manager_secret.{name}" not in deployed.addresses
+    }
+    if not deployed.addresses:  # a first deployment, or a state that was lost
+        source = f"{place.project}-{place.name}-source"
+        if _has_bucket(source):
+            found["source"] = {"source": f"{place.project}/{source}"}
+        domain = f"{place.project}.iam.gserviceaccount.com"
+        emails = _listed("iam", "service-accounts", "list", project, "--format=value(email)")
+        found["accounts"] = {
+            role: f"projects/{place.project}/serviceAccounts/{place.name}-{role}@{domain}"
+            for role in ("webhook", "verify", "report", "tasks", "scheduler", "builder")
+            if f"{place.name}-{role}@{domain}" in emails
+        }
+        functions = _listed("functions", "list", "--v2", f"--regions={place.region}", project, "--format=value(name)")
+        found["functions"] = _named(place, ("webhook", "verify", "report"), functions, f"{path}/functions/")
+        jobs = _listed("scheduler", "jobs", "list", region, project, "--format=value(name)")
+        found["jobs"] = _named(place, ("sweep", "report", "drill", "check"), jobs, f"{path}/jobs/")
+        metrics = gcloud.find("logging", "metrics", "list", project, "--format=value(name)") or ""
+        found["metrics"] = {
+            key: f"{place.project} {place.name}/{key}"
+            for key in ("decisions", "outcomes", "errors")
+            if f"{place.name}/{key}" in metrics.split()
+        }
+    found = {kind: of for kind, of in found.items() if of}
+    for kind, of in found.items():
+        print(f"Taking over what exists already: {kind}: {', '.join(of.values())}")
+    return found
+
+
+def _listed(*arguments: str) -> set[str]:
+    """The last parts of the names that gcloud lists."""
+    return {name.rsplit("/", 1)[-1] for name in (gcloud.find(*arguments) or "").split()}
+
+
+def _named(place: Place, keys: tuple[str, ...], there: set[str], path: str) -> dict[str, str]:
+    return {key: f"{path}{place.name}-{key}" for key in keys if f"{place.name}-{key}" in there}
+
+
+def _has_bucket(name: str) -> bool:
+    return bool(name) and gcloud.find("storage", "buckets", "describe", f"gs://{name}", "--format=value(name)") is not None
+
+
+def queue_state(place: Place, queue: str) -> str:
+    """RUNNING or PAUSED; empty where there is none."""
+    if not queue:
+        return ""
+    where = (f"--project={place.project}", f"--location={place.region}")
+    return gcloud.find("tasks", "queues", "describe", queue, *where, "--format=value(state)") or ""
+
+
+def find_empty_secrets(place: Place, names: Names) -> list[str]:
+    """Those without a value. Cloud Run refuses a function that has one of them mounted."""
+    project = f"--project={place.project}"
+    there = _listed("secrets", "list", project, "--format=value(name)")
+    enabled = ("--filter=state:ENABLED", "--limit=1", "--format=value(name)")
+    return [
+        name
+        for name in names.secrets
+        if name not in there or not gcloud.run("secrets", "versions", "list", name, project, *enabled)
+    ]
+
+
+def fill_secrets(place: Place, empty: list[str]) -> None:
+    """Make each as it is planned, and ask for its value: from the terminal to gcloud, past Terraform, its state and every log."""
+    status, output = terraform.run(place, "show", "-json", str(place.build / "plan"), capture=True)
+    if status:
+        raise SystemExit(status)
+    planned = {
+        change["change"]["after"]["secret_id"]: change["change"]
+        for change in json.loads(output).get("resource_changes", [])
+        if change["type"] == "google_secret_manager_secret" and change["change"]["after"]
+    }
+    print(f"These secrets have no value yet: {', '.join(empty)}. Type or paste each; it is not shown.", flush=True)
+    for name in empty:
+        value = getpass.getpass(f"{name}: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
+        if not value:
+            die(f"{name} was left without a value. The same command again goes on from here.")
+        if planned[name]["before"] is None:
+            _make_secret(place, name, planned[name]["after"]["replication"][0])
+        gcloud.run("secrets", "versions", "add", name, f"--project={place.project}", "--data-file=-", stdin=value)
+        print(f"{name}: stored", flush=True)
+
+
+def _make_secret(place: Place, name: str, replication: dict[str, Any]) -> None:
+    def key(of: dict[str, Any]) -> dict[str, Any]:
+        encrypted = of.get("customer_managed_encryption") or []
+        return {"customerManagedEncryption": {"kmsKeyName": encrypted[0]["kms_key_name"]}} if encrypted else {}
+
+    if replication.get("user_managed"):
+        replicas = replication["user_managed"][0]["replicas"]
+        policy = {"userManaged": {"replicas": [{"location": one["location"], **key(one)} for one in replicas]}}
+    else:
+        policy = {"automatic": {}}
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+        json.dump(policy, file)
+        file.flush()
+        gcloud.run("secrets", "create", name, f"--project={place.project}", f"--replication-policy-file={file.name}")
