@@ -16,7 +16,7 @@ from functions.application.observe import unwrap
 from functions.application.ports import Budget, Ports
 from functions.application.reconcile import LIST_S, STORE_S, advance
 from functions.domain.model.alerts import MatchedAlert
-from functions.domain.model.events import AlertsReceived, Origin, Reply, TimerFired
+from functions.domain.model.events import AlertsReceived, Origin, Reply, TimerFired, TokenExpiring
 from functions.runtime.errors import Denied, Unavailable, UnstickError
 
 DIRECT = 10
@@ -31,6 +31,9 @@ LISTED_BYTES = 600_000
 
 SWEEP_AFTER_S = 60.0
 SWEEP_MOST = 200
+WEEK_S = 7 * 86400.0
+TOKEN_KEY = "runner-token"  # noqa: S105 - a document's name
+"""The document that knows what people were told about the runner's token."""
 WAKE_BUDGET_S = 60.0
 NO_ORIGIN = Origin()
 
@@ -165,4 +168,16 @@ def sweep(ports: Ports, budget: Budget) -> int:
             stepped += 1
         except (Unavailable, Denied) as error:
             ports.log("ERROR", f"the sweep could not step it: {error}", document=entry.key)
+    _warn_of_expiry(ports, budget)
     return stepped
+
+
+def _warn_of_expiry(ports: Ports, budget: Budget) -> None:
+    """Have people notified before the runner's token expires. The sweep comes often, so the step decides what is new."""
+    expires_at = ports.rules.token_expires_at
+    if expires_at is None or ports.now() < expires_at - WEEK_S or budget.left_s <= 0:
+        return
+    try:
+        advance(ports, TOKEN_KEY, TokenExpiring(), replace(budget, ends=min(budget.ends, ports.monotonic() + WAKE_BUDGET_S)))
+    except (Unavailable, Denied) as error:
+        ports.log("ERROR", f"the sweep could not step it: {error}", document=TOKEN_KEY)

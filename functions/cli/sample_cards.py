@@ -92,7 +92,7 @@ def _story(key: str, cases: tuple[MatchedAlert, ...], kind: str, reason: Reason 
     first, detail = cases[0], DETAILS.get(kind, "")
     if kind == "test":
         return CardInput(kind, now, reason=Reason.TEST_ALERT, trigger=to_alert_ref(first))
-    if kind in ("paused", "unsigned"):
+    if kind in ("paused", "unsigned", "expiring"):
         return CardInput(kind, now, detail=detail)
     if kind == "resumed":
         return CardInput(kind, now, target=first.target, detail=detail)

@@ -78,6 +78,7 @@ def _config(file: File, runner: Named, symptoms: Mapping[str, Any]) -> Config:
         language=file.language,
         time_zone=file.time_zone,
         incident_option=own[0] if own else "",
+        token_expires_at=getattr(runner.settings, "token_expires_at", None),
     )
     return Config(
         auth=file.grafana.auth,

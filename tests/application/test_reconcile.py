@@ -597,6 +597,17 @@ def test_the_sweep_steps_what_is_overdue_by_a_minute():
     assert sent(ports) == ["run inc-1.1"]
 
 
+@pytest.mark.parametrize(("days", "told"), [(8, 0), (6, 1), (None, 0)])
+def test_the_sweep_tells_people_before_the_token_expires(days, told):
+    """However often it comes, and without a document where there is nothing to tell."""
+    ends = None if days is None else NOW + days * 86400.0
+    ports = Memory(rules=replace(rules(), token_expires_at=ends))
+    for _ in range(3):
+        intake.sweep(ports, ports.budget(60.0))
+    assert [card.kind for _, card in ports.posts] == ["expiring"] * told
+    assert ("runner-token" in ports.bodies) is bool(told)
+
+
 def test_the_holds_of_many_targets_go_out_as_one_message():
     """Each document hands its message to the bundle, which posts all of them once."""
     ports = Memory()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -75,6 +75,16 @@ def test_nothing_is_under_way(here: Line) -> None:
     """Code 0 where all is quiet."""
     found = here.json("status")
     assert (found["paused"], found["open"], found["recent"]) == (None, [], [])
+
+
+@pytest.mark.parametrize(("days", "said"), [(30, "expires"), (3, "rotate-token"), (-2, "expired")])
+def test_the_end_of_the_token_is_shown(here: Line, days: int, said: str) -> None:
+    """Within a week it comes with the command that replaces it; it is no incident, so the code stays 0."""
+    ends = datetime.fromtimestamp(int(time.time()) + days * 86400 + 60, UTC).isoformat()
+    here.configured(rundeck={"url": here.rundeck.url, "token": "env://RUNDECK_TOKEN", "token_expires": ends})
+    assert said in here.run("status", code=0).stdout
+    assert ("rotate-token" in here.run("status").stdout) is (days < 7)
+    assert here.json("status")["token_expires"] == datetime.fromisoformat(ends).timestamp()
 
 
 def test_an_open_incident_with_its_phase_and_due(here: Line) -> None:

@@ -80,7 +80,8 @@ TAIL = (
 
 def rules(language: str = "en") -> Rules:
     zone, url = "Asia/Tokyo", "https://unstick.example.com"
-    return Rules({"mail-delivery": RUNBOOK}, language=language, time_zone=zone, public_url=url)
+    ends = NOW + 7 * 86400
+    return Rules({"mail-delivery": RUNBOOK}, language=language, time_zone=zone, public_url=url, token_expires_at=ends)
 
 
 def held(
@@ -151,6 +152,7 @@ EXAMPLES: dict[str, CardInput] = {
     "paused": CardInput("paused", NOW, detail="broker upgrade until 05:00 (h.tanaka)"),
     "resumed": CardInput("resumed", NOW, target=TARGET, detail="fixed by a rollback to 4.12.1 (h.tanaka)"),
     "unsigned": CardInput("unsigned", NOW),
+    "expiring": CardInput("expiring", NOW),
 }
 
 NASTY = (

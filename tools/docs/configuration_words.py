@@ -58,7 +58,7 @@ WORDS = {
     (
         "Settings",
         "token_expires",
-    ): "When Rundeck's token expires, as RFC 3339 with its zone; a token can't read its own end. `rotate-token` keeps it.",
+    ): "When Rundeck's token expires (RFC 3339, with its zone). People hear it a week and a day before; `rotate-token` keeps it.",
     ("Settings", "incident_option"): "The job's option that takes INCIDENT.ATTEMPT.",
     ("Settings", "not_after_option"): "The job's option that takes the Unix time after which it must refuse to start.",
     ("File", "grafana"): "Who may send notifications, and how large they may be.",

@@ -25,6 +25,7 @@ OVERDUE_S = 120.0
 
 ARCHIVE_S = 60.0
 DAY_S = 86400.0
+WEEK_S = 7 * DAY_S
 
 
 class State(Struct, frozen=True):
@@ -60,7 +61,7 @@ def status(*, config_path: str, as_json: bool, days: int, last: int) -> None:
     output.require_store(ports)
     state = _read(ports, days, last)
     if as_json:
-        output.print_json(_as_json(state))
+        output.print_json(_as_json(state) | {"token_expires": ports.rules.token_expires_at})
     else:
         _print(state, ports.rules)
     if state.wrong:
@@ -108,6 +109,8 @@ def _print(state: State, rules: Rules) -> None:
         output.print_text(state.pause.remedy or "make sure that the store can be read", "  → ")
     else:
         click.echo(output.mark("not paused", "ok"))
+    if rules.token_expires_at is not None:
+        _print_expiry(rules.token_expires_at, state.at, rules)
     _print_open(state)
     if state.escalated:
         rows = [(name_of(one), one.key, output.relative((one.escalated_at or 0.0) - state.at)) for one in state.escalated]
@@ -120,6 +123,14 @@ def _print(state: State, rules: Rules) -> None:
         if remedy:
             output.print_text(remedy, "  → ")
     _print_recent(state, rules)
+
+
+def _print_expiry(expires_at: float, now: float, rules: Rules) -> None:
+    when = f"{output.local_time(expires_at, rules)}, {output.relative(expires_at - now)}"
+    soon = expires_at - now <= WEEK_S
+    click.echo(output.mark(f"Rundeck's token {'expires' if expires_at > now else 'expired'} {when}", "warn" if soon else "ok"))
+    if soon:
+        output.print_text("to replace it: python -m functions rotate-token", "  → ")
 
 
 def _print_open(state: State) -> None:

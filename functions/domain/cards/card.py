@@ -22,6 +22,7 @@ from functions.domain.texts.sanitize import clean
 from functions.domain.texts.words import duration
 from functions.runtime.text import Phrase, Text
 
+DAY_S = 86400.0
 EVIDENCE_LINES = 15
 EVIDENCE_LINE = 240
 
@@ -318,6 +319,19 @@ def _unsigned(card_input: CardInput, rules: Rules) -> Content:
     )
 
 
+def _expiring(card_input: CardInput, rules: Rules) -> Content:
+    expires_at = card_input.at if rules.token_expires_at is None else rules.token_expires_at
+    left_s = expires_at - card_input.at
+    headline = (
+        Text("Rundeck's token expires in {left}", left=duration(left_s)) if left_s > 0 else Text("Rundeck's token has expired")
+    )
+    text: list[Phrase] = [
+        Text("It expires at {time}. Without a valid token Unstick restarts nothing.", time=clock(rules, expires_at)),
+        to_do(Text("run `python -m functions rotate-token`, then deploy the configuration with the new `token_expires`.")),
+    ]
+    return Content("act" if left_s <= DAY_S else "watch", headline, text, facts.gathered(card_input, rules))
+
+
 def _other(card_input: CardInput, rules: Rules) -> Content:
     headline = Text("news about {subject}", subject=facts.subject(card_input))
     return Content("watch", headline, why(card_input, card_input.reason), facts.gathered(card_input, rules, queue_facts.queues))
@@ -336,4 +350,5 @@ KINDS: Mapping[str, Callable[[CardInput, Rules], Content]] = {
     "paused": _paused,
     "resumed": _resumed,
     "unsigned": _unsigned,
+    "expiring": _expiring,
 }

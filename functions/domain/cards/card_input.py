@@ -13,7 +13,7 @@ from functions.runtime.text import Phrase
 
 class CardInput(Struct, frozen=True):
     """Everything a card is made from. `kind`: started, held, draining, recovered, escalated, resolved, not_approved, test,
-    bundle, paused, resumed or unsigned."""
+    bundle, paused, resumed, unsigned or expiring."""
 
     kind: str
     at: float

@@ -41,6 +41,7 @@ from functions.domain.model.events import (
     StartResult,
     Step,
     TimerFired,
+    TokenExpiring,
     Unsigned,
     Wake,
 )
@@ -49,6 +50,7 @@ from functions.domain.model.observations import Observation
 from functions.domain.model.runbooks import Rules
 from functions.runtime.text import Text, in_brackets
 
+WEEK_S, DAY_S = 7 * 86400.0, 86400.0
 UNTOLD_S = 60.0
 """An unposted message keeps a document due at most this far ahead."""
 
@@ -84,6 +86,8 @@ def step(document: Document, event: Event, seen: Observation, now: float, rules:
             result = _on_bundle(document, event, context)
         case Unsigned():
             result = _on_unsigned(document, context)
+        case TokenExpiring():
+            result = _on_token_expiring(document, context)
     return _set_due(document, result, now)
 
 
@@ -369,6 +373,21 @@ def _on_bundle(document: Document, event: Bundled, context: StepContext) -> Step
         card_input = CardInput("bundle", context.at, reason=event.reason, bundled=names)
         document = enqueue_message(document, context.rules, card_input, (channel,), f"{document.key}-{context.at:.3f}")
     return Step(document)
+
+
+def _on_token_expiring(document: Document, context: StepContext) -> Step:
+    """Post once a week and once a day before the runner's token expires."""
+    expires_at = context.rules.token_expires_at
+    if expires_at is None or context.at < expires_at - WEEK_S:
+        return Step(document)
+    token = f"{document.key}-{expires_at:.0f}"
+    mark = f"{token}-{'day' if context.at >= expires_at - DAY_S else 'week'}"
+    if mark in document.bundled:
+        return Step(document)
+    of_this_token = {known: at for known, at in document.bundled.items() if known.startswith(token)}
+    document = replace(document, bundled={**of_this_token, mark: context.at})
+    card_input = CardInput("expiring", context.at)
+    return Step(enqueue_message(document, context.rules, card_input, default_channels(context.rules), mark))
 
 
 def _on_unsigned(document: Document, context: StepContext) -> Step:

@@ -90,7 +90,11 @@ class Unsigned(Struct, frozen=True):
     """The scheduler delivered alerts that none of the keys has signed."""
 
 
-Event = AlertsReceived | TimerFired | Approved | Resumed | StartResult | MessagesDelivered | Bundled | Unsigned
+class TokenExpiring(Struct, frozen=True):
+    """The runner's token expires within a week."""
+
+
+Event = AlertsReceived | TimerFired | Approved | Resumed | StartResult | MessagesDelivered | Bundled | Unsigned | TokenExpiring
 
 
 class Wake(Struct, frozen=True):

@@ -104,6 +104,8 @@ class Rules(Struct, frozen=True):
     language: str = "en"
     time_zone: str = "UTC"
     incident_option: str = "unstick_incident"
+    token_expires_at: float | None = None
+    """When the runner stops accepting Unstick's token, if that is known."""
 
     @property
     def zone(self) -> ZoneInfo:

@@ -77,6 +77,7 @@ def test_every_kind_has_an_example():
         ("paused", "watch", "No action yet: Unstick is paused and restarts nothing"),
         ("resumed", "fine", "No action needed: mail-delivery can be restarted again"),
         ("unsigned", "act", "ACT NOW: accepted alerts can't be processed: their signing key is missing"),
+        ("expiring", "watch", "No action yet: Rundeck's token expires in 7 d 0 h"),
     ],
 )
 def test_headlines(name: str, urgency: str, headline: str):

@@ -10,7 +10,17 @@ from functions.domain.decisions.endings import APPROVAL_S
 from functions.domain.decisions.step import step
 from functions.domain.model.alerts import MatchedAlert
 from functions.domain.model.codes import Action, Ending, Mode, Phase, Reason, Verdict
-from functions.domain.model.events import Approved, Bundled, Claim, MessagesDelivered, Resumed, Start, StartResult, Wake
+from functions.domain.model.events import (
+    Approved,
+    Bundled,
+    Claim,
+    MessagesDelivered,
+    Resumed,
+    Start,
+    StartResult,
+    TokenExpiring,
+    Wake,
+)
 from functions.domain.model.incidents import Document, Hold, Outcome
 from functions.domain.model.observations import Execution, Pause, Slot, Storm, Unknown
 from functions.domain.model.runbooks import Restart
@@ -684,3 +694,38 @@ def test_verdicts_and_executions_survive_the_store():
     assert again.incident is not None
     assert again.incident.queues[0].verdict is Verdict.RECOVERED
     assert isinstance(again.incident.execution, Execution)
+
+
+# --- the runner's token ------------------------------------------------------------------------------------------------
+
+DAY_S = 86400.0
+
+
+@pytest.mark.parametrize(
+    ("days_before", "sent"),
+    [((8, 7.5), 0), ((6.9, 6.8, 3, 1.1), 1), ((6.9, 0.9, 0.8, 0.1), 2), ((0.5, 0.4), 1), ((-1, -2), 1)],
+    ids=["not yet", "a week before", "a week and a day before", "found late", "expired"],
+)
+def test_people_are_told_once_a_week_and_once_a_day_before_the_token_expires(days_before, sent):
+    """The sweep asks every few minutes; each message goes out once."""
+    found, cards = Document("runner-token"), []
+    with_rules = replace(rules(), token_expires_at=NOW)
+    for days in days_before:
+        made = step(found, TokenExpiring(), seen(), NOW - days * DAY_S, with_rules)
+        cards += [message.card for message in made.document.to_tell]
+        found = replace(made.document, to_tell=())
+    assert len(cards) == sent
+    assert {card.urgency for card in cards[1:]} <= {"act"}
+
+
+def test_a_new_token_is_told_of_anew():
+    """Next month it is another end, and the marks of the old one are forgotten."""
+    found = Document("runner-token")
+    for month in range(12):
+        ends = NOW + month * 30 * DAY_S
+        for days in (6, 0.5):
+            with_rules = replace(rules(), token_expires_at=ends)
+            made = step(found, TokenExpiring(), seen(), ends - days * DAY_S, with_rules)
+            assert len(made.document.to_tell) == 1
+            found = replace(made.document, to_tell=())
+    assert len(found.bundled) == 2
