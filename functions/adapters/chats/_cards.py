@@ -10,14 +10,13 @@ from typing import Any, TypeVar
 from msgspec.structs import replace
 
 from functions.domain.model.messages import Card
-from functions.domain.texts.sanitize import clean, safe_url, shorten
-from functions.domain.texts.words import CURVE, SHORTENED, curve_words
+from functions.domain.texts.sanitize import clean, safe_url
+from functions.domain.texts.words import CURVE, SHORTENED, bars, curve_words
 from functions.runtime.text import in_language
 
 SIGNS = {"act": "🚨", "watch": "⏳", "plan": "📅", "fine": "✅"}
 """They stand beside the headline's words and never replace them."""
 
-BARS = "▁▂▃▄▅▆▇█"
 BARS_SHOWN = 24
 
 Rendered = TypeVar("Rendered")
@@ -76,8 +75,8 @@ def headline(card: Card) -> str:
 
 def facts(card: Card, language: str, between: str = " ") -> list[tuple[str, str]]:
     """The card's facts; the last one is the curve: its bars, then its figures."""
-    bars = sparkline(card.curve)
-    curve = [(in_language(language, CURVE), f"{bars}{between}{curve_words(card.curve, language)}")] if bars else []
+    line = sparkline(card.curve)
+    curve = [(in_language(language, CURVE), f"{line}{between}{curve_words(card.curve, language)}")] if line else []
     return [*card.facts, *curve]
 
 
@@ -93,13 +92,7 @@ def sparkline(curve: tuple[tuple[float, int], ...]) -> str:
         return ""
     width = min(BARS_SHOWN, len(depths))
     cells = [max(depths[place * len(depths) // width : (place + 1) * len(depths) // width]) for place in range(width)]
-    top = max(cells) or 1
-    return "".join(BARS[0 if cell == 0 else max(1, round(cell * 7 / top))] for cell in cells)
-
-
-def cut(text: str, limit: int, language: str) -> str:
-    """The text within `limit` characters, with a mark where something is missing."""
-    return shorten(text, limit, in_language(language, SHORTENED))
+    return bars(cells)
 
 
 def json_bytes(message: dict[str, Any]) -> int:

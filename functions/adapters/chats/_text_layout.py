@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
 from functions.adapters.chats import _cards
+from functions.domain.texts.sanitize import shorten
 from functions.domain.texts.words import EVIDENCE, SHORTENED
 from functions.runtime.text import in_language
 
@@ -54,10 +55,10 @@ def escape_url(url: str) -> str:
 
 
 def fit_text(text: str, limit: int, escape: Callable[[str], str], language: str) -> str:
-    """The escaped text within `limit`. It is cut before it is escaped, so that no mark stays open."""
-    length = min(len(text), limit)
-    while units(escaped := escape(_cards.cut(text, length, language))) > limit and length > 0:
-        length -= 1 + (units(escaped) - limit) // 4
+    """The escaped text within `limit`. It is cut before it is escaped, so that no mark stays open and no entity is cut in two."""
+    length, mark = min(len(text), limit), in_language(language, SHORTENED)
+    while units(escaped := escape(shorten(text, length, mark))) > limit and length > 0:
+        length -= 1 + (units(escaped) - limit) // 5  # no character becomes more than five
     return escaped if length > 0 else ""
 
 

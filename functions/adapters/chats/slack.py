@@ -88,10 +88,8 @@ def escape(text: str) -> str:
 
 
 def _plain_text(text: str, limit: int, language: str) -> dict[str, Any]:
-    """Text without markup. The limit counts what is sent, so no entity may be cut in two."""
-    while (over := len(escape(text)) - limit) > 0:
-        text = _cards.cut(text, min(limit, len(text) - max(1, over // 5)), language)
-    return {"type": "plain_text", "text": escape(text), "emoji": False}
+    """Text without markup."""
+    return {"type": "plain_text", "text": _text_layout.fit_text(text, limit, escape, language), "emoji": False}
 
 
 def _fit_log(lines: tuple[str, ...], language: str) -> str:
@@ -109,11 +107,10 @@ def _section(text: str) -> dict[str, Any]:
 def _field(label: str, text: str, language: str) -> dict[str, Any]:
     """The label in bold. A value with formatting characters becomes code, so that it shows as it is."""
     is_code = FORMATTING.search(text) is not None
-    value = text.replace("`", "'") if is_code else text
     heading = f"*{escape(label)}*\n" if label else ""
-    while (over := len(heading) + len(escape(value)) + 2 - MAX_FIELD) > 0:
-        value = _cards.cut(value, len(value) - max(1, over // 5), language)
-    return {"type": "mrkdwn", "text": heading + (f"`{escape(value)}`" if is_code else escape(value)), "verbatim": True}
+    left = MAX_FIELD - len(heading) - 2
+    value = _text_layout.fit_text(text.replace("`", "'") if is_code else text, left, escape, language)
+    return {"type": "mrkdwn", "text": heading + (f"`{value}`" if is_code else value), "verbatim": True}
 
 
 def _link_sections(links: tuple[tuple[str, str], ...]) -> list[dict[str, Any]]:

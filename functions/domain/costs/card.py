@@ -10,13 +10,12 @@ from functions.domain.costs.model import MAX_PROMINENCE, Cost, Counts, Day, Gap,
 from functions.domain.model.messages import Card
 from functions.domain.model.runbooks import Rules
 from functions.domain.texts.sanitize import safe_url
-from functions.domain.texts.words import LINK_CAUSE, duration
+from functions.domain.texts.words import LINK_CAUSE, bars, duration
 from functions.runtime.text import COMMA, Phrase, Text, in_brackets, join, named
 
 SHOWN = 4
 """Runbooks. Each has at most five facts, of the 24 that every chat shows."""
 GAPS_SHOWN = 5
-BARS = "▁▂▃▄▅▆▇█"
 OFTEN_SHOWN = 3
 TREND = 14
 """Days whose bars fit into one line of a phone."""
@@ -202,12 +201,6 @@ def _counted(counts: Counts) -> Phrase:
     if counts.saved_minutes is not None:
         parts.append(Text("saved about {saved}", saved=duration(counts.saved_minutes * 60)))
     return join(parts)
-
-
-def bars(values: list[int]) -> str:
-    """The values as bars of text; the lowest bar is zero."""
-    most = max(values, default=0) or 1
-    return "".join(BARS[max(1, round(value * 7 / most)) if value else 0] for value in values)
 
 
 def _often(hours: tuple[int, ...]) -> Phrase:

@@ -23,7 +23,7 @@ TARGET = Text("Target")
 LINK_APPROVE = Text("Approve the restart")
 LINK_CAUSE = Text("Root cause")
 LINK_EXECUTION = Text("Rundeck execution")
-
+BARS = "▁▂▃▄▅▆▇█"
 
 STATUSES: Mapping[str, Text] = {
     "running": Text("running"),
@@ -42,6 +42,12 @@ def curve_words(curve: tuple[tuple[float, int], ...], language: str) -> str:
     first, last, peak = curve[0][1], curve[-1][1], max(depth for _, depth in curve)
     span = duration(curve[-1][0] - curve[0][0])
     return in_language(language, Text("{first} → {last} (peak {peak}) in {span}", first=first, last=last, peak=peak, span=span))
+
+
+def bars(values: list[int]) -> str:
+    """The values as bars of text; the lowest bar is zero."""
+    highest = max(values, default=0) or 1
+    return "".join(BARS[max(1, round(value * 7 / highest)) if value else 0] for value in values)
 
 
 def duration(seconds: float) -> Text:
