@@ -215,3 +215,12 @@ def test_the_table_has_marks_and_remedies(here: Line) -> None:
 def test_a_label_without_a_value(here: Line) -> None:
     """A mistake in the command itself is code 2."""
     assert "is not NAME=VALUE" in here.run("check", "--label", "queue", code=2).stderr
+
+
+def test_a_url_of_another_server_is_named_as_such(here: Line) -> None:
+    """RabbitMQ's address in rundeck.url: not the token is wrong, and nobody should make a new one."""
+    here.configured(rundeck={"url": here.rabbit.url, "token": "env://RUNDECK_TOKEN"})
+    shown = here.run("check", "--only-wrong", code=1).stdout
+    assert "what answers there is not the Rundeck API" in shown
+    assert "Check rundeck.url" in shown
+    assert "new token" not in shown

@@ -78,7 +78,7 @@ _OPTION = (
 _REFUSED = ("refused", Text("refused the request"), Text("Check Rundeck's service.log at this time."))
 
 ERRORS = (
-    Refusal(401, "", "", *_TOKEN),
+    Refusal(401, "", "", *_URL),  # Rundeck refuses a token with 403: this is another server, or a proxy that wants a login
     Refusal(403, "unauthorized", "", *_TOKEN),
     Refusal(403, "", "for Events in ", *_EVENTS),
     Refusal(403, "api.error.item.unauthorized", "", *_ACL, quoted=True),
