@@ -1,4 +1,4 @@
-"""Shell: the real outside of flow.py, made of the rooms that the configuration names."""
+"""Connects the application to the adapters that the configuration names."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def current_adapters() -> Adapters:
 
 
 class Adapters(Struct, frozen=True):
-    """The outside as unstick.yaml describes it. Rooms are imported when they are first needed."""
+    """The systems that unstick.yaml names. Adapters are imported when they are first needed."""
 
     config: Config
 

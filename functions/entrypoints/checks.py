@@ -10,7 +10,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from functions.application.observe import read_pause
-from functions.application.ports import Finding
+from functions.application.ports import Finding, finding_of_error
 from functions.config import secret_refs
 from functions.domain.decisions import matching
 from functions.domain.model.alerts import Alert, MatchedAlert, QueueRef
@@ -91,10 +91,10 @@ def ask_all(every: Sequence[Question], timeout_s: float, advance: Callable[[], N
 
 def _unanswered(question: Question, error: Exception) -> Finding:
     if isinstance(error, Denied):
-        return Finding(f"{question.system} can be asked", ok=False, detail=error.detail, remedy=error.remedy)
+        return finding_of_error(f"{question.system} can be asked", error)
     if isinstance(error, Unavailable):
         remedy = "Make sure that it is up and can be reached from here, or give --timeout more seconds."
-        return Finding(f"{question.system} answers", ok=False, detail=error.detail, remedy=remedy)
+        return finding_of_error(f"{question.system} answers", error, remedy)
     raise error
 
 
@@ -154,10 +154,8 @@ def _check_vhost(ports: Adapters, probe: QueueRef, timeout_s: float) -> Finding:
     (result,) = ports.read_queues([(probe, 60.0)], timeout_s)
     if isinstance(result, Denied) and result.code == "no_queue":
         return Finding(what, ok=True, detail="can be seen; the queue's name comes with the alert")
-    if isinstance(result, Denied):
-        return Finding(what, ok=False, detail=result.detail, remedy=result.remedy)
-    if isinstance(result, Unavailable):
-        return Finding(what, ok=False, detail=result.detail, remedy="Make sure that the broker is up and `url` is right.")
+    if isinstance(result, Denied | Unavailable):
+        return finding_of_error(what, result, "Make sure that the broker is up and `url` is right.")
     return Finding(what, ok=True, detail="can be seen")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from functions.application.ports import Finding
+from functions.application.ports import Finding, finding_of_error
 from functions.domain.decisions import matching
 from functions.domain.decisions.messages import channels_for, default_channels
 from functions.runtime.errors import Denied, Unavailable
@@ -53,10 +53,8 @@ def check_secret(place: str, secret: SecretRef) -> list[Finding]:
     """Whether it can be read; its value is not shown."""
     try:
         value = secret.read()
-    except Denied as denied:
-        return [Finding(place, ok=False, detail=denied.detail, remedy=denied.remedy)]
-    except Unavailable as error:
-        return [Finding(place, ok=False, detail=error.detail, remedy="Make sure that it can be read from here.")]
+    except (Denied, Unavailable) as error:
+        return [finding_of_error(place, error, "Make sure that it can be read from here.")]
     if around := _around(value):
         remedy = "If that is not part of it, set it again as docs/deploy.md says."
         return [Finding(place, ok=None, detail=f"{secret.reference} has a {around}", remedy=remedy)]

@@ -1,4 +1,4 @@
-"""What the errors of Google's services and clients mean to Unstick, for the rooms that ask one."""
+"""What the errors of Google's services and clients mean to Unstick, for the adapters that use them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from functions.runtime.text import Phrase, Text
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-_CONNECT_TIMEOUT_S = 3.05  # as web.CONNECT_TIMEOUT_S
+_CONNECT_TIMEOUT_S = 3.05  # as http_client.CONNECT_TIMEOUT_S
 _TOO_MANY = 429
 _PASSING = {408, 409, _TOO_MANY}
 _FILE_REMEDY = Text("Fix its permissions, or the path in GOOGLE_APPLICATION_CREDENTIALS.")
@@ -40,7 +40,7 @@ def _errors() -> Any:
 
 
 @contextlib.contextmanager
-def explained(system: str, remedies: Mapping[int, Phrase]) -> Iterator[None]:
+def translate_errors(system: str, remedies: Mapping[int, Phrase]) -> Iterator[None]:
     """Turn what Google's clients raise into Unavailable or Denied. `remedies`: what to do, by HTTP status.
 
     Of the originals' texts only Google's own sentence is kept: the rest are URLs.
@@ -66,7 +66,7 @@ def explained(system: str, remedies: Mapping[int, Phrase]) -> Iterator[None]:
         raise _not_asked(system, error) from None
     except UnstickError:
         raise
-    except Exception as error:  # noqa: BLE001 - of an answer that is none these clients raise AttributeError, ParseError, anything
+    except Exception as error:  # noqa: BLE001 - a malformed answer makes these clients raise AttributeError, ParseError, anything
         raise Unavailable(
             system, Text("answered with something that can't be read ({error})", error=type(error).__name__)
         ) from None
@@ -83,11 +83,11 @@ def _not_asked(system: str, error: OSError) -> Unavailable | Denied:
     )
 
 
-def refusal(system: str, status: int, said: str, remedies: Mapping[int, Phrase]) -> Unavailable | Denied:
-    """What an answer other than 200 means. `said`: Google's own sentence."""
+def refusal(system: str, status: int, explanation: str, remedies: Mapping[int, Phrase]) -> Unavailable | Denied:
+    """What an answer other than 200 means. `explanation`: Google's own sentence."""
     detail = (
-        Text("answered {status}: {said}", status=str(status), said=said)
-        if said
+        Text("answered {status}: {said}", status=str(status), said=explanation)
+        if explanation
         else Text("answered {status}", status=str(status))
     )
     if status in _PASSING or status >= 500 or status < 400:
@@ -98,10 +98,10 @@ def refusal(system: str, status: int, said: str, remedies: Mapping[int, Phrase])
 def sentence(body: bytes, content_type: str) -> str:
     """Google's own sentence: in `error.message` of a JSON answer, or all of a plain one (downloads have those)."""
     try:
-        said = json.loads(body)["error"]["message"]
+        message = json.loads(body)["error"]["message"]
     except (ValueError, LookupError, TypeError, RecursionError):
-        said = body.decode(errors="replace") if content_type.startswith("text/plain") else ""
-    return " ".join(str(said).split())[:300]
+        message = body.decode(errors="replace") if content_type.startswith("text/plain") else ""
+    return " ".join(str(message).split())[:300]
 
 
 def _sentence(error: Any) -> str:

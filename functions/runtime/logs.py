@@ -90,8 +90,8 @@ def _entry(severity: str, message: str, error: object, fields: Mapping[str, obje
 def _trace(header: str | None) -> str | None:
     """TRACE_ID/SPAN_ID;o=OPTIONS as Cloud Logging wants it. The header is anybody's to set, so it is matched whole."""
     project = os.environ.get("GOOGLE_CLOUD_PROJECT")
-    found = _TRACE.fullmatch(header or "")
-    return f"projects/{project}/traces/{found[1].lower()}" if project and found else None
+    match = _TRACE.fullmatch(header or "")
+    return f"projects/{project}/traces/{match[1].lower()}" if project and match else None
 
 
 def _plain(value: object, depth: int = 0) -> object:
@@ -116,7 +116,7 @@ def _plain(value: object, depth: int = 0) -> object:
 def _text(value: str) -> str:
     # A text that is too long is cut before the pattern runs over it: a character has at least one byte.
     cut = value[: MAX_FIELD_BYTES + 1]
-    cleaned = cut if cut.isprintable() else re.sub(_UNPRINTABLE, " ", cut)  # compiling it takes 0.3 ms, which most starts spare
+    cleaned = cut if cut.isprintable() else re.sub(_UNPRINTABLE, " ", cut)  # compiling it takes 0.3 ms, which most starts avoid
     if len(cleaned.encode()) <= MAX_FIELD_BYTES:
         return cleaned
     return cleaned.encode()[: MAX_FIELD_BYTES - 3].decode(errors="ignore") + "…"
@@ -173,7 +173,7 @@ class _ToEvents(logging.Handler):
 def _route() -> None:
     logger = logging.getLogger("unstick")
     logger.setLevel(logging.INFO)
-    logger.propagate = False  # else functions-framework's own handler says it a second time
+    logger.propagate = False  # else functions-framework's own handler logs it again
     logger.handlers[:] = [_ToEvents()]
 
 

@@ -1,4 +1,4 @@
-"""Ask several systems at once."""
+"""Calls several systems at once."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ MOST_THREADS = 32
 def run_parallel(calls: list[Callable[[], Any]], *, timeout_s: float) -> list[Any]:
     """Run the calls on threads and return, in order, what each returned or the exception that it raised.
 
-    A call that is not done in time yields Unavailable with `late`; its thread ends by its own time-out, and what it brings is
-    dropped. A call that no thread was free for in that time is never made.
+    A call that is not done in time yields Unavailable with `late`; its thread ends by its own time-out, and its result
+    is dropped. A call for which no thread was free in that time is never made.
     """
     if len(calls) == 1 and timeout_s > 0:
         return [_outcome(calls[0])]

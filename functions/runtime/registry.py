@@ -1,4 +1,4 @@
-"""Finds rooms by the name of their file, and imports one only when it is asked for."""
+"""Finds adapters by the name of their file, and imports one only when it is needed."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ KINDS = ("runners", "symptoms", "stores", "schedulers", "chats")
 
 @lru_cache(maxsize=len(KINDS))
 def adapter_names(kind: str) -> tuple[str, ...]:
-    """The rooms of one kind, in alphabetical order, without importing any. A file that begins with `_` is none."""
+    """The adapters of one kind, in alphabetical order, without importing any. A file that begins with `_` is not one."""
     if kind not in KINDS:
-        raise ValueError(f"there is no kind of room called {kind}: only {', '.join(KINDS)}")
+        raise ValueError(f"there is no kind of adapter called {kind}: only {', '.join(KINDS)}")
     folder = Path(__file__).parents[1] / "adapters" / kind
     entries = os.listdir(folder)  # noqa: PTH208 - half the time of pathlib's, five times a start
     return tuple(sorted(entry.removesuffix(".py") for entry in entries if not entry.startswith((".", "_"))))

@@ -67,8 +67,8 @@ def _replace(path: Path, value: bytes) -> None:
 
 
 def _add_version(reference: str, secret: str, value: bytes) -> None:
-    from functions.runtime.google_cloud import explained
+    from functions.runtime.google_cloud import translate_errors
 
-    with explained(f"Secret Manager ({reference})", _REMEDIES):
+    with translate_errors(f"Secret Manager ({reference})", _REMEDIES):
         request = {"parent": secret, "payload": {"data": value}}
         secrets.secret_manager_client().add_secret_version(request=request, timeout=30.0, retry=None)

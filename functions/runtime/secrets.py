@@ -29,9 +29,9 @@ from functions.runtime.loopback import is_loopback
 from functions.runtime.text import Text
 
 SYSTEM = "secrets"
-KEPT_S = 300.0  # a rotated secret is taken over within five minutes without anybody's doing
+KEPT_S = 300.0  # a rotated secret is used within five minutes, without anybody's help
 DISTRUST_EVERY_S = 60.0  # wrong credentials of a stranger must not become calls to Secret Manager
-FAILURE_KEPT_S = 10.0  # neither must an outage, and this is short enough for a person who fixes a permission
+FAILURE_KEPT_S = 10.0  # nor must an outage; short enough for a person who is fixing a permission
 TIMEOUT_S = 4.0  # of one read; half of what a webhook has in all
 MAX_BYTES = 65_536  # of a secret, as in Secret Manager (cloud.google.com/secret-manager/quotas)
 ENDPOINT = "UNSTICK_SECRET_MANAGER_ENDPOINT"
@@ -83,7 +83,7 @@ class SecretRef(Struct, frozen=True):
 class _Kept:
     """What was read last, or how that failed. Monotonic times; the lock lets one thread fetch while the others wait.
 
-    No Struct: that has more ways to show its fields than `repr`.
+    Not a Struct: that has more ways to show its fields than `repr`.
     """
 
     __slots__ = ("distrusted", "error", "lock", "trusted_until", "until", "value")
@@ -95,7 +95,7 @@ class _Kept:
         self.until = float("-inf")
         self.distrusted = False
         self.trusted_until = float("-inf")
-        """Before this a distrust waits, since one was answered already."""
+        """Until then a further distrust has no effect."""
 
 
 _KEPT: dict[str, _Kept] = {}
@@ -122,20 +122,20 @@ def clear() -> None:
 
 def read(reference: str, *, now: float) -> bytes:
     """What the reference stands for; `now` is monotonic. An environment variable costs nothing and is not kept."""
-    if found := _ENV.fullmatch(reference):
-        return _checked(reference, _from_env(found[1]))
+    if match := _ENV.fullmatch(reference):
+        return _checked(reference, _from_env(match[1]))
     kept = _kept(reference)
     with kept.lock:
-        doubted = kept.distrusted and now >= kept.trusted_until
-        if now >= kept.until or doubted:
-            _fetch(reference, kept, now, doubted=doubted)
+        is_doubted = kept.distrusted and now >= kept.trusted_until
+        if now >= kept.until or is_doubted:
+            _fetch(reference, kept, now, is_doubted=is_doubted)
         if kept.value is None:
             # A new one each time: an exception that is raised twice would carry the traceback of both.
-            raise _again(kept.error)
+            raise _copy(kept.error)
         return kept.value
 
 
-def _again(error: Denied | Unavailable | None) -> Denied | Unavailable:
+def _copy(error: Denied | Unavailable | None) -> Denied | Unavailable:
     if isinstance(error, Denied):
         return Denied(error.system, error.detail, code=error.code, remedy=error.remedy, status=error.status)
     if error is None:
@@ -143,9 +143,9 @@ def _again(error: Denied | Unavailable | None) -> Denied | Unavailable:
     return Unavailable(error.system, error.detail, late=error.late)
 
 
-def _fetch(reference: str, kept: _Kept, now: float, *, doubted: bool) -> None:
+def _fetch(reference: str, kept: _Kept, now: float, *, is_doubted: bool) -> None:
     kept.distrusted = False
-    if doubted:
+    if is_doubted:
         kept.trusted_until = now + DISTRUST_EVERY_S
     try:
         kept.value, kept.error, kept.until = _checked(reference, _from_outside(reference)), None, now + KEPT_S
@@ -180,10 +180,10 @@ def _from_env(name: str) -> bytes:
 
 
 def _from_outside(reference: str) -> bytes:
-    if found := _FILE.fullmatch(reference):
-        return _from_file(reference, Path(found[1]))
-    if found := _SM.fullmatch(reference):
-        project, name, version = found[1], found[2], found[3] or "latest"
+    if match := _FILE.fullmatch(reference):
+        return _from_file(reference, Path(match[1]))
+    if match := _SM.fullmatch(reference):
+        project, name, version = match[1], match[2], match[3] or "latest"
         mounted = _mounted(Path(project, name, version))
         return _from_secret_manager(reference, project, name, version) if mounted is None else mounted
     raise Denied(
@@ -227,9 +227,9 @@ def _content(path: Path) -> bytes:
 
 
 def _from_secret_manager(reference: str, project: str, secret: str, version: str) -> bytes:
-    from functions.runtime.google_cloud import explained  # loads google.api_core: 15 ms
+    from functions.runtime.google_cloud import translate_errors  # loads google.api_core: 15 ms
 
-    with explained(f"Secret Manager ({reference})", _REMEDIES):
+    with translate_errors(f"Secret Manager ({reference})", _REMEDIES):
         # No second try and no crc32c: the next read is the next try, and TLS guards the bytes on their way.
         name = f"projects/{project}/secrets/{secret}/versions/{version}"
         answer = secret_manager_client().access_secret_version(name=name, timeout=TIMEOUT_S, retry=None)

@@ -1,9 +1,9 @@
-"""One SQLite file that several processes and threads share: opening it, and saying what is wrong with it.
+"""One SQLite file that several processes and threads share: how it is opened, and what is wrong with it.
 
-A connection is opened for each call and closed after it. It is therefore never shared between threads and never crosses a
+A connection is opened for each call and closed after it. So it is never shared between threads and never crosses a
 fork, which SQLite forbids. Measured on a local disk: a load takes 0.13 ms and a save 1.2 ms, or 0.07 and 0.5 ms while somebody
 else, such as the local scheduler, has the file open (the last to close it moves the journal into it); on a kept connection
-0.003 and 0.2 ms. That is not worth a life cycle of connections.
+0.003 and 0.2 ms. That does not justify keeping connections.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _FORBIDDEN = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_AUTH}
 _BROKEN = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _OPEN_AGAIN_S = 0.005
-_MAKING = threading.Lock()
+_CREATING = threading.Lock()
 
 
 @contextlib.contextmanager
 def opened(system: str, path: str, *, timeout_s: float) -> Iterator[sqlite3.Connection]:
     """A connection in autocommit mode, with all tables there, closed at the end of the `with` block.
 
-    The file is made, readable by its owner only, if it is missing. Every statement waits at most `timeout_s` for other
+    A missing file is created, readable by its owner only. Every statement waits at most `timeout_s` for other
     writers. Raises Unavailable when that is not enough or the disk fails, Denied when the file can't be used at all; both
     also for what goes wrong with the file inside the block.
     """
@@ -64,9 +64,9 @@ def opened(system: str, path: str, *, timeout_s: float) -> Iterator[sqlite3.Conn
 
 
 def _open(path: str, timeout_s: float) -> sqlite3.Connection:
-    """Several processes that make one file at the same time can be told "busy" at once, without SQLite's own waiting."""
+    """Several processes that create one file at the same time can get "busy" immediately, without SQLite's own waiting."""
     ends = time.monotonic() + timeout_s
-    _made(path)
+    _create(path)
     while True:
         connection = sqlite3.connect(path, timeout=timeout_s, isolation_level=None, check_same_thread=False)
         try:
@@ -83,13 +83,13 @@ def _open(path: str, timeout_s: float) -> sqlite3.Connection:
             return connection
 
 
-def _made(path: str) -> None:
-    """Make the file if it is missing, since SQLite itself would make it 0644.
+def _create(path: str) -> None:
+    """Create the file if it is missing, since SQLite itself would make it 0644.
 
-    Never on a file that may be in use: whatever descriptor of it this process closes, all its locks on the file are gone
-    (fcntl(2)), and another process that takes itself for the last one then throws away a journal that is still written.
+    Never open a file that may be in use: closing any descriptor of it drops all locks of this process on the file
+    (fcntl(2)), and another process that believes to be the last one then deletes a journal that is still being written.
     """
-    with _MAKING:
+    with _CREATING:
         if not Path(path).exists():
             with contextlib.suppress(FileExistsError):
                 os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))

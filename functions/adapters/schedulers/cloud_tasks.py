@@ -19,10 +19,10 @@ from urllib.parse import quote, urlsplit
 
 from msgspec import Struct
 
-from functions.application.ports import Finding
+from functions.application.ports import Finding, finding_of_error
 from functions.runtime import http_client
 from functions.runtime.errors import Denied, Unavailable
-from functions.runtime.google_cloud import explained, refusal, sentence, timeouts
+from functions.runtime.google_cloud import refusal, sentence, timeouts, translate_errors
 from functions.runtime.http_client import Answer
 from functions.runtime.import_lock import IMPORTING
 from functions.runtime.loopback import is_loopback
@@ -34,7 +34,7 @@ ENDPOINT = "UNSTICK_CLOUD_TASKS_ENDPOINT"
 _ADDRESS = "https://cloudtasks.googleapis.com"
 _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 _BEHIND_S = 1.0
-"""The instance that is called may have a clock that is behind: before `due` by its own it would do nothing."""
+"""The clock of the instance that is called may be behind: before `due` on its own clock it would do nothing."""
 
 _DISPATCH_DEADLINE_S = 600  # a step may wait a minute for a fresh instance's network, and deferred lists have 100 targets
 _OK, _LOGIN_FAILED = 200, 401
@@ -58,34 +58,32 @@ class Settings(Struct, frozen=True):
 
 def wake(settings: Settings, at: float, payload: str, *, timeout_s: float) -> None:
     """Have `{"wake": payload}` posted to `url` at `at`, at most 30 days ahead, until it is answered 2xx."""
-    made = _asked("POST", f"{settings.queue}/tasks", timeout_s, {"task": _task(settings, at, payload)})
-    if not made.get("name"):  # as of a proxy that answers 200 to everything
+    task = _ask("POST", f"{settings.queue}/tasks", timeout_s, {"task": _task(settings, at, payload)})
+    if not task.get("name"):  # as of a proxy that answers 200 to everything
         raise Unavailable(SYSTEM, "answered 200 with something that is no task")
 
 
 def check(settings: Settings, *, timeout_s: float) -> list[Finding]:
-    """The queue as far as this account may see it, and whether it may put tasks in; without putting one in."""
+    """The queue as far as this account may see it, and whether it may create tasks; without creating one."""
     name = f"scheduler {settings.queue}"
     try:
-        may = _asked("POST", f"{settings.queue}:testIamPermissions", timeout_s, {"permissions": [_CREATE]})
-    except Denied as error:
-        return [Finding(name, ok=False, detail=error.detail, remedy=error.remedy)]
-    except Unavailable as error:
-        return [Finding(name, ok=False, detail=error.detail, remedy="See whether cloudtasks.googleapis.com can be reached.")]
-    allowed = may.get("permissions") == [_CREATE]  # left out where there are none
+        granted = _ask("POST", f"{settings.queue}:testIamPermissions", timeout_s, {"permissions": [_CREATE]})
+    except (Denied, Unavailable) as error:
+        return [finding_of_error(name, error, "Check whether cloudtasks.googleapis.com can be reached.")]
+    allowed = granted.get("permissions") == [_CREATE]  # left out where there are none
     detail = "tasks may be put in" if allowed else f"{_CREATE} is missing"
     return [Finding(name, ok=allowed, detail=detail, remedy="" if allowed else _REMEDIES[403]), _queue(settings, name, timeout_s)]
 
 
 def _queue(settings: Settings, name: str, timeout_s: float) -> Finding:
-    """Whether the queue runs and tries again for ever."""
+    """Whether the queue runs, and tries again without end."""
     try:
-        queue = _asked("GET", settings.queue, timeout_s)
+        queue = _ask("GET", settings.queue, timeout_s)
     except Denied as error:
         if error.status == 403:
             remedy = "Give it roles/cloudtasks.viewer on the queue if check should see whether the queue runs; it works without."
             return Finding(name, ok=None, detail="its state can't be read by this account", remedy=remedy)
-        return Finding(name, ok=False, detail=error.detail, remedy=error.remedy)
+        return finding_of_error(name, error)
     except Unavailable as error:
         return Finding(name, ok=None, detail=error.detail)
     if queue.get("state") != "RUNNING":
@@ -101,8 +99,8 @@ def _queue(settings: Settings, name: str, timeout_s: float) -> Finding:
 
 @lru_cache(maxsize=1)
 def credentials() -> tuple[Any, Any]:
-    """Google's credentials, and what they fetch tokens with; built on first use, since workers are forked. Anonymous where
-    ENDPOINT is set.
+    """Google's credentials, and what fetches their tokens; built on first use, since workers are forked. Anonymous if ENDPOINT
+    is set.
     """
     with IMPORTING:
         import google.auth
@@ -113,30 +111,30 @@ def credentials() -> tuple[Any, Any]:
     return AnonymousCredentials() if here else google.auth.default(scopes=[_SCOPE])[0], Request()
 
 
-def _asked(method: str, path: str, timeout_s: float, content: Any = None) -> dict[str, Any]:
-    """What Cloud Tasks answered 200 with. A token that it no longer takes is renewed once, as Google's clients do it."""
+def _ask(method: str, path: str, timeout_s: float, content: Any = None) -> dict[str, Any]:
+    """What Cloud Tasks answers with 200. A token that it no longer accepts is renewed once, as Google's clients do."""
     ends = time.monotonic() + timeout_s
     answer = _answer(method, path, ends, content, renewed=False)
     if answer.status == _LOGIN_FAILED:
         answer = _answer(method, path, ends, content, renewed=True)
     if answer.status != _OK:
-        said = sentence(answer.body, answer.headers.get("content-type", ""))
-        raise refusal(SYSTEM, answer.status, said, _REMEDIES)
-    found = answer.json()
-    if not isinstance(found, dict):
+        explanation = sentence(answer.body, answer.headers.get("content-type", ""))
+        raise refusal(SYSTEM, answer.status, explanation, _REMEDIES)
+    content = answer.json()
+    if not isinstance(content, dict):
         raise Unavailable(SYSTEM, "answered 200 with something else than an object")
-    return found
+    return content
 
 
 def _answer(method: str, path: str, ends: float, content: Any, *, renewed: bool) -> Answer:
     headers: dict[str, str] = {}
-    with explained(SYSTEM, _REMEDIES):
+    with translate_errors(SYSTEM, _REMEDIES):
         url = f"{_address()}/v2/{quote(path, safe='/:')}"
         account, request = credentials()
 
-        def fetch(*asked: Any, **more: Any) -> Any:
-            # google-auth asks several times with a time of its own each: what is left is for all of them
-            return request(*asked, **more | {"timeout": timeouts(SYSTEM, ends - time.monotonic())})
+        def fetch(*arguments: Any, **options: Any) -> Any:
+            # google-auth sends several requests with a time-out each: what is left is for all of them
+            return request(*arguments, **options | {"timeout": timeouts(SYSTEM, ends - time.monotonic())})
 
         if renewed:
             account.refresh(fetch)

@@ -1,7 +1,7 @@
-"""Wake-ups in one SQLite file, for one machine. Any number of processes may put some in and any number may deliver.
+"""Wake-ups in one SQLite file, for one machine. Any number of processes may add and deliver them.
 
-A wake-up that is being delivered is on lease to its process. The lease is short and renewed while the delivery goes on, so
-what was under way in a process that died comes again, at the latest a minute later: at least once, never lost.
+While a process delivers a wake-up, it holds a lease on it. The lease is short and renewed during the delivery, so a wake-up
+whose process died is delivered again after at most a minute: at least once, never lost.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from pathlib import Path
 
 from msgspec import Struct, field
 
-from functions.adapters.schedulers._lease_owner import gone, myself
-from functions.application.ports import Finding
+from functions.adapters.schedulers._lease_owner import has_ended, this_process
+from functions.application.ports import Finding, finding_of_error
 from functions.runtime.errors import Denied, Unavailable, UnstickError
 from functions.runtime.sqlite import opened
 
 SYSTEM = "scheduler"
 _POLL_S = 0.1  # how late a wake-up of another process may be noticed; 0.4 % of a core when idle
-_AT_ONCE = 8  # a slow target holds up one place of these, and never its own next wake-up as well
+_AT_ONCE = 8  # a slow target occupies one of these places at most
 _LEASE_S = 60.0
 _RENEW_S = 15.0  # four times within a lease
 _SWEEP_S = 60.0
@@ -43,7 +43,7 @@ class Settings(Struct, frozen=True):
 
 
 def wake(settings: Settings, at: float, payload: str, *, timeout_s: float) -> None:
-    """Have `payload` delivered at `at`. One that waits already, for the same or up to a second later, stands for both."""
+    """Have `payload` delivered at `at`. If an equal one is already due then or up to a second later, nothing is added."""
     with opened(SYSTEM, settings.path, timeout_s=timeout_s) as file:
         file.execute(
             "INSERT INTO wake_ups (at, payload) SELECT :at, :payload WHERE NOT EXISTS (SELECT 1 FROM wake_ups"
@@ -53,30 +53,28 @@ def wake(settings: Settings, at: float, payload: str, *, timeout_s: float) -> No
 
 
 def check(settings: Settings, *, timeout_s: float) -> list[Finding]:
-    """Writable; without leaving anything in it."""
+    """Whether it is writable; leaves nothing behind."""
     what = f"scheduler {settings.path}"
     try:
         with opened(SYSTEM, settings.path, timeout_s=timeout_s) as file:
             file.execute("BEGIN IMMEDIATE")
             file.execute("INSERT INTO wake_ups (at, payload) VALUES (0, '')")
             file.execute("ROLLBACK")
-    except Denied as error:
-        return [Finding(what, ok=False, detail=error.detail, remedy=error.remedy)]
-    except Unavailable as error:
-        return [Finding(what, ok=False, detail=error.detail, remedy="See what else uses the file, and whether the disk is full.")]
+    except (Denied, Unavailable) as error:
+        return [finding_of_error(what, error, "Check what else uses the file, and whether the disk is full.")]
     return [Finding(what, ok=True, detail="writable")]
 
 
 def run(settings: Settings, deliver: Callable[[str], None], sweep: Callable[[], None], stop: threading.Event) -> None:
-    """Deliver what falls due until `stop` is set, and sweep every minute; see contracts.LocalScheduler.
+    """Deliver what falls due until `stop` is set, and sweep every minute; see ports.LocalScheduler.
 
-    Returns at most half a second after `stop`. What is under way then goes on in daemon threads; if the process ends before
-    them, it comes again.
+    Returns at most half a second after `stop`. Deliveries go on in daemon threads; if the process ends before them, they are
+    repeated.
     """
     runner = _Runner(settings, deliver, sweep, stop)
     failures = 0
     while not stop.is_set():
-        failures = 0 if _done("The local scheduler", runner.for_a_minute) else failures + 1
+        failures = 0 if _succeeds("The local scheduler", runner.run_for_a_minute) else failures + 1
         stop.wait(_backoff_s(failures) if failures else 0)
 
 
@@ -87,19 +85,19 @@ class _Due(Struct, frozen=True):
 
 
 class _Runner(Struct):
-    """What one call of `run` has under way. Only its own thread claims and renews; the threads of deliveries take away."""
+    """The state of one call of `run`. Only its own thread claims and renews; the threads of deliveries settle."""
 
     settings: Settings
     deliver: Callable[[str], None]
     sweep: Callable[[], None]
     stop: threading.Event
-    owner: str = field(default_factory=myself)
+    owner: str = field(default_factory=this_process)
     under_way: set[int] = field(default_factory=set)
     sweeping: threading.Lock = field(default_factory=threading.Lock)
     place_free: threading.Event = field(default_factory=threading.Event)
 
-    def for_a_minute(self) -> None:
-        """Claim and start what is due for a minute. The file stays open meanwhile, so that a look costs next to nothing."""
+    def run_for_a_minute(self) -> None:
+        """Claim and start what is due for a minute. The file stays open meanwhile, so that each query costs next to nothing."""
         with opened(SYSTEM, self.settings.path, timeout_s=_FILE_TIMEOUT_S) as file:
             _release(file)
             renew_at, until = 0.0, time.monotonic() + _OPEN_S
@@ -111,13 +109,13 @@ class _Runner(Struct):
                     self._renew(file)
                     renew_at = time.monotonic() + _RENEW_S
                 now = time.time()
-                if not self.sweeping.locked() and _turn_to_sweep(file, now):
+                if not self.sweeping.locked() and _may_sweep(file, now):
                     self._start(self._sweep)
                 places = _AT_ONCE - len(self.under_way)
-                for due in _claimed(file, self.owner, now, places) if places > 0 else []:
+                for due in _claim(file, self.owner, now, places) if places > 0 else []:
                     self.under_way.add(due.id)
                     if not self._start(self._deliver, due):
-                        self._let_go(due, delivered=False)
+                        self._finish(due, delivered=False)
                 self.place_free.wait(_POLL_S)
                 self.place_free.clear()
 
@@ -131,18 +129,18 @@ class _Runner(Struct):
 
     def _sweep(self) -> None:
         with self.sweeping:
-            _done("The sweep", self.sweep)
+            _succeeds("The sweep", self.sweep)
 
     def _deliver(self, due: _Due) -> None:
         delivered = False
         try:
-            delivered = _done("A wake-up", lambda: self.deliver(due.payload))
+            delivered = _succeeds("A wake-up", lambda: self.deliver(due.payload))
         finally:
-            self._let_go(due, delivered=delivered)
+            self._finish(due, delivered=delivered)
 
-    def _let_go(self, due: _Due, *, delivered: bool) -> None:
+    def _finish(self, due: _Due, *, delivered: bool) -> None:
         try:
-            _done("What came of a wake-up", lambda: self._settle(due, delivered=delivered))
+            _succeeds("What came of a wake-up", lambda: self._settle(due, delivered=delivered))
         finally:
             self.under_way.discard(due.id)
             self.place_free.set()
@@ -150,7 +148,7 @@ class _Runner(Struct):
     def _settle(self, due: _Due, *, delivered: bool) -> None:
         with opened(SYSTEM, self.settings.path, timeout_s=_FILE_TIMEOUT_S) as file:
             if delivered:
-                # By all three: a number is given anew, and whoever lost his lease must not take another's wake-up away.
+                # By all three: ids are reused, and a process that lost its lease must not delete another's wake-up.
                 file.execute("DELETE FROM wake_ups WHERE id = ? AND payload = ? AND owner = ?", (due.id, due.payload, self.owner))
                 return
             again_at = time.time() + _backoff_s(due.failures + 1)
@@ -166,10 +164,10 @@ class _Runner(Struct):
             file.executemany("UPDATE wake_ups SET leased_until = ? WHERE id = ? AND owner = ?", rows)
 
 
-def _claimed(file: sqlite3.Connection, owner: str, now: float, places: int) -> list[_Due]:
-    """Take what is due and on nobody's lease, oldest first; of equal payloads one at a time, since they are one target's.
+def _claim(file: sqlite3.Connection, owner: str, now: float, places: int) -> list[_Due]:
+    """Lease what is due and not leased, oldest first; of equal payloads one at a time, since they are for one target.
 
-    A lease that ends later than any could is none: the clock was set back.
+    A lease that ends later than any can is ignored: the clock was set back.
     """
     leased = "leased_until BETWEEN :now AND :longest"
     times = {"now": now, "longest": now + _LEASE_S + 1}
@@ -178,29 +176,29 @@ def _claimed(file: sqlite3.Connection, owner: str, now: float, places: int) -> l
         f" AND payload NOT IN (SELECT payload FROM wake_ups WHERE {leased}) GROUP BY payload ORDER BY min(at) LIMIT :places",
         {**times, "places": places},
     ).fetchall()
-    claim = f"UPDATE wake_ups SET owner = :owner, leased_until = :until WHERE id = :id AND NOT {leased}"  # noqa: S608 - as above
+    update = f"UPDATE wake_ups SET owner = :owner, leased_until = :until WHERE id = :id AND NOT {leased}"  # noqa: S608 - as above
     lease = {**times, "owner": owner, "until": now + _LEASE_S}
-    return [_Due(*row[:3]) for row in rows if file.execute(claim, {**lease, "id": row[0]}).rowcount == 1]
+    return [_Due(*row[:3]) for row in rows if file.execute(update, {**lease, "id": row[0]}).rowcount == 1]
 
 
 def _release(file: sqlite3.Connection) -> None:
-    """End the leases of processes that are known to be dead; all others end by themselves."""
+    """End the leases of processes that are known to be dead; all others expire."""
     for (owner,) in file.execute("SELECT DISTINCT owner FROM wake_ups WHERE owner IS NOT NULL").fetchall():
-        if gone(owner):
+        if has_ended(owner):
             file.execute("UPDATE wake_ups SET owner = NULL, leased_until = 0 WHERE owner = ?", (owner,))
 
 
-def _turn_to_sweep(file: sqlite3.Connection, now: float) -> bool:
-    """Whether this process is the one that sweeps now; the next turn is a minute later, anybody's."""
+def _may_sweep(file: sqlite3.Connection, now: float) -> bool:
+    """Whether this process sweeps now; a minute later any process may."""
     row = file.execute("SELECT next_at FROM sweeps").fetchone()
     if row and now < row[0] <= now + _SWEEP_S:
         return False
-    taken = file.execute(
+    cursor = file.execute(
         "INSERT INTO sweeps (one, next_at) VALUES (1, ?) ON CONFLICT (one) DO UPDATE SET next_at = excluded.next_at"
         " WHERE next_at = ?",
         (now + _SWEEP_S, row[0] if row else None),
     )
-    return taken.rowcount == 1
+    return cursor.rowcount == 1
 
 
 def _backoff_s(failures: int) -> float:
@@ -208,8 +206,8 @@ def _backoff_s(failures: int) -> float:
     return min(2.0 ** min(failures - 1, 10), _LONGEST_BACKOFF_S)
 
 
-def _done(what: str, work: Callable[[], None]) -> bool:
-    """Do it and say whether it went well; a failure is logged, and whoever called does it again later."""
+def _succeeds(what: str, work: Callable[[], None]) -> bool:
+    """Do the work, and return whether it succeeded; a failure is logged, and the caller tries again later."""
     try:
         work()
     except UnstickError as error:

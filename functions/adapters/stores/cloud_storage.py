@@ -1,7 +1,7 @@
 """Documents and the archive in a Cloud Storage bucket, by its preconditions (`ifGenerationMatch`; 0 creates).
 
-Nothing is sent twice: a write whose answer was lost would be answered 412 by itself the second time, and look like somebody
-else's. https://cloud.google.com/storage/docs/request-preconditions
+Nothing is sent twice: if the answer to a write was lost, the second try would get 412 because of the first, as if somebody
+else had written. https://cloud.google.com/storage/docs/request-preconditions
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from functions.application.ports import Finding, Listed, Stored
+from functions.application.ports import Finding, Listed, Stored, finding_of_error
 from functions.runtime.errors import Conflict, Denied, Unavailable
-from functions.runtime.google_cloud import explained, timeouts
+from functions.runtime.google_cloud import timeouts, translate_errors
 from functions.runtime.import_lock import IMPORTING
 from functions.runtime.parallel import run_parallel
 from functions.runtime.text import Text
@@ -45,7 +45,7 @@ class Settings(Struct, frozen=True):
 
 
 def load(settings: Settings, key: str, *, timeout_s: float) -> Stored | None:
-    """The document as it stands, None if there is none. One request: the generation is in the download's headers."""
+    """The current document; None if there is none. One request: the generation is in the download's headers."""
     blob = _blob(settings, _document(settings, key))
     try:
         body = _read(blob, timeout_s)
@@ -57,7 +57,7 @@ def load(settings: Settings, key: str, *, timeout_s: float) -> Stored | None:
 
 
 def save(settings: Settings, key: str, body: bytes, *, generation: str | None, due: float | None, timeout_s: float) -> str:
-    """Save where the generation still is the one given (None: where there is no document); see contracts.Store."""
+    """Save if the generation is still the one given (None: if there is no document); see ports.Store."""
     blob = _blob(settings, _document(settings, key))
     blob.metadata = {} if due is None else {_DUE: repr(due)}
     try:
@@ -73,12 +73,12 @@ def save(settings: Settings, key: str, body: bytes, *, generation: str | None, d
 def list_documents(settings: Settings, *, timeout_s: float) -> list[Listed]:
     """All documents, by key. One request for each 1,000 of them, since `due` is in the objects' metadata."""
     prefix = _document(settings, "")[: -len(".json")]
-    found = []
-    with explained(SYSTEM, _REMEDIES):
+    documents = []
+    with translate_errors(SYSTEM, _REMEDIES):
         for blob in _names(settings, prefix, "", "items(name,metadata),nextPageToken", timeout_s):
             due = (blob.metadata or {}).get(_DUE)
-            found.append(Listed(blob.name[len(prefix) :].removesuffix(".json"), float(due) if due else None))
-    return found
+            documents.append(Listed(blob.name[len(prefix) :].removesuffix(".json"), float(due) if due else None))
+    return documents
 
 
 def archive(settings: Settings, path: str, body: bytes, *, timeout_s: float) -> None:
@@ -92,7 +92,7 @@ def read_archive(settings: Settings, *, since: str, timeout_s: float) -> Iterato
     names = [blob.name for blob in _names(settings, folder, folder + since, "items(name),nextPageToken", timeout_s)]
     for start in range(0, len(names), _AT_ONCE):
         batch = names[start : start + _AT_ONCE]
-        bodies = run_parallel([_reading(settings, name, timeout_s) for name in batch], timeout_s=timeout_s)
+        bodies = run_parallel([_reader(settings, name, timeout_s) for name in batch], timeout_s=timeout_s)
         for name, body in zip(batch, bodies, strict=True):
             if isinstance(body, Exception):
                 raise body
@@ -100,22 +100,20 @@ def read_archive(settings: Settings, *, since: str, timeout_s: float) -> Iterato
 
 
 def check(settings: Settings, *, timeout_s: float) -> list[Finding]:
-    """Writable, and compare-and-set really compares; on a document of its own that is gone afterwards."""
+    """Whether it is writable and compare-and-set really compares, on a document of its own that is removed afterwards."""
     key = f"check-{secrets.token_hex(8)}"
     what = f"store gs://{settings.bucket}/{settings.prefix}"
     try:
         save(settings, key, b"{}", generation=None, due=None, timeout_s=timeout_s)
-        with contextlib.ExitStack() as at_the_end:
-            at_the_end.callback(_delete, settings, key, timeout_s)
+        with contextlib.ExitStack() as cleanup:
+            cleanup.callback(_delete, settings, key, timeout_s)
             list_documents(settings, timeout_s=timeout_s)
             with contextlib.suppress(Conflict):
                 save(settings, key, b"{}", generation=None, due=None, timeout_s=timeout_s)
                 remedy = "Use Cloud Storage itself: this server ignores if_generation_match."
                 return [Finding(what, ok=False, detail="it let a second writer through", remedy=remedy)]
-    except Denied as error:
-        return [Finding(what, ok=False, detail=error.detail, remedy=error.remedy)]
-    except Unavailable as error:
-        return [Finding(what, ok=False, detail=error.detail, remedy="See whether storage.googleapis.com can be reached.")]
+    except (Denied, Unavailable) as error:
+        return [finding_of_error(what, error, "Check whether storage.googleapis.com can be reached.")]
     return [Finding(what, ok=True, detail="writable, and a second writer is turned away")]
 
 
@@ -126,9 +124,9 @@ def client() -> Any:
     with IMPORTING:
         from google.cloud.storage import Client  # 86 ms and 29 MiB on top of requests
 
-    # else the client asks for the bucket's metadata, in a thread of its own and with retries, for traces that nobody takes
+    # else the client asks for the bucket's metadata, in a thread of its own and with retries, for traces that nobody collects
     os.environ.setdefault("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
-    return Client(project="unused")  # a project is for making buckets; without one it asks the metadata server
+    return Client(project="unused")  # a project is needed to create buckets only; without one it asks the metadata server
 
 
 def _document(settings: Settings, key: str) -> str:
@@ -136,51 +134,52 @@ def _document(settings: Settings, key: str) -> str:
 
 
 def _blob(settings: Settings, name: str) -> Any:
-    with explained(SYSTEM, _REMEDIES):
+    with translate_errors(SYSTEM, _REMEDIES):
         return client().bucket(settings.bucket).blob(name)
 
 
 def _read(blob: Any, timeout_s: float) -> bytes:
-    with explained(SYSTEM, _REMEDIES):
+    with translate_errors(SYSTEM, _REMEDIES):
         body: bytes = blob.download_as_bytes(timeout=timeouts(SYSTEM, timeout_s), retry=None)
         return body
 
 
-def _reading(settings: Settings, name: str, timeout_s: float) -> Any:
+def _reader(settings: Settings, name: str, timeout_s: float) -> Any:
     return lambda: _read(_blob(settings, name), timeout_s)
 
 
 def _write(blob: Any, body: bytes, timeout_s: float, **precondition: int) -> None:
     blob.cache_control = "no-store"  # objects that anybody may read would be cached for an hour
-    with explained(SYSTEM, _REMEDIES):
+    with translate_errors(SYSTEM, _REMEDIES):
         blob.upload_from_string(
             body, content_type="application/json", timeout=timeouts(SYSTEM, timeout_s), retry=None, **precondition
         )
 
 
 def _generation(blob: Any) -> str:
-    with explained(SYSTEM, _REMEDIES):
+    with translate_errors(SYSTEM, _REMEDIES):
         return str(int(blob.generation))
 
 
 def _names(settings: Settings, prefix: str, start: str, fields: str, timeout_s: float) -> list[Any]:
-    ends, found = time.monotonic() + timeout_s, []
-    with explained(SYSTEM, _REMEDIES):
+    blobs: list[Any] = []
+    ends = time.monotonic() + timeout_s
+    with translate_errors(SYSTEM, _REMEDIES):
         pages = client().list_blobs(
             settings.bucket, prefix=prefix, start_offset=start or None, fields=fields,
             timeout=timeouts(SYSTEM, timeout_s), retry=None,
         ).pages  # fmt: skip
         for page in pages:
-            found += page
+            blobs += page
             if time.monotonic() > ends:
                 raise Unavailable(SYSTEM, Text("the list was not complete in time"), late=True)
-    if not all(isinstance(blob.name, str) for blob in found):
+    if not all(isinstance(blob.name, str) for blob in blobs):
         raise Unavailable(SYSTEM, Text("the list has an entry without a name"))
-    return found
+    return blobs
 
 
 def _delete(settings: Settings, key: str, timeout_s: float) -> None:
-    with explained(SYSTEM, _REMEDIES):
+    with translate_errors(SYSTEM, _REMEDIES):
         _blob(settings, _document(settings, key)).delete(timeout=timeouts(SYSTEM, timeout_s), retry=None)
 
 

@@ -1,5 +1,5 @@
-"""Documents and the archive in one SQLite file, for one machine. Several processes may share it; a network file system may not
-be under it, since SQLite's locks and shared memory don't work there (sqlite.org/wal.html).
+"""Documents and the archive in one SQLite file, for one machine. Several processes may share it, but not on a network file
+system: SQLite's locks and shared memory don't work there (sqlite.org/wal.html).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from functions.application.ports import Finding, Listed, Stored
+from functions.application.ports import Finding, Listed, Stored, finding_of_error
 from functions.runtime.errors import Conflict, Denied, Unavailable
 from functions.runtime.sqlite import opened
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SYSTEM = "store"
-FORGOTTEN, FORGOTTEN_S = "alert-", 30 * 86400.0
+SHORT_LIVED, SHORT_LIVED_S = "alert-", 30 * 86400.0
 """Documents of alerts without a target, one for each such alert; infra/module/store.tf has the same rule for the bucket."""
 _PAGE = 200
 _LAST = "\U0010ffff"  # sorts after every path
@@ -33,39 +33,39 @@ class Settings(Struct, frozen=True):
 
 
 def load(settings: Settings, key: str, *, timeout_s: float) -> Stored | None:
-    """The document as it stands, None if there is none."""
+    """The current document; None if there is none."""
     with _file(settings, timeout_s) as file:
         row = file.execute("SELECT body, generation FROM documents WHERE key = ?", (key,)).fetchone()
     return Stored(body=row[0], generation=str(row[1])) if row else None
 
 
 def save(settings: Settings, key: str, body: bytes, *, generation: str | None, due: float | None, timeout_s: float) -> str:
-    """Save where the generation still is the one given (None: where there is no document); see contracts.Store."""
+    """Save if the generation is still the one given (None: if there is no document); see ports.Store."""
     with _file(settings, timeout_s) as file:
         if generation is None:
-            after = 1
-            done = file.execute(
+            new_generation = 1
+            cursor = file.execute(
                 "INSERT INTO documents (key, body, generation, due) VALUES (?, ?, 1, ?) ON CONFLICT DO NOTHING", (key, body, due)
             )
         else:
-            after = int(generation) + 1
-            done = file.execute(
+            new_generation = int(generation) + 1
+            cursor = file.execute(
                 "UPDATE documents SET body = ?, generation = ?, due = ? WHERE key = ? AND generation = ?",
-                (body, after, due, key, int(generation)),
+                (body, new_generation, due, key, int(generation)),
             )
-        if done.rowcount != 1:
+        if cursor.rowcount != 1:
             raise Conflict(f"{key} was changed by somebody else")
-        if key.startswith(FORGOTTEN):
+        if key.startswith(SHORT_LIVED):
             _forget_old(file, key, time.time())
-    return str(after)
+    return str(new_generation)
 
 
 def _forget_old(file: sqlite3.Connection, key: str, now: float) -> None:
     """Delete alerts without a target that were not heard of for a month and have nothing left to send, as the bucket does."""
     file.execute("INSERT INTO heard VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET at = excluded.at", (key, now))
-    file.execute("INSERT OR IGNORE INTO heard SELECT key, ? FROM documents WHERE key GLOB ?", (now, f"{FORGOTTEN}*"))
+    file.execute("INSERT OR IGNORE INTO heard SELECT key, ? FROM documents WHERE key GLOB ?", (now, f"{SHORT_LIVED}*"))
     old = "SELECT key FROM heard WHERE at < ?"
-    file.execute(f"DELETE FROM documents WHERE due IS NULL AND key IN ({old})", (now - FORGOTTEN_S,))  # noqa: S608 - a constant
+    file.execute(f"DELETE FROM documents WHERE due IS NULL AND key IN ({old})", (now - SHORT_LIVED_S,))  # noqa: S608 - a constant
     file.execute("DELETE FROM heard WHERE key NOT IN (SELECT key FROM documents)")
 
 
@@ -84,7 +84,7 @@ def archive(settings: Settings, path: str, body: bytes, *, timeout_s: float) -> 
 
 
 def read_archive(settings: Settings, *, since: str, timeout_s: float) -> Iterator[tuple[str, bytes]]:
-    """The archive from DATE `since` on, by path. Read in pages, since a reader that lingers keeps SQLite from tidying up."""
+    """The archive from DATE `since` on, by path. Read in pages: during a long read SQLite can't shorten its journal."""
     after = f"incidents/{since}"
     while True:
         with _file(settings, timeout_s) as file:
@@ -99,20 +99,18 @@ def read_archive(settings: Settings, *, since: str, timeout_s: float) -> Iterato
 
 
 def check(settings: Settings, *, timeout_s: float) -> list[Finding]:
-    """Writable, and compare-and-set really compares; on a document of its own that is gone afterwards."""
+    """Whether it is writable and compare-and-set really compares, on a document of its own that is removed afterwards."""
     key = f"check-{secrets.token_hex(8)}"
     what = f"store {settings.path}"
     try:
-        with contextlib.ExitStack() as at_the_end:
-            at_the_end.callback(_delete, settings, key, timeout_s)
+        with contextlib.ExitStack() as cleanup:
+            cleanup.callback(_delete, settings, key, timeout_s)
             save(settings, key, b"{}", generation=None, due=None, timeout_s=timeout_s)
             with contextlib.suppress(Conflict):
                 save(settings, key, b"{}", generation=None, due=None, timeout_s=timeout_s)
                 return [Finding(what, ok=False, detail="it let a second writer through", remedy="Use a file on a local disk.")]
-    except Denied as error:
-        return [Finding(what, ok=False, detail=error.detail, remedy=error.remedy)]
-    except Unavailable as error:
-        return [Finding(what, ok=False, detail=error.detail, remedy="See what else uses the file, and whether the disk is full.")]
+    except (Denied, Unavailable) as error:
+        return [finding_of_error(what, error, "Check what else uses the file, and whether the disk is full.")]
     return [Finding(what, ok=True, detail="writable, and a second writer is turned away")]
 
 

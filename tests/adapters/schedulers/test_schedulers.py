@@ -563,12 +563,12 @@ def test_whoever_lost_its_lease_takes_no_other_wake_up_away(settings, target, ru
 
 def test_owners():
     """Whoever asks is not gone; one that ended, or whose number somebody else has now, is; a stranger may not be."""
-    me = _lease_owner.myself()
+    me = _lease_owner.this_process()
     place, pid, started = me.split("/")
-    assert not _lease_owner.gone(me)
-    assert _lease_owner.gone(f"{place}/{pid}/{int(started) + 1}")
-    assert _lease_owner.gone(f"{place}/999999999/1")
-    assert not _lease_owner.gone(f"another/{pid}/1")
+    assert not _lease_owner.has_ended(me)
+    assert _lease_owner.has_ended(f"{place}/{pid}/{int(started) + 1}")
+    assert _lease_owner.has_ended(f"{place}/999999999/1")
+    assert not _lease_owner.has_ended(f"another/{pid}/1")
 
 
 def test_idle_costs_next_to_nothing(settings):
