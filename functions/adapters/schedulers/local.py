@@ -212,7 +212,7 @@ def _succeeds(what: str, work: Callable[[], None]) -> bool:
         work()
     except UnstickError as error:
         _log.warning("%s failed and will be tried again: %s", what, error)
-    except Exception:  # noqa: BLE001 - whatever a delivery ran into, the others go on and this one comes again
+    except Exception:  # noqa: BLE001 - whatever went wrong in a delivery, the others go on and this one is repeated
         _log.exception("%s failed and will be tried again", what)
     else:
         return True
