@@ -6,11 +6,11 @@ Those of a runbook are the fields of model.py; what their annotations don't tell
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 from msgspec import Struct, field
 
-from functions.config.kinds import OPTIONAL_TEXT, Kind, duration, listing, mapped, whole
+from functions.config.kinds import OPTIONAL_TEXT, Kind, choice, duration, listing, mapped, whole
 from functions.config.reading import Special, read_fields, unknown
 from functions.config.settings import Annotations, Auth, Hmac, Named, Report
 from functions.config.values import FREEZE, HEADER, LINK, MATCHER, NAME, PATTERN, SIZE, TEMPLATE, WINDOWS, ZONE
@@ -18,6 +18,7 @@ from functions.config.yaml_nodes import FAILED, Node, Reading
 from functions.domain.model.runbooks import Limits, Recovered, Restart, Runbook, Symptom, Verify
 from functions.runtime import registry
 from functions.runtime.secrets import SecretRef
+from functions.runtime.text import languages
 
 
 class Grafana(Struct, frozen=True):
@@ -54,7 +55,7 @@ class File(Struct, frozen=True):
     budget_s: float = 8.0
     open_to_network: bool = False
     notify: tuple[str, ...] = ()
-    language: Literal["en", "ja"] = "en"
+    language: str = "en"
     time_zone: str = "Asia/Tokyo"
     report: Report | None = None
 
@@ -115,6 +116,7 @@ SPECIAL: Special = {
     (File, "scheduler"): _one_of("schedulers"),
     (File, "channels"): mapped(CHANNEL, "name", least=1),
     (File, "budget_s"): duration(1, 25),  # Grafana gives up after 30 s
+    (File, "language"): choice(languages()),
     (File, "time_zone"): ZONE,
     (Grafana, "max_body"): SIZE,
     (Hmac, "header"): HEADER,

@@ -211,7 +211,7 @@ REFUSED = [
     (changed("job: j-1", "job: [j-1]"), f"{RB}.restart.job is not a text", "Write one text"),
     (changed("job: j-1", "job: "), f"{RB}.restart.job is not a text", "Write one text"),
     (changed("job: j-1", "job: ''"), f"{RB}.restart.job is empty", "a text"),
-    (changed("job: j-1", 'job: "a\\nb"'), f"{RB}.restart.job it contains control characters", "a text"),
+    (changed("job: j-1", 'job: "a\\nb"'), f"{RB}.restart.job holds control characters", "a text"),
     (changed("job: j-1", "job: '${JOB}'"), f"{RB}.restart.job has a ${{", "a text"),
     (changed("job: j-1", "job: j, options: [a]"), f"{RB}.restart.options is not a mapping", "option"),
     (changed("token: env", "api_version: x, token: env"), "rundeck.api_version is not a whole number", "0 or more"),

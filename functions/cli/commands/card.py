@@ -14,6 +14,7 @@ from functions.domain.decisions import matching
 from functions.domain.model.codes import Reason
 from functions.domain.model.messages import Card
 from functions.runtime.registry import adapter_names, load_adapter
+from functions.runtime.text import languages
 
 CHANNELS = adapter_names("chats")
 SHOWN = 3
@@ -27,7 +28,7 @@ SHOWN = 3
     "--kind", type=click.Choice(list(KINDS)), default=None, help="What happened; else what fits the alert, or held with --reason."
 )
 @click.option("--reason", type=click.Choice([reason.value for reason in Reason]), default=None, help="Why it is held.")
-@click.option("--language", type=click.Choice(["en", "ja"]), default=None, help="Instead of the configuration's.")
+@click.option("--language", type=click.Choice(languages()), default=None, help="Instead of the configuration's.")
 @click.option("--all", "everything", is_flag=True, help=f"Every target, not only the first {SHOWN}.")
 def card(
     *,
