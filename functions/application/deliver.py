@@ -71,22 +71,17 @@ def _post_in_order(ports: Ports, document: Document, messages: list[Message], ti
 
 
 def _sign_approval_link(ports: Ports, document: Document, card: Card) -> Card:
-    """Sign the card's approval link; the domain has no keys.
+    """The card with its approval link signed; the core has no keys. A link that came with the alert is never signed.
 
-    The link ends in `/`: a chat that links plain text drops a `_` or `-` at the end, and tokens may end with one.
+    The token is in the fragment, which browsers keep to themselves: no log of requests has it. It ends in `/`: a chat that makes
+    links of plain text leaves out a `_` or `-` at their end, and tokens may end so.
     """
-    begin = f"{ports.rules.public_url}/approve/"
-    if not ports.rules.public_url or not any(url.startswith(begin) for _, url in card.links):
+    if not card.nonce:
         return card
+    page = f"{ports.rules.public_url}/approve/#"
     expires_at = (document.incident.expires_at if document.incident else None) or card.at + APPROVAL_S
-    links = tuple(
-        (
-            label,
-            f"{begin}{ports.sign_approval(document.key, url.removeprefix(begin), expires_at)}/" if url.startswith(begin) else url,
-        )
-        for label, url in card.links
-    )
-    return replace(card, links=links)
+    signed = f"{page}{ports.sign_approval(document.key, card.nonce, expires_at)}/"
+    return replace(card, links=tuple((label, signed if url == page + card.nonce else url) for label, url in card.links))
 
 
 def post_to_all(ports: Ports, channels: Iterable[str], card: Card) -> dict[str, str]:

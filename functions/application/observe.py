@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -83,7 +84,7 @@ def plan_queries(
         ledger = rest[0] if target is not None else Unknown(Text("the document has no target"))
         storm, generation = _read_storm(stored)
         seen = {key: or_unknown(snapshot) for key, snapshot in read_queues(rest[target is not None :]).items()}
-        return Observation(or_unknown(ledger), seen, or_unknown(pause), storm), generation
+        return Observation(or_unknown(ledger), seen, or_unknown(pause), storm, secrets.token_urlsafe(12)), generation
 
     return calls, read
 

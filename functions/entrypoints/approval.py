@@ -1,4 +1,4 @@
-"""Shell: the page behind an approval link. GET shows and changes nothing; POST has the core decide as approved.
+"""Shell: the page behind an approval link. Nothing is changed but by the pressed button, which has the core decide as approved.
 
 Chats and mail scanners fetch every link that they see, so only a pressed button may act. See docs/decisions/approval.md.
 """
@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from functions.adapters.grafana.request import read_body
 from functions.application import observe, reconcile, signing
 from functions.application.ports import Budget
 from functions.application.serialization import decode
 from functions.domain.cards import approval_page, card, facts
-from functions.domain.cards.approval_page import HEADERS, Row, View, links, page, text
+from functions.domain.cards.approval_page import HEADERS, OPENING_HEADERS, Row, View, links, page, text
 from functions.domain.cards.card_input import CardInput
 from functions.domain.cards.rendering import clock, tidy
 from functions.domain.decisions import health as judge
@@ -44,12 +44,21 @@ BUDGET_S = 20.0
 LOOK_S = 6.0
 MAX_TOKEN = 1000
 MAX_BODY = 4096
-FOREIGN = "foreign"
+FIELDS = 8
+OPEN = "open"
+"""Where the forms post to: another path than the link's, or a browser would take the link for a place on the open page."""
+FOREIGN, OLD = "foreign", "old"
 NOTHING_CHANGED = Text("Nothing was changed.")
 REFUSALS: Mapping[int | str, tuple[Text, Text]] = {
     FOREIGN: (
         Text("The button was pressed on another site's page"),
         Text("Open the link from the message and press the button there. Nothing was changed."),
+    ),
+    OLD: (
+        Text("This kind of link is no longer used"),
+        Text(
+            "Open the newest message of the incident in the chat. If it has no other link, restart the job in Rundeck yourself."
+        ),
     ),
     403: (Text("This link is not valid"), Text("Open the link exactly as it is in the message. Nothing was changed.")),
     410: (
@@ -81,30 +90,47 @@ IDENTITY = ("X-Goog-Authenticated-User-Email", "X-Forwarded-Email", "X-Forwarded
 
 
 def respond(request: Request, ports: Adapters) -> Response:
-    """GET or POST /approve/TOKEN -> the page. Raises nothing that a stranger can cause."""
+    """GET /approve/ -> a page that posts the link's token; POST -> the page with the button, or what came of pressing it.
+
+    Raises nothing that a stranger can cause.
+    """
     rules = ports.rules
     if request.method not in ("GET", "POST"):
         return "", 405, {"Allow": "GET, POST"}
     try:
-        if request.method == "POST":
-            _require_our_page(request, ports.rules.public_url)
-        token = request.path.removeprefix("/approve/").removesuffix("/")[:MAX_TOKEN]
+        _require_current_link(request.path)
+        if request.method == "GET":
+            return approval_page.opening(ports.rules), 200, OPENING_HEADERS
+        token, is_pressed = _read_form(request, ports.rules.public_url)
         key, nonce = signing.read_approval(ports.config.signing_keys, token, ports.now())
-        return _shown(ports, key, nonce) if request.method == "GET" else _pressed(ports, key, nonce, request.headers)
+        return _pressed(ports, key, nonce, request.headers) if is_pressed else _shown(ports, key, nonce, token)
     except BadRequest as refusal:
-        title, sentence = REFUSALS.get(FOREIGN if refusal.sentence == FOREIGN else refusal.status, REFUSALS[403])
+        title, sentence = REFUSALS.get(refusal.sentence) or REFUSALS.get(refusal.status, REFUSALS[403])
         return page(rules, title, text(rules, sentence)), refusal.status, HEADERS
     except (Unavailable, Denied) as error:
         ports.log("ERROR", f"the approval page could not be served: {error}")
         return page(rules, FAILED[0], text(rules, FAILED[1])), 503, {**HEADERS, "Retry-After": "5"}
 
 
-def _require_our_page(request: Request, public_url: str) -> None:
-    """Raises BadRequest if another site's page sent this, or if it is larger than any form of ours."""
+def _require_current_link(path: str) -> None:
+    """Raises BadRequest for a link that has its token in the path, as those of older releases had."""
+    if path.removeprefix("/approve").strip("/") not in ("", OPEN):
+        raise BadRequest(410, OLD)
+
+
+def _read_form(request: Request, public_url: str) -> tuple[str, bool]:
+    """The token, and whether the button was pressed. Raises BadRequest on a form of another site, or one that is too large."""
     origin = request.headers.get("Origin")
     if origin is not None and _origin(origin) != _origin(public_url):
         raise BadRequest(403, FOREIGN)
-    read_body(request.stream, request.content_length, MAX_BODY, request.headers)  # nothing in it matters but its size
+    body = read_body(request.stream, request.content_length, MAX_BODY, request.headers)
+    try:
+        fields = parse_qs(body.decode(errors="replace"), max_num_fields=FIELDS)
+    except ValueError:
+        raise BadRequest(403, "This is no form of ours.") from None
+    # Without JavaScript people paste the whole link.
+    token = fields.get("token", [""])[0].rpartition("#")[2].strip().strip("/")
+    return token[:MAX_TOKEN], "act" in fields
 
 
 def _origin(url: str) -> tuple[str, str, int] | None:
@@ -117,14 +143,14 @@ def _origin(url: str) -> tuple[str, str, int] | None:
     return (parts.scheme, parts.hostname, port) if parts.hostname else None
 
 
-# --- GET ---------------------------------------------------------------------------------------------------------------
+# --- the page that asks ------------------------------------------------------------------------------------------------
 
 
-def _shown(ports: Adapters, key: str, nonce: str) -> Response:
+def _shown(ports: Adapters, key: str, nonce: str, token: str) -> Response:
     document, incident = _asking(ports, key, nonce)
     if incident is None:
         return _over(ports.rules, document, nonce)
-    return approval_page.asking(_view(ports, document, incident), ports.rules), 200, HEADERS
+    return approval_page.asking(_view(ports, document, incident), ports.rules, token), 200, HEADERS
 
 
 def _asking(ports: Adapters, key: str, nonce: str) -> tuple[Document, Incident | None]:
@@ -169,7 +195,7 @@ def _warnings(pause: object) -> tuple[Phrase, ...]:
     return ()
 
 
-# --- POST --------------------------------------------------------------------------------------------------------------
+# --- the button --------------------------------------------------------------------------------------------------------
 
 
 def _pressed(ports: Adapters, key: str, nonce: str, headers: Headers) -> Response:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def webhook(request: Request) -> Response:
     """Take a notification of Grafana or Alertmanager, or an approval."""
-    if request.path.startswith("/approve/"):
+    if request.path == "/approve" or request.path.startswith("/approve/"):
         from functions.bootstrap import current_adapters
         from functions.entrypoints.approval import respond
 

@@ -672,7 +672,29 @@ def test_the_approval_link_is_signed_as_it_goes_out():
     assert reply.action is Action.ASKED
     urls = [url for _, card in ports.posts for _, url in card.links]
     nonce = ports.document(KEY).incident.nonce
-    assert f"https://unstick.example.com/approve/{KEY}~{nonce}~{NOW + 1800:.0f}/" in urls
+    assert f"https://unstick.example.com/approve/#{KEY}~{nonce}~{NOW + 1800:.0f}/" in urls
+
+
+def test_only_the_links_of_the_core_are_signed():
+    """A label that looks like an approval link had it signed for its sender."""
+    ports = Memory(rules=rules(runbook(mode=Mode.APPROVE), public_url="https://unstick.example.com"))
+    tricks = [f"https://unstick.example.com/approve/{sign}inc-1.0.{NOW:.0f}" for sign in ("", "#")]
+    handed = alerted(case(panel_url=tricks[0], dashboard_url=tricks[1], generator_url="https://unstick.example.com/approve/#"))
+    advance(ports, handed)
+    urls = [url for _, card in ports.posts for _, url in card.links]
+    assert {*tricks, "https://unstick.example.com/approve/#"} <= set(urls)
+    assert len([url for url in urls if "~" in url]) == 1
+
+
+def test_a_nonce_can_not_be_foretold():
+    """It was made of the incident's id and the time, which everybody in the chat can read."""
+    nonces = set()
+    for _ in range(20):
+        ports = Memory(rules=rules(runbook(mode=Mode.APPROVE), public_url="https://unstick.example.com"))
+        advance(ports)
+        nonces.add(ports.document(KEY).incident.nonce)
+    assert len(nonces) == 20
+    assert min(len(nonce.rsplit(".", 1)[1]) for nonce in nonces) >= 16
 
 
 def test_the_document_says_what_was_seen_at_the_start():

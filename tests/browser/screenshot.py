@@ -9,6 +9,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from selenium.webdriver.support.ui import WebDriverWait
+
 from tests.browser.chromium import chromium, resize, served
 from tests.support.stuck_mail import SECRETS, stuck_mail
 
@@ -35,6 +37,7 @@ def main() -> None:
         mail.queue.history = [(now - 3600, 230, 9000), *((now - 120 + 5 * n, 230 + 11 * n // 2, 9000) for n in range(25))]
         mail.alert()
         browser.get(mail.ports.rules.public_url + mail.path())
+        WebDriverWait(browser, 20).until(lambda here: here.find_elements("name", "act"))  # the link's page has posted its token
         resize(browser, WIDTH, browser.execute_script("return document.documentElement.scrollHeight"), scale=1.25)
         browser.save_screenshot(str(given.file))
 

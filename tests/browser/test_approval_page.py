@@ -12,7 +12,7 @@ import pytest
 
 from functions.runtime.text import Text, in_language
 from tests.browser.chromium import chromium, complaints, resize, served
-from tests.support.stuck_mail import SECRETS, StuckMail, stuck_mail
+from tests.support.stuck_mail import SECRETS, StuckMail, stuck_mail, token_of
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
@@ -65,10 +65,20 @@ def url(mail: StuckMail) -> str:
 
 def shows(browser: Chrome, title: str) -> None:
     """Wait for the page with this title: a form that was sent is answered a moment later."""
+    from selenium.common.exceptions import WebDriverException
     from selenium.webdriver.support.expected_conditions import text_to_be_present_in_element
     from selenium.webdriver.support.ui import WebDriverWait
 
-    WebDriverWait(browser, 20, poll_frequency=0.05).until(text_to_be_present_in_element(("tag name", "h1"), title))
+    waiting = WebDriverWait(browser, 20, poll_frequency=0.05, ignored_exceptions=[WebDriverException])  # while one page goes
+    waiting.until(text_to_be_present_in_element(("tag name", "h1"), title))
+
+
+def open_link(browser: Chrome, mail: StuckMail) -> None:
+    """Open the link, and wait until its page has posted the token."""
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    browser.get(url(mail))
+    WebDriverWait(browser, 20, poll_frequency=0.05).until(lambda here: here.find_elements("name", "act"))
 
 
 def press(browser: Chrome) -> None:
@@ -83,7 +93,7 @@ def press(browser: Chrome) -> None:
 def test_it_asks_and_restarts_by_keyboard_alone(browser: Chrome, mail: StuckMail, language: str) -> None:
     """Opening changes nothing; the first Tab reaches the button, Enter restarts and says so; nothing complains."""
     resize(browser, 390, 844)
-    browser.get(url(mail))
+    open_link(browser, mail)
     shows(browser, in_language(language, Text("Restart {subject}?", subject="mail-delivery")))
     assert browser.find_element("tag name", "html").get_attribute("lang") == language
     assert browser.switch_to.active_element.tag_name == "body"
@@ -98,13 +108,43 @@ def test_it_asks_and_restarts_by_keyboard_alone(browser: Chrome, mail: StuckMail
 def test_a_link_that_was_used_says_so(browser: Chrome, mail: StuckMail, language: str) -> None:
     """Going back and pressing again restarts nothing."""
     address = url(mail)
-    browser.get(address)
+    open_link(browser, mail)
     press(browser)
     shows(browser, in_language(language, Text("{subject} is being restarted", subject="mail-delivery")))
     browser.get(address)
     shows(browser, in_language(language, Text("This link was already used")))
     assert browser.find_elements("tag name", "button") == []
     assert len(mail.rundeck.posts()) == 1
+
+
+def test_no_log_of_requests_has_the_token(
+    browser: Chrome, mail: StuckMail, language: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It stands behind the `#`, which a browser keeps to itself; the page's script posts it."""
+    monkeypatch.setattr(logging.getLogger("werkzeug"), "disabled", False)
+    token = token_of(mail.path())
+    with caplog.at_level(logging.INFO, logger="werkzeug"):
+        open_link(browser, mail)
+        press(browser)
+        shows(browser, in_language(language, Text("{subject} is being restarted", subject="mail-delivery")))
+    requests = [line for line in (record.getMessage() for record in caplog.records) if "/approve/" in line]
+    assert len(requests) == 3
+    assert not [line for line in requests if token[:20] in line]
+    assert token[:20] not in browser.current_url
+
+
+def test_without_javascript_a_person_pastes_the_link(browser: Chrome, mail: StuckMail, language: str) -> None:
+    """The page says so, and its form does what the script does."""
+    browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+    try:
+        browser.get(url(mail))
+        shows(browser, in_language(language, Text("Opening the approval page")))
+        browser.find_element("name", "token").send_keys(url(mail))
+        browser.find_element("tag name", "button").click()
+        shows(browser, in_language(language, Text("Restart {subject}?", subject="mail-delivery")))
+    finally:
+        browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
+    assert mail.rundeck.posts() == []
 
 
 @pytest.mark.parametrize("width", [320, 390, 1280])
@@ -115,7 +155,7 @@ def test_it_fits_every_screen(browser: Chrome, mail: StuckMail, width: int) -> N
     incident = mail.incident()
     mail.change(triggers=(replace(incident.triggers[0], summary="x" * 290), *incident.triggers[1:]), tail=("y" * 400,))
     resize(browser, width, 640)
-    browser.get(url(mail))
+    open_link(browser, mail)
     assert browser.execute_script("return window.innerWidth") == width
     assert browser.execute_script(BROAD) == []
     assert browser.execute_script("return document.documentElement.scrollWidth") <= width
@@ -132,7 +172,7 @@ def test_it_fits_every_screen(browser: Chrome, mail: StuckMail, width: int) -> N
 
 def test_it_is_built_of_parts_that_screen_readers_know(browser: Chrome, mail: StuckMail, language: str) -> None:
     """One main, one h1 before all h2 and h3, the button's name says what it does, and every picture is either named or silent."""
-    browser.get(url(mail))
+    open_link(browser, mail)
     tree: list[dict[str, Any]] = browser.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
     roles = [node["role"]["value"] for node in tree if not node.get("ignored")]
     assert roles.count("main") == 1
@@ -147,7 +187,7 @@ def test_it_is_built_of_parts_that_screen_readers_know(browser: Chrome, mail: St
 
 def test_nothing_injected_runs(browser: Chrome, mail: StuckMail) -> None:
     """Even a script that got into the page would not run: the policy forbids it (and the browser says so)."""
-    browser.get(url(mail))
+    open_link(browser, mail)
     browser.execute_script(
         "const s = document.createElement('script'); s.textContent = 'window.ran = 1'; document.body.append(s);"
         "const i = document.createElement('img'); i.src = 'data:image/gif;base64,R0lGODlhAQABAAAAACw='; document.body.append(i);"
@@ -166,7 +206,11 @@ def test_another_sites_page_can_not_press(
 
     @other.route("/")
     def page() -> str:
-        return f'<form method="post" action="{url(mail)}"><button>win a prize</button></form>'
+        hidden = (
+            f'<input type="hidden" name="token" value="{token_of(mail.path())}"><input type="hidden" name="act" value="restart">'
+        )
+        action = f"{mail.ports.rules.public_url}/approve/open"
+        return f'<form method="post" action="{action}">{hidden}<button>win a prize</button></form>'
 
     with served(other, port):
         browser.get(f"http://127.0.0.1:{port}/")

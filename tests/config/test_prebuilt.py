@@ -49,7 +49,7 @@ channels:
   four: {type: teams, url: env://C}
   five: {type: chatwork, token: env://C, room: 7, base_url: https://chatwork.example.com}
   six: {type: apprise, url: env://C}
-  seven: {type: console}
+  seven: {type: console, approval_links: true}
 notify: [seven, one]
 language: ja
 time_zone: Europe/Berlin

@@ -14,7 +14,7 @@ from functions.domain.model.codes import Action, Phase, Reason
 from functions.domain.texts.reasons import REASONS
 from functions.entrypoints import approval
 from tests.doubles.rundeck import Job
-from tests.support.stuck_mail import PUBLIC_URL, SECRETS, StuckMail, stuck_mail
+from tests.support.stuck_mail import PUBLIC_URL, SECRETS, StuckMail, stuck_mail, token_of
 
 
 @pytest.fixture(autouse=True)
@@ -51,7 +51,7 @@ def test_the_page_shows_what_why_and_live_figures_and_changes_nothing(mail: Stuc
     path, before = mail.path(), store_of(mail)
     mail.queue.set(ready=400, unacked=21)
     for _ in range(3):
-        page = mail.client().get(path)
+        page = mail.show(path)
     assert page.status_code == 200
     seen = words(page)
     for text in (
@@ -67,7 +67,7 @@ def test_the_page_shows_what_why_and_live_figures_and_changes_nothing(mail: Stuc
         mail.incident().id,
     ):
         assert text in seen, text
-    assert '<form method="post">' in page.text
+    assert '<form method="post"><input type="hidden" name="token"' in page.text
     assert "https://grafana.example.com/d/abc?viewPanel=4" in page.text
     assert store_of(mail) == before
     assert mail.rundeck.posts() == []
@@ -76,13 +76,13 @@ def test_the_page_shows_what_why_and_live_figures_and_changes_nothing(mail: Stuc
 def test_the_button_restarts_once_and_the_link_is_used_up(mail: StuckMail) -> None:
     """POST restarts; a second POST and a later GET say by whom it was approved, and restart nothing."""
     mail.alert()
-    path, client = mail.path(), mail.client()
-    pressed = client.post(path, headers={"Origin": PUBLIC_URL})
+    path = mail.path()
+    pressed = mail.press(path, headers={"Origin": PUBLIC_URL})
     assert pressed.status_code == 200
     assert "mail-delivery is being restarted" in words(pressed)
     assert f'href="{mail.rundeck.url}/' in pressed.text
     assert mail.incident().approved_by == "whoever had the link"
-    for again in (client.post(path), client.get(path)):
+    for again in (mail.press(path), mail.show(path)):
         assert again.status_code == 409
         assert "This link was already used" in words(again)
         assert "It was approved by whoever had the link" in words(again)
@@ -109,7 +109,7 @@ def test_who_pressed_is_recorded_where_a_proxy_tells(header: str, sent: str, rec
 def test_the_recorded_name_reaches_the_page_escaped(mail: StuckMail) -> None:
     """A name with markup is text."""
     mail.alert()
-    page = mail.client().post(mail.path(), headers={"X-Forwarded-User": "<script>alert(1)</script>"})
+    page = mail.press(headers={"X-Forwarded-User": "<script>alert(1)</script>"})
     assert "<script" not in page.text
     assert "Recorded as approved by: &lt;script&gt;alert(1)&lt;/script&gt; (not verified)" in page.text
 
@@ -117,35 +117,25 @@ def test_the_recorded_name_reaches_the_page_escaped(mail: StuckMail) -> None:
 @pytest.mark.parametrize(
     ("prepare", "status", "said"),
     [
-        (lambda mail: "/approve/forged", 403, "This link is not valid"),
-        (lambda mail: "/approve/", 403, "This link is not valid"),
-        (lambda mail: "/approve/" + "x" * 100_000, 403, "This link is not valid"),
-        (lambda mail: "/approve/キュー", 403, "This link is not valid"),
+        (lambda mail: "forged", 403, "This link is not valid"),
+        (lambda mail: "", 403, "This link is not valid"),
+        (lambda mail: "x" * 2_000, 403, "This link is not valid"),
+        (lambda mail: "キュー", 403, "This link is not valid"),
+        (lambda mail: mail.ports.sign_approval(mail.document().key, mail.incident().nonce, 1.0), 410, "This link has expired"),
+        (lambda mail: mail.ports.sign_approval("nothing-here", "id.0.1", 9e9), 410, "This link is no longer needed"),
         (
-            lambda mail: f"/approve/{mail.ports.sign_approval(mail.document().key, mail.incident().nonce, 1.0)}",
-            410,
-            "This link has expired",
-        ),
-        (
-            lambda mail: f"/approve/{mail.ports.sign_approval('nothing-here', 'id.0.1', 9e9)}",
-            410,
-            "This link is no longer needed",
-        ),
-        (
-            lambda mail: f"/approve/{mail.ports.sign_approval(mail.document().key, mail.incident().id + '.0.1', 9e9)}",
+            lambda mail: mail.ports.sign_approval(mail.document().key, mail.incident().id + ".0.1", 9e9),
             409,
             "A newer link has been sent",
         ),
     ],
 )
-@pytest.mark.parametrize("method", ["GET", "POST"])
-def test_a_link_that_does_not_count_says_so_and_does_nothing(
-    mail: StuckMail, prepare, status: int, said: str, method: str
-) -> None:
+@pytest.mark.parametrize("call", ["show", "press"])
+def test_a_link_that_does_not_count_says_so_and_does_nothing(mail: StuckMail, prepare, status: int, said: str, call: str) -> None:
     """Forged, expired, superseded and forgotten links each have their page; nothing is restarted or saved."""
     mail.alert()
-    path, before = prepare(mail), store_of(mail)
-    page = mail.client().open(path, method=method)
+    link, before = f"/approve/#{prepare(mail)}/", store_of(mail)
+    page = getattr(mail, call)(link)
     assert page.status_code == status
     assert said in words(page)
     assert "<form" not in page.text
@@ -158,8 +148,8 @@ def test_an_incident_that_ended_meanwhile_says_how(mail: StuckMail) -> None:
     mail.alert()
     path = mail.path()
     mail.change(expires_at=1.0, due=1.0)
-    pressed = mail.client().post(path)
-    later = mail.client().get(path)
+    pressed = mail.press(path)
+    later = mail.show(path)
     assert pressed.status_code == later.status_code == 410
     assert "not restarted" in words(later)
     assert mail.rundeck.posts() == []
@@ -171,9 +161,9 @@ def test_the_kill_switch_can_not_be_overruled(mail: StuckMail) -> None:
     path = mail.path()
     mail.pause("broker upgrade until 05:00")
     assert "The kill switch is on: the button would restart nothing. broker upgrade until 05:00 (h.tanaka)" in words(
-        mail.client().get(path)
+        mail.show(path)
     )
-    page = mail.client().post(path)
+    page = mail.press(path)
     assert page.status_code == 200
     assert "mail-delivery was not restarted" in words(page)
     assert str(REASONS[Reason.PAUSED].why) in words(page).replace("&#x27;", "'")
@@ -185,8 +175,8 @@ def test_a_queue_that_is_well_is_not_restarted(mail: StuckMail) -> None:
     mail.alert()
     path = mail.path()
     mail.queue.set(ready=0, unacked=0, acks=9400)
-    assert "No queue is stuck: the button would restart nothing." in words(mail.client().get(path))
-    page = mail.client().post(path)
+    assert "No queue is stuck: the button would restart nothing." in words(mail.show(path))
+    page = mail.press(path)
     assert "mail-delivery was not restarted" in words(page)
     assert str(REASONS[Reason.SYMPTOM_GONE].why) in words(page)
     assert mail.rundeck.posts() == []
@@ -197,10 +187,10 @@ def test_what_can_not_be_read_is_shown_and_holds(mail: StuckMail) -> None:
     mail.alert()
     path = mail.path()
     mail.rabbit.broken["totals"] = mail.rabbit.broken["page"] = (500, "text/plain", b"down")
-    page = mail.client().get(path)
+    page = mail.show(path)
     assert page.status_code == 200
     assert "RabbitMQ can&#x27;t be read" in page.text
-    assert "mail-delivery was not restarted" in words(mail.client().post(path))
+    assert "mail-delivery was not restarted" in words(mail.press(path))
     assert mail.rundeck.posts() == []
 
 
@@ -215,10 +205,10 @@ def test_a_guard_that_a_person_may_overrule_is_overruled(tmp_path: Path) -> None
         reply = mail.alert()
         assert (reply.action, reply.reason) == (Action.HELD, Reason.TOO_MANY_RESTARTS)
         assert mail.incident().phase is Phase.ASKED
-        page = mail.client().get(mail.path())
+        page = mail.show()
         assert "Approving overrules Unstick" in words(page)
         assert "restarts within 1 h: 3, the limit is 3" in words(page)
-        assert "mail-delivery is being restarted" in words(mail.client().post(mail.path()))
+        assert "mail-delivery is being restarted" in words(mail.press())
         assert len(mail.rundeck.posts()) == 1
 
 
@@ -227,9 +217,9 @@ def test_a_start_without_an_answer_is_not_called_a_restart(mail: StuckMail) -> N
     mail.alert()
     path = mail.path()
     mail.rundeck.fault("POST", "/run", "drop")
-    page = mail.client().post(path)
+    page = mail.press(path)
     assert "Rundeck has not answered yet" in words(page)
-    assert mail.client().post(path).status_code == 409
+    assert mail.press(path).status_code == 409
     assert len(mail.rundeck.posts()) == 1
 
 
@@ -250,7 +240,7 @@ def test_a_start_without_an_answer_is_not_called_a_restart(mail: StuckMail) -> N
 def test_only_our_own_page_may_press(mail: StuckMail, origin: str | None, status: int) -> None:
     """An Origin that is not public_url's is refused before anything is looked up."""
     mail.alert()
-    page = mail.client().post(mail.path(), headers={} if origin is None else {"Origin": origin})
+    page = mail.press(headers={} if origin is None else {"Origin": origin})
     assert page.status_code == status
     assert len(mail.rundeck.posts()) == (1 if status == 200 else 0)
 
@@ -263,7 +253,7 @@ def test_a_large_body_is_refused(mail: StuckMail, chunked: bool) -> None:
     mail.alert()
     size = {} if chunked else {"content_length": 5000}
     environ = {"wsgi.input_terminated": True} if chunked else {}
-    page = mail.client().post(mail.path(), input_stream=BytesIO(b"x" * 5000), environ_overrides=environ, **size)
+    page = mail.client().post("/approve/open", input_stream=BytesIO(b"x" * 5000), environ_overrides=environ, **size)
     assert page.status_code == 413
     assert mail.rundeck.posts() == []
 
@@ -272,7 +262,7 @@ def test_a_large_body_is_refused(mail: StuckMail, chunked: bool) -> None:
 def test_other_methods_are_refused(mail: StuckMail, method: str) -> None:
     """405 with what is allowed; link previews by HEAD learn nothing."""
     mail.alert()
-    page = mail.client().open(mail.path(), method=method)
+    page = mail.client().open("/approve/", method=method)
     assert (page.status_code, page.headers["Allow"], page.data) == (405, "GET, POST", b"")
 
 
@@ -284,8 +274,7 @@ def test_a_store_that_is_down_is_a_page_too(mail: StuckMail, tmp_path: Path) -> 
     (tmp_path / "unstick.db").mkdir()
     for name in ("unstick.db-wal", "unstick.db-shm"):
         (tmp_path / name).unlink(missing_ok=True)
-    for method in ("GET", "POST"):
-        page = mail.client().open(path, method=method)
+    for page in (mail.show(path), mail.press(path)):
         assert page.status_code == 503
         assert "Unstick can&#x27;t do this right now" in words(page)
         assert str(tmp_path) not in page.text
@@ -297,11 +286,11 @@ def test_the_headers_let_nothing_run_and_nothing_be_kept(tmp_path: Path, languag
     """A strict policy with the hash of the one style; no script, store, frame or other address; the language is said."""
     with stuck_mail(tmp_path, language=language) as mail:
         mail.alert()
-        page = mail.client().get(mail.path())
+        page = mail.show()
     policy = dict(part.split(" ", 1) for part in page.headers["Content-Security-Policy"].split("; "))
     assert policy == {
         "default-src": "'none'",
-        "style-src": f"'sha256-{approval_page._HASH}'",
+        "style-src": approval_page._hash(approval_page.STYLE),
         "form-action": "'self'",
         "frame-ancestors": "'none'",
         "base-uri": "'none'",
@@ -317,6 +306,33 @@ def test_the_headers_let_nothing_run_and_nothing_be_kept(tmp_path: Path, languag
     assert all('rel="noreferrer noopener"' in link for link in re.findall(r"<a [^>]*>", page.text))
 
 
+def test_the_link_opens_a_page_that_posts_what_stands_behind_the_hash(mail: StuckMail) -> None:
+    """No log of requests has the token; the page asks nobody, and a person without JavaScript pastes the link."""
+    mail.alert()
+    before = store_of(mail)
+    page = mail.client().get("/approve/")
+    assert page.status_code == 200
+    policy = dict(part.split(" ", 1) for part in page.headers["Content-Security-Policy"].split("; "))
+    assert policy["script-src"] == approval_page._hash(approval_page.SCRIPT)
+    assert policy["default-src"] == "'none'"
+    assert re.findall(r"<script>(.*?)</script>", page.text, re.DOTALL) == [approval_page.SCRIPT]
+    assert "paste it here" in words(page)
+    pasted = mail.client().post("/approve/open", data={"token": f"  {PUBLIC_URL}{mail.path()} "})
+    assert "Restart mail-delivery?" in words(pasted)
+    assert store_of(mail) == before
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_link_of_an_older_form_is_answered_without_a_look_at_it(mail: StuckMail, method: str) -> None:
+    """Its token stands in logs, so it no longer counts."""
+    mail.alert()
+    token = token_of(mail.path())
+    page = mail.client().open(f"/approve/{token}/", method=method, data={"token": token, "act": "restart"})
+    assert (page.status_code, "<form" in page.text) == (410, False)
+    assert "newest message" in words(page)
+    assert mail.rundeck.posts() == []
+
+
 def test_untrusted_text_is_escaped_everywhere(mail: StuckMail) -> None:
     """Alerts, names and log lines with markup are shown as text."""
     mail.alert()
@@ -327,7 +343,7 @@ def test_untrusted_text_is_escaped_everywhere(mail: StuckMail) -> None:
 
     trigger = replace(incident.triggers[0], name=evil, summary=evil, links=hostile)
     mail.change(triggers=(trigger,), detail=evil, tail=(evil,), approved_by=evil)
-    page = mail.client().get(mail.path())
+    page = mail.show()
     assert page.status_code == 200
     assert "<img" not in page.text
     assert "javascript:" not in page.text

@@ -12,7 +12,9 @@ from tests.support.first_requests import Lists, imported
 from tests.support.unstick_process import ROOT
 
 MOUNTED = "a forged request, with a secret of Secret Manager that is mounted"
+FORGED_LINK = "a forged approval link, with a key that is mounted"
 PATHS = (
+    FORGED_LINK,
     "start", "a forged request", "an alert", "a wake-up", "a sweep", "a report", "the page of an approval",
     "the button of an approval", "start, with the cloud's rooms", MOUNTED, "an alert, with the cloud's rooms",
 )  # fmt: skip
@@ -28,6 +30,11 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Lists:
 def test_a_forged_request_imports_nothing(seen, path):
     """I7: neither a client nor the parser; all that the door needs is there from the start, in the cloud as on one machine."""
     assert seen[path] == []
+
+
+def test_a_forged_approval_link_loads_no_client(seen):
+    """I7: anybody may send one. The signing keys are mounted, as Grafana's secret is."""
+    assert {name for name in seen[FORGED_LINK] if name.startswith("+ ")} <= {"+ itsdangerous", "+ markupsafe"}
 
 
 @pytest.mark.parametrize("path", PATHS)

@@ -161,18 +161,28 @@ def test_the_webhook_answers_503_as_described_where_its_secret_is_missing(entry:
 @pytest.mark.parametrize("method", ["get", "post"])
 @pytest.mark.parametrize("token", ["forged", "a" * 2000, "%00%ff", "WyJrIiwibiIsMF0.sig"])
 def test_the_approval_page_answers_as_described(entry: Entry, method: str, token: str):
-    """A link that is not ours is a page that says so."""
+    """A link that is not ours is a page that says so, and so is one of an older form."""
     answer = entry["webhook"].open(f"/approve/{token}", method=method.upper())
-    assert answer.status_code == 403
+    assert answer.status_code == 410
     checked(answer, "/approve/{token}", method)
+    answer = entry["webhook"].post("/approve/open", data={"token": token})
+    assert answer.status_code == 403
+    checked(answer, "/approve/open", "post")
+
+
+def test_the_page_that_a_link_opens_answers_as_described(entry: Entry):
+    """It looks nothing up."""
+    answer = entry["webhook"].get("/approve/")
+    assert answer.status_code == 200
+    checked(answer, "/approve/", "get")
 
 
 def test_the_button_answers_as_described_to_a_body_that_no_form_has(entry: Entry):
     """Too large, or of another site."""
     for expected, sent in ((413, {"data": b"a" * 5000}), (403, {"headers": {"Origin": "https://other.example.com"}})):
-        answer = entry["webhook"].post("/approve/forged", **sent)
+        answer = entry["webhook"].post("/approve/open", **sent)
         assert answer.status_code == expected
-        checked(answer, "/approve/{token}", "post")
+        checked(answer, "/approve/open", "post")
 
 
 @pytest.mark.parametrize(
@@ -195,10 +205,10 @@ def test_verify_answers_as_described(entry: Entry, body: bytes, status: int):
     checked(answer, "/verify", "post")
 
 
-@pytest.mark.parametrize(("target", "path"), [("webhook", "/"), ("webhook", "/approve/{token}"), ("verify", "/verify")])
+@pytest.mark.parametrize(("target", "path"), [("webhook", "/"), ("webhook", "/approve/open"), ("verify", "/verify")])
 def test_what_is_compressed_is_415_as_described(entry: Entry, target: str, path: str):
     """Nobody who is meant to call compresses, so nothing is unpacked."""
-    answer = entry[target].post(path.format(token="forged"), data=b"{}", headers={"Content-Encoding": "gzip"})
+    answer = entry[target].post(path, data=b"{}", headers={"Content-Encoding": "gzip"})
     assert answer.status_code == 415
     checked(answer, path, "post")
 
@@ -281,5 +291,11 @@ def test_whatever_is_asked_of_the_approval_page_is_a_page(entry: Entry, token: s
     """No token opens it but ours, and none makes an error of it."""
     path = "/approve/" + token.encode(errors="replace").decode().replace("?", "%3F").replace("#", "%23")
     answer = entry["webhook"].open(path, method=method)
-    assert answer.status_code in (403, 404)
+    if token.strip("/") in ("", "open"):
+        assert answer.status_code == (200 if method == "GET" else 403)
+        return
+    assert answer.status_code in (404, 410)
     checked(answer, "/approve/{token}", method)
+    answer = entry["webhook"].post("/approve/open", data={"token": token, "act": "restart"})
+    assert answer.status_code in (403, 413)
+    checked(answer, "/approve/open", "post")

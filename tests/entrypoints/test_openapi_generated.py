@@ -64,7 +64,8 @@ class Asked:
 OPERATIONS = {
     "notify": Asked("webhook", frozenset({200, 400, 401}), EXACT),
     "notifyByPut": Asked("webhook", frozenset({200, 400, 401}), EXACT),
-    "showApproval": Asked("webhook", frozenset({200, 403}), CONFORMS),
+    "showOldLink": Asked("webhook", frozenset({410}), CONFORMS),
+    "postOldLink": Asked("webhook", frozenset({410}), CONFORMS),
     "approve": Asked("webhook", frozenset({200, 403, 409}), CONFORMS),
     "verify": Asked("verify", frozenset({200, 401}), CONFORMS),  # any body that names no wake-up is a sweep
     "report": Asked("report", frozenset({200, 400}), EXACT),
@@ -124,8 +125,8 @@ def plain(case: Any) -> Any:
 
 def prove(case: Any, world: World, *, ours: bool) -> None:
     """Put a token of ours where one belongs; `ours`: the alert of a notification is one that a runbook matches, too."""
-    if "token" in case.path_parameters:
-        case.path_parameters = {"token": world.approval}
+    if case.path == "/approve/open" and isinstance(case.body, dict):
+        case.body["token"] = world.approval
     elif case.path == "/verify" and isinstance(case.body, dict):
         case.body["wake"] = sign(bootstrap.current_adapters().config.signing_keys, {"v": VERSION, "target": world.asking})
     elif case.path == "/" and ours and case.meta.generation.mode.is_positive:
@@ -179,7 +180,7 @@ def test_requests_made_of_the_description_are_answered_as_described(world: World
 
 def test_every_operation_is_asked():
     """One that is added to the description has its row above."""
-    assert set(operations(credentials=False)) == set(OPERATIONS)
+    assert set(operations(credentials=False)) == {*OPERATIONS, "openApproval"}  # nothing of that one can be generated
 
 
 @pytest.mark.parametrize("mode", GenerationMode)

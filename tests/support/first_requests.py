@@ -99,12 +99,14 @@ def _long_due(unstick: Unstick) -> None:
 
 
 def _with_approval(folder: Path, made: dict[str, Any]) -> Lists:
+    made["channels"] = {"console": {"type": "console", "approval_links": True}}
     unstick, body = Unstick(folder, made), notification(alert("mail", "mail.delivery"))
     _, printed = _asked(unstick, _request(body, signed(body)))
-    link = re.search(rf"{PUBLIC_URL}(/approve/\S+)", printed)
+    link = re.search(rf"{PUBLIC_URL}/approve/#(\S+)/", printed)
     assert link, printed
-    (_, shown), _ = _asked(unstick, _request(method="GET", path=link[1]))
-    (_, pressed), _ = _asked(unstick, _request(path=link[1], headers={"Origin": PUBLIC_URL}))
+    form, headers = f"token={link[1]}", {"Origin": PUBLIC_URL, "Content-Type": "application/x-www-form-urlencoded"}
+    (_, shown), _ = _asked(unstick, _request(form.encode(), headers, path="/approve/open"))
+    (_, pressed), _ = _asked(unstick, _request(f"{form}&act=restart".encode(), headers, path="/approve/open"))
     return {"the page of an approval": shown, "the button of an approval": pressed}
 
 
@@ -115,14 +117,18 @@ def _in_the_cloud(folder: Path, made: dict[str, Any]) -> Lists:
         queue = {"queue": QUEUE, "url": "http://127.0.0.1:9/verify", "service_account": "verify@example.com"}
         rooms = {"store": {"cloud_storage": {"bucket": "bucket-one"}}, "scheduler": {"cloud_tasks": queue}}
         made["grafana"]["auth"]["hmac"]["secrets"] = ["sm://p-1/grafana"]
+        made["signing_keys"] = ["sm://p-1/signing"]
         places = {"STORAGE_EMULATOR_HOST": storage.url_for("").rstrip("/"), "UNSTICK_CLOUD_TASKS_ENDPOINT": tasks.endpoint}
-        places |= mounted(folder / "secrets", "p-1/grafana")
+        for secret in ("p-1/grafana", "p-1/signing"):
+            places |= mounted(folder / "secrets", secret)
         body = notification(alert("mail", "mail.delivery"))
         unstick = Unstick(folder, made | rooms, **places)
         check_ahead(folder / "unstick.yaml")
         forged = _request(body, signed(body) | {"X-Grafana-Alerting-Signature": "0" * 64})
         (start, refused, restarted), _ = _asked(unstick, forged, _request(body, signed(body)))
+        (_, forged_link), _ = _asked(unstick, _request(b"token=forged", path="/approve/open"))
     return {
+        "a forged approval link, with a key that is mounted": forged_link,
         "start, with the cloud's rooms": start,
         "a forged request, with a secret of Secret Manager that is mounted": refused,
         "an alert, with the cloud's rooms": restarted,
@@ -134,7 +140,7 @@ def _request(body: bytes = b"", headers: Mapping[str, str] | None = None, *, met
 
 
 def _asked(unstick: Unstick, *requests: Request, function: str = "webhook") -> tuple[list[list[str]], str]:
-    """What a new process imports for its start and for each of these, which it answers with 200 or 401; and what it printed."""
+    """What a new process imports for its start and for each of these, which it answers or refuses; and what it printed."""
     ran = subprocess.run(
         [sys.executable, "-c", CHILD, str(ROOT / "main.py")],
         cwd=unstick.folder,
@@ -149,7 +155,7 @@ def _asked(unstick: Unstick, *requests: Request, function: str = "webhook") -> t
     assert found, ran.stdout + ran.stderr
     seen = json.loads(found[0].removeprefix("SEEN"))
     for one in seen[1:]:
-        assert one["status"] in (200, 401), one["said"]
+        assert one["status"] in (200, 401, 403), one["said"]
     return [_listed(one["modules"]) for one in seen], ran.stdout
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from flask import Flask, Response, request
 from msgspec.structs import replace
-from werkzeug.test import Client
+from werkzeug.test import Client, TestResponse
 
 from functions.application import intake, reconcile
 from functions.application.serialization import decode, encode
@@ -97,9 +97,18 @@ class StuckMail:
         return incident
 
     def path(self) -> str:
-        """The approval link's path, as it is signed for the card."""
+        """The approval link without its host, as it is signed for the card."""
         incident = self.incident()
-        return f"/approve/{self.ports.sign_approval(self.document().key, incident.nonce, incident.expires_at or 0.0)}"
+        return f"/approve/#{self.ports.sign_approval(self.document().key, incident.nonce, incident.expires_at or 0.0)}/"
+
+    def show(self, link: str | None = None) -> TestResponse:
+        """What the link's page posts by itself: the page with the button comes back."""
+        return self.client().post("/approve/open", data={"token": token_of(link or self.path())})
+
+    def press(self, link: str | None = None, headers: Mapping[str, str] | None = None) -> TestResponse:
+        """What the button posts."""
+        data = {"token": token_of(link or self.path()), "act": "restart"}
+        return self.client().post("/approve/open", data=data, headers=dict(headers or {}))
 
     def pause(self, reason: str) -> None:
         self.ports.save("pause", encode(Pause(reason, "h.tanaka", time.time())), None, None, 5)
@@ -116,12 +125,17 @@ class StuckMail:
         )
         @app.route("/<path:path>", methods=["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS"], provide_automatic_options=False)
         def answer(path: str) -> tuple[str, int, Mapping[str, str]] | Response:
-            return approval.respond(request, self.ports) if path.startswith("approve/") else Response("", 404)
+            return approval.respond(request, self.ports) if path.startswith("approve") else Response("", 404)
 
         return app
 
     def client(self) -> Client:
         return self.app().test_client()
+
+
+def token_of(link: str) -> str:
+    """What stands behind the link's `#`."""
+    return link.partition("#")[2].removesuffix("/")
 
 
 @contextmanager

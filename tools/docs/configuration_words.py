@@ -70,6 +70,10 @@ WORDS = {
     ("File", "public_url"): "Where this function is reached from a browser, for approval links; never taken from a request.",
     ("File", "storm"): "Holds restarts when too many targets need one at once: then a shared cause is likelier.",
     (
+        "Settings",
+        "approval_links",
+    ): "Whether approval links are printed where the output is not a terminal. Whoever reads that log can approve.",
+    (
         "File",
         "open_to_network",
     ): "Whether `verify` and `report` answer other machines. Cloud Run checks its callers itself, so it matters elsewhere only.",

@@ -9,12 +9,13 @@ from textwrap import wrap
 from unicodedata import east_asian_width
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from functions.adapters.chats import _cards
 from functions.application.ports import Finding
 from functions.domain.model.messages import Card
 from functions.domain.texts.words import EVIDENCE
-from functions.runtime.text import in_language
+from functions.runtime.text import Text, in_language
 
 RULE = "─" * 72
 COLUMNS = 96
@@ -22,10 +23,18 @@ COLOURS = {"act": "\x1b[1;31m", "watch": "\x1b[1;33m", "fine": "\x1b[1;32m"}
 DIM, PLAIN = "\x1b[2m", "\x1b[0m"
 MAX_CHARACTERS = 20_000
 """A terminal takes more, a reader does not."""
+APPROVAL = "/approve/#"
+WITHHELD = Text(
+    "The approval link is not printed, since this output may be a log that others read. "
+    "Set approval_links: true on this channel, or add another channel."
+)
 
 
 class Settings(Struct, frozen=True):
-    """Nothing to set."""
+    """The console's settings."""
+
+    approval_links: bool = False
+    """Whether approval links are printed where the output is not a terminal: whoever reads that log may then approve."""
 
 
 def render(card: Card, language: str) -> str:
@@ -54,7 +63,7 @@ def _columns(text: str) -> int:
 
 def post(settings: Settings, card: Card, *, thread: str | None, language: str, timeout_s: float) -> None:
     """Print the card. A terminal that is gone or can't show a character is not an error."""
-    text = render(card, language)
+    text = render(card if settings.approval_links or _is_terminal() else _withhold_link(card, language), language)
     if _has_colour():
         head, _, rest = text.partition("\n")
         text = f"{DIM}{RULE}{PLAIN}\n{COLOURS.get(card.urgency, '')}{head}{PLAIN}\n{rest}\n"
@@ -65,11 +74,23 @@ def post(settings: Settings, card: Card, *, thread: str | None, language: str, t
         print(text.encode(encoding, errors="replace").decode(encoding), flush=True)
 
 
+def _withhold_link(card: Card, language: str) -> Card:
+    """The card without its approval link: what is no terminal may be a log, and whoever reads it could approve."""
+    links = tuple(link for link in card.links if APPROVAL not in link[1])
+    return (
+        card if len(links) == len(card.links) else replace(card, links=links, text=(*card.text, in_language(language, WITHHELD)))
+    )
+
+
+def _is_terminal() -> bool:
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        return sys.stdout.isatty()
+    return False
+
+
 def _has_colour() -> bool:
     """Only on a terminal and never with NO_COLOR, as https://no-color.org asks."""
-    with contextlib.suppress(OSError, ValueError, AttributeError):
-        return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-    return False
+    return _is_terminal() and not os.environ.get("NO_COLOR")
 
 
 def check(settings: Settings, *, timeout_s: float) -> list[Finding]:

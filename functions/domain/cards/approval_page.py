@@ -48,24 +48,33 @@ figcaption{max-width:264px;color:#555b66;font-size:.875rem}
 svg{display:block}
 pre{margin:.3rem 0;padding:10px;background:var(--soft);border-radius:8px;font:.8125rem/1.45 ui-monospace,"SF Mono",Menlo,Consolas,monospace;white-space:pre-wrap}
 form{margin:1.2rem 0 .4rem}
+input{box-sizing:border-box;width:100%;min-height:48px;margin:.3rem 0 .8rem;padding:8px 12px;border:1px solid var(--grey);border-radius:12px;background:var(--soft);color:var(--ink);font:inherit}
 button{width:100%;min-height:56px;padding:12px 16px;border:2px solid transparent;border-radius:12px;background:var(--act);color:#fff;font:inherit;font-size:1.125rem;font-weight:700;cursor:pointer}
 a{color:var(--link)}
 nav a{display:inline-flex;align-items:center;min-width:44px;min-height:44px;padding:0 4px;margin:0 12px 0 -4px}
-button:focus-visible,a:focus-visible{outline:3px solid var(--ink);outline-offset:3px}
+button:focus-visible,input:focus-visible,a:focus-visible{outline:3px solid var(--ink);outline-offset:3px}
 """  # noqa: E501 - a rule stays on its line
 
-_HASH = b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
+SCRIPT = """const token = location.hash.slice(1), form = document.forms[0];
+if (token) { form.elements.token.value = token; form.submit(); }"""
+"""Posts what stands behind the link's `#`."""
+
+
+def _hash(content: str) -> str:
+    return f"'sha256-{b64encode(hashlib.sha256(content.encode()).digest()).decode()}'"
+
+
+_POLICY = f"default-src 'none'; style-src {_hash(STYLE)}; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 HEADERS = {
     "Content-Type": "text/html; charset=utf-8",
-    "Content-Security-Policy": (
-        f"default-src 'none'; style-src 'sha256-{_HASH}'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
-    ),
+    "Content-Security-Policy": _POLICY,
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
     # `no-referrer` would make browsers send `Origin: null` with the button, which no check can tell from a stranger's page.
     "Referrer-Policy": "same-origin",
     "X-Robots-Tag": "noindex",
 }
+OPENING_HEADERS = {**HEADERS, "Content-Security-Policy": f"{_POLICY}; script-src {_hash(SCRIPT)}"}
 
 _PAGE = """<!doctype html>
 <html lang="{language}">
@@ -129,7 +138,23 @@ def links(rules: Rules, pairs: Iterable[tuple[Phrase, str]]) -> str:
     return f"<nav>{row}</nav>" if row else ""
 
 
-def asking(view: View, rules: Rules) -> str:
+def opening(rules: Rules) -> str:
+    """The page that a link opens. Without JavaScript a person pastes the link into it."""
+    pasting = Text(
+        "If nothing happens, this browser does not run JavaScript. Copy the whole link from the message and paste it here."
+    )
+    return page(
+        rules,
+        Text("Opening the approval page"),
+        text(rules, pasting),
+        f'<form method="post" action="open"><label for="token">{_html(rules, Text("Link from the message"))}</label>'
+        '<input id="token" name="token" required autocomplete="off" spellcheck="false">'
+        f'<button type="submit">{_html(rules, Text("Open"))}</button></form>',
+        f"<script>{SCRIPT}</script>",
+    )
+
+
+def asking(view: View, rules: Rules, token: str) -> str:
     """The page with the button. What a person must know stands above it, what helps to judge below."""
     card_input = view.story
     subject = facts.subject(card_input)
@@ -143,7 +168,8 @@ def asking(view: View, rules: Rules) -> str:
         *_why(card_input, rules),
         *(text(rules, warning, "warn") for warning in view.warnings),
         _now(view, rules),
-        f'<form method="post"><button type="submit">{button}</button></form>',
+        f'<form method="post"><input type="hidden" name="token" value="{escape(token)}">'
+        f'<button type="submit" name="act" value="restart">{button}</button></form>',
         _until(card_input, rules),
         text(rules, condition, "note"),
         _heading(rules, Text("What it is about")),

@@ -122,7 +122,7 @@ def look_again(
 def request_approval(document: Document, incident: Incident, runbook: Runbook, context: StepContext, decision: Decision) -> Step:
     """Ask a person, with a link that works once and until it expires."""
     expires_at = context.at + APPROVAL_S
-    nonce = f"{incident.id}.{incident.attempt}.{context.at:.0f}"
+    nonce = f"{incident.id}.{incident.attempt}.{context.seen.nonce}"
     incident = replace(incident, phase=Phase.ASKED, nonce=nonce, expires_at=expires_at, due=expires_at)
     document = replace(document, incident=incident)
     card_input = CardInput(
@@ -134,7 +134,7 @@ def request_approval(document: Document, incident: Incident, runbook: Runbook, c
         decision.reason,
         decision.detail,
         decision.remedy,
-        approve_url=f"{context.rules.public_url}/approve/{nonce}",
+        approve_url=f"{context.rules.public_url}/approve/#{nonce}",
         late_s=context.late_s,
     )
     message_id = f"{incident.id}-{incident.attempt}-asked"

@@ -79,7 +79,7 @@ def enqueue_message(
     """Add a message for each channel, unless the document has it already."""
     from functions.domain.cards import card, facts, rendering  # 1 ms, and no restart waits for a card
 
-    composed = card.compose(card_input, rules)
+    composed = replace(card.compose(card_input, rules), nonce=card_input.approve_url.rpartition("#")[2])
     present_ids = {message.id for message in document.to_tell}
     name = rendering.rendered(rules, facts.short_name(card_input)) if bundle else ""
     new = tuple(

@@ -22,6 +22,8 @@ class Card(Struct, frozen=True):
     incident: str = ""
     """The messages of one incident share a thread."""
     at: float = 0.0
+    nonce: str = ""
+    """Of the approval link, which is signed when the card is posted. Only the link that ends in it is."""
 
 
 class Message(Struct, frozen=True):

@@ -131,3 +131,5 @@ class Observation(Struct, frozen=True):
     """By `QueueRef.key`."""
     pause: Pause | Unknown | None
     storm: Storm | Unknown
+    nonce: str = ""
+    """Random, drawn with this look: for an approval link, should one be sent."""
