@@ -17,7 +17,7 @@ from functions.config.current import current_config
 from functions.config.settings import Auth, Bearer, Hmac
 from functions.domain.decisions import matching
 from functions.domain.decisions.step import REQUESTS_KEPT
-from functions.domain.model.codes import VERSION, Action, Phase, Reason
+from functions.domain.model.codes import FIRST_VERSION, Action, Phase, Reason
 from functions.domain.model.events import AlertsReceived, Origin, Start
 from functions.domain.model.incidents import Document
 from functions.domain.model.observations import Pause
@@ -103,7 +103,7 @@ def test_a_task_that_is_delivered_twice_is_decided_once(place, monkeypatch):
     notification_of_mail = parse(notification(alert("mail", "mail.delivery")))
     cases = matching.match_alerts(config.rules, config.runner_url, notification_of_mail.alerts)
     hand_over(ports, [("x", AlertsReceived(tuple(cases), "inc-1", origin=Origin("r1", time.time() + 600)))], ports.budget())
-    payload = signing.sign(config.signing_keys, {"v": VERSION, **ports.wakes[0][1]})
+    payload = signing.sign(config.signing_keys, {"v": FIRST_VERSION, **ports.wakes[0][1]})
     monkeypatch.setenv("UNSTICK_PAUSED", "1")
     assert place.delivered(payload)[0] == 200
     assert "Unstick is paused" in place.cards()
