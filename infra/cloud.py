@@ -35,7 +35,7 @@ def prepare(place: Place) -> None:
     bucket = f"gs://{place.state_bucket}"
     owner = gcloud.find("storage", "buckets", "describe", bucket, "--raw", "--format=value(projectNumber)")
     if owner is None:
-        print(f"Making {bucket} for Terraform's state.", flush=True)
+        print(f"Creating {bucket} for Terraform's state.", flush=True)
         gcloud.run(
             "storage", "buckets", "create", bucket, f"--project={place.project}", f"--location={place.region}",
             "--uniform-bucket-level-access", "--public-access-prevention",

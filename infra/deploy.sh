@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Puts Unstick on Google Cloud and takes it off again.
+# Deploys Unstick to Google Cloud, and deletes it from there.
 #
 #   PROJECT=my-project infra/deploy.sh config     write unstick.production.yaml, to be edited
 #   PROJECT=my-project infra/deploy.sh plan       show what would change

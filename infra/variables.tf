@@ -11,7 +11,7 @@ variable "region" {
 }
 
 variable "name" {
-  description = "Begins the names of all that is made; `infra/deploy.sh` takes unstick for production, else unstick-ENV."
+  description = "Prefix of every name; `infra/deploy.sh` uses unstick for production, else unstick-ENV."
   type        = string
   default     = null
 }

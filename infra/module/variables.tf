@@ -21,7 +21,7 @@ variable "region" {
 }
 
 variable "name" {
-  description = "Begins the names of all that is made, so that several deployments fit into one project."
+  description = "Prefix of every name, so that several deployments fit into one project."
   type        = string
   default     = "unstick"
   nullable    = false
@@ -33,7 +33,7 @@ variable "name" {
 }
 
 variable "config_file" {
-  description = "The configuration that the source archive holds as unstick.yaml. Bucket, queue and secrets are named by it alone."
+  description = "The configuration that the source archive holds as unstick.yaml. It alone names bucket, queue and secrets."
   type        = string
   nullable    = false
 
@@ -67,7 +67,7 @@ variable "runtime" {
 }
 
 variable "functions" {
-  description = "Size of each function. max_instances times one CPU is the most that a flood can cost; min_instances = 1 keeps the webhook warm, worth it with network."
+  description = "Size of each function. max_instances bounds what a flood can cost; min_instances = 1 keeps the webhook warm, which pays with network."
   type = object({
     webhook = optional(object({
       memory        = optional(string, "1Gi")
@@ -129,7 +129,7 @@ variable "network" {
 }
 
 variable "public_webhook" {
-  description = "Let everybody reach the webhook, which then authenticates by itself. false where a policy of the organisation forbids allUsers: see infra/README.md."
+  description = "Let everybody reach the webhook, which authenticates requests itself. false where a policy of the organisation forbids allUsers: see infra/README.md."
   type        = bool
   default     = true
   nullable    = false
@@ -171,7 +171,7 @@ variable "archive_days" {
 }
 
 variable "alert_emails" {
-  description = "Who is told when Unstick itself is ill. Choose an address that does not depend on what Unstick restarts."
+  description = "Who is notified when Unstick itself fails. Choose an address that does not depend on what Unstick restarts."
   type        = set(string)
   default     = []
   nullable    = false
@@ -206,7 +206,7 @@ variable "daily_compute_limit" {
 }
 
 variable "build_account" {
-  description = "An existing account that builds the functions: projects/PROJECT/serviceAccounts/EMAIL. null makes NAME-builder, with the roles that a build needs."
+  description = "An existing account that builds the functions: projects/PROJECT/serviceAccounts/EMAIL. null creates NAME-builder with the roles that a build needs."
   type        = string
   default     = null
 
@@ -240,7 +240,7 @@ variable "kms_key_name" {
 }
 
 variable "secret_locations" {
-  description = "Regions that hold the secrets, for policies that restrict locations; empty lets Google choose. A change makes the secrets anew, without their values."
+  description = "Regions that hold the secrets, for policies that restrict locations; empty lets Google choose. A change replaces the secrets, and their values are lost."
   type        = list(string)
   default     = []
   nullable    = false

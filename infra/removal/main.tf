@@ -1,5 +1,5 @@
-# What `infra/deploy.sh destroy` applies in place of infra/: nothing is declared here, so all that the state has is deleted, but the
-# store's bucket and the queue, which are only forgotten. It reads no configuration, so a mistake in one keeps nobody from it.
+# What `infra/deploy.sh destroy` applies in place of infra/: nothing is declared here, so all that the state has is deleted, except
+# the store's bucket and the queue, which Terraform only forgets. It reads no configuration, so a mistake in that file does not stop it.
 
 terraform {
   required_version = ">= 1.11"

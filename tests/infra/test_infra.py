@@ -61,6 +61,8 @@ def test_terraform_finds_its_files_formatted_valid_and_as_the_assertions_say(mod
         ("functions.tf", 'available_cpu                    = "1"', 'available_cpu                    = "0.5"', "plan"),
         ("functions.tf", 'mount_path = "${local.secrets_dir}/${var.project}/', 'mount_path = "${local.secrets_dir}/', "plan"),
         ("store.tf", 'type = "Delete"', 'type = "delete"', "plan"),
+        ("dashboard.tf", "place % 2 == 0 ? {} : { xPos = 24 }", "{ xPos = 24 * (place % 2) }", "plan"),
+        ("accounts.tf", '"!resource.name.startsWith', '"resource.name.startsWith', "plan"),
         ("accounts.tf", 'report  = "roles/storage.objectUser"', 'report  = "roles/storage.objectAdmin"', "access"),
         (
             "accounts.tf",

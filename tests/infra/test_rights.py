@@ -93,16 +93,24 @@ def test_the_deployers_role_has_what_is_called_and_nothing_else() -> None:
     assert "resourcemanager.projects.setIamPolicy" not in role
 
 
+def rows_of_people() -> list[list[str]]:
+    return [row for row in rows() if row[0] == "a person"]
+
+
 def table() -> list[list[str]]:
+    return [row for row in rows() if row[0].startswith("`NAME")]
+
+
+def rows() -> list[list[str]]:
     text = (INFRA / "README.md").read_text(encoding="utf-8").partition("## Who may do what")[2].partition("**Who deploys**")[0]
-    return [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("| `NAME")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("| ")]
 
 
 def test_the_table_of_rights_has_each_grant_of_the_module() -> None:
     """Every account and role stands there with a reason, none that is not given, and each that the code names in a remedy."""
-    rows = table()
-    assert all(len(row) == 4 and row[3] for row in rows)
-    said = {(row[0].strip("`").removeprefix("NAME-"), ROLE.findall(row[1])[0]) for row in rows}
+    granted = table()
+    assert all(len(row) == 4 and row[3] for row in rows())
+    said = {(row[0].strip("`").removeprefix("NAME-"), ROLE.findall(row[1])[0]) for row in granted}
     accounts = (MODULE / "accounts.tf").read_text(encoding="utf-8")
     given = set()
     for role, who in (("cloudtasks.enqueuer", "enqueuer"), ("iam.serviceAccountUser", "token")):
@@ -116,7 +124,7 @@ def test_the_table_of_rights_has_each_grant_of_the_module() -> None:
     assert said == given
     assert set(ROLE.findall(accounts)) == {role for _, role in given}
     named = {role for path in (ROOT / "functions").rglob("*.py") for role in ROLE.findall(path.read_text(encoding="utf-8"))}
-    assert named <= {role for _, role in given}
+    assert named <= {role for _, role in given} | {row[1].strip("`") for row in rows_of_people()}
 
 
 def test_the_modules_page_lists_its_inputs_outputs_and_resources() -> None:
