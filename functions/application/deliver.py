@@ -100,9 +100,9 @@ def _problem(result: Any) -> str:
     return ""
 
 
-def deliver_messages(ports: Ports, document: Document, budget: Budget) -> MessagesDelivered:
-    """Post the messages that are not bundled, all channels at once, and archive. What fails is left to the wake-up."""
-    direct = [message for message in document.to_tell if not message.bundle]
+def deliver_messages(ports: Ports, document: Document, to_post: frozenset[str], budget: Budget) -> MessagesDelivered:
+    """Post those of these messages that are not bundled, all channels at once, and archive. What fails is left to the wake-up."""
+    direct = [message for message in document.to_tell if message.id in to_post and not message.bundle]
     channels = list(dict.fromkeys(message.channel for message in direct))
     done, timeout_s = DeliveryProgress(), budget.at_most(POST_S)
     calls: list[Callable[[], Any]] = [

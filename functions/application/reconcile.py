@@ -69,6 +69,13 @@ class LoadedDocument(Struct, frozen=True):
     """Monotonic time at which the observation began."""
     unlooked_at: float | None = None
     """The time of the step, if it needed no observation."""
+    to_post: frozenset[str] = frozenset()
+    """The messages that this process posts. Another process may be posting the others at this moment."""
+
+    def after_save(self, document: Document, generation: str) -> LoadedDocument:
+        """The document as it was saved; the messages that the save added are this process's to post."""
+        new = _message_ids(document) - _message_ids(self.document)
+        return replace(self, document=document, generation=generation, to_post=self.to_post | new)
 
 
 def advance(ports: Ports, key: str, event: Event, budget: Budget) -> Reply | None:
@@ -100,8 +107,11 @@ def advance(ports: Ports, key: str, event: Event, budget: Budget) -> Reply | Non
             failed = unavailable
             continue
         _log_step(ports, loaded.document, change)
-        waited = {message.id for message in loaded.document.to_tell} if isinstance(event, TimerFired) else set()
-        loaded = replace(loaded, document=change.document, generation=generation)
+        # The process that moves a `due` that has come posts the messages that waited for it.
+        due = loaded.document.due
+        overdue = _message_ids(loaded.document) if due is not None and now >= due else frozenset()
+        waited = overdue if isinstance(event, TimerFired) else frozenset()
+        loaded = replace(loaded, to_post=overdue).after_save(change.document, generation)
         reply, loaded = _act(ports, loaded, change, budget, pause, paused_at)
         if loaded.generation is not None:
             _deliver_and_save(ports, loaded, budget, waited)
@@ -295,7 +305,7 @@ def _save_start_result(
             for act in change.acts:
                 if isinstance(act, Abort):
                     _abort(ports, act, budget)
-            return replace(loaded, document=change.document, generation=generation), change.reply
+            return loaded.after_save(change.document, generation), change.reply
     except (Unavailable, Denied) as error:
         ports.log("WARNING", f"the result of the start was not saved: {error}")
     return replace(loaded, generation=None), None
@@ -308,14 +318,18 @@ def _abort(ports: Ports, act: Abort, budget: Budget) -> None:
         ports.log("ERROR", f"execution {act.execution} could not be aborted: {error}")
 
 
-def _deliver_and_save(ports: Ports, loaded: LoadedDocument, budget: Budget, waited: set[str]) -> None:
+def _message_ids(document: Document) -> frozenset[str]:
+    return frozenset(message.id for message in document.to_tell)
+
+
+def _deliver_and_save(ports: Ports, loaded: LoadedDocument, budget: Budget, waited: frozenset[str]) -> None:
     """Post and archive, and save the progress.
 
     `waited`: ids of messages that have waited for others of their kind, so that all may go out together.
     """
     if budget.left_s < TELL_LEAST_S:
         return
-    delivered = deliver_messages(ports, loaded.document, budget)
+    delivered = deliver_messages(ports, loaded.document, loaded.to_post, budget)
     bundled = [message for message in loaded.document.to_tell if message.bundle and message.id in waited]
     if bundled:
         delivered = replace(delivered, ids=delivered.ids | _hand_to_bundle(ports, bundled, budget))
@@ -350,18 +364,17 @@ def _hand_to_bundle(ports: Ports, messages: list[Message], budget: Budget) -> se
             stored = ports.load(key, budget.at_most(STORE_S))
             bundled = set(load_document(key, stored).bundled)
             if not own_ids <= bundled:
-                names, waiting = _collect_bundle(ports, reason, bundled, budget)
-                advance(ports, key, Bundled(Reason(reason), frozenset(waiting | own_ids), names), budget)
+                waiting = _collect_bundle(ports, reason, bundled, budget)
+                advance(ports, key, Bundled(Reason(reason), frozenset(waiting) | own_ids, waiting), budget)
             ids |= own_ids
         except (Unavailable, Denied) as error:
             ports.log("WARNING", f"messages about {reason} wait for the next wake-up: {error}")
     return ids
 
 
-def _collect_bundle(ports: Ports, reason: str, bundled: set[str], budget: Budget) -> tuple[dict[str, tuple[str, ...]], set[str]]:
-    """Collect the messages about this reason that wait in any document and are not yet `bundled`: names by channel, and ids."""
-    names: dict[str, list[str]] = {}
-    ids: set[str] = set()
+def _collect_bundle(ports: Ports, reason: str, bundled: set[str], budget: Budget) -> dict[str, tuple[str, str]]:
+    """Collect the messages about this reason that wait in any document and are not in `bundled`: channel and name, by id."""
+    waiting: dict[str, tuple[str, str]] = {}
     for entry in ports.list_documents(budget.at_most(LIST_S)):
         if entry.due is None or entry.key.startswith("bundle-"):
             continue
@@ -373,9 +386,8 @@ def _collect_bundle(ports: Ports, reason: str, bundled: set[str], budget: Budget
             continue
         for message in document.to_tell:
             if message.bundle == reason and message.id not in bundled:
-                ids.add(message.id)
-                names.setdefault(message.channel, []).append(message.name or message.card.headline)
-    return {channel: tuple(texts) for channel, texts in names.items()}, ids
+                waiting[message.id] = (message.channel, message.name or message.card.headline)
+    return waiting
 
 
 def _log_step(ports: Ports, before: Document, change: Step) -> None:

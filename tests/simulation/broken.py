@@ -243,8 +243,9 @@ def _first_alone(right: Any) -> Any:
     """The message about many names one of them, and is taken for all."""
 
     def waiting(*arguments: Any) -> Any:
-        names, ids = right(*arguments)
-        return {channel: found[:1] for channel, found in names.items()}, ids
+        found = right(*arguments)
+        _, first = next(iter(found.values()), ("", ""))
+        return {message: (channel, first) for message, (channel, _) in found.items()}
 
     return waiting
 
@@ -261,6 +262,37 @@ def _acts_on_lost_save(right: Any) -> Any:
         return made
 
     return save
+
+
+def _looks_on(right: Any) -> Any:
+    """What can't be read is looked at again at once, as long as it can't be read."""
+
+    def look_again(*arguments: Any, **named: Any) -> Step:
+        made: Step = right(*arguments, **named)
+        incident, now = made.document.incident, arguments[3]
+        return replace(made, document=replace(made.document, incident=replace(incident, due=now.at))) if incident else made
+
+    return look_again
+
+
+def _posts_all(right: Any) -> Any:
+    """Whoever saves a document posts all that it has to tell, also what another holder is just posting."""
+
+    def deliver(ports: Any, document: Any, to_post: Any, budget: Any) -> Any:
+        return right(ports, document, frozenset(message.id for message in document.to_tell), budget)
+
+    return deliver
+
+
+def _bundles_all(right: Any) -> Any:
+    """Two holders that collect at the same time both name all that they have collected."""
+
+    def on_bundle(document: Any, event: Any, now: Any) -> Step:
+        new = event.ids - set(document.bundled)
+        made: Step = right(replace(document, bundled={}) if new else document, event, now)
+        return made
+
+    return on_bundle
 
 
 VARIANTS = (
@@ -453,5 +485,33 @@ VARIANTS = (
     ),
     Variant(
         "nobody is told", ((telling, "channels_for", lambda _: lambda *a, **k: ()),), Faults(), frozenset({"auto", "sick"}), "I2"
+    ),
+    Variant(
+        "an untold message that waits for an hour",
+        ((step, "UNTOLD_S", lambda _: 3600.0),),
+        Faults(chat_down=0.5),
+        frozenset({"auto", "sick", "one_clock"}),
+        "told",
+    ),
+    Variant(
+        "looks without a pause",
+        ((phases, "look_again", _looks_on),),
+        Faults(run_lost=0.5, history_down=0.5),
+        frozenset({"auto", "sick", "one_clock"}),
+        "every",
+    ),
+    Variant(
+        "a message that two holders post",
+        ((reconcile, "deliver_messages", _posts_all),),
+        Faults(),
+        frozenset({"auto", "sick", "many", "one_clock"}),
+        "once",
+    ),
+    Variant(
+        "a bundle that repeats",
+        ((step, "_on_bundle", _bundles_all),),
+        Faults(),
+        frozenset({"auto", "sick", "many", "one_clock"}),
+        "once",
     ),
 )

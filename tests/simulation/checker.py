@@ -9,6 +9,7 @@ from functions.domain.model.events import Reply
 from functions.domain.model.incidents import AlertRef, Archive, Outcome
 from tests.simulation.guards_checked import guards_checked
 from tests.simulation.models import Run
+from tests.simulation.pace import pace
 from tests.simulation.recoveries import recoveries
 from tests.simulation.scenario import Scenario
 from tests.simulation.seen import SKEW_S, Violation, effective, incident_of, pressed
@@ -35,6 +36,7 @@ def check(scenario: Scenario) -> list[Violation]:
     found += _foreign(world, records)
     found += _repeated(world, records)
     found += _told_again(records)
+    found += pace(world)
     found += [
         Violation("I2", f"{d.key} is open at the end: {d.incident.phase if d.incident else 'untold'}")
         for d in world.documents()

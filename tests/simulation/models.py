@@ -249,6 +249,8 @@ class Store:
 @dataclass
 class Chat:
     posts: list[tuple[float, str, Card]] = field(default_factory=list)
+    tries: list[tuple[float, str, Card]] = field(default_factory=list)
+    """Whatever reached it, taken or not."""
 
     def post(self, now: float, channel: str, card: Card) -> None:
         self.posts.append((now, channel, card))

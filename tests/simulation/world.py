@@ -83,6 +83,8 @@ class World:
     """(when, for which target) somebody pressed the button."""
     looks: dict[str, list[tuple[float, int, tuple[str, ...]]]] = field(default_factory=dict)
     """By queue: (when, depth, consumers that the broker showed), each time that it was asked."""
+    asked: dict[str, list[tuple[float, str]]] = field(default_factory=dict)
+    """By target: (when, by which invocation) its history was asked for, answered or not."""
     unread: list[float] = field(default_factory=list)
     """When the history could not be read; Rundeck's clock with it."""
     sent: list[dict[str, Any]] = field(default_factory=list)
@@ -337,6 +339,7 @@ class Host:
     def read_history(
         self, target: Target, since_s: float, follow: str | None, timeout_s: float, *, tail: bool
     ) -> ExecutionHistory:
+        self.world.asked.setdefault(target.key, []).append((self.world.now, self.name))
         self._leg("history")
         try:
             self._down(self.world.faults.history_down, "rundeck")
@@ -421,6 +424,7 @@ class Host:
 
     def post(self, channel: str, card: Card, thread: str | None, timeout_s: float) -> str | None:
         self._leg("chat")
+        self.world.chat.tries.append((self.world.now, channel, card))
         if self.world.chance(self.world.faults.chat_down):
             self._pass(self.world.rng.choice([0.05, min(timeout_s, 10.0)]))  # it refuses (429), or does not answer
             raise Unavailable("chat", "did not take the message")

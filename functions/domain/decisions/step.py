@@ -369,8 +369,12 @@ def _on_bundle(document: Document, event: Bundled, context: StepContext) -> Step
         return Step(document)
     recent = {name: at for name, at in document.bundled.items() if context.at - at < BUNDLES_KEPT_S}
     document = replace(document, bundled={**recent, **dict.fromkeys(sorted(new), context.at)})
-    for channel, names in event.names.items():
-        card_input = CardInput("bundle", context.at, reason=event.reason, bundled=names)
+    names: dict[str, list[str]] = {}
+    for message, (channel, name) in event.waiting.items():
+        if message in new:  # another process may have collected the same messages at the same time
+            names.setdefault(channel, []).append(name)
+    for channel, channel_names in names.items():
+        card_input = CardInput("bundle", context.at, reason=event.reason, bundled=tuple(channel_names))
         document = enqueue_message(document, context.rules, card_input, (channel,), f"{document.key}-{context.at:.3f}")
     return Step(document)
 

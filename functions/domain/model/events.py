@@ -79,11 +79,11 @@ class MessagesDelivered(Struct, frozen=True):
 
 
 class Bundled(Struct, frozen=True):
-    """Messages of many documents that go out as one. `names`: channel -> the targets or alerts; `ids`: the messages."""
+    """Messages of many documents that go out as one. `ids`: the messages; `waiting`: id -> its channel, and the target or alert."""
 
     reason: Reason
     ids: frozenset[str]
-    names: Mapping[str, tuple[str, ...]]
+    waiting: Mapping[str, tuple[str, str]]
 
 
 class Unsigned(Struct, frozen=True):
