@@ -23,9 +23,6 @@ MORE_LOOKS, MORE_LOOKS_AFTER_FAULTS = 8, 24
 """Looks in a window beside those that are `every` apart: at changes of the phase and after conflicts; and wherever a killed
 process or a lost answer has the scheduler try again."""
 
-SAME_BUNDLE_S = 10.0
-"""A second alert of a target is held for itself; two messages so close are one that was told twice."""
-
 MessageKey = tuple[str, str, str, float]
 
 
@@ -86,14 +83,7 @@ def _told_twice(world: World) -> list[Violation]:
     if not _is_steady(world) or world.faults.chat_lost or "one_clock" not in world.options:
         return []
     posts = Counter((_key(channel, card), card.headline) for _, channel, card in world.chat.posts)
-    found = [Violation("once", f"posted {times} times: {headline}") for (_, headline), times in posts.items() if times > 1]
-    bundled: dict[str, float] = {}
-    for at, _, card in world.chat.posts:
-        for name in {name for _, text in card.facts for name in text.split(", ") if card.kind == "bundle" and "=" in name}:
-            if at - bundled.get(name, -SAME_BUNDLE_S) < SAME_BUNDLE_S:
-                found.append(Violation("once", f"{name} was in two messages about many within {SAME_BUNDLE_S:.0f} s"))
-            bundled[name] = at
-    return found
+    return [Violation("once", f"posted {times} times: {headline}") for (_, headline), times in posts.items() if times > 1]
 
 
 def _looked_at_too_often(world: World) -> list[Violation]:

@@ -425,6 +425,8 @@ class Host:
     def post(self, channel: str, card: Card, thread: str | None, timeout_s: float) -> str | None:
         self._leg("chat")
         self.world.chat.tries.append((self.world.now, channel, card))
+        if "slow_chat" in self.world.options:
+            self._pass(2.0)
         if self.world.chance(self.world.faults.chat_down):
             self._pass(self.world.rng.choice([0.05, min(timeout_s, 10.0)]))  # it refuses (429), or does not answer
             raise Unavailable("chat", "did not take the message")

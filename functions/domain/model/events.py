@@ -79,7 +79,7 @@ class MessagesDelivered(Struct, frozen=True):
 
 
 class Bundled(Struct, frozen=True):
-    """Messages of many documents that go out as one. `ids`: the messages; `waiting`: id -> its channel, and the target or alert."""
+    """Messages of many documents that go out as one. `ids`: the messages; `waiting`: id -> channel, and target or alert."""
 
     reason: Reason
     ids: frozenset[str]

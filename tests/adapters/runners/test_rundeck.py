@@ -272,3 +272,12 @@ def test_abort(double: Rundeck, settings: Settings) -> None:
     with pytest.raises(Denied) as denied:
         client.abort(settings, "1", timeout_s=5)
     assert denied.value.code == "acl"
+
+
+@pytest.mark.parametrize("left", ["running", "scheduled", "queued"])
+def test_an_abort_that_failed_is_not_done(httpserver: HTTPServer, settings: Settings, left: str) -> None:
+    """Rundeck says 200 to an abort that failed: as long as the execution is not over, that is a no."""
+    body = {"abort": {"status": "failed", "reason": "no thread"}, "execution": {"id": "1", "status": left}}
+    httpserver.expect_request("/api/41/execution/1/abort").respond_with_json(body)
+    with pytest.raises(Denied, match="no thread"):
+        client.abort(replace(settings, url=httpserver.url_for("")), "1", timeout_s=5)

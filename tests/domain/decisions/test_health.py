@@ -104,6 +104,16 @@ def test_messages_that_have_just_come_are_not_ill_yet():
     assert judge_health(SYMPTOM, seen, WATCHED, NOW)[0] is Health.UNSURE
 
 
+@pytest.mark.parametrize(("empty_s_ago", "expected"), [(50, Health.UNSURE), (55, Health.UNSURE), (70, Health.ILL)])
+def test_a_queue_that_was_empty_within_for_is_not_ill_yet(empty_s_ago, expected):
+    """Two samples in a row are no gap of the collection: it was empty, and has been over the limit for less than `for`."""
+    seen = sighting(50)
+    newest = seen.depth_samples[-1][0]
+    empty = (newest - empty_s_ago, newest - empty_s_ago - 5)
+    seen = replace(seen, depth_samples=tuple((at, 0 if at in empty else 50) for at, _ in seen.depth_samples))
+    assert judge_health(SYMPTOM, seen, WATCHED, NOW)[0] is expected
+
+
 @pytest.mark.parametrize("count", [1, 2, 6])
 def test_samples_that_do_not_cover_for_leave_it_to_two_looks(count):
     """What the broker keeps is too short to tell; but acknowledgements that it shows are a sign of life all the same."""
@@ -233,6 +243,12 @@ def test_without_statistics_consumers_are_inferred_from_movement_only():
     assert looked((20.0, bare(0)), (35.0, bare(0))).verdict is None
     assert looked((20.0, bare(50)), (35.0, bare(0))).verdict is Verdict.RECOVERED
     assert looked((20.0, bare(50)), (140.0, bare(50))).verdict is Verdict.STUCK
+
+
+@pytest.mark.parametrize(("age_s", "verdict"), [(9.9, Verdict.DRAINING), (10.0, Verdict.RECOVERED)])
+def test_without_statistics_nothing_recovers_within_ten_seconds(age_s, verdict):
+    """I5: what fell so soon may have been taken by the old consumer on its way out."""
+    assert looked((4.0, bare(50)), (age_s, bare(0))).verdict is verdict
 
 
 def test_well_is_counted_without_interruption():

@@ -216,6 +216,15 @@ def test_a_history_that_stays_unreadable_while_starting_is_told_and_then_escalat
     assert last(ended) == (Ending.ESCALATED, Reason.LEDGER_UNKNOWN)
 
 
+def test_a_history_that_can_not_be_read_is_read_again_after_every():
+    """Nobody asks Rundeck without a pause because it does not answer; the last look is at the deadline."""
+    made = woken(starting(), NOW + 20, seen(history=MISSING))
+    assert (made.document.due, wakes(made)) == (NOW + 35, [NOW + 35])
+    last_s = 30 + WITHIN_S + GRACE_S  # `not_after`, and then the time that an incident may wait
+    before = starting(due=NOW + last_s - 5)
+    assert woken(before, NOW + last_s - 5, seen(history=MISSING)).document.incident.due == NOW + last_s
+
+
 def test_a_start_after_a_long_wait_has_its_time_too():
     """An approval may come in minute 29; one look at the history that fails then is no reason to give up what may be running."""
     made = woken(starting(began_at=NOW - 1800), NOW + 20, seen(history=MISSING))
@@ -551,6 +560,10 @@ def ill(at: float):
     return sighting(50, at=at, ids=NEW)
 
 
+def unseen(at: float):
+    return Unknown("it is down")
+
+
 def falling(at: float):
     return sighting(int(50 - (at - NOW) / 20), at=at, ids=NEW, acks=1)
 
@@ -604,6 +617,46 @@ def test_every_queue_of_the_incident_has_to_recover():
     found = verifying(queues=two)
     assert phase(at_looks(well, 20, 35, 50, found=found, post=ill)) is Phase.VERIFYING
     assert last(at_looks(well, 20, 35, found=found, post=well))[0] is Ending.RECOVERED
+
+
+def test_a_queue_that_was_well_once_is_not_proven_by_another_that_was_well_twice():
+    """I5: each queue needs two looks of its own."""
+    found = verifying(queues=(QueueState(MAIL, "mail", NOW), QueueState(POST, "mail", NOW)))
+    first = at_looks(well, 20, found=found, post=ill)
+    second = at_looks(well, 35, found=first.document, post=well)
+    assert (phase(second), second.document.to_tell) == (Phase.VERIFYING, ())
+    assert last(at_looks(well, 50, found=second.document, post=well))[0] is Ending.RECOVERED
+
+
+@pytest.mark.parametrize("after", [0, 1])
+def test_at_the_end_of_within_every_queue_has_to_move(after):
+    """I5: one that moves and one that was never well nor moved is no recovery, in whichever order they joined."""
+    found = verifying(queues=(QueueState(MAIL, "mail", NOW), QueueState(POST, "mail", NOW)))
+    mail, post = (falling, unseen) if after else (unseen, falling)
+    made = at_looks(mail, *range(20, 636, 15), found=found, post=post)
+    assert last(made) == (Ending.ESCALATED, Reason.SYMPTOM_UNKNOWN)
+
+
+def test_a_recovery_ends_the_escalation_before_it():
+    """A person had an escalated target restarted: once it is seen to recover, the next alert restarts again."""
+    found = replace(verifying(overruled=True), escalated_at=NOW - 300)
+    made = at_looks(well, 20, 35, found=found)
+    assert last(made)[0] is Ending.RECOVERED
+    assert made.document.escalated_at is None
+
+
+def test_an_adopted_restart_is_told_once():
+    """Somebody's own restart recovers the queue: one message a channel, and nothing for the alert's repeat."""
+    by_hand = replace(OURS, tag="")
+    adopted = moved(Document(verifying().key), alerted(), seen(history=ledger(by_hand)))
+    assert (phase(adopted), kinds(adopted.document)) == (Phase.RUNNING, ["started"])
+    over = replace(ENDED, tag="")
+    looks = [(at, seen(over, now=NOW + at, mail=well(NOW + at))) for at in (15.0, 30.0, 45.0)]
+    made = through(replace(adopted.document, to_tell=()), looks)
+    assert last(made)[0] is Ending.RECOVERED
+    assert [message.id for message in made.document.to_tell] == ["inc-1-recovered@ops"]
+    again = moved(replace(made.document, to_tell=()), alerted(incident="inc-2"), seen(over, now=NOW + 60), at=NOW + 60)
+    assert (again.document.to_tell, reason(again)) == ((), Reason.DUPLICATE)
 
 
 def test_a_queue_that_joins_begins_its_own_count_of_looks():

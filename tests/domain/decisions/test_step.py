@@ -627,6 +627,15 @@ def test_a_message_stays_until_it_was_posted():
     assert (both.document.open, both.document.due) == (False, None)
 
 
+def test_a_message_does_not_wait_for_the_incident():
+    """I2: an incident that is due in half an hour keeps no message until then, whether it comes now or was not taken."""
+    asked = document(incident(Phase.ASKED, nonce="n", expires_at=NOW + 1800, due=NOW + 1800), escalated_at=NOW - 60)
+    new = moved(asked, Resumed("anna"), at=NOW)
+    assert (kinds(new.document), new.document.due) == (["resumed"], NOW + 60)
+    refused = woken(new.document, NOW + 60)
+    assert (kinds(refused.document), refused.document.due) == (["resumed"], NOW + 120)
+
+
 def test_an_ended_incident_is_let_go_only_when_it_is_in_the_archive():
     """The record is part of the document until it was written."""
     made = woken(document(incident(Phase.ASKED, expires_at=NOW)), NOW)
@@ -652,12 +661,24 @@ def test_many_targets_are_told_in_one_message():
     made = moved(EMPTY, alerted(), seen(storm=storm))
     assert [message.bundle for message in made.document.to_tell] == ["too_many_targets"]
     assert made.document.due == NOW + 20
-    event = Bundled(Reason.TOO_MANY_TARGETS, frozenset({"a@ops", "b@ops"}), {"ops": ("service=a", "service=b")})
+    waiting = {"a@ops": ("ops", "service=a"), "b@ops": ("ops", "service=b")}
+    event = Bundled(Reason.TOO_MANY_TARGETS, frozenset(waiting), waiting)
     bundle = step(Document("bundle-too-many-targets"), event, seen(), NOW, rules())
     assert kinds(bundle.document) == ["bundle"]
     assert step(bundle.document, event, seen(), NOW + 9, rules()).document == bundle.document
-    more = replace(event, ids=event.ids | {"c@ops"})
-    assert len(step(bundle.document, more, seen(), NOW + 9, rules()).document.to_tell) == 2
+    more = replace(event, ids=event.ids | {"c@ops"}, waiting={**waiting, "c@ops": ("ops", "service=c")})
+    told = step(bundle.document, more, seen(), NOW + 9, rules()).document.to_tell
+    assert len(told) == 2
+    assert "service=c" in str(told[1].card.facts)
+    assert "service=a" not in str(told[1].card.facts), "another holder has told it"
+
+
+def test_nobody_is_asked_in_a_storm():
+    """A shared cause is likelier than many sick applications, so no link invites people to restart them one by one."""
+    storm = Storm(tuple(Slot(f"t{n}", NOW) for n in range(3)))
+    made = moved(EMPTY, alerted(), seen(storm=storm), with_rules=PUBLIC)
+    assert (phase(made), made.reply.action, kinds(made.document)) == (None, Action.HELD, ["held"])
+    assert not any("/approve/" in url for _, url in made.document.to_tell[0].card.links)
 
 
 def test_a_crowd_bundles_its_holds():
