@@ -28,7 +28,7 @@ EXAMPLE = '{"queues": {"*": {"depth": 362, "consumers": 1}}, "ledger": {"executi
 
 def unobserved(cases: tuple[MatchedAlert, ...], _now: float) -> Observation:
     """Nothing was read."""
-    unknown = Unknown("it was not looked at (--offline)")
+    unknown = Unknown("it was not checked (--offline)")
     return Observation(unknown, {case.queue.key: unknown for case in cases if case.queue}, unknown, unknown)
 
 

@@ -136,7 +136,7 @@ def _check(file: Any, top: Node, runner: Any, symptoms: tuple[str, ...], reading
 def _check_channels(names: Node | None, known: tuple[str, ...], reading: Reading) -> None:
     for item in names.value if names and isinstance(names.value, list) else ():
         if isinstance(item.value, str) and item.value not in known:
-            remedy = f"Known: {', '.join(known) or 'none'}; add it to `channels:` or mend the name"
+            remedy = f"Known: {', '.join(known) or 'none'}; add it to `channels:` or fix the name"
             reading.wrong(item, "names no channel", remedy)
 
 

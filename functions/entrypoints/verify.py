@@ -23,7 +23,7 @@ HANDED_OVER_S = 300.0
 """For a list of alerts, half of what Cloud Tasks gives a task; what was not reached by then is a list of its own."""
 AGAIN_S = 60.0
 GIVEN_UP_S = 86400.0
-"""How long alerts come again that can't be decided, or whose signature fits no key, should somebody mend that."""
+"""How long alerts come again that can't be decided, or whose signature fits no key, should somebody fix that."""
 UNSIGNED_KEY = "unsigned"
 """The document that says so."""
 

@@ -69,7 +69,7 @@ def _read(stream: Stream, size: int) -> bytes:
 
 
 def parse(body: bytes) -> Notification:
-    """What an authenticated body says. Raises BadRequest 400 with what to mend."""
+    """What an authenticated body says. Raises BadRequest 400 with what to fix."""
     from functions.adapters.grafana.payload import parse as parse_payload  # only what was let in is read
 
     return parse_payload(body)

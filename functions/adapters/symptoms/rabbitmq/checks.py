@@ -113,7 +113,7 @@ def _statistics(queue: QueueRef, page: Outcome) -> Finding:
 def _alarms(alarms: Outcome) -> Finding:
     what = "RabbitMQ alarms"
     if isinstance(alarms, Answer) and alarms.status == ALARM_STATUS:
-        remedy = "Free memory or disk: publishers are blocked, which no restart of a consumer mends."
+        remedy = "Free memory or disk: publishers are blocked, which no restart of a consumer fixes."
         return Finding(what, ok=False, detail="in force", remedy=remedy)
     if isinstance(alarms, Answer) and alarms.status == OK:
         return Finding(what, ok=True, detail="none")
