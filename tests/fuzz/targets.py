@@ -111,10 +111,10 @@ def rundeck_says(content: bytes) -> None:
     settings = rundeck.Settings("https://rundeck.example.com", SecretRef("env://RUNDECK_TOKEN"))
     with suppress(Denied, Unavailable):
         rundeck_answers.runner_now(answer)
-    error = rundeck_answers._no("POST", answer)
+    error = rundeck_answers._to_error("POST", answer)
     assert isinstance(error, Denied | Unavailable)
     with suppress(Denied, Unavailable):
-        rows, _ = rundeck._page(answer.json(), 0)
+        rows, _ = rundeck._read_page(answer.json(), 0)
         for row in rows:
             rundeck_answers.options_of(row)
             rundeck_answers.execution_of(row, settings)

@@ -1,4 +1,4 @@
-"""What Rundeck says, as types: one exchange, what each error means to the user, and executions.
+"""One exchange with Rundeck: what each error means to the user, and executions as types.
 
 Seen on Rundeck 6.2 (API 59); what differs on 4.x and 5.x is taken from their sources. See docs/rundeck.md.
 """
@@ -35,7 +35,7 @@ class Refusal(Struct, frozen=True):
 
     status: int
     error_code: str
-    said: str
+    message: str
     code: str
     sentence: Phrase
     remedy: Phrase
@@ -143,7 +143,7 @@ def ask(
     if renewed != token:
         answer = _send(to, method, url, renewed, accept=accept, json=json, timeout_s=timeout_s)
     if answer.status != expected or _is_html(answer):
-        raise _no(method, answer)
+        raise _to_error(method, answer)
     return answer
 
 
@@ -172,7 +172,7 @@ def _error(answer: http_client.Answer) -> tuple[str, str]:
     return str(body.get("errorCode") or ""), str(body.get("message") or body.get("error") or "")
 
 
-def _no(method: str, answer: http_client.Answer) -> Denied | Unavailable:
+def _to_error(method: str, answer: http_client.Answer) -> Denied | Unavailable:
     if answer.status >= 500 or answer.status in SILENT:
         return Unavailable(SYSTEM, Text("answered {status}", status=str(answer.status)))
     if answer.status < 300 and not (_is_html(answer) and method == "GET"):
@@ -180,15 +180,17 @@ def _no(method: str, answer: http_client.Answer) -> Denied | Unavailable:
     if answer.status < 400 or _is_html(answer):
         code, sentence, remedy = _URL
         return Denied(SYSTEM, sentence, code=code, remedy=remedy, status=answer.status)
-    error_code, said = _error(answer)
-    refusal = refused(answer.status, error_code, said)
-    detail = named(refusal.sentence, plain(said)) if refusal.quoted else refusal.sentence
+    error_code, message = _error(answer)
+    refusal = find_refusal(answer.status, error_code, message)
+    detail = named(refusal.sentence, plain(message)) if refusal.quoted else refusal.sentence
     return Denied(SYSTEM, detail, code=refusal.code, remedy=refusal.remedy, status=answer.status)
 
 
-def refused(status: int, error_code: str, said: str) -> Refusal:
+def find_refusal(status: int, error_code: str, message: str) -> Refusal:
     """The row of ERRORS for an error answer."""
-    return next(row for row in ERRORS if row.status in (0, status) and error_code.startswith(row.error_code) and row.said in said)
+    return next(
+        row for row in ERRORS if row.status in (0, status) and error_code.startswith(row.error_code) and row.message in message
+    )
 
 
 def plain(text: str, limit: int = MAX_TEXT) -> str:
@@ -254,8 +256,8 @@ def _page(row: Mapping[str, Any], number: str, url: str) -> str:
 
 def _seconds(moment: Any) -> float | None:
     """{"unixtime": milliseconds} as seconds."""
-    found = moment.get("unixtime") if isinstance(moment, dict) else None
-    return found / 1000 if isinstance(found, int | float) else None
+    milliseconds = moment.get("unixtime") if isinstance(moment, dict) else None
+    return milliseconds / 1000 if isinstance(milliseconds, int | float) else None
 
 
 def _not_after(value: str) -> float | None:

@@ -1,7 +1,7 @@
-"""Rundeck: the history of a job, starting it once, and what stands in the way.
+"""Reads a job's history in Rundeck, starts the job once, and aborts executions.
 
-Rundeck has no idempotency key and its limit of one execution lets simultaneous requests through, so nothing is ever sent
-twice here: a lost answer is Unavailable, and the history tells later what came of it.
+Rundeck has no idempotency key, and its limit of one execution lets simultaneous requests through. So this never sends a start
+twice: a lost answer is Unavailable, and the history shows later what happened.
 """
 
 from __future__ import annotations
@@ -65,24 +65,24 @@ def look(
     calls: list[Callable[[], Any]] = [running, partial(_list, to, target.job, "scheduled"), history]
     if follow is not None:
         calls.append(partial(_follow, to, follow, tail=tail))
-    found = _all(calls, to)
-    lists, (followed, lines) = found[:3], found[3] if follow is not None else (None, None)
+    results = _ask_all(calls, to)
+    lists, (followed, lines) = results[:3], results[3] if follow is not None else (None, None)
     if not lists[2].at_once:
         # On most databases the running ones come last, so one that ended between the two answers would be in neither list.
-        lists += _all([running, partial(history, pages=1)], to)
-    ours, others = _sorted_out([row for listed in lists for row in listed.rows], settings, target, own_options)
+        lists += _ask_all([running, partial(history, pages=1)], to)
+    ours, others = _split_by_target([row for listed in lists for row in listed.rows], settings, target, own_options)
     newest = max(lists, key=lambda listed: (listed.runner_now, -listed.read_at))
     return ExecutionHistory(newest.runner_now, ours, others, followed, lines, newest.read_at)
 
 
-def _all(calls: list[Callable[[], Any]], to: answers.Connection) -> list[Any]:
+def _ask_all(calls: list[Callable[[], Any]], to: answers.Connection) -> list[Any]:
     """What the calls returned. Raises a clear no rather than a missing answer, since it comes with a remedy."""
-    found = run_parallel(calls, timeout_s=to.left_s)
+    results = run_parallel(calls, timeout_s=to.left_s)
     for kind in (Denied, Exception):
-        for outcome in found:
+        for outcome in results:
             if isinstance(outcome, kind):
                 raise outcome
-    return found
+    return results
 
 
 def _list(to: answers.Connection, job: str, status: str, *, since_s: float = 0.0, pages: int = MAX_PAGES) -> _Listed:
@@ -92,12 +92,12 @@ def _list(to: answers.Connection, job: str, status: str, *, since_s: float = 0.0
     for number in range(pages):
         offset = number * PAGE
         answer = answers.ask(to, "GET", f"job/{quote(job, safe='')}/executions?{wanted}max={PAGE}&offset={offset}")
-        page, total = _page(answer.json(), offset)
+        page, total = _read_page(answer.json(), offset)
         now = answers.runner_now(answer)
         rows += page
         if offset + len(page) >= total or pages == 1:
             return _Listed(tuple(rows), now, answer.at, at_once=number == 0 and offset + len(page) >= total)
-        if not status and all(_ended_before(row, now - since_s - LONG_RUN_S) for row in page):
+        if not status and all(_is_ended_before(row, now - since_s - LONG_RUN_S) for row in page):
             return _Listed(tuple(rows), now, answer.at, at_once=False)
     raise Unavailable(
         answers.SYSTEM,
@@ -108,7 +108,7 @@ def _list(to: answers.Connection, job: str, status: str, *, since_s: float = 0.0
     )
 
 
-def _page(body: Any, offset: int) -> tuple[list[Mapping[str, Any]], int]:
+def _read_page(body: Any, offset: int) -> tuple[list[Mapping[str, Any]], int]:
     paging, rows = answers.mapping(body).get("paging"), answers.mapping(body).get("executions")
     total = paging.get("total") if isinstance(paging, dict) else None
     if not isinstance(rows, list) or not isinstance(total, int):
@@ -124,17 +124,17 @@ def _page(body: Any, offset: int) -> tuple[list[Mapping[str, Any]], int]:
     return [answers.mapping(row) for row in rows], total
 
 
-def _ended_before(row: Mapping[str, Any], runner_time: float) -> bool:
+def _is_ended_before(row: Mapping[str, Any], runner_time: float) -> bool:
     ended = row.get("date-ended")
     return isinstance(ended, dict) and isinstance(ended.get("unixtime"), int) and ended["unixtime"] / 1000 < runner_time
 
 
-def _sorted_out(
+def _split_by_target(
     rows: list[Mapping[str, Any]], settings: Settings, target: Target, own_options: tuple[str, ...]
 ) -> tuple[tuple[Execution, ...], tuple[Execution, ...]]:
     """(the target's executions, unfinished ones of others), newest start first, each once and as ended where any list says so."""
     own = {*own_options, settings.incident_option, settings.not_after_option}
-    wanted = _given(target.options)
+    wanted = _without_empty(target.options)
     ours: dict[str, Execution] = {}
     others: dict[str, Execution] = {}
     for row in sorted(rows, key=lambda row: "date-ended" in row):
@@ -146,19 +146,19 @@ def _sorted_out(
 
 
 def _newest_first(executions: Any) -> tuple[Execution, ...]:
-    return tuple(sorted(executions, key=lambda found: (found.runner_started_at or 0.0, int(found.id)), reverse=True))
+    return tuple(sorted(executions, key=lambda execution: (execution.runner_started_at or 0.0, int(execution.id)), reverse=True))
 
 
-def _given(options: Mapping[str, str]) -> dict[str, str]:
+def _without_empty(options: Mapping[str, str]) -> dict[str, str]:
     """Without empty values: Rundeck treats an empty option as one that was not given."""
     return {name: value for name, value in options.items() if value != ""}
 
 
 def _follow(to: answers.Connection, execution: str, *, tail: bool) -> tuple[Execution | None, tuple[str, ...] | None]:
     """The execution at the end of the chain of retries, and its last log lines if it has ended."""
-    seen: list[str] = []
-    while execution not in seen and len(seen) < MAX_RETRIES:
-        seen.append(execution)
+    chain: list[str] = []
+    while execution not in chain and len(chain) < MAX_RETRIES:
+        chain.append(execution)
         try:
             row = answers.mapping(answers.ask(to, "GET", f"execution/{quote(execution, safe='')}").json())
         except Denied as denied:
@@ -167,15 +167,15 @@ def _follow(to: answers.Connection, execution: str, *, tail: bool) -> tuple[Exec
             raise
         retried = row.get("retriedExecution")
         if not isinstance(retried, dict) or "id" not in retried:
-            found = answers.execution_of(row, to.settings)
-            return found, _tail(to, found.id) if tail and found.ended else None
+            last = answers.execution_of(row, to.settings)
+            return last, _read_tail(to, last.id) if tail and last.ended else None
         execution = str(retried["id"])
     raise Unavailable(
-        answers.SYSTEM, Text("execution {id} was retried more than {count} times, or in a circle", id=seen[0], count=MAX_RETRIES)
+        answers.SYSTEM, Text("execution {id} was retried more than {count} times, or in a circle", id=chain[0], count=MAX_RETRIES)
     )
 
 
-def _tail(to: answers.Connection, execution: str) -> tuple[str, ...] | None:
+def _read_tail(to: answers.Connection, execution: str) -> tuple[str, ...] | None:
     """The last log lines; None where they can't be had, which must not spoil the look."""
     try:
         answer = answers.ask(to, "GET", f"execution/{execution}/output?lastlines={LINES_READ}", timeout_s=to.left_s / 2)
@@ -201,7 +201,7 @@ def run(settings: Settings, target: Target, *, tag: str, runner_not_after: float
     secure one hides, or a default that the runbook does not name, is a mismatch too: the history could never be matched.
     """
     own = {settings.incident_option: tag, settings.not_after_option: str(int(runner_not_after))}
-    sent = _given({**target.options, **own})
+    sent = _without_empty({**target.options, **own})
     answer = answers.ask(
         answers.connect(settings, timeout_s), "POST", f"job/{quote(target.job, safe='')}/run", json={"options": sent}
     )
