@@ -286,10 +286,15 @@ def _posts_all(right: Any) -> Any:
 
 VARIANTS = (
     Variant(
-        "save without compare", ((Host, "save", _without_compare),), Faults(stall=0.1), frozenset({"auto", "sick"}), "I1", seed=6
+        "a save without compare",
+        ((Host, "save", _without_compare),),
+        Faults(stall=0.1),
+        frozenset({"auto", "sick"}),
+        "I1",
+        seed=6,
     ),
     Variant(
-        "save before the wake-up",
+        "the save before the wake-up",
         ((reconcile, "_write_ahead_and_save", _save_before_wake),),
         Faults(crash=0.1),
         frozenset({"auto", "no_sweep", "one_clock"}),
@@ -297,7 +302,7 @@ VARIANTS = (
         seed=7,
     ),
     Variant(
-        "POST before the save",
+        "the POST before the save",
         ((reconcile, "_write_ahead_and_save", _post_before_save),),
         Faults(stall=0.05, crash=0.05),
         frozenset({"auto", "sick"}),
@@ -318,7 +323,7 @@ VARIANTS = (
         "I1",
     ),
     Variant(
-        "attempt numbered anew too early",
+        "a new attempt number too early",
         ((phases, "NUMBER_ANEW_S", lambda _: -100.0),),
         Faults(run_late=0.7, run_lost=0.3, history_lag_s=40.0),
         frozenset({"auto", "sick"}),
@@ -332,7 +337,7 @@ VARIANTS = (
         frozenset({"auto", "sick"}),
     ),
     Variant(
-        "an unseen restart taken for a running one",
+        "an unseen restart counted as running",
         ((phases, "_why_unseen", _unseen_runs_on),),
         Faults(history_down=0.985),
         frozenset({"auto", "sick"}),
@@ -340,13 +345,13 @@ VARIANTS = (
         seed=3,
     ),
     Variant(
-        "adoption of another execution",
+        "adopting another target's execution",
         (_replaced_guard("job_busy", _adopts_any),),
         Faults(),
         frozenset({"auto", "sick", "many", "one_job"}),
     ),
     Variant(
-        "a repeat taken for a new cause",
+        "a repeat counted as a new cause",
         (
             (step, "_alerts_of_outcomes", _carries_nothing),
             _replaced_guard("just_restarted", _passes),
@@ -358,7 +363,7 @@ VARIANTS = (
         seed=8,
     ),
     Variant(
-        "a repeat told as news",
+        "a repeat posted as news",
         ((step, "_alerts_of_outcomes", _carries_nothing),),
         Faults(),
         frozenset({"auto", "sick"}),
@@ -366,7 +371,7 @@ VARIANTS = (
         seed=1,
     ),
     Variant(
-        "verdict from late statistics",
+        "a verdict from late statistics",
         ((judge, "SETTLED_S", lambda _: 0.0),),
         Faults(),
         frozenset({"auto", "sick", "quick", "purges"}),
@@ -380,19 +385,25 @@ VARIANTS = (
         frozenset({"auto", "sick", "quick", "purges"}),
         "I5",
     ),
-    Variant("recovered after one look", ((phases, "_unproven", _one_look),), Faults(), frozenset({"auto", "sick"}), "I5", seed=1),
     Variant(
-        "message dropped in a crash",
+        "recovered after one check", ((phases, "_unproven", _one_look),), Faults(), frozenset({"auto", "sick"}), "I5", seed=1
+    ),
+    Variant(
+        "a message lost in a crash",
         ((reconcile, "_write_ahead_and_save", _forgets_messages),),
         Faults(crash=0.1),
         frozenset({"auto", "sick"}),
         "I2",
     ),
     Variant(
-        "second queue forgotten", ((step, "_with_alerts", _one_queue),), Faults(), frozenset({"auto", "sick", "two_queues"}), "I5"
+        "the second queue forgotten",
+        ((step, "_with_alerts", _one_queue),),
+        Faults(),
+        frozenset({"auto", "sick", "two_queues"}),
+        "I5",
     ),
     Variant(
-        "kill switch read once",
+        "the kill switch read once",
         ((reconcile, "_start_job", _pause_of_the_look),),
         Faults(stall=0.2),
         frozenset({"auto", "sick", "pausing"}),
@@ -400,7 +411,7 @@ VARIANTS = (
         seed=3,
     ),
     Variant(
-        "archive after letting go",
+        "dropping the incident before archiving it",
         ((reconcile, "_write_ahead_and_save", _let_go_first),),
         Faults(crash=0.15),
         frozenset({"auto", "sick"}),
@@ -415,14 +426,14 @@ VARIANTS = (
         "I3",
     ),
     Variant(
-        "an unreadable kill switch taken for off",
+        "an unreadable kill switch counted as off",
         ((Host, "load", _unread_is_off),),
         Faults(store_down=0.3),
         frozenset({"auto", "sick", "pausing"}),
         "I9",
         seed=7,
     ),
-    Variant("approval that nobody gave", (_replaced_guard("mode", _passes),), Faults(), frozenset({"approve", "sick"}), "I3"),
+    Variant("an approval that nobody gave", (_replaced_guard("mode", _passes),), Faults(), frozenset({"approve", "sick"}), "I3"),
     Variant("no cooldown", (_replaced_guard("cooldown", _passes),), Faults(), frozenset({"auto", "sick"}), "I3", seed=42),
     Variant(
         "no limit of restarts",
@@ -433,16 +444,9 @@ VARIANTS = (
         seed=3,
     ),
     Variant(
-        "failing is gone on with", (_replaced_guard("failing", _passes),), Faults(), frozenset({"auto", "sick"}), "I3", seed=66
+        "a failing job is not held", (_replaced_guard("failing", _passes),), Faults(), frozenset({"auto", "sick"}), "I3", seed=66
     ),
-    Variant(
-        "a freeze that holds nothing",
-        (_replaced_guard("frozen", _passes),),
-        Faults(),
-        frozenset({"auto", "frozen"}),
-        "I3",
-        seed=1,
-    ),
+    Variant("no freeze windows", (_replaced_guard("frozen", _passes),), Faults(), frozenset({"auto", "frozen"}), "I3", seed=1),
     Variant(
         "no limit of targets",
         (_replaced_guard("too_many_targets", _passes),),
@@ -451,7 +455,7 @@ VARIANTS = (
         "I3",
     ),
     Variant(
-        "numbered without end",
+        "no limit of attempt numbers",
         ((phases, "MAX_NUMBERED", lambda _: 1000),),
         Faults(run_error=0.97),
         frozenset({"auto", "sick"}),
@@ -459,7 +463,7 @@ VARIANTS = (
         seed=2,
     ),
     Variant(
-        "no look at the symptom",
+        "no check of the symptom",
         (_replaced_guard("symptom", _passes),),
         Faults(),
         frozenset({"auto", "false_alarm"}),
@@ -475,17 +479,21 @@ VARIANTS = (
         seed=7,
     ),
     Variant(
-        "nobody is told", ((telling, "channels_for", lambda _: lambda *a, **k: ()),), Faults(), frozenset({"auto", "sick"}), "I2"
+        "nobody is notified",
+        ((telling, "channels_for", lambda _: lambda *a, **k: ()),),
+        Faults(),
+        frozenset({"auto", "sick"}),
+        "I2",
     ),
     Variant(
-        "an untold message that waits for an hour",
+        "an unposted message that waits for an hour",
         ((step, "UNTOLD_S", lambda _: 3600.0),),
         Faults(chat_down=0.5),
         frozenset({"auto", "sick", "one_clock"}),
         "told",
     ),
     Variant(
-        "looks without a pause",
+        "checks without a pause",
         ((phases, "look_again", _looks_on),),
         Faults(run_lost=0.5, history_down=0.5),
         frozenset({"auto", "sick", "one_clock"}),
@@ -493,7 +501,7 @@ VARIANTS = (
         seed=17,
     ),
     Variant(
-        "a message that two holders post",
+        "a message that two processes post",
         ((reconcile, "deliver_messages", _posts_all),),
         Faults(),
         frozenset({"auto", "sick", "two_queues", "one_clock", "slow_chat"}),
