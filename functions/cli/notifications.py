@@ -92,7 +92,7 @@ def _require_labels(runbook: Runbook, labels: Mapping[str, str]) -> None:
     needed = dict.fromkeys(name for template in templates for name in template_labels(template))
     if missing := [name for name in needed if name not in labels]:
         written = " ".join(f"{name}=..." for name in missing)
-        raise Unusable(f"the runbook {runbook.name} also needs the label {' and '.join(missing)}. Add: {written}")
+        raise Unusable(f"the runbook {runbook.name} also needs the labels {', '.join(missing)}. Add: {written}")
 
 
 def _rfc3339(at: float) -> str:

@@ -120,10 +120,11 @@ def print_text(text: object, prefix: str = "", hanging: str | None = None, *, er
 
 
 def print_lines(text: str) -> None:
-    """Text that has lines of its own; one that is too long goes on below, two columns further to the right."""
+    """Text of a channel, which has lines of its own; one that is too long goes on below, two columns further to the right."""
     for line in text.splitlines():
         indent = " " * (len(line) - len(line.lstrip()))
-        print_text(line.lstrip(), indent, indent + "  ")
+        first, *others = wrap(line, width() - len(indent) - 2, width())
+        click.echo("\n".join([first, *(f"{indent}  {other}" for other in others)]))
 
 
 def print_posted(problems: Mapping[str, str]) -> None:
@@ -218,5 +219,5 @@ def relative(seconds: float) -> str:
 
 
 def local_time(at: float, rules: Rules) -> str:
-    """`2026-11-26 21:04:11`, in the configuration's time zone. Whoever shows it names the zone once."""
+    """`2026-11-26 21:04:11`, in the configuration's time zone. A command names the zone once."""
     return datetime.fromtimestamp(at, rules.zone).strftime("%Y-%m-%d %H:%M:%S")

@@ -224,3 +224,11 @@ def test_a_url_of_another_server_is_named_as_such(here: Line) -> None:
     assert "what answers there is not the Rundeck API" in shown
     assert "Check rundeck.url" in shown
     assert "new token" not in shown
+
+
+def test_only_lines_of_some_runbooks_name_them(here: Line) -> None:
+    """What is so for every runbook is not repeated with a list of all of them."""
+    here.configured(runbook("mail-delivery"), runbook("other"))
+    shown = here.run("check", code=1).stdout
+    assert "Rundeck answers and takes the token: " in shown
+    assert "the token may run the job [mail-delivery]" in shown

@@ -18,7 +18,9 @@ from functions.domain.texts.words import EVIDENCE
 from functions.runtime.text import Text, in_language
 
 RULE = "─" * 72
-COLUMNS = 96
+COLUMNS = 76
+"""With the indentation, a line fits a terminal of 80."""
+
 COLOURS = {"act": "\x1b[1;31m", "watch": "\x1b[1;33m", "fine": "\x1b[1;32m"}
 DIM, PLAIN = "\x1b[2m", "\x1b[0m"
 MAX_CHARACTERS = 20_000

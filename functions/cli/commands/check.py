@@ -35,21 +35,24 @@ def check(*, config_path: str, as_json: bool, timeout_s: float, labels: tuple[st
         findings = [{"system": line.system, "runbooks": line.runbooks, **asdict(line.finding)} for line in lines]
         output.print_json({"ok": not failed, "findings": findings})
     else:
-        _print([line for line in lines if not only_wrong or line.finding.ok is not True])
+        _print(lines, only_wrong=only_wrong)
         unknown = sum(line.finding.ok is None for line in lines)
         click.echo(f"\n{len(lines) - failed - unknown} ok, {unknown} to look at, {failed} failed")
     if failed:
         raise SystemExit(output.WRONG)
 
 
-def _print(lines: list[Line]) -> None:
+def _print(lines: list[Line], *, only_wrong: bool) -> None:
     system = ""
+    every = {runbook for line in lines for runbook in line.runbooks}
     for line in lines:
+        if only_wrong and line.finding.ok:
+            continue
         if line.system != system:
             system = line.system
             click.echo(click.style(output.printable(system), bold=True))
         word, kind = MARKS[line.finding.ok]
-        runbooks = f" [{', '.join(line.runbooks)}]" if line.runbooks else ""
+        runbooks = f" [{', '.join(line.runbooks)}]" if set(line.runbooks) < every and line.runbooks else ""
         detail = f": {line.finding.detail}" if line.finding.detail else ""
         output.print_text(f"{line.finding.what}{runbooks}{detail}", f"  {output.mark(f'{word:<6}', kind)}  ")
         if line.finding.remedy:

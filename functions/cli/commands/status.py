@@ -109,6 +109,7 @@ def _print(state: State, rules: Rules) -> None:
         output.print_text(state.pause.remedy or "make sure that the store can be read", "  → ")
     else:
         click.echo(output.mark("not paused", "ok"))
+    output.print_text(f"times are in {rules.time_zone}")
     if rules.token_expires_at is not None:
         _print_expiry(rules.token_expires_at, state.at, rules)
     _print_open(state)
@@ -154,20 +155,12 @@ def _print_open(state: State) -> None:
 
 
 def _print_recent(state: State, rules: Rules) -> None:
-    if not state.recent:
-        click.echo("\nno incident ended lately")
-        return
-    rows = [
-        (
-            output.local_time(record.outcome.at, rules),
-            record.target.name if record.target else "-",
-            record.outcome.ending.value + (f" ({record.outcome.reason.value})" if record.outcome.reason else ""),
-            record.outcome.restarts,
-            record.incident.id,
-        )
-        for record in state.recent
-    ]
-    click.echo("\n" + output.table((f"ended ({rules.time_zone})", "target", "outcome", "restarts", "incident"), rows))
+    click.echo("\n" + (click.style("ended incidents", bold=True) if state.recent else "no incident ended lately"))
+    for record in state.recent:
+        outcome, target = record.outcome, record.target
+        reason = f" ({outcome.reason.value})" if outcome.reason else ""
+        text = f"{target.name if target else '-'}: {outcome.ending.value}{reason}, restarts: {outcome.restarts}"
+        output.print_text(f"{text}, incident {record.incident.id}", f"  {output.local_time(outcome.at, rules)}  ")
 
 
 def _as_json(state: State) -> dict[str, Any]:

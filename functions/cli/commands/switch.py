@@ -100,7 +100,9 @@ def turn(ports: Adapters, wanted: Pause) -> Pause | None:
 
 
 def _notify(ports: Adapters, kind: str, switch: Pause) -> dict[str, str]:
-    card = compose(CardInput(kind, switch.at or 0.0, detail=f"{switch.reason} ({switch.by})".strip()), ports.rules)
+    card = compose(
+        CardInput(kind, switch.at or 0.0, detail=f"{switch.reason} ({switch.by})" if switch.reason else switch.by), ports.rules
+    )
     return post_to_all(ports, ports.rules.notify, card)
 
 
