@@ -29,13 +29,13 @@ from functions.domain.model.runbooks import Rules, Runbook
 from functions.runtime.text import Phrase, Text
 
 ALERTED_S = 300.0
-"""How long ago the alert began at least: a restart that helped takes its time."""
+"""How long ago the alert began at least: a restart that helps takes some time."""
 
 STARTED_S, ENDED_S = 120.0, 90.0
 """How long ago the made-up restart started and ended."""
 
 FIRST_S = 150.0
-"""How long before the last restart the first one was, where it did not help."""
+"""How long before the last restart the first one was, if that did not help."""
 
 STUCK, LEFT = 362, 97
 """Messages before the restart, and what is left while it drains."""
@@ -48,7 +48,7 @@ DETAILS: Mapping[str, Phrase] = {
     "resumed": "it is done (an operator)",
 }
 PASSING = frozenset({Reason.COOLDOWN, Reason.JOB_BUSY, Reason.LEDGER_UNKNOWN, Reason.SYMPTOM_UNKNOWN})
-"""What guards say of these passes by itself: the incident waits."""
+"""These pass by themselves: the incident waits."""
 
 WITHOUT_INCIDENT = frozenset({Reason.NO_RUNBOOK, Reason.INVALID_OPTION, Reason.MONITORING_FAILURE, Reason.INCIDENT_FULL})
 """Nothing can be restarted for such an alert, or its incident is full."""
@@ -70,13 +70,13 @@ def card(key: str, cases: tuple[MatchedAlert, ...], kind: str | None, reason: Re
         incident = _incident(key, cases, fitting, now)
         why = reason or Reason.AWAITING_APPROVAL
         return compose(CardInput(fitting, now + APPROVAL_S, first.runbook, first.target, incident, why), rules)
-    return compose(_story(key, cases, fitting, reason, now), rules)
+    return compose(_card_input(key, cases, fitting, reason, now), rules)
 
 
 def bundle(groups: list[list[MatchedAlert]], reason: Reason | None, now: float, rules: Rules) -> Card:
     """The one card of a notification of many targets."""
-    stories = (CardInput("held", now, target=cases[0].target, trigger=to_alert_ref(cases[0])) for cases in groups)
-    names = [rendered(rules, short_name(story)) for story in stories]
+    card_inputs = (CardInput("held", now, target=cases[0].target, trigger=to_alert_ref(cases[0])) for cases in groups)
+    names = [rendered(rules, short_name(one)) for one in card_inputs]
     return compose(CardInput("bundle", now, reason=reason or Reason.TOO_MANY_TARGETS, bundled=tuple(names)), rules)
 
 
@@ -88,7 +88,7 @@ def _kind(case: MatchedAlert) -> str:
     return "started" if case.target else "held"
 
 
-def _story(key: str, cases: tuple[MatchedAlert, ...], kind: str, reason: Reason | None, now: float) -> CardInput:
+def _card_input(key: str, cases: tuple[MatchedAlert, ...], kind: str, reason: Reason | None, now: float) -> CardInput:
     first, detail = cases[0], DETAILS.get(kind, "")
     if kind == "test":
         return CardInput(kind, now, reason=Reason.TEST_ALERT, trigger=to_alert_ref(first))
@@ -106,7 +106,7 @@ def _story(key: str, cases: tuple[MatchedAlert, ...], kind: str, reason: Reason 
 def _held(key: str, cases: tuple[MatchedAlert, ...], reason: Reason, now: float, rules: Rules) -> Card:
     first = cases[0]
     if reason is Reason.TEST_ALERT:
-        return compose(_story(key, cases, "test", None, now), rules)
+        return compose(_card_input(key, cases, "test", None, now), rules)
     if reason is Reason.ALREADY_RUNNING:
         adopted = replace(_incident(key, cases, "started", now), adopted=True)
         return compose(CardInput("started", now, first.runbook, first.target, adopted, reason), rules)
@@ -117,12 +117,10 @@ def _held(key: str, cases: tuple[MatchedAlert, ...], reason: Reason, now: float,
         return compose(card_input, rules)
     runbook = replace(first.runbook, notify=(CHANNEL,))
     incident = _incident(key, cases, "held", now)
-    moment = StepContext(rules, NOTHING_SEEN, now, was_saved=False)
+    context = StepContext(rules, NOTHING_SEEN, now, was_saved=False)
     document = Document(key, first.target, incident)
-    made = (request_approval if reason is Reason.AWAITING_APPROVAL else handle_hold)(
-        document, incident, runbook, moment, _decision(reason, runbook, now)
-    )
-    return made.document.to_tell[0].card
+    apply = request_approval if reason is Reason.AWAITING_APPROVAL else handle_hold
+    return apply(document, incident, runbook, context, _decision(reason, runbook, now)).document.to_tell[0].card
 
 
 def _decision(reason: Reason, runbook: Runbook, now: float) -> Decision:
@@ -149,7 +147,7 @@ def _incident(key: str, cases: tuple[MatchedAlert, ...], kind: str, now: float) 
         Phase.VERIFYING if restarted else Phase.RUNNING if kind == "started" else Phase.DEFERRED,
         now,
         first.runbook.name if first.runbook else "",
-        tuple({case.queue.key: _watched(case, kind, now) for case in cases if case.queue}.values()),
+        tuple({case.queue.key: _queue_state(case, kind, now) for case in cases if case.queue}.values()),
         tuple(to_alert_ref(case) for case in cases),
         attempt=number if execution else 0,
         restarts=number if execution else 0,
@@ -163,10 +161,10 @@ def _ended(tag: str, number: str, now: float) -> Execution:
     return Execution(number, "", "succeeded", now - STARTED_S, now - ENDED_S, tag=tag)
 
 
-def _watched(case: MatchedAlert, kind: str, now: float) -> QueueState:
-    """The queue as it was right before the restart, else right now, and what was seen of it since."""
+def _queue_state(case: MatchedAlert, kind: str, now: float) -> QueueState:
+    """The queue right before the restart, else now, and how it went on."""
     if case.queue is None:
-        raise TypeError("a case without a queue has nothing to watch")
+        raise TypeError("a case without a queue has no state of one")
     after = {"draining": LEFT, "recovered": 0, "escalated": STUCK}.get(kind)
     last_at = now - STARTED_S if after is not None or kind == "started" else now
     before = QueueSnapshot(last_at, STUCK, STUCK - 20, 20, consumers=1) if last_at < now else None
