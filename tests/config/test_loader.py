@@ -460,9 +460,9 @@ def test_a_file_that_can_not_be_read(tmp_path, made, says):
 def test_aliases_can_not_blow_up():
     """Nine lines that stand for a billion values end within a second."""
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"] + [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 10)]
-    began = time.monotonic()
+    began = time.process_time()
     assert any("aliases" in one for one in problems("\n".join(lines)))
-    assert time.monotonic() - began < 3
+    assert time.process_time() - began < 3
 
 
 @given(

@@ -274,7 +274,7 @@ notifications = st.fixed_dictionaries(
 bodies = (notifications | values).map(lambda content: json.dumps(content).encode()) | st.binary(max_size=200)
 
 
-@settings(max_examples=120, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 @given(body=bodies)
 def test_whatever_is_signed_is_answered_as_described(entry: Entry, body: bytes):
     """200 or 400, in the shape that is described; never 500, whatever the labels are."""
@@ -285,7 +285,7 @@ def test_whatever_is_signed_is_answered_as_described(entry: Entry, body: bytes):
         assert {one["action"] for one in answer.json["incidents"]} <= {"held", "deferred"}  # nothing can be reached here
 
 
-@settings(max_examples=60, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=30, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 @given(token=texts, method=st.sampled_from(["GET", "POST"]))
 def test_whatever_is_asked_of_the_approval_page_is_a_page(entry: Entry, token: str, method: str):
     """No token opens it but ours, and none makes an error of it."""

@@ -36,7 +36,7 @@ from tests.support.broker import free_ports
 from tests.support.entry_points import Entry, configured
 from tests.support.unstick_process import ROOT, alert, configuration, job_id, notification, runbook, signed
 
-EXAMPLES = 15
+EXAMPLES = 6
 """Of the four kinds of requests of an operation each: right or wrong by the description, proven or not."""
 
 CONFORMS = [
@@ -92,7 +92,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
             rabbit.queue(queue, ready=342, unacked=20, acks=9000)
         books = [runbook("mail"), runbook("invoices", mode="approve")]
         more = {"public_url": nobody, "report": {"every": "week", "channels": ["console"]}}
-        entry = configured(configuration(rundeck.url, rabbit.url, books, **more), tmp_path, monkeypatch)
+        entry = configured(configuration(rundeck.url, rabbit.url, books, **{"budget": "25s"} | more), tmp_path, monkeypatch)
         assert entry.notify(notification(alert("invoices", "invoices.delivery"))).status_code == 200
         yield World(entry, rundeck, *asking())
 
@@ -192,7 +192,7 @@ def test_a_stranger_is_let_in_by_no_request(world: World, name: str, mode: Gener
 
 def test_a_proven_notification_starts_one_run(world: World):
     """The requests reach as far as they can, and the same alert again and again starts nothing more."""
-    statuses(world, "notify", GenerationMode.POSITIVE, proven=True, examples=40)
+    statuses(world, "notify", GenerationMode.POSITIVE, proven=True, examples=15)
     assert len(world.rundeck.posts()) == 1
 
 

@@ -72,9 +72,9 @@ def matchers(content: bytes) -> None:
         matcher = matching.parse_matcher(line)
     except ValueError:
         return
-    began = time.monotonic()
+    began = time.thread_time()
     assert isinstance(matching.matches(matcher, {matcher.label: value}), bool)
-    assert time.monotonic() - began < 2.0
+    assert time.thread_time() - began < 2.0
 
 
 def templates(content: bytes) -> None:

@@ -14,6 +14,8 @@ import yaml
 
 from tests.support.broker import consumer
 
+pytestmark = pytest.mark.xdist_group("broker")
+
 FOLDER = Path(__file__).parents[2] / "infra" / "prometheus"
 
 

@@ -152,7 +152,7 @@ def test_endless_history_is_an_error(double: Rundeck, settings: Settings) -> Non
     for _ in range(1050):
         double.state.plant(JOB, {"service": "mail"}, started=now - 50, ended=now - 40)
     with pytest.raises(Unavailable, match="1,000"):
-        look(settings)
+        client.look(settings, MAIL, own_options=(), since_s=DAY, follow=None, tail=False, timeout_s=60)
 
 
 def test_hidden_rows_are_an_error(double: Rundeck, settings: Settings) -> None:

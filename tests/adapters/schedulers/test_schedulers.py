@@ -39,7 +39,8 @@ from tests.doubles.cloud_tasks import CloudTasks
 ROOT = Path(__file__).parents[3]
 ACCOUNT = "unstick-tasks@p.iam.gserviceaccount.com"
 ELSEWHERE = cloud_tasks.Settings("projects/p/locations/l/queues/q", "https://v.invalid/", ACCOUNT)
-SOON_S = 10.0
+SOON_S = 60.0
+"""What is waited for comes at once; on a busy machine it may take longer."""
 
 
 @dataclass
@@ -349,7 +350,7 @@ def test_at_most_eight_at_once(settings, target, run):
 
 
 def test_many_quick_ones_are_quick(settings, target, run):
-    """A backlog of 300 is done in seconds."""
+    """A backlog is worked off without a pause: one of a second after each would take longer than is waited."""
     with opened("test", settings.path, timeout_s=5) as file:
         file.execute("BEGIN")
         file.executemany("INSERT INTO wake_ups (at, payload) VALUES (1, ?)", [(f"{number}",) for number in range(300)])

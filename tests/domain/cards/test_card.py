@@ -248,9 +248,9 @@ def test_plain_links_pass_as_they_are(url: str):
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_hostile_text_is_cleaned_and_shortened(name: str, language: str):
     """100 kB of marks in every place give a small card without an invisible character, quickly, with the cuts marked."""
-    began = time.perf_counter()
+    began = time.process_time()
     made = compose(hostile(EXAMPLES[name]), rules(language))
-    took_s = time.perf_counter() - began
+    took_s = time.process_time() - began
     text = all_text(made)
     assert {unicodedata.category(char) for char in text} & {"Cc", "Cf", "Cs", "Co", "Cn"} <= {"Cc"}
     assert set(re.findall(r"[\x00-\x1f\x7f-\x9f]", text)) <= {"\n"}

@@ -294,10 +294,10 @@ def test_no_label_can_hang_a_regular_expression(pattern):
     """Patterns that take other engines for ever end at once, on 100 kB labels and on those that are just short enough."""
     matcher = Matcher("service", "=~", pattern)
     runbooks = [replace(RUNBOOK, name=f"r{n}", match=(matcher,)) for n in range(20)]
-    began = time.monotonic()
+    began = time.process_time()
     for size in (1000, 1024, 100_000):
         assert case_of({**LABELS, "service": "a" * size + "!"}, *runbooks).reason is Reason.NO_RUNBOOK
-    assert time.monotonic() - began < 2
+    assert time.process_time() - began < 2
 
 
 def test_a_thousand_alerts_are_matched_quickly():
@@ -305,9 +305,9 @@ def test_a_thousand_alerts_are_matched_quickly():
     runbooks = {f"r{n}": replace(RUNBOOK, name=f"r{n}", match=(Matcher("service", "=~", f"other-{n}.*"),)) for n in range(9)}
     rules = Rules({**runbooks, "mail": RUNBOOK})
     alerts = [alert({**LABELS, "service": f"mail-{n}"}) for n in range(1000)]
-    began = time.monotonic()
+    began = time.process_time()
     found = match_alerts(rules, URL, alerts)
-    assert time.monotonic() - began < 1
+    assert time.process_time() - began < 1
     assert len({case.target.key for case in found if case.target}) == 1000
 
 
