@@ -146,7 +146,7 @@ def _key(town: Town, service: str) -> str:
 def test_a_queue_that_drains_slowly_is_left_to_drain(town, began):
     """One message a second is movement: no second restart, people hear that it moves, then that it has recovered."""
     assert began("slow")["action"] == "restarted"
-    town.card("slow is moving again", within_s=40)
+    town.card("slow is processing again", within_s=40)
     assert town.outcome("slow")["ending"] == "recovered"
     assert town.restarts("slow") == 1
     headlines = [card.splitlines()[0] for card in town.unstick.cards("service=slow")]
@@ -173,7 +173,7 @@ def test_no_consumer_after_the_restart_is_no_recovery(town, began):
     outcome = town.outcome("absent", within_s=60)
     assert (outcome["ending"], outcome["restarts"]) == ("escalated", 1)
     assert not any("recovered" in card.splitlines()[0] for card in town.unstick.cards("service=absent"))
-    assert "No consumer came back" in town.card("🚨 ACT NOW: absent")
+    assert "no consumer came back" in town.card("🚨 ACT NOW: absent")
 
 
 def test_the_test_button_proves_the_line_to_the_chat(town):
