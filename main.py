@@ -22,7 +22,7 @@ gc.enable()
 
 
 def webhook(request: Request) -> Response:
-    """Take a notification of Grafana or Alertmanager (POST, PUT), or show and take an approval (/approve/TOKEN)."""
+    """Take a notification of Grafana or Alertmanager (POST, PUT), or show and take an approval (/approve/)."""
     return _answer(webhook_request.webhook, request)
 
 
