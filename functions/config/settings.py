@@ -1,30 +1,34 @@
-"""The configuration as types."""
+"""The configuration as types: the file as it is written, and what Unstick has of it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from msgspec import Struct
+from msgspec import Meta, Struct, field
 
-from functions.domain.model.runbooks import Rules
+from functions.domain.model.runbooks import Rules, Runbook
+from functions.runtime.fields import adapter, duration, key, written
 from functions.runtime.secrets import SecretRef
 
 
 class Named(Struct, frozen=True):
-    """A room that the configuration names, and its Settings."""
+    """An adapter that the configuration names, and its Settings."""
 
     name: str
     settings: Any
 
 
-class Hmac(Struct, frozen=True):
-    """Signed by Grafana's contact point. Whether a timestamp is signed too is fixed here, never taken from the request."""
+class Hmac(Struct, frozen=True, rename=key):
+    """Signed by Grafana's contact point. The file fixes whether a timestamp is signed too; the request can't choose."""
 
-    secrets: tuple[SecretRef, ...]
-    header: str = "X-Grafana-Alerting-Signature"
+    secrets: Annotated[tuple[SecretRef, ...], Meta(min_length=1)]
+    """Any one may have signed; two while one replaces the other."""
+    header: Annotated[str, written("header")] = "X-Grafana-Alerting-Signature"
+    """Carries the signature."""
     timestamp_header: str | None = "X-Grafana-Alerting-Timestamp"
-    tolerance_s: float = 300.0
+    """Carries the time that is signed too. `null`: none is signed, and replays are not refused."""
+    tolerance_s: Annotated[float, duration(1, 3600)] = 300.0
     """How far the timestamp may be off, both ways."""
 
 
@@ -32,37 +36,102 @@ class Basic(Struct, frozen=True):
     """User and password in the Authorization header."""
 
     user: str
-    passwords: tuple[SecretRef, ...]
+    """As in the contact point."""
+    passwords: Annotated[tuple[SecretRef, ...], Meta(min_length=1)]
+    """Any one lets in; two while one replaces the other."""
 
 
 class Bearer(Struct, frozen=True):
     """A token in the Authorization header, after a scheme that may have any name."""
 
-    tokens: tuple[SecretRef, ...]
+    tokens: Annotated[tuple[SecretRef, ...], Meta(min_length=1)]
+    """Any one lets in; two while one replaces the other."""
     scheme: str = "Bearer"
+    """Comes before the token in the Authorization header, such as `ApiKey`."""
 
 
 class Auth(Struct, frozen=True):
     """The ways in. One that matches lets the request in."""
 
     hmac: Hmac | None = None
+    """Grafana's HMAC signature."""
     basic: Basic | None = None
+    """User and password, for Grafana and Alertmanager."""
     bearer: Bearer | None = None
+    """A token, for Grafana and Alertmanager."""
 
 
 class Annotations(Struct, frozen=True):
-    """Where each restart and outcome becomes an annotation; `token` is of a service account that may create them."""
+    """Where each restart and outcome becomes an annotation."""
 
-    url: str
+    url: Annotated[str, written("base-url")]
+    """Grafana's address, as in a browser."""
     token: SecretRef
+    """Of a service account that may create annotations."""
     ca: str = ""
+    """File or folder of certificates (PEM) to trust instead of the usual ones, for a private CA."""
+
+
+class Grafana(Struct, frozen=True):
+    """Who may send notifications, and how large they may be."""
+
+    auth: Auth
+    """How a sender proves who it is."""
+    max_body: Annotated[int, written("size")] = 8 * 1024 * 1024
+    """Largest notification; 1,000 alerts are 2.6 MB."""
+    annotations: Annotations | None = None
+    """Makes each restart and outcome an annotation, so that dashboards show it."""
+
+
+class Storm(Struct, frozen=True, rename=key):
+    """Holds restarts when too many targets need one at once: then a shared cause is likelier."""
+
+    targets: Annotated[int, Meta(ge=1, le=1000)] = 3
+    """As many targets may have a first restart within the time; the next one is held."""
+    within_s: Annotated[float, duration(1)] = 600.0
+    """The time that `targets` is counted over."""
 
 
 class Report(Struct, frozen=True):
-    """What the bug costs, told in the chat."""
+    """The regular report of what the bug costs."""
 
-    channels: tuple[str, ...]
+    channels: Annotated[tuple[Annotated[str, written("name")], ...], Meta(min_length=1)]
+    """Where it is posted."""
     every: Literal["day", "week", "month"] = "week"
+    """What it covers."""
+
+
+class File(Struct, frozen=True, rename=key):
+    """The top of the file, without the runner and the symptoms, whose keys are their adapters' names."""
+
+    grafana: Grafana
+    """Who may send notifications, and how large they may be."""
+    store: Annotated[Named, adapter("stores")]
+    """Where documents and the archive are kept."""
+    scheduler: Annotated[Named, adapter("schedulers")]
+    """What delivers wake-ups."""
+    signing_keys: Annotated[tuple[SecretRef, ...], Meta(min_length=1)]
+    """Sign wake-ups and approval links. The newest first: it signs, all of them verify."""
+    channels: Annotated[Mapping[str, Annotated[Named, adapter("chats")]], Meta(min_length=1)]
+    """Chats, by a name that the rest of the file uses."""
+    runbooks: tuple[Runbook, ...] = ()
+    """Which alert restarts what. Without one, Unstick holds every alert with `no_runbook` and says so."""
+    public_url: Annotated[str, written("base-url")] = ""
+    """The address of this function in a browser, for approval links; never taken from a request."""
+    storm: Storm = field(default_factory=Storm)
+    """Holds restarts when too many targets need one at once: then a shared cause is likelier."""
+    budget_s: Annotated[float, duration(1, 25)] = 8.0  # Grafana gives up after 30 s
+    """How long the webhook may work before it leaves the rest to wake-ups."""
+    open_to_network: bool = False
+    """Whether `verify` and `report` answer other machines. Cloud Run checks its callers itself, so it matters elsewhere only."""
+    notify: tuple[str, ...] = ()
+    """Channels of what belongs to no runbook, and of runbooks that name none."""
+    language: Annotated[str, written("language")] = "en"
+    """Of everything that people read."""
+    time_zone: Annotated[str, written("time-zone")] = ""
+    """Of freeze windows and of the times that people read. Default: `Asia/Tokyo` with `language: ja`, else `UTC`."""
+    report: Report | None = None
+    """The regular report of what the bug costs."""
 
 
 class Config(Struct, frozen=True):

@@ -38,6 +38,16 @@ def test_all_is_well(here: Line) -> None:
     assert any("a second writer is turned away" in line["detail"] for line in lines.values())
 
 
+def test_a_default_that_changed_is_pointed_out(here: Line) -> None:
+    """Who relied on `mode: auto` learns before the night that the runbook only observes."""
+    book = runbook("mail-delivery")
+    del book["mode"]
+    here.configured(book)
+    lines = found(here, *MAIL, code=0)
+    assert lines["Configuration: runbooks[0].mode"]["ok"] is None
+    assert "before: auto" in lines["Configuration: runbooks[0].mode"]["detail"]
+
+
 def test_nothing_is_changed(here: Line) -> None:
     """No job is started, and the store is as it was."""
     found(here, *MAIL, code=0)

@@ -23,7 +23,7 @@ from functions.config.loader import parse_config
 from functions.config.settings import Auth, Basic, Bearer, Hmac
 from functions.domain.decisions import matching
 from functions.domain.model.alerts import Alert, QueueRef
-from functions.domain.model.codes import Reason
+from functions.domain.model.codes import Mode, Reason
 from functions.domain.model.runbooks import Restart, Rules, Runbook, Symptom
 from functions.runtime.errors import BadRequest, ConfigError, Denied, Unavailable
 from functions.runtime.http_client import Answer
@@ -86,7 +86,7 @@ def templates(content: bytes) -> None:
         return
     allow = "[a-z0-9-]{1,40}"
     restart = Restart("11111111-1111-4111-8111-111111111111", {"service": line}, {"service": allow})
-    runbook = Runbook("mail", (), restart, Symptom("rabbitmq", line, "${labels.service}"))
+    runbook = Runbook("mail", (), restart, Symptom("rabbitmq", line, "${labels.service}"), Mode.AUTO)
     alert = Alert("8b6529b40b930461", "", firing=True, labels={"service": value, "a": "b"}, annotations={}, starts_at=NOW)
     for case in matching.match_alerts(Rules({"mail": runbook}), "https://rundeck.example.com", [alert]):
         if case.target is None:

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from functions.domain.cards.card_input import CardInput
 from functions.domain.model.alerts import QueueRef, Target
-from functions.domain.model.codes import Phase, Reason, Verdict
+from functions.domain.model.codes import Mode, Phase, Reason, Verdict
 from functions.domain.model.incidents import AlertRef, Incident, PastAttempt, QueueState
 from functions.domain.model.observations import Execution, QueueSnapshot
 from functions.domain.model.runbooks import Recovered, Restart, Rules, Runbook, Symptom
@@ -23,6 +23,7 @@ RUNBOOK = Runbook(
     (),
     Restart("11111111-1111-4111-8111-111111111111"),
     Symptom(),
+    mode=Mode.AUTO,
     recovered=Recovered(),
     mention=("<!channel>", "<users/all>", "oncall@example.com"),
     root_cause="https://tracker.example.com/MAIL-123",

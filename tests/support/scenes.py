@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from functions.domain.decisions.step import step
 from functions.domain.model.alerts import Alert, MatchedAlert, QueueRef, Target
-from functions.domain.model.codes import Phase, Reason
+from functions.domain.model.codes import Mode, Phase, Reason
 from functions.domain.model.events import AlertsReceived, Event, Step, TimerFired, Wake
 from functions.domain.model.incidents import AlertRef, Document, Incident, QueueState
 from functions.domain.model.messages import Message
@@ -29,8 +29,9 @@ OLD, NEW = ("old consumer",), ("new consumer",)
 
 
 def runbook(**changes: Any) -> Runbook:
-    made = Runbook("mail", (Matcher("alertname", "=", "Stuck"),), Restart("job-1"), Symptom(queue="mail"), notify=("ops",))
-    return replace(made, escalate=("duty",), **changes)
+    matchers, symptom = (Matcher("alertname", "=", "Stuck"),), Symptom(queue="mail")
+    made = Runbook("mail", matchers, Restart("job-1"), symptom, mode=Mode.AUTO, notify=("ops",), escalate=("duty",))
+    return replace(made, **changes)
 
 
 def rules(*runbooks: Runbook, **changes: Any) -> Rules:

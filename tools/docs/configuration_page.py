@@ -5,187 +5,218 @@ from __future__ import annotations
 import ast
 import inspect
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+from msgspec import Struct
 from msgspec.structs import fields
 
-from functions.config.keys import SPECIAL, File, Grafana, StormKeys, SymptomKeys
-from functions.config.kinds import Kind, spelled
-from functions.config.reading import NONE_SPECIAL, Key, Special, keys
-from functions.config.settings import Annotations, Auth, Basic, Bearer, Hmac, Report
-from functions.domain.model.runbooks import Limits, Recovered, Restart, Runbook, Verify
+from functions.config.formats import show_duration
+from functions.config.schema import describe, schema_of
+from functions.config.settings import File
 from functions.runtime import registry
-from tools.docs.configuration_words import EXPLAINED, INTRODUCTION, MISTAKES, SECTIONS, WORDS
+from functions.runtime.text import languages
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "configuration.md"
 SCHEMA = ROOT / "unstick.schema.json"
-EXAMPLE = ROOT / "unstick.yaml"
-TITLES: dict[type, str] = {
-    File: "The top of the file",
-    Grafana: "grafana",
-    Annotations: "grafana.annotations",
-    Auth: "grafana.auth",
-    Hmac: "grafana.auth.hmac",
-    Basic: "grafana.auth.basic",
-    Bearer: "grafana.auth.bearer",
-    StormKeys: "storm",
-    Report: "report",
-    Runbook: "runbooks[]",
-    Restart: "runbooks[].restart",
-    SymptomKeys: "runbooks[].symptom.KIND",
-    Recovered: "runbooks[].recovered",
-    Verify: "runbooks[].verify",
-    Limits: "runbooks[].limits",
-}
-ROOMS = {
-    "runners": "Key at the top of the file; exactly one.",
-    "symptoms": "Key at the top of the file; at least one.",
+TEXT = Path(__file__).with_name("configuration_text.md")
+KINDS = {
+    "runners": "A key at the top of the file; exactly one.",
+    "symptoms": "A key at the top of the file; at least one.",
     "stores": "Under `store:`.",
     "schedulers": "Under `scheduler:`.",
     "chats": "A channel's `type:`, with these keys beside it.",
 }
+SECTIONS = {
+    "The top of the file": "The runner (`rundeck:`) and the symptoms (`rabbitmq:`) are keys here too, see Runners and Symptoms.",
+    "grafana.auth": "Any one that matches lets a request in. At least one is needed.",
+    "runbooks[]": "The first runbook that matches, in this order, takes the alert.",
+    "runbooks[].verify": "All times count from the end of the restart.",
+}
+ANY_TEXT = {"type": ["string", "number", "boolean"]}
+EDITOR: dict[str, dict[str, Any]] = {
+    "text": {**ANY_TEXT, "minLength": 1},
+    "optional-text": ANY_TEXT,
+    "name": {**ANY_TEXT, "maxLength": 80},
+    "template": {**ANY_TEXT, "minLength": 1, "maxLength": 1024},
+    "duration": {"pattern": r"^\d+(\.\d+)?\s?[smhd]?$"},
+    "size": {"pattern": r"^\d+\s?(B|KiB|MiB)?$"},
+    "secret": {"pattern": "^(env|file|sm)://.+"},
+    "base-url": {"format": "uri", "pattern": "^https?://"},
+    "link": {"format": "uri"},
+    "language": {"enum": list(languages())},
+    "clock": {"pattern": r"^\d\d:\d\d$"},
+}
+"""What an editor can check of a format. It reads YAML by itself, where 2026 is a number."""
 
 
-def field_words(made: type) -> dict[str, str]:
-    """What each field means: from WORDS, else from the text that stands below the field in its class."""
-    (found_class,) = ast.parse(inspect.getsource(made).strip()).body
-    body = found_class.body if isinstance(found_class, ast.ClassDef) else []
-    found = {name: text for above, below in pairwise(body) if (name := _field(above)) and (text := _text(below))}
-    return found | {one.name: WORDS[made.__name__, one.name] for one in fields(made) if (made.__name__, one.name) in WORDS}
+def documented(struct: type) -> dict[str, Any]:
+    """The schema of a struct, with the text below each field as its description, and defaults as the file has them."""
+    schema = json.loads(json.dumps(schema_of(struct)))
+    _add_words(schema, struct)
+    return schema
 
 
-def _field(statement: ast.stmt) -> str:
-    return statement.target.id if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name) else ""
+def _add_words(schema: dict[str, Any], struct: type) -> None:
+    words = field_words(struct)
+    for field in fields(struct):
+        key = schema["properties"][field.encode_name]
+        inner = key["anyOf"][0] if "anyOf" in key else key.get("items") or key
+        for part in _structs(field.type):
+            if "properties" in inner and "format" not in inner:
+                _add_words(inner, part)
+        key["description"] = words.get(field.name, "")
+        default = _default(key)
+        key.pop("default", None)
+        if default is not None:
+            key["default"] = default
 
 
-def _text(statement: ast.stmt) -> str:
-    value = statement.value if isinstance(statement, ast.Expr) else None
-    return " ".join(value.value.split()) if isinstance(value, ast.Constant) and isinstance(value.value, str) else ""
+def _structs(hint: Any) -> Iterator[type]:
+    if isinstance(hint, type) and issubclass(hint, Struct):
+        yield hint
+    for inner in get_args(hint):
+        yield from _structs(inner)
+
+
+def _default(key: dict[str, Any]) -> Any:
+    value = key.get("default")
+    match key.get("format"):
+        case "duration":
+            return show_duration(value) if value is not None else None
+        case "size":
+            return f"{value // 1024 // 1024}MiB"
+        case "windows":
+            return {show_duration(window_s): count for window_s, count in value}
+    return value if isinstance(value, str | int | float) and value != "" else None
+
+
+def field_words(struct: type) -> dict[str, str]:
+    """What each field means: the text below it in its class."""
+    (class_,) = ast.parse(inspect.getsource(struct).strip()).body
+    body = class_.body if isinstance(class_, ast.ClassDef) else []
+    return {
+        field.target.id: " ".join(below.value.value.split())
+        for field, below in pairwise(body)
+        if isinstance(field, ast.AnnAssign)
+        and isinstance(field.target, ast.Name)
+        and isinstance(below, ast.Expr)
+        and isinstance(below.value, ast.Constant)
+        and isinstance(below.value.value, str)
+    }
 
 
 # --- the schema -----------------------------------------------------------------------------------------------------------
 
 
 def schema() -> dict[str, Any]:
-    """JSON Schema of the file, for editors. What several keys need together only config.py can tell."""
-    top = _object(File, SPECIAL)
-    for kind in ("runners", "symptoms"):
-        for name in registry.adapter_names(kind):
-            top["properties"][name] = _room(kind, name)
-    one_of = [{"required": [name]} for name in registry.adapter_names("runners")]
-    any_of = [{"required": [name]} for name in registry.adapter_names("symptoms")]
+    """JSON Schema of the file, for editors. Unstick itself finds more: what several keys need together."""
+    top = _for_editors(documented(File))
+    systems = {kind: {name: _settings(kind, name) for name in registry.adapter_names(kind)} for kind in ("runners", "symptoms")}
+    top["properties"] |= {name: settings for named in systems.values() for name, settings in named.items()}
+    one_of = [{"required": [name]} for name in systems["runners"]]
+    any_of = [{"required": [name]} for name in systems["symptoms"]]
     dialect = "https://json-schema.org/draft/2020-12/schema"
     return {"$schema": dialect, "title": "unstick.yaml", **top, "oneOf": one_of, "anyOf": any_of}
 
 
-def _object(made: type, special: Special) -> dict[str, Any]:
-    words, known = field_words(made), keys(made, special)
-    properties = {name: _described(_filled(key.kind.schema), words.get(key.field, ""), key) for name, key in known.items()}
-    required = [name for name, key in known.items() if key.required]
-    return {"type": "object", "additionalProperties": False, "required": required, "properties": properties}
+def _settings(kind: str, name: str) -> dict[str, Any]:
+    module = registry.load_adapter(kind.rpartition("/")[2], name)
+    return _for_editors(documented(module.Symptom if kind == "runbook/symptoms" else module.Settings))
 
 
-def _described(made: dict[str, Any], words: str, key: Key) -> dict[str, Any]:
-    default = _plain_default(key)
-    return {**({"description": words} if words else {}), **made, **({} if default is None else {"default": default})}
-
-
-def _plain_default(key: Key) -> Any:
-    if key.field.endswith("_s") and isinstance(key.default, float):
-        return spelled(key.default)
-    return key.default if isinstance(key.default, str | int | float) and key.default != "" else None
-
-
-def _filled(part: Any) -> Any:
-    """A kind's schema with what its marks stand for."""
+def _for_editors(part: Any) -> Any:
     if isinstance(part, list):
-        return [_filled(one) for one in part]
-    if not isinstance(part, Mapping):
+        return [_for_editors(one) for one in part]
+    if not isinstance(part, dict):
         return part
-    if "struct" in part:
-        return _object(part["struct"], SPECIAL)
-    if "symptoms" in part:
-        return _exactly_one({name: _object(part["symptoms"], SPECIAL) for name in registry.adapter_names("symptoms")})
-    if part.get("rooms") == "chats":
-        return {"oneOf": [_chat(name) for name in registry.adapter_names("chats")]}
-    if "rooms" in part:
-        return _exactly_one({name: _room(part["rooms"], name) for name in registry.adapter_names(part["rooms"])})
-    return {name: _filled(one) for name, one in part.items()}
+    if kind := part.get("adapters"):
+        names = registry.adapter_names(kind.rpartition("/")[2])
+        words = {"description": part["description"]} if "description" in part else {}
+        return words | (
+            {"oneOf": [_chat(name) for name in names]} if kind == "chats" else _one({n: _settings(kind, n) for n in names})
+        )
+    keys = {key: value if key in ("default", "enum", "required") else _for_editors(value) for key, value in part.items()}
+    if isinstance(form := part.get("format"), str):
+        return {key: value for key, value in keys.items() if key != "format"} | EDITOR.get(form, {})
+    return keys
 
 
-def _exactly_one(properties: dict[str, Any]) -> dict[str, Any]:
-    return {"type": "object", "additionalProperties": False, "minProperties": 1, "maxProperties": 1, "properties": properties}
-
-
-def _room(kind: str, name: str) -> dict[str, Any]:
-    return _object(registry.load_adapter(kind, name).Settings, NONE_SPECIAL)
+def _one(settings: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "additionalProperties": False, "minProperties": 1, "maxProperties": 1, "properties": settings}
 
 
 def _chat(name: str) -> dict[str, Any]:
-    made = _room("chats", name)
-    return {**made, "required": ["type", *made["required"]], "properties": {"type": {"const": name}, **made["properties"]}}
+    settings = _settings("chats", name)
+    return {
+        **settings,
+        "required": ["type", *settings["required"]],
+        "properties": {"type": {"const": name}, **settings["properties"]},
+    }
 
 
 # --- the page -------------------------------------------------------------------------------------------------------------
 
 
 def page() -> str:
-    """docs/configuration.md."""
-    parts = [INTRODUCTION, f"```yaml\n{EXAMPLE.read_text(encoding='utf-8')}```\n", EXPLAINED]
-    for made, title in TITLES.items():
-        said = f"{SECTIONS[title]}\n\n" if title in SECTIONS else ""
-        parts.append(f"## {title}\n\n{said}{_table(made, SPECIAL)}")
-    for kind, where in ROOMS.items():
-        parts.append(f"## {kind.capitalize()}\n\n{where}\n")
-        parts += [_room_section(kind, name) for name in registry.adapter_names(kind)]
-    return "\n".join([*parts, MISTAKES])
+    """docs/configuration.md: the text, with the example and the tables in their places."""
+    tables = [*_tables("The top of the file", documented(File))]
+    for kind, where in KINDS.items():
+        tables.append(f"## {kind.capitalize()}\n\n{where}\n")
+        for name in registry.adapter_names(kind):
+            module = registry.load_adapter(kind, name)
+            tables.append(f"### {name}\n\n{' '.join((inspect.getdoc(module.Settings) or '').split())}\n")
+            tables.append(_table(documented(module.Settings), name))
+            if kind == "symptoms":
+                tables.append(f"In a runbook, under `symptom: {{{name}: ...}}`:\n\n{_table(documented(module.Symptom), '')}")
+    example = (ROOT / "unstick.yaml").read_text(encoding="utf-8")
+    text = TEXT.read_text(encoding="utf-8")
+    return text.replace("EXAMPLE\n", example).replace("TABLES\n", "\n".join(table for table in tables if table))
 
 
-def _room_section(kind: str, name: str) -> str:
-    made = registry.load_adapter(kind, name).Settings
-    said = " ".join((inspect.getdoc(made) or "").split())
-    return f"### {name}\n\n{said}\n\n{_table(made, NONE_SPECIAL)}" if fields(made) else f"### {name}\n\n{said}\n"
+def _tables(title: str, schema: dict[str, Any]) -> Iterator[str]:
+    said = f"{SECTIONS[title]}\n\n" if title in SECTIONS else ""
+    prefix = "" if title == "The top of the file" else f"{title}."
+    yield f"## {title}\n\n{said}{_table(schema, prefix.rstrip('.'))}"
+    for name, key in schema["properties"].items():
+        mark, inner = ("[]", key["items"]) if "items" in key else ("", key["anyOf"][0] if "anyOf" in key else key)
+        if "properties" in inner and "format" not in inner:
+            yield from _tables(f"{prefix}{name}{mark}", inner)
 
 
-def _table(made: type, special: Special) -> str:
-    words = field_words(made)
+def _table(schema: dict[str, Any], prefix: str) -> str:
+    if not schema["properties"]:
+        return ""
     rows = ["| key | written as | default | meaning |", "| --- | --- | --- | --- |"]
-    for name, key in keys(made, special).items():
-        cells = (f"`{name}`", _written(key.kind), _default(key), words.get(key.field, ""))
+    for name, key in schema["properties"].items():
+        default = "required" if name in schema["required"] else _shown(key.get("default"))
+        cells = (f"`{name}`", _written(key, f"{prefix}.{name}".lstrip(".")), default, key["description"])
         rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(rows) + "\n"
 
 
-def _written(kind: Kind) -> str:
-    plain = (kind.schema.get("anyOf") or [kind.schema])[0].get("struct")  # itself, or what may be null
-    if plain is None:
-        return "a list of mappings, see runbooks[]" if kind.schema.get("items") == {"struct": Runbook} else kind.words
-    return f"see {TITLES[plain]}"
+def _written(key: dict[str, Any], title: str) -> str:
+    inner = key["anyOf"][0] if "anyOf" in key else key
+    if "properties" in inner and "format" not in inner:
+        return f"see {title}"
+    if "items" in key and "properties" in key["items"] and "format" not in key["items"]:
+        return f"a list of mappings, see {title}[]"
+    if isinstance(values := inner.get("additionalProperties"), dict) and "format" not in inner:
+        return f"name: {describe(values)}"
+    return describe(key)
 
 
-def _default(key: Key) -> str:
-    """As it is written in the file."""
-    if key.required:
-        return "required"
-    value = key.default
-    if isinstance(value, float) and key.field.endswith("_s"):
-        return f"`{spelled(value)}`"
-    if key.field == "max_body":
-        return f"`{value // 1024 // 1024}MiB`"
-    if key.field == "restarts":
-        return "`{" + ", ".join(f"{spelled(window_s)}: {count}" for window_s, count in value) + "}`"
-    if value is None or value in ("", (), {}) or type(value) in TITLES:
-        return ""
-    return f"`{value}`"
+def _shown(value: Any) -> str:
+    if isinstance(value, dict):
+        return "`{" + ", ".join(f"{key}: {one}" for key, one in value.items()) + "}`"
+    return "" if value is None else f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
 
 def main() -> None:
     """Write both files."""
-    PAGE.parent.mkdir(exist_ok=True)
     PAGE.write_text(page(), encoding="utf-8")
     SCHEMA.write_text(json.dumps(schema(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 

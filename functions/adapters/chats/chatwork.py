@@ -7,6 +7,7 @@ Documented (developer.chatwork.com): forms, not JSON; 300 requests in five minut
 from __future__ import annotations
 
 import re
+from typing import Annotated
 from urllib.parse import urlencode
 
 from msgspec import Struct
@@ -15,6 +16,7 @@ from functions.adapters.chats import _cards, _posting, _text_layout
 from functions.application.ports import Finding
 from functions.domain.model.messages import Card
 from functions.runtime import http_client
+from functions.runtime.fields import written
 from functions.runtime.secrets import SecretRef
 
 MAX_UNITS = 12_000
@@ -32,7 +34,7 @@ class Settings(Struct, frozen=True):
 
     token: SecretRef
     room: int
-    base_url: str = "https://api.chatwork.com/v2"
+    base_url: Annotated[str, written("base-url")] = "https://api.chatwork.com/v2"
 
 
 def render(card: Card, language: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from typing import Any
+from typing import Annotated, Any
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -19,6 +19,7 @@ from functions.application.ports import Finding
 from functions.domain.model.messages import Card
 from functions.domain.texts.words import CURVE, EVIDENCE, SHORTENED, curve_words
 from functions.runtime.errors import Denied, Unavailable
+from functions.runtime.fields import written
 from functions.runtime.secrets import SecretRef
 from functions.runtime.text import in_language
 
@@ -52,10 +53,14 @@ class Settings(Struct, frozen=True):
     """Either `url` (incoming webhook) or `token` with `channel` (bot with the scope chat:write)."""
 
     url: SecretRef | None = None
+    """The incoming webhook; that of Mattermost has the same form."""
     token: SecretRef | None = None
+    """The bot's token."""
     channel: str = ""
-    base_url: str = "https://slack.com/api"
+    """The channel's id."""
+    base_url: Annotated[str, written("base-url")] = "https://slack.com/api"
     ca: str = ""
+    """File or folder of certificates (PEM) to trust instead of the usual ones, for a private CA."""
 
 
 def render(card: Card, language: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import time
 from base64 import b64encode
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import quote, urlsplit
 
 from msgspec import Struct
@@ -22,6 +22,7 @@ from msgspec import Struct
 from functions.application.ports import Finding, finding_of_error
 from functions.runtime import http_client
 from functions.runtime.errors import Denied, Unavailable
+from functions.runtime.fields import written
 from functions.runtime.google_cloud import refusal, sentence, timeouts, translate_errors
 from functions.runtime.http_client import Answer
 from functions.runtime.import_lock import IMPORTING
@@ -52,7 +53,7 @@ class Settings(Struct, frozen=True):
     """`queue`: projects/P/locations/L/queues/Q. `url`: of verify. `service_account`: the e-mail that may invoke it."""
 
     queue: str
-    url: str
+    url: Annotated[str, written("base-url")]
     service_account: str
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import click
 from msgspec.structs import asdict
 
+from functions.application.ports import Finding
 from functions.cli import output
+from functions.config import loader
 from functions.entrypoints import checks
 from functions.entrypoints.checks import Line
 
@@ -29,7 +31,7 @@ def check(*, config_path: str, as_json: bool, timeout_s: float, labels: tuple[st
     ports = output.load_adapters(config_path)
     questions = checks.questions(ports, output.named_values("--label", labels), timeout_s)
     with output.progress("asking every system", len(questions)) as advance, output.logs_to_stderr():
-        lines = checks.ask_all(questions, timeout_s, advance)
+        lines = _find_new_defaults(config_path) + checks.ask_all(questions, timeout_s, advance)
     failed = sum(line.finding.ok is False for line in lines)
     if as_json:
         findings = [{"system": line.system, "runbooks": line.runbooks, **asdict(line.finding)} for line in lines]
@@ -40,6 +42,12 @@ def check(*, config_path: str, as_json: bool, timeout_s: float, labels: tuple[st
         click.echo(f"\n{len(lines) - failed - unknown} ok, {unknown} to look at, {failed} failed")
     if failed:
         raise SystemExit(output.WRONG)
+
+
+def _find_new_defaults(config_path: str) -> list[Line]:
+    """What the file leaves out and gets differently since the default changed."""
+    changed = loader.find_new_defaults(config_path)
+    return [Line("Configuration", Finding(key, ok=None, detail=what, remedy="Write the key out.")) for key, what in changed]
 
 
 def _print(lines: list[Line], *, only_wrong: bool) -> None:

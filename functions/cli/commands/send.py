@@ -10,7 +10,7 @@ import click
 from functions.adapters.grafana import sender
 from functions.cli import notifications, output
 from functions.cli.notifications import Recorded
-from functions.config.kinds import url_mistake
+from functions.config.formats import read_url
 from functions.config.loader import load_config
 from functions.config.settings import Config
 from functions.runtime import http_client
@@ -84,8 +84,10 @@ def _split(arguments: tuple[str, ...], *, example: bool) -> tuple[tuple[str, ...
         return arguments, ""
     if not example and len(arguments) != 2:
         raise click.UsageError("name a FILE and a URL.")
-    if mistake := url_mistake(url.partition("?")[0]):
-        raise output.Unusable(f"URL {mistake}. {WEBHOOK}")
+    try:
+        read_url(url.partition("?")[0])
+    except ValueError as mistake:
+        raise output.Unusable(f"URL {mistake}. {WEBHOOK}") from None
     return arguments[:-1], url
 
 

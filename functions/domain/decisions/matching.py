@@ -43,7 +43,7 @@ def parse_matcher(text: str) -> Matcher:
     """
     parts = re.fullmatch(_MATCHER, text.strip(), re.DOTALL)
     if not parts:
-        raise ValueError('is no matcher such as service="mail" (operators: =, !=, =~, !~)')
+        raise ValueError('is not a matcher such as service="mail" (operators: =, !=, =~, !~)')
     label, op, value = parts[1], parts[2], parts[3]
     label = _unquoted(label[1:-1]) if label.startswith('"') else label
     if value.startswith('"'):
@@ -93,9 +93,9 @@ def pattern_mistake(pattern: str) -> str:
         _compiled(pattern)
     except re2.error as error:
         message = error.args[0].decode(errors="replace") if error.args else "it can't be compiled"
-        return f"is no regular expression of RE2 ({message})"
+        return f"is not a regular expression of RE2 ({message.partition(': ')[0]})"
     except UnicodeEncodeError:
-        return "is no valid Unicode"
+        return "is not valid Unicode"
     return ""
 
 

@@ -1,13 +1,17 @@
-"""The runbooks of unstick.yaml: which alerts, what to restart, when a queue is stuck or healthy. Durations end in `_s`."""
+"""The runbooks of unstick.yaml: which alerts, what to restart, when a queue is stuck or healthy. Durations end in `_s`.
+
+docs/configuration.md and the JSON Schema show the texts below the fields.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from msgspec import Struct, field
+from msgspec import Meta, Struct, field
 
 from functions.domain.model.codes import Mode
+from functions.runtime.fields import adapter, duration, key, written
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
@@ -21,14 +25,19 @@ class Matcher(Struct, frozen=True):
     value: str
 
 
-class Restart(Struct, frozen=True):
+class Restart(Struct, frozen=True, rename=key):
+    """What is restarted."""
+
     job: str
-    options: Mapping[str, str] = field(default_factory=dict)
-    """Templates: the alert's label replaces `${labels.NAME}`."""
-    allow: Mapping[str, str] = field(default_factory=dict)
-    """Option or label name -> RE2 pattern that the whole rendered value must match."""
-    start_within_s: float = 30.0
-    max_run_s: float = 1800.0
+    """Id of the job."""
+    options: Mapping[str, Annotated[str, written("template")]] = field(default_factory=dict)
+    """The job's options; the alert's label replaces `${labels.NAME}`. Job and options together are the target."""
+    allow: Mapping[str, Annotated[str, written("pattern")]] = field(default_factory=dict)
+    """By option: what its whole value must match. Required for an option that takes a label."""
+    start_within_s: Annotated[float, duration(5, 600)] = 30.0
+    """The job refuses to start later than this after the decision."""
+    max_run_s: Annotated[float, duration(1)] = 1800.0
+    """A run that takes longer is reported as stuck."""
 
 
 class Symptom(Struct, frozen=True):
@@ -42,26 +51,40 @@ class Symptom(Struct, frozen=True):
 
 
 class Recovered(Struct, frozen=True):
+    """What is healthy again."""
+
     max_messages: int = 0
-    min_consumers: int = 1
+    """At most this many messages,"""
+    min_consumers: Annotated[int, Meta(ge=0, le=10_000)] = 1
+    """and at least this many consumers."""
 
 
-class Verify(Struct, frozen=True):
-    """When to check after the restart ended, in seconds."""
+class Verify(Struct, frozen=True, rename=key):
+    """When to check after the restart ended."""
 
-    first_s: float = 20.0
-    every_s: float = 15.0
-    patience_s: float = 120.0
-    within_s: float = 600.0
+    first_s: Annotated[float, duration(1)] = 20.0
+    """The first check."""
+    every_s: Annotated[float, duration(1)] = 15.0
+    """From check to check. Recovered needs two of them."""
+    patience_s: Annotated[float, duration(1)] = 120.0
+    """Without any movement for this long, the restart has not helped."""
+    within_s: Annotated[float, duration(1)] = 600.0
+    """The end of checking."""
 
 
-class Limits(Struct, frozen=True):
-    cooldown_s: float = 600.0
-    attempts: int = 2
-    restarts: tuple[tuple[float, int], ...] = ((3600.0, 3), (86400.0, 7))
-    """(window in seconds, how many restarts fill it)."""
-    failing: int = 2
-    stale_s: float = 86400.0
+class Limits(Struct, frozen=True, rename=key):
+    """What holds a restart."""
+
+    cooldown_s: Annotated[float, duration(0)] = 600.0
+    """Between two incidents of a target."""
+    attempts: Annotated[int, Meta(ge=1, le=5)] = 2
+    """Restarts of one incident; then it is escalated."""
+    restarts: Annotated[tuple[tuple[float, int], ...], written("windows")] = ((3600.0, 3), (86400.0, 7))
+    """Restarts of a target, manual ones included, that fill a window of time."""
+    failing: Annotated[int, Meta(ge=1, le=100)] = 2
+    """This many failed executions in a row hold the next."""
+    stale_s: Annotated[float, duration(1)] = 86400.0
+    """An alert that began longer ago restarts nothing."""
 
 
 class Freeze(Struct, frozen=True):
@@ -76,20 +99,36 @@ class Freeze(Struct, frozen=True):
 
 
 class Runbook(Struct, frozen=True):
-    name: str
-    match: tuple[Matcher, ...]
+    """Which alerts, what to restart, and how to tell whether it helped."""
+
+    name: Annotated[str, written("name")]
+    """Unique; people, logs and the archive know the runbook by it."""
+    match: Annotated[tuple[Matcher, ...], Meta(min_length=1)]
+    """All of them must match the alert's labels."""
     restart: Restart
-    symptom: Symptom
-    mode: Mode = Mode.AUTO
+    """What is restarted."""
+    symptom: Annotated[Symptom, adapter("runbook/symptoms")]
+    """What Unstick must see before it restarts anything."""
+    mode: Mode = Mode.OBSERVE
+    """`observe` says what it would have done, `approve` asks a person, `auto` restarts."""
     recovered: Recovered = field(default_factory=Recovered)
+    """What is healthy again."""
     verify: Verify = field(default_factory=Verify)
+    """When to check after the restart, and for how long."""
     limits: Limits = field(default_factory=Limits)
+    """What holds a restart."""
     freeze: tuple[Freeze, ...] = ()
+    """Times without restarts, in `time_zone`. `days`: `daily`, `mon-fri`, `'sat,sun'`. `to` before `from` is on the next day."""
     notify: tuple[str, ...] = ()
+    """Channels of this runbook; else the top-level `notify`."""
     escalate: tuple[str, ...] = ()
-    mention: tuple[str, ...] = ()
-    root_cause: str = ""
-    manual_minutes: float = 0.0
+    """More channels, for when a person is needed."""
+    mention: tuple[Annotated[str, written("optional-text")], ...] = ()
+    """Who is mentioned when a person is needed, as the chat writes it: `<users/all>`, `<!here>`."""
+    root_cause: Annotated[str, written("link")] = ""
+    """Link to the ticket of the bug itself, so that nobody forgets it."""
+    manual_minutes: Annotated[float, Meta(ge=0)] = 0.0
+    """How long the restart takes a person by hand, for the report."""
 
 
 class Rules(Struct, frozen=True):

@@ -17,7 +17,7 @@ from functions.adapters.runners.rundeck import answers, client
 from functions.adapters.runners.rundeck.client import Settings
 from functions.domain.model.alerts import Target
 from functions.domain.model.observations import Execution, ExecutionHistory
-from functions.runtime.errors import ConfigError, Denied, Unavailable
+from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.secrets import SecretRef
 from tests.doubles.rundeck import INCIDENT, NOT_AFTER, OWN, TOKEN, Job, Option, Rundeck
 
@@ -126,12 +126,6 @@ def test_other_options_in_the_echo_are_a_mismatch(
     assert (denied.value.code, denied.value.detail) == ("mismatch", "1")
     assert denied.value.link == f"{double.url}/project/demo/execution/show/1"
     assert denied.value.remedy
-
-
-def test_api_without_options_is_refused() -> None:
-    """Below API 18 Rundeck ignores the options and runs the job all the same, so such a number is no configuration."""
-    with pytest.raises(ConfigError, match="41"):
-        Settings("http://127.0.0.1:4440", SecretRef("env://RUNDECK_TOKEN"), api_version=17)
 
 
 def test_empty_option_is_no_option(double: Rundeck, settings: Settings) -> None:

@@ -16,7 +16,7 @@ from functions.domain.costs import chart as cost_chart
 from functions.domain.costs import report as cost
 from functions.domain.costs.model import MAX_PROMINENCE, Cost, Gap, Known, Likely, MissingData
 from functions.domain.model.alerts import QueueRef, Target
-from functions.domain.model.codes import Ending, Phase
+from functions.domain.model.codes import Ending, Mode, Phase
 from functions.domain.model.incidents import AlertRef, Archive, Incident, Outcome, PastAttempt, QueueState
 from functions.domain.model.messages import Card
 from functions.domain.model.observations import Execution, ExecutionHistory, QueueSnapshot, Unknown
@@ -27,7 +27,9 @@ TOKYO = ZoneInfo("Asia/Tokyo")
 NOW = datetime(2026, 11, 25, 9, 0, tzinfo=TOKYO).timestamp()
 DAY_S = 86400.0
 TARGET = Target("t1", "https://rundeck.example.com", "job", {"service": "mail-delivery"})
-RUNBOOK = Runbook("mail", (), Restart("job"), Symptom(), root_cause="https://tracker.example.com/MAIL-123", manual_minutes=8)
+RUNBOOK = Runbook(
+    "mail", (), Restart("job"), Symptom(), Mode.AUTO, root_cause="https://tracker.example.com/MAIL-123", manual_minutes=8
+)
 HELD = QueueSnapshot(0.0, 362, 342, 20, consumers=1, ack_samples=((1.0, 900), (6.0, 0), (11.0, 900)))
 
 

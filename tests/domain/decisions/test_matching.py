@@ -21,7 +21,7 @@ from functions.domain.decisions.matching import (
     template_labels,
 )
 from functions.domain.model.alerts import Alert, MatchedAlert, QueueRef
-from functions.domain.model.codes import Reason
+from functions.domain.model.codes import Mode, Reason
 from functions.domain.model.runbooks import Matcher, Restart, Rules, Runbook, Symptom
 
 URL = "http://127.0.0.1:4440"
@@ -31,6 +31,7 @@ RUNBOOK = Runbook(
     match=(Matcher("alertname", "=", "RabbitMQQueueStuck"), Matcher("service", "=~", "mail-.*")),
     restart=Restart("job-1", {"service": "${labels.service}", "env": "prod"}, {"service": "[a-z0-9-]{1,40}"}),
     symptom=Symptom(vhost="${labels.vhost}", queue="${labels.queue}"),
+    mode=Mode.AUTO,
 )
 
 
@@ -75,12 +76,12 @@ def test_matchers_are_read_as_alertmanager_does(text, matcher):
 @pytest.mark.parametrize(
     ("text", "mistake"),
     [
-        ("", "is no matcher"),
-        ("service", "is no matcher"),
-        ("=mail", "is no matcher"),
-        ('a b="c"', "is no matcher"),
-        ("{a=b}", "is no matcher"),
-        ("a>b", "is no matcher"),
+        ("", "is not a matcher"),
+        ("service", "is not a matcher"),
+        ("=mail", "is not a matcher"),
+        ('a b="c"', "is not a matcher"),
+        ("{a=b}", "is not a matcher"),
+        ("a>b", "is not a matcher"),
         ('a="b', "without its closing quote"),
         ('a="', "without its closing quote"),
         ('a="b" x', "closing quote"),
@@ -91,11 +92,11 @@ def test_matchers_are_read_as_alertmanager_does(text, matcher):
         ("a=b}", "more than one matcher"),
         ('a="b\\"', "backslash"),
         ("a=b\\", "backslash"),
-        ('a=~"("', "no regular expression of RE2 (missing ): ()"),
-        ('a=~"(?=b)"', "RE2 (invalid perl operator: (?=)"),
+        ('a=~"("', "not a regular expression of RE2 (missing ))"),
+        ('a=~"(?=b)"', "RE2 (invalid perl operator)"),
         (r'a!~"(b)\1"', "invalid escape sequence"),
         ('a=~"b{2000}"', "invalid repetition"),
-        ('a=~"\ud800"', "no valid Unicode"),
+        ('a=~"\ud800"', "not valid Unicode"),
     ],
 )
 def test_what_is_no_matcher_says_why(text, mistake):

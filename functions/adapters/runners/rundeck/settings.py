@@ -3,36 +3,34 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Annotated
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
-from functions.runtime.errors import ConfigError
+from functions.runtime.fields import written
 from functions.runtime.secrets import SecretRef
 
 FIRST_WITH_OPTIONS = 18
+"""Older versions of the API ignore the options of a run."""
 
 
 class Settings(Struct, frozen=True):
     """How Rundeck is reached (`rundeck:` in unstick.yaml)."""
 
-    url: str
+    url: Annotated[str, written("base-url")]
+    """Base URL, with its context path if it has one."""
     token: SecretRef
-    token_expires: str = ""
-    """When the token expires, as Rundeck said when it issued it: a token can't read its own end."""
-    api_version: int = 41
+    """Where the token is."""
+    token_expires: Annotated[str, written("moment")] = ""
+    """When Rundeck's token expires, as RFC 3339 with its zone; a token can't read its own end. `rotate-token` keeps it."""
+    api_version: Annotated[int, Meta(ge=FIRST_WITH_OPTIONS)] = 41
     """Every server from 4.0 on accepts 41."""
     incident_option: str = "unstick_incident"
+    """The job's option that takes INCIDENT.ATTEMPT."""
     not_after_option: str = "unstick_not_after"
+    """The job's option that takes the Unix time after which it must refuse to start."""
     ca: str = ""
-
-    def __post_init__(self) -> None:
-        if self.api_version < FIRST_WITH_OPTIONS:
-            problem = (
-                f"api_version: Rundeck ignores the options of a run below {FIRST_WITH_OPTIONS}. Use 41; 4.0 and newer accept it."
-            )
-            raise ConfigError((problem,))
-        if self.token_expires and self.token_expires_at is None:
-            raise ConfigError(("token_expires: not a time with its zone, such as 2026-12-26T11:15:56Z.",))
+    """File or folder of certificates (PEM) to trust instead of the usual ones, for a private CA."""
 
     @property
     def token_expires_at(self) -> float | None:

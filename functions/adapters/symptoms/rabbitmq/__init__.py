@@ -1,3 +1,3 @@
-from functions.adapters.symptoms.rabbitmq.client import Settings, check, look, look_all
+from functions.adapters.symptoms.rabbitmq.client import Settings, Symptom, check, look, look_all, to_symptom
 
-__all__ = ["Settings", "check", "look", "look_all"]
+__all__ = ["Settings", "Symptom", "check", "look", "look_all", "to_symptom"]

@@ -12,16 +12,18 @@ import re
 import time
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import quote, urlencode
 
 from msgspec import Struct
 
 from functions.adapters.symptoms.rabbitmq.answers import SYSTEM, json_or_none, live, login_failed, sighting
 from functions.application.ports import Finding
+from functions.domain.model import runbooks
 from functions.domain.model.alerts import QueueRef
 from functions.domain.model.observations import QueueSnapshot
 from functions.runtime.errors import Denied, Unavailable
+from functions.runtime.fields import duration, key, written
 from functions.runtime.http_client import Answer, request
 from functions.runtime.parallel import run_parallel
 from functions.runtime.secrets import SecretRef
@@ -43,11 +45,32 @@ UNNAMEABLE = frozenset({"", ".", ".."})
 class Settings(Struct, frozen=True):
     """`rabbitmq` in unstick.yaml."""
 
-    url: str
+    url: Annotated[str, written("base-url")]
     """Base URL of the management API, with its path prefix if it has one, without `/api`."""
     user: str
+    """Whose password it is."""
     password: SecretRef
+    """Where the password is."""
     ca: str = ""
+    """File or folder of certificates (PEM) to trust instead of the usual ones, for a private CA."""
+
+
+class Symptom(Struct, frozen=True, rename=key):
+    """The keys of `symptom: {rabbitmq: ...}` in a runbook."""
+
+    vhost: Annotated[str, written("template")] = "${labels.vhost}"
+    """RabbitMQ's virtual host."""
+    queue: Annotated[str, written("template")] = "${labels.queue}"
+    """The queue's name."""
+    max_messages: int = 0
+    """A queue is stuck if it has more messages (ready and unacknowledged) than this,"""
+    for_s: Annotated[float, duration(1, 3600)] = 60.0  # as far back as RabbitMQ keeps samples
+    """and for all of this time nothing acknowledged, or no consumer."""
+
+
+def to_symptom(keys: Symptom) -> runbooks.Symptom:
+    """As the domain has it."""
+    return runbooks.Symptom(SYSTEM, keys.vhost, keys.queue, keys.max_messages, keys.for_s)
 
 
 def look(settings: Settings, queue: QueueRef, *, for_s: float, timeout_s: float) -> QueueSnapshot:

@@ -1,0 +1,233 @@
+"""How values of unstick.yaml are written: what each format reads from its text, and its words for people.
+
+`read` raises ValueError with the mistake, a predicate of the place that never repeats the value.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from types import MappingProxyType
+from typing import Any
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+from msgspec import Struct, to_builtins
+
+from functions.config.yaml_tree import CONTROL
+from functions.domain.decisions.matching import parse_matcher, pattern_mistake, template_labels
+from functions.runtime.secrets import FORMS, is_reference
+from functions.runtime.text import languages
+
+DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+DAY_MINUTES = 24 * 60
+MAX_TEXT = 1024  # characters of a name, matcher, pattern or template: enough for all of them, and a bound for what follows
+_DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)\s?(s|m|h|d)?", re.ASCII)
+_UNITS_S = {None: 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_CLOCK = re.compile(r"([01]\d|2[0-4]):([0-5]\d)", re.ASCII)
+_SIZE = re.compile(r"(\d{1,9})\s?(B|KiB|MiB)?", re.ASCII)
+_SIZE_BYTES = {None: 1, "B": 1, "KiB": 1024, "MiB": 1024 * 1024}
+_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")  # a token of RFC 9110, 5.6.2
+TEXT = MappingProxyType({"type": "string"})
+
+
+class Format(Struct, frozen=True):
+    words: str
+    read: Callable[[Any], Any]
+    """The value as msgspec takes it, from a text, or a mapping whose schema was met."""
+    schema: Mapping[str, Any] = TEXT
+
+
+def read_duration(text: str) -> float:
+    """`30s`, `5m`, `1h`, `2d`, or plain seconds, in seconds."""
+    match = _DURATION.fullmatch(text)
+    if not match:
+        raise ValueError("is not a duration (30s, 5m, 1h, 2d, or a number of seconds)")
+    return float(match[1]) * _UNITS_S[match[2]]
+
+
+def show_duration(value_s: float) -> str:
+    """Seconds as they are written in the file, in the largest unit that is whole."""
+    for unit, unit_s in (("d", 86400.0), ("h", 3600.0), ("m", 60.0)):
+        if value_s >= unit_s and value_s % unit_s == 0 and (unit != "d" or value_s > unit_s):
+            return f"{value_s / unit_s:.0f}{unit}"
+    return f"{value_s:.6f}".rstrip("0").rstrip(".") + "s"
+
+
+def _read_size(text: str) -> int:
+    match = _SIZE.fullmatch(text)
+    if not match or not 1024 <= (size := int(match[1]) * _SIZE_BYTES[match[2]]) <= 32 * 1024 * 1024:
+        raise ValueError("is not a size from 1KiB to 32MiB, which is Cloud Run's own limit")
+    return size
+
+
+def _read_text(text: str) -> str:
+    if not text.strip():
+        raise ValueError("is empty")
+    if "${" in text:
+        raise ValueError("has a ${, which is filled in nowhere but in options, vhost and queue of a runbook")
+    if CONTROL.search(text):
+        raise ValueError("holds control characters")
+    return text
+
+
+def _read_name(text: str) -> str:
+    if not text.strip() or len(text) > 80 or CONTROL.search(text) or "${" in text:
+        raise ValueError("is not a name of 1 to 80 characters")
+    return text
+
+
+def _read_template(text: str) -> str:
+    if not text or CONTROL.search(text):
+        raise ValueError("is empty or holds control characters")
+    template_labels(_limited(text))
+    return text
+
+
+def _read_pattern(text: str) -> str:
+    if mistake := pattern_mistake(_limited(text)):
+        raise ValueError(mistake)
+    return text
+
+
+def _limited(text: str) -> str:
+    if len(text) > MAX_TEXT:
+        raise ValueError(f"has more than {MAX_TEXT} characters")
+    return text
+
+
+def _read_secret(text: str) -> dict[str, str]:
+    if not is_reference(text):
+        raise ValueError("is not a reference to a secret (it is not repeated here)" if text else "has no value")
+    return {"reference": text}
+
+
+def read_url(text: str) -> str:
+    """A base URL, without a slash at its end."""
+    try:
+        parts = urlsplit(text)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        raise ValueError("is not a URL") from None
+    if parts.scheme not in ("http", "https") or not host or not text.isprintable() or " " in text:
+        raise ValueError("is not an http or https URL")
+    if "@" in parts.netloc:
+        raise ValueError("holds a user or password; they have keys of their own")
+    if "?" in text or "#" in text:
+        raise ValueError("has a query or fragment")
+    return text.rstrip("/")
+
+
+def _read_link(text: str) -> str:
+    if text:
+        read_url(text.partition("?")[0].partition("#")[0])
+    return text
+
+
+def _read_zone(name: str) -> str:
+    try:
+        ZoneInfo(_limited(name))
+    except (KeyError, OSError, ValueError):  # unknown, a folder, a path
+        raise ValueError("is not a time zone that this machine knows") from None
+    return name
+
+
+def _read_moment(text: str) -> str:
+    try:
+        known = not text or datetime.fromisoformat(text).tzinfo is not None
+    except ValueError:
+        known = False
+    if not known:
+        raise ValueError("is not a time with its zone")
+    return text
+
+
+def _read_language(text: str) -> str:
+    if text not in languages():
+        raise ValueError(f"is not one of {', '.join(languages())}")
+    return text
+
+
+def _read_header(name: str) -> str:
+    if not _HEADER.fullmatch(name):
+        raise ValueError("is not a header's name")
+    return name
+
+
+def _read_clock(text: str) -> int:
+    match = _CLOCK.fullmatch(text)
+    minute = int(match[1]) * 60 + int(match[2]) if match else DAY_MINUTES + 1
+    if minute > DAY_MINUTES:
+        raise ValueError("is not a time of the day")
+    return minute
+
+
+def read_days(text: str) -> frozenset[int]:
+    """`daily`, days and ranges of days with commas between them (`mon-fri`, `sat,sun`, `fri-mon`); 0 is Monday."""
+    if text == "daily":
+        return frozenset(range(7))
+    days: set[int] = set()
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        if first not in DAYS or (dash and last not in DAYS):
+            raise ValueError("names no days")
+        begin, length = DAYS.index(first), (DAYS.index(last or first) - DAYS.index(first)) % 7
+        days.update((begin + day) % 7 for day in range(length + 1))
+    return frozenset(days)
+
+
+def _read_freeze(window: Mapping[str, str]) -> dict[str, Any]:
+    """As the fields of Freeze."""
+    start, end = _read_clock(window["from"]), _read_clock(window["to"])
+    if start in (end, DAY_MINUTES):
+        raise ValueError("has no length; a whole day is from '00:00' to '24:00'")
+    text = f"{window['days']} {window['from']}-{window['to']}"
+    return {"days": list(read_days(window["days"])), "start_minute": start, "end_minute": end, "text": text}
+
+
+def _read_windows(counts: Mapping[str, str]) -> list[tuple[float, str]]:
+    try:
+        windows = {read_duration(window): count for window, count in counts.items()}
+    except ValueError:
+        raise ValueError("has a window that is not a duration such as 1h") from None
+    if 0.0 in windows or len(windows) < len(counts):
+        raise ValueError("has a window without length, or the same window twice")
+    return sorted(windows.items())
+
+
+_FREEZE = {key: {**TEXT, "format": form} for key, form in (("days", "days"), ("from", "clock"), ("to", "clock"))}
+_COUNT = {"type": "integer", "minimum": 1, "maximum": 100}
+FORMATS: Mapping[str, Format] = {
+    "text": Format("a text", _read_text),
+    "optional-text": Format("a text", lambda text: text and _read_text(text)),
+    "name": Format("a name of 1 to 80 characters", _read_name),
+    "duration": Format("a duration such as 30s, 5m or 2h", read_duration, {"type": ["string", "number"]}),
+    "size": Format("a size such as 8MiB", _read_size, {"type": ["string", "integer"]}),
+    "secret": Format(f"a secret: {FORMS}", _read_secret),
+    "base-url": Format("a base URL such as https://host:port/path", read_url),
+    "link": Format("a link", _read_link),
+    "moment": Format("a time with its zone, such as 2026-12-26T11:15:56Z", _read_moment),
+    "language": Format(f"one of {', '.join(languages())}", _read_language),
+    "header": Format("a header's name", _read_header),
+    "time-zone": Format("a time zone such as Asia/Tokyo", _read_zone),
+    "template": Format("a text, with ${labels.NAME} for a label of the alert", _read_template),
+    "matcher": Format(
+        "a matcher in Alertmanager's syntax, such as 'service=\"mail\"'", lambda text: to_builtins(parse_matcher(_limited(text)))
+    ),
+    "pattern": Format("a regular expression of RE2 that the whole value must match, such as '[a-z0-9-]{1,40}'", _read_pattern),
+    "days": Format("days such as mon-fri, 'sat,sun' or daily", read_days),
+    "clock": Format("a time such as '09:00', up to '24:00'", _read_clock),
+    "freeze": Format(
+        "{days: mon-fri, from: '09:00', to: '10:00'}",
+        _read_freeze,
+        {"type": "object", "properties": _FREEZE, "required": list(_FREEZE), "additionalProperties": False},
+    ),
+    "windows": Format(
+        "windows and how many restarts fill each, such as {1h: 3, 24h: 7}",
+        _read_windows,
+        {"type": "object", "additionalProperties": _COUNT, "minProperties": 1},
+    ),
+}
+STRUCTS = {"SecretRef": "secret", "Matcher": "matcher", "Freeze": "freeze"}
+"""Structs that are written in a format of their own."""
