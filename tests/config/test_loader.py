@@ -589,7 +589,7 @@ def test_a_room_is_found_by_its_file():
     for name in ("nothing", "_cards", "../errors", "__init__", "console.py"):
         with pytest.raises(KeyError):
             registry.load_adapter("chats", name)
-    with pytest.raises(ValueError, match="no kind of room"):
+    with pytest.raises(ValueError, match="no kind of adapter"):
         registry.adapter_names("cli")
 
 
