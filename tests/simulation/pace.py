@@ -87,7 +87,10 @@ def _told_twice(world: World) -> list[Violation]:
 
 
 def _looked_at_too_often(world: World) -> list[Violation]:
-    """Wake-ups look at a target `every` apart, and a few times more where something changes."""
+    """Wake-ups look at a target `every` apart, and a few times more where something changes.
+
+    Alerts that were handed over don't count: where processes are killed, a list of them is delivered until it gets through.
+    """
     more = MORE_LOOKS if _is_steady(world) else MORE_LOOKS_AFTER_FAULTS
     most = WINDOW_S / world.rules.runbooks["mail"].verify.every_s + more
     found = []

@@ -157,7 +157,8 @@ class World:
                 self._deliver(self.now + min(10.0 * 2 ** min(tries, 5), 300.0), content, tries + 1)
 
         def begin() -> None:
-            self.spawn(f"wake-up {self._count}", lambda host: verify(host, content), ended)
+            kind = "handed-over alerts" if "deferred" in content else "wake-up"
+            self.spawn(f"{kind} {self._count}", lambda host: verify(host, content), ended)
 
         self.at(when, begin)
 
