@@ -6,7 +6,7 @@ PORT ?= 8080
 RUN = $(VENV)/bin/python -X utf8
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-long lint format demo run prove bench soak fuzz audit lock deploy plan check rollback destroy release docs clean
+.PHONY: help setup test test-long mutate lint format demo run prove bench soak fuzz audit lock deploy plan check rollback destroy release docs clean
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,6 +20,9 @@ test: lint ## check style and types, and run the tests on all cores
 
 test-long: setup ## the tests that take minutes: more schedules, a simulated day
 	$(RUN) -m pytest -m long $(ARGS)
+
+mutate: setup ## test the tests: change the code in 300 places, one at a time, and print what no test notices
+	$(RUN) tools/mutate.py $(ARGS)
 
 lint: setup ## check style and types
 	$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/mypy && $(VENV)/bin/lint-imports --no-logo
