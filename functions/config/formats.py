@@ -17,7 +17,8 @@ from msgspec import Struct, to_builtins
 
 from functions.config.yaml_tree import CONTROL
 from functions.domain.decisions.matching import parse_matcher, pattern_mistake, template_labels
-from functions.runtime.secrets import FORMS, is_reference
+from functions.domain.model.runbooks import Freeze, Matcher
+from functions.runtime.secrets import FORMS, SecretRef, is_reference
 from functions.runtime.text import languages
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -229,5 +230,5 @@ FORMATS: Mapping[str, Format] = {
         {"type": "object", "additionalProperties": _COUNT, "minProperties": 1},
     ),
 }
-STRUCTS = {"SecretRef": "secret", "Matcher": "matcher", "Freeze": "freeze"}
+STRUCTS = {struct.__name__: form for struct, form in ((SecretRef, "secret"), (Matcher, "matcher"), (Freeze, "freeze"))}
 """Structs that are written in a format of their own."""

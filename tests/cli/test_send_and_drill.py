@@ -89,7 +89,7 @@ def test_send_posts_what_grafana_would(here: Line, httpserver: HTTPServer) -> No
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        ((FIRING, "ftp://x/"), 2, "no http or https URL"),
+        ((FIRING, "ftp://x/"), 2, "not an http or https URL"),
         ((FIRING, "http://127.0.0.1:1/"), 1, "connection refused"),
         ((FIRING, "http://127.0.0.1:1/", "--as", "bearer"), 1, "has no bearer"),
         (("none.json", "http://127.0.0.1:1/"), 2, "no such file"),

@@ -22,7 +22,7 @@ from functions.runtime.text import languages
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "configuration.md"
 SCHEMA = ROOT / "unstick.schema.json"
-TEXT = Path(__file__).with_name("configuration_text.md")
+TEXT = Path(__file__).with_name("configuration_text.txt")
 KINDS = {
     "runners": "A key at the top of the file; exactly one.",
     "symptoms": "A key at the top of the file; at least one.",
