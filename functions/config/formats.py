@@ -230,5 +230,5 @@ FORMATS: Mapping[str, Format] = {
         {"type": "object", "additionalProperties": _COUNT, "minProperties": 1},
     ),
 }
-STRUCTS = {struct.__name__: form for struct, form in ((SecretRef, "secret"), (Matcher, "matcher"), (Freeze, "freeze"))}
+STRUCTS = {struct.__name__: form for form, struct in (("secret", SecretRef), ("matcher", Matcher), ("freeze", Freeze))}
 """Structs that are written in a format of their own."""

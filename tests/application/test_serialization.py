@@ -77,6 +77,7 @@ CARD = Card(
     ("@all",),
     "inc-1",
     NOW,
+    "nonce",
 )
 OUTCOME = Outcome("inc-0", Ending.ESCALATED, Reason.FAILING, NOW, (TRIGGER,), NOW, ("ops",), 2, (WATCHED.queue,))
 FULL = Document(

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from functions.application import signing
-from functions.domain.model.codes import VERSION
+from functions.domain.model.codes import FIRST_VERSION, VERSION
 from functions.entrypoints import startup
 from functions.runtime.errors import BadRequest
 from functions.runtime.secrets import SecretRef
@@ -123,7 +123,7 @@ def test_a_wake_up_of_a_newer_release_is_left_for_it_and_its_target_is_swept(pla
     place.alerted()
     key = place.documents()[0].key
     place.later(HOURS_S)
-    status, said = place.delivered(payload_of({"v": VERSION + 1, "target": key, "why": "new here"}))
+    status, said = place.delivered(payload_of({"v": FIRST_VERSION + 1, "target": key, "why": "new here"}))
     assert (status, "made by a newer release" in said) == (400, True)
     place.until_told(place.swept)
     assert "recovered" in place.cards()
@@ -133,7 +133,7 @@ def test_a_wake_up_with_more_in_it_than_is_known_is_taken(place):
     """A field that a later release adds to this version does no harm."""
     place.alerted()
     key = place.documents()[0].key
-    place.until_told(lambda: place.delivered(payload_of({"v": VERSION, "target": key, "hint": [1, 2]})))
+    place.until_told(lambda: place.delivered(payload_of({"v": FIRST_VERSION, "target": key, "hint": [1, 2]})))
     assert "recovered" in place.cards()
 
 
@@ -241,7 +241,7 @@ def test_of_alerts_that_were_handed_over_only_what_failed_comes_again(place):
         file.execute("DELETE FROM wake_ups")
         file.execute("UPDATE documents SET body = ? WHERE key = ?", (newer.encode(), found.key))
     entries = [one for name in ("mail", "post") for one in content_of(handed_over(name, 60.0))["deferred"]]
-    payload = payload_of({"v": VERSION, "deferred": entries})
+    payload = payload_of({"v": FIRST_VERSION, "deferred": entries})
     restarts = place.restarts()
     assert place.delivered(payload)[0] == 200
     assert place.restarts() == restarts + 1
@@ -268,6 +268,6 @@ def test_alerts_that_were_handed_over_go_to_the_targets_of_now(place):
     place.configured(runbook("mail"), runbook("post"))
     entries = [content_of(handed_over(name, 60.0))["deferred"][0] for name in ("mail", "post")]
     both = {**entries[0], "alerts": [entries[0]["alerts"][0], {**entries[1]["alerts"][0], "fingerprint": "f2"}]}
-    assert place.delivered(payload_of({"v": VERSION, "deferred": [both]}))[0] == 200
+    assert place.delivered(payload_of({"v": FIRST_VERSION, "deferred": [both]}))[0] == 200
     assert sorted(run.options["service"] for run in place.rundeck.state.carried_out) == ["mail", "post"]
     assert len(place.documents()) == 2

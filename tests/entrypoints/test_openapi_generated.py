@@ -28,7 +28,7 @@ from werkzeug.test import Client, TestResponse
 from functions import bootstrap
 from functions.application.serialization import decode
 from functions.application.signing import sign
-from functions.domain.model.codes import VERSION, Phase
+from functions.domain.model.codes import FIRST_VERSION, Phase
 from functions.domain.model.incidents import Document
 from tests.doubles.rabbitmq import RabbitDouble
 from tests.doubles.rundeck import Job, Rundeck
@@ -128,7 +128,7 @@ def prove(case: Any, world: World, *, ours: bool) -> None:
     if case.path == "/approve/open" and isinstance(case.body, dict):
         case.body["token"] = world.approval
     elif case.path == "/verify" and isinstance(case.body, dict):
-        case.body["wake"] = sign(bootstrap.current_adapters().config.signing_keys, {"v": VERSION, "target": world.asking})
+        case.body["wake"] = sign(bootstrap.current_adapters().config.signing_keys, {"v": FIRST_VERSION, "target": world.asking})
     elif case.path == "/" and ours and case.meta.generation.mode.is_positive:
         case.body["alerts"][0] = alert("mail", "mail.delivery")
 

@@ -16,9 +16,9 @@ from pathlib import Path
 from msgspec import Struct, field
 
 from functions.adapters.schedulers._lease_owner import has_ended, this_process
+from functions.adapters.sqlite import opened
 from functions.application.ports import Finding, finding_of_error
 from functions.runtime.errors import Denied, Unavailable, UnstickError
-from functions.runtime.sqlite import opened
 
 SYSTEM = "scheduler"
 _POLL_S = 0.1  # how late a wake-up of another process may be noticed; 0.4 % of a core when idle

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from functions.adapters.sqlite import opened
 from functions.application.ports import Finding, Listed, Stored, finding_of_error
 from functions.runtime.errors import Conflict, Denied, Unavailable
-from functions.runtime.sqlite import opened
 
 if TYPE_CHECKING:
     import sqlite3

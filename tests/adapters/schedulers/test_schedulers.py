@@ -32,8 +32,8 @@ from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
 from functions.adapters.schedulers import _lease_owner, cloud_tasks, local
+from functions.adapters.sqlite import opened
 from functions.runtime.errors import Denied, Unavailable
-from functions.runtime.sqlite import opened
 from tests.doubles.cloud_tasks import CloudTasks
 
 ROOT = Path(__file__).parents[3]

@@ -8,7 +8,7 @@ import sys
 import threading
 from pathlib import Path
 
-from functions.runtime.sqlite import opened
+from functions.adapters.sqlite import opened
 
 ANOTHER = "import sqlite3, sys; file = sqlite3.connect(sys.argv[1]); file.execute('DELETE FROM sweeps'); file.close()"
 
