@@ -28,6 +28,7 @@ from functions.domain.model.observations import Execution, ExecutionHistory, Pau
 from functions.domain.model.runbooks import Restart, Rules, Runbook, Symptom
 from functions.runtime.errors import Denied, Unavailable
 from tests.simulation.models import Chat, Faults, Queue, Run, Rundeck, Store, lost
+from tests.support.memory import read_each
 
 BEGIN = 1_800_000_000.0
 WEBHOOK_BUDGET_S = 8.0
@@ -353,13 +354,7 @@ class Host:
     def read_queues(
         self, queues: Sequence[tuple[QueueRef, float]], timeout_s: float
     ) -> list[QueueSnapshot | Unavailable | Denied]:
-        snapshots: list[QueueSnapshot | Unavailable | Denied] = []
-        for queue, for_s in queues:
-            try:
-                snapshots.append(self.read_queue(queue, for_s, timeout_s))
-            except (Unavailable, Denied) as error:
-                snapshots.append(error)
-        return snapshots
+        return read_each(self.read_queue, queues, timeout_s)
 
     def read_queue(self, queue: QueueRef, for_s: float, timeout_s: float) -> QueueSnapshot:
         self._leg("queue")

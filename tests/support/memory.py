@@ -19,6 +19,19 @@ from functions.runtime.errors import Conflict, Denied, Unavailable
 from tests.support.scenes import AHEAD_S, NOW, rules, sighting
 
 
+def read_each(
+    read_queue: Callable[[QueueRef, float, float], QueueSnapshot], queues: Sequence[tuple[QueueRef, float]], timeout_s: float
+) -> list[QueueSnapshot | Unavailable | Denied]:
+    """One queue after the other; an error stands in the place of its queue."""
+    snapshots: list[QueueSnapshot | Unavailable | Denied] = []
+    for queue, for_s in queues:
+        try:
+            snapshots.append(read_queue(queue, for_s, timeout_s))
+        except (Unavailable, Denied) as error:
+            snapshots.append(error)
+    return snapshots
+
+
 @dataclass
 class Memory:
     """`before` is called with the name of each call as it begins: it may raise, change the world, or let time pass."""
@@ -121,13 +134,7 @@ class Memory:
     def read_queues(
         self, queues: Sequence[tuple[QueueRef, float]], timeout_s: float
     ) -> list[QueueSnapshot | Unavailable | Denied]:
-        snapshots: list[QueueSnapshot | Unavailable | Denied] = []
-        for queue, for_s in queues:
-            try:
-                snapshots.append(self.read_queue(queue, for_s, timeout_s))
-            except (Unavailable, Denied) as error:
-                snapshots.append(error)
-        return snapshots
+        return read_each(self.read_queue, queues, timeout_s)
 
     def read_queue(self, queue: QueueRef, for_s: float, timeout_s: float) -> QueueSnapshot:
         self._call(f"queue {queue.name}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,6 @@ from functions.adapters.runners.rundeck import checks
 from functions.adapters.runners.rundeck.client import Settings
 from functions.application.ports import Finding
 from functions.runtime.errors import Denied
-from functions.runtime.secrets import SecretRef
 from tests.doubles.rundeck import NOT_AFTER, OWN, TOKEN, Job, Option, Rundeck
 
 DEFINITION = Path(__file__).parents[3] / "infra" / "rundeck" / "job.yaml"
@@ -27,15 +25,8 @@ JOB = Job().id
 
 
 @pytest.fixture
-def double() -> Iterator[Rundeck]:
-    with Rundeck() as served:
-        yield served
-
-
-@pytest.fixture
-def settings(double: Rundeck, tmp_path: Path) -> Settings:
-    (tmp_path / "token").write_text(f"{TOKEN}\n")
-    return Settings(double.url, SecretRef(f"file://{tmp_path}/token"), token_expires="2999-01-01T00:00:00Z")
+def settings(settings: Settings) -> Settings:
+    return replace(settings, token_expires="2999-01-01T00:00:00Z")
 
 
 def check(

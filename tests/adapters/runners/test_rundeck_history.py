@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,39 +12,12 @@ from msgspec.structs import replace
 
 from functions.adapters.runners.rundeck import answers, client
 from functions.adapters.runners.rundeck.client import Settings
-from functions.domain.model.alerts import Target
-from functions.domain.model.observations import Execution, ExecutionHistory
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.secrets import SecretRef
-from tests.doubles.rundeck import INCIDENT, NOT_AFTER, TOKEN, Job, Rundeck, Seen
+from tests.adapters.runners.calls import DAY, JOB, MAIL, look, run
+from tests.doubles.rundeck import INCIDENT, NOT_AFTER, TOKEN, Rundeck, Seen
 
 RECORDINGS = Path(__file__).parents[2] / "recordings" / "rundeck"
-JOB = Job().id
-MAIL = Target("t", "http://rundeck", JOB, {"service": "mail"})
-DAY = 86400.0
-
-
-@pytest.fixture
-def double() -> Iterator[Rundeck]:
-    with Rundeck() as served:
-        yield served
-
-
-@pytest.fixture
-def settings(double: Rundeck, tmp_path: Path) -> Settings:
-    (tmp_path / "token").write_text(f"{TOKEN}\n")
-    return Settings(double.url, SecretRef(f"file://{tmp_path}/token"))
-
-
-def look(
-    settings: Settings, target: Target = MAIL, *, follow: str | None = None, tail: bool = False, since_s: float = DAY
-) -> ExecutionHistory:
-    own = (INCIDENT, NOT_AFTER)
-    return client.look(settings, target, own_options=own, since_s=since_s, follow=follow, tail=tail, timeout_s=5)
-
-
-def run(settings: Settings, target: Target = MAIL, *, tag: str = "inc.1", in_s: float = 60, timeout_s: float = 5) -> Execution:
-    return client.run(settings, target, tag=tag, runner_not_after=time.time() + in_s, timeout_s=timeout_s)
 
 
 # --- the history
