@@ -62,16 +62,16 @@ class Adapters(Struct, frozen=True):
         return load_adapter("stores", self.config.store.name)
 
     def load(self, key: str, timeout_s: float) -> Stored | None:
-        found: Stored | None = self._store.load(self.config.store.settings, key, timeout_s=timeout_s)
-        return found
+        stored: Stored | None = self._store.load(self.config.store.settings, key, timeout_s=timeout_s)
+        return stored
 
     def save(self, key: str, body: bytes, generation: str | None, due: float | None, timeout_s: float) -> str:
         saved: str = self._store.save(self.config.store.settings, key, body, generation=generation, due=due, timeout_s=timeout_s)
         return saved
 
     def list_documents(self, timeout_s: float) -> list[Listed]:
-        found: list[Listed] = self._store.list_documents(self.config.store.settings, timeout_s=timeout_s)
-        return found
+        listed: list[Listed] = self._store.list_documents(self.config.store.settings, timeout_s=timeout_s)
+        return listed
 
     def archive(self, path: str, body: bytes, timeout_s: float) -> None:
         self._store.archive(self.config.store.settings, path, body, timeout_s=timeout_s)

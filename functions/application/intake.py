@@ -15,8 +15,10 @@ from msgspec.structs import replace
 from functions.application.observe import unwrap
 from functions.application.ports import Budget, Ports
 from functions.application.reconcile import LIST_S, STORE_S, advance
+from functions.domain.decisions.step import WEEK_S
 from functions.domain.model.alerts import MatchedAlert
-from functions.domain.model.events import AlertsReceived, Origin, Reply, TimerFired, TokenExpiring
+from functions.domain.model.codes import Action
+from functions.domain.model.events import AlertsReceived, Event, Origin, Reply, TimerFired, TokenExpiring
 from functions.runtime.errors import Denied, Unavailable, UnstickError
 
 DIRECT = 10
@@ -31,7 +33,6 @@ LISTED_BYTES = 600_000
 
 SWEEP_AFTER_S = 60.0
 SWEEP_MOST = 200
-WEEK_S = 7 * 86400.0
 TOKEN_KEY = "runner-token"  # noqa: S105 - a document's name
 """The document that knows what people were told about the runner's token."""
 WAKE_BUDGET_S = 60.0
@@ -124,8 +125,6 @@ def _decide_or_hand_over(ports: Ports, key: str, event: AlertsReceived, budget: 
 
 def hand_over(ports: Ports, events: list[tuple[str, AlertsReceived]], budget: Budget) -> list[Reply | None]:
     """Hand alerts to the scheduler whole; `verify` decides them. Raises Unavailable if it does not accept them."""
-    from functions.domain.model.codes import Action
-
     now = ports.now()
     content = {
         "deferred": [
@@ -163,21 +162,18 @@ def sweep(ports: Ports, budget: Budget) -> int:
         if budget.left_s <= 0:
             break
         ports.log("WARNING", "stepped by the sweep: its wake-up did not come", document=entry.key)
-        try:
-            advance(ports, entry.key, TimerFired(), replace(budget, ends=min(budget.ends, ports.monotonic() + WAKE_BUDGET_S)))
-            stepped += 1
-        except (Unavailable, Denied) as error:
-            ports.log("ERROR", f"the sweep could not step it: {error}", document=entry.key)
-    _warn_of_expiry(ports, budget)
+        stepped += _sweep_one(ports, entry.key, TimerFired(), budget)
+    expires_at = ports.rules.token_expires_at
+    if expires_at is not None and ports.now() >= expires_at - WEEK_S and budget.left_s > 0:
+        _sweep_one(ports, TOKEN_KEY, TokenExpiring(), budget)  # each sweep asks; the step knows what people were told
     return stepped
 
 
-def _warn_of_expiry(ports: Ports, budget: Budget) -> None:
-    """Have people notified before the runner's token expires. The sweep comes often, so the step decides what is new."""
-    expires_at = ports.rules.token_expires_at
-    if expires_at is None or ports.now() < expires_at - WEEK_S or budget.left_s <= 0:
-        return
+def _sweep_one(ports: Ports, key: str, event: Event, budget: Budget) -> bool:
+    """Whether the document could be stepped."""
     try:
-        advance(ports, TOKEN_KEY, TokenExpiring(), replace(budget, ends=min(budget.ends, ports.monotonic() + WAKE_BUDGET_S)))
+        advance(ports, key, event, replace(budget, ends=min(budget.ends, ports.monotonic() + WAKE_BUDGET_S)))
     except (Unavailable, Denied) as error:
-        ports.log("ERROR", f"the sweep could not step it: {error}", document=TOKEN_KEY)
+        ports.log("ERROR", f"the sweep could not step it: {error}", document=key)
+        return False
+    return True

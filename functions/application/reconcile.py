@@ -34,7 +34,7 @@ from functions.domain.model.events import (
 from functions.domain.model.incidents import Document
 from functions.domain.model.messages import Message
 from functions.domain.model.observations import Observation, Pause
-from functions.runtime.errors import Conflict, Denied, Unavailable, UnstickError
+from functions.runtime.errors import Conflict, Denied, Unavailable
 from functions.runtime.text import Text
 
 STORE_S = 5.0
@@ -83,21 +83,20 @@ def advance(ports: Ports, key: str, event: Event, budget: Budget) -> Reply | Non
 
     Raises Unavailable or Denied if the document can't be loaded or saved; then nothing was done that a wake-up does not find.
     """
-    failed: UnstickError = Unavailable("store", Text("another process kept changing the document"), late=True)
-    unanswered = 0
+    conflicts = Unavailable("store", Text("another process kept changing the document"), late=True)
+    failed, unanswered = conflicts, 0
     for attempt in range(TRIES):
         if attempt and budget.left_s <= 0:
             break
         loaded = _load_and_observe(ports, key, event, budget, first=attempt == 0)
         now = ports.now() if loaded.unlooked_at is None else loaded.unlooked_at
-        change = step(loaded.document, event, loaded.seen, now, ports.rules)
-        change = replace(change, document=_fit(ports, change.document))
+        change = _step(ports, loaded.document, event, loaded.seen, now)
         if change.document == loaded.document and not change.acts:
             return change.reply
         try:
             generation, pause, paused_at = _write_ahead_and_save(ports, loaded, change, budget)
-        except Conflict as conflict:
-            failed = conflict
+        except Conflict:
+            failed = conflicts
             continue
         except Unavailable as unavailable:
             # It may have been saved: the next observation tells. Each try queries every system, so stop soon.
@@ -116,8 +115,6 @@ def advance(ports: Ports, key: str, event: Event, budget: Budget) -> Reply | Non
         if loaded.generation is not None:
             _deliver_and_save(ports, loaded, budget, waited)
         return reply
-    if isinstance(failed, Conflict):
-        raise Unavailable("store", Text("another process kept changing the document"), late=True)
     raise failed
 
 
@@ -157,6 +154,12 @@ def _load_and_observe(ports: Ports, key: str, event: Event, budget: Budget, *, f
     return LoadedDocument(document, generation, seen, storm_generation, looked_from)
 
 
+def _step(ports: Ports, document: Document, event: Event, seen: Observation, now: float) -> Step:
+    """Take one step; what it changed fits into a document."""
+    change = step(document, event, seen, now, ports.rules)
+    return change if change.document == document else replace(change, document=_fit(ports, change.document))
+
+
 def _fit(ports: Ports, document: Document) -> Document:
     """Shrink the document to at most MAX_BYTES."""
     smaller = document
@@ -172,6 +175,13 @@ def _fit(ports: Ports, document: Document) -> Document:
 def load_document(key: str, stored: Stored | None) -> Document:
     """The stored document, or a new one. Raises Denied for one of a newer release."""
     return decode(Document, stored.body, key) if stored else Document(key)
+
+
+def _reload(ports: Ports, loaded: LoadedDocument, budget: Budget) -> LoadedDocument:
+    """The document as another process has saved it meanwhile."""
+    stored = ports.load(loaded.document.key, budget.at_most(STORE_S))
+    document = load_document(loaded.document.key, stored)
+    return replace(loaded, document=document, generation=stored.generation if stored else None)
 
 
 def _has_firing_target(event: AlertsReceived) -> bool:
@@ -286,20 +296,19 @@ def _save_start_result(
     ports: Ports, loaded: LoadedDocument, start_result: StartResult, budget: Budget
 ) -> tuple[LoadedDocument, Reply | None]:
     """Save the result of a start. If that fails, the wake-up finds out."""
-    key, seen = loaded.document.key, loaded.seen
+    seen = loaded.seen
     try:
         for _ in range(TRIES):
             if start_result.busy:
                 seen, _storm_generation = observe(ports, loaded.document, start_result, budget)
-            change = step(loaded.document, start_result, seen, ports.now(), ports.rules)
+            change = _step(ports, loaded.document, start_result, seen, ports.now())
             if change.document == loaded.document:
                 return loaded, change.reply
             try:
                 generation, _pause, _at = _write_ahead_and_save(ports, loaded, change, budget)
             except Conflict:
                 # An alert joined meanwhile. If another process moved on to another attempt, this step changes nothing.
-                stored = ports.load(key, budget.at_most(STORE_S))
-                loaded = replace(loaded, document=load_document(key, stored), generation=stored.generation if stored else None)
+                loaded = _reload(ports, loaded, budget)
                 continue
             _log_step(ports, loaded.document, change)
             for act in change.acts:
@@ -338,18 +347,16 @@ def _deliver_and_save(ports: Ports, loaded: LoadedDocument, budget: Budget, wait
 
 
 def _save_delivered(ports: Ports, loaded: LoadedDocument, delivered: MessagesDelivered, budget: Budget) -> None:
-    key = loaded.document.key
     try:
         for _ in range(TRIES):
-            change = step(loaded.document, delivered, NOTHING_SEEN, ports.now(), ports.rules)
+            change = _step(ports, loaded.document, delivered, NOTHING_SEEN, ports.now())
             if change.document == loaded.document:
                 return
             try:
                 _write_ahead_and_save(ports, loaded, change, budget)
                 return
             except Conflict:
-                stored = ports.load(key, budget.at_most(STORE_S))
-                loaded = replace(loaded, document=load_document(key, stored), generation=stored.generation if stored else None)
+                loaded = _reload(ports, loaded, budget)
     except (Unavailable, Denied) as error:
         ports.log("WARNING", f"posted messages were not saved, they may be posted again: {error}")
 

@@ -77,8 +77,7 @@ def post_report(ports: Adapters, now: float) -> Reported:
     settings = ports.config.report
     cost = gather(ports, now)
     card = cost_card.card(cost, ports.rules, days=costs.MONTH if settings and settings.every == "month" else costs.WEEK)
-    channels = settings.channels if settings else ports.rules.notify
-    problems = post_to_all(ports, channels, card)
+    problems = post_to_all(ports, ports.config.report_channels, card)
     for name, problem in problems.items():
         if problem:
             ports.log("ERROR", f"the report was not posted to {name}: {problem}", channel=name)

@@ -122,9 +122,9 @@ def _settings(kind: str, name: str, value: Any) -> Any:
 def _report_mistakes(tree: Tree, *, on_cloud_run: bool) -> None:
     """What the schema finds, and what only several keys together tell: the latter where the former found nothing."""
     top, known = tree.value, {mistake.path for mistake in tree.mistakes}
-    found = [one for one in find_mistakes(top, file_schema()) if one[0] not in known]
-    wrong = known | {place for place, _, _ in found}
-    for place, what, remedy in (*found, *_check_top(top, wrong, on_cloud_run=on_cloud_run), *_check_runbooks(top, wrong)):
+    by_schema = [one for one in find_mistakes(top, file_schema()) if one[0] not in known]
+    wrong = known | {place for place, _, _ in by_schema}
+    for place, what, remedy in (*by_schema, *_check_top(top, wrong, on_cloud_run=on_cloud_run), *_check_runbooks(top, wrong)):
         tree.report(place, what, remedy)
 
 

@@ -22,7 +22,7 @@ from functions.runtime.errors import UnstickError
 
 
 class Checked(Struct, frozen=True):
-    """`sha256`: of the file that `config` was read from, in hex. Settings of rooms are plain JSON here."""
+    """`sha256`: of the file that `config` was read from, in hex. Settings of adapters are plain JSON here."""
 
     sha256: str
     config: Config
@@ -41,8 +41,8 @@ def prebuilt_path(path: Path) -> Path:
 def load_prebuilt(path: Path) -> Config | None:
     """What stands beside the file at `path`; None where that is nothing, or nothing that fits."""
     try:
-        made: Checked = decoder(Checked).decode(prebuilt_path(path).read_bytes())
-        return _with_rooms(made.config) if made.sha256 == _sha256(path.read_bytes()) else None
+        checked: Checked = decoder(Checked).decode(prebuilt_path(path).read_bytes())
+        return _with_settings(checked.config) if checked.sha256 == _sha256(path.read_bytes()) else None
     except (OSError, ValueError, RecursionError, KeyError, UnstickError):
         return None
 
@@ -51,8 +51,8 @@ def _sha256(file: bytes) -> str:
     return hashlib.sha256(file).hexdigest()
 
 
-def _with_rooms(config: Config) -> Config:
-    """The settings of each room as its own Settings. This imports the rooms."""
+def _with_settings(config: Config) -> Config:
+    """The settings of each adapter as its own Settings. This imports the adapters."""
 
     def named(kind: str, one: Named) -> Named:
         return Named(one.name, _settings(kind, one.name, one.settings))

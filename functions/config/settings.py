@@ -163,6 +163,11 @@ class Config(Struct, frozen=True):
         return url
 
     @property
+    def report_channels(self) -> tuple[str, ...]:
+        """Where the report, the drill and the check from inside are posted: as `report` says, else `notify`."""
+        return self.report.channels if self.report else self.rules.notify
+
+    @property
     def own_options(self) -> tuple[str, ...]:
         """The job's options that Unstick sets by itself."""
         return own_options(self.runner.settings)

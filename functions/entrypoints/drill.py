@@ -209,9 +209,8 @@ def _are_posted(ports: Adapters, keys: list[str], before: dict[str, str]) -> boo
 
 def _post_times(ports: Adapters, legs: list[Leg], at: float) -> dict[str, str]:
     """Post the times to the channels of the report, else of `notify`."""
-    settings = ports.config.report
     card = drill_card.card(tuple(legs), ports.rules, at)
-    problems = post_to_all(ports, settings.channels if settings else ports.rules.notify, card)
+    problems = post_to_all(ports, ports.config.report_channels, card)
     for name, problem in problems.items():
         if problem:
             ports.log("ERROR", f"the drill was not posted to {name}: {problem}", channel=name)

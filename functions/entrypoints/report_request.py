@@ -93,10 +93,9 @@ def _check(ports: Adapters) -> dict[str, Any]:
     failed = [(line.system, line.finding) for line in lines if line.finding.ok is False]
     posted: dict[str, str] = {}
     if failed:
-        settings = ports.config.report
         rows = [(system, finding.what, finding.detail, finding.remedy) for system, finding in failed]
         card = check_card.card(rows, ports.rules, ports.now())
-        posted = post_to_all(ports, settings.channels if settings else ports.rules.notify, card)
+        posted = post_to_all(ports, ports.config.report_channels, card)
         for name, problem in posted.items():
             if problem:
                 ports.log("ERROR", f"the check was not posted to {name}: {problem}", channel=name)

@@ -69,9 +69,9 @@ class _Watch(Struct):
 @lru_cache(maxsize=1)
 def _watch() -> _Watch:
     """One thread for the process, built on first use, since workers are forked. It sleeps while nothing is read."""
-    made = _Watch()
-    threading.Thread(target=made.run, daemon=True, name="flood-watch").start()
-    return made
+    watch = _Watch()
+    threading.Thread(target=watch.run, daemon=True, name="flood-watch").start()
+    return watch
 
 
 class Sparing(Struct):

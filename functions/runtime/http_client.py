@@ -65,8 +65,8 @@ def adapter() -> HTTPAdapter:
     """
     requests, _ = _libraries()
     logging.getLogger("urllib3").setLevel(logging.INFO)  # at DEBUG it writes paths and queries, which are a webhook's secret
-    made: HTTPAdapter = requests.adapters.HTTPAdapter(pool_maxsize=POOL_SIZE, max_retries=0)
-    return made
+    pool: HTTPAdapter = requests.adapters.HTTPAdapter(pool_maxsize=POOL_SIZE, max_retries=0)
+    return pool
 
 
 @lru_cache(maxsize=1)
@@ -167,8 +167,8 @@ def _next(answer: requests.Response, left_s: float) -> bytes:
     line = getattr(answer.raw.connection, "sock", None)  # gone once all was read
     if line is not None:
         line.settimeout(max(left_s, 0.001))
-    found: bytes = answer.raw.read1(65536, decode_content=True)  # what is there: iter_content waits until it has all
-    return found
+    chunk: bytes = answer.raw.read1(65536, decode_content=True)  # what is there: iter_content waits until it has all
+    return chunk
 
 
 def _explain(error: Exception, host: str, port: int, left_s: float) -> Phrase:

@@ -43,7 +43,7 @@ def rows(record: Archive, rules: Rules) -> list[dict[str, Any]]:
     incident, outcome = record.incident, record.outcome
     target = tidy(record.target.name if record.target else "", TEXT)
     tags = [TAG, clean(incident.runbook, 60, "…")]
-    made = []
+    entries = []
     for execution in executions(record):
         if execution.runner_started_at is None or execution.refused:
             continue
@@ -51,10 +51,10 @@ def rows(record: Archive, rules: Rules) -> list[dict[str, Any]]:
         end = execution.runner_ended_at - incident.runner_ahead_s if execution.runner_ended_at is not None else begin
         how = Text("execution {id}, {status}", id=tidy(execution.id, 40), status=worded(execution.status))
         restart = in_brackets(named(Text("restart") if execution.tag else Text("restart by hand"), target), how)
-        made.append({"time": _ms(begin), "timeEnd": _ms(end), "tags": [*tags, "restart"], "text": rendered(rules, restart)})
+        entries.append({"time": _ms(begin), "timeEnd": _ms(end), "tags": [*tags, "restart"], "text": rendered(rules, restart)})
     text = rendered(rules, named(in_brackets(ENDINGS[outcome.ending], outcome.reason.value if outcome.reason else ""), target))
-    made.append({"time": _ms(outcome.at), "timeEnd": _ms(outcome.at), "tags": [*tags, outcome.ending.value], "text": text})
-    return made
+    entries.append({"time": _ms(outcome.at), "timeEnd": _ms(outcome.at), "tags": [*tags, outcome.ending.value], "text": text})
+    return entries
 
 
 def mark(settings: Settings, record: Archive, rules: Rules, *, timeout_s: float) -> list[str]:

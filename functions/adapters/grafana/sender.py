@@ -50,17 +50,17 @@ def headers(auth: Auth, body: bytes, now: float, way: str = "") -> dict[str, str
 
     `way` is hmac, basic or bearer. Raises Denied where that is not configured or its secret can't be read, Unavailable too.
     """
-    made = {"Content-Type": "application/json", "User-Agent": "Grafana"}
+    plain = {"Content-Type": "application/json", "User-Agent": "Grafana"}
     ways: dict[str, Hmac | Basic | Bearer | None] = {"hmac": auth.hmac, "basic": auth.basic, "bearer": auth.bearer}
     chosen = ways.get(way) if way else next(filter(None, ways.values()), None)
     match chosen:
         case Hmac():
-            return made | _signed(chosen, body, now)
+            return plain | _signed(chosen, body, now)
         case Basic():
             shown = b64encode(chosen.user.encode() + b":" + chosen.passwords[0].read()).decode()
-            return made | {"Authorization": f"Basic {shown}"}
+            return plain | {"Authorization": f"Basic {shown}"}
         case Bearer():
-            return made | {"Authorization": f"{chosen.scheme} {chosen.tokens[0].read().decode('latin-1')}"}
+            return plain | {"Authorization": f"{chosen.scheme} {chosen.tokens[0].read().decode('latin-1')}"}
     raise Denied("grafana", f"grafana.auth has no {way or 'way in'}", remedy="Name one that the configuration has.")
 
 

@@ -60,8 +60,8 @@ def _curve(curve: tuple[tuple[float, int], ...], colour: str, width: int) -> str
         return ""
     first, span = points[0][0], max(points[-1][0] - points[0][0], 1e-9)
     top = max(depth for _, depth in points) or 1
-    room = CURVE_HEIGHT - 8
-    placed = [f"{(at - first) / span * width:.1f},{CURVE_HEIGHT - 2 - depth / top * room:.1f}" for at, depth in points]
+    drawn_height = CURVE_HEIGHT - 8
+    placed = [f"{(at - first) / span * width:.1f},{CURVE_HEIGHT - 2 - depth / top * drawn_height:.1f}" for at, depth in points]
     path = " ".join(placed)
     base = CURVE_HEIGHT - 2
     end_x, end_y = placed[-1].split(",")

@@ -67,18 +67,7 @@ def _wait(document: Document, incident: Incident, runbook: Runbook, context: Ste
     incident = replace(incident, phase=Phase.WAITING, due=min(again, deadline))
     document = replace(document, incident=incident)
     if decision.tell:
-        card_input = CardInput(
-            "held",
-            context.at,
-            runbook,
-            document.target,
-            _with_execution(incident, decision.execution),
-            decision.reason,
-            decision.detail,
-            decision.remedy,
-            late_s=context.late_s,
-            again=True,
-        )
+        card_input = replace(_hold_card(document, incident, runbook, context, decision), again=True)
         document = enqueue_hold(document, context.rules, card_input, incident.triggers, f"{incident.id}-{incident.attempt}")
     return Step(document, reply=reply_for_incident(document, incident, runbook, Action.HELD, decision.reason))
 
@@ -125,18 +114,8 @@ def request_approval(document: Document, incident: Incident, runbook: Runbook, c
     nonce = f"{incident.id}.{incident.attempt}.{context.seen.nonce}"
     incident = replace(incident, phase=Phase.ASKED, nonce=nonce, expires_at=expires_at, due=expires_at)
     document = replace(document, incident=incident)
-    card_input = CardInput(
-        "held",
-        context.at,
-        runbook,
-        document.target,
-        _with_execution(incident, decision.execution),
-        decision.reason,
-        decision.detail,
-        decision.remedy,
-        approve_url=f"{context.rules.public_url}/approve/#{nonce}",
-        late_s=context.late_s,
-    )
+    approve_url = f"{context.rules.public_url}/approve/#{nonce}"
+    card_input = replace(_hold_card(document, incident, runbook, context, decision), approve_url=approve_url)
     message_id = f"{incident.id}-{incident.attempt}-asked"
     document = enqueue_hold(document, context.rules, card_input, incident.triggers, message_id, always=True)
     action = Action.ASKED if decision.reason is Reason.AWAITING_APPROVAL else Action.HELD
@@ -166,18 +145,8 @@ def end_as_not_approved(document: Document, incident: Incident, runbook: Runbook
 
 def end_as_held(document: Document, incident: Incident, runbook: Runbook, context: StepContext, decision: Decision) -> Step:
     """End the incident as held. Only an incident that was saved before has an outcome to keep."""
+    card_input = _hold_card(document, incident, runbook, context, decision)
     with_execution = _with_execution(incident, decision.execution)
-    card_input = CardInput(
-        "held",
-        context.at,
-        runbook,
-        document.target,
-        with_execution,
-        decision.reason,
-        decision.detail,
-        decision.remedy,
-        late_s=context.late_s,
-    )
     reply = reply_for_incident(document, with_execution, runbook, Action.HELD, decision.reason)
     if context.was_saved:
         document = close_incident(document, context.rules, incident, Ending.HELD, card_input)
@@ -186,6 +155,21 @@ def end_as_held(document: Document, incident: Incident, runbook: Runbook, contex
     bundle = decision.reason.value if crowded and decision.reason else ""
     document = enqueue_hold(document, context.rules, card_input, incident.triggers, incident.id, bundle=bundle)
     return Step(replace(document, incident=None), reply=reply)
+
+
+def _hold_card(document: Document, incident: Incident, runbook: Runbook, context: StepContext, decision: Decision) -> CardInput:
+    """What people read about a hold."""
+    return CardInput(
+        "held",
+        context.at,
+        runbook,
+        document.target,
+        _with_execution(incident, decision.execution),
+        decision.reason,
+        decision.detail,
+        decision.remedy,
+        late_s=context.late_s,
+    )
 
 
 def _with_execution(incident: Incident, execution: Execution | None) -> Incident:

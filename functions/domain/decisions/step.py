@@ -157,10 +157,11 @@ def _on_alerts(document: Document, event: AlertsReceived, context: StepContext) 
             if result.reply
             else replace(result, reply=reply_for_alerts(document, event, first, Action.HELD, Reason.NOT_FIRING))
         )
-    new = new_alerts(document, firing)
+    carried = _alerts_of_outcomes(document)
+    new = _without(carried, firing)
     if not new:
         reply = reply_for_alerts(document, event, firing[0], Action.HELD, Reason.DUPLICATE)
-        outcome = _alerts_of_outcomes(document).find(firing[0])
+        outcome = carried.find(firing[0])
         return Step(document, reply=replace(reply, incident=outcome.incident) if outcome else reply)
     incident_before = document.incident or _new_incident(event, new[0], context)
     incident, left_out = _with_alerts(incident_before, new, context)
@@ -298,7 +299,10 @@ def _alerts_of_outcomes(document: Document) -> _Firings[Outcome]:
 
 def new_alerts(document: Document, cases: tuple[MatchedAlert, ...]) -> tuple[MatchedAlert, ...]:
     """The firing alerts that no outcome of the document carries."""
-    carried = _alerts_of_outcomes(document)
+    return _without(_alerts_of_outcomes(document), cases)
+
+
+def _without(carried: _Firings[Outcome], cases: tuple[MatchedAlert, ...]) -> tuple[MatchedAlert, ...]:
     return tuple(case for case in cases if case.alert.firing and carried.find(case) is None)
 
 

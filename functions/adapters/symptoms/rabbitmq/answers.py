@@ -94,13 +94,13 @@ def sighting(queue: QueueRef, totals: Any, page: Any, *, at: float) -> QueueSnap
     Samples are handed on as the broker gave them. Deliveries that need no acknowledgement count as acknowledged, as they are
     for the broker; a consumer in that mode would look dead else. Raises Denied or Unavailable where there is no live depth.
     """
-    found = [item for item in shaped(totals, Totals).items if item.name == queue.name]
-    if not found:
+    matching = [item for item in shaped(totals, Totals).items if item.name == queue.name]
+    if not matching:
         remedy = Text(
             "Compare the alert's labels with RabbitMQ's queues; an auto-delete or exclusive queue disappears with its consumer."
         )
         raise Denied(SYSTEM, Text("there is no queue {queue}", queue=named(queue)), code="no_queue", remedy=remedy)
-    total = found[0]
+    total = matching[0]
     if total.type == "stream":
         remedy = Text("Streams keep what was read: monitor the lag of their consumers with another tool.")
         raise Denied(
