@@ -8,8 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from tools.docs.tables import with_tables
+
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "costs.md"
-BEGIN, END = "<!-- tables: python -m tools.docs.costs_page -->", "<!-- end of tables -->"
+BEGIN = "<!-- tables: python -m tools.docs.costs_page -->"
 READ_ON = "2026-11-26"
 DAYS = 30
 
@@ -126,8 +128,7 @@ def tables() -> str:
 
 def page() -> str:
     """The page with its tables written anew."""
-    before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
-    return f"{before}{BEGIN}\n\n{tables()}\n\n{END}{rest.partition(END)[2]}"
+    return with_tables(PAGE, BEGIN, tables())
 
 
 if __name__ == "__main__":

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from tools.docs.tables import with_tables
+
 MODULE = Path(__file__).resolve().parents[2] / "infra" / "module"
 PAGE = MODULE / "README.md"
-BEGIN, END = "<!-- tables: python -m tools.docs.terraform_page -->", "<!-- end of tables -->"
+BEGIN = "<!-- tables: python -m tools.docs.terraform_page -->"
 
 
 def read_blocks(kind: str, file: str) -> list[tuple[str, dict[str, str]]]:
@@ -52,8 +54,7 @@ def tables() -> str:
 
 def page() -> str:
     """The page with its tables written anew."""
-    before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
-    return f"{before}{BEGIN}\n\n{tables()}\n\n{END}{rest.partition(END)[2]}"
+    return with_tables(PAGE, BEGIN, tables())
 
 
 if __name__ == "__main__":
