@@ -8,17 +8,17 @@ from typing import Any
 import click
 
 from functions import __version__
-from functions.cli.commands.backtest import backtest
-from functions.cli.commands.card import card
 from functions.cli.commands.check import check
-from functions.cli.commands.drill import drill
-from functions.cli.commands.record import record
 from functions.cli.commands.report import report
 from functions.cli.commands.rotate_token import rotate_token
-from functions.cli.commands.send import send
-from functions.cli.commands.simulate import simulate
 from functions.cli.commands.status import status
 from functions.cli.commands.switch import pause, resume
+from functions.cli.commands.trial.backtest import backtest
+from functions.cli.commands.trial.card import card
+from functions.cli.commands.trial.drill import drill
+from functions.cli.commands.trial.record import record
+from functions.cli.commands.trial.send import send
+from functions.cli.commands.trial.simulate import simulate
 from functions.cli.output import Unusable, Wrong
 from functions.runtime.errors import BadRequest, ConfigError, Denied, Unavailable
 

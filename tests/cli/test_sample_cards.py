@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from functions.cli import sample_cards
-from functions.cli.commands import card as command
+from functions.cli.commands.trial import card as command
 from functions.cli.output import Unusable
 from functions.domain.cards.card import KINDS
 from functions.domain.model.alerts import MatchedAlert
