@@ -75,11 +75,15 @@ class Adapters(Struct, frozen=True):
 
     def archive(self, path: str, body: bytes, timeout_s: float) -> None:
         self._store.archive(self.config.store.settings, path, body, timeout_s=timeout_s)
-        if self.config.annotations is not None:
+        if self.config.annotations is not None and path.startswith("incidents/"):
             from functions.adapters.grafana.annotations import mark_archived
 
             for problem in mark_archived(self.config.annotations, path, body, self.rules, timeout_s=timeout_s):
                 self.log("WARNING", problem)
+
+    def read_archived(self, path: str, timeout_s: float) -> bytes | None:
+        body: bytes | None = self._store.read_archived(self.config.store.settings, path, timeout_s=timeout_s)
+        return body
 
     def read_archive(self, since: str, timeout_s: float) -> Iterator[tuple[str, bytes]]:
         """(path, body) from DATE `since` on, oldest first. Raises Unavailable once all of it takes longer than this."""

@@ -63,7 +63,7 @@ variable "schedule" {
 }
 
 variable "archive_days" {
-  description = "How long ended incidents are kept."
+  description = "How long ended incidents and their evidence are kept."
   type        = any
   default     = null
 }

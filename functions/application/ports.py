@@ -102,10 +102,13 @@ class Store(Protocol):
         """All documents."""
 
     def archive(self, settings: Any, path: str, body: bytes, *, timeout_s: float) -> None:
-        """Write incidents/DATE/ID.json; writing the same path again replaces it."""
+        """Write incidents/DATE/ID.json or evidence/ID.txt; writing the same path again replaces it."""
+
+    def read_archived(self, settings: Any, path: str, *, timeout_s: float) -> bytes | None:
+        """What was archived under this path; None if nothing was."""
 
     def read_archive(self, settings: Any, *, since: str, timeout_s: float) -> Iterator[tuple[str, bytes]]:
-        """Yield (path, body) of the archive from DATE `since` (YYYY-MM-DD) on, oldest first."""
+        """Yield (path, body) of the archived incidents from DATE `since` (YYYY-MM-DD) on, oldest first."""
 
     def check(self, settings: Any, *, timeout_s: float) -> list[Finding]:
         """Check that the store is writable and that compare-and-set really compares. Leave nothing behind."""

@@ -24,7 +24,7 @@ resource "google_storage_bucket" "store" {
     }
     condition {
       age            = var.archive_days
-      matches_prefix = ["${try(local.config.store.cloud_storage.prefix, "")}incidents/"]
+      matches_prefix = [for folder in ["incidents/", "evidence/"] : "${try(local.config.store.cloud_storage.prefix, "")}${folder}"]
       with_state     = "LIVE"
     }
   }

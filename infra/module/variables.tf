@@ -159,7 +159,7 @@ variable "schedule" {
 }
 
 variable "archive_days" {
-  description = "How long ended incidents are kept. The report looks back over this archive."
+  description = "How long ended incidents and their evidence are kept. The report looks back over this archive."
   type        = number
   default     = 400
   nullable    = false

@@ -47,13 +47,8 @@ class Settings(Struct, frozen=True):
 def load(settings: Settings, key: str, *, timeout_s: float) -> Stored | None:
     """The current document; None if there is none. One request: the generation is in the download's headers."""
     blob = _blob(settings, _document(settings, key))
-    try:
-        body = _read(blob, timeout_s)
-    except Denied as error:
-        if error.status == _NOT_FOUND and not _no_bucket(error):
-            return None
-        raise
-    return Stored(body=body, generation=_generation(blob))
+    body = _read_if_there(blob, timeout_s)
+    return None if body is None else Stored(body=body, generation=_generation(blob))
 
 
 def save(settings: Settings, key: str, body: bytes, *, generation: str | None, due: float | None, timeout_s: float) -> str:
@@ -84,6 +79,11 @@ def list_documents(settings: Settings, *, timeout_s: float) -> list[Listed]:
 def archive(settings: Settings, path: str, body: bytes, *, timeout_s: float) -> None:
     """Write one archive record; the same path again replaces it."""
     _write(_blob(settings, settings.prefix + path), body, timeout_s)
+
+
+def read_archived(settings: Settings, path: str, *, timeout_s: float) -> bytes | None:
+    """What was archived under this path; None if nothing was."""
+    return _read_if_there(_blob(settings, settings.prefix + path), timeout_s)
 
 
 def read_archive(settings: Settings, *, since: str, timeout_s: float) -> Iterator[tuple[str, bytes]]:
@@ -144,16 +144,24 @@ def _read(blob: Any, timeout_s: float) -> bytes:
         return body
 
 
+def _read_if_there(blob: Any, timeout_s: float) -> bytes | None:
+    try:
+        return _read(blob, timeout_s)
+    except Denied as error:
+        if error.status == _NOT_FOUND and not _no_bucket(error):
+            return None
+        raise
+
+
 def _reader(settings: Settings, name: str, timeout_s: float) -> Any:
     return lambda: _read(_blob(settings, name), timeout_s)
 
 
 def _write(blob: Any, body: bytes, timeout_s: float, **precondition: int) -> None:
     blob.cache_control = "no-store"  # objects that anybody may read would be cached for an hour
+    kind = "application/json" if blob.name.endswith(".json") else "text/plain; charset=utf-8"
     with translate_errors(SYSTEM, _REMEDIES):
-        blob.upload_from_string(
-            body, content_type="application/json", timeout=timeouts(SYSTEM, timeout_s), retry=None, **precondition
-        )
+        blob.upload_from_string(body, content_type=kind, timeout=timeouts(SYSTEM, timeout_s), retry=None, **precondition)
 
 
 def _generation(blob: Any) -> str:

@@ -83,6 +83,13 @@ def archive(settings: Settings, path: str, body: bytes, *, timeout_s: float) -> 
         )
 
 
+def read_archived(settings: Settings, path: str, *, timeout_s: float) -> bytes | None:
+    """What was archived under this path; None if nothing was."""
+    with _file(settings, timeout_s) as file:
+        row = file.execute("SELECT body FROM archive WHERE path = ?", (path,)).fetchone()
+    return row[0] if row else None
+
+
 def read_archive(settings: Settings, *, since: str, timeout_s: float) -> Iterator[tuple[str, bytes]]:
     """The archive from DATE `since` on, by path. Read in pages: during a long read SQLite can't shorten its journal."""
     after = f"incidents/{since}"

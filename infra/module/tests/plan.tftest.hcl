@@ -162,8 +162,8 @@ run "store" {
   }
 
   assert {
-    condition     = one(google_storage_bucket.store.lifecycle_rule[0].condition).age == 400 && one(google_storage_bucket.store.lifecycle_rule[0].condition).matches_prefix == tolist(["incidents/"])
-    error_message = "Ended incidents go after 400 days, and nothing but them: a target's document must never age away."
+    condition     = one(google_storage_bucket.store.lifecycle_rule[0].condition).age == 400 && one(google_storage_bucket.store.lifecycle_rule[0].condition).matches_prefix == tolist(["incidents/", "evidence/"])
+    error_message = "Ended incidents and their evidence go after 400 days, and nothing but them: a target's document must never age away."
   }
 
   assert {

@@ -51,6 +51,10 @@ class Room:
     def archive(self, path: str, body: bytes) -> None:
         self.module.archive(self.settings, path, body, timeout_s=IN_TIME)
 
+    def read_archived(self, path: str) -> bytes | None:
+        body: bytes | None = self.module.read_archived(self.settings, path, timeout_s=IN_TIME)
+        return body
+
     def read_archive(self, since: str) -> list[tuple[str, bytes]]:
         return list(self.module.read_archive(self.settings, since=since, timeout_s=IN_TIME))
 
@@ -198,6 +202,17 @@ def test_archive_is_read_by_date_and_replaced(store):
     assert store.list_documents() == []
 
 
+def test_one_archived_file_is_read_by_its_path(store):
+    """An incident or its evidence is read by its path, None where there is none; evidence is not listed as an incident."""
+    store.archive("incidents/2026-01-02/a.json", BODY)
+    store.archive("evidence/a.txt", b"main thread\n")
+    assert store.read_archived("incidents/2026-01-02/a.json") == BODY
+    assert store.read_archived("evidence/a.txt") == b"main thread\n"
+    assert store.read_archived("evidence/b.txt") is None
+    assert store.read_archive("2000-01-01") == [("incidents/2026-01-02/a.json", BODY)]
+    assert store.list_documents() == []
+
+
 def test_a_long_archive_is_complete(store):
     """More records than a page or a batch has: each comes once, in order."""
     paths = [f"incidents/2026-01-01/{number:04d}.json" for number in range(210 if store.module is local else 21)]
@@ -338,6 +353,7 @@ def test_unusable_files_are_denied(tmp_path, make, words, remedy):
         lambda: local.save(settings, "a", b"", generation=None, due=None, timeout_s=1),
         lambda: local.list_documents(settings, timeout_s=1),
         lambda: local.archive(settings, "incidents/2026-01-01/a.json", b"", timeout_s=1),
+        lambda: local.read_archived(settings, "incidents/2026-01-01/a.json", timeout_s=1),
         lambda: list(local.read_archive(settings, since="2026-01-01", timeout_s=1)),
     ):
         with pytest.raises(Denied, match=words) as caught:
@@ -394,6 +410,7 @@ CALLS = {
     "update": lambda timeout_s: cloud_storage.save(SETTINGS, "a", b"", generation="5", due=None, timeout_s=timeout_s),
     "listed": lambda timeout_s: cloud_storage.list_documents(SETTINGS, timeout_s=timeout_s),
     "archive": lambda timeout_s: cloud_storage.archive(SETTINGS, "incidents/2026-01-01/a.json", b"", timeout_s=timeout_s),
+    "one archived": lambda timeout_s: cloud_storage.read_archived(SETTINGS, "evidence/a.txt", timeout_s=timeout_s),
     "archived": lambda timeout_s: list(cloud_storage.read_archive(SETTINGS, since="2026-01-01", timeout_s=timeout_s)),
 }
 every_call = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
