@@ -13,6 +13,8 @@ from msgspec.structs import replace
 
 from functions.application.deliver import post_to_all
 from functions.application.serialization import decode
+from functions.domain.causes.common import compare
+from functions.domain.causes.words import in_short
 from functions.domain.costs import card as cost_card
 from functions.domain.costs import report as costs
 from functions.domain.costs.model import Cost, Gap, Known, MissingData
@@ -75,8 +77,7 @@ def post_report(ports: Adapters, now: float) -> Reported:
     Raises Unavailable or Denied if the archive of the last 30 days can't be read.
     """
     settings = ports.config.report
-    cost = gather(ports, now)
-    card = cost_card.card(cost, ports.rules, days=costs.MONTH if settings and settings.every == "month" else costs.WEEK)
+    cost, card = compose(ports, now, costs.MONTH if settings and settings.every == "month" else costs.WEEK)
     problems = post_to_all(ports, ports.config.report_channels, card)
     for name, problem in problems.items():
         if problem:
@@ -84,10 +85,16 @@ def post_report(ports: Adapters, now: float) -> Reported:
     return Reported(cost, card, problems)
 
 
-def gather(ports: Adapters, now: float) -> Cost:
-    """Read archive, documents and history, and count. Post and change nothing."""
-    rules = ports.rules
-    begin = costs.month_begin(now, rules)
+def compose(ports: Adapters, now: float, days: int) -> tuple[Cost, Card]:
+    """The figures, and the card whose headline covers so many days. Post and change nothing."""
+    known = gather(ports, now, costs.month_begin(now, ports.rules))
+    cost = costs.cost(known, ports.rules, now)
+    in_common = [in_short(common) for common in compare(known, ports.rules, now)]
+    return cost, cost_card.card(cost, ports.rules, days=days, in_common=in_common)
+
+
+def gather(ports: Adapters, now: float, begin: float) -> Known:
+    """Read archive, documents and history: all incidents that ended since `begin`, and when earlier ones began."""
     gathering = _Gathering()
     gaps = _read_older(ports, gathering, now, begin)
     for record in _archived(ports, gathering, time.strftime("%Y-%m-%d", time.gmtime(begin)), ARCHIVE_S):
@@ -99,7 +106,7 @@ def gather(ports: Adapters, now: float) -> Cost:
     if gathering.broken:
         gaps.append(Gap(MissingData.ARCHIVE_BROKEN, count=gathering.broken))
     began = {name: tuple(times) for name, times in gathering.began.items()}
-    return costs.cost(Known(tuple(gathering.records), began, gathering.targets, ledgers, tuple(gaps)), rules, now)
+    return Known(tuple(gathering.records), began, gathering.targets, ledgers, tuple(gaps))
 
 
 def _archived(ports: Adapters, gathering: _Gathering, since: str, timeout_s: float) -> Iterator[Archive]:

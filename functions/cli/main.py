@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from functions import __version__
+from functions.cli.commands.causes import causes
 from functions.cli.commands.check import check
 from functions.cli.commands.report import report
 from functions.cli.commands.rotate_token import rotate_token
@@ -55,5 +56,5 @@ def command_line(ctx: click.Context) -> None:
         ctx.color = False
 
 
-for command in (check, simulate, backtest, send, record, drill, status, pause, resume, card, report, rotate_token):
+for command in (check, simulate, backtest, send, record, drill, status, pause, resume, card, report, causes, rotate_token):
     command_line.add_command(command)

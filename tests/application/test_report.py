@@ -98,7 +98,7 @@ def test_a_real_incident_gets_into_the_report(tmp_path: Path) -> None:
         reconcile.advance(
             mail.ports, mail.document().key, TimerFired(), reconcile.Budget(mail.ports, mail.ports.monotonic() + 20)
         )
-        (spent,) = report.gather(mail.ports, time.time()).runbooks
+        (spent,) = report.compose(mail.ports, time.time(), 7)[0].runbooks
         assert (spent.week.held, spent.week.by_unstick) == (1, 0)
 
 
@@ -107,7 +107,7 @@ def test_people_who_restart_what_is_only_observed_are_counted(tmp_path: Path) ->
     with stuck_mail(tmp_path, mode="observe") as mail:
         mail.alert()
         mail.rundeck.run_by_hand({"service": "mail-delivery"})
-        found = report.gather(mail.ports, time.time())
+        found = report.compose(mail.ports, time.time(), 7)[0]
         assert [(one.runbook, one.month.by_hand) for one in found.runbooks] == [("mail-delivery", 1)]
         assert MissingData.ARCHIVE_EMPTY in {gap.lack for gap in found.gaps}
 
@@ -117,7 +117,7 @@ def test_weeks_are_counted_from_the_first_incident_of_the_present_run(mail: Stuc
     restarted(mail)
     for days in (400, 300, 100, 72, 55, 35, 29):
         archive(mail, ended(mail, days_ago=days, name=f"old{days}"))
-    (spent,) = report.gather(mail.ports, time.time()).runbooks
+    (spent,) = report.compose(mail.ports, time.time(), 7)[0].runbooks
     assert (spent.month.by_unstick, spent.weeks_open) == (2, 14)
 
 
@@ -139,7 +139,7 @@ def test_a_target_that_needs_no_label_is_asked_for_without_any_alert(mail: Stuck
     fixed = replace(book, restart=replace(book.restart, options={"service": "mail-delivery"}, allow={}))
     mail.ports = Adapters(replace(config, rules=replace(config.rules, runbooks={book.name: fixed})))
     mail.rundeck.run_by_hand({"service": "mail-delivery"})
-    found = report.gather(mail.ports, time.time())
+    found = report.compose(mail.ports, time.time(), 7)[0]
     assert [(one.runbook, one.month.by_hand) for one in found.runbooks] == [("mail-delivery", 1)]
     assert MissingData.HISTORY_UNASKED not in {gap.lack for gap in found.gaps}
 
@@ -150,7 +150,7 @@ def test_what_is_broken_is_left_out_and_said(mail: StuckMail) -> None:
     day = time.strftime("%Y-%m-%d", time.gmtime())
     mail.ports.archive(f"incidents/{day}/x.json", b"garbage", 5)
     mail.ports.archive(f"incidents/{day}/y.json", b'{"version": 99}', 5)
-    found = report.gather(mail.ports, time.time())
+    found = report.compose(mail.ports, time.time(), 7)[0]
     assert [gap.count for gap in found.gaps if gap.lack is MissingData.ARCHIVE_BROKEN] == [2]
     assert found.runbooks[0].week.by_unstick == 1
 
@@ -159,7 +159,7 @@ def test_without_rundeck_the_archive_still_counts(mail: StuckMail) -> None:
     """The history can't be read: said, and the figures of the archive are there."""
     restarted(mail)
     mail.rundeck.state.hides_rows = True
-    found = report.gather(mail.ports, time.time())
+    found = report.compose(mail.ports, time.time(), 7)[0]
     assert found.runbooks[0].week.by_unstick == 1
     assert str(next(gap.about for gap in found.gaps if gap.lack is MissingData.HISTORY_UNREAD)).startswith(
         "service=mail-delivery: Rundeck"
@@ -183,7 +183,7 @@ def test_gathering_changes_nothing(mail: StuckMail) -> None:
     restarted(mail)
     before = {entry.key: mail.ports.load(entry.key, 5) for entry in mail.ports.list_documents(5)}
     posts = len(mail.rundeck.posts())
-    report.gather(mail.ports, time.time())
+    report.compose(mail.ports, time.time(), 7)[0]
     assert {entry.key: mail.ports.load(entry.key, 5) for entry in mail.ports.list_documents(5)} == before
     assert len(mail.rundeck.posts()) == posts
     assert decode(Document, before[mail.document().key].body, "t").incident is not None  # type: ignore[union-attr]

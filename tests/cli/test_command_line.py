@@ -31,6 +31,7 @@ COMMANDS = [
     "resume",
     "card",
     "report",
+    "causes",
     "rotate-token",
 ]
 

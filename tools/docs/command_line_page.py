@@ -39,6 +39,7 @@ eval "$(_UNSTICK_COMPLETE=bash_source unstick)"    # zsh: zsh_source; fish: _UNS
 | have a notification to try with | `record`, `send --example` |
 | try the deployed function | `send`, `drill` |
 | see what is happening | `status`, `report` |
+| find the bug behind it | `causes` |
 | stop it, and start it again | `pause`, `resume` |
 """
 

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from functions.adapters.chats import console
 from functions.application import report as reporting
 from functions.cli import output
-from functions.domain.costs import card as cost_card
 from functions.domain.costs import chart as cost_chart
 
 
 @click.command()
 @output.options
 @click.option("--days", type=click.Choice(["7", "30"]), default=None, help="What the headline covers; else report.every.")
-@click.option("--chart", "chart_path", metavar="FILE.svg", help="Write the chart into this SVG file.")
+@output.chart_option
 @click.option("--post", is_flag=True, help="Post it to the channels of `report`, else of `notify`, as the weekly report does.")
 def report(*, config_path: str, as_json: bool, days: str | None, chart_path: str | None, post: bool) -> None:
     """Show what the bug behind each runbook costs: restarts by Unstick and by hand, recoveries, time saved.
@@ -27,8 +24,6 @@ def report(*, config_path: str, as_json: bool, days: str | None, chart_path: str
     """
     if post and days:
         raise click.UsageError("--days changes what is shown here; what is posted follows report.every in the configuration.")
-    if chart_path and not chart_path.lower().endswith(".svg"):
-        raise output.Unusable(f"{chart_path}: the chart is an SVG picture. Name a file that ends in .svg.")
     ports = output.load_adapters(config_path)
     problems: dict[str, str] = {}
     with output.logs_to_stderr():
@@ -37,10 +32,9 @@ def report(*, config_path: str, as_json: bool, days: str | None, chart_path: str
             cost, card, problems = reported.cost, reported.card, reported.problems
         else:
             every = ports.config.report.every if ports.config.report else "week"
-            cost = reporting.gather(ports, ports.now())
-            card = cost_card.card(cost, ports.rules, days=int(days or ("30" if every == "month" else "7")))
+            cost, card = reporting.compose(ports, ports.now(), int(days or ("30" if every == "month" else "7")))
     if chart_path:
-        _write(chart_path, cost_chart.chart(cost, ports.rules))
+        output.write_file(chart_path, cost_chart.chart(cost, ports.rules))
     failed = [name for name, problem in problems.items() if problem]
     if as_json:
         told = [name for name, problem in problems.items() if not problem]
@@ -51,12 +45,3 @@ def report(*, config_path: str, as_json: bool, days: str | None, chart_path: str
             output.print_posted(problems)
     if failed:
         raise SystemExit(output.WRONG)
-
-
-def _write(path: str, chart: str) -> None:
-    try:
-        Path(path).write_text(chart, encoding="utf-8")
-    except OSError as error:
-        raise output.Unusable(
-            f"{path}: can't be written ({type(error).__name__}). Name a file in a folder that exists."
-        ) from None

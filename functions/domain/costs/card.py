@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
+from itertools import islice
 
 from functions.domain.cards.rendering import Fact, render, tidy
 from functions.domain.costs.model import MAX_PROMINENCE, Cost, Counts, Day, Gap, Likely, MissingData, RunbookCost
@@ -21,8 +22,8 @@ TREND = 14
 """Days whose bars fit into one line of a phone."""
 
 
-def card(cost: Cost, rules: Rules, *, days: int = 7) -> Card:
-    """Compose the report's card. Its headline covers the last 7 or 30 days.
+def card(cost: Cost, rules: Rules, *, days: int = 7, in_common: Iterable[Phrase] = ()) -> Card:
+    """Compose the report's card. Its headline covers the last 7 or 30 days. `in_common`: what incidents have in common.
 
     An open bug gets more prominent every week: 1 is a reminder, from 2 on each week adds a mark to headline and sentence,
     and at `MAX_PROMINENCE` the bug is the headline. The card never uses the words that make people get up.
@@ -37,7 +38,7 @@ def card(cost: Cost, rules: Rules, *, days: int = 7) -> Card:
         "report",
         "plan" if most_prominent and most_prominent.prominence > 1 else "fine",
         _headline(cost, most_prominent, days),
-        text=(*causes[:SHOWN], *_gaps(cost, rules), *likely[:SHOWN]),
+        text=(*causes[:SHOWN], *_gaps(cost, rules), *likely[:SHOWN], *islice((phrase for phrase in in_common if phrase), SHOWN)),
         facts=_facts(cost, active),
         links=[(named(LINK_CAUSE, runbook), url) for runbook, url in links if url],
         at=cost.at,

@@ -36,12 +36,12 @@ def chart(cost: Cost, rules: Rules) -> str:
     active = [spent for spent in cost.runbooks if not spent.quiet][:SHOWN]
     height = TOP + max(1, len(active)) * BLOCK
     date = datetime.fromtimestamp(cost.at, rules.zone).strftime("%Y-%m-%d")
-    title = _xml(rendered(rules, Text("What the bug costs, until {date}", date=date)))
-    parts = [_text(EDGE, 32, title, 17, bold=True), _legend(rules)]
+    title = xml(rendered(rules, Text("What the bug costs, until {date}", date=date)))
+    parts = [label(EDGE, 32, title, 17, bold=True), _legend(rules)]
     for place, spent in enumerate(active):
         parts.append(f'<g transform="translate(0 {TOP + place * BLOCK})">{_block(spent, rules)}</g>')
     if not active:
-        parts.append(_text(EDGE, TOP + 40, _xml(rendered(rules, quiet(cost, 30))), 14))
+        parts.append(label(EDGE, TOP + 40, xml(rendered(rules, quiet(cost, 30))), 14))
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" viewBox="0 0 {WIDTH} {height}" role="img" '
         f'lang="{rules.language}" font-family="{SANS}">\n<title>{title}</title>\n<defs>{HATCH}</defs>\n'
@@ -50,11 +50,11 @@ def chart(cost: Cost, rules: Rules) -> str:
 
 
 def _legend(rules: Rules) -> str:
-    own, hand = _xml(rendered(rules, Text("by Unstick"))), _xml(rendered(rules, Text("by hand")))
+    own, hand = xml(rendered(rules, Text("by Unstick"))), xml(rendered(rules, Text("by hand")))
     square = 'y="22" width="11" height="11"'
     return (
-        f'<rect x="{HOUR_X}" {square} fill="{OWN}"/>{_text(HOUR_X + 17, 32, own, 12)}'
-        f'<rect x="{HOUR_X + 95}" {square} fill="url(#hand)" stroke="{HAND}"/>{_text(HOUR_X + 112, 32, hand, 12)}'
+        f'<rect x="{HOUR_X}" {square} fill="{OWN}"/>{label(HOUR_X + 17, 32, own, 12)}'
+        f'<rect x="{HOUR_X + 95}" {square} fill="url(#hand)" stroke="{HAND}"/>{label(HOUR_X + 112, 32, hand, 12)}'
     )
 
 
@@ -67,39 +67,42 @@ def _block(spent: RunbookCost, rules: Rules) -> str:
     title = Text("{runbook} – {total}", runbook=tidy(spent.runbook, 40), total=total)
     parts = [
         f'<path d="M{EDGE} 0H{WIDTH - EDGE}" stroke="{LINE}"/>',
-        _text(EDGE, 22, _xml(rendered(rules, title)), 14, bold=True),
-        _text(DAY_X, 42, _xml(rendered(rules, Text("restarts per day, peak {most}", most=most))), 11, GREY),
-        _text(HOUR_X, 42, _xml(rendered(rules, Text("by hour of day"))), 11, GREY),
+        label(EDGE, 22, xml(rendered(rules, title)), 14, bold=True),
+        label(DAY_X, 42, xml(rendered(rules, Text("restarts per day, peak {most}", most=most))), 11, GREY),
+        label(HOUR_X, 42, xml(rendered(rules, Text("by hour of day"))), 11, GREY),
     ]
     base = 48 + PLOT
     for place, day in enumerate(daily):
         own, hand = day.by_unstick / most * PLOT, day.by_hand / most * PLOT
         x = DAY_X + place * DAY_STEP
-        parts += [_bar(x, base - own, DAY_STEP - 3, own, OWN), _bar(x, base - own - hand, DAY_STEP - 3, hand, "url(#hand)", HAND)]
+        parts += [bar(x, base - own, DAY_STEP - 3, own, OWN), bar(x, base - own - hand, DAY_STEP - 3, hand, "url(#hand)", HAND)]
     top_hour = max(spent.hours) or 1
     for hour, count in enumerate(spent.hours):
         tall = count / top_hour * PLOT
-        parts.append(_bar(HOUR_X + hour * HOUR_STEP, base - tall, HOUR_STEP - 2, tall, INK))
+        parts.append(bar(HOUR_X + hour * HOUR_STEP, base - tall, HOUR_STEP - 2, tall, INK))
     parts.append(f'<path d="M{DAY_X} {base}h{len(daily) * DAY_STEP}M{HOUR_X} {base}h{24 * HOUR_STEP:g}" stroke="{GREY}"/>')
     parts += [
-        _text(DAY_X, base + 14, daily[0].day, 11, GREY),
-        _text(DAY_X + len(daily) * DAY_STEP, base + 14, daily[-1].day, 11, GREY, "end"),
+        label(DAY_X, base + 14, daily[0].day, 11, GREY),
+        label(DAY_X + len(daily) * DAY_STEP, base + 14, daily[-1].day, 11, GREY, "end"),
     ]
-    parts += [_text(HOUR_X + hour * HOUR_STEP, base + 14, f"{hour:02d}", 11, GREY) for hour in (0, 6, 12, 18)]
+    parts += [label(HOUR_X + hour * HOUR_STEP, base + 14, f"{hour:02d}", 11, GREY) for hour in (0, 6, 12, 18)]
     return "".join(parts)
 
 
-def _bar(x: float, y: float, width: float, height: float, fill: str, stroke: str = "") -> str:
+def bar(x: float, y: float, width: float, height: float, fill: str, stroke: str = "") -> str:
+    """A bar; empty without a height."""
     if height <= 0:
         return ""
     edge = f' stroke="{stroke}" stroke-width=".8"' if stroke else ""
     return f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" fill="{fill}"{edge}/>'
 
 
-def _text(x: float, y: float, text: str, size: float, colour: str = INK, anchor: str = "", *, bold: bool = False) -> str:
+def label(x: float, y: float, text: str, size: float, colour: str = INK, anchor: str = "", *, bold: bool = False) -> str:
+    """One line of text that is XML already."""
     extra = (f' text-anchor="{anchor}"' if anchor else "") + (' font-weight="700"' if bold else "")
     return f'<text x="{x:.1f}" y="{y:g}" font-size="{size:g}" fill="{colour}"{extra}>{text}</text>'
 
 
-def _xml(text: str) -> str:
+def xml(text: str) -> str:
+    """Other people's text as XML."""
     return escape(NOT_XML.sub("", text))

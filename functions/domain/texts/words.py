@@ -23,6 +23,15 @@ TARGET = Text("Target")
 LINK_APPROVE = Text("Approve the restart")
 LINK_CAUSE = Text("Root cause")
 LINK_EXECUTION = Text("Rundeck execution")
+WEEKDAYS = (
+    Text("Monday"),
+    Text("Tuesday"),
+    Text("Wednesday"),
+    Text("Thursday"),
+    Text("Friday"),
+    Text("Saturday"),
+    Text("Sunday"),
+)
 BARS = "▁▂▃▄▅▆▇█"
 
 STATUSES: Mapping[str, Text] = {

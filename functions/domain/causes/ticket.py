@@ -1,0 +1,95 @@
+"""Drafts the ticket for whoever is to fix the bug, as Markdown: only figures and other systems' words, from templates."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import datetime
+
+from functions.domain.cards.rendering import rendered, tidy
+from functions.domain.causes.model import Case, Common, Kind
+from functions.domain.causes.words import before_the_restart, counted, in_evidence, judgement, sentence
+from functions.domain.model.codes import Ending
+from functions.domain.model.runbooks import Rules
+from functions.domain.texts.words import duration
+from functions.runtime.text import Phrase, Text
+
+INCIDENTS_SHOWN = 20
+LINES_SHOWN = 12
+COMMAND = "python -m functions incident"
+
+
+def draft(common: Common, rules: Rules, *, root_cause: str = "") -> str:
+    """The ticket of one runbook's bug. `root_cause`: where it already stands, if it does."""
+
+    def say(phrase: Phrase) -> str:
+        return rendered(rules, phrase)
+
+    parts = [f"# {say(_title(common))}", "", say(_how_often(common, rules))]
+    if root_cause:
+        parts += ["", say(Text("The runbook names this ticket: {cause}", cause=tidy(root_cause, 300)))]
+    parts += ["", f"## {say(Text('What the incidents have in common'))}", ""]
+    if judged := judgement(common):
+        parts += [say(judged), ""]
+    parts += [f"- {_code(say(sentence(one)))}" for one in common.patterns if one.kind is not Kind.LINE]
+    parts += [f"- {say(label)}: {say(figures)}" for label, figures in before_the_restart(common)]
+    parts += list(_lines(common, rules))
+    parts += ["", f"## {say(Text('Incidents'))}", "", *_table(common, rules), ""]
+    parts.append(f"{say(Text('All about one incident'))}: `{COMMAND} ID --evidence`")
+    return "\n".join(parts) + "\n"
+
+
+def _title(common: Common) -> Phrase:
+    return Text("{runbook} gets stuck until it is restarted", runbook=tidy(common.runbook, 60))
+
+
+def _how_often(common: Common, rules: Rules) -> Phrase:
+    escalated = sum(case.ending == Ending.ESCALATED for case in common.cases)
+    restarts = sum(case.restarts for case in common.cases)
+    return Text(
+        "{incidents}, {restarts}, {escalated}.",
+        incidents=counted(common, rules),
+        restarts=Text("{count} restart", "{count} restarts", count=restarts),
+        escalated=Text("a person was needed {count} time", "a person was needed {count} times", count=escalated),
+    )
+
+
+def _lines(common: Common, rules: Rules) -> Iterator[str]:
+    """The lines of evidence, word for word, each with its count."""
+    lines = [one for one in common.patterns if one.kind is Kind.LINE][:LINES_SHOWN]
+    if not lines:
+        return
+    yield from ("", f"## {rendered(rules, Text('Lines of evidence in most incidents'))}", "")
+    for one in lines:
+        yield f"- `{tidy(one.what, 240).replace('`', chr(39))}` – {rendered(rules, in_evidence(one))}"
+
+
+def _table(common: Common, rules: Rules) -> Iterator[str]:
+    heads = (Text("Began"), Text("Incident"), Text("Messages"), Text("Since the restart before"), Text("Outcome"))
+    yield "| " + " | ".join(_cell(rendered(rules, head)) for head in heads) + " |"
+    yield "| --- " * len(heads) + "|"
+    for case in reversed(common.cases[-INCIDENTS_SHOWN:]):
+        yield "| " + " | ".join(_cell(rendered(rules, cell)) for cell in _cells(case, rules)) + " |"
+    more = len(common.cases) - INCIDENTS_SHOWN
+    if more > 0:
+        yield ""
+        yield rendered(rules, Text("and {count} more", count=more))
+
+
+def _cells(case: Case, rules: Rules) -> tuple[Phrase, ...]:
+    return (
+        datetime.fromtimestamp(case.at, rules.zone).strftime("%Y-%m-%d %H:%M"),
+        tidy(case.incident, 60),
+        "" if case.depth is None else f"{case.depth:,}",
+        "" if case.since_restart_s is None else duration(case.since_restart_s),
+        case.ending,
+    )
+
+
+def _cell(text: str) -> str:
+    return re.sub(r"([|\\`*_<>\[\]])", r"\\\1", text)
+
+
+def _code(text: str) -> str:
+    """Other people's words, such as a host's name, are no markup of the ticket."""
+    return re.sub(r"([\\*_<>\[\]])", r"\\\1", text)
