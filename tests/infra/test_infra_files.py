@@ -22,6 +22,7 @@ import yaml
 
 from functions.adapters.grafana.annotations import TAG
 from functions.config.loader import parse_config
+from functions.domain.decisions.matching import matches
 from tests.support.needs import need
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -35,9 +36,11 @@ def read(path: Path) -> Any:
     return yaml.safe_load(path.read_text(encoding="utf-8"))
 
 
-@pytest.fixture
-def rule() -> Any:
-    return read(ALERTING / "alert-rule.yaml")["groups"][0]["rules"][0]
+GROUPS = read(ALERTING / "alert-rule.yaml")["groups"]
+SUSPICION, ALERT = (rule for group in GROUPS for rule in group["rules"])
+"""What goes to Unstick after seconds, and what goes to people after minutes."""
+
+each_rule = pytest.mark.parametrize("rule", [SUSPICION, ALERT], ids=lambda rule: rule["title"])
 
 
 @pytest.mark.parametrize("file", EXAMPLES, ids=str)
@@ -61,30 +64,34 @@ def test_the_contact_point_signs_with_a_timestamp_under_the_names_that_unstick_e
     assert (receiver["type"], receiver["settings"]["httpMethod"], receiver["disableResolveMessage"]) == ("webhook", "POST", False)
 
 
-def test_policy_rule_and_mute_timing_fit_together(rule: Any) -> None:
-    """The route's labels are the rule's, its receiver exists, nothing mutes it unasked, and people are told as before."""
+def test_policy_rules_and_mute_timing_fit_together() -> None:
+    """The suspicion takes the route to Unstick at once, the alert the root's to people; receivers exist, nothing is muted."""
     policy = read(ALERTING / "notification-policy.yaml")["policies"][0]
-    route, people = policy["routes"]
+    (route,) = policy["routes"]
     folders = {ALERTING: ALERTING, INFRA / "grafana" / "bearer": ALERTING}
     for signing, others in folders.items():
         files = [signing / "contact-point.yaml", others / "people.yaml"]
         points = [point["name"] for file in files for point in read(file)["contactPoints"]]
         # Grafana ends at its start where a policy names one that is nowhere; a fresh one has none of its own since 12.4.
         assert set(points) == {policy["receiver"], *(route["receiver"] for route in policy["routes"])}
-    assert all(rule["labels"][label] == value for label, _, value in route["object_matchers"])
+    assert all(SUSPICION["labels"][label] == value for label, _, value in route["object_matchers"])
+    assert not any(ALERT["labels"].get(label) == value for label, _, value in route["object_matchers"])
+    assert "continue" not in route
     assert "mute_time_intervals" not in route
     assert read(ALERTING / "mute-timing.yaml")["muteTimes"][0]["name"]
-    assert route["continue"]
-    assert people["receiver"] == policy["receiver"]
+    assert (route["group_wait"], SUSPICION["for"], GROUPS[0]["interval"]) == ("0s", "0s", "10s")
 
 
+@each_rule
 def test_the_rules_alert_is_taken_by_the_examples_runbook(rule: Any) -> None:
-    """The title becomes `alertname`; it and `service` are what the runbooks of the examples match."""
+    """The title becomes `alertname`; it and `service` are what the runbooks of the examples match, whichever route it takes."""
+    labels = rule["labels"] | {"alertname": rule["title"], "vhost": "/", "queue": "mail.delivery"}
     for file in EXAMPLES:
-        wanted = {f'alertname="{rule["title"]}"', f'service="{rule["labels"]["service"]}"'}
-        assert set(read(file)["runbooks"][0]["match"]) == wanted
+        (runbook,) = parse_config(file.read_text(encoding="utf-8"), name=file.name, on_cloud_run=False).rules.runbooks.values()
+        assert all(matches(matcher, labels) for matcher in runbook.match), file
 
 
+@each_rule
 def test_the_rule_points_to_a_panel_and_a_data_source_that_exist(rule: Any) -> None:
     """The alert's dashboard link, which Unstick hands on to people, leads somewhere."""
     dashboard = json.loads((INFRA / "grafana" / "dashboards" / "unstick.json").read_text(encoding="utf-8"))
@@ -98,12 +105,30 @@ def test_the_rule_points_to_a_panel_and_a_data_source_that_exist(rule: Any) -> N
     }  # fmt: skip
 
 
-def test_rules_and_dashboards_go_into_different_folders(rule: Any) -> None:
+def test_rules_and_dashboards_go_into_different_folders() -> None:
     """Grafana makes both at the same time, each if it finds none of that title; and 11 refuses two rules of one title in one."""
-    (group,) = read(ALERTING / "alert-rule.yaml")["groups"]
     (provider,) = read(INFRA / "grafana" / "provisioning" / "dashboards" / "unstick.yaml")["providers"]
-    assert group["folder"] != provider["folder"]
-    assert group["folder"].endswith(rule["labels"]["service"])
+    for group in GROUPS:
+        assert group["folder"] != provider["folder"]
+        assert [group["folder"].endswith(rule["labels"]["service"]) for rule in group["rules"]] == [True]
+    assert len({group["name"] for group in GROUPS}) == len(GROUPS)
+    assert SUSPICION["title"] != ALERT["title"]
+    assert SUSPICION["uid"] != ALERT["uid"]
+
+
+def test_missing_figures_are_told_once_and_to_people() -> None:
+    """The suspicion says nothing of them: Unstick can do nothing about them."""
+    assert [(rule["noDataState"], rule["execErrState"]) for rule in (SUSPICION, ALERT)] == [("OK", "OK"), ("NoData", "Error")]
+
+
+@each_rule
+def test_grafanas_rules_are_those_of_prometheus(rule: Any) -> None:
+    """Whoever changes a window in one file changes it in the other."""
+    groups = read(INFRA / "prometheus" / "rules.yml")["groups"]
+    (other,) = [one for group in groups for one in group["rules"] if one["alert"] == rule["title"]]
+    line = re.compile(r"^\s*((?:and|unless) .+?),?$", re.MULTILINE)
+    assert line.findall(rule["data"][0]["model"]["expr"]) == line.findall(other["expr"])
+    assert rule["for"] == other.get("for", "0s")
 
 
 def test_the_dashboard_shows_unsticks_own_annotations() -> None:
@@ -134,6 +159,7 @@ def promtool(*arguments: str) -> str:
     return done.stdout
 
 
+@each_rule
 def test_the_rules_query_tells_stuck_from_busy_and_from_missing(rule: Any, tmp_path: Path) -> None:
     """Above zero for a stuck queue, zero for a well one, and no line only where there are no figures."""
     query = rule["data"][0]["model"]["expr"]
@@ -149,10 +175,10 @@ def test_the_rules_query_tells_stuck_from_busy_and_from_missing(rule: Any, tmp_p
         }
     ]
     series = {
-        "mail.stuck": ("5x60", "7x60"),
-        "mail.busy": ("5x60", "0+10x60"),
-        "mail.idle": ("0x60", "7x60"),
-        "other.queue": ("5x60", "7x60"),
+        "mail.stuck": ("5x120", "7x120"),
+        "mail.busy": ("5x120", "0+10x120"),
+        "mail.idle": ("0x120", "7x120"),
+        "other.queue": ("5x120", "7x120"),
     }
     recorded = [
         {"series": f'{metric}{{job="rabbitmq", vhost="/", queue="{queue}"{more}}}', "values": values[place]}
@@ -167,7 +193,7 @@ def test_the_rules_query_tells_stuck_from_busy_and_from_missing(rule: Any, tmp_p
         yaml.safe_dump(
             {
                 "tests": [
-                    {"interval": "15s", "input_series": recorded, "promql_expr_test": samples},
+                    {"interval": "5s", "input_series": recorded, "promql_expr_test": samples},
                     {"interval": "15s", "input_series": [], "promql_expr_test": [silent]},
                 ]
             }

@@ -29,26 +29,44 @@ def promtool(*arguments: str, folder: Path = FOLDER) -> subprocess.CompletedProc
     ids=" ".join,
 )
 def test_promtool_finds_nothing_wrong(needed, arguments):
-    """Stuck queues fire, with and without consumers; idle, busy, slowly draining and deploying ones never do."""
+    """Stuck queues fire, with and without consumers; idle, busy, slowly draining and deploying ones never do. A queue where
+    nothing moves for seconds is suspected.
+    """
     needed("prometheus")
     done = promtool(*arguments)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_amtool_takes_the_route_to_unstick(needed):
+    """Suspicions go to Unstick, everything else to people."""
+    needed("prometheus-alertmanager")
+    for labels, receiver in (
+        (["unstick=suspicion", "alertname=RabbitMQQueueMaybeStuck"], "unstick"),
+        (["alertname=RabbitMQQueueStuck"], "people"),
+    ):
+        command = ["amtool", "config", "routes", "test", "--config.file=alertmanager.yml", *labels]
+        done = subprocess.run(command, cwd=FOLDER, capture_output=True, text=True, check=False, timeout=60)
+        assert (done.returncode, done.stdout.strip()) == (0, receiver), done.stderr
+
+
 @pytest.mark.parametrize(
     "part",
     [
+        "and max by (job, vhost, queue) (rabbitmq_detailed_queue_messages offset 10s) > 0",
+        "unless max by (job, vhost, queue) (resets(rabbitmq_detailed_queue_messages[15s])) > 0",
+        "unless sum by (job, vhost, queue) (increase(rabbitmq_detailed_channel_messages_acked_total[15s])) > 0",
+        "unless sum by (job, vhost, queue) (increase(rabbitmq_detailed_channel_messages_delivered_total[15s])) > 0",
         "and max by (job, vhost, queue) (rabbitmq_detailed_queue_messages offset 2m) > 0",
         "unless max by (job, vhost, queue) (resets(rabbitmq_detailed_queue_messages[2m])) > 0",
         "unless sum by (job, vhost, queue) (increase(rabbitmq_detailed_channel_messages_acked_total[2m])) > 0",
         "unless sum by (job, vhost, queue) (increase(rabbitmq_detailed_channel_messages_delivered_total[2m])) > 0",
         '{queue!~"amq[.]gen.*"}',
-        "for: 1m",
+        "for: 3m",
         "for: 5m",
     ],
 )
-def test_no_part_of_the_rule_is_there_for_nothing(needed, tmp_path, part):
-    """Without any one of its conditions the rule fails its unit tests."""
+def test_no_part_of_the_rules_is_there_for_nothing(needed, tmp_path, part):
+    """Without any one of their conditions the rules fail their unit tests."""
     needed("prometheus")
     rules = (FOLDER / "rules.yml").read_text()
     assert part in rules
@@ -63,6 +81,7 @@ def test_a_real_broker_has_the_metrics_that_the_rules_name(rabbitmq_server):
     """The scrape of the example brings every series of the rules, with the labels by which they are put together."""
     named = set(re.findall(r"rabbitmq_detailed_\w+", (FOLDER / "rules.yml").read_text()))
     scrape = yaml.safe_load((FOLDER / "prometheus.yml").read_text())["scrape_configs"][0]
+    assert scrape["scrape_interval"] == "5s", "three of them fit the suspicion's windows"
     query = "&".join(f"family={family}" for family in scrape["params"]["family"])
     url = f"http://127.0.0.1:{rabbitmq_server.metrics_port}{scrape['metrics_path']}?{query}"
     rabbitmq_server.publish("scraped", 2)
