@@ -5,6 +5,9 @@ VENV ?= .venv
 PORT ?= 8080
 RUN = $(VENV)/bin/python -X utf8
 
+# Tests and demo start many processes; each would compile all of functions/ again.
+export PYTHONDONTWRITEBYTECODE :=
+
 .DEFAULT_GOAL := help
 .PHONY: help setup test test-long mutate lint format demo run prove bench soak fuzz audit lock deploy plan check rollback destroy release docs clean
 

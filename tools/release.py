@@ -14,6 +14,8 @@ import sys
 import tarfile
 from pathlib import Path
 
+from tools.audit import sbom
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -65,17 +67,10 @@ def archive(root: Path, version: str) -> bytes:
     return made.getvalue()
 
 
-def sbom(root: Path) -> bytes:
-    """The packages of requirements.txt, in CycloneDX."""
-    command = [sys.executable, "-m", "cyclonedx_py", "requirements", str(root / "requirements.txt")]
-    done = subprocess.run([*command, "--output-reproducible", "--of", "JSON", "-o", "-"], capture_output=True, check=True)
-    return done.stdout
-
-
 def build(root: Path, to: Path) -> list[Path]:
     """Write all three and return their paths."""
     version = read_version(root)
-    contents = {f"unstick-{version}.tar": archive(root, version), f"unstick-{version}.sbom.json": sbom(root)}
+    contents = {f"unstick-{version}.tar": archive(root, version), f"unstick-{version}.sbom.json": sbom(root / "requirements.txt")}
     sums = "".join(f"{hashlib.sha256(content).hexdigest()}  {name}\n" for name, content in contents.items())
     contents["SHA256SUMS"] = sums.encode()
     to.mkdir(parents=True, exist_ok=True)
