@@ -14,6 +14,7 @@ from functions.application.observe import unwrap
 from functions.application.ports import Budget, Ports
 from functions.application.serialization import encode
 from functions.domain.decisions.endings import APPROVAL_S
+from functions.domain.decisions.messages import call_people
 from functions.domain.model.events import MessagesDelivered
 from functions.domain.model.incidents import Archive, Document
 from functions.domain.model.messages import Card, Message
@@ -85,8 +86,11 @@ def _sign_approval_link(ports: Ports, document: Document, card: Card) -> Card:
 
 
 def post_to_all(ports: Ports, channels: Iterable[str], card: Card) -> dict[str, str]:
-    """Post one card to several channels at once. Returns channel -> problem and remedy, empty if it was posted."""
-    names = tuple(channels)
+    """Post one card to several channels at once, and to those of `escalate` if it calls people.
+
+    Returns channel -> problem and remedy, empty if it was posted.
+    """
+    card, names = call_people(ports.rules, None, card, tuple(channels))
     results = ports.run_parallel([partial(ports.post, name, card, None, POST_S) for name in names], POST_S) if names else []
     return {name: _problem(result) for name, result in zip(names, results, strict=True)}
 

@@ -99,8 +99,7 @@ def _card_input(key: str, cases: tuple[MatchedAlert, ...], kind: str, reason: Re
     incident = _incident(key, cases, kind, now)
     if kind == "resolved":
         return CardInput(kind, now, target=first.target, trigger=to_alert_ref(first), detail=incident.id)
-    mention = first.runbook.mention if first.runbook and kind == "escalated" else ()
-    return CardInput(kind, now, first.runbook, first.target, incident, reason, detail, mention=mention)
+    return CardInput(kind, now, first.runbook, first.target, incident, reason, detail)
 
 
 def _held(key: str, cases: tuple[MatchedAlert, ...], reason: Reason, now: float, rules: Rules) -> Card:

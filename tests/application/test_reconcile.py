@@ -77,6 +77,11 @@ def sent(ports: Memory) -> list[str]:
     return [name for name in ports.names if name.startswith("run ")]
 
 
+def told_kinds(ports: Memory) -> dict[str, list[str]]:
+    """The kinds of what each channel got, in order."""
+    return {channel: [card.kind for name, card in ports.posts if name == channel] for channel, _ in ports.posts}
+
+
 class InTime(Memory):
     """Gives up a call that takes longer than it may, as the real outside does."""
 
@@ -207,7 +212,7 @@ def test_nothing_is_sent_when_the_kill_switch_turns_on_between_decision_and_post
         woken_later(ports, 15.0)
         assert (sent(ports), [card.kind for _, card in ports.posts]) == (["run inc-1.1"], ["started"])
     else:
-        assert [card.kind for _, card in ports.posts] == ["held"]
+        assert told_kinds(ports) == {"ops": ["held"], "duty": ["held"]}
         assert ports.document(KEY).incident is None
 
 
@@ -540,7 +545,7 @@ def test_a_document_of_a_runbook_that_is_gone_goes_to_people():
     ports = Memory(rules=rules(runbook(name="other")))
     ports.put(KEY, document(incident(due=NOW)))
     woken_later(ports, 1.0)
-    assert (sent(ports), [channel for channel, _ in ports.posts]) == ([], ["everybody"])
+    assert (sent(ports), {channel for channel, _ in ports.posts}) == ([], {"everybody", "duty"})
     assert ports.document(KEY).outcomes[-1].reason is Reason.NO_RUNBOOK
 
 
@@ -552,7 +557,7 @@ def test_deferred_alerts_are_matched_by_the_configuration_of_now():
     reply = reconcile.advance(ports, intake.document_key(cases[0]), AlertsReceived(tuple(cases), "inc-1"), ports.budget())
     assert reply is not None
     assert (reply.action, reply.reason) == (Action.HELD, Reason.NO_RUNBOOK)
-    assert [channel for channel, _ in ports.posts] == ["everybody"]
+    assert {channel for channel, _ in ports.posts} == {"everybody", "duty"}
 
 
 @pytest.mark.parametrize("event", [alerted(), resolved(), TimerFired()], ids=["alert", "resolved", "wake-up"])
@@ -621,7 +626,7 @@ def test_the_holds_of_many_targets_go_out_as_one_message():
     ports.clock += 21.0
     for n in range(8):
         reconcile.advance(ports, f"key-{n}", TimerFired(), ports.budget(60.0))
-    assert [card.kind for _, card in ports.posts] == ["bundle"]
+    assert told_kinds(ports) == {"ops": ["bundle"], "duty": ["bundle"]}
     assert all(f"service=s{n}" in str(ports.posts[0][1].facts) for n in range(8))
     assert not any(ports.document(f"key-{n}").open for n in range(8))
 
@@ -637,7 +642,7 @@ def test_a_document_that_can_not_be_read_keeps_no_bundle_back():
     ports.clock += 21.0
     for number in range(3):
         reconcile.advance(ports, f"alert-{number}", TimerFired(), ports.budget(60.0))
-    assert [card.kind for _, card in ports.posts] == ["bundle"]
+    assert told_kinds(ports) == {"everybody": ["bundle"], "duty": ["bundle"]}
 
 
 def test_a_bundle_counts_alerts_of_one_rule_and_tells_them_apart():
@@ -661,7 +666,7 @@ def test_a_bundle_counts_alerts_of_one_rule_and_tells_them_apart():
     assert all(f"queue {n} is stuck" in str(ports.posts[0][1].facts) for n in range(12))
     arrives(12)
     assert told().startswith("ACT NOW: 1 target or alert was not restarted")
-    assert len(ports.posts) == 2
+    assert told_kinds(ports) == {"everybody": ["bundle"] * 2, "duty": ["bundle"] * 2}
 
 
 def test_the_approval_link_is_signed_as_it_goes_out():
@@ -683,7 +688,7 @@ def test_only_the_links_of_the_core_are_signed():
     advance(ports, handed)
     urls = [url for _, card in ports.posts for _, url in card.links]
     assert {*tricks, "https://unstick.example.com/approve/#"} <= set(urls)
-    assert len([url for url in urls if "~" in url]) == 1
+    assert len({url for url in urls if "~" in url}) == 1
 
 
 def test_a_nonce_can_not_be_foretold():

@@ -107,7 +107,7 @@ def _escalated() -> CardInput:
     stuck = replace(_verifying(384, 1).queues[0], head_at=NOW - 1560, verdict=Verdict.STUCK)
     tries = (PastAttempt("7f3a.1", ENDED, "stuck"),)
     incident = replace(_verifying(384, 1), queues=(stuck,), attempt=2, restarts=2, execution=second, tries=tries, tail=TAIL)
-    return CardInput("escalated", NOW, RUNBOOK, TARGET, incident, None, "it is still stuck", mention=RUNBOOK.mention)
+    return CardInput("escalated", NOW, RUNBOOK, TARGET, incident, None, "it is still stuck")
 
 
 EXAMPLES: dict[str, CardInput] = {

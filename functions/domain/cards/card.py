@@ -55,7 +55,6 @@ def compose(card_input: CardInput, rules: Rules) -> Card:
         card,
         evidence=_evidence(card_input) if card_input.kind == "escalated" else (),
         curve=queue_facts.curve(card_input),
-        mention=card_input.mention if content.urgency == "act" else (),
         incident=tidy(incident, 80),
     )
 

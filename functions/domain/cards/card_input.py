@@ -30,6 +30,5 @@ class CardInput(Struct, frozen=True):
     late_s: float = 0.0
     moving: bool = False
     """It recovered at the end of `within` because it moves again, with messages left."""
-    mention: tuple[str, ...] = ()
     again: bool = False
     """The hold passes by itself: Unstick decides again without anybody."""

@@ -125,19 +125,10 @@ def request_approval(document: Document, incident: Incident, runbook: Runbook, c
 def end_as_not_approved(document: Document, incident: Incident, runbook: Runbook, context: StepContext) -> Step:
     """End the incident since nobody pressed the button in time."""
     ending = Ending.HELD if incident.restarts == 0 else Ending.ESCALATED
-    mention = runbook.mention if ending is Ending.ESCALATED else ()
     card_input = CardInput(
-        "not_approved",
-        context.at,
-        runbook,
-        document.target,
-        incident,
-        incident.reason,
-        incident.detail,
-        late_s=context.late_s,
-        mention=mention,
+        "not_approved", context.at, runbook, document.target, incident, incident.reason, incident.detail, late_s=context.late_s
     )
-    channels = channels_for(context.rules, runbook, escalate=ending is Ending.ESCALATED)
+    channels = channels_for(context.rules, runbook)
     document = enqueue_message(document, context.rules, card_input, channels, f"{incident.id}-not-approved")
     document = close_incident(document, context.rules, incident, ending, card_input, tell=False)
     return Step(document)

@@ -12,7 +12,7 @@ from functions.domain.decisions.guards import OVERRULED
 from functions.domain.model.alerts import MatchedAlert
 from functions.domain.model.codes import Ending, Reason
 from functions.domain.model.incidents import AlertRef, Archive, Document, Hold, Incident, Outcome
-from functions.domain.model.messages import Message
+from functions.domain.model.messages import Card, Message
 from functions.domain.model.runbooks import Rules, Runbook
 
 SAME_HOLD_S = 3600.0
@@ -66,20 +66,32 @@ def default_channels(rules: Rules) -> tuple[str, ...]:
     return rules.notify or tuple(dict.fromkeys(name for runbook in rules.runbooks.values() for name in runbook.notify))
 
 
-def channels_for(rules: Rules, runbook: Runbook | None, *, escalate: bool = False) -> tuple[str, ...]:
-    """The channels of a runbook, each once."""
-    base = (runbook.notify if runbook else ()) or default_channels(rules)
-    names = (*(runbook.escalate if runbook and escalate else ()), *base)
-    return tuple(dict.fromkeys(names))
+def channels_for(rules: Rules, runbook: Runbook | None) -> tuple[str, ...]:
+    """The channels of a runbook, each once. A message for which somebody must get up goes to more: `call_people`."""
+    return tuple(dict.fromkeys((runbook.notify if runbook else ()) or default_channels(rules)))
+
+
+def call_people(rules: Rules, runbook: Runbook | None, card: Card, channels: tuple[str, ...]) -> tuple[Card, tuple[str, ...]]:
+    """The card and its channels. One that begins with ACT NOW mentions people, and goes to `escalate` too.
+
+    A card about no single runbook calls the people of all of them. The channels of a bundle are those of its messages.
+    """
+    if card.urgency != "act":
+        return card, channels
+    concerned = (runbook,) if runbook else tuple(rules.runbooks.values())
+    mention = tuple(dict.fromkeys(name for one in concerned for name in one.mention))
+    escalate = () if card.kind == "bundle" else (name for one in concerned for name in one.escalate)
+    return replace(card, mention=mention), tuple(dict.fromkeys((*escalate, *channels)))
 
 
 def enqueue_message(
     document: Document, rules: Rules, card_input: CardInput, channels: tuple[str, ...], mark: str, *, bundle: str = ""
 ) -> Document:
-    """Add a message for each channel, unless the document has it already."""
+    """Add a message for each channel, and for those of `escalate` if it calls people, unless the document has it already."""
     from functions.domain.cards import card, facts, rendering  # 1 ms, and no restart waits for a card
 
     composed = replace(card.compose(card_input, rules), nonce=card_input.approve_url.rpartition("#")[2])
+    composed, channels = call_people(rules, card_input.runbook, composed, channels)
     present_ids = {message.id for message in document.to_tell}
     name = rendering.rendered(rules, facts.short_name(card_input)) if bundle else ""
     new = tuple(
@@ -133,9 +145,16 @@ def close_incident(
     document: Document, rules: Rules, incident: Incident, ending: Ending, card_input: CardInput, *, tell: bool = True
 ) -> Document:
     """Take the incident out of the document; keep its outcome, post it and archive the incident."""
-    escalation = ending is Ending.ESCALATED
-    channels = channels_for(rules, card_input.runbook, escalate=escalation)
-    channels = tuple(dict.fromkeys((*channels, *incident.told)))
+    shown = card_input.incident or incident
+    shown_incident = replace(incident, execution=incident.execution or shown.execution, adopted=shown.adopted)
+    card_input = replace(card_input, incident=shown_incident)
+    channels = tuple(dict.fromkeys((*channels_for(rules, card_input.runbook), *incident.told)))
+    if tell and ending is Ending.HELD:
+        bundle = card_input.reason.value if card_input.reason is Reason.TOO_MANY_TARGETS else ""
+        document = enqueue_hold(document, rules, card_input, incident.triggers, incident.id, bundle=bundle)
+    elif tell:
+        document = enqueue_message(document, rules, card_input, channels, f"{incident.id}-{ending.value}")
+    told = document.incident.told if document.incident else ()
     execution = incident.execution or next((attempt.execution for attempt in reversed(incident.tries) if attempt.execution), None)
     outcome = Outcome(
         incident=incident.id,
@@ -144,7 +163,7 @@ def close_incident(
         at=card_input.at,
         triggers=tuple(replace(trigger, links={}, summary="") for trigger in bare(incident.triggers)),
         runner_ended_at=execution.runner_ended_at if execution else None,
-        channels=channels,
+        channels=tuple(dict.fromkeys((*channels, *told))),
         restarts=incident.restarts,
         queues=tuple(watched.queue for watched in incident.queues),
     )
@@ -152,20 +171,10 @@ def close_incident(
     outcomes = (*document.outcomes, outcome)
     outcomes = drop_oldest(outcomes) if len(outcomes) > OUTCOMES_KEPT else outcomes
     document = replace(document, outcomes=outcomes, to_archive=(*document.to_archive, record))
-    if escalation:
+    if ending is Ending.ESCALATED:
         document = replace(document, escalated_at=card_input.at)
     elif ending is Ending.RECOVERED:
         document = replace(document, escalated_at=None)
-    shown = card_input.incident or incident
-    shown_incident = replace(incident, execution=incident.execution or shown.execution, adopted=shown.adopted)
-    card_input = replace(
-        card_input, incident=shown_incident, mention=card_input.runbook.mention if escalation and card_input.runbook else ()
-    )
-    if tell and ending is Ending.HELD:
-        bundle = card_input.reason.value if card_input.reason is Reason.TOO_MANY_TARGETS else ""
-        document = enqueue_hold(document, rules, card_input, incident.triggers, incident.id, bundle=bundle)
-    elif tell:
-        document = enqueue_message(document, rules, card_input, channels, f"{incident.id}-{ending.value}")
     return replace(document, incident=None)
 
 

@@ -122,9 +122,9 @@ class Runbook(Struct, frozen=True):
     notify: tuple[str, ...] = ()
     """Channels of this runbook; else the top-level `notify`."""
     escalate: tuple[str, ...] = ()
-    """More channels, for when a person is needed."""
+    """More channels, for every message that begins with ACT NOW."""
     mention: tuple[Annotated[str, written("optional-text")], ...] = ()
-    """Who is mentioned when a person is needed, as the chat writes it: `<users/all>`, `<!here>`."""
+    """Who is mentioned in every message that begins with ACT NOW, as the chat writes it: `<users/all>`, `<!here>`."""
     root_cause: Annotated[str, written("link")] = ""
     """Link to the ticket of the bug itself, so that nobody forgets it."""
     manual_minutes: Annotated[float, Meta(ge=0)] = 0.0

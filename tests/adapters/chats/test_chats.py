@@ -144,7 +144,7 @@ def bare(text: str) -> str:
 @pytest.mark.parametrize("language", ["en", "ja"])
 def test_hostile_text_is_accepted_and_pings_nobody(lab: Lab, language: str):
     """I8: 100 kB of markup and mentions in every label fit the limits, ping nobody, hide nothing, and are marked as cut."""
-    cards = list(dict.fromkeys(compose(hostile(replace(story, mention=())), rules(language)) for story in EXAMPLES.values()))
+    cards = list(dict.fromkeys(compose(hostile(story), rules(language)) for story in EXAMPLES.values()))
     for card in cards:
         began = time.perf_counter()
         lab.post(card, language=language)
@@ -169,8 +169,8 @@ def test_a_card_that_nobody_cleaned_is_accepted_too(lab: Lab):
 
 
 @by_http
-def test_configured_mentions_ping_on_escalations_only(lab: Lab):
-    """Only what needs people wakes them. Names that belong to another platform are left out."""
+def test_configured_mentions_ping_in_their_own_form(lab: Lab):
+    """A card pings whom it mentions and nobody else. Names that belong to another platform are left out."""
     lab.post(compose(EXAMPLES["recovered"], rules()))
     assert lab.pings() == []
     lab.post(replace(compose(EXAMPLES["escalated"], rules()), mention=EVERYBODY))

@@ -20,7 +20,7 @@ from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.secrets import SecretRef
 from functions.runtime.text import in_language
 from tests.adapters.chats.platforms import AnyService, GoogleChat, HttpAnswer, SlackApi, SlackWebhook
-from tests.support.example_stories import EXAMPLES, LONG, NOW, rules
+from tests.support.example_stories import EXAMPLES, LONG, NOW, RUNBOOK, rules
 
 REFERENCE = SecretRef("env://CHAT_SECRET")
 STARTED, RECOVERED, ESCALATED = (compose(EXAMPLES[name], rules()) for name in ("started", "recovered", "escalated"))
@@ -100,7 +100,7 @@ def test_what_needs_somebody_leaves_the_thread(bot: tuple[SlackApi, slack.Settin
     """An escalation also shows in the channel, and mentions once: not in the update."""
     platform, settings = bot
     thread = post(settings, STARTED)
-    post(settings, ESCALATED, thread)
+    post(settings, replace(ESCALATED, mention=RUNBOOK.mention), thread)
     _, update, reply = platform.taken
     assert reply.body["reply_broadcast"] is True
     assert platform.pings(reply.body)

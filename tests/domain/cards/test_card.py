@@ -157,7 +157,7 @@ def test_a_missing_root_cause_is_said():
 
 
 def test_escalation_carries_the_evidence():
-    """Job log, consumers, age of the oldest message, all tries, what to do, and people are mentioned."""
+    """Job log, consumers, age of the oldest message, all tries, and what to do."""
     made = compose(EXAMPLES["escalated"], rules())
     text = all_text(made)
     assert made.evidence[-1].endswith("trying again (1/∞)")
@@ -166,7 +166,6 @@ def test_escalation_carries_the_evidence():
     assert "2. execution 1851, succeeded, 32 s" in text
     assert "1 consumer" in text
     assert made.text[0].startswith("What to do: consumers are connected but acknowledge nothing")
-    assert made.mention == RUNBOOK.mention
 
 
 def test_no_consumer_gives_other_advice():
@@ -174,17 +173,6 @@ def test_no_consumer_gives_other_advice():
     story = EXAMPLES["escalated"]
     gone = replace(story.incident, queues=(replace(story.incident.queues[0], consumers=0),))
     assert "no consumer came back" in compose(replace(story, incident=gone), rules()).text[0]
-
-
-@pytest.mark.parametrize("name", [name for name, story in EXAMPLES.items() if story.kind != "escalated"])
-def test_only_escalations_mention(name: str):
-    """A card without a mention in its story pings nobody."""
-    assert compose(EXAMPLES[name], rules()).mention == ()
-
-
-def test_a_mention_never_rides_on_good_news():
-    """Even if a story asks for it."""
-    assert compose(replace(EXAMPLES["recovered"], mention=("<!channel>",)), rules()).mention == ()
 
 
 @pytest.mark.parametrize(("late_s", "said"), [(0.0, False), (3001.0, True)])

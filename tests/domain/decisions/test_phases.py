@@ -348,7 +348,7 @@ def test_an_incident_whose_runbook_is_gone_goes_to_people(phase_now):
     found = document(incident(phase_now, told=("old-channel",)))
     made = woken(found, NOW, with_rules=rules(runbook(name="other")))
     assert last(made) == (Ending.ESCALATED, Reason.NO_RUNBOOK)
-    assert channels(made.document) == {"everybody", "old-channel"}
+    assert channels(made.document) == {"everybody", "old-channel", "duty"}
 
 
 OTHER = execution(9, started=-720, ended=None, user="alice")
@@ -374,7 +374,8 @@ def test_a_crashed_run_that_blocks_the_job_is_told_as_such_with_the_abort():
     """It never ends by itself: people are called at once, and when they abort it the waiting target restarts."""
     crashed = execution(9, started=-1801, ended=None)
     made = woken(document(incident()), NOW, seen(history=ledger(others=(crashed,))))
-    (message,) = made.document.to_tell
+    message = made.document.to_tell[-1]
+    assert channels(made.document) == {"ops", "duty"}
     assert (phase(made), reason(made), message.card.urgency) == (Phase.WAITING, Reason.ZOMBIE_EXECUTION, "act")
     assert any("Abort the execution in Rundeck" in text for text in message.card.text)
     assert links_of(made)[0] == crashed.url
@@ -430,7 +431,8 @@ def run_unseen(history, *, after_s: float = 60.0, mail=None, found: Document = R
 def test_a_refused_token_while_it_runs_is_told_at_once_with_the_remedy():
     """People can act on a clear no: the card has reason, remedy and link, and does not say "not restarted"."""
     made = run_unseen(MISSING)
-    (message,) = made.document.to_tell
+    message = made.document.to_tell[-1]
+    assert channels(made.document) == {"ops", "duty"}
     assert (phase(made), made.document.incident.reason) == (Phase.RUNNING, Reason.LEDGER_UNKNOWN)
     assert (message.card.kind, message.card.urgency) == ("held", "act")
     assert "not restarted" not in message.card.headline
