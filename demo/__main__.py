@@ -22,9 +22,8 @@ from typing import Any
 
 from demo import stage
 from demo.screen import Screen
-from functions.adapters.symptoms.rabbitmq import client
+from functions.adapters.symptoms.rabbitmq import client, to_queue
 from functions.domain.decisions.health import judge_health
-from functions.domain.model.alerts import QueueRef
 from functions.domain.model.codes import Health
 from functions.domain.model.incidents import QueueState
 from functions.domain.model.observations import QueueSnapshot
@@ -145,17 +144,17 @@ def _play(screen: Screen, stack: ExitStack, folder: Path, given: argparse.Namesp
 
 def _looks_at(queues: stage.Queues) -> Callable[[], QueueSnapshot]:
     settings = client.Settings(queues.url, stage.USER, known(stage.PASSWORD))
-    return lambda: client.look(settings, QueueRef("/", stage.QUEUE), for_s=stage.FOR_S, timeout_s=5.0)
+    return lambda: client.look(settings, to_queue("/", stage.QUEUE), for_s=stage.FOR_S, timeout_s=5.0)
 
 
 def _until_stuck(screen: Screen, look: Callable[[], QueueSnapshot]) -> QueueSnapshot:
     """Wait until RabbitMQ's own figures show what the runbook calls ill."""
-    began, symptom = time.monotonic(), Symptom(for_s=stage.FOR_S)
+    began, symptom = time.monotonic(), Symptom("rabbitmq", for_s=stage.FOR_S)
     while time.monotonic() - began < STUCK_WITHIN_S:
         seen = look()
         if (
             seen.unacked
-            and judge_health(symptom, seen, QueueState(QueueRef("/", stage.QUEUE), "", 0.0), time.time())[0] is Health.ILL
+            and judge_health(symptom, seen, QueueState(to_queue("/", stage.QUEUE), "", 0.0), time.time())[0] is Health.ILL
         ):
             return seen
         since_s = time.monotonic() - began

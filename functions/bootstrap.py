@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from types import ModuleType
 from typing import Any
@@ -17,11 +17,12 @@ from functions.application import signing
 from functions.application.ports import Finding, Listed, Stored
 from functions.config.current import current_config
 from functions.config.settings import Config
-from functions.domain.model.alerts import QueueRef, Target
+from functions.domain.decisions import matching
+from functions.domain.model.alerts import Alert, MatchedAlert, QueueRef, Target
 from functions.domain.model.codes import FIRST_VERSION
 from functions.domain.model.messages import Card
 from functions.domain.model.observations import Execution, ExecutionHistory, QueueSnapshot
-from functions.domain.model.runbooks import Rules
+from functions.domain.model.runbooks import Rules, Symptom
 from functions.runtime import logs
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.parallel import run_parallel
@@ -35,6 +36,12 @@ def current_adapters() -> Adapters:
     return Adapters(current_config())
 
 
+def name_queue(symptom: Symptom, labels: Mapping[str, str]) -> QueueRef:
+    """What the symptom watches for an alert with these labels. Raises NotRendered."""
+    queue: QueueRef = load_adapter("symptoms", symptom.kind).name_queue(symptom, labels)
+    return queue
+
+
 class Adapters(Struct, frozen=True):
     """The systems that unstick.yaml names. Adapters are imported when they are first needed."""
 
@@ -43,6 +50,10 @@ class Adapters(Struct, frozen=True):
     @property
     def rules(self) -> Rules:
         return self.config.rules
+
+    def match_alerts(self, alerts: Iterable[Alert]) -> list[MatchedAlert]:
+        """Match each alert, in order, by the runbooks of the configuration."""
+        return matching.match_alerts(self.rules, self.config.runner_url, alerts, name_queue)
 
     # --- clocks and threads
 
@@ -187,8 +198,8 @@ class Adapters(Struct, frozen=True):
         how = {"auto": auto, "max_run_s": max_run_s, "timeout_s": timeout_s}
         return _check("runners", runner.name, runner.settings, job, options, **how)
 
-    def check_queue(self, queue: QueueRef, timeout_s: float) -> list[Finding]:
-        return _check("symptoms", queue.kind, self.config.symptoms[queue.kind], queue, timeout_s=timeout_s)
+    def check_symptom(self, symptom: Symptom, labels: Mapping[str, str], timeout_s: float) -> list[Finding]:
+        return _check("symptoms", symptom.kind, self.config.symptoms[symptom.kind], symptom, labels, timeout_s=timeout_s)
 
     # --- the process
 

@@ -92,10 +92,10 @@ def plan_queries(
 def plan_queues(
     ports: Ports, queues: Mapping[str, tuple[QueueRef, Runbook | None]], timeout_s: float
 ) -> tuple[list[Callable[[], Any]], Callable[[list[Any]], dict[str, Any]]]:
-    """The queries for these queues, one for each vhost, and the function that sorts their snapshots and errors by queue."""
-    groups: dict[tuple[str, str], list[tuple[QueueRef, float]]] = {}
+    """The queries for these queues, one for each symptom, and the function that sorts their snapshots and errors by queue."""
+    groups: dict[str, list[tuple[QueueRef, float]]] = {}
     for queue, runbook in queues.values():
-        groups.setdefault((queue.kind, queue.vhost), []).append((queue, runbook.symptom.for_s if runbook else 60.0))
+        groups.setdefault(queue.kind, []).append((queue, runbook.symptom.for_s if runbook else 60.0))
 
     def read(results: list[Any]) -> dict[str, Any]:
         snapshots: dict[str, Any] = {}

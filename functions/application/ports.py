@@ -17,7 +17,7 @@ from msgspec import Struct
 from functions.domain.model.alerts import QueueRef, Target
 from functions.domain.model.messages import Card
 from functions.domain.model.observations import Execution, ExecutionHistory, QueueSnapshot
-from functions.domain.model.runbooks import Rules
+from functions.domain.model.runbooks import Rules, Symptom
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.text import Phrase
 
@@ -66,16 +66,23 @@ class Runner(Protocol):
 
 
 class SymptomAdapter(Protocol):
-    """Shows whether something is stuck or healthy (symptoms/)."""
+    """Shows whether something is stuck or healthy (symptoms/). Its Struct `Symptom` has its keys in a runbook."""
+
+    def to_symptom(self, keys: Any) -> Symptom:
+        """The keys of a runbook, as the domain has them."""
+
+    def name_queue(self, symptom: Symptom, labels: Mapping[str, str]) -> QueueRef:
+        """What to watch for an alert with these labels. Calls nothing. Raises NotRendered."""
 
     def look(self, settings: Any, queue: QueueRef, *, for_s: float, timeout_s: float) -> QueueSnapshot: ...
 
     def look_all(
         self, settings: Any, queues: Sequence[tuple[QueueRef, float]], *, timeout_s: float
     ) -> list[QueueSnapshot | Unavailable | Denied]:
-        """Read each queue of one vhost, with samples over at least so many seconds, or the error that prevents it."""
+        """Read each queue, with samples over at least so many seconds, or the error that prevents it."""
 
-    def check(self, settings: Any, queue: QueueRef, *, timeout_s: float) -> list[Finding]: ...
+    def check(self, settings: Any, symptom: Symptom, labels: Mapping[str, str], *, timeout_s: float) -> list[Finding]:
+        """Check what looking needs, for an alert with these labels, which may lack some that the symptom's keys name."""
 
 
 class Stored(Struct, frozen=True):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec.structs import replace
 
-from functions.application.decoding import decoder
-from functions.domain.model.codes import VERSION
+from functions.application.decoding import convert, decoder
+from functions.domain.model.codes import FIRST_VERSION, VERSION
 from functions.domain.model.incidents import Document
 from functions.runtime.errors import Denied
 from functions.runtime.text import Text
@@ -27,7 +27,7 @@ def decode(kind: type[T], body: bytes, name: str) -> T:
     Raises Denied if the text has a newer version, or is not such a document.
     """
     try:
-        value: T = decoder(kind).decode(body)
+        value = _decode(kind, body)
     except (msgspec.ValidationError, msgspec.DecodeError, RecursionError) as error:
         version = _version(body)
         if version > VERSION:
@@ -42,6 +42,30 @@ def decode(kind: type[T], body: bytes, name: str) -> T:
     if version > VERSION:
         raise _newer_release(name, version)
     return value
+
+
+def _decode(kind: type[T], body: bytes) -> T:
+    try:
+        value: T = decoder(kind).decode(body)
+    except msgspec.ValidationError:
+        raw = msgspec.json.decode(body)
+        if not isinstance(raw, dict) or raw.get("version", FIRST_VERSION) != FIRST_VERSION:
+            raise
+        value = convert(_upgrade(raw), kind)
+    return value
+
+
+def _upgrade(value: Any) -> Any:
+    """JSON of version 1 with its queues as they are now: then the only symptom was RabbitMQ's."""
+    if isinstance(value, list):
+        return [_upgrade(one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    if not {"vhost", "name"} <= value.keys():
+        return {key: _upgrade(one) for key, one in value.items()}
+    kind, vhost, queue = value.get("kind", "rabbitmq"), value["vhost"], value["name"]
+    name = queue if vhost == "/" else f"{queue} (vhost {vhost})"
+    return {"kind": kind, "key": f"{kind}:{vhost}:{queue}", "name": name, "keys": {"vhost": vhost, "queue": queue}}
 
 
 def _version(body: bytes) -> int:

@@ -88,7 +88,7 @@ def example(rules: Rules, labels: Mapping[str, str], now: float) -> Recorded:
 
 
 def _require_labels(runbook: Runbook, labels: Mapping[str, str]) -> None:
-    templates = [*runbook.restart.options.values(), runbook.symptom.vhost, runbook.symptom.queue]
+    templates = [*runbook.restart.options.values(), *runbook.symptom.keys.values()]
     needed = dict.fromkeys(name for template in templates for name in template_labels(template))
     if missing := [name for name in needed if name not in labels]:
         written = " ".join(f"{name}=..." for name in missing)

@@ -14,7 +14,7 @@ from functions.application.observe import NOTHING_SEEN
 from functions.application.observe import observe as observe_systems
 from functions.application.ports import Budget
 from functions.application.reconcile import STORE_S, load_document
-from functions.bootstrap import Adapters
+from functions.bootstrap import Adapters, name_queue
 from functions.config.settings import Config
 from functions.domain.decisions import matching
 from functions.domain.decisions.guards import Decision, GuardContext, evaluate_all
@@ -58,7 +58,7 @@ def decide_notification(
     settings: Config, alerts: Iterable[Alert], now: float, observe: Observe, advance: Callable[[], object] = bool
 ) -> list[SimulatedDecision]:
     """Decide each target as `webhook` would, in the notification's order; each sees the storm slots of those before it."""
-    groups = group_by_document(matching.match_alerts(settings.rules, settings.runner_url, alerts))
+    groups = group_by_document(matching.match_alerts(settings.rules, settings.runner_url, alerts, name_queue))
     decisions: list[SimulatedDecision] = []
     storm: Storm | None = None
     for key, cases in groups.items():

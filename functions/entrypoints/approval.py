@@ -173,7 +173,7 @@ def _view(ports: Adapters, document: Document, incident: Incident) -> View:
     pause, *results = ports.run_parallel([*calls, *queue_calls], LOOK_S)
     snapshots = read_queues(results)
     rows = [_row(rules, one, snapshots[one.queue.key], now) for one in watched]
-    rows += [Row(one.queue.name, one.queue.vhost, Unknown(""), Health.UNKNOWN) for one in incident.queues[len(watched) :]]
+    rows += [Row(one.queue.name, Unknown(""), Health.UNKNOWN) for one in incident.queues[len(watched) :]]
     story = CardInput("held", now, runbook, document.target, incident, incident.reason, incident.detail)
     return View(story, tuple(rows), _warnings(pause))
 
@@ -184,7 +184,7 @@ def _row(rules: Rules, watched: QueueState, found: object, now: float) -> Row:
     seen = found if isinstance(found, QueueSnapshot) else Unknown(str(found))
     runbook = rules.runbooks.get(watched.runbook)
     health = judge.judge_health(runbook.symptom, seen, watched, now)[0] if runbook else Health.UNKNOWN
-    return Row(watched.queue.name, watched.queue.vhost, seen, health)
+    return Row(watched.queue.name, seen, health)
 
 
 def _warnings(pause: object) -> tuple[Phrase, ...]:

@@ -12,8 +12,6 @@ from msgspec.structs import replace
 from functions.application.observe import read_pause
 from functions.application.ports import Finding, finding_of_error
 from functions.config import secret_refs
-from functions.domain.decisions import matching
-from functions.domain.model.alerts import Alert, MatchedAlert, QueueRef
 from functions.domain.model.codes import Mode
 from functions.domain.model.observations import Pause
 from functions.domain.model.runbooks import Runbook
@@ -23,9 +21,6 @@ from functions.runtime.parallel import run_parallel
 
 if TYPE_CHECKING:
     from functions.bootstrap import Adapters
-
-PROBE = "unstick-check-looks-for-no-queue"
-"""Stands for a queue whose name only an alert tells."""
 
 GRACE_S = 1.0
 """How much longer than each system's own time-out all together may take."""
@@ -104,59 +99,9 @@ def _check_job(ports: Adapters, runbook: Runbook, timeout_s: float) -> list[Find
 
 
 def _check_queue(ports: Adapters, runbook: Runbook, labels: Mapping[str, str], timeout_s: float) -> list[Finding]:
-    """The runbook's queue where its name is known, else what can be known without it."""
-    known = {**_matched_labels(runbook), **labels}
-    queue = _sample_alert(ports, runbook, known).queue
-    if queue is not None:
-        return ports.check_queue(queue, timeout_s)
-    vhost = _filled(runbook.symptom.vhost, known)
-    probe = QueueRef(vhost or "/", PROBE, runbook.symptom.kind)
-    findings = [one for one in ports.check_queue(probe, timeout_s) if PROBE not in f"{one.what} {one.detail}"]
-    if all(one.ok is not False for one in findings):
-        findings.append(_check_vhost(ports, probe, timeout_s) if vhost else _unnamed_queue(runbook, known))
-    return findings
-
-
-def _sample_alert(ports: Adapters, runbook: Runbook, labels: Mapping[str, str]) -> MatchedAlert:
-    """What an alert with these labels would ask for."""
-    alert = Alert("check", "check", firing=True, labels=labels, annotations={}, starts_at=ports.now())
-    restart = replace(runbook.restart, options={}, allow={})
-    any_alert = replace(ports.rules, runbooks={runbook.name: replace(runbook, match=(), restart=restart)})
-    return matching.match_alerts(any_alert, ports.config.runner_url, [alert])[0]
-
-
-def _matched_labels(runbook: Runbook) -> dict[str, str]:
-    return {matcher.label: matcher.value for matcher in runbook.match if matcher.op == "="}
-
-
-def _filled(template: str, labels: Mapping[str, str]) -> str:
-    """The template with these labels; empty where one is missing."""
-    for name in matching.template_labels(template):
-        if name not in labels:
-            return ""
-        template = template.replace(f"${{labels.{name}}}", labels[name])
-    return template
-
-
-def _unnamed_queue(runbook: Runbook, labels: Mapping[str, str]) -> Finding:
-    """Neither vhost nor queue is known before an alert comes, or not all labels that name them were given."""
-    symptom = runbook.symptom
-    names = dict.fromkeys([*matching.template_labels(symptom.vhost), *matching.template_labels(symptom.queue)])
-    missing = [name for name in names if not labels.get(name)]
-    detail = f"its name comes with the alert; missing here: the label{'s' * (len(missing) > 1)} {' and '.join(missing)}"
-    remedy = "To check one, add: " + " ".join(f"--label {name}=..." for name in missing)
-    return Finding("the queue", ok=None, detail=detail, remedy=remedy)
-
-
-def _check_vhost(ports: Adapters, probe: QueueRef, timeout_s: float) -> Finding:
-    """Whether queues of this vhost can be seen: the only thing wrong must be that the probe does not exist."""
-    what = f"queues in vhost {probe.vhost}"
-    (result,) = ports.read_queues([(probe, 60.0)], timeout_s)
-    if isinstance(result, Denied) and result.code == "no_queue":
-        return Finding(what, ok=True, detail="can be seen; the queue's name comes with the alert")
-    if isinstance(result, Denied | Unavailable):
-        return finding_of_error(what, result, "Make sure that the broker is up and `url` is right.")
-    return Finding(what, ok=True, detail="can be seen")
+    """The runbook's symptom, for an alert with the labels that its matchers require and these."""
+    fixed = {matcher.label: matcher.value for matcher in runbook.match if matcher.op == "="}
+    return ports.check_symptom(runbook.symptom, {**fixed, **labels}, timeout_s)
 
 
 def _check_channel(ports: Adapters, name: str, timeout_s: float) -> list[Finding]:

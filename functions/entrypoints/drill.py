@@ -23,7 +23,6 @@ from functions.application.observe import unwrap
 from functions.application.serialization import decode
 from functions.domain.cards import drill_card
 from functions.domain.cards.drill_card import Leg
-from functions.domain.decisions import matching
 from functions.domain.decisions.messages import default_channels
 from functions.domain.model.codes import Reason
 from functions.domain.model.incidents import Document
@@ -107,7 +106,7 @@ def _follow(ports: Adapters, url: str) -> Iterable[Leg]:
         remedy = Text("Set `public_url` to the webhook's URL, or give it with --url.")
         raise Denied("drill", Text("there is no URL to send to"), code="url", remedy=remedy)
     body = notification(ports.now())
-    cases = matching.match_alerts(ports.rules, ports.config.runner_url, parse(body).alerts)
+    cases = ports.match_alerts(parse(body).alerts)
     keys = [document_key(case) for case in cases]
     before = _generations(ports, [*keys, BUNDLE])
     headers = sender.headers(ports.config.auth, body, ports.now())

@@ -65,13 +65,12 @@ def _handle_alerts(alerts: tuple[Alert, ...], request_id: str) -> IntakeResult:
     from functions.application.intake import handle_notification
     from functions.application.ports import Budget
     from functions.bootstrap import current_adapters
-    from functions.domain.decisions import matching
     from functions.domain.model.events import Origin
 
     settings, adapters = current_config(), current_adapters()
     budget = Budget(adapters, adapters.monotonic() + settings.budget_s)
     origin = Origin(request_id, adapters.now() + 2 * settings.auth.hmac.tolerance_s) if settings.auth.hmac else Origin()
-    return handle_notification(adapters, matching.match_alerts(settings.rules, settings.runner_url, alerts), budget, origin)
+    return handle_notification(adapters, adapters.match_alerts(alerts), budget, origin)
 
 
 def to_response(found: IntakeResult) -> Response:

@@ -8,10 +8,11 @@ import time
 import pytest
 from msgspec.structs import replace
 
+from functions.adapters.symptoms.rabbitmq import to_queue
 from functions.application.intake import LISTED_BYTES, hand_over, handle_notification
 from functions.application.serialization import encode
 from functions.domain.decisions.bounds import ALERTS_KEPT, MAX_BYTES, QUEUES_KEPT, shrink
-from functions.domain.model.alerts import MatchedAlert, QueueRef
+from functions.domain.model.alerts import MatchedAlert
 from functions.domain.model.codes import Ending, Phase
 from functions.domain.model.events import AlertsReceived, TimerFired
 from functions.domain.model.incidents import AlertRef, Archive, Document, Outcome
@@ -26,7 +27,7 @@ EMPTY = Document(TARGET.key)
 
 def of_queue(number: int, **changes) -> MatchedAlert:
     found = alert(fingerprint=f"fp-{number}", **changes)
-    return MatchedAlert(found, runbook(), TARGET, QueueRef("/", f"queue-{number}"))
+    return MatchedAlert(found, runbook(), TARGET, to_queue("/", f"queue-{number}"))
 
 
 def read(ports: Memory) -> set[str]:
@@ -99,7 +100,7 @@ def large() -> Document:
     )
     watched = incident().queues[0]
     queues = tuple(
-        replace(watched, queue=QueueRef("v" * 255, f"{n:0255}"), curve=tuple((NOW + at / 7, 10**9) for at in range(120)))
+        replace(watched, queue=to_queue("v" * 255, f"{n:0255}"), curve=tuple((NOW + at / 7, 10**9) for at in range(120)))
         for n in range(QUEUES_KEPT)
     )
     open_one = incident(Phase.VERIFYING, triggers=triggers, queues=queues, execution=execution())

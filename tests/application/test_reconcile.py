@@ -13,6 +13,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
+from functions.adapters.symptoms.rabbitmq import name_queue
 from functions.application import intake, reconcile
 from functions.domain.decisions import matching
 from functions.domain.model.alerts import Alert, MatchedAlert, Target
@@ -552,7 +553,7 @@ def test_a_document_of_a_runbook_that_is_gone_goes_to_people():
 def test_deferred_alerts_are_matched_by_the_configuration_of_now():
     """No runbook takes them any more: held as such, and told."""
     changed = rules(runbook(match=(Matcher("alertname", "=", "Other"),)))
-    cases = matching.match_alerts(changed, "http://rundeck", [alert()])
+    cases = matching.match_alerts(changed, "http://rundeck", [alert()], name_queue)
     ports = Memory(rules=changed)
     reply = reconcile.advance(ports, intake.document_key(cases[0]), AlertsReceived(tuple(cases), "inc-1"), ports.budget())
     assert reply is not None

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from functions.adapters.grafana.auth import authenticate
 from functions.adapters.grafana.payload import parse
+from functions.adapters.symptoms.rabbitmq import name_queue
 from functions.application import signing
 from functions.application.intake import hand_over, handle_notification
 from functions.config.current import current_config
@@ -101,7 +102,7 @@ def test_a_task_that_is_delivered_twice_is_decided_once(place, monkeypatch):
     """The scheduler delivers at least once; the alerts carry which request they came with."""
     ports, config = Memory(), current_config()
     notification_of_mail = parse(notification(alert("mail", "mail.delivery")))
-    cases = matching.match_alerts(config.rules, config.runner_url, notification_of_mail.alerts)
+    cases = matching.match_alerts(config.rules, config.runner_url, notification_of_mail.alerts, name_queue)
     hand_over(ports, [("x", AlertsReceived(tuple(cases), "inc-1", origin=Origin("r1", time.time() + 600)))], ports.budget())
     payload = signing.sign(config.signing_keys, {"v": FIRST_VERSION, **ports.wakes[0][1]})
     monkeypatch.setenv("UNSTICK_PAUSED", "1")

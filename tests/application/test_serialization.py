@@ -22,7 +22,7 @@ from tests.support.scenes import MAIL, NOW, TARGET, execution, sighting
 RUN = replace(execution(tag="inc-1.1", runner_not_after=NOW, user="anna", scheduled=True), retry_of_restart=True)
 TRIGGER = AlertRef("fp", "grafana#1", NOW, MAIL.key, "Stuck", "summary 日本", "critical", {"panel": "https://g.example"}, NOW + 1)
 WATCHED = QueueState(
-    QueueRef("v", "配送", "other"),
+    QueueRef("other", "other:v:配送", "配送 (v)", {"file": "v/配送"}),
     "mail",
     NOW,
     sighting(head_at=5.0),

@@ -12,10 +12,11 @@ from zoneinfo import ZoneInfo
 import pytest
 from msgspec.structs import replace
 
+from functions.adapters.symptoms.rabbitmq import to_queue
 from functions.application.serialization import decode, encode
 from functions.cli.commands.switch import turn
 from functions.cli.output import columns
-from functions.domain.model.alerts import QueueRef, Target
+from functions.domain.model.alerts import Target
 from functions.domain.model.codes import VERSION, Ending, Phase, Reason
 from functions.domain.model.incidents import Archive, Document, Incident, Outcome, QueueState
 from functions.domain.model.messages import Card, Message
@@ -30,7 +31,7 @@ INCIDENT = Incident(
     Phase.VERIFYING,
     NOW - 60,
     "mail-delivery",
-    (QueueState(QueueRef("/", "mail.delivery"), "mail-delivery", NOW),),
+    (QueueState(to_queue("/", "mail.delivery"), "mail-delivery", NOW),),
     (),
     due=NOW + 3600,
     restarts=1,

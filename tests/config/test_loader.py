@@ -74,7 +74,7 @@ def test_what_is_required_is_enough_and_all_else_has_its_default():
         name="mail",
         match=(Matcher("service", "=", "mail"),),
         restart=Restart("j-1", {}, {}, 30.0, 1800.0),
-        symptom=Symptom("rabbitmq", "${labels.vhost}", "${labels.queue}", 0, 60.0),
+        symptom=Symptom("rabbitmq", {"vhost": "${labels.vhost}", "queue": "${labels.queue}"}, 0, 60.0),
         mode=Mode.OBSERVE,
         recovered=Recovered(0, 1),
         verify=Verify(20.0, 15.0, 120.0, 600.0),
@@ -149,7 +149,7 @@ def test_aliases_stand_for_whole_values_and_numbers_for_texts():
         (frozenset(range(7)), 0, 1440),
     ]
     assert first.limits.restarts == ((5400.0, 2), (86400.0, 5))
-    assert (second.name, second.symptom.vhost, second.symptom.queue) == ("2026", "/", "7")
+    assert (second.name, second.symptom.keys) == ("2026", {"vhost": "/", "queue": "7"})
 
 
 def test_the_configuration_of_the_process_is_read_once(tmp_path, monkeypatch):

@@ -19,10 +19,11 @@ from functions.adapters.grafana.payload import parse
 from functions.adapters.runners.rundeck import answers as rundeck_answers
 from functions.adapters.runners.rundeck import client as rundeck
 from functions.adapters.symptoms.rabbitmq import answers as rabbitmq_answers
+from functions.adapters.symptoms.rabbitmq import name_queue, to_queue
 from functions.config.loader import parse_config
 from functions.config.settings import Auth, Basic, Bearer, Hmac
 from functions.domain.decisions import matching
-from functions.domain.model.alerts import Alert, QueueRef
+from functions.domain.model.alerts import Alert
 from functions.domain.model.codes import Mode, Reason
 from functions.domain.model.runbooks import Restart, Rules, Runbook, Symptom
 from functions.runtime.errors import BadRequest, ConfigError, Denied, Unavailable
@@ -38,7 +39,7 @@ SEED_BYTES = 20_000
 STATUSES = (200, 200, 200, 201, 301, 400, 401, 403, 404, 409, 500, 503)
 DATE = "Wed, 25 Nov 2026 03:00:00 GMT"
 NOW = 1_795_561_678.0
-QUEUE = QueueRef("/", "mail.delivery", "rabbitmq")
+QUEUE = to_queue("/", "mail.delivery")
 
 
 def notification(content: bytes) -> None:
@@ -86,9 +87,9 @@ def templates(content: bytes) -> None:
         return
     allow = "[a-z0-9-]{1,40}"
     restart = Restart("11111111-1111-4111-8111-111111111111", {"service": line}, {"service": allow})
-    runbook = Runbook("mail", (), restart, Symptom("rabbitmq", line, "${labels.service}"), Mode.AUTO)
+    runbook = Runbook("mail", (), restart, Symptom("rabbitmq", {"vhost": line, "queue": "${labels.service}"}), Mode.AUTO)
     alert = Alert("8b6529b40b930461", "", firing=True, labels={"service": value, "a": "b"}, annotations={}, starts_at=NOW)
-    for case in matching.match_alerts(Rules({"mail": runbook}), "https://rundeck.example.com", [alert]):
+    for case in matching.match_alerts(Rules({"mail": runbook}), "https://rundeck.example.com", [alert], name_queue):
         if case.target is None:
             assert case.reason is Reason.INVALID_OPTION
         else:

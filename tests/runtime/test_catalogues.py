@@ -17,7 +17,7 @@ from tools import catalogues
 
 FILES = sorted(LOCALES.glob("*/LC_MESSAGES/unstick.po"))
 PLACE = re.compile(r"\{\w+\}")
-SAME = {"Webhook", "Runbook", "by Unstick", "vhost"}
+SAME = {"Webhook", "Runbook", "by Unstick"}
 """Words that Japanese operators write as they are."""
 
 

@@ -11,7 +11,8 @@ import pytest
 
 from functions.adapters.runners import rundeck
 from functions.adapters.symptoms import rabbitmq
-from functions.domain.model.alerts import QueueRef, Target
+from functions.adapters.symptoms.rabbitmq import to_queue
+from functions.domain.model.alerts import Target
 from functions.runtime import http_client
 from functions.runtime.errors import Unavailable
 from functions.runtime.secrets import SecretRef
@@ -20,7 +21,7 @@ from tests.doubles.proxy import Proxy
 from tests.doubles.rabbitmq import PASSWORD, Queue, RabbitDouble
 from tests.doubles.rundeck import TOKEN, Rundeck
 
-QUEUE = QueueRef("/", "mail")
+QUEUE = to_queue("/", "mail")
 Ask = Callable[[str, str], Any]
 
 

@@ -15,10 +15,11 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from functions.adapters.symptoms.rabbitmq import to_queue
 from functions.application.serialization import decode
 from functions.domain.decisions.messages import HOLDS_KEPT, OUTCOMES_KEPT
 from functions.domain.decisions.step import THREADS_KEPT
-from functions.domain.model.alerts import Alert, QueueRef
+from functions.domain.model.alerts import Alert
 from functions.domain.model.incidents import Document
 from functions.domain.model.runbooks import Limits, Rules
 from tests.simulation.broken import Variant, applied
@@ -106,7 +107,7 @@ def _built(rng: random.Random) -> Scenario:
     for number in range(APPS):
         app = f"app{number}"
         name = f"{app}.mail"
-        world.queues[QueueRef("/", name).key] = Queue(BEGIN - 1000.0, 0.0, 0.0, 3.0, (f"{app}-old",))
+        world.queues[to_queue("/", name).key] = Queue(BEGIN - 1000.0, 0.0, 0.0, 3.0, (f"{app}-old",))
         causes: dict[str, Cause] = {}
         world.on_restart = _restarted(scenario, app, name, causes, world.on_restart)
         world.at(BEGIN + rng.random() * 900.0, _falls_ill(scenario, app, name, causes))
@@ -158,14 +159,14 @@ def _alert(app: str, queue: str, node: int, starts_at: float) -> Alert:
 
 
 def _ill(world: World, name: str) -> bool:
-    queue = world.queues[QueueRef("/", name).key]
+    queue = world.queues[to_queue("/", name).key]
     return queue.depth(world.now) > 0 and not queue.acked_within(world.now, 60.0)
 
 
 def _mended(world: World, app: str, name: str) -> None:
     if _ill(world, name):
         world.note(f"people mend {name}")
-        world.queues[QueueRef("/", name).key].turn(world.now, slope=-5.0, ack_rate=6.0, consumers=(f"{app}-mended",))
+        world.queues[to_queue("/", name).key].turn(world.now, slope=-5.0, ack_rate=6.0, consumers=(f"{app}-mended",))
 
 
 def _tells(world: World, alerts: tuple[Alert, ...], again: float) -> Callable[[], None]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from msgspec.structs import replace
 
+from functions.adapters.symptoms.rabbitmq import to_queue
 from functions.domain.model.alerts import Alert, QueueRef, Target
 from functions.domain.model.codes import Mode, Phase
 from functions.domain.model.runbooks import Limits, Rules, Runbook, Verify
@@ -94,7 +95,7 @@ def _runbook(rng: random.Random, options: frozenset[str]) -> Runbook:
 
 def _target_of(alert: Alert) -> tuple[Target, QueueRef]:
     app = alert.labels["app"]
-    return Target(f"target-{app}", "http://rundeck", "job", {"app": app}), QueueRef("/", alert.labels["queue"])
+    return Target(f"target-{app}", "http://rundeck", "job", {"app": app}), to_queue("/", alert.labels["queue"])
 
 
 def _target(scenario: Scenario, app: str, rng: random.Random) -> None:
@@ -104,7 +105,7 @@ def _target(scenario: Scenario, app: str, rng: random.Random) -> None:
     busy = rng.random() < 0.15 and "sick" not in world.options
     for name in names:
         queue = Queue(BEGIN - 1000.0, 40.0 if busy else 0.0, 0.0, 3.0, (f"{app}-old",))
-        world.queues[QueueRef("/", name).key] = queue
+        world.queues[to_queue("/", name).key] = queue
         if busy:
             _alert(scenario, app, name, BEGIN + 100.0, rng)
     if busy:
@@ -134,7 +135,7 @@ def _target(scenario: Scenario, app: str, rng: random.Random) -> None:
 
 def _sticks(world: World, cause: Cause) -> Callable[[], None]:
     def happens() -> None:
-        queue = world.queues[QueueRef("/", cause.queue).key]
+        queue = world.queues[to_queue("/", cause.queue).key]
         world.note(f"{cause.queue} gets stuck")
         queue.turn(world.now, slope=0.5, ack_rate=0.0, consumers=queue.consumers(world.now) or (f"{cause.target}-old",))
 
@@ -143,7 +144,7 @@ def _sticks(world: World, cause: Cause) -> Callable[[], None]:
 
 def _mends(world: World, cause: Cause) -> Callable[[], None]:
     def happens() -> None:
-        queue = world.queues[QueueRef("/", cause.queue).key]
+        queue = world.queues[to_queue("/", cause.queue).key]
         world.note(f"{cause.queue} mends itself")
         queue.turn(world.now, slope=-5.0, ack_rate=6.0, consumers=queue.consumers(world.now))
 
@@ -153,7 +154,7 @@ def _mends(world: World, cause: Cause) -> Callable[[], None]:
 def _after_restart(scenario: Scenario, world: World, app: str, names: list[str], causes: dict[str, Cause], run: Run) -> None:
     """The old consumers go, some of them late; new ones come, and work, stick again or stay away."""
     for name in names:
-        queue = world.queues[QueueRef("/", name).key]
+        queue = world.queues[to_queue("/", name).key]
         purged = "purges" in world.options
         old, stay_s = queue.consumers(world.now), world.rng.choice([0.0, 0.0, 4.0, 9.5])
         queue.turn(world.now, slope=-1000.0 if purged else 0.5, ack_rate=0.0, consumers=old if stay_s else ())
@@ -192,7 +193,7 @@ def _flush(scenario: Scenario, alert: Alert, again: float) -> Callable[[], None]
     world = scenario.world
 
     def fires(alert: Alert) -> bool:
-        queue = world.queues[QueueRef("/", alert.labels["queue"]).key]
+        queue = world.queues[to_queue("/", alert.labels["queue"]).key]
         sick = queue.depth(world.now) > 0 and not queue.acked_within(world.now, 60.0)
         return sick or "false_alarm" in world.options or world.now < alert.starts_at + 20.0
 

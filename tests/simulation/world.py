@@ -478,4 +478,9 @@ def _shown(body: bytes) -> str:
 
 
 def a_runbook(**changes: Any) -> Runbook:
-    return replace(Runbook("mail", (), Restart("job"), Symptom(queue="mail"), mode=Mode.AUTO, notify=("ops",)), **changes)
+    return replace(
+        Runbook(
+            "mail", (), Restart("job"), Symptom("rabbitmq", {"vhost": "/", "queue": "mail"}), mode=Mode.AUTO, notify=("ops",)
+        ),
+        **changes,
+    )

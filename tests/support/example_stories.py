@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from functions.adapters.symptoms.rabbitmq import to_queue
 from functions.domain.cards.card_input import CardInput
-from functions.domain.model.alerts import QueueRef, Target
+from functions.domain.model.alerts import Target
 from functions.domain.model.codes import Mode, Phase, Reason, Verdict
 from functions.domain.model.incidents import AlertRef, Incident, PastAttempt, QueueState
 from functions.domain.model.observations import Execution, QueueSnapshot
@@ -22,7 +23,7 @@ RUNBOOK = Runbook(
     "mail-delivery",
     (),
     Restart("11111111-1111-4111-8111-111111111111"),
-    Symptom(),
+    Symptom("rabbitmq"),
     mode=Mode.AUTO,
     recovered=Recovered(),
     mention=("<!channel>", "<users/all>", "oncall@example.com"),
@@ -49,7 +50,7 @@ STUCK = tuple((NOW - 285 + 15 * n, 120 + 22 * n) for n in range(12))
 DRAINED = (*STUCK, *((NOW - 110 + 10 * n, max(0, 362 - 45 * n)) for n in range(12)))
 WORSE = (*STUCK, *((NOW - 110 + 10 * n, 362 + 2 * n) for n in range(12)))
 BEFORE = QueueSnapshot(NOW - 120, 362, 342, 20, 1)
-WATCHED = QueueState(QueueRef("/", "mail.outgoing"), "mail-delivery", ALERTED, BEFORE, consumers=1, curve=STUCK)
+WATCHED = QueueState(to_queue("/", "mail.outgoing"), "mail-delivery", ALERTED, BEFORE, consumers=1, curve=STUCK)
 SEEN = replace(WATCHED, before=None, curve=tuple((at + 120, depth) for at, depth in STUCK))
 """As it is before any restart: what was seen just now stands in the curve alone."""
 RUNNING = Execution(
@@ -176,7 +177,7 @@ def hostile(story: CardInput) -> CardInput:
     trigger = AlertRef("f", LONG, float("nan"), f"rabbitmq:{LONG}:{LONG}", LONG, LONG, LONG, NASTY_URLS)
     execution = replace(ENDED, id=LONG, url="javascript:alert(1)", status=LONG, user=LONG, tag=LONG)
     flat = ((0.0, 0),) * 5000
-    watched = QueueState(QueueRef(LONG, LONG), LONG, NOW, BEFORE, depth=-1, consumers=10**30, head_at=1e300, curve=flat)
+    watched = QueueState(to_queue(LONG, LONG), LONG, NOW, BEFORE, depth=-1, consumers=10**30, head_at=1e300, curve=flat)
     incident = replace(
         story.incident or INCIDENT,
         id=LONG,

@@ -18,8 +18,7 @@ from typing import Any
 
 import pika
 
-from functions.adapters.symptoms.rabbitmq import client
-from functions.domain.model.alerts import QueueRef
+from functions.adapters.symptoms.rabbitmq import client, to_queue
 from tests.support.broker import Broker, broker, consumer
 
 FOLDER = Path(__file__).parents[1] / "recordings" / "rabbitmq"
@@ -30,7 +29,7 @@ class MatchedAlert:
     """One queue in one situation, on a thread of its own."""
 
     def __init__(self, made: Broker, name: str, says: str, ill: bool | None, play: Callable[[MatchedAlert], None]) -> None:
-        self.made, self.queue, self.says, self.ill, self.play = made, QueueRef("/", name), says, ill, play
+        self.made, self.queue, self.says, self.ill, self.play = made, to_queue("/", name), says, ill, play
         self.looks: list[dict[str, Any]] = []
         self.stop = threading.Event()
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from functions.adapters.symptoms.rabbitmq import to_queue
 from functions.domain.decisions.step import step
 from functions.domain.model.alerts import Alert, MatchedAlert, QueueRef, Target
 from functions.domain.model.codes import Mode, Phase, Reason
@@ -23,13 +24,13 @@ AHEAD_S = 200.0
 
 RUNNER_NOW = NOW + AHEAD_S
 TARGET = Target("mail-key", "http://rundeck", "job-1", {"service": "mail"})
-MAIL = QueueRef("/", "mail.delivery")
-POST = QueueRef("/", "mail.post")
+MAIL = to_queue("/", "mail.delivery")
+POST = to_queue("/", "mail.post")
 OLD, NEW = ("old consumer",), ("new consumer",)
 
 
 def runbook(**changes: Any) -> Runbook:
-    matchers, symptom = (Matcher("alertname", "=", "Stuck"),), Symptom(queue="mail")
+    matchers, symptom = (Matcher("alertname", "=", "Stuck"),), Symptom("rabbitmq", {"vhost": "/", "queue": "mail"})
     made = Runbook("mail", matchers, Restart("job-1"), symptom, mode=Mode.AUTO, notify=("ops",), escalate=("duty",))
     return replace(made, **changes)
 

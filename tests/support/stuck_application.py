@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
-from functions.adapters.symptoms.rabbitmq import client
+from functions.adapters.symptoms.rabbitmq import client, to_queue
 from functions.domain.decisions.health import judge_health
-from functions.domain.model.alerts import QueueRef
 from functions.domain.model.codes import Health
 from functions.domain.model.incidents import QueueState
 from functions.domain.model.runbooks import Symptom
@@ -48,12 +47,12 @@ class Application:
 
     def until_stuck(self) -> None:
         """Wait until the broker's own figures show what the runbook calls ill."""
-        settings, queue = client.Settings(self.broker.url, ADMIN[0], known(ADMIN[1])), QueueRef("/", self.queue)
+        settings, queue = client.Settings(self.broker.url, ADMIN[0], known(ADMIN[1])), to_queue("/", self.queue)
 
         def ill() -> bool:
             time.sleep(0.3)
             seen = client.look(settings, queue, for_s=6, timeout_s=5.0)
-            return judge_health(Symptom(for_s=6.0), seen, QueueState(queue, "", 0.0), time.time())[0] is Health.ILL
+            return judge_health(Symptom("rabbitmq", for_s=6.0), seen, QueueState(queue, "", 0.0), time.time())[0] is Health.ILL
 
         until(ill, within_s=40, what=lambda: f"{self.queue} is stuck")
 

@@ -16,7 +16,6 @@ from functions.application import intake, reconcile
 from functions.application.serialization import decode, encode
 from functions.bootstrap import Adapters
 from functions.config.loader import parse_config
-from functions.domain.decisions import matching
 from functions.domain.model.alerts import Alert
 from functions.domain.model.events import Reply
 from functions.domain.model.incidents import Document, Incident
@@ -70,8 +69,7 @@ class StuckMail:
             time.time() - 300,
             panel_url="https://grafana.example.com/d/abc?viewPanel=4",
         )
-        settings = self.ports.config
-        cases = matching.match_alerts(settings.rules, settings.runner_url, (alert,))
+        cases = self.ports.match_alerts((alert,))
         found = intake.handle_notification(self.ports, cases, reconcile.Budget(self.ports, self.ports.monotonic() + 8))
         assert found.lost == 0
         return found.replies[0]

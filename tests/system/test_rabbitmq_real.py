@@ -19,9 +19,10 @@ from urllib.request import Request, urlopen
 import pika
 import pytest
 
-from functions.adapters.symptoms.rabbitmq import client
-from functions.domain.model.alerts import QueueRef
+from functions.adapters.symptoms.rabbitmq import client, to_queue
+from functions.application.ports import Finding
 from functions.domain.model.observations import QueueSnapshot
+from functions.domain.model.runbooks import Symptom
 from functions.runtime.errors import Denied
 from tests.support.broker import ADMIN, Broker, consumer
 from tests.support.broker import broker as run_broker
@@ -49,7 +50,12 @@ def settings(broker: Broker, user: str = ADMIN[0], password: str = ADMIN[1]) -> 
 
 
 def look(broker: Broker, name: str, *, vhost: str = "/") -> QueueSnapshot:
-    return client.look(settings(broker), QueueRef(vhost, name), for_s=60, timeout_s=5.0)
+    return client.look(settings(broker), to_queue(vhost, name), for_s=60, timeout_s=5.0)
+
+
+def check(user: client.Settings, name: str) -> dict[str, Finding]:
+    found = client.check(user, Symptom("rabbitmq", {"vhost": "/", "queue": name}), {}, timeout_s=5.0)
+    return {one.what: one for one in found}
 
 
 def until(
@@ -153,12 +159,12 @@ def test_a_stream_is_refused(rabbitmq_server):
 @pytest.mark.parametrize(
     ("user", "password", "queue", "code"),
     [
-        pytest.param("reader", "wrong", QueueRef("/", "refusals"), "login", id="wrong password"),
-        pytest.param("nobody", "right", QueueRef("/", "refusals"), "login", id="no such user"),
-        pytest.param("untagged", "right", QueueRef("/", "refusals"), "not_management", id="no management tag"),
-        pytest.param("outsider", "right", QueueRef("/", "refusals"), "vhost_permission", id="no permission on the vhost"),
-        pytest.param("reader", "right", QueueRef("/", "nowhere"), "no_queue", id="no such queue"),
-        pytest.param("reader", "right", QueueRef("nowhere", "refusals"), "no_vhost", id="no such vhost"),
+        pytest.param("reader", "wrong", to_queue("/", "refusals"), "login", id="wrong password"),
+        pytest.param("nobody", "right", to_queue("/", "refusals"), "login", id="no such user"),
+        pytest.param("untagged", "right", to_queue("/", "refusals"), "not_management", id="no management tag"),
+        pytest.param("outsider", "right", to_queue("/", "refusals"), "vhost_permission", id="no permission on the vhost"),
+        pytest.param("reader", "right", to_queue("/", "nowhere"), "no_queue", id="no such queue"),
+        pytest.param("reader", "right", to_queue("nowhere", "refusals"), "no_vhost", id="no such vhost"),
     ],
 )
 def test_refusals_are_told_apart(rabbitmq_server, user, password, queue, code):
@@ -178,10 +184,10 @@ def test_the_least_privileged_user_sees_all_and_touches_nothing(rabbitmq_server)
     rabbitmq_server.publish("watched", 2)
     rabbitmq_server.api("POST", "definitions", _definitions("a long password"))
     user = settings(rabbitmq_server, "unstick", "a long password")
-    queue = QueueRef("/", "watched")
+    queue = to_queue("/", "watched")
     with consumer(rabbitmq_server, "watched", "stuck-unacked"):
         until(lambda: client.look(user, queue, for_s=60, timeout_s=5.0), lambda seen: bool(seen.consumer_ids))
-    assert {one.what: one.ok for one in client.check(user, queue, timeout_s=5.0)} == dict.fromkeys(
+    assert {what: one.ok for what, one in check(user, "watched").items()} == dict.fromkeys(
         (
             "RabbitMQ answers and knows unstick",
             "RabbitMQ clock",
@@ -209,7 +215,7 @@ def test_the_definitions_without_a_hash_are_refused(rabbitmq_server):
 def test_an_administrator_is_warned_of(rabbitmq_server):
     """A user that can do more than it needs works, and `check` says so."""
     rabbitmq_server.publish("warned")
-    found = {one.what: one for one in client.check(settings(rabbitmq_server), QueueRef("/", "warned"), timeout_s=5.0)}
+    found = check(settings(rabbitmq_server), "warned")
     assert found["RabbitMQ rights"].ok is None
     assert "administrator" in found["RabbitMQ rights"].detail
 
@@ -220,7 +226,7 @@ def test_without_statistics_the_depth_is_live_and_consumers_are_not_known(rabbit
     with consumer(rabbitmq_without_statistics, "bare", "stuck-unacked"):
         seen = until(lambda: look(rabbitmq_without_statistics, "bare"), lambda seen: seen.unacked == 1, within_s=2.0)
     assert seen == QueueSnapshot(seen.at, depth=3, ready=2, unacked=1)
-    found = {one.what: one for one in client.check(settings(rabbitmq_without_statistics), QueueRef("/", "bare"), timeout_s=5.0)}
+    found = check(settings(rabbitmq_without_statistics), "bare")
     assert found["RabbitMQ statistics"].ok is False
     assert found["RabbitMQ queue 'bare' in vhost '/'"].ok
 

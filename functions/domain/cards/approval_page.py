@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from functions.domain.cards import card, facts, svg
 from functions.domain.cards.card_input import CardInput
-from functions.domain.cards.queue_facts import queue_name
+from functions.domain.cards.queue_facts import QUEUE_NAME
 from functions.domain.cards.rendering import Fact, clock, rendered, tidy
 from functions.domain.model.codes import Health, Reason
 from functions.domain.model.observations import QueueSnapshot, Unknown
@@ -99,7 +99,6 @@ class Row(Struct, frozen=True):
     """One queue as it is right now."""
 
     name: str
-    vhost: str
     seen: QueueSnapshot | Unknown
     health: Health
 
@@ -227,7 +226,7 @@ def _now(view: View, rules: Rules) -> str:
 
 
 def _queue(row: Row, rules: Rules, now: float) -> str:
-    heading, seen = _heading(rules, queue_name(row.name, row.vhost), "h3"), row.seen
+    heading, seen = _heading(rules, tidy(row.name, QUEUE_NAME), "h3"), row.seen
     if isinstance(seen, Unknown):
         return heading + text(rules, Text("RabbitMQ can't be read: {why}", why=seen.why), "warn")
     depths = Text("{depth} ({ready} ready, {unacked} unacknowledged)", depth=seen.depth, ready=seen.ready, unacked=seen.unacked)

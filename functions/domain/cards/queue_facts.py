@@ -11,6 +11,8 @@ from functions.domain.texts.words import consumers, duration, messages
 from functions.runtime.text import COMMA, Phrase, Text, join, named
 
 QUEUES_SHOWN = 5
+QUEUE_NAME = 190
+"""Characters of a queue's name, which may say where the queue is."""
 FRESH_S = 120.0
 """Figures older than this show their age."""
 
@@ -31,19 +33,13 @@ def queues(card_input: CardInput) -> list[Fact]:
     return facts
 
 
-def queue_name(name: str, vhost: str) -> Phrase:
-    """A queue's name for people, with its vhost unless that is the default one."""
-    tidied, in_vhost = tidy(name), tidy(vhost, 60)
-    return Text("{queue} (vhost {vhost})", queue=tidied, vhost=in_vhost) if in_vhost not in ("", "/") else tidied
-
-
 def _queue(watched: QueueState, at: float) -> Phrase:
     connected = watched.consumers if watched.consumers is not None else watched.before.consumers if watched.before else None
     figures = join((_depth(watched), consumers(connected) if connected is not None else ""), COMMA)
     age_s = at - watched.curve[-1][0] if watched.curve else 0.0
     if figures and age_s > FRESH_S:
         figures = Text("{figures} ({age} ago)", figures=figures, age=duration(age_s))
-    return named(queue_name(watched.queue.name, watched.queue.vhost), figures)
+    return named(tidy(watched.queue.name, QUEUE_NAME), figures)
 
 
 def _depth(watched: QueueState) -> Phrase:

@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -23,7 +23,6 @@ from functions.runtime.text import COMMA, Phrase, Text, join, named
 
 MAX_MATCHED = 1024
 """The longest label value that a regular expression sees. A longer one matches nothing and can't be an option's value."""
-MAX_QUEUE_BYTES = 255  # names of queues and vhosts are short strings of AMQP
 SHOWN = 60  # characters of an untrusted value in a sentence
 MONITORING_FAILURES = ("DatasourceNoData", "DatasourceError")
 """Alerts that Grafana raises in place of a rule's own ("No data and error states" in its manual); `rulename` names the rule."""
@@ -124,7 +123,7 @@ def template_labels(template: str) -> tuple[str, ...]:
     return tuple(_LABEL.findall(template))
 
 
-class _NotRendered(Exception):
+class NotRendered(Exception):
     """A template's value can't be used; the text says why."""
 
     def __init__(self, text: Phrase) -> None:
@@ -132,16 +131,20 @@ class _NotRendered(Exception):
         self.text = text
 
 
-def _rendered(template: str, labels: Mapping[str, str], what: Text) -> str:
-    """The template with its labels filled in. Errors name `what`; an empty label counts as missing."""
+NameQueue = Callable[[Symptom, Mapping[str, str]], QueueRef]
+"""What a runbook's symptom watches for an alert with these labels. Raises NotRendered. Each symptom has its own."""
+
+
+def fill_template(template: str, labels: Mapping[str, str], what: Phrase) -> str:
+    """The template with its labels filled in. NotRendered names `what`; an empty label counts as missing."""
     if "${" not in template:
         return template
     for name in _LABEL.findall(template):
         value = labels.get(name, "")
         if not value:
-            raise _NotRendered(Text("{what}: the alert has no label {label}", what=what, label=shown(name)))
+            raise NotRendered(Text("{what}: the alert has no label {label}", what=what, label=shown(name)))
         if len(value) > MAX_MATCHED:  # before it is inserted, perhaps many times
-            raise _NotRendered(named(Text("{what}, label {label}", what=what, label=shown(name)), _too_long(value)))
+            raise NotRendered(named(Text("{what}, label {label}", what=what, label=shown(name)), _too_long(value)))
     return _LABEL.sub(lambda label: labels[label[1]], template)
 
 
@@ -149,8 +152,10 @@ def _too_long(value: str) -> Text:
     return Text("{count} characters, the limit is {limit}: {value}", count=len(value), limit=MAX_MATCHED, value=shown(value))
 
 
-def _control_characters(value: str) -> Text:
-    return Text("it contains control characters: {value}", value=shown(value))
+def refuse_control_characters(value: str, what: Phrase) -> None:
+    """Raise NotRendered if a filled-in value contains any."""
+    if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in value):
+        raise NotRendered(named(what, Text("it contains control characters: {value}", value=shown(value))))
 
 
 def shown(value: str) -> str:
@@ -163,22 +168,18 @@ def shown(value: str) -> str:
     )
 
 
-def _has_control(value: str) -> bool:
-    return any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in value)
-
-
 # --- cases ---------------------------------------------------------------------------------------------------------------
 
 
-def match_alerts(rules: Rules, runner_url: str, alerts: Iterable[Alert]) -> list[MatchedAlert]:
+def match_alerts(rules: Rules, runner_url: str, alerts: Iterable[Alert], name_queue: NameQueue) -> list[MatchedAlert]:
     """Match each alert, in order: its target, or the reason why it has none.
 
     A resolved alert has a target like a firing one, so it reaches its incident.
     """
-    return [_case(rules.runbooks, runner_url, alert) for alert in alerts]
+    return [_case(rules.runbooks, runner_url, alert, name_queue) for alert in alerts]
 
 
-def _case(runbooks: Mapping[str, Runbook], runner_url: str, alert: Alert) -> MatchedAlert:
+def _case(runbooks: Mapping[str, Runbook], runner_url: str, alert: Alert, name_queue: NameQueue) -> MatchedAlert:
     if alert.test:
         return MatchedAlert(alert, reason=Reason.TEST_ALERT)
     if alert.name in MONITORING_FAILURES:
@@ -189,8 +190,8 @@ def _case(runbooks: Mapping[str, Runbook], runner_url: str, alert: Alert) -> Mat
     if runbook is None:
         return MatchedAlert(alert, reason=Reason.NO_RUNBOOK)
     try:
-        target, queue = _target(runbook, runner_url, alert.labels), _queue(runbook.symptom, alert.labels)
-    except _NotRendered as refusal:
+        target, queue = _target(runbook, runner_url, alert.labels), name_queue(runbook.symptom, alert.labels)
+    except NotRendered as refusal:
         return MatchedAlert(alert, runbook, reason=Reason.INVALID_OPTION, detail=refusal.text)
     return MatchedAlert(alert, runbook, target, queue)
 
@@ -207,17 +208,16 @@ def _target(runbook: Runbook, runner_url: str, labels: Mapping[str, str]) -> Tar
 
 def _option(name: str, template: str, allow: str | None, labels: Mapping[str, str]) -> str:
     what = Text("option {name}", name=name)
-    value = _rendered(template, labels, what)
+    value = fill_template(template, labels, what)
     if value == template and allow is None:
         return value
     if used := tuple(dict.fromkeys(_LABEL.findall(template))):
         what = Text("option {name} (from label {labels})", name=name, labels=join(used, COMMA))
     if len(value) > MAX_MATCHED:
-        raise _NotRendered(named(what, _too_long(value)))
-    if _has_control(value):
-        raise _NotRendered(named(what, _control_characters(value)))
+        raise NotRendered(named(what, _too_long(value)))
+    refuse_control_characters(value, what)
     if allow is None or not full_match(allow, value):
-        raise _NotRendered(named(what, Text("it does not match its `allow` pattern: {value}", value=shown(value))))
+        raise NotRendered(named(what, Text("it does not match its `allow` pattern: {value}", value=shown(value))))
     return value
 
 
@@ -225,22 +225,6 @@ def target_key(url: str, job: str, options: Mapping[str, str]) -> str:
     """The name of a target's document: 20 hex digits, the same for every notification of the target."""
     canonical = json.dumps([url, job, sorted(options.items())], separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:20]
-
-
-def _queue(symptom: Symptom, labels: Mapping[str, str]) -> QueueRef:
-    vhost, queue = _queue_part(Text("vhost"), symptom.vhost, labels), _queue_part(Text("queue"), symptom.queue, labels)
-    return QueueRef(vhost, queue, symptom.kind)
-
-
-def _queue_part(what: Text, template: str, labels: Mapping[str, str]) -> str:
-    value = _rendered(template, labels, what)
-    size = len(value.encode("utf-8", "surrogatepass"))
-    if size > MAX_QUEUE_BYTES:
-        too_long = Text("{count} bytes, the limit is {limit}: {value}", count=size, limit=MAX_QUEUE_BYTES, value=shown(value))
-        raise _NotRendered(named(what, too_long))
-    if _has_control(value):
-        raise _NotRendered(named(what, _control_characters(value)))
-    return value
 
 
 # --- overlaps ------------------------------------------------------------------------------------------------------------

@@ -59,13 +59,16 @@ class Target(Struct, frozen=True):
 
 
 class QueueRef(Struct, frozen=True):
-    vhost: str
-    name: str
-    kind: str = "rabbitmq"
+    """What a symptom watches: a queue, or whatever has a depth. Its symptom makes it of its own keys."""
 
-    @property
-    def key(self) -> str:
-        return f"{self.kind}:{self.vhost}:{self.name}"
+    kind: str
+    """The symptom's name."""
+    key: str
+    """Unique, `KIND:PLACE:NAME`. Documents, the archive and logs know it by this."""
+    name: str
+    """For people."""
+    keys: Mapping[str, str]
+    """The symptom's own keys of unstick.yaml, with the alert's labels filled in: all that it needs to look."""
 
 
 class MatchedAlert(Struct, frozen=True):

@@ -41,11 +41,12 @@ class Restart(Struct, frozen=True, rename=key):
 
 
 class Symptom(Struct, frozen=True):
-    """When a queue is stuck: over `max_messages`, and for all of `for_s` nothing acknowledged or no consumer."""
+    """When a queue is stuck: over `max_messages`, and for all of `for_s` no work done or no consumer."""
 
-    kind: str = "rabbitmq"
-    vhost: str = "/"
-    queue: str = ""
+    kind: str
+    """The name of the symptom, which knows what its keys mean."""
+    keys: Mapping[str, str] = field(default_factory=dict)
+    """The symptom's own keys: templates."""
     max_messages: int = 0
     for_s: float = 60.0
 

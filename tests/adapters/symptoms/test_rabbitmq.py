@@ -13,15 +13,16 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from functions.adapters.symptoms.rabbitmq import client
+from functions.adapters.symptoms.rabbitmq import client, to_queue
 from functions.application.ports import Finding
 from functions.domain.model.alerts import QueueRef
 from functions.domain.model.observations import QueueSnapshot
+from functions.domain.model.runbooks import Symptom
 from functions.runtime.errors import Denied, Unavailable
 from tests.doubles.rabbitmq import Queue, RabbitDouble, User
 
 RECORDINGS = sorted((Path(__file__).parents[2] / "recordings" / "rabbitmq").glob("*.json"))
-MAIL = QueueRef("/", "mail.delivery")
+MAIL = to_queue("/", "mail.delivery")
 NAMES = (
     "mail.delivery",
     "a/b",
@@ -71,8 +72,8 @@ def look(rabbit: RabbitDouble, queue: QueueRef = MAIL, *, for_s: float = 60.0, p
     return client.look(settings(rabbit, password), queue, for_s=for_s, timeout_s=5.0)
 
 
-def check(rabbit: RabbitDouble, queue: QueueRef = MAIL, **changes: str) -> dict[str, Finding]:
-    return {one.what: one for one in client.check(settings(rabbit, **changes), queue, timeout_s=5.0)}
+def check(rabbit: RabbitDouble, **changes: str) -> dict[str, Finding]:
+    return {one.what: one for one in client.check(settings(rabbit, **changes), Symptom("rabbitmq", MAIL.keys), {}, timeout_s=5.0)}
 
 
 # --- what is seen ----------------------------------------------------------------------------------------------------
@@ -95,7 +96,7 @@ def test_many_queues_of_a_vhost_are_one_list_request(rabbit):
     for number, name in enumerate(names):
         rabbit.queue(name, ready=number)
     rabbit.queue(names[3].upper(), ready=99)
-    asked = [(QueueRef("/", name), 60.0) for name in (*names, "no.such", "..")]
+    asked = [(to_queue("/", name), 60.0) for name in (*names, "no.such", "..")]
     snapshots = client.look_all(settings(rabbit), asked, timeout_s=5.0)
     assert [snapshot.depth for snapshot in snapshots[:20]] == list(range(20))
     assert [snapshot.code for snapshot in snapshots[20:]] == ["no_queue", "name"]
@@ -109,7 +110,7 @@ def test_names_that_do_not_fit_into_one_request_line_are_asked_for_in_parts(rabb
     names = [f"{number:02}{'キュー' * 25}" for number in range(20)]
     for name in names:
         rabbit.queue(name, ready=1)
-    snapshots = client.look_all(settings(rabbit), [(QueueRef("/", name), 60.0) for name in names], timeout_s=5.0)
+    snapshots = client.look_all(settings(rabbit), [(to_queue("/", name), 60.0) for name in names], timeout_s=5.0)
     assert [snapshot.depth for snapshot in snapshots] == [1] * 20
     lists = [path for path in rabbit.asked if "enable_queue_totals" in path]
     assert 1 < len(lists) <= 10
@@ -151,7 +152,7 @@ def test_any_name_is_found_and_no_other(rabbit, vhost, name):
     rabbit.queue(name.upper(), vhost, ready=90)
     rabbit.queue(f"{name}x", vhost, ready=91)
     rabbit.queues[vhost, name] = Queue(ready=3, consumers=())
-    seen = look(rabbit, QueueRef(vhost, name))
+    seen = look(rabbit, to_queue(vhost, name))
     assert (seen.depth, seen.consumers, seen.consumer_ids) == (3, 0, ())
 
 
@@ -159,7 +160,7 @@ def test_any_name_is_found_and_no_other(rabbit, vhost, name):
 def test_a_name_that_no_url_can_carry_is_refused_before_asking(rabbit, vhost, name):
     """HTTP libraries resolve `.` and `..` however they are encoded, so such a name would reach another path."""
     with pytest.raises(Denied) as refused:
-        look(rabbit, QueueRef(vhost, name))
+        look(rabbit, to_queue(vhost, name))
     assert (refused.value.code, rabbit.asked) == ("name", [])
 
 
@@ -227,13 +228,13 @@ def test_a_queue_that_never_saw_an_acknowledgement_has_counted_none(rabbit):
 def test_consumers_as_the_broker_may_tell_them(details, expected):
     """Only consumers that can take a message count, and an odd one never hides the others."""
     totals = {"items": [{"name": "q", "messages": 1, "messages_ready": 1, "messages_unacknowledged": 0}]}
-    assert client.sighting(QueueRef("/", "q"), totals, {"consumer_details": details}, at=1.0).consumer_ids == expected
+    assert client.sighting(to_queue("/", "q"), totals, {"consumer_details": details}, at=1.0).consumer_ids == expected
 
 
 def test_deliveries_without_acknowledgement_count_as_acknowledged():
     """A consumer in automatic acknowledgement mode works as well as one that acknowledges."""
     case = json.loads((RECORDINGS[0].parent / "busy-no-ack.json").read_text())["looks"][0]
-    seen = client.sighting(QueueRef("/", "busy-no-ack"), case["totals"], case["page"], at=case["at"])
+    seen = client.sighting(to_queue("/", "busy-no-ack"), case["totals"], case["page"], at=case["at"])
     assert seen.acks == seen.ack_samples[-1][1] == case["page"]["message_stats"]["deliver_no_ack"] > 1000
 
 
@@ -242,7 +243,7 @@ def test_every_recorded_look_of_a_real_broker_is_understood(path):
     """Live depth, consumers and a window of samples are there in every answer of a real broker."""
     case = json.loads(path.read_text())
     for recorded in case["looks"]:
-        seen = client.sighting(QueueRef(case["vhost"], case["case"]), recorded["totals"], recorded["page"], at=recorded["at"])
+        seen = client.sighting(to_queue(case["vhost"], case["case"]), recorded["totals"], recorded["page"], at=recorded["at"])
         assert seen.depth == seen.ready + seen.unacked
         assert None not in (seen.consumers, seen.consumer_ids, seen.acks)
         assert seen.depth_samples[-1][0] - seen.depth_samples[0][0] == 120

@@ -8,10 +8,11 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from functions.adapters.symptoms.rabbitmq import to_queue
 from functions.domain.causes.common import compare
 from functions.domain.causes.model import Common, Kind, Pattern
 from functions.domain.costs.model import Known
-from functions.domain.model.alerts import QueueRef, Target
+from functions.domain.model.alerts import Target
 from functions.domain.model.codes import Ending, Phase, Reason
 from functions.domain.model.incidents import AlertRef, Archive, Incident, Outcome, QueueState
 from functions.domain.model.observations import Execution, ExecutionHistory, QueueSnapshot
@@ -23,7 +24,7 @@ NOW = datetime(2026, 11, 26, tzinfo=TOKYO).timestamp()
 DAY_S = 86400.0
 RULES = Rules({}, time_zone=TOKYO.key)
 TARGET = Target("t1", "https://rundeck.example.com", "job", {"service": "mail-delivery"})
-QUEUE = QueueRef("/", "mail.delivery")
+QUEUE = to_queue("/", "mail.delivery")
 
 
 def record(at: float, number: int, *, depth: int = 300, reason: Reason | None = None, restarts: int = 1) -> Archive:

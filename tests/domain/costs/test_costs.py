@@ -11,11 +11,12 @@ from zoneinfo import ZoneInfo
 import pytest
 from msgspec.structs import replace
 
+from functions.adapters.symptoms.rabbitmq import to_queue
 from functions.domain.costs import card as cost_card
 from functions.domain.costs import chart as cost_chart
 from functions.domain.costs import report as cost
 from functions.domain.costs.model import MAX_PROMINENCE, Cost, Gap, Known, Likely, MissingData
-from functions.domain.model.alerts import QueueRef, Target
+from functions.domain.model.alerts import Target
 from functions.domain.model.codes import Ending, Mode, Phase
 from functions.domain.model.incidents import AlertRef, Archive, Incident, Outcome, PastAttempt, QueueState
 from functions.domain.model.messages import Card
@@ -28,7 +29,13 @@ NOW = datetime(2026, 11, 25, 9, 0, tzinfo=TOKYO).timestamp()
 DAY_S = 86400.0
 TARGET = Target("t1", "https://rundeck.example.com", "job", {"service": "mail-delivery"})
 RUNBOOK = Runbook(
-    "mail", (), Restart("job"), Symptom(), Mode.AUTO, root_cause="https://tracker.example.com/MAIL-123", manual_minutes=8
+    "mail",
+    (),
+    Restart("job"),
+    Symptom("rabbitmq"),
+    Mode.AUTO,
+    root_cause="https://tracker.example.com/MAIL-123",
+    manual_minutes=8,
 )
 HELD = QueueSnapshot(0.0, 362, 342, 20, consumers=1, ack_samples=((1.0, 900), (6.0, 0), (11.0, 900)))
 
@@ -55,7 +62,7 @@ def record(
     """An incident that ended so long ago, with one restart by Unstick (or with another tag)."""
     at = NOW - days_ago * DAY_S
     name = f"inc{number}"
-    watched = QueueState(QueueRef("/", "mail"), runbook, at - took_s, before)
+    watched = QueueState(to_queue("/", "mail"), runbook, at - took_s, before)
     ran = execution(number, at - 100, f"{name}.1" if tag is None else tag) if ending is not Ending.HELD else None
     trigger = AlertRef("f", "g", at - took_s, watched.queue.key)
     incident = Incident(

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from functions.adapters.symptoms.rabbitmq import to_queue
 from functions.adapters.symptoms.rabbitmq.answers import sighting as read
 from functions.domain.decisions.health import CURVE_POINTS, is_moving, is_well, judge_health, judge_recovery
-from functions.domain.model.alerts import QueueRef
 from functions.domain.model.codes import Health, Verdict
 from functions.domain.model.incidents import QueueState
 from functions.domain.model.observations import QueueSnapshot, Unknown
@@ -18,7 +18,7 @@ from functions.domain.model.runbooks import Recovered, Symptom, Verify
 from tests.support.scenes import MAIL, NEW, NOW, OLD, bare, runbook, sighting
 
 RECORDINGS = sorted((Path(__file__).parents[2] / "recordings" / "rabbitmq").glob("*.json"))
-SYMPTOM = Symptom(queue="mail")
+SYMPTOM = Symptom("rabbitmq", {"vhost": "/", "queue": "mail"})
 BOOK = runbook()
 WATCHED = QueueState(MAIL, "mail", NOW - 1000.0)
 
@@ -26,7 +26,7 @@ WATCHED = QueueState(MAIL, "mail", NOW - 1000.0)
 def recorded(name: str) -> list[tuple[str, QueueSnapshot]]:
     """(note, sighting) of each look of a recording."""
     case = json.loads((RECORDINGS[0].parent / f"{name}.json").read_text())
-    queue = QueueRef(case["vhost"], case["case"])
+    queue = to_queue(case["vhost"], case["case"])
     return [(one["note"], read(queue, one["totals"], one["page"], at=one["at"])) for one in case["looks"]]
 
 

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from functions.adapters.symptoms.rabbitmq import name_queue, to_queue
 from functions.domain.decisions.matching import (
     Overlap,
     match_alerts,
@@ -20,7 +21,7 @@ from functions.domain.decisions.matching import (
     target_key,
     template_labels,
 )
-from functions.domain.model.alerts import Alert, MatchedAlert, QueueRef
+from functions.domain.model.alerts import Alert, MatchedAlert
 from functions.domain.model.codes import Mode, Reason
 from functions.domain.model.runbooks import Matcher, Restart, Rules, Runbook, Symptom
 
@@ -30,7 +31,7 @@ RUNBOOK = Runbook(
     name="mail",
     match=(Matcher("alertname", "=", "RabbitMQQueueStuck"), Matcher("service", "=~", "mail-.*")),
     restart=Restart("job-1", {"service": "${labels.service}", "env": "prod"}, {"service": "[a-z0-9-]{1,40}"}),
-    symptom=Symptom(vhost="${labels.vhost}", queue="${labels.queue}"),
+    symptom=Symptom("rabbitmq", {"vhost": "${labels.vhost}", "queue": "${labels.queue}"}),
     mode=Mode.AUTO,
 )
 
@@ -40,7 +41,7 @@ def alert(labels: dict[str, str] | None = None, *, firing: bool = True, test: bo
 
 
 def case_of(labels: dict[str, str], *runbooks: Runbook, **more: bool) -> MatchedAlert:
-    (case,) = match_alerts(Rules({one.name: one for one in runbooks or (RUNBOOK,)}), URL, [alert(labels, **more)])
+    (case,) = match_alerts(Rules({one.name: one for one in runbooks or (RUNBOOK,)}), URL, [alert(labels, **more)], name_queue)
     return case
 
 
@@ -172,7 +173,7 @@ def test_an_alert_becomes_a_target_and_a_queue():
     assert case.target is not None
     assert case.target.options == {"service": "mail-1", "env": "prod"}
     assert (case.target.url, case.target.job) == (URL, "job-1")
-    assert case.queue == QueueRef("/", "mail.送信", "rabbitmq")
+    assert case.queue == to_queue("/", "mail.送信")
     assert case.target.key == target_key(URL, "job-1", {"env": "prod", "service": "mail-1"}) == "40cebf0fd60bfa1241a3"
 
 
@@ -307,7 +308,7 @@ def test_a_thousand_alerts_are_matched_quickly():
     rules = Rules({**runbooks, "mail": RUNBOOK})
     alerts = [alert({**LABELS, "service": f"mail-{n}"}) for n in range(1000)]
     began = time.process_time()
-    found = match_alerts(rules, URL, alerts)
+    found = match_alerts(rules, URL, alerts, name_queue)
     assert time.process_time() - began < 1
     assert len({case.target.key for case in found if case.target}) == 1000
 

@@ -1,3 +1,4 @@
-from functions.adapters.symptoms.rabbitmq.client import Settings, Symptom, check, look, look_all, to_symptom
+from functions.adapters.symptoms.rabbitmq.client import check, look, look_all
+from functions.adapters.symptoms.rabbitmq.settings import Settings, Symptom, name_queue, to_queue, to_symptom
 
-__all__ = ["Settings", "Symptom", "check", "look", "look_all", "to_symptom"]
+__all__ = ["Settings", "Symptom", "check", "look", "look_all", "name_queue", "to_queue", "to_symptom"]

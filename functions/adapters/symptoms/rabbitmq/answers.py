@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import Struct, field
 
+from functions.adapters.symptoms.rabbitmq.settings import SYSTEM
 from functions.application.decoding import convert
 from functions.domain.model.alerts import QueueRef
 from functions.domain.model.observations import QueueSnapshot
@@ -15,7 +16,6 @@ from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.http_client import Answer
 from functions.runtime.text import Text
 
-SYSTEM = "rabbitmq"
 OK, FORBIDDEN, NOT_FOUND, SERVER_ERROR = 200, frozenset({401, 403}), 404, 500
 REDIRECTS = range(300, 400)
 COME_AGAIN = frozenset({408, 429})
@@ -94,7 +94,7 @@ def sighting(queue: QueueRef, totals: Any, page: Any, *, at: float) -> QueueSnap
     Samples are handed on as the broker gave them. Deliveries that need no acknowledgement count as acknowledged, as they are
     for the broker; a consumer in that mode would look dead else. Raises Denied or Unavailable where there is no live depth.
     """
-    matching = [item for item in shaped(totals, Totals).items if item.name == queue.name]
+    matching = [item for item in shaped(totals, Totals).items if item.name == queue.keys["queue"]]
     if not matching:
         remedy = Text(
             "Compare the alert's labels with RabbitMQ's queues; an auto-delete or exclusive queue disappears with its consumer."
@@ -184,7 +184,11 @@ def live(outcome: Answer | Exception, queue: QueueRef) -> Answer:
             "Compare the alert's labels with RabbitMQ's vhosts; if it exists, a proxy in front must leave %2F as it is."
         )
         raise Denied(
-            SYSTEM, Text("there is no vhost '{vhost}'", vhost=queue.vhost), code="no_vhost", remedy=remedy, status=NOT_FOUND
+            SYSTEM,
+            Text("there is no vhost '{vhost}'", vhost=queue.keys["vhost"]),
+            code="no_vhost",
+            remedy=remedy,
+            status=NOT_FOUND,
         )
     return good(outcome)
 
@@ -234,4 +238,4 @@ def shaped(value: Any, shape: type[T]) -> T:
 
 def named(queue: QueueRef) -> Text:
     """A queue as errors name it."""
-    return Text("'{queue}' in vhost '{vhost}'", queue=queue.name, vhost=queue.vhost)
+    return Text("'{queue}' in vhost '{vhost}'", queue=queue.keys["queue"], vhost=queue.keys["vhost"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -9,13 +10,18 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 
 from functions.adapters.symptoms.rabbitmq.answers import OK, Page, good, json_or_none, live, named, shaped, sighting
-from functions.application.ports import Finding
+from functions.adapters.symptoms.rabbitmq.settings import DEFAULT_VHOST, to_queue
+from functions.application.ports import Finding, finding_of_error
+from functions.domain.decisions.matching import NotRendered, fill_template, template_labels
 from functions.domain.model.alerts import QueueRef
+from functions.domain.model.runbooks import Symptom
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.http_client import Answer
 from functions.runtime.loopback import is_loopback
 
 PATHS = ("/api/overview", "/api/whoami", "/api/health/checks/alarms")
+PROBE = "unstick-check-looks-for-no-queue"
+"""Stands for a queue whose name only an alert tells."""
 SKEW_S = 30.0
 ALARM_STATUS = 503
 MORE_THAN_NEEDED = frozenset({"administrator", "policymaker"})
@@ -47,6 +53,46 @@ def findings(url: str, user: str, queue: QueueRef, asked: Asked) -> list[Finding
         _statistics(queue, asked.page),
         _alarms(asked.alarms),
     ]
+
+
+def findings_without_name(
+    symptom: Symptom, labels: Mapping[str, str], ask: Callable[[QueueRef], list[Finding]], read: Callable[[QueueRef], object]
+) -> list[Finding]:
+    """What can be known of a queue whose name only an alert tells. `ask` and `read` ask for one queue, of which none exists."""
+    vhost = _filled(symptom.keys["vhost"], labels)
+    probe = to_queue(vhost or DEFAULT_VHOST, PROBE)
+    known = [one for one in ask(probe) if PROBE not in f"{one.what} {one.detail}"]
+    if all(one.ok is not False for one in known):
+        known.append(_vhost_readable(probe, read) if vhost else _unnamed(symptom, labels))
+    return known
+
+
+def _filled(template: str, labels: Mapping[str, str]) -> str:
+    """The template with these labels; empty where one is missing."""
+    try:
+        return fill_template(template, labels, "")
+    except NotRendered:
+        return ""
+
+
+def _vhost_readable(probe: QueueRef, read: Callable[[QueueRef], object]) -> Finding:
+    """Whether queues of this vhost can be seen: the only thing wrong must be that the probe does not exist."""
+    what = f"queues in vhost {probe.keys['vhost']}"
+    try:
+        read(probe)
+    except (Denied, Unavailable) as error:
+        if not isinstance(error, Denied) or error.code != "no_queue":
+            return finding_of_error(what, error, "Make sure that the broker is up and `url` is right.")
+    return Finding(what, ok=True, detail="can be seen; the queue's name comes with the alert")
+
+
+def _unnamed(symptom: Symptom, labels: Mapping[str, str]) -> Finding:
+    """Neither vhost nor queue is known before an alert comes, or not all labels that name them were given."""
+    names = dict.fromkeys(name for template in symptom.keys.values() for name in template_labels(template))
+    missing = [name for name in names if not labels.get(name)]
+    detail = f"its name comes with the alert; missing here: the label{'s' * (len(missing) > 1)} {' and '.join(missing)}"
+    remedy = "To check one, add: " + " ".join(f"--label {name}=..." for name in missing)
+    return Finding("the queue", ok=None, detail=detail, remedy=remedy)
 
 
 def _transport(url: str) -> list[Finding]:

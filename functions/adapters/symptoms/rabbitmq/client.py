@@ -10,23 +10,21 @@ from __future__ import annotations
 import math
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Annotated, Any
+from typing import Any
 from urllib.parse import quote, urlencode
 
-from msgspec import Struct
-
-from functions.adapters.symptoms.rabbitmq.answers import SYSTEM, json_or_none, live, login_failed, sighting
+from functions.adapters.symptoms.rabbitmq.answers import json_or_none, live, login_failed, sighting
+from functions.adapters.symptoms.rabbitmq.settings import SYSTEM, Settings, name_queue
 from functions.application.ports import Finding
+from functions.domain.decisions.matching import NotRendered
 from functions.domain.model import runbooks
 from functions.domain.model.alerts import QueueRef
 from functions.domain.model.observations import QueueSnapshot
 from functions.runtime.errors import Denied, Unavailable
-from functions.runtime.fields import duration, key, written
 from functions.runtime.http_client import Answer, request
 from functions.runtime.parallel import run_parallel
-from functions.runtime.secrets import SecretRef
 from functions.runtime.text import Text
 
 FINE_STEP_S, FINE_REACH_S = 5, 600
@@ -42,37 +40,6 @@ UNNAMEABLE = frozenset({"", ".", ".."})
 """`.` and `..` mean other paths to every HTTP library, however they are encoded."""
 
 
-class Settings(Struct, frozen=True):
-    """`rabbitmq` in unstick.yaml."""
-
-    url: Annotated[str, written("base-url")]
-    """Base URL of the management API, with its path prefix if it has one, without `/api`."""
-    user: str
-    """Whose password it is."""
-    password: SecretRef
-    """Where the password is."""
-    ca: str = ""
-    """File or folder of certificates (PEM) to trust instead of the usual ones, for a private CA."""
-
-
-class Symptom(Struct, frozen=True, rename=key):
-    """The keys of `symptom: {rabbitmq: ...}` in a runbook."""
-
-    vhost: Annotated[str, written("template")] = "${labels.vhost}"
-    """RabbitMQ's virtual host."""
-    queue: Annotated[str, written("template")] = "${labels.queue}"
-    """The queue's name."""
-    max_messages: int = 0
-    """A queue is stuck if it has more messages (ready and unacknowledged) than this,"""
-    for_s: Annotated[float, duration(1, 3600)] = 60.0  # as far back as RabbitMQ keeps samples
-    """and for all of this time nothing acknowledged, or no consumer."""
-
-
-def to_symptom(keys: Symptom) -> runbooks.Symptom:
-    """As the domain has it."""
-    return runbooks.Symptom(SYSTEM, keys.vhost, keys.queue, keys.max_messages, keys.for_s)
-
-
 def look(settings: Settings, queue: QueueRef, *, for_s: float, timeout_s: float) -> QueueSnapshot:
     """One queue, as `look_all` does. Raises its Denied or Unavailable."""
     (snapshot,) = look_all(settings, [(queue, for_s)], timeout_s=timeout_s)
@@ -84,7 +51,7 @@ def look(settings: Settings, queue: QueueRef, *, for_s: float, timeout_s: float)
 def look_all(
     settings: Settings, queues: Sequence[tuple[QueueRef, float]], *, timeout_s: float
 ) -> list[QueueSnapshot | Unavailable | Denied]:
-    """Each queue of one vhost as it is now, with samples over at least so many seconds where the broker keeps them (an hour).
+    """Each queue as it is now, with samples over at least so many seconds where the broker keeps them (an hour).
 
     Without the queue's page the live depth is there all the same. Where that can't be had, the queue's place has Denied (`login`,
     `not_management`, `vhost_permission`, `no_vhost`, `no_queue`, `stream`, `name`, `url`) or Unavailable.
@@ -92,9 +59,9 @@ def look_all(
     lists = list_queues([queue for queue, _ in queues if _can_be_named(queue)])
     asked = [(queue, page_path(queue, for_s)) for queue, for_s in queues if _can_be_named(queue)]
     answers = _ask(settings, [*lists, *(path for _, path in asked)], timeout_s=timeout_s) if asked else []
-    totals = {name: answer for names, answer in zip(lists.values(), answers, strict=False) for name in names}
-    pages = {queue.name: answer for (queue, _), answer in zip(asked, answers[len(lists) :], strict=True)}
-    return [_snapshot(queue, totals.get(queue.name), pages.get(queue.name)) for queue, _ in queues]
+    totals = {queue.key: answer for listed, answer in zip(lists.values(), answers, strict=False) for queue in listed}
+    pages = {queue.key: answer for (queue, _), answer in zip(asked, answers[len(lists) :], strict=True)}
+    return [_snapshot(queue, totals.get(queue.key), pages.get(queue.key)) for queue, _ in queues]
 
 
 def _snapshot(queue: QueueRef, totals: Any, page: Any) -> QueueSnapshot | Unavailable | Denied:
@@ -108,31 +75,51 @@ def _snapshot(queue: QueueRef, totals: Any, page: Any) -> QueueSnapshot | Unavai
         return error
 
 
-def check(settings: Settings, queue: QueueRef, *, timeout_s: float) -> list[Finding]:
-    """Every right and setting that `look` needs, and the broker's clock and alarms. Changes nothing."""
-    from functions.adapters.symptoms.rabbitmq.checks import PATHS, Asked, findings
+def check(settings: Settings, symptom: runbooks.Symptom, labels: Mapping[str, str], *, timeout_s: float) -> list[Finding]:
+    """Every right and setting that `look` needs, and the broker's clock and alarms. Changes nothing.
 
-    outcomes = _ask(settings, [*PATHS, *list_queues([queue]), page_path(queue, CURVE_S)], timeout_s=timeout_s)
-    return findings(settings.url, settings.user, queue, Asked(*outcomes))
+    Where the labels don't name the queue, what can be known without it.
+    """
+    from functions.adapters.symptoms.rabbitmq import checks
+
+    def ask(queue: QueueRef) -> list[Finding]:
+        outcomes = _ask(settings, [*checks.PATHS, *list_queues([queue]), page_path(queue, CURVE_S)], timeout_s=timeout_s)
+        return checks.findings(settings.url, settings.user, queue, checks.Asked(*outcomes))
+
+    def read(queue: QueueRef) -> QueueSnapshot:
+        return look(settings, queue, for_s=symptom.for_s, timeout_s=timeout_s)
+
+    try:
+        return ask(name_queue(symptom, labels))
+    except NotRendered:
+        return checks.findings_without_name(symptom, labels, ask, read)
 
 
-def list_queues(queues: list[QueueRef]) -> dict[str, list[str]]:
-    """The requests that have live totals of these queues of one vhost, and the names that each asks for.
+def list_queues(queues: list[QueueRef]) -> dict[str, list[QueueRef]]:
+    """The requests that have live totals of these queues, and the queues that each asks for, all of one vhost.
 
     `use_regex` finds anywhere in a name and regardless of case (PCRE), hence the anchors here and the comparison of what comes.
     """
-    parts: list[list[str]] = []
-    left = 0
-    for name in dict.fromkeys(queue.name for queue in queues):
-        size = len(quote(_escape(name)))
-        if size > left:
+    parts: list[list[QueueRef]] = []
+    left: dict[str, int] = {}
+    for queue in sorted({queue.key: queue for queue in queues}.values(), key=_vhost):
+        size = len(quote(_escape(queue.keys["queue"])))
+        if size > left.get(_vhost(queue), 0):
             parts.append([])
-            left = LIST_BYTES
-        parts[-1].append(name)
-        left -= size
+            left[_vhost(queue)] = LIST_BYTES
+        parts[-1].append(queue)
+        left[_vhost(queue)] -= size
+    return {_list_path(part): part for part in parts}
+
+
+def _list_path(queues: list[QueueRef]) -> str:
     query = {"disable_stats": "true", "enable_queue_totals": "true", "page": "1", "page_size": "100", "use_regex": "true"}
-    vhost = _segment(queues[0].vhost) if queues else ""
-    return {f"/api/queues/{vhost}?{urlencode(query | {'name': _pattern(names)}, quote_via=quote)}": names for names in parts}
+    name = _pattern([queue.keys["queue"] for queue in queues])
+    return f"/api/queues/{_segment(_vhost(queues[0]))}?{urlencode(query | {'name': name}, quote_via=quote)}"
+
+
+def _vhost(queue: QueueRef) -> str:
+    return queue.keys["vhost"]
 
 
 def _pattern(names: list[str]) -> str:
@@ -149,11 +136,11 @@ def page_path(queue: QueueRef, for_s: float) -> str:
     step, reach = (FINE_STEP_S, FINE_REACH_S) if for_s + SLACK_S <= FINE_REACH_S else (COARSE_STEP_S, COARSE_REACH_S)
     age = min(reach, step * math.ceil(max(for_s + SLACK_S, CURVE_S) / step))
     query = {"lengths_age": age, "lengths_incr": step, "msg_rates_age": age, "msg_rates_incr": step}
-    return f"/api/queues/{_segment(queue.vhost)}/{_segment(queue.name)}?{urlencode(query)}"
+    return f"/api/queues/{_segment(_vhost(queue))}/{_segment(queue.keys['queue'])}?{urlencode(query)}"
 
 
 def _can_be_named(queue: QueueRef) -> bool:
-    return not {queue.vhost, queue.name} & UNNAMEABLE
+    return UNNAMEABLE.isdisjoint(queue.keys.values())
 
 
 def _segment(name: str) -> str:

@@ -8,6 +8,7 @@ import click
 from msgspec.structs import replace
 
 from functions.application.intake import group_by_document
+from functions.bootstrap import name_queue
 from functions.cli import notifications, output, sample_cards, simulation
 from functions.domain.cards.card import KINDS
 from functions.domain.decisions import matching
@@ -73,7 +74,7 @@ def _cards(
     recorded = notifications.read(file)
     alerts = notifications.parsed(recorded).alerts
     rules = replace(ports.rules, language=language or ports.rules.language)
-    groups = group_by_document(matching.match_alerts(rules, ports.config.runner_url, alerts))
+    groups = group_by_document(matching.match_alerts(rules, ports.config.runner_url, alerts, name_queue))
     at = simulation.recorded_at(recorded.at, alerts)
     cause = Reason(reason) if reason else None
     if kind == "bundle":

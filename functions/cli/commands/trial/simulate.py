@@ -7,7 +7,7 @@ import time
 import click
 
 from functions.application.intake import group_by_document
-from functions.bootstrap import Adapters
+from functions.bootstrap import Adapters, name_queue
 from functions.cli import notifications, observations, output, simulation
 from functions.cli.notifications import Recorded
 from functions.cli.simulation import Observe, SimulatedDecision
@@ -80,7 +80,7 @@ def _decide(ports: Adapters, recorded: Recorded, observe: Observe, *, real_time:
     alerts = notifications.parsed(recorded).alerts
     at = ports.now() if real_time else simulation.recorded_at(recorded.at, alerts)
     settings = ports.config
-    targets = group_by_document(matching.match_alerts(settings.rules, settings.runner_url, alerts))
+    targets = group_by_document(matching.match_alerts(settings.rules, settings.runner_url, alerts, name_queue))
     with output.progress(f"reading the systems for {recorded.name}", len(targets)) as advance, output.logs_to_stderr():
         return at, simulation.decide_notification(settings, alerts, at, observe, advance)
 

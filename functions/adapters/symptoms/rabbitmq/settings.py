@@ -1,0 +1,71 @@
+"""RabbitMQ's keys in unstick.yaml, at the top and in a runbook, and the queue that they name for an alert."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated
+
+from msgspec import Struct
+
+from functions.domain.decisions.matching import NotRendered, fill_template, refuse_control_characters, shown
+from functions.domain.model import runbooks
+from functions.domain.model.alerts import QueueRef
+from functions.runtime.fields import duration, key, written
+from functions.runtime.secrets import SecretRef
+from functions.runtime.text import Text, named
+
+SYSTEM = "rabbitmq"
+MAX_BYTES = 255  # names of queues and vhosts are short strings of AMQP
+DEFAULT_VHOST = "/"
+
+
+class Settings(Struct, frozen=True):
+    """`rabbitmq` in unstick.yaml."""
+
+    url: Annotated[str, written("base-url")]
+    """Base URL of the management API, with its path prefix if it has one, without `/api`."""
+    user: str
+    """Whose password it is."""
+    password: SecretRef
+    """Where the password is."""
+    ca: str = ""
+    """File or folder of certificates (PEM) to trust instead of the usual ones, for a private CA."""
+
+
+class Symptom(Struct, frozen=True, rename=key):
+    """The keys of `symptom: {rabbitmq: ...}` in a runbook."""
+
+    vhost: Annotated[str, written("template")] = "${labels.vhost}"
+    """RabbitMQ's virtual host."""
+    queue: Annotated[str, written("template")] = "${labels.queue}"
+    """The queue's name."""
+    max_messages: int = 0
+    """A queue is stuck if it has more messages (ready and unacknowledged) than this,"""
+    for_s: Annotated[float, duration(1, 3600)] = 60.0  # as far back as RabbitMQ keeps samples
+    """and for all of this time nothing acknowledged, or no consumer."""
+
+
+def to_symptom(keys: Symptom) -> runbooks.Symptom:
+    """As the domain has it."""
+    return runbooks.Symptom(SYSTEM, {"vhost": keys.vhost, "queue": keys.queue}, keys.max_messages, keys.for_s)
+
+
+def name_queue(symptom: runbooks.Symptom, labels: Mapping[str, str]) -> QueueRef:
+    """The queue for an alert with these labels. Raises NotRendered."""
+    return to_queue(_fill("vhost", symptom, labels), _fill("queue", symptom, labels))
+
+
+def to_queue(vhost: str, queue: str) -> QueueRef:
+    """A queue, with its vhost in its name unless that is the default one."""
+    name = queue if vhost == DEFAULT_VHOST else f"{queue} (vhost {vhost})"
+    return QueueRef(SYSTEM, f"{SYSTEM}:{vhost}:{queue}", name, {"vhost": vhost, "queue": queue})
+
+
+def _fill(own_key: str, symptom: runbooks.Symptom, labels: Mapping[str, str]) -> str:
+    value = fill_template(symptom.keys[own_key], labels, own_key)
+    size = len(value.encode("utf-8", "surrogatepass"))
+    if size > MAX_BYTES:
+        too_long = Text("{count} bytes, the limit is {limit}: {value}", count=size, limit=MAX_BYTES, value=shown(value))
+        raise NotRendered(named(own_key, too_long))
+    refuse_control_characters(value, own_key)
+    return value
