@@ -404,7 +404,9 @@ def _log_step(ports: Ports, before: Document, change: Step) -> None:
     if change.reply is not None:
         fields |= {"incident": change.reply.incident, "action": change.reply.action.value}
         fields |= {"reason": change.reply.reason.value} if change.reply.reason else {}
-    if len(after.outcomes) > len(before.outcomes) or (
+    if after.passed != before.passed:
+        ports.log("INFO", "a suspicion came to nothing", **fields, outcome="passed")
+    elif len(after.outcomes) > len(before.outcomes) or (
         after.outcomes and after.outcomes[-1:] != before.outcomes[-1:] and before.incident and not after.incident
     ):
         last = after.outcomes[-1]

@@ -20,7 +20,9 @@ from functions.runtime.errors import Denied
 from tests.support.scenes import MAIL, NOW, TARGET, execution, sighting
 
 RUN = replace(execution(tag="inc-1.1", runner_not_after=NOW, user="anna", scheduled=True), retry_of_restart=True)
-TRIGGER = AlertRef("fp", "grafana#1", NOW, MAIL.key, "Stuck", "summary 日本", "critical", {"panel": "https://g.example"}, NOW + 1)
+TRIGGER = AlertRef(
+    "fp", "grafana#1", NOW, MAIL.key, "Stuck", "summary 日本", "critical", {"panel": "https://g.example"}, NOW + 1, suspicion=True
+)
 WATCHED = QueueState(
     QueueRef("other", "other:v:配送", "配送 (v)", {"file": "v/配送"}),
     "mail",
@@ -93,6 +95,7 @@ FULL = Document(
     {"ops/inc-1": "thread"},
     {"m": NOW},
     {"r": NOW},
+    {"2027-01-15": 3},
 )
 
 

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from functions.application import deliver, reconcile
 from functions.application.serialization import encode
-from functions.domain.decisions import guards, phases, step
+from functions.domain.decisions import endings, guards, phases, step
 from functions.domain.decisions import health as judge
 from functions.domain.decisions import messages as telling
 from functions.domain.decisions.guards import Decision, GuardContext, Kind
@@ -138,6 +138,27 @@ def _passes(_right: Any) -> Any:
         return None
 
     return guard
+
+
+def _believes_suspicions(right: Any) -> Any:
+    """What is suspected is taken for what it is suspected to be."""
+
+    def symptom(scene: GuardContext) -> Decision | None:
+        found: Decision | None = None if scene.incident.is_suspicion else right(scene)
+        return found
+
+    return symptom
+
+
+def _lets_go(right: Any) -> Any:
+    """A queue that has not stood still for all of `for` yet is taken for one that moves."""
+
+    def symptom(scene: GuardContext) -> Decision | None:
+        found: Decision | None = right(scene)
+        unsure = found is not None and found.again_in_s is not None and not found.tell
+        return replace(found, reason=Reason.SYMPTOM_GONE, again_in_s=None) if found and unsure else found
+
+    return symptom
 
 
 def _pause_of_the_look(right: Any) -> Any:
@@ -469,6 +490,27 @@ VARIANTS = (
         frozenset({"auto", "false_alarm"}),
         "I3",
         seed=2,
+    ),
+    Variant(
+        "a suspicion that is believed",
+        (_replaced_guard("symptom", _believes_suspicions),),
+        Faults(),
+        frozenset({"auto", "suspected"}),
+        "I3",
+    ),
+    Variant(
+        "a suspicion that is let go while the queue stands still",
+        (_replaced_guard("symptom", _lets_go),),
+        Faults(),
+        frozenset({"auto", "sick", "suspected", "untroubled", "one_clock"}),
+        "soon",
+    ),
+    Variant(
+        "a suspicion that came to nothing and is told",
+        ((endings, "PASSED", lambda _: frozenset()),),
+        Faults(),
+        frozenset({"auto", "suspected"}),
+        "quiet",
     ),
     Variant(
         "a bundle that forgets",

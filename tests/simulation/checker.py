@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+from functions.application.serialization import decode
 from functions.domain.model.codes import Ending, Reason
 from functions.domain.model.events import Reply
-from functions.domain.model.incidents import AlertRef, Archive, Outcome
+from functions.domain.model.incidents import AlertRef, Archive, Document, Outcome
 from tests.simulation.guards_checked import guards_checked
 from tests.simulation.models import Run
 from tests.simulation.pace import pace
@@ -37,6 +38,7 @@ def check(scenario: Scenario) -> list[Violation]:
     found += _repeated(world, records)
     found += _told_again(records)
     found += pace(world)
+    found += _told_of_suspicions(world, records)
     found += [
         Violation("I2", f"{d.key} is open at the end: {d.incident.phase if d.incident else 'untold'}")
         for d in world.documents()
@@ -170,6 +172,8 @@ def _came_to_something(world: World, records: list[Archive], answer: Answered) -
     if any(_carries(record.outcome, answer) for record in records):
         return True
     app = answer.alert.labels["app"]
+    if answer.alert.is_suspicion and any(at >= answer.asked_at for at in _passed(world, f"target-{app}")):
+        return True
     mine: list[Reply] = [reply for reply in answer.replies if reply.target == f"app={app}"]
     if not mine:
         return False
@@ -177,6 +181,38 @@ def _came_to_something(world: World, records: list[Archive], answer: Answered) -
     incidents = {reply.incident for reply in mine}
     held = any(card.kind == "held" and card.incident in incidents for _, _, card in world.chat.posts)
     return any(spoken) or held or bool(incidents & world.lost_lists)
+
+
+def _passed(world: World, target: str) -> list[float]:
+    """When a suspicion of this target was counted as one that came to nothing."""
+    counts = [(at, sum(decode(Document, body, key).passed.values())) for at, key, body in world.saved if key == target]
+    return [at for (_, before), (at, count) in pairwise([(0.0, 0), *counts]) if count > before]
+
+
+def _told_of_suspicions(world: World, records: list[Archive]) -> list[Violation]:
+    """Nobody is told of a suspicion that came to nothing, and it leaves no record."""
+    found = [
+        Violation("quiet", f"{record.incident.id} was a suspicion that came to nothing, and has an outcome")
+        for record in records
+        if record.outcome.reason in (Reason.SYMPTOM_GONE, Reason.NOT_FIRING)
+        and all(trigger.suspicion for trigger in record.incident.triggers)
+        and not record.incident.told
+        and not record.incident.attempt
+    ]
+    posted = {card.incident for _, _, card in world.chat.posts if card.kind == "held"}
+    alerts: dict[str, list[Answered]] = {}
+    for answer in world.answered:
+        for reply in answer.replies:
+            alerts.setdefault(reply.incident, []).append(answer)
+    return found + [
+        Violation("quiet", f"{incident} was a suspicion of a queue that moves, and was told")
+        for incident in posted & alerts.keys()
+        if all(answer.alert.is_suspicion and _is_gone(answer, incident) for answer in alerts[incident])
+    ]
+
+
+def _is_gone(answer: Answered, incident: str) -> bool:
+    return any(reply.incident == incident and reply.reason is Reason.SYMPTOM_GONE for reply in answer.replies)
 
 
 def _repeated(world: World, records: list[Archive]) -> list[Violation]:

@@ -1,4 +1,4 @@
-"""How soon people are told, how often, and how often a target is looked at."""
+"""How soon people are told, how often, how often a target is looked at, and how soon what is suspected is restarted."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from itertools import pairwise
 from functions.application.serialization import decode
 from functions.domain.model.incidents import Document
 from functions.domain.model.messages import Card
+from tests.simulation.models import Faults
 from tests.simulation.seen import Violation
 from tests.simulation.world import World
 
@@ -23,12 +24,16 @@ MORE_LOOKS, MORE_LOOKS_AFTER_FAULTS = 8, 24
 """Looks in a window beside those that are `every` apart: at changes of the phase and after conflicts; and wherever a killed
 process or a lost answer has the scheduler try again."""
 
+UNDISTURBED = frozenset({"auto", "sick", "suspected", "untroubled", "one_clock"})
+SOON_S = 0.0
+"""From the suspicion, which comes 20 s after the last movement at the earliest."""
+
 MessageKey = tuple[str, str, str, float]
 
 
 def pace(world: World) -> list[Violation]:
-    """All violations of these three."""
-    return [*_told_late(world), *_told_twice(world), *_looked_at_too_often(world)]
+    """All violations of these four."""
+    return [*_told_late(world), *_told_twice(world), *_looked_at_too_often(world), *_restarted_late(world)]
 
 
 def _is_steady(world: World) -> bool:
@@ -38,6 +43,28 @@ def _is_steady(world: World) -> bool:
         faults.crash, faults.stall, faults.slow, faults.store_lost, faults.store_down,
         faults.wake_lost, faults.wake_twice, faults.wake_late, faults.wake_down,
     ))  # fmt: skip
+
+
+def _restarted_late(world: World) -> list[Violation]:
+    """Where nothing gets in the way, what is suspected is restarted soon after it stood still for all of `for`."""
+    first: dict[str, float] = {}
+    for answer in world.answered:
+        if answer.alert.is_suspicion:
+            first.setdefault(f"target-{answer.alert.labels['app']}", answer.asked_at)
+    others = [run for run in world.rundeck.runs if run.by != "unstick"]
+    in_the_way = world.pauses or others or world.rundeck.one_at_a_time or len(first) > world.rules.storm_targets
+    if in_the_way or world.faults != Faults() or not world.options >= UNDISTURBED or not world.statistics:
+        return []
+    bound_s = world.rules.runbooks["mail"].symptom.for_s + SOON_S
+    found = []
+    for target, at in first.items():
+        app = target.removeprefix("target-")
+        stood = [queue for key, queue in world.queues.items() if key.startswith(f"rabbitmq:/:{app}.")]
+        sent_at = next((sent["at"] for sent in world.sent if sent["target"] == target and sent["at"] >= at), None)
+        still = all(not queue.acked_within(at + bound_s, bound_s - 1.0) for queue in stood)
+        if still and (sent_at is None or sent_at - at > bound_s):
+            found.append(Violation("soon", f"{target} was suspected at {at:.0f}, and restarted {sent_at}"))
+    return found
 
 
 def _key(channel: str, card: Card) -> MessageKey:

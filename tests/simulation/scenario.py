@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from msgspec.structs import replace
 
 from functions.adapters.symptoms.rabbitmq import to_queue
-from functions.domain.model.alerts import Alert, QueueRef, Target
+from functions.domain.model.alerts import SUSPICION, Alert, QueueRef, Target
 from functions.domain.model.codes import Mode, Phase
 from functions.domain.model.runbooks import Limits, Rules, Runbook, Verify
 from tests.simulation.models import Faults, Queue, Run
@@ -18,6 +18,13 @@ from tests.simulation.world import BEGIN, World, a_runbook
 
 CALM_AFTER_S = 7200.0
 END_AFTER_S = 40000.0
+SUSPECTED = 0.4
+"""Of the queues: a second rule suspects them after `SUSPECTS_S` without movement, long before the alert fires."""
+SUSPECTS_S = 20.0
+EVALUATED_S = 10.0
+SUSPECTED_UNTIL_S = 900.0
+SLOW = 0.04
+"""Messages a second of a slow consumer: a suspicion flaps, and nothing is stuck."""
 CROWD = 0.01
 """More targets at once than one notification decides directly."""
 QUICK = Verify(first_s=2.0, every_s=3.0, patience_s=60.0, within_s=300.0)
@@ -103,12 +110,12 @@ def _target(scenario: Scenario, app: str, rng: random.Random) -> None:
     world = scenario.world
     names = [f"{app}.mail"] + ([f"{app}.post"] if rng.random() < 0.3 or "two_queues" in world.options else [])
     busy = rng.random() < 0.15 and "sick" not in world.options
+    also = random.Random(rng.random())
+    suspected = also.random() < SUSPECTED or "suspected" in world.options
     for name in names:
-        queue = Queue(BEGIN - 1000.0, 40.0 if busy else 0.0, 0.0, 3.0, (f"{app}-old",))
-        world.queues[to_queue("/", name).key] = queue
-        if busy:
-            _alert(scenario, app, name, BEGIN + 100.0, rng)
+        world.queues[to_queue("/", name).key] = Queue(BEGIN - 1000.0, 40.0 if busy else 0.0, 0.0, 3.0, (f"{app}-old",))
     if busy:
+        _only_busy(scenario, app, names, rng, slow=suspected)
         return
     begins = BEGIN + rng.random() * 200.0
     for _ in range(rng.choice([1, 1, 2])):
@@ -121,6 +128,8 @@ def _target(scenario: Scenario, app: str, rng: random.Random) -> None:
             if own_s is not None:
                 world.at(own_s, _mends(world, cause))
             _alert(scenario, app, name, begins + rng.choice([70.0, 90.0, 130.0]), rng)
+            if suspected:
+                _suspect(scenario, app, name, begins + also.random() * EVALUATED_S)
         begins += rng.choice([900.0, 3000.0, 6000.0])
     heals_now = {cause.queue: cause for cause in scenario.causes}
     before = world.on_restart
@@ -131,6 +140,17 @@ def _target(scenario: Scenario, app: str, rng: random.Random) -> None:
             _after_restart(scenario, at, app, names, heals_now, run)
 
     world.on_restart = restarted
+
+
+def _only_busy(scenario: Scenario, app: str, names: list[str], rng: random.Random, *, slow: bool) -> None:
+    """Nothing is stuck: an alert that is wrong, or a suspicion that comes and goes with each message of a slow consumer."""
+    for name in names:
+        if slow:
+            queue = scenario.world.queues[to_queue("/", name).key]
+            queue.turn(BEGIN - 900.0, slope=0.0, ack_rate=SLOW, consumers=(f"{app}-old",))
+            _suspect(scenario, app, name, BEGIN)
+        else:
+            _alert(scenario, app, name, BEGIN + 100.0, rng)
 
 
 def _sticks(world: World, cause: Cause) -> Callable[[], None]:
@@ -187,6 +207,25 @@ def _alert(scenario: Scenario, app: str, queue: str, starts_at: float, rng: rand
     if rng.random() < 0.1:
         # Somebody sends an old body again, as it was: its alert still says firing.
         world.at(starts_at + rng.choice([100.0, 1000.0, 8000.0]), lambda: world.notify((alert,)))
+
+
+def _suspect(scenario: Scenario, app: str, queue: str, begins: float) -> None:
+    """A rule that is evaluated every few seconds, without `for`: it fires and resolves as the queue stands still and moves."""
+    world, labels = scenario.world, {"alertname": "Suspected", "app": app, "queue": queue, SUSPICION[0]: SUSPICION[1]}
+    firing: list[Alert] = []
+
+    def evaluated() -> None:
+        now, seen = world.now, world.queues[to_queue("/", queue).key]
+        still = seen.depth(now) > 0 and seen.depth(now - SUSPECTS_S) > 0 and not seen.acked_within(now, SUSPECTS_S)
+        if still and not firing:
+            firing.append(Alert(f"fs-{queue}", "grafana#1", True, labels, {}, now))
+            world.notify((firing[0],), again=EVALUATED_S)
+        elif firing and not still:
+            world.notify((replace(firing.pop(), firing=False, ends_at=now),))
+        if now < begins + SUSPECTED_UNTIL_S:
+            world.at(now + EVALUATED_S, evaluated)
+
+    world.at(begins + EVALUATED_S, evaluated)
 
 
 def _flush(scenario: Scenario, alert: Alert, again: float) -> Callable[[], None]:

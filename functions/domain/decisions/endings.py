@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from msgspec.structs import replace
 
 from functions.domain.cards.card_input import CardInput
@@ -26,6 +28,11 @@ GRACE_S = 900.0
 """Without a restart for `within` plus this time, an incident escalates."""
 
 APPROVAL_S = 1800.0
+PASSED = frozenset({Reason.SYMPTOM_GONE, Reason.NOT_FIRING})
+"""How a suspicion comes to nothing: the queue moves again."""
+
+PASSED_DAYS = 32
+"""Of which a document keeps how many suspicions came to nothing: the report covers 30."""
 
 
 def handle_hold(document: Document, incident: Incident, runbook: Runbook, context: StepContext, decision: Decision) -> Step:
@@ -54,6 +61,8 @@ def _wait(document: Document, incident: Incident, runbook: Runbook, context: Ste
         incident = replace(incident, waits_from=again)
     deadline = deadline_of(incident, runbook)
     if context.at >= deadline:
+        if incident.is_suspicion and decision.reason is Reason.SYMPTOM_UNKNOWN and not decision.tell:
+            return _end_as_passed(document, incident, runbook, context, decision)  # it kept moving, if rarely
         return escalate(
             document,
             incident,
@@ -136,6 +145,8 @@ def end_as_not_approved(document: Document, incident: Incident, runbook: Runbook
 
 def end_as_held(document: Document, incident: Incident, runbook: Runbook, context: StepContext, decision: Decision) -> Step:
     """End the incident as held. Only an incident that was saved before has an outcome to keep."""
+    if incident.is_suspicion and decision.reason in PASSED:
+        return _end_as_passed(document, incident, runbook, context, decision)
     card_input = _hold_card(document, incident, runbook, context, decision)
     with_execution = _with_execution(incident, decision.execution)
     reply = reply_for_incident(document, with_execution, runbook, Action.HELD, decision.reason)
@@ -146,6 +157,19 @@ def end_as_held(document: Document, incident: Incident, runbook: Runbook, contex
     bundle = decision.reason.value if crowded and decision.reason else ""
     document = enqueue_hold(document, context.rules, card_input, incident.triggers, incident.id, bundle=bundle)
     return Step(replace(document, incident=None), reply=reply)
+
+
+def _end_as_passed(document: Document, incident: Incident, runbook: Runbook, context: StepContext, decision: Decision) -> Step:
+    """End a suspicion that came to nothing: count it, and tell nobody.
+
+    It is counted here and not in the archive: the document is saved in any case, and a queue that is suspected every minute
+    would fill the archive with records that nobody reads.
+    """
+    today = datetime.fromtimestamp(context.at, context.rules.zone).strftime("%Y-%m-%d")
+    counts = {**document.passed, today: document.passed.get(today, 0) + 1}
+    kept = dict(sorted(counts.items())[-PASSED_DAYS:])
+    reply = reply_for_incident(document, incident, runbook, Action.HELD, decision.reason)
+    return Step(replace(document, incident=None, passed=kept), reply=reply)
 
 
 def _hold_card(document: Document, incident: Incident, runbook: Runbook, context: StepContext, decision: Decision) -> CardInput:

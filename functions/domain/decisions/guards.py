@@ -288,16 +288,25 @@ def symptom(context: GuardContext) -> Decision | None:
     for health, why, watched in judged:
         if health is Health.UNKNOWN:
             every_s = context.runbook.verify.every_s
-            seen = context.seen.queues.get(watched.queue.key)
+            seen = context.seen.queues.get(watched.queue.key, NOT_CHECKED)
             remedy: Phrase = seen.remedy if isinstance(seen, Unknown) else ""
-            return hold(Reason.SYMPTOM_UNKNOWN, named(watched.queue.name, why), again_in_s=every_s, remedy=remedy)
-    for health, why, watched in judged:
-        if health is Health.UNSURE:
-            for_s = _runbook_of(context, watched).symptom.for_s
-            left_s = for_s - (context.now - (watched.ill_since or context.now))
-            again_s = max(min(left_s, for_s / LOOKS_BETWEEN), 1.0)
-            return hold(Reason.SYMPTOM_UNKNOWN, named(watched.queue.name, why), again_in_s=again_s, tell=False)
+            tell = not context.incident.is_suspicion or (isinstance(seen, Unknown) and _needs_telling(context, seen))
+            return hold(Reason.SYMPTOM_UNKNOWN, named(watched.queue.name, why), again_in_s=every_s, remedy=remedy, tell=tell)
+    unsure = [(_sure_in_s(context, watched), why, watched) for health, why, watched in judged if health is Health.UNSURE]
+    if unsure:
+        again_s, why, watched = min(unsure, key=lambda one: one[0])
+        return hold(Reason.SYMPTOM_UNKNOWN, named(watched.queue.name, why), again_in_s=again_s, tell=False)
     return hold(Reason.SYMPTOM_GONE, join(named(watched.queue.name, why) for _, why, watched in judged))
+
+
+def _sure_in_s(context: GuardContext, watched: QueueState) -> float:
+    """When to check a queue again: when `for` is over by the broker's samples; without samples, several times within it."""
+    symptom = _runbook_of(context, watched).symptom
+    by_samples = judge.seconds_until_sure(symptom, context.seen.queues.get(watched.queue.key, NOT_CHECKED))
+    if by_samples is not None and watched.ill_since is None:
+        return by_samples
+    left_s = symptom.for_s - (context.now - (watched.ill_since or context.now))
+    return max(min(left_s, symptom.for_s / LOOKS_BETWEEN), 1.0)
 
 
 def _health(context: GuardContext, watched: QueueState) -> tuple[Health, Phrase, QueueState]:
@@ -390,8 +399,12 @@ OVERRULED = frozenset(
 
 
 def decide(context: GuardContext) -> Decision:
-    """Restart, hold, ask, or adopt an execution, as the first guard that objects says."""
-    for guard in GUARDS.values():
+    """Restart, hold, ask, or adopt an execution, as the first guard that objects says.
+
+    A suspicion is waited out before any other guard may speak: most of them come to nothing, and then nobody is told.
+    """
+    guards = GUARDS.values()
+    for guard in (GUARDS["symptom"], *guards) if context.incident.is_suspicion else guards:
         decision = guard(context)
         if decision is not None:
             return decision

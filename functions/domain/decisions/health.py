@@ -6,6 +6,7 @@ to 9 s old, and a sample that falls between two collections reads 0.
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 
 from msgspec.structs import replace
@@ -23,8 +24,13 @@ RECENT_S = 10.0
 """Three samples, 5 s apart. A working queue acknowledges something in this time."""
 
 MIN_SAMPLES = 3
+SAMPLE_LATE_S = 1.0
+"""The broker collects every 5 s, a little late at times. A check that comes too early costs another 5 s."""
 
 CURVE_POINTS = 120
+
+Samples = tuple[tuple[float, int], ...]
+"""(broker's time, value), oldest first."""
 
 
 def judge_health(
@@ -51,12 +57,12 @@ def _by_samples(symptom: Symptom, seen: QueueSnapshot) -> tuple[Health, Phrase] 
     depths = _window(seen.depth_samples, symptom.for_s)
     acks = _window(seen.ack_samples, max(symptom.for_s, RECENT_S))
     recent = _window(seen.ack_samples, RECENT_S)
-    acked_now, acked = _rise_of(recent or []), _rise_of(acks or [])
+    acked_now, acked = _rise_of(recent or ()), _rise_of(acks or ())
     if acked_now:
         return Health.WELL, Text("acknowledged in the last {seconds} s: {count}", seconds=RECENT_S, count=acked_now)
     if depths is None or (seen.ack_samples and acks is None):
         return None
-    over = _drop_gaps(depths)
+    over = [depth for _, depth in _drop_gaps(depths)]
     if seen.depth < min(over):
         return Health.WELL, Text("the depth is falling: {before} before, {now} now", before=min(over), now=seen.depth)
     if acked:
@@ -67,6 +73,22 @@ def _by_samples(symptom: Symptom, seen: QueueSnapshot) -> tuple[Health, Phrase] 
         return Health.UNSURE, lately
     stuck = Text("depth {depth} and nothing acknowledged for {seconds} s", depth=seen.depth, seconds=symptom.for_s)
     return Health.ILL, stuck
+
+
+def seconds_until_sure(symptom: Symptom, seen: QueueSnapshot | Unknown) -> float | None:
+    """How long until the broker's samples cover `for_s` without movement, if nothing moves meanwhile. None without samples.
+
+    The newest sample is visible now, so the one that tells is visible when as much time has passed as lies between the two.
+    """
+    if isinstance(seen, Unknown) or _window(seen.depth_samples, 0.0) is None:
+        return None
+    newest, spacing_s = seen.depth_samples[-1][0], seen.depth_samples[-1][0] - seen.depth_samples[-2][0]
+    depths, acks = _drop_gaps(seen.depth_samples), _drop_gaps(seen.ack_samples)
+    not_over = [at for at, depth in depths if depth <= symptom.max_messages]
+    before_a_rise = [at for (at, count), (_, later) in pairwise(acks) if later > count]
+    still_from = max([*not_over, *before_a_rise], default=newest - symptom.for_s)
+    steps = math.floor(round((still_from + max(symptom.for_s, RECENT_S) - newest) / spacing_s, 3)) + 1
+    return max(steps, 1) * spacing_s + SAMPLE_LATE_S
 
 
 def _by_looks(symptom: Symptom, seen: QueueSnapshot, watched: QueueState, now: float) -> tuple[Health, Phrase, QueueState]:
@@ -88,30 +110,30 @@ def _by_looks(symptom: Symptom, seen: QueueSnapshot, watched: QueueState, now: f
     return Health.ILL, Text("depth {depth}, not falling for {seconds} s", depth=seen.depth, seconds=seconds), remembered
 
 
-def _window(samples: tuple[tuple[float, int], ...], for_s: float) -> list[int] | None:
-    """The values of the last `for_s` seconds, or None if the samples don't cover them. One sample may be missing."""
+def _window(samples: Samples, for_s: float) -> Samples | None:
+    """The samples of the last `for_s` seconds, or None if there are not enough. One may be missing."""
     if len(samples) < MIN_SAMPLES:
         return None
     newest, spacing_s = samples[-1][0], samples[-1][0] - samples[-2][0]
     if newest - samples[0][0] < for_s - spacing_s:
         return None
-    return [value for at, value in samples if newest - at <= for_s]
+    return tuple((at, value) for at, value in samples if newest - at <= for_s)
 
 
-def _drop_gaps(values: list[int]) -> list[int]:
+def _drop_gaps(samples: Samples) -> Samples:
     """Drop single zeros between other values: they are gaps in the collection, not an empty queue."""
     without_gaps = []
-    for place, value in enumerate(values):
-        is_gap = value == 0 and all(values[near] > 0 for near in (place - 1, place + 1) if 0 <= near < len(values))
+    for place, (at, value) in enumerate(samples):
+        is_gap = value == 0 and all(samples[near][1] > 0 for near in (place - 1, place + 1) if 0 <= near < len(samples))
         if not is_gap:
-            without_gaps.append(value)
-    return without_gaps or values
+            without_gaps.append((at, value))
+    return tuple(without_gaps) or samples
 
 
-def _rise_of(counters: list[int]) -> int:
+def _rise_of(counters: Samples) -> int:
     """By how much a counter rose, ignoring gaps. A counter that restarts counts from zero."""
     known = _drop_gaps(counters)
-    return sum(max(0, later - earlier) for earlier, later in pairwise(known))
+    return sum(max(0, later - earlier) for (_, earlier), (_, later) in pairwise(known))
 
 
 def note_snapshot(watched: QueueState, seen: QueueSnapshot) -> QueueState:

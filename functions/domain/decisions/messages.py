@@ -52,6 +52,7 @@ def to_alert_ref(case: MatchedAlert, *, linked: bool = True) -> AlertRef:
         severity=alert.labels.get("severity", "")[:64],
         links={name: url for name, url in links.items() if url and len(url) <= 2000} if linked else {},
         resolved_at=None if alert.firing else alert.ends_at,
+        suspicion=alert.is_suspicion,
     )
 
 

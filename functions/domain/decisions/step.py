@@ -148,7 +148,8 @@ def _on_alerts(document: Document, event: AlertsReceived, context: StepContext) 
     firing = tuple(case for case in event.cases if case.alert.firing)
     if not firing:
         incident = document.incident
-        if incident is not None and is_all_resolved(incident) and context.at >= incident.due and not has_unseen(context):
+        due = incident is not None and context.at >= incident.due and not has_unseen(context)
+        if incident is not None and is_all_resolved(incident) and (due or incident.is_suspicion):
             result = run_phase(document, incident, context)
         else:
             result = Step(clear_escalation_if_healthy(document, first.runbook, context))

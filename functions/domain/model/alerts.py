@@ -10,6 +10,9 @@ from functions.domain.model.codes import Reason
 from functions.domain.model.runbooks import Runbook
 from functions.runtime.text import Phrase
 
+SUSPICION = ("unstick", "suspicion")
+"""The label, and its value, of an alert that fires long before anybody would call the queue stuck."""
+
 
 class Alert(Struct, frozen=True):
     """One entry of a notification's `alerts`, from Grafana or Alertmanager."""
@@ -33,6 +36,12 @@ class Alert(Struct, frozen=True):
     @property
     def name(self) -> str:
         return self.labels.get("alertname", "")
+
+    @property
+    def is_suspicion(self) -> bool:
+        """Whether the rule only suspects: Unstick waits out `symptom.for`, and tells nobody if it comes to nothing."""
+        label, value = SUSPICION
+        return self.labels.get(label) == value
 
 
 class Notification(Struct, frozen=True):

@@ -29,6 +29,7 @@ class AlertRef(Struct, frozen=True):
     links: Mapping[str, str] = field(default_factory=dict)
     """By destination: panel, dashboard, silence, alert, runbook."""
     resolved_at: float | None = None
+    suspicion: bool = False
 
 
 class QueueState(Struct, frozen=True):
@@ -105,6 +106,12 @@ class Incident(Struct, frozen=True):
     draining_told: str = ""
     """The last message that said that it drains slowly."""
 
+    @property
+    def is_suspicion(self) -> bool:
+        """Whether it is no more than suspected so far: no other alert joined, nothing was started, nobody was told."""
+        suspected = bool(self.triggers) and all(trigger.suspicion for trigger in self.triggers)
+        return suspected and not (self.attempt or self.restarts or self.told)
+
 
 class Outcome(Struct, frozen=True):
     incident: str
@@ -155,6 +162,8 @@ class Document(Struct, frozen=True):
     """Only in bundle documents: message id -> when it was moved here."""
     requests: Mapping[str, float] = field(default_factory=dict)
     """Signed request whose alerts were decided -> until when a copy of it would be accepted."""
+    passed: Mapping[str, int] = field(default_factory=dict)
+    """By day (YYYY-MM-DD in the configured time zone): how many suspicions came to nothing."""
     version: int = VERSION
 
     @property

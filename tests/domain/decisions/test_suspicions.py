@@ -1,0 +1,236 @@
+"""A suspicion: waited out by the broker's own samples, told only when it proves true, counted when it does not."""
+
+from __future__ import annotations
+
+import pytest
+from msgspec.structs import replace
+
+from functions.application.observe import NOTHING_SEEN
+from functions.application.serialization import decode, encode
+from functions.domain.decisions.health import SAMPLE_LATE_S, judge_health, seconds_until_sure
+from functions.domain.model.codes import Action, Ending, Health, Phase, Reason
+from functions.domain.model.events import Start
+from functions.domain.model.incidents import Document, QueueState
+from functions.domain.model.observations import Pause, QueueSnapshot, Unknown
+from functions.domain.model.runbooks import Symptom, Verify
+from tests.support.scenes import (
+    MAIL,
+    NOW,
+    TARGET,
+    alert,
+    alerted,
+    bare,
+    case,
+    kinds,
+    moved,
+    phase,
+    reason,
+    resolved,
+    rules,
+    runbook,
+    seen,
+    sighting,
+    wakes,
+    well,
+    woken,
+)
+
+EMPTY = Document(TARGET.key)
+LABELS = alert().labels
+SUSPECTED = {**LABELS, "unstick": "suspicion"}
+SYMPTOM = Symptom("rabbitmq")
+WATCHED = QueueState(MAIL, "mail", NOW)
+
+
+def suspected(**changes):
+    return alerted(case(labels=SUSPECTED, **changes))
+
+
+def still(seconds: int, at: float = NOW) -> QueueSnapshot:
+    """A stuck queue whose last acknowledgement shows in the sample of so many seconds ago."""
+    made = sighting(50, at=at)
+    counted = tuple((when, 1000 if at - when > seconds else 1004) for when, _ in made.ack_samples)
+    return replace(made, ack_samples=counted)
+
+
+def actions(step) -> tuple[Action, Reason | None]:
+    assert step.reply is not None
+    return step.reply.action, step.reply.reason
+
+
+# --- waiting ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("for_s", [30.0, 60.0, 90.0])
+@pytest.mark.parametrize("moved_s_ago", range(15, 120, 5))
+def test_the_next_check_is_at_the_first_sample_that_can_tell(moved_s_ago, for_s):
+    """One sample earlier it can't be told yet, whenever the queue moved last."""
+    symptom = replace(SYMPTOM, for_s=for_s)
+    again_s = seconds_until_sure(symptom, still(moved_s_ago))
+    if judge_health(symptom, still(moved_s_ago), WATCHED, NOW)[0] is Health.ILL:
+        return
+    assert again_s is not None
+    at, before = NOW + again_s - SAMPLE_LATE_S, NOW + again_s - SAMPLE_LATE_S - 5.0
+    assert judge_health(symptom, still(moved_s_ago + int(at - NOW), at), WATCHED, at)[0] is Health.ILL
+    assert judge_health(symptom, still(moved_s_ago + int(before - NOW), before), WATCHED, before)[0] is not Health.ILL
+
+
+def test_messages_that_have_just_come_are_waited_for_as_long():
+    """An idle queue that got its first message 20 s ago is over the limit for all of `for` at the sample in 40 s."""
+    made = sighting(50)
+    late = replace(made, depth_samples=tuple((at, 0 if NOW - at > 20 else 50) for at, _ in made.depth_samples))
+    assert seconds_until_sure(SYMPTOM, late) == 40.0 + SAMPLE_LATE_S
+
+
+@pytest.mark.parametrize("unsampled", [bare(50), Unknown("down"), replace(sighting(50), depth_samples=())])
+def test_without_samples_nobody_can_say_when(unsampled):
+    """Then Unstick's own checks tell, several within `for`."""
+    assert seconds_until_sure(SYMPTOM, unsampled) is None
+
+
+@pytest.mark.parametrize("event", [suspected(), alerted()])
+def test_a_queue_that_has_not_stood_still_for_all_of_for_is_waited_for(event):
+    """One wake-up at the second when `for` is over, nothing posted, whatever kind of alert it is."""
+    made = moved(EMPTY, event, seen(mail=still(20)))
+    assert (phase(made), reason(made), wakes(made)) == (Phase.WAITING, Reason.SYMPTOM_UNKNOWN, [NOW + 40.0 + SAMPLE_LATE_S])
+    assert actions(made) == (Action.HELD, Reason.SYMPTOM_UNKNOWN)
+    assert not made.document.to_tell
+
+
+def test_a_suspicion_that_proves_true_is_a_restart_like_any_other():
+    """The wake-up decides anew from the broker's samples."""
+    made = moved(EMPTY, suspected(), seen(mail=still(20)))
+    at = wakes(made)[0]
+    after = woken(made.document, at, seen(now=at, mail=still(65, at)))
+    assert phase(after) is Phase.STARTING
+    assert any(isinstance(act, Start) for act in after.acts)
+
+
+def test_while_it_waits_more_of_the_same_cost_nothing():
+    """The same again, or by another replica with another start, joins: no wake-up, and no more than its start is kept."""
+    made = moved(EMPTY, suspected(), seen(mail=still(20)))
+    for second in range(10, 40, 10):
+        again = moved(made.document, suspected(starts_at=NOW - 90 + second), None, NOW + second)
+        assert not again.acts
+        assert again.document.due == made.document.due
+    incident = again.document.incident
+    assert incident is not None
+    assert len(incident.triggers) == 1
+
+
+def test_a_queue_that_moved_and_stands_still_again_is_waited_for_anew():
+    """The rule may not fire again for it, so Unstick does not let go while it stands still."""
+    made = moved(EMPTY, suspected(), seen(mail=still(20)))
+    at = wakes(made)[0]
+    after = woken(made.document, at, seen(now=at, mail=still(30, at)))
+    assert (phase(after), wakes(after)) == (Phase.WAITING, [at + 30.0 + SAMPLE_LATE_S])
+
+
+# --- coming to nothing -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("moving", [well(), sighting(acks=3), replace(sighting(50), depth=40, ready=40)])
+def test_a_suspicion_of_a_queue_that_moves_costs_one_check(moving):
+    """It is counted, and that is all: no incident, no wake-up, nothing to post, to archive or to remember."""
+    made = moved(EMPTY, suspected(), seen(mail=moving))
+    assert made.document == replace(EMPTY, target=TARGET, passed={"2027-01-15": 1})
+    assert not made.acts
+    assert actions(made) == (Action.HELD, Reason.SYMPTOM_GONE)
+
+
+def test_a_suspicion_that_comes_to_nothing_is_counted_and_told_to_nobody():
+    """The queue moved before `for` was over."""
+    waiting = moved(EMPTY, suspected(), seen(mail=still(20))).document
+    at = waiting.due or 0.0
+    made = woken(waiting, at, seen(now=at, mail=well(at)))
+    assert made.document == replace(EMPTY, target=TARGET, passed={"2027-01-15": 1})
+
+
+def test_a_suspicion_that_resolves_is_counted_without_a_check():
+    """The rule says itself that the queue moves; the wake-up that exists finds nothing to do."""
+    waiting = moved(EMPTY, suspected(), seen(mail=still(20))).document
+    gone = moved(waiting, resolved(labels=SUSPECTED), NOTHING_SEEN, NOW + 10)
+    assert (gone.acts, gone.document) == ((), replace(EMPTY, target=TARGET, passed={"2027-01-15": 1}))
+    assert woken(gone.document, waiting.due or 0.0, NOTHING_SEEN).document == gone.document
+
+
+def test_one_that_resolves_while_another_alert_fires_waits_on():
+    """An alert for people is no suspicion, and neither is what was started for it."""
+    waiting = moved(EMPTY, suspected(), seen(mail=still(20))).document
+    joined = moved(waiting, alerted(case(fingerprint="fp-2")), NOTHING_SEEN, NOW + 10).document
+    gone = moved(joined, resolved(labels=SUSPECTED), NOTHING_SEEN, NOW + 20)
+    assert (phase(gone), gone.document.due) == (Phase.WAITING, waiting.due)
+
+
+def test_a_queue_that_always_moves_before_for_is_over_is_let_go_of():
+    """One message in 25 s is no stuck queue: after as long as any incident may wait, it is counted and nobody is woken."""
+    document, at = moved(EMPTY, suspected(), seen(mail=still(20))).document, NOW
+    while document.incident is not None:
+        at = document.due or 0.0
+        document = woken(document, at, seen(now=at, mail=still(20, at))).document
+        assert at < NOW + 3600
+    assert document.passed == {"2027-01-15": 1}
+    assert not document.to_tell
+
+
+def test_thousands_of_suspicions_leave_the_document_as_small():
+    """Of 40 days with a suspicion a minute, each day's number is kept for a month."""
+    document = EMPTY
+    for minute in range(0, 40 * 1440, 97):
+        at = NOW + 60.0 * minute
+        document = moved(document, suspected(starts_at=at - 20), seen(now=at, mail=well(at)), at).document
+    assert len(document.passed) == 32
+    assert len(encode(document)) < 1200
+    assert decode(Document, encode(document), "again") == document
+
+
+# --- what people are told all the same -------------------------------------------------------------------------------
+
+
+def test_an_alert_for_people_that_comes_to_nothing_is_told_as_before():
+    """It fired for minutes and people were notified of it, so they want to know why nothing was restarted."""
+    made = moved(EMPTY, alerted(), seen(mail=well()))
+    assert kinds(made.document) == ["held"]
+    assert not made.document.passed
+
+
+def test_an_alert_for_people_that_joins_a_suspicion_is_told():
+    """Then there is an outcome, too."""
+    waiting = moved(EMPTY, suspected(), seen(mail=still(20))).document
+    joined = moved(waiting, alerted(case(fingerprint="fp-2")), None, NOW + 10).document
+    at = waiting.due or 0.0
+    made = woken(joined, at, seen(now=at, mail=well(at)))
+    assert (kinds(made.document), made.document.outcomes[-1].ending, made.document.passed) == (["held"], Ending.HELD, {})
+
+
+def test_no_guard_speaks_before_the_suspicion_proves_true():
+    """With the kill switch on, most suspicions still come to nothing; one that proves true is held and told."""
+    paused = Pause("maintenance")
+    made = moved(EMPTY, suspected(), seen(mail=still(20), pause=paused))
+    assert (phase(made), kinds(made.document)) == (Phase.WAITING, [])
+    at = wakes(made)[0]
+    assert woken(made.document, at, seen(now=at, mail=well(at), pause=paused)).document.passed == {"2027-01-15": 1}
+    held = woken(made.document, at, seen(now=at, mail=still(65, at), pause=paused))
+    assert (kinds(held.document), held.document.outcomes[-1].reason) == (["held"], Reason.PAUSED)
+
+
+def test_a_suspicion_after_something_was_told_gets_an_outcome():
+    """Held for a cooldown and told so, it is told how it ended, too."""
+    book = runbook(verify=Verify(every_s=15.0))
+    made = moved(EMPTY, suspected(), seen(history=Unknown("refused", remedy="Renew the token.")), with_rules=rules(book))
+    assert kinds(made.document) == ["held"]
+    at = wakes(made)[0]
+    ended = woken(made.document, at, seen(now=at, mail=well(at)), rules(book))
+    assert (ended.document.outcomes[-1].reason, ended.document.passed) == (Reason.SYMPTOM_GONE, {})
+
+
+def test_a_broker_that_can_not_be_read_is_told_when_it_lasts():
+    """I4: a suspicion that can't be checked waits in silence for `within`, and is told then; a refusal with a remedy at once."""
+    document, at = moved(EMPTY, suspected(), seen(mail=Unknown("it is down"))).document, NOW
+    assert not document.to_tell
+    while not document.to_tell:
+        at = document.due or 0.0
+        document = woken(document, at, seen(now=at, mail=Unknown("it is down"))).document
+    assert NOW + 600 <= at < NOW + 620
+    refused = moved(EMPTY, suspected(), seen(mail=Unknown("the login failed", remedy="Correct the password.")))
+    assert kinds(refused.document) == ["held"]
