@@ -1,13 +1,15 @@
 """Makes tests/recordings/rabbitmq: what a real broker answers in the situations that must be told apart.
 
-    python -m tests.record_rabbitmq        (two minutes)
+    python -m tests.support.record_rabbitmq [CASE...]      (five minutes)
 
-Each file has the queue, what the case is, and looks: the time, the live totals and the queue's page as the broker gave them.
+Each file has the queue, what the case is, and looks: the time, the live totals, and what is read of the queue's page, as the
+broker gave them.
 """
 
 from __future__ import annotations
 
 import json
+import sys
 import tempfile
 import threading
 import time
@@ -23,6 +25,9 @@ from tests.support.broker import Broker, broker, consumer
 
 FOLDER = Path(__file__).parents[1] / "recordings" / "rabbitmq"
 OBSERVED_S = 75
+JOB_S = 150
+LOOK_EVERY_S = 6
+PAGE = ("consumers", "consumer_details", "messages_details", "head_message_timestamp")
 
 
 class MatchedAlert:
@@ -30,6 +35,7 @@ class MatchedAlert:
 
     def __init__(self, made: Broker, name: str, says: str, ill: bool | None, play: Callable[[MatchedAlert], None]) -> None:
         self.made, self.queue, self.says, self.ill, self.play = made, to_queue("/", name), says, ill, play
+        self.for_s = 60.0
         self.looks: list[dict[str, Any]] = []
         self.stop = threading.Event()
 
@@ -46,8 +52,14 @@ class MatchedAlert:
     def look(self, note: str) -> None:
         totals = self.made.api("GET", next(iter(client.list_queues([self.queue]))).removeprefix("/api/"))
         at = time.time()
-        page = self.made.api("GET", client.page_path(self.queue, 60.0).removeprefix("/api/"))
-        self.looks.append({"note": note, "at": at, "totals": totals, "page": page})
+        page = self.made.api("GET", client.page_path(self.queue, self.for_s).removeprefix("/api/"))
+        self.looks.append({"note": note, "at": at, "totals": totals, "page": _read_part(page)})
+
+    def look_for(self, seconds: float, note: str) -> None:
+        """Look again and again."""
+        for number in range(int(seconds / LOOK_EVERY_S)):
+            self.look(f"{note}, look {number + 1}")
+            time.sleep(LOOK_EVERY_S)
 
     def consumer(self, mode: str, *, per_second: float = 1.0) -> AbstractContextManager[Any]:
         return consumer(self.made, self.queue.name, mode, per_second=per_second)
@@ -62,6 +74,12 @@ class MatchedAlert:
                     channel.basic_publish("", self.queue.name, b"more", pika.BasicProperties(timestamp=int(time.time())))
 
         threading.Thread(target=work, daemon=True).start()
+
+
+def _read_part(page: dict[str, Any]) -> dict[str, Any]:
+    """What the adapter reads of the page, as the broker gave it. The rest is ten times as much."""
+    traffic = {name: value for name, value in page.get("message_stats", {}).items() if name.startswith(("ack", "deliver_no_ack"))}
+    return {name: value for name, value in page.items() if name in PAGE} | ({"message_stats": traffic} if traffic else {})
 
 
 def _stuck(mode: str) -> Callable[[MatchedAlert], None]:
@@ -141,6 +159,41 @@ def deploying(case: MatchedAlert) -> None:
         case.look("12 s after a consumer is back")
 
 
+def slow_consumer(case: MatchedAlert) -> None:
+    case.publish(30)
+    with case.consumer("slow", per_second=1 / 25):
+        time.sleep(OBSERVED_S)
+        case.look_for(60, "one message every 25 s")
+
+
+def bursts(case: MatchedAlert) -> None:
+    with case.consumer("slow", per_second=25):
+        for number in range(5):
+            case.publish(200)
+            if number < 3:
+                time.sleep(30)
+            else:
+                case.look_for(30, "a burst of 200 messages every 30 s")
+
+
+def deployment(case: MatchedAlert) -> None:
+    case.publish(10)
+    case.keep_publishing(2)
+    with case.consumer("slow", per_second=2):
+        time.sleep(OBSERVED_S)
+    case.look_for(40, "the application is away for 40 s")
+    with case.consumer("healthy"):
+        case.look_for(24, "it is back")
+
+
+def long_job(case: MatchedAlert) -> None:
+    case.for_s = JOB_S + 60.0
+    case.publish(3)
+    with case.consumer("slow", per_second=1 / JOB_S):
+        time.sleep(JOB_S * 1.5)
+        case.look_for(JOB_S / 2 + 24, f"one job of {JOB_S} s after the other, prefetch 1")
+
+
 def just_published(case: MatchedAlert) -> None:
     with case.consumer("slow", per_second=0.2):
         case.publish(1)
@@ -192,6 +245,10 @@ def cases(made: Broker) -> list[MatchedAlert]:
         MatchedAlert(made, "slow-drain", "it drains slowly", False, slow_drain),
         MatchedAlert(made, "very-slow-drain", "it drains very slowly", False, very_slow_drain),
         MatchedAlert(made, "deploying", "the consumer is away for 10 s", False, deploying),
+        MatchedAlert(made, "slow-consumer", "one message every 25 s", False, slow_consumer),
+        MatchedAlert(made, "bursts", "messages come in bursts and are worked off", False, bursts),
+        MatchedAlert(made, "deployment", "the consumer is away for 40 s", False, deployment),
+        MatchedAlert(made, "long-job", f"a job takes {JOB_S} s, with prefetch 1", None, long_job),
         MatchedAlert(made, "just-published", "messages have just come to an idle queue", False, just_published),
         MatchedAlert(made, "restarted", "stuck, then a new consumer that works", None, restarted),
         MatchedAlert(made, "restarted-in-vain", "stuck, then a new consumer that sticks too", None, restarted_in_vain),
@@ -201,7 +258,8 @@ def cases(made: Broker) -> list[MatchedAlert]:
 def main() -> None:
     FOLDER.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, broker(Path(folder)) as made:
-        threads = [threading.Thread(target=case.run) for case in cases(made)]
+        wanted = [case for case in cases(made) if case.queue.name in sys.argv[1:] or not sys.argv[1:]]
+        threads = [threading.Thread(target=case.run) for case in wanted]
         for thread in threads:
             thread.start()
         for thread in threads:

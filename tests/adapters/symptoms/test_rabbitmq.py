@@ -246,7 +246,7 @@ def test_every_recorded_look_of_a_real_broker_is_understood(path):
         seen = client.sighting(to_queue(case["vhost"], case["case"]), recorded["totals"], recorded["page"], at=recorded["at"])
         assert seen.depth == seen.ready + seen.unacked
         assert None not in (seen.consumers, seen.consumer_ids, seen.acks)
-        assert seen.depth_samples[-1][0] - seen.depth_samples[0][0] == 120
+        assert seen.depth_samples[-1][0] - seen.depth_samples[0][0] >= 115  # of the 120 s that were asked for, or more
         assert -9.0 < seen.at - seen.depth_samples[-1][0] < 9.0
 
 

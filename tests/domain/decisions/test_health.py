@@ -67,6 +67,24 @@ def test_a_real_stuck_queue_is_not_ill_before_it_was_so_for_all_of_for(name):
     assert judge_health(replace(SYMPTOM, for_s=120.0), seen, WATCHED, seen.at)[0] is not Health.ILL
 
 
+@pytest.mark.parametrize(
+    ("name", "still_s"), [("slow-consumer", 25.0), ("bursts", 18.0), ("deployment", 40.0), ("long-job", 150.0)]
+)
+@pytest.mark.parametrize("more_s", [10.0, 60.0])
+def test_a_real_application_that_stands_still_for_a_while_is_never_ill_with_a_longer_for(name, still_s, more_s):
+    """I3: between two messages, while it is deployed, during a long job: docs/rabbitmq.md asks for 10 s more than that."""
+    found = [judge_health(replace(SYMPTOM, for_s=still_s + more_s), seen, WATCHED, seen.at)[0] for _, seen in recorded(name)]
+    assert Health.ILL not in found
+    assert {Health.UNSURE, Health.WELL} == set(found)
+
+
+@pytest.mark.parametrize(("name", "for_s"), [("deployment", 30.0), ("long-job", 60.0)])
+def test_a_real_application_that_stands_still_longer_than_for_is_ill(name, for_s):
+    """So `for` has to be chosen: nothing else tells a long job, or a deployment, from a stuck one."""
+    symptom = replace(SYMPTOM, for_s=for_s)
+    assert Health.ILL in [judge_health(symptom, seen, WATCHED, seen.at)[0] for _, seen in recorded(name)]
+
+
 def test_a_single_zero_sample_is_a_gap_and_no_empty_queue():
     """A sample that falls between two collections reads 0; a stuck queue stays ill, and a busy one well."""
     stuck = sighting(50)
