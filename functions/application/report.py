@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,8 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from functions.application.deliver import post_to_all
+from functions.application.observe import unwrap
+from functions.application.ports import Stored
 from functions.application.serialization import decode
 from functions.domain.causes.common import compare
 from functions.domain.causes.words import in_short
@@ -62,6 +65,7 @@ class _Gathering(Struct):
     records: list[Archive] = field(default_factory=list)
     began: dict[str, list[float]] = field(default_factory=dict)
     targets: dict[str, tuple[str, Target]] = field(default_factory=dict)
+    passed: dict[str, Counter[str]] = field(default_factory=dict)
     broken: int = 0
 
     def take(self, record: Archive) -> None:
@@ -106,7 +110,7 @@ def gather(ports: Adapters, now: float, begin: float) -> Known:
     if gathering.broken:
         gaps.append(Gap(MissingData.ARCHIVE_BROKEN, count=gathering.broken))
     began = {name: tuple(times) for name, times in gathering.began.items()}
-    return Known(tuple(gathering.records), began, gathering.targets, ledgers, tuple(gaps))
+    return Known(tuple(gathering.records), began, gathering.targets, ledgers, tuple(gaps), gathering.passed)
 
 
 def _archived(ports: Adapters, gathering: _Gathering, since: str, timeout_s: float) -> Iterator[Archive]:
@@ -146,20 +150,31 @@ def _take_fixed(ports: Adapters, gathering: _Gathering) -> None:
 
 
 def _take_documents(ports: Adapters, gathering: _Gathering) -> list[Gap]:
-    """Add the targets that Unstick never restarted, such as those that it only observes: people restart them."""
+    """Add what only the targets' documents have: their suspicions that came to nothing, and the targets that Unstick never
+    restarted, such as those that it only observes: people restart them.
+    """
     try:
         keys = [entry.key for entry in ports.list_documents(ARCHIVE_S) if _names_target(entry.key)]
-        new = [key for key in keys if key not in gathering.targets]
-        for key in new[:DOCUMENTS_READ]:
-            stored = ports.load(key, POST_S)
-            target = decode(Document, stored.body, key).target if stored else None
-            runbook = runbook_of(target, ports.rules) if target else ""
-            if target is not None and runbook:
-                gathering.targets[key] = (runbook, target)
+        keys.sort(key=lambda key: key in gathering.targets)  # if not all can be read: those of unknown targets
+        unknown = sum(key not in gathering.targets for key in keys)
+        for place in range(0, min(len(keys), DOCUMENTS_READ), AT_ONCE):
+            part = keys[place : min(place + AT_ONCE, DOCUMENTS_READ)]
+            loaded = ports.run_parallel([partial(ports.load, key, POST_S) for key in part], POST_S)
+            for key, stored in zip(part, loaded, strict=True):
+                _take_document(ports, gathering, key, unwrap(stored))
     except (Unavailable, Denied) as error:
         ports.log("WARNING", f"not all documents could be read for the report: {error}")
         return [Gap(MissingData.TARGETS_UNREAD)]
-    return [Gap(MissingData.TARGETS_UNREAD)] if len(new) > DOCUMENTS_READ else []
+    return [Gap(MissingData.TARGETS_UNREAD)] if unknown > DOCUMENTS_READ else []
+
+
+def _take_document(ports: Adapters, gathering: _Gathering, key: str, stored: Stored | None) -> None:
+    document = decode(Document, stored.body, key) if stored else Document(key)
+    runbook = runbook_of(document.target, ports.rules) if document.target else ""
+    if document.target is not None and runbook:
+        gathering.targets.setdefault(key, (runbook, document.target))
+        counts = gathering.passed.setdefault(runbook, Counter())
+        counts.update(document.passed)
 
 
 def _names_target(key: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,18 @@ def test_people_who_restart_what_is_only_observed_are_counted(tmp_path: Path) ->
         found = report.compose(mail.ports, time.time(), 7)[0]
         assert [(one.runbook, one.month.by_hand) for one in found.runbooks] == [("mail-delivery", 1)]
         assert MissingData.ARCHIVE_EMPTY in {gap.lack for gap in found.gaps}
+
+
+def test_suspicions_that_came_to_nothing_are_counted(mail: StuckMail) -> None:
+    """Each target's document has their number, whether the target is known otherwise or not."""
+    restarted(mail)
+    stored = mail.ports.load(mail.document().key, 5)
+    assert stored is not None
+    today = datetime.fromtimestamp(time.time(), mail.ports.rules.zone).strftime("%Y-%m-%d")
+    counted = replace(mail.document(), passed={today: 38})
+    mail.ports.save(counted.key, encode(counted), stored.generation, counted.due, 5)
+    (spent,) = report.post_report(mail.ports, time.time()).cost.runbooks
+    assert spent.week.passed == 38
 
 
 def test_weeks_are_counted_from_the_first_incident_of_the_present_run(mail: StuckMail) -> None:

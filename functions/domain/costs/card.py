@@ -178,6 +178,9 @@ def _facts(cost: Cost, active: list[RunbookCost]) -> Iterator[Fact]:
             yield Text("Times of day"), Text("{hours} {bars}", hours=_often(spent.hours), bars=bars(by_two))
     if len(active) > SHOWN:
         yield "", Text("and {count} more runbook", "and {count} more runbooks", count=len(active) - SHOWN)
+    suspected = [spent for spent in cost.runbooks if spent.week.suspicions]
+    if suspected:
+        yield Text("Suspicions, {days} days", days=suspected[0].week.days), join(map(_suspicions, suspected[:SHOWN]))
     silent = [tidy(spent.runbook, 60) for spent in cost.runbooks if spent.quiet and not spent.unseen]
     if silent:
         yield Text("Quiet"), join(silent, COMMA)
@@ -202,6 +205,16 @@ def _counted(counts: Counts) -> Phrase:
     if counts.saved_minutes is not None:
         parts.append(Text("saved about {saved}", saved=duration(counts.saved_minutes * 60)))
     return join(parts)
+
+
+def _suspicions(spent: RunbookCost) -> Phrase:
+    counted = Text(
+        "{count} suspicion; the queue moved by itself in {passed}",
+        "{count} suspicions; the queue moved by itself in {passed}",
+        count=spent.week.suspicions,
+        passed=spent.week.passed,
+    )
+    return named(tidy(spent.runbook, 60), counted)
 
 
 def _often(hours: tuple[int, ...]) -> Phrase:

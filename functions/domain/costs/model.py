@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import StrEnum
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from functions.domain.model.alerts import Target
 from functions.domain.model.incidents import Archive
@@ -45,6 +45,9 @@ class Counts(Struct, frozen=True):
     """From the alert to the recovery."""
     saved_minutes: float | None
     """Recoveries by Unstick's own restarts, times `manual_minutes`; None if the runbook sets none."""
+    suspicions: int = 0
+    passed: int = 0
+    """Of the suspicions, those whose queue moved by itself."""
 
 
 class Day(Struct, frozen=True):
@@ -145,6 +148,8 @@ class Known(Struct, frozen=True):
     targets: Mapping[str, tuple[str, Target]]
     ledgers: Mapping[str, ExecutionHistory | Unknown]
     gaps: tuple[Gap, ...] = ()
+    passed: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """By runbook and day (YYYY-MM-DD): how many suspicions came to nothing."""
 
 
 def executions(record: Archive) -> tuple[Execution, ...]:

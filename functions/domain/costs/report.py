@@ -7,7 +7,7 @@ Unstick's by its tag (with the runner's own retries), a manual one by its execut
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import date, datetime, timedelta
 from statistics import median
 
@@ -62,13 +62,12 @@ def _spent(name: str, known: Known, rules: Rules, now: float) -> RunbookCost:
     restarts = [restart for restart in _restarts(name, records, known, now) if restart.at >= begin]
     days = [today - timedelta(days=back) for back in reversed(range(MONTH))]
     first_at = _run_began(known.began.get(name, ()), now)
-    week_begin = _midnight(days[-WEEK], rules)
     return RunbookCost(
         name,
         runbook.root_cause if runbook else "",
         minutes,
-        week=_counts(WEEK, records, restarts, minutes, week_begin),
-        month=_counts(MONTH, records, restarts, minutes, begin),
+        week=_counts(records, restarts, minutes, known.passed.get(name, {}), days[-WEEK:], rules),
+        month=_counts(records, restarts, minutes, known.passed.get(name, {}), days, rules),
         daily=_per_day(restarts, days, 1, rules),
         weekly=_per_day(restarts, days[-4 * WEEK :: WEEK], WEEK, rules),
         hours=_hours(restarts, rules),
@@ -125,7 +124,11 @@ def _note(restarts: dict[str, _Restart], execution: Execution, ahead_s: float) -
         restarts[mark] = _Restart(mark, at, by_hand=not execution.tag)
 
 
-def _counts(days: int, records: list[Archive], restarts: list[_Restart], minutes: float, begin: float) -> Counts:
+def _counts(
+    records: list[Archive], restarts: list[_Restart], minutes: float, passed: Mapping[str, int], days: list[date], rules: Rules
+) -> Counts:
+    begin, dates = _midnight(days[0], rules), {day.isoformat() for day in days}
+    moved = sum(count for day, count in passed.items() if day in dates)
     ended = [record for record in records if record.outcome.at >= begin]
     endings = Counter(record.outcome.ending for record in ended)
     recovered = [record for record in ended if record.outcome.ending is Ending.RECOVERED]
@@ -133,7 +136,7 @@ def _counts(days: int, records: list[Archive], restarts: list[_Restart], minutes
     own = sum(_own(record) for record in recovered)
     by_hand = [restart.by_hand for restart in restarts if restart.at >= begin]
     return Counts(
-        days,
+        len(days),
         by_unstick=by_hand.count(False),
         by_hand=by_hand.count(True),
         recovered=endings[Ending.RECOVERED],
@@ -141,6 +144,8 @@ def _counts(days: int, records: list[Archive], restarts: list[_Restart], minutes
         held=endings[Ending.HELD],
         median_recovery_s=median(took_s) if took_s else None,
         saved_minutes=own * minutes if minutes > 0 else None,
+        suspicions=moved + sum(any(trigger.suspicion for trigger in record.incident.triggers) for record in ended),
+        passed=moved,
     )
 
 

@@ -104,6 +104,31 @@ def test_it_counts_endings_median_and_minutes_saved() -> None:
     assert (found.month.by_unstick, found.month.recovered, found.month.saved_minutes) == (5, 5, 4 * 8)
 
 
+def suspected(days_ago: float, number: int) -> Archive:
+    """An incident that began as a suspicion and proved true."""
+    made = record(days_ago, number)
+    incident = replace(made.incident, triggers=tuple(replace(one, suspicion=True) for one in made.incident.triggers))
+    return replace(made, incident=incident)
+
+
+def test_suspicions_are_counted_with_those_that_came_to_nothing() -> None:
+    """The archive has those that proved true, the documents how many did not, by day."""
+    passed = {"mail": {"2026-11-25": 30, "2026-11-19": 8, "2026-11-18": 4, "2026-10-01": 500}}
+    found = replace(known(suspected(1, 1), suspected(2, 2), suspected(6, 3), record(3, 4)), passed=passed)
+    counted = cost.cost(found, rules(), NOW).runbooks[0]
+    assert (counted.week.suspicions, counted.week.passed) == (41, 38)
+    assert (counted.month.suspicions, counted.month.passed) == (45, 42)
+    assert dict(card_of(found, rules()).facts)["Suspicions, 7 days"] == "mail: 41 suspicions; the queue moved by itself in 38"
+
+
+def test_a_runbook_whose_suspicions_came_to_nothing_stays_quiet() -> None:
+    """There is no bug to be reminded of."""
+    found = replace(known(), passed={"mail": {"2026-11-25": 1}})
+    card = card_of(found, rules())
+    assert dict(card.facts) == {"Suspicions, 7 days": "mail: 1 suspicion; the queue moved by itself in 1", "Quiet": "mail"}
+    assert card.urgency == "fine"
+
+
 def test_no_minutes_are_made_up() -> None:
     """Without `manual_minutes` nothing is said to be saved, without a recovery there is no median."""
     plain = replace(RUNBOOK, manual_minutes=0.0)
