@@ -99,6 +99,8 @@ def _card_input(key: str, cases: tuple[MatchedAlert, ...], kind: str, reason: Re
     incident = _incident(key, cases, kind, now)
     if kind == "resolved":
         return CardInput(kind, now, target=first.target, trigger=to_alert_ref(first), detail=incident.id)
+    if kind == "declined":
+        incident, reason = replace(incident, declined_by="an operator"), Reason.DECLINED
     return CardInput(kind, now, first.runbook, first.target, incident, reason, detail)
 
 
@@ -109,6 +111,8 @@ def _held(key: str, cases: tuple[MatchedAlert, ...], reason: Reason, now: float,
     if reason is Reason.ALREADY_RUNNING:
         adopted = replace(_incident(key, cases, "started", now), adopted=True)
         return compose(CardInput("started", now, first.runbook, first.target, adopted, reason), rules)
+    if reason is Reason.DECLINED:
+        return compose(_card_input(key, cases, "declined", reason, now), rules)
     if first.runbook is None or first.target is None or reason in WITHOUT_INCIDENT:
         runbook = first.runbook if reason is not Reason.NO_RUNBOOK else None
         target = first.target if reason is Reason.INCIDENT_FULL else None

@@ -108,6 +108,7 @@ def _config(top: Mapping[str, Any]) -> Config:
         signing_keys=file.signing_keys,
         channels=file.channels,
         budget_s=file.budget_s,
+        identity_header=file.identity_header,
         open_to_network=file.open_to_network,
         report=file.report,
         annotations=file.grafana.annotations,

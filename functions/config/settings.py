@@ -118,6 +118,9 @@ class File(Struct, frozen=True, rename=key):
     """Which alert restarts what. Without one, Unstick holds every alert with `no_runbook` and says so."""
     public_url: Annotated[str, written("base-url")] = ""
     """The address of this function in a browser, for approval links; never taken from a request."""
+    identity_header: Annotated[str, written("header")] = ""
+    """Set by a proxy that signs people in, such as `X-Goog-Authenticated-User-Email`: who approved or declined. Set it only if
+    nobody can reach this function past that proxy. Without it, people type their names."""
     storm: Storm = field(default_factory=Storm)
     """Holds restarts when too many targets need one at once: then a shared cause is likelier."""
     budget_s: Annotated[float, duration(1, 25)] = 8.0  # Grafana gives up after 30 s
@@ -153,6 +156,8 @@ class Config(Struct, frozen=True):
     report: Report | None
     annotations: Annotations | None
     rules: Rules
+    identity_header: str = ""
+    """The header by which a proxy in front says who calls; empty if there is none."""
     open_to_network: bool = False
     """`verify` and `report` answer callers of other machines, though no platform in front checks who they are."""
 

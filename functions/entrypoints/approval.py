@@ -1,4 +1,4 @@
-"""Shell: the page behind an approval link. Nothing is changed but by the pressed button, which has the core decide as approved.
+"""Shell: the page behind an approval link. Nothing is changed but by a pressed button: the core decides as approved, or declines.
 
 Chats and mail scanners fetch every link that they see, so only a pressed button may act. See docs/decisions/approval.md.
 """
@@ -8,19 +8,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlsplit
+
+from msgspec import Struct
 
 from functions.adapters.grafana.request import read_body
 from functions.application import observe, reconcile, signing
 from functions.application.ports import Budget
 from functions.application.serialization import decode
 from functions.domain.cards import approval_page, card, facts
-from functions.domain.cards.approval_page import HEADERS, OPENING_HEADERS, Row, View, links, page, text
+from functions.domain.cards.approval_page import HEADERS, OPENING_HEADERS, Person, Row, View, links, page, text
 from functions.domain.cards.card_input import CardInput
 from functions.domain.cards.rendering import clock, tidy
 from functions.domain.decisions import health as judge
 from functions.domain.model.codes import Action, Ending, Health, Phase
-from functions.domain.model.events import Approved, Reply
+from functions.domain.model.events import Approved, Declined, Reply
 from functions.domain.model.incidents import Document, Incident, QueueState
 from functions.domain.model.observations import Pause, QueueSnapshot, Unknown
 from functions.domain.model.runbooks import Rules
@@ -35,14 +37,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from flask import Request
-    from werkzeug.datastructures import Headers
 
     from functions.bootstrap import Adapters
 
 BUDGET_S = 20.0
 """A person waits longer than Grafana does, and Cloud Run longer still."""
 LOOK_S = 6.0
-MAX_TOKEN = 1000
+MAX_TOKEN, MAX_IDENTITY = 1000, 120
 MAX_BODY = 4096
 FIELDS = 8
 OPEN = "open"
@@ -85,8 +86,18 @@ ENDINGS: Mapping[Ending, Text] = {
     Ending.ESCALATED: Text("handed over to people"),
     Ending.HELD: Text("not restarted"),
 }
-IDENTITY = ("X-Goog-Authenticated-User-Email", "X-Forwarded-Email", "X-Forwarded-User")
-"""Set by a proxy that signs people in (Identity-Aware Proxy, oauth2-proxy). Whoever reaches us past it can set them too."""
+NAME_COOKIE = "unstick_name"
+"""Keeps the name that a person typed, in the browser alone."""
+NAME_KEPT_S = 365 * 86400
+
+
+class Form(Struct, frozen=True):
+    """What a page of ours posts. `act`: the button's value, empty if none was pressed."""
+
+    token: str
+    act: str = ""
+    who: str = ""
+    why: str = ""
 
 
 def respond(request: Request, ports: Adapters) -> Response:
@@ -101,9 +112,12 @@ def respond(request: Request, ports: Adapters) -> Response:
         _require_current_link(request.path)
         if request.method == "GET":
             return approval_page.opening(ports.rules), 200, OPENING_HEADERS
-        token, is_pressed = _read_form(request, ports.rules.public_url)
-        key, nonce = signing.read_approval(ports.config.signing_keys, token, ports.now())
-        return _pressed(ports, key, nonce, request.headers) if is_pressed else _shown(ports, key, nonce, token)
+        form = _read_form(request, ports.rules.public_url)
+        key, nonce = signing.read_approval(ports.config.signing_keys, form.token, ports.now())
+        person = _identify(request, ports.config.identity_header)
+        if form.act:
+            return _pressed(ports, key, nonce, person, form)
+        return _shown(ports, key, nonce, form.token, person)
     except BadRequest as refusal:
         title, sentence = REFUSALS.get(refusal.sentence) or REFUSALS.get(refusal.status, REFUSALS[403])
         return page(rules, title, text(rules, sentence)), refusal.status, HEADERS
@@ -118,8 +132,8 @@ def _require_current_link(path: str) -> None:
         raise BadRequest(410, OLD)
 
 
-def _read_form(request: Request, public_url: str) -> tuple[str, bool]:
-    """The token, and whether the button was pressed. Raises BadRequest on a form of another site, or one that is too large."""
+def _read_form(request: Request, public_url: str) -> Form:
+    """The form. Raises BadRequest on one of another site, one that is too large, or a button that we don't have."""
     origin = request.headers.get("Origin")
     if origin is not None and _origin(origin) != _origin(public_url):
         raise BadRequest(403, FOREIGN)
@@ -128,9 +142,29 @@ def _read_form(request: Request, public_url: str) -> tuple[str, bool]:
         fields = parse_qs(body.decode(errors="replace"), max_num_fields=FIELDS)
     except ValueError:
         raise BadRequest(403, "This is no form of ours.") from None
+    token, act, who, why = (fields.get(name, [""])[0] for name in ("token", "act", "who", "why"))
+    if act not in ("", approval_page.RESTART, approval_page.DECLINE):
+        raise BadRequest(403, "This is no button of ours.")
     # Without JavaScript people paste the whole link.
-    token = fields.get("token", [""])[0].rpartition("#")[2].strip().strip("/")
-    return token[:MAX_TOKEN], "act" in fields
+    token = token.rpartition("#")[2].strip().strip("/")[:MAX_TOKEN]
+    return Form(token, act, clean(who, approval_page.NAME, "…"), clean(why, approval_page.WHY, "…"))
+
+
+def _identify(request: Request, header: str) -> Person:
+    """Who calls: as the configured proxy says, otherwise as the browser has kept it."""
+    signed_in = request.headers.get(header, "").removeprefix("accounts.google.com:") if header else ""
+    if name := clean(signed_in, MAX_IDENTITY, "…"):
+        return Person(name, verified=True)
+    return Person(clean(unquote(request.cookies.get(NAME_COOKIE, "")), approval_page.NAME, "…"))
+
+
+def _keep_name(public_url: str, name: str) -> dict[str, str]:
+    """The header with which the browser keeps the name for the next time, for these pages alone."""
+    parts = urlsplit(public_url)
+    secure = "; Secure" if parts.scheme == "https" else ""
+    path = f"{parts.path.rstrip('/')}/approve/"
+    cookie = f"{NAME_COOKIE}={quote(name, safe='')}; Max-Age={NAME_KEPT_S}; Path={path}; HttpOnly; SameSite=Strict{secure}"
+    return {"Set-Cookie": cookie} if name else {}
 
 
 def _origin(url: str) -> tuple[str, str, int] | None:
@@ -146,11 +180,11 @@ def _origin(url: str) -> tuple[str, str, int] | None:
 # --- the page that asks ------------------------------------------------------------------------------------------------
 
 
-def _shown(ports: Adapters, key: str, nonce: str, token: str) -> Response:
+def _shown(ports: Adapters, key: str, nonce: str, token: str, person: Person) -> Response:
     document, incident = _asking(ports, key, nonce)
     if incident is None:
         return _over(ports.rules, document, nonce)
-    return approval_page.asking(_view(ports, document, incident), ports.rules, token), 200, HEADERS
+    return approval_page.asking(_view(ports, document, incident), ports.rules, token, person), 200, HEADERS
 
 
 def _asking(ports: Adapters, key: str, nonce: str) -> tuple[Document, Incident | None]:
@@ -198,29 +232,39 @@ def _warnings(pause: object) -> tuple[Phrase, ...]:
 # --- the button --------------------------------------------------------------------------------------------------------
 
 
-def _pressed(ports: Adapters, key: str, nonce: str, headers: Headers) -> Response:
+def _pressed(ports: Adapters, key: str, nonce: str, person: Person, form: Form) -> Response:
     rules = ports.rules
-    by = in_language(rules.language, pressed_by(headers))
+    by = in_language(rules.language, pressed_by(person, form.who))
+    headers = HEADERS if person.verified else {**HEADERS, **_keep_name(rules.public_url, form.who)}
     budget = Budget(ports, ports.monotonic() + BUDGET_S)
     before, incident = _asking(ports, key, nonce)
     if incident is None:
         return _over(rules, before, nonce)
-    reply = reconcile.advance(ports, key, Approved(nonce, by), budget)
+    declined = form.act == approval_page.DECLINE
+    event = Declined(nonce, by, form.why) if declined else Approved(nonce, by, form.why)
+    reply = reconcile.advance(ports, key, event, budget)
     after, _ = _asking(ports, key, nonce)
     if reply is None:
         return _over(rules, after, nonce)
-    ports.log("NOTICE", f"approved: {reply.action.value}", incident=reply.incident, by=by)
     story = CardInput("held", ports.now(), rules.runbooks.get(incident.runbook), before.target, incident)
-    return _result(rules, facts.subject(story), reply, after, by), 200, HEADERS
+    if declined:
+        ports.log("NOTICE", "declined", incident=reply.incident, by=by)
+        return _declined(rules, facts.subject(story), by), 200, headers
+    ports.log("NOTICE", f"approved: {reply.action.value}", incident=reply.incident, by=by)
+    return _result(rules, facts.subject(story), reply, after, by), 200, headers
 
 
-def pressed_by(headers: Headers) -> Text:
-    """Who pressed, where a proxy in front says so. It is nobody's proof: anybody who holds the link may send these headers."""
-    for name in IDENTITY:
-        who = clean(headers.get(name, "").removeprefix("accounts.google.com:"), 120, "…")
-        if who:
-            return Text("{who} (not verified)", who=who)
-    return BY_LINK
+def pressed_by(person: Person, typed: str) -> Phrase:
+    """Who pressed: as the proxy in front says, or as they say themselves, which proves nothing."""
+    if person.verified:
+        return person.name
+    return Text("{who} (not verified)", who=typed) if typed else BY_LINK
+
+
+def _declined(rules: Rules, subject: Phrase, by: str) -> str:
+    recorded = text(rules, Text("Recorded as declined by: {by}", by=by), "note")
+    told = Text("Unstick tells the chat, and doesn't ask again for this alert. A new alert is decided anew.")
+    return page(rules, Text("{subject} is not restarted", subject=subject), text(rules, told), recorded)
 
 
 def _result(rules: Rules, subject: Phrase, reply: Reply, after: Document, by: str) -> str:
@@ -265,7 +309,11 @@ def _over(rules: Rules, document: Document, nonce: str) -> Response:
         return page(rules, Text("This link was already used"), text(rules, by), text(rules, phase), execution), 409, HEADERS
     outcome = next((one for one in reversed(document.outcomes) if one.incident == asked_for), None)
     sentence = Text("The incident that it was for is over. Nothing was done now.")
-    if outcome is not None:
+    if outcome is not None and outcome.by:
+        sentence = Text(
+            "It was declined by {by} at {at}. Nothing more was done now.", by=tidy(outcome.by), at=clock(rules, outcome.at)
+        )
+    elif outcome is not None:
         ending = named(ENDINGS[outcome.ending], REASONS[outcome.reason].short if outcome.reason else "")
         sentence = Text(
             "The incident ended at {at}: {ending}. Nothing more was done now.", at=clock(rules, outcome.at), ending=ending

@@ -62,6 +62,8 @@ INCIDENT = Incident(
     looked_at=NOW,
     tail=("a line",),
     approved_by="anna",
+    approved_why="why",
+    declined_by="anna",
     nonce="n",
     expires_at=NOW,
     told=("ops",),
@@ -81,7 +83,7 @@ CARD = Card(
     NOW,
     "nonce",
 )
-OUTCOME = Outcome("inc-0", Ending.ESCALATED, Reason.FAILING, NOW, (TRIGGER,), NOW, ("ops",), 2, (WATCHED.queue,))
+OUTCOME = Outcome("inc-0", Ending.ESCALATED, Reason.FAILING, NOW, (TRIGGER,), NOW, ("ops",), 2, (WATCHED.queue,), "anna")
 FULL = Document(
     TARGET.key,
     TARGET,

@@ -25,7 +25,7 @@ return [...document.querySelectorAll('body *')].filter(broad)
     .map(e => e.tagName + ' ' + e.textContent.slice(0, 40))
 """
 SMALL = """
-return [...document.querySelectorAll('a, button')].map(e => [e.textContent, e.getBoundingClientRect()])
+return [...document.querySelectorAll('a, button:not([hidden])')].map(e => [e.textContent, e.getBoundingClientRect()])
     .filter(([, box]) => box.height < 44 || box.width < 44).map(([text]) => text)
 """
 
@@ -84,16 +84,19 @@ def open_link(browser: Chrome, mail: StuckMail) -> None:
 
 
 def press(browser: Chrome) -> None:
-    """Reach the button by the keyboard alone and press it."""
+    """Reach the button by the keyboard alone, past name and reason, and press it."""
     from selenium.webdriver import ActionChains, Keys
 
+    for field in ("who", "why"):
+        ActionChains(browser).send_keys(Keys.TAB).perform()
+        assert browser.switch_to.active_element.get_attribute("name") == field
     ActionChains(browser).send_keys(Keys.TAB).perform()
     assert browser.switch_to.active_element.tag_name == "button"
     ActionChains(browser).send_keys(Keys.ENTER).perform()
 
 
 def test_it_asks_and_restarts_by_keyboard_alone(browser: Chrome, mail: StuckMail, language: str) -> None:
-    """Opening changes nothing; the first Tab reaches the button, Enter restarts and says so; nothing complains."""
+    """Opening changes nothing; Tab reaches the button, Enter restarts and says so; nothing complains."""
     resize(browser, 390, 844)
     open_link(browser, mail)
     shows(browser, in_language(language, Text("Restart {subject}?", subject="mail-delivery")))
@@ -104,6 +107,25 @@ def test_it_asks_and_restarts_by_keyboard_alone(browser: Chrome, mail: StuckMail
     shows(browser, in_language(language, Text("{subject} is being restarted", subject="mail-delivery")))
     assert len(mail.rundeck.posts()) == 1
     assert mail.incident().approved_by == in_language(language, Text("whoever had the link"))
+    assert complaints(browser) == []
+
+
+def test_a_name_is_typed_once_and_enter_in_its_field_restarts_nothing(browser: Chrome, mail: StuckMail, language: str) -> None:
+    """The browser keeps the name for the next link; a person declines, and the next page knows who it is."""
+    from selenium.webdriver import Keys
+    from selenium.webdriver.common.by import By
+
+    open_link(browser, mail)
+    who = browser.find_element(By.NAME, "who")
+    who.clear()
+    who.send_keys("田中", Keys.ENTER)
+    assert mail.rundeck.posts() == []
+    browser.find_element(By.CSS_SELECTOR, "button[value=decline]").click()
+    shows(browser, in_language(language, Text("{subject} is not restarted", subject="mail-delivery")))
+    assert mail.document().outcomes[-1].by == in_language(language, Text("{who} (not verified)", who="田中"))
+    mail.alert("f2")
+    open_link(browser, mail)
+    assert browser.find_element(By.NAME, "who").get_attribute("value") == "田中"
     assert complaints(browser) == []
 
 
@@ -180,7 +202,10 @@ def test_it_is_built_of_parts_that_screen_readers_know(browser: Chrome, mail: St
     assert roles.count("main") == 1
     assert "image" not in roles
     buttons = [node["name"]["value"] for node in tree if node.get("role", {}).get("value") == "button"]
-    assert buttons == [in_language(language, Text("Restart {subject} now", subject="mail-delivery"))]
+    asked = (Text("Restart {subject} now", subject="mail-delivery"), Text("Don't restart it"))
+    assert buttons == [in_language(language, one) for one in asked]
+    fields = [node["name"]["value"] for node in tree if node.get("role", {}).get("value") == "textbox"]
+    assert fields == [in_language(language, one) for one in (Text("Your name"), Text("Reason (optional)"))]
     levels = browser.execute_script("return [...document.querySelectorAll('h1,h2,h3')].map(e => +e.tagName[1])")
     assert levels[0] == 1
     assert levels.count(1) == 1

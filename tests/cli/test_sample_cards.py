@@ -11,7 +11,7 @@ from functions.cli.output import Unusable
 from functions.domain.cards.card import KINDS
 from functions.domain.model.alerts import MatchedAlert
 from functions.domain.model.codes import Mode, Phase, Reason
-from functions.domain.model.events import StartResult, TimerFired
+from functions.domain.model.events import Declined, StartResult, TimerFired
 from functions.domain.model.incidents import Document
 from functions.domain.model.messages import Card
 from functions.domain.model.observations import Observation, Pause, Slot, Storm, Unknown
@@ -60,6 +60,12 @@ def adapters(reason: Reason, book: Runbook) -> Card:
         case Reason.RESTART_REFUSED:
             refused = StartResult("inc-1.1", refusal="no such job", remedy="name the job")
             return scenes.moved(scenes.starting(), refused, with_rules=rules).document.to_tell[0].card
+        case Reason.DECLINED:
+            asked = scenes.moved(found, event, what, with_rules=scenes.rules(replace(book, mode=Mode.APPROVE), public_url=URL))
+            waiting = asked.document.incident
+            assert waiting is not None
+            no = Declined(waiting.nonce, "an operator")
+            return scenes.moved(replace(asked.document, to_tell=()), no, with_rules=rules).document.to_tell[0].card
         case Reason.NOT_FIRING:
             over = scenes.incident(Phase.WAITING, triggers=(scenes.trigger(resolved_at=NOW),))
             return scenes.moved(document(over), TimerFired(), with_rules=rules).document.to_tell[0].card

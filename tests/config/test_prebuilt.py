@@ -54,6 +54,7 @@ notify: [seven, one]
 language: ja
 time_zone: Europe/Berlin
 budget: 12.5
+identity_header: X-Forwarded-Email
 open_to_network: true
 storm: {targets: 5, within: 90m}
 report: {every: month, channels: [two]}
@@ -137,7 +138,7 @@ def test_beside_another_file_it_counts_for_nothing(started, tmp_path):
     path.write_text(ALL_KEYS.replace("name: zebra", "name: zebu"), encoding="utf-8")
     assert list(started(path).rules.runbooks) == ["zebu", "apple"]
     path.write_text(ALL_KEYS.replace("mode: approve", "mode: aprove"), encoding="utf-8")
-    with pytest.raises(ConfigError, match=r"unstick\.yaml:34: runbooks\[0\]\.mode"):
+    with pytest.raises(ConfigError, match=r"unstick\.yaml:35: runbooks\[0\]\.mode"):
         started(path)
 
 

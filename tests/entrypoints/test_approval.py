@@ -12,7 +12,6 @@ from werkzeug.test import TestResponse
 from functions.domain.cards import approval_page
 from functions.domain.model.codes import Action, Phase, Reason
 from functions.domain.texts.reasons import REASONS
-from functions.entrypoints import approval
 from tests.doubles.rundeck import Job
 from tests.support.stuck_mail import PUBLIC_URL, SECRETS, StuckMail, stuck_mail, token_of
 
@@ -89,27 +88,106 @@ def test_the_button_restarts_once_and_the_link_is_used_up(mail: StuckMail) -> No
     assert len(mail.rundeck.posts()) == len(mail.rundeck.state.carried_out) == 1
 
 
+SIGNED_IN = "X-Goog-Authenticated-User-Email"
+
+
 @pytest.mark.parametrize(
-    ("header", "sent", "recorded"),
+    ("sent", "typed", "recorded"),
     [
-        ("X-Goog-Authenticated-User-Email", "accounts.google.com:h.tanaka@example.com", "h.tanaka@example.com (not verified)"),
-        ("X-Forwarded-Email", "h.tanaka@example.com", "h.tanaka@example.com (not verified)"),
-        ("X-Forwarded-User", "h.tanaka", "h.tanaka (not verified)"),
-        ("X-Forwarded-User", "\u202e<b>x</b>\x1b[31m" + "y" * 500, f"<b>x</b>{'y' * 111}… (not verified)"),
-        ("X-Forwarded-User", " \u200b ", "whoever had the link"),
+        ("accounts.google.com:h.tanaka@example.com", "somebody else", "h.tanaka@example.com"),
+        ("<b>x</b>" + "y" * 500, "", f"<b>x</b>{'y' * 111}…"),
+        ("  ", "h.tanaka", "h.tanaka (not verified)"),
+        ("", "", "whoever had the link"),
     ],
 )
-def test_who_pressed_is_recorded_where_a_proxy_tells(header: str, sent: str, recorded: str) -> None:
-    """The name comes from the proxy's header, cleaned and shortened, and is never taken for proven."""
-    from werkzeug.datastructures import Headers
+def test_the_name_comes_from_the_proxy_that_is_configured(tmp_path: Path, sent: str, typed: str, recorded: str) -> None:
+    """A proxy that signs people in is believed where the configuration names its header; what was typed does not count then."""
+    with stuck_mail(tmp_path, more=f"identity_header: {SIGNED_IN}") as mail:
+        mail.alert()
+        mail.press(headers={SIGNED_IN: sent}, who=typed)
+        assert mail.incident().approved_by == recorded
 
-    assert str(approval.pressed_by(Headers([(header, sent.encode().decode("utf-8"))]))) == recorded
+
+@pytest.mark.parametrize("header", [SIGNED_IN, "X-Forwarded-Email", "X-Forwarded-User"])
+def test_no_header_is_believed_unless_it_is_configured(mail: StuckMail, header: str) -> None:
+    """Whoever reaches the function may send any of them."""
+    mail.alert()
+    mail.press(headers={header: "boss@example.com"})
+    assert mail.incident().approved_by == "whoever had the link"
+
+
+def test_a_person_who_is_signed_in_types_no_name(tmp_path: Path) -> None:
+    """The page says as whom."""
+    with stuck_mail(tmp_path, more=f"identity_header: {SIGNED_IN}") as mail:
+        mail.alert()
+        page = mail.client().post(
+            "/approve/open",
+            data={"token": token_of(mail.path())},
+            headers={SIGNED_IN: "accounts.google.com:h.tanaka@example.com"},
+        )
+    assert "You are signed in as h.tanaka@example.com." in words(page)
+    assert 'name="who"' not in page.text
+
+
+def test_the_name_that_was_typed_is_kept_in_the_browser_alone(mail: StuckMail) -> None:
+    """It fills the field the next time. The cookie reaches no other path, no script and no other site."""
+    mail.alert()
+    link = mail.path()
+    page = mail.press(link, who="田中 <b>")
+    cookie = page.headers["Set-Cookie"]
+    assert cookie.startswith("unstick_name=%E7%94%B0%E4%B8%AD%20%3Cb%3E; ")
+    assert {"Path=/approve/", "HttpOnly", "SameSite=Strict", "Secure"} <= set(cookie.split("; "))
+    assert mail.incident().approved_by == "田中 <b> (not verified)"
+    mail.change(phase=Phase.ASKED, nonce="id.0.x", expires_at=9e9)
+    again = (
+        mail.app()
+        .test_client(use_cookies=False)
+        .post("/approve/open", data={"token": token_of(mail.path())}, headers={"Cookie": cookie.partition(";")[0]})
+    )
+    assert 'value="田中 &lt;b&gt;"' in again.text
+
+
+def test_a_person_declines_with_a_reason_and_the_alert_is_not_asked_about_again(mail: StuckMail) -> None:
+    """The incident ends as declined, people are told who and why, and the same alert firing on starts nothing."""
+    mail.alert()
+    link = mail.path()
+    page = mail.press(link, act="decline", who="h.tanaka", why="a deployment is under way")
+    assert (page.status_code, "mail-delivery is not restarted" in words(page)) == (200, True)
+    assert "Recorded as declined by: h.tanaka (not verified)" in words(page)
+    document = mail.document()
+    assert document.incident is None
+    assert document.escalated_at is None
+    assert (document.outcomes[-1].reason, document.outcomes[-1].by) == (Reason.DECLINED, "h.tanaka (not verified)")
+    records = [body.decode() for _, body in mail.ports.read_archive("2000-01-01", 5)]
+    assert len(records) == 1
+    assert "a deployment is under way" in records[0]
+    for late in (mail.press(link), mail.show(link)):
+        assert late.status_code == 410
+        assert "It was declined by h.tanaka (not verified)" in words(late)
+    assert mail.alert().reason is Reason.DUPLICATE
+    assert mail.document().incident is None
+    assert mail.rundeck.posts() == []
+
+
+def test_a_button_that_is_not_ours_does_nothing(mail: StuckMail) -> None:
+    """Only the two buttons of the page have a meaning."""
+    mail.alert()
+    assert mail.press(act="delete").status_code == 403
+    assert mail.incident().phase is Phase.ASKED
+    assert mail.rundeck.posts() == []
+
+
+def test_enter_in_a_field_presses_nothing(mail: StuckMail) -> None:
+    """Browsers send a form by its first button when somebody presses Enter in a field: that one is disabled."""
+    mail.alert()
+    form = mail.show().text.partition("<form")[2].partition("</form>")[0]
+    assert re.findall(r"<button[^>]*>", form)[0] == "<button disabled hidden>"
 
 
 def test_the_recorded_name_reaches_the_page_escaped(mail: StuckMail) -> None:
     """A name with markup is text."""
     mail.alert()
-    page = mail.press(headers={"X-Forwarded-User": "<script>alert(1)</script>"})
+    page = mail.press(who="<script>alert(1)</script>")
     assert "<script" not in page.text
     assert "Recorded as approved by: &lt;script&gt;alert(1)&lt;/script&gt; (not verified)" in page.text
 

@@ -66,7 +66,7 @@ OPERATIONS = {
     "notifyByPut": Asked("webhook", frozenset({200, 400, 401}), EXACT),
     "showOldLink": Asked("webhook", frozenset({410}), CONFORMS),
     "postOldLink": Asked("webhook", frozenset({410}), CONFORMS),
-    "approve": Asked("webhook", frozenset({200, 403, 409}), CONFORMS),
+    "approve": Asked("webhook", frozenset({200, 403}), CONFORMS),  # then 409, or 410 once it was declined
     "verify": Asked("verify", frozenset({200, 401}), CONFORMS),  # any body that names no wake-up is a sweep
     "report": Asked("report", frozenset({200, 400}), EXACT),
 }

@@ -305,6 +305,16 @@ def _posts_all(right: Any) -> Any:
     return deliver
 
 
+def _asks_on(right: Any) -> Any:
+    """A person's no settles nothing: the alert that fires on is asked about again."""
+
+    def alerts_of_outcomes(document: Any) -> Any:
+        kept = tuple(outcome for outcome in document.outcomes if outcome.reason is not Reason.DECLINED)
+        return right(replace(document, outcomes=kept))
+
+    return alerts_of_outcomes
+
+
 VARIANTS = (
     Variant(
         "a save without compare",
@@ -390,6 +400,9 @@ VARIANTS = (
         frozenset({"auto", "sick"}),
         "I2",
         seed=1,
+    ),
+    Variant(
+        "a no that settles nothing", ((step, "_alerts_of_outcomes", _asks_on),), Faults(), frozenset({"approve", "sick"}), "I1"
     ),
     Variant(
         "a verdict from late statistics",

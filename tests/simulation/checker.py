@@ -37,6 +37,7 @@ def check(scenario: Scenario) -> list[Violation]:
     found += _foreign(world, records)
     found += _repeated(world, records)
     found += _told_again(records)
+    found += _declined(world, records)
     found += pace(world)
     found += _told_of_suspicions(world, records)
     found += [
@@ -112,7 +113,7 @@ def _told(world: World, records: list[Archive]) -> list[Violation]:
     found = []
     for record in records:
         kinds = {card.kind for _, _, card in world.chat.posts if card.incident == record.incident.id}
-        wanted = {Ending.HELD: {"held", "not_approved", "bundle"}}.get(
+        wanted = {Ending.HELD: {"held", "not_approved", "declined", "bundle"}}.get(
             record.outcome.ending, {record.outcome.ending.value, "not_approved"}
         )
         app = record.target.options["app"] if record.target else ""
@@ -223,9 +224,7 @@ def _repeated(world: World, records: list[Archive]) -> list[Violation]:
         earlier = [
             trigger
             for other in records
-            if other.outcome.at < record.incident.began_at - SKEW_S
-            and other.outcome.ending is not Ending.HELD
-            and other.target == record.target
+            if other.outcome.at < record.incident.began_at - SKEW_S and other.outcome.settles and other.target == record.target
             for trigger in other.outcome.triggers
         ]
         again = all(any(_same(trigger, known) for known in earlier) for trigger in record.incident.triggers)
@@ -239,7 +238,7 @@ def _told_again(records: list[Archive]) -> list[Violation]:
     told: dict[tuple[str, str], list[tuple[AlertRef, str]]] = {}
     found = []
     for record in records:
-        if record.outcome.ending is Ending.HELD or record.target is None:
+        if not record.outcome.settles or record.target is None:
             continue
         for trigger in record.outcome.triggers:
             before = told.setdefault((record.target.key, trigger.fingerprint), [])
@@ -249,6 +248,22 @@ def _told_again(records: list[Archive]) -> list[Violation]:
                 if other != record.incident.id and _same(known, trigger)
             ]
             before.append((trigger, record.incident.id))
+    return found
+
+
+def _declined(world: World, records: list[Archive]) -> list[Violation]:
+    """I3: what a person declined is not started afterwards, and its alerts are not asked about again."""
+    found = []
+    for record in records:
+        if record.outcome.reason is not Reason.DECLINED:
+            continue
+        said_at = max((at for at, incident in world.declines if incident == record.incident.id), default=None)
+        if said_at is None:
+            found.append(Violation("I3", f"{record.incident.id} was declined by nobody"))
+            continue
+        late = [sent for sent in world.sent if sent["at"] > said_at and str(sent["tag"]).startswith(f"{record.incident.id}.")]
+        if late:
+            found.append(Violation("I3", f"{late[0]['tag']} was started after somebody declined it"))
     return found
 
 

@@ -25,6 +25,8 @@ EVALUATED_S = 10.0
 SUSPECTED_UNTIL_S = 900.0
 SLOW = 0.04
 """Messages a second of a slow consumer: a suspicion flaps, and nothing is stuck."""
+DECLINED_EVERY = 4
+"""One press in so many is a no."""
 CROWD = 0.01
 """More targets at once than one notification decides directly."""
 QUICK = Verify(first_s=2.0, every_s=3.0, patience_s=60.0, within_s=300.0)
@@ -276,7 +278,7 @@ def _people(scenario: Scenario, rng: random.Random) -> None:
         world.at(when, lambda: _by_hand(world))
     if world.rules.public_url and rng.random() < 0.8:
         for minute in range(1, 100):
-            world.at(BEGIN + minute * 60.0, lambda: _press(world))
+            world.at(BEGIN + minute * 60.0, lambda yes=minute % DECLINED_EVERY != 0: _press(world, yes=yes))
 
 
 def _by_hand(world: World) -> None:
@@ -290,9 +292,13 @@ def _by_hand(world: World) -> None:
     world.at(run.ends, lambda: world.on_restart(world, run))
 
 
-def _press(world: World) -> None:
+def _press(world: World, *, yes: bool) -> None:
+    """Somebody approves or declines whatever asks at this moment."""
     for document in world.documents():
         incident = document.incident
         if incident is not None and incident.phase is Phase.ASKED:
-            world.note("somebody presses the button")
-            world.approve(document.key, incident.nonce)
+            world.note(f"somebody {'approves' if yes else 'declines'}")
+            if yes:
+                world.approve(document.key, incident.nonce)
+            else:
+                world.decline(document.key, incident.id, incident.nonce)

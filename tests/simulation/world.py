@@ -21,7 +21,7 @@ from functions.application.ports import Listed, Stored
 from functions.application.serialization import decode, encode
 from functions.domain.model.alerts import Alert, MatchedAlert, QueueRef, Target
 from functions.domain.model.codes import Mode
-from functions.domain.model.events import AlertsReceived, Approved, Reply, TimerFired
+from functions.domain.model.events import AlertsReceived, Approved, Declined, Reply, TimerFired
 from functions.domain.model.incidents import Document
 from functions.domain.model.messages import Card
 from functions.domain.model.observations import Execution, ExecutionHistory, Pause, QueueSnapshot
@@ -82,6 +82,8 @@ class World:
     pauses: list[tuple[float, bool]] = field(default_factory=list)
     presses: list[tuple[float, str]] = field(default_factory=list)
     """(when, for which target) somebody pressed the button."""
+    declines: list[tuple[float, str]] = field(default_factory=list)
+    """(when, of which incident) somebody declined the restart."""
     looks: dict[str, list[tuple[float, int, tuple[str, ...]]]] = field(default_factory=dict)
     """By queue: (when, depth, consumers that the broker showed), each time that it was asked."""
     asked: dict[str, list[tuple[float, str]]] = field(default_factory=dict)
@@ -216,6 +218,18 @@ class World:
             lambda host: (
                 reconcile.advance(
                     host, key, Approved(nonce, "somebody"), reconcile.Budget(host, host.monotonic() + WEBHOOK_BUDGET_S)
+                )
+                and None
+            ),
+        )
+
+    def decline(self, key: str, incident: str, nonce: str) -> None:
+        self.declines.append((self.now, incident))
+        self.spawn(
+            "decline",
+            lambda host: (
+                reconcile.advance(
+                    host, key, Declined(nonce, "somebody"), reconcile.Budget(host, host.monotonic() + WEBHOOK_BUDGET_S)
                 )
                 and None
             ),

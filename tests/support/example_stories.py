@@ -139,6 +139,11 @@ EXAMPLES: dict[str, CardInput] = {
     "escalated-late": replace(_escalated(), late_s=4320.0),
     "resolved": CardInput("resolved", NOW, target=TARGET, trigger=TRIGGER, detail="7f3a9c21"),
     "not-approved": replace(held(Reason.AWAITING_APPROVAL), kind="not_approved", at=NOW + 1800),
+    "declined": replace(
+        held(Reason.DECLINED, "a deployment is under way until 03:40"),
+        kind="declined",
+        incident=replace(INCIDENT, queues=(SEEN,), attempt=0, execution=None, restarts=0, declined_by="h.tanaka"),
+    ),
     "test": CardInput(
         "test", NOW, reason=Reason.TEST_ALERT, trigger=AlertRef("t", "g", NOW, "", "TestAlert", "Notification test")
     ),
@@ -188,6 +193,8 @@ def hostile(story: CardInput) -> CardInput:
         tries=(PastAttempt(LONG, execution, LONG),) * 40,
         tail=(LONG,) * 40,
         approved_by=LONG,
+        approved_why=LONG,
+        declined_by=LONG,
         expires_at=1e300,
     )
     target = Target(LONG, LONG, LONG, {f"{LONG}{n}": LONG for n in range(3)})

@@ -32,6 +32,7 @@ store: {{local: {{path: {folder}/unstick.db}}}}
 scheduler: {{local: {{path: {folder}/unstick.db}}}}
 signing_keys: [env://T_KEY]
 public_url: {public_url}
+{more}
 channels: {{console: {{type: console}}}}
 notify: [console]
 language: {language}
@@ -58,10 +59,10 @@ class StuckMail:
     rabbit: RabbitDouble
     queue: Queue
 
-    def alert(self, **labels: str) -> Reply:
+    def alert(self, fingerprint: str = "f1", **labels: str) -> Reply:
         """Grafana reports the queue as stuck."""
         alert = Alert(
-            "f1",
+            fingerprint,
             "https://grafana.example.com 1",
             True,
             {"alertname": "RabbitMQQueueStuck", "service": "mail-delivery", "vhost": "/", "queue": "mail.outgoing", **labels},
@@ -103,9 +104,11 @@ class StuckMail:
         """What the link's page posts by itself: the page with the button comes back."""
         return self.client().post("/approve/open", data={"token": token_of(link or self.path())})
 
-    def press(self, link: str | None = None, headers: Mapping[str, str] | None = None) -> TestResponse:
-        """What the button posts."""
-        data = {"token": token_of(link or self.path()), "act": "restart"}
+    def press(
+        self, link: str | None = None, headers: Mapping[str, str] | None = None, act: str = "restart", **fields: str
+    ) -> TestResponse:
+        """What a button posts."""
+        data = {"token": token_of(link or self.path()), "act": act, **fields}
         return self.client().post("/approve/open", data=data, headers=dict(headers or {}))
 
     def pause(self, reason: str) -> None:
@@ -138,9 +141,15 @@ def token_of(link: str) -> str:
 
 @contextmanager
 def stuck_mail(
-    folder: Path, *, language: str = "en", mode: str = "approve", public_url: str = PUBLIC_URL, job: Job | None = None
+    folder: Path,
+    *,
+    language: str = "en",
+    mode: str = "approve",
+    public_url: str = PUBLIC_URL,
+    job: Job | None = None,
+    more: str = "",
 ) -> Iterator[StuckMail]:
-    """Everything up and stuck; SECRETS must be in the environment."""
+    """Everything up and stuck; SECRETS must be in the environment. `more`: lines for the top of the configuration."""
     with RabbitDouble() as rabbit, Rundeck(job or Job()) as rundeck:
         queue = rabbit.queue("mail.outgoing", ready=342, unacked=20, acks=9000, head_at=int(time.time()) - 1560)
         text = YAML.format(
@@ -150,6 +159,7 @@ def stuck_mail(
             public_url=public_url,
             language=language,
             mode=mode,
+            more=more,
             job=(job or Job()).id,
         )
         yield StuckMail(Adapters(parse_config(text)), rundeck, rabbit, queue)

@@ -24,6 +24,8 @@ from functions.domain.texts.words import EVIDENCE, duration
 from functions.runtime.text import Phrase, Text
 
 QUEUES_SHOWN = 5
+NAME, WHY = 80, 200
+"""Characters of a person's name and reason."""
 CURVE_WIDTH = 264
 """Pixels: the width between the margins on a screen of 320."""
 
@@ -52,6 +54,7 @@ input{box-sizing:border-box;width:100%;min-height:48px;margin:.3rem 0 .8rem;padd
 button{width:100%;min-height:56px;padding:12px 16px;border:2px solid transparent;border-radius:12px;background:var(--act);color:#fff;font:inherit;font-size:1.125rem;font-weight:700;cursor:pointer}
 a{color:var(--link)}
 nav a{display:inline-flex;align-items:center;min-width:44px;min-height:44px;padding:0 4px;margin:0 12px 0 -4px}
+button.quiet{margin-top:12px;border-color:var(--grey);background:var(--page);color:var(--ink)}
 button:focus-visible,input:focus-visible,a:focus-visible{outline:3px solid var(--ink);outline-offset:3px}
 """  # noqa: E501 - a rule stays on its line
 
@@ -111,6 +114,16 @@ class View(Struct, frozen=True):
     warnings: tuple[Phrase, ...] = ()
 
 
+class Person(Struct, frozen=True):
+    """Who looks at the page, as far as is known. `verified`: a proxy signed them in; otherwise their browser kept the name."""
+
+    name: str = ""
+    verified: bool = False
+
+
+RESTART, DECLINE = "restart", "decline"
+"""What the buttons send as `act`."""
+DONT = Text("Don't restart it")
 NOTHING_CHANGED = Text("Opening this page has changed nothing.")
 HEALTH = {Health.ILL: Text("Stuck"), Health.WELL: Text("Not stuck"), Health.UNSURE: Text("Not yet clear whether it is stuck")}
 
@@ -153,14 +166,15 @@ def opening(rules: Rules) -> str:
     )
 
 
-def asking(view: View, rules: Rules, token: str) -> str:
-    """The page with the button. What a person must know stands above it, what helps to judge below."""
+def asking(view: View, rules: Rules, token: str, person: Person) -> str:
+    """The page with the buttons. What a person must know stands above it, what helps to judge below."""
     card_input = view.story
     subject = facts.subject(card_input)
     button = _html(rules, Text("Restart {subject} now", subject=subject))
     condition = Text(
         "Nothing is restarted if the kill switch is on by then, the queue has recovered, or RabbitMQ or Rundeck can't be read."
     )
+    declining = Text("If you decline, Unstick doesn't ask again for this alert. A new alert is decided anew.")
     return page(
         rules,
         Text("Restart {subject}?", subject=subject),
@@ -168,13 +182,30 @@ def asking(view: View, rules: Rules, token: str) -> str:
         *(text(rules, warning, "warn") for warning in view.warnings),
         _now(view, rules),
         f'<form method="post"><input type="hidden" name="token" value="{escape(token)}">'
-        f'<button type="submit" name="act" value="restart">{button}</button></form>',
+        # Enter in a field presses the first button of a form: this one, which does nothing.
+        "<button disabled hidden></button>"
+        f"{_who(person, rules)}"
+        f'<label for="why">{_html(rules, Text("Reason (optional)"))}</label>'
+        f'<input id="why" name="why" maxlength="{WHY}" autocomplete="off">'
+        f'<button type="submit" name="act" value="{RESTART}">{button}</button>'
+        f'<button type="submit" name="act" value="{DECLINE}" class="quiet">{_html(rules, DONT)}</button></form>',
         _until(card_input, rules),
         text(rules, condition, "note"),
+        text(rules, declining, "note"),
         _heading(rules, Text("What it is about")),
         _listed(rules, facts.gathered(card_input, rules, facts.since, facts.restart, facts.tried)),
         _log(card_input, rules),
         _links(card_input, rules),
+    )
+
+
+def _who(person: Person, rules: Rules) -> str:
+    """The field for the name; a person whom a proxy signed in needs none."""
+    if person.verified:
+        return text(rules, Text("You are signed in as {name}.", name=person.name), "note")
+    return (
+        f'<label for="who">{_html(rules, Text("Your name"))}</label>'
+        f'<input id="who" name="who" maxlength="{NAME}" autocomplete="name" value="{escape(person.name)}">'
     )
 
 
@@ -195,7 +226,7 @@ def _until(card_input: CardInput, rules: Rules) -> str:
     if expires_at is None:
         return text(rules, NOTHING_CHANGED)
     once = Text(
-        "The button works once, until {until} (another {left}). {nothing_changed}",
+        "The buttons work once, until {until} (another {left}). {nothing_changed}",
         until=clock(rules, expires_at),
         left=duration(expires_at - card_input.at),
         nothing_changed=NOTHING_CHANGED,

@@ -269,6 +269,14 @@ def _not_approved(card_input: CardInput, rules: Rules) -> Content:
     return Content("act", headline, text, facts_shown)
 
 
+def _declined(card_input: CardInput, rules: Rules) -> Content:
+    """The reason that the person gave stands as a fact, in their own words."""
+    by = tidy(card_input.incident.declined_by if card_input.incident else "", 120)
+    headline = Text("{subject} is not restarted: {by} declined it", subject=facts.subject(card_input), by=by)
+    facts_shown = facts.gathered(card_input, rules, facts.declined, queue_facts.queues, facts.since, facts.tried)
+    return Content("watch", headline, why(replace(card_input, detail=""), card_input.reason), facts_shown)
+
+
 def _test(card_input: CardInput, rules: Rules) -> Content:
     text: list[Phrase] = [Text("The path from Grafana through Unstick to this chat works.")]
     return Content("fine", Text("the test notification arrived"), text, facts.gathered(card_input, rules))
@@ -344,6 +352,7 @@ KINDS: Mapping[str, Callable[[CardInput, Rules], Content]] = {
     "escalated": _escalated,
     "resolved": _resolved,
     "not_approved": _not_approved,
+    "declined": _declined,
     "test": _test,
     "bundle": _bundle,
     "paused": _paused,

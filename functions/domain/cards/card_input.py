@@ -12,8 +12,8 @@ from functions.runtime.text import Phrase
 
 
 class CardInput(Struct, frozen=True):
-    """Everything a card is made from. `kind`: started, held, draining, recovered, escalated, resolved, not_approved, test,
-    bundle, paused, resumed, unsigned or expiring."""
+    """Everything a card is made from. `kind`: started, held, draining, recovered, escalated, resolved, not_approved,
+    declined, test, bundle, paused, resumed, unsigned or expiring."""
 
     kind: str
     at: float

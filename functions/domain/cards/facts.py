@@ -100,7 +100,15 @@ def restart(card_input: CardInput) -> Iterator[Fact]:
     if incident is not None and incident.execution is not None:
         yield Text("Restart"), _current_execution(incident, incident.execution)
     if incident is not None and incident.approved_by:
-        yield Text("Approved by"), tidy(incident.approved_by)
+        yield Text("Approved by"), named(tidy(incident.approved_by), tidy(incident.approved_why, 200))
+
+
+def declined(card_input: CardInput) -> Iterator[Fact]:
+    """Who decided against the restart, and why."""
+    incident = card_input.incident
+    if incident is not None and incident.declined_by:
+        yield Text("Declined by"), tidy(incident.declined_by)
+        yield Text("Their reason"), tidy(str(card_input.detail), 200)
 
 
 def _current_execution(incident: Incident, execution: Execution) -> Phrase:

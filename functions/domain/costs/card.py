@@ -18,6 +18,7 @@ SHOWN = 4
 """Runbooks. Each has at most five facts, of the 24 that every chat shows."""
 GAPS_SHOWN = 5
 OFTEN_SHOWN = 3
+DECLINED_SHOWN, DECLINED = 3, 120
 TREND = 14
 """Days whose bars fit into one line of a phone."""
 
@@ -170,7 +171,8 @@ def _facts(cost: Cost, active: list[RunbookCost]) -> Iterator[Fact]:
     for spent in active[:SHOWN]:
         name = tidy(spent.runbook, 60)
         for counts in (spent.week, spent.month):
-            yield Text("{runbook}, {days} days", runbook=name, days=counts.days), _counted(counts)
+            declined = _declined(spent) if counts is spent.month else ""
+            yield Text("{runbook}, {days} days", runbook=name, days=counts.days), join((_counted(counts), declined))
         yield Text("Restarts per week"), " → ".join(f"{_sum(day):,}" for day in spent.weekly)
         yield Text("Last {days} days", days=TREND), bars([_sum(day) for day in spent.daily[-TREND:]])
         by_two = [sum(spent.hours[hour : hour + 2]) for hour in range(0, 24, 2)]
@@ -184,6 +186,12 @@ def _facts(cost: Cost, active: list[RunbookCost]) -> Iterator[Fact]:
     silent = [tidy(spent.runbook, 60) for spent in cost.runbooks if spent.quiet and not spent.unseen]
     if silent:
         yield Text("Quiet"), join(silent, COMMA)
+
+
+def _declined(spent: RunbookCost) -> Phrase:
+    """How many restarts people declined, and what the last of them said."""
+    said = join(tidy(one, DECLINED) for one in spent.declined[:DECLINED_SHOWN])
+    return Text("declined: {count} ({said})", count=len(spent.declined), said=said) if spent.declined else ""
 
 
 def _sum(day: Day) -> int:

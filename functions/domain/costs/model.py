@@ -77,6 +77,8 @@ class RunbookCost(Struct, frozen=True):
     """When the first incident of the current run began. A month without incidents ends a run: the bug was fixed, or went away."""
     weeks_open: int
     """Whole weeks since then."""
+    declined: tuple[str, ...] = ()
+    """Who declined a restart in the month, and why; newest first."""
     unseen: bool = False
     """Its history in Rundeck could not be read, or was not read."""
 

@@ -15,10 +15,11 @@ from msgspec import Struct
 
 from functions.domain.costs import gaps as cost_gaps
 from functions.domain.costs.model import Cause, Cost, Counts, Day, Known, Likely, RunbookCost, executions
-from functions.domain.model.codes import Ending
+from functions.domain.model.codes import Ending, Reason
 from functions.domain.model.incidents import Archive
 from functions.domain.model.observations import Execution, ExecutionHistory, QueueSnapshot
 from functions.domain.model.runbooks import Rules
+from functions.runtime.text import named
 
 WEEK, MONTH = 7, 30
 WEEK_S = 7 * 86400.0
@@ -74,8 +75,16 @@ def _spent(name: str, known: Known, rules: Rules, now: float) -> RunbookCost:
         cause=_cause(record for record in records if record.outcome.at >= begin),
         first_at=first_at,
         weeks_open=int((now - first_at) / WEEK_S) if first_at is not None else 0,
+        declined=_declined(record for record in records if record.outcome.at >= begin),
         unseen=cost_gaps.unseen(known, name),
     )
+
+
+def _declined(records: Iterable[Archive]) -> tuple[str, ...]:
+    """`name: reason` of each incident that a person declined, newest first."""
+    declined = [record for record in records if record.outcome.reason is Reason.DECLINED]
+    newest = sorted(declined, key=lambda record: -record.outcome.at)
+    return tuple(str(named(record.incident.declined_by, record.incident.detail)) for record in newest)
 
 
 def _run_began(began: tuple[float, ...], now: float) -> float | None:

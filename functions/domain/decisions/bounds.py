@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 from msgspec.structs import replace
 
-from functions.domain.model.codes import Ending
 from functions.domain.model.incidents import AlertRef, Archive, Document, Outcome, QueueState
 from functions.domain.model.messages import Message
 from functions.domain.model.observations import QueueSnapshot
@@ -59,7 +58,7 @@ def shrink(document: Document) -> Iterator[Document]:
 
 def drop_oldest(outcomes: tuple[Outcome, ...]) -> tuple[Outcome, ...]:
     """Drop one outcome. Holds go first: a held alert is posted again, and nothing else depends on them."""
-    dropped = next((place for place, outcome in enumerate(outcomes[:-1]) if outcome.ending is Ending.HELD), 0)
+    dropped = next((place for place, outcome in enumerate(outcomes[:-1]) if not outcome.settles), 0)
     return (*outcomes[:dropped], *outcomes[dropped + 1 :])
 
 

@@ -18,7 +18,7 @@ from functions.domain.decisions.messages import (
     was_told_recently,
 )
 from functions.domain.model.codes import Action, Ending, Mode, Phase, Reason
-from functions.domain.model.events import Step
+from functions.domain.model.events import Declined, Step
 from functions.domain.model.incidents import Document, Incident
 from functions.domain.model.observations import Execution
 from functions.domain.model.runbooks import Runbook
@@ -141,6 +141,23 @@ def end_as_not_approved(document: Document, incident: Incident, runbook: Runbook
     document = enqueue_message(document, context.rules, card_input, channels, f"{incident.id}-not-approved")
     document = close_incident(document, context.rules, incident, ending, card_input, tell=False)
     return Step(document)
+
+
+def end_as_declined(
+    document: Document, incident: Incident, runbook: Runbook | None, context: StepContext, declined: Declined
+) -> Step:
+    """End the incident since a person decided against the restart.
+
+    It is no escalation, so it stands in the way of no other alert. Its own alerts are settled: see `Outcome.settles`.
+    """
+    incident = replace(incident, reason=Reason.DECLINED, detail=declined.why, declined_by=declined.by, nonce="")
+    card_input = CardInput(
+        "declined", context.at, runbook, document.target, incident, Reason.DECLINED, declined.why, late_s=context.late_s
+    )
+    channels = tuple(dict.fromkeys((*channels_for(context.rules, runbook), *incident.told)))
+    document = enqueue_message(document, context.rules, card_input, channels, f"{incident.id}-declined")
+    document = close_incident(document, context.rules, incident, Ending.HELD, card_input, tell=False)
+    return Step(document, reply=reply_for_incident(document, incident, runbook, Action.HELD, Reason.DECLINED))
 
 
 def end_as_held(document: Document, incident: Incident, runbook: Runbook, context: StepContext, decision: Decision) -> Step:

@@ -167,6 +167,7 @@ def close_incident(
         channels=tuple(dict.fromkeys((*channels, *told))),
         restarts=incident.restarts,
         queues=tuple(watched.queue for watched in incident.queues),
+        by=incident.declined_by,
     )
     record = Archive(document.target, incident, outcome)
     outcomes = (*document.outcomes, outcome)

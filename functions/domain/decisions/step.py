@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from functions.domain.cards.card_input import CardInput
 from functions.domain.decisions.bounds import ALERTS_KEPT, QUEUES_KEPT
 from functions.domain.decisions.context import StepContext, has_unseen, is_all_resolved, reply_for_alerts
+from functions.domain.decisions.endings import end_as_declined
 from functions.domain.decisions.messages import (
     LATE_S,
     LINKED_TRIGGERS,
@@ -30,11 +31,12 @@ from functions.domain.decisions.phases import (
     run_phase,
 )
 from functions.domain.model.alerts import MatchedAlert
-from functions.domain.model.codes import Action, Ending, Phase, Reason
+from functions.domain.model.codes import Action, Phase, Reason
 from functions.domain.model.events import (
     AlertsReceived,
     Approved,
     Bundled,
+    Declined,
     Event,
     MessagesDelivered,
     Resumed,
@@ -74,10 +76,8 @@ def step(document: Document, event: Event, seen: Observation, now: float, rules:
             result = _on_request(document, event, replace(context, crowd=event.crowd, was_saved=document.incident is not None))
         case TimerFired():
             result = _on_timer(document, context)
-        case Approved():
-            result = _on_approval(document, event, context)
-        case Resumed():
-            result = _on_resume(document, event, context)
+        case Approved() | Declined() | Resumed():
+            result = _on_person(document, event, context)
         case StartResult():
             result = on_start_result(document, event, context)
         case MessagesDelivered():
@@ -289,10 +289,10 @@ class _Firings(Generic[T]):
 
 
 def _alerts_of_outcomes(document: Document) -> _Firings[Outcome]:
-    """The alerts that recovered or escalated outcomes carry, each with its newest outcome."""
+    """The alerts that are settled, each with its newest outcome."""
     firings = _Firings[Outcome]()
     for outcome in reversed(document.outcomes):
-        if outcome.ending is not Ending.HELD:
+        if outcome.settles:
             for trigger in outcome.triggers:
                 firings.add(trigger, outcome)
     return firings
@@ -332,15 +332,50 @@ def _note_resolved(document: Document, cases: tuple[MatchedAlert, ...], context:
     return enqueue_message(document, context.rules, card_input, last.channels, f"{last.incident}-resolved")
 
 
+def _on_person(document: Document, event: Approved | Declined | Resumed, context: StepContext) -> Step:
+    match event:
+        case Approved():
+            return _on_approval(document, event, context)
+        case Declined():
+            return _on_decline(document, event, context)
+        case Resumed():
+            return _on_resume(document, event, context)
+
+
 def _on_approval(document: Document, event: Approved, context: StepContext) -> Step:
     incident = document.incident
-    if incident is None or incident.phase is not Phase.ASKED or not incident.nonce or incident.nonce != event.nonce:
+    if incident is None or not _asks_with(incident, event.nonce):
         return Step(document)
-    expired = incident.expires_at is not None and context.at >= incident.expires_at
-    if expired or incident.runbook not in context.rules.runbooks:
+    if _is_expired(incident, context) or incident.runbook not in context.rules.runbooks:
         return run_phase(document, incident, context)
-    approved = replace(incident, approved_by=event.by, overruled=True, nonce="", phase=Phase.WAITING, waits_from=context.at)
+    approved = replace(
+        incident,
+        approved_by=event.by,
+        approved_why=event.why,
+        overruled=True,
+        nonce="",
+        phase=Phase.WAITING,
+        waits_from=context.at,
+    )
     return evaluate_guards(document, approved, context)
+
+
+def _asks_with(incident: Incident, nonce: str) -> bool:
+    return incident.phase is Phase.ASKED and bool(incident.nonce) and incident.nonce == nonce
+
+
+def _is_expired(incident: Incident, context: StepContext) -> bool:
+    return incident.expires_at is not None and context.at >= incident.expires_at
+
+
+def _on_decline(document: Document, event: Declined, context: StepContext) -> Step:
+    incident = document.incident
+    if incident is None or not _asks_with(incident, event.nonce):
+        return Step(document)
+    if _is_expired(incident, context):
+        return run_phase(document, incident, context)
+    runbook = context.rules.runbooks.get(incident.runbook)
+    return end_as_declined(document, incident, runbook, context, event)
 
 
 def _on_resume(document: Document, event: Resumed, context: StepContext) -> Step:

@@ -39,6 +39,7 @@ class Reason(StrEnum):
     INVALID_OPTION = "invalid_option"
     OBSERVE_ONLY = "observe_only"
     AWAITING_APPROVAL = "awaiting_approval"
+    DECLINED = "declined"
 
 
 class Mode(StrEnum):

@@ -40,8 +40,19 @@ class TimerFired(Struct, frozen=True):
 
 
 class Approved(Struct, frozen=True):
+    """A person allows the restart that the incident asks for."""
+
     nonce: str
     by: str
+    why: str = ""
+
+
+class Declined(Struct, frozen=True):
+    """A person decides against the restart that the incident asks for."""
+
+    nonce: str
+    by: str
+    why: str = ""
 
 
 class Resumed(Struct, frozen=True):
@@ -94,7 +105,18 @@ class TokenExpiring(Struct, frozen=True):
     """The runner's token expires within a week."""
 
 
-Event = AlertsReceived | TimerFired | Approved | Resumed | StartResult | MessagesDelivered | Bundled | Unsigned | TokenExpiring
+Event = (
+    AlertsReceived
+    | TimerFired
+    | Approved
+    | Declined
+    | Resumed
+    | StartResult
+    | MessagesDelivered
+    | Bundled
+    | Unsigned
+    | TokenExpiring
+)
 
 
 class Wake(Struct, frozen=True):

@@ -96,6 +96,8 @@ class Incident(Struct, frozen=True):
     """When the last check that counted was made; while a restart runs, the last that saw it running."""
     tail: tuple[str, ...] | None = None
     approved_by: str = ""
+    approved_why: str = ""
+    declined_by: str = ""
     overruled: bool = False
     """A person approved, and that has not led to a restart yet."""
     nonce: str = ""
@@ -124,6 +126,13 @@ class Outcome(Struct, frozen=True):
     channels: tuple[str, ...] = ()
     restarts: int = 0
     queues: tuple[QueueRef, ...] = ()
+    by: str = ""
+    """The person who ended it."""
+
+    @property
+    def settles(self) -> bool:
+        """Whether its alerts are settled: what still fires of them starts nothing and is not asked about again."""
+        return self.ending is not Ending.HELD or self.reason is Reason.DECLINED
 
 
 class Archive(Struct, frozen=True):

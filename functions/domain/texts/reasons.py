@@ -150,4 +150,10 @@ REASONS: Mapping[Reason, Explained] = {
         Text("The queue is stuck, and the runbook's mode is approve: a person has to approve the restart."),
         Text("open the approval link, check the state, and press the button."),
     ),
+    Reason.DECLINED: Explained(
+        "watch",
+        Text("a person declined the restart"),
+        Text("A person decided against the restart. Unstick doesn't ask again for this alert; a new alert is decided anew."),
+        Text("ask whoever declined it what the plan is; restart it by hand if it is needed after all."),
+    ),
 }

@@ -17,7 +17,7 @@ from functions.domain.costs import chart as cost_chart
 from functions.domain.costs import report as cost
 from functions.domain.costs.model import MAX_PROMINENCE, Cost, Gap, Known, Likely, MissingData
 from functions.domain.model.alerts import Target
-from functions.domain.model.codes import Ending, Mode, Phase
+from functions.domain.model.codes import Ending, Mode, Phase, Reason
 from functions.domain.model.incidents import AlertRef, Archive, Incident, Outcome, PastAttempt, QueueState
 from functions.domain.model.messages import Card
 from functions.domain.model.observations import Execution, ExecutionHistory, QueueSnapshot, Unknown
@@ -127,6 +127,22 @@ def test_a_runbook_whose_suspicions_came_to_nothing_stays_quiet() -> None:
     card = card_of(found, rules())
     assert dict(card.facts) == {"Suspicions, 7 days": "mail: 1 suspicion; the queue moved by itself in 1", "Quiet": "mail"}
     assert card.urgency == "fine"
+
+
+def test_it_says_who_declined_a_restart_and_why() -> None:
+    """The newest first; other holds are not among them."""
+
+    def declined(days_ago: float, number: int, by: str, why: str) -> Archive:
+        one = record(days_ago, number, ending=Ending.HELD)
+        incident = replace(one.incident, declined_by=by, detail=why)
+        return replace(one, incident=incident, outcome=replace(one.outcome, reason=Reason.DECLINED))
+
+    old, new = declined(9, 1, "anna", ""), declined(1, 2, "bert", "a rollout is under way")
+    found = cost.cost(known(old, new, record(2, 3, ending=Ending.HELD)), rules(), NOW)
+    assert found.runbooks[0].declined == ("bert: a rollout is under way", "anna")
+    facts = dict(card_of(found, rules()).facts)
+    assert "declined: 2 (bert: a rollout is under way; anna)" in facts["mail, 30 days"]
+    assert "declined" not in facts["mail, 7 days"]
 
 
 def test_no_minutes_are_made_up() -> None:

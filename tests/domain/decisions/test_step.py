@@ -14,10 +14,12 @@ from functions.domain.model.events import (
     Approved,
     Bundled,
     Claim,
+    Declined,
     MessagesDelivered,
     Resumed,
     Start,
     StartResult,
+    Step,
     TokenExpiring,
     Wake,
 )
@@ -180,7 +182,7 @@ def test_what_is_answered_and_told_of_each_reason(event, look, found, action, co
 def test_every_reason_code_is_answered_somewhere():
     """The closed list of reason codes: the rest come from modes, freezes and Rundeck's refusal, in tests of their own."""
     answered = {param.values[4] for param in FROM_ALERT}
-    elsewhere = {"frozen", "observe_only", "awaiting_approval", "restart_refused", "incident_full"}
+    elsewhere = {"frozen", "observe_only", "awaiting_approval", "declined", "restart_refused", "incident_full"}
     assert answered | elsewhere == {code.value for code in Reason}
 
 
@@ -482,7 +484,9 @@ def test_whatever_is_open_after_a_step_has_a_wake_up(name):
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
-@pytest.mark.parametrize("event", [Approved("forged", "x"), StartResult("inc-9.1"), MessagesDelivered(frozenset({"nothing"}))])
+@pytest.mark.parametrize(
+    "event", [Approved("forged", "x"), Declined("forged", "x"), StartResult("inc-9.1"), MessagesDelivered(frozenset({"nothing"}))]
+)
 def test_an_event_of_another_time_changes_nothing(name, event):
     """A wrong nonce, the answer to another attempt, a message that is gone."""
     assert moved(DOCUMENTS[name], event).document == DOCUMENTS[name]
@@ -529,6 +533,52 @@ def test_an_approval_is_not_stronger_than_what_is_seen_now(look, code):
     made = moved(found, Approved(found.incident.nonce, "anna"), seen(now=NOW + 60, **look), NOW + 60, APPROVE)
     assert reason(made) is code
     assert not any(isinstance(act, Start) for act in made.acts)
+
+
+def declined(found: Document, at: float = NOW + 60) -> Step:
+    assert found.incident is not None
+    return moved(found, Declined(found.incident.nonce, "anna", "a rollout is under way"), seen(now=at), at, APPROVE)
+
+
+def test_a_no_ends_the_incident_with_name_and_reason():
+    """It is told once, archived, and nothing was restarted. It is no escalation."""
+    made = declined(asking())
+    assert (made.document.incident, made.document.escalated_at, kinds(made.document)) == (None, None, ["declined"])
+    ended = made.document.outcomes[-1]
+    assert (ended.ending, ended.reason, ended.by) == (Ending.HELD, Reason.DECLINED, "anna")
+    assert made.document.to_archive[0].incident.detail == "a rollout is under way"
+    told = made.document.to_tell[0].card
+    assert "anna declined it" in told.headline
+    assert ("Their reason", "a rollout is under way") in told.facts
+    assert not any(isinstance(act, Start) for act in made.acts)
+
+
+def test_after_a_no_the_same_alert_is_not_asked_about_again():
+    """It fires on, and Grafana repeats it: people have answered already."""
+    over = replace(declined(asking()).document, to_tell=(), to_archive=())
+    made = moved(over, alerted(), seen(now=NOW + 7200), NOW + 7200, APPROVE)
+    assert made.reply is not None
+    assert (made.reply.reason, made.document.incident, made.document.to_tell) == (Reason.DUPLICATE, None, ())
+
+
+@pytest.mark.parametrize("later", [{"starts_at": NOW + 61}, {"fingerprint": "fp-2"}])
+def test_a_no_is_about_its_own_alerts_only(later):
+    """An alert that began later, or another one of the target, is decided anew."""
+    over = replace(declined(asking()).document, to_tell=(), to_archive=())
+    made = moved(over, alerted(case(**later)), seen(now=NOW + 120), NOW + 120, APPROVE)
+    assert phase(made) is Phase.ASKED
+
+
+def test_a_no_to_a_second_attempt_is_no_escalation_either():
+    """Whoever declined has it in hand: a later alert is not held as `escalated`."""
+    found = document(incident(Phase.ASKED, restarts=1, attempt=1, nonce="n", expires_at=NOW + 600))
+    made = declined(found)
+    assert (made.document.outcomes[-1].ending, made.document.escalated_at) == (Ending.HELD, None)
+
+
+def test_a_late_no_is_no_answer():
+    """The link has expired: the incident ends as not approved."""
+    assert kinds(declined(asking(), NOW + APPROVAL_S).document) == ["not_approved"]
 
 
 def test_a_yes_for_an_alert_that_is_over_restarts_nothing():
