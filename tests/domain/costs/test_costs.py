@@ -138,9 +138,10 @@ def test_it_says_who_declined_a_restart_and_why() -> None:
         return replace(one, incident=incident, outcome=replace(one.outcome, reason=Reason.DECLINED))
 
     old, new = declined(9, 1, "anna", ""), declined(1, 2, "bert", "a rollout is under way")
-    found = cost.cost(known(old, new, record(2, 3, ending=Ending.HELD)), rules(), NOW)
+    said = known(old, new, record(2, 3, ending=Ending.HELD))
+    found = cost.cost(said, rules(), NOW)
     assert found.runbooks[0].declined == ("bert: a rollout is under way", "anna")
-    facts = dict(card_of(found, rules()).facts)
+    facts = dict(card_of(said, rules()).facts)
     assert "declined: 2 (bert: a rollout is under way; anna)" in facts["mail, 30 days"]
     assert "declined" not in facts["mail, 7 days"]
 
