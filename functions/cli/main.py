@@ -13,6 +13,7 @@ from functions.cli.commands.check import check
 from functions.cli.commands.report import report
 from functions.cli.commands.rotate_token import rotate_token
 from functions.cli.commands.status import status
+from functions.cli.commands.suggest_for import suggest_for
 from functions.cli.commands.switch import pause, resume
 from functions.cli.commands.trial.backtest import backtest
 from functions.cli.commands.trial.card import card
@@ -56,5 +57,20 @@ def command_line(ctx: click.Context) -> None:
         ctx.color = False
 
 
-for command in (check, simulate, backtest, send, record, drill, status, pause, resume, card, report, causes, rotate_token):
+for command in (
+    check,
+    simulate,
+    backtest,
+    send,
+    record,
+    drill,
+    status,
+    pause,
+    resume,
+    card,
+    report,
+    causes,
+    suggest_for,
+    rotate_token,
+):
     command_line.add_command(command)

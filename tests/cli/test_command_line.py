@@ -32,6 +32,7 @@ COMMANDS = [
     "card",
     "report",
     "causes",
+    "suggest-for",
     "rotate-token",
 ]
 

@@ -40,6 +40,7 @@ eval "$(_UNSTICK_COMPLETE=bash_source unstick)"    # zsh: zsh_source; fish: _UNS
 | try the deployed function | `send`, `drill` |
 | see what is happening | `status`, `report` |
 | find the bug behind it | `causes` |
+| choose `symptom.for` | `suggest-for` |
 | stop it, and start it again | `pause`, `resume` |
 """
 

@@ -62,7 +62,7 @@ def _by_samples(symptom: Symptom, seen: QueueSnapshot) -> tuple[Health, Phrase] 
         return Health.WELL, Text("acknowledged in the last {seconds} s: {count}", seconds=RECENT_S, count=acked_now)
     if depths is None or (seen.ack_samples and acks is None):
         return None
-    over = [depth for _, depth in _drop_gaps(depths)]
+    over = [depth for _, depth in drop_gaps(depths)]
     if seen.depth < min(over):
         return Health.WELL, Text("the depth is falling: {before} before, {now} now", before=min(over), now=seen.depth)
     if acked:
@@ -83,7 +83,7 @@ def seconds_until_sure(symptom: Symptom, seen: QueueSnapshot | Unknown) -> float
     if isinstance(seen, Unknown) or _window(seen.depth_samples, 0.0) is None:
         return None
     newest, spacing_s = seen.depth_samples[-1][0], seen.depth_samples[-1][0] - seen.depth_samples[-2][0]
-    depths, acks = _drop_gaps(seen.depth_samples), _drop_gaps(seen.ack_samples)
+    depths, acks = drop_gaps(seen.depth_samples), drop_gaps(seen.ack_samples)
     not_over = [at for at, depth in depths if depth <= symptom.max_messages]
     before_a_rise = [at for (at, count), (_, later) in pairwise(acks) if later > count]
     still_from = max([*not_over, *before_a_rise], default=newest - symptom.for_s)
@@ -120,7 +120,7 @@ def _window(samples: Samples, for_s: float) -> Samples | None:
     return tuple((at, value) for at, value in samples if newest - at <= for_s)
 
 
-def _drop_gaps(samples: Samples) -> Samples:
+def drop_gaps(samples: Samples) -> Samples:
     """Drop single zeros between other values: they are gaps in the collection, not an empty queue."""
     without_gaps = []
     for place, (at, value) in enumerate(samples):
@@ -132,7 +132,7 @@ def _drop_gaps(samples: Samples) -> Samples:
 
 def _rise_of(counters: Samples) -> int:
     """By how much a counter rose, ignoring gaps. A counter that restarts counts from zero."""
-    known = _drop_gaps(counters)
+    known = drop_gaps(counters)
     return sum(max(0, later - earlier) for (_, earlier), (_, later) in pairwise(known))
 
 

@@ -190,7 +190,7 @@ def _case(runbooks: Mapping[str, Runbook], runner_url: str, alert: Alert, name_q
     if runbook is None:
         return MatchedAlert(alert, reason=Reason.NO_RUNBOOK)
     try:
-        target, queue = _target(runbook, runner_url, alert.labels), name_queue(runbook.symptom, alert.labels)
+        target, queue = render_target(runbook, runner_url, alert.labels), name_queue(runbook.symptom, alert.labels)
     except NotRendered as refusal:
         return MatchedAlert(alert, runbook, reason=Reason.INVALID_OPTION, detail=refusal.text)
     return MatchedAlert(alert, runbook, target, queue)
@@ -200,7 +200,8 @@ def _first(runbooks: Mapping[str, Runbook], labels: Mapping[str, str]) -> Runboo
     return next((runbook for runbook in runbooks.values() if all(matches(matcher, labels) for matcher in runbook.match)), None)
 
 
-def _target(runbook: Runbook, runner_url: str, labels: Mapping[str, str]) -> Target:
+def render_target(runbook: Runbook, runner_url: str, labels: Mapping[str, str]) -> Target:
+    """What the runbook restarts for an alert with these labels. Raises NotRendered."""
     restart = runbook.restart
     options = {name: _option(name, template, restart.allow.get(name), labels) for name, template in restart.options.items()}
     return Target(target_key(runner_url, restart.job, options), runner_url, restart.job, options)

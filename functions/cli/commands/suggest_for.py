@@ -1,0 +1,170 @@
+"""suggest-for: how long a queue stood still and moved again by itself, and the `for` that follows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import click
+from msgspec import Struct
+
+from functions.bootstrap import Adapters, name_queue
+from functions.cli import output
+from functions.config.formats import show_duration
+from functions.domain.decisions.matching import NotRendered, render_target
+from functions.domain.decisions.stillness import (
+    LONGEST_S,
+    History,
+    Stillness,
+    healed_of,
+    propose_for,
+    read_history,
+    restart_times,
+)
+from functions.domain.model.alerts import QueueRef
+from functions.domain.model.observations import ExecutionHistory
+from functions.domain.model.runbooks import Rules, Runbook
+from functions.domain.texts.words import duration
+from functions.runtime.errors import Denied, Unavailable
+
+FINE_S, HOUR_S = 585.0, 3585.0
+"""As far back as the broker keeps samples 5 s and a minute apart, less what it needs to look back so far."""
+
+SHOWN = 3
+LABEL_HELP = "A label that alerts of the queue have. May be repeated."
+
+
+class Found(Struct, frozen=True):
+    """What is known of one queue."""
+
+    runbook: Runbook
+    queue: QueueRef
+    histories: tuple[History, ...]
+    restarts: str
+    """Empty, or why it is not known when the application was restarted."""
+
+    @property
+    def healed(self) -> list[Stillness]:
+        return healed_of(self.histories)
+
+    @property
+    def stands_still(self) -> Stillness | None:
+        newest = [one for history in self.histories for one in history.stillnesses[-1:] if not one.ended]
+        return max(newest, key=lambda one: one.lasted_s, default=None)
+
+
+@click.command("suggest-for")
+@output.options
+@output.timeout_option(15.0, 120, "How long each system may take.")
+@click.option("--label", "labels", multiple=True, required=True, metavar="NAME=VALUE", help=LABEL_HELP)
+def suggest_for(*, config_path: str, as_json: bool, timeout_s: float, labels: tuple[str, ...]) -> None:
+    """Suggest a runbook's `for` from the queue's own history.
+
+    Reads the samples that the queue's system keeps, for RabbitMQ of the last hour, and looks for the longest time in which
+    messages waited, nothing was acknowledged, and the queue moved again by itself. `for` must be longer than that. Times
+    that a restart in Rundeck ended are left out. Choose an hour that has seen a deployment, or add its length yourself.
+
+    Exit code 1: `for` in the configuration is shorter than what is suggested.
+    """
+    ports = output.load_adapters(config_path)
+    given = output.named_values("--label", labels)
+    now = ports.now()
+    with output.logs_to_stderr():
+        found = [one for runbook in ports.rules.runbooks.values() if (one := _look(ports, runbook, given, now, timeout_s))]
+    if not found:
+        remedy = "Give all labels that a runbook's symptom names, such as --label vhost=/ --label queue=NAME."
+        raise output.Unusable(f"no runbook names a queue for these labels. {remedy}")
+    if as_json:
+        output.print_json([_as_json(one) for one in found])
+    else:
+        for one in found:
+            _print(one, ports.rules)
+    if any(one.runbook.symptom.for_s < propose_for(one.healed) for one in found):
+        raise SystemExit(output.WRONG)
+
+
+def _look(ports: Adapters, runbook: Runbook, given: Mapping[str, str], now: float, timeout_s: float) -> Found | None:
+    """None where the runbook names no queue for an alert with these labels. Raises Denied or Unavailable."""
+    labels = {**{matcher.label: matcher.value for matcher in runbook.match if matcher.op == "="}, **given}
+    try:
+        queue = name_queue(runbook.symptom, labels)
+    except NotRendered:
+        return None
+    restarts, why = _restarts(ports, runbook, labels, now, timeout_s)
+    looks: list[Any] = [partial(ports.read_queues, [(queue, back_s)], timeout_s) for back_s in (FINE_S, HOUR_S)]
+    snapshots = [_opened(one)[0] for one in ports.run_parallel(looks, timeout_s)]
+    histories = [read_history(_opened(seen), runbook.symptom.max_messages, restarts) for seen in snapshots]
+    return Found(runbook, queue, tuple(one for one in histories if one), why)
+
+
+def _opened(outcome: Any) -> Any:
+    if isinstance(outcome, Exception):
+        raise outcome
+    return outcome
+
+
+def _restarts(
+    ports: Adapters, runbook: Runbook, labels: Mapping[str, str], now: float, timeout_s: float
+) -> tuple[list[tuple[float, float]], str]:
+    try:
+        target = render_target(runbook, ports.config.runner_url, labels)
+        seen: ExecutionHistory = ports.read_history(target, HOUR_S, None, timeout_s, tail=False)
+    except NotRendered as refusal:
+        return [], str(refusal.text)
+    except (Denied, Unavailable) as error:
+        return [], str(error)
+    return restart_times(seen.executions, seen.runner_now - (seen.read_at or now), now), ""
+
+
+def _print(found: Found, rules: Rules) -> None:
+    symptom = found.runbook.symptom
+    name = click.style(f"{found.runbook.name}, {output.printable(found.queue.name)}: ", bold=True)
+    if not found.histories:
+        output.print_text("there are no samples of it. Are RabbitMQ's statistics off?", name, "  ")
+        return
+    healed, proposed_s = found.healed, propose_for(found.healed)
+    output.print_text(f"for is {duration(symptom.for_s)}", name, "  ")
+    for history in found.histories:
+        own = [one for one in history.stillnesses if one.healed]
+        looked = f"since {output.local_time(history.since, rules)}, a sample every {duration(history.step_s)}"
+        output.print_text(f"{looked}: stood still {len(own)} times and moved again by itself", "  ")
+    for one in healed[:SHOWN]:
+        output.print_text(f"{_lasted(one)}, from {output.local_time(one.began_at, rules)}", "    ")
+    restarted = [one for history in found.histories for one in history.stillnesses if one.restarted]
+    if restarted:
+        output.print_text(f"left out, since the application was restarted meanwhile: {len(restarted)}", "  ")
+    if found.restarts:
+        output.print_text(f"restarts are not left out: {found.restarts}", output.mark("  ?  ", "warn"))
+    if now := found.stands_still:
+        output.print_text(f"it stands still now, for {duration(now.lasted_s)}", output.mark("  ?  ", "warn"))
+    if proposed_s > LONGEST_S:
+        output.print_text(
+            f"no for is long enough ({duration(LONGEST_S)} at most): set mode: approve", output.mark("  →  ", "wrong")
+        )
+    elif symptom.for_s < proposed_s:
+        output.print_text(f"set for: {show_duration(proposed_s)}", output.mark("  →  ", "wrong"))
+    else:
+        output.print_text(f"for: {show_duration(proposed_s)} would be enough", output.mark("  →  ", "ok"))
+
+
+def _lasted(one: Stillness) -> str:
+    return f"{duration(one.lasted_s)} to {duration(one.needs_s)}"
+
+
+def _as_json(found: Found) -> dict[str, Any]:
+    return {
+        "runbook": found.runbook.name,
+        "queue": found.queue.name,
+        "for_s": found.runbook.symptom.for_s,
+        "suggested_s": propose_for(found.healed) if found.histories else None,
+        "healed": [_stillness(one) for one in found.healed],
+        "left_out": [_stillness(one) for history in found.histories for one in history.stillnesses if one.restarted],
+        "stands_still_s": found.stands_still.lasted_s if found.stands_still else 0.0,
+        "restarts_unknown": found.restarts or None,
+        "histories": [{"since": one.since, "step_s": one.step_s} for one in found.histories],
+    }
+
+
+def _stillness(one: Stillness) -> dict[str, float]:
+    return {"began_at": one.began_at, "at_least_s": one.lasted_s, "at_most_s": one.needs_s}

@@ -1,0 +1,86 @@
+"""`suggest-for`: the longest time in which a queue stood still and moved again by itself, and the `for` that follows."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+
+from tests.cli.line import Line
+from tests.support.unstick_process import runbook
+
+MAIL = ("--label", "queue=mail.delivery", "--label", "vhost=/", "--label", "service=mail-delivery")
+
+
+def played(here: Line, *pauses: tuple[float, float]) -> None:
+    """Five messages waited all the hour; a message was acknowledged each second but in these pauses (seconds ago, how long)."""
+    queue = here.rabbit.queue("mail.delivery")
+    queue.history[:] = list(_history(time.time(), pauses))
+
+
+def _history(now: float, pauses: Iterable[tuple[float, float]]) -> Iterable[tuple[float, int, int]]:
+    acks = 0
+    for ago in range(3700, -1, -1):
+        acks += not any(begin >= ago > begin - lasts for begin, lasts in pauses)
+        yield now - ago, 5, acks
+
+
+def test_the_longest_stillness_is_shown_with_the_for_that_covers_it(here: Line) -> None:
+    """A pause of 40 s, five minutes ago: the runbook's 6 s would have restarted the application."""
+    played(here, (300.0, 40.0), (100.0, 22.0))
+    said = here.run("suggest-for", *MAIL, code=1).output
+    assert "mail-delivery, mail.delivery: for is 6 s" in said
+    assert "a sample every 5 s: stood still 2 times and moved again by itself" in said
+    assert "→  set for: 50s" in said or "→  set for: 40s" in said
+
+
+def test_a_for_that_is_long_enough_is_said_to_be(here: Line) -> None:
+    """Then the exit code is 0, for a check in CI."""
+    here.configured(runbook("mail-delivery", symptom={"rabbitmq": {"for": "2m"}}))
+    played(here, (300.0, 40.0))
+    answer = here.json("suggest-for", *MAIL)
+    (found,) = answer
+    (one,) = found["healed"]
+    assert 40.0 <= found["suggested_s"] <= 50.0
+    assert one["at_least_s"] <= 40.0 <= one["at_most_s"]
+    assert time.time() - one["began_at"] < 330.0
+    assert found["left_out"] == []
+
+
+def test_a_pause_before_the_fine_samples_is_seen_in_the_hours(here: Line) -> None:
+    """Half an hour ago only a sample a minute is left, so the suggestion is two minutes longer."""
+    here.configured(runbook("mail-delivery", symptom={"rabbitmq": {"for": "30m"}}))
+    played(here, (1800.0, 300.0))
+    (found,) = here.json("suggest-for", *MAIL)
+    assert 300.0 < found["suggested_s"] <= 420.0
+    assert [one["step_s"] for one in found["histories"]] == [5.0, 60.0]
+
+
+def test_what_a_restart_ended_is_left_out(here: Line) -> None:
+    """Otherwise each restart would make `for` longer."""
+    here.configured(runbook("mail-delivery", symptom={"rabbitmq": {"for": "2m"}}))
+    played(here, (45.0, 40.0))
+    with_all = here.json("suggest-for", *MAIL)[0]
+    here.rundeck.run_by_hand({"service": "mail-delivery"})
+    found = here.json("suggest-for", *MAIL)[0]
+    assert with_all["healed"]
+    assert (found["healed"], len(found["left_out"])) == ([], 1)
+
+
+def test_where_restarts_are_not_known_it_says_so(here: Line) -> None:
+    """Without the label that the job's option needs, nobody can say which runs were this application's."""
+    here.configured(runbook("mail-delivery", match=['alertname="RabbitMQQueueStuck"']))
+    played(here)
+    said = here.run("suggest-for", *MAIL[:4]).output
+    assert "restarts are not left out: option service" in said
+
+
+def test_a_queue_that_stands_still_now_is_not_taken_for_healthy(here: Line) -> None:
+    """It may be stuck; whether it moves again by itself is not known yet."""
+    played(here, (200.0, 200.0))
+    said = here.run("suggest-for", *MAIL).output
+    assert "it stands still now, for 3 min" in said
+
+
+def test_labels_that_name_no_queue_are_refused_with_the_remedy(here: Line) -> None:
+    """Exit code 2, as for every argument that can't be used."""
+    assert "--label vhost=/" in here.run("suggest-for", "--label", "service=x", code=2).output
