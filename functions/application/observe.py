@@ -12,7 +12,7 @@ from functions.application.serialization import decode
 from functions.domain.decisions.bounds import QUEUES_KEPT
 from functions.domain.decisions.step import new_alerts
 from functions.domain.model.alerts import MatchedAlert, QueueRef, Target
-from functions.domain.model.codes import Ending
+from functions.domain.model.codes import Ending, Phase
 from functions.domain.model.events import AlertsReceived, Event
 from functions.domain.model.incidents import Document
 from functions.domain.model.observations import NOT_CHECKED, Observation, Pause, Storm, Unknown
@@ -54,7 +54,7 @@ def observe(ports: Ports, document: Document, event: Event, budget: Budget) -> t
     if incident is not None:
         for watched in incident.queues:
             queues.setdefault(watched.queue.key, (watched.queue, ports.rules.runbooks.get(watched.runbook)))
-        follow = incident.execution.id if incident.execution else None
+        follow = incident.execution.id if incident.execution and incident.phase is not Phase.OBSERVING else None
         tail = follow is not None and incident.tail is None
     timeout_s = budget.at_most(LOOK_S) * LOOK_SHARE
     calls, read = plan_queries(ports, target, queues, follow, tail=tail, rules=ports.rules, timeout_s=timeout_s)

@@ -197,7 +197,7 @@ def _needs_look(document: Document, event: Event, now: float) -> bool:
             if incident is None:
                 # An escalation ends only when its queues are healthy.
                 return _has_firing_target(event) or document.escalated_at is not None
-            return now >= incident.due or incident.phase is Phase.ASKED
+            return now >= incident.due or incident.phase in (Phase.ASKED, Phase.OBSERVING)
         case TimerFired():
             return incident is not None and now >= incident.due
         case Approved():

@@ -80,6 +80,7 @@ PHASES: Mapping[Phase, Text] = {
     Phase.STARTING: Text("starting"),
     Phase.RUNNING: Text("restarting"),
     Phase.VERIFYING: Text("restarted, being watched"),
+    Phase.OBSERVING: Text("only being watched"),
 }
 ENDINGS: Mapping[Ending, Text] = {
     Ending.RECOVERED: Text("recovered"),

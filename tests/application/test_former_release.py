@@ -62,9 +62,10 @@ def kinds(memory: Memory) -> list[str]:
 
 
 def test_the_recordings_are_of_the_first_version():
-    """Else they would prove nothing; every phase is among them."""
+    """Else they would prove nothing; every phase of that time is among them."""
     assert {json.loads(recorded(name))["version"] for name in NAMES} == {1}
-    assert {document.incident.phase for document in map(read, DOCUMENTS) if document.incident} == set(Phase)
+    phases = {document.incident.phase for document in map(read, DOCUMENTS) if document.incident}
+    assert phases == set(Phase) - {Phase.OBSERVING}, "nothing was followed in mode observe"
     assert VERSION == 2
 
 

@@ -15,11 +15,11 @@ from msgspec.structs import replace
 
 from functions.application import deliver, reconcile
 from functions.application.serialization import encode
-from functions.domain.decisions import endings, guards, phases, step
+from functions.domain.decisions import endings, guards, observing, phases, step
 from functions.domain.decisions import health as judge
 from functions.domain.decisions import messages as telling
 from functions.domain.decisions.guards import Decision, GuardContext, Kind
-from functions.domain.model.codes import Reason
+from functions.domain.model.codes import Health, Reason
 from functions.domain.model.events import Start, Step, Wake
 from functions.domain.model.observations import ExecutionHistory
 from functions.runtime.errors import Unavailable
@@ -131,6 +131,13 @@ def _replaced_guard(place: str, broken: Callable[[Any], Any]) -> Piece:
         return {name: broken(guard) if name == place else guard for name, guard in right.items()}
 
     return (guards, "GUARDS", table)
+
+
+def _all_healthy(right: Any) -> Any:
+    def judge_all(scene: GuardContext) -> Any:
+        return [(Health.WELL, why, watched) for _, why, watched in right(scene)]
+
+    return judge_all
 
 
 def _passes(_right: Any) -> Any:
@@ -468,6 +475,21 @@ VARIANTS = (
         seed=7,
     ),
     Variant("an approval that nobody gave", (_replaced_guard("mode", _passes),), Faults(), frozenset({"approve", "sick"}), "I3"),
+    Variant("observing that restarts", (_replaced_guard("mode", _passes),), Faults(), frozenset({"observe", "sick"}), "I3"),
+    Variant(
+        "observing that believes what it can't see",
+        ((observing, "judge_queues", _all_healthy),),
+        Faults(),
+        frozenset({"observe", "sick"}),
+        "I5",
+    ),
+    Variant(
+        "observing that overlooks people",
+        ((observing, "_restart_by_hand", lambda _: lambda *_: None),),
+        Faults(),
+        frozenset({"observe", "sick"}),
+        "I5",
+    ),
     Variant("no cooldown", (_replaced_guard("cooldown", _passes),), Faults(), frozenset({"auto", "sick"}), "I3", seed=42),
     Variant(
         "no limit of restarts",

@@ -10,6 +10,7 @@ from functions.domain.model.events import Reply
 from functions.domain.model.incidents import AlertRef, Archive, Document, Outcome
 from tests.simulation.guards_checked import guards_checked
 from tests.simulation.models import Run
+from tests.simulation.observed import observed
 from tests.simulation.pace import pace
 from tests.simulation.recoveries import recoveries
 from tests.simulation.scenario import Scenario
@@ -38,6 +39,7 @@ def check(scenario: Scenario) -> list[Violation]:
     found += _repeated(world, records)
     found += _told_again(records)
     found += _declined(world, records)
+    found += observed(world)
     found += pace(world)
     found += _told_of_suspicions(world, records)
     found += [

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 
 from tests.simulation.checker import Violation, check
 from tests.simulation.models import Faults
-from tests.simulation.scenario import END_AFTER_S, Scenario, build
-from tests.simulation.world import BEGIN
+from tests.simulation.scenario import Scenario, build, end_of
 
 PART = 250
 """Seeds that one process takes at a time; there is one for each core."""
@@ -24,7 +23,7 @@ def schedule(
 ) -> tuple[Scenario, list[Violation]]:
     """One schedule, from its drawing to the verdict."""
     scenario = build(rng, trace=trace, faults=faults, options=options)
-    scenario.world.run(BEGIN + END_AFTER_S)
+    scenario.world.run(end_of(scenario))
     return scenario, check(scenario)
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from msgspec.structs import replace
 
 from functions.adapters.symptoms.rabbitmq import to_queue
+from functions.domain.decisions.observing import FOLLOWED_S
 from functions.domain.model.alerts import SUSPICION, Alert, QueueRef, Target
 from functions.domain.model.codes import Mode, Phase
 from functions.domain.model.runbooks import Limits, Rules, Runbook, Verify
@@ -90,13 +91,19 @@ def build(
     if "untroubled" not in options:
         troubles(world, rng)
     if "no_sweep" not in options:
-        world.sweep_every(300.0, BEGIN + END_AFTER_S)
+        world.sweep_every(300.0, end_of(scenario))
     return scenario
+
+
+def end_of(scenario: Scenario) -> float:
+    """When the schedule ends: what is only observed is followed for a day."""
+    observes = scenario.world.rules.runbooks["mail"].mode is Mode.OBSERVE
+    return BEGIN + END_AFTER_S + (FOLLOWED_S if observes else 0.0)
 
 
 def _runbook(rng: random.Random, options: frozenset[str]) -> Runbook:
     drawn = rng.choice([Mode.AUTO] * 6 + [Mode.APPROVE, Mode.OBSERVE])
-    mode = Mode.AUTO if "auto" in options else Mode.APPROVE if "approve" in options else drawn
+    mode = next((mode for mode in Mode if mode.value in options), drawn)
     verify = QUICK if "quick" in options or rng.random() < 0.25 else Verify()
     limits = Limits(cooldown_s=rng.choice([60.0, 600.0]), attempts=rng.choice([1, 2, 2, 3]))
     return a_runbook(mode=mode, verify=verify, limits=limits, freeze=() if "untroubled" in options else freeze(rng, options))

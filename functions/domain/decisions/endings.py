@@ -17,6 +17,7 @@ from functions.domain.decisions.messages import (
     may_overrule,
     was_told_recently,
 )
+from functions.domain.decisions.observing import observe_hold
 from functions.domain.model.codes import Action, Ending, Mode, Phase, Reason
 from functions.domain.model.events import Declined, Step
 from functions.domain.model.incidents import Document, Incident
@@ -42,6 +43,8 @@ def handle_hold(document: Document, incident: Incident, runbook: Runbook, contex
         return _wait(document, incident, runbook, context, decision)
     if incident.restarts > 0:
         return escalate(document, incident, runbook, context, decision.reason, decision.detail, remedy=decision.remedy)
+    if decision.reason is Reason.OBSERVE_ONLY:
+        return observe_hold(document, incident, runbook, context)
     if _may_ask(document, incident, runbook, context, decision):
         return request_approval(document, incident, runbook, context, decision)
     return end_as_held(document, incident, runbook, context, decision)

@@ -282,7 +282,7 @@ def failing(context: GuardContext) -> Decision | None:
 
 def symptom(context: GuardContext) -> Decision | None:
     """`symptom_gone` and `symptom_unknown`. One stuck queue is enough for a restart."""
-    judged = [_health(context, watched) for watched in context.incident.queues]
+    judged = judge_queues(context)
     if any(health is Health.ILL for health, _, _ in judged):
         return None
     for health, why, watched in judged:
@@ -314,9 +314,14 @@ def _health(context: GuardContext, watched: QueueState) -> tuple[Health, Phrase,
     return judge.judge_health(_runbook_of(context, watched).symptom, seen, watched, context.now)
 
 
+def judge_queues(context: GuardContext) -> list[tuple[Health, Phrase, QueueState]]:
+    """How each queue of the incident is now, why, and its state with this observation added."""
+    return [_health(context, watched) for watched in context.incident.queues]
+
+
 def update_queues(context: GuardContext) -> tuple[QueueState, ...]:
     """The incident's queues with this observation added."""
-    return tuple(_health(context, watched)[2] for watched in context.incident.queues)
+    return tuple(watched for _, _, watched in judge_queues(context))
 
 
 def _runbook_of(context: GuardContext, watched: QueueState) -> Runbook:

@@ -31,6 +31,7 @@ from functions.domain.decisions.guards import (
     update_queues,
 )
 from functions.domain.decisions.messages import channels_for, enqueue_hold, enqueue_message
+from functions.domain.decisions.observing import watch_observed
 from functions.domain.model.codes import Action, Ending, Phase, Reason, Verdict
 from functions.domain.model.events import Abort, Act, Claim, Start, StartResult, Step
 from functions.domain.model.incidents import Document, Incident, PastAttempt, QueueState
@@ -48,11 +49,13 @@ NUMBER_ANEW_S = 60.0
 
 def run_phase(document: Document, incident: Incident, context: StepContext) -> Step:
     """Take the next step of the incident's phase."""
+    incident = replace(incident, runner_ahead_s=_ahead_s(incident, context))
+    if incident.phase is Phase.OBSERVING:
+        return watch_observed(document, incident, context)
     runbook = context.rules.runbooks.get(incident.runbook)
     if runbook is None:
         gone = Text("the runbook {runbook} is no longer in the configuration", runbook=incident.runbook)
         return escalate(document, incident, None, context, Reason.NO_RUNBOOK, gone)
-    incident = replace(incident, runner_ahead_s=_ahead_s(incident, context))
     match incident.phase:
         case Phase.STARTING:
             return _check_start(document, incident, runbook, context)

@@ -23,6 +23,7 @@ from functions.domain.decisions.messages import (
     short_source,
     to_alert_ref,
 )
+from functions.domain.decisions.observing import is_over, observe_alerts, stop_observing
 from functions.domain.decisions.phases import (
     clear_escalation_if_healthy,
     evaluate_guards,
@@ -164,6 +165,8 @@ def _on_alerts(document: Document, event: AlertsReceived, context: StepContext) 
         reply = reply_for_alerts(document, event, firing[0], Action.HELD, Reason.DUPLICATE)
         outcome = carried.find(firing[0])
         return Step(document, reply=replace(reply, incident=outcome.incident) if outcome else reply)
+    if document.incident is not None and is_over(document.incident, context.rules):
+        document = stop_observing(document, document.incident, context.rules, context.at)
     incident_before = document.incident or _new_incident(event, new[0], context)
     incident, left_out = _with_alerts(incident_before, new, context)
     if document.incident is not None:
@@ -241,6 +244,8 @@ def _join_incident(
     document: Document, incident: Incident, event: AlertsReceived, cases: tuple[MatchedAlert, ...], context: StepContext
 ) -> Step:
     document = replace(document, incident=incident)
+    if incident.phase is Phase.OBSERVING:
+        return observe_alerts(document, incident, context)
     if incident.phase is Phase.ASKED and incident.reason is not Reason.AWAITING_APPROVAL and not has_unseen(context):
         return _recheck_guard(document, incident, event, context)
     action = Action.DEFERRED if incident.phase is Phase.DEFERRED else Action.HELD

@@ -55,6 +55,8 @@ class Phase(StrEnum):
     STARTING = "starting"
     RUNNING = "running"
     VERIFYING = "verifying"
+    OBSERVING = "observing"
+    """Held by the mode `observe`, and followed to see how it goes without a restart by Unstick."""
 
 
 class Action(StrEnum):

@@ -105,6 +105,10 @@ class Incident(Struct, frozen=True):
     expires_at: float | None = None
     told: tuple[str, ...] = ()
     """The channels that got a message about this incident."""
+    observed_at: float | None = None
+    """When it would have been restarted, had the runbook not been in mode `observe`."""
+    healed_at: float | None = None
+    """Since when all its queues were healthy in every look, while it was only observed."""
     draining_told: str = ""
     """The last message that said that it drains slowly."""
 

@@ -300,7 +300,7 @@ def test_what_a_guard_held_is_reconsidered_when_an_alert_comes():
     assert (still.reply.action, still.reply.reason) == (Action.HELD, Reason.TOO_MANY_RESTARTS)
 
 
-@pytest.mark.parametrize("phase_now", sorted(Phase))
+@pytest.mark.parametrize("phase_now", sorted(set(Phase) - {Phase.OBSERVING}))
 def test_before_due_an_alert_joins_and_nothing_moves(phase_now):
     """It adds its queue and fingerprint; no `due` moves, no look is counted, no wake-up is made, nothing is told."""
     asks = Reason.AWAITING_APPROVAL if phase_now is Phase.ASKED else None

@@ -1,0 +1,172 @@
+"""What a runbook in mode observe would have restarted is followed in silence, and archived with how it went."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from msgspec.structs import replace
+
+from functions.domain.decisions.observing import FOLLOWED_S
+from functions.domain.model.codes import Action, Ending, Mode, Phase, Reason
+from functions.domain.model.events import MessagesDelivered, Start, Step
+from functions.domain.model.incidents import Document, Incident
+from functions.domain.model.observations import Execution, Observation, Unknown
+from tests.support.scenes import (
+    NEW,
+    NOW,
+    POST,
+    TARGET,
+    alerted,
+    case,
+    channels,
+    execution,
+    kinds,
+    ledger,
+    moved,
+    phase,
+    resolved,
+    rules,
+    runbook,
+    seen,
+    sighting,
+    wakes,
+    well,
+    woken,
+)
+
+OBSERVES = rules(runbook(mode=Mode.OBSERVE))
+EMPTY = Document(TARGET.key)
+BY_HAND = execution(31, started=600, ended=640)
+
+
+def observed() -> Document:
+    """It is stuck, people were told, and Unstick follows it."""
+    made = moved(EMPTY, alerted(), with_rules=OBSERVES)
+    assert (phase(made), kinds(made.document)) == (Phase.OBSERVING, ["held"])
+    posted = MessagesDelivered(frozenset(message.id for message in made.document.to_tell))
+    return moved(made.document, posted, with_rules=OBSERVES).document
+
+
+def look(found: Document, after_s: float, what: Observation | None = None) -> Step:
+    """A look so long after the hold; without `what` the queue is as stuck as ever."""
+    return woken(found, NOW + after_s, what or seen(now=NOW + after_s), OBSERVES)
+
+
+def healthy(after_s: float, *executions: Execution, **changes: object) -> Observation:
+    """The queue is empty, and its consumers are there."""
+    history = replace(ledger(*executions), runner_now=ledger().runner_now + after_s)
+    return replace(seen(now=NOW + after_s, mail=well(NOW + after_s), history=history), **changes)
+
+
+def ended(made: Step) -> Incident:
+    """The archived incident, of which nobody is told."""
+    assert (made.document.incident, made.document.to_tell) == (None, ())
+    assert not any(isinstance(act, Start) for act in made.acts)
+    record = made.document.to_archive[-1]
+    assert (record.outcome.ending, record.outcome.reason, record.outcome.restarts) == (Ending.HELD, Reason.OBSERVE_ONLY, 0)
+    return record.incident
+
+
+def test_people_are_told_once_and_it_is_followed():
+    """As before there is one message; now the incident stays open, and a wake-up looks after `verify.first`."""
+    made = moved(EMPTY, alerted(), with_rules=OBSERVES)
+    assert made.reply is not None
+    assert (made.reply.action, made.reply.reason) == (Action.HELD, Reason.OBSERVE_ONLY)
+    assert (channels(made.document), wakes(made), made.document.due) == ({"ops", "duty"}, [NOW + 20], NOW + 20)
+    assert made.document.incident.observed_at == NOW
+
+
+def test_a_queue_that_stays_stuck_is_followed_for_a_day_by_a_hundred_looks():
+    """The looks get rarer, half an hour apart at most; nothing is told, and in the end it is archived as not healed."""
+    found, moments = observed(), []
+    while found.incident is not None:
+        moments.append(found.due - NOW)
+        made = look(found, moments[-1])
+        found = made.document
+    incident = ended(made)
+    gaps = [later - earlier for earlier, later in pairwise(moments)]
+    assert (incident.healed_at, incident.execution) == (None, None)
+    assert (moments[0], moments[-1], min(gaps), max(gaps)) == (20.0, FOLLOWED_S, pytest.approx(15), pytest.approx(1800))
+    assert 60 < len(moments) < 130
+
+
+def test_two_healthy_looks_end_it():
+    """Healed by itself: since the first of them, and no execution."""
+    first = look(observed(), 300, healthy(300))
+    assert (phase(first), first.document.due) == (Phase.OBSERVING, NOW + 315)
+    incident = ended(look(first.document, 315, healthy(315)))
+    assert (incident.observed_at, incident.healed_at, incident.execution) == (NOW, NOW + 300, None)
+
+
+def test_a_queue_that_is_stuck_again_has_not_healed():
+    """The count of healthy looks begins anew."""
+    found = look(observed(), 300, healthy(300)).document
+    found = look(found, 315).document
+    assert (found.incident.healed_at, found.due) == (None, NOW + 315 + 31.5)
+
+
+def test_an_emptied_queue_without_consumers_has_not_healed():
+    """Somebody purged it: it gets stuck again with the next message."""
+    purged = replace(healthy(300), queues={key: well(NOW + 300, ()) for key in seen().queues})
+    assert look(observed(), 300, purged).document.incident.healed_at is None
+
+
+def test_a_restart_by_hand_stands_in_the_record():
+    """Unstick sees in Rundeck's history that a person restarted it, and when."""
+    found = look(observed(), 620, seen(now=NOW + 620, history=ledger(BY_HAND))).document
+    for after_s in (700, 715):
+        made = look(found, after_s, healthy(after_s, BY_HAND))
+        found = made.document
+    incident = ended(made)
+    assert (incident.execution, incident.adopted, incident.healed_at) == (BY_HAND, True, NOW + 700)
+
+
+def test_nothing_is_concluded_while_the_history_can_not_be_read():
+    """Else a restart by hand would count as healed by itself."""
+    blind = {"ledger": Unknown("it is down")}
+    found = look(observed(), 300, healthy(300)).document
+    found = look(found, 315, healthy(315, **blind)).document
+    assert (found.incident.phase, found.due) == (Phase.OBSERVING, NOW + 330)
+    assert ended(look(found, 330, healthy(330))).healed_at == NOW + 300
+
+
+def test_repeats_are_told_once_an_hour_as_before():
+    """A repeat joins, and reminds people as often as it did before anything was followed."""
+    found = observed()
+    soon = moved(found, alerted(case(), incident="inc-2"), at=NOW + 900, with_rules=OBSERVES)
+    assert (soon.document.to_tell, soon.reply.incident, soon.reply.reason) == ((), "inc-1", Reason.OBSERVE_ONLY)
+    what = seen(now=NOW + 3700)
+    late = moved(found, alerted(case(), incident="inc-3"), what, NOW + 3700, OBSERVES)
+    assert (phase(late), channels(late.document)) == (Phase.OBSERVING, {"ops", "duty"})
+    other = moved(found, alerted(case(POST, fingerprint="fp-2")), seen(post=sighting(9)), NOW + 5, OBSERVES)
+    assert [watched.queue for watched in other.document.incident.queues][1:] == [POST]
+    assert channels(other.document) == {"ops", "duty"}, "another alert"
+
+
+def test_a_repeat_of_a_queue_that_is_well_again_tells_nothing():
+    """Grafana is late; the look knows better."""
+    made = moved(observed(), alerted(), healthy(3700), NOW + 3700, OBSERVES)
+    assert (made.document.to_tell, made.reply.reason) == ((), Reason.SYMPTOM_GONE)
+
+
+def test_an_alert_that_resolves_ends_nothing_by_itself():
+    """Whether the queue is well again is looked at, not believed."""
+    made = moved(observed(), resolved(), at=NOW + 10, with_rules=OBSERVES)
+    assert phase(made) is Phase.OBSERVING
+
+
+@pytest.mark.parametrize("changed", [rules(runbook(mode=Mode.AUTO)), rules(runbook(name="other", mode=Mode.AUTO))])
+def test_what_was_only_observed_is_never_acted_on(changed):
+    """The runbook restarts now, or is gone: the wake-up ends the following and starts nothing; the next alert decides anew."""
+    ended(woken(observed(), NOW + 20, with_rules=changed))
+    found = moved(observed(), alerted(case(book=next(iter(changed.runbooks.values()))), incident="inc-2"), with_rules=changed)
+    assert [record.incident.id for record in found.document.to_archive] == ["inc-1"]
+    assert [act.tag for act in found.acts if isinstance(act, Start)] == ["inc-2.1"]
+
+
+def test_consumers_that_can_not_be_seen_do_not_keep_it_open():
+    """Without the broker's page a queue within its limit counts as healthy."""
+    blind = replace(well(NOW + 300, NEW), consumers=None, consumer_ids=None)
+    made = look(observed(), 300, replace(healthy(300), queues=dict.fromkeys(seen().queues, blind)))
+    assert made.document.incident.healed_at == NOW + 300
