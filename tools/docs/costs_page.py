@@ -54,6 +54,8 @@ FORGED_S, WEBHOOK_S, VERIFY_S, SWEEP_S, WEEKLY_S = 0.1, 2.0, 1.0, 0.3, 180.0
 check and drill of one week together. Each as if it had the instance to itself, which is the most that it can be."""
 WAKE_UPS = 8
 """Of one alert: six checks until the queue has recovered in two of them, the messages, and one to spare."""
+SUSPICION_S, SUSPICION_WRITES = 1.0, 3
+"""Of a suspicion that comes to nothing: two notifications, that it fires and that it is resolved, and one wake-up."""
 SECRETS = 5
 INSTANCE_CACHE_S = 300.0
 ENTRY_KIB = 1.0
@@ -66,6 +68,7 @@ class Month:
     title: str
     alerts: float = 0
     forged: float = 0
+    suspicions: float = 0
 
 
 MONTHS = [
@@ -73,17 +76,18 @@ MONTHS = [
     Month("one alert a day", alerts=DAYS),
     Month("a thousand alerts a day", alerts=1000 * DAYS),
     Month("one alert a day and a million forged requests in the month", alerts=DAYS, forged=1e6),
+    Month("one alert a day, and every minute a suspicion that comes to nothing", alerts=DAYS, suspicions=DAYS * 24 * 60),
 ]
 
 
 def usage(month: Month) -> dict[str, float]:
     """Units of everything that has a price."""
     sweeps = DAYS * 24 * 12
-    wake_ups = month.alerts * WAKE_UPS
-    webhook_s = month.alerts * WEBHOOK_S + month.forged * FORGED_S
+    wake_ups = month.alerts * WAKE_UPS + month.suspicions
+    webhook_s = month.alerts * WEBHOOK_S + month.forged * FORGED_S + month.suspicions * 2 * SUSPICION_S
     other_s = wake_ups * VERIFY_S + sweeps * SWEEP_S + DAYS / 7 * WEEKLY_S
-    requests = month.alerts + month.forged + wake_ups + sweeps + DAYS / 7 * 3
-    lifetimes = min(month.alerts + sweeps, DAYS * 86400 / INSTANCE_CACHE_S * 3)
+    requests = month.alerts + month.forged + month.suspicions * 2 + wake_ups + sweeps + DAYS / 7 * 3
+    lifetimes = min(month.alerts + month.suspicions + sweeps, DAYS * 86400 / INSTANCE_CACHE_S * 3)
     return {
         "cpu": webhook_s + other_s,
         "memory": webhook_s * WEBHOOK_GIB + other_s * OTHER_GIB,
@@ -92,8 +96,8 @@ def usage(month: Month) -> dict[str, float]:
         "jobs": 4,
         "secrets": SECRETS,
         "accesses": lifetimes * (SECRETS - 1),
-        "writes": month.alerts * 12 + sweeps,
-        "reads": (month.alerts + wake_ups) * 4,
+        "writes": month.alerts * 12 + month.suspicions * SUSPICION_WRITES + sweeps,
+        "reads": (month.alerts + month.suspicions * 2 + wake_ups) * 4,
         "stored": 0.1 + month.alerts * 20e-6 * 13,
         "logs": requests * ENTRY_KIB * 2 / 1024**2,
         "conditions": 4,
