@@ -20,7 +20,7 @@ from functions.domain.model.alerts import Target
 from functions.domain.model.codes import VERSION, Ending, Phase, Reason
 from functions.domain.model.incidents import Archive, Document, Incident, Outcome, QueueState
 from functions.domain.model.messages import Card, Message
-from functions.domain.model.observations import Pause
+from functions.domain.model.observations import Execution, Pause
 from tests.cli.line import FIRING, Line
 from tests.support.unstick_process import job_id, runbook
 
@@ -110,6 +110,22 @@ def test_what_is_untold_is_open(here: Line) -> None:
     here.saved(Document("alert-1", to_tell=(message,), due=NOW + 3600))
     (one,) = here.json("status")["open"]
     assert (one["phase"], one["to_tell"]) == ("untold", 1)
+
+
+def test_what_is_only_observed_is_listed(here: Line) -> None:
+    """What would have been restarted, while it is followed and with what became of it."""
+    incident = replace(INCIDENT, phase=Phase.OBSERVING, reason=Reason.OBSERVE_ONLY, observed_at=NOW - 900, restarts=0)
+    here.saved(opened(incident=incident))
+    shown = " ".join(here.run("status", code=0).stdout.split())
+    assert "observing, due in " in shown
+    assert "would have been restarted 15 min" in shown
+    by_hand = Execution("7", "https://rundeck.example.com/7", "succeeded", NOW - 60, NOW - 30)
+    ended = replace(incident, execution=by_hand, adopted=True, healed_at=NOW - 15)
+    record = Archive(TARGET, ended, replace(OUTCOME, ending=Ending.HELD, reason=Reason.OBSERVE_ONLY, restarts=0, at=NOW))
+    here.ports.archive(time.strftime("incidents/%Y-%m-%d/observed.json", time.gmtime(NOW)), encode(record), 5)
+    (one,) = here.json("status")["recent"]
+    assert (one["became"], one["restarted_by_person_after_s"]) == ("healed_by_person", 840)
+    assert "healed after a person restarted it 14 min later" in " ".join(here.run("status", code=0).stdout.split())
 
 
 def test_recent_incidents_newest_first(here: Line) -> None:

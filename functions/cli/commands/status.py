@@ -14,10 +14,13 @@ from functions.application.serialization import decode
 from functions.bootstrap import Adapters
 from functions.cli import output
 from functions.cli.documents import LOAD_S, document_keys, load_documents, name_of
+from functions.domain.costs import would_be
+from functions.domain.costs.model import Became
 from functions.domain.decisions.guards import ESCALATION_HOLDS_S
 from functions.domain.model.incidents import Archive, Document
 from functions.domain.model.observations import Pause, Unknown
 from functions.domain.model.runbooks import Rules
+from functions.domain.texts import words
 from functions.runtime.errors import Denied
 
 OVERDUE_S = 120.0
@@ -26,6 +29,13 @@ OVERDUE_S = 120.0
 ARCHIVE_S = 60.0
 DAY_S = 86400.0
 WEEK_S = 7 * DAY_S
+BECAME = {
+    Became.HEALED_BY_PERSON: "healed after a person restarted it",
+    Became.HEALED_BY_ITSELF: "healed by itself",
+    Became.NOT_ILL: "was no longer ill a minute later",
+    Became.STILL_ILL: "did not heal within a day",
+    Became.UNKNOWN: "was not followed to its end",
+}
 
 
 class State(Struct, frozen=True):
@@ -143,6 +153,8 @@ def _print_open(state: State) -> None:
             parts.append(f"due {output.relative(document.due - state.at)}" + " OVERDUE" * state.overdue(document))
         if incident:
             parts += [incident.reason.value] if incident.reason else []
+            if incident.observed_at is not None:
+                parts.append(f"would have been restarted {output.relative(incident.observed_at - state.at)}")
             parts += [f"restarts: {incident.restarts}", f"runbook {incident.runbook}", f"incident {incident.id}"]
         else:
             parts.append(f"document {document.key}")
@@ -159,8 +171,16 @@ def _print_recent(state: State, rules: Rules) -> None:
     for record in state.recent:
         outcome, target = record.outcome, record.target
         reason = f" ({outcome.reason.value})" if outcome.reason else ""
-        text = f"{target.name if target else '-'}: {outcome.ending.value}{reason}, restarts: {outcome.restarts}"
+        text = f"{target.name if target else '-'}: {outcome.ending.value}{reason}, restarts: {outcome.restarts}{_became(record)}"
         output.print_text(f"{text}, incident {record.incident.id}", f"  {output.local_time(outcome.at, rules)}  ")
+
+
+def _became(record: Archive) -> str:
+    """What became of a target that was only observed."""
+    became, after_s = would_be.what_became(record), would_be.restarted_after_s(record)
+    if became is None:
+        return ""
+    return f", {BECAME[became]}" + (f" {words.duration(after_s)} later" if after_s is not None else "")
 
 
 def _as_json(state: State) -> dict[str, Any]:
@@ -180,6 +200,7 @@ def _as_json(state: State) -> dict[str, Any]:
                 "runbook": document.incident.runbook if document.incident else None,
                 "restarts": document.incident.restarts if document.incident else 0,
                 "reason": document.incident.reason if document.incident else None,
+                "would_have_restarted_at": document.incident.observed_at if document.incident else None,
             }
             for document in state.open
         ],
@@ -195,6 +216,9 @@ def _as_json(state: State) -> dict[str, Any]:
                 "reason": record.outcome.reason,
                 "at": record.outcome.at,
                 "restarts": record.outcome.restarts,
+                "would_have_restarted_at": record.incident.observed_at,
+                "became": would_be.what_became(record),
+                "restarted_by_person_after_s": would_be.restarted_after_s(record),
             }
             for record in state.recent
         ],

@@ -7,7 +7,9 @@ from datetime import datetime
 from itertools import islice
 
 from functions.domain.cards.rendering import Fact, render, tidy
+from functions.domain.costs import would_be
 from functions.domain.costs.model import MAX_PROMINENCE, Cost, Counts, Day, Gap, Likely, MissingData, RunbookCost
+from functions.domain.model.codes import Mode
 from functions.domain.model.messages import Card
 from functions.domain.model.runbooks import Rules
 from functions.domain.texts.sanitize import safe_url
@@ -19,6 +21,7 @@ SHOWN = 4
 GAPS_SHOWN = 5
 OFTEN_SHOWN = 3
 DECLINED_SHOWN, DECLINED = 3, 120
+WEEK = 7
 TREND = 14
 """Days whose bars fit into one line of a phone."""
 
@@ -32,6 +35,9 @@ def card(cost: Cost, rules: Rules, *, days: int = 7, in_common: Iterable[Phrase]
     active = [spent for spent in cost.runbooks if not spent.quiet]
     most_prominent = max(active, key=lambda spent: spent.prominence, default=None)
     causes = [_open(spent) for spent in sorted(active, key=lambda spent: -spent.prominence)]
+    observed = [
+        would_be.sentence(spent, spent.month if days > WEEK else spent.week) for spent in active if _observes(spent, rules)
+    ]
     likely = [_likely(spent) for spent in active if spent.cause]
     links = ((tidy(spent.runbook, 40), safe_url(spent.root_cause)) for spent in active[:SHOWN])
     return render(
@@ -39,11 +45,23 @@ def card(cost: Cost, rules: Rules, *, days: int = 7, in_common: Iterable[Phrase]
         "report",
         "plan" if most_prominent and most_prominent.prominence > 1 else "fine",
         _headline(cost, most_prominent, days),
-        text=(*causes[:SHOWN], *_gaps(cost, rules), *likely[:SHOWN], *islice((phrase for phrase in in_common if phrase), SHOWN)),
+        text=(
+            *causes[:SHOWN],
+            *observed[:SHOWN],
+            *_gaps(cost, rules),
+            *likely[:SHOWN],
+            *islice((phrase for phrase in in_common if phrase), SHOWN),
+        ),
         facts=_facts(cost, active),
         links=[(named(LINK_CAUSE, runbook), url) for runbook, url in links if url],
         at=cost.at,
     )
+
+
+def _observes(spent: RunbookCost, rules: Rules) -> bool:
+    """Whether the runbook still only observes, so that there is something to advise."""
+    runbook = rules.runbooks.get(spent.runbook)
+    return runbook is not None and runbook.mode is Mode.OBSERVE
 
 
 def _headline(cost: Cost, most_prominent: RunbookCost | None, days: int) -> Phrase:

@@ -32,6 +32,36 @@ class Cause(Struct, frozen=True):
     of: int
 
 
+class Became(StrEnum):
+    """What became of what a runbook in mode `observe` would have restarted."""
+
+    HEALED_BY_PERSON = "healed_by_person"
+    HEALED_BY_ITSELF = "healed_by_itself"
+    """Or by something that Rundeck's history does not show."""
+    NOT_ILL = "not_ill"
+    """It was healthy again before a restart would have ended."""
+    STILL_ILL = "still_ill"
+    """It was ill for a day."""
+    UNKNOWN = "unknown"
+    """It was not followed to its end, since the runbook was changed."""
+
+
+class WouldBe(Struct, frozen=True):
+    """How many would-be restarts of the mode `observe` went which way."""
+
+    healed_by_person: int = 0
+    healed_by_itself: int = 0
+    not_ill: int = 0
+    still_ill: int = 0
+    unknown: int = 0
+    median_after_s: float | None = None
+    """From the would-be restart to the person's."""
+
+    @property
+    def total(self) -> int:
+        return self.healed_by_person + self.healed_by_itself + self.not_ill + self.still_ill + self.unknown
+
+
 class Counts(Struct, frozen=True):
     """What happened in the last `days` days."""
 
@@ -48,6 +78,8 @@ class Counts(Struct, frozen=True):
     suspicions: int = 0
     passed: int = 0
     """Of the suspicions, those whose queue moved by itself."""
+    would_be: WouldBe = WouldBe()
+    """What was only observed."""
 
 
 class Day(Struct, frozen=True):

@@ -14,6 +14,7 @@ from statistics import median
 from msgspec import Struct
 
 from functions.domain.costs import gaps as cost_gaps
+from functions.domain.costs import would_be
 from functions.domain.costs.model import Cause, Cost, Counts, Day, Known, Likely, RunbookCost, executions
 from functions.domain.model.codes import Ending, Reason
 from functions.domain.model.incidents import Archive
@@ -155,6 +156,7 @@ def _counts(
         saved_minutes=own * minutes if minutes > 0 else None,
         suspicions=moved + sum(any(trigger.suspicion for trigger in record.incident.triggers) for record in ended),
         passed=moved,
+        would_be=would_be.count(ended),
     )
 
 

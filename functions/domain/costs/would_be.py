@@ -1,0 +1,107 @@
+"""What became of what a runbook in mode `observe` would have restarted: would its restarts have been right?"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from statistics import median
+
+from functions.domain.cards.rendering import tidy
+from functions.domain.costs.model import Became, Counts, RunbookCost, WouldBe
+from functions.domain.model.incidents import Archive
+from functions.domain.texts.words import duration
+from functions.runtime.text import COMMA, Phrase, Text, in_brackets, join, named
+
+AT_ONCE_S = 60.0
+"""About as long as a restart takes: what is healthy by then needed none."""
+
+FOLLOWED_S = 86400.0
+"""An incident that is not healthy by then is not followed any longer."""
+
+ENOUGH = 5
+"""Fewer would-be restarts say nothing about the next one."""
+
+RIGHT = 0.8
+"""With at least this share of would-be restarts that were needed, people can be asked to approve them."""
+
+
+def what_became(record: Archive) -> Became | None:
+    """What became of one incident; None if it was not only observed."""
+    incident, ended_at = record.incident, record.outcome.at
+    if incident.observed_at is None:
+        return None
+    if incident.healed_at is None:
+        return Became.STILL_ILL if ended_at - incident.observed_at >= FOLLOWED_S else Became.UNKNOWN
+    if restarted_after_s(record) is not None:
+        return Became.HEALED_BY_PERSON
+    return Became.NOT_ILL if incident.healed_at - incident.observed_at <= AT_ONCE_S else Became.HEALED_BY_ITSELF
+
+
+def restarted_after_s(record: Archive) -> float | None:
+    """How long after the would-be restart a person made the one after which it healed."""
+    incident, execution = record.incident, record.incident.execution
+    if incident.observed_at is None or incident.healed_at is None or execution is None or execution.runner_started_at is None:
+        return None
+    started_at = execution.runner_started_at - incident.runner_ahead_s
+    return max(0.0, started_at - incident.observed_at) if started_at <= incident.healed_at else None
+
+
+def count(records: Iterable[Archive]) -> WouldBe:
+    """Count what became of the incidents that were only observed."""
+    observed = [record for record in records if record.incident.observed_at is not None]
+    became = Counter(what_became(record) for record in observed)
+    after_s = [after for record in observed if (after := restarted_after_s(record)) is not None]
+    return WouldBe(
+        healed_by_person=became[Became.HEALED_BY_PERSON],
+        healed_by_itself=became[Became.HEALED_BY_ITSELF],
+        not_ill=became[Became.NOT_ILL],
+        still_ill=became[Became.STILL_ILL],
+        unknown=became[Became.UNKNOWN],
+        median_after_s=median(after_s) if after_s else None,
+    )
+
+
+def sentence(spent: RunbookCost, counts: Counts) -> Phrase:
+    """How the would-be restarts of a runbook went, and whether to go on to `approve`. Empty without any."""
+    would_be = counts.would_be
+    if not would_be.total:
+        return ""
+    head = Text(
+        "{runbook} observes: {count} would-be restart in {days} days",
+        "{runbook} observes: {count} would-be restarts in {days} days",
+        runbook=tidy(spent.runbook, 60),
+        count=would_be.total,
+        days=counts.days,
+    )
+    return Text("{counted}. {advice}", counted=named(head, join(_parts(would_be), COMMA)), advice=_advice(would_be))
+
+
+def _parts(would_be: WouldBe) -> list[Phrase]:
+    after_s = would_be.median_after_s
+    by_person = Text("{count} healed only after a person restarted", count=would_be.healed_by_person)
+    parts = [
+        (would_be.healed_by_person, in_brackets(by_person, Text("median {took} later", took=duration(after_s or 0.0)))),
+        (would_be.still_ill, Text("{count} did not heal within a day", count=would_be.still_ill)),
+        (
+            would_be.healed_by_itself,
+            Text("{count} healed by itself", "{count} healed by themselves", count=would_be.healed_by_itself),
+        ),
+        (would_be.not_ill, Text("{count} was no longer ill", "{count} were no longer ill", count=would_be.not_ill)),
+        (would_be.unknown, Text("{count} was not followed", "{count} were not followed", count=would_be.unknown)),
+    ]
+    return [phrase for number, phrase in parts if number]
+
+
+def _advice(would_be: WouldBe) -> Text:
+    """Whether to trust the runbook with more."""
+    followed = would_be.total - would_be.unknown
+    needed = would_be.healed_by_person + would_be.still_ill
+    if followed < ENOUGH:
+        return Text("Stay in mode observe: fewer than {enough} say nothing yet.", enough=ENOUGH)
+    if needed >= RIGHT * followed:
+        return Text("Go on to mode approve: {needed} of {followed} needed a restart.", needed=needed, followed=followed)
+    return Text(
+        "Stay in mode observe, and raise `symptom.for` or slow the alert rule down: {needless} of {followed} needed no restart.",
+        needless=followed - needed,
+        followed=followed,
+    )
