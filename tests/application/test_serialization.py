@@ -15,7 +15,7 @@ from functions.domain.model.alerts import QueueRef
 from functions.domain.model.codes import VERSION, Ending, Phase, Reason, Verdict
 from functions.domain.model.incidents import AlertRef, Archive, Document, Hold, Incident, Outcome, PastAttempt, QueueState
 from functions.domain.model.messages import Card, Message
-from functions.domain.model.observations import Pause, Slot, Storm
+from functions.domain.model.observations import Holder, Pause, Slot, Storm
 from functions.runtime.errors import Denied
 from tests.support.scenes import MAIL, NOW, TARGET, execution, sighting
 
@@ -27,7 +27,7 @@ WATCHED = QueueState(
     QueueRef("other", "other:v:配送", "配送 (v)", {"file": "v/配送"}),
     "mail",
     NOW,
-    sighting(head_at=5.0),
+    sighting(head_at=5.0, head_bytes=8, held_bytes=9, holders=(Holder("10.0.3.7", "mail-worker-2", 1, NOW),)),
     NOW,
     3,
     4.5,
@@ -40,6 +40,9 @@ WATCHED = QueueState(
     Verdict.DRAINING,
     ((NOW, 9),),
     10.5,
+    (Holder("10.0.3.7", "mail-worker-2", 1, NOW),),
+    9,
+    8,
 )
 INCIDENT = Incident(
     "inc-1",

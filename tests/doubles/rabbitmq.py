@@ -12,12 +12,15 @@ import time
 from base64 import b64decode
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import parse_qs, unquote
 
 HOUR_S = 3600
+BYTES = 2048
+"""Of each message."""
 Reply = tuple[int, str, bytes]
 """Status, content type, body."""
 
@@ -40,7 +43,11 @@ class Queue:
     unacked: int = 0
     acks: int = 0
     consumers: tuple[str, ...] = ("127.0.0.1:50001 -> 127.0.0.1:5672",)
-    """Names of their connections."""
+    """Names of their connections. The first one holds what is unacknowledged."""
+    named: str = ""
+    """What the first one calls itself."""
+    idle_s: float = 214.0
+    """How long its channel has done nothing."""
     head_at: int | None = None
     type: str = "classic"
     durable: bool = True
@@ -98,7 +105,14 @@ class RabbitDouble:
         self.asked.append(target)
         path, _, query = target.partition("?")
         segments = [unquote(segment) for segment in path.split("/")[1:]]
-        kind = {"overview": "overview", "whoami": "whoami", "health": "alarms"}.get(segments[1] if len(segments) > 1 else "", "")
+        whole = {
+            "overview": "overview",
+            "whoami": "whoami",
+            "health": "alarms",
+            "channels": "channel",
+            "connections": "connection",
+        }
+        kind = whole.get(segments[1] if len(segments) > 1 else "", "")
         kind = kind or {3: "totals", 4: "page"}.get(len(segments), "")
         broken = self.broken.get(kind)
         if isinstance(broken, tuple):
@@ -117,9 +131,29 @@ class RabbitDouble:
         }
         if kind in fixed:
             return _ok(fixed[kind])
+        if kind in ("channel", "connection"):
+            return self._holder(user, kind, segments[2])
         if segments[:2] != ["api", "queues"] or not kind:
             return _error(404, "Object Not Found", "Not Found")
         return self._queues(user, segments[2:], {name: values[0] for name, values in parse_qs(query).items()})
+
+    def _holder(self, user: User, kind: str, name: str) -> Reply:
+        """A channel's or connection's page, which only the tag `monitoring` shows."""
+        if "monitoring" not in user.tags:
+            return _error(401, "not_authorised", "User not authorised to access object")
+        for (vhost, queue_name), queue in self.queues.items():
+            for place, peer in enumerate(queue.consumers):
+                if kind == "connection" and name == peer:
+                    properties = {"product": "Pika Python Client Library"} | (
+                        {"connection_name": queue.named} if queue.named else {}
+                    )
+                    return _ok({"name": peer, "client_properties": properties})
+                if kind == "channel" and name == f"{peer} (1)":
+                    idle = datetime.fromtimestamp(time.time() - queue.idle_s, UTC).isoformat(timespec="milliseconds")
+                    consumes = [{"queue": {"name": queue_name, "vhost": vhost}}]
+                    held = 0 if place else queue.unacked
+                    return _ok({"messages_unacknowledged": held, "idle_since": idle, "consumer_details": consumes})
+        return _error(404, "Object Not Found", "Not Found")
 
     def _user(self, authorization: str) -> User | None:
         name, _, password = b64decode(authorization.removeprefix("Basic ")).decode().partition(":")
@@ -148,9 +182,12 @@ class RabbitDouble:
             return bare
         lengths = queue.samples(1, int(query["lengths_age"]), int(query["lengths_incr"]))
         acks = queue.samples(2, int(query["msg_rates_age"]), int(query["msg_rates_incr"]))
-        channels = [{"connection_name": peer, "name": f"{peer} (1)"} for peer in queue.consumers]
+        channels = [
+            {"connection_name": peer, "name": f"{peer} (1)", "peer_host": peer.partition(" -> ")[0].rpartition(":")[0]}
+            for peer in queue.consumers
+        ]
         details = [
-            {"consumer_tag": f"ctag{place}", "activity_status": "up", "channel_details": channel}
+            {"consumer_tag": f"ctag{place}", "activity_status": "up", "ack_required": True, "channel_details": channel}
             for place, channel in enumerate(channels)
         ]
         traffic = {"message_stats": {"ack": queue.acks, "ack_details": acks}} if queue.acks else {}
@@ -162,6 +199,10 @@ class RabbitDouble:
                 "consumer_details": details,
                 "messages_details": lengths,
                 "messages": queue.ready + queue.unacked,
+                "messages_ready": queue.ready,
+                "messages_unacknowledged": queue.unacked,
+                "message_bytes_ready": queue.ready * BYTES,
+                "message_bytes_unacknowledged": queue.unacked * BYTES,
                 "head_message_timestamp": queue.head_at,
             }
         )

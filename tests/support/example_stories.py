@@ -9,7 +9,7 @@ from functions.domain.cards.card_input import CardInput
 from functions.domain.model.alerts import Target
 from functions.domain.model.codes import Mode, Phase, Reason, Verdict
 from functions.domain.model.incidents import AlertRef, Incident, PastAttempt, QueueState
-from functions.domain.model.observations import Execution, QueueSnapshot
+from functions.domain.model.observations import Execution, Holder, QueueSnapshot
 from functions.domain.model.runbooks import Recovered, Restart, Rules, Runbook, Symptom
 from functions.domain.texts.words import duration
 from functions.runtime.text import Phrase, Text, named
@@ -49,8 +49,19 @@ TRIGGER = AlertRef(
 STUCK = tuple((NOW - 285 + 15 * n, 120 + 22 * n) for n in range(12))
 DRAINED = (*STUCK, *((NOW - 110 + 10 * n, max(0, 362 - 45 * n)) for n in range(12)))
 WORSE = (*STUCK, *((NOW - 110 + 10 * n, 362 + 2 * n) for n in range(12)))
-BEFORE = QueueSnapshot(NOW - 120, 362, 342, 20, 1)
-WATCHED = QueueState(to_queue("/", "mail.outgoing"), "mail-delivery", ALERTED, BEFORE, consumers=1, curve=STUCK)
+HOLDER = Holder("10.0.3.7", "mail-worker-2", 20, NOW - 214)
+BEFORE = QueueSnapshot(NOW - 120, 362, 342, 20, 1, head_at=NOW - 1560, held_bytes=40_960, holders=(HOLDER,))
+WATCHED = QueueState(
+    to_queue("/", "mail.outgoing"),
+    "mail-delivery",
+    ALERTED,
+    BEFORE,
+    consumers=1,
+    curve=STUCK,
+    head_at=BEFORE.head_at,
+    holders=BEFORE.holders,
+    held_bytes=BEFORE.held_bytes,
+)
 SEEN = replace(WATCHED, before=None, curve=tuple((at + 120, depth) for at, depth in STUCK))
 """As it is before any restart: what was seen just now stands in the curve alone."""
 RUNNING = Execution(
@@ -105,7 +116,7 @@ def _verifying(depth: int, consumers: int) -> Incident:
 
 def _escalated() -> CardInput:
     second = replace(ENDED, id="1851", url=ENDED.url.replace("1847", "1851"), tag="7f3a.2")
-    stuck = replace(_verifying(384, 1).queues[0], head_at=NOW - 1560, verdict=Verdict.STUCK)
+    stuck = replace(_verifying(384, 1).queues[0], holders=(replace(HOLDER, since=NOW - 71),), verdict=Verdict.STUCK)
     tries = (PastAttempt("7f3a.1", ENDED, "stuck"),)
     incident = replace(_verifying(384, 1), queues=(stuck,), attempt=2, restarts=2, execution=second, tries=tries, tail=TAIL)
     return CardInput("escalated", NOW, RUNBOOK, TARGET, incident, None, "it is still stuck")

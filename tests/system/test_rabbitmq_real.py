@@ -10,7 +10,7 @@ import sys
 import time
 import urllib.error
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -190,6 +190,7 @@ def test_the_least_privileged_user_sees_all_and_touches_nothing(rabbitmq_server)
     assert {what: one.ok for what, one in check(user, "watched").items()} == dict.fromkeys(
         (
             "RabbitMQ answers and knows unstick",
+            "RabbitMQ holders",
             "RabbitMQ clock",
             "RabbitMQ queue 'watched' in vhost '/'",
             "RabbitMQ statistics",
@@ -279,3 +280,31 @@ def _consume_as_unstick(broker: Broker) -> None:
         connection.channel().basic_get("watched")
     finally:
         connection.close()
+
+
+def test_the_tag_monitoring_shows_who_holds_a_message(rabbitmq_server):
+    """Of two consumers of a real broker the one that holds it, by name; with the tag `management` alone neither."""
+    rabbitmq_server.add_user("watcher", "watched", tags="monitoring", vhosts=["/"])
+    rabbitmq_server.add_user("reader", "read", tags="management", vhosts=["/"])
+    rabbitmq_server.publish("kept", 1)
+    named = pika.URLParameters(rabbitmq_server.amqp_url())
+    named.client_properties = {"connection_name": "mail-worker-2"}
+
+    def as_user(name: str, password: str) -> QueueSnapshot:
+        return client.look(settings(rabbitmq_server, name, password), to_queue("/", "kept"), for_s=60, timeout_s=5.0)
+
+    began = time.time()
+    with closing(pika.BlockingConnection(named)) as holding, closing(pika.BlockingConnection(named)) as idle:
+        held: list[bytes] = []
+        channel = holding.channel()
+        channel.basic_consume("kept", lambda _channel, _method, _properties, body: held.append(body))
+        while not held:
+            holding.process_data_events(time_limit=1)
+        idle.channel().basic_consume("kept", print)
+        seen = until(lambda: as_user("watcher", "watched"), lambda seen: bool(seen.holders) and seen.consumers == 2)
+        (holder,) = seen.holders
+        assert (holder.host, holder.name, holder.messages) == ("127.0.0.1", "mail-worker-2", 1)
+        assert seen.held_bytes == len(held[0])
+        shown = until(lambda: as_user("watcher", "watched"), lambda seen: bool(seen.holders and seen.holders[0].since))
+        assert began - 1 <= shown.holders[0].since <= time.time()
+        assert as_user("reader", "read").holders == ()

@@ -73,7 +73,8 @@ def _started(card_input: CardInput, rules: Rules) -> Content:
         )
         text = [Text("Nothing is being processed. Unstick is restarting the application and will report the result here.")]
     again = incident is not None and incident.tries
-    facts_shown = facts.gathered(card_input, rules, queue_facts.queues, facts.since, facts.tried if again else facts.restart)
+    last = facts.tried if again else facts.restart
+    facts_shown = facts.gathered(card_input, rules, queue_facts.queues, queue_facts.holders, queue_facts.head, facts.since, last)
     return Content("watch", headline, text, facts_shown)
 
 
@@ -92,7 +93,9 @@ def _held(card_input: CardInput, rules: Rules) -> Content:
         text.append(Text("It would have run the job with: {target}.", target=tidy(card_input.target.name, 200)))
     if card_input.approve_url:
         text += _approvable(card_input, rules)
-    facts_shown = facts.gathered(card_input, rules, queue_facts.queues, facts.since, facts.restart)
+    facts_shown = facts.gathered(
+        card_input, rules, queue_facts.queues, queue_facts.holders, queue_facts.head, facts.since, facts.restart
+    )
     return Content(urgency, _held_headline(card_input, urgency), text, facts_shown)
 
 
@@ -200,7 +203,9 @@ def _escalated(card_input: CardInput, rules: Rules) -> Content:
         text = [to_do(_advice(card_input))]
         if not _stuck(card_input):  # the headline says that it is stuck
             text += why(card_input, None)
-    facts_shown = facts.gathered(card_input, rules, queue_facts.queues, queue_facts.head, facts.since, facts.tried)
+    facts_shown = facts.gathered(
+        card_input, rules, queue_facts.queues, queue_facts.holders, queue_facts.head, facts.since, facts.tried
+    )
     return Content("act", headline, [*text, HANDS_OFF, *_cause(card_input)], facts_shown)
 
 
@@ -265,7 +270,8 @@ def _not_approved(card_input: CardInput, rules: Rules) -> Content:
         *why(card_input, reason, todo=False),
         *([HANDS_OFF, *_cause(card_input)] if again else []),
     ]
-    facts_shown = facts.gathered(card_input, rules, queue_facts.queues, facts.since, facts.tried if again else facts.restart)
+    last = facts.tried if again else facts.restart
+    facts_shown = facts.gathered(card_input, rules, queue_facts.queues, queue_facts.holders, facts.since, last)
     return Content("act", headline, text, facts_shown)
 
 

@@ -7,12 +7,14 @@ from math import inf
 from functions.domain.cards.card_input import CardInput
 from functions.domain.cards.rendering import Fact, tidy
 from functions.domain.model.incidents import QueueState
-from functions.domain.texts.words import consumers, duration, messages
-from functions.runtime.text import COMMA, Phrase, Text, join, named
+from functions.domain.model.observations import Holder
+from functions.domain.texts.words import consumers, duration, messages, size
+from functions.runtime.text import COMMA, Phrase, Text, in_brackets, join, named
 
 QUEUES_SHOWN = 5
 QUEUE_NAME = 190
 """Characters of a queue's name, which may say where the queue is."""
+HOLDERS_SHOWN = 3
 FRESH_S = 120.0
 """Figures older than this show their age."""
 
@@ -52,12 +54,40 @@ def _depth(watched: QueueState) -> Phrase:
     return messages(depth) if depth is not None else ""
 
 
-def head(card_input: CardInput) -> list[Fact]:
-    """The age of the oldest message, if publishers set its time."""
-    heads = (
-        [watched.head_at for watched in card_input.incident.queues if watched.head_at is not None] if card_input.incident else []
+def holders(card_input: CardInput) -> list[Fact]:
+    """Who holds the queue's unacknowledged messages, how many, and for how long at least."""
+    watched = card_input.incident.queues if card_input.incident else ()
+    held = [(queue, holder) for queue in watched for holder in queue.holders]
+    lines = [
+        named(tidy(queue.queue.name) if len(watched) > 1 else "", _holder(queue, holder, card_input.at)) for queue, holder in held
+    ]
+    if len(lines) > HOLDERS_SHOWN:
+        lines = [*lines[:HOLDERS_SHOWN], Text("and {count} more", count=len(lines) - HOLDERS_SHOWN)]
+    return [(Text("Held by"), join(lines))] if lines else []
+
+
+def _holder(watched: QueueState, holder: Holder, at: float) -> Phrase:
+    count: Phrase = messages(holder.messages) if holder.messages is not None else ""
+    if watched.held_bytes is not None and len(watched.holders) == 1:
+        count = in_brackets(count, size(watched.held_bytes))
+    return join(
+        (
+            in_brackets(tidy(holder.name, 60), tidy(holder.host, 60)),
+            count,
+            Text("for {span}", span=duration(at - holder.since)) if holder.since is not None else "",
+        ),
+        COMMA,
     )
-    return [(Text("Oldest message"), Text("{age} old", age=duration(card_input.at - min(heads))))] if heads else []
+
+
+def head(card_input: CardInput) -> list[Fact]:
+    """The age of the oldest ready message, if publishers set its time, and its size where that is known."""
+    watched = card_input.incident.queues if card_input.incident else ()
+    oldest = min((queue for queue in watched if queue.head_at is not None), key=lambda queue: queue.head_at or 0.0, default=None)
+    if oldest is None:
+        return []
+    age = Text("{age} old", age=duration(card_input.at - (oldest.head_at or 0.0)))
+    return [(Text("Oldest message"), join((age, size(oldest.head_bytes) if oldest.head_bytes is not None else ""), COMMA))]
 
 
 def curve(card_input: CardInput) -> tuple[tuple[float, int], ...]:

@@ -6,18 +6,19 @@ Every figure against chance counts in how many places it was looked for.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 
 from msgspec.structs import replace
 
 from functions.domain.causes import chance
-from functions.domain.causes.model import Case, Common, Kind, Pattern, spread
+from functions.domain.causes.model import LEAST, Case, Common, Kind, Pattern, spread
 from functions.domain.costs.model import Known, executions
 from functions.domain.model.codes import Reason
 from functions.domain.model.incidents import Archive, Incident, QueueState
-from functions.domain.model.observations import ExecutionHistory
+from functions.domain.model.observations import ExecutionHistory, Holder
 from functions.domain.model.runbooks import Rules
+from functions.domain.texts.sanitize import clean
 from functions.domain.texts.words import WEEKDAYS, duration
 from functions.runtime.text import Phrase, Text
 
@@ -28,6 +29,8 @@ WIDTHS = (1, 2, 3, 6)
 ALIKE = 0.2
 """Intervals that differ by so much from their median count as alike."""
 LEAST_INTERVALS = 4
+NAME = 60
+"""Characters of a holder's name."""
 GROWTH_S = 60.0
 """A curve that is shorter says nothing about growth."""
 NO_TROUBLE = frozenset(
@@ -78,6 +81,8 @@ def _compare(runbook: str, cases: list[Case], rules: Rules) -> Common:
     if common.too_few:
         return common
     patterns = [_in_hours(common.hours), _on_weekdays(common.weekdays), *_after_restarts(cases)]
+    patterns += _held_by(cases, Kind.HOLDER, lambda holder: holder.name)
+    patterns += _held_by(cases, Kind.HOST, lambda holder: holder.host)
     return replace(common, patterns=ordered(patterns))
 
 
@@ -119,6 +124,20 @@ def _after_restarts(cases: list[Case]) -> Iterator[Pattern]:
         yield Pattern(Kind.INTERVAL, duration(middle), count, len(intervals), probability)
 
 
+def _held_by(cases: list[Case], kind: Kind, named: Callable[[Holder], str]) -> list[Pattern]:
+    """Who held the messages most often, compared with each consumer being as likely to hold them."""
+    known = [(case, {name for holder in case.holders if (name := named(holder))}) for case in cases]
+    known = [(case, names) for case, names in known if names]
+    counted = Counter(name for _, names in known for name in names)
+    if not counted or len(known) < LEAST:
+        return []
+    name, count = min(counted.items(), key=lambda item: (-item[1], item[0]))
+    consumers = [max(len(names), case.consumers or len(names)) for case, names in known]
+    shares = [len(names) / connected for (_, names), connected in zip(known, consumers, strict=True)]
+    probability = chance.corrected(chance.at_least_of(count, shares), max(consumers))
+    return [Pattern(kind, clean(name, NAME, "…"), count, len(known), probability)]
+
+
 def _case(record: Archive, ends: dict[str, list[float]]) -> Case:
     incident, target = record.incident, record.target
     at = began_at(incident)
@@ -136,6 +155,7 @@ def _case(record: Archive, ends: dict[str, list[float]]) -> Case:
         growth=_growth(deepest) if deepest else None,
         oldest_s=max(0.0, before.at - before.head_at) if before and before.head_at is not None else None,
         consumers=before.consumers if before else None,
+        holders=before.holders if before else deepest.holders if deepest else (),
     )
 
 

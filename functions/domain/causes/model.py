@@ -8,6 +8,7 @@ from statistics import median
 
 from msgspec import Struct
 
+from functions.domain.model.observations import Holder
 from functions.runtime.text import Phrase
 
 LEAST = 5
@@ -71,6 +72,8 @@ class Case(Struct, frozen=True):
     oldest_s: float | None = None
     """How old its oldest ready message was, where publishers set a timestamp."""
     consumers: int | None = None
+    holders: tuple[Holder, ...] = ()
+    """Who held that queue's messages before the restart."""
 
 
 class Common(Struct, frozen=True):

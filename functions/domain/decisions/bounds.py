@@ -68,7 +68,7 @@ def bare(triggers: tuple[AlertRef, ...]) -> tuple[AlertRef, ...]:
 
 
 def _bare_queues(queues: tuple[QueueState, ...]) -> tuple[QueueState, ...]:
-    return (*queues[:1], *(replace(queue, curve=queue.curve[-FEW:]) for queue in queues[1:]))
+    return (*queues[:1], *(replace(queue, curve=queue.curve[-FEW:], holders=()) for queue in queues[1:]))
 
 
 def _bare_record(record: Archive) -> Archive:

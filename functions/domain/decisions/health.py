@@ -144,7 +144,15 @@ def note_snapshot(watched: QueueState, seen: QueueSnapshot) -> QueueState:
     if not watched.curve and seen.depth_samples:
         ahead = seen.at - seen.depth_samples[-1][0]
         curve = (*((at + ahead, depth) for at, depth in seen.depth_samples[-24:-1]), *curve)
-    return replace(watched, curve=_thin_out(curve), head_at=seen.head_at, consumers=seen.consumers)
+    return replace(
+        watched,
+        curve=_thin_out(curve),
+        head_at=seen.head_at,
+        head_bytes=seen.head_bytes,
+        held_bytes=seen.held_bytes,
+        consumers=seen.consumers,
+        holders=seen.holders,
+    )
 
 
 def _thin_out(curve: tuple[tuple[float, int], ...]) -> tuple[tuple[float, int], ...]:

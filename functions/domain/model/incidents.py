@@ -12,7 +12,7 @@ from msgspec import Struct, field
 from functions.domain.model.alerts import QueueRef, Target
 from functions.domain.model.codes import VERSION, Ending, Phase, Reason, Verdict
 from functions.domain.model.messages import Message
-from functions.domain.model.observations import Execution, QueueSnapshot
+from functions.domain.model.observations import Execution, Holder, QueueSnapshot
 from functions.runtime.text import Phrase
 
 
@@ -57,6 +57,12 @@ class QueueState(Struct, frozen=True):
     curve: tuple[tuple[float, int], ...] = ()
     looked_at: float | None = None
     """When it was last checked after the restart ended, on the runner's clock."""
+    holders: tuple[Holder, ...] = ()
+    """Who held its messages at the last check,"""
+    held_bytes: int | None = None
+    """and how large these were together."""
+    head_bytes: int | None = None
+    """The size of the oldest ready message, where it is known."""
 
 
 class PastAttempt(Struct, frozen=True):

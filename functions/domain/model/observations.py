@@ -77,6 +77,19 @@ class ExecutionHistory(Struct, frozen=True):
     """The time of `runner_now` on our clock."""
 
 
+class Holder(Struct, frozen=True):
+    """A consumer's connection that holds messages without acknowledging them."""
+
+    host: str
+    """The address that it came from."""
+    name: str = ""
+    """What it calls itself: the name of its connection, otherwise its product."""
+    messages: int | None = None
+    """How many of the queue's it holds; None where its channel holds others' as well."""
+    since: float | None = None
+    """Its channel has neither received nor acknowledged anything since, on our clock; None where that is not known."""
+
+
 class QueueSnapshot(Struct, frozen=True):
     """One reading of a queue. Depths are live; figures from the queue's page are None if they can't be read."""
 
@@ -94,6 +107,12 @@ class QueueSnapshot(Struct, frozen=True):
     """(broker's time, depth), oldest first."""
     head_at: float | None = None
     """When the oldest ready message was published, if publishers set it."""
+    head_bytes: int | None = None
+    """How large that one is; known where it is the only ready one."""
+    held_bytes: int | None = None
+    """How large the unacknowledged messages are together."""
+    holders: tuple[Holder, ...] = ()
+    """Who holds the unacknowledged messages; empty where that can't be told."""
 
 
 class Pause(Struct, frozen=True):

@@ -79,6 +79,14 @@ def messages(count: int) -> Phrase:
     return Text("{count} message", "{count} messages", count=count)
 
 
+def size(count: int) -> Phrase:
+    """A number of bytes, rounded as people say it."""
+    for unit, name in ((1_000_000, "MB"), (1_000, "kB")):
+        if count >= unit:
+            return Text("{size} {unit}", size=round(count / unit, 1), unit=name)
+    return Text("{count} byte", "{count} bytes", count=count)
+
+
 def consumers(count: int) -> Phrase:
     """A number of consumers."""
     return Text("{count} consumer", "{count} consumers", count=count)

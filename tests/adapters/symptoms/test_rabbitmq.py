@@ -364,7 +364,7 @@ def test_check_finds_all_right(rabbit):
     found = check(rabbit)
     assert {one.ok for one in found.values()} == {True}
     assert "4 ready, 1 unacknowledged, consumers: 1" in found[READABLE].detail
-    assert set(found) == {LOGIN, "RabbitMQ clock", READABLE, "RabbitMQ statistics", "RabbitMQ alarms"}
+    assert set(found) == {LOGIN, "RabbitMQ holders", "RabbitMQ clock", READABLE, "RabbitMQ statistics", "RabbitMQ alarms"}
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
+from msgspec.structs import replace
 
 from functions.adapters.symptoms.rabbitmq import to_queue
 from functions.domain.causes.common import compare
@@ -15,7 +16,7 @@ from functions.domain.costs.model import Known
 from functions.domain.model.alerts import Target
 from functions.domain.model.codes import Ending, Phase, Reason
 from functions.domain.model.incidents import AlertRef, Archive, Incident, Outcome, QueueState
-from functions.domain.model.observations import Execution, ExecutionHistory, QueueSnapshot
+from functions.domain.model.observations import Execution, ExecutionHistory, Holder, QueueSnapshot
 from functions.domain.model.runbooks import Rules
 
 TOKYO = ZoneInfo("Asia/Tokyo")
@@ -27,10 +28,14 @@ TARGET = Target("t1", "https://rundeck.example.com", "job", {"service": "mail-de
 QUEUE = to_queue("/", "mail.delivery")
 
 
-def record(at: float, number: int, *, depth: int = 300, reason: Reason | None = None, restarts: int = 1) -> Archive:
-    """An incident whose alert began at this time; its restart ended four minutes later."""
+def record(
+    at: float, number: int, *, depth: int = 300, reason: Reason | None = None, restarts: int = 1, held_by: str = "", of: int = 2
+) -> Archive:
+    """An incident whose alert began at this time; its restart ended four minutes later. `held_by`: one of `of` consumers."""
     name = f"inc{number}"
-    before = QueueSnapshot(at + 180, depth, depth - 1, 1, consumers=2, head_at=at - 60)
+    before = QueueSnapshot(at + 180, depth, depth - 1, 1, consumers=of, head_at=at - 60)
+    if held_by:
+        before = replace(before, holders=(Holder(f"10.0.3.{number}", held_by, 1, at - 200),))
     curve = ((at, depth - 30), (at + 180, depth), (at + 300, 0))
     ran = Execution(str(number), "", "succeeded", at + 200, at + 240, f"{name}.1") if restarts else None
     trigger = AlertRef("f", "g", at, QUEUE.key)
@@ -116,6 +121,24 @@ def test_chance_is_not_taken_for_a_cause() -> None:
         common = compared(*(record(at, place) for place, at in enumerate(times)))
         claimed += any(one.telling for one in common.patterns)
     assert claimed <= 6
+
+
+def test_one_of_many_consumers_that_holds_every_time_is_found() -> None:
+    """Of eight workers the same one, in six of seven incidents. Its address changes, so no host is named twice."""
+    common = compared(
+        *(record(NOW - place * DAY_S, place, held_by="worker-2" if place else "worker-5", of=8) for place in range(7))
+    )
+    found = pattern(common, Kind.HOLDER)
+    assert (found.what, found.count, found.of, found.telling) == ("worker-2", 6, 7, True)
+    assert found.chance == pytest.approx(8 * (7 * 7 + 1) / 8**7)
+    assert pattern(common, Kind.HOST).count == 1
+
+
+def test_an_only_consumer_is_no_finding() -> None:
+    """Nobody else could have held the messages."""
+    common = compared(*(record(NOW - place * DAY_S, place, held_by="worker-1", of=1) for place in range(7)))
+    found = pattern(common, Kind.HOLDER)
+    assert (found.count, found.chance, found.telling) == (7, 1.0, False)
 
 
 def test_few_incidents_say_nothing() -> None:

@@ -61,19 +61,24 @@ class Traffic(Struct, frozen=True):
 class Channel(Struct, frozen=True):
     name: str = ""
     connection_name: str = ""
+    peer_host: str = ""
 
 
 class Consumer(Struct, frozen=True):
     consumer_tag: str = ""
     activity_status: str = "up"
+    ack_required: bool = True
     channel_details: Channel | list[Any] = field(default_factory=Channel)
     """An empty list once the channel is gone."""
 
     @property
+    def channel(self) -> Channel:
+        return self.channel_details if isinstance(self.channel_details, Channel) else Channel()
+
+    @property
     def id(self) -> str:
         """The same as long as the consumer lives: the connection's name has the peer's port."""
-        channel = self.channel_details if isinstance(self.channel_details, Channel) else Channel()
-        return f"{channel.connection_name} / {channel.name} / {self.consumer_tag}"
+        return f"{self.channel.connection_name} / {self.channel.name} / {self.consumer_tag}"
 
 
 class Page(Struct, frozen=True):
@@ -86,6 +91,10 @@ class Page(Struct, frozen=True):
     """Absent before the first message."""
     messages_details: Samples = field(default_factory=Samples)
     head_message_timestamp: float | str | None = None
+    messages_ready: int | None = None
+    message_bytes_ready: int | None = None
+    messages_unacknowledged: int | None = None
+    message_bytes_unacknowledged: int | None = None
 
 
 def sighting(queue: QueueRef, totals: Any, page: Any, *, at: float) -> QueueSnapshot:
@@ -134,6 +143,8 @@ def _with_page(seen: QueueSnapshot, page: Page) -> QueueSnapshot:
         ack_samples=_oldest_first([*traffic.ack_details.samples, *traffic.deliver_no_ack_details.samples]),
         depth_samples=_oldest_first(page.messages_details.samples),
         head_at=float(head) if isinstance(head, float | int) else None,
+        head_bytes=page.message_bytes_ready if page.messages_ready == seen.ready == 1 else None,
+        held_bytes=page.message_bytes_unacknowledged if page.messages_unacknowledged == seen.unacked > 0 else None,
     )
 
 

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 
 from functions.adapters.symptoms.rabbitmq.answers import OK, Page, good, json_or_none, live, named, shaped, sighting
+from functions.adapters.symptoms.rabbitmq.holders import sees_all
 from functions.adapters.symptoms.rabbitmq.settings import DEFAULT_VHOST, to_queue
 from functions.application.ports import Finding, finding_of_error
 from functions.domain.decisions.matching import NotRendered, fill_template, template_labels
@@ -48,6 +49,7 @@ def findings(url: str, user: str, queue: QueueRef, asked: Asked) -> list[Finding
         *_transport(url),
         login,
         *_rights(asked.whoami),
+        _holders(asked.whoami),
         *_clock(asked.overview),
         _readable(queue, asked.totals, asked.page),
         _statistics(queue, asked.page),
@@ -122,6 +124,17 @@ def _rights(whoami: Outcome) -> list[Finding]:
     remedy = "Give it the tag `management` alone and the permissions ^$ ^$ ^$, as infra/rabbitmq does."
     more = sorted(MORE_THAN_NEEDED & set(listed))
     return [Finding("RabbitMQ rights", None, f"the user is {tag}: more than it needs", remedy) for tag in more]
+
+
+def _holders(whoami: Outcome) -> Finding:
+    """What the optional tag adds. Without it nothing is wrong."""
+    what = "RabbitMQ holders"
+    if sees_all([whoami]):
+        return Finding(what, ok=True, detail="cards say who holds messages, how many and for how long")
+    detail = (
+        "only the host of a queue's only consumer is known; the optional tag `monitoring` adds who holds a message, and how long"
+    )
+    return Finding(what, ok=True, detail=detail)
 
 
 def _clock(overview: Outcome) -> list[Finding]:

@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from functions.adapters.symptoms.rabbitmq.answers import json_or_none, live, login_failed, sighting
+from functions.adapters.symptoms.rabbitmq.holders import WHOAMI, WITHIN_S, is_stuck, sees_all, with_holders
 from functions.adapters.symptoms.rabbitmq.settings import SYSTEM, Settings, name_queue
 from functions.application.ports import Finding
 from functions.domain.decisions.matching import NotRendered
@@ -55,13 +56,37 @@ def look_all(
 
     Without the queue's page the live depth is there all the same. Where that can't be had, the queue's place has Denied (`login`,
     `not_management`, `vhost_permission`, `no_vhost`, `no_queue`, `stream`, `name`, `url`) or Unavailable.
+
+    With the tag `monitoring` a stuck queue's holders are asked for as well, for a second at most, and never for more than half of
+    the time that is left.
     """
+    ends = time.monotonic() + timeout_s
     lists = list_queues([queue for queue, _ in queues if _can_be_named(queue)])
     asked = [(queue, page_path(queue, for_s)) for queue, for_s in queues if _can_be_named(queue)]
     answers = _ask(settings, [*lists, *(path for _, path in asked)], timeout_s=timeout_s) if asked else []
     totals = {queue.key: answer for listed, answer in zip(lists.values(), answers, strict=False) for queue in listed}
     pages = {queue.key: answer for (queue, _), answer in zip(asked, answers[len(lists) :], strict=True)}
-    return [_snapshot(queue, totals.get(queue.key), pages.get(queue.key)) for queue, _ in queues]
+    snapshots = [_snapshot(queue, totals.get(queue.key), pages.get(queue.key)) for queue, _ in queues]
+    ends = min(ends, time.monotonic() + min(WITHIN_S, (ends - time.monotonic()) / 2))
+    return _with_holders(settings, snapshots, [pages.get(queue.key) for queue, _ in queues], ends)
+
+
+def _with_holders(
+    settings: Settings, snapshots: list[QueueSnapshot | Unavailable | Denied], pages: list[Any], ends: float
+) -> list[QueueSnapshot | Unavailable | Denied]:
+    """The snapshots of stuck queues with who holds their messages. Nothing is asked for any other queue."""
+
+    def ask(paths: list[str]) -> list[Any]:
+        return _ask(settings, paths, timeout_s=ends - time.monotonic()) if time.monotonic() < ends else []
+
+    stuck = any(isinstance(one, QueueSnapshot) and is_stuck(one) for one in snapshots)
+    may_ask = stuck and sees_all(ask([WHOAMI]))
+    return [
+        with_holders(one, json_or_none(page), ask if may_ask else None)
+        if isinstance(one, QueueSnapshot) and is_stuck(one)
+        else one
+        for one, page in zip(snapshots, pages, strict=True)
+    ]
 
 
 def _snapshot(queue: QueueRef, totals: Any, page: Any) -> QueueSnapshot | Unavailable | Denied:

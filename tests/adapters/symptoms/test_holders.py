@@ -1,0 +1,134 @@
+"""Who holds a queue's messages: with the tag `monitoring` by name, without it where nobody else can; and never at any cost."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from functions.adapters.symptoms.rabbitmq import client, to_queue
+from functions.adapters.symptoms.rabbitmq.answers import Page
+from functions.adapters.symptoms.rabbitmq.holders import is_stuck
+from functions.domain.model.observations import Holder, QueueSnapshot
+from functions.domain.model.runbooks import Symptom
+from tests.adapters.symptoms.test_rabbitmq import Password
+from tests.doubles.rabbitmq import BYTES, RabbitDouble
+
+MAIL = to_queue("/", "mail.delivery")
+FIRST, SECOND = "10.0.3.7:50001 -> 10.0.0.1:5672", "10.0.3.8:50002 -> 10.0.0.1:5672"
+
+
+@pytest.fixture
+def rabbit() -> Iterator[RabbitDouble]:
+    """A queue with two consumers, of which the first one holds three messages and has done nothing for 214 s."""
+    with RabbitDouble() as double:
+        double.users["unstick"] = replace(double.users["unstick"], tags=("monitoring",))
+        double.queue(MAIL.name, ready=1, unacked=3, acks=7, consumers=(FIRST, SECOND), named="mail-worker-2")
+        yield double
+
+
+def look(rabbit: RabbitDouble, timeout_s: float = 5.0) -> QueueSnapshot:
+    return client.look(client.Settings(rabbit.url, "unstick", Password()), MAIL, for_s=60, timeout_s=timeout_s)
+
+
+def asked(rabbit: RabbitDouble, what: str) -> int:
+    return sum(f"/api/{what}" in path for path in rabbit.asked)
+
+
+def without_tag(rabbit: RabbitDouble) -> None:
+    rabbit.users["unstick"] = replace(rabbit.users["unstick"], tags=("management",))
+
+
+def test_the_connection_that_holds_messages_is_named(rabbit: RabbitDouble) -> None:
+    """Its address, what it calls itself, how many it holds, and since when its channel has done nothing, on our clock."""
+    (holder,) = look(rabbit).holders
+    assert (holder.host, holder.name, holder.messages) == ("10.0.3.7", "mail-worker-2", 3)
+    assert time.time() - (holder.since or 0.0) == pytest.approx(214, abs=3)
+
+
+def test_a_connection_without_a_name_has_its_product(rabbit: RabbitDouble) -> None:
+    rabbit.queue(MAIL.name).named = ""
+    assert look(rabbit).holders[0].name == "Pika Python Client Library"
+
+
+def test_the_broker_s_clock_is_not_ours(rabbit: RabbitDouble) -> None:
+    """A broker that is an hour ahead says so in its Date header, and its times are moved by that."""
+    rabbit.date = time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(time.time() + 3600))
+    rabbit.queue(MAIL.name).idle_s = 214 - 3600
+    assert time.time() - (look(rabbit).holders[0].since or 0.0) == pytest.approx(214, abs=3)
+
+
+def test_sizes_are_known_without_taking_a_message(rabbit: RabbitDouble) -> None:
+    """What is held together; the one at the head where it is the only ready one."""
+    seen = look(rabbit)
+    assert (seen.held_bytes, seen.head_bytes) == (3 * BYTES, BYTES)
+    rabbit.queue(MAIL.name).set(ready=2)
+    assert look(rabbit).head_bytes is None
+
+
+def test_without_the_tag_an_only_consumer_is_the_holder(rabbit: RabbitDouble) -> None:
+    """The queue's page says where it connected from. No channel is asked for, which the broker would log as denied."""
+    without_tag(rabbit)
+    rabbit.queue(MAIL.name).consumers = (FIRST,)
+    assert look(rabbit).holders == (Holder("10.0.3.7", "", 3),)
+    assert asked(rabbit, "channels") == 0
+
+
+def test_without_the_tag_one_of_two_is_nobody(rabbit: RabbitDouble) -> None:
+    """It can't be told, so nothing is said."""
+    without_tag(rabbit)
+    assert look(rabbit).holders == ()
+
+
+def test_a_queue_that_moves_is_not_asked_about(rabbit: RabbitDouble) -> None:
+    """A busy queue always has unacknowledged messages; no request more is made for it."""
+    queue = rabbit.queue(MAIL.name)
+    queue.history = [(time.time() - 3600, 4, 5), (time.time() - 30, 4, 6), (time.time() - 10, 4, 7)]
+    assert look(rabbit).holders == ()
+    assert asked(rabbit, "whoami") == 0
+
+
+@pytest.mark.parametrize(
+    "broken", [(500, "text/plain", b"oops"), (200, "text/html", b"<html>"), (200, "application/json", b"[]")]
+)
+@pytest.mark.parametrize("kind", ["whoami", "channel", "connection"])
+def test_whatever_goes_wrong_the_queue_is_seen(rabbit: RabbitDouble, kind: str, broken: tuple[int, str, bytes]) -> None:
+    """Who holds a message decides nothing."""
+    rabbit.broken[kind] = broken
+    seen = look(rabbit)
+    assert (seen.depth, seen.unacked, seen.consumers) == (4, 3, 2)
+    assert [one.host for one in seen.holders] == (["10.0.3.7"] if kind == "connection" else [])
+
+
+@pytest.mark.parametrize("kind", ["whoami", "channel", "connection"])
+def test_a_slow_answer_costs_a_second_at_most(rabbit: RabbitDouble, kind: str) -> None:
+    """And with little time left, no more than half of that."""
+    rabbit.broken[kind] = 3.0
+    for timeout_s, at_most_s in ((5.0, 1.0), (0.8, 0.4)):
+        began = time.monotonic()
+        assert look(rabbit, timeout_s).depth == 4
+        assert time.monotonic() - began < at_most_s + 0.35
+
+
+def test_check_says_what_the_tag_adds(rabbit: RabbitDouble) -> None:
+    """The tag is optional: without it nothing is wrong."""
+
+    def finding() -> tuple[bool | None, str]:
+        settings = client.Settings(rabbit.url, "unstick", Password())
+        found = client.check(settings, Symptom("rabbitmq", MAIL.keys), {}, timeout_s=5.0)
+        (one,) = [one for one in found if one.what == "RabbitMQ holders"]
+        return one.ok, str(one.detail)
+
+    assert finding() == (True, "cards say who holds messages, how many and for how long")
+    without_tag(rabbit)
+    ok, detail = finding()
+    assert ok
+    assert "the optional tag `monitoring` adds" in detail
+
+
+def test_a_page_without_statistics_has_no_holders() -> None:
+    """Neither consumers nor samples: nobody can be named, and nothing is asked."""
+    assert Page().consumer_details is None
+    assert not is_stuck(QueueSnapshot(0.0, 4, 1, 3))
