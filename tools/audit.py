@@ -53,10 +53,17 @@ REFERENCE = re.compile(r"(?:env|file|sm)://|\$\{|REPLACE_WITH_")  # says where a
 
 def tracked() -> list[Path]:
     """The files of the repository, new ones that git would take included."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, check=True
-    )
-    paths = [ROOT / name for name in listed.stdout.decode().split("\0") if name]
+    return _listed("ls-files", "--cached", "--others", "--exclude-standard")
+
+
+def changed() -> list[Path]:
+    """New files, and those that differ from the last commit."""
+    return _listed("ls-files", "--others", "--exclude-standard") + _listed("diff", "--name-only", "HEAD")
+
+
+def _listed(*arguments: str) -> list[Path]:
+    names = subprocess.run(["git", *arguments, "-z"], cwd=ROOT, capture_output=True, check=True).stdout.decode()
+    paths = [ROOT / name for name in names.split("\0") if name]
     return [path for path in paths if path.is_file() and not path.is_symlink()]
 
 

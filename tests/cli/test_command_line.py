@@ -27,7 +27,6 @@ COMMANDS = [
     "record",
     "drill",
     "status",
-    "ack",
     "pause",
     "resume",
     "card",

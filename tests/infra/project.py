@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import stat
 import subprocess
@@ -11,10 +10,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests.infra.run_terraform import SCHEMA, terraform
+from tests.infra.run_terraform import PROVIDER, QUICK, terraform
 
 ROOT = Path(__file__).resolve().parents[2]
 INFRA = ROOT / "infra"
+
+WITHOUT_SITE = f"{sys.executable} -SE"
+"""A Python for small programs that are started often: in half of the time."""
 
 GCLOUD = """
 import json, os, sys
@@ -87,7 +89,7 @@ esac
 
 # Terraform's own local backend in place of Google's bucket: one file for each bucket and prefix.
 ITSELF = """
-import os, subprocess, sys
+import os, sys
 words, backend = [], {}
 for word in sys.argv[1:]:
     if word.startswith("-backend-config="):
@@ -99,12 +101,16 @@ if backend:
     words.append(f"-backend-config=path={os.environ['STATES']}/{backend['bucket']}/{backend['prefix']}.tfstate")
 with open(os.environ["CALLS"], "a") as calls:
     calls.write("terraform " + " ".join(sys.argv[1:]) + "\\n")
-sys.exit(subprocess.run([*COMMAND, *words]).returncode)
+# A provider that is to fail is one of its own, and has it in its environment.
+command = [*PROVIDER, *COMMAND, *words] if "UNSTICK_FAKE_FAILS" in os.environ else [*COMMAND, *words]
+os.execv(command[0], command)
 """
 
 
 class Project:
-    def __init__(self, folder: Path, *, itself: bool = False) -> None:
+    def __init__(self, folder: Path, *, provider: str = "") -> None:
+        """`provider`: the TF_REATTACH_PROVIDERS of a provider that runs; Terraform itself is taken then."""
+        self.provider = provider
         self.folder, self.repository, self.calls = folder, folder / "repository", folder / "calls"
         self.programs, self.cloud_file = folder / "programs", folder / "cloud.json"
         (self.repository / "infra").mkdir(parents=True)
@@ -118,14 +124,13 @@ class Project:
                 shutil.copy(path, self.repository / "infra")
         for name in ("module", "removal"):
             shutil.copytree(INFRA / name, self.repository / "infra" / name, ignore=ignored)
-        self.program("gcloud", f"#!{sys.executable}\n{GCLOUD}")
-        if itself:
+        self.program("gcloud", f"#!{WITHOUT_SITE}\n{GCLOUD}")
+        if provider:
             for file in (self.repository / "infra" / "main.tf", self.repository / "infra" / "removal" / "main.tf"):
                 text = file.read_text(encoding="utf-8")
                 assert 'backend "gcs" {}' in text
                 file.write_text(text.replace('backend "gcs" {}', 'backend "local" {}'), encoding="utf-8")
-            command = [sys.executable, str(SCHEMA / "provider.py"), str(SCHEMA / "google-schema.json"), *terraform()]
-            self.program("terraform", f"#!{sys.executable}\nCOMMAND = {command!r}\n{ITSELF}")
+            self.program("terraform", f"#!{WITHOUT_SITE}\nPROVIDER, COMMAND = {PROVIDER!r}, {terraform()!r}\n{ITSELF}")
         else:
             self.program("terraform", STAND_IN)
         kinds = ("buckets", "queues", "secrets", "objects", "listed", "errors")
@@ -190,8 +195,7 @@ class Project:
         files |= {"STATES": self.folder / "states", "UNSTICK_FAKE_CLOUD": self.folder / "applied"}
         env = {name: str(path) for name, path in files.items()} | {"APPLY_SAYS": "", "APPLY_EXIT": "0", "PROJECT": "my-project"}
         env |= {"PATH": f"{self.programs}:/usr/bin:/bin", "PYTHON": sys.executable, "PYTHONDONTWRITEBYTECODE": "1"}
-        env |= {"TF_CLI_CONFIG_FILE": os.devnull, "CHECKPOINT_DISABLE": "1"}
-        return env | variables
+        return env | QUICK | {"TF_REATTACH_PROVIDERS": self.provider} | variables
 
     def command(self, *arguments: str) -> list[str]:
         return ["bash", str(self.repository / "infra" / "deploy.sh"), *arguments]

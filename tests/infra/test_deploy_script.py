@@ -116,13 +116,20 @@ def test_environments_share_neither_state_nor_names_nor_variables(project: Proje
 # --- the state is the one that was meant ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("command", ["plan", "apply", "destroy", "rollback"])
+SOMETHING_ELSE = [
+    ({"project": "project-a"}, "is of project project-a, and project my-project was asked for"),
+    ({"region": "europe-west4"}, "is of region europe-west4, and region asia-northeast1 was asked for"),
+    ({"name": "second"}, "is of name second, and name unstick was asked for"),
+]
+
+
 @pytest.mark.parametrize(
-    ("there", "says"),
+    ("command", "there", "says"),
     [
-        ({"project": "project-a"}, "is of project project-a, and project my-project was asked for"),
-        ({"region": "europe-west4"}, "is of region europe-west4, and region asia-northeast1 was asked for"),
-        ({"name": "second"}, "is of name second, and name unstick was asked for"),
+        # Every command, and everything that can differ; all of both together takes long.
+        pytest.param(command, there, says, marks=[] if command == "apply" or "project" in there else pytest.mark.long)
+        for command in ("plan", "apply", "destroy", "rollback")
+        for there, says in SOMETHING_ELSE
     ],
 )
 def test_a_state_of_something_else_is_never_touched(project: Project, command: str, there: dict[str, str], says: str) -> None:
@@ -176,18 +183,22 @@ def test_the_first_call_enables_apis_and_makes_the_bucket_without_a_question(pro
     assert not project.calls_with("services enable") + project.calls_with("buckets create")
 
 
+NO_ANSWERS = [
+    ("ERROR: (gcloud) There was a problem refreshing your current auth tokens: Reauthentication required.", "gcloud auth login"),
+    ("ERROR: HTTPError 403: me@example.com does not have storage.buckets.get access (or it may not exist).", "lacks a role"),
+    ("ERROR: gcloud crashed (ConnectionError): Name or service not known", "gcloud crashed (ConnectionError)"),
+]
+ASKED = ("buckets describe gs://my-project-unstick-store", "tasks queues describe", "versions list")
+
+
 @pytest.mark.parametrize(
-    ("error", "says"),
+    ("call", "error", "says"),
     [
-        (
-            "ERROR: (gcloud) There was a problem refreshing your current auth tokens: Reauthentication required.",
-            "gcloud auth login",
-        ),
-        ("ERROR: HTTPError 403: me@example.com does not have storage.buckets.get access (or it may not exist).", "lacks a role"),
-        ("ERROR: gcloud crashed (ConnectionError): Name or service not known", "gcloud crashed (ConnectionError)"),
+        pytest.param(call, *answer, marks=[] if number == place else pytest.mark.long)
+        for place, call in enumerate(ASKED)
+        for number, answer in enumerate(NO_ANSWERS)
     ],
 )
-@pytest.mark.parametrize("call", ["buckets describe gs://my-project-unstick-store", "tasks queues describe", "versions list"])
 def test_what_gcloud_can_not_say_is_not_taken_for_missing(project: Project, call: str, error: str, says: str) -> None:
     """An expired login must not end in a new bucket, or in a new value for a secret that has one."""
     project.change(errors={call: error})

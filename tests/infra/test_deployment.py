@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.infra.project import INFRA, Project
+from tests.infra.run_terraform import attached
 
 VERIFY = "google_cloudfunctions2_function:unstick-verify"
 pytestmark = pytest.mark.timeout(600)  # Terraform starts twenty times and more
@@ -17,10 +19,11 @@ KEPT = [("google_storage_bucket", "my-project-unstick-store"), ("google_cloud_ta
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Project:
-    found = Project(tmp_path, itself=True)
-    found.give_all_secrets_a_value()
-    return found
+def project(tmp_path: Path) -> Iterator[Project]:
+    with attached(UNSTICK_FAKE_CLOUD=str(tmp_path / "applied")) as provider:
+        found = Project(tmp_path, provider=provider)
+        found.give_all_secrets_a_value()
+        yield found
 
 
 def deployed(project: Project, command: str = "apply", **variables: str) -> str:

@@ -68,8 +68,14 @@ def test_a_licence_that_is_not_on_the_list_is_found(licence, count):
     assert len(audit.unwanted_licences([{"Name": "new", "License": licence}])) == count
 
 
+def test_nothing_that_is_not_committed_looks_like_a_secret():
+    """A token that slipped in is found before it is committed."""
+    assert audit.secrets(audit.changed()) == []
+
+
+@pytest.mark.long
 def test_nothing_looks_like_a_secret():
-    """A token that slipped in is found before it is pushed."""
+    """Nor does anything else; `make audit` looks through all files, too."""
     assert audit.secrets(audit.tracked()) == []
 
 

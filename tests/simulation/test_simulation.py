@@ -81,8 +81,11 @@ def _first_starts(seed: int, faults: Faults) -> dict[str, float] | None:
 
 def test_a_chat_that_is_down_delays_no_restart() -> None:
     """I6: whatever the chat does, the first start comes as soon after its alert as without."""
-    deaf = [_first_starts(seed, Faults(chat_down=0.9, chat_lost=0.3)) for seed in range(60)]
-    seen = [after_s for found in deaf if found for after_s in found.values()]
+    seen: list[float] = []
+    for seed in range(60):
+        seen += (_first_starts(seed, Faults(chat_down=0.9, chat_lost=0.3)) or {}).values()
+        if len(seen) >= 20:
+            break
     assert len(seen) >= 20
     assert max(seen) < 70.0, "without statistics it takes looks over a minute"
 
@@ -96,13 +99,13 @@ def test_the_same_seed_gives_the_same_schedule() -> None:
 
 def test_schedules_do_what_they_are_for() -> None:
     """Among a hundred schedules there are restarts, refused late starts, escalations, recoveries and holds."""
-    kinds: set[str] = set()
+    missing = {"started", "held", "recovered", "escalated", "draining", "resolved", "bundle", "not_approved"}
     refused = restarts = 0
     for seed in range(100):
         scenario, _ = schedule(random.Random(seed))
-        kinds |= {card.kind for _, _, card in scenario.world.chat.posts}
+        missing -= {card.kind for _, _, card in scenario.world.chat.posts}
         refused += sum(run.refused for run in scenario.world.rundeck.runs)
         restarts += sum(not run.refused for run in scenario.world.rundeck.runs)
-    assert {"started", "held", "recovered", "escalated", "draining", "resolved", "bundle", "not_approved"} <= kinds
-    assert refused > 0
-    assert restarts > 50
+        if not missing and refused and restarts > 50:
+            return
+    pytest.fail(f"never posted: {missing}; {refused} starts refused, {restarts} restarts")

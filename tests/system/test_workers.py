@@ -29,7 +29,7 @@ JOB = job_id("many")
 FAST = {"first": "1s", "every": "1s", "patience": "20s", "within": "40s"}
 AFTER_THE_FLOOD = FAST | {"first": "12s"}
 """Longer than a flood takes: what comes after the outcome is told as an incident of its own."""
-STORM, KILLS = 3, 6
+STORM = 3
 Answers = list[tuple[int, dict[str, Any]]]
 
 
@@ -129,11 +129,12 @@ def test_two_replicas_of_grafana_make_one_restart(fleet):
     assert (fleet.restarts(), fleet.endings()) == ({"mail-1": 1}, {"mail-1": ["recovered"]})
 
 
+@pytest.mark.parametrize("groups", [75, pytest.param(300, marks=pytest.mark.long)])
 @pytest.mark.parametrize("fleet", [{"verify": AFTER_THE_FLOOD}], indirect=True, ids=["calm"])
-def test_three_hundred_groups_of_one_target_make_one_restart(fleet):
+def test_many_groups_of_one_target_make_one_restart(fleet, groups):
     """Grafana flushes 300 groups within 0.1 s; all of one target: one restart. It carries 50 alerts, the rest is held."""
     fleet.stick("mail-1")
-    alerts = [alert("mail-1", queue_of("mail-1"), instance=f"rabbit{number}") for number in range(300)]
+    alerts = [alert("mail-1", queue_of("mail-1"), instance=f"rabbit{number}") for number in range(groups)]
     answers = fleet.flood([notification(one) for one in alerts])
     assert [answer for status, answer in answers if status != 200] == []
     fleet.until_all_is_done(within_s=60)
@@ -143,10 +144,11 @@ def test_three_hundred_groups_of_one_target_make_one_restart(fleet):
     assert "left out; an incident takes 50 alerts" in " ".join(fleet.unstick.output().split()), "people are told of the rest"
 
 
+@pytest.mark.parametrize("targets", [40, pytest.param(300, marks=pytest.mark.long)])
 @pytest.mark.parametrize("fleet", [{"storm": STORM}], indirect=True, ids=["storm of 3"])
-def test_three_hundred_targets_are_a_storm(fleet):
+def test_many_targets_are_a_storm(fleet, targets):
     """A shared cause is likelier than 300 sick applications: at most three restarts, and the rest is told in one message."""
-    services = [f"mail-{number}" for number in range(1, 301)]
+    services = [f"mail-{number}" for number in range(1, targets + 1)]
     for service in services:
         fleet.stick(service)
     answers = fleet.flood([notification(alert(service, queue_of(service))) for service in services])
@@ -158,10 +160,11 @@ def test_three_hundred_targets_are_a_storm(fleet):
     assert {service for service, ended in fleet.endings().items() if "recovered" in ended} == set(restarted)
     bundles = [card.splitlines()[0] for card in fleet.unstick.cards("too_many_targets")]
     assert len(bundles) == 1, bundles
-    assert f"{300 - len(restarted)} targets" in bundles[0]
+    assert f"{targets - len(restarted)} targets" in bundles[0]
 
 
-def test_whatever_is_killed_comes_to_its_end(fleet, capsys):
+@pytest.mark.parametrize("kills", [3, pytest.param(12, marks=pytest.mark.long)])
+def test_whatever_is_killed_comes_to_its_end(fleet, kills, capsys):
     """I2: kill -9 of a worker or of all at random points, then a start without any request: each accepted alert has its
     outcome, no target was restarted twice, nothing is left open. SEED=n repeats the same points.
     """
@@ -169,7 +172,7 @@ def test_whatever_is_killed_comes_to_its_end(fleet, capsys):
     with capsys.disabled():
         print(f"\nkills at random, seed {seed}", flush=True)
     chance = random.Random(seed)
-    accepted, sent = set(), [f"mail-{number}" for number in range(KILLS + 1)]
+    accepted, sent = set(), [f"mail-{number}" for number in range(kills + 1)]
     for service in sent:
         fleet.stick(service)
         with ThreadPoolExecutor(1) as pool:

@@ -11,6 +11,8 @@ VARINT, BYTES = 0, 2
 
 NESTING = {"single": 1, "list": 2, "set": 3, "map": 4, "group": 5}
 SEVERITY_ERROR = 1
+SERVER_CAPABILITIES, SCHEMA_ONCE = 6, 2
+"""Fields of GetProviderSchema.Response and in it, by which Terraform asks for the schema once instead of for each walk."""
 
 
 class Unknown:
@@ -99,7 +101,7 @@ def schemas(provider: dict[str, Any]) -> bytes:
     for field, table in ((2, "resource_schemas"), (3, "data_source_schemas"), (8, "ephemeral_resource_schemas")):
         for name, schema in sorted(provider.get(table, {}).items()):
             out += message(field, text(1, name) + message(2, _schema(schema)))
-    return out
+    return out + message(SERVER_CAPABILITIES, number(SCHEMA_ONCE, 1))
 
 
 def mistake(path: list[str | int], sentence: str) -> bytes:
