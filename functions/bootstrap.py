@@ -168,16 +168,16 @@ class Adapters(Struct, frozen=True):
         return handle
 
     def _post_instead(self, gone: str, card: Card, timeout_s: float) -> None:
-        """A message waited for a channel that was taken out meanwhile. Others get it, without the link that restarts."""
+        """A message waited for a channel that was taken out meanwhile. Others get it, without the link that answers."""
         from functions.domain.decisions.messages import default_channels
-        from functions.domain.texts.words import LINK_APPROVE
+        from functions.domain.texts.words import LINK_ACKNOWLEDGE, LINK_APPROVE
 
         instead = next((name for name in default_channels(self.rules) if name in self.config.channels), None)
         if instead is None:
             raise Denied("chat", f"the channel {gone} is not in the configuration", remedy=f"Add `{gone}` to `channels`.")
         self.log("WARNING", f"posted to {instead}, since the configuration no longer has the channel {gone}")
-        approve = in_language(self.rules.language, LINK_APPROVE)
-        self.post(instead, replace(card, links=tuple(link for link in card.links if link[0] != approve)), None, timeout_s)
+        answers = {in_language(self.rules.language, label) for label in (LINK_APPROVE, LINK_ACKNOWLEDGE)}
+        self.post(instead, replace(card, links=tuple(link for link in card.links if link[0] not in answers)), None, timeout_s)
 
     # --- what `check` asks
 

@@ -80,7 +80,7 @@ def _sign_approval_link(ports: Ports, document: Document, card: Card) -> Card:
     if not card.nonce:
         return card
     page = f"{ports.rules.public_url}/approve/#"
-    expires_at = (document.incident.expires_at if document.incident else None) or card.at + APPROVAL_S
+    expires_at = card.nonce_until or card.at + APPROVAL_S
     signed = f"{page}{ports.sign_approval(document.key, card.nonce, expires_at)}/"
     return replace(card, links=tuple((label, signed if url == page + card.nonce else url) for label, url in card.links))
 

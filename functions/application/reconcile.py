@@ -199,7 +199,7 @@ def _needs_look(document: Document, event: Event, now: float) -> bool:
                 return _has_firing_target(event) or document.escalated_at is not None
             return now >= incident.due or incident.phase in (Phase.ASKED, Phase.OBSERVING)
         case TimerFired():
-            return incident is not None and now >= incident.due
+            return (incident is not None and now >= incident.due) or document.is_reminder_due(now)
         case Approved():
             return incident is not None
         case StartResult():

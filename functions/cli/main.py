@@ -14,7 +14,7 @@ from functions.cli.commands.report import report
 from functions.cli.commands.rotate_token import rotate_token
 from functions.cli.commands.status import status
 from functions.cli.commands.suggest_for import suggest_for
-from functions.cli.commands.switch import pause, resume
+from functions.cli.commands.switch import ack, pause, resume
 from functions.cli.commands.trial.backtest import backtest
 from functions.cli.commands.trial.card import card
 from functions.cli.commands.trial.drill import drill
@@ -65,6 +65,7 @@ for command in (
     record,
     drill,
     status,
+    ack,
     pause,
     resume,
     card,

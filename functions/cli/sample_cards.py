@@ -22,7 +22,7 @@ from functions.domain.decisions.guards import Decision, Kind
 from functions.domain.decisions.messages import to_alert_ref
 from functions.domain.model.alerts import MatchedAlert
 from functions.domain.model.codes import Phase, Reason, Verdict
-from functions.domain.model.incidents import Document, Incident, PastAttempt, QueueState
+from functions.domain.model.incidents import Document, Escalation, Incident, PastAttempt, QueueState
 from functions.domain.model.messages import Card
 from functions.domain.model.observations import Execution, QueueSnapshot
 from functions.domain.model.runbooks import Rules, Runbook
@@ -99,6 +99,13 @@ def _card_input(key: str, cases: tuple[MatchedAlert, ...], kind: str, reason: Re
     incident = _incident(key, cases, kind, now)
     if kind == "resolved":
         return CardInput(kind, now, target=first.target, trigger=to_alert_ref(first), detail=incident.id)
+    if kind in ("escalated_again", "acknowledged"):
+        runbook = first.runbook.name if first.runbook else ""
+        escalation = Escalation(incident.id, runbook, now - ALERTED_S, due=now + ALERTED_S, told=1)
+        if kind == "acknowledged":
+            escalation = replace(escalation, taken_by="an operator", taken_at=now)
+        trigger = to_alert_ref(first)
+        return CardInput(kind, now, first.runbook, first.target, reason=reason, trigger=trigger, escalation=escalation)
     if kind == "declined":
         incident, reason = replace(incident, declined_by="an operator"), Reason.DECLINED
     return CardInput(kind, now, first.runbook, first.target, incident, reason, detail)

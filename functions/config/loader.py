@@ -175,7 +175,7 @@ def _check_runbooks(top: Mapping[str, Any], wrong: set[Place]) -> Found:
     names: dict[str, int] = {}
     for n, raw in enumerate(runbooks if isinstance(runbooks, list) else ()):
         here: Place = ("runbooks", n)
-        for key in ("notify", "escalate"):
+        for key in ("notify", "escalate", "escalate_further"):
             yield from _check_channels(top, (*here, key))
         runbook = _convert_rest(raw, here, wrong, schema, Runbook)
         if runbook is None:

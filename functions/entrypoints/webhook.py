@@ -24,7 +24,7 @@ def webhook(request: Request) -> Response:
     """Take a notification of Grafana or Alertmanager, or an approval."""
     if request.path == "/approve" or request.path.startswith("/approve/"):
         from functions.bootstrap import current_adapters
-        from functions.entrypoints.approval import respond
+        from functions.entrypoints.people.page import respond
 
         with throttle.patience(request.environ.get("gunicorn.socket")):
             return respond(request, current_adapters())

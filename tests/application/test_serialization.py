@@ -13,7 +13,17 @@ from msgspec.structs import fields, replace
 from functions.application.serialization import decode, encode
 from functions.domain.model.alerts import QueueRef
 from functions.domain.model.codes import VERSION, Ending, Phase, Reason, Verdict
-from functions.domain.model.incidents import AlertRef, Archive, Document, Hold, Incident, Outcome, PastAttempt, QueueState
+from functions.domain.model.incidents import (
+    AlertRef,
+    Archive,
+    Document,
+    Escalation,
+    Hold,
+    Incident,
+    Outcome,
+    PastAttempt,
+    QueueState,
+)
 from functions.domain.model.messages import Card, Message
 from functions.domain.model.observations import Holder, Pause, Slot, Storm
 from functions.runtime.errors import Denied
@@ -87,6 +97,7 @@ CARD = Card(
     "inc-1",
     NOW,
     "nonce",
+    NOW,
 )
 OUTCOME = Outcome("inc-0", Ending.ESCALATED, Reason.FAILING, NOW, (TRIGGER,), NOW, ("ops",), 2, (WATCHED.queue,), "anna")
 FULL = Document(
@@ -99,6 +110,7 @@ FULL = Document(
     NOW,
     {"k": Hold(Reason.PAUSED, NOW)},
     NOW,
+    Escalation("inc-0", "mail", NOW, NOW, "nonce", 1, "anna", NOW, (WATCHED,)),
     {"ops/inc-1": "thread"},
     {"m": NOW},
     {"r": NOW},

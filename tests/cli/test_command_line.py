@@ -27,6 +27,7 @@ COMMANDS = [
     "record",
     "drill",
     "status",
+    "ack",
     "pause",
     "resume",
     "card",

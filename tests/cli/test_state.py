@@ -18,7 +18,7 @@ from functions.cli.commands.switch import turn
 from functions.cli.output import columns
 from functions.domain.model.alerts import Target
 from functions.domain.model.codes import VERSION, Ending, Phase, Reason
-from functions.domain.model.incidents import Archive, Document, Incident, Outcome, QueueState
+from functions.domain.model.incidents import Archive, Document, Escalation, Incident, Outcome, QueueState
 from functions.domain.model.messages import Card, Message
 from functions.domain.model.observations import Execution, Pause
 from tests.cli.line import FIRING, Line
@@ -290,6 +290,42 @@ def test_a_freed_target_that_could_not_be_told(here: Line, monkeypatch: pytest.M
     here.saved(escalated("t-1", "mail-delivery"))
     assert "not sent yet to console" in here.run("resume", "--target", "t-1", code=1).stderr
     assert here.json("status")["open"][0]["to_tell"] == 1
+
+
+# --- ack ---------------------------------------------------------------------------------------------------------------
+
+
+def handed_over(key: str, service: str) -> Document:
+    """Escalated, and people are told again in a quarter of an hour."""
+    waits = Escalation(INCIDENT.id, "mail-delivery", NOW - 300, due=NOW + 600, queues=INCIDENT.queues)
+    return replace(escalated(key, service), escalation=waits, due=NOW + 600)
+
+
+def test_an_escalation_is_taken_by_name_and_status_says_by_whom(here: Line) -> None:
+    """Nobody is reminded of it any more; it stays escalated."""
+    here.saved(handed_over("t-1", "mail-delivery"))
+    assert "nobody has taken it: python -m functions ack NAME" in here.run("status", code=1).stdout
+    here.run("ack", "mail-delivery", "--by", "h.tanaka", code=0)
+    (one,) = here.json("status", code=1)["escalated"]
+    assert (one["taken_by"], one["told_again"]) == ("h.tanaka", 0)
+    assert one["taken_at"] == pytest.approx(time.time(), abs=60)
+    shown = here.run("status", code=1).stdout
+    assert "h.tanaka has taken service=mail-delivery" in shown
+    assert "no open incidents" in shown
+
+
+def test_an_escalation_that_somebody_has_is_not_taken_again(here: Line) -> None:
+    """Code 1, with the name of who has it."""
+    here.saved(handed_over("t-1", "mail-delivery"))
+    here.run("ack", "mail-delivery", "--by", "h.tanaka", code=0)
+    found = here.run("ack", "mail-delivery", "--by", "anna", code=1)
+    assert "h.tanaka has taken it" in found.stderr
+
+
+def test_what_is_not_escalated_is_not_taken(here: Line) -> None:
+    """Code 2: a name that means nothing here."""
+    here.saved(opened())
+    assert "has no escalation to take" in here.run("ack", "mail-delivery", code=2).stderr
 
 
 # --- report ------------------------------------------------------------------------------------------------------------

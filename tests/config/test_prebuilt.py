@@ -70,6 +70,8 @@ runbooks:
     freeze: [{days: fri-mon, from: '22:00', to: '06:00'}, {days: daily, from: '00:00', to: '24:00'}]
     notify: [three]
     escalate: [four, five]
+    escalate_further: [six]
+    escalation: {again: 20m}
     mention: [U1, '']
     root_cause: https://tracker.example.com/7
     manual_minutes: 7.5

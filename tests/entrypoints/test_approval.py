@@ -7,10 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from werkzeug.test import TestResponse
 
+from functions.application import reconcile
+from functions.bootstrap import Adapters
 from functions.domain.cards import approval_page
 from functions.domain.model.codes import Action, Phase, Reason
+from functions.domain.model.events import Resumed, TimerFired
 from functions.domain.texts.reasons import REASONS
 from tests.doubles.rundeck import Job
 from tests.support.stuck_mail import PUBLIC_URL, SECRETS, StuckMail, stuck_mail, token_of
@@ -417,8 +421,6 @@ def test_untrusted_text_is_escaped_everywhere(mail: StuckMail) -> None:
     hostile = {"panel": "javascript:alert(1)", "alert": 'https://x.example.com/?a="><b>'}
     evil = "</p><img src=x onerror=alert(1)>\"'"
     incident = mail.incident()
-    from msgspec.structs import replace
-
     trigger = replace(incident.triggers[0], name=evil, summary=evil, links=hostile)
     mail.change(triggers=(trigger,), detail=evil, tail=(evil,), approved_by=evil)
     page = mail.show()
@@ -448,3 +450,81 @@ def test_colours_have_the_contrast_of_wcag_aa() -> None:
         for fore, back in [*pairs, ("#fff", theme["act"]), ("#555b66", "#fff")]:
             light, dark = sorted((_luminance(fore), _luminance(back)), reverse=True)
             assert (light + 0.05) / (dark + 0.05) >= 4.5, (fore, back)
+
+
+# --- taking an escalation ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def handed_over(tmp_path: Path) -> Iterator[StuckMail]:
+    """A second attempt that nobody approved: people were called, and nobody has taken it."""
+    with stuck_mail(tmp_path) as mail:
+        mail.alert()
+        mail.change(restarts=1, attempt=1, expires_at=1.0, due=1.0)
+        key = mail.document().key
+        reconcile.advance(mail.ports, key, TimerFired(), reconcile.Budget(mail.ports, mail.ports.monotonic() + 20))
+        yield mail
+
+
+def link_of(mail: StuckMail) -> str:
+    """The link with which a person takes the escalation, as it is signed for the card."""
+    document = mail.document()
+    assert document.escalation is not None
+    return f"/approve/#{mail.ports.sign_approval(document.key, document.escalation.nonce, 9e9)}/"
+
+
+def test_a_person_takes_an_escalation_and_nobody_is_reminded(handed_over: StuckMail) -> None:
+    """The page shows what it is about, and changes nothing; the button takes it, once, and restarts nothing."""
+    link, before = link_of(handed_over), store_of(handed_over)
+    page = handed_over.show(link)
+    assert page.status_code == 200
+    for said in ("Take mail-delivery?", "362 (342 ready, 20 unacknowledged)", "Escalated"):
+        assert said in words(page), said
+    assert store_of(handed_over) == before
+    taken = handed_over.press(link, act="acknowledge", who="h.tanaka")
+    assert (taken.status_code, "You have taken mail-delivery" in words(taken)) == (200, True)
+    escalation = handed_over.document().escalation
+    assert escalation is not None
+    assert (escalation.taken_by, escalation.due, handed_over.document().open) == ("h.tanaka (not verified)", None, False)
+    for late in (handed_over.press(link, act="acknowledge", who="somebody else"), handed_over.show(link)):
+        assert late.status_code == 410
+        assert "h.tanaka (not verified) has taken it" in words(late)
+    assert handed_over.rundeck.posts() == []
+
+
+@pytest.mark.parametrize("act", ["restart", "decline"])
+def test_the_link_of_an_escalation_presses_no_other_button(handed_over: StuckMail, act: str) -> None:
+    """It restarts nothing and declines nothing."""
+    before = store_of(handed_over)
+    assert handed_over.press(link_of(handed_over), act=act).status_code == 403
+    assert store_of(handed_over) == before
+
+
+def test_the_link_of_an_approval_takes_nothing(mail: StuckMail) -> None:
+    """Nor is it declined by a button that its page does not have."""
+    mail.alert()
+    assert mail.press(act="acknowledge").status_code == 403
+    assert mail.incident().phase is Phase.ASKED
+
+
+def test_an_escalation_that_is_over_says_so(handed_over: StuckMail) -> None:
+    """Somebody resumed the target meanwhile: 410."""
+    link = link_of(handed_over)
+    key = handed_over.document().key
+    ports = handed_over.ports
+    reconcile.advance(ports, key, Resumed("anna"), reconcile.Budget(ports, ports.monotonic() + 20))
+    page = handed_over.press(link, act="acknowledge")
+    assert (page.status_code, "The escalation that it was for is over" in words(page)) == (410, True)
+
+
+def test_the_link_on_the_card_is_the_one_that_takes_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is posted is signed for a day."""
+    with stuck_mail(tmp_path, more="# console with links") as mail:
+        settings = mail.ports.config.channels["console"]
+        shown = replace(settings, settings=replace(settings.settings, approval_links=True))
+        ports = Adapters(replace(mail.ports.config, channels={"console": shown}))
+        mail.alert()
+        mail.change(restarts=1, attempt=1, expires_at=1.0, due=1.0)
+        reconcile.advance(ports, mail.document().key, TimerFired(), reconcile.Budget(ports, ports.monotonic() + 20))
+        token = re.findall(r"Acknowledge: \S+/approve/#(\S+)/", capsys.readouterr().out)[-1]
+        assert "Take mail-delivery?" in words(mail.show(f"/approve/#{token}/"))

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from functions.application import deliver, reconcile
 from functions.application.serialization import encode
-from functions.domain.decisions import endings, guards, observing, phases, step
+from functions.domain.decisions import endings, escalations, guards, observing, phases, step
 from functions.domain.decisions import health as judge
 from functions.domain.decisions import messages as telling
 from functions.domain.decisions.guards import Decision, GuardContext, Kind
@@ -322,6 +322,29 @@ def _asks_on(right: Any) -> Any:
     return alerts_of_outcomes
 
 
+def _deaf(right: Any) -> Any:
+    """Whoever takes an escalation is thanked, and told again all the same."""
+
+    def on_acknowledgement(document: Any, event: Any, context: Any) -> Step:
+        made: Step = right(document, event, context)
+        taken, before = made.document.escalation, document.escalation
+        if taken is None or before is None:
+            return made
+        return replace(made, document=replace(made.document, escalation=replace(taken, due=before.due)))
+
+    return on_acknowledgement
+
+
+def _silent(_right: Any) -> Any:
+    """Nobody is told again."""
+
+    def remind(document: Any, context: Any) -> Any:
+        gone = document.escalation is not None and document.is_reminder_due(context.at)
+        return replace(document, escalation=replace(document.escalation, due=None)) if gone else document
+
+    return remind
+
+
 VARIANTS = (
     Variant(
         "a save without compare",
@@ -577,6 +600,21 @@ VARIANTS = (
         "every",
         seed=17,
     ),
+    Variant(
+        "an escalation that is told again without end",
+        ((escalations, "TOLD_AGAIN", lambda _: 1000),),
+        Faults(),
+        frozenset({"auto", "sick"}),
+        "again",
+    ),
+    Variant(
+        "an acknowledgement that nobody hears",
+        ((step, "on_acknowledgement", _deaf),),
+        Faults(),
+        frozenset({"auto", "sick"}),
+        "again",
+    ),
+    Variant("an escalation that is told once", ((step, "remind", _silent),), Faults(), frozenset({"auto", "sick"}), "again"),
     Variant(
         "a message that two processes post",
         ((reconcile, "deliver_messages", _posts_all),),

@@ -13,6 +13,7 @@ from tests.simulation.models import Run
 from tests.simulation.observed import observed
 from tests.simulation.pace import pace
 from tests.simulation.recoveries import recoveries
+from tests.simulation.reminders import reminders
 from tests.simulation.scenario import Scenario
 from tests.simulation.seen import SKEW_S, Violation, effective, incident_of, pressed
 from tests.simulation.seen import records as archived
@@ -41,6 +42,7 @@ def check(scenario: Scenario) -> list[Violation]:
     found += _declined(world, records)
     found += observed(world)
     found += pace(world)
+    found += reminders(world)
     found += _told_of_suspicions(world, records)
     found += [
         Violation("I2", f"{d.key} is open at the end: {d.incident.phase if d.incident else 'untold'}")

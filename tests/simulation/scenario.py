@@ -26,6 +26,10 @@ EVALUATED_S = 10.0
 SUSPECTED_UNTIL_S = 900.0
 SLOW = 0.04
 """Messages a second of a slow consumer: a suspicion flaps, and nothing is stuck."""
+TAKEN_EVERY = 7
+"""Of the moments, ten minutes apart, at which somebody could take an escalation: about one in four is taken before its second
+reminder, and some are not at all."""
+TAKEN_UNTIL_MIN = 40
 DECLINED_EVERY = 4
 """One press in so many is a no."""
 CROWD = 0.01
@@ -283,9 +287,20 @@ def _people(scenario: Scenario, rng: random.Random) -> None:
     if rng.random() < 0.2:
         when = BEGIN + 100.0 + rng.random() * 600.0
         world.at(when, lambda: _by_hand(world))
+    for number in range(TAKEN_UNTIL_MIN):
+        world.at(BEGIN + 600.0 * number + 7.0, lambda number=number: _take(world, number))
     if world.rules.public_url and rng.random() < 0.8:
         for minute in range(1, 100):
             world.at(BEGIN + minute * 60.0, lambda yes=minute % DECLINED_EVERY != 0: _press(world, yes=yes))
+
+
+def _take(world: World, number: int) -> None:
+    """Somebody takes every other escalation that waits, sooner or later."""
+    for document in world.documents():
+        escalation = document.escalation
+        if escalation is not None and escalation.due is not None and (len(document.outcomes) + number) % TAKEN_EVERY == 0:
+            world.note(f"somebody takes {escalation.incident}")
+            world.take(document.key, escalation.incident)
 
 
 def _by_hand(world: World) -> None:

@@ -21,7 +21,7 @@ from functions.application.ports import Listed, Stored
 from functions.application.serialization import decode, encode
 from functions.domain.model.alerts import Alert, MatchedAlert, QueueRef, Target
 from functions.domain.model.codes import Mode
-from functions.domain.model.events import AlertsReceived, Approved, Declined, Reply, TimerFired
+from functions.domain.model.events import Acknowledged, AlertsReceived, Approved, Declined, Reply, TimerFired
 from functions.domain.model.incidents import Document
 from functions.domain.model.messages import Card
 from functions.domain.model.observations import Execution, ExecutionHistory, Pause, QueueSnapshot
@@ -84,6 +84,8 @@ class World:
     """(when, for which target) somebody pressed the button."""
     declines: list[tuple[float, str]] = field(default_factory=list)
     """(when, of which incident) somebody declined the restart."""
+    takings: list[tuple[float, str]] = field(default_factory=list)
+    """(when it was saved, of which incident) somebody took an escalation."""
     looks: dict[str, list[tuple[float, int, tuple[str, ...]]]] = field(default_factory=dict)
     """By queue: (when, depth, consumers that the broker showed), each time that it was asked."""
     asked: dict[str, list[tuple[float, str]]] = field(default_factory=dict)
@@ -233,6 +235,20 @@ class World:
                 )
                 and None
             ),
+        )
+
+    def take(self, key: str, incident: str) -> None:
+        def ended(ok: bool) -> None:
+            if ok:
+                self.takings.append((self.now, incident))
+
+        event = Acknowledged("somebody", incident)
+        self.spawn(
+            "acknowledgement",
+            lambda host: (
+                reconcile.advance(host, key, event, reconcile.Budget(host, host.monotonic() + WEBHOOK_BUDGET_S)) and None
+            ),
+            ended,
         )
 
     def documents(self) -> list[Document]:

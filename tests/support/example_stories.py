@@ -8,7 +8,7 @@ from functions.adapters.symptoms.rabbitmq import to_queue
 from functions.domain.cards.card_input import CardInput
 from functions.domain.model.alerts import Target
 from functions.domain.model.codes import Mode, Phase, Reason, Verdict
-from functions.domain.model.incidents import AlertRef, Incident, PastAttempt, QueueState
+from functions.domain.model.incidents import AlertRef, Escalation, Incident, PastAttempt, QueueState
 from functions.domain.model.observations import Execution, Holder, QueueSnapshot
 from functions.domain.model.runbooks import Recovered, Restart, Rules, Runbook, Symptom
 from functions.domain.texts.words import duration
@@ -122,6 +122,8 @@ def _escalated() -> CardInput:
     return CardInput("escalated", NOW, RUNBOOK, TARGET, incident, None, "it is still stuck")
 
 
+HANDED_OVER = Escalation("7f3a9c21", RUNBOOK.name, NOW, due=NOW + 1800)
+
 EXAMPLES: dict[str, CardInput] = {
     "started": CardInput("started", NOW, RUNBOOK, TARGET, INCIDENT),
     "adopted": CardInput("started", NOW, RUNBOOK, TARGET, ADOPTED),
@@ -148,6 +150,17 @@ EXAMPLES: dict[str, CardInput] = {
     "recovered-moving": CardInput("recovered", NOW, replace(RUNBOOK, root_cause=""), TARGET, _verifying(97, 2), moving=True),
     "escalated": _escalated(),
     "escalated-late": replace(_escalated(), late_s=4320.0),
+    "escalated-again": CardInput(
+        "escalated_again", NOW + 900, RUNBOOK, TARGET, trigger=TRIGGER, escalation=replace(HANDED_OVER, told=1)
+    ),
+    "acknowledged": CardInput(
+        "acknowledged",
+        NOW + 1080,
+        RUNBOOK,
+        TARGET,
+        trigger=TRIGGER,
+        escalation=replace(HANDED_OVER, told=1, due=None, taken_by="h.tanaka", taken_at=NOW + 1080),
+    ),
     "resolved": CardInput("resolved", NOW, target=TARGET, trigger=TRIGGER, detail="7f3a9c21"),
     "not-approved": replace(held(Reason.AWAITING_APPROVAL), kind="not_approved", at=NOW + 1800),
     "declined": replace(
@@ -219,5 +232,6 @@ def hostile(story: CardInput) -> CardInput:
         detail=LONG,
         remedy=LONG,
         bundled=(LONG,) * 300 if story.bundled else (),
+        escalation=story.escalation and replace(story.escalation, incident=LONG, taken_by=LONG),
         late_s=1e9,
     )

@@ -129,10 +129,10 @@ class Place:
         return len(self.rundeck.state.carried_out)
 
     def until_told(self, deliver: Callable[[], object]) -> None:
-        """Deliver, a while apart, until nothing is open."""
+        """Deliver, a while apart, until every incident has ended and people were told."""
         for _ in range(6):
             deliver()
-            if not any(document.open for document in self.documents()):
+            if not any(one.incident or one.to_tell or one.to_archive for one in self.documents()):
                 return
             self.later(70.0)
         raise AssertionError(f"still open: {self.documents()}")

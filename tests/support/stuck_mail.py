@@ -20,7 +20,7 @@ from functions.domain.model.alerts import Alert
 from functions.domain.model.events import Reply
 from functions.domain.model.incidents import Document, Incident
 from functions.domain.model.observations import Pause
-from functions.entrypoints import approval
+from functions.entrypoints.people import page
 from tests.doubles.rabbitmq import Queue, RabbitDouble
 from tests.doubles.rundeck import TOKEN, Job, Rundeck
 
@@ -126,7 +126,7 @@ class StuckMail:
         )
         @app.route("/<path:path>", methods=["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS"], provide_automatic_options=False)
         def answer(path: str) -> tuple[str, int, Mapping[str, str]] | Response:
-            return approval.respond(request, self.ports) if path.startswith("approve") else Response("", 404)
+            return page.respond(request, self.ports) if path.startswith("approve") else Response("", 404)
 
         return app
 

@@ -106,7 +106,9 @@ def _is_held_by_escalation(document: Document, now: float) -> bool:
 def _phase(document: Document) -> str:
     if document.incident:
         return document.incident.phase.value
-    return "untold" if document.to_tell else "unarchived"
+    if document.to_tell or document.to_archive:
+        return "untold" if document.to_tell else "unarchived"
+    return "escalated"
 
 
 def _print(state: State, rules: Rules) -> None:
@@ -126,7 +128,7 @@ def _print(state: State, rules: Rules) -> None:
     if state.escalated:
         rows = [(name_of(one), one.key, output.relative((one.escalated_at or 0.0) - state.at)) for one in state.escalated]
         click.echo("\n" + output.table(("escalated, held until healthy or resumed", "document", "when"), rows))
-        output.print_text("look at it; then: python -m functions resume --target NAME", "  → ")
+        _print_takers(state, rules)
     wrong = [(f"document {key}: {denied.detail}", denied.remedy) for key, denied in state.unreadable]
     for problem, remedy in wrong + [(f"archive: {problem}", "") for problem in state.archive_unreadable]:
         click.echo()
@@ -134,6 +136,26 @@ def _print(state: State, rules: Rules) -> None:
         if remedy:
             output.print_text(remedy, "  → ")
     _print_recent(state, rules)
+
+
+def _print_takers(state: State, rules: Rules) -> None:
+    """Who has taken which escalation."""
+    free = 0
+    for document in state.escalated:
+        escalation = document.escalation
+        if escalation is not None and escalation.taken_by:
+            at = output.local_time(escalation.taken_at or escalation.at, rules)
+            output.print_text(f"{escalation.taken_by} has taken {name_of(document)}, {at}", "  ")
+        else:
+            free += 1
+    if free:
+        output.print_text(
+            "nobody has taken it: python -m functions ack NAME"
+            if free == 1
+            else f"nobody has taken {free} of them: python -m functions ack NAME",
+            "  → ",
+        )
+    output.print_text("when it is fixed: python -m functions resume --target NAME", "  → ")
 
 
 def _print_expiry(expires_at: float, now: float, rules: Rules) -> None:
@@ -204,7 +226,17 @@ def _as_json(state: State) -> dict[str, Any]:
             }
             for document in state.open
         ],
-        "escalated": [{"document": one.key, "target": name_of(one), "at": one.escalated_at} for one in state.escalated],
+        "escalated": [
+            {
+                "document": one.key,
+                "target": name_of(one),
+                "at": one.escalated_at,
+                "taken_by": (one.escalation.taken_by or None) if one.escalation else None,
+                "taken_at": one.escalation.taken_at if one.escalation else None,
+                "told_again": one.escalation.told if one.escalation else 0,
+            }
+            for one in state.escalated
+        ],
         "unreadable": [{"document": key, "detail": why.detail, "remedy": why.remedy} for key, why in state.unreadable],
         "archive_unreadable": state.archive_unreadable,
         "recent": [

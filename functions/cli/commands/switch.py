@@ -1,4 +1,4 @@
-"""pause and resume: the kill switch on and off, or one escalated target free again."""
+"""pause, resume and ack: the kill switch on and off; one escalated target free again, or in somebody's hands."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from functions.cli import output
 from functions.cli.documents import document_keys, load_documents, name_of
 from functions.domain.cards.card import compose
 from functions.domain.cards.card_input import CardInput
-from functions.domain.model.events import Resumed
+from functions.domain.model.events import Acknowledged, Resumed
 from functions.domain.model.incidents import Document
 from functions.domain.model.observations import Pause
 from functions.runtime.errors import Conflict, Unavailable
@@ -76,6 +76,41 @@ def resume(*, config_path: str, as_json: bool, by: str, target: str, reason: str
         _release(ports, target, by or _current_user(), reason, as_json=as_json)
     else:
         _unpause(ports, Pause(reason, by or _current_user(), ports.now(), on=False), as_json=as_json)
+
+
+@click.command()
+@output.options
+@click.argument("target")
+@by_option
+def ack(*, config_path: str, as_json: bool, target: str, by: str) -> None:
+    """Take the escalation of TARGET (NAME or KEY, as `status` names it), so that nobody is reminded of it.
+
+    It restarts nothing and releases nothing: that is `resume --target`. People are notified of who has it.
+
+    Exit code 1: somebody else has taken it, or a channel could not be notified.
+    """
+    ports = output.load_adapters(config_path)
+    output.require_store(ports)
+    document = _find(ports, target)
+    name, by = name_of(document), by or _current_user()
+    if document.escalated_at is None or document.escalation is None:
+        raise output.Unusable(f"{name} ({document.key}) has no escalation to take. `status` shows the targets that have.")
+    with output.logs_to_stderr():
+        advance(ports, document.key, Acknowledged(by, document.escalation.incident), Budget(ports, ports.monotonic() + BUDGET_S))
+        after = load_document(document.key, ports.load(document.key, STORE_S))
+    taken_by = after.escalation.taken_by if after.escalation else ""
+    waiting = sorted({message.channel for message in after.to_tell})
+    if as_json:
+        output.print_json({"taken_by": taken_by, "target": name, "document": document.key, "untold": waiting})
+    elif taken_by == by:
+        output.print_text(f"{name} is yours; nobody is reminded of it", output.mark("ACKNOWLEDGED: ", "ok"))
+    if waiting:
+        output.print_text(f"not sent yet to {', '.join(waiting)}; the next wake-up tries again", err=True)
+    if taken_by != by:
+        why = f"{taken_by} has taken it" if taken_by else "it is over in the meantime; see `status`"
+        output.print_text(why, output.mark("WRONG: ", "wrong"), err=True)
+    if waiting or taken_by != by:
+        raise SystemExit(output.WRONG)
 
 
 def turn(ports: Adapters, wanted: Pause) -> Pause | None:

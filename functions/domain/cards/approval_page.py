@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from html import escape
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from functions.domain.cards import card, facts, svg
 from functions.domain.cards.card_input import CardInput
@@ -121,7 +122,7 @@ class Person(Struct, frozen=True):
     verified: bool = False
 
 
-RESTART, DECLINE = "restart", "decline"
+RESTART, DECLINE, ACKNOWLEDGE = "restart", "decline", "acknowledge"
 """What the buttons send as `act`."""
 DONT = Text("Don't restart it")
 NOTHING_CHANGED = Text("Opening this page has changed nothing.")
@@ -199,6 +200,28 @@ def asking(view: View, rules: Rules, token: str, person: Person) -> str:
     )
 
 
+def taking(view: View, rules: Rules, token: str, person: Person) -> str:
+    """The page on which a person takes an escalation."""
+    card_input = view.story
+    subject = facts.subject(card_input)
+    button = _html(rules, Text("I take {subject}", subject=subject))
+    meaning = Text("Nobody is reminded any more once somebody has taken it. It restarts nothing.")
+    return page(
+        rules,
+        Text("Take {subject}?", subject=subject),
+        *_why(replace(card_input, detail=""), rules),
+        _now(view, rules),
+        f'<form method="post"><input type="hidden" name="token" value="{escape(token)}">'
+        "<button disabled hidden></button>"
+        f"{_who(person, rules)}"
+        f'<button type="submit" name="act" value="{ACKNOWLEDGE}">{button}</button></form>',
+        text(rules, meaning, "note"),
+        _heading(rules, Text("What it is about")),
+        _listed(rules, facts.gathered(card_input, rules, facts.taken, facts.since)),
+        _links(card_input, rules),
+    )
+
+
 def _who(person: Person, rules: Rules) -> str:
     """The field for the name; a person whom a proxy signed in needs none."""
     if person.verified:
@@ -213,7 +236,7 @@ def _why(card_input: CardInput, rules: Rules) -> list[str]:
     if card_input.reason is None:
         return []
     parts = [text(rules, REASONS[card_input.reason].why)]
-    if card_input.reason is not Reason.AWAITING_APPROVAL:
+    if card_input.reason is not Reason.AWAITING_APPROVAL and card_input.escalation is None:
         overrules = Text("Approving overrules Unstick, which does not restart this by itself.")
         parts.append(text(rules, overrules, "warn"))
     if card_input.detail:
@@ -246,7 +269,7 @@ def _listed(rules: Rules, pairs: Iterable[Fact]) -> str:
 def _now(view: View, rules: Rules) -> str:
     """The live figures of each queue."""
     parts = [_heading(rules, Text("Current state"))]
-    if view.rows and all(row.health is Health.WELL for row in view.rows):
+    if view.story.escalation is None and view.rows and all(row.health is Health.WELL for row in view.rows):
         parts.append(text(rules, Text("No queue is stuck: the button would restart nothing."), "warn"))
     parts += [_queue(row, rules, view.story.at) for row in view.rows[:QUEUES_SHOWN]]
     if len(view.rows) > QUEUES_SHOWN:

@@ -15,6 +15,7 @@ from functions.domain.cards import facts, queue_facts
 from functions.domain.cards.card_input import CardInput
 from functions.domain.cards.rendering import CUT, Fact, clock, render, tidy
 from functions.domain.model.codes import Reason, Verdict
+from functions.domain.model.incidents import Escalation
 from functions.domain.model.messages import Card
 from functions.domain.model.runbooks import Rules
 from functions.domain.texts.reasons import REASONS
@@ -40,7 +41,9 @@ def compose(card_input: CardInput, rules: Rules) -> Card:
     """Compose the card. It is pure and raises for no content."""
     content = KINDS.get(card_input.kind, _other)(card_input, rules)
     late: list[Phrase] = [Text("This message is {late} late. Check the current state.", late=duration(card_input.late_s))]
-    incident = card_input.incident.id if card_input.incident else card_input.detail if card_input.kind == "resolved" else ""
+    incident: Phrase = card_input.detail if card_input.kind == "resolved" else ""
+    if thread := card_input.escalation or card_input.incident:
+        incident = thread.incident if isinstance(thread, Escalation) else thread.id
     card = render(
         rules,
         card_input.kind,
@@ -212,6 +215,31 @@ def _escalated(card_input: CardInput, rules: Rules) -> Content:
 HANDS_OFF = Text("Unstick won't restart it again until it is healthy, a person resumes it, or 24 hours have passed.")
 
 
+def _escalated_again(card_input: CardInput, rules: Rules) -> Content:
+    subject, reason = facts.subject(card_input), card_input.reason
+    headline = Text("nobody has taken {subject} yet", subject=subject)
+    if reason is not None:
+        headline = Text("nobody has taken {subject} yet: {why}", subject=subject, why=REASONS[reason].short)
+    escalation = card_input.escalation
+    count = escalation.told if escalation else 1
+    last = escalation is not None and escalation.due is None
+    text: list[Phrase] = [
+        Text("It was escalated, the queue is not healthy, and nobody has acknowledged it. Reminder {count} of 3.", count=count),
+        *([Text("This is the last reminder.")] if last else []),
+        to_do(REASONS[reason].todo) if reason is not None else to_do(_advice(card_input)),
+    ]
+    return Content("act", headline, text, facts.gathered(card_input, rules, facts.taken, facts.since))
+
+
+def _acknowledged(card_input: CardInput, rules: Rules) -> Content:
+    by = tidy(card_input.escalation.taken_by if card_input.escalation else "", 120)
+    headline = Text("{by} has taken {subject}", by=by, subject=facts.subject(card_input))
+    text: list[Phrase] = [
+        Text("Nobody is reminded any more. Unstick restarts it again once it is healthy or a person resumes it.")
+    ]
+    return Content("watch", headline, text, facts.gathered(card_input, rules, facts.taken, facts.since))
+
+
 def _stuck(card_input: CardInput) -> bool:
     return card_input.incident is not None and any(watched.verdict is Verdict.STUCK for watched in card_input.incident.queues)
 
@@ -356,6 +384,8 @@ KINDS: Mapping[str, Callable[[CardInput, Rules], Content]] = {
     "draining": _draining,
     "recovered": _recovered,
     "escalated": _escalated,
+    "escalated_again": _escalated_again,
+    "acknowledged": _acknowledged,
     "resolved": _resolved,
     "not_approved": _not_approved,
     "declined": _declined,

@@ -6,14 +6,14 @@ from msgspec import Struct
 
 from functions.domain.model.alerts import Target
 from functions.domain.model.codes import Reason
-from functions.domain.model.incidents import AlertRef, Incident
+from functions.domain.model.incidents import AlertRef, Escalation, Incident
 from functions.domain.model.runbooks import Runbook
 from functions.runtime.text import Phrase
 
 
 class CardInput(Struct, frozen=True):
     """Everything a card is made from. `kind`: started, held, draining, recovered, escalated, resolved, not_approved,
-    declined, test, bundle, paused, resumed, unsigned or expiring."""
+    declined, escalated_again, acknowledged, test, bundle, paused, resumed, unsigned or expiring."""
 
     kind: str
     at: float
@@ -25,6 +25,8 @@ class CardInput(Struct, frozen=True):
     remedy: Phrase = ""
     trigger: AlertRef | None = None
     approve_url: str = ""
+    acknowledge_url: str = ""
+    escalation: Escalation | None = None
     bundled: tuple[str, ...] = ()
     """The names of the targets or alerts in a bundled message."""
     late_s: float = 0.0

@@ -103,6 +103,16 @@ def restart(card_input: CardInput) -> Iterator[Fact]:
         yield Text("Approved by"), named(tidy(incident.approved_by), tidy(incident.approved_why, 200))
 
 
+def taken(card_input: CardInput) -> Iterator[Fact]:
+    """How long ago the incident was escalated, and who has taken it."""
+    escalation = card_input.escalation
+    if escalation is None:
+        return
+    yield Text("Escalated"), Text("{age} ago", age=duration(card_input.at - escalation.at))
+    if escalation.taken_by:
+        yield Text("Acknowledged by"), tidy(escalation.taken_by)
+
+
 def declined(card_input: CardInput) -> Iterator[Fact]:
     """Who decided against the restart, and why."""
     incident = card_input.incident
@@ -181,7 +191,8 @@ def links(card_input: CardInput) -> Iterator[tuple[Phrase, str]]:
     trigger = first_trigger(card_input)
     known = trigger.links if trigger else {}
     execution = card_input.incident.execution if card_input.incident else None
-    wanted = [(words.LINK_APPROVE, card_input.approve_url), (words.LINK_EXECUTION, execution.url if execution else "")]
+    wanted = [(words.LINK_APPROVE, card_input.approve_url), (words.LINK_ACKNOWLEDGE, card_input.acknowledge_url)]
+    wanted += [(words.LINK_EXECUTION, execution.url if execution else "")]
     wanted += [(label, known.get(name, "")) for name, label in LINKS.items()]
     wanted += [(words.LINK_CAUSE, card_input.runbook.root_cause if card_input.runbook else "")]
     return ((label, safe) for label, url in wanted if (safe := safe_url(url)))

@@ -29,6 +29,8 @@ GRACE_S = 900.0
 """Without a restart for `within` plus this time, an incident escalates."""
 
 APPROVAL_S = 1800.0
+ACKNOWLEDGE = "ack"
+"""Stands in a nonce where an approval's has the number of the attempt."""
 PASSED = frozenset({Reason.SYMPTOM_GONE, Reason.NOT_FIRING})
 """How a suspicion comes to nothing: the queue moves again."""
 
@@ -140,6 +142,8 @@ def end_as_not_approved(document: Document, incident: Incident, runbook: Runbook
     card_input = CardInput(
         "not_approved", context.at, runbook, document.target, incident, incident.reason, incident.detail, late_s=context.late_s
     )
+    if ending is Ending.ESCALATED:
+        card_input = replace(card_input, acknowledge_url=_acknowledge_url(incident, context))
     channels = channels_for(context.rules, runbook)
     document = enqueue_message(document, context.rules, card_input, channels, f"{incident.id}-not-approved")
     document = close_incident(document, context.rules, incident, ending, card_input, tell=False)
@@ -231,9 +235,17 @@ def escalate(
     card_input = CardInput(
         "escalated", context.at, runbook, document.target, shown, reason, detail, remedy, late_s=context.late_s
     )
+    card_input = replace(card_input, acknowledge_url=_acknowledge_url(incident, context))
     reply = reply_for_incident(document, incident, runbook, Action.HELD, reason)
     document = close_incident(document, context.rules, incident, Ending.ESCALATED, card_input)
     return Step(document, reply=reply)
+
+
+def _acknowledge_url(incident: Incident, context: StepContext) -> str:
+    """The link with which somebody takes the escalation. Its nonce is random, as an approval's is, so nobody else can name it."""
+    if not context.rules.public_url or not context.seen.nonce:
+        return ""
+    return f"{context.rules.public_url}/approve/#{incident.id}.{ACKNOWLEDGE}.{context.seen.nonce}"
 
 
 def end_as_recovered(

@@ -9,13 +9,17 @@ from msgspec.structs import replace
 from functions.domain.cards.card_input import CardInput
 from functions.domain.decisions.bounds import bare, drop_oldest
 from functions.domain.decisions.guards import OVERRULED
+from functions.domain.model import runbooks
 from functions.domain.model.alerts import MatchedAlert
 from functions.domain.model.codes import Ending, Reason
-from functions.domain.model.incidents import AlertRef, Archive, Document, Hold, Incident, Outcome
+from functions.domain.model.incidents import AlertRef, Archive, Document, Escalation, Hold, Incident, Outcome, QueueState
 from functions.domain.model.messages import Card, Message
 from functions.domain.model.runbooks import Rules, Runbook
 
 SAME_HOLD_S = 3600.0
+TAKEN_WITHIN_S = 86400.0
+"""How long the link counts with which somebody takes an escalation: as long as it holds restarts."""
+NO_RUNBOOK = runbooks.Escalation()
 LATE_S = 3000.0
 """Messages mention a wake-up that comes this late."""
 
@@ -91,7 +95,10 @@ def enqueue_message(
     """Add a message for each channel, and for those of `escalate` if it calls people, unless the document has it already."""
     from functions.domain.cards import card, facts, rendering  # 1 ms, and no restart waits for a card
 
-    composed = replace(card.compose(card_input, rules), nonce=card_input.approve_url.rpartition("#")[2])
+    link = card_input.approve_url or card_input.acknowledge_url
+    composed = replace(
+        card.compose(card_input, rules), nonce=link.rpartition("#")[2], nonce_until=_link_ends(card_input) if link else 0.0
+    )
     composed, channels = call_people(rules, card_input.runbook, composed, channels)
     present_ids = {message.id for message in document.to_tell}
     name = rendering.rendered(rules, facts.short_name(card_input)) if bundle else ""
@@ -101,9 +108,15 @@ def enqueue_message(
         if f"{mark}@{channel}" not in present_ids
     )
     incident = document.incident
-    if incident is not None and new:
+    if incident is not None and new and composed.incident in ("", incident.id):
         incident = replace(incident, told=tuple(dict.fromkeys((*incident.told, *channels))))
     return replace(document, to_tell=(*document.to_tell, *new), incident=incident)
+
+
+def _link_ends(card_input: CardInput) -> float:
+    """Until when the link for people to answer counts: an approval expires, an escalation is to be taken for a day."""
+    expires_at = card_input.incident.expires_at if card_input.incident else None
+    return expires_at if card_input.approve_url and expires_at is not None else card_input.at + TAKEN_WITHIN_S
 
 
 def _keys(triggers: tuple[AlertRef, ...]) -> list[str]:
@@ -174,10 +187,27 @@ def close_incident(
     outcomes = drop_oldest(outcomes) if len(outcomes) > OUTCOMES_KEPT else outcomes
     document = replace(document, outcomes=outcomes, to_archive=(*document.to_archive, record))
     if ending is Ending.ESCALATED:
-        document = replace(document, escalated_at=card_input.at)
+        document = replace(document, escalated_at=card_input.at, escalation=_to_escalation(incident, card_input))
     elif ending is Ending.RECOVERED:
-        document = replace(document, escalated_at=None)
+        document = end_escalation(document)
     return replace(document, incident=None)
+
+
+def _to_escalation(incident: Incident, card_input: CardInput) -> Escalation:
+    again_s = (card_input.runbook.escalation if card_input.runbook else NO_RUNBOOK).again_s
+    return Escalation(
+        incident.id,
+        incident.runbook,
+        card_input.at,
+        due=card_input.at + again_s if again_s else None,
+        nonce=card_input.acknowledge_url.rpartition("#")[2],
+        queues=tuple(QueueState(watched.queue, watched.runbook, card_input.at) for watched in incident.queues),
+    )
+
+
+def end_escalation(document: Document) -> Document:
+    """The target may be restarted again, and nobody is told of its escalation any more."""
+    return replace(document, escalated_at=None, escalation=None)
 
 
 def may_overrule(reason: Reason | None, rules: Rules) -> bool:

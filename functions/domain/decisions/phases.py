@@ -30,7 +30,7 @@ from functions.domain.decisions.guards import (
     decide,
     update_queues,
 )
-from functions.domain.decisions.messages import channels_for, enqueue_hold, enqueue_message
+from functions.domain.decisions.messages import channels_for, end_escalation, enqueue_hold, enqueue_message
 from functions.domain.decisions.observing import watch_observed
 from functions.domain.model.codes import Action, Ending, Phase, Reason, Verdict
 from functions.domain.model.events import Abort, Act, Claim, Start, StartResult, Step
@@ -116,7 +116,7 @@ def clear_escalation_if_healthy(document: Document, runbook: Runbook | None, con
         seen = context.seen.queues.get(key)
         if not isinstance(seen, QueueSnapshot) or not judge.is_well(runbook.recovered, seen.depth, seen.consumers):
             return document
-    return replace(document, escalated_at=None)
+    return end_escalation(document)
 
 
 def defer(document: Document, incident: Incident, runbook: Runbook, context: StepContext) -> Step:

@@ -13,11 +13,13 @@ from functions.domain.cards.card_input import CardInput
 from functions.domain.decisions.bounds import ALERTS_KEPT, QUEUES_KEPT
 from functions.domain.decisions.context import StepContext, has_unseen, is_all_resolved, reply_for_alerts
 from functions.domain.decisions.endings import end_as_declined
+from functions.domain.decisions.escalations import on_acknowledgement, remind
 from functions.domain.decisions.messages import (
     LATE_S,
     LINKED_TRIGGERS,
     alert_key,
     default_channels,
+    end_escalation,
     enqueue_hold,
     enqueue_message,
     short_source,
@@ -34,6 +36,7 @@ from functions.domain.decisions.phases import (
 from functions.domain.model.alerts import MatchedAlert
 from functions.domain.model.codes import Action, Phase, Reason
 from functions.domain.model.events import (
+    Acknowledged,
     AlertsReceived,
     Approved,
     Bundled,
@@ -77,7 +80,7 @@ def step(document: Document, event: Event, seen: Observation, now: float, rules:
             result = _on_request(document, event, replace(context, crowd=event.crowd, was_saved=document.incident is not None))
         case TimerFired():
             result = _on_timer(document, context)
-        case Approved() | Declined() | Resumed():
+        case Approved() | Declined() | Acknowledged() | Resumed():
             result = _on_person(document, event, context)
         case StartResult():
             result = on_start_result(document, event, context)
@@ -97,7 +100,8 @@ def _set_due(before: Document, result: Step, now: float) -> Step:
     after = result.document
     if after == before:
         return result
-    due = after.incident.due if after.incident else None
+    dues = (after.incident.due if after.incident else None, after.escalation.due if after.escalation else None)
+    due = min((one for one in dues if one is not None), default=None)
     if after.to_tell or after.to_archive:
         bundled = after.to_tell and all(message.bundle for message in after.to_tell)
         wait_s = BUNDLE_S if bundled else UNTOLD_S
@@ -119,6 +123,7 @@ def _on_timer(document: Document, context: StepContext) -> Step:
     incident = document.incident
     if document.due is not None and context.at < document.due:
         return Step(document)
+    document = remind(document, context)
     if incident is not None and context.at >= incident.due:
         return run_phase(document, incident, context)
     if document.to_tell or document.to_archive:
@@ -333,16 +338,20 @@ def _note_resolved(document: Document, cases: tuple[MatchedAlert, ...], context:
     document = replace(document, outcomes=(*document.outcomes[:-1], replace(last, triggers=triggers)))
     if not all(trigger.resolved_at for trigger in triggers):
         return document
+    if document.escalation is not None and document.escalation.incident == last.incident:
+        document = replace(document, escalation=replace(document.escalation, due=None))
     card_input = CardInput("resolved", context.at, target=document.target, trigger=triggers[0], detail=last.incident)
     return enqueue_message(document, context.rules, card_input, last.channels, f"{last.incident}-resolved")
 
 
-def _on_person(document: Document, event: Approved | Declined | Resumed, context: StepContext) -> Step:
+def _on_person(document: Document, event: Approved | Declined | Acknowledged | Resumed, context: StepContext) -> Step:
     match event:
         case Approved():
             return _on_approval(document, event, context)
         case Declined():
             return _on_decline(document, event, context)
+        case Acknowledged():
+            return on_acknowledgement(document, event, context)
         case Resumed():
             return _on_resume(document, event, context)
 
@@ -388,7 +397,7 @@ def _on_resume(document: Document, event: Resumed, context: StepContext) -> Step
         return Step(document)
     card_input = CardInput("resumed", context.at, target=document.target, detail=in_brackets(event.reason, event.by))
     last = document.outcomes[-1] if document.outcomes else None
-    document = replace(document, escalated_at=None)
+    document = end_escalation(document)
     return Step(
         enqueue_message(
             document,

@@ -55,6 +55,13 @@ class Declined(Struct, frozen=True):
     why: str = ""
 
 
+class Acknowledged(Struct, frozen=True):
+    """A person takes an escalation. `incident`: whose; empty: the target's last."""
+
+    by: str
+    incident: str = ""
+
+
 class Resumed(Struct, frozen=True):
     """A person allows restarts of an escalated target again."""
 
@@ -110,6 +117,7 @@ Event = (
     | TimerFired
     | Approved
     | Declined
+    | Acknowledged
     | Resumed
     | StartResult
     | MessagesDelivered

@@ -161,6 +161,24 @@ class Hold(Struct, frozen=True):
     at: float
 
 
+class Escalation(Struct, frozen=True):
+    """An ended incident that is in people's hands, until its target is healthy again."""
+
+    incident: str
+    runbook: str
+    at: float
+    due: float | None = None
+    """When people are told again; None: not any more."""
+    nonce: str = ""
+    """The nonce of the link with which somebody takes it; empty if there is no address for it."""
+    told: int = 0
+    """How many times people were told again."""
+    taken_by: str = ""
+    taken_at: float | None = None
+    queues: tuple[QueueState, ...] = ()
+    """What a person's restart has to bring back: which queues, by which runbooks."""
+
+
 class Document(Struct, frozen=True):
     """Everything stored about a target, or about an alert without a target."""
 
@@ -175,6 +193,7 @@ class Document(Struct, frozen=True):
     due: float | None = None
     holds: Mapping[str, Hold] = field(default_factory=dict)
     escalated_at: float | None = None
+    escalation: Escalation | None = None
     threads: Mapping[str, str] = field(default_factory=dict)
     """`channel/incident` -> the handle that the channel needs to reply in the incident's thread."""
     bundled: Mapping[str, float] = field(default_factory=dict)
@@ -187,4 +206,10 @@ class Document(Struct, frozen=True):
 
     @property
     def open(self) -> bool:
-        return self.incident is not None or bool(self.to_tell) or bool(self.to_archive)
+        waits = self.escalation is not None and self.escalation.due is not None
+        return self.incident is not None or waits or bool(self.to_tell) or bool(self.to_archive)
+
+    def is_reminder_due(self, now: float) -> bool:
+        """Whether people have to be told again of an escalation that nobody has taken."""
+        due = self.escalation.due if self.escalation else None
+        return due is not None and now >= due

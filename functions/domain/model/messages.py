@@ -23,7 +23,9 @@ class Card(Struct, frozen=True):
     """The messages of one incident share a thread."""
     at: float = 0.0
     nonce: str = ""
-    """Of the approval link, which is signed when the card is posted. Only the link that ends in it is."""
+    """Of the link for people to answer, which is signed when the card is posted. Only the link that ends in it is."""
+    nonce_until: float = 0.0
+    """Until when that link counts."""
 
 
 class Message(Struct, frozen=True):

@@ -88,6 +88,13 @@ class Limits(Struct, frozen=True, rename=key):
     """An alert that began longer ago restarts nothing."""
 
 
+class Escalation(Struct, frozen=True, rename=key):
+    """What happens until somebody takes an escalation."""
+
+    again_s: Annotated[float, duration(0, 86400)] = 900.0
+    """Without anybody, it is posted again after this time, three times at most; 0: never."""
+
+
 class Freeze(Struct, frozen=True):
     """A weekly window in the configured time zone. If `end` is before `start`, it runs over midnight."""
 
@@ -124,6 +131,10 @@ class Runbook(Struct, frozen=True):
     """Channels of this runbook; else the top-level `notify`."""
     escalate: tuple[str, ...] = ()
     """More channels, for every message that begins with ACT NOW."""
+    escalate_further: tuple[str, ...] = ()
+    """More channels, for an escalation that nobody has taken in `escalation.again`."""
+    escalation: Escalation = field(default_factory=Escalation)
+    """What happens until somebody takes an escalation."""
     mention: tuple[Annotated[str, written("optional-text")], ...] = ()
     """Who is mentioned in every message that begins with ACT NOW, as the chat writes it: `<users/all>`, `<!here>`."""
     root_cause: Annotated[str, written("link")] = ""

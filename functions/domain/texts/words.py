@@ -21,6 +21,7 @@ CURVE = Text("Depth")
 ALERT = Text("Alert")
 TARGET = Text("Target")
 LINK_APPROVE = Text("Approve the restart")
+LINK_ACKNOWLEDGE = Text("Acknowledge")
 LINK_CAUSE = Text("Root cause")
 LINK_EXECUTION = Text("Rundeck execution")
 WEEKDAYS = (

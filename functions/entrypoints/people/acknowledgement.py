@@ -1,0 +1,95 @@
+"""The page on which a person takes an escalation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from functions.application import reconcile
+from functions.application.ports import Budget
+from functions.domain.cards import approval_page, facts
+from functions.domain.cards.approval_page import HEADERS, Person, View, page, text
+from functions.domain.cards.card_input import CardInput
+from functions.domain.cards.rendering import clock, tidy
+from functions.domain.decisions.endings import ACKNOWLEDGE
+from functions.domain.model.events import Acknowledged
+from functions.domain.model.incidents import Document, Escalation
+from functions.entrypoints.people.form import Form, keep_name, pressed_by
+from functions.entrypoints.people.queues import read_rows
+from functions.entrypoints.responses import Response
+from functions.runtime.text import Text, in_language
+
+if TYPE_CHECKING:
+    from functions.bootstrap import Adapters
+
+BUDGET_S = 20.0
+
+
+def is_asked_by(nonce: str) -> bool:
+    """Whether a link with this nonce is about an escalation, and not about an approval."""
+    return nonce.split(".")[1:2] == [ACKNOWLEDGE]
+
+
+def show(ports: Adapters, key: str, nonce: str, token: str, person: Person) -> Response:
+    """The page with the button."""
+    document = _load(ports, key)
+    escalation = _waiting(document, nonce)
+    if escalation is None:
+        return _over(ports, document, nonce)
+    now = ports.now()
+    rows, _ = read_rows(ports, escalation.queues, now)
+    return approval_page.taking(View(_story(ports, document, escalation), rows), ports.rules, token, person), 200, HEADERS
+
+
+def press(ports: Adapters, key: str, nonce: str, person: Person, form: Form) -> Response:
+    """Take the escalation, unless somebody was first."""
+    rules = ports.rules
+    before = _load(ports, key)
+    escalation = _waiting(before, nonce)
+    if escalation is None:
+        return _over(ports, before, nonce)
+    by = in_language(rules.language, pressed_by(person, form.who))
+    reconcile.advance(ports, key, Acknowledged(by, escalation.incident), Budget(ports, ports.monotonic() + BUDGET_S))
+    after = _load(ports, key)
+    if after.escalation is None or after.escalation.taken_by != by:
+        return _over(ports, after, nonce)
+    ports.log("NOTICE", "acknowledged", incident=escalation.incident, by=by)
+    headers = HEADERS if person.verified else {**HEADERS, **keep_name(rules.public_url, form.who)}
+    title = Text("You have taken {subject}", subject=facts.subject(_story(ports, after, after.escalation)))
+    told = Text("Unstick tells the chat, and reminds nobody any more. You can close this page.")
+    recorded = text(rules, Text("Recorded as acknowledged by: {by}", by=by), "note")
+    return page(rules, title, text(rules, told), recorded), 200, headers
+
+
+def _load(ports: Adapters, key: str) -> Document:
+    return reconcile.load_document(key, ports.load(key, reconcile.STORE_S))
+
+
+def _waiting(document: Document, nonce: str) -> Escalation | None:
+    """The escalation that this link is for, if nobody has taken it yet."""
+    escalation = document.escalation
+    if escalation is None or not escalation.nonce or escalation.nonce != nonce or escalation.taken_by:
+        return None
+    return escalation
+
+
+def _story(ports: Adapters, document: Document, escalation: Escalation) -> CardInput:
+    outcome = next((one for one in reversed(document.outcomes) if one.incident == escalation.incident), None)
+    return CardInput(
+        "escalated_again",
+        ports.now(),
+        ports.rules.runbooks.get(escalation.runbook),
+        document.target,
+        reason=outcome.reason if outcome else None,
+        trigger=outcome.triggers[0] if outcome and outcome.triggers else None,
+        escalation=escalation,
+    )
+
+
+def _over(ports: Adapters, document: Document, nonce: str) -> Response:
+    """Why the link does nothing any more."""
+    rules, escalation = ports.rules, document.escalation
+    sentence = Text("The escalation that it was for is over. Nothing was done now.")
+    if escalation is not None and escalation.nonce == nonce and escalation.taken_by:
+        at = clock(rules, escalation.taken_at or escalation.at)
+        sentence = Text("{by} has taken it, at {at}. Nothing more was done now.", by=tidy(escalation.taken_by), at=at)
+    return page(rules, Text("This link is no longer needed"), text(rules, sentence)), 410, HEADERS

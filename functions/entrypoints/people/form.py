@@ -1,0 +1,92 @@
+"""What people post from a page of ours, and who they are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs, quote, unquote, urlsplit
+
+from msgspec import Struct
+
+from functions.adapters.grafana.request import read_body
+from functions.domain.cards import approval_page
+from functions.domain.cards.approval_page import Person
+from functions.domain.texts.sanitize import clean
+from functions.runtime.errors import BadRequest
+from functions.runtime.text import Phrase, Text
+
+if TYPE_CHECKING:
+    from flask import Request
+
+MAX_TOKEN, MAX_IDENTITY = 1000, 120
+MAX_BODY = 4096
+FIELDS = 8
+FOREIGN = "foreign"
+BY_LINK = Text("whoever had the link")
+NAME_COOKIE = "unstick_name"
+"""Keeps the name that a person typed, in the browser alone."""
+NAME_KEPT_S = 365 * 86400
+
+
+class Form(Struct, frozen=True):
+    """What a page of ours posts. `act`: the button's value, empty if none was pressed."""
+
+    token: str
+    act: str = ""
+    who: str = ""
+    why: str = ""
+
+
+def read_form(request: Request, public_url: str) -> Form:
+    """The form. Raises BadRequest on one of another site, or one that is too large."""
+    origin = request.headers.get("Origin")
+    if origin is not None and _origin(origin) != _origin(public_url):
+        raise BadRequest(403, FOREIGN)
+    body = read_body(request.stream, request.content_length, MAX_BODY, request.headers)
+    try:
+        fields = parse_qs(body.decode(errors="replace"), max_num_fields=FIELDS)
+    except ValueError:
+        raise BadRequest(403, "This is no form of ours.") from None
+    token, act, who, why = (fields.get(name, [""])[0] for name in ("token", "act", "who", "why"))
+    # Without JavaScript people paste the whole link.
+    token = token.rpartition("#")[2].strip().strip("/")[:MAX_TOKEN]
+    return Form(token, act, clean(who, approval_page.NAME, "…"), clean(why, approval_page.WHY, "…"))
+
+
+def require_button(form: Form, *buttons: str) -> None:
+    """Raises BadRequest on a button that the page of this link does not have."""
+    if form.act and form.act not in buttons:
+        raise BadRequest(403, "This is no button of ours.")
+
+
+def identify(request: Request, header: str) -> Person:
+    """Who calls: as the configured proxy says, otherwise as the browser has kept it."""
+    signed_in = request.headers.get(header, "").removeprefix("accounts.google.com:") if header else ""
+    if name := clean(signed_in, MAX_IDENTITY, "…"):
+        return Person(name, verified=True)
+    return Person(clean(unquote(request.cookies.get(NAME_COOKIE, "")), approval_page.NAME, "…"))
+
+
+def keep_name(public_url: str, name: str) -> dict[str, str]:
+    """The header with which the browser keeps the name for the next time, for these pages alone."""
+    parts = urlsplit(public_url)
+    secure = "; Secure" if parts.scheme == "https" else ""
+    path = f"{parts.path.rstrip('/')}/approve/"
+    cookie = f"{NAME_COOKIE}={quote(name, safe='')}; Max-Age={NAME_KEPT_S}; Path={path}; HttpOnly; SameSite=Strict{secure}"
+    return {"Set-Cookie": cookie} if name else {}
+
+
+def _origin(url: str) -> tuple[str, str, int] | None:
+    """Scheme, host and port; None for what has none, such as `null`."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port or {"http": 80, "https": 443}.get(parts.scheme, 0)
+    except ValueError:
+        return None
+    return (parts.scheme, parts.hostname, port) if parts.hostname else None
+
+
+def pressed_by(person: Person, typed: str) -> Phrase:
+    """Who pressed: as the proxy in front says, or as they say themselves, which proves nothing."""
+    if person.verified:
+        return person.name
+    return Text("{who} (not verified)", who=typed) if typed else BY_LINK

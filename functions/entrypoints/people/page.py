@@ -1,0 +1,88 @@
+"""The page behind a link for people's answer: an approval, or an acknowledgement. Only a pressed button changes anything.
+
+Chats and mail scanners fetch every link that they see, so GET looks nothing up. See docs/decisions/approval.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from functions.application import signing
+from functions.domain.cards import approval_page
+from functions.domain.cards.approval_page import HEADERS, OPENING_HEADERS, page, text
+from functions.entrypoints.people import acknowledgement, approval
+from functions.entrypoints.people.form import FOREIGN, identify, read_form, require_button
+from functions.entrypoints.responses import Response
+from functions.runtime.errors import BadRequest, Denied, Unavailable
+from functions.runtime.text import Text
+
+if TYPE_CHECKING:
+    from flask import Request
+
+    from functions.bootstrap import Adapters
+
+OPEN = "open"
+"""Where the forms post to: another path than the link's, or a browser would take the link for a place on the open page."""
+OLD = "old"
+NOTHING_CHANGED = Text("Nothing was changed.")
+REFUSALS: Mapping[int | str, tuple[Text, Text]] = {
+    FOREIGN: (
+        Text("The button was pressed on another site's page"),
+        Text("Open the link from the message and press the button there. Nothing was changed."),
+    ),
+    OLD: (
+        Text("This kind of link is no longer used"),
+        Text(
+            "Open the newest message of the incident in the chat. If it has no other link, restart the job in Rundeck yourself."
+        ),
+    ),
+    403: (Text("This link is not valid"), Text("Open the link exactly as it is in the message. Nothing was changed.")),
+    410: (
+        Text("This link has expired"),
+        Text("Nothing was done now. The chat shows what happened since, and has a newer message if the alert is still firing."),
+    ),
+    413: (Text("The request was too large"), NOTHING_CHANGED),
+}
+FAILED = (
+    Text("Unstick can't do this right now"),
+    Text("A system that it needs does not respond. Reload the page in a moment to see whether anything was done."),
+)
+
+
+def respond(request: Request, ports: Adapters) -> Response:
+    """GET /approve/ -> a page that posts the link's token; POST -> the page with the button, or what came of pressing it.
+
+    Raises nothing that a stranger can cause.
+    """
+    rules = ports.rules
+    if request.method not in ("GET", "POST"):
+        return "", 405, {"Allow": "GET, POST"}
+    try:
+        _require_current_link(request.path)
+        if request.method == "GET":
+            return approval_page.opening(ports.rules), 200, OPENING_HEADERS
+        form = read_form(request, ports.rules.public_url)
+        key, nonce = signing.read_approval(ports.config.signing_keys, form.token, ports.now())
+        person = identify(request, ports.config.identity_header)
+        if acknowledgement.is_asked_by(nonce):
+            require_button(form, approval_page.ACKNOWLEDGE)
+            if form.act:
+                return acknowledgement.press(ports, key, nonce, person, form)
+            return acknowledgement.show(ports, key, nonce, form.token, person)
+        require_button(form, approval_page.RESTART, approval_page.DECLINE)
+        if form.act:
+            return approval.press(ports, key, nonce, person, form)
+        return approval.show(ports, key, nonce, form.token, person)
+    except BadRequest as refusal:
+        title, sentence = REFUSALS.get(refusal.sentence) or REFUSALS.get(refusal.status, REFUSALS[403])
+        return page(rules, title, text(rules, sentence)), refusal.status, HEADERS
+    except (Unavailable, Denied) as error:
+        ports.log("ERROR", f"the approval page could not be served: {error}")
+        return page(rules, FAILED[0], text(rules, FAILED[1])), 503, {**HEADERS, "Retry-After": "5"}
+
+
+def _require_current_link(path: str) -> None:
+    """Raises BadRequest for a link that has its token in the path, as those of older releases had."""
+    if path.removeprefix("/approve").strip("/") not in ("", OPEN):
+        raise BadRequest(410, OLD)

@@ -1,0 +1,58 @@
+"""The queues as they are right now, for a person who decides."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from functions.application import observe
+from functions.domain.cards import approval_page
+from functions.domain.cards.approval_page import Row
+from functions.domain.decisions import health as judge
+from functions.domain.model.codes import Health
+from functions.domain.model.incidents import QueueState
+from functions.domain.model.observations import Pause, QueueSnapshot, Unknown
+from functions.domain.model.runbooks import Rules
+from functions.runtime.errors import UnstickError
+from functions.runtime.text import Phrase, Text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from functions.bootstrap import Adapters
+
+LOOK_S = 6.0
+
+
+def read_rows(ports: Adapters, watched: tuple[QueueState, ...], now: float) -> tuple[tuple[Row, ...], tuple[Phrase, ...]]:
+    """Look at the queues and the kill switch, all at once; what can't be seen is shown as such.
+
+    Returns the queues, and what would keep a restart from happening.
+    """
+    rules = ports.rules
+    first = watched[: approval_page.QUEUES_SHOWN]
+    calls: list[Callable[[], Any]] = [partial(observe.read_pause, ports, LOOK_S)]
+    queues = {one.queue.key: (one.queue, rules.runbooks.get(one.runbook)) for one in first}
+    queue_calls, read_queues = observe.plan_queues(ports, queues, LOOK_S)
+    pause, *results = ports.run_parallel([*calls, *queue_calls], LOOK_S)
+    snapshots = read_queues(results)
+    rows = [_row(rules, one, snapshots[one.queue.key], now) for one in first]
+    rows += [Row(one.queue.name, Unknown(""), Health.UNKNOWN) for one in watched[len(first) :]]
+    return tuple(rows), _warnings(pause)
+
+
+def _row(rules: Rules, watched: QueueState, found: object, now: float) -> Row:
+    if isinstance(found, BaseException) and not isinstance(found, UnstickError):
+        raise found
+    seen = found if isinstance(found, QueueSnapshot) else Unknown(str(found))
+    runbook = rules.runbooks.get(watched.runbook)
+    health = judge.judge_health(runbook.symptom, seen, watched, now)[0] if runbook else Health.UNKNOWN
+    return Row(watched.queue.name, seen, health)
+
+
+def _warnings(pause: object) -> tuple[Phrase, ...]:
+    if isinstance(pause, Exception):
+        return (Text("The kill switch can't be read, so the button would restart nothing."),)
+    if isinstance(pause, Pause):
+        return (Text("The kill switch is on: the button would restart nothing. {why}", why=pause.why),)
+    return ()

@@ -1,0 +1,192 @@
+"""Escalations in people's hands: told again until somebody takes them, or their target is healthy."""
+
+from __future__ import annotations
+
+import pytest
+from msgspec.structs import replace
+
+from functions.domain.model.codes import Ending, Mode, Phase
+from functions.domain.model.events import Acknowledged, Approved, Resumed
+from functions.domain.model.incidents import Document
+from functions.domain.model.messages import Message
+from functions.domain.model.observations import Observation, Unknown
+from functions.domain.model.runbooks import Escalation
+from tests.support import scenes
+from tests.support.scenes import (
+    MAIL,
+    NOW,
+    alerted,
+    case,
+    channels,
+    document,
+    incident,
+    kinds,
+    moved,
+    phase,
+    resolved,
+    rules,
+    runbook,
+    trigger,
+    verifying,
+    wakes,
+    well,
+    woken,
+)
+
+
+def seen(**changes: object) -> Observation:
+    """A look with a nonce, as `observe` draws it."""
+    return replace(scenes.seen(**changes), nonce="r4nd0m")
+
+
+URL = "https://unstick.example.com"
+PUBLIC = rules(public_url=URL)
+AGAIN_S = 900.0
+
+
+def escalated(with_rules=PUBLIC) -> Document:
+    """A second attempt that nobody approved: people were called."""
+    asked = document(incident(Phase.ASKED, restarts=1, attempt=1, nonce="n", expires_at=NOW))
+    return posted(woken(asked, NOW, seen(now=NOW), with_rules=with_rules).document)
+
+
+def posted(found: Document) -> Document:
+    """Everything is told and archived; what is due stays due."""
+    due = found.escalation.due if found.escalation else None
+    return replace(found, to_tell=(), to_archive=(), due=due)
+
+
+def links(message: Message) -> list[str]:
+    return [url for _, url in message.card.links if "/approve/#" in url]
+
+
+def test_an_escalation_stays_open_until_somebody_takes_it():
+    """The document has a due time and a wake-up for it; its message has the link that takes it, with a nonce of its own."""
+    asked = document(incident(Phase.ASKED, restarts=1, attempt=1, nonce="n", expires_at=NOW))
+    made = woken(asked, NOW, seen(now=NOW), with_rules=PUBLIC)
+    found = made.document
+    assert found.escalation is not None
+    assert (found.open, found.escalation.due) == (True, NOW + AGAIN_S)
+    assert links(found.to_tell[0]) == [f"{URL}/approve/#{found.escalation.nonce}"]
+    assert found.to_tell[0].card.nonce_until == NOW + 86400
+    assert posted(found).open
+
+
+def test_it_is_told_again_three_times_at_most():
+    """Each fifteen minutes, to everybody who was called, with the same link; then never again."""
+    found, at, told = escalated(), NOW, []
+    for _ in range(3):
+        at += AGAIN_S
+        assert woken(found, at - 1, seen(now=at - 1), with_rules=PUBLIC).document == found
+        made = woken(found, at, seen(now=at), with_rules=PUBLIC)
+        told += [(kinds(made.document), channels(made.document), len(links(made.document.to_tell[0])))]
+        found = posted(made.document)
+    assert told == [(["escalated_again"], {"ops", "duty"}, 1)] * 3
+    assert (found.open, found.due) == (False, None)
+    later = woken(found, at + 7 * AGAIN_S, seen(now=at + 7 * AGAIN_S), with_rules=PUBLIC)
+    assert later.document.to_tell == ()
+
+
+def test_a_reminder_calls_people_and_goes_to_further_channels():
+    """It begins with ACT NOW, so it mentions; `escalate_further` hears of it from the first reminder on."""
+    further = rules(runbook(escalate_further=("boss",), mention=("<!here>",)), public_url=URL)
+    assert "boss" not in channels(escalated(further))
+    made = woken(escalated(further), NOW + AGAIN_S, seen(now=NOW + AGAIN_S), with_rules=further)
+    assert channels(made.document) == {"ops", "duty", "boss"}
+    assert {message.card.mention for message in made.document.to_tell} == {("<!here>",)}
+    assert all(message.card.headline.startswith("ACT NOW: nobody has taken") for message in made.document.to_tell)
+
+
+def test_who_takes_it_is_told_once_and_nobody_is_reminded():
+    """The first one has it. It goes into the thread of the incident."""
+    found = escalated()
+    assert found.escalation is not None
+    made = moved(found, Acknowledged("anna", found.escalation.incident), seen(), NOW + 60, PUBLIC)
+    taken = made.document.escalation
+    assert taken is not None
+    assert (taken.taken_by, taken.taken_at, taken.due) == ("anna", NOW + 60, None)
+    assert {message.card.kind for message in made.document.to_tell} == {"acknowledged"}
+    assert {message.card.incident for message in made.document.to_tell} == {found.escalation.incident}
+    assert "anna has taken" in made.document.to_tell[0].card.headline
+    second = moved(made.document, Acknowledged("bert", found.escalation.incident), seen(), NOW + 61, PUBLIC)
+    assert second.document == made.document
+    assert woken(posted(made.document), NOW + 2 * AGAIN_S, seen(now=NOW + 2 * AGAIN_S), with_rules=PUBLIC).document.to_tell == ()
+
+
+def test_an_acknowledgement_of_another_incident_takes_nothing():
+    """A link of last week does not take the escalation of today."""
+    found = escalated()
+    assert moved(found, Acknowledged("anna", "another"), seen(), NOW + 60, PUBLIC).document == found
+
+
+@pytest.mark.parametrize("mail", [seen(now=NOW + AGAIN_S), seen(mail=Unknown("down"), now=NOW + AGAIN_S)], ids=["ill", "unseen"])
+def test_what_is_not_seen_well_is_told_again(mail):
+    """I4: what can't be seen is not well."""
+    assert "escalated_again" in kinds(woken(escalated(), NOW + AGAIN_S, mail, with_rules=PUBLIC).document)
+
+
+def test_nobody_is_reminded_of_what_is_well_again():
+    """The queue is looked at first, whoever mended it."""
+    made = woken(escalated(), NOW + AGAIN_S, seen(mail=well(NOW + AGAIN_S), now=NOW + AGAIN_S), with_rules=PUBLIC)
+    assert (made.document.escalation, made.document.escalated_at, made.document.to_tell) == (None, None, ())
+
+
+@pytest.mark.parametrize("event", [resolved(), Resumed("anna")], ids=["resolved", "resumed"])
+def test_a_resolved_or_resumed_escalation_is_not_told_again(event):
+    """People have heard that it is over."""
+    made = moved(escalated(), event, seen(now=NOW + 60), NOW + 60, PUBLIC)
+    after = posted(made.document)
+    assert (after.escalation.due if after.escalation else None) is None
+    assert not after.open
+
+
+def test_while_an_incident_of_the_target_is_open_the_reminder_waits():
+    """A later alert blocks nothing and is not blocked: whoever approved it, or Unstick, is at work."""
+    ask = rules(runbook(mode=Mode.APPROVE), public_url=URL)
+    asked = moved(escalated(ask), alerted(case(starts_at=NOW + 300, fingerprint="fp-2")), seen(now=NOW + 400), NOW + 400, ask)
+    assert phase(asked) is Phase.ASKED
+    found = replace(asked.document, to_tell=())
+    assert found.incident is not None
+    assert found.escalation is not None
+    assert asked.document.due is not None
+    assert asked.document.due <= NOW + AGAIN_S
+    waits = woken(found, NOW + AGAIN_S, seen(now=NOW + AGAIN_S), with_rules=ask)
+    assert waits.document.escalation is not None
+    assert (waits.document.escalation.due, waits.document.to_tell) == (NOW + 2 * AGAIN_S, ())
+    approved = moved(waits.document, Approved(found.incident.nonce, "anna"), seen(now=NOW + 950), NOW + 950, ask)
+    assert phase(approved) is Phase.STARTING
+
+
+def test_a_recovery_ends_the_escalation():
+    """An incident after it, which a person approved and whose restart helped."""
+    at, found = NOW + 600, replace(verifying(), escalated_at=NOW - 500, escalation=escalated().escalation)
+    assert found.incident is not None
+    first = woken(replace(found, due=NOW), NOW, seen(mail=well(NOW), now=NOW)).document
+    made = woken(replace(first, due=at), at, seen(mail=well(at), now=at))
+    assert made.document.outcomes[-1].ending is Ending.RECOVERED
+    assert (made.document.escalated_at, made.document.escalation) == (None, None)
+
+
+def test_zero_reminds_nobody():
+    """PagerDuty and the like call people by themselves."""
+    quiet = rules(runbook(escalation=Escalation(again_s=0.0)), public_url=URL)
+    found = escalated(quiet)
+    assert (found.open, found.due) == (False, None)
+
+
+def test_without_an_address_there_is_no_link_and_the_reminders_come():
+    """The command line takes it then."""
+    found = escalated(rules())
+    assert found.escalation is not None
+    assert found.escalation.nonce == ""
+    made = woken(found, NOW + AGAIN_S, seen(now=NOW + AGAIN_S), with_rules=rules())
+    assert "escalated_again" in kinds(made.document)
+    assert links(made.document.to_tell[0]) == []
+    assert moved(made.document, Acknowledged("anna"), seen(), NOW + AGAIN_S + 9).document.escalation is not None
+
+
+def test_each_reminder_orders_the_wake_up_of_the_next():
+    """Where a document is open, a wake-up exists at or after its due time."""
+    made = woken(escalated(), NOW + AGAIN_S, seen(now=NOW + AGAIN_S), with_rules=PUBLIC)
+    assert made.document.due in wakes(made)
+    assert trigger().queue == MAIL.key
