@@ -43,7 +43,7 @@ run: setup ## serve the function with unstick.yaml (or UNSTICK_CONFIG) on 127.0.
 prove: setup ## 100,000 schedules of crashes, stalls and races without a violation (SEED=n replays one)
 	$(RUN) -m tests.simulation.run $(if $(SEED),--seed $(SEED)) $(ARGS)
 
-bench: setup ## measure, and write docs/benchmarks.md
+bench: setup ## measure, and write docs/benchmarks.md and its details
 	$(RUN) -m bench $(ARGS)
 
 soak: setup ## half an hour of mixed load with faults

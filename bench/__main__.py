@@ -1,4 +1,4 @@
-"""`python -m bench [--rounds N] [--without-others]`: measure, and write docs/benchmarks.md."""
+"""`python -m bench [--rounds N] [--without-others] [--only PAGE]`: measure, and write docs/benchmarks.md and benchmarks-details.md."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import shutil
 import sys
 import time
 
-from bench import imports, instructions, page, rounds
+from bench import imports, instructions, page, promises, restart_time, rounds
 from bench.claims import claims
 from bench.contenders import RULEBOOK, UNGUARDED, UNSTICK, WEBHOOK, Contender, missing, write_configuration
 from bench.legs import legs
@@ -17,6 +17,7 @@ from bench.stage import BUILD, CLOUD, ROOT, Stage, stage
 
 ROUNDS, FEW = 5, 2
 LOADED_ROUNDS = 2
+RESTART_TIME, DETAILS = "restart-time", "details"
 
 
 def measure(stand: Stage, count: int, absent: dict[str, str]) -> Samples:
@@ -56,29 +57,47 @@ def _say(what: str) -> None:
 def main() -> int:
     """Measure everything, write the page, and say which promises hold."""
     parser = argparse.ArgumentParser(
-        prog="python -m bench", description="Measure Unstick beside others; writes docs/benchmarks.md."
+        prog="python -m bench", description="Measure Unstick; writes docs/benchmarks.md and docs/benchmarks-details.md."
     )
+    parser.add_argument("--only", choices=(RESTART_TIME, DETAILS), help="measure and write only the first page, or the second")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="of the quick measures (default %(default)s)")
     parser.add_argument("--without-others", action="store_true", help="leave out adnanh/webhook and ansible-rulebook")
     asked = parser.parse_args()
+    if asked.only != DETAILS:
+        measure_restart_time()
+    if asked.only != RESTART_TIME:
+        measure_details(asked.rounds, without_others=asked.without_others)
+    return 0
+
+
+def measure_restart_time() -> None:
+    """Real servers, and what users wait for."""
+    _say("time to restart: five minutes")
+    measured = restart_time.measure()
+    promises.write(measured)
+    print(*(promise.row() for promise in promises.promises(measured)), sep="\n", flush=True)
+    print(f"{promises.PAGE.relative_to(ROOT)} and {promises.CHART.relative_to(ROOT)} are written")
+
+
+def measure_details(count: int, *, without_others: bool) -> None:
+    """Unstick beside others, with stand-ins."""
     shutil.rmtree(BUILD / "run", ignore_errors=True)
     others = (WEBHOOK, RULEBOOK)
-    absent = {one.name: "left out" if asked.without_others else missing(one) for one in others}
+    absent = {one.name: "left out" if without_others else missing(one) for one in others}
     absent = {name: why for name, why in absent.items() if why}
     before, began = os.getloadavg()[0], time.monotonic()
     with stage() as stand:
-        samples = measure(stand, asked.rounds, absent)
+        samples = measure(stand, count, absent)
         write_configuration(BUILD / "run" / "imports.yaml", stand.file(**CLOUD), checked=True)
     took_s, load = time.monotonic() - began, os.getloadavg()[0]
     cold, machine = imports.imports(BUILD / "run" / "imports.yaml"), imports.imports(ROOT / "unstick.yaml")
     _say("instructions")
     counted = instructions.section()
-    page.write(samples, page.Circumstances(asked.rounds, before, load, took_s, absent, cold, machine, counted))
+    page.write(samples, page.Circumstances(count, before, load, took_s, absent, cold, machine, counted))
     shutil.rmtree(BUILD / "run", ignore_errors=True)
     for claim in claims(samples):
         print(claim.row())
     print(f"{page.PAGE.relative_to(ROOT)} and {page.CHART.relative_to(ROOT)} are written, after {took_s:.0f} s")
-    return 0
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the project promises of itself, and whether this run shows it."""
+"""What Unstick may cost a machine, by what others cost, and whether this run shows it. What users are promised: promises.py."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Instructions instead of time, for what is as short as a machine's noise: starting, and refusing a forged request.
 
-`python -m bench.instructions` counts and writes its part of docs/benchmarks.md only; a busy machine does no harm. Counted by
+`python -m bench.instructions` counts and writes its part of docs/benchmarks-details.md only; a busy machine does no harm. Counted by
 valgrind's cachegrind without its caches: as many as callgrind counts, in half the time.
 """
 
@@ -122,7 +122,7 @@ def _table(found: Mapping[str, Count]) -> list[str]:
 
 
 def main() -> int:
-    """Count, and write this part of docs/benchmarks.md."""
+    """Count, and write this part of docs/benchmarks-details.md."""
     part = section()
     write_part(INSTRUCTIONS, part)
     print(part)

@@ -1,4 +1,4 @@
-"""Writes docs/benchmarks.md and its chart from the measurements."""
+"""Writes docs/benchmarks-details.md and its chart from the measurements."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ from bench.stage import ROOT
 
 CHART = ROOT / "docs" / "benchmarks.svg"
 COLUMNS = (UNSTICK, WEBHOOK, RULEBOOK, UNGUARDED, HASHING, REQUESTING, BARE)
-INTRODUCTION = """# Benchmarks
+INTRODUCTION = """# Benchmarks: the details
+
+What users can count on is on [one screen](benchmarks.md). This page has the rest: what Unstick costs a machine, by what others cost, each with its limit.
 
 `make bench` writes this page; do not edit it by hand. All figures are from one run on one machine. In each round every contender does
 the same work, one after the other (alternating for small forged requests): it starts, answers forged requests, and lets the same Rundeck
@@ -37,6 +39,9 @@ A figure is the median of the rounds with its quartiles. Ratios are computed wit
   run, save; parallel where Unstick's are) and decides nothing. For cold starts it uses Google's libraries, which it imports
   when it first needs them, as Unstick does.
 - **a bare function**, one that **reads and hashes** the body, and one that **imports requests** and does nothing.
+"""
+NO_LIMIT = """
+Starts of one machine have no limit: such a process starts once, and reads and checks its YAML then ([what that takes](#what-a-start-imports)). Its figures are below.
 """
 NOTES = """
 - "To Rundeck" ends when Rundeck has received the request; it begins with the last byte of the alert, or when the process starts.
@@ -82,7 +87,6 @@ since it defines the configuration's types; requests and Google's clients are no
 ON_ONE_MACHINE = """
 On one machine the start reads and checks the file itself, so that a mistake in it stops the service and not an alert: {whole:.0f} ms, of which
 PyYAML takes {yaml:.0f} ({reader:.0f} of them one regular expression of its reader), RE2 {re2:.0f}, time zones {zones:.0f} and SQLite {sqlite:.0f}.
-There is no limit on a cold start on one machine: such a process starts once, and libraries check its file.
 """
 
 
@@ -125,7 +129,7 @@ def page(samples: Samples, circumstances: Circumstances, long_run: str = "") -> 
         table.append(f"| {measure}{f', {unit}' if unit else ''} | " + " | ".join(cells) + " |")
     notes = NOTES.format(all_cpus=middle(samples.of(LEGS_ALL_CPUS, UNSTICK.name)), starts=WARM_STARTS)
     parts = [
-        INTRODUCTION, "![Unstick beside others](benchmarks.svg)\n", "## What is promised\n", *promises, "", "## All figures\n",
+        INTRODUCTION, "![Unstick beside others](benchmarks.svg)\n", "## Limits\n", *promises, NO_LIMIT, "## All figures\n",
         *table, "", *(f"- ({key}) {reason}" for key, reason in LEFT_OUT.items()), "", circumstances.instructions,
         *([long_run, ""] if long_run else []), READING, notes + _unkept(samples, circumstances.imports), "## This run\n", *_this_run(samples, circumstances),
         "", "## What a start imports\n", IMPORTS, "```text", circumstances.imports.tree, "```",

@@ -1,10 +1,10 @@
-"""Parts of docs/benchmarks.md that are written by themselves: each begins with its heading and ends before the next one."""
+"""Parts of docs/benchmarks-details.md that are written by themselves: each begins with its heading and ends before the next one."""
 
 from __future__ import annotations
 
 from bench.stage import ROOT
 
-PAGE = ROOT / "docs" / "benchmarks.md"
+PAGE = ROOT / "docs" / "benchmarks-details.md"
 INSTRUCTIONS, LONG_RUN, READING = "## Instructions", "## A long run", "## How to read them"
 
 

@@ -1,4 +1,4 @@
-"""What `make soak` promises, and the part of docs/benchmarks.md that says whether it held."""
+"""What `make soak` promises, and the part of docs/benchmarks-details.md that says whether it held."""
 
 from __future__ import annotations
 

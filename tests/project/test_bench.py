@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
+import xml.etree.ElementTree as ET
 from itertools import product
 from pathlib import Path
 
 import yaml
 
-from bench import imports, page
+from bench import imports, page, promises
 from bench.contenders import write_configuration
 from bench.imports import Imports
 from bench.measures import LEFT_OUT, UNITS, left_out
 from bench.parts import INSTRUCTIONS, LONG_RUN, READING, part_of, with_part
+from bench.restart_time import LIMITS_S, Healthy, Measured, Trial
 from bench.samples import Samples
 from bench.soak_page import Promise, section
 from bench.stage import ROOT
@@ -88,3 +90,46 @@ def test_what_the_page_says_of_a_start_is_so(tmp_path: Path) -> None:
     assert not [name for name in cold | machine if name.startswith(page.LATER)]
     assert all(name in page.ON_ONE_MACHINE for name in ("PyYAML", "reader", "RE2", "time zones", "SQLite"))
     assert all(name in page.IMPORTS for name in ("msgspec", "requests", "Google"))
+
+
+# --- the page of promises ----------------------------------------------------------------------------------------------
+
+
+def restarts(late_s: float = 0.0, unlucky: int = 0) -> Measured:
+    """Two applications for each `for`, the second one's restart `late_s` later."""
+    trials = [
+        Trial(for_s, 0.0, 15.0, 20.0, 20.1, for_s + 8.0 + late, for_s + 9.0 + late, for_s + 40.0 + late)
+        for for_s in LIMITS_S
+        for late in (0.0, late_s)
+    ]
+    return Measured(trials, [Healthy("one message in 25 s", 60, 7, unlucky)], "RabbitMQ 3.10.8", 0.0)
+
+
+def held(measured: Measured) -> list[bool]:
+    return [promise.holds for promise in promises.promises(measured)]
+
+
+def test_the_slowest_restart_decides_whether_a_promise_holds() -> None:
+    """A median would hide the one night on which it took long."""
+    assert all(held(restarts()))
+    assert held(restarts(late_s=30.0))[:2] == [False, False]
+    assert held(restarts(unlucky=1)).count(False) == 1
+    assert "| **no** |" in promises.page(restarts(late_s=30.0))
+
+
+def test_the_page_of_promises_fits_one_screen_and_says_each_leg() -> None:
+    """What is promised comes first; every leg, and the healthy applications, below."""
+    text = promises.page(restarts())
+    assert text.index("| yes |") < 900
+    assert len(text[: text.index("## Time to restart")].splitlines()) < 30
+    assert all(f"| {name} |" in text for name in (*promises.LEGS, *promises.TOTALS))
+    assert "| **gets stuck → restart** | 68.0 (68.0) | 38.0 (38.0) |" in text
+    assert "| one message in 25 s | 60s | 7 | 0 |" in text
+
+
+def test_the_chart_has_a_part_for_each_leg() -> None:
+    """As wide as the leg was long, and it is valid XML."""
+    drawn = ET.fromstring(promises.chart(restarts()))  # noqa: S314 - our own
+    parts = [one for one in drawn.iter("{http://www.w3.org/2000/svg}rect") if one.get("height") == str(promises.BAR)]
+    assert len(parts) == len(promises.LEGS) * len(LIMITS_S)
+    assert max(float(one.get("x") or 0) + float(one.get("width") or 0) for one in parts) < promises.WIDTH
