@@ -155,6 +155,11 @@ class Adapters(Struct, frozen=True):
         runner = self.config.runner
         load_adapter("runners", runner.name).abort(runner.settings, execution, timeout_s=timeout_s)
 
+    def start_page(self, target: Target) -> str:
+        runner = self.config.runner
+        page: str = load_adapter("runners", runner.name).start_page(runner.settings, target)
+        return page
+
     # --- people
 
     def post(self, channel: str, card: Card, thread: str | None, timeout_s: float) -> str | None:

@@ -82,9 +82,11 @@ def plan_queries(
     def read(results: list[Any]) -> tuple[Observation, str | None]:
         pause, stored, rest = results[0], results[1], results[2:]
         ledger = rest[0] if target is not None else Unknown(Text("the document has no target"))
+        start_page = ports.start_page(target) if target is not None else ""
         storm, generation = _read_storm(stored)
         seen = {key: or_unknown(snapshot) for key, snapshot in read_queues(rest[target is not None :]).items()}
-        return Observation(or_unknown(ledger), seen, or_unknown(pause), storm, secrets.token_urlsafe(12)), generation
+        nonce = secrets.token_urlsafe(12)
+        return Observation(or_unknown(ledger), seen, or_unknown(pause), storm, start_page, nonce), generation
 
     return calls, read
 

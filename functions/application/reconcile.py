@@ -29,6 +29,7 @@ from functions.domain.model.events import (
     StartResult,
     Step,
     TimerFired,
+    Waiting,
     Wake,
 )
 from functions.domain.model.incidents import Document
@@ -379,9 +380,9 @@ def _hand_to_bundle(ports: Ports, messages: list[Message], budget: Budget) -> se
     return ids
 
 
-def _collect_bundle(ports: Ports, reason: str, bundled: set[str], budget: Budget) -> dict[str, tuple[str, str]]:
-    """Collect the messages about this reason that wait in any document and are not in `bundled`: channel and name, by id."""
-    waiting: dict[str, tuple[str, str]] = {}
+def _collect_bundle(ports: Ports, reason: str, bundled: set[str], budget: Budget) -> dict[str, Waiting]:
+    """Collect the messages about this reason that wait in any document and are not in `bundled`, by id."""
+    waiting: dict[str, Waiting] = {}
     for entry in ports.list_documents(budget.at_most(LIST_S)):
         if entry.due is None or entry.key.startswith("bundle-"):
             continue
@@ -393,7 +394,7 @@ def _collect_bundle(ports: Ports, reason: str, bundled: set[str], budget: Budget
             continue
         for message in document.to_tell:
             if message.bundle == reason and message.id not in bundled:
-                waiting[message.id] = (message.channel, message.name or message.card.headline)
+                waiting[message.id] = Waiting(message.channel, message.name or message.card.headline, message.link)
     return waiting
 
 

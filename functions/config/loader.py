@@ -93,6 +93,7 @@ def _config(top: Mapping[str, Any]) -> Config:
         storm_targets=file.storm.targets,
         storm_within_s=file.storm.within_s,
         public_url=file.public_url,
+        docs_url=file.docs_url,
         language=file.language,
         time_zone=file.time_zone or ("Asia/Tokyo" if file.language == "ja" else "UTC"),
         incident_option=options[0] if options else "",

@@ -118,6 +118,8 @@ class File(Struct, frozen=True, rename=key):
     """Which alert restarts what. Without one, Unstick holds every alert with `no_runbook` and says so."""
     public_url: Annotated[str, written("base-url")] = ""
     """The address of this function in a browser, for approval links; never taken from a request."""
+    docs_url: Annotated[str, written("base-url")] = ""
+    """Where people read the `docs` folder of this release in a browser: messages link to what their reason code means."""
     identity_header: Annotated[str, written("header")] = ""
     """Set by a proxy that signs people in, such as `X-Goog-Authenticated-User-Email`: who approved or declined. Set it only if
     nobody can reach this function past that proxy. Without it, people type their names."""

@@ -105,7 +105,7 @@ FULL = Document(
     TARGET,
     INCIDENT,
     (OUTCOME,),
-    (Message("m", "ops", CARD, "paused", "app=mail"),),
+    (Message("m", "ops", CARD, "paused", "app=mail", "https://rundeck.example.com/job"),),
     (Archive(TARGET, INCIDENT, OUTCOME),),
     NOW,
     {"k": Hold(Reason.PAUSED, NOW)},

@@ -42,6 +42,7 @@ store: {local: {path: unstick.db}}
 scheduler: {local: {path: unstick.db}}
 signing_keys: [env://K, env://L]
 public_url: https://unstick.example.com
+docs_url: https://git.example.com/unstick/docs
 channels:
   one: {type: slack, token: env://S, channel: '#ops', base_url: https://slack.example.com}
   two: {type: slack, url: env://S, ca: s.pem}
@@ -140,7 +141,7 @@ def test_beside_another_file_it_counts_for_nothing(started, tmp_path):
     path.write_text(ALL_KEYS.replace("name: zebra", "name: zebu"), encoding="utf-8")
     assert list(started(path).rules.runbooks) == ["zebu", "apple"]
     path.write_text(ALL_KEYS.replace("mode: approve", "mode: aprove"), encoding="utf-8")
-    with pytest.raises(ConfigError, match=r"unstick\.yaml:35: runbooks\[0\]\.mode"):
+    with pytest.raises(ConfigError, match=r"unstick\.yaml:36: runbooks\[0\]\.mode"):
         started(path)
 
 

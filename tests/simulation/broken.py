@@ -20,7 +20,7 @@ from functions.domain.decisions import health as judge
 from functions.domain.decisions import messages as telling
 from functions.domain.decisions.guards import Decision, GuardContext, Kind
 from functions.domain.model.codes import Health, Reason
-from functions.domain.model.events import Start, Step, Wake
+from functions.domain.model.events import Start, Step, Waiting, Wake
 from functions.domain.model.observations import ExecutionHistory
 from functions.runtime.errors import Unavailable
 from tests.simulation.models import Faults
@@ -272,8 +272,8 @@ def _first_alone(right: Any) -> Any:
 
     def waiting(*arguments: Any) -> Any:
         found = right(*arguments)
-        _, first = next(iter(found.values()), ("", ""))
-        return {message: (channel, first) for message, (channel, _) in found.items()}
+        first = next(iter(found.values()), Waiting("", ""))
+        return {message: replace(one, name=first.name) for message, one in found.items()}
 
     return waiting
 

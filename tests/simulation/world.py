@@ -446,6 +446,9 @@ class Host:
     def abort(self, execution: str, timeout_s: float) -> None:
         self._leg("abort")
 
+    def start_page(self, target: Target) -> str:
+        return f"{target.url}/start/{target.key}"
+
     # --- people
 
     def post(self, channel: str, card: Card, thread: str | None, timeout_s: float) -> str | None:

@@ -151,6 +151,9 @@ class Memory:
         self._call("abort")
         self.aborted.append(execution)
 
+    def start_page(self, target: Target) -> str:
+        return f"{target.url}/start/{target.job}"
+
     def post(self, channel: str, card: Card, thread: str | None, timeout_s: float) -> str | None:
         self._call(f"post {channel}")
         self.posts.append((channel, card))

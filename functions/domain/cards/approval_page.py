@@ -319,5 +319,5 @@ def _log(card_input: CardInput, rules: Rules) -> str:
 
 
 def _links(card_input: CardInput, rules: Rules) -> str:
-    row = links(rules, facts.links(card_input))
+    row = links(rules, facts.links(card_input, rules))
     return _heading(rules, Text("Where to look")) + row if row else ""

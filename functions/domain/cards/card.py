@@ -51,7 +51,7 @@ def compose(card_input: CardInput, rules: Rules) -> Card:
         content.headline,
         text=[*(late if card_input.late_s else []), *content.text],
         facts=content.facts,
-        links=facts.links(card_input),
+        links=facts.links(card_input, rules),
         at=card_input.at,
     )
     return replace(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from msgspec import Struct
+from collections.abc import Mapping
+
+from msgspec import Struct, field
 
 from functions.domain.model.alerts import Target
 from functions.domain.model.codes import Reason
@@ -29,6 +31,8 @@ class CardInput(Struct, frozen=True):
     escalation: Escalation | None = None
     bundled: tuple[str, ...] = ()
     """The names of the targets or alerts in a bundled message."""
+    bundled_links: Mapping[str, str] = field(default_factory=dict)
+    """By these names: where people restart the target by hand."""
     late_s: float = 0.0
     moving: bool = False
     """It recovered at the end of `within` because it moves again, with messages left."""

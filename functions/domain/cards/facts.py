@@ -6,15 +6,22 @@ from collections.abc import Callable, Iterator, Mapping
 
 from functions.domain.cards.card_input import CardInput
 from functions.domain.cards.rendering import Fact, clock, tidy
+from functions.domain.model.codes import Reason
 from functions.domain.model.incidents import AlertRef, Incident, PastAttempt
 from functions.domain.model.observations import Execution
 from functions.domain.model.runbooks import Rules
 from functions.domain.texts import words
+from functions.domain.texts.reasons import REASONS
 from functions.domain.texts.sanitize import safe_url
 from functions.domain.texts.words import duration, worded
 from functions.runtime.text import COMMA, Phrase, Text, in_brackets, join, named
 
 BUNDLED_SHOWN = 20
+BUNDLED_LINKS = 5
+LINK_REASON = Text("What the reason code means")
+PAGES = {"en": "operations.md", "ja": "operations.ja.md"}
+"""The page with a section for each reason code, by language; English where there is none."""
+
 LINKS: Mapping[str, Text] = {
     "panel": Text("Panel"),
     "dashboard": Text("Dashboard"),
@@ -186,16 +193,48 @@ def names(card_input: CardInput) -> Iterator[Fact]:
         yield Text("Concerned"), join(listed, COMMA)
 
 
-def links(card_input: CardInput) -> Iterator[tuple[Phrase, str]]:
+def links(card_input: CardInput, rules: Rules) -> Iterator[tuple[Phrase, str]]:
     """(label, URL), the most urgent first. What is not a plain web address is left out."""
     trigger = first_trigger(card_input)
     known = trigger.links if trigger else {}
     execution = card_input.incident.execution if card_input.incident else None
-    wanted = [(words.LINK_APPROVE, card_input.approve_url), (words.LINK_ACKNOWLEDGE, card_input.acknowledge_url)]
-    wanted += [(words.LINK_EXECUTION, execution.url if execution else "")]
+    wanted: list[tuple[Phrase, str]] = [(words.LINK_APPROVE, card_input.approve_url)]
+    wanted += [(words.LINK_BY_HAND, page_to_restart(card_input) if asks_to_restart(card_input) else "")]
+    wanted += [
+        (named(words.LINK_BY_HAND, tidy(name, 40)), url) for name, url in list(card_input.bundled_links.items())[:BUNDLED_LINKS]
+    ]
+    wanted += [(words.LINK_ACKNOWLEDGE, card_input.acknowledge_url)]
+    wanted += [(words.LINK_EXECUTION, execution.url if execution else ""), (LINK_REASON, page_of_reason(card_input, rules))]
     wanted += [(label, known.get(name, "")) for name, label in LINKS.items()]
     wanted += [(words.LINK_CAUSE, card_input.runbook.root_cause if card_input.runbook else "")]
     return ((label, safe) for label, url in wanted if (safe := safe_url(url)))
+
+
+def asks_to_restart(card_input: CardInput) -> bool:
+    """Whether the card says that somebody may have to start the job by hand."""
+    if card_input.kind in ("not_approved", "declined"):
+        return True
+    if card_input.kind not in ("held", "escalated"):
+        return False
+    if card_input.reason is None:  # it is still stuck, and with consumers there is other advice
+        incident = card_input.incident
+        counts = [watched.consumers for watched in incident.queues if watched.consumers is not None] if incident else []
+        return min(counts, default=0) == 0
+    explained = REASONS[card_input.reason]
+    passes = card_input.again and card_input.reason is not Reason.LEDGER_UNKNOWN
+    return explained.by_hand and not passes
+
+
+def page_to_restart(card_input: CardInput) -> str:
+    """Where people start the job for this target by hand."""
+    return card_input.incident.start_page if card_input.incident else ""
+
+
+def page_of_reason(card_input: CardInput, rules: Rules) -> str:
+    """The section of the operator's page that explains the reason code, in the reader's language."""
+    if card_input.reason is None or not rules.docs_url:
+        return ""
+    return f"{rules.docs_url}/{PAGES.get(rules.language, PAGES['en'])}#{card_input.reason.value}"
 
 
 def gathered(card_input: CardInput, rules: Rules, *parts: Callable[[CardInput], Iterator[Fact] | list[Fact]]) -> list[Fact]:

@@ -102,8 +102,9 @@ def enqueue_message(
     composed, channels = call_people(rules, card_input.runbook, composed, channels)
     present_ids = {message.id for message in document.to_tell}
     name = rendering.rendered(rules, facts.short_name(card_input)) if bundle else ""
+    link = facts.page_to_restart(card_input) if bundle else ""
     new = tuple(
-        Message(id=f"{mark}@{channel}", channel=channel, card=composed, bundle=bundle, name=name)
+        Message(id=f"{mark}@{channel}", channel=channel, card=composed, bundle=bundle, name=name, link=link)
         for channel in channels
         if f"{mark}@{channel}" not in present_ids
     )

@@ -49,7 +49,7 @@ NUMBER_ANEW_S = 60.0
 
 def run_phase(document: Document, incident: Incident, context: StepContext) -> Step:
     """Take the next step of the incident's phase."""
-    incident = replace(incident, runner_ahead_s=_ahead_s(incident, context))
+    incident = replace(incident, runner_ahead_s=_ahead_s(incident, context), start_page=_start_page(incident, context))
     if incident.phase is Phase.OBSERVING:
         return watch_observed(document, incident, context)
     runbook = context.rules.runbooks.get(incident.runbook)
@@ -218,6 +218,12 @@ def _ahead_s(incident: Incident, context: StepContext) -> float:
     if not isinstance(context.ledger, ExecutionHistory):
         return incident.runner_ahead_s
     return context.ledger.runner_now - (context.ledger.read_at if context.ledger.read_at is not None else context.at)
+
+
+def _start_page(incident: Incident, context: StepContext) -> str:
+    """Where people start the job by hand; with the options filled in, if the history could ever be read."""
+    known = context.ledger.start_page if isinstance(context.ledger, ExecutionHistory) else ""
+    return known or incident.start_page or context.seen.start_page
 
 
 def _check_start(document: Document, incident: Incident, runbook: Runbook, context: StepContext) -> Step:

@@ -49,6 +49,7 @@ from functions.domain.model.events import (
     TimerFired,
     TokenExpiring,
     Unsigned,
+    Waiting,
     Wake,
 )
 from functions.domain.model.incidents import AlertRef, Document, Incident, Outcome, QueueState
@@ -423,12 +424,14 @@ def _on_bundle(document: Document, event: Bundled, context: StepContext) -> Step
         return Step(document)
     recent = {name: at for name, at in document.bundled.items() if context.at - at < BUNDLES_KEPT_S}
     document = replace(document, bundled={**recent, **dict.fromkeys(sorted(new), context.at)})
-    names: dict[str, list[str]] = {}
-    for message, (channel, name) in event.waiting.items():
+    by_channel: dict[str, list[Waiting]] = {}
+    for message, waiting in event.waiting.items():
         if message in new:  # another process may have collected the same messages at the same time
-            names.setdefault(channel, []).append(name)
-    for channel, channel_names in names.items():
-        card_input = CardInput("bundle", context.at, reason=event.reason, bundled=tuple(channel_names))
+            by_channel.setdefault(waiting.channel, []).append(waiting)
+    for channel, together in by_channel.items():
+        links = {waiting.name: waiting.link for waiting in together if waiting.link}
+        names = tuple(waiting.name for waiting in together)
+        card_input = CardInput("bundle", context.at, reason=event.reason, bundled=names, bundled_links=links)
         document = enqueue_message(document, context.rules, card_input, (channel,), f"{document.key}-{context.at:.3f}")
     return Step(document)
 

@@ -96,12 +96,20 @@ class MessagesDelivered(Struct, frozen=True):
     archived: frozenset[str] = frozenset()
 
 
+class Waiting(Struct, frozen=True):
+    """A message that goes out with others: its channel, its target or alert, and where people restart that by hand."""
+
+    channel: str
+    name: str
+    link: str = ""
+
+
 class Bundled(Struct, frozen=True):
-    """Messages of many documents that go out as one. `ids`: the messages; `waiting`: id -> channel, and target or alert."""
+    """Messages of many documents that go out as one, by id."""
 
     reason: Reason
     ids: frozenset[str]
-    waiting: Mapping[str, tuple[str, str]]
+    waiting: Mapping[str, Waiting]
 
 
 class Unsigned(Struct, frozen=True):

@@ -111,6 +111,8 @@ class Incident(Struct, frozen=True):
     expires_at: float | None = None
     told: tuple[str, ...] = ()
     """The channels that got a message about this incident."""
+    start_page: str = ""
+    """Where people start the job by hand."""
     observed_at: float | None = None
     """When it would have been restarted, had the runbook not been in mode `observe`."""
     healed_at: float | None = None

@@ -38,3 +38,5 @@ class Message(Struct, frozen=True):
     """A reason code: messages with the same one go out together."""
     name: str = ""
     """The name of the target or alert in that message."""
+    link: str = ""
+    """Where people restart it by hand."""

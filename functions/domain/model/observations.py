@@ -75,6 +75,8 @@ class ExecutionHistory(Struct, frozen=True):
     """Its last log lines, if they were requested."""
     read_at: float | None = None
     """The time of `runner_now` on our clock."""
+    start_page: str = ""
+    """Where people start the job by hand, with the target's options filled in."""
 
 
 class Holder(Struct, frozen=True):
@@ -150,5 +152,7 @@ class Observation(Struct, frozen=True):
     """By `QueueRef.key`."""
     pause: Pause | Unknown | None
     storm: Storm | Unknown
+    start_page: str = ""
+    """Where people start the job by hand, as far as that is known without the history: they fill in the options."""
     nonce: str = ""
     """Random, drawn with this look: for an approval link, should one be sent."""

@@ -19,6 +19,8 @@ class Explained(Struct, frozen=True):
     short: Text
     why: Text
     todo: Text = NOTHING
+    by_hand: bool = False
+    """Whether people may have to start the job themselves, so that the card leads them to it."""
 
 
 REASONS: Mapping[Reason, Explained] = {
@@ -27,6 +29,7 @@ REASONS: Mapping[Reason, Explained] = {
         Text("Unstick is paused"),
         Text("The kill switch is on, or can't be read, so nothing is restarted."),
         Text("check the queue, restart the application by hand if needed, and resume Unstick when the pause is over."),
+        by_hand=True,
     ),
     Reason.NOT_FIRING: Explained("fine", Text("the alert is not firing"), Text("The alert is already resolved.")),
     Reason.NO_RUNBOOK: Explained(
@@ -47,12 +50,14 @@ REASONS: Mapping[Reason, Explained] = {
         Text("the alert is too old"),
         Text("The alert started too long ago for an automatic restart."),
         Text("find out why nobody fixed it, and restart by hand if it still hangs."),
+        by_hand=True,
     ),
     Reason.FROZEN: Explained(
         "act",
         Text("a freeze window is active"),
         Text("The runbook forbids restarts at this time."),
         Text("decide whether it can wait until the window ends; if not, restart by hand."),
+        by_hand=True,
     ),
     Reason.SYMPTOM_GONE: Explained(
         "fine", Text("the queue is healthy"), Text("RabbitMQ shows that messages are being processed.")
@@ -62,12 +67,14 @@ REASONS: Mapping[Reason, Explained] = {
         Text("the queue's state is unknown"),
         Text("The queue's figures can't be read, and Unstick does not restart on a guess."),
         Text("check RabbitMQ and Unstick's access to it, look at the queue, and restart by hand if it hangs."),
+        by_hand=True,
     ),
     Reason.LEDGER_UNKNOWN: Explained(
         "act",
         Text("Rundeck's history can't be read"),
         Text("Without the history Unstick can't tell what was restarted or how that ended, so it restarts nothing."),
         Text("check Rundeck and the token's rights, look at the queue, and restart by hand if it hangs."),
+        by_hand=True,
     ),
     Reason.ALREADY_RUNNING: Explained(
         "watch",
@@ -92,6 +99,7 @@ REASONS: Mapping[Reason, Explained] = {
         Text("Rundeck refused the restart"),
         Text("Something is wrong with the token, its permissions, the job or the options."),
         Text("restart by hand now, then fix what Rundeck reports."),
+        by_hand=True,
     ),
     Reason.DUPLICATE: Explained(
         "fine", Text("it is already being handled"), Text("An incident of the same target already covers this alert.")
@@ -113,18 +121,21 @@ REASONS: Mapping[Reason, Explained] = {
         Text("it was restarted too often"),
         Text("The limit of restarts is reached: restarting no longer helps, or hides the bug."),
         Text("find the cause now; restart by hand only if you must."),
+        by_hand=True,
     ),
     Reason.FAILING: Explained(
         "act",
         Text("the restart job keeps failing"),
         Text("The last executions of the job failed, so another one would probably fail too."),
         Text("read the job's log, fix the job, and restart by hand."),
+        by_hand=True,
     ),
     Reason.TOO_MANY_TARGETS: Explained(
         "act",
         Text("too many targets are stuck at once"),
         Text("So many applications rarely fail independently: a shared cause is more likely."),
         Text("check what they share: RabbitMQ, database, network, the last rollout."),
+        by_hand=True,
     ),
     Reason.INCIDENT_FULL: Explained(
         "act",
@@ -143,6 +154,7 @@ REASONS: Mapping[Reason, Explained] = {
         Text("the runbook only observes"),
         Text("The queue is stuck, but the runbook's mode is observe: Unstick only reports what it would do."),
         Text("restart it by hand as before; set the mode to approve or auto when you trust these messages."),
+        by_hand=True,
     ),
     Reason.AWAITING_APPROVAL: Explained(
         "act",
@@ -155,5 +167,6 @@ REASONS: Mapping[Reason, Explained] = {
         Text("a person declined the restart"),
         Text("A person decided against the restart. Unstick doesn't ask again for this alert; a new alert is decided anew."),
         Text("ask whoever declined it what the plan is; restart it by hand if it is needed after all."),
+        by_hand=True,
     ),
 }

@@ -22,6 +22,7 @@ ALERT = Text("Alert")
 TARGET = Text("Target")
 LINK_APPROVE = Text("Approve the restart")
 LINK_ACKNOWLEDGE = Text("Acknowledge")
+LINK_BY_HAND = Text("Restart by hand")
 LINK_CAUSE = Text("Root cause")
 LINK_EXECUTION = Text("Rundeck execution")
 WEEKDAYS = (

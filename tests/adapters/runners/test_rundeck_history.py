@@ -6,6 +6,7 @@ import json
 import time
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from msgspec.structs import replace
@@ -53,6 +54,32 @@ def test_ages_are_on_rundecks_clock(double: Rundeck, settings: Settings) -> None
     """Rundeck's clock comes from its Date header, however far off it is."""
     double.state.clock_ahead_s = 7200
     assert look(settings).runner_now == pytest.approx(time.time() + 7200, abs=2)
+
+
+@pytest.mark.parametrize(
+    ("options", "query"),
+    [
+        ({"service": "mail"}, "?opt.service=mail"),
+        ({"b": "x", "a": "1", "empty": ""}, "?opt.a=1&opt.b=x"),
+        ({"o&p=": "a b&c=d#e/%?+é"}, "?opt.o%26p%3D=a%20b%26c%3Dd%23e%2F%25%3F%2B%C3%A9"),
+        ({}, ""),
+    ],
+)
+def test_the_page_of_the_job_has_the_options_filled_in(settings: Settings, options: dict[str, str], query: str) -> None:
+    """Names and values are percent-encoded, so that none of them can add an option of its own."""
+    target = replace(MAIL, options=options)
+    page = client.start_page(settings, target, "de/mo")
+    assert page == f"{settings.url}/project/de%2Fmo/job/show/{JOB}{query}"
+    assert parse_qs(urlsplit(page).query) == {f"opt.{name}": [value] for name, value in options.items() if value}
+
+
+def test_the_project_of_that_page_is_the_one_of_the_history(double: Rundeck, settings: Settings) -> None:
+    """A link without the project opens the job, but Rundeck drops the options on the way."""
+    assert look(settings).start_page == ""
+    assert client.start_page(settings, MAIL) == f"{settings.url}/job/show/{JOB}"
+    now = double.state.now()
+    double.state.plant(JOB, {"service": "other"}, started=now - 100, ended=now - 90)
+    assert look(settings).start_page == f"{settings.url}/project/demo/job/show/{JOB}?opt.service=mail"
 
 
 def test_missing_date_is_unknown(double: Rundeck, settings: Settings) -> None:

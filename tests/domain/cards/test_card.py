@@ -23,6 +23,7 @@ from functions.runtime.text import Text, in_language
 from tests.support.example_stories import ALERTED, EXAMPLES, INCIDENT, LONG, NOW, RUNBOOK, TARGET, held, hostile, rules
 
 LANGUAGES = ("en", "ja")
+START_PAGE = "https://rundeck.example.com/project/ops/job/show/1?opt.service=mail-delivery"
 URGENCY = {"act": ("ACT NOW", "至急対応"), "watch": ("No action yet", "まだ対応不要"), "fine": ("No action needed", "対応不要")}
 
 
@@ -184,11 +185,14 @@ def test_late_messages_say_so_first(late_s: float, said: bool):
 
 def test_links_lead_where_they_say():
     """Approval first, then the execution, then Grafana; the cause last."""
-    story = replace(EXAMPLES["escalated"], approve_url="https://unstick.example.com/approve/")
-    labels = [label for label, _ in compose(story, rules()).links]
+    story = replace(EXAMPLES["escalated"], approve_url="https://unstick.example.com/approve/", reason=Reason.FAILING)
+    story = replace(story, incident=replace(story.incident, start_page=START_PAGE))
+    labels = [label for label, _ in compose(story, replace(rules(), docs_url="https://git.example.com/docs")).links]
     assert labels == [
         "Approve the restart",
+        "Restart by hand",
         "Rundeck execution",
+        "What the reason code means",
         "Panel",
         "Dashboard",
         "Alert rule",
@@ -196,6 +200,45 @@ def test_links_lead_where_they_say():
         "Silence",
         "Root cause",
     ]
+
+
+BY_HAND = ["restart_refused", "observe_only", "ledger_unknown", "too_many_targets", "declined", "failing", "frozen"]
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_a_card_that_asks_for_a_restart_by_hand_leads_to_it_first(reason: Reason):
+    """Its first button opens the job with its options filled in; where nothing is to be done by hand, there is none."""
+    incident = replace(EXAMPLES["held-observe-only"].incident, start_page=START_PAGE)
+    card = compose(CardInput("held", NOW, RUNBOOK, TARGET, incident, reason), rules())
+    asks = any("by hand" in text and "handle this alert" not in text for text in card.text) or reason is Reason.TOO_MANY_TARGETS
+    assert (card.links[0] == ("Restart by hand", START_PAGE)) is asks
+    assert asks or reason.value not in BY_HAND
+    assert START_PAGE not in [url for _, url in card.links[1:]]
+
+
+@pytest.mark.parametrize("kind", ["not_approved", "declined"])
+def test_what_nobody_approved_leads_to_the_job(kind: str):
+    """Whoever decides otherwise later finds the way."""
+    incident = replace(EXAMPLES["not-approved"].incident, start_page=START_PAGE)
+    story = CardInput(kind, NOW, RUNBOOK, TARGET, incident, Reason.AWAITING_APPROVAL)
+    assert compose(story, rules()).links[0] == ("Restart by hand", START_PAGE)
+
+
+def test_what_passes_by_itself_invites_nobody_to_restart():
+    """Unstick tries again; only an unreadable history calls people meanwhile."""
+    incident = replace(EXAMPLES["held-cooldown"].incident, start_page=START_PAGE)
+    for reason, leads in ((Reason.SYMPTOM_UNKNOWN, False), (Reason.LEDGER_UNKNOWN, True)):
+        card = compose(CardInput("held", NOW, RUNBOOK, TARGET, incident, reason, again=True), rules())
+        assert (card.links[0][1] == START_PAGE) is leads
+
+
+@pytest.mark.parametrize(("language", "page"), [("en", "operations.md"), ("ja", "operations.ja.md")])
+def test_a_reason_code_leads_to_its_section(language: str, page: str):
+    """In the reader's language, where `docs_url` is set."""
+    spoken = replace(rules(language), docs_url="https://git.example.com/docs")
+    links = [url for _, url in compose(EXAMPLES["held-restart-refused"], spoken).links]
+    assert f"https://git.example.com/docs/{page}#restart_refused" in links
+    assert not any(page in url for _, url in compose(EXAMPLES["held-restart-refused"], rules(language)).links)
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from functions.domain.model.events import (
     StartResult,
     Step,
     TokenExpiring,
+    Waiting,
     Wake,
 )
 from functions.domain.model.incidents import Document, Hold, Outcome
@@ -715,12 +716,14 @@ def test_many_targets_are_told_in_one_message():
         ("duty", "ops"), "too_many_targets"
     )
     assert made.document.due == NOW + 20
-    waiting = {"a@ops": ("ops", "service=a"), "b@ops": ("ops", "service=b")}
+    waiting = {f"{name}@ops": Waiting("ops", f"service={name}", f"https://r.example.com/{name}") for name in "ab"}
     event = Bundled(Reason.TOO_MANY_TARGETS, frozenset(waiting), waiting)
     bundle = step(Document("bundle-too-many-targets"), event, seen(), NOW, rules())
     assert kinds(bundle.document) == ["bundle"]
+    links = dict(bundle.document.to_tell[0].card.links)
+    assert links["Restart by hand: service=a"] == "https://r.example.com/a"
     assert step(bundle.document, event, seen(), NOW + 9, rules()).document == bundle.document
-    more = replace(event, ids=event.ids | {"c@ops"}, waiting={**waiting, "c@ops": ("ops", "service=c")})
+    more = replace(event, ids=event.ids | {"c@ops"}, waiting={**waiting, "c@ops": Waiting("ops", "service=c")})
     told = step(bundle.document, more, seen(), NOW + 9, rules()).document.to_tell
     assert len(told) == 2
     assert "service=c" in str(told[1].card.facts)
@@ -728,7 +731,7 @@ def test_many_targets_are_told_in_one_message():
 
 
 def test_nobody_is_asked_in_a_storm():
-    """A shared cause is likelier than many sick applications, so no link invites people to restart them one by one."""
+    """A shared cause is likelier than many sick applications, so nobody is asked to approve them one by one."""
     storm = Storm(tuple(Slot(f"t{n}", NOW) for n in range(3)))
     made = moved(EMPTY, alerted(), seen(storm=storm), with_rules=PUBLIC)
     assert (phase(made), made.reply.action, kinds(made.document)) == (None, Action.HELD, ["held"])

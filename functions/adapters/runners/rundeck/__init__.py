@@ -1,4 +1,4 @@
-from functions.adapters.runners.rundeck.client import abort, check, look, run
+from functions.adapters.runners.rundeck.client import abort, check, look, run, start_page
 from functions.adapters.runners.rundeck.settings import Settings
 
-__all__ = ["Settings", "abort", "check", "look", "run"]
+__all__ = ["Settings", "abort", "check", "look", "run", "start_page"]

@@ -73,7 +73,31 @@ def look(
         lists += _ask_all([running, partial(history, pages=1)], to)
     ours, others = _split_by_target([row for listed in lists for row in listed.rows], settings, target, own_options)
     newest = max(lists, key=lambda listed: (listed.runner_now, -listed.read_at))
-    return ExecutionHistory(newest.runner_now, ours, others, followed, lines, newest.read_at)
+    project = _project_of([row for listed in lists for row in listed.rows])
+    page = start_page(settings, target, project) if project else ""
+    return ExecutionHistory(newest.runner_now, ours, others, followed, lines, newest.read_at, page)
+
+
+def _project_of(rows: list[Mapping[str, Any]]) -> str:
+    """The project of the job's executions; empty if it has none."""
+    projects = [row.get("project") for row in rows]
+    return next((project for project in projects if isinstance(project, str) and project), "")
+
+
+def start_page(settings: Settings, target: Target, project: str = "") -> str:
+    """The job's page, with the target's options filled in if the project is known.
+
+    Rundeck takes them as `opt.NAME` from 2.7 on (docs.rundeck.com, "Linking to Jobs and providing option values"). Without the
+    project it redirects to the page with it, and drops them on the way (ScheduledExecutionController.show, up to 6.x).
+    """
+    url, job = settings.url.rstrip("/"), quote(target.job, safe="")
+    if not project:
+        return f"{url}/job/show/{job}"
+    options = "&".join(
+        f"opt.{quote(name, safe='')}={quote(value, safe='')}" for name, value in sorted(target.options.items()) if value
+    )
+    page = f"{url}/project/{quote(project, safe='')}/job/show/{job}"
+    return f"{page}?{options}" if options else page
 
 
 def _ask_all(calls: list[Callable[[], Any]], to: answers.Connection) -> list[Any]:
