@@ -23,6 +23,7 @@ from functions.domain.model.incidents import (
     Outcome,
     PastAttempt,
     QueueState,
+    Turn,
 )
 from functions.domain.model.messages import Card, Message
 from functions.domain.model.observations import Holder, Pause, Slot, Storm
@@ -83,6 +84,7 @@ INCIDENT = Incident(
     expires_at=NOW,
     told=("ops",),
     draining_told="m",
+    history=(Turn(NOW, Phase.VERIFYING, Reason.COOLDOWN, "why", 2),),
 )
 CARD = Card(
     "held",

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from msgspec.structs import replace
 
-from functions.domain.model.incidents import AlertRef, Archive, Document, Outcome, QueueState
+from functions.domain.model.codes import Phase, Reason
+from functions.domain.model.incidents import AlertRef, Archive, Document, Incident, Outcome, QueueState, Turn
 from functions.domain.model.messages import Message
 from functions.domain.model.observations import QueueSnapshot
 
@@ -19,6 +20,9 @@ ALERTS_KEPT = 50
 MAX_BYTES = 256_000
 """Of a document as JSON. Every step writes it, and every list of open documents reads it."""
 
+TURNS_KEPT = 40
+"""Of an incident's history: the first and the last ones."""
+
 BUNDLED_KEPT = 1000
 FEW = 5
 CONSUMERS_CHARACTERS = 2000
@@ -28,6 +32,25 @@ def before_restart(seen: QueueSnapshot) -> QueueSnapshot:
     """What to keep of the last snapshot before a restart: the figures, and the consumers, to recognise new ones."""
     fits = sum(map(len, seen.consumer_ids or ())) <= CONSUMERS_CHARACTERS
     return replace(seen, ack_samples=(), depth_samples=(), consumer_ids=seen.consumer_ids if fits else None)
+
+
+def note_turn(before: Document, after: Document, now: float) -> Document:
+    """The document with an entry in its incident's history where phase, reason or attempt have changed."""
+    incident, former = after.incident, before.incident
+    if incident is None:
+        return after
+    known = former is not None and former.id == incident.id
+    if known and former is not None and _turn_of(former) == _turn_of(incident):
+        return after
+    turn = Turn(now, incident.phase, incident.reason, incident.detail, incident.attempt)
+    history = (*incident.history, turn)
+    if len(history) > TURNS_KEPT:
+        history = (*history[: TURNS_KEPT // 2], *history[-TURNS_KEPT // 2 :])
+    return replace(after, incident=replace(incident, history=history))
+
+
+def _turn_of(incident: Incident) -> tuple[Phase, Reason | None, int]:
+    return incident.phase, incident.reason, incident.attempt
 
 
 def shrink(document: Document) -> Iterator[Document]:
@@ -46,7 +69,13 @@ def shrink(document: Document) -> Iterator[Document]:
     if document.incident is not None:
         queues = _bare_queues(document.incident.queues)
         document = replace(
-            document, incident=replace(document.incident, queues=queues, triggers=bare(document.incident.triggers))
+            document,
+            incident=replace(
+                document.incident,
+                queues=queues,
+                triggers=bare(document.incident.triggers),
+                history=document.incident.history[-FEW:],
+            ),
         )
     yield document
     document = replace(document, to_tell=tuple(_bare_message(message) for message in document.to_tell))
@@ -73,7 +102,9 @@ def _bare_queues(queues: tuple[QueueState, ...]) -> tuple[QueueState, ...]:
 
 def _bare_record(record: Archive) -> Archive:
     incident, outcome = record.incident, record.outcome
-    incident = replace(incident, triggers=bare(incident.triggers)[:FEW], queues=_bare_queues(incident.queues))
+    incident = replace(
+        incident, triggers=bare(incident.triggers)[:FEW], queues=_bare_queues(incident.queues), history=incident.history[-FEW:]
+    )
     return replace(record, incident=incident, outcome=replace(outcome, triggers=outcome.triggers[:FEW]))
 
 

@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 from msgspec.structs import replace
 
 from functions.domain.cards.card_input import CardInput
-from functions.domain.decisions.bounds import ALERTS_KEPT, QUEUES_KEPT
+from functions.domain.decisions.bounds import ALERTS_KEPT, QUEUES_KEPT, note_turn
 from functions.domain.decisions.context import StepContext, has_unseen, is_all_resolved, reply_for_alerts
 from functions.domain.decisions.endings import end_as_declined
 from functions.domain.decisions.escalations import on_acknowledgement, remind
@@ -93,7 +93,7 @@ def step(document: Document, event: Event, seen: Observation, now: float, rules:
             result = _on_unsigned(document, context)
         case TokenExpiring():
             result = _on_token_expiring(document, context)
-    return _set_due(document, result, now)
+    return _set_due(document, replace(result, document=note_turn(document, result.document, now)), now)
 
 
 def _set_due(before: Document, result: Step, now: float) -> Step:

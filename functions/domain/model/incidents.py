@@ -73,6 +73,16 @@ class PastAttempt(Struct, frozen=True):
     how: str
 
 
+class Turn(Struct, frozen=True):
+    """One entry of an incident's history: it came into this phase, or has this reason from now on."""
+
+    at: float
+    phase: Phase
+    reason: Reason | None = None
+    detail: Phrase = ""
+    attempt: int = 0
+
+
 class Incident(Struct, frozen=True):
     id: str
     phase: Phase
@@ -119,6 +129,8 @@ class Incident(Struct, frozen=True):
     """Since when all its queues were healthy in every look, while it was only observed."""
     draining_told: str = ""
     """The last message that said that it drains slowly."""
+    history: tuple[Turn, ...] = ()
+    """What was decided when, for people. No decision reads it."""
 
     @property
     def is_suspicion(self) -> bool:
