@@ -81,8 +81,10 @@ def _sign_approval_link(ports: Ports, document: Document, card: Card) -> Card:
         return card
     page = f"{ports.rules.public_url}/approve/#"
     expires_at = card.nonce_until or card.at + APPROVAL_S
-    signed = f"{page}{ports.sign_approval(document.key, card.nonce, expires_at)}/"
-    return replace(card, links=tuple((label, signed if url == page + card.nonce else url) for label, url in card.links))
+    token = ports.sign_approval(document.key, card.nonce, expires_at)
+    signed = f"{page}{token}/"
+    links = tuple((label, signed if url == page + card.nonce else url) for label, url in card.links)
+    return replace(card, links=links, token=token)
 
 
 def post_to_all(ports: Ports, channels: Iterable[str], card: Card) -> dict[str, str]:

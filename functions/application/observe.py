@@ -49,6 +49,8 @@ def observe(ports: Ports, document: Document, event: Event, budget: Budget) -> t
     if document.escalated_at is not None:
         runbook = next(iter(queues.values()))[1] if queues else None
         last = next((outcome for outcome in reversed(document.outcomes) if outcome.ending is Ending.ESCALATED), None)
+        for watched in document.escalation.queues if document.escalation else ():
+            queues.setdefault(watched.queue.key, (watched.queue, ports.rules.runbooks.get(watched.runbook)))
         for queue in last.queues if last else ():
             queues.setdefault(queue.key, (queue, runbook))
     if incident is not None:
@@ -121,7 +123,7 @@ def read_pause(ports: Ports, timeout_s: float) -> Pause | None:
         return Pause(Text("UNSTICK_PAUSED=1 is set"))
     stored = ports.load("pause", timeout_s)
     pause = decode(Pause, stored.body, "pause") if stored else None
-    return pause if pause and pause.on else None
+    return pause if pause and pause.holds_at(ports.now()) else None
 
 
 def _read_storm(stored: Any) -> tuple[Storm | Unknown, str | None]:

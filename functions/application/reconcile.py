@@ -25,6 +25,7 @@ from functions.domain.model.events import (
     Event,
     MessagesDelivered,
     Reply,
+    RestartWanted,
     Start,
     StartResult,
     Step,
@@ -203,6 +204,8 @@ def _needs_look(document: Document, event: Event, now: float) -> bool:
             return (incident is not None and now >= incident.due) or document.is_reminder_due(now)
         case Approved():
             return incident is not None
+        case RestartWanted():
+            return document.escalation is not None
         case StartResult():
             return event.busy
     return False

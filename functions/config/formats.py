@@ -30,6 +30,7 @@ _CLOCK = re.compile(r"([01]\d|2[0-4]):([0-5]\d)", re.ASCII)
 _SIZE = re.compile(r"(\d{1,9})\s?(B|KiB|MiB)?", re.ASCII)
 _SIZE_BYTES = {None: 1, "B": 1, "KiB": 1024, "MiB": 1024 * 1024}
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")  # a token of RFC 9110, 5.6.2
+_APPROVER = re.compile(r"[UWSCG][A-Z0-9]{2,30}|[^@\s]{1,100}@[^@\s]{1,100}")
 TEXT = MappingProxyType({"type": "string"})
 
 
@@ -156,6 +157,12 @@ def _read_header(name: str) -> str:
     return name
 
 
+def _read_approver(text: str) -> str:
+    if not _APPROVER.fullmatch(text):
+        raise ValueError("is neither an id of Slack's (U..., S..., C...) nor an address such as anna@example.com")
+    return text
+
+
 def _read_clock(text: str) -> int:
     match = _CLOCK.fullmatch(text)
     minute = int(match[1]) * 60 + int(match[2]) if match else DAY_MINUTES + 1
@@ -211,6 +218,7 @@ FORMATS: Mapping[str, Format] = {
     "moment": Format("a time with its zone, such as 2026-12-26T11:15:56Z", _read_moment),
     "language": Format(f"one of {', '.join(languages())}", _read_language),
     "header": Format("a header's name", _read_header),
+    "approver": Format("an id of Slack's (U..., S..., C...) or an address", _read_approver),
     "time-zone": Format("a time zone such as Asia/Tokyo", _read_zone),
     "template": Format("a text, with ${labels.NAME} for a label of the alert", _read_template),
     "matcher": Format(

@@ -198,7 +198,7 @@ def test_the_kill_switch_and_the_storm_still_count():
     """They have kept their form: a former release reads what this one writes, too."""
     pause, storm = decode(Pause, recorded("pause"), "pause"), decode(Storm, recorded("storm"), "storm")
     assert (pause.reason, pause.by, len(storm.slots)) == ("migration", "anna", 3)
-    assert json.loads(encode(pause)) == json.loads(recorded("pause"))
+    assert json.loads(encode(pause)) == json.loads(recorded("pause")) | {"until": None}  # which it ignores
     assert json.loads(encode(storm)) == json.loads(recorded("storm"))
 
 

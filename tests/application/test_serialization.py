@@ -80,6 +80,7 @@ INCIDENT = Incident(
     approved_by="anna",
     approved_why="why",
     declined_by="anna",
+    once=True,
     nonce="n",
     expires_at=NOW,
     told=("ops",),
@@ -100,6 +101,8 @@ CARD = Card(
     NOW,
     "nonce",
     NOW,
+    ("approve",),
+    "token",
 )
 OUTCOME = Outcome("inc-0", Ending.ESCALATED, Reason.FAILING, NOW, (TRIGGER,), NOW, ("ops",), 2, (WATCHED.queue,), "anna")
 FULL = Document(
@@ -164,7 +167,12 @@ def test_the_full_document_is_full():
 
 @pytest.mark.parametrize(
     "found",
-    [replace(FULL, incident=filled(INCIDENT)), Document("k"), Storm((Slot("t", NOW),)), Pause("why", "anna", NOW, on=False)],
+    [
+        replace(FULL, incident=filled(INCIDENT)),
+        Document("k"),
+        Storm((Slot("t", NOW),)),
+        Pause("why", "anna", NOW, on=False, until=NOW),
+    ],
     ids=["full", "empty", "storm", "pause"],
 )
 def test_a_document_survives_the_store(found):

@@ -13,8 +13,8 @@ import pytest
 from msgspec.structs import replace
 
 from functions.adapters.symptoms.rabbitmq import to_queue
+from functions.application.kill_switch import turn
 from functions.application.serialization import decode, encode
-from functions.cli.commands.switch import turn
 from functions.cli.output import columns
 from functions.domain.model.alerts import Target
 from functions.domain.model.codes import VERSION, Ending, Phase, Reason
@@ -188,7 +188,7 @@ def test_pause_and_resume(here: Line) -> None:
 def test_json_of_a_pause_is_json_alone(here: Line) -> None:
     """The console's card goes to stderr."""
     found = here.json("pause", "--reason", "x", "--by", "me")
-    assert found == {"paused": True, "reason": "x", "by": "me", "was_paused": False, "told": {"console": ""}}
+    assert found == {"paused": True, "reason": "x", "by": "me", "until": None, "was_paused": False, "told": {"console": ""}}
     assert here.json("resume", "--by", "you")["was_paused"] is True
 
 
@@ -290,6 +290,23 @@ def test_a_freed_target_that_could_not_be_told(here: Line, monkeypatch: pytest.M
     here.saved(escalated("t-1", "mail-delivery"))
     assert "not sent yet to console" in here.run("resume", "--target", "t-1", code=1).stderr
     assert here.json("status")["open"][0]["to_tell"] == 1
+
+
+def test_a_pause_for_a_time_ends_by_itself(here: Line) -> None:
+    """Until then it holds as any other; afterwards nothing is paused, and nobody has to resume."""
+    here.run("pause", "--reason", "broker upgrade", "--for", "1h", "--by", "anna", code=0)
+    kept = switch(here)
+    assert kept.until == pytest.approx(time.time() + 3600, abs=60)
+    assert here.json("status", code=1)["paused"]["reason"] == "broker upgrade"
+    here.ports.save("pause", encode(replace(kept, until=time.time() - 1)), here.ports.load("pause", 5).generation, None, 5)
+    assert here.json("status", code=0)["paused"] is None
+
+
+@pytest.mark.parametrize("lasts", ["tomorrow", "0s"])
+def test_a_time_that_is_none_pauses_nothing(here: Line, lasts: str) -> None:
+    """Code 2, and nothing is saved."""
+    assert "--for" in here.run("pause", "--reason", "x", "--for", lasts, code=2).stderr
+    assert here.ports.load("pause", 5) is None
 
 
 # --- ack ---------------------------------------------------------------------------------------------------------------

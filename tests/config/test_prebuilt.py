@@ -73,6 +73,7 @@ runbooks:
     escalate: [four, five]
     escalate_further: [six]
     escalation: {again: 20m}
+    approvers: [U0123ABCD, anna@example.com]
     mention: [U1, '']
     root_cause: https://tracker.example.com/7
     manual_minutes: 7.5

@@ -601,6 +601,13 @@ VARIANTS = (
         seed=17,
     ),
     Variant(
+        "once more and once more",
+        ((phases, "is_used_up", lambda _: lambda incident, runbook: incident.restarts >= max(runbook.limits.attempts, 2)),),
+        Faults(),
+        frozenset({"auto", "sick"}),
+        "I1",
+    ),
+    Variant(
         "an escalation that is told again without end",
         ((escalations, "TOLD_AGAIN", lambda _: 1000),),
         Faults(),

@@ -38,7 +38,7 @@ def check(scenario: Scenario) -> list[Violation]:
     found += _zombies(world, records)
     found += _foreign(world, records)
     found += _repeated(world, records)
-    found += _told_again(records)
+    found += _told_again(world, records)
     found += _declined(world, records)
     found += observed(world)
     found += pace(world)
@@ -64,7 +64,9 @@ def _restarts(scenario: Scenario, records: list[Archive]) -> list[Violation]:
             if incident:
                 per_incident[incident] = per_incident.get(incident, 0) + 1
         found += [
-            Violation("I1", f"{target}: {n} restarts for {i}") for i, n in per_incident.items() if n > runbook.limits.attempts
+            Violation("I1", f"{target}: {n} restarts for {i}")
+            for i, n in per_incident.items()
+            if n > (1 if i in world.wanted else runbook.limits.attempts)
         ]
         found += _chains(world, by_incident, runs)
         for earlier, later in pairwise(runs):
@@ -232,17 +234,17 @@ def _repeated(world: World, records: list[Archive]) -> list[Violation]:
             for trigger in other.outcome.triggers
         ]
         again = all(any(_same(trigger, known) for known in earlier) for trigger in record.incident.triggers)
-        if again and record.incident.id in restarted:
+        if again and record.incident.id in restarted - world.wanted:
             found.append(Violation("I1", f"{record.incident.id} restarted for alerts that had their outcome"))
     return found
 
 
-def _told_again(records: list[Archive]) -> list[Violation]:
+def _told_again(world: World, records: list[Archive]) -> list[Violation]:
     """I2: what came of an alert, more than that it is held, is said by one incident."""
     told: dict[tuple[str, str], list[tuple[AlertRef, str]]] = {}
     found = []
     for record in records:
-        if not record.outcome.settles or record.target is None:
+        if not record.outcome.settles or record.target is None or record.incident.id in world.wanted:
             continue
         for trigger in record.outcome.triggers:
             before = told.setdefault((record.target.key, trigger.fingerprint), [])

@@ -29,6 +29,8 @@ SLOW = 0.04
 TAKEN_EVERY = 7
 """Of the moments, ten minutes apart, at which somebody could take an escalation: about one in four is taken before its second
 reminder, and some are not at all."""
+AGAIN_EVERY = 25
+"""Of the same moments: when somebody wants a restart once more. Rarely, since much is allowed after a person's word."""
 TAKEN_UNTIL_MIN = 40
 DECLINED_EVERY = 4
 """One press in so many is a no."""
@@ -295,10 +297,13 @@ def _people(scenario: Scenario, rng: random.Random) -> None:
 
 
 def _take(world: World, number: int) -> None:
-    """Somebody takes every other escalation that waits, sooner or later."""
+    """Somebody takes an escalation that waits, or has its target restarted once more."""
     for document in world.documents():
         escalation = document.escalation
-        if escalation is not None and escalation.due is not None and (len(document.outcomes) + number) % TAKEN_EVERY == 0:
+        if document.escalated_at is not None and escalation is not None and (len(document.outcomes) + number) % AGAIN_EVERY == 0:
+            world.note(f"somebody wants {document.key} restarted once more")
+            world.restart_again(document.key, escalation.incident)
+        elif escalation is not None and escalation.due is not None and (len(document.outcomes) + number) % TAKEN_EVERY == 0:
             world.note(f"somebody takes {escalation.incident}")
             world.take(document.key, escalation.incident)
 

@@ -6,22 +6,17 @@ import getpass
 
 import click
 
-from functions.application.deliver import post_to_all
+from functions.application.kill_switch import announce, turn
 from functions.application.ports import Budget
 from functions.application.reconcile import STORE_S, advance, load_document
-from functions.application.serialization import decode, encode
 from functions.bootstrap import Adapters
 from functions.cli import output
 from functions.cli.documents import document_keys, load_documents, name_of
-from functions.domain.cards.card import compose
-from functions.domain.cards.card_input import CardInput
+from functions.config.formats import read_duration
 from functions.domain.model.events import Acknowledged, Resumed
 from functions.domain.model.incidents import Document
 from functions.domain.model.observations import Pause
-from functions.runtime.errors import Conflict, Unavailable
 
-KEY = "pause"
-TRIES = 10
 BUDGET_S = 60.0
 by_option = click.option("--by", default="", metavar="NAME", help="Who; else the user of this machine.")
 
@@ -29,9 +24,10 @@ by_option = click.option("--by", default="", metavar="NAME", help="Who; else the
 @click.command()
 @output.options
 @click.option("--reason", required=True, metavar="TEXT", help="Why, for those who read it at night.")
+@click.option("--for", "lasts", default="", metavar="1h", help="Resume by itself after this time.")
 @by_option
-def pause(*, config_path: str, as_json: bool, reason: str, by: str) -> None:
-    """Stop all restarts until `resume`. Alerts are still accepted, and reported as held.
+def pause(*, config_path: str, as_json: bool, reason: str, lasts: str, by: str) -> None:
+    """Stop all restarts until `resume`, or for a time. Alerts are still accepted, and reported as held.
 
     Every instance reads the switch right before it acts. A restart that has already started is still verified. The
     channels of the top-level `notify` are notified.
@@ -42,15 +38,18 @@ def pause(*, config_path: str, as_json: bool, reason: str, by: str) -> None:
         raise click.BadParameter("it is empty. Say why, for those who read it at night.", param_hint="--reason")
     ports = output.load_adapters(config_path)
     output.require_store(ports)
-    switch = Pause(reason, by or _current_user(), ports.now())
+    switch = Pause(reason, by or _current_user(), ports.now(), until=_ends(lasts, ports.now()))
     with output.logs_to_stderr():
         before = turn(ports, switch)
-        problems = _notify(ports, "paused", switch)
+        problems = announce(ports, "paused", switch)
     if as_json:
-        output.print_json({"paused": True, "reason": reason, "by": switch.by, "was_paused": before is not None, "told": problems})
+        said = {"paused": True, "reason": reason, "by": switch.by, "until": switch.until}
+        output.print_json(said | {"was_paused": before is not None, "told": problems})
     else:
         replaced = f" It was already paused: {before.reason} ({before.by})." if before else ""
-        output.print_text(f"nothing is restarted until `python -m functions resume`.{replaced}", output.mark("PAUSED: ", "warn"))
+        until = f"{output.local_time(switch.until, ports.rules)}, or " if switch.until else ""
+        ends = f"nothing is restarted until {until}`python -m functions resume`.{replaced}"
+        output.print_text(ends, output.mark("PAUSED: ", "warn"))
         output.print_posted(problems)
     if any(problems.values()):
         raise SystemExit(output.WRONG)
@@ -113,32 +112,17 @@ def ack(*, config_path: str, as_json: bool, target: str, by: str) -> None:
         raise SystemExit(output.WRONG)
 
 
-def turn(ports: Adapters, wanted: Pause) -> Pause | None:
-    """Save the switch as wanted, and return how it was (None: off).
-
-    Raises Denied where a newer release wrote it, and Unavailable where it is not certain to be saved.
-    """
-    body = encode(wanted)
-    for _ in range(TRIES):
-        stored = ports.load(KEY, STORE_S)
-        before = decode(Pause, stored.body, KEY) if stored else None
-        try:
-            ports.save(KEY, body, stored.generation if stored else None, None, STORE_S)
-        except Conflict:
-            continue
-        except Unavailable:
-            again = ports.load(KEY, STORE_S)
-            if again is None or again.body != body:
-                raise
-        return before if before and before.on else None
-    raise Unavailable("store", "somebody else keeps changing the kill switch")
-
-
-def _notify(ports: Adapters, kind: str, switch: Pause) -> dict[str, str]:
-    card = compose(
-        CardInput(kind, switch.at or 0.0, detail=f"{switch.reason} ({switch.by})" if switch.reason else switch.by), ports.rules
-    )
-    return post_to_all(ports, ports.rules.notify, card)
+def _ends(lasts: str, now: float) -> float | None:
+    """When the pause ends by itself. Raises click.BadParameter for what is no duration."""
+    if not lasts:
+        return None
+    try:
+        seconds = read_duration(lasts)
+    except ValueError as mistake:
+        raise click.BadParameter(f"it {mistake}.", param_hint="--for") from None
+    if seconds <= 0:
+        raise click.BadParameter("it is no time at all.", param_hint="--for")
+    return now + seconds
 
 
 def _current_user() -> str:
@@ -151,7 +135,7 @@ def _current_user() -> str:
 def _unpause(ports: Adapters, switch: Pause, *, as_json: bool) -> None:
     with output.logs_to_stderr():
         before = turn(ports, switch)
-        problems = _notify(ports, "resumed", switch) if before is not None else {}
+        problems = announce(ports, "resumed", switch) if before is not None else {}
     paused_here = ports.is_paused_by_environment()
     if as_json:
         output.print_json({"paused": paused_here, "was_paused": before is not None, "by": switch.by, "told": problems})

@@ -7,9 +7,10 @@ from msgspec.structs import replace
 from functions.domain.cards.card_input import CardInput
 from functions.domain.decisions.context import StepContext
 from functions.domain.decisions.messages import NO_RUNBOOK, channels_for, enqueue_message
-from functions.domain.decisions.phases import clear_escalation_if_healthy
-from functions.domain.model.events import Acknowledged, Step
-from functions.domain.model.incidents import Document, Escalation, Outcome
+from functions.domain.decisions.phases import clear_escalation_if_healthy, evaluate_guards
+from functions.domain.model.codes import Phase
+from functions.domain.model.events import Acknowledged, RestartWanted, Step
+from functions.domain.model.incidents import Document, Escalation, Incident, Outcome
 from functions.domain.model.runbooks import Runbook
 
 TOLD_AGAIN = 3
@@ -56,6 +57,31 @@ def on_acknowledgement(document: Document, event: Acknowledged, context: StepCon
     card_input = _card_input("acknowledged", document, escalation, context)
     channels = _channels(document, escalation, runbook, context)
     return Step(enqueue_message(document, context.rules, card_input, channels, f"{escalation.incident}-acknowledged"))
+
+
+def on_restart_wanted(document: Document, event: RestartWanted, context: StepContext) -> Step:
+    """Restart once more, as a new incident that a person has approved. All guards that nobody may overrule still hold it."""
+    escalation = document.escalation
+    if escalation is None or document.escalated_at is None or document.incident is not None:
+        return Step(document)
+    outcome = _outcome(document, escalation)
+    if event.incident != escalation.incident or outcome is None or escalation.runbook not in context.rules.runbooks:
+        return Step(document)
+    incident = Incident(
+        event.id,
+        Phase.WAITING,
+        context.at,
+        escalation.runbook,
+        tuple(replace(watched, joined_at=context.at) for watched in escalation.queues),
+        outcome.triggers,
+        due=context.at,
+        waits_from=context.at,
+        approved_by=event.by,
+        once=True,
+        overruled=True,
+        told=outcome.channels,
+    )
+    return evaluate_guards(replace(document, incident=incident), incident, context)
 
 
 def _card_input(kind: str, document: Document, escalation: Escalation, context: StepContext) -> CardInput:

@@ -13,13 +13,15 @@ from functions.domain.model import runbooks
 from functions.domain.model.alerts import MatchedAlert
 from functions.domain.model.codes import Ending, Reason
 from functions.domain.model.incidents import AlertRef, Archive, Document, Escalation, Hold, Incident, Outcome, QueueState
-from functions.domain.model.messages import Card, Message
+from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, DECLINE, PAUSE, RESTART, Card, Message
 from functions.domain.model.runbooks import Rules, Runbook
 
 SAME_HOLD_S = 3600.0
 TAKEN_WITHIN_S = 86400.0
 """How long the link counts with which somebody takes an escalation: as long as it holds restarts."""
 NO_RUNBOOK = runbooks.Escalation()
+TO_ASKED = (APPROVE, DECLINE, PAUSE)
+TO_ESCALATED = (ACKNOWLEDGE, RESTART, PAUSE)
 LATE_S = 3000.0
 """Messages mention a wake-up that comes this late."""
 
@@ -96,9 +98,11 @@ def enqueue_message(
     from functions.domain.cards import card, facts, rendering  # 1 ms, and no restart waits for a card
 
     link = card_input.approve_url or card_input.acknowledge_url
-    composed = replace(
-        card.compose(card_input, rules), nonce=link.rpartition("#")[2], nonce_until=_link_ends(card_input) if link else 0.0
-    )
+    composed = card.compose(card_input, rules)
+    if link:
+        actions = TO_ASKED if card_input.approve_url else TO_ESCALATED
+        nonce_until = _link_ends(card_input)
+        composed = replace(composed, nonce=link.rpartition("#")[2], nonce_until=nonce_until, actions=actions)
     composed, channels = call_people(rules, card_input.runbook, composed, channels)
     present_ids = {message.id for message in document.to_tell}
     name = rendering.rendered(rules, facts.short_name(card_input)) if bundle else ""

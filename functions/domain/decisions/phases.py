@@ -424,11 +424,16 @@ def _tail(incident: Incident, context: StepContext) -> tuple[str, ...] | None:
     return fresh if fresh is not None else incident.tail
 
 
+def is_used_up(incident: Incident, runbook: Runbook) -> bool:
+    """Whether the incident has had all its restarts."""
+    return incident.restarts >= (1 if incident.once else runbook.limits.attempts)
+
+
 def _handle_failed_job(document: Document, incident: Incident, runbook: Runbook, context: StepContext) -> Step:
     """The job ran and failed. The queue may have recovered anyway; otherwise decide the next attempt."""
     execution = incident.execution
     status = execution.status if execution else "?"
-    if incident.restarts >= runbook.limits.attempts:
+    if is_used_up(incident, runbook):
         return escalate(
             document, incident, runbook, context, Reason.FAILING, Text("the job ended as {status}", status=worded(status))
         )
@@ -448,7 +453,7 @@ def _check_recovery(document: Document, incident: Incident, runbook: Runbook, co
     if not _unproven(incident, runbook):
         return end_as_recovered(document, incident, runbook, context)
     if any(queue.verdict is Verdict.STUCK for queue in queues):
-        if incident.restarts >= runbook.limits.attempts:
+        if is_used_up(incident, runbook):
             return escalate(document, incident, runbook, context, None, Text("it is still stuck"))
         return _next_attempt(document, incident, runbook, context, "stuck")
     joined_s = context.at - max(watched.joined_at for watched in queues)

@@ -13,7 +13,7 @@ from functions.domain.cards.card_input import CardInput
 from functions.domain.decisions.bounds import ALERTS_KEPT, QUEUES_KEPT, note_turn
 from functions.domain.decisions.context import StepContext, has_unseen, is_all_resolved, reply_for_alerts
 from functions.domain.decisions.endings import end_as_declined
-from functions.domain.decisions.escalations import on_acknowledgement, remind
+from functions.domain.decisions.escalations import on_acknowledgement, on_restart_wanted, remind
 from functions.domain.decisions.messages import (
     LATE_S,
     LINKED_TRIGGERS,
@@ -43,6 +43,7 @@ from functions.domain.model.events import (
     Declined,
     Event,
     MessagesDelivered,
+    RestartWanted,
     Resumed,
     StartResult,
     Step,
@@ -81,7 +82,7 @@ def step(document: Document, event: Event, seen: Observation, now: float, rules:
             result = _on_request(document, event, replace(context, crowd=event.crowd, was_saved=document.incident is not None))
         case TimerFired():
             result = _on_timer(document, context)
-        case Approved() | Declined() | Acknowledged() | Resumed():
+        case Approved() | Declined() | Acknowledged() | RestartWanted() | Resumed():
             result = _on_person(document, event, context)
         case StartResult():
             result = on_start_result(document, event, context)
@@ -345,7 +346,9 @@ def _note_resolved(document: Document, cases: tuple[MatchedAlert, ...], context:
     return enqueue_message(document, context.rules, card_input, last.channels, f"{last.incident}-resolved")
 
 
-def _on_person(document: Document, event: Approved | Declined | Acknowledged | Resumed, context: StepContext) -> Step:
+def _on_person(
+    document: Document, event: Approved | Declined | Acknowledged | RestartWanted | Resumed, context: StepContext
+) -> Step:
     match event:
         case Approved():
             return _on_approval(document, event, context)
@@ -353,6 +356,8 @@ def _on_person(document: Document, event: Approved | Declined | Acknowledged | R
             return _on_decline(document, event, context)
         case Acknowledged():
             return on_acknowledgement(document, event, context)
+        case RestartWanted():
+            return on_restart_wanted(document, event, context)
         case Resumed():
             return _on_resume(document, event, context)
 

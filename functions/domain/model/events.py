@@ -62,6 +62,14 @@ class Acknowledged(Struct, frozen=True):
     incident: str = ""
 
 
+class RestartWanted(Struct, frozen=True):
+    """A person wants an escalated target restarted once more. `incident`: the escalated one; `id`: of the new one."""
+
+    by: str
+    incident: str
+    id: str
+
+
 class Resumed(Struct, frozen=True):
     """A person allows restarts of an escalated target again."""
 
@@ -126,6 +134,7 @@ Event = (
     | Approved
     | Declined
     | Acknowledged
+    | RestartWanted
     | Resumed
     | StartResult
     | MessagesDelivered

@@ -114,6 +114,8 @@ class Incident(Struct, frozen=True):
     approved_by: str = ""
     approved_why: str = ""
     declined_by: str = ""
+    once: bool = False
+    """A person wanted one restart after an escalation: without success it goes back to people, whatever `attempts` says."""
     overruled: bool = False
     """A person approved, and that has not led to a restart yet."""
     nonce: str = ""

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+APPROVE, DECLINE, ACKNOWLEDGE, RESTART, PAUSE = "approve", "decline", "acknowledge", "restart", "pause"
+"""What people may answer to a card, where a chat has buttons of its own. RESTART: once more, after an escalation."""
+
 
 class Card(Struct, frozen=True):
     """What people read, without any platform's markup. Every text is plain and may be untrusted."""
@@ -26,6 +29,10 @@ class Card(Struct, frozen=True):
     """Of the link for people to answer, which is signed when the card is posted. Only the link that ends in it is."""
     nonce_until: float = 0.0
     """Until when that link counts."""
+    actions: tuple[str, ...] = ()
+    """What people may answer to it."""
+    token: str = ""
+    """The signed nonce, for chats that have buttons of their own. Set when the card is posted."""
 
 
 class Message(Struct, frozen=True):

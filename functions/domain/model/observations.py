@@ -125,6 +125,12 @@ class Pause(Struct, frozen=True):
     at: float = 0.0
     on: bool = True
     version: int = FIRST_VERSION
+    until: float | None = None
+    """When it turns off by itself. A former release, which does not know this, stays paused."""
+
+    def holds_at(self, now: float) -> bool:
+        """Whether nothing may be restarted now."""
+        return self.on and (self.until is None or now < self.until)
 
     @property
     def why(self) -> Phrase:

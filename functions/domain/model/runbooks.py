@@ -131,6 +131,9 @@ class Runbook(Struct, frozen=True):
     """Channels of this runbook; else the top-level `notify`."""
     escalate: tuple[str, ...] = ()
     """More channels, for every message that begins with ACT NOW."""
+    approvers: tuple[Annotated[str, written("approver")], ...] = ()
+    """Who may approve, decline, restart once more and pause: Slack's ids of users, user groups or channels, or addresses as
+    `identity_header` has them. Without any: whoever reads the message."""
     escalate_further: tuple[str, ...] = ()
     """More channels, for an escalation that nobody has taken in `escalation.again`."""
     escalation: Escalation = field(default_factory=Escalation)

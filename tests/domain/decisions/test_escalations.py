@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from functions.domain.model.codes import Ending, Mode, Phase
-from functions.domain.model.events import Acknowledged, Approved, Resumed
+from functions.domain.model.codes import Action, Ending, Mode, Phase, Reason
+from functions.domain.model.events import Acknowledged, Approved, RestartWanted, Resumed, Start
 from functions.domain.model.incidents import Document
 from functions.domain.model.messages import Message
-from functions.domain.model.observations import Observation, Unknown
+from functions.domain.model.observations import Observation, Pause, Unknown
 from functions.domain.model.runbooks import Escalation
 from tests.support import scenes
 from tests.support.scenes import (
@@ -19,6 +19,7 @@ from tests.support.scenes import (
     case,
     channels,
     document,
+    execution,
     incident,
     kinds,
     moved,
@@ -190,3 +191,72 @@ def test_each_reminder_orders_the_wake_up_of_the_next():
     made = woken(escalated(), NOW + AGAIN_S, seen(now=NOW + AGAIN_S), with_rules=PUBLIC)
     assert made.document.due in wakes(made)
     assert trigger().queue == MAIL.key
+
+
+# --- once more -------------------------------------------------------------------------------------------------------
+
+
+def wanted(found: Document) -> RestartWanted:
+    assert found.escalation is not None
+    return RestartWanted("anna", found.escalation.incident, "inc-9")
+
+
+def test_a_person_has_an_escalated_target_restarted_once_more():
+    """A new incident with the same alerts and queues; the escalation does not hold it, since a person has read it."""
+    found = escalated()
+    made = moved(found, wanted(found), seen(now=NOW + 600), NOW + 600, PUBLIC)
+    assert phase(made) is Phase.STARTING
+    again = made.document.incident
+    assert again is not None
+    assert (again.id, again.approved_by, again.triggers) == ("inc-9", "anna", found.outcomes[-1].triggers)
+    assert [watched.queue for watched in again.queues] == list(found.outcomes[-1].queues)
+    assert made.reply is not None
+    assert made.reply.action is Action.RESTARTED
+
+
+@pytest.mark.parametrize(
+    ("look", "code"),
+    [
+        ({"pause": Pause("x")}, Reason.PAUSED),
+        ({"mail": well(NOW + 600)}, Reason.SYMPTOM_GONE),
+        ({"mail": Unknown("down")}, Reason.SYMPTOM_UNKNOWN),
+        ({"history": Unknown("down")}, Reason.LEDGER_UNKNOWN),
+    ],
+)
+def test_once_more_overrules_nothing_that_no_approval_may(look, code):
+    """The kill switch, a healthy queue, and what can't be known."""
+    found = escalated()
+    made = moved(found, wanted(found), seen(now=NOW + 600, **look), NOW + 600, PUBLIC)
+    assert made.reply is not None
+    assert made.reply.reason is code
+    assert not any(isinstance(act, Start) for act in made.acts)
+
+
+def test_once_more_is_once():
+    """Without success it goes back to people, whatever `attempts` says."""
+    ours = execution(started=2, ended=None, tag="inc-1.1")
+    failed = replace(ours, status="failed", runner_ended_at=ours.runner_started_at + 10)
+    running = incident(Phase.RUNNING, attempt=1, restarts=1, execution=ours)
+    for once in (True, False):
+        made = woken(document(replace(running, once=once)), NOW + 15, scenes.seen(failed, now=NOW + 15))
+        assert any(isinstance(act, Start) for act in made.acts) is not once
+        assert [one.ending for one in made.document.outcomes] == ([Ending.ESCALATED] if once else [])
+
+
+def test_once_more_needs_an_escalation_without_an_open_incident():
+    """A button of an older message, or one that somebody else has pressed, does nothing."""
+    found = escalated()
+    other = RestartWanted("anna", "another", "inc-9")
+    assert moved(found, other, seen(now=NOW + 600), NOW + 600, PUBLIC).document == found
+    started = moved(found, wanted(found), seen(now=NOW + 600), NOW + 600, PUBLIC).document
+    assert moved(started, wanted(found), seen(now=NOW + 601), NOW + 601, PUBLIC).document == started
+    assert moved(document(), RestartWanted("anna", "inc-0", "inc-9"), seen(), NOW, PUBLIC).document == document()
+
+
+def test_messages_name_what_people_may_answer():
+    """For chats that have buttons of their own."""
+    asked = moved(document(), alerted(), seen(now=NOW), NOW, rules(runbook(mode=Mode.APPROVE), public_url=URL))
+    assert asked.document.to_tell[0].card.actions == ("approve", "decline", "pause")
+    called = document(incident(Phase.ASKED, restarts=1, attempt=1, nonce="n", expires_at=NOW))
+    made = woken(called, NOW, seen(now=NOW), with_rules=PUBLIC)
+    assert made.document.to_tell[0].card.actions == ("acknowledge", "restart", "pause")

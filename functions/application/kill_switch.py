@@ -1,0 +1,45 @@
+"""Turns the kill switch, and tells people."""
+
+from __future__ import annotations
+
+from functions.application.deliver import post_to_all
+from functions.application.ports import Ports
+from functions.application.reconcile import STORE_S
+from functions.application.serialization import decode, encode
+from functions.domain.cards.card import compose
+from functions.domain.cards.card_input import CardInput
+from functions.domain.cards.rendering import clock
+from functions.domain.model.observations import Pause
+from functions.runtime.errors import Conflict, Unavailable
+from functions.runtime.text import Text, in_brackets, join
+
+KEY = "pause"
+TRIES = 10
+
+
+def turn(ports: Ports, wanted: Pause) -> Pause | None:
+    """Save the switch as wanted, and return how it was (None: off).
+
+    Raises Denied where a newer release wrote it, and Unavailable where it is not certain to be saved.
+    """
+    body = encode(wanted)
+    for _ in range(TRIES):
+        stored = ports.load(KEY, STORE_S)
+        before = decode(Pause, stored.body, KEY) if stored else None
+        try:
+            ports.save(KEY, body, stored.generation if stored else None, None, STORE_S)
+        except Conflict:
+            continue
+        except Unavailable:
+            again = ports.load(KEY, STORE_S)
+            if again is None or again.body != body:
+                raise
+        return before if before and before.holds_at(wanted.at) else None
+    raise Unavailable("store", Text("another process kept changing the kill switch"))
+
+
+def announce(ports: Ports, kind: str, switch: Pause) -> dict[str, str]:
+    """Tell the channels of the top-level `notify`. Returns channel -> problem and remedy, empty if it was posted."""
+    until = Text("until {until}", until=clock(ports.rules, switch.until)) if switch.until else ""
+    detail = join((in_brackets(switch.reason, switch.by), until))
+    return post_to_all(ports, ports.rules.notify, compose(CardInput(kind, switch.at or 0.0, detail=detail), ports.rules))
