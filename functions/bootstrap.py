@@ -160,6 +160,20 @@ class Adapters(Struct, frozen=True):
         page: str = load_adapter("runners", runner.name).start_page(runner.settings, target)
         return page
 
+    def start_evidence(self, job: str, options: Mapping[str, str], tag: str, timeout_s: float) -> Execution:
+        runner = self.config.runner
+        started: Execution = load_adapter("runners", runner.name).start_evidence(
+            runner.settings, job, options, tag=tag, timeout_s=timeout_s
+        )
+        return started
+
+    def read_evidence(self, job: str, tag: str, execution: str | None, timeout_s: float) -> tuple[Execution | None, str | None]:
+        runner = self.config.runner
+        read: tuple[Execution | None, str | None] = load_adapter("runners", runner.name).read_evidence(
+            runner.settings, job, tag=tag, execution=execution, timeout_s=timeout_s
+        )
+        return read
+
     # --- people
 
     def post(self, channel: str, card: Card, thread: str | None, timeout_s: float) -> str | None:
@@ -205,6 +219,13 @@ class Adapters(Struct, frozen=True):
 
     def check_symptom(self, symptom: Symptom, labels: Mapping[str, str], timeout_s: float) -> list[Finding]:
         return _check("symptoms", symptom.kind, self.config.symptoms[symptom.kind], symptom, labels, timeout_s=timeout_s)
+
+    def check_evidence(self, job: str, options: tuple[str, ...], within_s: float, timeout_s: float) -> list[Finding]:
+        runner = self.config.runner
+        findings: list[Finding] = load_adapter("runners", runner.name).check_evidence(
+            runner.settings, job, options, within_s=within_s, timeout_s=timeout_s
+        )
+        return findings
 
     # --- the process
 

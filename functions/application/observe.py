@@ -7,11 +7,14 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+from msgspec.structs import replace
+
+from functions.application.collect import read_evidence
 from functions.application.ports import Budget, Ports
 from functions.application.serialization import decode
-from functions.domain.decisions.bounds import QUEUES_KEPT
 from functions.domain.decisions.step import new_alerts
 from functions.domain.model.alerts import MatchedAlert, QueueRef, Target
+from functions.domain.model.bounds import QUEUES_KEPT
 from functions.domain.model.codes import Ending, Phase
 from functions.domain.model.events import AlertsReceived, Event
 from functions.domain.model.incidents import Document
@@ -42,6 +45,9 @@ def queues_of(cases: tuple[MatchedAlert, ...]) -> Queues:
 
 def observe(ports: Ports, document: Document, event: Event, budget: Budget) -> tuple[Observation, str | None]:
     """Query everything that this document names, at once."""
+    reading = read_evidence(ports, document.incident, budget) if document.incident is not None else None
+    if reading is not None and reading.awaited:
+        return replace(NOTHING_SEEN, evidence=reading), None
     target, queues = document.target, Queues()
     if isinstance(event, AlertsReceived):
         target, queues = event.cases[0].target, queues_of(new_alerts(document, event.cases) or event.cases)
@@ -60,7 +66,8 @@ def observe(ports: Ports, document: Document, event: Event, budget: Budget) -> t
         tail = follow is not None and incident.tail is None
     timeout_s = budget.at_most(LOOK_S) * LOOK_SHARE
     calls, read = plan_queries(ports, target, queues, follow, tail=tail, rules=ports.rules, timeout_s=timeout_s)
-    return read(ports.run_parallel(calls, timeout_s))
+    seen, storm_generation = read(ports.run_parallel(calls, timeout_s))
+    return replace(seen, evidence=reading), storm_generation
 
 
 def plan_queries(

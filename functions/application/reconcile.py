@@ -9,12 +9,13 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
+from functions.application.collect import keep_evidence, start_evidence
 from functions.application.deliver import deliver_messages
 from functions.application.observe import LOOK_S, LOOK_SHARE, NOTHING_SEEN, observe, plan_queries, queues_of, read_pause, unwrap
 from functions.application.ports import Budget, Ports, Stored
 from functions.application.serialization import decode, encode
-from functions.domain.decisions.bounds import MAX_BYTES, QUEUES_KEPT, shrink
 from functions.domain.decisions.step import step
+from functions.domain.model.bounds import MAX_BYTES, QUEUES_KEPT, shrink
 from functions.domain.model.codes import Phase, Reason
 from functions.domain.model.events import (
     Abort,
@@ -22,7 +23,10 @@ from functions.domain.model.events import (
     Approved,
     Bundled,
     Claim,
+    Collect,
     Event,
+    EvidenceStarted,
+    Keep,
     MessagesDelivered,
     Reply,
     RestartWanted,
@@ -222,12 +226,14 @@ def _write_ahead_and_save(ports: Ports, loaded: LoadedDocument, change: Step, bu
             case Claim():
                 body = encode(act.storm)
                 ahead.append(partial(ports.save, "storm", body, loaded.storm_generation, None, timeout_s))
+            case Keep():
+                ahead.append(partial(keep_evidence, ports, act, timeout_s))
     for result in ports.run_parallel(ahead, timeout_s) if ahead else ():
         unwrap(result)
     save = partial(ports.save, document.key, encode(document), loaded.generation, document.due, timeout_s)
     paused_at = ports.monotonic()
     pause = None
-    if any(isinstance(act, Start) for act in change.acts):
+    if any(isinstance(act, Start | Collect) for act in change.acts):
         generation, pause = ports.run_parallel([save, partial(read_pause, ports, timeout_s)], timeout_s)
     else:
         generation = save()
@@ -255,6 +261,9 @@ def _act(
             start_result = _start_job(ports, loaded, act, budget, pause, paused_at)
             loaded, answer = _save_start_result(ports, loaded, start_result, budget)
             reply = answer or (replace(reply, execution=start_result.execution) if reply else None)
+        elif isinstance(act, Collect):
+            started = start_evidence(ports, act, loaded.looked_from, pause, budget)
+            loaded, _ = _save_start_result(ports, loaded, started, budget)
         elif isinstance(act, Abort):
             _abort(ports, act, budget)
     return reply, loaded
@@ -297,13 +306,13 @@ def _start_job(ports: Ports, loaded: LoadedDocument, start: Start, budget: Budge
 
 
 def _save_start_result(
-    ports: Ports, loaded: LoadedDocument, start_result: StartResult, budget: Budget
+    ports: Ports, loaded: LoadedDocument, start_result: StartResult | EvidenceStarted, budget: Budget
 ) -> tuple[LoadedDocument, Reply | None]:
     """Save the result of a start. If that fails, the wake-up finds out."""
     seen = loaded.seen
     try:
         for _ in range(TRIES):
-            if start_result.busy:
+            if isinstance(start_result, StartResult) and start_result.busy:
                 seen, _storm_generation = observe(ports, loaded.document, start_result, budget)
             change = _step(ports, loaded.document, start_result, seen, ports.now())
             if change.document == loaded.document:

@@ -22,7 +22,7 @@ from functions.domain.decisions.guards import Decision, Kind
 from functions.domain.decisions.messages import to_alert_ref
 from functions.domain.model.alerts import MatchedAlert
 from functions.domain.model.codes import Phase, Reason, Verdict
-from functions.domain.model.incidents import Document, Escalation, Incident, PastAttempt, QueueState
+from functions.domain.model.incidents import Document, Escalation, Evidence, Incident, PastAttempt, QueueState
 from functions.domain.model.messages import Card
 from functions.domain.model.observations import Execution, QueueSnapshot
 from functions.domain.model.runbooks import Rules, Runbook
@@ -42,6 +42,7 @@ STUCK, LEFT = 362, 97
 
 POINTS, EVERY_S, AFTER_S = 12, 15.0, 7.0
 LOG = ("stopping the service", "stopped", "starting the service", "connected to RabbitMQ", "WARN no answer from the mail server")
+STACK = ("MainThread is in recv_into (ssl.py:1166)", "  read_reply (smtp.py:41)", "  deliver (mail_worker.py:112)")
 DETAILS: Mapping[str, Phrase] = {
     "escalated": Text("it is still stuck"),
     "paused": "broker upgrade (an operator)",
@@ -164,7 +165,13 @@ def _incident(key: str, cases: tuple[MatchedAlert, ...], kind: str, now: float) 
         tries=tries,
         execution=execution,
         tail=LOG if kind == "escalated" else None,
+        evidence=_evidence(name, now) if first.runbook and first.runbook.evidence else None,
     )
+
+
+def _evidence(incident: str, now: float) -> Evidence:
+    execution = _ended(f"{incident}.evidence", "1846", now - STARTED_S)
+    return Evidence(asked_at=now - FIRST_S, execution=execution, lines=STACK)
 
 
 def _ended(tag: str, number: str, now: float) -> Execution:

@@ -16,8 +16,9 @@ from zoneinfo import ZoneInfo
 from msgspec import Struct, to_builtins
 
 from functions.config.yaml_tree import CONTROL
-from functions.domain.decisions.matching import parse_matcher, pattern_mistake, template_labels
+from functions.domain.decisions.matching import parse_matcher, template_labels
 from functions.domain.model.runbooks import Freeze, Matcher
+from functions.domain.texts.patterns import pattern_mistake
 from functions.runtime.secrets import FORMS, SecretRef, is_reference
 from functions.runtime.text import languages
 

@@ -12,9 +12,10 @@ from functions.config.settings import Config, File, Named, own_options
 from functions.config.validation import convert, find_mistakes
 from functions.config.yaml_tree import Path as Place
 from functions.config.yaml_tree import Tree, parse_yaml, show_path
-from functions.domain.decisions.matching import full_match, template_labels
+from functions.domain.decisions.matching import template_labels
 from functions.domain.model.codes import Mode
-from functions.domain.model.runbooks import Rules, Runbook
+from functions.domain.model.runbooks import EvidenceJob, Restart, Rules, Runbook
+from functions.domain.texts.patterns import full_match
 from functions.runtime import registry
 from functions.runtime.errors import ConfigError
 
@@ -97,6 +98,7 @@ def _config(top: Mapping[str, Any]) -> Config:
         language=file.language,
         time_zone=file.time_zone or ("Asia/Tokyo" if file.language == "ja" else "UTC"),
         incident_option=options[0] if options else "",
+        mask=file.mask,
         token_expires_at=getattr(runner_settings, "token_expires_at", None),
     )
     return Config(
@@ -174,6 +176,7 @@ def _check_runbooks(top: Mapping[str, Any], wrong: set[Place]) -> Found:
     runbooks, own = _at(top, "runbooks"), _own_options(top, wrong)
     schema: Schema = file_schema()["properties"]["runbooks"]["items"]
     names: dict[str, int] = {}
+    restarting = _restarting_jobs(runbooks)
     for n, raw in enumerate(runbooks if isinstance(runbooks, list) else ()):
         here: Place = ("runbooks", n)
         for key in ("notify", "escalate", "escalate_further"):
@@ -193,7 +196,10 @@ def _check_runbooks(top: Mapping[str, Any], wrong: set[Place]) -> Found:
         if runbook.symptom.kind not in top:
             remedy = f"Add `{runbook.symptom.kind}:` with its address at the top of the file"
             yield (*here, "symptom"), "can't be observed", remedy
-        for place, what, remedy in (*_check_options(runbook, own), *_check_times(runbook)):
+        found = [*_check_options("restart", runbook.restart, own), *_check_times(runbook)]
+        if runbook.evidence is not None:
+            found += [*_check_options("evidence", runbook.evidence, own), *_check_evidence(runbook.evidence, restarting)]
+        for place, what, remedy in found:
             yield (*here, *place), what, remedy
 
 
@@ -221,20 +227,31 @@ def _convert_rest(raw: Any, here: Place, wrong: set[Place], schema: Schema, kind
         return None
 
 
-def _check_options(runbook: Runbook, own: tuple[str, ...]) -> Found:
-    restart = runbook.restart
-    for name, template in restart.options.items():
-        here = ("restart", "options", name)
+def _check_options(key: str, job: Restart | EvidenceJob, own: tuple[str, ...]) -> Found:
+    for name, template in job.options.items():
+        here = (key, "options", name)
         if name in own:
             yield here, "is an option that Unstick sets by itself", "Remove it here; the job must have it"
-        if template_labels(template) and name not in restart.allow:
+        if template_labels(template) and name not in job.allow:
             remedy = f"Add `allow: {{{name}: '[a-z0-9-]{{1,40}}'}}` with what the job can take"
             yield here, "takes a label's value that no pattern limits", remedy
-        if name in restart.allow and not template_labels(template) and not full_match(restart.allow[name], template):
+        if name in job.allow and not template_labels(template) and not full_match(job.allow[name], template):
             yield here, "is not what its own pattern in `allow` takes", "Fix the value or the pattern"
-    for name in restart.allow.keys() - restart.options.keys():
-        options = ", ".join(restart.options) or "none"
-        yield ("restart", "allow", name), "limits an option that this runbook does not set", f"Options: {options}"
+    for name in job.allow.keys() - job.options.keys():
+        options = ", ".join(job.options) or "none"
+        yield (key, "allow", name), "limits an option that this runbook does not set", f"Options: {options}"
+
+
+def _restarting_jobs(runbooks: Any) -> set[str]:
+    """The jobs that any runbook restarts something with, in small letters."""
+    restarts = [_at(runbook, "restart") for runbook in (runbooks if isinstance(runbooks, list) else ())]
+    return {str(job).lower() for restart in restarts if (job := _at(restart, "job")) is not None}
+
+
+def _check_evidence(job: EvidenceJob, restarting: set[str]) -> Found:
+    if job.job.lower() in restarting:
+        remedy = "Name a job that only reads (docs/evidence.md): its runs would be taken for restarts"
+        yield ("evidence", "job"), "is a job that restarts something", remedy
 
 
 def _check_times(runbook: Runbook) -> Found:

@@ -51,6 +51,11 @@ def questions(ports: Adapters, labels: Mapping[str, str], timeout_s: float) -> l
         ),
         *(Question(settings.runner.name, partial(_check_job, ports, runbook, timeout_s), runbook.name) for runbook in runbooks),
         *(
+            Question(settings.runner.name, partial(_check_evidence, ports, runbook, timeout_s), runbook.name)
+            for runbook in runbooks
+            if runbook.evidence is not None
+        ),
+        *(
             Question(runbook.symptom.kind, partial(_check_queue, ports, runbook, labels, timeout_s), runbook.name)
             for runbook in runbooks
         ),
@@ -96,6 +101,11 @@ def _unanswered(question: Question, error: Exception) -> Finding:
 def _check_job(ports: Adapters, runbook: Runbook, timeout_s: float) -> list[Finding]:
     restart, auto = runbook.restart, runbook.mode is Mode.AUTO
     return ports.check_job(restart.job, tuple(restart.options), timeout_s, auto=auto, max_run_s=restart.max_run_s)
+
+
+def _check_evidence(ports: Adapters, runbook: Runbook, timeout_s: float) -> list[Finding]:
+    job = runbook.evidence
+    return ports.check_evidence(job.job, tuple(job.options), job.within_s, timeout_s) if job is not None else []
 
 
 def _check_queue(ports: Adapters, runbook: Runbook, labels: Mapping[str, str], timeout_s: float) -> list[Finding]:

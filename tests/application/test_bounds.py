@@ -11,8 +11,8 @@ from msgspec.structs import replace
 from functions.adapters.symptoms.rabbitmq import to_queue
 from functions.application.intake import LISTED_BYTES, hand_over, handle_notification
 from functions.application.serialization import encode
-from functions.domain.decisions.bounds import ALERTS_KEPT, MAX_BYTES, QUEUES_KEPT, shrink
 from functions.domain.model.alerts import MatchedAlert
+from functions.domain.model.bounds import ALERTS_KEPT, MAX_BYTES, QUEUES_KEPT, shrink
 from functions.domain.model.codes import Ending, Phase
 from functions.domain.model.events import AlertsReceived, TimerFired
 from functions.domain.model.incidents import AlertRef, Archive, Document, Outcome

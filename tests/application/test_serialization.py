@@ -18,6 +18,7 @@ from functions.domain.model.incidents import (
     Archive,
     Document,
     Escalation,
+    Evidence,
     Hold,
     Incident,
     Outcome,
@@ -75,6 +76,7 @@ INCIDENT = Incident(
     runner_ahead_s=1.5,
     looked_at=NOW,
     tail=("a line",),
+    evidence=Evidence({"a": "b"}, NOW, NOW, RUN, ("a line",), "why"),
     observed_at=NOW,
     healed_at=NOW,
     approved_by="anna",
@@ -103,6 +105,7 @@ CARD = Card(
     NOW,
     ("approve",),
     "token",
+    "title",
 )
 OUTCOME = Outcome("inc-0", Ending.ESCALATED, Reason.FAILING, NOW, (TRIGGER,), NOW, ("ops",), 2, (WATCHED.queue,), "anna")
 FULL = Document(

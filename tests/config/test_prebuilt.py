@@ -59,11 +59,13 @@ identity_header: X-Forwarded-Email
 open_to_network: true
 storm: {targets: 5, within: 90m}
 report: {every: month, channels: [two]}
+mask: ['internal-[0-9]+']
 runbooks:
   - name: zebra
     match: ['queue=~"a.*"', severity!=info, 'team!~"x|y"']
     mode: approve
     restart: {job: j-1, options: {host: '${labels.host}', kind: soft}, allow: {host: '[a-z]+'}, start_within: 40, max_run: 2h}
+    evidence: {job: j-9, options: {host: '${labels.host}'}, allow: {host: '[a-z]+'}, within: 30s}
     symptom: {rabbitmq: {vhost: mail, queue: '${labels.q}', max_messages: 3, for: 2m}}
     recovered: {max_messages: 1, min_consumers: 0}
     verify: {first: 30s, every: 20s, patience: 9m, within: 12m}
@@ -142,7 +144,7 @@ def test_beside_another_file_it_counts_for_nothing(started, tmp_path):
     path.write_text(ALL_KEYS.replace("name: zebra", "name: zebu"), encoding="utf-8")
     assert list(started(path).rules.runbooks) == ["zebu", "apple"]
     path.write_text(ALL_KEYS.replace("mode: approve", "mode: aprove"), encoding="utf-8")
-    with pytest.raises(ConfigError, match=r"unstick\.yaml:36: runbooks\[0\]\.mode"):
+    with pytest.raises(ConfigError, match=r"unstick\.yaml:37: runbooks\[0\]\.mode"):
         started(path)
 
 

@@ -26,6 +26,7 @@ from functions.domain.decisions import matching
 from functions.domain.model.alerts import Alert
 from functions.domain.model.codes import Mode, Reason
 from functions.domain.model.runbooks import Restart, Rules, Runbook, Symptom
+from functions.domain.texts import patterns
 from functions.runtime.errors import BadRequest, ConfigError, Denied, Unavailable
 from functions.runtime.http_client import Answer
 from functions.runtime.secrets import SecretRef
@@ -93,7 +94,7 @@ def templates(content: bytes) -> None:
         if case.target is None:
             assert case.reason is Reason.INVALID_OPTION
         else:
-            assert matching.pattern_mistake(allow) == ""
+            assert patterns.pattern_mistake(allow) == ""
             assert set(case.target.options["service"]) <= set("abcdefghijklmnopqrstuvwxyz0123456789-")
 
 

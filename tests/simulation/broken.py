@@ -13,9 +13,9 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from functions.application import deliver, reconcile
+from functions.application import collect, deliver, reconcile
 from functions.application.serialization import encode
-from functions.domain.decisions import endings, escalations, guards, observing, phases, step
+from functions.domain.decisions import endings, escalations, evidence, guards, observing, phases, step
 from functions.domain.decisions import health as judge
 from functions.domain.decisions import messages as telling
 from functions.domain.decisions.guards import Decision, GuardContext, Kind
@@ -345,6 +345,42 @@ def _silent(_right: Any) -> Any:
     return remind
 
 
+def _never_awaited(right: Any) -> Any:
+    """The restart does not wait for the end of the evidence run."""
+    return lambda *_: False
+
+
+def _without_end(right: Any) -> Any:
+    """The restart waits until there is evidence, however long that takes."""
+
+    def order(*arguments: Any) -> Step:
+        made: Step = right(*arguments)
+        incident = made.document.incident
+        if incident is None or incident.evidence is None:
+            return made
+        waits = replace(incident, evidence=replace(incident.evidence, until=incident.evidence.until + 1e6))
+        return replace(made, document=replace(made.document, incident=waits))
+
+    return order
+
+
+def _asked_for_again(right: Any) -> Any:
+    """That evidence was asked for is forgotten."""
+
+    def needs(document: Any, incident: Any, *more: Any) -> bool:
+        if incident.evidence is not None:
+            incident = replace(incident, evidence=replace(incident.evidence, asked_at=None))
+        again: bool = right(document, incident, *more)
+        return again
+
+    return needs
+
+
+def _all_runs(right: Any) -> Any:
+    """Evidence runs stay in the history that the guards see."""
+    return lambda seen: seen
+
+
 VARIANTS = (
     Variant(
         "a save without compare",
@@ -629,5 +665,33 @@ VARIANTS = (
         frozenset({"auto", "sick", "two_queues", "one_clock", "slow_chat"}),
         "once",
         seed=2,
+    ),
+    Variant(
+        "a restart before the evidence ended",
+        ((collect, "is_awaited", _never_awaited),),
+        Faults(),
+        frozenset({"auto", "sick", "evidence", "one_clock"}),
+        "I10",
+    ),
+    Variant(
+        "a restart that waits for evidence for ever",
+        ((phases, "order_evidence", _without_end), (evidence, "LOOK_S", lambda _: 600.0)),
+        Faults(),
+        frozenset({"auto", "sick", "evidence", "one_clock"}),
+        "I10",
+    ),
+    Variant(
+        "evidence taken twice",
+        ((phases, "needs_evidence", _asked_for_again),),
+        Faults(),
+        frozenset({"auto", "sick", "evidence"}),
+        "I10",
+    ),
+    Variant(
+        "evidence counted as a restart",
+        ((step, "without_evidence_runs", _all_runs),),
+        Faults(),
+        frozenset({"auto", "sick", "evidence", "same_job"}),
+        "I10",
     ),
 )

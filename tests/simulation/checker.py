@@ -8,6 +8,7 @@ from functions.application.serialization import decode
 from functions.domain.model.codes import Ending, Reason
 from functions.domain.model.events import Reply
 from functions.domain.model.incidents import AlertRef, Archive, Document, Outcome
+from tests.simulation.evidence_checked import evidence_checked
 from tests.simulation.guards_checked import guards_checked
 from tests.simulation.models import Run
 from tests.simulation.observed import observed
@@ -33,6 +34,7 @@ def check(scenario: Scenario) -> list[Violation]:
     records = list(archived(world).values())
     found += _restarts(scenario, records)
     found += guards_checked(world)
+    found += evidence_checked(world)
     found += _told(world, records)
     found += recoveries(world)
     found += _zombies(world, records)
@@ -143,7 +145,7 @@ def _zombies(world: World, records: list[Archive]) -> list[Violation]:
     found = []
     for record in records:
         execution, outcome = record.incident.execution, record.outcome
-        if outcome.reason is Reason.ZOMBIE_EXECUTION and execution is not None:
+        if outcome.reason is Reason.ZOMBIE_EXECUTION and execution is not None and execution.id in runs:
             ends = runs[execution.id].chain()[-1].ends
             if ends is not None and ends < outcome.at - STALLED_S:
                 found.append(Violation("I4", f"{execution.id} was told as running {outcome.at - ends:.0f} s after it ended"))

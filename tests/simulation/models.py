@@ -161,6 +161,30 @@ class Run:
 
 
 @dataclass
+class EvidenceRun:
+    """One execution of the evidence job."""
+
+    id: int
+    tag: str
+    started: float
+    ends: float | None
+    status: str
+    seen_from: float
+    sent_at: float
+
+    def running(self, at: float) -> bool:
+        return self.started <= at and (self.ends is None or self.ends > at)
+
+    def state(self, now: float, ahead_s: float) -> Execution:
+        ended = self.ends is not None and self.ends <= now
+        ends_at = self.ends + ahead_s if ended and self.ends is not None else None
+        status = self.status if ended else "running"
+        return Execution(
+            str(self.id), f"http://rundeck/execution/{self.id}", status, self.started + ahead_s, ends_at, self.tag, user="unstick"
+        )
+
+
+@dataclass
 class Rundeck:
     ahead_s: float = 0.0
     runs: list[Run] = field(default_factory=list)
@@ -175,6 +199,9 @@ class Rundeck:
     retries: bool = False
     """The job says that a failed run is tried once more."""
     count: int = 100
+    evidence: list[EvidenceRun] = field(default_factory=list)
+    evidence_as_restarts: bool = False
+    """The evidence job is the job that restarts, with the same options: the configuration refuses that, and it does no harm."""
 
     def running(self, target: str, now: float) -> list[Run]:
         mine = [run for run in self.runs if run.target == target or self.one_at_a_time]
@@ -206,6 +233,15 @@ class Rundeck:
         self.runs.append(again)
         return again
 
+    def collect(self, tag: str, now: float, sent_at: float, rng: random.Random, lag_s: float) -> EvidenceRun:
+        """A run of the evidence job: it may be quick, slow or hang, and it may fail."""
+        self.count += 1
+        length = rng.choice([0.5, 3.0, 8.0, 30.0, None])
+        ends = None if length is None else now + length
+        run = EvidenceRun(self.count, tag, now, ends, "failed" if rng.random() < 0.15 else "succeeded", now + lag_s, sent_at)
+        self.evidence.append(run)
+        return run
+
     def read_history(self, target: Target, now: float, since_s: float, follow: str | None) -> ExecutionHistory:
         if self.forbidden:
             raise Denied("rundeck", "answered 403", code="token", remedy="Make a new token.")
@@ -214,7 +250,10 @@ class Rundeck:
         mine = [
             run for run in self.runs if run.target == target.key and run.seen_from <= now and (run.ends or now) > now - since_s
         ]
-        found = sorted((run.state(now, self.ahead_s) for run in mine), key=lambda e: -(e.runner_started_at or 0.0))
+        states = [run.state(now, self.ahead_s) for run in mine]
+        if self.evidence_as_restarts:
+            states += [run.state(now, self.ahead_s) for run in self.evidence if run.seen_from <= now]
+        found = sorted(states, key=lambda e: -(e.runner_started_at or 0.0))
         followed = next((run.chain()[-1].state(now, self.ahead_s) for run in self.runs if str(run.id) == follow), None)
         unfinished = [*self.running(target.key, now), *(run for run in self.runs if run.started > now and self.one_at_a_time)]
         busy = [run for run in unfinished if run.target != target.key and run.seen_from <= now]

@@ -36,7 +36,7 @@ def pace(world: World) -> list[Violation]:
     return [*_told_late(world), *_told_twice(world), *_looked_at_too_often(world), *_restarted_late(world)]
 
 
-def _is_steady(world: World) -> bool:
+def is_steady(world: World) -> bool:
     """Whether no process, store, scheduler or network ever got in the way."""
     faults = world.faults
     return not any((
@@ -73,7 +73,7 @@ def _key(channel: str, card: Card) -> MessageKey:
 
 def _told_late(world: World) -> list[Violation]:
     """While a document has something to tell, the chat is tried again and again, a bound apart."""
-    steady = _is_steady(world)
+    steady = is_steady(world)
     bound_s = TOLD_WITHIN_ONE_CLOCK_S if steady and "one_clock" in world.options else TOLD_WITHIN_S
     found = []
     for key, begin, end, tries in _waits(world):
@@ -107,7 +107,7 @@ def _waits(world: World) -> Iterator[tuple[str, float, float, list[float]]]:
 
 def _told_twice(world: World) -> list[Violation]:
     """Where nothing goes wrong and all clocks are one, each message is posted once."""
-    if not _is_steady(world) or world.faults.chat_lost or "one_clock" not in world.options:
+    if not is_steady(world) or world.faults.chat_lost or "one_clock" not in world.options:
         return []
     posts = Counter((_key(channel, card), card.headline) for _, channel, card in world.chat.posts)
     return [Violation("once", f"posted {times} times: {headline}") for (_, headline), times in posts.items() if times > 1]
@@ -118,7 +118,7 @@ def _looked_at_too_often(world: World) -> list[Violation]:
 
     Alerts that were handed over don't count: where processes are killed, a list of them is delivered until it gets through.
     """
-    more = MORE_LOOKS if _is_steady(world) else MORE_LOOKS_AFTER_FAULTS
+    more = MORE_LOOKS if is_steady(world) else MORE_LOOKS_AFTER_FAULTS
     most = WINDOW_S / world.rules.runbooks["mail"].verify.every_s + more
     found = []
     for target, asked in world.asked.items():

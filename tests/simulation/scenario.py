@@ -12,7 +12,7 @@ from functions.adapters.symptoms.rabbitmq import to_queue
 from functions.domain.decisions.observing import FOLLOWED_S
 from functions.domain.model.alerts import SUSPICION, Alert, QueueRef, Target
 from functions.domain.model.codes import Mode, Phase
-from functions.domain.model.runbooks import Limits, Rules, Runbook, Verify
+from functions.domain.model.runbooks import EvidenceJob, Limits, Rules, Runbook, Verify
 from tests.simulation.models import Faults, Queue, Run
 from tests.simulation.troubles import freeze, troubles
 from tests.simulation.world import BEGIN, World, a_runbook
@@ -34,6 +34,9 @@ AGAIN_EVERY = 25
 TAKEN_UNTIL_MIN = 40
 DECLINED_EVERY = 4
 """One press in so many is a no."""
+EVIDENCE = 0.3
+"""How likely a schedule's runbook has an evidence job."""
+
 CROWD = 0.01
 """More targets at once than one notification decides directly."""
 QUICK = Verify(first_s=2.0, every_s=3.0, patience_s=60.0, within_s=300.0)
@@ -96,6 +99,7 @@ def build(
     _people(scenario, rng)
     if "untroubled" not in options:
         troubles(world, rng)
+    _evidence(world, rng)
     if "no_sweep" not in options:
         world.sweep_every(300.0, end_of(scenario))
     return scenario
@@ -105,6 +109,18 @@ def end_of(scenario: Scenario) -> float:
     """When the schedule ends: what is only observed is followed for a day."""
     observes = scenario.world.rules.runbooks["mail"].mode is Mode.OBSERVE
     return BEGIN + END_AFTER_S + (FOLLOWED_S if observes else 0.0)
+
+
+def _evidence(world: World, rng: random.Random) -> None:
+    """In some schedules evidence comes before the restart; where all clocks are one, it is known how long it may wait."""
+    if "evidence" not in world.options and ("untroubled" in world.options or rng.random() >= EVIDENCE):
+        return
+    job = EvidenceJob("evidence", within_s=rng.choice([5.0, 20.0, 60.0]))
+    book = replace(world.rules.runbooks["mail"], evidence=job)
+    world.rules = replace(world.rules, runbooks={"mail": book})
+    world.rundeck.evidence_as_restarts = "same_job" in world.options
+    if rng.random() < 0.5:
+        world.options |= {"one_clock"}
 
 
 def _runbook(rng: random.Random, options: frozenset[str]) -> Runbook:

@@ -37,6 +37,9 @@ VERIFY_BUDGET_S = 120.0
 SKEWS_S = (0.0, 0.0, -0.6, -20.0, 3.0, 45.0)
 """How far an invocation's clock is ahead. Behind by more than a second, it leaves its wake-up to the sweep."""
 
+BUSY = 0.1
+"""How likely Rundeck answers that the evidence job is busy."""
+
 BEHIND_S = 1.0
 """What schedulers/cloud_tasks.py adds to the time of a wake-up."""
 
@@ -95,6 +98,8 @@ class World:
     unread: list[float] = field(default_factory=list)
     """When the history could not be read; Rundeck's clock with it."""
     sent: list[dict[str, Any]] = field(default_factory=list)
+    evidence_sent: list[dict[str, Any]] = field(default_factory=list)
+    """Each start of the evidence job: when, for which tag, and whether the kill switch was on."""
     saved: list[tuple[float, str, bytes]] = field(default_factory=list)
     wakes: list[tuple[float, float, str]] = field(default_factory=list)
     """(when it was ordered, for when, for which document), of those that the scheduler took."""
@@ -463,6 +468,48 @@ class Host:
 
     def start_page(self, target: Target) -> str:
         return f"{target.url}/start/{target.key}"
+
+    def start_evidence(self, job: str, options: Mapping[str, str], tag: str, timeout_s: float) -> Execution:
+        world, faults, sent_at = self.world, self.world.faults, self.world.now
+        paused = world.paused_at(sent_at - 1.5) and world.paused_at(sent_at)
+        world.evidence_sent.append({"at": sent_at, "tag": tag, "paused": paused})
+        world.note(f"{self.name}: POST {tag}")
+        self._leg("the evidence job")
+        lag = world.rng.random() * faults.history_lag_s
+
+        def accepted_later() -> None:
+            world.rundeck.collect(tag, world.now, sent_at, world.rng, lag)
+
+        if world.chance(faults.run_late):
+            world.at(world.now + world.rng.choice([2.0, 8.0, 50.0]), accepted_later)
+            self._pass(timeout_s)
+            raise Unavailable("rundeck", "did not answer in time", late=True)
+        if world.chance(faults.run_error):
+            if world.rng.random() < 0.5:
+                accepted_later()
+            raise Unavailable("rundeck", "answered 500")
+        if world.rundeck.passive or world.rundeck.forbidden:
+            raise Denied("rundeck", "answered 403", code="token", remedy="Make a new token.")
+        if world.rng.random() < BUSY:
+            raise Denied("rundeck", "busy", code="busy", status=409)
+        run = world.rundeck.collect(tag, world.now, sent_at, world.rng, lag)
+        if world.chance(faults.run_lost):
+            raise lost("rundeck")
+        self._back("POST")
+        return run.state(world.now, world.rundeck.ahead_s)
+
+    def read_evidence(self, job: str, tag: str, execution: str | None, timeout_s: float) -> tuple[Execution | None, str | None]:
+        world = self.world
+        self._leg("the evidence run")
+        self._down(world.faults.history_down, "rundeck")
+        if world.rundeck.forbidden:
+            raise Denied("rundeck", "answered 403", code="token", remedy="Make a new token.")
+        runs = [run for run in world.rundeck.evidence if execution == str(run.id) or (execution is None and run.tag == tag)]
+        run = next((run for run in runs if execution is not None or run.seen_from <= world.now), None)
+        if run is None:
+            return None, None
+        state = run.state(world.now, world.rundeck.ahead_s)
+        return state, f"stack of {tag}\n>> in recv (mail.py:41)\n" if state.ended else None
 
     # --- people
 

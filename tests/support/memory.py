@@ -47,6 +47,11 @@ class Memory:
     """(leg, name): calls that are made at once share a leg."""
     wakes: list[tuple[float, Mapping[str, Any]]] = field(default_factory=list)
     posts: list[tuple[str, Card]] = field(default_factory=list)
+    evidence: Execution | None = None
+    """The run of the evidence job."""
+    evidence_options: dict[str, str] = field(default_factory=dict)
+    output: str | None = None
+    """What it wrote, once it has ended."""
     aborted: list[str] = field(default_factory=list)
     by_environment: bool = False
     leg: int = 0
@@ -153,6 +158,16 @@ class Memory:
 
     def start_page(self, target: Target) -> str:
         return f"{target.url}/start/{target.job}"
+
+    def start_evidence(self, job: str, options: Mapping[str, str], tag: str, timeout_s: float) -> Execution:
+        self._call(f"collect {tag}")
+        self.evidence_options = dict(options)
+        self.evidence = Execution("evidence-1", "http://rundeck/evidence-1", "running", self.clock + AHEAD_S, None, tag)
+        return self.evidence
+
+    def read_evidence(self, job: str, tag: str, execution: str | None, timeout_s: float) -> tuple[Execution | None, str | None]:
+        self._call(f"evidence {execution}")
+        return self.evidence, self.output
 
     def post(self, channel: str, card: Card, thread: str | None, timeout_s: float) -> str | None:
         self._call(f"post {channel}")

@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from functions.domain.decisions.bounds import ALERTS_KEPT
+from functions.domain.model.bounds import ALERTS_KEPT
 from tests.doubles.rabbitmq import RabbitDouble
 from tests.doubles.rundeck import Job, Rundeck
 from tests.support.unstick_process import Unstick, alert, configuration, job_id, notification, post, runbook, signed, until

@@ -58,6 +58,7 @@ def clean_card(card: Card, language: str, budget: float = 1.0) -> Card:
     return replace(
         card,
         headline=clean(card.headline, 200, mark),
+        evidence_title=part(card.evidence_title, 60),
         facts=facts,
         text=tuple(filter(None, text)),
         evidence=evidence,

@@ -9,7 +9,7 @@ from urllib.parse import quote, urlsplit
 
 from functions.adapters.chats import _cards
 from functions.domain.texts.sanitize import shorten
-from functions.domain.texts.words import EVIDENCE, SHORTENED
+from functions.domain.texts.words import SHORTENED, log_title
 from functions.runtime.text import in_language
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def lay_out_body(card: Card, language: str, limit: int, escape: Callable[[str], 
     fact_rows = [escape(f"{label}: {value}" if label else value) for label, value in _cards.facts(card, language)]
     facts = take_rows(fact_rows, left)
     left = left - _size(facts) if len(facts) == len(fact_rows) else 0
-    title = escape(f"{in_language(language, EVIDENCE)}:")
+    title = escape(f"{log_title(card.evidence_title, language)}:")
     log = take_rows([f"│ {escape(line)}" for line in reversed(card.evidence)], left - units(title) - 2)[::-1]
     complete = complete and len(links) + len(facts) + len(log) == len(link_rows) + len(fact_rows) + len(card.evidence)
     blocks = (text, links, facts, [title, *log] if log else [], [] if complete else [mark])

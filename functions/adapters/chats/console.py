@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from functions.adapters.chats import _cards
 from functions.application.ports import Finding
 from functions.domain.model.messages import Card
-from functions.domain.texts.words import EVIDENCE
+from functions.domain.texts.words import log_title
 from functions.runtime.text import Text, in_language
 
 RULE = "─" * 72
@@ -47,7 +47,7 @@ def render(card: Card, language: str) -> str:
 def _lay_out(card: Card, language: str) -> str:
     facts = _cards.facts(card, language)
     width = max((_columns(label) for label, _ in facts), default=0)
-    log = [f"{in_language(language, EVIDENCE)}:", *(f"  {line}" for line in card.evidence)]
+    log = [f"{log_title(card.evidence_title, language)}:", *(f"  {line}" for line in card.evidence)]
     blocks = (
         [row for text in card.text for row in wrap(text, COLUMNS, break_long_words=False, break_on_hyphens=False)],
         [f"{label}{' ' * (width - _columns(label))}  {text}" for label, text in facts],

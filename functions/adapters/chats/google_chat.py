@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from functions.adapters.chats import _cards, _posting, _text_layout
 from functions.application.ports import Finding
 from functions.domain.model.messages import Card
-from functions.domain.texts.words import ALERT, EVIDENCE, TARGET, URGENCIES
+from functions.domain.texts.words import ALERT, TARGET, URGENCIES, log_title
 from functions.runtime.errors import Denied
 from functions.runtime.secrets import SecretRef
 from functions.runtime.text import in_language
@@ -54,7 +54,7 @@ def _message(card: Card, language: str) -> dict[str, Any]:
         parts = [part for part in (card.evidence[-LINES_OPEN:], card.evidence[:-LINES_OPEN]) if part]
         sections.append(
             {
-                "header": _escaped(in_language(language, EVIDENCE)),
+                "header": _escaped(log_title(card.evidence_title, language)),
                 "collapsible": True,
                 "uncollapsibleWidgetsCount": 1,
                 "widgets": [{"textParagraph": {"text": _escaped("\n".join(part))}} for part in parts],

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from functions.adapters.chats import _cards, _posting, _text_layout
 from functions.application.ports import Finding
 from functions.domain.model.messages import Card
-from functions.domain.texts.words import CURVE, EVIDENCE, SHORTENED, curve_words
+from functions.domain.texts.words import CURVE, SHORTENED, curve_words, log_title
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.fields import written
 from functions.runtime.secrets import SecretRef
@@ -81,7 +81,7 @@ def _message(card: Card, language: str) -> dict[str, Any]:
     if bars := _cards.sparkline(card.curve):
         blocks.append(_section(f"*{in_language(language, CURVE)}*  `{bars}`  {escape(curve_words(card.curve, language))}"))
     if card.evidence:
-        blocks.append(_section(f"*{in_language(language, EVIDENCE)}*\n```\n{_fit_log(card.evidence, language)}\n```"))
+        blocks.append(_section(f"*{log_title(card.evidence_title, language)}*\n```\n{_fit_log(card.evidence, language)}\n```"))
     if card.links:
         blocks += _link_sections(card.links)
     return {"text": " ".join((*mentions, escape(headline))), "blocks": blocks, "unfurl_links": False, "unfurl_media": False}

@@ -16,10 +16,9 @@ from msgspec import Struct
 from functions.adapters.chats import _cards, _posting
 from functions.application.ports import Finding
 from functions.domain.model.messages import Card
-from functions.domain.texts.words import EVIDENCE
+from functions.domain.texts.words import log_title
 from functions.runtime.errors import Denied
 from functions.runtime.secrets import SecretRef
-from functions.runtime.text import in_language
 
 MAX_BYTES = 21_000
 ACTIONS_IN_SET = 4
@@ -67,7 +66,7 @@ def _body(card: Card, mentions: list[str], language: str) -> list[dict[str, Any]
     body += [_runs(_run(f"{label}  ", weight="bolder"), _run(text), spacing="small") for label, text in facts]
     if card.evidence:
         lines = [_runs(_run(line, fontType="monospace", size="small"), spacing="none") for line in card.evidence if line]
-        title = _runs(_run(in_language(language, EVIDENCE), weight="bolder"))
+        title = _runs(_run(log_title(card.evidence_title, language), weight="bolder"))
         body.append({"type": "Container", "style": "emphasis", "items": [title, *lines]})
     actions = [{"type": "Action.OpenUrl", "title": _literal(label), "url": url} for label, url in card.links]
     for at in range(0, len(actions), ACTIONS_IN_SET):

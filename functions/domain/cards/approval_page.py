@@ -21,7 +21,7 @@ from functions.domain.model.codes import Health, Reason
 from functions.domain.model.observations import QueueSnapshot, Unknown
 from functions.domain.model.runbooks import Rules
 from functions.domain.texts.reasons import REASONS
-from functions.domain.texts.words import EVIDENCE, duration
+from functions.domain.texts.words import LOG_END, duration
 from functions.runtime.text import Phrase, Text
 
 QUEUES_SHOWN = 5
@@ -311,11 +311,12 @@ def _curve(seen: QueueSnapshot, rules: Rules) -> str:
 
 
 def _log(card_input: CardInput, rules: Rules) -> str:
-    tail = card_input.incident.tail if card_input.incident else None
-    if not tail:
+    incident = card_input.incident
+    title, shown = (LOG_END, incident.tail) if incident and incident.tail else facts.shown_lines(card_input)
+    if not shown:
         return ""
-    lines = "\n".join(escape(tidy(line, card.EVIDENCE_LINE)) for line in tail[-card.EVIDENCE_LINES :])
-    return f"{_heading(rules, EVIDENCE)}<pre>{lines}</pre>"
+    lines = "\n".join(escape(tidy(line, card.EVIDENCE_LINE)) for line in shown[-card.EVIDENCE_LINES :])
+    return f"{_heading(rules, title)}<pre>{lines}</pre>"
 
 
 def _links(card_input: CardInput, rules: Rules) -> str:

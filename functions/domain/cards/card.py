@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from functions.domain.cards import facts, queue_facts
 from functions.domain.cards.card_input import CardInput
-from functions.domain.cards.rendering import CUT, Fact, clock, render, tidy
+from functions.domain.cards.rendering import CUT, Fact, clock, render, rendered, tidy
 from functions.domain.model.codes import Reason, Verdict
 from functions.domain.model.incidents import Escalation
 from functions.domain.model.messages import Card
@@ -54,9 +54,11 @@ def compose(card_input: CardInput, rules: Rules) -> Card:
         links=facts.links(card_input, rules),
         at=card_input.at,
     )
+    title, lines = facts.shown_lines(card_input)
     return replace(
         card,
-        evidence=_evidence(card_input) if card_input.kind == "escalated" else (),
+        evidence=tuple(clean(line, EVIDENCE_LINE, CUT) for line in lines[-EVIDENCE_LINES:]),
+        evidence_title=rendered(rules, title) if lines else "",
         curve=queue_facts.curve(card_input),
         incident=tidy(incident, 80),
     )
@@ -75,9 +77,10 @@ def _started(card_input: CardInput, rules: Rules) -> Content:
             "restarting {subject} (attempt {attempt} of {attempts})", subject=subject, attempt=attempt, attempts=attempts
         )
         text = [Text("Nothing is being processed. Unstick is restarting the application and will report the result here.")]
-    again = incident is not None and incident.tries
-    last = facts.tried if again else facts.restart
-    facts_shown = facts.gathered(card_input, rules, queue_facts.queues, queue_facts.holders, queue_facts.head, facts.since, last)
+    last = facts.tried if incident is not None and incident.tries else facts.restart
+    facts_shown = facts.gathered(
+        card_input, rules, queue_facts.queues, queue_facts.holders, queue_facts.head, facts.since, last, facts.evidence
+    )
     return Content("watch", headline, text, facts_shown)
 
 
@@ -97,7 +100,7 @@ def _held(card_input: CardInput, rules: Rules) -> Content:
     if card_input.approve_url:
         text += _approvable(card_input, rules)
     facts_shown = facts.gathered(
-        card_input, rules, queue_facts.queues, queue_facts.holders, queue_facts.head, facts.since, facts.restart
+        card_input, rules, queue_facts.queues, queue_facts.holders, queue_facts.head, facts.since, facts.restart, facts.evidence
     )
     return Content(urgency, _held_headline(card_input, urgency), text, facts_shown)
 
@@ -184,7 +187,7 @@ def _recovered(card_input: CardInput, rules: Rules) -> Content:
         headline = Text("{subject} recovered", subject=subject)
     if not card_input.moving and card_input.incident and card_input.incident.restarts:
         text = [Text("Healthy in two checks after the restart.")]
-    facts_shown = facts.gathered(card_input, rules, queue_facts.queues, facts.took, facts.attempt, facts.restart)
+    facts_shown = facts.gathered(card_input, rules, queue_facts.queues, facts.took, facts.attempt, facts.restart, facts.evidence)
     return Content("fine", headline, [*text, *_cause(card_input)], facts_shown)
 
 
@@ -207,7 +210,7 @@ def _escalated(card_input: CardInput, rules: Rules) -> Content:
         if not _stuck(card_input):  # the headline says that it is stuck
             text += why(card_input, None)
     facts_shown = facts.gathered(
-        card_input, rules, queue_facts.queues, queue_facts.holders, queue_facts.head, facts.since, facts.tried
+        card_input, rules, queue_facts.queues, queue_facts.holders, queue_facts.head, facts.since, facts.tried, facts.evidence
     )
     return Content("act", headline, [*text, HANDS_OFF, *_cause(card_input)], facts_shown)
 
@@ -270,11 +273,6 @@ def _cause(card_input: CardInput) -> list[Phrase]:
     if cause := tidy(card_input.runbook.root_cause, 300):
         return [Text("The bug behind it is still open: {cause}", cause=cause)]
     return [Text("The runbook has no root_cause: the bug will come back until somebody owns it.")]
-
-
-def _evidence(card_input: CardInput) -> tuple[str, ...]:
-    tail = card_input.incident.tail if card_input.incident else None
-    return tuple(clean(line, EVIDENCE_LINE, CUT) for line in (tail or ())[-EVIDENCE_LINES:])
 
 
 def _resolved(card_input: CardInput, rules: Rules) -> Content:

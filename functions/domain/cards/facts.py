@@ -145,6 +145,27 @@ def _execution(execution: Execution) -> Phrase:
     return join(parts, COMMA)
 
 
+def evidence(card_input: CardInput) -> Iterator[Fact]:
+    """The run that collected evidence, or why there is none."""
+    collected = card_input.incident.evidence if card_input.incident else None
+    if collected is None:
+        return
+    if collected.missing:
+        yield Text("Evidence"), Text("no evidence: {why}", why=collected.missing)
+    elif collected.execution is not None:
+        yield Text("Evidence"), _execution(collected.execution)
+
+
+def shown_lines(card_input: CardInput) -> tuple[Phrase, tuple[str, ...]]:
+    """What the lines of the card are, and the lines: the end of the restart's log once a person needs it, else the evidence."""
+    incident = card_input.incident
+    if incident is None or card_input.kind not in ("started", "held", "escalated"):
+        return "", ()
+    if incident.tail and card_input.kind == "escalated":
+        return words.LOG_END, incident.tail
+    return words.EVIDENCE, incident.evidence.lines if incident.evidence else ()
+
+
 def tried(card_input: CardInput) -> Iterator[Fact]:
     """Every attempt of this incident, one line each, the last restart included."""
     incident = card_input.incident
@@ -205,6 +226,8 @@ def links(card_input: CardInput, rules: Rules) -> Iterator[tuple[Phrase, str]]:
     ]
     wanted += [(words.LINK_ACKNOWLEDGE, card_input.acknowledge_url)]
     wanted += [(words.LINK_EXECUTION, execution.url if execution else ""), (LINK_REASON, page_of_reason(card_input, rules))]
+    collected = card_input.incident.evidence if card_input.incident else None
+    wanted += [(words.LINK_EVIDENCE, collected.execution.url if collected and collected.execution else "")]
     wanted += [(label, known.get(name, "")) for name, label in LINKS.items()]
     wanted += [(words.LINK_CAUSE, card_input.runbook.root_cause if card_input.runbook else "")]
     return ((label, safe) for label, url in wanted if (safe := safe_url(url)))

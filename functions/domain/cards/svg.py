@@ -12,7 +12,7 @@ from unicodedata import east_asian_width
 from msgspec import Struct, field
 
 from functions.domain.model.messages import Card
-from functions.domain.texts.words import CURVE, EVIDENCE, curve_words
+from functions.domain.texts.words import CURVE, curve_words, log_title
 from functions.runtime.text import in_language, named
 
 WIDTH = 400
@@ -165,7 +165,7 @@ def _evidence(sheet: _Sheet, card: Card, language: str) -> None:
     if not card.evidence:
         return
     sheet.y += 6
-    sheet.text(in_language(language, EVIDENCE), 12, colour=GREY)
+    sheet.text(log_title(card.evidence_title, language), 12, colour=GREY)
     top, place = sheet.y + 4, len(sheet.parts)
     sheet.parts.append("")
     sheet.y += 10

@@ -1,8 +1,4 @@
-"""Finds the runbook of an alert and renders its target. Pure, except for RE2.
-
-Regular expressions are RE2's (google-re2): the time of a match is always linear in the text, whatever a label contains.
-See docs/decisions/regular-expressions.md.
-"""
+"""Finds the runbook of an alert and renders its target."""
 
 from __future__ import annotations
 
@@ -11,14 +7,14 @@ import json
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping
-from functools import lru_cache
-from typing import Any
 
 from msgspec import Struct
 
 from functions.domain.model.alerts import Alert, MatchedAlert, QueueRef, Target
 from functions.domain.model.codes import Reason
-from functions.domain.model.runbooks import Matcher, Rules, Runbook, Symptom
+from functions.domain.model.incidents import Evidence
+from functions.domain.model.runbooks import EvidenceJob, Matcher, Rules, Runbook, Symptom
+from functions.domain.texts.patterns import full_match, pattern_mistake
 from functions.runtime.text import COMMA, Phrase, Text, join, named
 
 MAX_MATCHED = 1024
@@ -82,35 +78,6 @@ def matches(matcher: Matcher, labels: Mapping[str, str]) -> bool:
     if len(value) > MAX_MATCHED:
         return False
     return full_match(matcher.value, value) == (matcher.op == "=~")
-
-
-def pattern_mistake(pattern: str) -> str:
-    """What is wrong with a regular expression, or the empty string. Compiling loads google-re2 (6 ms)."""
-    import re2
-
-    try:
-        _compiled(pattern)
-    except re2.error as error:
-        message = error.args[0].decode(errors="replace") if error.args else "it can't be compiled"
-        return f"is not a regular expression of RE2 ({message.partition(': ')[0]})"
-    except UnicodeEncodeError:
-        return "is not valid Unicode"
-    return ""
-
-
-@lru_cache(maxsize=1024)
-def _compiled(pattern: str) -> Any:
-    import re2
-
-    options = re2.Options()
-    options.log_errors = False  # or RE2 writes them to stderr
-    return re2.compile(pattern, options)
-
-
-def full_match(pattern: str, value: str) -> bool:
-    """Whether the valid pattern matches the whole value."""
-    # As bytes: RE2 works on UTF-8, and a lone surrogate must not raise.
-    return _compiled(pattern).fullmatch(value.encode("utf-8", "surrogatepass")) is not None
 
 
 # --- templates -----------------------------------------------------------------------------------------------------------
@@ -205,6 +172,14 @@ def render_target(runbook: Runbook, runner_url: str, labels: Mapping[str, str]) 
     restart = runbook.restart
     options = {name: _option(name, template, restart.allow.get(name), labels) for name, template in restart.options.items()}
     return Target(target_key(runner_url, restart.job, options), runner_url, restart.job, options)
+
+
+def render_evidence(job: EvidenceJob, labels: Mapping[str, str]) -> Evidence:
+    """The evidence that an incident begins with: the job's options, or why none can be collected."""
+    try:
+        return Evidence({name: _option(name, template, job.allow.get(name), labels) for name, template in job.options.items()})
+    except NotRendered as refusal:
+        return Evidence(missing=refusal.text)
 
 
 def _option(name: str, template: str, allow: str | None, labels: Mapping[str, str]) -> str:

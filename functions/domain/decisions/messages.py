@@ -7,10 +7,10 @@ import hashlib
 from msgspec.structs import replace
 
 from functions.domain.cards.card_input import CardInput
-from functions.domain.decisions.bounds import bare, drop_oldest
 from functions.domain.decisions.guards import OVERRULED
 from functions.domain.model import runbooks
 from functions.domain.model.alerts import MatchedAlert
+from functions.domain.model.bounds import bare, drop_oldest
 from functions.domain.model.codes import Ending, Reason
 from functions.domain.model.incidents import AlertRef, Archive, Document, Escalation, Hold, Incident, Outcome, QueueState
 from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, DECLINE, PAUSE, RESTART, Card, Message

@@ -6,7 +6,6 @@ from msgspec.structs import replace
 
 from functions.domain.cards.card_input import CardInput
 from functions.domain.decisions import health as judge
-from functions.domain.decisions.bounds import before_restart
 from functions.domain.decisions.context import StepContext, has_unseen, is_all_resolved, reply_for_incident
 from functions.domain.decisions.endings import (
     GRACE_S,
@@ -19,6 +18,7 @@ from functions.domain.decisions.endings import (
     look_again,
     request_approval,
 )
+from functions.domain.decisions.evidence import needs_evidence, note_evidence, order_evidence, wait_for_evidence
 from functions.domain.decisions.guards import (
     MAX_NUMBERED,
     SAME_CAUSE_S,
@@ -32,10 +32,11 @@ from functions.domain.decisions.guards import (
 )
 from functions.domain.decisions.messages import channels_for, end_escalation, enqueue_hold, enqueue_message
 from functions.domain.decisions.observing import watch_observed
+from functions.domain.model.bounds import before_restart
 from functions.domain.model.codes import Action, Ending, Phase, Reason, Verdict
 from functions.domain.model.events import Abort, Act, Claim, Start, StartResult, Step
 from functions.domain.model.incidents import Document, Incident, PastAttempt, QueueState
-from functions.domain.model.observations import NOT_CHECKED, Execution, ExecutionHistory, QueueSnapshot, Unknown
+from functions.domain.model.observations import NOT_CHECKED, EvidenceReading, Execution, ExecutionHistory, QueueSnapshot, Unknown
 from functions.domain.model.runbooks import Runbook
 from functions.domain.texts.words import duration, worded
 from functions.runtime.text import Phrase, Text, join
@@ -63,10 +64,10 @@ def run_phase(document: Document, incident: Incident, context: StepContext) -> S
             return _check_run(document, incident, runbook, context)
         case Phase.VERIFYING:
             return _check_recovery(document, incident, runbook, context)
-        case Phase.ASKED if incident.expires_at is None or context.at >= incident.expires_at:
-            return end_as_not_approved(document, incident, runbook, context)
+        case Phase.COLLECTING:
+            return _check_evidence(document, incident, context)
         case Phase.ASKED:
-            return Step(replace(document, incident=replace(incident, due=incident.expires_at or context.at)))
+            return _check_asked(document, incident, runbook, context)
         case _:
             return evaluate_guards(document, incident, context)
 
@@ -86,6 +87,8 @@ def evaluate_guards(document: Document, incident: Incident, context: StepContext
     decision = decide(replace(guard_context, document=document))  # on the queues before this observation, which counts once
     last_reason = incident.reason
     incident = replace(incident, reason=decision.reason, detail=decision.detail)
+    if needs_evidence(document, incident, runbook, context, decision):
+        return order_evidence(document, incident, runbook, context)
     if decision.kind is Kind.ADOPT and decision.execution is not None:
         return _adopt(document, incident, runbook, context, decision.execution, decision.reason)
     if decision.kind is Kind.ASK:
@@ -224,6 +227,23 @@ def _start_page(incident: Incident, context: StepContext) -> str:
     """Where people start the job by hand; with the options filled in, if the history could ever be read."""
     known = context.ledger.start_page if isinstance(context.ledger, ExecutionHistory) else ""
     return known or incident.start_page or context.seen.start_page
+
+
+def _check_asked(document: Document, incident: Incident, runbook: Runbook, context: StepContext) -> Step:
+    """Wait for a person until the link expires."""
+    if incident.expires_at is None or context.at >= incident.expires_at:
+        return end_as_not_approved(document, incident, runbook, context)
+    return Step(replace(document, incident=replace(incident, due=incident.expires_at)))
+
+
+def _check_evidence(document: Document, incident: Incident, context: StepContext) -> Step:
+    """Wait for the end of the evidence run, at most `within`; then decide by what is seen now."""
+    reading = context.seen.evidence or EvidenceReading()
+    if reading.awaited:
+        return wait_for_evidence(document, incident, reading, context)
+    incident, acts = note_evidence(replace(incident, phase=Phase.WAITING), reading, context.at)
+    decided = evaluate_guards(document, incident, context)
+    return replace(decided, acts=(*acts, *decided.acts))
 
 
 def _check_start(document: Document, incident: Incident, runbook: Runbook, context: StepContext) -> Step:

@@ -10,10 +10,11 @@ from typing import Generic, TypeVar
 from msgspec.structs import replace
 
 from functions.domain.cards.card_input import CardInput
-from functions.domain.decisions.bounds import ALERTS_KEPT, QUEUES_KEPT, note_turn
 from functions.domain.decisions.context import StepContext, has_unseen, is_all_resolved, reply_for_alerts
 from functions.domain.decisions.endings import end_as_declined
 from functions.domain.decisions.escalations import on_acknowledgement, on_restart_wanted, remind
+from functions.domain.decisions.evidence import on_evidence_started, without_evidence_runs
+from functions.domain.decisions.matching import render_evidence
 from functions.domain.decisions.messages import (
     LATE_S,
     LINKED_TRIGGERS,
@@ -34,6 +35,7 @@ from functions.domain.decisions.phases import (
     run_phase,
 )
 from functions.domain.model.alerts import MatchedAlert
+from functions.domain.model.bounds import ALERTS_KEPT, QUEUES_KEPT, note_turn
 from functions.domain.model.codes import Action, Phase, Reason
 from functions.domain.model.events import (
     Acknowledged,
@@ -42,6 +44,7 @@ from functions.domain.model.events import (
     Bundled,
     Declined,
     Event,
+    EvidenceStarted,
     MessagesDelivered,
     RestartWanted,
     Resumed,
@@ -76,7 +79,7 @@ def step(document: Document, event: Event, seen: Observation, now: float, rules:
     """Take one step. It raises nothing for any document that this or the former release wrote."""
     expected = event.handed_over_at if isinstance(event, AlertsReceived) else document.due
     late_s = now - expected if expected is not None else 0.0
-    context = StepContext(rules, seen, now, late_s=late_s if late_s > LATE_S else 0.0)
+    context = StepContext(rules, without_evidence_runs(seen), now, late_s=late_s if late_s > LATE_S else 0.0)
     match event:
         case AlertsReceived():
             result = _on_request(document, event, replace(context, crowd=event.crowd, was_saved=document.incident is not None))
@@ -84,8 +87,8 @@ def step(document: Document, event: Event, seen: Observation, now: float, rules:
             result = _on_timer(document, context)
         case Approved() | Declined() | Acknowledged() | RestartWanted() | Resumed():
             result = _on_person(document, event, context)
-        case StartResult():
-            result = on_start_result(document, event, context)
+        case StartResult() | EvidenceStarted():
+            result = _on_started(document, event, context)
         case MessagesDelivered():
             result = _on_delivered(document, event)
         case Bundled():
@@ -95,6 +98,12 @@ def step(document: Document, event: Event, seen: Observation, now: float, rules:
         case TokenExpiring():
             result = _on_token_expiring(document, context)
     return _set_due(document, replace(result, document=note_turn(document, result.document, now)), now)
+
+
+def _on_started(document: Document, event: StartResult | EvidenceStarted, context: StepContext) -> Step:
+    if isinstance(event, StartResult):
+        return on_start_result(document, event, context)
+    return on_evidence_started(document, event, context)
 
 
 def _set_due(before: Document, result: Step, now: float) -> Step:
@@ -218,7 +227,18 @@ def _turn_away(document: Document, event: AlertsReceived, case: MatchedAlert, co
 
 
 def _new_incident(event: AlertsReceived, case: MatchedAlert, context: StepContext) -> Incident:
-    return Incident(event.incident, Phase.DEFERRED, context.at, case.runbook.name if case.runbook else "", (), (), due=context.at)
+    runbook = case.runbook
+    job = runbook.evidence if runbook else None
+    return Incident(
+        event.incident,
+        Phase.DEFERRED,
+        context.at,
+        runbook.name if runbook else "",
+        (),
+        (),
+        due=context.at,
+        evidence=render_evidence(job, case.alert.labels) if job else None,
+    )
 
 
 def _with_alerts(incident: Incident, cases: tuple[MatchedAlert, ...], context: StepContext) -> tuple[Incident, int]:

@@ -52,6 +52,7 @@ class Phase(StrEnum):
     DEFERRED = "deferred"
     ASKED = "asked"
     WAITING = "waiting"
+    COLLECTING = "collecting"
     STARTING = "starting"
     RUNNING = "running"
     VERIFYING = "verifying"

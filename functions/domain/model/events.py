@@ -95,6 +95,14 @@ class StartResult(Struct, frozen=True):
     """Where people open the execution that runs with other options."""
 
 
+class EvidenceStarted(Struct, frozen=True):
+    """The result of starting the evidence job: an execution, `refusal` (it was not started), or neither (no answer)."""
+
+    tag: str
+    execution: Execution | None = None
+    refusal: Phrase = ""
+
+
 class MessagesDelivered(Struct, frozen=True):
     """The messages that were posted, the threads that they opened (`channel/incident` -> handle), and the incidents that were
     archived."""
@@ -137,6 +145,7 @@ Event = (
     | RestartWanted
     | Resumed
     | StartResult
+    | EvidenceStarted
     | MessagesDelivered
     | Bundled
     | Unsigned
@@ -156,11 +165,27 @@ class Claim(Struct, frozen=True):
     storm: Storm
 
 
+class Keep(Struct, frozen=True):
+    """Before the save: keep the evidence of an incident in the archive. If that fails, the step goes on without."""
+
+    incident: str
+    output: str
+
+
 class Start(Struct, frozen=True):
     """After the save: start the job, if the kill switch is still off and the fence is not reached."""
 
     tag: str
     runner_not_after: float
+    within_s: float
+
+
+class Collect(Struct, frozen=True):
+    """After the save: start the evidence job, if the kill switch is off."""
+
+    tag: str
+    job: str
+    options: Mapping[str, str]
     within_s: float
 
 
@@ -170,7 +195,7 @@ class Abort(Struct, frozen=True):
     execution: str
 
 
-Act = Wake | Claim | Start | Abort
+Act = Wake | Claim | Keep | Start | Collect | Abort
 
 
 class Reply(Struct, frozen=True):

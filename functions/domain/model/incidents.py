@@ -83,6 +83,22 @@ class Turn(Struct, frozen=True):
     attempt: int = 0
 
 
+class Evidence(Struct, frozen=True):
+    """The evidence of an incident: what a read-only job showed before the first restart."""
+
+    options: Mapping[str, str] = field(default_factory=dict)
+    """Rendered from the labels of the alert that opened the incident."""
+    asked_at: float | None = None
+    """When its run was ordered. It is ordered once."""
+    until: float = 0.0
+    """The restart waits no longer than until then."""
+    execution: Execution | None = None
+    lines: tuple[str, ...] = ()
+    """The lines that cards show. The whole output is in the archive, as evidence/ID.txt."""
+    missing: Phrase = ""
+    """Why there is no evidence."""
+
+
 class Incident(Struct, frozen=True):
     id: str
     phase: Phase
@@ -111,6 +127,8 @@ class Incident(Struct, frozen=True):
     looked_at: float | None = None
     """When the last check that counted was made; while a restart runs, the last that saw it running."""
     tail: tuple[str, ...] | None = None
+    evidence: Evidence | None = None
+    """None: the runbook had no evidence job when the incident began."""
     approved_by: str = ""
     approved_why: str = ""
     declined_by: str = ""

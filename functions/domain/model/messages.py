@@ -33,6 +33,8 @@ class Card(Struct, frozen=True):
     """What people may answer to it."""
     token: str = ""
     """The signed nonce, for chats that have buttons of their own. Set when the card is posted."""
+    evidence_title: str = ""
+    """What the lines of `evidence` are; empty: the end of the job's log."""
 
 
 class Message(Struct, frozen=True):

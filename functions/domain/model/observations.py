@@ -13,6 +13,9 @@ from msgspec import Struct
 from functions.domain.model.codes import FIRST_VERSION
 from functions.runtime.text import Phrase, Text, in_brackets
 
+EVIDENCE = "evidence"
+"""INCIDENT.evidence is the tag of an incident's evidence run; a restart has the attempt's number there."""
+
 
 class Execution(Struct, frozen=True):
     """One run of a job as the runner's history has it. Times are on the runner's clock."""
@@ -30,6 +33,11 @@ class Execution(Struct, frozen=True):
     """It waits for a later start, and blocks the job meanwhile."""
     retry_of_restart: bool = False
     """The runner's own retry of an execution that began in time, so the attempt was a restart in any case."""
+
+    @property
+    def is_evidence(self) -> bool:
+        """Whether Unstick started it to collect evidence. Such a run is never a restart."""
+        return self.tag.endswith(f".{EVIDENCE}")
 
     @property
     def ended(self) -> bool:
@@ -90,6 +98,19 @@ class Holder(Struct, frozen=True):
     """How many of the queue's it holds; None where its channel holds others' as well."""
     since: float | None = None
     """Its channel has neither received nor acknowledged anything since, on our clock; None where that is not known."""
+
+
+class EvidenceReading(Struct, frozen=True):
+    """What the runner shows of an incident's evidence run."""
+
+    execution: Execution | None = None
+    """None: the history does not show it, or not yet."""
+    output: str | None = None
+    """Once it has ended: its output, with secrets masked; None if it could not be read."""
+    problem: Phrase = ""
+    """Why it could not be read."""
+    awaited: bool = False
+    """The incident still waits for it, so nothing else was observed."""
 
 
 class QueueSnapshot(Struct, frozen=True):
@@ -162,3 +183,5 @@ class Observation(Struct, frozen=True):
     """Where people start the job by hand, as far as that is known without the history: they fill in the options."""
     nonce: str = ""
     """Random, drawn with this look: for an approval link, should one be sent."""
+    evidence: EvidenceReading | None = None
+    """None: this look did not ask for evidence."""

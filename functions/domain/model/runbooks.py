@@ -40,6 +40,19 @@ class Restart(Struct, frozen=True, rename=key):
     """A run that takes longer is reported as stuck."""
 
 
+class EvidenceJob(Struct, frozen=True, rename=key):
+    """A read-only job that collects evidence before the restart destroys it."""
+
+    job: str
+    """Id of the job. It must not be a job that restarts something."""
+    options: Mapping[str, Annotated[str, written("template")]] = field(default_factory=dict)
+    """The job's options; the alert's label replaces `${labels.NAME}`."""
+    allow: Mapping[str, Annotated[str, written("pattern")]] = field(default_factory=dict)
+    """By option: what its whole value must match. Required for an option that takes a label."""
+    within_s: Annotated[float, duration(1, 300)] = 20.0
+    """The restart waits for the end of the run, but never longer than this."""
+
+
 class Symptom(Struct, frozen=True):
     """When a queue is stuck: over `max_messages`, and for all of `for_s` no work done or no consumer."""
 
@@ -117,6 +130,8 @@ class Runbook(Struct, frozen=True):
     """What is restarted."""
     symptom: Annotated[Symptom, adapter("runbook/symptoms")]
     """What Unstick must see before it restarts anything."""
+    evidence: EvidenceJob | None = None
+    """A read-only job that runs once an incident, before its first restart."""
     mode: Mode = Mode.OBSERVE
     """`observe` says what it would have done, `approve` asks a person, `auto` restarts."""
     recovered: Recovered = field(default_factory=Recovered)
@@ -159,6 +174,8 @@ class Rules(Struct, frozen=True):
     language: str = "en"
     time_zone: str = "UTC"
     incident_option: str = "unstick_incident"
+    mask: tuple[str, ...] = ()
+    """Patterns of RE2 for secrets in evidence, besides the built-in ones."""
     token_expires_at: float | None = None
     """When the runner stops accepting Unstick's token, if that is known."""
 

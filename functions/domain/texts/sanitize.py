@@ -10,7 +10,7 @@ MAX_URL = 2000
 """Slack accepts 3,000 characters, and browsers handle about 2,000."""
 
 # Not compiled here: that would take 1.5 ms of each start, and `re` caches compiled patterns.
-_ANSI = r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]{0,4096}(?:\x07|\x1b\\)|[@-Z\\-_])"
+ANSI = r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]{0,4096}(?:\x07|\x1b\\)|[@-Z\\-_])"
 _URL = r"https?://[^\s<>\"'`{}|\\^\x00-\x20\x7f]+"
 _DROPPED = {"Cc", "Cf", "Cs", "Co", "Cn"}  # control, format (bidi, zero width, tags), surrogates, private, unassigned
 _MARKS_KEPT = 2  # accents that one letter may need; a stack of them covers the lines above
@@ -24,7 +24,7 @@ def clean(text: object, limit: int, mark: str, *, lines: bool = False) -> str:
     taken = str(text)[: limit * 4 + 64]
     kept: list[str] = []
     marks = 0
-    for char in re.sub(_ANSI, "", taken):
+    for char in re.sub(ANSI, "", taken):
         category = unicodedata.category(char)
         marks = marks + 1 if category in ("Mn", "Me") else 0
         if char in "\n\t\r" or category in ("Zl", "Zp"):

@@ -16,7 +16,8 @@ URGENCIES: Mapping[str, Text] = {
 """The first words of every headline say whether anybody must get up."""
 
 SHORTENED = Text("… (shortened)")
-EVIDENCE = Text("End of the job's log")
+LOG_END = Text("End of the job's log")
+EVIDENCE = Text("Evidence before the restart")
 CURVE = Text("Depth")
 ALERT = Text("Alert")
 TARGET = Text("Target")
@@ -34,6 +35,7 @@ WEEKDAYS = (
     Text("Saturday"),
     Text("Sunday"),
 )
+LINK_EVIDENCE = Text("Evidence in Rundeck")
 BARS = "▁▂▃▄▅▆▇█"
 
 STATUSES: Mapping[str, Text] = {
@@ -44,6 +46,11 @@ STATUSES: Mapping[str, Text] = {
     "stuck": Text("still stuck"),
     "refused_late": Text("refused by the job because it came too late"),
 }
+
+
+def log_title(title: str, language: str) -> str:
+    """What stands above a card's log lines. Without a title of their own they are the end of the job's log."""
+    return title or in_language(language, LOG_END)
 
 
 def curve_words(curve: tuple[tuple[float, int], ...], language: str) -> str:

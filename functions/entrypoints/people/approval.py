@@ -33,6 +33,7 @@ PHASES: Mapping[Phase, Text] = {
     Phase.DEFERRED: Text("being decided"),
     Phase.ASKED: Text("waiting for approval"),
     Phase.WAITING: Text("waiting"),
+    Phase.COLLECTING: Text("collecting evidence"),
     Phase.STARTING: Text("starting"),
     Phase.RUNNING: Text("restarting"),
     Phase.VERIFYING: Text("restarted, being watched"),
@@ -117,6 +118,10 @@ def _result(rules: Rules, subject: Phrase, reply: Reply, after: Document, by: st
         case Action.ADOPTED:
             title = Text("{subject} is already being restarted", subject=subject)
             return page(rules, title, text(rules, watched), execution, recorded)
+        case Action.DEFERRED if after.incident is not None and after.incident.phase is Phase.COLLECTING:
+            title = Text("{subject} will be restarted", subject=subject)
+            collecting = Text("Unstick collects evidence first, then restarts it and reports in the chat.")
+            return page(rules, title, text(rules, collecting), recorded)
         case Action.DEFERRED:
             return page(rules, Text("Rundeck has not answered yet"), text(rules, unanswered), execution, recorded)
         case _:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from functions.domain.decisions.bounds import TURNS_KEPT, note_turn, shrink
+from functions.domain.model.bounds import TURNS_KEPT, note_turn, shrink
 from functions.domain.model.codes import Phase, Reason
 from functions.domain.model.events import StartResult
 from functions.domain.model.incidents import Document, Turn

@@ -16,7 +16,6 @@ from functions.domain.decisions.matching import (
     matches,
     overlaps,
     parse_matcher,
-    pattern_mistake,
     shown,
     target_key,
     template_labels,
@@ -24,6 +23,7 @@ from functions.domain.decisions.matching import (
 from functions.domain.model.alerts import Alert, MatchedAlert
 from functions.domain.model.codes import Mode, Reason
 from functions.domain.model.runbooks import Matcher, Restart, Rules, Runbook, Symptom
+from functions.domain.texts.patterns import pattern_mistake
 
 URL = "http://127.0.0.1:4440"
 LABELS = {"alertname": "RabbitMQQueueStuck", "service": "mail-1", "vhost": "/", "queue": "mail.送信"}

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 from urllib.parse import quote
+
+from msgspec.structs import replace
 
 from functions.adapters.runners.rundeck import answers
 from functions.adapters.runners.rundeck.settings import Settings
@@ -36,6 +39,7 @@ ONCE = "the job runs once at a time"
 GUARD = "the job refuses a late start"
 BY_NODE = "the job refuses a late start on all nodes before it restarts one"
 TIMEOUT = "Rundeck ends a run before Unstick reports it as hung"
+EVIDENCE_TIMEOUT = "Rundeck ends a run that hangs"
 RETRY = "only Unstick tries a restart again"
 
 OPTIONAL: Mapping[str, tuple[str, ...]] = {
@@ -90,6 +94,30 @@ def check(
         (DEFINITION, definition, partial(_check_definition, settings, options, auto=auto, max_run_s=max_run_s)),
         (NODES, nodes, _check_nodes),
     ]
+    return findings + _judge(judged)
+
+
+def check_evidence(settings: Settings, job: str, options: tuple[str, ...], *, within_s: float, timeout_s: float) -> list[Finding]:
+    """The same of a job that collects evidence: it needs no guard against a late start, but a time-out."""
+    to = answers.connect(settings, timeout_s)
+    path = f"job/{quote(job, safe='')}"
+    info, meta, definition = run_parallel(
+        [partial(_get, to, f"{path}/info"), partial(_get, to, f"{path}/meta", META_VERSION), partial(_get_definition, to, path)],
+        timeout_s=to.left_s,
+    )
+    _, nodes = _ask_of_project(to, info, definition, "localhost")
+    judged: list[tuple[str, Any, Callable[[Any], list[Finding]]]] = [
+        (JOB, info, _check_job),
+        (MAY_RUN, meta, _check_run_permission),
+        (DEFINITION, definition, partial(_check_evidence_definition, settings, options, within_s=within_s)),
+        (NODES, nodes, _check_nodes),
+    ]
+    return [replace(finding, what=f"evidence: {finding.what}") for finding in _judge(judged)]
+
+
+def _judge(judged: list[tuple[str, Any, Callable[[Any], list[Finding]]]]) -> list[Finding]:
+    """What each judge says of its answer, or why there is none."""
+    findings: list[Finding] = []
     for what, result, judge in judged:
         if result is None:
             continue
@@ -98,6 +126,15 @@ def check(
         except Unavailable as error:
             findings.append(_failed(what, error))
     return findings
+
+
+def _check_evidence_definition(
+    settings: Settings, options: tuple[str, ...], job: Mapping[str, Any], *, within_s: float
+) -> list[Finding]:
+    return [
+        _check_options((*options, settings.incident_option), job, "evidence.options"),
+        _check_timeout(job, math.inf, f"a minute, and above evidence.within, {within_s:g} s", EVIDENCE_TIMEOUT),
+    ]
 
 
 def _get(to: answers.Connection, path: str, at_least: int = 0) -> Any:
@@ -242,26 +279,25 @@ def _check_definition(
 ) -> list[Finding]:
     problem, remedy = guard_problem(job, settings.not_after_option)
     findings = [
-        _check_options(settings, options, job),
+        _check_options((*options, settings.incident_option, settings.not_after_option), job, "restart.options"),
         _finding(ONCE, ok=not job.get("multipleExecutions"), remedy="set multipleExecutions to false"),
         Finding(GUARD, ok=False if problem and auto else None if problem else True, detail=problem, remedy=remedy),
     ]
     if isinstance(job.get("nodefilters"), dict) and _strategy(job) == NODE_FIRST:
         detail = "its steps run node by node: with several nodes the last may find its time over"
         findings.append(Finding(BY_NODE, ok=None, detail=detail, remedy="set the workflow's strategy to sequential"))
-    findings.append(_check_timeout(job, max_run_s))
+    findings.append(_check_timeout(job, max_run_s, f"restart.max_run, {max_run_s / 60:g} min"))
     findings.append(_check_retry(job))
     return findings
 
 
-def _check_options(settings: Settings, options: tuple[str, ...], job: Mapping[str, Any]) -> Finding:
+def _check_options(sent: tuple[str, ...], job: Mapping[str, Any], key: str) -> Finding:
     declared = {str(option.get("name")): option for option in job.get("options") or () if isinstance(option, dict)}
-    sent = (*options, settings.incident_option, settings.not_after_option)
     problems = [f"{name} is not declared" for name in sent if name not in declared]
     problems += [f"{name} is secure, so the history does not show it" for name in sent if declared.get(name, {}).get("secure")]
     problems += [f"{name} has a default" for name, option in declared.items() if option.get("value") and name not in sent]
     problems += [f"{name} is required" for name, option in declared.items() if option.get("required") and name not in sent]
-    remedy = "declare plain options, and name in restart.options each that has a default or is required"
+    remedy = f"declare plain options, and name in {key} each that has a default or is required"
     return _finding(OPTIONS, ok=not problems, remedy=remedy, detail=answers.plain("; ".join(problems)))
 
 
@@ -275,18 +311,16 @@ def _check_retry(job: Mapping[str, Any]) -> Finding:
     return Finding(RETRY, ok=None, detail=f"retry: {answers.plain(count, 40)}", remedy=remedy)
 
 
-def _check_timeout(job: Mapping[str, Any], max_run_s: float) -> Finding:
+def _check_timeout(job: Mapping[str, Any], below_s: float, key: str = "restart.max_run", what: str = TIMEOUT) -> Finding:
     """Unknown, not wrong: a run that hangs is reported either way, but it blocks the job until somebody aborts it."""
-    remedy = f"set the job's timeout below restart.max_run, {max_run_s / 60:g} min"
+    remedy = f"set the job's timeout below {key}"
     text = str(job.get("timeout") or "")
     if not text:
-        return Finding(TIMEOUT, ok=None, detail="the job has no timeout", remedy=remedy)
+        return Finding(what, ok=None, detail="the job has no timeout", remedy=remedy)
     if not re.fullmatch(r"\d+|(\d+[dhms]\s*)+", text):
-        return Finding(TIMEOUT, ok=None, detail=f"the timeout can't be read: {answers.plain(text, 40)}", remedy=remedy)
+        return Finding(what, ok=None, detail=f"the timeout can't be read: {answers.plain(text, 40)}", remedy=remedy)
     seconds = int(text) if text.isdigit() else sum(int(n) * UNITS_S[unit] for n, unit in re.findall(r"(\d+)([dhms])", text))
-    return _finding(
-        TIMEOUT, ok=True if 0 < seconds < max_run_s else None, remedy=remedy, detail=f"timeout: {answers.plain(text, 40)}"
-    )
+    return _finding(what, ok=True if 0 < seconds < below_s else None, remedy=remedy, detail=f"timeout: {answers.plain(text, 40)}")
 
 
 NODE_FIRST = "node-first"

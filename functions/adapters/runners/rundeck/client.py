@@ -260,3 +260,10 @@ def check(
     from functions.adapters.runners.rundeck import checks  # no start and no alert needs it
 
     return checks.check(settings, job, options, auto=auto, max_run_s=max_run_s, timeout_s=timeout_s)
+
+
+def check_evidence(settings: Settings, job: str, options: tuple[str, ...], *, within_s: float, timeout_s: float) -> list[Finding]:
+    """See checks.check_evidence."""
+    from functions.adapters.runners.rundeck import checks  # no start and no alert needs it
+
+    return checks.check_evidence(settings, job, options, within_s=within_s, timeout_s=timeout_s)

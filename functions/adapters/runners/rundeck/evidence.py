@@ -1,0 +1,64 @@
+"""Starts evidence jobs, finds their runs again, and reads what they wrote. Restarts never use this."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+from urllib.parse import quote
+
+from functions.adapters.runners.rundeck import answers
+from functions.adapters.runners.rundeck.settings import Settings
+from functions.domain.model.observations import Execution
+from functions.runtime.parallel import run_parallel
+
+OUTPUT_LINES = 3000
+RECENT = 20
+"""Runs among which the tag is searched. A job that runs more often in `within` is not found, and there is no evidence."""
+
+
+def start_evidence(settings: Settings, job: str, options: Mapping[str, str], *, tag: str, timeout_s: float) -> Execution:
+    """Start the job once. Rundeck keeps an option that the job does not declare, so the tag is always sent."""
+    to = answers.connect(settings, timeout_s)
+    sent = {**{name: value for name, value in options.items() if value != ""}, settings.incident_option: tag}
+    answer = answers.ask(to, "POST", f"job/{quote(job, safe='')}/run", json={"options": sent})
+    return answers.execution_of(answers.mapping(answer.json()), settings)
+
+
+def read_evidence(
+    settings: Settings, job: str, *, tag: str, execution: str | None, timeout_s: float
+) -> tuple[Execution | None, str | None]:
+    """The run, and its output once it has ended. Without `execution`, the run is searched by its tag."""
+    to = answers.connect(settings, timeout_s)
+    if execution is None:
+        run = _find(to, job, tag)
+    else:
+        row = answers.ask(to, "GET", f"execution/{quote(execution, safe='')}").json()
+        run = answers.execution_of(answers.mapping(row), settings)
+    return run, _read_output(to, run.id) if run is not None and run.ended else None
+
+
+def _find(to: answers.Connection, job: str, tag: str) -> Execution | None:
+    """On most databases the running ones come last in the list of all, so both lists are read."""
+    path = f"job/{quote(job, safe='')}/executions"
+    calls: list[Callable[[], Any]] = [
+        partial(answers.ask, to, "GET", f"{path}?{which}max={RECENT}") for which in ("status=running&", "")
+    ]
+    for result in run_parallel(calls, timeout_s=to.left_s):
+        if isinstance(result, Exception):
+            raise result
+        rows: Any = answers.mapping(result.json()).get("executions")
+        for row in rows if isinstance(rows, list) else ():
+            run = answers.execution_of(answers.mapping(row), to.settings)
+            if run.tag == tag:
+                return run
+    return None
+
+
+def _read_output(to: answers.Connection, execution: str) -> str | None:
+    """The last lines that the job wrote, as they are; None while Rundeck does not have all of them yet."""
+    body = answers.mapping(answers.ask(to, "GET", f"execution/{execution}/output?lastlines={OUTPUT_LINES}").json())
+    entries = body.get("entries")
+    if body.get("pending") or not isinstance(entries, list):
+        return None
+    return "\n".join(str(entry.get("log") or "") for entry in entries if isinstance(entry, dict))

@@ -1,0 +1,69 @@
+"""Starts, reads and keeps evidence. Nothing here may cost a restart more than its time-out: what fails is data or a log line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec.structs import replace
+
+from functions.application.ports import Budget, Ports
+from functions.domain.decisions.evidence import is_awaited, tag_of
+from functions.domain.model.codes import Phase
+from functions.domain.model.events import Collect, EvidenceStarted, Keep
+from functions.domain.model.incidents import Incident
+from functions.domain.model.observations import EvidenceReading
+from functions.runtime.errors import Denied, Unavailable
+from functions.runtime.text import Text
+
+START_S = 5.0
+KEEP_S = 3.0
+READ_S = 3.0
+"""For each check of the run. The last one may end so much after `within`."""
+
+
+def evidence_path(incident: str) -> str:
+    """Where the archive has the output: beside the incident, whose record is written only when it ends."""
+    return f"evidence/{incident}.txt"
+
+
+def start_evidence(ports: Ports, collect: Collect, looked_from: float, pause: Any, budget: Budget) -> EvidenceStarted:
+    """Start the evidence job once, unless the kill switch is on or can't be read."""
+    if pause is not None:
+        return EvidenceStarted(collect.tag, refusal=Text("the kill switch is on, or can't be read"))
+    timeout_s = min(budget.at_most(START_S), collect.within_s - (ports.monotonic() - looked_from))
+    if timeout_s <= 0:
+        return EvidenceStarted(collect.tag, refusal=Text("too much time had passed since the last check"))
+    try:
+        return EvidenceStarted(collect.tag, ports.start_evidence(collect.job, collect.options, collect.tag, timeout_s))
+    except Denied as denied:
+        return EvidenceStarted(collect.tag, refusal=denied.detail)
+    except Unavailable as unavailable:
+        ports.log("WARNING", f"the start of the evidence job was not answered: {unavailable}")
+        return EvidenceStarted(collect.tag)
+
+
+def read_evidence(ports: Ports, incident: Incident, budget: Budget) -> EvidenceReading | None:
+    """What the evidence run shows; None for an incident that collects none."""
+    runbook = ports.rules.runbooks.get(incident.runbook)
+    evidence = incident.evidence
+    if incident.phase is not Phase.COLLECTING or evidence is None or runbook is None or runbook.evidence is None:
+        return None
+    if evidence.missing:  # known by the answer of its start
+        return EvidenceReading(evidence.execution)
+    from functions.domain.texts.masking import mask  # loads google-re2 (6 ms), and only evidence needs it
+
+    known = evidence.execution.id if evidence.execution else None
+    try:
+        run, output = ports.read_evidence(runbook.evidence.job, tag_of(incident), known, budget.at_most(READ_S))
+        reading = EvidenceReading(run, None if output is None else mask(output, ports.rules.mask))
+    except (Denied, Unavailable) as error:
+        reading = EvidenceReading(evidence.execution, problem=error.text)
+    return replace(reading, awaited=is_awaited(evidence, reading, ports.now()))
+
+
+def keep_evidence(ports: Ports, keep: Keep, timeout_s: float) -> None:
+    """Keep the output beside the incident. If that fails, Rundeck still has it."""
+    try:
+        ports.archive(evidence_path(keep.incident), keep.output.encode(), min(timeout_s, KEEP_S))
+    except (Denied, Unavailable) as error:
+        ports.log("WARNING", f"the evidence was not kept: {error}", incident=keep.incident)

@@ -1,0 +1,252 @@
+"""Evidence comes once, before the restart, and never costs it more than `within` (I10)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from functions.application import reconcile
+from functions.domain.model.codes import Action, Mode, Phase, Reason
+from functions.domain.model.events import Approved, Reply, TimerFired
+from functions.domain.model.observations import Execution
+from functions.domain.model.runbooks import EvidenceJob
+from functions.runtime.errors import Denied, Unavailable
+from tests.support.memory import Memory
+from tests.support.scenes import AHEAD_S, POST, RUNNER_NOW, TARGET, alerted, case, execution, rules, runbook, well
+
+KEY = TARGET.key
+WITHIN_S = 20.0
+JOB = EvidenceJob("job-evidence", {"service": "${labels.queue}"}, {"service": "[a-z]+"}, within_s=WITHIN_S)
+TAG = "inc-1.evidence"
+OUTPUT = "dump of 71\n>> MainThread in recv\n>>   read_reply (smtp.py:41)\npassword=hunter2\n"
+
+
+def outside(**changes: Any) -> Memory:
+    return Memory(rules(replace(runbook(evidence=JOB), **changes), public_url="https://unstick.example"))
+
+
+def told(ports: Memory) -> Reply | None:
+    """The alert arrives."""
+    event = alerted(case(book=ports.rules.runbooks["mail"]))
+    return reconcile.advance(ports, KEY, event, ports.budget())
+
+
+def wait(ports: Memory, seconds: float) -> None:
+    """So much later its wake-up comes."""
+    ports.clock += seconds
+    reconcile.advance(ports, KEY, TimerFired(), ports.budget(60.0))
+
+
+def ended(ports: Memory, output: str | None = OUTPUT, status: str = "succeeded") -> None:
+    """The evidence run ends."""
+    assert ports.evidence is not None
+    ports.evidence = replace(ports.evidence, status=status, runner_ended_at=ports.clock + AHEAD_S)
+    ports.output = output
+
+
+def phase(ports: Memory) -> Phase | None:
+    incident = ports.document(KEY).incident
+    return incident.phase if incident else None
+
+
+def started(ports: Memory) -> list[str]:
+    return [name for name in ports.names if name.startswith(("run ", "collect "))]
+
+
+def test_evidence_is_collected_before_the_restart_and_shown_with_it():
+    """The restart waits for the end of the run. The card shows the marked lines and a link; the archive has all, masked."""
+    ports = outside()
+    reply = told(ports)
+    assert reply is not None
+    assert (reply.action, started(ports)) == (Action.DEFERRED, [f"collect {TAG}"])
+    assert ports.evidence_options == {"service": "mail"}
+    wait(ports, 3.0)
+    assert started(ports) == [f"collect {TAG}"]
+    assert "history" not in ports.names[-4:], "while it is awaited, only the run is asked for"
+    ended(ports)
+    wait(ports, 3.0)
+    assert started(ports) == [f"collect {TAG}", "run inc-1.1"]
+    (_, card), *_ = ports.posts
+    assert card.kind == "started"
+    assert card.evidence == ("MainThread in recv", "read_reply (smtp.py:41)")
+    assert ("Evidence in Rundeck", "http://rundeck/evidence-1") in card.links
+    assert ports.archived["evidence/inc-1.txt"] == OUTPUT.replace("hunter2", "***").encode()
+
+
+def test_a_run_that_hangs_costs_no_more_than_within():
+    """When the time is up, the restart is made, and the card says why there is no evidence."""
+    ports = outside()
+    told(ports)
+    begun = ports.clock
+    while phase(ports) is Phase.COLLECTING:
+        wait(ports, max(0.0, (ports.document(KEY).due or 0.0) - ports.clock))
+    assert started(ports)[-1] == "run inc-1.1"
+    assert ports.clock - begun < WITHIN_S + 1.0
+    assert ("Evidence", "no evidence: execution evidence-1 had not ended after 20 s") in ports.posts[0][1].facts
+
+
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [
+        (Denied("Rundeck", "the job is already running", code="busy"), "the job is already running"),
+        (Denied("Rundeck", "there is no such job", code="job", remedy="Compare."), "there is no such job"),
+    ],
+)
+def test_a_refused_run_costs_nothing(error: Denied, why: str):
+    """409 and 4xx: the next wake-up, which is due at once, decides without evidence."""
+    ports = outside()
+    ports.before = lambda name: _raise(error) if name.startswith("collect") else None
+    told(ports)
+    assert (ports.document(KEY).due or 0.0) <= ports.clock
+    wait(ports, 0.0)
+    assert started(ports)[-1] == "run inc-1.1"
+    assert ("Evidence", f"no evidence: {why}") in ports.posts[0][1].facts
+
+
+def _raise(error: Exception) -> None:
+    raise error
+
+
+def test_a_lost_answer_is_looked_for_by_its_tag():
+    """The run was started all the same: it is found, and its evidence counts."""
+    ports = outside()
+    ports.before = lambda name: _raise(Unavailable("Rundeck", "is silent")) if name.startswith("collect") else None
+    told(ports)
+    ports.evidence = Execution("9", "http://rundeck/9", "succeeded", RUNNER_NOW, RUNNER_NOW + 1, TAG)
+    ports.output = OUTPUT
+    wait(ports, 3.0)
+    assert "evidence None" in ports.names
+    assert ports.posts[0][1].evidence == ("MainThread in recv", "read_reply (smtp.py:41)")
+
+
+@pytest.mark.parametrize("where", ["start", "read", "archive"])
+def test_nothing_that_fails_holds_the_restart(where: str):
+    """Whatever can't be reached, at the latest after `within` the restart is made."""
+    ports = outside()
+    names = {"start": "collect", "read": "evidence", "archive": "archive"}[where]
+    ports.before = lambda name: _raise(Unavailable("x", "is down")) if name.startswith(names) else None
+    told(ports)
+    if where == "archive":
+        ended(ports)
+    wait(ports, WITHIN_S)
+    assert started(ports)[-1] == "run inc-1.1"
+
+
+def test_a_failed_run_says_so_and_shows_what_it_wrote():
+    """No evidence, but its lines help to repair the job."""
+    ports = outside()
+    told(ports)
+    ended(ports, "py-spy: Permission denied\n", "failed")
+    wait(ports, 3.0)
+    card = ports.posts[0][1]
+    assert ("Evidence", "no evidence: execution evidence-1 ended as failed") in card.facts
+    assert card.evidence == ("py-spy: Permission denied",)
+
+
+def test_a_queue_that_healed_meanwhile_is_not_restarted():
+    """I9: after the wait everything is looked at anew."""
+    ports = outside()
+    told(ports)
+    ended(ports)
+    ports.mail = well
+    wait(ports, 3.0)
+    assert started(ports) == [f"collect {TAG}"]
+    assert ports.posts[0][1].headline.endswith("is healthy; nothing was restarted")
+
+
+def test_the_kill_switch_counts_before_and_after():
+    """I9: paused between decision and POST, no evidence is collected; paused while it is, nothing is restarted."""
+    ports = outside()
+    ports.before = lambda name: ports.pause() if name == f"save {KEY}" and "pause" not in ports.bodies else None
+    told(ports)
+    assert started(ports) == []
+    ports = outside()
+    told(ports)
+    ended(ports)
+    ports.pause()
+    wait(ports, 3.0)
+    assert started(ports) == [f"collect {TAG}"]
+
+
+def test_whoever_approves_sees_the_evidence():
+    """In mode approve evidence comes before the question, and pressing the button does not collect it again."""
+    ports = outside(mode=Mode.APPROVE)
+    told(ports)
+    ended(ports)
+    wait(ports, 3.0)
+    incident = ports.document(KEY).incident
+    assert incident is not None
+    assert incident.phase is Phase.ASKED
+    assert ports.posts[0][1].evidence[0] == "MainThread in recv"
+    reconcile.advance(ports, KEY, Approved(incident.nonce, "anna"), ports.budget())
+    assert started(ports) == [f"collect {TAG}", "run inc-1.1"]
+
+
+def test_observe_collects_evidence_and_restarts_nothing():
+    """The card of what would have been restarted shows it."""
+    ports = outside(mode=Mode.OBSERVE)
+    told(ports)
+    ended(ports)
+    wait(ports, 3.0)
+    assert started(ports) == [f"collect {TAG}"]
+    assert ports.posts[0][1].evidence[0] == "MainThread in recv"
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"), [({"mail": well()}, Reason.SYMPTOM_GONE), ({"running": True}, Reason.ALREADY_RUNNING)]
+)
+def test_what_is_held_or_adopted_collects_none(changes: dict[str, Any], reason: Reason):
+    """Evidence is for what is restarted, and costs nobody else anything."""
+    ports = outside()
+    if "running" in changes:
+        ports.executions = [execution(ended=None)]
+    else:
+        ports.mail = well
+    reply = told(ports)
+    assert reply is not None
+    assert reply.reason is reason
+    assert started(ports) == []
+
+
+def test_an_option_that_can_not_be_filled_costs_the_evidence_only():
+    """A label that does not match its pattern: the restart is made at once, and the card says why there is no evidence."""
+    ports = outside(evidence=replace(JOB, allow={"service": "post"}))
+    reply = told(ports)
+    assert reply is not None
+    assert reply.action is Action.RESTARTED
+    facts = dict(ports.posts[0][1].facts)
+    assert facts["Evidence"].startswith("no evidence: option service (from label queue)")
+
+
+def test_an_evidence_run_is_never_a_restart():
+    """Even if the same job collected the evidence: no guard sees its runs."""
+    ports = outside()
+    told(ports)
+    assert ports.evidence is not None
+    ports.executions = [replace(ports.evidence, id="3")]
+    wait(ports, WITHIN_S)
+    assert started(ports)[-1] == "run inc-1.1"
+    incident = ports.document(KEY).incident
+    assert incident is not None
+    assert (incident.restarts, incident.adopted) == (1, False)
+
+
+def test_without_an_evidence_job_there_are_as_many_round_trips_as_before():
+    """What nobody asked for costs nothing."""
+    without, unnamed = Memory(rules(runbook())), Memory(rules())
+    for ports in (without, unnamed):
+        told(ports)
+    assert without.calls == unnamed.calls
+    assert not any("evidence" in name for name in without.names)
+
+
+def test_an_alert_that_joins_does_not_end_the_wait():
+    """A second queue joins while evidence is collected; the restart still waits."""
+    ports = outside()
+    told(ports)
+    other = case(POST, ports.rules.runbooks["mail"], fingerprint="fp-2")
+    reconcile.advance(ports, KEY, alerted(other, incident="inc-2"), ports.budget())
+    assert phase(ports) is Phase.COLLECTING
+    assert started(ports) == [f"collect {TAG}"]
