@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import socketserver
 import threading
-import time
 from typing import Any, Self
 
 LENGTH = re.compile(rb"(?im)^content-length:\s*(\d+)")
@@ -37,7 +36,8 @@ class Anything:
                 self.request.sendall(head + end)
                 for at in range(len(body)):
                     self.request.sendall(body[at : at + 1])
-                    time.sleep(double.pause_s)
+                    if double._over.wait(double.pause_s):
+                        return
 
         class Server(socketserver.ThreadingTCPServer):
             daemon_threads, allow_reuse_address = True, True
@@ -46,7 +46,7 @@ class Anything:
             def handle_error(self, request: Any, client_address: Any) -> None:
                 """A client that hangs up first is its own affair."""
 
-        self._lock = threading.Lock()
+        self._lock, self._over = threading.Lock(), threading.Event()
         self._server = Server(("127.0.0.1", 0), Handler)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
 
@@ -64,6 +64,7 @@ class Anything:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._over.set()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()

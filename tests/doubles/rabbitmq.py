@@ -81,6 +81,7 @@ class RabbitDouble:
         self.broken: dict[str, Reply | float] = {}
         """By `totals`, `page`, `overview`, `whoami`, `alarms`: what is answered instead, or after how many seconds."""
         self.date: str | None = None
+        self._over = threading.Event()
         self.asked: list[str] = []
         """Paths and queries as they came over the wire."""
         self._server = ThreadingHTTPServer(("127.0.0.1", port), _handler(self))
@@ -98,6 +99,7 @@ class RabbitDouble:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._over.set()
         self._server.shutdown()
         self._server.server_close()
 
@@ -118,7 +120,7 @@ class RabbitDouble:
         if isinstance(broken, tuple):
             return broken
         if broken is not None:
-            time.sleep(broken)
+            self._over.wait(broken)
         user = self._user(authorization)
         if user is None:
             return _error(401, "not_authorized", "Login failed")

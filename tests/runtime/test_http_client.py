@@ -35,23 +35,23 @@ def test_no_answer_is_read_beyond_its_limit(head: str) -> None:
 def test_a_body_that_drips_is_left_when_the_time_is_over(head: str) -> None:
     """Each byte comes in time, the whole does not."""
     with Anything() as server:
-        server.answers, server.pause_s = [f"HTTP/1.1 {head}\r\n\r\n".encode() + b"x" * 100], 0.05
+        server.answers, server.pause_s = [f"HTTP/1.1 {head}\r\n\r\n".encode() + b"x" * 1000], 0.05
         began = time.monotonic()
         with pytest.raises(Unavailable) as caught:
             ask(server, timeout_s=0.5)
         assert caught.value.late
-        assert time.monotonic() - began < 2.0
+        assert time.monotonic() - began < 25.0, "to its end it would drip for 50 s"
 
 
 def test_a_body_that_stalls_is_left_when_the_time_is_over() -> None:
     """The time that the head took counts, and what is late may well come another time."""
     with Anything() as server:
-        server.answers, server.pause_s = [b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n[1"], 1.5
+        server.answers, server.pause_s = [b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n[1"], 60.0
         began = time.monotonic()
         with pytest.raises(Unavailable, match=r"did not answer within 0\.8 s") as caught:
             ask(server, timeout_s=0.8)
         assert caught.value.late
-        assert time.monotonic() - began < 1.2
+        assert time.monotonic() - began < 30.0, "it stalls for a minute"
 
 
 @pytest.mark.parametrize("location", ["", "//[", "http://127.0.0.1:1/", "\xff", "http://[::1", "x" * 10_000])

@@ -255,7 +255,7 @@ def test_cut_off_is_unavailable(scheduler):
     began = time.monotonic()
     with pytest.raises(Unavailable):
         scheduler.wake(time.time(), "a", timeout_s=0.3)
-    assert time.monotonic() - began < 1.5
+    assert time.monotonic() - began < 10.0
 
 
 def test_no_time_left_is_late(scheduler):
@@ -810,14 +810,14 @@ def test_a_token_that_does_not_come_is_late_in_time(monkeypatch, account):
         def refresh(request: Any) -> None:
             for _ in range(5):
                 with suppress(TransportError):
-                    request(url=f"http://127.0.0.1:{silent.getsockname()[1]}/", method="GET", timeout=3)
+                    request(url=f"http://127.0.0.1:{silent.getsockname()[1]}/", method="GET", timeout=10)
 
         monkeypatch.setattr(account, "refresh", refresh)
         began = time.monotonic()
         with pytest.raises(Unavailable) as caught:
             cloud_tasks.wake(ELSEWHERE, 1.0, "a", timeout_s=0.5)
     assert caught.value.late
-    assert time.monotonic() - began < 2.0
+    assert time.monotonic() - began < 25.0, "each of the five would wait for ten seconds"
 
 
 def test_a_token_that_can_not_be_fetched_now_is_unavailable(monkeypatch, account):
@@ -833,10 +833,12 @@ def test_a_token_that_can_not_be_fetched_now_is_unavailable(monkeypatch, account
 
 def test_an_answer_that_never_ends_is_late_in_time(monkeypatch, httpserver):
     """The time is for the whole exchange: a body that comes by drops does not stretch it."""
+    over = threading.Event()
 
     def drops() -> Iterator[bytes]:
-        for _ in range(50):
-            time.sleep(0.1)
+        for _ in range(500):
+            if over.wait(0.1):
+                return
             yield b" "
 
     httpserver.expect_request(re.compile(".*")).respond_with_handler(lambda _request: Response(drops(), 200))
@@ -845,7 +847,8 @@ def test_an_answer_that_never_ends_is_late_in_time(monkeypatch, httpserver):
     with pytest.raises(Unavailable) as caught:
         cloud_tasks.wake(ELSEWHERE, 1.0, "a", timeout_s=0.5)
     assert caught.value.late
-    assert time.monotonic() - began < 2.0
+    over.set()
+    assert time.monotonic() - began < 25.0, "to its end it would take 50 s"
 
 
 @pytest.mark.parametrize(

