@@ -21,8 +21,8 @@ $(VENV)/.ready: requirements-dev.txt tools/setup
 test: lint ## check style and types, and run the tests on all cores
 	$(RUN) -m pytest $(ARGS)
 
-test-long: setup ## the tests that take minutes: more schedules, a simulated day
-	$(RUN) -m pytest -m long $(ARGS)
+test-long: setup ## the tests that take minutes: more schedules and examples, a simulated day
+	$(RUN) -m pytest -m "long or hypothesis" --hypothesis-profile=long $(ARGS)
 
 mutate: setup ## test the tests: change the code in 300 places, one at a time, and print what no test notices
 	$(RUN) tools/mutate.py $(ARGS)

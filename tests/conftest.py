@@ -15,7 +15,8 @@ from typing import Any
 import hypothesis
 import pytest
 
-hypothesis.settings.register_profile("unstick", deadline=None, print_blob=True)  # a busy machine is no failure
+hypothesis.settings.register_profile("unstick", deadline=None, print_blob=True, max_examples=30)  # a busy machine is no failure
+hypothesis.settings.register_profile("long", hypothesis.settings.get_profile("unstick"), max_examples=300)  # `make test-long`
 hypothesis.settings.load_profile("unstick")
 
 LOOPBACK_NAMES = {"localhost", "localhost.localdomain", "ip6-localhost", ""}

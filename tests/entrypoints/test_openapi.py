@@ -274,7 +274,7 @@ notifications = st.fixed_dictionaries(
 bodies = (notifications | values).map(lambda content: json.dumps(content).encode()) | st.binary(max_size=200)
 
 
-@settings(max_examples=40, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+@settings(database=None, suppress_health_check=list(HealthCheck))
 @given(body=bodies)
 def test_whatever_is_signed_is_answered_as_described(entry: Entry, body: bytes):
     """200 or 400, in the shape that is described; never 500, whatever the labels are."""
@@ -285,11 +285,12 @@ def test_whatever_is_signed_is_answered_as_described(entry: Entry, body: bytes):
         assert {one["action"] for one in answer.json["incidents"]} <= {"held", "deferred"}  # nothing can be reached here
 
 
-@settings(max_examples=30, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+@settings(database=None, suppress_health_check=list(HealthCheck))
 @given(token=texts, method=st.sampled_from(["GET", "POST"]))
 def test_whatever_is_asked_of_the_approval_page_is_a_page(entry: Entry, token: str, method: str):
     """No token opens it but ours, and none makes an error of it."""
-    path = "/approve/" + token.encode(errors="replace").decode().replace("?", "%3F").replace("#", "%23")
+    token = token.encode(errors="replace").decode()  # half a pair of UTF-16 can't be sent
+    path = "/approve/" + token.replace("?", "%3F").replace("#", "%23")
     answer = entry["webhook"].open(path, method=method)
     if token.strip("/") in ("", "open"):
         assert answer.status_code == (200 if method == "GET" else 403)

@@ -7,6 +7,7 @@ docs/decisions/openapi.md says why Schemathesis, and why not by its pytest plugi
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -108,6 +109,7 @@ def asking() -> tuple[str, str]:
     raise AssertionError("nothing asks")
 
 
+@functools.cache
 def operations(*, credentials: bool) -> dict[str, Any]:
     """Those of the description, by name; `credentials`: requests made of them have some, all of them wrong."""
     settled = schemathesis.Config.from_dict({"generation": {"with-security-parameters": credentials}})

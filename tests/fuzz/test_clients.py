@@ -14,7 +14,6 @@ from tests.fuzz.clients import CLIENTS, ENCODED, OBJECT, SECRET, answer, as_json
 from tests.fuzz.conftest import LENIENT
 
 pytestmark = LENIENT
-EXAMPLES = 25
 REFUSAL = {
     "error": {
         "code": 403, "message": "no", "status": "PERMISSION_DENIED", "errors": [{"message": "no", "domain": "global"}],
@@ -75,9 +74,7 @@ def answers(draw: st.DrawFn, adapters: tuple[Any, ...]) -> bytes:
 def test_no_answer_breaks_a_client_or_shows_its_secret(name: str) -> None:
     """Whatever a server says, its caller gets a result or an error that it knows, in bounded time, without the secret."""
 
-    @settings(
-        max_examples=EXAMPLES, database=None, suppress_health_check=list(HealthCheck), phases=(Phase.generate, Phase.shrink)
-    )
+    @settings(database=None, suppress_health_check=list(HealthCheck), phases=(Phase.generate, Phase.shrink))
     @given(st.lists(answers(CLIENTS[name].adapters) | st.binary(max_size=100), min_size=1, max_size=3))
     def anything(said: list[bytes]) -> None:
         heard(name, said)

@@ -53,7 +53,7 @@ def test_each_target_takes_any_bytes_and_seeds_that_were_changed(name: str):
     )
     cut = st.builds(lambda seed, place: seed[:place], whole, places)
 
-    @settings(max_examples=100, deadline=None, database=None)
+    @settings(database=None)
     @given(st.binary(max_size=300) | changed | cut)
     def any_bytes(content: bytes) -> None:
         TARGETS[name](content)

@@ -35,7 +35,7 @@ def test_no_schedule_violates_an_invariant(batch: int) -> None:
         assert not violations, f"replay with `make prove SEED={seed}`: {violations[0]}"
 
 
-@settings(max_examples=30, deadline=None, phases=(Phase.generate, Phase.shrink), suppress_health_check=list(HealthCheck))
+@settings(phases=(Phase.generate, Phase.shrink), suppress_health_check=list(HealthCheck))
 @given(rng=st.randoms(note_method_calls=False, use_true_random=False), profile=st.sampled_from(sorted(PROFILES)))
 def test_no_schedule_that_hypothesis_draws_violates_an_invariant(rng: random.Random, profile: str) -> None:
     """The same with every choice drawn by Hypothesis, so that a failure shrinks to the few faults that matter."""

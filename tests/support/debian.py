@@ -8,12 +8,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 from pathlib import Path
 
 NO_SERVICES = Path("/usr/sbin/policy-rc.d")
 """While this file exits with 101, a package's installation starts no service (Debian policy 9.3.3.1)."""
 
-INSTALL_TIMEOUT_S = 300
+INSTALL_TIMEOUT_S, EVERY_S = 300, 10.0
 
 
 def ensure(*packages: str) -> bool:
@@ -41,7 +43,8 @@ def _installed(package: str) -> bool:
 
 
 def _install(packages: list[str]) -> bool:
-    print(f"installing {', '.join(packages)} from Debian", file=sys.stderr, flush=True)
+    said = threading.Event()
+    threading.Thread(target=_say_that_it_goes_on, args=(packages, said), daemon=True).start()
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     ours = not NO_SERVICES.exists()
     if ours:
@@ -65,5 +68,14 @@ def _install(packages: list[str]) -> bool:
         print(f"apt-get did not end within {INSTALL_TIMEOUT_S} s", file=sys.stderr)
         return False
     finally:
+        said.set()
         if ours:
             NO_SERVICES.unlink()
+
+
+def _say_that_it_goes_on(packages: list[str], ended: threading.Event) -> None:
+    """A line at the start and every ten seconds, past whatever pytest captures: it takes minutes, and shows nothing else."""
+    began = time.monotonic()
+    print(f"installing {', '.join(packages)} from Debian, which takes a minute or two", file=sys.__stderr__, flush=True)
+    while not ended.wait(EVERY_S):
+        print(f"still installing, for {time.monotonic() - began:.0f} s", file=sys.__stderr__, flush=True)

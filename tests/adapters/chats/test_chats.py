@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import html
 import inspect
 import json
@@ -140,11 +141,17 @@ def bare(text: str) -> str:
     return "".join(filter(str.isalnum, html.unescape(unquote(text))))
 
 
+@functools.cache
+def hostile_cards(language: str) -> list[Card]:
+    """Each different one once. Composing them takes longer than posting them."""
+    return list(dict.fromkeys(compose(hostile(story), rules(language)) for story in EXAMPLES.values()))
+
+
 @every
 @pytest.mark.parametrize("language", ["en", "ja"])
 def test_hostile_text_is_accepted_and_pings_nobody(lab: Lab, language: str):
     """I8: 100 kB of markup and mentions in every label fit the limits, ping nobody, hide nothing, and are marked as cut."""
-    cards = list(dict.fromkeys(compose(hostile(story), rules(language)) for story in EXAMPLES.values()))
+    cards = hostile_cards(language)
     for card in cards:
         began = time.process_time()
         lab.post(card, language=language)

@@ -18,7 +18,7 @@ from functions.domain.model.alerts import Notification
 from functions.runtime.errors import BadRequest
 from tests.support.recorded_grafana import RECORDINGS, as_wsgi, known
 
-fuzzed = settings(max_examples=100, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
+fuzzed = settings(database=None, suppress_health_check=[HealthCheck.too_slow])
 
 SIGNATURE, TIMESTAMP = "X-Grafana-Alerting-Signature", "X-Grafana-Alerting-Timestamp"
 NOW = 1_795_561_678.0
