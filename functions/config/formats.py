@@ -69,7 +69,7 @@ def _read_text(text: str) -> str:
     if not text.strip():
         raise ValueError("is empty")
     if "${" in text:
-        raise ValueError("has a ${, which is filled in nowhere but in options, vhost and queue of a runbook")
+        raise ValueError("has a ${, which is filled in nowhere but in a runbook's options and symptom")
     if CONTROL.search(text):
         raise ValueError("holds control characters")
     return text

@@ -196,7 +196,7 @@ def _check_runbooks(top: Mapping[str, Any], wrong: set[Place]) -> Found:
         if runbook.symptom.kind not in top:
             remedy = f"Add `{runbook.symptom.kind}:` with its address at the top of the file"
             yield (*here, "symptom"), "can't be observed", remedy
-        found = [*_check_options("restart", runbook.restart, own), *_check_times(runbook)]
+        found = [*_check_symptom(runbook), *_check_options("restart", runbook.restart, own), *_check_times(runbook)]
         if runbook.evidence is not None:
             found += [*_check_options("evidence", runbook.evidence, own), *_check_evidence(runbook.evidence, restarting)]
         for place, what, remedy in found:
@@ -252,6 +252,17 @@ def _check_evidence(job: EvidenceJob, restarting: set[str]) -> Found:
     if job.job.lower() in restarting:
         remedy = "Name a job that only reads (docs/evidence.md): its runs would be taken for restarts"
         yield ("evidence", "job"), "is a job that restarts something", remedy
+
+
+def _check_symptom(runbook: Runbook) -> Found:
+    """What the symptom itself says of its keys, if anything."""
+    kind = runbook.symptom.kind
+    for key, what, remedy in getattr(registry.load_adapter("symptoms", kind), "find_mistakes", _no_mistakes)(runbook.symptom):
+        yield ("symptom", kind, key), what, remedy
+
+
+def _no_mistakes(_: object) -> tuple[tuple[str, str, str], ...]:
+    return ()
 
 
 def _check_times(runbook: Runbook) -> Found:

@@ -27,7 +27,7 @@ from functions.domain.model.incidents import (
     Turn,
 )
 from functions.domain.model.messages import Card, Message
-from functions.domain.model.observations import Holder, Pause, Slot, Storm
+from functions.domain.model.observations import Holder, Pause, Slot, Storm, Unknown
 from functions.runtime.errors import Denied
 from tests.support.scenes import MAIL, NOW, TARGET, execution, sighting
 
@@ -39,7 +39,15 @@ WATCHED = QueueState(
     QueueRef("other", "other:v:配送", "配送 (v)", {"file": "v/配送"}),
     "mail",
     NOW,
-    sighting(head_at=5.0, head_bytes=8, held_bytes=9, holders=(Holder("10.0.3.7", "mail-worker-2", 1, NOW),)),
+    sighting(
+        head_at=5.0,
+        head_bytes=8,
+        held_bytes=9,
+        holders=(Holder("10.0.3.7", "mail-worker-2", 1, NOW),),
+        behind_s=7.5,
+        zeros=True,
+        blind=Unknown("why", late=True, remedy="look"),
+    ),
     NOW,
     3,
     4.5,

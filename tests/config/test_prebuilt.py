@@ -38,6 +38,8 @@ rundeck:
   {url: https://rundeck.example.com/r, token: env://R, token_expires: '2026-12-26T11:15:56Z', api_version: 45,
     incident_option: i, not_after_option: n, ca: r.pem}
 rabbitmq: {url: http://127.0.0.1:15672, user: unstick, password: env://P, ca: q.pem}
+prometheus:
+  {url: https://mimir.example.com/p, user: '7', password: env://P, token: env://T, headers: {X-Scope-OrgID: m}, ca: p.pem}
 store: {local: {path: unstick.db}}
 scheduler: {local: {path: unstick.db}}
 signing_keys: [env://K, env://L]
@@ -80,6 +82,13 @@ runbooks:
     root_cause: https://tracker.example.com/7
     manual_minutes: 7.5
   - {name: apple, match: [service=mail], mode: observe, restart: {job: j-2}, symptom: {rabbitmq: {}}}
+  - name: pear
+    match: [service=jobs]
+    restart: {job: j-3}
+    symptom:
+      prometheus:
+        {depth: 'sum(a{q="${labels.q}"})', done: sum(b), consumers: sum(c), name: 'Jobs ${labels.q}', allow: {q: '[a-z]+'},
+          max_messages: 4, for: 3m, max_age: 5m, delay: 30s}
 """
 
 
@@ -142,9 +151,10 @@ def test_beside_another_file_it_counts_for_nothing(started, tmp_path):
     """Whoever edits unstick.yaml in an unpacked archive gets what he wrote, and is told of his mistakes."""
     path = kept(tmp_path, ALL_KEYS)
     path.write_text(ALL_KEYS.replace("name: zebra", "name: zebu"), encoding="utf-8")
-    assert list(started(path).rules.runbooks) == ["zebu", "apple"]
+    assert list(started(path).rules.runbooks) == ["zebu", "apple", "pear"]
     path.write_text(ALL_KEYS.replace("mode: approve", "mode: aprove"), encoding="utf-8")
-    with pytest.raises(ConfigError, match=r"unstick\.yaml:37: runbooks\[0\]\.mode"):
+    line = ALL_KEYS[: ALL_KEYS.index("mode: approve")].count("\n") + 1
+    with pytest.raises(ConfigError, match=rf"unstick\.yaml:{line}: runbooks\[0\]\.mode"):
         started(path)
 
 
@@ -153,8 +163,8 @@ def test_what_looks_at_the_file_looks_at_the_file(started, tmp_path):
     path = kept(tmp_path, ALL_KEYS)
     beside = prebuilt_path(path)
     beside.write_bytes(beside.read_bytes().replace(b'"zebra"', b'"other"'))
-    assert list(started(path).rules.runbooks) == ["other", "apple"]
-    assert list(load_config(path).rules.runbooks) == ["zebra", "apple"]
+    assert list(started(path).rules.runbooks) == ["other", "apple", "pear"]
+    assert list(load_config(path).rules.runbooks) == ["zebra", "apple", "pear"]
 
 
 @pytest.mark.parametrize(

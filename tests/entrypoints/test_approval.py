@@ -271,7 +271,7 @@ def test_what_can_not_be_read_is_shown_and_holds(mail: StuckMail) -> None:
     mail.rabbit.broken["totals"] = mail.rabbit.broken["page"] = (500, "text/plain", b"down")
     page = mail.show(path)
     assert page.status_code == 200
-    assert "RabbitMQ can&#x27;t be read" in page.text
+    assert "It can&#x27;t be read" in page.text
     assert "mail-delivery was not restarted" in words(mail.press(path))
     assert mail.rundeck.posts() == []
 

@@ -63,7 +63,7 @@ def _held_to_the_rules(world: World) -> list[Violation]:
         queues = [queue for key, queue in world.queues.items() if key.startswith(f"rabbitmq:/:{app}.")]
         # Without statistics a busy queue can't be told from a stuck one for sure; docs/guarantees.md says so.
         if world.statistics and not any(
-            queue.ill_within(sent["at"] - 45.0, sent["at"], runbook.symptom.for_s) for queue in queues
+            queue.ill_within(sent["at"] - 45.0 - 2 * world.faults.scrape_s, sent["at"], runbook.symptom.for_s) for queue in queues
         ):
             found.append(Violation("I3", f"{sent['tag']} was sent though no queue was ill"))
     return found

@@ -5,6 +5,7 @@ Each knows the whole truth and shows what the real one would show: late statisti
 
 from __future__ import annotations
 
+import math
 import random
 from dataclasses import dataclass, field, replace
 
@@ -13,6 +14,11 @@ from functions.domain.model.alerts import Target
 from functions.domain.model.messages import Card
 from functions.domain.model.observations import Execution, ExecutionHistory, QueueSnapshot
 from functions.runtime.errors import Conflict, Denied, Unavailable
+
+MISSED = 0.1
+"""How likely a scrape is missing."""
+EXPORTER_LATE_S = 5.0
+"""How much older than its scrape a figure may be; `delay` in unstick.yaml says so."""
 
 
 @dataclass
@@ -37,6 +43,8 @@ class Faults:
     broker_down: float = 0.0
     chat_down: float = 0.0
     chat_lost: float = 0.0
+    scrape_s: float = 0.0
+    """The symptom's figures come by Prometheus, which scrapes them so seldom; 0: live ones of RabbitMQ."""
 
 
 @dataclass
@@ -117,6 +125,27 @@ class Queue:
             acks=self.acks(late),
             ack_samples=tuple([(g + ahead_s, self.acks(g)) for g in grid]),
             depth_samples=tuple([(g + ahead_s, self.depth(g)) for g in grid]),
+        )
+
+    def read_scraped(
+        self, at: float, scrape_s: float, rng: random.Random, *, ahead_s: float = 0.0
+    ) -> tuple[float, QueueSnapshot]:
+        """What Prometheus shows, and when that was so: its exporter is late, and a scrape may be missing."""
+        first = self.pieces[0].at % scrape_s
+        scraped_at = first + scrape_s * math.floor((at - first) / scrape_s - (rng.random() < MISSED))
+        grid = [scraped_at - scrape_s * back for back in range(max(int(300 / scrape_s), 4), -1, -1)]
+        collected = [when - when * 0.618 % EXPORTER_LATE_S for when in grid]
+        acks = 0
+        acks_at = [acks := max(acks, self.acks(when)) for when in collected]
+        return collected[-1], QueueSnapshot(
+            at + ahead_s,
+            self.depth(collected[-1]),
+            consumers=len(self.consumers(collected[-1])),
+            acks=acks_at[-1],
+            ack_samples=tuple(zip(grid, acks_at, strict=True)),
+            depth_samples=tuple((when, self.depth(true)) for when, true in zip(grid, collected, strict=True)),
+            behind_s=at - scraped_at + EXPORTER_LATE_S,
+            zeros=True,
         )
 
 

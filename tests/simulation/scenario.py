@@ -54,6 +54,8 @@ PROFILES: dict[str, Faults] = {
     "lagging history": Faults(run_lost=0.6, history_lag_s=55.0),
     "unreadable history": Faults(run_lost=0.1, history_down=0.97),
     "broker": Faults(broker_down=0.3, slow=0.1),
+    "late figures": Faults(scrape_s=15.0, broker_down=0.05),
+    "very late figures": Faults(scrape_s=60.0, crash=0.03, stall=0.05),
     "chat": Faults(chat_down=0.5, chat_lost=0.2),
     "all": Faults(0.02, 0.03, 0.05, 0.03, 0.02, 0.05, 0.1, 0.05, 0.02, 0.1, 0.1, 0.05, 0.05, 20.0, 0.1, 0.2, 0.1),
 }
@@ -90,7 +92,7 @@ def build(
     world.rundeck.ahead_s = rng.choice([0.0, -90.0, 15.0, 200.0])
     world.rundeck.honours_fence = "no_fence_in_job" not in options
     world.rundeck.one_at_a_time = "one_job" in options or rng.random() < 0.3
-    world.statistics = rng.random() < 0.8
+    world.statistics = rng.random() < 0.8 or profile.scrape_s > 0
     scenario = Scenario(world)
     count = 6 if "many" in options else 13 if rng.random() < CROWD else rng.choice([1, 1, 1, 2, 2, 6])
     world.grouped = rng.choice(["", "app", "app", "all"])

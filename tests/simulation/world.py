@@ -414,6 +414,10 @@ class Host:
         found = self.world.queues.get(queue.key)
         if found is None or queue.key in self.world.deleted:
             raise Denied("rabbitmq", "no such queue", code="no_queue")
+        if self.world.faults.scrape_s:
+            scraped = found.read_scraped(self.world.now, self.world.faults.scrape_s, self.world.rng, ahead_s=self.skew_s)
+            self.world.looks.setdefault(queue.key, []).append((scraped[0], scraped[1].depth, ()))
+            return scraped[1]
         lag = 3.5 + self.world.rng.random() * 5.4
         seen = found.read_queue(self.world.now, lag, statistics=self.world.statistics, ahead_s=self.skew_s)
         self.world.looks.setdefault(queue.key, []).append((self.world.now, seen.depth, seen.consumer_ids or ()))

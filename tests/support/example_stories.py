@@ -142,7 +142,7 @@ EXAMPLES: dict[str, CardInput] = {
     ),
     "held-observe-only": held(Reason.OBSERVE_ONLY),
     "held-symptom-gone": held(
-        Reason.SYMPTOM_GONE, named("mail.outgoing", Text("acknowledged in the last {seconds} s: {count}", seconds=10, count=42))
+        Reason.SYMPTOM_GONE, named("mail.outgoing", Text("processed in the last {seconds} s: {count}", seconds=10, count=42))
     ),
     "held-no-runbook": CardInput("held", NOW, reason=Reason.NO_RUNBOOK, trigger=TRIGGER),
     "draining": CardInput("draining", NOW, RUNBOOK, TARGET, _verifying(212, 2)),

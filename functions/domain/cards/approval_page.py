@@ -173,7 +173,7 @@ def asking(view: View, rules: Rules, token: str, person: Person) -> str:
     subject = facts.subject(card_input)
     button = _html(rules, Text("Restart {subject} now", subject=subject))
     condition = Text(
-        "Nothing is restarted if the kill switch is on by then, the queue has recovered, or RabbitMQ or Rundeck can't be read."
+        "Nothing is restarted if the kill switch is on by then, the queue has recovered, or its figures or Rundeck can't be read."
     )
     declining = Text("If you decline, Unstick doesn't ask again for this alert. A new alert is decided anew.")
     return page(
@@ -275,15 +275,18 @@ def _now(view: View, rules: Rules) -> str:
     if len(view.rows) > QUEUES_SHOWN:
         more = Text("and {count} more queue", "and {count} more queues", count=len(view.rows) - QUEUES_SHOWN)
         parts.append(text(rules, more))
-    read_at = Text("Read from RabbitMQ at {at}. Reload the page for newer figures.", at=clock(rules, view.story.at))
+    read_at = Text("Read at {at}. Reload the page for newer figures.", at=clock(rules, view.story.at))
     return "\n".join((*parts, text(rules, read_at, "note")))
 
 
 def _queue(row: Row, rules: Rules, now: float) -> str:
     heading, seen = _heading(rules, tidy(row.name, QUEUE_NAME), "h3"), row.seen
     if isinstance(seen, Unknown):
-        return heading + text(rules, Text("RabbitMQ can't be read: {why}", why=seen.why), "warn")
-    depths = Text("{depth} ({ready} ready, {unacked} unacknowledged)", depth=seen.depth, ready=seen.ready, unacked=seen.unacked)
+        return heading + text(rules, Text("It can't be read: {why}", why=seen.why), "warn")
+    depths: Phrase = f"{seen.depth:,}"
+    if seen.ready is not None and seen.unacked is not None:
+        parts = {"depth": seen.depth, "ready": seen.ready, "unacked": seen.unacked}
+        depths = Text("{depth} ({ready} ready, {unacked} unacknowledged)", **parts)
     facts_shown: list[Fact] = [(Text("Messages"), depths)]
     if row.health in HEALTH:
         facts_shown.insert(0, (Text("State"), HEALTH[row.health]))
@@ -291,8 +294,8 @@ def _queue(row: Row, rules: Rules, now: float) -> str:
         facts_shown.append((Text("Consumers"), f"{seen.consumers:,}"))
     if len(seen.ack_samples) > 1:
         (first_at, first), (last_at, last) = seen.ack_samples[0], seen.ack_samples[-1]
-        acknowledged = Text("{number} in the last {span}", number=max(0, last - first), span=duration(last_at - first_at))
-        facts_shown.append((Text("Acknowledged"), acknowledged))
+        processed = Text("{number} in the last {span}", number=max(0, last - first), span=duration(last_at - first_at))
+        facts_shown.append((Text("Processed"), processed))
     if seen.head_at is not None:
         facts_shown.append((Text("Oldest message"), Text("{age} old", age=duration(now - seen.head_at))))
     return heading + _listed(rules, facts_shown) + _curve(seen, rules)

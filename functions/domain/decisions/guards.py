@@ -16,7 +16,17 @@ from msgspec.structs import replace
 from functions.domain.decisions import health as judge
 from functions.domain.model.codes import Health, Mode, Reason
 from functions.domain.model.incidents import Document, Incident, QueueState
-from functions.domain.model.observations import NOT_CHECKED, Execution, ExecutionHistory, Observation, Pause, Slot, Storm, Unknown
+from functions.domain.model.observations import (
+    NOT_CHECKED,
+    Execution,
+    ExecutionHistory,
+    Observation,
+    Pause,
+    QueueSnapshot,
+    Slot,
+    Storm,
+    Unknown,
+)
 from functions.domain.model.runbooks import Freeze, Rules, Runbook
 from functions.domain.texts.words import duration
 from functions.runtime.text import Phrase, Text, join, named
@@ -289,9 +299,11 @@ def symptom(context: GuardContext) -> Decision | None:
         if health is Health.UNKNOWN:
             every_s = context.runbook.verify.every_s
             seen = context.seen.queues.get(watched.queue.key, NOT_CHECKED)
-            remedy: Phrase = seen.remedy if isinstance(seen, Unknown) else ""
-            tell = not context.incident.is_suspicion or (isinstance(seen, Unknown) and _needs_telling(context, seen))
-            return hold(Reason.SYMPTOM_UNKNOWN, named(watched.queue.name, why), again_in_s=every_s, remedy=remedy, tell=tell)
+            unseen = seen.blind or NOT_CHECKED if isinstance(seen, QueueSnapshot) else seen
+            tell = not context.incident.is_suspicion or _needs_telling(context, unseen)
+            return hold(
+                Reason.SYMPTOM_UNKNOWN, named(watched.queue.name, why), again_in_s=every_s, remedy=unseen.remedy, tell=tell
+            )
     unsure = [(_sure_in_s(context, watched), why, watched) for health, why, watched in judged if health is Health.UNSURE]
     if unsure:
         again_s, why, watched = min(unsure, key=lambda one: one[0])

@@ -1,7 +1,8 @@
 """Judges one snapshot of a queue: stuck or healthy before a restart, and the verdict after it.
 
-docs/rabbitmq.md has the facts about the figures: live totals count immediately, everything on the queue's own page is up
-to 9 s old, and a sample that falls between two collections reads 0.
+docs/rabbitmq.md has the facts about RabbitMQ's figures: live totals count immediately, everything on the queue's own page is up
+to 9 s old, and a sample that falls between two collections reads 0. docs/symptoms.md has those about Prometheus: everything is
+as old as its sample.
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ from functions.domain.model.runbooks import Recovered, Runbook, Symptom
 from functions.runtime.text import Phrase, Text
 
 SETTLED_S = 10.0
-"""From then on the queue's page shows the time after the restart (it was up to 8.9 s late)."""
+"""From then on counter and consumers are of the time after the restart (RabbitMQ's page was up to 8.9 s late)."""
 
 RECENT_S = 10.0
-"""Three samples, 5 s apart. A working queue acknowledges something in this time."""
+"""Three samples, 5 s apart. A working queue processes something in this time, or between its last three samples."""
 
 MIN_SAMPLES = 3
 SAMPLE_LATE_S = 1.0
@@ -42,6 +43,8 @@ def judge_health(
     watched = note_snapshot(watched, seen)
     if seen.depth <= symptom.max_messages:
         return Health.WELL, Text("depth {depth}", depth=seen.depth), replace(watched, ill_since=None)
+    if seen.blind is not None:
+        return Health.UNSURE if seen.blind.late else Health.UNKNOWN, seen.blind.why, replace(watched, ill_since=None)
     sampled = _by_samples(symptom, seen)
     if sampled is not None:
         return *sampled, replace(watched, ill_since=None)
@@ -56,22 +59,23 @@ def _by_samples(symptom: Symptom, seen: QueueSnapshot) -> tuple[Health, Phrase] 
     """
     depths = _window(seen.depth_samples, symptom.for_s)
     acks = _window(seen.ack_samples, max(symptom.for_s, RECENT_S))
-    recent = _window(seen.ack_samples, RECENT_S)
-    acked_now, acked = _rise_of(recent or ()), _rise_of(acks or ())
+    recent_s = max(RECENT_S, 2 * _spacing_s(seen.ack_samples))
+    recent = _window(seen.ack_samples, recent_s)
+    acked_now, acked = _rise_of(real_samples(seen, recent or ())), _rise_of(real_samples(seen, acks or ()))
     if acked_now:
-        return Health.WELL, Text("acknowledged in the last {seconds} s: {count}", seconds=RECENT_S, count=acked_now)
+        return Health.WELL, Text("processed in the last {seconds} s: {count}", seconds=recent_s, count=acked_now)
     if depths is None or (seen.ack_samples and acks is None):
         return None
-    over = [depth for _, depth in drop_gaps(depths)]
+    over = [depth for _, depth in real_samples(seen, depths)]
     if seen.depth < min(over):
         return Health.WELL, Text("the depth is falling: {before} before, {now} now", before=min(over), now=seen.depth)
     if acked:
-        paused = Text("acknowledged in the last {seconds} s: {count}, but nothing right now", seconds=symptom.for_s, count=acked)
+        paused = Text("processed in the last {seconds} s: {count}, but nothing right now", seconds=symptom.for_s, count=acked)
         return Health.UNSURE, paused
     if min(over) <= symptom.max_messages:
         lately = Text("depth over {limit} for less than {seconds} s", limit=symptom.max_messages, seconds=symptom.for_s)
         return Health.UNSURE, lately
-    stuck = Text("depth {depth} and nothing acknowledged for {seconds} s", depth=seen.depth, seconds=symptom.for_s)
+    stuck = Text("depth {depth} and nothing processed for {seconds} s", depth=seen.depth, seconds=symptom.for_s)
     return Health.ILL, stuck
 
 
@@ -82,8 +86,8 @@ def seconds_until_sure(symptom: Symptom, seen: QueueSnapshot | Unknown) -> float
     """
     if isinstance(seen, Unknown) or _window(seen.depth_samples, 0.0) is None:
         return None
-    newest, spacing_s = seen.depth_samples[-1][0], seen.depth_samples[-1][0] - seen.depth_samples[-2][0]
-    depths, acks = drop_gaps(seen.depth_samples), drop_gaps(seen.ack_samples)
+    newest, spacing_s = seen.depth_samples[-1][0], _spacing_s(seen.depth_samples)
+    depths, acks = real_samples(seen, seen.depth_samples), real_samples(seen, seen.ack_samples)
     not_over = [at for at, depth in depths if depth <= symptom.max_messages]
     before_a_rise = [at for (at, count), (_, later) in pairwise(acks) if later > count]
     still_from = max([*not_over, *before_a_rise], default=newest - symptom.for_s)
@@ -97,7 +101,7 @@ def _by_looks(symptom: Symptom, seen: QueueSnapshot, watched: QueueState, now: f
     remembered = replace(watched, ill_since=now if since is None else since, ill_depth=seen.depth, ill_head_at=seen.head_at)
     if since is None:
         again = Text(
-            "depth {depth}; without RabbitMQ's statistics it takes {seconds} s to tell", depth=seen.depth, seconds=symptom.for_s
+            "depth {depth}; without earlier figures it takes {seconds} s to tell", depth=seen.depth, seconds=symptom.for_s
         )
         return Health.UNSURE, again, remembered
     head_moved = None not in (seen.head_at, watched.ill_head_at) and seen.head_at != watched.ill_head_at
@@ -114,13 +118,22 @@ def _window(samples: Samples, for_s: float) -> Samples | None:
     """The samples of the last `for_s` seconds, or None if there are not enough. One may be missing."""
     if len(samples) < MIN_SAMPLES:
         return None
-    newest, spacing_s = samples[-1][0], samples[-1][0] - samples[-2][0]
-    if newest - samples[0][0] < for_s - spacing_s:
+    newest = samples[-1][0]
+    if newest - samples[0][0] < for_s - _spacing_s(samples):
         return None
     return tuple((at, value) for at, value in samples if newest - at <= for_s)
 
 
-def drop_gaps(samples: Samples) -> Samples:
+def _spacing_s(samples: Samples) -> float:
+    return samples[-1][0] - samples[-2][0] if len(samples) > 1 else 0.0
+
+
+def real_samples(seen: QueueSnapshot, samples: Samples) -> Samples:
+    """Those that were really taken."""
+    return samples if seen.zeros else _drop_gaps(samples)
+
+
+def _drop_gaps(samples: Samples) -> Samples:
     """Drop single zeros between other values: they are gaps in the collection, not an empty queue."""
     without_gaps = []
     for place, (at, value) in enumerate(samples):
@@ -131,9 +144,8 @@ def drop_gaps(samples: Samples) -> Samples:
 
 
 def _rise_of(counters: Samples) -> int:
-    """By how much a counter rose, ignoring gaps. A counter that restarts counts from zero."""
-    known = drop_gaps(counters)
-    return sum(max(0, later - earlier) for (_, earlier), (_, later) in pairwise(known))
+    """By how much a counter rose. One that restarts counts from zero."""
+    return sum(max(0, later - earlier) for (_, earlier), (_, later) in pairwise(counters))
 
 
 def note_snapshot(watched: QueueState, seen: QueueSnapshot) -> QueueState:
@@ -168,12 +180,15 @@ def judge_recovery(
 ) -> QueueState:
     """Check the queue `age_s` after the restart ended, and return it with its new verdict.
 
+    Only figures of after the end count, each once: of what is behind, the time of the figures is that of the check.
     Checks are timed by the runner's clock, `ahead_s` ahead of ours, since two checks may come from machines whose clocks differ.
     The runner's clock is known to the second.
     """
     if isinstance(seen, Unknown):
         return replace(watched, verdict=Verdict.UNKNOWN, well_at=None)
-    at = float(round(seen.at + ahead_s))
+    at, age_s = float(round(seen.at - seen.behind_s + ahead_s)), age_s - seen.behind_s
+    if seen.behind_s and (age_s <= 0 or at <= (watched.looked_at or 0.0)):
+        return watched
     consumers = _count_new_consumers(seen, watched, age_s)
     acks = seen.acks if age_s >= SETTLED_S else None
     fell = watched.depth is not None and seen.depth < watched.depth
@@ -193,7 +208,8 @@ def judge_recovery(
         well_at=well_at,
         looked_at=at,
     )
-    return replace(looked, verdict=_verdict(runbook, looked, well=well, since_s=min(age_s, now - watched.joined_at), at=at))
+    since_s = min(age_s, now - seen.behind_s - watched.joined_at)
+    return replace(looked, verdict=_verdict(runbook, looked, well=well, since_s=since_s, at=at))
 
 
 def _verdict(runbook: Runbook, watched: QueueState, *, well: bool, since_s: float, at: float) -> Verdict | None:

@@ -529,7 +529,7 @@ def _end_of_time(document: Document, incident: Incident, runbook: Runbook, conte
             return Step(replace(document, incident=replace(incident, due=context.at + runbook.verify.every_s)))
         return end_as_recovered(document, incident, runbook, context, moving=True)
     if any(watched.verdict is Verdict.UNKNOWN for watched in unproven):
-        return escalate(document, incident, runbook, context, Reason.SYMPTOM_UNKNOWN, Text("RabbitMQ could not be read"))
+        return escalate(document, incident, runbook, context, Reason.SYMPTOM_UNKNOWN, Text("the queue could not be read"))
     return escalate(
         document,
         incident,

@@ -11,7 +11,7 @@ from itertools import pairwise
 
 from msgspec import Struct
 
-from functions.domain.decisions.health import Samples, drop_gaps
+from functions.domain.decisions.health import Samples, real_samples
 from functions.domain.model.observations import Execution, QueueSnapshot
 
 SHORTEST_S, LONGEST_S = 30.0, 3600.0
@@ -62,7 +62,7 @@ def read_history(seen: QueueSnapshot, max_messages: int, restarts: Iterable[tupl
     """The stillnesses of a snapshot's samples, oldest first. `restarts`: when each ran. None without samples."""
     if len(seen.depth_samples) < STEPS + 1:
         return None
-    depths, done = drop_gaps(seen.depth_samples), drop_gaps(seen.ack_samples)
+    depths, done = real_samples(seen, seen.depth_samples), real_samples(seen, seen.ack_samples)
     step_s = seen.depth_samples[-1][0] - seen.depth_samples[-2][0]
     if done:  # the one may begin or end a sample earlier than the other
         depths = tuple((at, depth) for at, depth in depths if done[0][0] <= at <= done[-1][0])

@@ -31,7 +31,7 @@ CONSUMERS_CHARACTERS = 2000
 def before_restart(seen: QueueSnapshot) -> QueueSnapshot:
     """What to keep of the last snapshot before a restart: the figures, and the consumers, to recognise new ones."""
     fits = sum(map(len, seen.consumer_ids or ())) <= CONSUMERS_CHARACTERS
-    return replace(seen, ack_samples=(), depth_samples=(), consumer_ids=seen.consumer_ids if fits else None)
+    return replace(seen, ack_samples=(), depth_samples=(), blind=None, consumer_ids=seen.consumer_ids if fits else None)
 
 
 def note_turn(before: Document, after: Document, now: float) -> Document:

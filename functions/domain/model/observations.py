@@ -1,4 +1,4 @@
-"""What RabbitMQ, Rundeck and the kill switch show at one moment.
+"""What the symptom, the runner and the kill switch show at one moment.
 
 Times are Unix seconds in UTC on our clock, unless a name says `runner`: then they are on the clock of the system that runs
 the job.
@@ -114,28 +114,36 @@ class EvidenceReading(Struct, frozen=True):
 
 
 class QueueSnapshot(Struct, frozen=True):
-    """One reading of a queue. Depths are live; figures from the queue's page are None if they can't be read."""
+    """One reading of a queue. What can't be read is None."""
 
     at: float
     depth: int
-    ready: int
-    unacked: int
+    ready: int | None = None
+    """Of the depth, those that nobody has taken yet."""
+    unacked: int | None = None
+    """Of the depth, those that a consumer holds."""
     consumers: int | None = None
     consumer_ids: tuple[str, ...] | None = None
     acks: int | None = None
-    """The broker's counter of this queue's acknowledgements."""
+    """A counter of the work done on this queue, such as its acknowledgements."""
     ack_samples: tuple[tuple[float, int], ...] = ()
-    """(broker's time, counter), oldest first."""
+    """(the system's own time, counter), oldest first."""
     depth_samples: tuple[tuple[float, int], ...] = ()
-    """(broker's time, depth), oldest first."""
+    """(the system's own time, depth), oldest first."""
     head_at: float | None = None
-    """When the oldest ready message was published, if publishers set it."""
+    """When the oldest waiting message was published, if publishers set it."""
     head_bytes: int | None = None
     """How large that one is; known where it is the only ready one."""
     held_bytes: int | None = None
     """How large the unacknowledged messages are together."""
     holders: tuple[Holder, ...] = ()
     """Who holds the unacknowledged messages; empty where that can't be told."""
+    behind_s: float = 0.0
+    """How old the depth is at `at`: 0 where it is live. Counter and consumers may be SETTLED_S older still."""
+    zeros: bool = False
+    """A sample of 0 is one. RabbitMQ shows 0 for what falls between two of its collections, too."""
+    blind: Unknown | None = None
+    """Why nobody can tell whether work is done; then a depth over the limit says nothing. `late`: that passes by itself."""
 
 
 class Pause(Struct, frozen=True):
@@ -172,7 +180,7 @@ class Storm(Struct, frozen=True):
 
 
 class Observation(Struct, frozen=True):
-    """What RabbitMQ, Rundeck and the kill switch show at one moment."""
+    """What the symptom, the runner and the kill switch show at one moment."""
 
     ledger: ExecutionHistory | Unknown
     queues: Mapping[str, QueueSnapshot | Unknown]

@@ -62,6 +62,8 @@ class Symptom(Struct, frozen=True):
     """The symptom's own keys: templates."""
     max_messages: int = 0
     for_s: float = 60.0
+    allow: Mapping[str, str] = field(default_factory=dict)
+    """By label: what its whole value must match."""
 
 
 class Recovered(Struct, frozen=True):

@@ -59,14 +59,12 @@ REASONS: Mapping[Reason, Explained] = {
         Text("decide whether it can wait until the window ends; if not, restart by hand."),
         by_hand=True,
     ),
-    Reason.SYMPTOM_GONE: Explained(
-        "fine", Text("the queue is healthy"), Text("RabbitMQ shows that messages are being processed.")
-    ),
+    Reason.SYMPTOM_GONE: Explained("fine", Text("the queue is healthy"), Text("Messages are being processed.")),
     Reason.SYMPTOM_UNKNOWN: Explained(
         "act",
         Text("the queue's state is unknown"),
         Text("The queue's figures can't be read, and Unstick does not restart on a guess."),
-        Text("check RabbitMQ and Unstick's access to it, look at the queue, and restart by hand if it hangs."),
+        Text("look at the queue and at what shows its figures to Unstick, and restart by hand if it hangs."),
         by_hand=True,
     ),
     Reason.LEDGER_UNKNOWN: Explained(
@@ -134,7 +132,7 @@ REASONS: Mapping[Reason, Explained] = {
         "act",
         Text("too many targets are stuck at once"),
         Text("So many applications rarely fail independently: a shared cause is more likely."),
-        Text("check what they share: RabbitMQ, database, network, the last rollout."),
+        Text("check what they share: broker, database, network, the last rollout."),
         by_hand=True,
     ),
     Reason.INCIDENT_FULL: Explained(

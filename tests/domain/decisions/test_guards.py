@@ -93,10 +93,10 @@ HOLDS = [
     pytest.param(scene(book=runbook(freeze=(NOON,))), Reason.FROZEN, "all day", id="frozen"),
     pytest.param(scene(seen(mail=well())), Reason.SYMPTOM_GONE, "mail.delivery: depth 0", id="symptom_gone-empty"),
     pytest.param(
-        scene(seen(mail=sighting(acks=3))), Reason.SYMPTOM_GONE, "acknowledged in the last 10 s: 3", id="symptom_gone-busy"
+        scene(seen(mail=sighting(acks=3))), Reason.SYMPTOM_GONE, "processed in the last 10 s: 3", id="symptom_gone-busy"
     ),
     pytest.param(scene(seen(mail=MISSING)), Reason.SYMPTOM_UNKNOWN, "it is down", id="symptom_unknown"),
-    pytest.param(scene(seen(mail=bare(50))), Reason.SYMPTOM_UNKNOWN, "statistics", id="symptom_unknown-one-look"),
+    pytest.param(scene(seen(mail=bare(50))), Reason.SYMPTOM_UNKNOWN, "earlier figures", id="symptom_unknown-one-look"),
     pytest.param(scene(replace(seen(), queues={})), Reason.SYMPTOM_UNKNOWN, "not checked", id="symptom_unknown-unseen"),
     pytest.param(scene(seen(history=MISSING)), Reason.LEDGER_UNKNOWN, "it is down", id="ledger_unknown"),
     pytest.param(scene(seen(execution(ended=None, started=-1801))), Reason.ZOMBIE_EXECUTION, "30 min", id="zombie_execution"),

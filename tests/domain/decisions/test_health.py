@@ -249,6 +249,63 @@ def test_late_acknowledgements_are_no_movement():
     assert looked((2.0, sighting(50)), (12.0, sighting(50)), (17.0, sighting(50, acks=7))).moved_at == NOW + 12.0
 
 
+LATE = replace(sighting(0, ids=None, consumers=1), behind_s=12.0, zeros=True)
+"""A queue that Prometheus shows as empty, with a consumer, twelve seconds late."""
+
+
+@pytest.mark.parametrize(
+    ("looks", "verdict", "proven"),
+    [
+        pytest.param([(11.0, LATE)], None, False, id="of before the end"),
+        pytest.param([(21.0, LATE)], None, False, id="consumers of the first ten seconds"),
+        pytest.param([(22.0, LATE)], Verdict.RECOVERED, False, id="of ten seconds after"),
+        pytest.param([(22.0, LATE), (37.0, replace(LATE, behind_s=27.0))], Verdict.RECOVERED, False, id="the same sample twice"),
+        pytest.param([(22.0, LATE), (37.0, replace(LATE, behind_s=40.0))], Verdict.RECOVERED, False, id="an older sample"),
+        pytest.param([(22.0, LATE), (42.0, replace(LATE, behind_s=18.0))], Verdict.RECOVERED, False, id="14 s younger"),
+        pytest.param([(22.0, LATE), (37.0, LATE)], Verdict.RECOVERED, True, id="15 s younger"),
+        pytest.param([(131.0, replace(LATE, depth=9))], None, False, id="patience is not over in the figures"),
+        pytest.param([(132.0, replace(LATE, depth=9))], Verdict.STUCK, False, id="patience is over in the figures"),
+    ],
+)
+def test_figures_that_are_behind_count_at_their_own_time(looks, verdict, proven):
+    """I5: what was so before the end says nothing, one sample is one check, and `every` and `patience` are of the figures."""
+    watched = looked(*looks)
+    assert watched.verdict is verdict
+    assert (watched.well_at is not None and (watched.looked_at or 0.0) - watched.well_at >= BOOK.verify.every_s) == proven
+
+
+def test_figures_that_are_behind_show_movement_between_samples_only():
+    """The same sample again is no standstill, and no movement."""
+    first, again = replace(LATE, depth=50), replace(LATE, depth=50, behind_s=27.0)
+    watched = looked((22.0, first), (37.0, again), (52.0, replace(LATE, depth=40)))
+    assert (watched.verdict, watched.moved_at) == (Verdict.DRAINING, NOW + 10.0)
+
+
+@pytest.mark.parametrize(("late", "expected"), [(True, Health.UNSURE), (False, Health.UNKNOWN)])
+def test_a_depth_over_the_limit_says_nothing_where_nobody_sees_the_work(late, expected):
+    """I4: it is looked at again, or held with the reason. An empty queue is well all the same."""
+    blind = replace(sighting(50), blind=Unknown("no counter", late=late))
+    assert judge_health(SYMPTOM, blind, WATCHED, NOW)[:2] == (expected, "no counter")
+    assert judge_health(SYMPTOM, replace(blind, depth=0), WATCHED, NOW)[0] is Health.WELL
+
+
+def test_a_sample_of_zero_is_one_where_they_are_real():
+    """Prometheus has no gaps that read 0: a queue that was empty for a moment is not stuck, nor is a counter that began anew."""
+    seen = sighting(50)
+    depths = tuple((at, 0 if place == 20 else 50) for place, (at, _) in enumerate(seen.depth_samples))
+    assert judge_health(SYMPTOM, replace(seen, depth_samples=depths), WATCHED, NOW)[0] is Health.ILL
+    assert judge_health(SYMPTOM, replace(seen, depth_samples=depths, zeros=True), WATCHED, NOW)[0] is Health.UNSURE
+
+
+def test_work_between_the_last_samples_is_of_now_however_far_apart_they_are():
+    """With a sample a minute, ten seconds hold none."""
+    times = [NOW - 60.0 * back for back in range(5, -1, -1)]
+    seen = replace(
+        sighting(50), depth_samples=tuple((at, 50) for at in times), ack_samples=tuple((at, n) for n, at in enumerate(times))
+    )
+    assert judge_health(SYMPTOM, seen, WATCHED, NOW)[0] is Health.WELL
+
+
 def test_unacknowledged_messages_that_fall_back_to_ready_are_no_movement():
     """The old consumer dies and its messages become ready: the depth, of both, stays."""
     held = replace(sighting(50), ready=0, unacked=50)

@@ -144,7 +144,7 @@ def _with_page(seen: QueueSnapshot, page: Page) -> QueueSnapshot:
         depth_samples=_oldest_first(page.messages_details.samples),
         head_at=float(head) if isinstance(head, float | int) else None,
         head_bytes=page.message_bytes_ready if page.messages_ready == seen.ready == 1 else None,
-        held_bytes=page.message_bytes_unacknowledged if page.messages_unacknowledged == seen.unacked > 0 else None,
+        held_bytes=page.message_bytes_unacknowledged if page.messages_unacknowledged == seen.unacked and seen.unacked else None,
     )
 
 

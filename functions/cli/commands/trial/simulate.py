@@ -113,9 +113,8 @@ def _observed(seen: Observation, at: float) -> list[str]:
     for key, queue in seen.queues.items():
         if isinstance(queue, QueueSnapshot):
             known = "not known" if queue.consumers is None else str(queue.consumers)
-            lines.append(
-                f"{key}: {queue.depth} messages ({queue.ready} ready, {queue.unacked} unacknowledged), consumers: {known}"
-            )
+            parts = "" if queue.ready is None else f" ({queue.ready} ready, {queue.unacked} unacknowledged)"
+            lines.append(f"{key}: {queue.depth} messages{parts}, consumers: {known}")
         else:
             lines.append(f"{key}: {queue.why}")
     if isinstance(seen.ledger, ExecutionHistory):

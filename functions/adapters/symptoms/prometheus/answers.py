@@ -1,0 +1,278 @@
+"""What Prometheus' HTTP API answers, and what that says of a queue.
+
+Each query is asked together with the timestamps of the samples that it is made of, so the age of its figure is known, whatever
+the scrape interval, the lookback or the clocks: `label_replace(QUERY, ...) or label_replace(min(timestamp(SELECTOR)), ...)`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from statistics import median
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec import Struct, field
+
+from functions.adapters.symptoms.prometheus import promql
+from functions.adapters.symptoms.prometheus.settings import SYSTEM
+from functions.application.decoding import convert
+from functions.domain.model.observations import QueueSnapshot, Unknown
+from functions.runtime.errors import Denied, Unavailable
+from functions.runtime.http_client import Answer
+from functions.runtime.text import Text
+
+OK, BAD, FORBIDDEN, NOT_FOUND, UNPROCESSABLE, TOO_MANY, SERVER_ERROR = 200, 400, frozenset({401, 403}), 404, 422, 429, 500
+REDIRECTS = range(300, 400)
+WHICH = "unstick"
+"""The label that tells a figure from the timestamps of its samples."""
+SAID_SHOWN = 300
+GAP = 2.5
+"""Times the usual distance between two samples: one scrape may be missing, two in a row may not."""
+MIN_SAMPLES = 3
+HARMLESS = "PromQL info"
+"""How warnings begin that do not mean that something is missing."""
+
+T = TypeVar("T")
+Points = tuple[tuple[float, float], ...]
+"""(the sample's own time, value), oldest first."""
+
+
+class Series(Struct, frozen=True):
+    metric: dict[str, str] = field(default_factory=dict)
+    value: tuple[float, str] | None = None
+    values: list[tuple[float, str]] = field(default_factory=list)
+
+
+class Data(Struct, frozen=True, rename={"kind": "resultType"}):
+    result: list[Series]
+    kind: str = ""
+
+
+class Envelope(Struct, frozen=True):
+    data: Data
+    warnings: list[str] = field(default_factory=list)
+
+
+class Figure(Struct, frozen=True):
+    """One query at one moment."""
+
+    value: float | None
+    """None: it gave no series, or no number."""
+    taken_at: float | None
+    """When the oldest of its samples was taken, on Prometheus' clock; None: none of its series exists."""
+    age_s: float = 0.0
+    """How old that sample was at the end of the exchange."""
+    not_a_number: bool = False
+
+
+class Asked(Struct, frozen=True):
+    """What was asked of one queue: an answer, or the error in its place, by query."""
+
+    now: dict[str, Any]
+    before: dict[str, Any]
+    sent_at: float
+    """Our clock, before the first was sent."""
+
+
+def with_ages(query: str) -> str:
+    """The query, and the timestamp of the oldest sample of each of its series that exist."""
+    ages = [f"min(timestamp({selector}))" for selector in promql.selectors(query)]
+    parts = [query, *ages]
+    return " or ".join(f'label_replace(\n{part}\n, "{WHICH}", "{number}", "", "")' for number, part in enumerate(parts))
+
+
+# --- a snapshot -----------------------------------------------------------------------------------------------------------
+
+
+def snapshot(asked: Asked, *, for_s: float, max_age_s: float, delay_s: float, at: float) -> QueueSnapshot:
+    """What the answers say of the queue at our time `at`. Raises Denied or Unavailable where there is no depth of now."""
+    now = {query: figure(query, outcome, at - asked.sent_at) for query, outcome in asked.now.items()}
+    depth = _required("depth", now["depth"])
+    figures = {query: one for query, one in now.items() if one.taken_at is not None}
+    for query, one in figures.items():
+        if one.age_s > max_age_s:
+            late = Text("the newest figures of `{query}` are {seconds} s old", query=query, seconds=round(one.age_s))
+            raise Unavailable(SYSTEM, late)
+    depths = points("depth", asked.before["depth"], now["depth"])
+    done, work, blind = now.get("done"), falls(depths), _holes(depths, for_s)
+    consumers = _consumers(now.get("consumers"))
+    if done is not None:
+        work = rises(points("done", asked.before["done"], done))
+        if done.value is None and consumers != 0:
+            blind = Unknown(
+                Text("`done` gives no series, so nobody can tell whether work is done"),
+                remedy=Text("Give `consumers` too, or make the counter exist before the first job is done."),
+            )
+    return QueueSnapshot(
+        at,
+        math.ceil(depth),
+        consumers=consumers,
+        acks=None if done is None or done.value is None else int(done.value),
+        ack_samples=_spread(work, depths),
+        depth_samples=tuple((when, math.ceil(value)) for when, value in depths),
+        behind_s=max(one.age_s for one in figures.values()) + delay_s,
+        zeros=True,
+        blind=blind,
+    )
+
+
+def _required(query: str, one: Figure) -> float:
+    if one.not_a_number:
+        raise Unavailable(SYSTEM, Text("`{query}` is not a number", query=query))
+    if one.value is None or one.taken_at is None:
+        remedy = Text("Try the query in Prometheus. If the series is missing while the queue is empty, see docs/symptoms.md.")
+        raise Denied(SYSTEM, Text("`{query}` gives no series", query=query), code="no_series", remedy=remedy)
+    if one.value < 0:
+        raise Unavailable(SYSTEM, Text("`{query}` is negative: {value}", query=query, value=one.value))
+    return one.value
+
+
+def _consumers(one: Figure | None) -> int | None:
+    """None: not known. A filter that leaves nothing of series that exist, as in `count(up == 1)`, means that there are none."""
+    if one is None or one.not_a_number or (one.value is None and one.taken_at is None):
+        return None
+    return math.floor(one.value or 0.0)
+
+
+def figure(query: str, outcome: Any, took_s: float) -> Figure:
+    """The figure of an instant query. Raises what it came to instead, and Denied for several series."""
+    value, taken_at, asked_at, not_a_number = None, None, 0.0, False
+    for series in _parts(query, outcome):
+        if series.value is None:
+            continue
+        asked_at, number = series.value[0], _number(series.value[1])
+        if series.metric.get(WHICH) == "0":
+            value, not_a_number = number, number is None
+        elif number is not None:
+            taken_at = number if taken_at is None else min(taken_at, number)
+    age_s = 0.0 if taken_at is None else max(asked_at - taken_at, 0.0) + took_s
+    return Figure(value, taken_at, age_s, not_a_number=not_a_number)
+
+
+def points(query: str, outcome: Any, newest: Figure) -> Points:
+    """The samples of a range query, each once, at their own times, and the newest one of the instant query."""
+    values: dict[float, float] = {}
+    taken: dict[float, float] = {}
+    for series in _parts(query, outcome):
+        for asked_at, text in series.values:
+            number = _number(text)
+            if number is not None and series.metric.get(WHICH) == "0":
+                values[asked_at] = number
+            elif number is not None:
+                taken[asked_at] = min(number, taken.get(asked_at, number))
+    by_time = {taken[asked_at]: value for asked_at, value in sorted(values.items()) if asked_at in taken}
+    if newest.value is not None and newest.taken_at is not None:
+        by_time[newest.taken_at] = newest.value
+    return tuple(sorted(by_time.items()))
+
+
+def rises(counter: Points) -> Points:
+    """The counter as one that never falls. Where it fell it began anew, with its program: that counts as work, too."""
+    total, risen = 0.0, []
+    for (_, before), (when, after) in pairwise(counter):
+        total += after - before if after >= before else max(after, 1.0)
+        risen.append((when, total))
+    return ((counter[0][0], 0.0), *risen) if counter else ()
+
+
+def falls(depths: Points) -> Points:
+    """What was certainly taken out of the queue, as a counter."""
+    total, fallen = 0.0, []
+    for (_, before), (when, after) in pairwise(depths):
+        total += max(before - after, 0.0)
+        fallen.append((when, total))
+    return ((depths[0][0], 0.0), *fallen) if depths else ()
+
+
+def _spread(work: Points, depths: Points) -> tuple[tuple[float, int], ...]:
+    """The counter of work at the times of the depths. A series that begins later counts as work when it does."""
+    if not depths:
+        return ()
+    began = work[0][0] if work else math.inf
+    spread = []
+    for when, _ in depths:
+        known = [value for at, value in work if at <= when]
+        spread.append((when, math.ceil(known[-1]) + (began > depths[0][0]) if known else 0))
+    return tuple(spread)
+
+
+def _holes(depths: Points, for_s: float) -> Unknown | None:
+    """Why the samples do not show all of the last `for_s`; that passes by itself."""
+    if len(depths) < MIN_SAMPLES:
+        return Unknown(Text("there are only {count} samples of the depth yet", count=len(depths)), late=True)
+    distances = [later - earlier for (earlier, _), (later, _) in pairwise(depths)]
+    newest, usual_s = depths[-1][0], median(distances)
+    inside = [distance for distance, (when, _) in zip(distances, depths[1:], strict=True) if newest - when < for_s]
+    if max(inside, default=0.0) > GAP * usual_s + 1.0:
+        return Unknown(Text("the samples have a gap of {seconds} s", seconds=round(max(inside))), late=True)
+    if newest - depths[0][0] < for_s - usual_s:
+        return Unknown(Text("the samples begin {seconds} s ago only", seconds=round(newest - depths[0][0])), late=True)
+    return None
+
+
+# --- answers --------------------------------------------------------------------------------------------------------------
+
+
+def _parts(query: str, outcome: Any) -> Sequence[Series]:
+    """The series of an answer: one of the query, at most, and one of each selector."""
+    envelope = shaped(good(outcome, query).json(), Envelope)
+    missing = [warning for warning in envelope.warnings if not warning.startswith(HARMLESS)]
+    if missing:
+        raise Unavailable(SYSTEM, Text("answered with a warning: {warning}", warning=missing[0][:SAID_SHOWN]))
+    series = envelope.data.result
+    count = sum(one.metric.get(WHICH) == "0" for one in series)
+    if count > 1:
+        remedy = Text("Put `sum(...)` or `max(...)` around it.")
+        raise Denied(SYSTEM, Text("`{query}` gives {count} series", query=query, count=count), code="several", remedy=remedy)
+    return series
+
+
+def _number(text: str) -> float | None:
+    number = float(text) if text else math.nan
+    return number if math.isfinite(number) else None
+
+
+def good(outcome: Any, query: str) -> Answer:
+    """The answer if it is one; what else it came to as Denied or Unavailable."""
+    if isinstance(outcome, BaseException):
+        raise outcome
+    answer: Answer = outcome
+    status = answer.status
+    if status == OK:
+        return answer
+    if status in (BAD, UNPROCESSABLE):
+        refused = Text("does not take the query `{query}`: {error}", query=query, error=_said(answer))
+        raise Denied(SYSTEM, refused, code="query", remedy=Text("Try the query in Prometheus."), status=status)
+    if status in FORBIDDEN:
+        remedy = Text("Check user and password, or the token; behind Grafana the token may need `datasources:query`.")
+        raise Denied(SYSTEM, Text("the login failed"), code="login", remedy=remedy, status=status)
+    if status in REDIRECTS:
+        remedy = Text("Set `url` to where it redirects.")
+        raise Denied(SYSTEM, Text("answered {status}, a redirect", status=str(status)), code="url", remedy=remedy, status=status)
+    if status >= SERVER_ERROR or status == TOO_MANY:
+        raise Unavailable(SYSTEM, Text("answered {status}", status=str(status)))
+    remedy = Text("Check that `url` is the address of Prometheus, without `/api/v1`.")
+    raise Denied(SYSTEM, Text("answered {status}", status=str(status)), code="url", remedy=remedy, status=status)
+
+
+def login_failed(outcome: Any) -> bool:
+    """Whether another secret could help."""
+    return isinstance(outcome, Answer) and outcome.status in FORBIDDEN
+
+
+def _said(answer: Answer) -> str:
+    try:
+        said = answer.json()
+    except Unavailable:
+        return str(answer.status)
+    return str(said.get("error", answer.status))[:SAID_SHOWN] if isinstance(said, dict) else str(answer.status)
+
+
+def shaped(value: Any, shape: type[T]) -> T:
+    """Typed, or Unavailable: what has another form is no answer of Prometheus."""
+    try:
+        return convert(value, shape)
+    except msgspec.ValidationError as error:
+        raise Unavailable(SYSTEM, Text("sent an unknown form of answer: {error}", error=str(error)[:200])) from None

@@ -1,0 +1,149 @@
+"""What `check` says of Prometheus: whether it answers, and what each query of a runbook gives."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
+from statistics import median
+from typing import Any
+from urllib.parse import urlsplit
+
+from functions.adapters.symptoms.prometheus import promql
+from functions.adapters.symptoms.prometheus.answers import Envelope, Figure, figure, good, shaped
+from functions.adapters.symptoms.prometheus.client import ask, look, now_path
+from functions.adapters.symptoms.prometheus.settings import QUERIES, Settings, name_queue
+from functions.application.ports import Finding, finding_of_error
+from functions.domain.decisions.matching import NotRendered, template_labels
+from functions.domain.model.alerts import QueueRef
+from functions.domain.model.observations import QueueSnapshot
+from functions.domain.model.runbooks import Symptom
+from functions.runtime.errors import Denied, Unavailable
+from functions.runtime.loopback import is_loopback
+
+CLOCK = "/api/v1/query?query=vector(time())"
+SKEW_S = 30.0
+UNREACHABLE = "See that it is up and can be reached from here, and `url` right."
+WITHOUT = {
+    "done": "not given: only a fall of the depth counts as work",
+    "consumers": "not given: recovered then needs work that was seen after the restart, or `min_consumers: 0`",
+}
+
+
+def findings(settings: Settings, symptom: Symptom, labels: Mapping[str, str], *, timeout_s: float) -> list[Finding]:
+    """One line for the server, one for each query, and one for the samples of the time before."""
+    ends = time.monotonic() + timeout_s
+    found = [*_settings(settings)]
+    answers = _answers(ask(settings, [CLOCK], timeout_s=timeout_s)[0])
+    if not answers[0].ok:
+        return [*found, *answers]
+    found += answers
+    try:
+        queue = name_queue(symptom, labels)
+    except NotRendered as refusal:
+        return [*found, _unnamed(symptom, labels) or Finding("the queries", ok=False, detail=refusal.text)]
+    given = [query for query in QUERIES if query in queue.keys]
+    outcomes = ask(settings, [now_path(queue.keys[query]) for query in given], timeout_s=ends - time.monotonic())
+    for query in QUERIES:
+        if query in given:
+            found.append(_query(query, queue, outcomes[given.index(query)]))
+        else:
+            found.append(Finding(f"{query} of {queue.name}", ok=None, detail=WITHOUT[query]))
+    if all(one.ok is not False for one in found):
+        found.append(_history(settings, queue, symptom, timeout_s=ends - time.monotonic()))
+    return found
+
+
+def _settings(settings: Settings) -> Iterator[Finding]:
+    parts = urlsplit(settings.url)
+    has_secret = settings.password is not None or settings.token is not None
+    if has_secret and parts.scheme != "https" and not is_loopback(parts.hostname):
+        remedy = "Use https, or keep the way to Prometheus inside a private network."
+        yield Finding("Prometheus transport", None, "the secret goes over http in the clear", remedy)
+    if (settings.password is None) != (not settings.user):
+        yield Finding("Prometheus login", ok=False, detail="`user` and `password` need each other", remedy="Add the other one.")
+    if settings.password is not None and settings.token is not None:
+        yield Finding("Prometheus login", ok=False, detail="has a password and a token", remedy="Keep one of them.")
+
+
+def _answers(outcome: Any) -> list[Finding]:
+    """Whether it answers, and how far its clock is from ours: that misleads nobody but people, since ages are by its own."""
+    what = "Prometheus answers"
+    try:
+        (series,) = shaped(good(outcome, "vector(time())").json(), Envelope).data.result
+        ahead_s = float(series.value[1]) - outcome.at if series.value else 0.0
+    except (Denied, Unavailable) as error:
+        return [finding_of_error(what, error, UNREACHABLE)]
+    except ValueError:
+        return [Finding(what, ok=False, detail="what answers there is not Prometheus", remedy="Check `url`.")]
+    right = True if abs(ahead_s) <= SKEW_S else None
+    remedy = "" if right else "Set both clocks by NTP."
+    return [Finding(what, ok=True), Finding("Prometheus clock", right, f"{ahead_s:+.0f} s against ours", remedy)]
+
+
+def _unnamed(symptom: Symptom, labels: Mapping[str, str]) -> Finding | None:
+    """Which labels are missing, if any."""
+    names = dict.fromkeys(name for template in symptom.keys.values() for name in template_labels(template))
+    missing = [name for name in names if not labels.get(name)]
+    if not missing:
+        return None
+    detail = f"their labels come with the alert; missing here: {' and '.join(missing)}"
+    remedy = "To check them, add: " + " ".join(f"--label {name}=..." for name in missing)
+    return Finding("the queries", ok=None, detail=detail, remedy=remedy)
+
+
+def _query(query: str, queue: QueueRef, outcome: Any) -> Finding:
+    what, max_age_s = f"{query} of {queue.name}", float(queue.keys["max_age"])
+    try:
+        one = figure(query, outcome, 0.0)
+    except (Denied, Unavailable) as error:
+        return finding_of_error(what, error, UNREACHABLE)
+    if query == "done" and promql.has_rate(queue.keys[query]):
+        remedy = "Give the counter itself, such as sum(jobs_done_total)."
+        return Finding(what, ok=False, detail="is a rate, not a counter: small ones look like no work", remedy=remedy)
+    problem = _problem(query, one, max_age_s)
+    if problem:
+        right = None if query == "done" and one.taken_at is None else False
+        return Finding(what, right, problem[0], problem[1])
+    age = "" if one.taken_at is None else f", {one.age_s:.0f} s old"
+    return Finding(what, ok=True, detail=f"{one.value or 0:g}{age}")
+
+
+def _problem(query: str, one: Figure, max_age_s: float) -> tuple[str, str] | None:
+    """What is wrong with a figure, and what to do."""
+    if one.not_a_number:
+        return "is not a number (NaN)", "A division by zero, or a gauge that was never set: change the query."
+    if one.taken_at is not None and one.age_s > max_age_s:
+        remedy = f"Its scrapes fail, or come too seldom: look at the target, or raise `max_age` ({max_age_s:g} s)."
+        return f"its newest figures are {one.age_s:.0f} s old, so they count as unknown", remedy
+    if one.value is None and (one.taken_at is None or query != "consumers"):
+        remedy = "Try the query in Prometheus: is the label right, and is the series there while there is nothing to count?"
+        return "gives no series", remedy
+    if one.taken_at is None and query == "depth":
+        return "gives a figure of no series, as `or vector(0)` does", "Take the fallback from a series: see docs/symptoms.md."
+    return None
+
+
+def _history(settings: Settings, queue: QueueRef, symptom: Symptom, *, timeout_s: float) -> Finding:
+    """How often there are samples, and whether they are enough to judge by."""
+    what, max_age_s = f"samples of {queue.name}", float(queue.keys["max_age"])
+    try:
+        seen = look(settings, queue, for_s=symptom.for_s, timeout_s=timeout_s)
+    except (Denied, Unavailable) as error:
+        return finding_of_error(what, error, UNREACHABLE)
+    every_s = _every_s(seen)
+    if every_s and max_age_s < 2 * every_s:
+        remedy = f"Raise `max_age` to {2 * every_s:.0f}s or more, or scrape more often."
+        detail = f"one every {every_s:.0f} s, and after {max_age_s:g} s they count as unknown"
+        return Finding(what, ok=False, detail=detail, remedy=remedy)
+    if seen.blind is not None:
+        return Finding(what, ok=None, detail=seen.blind.why, remedy=seen.blind.remedy)
+    return Finding(what, ok=True, detail=f"one every {every_s:.0f} s")
+
+
+def _every_s(seen: QueueSnapshot) -> float:
+    return (
+        median(later - earlier for (earlier, _), (later, _) in pairwise(seen.depth_samples))
+        if len(seen.depth_samples) > 1
+        else 0.0
+    )

@@ -1,0 +1,112 @@
+"""Prometheus' HTTP API, or what speaks it (Mimir, Thanos, Grafana's proxy): how a queue is seen to be ill or well.
+
+Per queue, all at once: each query as it is now, and depth and counter over the time before. See docs/symptoms.md for what each
+odd answer means.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from functions.adapters.symptoms.prometheus.answers import Asked, login_failed, snapshot, with_ages
+from functions.adapters.symptoms.prometheus.settings import QUERIES, SYSTEM, Settings
+from functions.domain.model.alerts import QueueRef
+from functions.domain.model.observations import QueueSnapshot
+from functions.runtime.errors import Denied, Unavailable
+from functions.runtime.http_client import Answer, request
+from functions.runtime.parallel import run_parallel
+
+LEAST_S = 300.0
+"""Asked for at least, so that a scrape interval of a minute gives enough samples, and people a curve."""
+STEPS = 150
+"""Of a range query. Samples that come more often are taken by every second or third."""
+
+
+def look(settings: Settings, queue: QueueRef, *, for_s: float, timeout_s: float) -> QueueSnapshot:
+    """One queue, as `look_all` does. Raises its Denied or Unavailable."""
+    (seen,) = look_all(settings, [(queue, for_s)], timeout_s=timeout_s)
+    if isinstance(seen, Exception):
+        raise seen
+    return seen
+
+
+def look_all(
+    settings: Settings, queues: Sequence[tuple[QueueRef, float]], *, timeout_s: float
+) -> list[QueueSnapshot | Unavailable | Denied]:
+    """Each queue as its newest samples show it, with those of at least the last `for_s` seconds.
+
+    Where there is no depth of now, its place has Denied (`query`, `several`, `no_series`, `login`, `url`) or Unavailable.
+    """
+    sent_at = time.time()
+    paths = {path: None for queue, for_s in queues for path in (*_now(queue).values(), *_before(queue, for_s, sent_at).values())}
+    outcomes = dict(zip(paths, ask(settings, list(paths), timeout_s=timeout_s), strict=True))
+    at = time.time()
+    return [_snapshot(queue, for_s, outcomes, sent_at, at) for queue, for_s in queues]
+
+
+def _snapshot(
+    queue: QueueRef, for_s: float, outcomes: Mapping[str, Any], sent_at: float, at: float
+) -> QueueSnapshot | Unavailable | Denied:
+    now = {query: outcomes[path] for query, path in _now(queue).items()}
+    before = {query: outcomes[path] for query, path in _before(queue, for_s, sent_at).items()}
+    max_age_s, delay_s = float(queue.keys["max_age"]), float(queue.keys["delay"])
+    try:
+        return snapshot(Asked(now, before, sent_at), for_s=for_s, max_age_s=max_age_s, delay_s=delay_s, at=at)
+    except (Unavailable, Denied) as error:
+        return error
+
+
+def _now(queue: QueueRef) -> dict[str, str]:
+    """The paths of the instant queries. Without a time: Prometheus takes its own clock's, and says which that was."""
+    return {query: now_path(queue.keys[query]) for query in QUERIES if query in queue.keys}
+
+
+def now_path(query: str) -> str:
+    """One instant query."""
+    return f"/api/v1/query?{urlencode({'query': with_ages(query)}, quote_via=quote)}"
+
+
+def _before(queue: QueueRef, for_s: float, now: float) -> dict[str, str]:
+    """The paths of the range queries. It does not matter if the clocks differ: samples count by their own times."""
+    span_s = max(LEAST_S, 2 * for_s)
+    step_s = span_s / STEPS
+    return {
+        query: f"/api/v1/query_range?{urlencode(_range(queue.keys[query], now - span_s, now, step_s), quote_via=quote)}"
+        for query in ("depth", "done")
+        if query in queue.keys
+    }
+
+
+def _range(query: str, start: float, end: float, step_s: float) -> dict[str, str]:
+    return {"query": with_ages(query), "start": f"{start:.3f}", "end": f"{end:.3f}", "step": f"{step_s:g}"}
+
+
+def ask(settings: Settings, paths: Sequence[str], *, timeout_s: float) -> list[Any]:
+    """GET all at once: the Answer of each, or the error instead. Where the login fails and the secret has changed meanwhile,
+    once more with the new one.
+    """
+    ends = time.monotonic() + timeout_s
+    secret = settings.password or settings.token
+    value = secret.read() if secret else b""
+    outcomes = _ask_with(value, settings, paths, timeout_s=ends - time.monotonic())
+    if secret and any(login_failed(one) for one in outcomes):
+        secret.distrust()
+        newer = secret.read()
+        if newer != value:
+            return _ask_with(newer, settings, paths, timeout_s=ends - time.monotonic())
+    return outcomes
+
+
+def _ask_with(secret: bytes, settings: Settings, paths: Sequence[str], *, timeout_s: float) -> list[Any]:
+    auth = (settings.user.encode(), secret) if settings.password else None
+    bearer = {"Authorization": f"Bearer {secret.decode(errors='replace')}"} if settings.token and not settings.password else {}
+
+    def get(path: str) -> Answer:
+        url, headers = settings.url.rstrip("/") + path, {**settings.headers, **bearer}
+        return request(SYSTEM, "GET", url, timeout_s=timeout_s, headers=headers, auth=auth, ca=settings.ca)
+
+    return run_parallel([partial(get, path) for path in paths], timeout_s=timeout_s)

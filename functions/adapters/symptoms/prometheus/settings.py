@@ -1,0 +1,129 @@
+"""Prometheus' keys in unstick.yaml, at the top and in a runbook, and the queries that they make for an alert."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from typing import Annotated
+
+from msgspec import Struct, field
+
+from functions.adapters.symptoms.prometheus import promql
+from functions.domain.decisions.matching import NotRendered, fill_template, refuse_control_characters, shown, template_labels
+from functions.domain.model import runbooks
+from functions.domain.model.alerts import QueueRef
+from functions.domain.texts.patterns import full_match
+from functions.runtime.fields import duration, key, written
+from functions.runtime.secrets import SecretRef
+from functions.runtime.text import Text, named
+
+SYSTEM = "prometheus"
+QUERIES = ("depth", "done", "consumers")
+MAX_BYTES = 2000
+"""Of the filled-in queries of one queue, together: a document keeps them, and a URL carries each with its selectors twice."""
+ANY_LABEL = r"[^\x00-\x1f]{1,255}"
+"""What a label may be without a pattern of its own: it is escaped, so it changes no query."""
+NAME_SHOWN = 120
+_PLACE = r"\$\{labels\.([^${}]+)\}"
+
+
+class Settings(Struct, frozen=True):
+    """`prometheus` in unstick.yaml."""
+
+    url: Annotated[str, written("base-url")]
+    """Base URL, without `/api/v1`. For Grafana's proxy: `https://GRAFANA/api/datasources/proxy/uid/UID`."""
+    user: str = ""
+    """With `password`, for basic authentication."""
+    password: SecretRef | None = None
+    """Where the password is."""
+    token: SecretRef | None = None
+    """Where the bearer token is, such as that of a service account of Grafana."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """More headers of each request, such as `X-Scope-OrgID` for a tenant of Mimir. No secrets: they have keys of their own."""
+    ca: str = ""
+    """File or folder of certificates (PEM) to trust instead of the usual ones, for a private CA."""
+
+
+class Symptom(Struct, frozen=True, rename=key):
+    """The keys of `symptom: {prometheus: ...}` in a runbook."""
+
+    depth: Annotated[str, written("template")]
+    """PromQL of one series: how many jobs wait or are worked on. `${labels.NAME}` only inside of quotes."""
+    done: Annotated[str, written("template")] | None = None
+    """PromQL of one series: a counter of finished jobs. Without it a fall of the depth counts as work."""
+    consumers: Annotated[str, written("template")] | None = None
+    """PromQL of one series: how many workers there are. Without it only work that was seen proves that there is one."""
+    name: Annotated[str, written("template")] | None = None
+    """What people read. Default: the values of the labels in the queries."""
+    allow: Mapping[str, Annotated[str, written("pattern")]] = field(default_factory=dict)
+    """By label: what its whole value must match. Without it any 255 characters may come; they are escaped."""
+    max_messages: int = 0
+    """A queue is stuck if its depth is more than this,"""
+    for_s: Annotated[float, duration(1, 3600)] = 60.0
+    """and for all of this time nothing was done."""
+    max_age_s: Annotated[float, duration(1, 3600)] = 120.0
+    """Older figures count as unknown: at least two scrape intervals."""
+    delay_s: Annotated[float, duration(0, 3600)] = 5.0
+    """How much older than their samples the figures may be, behind an exporter that collects or keeps them."""
+
+
+def to_symptom(keys: Symptom) -> runbooks.Symptom:
+    """As the domain has it."""
+    own = {query: template for query in (*QUERIES, "name") if (template := getattr(keys, query)) is not None}
+    times = {"max_age": f"{keys.max_age_s:g}", "delay": f"{keys.delay_s:g}"}
+    return runbooks.Symptom(SYSTEM, own | times, keys.max_messages, keys.for_s, keys.allow)
+
+
+def find_mistakes(symptom: runbooks.Symptom) -> Iterator[tuple[str, str, str]]:
+    """(key, what is wrong with it, how to fix it) of what no type can say."""
+    for query in QUERIES:
+        try:
+            if query in symptom.keys:
+                promql.selectors(promql.fill(symptom.keys[query], _place(), lambda _: "a"))
+        except ValueError as error:
+            yield (query, str(error), "Write PromQL that gives one series, with ${labels.NAME} only inside of quotes")
+    used = {label for template in symptom.keys.values() for label in template_labels(template)}
+    for label in symptom.allow.keys() - used:
+        yield "allow", f"limits the label {label}, which no query here takes", f"Labels: {', '.join(sorted(used)) or 'none'}"
+
+
+def name_queue(symptom: runbooks.Symptom, labels: Mapping[str, str]) -> QueueRef:
+    """The queries for an alert with these labels. Raises NotRendered."""
+    keys = {query: _fill(query, symptom, labels) for query in QUERIES if query in symptom.keys}
+    size = sum(len(query.encode()) for query in keys.values())
+    if size > MAX_BYTES:
+        raise NotRendered(Text("the queries have {count} bytes, the limit is {limit}", count=size, limit=MAX_BYTES))
+    name = _name(symptom, labels)
+    made_of = hashlib.sha256(json.dumps(keys, sort_keys=True).encode()).hexdigest()[:12]
+    times = {one: symptom.keys[one] for one in ("max_age", "delay")}
+    return QueueRef(SYSTEM, f"{SYSTEM}:{made_of}:{name}", name, keys | times)
+
+
+def _fill(query: str, symptom: runbooks.Symptom, labels: Mapping[str, str]) -> str:
+    return promql.fill(symptom.keys[query], _place(), lambda label: _value(label, query, symptom, labels))
+
+
+def _value(label: str, query: str, symptom: runbooks.Symptom, labels: Mapping[str, str]) -> str:
+    value = fill_template(f"${{labels.{label}}}", labels, query)
+    what = Text("{what}, label {label}", what=query, label=shown(label))
+    refuse_control_characters(value, what)
+    if not full_match(symptom.allow.get(label, ANY_LABEL), value):
+        raise NotRendered(named(what, Text("it does not match its `allow` pattern: {value}", value=shown(value))))
+    return value
+
+
+def _name(symptom: runbooks.Symptom, labels: Mapping[str, str]) -> str:
+    if "name" in symptom.keys:
+        name = fill_template(symptom.keys["name"], labels, "name")
+        refuse_control_characters(name, "name")
+        return name[:NAME_SHOWN]
+    used = dict.fromkeys(label for query in QUERIES for label in template_labels(symptom.keys.get(query, "")))
+    return (" ".join(labels[label] for label in used) or symptom.keys["depth"])[:NAME_SHOWN]
+
+
+@lru_cache
+def _place() -> re.Pattern[str]:
+    return re.compile(_PLACE)

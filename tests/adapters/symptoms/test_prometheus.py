@@ -1,0 +1,518 @@
+"""The Prometheus symptom: what each odd answer means, and that no label can change a query. docs/symptoms.md has the table."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from functions.adapters.symptoms import prometheus
+from functions.adapters.symptoms.prometheus import promql
+from functions.application.ports import Finding
+from functions.domain.decisions.health import judge_health
+from functions.domain.decisions.matching import NotRendered
+from functions.domain.model import runbooks
+from functions.domain.model.codes import Health
+from functions.domain.model.incidents import QueueState
+from functions.domain.model.observations import QueueSnapshot
+from functions.runtime.errors import Denied, Unavailable
+from tests.doubles.prometheus import PrometheusDouble, Series
+
+DEPTH, DONE, CONSUMERS = 'sum(jobs_waiting{queue="${labels.queue}"})', "sum(jobs_done_total)", "count(up == 1)"
+LABELS = {"queue": "mail"}
+NAN = float("nan")
+
+
+class Secret:
+    """A secret that stays as it is."""
+
+    reference = "env://SECRET"
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def read(self) -> bytes:
+        return self.text.encode()
+
+    def distrust(self) -> None:
+        """Nothing else is known."""
+
+
+def symptom(**keys: Any) -> runbooks.Symptom:
+    given_keys = {"depth": DEPTH, "done": DONE, "consumers": CONSUMERS} | keys
+    return prometheus.to_symptom(prometheus.Symptom(**given_keys))
+
+
+def every(spacing_s: float, value: float, *, span_s: float = 320.0, newest_s: float = 2.0) -> dict[float, float]:
+    """Samples of a series that stays as it is."""
+    return {newest_s + spacing_s * number: value for number in range(int(span_s / spacing_s))}
+
+
+@pytest.fixture
+def server() -> Iterator[PrometheusDouble]:
+    """A queue of five jobs that stands still, with one worker, scraped every 5 s."""
+    with PrometheusDouble() as double:
+        double.series = {"jobs_waiting": Series(every(5, 5)), "jobs_done_total": Series(every(5, 40)), "up": Series(every(5, 1))}
+        yield double
+
+
+def look(server: PrometheusDouble, *, timeout_s: float = 5.0, **keys: Any) -> QueueSnapshot:
+    symptom_keys = symptom(**keys)
+    queue = prometheus.name_queue(symptom_keys, LABELS)
+    return prometheus.look(prometheus.Settings(server.url), queue, for_s=symptom_keys.for_s, timeout_s=timeout_s)
+
+
+def health(server: PrometheusDouble, **keys: Any) -> tuple[Health, str]:
+    symptom_keys = symptom(**keys)
+    seen = look(server, **keys)
+    watched = QueueState(prometheus.name_queue(symptom_keys, LABELS), "mail", 0.0)
+    found, why, _ = judge_health(symptom_keys, seen, watched, time.time())
+    return found, str(why)
+
+
+def check(server: PrometheusDouble, labels: dict[str, str] | None = None, **keys: Any) -> dict[str, Finding]:
+    settings = prometheus.Settings(server.url)
+    found = prometheus.check(settings, symptom(**keys), LABELS if labels is None else labels, timeout_s=5.0)
+    return {one.what: one for one in found}
+
+
+# --- the table of docs/symptoms.md ----------------------------------------------------------------------------------------
+
+
+def test_all_figures_make_one_snapshot(server):
+    """Depth, counter and consumers are those of the newest samples; their age is known, with the exporter's own delay."""
+    seen = look(server)
+    assert (seen.depth, seen.acks, seen.consumers, seen.consumer_ids, seen.blind) == (5, 40, 1, None, None)
+    assert 7.0 <= seen.behind_s <= 8.0
+    assert health(server)[0] is Health.ILL
+
+
+def test_instant_and_range_queries_go_out_at_once(server):
+    """A slow Prometheus costs the time of one query, not of five."""
+    server.delay_s = 0.3
+    began = time.monotonic()
+    look(server)
+    assert time.monotonic() - began < 0.9
+    assert sorted(path for path, _, _ in server.asked) == ["/api/v1/query"] * 3 + ["/api/v1/query_range"] * 2
+
+
+def test_work_within_for_is_no_stuck_queue(server):
+    """The counter rose a while ago: not stuck yet. It rises now: well."""
+    server.series["jobs_done_total"] = Series({age: 40 if age < 30 else 39 for age in every(5, 0)})
+    assert health(server) == (Health.UNSURE, "processed in the last 60 s: 1, but nothing right now")
+    server.series["jobs_done_total"] = Series({age: 40 if age < 5 else 39 for age in every(5, 0)})
+    assert health(server)[0] is Health.WELL
+
+
+def test_a_scrape_interval_of_a_minute_tells_a_busy_queue_from_a_stuck_one(server):
+    """Three samples are enough, however far apart."""
+    server.series["jobs_waiting"] = Series(every(60, 5))
+    server.series["jobs_done_total"] = Series({age: 100 - age for age in every(60, 0)})
+    assert health(server)[0] is Health.WELL
+    server.series["jobs_done_total"] = Series(every(60, 40))
+    assert health(server)[0] is Health.ILL
+
+
+@pytest.mark.parametrize("query", ["jobs_waiting", "jobs_done_total", "up"])
+def test_stale_a_figure_that_is_too_old_is_unknown(server, query):
+    """Prometheus gives a sample of minutes ago as if it were of now. It holds: an old sample is no sign of health."""
+    server.series[query] = Series(every(5, 0, newest_s=130.0))
+    with pytest.raises(Unavailable, match=r"the newest figures of `\w+` are 130 s old"):
+        look(server)
+    assert look(server, max_age_s=180.0).behind_s > 130
+
+
+def test_a_gap_makes_it_look_again(server):
+    """What happened in a gap of several scrapes nobody knows: not stuck yet. One missing scrape is no gap."""
+    server.series["jobs_waiting"] = Series({age: value for age, value in every(5, 5).items() if not 20 < age < 50})
+    assert health(server) == (Health.UNSURE, "the samples have a gap of 35 s")
+    server.series["jobs_waiting"] = Series({age: value for age, value in every(5, 5).items() if age != 22})
+    assert health(server)[0] is Health.ILL
+    server.series["jobs_waiting"] = Series({age: value for age, value in every(5, 5).items() if not 90 < age < 150})
+    assert health(server)[0] is Health.ILL, "before `for` it matters to nobody"
+
+
+def test_a_series_that_has_just_begun_makes_it_look_again(server):
+    """A new queue, or a Prometheus that was restarted."""
+    server.series["jobs_waiting"] = Series(every(5, 5, span_s=40))
+    assert health(server) == (Health.UNSURE, "the samples begin 35 s ago only")
+    server.series["jobs_waiting"] = Series(every(5, 5, span_s=10))
+    assert health(server) == (Health.UNSURE, "there are only 2 samples of the depth yet")
+
+
+def test_nan_is_unknown(server):
+    """A division by zero is no depth, no consumer, and no work. Single ones in the past are missing samples."""
+    server.series["jobs_waiting"] = Series(every(5, 5) | {2.0: NAN})
+    with pytest.raises(Unavailable, match="`depth` is not a number"):
+        look(server)
+    server.series["jobs_waiting"] = Series(every(5, 5) | {7.0: NAN})
+    server.series["up"] = Series({2.0: NAN})
+    assert (look(server).consumers, health(server)[0]) == (None, Health.ILL)
+    server.series["jobs_done_total"] = Series({2.0: NAN})
+    assert health(server)[0] is Health.UNKNOWN
+
+
+def test_a_negative_depth_is_unknown(server):
+    """kafka_exporter shows -1 for a partition without a committed offset."""
+    server.series["jobs_waiting"] = Series(every(5, -1))
+    with pytest.raises(Unavailable, match="`depth` is negative: -1"):
+        look(server)
+
+
+def test_no_series_of_the_depth_is_unknown(server):
+    """A queue that is gone, a wrong label, an exporter that is down: nobody knows which, so it holds, with a remedy."""
+    server.series["jobs_waiting"] = Series(exists=False)
+    with pytest.raises(Denied, match="`depth` gives no series") as denied:
+        look(server)
+    assert (denied.value.code, bool(denied.value.remedy)) == ("no_series", True)
+
+
+def test_a_fallback_without_a_series_is_no_depth(server):
+    """`or vector(0)` would turn an exporter that is down into an empty queue, and that into `recovered`."""
+    server.series["jobs_waiting"] = Series({2.0: 0}, exists=False)
+    with pytest.raises(Denied, match="`depth` gives no series"):
+        look(server, depth='sum(jobs_waiting{queue="${labels.queue}"}) or vector(0)')
+
+
+def test_no_series_of_the_counter_is_unknown_unless_nobody_could_work(server):
+    """A counter that comes from the worker goes with it. Without a consumer there is no work; with one nobody can tell."""
+    server.series["jobs_done_total"] = Series(exists=False)
+    found, why = health(server)
+    assert (found, why) == (Health.UNKNOWN, "`done` gives no series, so nobody can tell whether work is done")
+    assert look(server).acks is None
+    server.series["up"] = Series(every(5, 0))
+    assert (look(server).consumers, health(server)[0]) == (0, Health.ILL)
+    assert health(server, consumers=None)[0] is Health.UNKNOWN
+
+
+def test_no_series_of_consumers_is_none_or_unknown(server):
+    """`count(up == 1)` gives nothing where all are down: their series exist, so there are none. Where none exists, who knows."""
+    server.series["up"] = Series({}, exists=True)
+    assert look(server).consumers == 0
+    server.series["up"] = Series({}, exists=False)
+    assert look(server).consumers is None
+    assert look(server, consumers=None).consumers is None
+
+
+@pytest.mark.parametrize("query", ["jobs_waiting", "jobs_done_total", "up"])
+def test_several_series_are_refused(server, query):
+    """Which one is meant nobody knows; the remedy says what to put around the query."""
+    server.series[query].copies = 3
+    with pytest.raises(Denied, match="gives 3 series") as denied:
+        look(server)
+    assert "sum(...)" in str(denied.value.remedy)
+
+
+def test_a_counter_that_begins_anew_counts_as_work(server):
+    """The program that counts was restarted within `for`: a deployment, so not stuck yet. Nothing is counted twice or below 0."""
+    server.series["jobs_done_total"] = Series({age: 0 if age < 30 else 40 for age in every(5, 0)})
+    assert health(server)[0] is Health.UNSURE
+    server.series["jobs_done_total"] = Series({age: 0 if age < 100 else 40 for age in every(5, 0)})
+    assert health(server)[0] is Health.ILL
+    server.series["jobs_done_total"] = Series({age: 3 if age < 100 else 40 for age in every(5, 0)})
+    counts = [count for _, count in look(server).ack_samples]
+    assert counts == sorted(counts)
+    assert counts[-1] == 3
+
+
+def test_without_a_counter_a_fall_of_the_depth_is_work(server):
+    """A queue whose depth goes up and down is worked on, though it is never empty."""
+    server.series["jobs_waiting"] = Series({age: 5 + (age - 2) / 5 % 2 for age in every(5, 0)})
+    assert health(server, done=None)[0] is Health.WELL
+    server.series["jobs_waiting"] = Series(every(5, 5))
+    assert health(server, done=None)[0] is Health.ILL
+    assert look(server, done=None).acks is None
+
+
+def test_an_empty_moment_within_for_is_one(server):
+    """A sample of 0 is no gap here, as it may be with RabbitMQ's own samples."""
+    server.series["jobs_waiting"] = Series(every(5, 5) | {32.0: 0})
+    assert health(server) == (Health.UNSURE, "depth over 0 for less than 60 s")
+
+
+@pytest.mark.parametrize("ahead_s", [-600.0, 600.0])
+def test_a_clock_that_is_off_changes_nothing(server, ahead_s):
+    """Ages are by Prometheus' own clock alone."""
+    server.ahead_s = ahead_s
+    assert 7.0 <= look(server).behind_s <= 8.0
+    line = check(server)["Prometheus clock"]
+    assert (line.ok, "NTP" in str(line.remedy)) == (None, True)
+
+
+def test_the_time_that_an_answer_took_counts_as_age(server):
+    """The figures are at least as old as the exchange is long."""
+    server.delay_s = 0.5
+    assert look(server).behind_s >= 7.5
+
+
+def test_down(free_port):
+    """I4: nobody answers, so it holds."""
+    queue = prometheus.name_queue(symptom(), LABELS)
+    with pytest.raises(Unavailable, match="connection refused"):
+        prometheus.look(prometheus.Settings(f"http://127.0.0.1:{free_port()}"), queue, for_s=60.0, timeout_s=5.0)
+
+
+def test_slow(server):
+    """A Prometheus that takes too long is one that does not answer."""
+    server.delay_s = 2.0
+    with pytest.raises(Unavailable):
+        look(server, timeout_s=0.3)
+
+
+REFUSALS = [
+    pytest.param(400, {"error": "parse error: unexpected character"}, Denied, "query", "unexpected character", id="PromQL"),
+    pytest.param(422, {"error": "query processing would load too many samples"}, Denied, "query", "too many samples", id="limit"),
+    pytest.param(401, b"Unauthorized", Denied, "login", "the login failed", id="login"),
+    pytest.param(403, {"message": "no permission"}, Denied, "login", "the login failed", id="permission"),
+    pytest.param(404, b"404 page not found", Denied, "url", "answered 404", id="another path"),
+    pytest.param(302, b"", Denied, "url", "a redirect", id="login page"),
+    pytest.param(429, b"", Unavailable, "", "answered 429", id="too many requests"),
+    pytest.param(503, {"error": "query timed out"}, Unavailable, "", "answered 503", id="timeout"),
+    pytest.param(200, b"<html>", Unavailable, "", "not JSON", id="HTML"),
+    pytest.param(200, {"status": "success"}, Unavailable, "", "unknown form", id="other JSON"),
+    pytest.param(200, {"data": {"result": [{"value": "x"}]}}, Unavailable, "", "unknown form", id="other result"),
+]
+
+
+@pytest.mark.parametrize(("status", "content", "kind", "code", "said"), REFUSALS)
+def test_a_refusal_holds_and_says_why(server, status, content, kind, code, said):
+    """I4: each has its words, and a remedy where people can do something."""
+    server.refuses = (status, content)
+    with pytest.raises(kind, match=said) as refused:
+        look(server)
+    assert getattr(refused.value, "code", "") == code
+    assert isinstance(refused.value, Unavailable) or refused.value.remedy
+
+
+def test_a_partial_answer_is_unknown(server):
+    """Thanos and remote reads warn of what is missing; a remark about the query is no such warning."""
+    server.warnings = ["remote_read: server returned HTTP status 500"]
+    with pytest.raises(Unavailable, match="remote_read"):
+        look(server)
+    server.warnings = ["PromQL info: metric might not be a counter"]
+    assert look(server).depth == 5
+
+
+def test_one_queue_says_nothing_of_another(server):
+    """Each has its own place in the answer."""
+    server.series["gone"] = Series(exists=False)
+    other = symptom(depth="sum(gone)", done=None)
+    queues = [(prometheus.name_queue(one, LABELS), 60.0) for one in (symptom(), other)]
+    seen, unseen = prometheus.look_all(prometheus.Settings(server.url), queues, timeout_s=5.0)
+    assert isinstance(seen, QueueSnapshot)
+    assert isinstance(unseen, Denied)
+
+
+# --- login ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("settings", "header"),
+    [
+        ({"user": "1234", "password": Secret("glc_x")}, "Basic MTIzNDpnbGNfeA=="),
+        ({"token": Secret("glsa_x")}, "Bearer glsa_x"),
+        ({}, ""),
+    ],
+    ids=["basic", "bearer", "none"],
+)
+def test_a_login_and_a_tenant_go_with_every_request(server, settings, header):
+    """Grafana Cloud takes a user and a token, Grafana's proxy the token of a service account, Mimir a tenant's header."""
+    server.secret = header
+    queue = prometheus.name_queue(symptom(), LABELS)
+    asked = prometheus.Settings(server.url + "/api/datasources/proxy/uid/abc", headers={"X-Scope-OrgID": "mail"}, **settings)
+    assert prometheus.look(asked, queue, for_s=60.0, timeout_s=5.0).depth == 5
+    assert {headers.get("x-scope-orgid") for _, _, headers in server.asked} == {"mail"}
+    assert {path.partition("/api/v1")[0] for path, _, _ in server.asked} == {"/api/datasources/proxy/uid/abc"}
+
+
+def test_no_error_shows_a_secret(server):
+    """Neither a refused login nor a refused query."""
+    queue = prometheus.name_queue(symptom(), LABELS)
+    settings = prometheus.Settings(server.url, token=Secret("glsa_secret"))
+    for refusal in ((401, b"glsa_secret"), (500, b""), (404, b"glsa_secret")):
+        server.refuses = refusal
+        (error,) = prometheus.look_all(settings, [(queue, 60.0)], timeout_s=5.0)
+        assert "glsa_secret" not in f"{error!r}{error} {getattr(error, 'remedy', '')}"
+
+
+# --- labels ---------------------------------------------------------------------------------------------------------------
+
+HOSTILE = ['"} or vector(0) or up{a="', "\\", '\\"', "'", "a`b", "$1", ".*", "(", "{}", "日本", "#", "a b", "\\n"]
+
+
+@pytest.mark.parametrize("value", HOSTILE)
+@pytest.mark.parametrize(
+    "template", ['sum(m{q="${labels.queue}"})', "sum(m{q='${labels.queue}'})", 'sum(m{q=~"a-${labels.queue}"})']
+)
+def test_a_label_never_changes_the_query(value, template):
+    """I8: the query has the same tokens with any value, and its string stands for that very value."""
+    queue = prometheus.name_queue(symptom(depth=template, done=None, consumers=None), {"queue": value})
+    kinds = [
+        [token.kind for token in promql.tokens(query)]
+        for query in (template.replace("${labels.queue}", "x"), queue.keys["depth"])
+    ]
+    assert kinds[0] == kinds[1]
+    (string,) = [token.text for token in promql.tokens(queue.keys["depth"]) if token.kind == "string"]
+    text = json.loads(f'"{string[1:-1]}"'.replace("\\'", "'"))
+    assert text == value if "=~" not in template else re.fullmatch(text, f"a-{value}")
+
+
+@given(st.text(max_size=60))
+def test_no_text_at_all_breaks_out(value):
+    """The same for whatever comes; what can't be used holds."""
+    template = 'sum(m{q="${labels.queue}", r=~"${labels.queue}"})'
+    try:
+        query = prometheus.name_queue(symptom(depth=template, done=None, consumers=None), {"queue": value}).keys["depth"]
+    except NotRendered:
+        return
+    assert [token.kind for token in promql.tokens(query)] == [token.kind for token in promql.tokens(template)]
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        ({}, 'depth: the alert has no label "queue"'),
+        ({"queue": "a;b"}, 'depth, label "queue": it does not match its `allow` pattern: "a;b"'),
+        ({"queue": "a\nb"}, "it contains control characters"),
+        ({"queue": "x" * 2000}, "2,000 characters"),
+    ],
+)
+def test_a_label_that_may_not_be_used_holds(labels, said):
+    """I8: it is missing, against `allow`, or hostile."""
+    with pytest.raises(NotRendered, match=re.escape(said)):
+        prometheus.name_queue(symptom(allow={"queue": "[a-z]+"}), labels)
+
+
+def test_a_queue_has_a_name_for_people_and_a_key_of_its_queries():
+    """Two runbooks that ask for the same are one queue; other queries are another, though they have the same name."""
+    one, same, other = symptom(), symptom(max_messages=9), symptom(depth=DEPTH.replace("waiting", "other"))
+    queues = [prometheus.name_queue(each, LABELS) for each in (one, same, other)]
+    assert {queue.name for queue in queues} == {"mail"}
+    assert queues[0].key == queues[1].key != queues[2].key
+    assert queues[0].key.startswith("prometheus:")
+    assert queues[0].key.endswith(":mail")
+    assert prometheus.name_queue(symptom(name="Celery, ${labels.queue}"), LABELS).name == "Celery, mail"
+    assert prometheus.name_queue(symptom(depth="sum(a)"), {}).name == "sum(a)"
+
+
+def test_queries_that_are_too_long_for_a_document_hold():
+    """Twenty queues of an incident have to fit into one."""
+    with pytest.raises(NotRendered, match="the limit is 2,000"):
+        prometheus.name_queue(symptom(done="sum(a" + "a" * 1990 + ")"), LABELS)
+
+
+# --- queries --------------------------------------------------------------------------------------------------------------
+
+SELECTORS = [
+    ("up", ["up"]),
+    ('sum by (job) (rate(a_total{b="}"}[5m])) / on (job) group_left (x) max(c) > bool 0', ['a_total{b="}"}', "c"]),
+    ('count(up{job="worker"} == 1) or 0 * max(redis_up)', ['up{job="worker"}', "redis_up"]),
+    ('{__name__=~"a|b", c!="d"} unless e', ['{__name__=~"a|b", c!="d"}', "e"]),
+    ("max_over_time(sum(a:b:rate)[5m:15s]) # and nothing", ["a:b:rate"]),
+    ("sum(a) without (b) + 1e3 - Inf ^ .5", ["a"]),
+    ("quantile(0.9, a) or topk(1, 'b')", ["a"]),
+    ("clamp_min(sum(a), 0) + time() + a", ["a"]),
+]
+
+
+@pytest.mark.parametrize(("query", "selectors"), SELECTORS)
+def test_the_series_of_a_query_are_found(query, selectors):
+    """Their timestamps tell how old a figure is."""
+    assert list(promql.selectors(query)) == selectors
+
+
+MISTAKES = [
+    ("depth", "sum(a offset 5m)", "`offset`"),
+    ("depth", "a @ end()", "`offset` or `@`"),
+    ("depth", "vector(1)", "names no metric"),
+    ("depth", "sum(a{b=${labels.c}})", "outside of quotes"),
+    ("done", "sum(a{b=`${labels.c}`})", "backticks"),
+    ("consumers", "sum(a{b='c'", "without its }"),
+    ("depth", "sum(a);", "PromQL has not"),
+]
+
+
+@pytest.mark.parametrize(("key", "query", "said"), MISTAKES)
+def test_a_mistake_is_found_before_the_first_alert(key, query, said):
+    """The configuration says where, what and what to do."""
+    ((place, what, remedy),) = prometheus.find_mistakes(symptom(**{key: query}))
+    assert (place, bool(remedy)) == (key, True)
+    assert said in what
+
+
+def test_a_pattern_for_a_label_that_no_query_takes_is_a_mistake():
+    """A label with a typing mistake would be let through otherwise."""
+    ((place, what, _),) = prometheus.find_mistakes(symptom(allow={"quueue": "a"}))
+    assert (place, "quueue" in what) == ("allow", True)
+
+
+# --- check ----------------------------------------------------------------------------------------------------------------
+
+
+def test_check_shows_what_each_query_gives(server):
+    """Value and age of each, and how often there are samples."""
+    found = check(server)
+    assert {line.ok for line in found.values()} == {True}
+    assert str(found["depth of mail"].detail) == "5, 2 s old"
+    assert str(found["done of mail"].detail) == "40, 2 s old"
+    assert str(found["samples of mail"].detail) == "one every 5 s"
+
+
+CHECKS = [
+    pytest.param({"jobs_waiting": Series(exists=False)}, {}, "depth of mail", False, "no series", id="no series"),
+    pytest.param({"jobs_waiting": Series(every(5, 5), copies=2)}, {}, "depth of mail", False, "2 series", id="several"),
+    pytest.param({"jobs_waiting": Series(every(5, NAN))}, {}, "depth of mail", False, "NaN", id="NaN"),
+    pytest.param({"jobs_waiting": Series(every(5, 5, newest_s=150))}, {}, "depth of mail", False, "150 s old", id="stale"),
+    pytest.param({"jobs_waiting": Series({2: 0}, exists=False)}, {}, "depth of mail", False, "or vector(0)", id="fallback"),
+    pytest.param({"jobs_done_total": Series(exists=False)}, {}, "done of mail", None, "no series", id="no counter yet"),
+    pytest.param({}, {"done": "sum(rate(jobs_done_total[5m]))"}, "done of mail", False, "a rate", id="a rate"),
+    pytest.param({}, {"done": None}, "done of mail", None, "only a fall of the depth", id="no done"),
+    pytest.param({}, {"consumers": None}, "consumers of mail", None, "min_consumers: 0", id="no consumers"),
+    pytest.param({"jobs_waiting": Series(every(90, 5))}, {}, "samples of mail", False, "one every 90 s", id="seldom"),
+    pytest.param({"jobs_waiting": Series(every(5, 5, span_s=30))}, {}, "samples of mail", None, "begin 25 s ago", id="young"),
+]
+
+
+@pytest.mark.parametrize(("series", "keys", "what", "right", "said"), CHECKS)
+def test_check_says_what_is_wrong_with_a_query(server, series, keys, what, right, said):
+    """Before the first alert, and with a remedy."""
+    server.series |= series
+    line = check(server, **keys)[what]
+    assert line.ok is right
+    assert said in str(line.detail)
+    assert line.remedy or line.ok is not False
+
+
+def test_check_names_the_labels_that_are_missing(server):
+    """Without them no query can be run."""
+    line = check(server, {})["the queries"]
+    assert (line.ok, line.remedy) == (None, "To check them, add: --label queue=...")
+
+
+def test_check_says_what_prometheus_refuses(server):
+    """A login that fails is said once, and no query is run then."""
+    server.refuses = (401, b"")
+    found = check(server)
+    assert list(found) == ["Prometheus answers"]
+    assert "the login failed" in str(found["Prometheus answers"].detail)
+
+
+@pytest.mark.parametrize(
+    ("changes", "what", "right"),
+    [
+        ({"url": "http://prometheus.invalid", "token": Secret("x")}, "Prometheus transport", None),
+        ({"user": "a"}, "Prometheus login", False),
+        ({"user": "a", "password": Secret("x"), "token": Secret("x")}, "Prometheus login", False),
+    ],
+)
+def test_check_points_out_settings_that_do_not_fit(server, changes, what, right):
+    """A secret in the clear, half a login, or two."""
+    settings = prometheus.Settings(**({"url": server.url} | changes))
+    found = {one.what: one for one in prometheus.check(settings, symptom(), LABELS, timeout_s=1.0)}
+    assert found[what].ok is right

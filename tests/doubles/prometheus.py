@@ -1,0 +1,132 @@
+"""A stand-in for Prometheus' HTTP API with a scrape history that is written, not scraped.
+
+It computes no PromQL: a test says which series a query selects and what it gives. tests/system/test_prometheus_real.py asks the
+real one.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+import time
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import parse_qs
+
+Samples = dict[float, float]
+"""By the time of the sample, in seconds before now: its value."""
+STALE_S = 300.0
+
+
+@dataclass
+class Series:
+    """What one query gives. `samples`: value by age in seconds; `exists`: whether its selectors have series at all."""
+
+    samples: Samples = field(default_factory=dict)
+    exists: bool = True
+    copies: int = 1
+    """How many series the query gives."""
+
+
+class PrometheusDouble:
+    """`with PrometheusDouble() as prometheus:` serves on `prometheus.url` until the block ends."""
+
+    def __init__(self) -> None:
+        self.series: dict[str, Series] = {}
+        """By a part of the query: the metric's name."""
+        self.began_at = time.time()
+        """What the ages of samples count from."""
+        self.ahead_s = 0.0
+        """How far its clock is ahead of ours."""
+        self.warnings: list[str] = []
+        self.refuses: tuple[int, Any] | None = None
+        """Status and JSON of every answer instead."""
+        self.delay_s = 0.0
+        self.asked: list[tuple[str, dict[str, str], dict[str, str]]] = []
+        """(path, query, headers)."""
+        self.secret = ""
+        """The Authorization header that it wants; empty: none."""
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        self._server.daemon_threads = True
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    @property
+    def now(self) -> float:
+        return time.time() + self.ahead_s
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def answer(self, path: str, query: dict[str, str], headers: dict[str, str]) -> tuple[int, Any]:
+        self.asked.append((path, query, headers))
+        time.sleep(self.delay_s)
+        if self.refuses:
+            return self.refuses
+        if self.secret and headers.get("authorization") != self.secret:
+            return 401, {"message": "Unauthorized"}
+        expression = query["query"]
+        if expression == "vector(time())":
+            return 200, _success([{"metric": {}, "value": [self.now, str(self.now)]}], [])
+        found = next((one for name, one in self.series.items() if re.search(rf"\b{name}\b", expression)), Series(exists=False))
+        if path.endswith("/query_range"):
+            start, end, step = (float(query[name]) for name in ("start", "end", "step"))
+            times = [start + step * number for number in range(int((end - start) / step) + 1)]
+            return 200, _success(_parts(found, times, self.began_at + self.ahead_s, ranged=True), self.warnings)
+        return 200, _success(_parts(found, [self.now], self.began_at + self.ahead_s, ranged=False), self.warnings)
+
+
+def _parts(found: Series, times: list[float], began_at: float, *, ranged: bool) -> list[dict[str, Any]]:
+    """The figure under the label `0`, the time of its sample under `1`."""
+    figures, ages = [], []
+    for at in times:
+        taken = {began_at - age_s: value for age_s, value in found.samples.items()}
+        known = [(taken_at, value) for taken_at, value in taken.items() if at - STALE_S <= taken_at <= at]
+        if known:
+            taken_at, value = max(known)
+            figures.append([at, f"{value:g}" if value == value else "NaN"])  # noqa: PLR0124 - NaN
+            ages.append([at, repr(taken_at)])
+    if not found.exists and found.samples:
+        ages = []
+    if found.exists and not found.samples:  # a filter that leaves nothing of series that exist
+        ages = [[at, repr(at)] for at in times]
+    rows = [({"unstick": "0"} | ({"copy": str(n)} if n else {}), figures) for n in range(found.copies)] + [
+        ({"unstick": "1"}, ages)
+    ]
+    if ranged:
+        return [{"metric": metric, "values": values} for metric, values in rows if values]
+    return [{"metric": metric, "value": values[-1]} for metric, values in rows if values]
+
+
+def _success(result: list[dict[str, Any]], warnings: list[str]) -> dict[str, Any]:
+    return {"status": "success", "data": {"resultType": "vector", "result": result}} | (
+        {"warnings": warnings} if warnings else {}
+    )
+
+
+def _handler(double: PrometheusDouble) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            path, _, query = self.path.partition("?")
+            fields = {name: values[0] for name, values in parse_qs(query).items()}
+            status, content = double.answer(path, fields, {name.lower(): value for name, value in self.headers.items()})
+            body = content if isinstance(content, bytes) else json.dumps(content).encode()
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: Any) -> None:
+            """Not onto the test's output."""
+
+    return Handler
