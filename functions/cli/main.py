@@ -10,6 +10,7 @@ import click
 from functions import __version__
 from functions.cli.commands.causes import causes
 from functions.cli.commands.check import check
+from functions.cli.commands.incident import incident
 from functions.cli.commands.report import report
 from functions.cli.commands.rotate_token import rotate_token
 from functions.cli.commands.status import status
@@ -65,6 +66,7 @@ for command in (
     record,
     drill,
     status,
+    incident,
     ack,
     pause,
     resume,

@@ -27,6 +27,7 @@ COMMANDS = [
     "record",
     "drill",
     "status",
+    "incident",
     "ack",
     "pause",
     "resume",

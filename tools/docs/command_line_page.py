@@ -38,7 +38,7 @@ eval "$(_UNSTICK_COMPLETE=bash_source unstick)"    # zsh: zsh_source; fish: _UNS
 | see what would happen | `simulate`, `backtest`, `card` |
 | have a notification to try with | `record`, `send --example` |
 | try the deployed function | `send`, `drill` |
-| see what is happening | `status`, `report` |
+| see what is happening | `status`, `incident`, `report` |
 | find the bug behind it | `causes` |
 | choose `symptom.for` | `suggest-for` |
 | stop it, and start it again | `pause`, `resume` |

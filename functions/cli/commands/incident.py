@@ -1,0 +1,146 @@
+"""incident: everything that is known about one, in order."""
+
+from __future__ import annotations
+
+import re
+import time
+from calendar import timegm
+
+import click
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from functions.application.serialization import decode
+from functions.bootstrap import Adapters
+from functions.cli import output
+from functions.cli.documents import document_keys, load_documents
+from functions.domain.cards.rendering import rendered, tidy
+from functions.domain.cards.timeline import ENDINGS, Entry, tell
+from functions.domain.cards.timeline_page import page
+from functions.domain.model.alerts import Target
+from functions.domain.model.incidents import Archive, Incident, Outcome
+from functions.domain.model.runbooks import Rules
+from functions.domain.texts.sanitize import clean
+from functions.runtime.text import Phrase, Text, named
+
+ARCHIVE_S, EVIDENCE_S = 60.0, 30.0
+FORMER_DAYS = 400
+"""How far back to search for an id that does not begin with its day."""
+DAYS_LONG = 3
+"""An incident ends within so many days nearly always; then its record is read by its path, without a list."""
+OUTPUT = 300_000
+DAY_S = 86400.0
+
+
+class Known(Struct, frozen=True):
+    target: Target | None
+    incident: Incident
+    outcome: Outcome | None
+    """None while it is open."""
+
+
+@click.command()
+@output.options
+@click.argument("incident_id", metavar="ID")
+@click.option("--evidence", "with_evidence", is_flag=True, help="Print the whole output of the evidence job as well.")
+@click.option("--html", "html_path", metavar="FILE.html", help="Write it as a page with curve and evidence into this file.")
+def incident(*, config_path: str, as_json: bool, incident_id: str, with_evidence: bool, html_path: str | None) -> None:
+    """Show everything about one incident in order: alerts, checks, decisions, evidence, restarts, verdict, outcome.
+
+    ID is in every card, in the log and in `status`. The incident may be open or archived. Times are in the
+    configuration's time zone. The page of --html loads nothing and can be sent or attached to a ticket.
+
+    Exit code 1: there is no such incident, or --evidence and none was kept.
+    """
+    ports = output.load_adapters(config_path)
+    output.require_store(ports)
+    with output.logs_to_stderr():
+        found = _find(ports, incident_id)
+        body = ports.read_archived(f"evidence/{found.incident.id}.txt", EVIDENCE_S) if with_evidence or html_path else None
+    evidence = body.decode(errors="replace") if body else ""
+    entries = tell(found.incident, found.outcome)
+    if html_path:
+        output.write_file(html_path, page(_title(found), found.incident, entries, ports.rules, evidence=evidence))
+    if as_json:
+        output.print_json(_as_json(found, entries, ports.rules, evidence if with_evidence else None))
+    else:
+        _print(found, entries, ports.rules)
+        if with_evidence and evidence:
+            click.echo("\n" + click.style("evidence", bold=True))
+            click.echo(clean(evidence, OUTPUT, "…", lines=True))
+    if with_evidence and not evidence:
+        raise output.Wrong("no evidence was kept of this incident.")
+
+
+def _find(ports: Adapters, incident_id: str) -> Known:
+    """The archived or open incident. Raises Wrong where there is none."""
+    record = _archived(ports, incident_id)
+    if record is not None:
+        return Known(record.target, record.incident, record.outcome)
+    documents = load_documents(ports, document_keys(ports))
+    for document in documents.readable:
+        if document.incident is not None and document.incident.id == incident_id:
+            return Known(document.target, document.incident, None)
+        for waiting in document.to_archive:
+            if waiting.incident.id == incident_id:
+                return Known(waiting.target, waiting.incident, waiting.outcome)
+    unreadable = f" {len(documents.unreadable)} documents can't be read; `status` says why." if documents.unreadable else ""
+    raise output.Wrong(f"there is no incident {incident_id}.{unreadable} `status --days 30 --last 100` lists the ended ones.")
+
+
+def _archived(ports: Adapters, incident_id: str) -> Archive | None:
+    """Its record: by its path on one of the days after it began, else by a search from that day on."""
+    begun = re.match(r"(\d{4})(\d\d)(\d\d)-\d{6}-", incident_id)
+    try:
+        first_at = timegm(time.strptime("".join(begun.groups()), "%Y%m%d")) if begun else ports.now() - FORMER_DAYS * DAY_S
+    except ValueError:
+        first_at = ports.now() - FORMER_DAYS * DAY_S
+    days = [time.strftime("%Y-%m-%d", time.gmtime(first_at + day * DAY_S)) for day in range(DAYS_LONG + 1)]
+    for day in days if begun else ():
+        path = f"incidents/{day}/{incident_id}.json"
+        body = ports.read_archived(path, ARCHIVE_S)
+        if body is not None:
+            return decode(Archive, body, path)
+    for path, body in ports.read_archive(days[0], ARCHIVE_S):
+        if path.endswith(f"/{incident_id}.json"):
+            return decode(Archive, body, path)
+    return None
+
+
+def _title(found: Known) -> Phrase:
+    name = found.target.name if found.target else found.incident.runbook or "-"
+    opened = Text("open, {phase}", phase=found.incident.phase.value)
+    return named(tidy(name), ENDINGS[found.outcome.ending] if found.outcome else opened)
+
+
+def _print(found: Known, entries: tuple[Entry, ...], rules: Rules) -> None:
+    output.print_text(rendered(rules, _title(found)), click.style(f"{found.incident.id}  ", bold=True))
+    parts = [f"runbook {found.incident.runbook}", f"restarts: {found.incident.restarts}", f"times are in {rules.time_zone}"]
+    output.print_text(", ".join(parts))
+    day = ""
+    for entry in entries:
+        at = output.local_time(entry.at, rules)
+        if at[:10] != day:
+            day = at[:10]
+            click.echo("\n" + click.style(day, bold=True))
+        output.print_text(rendered(rules, entry.text), f"  {at[11:]}  {output.padded(entry.kind, 8)}  ")
+        if entry.link:
+            output.print_text(entry.link, " " * 22)
+        for line in entry.lines:
+            output.print_text(line, " " * 22 + "| ")
+
+
+def _as_json(found: Known, entries: tuple[Entry, ...], rules: Rules, evidence: str | None) -> dict[str, object]:
+    """All of it, without the nonce that an approval link must name."""
+    timeline = [
+        {"at": entry.at, "kind": entry.kind, "text": rendered(rules, entry.text), "link": entry.link, "lines": entry.lines}
+        for entry in entries
+    ]
+    content: dict[str, object] = {
+        "incident": msgspec.to_builtins(replace(found.incident, nonce="")),
+        "target": msgspec.to_builtins(found.target),
+        "outcome": msgspec.to_builtins(found.outcome),
+        "timeline": timeline,
+    }
+    return content if evidence is None else content | {"evidence": evidence}

@@ -1,0 +1,154 @@
+"""Everything that is known about one incident, in the order in which it happened."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
+
+from msgspec import Struct
+
+from functions.domain.cards.queue_facts import QUEUE_NAME
+from functions.domain.cards.rendering import tidy
+from functions.domain.model.codes import Ending, Phase, Verdict
+from functions.domain.model.incidents import AlertRef, Incident, Outcome, PastAttempt, QueueState, Turn
+from functions.domain.model.observations import Execution, Holder, QueueSnapshot
+from functions.domain.texts.reasons import REASONS
+from functions.domain.texts.sanitize import safe_url
+from functions.domain.texts.words import consumers, duration, messages, size, worded
+from functions.runtime.text import COMMA, Phrase, Text, in_brackets, join, named
+
+SUMMARY = 300
+
+PHASES: Mapping[Phase, Text] = {
+    Phase.DEFERRED: Text("there was no time to decide; it is decided next"),
+    Phase.ASKED: Text("asks for approval"),
+    Phase.WAITING: Text("waits"),
+    Phase.STARTING: Text("restarts: attempt {attempt}"),
+    Phase.RUNNING: Text("the restart runs"),
+    Phase.VERIFYING: Text("checks whether the queue recovers"),
+    Phase.OBSERVING: Text("restarts nothing, and watches"),
+}
+ENDINGS: Mapping[Ending, Text] = {
+    Ending.RECOVERED: Text("recovered"),
+    Ending.ESCALATED: Text("a person is needed"),
+    Ending.HELD: Text("nothing was restarted"),
+}
+VERDICTS: Mapping[Verdict, Text] = {
+    Verdict.RECOVERED: Text("recovered"),
+    Verdict.DRAINING: Text("messages are being processed"),
+    Verdict.STUCK: Text("still stuck"),
+    Verdict.UNKNOWN: Text("unknown: the queue can't be read"),
+}
+
+
+class Entry(Struct, frozen=True):
+    """One thing that happened. `kind`: alert, look, decision, evidence, restart, verdict or outcome."""
+
+    at: float
+    """On our clock."""
+    kind: str
+    text: Phrase
+    link: str = ""
+    lines: tuple[str, ...] = ()
+    """Log lines, shown literally."""
+
+
+def tell(incident: Incident, outcome: Outcome | None = None) -> tuple[Entry, ...]:
+    """The entries of an incident, oldest first; of one that has ended, with its outcome."""
+    entries = [
+        *(entry for trigger in incident.triggers for entry in _alert(trigger)),
+        *(entry for watched in incident.queues for entry in _looks(watched)),
+        *map(_decision, incident.history),
+        *(entry for execution, how in _executions(incident) for entry in _restart(execution, how, incident)),
+        *(entry for watched in incident.queues for entry in _verdict(watched, incident.runner_ahead_s)),
+    ]
+    if outcome is not None:
+        why = REASONS[outcome.reason].short if outcome.reason else ""
+        by = Text("by {name}", name=tidy(outcome.by)) if outcome.by else _by(incident)
+        entries.append(Entry(outcome.at, "outcome", join((ENDINGS[outcome.ending], why, by))))
+    return tuple(sorted(entries, key=lambda entry: entry.at))
+
+
+def _alert(trigger: AlertRef) -> Iterator[Entry]:
+    name = in_brackets(tidy(trigger.name) or Text("an alert"), tidy(trigger.severity, 20))
+    link = safe_url(trigger.links.get("panel") or trigger.links.get("alert") or trigger.links.get("dashboard") or "")
+    yield Entry(trigger.starts_at, "alert", named(Text("{alert} fires", alert=name), tidy(trigger.summary, SUMMARY)), link)
+    if trigger.resolved_at is not None:
+        yield Entry(trigger.resolved_at, "alert", Text("{alert} is resolved", alert=name))
+
+
+def _looks(watched: QueueState) -> Iterator[Entry]:
+    """The depth where it changed, and all that was seen right before the restart."""
+    queue, before = tidy(watched.queue.name, QUEUE_NAME), watched.before
+    seen = [point for point in watched.curve if before is None or point[0] != before.at]
+    changed = [later for earlier, later in pairwise(seen) if later[1] != earlier[1]]
+    for at, depth in [*seen[:1], *changed]:
+        yield Entry(at, "look", named(queue, messages(depth)))
+    if before is not None:
+        yield Entry(before.at, "look", named(queue, describe(before)))
+
+
+def describe(seen: QueueSnapshot) -> Phrase:
+    """One look in full."""
+    oldest: Phrase = ""
+    if seen.head_at is not None:
+        oldest = Text("the oldest is {age} old", age=duration(seen.at - seen.head_at))
+    held: Phrase = ""
+    if seen.unacked is not None:
+        of = size(seen.held_bytes) if seen.held_bytes is not None else ""
+        held = in_brackets(Text("{count} unacknowledged", count=seen.unacked), of)
+    figures = join((messages(seen.depth), held, consumers(seen.consumers) if seen.consumers is not None else "", oldest), COMMA)
+    return join((figures, *(_held_by(holder, seen.at) for holder in seen.holders)))
+
+
+def _held_by(holder: Holder, at: float) -> Phrase:
+    who = in_brackets(tidy(holder.name, 60), tidy(holder.host, 60))
+    count = messages(holder.messages) if holder.messages is not None else ""
+    span = Text("for {span}", span=duration(at - holder.since)) if holder.since is not None else ""
+    return Text("held by {holder}", holder=join((who, count, span), COMMA))
+
+
+def _decision(turn: Turn) -> Entry:
+    said: Phrase = PHASES[turn.phase].fill(attempt=turn.attempt) if turn.phase in PHASES else turn.phase.value
+    reason = REASONS[turn.reason].short if turn.reason else ""
+    return Entry(turn.at, "decision", named(said, in_brackets(reason, turn.detail)))
+
+
+def _by(incident: Incident) -> Phrase:
+    return Text("approved by {name}", name=tidy(incident.approved_by)) if incident.approved_by else ""
+
+
+def _executions(incident: Incident) -> list[tuple[Execution, Phrase]]:
+    """Each restart once, with what came of it."""
+    tried = [(past.execution, _came_to(past)) for past in incident.tries if past.execution is not None]
+    last = incident.execution
+    if last is not None and all(execution.id != last.id for execution, _ in tried):
+        tried.append((last, ""))
+    return tried
+
+
+def _came_to(past: PastAttempt) -> Phrase:
+    return worded(past.how)
+
+
+def _restart(execution: Execution, how: Phrase, incident: Incident) -> Iterator[Entry]:
+    who = "" if execution.tag else Text("started by {user}", user=tidy(execution.user, 60)) if execution.user else ""
+    named_run = Text("execution {id}", id=tidy(execution.id, 40))
+    ahead_s, link = incident.runner_ahead_s, safe_url(execution.url)
+    started, ended = execution.runner_started_at, execution.runner_ended_at
+    if started is not None:
+        yield Entry(started - ahead_s, "restart", in_brackets(Text("{run} started", run=named_run), who), link)
+    if ended is not None:
+        took = Text("{status} after {took}", status=worded(execution.status), took=duration(ended - (started or ended)))
+        lines = incident.tail if incident.execution is not None and incident.execution.id == execution.id else None
+        yield Entry(ended - ahead_s, "restart", join((named(named_run, took), how), COMMA), link, lines or ())
+
+
+def _verdict(watched: QueueState, ahead_s: float) -> Iterator[Entry]:
+    """What the last check after the restart said."""
+    if watched.verdict is None or watched.looked_at is None:
+        return
+    left = messages(watched.depth) if watched.depth is not None else ""
+    connected = consumers(watched.consumers) if watched.consumers is not None else ""
+    said = in_brackets(VERDICTS[watched.verdict], join((left, connected), COMMA))
+    yield Entry(watched.looked_at - ahead_s, "verdict", named(tidy(watched.queue.name, QUEUE_NAME), said))

@@ -1,0 +1,97 @@
+"""One incident from the first alert to its outcome, in order, as entries and as a page."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+
+import pytest
+from msgspec.structs import replace
+
+from functions.domain.cards.timeline import Entry, tell
+from functions.domain.cards.timeline_page import page
+from functions.domain.model.codes import Ending, Phase, Reason, Verdict
+from functions.domain.model.incidents import Incident, Outcome, PastAttempt, Turn
+from functions.runtime.text import Text
+from tests.support.example_stories import EXAMPLES, NOW, hostile, rules
+
+
+def told() -> Incident:
+    """The gallery's escalated incident, with a history: it waited for a cooldown, and both restarts did not help."""
+    incident = EXAMPLES["escalated"].incident
+    assert incident is not None
+    history = (
+        Turn(NOW - 280, Phase.WAITING, Reason.COOLDOWN, Text("restarted {age} ago", age="4 min")),
+        Turn(NOW - 121, Phase.STARTING, attempt=1),
+        Turn(NOW - 118, Phase.RUNNING, attempt=1),
+        Turn(NOW - 86, Phase.VERIFYING, attempt=1),
+    )
+    return replace(incident, history=history, queues=(replace(incident.queues[0], looked_at=NOW, verdict=Verdict.STUCK),))
+
+
+OUTCOME = Outcome("7f3a9c21", Ending.ESCALATED, None, NOW + 1, ())
+
+
+def kinds(entries: tuple[Entry, ...]) -> list[str]:
+    return [entry.kind for entry in entries if entry.kind != "look"]
+
+
+def test_the_entries_are_in_the_order_of_time() -> None:
+    """Whatever clock they were noted by: alert, decisions, the restarts, and the outcome last."""
+    entries = tell(told(), OUTCOME)
+    assert [entry.at for entry in entries] == sorted(entry.at for entry in entries)
+    assert (entries[0].kind, entries[-1].kind) == ("alert", "outcome")
+    assert [kind for kind in kinds(entries) if kind == "restart"] == ["restart"] * 4
+
+
+def test_what_each_entry_says() -> None:
+    shown = {(entry.kind, str(entry.text)) for entry in tell(told(), OUTCOME)}
+    assert any(
+        kind == "decision" and text.startswith("waits: ") and text.endswith("(restarted 4 min ago)") for kind, text in shown
+    )
+    assert ("decision", "restarts: attempt 1") in shown
+    looks = [text for kind, text in shown if kind == "look"]
+    assert any("20 unacknowledged (41 kB)" in text and "held by mail-worker-2 (10.0.3.7)" in text for text in looks)
+    assert any(kind == "verdict" and "still stuck (384 messages, 1 consumer)" in text for kind, text in shown)
+    assert ("outcome", "a person is needed") in shown
+
+
+def test_a_restart_has_its_link_and_its_log() -> None:
+    """Both runs link to Rundeck; the log's end is shown with the run that it belongs to."""
+    runs = [entry for entry in tell(told(), OUTCOME) if entry.kind == "restart"]
+    assert all(entry.link.startswith("https://rundeck.example.com/") for entry in runs)
+    assert [bool(entry.lines) for entry in runs].count(True) == 1
+
+
+def test_an_attempt_without_an_execution_is_no_restart() -> None:
+    """A start that was refused ran nothing."""
+    incident = replace(told(), tries=(PastAttempt("7f3a.1", None, "failed"),), execution=None)
+    assert "restart" not in kinds(tell(incident))
+
+
+class _Tags(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.addresses: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.addresses += [value or "" for name, value in attrs if name in ("href", "src", "action")]
+
+
+@pytest.mark.parametrize("language", ["en", "ja"])
+@pytest.mark.parametrize("bad", [False, True])
+def test_the_page_loads_nothing_and_runs_nothing(language: str, bad: bool) -> None:
+    """Whatever the texts hold: no script, no style but ours, and links to http only."""
+    card_input = hostile(EXAMPLES["escalated"]) if bad else EXAMPLES["escalated"]
+    incident = card_input.incident
+    assert incident is not None
+    evidence = "<script>alert(1)</script> \x1b[31mred" if bad else 'File "/app/mailer.py", line 212'
+    html = page("title <b>", incident, tell(incident, OUTCOME), rules(language), evidence=evidence)
+    parsed = _Tags()
+    parsed.feed(html)
+    assert not parsed.tags & {"script", "img", "link", "iframe", "object", "form", "b"}
+    assert all(address.startswith(("http://", "https://")) for address in parsed.addresses)
+    assert not re.search(r"[\x00-\x08\x1b]", html)
+    assert "<polyline" in html
