@@ -176,7 +176,7 @@ KINDS = {
     "missing": "lacks the key|names no (runner|symptom)",
     "empty": "is empty|has no value|lets nobody in|has no length",
     "together": (
-        r"names no channel|of another runbook|no address|can't be observed|that Unstick sets|"
+        r"names no channel|of another runbook|no address|job that restarts something|can't be observed|that Unstick sets|"
         r"no pattern limits|its own pattern|does not set|symptom's max_messages|longer than within"
     ),
     "value": "is not (a|an|one of|between|\\{)|holds|has (a|more than)|names no days",
@@ -333,6 +333,16 @@ REFUSED = [
     # names and modes
     (MINIMAL + "    mode: automatic", 13, f"{RB}.mode", "value"),
     (MINIMAL + "    mode: approve", 13, f"{RB}.mode", "together"),
+    (MINIMAL + "    evidence: {job: J-1}", 13, f"{RB}.evidence.job", "together"),
+    (MINIMAL + "    evidence: {job: e, options: {a: '${labels.x}'}}", 13, f"{RB}.evidence.options.a", "together"),
+    (
+        MINIMAL + "    evidence: {job: e, options: {unstick_incident: x}}",
+        13,
+        f"{RB}.evidence.options.unstick_incident",
+        "together",
+    ),
+    (MINIMAL + "    evidence: {job: e, within: 10m}", 13, f"{RB}.evidence.within", "value"),
+    (MINIMAL + "mask: ['(']", 13, "mask[0]", "value"),
     (changed("name: mail", "name: ' '"), 9, f"{RB}.name", "value"),
     (MINIMAL + "  - {name: mail, match: [a=b], restart: {job: j}, symptom: {rabbitmq: {}}}", 13, "runbooks[1].name", "together"),
     (MINIMAL + "  - mail", 13, "runbooks[1]", "value"),

@@ -30,7 +30,8 @@ OWN = (Option(INCIDENT, regex="^[A-Za-z0-9._-]{0,80}$"), Option(NOT_AFTER, regex
 
 @dataclass(slots=True)
 class Job:
-    """A job. `action` is what really happens: it gets the options; False or an exception makes the run fail."""
+    """A job. `action` is what really happens: it gets the options, and a text that it returns is logged; False or an exception
+    makes the run fail."""
 
     id: str = "11111111-1111-4111-8111-111111111111"
     name: str = "restart-service"
@@ -59,6 +60,8 @@ class Job:
     abort_s: float = 0.0
     """How long a step goes on after an abort."""
     steps: int = 2
+    begins: str = "restarting"
+    """Its first line, before the options; none where empty."""
 
 
 @dataclass(slots=True)
@@ -237,7 +240,8 @@ class State:
             return
         run.carried_out = True
         run.result = job.results.pop(0) if job.results else "succeeded"
-        run.log.append((run.started, "NORMAL", " ".join(["restarting", *run.options.values()])))
+        if job.begins:
+            run.log.append((run.started, "NORMAL", " ".join([job.begins, *run.options.values()])))
         if job.action is None:
             self._lasts(job, run)
         else:
@@ -251,7 +255,8 @@ class State:
     def _work(self, job: Job, run: Run, action: Callable[[Mapping[str, str]], object]) -> None:
         said = ""
         try:
-            well = action(dict(run.options)) is not False
+            result = action(dict(run.options))
+            well, said = result is not False, result if isinstance(result, str) else ""
         except Exception as error:  # noqa: BLE001 - a step that fails makes a failed execution, whatever it was
             well, said = False, f"Failed: {error}"
         with self.lock:
@@ -259,7 +264,8 @@ class State:
             run.ends_at = max(run.ends_at, self.now())
             if not well:
                 run.result = "failed"
-            run.log.append((self.now(), "NORMAL" if well else "ERROR", said or ("done" if well else "Failed")))
+            lines = said.splitlines() or ["done" if well else "Failed"]
+            run.log += [(self.now(), "NORMAL" if well else "ERROR", line) for line in lines]
 
     def settle(self) -> None:
         """Bring executions to where they are by now; call it with the lock."""

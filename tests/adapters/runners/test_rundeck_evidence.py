@@ -1,0 +1,146 @@
+"""The Rundeck room: evidence jobs, and the files of infra/rundeck that are such jobs."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from functions.adapters.runners import rundeck
+from functions.adapters.runners.rundeck.client import Settings
+from functions.domain.model.observations import Execution
+from functions.runtime.errors import Denied, Unavailable
+from functions.runtime.secrets import SecretRef
+from tests.doubles.rundeck import INCIDENT, TOKEN, Job, Option, Rundeck
+
+EVIDENCE = "22222222-2222-4222-8222-222222222222"
+TAG = "inc-1.evidence"
+STACK = "Thread 71\n>>   read_reply (smtp.py:41)\n\tat com.example.Mail.deliver(Mail.java:7)"
+
+
+def evidence_job(**changes: Any) -> Job:
+    options = (Option("process", required=True), Option(INCIDENT))
+    more = {"action": lambda _: STACK, "begins": "", "limit": 0, "guard": False, "timeout_s": 60.0, **changes}
+    return Job(id=EVIDENCE, name="evidence-process", options=options, **more)
+
+
+@pytest.fixture
+def double() -> Iterator[Rundeck]:
+    with Rundeck(Job(), evidence_job()) as served:
+        yield served
+
+
+@pytest.fixture
+def settings(double: Rundeck, tmp_path) -> Settings:
+    (tmp_path / "token").write_text(TOKEN)
+    return Settings(double.url, SecretRef(f"file://{tmp_path}/token"))
+
+
+def start(settings: Settings, timeout_s: float = 5.0) -> Execution:
+    return rundeck.start_evidence(settings, EVIDENCE, {"process": "mail"}, tag=TAG, timeout_s=timeout_s)
+
+
+def read(settings: Settings, execution: str | None) -> tuple[Execution | None, str | None]:
+    return rundeck.read_evidence(settings, EVIDENCE, tag=TAG, execution=execution, timeout_s=5.0)
+
+
+def until_ended(settings: Settings, execution: str | None) -> tuple[Execution | None, str | None]:
+    ends = time.monotonic() + 5.0
+    while (found := read(settings, execution))[1] is None and time.monotonic() < ends:
+        time.sleep(0.02)
+    return found
+
+
+def test_a_run_is_started_once_with_its_tag_and_no_fence(double: Rundeck, settings: Settings):
+    """The incident's tag is the only option of Unstick's own."""
+    run = start(settings)
+    (sent,) = double.posts()
+    assert json.loads(sent.body)["options"] == {"process": "mail", INCIDENT: TAG}
+    assert run.is_evidence
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["by its id", "by its tag"])
+def test_its_output_is_read_once_it_has_ended(double: Rundeck, settings: Settings, known: bool):
+    """The whole output as the job wrote it, a Java stack too: nothing is taken for Rundeck's own noise."""
+    run = start(settings)
+    found, output = until_ended(settings, run.id if known else None)
+    assert found is not None
+    assert (found.id, found.succeeded, output) == (run.id, True, STACK)
+
+
+def test_a_run_that_goes_on_has_no_output_yet(double: Rundeck, settings: Settings):
+    """Whoever waits for it looks again."""
+    double.state.jobs[EVIDENCE] = evidence_job(action=None, duration_s=math.inf, timeout_s=None)
+    run = start(settings)
+    found, output = read(settings, None)
+    assert found is not None
+    assert (found.id, found.ended, output) == (run.id, False, None)
+
+
+def test_a_run_that_nobody_knows_is_not_found(double: Rundeck, settings: Settings):
+    """Runs of other incidents are left alone."""
+    rundeck.start_evidence(settings, EVIDENCE, {"process": "mail"}, tag="inc-2.evidence", timeout_s=5.0)
+    assert read(settings, None) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("change", "code"), [({"limit": 1, "action": None, "duration_s": math.inf}, "busy"), ({"enabled": False}, "disabled")]
+)
+def test_a_refusal_is_a_clear_no(double: Rundeck, settings: Settings, change: dict[str, Any], code: str):
+    """The restart does not wait for what will not come."""
+    double.state.jobs[EVIDENCE] = evidence_job(**change)
+    if code == "busy":
+        start(settings)
+    with pytest.raises(Denied) as refused:
+        start(settings)
+    assert refused.value.code == code
+
+
+def test_a_lost_answer_is_unknown_and_the_run_is_found(double: Rundeck, settings: Settings):
+    """It is not sent again; its tag finds it."""
+    double.fault("POST", "/run", "drop")
+    with pytest.raises(Unavailable):
+        start(settings)
+    assert len(double.posts()) == 1
+    found, output = until_ended(settings, None)
+    assert found is not None
+    assert output == STACK
+
+
+# --- check ------------------------------------------------------------------------------------------------------------------
+
+
+def check(settings: Settings, options: tuple[str, ...] = ("process",), job: str = EVIDENCE) -> dict[str, bool | None]:
+    found = rundeck.check_evidence(settings, job, options, within_s=20.0, timeout_s=5.0)
+    return {finding.what: finding.ok for finding in found}
+
+
+def test_check_finds_all_well(double: Rundeck, settings: Settings):
+    """No guard against late starts is asked for: the job only reads."""
+    assert set(check(settings).values()) == {True}
+    assert {request.method for request in double.requests} == {"GET"}
+
+
+@pytest.mark.parametrize(
+    ("change", "options", "what", "ok"),
+    [
+        ({"enabled": False}, ("process",), "evidence: Rundeck's job exists and is enabled", False),
+        ({"timeout_s": None}, ("process",), "evidence: Rundeck ends a run that hangs", None),
+        ({}, ("process", "host"), "evidence: the job declares the options that are sent", False),
+        ({}, (), "evidence: the job declares the options that are sent", False),
+        ({"nodes": "tags: nosuchtag"}, ("process",), "evidence: the job's node filter matches nodes", False),
+    ],
+)
+def test_check_says_what_is_wrong(double: Rundeck, settings: Settings, change: dict[str, Any], options: Any, what: str, ok: Any):
+    """What would cost the evidence is said before an incident does."""
+    double.state.jobs[EVIDENCE] = evidence_job(**change)
+    assert check(settings, options)[what] is ok
+
+
+def test_check_names_a_job_that_is_not_there(double: Rundeck, settings: Settings):
+    """The UUID is wrong, or the token may not see it."""
+    assert check(settings, job="33333333-3333-4333-8333-333333333333")["evidence: Rundeck's job exists and is enabled"] is False
