@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 from msgspec import Struct, to_builtins
 
 from functions.config.yaml_tree import CONTROL
-from functions.domain.decisions.matching import parse_matcher, template_labels
+from functions.domain.decisions.matching import HOLDER_HOST, parse_matcher, template_labels
 from functions.domain.model.runbooks import Freeze, Matcher
 from functions.domain.texts.patterns import pattern_mistake
 from functions.runtime.secrets import FORMS, SecretRef, is_reference
@@ -86,6 +86,10 @@ def _read_template(text: str) -> str:
         raise ValueError("is empty or holds control characters")
     template_labels(_limited(text))
     return text
+
+
+def _read_evidence_template(text: str) -> str:
+    return text if text == HOLDER_HOST else _read_template(text)
 
 
 def _read_pattern(text: str) -> str:
@@ -222,6 +226,9 @@ FORMATS: Mapping[str, Format] = {
     "approver": Format("an id of Slack's (U..., S..., C...) or an address", _read_approver),
     "time-zone": Format("a time zone such as Asia/Tokyo", _read_zone),
     "template": Format("a text, with ${labels.NAME} for a label of the alert", _read_template),
+    "evidence-template": Format(
+        f"a text, with ${{labels.NAME}} for a label of the alert; or {HOLDER_HOST} and nothing else", _read_evidence_template
+    ),
     "matcher": Format(
         "a matcher in Alertmanager's syntax, such as 'service=\"mail\"'", lambda text: to_builtins(parse_matcher(_limited(text)))
     ),

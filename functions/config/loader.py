@@ -12,7 +12,7 @@ from functions.config.settings import Config, File, Named, own_options
 from functions.config.validation import convert, find_mistakes
 from functions.config.yaml_tree import Path as Place
 from functions.config.yaml_tree import Tree, parse_yaml, show_path
-from functions.domain.decisions.matching import template_labels
+from functions.domain.decisions.matching import HOLDER_HOST, template_labels
 from functions.domain.model.codes import Mode
 from functions.domain.model.runbooks import EvidenceJob, Restart, Rules, Runbook
 from functions.domain.texts.patterns import full_match
@@ -232,10 +232,16 @@ def _check_options(key: str, job: Restart | EvidenceJob, own: tuple[str, ...]) -
         here = (key, "options", name)
         if name in own:
             yield here, "is an option that Unstick sets by itself", "Remove it here; the job must have it"
-        if template_labels(template) and name not in job.allow:
+        holder = template == HOLDER_HOST
+        taken = holder or bool(template_labels(template))
+        if taken and name not in job.allow:
             remedy = f"Add `allow: {{{name}: '[a-z0-9-]{{1,40}}'}}` with what the job can take"
-            yield here, "takes a label's value that no pattern limits", remedy
-        if name in job.allow and not template_labels(template) and not full_match(job.allow[name], template):
+            yield (
+                here,
+                "takes a host that no pattern limits" if holder else "takes a label's value that no pattern limits",
+                remedy,
+            )
+        if name in job.allow and not taken and not full_match(job.allow[name], template):
             yield here, "is not what its own pattern in `allow` takes", "Fix the value or the pattern"
     for name in job.allow.keys() - job.options.keys():
         options = ", ".join(job.options) or "none"

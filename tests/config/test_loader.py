@@ -294,6 +294,14 @@ REFUSED = [
     (MINIMAL + "    recovered: {max_messages: 5000}", 13, f"{RB}.recovered.max_messages", "together"),
     # templates
     (changed(RESTART, "    restart: {job: j, options: {a: '${labels.a}'}}"), 11, f"{RB}.restart.options.a", "together"),
+    (changed(RESTART, "    restart: {job: j, options: {a: '${holder.host}'}}"), 11, f"{RB}.restart.options.a", "value"),
+    (MINIMAL + "    evidence: {job: e, options: {a: '${holder.host}'}}", 13, f"{RB}.evidence.options.a", "together"),
+    (
+        MINIMAL + "    evidence: {job: e, options: {a: 'root@${holder.host}'}, allow: {a: x}}",
+        13,
+        f"{RB}.evidence.options.a",
+        "value",
+    ),
     (changed(RESTART, "    restart: {job: j, options: {a: '${env.A}'}}"), 11, f"{RB}.restart.options.a", "value"),
     (changed(RESTART, "    restart: {job: j, options: {a: '${labels.}'}}"), 11, f"{RB}.restart.options.a", "value"),
     (changed(RESTART, "    restart: {job: j, options: {a: ''}}"), 11, f"{RB}.restart.options.a", "empty"),

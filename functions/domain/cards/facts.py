@@ -153,7 +153,7 @@ def evidence(card_input: CardInput) -> Iterator[Fact]:
     if collected.missing:
         yield Text("Evidence"), Text("no evidence: {why}", why=collected.missing)
     elif collected.execution is not None:
-        yield Text("Evidence"), _execution(collected.execution)
+        yield Text("Evidence"), join((_execution(collected.execution), collected.without))
 
 
 def shown_lines(card_input: CardInput) -> tuple[Phrase, tuple[str, ...]]:

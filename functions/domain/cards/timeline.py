@@ -10,7 +10,7 @@ from msgspec import Struct
 from functions.domain.cards.queue_facts import QUEUE_NAME
 from functions.domain.cards.rendering import tidy
 from functions.domain.model.codes import Ending, Phase, Verdict
-from functions.domain.model.incidents import AlertRef, Incident, Outcome, PastAttempt, QueueState, Turn
+from functions.domain.model.incidents import AlertRef, Evidence, Incident, Outcome, PastAttempt, QueueState, Turn
 from functions.domain.model.observations import Execution, Holder, QueueSnapshot
 from functions.domain.texts.reasons import REASONS
 from functions.domain.texts.sanitize import safe_url
@@ -23,6 +23,7 @@ PHASES: Mapping[Phase, Text] = {
     Phase.DEFERRED: Text("there was no time to decide; it is decided next"),
     Phase.ASKED: Text("asks for approval"),
     Phase.WAITING: Text("waits"),
+    Phase.COLLECTING: Text("collects evidence first"),
     Phase.STARTING: Text("restarts: attempt {attempt}"),
     Phase.RUNNING: Text("the restart runs"),
     Phase.VERIFYING: Text("checks whether the queue recovers"),
@@ -59,6 +60,7 @@ def tell(incident: Incident, outcome: Outcome | None = None) -> tuple[Entry, ...
         *(entry for trigger in incident.triggers for entry in _alert(trigger)),
         *(entry for watched in incident.queues for entry in _looks(watched)),
         *map(_decision, incident.history),
+        *(_evidence(incident.evidence, incident.runner_ahead_s) if incident.evidence else ()),
         *(entry for execution, how in _executions(incident) for entry in _restart(execution, how, incident)),
         *(entry for watched in incident.queues for entry in _verdict(watched, incident.runner_ahead_s)),
     ]
@@ -112,6 +114,21 @@ def _decision(turn: Turn) -> Entry:
     said: Phrase = PHASES[turn.phase].fill(attempt=turn.attempt) if turn.phase in PHASES else turn.phase.value
     reason = REASONS[turn.reason].short if turn.reason else ""
     return Entry(turn.at, "decision", named(said, in_brackets(reason, turn.detail)))
+
+
+def _evidence(evidence: Evidence, ahead_s: float) -> Iterator[Entry]:
+    """The run of the evidence job with the lines that cards show, or why there is none."""
+    if evidence.asked_at is None:
+        return
+    run = evidence.execution
+    ended_at = run.runner_ended_at - ahead_s if run is not None and run.runner_ended_at is not None else None
+    said: Phrase = Text("execution {id}", id=tidy(run.id, 40)) if run is not None else ""
+    if run is not None:
+        said = named(said, worded(run.status))
+    if evidence.missing:
+        said = Text("no evidence: {why}", why=evidence.missing)
+    link = safe_url(run.url) if run is not None else ""
+    yield Entry(ended_at or evidence.asked_at, "evidence", join((said, evidence.without)), link, evidence.lines)
 
 
 def _by(incident: Incident) -> Phrase:

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from functions.domain.decisions.context import StepContext, reply_for_incident
 from functions.domain.decisions.guards import Decision, Kind
+from functions.domain.decisions.matching import name_holder
 from functions.domain.decisions.messages import was_told_recently
 from functions.domain.model.codes import Action, Phase, Reason
 from functions.domain.model.events import Act, Collect, EvidenceStarted, Keep, Step
@@ -44,7 +45,8 @@ def order_evidence(document: Document, incident: Incident, runbook: Runbook, con
     if runbook.evidence is None or incident.evidence is None:
         raise TypeError("needs_evidence comes first")
     job, until = runbook.evidence, context.at + runbook.evidence.within_s
-    evidence = replace(incident.evidence, asked_at=context.at, until=until)
+    holders = (holder for watched in incident.queues for holder in watched.holders)
+    evidence = name_holder(job, replace(incident.evidence, asked_at=context.at, until=until), holders)
     incident = replace(
         incident,
         phase=Phase.COLLECTING,

@@ -9,10 +9,12 @@ import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from functions.domain.model.alerts import Alert, MatchedAlert, QueueRef, Target
 from functions.domain.model.codes import Reason
 from functions.domain.model.incidents import Evidence
+from functions.domain.model.observations import Holder
 from functions.domain.model.runbooks import EvidenceJob, Matcher, Rules, Runbook, Symptom
 from functions.domain.texts.patterns import full_match, pattern_mistake
 from functions.runtime.text import COMMA, Phrase, Text, join, named
@@ -81,6 +83,10 @@ def matches(matcher: Matcher, labels: Mapping[str, str]) -> bool:
 
 
 # --- templates -----------------------------------------------------------------------------------------------------------
+
+
+HOLDER_HOST = "${holder.host}"
+"""In an option of the evidence job: the host of the connection that holds a message. It is the whole value."""
 
 
 def template_labels(template: str) -> tuple[str, ...]:
@@ -175,11 +181,33 @@ def render_target(runbook: Runbook, runner_url: str, labels: Mapping[str, str]) 
 
 
 def render_evidence(job: EvidenceJob, labels: Mapping[str, str]) -> Evidence:
-    """The evidence that an incident begins with: the job's options, or why none can be collected."""
+    """The evidence that an incident begins with: the job's options, or why none can be collected.
+
+    An option that takes the holder's host is filled in when the run is ordered (`name_holder`): only then is the host known.
+    """
+    templates = {name: template for name, template in job.options.items() if template != HOLDER_HOST}
     try:
-        return Evidence({name: _option(name, template, job.allow.get(name), labels) for name, template in job.options.items()})
+        return Evidence({name: _option(name, template, job.allow.get(name), labels) for name, template in templates.items()})
     except NotRendered as refusal:
         return Evidence(missing=refusal.text)
+
+
+def name_holder(job: EvidenceJob, evidence: Evidence, holders: Iterable[Holder]) -> Evidence:
+    """The evidence with the host of the first holder in the options that take it.
+
+    Where nobody is known to hold a message, or the host does not match `allow`, the job runs without the option, on its default.
+    """
+    names = [name for name, template in job.options.items() if template == HOLDER_HOST]
+    host, options, without = next((holder.host for holder in holders), ""), dict(evidence.options), evidence.without
+    for name in names:
+        pattern = job.allow.get(name)
+        if not host:
+            without = Text("without the option {name}: it is not known who holds a message", name=name)
+        elif pattern is None or len(host) > MAX_MATCHED or not full_match(pattern, host):
+            without = Text("without the option {name}: `allow` does not match {host}", name=name, host=shown(host))
+        else:
+            options[name] = host
+    return replace(evidence, options=options, without=without)
 
 
 def _option(name: str, template: str, allow: str | None, labels: Mapping[str, str]) -> str:

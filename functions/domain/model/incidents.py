@@ -97,6 +97,8 @@ class Evidence(Struct, frozen=True):
     """The lines that cards show. The whole output is in the archive, as evidence/ID.txt."""
     missing: Phrase = ""
     """Why there is no evidence."""
+    without: Phrase = ""
+    """The option that it was collected without, and why."""
 
 
 class Incident(Struct, frozen=True):

@@ -45,10 +45,11 @@ class EvidenceJob(Struct, frozen=True, rename=key):
 
     job: str
     """Id of the job. It must not be a job that restarts something."""
-    options: Mapping[str, Annotated[str, written("template")]] = field(default_factory=dict)
-    """The job's options; the alert's label replaces `${labels.NAME}`."""
+    options: Mapping[str, Annotated[str, written("evidence-template")]] = field(default_factory=dict)
+    """The job's options; the alert's label replaces `${labels.NAME}`. `${holder.host}` as the whole value is the host that holds
+    a message; the job runs without this option if that is not known."""
     allow: Mapping[str, Annotated[str, written("pattern")]] = field(default_factory=dict)
-    """By option: what its whole value must match. Required for an option that takes a label."""
+    """By option: what its whole value must match. Required for an option that takes a label or the holder's host."""
     within_s: Annotated[float, duration(1, 300)] = 20.0
     """The restart waits for the end of the run, but never longer than this."""
 

@@ -11,7 +11,8 @@ from msgspec.structs import replace
 from functions.domain.cards.timeline import Entry, tell
 from functions.domain.cards.timeline_page import page
 from functions.domain.model.codes import Ending, Phase, Reason, Verdict
-from functions.domain.model.incidents import Incident, Outcome, PastAttempt, Turn
+from functions.domain.model.incidents import Evidence, Incident, Outcome, PastAttempt, Turn
+from functions.domain.model.observations import Execution
 from functions.runtime.text import Text
 from tests.support.example_stories import EXAMPLES, NOW, hostile, rules
 
@@ -61,6 +62,22 @@ def test_a_restart_has_its_link_and_its_log() -> None:
     runs = [entry for entry in tell(told(), OUTCOME) if entry.kind == "restart"]
     assert all(entry.link.startswith("https://rundeck.example.com/") for entry in runs)
     assert [bool(entry.lines) for entry in runs].count(True) == 1
+
+
+def test_the_evidence_has_its_lines_and_its_link() -> None:
+    """Between the decision and the restart; or why there is none."""
+    run = Execution("1846", "https://rundeck.example.com/execution/show/1846", "succeeded", NOW - 125, NOW - 123)
+    evidence = Evidence(asked_at=NOW - 126, execution=run, lines=('File "/app/mailer.py", line 212',))
+    (entry,) = [one for one in tell(replace(told(), runner_ahead_s=0.0, evidence=evidence)) if one.kind == "evidence"]
+    assert (str(entry.text), entry.at, entry.link, entry.lines) == (
+        "execution 1846: succeeded",
+        NOW - 123,
+        run.url,
+        evidence.lines,
+    )
+    missing = replace(evidence, execution=None, lines=(), missing="the job is already running")
+    (entry,) = [one for one in tell(replace(told(), evidence=missing)) if one.kind == "evidence"]
+    assert str(entry.text) == "no evidence: the job is already running"
 
 
 def test_an_attempt_without_an_execution_is_no_restart() -> None:
