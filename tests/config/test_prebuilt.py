@@ -67,7 +67,7 @@ runbooks:
     match: ['queue=~"a.*"', severity!=info, 'team!~"x|y"']
     mode: approve
     restart: {job: j-1, options: {host: '${labels.host}', kind: soft}, allow: {host: '[a-z]+'}, start_within: 40, max_run: 2h}
-    evidence: {job: j-9, options: {host: '${labels.host}', at: '${holder.host}'}, allow: {host: '[a-z]+', at: '[0-9]+'}}
+    evidence: {job: j-9, options: {a: '${labels.a}', b: '${holder.host}'}, allow: {a: '[a-z]+', b: '[0-9]+'}, within: 30s}
     symptom: {rabbitmq: {vhost: mail, queue: '${labels.q}', max_messages: 3, for: 2m}}
     recovered: {max_messages: 1, min_consumers: 0}
     verify: {first: 30s, every: 20s, patience: 9m, within: 12m}
