@@ -96,6 +96,8 @@ class SymptomAdapter(Protocol):
     ) -> list[QueueSnapshot | Unavailable | Denied]:
         """Read each queue, with samples over at least so many seconds, or the error that prevents it."""
 
+    # past_queries(queue, step_s) is optional: PromQL of its depth, and of what is above zero where work was done in a step.
+
     def check(self, settings: Any, symptom: Symptom, labels: Mapping[str, str], *, timeout_s: float) -> list[Finding]:
         """Check what looking needs, for an alert with these labels, which may lack some that the symptom's keys name."""
 

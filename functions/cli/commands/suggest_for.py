@@ -23,15 +23,19 @@ from functions.domain.decisions.stillness import (
     restart_times,
 )
 from functions.domain.model.alerts import QueueRef
-from functions.domain.model.observations import ExecutionHistory
+from functions.domain.model.observations import ExecutionHistory, QueueSnapshot
 from functions.domain.model.runbooks import Rules, Runbook
 from functions.domain.texts.words import duration
 from functions.runtime.errors import Denied, Unavailable
+from functions.runtime.registry import load_adapter
 
-FINE_S, HOUR_S = 585.0, 3585.0
+FINE_S, HOUR_S, DAY_S, WEEK_S = 585.0, 3585.0, 86400.0, 604800.0
 """As far back as the broker keeps samples 5 s and a minute apart, less what it needs to look back so far."""
 
-SHOWN = 3
+DAY_STEP_S, WEEK_STEP_S = 30.0, 60.0
+"""Two scrapes must fit into a step, and 11,000 samples of a series are the most that Prometheus gives."""
+
+PROMETHEUS_HELP = "Read the last day and week from there too.  [default: `prometheus` in the configuration]"
 LABEL_HELP = "A label that alerts of the queue have. May be repeated."
 
 
@@ -58,12 +62,14 @@ class Found(Struct, frozen=True):
 @output.options
 @output.timeout_option(15.0, 120, "How long each system may take.")
 @click.option("--label", "labels", multiple=True, required=True, metavar="NAME=VALUE", help=LABEL_HELP)
-def suggest_for(*, config_path: str, as_json: bool, timeout_s: float, labels: tuple[str, ...]) -> None:
+@click.option("--prometheus", "url", metavar="URL", help=PROMETHEUS_HELP)
+def suggest_for(*, config_path: str, as_json: bool, timeout_s: float, labels: tuple[str, ...], url: str | None) -> None:
     """Suggest a runbook's `for` from the queue's own history.
 
-    Reads the samples that the queue's system keeps, for RabbitMQ of the last hour, and looks for the longest time in which
-    messages waited, nothing was acknowledged, and the queue moved again by itself. `for` must be longer than that. Times
-    that a restart in Rundeck ended are left out. Choose an hour that has seen a deployment, or add its length yourself.
+    Reads the samples that the queue's system keeps, for RabbitMQ of the last hour, and with Prometheus those of the last
+    week. Looks for the longest time in which messages waited, nothing was acknowledged, and the queue moved again by
+    itself. `for` must be longer than that. Times that a restart in Rundeck ended are left out. Without Prometheus, choose
+    an hour that has seen a deployment and the longest job.
 
     Exit code 1: `for` in the configuration is shorter than what is suggested.
     """
@@ -71,7 +77,9 @@ def suggest_for(*, config_path: str, as_json: bool, timeout_s: float, labels: tu
     given = output.named_values("--label", labels)
     now = ports.now()
     with output.logs_to_stderr():
-        found = [one for runbook in ports.rules.runbooks.values() if (one := _look(ports, runbook, given, now, timeout_s))]
+        past = _prometheus(ports, url)
+        looks = (_look(ports, runbook, given, now, timeout_s, past) for runbook in ports.rules.runbooks.values())
+        found = [one for one in looks if one]
     if not found:
         remedy = "Give all labels that a runbook's symptom names, such as --label vhost=/ --label queue=NAME."
         raise output.Unusable(f"no runbook names a queue for these labels. {remedy}")
@@ -84,18 +92,43 @@ def suggest_for(*, config_path: str, as_json: bool, timeout_s: float, labels: tu
         raise SystemExit(output.WRONG)
 
 
-def _look(ports: Adapters, runbook: Runbook, given: Mapping[str, str], now: float, timeout_s: float) -> Found | None:
+def _prometheus(ports: Adapters, url: str | None) -> Any:
+    """The settings of the Prometheus that knows more of the past; None where there is none."""
+    if not url:
+        return ports.config.symptoms.get("prometheus")
+    from functions.adapters.symptoms.prometheus import Settings
+
+    return Settings(url)
+
+
+def _look(ports: Adapters, runbook: Runbook, given: Mapping[str, str], now: float, timeout_s: float, past: Any) -> Found | None:
     """None where the runbook names no queue for an alert with these labels. Raises Denied or Unavailable."""
     labels = {**{matcher.label: matcher.value for matcher in runbook.match if matcher.op == "="}, **given}
     try:
         queue = name_queue(runbook.symptom, labels)
     except NotRendered:
         return None
-    restarts, why = _restarts(ports, runbook, labels, now, timeout_s)
+    back_s = HOUR_S if past is None else WEEK_S
+    restarts, why = _restarts(ports, runbook, labels, now, back_s, timeout_s)
     looks: list[Any] = [partial(ports.read_queues, [(queue, back_s)], timeout_s) for back_s in (FINE_S, HOUR_S)]
     snapshots = [_opened(one)[0] for one in ports.run_parallel(looks, timeout_s)]
+    if past is not None:
+        snapshots += _past(past, queue, timeout_s)
     histories = [read_history(_opened(seen), runbook.symptom.max_messages, restarts) for seen in snapshots]
     return Found(runbook, queue, tuple(one for one in histories if one), why)
+
+
+def _past(settings: Any, queue: QueueRef, timeout_s: float) -> list[QueueSnapshot]:
+    """With the samples of the last day, and of the last week. Raises Denied or Unavailable."""
+    from functions.adapters.symptoms.prometheus.past import read_past
+
+    past_queries = getattr(load_adapter("symptoms", queue.kind), "past_queries", None)
+    if past_queries is None:
+        return []
+    return [
+        read_past(settings, *past_queries(queue, step_s), back_s=back_s, step_s=step_s, timeout_s=timeout_s)
+        for back_s, step_s in ((DAY_S, DAY_STEP_S), (WEEK_S, WEEK_STEP_S))
+    ]
 
 
 def _opened(outcome: Any) -> Any:
@@ -105,11 +138,11 @@ def _opened(outcome: Any) -> Any:
 
 
 def _restarts(
-    ports: Adapters, runbook: Runbook, labels: Mapping[str, str], now: float, timeout_s: float
+    ports: Adapters, runbook: Runbook, labels: Mapping[str, str], now: float, back_s: float, timeout_s: float
 ) -> tuple[list[tuple[float, float]], str]:
     try:
         target = render_target(runbook, ports.config.runner_url, labels)
-        seen: ExecutionHistory = ports.read_history(target, HOUR_S, None, timeout_s, tail=False)
+        seen: ExecutionHistory = ports.read_history(target, back_s, None, timeout_s, tail=False)
     except NotRendered as refusal:
         return [], str(refusal.text)
     except (Denied, Unavailable) as error:
@@ -123,14 +156,10 @@ def _print(found: Found, rules: Rules) -> None:
     if not found.histories:
         output.print_text("there are no samples of it. Are RabbitMQ's statistics off?", name, "  ")
         return
-    healed, proposed_s = found.healed, propose_for(found.healed)
+    proposed_s = propose_for(found.healed)
     output.print_text(f"for is {duration(symptom.for_s)}", name, "  ")
-    for history in found.histories:
-        own = [one for one in history.stillnesses if one.healed]
-        looked = f"since {output.local_time(history.since, rules)}, a sample every {duration(history.step_s)}"
-        output.print_text(f"{looked}: stood still {len(own)} times and moved again by itself", "  ")
-    for one in healed[:SHOWN]:
-        output.print_text(f"{_lasted(one)}, from {output.local_time(one.began_at, rules)}", "    ")
+    rows = [_row(history, rules) for history in found.histories]
+    click.echo(output.table(("since", "a sample every", "stood still and moved again", "longest", "from"), rows))
     restarted = [one for history in found.histories for one in history.stillnesses if one.restarted]
     if restarted:
         output.print_text(f"left out, since the application was restarted meanwhile: {len(restarted)}", "  ")
@@ -148,8 +177,13 @@ def _print(found: Found, rules: Rules) -> None:
         output.print_text(f"for: {show_duration(proposed_s)} would be enough", output.mark("  →  ", "ok"))
 
 
-def _lasted(one: Stillness) -> str:
-    return f"{duration(one.lasted_s)} to {duration(one.needs_s)}"
+def _row(history: History, rules: Rules) -> tuple[str, ...]:
+    healed = healed_of([history])
+    looked = (output.local_time(history.since, rules), str(duration(history.step_s)), f"{len(healed)} times")
+    if not healed:
+        return (*looked, "", "")
+    longest = f"{duration(healed[0].lasted_s)} to {duration(healed[0].needs_s)}"
+    return (*looked, longest, output.local_time(healed[0].began_at, rules))
 
 
 def _as_json(found: Found) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
+from statistics import median
 
 from msgspec import Struct
 
@@ -19,6 +20,9 @@ SHORTEST_S, LONGEST_S = 30.0, 3600.0
 
 STEPS = 2
 """A stillness began up to one sample before the first that shows it, and ended up to one after the last."""
+
+GAP = 2.5
+"""Steps without a sample: one may be missing, two in a row may not."""
 
 ROUND_S, ROUND_LONG_S = 10.0, 60.0
 CLOCKS_S = 10.0
@@ -63,7 +67,7 @@ def read_history(seen: QueueSnapshot, max_messages: int, restarts: Iterable[tupl
     if len(seen.depth_samples) < STEPS + 1:
         return None
     depths, done = real_samples(seen, seen.depth_samples), real_samples(seen, seen.ack_samples)
-    step_s = seen.depth_samples[-1][0] - seen.depth_samples[-2][0]
+    step_s = median(later - earlier for (earlier, _), (later, _) in pairwise(seen.depth_samples))
     if done:  # the one may begin or end a sample earlier than the other
         depths = tuple((at, depth) for at, depth in depths if done[0][0] <= at <= done[-1][0])
     found = _find(depths, _movements(depths, done), max_messages, step_s)
@@ -83,6 +87,9 @@ def _find(depths: Samples, moved: set[float], max_messages: int, step_s: float) 
     found: list[Stillness] = []
     began_at: float | None = None
     for (before_at, before), (at, depth) in pairwise(depths):
+        if at - before_at > GAP * step_s:
+            began_at = None  # nobody knows what happened meanwhile
+            continue
         still = depth > max_messages and at not in moved
         if still and began_at is None:
             began_at = before_at if before > max_messages else at

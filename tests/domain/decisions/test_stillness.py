@@ -68,6 +68,15 @@ def test_without_samples_there_is_no_history():
     assert read_history(QueueSnapshot(1000.0, 5, 5, 0), 0, []) is None
 
 
+def test_a_time_without_samples_is_no_stillness():
+    """Prometheus was down: nobody knows whether anything was acknowledged."""
+    depths = tuple((at, 5) for at in (0.0, 15.0, 30.0, 300.0, 315.0, 330.0))
+    done = tuple((at, 1) for at, _ in depths)
+    history = read_history(QueueSnapshot(330.0, 5, ack_samples=done, depth_samples=depths), 0, [])
+    assert history is not None
+    assert [(one.began_at, one.lasted_s, one.ended) for one in history.stillnesses] == [(300.0, 30.0, False)]
+
+
 def test_what_a_restart_ended_did_not_heal_by_itself():
     """Neither Unstick's restarts nor those by hand make `for` longer; one long before or after does not count."""
     seen = snapshot("5 5 5 5 5 5 5 5", "1 2 2 2 2 2 3 4")
