@@ -10,6 +10,7 @@ import socket
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import hypothesis
@@ -56,11 +57,55 @@ def _stay_here(event: str, arguments: tuple[Any, ...]) -> None:
 sys.addaudithook(_stay_here)
 
 
+SHARE = {
+    "tests/system/test_rabbitmq_real.py": "broker",
+    "tests/system/test_prometheus_rules.py": "broker",
+    "tests/system/test_whole_way.py": "another broker",
+    "tests/system/test_alertmanager.py": "another broker",
+}
+"""File -> what its tests share with another file's, and one worker has. All tests of one file run on one worker, too."""
+
+APART = ("tests/system/test_workers.py", "tests/infra/test_deploy", "tests/simulation/", "tests/cli/test_send_and_drill.py")
+"""Tests of these take long each and share nothing, so that any worker may take one."""
+
+FIRST = (
+    *("tests/system/test_rabbitmq_real.py", "tests/system/test_whole_way.py", "tests/system/test_demo.py"),
+    *("tests/infra/", "tests/system/", "tests/adapters/schedulers", "tests/cli/test_send_and_drill.py"),
+    *("tests/browser/", "tests/project/test_first_hour.py", "tests/simulation/", "tests/adapters/chats/test_chats.py"),
+)
+"""What takes long, in the order in which it begins: begun late, it would be what everybody waits for at the end."""
+
+WAITING = 3
+"""Workers beyond one for each core: those that have a broker, the demo or a scheduler spend most of their time waiting."""
+
+
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """A single file is done before workers have started, so it gets none."""
     (first, *more) = config.args
-    return 0 if not more and Path(first.partition("::")[0]).is_file() else None
+    single = not more and Path(first.partition("::")[0]).is_file()
+    return 0 if single else (os.cpu_count() or 1) + WAITING
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Hands out a file at a time, or what SHARE and APART say."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduler(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return nodeid if nodeid.startswith(APART) else SHARE.get(file, file)
+
+    return Scheduler(config, log)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With workers, what takes long comes first. Else the order is random."""
+    if hasattr(config, "workerinput"):
+        places = {item: next((at for at, file in enumerate(FIRST) if item.nodeid.startswith(file)), len(FIRST)) for item in items}
+        items.sort(key=places.__getitem__)
 
 
 @pytest.fixture(autouse=True)
@@ -81,9 +126,14 @@ def _nothing_kept(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:  # monkeyp
         web.adapter().close()
     for name, module in list(sys.modules.items()):
         if name.startswith("functions."):
-            for builder in list(vars(module).values()):
-                if isinstance(builder, functools._lru_cache_wrapper):
-                    builder.cache_clear()
+            for builder in _builders(module):
+                builder.cache_clear()
+
+
+@functools.cache
+def _builders(module: ModuleType) -> list[Any]:
+    """The cached functions of a module. Thousands of tests would look through all modules for them."""
+    return [found for found in vars(module).values() if isinstance(found, functools._lru_cache_wrapper)]
 
 
 @pytest.fixture

@@ -14,8 +14,6 @@ from functions.runtime.text import Text, in_language
 from tests.browser.chromium import chromium, complaints, resize, served
 from tests.support.stuck_mail import SECRETS, StuckMail, stuck_mail, token_of
 
-pytestmark = pytest.mark.xdist_group("browser")
-
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
 

@@ -53,7 +53,7 @@ def still_serves(door: Unstick) -> Iterator[None]:
     assert "defect" not in door.output()
 
 
-pytestmark = [pytest.mark.usefixtures("still_serves"), pytest.mark.xdist_group("floods")]
+pytestmark = pytest.mark.usefixtures("still_serves")
 
 
 def connected(door: Unstick) -> socket.socket:

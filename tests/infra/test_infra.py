@@ -16,8 +16,6 @@ import pytest
 
 from tests.infra.run_terraform import DATA, SCHEMA, run
 
-pytestmark = pytest.mark.xdist_group("terraform")
-
 ROOT = Path(__file__).resolve().parents[2]
 INFRA = ROOT / "infra"
 MODULE = INFRA / "module"

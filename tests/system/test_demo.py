@@ -21,8 +21,6 @@ import pytest
 from demo import stage
 from tests.doubles.rabbitmq import RabbitDouble
 
-pytestmark = pytest.mark.xdist_group("demo")
-
 ROOT = Path(__file__).parents[2]
 UNDER_S = 60.0
 

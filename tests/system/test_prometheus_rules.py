@@ -104,7 +104,6 @@ def test_no_part_of_the_rules_is_there_for_nothing(needed, tmp_path, part, shown
     assert "exp:" in done.stdout + done.stderr, "it must fail by what fires, not by its syntax"
 
 
-@pytest.mark.xdist_group("broker")
 def test_a_real_broker_has_the_metrics_that_the_rules_name(rabbitmq_server):
     """The scrape of the example brings every series of the rules, with the labels by which they are put together."""
     named = set(re.findall(r"rabbitmq_detailed_\w+", (FOLDER / "rules.yml").read_text()))

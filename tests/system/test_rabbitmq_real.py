@@ -27,8 +27,6 @@ from functions.runtime.errors import Denied
 from tests.support.broker import ADMIN, Broker, consumer
 from tests.support.broker import broker as run_broker
 
-pytestmark = pytest.mark.xdist_group("broker")
-
 INFRA = Path(__file__).parents[2] / "infra"
 PAGE_LATE_S = 15.0
 """The queue's page was seen up to 8.9 s late; more than that is a finding."""

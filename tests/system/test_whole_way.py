@@ -25,8 +25,6 @@ from tests.support.recorded_grafana import RECORDINGS
 from tests.support.stuck_application import Application, jobs, stuck
 from tests.support.unstick_process import SHORT, Unstick, alert, configuration, job_id, runbook
 
-pytestmark = pytest.mark.xdist_group("broker")
-
 EVERY_S, MESSAGES = 2.0, 12
 SLACK_S = 5.0
 """What the broker takes to show a new consumer: it was seen to take 0.9 to 4.6 s."""
