@@ -16,6 +16,7 @@ EVIDENCE = """== stack of {pid} ==
 Thread 0x7f{pid} (idle): "MainThread"
     recv_into (socket.py:706)
   File "/app/mailer.py", line 212, in send
+>> worker {pid} hangs in send (mailer.py:212)
 == last lines of its log ==
 2026-11-{day:02d}T09:12:33.120Z smtp relay-2: timed out after {pid} s
 2026-11-{day:02d}T09:12:30.001Z sent mail {pid}
@@ -80,11 +81,20 @@ def test_causes_as_json(here: Line) -> None:
     assert (line["count"], line["of"], line["without"], line["samples"], line["telling"]) == (6, 7, 0, 10, True)
 
 
+def test_without_healthy_samples_only_the_lines_that_cards_show(here: Line) -> None:
+    """The job marks what matters; its headings stand in every output and would say nothing."""
+    (found,) = here.json("causes")
+    lines = [one for one in found["patterns"] if one["kind"] == "line"]
+    assert [(one["what"], one["count"], one["of"], one["chance"]) for one in lines] == [
+        ("worker <number> hangs in send (mailer.py:212)", 6, 7, None)
+    ]
+
+
 def test_causes_as_ticket_and_picture(here: Line) -> None:
     picture = here.folder / "causes.svg"
     text = here.run("causes", "--ticket", "--chart", str(picture), code=0).stdout
     assert text.startswith("# mail gets stuck until it is restarted\n")
-    assert "timed out after <number> s` – in 6 of 7 incidents" in text
+    assert "- `worker <number> hangs in send (mailer.py:212)` – in 6 of 7 incidents" in text
     assert picture.read_text().startswith("<svg")
 
 

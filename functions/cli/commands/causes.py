@@ -12,6 +12,7 @@ import msgspec
 from msgspec.structs import replace
 
 from functions.application import report as reporting
+from functions.application.collect import evidence_path
 from functions.bootstrap import Adapters
 from functions.cli import output
 from functions.domain.cards.rendering import rendered
@@ -22,6 +23,7 @@ from functions.domain.causes.model import Common, Kind, Pattern
 from functions.domain.causes.ticket import draft
 from functions.domain.causes.words import LINES_SHOWN, before_the_restart, counted, judgement, sentence
 from functions.domain.model.runbooks import Rules
+from functions.domain.texts.evidence_lines import choose_lines
 from functions.runtime.errors import Denied, Unavailable
 
 DAY_S = 86400.0
@@ -59,8 +61,8 @@ def causes(
 
     Each figure comes with its odds: how often chance alone would do as much, counting in how many places it was looked
     for. Incidents within three hours of each other count once for hours and weekdays. Fewer than five incidents say
-    nothing. Lines are compared as templates; without --healthy only the lines that cards show, since every line of the
-    job's own headings stands in all of them.
+    nothing. Lines are compared as templates; without --healthy only those that cards show, since the job's own headings
+    are in every output.
     """
     ports = output.load_adapters(config_path)
     output.require_store(ports)
@@ -94,7 +96,7 @@ def _with_lines(ports: Adapters, common: Common, healthy: Sequence[str]) -> Comm
         for start in range(0, len(incidents), AT_ONCE):
             part = incidents[start : start + AT_ONCE]
             calls: list[Callable[[], Any]] = [
-                partial(ports.read_archived, f"evidence/{incident}.txt", EVIDENCE_S) for incident in part
+                partial(ports.read_archived, evidence_path(incident), EVIDENCE_S) for incident in part
             ]
             for incident, body in zip(part, ports.run_parallel(calls, EVIDENCE_S), strict=True):
                 advance()
@@ -106,13 +108,15 @@ def _with_lines(ports: Adapters, common: Common, healthy: Sequence[str]) -> Comm
                     raise body
     if not outputs:
         return common
-    return replace(common, patterns=ordered([*common.patterns, *_lines(outputs, healthy)]), examined=len(outputs))
+    others = [one for one in common.patterns if one.kind is not Kind.LINE]
+    return replace(common, patterns=ordered([*others, *_lines(outputs, healthy)]), examined=len(outputs))
 
 
 def _lines(outputs: Sequence[str], healthy: Sequence[str]) -> tuple[Pattern, ...]:
+    """All lines where healthy samples can tell which are always there; else those that cards show."""
     from functions.cli.log_templates import mine  # 60 ms and more, and only where there is evidence
 
-    samples = [text.splitlines() for text in (*outputs, *healthy)]
+    samples = [text.splitlines() if healthy else choose_lines(text) for text in (*outputs, *healthy)]
     templates = mine(samples)
     return common_lines(templates[: len(outputs)], templates[len(outputs) :])
 

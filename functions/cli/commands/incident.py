@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from functions.application.collect import evidence_path
 from functions.application.serialization import decode
 from functions.bootstrap import Adapters
 from functions.cli import output
@@ -57,7 +58,7 @@ def incident(*, config_path: str, as_json: bool, incident_id: str, with_evidence
     output.require_store(ports)
     with output.logs_to_stderr():
         found = _find(ports, incident_id)
-        body = ports.read_archived(f"evidence/{found.incident.id}.txt", EVIDENCE_S) if with_evidence or html_path else None
+        body = ports.read_archived(evidence_path(found.incident.id), EVIDENCE_S) if with_evidence or html_path else None
     evidence = body.decode(errors="replace") if body else ""
     entries = tell(found.incident, found.outcome)
     if html_path:

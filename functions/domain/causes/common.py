@@ -5,6 +5,7 @@ Every figure against chance counts in how many places it was looked for.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
@@ -29,6 +30,8 @@ WIDTHS = (1, 2, 3, 6)
 ALIKE = 0.2
 """Intervals that differ by so much from their median count as alike."""
 LEAST_INTERVALS = 4
+_ADDRESS, _NUMBER = re.compile(r"\b0x[0-9a-f]+\b"), re.compile(r"(?<!line )(?<![\w:.])\d+\b(?!:)")
+"""What differs from run to run; the number of a line of code does not."""
 NAME = 60
 """Characters of a holder's name."""
 GROWTH_S = 60.0
@@ -83,6 +86,7 @@ def _compare(runbook: str, cases: list[Case], rules: Rules) -> Common:
     patterns = [_in_hours(common.hours), _on_weekdays(common.weekdays), *_after_restarts(cases)]
     patterns += _held_by(cases, Kind.HOLDER, lambda holder: holder.name)
     patterns += _held_by(cases, Kind.HOST, lambda holder: holder.host)
+    patterns += _shown_lines(cases)
     return replace(common, patterns=ordered(patterns))
 
 
@@ -124,6 +128,14 @@ def _after_restarts(cases: list[Case]) -> Iterator[Pattern]:
         yield Pattern(Kind.INTERVAL, duration(middle), count, len(intervals), probability)
 
 
+def _shown_lines(cases: list[Case]) -> Iterator[Pattern]:
+    """The lines that most incidents' cards showed. Nothing says how often they stand there in healthy times."""
+    shown = [{_ADDRESS.sub("0x*", _NUMBER.sub("*", line)) for line in case.lines} for case in cases if case.lines]
+    if len(shown) >= LEAST:
+        counted = Counter(line for lines in shown for line in lines)
+        yield from (Pattern(Kind.LINE, line, count, len(shown)) for line, count in counted.items() if 2 * count > len(shown))
+
+
 def _held_by(cases: list[Case], kind: Kind, named: Callable[[Holder], str]) -> list[Pattern]:
     """Who held the messages most often, compared with each consumer being as likely to hold them."""
     known = [(case, {name for holder in case.holders if (name := named(holder))}) for case in cases]
@@ -156,6 +168,7 @@ def _case(record: Archive, ends: dict[str, list[float]]) -> Case:
         oldest_s=max(0.0, before.at - before.head_at) if before and before.head_at is not None else None,
         consumers=before.consumers if before else None,
         holders=before.holders if before else deepest.holders if deepest else (),
+        lines=incident.evidence.lines if incident.evidence else (),
     )
 
 

@@ -74,6 +74,8 @@ class Case(Struct, frozen=True):
     consumers: int | None = None
     holders: tuple[Holder, ...] = ()
     """Who held that queue's messages before the restart."""
+    lines: tuple[str, ...] = ()
+    """The lines of its evidence that its cards showed."""
 
 
 class Common(Struct, frozen=True):

@@ -16,6 +16,7 @@ from functions.domain.causes.lines import common_lines
 from functions.domain.causes.model import Common, Kind, Pattern
 from functions.domain.causes.ticket import draft
 from functions.domain.causes.words import in_short, judgement, odds, sentence
+from functions.domain.model.incidents import Evidence
 from tests.domain.causes.test_common import NOW, RULES, compared, on, record
 
 HANGS = "smtp relay-2: timed out"
@@ -81,6 +82,18 @@ def test_the_report_has_only_what_is_hardly_chance() -> None:
     short = str(in_short(compared(*on([0, 2, 5, 9, 13, 18, 20], hour=9.4))))
     assert short.startswith("mail, in common: 7 of 7 began from 09:00 to 10:00 (by chance less than")
     assert "Monday" not in short
+
+
+def test_the_report_has_the_line_that_most_cards_showed() -> None:
+    """Its count is a fact. It differs in numbers from run to run, but not in the line of code."""
+    records = [
+        replace(one, incident=replace(one.incident, evidence=Evidence(lines=(f"worker {place} hangs", "send (mailer.py:212)"))))
+        for place, one in enumerate(on([0, 3, 9, 11, 19]))
+    ]
+    common = compared(*records)
+    lines = {one.what: (one.count, one.of, one.telling) for one in common.patterns if one.kind is Kind.LINE}
+    assert lines == {"worker * hangs": (5, 5, False), "send (mailer.py:212)": (5, 5, False)}
+    assert "in 5 of 5 incidents: " in str(in_short(common))
 
 
 def test_the_ticket_has_figures_lines_and_incidents() -> None:
