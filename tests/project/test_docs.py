@@ -22,19 +22,18 @@ RUN_S = 60.0
 # --- links -----------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("page", PAGES, ids=named)
-def test_every_link_inside_the_repository_leads_somewhere(page: Path):
+def test_every_link_inside_the_repository_leads_somewhere():
     """A file or folder that is there, and a heading that is there."""
     broken = []
-    for link in links(page):
+    for page, link in [(one, link) for one in PAGES for link in links(one)]:
         parts = urlsplit(link)
         if parts.scheme or link.startswith("//"):
             continue
         target = (page.parent / unquote(parts.path)).resolve() if parts.path else page
         if not target.exists() or not target.is_relative_to(ROOT):
-            broken.append(f"{link}: there is no such file")
+            broken.append(f"{named(page)}: {link}: there is no such file")
         elif parts.fragment and target.suffix == ".md" and unquote(parts.fragment) not in anchors(target):
-            broken.append(f"{link}: there is no such heading")
+            broken.append(f"{named(page)}: {link}: there is no such heading")
     assert not broken
 
 
@@ -74,11 +73,10 @@ def make_targets() -> set[str]:
     return set(re.findall(r"^([a-z]+):", text_of(ROOT / "Makefile"), re.MULTILINE))
 
 
-@pytest.mark.parametrize("page", PAGES, ids=named)
-def test_every_make_target_exists(page: Path):
+def test_every_make_target_exists():
     """`make x` of a page is a target of the Makefile."""
-    said = set(re.findall(r"\bmake ([a-z]+)\b", code(page)))
-    assert said <= make_targets()
+    said = {(name, named(page)) for page in PAGES for name in re.findall(r"\bmake ([a-z]+)\b", code(page))}
+    assert {(name, page) for name, page in said if name not in make_targets()} == set()
 
 
 def test_every_make_target_says_what_it_is():
@@ -92,22 +90,21 @@ def typed(page: Path) -> list[str]:
     return [found.strip() for found in re.findall(r"python -m functions +([a-z][^\n|#;&>`]*)", code(page))]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=named)
-def test_every_command_and_option_exists(page: Path):
+def test_every_command_and_option_exists():
     """What a page says of `python -m functions` is known to the command line."""
-    for line in typed(page):
+    for page, line in [(one, line) for one in PAGES for line in typed(one)]:
         name, *rest = line.split()
         command: Any = command_line.commands.get(name)
-        assert isinstance(command, click.Command), f"there is no command {name}"
+        assert isinstance(command, click.Command), f"{named(page)}: there is no command {name}"
         known = {option for parameter in command.params for option in parameter.opts} | {"--help", "-h"}
-        assert {word.partition("=")[0] for word in rest if word.startswith("--")} <= known, line
+        assert {word.partition("=")[0] for word in rest if word.startswith("--")} <= known, f"{named(page)}: {line}"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=named)
-def test_every_way_to_deploy_exists(page: Path):
+def test_every_way_to_deploy_exists():
     """`infra/deploy.sh x` is one of its commands."""
     known = set(re.findall(r"infra/deploy\.sh ([a-z]+) ", text_of(ROOT / "infra" / "deploy.sh")))
-    assert set(re.findall(r"infra/deploy\.sh ([a-z]+)", code(page))) <= known
+    said = {(name, named(page)) for page in PAGES for name in re.findall(r"infra/deploy\.sh ([a-z]+)", code(page))}
+    assert {(name, page) for name, page in said if name not in known} == set()
 
 
 RUNNABLE = [
