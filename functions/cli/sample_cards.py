@@ -128,6 +128,9 @@ def _held(key: str, cases: tuple[MatchedAlert, ...], reason: Reason, now: float,
         return compose(card_input, rules)
     runbook = replace(first.runbook, notify=(CHANNEL,))
     incident = _incident(key, cases, "held", now)
+    if reason is Reason.SYMPTOM_GONE:  # it has emptied by itself
+        queues = tuple(replace(queue, before=None) for queue in _incident(key, cases, "recovered", now).queues)
+        incident = replace(incident, queues=queues)
     context = StepContext(rules, NOTHING_SEEN, now, was_saved=False)
     document = Document(key, first.target, incident)
     apply = request_approval if reason is Reason.AWAITING_APPROVAL else handle_hold

@@ -88,7 +88,7 @@ def test_it_counts_archive_and_history_and_posts(mail: StuckMail, capsys: pytest
     (spent,) = found.cost.runbooks
     assert (spent.week.by_unstick, spent.week.by_hand, spent.week.recovered, spent.week.saved_minutes) == (1, 2, 1, 8.0)
     assert (found.told, found.failed) == (("console",), ())
-    assert "restarts in 7 days: 1 by Unstick, 2 by hand" in capsys.readouterr().out
+    assert "Restarts in 7 days: 1 by Unstick, 2 by hand" in capsys.readouterr().out
 
 
 def test_a_real_incident_gets_into_the_report(tmp_path: Path) -> None:

@@ -103,7 +103,7 @@ def test_a_message_for_a_channel_that_is_gone_is_read_on_another(place):
     place.configured(runbook("mail"))
     place.later(600.0)
     place.until_told(lambda: [place.delivered(payload) for payload in place.wake_ups()])
-    assert "restarting mail" in place.cards()
+    assert "Restarting mail" in place.cards()
     assert "recovered" in place.cards()
 
 

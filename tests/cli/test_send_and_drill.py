@@ -123,7 +123,8 @@ def test_send_and_drill_through_the_whole_line(here: Line) -> None:
             (n, True) for n in ("webhook", "store", "scheduler", "chat")
         ]
         assert found["told"] == {"console": ""}
-        assert len(unstick.cards("test notification")) == 1
+        assert len(unstick.cards("The drill's 11 test alerts arrived")) == 1
+        assert not unstick.cards("Test button")
         phases = [document["incident"]["phase"] for document in unstick.open_documents().values()]
         assert phases == ["observing"], "only the real alert is followed"
     assert here.rundeck.posts() == []
@@ -137,7 +138,18 @@ def test_a_drill_with_the_wrong_secret(here: Line, monkeypatch: pytest.MonkeyPat
     found = json.loads(result.stdout)
     assert [(leg["name"], leg["ok"]) for leg in found["legs"]] == [("webhook", False)]
     assert "401" in found["legs"][0]["detail"]
-    assert "the drill failed at: Webhook" in result.stderr
+    assert "The drill failed at: Webhook" in result.stderr
+
+
+def test_a_drill_with_a_wrong_url_alarms_nobody(here: Line, httpserver: HTTPServer) -> None:
+    """Whoever mistyped it sees it on the terminal; in the chat it would look like an outage."""
+    httpserver.expect_request("/").respond_with_data("no such page", status=404)
+    for url in (httpserver.url_for("/"), "http://127.0.0.1:1/"):
+        result = here.run("drill", "--url", url, "--json", code=1)
+        found = json.loads(result.stdout)
+        assert [(leg["name"], leg["ok"]) for leg in found["legs"]] == [("webhook", False)]
+        assert found["told"] == {}
+        assert "ACT NOW" not in result.stderr
 
 
 def test_a_drill_on_another_store(here: Line, monkeypatch: pytest.MonkeyPatch) -> None:

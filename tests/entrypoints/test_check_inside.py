@@ -37,7 +37,7 @@ def test_where_all_is_well_every_line_is_answered_and_logged_and_nobody_is_bothe
     assert line["severity"] == "INFO"
 
 
-@pytest.mark.parametrize(("language", "headline"), [("en", "the check failed at Secrets, rundeck"), ("ja", "点検に失敗しました")])
+@pytest.mark.parametrize(("language", "headline"), [("en", "The check failed at Secrets, rundeck"), ("ja", "点検に失敗しました")])
 def test_what_failed_is_posted_with_its_remedy(
     here: Line, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, language: str, headline: str
 ) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+
+from msgspec import Struct
 from msgspec.structs import replace
 
 from functions.adapters.symptoms.rabbitmq import to_queue
@@ -15,9 +18,9 @@ from functions.domain.texts.words import duration
 from functions.runtime.text import Phrase, Text, named
 
 NOW = 1_795_457_525.0  # 2026-11-24 03:12:05 in Tokyo
-ALERTED = NOW - 412
 RUNNER_AHEAD_S = 2.0
 APPROVE = "https://unstick.example.com/approve/"
+START_PAGE = "https://rundeck.example.com/project/ops/job/show/11111111-1111-4111-8111-111111111111?opt.service=mail-delivery"
 
 RUNBOOK = Runbook(
     "mail-delivery",
@@ -33,7 +36,7 @@ TARGET = Target("t-1", "https://rundeck.example.com", RUNBOOK.restart.job, {"ser
 TRIGGER = AlertRef(
     "f1",
     "https://grafana.example.com 1",
-    ALERTED,
+    NOW - 8,
     "rabbitmq:/:mail.outgoing",
     "RabbitMQQueueStuck",
     "Nothing was acknowledged in mail.outgoing for 5 minutes",
@@ -46,48 +49,105 @@ TRIGGER = AlertRef(
         "runbook": "https://wiki.example.com/mail-delivery",
     },
 )
-STUCK = tuple((NOW - 285 + 15 * n, 120 + 22 * n) for n in range(12))
-DRAINED = (*STUCK, *((NOW - 110 + 10 * n, max(0, 362 - 45 * n)) for n in range(12)))
-WORSE = (*STUCK, *((NOW - 110 + 10 * n, 362 + 2 * n) for n in range(12)))
-HOLDER = Holder("10.0.3.7", "mail-worker-2", 20, NOW - 214)
-BEFORE = QueueSnapshot(NOW - 120, 362, 342, 20, 1, head_at=NOW - 1560, held_bytes=40_960, holders=(HOLDER,))
-WATCHED = QueueState(
-    to_queue("/", "mail.outgoing"),
-    "mail-delivery",
-    ALERTED,
-    BEFORE,
-    consumers=1,
-    curve=STUCK,
-    head_at=BEFORE.head_at,
-    holders=BEFORE.holders,
-    held_bytes=BEFORE.held_bytes,
-)
-SEEN = replace(WATCHED, before=None, curve=tuple((at + 120, depth) for at, depth in STUCK))
-"""As it is before any restart: what was seen just now stands in the curve alone."""
-RUNNING = Execution(
-    "1847", "https://rundeck.example.com/project/ops/execution/show/1847", "running", NOW - 118 + RUNNER_AHEAD_S, tag="7f3a.1"
-)
-ENDED = replace(RUNNING, status="succeeded", runner_ended_at=NOW - 86 + RUNNER_AHEAD_S)
-INCIDENT = Incident(
-    "7f3a9c21",
-    Phase.RUNNING,
-    ALERTED + 8,
-    "mail-delivery",
-    (WATCHED,),
-    (TRIGGER,),
-    attempt=1,
-    restarts=1,
-    execution=RUNNING,
-    runner_ahead_s=RUNNER_AHEAD_S,
-)
-ADOPTED = replace(INCIDENT, adopted=True, execution=replace(RUNNING, user="h.tanaka"))
+PAGE = "https://rundeck.example.com/project/ops/execution/show/"
+
+
+class Course(Struct, frozen=True):
+    """One simulated incident, up to NOW: the queue fills up from five minutes before its alert on, and empties after the last
+    restart if that helps. Every figure of a story is read from it, so that no two of them can contradict each other."""
+
+    alerted_s: float = 8.0
+    """How long ago the alert began."""
+    started_s: tuple[float, ...] = ()
+    """How long ago the job was started, each time for 32 s."""
+    drained_per_s: float = 0.0
+    moves_s: float = 0.0
+    """Without a restart: how long ago it began to move by itself."""
+
+    @property
+    def alerted_at(self) -> float:
+        return NOW - self.alerted_s
+
+    @property
+    def stuck_at(self) -> float:
+        return self.alerted_at - 300.0
+
+    @property
+    def moves_at(self) -> float:
+        if not self.drained_per_s:
+            return math.inf
+        return NOW - (self.started_s[-1] - 32.0 if self.started_s else self.moves_s)
+
+    def depth(self, at: float) -> int:
+        filled = 116 + 0.8 * (min(at, self.moves_at) - self.stuck_at)
+        return round(max(0.0, filled - self.drained_per_s * max(0.0, at - self.moves_at)))
+
+    def snapshot(self, at: float) -> QueueSnapshot:
+        depth, ends = self.depth(at), [NOW - started_s + 32.0 for started_s in self.started_s]
+        connected_at = max((ended_at for ended_at in ends if ended_at < at), default=self.stuck_at - 10.0)
+        holder = Holder("10.0.3.7", "mail-worker-2", 20, connected_at + 6.0)
+        return QueueSnapshot(at, depth, depth - 20, 20, 1, head_at=self.stuck_at - 6.0, held_bytes=40_960, holders=(holder,))
+
+    def queue(self) -> QueueState:
+        """The queue as it is now; its state before the last restart where there was one."""
+        restarted, seen = bool(self.started_s), self.snapshot(NOW)
+        checked = restarted and self.started_s[-1] > 32.0
+        moves = self.moves_at < NOW
+        curve = tuple((at, self.depth(at)) for at in (*range(int(self.alerted_at - 165), int(NOW), 15), NOW))
+        return QueueState(
+            to_queue("/", "mail.outgoing"),
+            "mail-delivery",
+            self.alerted_at,
+            self.snapshot(NOW - self.started_s[-1]) if restarted else None,
+            depth=self.depth(NOW) if checked else None,
+            consumers=2 if moves else 1,
+            curve=curve,
+            head_at=None if moves else seen.head_at,
+            holders=() if moves else seen.holders,
+            held_bytes=None if moves else seen.held_bytes,
+            verdict=None if moves or not checked else Verdict.STUCK,
+        )
+
+    def execution(self, number: int) -> Execution:
+        """The run of the attempt with this number, from 0 on."""
+        started_s, name = self.started_s[number], str(1847 + 4 * number)
+        started_at = NOW - started_s + RUNNER_AHEAD_S
+        running = Execution(name, PAGE + name, "running", started_at, tag=f"7f3a.{number + 1}")
+        return running if started_s < 32.0 else replace(running, status="succeeded", runner_ended_at=started_at + 32.0)
+
+    def incident(self, phase: Phase, **changes: object) -> Incident:
+        attempts = len(self.started_s)
+        made = Incident(
+            "7f3a9c21",
+            phase,
+            self.alerted_at + 4,
+            "mail-delivery",
+            (self.queue(),),
+            (replace(TRIGGER, starts_at=self.alerted_at),),
+            attempt=attempts,
+            restarts=attempts,
+            execution=self.execution(attempts - 1) if attempts else None,
+            tries=tuple(PastAttempt(f"7f3a.{n + 1}", self.execution(n), "stuck") for n in range(attempts - 1)),
+            runner_ahead_s=RUNNER_AHEAD_S,
+            start_page=START_PAGE,
+        )
+        return replace(made, **changes)
+
+
+STARTS = Course(started_s=(3.0,))
+HELD = Course()
+RECOVERS = Course(412.0, (404.0,), drained_per_s=1.1)
+INCIDENT, ALERTED = STARTS.incident(Phase.RUNNING), STARTS.alerted_at
+BEFORE = STARTS.snapshot(NOW)
+RUNNING, ENDED = STARTS.execution(0), RECOVERS.execution(0)
+ADOPTED = replace(INCIDENT, adopted=True, execution=replace(RUNNING, user="h.tanaka", tag=""))
 TAIL = (
-    "03:06:41 stopping mail-delivery.service",
-    "03:06:52 stopped",
-    "03:06:52 starting mail-delivery.service",
-    "03:06:58 connected to rabbitmq-1:5671 as mail",
-    "03:06:58 consuming mail.outgoing, prefetch 20",
-    "03:07:03 WARN smtp relay-2.example.com:25 timed out, trying again (1/∞)",
+    "03:09:29 stopping mail-delivery.service",
+    "03:09:40 stopped",
+    "03:09:40 starting mail-delivery.service",
+    "03:09:46 connected to rabbitmq-1:5671 as mail",
+    "03:09:46 consuming mail.outgoing, prefetch 20",
+    "03:09:51 WARN smtp relay-2.example.com:25 timed out, trying again (1/∞)",
 )
 
 
@@ -101,24 +161,23 @@ def held(
     reason: Reason, detail: Phrase = "", remedy: Phrase = "", phase: Phase = Phase.DEFERRED, approve_url: str = ""
 ) -> CardInput:
     expires_at = NOW + 1800 if approve_url else None
-    incident = replace(
-        INCIDENT, phase=phase, queues=(SEEN,), attempt=0, execution=None, restarts=0, reason=reason, expires_at=expires_at
-    )
+    incident = HELD.incident(phase, reason=reason, expires_at=expires_at)
     again = phase is Phase.WAITING
     return CardInput("held", NOW, RUNBOOK, TARGET, incident, reason, detail, remedy, approve_url=approve_url, again=again)
 
 
-def _verifying(depth: int, consumers: int) -> Incident:
-    drained = tuple(point for point in DRAINED if point[0] <= NOW - 110 or point[1] >= depth)
-    watched = replace(WATCHED, depth=depth, consumers=consumers, curve=drained if depth < 300 else WORSE)
-    return replace(INCIDENT, phase=Phase.VERIFYING, execution=ENDED, queues=(watched,))
+def _verifying(kind: str, course: Course) -> CardInput:
+    return CardInput(kind, NOW, RUNBOOK, TARGET, course.incident(Phase.VERIFYING))
+
+
+def _symptom_gone() -> CardInput:
+    course = Course(drained_per_s=4.2, moves_s=70.0)
+    detail = named("mail.outgoing", Text("processed in the last {seconds} s: {count}", seconds=10, count=42))
+    return replace(held(Reason.SYMPTOM_GONE, detail), incident=course.incident(Phase.DEFERRED, reason=Reason.SYMPTOM_GONE))
 
 
 def _escalated() -> CardInput:
-    second = replace(ENDED, id="1851", url=ENDED.url.replace("1847", "1851"), tag="7f3a.2")
-    stuck = replace(_verifying(384, 1).queues[0], holders=(replace(HOLDER, since=NOW - 71),), verdict=Verdict.STUCK)
-    tries = (PastAttempt("7f3a.1", ENDED, "stuck"),)
-    incident = replace(_verifying(384, 1), queues=(stuck,), attempt=2, restarts=2, execution=second, tries=tries, tail=TAIL)
+    incident = Course(324.0, (316.0, 157.0)).incident(Phase.VERIFYING, tail=TAIL)
     return CardInput("escalated", NOW, RUNBOOK, TARGET, incident, None, "it is still stuck")
 
 
@@ -141,13 +200,13 @@ EXAMPLES: dict[str, CardInput] = {
         approve_url=APPROVE,
     ),
     "held-observe-only": held(Reason.OBSERVE_ONLY),
-    "held-symptom-gone": held(
-        Reason.SYMPTOM_GONE, named("mail.outgoing", Text("processed in the last {seconds} s: {count}", seconds=10, count=42))
-    ),
+    "held-symptom-gone": _symptom_gone(),
     "held-no-runbook": CardInput("held", NOW, reason=Reason.NO_RUNBOOK, trigger=TRIGGER),
-    "draining": CardInput("draining", NOW, RUNBOOK, TARGET, _verifying(212, 2)),
-    "recovered": CardInput("recovered", NOW, RUNBOOK, TARGET, _verifying(0, 2)),
-    "recovered-moving": CardInput("recovered", NOW, replace(RUNBOOK, root_cause=""), TARGET, _verifying(97, 2), moving=True),
+    "draining": _verifying("draining", Course(170.0, (162.0,), drained_per_s=1.35)),
+    "recovered": _verifying("recovered", RECOVERS),
+    "recovered-moving": replace(
+        _verifying("recovered", Course(640.0, (632.0,), drained_per_s=0.48)), moving=True, runbook=replace(RUNBOOK, root_cause="")
+    ),
     "escalated": _escalated(),
     "escalated-late": replace(_escalated(), late_s=4320.0),
     "escalated-again": CardInput(
@@ -166,7 +225,7 @@ EXAMPLES: dict[str, CardInput] = {
     "declined": replace(
         held(Reason.DECLINED, "a deployment is under way until 03:40"),
         kind="declined",
-        incident=replace(INCIDENT, queues=(SEEN,), attempt=0, execution=None, restarts=0, declined_by="h.tanaka"),
+        incident=HELD.incident(Phase.ASKED, declined_by="h.tanaka"),
     ),
     "test": CardInput(
         "test", NOW, reason=Reason.TEST_ALERT, trigger=AlertRef("t", "g", NOW, "", "TestAlert", "Notification test")
@@ -179,6 +238,7 @@ EXAMPLES: dict[str, CardInput] = {
             "other targets restarted within {minutes} min: {count}, so a shared cause is more likely", minutes=10, count=3
         ),
         bundled=tuple(f"service=worker-{n}" for n in range(1, 27)),
+        bundled_links={f"service=worker-{n}": START_PAGE.replace("mail-delivery", f"worker-{n}") for n in range(1, 4)},
     ),
     "paused": CardInput("paused", NOW, detail="broker upgrade until 05:00 (h.tanaka)"),
     "resumed": CardInput("resumed", NOW, target=TARGET, detail="fixed by a rollback to 4.12.1 (h.tanaka)"),
@@ -216,6 +276,7 @@ def hostile(story: CardInput) -> CardInput:
         adopted=True,
         tries=(PastAttempt(LONG, execution, LONG),) * 40,
         tail=(LONG,) * 40,
+        start_page=f"javascript:alert(1){LONG}",
         approved_by=LONG,
         approved_why=LONG,
         declined_by=LONG,
@@ -232,6 +293,7 @@ def hostile(story: CardInput) -> CardInput:
         detail=LONG,
         remedy=LONG,
         bundled=(LONG,) * 300 if story.bundled else (),
+        bundled_links={LONG: f"javascript:alert(1){LONG}"},
         escalation=story.escalation and replace(story.escalation, incident=LONG, taken_by=LONG),
         late_s=1e9,
     )

@@ -46,7 +46,7 @@ def test_from_the_brokers_metrics_to_resolved(needed: Callable[..., None], tmp_p
         assert f"{QUEUE}: 5 → 0 messages, 1 consumer" in unstick.cards("recovered")[0]
         assert "5 messages in alerted.delivery, and nothing moves" in unstick.cards()[0], "the rule's own words"
 
-        unstick.until(lambda: unstick.cards(f"the alert of {SERVICE} is resolved"), within_s=60)
+        unstick.until(lambda: unstick.cards(f"The alert of {SERVICE} is resolved"), within_s=60)
         assert len(rundeck.posts()) == 1
         unstick.until(lambda: not unstick.open_documents(), within_s=5, what="nothing is open")
         print(f"told after {told_s:.1f} s, resolved after {time.monotonic() - began:.1f} s")

@@ -129,9 +129,9 @@ def test_the_same_alert_again_restarts_nothing_and_its_end_is_told(town, began):
     for _ in range(2):
         over = town.answer("unacked", starts_at=started, firing=False)
         assert (over["action"], over["reason"]) == ("held", "not_firing")
-    town.card("the alert of unacked is resolved")
+    town.card("The alert of unacked is resolved")
     town.unstick.until(lambda: not town.unstick.documents()[_key(town, "unacked")]["to_tell"], within_s=5)
-    assert len(town.unstick.cards("the alert of unacked is resolved")) == 1
+    assert len(town.unstick.cards("The alert of unacked is resolved")) == 1
     assert [answer["id"]] == [one["incident"] for one in town.unstick.outcomes("unacked")]
     assert town.restarts("unacked") == 1
 

@@ -24,6 +24,8 @@ from functions.domain.texts.words import duration
 from functions.runtime.text import Phrase, Text
 
 DAY_S = 86400.0
+DRILL = "UnstickDrill"
+"""The name of a drill's test alerts."""
 EVIDENCE_LINES = 15
 EVIDENCE_LINE = 240
 
@@ -74,7 +76,7 @@ def _started(card_input: CardInput, rules: Rules) -> Content:
         attempt = max(1, incident.restarts if incident else 1)
         attempts = max(attempt, card_input.runbook.limits.attempts if card_input.runbook else 1)
         headline = Text(
-            "restarting {subject} (attempt {attempt} of {attempts})", subject=subject, attempt=attempt, attempts=attempts
+            "Restarting {subject} (attempt {attempt} of {attempts})", subject=subject, attempt=attempt, attempts=attempts
         )
         text = [Text("Nothing is being processed. Unstick is restarting the application and will report the result here.")]
     last = facts.tried if incident is not None and incident.tries else facts.restart
@@ -220,9 +222,9 @@ HANDS_OFF = Text("Unstick won't restart it again until it is healthy, a person r
 
 def _escalated_again(card_input: CardInput, rules: Rules) -> Content:
     subject, reason = facts.subject(card_input), card_input.reason
-    headline = Text("nobody has taken {subject} yet", subject=subject)
+    headline = Text("Nobody has taken {subject} yet", subject=subject)
     if reason is not None:
-        headline = Text("nobody has taken {subject} yet: {why}", subject=subject, why=REASONS[reason].short)
+        headline = Text("Nobody has taken {subject} yet: {why}", subject=subject, why=REASONS[reason].short)
     escalation = card_input.escalation
     count = escalation.told if escalation else 1
     last = escalation is not None and escalation.due is None
@@ -255,13 +257,13 @@ def _advice(card_input: CardInput) -> Text:
         else []
     )
     if not counts:
-        return Text("check the queue and the application's log, and restart it by hand if it hangs.")
+        return Text("Check the queue and the application's log, and restart it by hand if it hangs.")
     if min(counts) == 0:
         return Text(
-            "no consumer came back: the application did not start or did not connect. Read its log, then start it by hand."
+            "No consumer came back: the application did not start or did not connect. Read its log, then start it by hand."
         )
     return Text(
-        "consumers are connected but acknowledge nothing: they probably hang on the same message or dependency again. "
+        "Consumers are connected but acknowledge nothing: they probably hang on the same message or dependency again. "
         "Check the message at the head of the queue and the application's log; move that message away or roll back."
     )
 
@@ -276,7 +278,7 @@ def _cause(card_input: CardInput) -> list[Phrase]:
 
 
 def _resolved(card_input: CardInput, rules: Rules) -> Content:
-    headline = Text("the alert of {subject} is resolved", subject=facts.subject(card_input))
+    headline = Text("The alert of {subject} is resolved", subject=facts.subject(card_input))
     return Content(
         "fine", headline, [Text("Grafana reports the alert as resolved.")], facts.gathered(card_input, rules, queue_facts.queues)
     )
@@ -311,7 +313,7 @@ def _declined(card_input: CardInput, rules: Rules) -> Content:
 
 def _test(card_input: CardInput, rules: Rules) -> Content:
     text: list[Phrase] = [Text("The path from Grafana through Unstick to this chat works.")]
-    return Content("fine", Text("the test notification arrived"), text, facts.gathered(card_input, rules))
+    return Content("fine", Text("The test notification arrived"), text, facts.gathered(card_input, rules))
 
 
 def _bundle(card_input: CardInput, rules: Rules) -> Content:
@@ -325,6 +327,9 @@ def _bundle(card_input: CardInput, rules: Rules) -> Content:
     if card_input.reason is Reason.TEST_ALERT:
         headline = Text("{count} test notification arrived", "{count} test notifications arrived", count=count)
     facts_shown = facts.gathered(card_input, rules, facts.names)
+    if card_input.reason is Reason.TEST_ALERT and all(name.startswith(DRILL) for name in card_input.bundled):
+        text: list[Phrase] = [Text("A drill sent them to try the path from the webhook to this chat. Nothing is wrong.")]
+        return Content("fine", Text("The drill's {count} test alerts arrived", count=count), text, facts_shown)
     return Content(explanation.urgency if explanation else "act", headline, why(card_input, card_input.reason), facts_shown)
 
 
@@ -346,7 +351,7 @@ def _resumed(card_input: CardInput, rules: Rules) -> Content:
 
 def _unsigned(card_input: CardInput, rules: Rules) -> Content:
     todo = Text(
-        "check what is firing in Grafana. Add the former key back as the last of `signing_keys`; "
+        "Check what is firing in Grafana. Add the former key back as the last of `signing_keys`; "
         "alerts of the last day are then processed."
     )
     text: list[Phrase] = [
@@ -354,7 +359,7 @@ def _unsigned(card_input: CardInput, rules: Rules) -> Content:
         to_do(todo),
     ]
     return Content(
-        "act", Text("accepted alerts can't be processed: their signing key is missing"), text, facts.gathered(card_input, rules)
+        "act", Text("Accepted alerts can't be processed: their signing key is missing"), text, facts.gathered(card_input, rules)
     )
 
 
@@ -366,13 +371,13 @@ def _expiring(card_input: CardInput, rules: Rules) -> Content:
     )
     text: list[Phrase] = [
         Text("It expires at {time}. Without a valid token Unstick restarts nothing.", time=clock(rules, expires_at)),
-        to_do(Text("run `python -m functions rotate-token`, then deploy the configuration with the new `token_expires`.")),
+        to_do(Text("Run `python -m functions rotate-token`, then deploy the configuration with the new `token_expires`.")),
     ]
     return Content("act" if left_s <= DAY_S else "watch", headline, text, facts.gathered(card_input, rules))
 
 
 def _other(card_input: CardInput, rules: Rules) -> Content:
-    headline = Text("news about {subject}", subject=facts.subject(card_input))
+    headline = Text("News about {subject}", subject=facts.subject(card_input))
     return Content("watch", headline, why(card_input, card_input.reason), facts.gathered(card_input, rules, queue_facts.queues))
 
 

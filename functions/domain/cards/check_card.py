@@ -22,7 +22,7 @@ def card(failed: Sequence[tuple[str, Phrase, Phrase, Phrase]], rules: Rules, at:
         rules,
         "check",
         "act",
-        Text("the check failed at {system}. Restarts may not work", system=systems),
+        Text("The check failed at {system}. Restarts may not work", system=systems),
         text=[
             Text("Unstick checked every system from where it runs. Nothing was restarted."),
             *(to_do(remedy) for remedy in remedies),

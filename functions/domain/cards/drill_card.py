@@ -34,9 +34,9 @@ class Leg(Struct, frozen=True):
 def card(legs: tuple[Leg, ...], rules: Rules, at: float) -> Card:
     """Show the times of all parts. A failed part makes the card `act`."""
     failed = next((leg for leg in legs if not leg.ok), None)
-    headline = Text("the drill succeeded from end to end")
+    headline = Text("The drill succeeded from end to end")
     if failed:
-        headline = Text("the drill failed at: {leg}. A real alert may be lost", leg=NAMES[failed.name])
+        headline = Text("The drill failed at: {leg}. A real alert may be lost", leg=NAMES[failed.name])
     text: list[Phrase] = [Text("Test alerts were sent as Grafana sends them. Nothing was restarted.")]
     if failed and failed.remedy:
         text.append(to_do(failed.remedy))

@@ -76,8 +76,8 @@ def _headline(cost: Cost, most_prominent: RunbookCost | None, days: int) -> Phra
     elif by_unstick + by_hand == 0:
         headline = quiet(cost, days)
     else:
-        known = Text("known restarts in {days} days: {by_unstick} by Unstick, {by_hand} by hand")
-        certain = Text("restarts in {days} days: {by_unstick} by Unstick, {by_hand} by hand")
+        known = Text("Known restarts in {days} days: {by_unstick} by Unstick, {by_hand} by hand")
+        certain = Text("Restarts in {days} days: {by_unstick} by Unstick, {by_hand} by hand")
         headline = (known if cost.partial(days) else certain).fill(days=days, by_unstick=by_unstick, by_hand=by_hand)
     return _marked(most_prominent, headline) if most_prominent else headline
 
@@ -85,8 +85,8 @@ def _headline(cost: Cost, most_prominent: RunbookCost | None, days: int) -> Phra
 def quiet(cost: Cost, days: int) -> Text:
     """The sentence that there was no restart, as far as known."""
     if cost.partial(days):
-        return Text("no known restarts in {days} days, but the data is incomplete", days=days)
-    return Text("no restarts in {days} days", days=days)
+        return Text("No known restarts in {days} days, but the data is incomplete", days=days)
+    return Text("No restarts in {days} days", days=days)
 
 
 def _marked(spent: RunbookCost, phrase: Phrase) -> Phrase:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -28,6 +29,20 @@ def test_the_gallery_shows_what_is_sent(picture: str):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(drawn, encoding="utf-8")
     assert path.read_text(encoding="utf-8") == drawn, "out of date: run with UPDATE=1"
+
+
+@pytest.mark.parametrize("name", [name for name, story in EXAMPLES.items() if story.incident and story.incident.queues])
+def test_picture_and_words_of_an_example_agree(name: str):
+    """The curve ends at the figure beside it and at the one in the headline, and good news never stands over a rising curve."""
+    card = compose(EXAMPLES[name], rules())
+    last, peak = card.curve[-1][1], max(depth for _, depth in card.curve)
+    (queue,) = (value for label, value in card.facts if label == "Queue")
+    assert re.search(rf"(: |→ ){last} messages", queue), queue
+    left = re.search(r"(\d+) messages left", card.headline)
+    assert left is None or int(left[1]) == last
+    assert card.urgency != "fine" or last < peak / 2
+    before = re.search(r"(\d+) → ", queue)
+    assert before is None or int(before[1]) in range(peak + 1)
 
 
 def test_the_gallery_has_no_other_pictures_and_the_page_shows_all():

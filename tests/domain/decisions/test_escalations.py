@@ -95,7 +95,7 @@ def test_a_reminder_calls_people_and_goes_to_further_channels():
     made = woken(escalated(further), NOW + AGAIN_S, seen(now=NOW + AGAIN_S), with_rules=further)
     assert channels(made.document) == {"ops", "duty", "boss"}
     assert {message.card.mention for message in made.document.to_tell} == {("<!here>",)}
-    assert all(message.card.headline.startswith("ACT NOW: nobody has taken") for message in made.document.to_tell)
+    assert all(message.card.headline.startswith("ACT NOW: Nobody has taken") for message in made.document.to_tell)
 
 
 def test_who_takes_it_is_told_once_and_nobody_is_reminded():

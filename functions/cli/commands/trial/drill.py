@@ -27,7 +27,8 @@ def drill(*, config_path: str, as_json: bool, url: str, no_post: bool, job: str,
 
     They are signed and posted as Grafana does it, and marked `unstick_drill`; they can't restart anything. The drill
     follows the webhook's answer, what it saved in the store, a wake-up through the scheduler to `verify`, and the message
-    in the chat (about 20 seconds later). The times are posted to the channels of `report`, else of `notify`.
+    in the chat (about 20 seconds later). The times are posted to the channels of `report`, else of `notify`; not if
+    nothing of Unstick's answers at --url.
 
     --refusal RUNBOOK starts that runbook's job with an unstick_not_after of an hour ago, which the job's first step must
     refuse. It is tried only if `check` finds that step; without it, the job would restart the application.
