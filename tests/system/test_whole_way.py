@@ -6,6 +6,9 @@ its own, and each test waits for its own.
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -23,7 +26,7 @@ from tests.doubles.rundeck import Rundeck
 from tests.support.broker import Broker
 from tests.support.recorded_grafana import RECORDINGS
 from tests.support.stuck_application import Application, jobs, stuck
-from tests.support.unstick_process import SHORT, Unstick, alert, configuration, job_id, runbook
+from tests.support.unstick_process import ROOT, SHORT, Unstick, alert, configuration, job_id, runbook
 
 EVERY_S, MESSAGES = 2.0, 12
 SLACK_S = 5.0
@@ -76,7 +79,7 @@ MODES = {
 @pytest.fixture(scope="module")
 def town(rabbitmq_server: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
     folder = Path(tmp_path_factory.mktemp("whole-way"))
-    rabbitmq_server.add_user(USER, PASSWORD, tags="management", vhosts=["/"])
+    rabbitmq_server.add_user(USER, PASSWORD, tags="monitoring", vhosts=["/"])
     with ExitStack() as stack:
         applications = stuck(rabbitmq_server, MODES, stack, messages=MESSAGES)
         rundeck = stack.enter_context(Rundeck(*jobs(applications)))
@@ -117,6 +120,30 @@ def test_a_stuck_queue_is_restarted_and_seen_to_recover(town, began, service, ca
         print(f"\n{service}: recovered {ended_s:.1f} s after the consumer's return, every {EVERY_S:g} s a look", flush=True)
     assert EVERY_S <= ended_s <= 2 * EVERY_S + SLACK_S + BUSY_S, "two looks, and not much more"
     assert took_s >= ended_s
+
+
+def test_the_incident_is_told_in_order_with_who_held_the_message(town, began):
+    """`incident` after a real one: the alert, the decision, the restart and the outcome, and the connection that hung."""
+    incident = began("unacked")["id"]
+    town.outcome("unacked")
+    ran = subprocess.run(
+        [sys.executable, "-m", "functions", "incident", incident, "--json"],
+        cwd=town.unstick.folder,
+        env=town.unstick.environment | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    told = json.loads(ran.stdout)
+    kinds = [entry["kind"] for entry in told["timeline"] if entry["kind"] not in ("look", "verdict")]
+    assert (kinds[0], kinds[-1]) == ("alert", "outcome")
+    assert kinds.index("decision") < kinds.index("restart")
+    (before,) = [queue["before"] for queue in told["incident"]["queues"]]
+    (holder,) = before["holders"]
+    assert (holder["host"], holder["name"], holder["messages"]) == ("127.0.0.1", "Pika Python Client Library", 1)
+    assert 0 < before["at"] - holder["since"] < 120
 
 
 def test_the_same_alert_again_restarts_nothing_and_its_end_is_told(town, began):
@@ -185,7 +212,7 @@ def test_the_test_button_proves_the_line_to_the_chat(town):
 
 def test_the_kill_switch_holds_until_it_is_off(rabbitmq_server, tmp_path):
     """Paused by environment, then by document: held and told, and nothing reaches Rundeck; off again, it restarts."""
-    rabbitmq_server.add_user(USER, PASSWORD, tags="management", vhosts=["/"])
+    rabbitmq_server.add_user(USER, PASSWORD, tags="monitoring", vhosts=["/"])
     with ExitStack() as stack:
         applications = stuck(rabbitmq_server, {"switch": ["stuck-unacked", "healthy"]}, stack)
         rundeck = stack.enter_context(Rundeck(*jobs(applications)))

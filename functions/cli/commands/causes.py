@@ -29,8 +29,8 @@ from functions.runtime.errors import Denied, Unavailable
 DAY_S = 86400.0
 EVIDENCE_S = 60.0
 AT_ONCE = 16
-MOST_READ = 200
-"""Incidents whose evidence is read, the newest first: 50 MiB at most."""
+MOST_READ = 60
+"""Incidents whose evidence is read, the newest first: 15 MiB at most."""
 MOST_HEALTHY = 1 << 20
 
 
@@ -117,7 +117,8 @@ def _lines(outputs: Sequence[str], healthy: Sequence[str]) -> tuple[Pattern, ...
     from functions.cli.log_templates import mine  # 60 ms and more, and only where there is evidence
 
     samples = [text.splitlines() if healthy else choose_lines(text) for text in (*outputs, *healthy)]
-    templates = mine(samples)
+    with output.progress("comparing lines", len(samples)) as advance:
+        templates = mine(samples, advance)
     return common_lines(templates[: len(outputs)], templates[len(outputs) :])
 
 

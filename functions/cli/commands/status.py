@@ -195,6 +195,8 @@ def _print_recent(state: State, rules: Rules) -> None:
         reason = f" ({outcome.reason.value})" if outcome.reason else ""
         text = f"{target.name if target else '-'}: {outcome.ending.value}{reason}, restarts: {outcome.restarts}{_became(record)}"
         output.print_text(f"{text}, incident {record.incident.id}", f"  {output.local_time(outcome.at, rules)}  ")
+    if state.recent:
+        output.print_text("everything about one: python -m functions incident ID; what they share: causes", "  → ")
 
 
 def _became(record: Archive) -> str:
