@@ -21,12 +21,15 @@ from functions.runtime.secrets import SecretRef
 _HANDED_OVER = re.compile(r"([0-9]{1,12})~")
 """Unix seconds, in front of a payload of alerts. A signature contains no `~`."""
 
+CONTENTS = frozenset({"target", "deferred", "press"})
+"""What a payload carries, one of them: a target to step, alerts to decide, or what a person pressed in a chat."""
+
 _WAKE_UP = "unstick.wake-up"
 _APPROVAL = "unstick.approval"  # another salt, so that neither passes for the other
 
 
 def sign(keys: tuple[SecretRef, ...], content: Mapping[str, Any]) -> str:
-    """Sign `{"v", "target"}` or `{"v", "deferred"}` with the newest key. Equal contents make equal payloads.
+    """Sign `{"v", "target"}`, `{"v", "deferred"}` or `{"v", "press"}` with the newest key. Equal contents make equal payloads.
 
     The payload is compressed if that helps: Cloud Tasks accepts 1 MB. Raises Unavailable or Denied if the key can't be read.
     """
@@ -43,7 +46,7 @@ def verify_payload(keys: tuple[SecretRef, ...], payload: str) -> dict[str, Any]:
             key.distrust()  # another instance may have signed with a key that is newer than the cached ones
         raise BadRequest(401, "This wake-up is not signed with any of signing_keys.")
     version = content.get("v") if isinstance(content, dict) else None
-    if not isinstance(content, dict) or type(version) is not int or ("target" in content) == ("deferred" in content):
+    if not isinstance(content, dict) or type(version) is not int or len(CONTENTS & content.keys()) != 1:
         raise BadRequest(400, "This is signed, but it is no wake-up.")
     if version > FIRST_VERSION:
         raise BadRequest(400, f"This wake-up has version {version}, made by a newer release; this one knows {FIRST_VERSION}.")

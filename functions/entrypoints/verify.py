@@ -86,6 +86,10 @@ def deliver(payload: str) -> None:
         _decide_deferred(content["deferred"])
     elif isinstance(content.get("target"), str):
         advance(adapters, content["target"], TimerFired(), budget)
+    elif isinstance(content.get("press"), dict):
+        from functions.entrypoints.people.slack import handle
+
+        handle(adapters, content["press"], budget)
 
 
 def _is_given_up(adapters: Adapters, carried_since: float | None, budget: Budget) -> bool:

@@ -21,13 +21,17 @@ if TYPE_CHECKING:
 
 
 def webhook(request: Request) -> Response:
-    """Take a notification of Grafana or Alertmanager, or an approval."""
+    """Take a notification of Grafana or Alertmanager, or the answer of a person."""
     if request.path == "/approve" or request.path.startswith("/approve/"):
         from functions.bootstrap import current_adapters
         from functions.entrypoints.people.page import respond
 
         with throttle.patience(request.environ.get("gunicorn.socket")):
             return respond(request, current_adapters())
+    if request.path == "/slack":
+        from functions.entrypoints.people.slack import respond as respond_to_slack
+
+        return respond_to_slack(request)
     try:
         grafana.require_method(request.method)
         settings = current_config()

@@ -63,9 +63,7 @@ def test_a_start_and_an_alert_need_neither_approval_nor_report(seen):
         assert not {
             name
             for name in seen[path]
-            if name.startswith(
-                ("functions.entrypoints.approval", "functions.domain.costs.report", "functions.application.report")
-            )
+            if name.startswith(("functions.entrypoints.people", "functions.domain.costs.report", "functions.application.report"))
         }
 
 

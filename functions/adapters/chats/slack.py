@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from msgspec import Struct
@@ -16,12 +17,12 @@ from msgspec.structs import replace
 
 from functions.adapters.chats import _cards, _posting, _text_layout
 from functions.application.ports import Finding
-from functions.domain.model.messages import Card
+from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, DECLINE, PAUSE, RESTART, Card
 from functions.domain.texts.words import CURVE, SHORTENED, curve_words, log_title
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.fields import written
 from functions.runtime.secrets import SecretRef
-from functions.runtime.text import in_language
+from functions.runtime.text import Text, in_language
 
 MAX_CHARACTERS = 10_000
 MAX_HEADER = 150
@@ -49,6 +50,17 @@ REMEDIES = {
 WEBHOOK_REMEDIES = dict.fromkeys((403, 404, 410), "create a new incoming webhook in Slack and put its URL into the secret")
 
 
+BACK = Text("Back")
+BUTTONS: Mapping[str, tuple[Text, str, Text | None]] = {
+    APPROVE: (Text("Approve"), "primary", Text("Restart it now?")),
+    DECLINE: (Text("Decline"), "", None),
+    ACKNOWLEDGE: (Text("Acknowledge"), "primary", None),
+    RESTART: (Text("Restart once more"), "danger", Text("Restart it once more, although the last restart did not help?")),
+    PAUSE: (Text("Pause 1 h"), "", Text("Nothing is restarted for an hour, whatever gets stuck.")),
+}
+"""By action: label, style, and what is asked before it counts."""
+
+
 class Settings(Struct, frozen=True):
     """Either `url` (incoming webhook) or `token` with `channel` (bot with the scope chat:write)."""
 
@@ -58,6 +70,8 @@ class Settings(Struct, frozen=True):
     """The bot's token."""
     channel: str = ""
     """The channel's id."""
+    signing_secret: SecretRef | None = None
+    """Of the Slack app, for buttons in its messages: the app's interactivity must point to `/slack` at the webhook's URL."""
     base_url: Annotated[str, written("base-url")] = "https://slack.com/api"
     ca: str = ""
     """File or folder of certificates (PEM) to trust instead of the usual ones, for a private CA."""
@@ -84,7 +98,24 @@ def _message(card: Card, language: str) -> dict[str, Any]:
         blocks.append(_section(f"*{log_title(card.evidence_title, language)}*\n```\n{_fit_log(card.evidence, language)}\n```"))
     if card.links:
         blocks += _link_sections(card.links)
+    if card.token and card.actions:
+        blocks.append({"type": "actions", "elements": [_button(action, card.token, language) for action in card.actions]})
     return {"text": " ".join((*mentions, escape(headline))), "blocks": blocks, "unfurl_links": False, "unfurl_media": False}
+
+
+def _button(action: str, token: str, language: str) -> dict[str, Any]:
+    """A button that Slack reports to `/slack`, with what the link has as its value. What acts on systems asks once more."""
+    label, style, question = BUTTONS[action]
+    text = {"type": "plain_text", "text": in_language(language, label), "emoji": False}
+    button: dict[str, Any] = {"type": "button", "action_id": action, "text": text, "value": token}
+    if style:
+        button["style"] = style
+    if question:
+        words = {"title": label, "text": question, "confirm": label, "deny": BACK}
+        button["confirm"] = {
+            name: {"type": "plain_text", "text": in_language(language, phrase), "emoji": False} for name, phrase in words.items()
+        }
+    return button
 
 
 def escape(text: str) -> str:
@@ -155,7 +186,7 @@ class _Bot(Struct, frozen=True):
 
 def post(settings: Settings, card: Card, *, thread: str | None, language: str, timeout_s: float) -> str | None:
     """Post by webhook, or as the bot into the incident's thread."""
-    message = render(card, language)
+    message = render(card if settings.signing_secret else replace(card, actions=()), language)
     ends = time.monotonic() + timeout_s
     if settings.token is None:
         _post_to_webhook(settings, message, ends)

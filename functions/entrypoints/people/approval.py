@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 
 BUDGET_S = 20.0
 """A person waits longer than Grafana does, and Cloud Run longer still."""
+NOT_APPROVER = (
+    Text("Only the runbook's approvers may decide this"),
+    Text("This page knows them by the addresses with which a proxy signs people in. Answer in Slack, or restart in Rundeck."),
+)
 PHASES: Mapping[Phase, Text] = {
     Phase.DEFERRED: Text("being decided"),
     Phase.ASKED: Text("waiting for approval"),
@@ -84,6 +88,10 @@ def press(ports: Adapters, key: str, nonce: str, person: Person, form: Form) -> 
     before, incident = _asking(ports, key, nonce)
     if incident is None:
         return _over(rules, before, nonce)
+    runbook = rules.runbooks.get(incident.runbook)
+    if runbook and runbook.approvers and not (person.verified and person.name in runbook.approvers):
+        ports.log("WARNING", "somebody who may not pressed the button of an approval", incident=incident.id, by=by)
+        return page(rules, NOT_APPROVER[0], text(rules, NOT_APPROVER[1])), 403, HEADERS
     declined = form.act == approval_page.DECLINE
     event = Declined(nonce, by, form.why) if declined else Approved(nonce, by, form.why)
     reply = reconcile.advance(ports, key, event, budget)

@@ -152,7 +152,24 @@ def slack_problem(body: dict[str, Any]) -> str:
     return next((problem for block in blocks if (problem := slack_block_problem(block))), "")
 
 
+def slack_button_problem(button: dict[str, Any]) -> bool:
+    """The limits of a button and of its question, as Block Kit's reference has them."""
+    confirm = button.get("confirm", {})
+    limits = {"title": 100, "text": 300, "confirm": 30, "deny": 30}
+    texts = [(button["text"], 75)] + [(confirm[name], limit) for name, limit in limits.items() if confirm]
+    return (
+        button["type"] != "button"
+        or button.get("style", "primary") not in ("primary", "danger")
+        or not 1 <= len(button["action_id"]) <= 255
+        or len(button.get("value", "")) > 2000
+        or any(text["type"] != "plain_text" or not 1 <= len(text["text"]) <= limit for text, limit in texts)
+    )
+
+
 def slack_block_problem(block: dict[str, Any]) -> str:
+    if block["type"] == "actions":
+        elements = block["elements"]
+        return "invalid_blocks" if not 1 <= len(elements) <= 25 or any(map(slack_button_problem, elements)) else ""
     texts = [(block["text"], 150 if block["type"] == "header" else 3000)] if "text" in block else []
     fields = block.get("fields", [])
     texts += [(field, 2000) for field in fields]

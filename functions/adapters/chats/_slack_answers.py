@@ -1,0 +1,231 @@
+"""What people press in a message on Slack, and what Slack shows for it.
+
+Slack signs each request over its timestamp and its raw body (docs.slack.dev, "Verifying requests from Slack"), and wants an
+answer within three seconds. What came of it goes to the `response_url` of the request, which takes five answers in 30 minutes.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+import time
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import parse_qs, quote, urlsplit
+
+import msgspec
+from msgspec import Struct, field
+
+from functions.adapters.chats import _posting
+from functions.application.decoding import decoder
+from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, DECLINE, PAUSE, RESTART
+from functions.domain.texts.sanitize import clean
+from functions.runtime import http_client
+from functions.runtime.errors import BadRequest, Denied, Unavailable
+from functions.runtime.loopback import is_loopback
+from functions.runtime.secrets import SecretRef
+
+SIGNATURE, TIMESTAMP = "X-Slack-Signature", "X-Slack-Request-Timestamp"
+FRESH_S = 300.0
+"""How far a request's time may be off, both ways, as Slack advises."""
+MAX_BODY = 256 * 1024
+"""Bytes. A message of 10,000 characters comes back whole, percent-encoded."""
+ACTIONS = (APPROVE, DECLINE, ACKNOWLEDGE, RESTART, PAUSE)
+NAME = 80
+PAGES = 10
+"""Of a channel's members, a thousand each."""
+HOOKS = "hooks.slack.com"
+
+
+class Press(Struct, frozen=True):
+    """One press of a button. `blocks`: of the message, as it was."""
+
+    at: float
+    action: str
+    token: str
+    user: str
+    name: str = ""
+    message_ts: str = ""
+    response_url: str = ""
+    text: str = ""
+    blocks: tuple[dict[str, Any], ...] = ()
+
+
+class _User(Struct, frozen=True):
+    id: str
+    username: str = ""
+    name: str = ""
+
+
+class _Action(Struct, frozen=True):
+    action_id: str = ""
+    value: str = ""
+
+
+class _Message(Struct, frozen=True):
+    ts: str = ""
+    text: str = ""
+    blocks: tuple[dict[str, Any], ...] = ()
+
+
+class _Payload(Struct, frozen=True):
+    type: str
+    user: _User
+    actions: tuple[_Action, ...] = ()
+    message: _Message = field(default_factory=_Message)
+    response_url: str = ""
+
+
+def require_signature(secrets: tuple[SecretRef, ...], headers: Mapping[str, str], body: bytes, now: float) -> None:
+    """Raises BadRequest 401 unless Slack signed this body lately with one of the secrets.
+
+    All are tried, so that the time says nothing about which. Raises Unavailable or Denied if one could not be read and none fits.
+    """
+    stamp, signature = require_fresh(headers, now)
+    matched, unread = False, None
+    for reference in secrets:
+        try:
+            secret = reference.read()
+        except (Unavailable, Denied) as error:
+            unread = error
+            continue
+        mac = hmac.new(secret, b"v0:" + stamp.encode() + b":", "sha256")
+        mac.update(body)
+        matched |= hmac.compare_digest(b"v0=" + mac.hexdigest().encode(), signature.encode()) and bool(secret)
+    if matched:
+        return
+    if unread:
+        raise unread
+    raise BadRequest(401, "The signature does not match: is signing_secret that of the Slack app?")
+
+
+def require_fresh(headers: Mapping[str, str], now: float) -> tuple[str, str]:
+    """The timestamp and the signature of a request. Raises BadRequest 401 for what can't be Slack's, or is too old."""
+    stamp, signature = headers.get(TIMESTAMP, ""), headers.get(SIGNATURE, "")
+    if not re.fullmatch(r"[0-9]{1,12}", stamp, re.ASCII) or not re.fullmatch(r"v0=[0-9a-f]{64}", signature, re.ASCII):
+        raise BadRequest(401, f"Slack signs its requests: {TIMESTAMP} and {SIGNATURE} are missing or malformed.")
+    if abs(int(stamp) - now) > FRESH_S:
+        raise BadRequest(401, f"The request is more than {FRESH_S:.0f} s off the clock here.")
+    return stamp, signature
+
+
+def read_press(body: bytes, now: float) -> Press | None:
+    """What a signed body says; None for what is no button of ours. Raises BadRequest 400 for what is no interaction."""
+    try:
+        fields = parse_qs(body.decode(), max_num_fields=8)
+        payload: _Payload = decoder(_Payload).decode(fields["payload"][0])
+    except (ValueError, KeyError, RecursionError, msgspec.MsgspecError):
+        raise BadRequest(400, "This is no interaction of Slack's.") from None
+    action = payload.actions[0] if payload.actions else _Action()
+    if payload.type != "block_actions" or action.action_id not in ACTIONS:
+        return None
+    name = clean(payload.user.username or payload.user.name, NAME, "…")
+    message = payload.message
+    return Press(
+        now,
+        action.action_id,
+        action.value[:1000],
+        payload.user.id,
+        name,
+        message.ts,
+        payload.response_url,
+        message.text,
+        message.blocks,
+    )
+
+
+def show_answer(press: Press, note: str, *, only: frozenset[str], base_url: str, ca: str, timeout_s: float) -> None:
+    """Add the note to the message, and take out the buttons that it answers. `only`: these; empty: all of them.
+
+    Raises Denied for an address that is not Slack's, and Unavailable without an answer.
+    """
+    blocks = [block for block in (_without_buttons(block, only) for block in press.blocks) if block is not None]
+    said = {"type": "context", "elements": [{"type": "plain_text", "text": note[:1900], "emoji": False}]}
+    text = f"{press.text}\n{_escape(note)}".strip()
+    _respond(press, {"replace_original": True, "text": text, "blocks": [*blocks[:49], said]}, base_url, ca, timeout_s)
+
+
+def show_refusal(press: Press, sentence: str, *, base_url: str, ca: str, timeout_s: float) -> None:
+    """Tell only the person who pressed. Raises as `show_answer`."""
+    content = {"response_type": "ephemeral", "replace_original": False, "text": _escape(sentence)}
+    _respond(press, content, base_url, ca, timeout_s)
+
+
+def _without_buttons(block: dict[str, Any], only: frozenset[str]) -> dict[str, Any] | None:
+    """The block without the buttons; None for a block that had nothing else."""
+    if block.get("type") != "actions":
+        return block
+    elements = [one for one in block.get("elements", ()) if only and one.get("action_id") not in only]
+    return {**block, "elements": elements} if elements else None
+
+
+def _escape(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _respond(press: Press, content: dict[str, Any], base_url: str, ca: str, timeout_s: float) -> None:
+    if not is_slacks(press.response_url, base_url):
+        raise Denied("slack", "the response_url is not Slack's", remedy="the press counted all the same")
+    answer = _posting.post("slack", press.response_url, content, timeout_s=timeout_s, ca=ca)
+    if answer.status != 200:
+        raise Denied("slack", f"the message could not be updated: answered {answer.status}", status=answer.status)
+
+
+def is_slacks(url: str, base_url: str) -> bool:
+    """Whether the address is Slack's own; where the API is a stand-in on this machine, one on this machine too."""
+    try:
+        parts, api = urlsplit(url), urlsplit(base_url)
+        port = parts.port
+    except ValueError:
+        return False
+    if parts.scheme == "https" and parts.netloc == HOOKS and port is None:
+        return url.isascii() and url.isprintable() and " " not in url
+    return parts.scheme == "http" and is_loopback(parts.hostname) and is_loopback(api.hostname) and "@" not in parts.netloc
+
+
+def is_approver(user: str, approvers: tuple[str, ...], token: SecretRef | None, base_url: str, ca: str, timeout_s: float) -> bool:
+    """Whether the user is one of the approvers, or in one of their user groups or channels.
+
+    Raises Denied if groups are named and there is no bot token to ask with, or Slack refuses; Unavailable without an answer.
+    """
+    if user in approvers:
+        return True
+    groups = [one for one in approvers if "@" not in one and one[0] in "SCG"]
+    if not groups:
+        return False
+    if token is None:
+        raise Denied("slack", "approvers names groups or channels, and no channel of type slack has a bot's token")
+    ends = time.monotonic() + timeout_s
+    return any(user in _members(group, token, base_url, ca, ends) for group in groups)
+
+
+def _members(group: str, token: SecretRef, base_url: str, ca: str, ends: float) -> set[str]:
+    """The ids of a user group's or channel's members."""
+    if group[0] == "S":
+        return set(_ask(f"usergroups.users.list?usergroup={quote(group)}", "users", token, base_url, ca, ends)[0])
+    members, cursor = set[str](), ""
+    for _ in range(PAGES):
+        query = f"conversations.members?channel={quote(group)}&limit=1000&cursor={quote(cursor)}"
+        page, cursor = _ask(query, "members", token, base_url, ca, ends)
+        members |= set(page)
+        if not cursor:
+            break
+    return members
+
+
+def _ask(query: str, key: str, token: SecretRef, base_url: str, ca: str, ends: float) -> tuple[list[str], str]:
+    """(ids under `key`, cursor of the next page) of one reading call of the Web API, which takes no JSON."""
+    headers = {"Authorization": f"Bearer {token.read().decode(errors='replace').strip()}"}
+    url, left_s = f"{base_url.rstrip('/')}/{query}", ends - time.monotonic()
+    answer = http_client.request("slack", "GET", url, headers=headers, timeout_s=left_s, ca=ca)
+    if answer.status != 200:
+        raise Unavailable("slack", f"answered {answer.status}")
+    result = answer.json()
+    if not isinstance(result, dict) or result.get("ok") is not True:
+        code = str(result.get("error")) if isinstance(result, dict) else ""
+        code = code if re.fullmatch(r"[a-z0-9_]{1,80}", code) else "unknown_error"
+        raise Denied("slack", f"{query.partition('?')[0]} answered {code}", code=code)
+    ids = result.get(key)
+    more = result.get("response_metadata")
+    cursor = more.get("next_cursor") if isinstance(more, dict) else ""
+    return [str(one) for one in ids] if isinstance(ids, list) else [], cursor if isinstance(cursor, str) else ""

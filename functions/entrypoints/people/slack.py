@@ -1,0 +1,272 @@
+"""Buttons in Slack's messages. `/slack` only checks who asks and hands the press to the scheduler: Slack waits three seconds.
+
+What it means is decided by `handle`, in `verify`, with time to spare.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, to_builtins
+
+from functions.adapters.chats import _slack_answers as answers
+from functions.adapters.chats._slack_answers import Press
+from functions.adapters.grafana.request import read_body
+from functions.config.current import current_config
+from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, DECLINE, PAUSE, RESTART
+from functions.entrypoints import throttle
+from functions.entrypoints.responses import Response, error_response, json_response
+from functions.runtime import logs
+from functions.runtime.errors import BadRequest, Denied, Unavailable
+from functions.runtime.text import Phrase, Text, in_language, join
+
+if TYPE_CHECKING:
+    from flask import Request
+
+    from functions.application.ports import Budget
+    from functions.bootstrap import Adapters
+    from functions.config.settings import Config
+    from functions.domain.model.events import Approved, Declined
+    from functions.domain.model.incidents import Document
+    from functions.runtime.secrets import SecretRef
+
+WAKE_S = 2.0
+"""For the scheduler to take a press: Slack waits three seconds."""
+ANSWER_S = 5.0
+LOOK_UP_S = 10.0
+"""For the members of the approvers' groups."""
+TOO_LATE_S = 600.0
+"""A press that the scheduler brings later than this does nothing: people have gone on."""
+PAUSE_S = 3600.0
+REFUSED = throttle.Sparing()
+
+NO_LONGER = Text("Nothing was done: the message is no longer current. The newest message of the incident shows the state.")
+OLD = Text("Nothing was done: the button took too long to reach Unstick. Press it again if it is still needed.")
+DONE: Mapping[str, Text] = {
+    APPROVE: Text("Approved by {by} at {at}"),
+    DECLINE: Text("Declined by {by} at {at}"),
+    ACKNOWLEDGE: Text("Taken by {by} at {at}"),
+    RESTART: Text("Restart wanted by {by} at {at}"),
+    PAUSE: Text("Paused for 1 h by {by} at {at}"),
+}
+
+
+def respond(request: Request) -> Response:
+    """POST /slack: 200 once the scheduler has the press, 401 for what Slack did not sign. Nothing is parsed before."""
+    if request.method != "POST":
+        return "", 405, {"Allow": "POST"}
+    try:
+        press = _read(request, _signing_secrets(current_config()))
+    except BadRequest as refusal:
+        _log_refusal(refusal)
+        return error_response(refusal)
+    except (Unavailable, Denied) as error:
+        logs.event("ERROR", f"presses in Slack can't be checked: {error}")
+        return json_response(503, error="Unstick can't read its own secrets; its log says why.")
+    if press is None:
+        return "", 200, {}
+    from functions.bootstrap import current_adapters
+
+    ports = current_adapters()
+    try:
+        ports.wake(ports.now(), {"press": to_builtins(press)}, WAKE_S)
+    except (Unavailable, Denied) as error:
+        logs.event("ERROR", f"a press in Slack was lost: {error}")  # Slack shows a warning at the button
+        return json_response(503, error="Unstick can't do this right now. Press again, or use the link in the message.")
+    return "", 200, {}
+
+
+def _read(request: Request, secrets: tuple[SecretRef, ...]) -> Press | None:
+    """The press; None for another interaction. Raises BadRequest, and Unavailable or Denied if no secret can be read."""
+    if not secrets:
+        raise BadRequest(401, "No channel of type slack has a signing_secret.")
+    headers = {name: request.headers.get(name, "") for name in (answers.TIMESTAMP, answers.SIGNATURE)}
+    answers.require_fresh(headers, time.time())
+    with throttle.patience(request.environ.get("gunicorn.socket")):
+        body = read_body(request.stream, request.content_length, answers.MAX_BODY, request.headers)
+    answers.require_signature(secrets, headers, body, time.time())
+    return answers.read_press(body, time.time())
+
+
+def _log_refusal(refusal: BadRequest) -> None:
+    before = REFUSED.passes(time.monotonic())
+    if before is not None:
+        more = f" ({before} more were refused since the last such line)" if before else ""
+        logs.event("WARNING", f"a press in Slack was refused with {refusal.status}: {refusal.sentence}{more}")
+
+
+def _signing_secrets(config: Config) -> tuple[SecretRef, ...]:
+    """Those of all channels of type slack."""
+    found = [named.settings.signing_secret for named in config.channels.values() if named.name == "slack"]
+    return tuple(dict.fromkeys(secret for secret in found if secret is not None))
+
+
+# --- what it means -----------------------------------------------------------------------------------------------------
+
+
+class _Pressed(Struct, frozen=True):
+    """A press, and what is needed to answer it."""
+
+    ports: Adapters
+    press: Press
+    key: str
+    nonce: str
+    budget: Budget
+
+    @property
+    def by(self) -> str:
+        """The person, by name and by Slack's id, which stays when the name changes."""
+        return f"{self.press.name or '?'} (Slack {self.press.user})"
+
+
+def handle(ports: Adapters, content: Mapping[str, Any], budget: Budget) -> None:
+    """Do what a press says, if the person may and the message is still current, and show it in the message.
+
+    Raises Unavailable or Denied where it must come again.
+    """
+    from functions.application import signing
+    from functions.application.decoding import convert
+
+    press = convert(dict(content), Press)
+    if ports.now() - press.at > TOO_LATE_S:
+        _refuse(ports, press, OLD)
+        return
+    try:
+        key, nonce = signing.read_approval(ports.config.signing_keys, press.token, ports.now())
+    except BadRequest:
+        _refuse(ports, press, NO_LONGER)
+        return
+    pressed = _Pressed(ports, press, key, nonce, budget)
+    document = _load(pressed)
+    runbook = ports.rules.runbooks.get(_runbook_of(document, nonce))
+    approvers = runbook.approvers if runbook else ()
+    if press.action != ACKNOWLEDGE and approvers and not _may(pressed, approvers):
+        return
+    did = {APPROVE: _answer, DECLINE: _answer, ACKNOWLEDGE: _take, RESTART: _restart, PAUSE: _pause}
+    if not did[press.action](pressed, document):
+        _refuse(ports, press, NO_LONGER)
+        return
+    ports.log("NOTICE", f"pressed in Slack: {press.action}", by=pressed.by, document=key)
+    if not _shows_newer_state(document, _load(pressed), press.message_ts):
+        _show(pressed)
+
+
+def _load(pressed: _Pressed) -> Document:
+    from functions.application import reconcile
+
+    return reconcile.load_document(pressed.key, pressed.ports.load(pressed.key, pressed.budget.at_most(reconcile.STORE_S)))
+
+
+def _runbook_of(document: Document, nonce: str) -> str:
+    """The runbook of what the message asks."""
+    if document.incident is not None and document.incident.nonce == nonce:
+        return document.incident.runbook
+    return document.escalation.runbook if document.escalation else ""
+
+
+def _may(pressed: _Pressed, approvers: tuple[str, ...]) -> bool:
+    """Whether the person is an approver. If not, they are told why, alone."""
+    ports, press = pressed.ports, pressed.press
+    named = [one.settings for one in ports.config.channels.values() if one.name == "slack"]
+    bot = next((one for one in named if one.token is not None), named[0])
+    try:
+        if answers.is_approver(press.user, approvers, bot.token, bot.base_url, bot.ca, LOOK_UP_S):
+            return True
+    except (Unavailable, Denied) as error:
+        ports.log("ERROR", f"it can't be checked who may press in Slack: {error}")
+        _refuse(
+            ports, press, Text("Nothing was done: Unstick can't check whether you may. Use the link in the message, or Rundeck.")
+        )
+        return False
+    ports.log("WARNING", f"pressed in Slack by somebody who may not: {press.action}", by=pressed.by, document=pressed.key)
+    who = join(approvers, Text(", "))
+    _refuse(ports, press, Text("Nothing was done: only the runbook's approvers may do this ({who}).", who=who))
+    return False
+
+
+def _answer(pressed: _Pressed, document: Document) -> bool:
+    """Approve or decline. Whether that counts."""
+    from functions.application.reconcile import advance
+    from functions.domain.model.events import Approved, Declined
+
+    approves = pressed.press.action == APPROVE
+    incident = document.incident
+    if incident is not None and approves and incident.approved_by == pressed.by and pressed.nonce.startswith(f"{incident.id}."):
+        return True  # the scheduler brings the same press again
+    kind: Callable[[str, str], Approved | Declined] = Approved if approves else Declined
+    return advance(pressed.ports, pressed.key, kind(pressed.nonce, pressed.by), pressed.budget) is not None
+
+
+def _take(pressed: _Pressed, document: Document) -> bool:
+    from functions.application.reconcile import advance
+    from functions.domain.model.events import Acknowledged
+
+    if document.escalation is None or document.escalation.nonce != pressed.nonce:
+        return False
+    advance(pressed.ports, pressed.key, Acknowledged(pressed.by, document.escalation.incident), pressed.budget)
+    after = _load(pressed).escalation
+    return after is not None and after.taken_by == pressed.by
+
+
+def _restart(pressed: _Pressed, document: Document) -> bool:
+    from functions.application.intake import make_incident_id
+    from functions.application.reconcile import advance
+    from functions.domain.model.events import RestartWanted
+
+    if document.escalation is None or document.escalation.nonce != pressed.nonce:
+        return False
+    identifier = make_incident_id(pressed.key, pressed.ports.now(), [])
+    wanted = RestartWanted(pressed.by, document.escalation.incident, identifier)
+    return advance(pressed.ports, pressed.key, wanted, pressed.budget) is not None
+
+
+def _pause(pressed: _Pressed, _document: Document) -> bool:
+    from functions.application.kill_switch import announce, turn
+    from functions.domain.model.observations import Pause
+
+    at = pressed.press.at
+    switch = Pause(Text("pressed in Slack"), pressed.by, at, until=at + PAUSE_S)
+    turn(pressed.ports, switch)
+    announce(pressed.ports, "paused", switch)
+    return True
+
+
+# --- what the message shows --------------------------------------------------------------------------------------------
+
+
+def _shows_newer_state(before: Document, after: Document, message_ts: str) -> bool:
+    """Whether the message starts the incident's thread and was just updated: it shows more than the answer already."""
+    return any(
+        f'"ts": "{message_ts}"' in handle and handle != before.threads.get(place)
+        for place, handle in after.threads.items()
+        if message_ts
+    )
+
+
+def _show(pressed: _Pressed) -> None:
+    ports, press = pressed.ports, pressed.press
+    at = datetime.fromtimestamp(ports.now(), ports.rules.zone).strftime("%H:%M")
+    note = in_language(ports.rules.language, DONE[press.action].fill(by=pressed.by, at=at))
+    only = frozenset({PAUSE}) if press.action == PAUSE else frozenset[str]()
+    base_url, ca = _place(ports)
+    try:
+        answers.show_answer(press, note, only=only, base_url=base_url, ca=ca, timeout_s=ANSWER_S)
+    except (Unavailable, Denied) as error:
+        ports.log("WARNING", f"Slack's message does not show who pressed: {error}")
+
+
+def _refuse(ports: Adapters, press: Press, sentence: Phrase) -> None:
+    base_url, ca = _place(ports)
+    try:
+        answers.show_refusal(press, in_language(ports.rules.language, sentence), base_url=base_url, ca=ca, timeout_s=ANSWER_S)
+    except (Unavailable, Denied) as error:
+        ports.log("WARNING", f"Slack could not tell a person why nothing was done: {error}")
+
+
+def _place(ports: Adapters) -> tuple[str, str]:
+    """(base URL, certificates) of the first channel of type slack."""
+    settings = next(one.settings for one in ports.config.channels.values() if one.name == "slack")
+    return settings.base_url, settings.ca

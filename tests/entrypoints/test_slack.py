@@ -1,0 +1,498 @@
+"""Buttons in Slack, from Slack's signed request to the message that says who pressed.
+
+Signatures are made by slack_sdk's own code, payloads are shaped as docs.slack.dev shows them (block_actions), and a stand-in on
+this machine takes the answers for `response_url`.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+import re
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from msgspec import to_builtins
+from msgspec.structs import replace
+from slack_sdk.signature import SignatureVerifier
+
+from functions.adapters.chats import _slack_answers as answers
+from functions.application.serialization import decode, encode
+from functions.bootstrap import current_adapters
+from functions.domain.model.codes import Ending, Phase, Reason
+from functions.domain.model.incidents import Document
+from functions.domain.model.observations import Pause
+from functions.runtime.errors import BadRequest
+from functions.runtime.secrets import SecretRef
+from tests.adapters.chats.platforms import Call, HttpAnswer, SlackApi
+from tests.support.one_machine import Place, stuck
+from tests.support.unstick_process import runbook
+
+SIGNING_SECRET = "8f742231b10e8888abcd99yyyzzz85a5"
+PUBLIC_URL = "https://unstick.example.com"
+
+
+class SlackWithAnswers(SlackApi):
+    """The Web API, and the addresses to which answers go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.answers: list[dict[str, Any]] = []
+        self.groups: dict[str, list[str]] = {}
+
+    def handle(self, call: Call) -> HttpAnswer:
+        if call.path.startswith("/actions/"):
+            self.answers.append(call.body)
+            return HttpAnswer(200, "ok")
+        if call.path == "/usergroups.users.list":
+            users = self.groups.get(call.query["usergroup"])
+            said = {"ok": True, "users": users} if users is not None else {"ok": False, "error": "no_such_subteam"}
+            return HttpAnswer(200, json.dumps(said))
+        if call.path == "/conversations.members":
+            members = self.groups[call.query["channel"]]
+            last = call.query.get("cursor") == "page-2"
+            page = members[1:] if last else members[:1]
+            return HttpAnswer(
+                200, json.dumps({"ok": True, "members": page, "response_metadata": {"next_cursor": "" if last else "page-2"}})
+            )
+        return super().handle(call)
+
+
+@dataclass
+class Team:
+    """One machine with Unstick, a channel with a bot, and people who press."""
+
+    place: Place
+    slack: SlackWithAnswers
+    pressed: list[str] = field(default_factory=list)
+
+    def document(self) -> Document:
+        (one,) = [document for document in self.place.documents() if document.target]
+        return one
+
+    def message(self) -> dict[str, Any]:
+        """The newest message in the channel that has buttons."""
+        return next(call.body for call in reversed(self.slack.taken) if buttons(call.body))
+
+    def payload(
+        self, action: str, user: str = "U0123ABCD", message: dict[str, Any] | None = None, **changes: Any
+    ) -> dict[str, Any]:
+        """What Slack sends when somebody presses."""
+        shown = message or self.message()
+        pressed = next(one for one in buttons(shown) if one["action_id"] == action)
+        ts = next(ts for ts, kept in self.slack.messages.items() if kept is shown)
+        return {
+            "type": "block_actions",
+            "user": {"id": user, "username": "h.tanaka", "name": "h.tanaka", "team_id": "T9TK3CUKW"},
+            "api_app_id": "AABA1ABCD",
+            "token": "9s8d9as89d8as9d8as989",
+            "container": {"type": "message", "message_ts": ts, "channel_id": "C0123456789", "is_ephemeral": False},
+            "trigger_id": "12321423423.333649436676.d8c1bb837935619ccad0f624c448ffb3",
+            "channel": {"id": "C0123456789", "name": "ops"},
+            "message": {"bot_id": "BAH5CA16Z", "type": "message", "text": shown["text"], "ts": ts, "blocks": shown["blocks"]},
+            "response_url": f"{self.slack.url}/actions/T9TK3CUKW/1/abc",
+            "actions": [{**pressed, "block_id": "=qXel", "action_ts": "1548426417.840180"}],
+            **changes,
+        }
+
+    def press(self, action: str, user: str = "U0123ABCD", message: dict[str, Any] | None = None, **changes: Any) -> int:
+        """Somebody presses, and the scheduler brings it."""
+        before = set(self.place.wake_ups())
+        status = self.send(self.payload(action, user, message, **changes))
+        for wake_up in self.place.wake_ups():
+            if wake_up not in before:
+                code, said = self.place.delivered(wake_up)
+                assert code == 200, said
+        return status
+
+    def send(self, payload: dict[str, Any], **headers: str) -> int:
+        body = urlencode({"payload": json.dumps(payload)}).encode()
+        sent = {**signed(body), "Content-Type": "application/x-www-form-urlencoded", **headers}
+        return self.place.entry("webhook").post("/slack", data=body, headers=sent).status_code
+
+
+def signed_bytes(body: bytes) -> dict[str, str]:
+    """The same for what is no text, which slack_sdk does not sign."""
+    stamp = str(int(time.time()))
+    made = hmac.new(SIGNING_SECRET.encode(), f"v0:{stamp}:".encode() + body, "sha256").hexdigest()
+    return {"X-Slack-Request-Timestamp": stamp, "X-Slack-Signature": f"v0={made}"}
+
+
+def signed(body: bytes, at: float | None = None, secret: str = SIGNING_SECRET) -> dict[str, str]:
+    """As slack_sdk signs."""
+    stamp = str(int(time.time() if at is None else at))
+    made = SignatureVerifier(secret).generate_signature(timestamp=stamp, body=body)
+    return {"X-Slack-Request-Timestamp": stamp, "X-Slack-Signature": str(made)}
+
+
+def buttons(body: dict[str, Any]) -> list[dict[str, Any]]:
+    return [one for block in body.get("blocks", ()) if block["type"] == "actions" for one in block["elements"]]
+
+
+@pytest.fixture
+def started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Team]]:
+    """Deploys with a Slack channel; `mail` is stuck."""
+    with stuck(tmp_path, monkeypatch, capsys) as place, SlackWithAnswers() as slack:
+        monkeypatch.setenv("SLACK_TOKEN", slack.secret())
+        monkeypatch.setenv("SLACK_SIGNING_SECRET", SIGNING_SECRET)
+
+        def start(**book: Any) -> Team:
+            channel = {
+                "type": "slack",
+                "token": "env://SLACK_TOKEN",
+                "channel": "C0123456789",
+                "base_url": slack.url,
+                "signing_secret": "env://SLACK_SIGNING_SECRET",
+            }
+            wanted = {"mode": "approve", "notify": ["ops"], "escalate": []} | book
+            place.configured(runbook("mail", **wanted), channels={"ops": channel}, notify=["ops"], public_url=PUBLIC_URL)
+            return Team(place, slack)
+
+        yield start
+
+
+def escalated(team: Team) -> None:
+    """The restart did not help, and nobody approved a second one."""
+    team.place.alerted()
+    ports, document = current_adapters(), team.document()
+    stored = ports.load(document.key, 5)
+    assert stored is not None
+    assert document.incident is not None
+    asked = replace(document.incident, restarts=1, attempt=1, expires_at=1.0, due=1.0)
+    ports.save(document.key, encode(replace(document, incident=asked, due=1.0)), stored.generation, 1.0, 5)
+    team.place.swept()
+    assert team.document().outcomes[-1].ending is Ending.ESCALATED
+
+
+# --- pressing ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_person_approves_in_the_message(started: Callable[..., Team]) -> None:
+    """It restarts once, by name; the first message of the thread shows what happens now, without buttons."""
+    team = started()
+    team.place.alerted()
+    assert [one["action_id"] for one in buttons(team.message())] == ["approve", "decline", "pause"]
+    assert team.press("approve") == 200
+    incident = team.document().incident
+    assert incident is not None
+    assert (incident.phase, incident.approved_by) == (Phase.RUNNING, "h.tanaka (Slack U0123ABCD)")
+    assert team.place.restarts() + len(team.place.rundeck.posts()) >= 1
+    first = next(iter(team.slack.messages.values()))
+    assert buttons(first) == []
+    assert "restarting mail" in first["text"]
+    assert any("h.tanaka (Slack U0123ABCD)" in json.dumps(one) for one in team.slack.messages.values())
+
+
+def test_a_second_press_is_told_that_it_came_too_late(started: Callable[..., Team]) -> None:
+    """Only to the person who pressed, and nothing is restarted again."""
+    team = started()
+    team.place.alerted()
+    message = team.message()
+    payload = team.payload("approve", message=message)
+    team.press("approve", message=message)
+    posts = len(team.place.rundeck.posts())
+    before = set(team.place.wake_ups())
+    payload["user"] = {"id": "U0BBBBBBB", "username": "anna"}
+    assert team.send(payload) == 200
+    (late,) = set(team.place.wake_ups()) - before
+    assert team.place.delivered(late)[0] == 200
+    assert team.slack.answers[-1]["response_type"] == "ephemeral"
+    assert "Nothing was done" in team.slack.answers[-1]["text"]
+    assert len(team.place.rundeck.posts()) == posts
+
+
+def test_a_press_that_is_delivered_twice_counts_once(started: Callable[..., Team]) -> None:
+    """The scheduler may bring it again."""
+    team = started()
+    team.place.alerted()
+    before = set(team.place.wake_ups())
+    team.send(team.payload("approve"))
+    (wake_up,) = set(team.place.wake_ups()) - before
+    for _ in range(2):
+        assert team.place.delivered(wake_up)[0] == 200
+    assert len(team.place.rundeck.posts()) == 1
+    assert not [one for one in team.slack.answers if one.get("response_type") == "ephemeral"]
+
+
+def test_a_person_declines_in_the_message(started: Callable[..., Team]) -> None:
+    """The incident ends as declined, by name."""
+    team = started()
+    team.place.alerted()
+    team.press("decline")
+    assert (team.document().outcomes[-1].reason, team.document().outcomes[-1].by) == (
+        Reason.DECLINED,
+        "h.tanaka (Slack U0123ABCD)",
+    )
+    assert team.place.rundeck.posts() == []
+
+
+def test_a_person_takes_an_escalation_in_the_message(started: Callable[..., Team]) -> None:
+    """Nobody is reminded any more."""
+    team = started()
+    escalated(team)
+    assert [one["action_id"] for one in buttons(team.message())] == ["acknowledge", "restart", "pause"]
+    team.press("acknowledge")
+    escalation = team.document().escalation
+    assert escalation is not None
+    assert (escalation.taken_by, escalation.due) == ("h.tanaka (Slack U0123ABCD)", None)
+
+
+def test_a_person_has_it_restarted_once_more(started: Callable[..., Team]) -> None:
+    """A new incident, approved by name."""
+    team = started()
+    escalated(team)
+    team.press("restart")
+    incident = team.document().incident
+    assert incident is not None
+    assert (incident.once, incident.approved_by) == (True, "h.tanaka (Slack U0123ABCD)")
+    assert len(team.place.rundeck.posts()) == 1
+
+
+def test_a_person_pauses_for_an_hour(started: Callable[..., Team]) -> None:
+    """The kill switch is on until then; the other buttons stay in the message, which says who paused."""
+    team = started()
+    team.place.alerted()
+    team.press("pause")
+    stored = current_adapters().load("pause", 5)
+    assert stored is not None
+    switch = decode(Pause, stored.body, "pause")
+    assert switch.by == "h.tanaka (Slack U0123ABCD)"
+    assert switch.until == pytest.approx(time.time() + 3600, abs=60)
+    shown = team.slack.answers[-1]
+    assert shown["replace_original"] is True
+    assert [one["action_id"] for one in buttons(shown)] == ["approve", "decline"]
+    assert re.search(r"Paused for 1 h by h\.tanaka \(Slack U0123ABCD\) at \d\d:\d\d", json.dumps(shown["blocks"]))
+    team.press("approve")
+    assert team.place.rundeck.posts() == []
+
+
+def test_a_message_that_starts_no_thread_says_who_approved(started: Callable[..., Team]) -> None:
+    """By incoming webhook, or in the thread: the message itself is updated by Slack's address for answers."""
+    team = started()
+    team.place.alerted()
+    message = team.message()
+    payload = team.payload("approve", message=message)
+    payload["message"]["ts"] = payload["container"]["message_ts"] = "1.000001"
+    before = set(team.place.wake_ups())
+    team.send(payload)
+    (wake_up,) = set(team.place.wake_ups()) - before
+    assert team.place.delivered(wake_up)[0] == 200
+    (shown,) = team.slack.answers
+    assert (shown["replace_original"], buttons(shown)) == (True, [])
+    assert re.search(r"Approved by h\.tanaka \(Slack U0123ABCD\) at \d\d:\d\d", json.dumps(shown["blocks"]))
+    assert len(shown["blocks"]) == len(message["blocks"])
+
+
+# --- who may -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("approvers", "may"),
+    [
+        (["U0123ABCD"], True),
+        (["U0OTHER00"], False),
+        (["anna@example.com"], False),
+        (["S0GROUP00"], True),
+        (["S0EMPTY00"], False),
+        (["C0CHANNEL"], True),
+        (["U0OTHER00", "C0EMPTY00"], False),
+        (["S0UNKNOWN"], False),
+    ],
+)
+def test_only_approvers_approve_and_others_are_told_why_not(
+    started: Callable[..., Team], approvers: list[str], may: bool
+) -> None:
+    """By id, as members of a user group or of a channel (second page too). A group that can't be read lets nobody in."""
+    team = started(approvers=approvers)
+    team.slack.groups = {
+        "S0GROUP00": ["U0123ABCD"], "S0EMPTY00": [], "C0CHANNEL": ["U0X", "U0123ABCD"], "C0EMPTY00": ["U0X"],
+    }  # fmt: skip
+    team.place.alerted()
+    team.press("approve")
+    assert len(team.place.rundeck.posts()) == (1 if may else 0)
+    if not may:
+        (refusal,) = team.slack.answers
+        assert refusal["response_type"] == "ephemeral"
+        assert "Nothing was done" in refusal["text"]
+
+
+def test_whoever_is_no_approver_may_take_an_escalation(started: Callable[..., Team]) -> None:
+    """It restarts nothing."""
+    team = started(approvers=["U0OTHER00"])
+    escalated(team)
+    team.press("acknowledge")
+    escalation = team.document().escalation
+    assert escalation is not None
+    assert escalation.taken_by
+    team.press("restart")
+    assert team.place.rundeck.posts() == []
+
+
+# --- what is no press --------------------------------------------------------------------------------------------------
+
+
+def test_a_press_that_came_hours_late_does_nothing(started: Callable[..., Team]) -> None:
+    """The scheduler was down: people have gone on."""
+    team = started()
+    team.place.alerted()
+    payload = team.payload("pause")
+    body = urlencode({"payload": json.dumps(payload)}).encode()
+    press = answers.read_press(body, time.time() - 3600)
+    assert press is not None
+    before = set(team.place.wake_ups())
+    current_adapters().wake(time.time(), {"press": to_builtins(press)}, 5)
+    (wake_up,) = set(team.place.wake_ups()) - before
+    assert team.place.delivered(wake_up)[0] == 200
+    assert current_adapters().load("pause", 5) is None
+    assert "took too long" in team.slack.answers[-1]["text"]
+
+
+def test_a_value_that_unstick_did_not_sign_does_nothing(started: Callable[..., Team]) -> None:
+    """Another message of the same app could have such a button."""
+    team = started()
+    team.place.alerted()
+    payload = team.payload("approve")
+    payload["actions"][0]["value"] = "forged"
+    before = set(team.place.wake_ups())
+    team.send(payload)
+    (wake_up,) = set(team.place.wake_ups()) - before
+    assert team.place.delivered(wake_up)[0] == 200
+    assert team.place.rundeck.posts() == []
+    assert team.slack.answers[-1]["response_type"] == "ephemeral"
+
+
+@pytest.mark.parametrize(
+    "url", ["https://evil.example.com/a", "https://hooks.slack.com.evil.example.com/", "http://169.254.169.254/", ""]
+)
+def test_answers_go_to_slack_alone(started: Callable[..., Team], url: str) -> None:
+    """The press counts; no other address is called."""
+    team = started()
+    team.place.alerted()
+    payload = team.payload("decline", response_url=url)
+    payload["message"]["ts"] = "1.000001"
+    before = set(team.place.wake_ups())
+    team.send(payload)
+    (wake_up,) = set(team.place.wake_ups()) - before
+    assert team.place.delivered(wake_up)[0] == 200
+    assert team.document().outcomes[-1].reason is Reason.DECLINED
+    assert team.slack.answers == []
+
+
+@pytest.mark.parametrize(
+    ("url", "base", "slacks"),
+    [
+        ("https://hooks.slack.com/actions/T/1/x", "https://slack.com/api", True),
+        ("http://hooks.slack.com/actions/T/1/x", "https://slack.com/api", False),
+        ("https://hooks.slack.com:444/x", "https://slack.com/api", False),
+        ("https://user@hooks.slack.com/x", "https://slack.com/api", False),
+        ("https://hooks.slack.com@evil.example.com/x", "https://slack.com/api", False),
+        ("https://evil.example.com/https://hooks.slack.com/", "https://slack.com/api", False),
+        ("http://127.0.0.1:8080/x", "https://slack.com/api", False),
+        ("http://127.0.0.1:8080/x", "http://127.0.0.1:9", True),
+        ("http://u@127.0.0.1:8080/x", "http://127.0.0.1:9", False),
+        ("https://[", "https://slack.com/api", False),
+        ("https://hooks.slack.com:x/", "https://slack.com/api", False),
+    ],
+)
+def test_which_addresses_are_slacks(url: str, base: str, slacks: bool) -> None:
+    """One host by https; on this machine only where the API is a stand-in on this machine."""
+    assert answers.is_slacks(url, base) is slacks
+
+
+# --- the signature -----------------------------------------------------------------------------------------------------
+
+
+def verdict(headers: dict[str, str], body: bytes, monkeypatch: pytest.MonkeyPatch, *secrets: str) -> bool:
+    for number, secret in enumerate(secrets):
+        monkeypatch.setenv(f"SLACK_{number}", secret)
+    references = tuple(SecretRef(f"env://SLACK_{number}") for number in range(len(secrets)))
+    try:
+        answers.require_signature(references, headers, body, time.time())
+    except BadRequest:
+        return False
+    return True
+
+
+def test_what_slack_sdk_signs_is_let_in_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same verdict as slack_sdk's own verifier, also with several apps."""
+    body = b"payload=%7B%22type%22%3A%22block_actions%22%7D"
+    cases = [
+        signed(body),
+        signed(body, secret="another"),
+        signed(body + b"x"),
+        signed(body, time.time() - 299),
+        signed(body, time.time() - 302),
+        signed(body, time.time() + 302),
+        {**signed(body), "X-Slack-Request-Timestamp": str(int(time.time()) - 1)},
+        {**signed(body), "X-Slack-Signature": "v0=" + "0" * 64},
+    ]
+    for headers in cases:
+        theirs = SignatureVerifier(SIGNING_SECRET).is_valid_request(body, headers)
+        assert verdict(headers, body, monkeypatch, SIGNING_SECRET) == theirs, headers
+    assert verdict(signed(body, secret="second"), body, monkeypatch, SIGNING_SECRET, "second")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"X-Slack-Signature": "v0=" + "0" * 64},
+        {"X-Slack-Signature": "v0=" + "0" * 63 + "é", "X-Slack-Request-Timestamp": "1"},
+        {"X-Slack-Signature": "v0=" + "0" * 64, "X-Slack-Request-Timestamp": "１７９５７０００００"},
+        {"X-Slack-Signature": "v0=" + "0" * 64, "X-Slack-Request-Timestamp": "1e9"},
+        {"X-Slack-Signature": "v0=" + "0" * 64, "X-Slack-Request-Timestamp": "9" * 40},
+        {"X-Slack-Signature": "x" * 10_000, "X-Slack-Request-Timestamp": "1795700000"},
+    ],
+)
+def test_hostile_headers_are_refused(headers: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """401, never an error of ours."""
+    assert verdict(headers, b"", monkeypatch, SIGNING_SECRET) is False
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"payload=",
+        b"payload=[]",
+        b"payload=%7B%7D",
+        b"\xff\xfe",
+        b"payload=" + b"%5B" * 20_000,
+        b"a=1&" * 50,
+        b'payload={"type":1}',
+    ],
+)
+def test_a_signed_body_that_is_no_interaction_is_400(started: Callable[..., Team], body: bytes) -> None:
+    """Slack would not send it."""
+    team = started()
+    answer = team.place.entry("webhook").post("/slack", data=body, headers=signed_bytes(body))
+    assert answer.status_code == 400
+
+
+def test_interactions_that_are_none_of_ours_are_answered_and_dropped(started: Callable[..., Team]) -> None:
+    """Another app's button in the same workspace, or a dialog."""
+    team = started()
+    team.place.alerted()
+    before = team.place.wake_ups()
+    for changes in ({"type": "view_submission"}, {"actions": [{"action_id": "open", "value": "x"}]}, {"actions": []}):
+        assert team.send(team.payload("approve", **changes)) == 200
+    assert team.place.wake_ups() == before
+
+
+def test_what_slack_did_not_sign_changes_nothing(started: Callable[..., Team]) -> None:
+    """401, and the scheduler gets nothing. So it is where no channel has a signing secret."""
+    team = started()
+    team.place.alerted()
+    before = team.place.wake_ups()
+    payload = team.payload("approve")
+    assert team.send(payload, **{"X-Slack-Signature": "v0=" + "0" * 64}) == 401
+    assert team.place.entry("webhook").post("/slack", data=b"x" * 300_000, headers=signed(b"x" * 300_000)).status_code == 413
+    assert team.place.entry("webhook").get("/slack").status_code == 405
+    team.place.configured()
+    assert team.send(payload) == 401
+    assert team.place.wake_ups() == before
