@@ -47,7 +47,7 @@ public_url: https://unstick.example.com
 docs_url: https://git.example.com/unstick/docs
 channels:
   one: {type: slack, token: env://S, channel: '#ops', base_url: https://slack.example.com}
-  two: {type: slack, url: env://S, ca: s.pem}
+  two: {type: slack, url: env://S, ca: s.pem, signing_secret: env://S}
   three: {type: google_chat, url: env://C}
   four: {type: teams, url: env://C}
   five: {type: chatwork, token: env://C, room: 7, base_url: https://chatwork.example.com}

@@ -12,9 +12,10 @@ from tests.support.first_requests import Lists, imported
 from tests.support.unstick_process import ROOT
 
 MOUNTED = "a forged request, with a secret of Secret Manager that is mounted"
+FORGED_PRESS = "a forged press in Slack"
 FORGED_LINK = "a forged approval link, with a key that is mounted"
 PATHS = (
-    FORGED_LINK,
+    FORGED_LINK, FORGED_PRESS,
     "start", "a forged request", "an alert", "a wake-up", "a sweep", "a report", "the page of an approval",
     "the button of an approval", "start, with the cloud's rooms", MOUNTED, "an alert, with the cloud's rooms",
 )  # fmt: skip
@@ -35,6 +36,11 @@ def test_a_forged_request_imports_nothing(seen, path):
 def test_a_forged_approval_link_loads_no_client(seen):
     """I7: anybody may send one. The signing keys are mounted, as Grafana's secret is."""
     assert {name for name in seen[FORGED_LINK] if name.startswith("+ ")} <= {"+ itsdangerous", "+ markupsafe"}
+
+
+def test_a_forged_press_in_slack_loads_no_client(seen):
+    """I7: it is refused before anything is parsed, looked up or handed on."""
+    assert {name for name in seen[FORGED_PRESS] if name.startswith("+ ")} == set()
 
 
 @pytest.mark.parametrize("path", PATHS)

@@ -68,6 +68,7 @@ OPERATIONS = {
     "showOldLink": Asked("webhook", frozenset({410}), CONFORMS),
     "postOldLink": Asked("webhook", frozenset({410}), CONFORMS),
     "approve": Asked("webhook", frozenset({200, 403}), CONFORMS),  # then 409, or 410 once it was declined
+    "pressInSlack": Asked("webhook", frozenset({401}), CONFORMS),  # no channel of type slack: nobody is let in
     "verify": Asked("verify", frozenset({200, 401}), CONFORMS),  # any body that names no wake-up is a sweep
     "report": Asked("report", frozenset({200, 400}), EXACT),
 }

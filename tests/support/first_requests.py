@@ -7,6 +7,7 @@ import re
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
@@ -118,8 +119,10 @@ def _in_the_cloud(folder: Path, made: dict[str, Any]) -> Lists:
         rooms = {"store": {"cloud_storage": {"bucket": "bucket-one"}}, "scheduler": {"cloud_tasks": queue}}
         made["grafana"]["auth"]["hmac"]["secrets"] = ["sm://p-1/grafana"]
         made["signing_keys"] = ["sm://p-1/signing"]
+        slack = {"type": "slack", "url": "env://SLACK_URL", "signing_secret": "sm://p-1/slack"}
+        made["channels"] = {**made["channels"], "slack": slack}
         places = {"STORAGE_EMULATOR_HOST": storage.url_for("").rstrip("/"), "UNSTICK_CLOUD_TASKS_ENDPOINT": tasks.endpoint}
-        for secret in ("p-1/grafana", "p-1/signing"):
+        for secret in ("p-1/grafana", "p-1/signing", "p-1/slack"):
             places |= mounted(folder / "secrets", secret)
         body = notification(alert("mail", "mail.delivery"))
         unstick = Unstick(folder, made | rooms, **places)
@@ -127,8 +130,11 @@ def _in_the_cloud(folder: Path, made: dict[str, Any]) -> Lists:
         forged = _request(body, signed(body) | {"X-Grafana-Alerting-Signature": "0" * 64})
         (start, refused, restarted), _ = _asked(unstick, forged, _request(body, signed(body)))
         (_, forged_link), _ = _asked(unstick, _request(b"token=forged", path="/approve/open"))
+        stamped = {"X-Slack-Request-Timestamp": str(int(time.time())), "X-Slack-Signature": "v0=" + "0" * 64}
+        (_, forged_press), _ = _asked(unstick, _request(b"payload=%7B%7D", stamped, path="/slack"))
     return {
         "a forged approval link, with a key that is mounted": forged_link,
+        "a forged press in Slack": forged_press,
         "start, with the cloud's rooms": start,
         "a forged request, with a secret of Secret Manager that is mounted": refused,
         "an alert, with the cloud's rooms": restarted,
