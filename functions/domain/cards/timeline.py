@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from itertools import pairwise
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
 
 from msgspec import Struct
 
@@ -55,10 +56,13 @@ class Entry(Struct, frozen=True):
 
 
 def tell(incident: Incident, outcome: Outcome | None = None) -> tuple[Entry, ...]:
-    """The entries of an incident, oldest first; of one that has ended, with its outcome."""
+    """The entries of an incident, oldest first; of one that has ended, with its outcome.
+
+    What was seen of a queue's depth between two other entries is one entry; the incident's curve has all of it.
+    """
     entries = [
         *(entry for trigger in incident.triggers for entry in _alert(trigger)),
-        *(entry for watched in incident.queues for entry in _looks(watched)),
+        *(entry for watched in incident.queues for entry in _before(watched)),
         *map(_decision, incident.history),
         *(_evidence(incident.evidence, incident.runner_ahead_s) if incident.evidence else ()),
         *(entry for execution, how in _executions(incident) for entry in _restart(execution, how, incident)),
@@ -68,7 +72,9 @@ def tell(incident: Incident, outcome: Outcome | None = None) -> tuple[Entry, ...
         why = REASONS[outcome.reason].short if outcome.reason else ""
         by = Text("by {name}", name=tidy(outcome.by)) if outcome.by else _by(incident)
         entries.append(Entry(outcome.at, "outcome", join((ENDINGS[outcome.ending], why, by))))
-    return tuple(sorted(entries, key=lambda entry: entry.at))
+    times = sorted(entry.at for entry in entries)
+    looks = [entry for watched in incident.queues for entry in _looks(watched, times)]
+    return tuple(sorted([*entries, *looks], key=lambda entry: entry.at))
 
 
 def _alert(trigger: AlertRef) -> Iterator[Entry]:
@@ -79,15 +85,27 @@ def _alert(trigger: AlertRef) -> Iterator[Entry]:
         yield Entry(trigger.resolved_at, "alert", Text("{alert} is resolved", alert=name))
 
 
-def _looks(watched: QueueState) -> Iterator[Entry]:
-    """The depth where it changed, and all that was seen right before the restart."""
+def _looks(watched: QueueState, times: Sequence[float]) -> Iterator[Entry]:
+    """The depth from one of these times to the next, where it is not the same as before."""
     queue, before = tidy(watched.queue.name, QUEUE_NAME), watched.before
-    seen = [point for point in watched.curve if before is None or point[0] != before.at]
-    changed = [later for earlier, later in pairwise(seen) if later[1] != earlier[1]]
-    for at, depth in [*seen[:1], *changed]:
-        yield Entry(at, "look", named(queue, messages(depth)))
-    if before is not None:
-        yield Entry(before.at, "look", named(queue, describe(before)))
+    points = [point for point in watched.curve if before is None or point[0] != before.at]
+    former: int | None = None
+    for _, group in groupby(points, key=lambda point: bisect_left(times, point[0])):
+        seen = tuple(group)
+        first, (at, last) = seen[0][1], seen[-1]
+        if first == last:
+            said = messages(last)
+        else:
+            said = Text("{before} → {count} message", "{before} → {count} messages", before=first, count=last)
+        if first != last or last != former:
+            yield Entry(at, "look", named(queue, said))
+        former = last
+
+
+def _before(watched: QueueState) -> Iterator[Entry]:
+    """All that was seen right before the restart."""
+    if watched.before is not None:
+        yield Entry(watched.before.at, "look", named(tidy(watched.queue.name, QUEUE_NAME), describe(watched.before)))
 
 
 def describe(seen: QueueSnapshot) -> Phrase:

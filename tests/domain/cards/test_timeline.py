@@ -57,6 +57,14 @@ def test_what_each_entry_says() -> None:
     assert ("outcome", "a person is needed") in shown
 
 
+def test_the_depth_between_two_entries_is_one_entry() -> None:
+    """A curve has dozens of points; nobody reads them as lines."""
+    looks = [str(entry.text) for entry in tell(told(), OUTCOME) if entry.kind == "look"]
+    assert len(told().queues[0].curve) > 3 * len(looks)
+    assert looks[0].startswith("mail.outgoing: ")
+    assert " → " in looks[0]
+
+
 def test_a_restart_has_its_link_and_its_log() -> None:
     """Both runs link to Rundeck; the log's end is shown with the run that it belongs to."""
     runs = [entry for entry in tell(told(), OUTCOME) if entry.kind == "restart"]
