@@ -73,7 +73,7 @@ COLD = """\
   names, and reads it. The limit leaves {left:.0f} ms in addition to a bare function.
 """
 SEQUENCE = """\
-- **4.3 calls**: the time beyond the calls in sequence is computing, {computing:.0f} ms of it, by Unstick, by Google's clients and by the
+- **3.3 calls**: the time beyond the calls in sequence is computing, {computing:.0f} ms of it, by Unstick, by Google's clients and by the
   stand-ins and delays on the same cores.
 """
 LATER = ("requests", "google.api_core", "google.auth", "google.cloud")

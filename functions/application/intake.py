@@ -72,8 +72,9 @@ def handle_notification(ports: Ports, cases: list[MatchedAlert], budget: Budget,
     """Decide or save every alert of a notification: ten targets at once, the rest in lists of up to 100 for their wake-ups."""
     groups = group_by_document(cases)
     now = ports.now()
+    crowd, alone = len(groups) > DIRECT, len(groups) == 1
     events = [
-        (key, AlertsReceived(tuple(matched), make_incident_id(key, now, matched), crowd=len(groups) > DIRECT, origin=origin))
+        (key, AlertsReceived(tuple(matched), make_incident_id(key, now, matched), crowd=crowd, alone=alone, origin=origin))
         for key, matched in groups.items()
     ]
     direct, rest = events[:DIRECT], events[DIRECT:]

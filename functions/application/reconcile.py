@@ -11,9 +11,20 @@ from msgspec.structs import replace
 
 from functions.application.collect import keep_evidence, start_evidence
 from functions.application.deliver import deliver_messages
-from functions.application.observe import LOOK_S, LOOK_SHARE, NOTHING_SEEN, observe, plan_queries, queues_of, read_pause, unwrap
+from functions.application.observe import (
+    LOOK_S,
+    LOOK_SHARE,
+    NOTHING_SEEN,
+    observe,
+    or_unknown,
+    plan_queries,
+    queues_of,
+    read_pause,
+    unwrap,
+)
 from functions.application.ports import Budget, Ports, Stored
 from functions.application.serialization import decode, encode
+from functions.domain.decisions.phases import FIRST_LOOK_S
 from functions.domain.decisions.step import step
 from functions.domain.model.bounds import MAX_BYTES, QUEUES_KEPT, shrink
 from functions.domain.model.codes import Phase, Reason
@@ -39,7 +50,7 @@ from functions.domain.model.events import (
 )
 from functions.domain.model.incidents import Document
 from functions.domain.model.messages import Message
-from functions.domain.model.observations import Observation, Pause
+from functions.domain.model.observations import Observation, Pause, Unknown
 from functions.runtime.errors import Conflict, Denied, Unavailable
 from functions.runtime.text import Text
 
@@ -64,6 +75,18 @@ TRIES = 50
 """Each conflict means that another process made progress, so this many show a fault. Usually the time ends first."""
 
 
+class Saved(Struct, frozen=True):
+    """A document that was saved, and what was asked for together with the save."""
+
+    generation: str
+    claim: Any = None
+    """Why the storm slot was not taken for sure: an error; None if it was, or if none is needed."""
+    pause: Any = None
+    """The kill switch, or the error in its place; None if it is off."""
+    paused_at: float = 0.0
+    """Monotonic time at which the kill switch was asked for."""
+
+
 class LoadedDocument(Struct, frozen=True):
     """A loaded document, and the observation that belongs to it."""
 
@@ -73,6 +96,8 @@ class LoadedDocument(Struct, frozen=True):
     storm_generation: str | None = None
     looked_from: float = 0.0
     """Monotonic time at which the observation began."""
+    wake_at: float | None = None
+    """When a wake-up comes that was created beside the observation."""
     unlooked_at: float | None = None
     """The time of the step, if it needed no observation."""
     to_post: frozenset[str] = frozenset()
@@ -90,17 +115,18 @@ def advance(ports: Ports, key: str, event: Event, budget: Budget) -> Reply | Non
     Raises Unavailable or Denied if the document can't be loaded or saved; then nothing was done that a wake-up does not find.
     """
     conflicts = Unavailable("store", Text("another process kept changing the document"), late=True)
-    failed, unanswered = conflicts, 0
+    failed, unanswered, wake_at = conflicts, 0, None
     for attempt in range(TRIES):
         if attempt and budget.left_s <= 0:
             break
         loaded = _load_and_observe(ports, key, event, budget, first=attempt == 0)
+        wake_at = loaded.wake_at or wake_at
         now = ports.now() if loaded.unlooked_at is None else loaded.unlooked_at
-        change = _step(ports, loaded.document, event, loaded.seen, now)
+        change = _step(ports, loaded.document, event, loaded.seen, now, wake_at)
         if change.document == loaded.document and not change.acts:
             return change.reply
         try:
-            generation, pause, paused_at = _write_ahead_and_save(ports, loaded, change, budget)
+            saved = _write_ahead_and_save(ports, loaded, change, budget)
         except Conflict:
             failed = conflicts
             continue
@@ -116,8 +142,8 @@ def advance(ports: Ports, key: str, event: Event, budget: Budget) -> Reply | Non
         due = loaded.document.due
         overdue = _message_ids(loaded.document) if due is not None and now >= due else frozenset()
         waited = overdue if isinstance(event, TimerFired) else frozenset()
-        loaded = replace(loaded, to_post=overdue).after_save(change.document, generation)
-        reply, loaded = _act(ports, loaded, change, budget, pause, paused_at)
+        loaded = replace(loaded, to_post=overdue).after_save(change.document, saved.generation)
+        reply, loaded = _act(ports, loaded, change, budget, saved)
         if loaded.generation is not None:
             _deliver_and_save(ports, loaded, budget, waited)
         return reply
@@ -125,7 +151,7 @@ def advance(ports: Ports, key: str, event: Event, budget: Budget) -> Reply | Non
 
 
 def _load_and_observe(ports: Ports, key: str, event: Event, budget: Budget, *, first: bool) -> LoadedDocument:
-    looked_from = ports.monotonic()
+    looked_from, woken_at = ports.monotonic(), None
     if first and isinstance(event, AlertsReceived) and _has_firing_target(event):
         queues = queues_of(event.cases)
         calls, read = plan_queries(
@@ -137,32 +163,43 @@ def _load_and_observe(ports: Ports, key: str, event: Event, budget: Budget, *, f
             rules=ports.rules,
             timeout_s=budget.at_most(LOOK_S) * LOOK_SHARE,
         )
-        store_s = budget.at_most(STORE_S)
-        results = ports.run_parallel([lambda: ports.load(key, store_s), *calls], budget.at_most(STORE_S))
+        store_s, wake_at = budget.at_most(STORE_S), ports.now() + FIRST_LOOK_S
+        ahead: list[Callable[[], Any]] = [lambda: ports.load(key, store_s)]
+        if event.alone:
+            # A wake-up does no harm, so it need not wait for the decision: should the job be started, it checks for the start.
+            ahead.append(lambda: ports.wake(wake_at, {"target": key}, store_s))
+        results = ports.run_parallel([*ahead, *calls], budget.at_most(STORE_S))
         stored = unwrap(results[0])
+        woken_at = wake_at if event.alone and _was_made(results[1]) else None
         document = load_document(key, stored)
-        seen, storm_generation = read(results[1:])
+        seen, storm_generation = read(results[len(ahead) :])
         # If there are many queues, all those that were read may belong to an outcome.
         complete = document.incident is None and document.escalated_at is None
         complete = complete and (len(queues) < QUEUES_KEPT or not document.outcomes)
         now = ports.now()
         if complete or not _needs_look(document, event, now):
             generation = stored.generation if stored else None
-            return LoadedDocument(document, generation, seen, storm_generation, looked_from, None if complete else now)
+            unlooked_at = None if complete else now
+            return LoadedDocument(document, generation, seen, storm_generation, looked_from, woken_at, unlooked_at)
     stored = ports.load(key, budget.at_most(STORE_S))
     document = load_document(key, stored)
     generation = stored.generation if stored else None
     now = ports.now()
     if not _needs_look(document, event, now):
-        return LoadedDocument(document, generation, NOTHING_SEEN, unlooked_at=now)
+        return LoadedDocument(document, generation, NOTHING_SEEN, wake_at=woken_at, unlooked_at=now)
     looked_from = ports.monotonic()
     seen, storm_generation = observe(ports, document, event, budget)
-    return LoadedDocument(document, generation, seen, storm_generation, looked_from)
+    return LoadedDocument(document, generation, seen, storm_generation, looked_from, woken_at)
 
 
-def _step(ports: Ports, document: Document, event: Event, seen: Observation, now: float) -> Step:
+def _was_made(result: Any) -> bool:
+    """Whether the wake-up exists for sure. If not, the step orders another one, which has to exist before the save."""
+    return not isinstance(or_unknown(result), Unknown)
+
+
+def _step(ports: Ports, document: Document, event: Event, seen: Observation, now: float, wake_at: float | None = None) -> Step:
     """Take one step; what it changed fits into a document."""
-    change = step(document, event, seen, now, ports.rules)
+    change = step(document, event, seen, now, ports.rules, wake_at)
     return change if change.document == document else replace(change, document=_fit(ports, change.document))
 
 
@@ -215,32 +252,34 @@ def _needs_look(document: Document, event: Event, now: float) -> bool:
     return False
 
 
-def _write_ahead_and_save(ports: Ports, loaded: LoadedDocument, change: Step, budget: Budget) -> tuple[str, Any, float]:
-    """Write ahead, then save. Return the new generation and the kill switch as read during the save."""
+def _write_ahead_and_save(ports: Ports, loaded: LoadedDocument, change: Step, budget: Budget) -> Saved:
+    """Create the wake-up if none exists yet, then save. With the save of a start: claim its slot, read the kill switch."""
     document, timeout_s = change.document, budget.at_most(STORE_S)
     ahead: list[Callable[[], Any]] = []
     for act in change.acts:
         match act:
             case Wake():
                 ahead.append(partial(ports.wake, act.at, {"target": document.key}, timeout_s))
-            case Claim():
-                body = encode(act.storm)
-                ahead.append(partial(ports.save, "storm", body, loaded.storm_generation, None, timeout_s))
             case Keep():
                 ahead.append(partial(keep_evidence, ports, act, timeout_s))
     for result in ports.run_parallel(ahead, timeout_s) if ahead else ():
         unwrap(result)
-    save = partial(ports.save, document.key, encode(document), loaded.generation, document.due, timeout_s)
-    paused_at = ports.monotonic()
-    pause = None
-    if any(isinstance(act, Start | Collect) for act in change.acts):
-        generation, pause = ports.run_parallel([save, partial(read_pause, ports, timeout_s)], timeout_s)
-    else:
-        generation = save()
-    saved: str = unwrap(generation)
+    calls: list[Callable[[], Any]] = [
+        partial(ports.save, document.key, encode(document), loaded.generation, document.due, timeout_s)
+    ]
+    starts = any(isinstance(act, Start | Collect) for act in change.acts)
+    claim = next((act.storm for act in change.acts if isinstance(act, Claim)), None)
+    if starts:
+        calls.append(partial(read_pause, ports, timeout_s))
+    if claim is not None:
+        calls.append(partial(ports.save, "storm", encode(claim), loaded.storm_generation, None, timeout_s))
+    asked_at = ports.monotonic()
+    results = ports.run_parallel(calls, timeout_s)
+    generation: str = unwrap(results[0])
     if document.due is not None and ports.now() >= document.due:
         _wake_again(ports, document.key, budget)
-    return saved, pause, paused_at
+    claimed = results[-1] if claim is not None and isinstance(results[-1], BaseException) else None
+    return Saved(generation, claimed, results[1] if starts else None, asked_at)
 
 
 def _wake_again(ports: Ports, key: str, budget: Budget) -> None:
@@ -251,27 +290,28 @@ def _wake_again(ports: Ports, key: str, budget: Budget) -> None:
         ports.log("WARNING", f"left to the sweep, since a wake-up may be missing: {error}", document=key)
 
 
-def _act(
-    ports: Ports, loaded: LoadedDocument, change: Step, budget: Budget, pause: Any, paused_at: float
-) -> tuple[Reply | None, LoadedDocument]:
+def _act(ports: Ports, loaded: LoadedDocument, change: Step, budget: Budget, saved: Saved) -> tuple[Reply | None, LoadedDocument]:
     """Do what only the process whose save succeeded may do. Without a generation, the result could not be saved."""
     reply = change.reply
     for act in change.acts:
         if isinstance(act, Start):
-            start_result = _start_job(ports, loaded, act, budget, pause, paused_at)
+            start_result = _start_job(ports, loaded, act, budget, saved)
             loaded, answer = _save_start_result(ports, loaded, start_result, budget)
             reply = answer or (replace(reply, execution=start_result.execution) if reply else None)
         elif isinstance(act, Collect):
-            started = start_evidence(ports, act, loaded.looked_from, pause, budget)
+            started = start_evidence(ports, act, loaded.looked_from, saved.pause, budget)
             loaded, _ = _save_start_result(ports, loaded, started, budget)
         elif isinstance(act, Abort):
             _abort(ports, act, budget)
     return reply, loaded
 
 
-def _start_job(ports: Ports, loaded: LoadedDocument, start: Start, budget: Budget, pause: Any, paused_at: float) -> StartResult:
-    """Start the job once, if the kill switch is off now and the answer comes before the fence."""
-    if ports.monotonic() - paused_at > PAUSE_AGE_S:
+def _start_job(ports: Ports, loaded: LoadedDocument, start: Start, budget: Budget, saved: Saved) -> StartResult:
+    """Start the job once, if its storm slot is taken, the kill switch is off now and the answer comes before the fence."""
+    if saved.claim is not None:
+        return _without_slot(start, saved.claim)
+    pause = saved.pause
+    if ports.monotonic() - saved.paused_at > PAUSE_AGE_S:
         pause = ports.run_parallel([partial(read_pause, ports, budget.at_most(STORE_S))], budget.at_most(STORE_S))[0]
     if isinstance(pause, Exception):
         return StartResult(
@@ -305,6 +345,15 @@ def _start_job(ports: Ports, loaded: LoadedDocument, start: Start, budget: Budge
         return StartResult(start.tag)
 
 
+def _without_slot(start: Start, error: Any) -> StartResult:
+    """Another target changed the storm document first, so decide anew; or nobody knows, so ask again later."""
+    if isinstance(error, Conflict):
+        return StartResult(start.tag, refusal=Text("another target took a slot first"), unsent=Reason.TOO_MANY_TARGETS)
+    unknown = or_unknown(error)
+    why = Text("the document `storm` can't be saved: {why}", why=unknown.why)
+    return StartResult(start.tag, refusal=why, unsent=Reason.TOO_MANY_TARGETS, unread=True)
+
+
 def _save_start_result(
     ports: Ports, loaded: LoadedDocument, start_result: StartResult | EvidenceStarted, budget: Budget
 ) -> tuple[LoadedDocument, Reply | None]:
@@ -318,7 +367,7 @@ def _save_start_result(
             if change.document == loaded.document:
                 return loaded, change.reply
             try:
-                generation, _pause, _at = _write_ahead_and_save(ports, loaded, change, budget)
+                generation = _write_ahead_and_save(ports, loaded, change, budget).generation
             except Conflict:
                 # An alert joined meanwhile. If another process moved on to another attempt, this step changes nothing.
                 loaded = _reload(ports, loaded, budget)

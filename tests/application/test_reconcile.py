@@ -116,16 +116,15 @@ def woken_later(ports: Memory, seconds: float) -> None:
 
 
 def test_a_restart_is_written_down_before_it_is_made_and_told_after():
-    """I3, I6: load and look at once, wake-up and claim, save, POST; only then people."""
+    """I3, I6: load, look and wake-up at once; save and claim; POST; only then people."""
     ports = Memory()
     reply = advance(ports)
     legs: dict[int, set[str]] = {}
     for leg, name in ports.calls:
         legs.setdefault(leg, set()).add(name)
-    assert list(legs.values())[:4] == [
-        {f"load {KEY}", "load pause", "load storm", "history", "queue mail.delivery"},
-        {"wake", "save storm"},
-        {f"save {KEY}", "load pause"},
+    assert list(legs.values())[:3] == [
+        {f"load {KEY}", "wake", "load pause", "load storm", "history", "queue mail.delivery"},
+        {f"save {KEY}", "save storm", "load pause"},
         {"run " + ports.executions[0].tag},
     ]
     assert ports.names.index("post ops") > ports.names.index(sent(ports)[0])
@@ -134,12 +133,42 @@ def test_a_restart_is_written_down_before_it_is_made_and_told_after():
     assert ports.document(KEY).incident.phase is Phase.RUNNING
 
 
-def test_an_accepted_alert_reaches_the_runner_after_four_legs():
-    """Both systems are asked at once with the store; the POST itself is the fourth."""
+def test_an_accepted_alert_reaches_the_runner_after_three_legs():
+    """See, write, act."""
     ports = Memory()
     notify(ports)
     leg = next(leg for leg, name in ports.calls if name.startswith("run "))
-    assert leg - ports.calls[0][0] + 1 <= 4
+    assert leg - ports.calls[0][0] + 1 <= 3
+
+
+@pytest.mark.parametrize("refused", ["wake", "save storm"])
+def test_what_was_not_done_beside_costs_one_leg_more(refused):
+    """I3: a wake-up that was not answered is created before the save; a slot that somebody else changed is decided anew."""
+    ports = Memory()
+    error = Conflict("storm") if refused == "save storm" else DOWN
+    ports.before = fails(refused, error=error, times=1)
+    reply = advance(ports)
+    assert reply is not None
+    if refused == "wake":
+        first, second, *_ = [leg for leg, name in ports.calls if name == "wake"]
+        saved = next(leg for leg, name in ports.calls if name == f"save {KEY}")
+        assert (first < second < saved, reply.action) == (True, Action.RESTARTED)
+    else:
+        assert (reply.action, sent(ports), ports.document(KEY).incident.attempt) == (Action.DEFERRED, [], 0)
+        woken_later(ports, 1.0)
+        assert sent(ports) == ["run inc-1.1"]
+
+
+def test_a_slot_of_which_nobody_knows_is_asked_for_again_later():
+    """I3: the answer of the claim was lost; nothing is sent, and the next check comes `every` later, not at once."""
+    ports = Memory()
+    ports.before = fails("save storm", times=1)
+    reply = advance(ports)
+    assert reply is not None
+    assert (reply.action, reply.reason, sent(ports)) == (Action.HELD, Reason.TOO_MANY_TARGETS, [])
+    assert ports.document(KEY).due == pytest.approx(NOW + 15.0, abs=1.0)
+    woken_later(ports, 15.1)
+    assert sent(ports) == ["run inc-1.1"]
 
 
 def test_a_wake_up_before_its_time_costs_one_call():
@@ -167,7 +196,7 @@ def test_a_wake_up_names_a_target_and_nothing_else():
 
 
 def test_a_duplicate_costs_no_save_and_no_message():
-    """The same alert of a restarted target again: answered, and that is all."""
+    """The same alert of a restarted target again: answered, and a wake-up that will find nothing to do."""
     ports = Memory()
     advance(ports)
     body, posts, wakes = ports.bodies[KEY], list(ports.posts), list(ports.wakes)
@@ -175,7 +204,8 @@ def test_a_duplicate_costs_no_save_and_no_message():
     assert reply is not None
     assert (reply.incident, reply.action, reply.reason) == ("inc-1", Action.HELD, Reason.DUPLICATE)
     assert reply.execution == ports.executions[0]
-    assert (ports.bodies[KEY], ports.posts, ports.wakes, len(sent(ports))) == (body, posts, wakes, 1)
+    assert (ports.bodies[KEY], ports.posts, len(sent(ports))) == (body, posts, 1)
+    assert len(ports.wakes) == len(wakes) + 1
 
 
 def test_every_alert_is_answered_with_its_incident():
@@ -357,8 +387,8 @@ def test_a_wake_up_that_was_faster_than_the_save_comes_again():
 
     ports.before = slow
     assert advance(ports).action is Action.DEFERRED
-    assert ports.wakes[0][0] < landed[0], "it is due at once, so its wake-up came before the save"
-    assert any(at >= landed[0] and content == {"target": KEY} for at, content in ports.wakes)
+    assert ports.wakes[1][0] < landed[0], "it is due at once, so its wake-up came before the save"
+    assert any(at >= landed[0] and content == {"target": KEY} for at, content in ports.wakes[2:])
 
 
 def test_an_alert_that_joins_during_the_post_is_kept():
@@ -390,7 +420,9 @@ def test_a_slot_that_somebody_else_took_meanwhile_is_seen():
     ports.before = once("save storm", lambda: ports.put("storm", full))
     reply = advance(ports)
     assert reply is not None
-    assert (reply.reason, sent(ports)) == (Reason.TOO_MANY_TARGETS, [])
+    assert (reply.action, sent(ports)) == (Action.DEFERRED, [])
+    woken_later(ports, 1.0)
+    assert (sent(ports), ports.document(KEY).outcomes[-1].reason) == ([], Reason.TOO_MANY_TARGETS)
 
 
 def test_endless_conflicts_end():
@@ -569,7 +601,7 @@ def test_a_document_of_a_newer_release_is_left_alone(event):
     before = ports.bodies[KEY]
     with pytest.raises(Denied, match="newer release") as denied:
         advance(ports, event)
-    assert (denied.value.code, ports.bodies[KEY], sent(ports), ports.wakes) == ("newer", before, [], [])
+    assert (denied.value.code, ports.bodies[KEY], sent(ports)) == ("newer", before, [])
     assert denied.value.remedy
 
 

@@ -92,11 +92,11 @@ def _post_before_save(right: Any) -> Any:
 def _never_unsent(right: Any) -> Any:
     """No fence: POST however long ago the look was, and with a fence for the job that has just begun."""
 
-    def run(ports: Any, gathered: Any, start: Start, budget: Any, pause: Any, paused_at: float) -> Any:
+    def run(ports: Any, gathered: Any, start: Start, budget: Any, saved: Any) -> Any:
         fresh = replace(gathered, looked_from=ports.monotonic())
         ahead = ports.world.rundeck.ahead_s
         late = replace(start, runner_not_after=ports.world.now + ahead + 300.0)
-        return right(ports, fresh, late, replace(budget, ends=ports.monotonic() + 60.0), pause, paused_at)
+        return right(ports, fresh, late, replace(budget, ends=ports.monotonic() + 60.0), saved)
 
     return run
 
@@ -171,10 +171,30 @@ def _lets_go(right: Any) -> Any:
 def _pause_of_the_look(right: Any) -> Any:
     """The kill switch as it was decided on: never read again."""
 
-    def run(ports: Any, gathered: Any, start: Start, budget: Any, pause: Any, paused_at: float) -> Any:
-        return right(ports, gathered, start, budget, None, ports.monotonic())
+    def run(ports: Any, gathered: Any, start: Start, budget: Any, saved: Any) -> Any:
+        return right(ports, gathered, start, budget, replace(saved, pause=None, paused_at=ports.monotonic()))
 
     return run
+
+
+def _starts_without_slot(right: Any) -> Any:
+    """A storm slot that another target took first, or of which nobody knows, is taken for one of this target's own."""
+
+    def run(ports: Any, gathered: Any, start: Start, budget: Any, saved: Any) -> Any:
+        return right(ports, gathered, start, budget, replace(saved, claim=None))
+
+    return run
+
+
+def _earlier_will_do(right: Any) -> Any:
+    """Whatever is due later than the wake-up that was created beside the observation is left to that one."""
+
+    def set_due(before: Any, result: Step, context: Any) -> Step:
+        made: Step = right(before, result, context)
+        unneeded = context.wake_at is not None
+        return replace(made, acts=tuple(act for act in made.acts if not (unneeded and isinstance(act, Wake))))
+
+    return set_due
 
 
 def _let_go_first(right: Any) -> Any:
@@ -406,6 +426,27 @@ VARIANTS = (
         frozenset({"auto", "no_sweep", "one_clock"}),
         "I2",
         seed=7,
+    ),
+    Variant(
+        "a wake-up that was refused, taken for one that exists",
+        ((reconcile, "_was_made", lambda _: lambda result: True),),
+        Faults(wake_down=0.3, crash=0.1),
+        frozenset({"auto", "sick", "no_sweep", "one_clock"}),
+        "I2",
+    ),
+    Variant(
+        "a wake-up that comes too early, taken for the one that is needed",
+        ((step, "_set_due", _earlier_will_do),),
+        Faults(),
+        frozenset({"auto", "sick", "suspected", "untroubled", "one_clock"}),
+        "soon",
+    ),
+    Variant(
+        "a start without its storm slot",
+        ((reconcile, "_start_job", _starts_without_slot),),
+        Faults(),
+        frozenset({"auto", "sick", "many"}),
+        "I3",
     ),
     Variant(
         "the POST before the save",

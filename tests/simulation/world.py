@@ -341,12 +341,15 @@ class Host:
             raise Unavailable(system, "is down")
 
     def run_parallel(self, calls: list[Callable[[], Any]], timeout_s: float) -> list[Any]:
-        results: list[Any] = []
-        for call in calls:
+        """One after the other in any order, which is how they may take effect."""
+        results: list[Any] = [None] * len(calls)
+        order = list(range(len(calls)))
+        self.world.rng.shuffle(order)
+        for place in order:
             try:
-                results.append(call())
+                results[place] = calls[place]()
             except Exception as error:  # noqa: BLE001 - handed to the caller, as the real one does
-                results.append(error)
+                results[place] = error
         return results
 
     # --- store and scheduler

@@ -48,8 +48,8 @@ def case(queue: QueueRef = MAIL, book: Runbook | None = None, **changes: Any) ->
     return MatchedAlert(alert(**changes), book or runbook(), TARGET, queue)
 
 
-def alerted(*cases: MatchedAlert, incident: str = "inc-1", crowd: bool = False) -> AlertsReceived:
-    return AlertsReceived(cases or (case(),), incident, crowd=crowd)
+def alerted(*cases: MatchedAlert, incident: str = "inc-1", crowd: bool = False, alone: bool = True) -> AlertsReceived:
+    return AlertsReceived(cases or (case(),), incident, crowd=crowd, alone=alone)
 
 
 def resolved(**changes: Any) -> AlertsReceived:

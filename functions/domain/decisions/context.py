@@ -22,6 +22,13 @@ class StepContext(Struct, frozen=True):
     crowd: bool = False
     was_saved: bool = True
     """The incident was in the document before this step, so people expect an outcome."""
+    wake_at: float | None = None
+    """When a wake-up comes that was created beside the observation, before anything was decided."""
+
+    def due_within(self, seconds: float) -> float:
+        """When to check, at the latest `seconds` from now: when the wake-up comes that exists already, otherwise then."""
+        latest = self.at + seconds
+        return self.wake_at if self.wake_at is not None and self.at < self.wake_at <= latest else latest
 
     @property
     def ledger(self) -> ExecutionHistory | Unknown:

@@ -42,7 +42,7 @@ from functions.domain.texts.words import duration, worded
 from functions.runtime.text import Phrase, Text, join
 
 FIRST_LOOK_S = 20.0
-"""How long after a start Unstick checks for it, if its answer was lost."""
+"""How long after a start Unstick checks for it, if its answer was lost. `webhook` creates that wake-up before it decides."""
 
 NUMBER_ANEW_S = 60.0
 """How long after `not_after` Unstick gives up an attempt that it can't find: the runner's history may lag."""
@@ -154,7 +154,7 @@ def _order_start(
         execution=None,
         adopted=False,
         queues=queues,
-        due=context.at + FIRST_LOOK_S,
+        due=context.due_within(FIRST_LOOK_S),
         nonce="",
         tail=None,
     )
@@ -193,8 +193,9 @@ def on_start_result(document: Document, event: StartResult, context: StepContext
 
 
 def _handle_unsent(document: Document, incident: Incident, runbook: Runbook, context: StepContext, event: StartResult) -> Step:
-    """Unstick sent nothing: the kill switch is on or can't be read, or the observation was too old."""
-    if event.unsent is Reason.PAUSED:
+    """Unstick sent nothing: the kill switch is on, another target took the storm slot, something could not be read, or the
+    observation was too old."""
+    if event.unsent is Reason.PAUSED or event.unread:
         again_in_s = runbook.verify.every_s if event.unread else None
         decision = Decision(Kind.HOLD, event.unsent, event.refusal, again_in_s, tell=not event.unread)
         return handle_hold(document, incident, runbook, context, decision)

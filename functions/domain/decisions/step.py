@@ -75,11 +75,14 @@ SAME_START_S = 60.0
 """Grafana's replicas give the same alert slightly different start times."""
 
 
-def step(document: Document, event: Event, seen: Observation, now: float, rules: Rules) -> Step:
-    """Take one step. It raises nothing for any document that this or the former release wrote."""
+def step(document: Document, event: Event, seen: Observation, now: float, rules: Rules, wake_at: float | None = None) -> Step:
+    """Take one step. It raises nothing for any document that this or the former release wrote.
+
+    `wake_at`: when a wake-up comes that exists already; what is due then needs no other one.
+    """
     expected = event.handed_over_at if isinstance(event, AlertsReceived) else document.due
     late_s = now - expected if expected is not None else 0.0
-    context = StepContext(rules, without_evidence_runs(seen), now, late_s=late_s if late_s > LATE_S else 0.0)
+    context = StepContext(rules, without_evidence_runs(seen), now, late_s=late_s if late_s > LATE_S else 0.0, wake_at=wake_at)
     match event:
         case AlertsReceived():
             result = _on_request(document, event, replace(context, crowd=event.crowd, was_saved=document.incident is not None))
@@ -97,7 +100,7 @@ def step(document: Document, event: Event, seen: Observation, now: float, rules:
             result = _on_unsigned(document, context)
         case TokenExpiring():
             result = _on_token_expiring(document, context)
-    return _set_due(document, replace(result, document=note_turn(document, result.document, now)), now)
+    return _set_due(document, replace(result, document=note_turn(document, result.document, now)), context)
 
 
 def _on_started(document: Document, event: StartResult | EvidenceStarted, context: StepContext) -> Step:
@@ -106,7 +109,7 @@ def _on_started(document: Document, event: StartResult | EvidenceStarted, contex
     return on_evidence_started(document, event, context)
 
 
-def _set_due(before: Document, result: Step, now: float) -> Step:
+def _set_due(before: Document, result: Step, context: StepContext) -> Step:
     """Set the document's `due`, and order a wake-up if none exists for it."""
     after = result.document
     if after == before:
@@ -117,11 +120,11 @@ def _set_due(before: Document, result: Step, now: float) -> Step:
         bundled = after.to_tell and all(message.bundle for message in after.to_tell)
         wait_s = BUNDLE_S if bundled else UNTOLD_S
         nothing_new = _ids(after) <= _ids(before)
-        keeps_due = before.due is not None and before.due > now and nothing_new
-        post_at = before.due if keeps_due and before.due is not None else now + wait_s
+        keeps_due = before.due is not None and before.due > context.at and nothing_new
+        post_at = before.due if keeps_due and before.due is not None else context.due_within(wait_s)
         due = post_at if due is None else min(due, post_at)
     after = replace(after, due=due)
-    if due is None or due == before.due:
+    if due is None or due in (before.due, context.wake_at):
         return replace(result, document=after)
     return replace(result, document=after, acts=(Wake(due), *result.acts))
 

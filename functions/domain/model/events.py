@@ -33,6 +33,8 @@ class AlertsReceived(Struct, frozen=True):
     left_out: int = 0
     """How many more alerts arrived that did not fit into one task of the scheduler."""
     origin: Origin = Origin()
+    alone: bool = False
+    """The only target of its notification: worth a wake-up that may turn out to be needless."""
 
 
 class TimerFired(Struct, frozen=True):
@@ -78,8 +80,8 @@ class Resumed(Struct, frozen=True):
 
 
 class StartResult(Struct, frozen=True):
-    """The result of starting the job: an execution; `refusal` (the runner refused); `unsent` (Unstick sent nothing: `paused`, or
-    another reason if it was too late); or none of them (no answer: the job may run or not)."""
+    """The result of starting the job: an execution; `refusal` (the runner refused); `unsent` (Unstick sent nothing, for this
+    reason); or none of them (no answer: the job may run or not)."""
 
     tag: str
     execution: Execution | None = None
@@ -88,7 +90,7 @@ class StartResult(Struct, frozen=True):
     busy: bool = False
     unsent: Reason | None = None
     unread: bool = False
-    """Unstick sent nothing because it could not read the kill switch."""
+    """Unstick sent nothing because it could not read the kill switch, or does not know whether it has a storm slot."""
     mismatch: bool = False
     """The job runs with other options than Unstick sent."""
     link: str = ""
@@ -154,13 +156,13 @@ Event = (
 
 
 class Wake(Struct, frozen=True):
-    """Before the save: create a wake-up for this time."""
+    """Before the save: create a wake-up for this time, since none exists for it yet."""
 
     at: float
 
 
 class Claim(Struct, frozen=True):
-    """Before the save: save the storm document like this, or the step is void."""
+    """With the save: save the storm document like this, or start nothing."""
 
     storm: Storm
 
