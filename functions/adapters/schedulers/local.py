@@ -85,7 +85,7 @@ class _Due(Struct, frozen=True):
 
 
 class _Runner(Struct):
-    """The state of one call of `run`. Only its own thread claims and renews; the threads of deliveries settle."""
+    """The state of one call of `run`. Only its own thread claims, renews and settles again; the threads of deliveries settle."""
 
     settings: Settings
     deliver: Callable[[str], None]
@@ -93,6 +93,8 @@ class _Runner(Struct):
     stop: threading.Event
     owner: str = field(default_factory=this_process)
     under_way: set[int] = field(default_factory=set)
+    unsettled: dict[int, tuple[_Due, bool]] = field(default_factory=dict)
+    """Ended deliveries whose result could not be written, and whether they were delivered. Nobody renews their leases."""
     sweeping: threading.Lock = field(default_factory=threading.Lock)
     place_free: threading.Event = field(default_factory=threading.Event)
 
@@ -108,12 +110,14 @@ class _Runner(Struct):
                 if time.monotonic() >= renew_at:
                     self._renew(file)
                     renew_at = time.monotonic() + _RENEW_S
+                self._settle_again(file)
                 now = time.time()
                 if not self.sweeping.locked() and _may_sweep(file, now):
                     self._start(self._sweep)
                 places = _AT_ONCE - len(self.under_way)
                 for due in _claim(file, self.owner, now, places) if places > 0 else []:
                     self.under_way.add(due.id)
+                    self.unsettled.pop(due.id, None)
                     if not self._start(self._deliver, due):
                         self._finish(due, delivered=False)
                 self.place_free.wait(_POLL_S)
@@ -139,23 +143,38 @@ class _Runner(Struct):
             self._finish(due, delivered=delivered)
 
     def _finish(self, due: _Due, *, delivered: bool) -> None:
+        settled = False
         try:
-            _succeeds("What came of a wake-up", lambda: self._settle(due, delivered=delivered))
+            settled = _succeeds("What came of a wake-up", lambda: self._settle(due, delivered=delivered))
         finally:
+            if not settled:
+                self.unsettled[due.id] = (due, delivered)
             self.under_way.discard(due.id)
             self.place_free.set()
 
     def _settle(self, due: _Due, *, delivered: bool) -> None:
         with opened(SYSTEM, self.settings.path, timeout_s=_FILE_TIMEOUT_S) as file:
-            if delivered:
-                # By all three: ids are reused, and a process that lost its lease must not delete another's wake-up.
-                file.execute("DELETE FROM wake_ups WHERE id = ? AND payload = ? AND owner = ?", (due.id, due.payload, self.owner))
-                return
-            again_at = time.time() + _backoff_s(due.failures + 1)
-            file.execute(
-                "UPDATE wake_ups SET at = ?, failures = failures + 1, owner = NULL, leased_until = 0 WHERE id = ? AND owner = ?",
-                (again_at, due.id, self.owner),
-            )
+            self._write_result(file, due, delivered=delivered)
+
+    def _settle_again(self, file: sqlite3.Connection) -> None:
+        for due, delivered in tuple(self.unsettled.values()):
+            self._write_result(file, due, delivered=delivered)
+            self.unsettled.pop(due.id, None)
+
+    def _write_result(self, file: sqlite3.Connection, due: _Due, *, delivered: bool) -> None:
+        """Delete what was delivered; let go of what failed, so that it comes again.
+
+        By payload and owner, too: ids are reused, and a process that lost its lease must not take another's wake-up away.
+        """
+        mine = (due.id, due.payload, self.owner)
+        if delivered:
+            file.execute("DELETE FROM wake_ups WHERE id = ? AND payload = ? AND owner = ?", mine)
+            return
+        file.execute(
+            "UPDATE wake_ups SET at = ?, failures = failures + 1, owner = NULL, leased_until = 0"
+            " WHERE id = ? AND payload = ? AND owner = ?",
+            (time.time() + _backoff_s(due.failures + 1), *mine),
+        )
 
     def _renew(self, file: sqlite3.Connection) -> None:
         until = time.time() + _LEASE_S

@@ -531,6 +531,34 @@ def test_leases_are_renewed_while_work_goes_on(settings, target, run, monkeypatc
     assert target.payloads == ["a"]
 
 
+@dataclass
+class Locking(Target):
+    """Somebody else holds the file locked when the first delivery ends, for longer than anybody waits."""
+
+    path: str = ""
+    locked: threading.Event = field(default_factory=threading.Event)
+
+    def deliver(self, payload: str) -> None:
+        if not self.came:
+            file = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
+            file.execute("BEGIN IMMEDIATE")
+            threading.Timer(1.0, file.close).start()
+        super().deliver(payload)
+
+
+@pytest.mark.parametrize("fails", [0, 1], ids=["delivered", "failed"])
+def test_a_delivery_that_could_not_be_settled_is_settled_later(settings, run, monkeypatch, fails):
+    """Nobody works on it any more, so it must not wait until its lease of a minute has run out."""
+    monkeypatch.setattr(local, "_FILE_TIMEOUT_S", 0.1)
+    target = Locking(path=settings.path, fail=fails)
+    local.wake(settings, 1.0, "a", timeout_s=5)
+    began = time.monotonic()
+    run(target)
+    wait_until(lambda: not rows(settings))
+    assert time.monotonic() - began < local._LEASE_S / 2
+    assert target.payloads == ["a"] * (1 + fails)
+
+
 def test_a_wake_up_without_a_thread_waits_for_one(settings, target, run, monkeypatch):
     """The machine gives no more threads for a moment: it is let go, and comes again."""
     monkeypatch.setattr(local, "_backoff_s", lambda _failures: 0.2)
