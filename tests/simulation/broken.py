@@ -430,9 +430,10 @@ VARIANTS = (
     Variant(
         "a wake-up that was refused, taken for one that exists",
         ((reconcile, "_was_made", lambda _: lambda result: True),),
-        Faults(wake_down=0.3, crash=0.1),
-        frozenset({"auto", "sick", "no_sweep", "one_clock"}),
-        "I2",
+        Faults(wake_down=0.6),
+        frozenset({"auto", "sick", "one_clock"}),
+        "I3",
+        seed=1,
     ),
     Variant(
         "a wake-up that comes too early, taken for the one that is needed",
