@@ -7,12 +7,13 @@ with alerting(folder, broker, unstick.url, basic_auth=(USER, PASSWORD)) as prome
 from __future__ import annotations
 
 import os
-import shutil
 import signal
+import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 from urllib.request import urlopen
 
 import yaml
@@ -30,30 +31,36 @@ START_TIMEOUT_S = 20.0
 @contextmanager
 def alerting(folder: Path, broker: Broker, unstick_url: str, *, basic_auth: tuple[str, str]) -> Iterator[str]:
     """Both programs, from when they are ready until the block ends. Yields the base URL of Prometheus."""
-    alertmanager, prometheus = (f"127.0.0.1:{port}" for port in free_ports(2))
+    file = yaml.safe_load((SHIPPED / "prometheus.yml").read_text(encoding="utf-8"))
+    file["scrape_configs"][0]["static_configs"][0]["targets"] = [f"127.0.0.1:{broker.metrics_port}"]
+    rules = (SHIPPED / "rules.yml").read_text(encoding="utf-8")
+    with programs(folder, file, rules, unstick_url, basic_auth=basic_auth) as url:
+        yield url
+
+
+@contextmanager
+def programs(
+    folder: Path, file: Any, rules: str, unstick_url: str, *, basic_auth: tuple[str, str], port: int | None = None
+) -> Iterator[str]:
+    """The same with another configuration of Prometheus, whose addresses of Alertmanager are replaced, and other rules."""
+    alertmanager, prometheus = (f"127.0.0.1:{one}" for one in (free_ports(1)[0], port or free_ports(1)[0]))
     folder.mkdir(parents=True, exist_ok=True)
     _write_alertmanager(folder, unstick_url, basic_auth)
-    _write_prometheus(folder, broker, alertmanager)
+    alerting_to = {"alertmanagers": [{"static_configs": [{"targets": [alertmanager]}]}]}
+    (folder / "rules.yml").write_text(rules, encoding="utf-8")
+    (folder / "prometheus.yml").write_text(yaml.safe_dump(file | {"alerting": alerting_to}), encoding="utf-8")
     with ExitStack() as stack:
         command = [
             "prometheus-alertmanager", "--config.file=alertmanager.yml", f"--web.listen-address={alertmanager}",
             "--storage.path=alertmanager", "--cluster.listen-address=", "--log.level=warn",
         ]  # fmt: skip
-        stack.enter_context(_program(command, folder, f"http://{alertmanager}/-/ready"))
+        stack.enter_context(program(command, folder, f"http://{alertmanager}/-/ready"))
         command = [
             "prometheus", "--config.file=prometheus.yml", f"--web.listen-address={prometheus}",
             "--storage.tsdb.path=prometheus", "--log.level=warn",
         ]  # fmt: skip
-        stack.enter_context(_program(command, folder, f"http://{prometheus}/-/ready"))
+        stack.enter_context(program(command, folder, f"http://{prometheus}/-/ready"))
         yield f"http://{prometheus}"
-
-
-def _write_prometheus(folder: Path, broker: Broker, alertmanager: str) -> None:
-    shutil.copy(SHIPPED / "rules.yml", folder)
-    file = yaml.safe_load((SHIPPED / "prometheus.yml").read_text(encoding="utf-8"))
-    file["scrape_configs"][0]["static_configs"][0]["targets"] = [f"127.0.0.1:{broker.metrics_port}"]
-    file["alerting"]["alertmanagers"][0]["static_configs"][0]["targets"] = [alertmanager]
-    (folder / "prometheus.yml").write_text(yaml.safe_dump(file), encoding="utf-8")
 
 
 def _write_alertmanager(folder: Path, unstick_url: str, basic_auth: tuple[str, str]) -> None:
@@ -69,8 +76,8 @@ def _write_alertmanager(folder: Path, unstick_url: str, basic_auth: tuple[str, s
 
 
 @contextmanager
-def _program(command: list[str], folder: Path, ready: str) -> Iterator[None]:
-    """A server in a process group of its own, from when it says that it is ready until the block ends."""
+def program(command: list[str], folder: Path, ready: str) -> Iterator[None]:
+    """A server in a process group of its own, from when `ready` answers until the block ends."""
     log = folder / f"{command[0]}.log"
     with log.open("wb") as out:
         started = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True)
@@ -84,6 +91,12 @@ def _program(command: list[str], folder: Path, ready: str) -> Iterator[None]:
 
 
 def _answers(url: str) -> bool:
+    address = url.removeprefix("tcp://")
+    if address != url:
+        host, _, port = address.partition(":")
+        with suppress(OSError), socket.create_connection((host, int(port)), timeout=2):
+            return True
+        return False
     with suppress(OSError), urlopen(url, timeout=2) as answer:
         return answer.status == 200
     return False

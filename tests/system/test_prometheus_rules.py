@@ -25,7 +25,13 @@ def promtool(*arguments: str, folder: Path = FOLDER) -> subprocess.CompletedProc
 
 @pytest.mark.parametrize(
     "arguments",
-    [("check", "rules", "rules.yml"), ("check", "config", "prometheus.yml"), ("test", "rules", "rules_test.yml")],
+    [
+        ("check", "rules", "rules.yml"),
+        ("check", "config", "prometheus.yml"),
+        ("test", "rules", "rules_test.yml"),
+        ("check", "rules", "redis.rules.yml"),
+        ("test", "rules", "redis.rules_test.yml"),
+    ],
     ids=" ".join,
 )
 def test_promtool_finds_nothing_wrong(needed, arguments):

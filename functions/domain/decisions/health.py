@@ -43,9 +43,9 @@ def judge_health(
     watched = note_snapshot(watched, seen)
     if seen.depth <= symptom.max_messages:
         return Health.WELL, Text("depth {depth}", depth=seen.depth), replace(watched, ill_since=None)
-    if seen.blind is not None:
-        return Health.UNSURE if seen.blind.late else Health.UNKNOWN, seen.blind.why, replace(watched, ill_since=None)
     sampled = _by_samples(symptom, seen)
+    if seen.blind is not None and (sampled is None or sampled[0] is not Health.WELL):
+        sampled = Health.UNSURE if seen.blind.late else Health.UNKNOWN, seen.blind.why
     if sampled is not None:
         return *sampled, replace(watched, ill_since=None)
     return _by_looks(symptom, seen, watched, now)
@@ -63,7 +63,7 @@ def _by_samples(symptom: Symptom, seen: QueueSnapshot) -> tuple[Health, Phrase] 
     recent = _window(seen.ack_samples, recent_s)
     acked_now, acked = _rise_of(real_samples(seen, recent or ())), _rise_of(real_samples(seen, acks or ()))
     if acked_now:
-        return Health.WELL, Text("processed in the last {seconds} s: {count}", seconds=recent_s, count=acked_now)
+        return Health.WELL, Text("processed in the last {seconds} s: {count}", seconds=round(recent_s), count=acked_now)
     if depths is None or (seen.ack_samples and acks is None):
         return None
     over = [depth for _, depth in real_samples(seen, depths)]

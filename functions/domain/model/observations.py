@@ -143,7 +143,7 @@ class QueueSnapshot(Struct, frozen=True):
     zeros: bool = False
     """A sample of 0 is one. RabbitMQ shows 0 for what falls between two of its collections, too."""
     blind: Unknown | None = None
-    """Why nobody can tell whether work is done; then a depth over the limit says nothing. `late`: that passes by itself."""
+    """Why nobody can tell that no work is done; then the queue is not stuck. `late`: that passes by itself."""
 
 
 class Pause(Struct, frozen=True):

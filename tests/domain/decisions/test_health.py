@@ -287,6 +287,7 @@ def test_a_depth_over_the_limit_says_nothing_where_nobody_sees_the_work(late, ex
     blind = replace(sighting(50), blind=Unknown("no counter", late=late))
     assert judge_health(SYMPTOM, blind, WATCHED, NOW)[:2] == (expected, "no counter")
     assert judge_health(SYMPTOM, replace(blind, depth=0), WATCHED, NOW)[0] is Health.WELL
+    assert judge_health(SYMPTOM, replace(sighting(50, acks=3), blind=Unknown("gap", late=late)), WATCHED, NOW)[0] is Health.WELL
 
 
 def test_a_sample_of_zero_is_one_where_they_are_real():

@@ -31,6 +31,8 @@ SAID_SHOWN = 300
 GAP = 2.5
 """Times the usual distance between two samples: one scrape may be missing, two in a row may not."""
 MIN_SAMPLES = 3
+STEP_S = 60.0
+"""By which the first samples of two series may be apart that both began before the range did."""
 HARMLESS = "PromQL info"
 """How warnings begin that do not mean that something is missing."""
 
@@ -99,7 +101,8 @@ def snapshot(asked: Asked, *, for_s: float, max_age_s: float, delay_s: float, at
     done, work, blind = now.get("done"), falls(depths), _holes(depths, for_s)
     consumers = _consumers(now.get("consumers"))
     if done is not None:
-        work = rises(points("done", asked.before["done"], done))
+        counter = points("done", asked.before["done"], done)
+        work, blind = rises(counter), blind or _begun(counter, depths, for_s)
         if done.value is None and consumers != 0:
             blind = Unknown(
                 Text("`done` gives no series, so nobody can tell whether work is done"),
@@ -169,12 +172,22 @@ def points(query: str, outcome: Any, newest: Figure) -> Points:
 
 
 def rises(counter: Points) -> Points:
-    """The counter as one that never falls. Where it fell it began anew, with its program: that counts as work, too."""
+    """The counter as one that never falls. Where it fell it began anew at 0, with its program."""
     total, risen = 0.0, []
     for (_, before), (when, after) in pairwise(counter):
-        total += after - before if after >= before else max(after, 1.0)
+        total += after - before if after >= before else after
         risen.append((when, total))
     return ((counter[0][0], 0.0), *risen) if counter else ()
+
+
+def _begun(counter: Points, depths: Points, for_s: float) -> Unknown | None:
+    """Whether the counter began within `for_s`, or began anew: then its program has not stood still for that long."""
+    fell = [when for (_, before), (when, after) in pairwise(counter) if after < before]
+    first = [counter[0][0]] if counter and depths and counter[0][0] - depths[0][0] > STEP_S else []
+    ago_s = depths[-1][0] - max([*first, *fell], default=-math.inf) if depths else math.inf
+    if ago_s >= for_s:
+        return None
+    return Unknown(Text("`done` began to count {seconds} s ago only: its program was restarted", seconds=round(ago_s)), late=True)
 
 
 def falls(depths: Points) -> Points:
@@ -187,14 +200,11 @@ def falls(depths: Points) -> Points:
 
 
 def _spread(work: Points, depths: Points) -> tuple[tuple[float, int], ...]:
-    """The counter of work at the times of the depths. A series that begins later counts as work when it does."""
-    if not depths:
-        return ()
-    began = work[0][0] if work else math.inf
+    """The counter of work at the times of the depths."""
     spread = []
     for when, _ in depths:
         known = [value for at, value in work if at <= when]
-        spread.append((when, math.ceil(known[-1]) + (began > depths[0][0]) if known else 0))
+        spread.append((when, math.ceil(known[-1]) if known else 0))
     return tuple(spread)
 
 

@@ -42,7 +42,11 @@ def look_all(
     Where there is no depth of now, its place has Denied (`query`, `several`, `no_series`, `login`, `url`) or Unavailable.
     """
     sent_at = time.time()
-    paths = {path: None for queue, for_s in queues for path in (*_now(queue).values(), *_before(queue, for_s, sent_at).values())}
+    paths = {
+        path: None
+        for queue, for_s in queues
+        for path in (*now_paths(queue).values(), *before_paths(queue, for_s, sent_at).values())
+    }
     outcomes = dict(zip(paths, ask(settings, list(paths), timeout_s=timeout_s), strict=True))
     at = time.time()
     return [_snapshot(queue, for_s, outcomes, sent_at, at) for queue, for_s in queues]
@@ -51,8 +55,8 @@ def look_all(
 def _snapshot(
     queue: QueueRef, for_s: float, outcomes: Mapping[str, Any], sent_at: float, at: float
 ) -> QueueSnapshot | Unavailable | Denied:
-    now = {query: outcomes[path] for query, path in _now(queue).items()}
-    before = {query: outcomes[path] for query, path in _before(queue, for_s, sent_at).items()}
+    now = {query: outcomes[path] for query, path in now_paths(queue).items()}
+    before = {query: outcomes[path] for query, path in before_paths(queue, for_s, sent_at).items()}
     max_age_s, delay_s = float(queue.keys["max_age"]), float(queue.keys["delay"])
     try:
         return snapshot(Asked(now, before, sent_at), for_s=for_s, max_age_s=max_age_s, delay_s=delay_s, at=at)
@@ -60,7 +64,7 @@ def _snapshot(
         return error
 
 
-def _now(queue: QueueRef) -> dict[str, str]:
+def now_paths(queue: QueueRef) -> dict[str, str]:
     """The paths of the instant queries. Without a time: Prometheus takes its own clock's, and says which that was."""
     return {query: now_path(queue.keys[query]) for query in QUERIES if query in queue.keys}
 
@@ -70,7 +74,7 @@ def now_path(query: str) -> str:
     return f"/api/v1/query?{urlencode({'query': with_ages(query)}, quote_via=quote)}"
 
 
-def _before(queue: QueueRef, for_s: float, now: float) -> dict[str, str]:
+def before_paths(queue: QueueRef, for_s: float, now: float) -> dict[str, str]:
     """The paths of the range queries. It does not matter if the clocks differ: samples count by their own times."""
     span_s = max(LEAST_S, 2 * for_s)
     step_s = span_s / STEPS

@@ -76,6 +76,8 @@ def selectors(query: str) -> tuple[str, ...]:
         at += 1
     if not found:
         raise ValueError("names no metric")
+    if any(re.search(r"__name__\s*[=!]~", selector) for selector in found):
+        raise ValueError("selects metrics by a pattern for their names: name each, with + between them")
     return tuple(found)
 
 

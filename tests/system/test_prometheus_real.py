@@ -1,0 +1,221 @@
+"""The Prometheus symptom on real servers: Redis' lists from the rule by Alertmanager to `recovered`, and the odd answers."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from functions.adapters.symptoms import prometheus
+from functions.domain.decisions.health import judge_health
+from functions.domain.model.codes import Health
+from functions.domain.model.incidents import QueueState
+from functions.domain.model.observations import QueueSnapshot
+from functions.runtime.errors import Denied
+from tests.doubles.rundeck import Job, Rundeck
+from tests.support import redis_worker
+from tests.support.alerting import PACKAGES, SHIPPED, program, programs
+from tests.support.broker import free_ports
+from tests.support.unstick_process import Unstick, configuration, job_id, runbook, until
+
+SERVICE, QUEUE = "mail-worker", "mail"
+USER, PASSWORD = "alertmanager", "from-alertmanager-to-us"
+DEPTH = 'sum(redis_key_size{key="${labels.queue}"})'
+QUERIES = {"depth": DEPTH, "done": 'sum(jobs_done_total{queue="${labels.queue}"})', "consumers": 'count(up{job="worker"} == 1)'}
+SECONDS = {"interval: 10s": "interval: 1s", "offset 10s": "offset 2s", "[15s]": "[4s]"}
+"""The shipped suspicion, for scrapes every second instead of every five."""
+
+
+@dataclass
+class Redis:
+    """A Redis with its exporter, and one worker of one list, which a restart starts anew in its next mode."""
+
+    port: int
+    exporter: int
+    worker: int
+    modes: list[str] = field(default_factory=list)
+    started: int = 0
+    running: subprocess.Popen[str] | None = None
+
+    def ask(self, *words: str) -> list[bytes]:
+        with socket.create_connection(("127.0.0.1", self.port)) as line, line.makefile("rwb") as stream:
+            return redis_worker.ask(stream, *words)
+
+    def push(self, count: int) -> None:
+        for number in range(count):
+            self.ask("RPUSH", QUEUE, f"job-{number}")
+
+    def restart(self, _options: Mapping[str, str] | None = None) -> None:
+        self.stop()
+        mode = self.modes[min(self.started, len(self.modes) - 1)]
+        command = [sys.executable, redis_worker.__file__, "--redis", str(self.port), "--metrics", str(self.worker)]
+        self.running = subprocess.Popen([*command, "--queue", QUEUE, "--mode", mode], stdout=subprocess.PIPE, text=True)
+        assert self.running.stdout is not None
+        assert self.running.stdout.readline() == "working\n"
+        self.started += 1
+
+    def stop(self) -> None:
+        if self.running is not None:
+            self.running.kill()
+            self.running.communicate()
+            self.running = None
+
+    @property
+    def scrapes(self) -> dict[str, Any]:
+        """prometheus.yml for both, every second."""
+        return {
+            "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
+            "rule_files": ["rules.yml"],
+            "scrape_configs": [
+                {"job_name": "redis", "static_configs": [{"targets": [f"127.0.0.1:{self.exporter}"]}]},
+                {"job_name": "worker", "static_configs": [{"targets": [f"127.0.0.1:{self.worker}"]}]},
+            ],
+        }
+
+
+@contextmanager
+def redis(folder: Path, *modes: str) -> Iterator[Redis]:
+    """Redis, exporter and worker, until the block ends."""
+    made = Redis(*free_ports(3), list(modes))
+    folder.mkdir()
+    server = ["redis-server", "--port", str(made.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+    address, listen = f"redis://127.0.0.1:{made.port}", f"127.0.0.1:{made.exporter}"
+    exporter = ["prometheus-redis-exporter", "-redis.addr", address, "-web.listen-address", listen]
+    with (
+        program(server, folder, f"tcp://127.0.0.1:{made.port}"),
+        program([*exporter, "-check-single-keys", f"db0={QUEUE},db0=other"], folder, f"http://{listen}/metrics"),
+    ):
+        try:
+            made.restart()
+            yield made
+        finally:
+            made.stop()
+
+
+def test_from_the_length_of_a_redis_list_to_recovered(needed: Callable[..., None], tmp_path: Path):
+    """A worker hangs, the shipped rule suspects it, Unstick sees it by Prometheus alone, restarts it, and it recovers."""
+    needed("redis-server", "prometheus-redis-exporter", *PACKAGES)
+    with ExitStack() as stack:
+        jobs = stack.enter_context(redis(tmp_path / "redis", "hangs", "healthy"))
+        jobs.push(6)
+        rundeck = stack.enter_context(Rundeck(Job(id=job_id(SERVICE), action=jobs.restart)))
+        book = runbook(
+            SERVICE,
+            match=['alertname="RedisQueueMaybeStuck"', f'queue="{QUEUE}"'],
+            restart={"job": job_id(SERVICE), "options": {"service": SERVICE}},
+            symptom={"prometheus": QUERIES | {"allow": {"queue": "[a-z]{1,20}"}, "for": "5s", "delay": "1s"}},
+            verify={"first": "1s", "every": "2s", "patience": "30s", "within": "60s"},
+        )
+        auth = {"auth": {"basic": {"user": USER, "passwords": ["env://ALERTMANAGER_PASSWORD"]}}}
+        (port,) = free_ports(1)
+        file = configuration(rundeck.url, "", [book], grafana=auth, prometheus={"url": f"http://127.0.0.1:{port}"})
+        del file["rabbitmq"]
+        unstick = Unstick(tmp_path / "unstick", file, ALERTMANAGER_PASSWORD=PASSWORD)
+        stack.enter_context(unstick)
+        rules = (SHIPPED / "redis.rules.yml").read_text(encoding="utf-8")
+        for slow, fast in SECONDS.items():
+            rules = rules.replace(slow, fast)
+        began = time.monotonic()
+        stack.enter_context(programs(tmp_path / "p", jobs.scrapes, rules, unstick.url, basic_auth=(USER, PASSWORD), port=port))
+
+        unstick.until(rundeck.posts, within_s=40, what="the restart")
+        print(f"restarted after {time.monotonic() - began:.1f} s")
+        outcome = unstick.until(lambda: unstick.outcomes(SERVICE), within_s=40)[0]
+        assert (outcome["ending"], outcome["restarts"]) == ("recovered", 1)
+        assert f"{QUEUE}: 5 → 0 messages, 1 consumer" in unstick.cards("recovered")[0]
+        assert jobs.ask("LLEN", QUEUE) == [b"0"]
+        assert len(rundeck.posts()) == 1
+        print(f"recovered after {time.monotonic() - began:.1f} s")
+
+
+def test_what_a_real_prometheus_answers(needed: Callable[..., None], tmp_path: Path):
+    """The double answers as a real one: series that come and go, several, none, a counter that begins anew, refusals."""
+    needed("redis-server", "prometheus-redis-exporter", "prometheus")
+    (port,) = free_ports(1)
+    with redis(tmp_path / "redis", "healthy") as jobs, server(tmp_path / "p", jobs, port) as url:
+        settings = prometheus.Settings(url)
+
+        def look(queue: str = QUEUE, **keys: Any) -> QueueSnapshot:
+            symptom = prometheus.to_symptom(prometheus.Symptom(**(QUERIES | {"for_s": 5.0, "delay_s": 0.0} | keys)))
+            return prometheus.look(settings, prometheus.name_queue(symptom, {"queue": queue}), for_s=5.0, timeout_s=5.0)
+
+        seen = until(lambda: _seen(look, lambda one: len(one.depth_samples) > 4), within_s=20)
+        assert (seen.depth, seen.consumers) == (0, 1)
+        assert seen.behind_s < 4.0
+        assert look("other").depth == 0
+        assert [_refused(look, query) for query in ('label_replace(up, "a")', "up + on () up", "scalar(up)")] == ["query"] * 3
+        assert _refused(look, "up") == "several"
+        assert _refused(look, "no_such_metric") == "no_series"
+        assert _refused(look, "sum(no_such_metric) or vector(0)") == "no_series"
+        assert _refused(look, DEPTH.replace("queue}", "queue}") + " > 0") == "no_series"
+        assert look(consumers='count(up{job="nowhere"} == 1)').consumers is None
+        assert look(depth="sum(no_such_metric) or 0 * sum(redis_up)").depth == 0
+
+        jobs.push(50)
+        assert until(lambda: _seen(look, lambda one: one.depth > 0 and _health(one) is Health.WELL), within_s=20), "it is busy"
+        jobs.modes = ["hangs"]
+        jobs.restart()
+        assert until(lambda: _health(look()) is Health.UNSURE, within_s=10), "the counter began anew: that is no standstill yet"
+        assert until(lambda: _health(look()) is Health.ILL, within_s=20), "it hangs"
+        jobs.stop()
+        gone = until(lambda: _seen(look, lambda one: one.consumers == 0), within_s=10)
+        assert gone.acks is None
+        assert until(lambda: _health(look()) is Health.ILL, within_s=10), "nobody is there"
+        lost = look(consumers=None)
+        assert lost.blind is not None, "the counter has gone with the worker, and nobody counts workers"
+        keys = prometheus.to_symptom(prometheus.Symptom(**(QUERIES | {"for_s": 5.0})))
+        found = {one.what: one.ok for one in prometheus.check(settings, keys, {"queue": QUEUE}, timeout_s=5.0)}
+        assert found == {
+            "Prometheus answers": True,
+            "Prometheus clock": True,
+            "depth of mail": True,
+            "done of mail": None,
+            "consumers of mail": True,
+            "samples of mail": True,
+        }
+
+
+@contextmanager
+def server(folder: Path, jobs: Redis, port: int) -> Iterator[str]:
+    """Prometheus alone."""
+    folder.mkdir()
+    file = {name: part for name, part in jobs.scrapes.items() if name != "rule_files"}
+    (folder / "prometheus.yml").write_text(yaml.safe_dump(file), encoding="utf-8")
+    command = [
+        "prometheus",
+        "--config.file=prometheus.yml",
+        "--storage.tsdb.path=data",
+        f"--web.listen-address=127.0.0.1:{port}",
+        "--log.level=warn",
+    ]
+    with program(command, folder, f"http://127.0.0.1:{port}/-/ready"):
+        yield f"http://127.0.0.1:{port}"
+
+
+def _seen(look: Callable[[], QueueSnapshot], right: Callable[[QueueSnapshot], bool]) -> QueueSnapshot | None:
+    try:
+        seen = look()
+    except Denied:
+        return None
+    return seen if right(seen) else None
+
+
+def _refused(look: Callable[..., QueueSnapshot], depth: str) -> str:
+    with pytest.raises(Denied) as denied:
+        look(depth=depth)
+    return denied.value.code
+
+
+def _health(seen: QueueSnapshot) -> Health:
+    symptom = prometheus.to_symptom(prometheus.Symptom(**(QUERIES | {"for_s": 5.0})))
+    queue = prometheus.name_queue(symptom, {"queue": QUEUE})
+    return judge_health(symptom, seen, QueueState(queue, "", 0.0), time.time())[0]
