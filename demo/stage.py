@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -14,8 +15,10 @@ from pathlib import Path
 from secrets import token_urlsafe
 from typing import Protocol
 
+import yaml
+
 from tests.doubles.rabbitmq import RabbitDouble
-from tests.doubles.rundeck import Job, Rundeck
+from tests.doubles.rundeck import INCIDENT, Job, Option, Rundeck
 from tests.support import broker as brokers
 from tests.support import debian
 from tests.support.broker import Broker
@@ -25,6 +28,8 @@ SERVICE, QUEUE = "mail-delivery", "mail.delivery"
 MESSAGES = 1520
 """As many as the recorded alert speaks of."""
 FOR_S = 6.0
+EVIDENCE_FILE = ROOT / "infra" / "rundeck" / "evidence-python.yaml"
+EVIDENCE_JOB = "22222222-2222-4222-8222-222222222223"
 USER = "unstick"
 PASSWORD = token_urlsafe(12)
 
@@ -37,7 +42,7 @@ class Queues(Protocol):
     @property
     def description(self) -> str: ...
     def publish(self) -> None: ...
-    def application(self, *, stuck: bool) -> list[str]: ...
+    def application(self, relay: int, *, stuck: bool) -> list[str]: ...
     def follow(self, process: subprocess.Popen[str]) -> None:
         """Called with the application's process once it consumes."""
 
@@ -65,10 +70,11 @@ class RealQueues:
             for number in range(MESSAGES):
                 channel.basic_publish("", QUEUE, f"mail {number}".encode())
 
-    def application(self, *, stuck: bool) -> list[str]:
-        mode = "stuck-unacked" if stuck else "healthy"
+    def application(self, relay: int, *, stuck: bool) -> list[str]:
+        mode = "stuck-socket" if stuck else "healthy"
         program = str(ROOT / "tests" / "support" / "stuck_consumer.py")
-        return [sys.executable, program, "--url", self.broker.amqp_url(), "--queue", QUEUE, "--mode", mode]
+        url = self.broker.amqp_url()
+        return [sys.executable, program, "--url", url, "--queue", QUEUE, "--mode", mode, "--relay", str(relay)]
 
     def follow(self, process: subprocess.Popen[str]) -> None:
         """The broker sees by itself what the application does."""
@@ -97,8 +103,9 @@ class StandInQueues:
     def publish(self) -> None:
         self.double.queue(QUEUE, ready=MESSAGES, consumers=())
 
-    def application(self, *, stuck: bool) -> list[str]:
-        return [sys.executable, "-m", "demo.stand_in_application", "stuck" if stuck else "healthy", str(MESSAGES)]
+    def application(self, relay: int, *, stuck: bool) -> list[str]:
+        mode = "stuck" if stuck else "healthy"
+        return [sys.executable, "-m", "demo.stand_in_application", mode, str(MESSAGES), "--relay", str(relay)]
 
     def follow(self, process: subprocess.Popen[str]) -> None:
         queue = self.double.queue(QUEUE)
@@ -146,11 +153,19 @@ class Application:
         self.restarts: list[tuple[int, int]] = []
         """Process ids, before and after."""
         self.lock, self.closed = threading.Lock(), False
+        self.server = socket.create_server(("127.0.0.1", 0))
+        """The mail server that it hands mails to: it accepts, and never says a word."""
+
+    @property
+    def relay(self) -> int:
+        port: int = self.server.getsockname()[1]
+        return port
 
     def start(self, *, stuck: bool) -> int:
         """Start it and wait until it consumes; its process id."""
+        command = self.queues.application(self.relay, stuck=stuck)
         self.process = subprocess.Popen(
-            self.queues.application(stuck=stuck), cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
+            command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
             start_new_session=True,
         )  # fmt: skip
         if self.process.stdout is None or self.process.stdout.readline() != "consuming\n":
@@ -180,17 +195,37 @@ class Application:
         with self.lock:
             self.closed = True
             self.stop()
+            self.server.close()
+
+
+def collect_evidence(options: Mapping[str, str]) -> str:
+    """What infra/rundeck/evidence-python.yaml does, really run: the stack of each thread, by py-spy."""
+    (job,) = yaml.safe_load(EVIDENCE_FILE.read_text(encoding="utf-8"))
+    script = job["sequence"]["commands"][0]["script"].replace("@option.process@", options["process"])
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # where py-spy is
+    run = subprocess.run(
+        ["sh"], input=script, capture_output=True, text=True, timeout=20, check=False, env={**os.environ, "PATH": path}
+    )
+    if run.returncode:
+        raise RuntimeError(f"{run.stdout}{run.stderr}".strip() or "py-spy may not look at processes here")
+    return run.stdout
 
 
 def rundeck(stack: ExitStack, application: Application) -> Rundeck:
-    """Rundeck's stand-in with one job, whose run restarts the application."""
-    return stack.enter_context(Rundeck(Job(id=job_id(SERVICE), name="restart-mail-delivery", action=application.restart)))
+    """Rundeck's stand-in with two jobs: one restarts the application, and one shows what it hangs in."""
+    restart = Job(id=job_id(SERVICE), name="restart-mail-delivery", action=application.restart)
+    options = (Option("process", required=True), Option(INCIDENT))
+    evidence = Job(
+        id=EVIDENCE_JOB, name="evidence-python", options=options, limit=0, guard=False, begins="", action=collect_evidence
+    )
+    return stack.enter_context(Rundeck(restart, evidence))
 
 
-def unstick(stack: ExitStack, folder: Path, made: Queues, runner: Rundeck) -> Unstick:
+def unstick(stack: ExitStack, folder: Path, made: Queues, runner: Rundeck, application: Application) -> Unstick:
     """Unstick under functions-framework, with a runbook whose minutes are seconds."""
     mail = runbook(SERVICE, verify=SHORT, root_cause="https://tracker.example.com/MAIL-123", manual_minutes=8)
     mail["symptom"]["rabbitmq"]["for"] = f"{FOR_S:g}s"
+    mail["evidence"] = {"job": EVIDENCE_JOB, "options": {"process": f"relay {application.relay}"}}
     file = configuration(runner.url, made.url, [mail], user=USER)
     process = Unstick(folder / "unstick", file, rabbitmq_password=PASSWORD)
     stack.callback(process.stop)

@@ -105,10 +105,12 @@ def test_it_recovers_in_under_a_minute(played):
     assert seen.status == 0, seen.output
     assert seen.took_s < UNDER_S
     steps = [line for line in seen.output.splitlines() if line.startswith("  ✔")]
-    assert len(steps) == 8, seen.output
+    assert len(steps) == 9, seen.output
     assert all(re.search(r" \d+\.\d s$", line) for line in steps), seen.output
     assert "the real one" in steps[0]
-    assert "200, restarted" in seen.output
+    assert "200, deferred: evidence comes before the restart" in seen.output
+    card = seen.output[seen.output.index("Evidence before the restart") :]
+    assert re.search(r"read_reply \(stuck_consumer\.py:\d+\)\n +deliver ", card), "the stack shows the line in the chat"
     assert seen.output.index("✅ No action needed: mail-delivery recovered") > seen.output.index(steps[-1]), "the cards come last"
     assert "nothing is left running" in seen.output
     assert "\x1b" not in seen.output
@@ -137,7 +139,7 @@ def test_what_does_not_recover_is_said_so(played):
     ("number", "after", "arguments"),
     [
         pytest.param(signal.SIGINT, "mails are in mail.delivery", (), id="Ctrl-C in the middle"),
-        pytest.param(signal.SIGTERM, "200, restarted", ("--stand-in",), id="SIGTERM while Rundeck's job runs"),
+        pytest.param(signal.SIGTERM, "200, deferred", ("--stand-in",), id="SIGTERM while Rundeck's jobs run"),
         pytest.param(signal.SIGINT, "Unstick: a queue gets stuck", (), id="Ctrl-C while the broker starts"),
         pytest.param(signal.SIGINT, "a stand-in takes its place", ("--stand-in",), id="Ctrl-C while Unstick starts"),
     ],
