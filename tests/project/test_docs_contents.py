@@ -9,9 +9,10 @@ import pytest
 
 from functions.domain.model.codes import Phase, Reason
 from tests.simulation.broken import VARIANTS
-from tests.support.pages import PAGES, ROOT, sections, text_of
+from tests.support.pages import PAGES, ROOT, anchors, sections, text_of
 
 OPERATIONS, ARCHITECTURE, GUARANTEES = (ROOT / "docs" / f"{name}.md" for name in ("operations", "architecture", "guarantees"))
+OPERATIONS_JA = OPERATIONS.with_name("operations.ja.md")
 
 # --- operations.md -------------------------------------------------------------------------------------------------------------
 
@@ -25,6 +26,29 @@ def test_every_reason_code_has_its_section():
         (code, word) for code, body in found.items() for word in ("**Means:**", "**Then:**", "**Do:**") if word not in body
     ]
     assert not lacking
+
+
+def test_the_japanese_page_has_the_same_sections():
+    """Cards link there by the reason code; headings, codes, outcomes, phases and alerts are those of the English page."""
+    english, japanese = text_of(OPERATIONS), text_of(OPERATIONS_JA)
+    levels = [
+        re.findall(r"^(#+) ", re.sub(r"```.*?```", "", text, flags=re.DOTALL), re.MULTILINE) for text in (english, japanese)
+    ]
+    assert levels[0] == levels[1]
+    found = sections(OPERATIONS_JA, 3, "理由コード")
+    found.pop("理由コードのないエスカレーション")
+    assert list(found) == [f"`{reason.value}`" for reason in Reason]
+    assert {code.strip("`") for code in found} <= anchors(OPERATIONS_JA)
+    lacking = [
+        (code, word) for code, body in found.items() for word in ("**意味:**", "**この後:**", "**対応:**") if word not in body
+    ]
+    assert not lacking
+    before_the_log = (english.split("## What the log says")[0], japanese.split("## ログの意味")[0])
+    first_cells = [re.findall(r"^\| (`[^|]+`)", text, re.MULTILINE) for text in before_the_log]
+    assert first_cells[0] == [cell.replace("、", ", ") for cell in first_cells[1]]
+    assert list(sections(OPERATIONS_JA, 3, "Unstick 自身のアラート")) == list(
+        sections(OPERATIONS, 3, "Alerts about Unstick itself")
+    )
 
 
 def test_every_phase_is_in_the_table_of_what_is_stuck_open():
