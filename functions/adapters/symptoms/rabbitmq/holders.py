@@ -31,6 +31,7 @@ MOST_ASKED = 16
 """Consumers whose channels are read."""
 KEPT = 5
 NAME = 80
+"""Characters of a name or host that a document keeps."""
 SEES_ALL = frozenset({"monitoring", "administrator"})
 
 Ask = Callable[[list[str]], Sequence[Answer | Exception]]
@@ -87,7 +88,7 @@ def with_holders(seen: QueueSnapshot, page: Any, ask: Ask | None) -> QueueSnapsh
     holders = _ask_who_holds(asked, ask) if ask is not None else ()
     if not holders and len(channels) == 1:
         (only,) = channels.values()
-        holders = (Holder(only.peer_host, "", seen.unacked),)
+        holders = (Holder(only.peer_host[:NAME], "", seen.unacked),)
     return replace(seen, holders=holders)
 
 
@@ -105,7 +106,7 @@ def _ask_who_holds(channels: Mapping[str, Channel], ask: Ask) -> tuple[Holder, .
             continue
         only_this_queue = len({(one.queue.vhost, one.queue.name) for one in held.consumer_details}) <= 1
         messages = held.messages_unacknowledged if only_this_queue else None
-        one = Holder(channel.peer_host, names[channel.connection_name], messages, _since(held.idle_since, answer))
+        one = Holder(channel.peer_host[:NAME], names[channel.connection_name], messages, _since(held.idle_since, answer))
         other = holders.get(channel.connection_name)
         holders[channel.connection_name] = _together(other, one) if other else one
     return tuple(sorted(holders.values(), key=lambda one: (-(one.messages or 0), one.name, one.host))[:KEPT])
