@@ -331,7 +331,8 @@ class Unstick:
 
     def archive(self) -> list[dict[str, Any]]:
         """All ended incidents, oldest first."""
-        return [json.loads(body) for _, body in self._rows("SELECT path, body FROM archive WHERE path GLOB 'incidents/*'")]
+        query = "SELECT path, body FROM archive WHERE path GLOB 'incidents/*' ORDER BY path"
+        return [json.loads(body) for _, body in self._rows(query)]
 
     def outcomes(self, service: str) -> list[dict[str, Any]]:
         """How the incidents of this service ended, oldest first."""
