@@ -29,9 +29,10 @@ locals {
     ]
   ])...)
 
-  # What tells a forged request, or a forged approval link, from a true one is mounted as a file: Google's client for it takes as long to load as all the rest of
+  # What tells a forged request, approval link or press in Slack from a true one is mounted as a file: Google's client for it takes as long to load as all the rest of
   # a start, and anybody may send a forged request. Name of the secret -> its version; a volume has one version.
-  door = { for name, versions in { for pair in concat(local.named.grafana, local.named.signing_keys) : pair[1] => coalesce(pair[2], "latest")... } : name => versions[0] }
+  slack = regexall(local.reference, jsonencode([for channel in values(try(local.config.channels, {})) : try(channel.signing_secret, "")]))
+  door  = { for name, versions in { for pair in concat(local.named.grafana, local.named.signing_keys, local.slack) : pair[1] => coalesce(pair[2], "latest")... } : name => versions[0] }
 }
 
 resource "terraform_data" "config" {

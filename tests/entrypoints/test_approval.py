@@ -452,6 +452,19 @@ def test_colours_have_the_contrast_of_wcag_aa() -> None:
             assert (light + 0.05) / (dark + 0.05) >= 4.5, (fore, back)
 
 
+@pytest.mark.parametrize(("signed_in", "may"), [("anna@example.com", True), ("h.tanaka@example.com", False), ("", False)])
+@pytest.mark.parametrize("act", ["restart", "decline"])
+def test_approvers_are_known_by_the_proxy_alone(tmp_path: Path, signed_in: str, may: bool, act: str) -> None:
+    """What somebody types is no proof, and an id of Slack's is none here."""
+    with stuck_mail(tmp_path, more=f"identity_header: {SIGNED_IN}", approvers="[anna@example.com, U0123ABCD]") as mail:
+        mail.alert()
+        page = mail.press(headers={SIGNED_IN: signed_in}, act=act, who="anna@example.com")
+        assert (page.status_code == 200) is may
+        assert (mail.document().incident is not None and mail.incident().phase is Phase.ASKED) is not may
+        if not may:
+            assert "Only the runbook's approvers may decide this" in words(page).replace("&#x27;", "'")
+
+
 # --- taking an escalation ----------------------------------------------------------------------------------------------
 
 

@@ -41,6 +41,7 @@ runbooks:
   - name: mail-delivery
     match: ['alertname="RabbitMQQueueStuck"']
     mode: {mode}
+    approvers: {approvers}
     restart: {{job: {job}, options: {{service: '${{labels.service}}'}}, allow: {{service: '[a-z0-9-]{{1,40}}'}}}}
     symptom: {{rabbitmq: {{}}}}
     root_cause: https://tracker.example.com/MAIL-123
@@ -148,6 +149,7 @@ def stuck_mail(
     public_url: str = PUBLIC_URL,
     job: Job | None = None,
     more: str = "",
+    approvers: str = "[]",
 ) -> Iterator[StuckMail]:
     """Everything up and stuck; SECRETS must be in the environment. `more`: lines for the top of the configuration."""
     with RabbitDouble() as rabbit, Rundeck(job or Job()) as rundeck:
@@ -160,6 +162,7 @@ def stuck_mail(
             language=language,
             mode=mode,
             more=more,
+            approvers=approvers,
             job=(job or Job()).id,
         )
         yield StuckMail(Adapters(parse_config(text)), rundeck, rabbit, queue)

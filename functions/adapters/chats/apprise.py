@@ -21,6 +21,9 @@ MAX_TITLE = 250
 MENTION = re.compile(r"@[\w.:-]{1,80}|<@[!&]?\d{1,20}>")
 """As Mattermost, Discord and Rocket.Chat write it. These services show the forms of other chats as plain text."""
 
+CALLS, CALMS = ("act",), ("fine",)
+"""What opens an alert at a service that calls people, and what closes it."""
+
 REMEDY = "put a valid apprise URL (such as mmosts://HOST/TOKEN) into the secret"
 
 
@@ -52,18 +55,46 @@ def post(settings: Settings, card: Card, *, thread: str | None, language: str, t
     """Post to the service. Raises Denied if apprise does not know the URL, Unavailable if the service refused the message."""
     ends = time.monotonic() + timeout_s
     service = _load_service(settings)
+    if _is_pager(service) and card.urgency not in (*CALLS, *CALMS):
+        return
+    notify_type = _tie_to_incident(service, card)
     title, body = _title_and_body(card, language, service.body_maxlen, service.title_maxlen)
     # Half of the time for each: apprise has no limit on the whole, and most services take one request.
     service.socket_connect_timeout = service.socket_read_timeout = max(0.1, (ends - time.monotonic()) / 2)
     try:
         # Apprise would escape text for a Markdown service character by character, links too; `literal` has done what is needed.
         body_format = None if service.resolve_format("text") == "markdown" else "text"
-        accepted = service.notify(body=body or title, title=title if body else "", body_format=body_format)
+        accepted = service.notify(
+            body=body or title, title=title if body else "", notify_type=notify_type, body_format=body_format
+        )
     except Exception as error:  # noqa: BLE001 - a plugin may raise anything, and its text may hold the URL
         raise Unavailable("apprise", f"{service.service_name} failed ({type(error).__name__})") from None
     if not accepted:
         settings.url.distrust()
         raise Unavailable("apprise", f"{service.service_name} did not accept the message")
+
+
+def _is_pager(service: Any) -> bool:
+    """Whether it calls people and keeps an alert open: PagerDuty, Opsgenie. Only what needs somebody goes there, and its end."""
+    return hasattr(service, "dedup") or hasattr(service, "alias")
+
+
+def _tie_to_incident(service: Any, card: Card) -> str:
+    """Give the messages of an incident one key where the service has such a thing, and return apprise's type of the message.
+
+    PagerDuty groups by the key and resolves on `success`; Opsgenie groups by its alias. JSON, XML and forms carry incident and
+    urgency, for receivers of one's own such as Grafana OnCall. Other services get `info`, as their types are pictures.
+    """
+    extras = getattr(service, "payload_extras", None)
+    if not _is_pager(service) and extras is None:
+        return "info"
+    if hasattr(service, "dedup"):
+        service.dedup, service.action = service.dedup or card.incident or None, "map"
+    if hasattr(service, "alias"):
+        service.alias = service.alias or card.incident or None
+    if extras is not None:
+        extras.update({"incident": card.incident, "urgency": card.urgency})
+    return "failure" if card.urgency in CALLS else "success" if card.urgency in CALMS else "warning"
 
 
 def _load_service(settings: Settings) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+from msgspec.structs import replace
 
 from functions.adapters.chats import google_chat, slack, teams
 from functions.domain.cards.card import compose
@@ -55,9 +56,11 @@ def test_google_chat_messages_meet_the_protocol(card: Card, language: str):
 
 @pytest.mark.parametrize(("card", "language"), CARDS)
 def test_slack_blocks_pass_slacks_own_checks(card: Card, language: str):
-    """slack_sdk's models check types and lengths of blocks when they are written."""
-    from slack_sdk.models.blocks import Block
+    """slack_sdk's models check types and lengths of blocks when they are written, those of buttons too."""
+    from slack_sdk.models.blocks import ActionsBlock, Block
 
-    blocks = slack.render(card, language)["blocks"]
+    answerable = replace(card, actions=tuple(slack.BUTTONS), token="t" * 400)
+    blocks = slack.render(answerable, language)["blocks"]
     parsed = Block.parse_all(blocks)
+    assert [len(block.elements) for block in parsed if isinstance(block, ActionsBlock)] in ([], [len(slack.BUTTONS)])
     assert [block.to_dict()["type"] for block in parsed] == [block["type"] for block in blocks]
