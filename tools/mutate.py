@@ -81,6 +81,17 @@ def places(operator: object, tree: object) -> int:
     return count
 
 
+def changed_by(mutant: Mutant) -> str | None:
+    """The file with the change; None where that is no Python, which every test would notice."""
+    right = (ROOT / mutant.path).read_text()
+    changed: str = mutate_code(right, get_operator(mutant.operator)(), mutant.occurrence) or right
+    try:
+        compile(changed, mutant.path, "exec")
+    except SyntaxError:
+        return None
+    return changed
+
+
 def survives(copy: Path, mutant: Mutant, changed: str) -> bool:
     """Whether the tests pass on the changed code."""
     file = copy / mutant.path
@@ -124,7 +135,9 @@ def main() -> int:
     parser.add_argument("--only", default="", help="only files whose path begins so")
     given = parser.parse_args()
     every = mutants(given.only)
-    sample = random.Random(given.seed).sample(every, min(given.count, len(every)))  # noqa: S311 - chance that can be repeated
+    drawn = random.Random(given.seed).sample(every, min(given.count, len(every)))  # noqa: S311 - chance that can be repeated
+    texts = {mutant: changed for mutant in drawn if (changed := changed_by(mutant))}
+    sample = list(texts)
     print(f"{len(sample)} of {len(every)} mutants, seed {given.seed}, {given.workers} workers", flush=True)
     ends, copies, survivors, tried = time.monotonic() + given.minutes * 60, SimpleQueue[Path](), 0, 0
     with tempfile.TemporaryDirectory(prefix="unstick-mutate-") as folder:
@@ -136,6 +149,7 @@ def main() -> int:
 
         first = copies.get()
         needed = {TESTS[place] for place in TESTS for mutant in sample if mutant.path.startswith(place)}
+        needed |= {SIMULATION for mutant in sample if mutant.path.startswith(SIMULATED)}
         for tests in sorted(needed):
             if not passes(first, tests):
                 print(f"mutate: {' '.join(tests)} fail on the unchanged code, so they can tell nothing", file=sys.stderr)
@@ -145,8 +159,7 @@ def main() -> int:
         def test(mutant: Mutant) -> str | None:
             if time.monotonic() > ends:
                 return None
-            right = (ROOT / mutant.path).read_text()
-            changed = mutate_code(right, get_operator(mutant.operator)(), mutant.occurrence) or right
+            right, changed = (ROOT / mutant.path).read_text(), texts[mutant]
             copy = copies.get()
             try:
                 return difference(right, changed, mutant.path) if survives(copy, mutant, changed) else ""
