@@ -253,6 +253,23 @@ def test_a_person_has_it_restarted_once_more(started: Callable[..., Team]) -> No
     assert len(team.place.rundeck.posts()) == 1
 
 
+def test_a_message_that_is_over_pauses_nothing(started: Callable[..., Team]) -> None:
+    """Nobody knows any more whose approvers count."""
+    team = started(approvers=["U0OTHER00"])
+    team.place.alerted()
+    message = team.message()
+    payload = team.payload("pause", message=message)
+    payload["user"]["id"] = "U0OTHER00"
+    decline = team.payload("decline", "U0OTHER00", message)
+    for sent in (decline, payload):
+        before = set(team.place.wake_ups())
+        team.send(sent)
+        (wake_up,) = set(team.place.wake_ups()) - before
+        assert team.place.delivered(wake_up)[0] == 200
+    assert current_adapters().load("pause", 5) is None
+    assert "no longer current" in team.slack.answers[-1]["text"]
+
+
 def test_a_person_pauses_for_an_hour(started: Callable[..., Team]) -> None:
     """The kill switch is on until then; the other buttons stay in the message, which says who paused."""
     team = started()

@@ -164,7 +164,9 @@ def _runbook_of(document: Document, nonce: str) -> str:
     """The runbook of what the message asks."""
     if document.incident is not None and document.incident.nonce == nonce:
         return document.incident.runbook
-    return document.escalation.runbook if document.escalation else ""
+    if document.escalation is not None and document.escalation.nonce == nonce:
+        return document.escalation.runbook
+    return ""
 
 
 def _may(pressed: _Pressed, approvers: tuple[str, ...]) -> bool:
@@ -223,7 +225,10 @@ def _restart(pressed: _Pressed, document: Document) -> bool:
     return advance(pressed.ports, pressed.key, wanted, pressed.budget) is not None
 
 
-def _pause(pressed: _Pressed, _document: Document) -> bool:
+def _pause(pressed: _Pressed, document: Document) -> bool:
+    """Only from a message that is current: of another one nobody knows the runbook, and so not who may."""
+    if not _runbook_of(document, pressed.nonce):
+        return False
     from functions.application.kill_switch import announce, turn
     from functions.domain.model.observations import Pause
 
