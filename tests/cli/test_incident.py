@@ -39,7 +39,7 @@ def test_an_archived_incident_is_told_in_order(here: Line) -> None:
     shown = here.run("incident", ID, code=0, env={"COLUMNS": "80"}).stdout
     kinds = [row.split()[1] for row in shown.splitlines() if len(row) > 8 and row[4:5] == ":" and row[7:8] == ":"]
     assert (kinds[0], kinds[-1]) == ("alert", "outcome")
-    assert {"look", "decision", "restart", "verdict"} <= set(kinds)
+    assert {"check", "decision", "restart", "verdict"} <= set(kinds)
     assert "held by mail-worker-2 (10.0.3.7)" in " ".join(shown.split())
     too_long = [row for row in shown.splitlines() if columns(row) > 80 and "http" not in row]
     assert too_long == []

@@ -137,7 +137,7 @@ def test_the_incident_is_told_in_order_with_who_held_the_message(town, began):
     )
     assert ran.returncode == 0, ran.stderr
     told = json.loads(ran.stdout)
-    kinds = [entry["kind"] for entry in told["timeline"] if entry["kind"] not in ("look", "verdict")]
+    kinds = [entry["kind"] for entry in told["timeline"] if entry["kind"] not in ("check", "verdict")]
     assert (kinds[0], kinds[-1]) == ("alert", "outcome")
     assert kinds.index("decision") < kinds.index("restart")
     (before,) = [queue["before"] for queue in told["incident"]["queues"]]

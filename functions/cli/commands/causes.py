@@ -23,7 +23,7 @@ from functions.domain.causes.model import Common, Kind, Pattern
 from functions.domain.causes.ticket import draft
 from functions.domain.causes.words import LINES_SHOWN, before_the_restart, counted, judgement, sentence
 from functions.domain.model.runbooks import Rules
-from functions.domain.texts.evidence_lines import choose_lines
+from functions.domain.texts.evidence_lines import MARK, choose_lines
 from functions.runtime.errors import Denied, Unavailable
 
 DAY_S = 86400.0
@@ -116,7 +116,8 @@ def _lines(outputs: Sequence[str], healthy: Sequence[str]) -> tuple[Pattern, ...
     """All lines where healthy samples can tell which are always there; else those that cards show."""
     from functions.cli.log_templates import mine  # 60 ms and more, and only where there is evidence
 
-    samples = [text.splitlines() if healthy else choose_lines(text) for text in (*outputs, *healthy)]
+    texts = [*outputs, *healthy]
+    samples = [[line.removeprefix(MARK) for line in text.splitlines()] if healthy else list(choose_lines(text)) for text in texts]
     with output.progress("comparing lines", len(samples)) as advance:
         templates = mine(samples, advance)
     return common_lines(templates[: len(outputs)], templates[len(outputs) :])

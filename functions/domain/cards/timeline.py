@@ -44,7 +44,7 @@ VERDICTS: Mapping[Verdict, Text] = {
 
 
 class Entry(Struct, frozen=True):
-    """One thing that happened. `kind`: alert, look, decision, evidence, restart, verdict or outcome."""
+    """One thing that happened. `kind`: alert, check, decision, evidence, restart, verdict or outcome."""
 
     at: float
     """On our clock."""
@@ -98,14 +98,14 @@ def _looks(watched: QueueState, times: Sequence[float]) -> Iterator[Entry]:
         else:
             said = Text("{before} → {count} message", "{before} → {count} messages", before=first, count=last)
         if first != last or last != former:
-            yield Entry(at, "look", named(queue, said))
+            yield Entry(at, "check", named(queue, said))
         former = last
 
 
 def _before(watched: QueueState) -> Iterator[Entry]:
     """All that was seen right before the restart."""
     if watched.before is not None:
-        yield Entry(watched.before.at, "look", named(tidy(watched.queue.name, QUEUE_NAME), describe(watched.before)))
+        yield Entry(watched.before.at, "check", named(tidy(watched.queue.name, QUEUE_NAME), describe(watched.before)))
 
 
 def describe(seen: QueueSnapshot) -> Phrase:

@@ -43,7 +43,7 @@ figcaption{color:#555b66;font-size:.85rem}
 """  # noqa: E501 - a rule stays on its line
 KINDS = {
     "alert": Text("Alert"),
-    "look": Text("Check"),
+    "check": Text("Check"),
     "decision": Text("Decision"),
     "evidence": Text("Evidence"),
     "restart": Text("Restart"),

@@ -34,7 +34,7 @@ OUTCOME = Outcome("7f3a9c21", Ending.ESCALATED, None, NOW + 1, ())
 
 
 def kinds(entries: tuple[Entry, ...]) -> list[str]:
-    return [entry.kind for entry in entries if entry.kind != "look"]
+    return [entry.kind for entry in entries if entry.kind != "check"]
 
 
 def test_the_entries_are_in_the_order_of_time() -> None:
@@ -51,7 +51,7 @@ def test_what_each_entry_says() -> None:
         kind == "decision" and text.startswith("waits: ") and text.endswith("(restarted 4 min ago)") for kind, text in shown
     )
     assert ("decision", "restarts: attempt 1") in shown
-    looks = [text for kind, text in shown if kind == "look"]
+    looks = [text for kind, text in shown if kind == "check"]
     assert any("20 unacknowledged (41 kB)" in text and "held by mail-worker-2 (10.0.3.7)" in text for text in looks)
     assert any(kind == "verdict" and "still stuck (615 messages, 1 consumer)" in text for kind, text in shown)
     assert ("outcome", "a person is needed") in shown
@@ -59,7 +59,7 @@ def test_what_each_entry_says() -> None:
 
 def test_the_depth_between_two_entries_is_one_entry() -> None:
     """A curve has dozens of points; nobody reads them as lines."""
-    looks = [str(entry.text) for entry in tell(told(), OUTCOME) if entry.kind == "look"]
+    looks = [str(entry.text) for entry in tell(told(), OUTCOME) if entry.kind == "check"]
     assert len(told().queues[0].curve) > 3 * len(looks)
     assert looks[0].startswith("mail.outgoing: ")
     assert " → " in looks[0]
