@@ -16,7 +16,8 @@ from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.text import Text
 
 START_S = 5.0
-KEEP_S = 3.0
+KEEP_S = 2.0
+"""Beside the save, so that only a store that is slow for the output alone delays the restart by so much."""
 READ_S = 3.0
 """For each check of the run. The last one may end so much after `within`."""
 

@@ -253,15 +253,13 @@ def _needs_look(document: Document, event: Event, now: float) -> bool:
 
 
 def _write_ahead_and_save(ports: Ports, loaded: LoadedDocument, change: Step, budget: Budget) -> Saved:
-    """Create the wake-up if none exists yet, then save. With the save of a start: claim its slot, read the kill switch."""
+    """Create the wake-up if none exists yet, then save. With the save of a start: claim its slot, read the kill switch.
+
+    With any save: keep evidence. It is kept before the step acts, and its failure is nobody's.
+    """
     document, timeout_s = change.document, budget.at_most(STORE_S)
-    ahead: list[Callable[[], Any]] = []
-    for act in change.acts:
-        match act:
-            case Wake():
-                ahead.append(partial(ports.wake, act.at, {"target": document.key}, timeout_s))
-            case Keep():
-                ahead.append(partial(keep_evidence, ports, act, timeout_s))
+    wakes = [act for act in change.acts if isinstance(act, Wake)]
+    ahead: list[Callable[[], Any]] = [partial(ports.wake, act.at, {"target": document.key}, timeout_s) for act in wakes]
     for result in ports.run_parallel(ahead, timeout_s) if ahead else ():
         unwrap(result)
     calls: list[Callable[[], Any]] = [
@@ -273,12 +271,13 @@ def _write_ahead_and_save(ports: Ports, loaded: LoadedDocument, change: Step, bu
         calls.append(partial(read_pause, ports, timeout_s))
     if claim is not None:
         calls.append(partial(ports.save, "storm", encode(claim), loaded.storm_generation, None, timeout_s))
+    kept = [act for act in change.acts if isinstance(act, Keep)]
     asked_at = ports.monotonic()
-    results = ports.run_parallel(calls, timeout_s)
+    results = ports.run_parallel([*calls, *(partial(keep_evidence, ports, act, timeout_s) for act in kept)], timeout_s)
     generation: str = unwrap(results[0])
     if document.due is not None and ports.now() >= document.due:
         _wake_again(ports, document.key, budget)
-    claimed = results[-1] if claim is not None and isinstance(results[-1], BaseException) else None
+    claimed = results[2] if claim is not None and isinstance(results[2], BaseException) else None
     return Saved(generation, claimed, results[1] if starts else None, asked_at)
 
 

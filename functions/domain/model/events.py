@@ -168,7 +168,7 @@ class Claim(Struct, frozen=True):
 
 
 class Keep(Struct, frozen=True):
-    """Before the save: keep the evidence of an incident in the archive. If that fails, the step goes on without."""
+    """With the save: keep the evidence of an incident in the archive. If that fails, the step goes on without."""
 
     incident: str
     output: str
