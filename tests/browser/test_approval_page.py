@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import axe_core_python
 import pytest
 
 from functions.runtime.text import Text, in_language
@@ -26,6 +28,10 @@ SMALL = """
 return [...document.querySelectorAll('a, button:not([hidden])')].map(e => [e.textContent, e.getBoundingClientRect()])
     .filter(([, box]) => box.height < 44 || box.width < 44).map(([text]) => text)
 """
+
+
+AXE = Path(axe_core_python.__file__).with_name("axe.min.js")
+AXE_RUN = "axe.run().then(found => arguments[0](found.violations.map(one => [one.id, one.nodes.map(node => node.html)])))"
 
 
 @pytest.fixture(scope="module")
@@ -208,6 +214,44 @@ def test_it_is_built_of_parts_that_screen_readers_know(browser: Chrome, mail: St
     assert levels[0] == 1
     assert levels.count(1) == 1
     assert all(after - before <= 1 for before, after in pairwise(levels))
+
+
+def violations(browser: Chrome) -> list[Any]:
+    """What axe-core finds wrong with the page as it is shown: contrast, names, landmarks, order."""
+    browser.execute_script(AXE.read_text(encoding="utf-8"))
+    found: list[Any] = browser.execute_async_script(AXE_RUN)
+    return found
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_violation_on_any_of_its_pages(browser: Chrome, mail: StuckMail, language: str, scheme: str) -> None:
+    """The page without scripts, the question, the answer, and the link that was used; on a light screen and on a dark one."""
+    feature = {"name": "prefers-color-scheme", "value": scheme}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+    try:
+        address = url(mail)
+        browser.get(address.partition("#")[0])
+        assert violations(browser) == []
+        browser.get("about:blank")  # else it is the same page at another place, which loads nothing
+        open_link(browser, mail)
+        background = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
+        assert (sum(map(int, re.findall(r"\d+", background)[:3])) < 3 * 128) is (scheme == "dark")
+        assert violations(browser) == []
+        press(browser)
+        shows(browser, in_language(language, Text("{subject} is being restarted", subject="mail-delivery")))
+        assert violations(browser) == []
+        browser.get(address)
+        shows(browser, in_language(language, Text("This link was already used")))
+        assert violations(browser) == []
+    finally:
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+
+def test_axe_sees_what_is_wrong(browser: Chrome, mail: StuckMail) -> None:
+    """A check that finds nothing anywhere would prove nothing."""
+    open_link(browser, mail)
+    browser.execute_script("document.querySelector('label').remove(); document.documentElement.removeAttribute('lang')")
+    assert {"html-has-lang", "label"} <= {name for name, _ in violations(browser)}
 
 
 def test_nothing_injected_runs(browser: Chrome, mail: StuckMail) -> None:
