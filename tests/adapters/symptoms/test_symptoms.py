@@ -1,0 +1,196 @@
+"""What every symptom must do. A new symptom is tested automatically, and fails here until it has a stand-in in systems.py."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import msgspec
+import pytest
+
+from functions.application.ports import Finding, SymptomAdapter
+from functions.application.serialization import decode, encode
+from functions.domain.decisions.health import judge_health
+from functions.domain.decisions.matching import NotRendered
+from functions.domain.model.alerts import QueueRef
+from functions.domain.model.codes import Health
+from functions.domain.model.incidents import QueueState
+from functions.domain.model.observations import QueueSnapshot
+from functions.domain.model.runbooks import Symptom
+from functions.runtime import registry
+from functions.runtime.errors import Denied, Unavailable
+from tests.adapters.symptoms.systems import SYSTEMS, System
+
+SYMPTOMS = registry.adapter_names("symptoms")
+MAX_REF_BYTES = 4000
+"""Of a queue in a document, which holds up to twenty."""
+
+
+@dataclass(frozen=True)
+class Lab:
+    name: str
+    adapter: ModuleType
+    system: System
+
+    @property
+    def symptom(self) -> Symptom:
+        found: Symptom = self.adapter.to_symptom(self.adapter.Symptom(**self.system.keys))
+        return found
+
+    def queue(self, name: str = "mail") -> QueueRef:
+        found: QueueRef = self.adapter.name_queue(self.symptom, {"queue": name})
+        return found
+
+    def look(self, *names: str, timeout_s: float = 5.0) -> list[Any]:
+        queues = [(self.queue(name), self.symptom.for_s) for name in names]
+        found: list[Any] = self.adapter.look_all(self.system.settings, queues, timeout_s=timeout_s)
+        return found
+
+    def check(self, **labels: str) -> list[Finding]:
+        found: list[Finding] = self.adapter.check(self.system.settings, self.symptom, labels, timeout_s=5.0)
+        return found
+
+
+@pytest.fixture(params=SYMPTOMS)
+def lab(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Lab]:
+    name = request.param
+    assert name in SYSTEMS, f"add a stand-in for {name} to tests/adapters/symptoms/systems.py and to SYSTEMS"
+    with SYSTEMS[name](tmp_path) as system:
+        monkeypatch.setenv("SYMPTOM_SECRET", system.secret)
+        system.fill(5)
+        yield Lab(name, registry.load_adapter("symptoms", name), system)
+
+
+@pytest.mark.parametrize("name", SYMPTOMS)
+def test_every_symptom_keeps_the_contract(name: str):
+    """Frozen structs for its keys at the top and in a runbook, and the functions of the contract with their parameters."""
+    adapter = registry.load_adapter("symptoms", name)
+    for struct in (adapter.Settings, adapter.Symptom):
+        assert issubclass(struct, msgspec.Struct)
+        assert struct.__struct_config__.frozen
+    for function in ("to_symptom", "name_queue", "look_all", "check"):
+        wanted = [one for one in inspect.signature(getattr(SymptomAdapter, function)).parameters if one != "self"]
+        assert list(inspect.signature(getattr(adapter, function)).parameters) == wanted, function
+
+
+@pytest.mark.parametrize("name", SYMPTOMS)
+def test_importing_it_loads_no_client(name: str):
+    """I7: a process starts with it; clients are imported inside of functions."""
+    heavy = ("requests", "urllib3", "google.auth", "pika", "redis")
+    program = f"import sys, functions.adapters.symptoms.{name}; print([one for one in {heavy} if one in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_its_keys_become_a_symptom_of_its_name(lab: Lab):
+    """The core finds the adapter by it, and has templates for all that a label fills in."""
+    assert lab.symptom.kind == lab.name
+    assert any("${labels.queue}" in template for template in lab.symptom.keys.values())
+    assert all(isinstance(template, str) for template in lab.symptom.keys.values())
+    assert lab.symptom.for_s > 0
+
+
+def test_a_queue_has_a_name_and_a_key(lab: Lab):
+    """The same labels give the same key, others another; what stands behind the second colon is shown to people."""
+    queue = lab.queue()
+    assert queue == lab.queue()
+    assert queue.kind == lab.name
+    assert queue.key.startswith(f"{lab.name}:")
+    assert "mail" in queue.key.split(":", 2)[2]
+    assert "mail" in queue.name
+    assert lab.queue("other").key != queue.key
+
+
+def test_a_queue_survives_the_store(lab: Lab):
+    """A wake-up looks at the queue of the document, long after its alert came."""
+    watched = QueueState(lab.queue(), "mail", 0.0)
+    stored = encode(watched)
+    assert decode(QueueState, stored, "mail") == watched
+    assert len(encode(lab.queue("a" * 120))) < MAX_REF_BYTES
+
+
+HOSTILE = ["", "a\nb", "a\x00b", "a\x1b[31m", "a\u2028b", "x" * 2000, "\ud800"]
+
+
+@pytest.mark.parametrize("value", HOSTILE, ids=ascii)
+def test_a_label_that_can_not_be_used_is_refused(lab: Lab, value: str):
+    """I8: missing, hostile and huge ones hold the restart."""
+    with pytest.raises(NotRendered):
+        lab.queue(value)
+
+
+def test_the_depth_is_read(lab: Lab):
+    """At our time, with all that it can tell as numbers of 0 or more, and None for the rest."""
+    began = time.time()
+    (seen,) = lab.look("mail")
+    assert isinstance(seen, QueueSnapshot), seen
+    assert seen.depth == 5
+    assert began <= seen.at <= time.time()
+    assert seen.behind_s >= 0
+    assert seen.consumers is None or seen.consumers >= 0
+    assert list(seen.depth_samples) == sorted(seen.depth_samples)
+
+
+def test_an_empty_queue_is_well_and_a_full_one_is_not(lab: Lab):
+    """I3: more than `max_messages` alone makes nobody restart anything, and fewer keep everybody from it."""
+    for depth, well in ((0, True), (5, False)):
+        lab.system.fill(depth)
+        (seen,) = lab.look("mail")
+        health, why, _ = judge_health(lab.symptom, seen, QueueState(lab.queue(), "mail", 0.0), time.time())
+        assert (health is Health.WELL) is well, why
+
+
+def test_what_is_wrong_with_one_queue_says_nothing_of_another(lab: Lab):
+    """Each has its own place: a snapshot, or why there is none, with a remedy."""
+    gone, mail, gone_too = lab.look("gone", "mail", "gone-too")
+    assert mail.depth == 5
+    for error in (gone, gone_too):
+        assert isinstance(error, Denied), error
+        assert error.remedy
+
+
+def test_what_does_not_answer_is_unavailable(lab: Lab):
+    """I4: never an exception, and never a queue that looks empty."""
+    lab.system.close()
+    (found,) = lab.look("mail")
+    assert isinstance(found, Unavailable | Denied), found
+    said = f"{found!r} {found} {getattr(found, 'remedy', '')}"
+    assert not lab.system.secret or lab.system.secret not in said
+
+
+def test_no_time_left_is_unavailable(lab: Lab):
+    """A webhook has eight seconds for all; none may be left."""
+    (found,) = lab.look("mail", timeout_s=0.0)
+    assert isinstance(found, Unavailable), found
+
+
+def test_check_finds_nothing_wrong_where_nothing_is(lab: Lab):
+    """Lines for people: what, whether it is right, and details."""
+    lines = lab.check(queue="mail")
+    assert lines
+    assert [line for line in lines if line.ok is False] == []
+    assert any(line.ok for line in lines)
+
+
+def test_check_says_what_is_wrong_and_what_to_do(lab: Lab):
+    """A queue that is not there, and a system that does not answer."""
+    gone = [line for line in lab.check(queue="gone") if line.ok is False]
+    lab.system.close()
+    down = [line for line in lab.check(queue="mail") if line.ok is False]
+    for wrong in (gone, down):
+        assert wrong
+        assert all(line.remedy for line in wrong)
+
+
+def test_check_says_that_labels_come_with_the_alert(lab: Lab):
+    """Before the first alert nobody knows them: that is no mistake, and the other lines are asked all the same."""
+    lines = lab.check()
+    assert [line for line in lines if line.ok is False] == []
+    assert any("with the alert" in str(line.detail) for line in lines)
