@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,10 @@ from tests.infra.project import Project
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Project:
-    found = Project(tmp_path)
-    found.give_all_secrets_a_value()
-    return found
+def project(tmp_path: Path) -> Iterator[Project]:
+    with Project(tmp_path) as found:
+        found.give_all_secrets_a_value()
+        yield found
 
 
 def state_of(

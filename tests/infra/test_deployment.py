@@ -20,8 +20,7 @@ KEPT = [("google_storage_bucket", "my-project-unstick-store"), ("google_cloud_ta
 
 @pytest.fixture
 def project(tmp_path: Path) -> Iterator[Project]:
-    with attached(UNSTICK_FAKE_CLOUD=str(tmp_path / "applied")) as provider:
-        found = Project(tmp_path, provider=provider)
+    with attached(UNSTICK_FAKE_CLOUD=str(tmp_path / "applied")) as provider, Project(tmp_path, provider=provider) as found:
         found.give_all_secrets_a_value()
         yield found
 
