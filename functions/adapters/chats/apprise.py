@@ -88,12 +88,13 @@ def _tie_to_incident(service: Any, card: Card) -> str:
     extras = getattr(service, "payload_extras", None)
     if not _is_pager(service) and extras is None:
         return "info"
+    incident = re.sub(r"[^A-Za-z0-9-]", "", card.incident)[:80]  # as ours are; a card may come from elsewhere
     if hasattr(service, "dedup"):
-        service.dedup, service.action = service.dedup or card.incident or None, "map"
+        service.dedup, service.action = service.dedup or incident or None, "map"
     if hasattr(service, "alias"):
-        service.alias = service.alias or card.incident or None
+        service.alias = service.alias or incident or None
     if extras is not None:
-        extras.update({"incident": card.incident, "urgency": card.urgency})
+        extras.update({"incident": incident, "urgency": card.urgency if card.urgency in _cards.SIGNS else ""})
     return "failure" if card.urgency in CALLS else "success" if card.urgency in CALMS else "warning"
 
 
