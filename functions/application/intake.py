@@ -73,10 +73,11 @@ def handle_notification(ports: Ports, cases: list[MatchedAlert], budget: Budget,
     groups = group_by_document(cases)
     now = ports.now()
     crowd, alone = len(groups) > DIRECT, len(groups) == 1
-    events = [
-        (key, AlertsReceived(tuple(matched), make_incident_id(key, now, matched), crowd=crowd, alone=alone, origin=origin))
-        for key, matched in groups.items()
-    ]
+    events = []
+    for key, matched in groups.items():
+        hurries = alone and not all(case.alert.is_suspicion for case in matched)
+        incident = make_incident_id(key, now, matched)
+        events.append((key, AlertsReceived(tuple(matched), incident, crowd=crowd, origin=origin, hurries=hurries)))
     direct, rest = events[:DIRECT], events[DIRECT:]
     lists = _pack_lists(rest)
     calls: list[Callable[[], Any]] = [partial(_decide_or_hand_over, ports, key, event, budget) for key, event in direct]

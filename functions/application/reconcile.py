@@ -165,12 +165,12 @@ def _load_and_observe(ports: Ports, key: str, event: Event, budget: Budget, *, f
         )
         store_s, wake_at = budget.at_most(STORE_S), ports.now() + FIRST_LOOK_S
         ahead: list[Callable[[], Any]] = [lambda: ports.load(key, store_s)]
-        if event.alone:
+        if event.hurries:
             # A wake-up does no harm, so it need not wait for the decision: should the job be started, it checks for the start.
             ahead.append(lambda: ports.wake(wake_at, {"target": key}, store_s))
         results = ports.run_parallel([*ahead, *calls], budget.at_most(STORE_S))
         stored = unwrap(results[0])
-        woken_at = wake_at if event.alone and _was_made(results[1]) else None
+        woken_at = wake_at if event.hurries and _was_made(results[1]) else None
         document = load_document(key, stored)
         seen, storm_generation = read(results[len(ahead) :])
         # If there are many queues, all those that were read may belong to an outcome.

@@ -159,6 +159,25 @@ def test_what_was_not_done_beside_costs_one_leg_more(refused):
         assert sent(ports) == ["run inc-1.1"]
 
 
+@pytest.mark.parametrize(
+    ("cases", "wakes"),
+    [
+        ([case()], 1),
+        ([case(labels={**alert().labels, "unstick": "suspicion"})], 0),
+        ([case(), replace(case(fingerprint="fp-2"), target=replace(TARGET, key="other"))], 0),
+    ],
+    ids=["an alert", "a suspicion", "two targets"],
+)
+def test_what_starts_nothing_leaves_at_most_one_wake_up(cases, wakes):
+    """One alert of one target may hurry. A suspicion waits anyway, and several targets have several."""
+    ports = Memory(mail=well)
+    notify(ports, *cases)
+    before = ports.wakes[:]
+    ports.calls.clear()
+    notify(ports, *cases)
+    assert len(ports.wakes) - len(before) == wakes
+
+
 def test_a_slot_of_which_nobody_knows_is_asked_for_again_later():
     """I3: the answer of the claim was lost; nothing is sent, and the next check comes `every` later, not at once."""
     ports = Memory()

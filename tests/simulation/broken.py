@@ -439,8 +439,8 @@ VARIANTS = (
         "a wake-up that comes too early, taken for the one that is needed",
         ((step, "_set_due", _earlier_will_do),),
         Faults(),
-        frozenset({"auto", "sick", "suspected", "untroubled", "one_clock"}),
-        "soon",
+        frozenset({"auto", "sick", "evidence", "one_clock"}),
+        "I10",
     ),
     Variant(
         "a start without its storm slot",

@@ -33,8 +33,8 @@ class AlertsReceived(Struct, frozen=True):
     left_out: int = 0
     """How many more alerts arrived that did not fit into one task of the scheduler."""
     origin: Origin = Origin()
-    alone: bool = False
-    """The only target of its notification: worth a wake-up that may turn out to be needless."""
+    hurries: bool = False
+    """The only target of its notification, and more than suspected: worth a wake-up that may turn out to be needless."""
 
 
 class TimerFired(Struct, frozen=True):
