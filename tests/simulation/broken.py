@@ -441,6 +441,7 @@ VARIANTS = (
         Faults(),
         frozenset({"auto", "sick", "evidence", "one_clock"}),
         "I10",
+        seed=2,
     ),
     Variant(
         "a start without its storm slot",
@@ -448,6 +449,7 @@ VARIANTS = (
         Faults(),
         frozenset({"auto", "sick", "many"}),
         "I3",
+        seed=3,
     ),
     Variant(
         "the POST before the save",
