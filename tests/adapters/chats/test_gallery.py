@@ -12,6 +12,7 @@ import pytest
 from functions.domain.cards.card import compose
 from functions.domain.cards.svg import card_svg, curve_svg, wrapped
 from functions.domain.model.messages import Card
+from tests.browser import chat_screens
 from tests.support.example_stories import EXAMPLES, LONG, NOW, hostile, rules
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -29,6 +30,16 @@ def test_the_gallery_shows_what_is_sent(picture: str):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(drawn, encoding="utf-8")
     assert path.read_text(encoding="utf-8") == drawn, "out of date: run with UPDATE=1"
+
+
+@pytest.mark.parametrize("chat", chat_screens.CHATS)
+def test_the_screens_of_the_chats_are_of_what_is_posted(chat: str):
+    """docs/screens has the JSON beside each picture; `python -m tests.browser.chat_screens` takes the pictures again."""
+    path = chat_screens.SCREENS / f"{chat}.json"
+    if os.environ.get("UPDATE") == "1":
+        path.write_text(chat_screens.as_text(chat), encoding="utf-8")
+    assert path.read_text(encoding="utf-8") == chat_screens.as_text(chat), "out of date: take the pictures again"
+    assert path.with_suffix(".png").exists()
 
 
 @pytest.mark.parametrize("name", [name for name, story in EXAMPLES.items() if story.incident and story.incident.queues])
