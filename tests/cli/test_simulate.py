@@ -55,6 +55,13 @@ def test_a_stuck_queue_would_be_restarted(here: Line) -> None:
     assert here.ports.list_documents(5) == []
 
 
+def test_an_evidence_job_does_not_put_off_what_is_simulated(here: Line) -> None:
+    """It comes before the restart that would follow, and is no hold."""
+    here.configured(runbook("mail-delivery", evidence={"job": job_id("evidence")}))
+    assert incident(here, FIRING, "--restamp", code=0)["action"] == "restarted"
+    assert here.rundeck.posts() == []
+
+
 def test_an_old_recording_is_stale_today(here: Line) -> None:
     """Without --restamp the alert is as old as it is: what would happen now is asked."""
     old = here.file(alert("mail-delivery", "mail.delivery", starts_at=time.time() - 30 * 86400))

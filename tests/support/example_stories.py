@@ -11,7 +11,7 @@ from functions.adapters.symptoms.rabbitmq import to_queue
 from functions.domain.cards.card_input import CardInput
 from functions.domain.model.alerts import Target
 from functions.domain.model.codes import Mode, Phase, Reason, Verdict
-from functions.domain.model.incidents import AlertRef, Escalation, Incident, PastAttempt, QueueState
+from functions.domain.model.incidents import AlertRef, Escalation, Evidence, Incident, PastAttempt, QueueState
 from functions.domain.model.observations import Execution, Holder, QueueSnapshot
 from functions.domain.model.runbooks import Recovered, Restart, Rules, Runbook, Symptom
 from functions.domain.texts.words import duration
@@ -151,6 +151,20 @@ TAIL = (
 )
 
 
+EVIDENCE = Evidence(
+    execution=replace(
+        RUNNING, id="1846", url=RUNNING.url.replace("1847", "1846"), status="succeeded", runner_ended_at=NOW + RUNNER_AHEAD_S
+    ),
+    lines=(
+        'Thread 71 (idle): "MainThread"',
+        "read_reply (smtp.py:41)",
+        "deliver (mail_worker.py:112)",
+        "on_message (mail_worker.py:58)",
+        "main (mail_worker.py:23)",
+    ),
+)
+
+
 def rules(language: str = "en") -> Rules:
     zone, url = "Asia/Tokyo", "https://unstick.example.com"
     ends = NOW + 7 * 86400
@@ -185,6 +199,7 @@ HANDED_OVER = Escalation("7f3a9c21", RUNBOOK.name, NOW, due=NOW + 1800)
 
 EXAMPLES: dict[str, CardInput] = {
     "started": CardInput("started", NOW, RUNBOOK, TARGET, INCIDENT),
+    "started-evidence": CardInput("started", NOW, RUNBOOK, TARGET, replace(INCIDENT, evidence=EVIDENCE)),
     "adopted": CardInput("started", NOW, RUNBOOK, TARGET, ADOPTED),
     "held-restart-refused": held(
         Reason.RESTART_REFUSED,

@@ -24,9 +24,9 @@ def check(*, config_path: str, as_json: bool, timeout_s: float, labels: tuple[st
     """Say what is right, what is wrong, and how to fix it.
 
     First the configuration, all its mistakes at once. Then every secret, without showing any. Then every system, with
-    exactly the permissions that Unstick needs there: Rundeck's token and each runbook's job (its options, and its guard
-    against late starts, which `mode: auto` requires), RabbitMQ's queues, the store, the scheduler and the chats. Nothing
-    is started, posted or changed; what the test of the store writes is removed again.
+    exactly the permissions that Unstick needs there: Rundeck's token and each runbook's jobs (their options, and the
+    guard against late starts, which `mode: auto` requires of the restart), RabbitMQ's queues, the store, the scheduler and
+    the chats. Nothing is started, posted or changed; what the test of the store writes is removed again.
     """
     ports = output.load_adapters(config_path)
     questions = checks.questions(ports, output.named_values("--label", labels), timeout_s)
