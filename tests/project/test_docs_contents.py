@@ -55,7 +55,7 @@ def test_every_phase_is_in_the_table_of_what_is_stuck_open():
     """Whatever `status` shows as a phase has its row."""
     section = sections(OPERATIONS, 2)["Something is stuck `open`"]
     rows = set(re.findall(r"^\| `([a-z]+)` \|", section, re.MULTILINE))
-    assert rows == {phase.value for phase in Phase} | {"untold", "unarchived"}
+    assert rows == {phase.value for phase in Phase} | {"untold", "unarchived", "escalated"}
 
 
 def test_every_alert_about_unstick_has_its_section():
