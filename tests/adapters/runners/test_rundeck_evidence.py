@@ -6,6 +6,7 @@ import json
 import math
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -123,6 +124,12 @@ def test_check_finds_all_well(double: Rundeck, settings: Settings):
     """No guard against late starts is asked for: the job only reads."""
     assert set(check(settings).values()) == {True}
     assert {request.method for request in double.requests} == {"GET"}
+
+
+def test_check_wants_no_option_that_works_undeclared(double: Rundeck, settings: Settings):
+    """Rundeck keeps the tag either way."""
+    double.state.jobs[EVIDENCE] = replace(evidence_job(), options=(Option("process", required=True),))
+    assert set(check(settings).values()) == {True}
 
 
 @pytest.mark.parametrize(

@@ -131,8 +131,10 @@ def _judge(judged: list[tuple[str, Any, Callable[[Any], list[Finding]]]]) -> lis
 def _check_evidence_definition(
     settings: Settings, options: tuple[str, ...], job: Mapping[str, Any], *, within_s: float
 ) -> list[Finding]:
+    declared = [option.get("name") for option in job.get("options") or () if isinstance(option, dict)]
+    tag = (settings.incident_option,) if settings.incident_option in declared else ()  # Rundeck keeps it in any case
     return [
-        _check_options((*options, settings.incident_option), job, "evidence.options"),
+        _check_options((*options, *tag), job, "evidence.options"),
         _check_timeout(job, math.inf, f"a minute, and above evidence.within, {within_s:g} s", EVIDENCE_TIMEOUT),
     ]
 
