@@ -15,6 +15,7 @@ from functions.bootstrap import Adapters
 from functions.domain.cards import approval_page
 from functions.domain.model.codes import Action, Phase, Reason
 from functions.domain.model.events import Resumed, TimerFired
+from functions.domain.model.incidents import Evidence
 from functions.domain.texts.reasons import REASONS
 from tests.doubles.rundeck import Job
 from tests.support.stuck_mail import PUBLIC_URL, SECRETS, StuckMail, stuck_mail, token_of
@@ -413,6 +414,15 @@ def test_a_link_of_an_older_form_is_answered_without_a_look_at_it(mail: StuckMai
     assert (page.status_code, "<form" in page.text) == (410, False)
     assert "newest message" in words(page)
     assert mail.rundeck.posts() == []
+
+
+def test_whoever_approves_sees_the_evidence(mail: StuckMail) -> None:
+    """What the job showed stands on the page, as text."""
+    mail.alert()
+    mail.change(evidence=Evidence(asked_at=1.0, lines=("read_reply (smtp.py:41)", "<b>deliver</b>")))
+    seen = mail.show().text
+    assert "Evidence before the restart" in seen
+    assert "read_reply (smtp.py:41)\n&lt;b&gt;deliver&lt;/b&gt;" in seen
 
 
 def test_untrusted_text_is_escaped_everywhere(mail: StuckMail) -> None:
