@@ -31,6 +31,8 @@ def promtool(*arguments: str, folder: Path = FOLDER) -> subprocess.CompletedProc
         ("test", "rules", "rules_test.yml"),
         ("check", "rules", "redis.rules.yml"),
         ("test", "rules", "redis.rules_test.yml"),
+        ("check", "rules", "jobs.rules.yml"),
+        ("test", "rules", "jobs.rules_test.yml"),
     ],
     ids=" ".join,
 )

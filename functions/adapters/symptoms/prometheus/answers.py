@@ -18,6 +18,7 @@ from msgspec import Struct, field
 from functions.adapters.symptoms.prometheus import promql
 from functions.adapters.symptoms.prometheus.settings import SYSTEM
 from functions.application.decoding import convert
+from functions.domain.decisions.health import RECENT_S
 from functions.domain.model.observations import QueueSnapshot, Unknown
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.http_client import Answer
@@ -98,7 +99,7 @@ def snapshot(asked: Asked, *, for_s: float, max_age_s: float, delay_s: float, at
             late = Text("the newest figures of `{query}` are {seconds} s old", query=query, seconds=round(one.age_s))
             raise Unavailable(SYSTEM, late)
     depths = points("depth", asked.before["depth"], now["depth"])
-    done, work, blind = now.get("done"), falls(depths), _holes(depths, for_s)
+    done, work, blind = now.get("done"), falls(depths), _holes(depths, max(for_s, RECENT_S))
     consumers = _consumers(now.get("consumers"))
     if done is not None:
         counter = points("done", asked.before["done"], done)
