@@ -609,7 +609,7 @@ VARIANTS = (
         frozenset({"observe", "sick"}),
         "I5",
     ),
-    Variant("no cooldown", (_replaced_guard("cooldown", _passes),), Faults(), frozenset({"auto", "sick"}), "I3", seed=42),
+    Variant("no cooldown", (_replaced_guard("cooldown", _passes),), Faults(), frozenset({"auto", "sick", "soon_again"}), "I3"),
     Variant(
         "no limit of restarts",
         (_replaced_guard("too_many_restarts", _passes),),

@@ -151,7 +151,7 @@ def _target(scenario: Scenario, app: str, rng: random.Random) -> None:
         _only_busy(scenario, app, names, rng, slow=suspected)
         return
     begins = BEGIN + rng.random() * 200.0
-    for _ in range(rng.choice([1, 1, 2])):
+    for _ in range(2 if "soon_again" in world.options else rng.choice([1, 1, 2])):
         heals = rng.choice([1.0, 1.0, 0.5, 0.0])
         own_s = begins + rng.choice([20.0, 150.0, 900.0]) if rng.random() < 0.15 else None
         for name in names:
@@ -163,7 +163,7 @@ def _target(scenario: Scenario, app: str, rng: random.Random) -> None:
             _alert(scenario, app, name, begins + rng.choice([70.0, 90.0, 130.0]), rng)
             if suspected:
                 _suspect(scenario, app, name, begins + also.random() * EVALUATED_S)
-        begins += rng.choice([900.0, 3000.0, 6000.0])
+        begins += 300.0 if "soon_again" in world.options else rng.choice([900.0, 3000.0, 6000.0])
     heals_now = {cause.queue: cause for cause in scenario.causes}
     before = world.on_restart
 
