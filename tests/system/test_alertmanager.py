@@ -38,9 +38,9 @@ def test_from_the_brokers_metrics_to_resolved(needed: Callable[..., None], tmp_p
         began = time.monotonic()
         stack.enter_context(alerting(tmp_path / "alerting", broker, unstick.url, basic_auth=(USER, PASSWORD)))
 
-        unstick.until(rundeck.posts, within_s=60, what="Alertmanager's webhook")
+        unstick.until(rundeck.posts, within_s=90, what="Alertmanager's webhook")
         told_s = time.monotonic() - began
-        assert told_s < SUSPECTED_S + 10, "Prometheus starts after the queue got stuck, and the machine may be busy"
+        assert told_s < SUSPECTED_S + 60, "people are told after five minutes; Prometheus starts late on a busy machine"
         outcome = unstick.until(lambda: unstick.outcomes(SERVICE), within_s=40)[0]
         assert (outcome["ending"], outcome["restarts"]) == ("recovered", 1)
         assert f"{QUEUE}: 5 → 0 messages, 1 consumer" in unstick.cards("recovered")[0]
