@@ -30,4 +30,4 @@ def test_a_day_of_illnesses_leaves_small_documents_and_none_open(seed: int) -> N
 def test_a_document_that_grows_is_found(module: object, limit: str) -> None:
     """Without one of the limits, the day is not called good."""
     with applied(Variant("without end", ((module, limit, lambda _: 100_000),), Faults(), frozenset())):
-        assert {violation.invariant for violation in day(4).violations} == {"size"}
+        assert {violation.invariant for violation in day(7).violations} == {"size"}
