@@ -282,9 +282,11 @@ def hostile(story: CardInput) -> CardInput:
     execution = replace(ENDED, id=LONG, url="javascript:alert(1)", status=LONG, user=LONG, tag=LONG)
     flat = ((0.0, 0),) * 5000
     watched = QueueState(to_queue(LONG, LONG), LONG, NOW, BEFORE, depth=-1, consumers=10**30, head_at=1e300, curve=flat)
+    evidence = (story.incident or INCIDENT).evidence
     incident = replace(
         story.incident or INCIDENT,
         id=LONG,
+        evidence=evidence and replace(evidence, execution=execution, lines=(LONG,) * 40, missing=LONG),
         queues=(watched,) * 40,
         triggers=(trigger,) * 1000,
         execution=execution,
