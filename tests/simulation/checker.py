@@ -125,8 +125,10 @@ def _told(world: World, records: list[Archive]) -> list[Violation]:
             record.outcome.ending, {record.outcome.ending.value, "not_approved"}
         )
         app = record.target.options["app"] if record.target else ""
-        bundled = record.outcome.ending is Ending.HELD and _bundled(world, app, record.outcome.at, record.outcome.at)
-        repeated = record.outcome.ending is Ending.HELD and _told_lately(world, app, record.outcome.at, record.outcome.at)
+        # What was only observed is archived when it was followed, up to a day after the hold.
+        held_at = record.outcome.at if record.incident.observed_at is None else record.incident.observed_at
+        bundled = record.outcome.ending is Ending.HELD and _bundled(world, app, held_at, held_at)
+        repeated = record.outcome.ending is Ending.HELD and _told_lately(world, app, held_at, held_at)
         if not kinds & wanted and not bundled and not repeated:
             found.append(Violation("I2", f"{record.incident.id} {record.outcome.ending} was not told, only {sorted(kinds)}"))
         if {"recovered", "escalated"} <= kinds:

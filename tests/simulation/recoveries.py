@@ -63,7 +63,7 @@ def _seen_well(world: World, name: str, run: Run, told_at: float) -> bool:
         if first is None:
             continue
         # Without Rundeck's clock, what lies between two looks is by the clocks of those who look. A look takes up to LOOK_S.
-        unread = any(first - LOOK_S <= at <= when + 1.0 for at in world.unread)
+        unread = any(first - LOOK_S <= at <= when + LOOK_S for at in world.unread)
         every_s = verify.every_s - 1.0 - (EXPORTER_LATE_S if world.faults.scrape_s else 0.0)
         if when - first >= (0.1 if unread else every_s):
             return True

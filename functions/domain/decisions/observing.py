@@ -59,7 +59,10 @@ def watch_observed(document: Document, incident: Incident, context: StepContext)
     observed_at = incident.observed_at if incident.observed_at is not None else incident.began_at
     ended = context.at >= observed_at + FOLLOWED_S
     judged = judge_queues(GuardContext(context.rules, runbook, document, incident, context.seen, context.at))
-    healthy = all(health is Health.WELL and _has_consumers(context, runbook, watched) for health, _, watched in judged)
+    healthy = all(
+        health is Health.WELL and _is_after(context, observed_at, watched) and _has_consumers(context, runbook, watched)
+        for health, _, watched in judged
+    )
     healed_at = (incident.healed_at if incident.healed_at is not None else context.at) if healthy else None
     execution = _restart_by_hand(incident, observed_at, context) or incident.execution
     incident = replace(
@@ -92,6 +95,12 @@ def is_over(incident: Incident, rules: Rules) -> bool:
     """Whether the runbook no longer observes, or is gone. What was only observed is never acted on: the next alert decides."""
     runbook = rules.runbooks.get(incident.runbook)
     return incident.phase is Phase.OBSERVING and (runbook is None or runbook.mode is not Mode.OBSERVE)
+
+
+def _is_after(context: StepContext, observed_at: float, watched: QueueState) -> bool:
+    """Whether the figures are younger than the hold. Older ones, which a missing scrape brings back, say nothing of it."""
+    seen = context.seen.queues.get(watched.queue.key)
+    return isinstance(seen, QueueSnapshot) and context.at - seen.behind_s > observed_at
 
 
 def _has_consumers(context: StepContext, runbook: Runbook, watched: QueueState) -> bool:

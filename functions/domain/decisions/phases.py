@@ -41,6 +41,9 @@ from functions.domain.model.runbooks import Runbook
 from functions.domain.texts.words import duration, worded
 from functions.runtime.text import Phrase, Text, join
 
+SLOT_AGAIN_S = 1.0
+"""After a lost storm slot. Several targets that try again at once only take the slots from each other, query after query."""
+
 FIRST_LOOK_S = 20.0
 """How long after a start Unstick checks for it, if its answer was lost. `webhook` creates that wake-up before it decides."""
 
@@ -122,9 +125,9 @@ def clear_escalation_if_healthy(document: Document, runbook: Runbook | None, con
     return end_escalation(document)
 
 
-def defer(document: Document, incident: Incident, runbook: Runbook, context: StepContext) -> Step:
-    """Leave the decision to an immediate wake-up, which has time to observe."""
-    incident = replace(incident, due=context.at)
+def defer(document: Document, incident: Incident, runbook: Runbook, context: StepContext, wait_s: float = 0.0) -> Step:
+    """Leave the decision to a wake-up, which has time to observe: an immediate one, or one in `wait_s`."""
+    incident = replace(incident, due=context.at + wait_s)
     return Step(
         replace(document, incident=incident), reply=reply_for_incident(document, incident, runbook, Action.DEFERRED, None)
     )
@@ -201,7 +204,8 @@ def _handle_unsent(document: Document, incident: Incident, runbook: Runbook, con
         return handle_hold(document, incident, runbook, context, decision)
     if context.at >= deadline_of(incident, runbook):
         return escalate(document, incident, runbook, context, event.unsent, event.refusal)
-    return defer(document, replace(incident, phase=Phase.DEFERRED), runbook, context)
+    wait_s = SLOT_AGAIN_S if event.unsent is Reason.TOO_MANY_TARGETS else 0.0
+    return defer(document, replace(incident, phase=Phase.DEFERRED), runbook, context, wait_s)
 
 
 def _handle_busy(document: Document, incident: Incident, context: StepContext, detail: Phrase) -> Step:

@@ -112,6 +112,12 @@ def test_an_emptied_queue_without_consumers_has_not_healed():
     assert look(observed(), 300, purged).document.incident.healed_at is None
 
 
+def test_figures_from_before_the_hold_do_not_heal():
+    """Where Prometheus missed a scrape, it shows older figures after newer ones: those of a queue that still worked."""
+    late = replace(healthy(300), queues={key: replace(well(NOW + 300), behind_s=310.0) for key in seen().queues})
+    assert look(observed(), 300, late).document.incident.healed_at is None
+
+
 def test_a_restart_by_hand_stands_in_the_record():
     """Unstick sees in Rundeck's history that a person restarted it, and when."""
     found = look(observed(), 620, seen(now=NOW + 620, history=ledger(BY_HAND))).document

@@ -128,6 +128,12 @@ def test_a_start_that_came_too_late_for_its_fence_is_decided_again_at_once():
     assert [act.tag for act in starts(woken(made.document, NOW + 29))] == ["inc-1.1"]
 
 
+def test_a_start_that_lost_its_storm_slot_is_decided_again_a_moment_later():
+    """Targets that all try again at once take the slots from each other, query after query."""
+    made = moved(starting(), StartResult("inc-1.1", unsent=Reason.TOO_MANY_TARGETS), at=NOW + 1)
+    assert (phase(made), made.document.due) == (Phase.DEFERRED, NOW + 2)
+
+
 def test_a_409_adopts_only_an_execution_with_the_targets_own_options():
     """`already_running` where it is ours to verify, else `job_busy`: waiting, no attempt."""
     busy = StartResult("inc-1.1", refusal="the job is already running", busy=True)
