@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import heapq
 import json
+import secrets
 import tempfile
 import threading
 import time
@@ -49,8 +50,8 @@ KNOWN_LIMIT_S = 20.0 + 15.0 + 5.0
 
 ENDS_S = 200.0
 SUSPICION = "RabbitMQQueueMaybeStuck"
-USER, PASSWORD = "alertmanager", "from-alertmanager-to-us"
-LOOKS = "of-a-user-that-only-looks"
+USER, PASSWORD = "alertmanager", secrets.token_hex(8)
+LOOKS = secrets.token_hex(8)
 AWAY_S, JOB_S = 40.0, 150.0
 
 
