@@ -50,7 +50,8 @@ KNOWN_LIMIT_S = 20.0 + 15.0 + 5.0
 
 ENDS_S = 200.0
 SUSPICION = "RabbitMQQueueMaybeStuck"
-USER, PASSWORD = "alertmanager", secrets.token_hex(8)
+USER = "alertmanager"
+PASSWORD = secrets.token_hex(8)
 LOOKS = secrets.token_hex(8)
 AWAY_S, JOB_S = 40.0, 150.0
 
