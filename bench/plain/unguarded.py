@@ -1,6 +1,6 @@
 """The same calls as Unstick's way of an alert, with nothing that holds a restart: what the calls themselves cost.
 
-Three documents, RabbitMQ's two pages and Rundeck's three lists at once; wake-up and a save; a save and a load; run; save.
+Three documents, RabbitMQ's two pages, Rundeck's three lists and a wake-up at once; two saves and a load; run; save.
 Documents, wake-ups and secrets are in the cloud where BENCH_BUCKET is set.
 """
 
@@ -52,6 +52,7 @@ def webhook(request: Request) -> tuple[str, int]:
         lambda: PLACE.load(labels["service"]),
         lambda: PLACE.load("pause"),
         lambda: PLACE.load("storm"),
+        lambda: PLACE.wake(time.time() + 600.0, _signed(labels["service"])),
         lambda: _get(f"{RABBITMQ}/{vhost}?{totals}", _broker()),
         lambda: _get(f"{RABBITMQ}/{vhost}/{queue}?{samples}", _broker()),
         lambda: _get(f"{RUNDECK}/executions?status=running&max=100", _runner()),
@@ -59,8 +60,7 @@ def webhook(request: Request) -> tuple[str, int]:
         lambda: _get(f"{RUNDECK}/executions?max=100", _runner()),
     ]
     _together(looks)
-    _together([lambda: PLACE.wake(time.time() + 600.0, _signed(labels["service"])), lambda: PLACE.save("storm", b"{}")])
-    _together([lambda: PLACE.save(labels["service"], body), lambda: PLACE.load("pause")])
+    _together([lambda: PLACE.save(labels["service"], body), lambda: PLACE.load("pause"), lambda: PLACE.save("storm", b"{}")])
     started = session().post(f"{RUNDECK}/run", json={"options": {"service": labels["service"]}}, timeout=TIMEOUT_S, **_runner())
     PLACE.save(labels["service"], started.content)
     return "", 200
