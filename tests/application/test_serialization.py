@@ -51,6 +51,7 @@ WATCHED = QueueState(
     NOW,
     3,
     4.5,
+    11,
     5,
     6,
     NOW,

@@ -96,9 +96,11 @@ def seconds_until_sure(symptom: Symptom, seen: QueueSnapshot | Unknown) -> float
 
 
 def _by_looks(symptom: Symptom, seen: QueueSnapshot, watched: QueueState, now: float) -> tuple[Health, Phrase, QueueState]:
-    """Judge by live checks alone, over `for_s`. They only show whether the depth falls."""
+    """Judge by live checks alone, over `for_s`: whether the depth falls, the head changes, or the counter of work rises."""
     since, depth = watched.ill_since, watched.ill_depth
-    remembered = replace(watched, ill_since=now if since is None else since, ill_depth=seen.depth, ill_head_at=seen.head_at)
+    acks = None if seen.ack_samples else seen.acks  # where there are samples, they say what the counter says, and when it rose
+    first = now if since is None else since
+    remembered = replace(watched, ill_since=first, ill_depth=seen.depth, ill_head_at=seen.head_at, ill_acks=acks)
     if since is None:
         again = Text(
             "depth {depth}; without earlier figures it takes {seconds} s to tell", depth=seen.depth, seconds=symptom.for_s
@@ -108,6 +110,9 @@ def _by_looks(symptom: Symptom, seen: QueueSnapshot, watched: QueueState, now: f
     if seen.depth < depth or head_moved:
         moving = Text("it is moving: depth {before} before, {now} now", before=depth, now=seen.depth)
         return Health.WELL, moving, replace(watched, ill_since=None)
+    if acks is not None and watched.ill_acks is not None and acks > watched.ill_acks:
+        worked = Text("processed since the check before: {count}", count=acks - watched.ill_acks)
+        return Health.WELL, worked, replace(watched, ill_since=None)
     seconds = round(now - since)
     if now - since < symptom.for_s:
         return Health.UNSURE, Text("depth {depth}, watched for {seconds} s", depth=seen.depth, seconds=seconds), remembered

@@ -576,6 +576,6 @@ def _next_attempt(document: Document, incident: Incident, runbook: Runbook, cont
 def _note_ill_looks(incident: Incident, looked: tuple[QueueState, ...]) -> tuple[QueueState, ...]:
     """The verifying queues, with the first of two checks that found them stuck."""
     return tuple(
-        replace(watched, ill_since=new.ill_since, ill_depth=new.ill_depth, ill_head_at=new.ill_head_at)
+        replace(watched, ill_since=new.ill_since, ill_depth=new.ill_depth, ill_head_at=new.ill_head_at, ill_acks=new.ill_acks)
         for watched, new in zip(incident.queues, looked, strict=True)
     )

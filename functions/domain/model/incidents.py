@@ -45,6 +45,7 @@ class QueueState(Struct, frozen=True):
     ill_depth: int = 0
     """The depth at the last of these checks."""
     ill_head_at: float | None = None
+    ill_acks: int | None = None
     depth: int | None = None
     acks: int | None = None
     moved_at: float | None = None

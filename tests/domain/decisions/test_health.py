@@ -177,6 +177,24 @@ def test_another_oldest_message_is_movement_only_where_both_looks_saw_one(heads,
     assert found is expected
 
 
+@pytest.mark.parametrize(
+    ("counters", "expected"),
+    [
+        pytest.param((7, 7), Health.ILL, id="stands still"),
+        pytest.param((7, 8), Health.WELL, id="rises"),
+        pytest.param((7, 0), Health.ILL, id="began again"),
+        pytest.param((None, 8), Health.ILL, id="not seen before"),
+        pytest.param((7, None), Health.ILL, id="not seen now"),
+    ],
+)
+def test_a_counter_without_samples_is_compared_between_two_looks(counters, expected):
+    """I3: a system that keeps no history, such as a table of jobs, and gets as many jobs as it finishes is not stuck."""
+    watched, found = WATCHED, None
+    for after_s, acks in zip((0.0, 60.0), counters, strict=True):
+        found, _, watched = judge_health(SYMPTOM, bare(50, NOW + after_s, acks=acks), watched, NOW + after_s)
+    assert found is expected
+
+
 def test_what_can_not_be_read_is_unknown_and_forgets_the_first_look():
     """I4: no look counts across a gap."""
     found, why, watched = judge_health(SYMPTOM, Unknown("401 from RabbitMQ"), replace(WATCHED, ill_since=NOW - 100), NOW)

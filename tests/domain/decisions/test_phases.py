@@ -341,10 +341,11 @@ def test_two_live_looks_for_apart_restart_where_statistics_are_off():
     assert at == NOW + 60
 
 
-def test_a_busy_queue_without_statistics_is_turned_away():
-    """The depth fell between the looks: well, told, and over."""
-    first = moved(Document("mail-key"), alerted(), seen(mail=bare(50)))
-    made = woken(first.document, NOW + 15, seen(now=NOW + 15, mail=bare(49)))
+@pytest.mark.parametrize(("depth", "acks"), [(49, 7), (50, 8), (60, 8)], ids=["fell", "as many came as were done", "more came"])
+def test_a_busy_queue_without_statistics_is_turned_away(depth, acks):
+    """The depth fell or the counter of work rose between the looks: well, told, and over."""
+    first = moved(Document("mail-key"), alerted(), seen(mail=bare(50, acks=7)))
+    made = woken(first.document, NOW + 15, seen(now=NOW + 15, mail=bare(depth, NOW + 15, acks=acks)))
     assert last(made) == (Ending.HELD, Reason.SYMPTOM_GONE)
 
 
