@@ -1,4 +1,4 @@
-"""docs/extending.md: its example of a symptom passes the conformance tests as it stands there, and nothing else is touched."""
+"""docs/extending.md: its examples pass the conformance tests as they stand there, and nothing else is touched."""
 
 from __future__ import annotations
 
@@ -8,11 +8,30 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 COPIED = ("functions", "tests", "pyproject.toml", "main.py")
+EXAMPLES = {
+    "jobs_table": ("functions/adapters/symptoms/jobs_table.py", "tests/adapters/symptoms/systems.py"),
+    "mattermost": ("functions/adapters/chats/mattermost.py", "tests/adapters/chats/services.py"),
+}
+CONFORMANCE = {"jobs_table": "tests/adapters/symptoms/test_symptoms.py", "mattermost": "tests/adapters/chats/test_chats.py"}
 
 
-def test_the_example_of_a_symptom_passes_the_conformance_tests(tmp_path: Path):
+def blocks() -> list[tuple[str, str]]:
+    """The files of the page, in its order."""
+    text = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
+    return re.findall(r"^```python file=(\S+)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+
+
+def test_each_file_of_the_page_belongs_to_an_example():
+    """So that none is left untested."""
+    assert [name for name, _ in blocks()] == [name for files in EXAMPLES.values() for name in files]
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_an_example_passes_the_conformance_tests(tmp_path: Path, example: str):
     """One file, and a stand-in: the tests take it in by themselves."""
     for name in COPIED:
         source, there = ROOT / name, tmp_path / name
@@ -20,27 +39,12 @@ def test_the_example_of_a_symptom_passes_the_conformance_tests(tmp_path: Path):
             shutil.copytree(source, there, ignore=shutil.ignore_patterns("__pycache__", "recordings", "system", "simulation"))
         else:
             shutil.copy(source, there)
-    text = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
-    blocks = re.findall(r"^```python file=(\S+)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
-    assert [name for name, _ in blocks] == ["functions/adapters/symptoms/jobs_table.py", "tests/adapters/symptoms/systems.py"]
-    for name, code in blocks:
-        path = tmp_path / name
-        path.write_text((path.read_text() if path.exists() else "") + "\n\n" + code)
-    command = [
-        sys.executable,
-        "-X",
-        "utf8",
-        "-m",
-        "pytest",
-        "-q",
-        "-n",
-        "0",
-        "-p",
-        "no:randomly",
-        "-o",
-        "addopts=-p no:schemathesis",
-    ]
-    command += ["tests/adapters/symptoms/test_symptoms.py", "-k", "jobs_table"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120)
+    for name, code in blocks():
+        if name in EXAMPLES[example]:
+            path = tmp_path / name
+            path.write_text((path.read_text(encoding="utf-8") + "\n\n" if path.exists() else "") + code, encoding="utf-8")
+    options = ["-q", "-n", "0", "-p", "no:randomly", "-o", "addopts=-p no:schemathesis"]
+    command = [sys.executable, "-X", "utf8", "-m", "pytest", *options, CONFORMANCE[example], "-k", f"{example} and not apprise"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=150)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
     assert " passed" in done.stdout

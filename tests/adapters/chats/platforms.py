@@ -11,10 +11,13 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import ModuleType
 from typing import Any, Self
 from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 import pytest
+
+from functions.runtime.secrets import SecretRef
 
 SECRET = "S3CR3T-do-not-show"
 
@@ -38,6 +41,11 @@ class HttpAnswer:
 
 class Platform:
     """Use it in a `with` block. It gives `next_answers` first, whatever is sent."""
+
+    mention = "@here"
+    """A mention in the platform's own form, as `pings` lists it; empty if the platform has none."""
+    secret_is_url = True
+    """Whether the secret is the address that is posted to, so that anything else is a mistake."""
 
     def __init__(self) -> None:
         self.taken: list[Call] = []
@@ -118,8 +126,12 @@ class Platform:
         raise NotImplementedError
 
     def secret(self) -> str:
-        """The value of the setting `url`."""
+        """The value of the secret setting."""
         raise NotImplementedError
+
+    def settings(self, chat: ModuleType, secret: SecretRef) -> Any:
+        """The chat's Settings for this platform; `secret` refers to the value above."""
+        return chat.Settings(url=secret)
 
     def pings(self, body: Any) -> list[str]:
         """Whom this message would wake."""
@@ -191,6 +203,8 @@ def slack_pings(body: Any) -> list[str]:
 
 
 class SlackWebhook(Platform):
+    mention = "<!channel>"
+
     def secret(self) -> str:
         return f"{self.url}/services/T0/B0/{SECRET}"
 
@@ -207,12 +221,18 @@ class SlackWebhook(Platform):
 class SlackApi(Platform):
     """The Web API, which answers errors with status 200."""
 
+    mention = "<!channel>"
+    secret_is_url = False
+
     def __init__(self) -> None:
         super().__init__()
         self.messages: dict[str, dict[str, Any]] = {}
 
     def secret(self) -> str:
         return f"xoxb-{SECRET}"
+
+    def settings(self, chat: ModuleType, secret: SecretRef) -> Any:
+        return chat.Settings(token=secret, channel="C0123456789", base_url=self.url)
 
     def handle(self, call: Call) -> HttpAnswer:
         error = self.problem(call)
@@ -251,6 +271,8 @@ class SlackApi(Platform):
 
 
 class GoogleChat(Platform):
+    mention = "<users/all>"
+
     def __init__(self) -> None:
         super().__init__()
         self.threads: dict[str, str] = {}
@@ -300,6 +322,8 @@ def buttons(body: Any) -> Iterator[Any]:
 
 
 class Teams(Platform):
+    mention = "oncall@example.com"
+
     def secret(self) -> str:
         return f"{self.url}/workflows/w/triggers/manual/paths/invoke?api-version=1&sig={SECRET}"
 
@@ -323,8 +347,8 @@ class Teams(Platform):
     def pings(self, body: Any) -> list[str]:
         """A mention needs its text in a text block and an entity; either alone is counted too."""
         content = body["attachments"][0]["content"]
-        entities = [entity["text"] for entity in content["msteams"]["entities"]]
-        written = [ping for text in strings(content["body"]) for ping in re.findall(r"<at>.*?</at>", text)]
+        entities = [re.sub(r"</?at>", "", entity["text"]) for entity in content["msteams"]["entities"]]
+        written = [ping for text in strings(content["body"]) for ping in re.findall(r"<at>(.*?)</at>", text)]
         return entities + [ping for ping in written if ping not in entities]
 
 

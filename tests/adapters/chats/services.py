@@ -1,5 +1,6 @@
-"""Stand-ins for chats that take text: Chatwork, and services behind apprise, each with its own limit and pings.
+"""Stand-ins for chats that take text: Chatwork, and services behind apprise, each with its own limit and pings; and DOUBLES.
 
+A new chat needs a stand-in here or in platforms.py, and its line in DOUBLES; test_chats.py does the rest.
 Limits and their sources: docs/decisions/chats.md.
 """
 
@@ -9,10 +10,13 @@ import json
 import math
 import re
 import time
+from types import ModuleType
 from typing import Any
 
 import pytest
 
+from functions.runtime.secrets import SecretRef
+from tests.adapters.chats import platforms
 from tests.adapters.chats.platforms import SECRET, Call, HttpAnswer, Platform
 
 ROOM = 123456789
@@ -104,6 +108,8 @@ class RocketChat(Service):
 
 
 class Chatwork(Service):
+    mention = "[toall]"
+    secret_is_url = False
     path = f"/v2/rooms/{ROOM}/messages"
     field_name = "body"
     limit = 65_535
@@ -111,6 +117,9 @@ class Chatwork(Service):
 
     def secret(self) -> str:
         return SECRET
+
+    def settings(self, chat: ModuleType, secret: SecretRef) -> Any:
+        return chat.Settings(token=secret, room=ROOM, base_url=f"{self.url}/v2")
 
     def problem(self, call: Call) -> str:
         if call.token != SECRET:
@@ -127,3 +136,19 @@ class Chatwork(Service):
     def busy(self, wait_s: float) -> HttpAnswer:
         """It says until when, in whole seconds of Unix time."""
         return HttpAnswer(429, "", {"X-RateLimit-Reset": str(math.ceil(time.time() + wait_s))})
+
+
+DOUBLES: dict[str, list[tuple[str, type[Platform] | None]]] = {
+    "console": [("console", None)],
+    "slack": [("slack-webhook", platforms.SlackWebhook), ("slack-bot", platforms.SlackApi)],
+    "google_chat": [("google_chat", platforms.GoogleChat)],
+    "teams": [("teams", platforms.Teams)],
+    "chatwork": [("chatwork", Chatwork)],
+    "apprise": [
+        ("apprise", platforms.AnyService),
+        ("apprise-discord", Discord),
+        ("apprise-mattermost", Mattermost),
+        ("apprise-rocket_chat", RocketChat),
+    ],
+}
+"""By the chat's name: what it can post to, each with the name of its tests. None: it posts nowhere."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from functions.application.decoding import convert
 from functions.application.ports import Finding, SymptomAdapter
 from functions.application.serialization import decode, encode
 from functions.domain.decisions.health import judge_health
@@ -106,6 +108,12 @@ def test_a_queue_has_a_name_and_a_key(lab: Lab):
     assert "mail" in queue.key.split(":", 2)[2]
     assert "mail" in queue.name
     assert lab.queue("other").key != queue.key
+
+
+def test_its_settings_survive_the_archive(lab: Lab):
+    """A function in the cloud starts with settings that were read when its archive was built."""
+    settings = lab.system.settings
+    assert convert(json.loads(msgspec.json.encode(settings)), lab.adapter.Settings) == settings
 
 
 def test_a_queue_survives_the_store(lab: Lab):
