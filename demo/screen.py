@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import textwrap
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,7 +30,7 @@ class Screen:
         self.columns = min(COLUMNS, shutil.get_terminal_size((COLUMNS, 24)).columns)
 
     def title(self, text: str) -> None:
-        print(f"\n{self._in(BOLD, text)}\n", flush=True)
+        print(f"\n{self._in(BOLD, textwrap.fill(text, self.columns))}\n", flush=True)
 
     def text(self, text: str = "") -> None:
         print(text, flush=True)
@@ -53,9 +54,11 @@ class Screen:
 
     def _over(self, sign: str, text: str, took_s: float) -> None:
         took = f"{took_s:.1f} s"
-        room = max(self.columns - len(text) - len(took) - 5, 2)
+        *before, last = textwrap.wrap(text, self.columns - len(took) - 7) or [""]
+        room = self.columns - len(last) - len(took) - 5
         clear = "\r\x1b[K" if self.moving else ""
-        print(f"{clear}  {sign} {text}{' ' * room}{self._in(DIM, took)}", flush=True)
+        lines = "".join(f"{line}\n    " for line in before) + last
+        print(f"{clear}  {sign} {lines}{' ' * room}{self._in(DIM, took)}", flush=True)
 
     def _in(self, colour: str, text: str) -> str:
         return f"{colour}{text}{PLAIN}" if self.coloured else text

@@ -213,7 +213,7 @@ def _check_clock(answer: Any) -> Finding:
         ahead_s = answers.runner_now(answer) - answer.at
     except Unavailable as error:
         return Finding(what, ok=False, detail=error.detail, remedy="have the proxy in front of Rundeck pass on the Date header")
-    return _finding(what, ok=abs(ahead_s) <= MAX_SKEW_S, remedy="keep both clocks by NTP", detail=f"{ahead_s:+.0f} s")
+    return _finding(what, ok=abs(ahead_s) <= MAX_SKEW_S, remedy="keep both clocks by NTP", detail=f"{ahead_s:+z.0f} s")
 
 
 def _finding(what: str, *, ok: bool | None, remedy: Phrase, detail: str = "") -> Finding:

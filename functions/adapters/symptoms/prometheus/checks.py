@@ -78,7 +78,7 @@ def _answers(outcome: Any) -> list[Finding]:
         return [Finding(what, ok=False, detail="what answers there is not Prometheus", remedy="Check `url`.")]
     right = True if abs(ahead_s) <= SKEW_S else None
     remedy = "" if right else "Set both clocks by NTP."
-    return [Finding(what, ok=True), Finding("Prometheus clock", right, f"{ahead_s:+.0f} s against ours", remedy)]
+    return [Finding(what, ok=True), Finding("Prometheus clock", right, f"{ahead_s:+z.0f} s against ours", remedy)]
 
 
 def _unnamed(symptom: Symptom, labels: Mapping[str, str]) -> Finding | None:

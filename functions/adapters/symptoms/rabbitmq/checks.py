@@ -144,7 +144,7 @@ def _clock(overview: Outcome) -> list[Finding]:
     except (Denied, Unavailable, KeyError, ValueError):
         return []
     right = abs(ahead_s) <= SKEW_S
-    return [Finding("RabbitMQ clock", right, f"{ahead_s:+.0f} s against ours", "" if right else "Set both clocks by NTP.")]
+    return [Finding("RabbitMQ clock", right, f"{ahead_s:+z.0f} s against ours", "" if right else "Set both clocks by NTP.")]
 
 
 def _readable(queue: QueueRef, totals: Outcome, page: Outcome) -> Finding:
