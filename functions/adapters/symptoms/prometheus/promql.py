@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from msgspec import Struct
 
@@ -104,7 +104,7 @@ def fill(query: str, place: re.Pattern[str], value_of: Callable[[str], str]) -> 
     for begin, end, text, is_pattern in _strings(query):
         if text.startswith("`") and place.search(text):
             raise ValueError("has a label in backticks, where nothing can be escaped; use quotes")
-        escape = _as_pattern if is_pattern else _as_text
+        escape = partial(_as_pattern if is_pattern else _as_text, quote=text[0])
         parts += [query[at:begin], place.sub(_filled(value_of, escape), text)]
         at = end
     return "".join((*parts, query[at:]))
@@ -123,13 +123,12 @@ def _filled(value_of: Callable[[str], str], escape: Callable[[str], str]) -> Cal
     return lambda place: escape(value_of(place[1]))
 
 
-def _as_text(value: str) -> str:
-    return "".join(_ESCAPED.get(sign, sign) for sign in value)
+def _as_text(value: str, quote: str) -> str:
+    """Only the quote that the string is in: Prometheus refuses a backslash before the other one (promql/parser/lex.go)."""
+    escaped = {"\\": "\\\\", quote: f"\\{quote}", "\n": "\\n"}
+    return "".join(escaped.get(sign, sign) for sign in value)
 
 
-def _as_pattern(value: str) -> str:
+def _as_pattern(value: str, quote: str) -> str:
     """RE2 takes a backslash before any sign of ASCII that is no letter or digit, and before nothing else."""
-    return _as_text("".join(f"\\{sign}" if sign.isascii() and not sign.isalnum() else sign for sign in value))
-
-
-_ESCAPED = {"\\": "\\\\", '"': '\\"', "'": "\\'", "\n": "\\n"}
+    return _as_text("".join(f"\\{sign}" if sign.isascii() and not sign.isalnum() else sign for sign in value), quote)
