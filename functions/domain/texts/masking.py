@@ -12,23 +12,28 @@ from functions.domain.texts.sanitize import ANSI, clean
 
 KEPT_BYTES = 256 * 1024
 MARGIN = 16 * 1024
-"""Read in addition, so that a secret that begins before what is kept is recognised: more than a private key has."""
+"""Read in addition and left out of what is kept, so that no secret is cut into two: more than a private key has."""
 MASK = "***"
-_VALUE = r"""(?:"[^"\n]*"|'[^'\n]*'|[^\s"',;&|)}\]]+)"""
-_NAMES = "(?:pass(?:word|wd|phrase)|pwd|secret|token|(?:api|access|private)[_-]?key|credentials?|session[_-]?id|cookie)"
+_VALUE = r"""(?:"(?:\\.|[^"\\\n])*"?|'(?:\\.|[^'\\\n])*'?|[^\s"']\S*)"""
+"""A quoted text whole, even without its end; anything else up to the next space, since a password has any sign."""
+_NAMES = "(?:pass(?:word|wd|phrase)|pwd|secret|token|(?:api|access|account|private)[_-]?key|credentials?|session[_-]?id|cookie)"
 KEYS = (
+    # the whole line: the parts of such a header have any names
+    r"(?i)(\bcookie[\"']?\s*:\s*)[^\n]+()",
+    r"(?i)(authorization[\"']?\s*[=:]\s*[\"']?(?:[a-z]+ +)?)[^\n]+()",
     # an assignment, a JSON member or an option of a command line whose name speaks of a secret
     rf"""(?i)({_NAMES}[A-Za-z0-9_.-]*["']?\s*(?:=>|:=|[=:])\s*(?:basic |bearer )?){_VALUE}()""",
+    rf"""(?i)((?:\b|_)pass["']?\s*(?:=>|:=|[=:])\s*){_VALUE}()""",
     rf"(?i)(--?{_NAMES}[A-Za-z0-9_-]*\s+){_VALUE}()",
-    r"(?i)(authorization[\"']?\s*[=:]\s*[\"']?(?:[a-z]+ +)?)[^\s\"',;]+()",
     r"(?i)(\bbearer\s+)[A-Za-z0-9._~+/=-]{8,}()",
-    r"([A-Za-z][A-Za-z0-9+.-]*://[^\s:/@\"']*:)[^\s/@\"']+(@)",  # the password in a URL
+    r"([A-Za-z][A-Za-z0-9+.-]*://[^\s:/@\"']*:)[^\s\"']+(@)",  # the password in a URL, which may have / and @ itself
 )
 FORMS = (
     r"()\beyJ[A-Za-z0-9_-]{6,}\.[A-Za-z0-9_-]{6,}\.[A-Za-z0-9_-]*()",  # JSON Web Token
     r"()\b(?:AKIA|ASIA)[A-Z0-9]{16}\b()",  # AWS
     r"()\bgh[pousr]_[A-Za-z0-9]{20,}()",  # GitHub
     r"()\bxox[a-z]-[A-Za-z0-9-]{10,}()",  # Slack
+    r"(hooks\.slack\.com/)[A-Za-z0-9/_-]+()",
     r"()\b(?:AIza[A-Za-z0-9_-]{30,}|ya29\.[A-Za-z0-9._-]{10,})()",  # Google
     r"()(?s:-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\z))()",
 )
@@ -42,6 +47,8 @@ def mask(output: str, patterns: tuple[str, ...] = ()) -> str:
         text = compiled(pattern).sub(rb"\1" + MASK.encode() + rb"\2", text)
     for pattern in patterns:
         text = compiled(pattern).sub(MASK.encode(), text)
+    if len(output) > KEPT_BYTES + MARGIN:  # or half a secret stays where colours and masks have made room for it
+        text = text[MARGIN:]
     return text[-KEPT_BYTES:].decode("utf-8", "ignore")
 
 

@@ -5,12 +5,20 @@ from __future__ import annotations
 import pytest
 
 from functions.domain.texts.evidence_lines import choose_lines
-from functions.domain.texts.masking import KEPT_BYTES, mask
+from functions.domain.texts.masking import KEPT_BYTES, MARGIN, mask
 
 SECRETS = {
     "assignment": ("DB_PASSWORD=hunter2 host=db", "DB_PASSWORD=*** host=db"),
     "quoted": ("secret: 'two words' x", "secret: *** x"),
+    "quoted, without its end": ('secret: "hunter2 and mo', "secret: ***"),
+    "quoted, with a quote in it": ('{"password": "hun\\"ter2", "n": 1}', '{"password": ***, "n": 1}'),
+    "any sign": ("password=)hun,ter&2;'x host=db", "password=*** host=db"),
+    "short name": ("DB_PASS=hunter2, pass: hunter2 bypass: 3", "DB_PASS=*** pass: *** bypass: 3"),
     "json": ('{"api_key": "hunter2", "n": 1}', '{"api_key": ***, "n": 1}'),
+    "url with signs": ("amqp://mail:hun/t@er2@rabbit:5672/%2F", "amqp://mail:***@rabbit:5672/%2F"),
+    "cookies": ("Cookie: theme=dark; sid=hunter2\nnext", "Cookie: ***\nnext"),
+    "digest": ('authorization: Digest username="mail", response="hunter2"', "authorization: Digest ***"),
+    "chat": ("https://hooks.slack.com/services/T0/B0/hunter2", "https://hooks.slack.com/***"),
     "url": ("amqp://mail:hunter2@rabbit:5672/%2F", "amqp://mail:***@rabbit:5672/%2F"),
     "header": ("Authorization: Basic aHVudGVyMg==", "Authorization: Basic ***"),
     "bearer": ("sent Bearer hunter2hunter2", "sent Bearer ***"),
@@ -59,6 +67,14 @@ def test_a_secret_at_the_cut_is_masked():
     secret = "h" * 900
     output = "password=" + secret + "\n" + "x" * (KEPT_BYTES - 500)
     assert "hhh" not in mask(output)
+
+
+def test_half_a_key_at_the_cut_is_left_out():
+    """Its beginning is not there to recognise it by, and dropped colours had made room for the rest."""
+    key = "-----BEGIN PRIVATE KEY-----\n" + "hunter2\n" * 400 + "-----END PRIVATE KEY-----\n"
+    coloured = "\x1b[31mred\x1b[0m\n" * 30_000
+    output = key + coloured[: KEPT_BYTES + MARGIN - len(key) // 2]
+    assert "hunter2" not in mask(output)
 
 
 def test_marked_lines_are_shown():
