@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import os
 import re
 import shutil
@@ -175,3 +176,41 @@ def test_each_has_an_id_of_its_own():
     """Rundeck has each UUID once, and none is a restart's."""
     ids = [definition(path.name)["uuid"] for path in (*JOBS, FOLDER / "job.yaml")]
     assert len(set(ids)) == len(ids) == 5
+
+
+NEEDED = {
+    "evidence-process.yaml": ["cat /proc/7/stack", "cat /proc/7/task/8/wchan", "ls -l /proc/7/fd", "ss -Htianp"],
+    "evidence-systemd.yaml": [
+        "cat /proc/7/stack", "cat /proc/7/task/8/wchan", "ls -l /proc/7/fd", "ss -Htianp",
+        "journalctl --no-pager --lines 100 --output short-iso --unit mail-delivery.service",
+    ],
+    "evidence-python.yaml": ["timeout 15 py-spy dump --pid 7"],
+    "evidence-java.yaml": ["timeout 15 jstack -l 7"],
+}  # fmt: skip
+TOO_MUCH = (
+    "cat /proc/../etc/shadow", "cat /proc/7/stack /etc/shadow", "cat /proc/7/environ", "cat /proc/7/root/etc/shadow",
+    "ls -l /proc/../root", "ls -l /proc/7/fd /root", "journalctl", "journalctl --file /etc/shadow",
+    "journalctl --no-pager --lines 100 --output short-iso --unit a.service --vacuum-size=1",
+    "timeout 15 py-spy dump --pid 7 --locals", "timeout 15 jstack -l -J-agentpath:/tmp/a.so 7", "timeout 15 sh",
+)  # fmt: skip
+
+
+def allows(rule: str, called: str) -> bool:
+    """Whether sudo lets it through: arguments in `^...$` are a regular expression, others words with wildcards."""
+    (path, _, arguments), (program, _, given) = rule.partition(" "), called.partition(" ")
+    if path.rpartition("/")[2] != program:
+        return False
+    if arguments.startswith("^") and arguments.endswith("$"):
+        return re.fullmatch(arguments[1:-1], given) is not None
+    return not arguments or fnmatch.fnmatchcase(given, arguments)
+
+
+@pytest.mark.parametrize("path", JOBS, ids=lambda path: path.name)
+def test_the_rights_for_sudo_are_no_more_than_the_script_needs(path: Path):
+    """A * of sudoers stands for spaces and slashes, too: `cat /proc/*` read /etc/shadow, `jstack -l *` loaded any library."""
+    (step,) = definition(path.name)["sequence"]["commands"]
+    (rules,) = re.findall(r"# rundeck ALL=\(\w+\) NOPASSWD: (.*)", step["script"])
+    for called in NEEDED[path.name]:
+        assert any(allows(rule, called) for rule in rules.split(", ")), called
+    for called in TOO_MUCH:
+        assert not any(allows(rule, called) for rule in rules.split(", ")), called
