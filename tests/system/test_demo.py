@@ -23,6 +23,8 @@ from tests.doubles.rabbitmq import RabbitDouble
 
 ROOT = Path(__file__).parents[2]
 UNDER_S = 60.0
+ENVIRONMENT = dict(os.environ)
+"""Read once: the demos are started by threads, while fixtures of the other tests change the process's own."""
 
 
 @contextmanager
@@ -31,7 +33,7 @@ def demo(tmp_path: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
     started = subprocess.Popen(
         [sys.executable, "-X", "utf8", "-m", "demo", *arguments],
         cwd=ROOT,
-        env={**os.environ, "TMPDIR": str(tmp_path)},
+        env=ENVIRONMENT | {"TMPDIR": str(tmp_path)},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
