@@ -12,11 +12,12 @@ from functions.adapters.symptoms.rabbitmq import to_queue
 from functions.application.intake import LISTED_BYTES, hand_over, handle_notification
 from functions.application.serialization import encode
 from functions.domain.model.alerts import MatchedAlert
-from functions.domain.model.bounds import ALERTS_KEPT, MAX_BYTES, QUEUES_KEPT, shrink
+from functions.domain.model.bounds import ALERTS_KEPT, MAX_BYTES, QUEUES_KEPT, TURNS_KEPT, before_restart, shrink
 from functions.domain.model.codes import Ending, Phase
 from functions.domain.model.events import AlertsReceived, TimerFired
-from functions.domain.model.incidents import AlertRef, Archive, Document, Outcome
+from functions.domain.model.incidents import AlertRef, Archive, Document, Escalation, Evidence, Outcome, QueueState, Turn
 from functions.domain.model.messages import Card, Message
+from functions.domain.model.observations import Holder
 from functions.runtime.errors import Unavailable
 from functions.runtime.parallel import MOST_THREADS, run_parallel
 from tests.support.memory import Memory
@@ -99,11 +100,21 @@ def large() -> Document:
         for n in range(ALERTS_KEPT)
     )
     watched = incident().queues[0]
+    curve = tuple((NOW + at / 7, 10**9) for at in range(120))
+    holders = (Holder("h" * 80, HOSTILE[:80], 10**9, NOW / 7),) * 5
+    before = before_restart(replace(sighting(), holders=holders))
     queues = tuple(
-        replace(watched, queue=to_queue("v" * 255, f"{n:0255}"), curve=tuple((NOW + at / 7, 10**9) for at in range(120)))
+        replace(watched, queue=to_queue("v" * 255, f"{n:0255}"), before=before, holders=holders, curve=curve)
         for n in range(QUEUES_KEPT)
     )
-    open_one = incident(Phase.VERIFYING, triggers=triggers, queues=queues, execution=execution())
+    evidence = Evidence(dict.fromkeys("abc", "v" * 1024), NOW, NOW, execution(), (HOSTILE[:240],) * 12, HOSTILE, HOSTILE)
+    history = (Turn(NOW, Phase.WAITING, None, HOSTILE, 1),) * TURNS_KEPT
+    open_one = incident(
+        Phase.VERIFYING, triggers=triggers, queues=queues, execution=execution(), evidence=evidence, history=history
+    )
+    escalation = Escalation(
+        "inc-0", "mail", NOW, NOW, "n" * 200, 3, HOSTILE, NOW, tuple(QueueState(one.queue, "mail", NOW) for one in queues)
+    )
     outcome = Outcome("inc-0", Ending.RECOVERED, None, NOW, triggers, queues=tuple(one.queue for one in queues))
     card = Card("held", "act", HOSTILE, ((HOSTILE, HOSTILE),) * 12, (HOSTILE,) * 12, (HOSTILE,) * 15, ((NOW, 5),) * 120)
     return Document(
@@ -113,6 +124,8 @@ def large() -> Document:
         (outcome,) * 20,
         tuple(Message(f"m{n}@ops", "ops", card) for n in range(100)),
         (Archive(TARGET, open_one, outcome),) * 20,
+        escalation=escalation,
+        passed={f"2026-10-{day:02}": 1440 for day in range(32)},
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from msgspec.structs import replace
 
 from functions.domain.model.codes import Phase, Reason
-from functions.domain.model.incidents import AlertRef, Archive, Document, Incident, Outcome, QueueState, Turn
+from functions.domain.model.incidents import AlertRef, Archive, Document, Evidence, Incident, Outcome, QueueState, Turn
 from functions.domain.model.messages import Message
 from functions.domain.model.observations import QueueSnapshot
 
@@ -75,10 +75,14 @@ def shrink(document: Document) -> Iterator[Document]:
                 queues=queues,
                 triggers=bare(document.incident.triggers),
                 history=document.incident.history[-FEW:],
+                evidence=_bare_evidence(document.incident.evidence),
             ),
         )
     yield document
     document = replace(document, to_tell=tuple(_bare_message(message) for message in document.to_tell))
+    yield document
+    if document.incident is not None:
+        document = replace(document, incident=_barest(document.incident))
     yield document
     while document.to_tell or document.to_archive:
         document = replace(document, to_tell=document.to_tell[1:], to_archive=document.to_archive[1:])
@@ -97,13 +101,34 @@ def bare(triggers: tuple[AlertRef, ...]) -> tuple[AlertRef, ...]:
 
 
 def _bare_queues(queues: tuple[QueueState, ...]) -> tuple[QueueState, ...]:
-    return (*queues[:1], *(replace(queue, curve=queue.curve[-FEW:], holders=()) for queue in queues[1:]))
+    """The queues with what decisions need; the first one keeps what cards show, too."""
+    return (*queues[:1], *(replace(_bare_queue(queue), curve=queue.curve[-FEW:]) for queue in queues[1:]))
+
+
+def _bare_queue(queue: QueueState) -> QueueState:
+    return replace(queue, holders=(), before=replace(queue.before, holders=()) if queue.before else None)
+
+
+def _bare_evidence(evidence: Evidence | None) -> Evidence | None:
+    """It is in the archive as a whole."""
+    return replace(evidence, lines=evidence.lines[:FEW]) if evidence else None
+
+
+def _barest(incident: Incident) -> Incident:
+    """The incident without anything that no decision reads, apart from its alerts and the options of its evidence job."""
+    queues = tuple(replace(_bare_queue(queue), curve=queue.curve[-FEW:]) for queue in incident.queues)
+    evidence = replace(incident.evidence, lines=()) if incident.evidence else None
+    return replace(incident, queues=queues, history=(), evidence=evidence)
 
 
 def _bare_record(record: Archive) -> Archive:
     incident, outcome = record.incident, record.outcome
     incident = replace(
-        incident, triggers=bare(incident.triggers)[:FEW], queues=_bare_queues(incident.queues), history=incident.history[-FEW:]
+        incident,
+        triggers=bare(incident.triggers)[:FEW],
+        queues=_bare_queues(incident.queues),
+        history=incident.history[-FEW:],
+        evidence=_bare_evidence(incident.evidence),
     )
     return replace(record, incident=incident, outcome=replace(outcome, triggers=outcome.triggers[:FEW]))
 
