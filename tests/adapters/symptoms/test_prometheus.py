@@ -157,6 +157,15 @@ def test_nan_is_unknown(server):
     assert health(server)[0] is Health.UNKNOWN
 
 
+@pytest.mark.parametrize("text", ["five", "", "0x5"])
+def test_a_text_that_is_no_number_is_unknown(server, text):
+    """It is no answer of Prometheus, but one that must not stop the step of the other queues."""
+    figures = [{"metric": {"unstick": number}, "value": [1.0, text], "values": [[1.0, text]]} for number in "01"]
+    server.refuses = (200, {"status": "success", "data": {"resultType": "vector", "result": figures}})
+    with pytest.raises(Unavailable, match="`depth` is not a number"):
+        look(server)
+
+
 def test_a_negative_depth_is_unknown(server):
     """kafka_exporter shows -1 for a partition without a committed offset."""
     server.series["jobs_waiting"] = Series(every(5, -1))

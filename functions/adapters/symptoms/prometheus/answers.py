@@ -146,7 +146,7 @@ def figure(query: str, outcome: Any, took_s: float) -> Figure:
     for series in _parts(query, outcome):
         if series.value is None:
             continue
-        asked_at, number = series.value[0], _number(series.value[1])
+        asked_at, number = series.value[0], to_number(series.value[1])
         if series.metric.get(WHICH) == "0":
             value, not_a_number = number, number is None
         elif number is not None:
@@ -161,7 +161,7 @@ def points(query: str, outcome: Any, newest: Figure) -> Points:
     taken: dict[float, float] = {}
     for series in _parts(query, outcome):
         for asked_at, text in series.values:
-            number = _number(text)
+            number = to_number(text)
             if number is not None and series.metric.get(WHICH) == "0":
                 values[asked_at] = number
             elif number is not None:
@@ -240,8 +240,12 @@ def _parts(query: str, outcome: Any) -> Sequence[Series]:
     return series
 
 
-def _number(text: str) -> float | None:
-    number = float(text) if text else math.nan
+def to_number(text: str) -> float | None:
+    """None for what is no number; what only looks like one to Python, such as `1_000`, Prometheus never sends."""
+    try:
+        number = float(text)
+    except ValueError:
+        return None
     return number if math.isfinite(number) else None
 
 

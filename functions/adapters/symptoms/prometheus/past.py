@@ -6,7 +6,7 @@ import math
 import time
 from urllib.parse import quote, urlencode
 
-from functions.adapters.symptoms.prometheus.answers import Envelope, good, shaped
+from functions.adapters.symptoms.prometheus.answers import Envelope, good, shaped, to_number
 from functions.adapters.symptoms.prometheus.client import ask
 from functions.adapters.symptoms.prometheus.settings import SYSTEM, Settings
 from functions.domain.model.alerts import QueueRef
@@ -46,4 +46,4 @@ def _points(query: str, outcome: object) -> list[tuple[float, float]]:
     series = shaped(good(outcome, query).json(), Envelope).data.result
     if len(series) > 1:
         raise Denied(SYSTEM, Text("`{query}` gives {count} series", query=query, count=len(series)), code="several")
-    return [(at, float(value)) for one in series for at, value in one.values if math.isfinite(float(value))]
+    return [(at, value) for one in series for at, text in one.values if (value := to_number(text)) is not None]

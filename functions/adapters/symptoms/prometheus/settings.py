@@ -23,7 +23,8 @@ from functions.runtime.text import Text, named
 SYSTEM = "prometheus"
 QUERIES = ("depth", "done", "consumers")
 MAX_BYTES = 2000
-"""Of the filled-in queries of one queue, together: a document keeps them, and a URL carries each with its selectors twice."""
+"""Of the filled-in queries of one queue, together: a document keeps them three times, and a URL carries each with its selectors
+twice. Twenty queues with so long ones make a document of twice its usual limit, which costs time and nothing else."""
 ANY_LABEL = r"[^\x00-\x1f]{1,255}"
 """What a label may be without a pattern of its own: it is escaped, so it changes no query."""
 NAME_SHOWN = 120
