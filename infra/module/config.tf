@@ -15,6 +15,7 @@ locals {
     annotations  = ["webhook", "verify", "report"] # who ends an incident posts them
     rundeck      = ["webhook", "verify", "report"]
     rabbitmq     = ["webhook", "verify", "report"]
+    prometheus   = ["webhook", "verify", "report"]
     signing_keys = ["webhook", "verify", "report"]
     channels     = ["webhook", "verify", "report"]
   }

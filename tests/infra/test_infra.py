@@ -166,6 +166,11 @@ run "annotations" {
   }
 
   assert {
+    condition     = toset([for one in local.accessors : one.reader if one.secret == "metrics"]) == toset(keys(local.entries))
+    error_message = "Read by: ${join(" ", keys(local.accessors))}"
+  }
+
+  assert {
     condition     = endswith(output.grafana.secret, "--secret=unstick-grafana-hmac")
     error_message = "Shown for Grafana: ${output.grafana.secret}"
   }
@@ -173,11 +178,13 @@ run "annotations" {
 """
 
 
-def test_the_token_for_annotations_is_read_by_those_who_post_them(module: Path) -> None:
-    """`webhook` and `verify` end incidents; and it is not taken for the secret that goes into the contact point."""
+def test_the_tokens_for_annotations_and_prometheus_are_read_by_those_who_use_them(module: Path) -> None:
+    """`webhook` and `verify` end incidents and look at queues; and neither is taken for the secret of the contact point."""
     config = module.parent / "unstick.cloud.yaml"
     token = "  annotations: {url: 'https://grafana.example.com', token: sm://example-project/annotator}\n"
-    config.write_text(config.read_text(encoding="utf-8").replace("grafana:\n", f"grafana:\n{token}", 1), encoding="utf-8")
+    written = config.read_text(encoding="utf-8").replace("grafana:\n", f"grafana:\n{token}", 1)
+    prometheus = "prometheus: {url: 'https://prometheus.example.com', token: sm://example-project/metrics}\n"
+    config.write_text(f"{written}\n{prometheus}", encoding="utf-8")
     (module / "tests" / "annotated.tftest.hcl").write_text(ANNOTATED, encoding="utf-8")
     status, said = run(module, "test", "-no-color", "-filter=tests/annotated.tftest.hcl")
     assert status == 0, said
