@@ -23,7 +23,7 @@ FLOOD_DOLLARS, MONTH_DOLLARS = 5.0, 10.0
 
 TOP = """# Benchmarks
 
-What you can count on, in your words. `make bench` wrote this page (`ARGS='--only restart-time'` writes this page alone, in five minutes); do not edit it by hand.
+What you can count on, as measured. `make bench` wrote this page (`ARGS='--only restart-time'` writes this page alone, in five minutes); do not edit it by hand.
 
 """
 NOTES = """
@@ -37,8 +37,8 @@ comparison with adnanh/webhook and ansible-rulebook; half an hour of load with f
 
 ## Time to restart
 
-A queue gets stuck while Prometheus, Alertmanager and Unstick run with [the shipped rules](../infra/prometheus/README.md) and Unstick's default times. Only the addresses are other ones, and a
-stand-in for Rundeck kills the consumer and starts it again, which takes {back:.1f} s here. Grafana's own rule is evaluated as often as Prometheus' and sent as soon, but Grafana
+A queue gets stuck while Prometheus, Alertmanager and Unstick run with [the shipped rules](../infra/prometheus/README.md) and Unstick's default times. Only the addresses differ, and a
+stand-in for Rundeck kills the consumer and starts it again, which takes {back:.1f} s here. Grafana's own rule is evaluated as often as Prometheus' and notifies as soon, but Grafana
 was not part of this. Median, and the slowest, in seconds:
 
 """

@@ -233,6 +233,7 @@ FORMATS: Mapping[str, Format] = {
         "a matcher in Alertmanager's syntax, such as 'service=\"mail\"'", lambda text: to_builtins(parse_matcher(_limited(text)))
     ),
     "pattern": Format("a regular expression of RE2 that the whole value must match, such as '[a-z0-9-]{1,40}'", _read_pattern),
+    "pattern-anywhere": Format("a regular expression of RE2, found anywhere, such as 'customer-[0-9]+'", _read_pattern),
     "days": Format("days such as mon-fri, 'sat,sun' or daily", read_days),
     "clock": Format("a time such as '09:00', up to '24:00'", _read_clock),
     "freeze": Format(

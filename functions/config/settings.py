@@ -135,8 +135,8 @@ class File(Struct, frozen=True, rename=key):
     """Of everything that people read."""
     time_zone: Annotated[str, written("time-zone")] = ""
     """Of freeze windows and of the times that people read. Default: `Asia/Tokyo` with `language: ja`, else `UTC`."""
-    mask: tuple[Annotated[str, written("pattern")], ...] = ()
-    """What is masked in evidence, besides passwords, tokens and keys that Unstick recognizes: whatever one of these matches."""
+    mask: tuple[Annotated[str, written("pattern-anywhere")], ...] = ()
+    """What Unstick masks in evidence, besides the passwords, tokens and keys that it recognizes: whatever one of these matches."""
     report: Report | None = None
     """The regular report of what the bug costs."""
 

@@ -62,9 +62,9 @@ class Symptom(Struct, frozen=True, rename=key):
     allow: Mapping[str, Annotated[str, written("pattern")]] = field(default_factory=dict)
     """By label: what its whole value must match. Without it any 255 characters may come; they are escaped."""
     max_messages: int = 0
-    """A queue is stuck if its depth is more than this,"""
+    """A queue is stuck only if its depth is more than this."""
     for_s: Annotated[float, duration(1, 3600)] = 60.0
-    """and for all of this time nothing was done."""
+    """A queue is stuck only if nothing was done for all of this time."""
     max_age_s: Annotated[float, duration(1, 3600)] = 120.0
     """Older figures count as unknown: at least two scrape intervals."""
     delay_s: Annotated[float, duration(0, 3600)] = 5.0

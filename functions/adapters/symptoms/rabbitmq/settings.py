@@ -40,9 +40,9 @@ class Symptom(Struct, frozen=True, rename=key):
     queue: Annotated[str, written("template")] = "${labels.queue}"
     """The queue's name."""
     max_messages: int = 0
-    """A queue is stuck if it has more messages (ready and unacknowledged) than this,"""
+    """A queue is stuck only if it has more messages (ready and unacknowledged) than this."""
     for_s: Annotated[float, duration(1, 3600)] = 60.0  # as far back as RabbitMQ keeps samples
-    """and for all of this time nothing acknowledged, or no consumer."""
+    """A queue is stuck only if nothing was acknowledged, or there was no consumer, for all of this time."""
 
 
 def to_symptom(keys: Symptom) -> runbooks.Symptom:
