@@ -239,9 +239,7 @@ def _escalated_again(card_input: CardInput, rules: Rules) -> Content:
 def _acknowledged(card_input: CardInput, rules: Rules) -> Content:
     by = tidy(card_input.escalation.taken_by if card_input.escalation else "", 120)
     headline = Text("{by} has taken {subject}", by=by, subject=facts.subject(card_input))
-    text: list[Phrase] = [
-        Text("Nobody is reminded any more. Unstick restarts it again once it is healthy or a person resumes it.")
-    ]
+    text: list[Phrase] = [Text("Nobody is reminded any more."), HANDS_OFF]
     return Content("watch", headline, text, facts.gathered(card_input, rules, facts.taken, facts.since))
 
 

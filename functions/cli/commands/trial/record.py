@@ -33,7 +33,7 @@ def record(*, folder: str, host: str, port: int, count: int | None) -> None:
     except OSError as error:
         raise output.Unusable(f"can't record to {folder} on {host}:{port}: {error.strerror or error}. {REMEDY}") from None
     with server:
-        output.print_text(f"Recording to {folder} what is posted to http://{host}:{server.server_address[1]}/. Ctrl-C stops it.")
+        output.print_text(f"Recording to {folder} what is posted to http://{host}:{server.server_address[1]}/ (Ctrl-C stops it)")
         try:
             while count is None or server.kept < count:
                 server.handle_request()
