@@ -136,7 +136,7 @@ class File(Struct, frozen=True, rename=key):
     time_zone: Annotated[str, written("time-zone")] = ""
     """Of freeze windows and of the times that people read. Default: `Asia/Tokyo` with `language: ja`, else `UTC`."""
     mask: tuple[Annotated[str, written("pattern-anywhere")], ...] = ()
-    """What Unstick masks in evidence, besides the passwords, tokens and keys that it recognizes: whatever one of these matches."""
+    """What is masked in evidence: whatever one of these matches, besides passwords, tokens and keys, which Unstick recognizes."""
     report: Report | None = None
     """The regular report of what the bug costs."""
 
