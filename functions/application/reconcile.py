@@ -146,8 +146,19 @@ def advance(ports: Ports, key: str, event: Event, budget: Budget) -> Reply | Non
         reply, loaded = _act(ports, loaded, change, budget, saved)
         if loaded.generation is not None:
             _deliver_and_save(ports, loaded, budget, waited)
+        if isinstance(saved.claim, Conflict) and budget.left_s > 0:
+            return _decide_again(ports, key, budget) or reply
         return reply
     raise failed
+
+
+def _decide_again(ports: Ports, key: str, budget: Budget) -> Reply | None:
+    """Decide anew after another target took the storm slot. If that fails, the wake-up does it."""
+    try:
+        return advance(ports, key, TimerFired(at_once=True), budget)
+    except (Unavailable, Denied) as error:
+        ports.log("WARNING", f"left to the wake-up, after another target took a storm slot: {error}", document=key)
+    return None
 
 
 def _load_and_observe(ports: Ports, key: str, event: Event, budget: Budget, *, first: bool) -> LoadedDocument:
@@ -242,7 +253,8 @@ def _needs_look(document: Document, event: Event, now: float) -> bool:
                 return _has_firing_target(event) or document.escalated_at is not None
             return now >= incident.due or incident.phase in (Phase.ASKED, Phase.OBSERVING)
         case TimerFired():
-            return (incident is not None and now >= incident.due) or document.is_reminder_due(now)
+            at_once = event.at_once and incident is not None and incident.phase is Phase.DEFERRED
+            return at_once or (incident is not None and now >= incident.due) or document.is_reminder_due(now)
         case Approved():
             return incident is not None
         case RestartWanted():

@@ -143,7 +143,7 @@ def test_an_accepted_alert_reaches_the_runner_after_three_legs():
 
 @pytest.mark.parametrize("refused", ["wake", "save storm"])
 def test_what_was_not_done_beside_costs_one_leg_more(refused):
-    """I3: a wake-up that was not answered is created before the save; a slot that somebody else changed is decided anew."""
+    """I3: a wake-up that was not answered is created before the save; after a lost slot the same request decides anew."""
     ports = Memory()
     error = Conflict("storm") if refused == "save storm" else DOWN
     ports.before = fails(refused, error=error, times=1)
@@ -154,9 +154,7 @@ def test_what_was_not_done_beside_costs_one_leg_more(refused):
         saved = next(leg for leg, name in ports.calls if name == f"save {KEY}")
         assert (first < second < saved, reply.action) == (True, Action.RESTARTED)
     else:
-        assert (reply.action, sent(ports), ports.document(KEY).incident.attempt) == (Action.DEFERRED, [], 0)
-        woken_later(ports, 1.0)
-        assert sent(ports) == ["run inc-1.1"]
+        assert (reply.action, sent(ports), ports.document(KEY).incident.attempt) == (Action.RESTARTED, ["run inc-1.1"], 1)
 
 
 @pytest.mark.parametrize(
@@ -439,9 +437,16 @@ def test_a_slot_that_somebody_else_took_meanwhile_is_seen():
     ports.before = once("save storm", lambda: ports.put("storm", full))
     reply = advance(ports)
     assert reply is not None
-    assert (reply.action, sent(ports)) == (Action.DEFERRED, [])
-    woken_later(ports, 1.0)
-    assert (sent(ports), ports.document(KEY).outcomes[-1].reason) == ([], Reason.TOO_MANY_TARGETS)
+    assert (reply.action, reply.reason, sent(ports)) == (Action.HELD, Reason.TOO_MANY_TARGETS, [])
+
+
+def test_targets_that_contend_for_slots_are_restarted_within_their_requests():
+    """A slot that another target took first has the same request decide anew; Grafana hears of the restart."""
+    ports = Memory()
+    ports.before = once("save storm", lambda: ports.put("storm", Storm((Slot("another", NOW),))))
+    reply = advance(ports)
+    assert reply is not None
+    assert (reply.action, sent(ports)) == (Action.RESTARTED, ["run inc-1.1"])
 
 
 def test_endless_conflicts_end():

@@ -118,19 +118,21 @@ def _looked_at_too_often(world: World) -> list[Violation]:
     """Wake-ups look at a target `every` apart, and a few times more where something changes.
 
     Alerts that were handed over don't count: where processes are killed, a list of them is delivered until it gets through.
-    Each webhook may create a wake-up of its own, beside its observation.
+    Each webhook may create a wake-up of its own, beside its observation. People who want several targets restarted at the same
+    moment have these contend for storm slots; each slot that one takes has the others decide anew.
     """
     more = MORE_LOOKS if is_steady(world) else MORE_LOOKS_AFTER_FAULTS
+    presses = [at for asked in world.asked.values() for at, by in asked if by.startswith("restart again")]
     paced = WINDOW_S / world.rules.runbooks["mail"].verify.every_s + more
     found = []
     for target, asked in world.asked.items():
         looks = [at for at, by in asked if by.startswith("wake-up")]
-        webhooks = [at for at, by in asked if by.startswith("webhook")]
+        others = [at for at, by in asked if by.startswith("webhook")] + presses
         first = 0
         for number, at in enumerate(looks):
             while looks[first] <= at - WINDOW_S:
                 first += 1
-            most = paced + sum(at - WINDOW_S - FIRST_LOOK_S <= webhook <= at for webhook in webhooks)
+            most = paced + sum(at - WINDOW_S - FIRST_LOOK_S <= other <= at for other in others)
             if number - first + 1 > most:
                 found.append(Violation("every", f"{target} was looked at {number - first + 1} times within {WINDOW_S:.0f} s"))
                 break

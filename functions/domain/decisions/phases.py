@@ -42,7 +42,7 @@ from functions.domain.texts.words import duration, worded
 from functions.runtime.text import Phrase, Text, join
 
 SLOT_AGAIN_S = 1.0
-"""After a lost storm slot. Several targets that try again at once only take the slots from each other, query after query."""
+"""After a lost storm slot. The process that lost it decides anew at once, so the wake-up is only for one that is gone."""
 
 FIRST_LOOK_S = 20.0
 """How long after a start Unstick checks for it, if its answer was lost. `webhook` creates that wake-up before it decides."""

@@ -87,7 +87,7 @@ def step(document: Document, event: Event, seen: Observation, now: float, rules:
         case AlertsReceived():
             result = _on_request(document, event, replace(context, crowd=event.crowd, was_saved=document.incident is not None))
         case TimerFired():
-            result = _on_timer(document, context)
+            result = _on_timer(document, event, context)
         case Approved() | Declined() | Acknowledged() | RestartWanted() | Resumed():
             result = _on_person(document, event, context)
         case StartResult() | EvidenceStarted():
@@ -133,8 +133,10 @@ def _ids(document: Document) -> set[str]:
     return {message.id for message in document.to_tell} | {record.incident.id for record in document.to_archive}
 
 
-def _on_timer(document: Document, context: StepContext) -> Step:
+def _on_timer(document: Document, event: TimerFired, context: StepContext) -> Step:
     incident = document.incident
+    if event.at_once and incident is not None and incident.phase is Phase.DEFERRED:
+        return run_phase(document, incident, context)
     if document.due is not None and context.at < document.due:
         return Step(document)
     document = remind(document, context)

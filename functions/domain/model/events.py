@@ -40,6 +40,9 @@ class AlertsReceived(Struct, frozen=True):
 class TimerFired(Struct, frozen=True):
     """A wake-up, from any sender and however late."""
 
+    at_once: bool = False
+    """From the process that just deferred the decision: it decides anew without waiting for `due`."""
+
 
 class Approved(Struct, frozen=True):
     """A person allows the restart that the incident asks for."""

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from functions.domain.decisions.guards import MAX_NUMBERED
 from functions.domain.decisions.step import step
 from functions.domain.model.codes import Action, Ending, Mode, Phase, Reason, Verdict
-from functions.domain.model.events import Abort, Start, StartResult
+from functions.domain.model.events import Abort, Start, StartResult, TimerFired
 from functions.domain.model.incidents import Document, PastAttempt, QueueState
 from functions.domain.model.observations import Execution, Observation, Pause, Slot, Storm, Unknown
 from functions.domain.model.runbooks import Limits, Rules
@@ -129,9 +129,11 @@ def test_a_start_that_came_too_late_for_its_fence_is_decided_again_at_once():
 
 
 def test_a_start_that_lost_its_storm_slot_is_decided_again_a_moment_later():
-    """Targets that all try again at once take the slots from each other, query after query."""
+    """At once by the process that lost it; a wake-up in a second is for one that is gone by then."""
     made = moved(starting(), StartResult("inc-1.1", unsent=Reason.TOO_MANY_TARGETS), at=NOW + 1)
     assert (phase(made), made.document.due) == (Phase.DEFERRED, NOW + 2)
+    assert not starts(moved(made.document, TimerFired(), at=NOW + 1))
+    assert [act.tag for act in starts(moved(made.document, TimerFired(at_once=True), at=NOW + 1))] == ["inc-1.1"]
 
 
 def test_a_409_adopts_only_an_execution_with_the_targets_own_options():
