@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import ipaddress
 import os
@@ -15,6 +14,8 @@ from typing import Any
 
 import hypothesis
 import pytest
+
+from tests.support.broker import free_ports
 
 hypothesis.settings.register_profile("unstick", deadline=None, print_blob=True, max_examples=30)  # a busy machine is no failure
 hypothesis.settings.register_profile("long", hypothesis.settings.get_profile("unstick"), max_examples=300)  # `make test-long`
@@ -139,11 +140,4 @@ def _builders(module: ModuleType) -> list[Any]:
 @pytest.fixture
 def free_port() -> Callable[[], int]:
     """A function that returns a port of 127.0.0.1 which nothing listened on a moment ago."""
-
-    def find() -> int:
-        with contextlib.closing(socket.socket()) as sock:
-            sock.bind(("127.0.0.1", 0))
-            port: int = sock.getsockname()[1]
-            return port
-
-    return find
+    return lambda: free_ports(1)[0]

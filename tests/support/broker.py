@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json as jsonlib
 import os
+import random
 import shutil
 import signal
 import socket
@@ -30,6 +31,9 @@ WRAPPER = "rabbitmq-script-wrapper"
 
 ADMIN = ("root-of-tests", "only-on-loopback")
 START_TIMEOUT_S = 60
+FIRST_PORT, LAST_PORT = 15_000, 32_000
+UNSEEDED = random.SystemRandom()
+"""Tests that run side by side are seeded alike, and would try the same ports."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,11 +151,20 @@ def available() -> bool:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of loopback that nobody listens on; all different."""
-    sockets = [socket.socket() for _ in range(count)]
+    """Ports of loopback that nobody listens on; all different.
+
+    They lie below those that systems give to outgoing connections (Linux: 32,768 and up): a server that takes seconds to start
+    would find one of these taken by a connection of another test.
+    """
+    sockets: list[socket.socket] = []
     try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
+        while len(sockets) < count:
+            one = socket.socket()
+            sockets.append(one)
+            try:
+                one.bind(("127.0.0.1", UNSEEDED.randrange(FIRST_PORT, LAST_PORT)))
+            except OSError:
+                sockets.pop().close()
         return [one.getsockname()[1] for one in sockets]
     finally:
         for one in sockets:

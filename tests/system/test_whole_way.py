@@ -198,7 +198,7 @@ def test_no_consumer_after_the_restart_is_no_recovery(town, began):
     outcome = town.outcome("absent", within_s=60)
     assert (outcome["ending"], outcome["restarts"]) == ("escalated", 1)
     assert not any("recovered" in card.splitlines()[0] for card in town.unstick.cards("service=absent"))
-    assert "no consumer came back" in town.card("🚨 ACT NOW: absent")
+    assert "No consumer came back" in town.card("🚨 ACT NOW: absent")
 
 
 def test_the_test_button_proves_the_line_to_the_chat(town):
