@@ -270,6 +270,24 @@ def test_a_message_that_is_over_pauses_nothing(started: Callable[..., Team]) -> 
     assert "no longer current" in team.slack.answers[-1]["text"]
 
 
+@pytest.mark.parametrize("action", ["approve", "decline", "pause"])
+def test_of_a_runbook_that_is_gone_nobody_knows_who_may(started: Callable[..., Team], action: str) -> None:
+    """Its approvers went with it, so the press does nothing, and the person is told why."""
+    team = started(approvers=["U0OTHER00"])
+    team.place.alerted()
+    (key,) = [document.key for document in team.place.documents() if document.target]
+    ports = current_adapters()
+    stored = ports.load(key, 5)
+    assert stored is not None
+    document = decode(Document, stored.body, key)
+    assert document.incident is not None
+    gone = replace(document, incident=replace(document.incident, runbook="gone"))
+    ports.save(key, encode(gone), stored.generation, gone.due, 5)
+    team.press(action)
+    assert "the runbook was removed" in team.slack.answers[-1]["text"]
+    assert (current_adapters().load("pause", 5), team.place.rundeck.posts()) == (None, [])
+
+
 def test_a_person_pauses_for_an_hour(started: Callable[..., Team]) -> None:
     """The kill switch is on until then; the other buttons stay in the message, which says who paused."""
     team = started()

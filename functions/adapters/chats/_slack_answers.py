@@ -155,7 +155,7 @@ def _without_buttons(block: dict[str, Any], only: frozenset[str]) -> dict[str, A
     """The block without the buttons; None for a block that had nothing else."""
     if block.get("type") != "actions":
         return block
-    elements = [one for one in block.get("elements", ()) if only and one.get("action_id") not in only]
+    elements = [one for one in block.get("elements") or () if only and one.get("action_id") not in only]
     return {**block, "elements": elements} if elements else None
 
 

@@ -45,6 +45,7 @@ REFUSED = throttle.Sparing()
 
 NO_LONGER = Text("Nothing was done: the message is no longer current. The newest message of the incident shows the state.")
 OLD = Text("Nothing was done: the button took too long to reach Unstick. Press it again if it is still needed.")
+GONE = Text("Nothing was done: the runbook was removed from the configuration, so nobody knows who may do this.")
 DONE: Mapping[str, Text] = {
     APPROVE: Text("Approved by {by} at {at}"),
     DECLINE: Text("Declined by {by} at {at}"),
@@ -131,6 +132,9 @@ def handle(ports: Adapters, content: Mapping[str, Any], budget: Budget) -> None:
     from functions.application.decoding import convert
 
     press = convert(dict(content), Press)
+    if not any(named.name == "slack" for named in ports.config.channels.values()):
+        ports.log("WARNING", "a press in Slack was dropped: the configuration has no channel of type slack any more")
+        return
     if ports.now() - press.at > TOO_LATE_S:
         _refuse(ports, press, OLD)
         return
@@ -141,7 +145,11 @@ def handle(ports: Adapters, content: Mapping[str, Any], budget: Budget) -> None:
         return
     pressed = _Pressed(ports, press, key, nonce, budget)
     document = _load(pressed)
-    runbook = ports.rules.runbooks.get(_runbook_of(document, nonce))
+    name = _runbook_of(document, nonce)
+    runbook = ports.rules.runbooks.get(name)
+    if name and runbook is None and press.action != ACKNOWLEDGE:
+        _refuse(ports, press, GONE)
+        return
     approvers = runbook.approvers if runbook else ()
     if press.action != ACKNOWLEDGE and approvers and not _may(pressed, approvers):
         return
