@@ -42,7 +42,8 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
 
 @pytest.fixture
 def browser(started: Chrome) -> Chrome:
-    """The browser without the page and the complaints of the test before."""
+    """The browser without the page, the complaints and the cookies of the test before."""
+    started.execute_cdp_cmd("Network.clearBrowserCookies", {})
     started.get("about:blank")
     complaints(started)
     return started

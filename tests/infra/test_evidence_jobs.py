@@ -188,7 +188,7 @@ NEEDED = {
     "evidence-java.yaml": ["timeout 15 jstack -l 7"],
 }  # fmt: skip
 TOO_MUCH = (
-    "cat /proc/../etc/shadow", "cat /proc/7/stack /etc/shadow", "cat /proc/7/environ", "cat /proc/7/root/etc/shadow",
+    "cat /proc/../etc/shadow", "cat /proc/7/stack /etc/shadow", "cat /proc/7/environ", "cat /proc/7/cwd/etc/shadow",
     "ls -l /proc/../root", "ls -l /proc/7/fd /root", "journalctl", "journalctl --file /etc/shadow",
     "journalctl --no-pager --lines 100 --output short-iso --unit a.service --vacuum-size=1",
     "timeout 15 py-spy dump --pid 7 --locals", "timeout 15 jstack -l -J-agentpath:/tmp/a.so 7", "timeout 15 sh",
