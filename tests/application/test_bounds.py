@@ -52,6 +52,15 @@ def test_an_incident_takes_twenty_queues_and_says_how_many_alerts_were_left_out(
     assert len([name for name in ports.names[before:] if name.startswith("queue ")]) <= QUEUES_KEPT
 
 
+def test_only_the_first_five_alerts_keep_their_links():
+    """A card has no place for more, and links are the longest that an alert brings."""
+    ports = Memory()
+    cases = [of_queue(number, panel_url="https://grafana.example.com/d/1?viewPanel=2") for number in range(8)]
+    handle_notification(ports, cases, ports.budget())
+    kept = [bool(trigger.links) for trigger in ports.document(TARGET.key).incident.triggers]
+    assert kept == [True] * 5 + [False] * 3
+
+
 def test_what_was_left_out_is_decided_when_it_comes_again():
     """I2: the alerts of an outcome make place for the others."""
     ended = tuple(AlertRef(f"fp-{n}", "grafana#1", NOW - 90.0, f"rabbitmq:/:queue-{n}") for n in range(QUEUES_KEPT))
