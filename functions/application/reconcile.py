@@ -25,7 +25,7 @@ from functions.application.observe import (
 from functions.application.ports import Budget, Ports, Stored
 from functions.application.serialization import decode, encode
 from functions.domain.decisions.phases import FIRST_LOOK_S
-from functions.domain.decisions.step import step
+from functions.domain.decisions.step import is_decided_at_once, step
 from functions.domain.model.bounds import MAX_BYTES, QUEUES_KEPT, shrink
 from functions.domain.model.codes import Phase, Reason
 from functions.domain.model.events import (
@@ -253,8 +253,8 @@ def _needs_look(document: Document, event: Event, now: float) -> bool:
                 return _has_firing_target(event) or document.escalated_at is not None
             return now >= incident.due or incident.phase in (Phase.ASKED, Phase.OBSERVING)
         case TimerFired():
-            at_once = event.at_once and incident is not None and incident.phase is Phase.DEFERRED
-            return at_once or (incident is not None and now >= incident.due) or document.is_reminder_due(now)
+            due = incident is not None and (now >= incident.due or is_decided_at_once(incident, event))
+            return due or document.is_reminder_due(now)
         case Approved():
             return incident is not None
         case RestartWanted():

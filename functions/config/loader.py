@@ -196,10 +196,10 @@ def _check_runbooks(top: Mapping[str, Any], wrong: set[Place]) -> Found:
         if runbook.symptom.kind not in top:
             remedy = f"Add `{runbook.symptom.kind}:` with its address at the top of the file"
             yield (*here, "symptom"), "can't be observed", remedy
-        found = [*_check_symptom(runbook), *_check_options("restart", runbook.restart, own), *_check_times(runbook)]
+        mistakes = [*_check_symptom(runbook), *_check_options("restart", runbook.restart, own), *_check_times(runbook)]
         if runbook.evidence is not None:
-            found += [*_check_options("evidence", runbook.evidence, own), *_check_evidence(runbook.evidence, restarting)]
-        for place, what, remedy in found:
+            mistakes += [*_check_options("evidence", runbook.evidence, own), *_check_evidence(runbook.evidence, restarting)]
+        for place, what, remedy in mistakes:
             yield (*here, *place), what, remedy
 
 

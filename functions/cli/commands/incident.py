@@ -57,16 +57,16 @@ def incident(*, config_path: str, as_json: bool, incident_id: str, with_evidence
     ports = output.load_adapters(config_path)
     output.require_store(ports)
     with output.logs_to_stderr():
-        found = _find(ports, incident_id)
-        body = ports.read_archived(evidence_path(found.incident.id), EVIDENCE_S) if with_evidence or html_path else None
+        record = _find(ports, incident_id)
+        body = ports.read_archived(evidence_path(record.incident.id), EVIDENCE_S) if with_evidence or html_path else None
     evidence = body.decode(errors="replace") if body else ""
-    entries = tell(found.incident, found.outcome)
+    entries = tell(record.incident, record.outcome)
     if html_path:
-        output.write_file(html_path, page(_title(found), found.incident, entries, ports.rules, evidence=evidence))
+        output.write_file(html_path, page(_title(record), record.incident, entries, ports.rules, evidence=evidence))
     if as_json:
-        output.print_json(_as_json(found, entries, ports.rules, evidence if with_evidence else None))
+        output.print_json(_as_json(record, entries, ports.rules, evidence if with_evidence else None))
     else:
-        _print(found, entries, ports.rules)
+        _print(record, entries, ports.rules)
         if with_evidence and evidence:
             click.echo("\n" + click.style("evidence", bold=True))
             click.echo(clean(evidence, OUTPUT, "…", lines=True))

@@ -79,16 +79,16 @@ def suggest_for(*, config_path: str, as_json: bool, timeout_s: float, labels: tu
     with output.logs_to_stderr():
         past = _prometheus(ports, url)
         looks = (_look(ports, runbook, given, now, timeout_s, past) for runbook in ports.rules.runbooks.values())
-        found = [one for one in looks if one]
-    if not found:
+        histories = [one for one in looks if one]
+    if not histories:
         remedy = "Give all labels that a runbook's symptom names, such as --label vhost=/ --label queue=NAME."
         raise output.Unusable(f"no runbook names a queue for these labels. {remedy}")
     if as_json:
-        output.print_json([_as_json(one) for one in found])
+        output.print_json([_as_json(one) for one in histories])
     else:
-        for one in found:
+        for one in histories:
             _print(one, ports.rules)
-    if any(one.runbook.symptom.for_s < propose_for(one.healed) for one in found):
+    if any(one.runbook.symptom.for_s < propose_for(one.healed) for one in histories):
         raise SystemExit(output.WRONG)
 
 

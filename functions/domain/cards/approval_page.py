@@ -182,14 +182,15 @@ def asking(view: View, rules: Rules, token: str, person: Person) -> str:
         *_why(card_input, rules),
         *(text(rules, warning, "warn") for warning in view.warnings),
         _now(view, rules),
-        f'<form method="post"><input type="hidden" name="token" value="{escape(token)}">'
-        # Enter in a field presses the first button of a form: this one, which does nothing.
-        "<button disabled hidden></button>"
-        f"{_who(person, rules)}"
-        f'<label for="why">{_html(rules, Text("Reason (optional)"))}</label>'
-        f'<input id="why" name="why" maxlength="{WHY}" autocomplete="off">'
-        f'<button type="submit" name="act" value="{RESTART}">{button}</button>'
-        f'<button type="submit" name="act" value="{DECLINE}" class="quiet">{_html(rules, DONT)}</button></form>',
+        _form(
+            rules,
+            token,
+            person,
+            f'<label for="why">{_html(rules, Text("Reason (optional)"))}</label>'
+            f'<input id="why" name="why" maxlength="{WHY}" autocomplete="off">'
+            f'<button type="submit" name="act" value="{RESTART}">{button}</button>'
+            f'<button type="submit" name="act" value="{DECLINE}" class="quiet">{_html(rules, DONT)}</button>',
+        ),
         _until(card_input, rules),
         text(rules, condition, "note"),
         text(rules, declining, "note"),
@@ -211,14 +212,20 @@ def taking(view: View, rules: Rules, token: str, person: Person) -> str:
         Text("Take {subject}?", subject=subject),
         *_why(replace(card_input, detail=""), rules),
         _now(view, rules),
-        f'<form method="post"><input type="hidden" name="token" value="{escape(token)}">'
-        "<button disabled hidden></button>"
-        f"{_who(person, rules)}"
-        f'<button type="submit" name="act" value="{ACKNOWLEDGE}">{button}</button></form>',
+        _form(rules, token, person, f'<button type="submit" name="act" value="{ACKNOWLEDGE}">{button}</button>'),
         text(rules, meaning, "note"),
         _heading(rules, Text("What it is about")),
         _listed(rules, facts.gathered(card_input, rules, facts.taken, facts.since)),
         _links(card_input, rules),
+    )
+
+
+def _form(rules: Rules, token: str, person: Person, fields: str) -> str:
+    """What a person sends: who they are, then these fields and buttons."""
+    return (
+        f'<form method="post"><input type="hidden" name="token" value="{escape(token)}">'
+        # Enter in a field presses the first button of a form: this one, which does nothing.
+        f"<button disabled hidden></button>{_who(person, rules)}{fields}</form>"
     )
 
 

@@ -133,9 +133,14 @@ def _ids(document: Document) -> set[str]:
     return {message.id for message in document.to_tell} | {record.incident.id for record in document.to_archive}
 
 
+def is_decided_at_once(incident: Incident, event: TimerFired) -> bool:
+    """Whether the process that deferred the decision makes it now, before the wake-up does."""
+    return event.at_once and incident.phase is Phase.DEFERRED
+
+
 def _on_timer(document: Document, event: TimerFired, context: StepContext) -> Step:
     incident = document.incident
-    if event.at_once and incident is not None and incident.phase is Phase.DEFERRED:
+    if incident is not None and is_decided_at_once(incident, event):
         return run_phase(document, incident, context)
     if document.due is not None and context.at < document.due:
         return Step(document)

@@ -70,9 +70,9 @@ def read_history(seen: QueueSnapshot, max_messages: int, restarts: Iterable[tupl
     step_s = median(later - earlier for (earlier, _), (later, _) in pairwise(seen.depth_samples))
     if done:  # the one may begin or end a sample earlier than the other
         depths = tuple((at, depth) for at, depth in depths if done[0][0] <= at <= done[-1][0])
-    found = _find(depths, _movements(depths, done), max_messages, step_s)
+    still = _find(depths, _movements(depths, done), max_messages, step_s)
     ran = list(restarts)
-    marked = tuple(_mark_restarted(one, ran) for one in found)
+    marked = tuple(_mark_restarted(one, ran) for one in still)
     return History(seen.depth_samples[0][0], step_s, marked)
 
 

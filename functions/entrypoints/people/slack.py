@@ -101,8 +101,8 @@ def _log_refusal(refusal: BadRequest) -> None:
 
 def _signing_secrets(config: Config) -> tuple[SecretRef, ...]:
     """Those of all channels of type slack."""
-    found = [named.settings.signing_secret for named in config.channels.values() if named.name == "slack"]
-    return tuple(dict.fromkeys(secret for secret in found if secret is not None))
+    secrets = [named.settings.signing_secret for named in config.channels.values() if named.name == "slack"]
+    return tuple(dict.fromkeys(secret for secret in secrets if secret is not None))
 
 
 # --- what it means -----------------------------------------------------------------------------------------------------

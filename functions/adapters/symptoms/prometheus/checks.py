@@ -33,25 +33,25 @@ WITHOUT = {
 def findings(settings: Settings, symptom: Symptom, labels: Mapping[str, str], *, timeout_s: float) -> list[Finding]:
     """One line for the server, one for each query, and one for the samples of the time before."""
     ends = time.monotonic() + timeout_s
-    found = [*_settings(settings)]
+    results = [*_settings(settings)]
     answers = _answers(ask(settings, [CLOCK], timeout_s=timeout_s)[0])
     if not answers[0].ok:
-        return [*found, *answers]
-    found += answers
+        return [*results, *answers]
+    results += answers
     try:
         queue = name_queue(symptom, labels)
     except NotRendered as refusal:
-        return [*found, _unnamed(symptom, labels) or Finding("the queries", ok=False, detail=refusal.text)]
+        return [*results, _unnamed(symptom, labels) or Finding("the queries", ok=False, detail=refusal.text)]
     given = [query for query in QUERIES if query in queue.keys]
     outcomes = ask(settings, [now_path(queue.keys[query]) for query in given], timeout_s=ends - time.monotonic())
     for query in QUERIES:
         if query in given:
-            found.append(_query(query, queue, outcomes[given.index(query)]))
+            results.append(_query(query, queue, outcomes[given.index(query)]))
         else:
-            found.append(Finding(f"{query} of {queue.name}", ok=None, detail=WITHOUT[query]))
-    if all(one.ok is not False for one in found):
-        found.append(_history(settings, queue, symptom, timeout_s=ends - time.monotonic()))
-    return found
+            results.append(Finding(f"{query} of {queue.name}", ok=None, detail=WITHOUT[query]))
+    if all(one.ok is not False for one in results):
+        results.append(_history(settings, queue, symptom, timeout_s=ends - time.monotonic()))
+    return results
 
 
 def _settings(settings: Settings) -> Iterator[Finding]:
