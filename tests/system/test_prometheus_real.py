@@ -144,9 +144,12 @@ def test_what_a_real_prometheus_answers(needed: Callable[..., None], tmp_path: P
     with redis(tmp_path / "redis", "healthy") as jobs, server(tmp_path / "p", jobs, port) as url:
         settings = prometheus.Settings(url)
 
-        def look(queue: str = QUEUE, **keys: Any) -> QueueSnapshot:
-            symptom = prometheus.to_symptom(prometheus.Symptom(**(QUERIES | {"for_s": 5.0, "delay_s": 0.0} | keys)))
-            return prometheus.look(settings, prometheus.name_queue(symptom, {"queue": queue}), for_s=5.0, timeout_s=5.0)
+        def look(queue: str = QUEUE, for_s: float = 5.0, **keys: Any) -> QueueSnapshot:
+            symptom = prometheus.to_symptom(prometheus.Symptom(**(QUERIES | {"for_s": for_s, "delay_s": 0.0} | keys)))
+            return prometheus.look(settings, prometheus.name_queue(symptom, {"queue": queue}), for_s=for_s, timeout_s=5.0)
+
+        def look_back() -> QueueSnapshot:
+            return look(for_s=15.0)
 
         seen = until(lambda: _seen(look, lambda one: len(one.depth_samples) > 4), within_s=20)
         assert (seen.depth, seen.consumers) == (0, 1)
@@ -161,10 +164,14 @@ def test_what_a_real_prometheus_answers(needed: Callable[..., None], tmp_path: P
         assert look(depth="sum(no_such_metric) or 0 * sum(redis_up)").depth == 0
 
         jobs.push(50)
-        assert until(lambda: _seen(look, lambda one: one.depth > 0 and _health(one) is Health.WELL), within_s=20), "it is busy"
+        assert until(lambda: _seen(look, lambda one: (one.acks or 0) > 10), within_s=20), "more than is done between two samples"
+        assert _health(look()) is Health.WELL, "it is busy"
         jobs.modes = ["hangs"]
+        jobs.push(20)
         jobs.restart()
-        assert until(lambda: _health(look()) is Health.UNSURE, within_s=10), "the counter began anew: that is no standstill yet"
+        anew = until(lambda: _seen(look_back, lambda one: "began to count" in str(one.blind and one.blind.why)), within_s=20)
+        assert anew.blind is not None
+        assert anew.blind.late, "the counter began anew: that is no standstill yet"
         assert until(lambda: _health(look()) is Health.ILL, within_s=20), "it hangs"
         jobs.stop()
         gone = until(lambda: _seen(look, lambda one: one.consumers == 0), within_s=10)
