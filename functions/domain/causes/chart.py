@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from functions.domain.cards.rendering import rendered, tidy
-from functions.domain.cards.svg import GREY, INK, LINE, SANS, STRONG, wrapped
+from functions.domain.cards.svg import GREY, INK, LINE, SANS, STRONG, wrapped, xml
 from functions.domain.causes.model import Case, Common, Kind, Pattern
 from functions.domain.causes.words import counted, judgement, sentence
-from functions.domain.costs.chart import bar, label, xml
+from functions.domain.costs.chart import bar, label
 from functions.domain.model.codes import Ending
 from functions.domain.model.runbooks import Rules
 from functions.domain.texts.words import WEEKDAYS

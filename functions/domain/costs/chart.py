@@ -6,10 +6,9 @@ Restarts by hand are hatched, so that they show without colour.
 from __future__ import annotations
 
 from datetime import datetime
-from html import escape
 
 from functions.domain.cards.rendering import rendered, tidy
-from functions.domain.cards.svg import GREY, INK, LINE, NOT_XML, SANS, STRONG
+from functions.domain.cards.svg import GREY, INK, LINE, SANS, STRONG, xml
 from functions.domain.costs.card import quiet
 from functions.domain.costs.model import Cost, RunbookCost
 from functions.domain.model.runbooks import Rules
@@ -101,8 +100,3 @@ def label(x: float, y: float, text: str, size: float, colour: str = INK, anchor:
     """One line of text that is XML already."""
     extra = (f' text-anchor="{anchor}"' if anchor else "") + (' font-weight="700"' if bold else "")
     return f'<text x="{x:.1f}" y="{y:g}" font-size="{size:g}" fill="{colour}"{extra}>{text}</text>'
-
-
-def xml(text: str) -> str:
-    """Other people's text as XML."""
-    return escape(NOT_XML.sub("", text))

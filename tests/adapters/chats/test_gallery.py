@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from functions.domain.cards.card import compose
-from functions.domain.cards.svg import card_svg, curve_svg, wrapped
+from functions.domain.cards.svg import STRONG, curve_svg, wrapped
 from functions.domain.model.messages import Card
 from tests.browser import chat_screens
 from tests.support.example_stories import EXAMPLES, LONG, NOW, hostile, rules
+from tools.docs.card_picture import card_svg
 
 DOCS = Path(__file__).parents[3] / "docs"
 IN_JAPANESE = ("started", "held-awaiting-approval", "recovered", "escalated", "held-restart-refused", "held-overrule")
@@ -91,7 +92,7 @@ def test_a_card_that_nobody_cleaned_can_be_drawn():
 @pytest.mark.parametrize(("curve", "drawn"), [((), False), (((0.0, 5),), False), (((0.0, 5), (10.0, 0)), True)])
 def test_a_curve_needs_two_samples(curve: tuple[tuple[float, int], ...], drawn: bool):
     """One sample is not a curve."""
-    assert ("<polyline" in curve_svg(curve)) is drawn
+    assert ("<polyline" in curve_svg(curve, STRONG["fine"], width=400)) is drawn
 
 
 @pytest.mark.parametrize(

@@ -375,7 +375,7 @@ def test_the_card_has_the_figures_and_links() -> None:
 def test_every_chat_can_show_it(language: str) -> None:
     """The card goes through each chat's rendering and stays whole, in both languages."""
     from functions.adapters.chats import console, google_chat, slack, teams
-    from functions.domain.cards.svg import card_svg
+    from tools.docs.card_picture import card_svg
 
     card, _ = at_week(5, "", language)
     for room in (console, google_chat, slack, teams):
