@@ -3,14 +3,12 @@
     with logs.bound(trace_header=request.headers.get("X-Cloud-Trace-Context"), incident=incident.id):
         logs.event("NOTICE", "restart held", reason=Reason.COOLDOWN, action=Action.HELD)
 
-Never raises, and prints only plain values: of anything else it names the type, so that no secret's repr gets out. What is
-logged with the standard library's logger "unstick" comes out the same way.
+Never raises, and prints only plain values: of anything else it names the type, so that no secret's repr gets out.
 """
 
 from __future__ import annotations
 
 import json
-import logging
 import os
 import re
 import sys
@@ -155,26 +153,3 @@ def _readable(entry: Mapping[str, object]) -> str:
 
 def _worded(value: object) -> str:
     return value if isinstance(value, str) and value and " " not in value else json.dumps(value, ensure_ascii=False)
-
-
-class _ToEvents(logging.Handler):
-    """Takes what is logged with the standard library's logger; `extra` may carry the fields of `LABELS`."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        try:
-            message = record.getMessage()
-        except (TypeError, ValueError, KeyError):  # the arguments don't fit the text
-            message = str(record.msg)
-        error = record.exc_info[1] if record.exc_info else None
-        severity = record.levelname if record.levelname in SEVERITIES else "DEFAULT"
-        event(severity, message, error=error, **{name: vars(record)[name] for name in LABELS if name in vars(record)})
-
-
-def _route() -> None:
-    logger = logging.getLogger("unstick")
-    logger.setLevel(logging.INFO)
-    logger.propagate = False  # else functions-framework's own handler logs it again
-    logger.handlers[:] = [_ToEvents()]
-
-
-_route()

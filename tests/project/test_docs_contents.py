@@ -75,8 +75,6 @@ def logged() -> dict[str, str]:
             severity = node.args[0].value if isinstance(node.args[0], ast.Constant) else None
             if node.func.attr in ("log", "event") and severity in ("WARNING", "ERROR") and len(node.args) > 1:
                 found[_template(node.args[1])] = f"{path.name}:{node.lineno}"
-            elif node.func.attr in ("warning", "error", "exception") and getattr(node.func.value, "id", "") == "_log":
-                found[_template(node.args[0])] = f"{path.name}:{node.lineno}"
     return found
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import logging
 import os
 import re
 import subprocess
@@ -295,29 +294,6 @@ def test_on_a_terminal_errors_are_red_and_show_their_traceback():
     first, *trace = terminal.getvalue().splitlines()
     assert "\x1b[31mERROR" in first
     assert trace[0] == "    Traceback (most recent call last):"
-
-
-def test_the_standard_librarys_logger_comes_out_the_same_way(written):
-    """What is logged as "unstick" is an entry with its severity, fields and traceback."""
-    logger = logging.getLogger("unstick.scheduler")
-    try:
-        int("no number")
-    except ValueError:
-        logger.exception("wake-up %d failed", 7, extra={"target": "mail"})
-    logger.debug("not told")
-
-    (failed,) = written()
-    assert not logging.getLogger("unstick").propagate  # else the framework's own handler says it again
-    assert (failed["severity"], failed["message"], failed["target"]) == ("ERROR", "wake-up 7 failed", "mail")
-    assert failed["stack_trace"].startswith("Traceback")
-
-
-def test_a_log_call_with_the_wrong_arguments_is_told_as_it_stands(written):
-    """A mistake in a rare path's log call must not end the request that took it."""
-    record = logging.LogRecord("unstick", logging.WARNING, __file__, 1, "a text %s with %d", ("x",), None)
-    logs._ToEvents().handle(record)
-
-    assert written()[0]["message"] == "a text %s with %d"
 
 
 WRITER = """

@@ -6,7 +6,6 @@ whose process died is delivered again after at most a minute: at least once, nev
 
 from __future__ import annotations
 
-import logging
 import sqlite3
 import threading
 import time
@@ -18,6 +17,7 @@ from msgspec import Struct, field
 from functions.adapters.schedulers._lease_owner import has_ended, this_process
 from functions.adapters.sqlite import opened
 from functions.application.ports import Finding, finding_of_error
+from functions.runtime import logs
 from functions.runtime.errors import Denied, Unavailable, UnstickError
 
 SYSTEM = "scheduler"
@@ -32,8 +32,6 @@ _OPEN_S = 60.0
 """How long the file stays open at a time. As long as it does, SQLite keeps the descriptors of all connections that this process
 closed meanwhile, for the next ones (os_unix.c, "Posix Advisory Locking")."""
 _FILE_TIMEOUT_S = 5.0
-
-_log = logging.getLogger("unstick")
 
 
 class Settings(Struct, frozen=True):
@@ -127,7 +125,7 @@ class _Runner(Struct):
         try:
             threading.Thread(target=work, args=arguments, daemon=True, name="unstick-wake-up").start()
         except RuntimeError as error:  # the machine gives this process no more threads; later it may
-            _log.error("no thread for a due wake-up, it waits: %s", error)
+            logs.event("ERROR", f"no thread for a due wake-up, it waits: {error}")
             return False
         return True
 
@@ -230,9 +228,9 @@ def _succeeds(what: str, work: Callable[[], None]) -> bool:
     try:
         work()
     except UnstickError as error:
-        _log.warning("%s failed and will be tried again: %s", what, error)
-    except Exception:  # noqa: BLE001 - whatever went wrong in a delivery, the others go on and this one is repeated
-        _log.exception("%s failed and will be tried again", what)
+        logs.event("WARNING", f"{what} failed and will be tried again: {error}")
+    except Exception as error:  # noqa: BLE001 - whatever went wrong in a delivery, the others go on and this one is repeated
+        logs.event("ERROR", f"{what} failed and will be tried again", error=error)
     else:
         return True
     return False
