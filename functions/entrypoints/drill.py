@@ -40,6 +40,9 @@ MARK = "unstick_drill"
 SOURCE = "https://drill.unstick.invalid/"
 BUNDLE = f"bundle-{Reason.TEST_ALERT.value.replace('_', '-')}"
 POLL_S = 0.5
+LOAD_S = 10.0
+"""For one reading of all its documents, however long the part may take."""
+
 STORE_S = 10.0
 SCHEDULER_S = 120.0
 """A fresh instance of `verify` may need a minute to open a private network."""
@@ -190,7 +193,7 @@ def wait_until(ports: Adapters, is_done: Callable[[], bool], within_s: float) ->
 
 def _load(ports: Adapters, keys: list[str]) -> dict[str, Stored]:
     """Those of the documents that exist."""
-    results = ports.run_parallel([partial(ports.load, key, STORE_S) for key in keys], STORE_S)
+    results = ports.run_parallel([partial(ports.load, key, LOAD_S) for key in keys], LOAD_S)
     loaded = {key: unwrap(result) for key, result in zip(keys, results, strict=True)}
     return {key: stored for key, stored in loaded.items() if stored is not None}
 
