@@ -25,7 +25,7 @@ from functions.application.observe import (
 from functions.application.ports import Budget, Ports, Stored
 from functions.application.serialization import decode, encode
 from functions.domain.decisions.phases import FIRST_LOOK_S
-from functions.domain.decisions.step import is_decided_at_once, step
+from functions.domain.decisions.step import is_decided_at_once, is_replaced, step
 from functions.domain.model.bounds import MAX_BYTES, QUEUES_KEPT, shrink
 from functions.domain.model.codes import Phase, Reason
 from functions.domain.model.events import (
@@ -178,7 +178,7 @@ def _load_and_observe(ports: Ports, key: str, event: Event, budget: Budget, *, f
         ahead: list[Callable[[], Any]] = [lambda: ports.load(key, store_s)]
         if event.hurries:
             # A wake-up does no harm, so it need not wait for the decision: should the job be started, it checks for the start.
-            ahead.append(lambda: ports.wake(wake_at, {"target": key}, store_s))
+            ahead.append(lambda: ports.wake(wake_at, to_wake_up(key, wake_at), store_s))
         results = ports.run_parallel([*ahead, *calls], budget.at_most(STORE_S))
         stored = unwrap(results[0])
         woken_at = wake_at if event.hurries and _was_made(results[1]) else None
@@ -254,7 +254,7 @@ def _needs_look(document: Document, event: Event, now: float) -> bool:
             return now >= incident.due or incident.phase in (Phase.ASKED, Phase.OBSERVING)
         case TimerFired():
             due = incident is not None and (now >= incident.due or is_decided_at_once(incident, event))
-            return due or document.is_reminder_due(now)
+            return not is_replaced(document, event, now) and (due or document.is_reminder_due(now))
         case Approved():
             return incident is not None
         case RestartWanted():
@@ -271,7 +271,7 @@ def _write_ahead_and_save(ports: Ports, loaded: LoadedDocument, change: Step, bu
     """
     document, timeout_s = change.document, budget.at_most(STORE_S)
     wakes = [act for act in change.acts if isinstance(act, Wake)]
-    ahead: list[Callable[[], Any]] = [partial(ports.wake, act.at, {"target": document.key}, timeout_s) for act in wakes]
+    ahead: list[Callable[[], Any]] = [partial(ports.wake, act.at, to_wake_up(document.key, act.at), timeout_s) for act in wakes]
     for result in ports.run_parallel(ahead, timeout_s) if ahead else ():
         unwrap(result)
     calls: list[Callable[[], Any]] = [
@@ -288,15 +288,20 @@ def _write_ahead_and_save(ports: Ports, loaded: LoadedDocument, change: Step, bu
     results = ports.run_parallel([*calls, *(partial(keep_evidence, ports, act, timeout_s) for act in kept)], timeout_s)
     generation: str = unwrap(results[0])
     if document.due is not None and ports.now() >= document.due:
-        _wake_again(ports, document.key, budget)
+        _wake_again(ports, document.key, document.due, budget)
     claimed = results[2] if claim is not None and isinstance(results[2], BaseException) else None
     return Saved(generation, claimed, results[1] if starts else None, asked_at)
 
 
-def _wake_again(ports: Ports, key: str, budget: Budget) -> None:
+def to_wake_up(key: str, due: float) -> dict[str, Any]:
+    """What a wake-up carries: the document, and the `due` that it is for."""
+    return {"target": key, "due": due}
+
+
+def _wake_again(ports: Ports, key: str, due: float, budget: Budget) -> None:
     """Create another wake-up: the save ended after `due`, so the first may have come too early and be gone."""
     try:
-        ports.wake(ports.now(), {"target": key}, budget.at_most(STORE_S))
+        ports.wake(ports.now(), to_wake_up(key, due), budget.at_most(STORE_S))
     except (Unavailable, Denied) as error:
         ports.log("WARNING", f"left to the sweep, since a wake-up may be missing: {error}", document=key)
 

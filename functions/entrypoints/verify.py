@@ -85,7 +85,8 @@ def deliver(payload: str) -> None:
     if isinstance(content.get("deferred"), list):
         _decide_deferred(content["deferred"])
     elif isinstance(content.get("target"), str):
-        advance(adapters, content["target"], TimerFired(), budget)
+        due = content.get("due")
+        advance(adapters, content["target"], TimerFired(due if isinstance(due, int | float) else None), budget)
     elif isinstance(content.get("press"), dict):
         from functions.entrypoints.people.slack import handle
 

@@ -204,12 +204,43 @@ def test_a_wake_up_for_a_document_that_is_not_there_does_no_harm():
     assert (ports.bodies, ports.wakes, set(ports.names)) == ({}, [], {f"load {KEY}"})
 
 
-def test_a_wake_up_names_a_target_and_nothing_else():
+def test_a_wake_up_names_a_target_and_when_it_is_due():
     """Everything else is looked up when it comes."""
     ports = Memory()
     advance(ports)
-    assert {json.dumps(content) for _, content in ports.wakes} == {json.dumps({"target": KEY})}
+    assert [content for _, content in ports.wakes] == [{"target": KEY, "due": at} for at, _ in ports.wakes]
     assert min(at for at, _ in ports.wakes) > NOW
+
+
+@pytest.mark.parametrize(
+    ("event", "late_s", "observes"),
+    [
+        (TimerFired(NOW + 20.0), 0.1, True),
+        (TimerFired(NOW + 19.98), 0.1, False),
+        (TimerFired(NOW + 19.98), 10.1, True),
+        (TimerFired(), 0.1, True),
+    ],
+    ids=["its own", "another's", "another's, which is late", "the sweep's, or a former release's"],
+)
+def test_a_wake_up_that_another_one_has_replaced_costs_one_call(event, late_s, observes):
+    """Two processes step at once: each creates a wake-up, one saves. The other's would observe too, and create one, for ever."""
+    ports = Memory()
+    ports.put(KEY, replace(starting(), due=NOW + 20.0, incident=replace(starting().incident, due=NOW + 20.0)))
+    ports.clock = NOW + 20.0 + late_s
+    advance(ports, event, seconds=60.0)
+    assert ("history" in ports.names, ports.names == [f"load {KEY}"]) == (observes, not observes)
+
+
+def test_wake_ups_of_webhooks_that_came_together_do_not_stay_together():
+    """Each of them left one; all come at the same moment, and only one goes on."""
+    ports = Memory()
+    ports.put(KEY, starting())
+    due = ports.document(KEY).due
+    for behind_s in (0.0, 0.02, 0.04):
+        ports.clock = due + 0.5
+        advance(ports, TimerFired(due + behind_s), seconds=60.0)
+    assert ports.names.count("history") == 1
+    assert len(ports.wakes) == 1
 
 
 def test_a_duplicate_costs_no_save_and_no_message():
@@ -405,7 +436,7 @@ def test_a_wake_up_that_was_faster_than_the_save_comes_again():
     ports.before = slow
     assert advance(ports).action is Action.DEFERRED
     assert ports.wakes[1][0] < landed[0], "it is due at once, so its wake-up came before the save"
-    assert any(at >= landed[0] and content == {"target": KEY} for at, content in ports.wakes[2:])
+    assert {"target": KEY, "due": ports.document(KEY).due} in [content for at, content in ports.wakes[2:] if at >= landed[0]]
 
 
 def test_an_alert_that_joins_during_the_post_is_kept():

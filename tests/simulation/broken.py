@@ -697,6 +697,14 @@ VARIANTS = (
         seed=17,
     ),
     Variant(
+        "a wake-up that another one has replaced",
+        tuple((where, "is_replaced", lambda _: lambda document, event, now: False) for where in (step, reconcile)),
+        Faults(slow=0.5),
+        frozenset({"auto", "sick", "one_clock"}),
+        "every",
+        seed=2,
+    ),
+    Variant(
         "once more and once more",
         ((phases, "is_used_up", lambda _: lambda incident, runbook: incident.restarts >= max(runbook.limits.attempts, 2)),),
         Faults(),

@@ -21,7 +21,7 @@ TOLD_WITHIN_ONE_CLOCK_S = 75.0
 """A minute, and what the wake-up, its step and the chat take."""
 
 WINDOW_S = 60.0
-MORE_LOOKS, MORE_LOOKS_AFTER_FAULTS = 8, 24
+MORE_LOOKS, MORE_LOOKS_AFTER_FAULTS = 8, 16
 """Looks in a window beside those that are `every` apart: at changes of the phase and after conflicts; and wherever a killed
 process or a lost answer has the scheduler try again."""
 

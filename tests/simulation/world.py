@@ -293,7 +293,9 @@ def verify(host: Host, content: Mapping[str, Any]) -> None:
             event = AlertsReceived(tuple(cases), entry["incident"], crowd=entry["crowd"], handed_over_at=entry["at"])
             reconcile.advance(host, intake.document_key(cases[0]), event, reconcile.Budget(host, host.monotonic() + 30.0))
         return
-    reconcile.advance(host, content["target"], TimerFired(), reconcile.Budget(host, host.monotonic() + VERIFY_BUDGET_S))
+    reconcile.advance(
+        host, content["target"], TimerFired(content["due"]), reconcile.Budget(host, host.monotonic() + VERIFY_BUDGET_S)
+    )
 
 
 @dataclass

@@ -14,7 +14,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from functions.application.serialization import decode
 from functions.config.current import current_config
 from functions.domain.model.codes import FIRST_VERSION
 from functions.domain.model.incidents import Document
+from functions.runtime.errors import BadRequest
 from functions.runtime.secrets import SecretRef
 from tests.doubles.rabbitmq import RabbitDouble
 from tests.doubles.rundeck import Job, Rundeck
@@ -110,6 +111,11 @@ class Place:
             for key, body, due in file.execute("SELECT key, body, due FROM documents").fetchall():
                 older = json.dumps(_earlier(json.loads(body), seconds)).encode()
                 file.execute("UPDATE documents SET body = ?, due = ? WHERE key = ?", (older, due and due - seconds, key))
+            for row, payload in file.execute("SELECT id, payload FROM wake_ups").fetchall():
+                content = content_of(payload)
+                if content and "due" in content:
+                    older = payload_of(content | {"due": content["due"] - seconds})
+                    file.execute("UPDATE wake_ups SET payload = ? WHERE id = ?", (older, row))
         with self.rundeck.state.lock:
             for run in self.rundeck.state.runs.values():
                 run.started, run.ends_at = run.started - seconds, run.ends_at - seconds
@@ -174,6 +180,13 @@ def payload_of(content: dict[str, Any], key: str = SIGNING_KEY) -> str:
         return signing.sign((SecretRef("env://KEY_OF_A_PAYLOAD"),), content)
     finally:
         del os.environ["KEY_OF_A_PAYLOAD"]
+
+
+def content_of(payload: str) -> dict[str, Any] | None:
+    """What a payload carries, if SIGNING_KEY signed it."""
+    with suppress(BadRequest):
+        return signing.verify_payload((SecretRef("env://UNSTICK_SIGNING_KEY"),), payload)
+    return None
 
 
 def handed_over(service_name: str, ago_s: float) -> str:

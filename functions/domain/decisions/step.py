@@ -65,6 +65,9 @@ WEEK_S, DAY_S = 7 * 86400.0, 86400.0
 UNTOLD_S = 60.0
 """An unposted message keeps a document due at most this far ahead."""
 
+REPLACED_S = 10.0
+"""From so long after `due` on, any wake-up will do: the one that was created for it may be lost, or fail and be repeated."""
+
 BUNDLE_S = 20.0
 """How long a message waits for others to be bundled with."""
 
@@ -138,7 +141,19 @@ def is_decided_at_once(incident: Incident, event: TimerFired) -> bool:
     return event.at_once and incident.phase is Phase.DEFERRED
 
 
+def is_replaced(document: Document, event: TimerFired, now: float) -> bool:
+    """Whether another wake-up exists for what is due now.
+
+    Each of several processes that step a document at the same moment creates the next wake-up, and one of them saves. The
+    others' wake-ups would come together from then on, each with an observation of its own.
+    """
+    is_due_late = document.due is not None and now >= document.due + REPLACED_S
+    return event.due not in (None, document.due) and not is_due_late
+
+
 def _on_timer(document: Document, event: TimerFired, context: StepContext) -> Step:
+    if is_replaced(document, event, context.at):
+        return Step(document)
     incident = document.incident
     if incident is not None and is_decided_at_once(incident, event):
         return run_phase(document, incident, context)

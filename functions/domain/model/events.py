@@ -40,6 +40,8 @@ class AlertsReceived(Struct, frozen=True):
 class TimerFired(Struct, frozen=True):
     """A wake-up, from any sender and however late."""
 
+    due: float | None = None
+    """What it was created for. None: the sweep's, or one of an earlier release."""
     at_once: bool = False
     """From the process that just deferred the decision: it decides anew without waiting for `due`."""
 
