@@ -50,7 +50,7 @@ soak: setup ## half an hour of mixed load with faults
 	$(RUN) -m bench.soak $(ARGS)
 
 fuzz: setup ## fuzz what reads a stranger's bytes
-	$(RUN) -m pip install --quiet --require-hashes -r requirements-fuzz.txt && $(RUN) -m tests.fuzz $(ARGS)
+	$(RUN) -m pip install --quiet --require-hashes -r requirements-fuzz.txt && $(RUN) -m tests.adapters.fuzz $(ARGS)
 
 audit: setup ## known vulnerabilities, licences, secrets, and the list of parts in build/sbom.json
 	$(RUN) tools/audit.py $(ARGS)

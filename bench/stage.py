@@ -14,12 +14,12 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from tests.doubles.cloud_storage import cloud_storage
-from tests.doubles.cloud_tasks import QUEUE as TASKS_QUEUE
-from tests.doubles.cloud_tasks import CloudTasks
-from tests.doubles.rabbitmq import PASSWORD, RabbitDouble
-from tests.doubles.rundeck import Job, Rundeck
-from tests.doubles.secret_manager import secret_manager
+from tests.support.doubles.cloud_storage import cloud_storage
+from tests.support.doubles.cloud_tasks import QUEUE as TASKS_QUEUE
+from tests.support.doubles.cloud_tasks import CloudTasks
+from tests.support.doubles.rabbitmq import PASSWORD, RabbitDouble
+from tests.support.doubles.rundeck import Job, Rundeck
+from tests.support.doubles.secret_manager import secret_manager
 from tests.support.unstick_process import (
     HMAC_SECRET,
     RUNNER_TOKEN,

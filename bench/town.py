@@ -15,8 +15,8 @@ from bench import wire
 from bench.contenders import UNSTICK
 from bench.stage import MANY, many
 from bench.tree import Tree
-from tests.doubles.rabbitmq import Queue, RabbitDouble
-from tests.doubles.rundeck import INCIDENT, Fault, Rundeck
+from tests.support.doubles.rabbitmq import Queue, RabbitDouble
+from tests.support.doubles.rundeck import INCIDENT, Fault, Rundeck
 from tests.support.unstick_process import Unstick, alert, notification
 
 SERVICES = 40

@@ -28,7 +28,7 @@ from functions.domain.model.codes import Health
 from functions.domain.model.incidents import QueueState
 from functions.domain.model.observations import QueueSnapshot
 from functions.domain.model.runbooks import Symptom
-from tests.doubles.rundeck import Rundeck
+from tests.support.doubles.rundeck import Rundeck
 from tests.support.recorded_grafana import RECORDINGS, known
 from tests.support.unstick_process import Unstick, rfc3339
 

@@ -17,11 +17,11 @@ from typing import Protocol
 
 import yaml
 
-from tests.doubles.rabbitmq import RabbitDouble
-from tests.doubles.rundeck import INCIDENT, Job, Option, Rundeck
 from tests.support import broker as brokers
 from tests.support import debian
 from tests.support.broker import Broker
+from tests.support.doubles.rabbitmq import RabbitDouble
+from tests.support.doubles.rundeck import INCIDENT, Job, Option, Rundeck
 from tests.support.unstick_process import ROOT, SHORT, Unstick, configuration, job_id, runbook
 
 SERVICE, QUEUE = "mail-delivery", "mail.delivery"
@@ -72,7 +72,7 @@ class RealQueues:
 
     def application(self, relay: int, *, stuck: bool) -> list[str]:
         mode = "stuck-socket" if stuck else "healthy"
-        program = str(ROOT / "tests" / "support" / "stuck_consumer.py")
+        program = str(ROOT / "tests" / "support" / "workers" / "stuck_consumer.py")
         url = self.broker.amqp_url()
         return [sys.executable, program, "--url", url, "--queue", QUEUE, "--mode", mode, "--relay", str(relay)]
 

@@ -12,7 +12,7 @@ import signal
 import sys
 import time
 
-from tests.support.stuck_consumer import deliver
+from tests.support.workers.stuck_consumer import deliver
 
 PACE_S = 0.002
 

@@ -17,8 +17,8 @@ from secrets import token_urlsafe
 
 import yaml
 
-from tests.doubles.rabbitmq import RabbitDouble, User
-from tests.doubles.rundeck import Job, Rundeck
+from tests.support.doubles.rabbitmq import RabbitDouble, User
+from tests.support.doubles.rundeck import Job, Rundeck
 from tests.support.unstick_process import SHORT, configuration, runbook
 
 SERVICE, QUEUE, MESSAGES = "mail-delivery", "mail.delivery", 362

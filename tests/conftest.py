@@ -66,13 +66,18 @@ SHARE = {
 }
 """File -> what its tests share with another file's, and one worker has. All tests of one file run on one worker, too."""
 
-APART = ("tests/system/test_workers.py", "tests/infra/test_deploy", "tests/simulation/", "tests/cli/test_send_and_drill.py")
+APART = (
+    "tests/system/test_workers.py",
+    "tests/project/infra/test_deploy",
+    "tests/simulation/",
+    "tests/cli/test_send_and_drill.py",
+)
 """Tests of these take long each and share nothing, so that any worker may take one."""
 
 FIRST = (
     *("tests/system/test_rabbitmq_real.py", "tests/system/test_whole_way.py", "tests/system/test_demo.py"),
-    *("tests/infra/", "tests/system/", "tests/adapters/schedulers", "tests/cli/test_send_and_drill.py"),
-    *("tests/browser/", "tests/project/test_first_hour.py", "tests/simulation/", "tests/adapters/chats/test_chats.py"),
+    *("tests/project/infra/", "tests/system/test_", "tests/adapters/schedulers", "tests/cli/test_send_and_drill.py"),
+    *("tests/system/browser/", "tests/project/test_first_hour.py", "tests/simulation/", "tests/adapters/chats/test_chats.py"),
 )
 """What takes long, in the order in which it begins: begun late, it would be what everybody waits for at the end."""
 

@@ -20,8 +20,8 @@ from functions.domain.model.messages import Card, Message
 from functions.domain.model.observations import Holder
 from functions.runtime.errors import Unavailable
 from functions.runtime.parallel import MOST_THREADS, run_parallel
-from tests.support.memory import Memory
-from tests.support.scenes import MAIL, NOW, TARGET, alert, alerted, execution, incident, moved, runbook, seen, sighting
+from tests.support.worlds.memory import Memory
+from tests.support.worlds.scenes import MAIL, NOW, TARGET, alert, alerted, execution, incident, moved, runbook, seen, sighting
 
 EMPTY = Document(TARGET.key)
 

@@ -13,8 +13,8 @@ from functions.domain.model.events import Approved, Reply, TimerFired
 from functions.domain.model.observations import Execution
 from functions.domain.model.runbooks import EvidenceJob
 from functions.runtime.errors import Denied, Unavailable
-from tests.support.memory import Memory
-from tests.support.scenes import AHEAD_S, POST, RUNNER_NOW, TARGET, alerted, case, execution, rules, runbook, well
+from tests.support.worlds.memory import Memory
+from tests.support.worlds.scenes import AHEAD_S, POST, RUNNER_NOW, TARGET, alerted, case, execution, rules, runbook, well
 
 KEY = TARGET.key
 WITHIN_S = 20.0

@@ -22,8 +22,8 @@ from functions.domain.model.observations import Pause, Storm
 from functions.domain.model.runbooks import Verify
 from functions.runtime.errors import Denied
 from functions.runtime.secrets import SecretRef
-from tests.support.memory import Memory
-from tests.support.scenes import AHEAD_S, NEW, NOW, TARGET, alerted, case, execution, rules, runbook, sighting, well
+from tests.support.worlds.memory import Memory
+from tests.support.worlds.scenes import AHEAD_S, NEW, NOW, TARGET, alerted, case, execution, rules, runbook, sighting, well
 
 RECORDED = Path(__file__).parent.parent / "recordings" / "documents-v1"
 NAMES = sorted(path.stem for path in RECORDED.glob("*.json") if path.stem not in ("pause", "storm"))

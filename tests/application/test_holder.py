@@ -10,8 +10,8 @@ from functions.domain.model.codes import Action
 from functions.domain.model.observations import Holder
 from functions.domain.model.runbooks import EvidenceJob
 from tests.application.test_collect import KEY, ended, outside, started, told, wait
-from tests.support.memory import Memory
-from tests.support.scenes import sighting
+from tests.support.worlds.memory import Memory
+from tests.support.worlds.scenes import sighting
 
 JOB = EvidenceJob(
     "job-evidence", {"service": "${labels.queue}", "host": HOLDER_HOST}, {"service": "[a-z]+", "host": r"10\.0\.3\.[0-9]{1,3}"}

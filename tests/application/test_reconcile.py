@@ -25,9 +25,9 @@ from functions.domain.model.observations import Slot, Storm
 from functions.domain.model.runbooks import Matcher
 from functions.entrypoints import webhook
 from functions.runtime.errors import Conflict, Denied, Unavailable
-from tests.support.memory import Memory
-from tests.support.one_machine import payload_of
-from tests.support.scenes import (
+from tests.support.worlds.memory import Memory
+from tests.support.worlds.one_machine import payload_of
+from tests.support.worlds.scenes import (
     MAIL,
     NOW,
     POST,

@@ -23,10 +23,10 @@ from functions.domain.model.events import AlertsReceived, Origin, Start
 from functions.domain.model.incidents import Document
 from functions.domain.model.observations import Pause
 from functions.runtime.secrets import SecretRef
-from tests.support.memory import Memory
-from tests.support.one_machine import Place, stuck
-from tests.support.scenes import NOW, TARGET, alerted, case, document, incident, moved, resolved, seen
 from tests.support.unstick_process import alert, notification, signed
+from tests.support.worlds.memory import Memory
+from tests.support.worlds.one_machine import Place, stuck
+from tests.support.worlds.scenes import NOW, TARGET, alerted, case, document, incident, moved, resolved, seen
 
 EMPTY = Document(TARGET.key)
 

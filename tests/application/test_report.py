@@ -24,7 +24,7 @@ from functions.domain.model.events import TimerFired
 from functions.domain.model.incidents import Archive, Document, Outcome
 from functions.entrypoints import report_request
 from functions.runtime.secrets import SecretRef
-from tests.support.stuck_mail import SECRETS, StuckMail, stuck_mail
+from tests.support.worlds.stuck_mail import SECRETS, StuckMail, stuck_mail
 
 
 @pytest.fixture(autouse=True)

@@ -29,7 +29,7 @@ from functions.domain.model.incidents import (
 from functions.domain.model.messages import Card, Message
 from functions.domain.model.observations import Holder, Pause, Slot, Storm, Unknown
 from functions.runtime.errors import Denied
-from tests.support.scenes import MAIL, NOW, TARGET, execution, sighting
+from tests.support.worlds.scenes import MAIL, NOW, TARGET, execution, sighting
 
 RUN = replace(execution(tag="inc-1.1", runner_not_after=NOW, user="anna", scheduled=True), retry_of_restart=True)
 TRIGGER = AlertRef(

@@ -17,8 +17,8 @@ from functions.domain.model.codes import FIRST_VERSION, VERSION
 from functions.entrypoints import startup
 from functions.runtime.errors import BadRequest
 from functions.runtime.secrets import SecretRef
-from tests.support.one_machine import Place, handed_over, payload_of, stuck
 from tests.support.unstick_process import job_id, runbook
+from tests.support.worlds.one_machine import Place, handed_over, payload_of, stuck
 
 HOURS_S = 5 * 3600.0
 

@@ -19,8 +19,8 @@ from functions.bootstrap import Adapters
 from functions.cli.main import command_line
 from functions.config.loader import load_config
 from functions.domain.model.incidents import Document
-from tests.doubles.rabbitmq import RabbitDouble
-from tests.doubles.rundeck import TOKEN, Job, Rundeck
+from tests.support.doubles.rabbitmq import RabbitDouble
+from tests.support.doubles.rundeck import TOKEN, Job, Rundeck
 from tests.support.unstick_process import HMAC_SECRET, SIGNING_KEY, configuration, job_id, notification, runbook
 
 RECORDINGS = Path(__file__).parents[1] / "recordings" / "grafana"

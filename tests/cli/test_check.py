@@ -9,7 +9,7 @@ import pytest
 from functions.application.serialization import encode
 from functions.domain.model.observations import Pause
 from tests.cli.line import Line
-from tests.doubles.rabbitmq import User
+from tests.support.doubles.rabbitmq import User
 from tests.support.unstick_process import HMAC_SECRET, SIGNING_KEY, runbook
 
 MAIL = ("--label", "queue=mail.delivery", "--label", "vhost=/")

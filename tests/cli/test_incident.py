@@ -13,7 +13,7 @@ from functions.cli.output import columns
 from functions.domain.model.incidents import Archive, Document
 from tests.cli.line import Line
 from tests.domain.cards.test_timeline import OUTCOME, told
-from tests.support.example_stories import NOW, TARGET
+from tests.support.worlds.example_stories import NOW, TARGET
 
 ID = time.strftime("%Y%m%d-%H%M%S-7f3a9c21", time.gmtime(NOW - 300))
 EVIDENCE = 'Thread 0x7f: "MainThread"\n  File "/app/mailer.py", line 212, in send\n'

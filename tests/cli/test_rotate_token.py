@@ -10,8 +10,8 @@ import pytest
 
 from functions.cli.commands.rotate_token import write_expiry
 from tests.cli.line import Line
-from tests.doubles._rundeck_state import Token
-from tests.doubles.rundeck import TOKEN
+from tests.support.doubles.rundeck import TOKEN
+from tests.support.doubles.rundeck.state import Token
 
 ADMIN = "admin-token"
 

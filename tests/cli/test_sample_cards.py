@@ -17,8 +17,8 @@ from functions.domain.model.messages import Card
 from functions.domain.model.observations import Observation, Pause, Slot, Storm, Unknown
 from functions.domain.model.runbooks import Freeze, Limits, Runbook
 from tests.cli.line import FIRING, Line
-from tests.support import scenes
-from tests.support.scenes import NOW, alert, case, document, execution, ledger, seen
+from tests.support.worlds import scenes
+from tests.support.worlds.scenes import NOW, alert, case, document, execution, ledger, seen
 
 URL = "https://unstick.example.com"
 UNREAD = Unknown("Rundeck: answered 403", remedy="give the token its rights")

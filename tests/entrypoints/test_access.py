@@ -9,7 +9,7 @@ import pytest
 
 from functions.config.current import current_config
 from functions.entrypoints.access import warn_if_unguarded
-from tests.support.one_machine import Place, stuck
+from tests.support.worlds.one_machine import Place, stuck
 
 ELSEWHERE = {"environ_overrides": {"REMOTE_ADDR": "10.0.0.7"}}
 

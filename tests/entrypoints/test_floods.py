@@ -18,8 +18,8 @@ from pathlib import Path
 import pytest
 
 from functions.entrypoints.throttle import BODY_S
-from tests.doubles.rabbitmq import RabbitDouble
-from tests.doubles.rundeck import Job, Rundeck
+from tests.support.doubles.rabbitmq import RabbitDouble
+from tests.support.doubles.rundeck import Job, Rundeck
 from tests.support.unstick_process import Unstick, alert, configuration, job_id, notification, post, runbook, signed
 
 THREADS = 4

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.first_requests import Lists, imported
+from tests.entrypoints.first_requests import Lists, imported
 from tests.support.unstick_process import ROOT
 
 MOUNTED = "a forged request, with a secret of Secret Manager that is mounted"

@@ -31,9 +31,9 @@ from functions.application.serialization import decode
 from functions.application.signing import sign
 from functions.domain.model.codes import FIRST_VERSION, Phase
 from functions.domain.model.incidents import Document
-from tests.doubles.rabbitmq import RabbitDouble
-from tests.doubles.rundeck import Job, Rundeck
 from tests.support.broker import free_ports
+from tests.support.doubles.rabbitmq import RabbitDouble
+from tests.support.doubles.rundeck import Job, Rundeck
 from tests.support.entry_points import Entry, configured
 from tests.support.unstick_process import ROOT, alert, configuration, job_id, notification, runbook, signed
 

@@ -30,8 +30,8 @@ from functions.domain.model.observations import Pause
 from functions.runtime.errors import BadRequest
 from functions.runtime.secrets import SecretRef
 from tests.adapters.chats.platforms import Call, HttpAnswer, SlackApi
-from tests.support.one_machine import Place, stuck
 from tests.support.unstick_process import runbook
+from tests.support.worlds.one_machine import Place, stuck
 
 SIGNING_SECRET = "8f742231b10e8888abcd99yyyzzz85a5"
 PUBLIC_URL = "https://unstick.example.com"

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.one_machine import Place, stuck
 from tests.support.unstick_process import alert, notification, signed
+from tests.support.worlds.one_machine import Place, stuck
 
 
 @pytest.fixture

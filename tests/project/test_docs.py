@@ -15,7 +15,7 @@ import pytest
 
 from functions.adapters.stores import local
 from functions.cli.main import command_line
-from tests.support.pages import LEFT_OUT, PAGES, ROOT, anchors, blocks, links, named, prose, text_of
+from tests.project.pages import LEFT_OUT, PAGES, ROOT, anchors, blocks, links, named, prose, text_of
 
 RUN_S = 60.0
 

@@ -8,8 +8,8 @@ import re
 import pytest
 
 from functions.domain.model.codes import Phase, Reason
+from tests.project.pages import PAGES, ROOT, anchors, sections, text_of
 from tests.simulation.broken import VARIANTS
-from tests.support.pages import PAGES, ROOT, anchors, sections, text_of
 
 OPERATIONS, ARCHITECTURE, GUARANTEES = (ROOT / "docs" / f"{name}.md" for name in ("operations", "architecture", "guarantees"))
 OPERATIONS_JA = OPERATIONS.with_name("operations.ja.md")

@@ -14,8 +14,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.request import Request, urlopen
 
+from tests.project.pages import LEFT_OUT, ROOT, blocks
 from tests.support.broker import free_ports
-from tests.support.pages import LEFT_OUT, ROOT, blocks
 
 PAGE = ROOT / "docs" / "first-hour.md"
 STARTED_S = 30.0

@@ -13,7 +13,7 @@ from pytest_httpserver import HTTPServer
 
 from functions.runtime import http_client
 from functions.runtime.errors import Unavailable
-from tests.doubles.anything import Anything
+from tests.support.doubles.anything import Anything
 
 
 def ask(server: Anything, timeout_s: float = 2.0) -> http_client.Answer:

@@ -16,10 +16,10 @@ from functions.domain.model.alerts import Target
 from functions.runtime import http_client
 from functions.runtime.errors import Unavailable
 from functions.runtime.secrets import SecretRef
-from tests.doubles.certificates import Authority
-from tests.doubles.proxy import Proxy
-from tests.doubles.rabbitmq import PASSWORD, Queue, RabbitDouble
-from tests.doubles.rundeck import TOKEN, Rundeck
+from tests.support.doubles.certificates import Authority
+from tests.support.doubles.proxy import Proxy
+from tests.support.doubles.rabbitmq import PASSWORD, Queue, RabbitDouble
+from tests.support.doubles.rundeck import TOKEN, Rundeck
 
 QUEUE = to_queue("/", "mail")
 Ask = Callable[[str, str], Any]

@@ -23,10 +23,10 @@ from functions.domain.model.alerts import Alert
 from functions.domain.model.incidents import Document
 from functions.domain.model.runbooks import Limits, Rules
 from tests.simulation.broken import Variant, applied
-from tests.simulation.checker import check
+from tests.simulation.checker.check import check
+from tests.simulation.checker.history import Violation
 from tests.simulation.models import Faults, Queue, Run
 from tests.simulation.scenario import PROFILES, Cause, Scenario, _after_restart, _sticks, _target_of
-from tests.simulation.seen import Violation
 from tests.simulation.world import BEGIN, Host, World, a_runbook
 
 DAY_S = 86400.0

@@ -10,7 +10,7 @@ from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 
-from tests.simulation.checker import Violation, check
+from tests.simulation.checker.check import Violation, check
 from tests.simulation.models import Faults
 from tests.simulation.scenario import Scenario, build, end_of
 

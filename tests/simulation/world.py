@@ -28,7 +28,7 @@ from functions.domain.model.observations import Execution, ExecutionHistory, Pau
 from functions.domain.model.runbooks import Restart, Rules, Runbook, Symptom
 from functions.runtime.errors import Denied, Unavailable
 from tests.simulation.models import Chat, Faults, Queue, Run, Rundeck, Store, lost
-from tests.support.memory import read_each
+from tests.support.worlds.memory import read_each
 
 BEGIN = 1_800_000_000.0
 WEBHOOK_BUDGET_S = 8.0

@@ -115,10 +115,10 @@ def broker(folder: Path, *, statistics: bool = True) -> Iterator[Broker]:
 def consumer(
     made: Broker, queue: str, mode: str, *, vhost: str = "/", per_second: float = 1.0
 ) -> Iterator[subprocess.Popen[str]]:
-    """Run stuck_consumer.py in one of its modes; it is registered with the broker when it is yielded."""
+    """Run workers/stuck_consumer.py in one of its modes; it is registered with the broker when it is yielded."""
     command = [
         sys.executable,
-        str(Path(__file__).with_name("stuck_consumer.py")),
+        str(Path(__file__).with_name("workers") / "stuck_consumer.py"),
         "--url",
         made.amqp_url(vhost),
         "--queue",

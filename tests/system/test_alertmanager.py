@@ -7,11 +7,11 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-from tests.doubles.rundeck import Job, Rundeck
 from tests.support import broker as brokers
 from tests.support.alerting import PACKAGES, alerting
-from tests.support.stuck_application import stuck
+from tests.support.doubles.rundeck import Job, Rundeck
 from tests.support.unstick_process import Unstick, configuration, job_id, runbook
+from tests.support.workers.stuck_application import stuck
 
 SERVICE, QUEUE = "alerted-delivery", "alerted.delivery"
 """The rule makes the one of the other."""

@@ -19,7 +19,7 @@ from types import SimpleNamespace
 import pytest
 
 from demo import stage
-from tests.doubles.rabbitmq import RabbitDouble
+from tests.support.doubles.rabbitmq import RabbitDouble
 
 ROOT = Path(__file__).parents[2]
 UNDER_S = 60.0

@@ -21,11 +21,11 @@ from functions.domain.model.codes import Health
 from functions.domain.model.incidents import QueueState
 from functions.domain.model.observations import QueueSnapshot
 from functions.runtime.errors import Denied
-from tests.doubles.rundeck import Job, Rundeck
-from tests.support import redis_worker
 from tests.support.alerting import PACKAGES, SHIPPED, program, programs
 from tests.support.broker import free_ports
+from tests.support.doubles.rundeck import Job, Rundeck
 from tests.support.unstick_process import Unstick, configuration, job_id, runbook, until
+from tests.support.workers import redis_worker
 
 SERVICE, QUEUE = "mail-worker", "mail"
 USER, PASSWORD = "alertmanager", "from-alertmanager-to-us"

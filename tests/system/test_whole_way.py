@@ -22,11 +22,11 @@ import pytest
 from functions.adapters.stores import local
 from functions.application.serialization import encode
 from functions.domain.model.observations import Pause
-from tests.doubles.rundeck import Rundeck
 from tests.support.broker import Broker
+from tests.support.doubles.rundeck import Rundeck
 from tests.support.recorded_grafana import RECORDINGS
-from tests.support.stuck_application import Application, jobs, stuck
 from tests.support.unstick_process import ROOT, SHORT, Unstick, alert, configuration, job_id, runbook
+from tests.support.workers.stuck_application import Application, jobs, stuck
 
 EVERY_S, MESSAGES = 2.0, 12
 SLACK_S = 5.0

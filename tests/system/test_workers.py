@@ -21,8 +21,8 @@ from typing import Any
 import pytest
 
 from functions.domain.model.bounds import ALERTS_KEPT
-from tests.doubles.rabbitmq import RabbitDouble
-from tests.doubles.rundeck import Job, Rundeck
+from tests.support.doubles.rabbitmq import RabbitDouble
+from tests.support.doubles.rundeck import Job, Rundeck
 from tests.support.unstick_process import Unstick, alert, configuration, job_id, notification, post, runbook, signed, until
 
 JOB = job_id("many")

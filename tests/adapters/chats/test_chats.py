@@ -33,7 +33,7 @@ from functions.runtime.text import in_language
 from tests.adapters.chats import platforms
 from tests.adapters.chats.platforms import SECRET, HttpAnswer, Platform, strings
 from tests.adapters.chats.services import DOUBLES
-from tests.support.example_stories import EXAMPLES, LONG, NOW, RUNBOOK, hostile, rules
+from tests.support.worlds.example_stories import EXAMPLES, LONG, NOW, RUNBOOK, hostile, rules
 
 pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")  # apprise on Python 3.11
 

@@ -20,7 +20,7 @@ from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.secrets import SecretRef
 from functions.runtime.text import in_language
 from tests.adapters.chats.platforms import AnyService, GoogleChat, HttpAnswer, SlackApi, SlackWebhook
-from tests.support.example_stories import EXAMPLES, LONG, NOW, RUNBOOK, rules
+from tests.support.worlds.example_stories import EXAMPLES, LONG, NOW, RUNBOOK, rules
 
 REFERENCE = SecretRef("env://CHAT_SECRET")
 STARTED, RECOVERED, ESCALATED = (compose(EXAMPLES[name], rules()) for name in ("started", "recovered", "escalated"))

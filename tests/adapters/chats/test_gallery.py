@@ -12,8 +12,8 @@ import pytest
 from functions.domain.cards.card import compose
 from functions.domain.cards.svg import STRONG, curve_svg, wrapped
 from functions.domain.model.messages import Card
-from tests.browser import chat_screens
-from tests.support.example_stories import EXAMPLES, LONG, NOW, hostile, rules
+from tests.support.worlds.example_stories import EXAMPLES, LONG, NOW, hostile, rules
+from tests.system.browser import chat_screens
 from tools.docs.card_picture import card_svg
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -35,7 +35,7 @@ def test_the_gallery_shows_what_is_sent(picture: str):
 
 @pytest.mark.parametrize("chat", chat_screens.CHATS)
 def test_the_screens_of_the_chats_are_of_what_is_posted(chat: str):
-    """docs/screens has the JSON beside each picture; `python -m tests.browser.chat_screens` takes the pictures again."""
+    """docs/screens has the JSON beside each picture; `python -m tests.system.browser.chat_screens` takes the pictures again."""
     path = chat_screens.SCREENS / f"{chat}.json"
     if os.environ.get("UPDATE") == "1":
         path.write_text(chat_screens.as_text(chat), encoding="utf-8")

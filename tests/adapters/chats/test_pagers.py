@@ -14,7 +14,7 @@ from functions.domain.cards.card import compose
 from functions.domain.model.messages import Card
 from functions.runtime.secrets import SecretRef
 from tests.adapters.chats.platforms import Call, HttpAnswer, Platform
-from tests.support.example_stories import EXAMPLES, rules
+from tests.support.worlds.example_stories import EXAMPLES, rules
 
 pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")  # apprise on Python 3.11
 

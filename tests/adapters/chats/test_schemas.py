@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from functions.adapters.chats import google_chat, slack, teams
 from functions.domain.cards.card import compose
 from functions.domain.model.messages import Card
-from tests.support.example_stories import EXAMPLES, hostile, rules
+from tests.support.worlds.example_stories import EXAMPLES, hostile, rules
 
 every_card = pytest.mark.parametrize(
     ("card", "language"),

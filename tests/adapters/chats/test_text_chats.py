@@ -21,7 +21,7 @@ from functions.domain.texts.words import SHORTENED
 from functions.runtime.secrets import SecretRef
 from functions.runtime.text import in_language
 from tests.adapters.chats.platforms import AnyService
-from tests.support.example_stories import EXAMPLES, LONG, rules
+from tests.support.worlds.example_stories import EXAMPLES, LONG, rules
 
 pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")  # apprise on Python 3.11
 REFERENCE = SecretRef("env://CHAT_SECRET")

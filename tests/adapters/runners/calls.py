@@ -7,7 +7,7 @@ import time
 from functions.adapters.runners.rundeck import Settings, client
 from functions.domain.model.alerts import Target
 from functions.domain.model.observations import Execution, ExecutionHistory
-from tests.doubles.rundeck import INCIDENT, NOT_AFTER, Job
+from tests.support.doubles.rundeck import INCIDENT, NOT_AFTER, Job
 
 JOB = Job().id
 MAIL = Target("t", "http://rundeck", JOB, {"service": "mail"})

@@ -9,7 +9,7 @@ import pytest
 
 from functions.adapters.runners.rundeck import Settings
 from functions.runtime.secrets import SecretRef
-from tests.doubles.rundeck import TOKEN, Rundeck
+from tests.support.doubles.rundeck import TOKEN, Rundeck
 
 
 @pytest.fixture

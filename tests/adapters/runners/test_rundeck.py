@@ -15,7 +15,7 @@ from functions.adapters.runners.rundeck import answers, client
 from functions.adapters.runners.rundeck.client import Settings
 from functions.runtime.errors import Denied, Unavailable
 from tests.adapters.runners.calls import JOB, MAIL, look, run
-from tests.doubles.rundeck import INCIDENT, NOT_AFTER, OWN, TOKEN, Option, Rundeck
+from tests.support.doubles.rundeck import INCIDENT, NOT_AFTER, OWN, TOKEN, Option, Rundeck
 
 RECORDINGS = Path(__file__).parents[2] / "recordings" / "rundeck"
 

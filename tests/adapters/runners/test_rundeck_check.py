@@ -18,7 +18,7 @@ from functions.adapters.runners.rundeck import checks
 from functions.adapters.runners.rundeck.client import Settings
 from functions.application.ports import Finding
 from functions.runtime.errors import Denied
-from tests.doubles.rundeck import INCIDENT, NOT_AFTER, OWN, TOKEN, Job, Option, Rundeck
+from tests.support.doubles.rundeck import INCIDENT, NOT_AFTER, OWN, TOKEN, Job, Option, Rundeck
 
 DEFINITION = Path(__file__).parents[3] / "infra" / "rundeck" / "job.yaml"
 JOB = Job().id

@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.doubles._rundeck_state import Token
-from tests.doubles.rundeck import OWN, Job, Option, Rundeck, command_action
+from tests.support.doubles.rundeck import OWN, Job, Option, Rundeck, command_action
+from tests.support.doubles.rundeck.state import Token
 
 RECORDINGS = Path(__file__).parents[2] / "recordings" / "rundeck"
 NOW = 1795562320.0

@@ -16,7 +16,7 @@ from functions.adapters.runners.rundeck.client import Settings
 from functions.domain.model.observations import Execution
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.secrets import SecretRef
-from tests.doubles.rundeck import INCIDENT, TOKEN, Job, Option, Rundeck
+from tests.support.doubles.rundeck import INCIDENT, TOKEN, Job, Option, Rundeck
 
 EVIDENCE = "22222222-2222-4222-8222-222222222222"
 TAG = "inc-1.evidence"

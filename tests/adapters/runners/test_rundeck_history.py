@@ -16,7 +16,7 @@ from functions.adapters.runners.rundeck.client import Settings
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.secrets import SecretRef
 from tests.adapters.runners.calls import DAY, JOB, MAIL, look, run
-from tests.doubles.rundeck import INCIDENT, NOT_AFTER, TOKEN, Rundeck, Seen
+from tests.support.doubles.rundeck import INCIDENT, NOT_AFTER, TOKEN, Rundeck, Seen
 
 RECORDINGS = Path(__file__).parents[2] / "recordings" / "rundeck"
 

@@ -16,9 +16,9 @@ from functions.adapters.runners.rundeck.settings import Settings
 from functions.runtime import secrets
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.secrets import SecretRef
-from tests.doubles._rundeck_state import Token
-from tests.doubles.rundeck import Job, Rundeck
-from tests.doubles.secret_manager import secret_manager
+from tests.support.doubles.rundeck import Job, Rundeck
+from tests.support.doubles.rundeck.state import Token
+from tests.support.doubles.secret_manager import secret_manager
 
 OLD, ADMIN = "old-token", "admin-token"
 JOB = Job().id

@@ -35,7 +35,7 @@ from werkzeug import Request, Response
 from functions.adapters.schedulers import _lease_owner, cloud_tasks, local
 from functions.adapters.sqlite import opened
 from functions.runtime.errors import Denied, Unavailable
-from tests.doubles.cloud_tasks import CloudTasks
+from tests.support.doubles.cloud_tasks import CloudTasks
 
 ROOT = Path(__file__).parents[3]
 ACCOUNT = "unstick-tasks@p.iam.gserviceaccount.com"

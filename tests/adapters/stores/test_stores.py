@@ -23,7 +23,7 @@ from werkzeug import Request, Response
 from functions.adapters.stores import cloud_storage, local
 from functions.application.ports import Listed
 from functions.runtime.errors import Conflict, Denied, Unavailable
-from tests.doubles.cloud_storage import cloud_storage as cloud_storage_double
+from tests.support.doubles.cloud_storage import cloud_storage as cloud_storage_double
 
 ROOT = Path(__file__).parents[3]
 BODY = '{"配送": "止まった 🐇"}'.encode()

@@ -10,8 +10,8 @@ from typing import Any, Protocol, Self
 
 from functions.adapters.symptoms import prometheus, rabbitmq
 from functions.runtime.secrets import SecretRef
-from tests.doubles.prometheus import PrometheusDouble, Series
-from tests.doubles.rabbitmq import PASSWORD, RabbitDouble
+from tests.support.doubles.prometheus import PrometheusDouble, Series
+from tests.support.doubles.rabbitmq import PASSWORD, RabbitDouble
 
 SECRET = SecretRef("env://SYMPTOM_SECRET")
 """Whoever needs a secret gets it by this reference; the test sets it to `secret` of the system."""

@@ -14,7 +14,7 @@ from functions.adapters.symptoms.rabbitmq.holders import is_stuck
 from functions.domain.model.observations import Holder, QueueSnapshot
 from functions.domain.model.runbooks import Symptom
 from tests.adapters.symptoms.test_rabbitmq import Password
-from tests.doubles.rabbitmq import BYTES, RabbitDouble
+from tests.support.doubles.rabbitmq import BYTES, RabbitDouble
 
 MAIL = to_queue("/", "mail.delivery")
 FIRST, SECOND = "10.0.3.7:50001 -> 10.0.0.1:5672", "10.0.3.8:50002 -> 10.0.0.1:5672"

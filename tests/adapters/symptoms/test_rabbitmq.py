@@ -19,7 +19,7 @@ from functions.domain.model.alerts import QueueRef
 from functions.domain.model.observations import QueueSnapshot
 from functions.domain.model.runbooks import Symptom
 from functions.runtime.errors import Denied, Unavailable
-from tests.doubles.rabbitmq import Queue, RabbitDouble, User
+from tests.support.doubles.rabbitmq import Queue, RabbitDouble, User
 
 RECORDINGS = sorted((Path(__file__).parents[2] / "recordings" / "rabbitmq").glob("*.json"))
 MAIL = to_queue("/", "mail.delivery")

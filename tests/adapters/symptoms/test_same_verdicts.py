@@ -16,8 +16,8 @@ from functions.domain.model.codes import Health, Verdict
 from functions.domain.model.incidents import QueueState
 from functions.domain.model.observations import QueueSnapshot
 from functions.runtime.http_client import Answer
-from tests.support.record_prometheus import FOLDER, queue_of
-from tests.support.scenes import runbook
+from tests.support.recorders.prometheus import FOLDER, queue_of
+from tests.support.worlds.scenes import runbook
 
 RECORDINGS = sorted(FOLDER.glob("*.json"))
 FOR_S = 60.0

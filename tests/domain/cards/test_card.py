@@ -20,7 +20,7 @@ from functions.domain.texts.reasons import REASONS
 from functions.domain.texts.sanitize import clean, safe_url
 from functions.domain.texts.words import duration
 from functions.runtime.text import Text, in_language
-from tests.support.example_stories import ALERTED, EXAMPLES, INCIDENT, LONG, NOW, RUNBOOK, TARGET, held, hostile, rules
+from tests.support.worlds.example_stories import ALERTED, EXAMPLES, INCIDENT, LONG, NOW, RUNBOOK, TARGET, held, hostile, rules
 
 LANGUAGES = ("en", "ja")
 START_PAGE = "https://rundeck.example.com/project/ops/job/show/1?opt.service=mail-delivery"

@@ -17,10 +17,10 @@ from functions.domain.model.events import StartResult, TimerFired
 from functions.domain.model.messages import Card
 from functions.domain.model.observations import Observation, Pause, Unknown
 from functions.domain.model.runbooks import Limits
-from tests.support import scenes
-from tests.support.example_stories import EXAMPLES, held, rules
-from tests.support.scenes import document, incident, moved, seen
-from tests.support.stuck_mail import SECRETS, StuckMail, stuck_mail
+from tests.support.worlds import scenes
+from tests.support.worlds.example_stories import EXAMPLES, held, rules
+from tests.support.worlds.scenes import document, incident, moved, seen
+from tests.support.worlds.stuck_mail import SECRETS, StuckMail, stuck_mail
 
 
 class Overheard(Adapters, frozen=True):

@@ -14,7 +14,7 @@ from functions.domain.model.codes import Ending, Phase, Reason, Verdict
 from functions.domain.model.incidents import Evidence, Incident, Outcome, PastAttempt, Turn
 from functions.domain.model.observations import Execution
 from functions.runtime.text import Text
-from tests.support.example_stories import EXAMPLES, NOW, hostile, rules
+from tests.support.worlds.example_stories import EXAMPLES, NOW, hostile, rules
 
 
 def told() -> Incident:

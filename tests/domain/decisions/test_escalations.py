@@ -11,8 +11,8 @@ from functions.domain.model.incidents import Document
 from functions.domain.model.messages import Message
 from functions.domain.model.observations import Observation, Pause, Unknown
 from functions.domain.model.runbooks import Escalation
-from tests.support import scenes
-from tests.support.scenes import (
+from tests.support.worlds import scenes
+from tests.support.worlds.scenes import (
     MAIL,
     NOW,
     alerted,

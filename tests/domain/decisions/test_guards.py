@@ -24,7 +24,7 @@ from functions.domain.model.incidents import Document, QueueState
 from functions.domain.model.observations import Execution, Observation, Pause, Slot, Storm, Unknown
 from functions.domain.model.runbooks import Freeze, Limits, Restart
 from functions.runtime.text import Text
-from tests.support.scenes import (
+from tests.support.worlds.scenes import (
     MAIL,
     NOW,
     POST,

@@ -15,7 +15,7 @@ from functions.domain.model.codes import Health, Verdict
 from functions.domain.model.incidents import QueueState
 from functions.domain.model.observations import QueueSnapshot, Unknown
 from functions.domain.model.runbooks import Recovered, Symptom, Verify
-from tests.support.scenes import MAIL, NEW, NOW, OLD, bare, runbook, sighting
+from tests.support.worlds.scenes import MAIL, NEW, NOW, OLD, bare, runbook, sighting
 
 RECORDINGS = sorted((Path(__file__).parents[2] / "recordings" / "rabbitmq").glob("*.json"))
 SYMPTOM = Symptom("rabbitmq", {"vhost": "/", "queue": "mail"})

@@ -8,7 +8,7 @@ from functions.domain.model.bounds import TURNS_KEPT, note_turn, shrink
 from functions.domain.model.codes import Phase, Reason
 from functions.domain.model.events import StartResult
 from functions.domain.model.incidents import Document, Turn
-from tests.support.scenes import NOW, alerted, document, execution, incident, moved, seen, verifying, woken
+from tests.support.worlds.scenes import NOW, alerted, document, execution, incident, moved, seen, verifying, woken
 
 
 def turns(found: Document) -> list[tuple[float, Phase]]:

@@ -12,7 +12,7 @@ from functions.domain.model.codes import Reason
 from functions.domain.model.incidents import Document
 from functions.domain.model.messages import Card
 from functions.domain.model.runbooks import Rules
-from tests.support.example_stories import INCIDENT, NOW, RUNBOOK, TARGET, TRIGGER
+from tests.support.worlds.example_stories import INCIDENT, NOW, RUNBOOK, TARGET, TRIGGER
 
 BOOK = replace(RUNBOOK, notify=("team",), escalate=("pager", "team"), mention=("<!here>", "<users/all>"))
 OTHER = replace(RUNBOOK, name="other", notify=("others",), escalate=("boss",), mention=("<@U1>",))

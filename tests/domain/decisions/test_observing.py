@@ -12,7 +12,7 @@ from functions.domain.model.codes import Action, Ending, Mode, Phase, Reason
 from functions.domain.model.events import MessagesDelivered, Start, Step
 from functions.domain.model.incidents import Document, Incident
 from functions.domain.model.observations import Execution, Observation, Unknown
-from tests.support.scenes import (
+from tests.support.worlds.scenes import (
     NEW,
     NOW,
     POST,

@@ -12,7 +12,7 @@ from functions.domain.model.events import Abort, Start, StartResult, TimerFired
 from functions.domain.model.incidents import Document, PastAttempt, QueueState
 from functions.domain.model.observations import Execution, Observation, Pause, Slot, Storm, Unknown
 from functions.domain.model.runbooks import Limits, Rules
-from tests.support.scenes import (
+from tests.support.worlds.scenes import (
     AHEAD_S,
     MAIL,
     NEW,

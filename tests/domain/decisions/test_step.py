@@ -27,7 +27,7 @@ from functions.domain.model.events import (
 from functions.domain.model.incidents import Document, Hold, Outcome
 from functions.domain.model.observations import Execution, Pause, Slot, Storm, Unknown
 from functions.domain.model.runbooks import Restart
-from tests.support.scenes import (
+from tests.support.worlds.scenes import (
     MAIL,
     NOW,
     POST,

@@ -13,7 +13,7 @@ from functions.domain.model.events import Start
 from functions.domain.model.incidents import Document, QueueState
 from functions.domain.model.observations import Pause, QueueSnapshot, Unknown
 from functions.domain.model.runbooks import Symptom, Verify
-from tests.support.scenes import (
+from tests.support.worlds.scenes import (
     MAIL,
     NOW,
     TARGET,

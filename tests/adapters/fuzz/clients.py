@@ -1,0 +1,172 @@
+"""Every client's reading of answers: told anything at all, it says so in the project's errors, with no secret in them."""
+
+from __future__ import annotations
+
+import atexit
+import base64
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from itertools import count
+from typing import Any
+
+from functions.adapters.chats import apprise, google_chat, slack, teams
+from functions.adapters.grafana import annotations
+from functions.adapters.schedulers import cloud_tasks
+from functions.adapters.stores import cloud_storage
+from functions.domain.model.alerts import Target
+from functions.domain.model.codes import Ending, Phase
+from functions.domain.model.incidents import Archive, Incident, Outcome
+from functions.domain.model.messages import Card
+from functions.domain.model.runbooks import Rules
+from functions.runtime import secrets
+from functions.runtime.errors import Conflict, Denied, Unavailable
+from functions.runtime.secrets import SecretRef
+from tests.support.doubles.anything import Anything
+
+SECRET = "S3CR3T-of-fuzz-do-not-show"
+ENCODED = base64.b64encode(SECRET.encode()).decode()
+ENVIRONMENT = {
+    "UNSTICK_FUZZ_TOKEN": f"xoxb-{SECRET}",
+    "UNSTICK_FUZZ_SLACK": f"http://127.0.0.1:{{port}}/services/T/B/{SECRET}",
+    "UNSTICK_FUZZ_GOOGLE_CHAT": f"http://127.0.0.1:{{port}}/v1/spaces/A/messages?key=k&token={SECRET}",
+    "UNSTICK_FUZZ_TEAMS": f"http://127.0.0.1:{{port}}/workflows/w/invoke?sig={SECRET}",
+    "UNSTICK_FUZZ_APPRISE": f"json://127.0.0.1:{{port}}/{SECRET}",
+    secrets.ENDPOINT: "http://127.0.0.1:{port}",
+    cloud_tasks.ENDPOINT: "http://127.0.0.1:{port}",
+    "STORAGE_EMULATOR_HOST": "http://127.0.0.1:{port}",
+}
+IN_S = 0.5
+LONGEST_S = 30.0
+"""Without a limit a call would wait for ever. Some make several requests, and a machine may be busy."""
+
+NOW = 1_795_561_678.0
+TOKEN = SecretRef("env://UNSTICK_FUZZ_TOKEN")
+THREAD = '{"channel": "C0123456789", "ts": "1.2", "at": 0}'
+CARD = Card("started", "watch", "mail-delivery is being restarted", incident="20261125-030000-8b6529b4", at=NOW)
+RECORD = Archive(
+    Target("t", "https://rundeck.example.com", "job", {}),
+    Incident("i", Phase.STARTING, NOW, "mail", (), ()),
+    Outcome("i", Ending.RECOVERED, None, NOW, ()),
+)
+BUCKET = cloud_storage.Settings("bucket-one", "p/")
+QUEUE = cloud_tasks.Settings("projects/p/locations/l/queues/q", "https://verify.example.com", "verify@example.com")
+HOURS = count()
+"""Secret Manager is asked anew each hour."""
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """What is called, and JSON that its server really says, one of which an answer is made from."""
+
+    call: Callable[[], Any]
+    adapters: tuple[Any, ...]
+    sends_secret: bool = True
+
+
+def _posts(room: Any, settings: Callable[[], Any], thread: str | None = None) -> Callable[[], Any]:
+    return lambda: room.post(settings(), CARD, thread=thread, language="en", timeout_s=IN_S)
+
+
+def _by_url(room: Any) -> Callable[[], Any]:
+    reference = SecretRef(f"env://UNSTICK_FUZZ_{room.__name__.rpartition('.')[2].upper()}")
+    return _posts(room, lambda: room.Settings(url=reference))
+
+
+def _bot() -> slack.Settings:
+    return slack.Settings(token=TOKEN, channel="C0123456789", base_url=server().url)
+
+
+def _grafana() -> annotations.Settings:
+    return annotations.Settings(server().url, TOKEN)
+
+
+VERSION = {"name": "projects/1/secrets/token/versions/1", "payload": {"data": ENCODED, "dataCrc32c": "1"}}
+OBJECT = {"name": "p/documents/a.json", "generation": "7", "metageneration": "1", "metadata": {"unstick-due": "1.5"}, "size": "2"}
+LIST = {"items": [OBJECT, {"name": "p/documents/b.json"}], "prefixes": ["x"], "nextPageToken": "more"}
+RECORDS = {"items": [{"name": "p/incidents/2026-01-01/a.json"}]}
+TASK = {
+    "name": "projects/p/locations/l/queues/q/tasks/1", "scheduleTime": "2026-11-25T03:00:00Z", "dispatchCount": 1,
+    "httpRequest": {"url": "https://v", "httpMethod": "POST", "body": "e30=", "headers": {"a": "b"}}, "dispatchDeadline": "600s",
+}  # fmt: skip
+STATE = {"name": "projects/p/locations/l/queues/q", "state": "RUNNING", "retryConfig": {"maxAttempts": -1, "maxBackoff": "1s"}}
+POSTED = {"ok": True, "channel": "C0123456789", "ts": "1.2"}
+GONE, TOO_LONG = {"ok": False, "error": "message_not_found"}, {"ok": False, "error": "msg_too_long"}
+
+CLIENTS = {
+    "secret manager": Client(lambda: secrets.read("sm://p-1/token", now=3600.0 * next(HOURS)), (VERSION,)),
+    "cloud storage, load": Client(lambda: cloud_storage.load(BUCKET, "a", timeout_s=IN_S), (OBJECT,), False),
+    "cloud storage, save": Client(
+        lambda: cloud_storage.save(BUCKET, "a", b"{}", generation="5", due=1.5, timeout_s=IN_S), (OBJECT,), False
+    ),
+    "cloud storage, list": Client(lambda: cloud_storage.list_documents(BUCKET, timeout_s=IN_S), (LIST, {"items": []}), False),
+    "cloud storage, archive": Client(
+        lambda: list(cloud_storage.read_archive(BUCKET, since="2026-01-01", timeout_s=IN_S)), (RECORDS, LIST), False
+    ),
+    "cloud storage, check": Client(lambda: cloud_storage.check(BUCKET, timeout_s=IN_S), (OBJECT, LIST), False),
+    "cloud tasks, wake": Client(lambda: cloud_tasks.wake(QUEUE, NOW, "payload", timeout_s=IN_S), (TASK,), False),
+    "cloud tasks, check": Client(
+        lambda: cloud_tasks.check(QUEUE, timeout_s=IN_S), ({"permissions": ["cloudtasks.tasks.create"]}, STATE), False
+    ),
+    "slack, webhook": Client(_by_url(slack), ("ok", "invalid_blocks")),
+    "slack, first card": Client(_posts(slack, _bot), (POSTED, TOO_LONG)),
+    "slack, reply": Client(_posts(slack, _bot, THREAD), (POSTED, GONE, TOO_LONG)),
+    "slack, check": Client(lambda: slack.check(_bot(), timeout_s=IN_S), (POSTED, {"ok": False, "error": "invalid_auth"})),
+    "google chat": Client(_by_url(google_chat), ({"name": "spaces/A/messages/1"},)),
+    "teams": Client(_by_url(teams), ({},)),
+    "apprise": Client(_by_url(apprise), ({},)),
+    "annotations, mark": Client(lambda: annotations.mark(_grafana(), RECORD, Rules({}), timeout_s=IN_S), ({"id": 1},)),
+    "annotations, check": Client(lambda: annotations.check(_grafana(), timeout_s=IN_S), ([],)),
+}
+
+
+@cache
+def server() -> Anything:
+    """One for the process."""
+    made = Anything()
+    made.__enter__()
+    atexit.register(made.__exit__)
+    return made
+
+
+@contextmanager
+def _environment() -> Iterator[None]:
+    os.environ.update({name: value.format(port=server().port) for name, value in ENVIRONMENT.items()})
+    try:
+        yield
+    finally:
+        for name in ENVIRONMENT:
+            del os.environ[name]
+
+
+def heard(name: str, answers: list[bytes]) -> Any:
+    """What the client made of these answers: a result, or one of the three errors that its callers know. Both in time.
+
+    What Google's servers say in plain text is shown to people, and they are sent no secret; the others are.
+    """
+    client, server().answers, began = CLIENTS[name], list(answers), time.monotonic()
+    with _environment():
+        try:
+            made = client.call()
+        except (Unavailable, Denied, Conflict) as error:
+            made = error
+    took_s = time.monotonic() - began
+    shown = f"{made} {getattr(made, 'remedy', '')}" if isinstance(made, Exception | list) else ""
+    assert not client.sends_secret or (SECRET not in shown and ENCODED not in shown), shown
+    assert took_s < LONGEST_S, f"{took_s:.1f} s"
+    return made
+
+
+def answer(status: int, body: bytes, *headers: str, reason: str = "OK") -> bytes:
+    """The bytes of an answer whose head may be as wrong as one likes."""
+    return "".join(f"{line}\r\n" for line in (f"HTTP/1.1 {status} {reason}", *headers, "")).encode("latin-1") + body
+
+
+def as_json(content: Any, *headers: str, status: int = 200) -> bytes:
+    """A sound answer."""
+    body = json.dumps(content).encode()
+    return answer(status, body, "Content-Type: application/json", f"Content-Length: {len(body)}", "Connection: close", *headers)

@@ -1,0 +1,195 @@
+"""What is fuzzed: each target takes any bytes, and raises only what is a defect.
+
+The errors that a function promises are its answer; anything else, and a promise that does not hold, is found.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from functions.adapters.grafana.auth import authenticate
+from functions.adapters.grafana.payload import parse
+from functions.adapters.runners.rundeck import answers as rundeck_answers
+from functions.adapters.runners.rundeck import client as rundeck
+from functions.adapters.symptoms.rabbitmq import answers as rabbitmq_answers
+from functions.adapters.symptoms.rabbitmq import name_queue, to_queue
+from functions.config.loader import parse_config
+from functions.config.settings import Auth, Basic, Bearer, Hmac
+from functions.domain.decisions import matching
+from functions.domain.model.alerts import Alert
+from functions.domain.model.codes import Mode, Reason
+from functions.domain.model.runbooks import Restart, Rules, Runbook, Symptom
+from functions.domain.texts import patterns
+from functions.runtime.errors import BadRequest, ConfigError, Denied, Unavailable
+from functions.runtime.http_client import Answer
+from functions.runtime.secrets import SecretRef
+from tests.adapters.fuzz.clients import CLIENTS, as_json, heard
+from tests.support.recorded_grafana import RECORDINGS as GRAFANA
+
+ROOT = Path(__file__).parents[3]
+RECORDINGS = ROOT / "tests" / "recordings"
+SECRET = "UNSTICK_FUZZ_SECRET"
+SEED_BYTES = 20_000
+STATUSES = (200, 200, 200, 201, 301, 400, 401, 403, 404, 409, 500, 503)
+DATE = "Wed, 25 Nov 2026 03:00:00 GMT"
+NOW = 1_795_561_678.0
+QUEUE = to_queue("/", "mail.delivery")
+
+
+def notification(content: bytes) -> None:
+    """A body that was let in: a notification, or 400 with a sentence that Grafana can show."""
+    found = _outcome(partial(parse, content), BadRequest)
+    if isinstance(found, BadRequest):
+        assert found.status == 400
+        assert len(found.sentence.encode()) <= 2048
+    else:
+        assert found.alerts
+
+
+def door(content: bytes) -> None:
+    """Lines of headers, an empty line, a body: nobody without the secret is let in, and the refusal has no more than it may."""
+    os.environ.setdefault(SECRET, "known to nobody who guesses: 3f9a51c07be24d68")
+    known = (SecretRef(f"env://{SECRET}"),)
+    head, _, body = content.partition(b"\n\n")
+    lines = [line.partition(b":") for line in head.split(b"\n")]
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, _, value in lines}
+    for way in (Auth(hmac=Hmac(known)), Auth(Hmac(known, timestamp_header=None), Basic("grafana", known), Bearer(known))):
+        refusal = _outcome(partial(authenticate, way, headers, body, NOW), BadRequest)
+        assert refusal is not None, "somebody was let in"
+        assert refusal.status == 401
+        assert len(refusal.sentence.encode()) <= 1024
+
+
+def matchers(content: bytes) -> None:
+    """A matcher in the first line, a label's value in the rest: what is taken can be asked, quickly."""
+    line, _, value = content.decode(errors="surrogateescape").partition("\n")
+    try:
+        matcher = matching.parse_matcher(line)
+    except ValueError:
+        return
+    began = time.thread_time()
+    assert isinstance(matching.matches(matcher, {matcher.label: value}), bool)
+    assert time.thread_time() - began < 2.0
+
+
+def templates(content: bytes) -> None:
+    """A template in the first line, a label's value in the rest: a target whose option is allowed, or a reason."""
+    line, _, value = content.decode(errors="surrogateescape").partition("\n")
+    try:
+        matching.template_labels(line)
+    except ValueError:
+        return
+    allow = "[a-z0-9-]{1,40}"
+    restart = Restart("11111111-1111-4111-8111-111111111111", {"service": line}, {"service": allow})
+    runbook = Runbook("mail", (), restart, Symptom("rabbitmq", {"vhost": line, "queue": "${labels.service}"}), Mode.AUTO)
+    alert = Alert("8b6529b40b930461", "", firing=True, labels={"service": value, "a": "b"}, annotations={}, starts_at=NOW)
+    for case in matching.match_alerts(Rules({"mail": runbook}), "https://rundeck.example.com", [alert], name_queue):
+        if case.target is None:
+            assert case.reason is Reason.INVALID_OPTION
+        else:
+            assert patterns.pattern_mistake(allow) == ""
+            assert set(case.target.options["service"]) <= set("abcdefghijklmnopqrstuvwxyz0123456789-")
+
+
+def configuration(content: bytes) -> None:
+    """A file: settings, or all its mistakes, each with a place."""
+    text = _outcome(content.decode, UnicodeDecodeError)
+    found = _outcome(partial(parse_config, text), ConfigError) if isinstance(text, str) else None
+    if isinstance(found, ConfigError):
+        assert found.problems
+        assert all(problem.startswith("unstick.yaml") for problem in found.problems)
+
+
+def rundeck_says(content: bytes) -> None:
+    """An answer of Rundeck's, or of whatever is in its place: executions, an error with a remedy, or nothing usable."""
+    answer = _answer("Rundeck", content)
+    settings = rundeck.Settings("https://rundeck.example.com", SecretRef("env://RUNDECK_TOKEN"))
+    with suppress(Denied, Unavailable):
+        rundeck_answers.runner_now(answer)
+    error = rundeck_answers._to_error("POST", answer)
+    assert isinstance(error, Denied | Unavailable)
+    with suppress(Denied, Unavailable):
+        rows, _ = rundeck._read_page(answer.json(), 0)
+        for row in rows:
+            rundeck_answers.options_of(row)
+            rundeck_answers.execution_of(row, settings)
+
+
+def rabbitmq_says(content: bytes) -> None:
+    """Totals, a line, and a queue's page: a sighting with a depth that can be, or nothing usable."""
+    first, _, second = content.partition(b"\n\n")
+    totals, page = _answer("rabbitmq", first), _answer("rabbitmq", second)
+    with suppress(Denied, Unavailable):
+        rabbitmq_answers.good(totals)
+        seen = rabbitmq_answers.sighting(QUEUE, totals.json(), rabbitmq_answers.json_or_none(page), at=NOW)
+        assert isinstance(seen.depth, int)
+
+
+def clients_hear(content: bytes) -> None:
+    """The first byte chooses who calls, the rest is what its server sends back."""
+    names = list(CLIENTS)
+    heard(names[content[0] % len(names)] if content else names[0], [content[1:]])
+
+
+def _outcome(call: Callable[[], Any], promised: type[Exception]) -> Any:
+    """What the call returned, or the error that it promises."""
+    try:
+        return call()
+    except promised as error:
+        return error
+
+
+def _answer(system: str, content: bytes) -> Answer:
+    """The first byte chooses the status, the rest is the body."""
+    status = STATUSES[content[0] % len(STATUSES)] if content else 200
+    return Answer(system, status, {"content-type": "application/json", "date": DATE}, content[1:], NOW)
+
+
+TARGETS: dict[str, Callable[[bytes], None]] = {
+    "notification": notification,
+    "door": door,
+    "matchers": matchers,
+    "templates": templates,
+    "configuration": configuration,
+    "rundeck": rundeck_says,
+    "rabbitmq": rabbitmq_says,
+    "clients": clients_hear,
+}
+
+
+def seeds(name: str) -> Iterator[bytes]:
+    """What the fuzzer begins with: real input, so that it need not invent the format first."""
+    if name in ("notification", "door"):
+        small = [recorded.body for recorded in GRAFANA.values() if len(recorded.body) < SEED_BYTES]
+        head = (
+            b"X-Grafana-Alerting-Signature:"
+            + b"0" * 64
+            + b"\nX-Grafana-Alerting-Timestamp:1795561678\nAuthorization:Basic Zg==\n\n"
+        )
+        yield from small if name == "notification" else [head + body for body in small[:5]]
+    elif name == "matchers":
+        yield from (b'service="mail"\nmail', b'queue=~"mail-.*"\nmail-1', b'"a b"!~"(x+)+y"\nxxxx', rb'a="\n\"\\"' + b"\n")
+    elif name == "templates":
+        yield from (b"${labels.service}\nmail", b"a-${labels.a}-${labels.service}\nx", b"fixed\n../x", b"${labels.none}\n")
+    elif name == "configuration":
+        yield (ROOT / "unstick.yaml").read_bytes()
+    elif name == "rundeck":
+        bodies = [
+            json.dumps(json.loads(path.read_bytes())["body"]).encode() for path in sorted((RECORDINGS / "rundeck").glob("*.json"))
+        ]
+        yield from (b"\0" + body for body in bodies if len(body) < SEED_BYTES)
+        yield b'\5{"error": true, "errorCode": "api.error.item.unauthorized", "message": "no"}'
+    elif name == "clients":
+        yield from (bytes([place]) + as_json(client.adapters[0]) for place, client in enumerate(CLIENTS.values()))
+    else:
+        total = b'\0{"items": [{"name": "mail.delivery", "messages": 3, "messages_ready": 2, "messages_unacknowledged": 1}]}'
+        consumers = b'[{"consumer_tag": "a", "channel_details": {"connection_name": "b"}}]'
+        page = b'\0{"consumer_details": ' + consumers + b', "message_stats": {"ack": 1}}'
+        yield total + b"\n\n" + page

@@ -1,0 +1,173 @@
+"""What a new process imports for its start, and for the first request of each kind; with the real rooms against stand-ins."""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from pytest_httpserver import HTTPServer
+
+from tests.support.doubles.cloud_tasks import QUEUE, CloudTasks
+from tests.support.doubles.rabbitmq import RabbitDouble
+from tests.support.doubles.rundeck import Job, Rundeck
+from tests.support.unstick_process import (
+    ROOT,
+    Unstick,
+    alert,
+    check_ahead,
+    configuration,
+    job_id,
+    mounted,
+    notification,
+    runbook,
+    signed,
+)
+
+PUBLIC_URL = "https://unstick.example.com"
+PATIENT = {"first": "1s", "every": "2s", "patience": "20m", "within": "40m"}
+OPTIONAL = {"chardet", "socks", "simplejson", "brotli", "zstandard", "backports", "OpenSSL"}
+"""Clients take these where a tool of the tests has brought them."""
+
+COMPILED = re.compile(r"_cython_|cython_runtime|_sysconfigdata|.*__mypyc$")
+"""Parts of packages, and what the standard library has made for this machine."""
+
+CHILD = """
+import json, sys
+import flask.testing, click.testing, functions_framework, functions_framework._http.gunicorn
+asked = json.load(sys.stdin)
+before = set(sys.modules)
+app = functions_framework.create_app(asked["function"], sys.argv[1]).test_client()
+seen = [{"modules": sorted(set(sys.modules) - before)}]
+for one in asked["requests"]:
+    before = set(sys.modules)
+    answer = app.open(one["path"], method=one["method"], data=one["body"].encode(), headers=one["headers"])
+    seen.append({"modules": sorted(set(sys.modules) - before), "status": answer.status_code, "said": answer.text})
+print("SEEN" + json.dumps(seen))
+"""
+
+Request = dict[str, Any]
+Lists = dict[str, list[str]]
+
+
+def imported(folder: Path) -> Lists:
+    """By path, each request being the first one of its process, apart from the forged one, which an alert follows."""
+    found: Lists = {}
+    with Rundeck(Job(id=job_id("mail"))) as rundeck, RabbitDouble() as rabbitmq:
+        rabbitmq.queue("mail.delivery", ready=5, consumers=())
+        ways = {_on_one_machine: "auto", _with_approval: "approve", _in_the_cloud: "auto"}
+        for restarts, (way, mode) in enumerate(ways.items(), 1):
+            book = runbook("mail", mode=mode, verify=PATIENT)
+            found |= way(folder / way.__name__, configuration(rundeck.url, rabbitmq.url, [book], public_url=PUBLIC_URL))
+            assert len(rundeck.posts()) == restarts
+            rundeck.state.runs.clear()
+    return found
+
+
+def _on_one_machine(folder: Path, made: dict[str, Any]) -> Lists:
+    unstick, body = Unstick(folder, made), notification(alert("mail", "mail.delivery"))
+    forged = _request(body, signed(body) | {"X-Grafana-Alerting-Signature": "0" * 64})
+    (start, refused, restarted), _ = _asked(unstick, forged, _request(body, signed(body)))
+    with closing(sqlite3.connect(unstick.database)) as file:
+        ((payload,),) = file.execute("SELECT payload FROM wake_ups LIMIT 1").fetchall()
+    _long_due(unstick)
+    (_, woken), _ = _asked(unstick, _request(json.dumps({"wake": payload}).encode()), function="verify")
+    _long_due(unstick)
+    (_, swept), printed = _asked(unstick, _request(b"{}"), function="verify")
+    assert '\\"swept\\": 1' in printed
+    (_, reported), _ = _asked(unstick, _request(), function="report")
+    return {
+        "start": start, "a forged request": refused, "an alert": restarted, "a wake-up": woken, "a sweep": swept,
+        "a report": reported,
+    }  # fmt: skip
+
+
+def _long_due(unstick: Unstick) -> None:
+    """What is due, was due five minutes ago."""
+    with closing(sqlite3.connect(unstick.database)) as file, file:
+        for key, text, due in file.execute("SELECT key, body, due FROM documents WHERE due IS NOT NULL").fetchall():
+            document = json.loads(text)
+            document["due"] = document["incident"]["due"] = due - 300.0
+            changed = (json.dumps(document).encode(), due - 300.0, key)
+            file.execute("UPDATE documents SET body = ?, due = ? WHERE key = ?", changed)
+
+
+def _with_approval(folder: Path, made: dict[str, Any]) -> Lists:
+    made["channels"] = {"console": {"type": "console", "approval_links": True}}
+    unstick, body = Unstick(folder, made), notification(alert("mail", "mail.delivery"))
+    _, printed = _asked(unstick, _request(body, signed(body)))
+    link = re.search(rf"{PUBLIC_URL}/approve/#(\S+)/", printed)
+    assert link, printed
+    form, headers = f"token={link[1]}", {"Origin": PUBLIC_URL, "Content-Type": "application/x-www-form-urlencoded"}
+    (_, shown), _ = _asked(unstick, _request(form.encode(), headers, path="/approve/open"))
+    (_, pressed), _ = _asked(unstick, _request(f"{form}&act=restart".encode(), headers, path="/approve/open"))
+    return {"the page of an approval": shown, "the button of an approval": pressed}
+
+
+def _in_the_cloud(folder: Path, made: dict[str, Any]) -> Lists:
+    with CloudTasks() as tasks, HTTPServer(host="127.0.0.1", port=0) as storage:
+        storage.expect_request(re.compile(".*"), method="GET").respond_with_data("No such object", status=404)
+        storage.expect_request(re.compile(".*"), method="POST").respond_with_json({"name": "x", "generation": "1"})
+        queue = {"queue": QUEUE, "url": "http://127.0.0.1:9/verify", "service_account": "verify@example.com"}
+        rooms = {"store": {"cloud_storage": {"bucket": "bucket-one"}}, "scheduler": {"cloud_tasks": queue}}
+        made["grafana"]["auth"]["hmac"]["secrets"] = ["sm://p-1/grafana"]
+        made["signing_keys"] = ["sm://p-1/signing"]
+        slack = {"type": "slack", "url": "env://SLACK_URL", "signing_secret": "sm://p-1/slack"}
+        made["channels"] = {**made["channels"], "slack": slack}
+        places = {"STORAGE_EMULATOR_HOST": storage.url_for("").rstrip("/"), "UNSTICK_CLOUD_TASKS_ENDPOINT": tasks.endpoint}
+        for secret in ("p-1/grafana", "p-1/signing", "p-1/slack"):
+            places |= mounted(folder / "secrets", secret)
+        body = notification(alert("mail", "mail.delivery"))
+        unstick = Unstick(folder, made | rooms, **places)
+        check_ahead(folder / "unstick.yaml")
+        forged = _request(body, signed(body) | {"X-Grafana-Alerting-Signature": "0" * 64})
+        (start, refused, restarted), _ = _asked(unstick, forged, _request(body, signed(body)))
+        (_, forged_link), _ = _asked(unstick, _request(b"token=forged", path="/approve/open"))
+        stamped = {"X-Slack-Request-Timestamp": str(int(time.time())), "X-Slack-Signature": "v0=" + "0" * 64}
+        (_, forged_press), _ = _asked(unstick, _request(b"payload=%7B%7D", stamped, path="/slack"))
+    return {
+        "a forged approval link, with a key that is mounted": forged_link,
+        "a forged press in Slack": forged_press,
+        "start, with the cloud's rooms": start,
+        "a forged request, with a secret of Secret Manager that is mounted": refused,
+        "an alert, with the cloud's rooms": restarted,
+    }
+
+
+def _request(body: bytes = b"", headers: Mapping[str, str] | None = None, *, method: str = "POST", path: str = "/") -> Request:
+    return {"body": body.decode(), "headers": dict(headers or {}), "method": method, "path": path}
+
+
+def _asked(unstick: Unstick, *requests: Request, function: str = "webhook") -> tuple[list[list[str]], str]:
+    """What a new process imports for its start and for each of these, which it answers or refuses; and what it printed."""
+    ran = subprocess.run(
+        [sys.executable, "-c", CHILD, str(ROOT / "main.py")],
+        cwd=unstick.folder,
+        env=unstick.environment | {"FUNCTION_TARGET": function},
+        input=json.dumps({"function": function, "requests": requests}),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    found = [line for line in ran.stdout.splitlines() if line.startswith("SEEN")]
+    assert found, ran.stdout + ran.stderr
+    seen = json.loads(found[0].removeprefix("SEEN"))
+    for one in seen[1:]:
+        assert one["status"] in (200, 401, 403), one["said"]
+    return [_listed(one["modules"]) for one in seen], ran.stdout
+
+
+def _listed(modules: list[str]) -> list[str]:
+    """Ours by their full names, then packages that are neither ours nor the standard library's; SQLite costs as much as one."""
+    tops = {name.split(".")[0] for name in modules}
+    ours = sorted(name for name in modules if name.split(".")[0] == "functions")
+    others = tops - set(sys.stdlib_module_names) - OPTIONAL - {"functions", "main"} | tops & {"sqlite3"}
+    return ours + sorted(f"+ {top}" for top in others if not COMPILED.match(top))

@@ -1,0 +1,140 @@
+"""The dashboard's queries on a real Prometheus with half an hour of a queue's life, by Grafana's rules for what it shows."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+from urllib.parse import urlencode
+from urllib.request import urlopen
+
+import pytest
+
+from tests.support.needs import need
+
+DASHBOARD = Path(__file__).resolve().parents[3] / "infra" / "grafana" / "dashboards" / "unstick.json"
+STEP_S, MINUTES = 15, 30
+GONE = range(10, 13)
+"""In these minutes there is no consumer, and nothing is acknowledged."""
+QUEUE = '{job="rabbitmq",vhost="/",queue="mail.delivery"}'
+CHANNEL = '{job="rabbitmq",vhost="/",queue="mail.delivery",channel="<0.1.0>"}'
+
+
+def figures(begin: int) -> str:
+    """OpenMetrics: one queue that works, sticks while its consumer is away, and works again."""
+    series: dict[str, list[str]] = {}
+    acked = 0
+    for at in range(begin, begin + MINUTES * 60, STEP_S):
+        is_gone = (at - begin) // 60 in GONE
+        acked += 0 if is_gone else 5
+        for name, labels, value in (
+            ("rabbitmq_detailed_queue_messages", QUEUE, 9 if is_gone else 2),
+            ("rabbitmq_detailed_queue_messages_ready", QUEUE, 8 if is_gone else 1),
+            ("rabbitmq_detailed_queue_messages_unacked", QUEUE, 1),
+            ("rabbitmq_detailed_queue_consumers", QUEUE, 0 if is_gone else 1),
+            ("rabbitmq_detailed_channel_messages_acked_total", CHANNEL, acked),
+        ):
+            series.setdefault(name, []).append(f"{name}{labels} {value} {at}")
+    return "".join(f"# TYPE {name} unknown\n" + "\n".join(lines) + "\n" for name, lines in series.items()) + "# EOF\n"
+
+
+@pytest.fixture(scope="module")
+def begin() -> int:
+    return int(time.time()) // 60 * 60 - MINUTES * 60
+
+
+@pytest.fixture(scope="module")
+def prometheus(begin: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    need("prometheus")
+    folder = tmp_path_factory.mktemp("prometheus")
+    (folder / "figures").write_text(figures(begin), encoding="utf-8")
+    (folder / "prometheus.yml").write_text("global: {}\n", encoding="utf-8")
+    subprocess.run(
+        ["promtool", "tsdb", "create-blocks-from", "openmetrics", "figures", "data"], cwd=folder, check=True, capture_output=True
+    )
+    with closing(socket.socket()) as one:
+        one.bind(("127.0.0.1", 0))
+        port: int = one.getsockname()[1]
+    command = ["prometheus", "--config.file=prometheus.yml", "--storage.tsdb.path=data", f"--web.listen-address=127.0.0.1:{port}"]
+    with (folder / "log").open("wb") as log, subprocess.Popen(command, cwd=folder, stdout=log, stderr=log) as server:
+        try:
+            url = f"http://127.0.0.1:{port}"
+            _wait_until_ready(url)
+            yield url
+        finally:
+            server.terminate()
+
+
+def _wait_until_ready(url: str) -> None:
+    for _ in range(200):
+        try:
+            with urlopen(f"{url}/-/ready", timeout=1):
+                return
+        except (URLError, OSError):
+            time.sleep(0.1)
+    raise AssertionError("Prometheus did not start")
+
+
+def ask(url: str, path: str, **query: Any) -> Any:
+    with urlopen(f"{url}/api/v1/{path}?{urlencode(query)}", timeout=10) as answer:
+        content = json.load(answer)
+    assert content["status"] == "success"
+    return content["data"]
+
+
+def run(url: str, expression: str, begin: int) -> list[tuple[dict[str, str], list[tuple[int, float]]]]:
+    """As Grafana asks: variables that stand for all become `.*`, every 30 s."""
+    query = expression.replace("$vhost", ".*").replace("$queue", ".*")
+    found = ask(url, "query_range", query=query, start=begin, end=begin + MINUTES * 60 - STEP_S, step=30)["result"]
+    return [(one["metric"], [(int(at), float(value)) for at, value in one["values"]]) for one in found]
+
+
+def dashboard() -> Any:
+    return json.loads(DASHBOARD.read_text(encoding="utf-8"))
+
+
+def marks(url: str, name: str, begin: int) -> list[float]:
+    """The minutes that Grafana marks. It leaves out whatever is not over 0 (processEvents of its Prometheus data source)."""
+    (annotation,) = [one for one in dashboard()["annotations"]["list"] if one["name"] == name]
+    found = run(url, annotation["expr"], begin)
+    return [(at - begin) / 60 for _, values in found for at, value in values if value > 0]
+
+
+def test_every_panel_shows_the_queue(prometheus: str, begin: int) -> None:
+    """A query that finds nothing shows an empty panel, and no mistake."""
+    targets = [target for panel in dashboard()["panels"] for target in panel["targets"]]
+    assert len(targets) >= 5
+    for target in targets:
+        found = run(prometheus, target["expr"], begin)
+        assert [metric for metric, _ in found] == [{"vhost": "/", "queue": "mail.delivery"}], target["expr"]
+        assert len(found[0][1]) > MINUTES
+
+
+def test_the_variables_offer_what_is_there(prometheus: str) -> None:
+    """`label_values(METRIC, LABEL)` asks for the label's values in the series of the metric."""
+    queries = [one["query"]["query"] for one in dashboard()["templating"]["list"] if one["type"] == "query"]
+    offered = []
+    for query in queries:
+        metric, label = query.removeprefix("label_values(").removesuffix(")").rsplit(", ", 1)
+        offered.append(ask(prometheus, f"label/{label}/values", **{"match[]": metric.replace("$vhost", ".*")}))
+    assert offered == [["/"], ["mail.delivery"]]
+
+
+def test_the_time_without_a_consumer_is_marked(prometheus: str, begin: int) -> None:
+    """`== 0` keeps zeros, which Grafana leaves out: there was never a mark."""
+    found = marks(prometheus, "Consumers gone", begin)
+    assert found
+    assert GONE.start <= min(found) <= max(found) <= GONE.stop + 0.5
+
+
+def test_the_moment_at_which_it_moves_again_is_marked(prometheus: str, begin: int) -> None:
+    """Once after the pause, and not all the time."""
+    found = [minute for minute in marks(prometheus, "Moving again", begin) if minute > 2]
+    assert found
+    assert GONE.stop <= min(found) <= max(found) <= GONE.stop + 2

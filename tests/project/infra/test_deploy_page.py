@@ -1,0 +1,175 @@
+"""docs/deploy.md as somebody follows it: its blocks for one machine and for Docker are run, against stand-ins for the machine."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from functions.config.loader import parse_config
+from functions.domain.model.codes import Mode
+from functions.domain.model.runbooks import Limits
+from tests.project.pages import ROOT, blocks
+
+PAGE, SYSTEMD = ROOT / "docs" / "deploy.md", ROOT / "infra" / "systemd"
+CALLED = """#!/bin/sh
+printf '%s' "${0##*/}" >>"$CALLS"
+for word; do printf '\\t%s' "$word" >>"$CALLS"; done
+echo >>"$CALLS"
+"""
+VENV = f'mkdir -p "$3/bin" && ln -sf "$(command -v systemctl)" "$3/bin/pip" && ln -sf "{sys.executable}" "$3/bin/python"\n'
+
+
+def block(beginning: str) -> str:
+    (found,) = [body for info, body in blocks(PAGE) if info == "sh" and beginning in body]
+    return found
+
+
+class Machine:
+    """A folder in place of /, and programs that only write down what they were asked."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.calls = folder, folder / "calls"
+        for name in ("programs", "etc/systemd/system", "usr/local/bin", "opt"):
+            (folder / name).mkdir(parents=True)
+        for name in ("systemctl", "docker", "systemd-run", "curl"):
+            self.program(name, CALLED)
+        self.program("python3", CALLED + VENV)
+
+    def program(self, name: str, text: str) -> None:
+        (self.folder / "programs" / name).write_text(text, encoding="utf-8")
+        (self.folder / "programs" / name).chmod(stat.S_IRWXU)
+
+    def run(self, script: str, *arguments: str, cwd: Path = ROOT, **variables: str) -> list[list[str]]:
+        """Run it with this machine's folders in place of the real ones, and return what it called."""
+        self.calls.write_text("", encoding="utf-8")
+        moved = re.sub(r"(?<![\w.])/(opt/|etc/|usr/local/)", rf"{self.folder}/\1", script)
+        path = f"{self.folder}/programs:{os.environ['PATH']}"
+        env = {"PATH": path, "CALLS": str(self.calls), "HOME": str(self.folder), "LANG": "C.UTF-8"} | variables
+        subprocess.run(["bash", "-euc", moved, "bash", *arguments], cwd=cwd, env=env, check=True, timeout=60)
+        return [line.split("\t") for line in self.calls.read_text(encoding="utf-8").splitlines()]
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    return Machine(tmp_path)
+
+
+def test_one_machine_gets_what_the_units_name(machine: Machine) -> None:
+    """After the first block there are units, program, command and both files; the secrets are their owner's alone."""
+    machine.run(block("mkdir -p /opt/unstick"))
+    there = machine.folder
+    assert (there / "opt/unstick/main.py").exists()
+    assert (there / "opt/unstick/functions/entrypoints/webhook.py").exists()
+    assert (there / "opt/unstick/.venv/bin/pip").exists()
+    for source in ("main.py", "functions/entrypoints/webhook.py"):
+        path = there / "opt/unstick" / source
+        made = max(one.stat().st_mtime_ns for one in (path.parent / "__pycache__").glob(f"{path.stem}.*.pyc"))
+        assert made >= path.stat().st_mtime_ns, f"each start and each command would compile {source}"
+    units = {path.name for path in (there / "etc/systemd/system").iterdir()}
+    assert units >= {"unstick.service", "unstick@.service", "unstick-drill.timer", "unstick-report.timer"}
+    assert (there / "usr/local/bin/unstick").stat().st_mode & 0o777 == 0o755
+    assert (there / "etc/unstick/unstick.env").stat().st_mode & 0o777 == 0o600
+    assert (there / "etc/unstick/unstick.yaml").read_bytes() == (SYSTEMD / "unstick.yaml").read_bytes()
+
+
+def test_the_same_block_again_is_an_upgrade_that_keeps_what_was_filled_in(machine: Machine) -> None:
+    """Configuration and secrets stay; a file of the program that the new release has no more is gone."""
+    install = block("mkdir -p /opt/unstick")
+    machine.run(install)
+    kept = [machine.folder / "etc/unstick" / name for name in ("unstick.env", "unstick.yaml")]
+    for path in kept:
+        path.write_text("mine", encoding="utf-8")
+    gone = machine.folder / "opt/unstick/functions/adapters/chats/gone.py"
+    gone.touch()
+    machine.run(install)
+    assert [path.read_text(encoding="utf-8") for path in kept] == ["mine", "mine"]
+    assert not gone.exists()
+
+
+def test_check_comes_before_the_service_is_enabled() -> None:
+    """A wrong set-up starts and answers 405 all the same, so the guide has it checked first."""
+    text = PAGE.read_text(encoding="utf-8")
+    assert text.index("\nunstick check\n") < text.index("systemctl enable --now")
+    assert text.index("functions check\n```") < text.index("run --detach --name unstick")
+
+
+@pytest.mark.parametrize("sudo", ["", "h.tanaka"])
+def test_the_command_runs_as_the_service_does(machine: Machine, sudo: str) -> None:
+    """Account, folder, configuration and secrets are the unit's; arguments arrive as given, and a pause has a person's name."""
+    script = (SYSTEMD / "unstick").read_text(encoding="utf-8")
+    ((name, *words),) = machine.run(script, "pause", "--reason", "two  words", SUDO_USER=sudo)
+    unit = (SYSTEMD / "unstick@.service").read_text(encoding="utf-8").replace("/opt/", f"{machine.folder}/opt/")
+    unit = unit.replace("=/etc/", f"={machine.folder}/etc/")
+    settings = unit.splitlines()
+    assert name == "systemd-run"
+    assert {"--wait", "--collect", "--quiet", "--pipe", "--pty"} <= set(words)
+    properties = [word.removeprefix("--property=") for word in words if word.startswith("--property=")]
+    assert [one for one in properties if one not in settings] == []
+    assert {"User", "DynamicUser", "StateDirectory", "EnvironmentFile"} <= {one.partition("=")[0] for one in properties}
+    (environment,) = [line.removeprefix("Environment=").split() for line in settings if line.startswith("Environment=")]
+    given = [word.removeprefix("--setenv=") for word in words if word.startswith("--setenv=")]
+    assert given[:-1] == environment
+    assert given[-1] == f"LOGNAME={sudo}" if sudo else given[-1] != "LOGNAME="
+    (command,) = [line.removeprefix("ExecStart=").split() for line in settings if line.startswith("ExecStart=")]
+    assert words[-len(command) - 2 :] == [*command[:-1], "pause", "--reason", "two  words"]
+
+
+def test_the_server_has_a_folder_for_its_socket() -> None:
+    """Without one that it can write, gunicorn logs an error at each start, which looks as if something were wrong."""
+    unit = (SYSTEMD / "unstick.service").read_text(encoding="utf-8")
+    assert re.findall(r"XDG_RUNTIME_DIR=/run/(\S+)", unit) == re.findall(r"^RuntimeDirectory=(\S+)$", unit, re.MULTILINE) != []
+    (folder,) = re.findall(r"XDG_RUNTIME_DIR=(\S+)", (ROOT / "infra/docker/Dockerfile").read_text(encoding="utf-8"))
+    assert f"--tmpfs {folder} " in block("run() {")
+
+
+def test_one_machine_begins_by_observing() -> None:
+    """Nothing is restarted until somebody wants it, then within the documented limits; and the drill has an address."""
+    found = parse_config((SYSTEMD / "unstick.yaml").read_text(encoding="utf-8"))
+    assert {(book.mode, book.limits) for book in found.rules.runbooks.values()} == {(Mode.OBSERVE, Limits())}
+    assert found.rules.public_url.startswith("https://")
+    assert found.report is not None
+
+
+def test_the_environment_file_has_a_line_for_each_secret() -> None:
+    """What the one names and the other lacks is a secret that nobody fills in."""
+    named = set(re.findall(r"env://(\w+)", (SYSTEMD / "unstick.yaml").read_text(encoding="utf-8")))
+    assert named == set(re.findall(r"^(\w+)=", (SYSTEMD / "unstick.env.example").read_text(encoding="utf-8"), re.MULTILINE))
+
+
+def test_docker_mounts_what_is_there_and_keeps_what_is_written(machine: Machine, tmp_path: Path) -> None:
+    """The files that it names are made by the block before; the store is on a volume, which a read-only container needs."""
+    folder = tmp_path / "clone"
+    folder.mkdir()
+    (folder / "infra").symlink_to(ROOT / "infra")
+    prepare = block("docker build -f infra/docker/Dockerfile")
+    machine.run(prepare, cwd=folder)
+    (folder / "unstick.env").write_text("UNSTICK_SIGNING_KEY=mine\n", encoding="utf-8")
+    machine.run(prepare, cwd=folder)
+    assert (folder / "unstick.env").read_text(encoding="utf-8") == "UNSTICK_SIGNING_KEY=mine\n"
+    called = machine.run(f"{block('run() {')}\n{block('run --detach')}", cwd=folder)
+    check, start, status = called
+    for words in (check, start):
+        _fits(words, folder)
+    assert check[check.index("unstick", check.index("--rm")) :] == ["unstick", "python", "-m", "functions", "check"]
+    assert start[-1] == "unstick"
+    assert "127.0.0.1:8080:8080" in start
+    assert status == ["docker", "exec", "unstick", "python", "-m", "functions", "status"]
+
+
+def _fits(words: list[str], folder: Path) -> None:
+    assert (folder / words[words.index("--env-file") + 1]).is_file()
+    mounted = dict(word.split(":")[:2] for place, word in enumerate(words) if words[place - 1] == "-v")
+    file = mounted.pop(str(folder / "unstick.docker.yaml"), "")
+    read = re.findall(r"UNSTICK_CONFIG=(\S+)", (ROOT / "infra/docker/Dockerfile").read_text(encoding="utf-8"))
+    assert file.endswith(read[0])
+    content: Any = yaml.safe_load((folder / "unstick.docker.yaml").read_text(encoding="utf-8"))
+    for kind in ("store", "scheduler"):
+        assert str(Path(content[kind]["local"]["path"]).parent) in mounted.values()

@@ -1,0 +1,436 @@
+"""deploy.sh against a gcloud whose cloud is a file. Terraform is a stand-in that only writes down what it was asked."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import pty
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.project.infra.project_copy import Project
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Iterator[Project]:
+    with Project(tmp_path) as found:
+        found.give_all_secrets_a_value()
+        yield found
+
+
+def state_of(
+    project: str = "my-project", region: str = "asia-northeast1", name: str = "unstick", **values: str
+) -> dict[str, Any]:
+    """A recorded state, as far as the script reads it."""
+    deployment = {"project": project, "region": region, "name": name, "bucket": f"{project}-{name}-store", "queue": name}
+    deployment |= {"source_bucket": f"{project}-{name}-source", "archive": f"{name}-0.zip"} | values
+    account = {"project": project, "account_id": f"{name}-webhook"}
+    queue = {"project": project, "location": region, "name": deployment["queue"]}
+    kept = [("google_service_account", "role", "webhook", account), ("google_cloud_tasks_queue", "wakeups", None, queue)]
+    resources = [
+        {
+            "mode": "managed", "module": "module.unstick", "type": kind, "name": resource,
+            "instances": [({} if key is None else {"index_key": key}) | {"attributes": attributes}],
+        }
+        for kind, resource, key, attributes in kept
+    ]  # fmt: skip
+    return {"version": 4, "outputs": {"deployment": {"value": deployment}}, "resources": resources}
+
+
+# --- what is asked for ----------------------------------------------------------------------------------------------------
+
+
+def test_deploy_says_what_is_missing(project: Project) -> None:
+    """Without a project, a command, a configuration or Terraform there is one line that says so, and nothing is called."""
+    assert "PROJECT is not set" in project.deploy("apply", PROJECT="").stderr
+    assert "infra/deploy.sh apply" in project.deploy().stderr
+    assert "nothing.yaml is not there" in project.deploy("apply", CONFIG="nothing.yaml").stderr
+    assert "ENV=Staging must have" in project.deploy("apply", ENV="Staging").stderr
+    (project.programs / "terraform").unlink()
+    only = project.folder / "only"
+    only.mkdir()
+    for name in ("bash", "dirname"):
+        (only / name).symlink_to(str(shutil.which(name)))
+    found = project.deploy("apply", PATH=f"{project.programs}:{only}")
+    assert "terraform is not on the PATH" in found.stderr
+    assert found.returncode == 2
+    assert project.called == []
+
+
+def test_the_python_that_setup_made_is_taken(project: Project) -> None:
+    """Whoever names none gets that of .venv."""
+    (project.repository / ".venv" / "bin").mkdir(parents=True)
+    taken = project.repository / ".venv" / "bin" / "python"
+    taken.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n', encoding="utf-8")
+    taken.chmod(0o700)
+    found = project.deploy("plan", PYTHON="")
+    assert found.returncode == 0, found.stderr
+    assert project.calls_with("terraform", " plan ")
+
+
+def test_config_puts_project_number_region_and_names_into_the_example(project: Project) -> None:
+    """The file can be deployed once the systems are in it; an existing one is never overwritten; environments share nothing."""
+    done = project.deploy("config", ENV="staging", REGION="europe-west4")
+    assert done.returncode == 0, done.stderr
+    text = (project.repository / "unstick.staging.yaml").read_text(encoding="utf-8")
+    assert "queue: projects/my-project/locations/europe-west4/queues/unstick-staging\n" in text
+    assert "public_url: https://unstick-staging-webhook-555.europe-west4.run.app" in text
+    assert "service_account: unstick-staging-tasks@my-project.iam" in text
+    assert "bucket: my-project-unstick-staging-store" in text
+    assert text.count("sm://my-project/unstick-staging-") == text.count("sm://")
+    assert "user: unstick\n" in text
+    assert "example-project" not in text
+    assert "is there already" in project.deploy("config", ENV="staging").stderr
+    (project.repository / "unstick.production.yaml").unlink()
+    project.deploy("config")
+    text = (project.repository / "unstick.production.yaml").read_text(encoding="utf-8")
+    assert "queue: projects/my-project/locations/asia-northeast1/queues/unstick\n" in text
+
+
+def test_environments_share_neither_state_nor_names_nor_variables(project: Project) -> None:
+    """Each has its prefix in the project's own bucket, its own data of Terraform, name, configuration and variables."""
+    project.write_config("staging")
+    (project.repository / "unstick.staging.tfvars").write_text("paused = true\n", encoding="utf-8")
+    variables = []
+    for environment in ("production", "staging"):
+        done = project.deploy("plan", ENV=environment)
+        assert done.returncode == 0, done.stderr
+        variables.append(dict(line.split("=", 1) for line in Path(f"{project.calls}.variables").read_text().splitlines()))
+    backends = [call.split("-backend-config=prefix=")[1] for call in project.calls_with("terraform", " init ")]
+    assert backends == ["production", "staging"]
+    assert len(project.calls_with(" init ", "-backend-config=bucket=my-project-unstick-state")) == 2
+    assert [of["TF_VAR_name"] for of in variables] == ["unstick", "unstick-staging"]
+    for name in ("TF_DATA_DIR", "TF_VAR_config_file", "TF_VAR_source_zip"):
+        assert variables[0][name] != variables[1][name]
+    assert [("-var-file" in call) for call in project.calls_with(" plan ")] == [False, True]
+
+
+# --- the state is the one that was meant ---------------------------------------------------------------------------------
+
+
+SOMETHING_ELSE = [
+    ({"project": "project-a"}, "is of project project-a, and project my-project was asked for"),
+    ({"region": "europe-west4"}, "is of region europe-west4, and region asia-northeast1 was asked for"),
+    ({"name": "second"}, "is of name second, and name unstick was asked for"),
+]
+
+
+@pytest.mark.parametrize(
+    ("command", "there", "says"),
+    [
+        # Every command, and everything that can differ; all of both together takes long.
+        pytest.param(command, there, says, marks=[] if command == "apply" or "project" in there else pytest.mark.long)
+        for command in ("plan", "apply", "destroy", "rollback")
+        for there, says in SOMETHING_ELSE
+    ],
+)
+def test_a_state_of_something_else_is_never_touched(project: Project, command: str, there: dict[str, str], says: str) -> None:
+    """With A in the state, a command for B once deleted 67 resources of A, secrets with their values included."""
+    for state in (state_of(**there), state_of(**there) | {"outputs": {}}):  # a deployment that stopped half-way has no outputs
+        project.state.write_text(json.dumps(state), encoding="utf-8")
+        found = project.deploy(command, "-auto-approve")
+        assert (found.returncode, says in found.stderr) == (2, True), found.stderr
+    assert not [call for call in project.called if " plan " in call or " apply " in call or "pause" in call or " add " in call]
+
+
+def test_a_local_state_of_another_project_is_not_taken_over(project: Project) -> None:
+    """Before there were environments a checkout had one state, whatever project was named beside it."""
+    file = project.repository / "infra" / "terraform.tfstate"
+    file.write_text(json.dumps(state_of("project-a") | {"outputs": {}}), encoding="utf-8")
+    found = project.deploy("destroy", "-auto-approve")
+    assert "infra/terraform.tfstate is of project project-a" in found.stderr
+    assert not project.calls_with("terraform")
+    assert file.exists()
+    file.write_text(json.dumps(state_of()), encoding="utf-8")
+    found = project.deploy("plan")
+    assert "Moved the state from infra/terraform.tfstate to gs://my-project-unstick-state/production" in found.stdout
+    assert project.calls_with("state push")
+    assert not file.exists()
+
+
+def test_a_bucket_of_strangers_takes_no_state(project: Project) -> None:
+    """Names of buckets are the whole world's, and a state has more in it than strangers should read or write."""
+    project.change(buckets={"my-project-unstick-state": "666"})
+    found = project.deploy("apply", "-auto-approve")
+    assert "is in project 666, not in my-project (555)" in found.stderr
+    assert not project.calls_with("terraform")
+
+
+# --- a new project -------------------------------------------------------------------------------------------------------
+
+
+def test_the_first_call_enables_apis_and_makes_the_bucket_without_a_question(project: Project) -> None:
+    """Gcloud asks whether to enable an API; asked where nobody sees it, it waits for ever."""
+    done = project.deploy("apply", "-auto-approve")
+    assert done.returncode == 0, done.stderr
+    assert {"cloudresourcemanager.googleapis.com", "cloudtasks.googleapis.com"} <= set(project.cloud["services"])
+    assert project.called.index(project.calls_with("services enable")[0]) < project.called.index(
+        project.calls_with("terraform")[0]
+    )
+    (made,) = project.calls_with("buckets create")
+    assert "--public-access-prevention" in made
+    assert project.calls_with("buckets update", "--versioning")
+    project.calls.write_text("", encoding="utf-8")
+    project.deploy("apply", "-auto-approve")
+    assert not project.calls_with("services enable") + project.calls_with("buckets create")
+
+
+NO_ANSWERS = [
+    ("ERROR: (gcloud) There was a problem refreshing your current auth tokens: Reauthentication required.", "gcloud auth login"),
+    ("ERROR: HTTPError 403: me@example.com does not have storage.buckets.get access (or it may not exist).", "lacks a role"),
+    ("ERROR: gcloud crashed (ConnectionError): Name or service not known", "gcloud crashed (ConnectionError)"),
+]
+ASKED = ("buckets describe gs://my-project-unstick-store", "tasks queues describe", "versions list")
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "says"),
+    [
+        pytest.param(call, *answer, marks=[] if number == place else pytest.mark.long)
+        for place, call in enumerate(ASKED)
+        for number, answer in enumerate(NO_ANSWERS)
+    ],
+)
+def test_what_gcloud_can_not_say_is_not_taken_for_missing(project: Project, call: str, error: str, says: str) -> None:
+    """An expired login must not end in a new bucket, or in a new value for a secret that has one."""
+    project.change(errors={call: error})
+    found = project.deploy("apply", "-auto-approve", typed="new\n")
+    assert found.returncode == 2
+    assert error in found.stderr
+    assert says in found.stderr
+    assert not project.calls_with(" add ") + project.calls_with("terraform", " apply ")
+
+
+# --- what exists already --------------------------------------------------------------------------------------------------
+
+
+def adopted(project: Project) -> Any:
+    variables = dict(line.split("=", 1) for line in Path(f"{project.calls}.variables").read_text().splitlines())
+    return json.loads(variables["TF_VAR_adopt"])
+
+
+def test_what_destroy_left_and_secrets_made_before_are_imported(project: Project) -> None:
+    """Each would end in 409 on every try."""
+    project.change(
+        buckets={"my-project-unstick-store": "555"}, queues={"unstick": "PAUSED"}, services=["cloudtasks.googleapis.com"]
+    )
+    done = project.deploy("apply", "-auto-approve")
+    assert done.returncode == 0, done.stderr
+    found = adopted(project)
+    assert found["store"] == {"store": "my-project/my-project-unstick-store"}
+    assert found["queue"] == {"queue": "projects/my-project/locations/asia-northeast1/queues/unstick"}
+    assert found["secrets"]["unstick-signing-key"] == "projects/my-project/secrets/unstick-signing-key"
+    assert len(found["secrets"]) == 5
+
+
+def test_a_lost_state_is_found_again(project: Project) -> None:
+    """All whose name is ours and fixed; what Google names anew each time does not stand in the way."""
+    path = "projects/my-project/locations/asia-northeast1"
+    project.change(
+        listed={
+            "iam service-accounts list": ["unstick-verify@my-project.iam.gserviceaccount.com", "other@example.com"],
+            "functions list": [f"{path}/functions/unstick-webhook", f"{path}/functions/others"],
+            "scheduler jobs list": [f"{path}/jobs/unstick-sweep"],
+            "logging metrics list": ["unstick/decisions", "others"],
+        },
+        buckets={"my-project-unstick-source": "555"},
+    )  # fmt: skip
+    assert project.deploy("plan").returncode == 0
+    found = adopted(project)
+    assert found["accounts"] == {
+        "verify": "projects/my-project/serviceAccounts/unstick-verify@my-project.iam.gserviceaccount.com"
+    }
+    assert found["functions"] == {"webhook": f"{path}/functions/unstick-webhook"}
+    assert found["jobs"] == {"sweep": f"{path}/jobs/unstick-sweep"}
+    assert found["metrics"] == {"decisions": "my-project unstick/decisions"}
+    assert found["source"] == {"source": "my-project/my-project-unstick-source"}
+
+
+def test_the_queue_runs_again_only_after_the_apply(project: Project) -> None:
+    """Before, there is nobody to take what it holds."""
+    project.change(queues={"unstick": "PAUSED"}, services=["cloudtasks.googleapis.com"])
+    failed = project.deploy("apply", "-auto-approve", APPLY_EXIT="1", APPLY_SAYS="Error: verify failed")
+    assert failed.returncode == 1
+    assert project.cloud["queues"] == {"unstick": "PAUSED"}
+    done = project.deploy("apply", "-auto-approve")
+    assert project.cloud["queues"] == {"unstick": "RUNNING"}
+    assert "was paused and runs again" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("before", "says"),
+    [
+        ({"bucket": "my-project-old"}, "the bucket of this deployment is my-project-old"),
+        ({"queue": "old-queue"}, "the queue of this deployment is old-queue"),
+    ],
+)
+def test_a_new_name_for_bucket_or_queue_is_explained(project: Project, before: dict[str, str], says: str) -> None:
+    """Terraform would say `Instance cannot be destroyed`."""
+    project.state.write_text(json.dumps(state_of(**before)), encoding="utf-8")
+    found = project.deploy("apply", "-auto-approve")
+    assert says in found.stderr
+    assert not project.calls_with("terraform", " plan ")
+
+
+@pytest.mark.parametrize(
+    ("google", "remedy"),
+    [
+        (
+            "Error: googleapi: Error 400: The queue cannot be created because a queue with this name existed too recently.",
+            "seven days",
+        ),
+        ("Error: Build failed: the build service account does not have permission to write logs", "roles/logging.logWriter"),
+        ("Error 412: One or more users named in the policy do not belong to a permitted customer.", "public_webhook = false"),
+        ("googleapi: Error 409: Resource already exists", "Deploy again"),
+    ],
+)
+def test_googles_bare_errors_get_a_remedy(project: Project, google: str, remedy: str) -> None:
+    """Google's own message stays above it."""
+    found = project.deploy("apply", "-auto-approve", APPLY_SAYS=google, APPLY_EXIT="1")
+    assert found.returncode == 1
+    assert google in found.stdout
+    assert remedy in found.stderr
+
+
+# --- secrets ---------------------------------------------------------------------------------------------------------------
+
+
+def test_a_secret_without_a_value_is_asked_for_and_whoever_stops_goes_on_from_there(project: Project) -> None:
+    """Before the functions are made, since those would be refused without."""
+    project.change(secrets={"unstick-signing-key": [], "unstick-chat-ops": []})
+    left = project.deploy("apply", "-auto-approve", typed="one  two \n\n")
+    assert left.returncode == 2
+    assert "unstick-chat-ops was left without a value" in left.stderr
+    assert not project.calls_with("terraform", " apply ")
+    assert project.cloud["secrets"]["unstick-signing-key"] == ["one  two "]
+
+
+def test_what_is_typed_shows_nowhere(project: Project) -> None:
+    """Neither on the terminal nor in what a program is called with, nor in what Terraform is given."""
+    cloud = project.cloud
+    del cloud["secrets"]["unstick-chat-ops"]
+    project.cloud = cloud
+    near, far = pty.openpty()
+    with os.fdopen(near, "r+b", buffering=0) as terminal:
+        with os.fdopen(far, "r+b", buffering=0) as theirs:
+            asked = subprocess.Popen(
+                project.command("apply", "-auto-approve"), env=project.environment(), stdin=theirs, stdout=theirs, stderr=theirs,
+                start_new_session=True,
+            )  # fmt: skip
+        shown = b""
+        while b"unstick-chat-ops: " not in shown:
+            shown += terminal.read(4096)
+        terminal.write(b"hunter2\n")
+        with contextlib.suppress(OSError):  # so a terminal ends on Linux
+            while more := terminal.read(4096):
+                shown += more
+        assert asked.wait(30) == 0, shown
+    assert project.cloud["secrets"]["unstick-chat-ops"] == ["hunter2"]
+    assert project.cloud["replication"] == {"userManaged": {"replicas": [{"location": "asia-northeast1"}]}}
+    written = Path(f"{project.calls}.variables").read_bytes() + project.calls.read_bytes()
+    assert b"hunter2" not in shown + written
+
+
+# --- destroy and rollback ---------------------------------------------------------------------------------------------------
+
+
+def test_destroy_and_apply_ask_for_project_and_environment(project: Project) -> None:
+    """A yes is typed by habit; a name is not. And a mistake in the file keeps nobody from taking it off."""
+    project.state.write_text(json.dumps(state_of()), encoding="utf-8")
+    project.change(queues={"unstick": "RUNNING"}, services=["cloudtasks.googleapis.com"])
+    for command, typed in (("apply", "yes\n"), ("destroy", "my-project\n"), ("destroy", "my-project/staging\n"), ("destroy", "")):
+        found = project.deploy(command, typed=typed)
+        assert "nothing was changed" in found.stderr
+        assert "Type my-project/production to go on" in found.stdout
+    assert not project.calls_with("terraform", " apply ") + project.calls_with("pause")
+    project.write_config(**{"mode: observe": "mode: watch"})
+    assert "mode is not one of" in project.deploy("apply", typed="my-project/production\n").stderr
+    done = project.deploy("destroy", typed="my-project/production\n")
+    assert done.returncode == 0, done.stderr
+    assert project.cloud["queues"] == {"unstick": "PAUSED"}
+    assert project.calls_with("terraform -chdir=infra/removal apply")
+    assert "Left standing: gs://my-project-unstick-store" in done.stdout
+
+
+def test_destroy_of_nothing_says_so(project: Project) -> None:
+    """A wrong ENV is not a crash."""
+    assert "nothing is deployed as my-project/staging" in project.deploy("destroy", ENV="staging").stderr
+
+
+def archive(folder: Path, config: bytes) -> tuple[str, Path]:
+    path = folder / "former.zip"
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("unstick.yaml", config)
+        file.writestr("functions/__init__.py", '__version__ = "0.0.9"\n')
+    return hashlib.sha256(path.read_bytes()).hexdigest(), path
+
+
+def test_rollback_deploys_the_former_archive_with_its_configuration(project: Project, tmp_path: Path) -> None:
+    """In one command, without the sources of then: from the bucket, and only if it is what its name says."""
+    digest, path = archive(tmp_path, project.write_config().read_bytes())
+    project.write_config(**{"mode: observe": "mode: auto"})
+    bucket = "gs://my-project-unstick-source"
+    current = f"unstick-{'c' * 64}.zip"
+    project.state.write_text(json.dumps(state_of(archive=current)), encoding="utf-8")
+    objects = {
+        f"{bucket}/{current}#300": path,
+        f"{bucket}/unstick-{digest}.zip#200": path,
+        f"{bucket}/unstick-{'a' * 64}.zip#100": path,
+    }
+    project.change(objects={url: str(file) for url, file in objects.items()})
+    done = project.deploy("rollback", typed="my-project/production\n")
+    assert done.returncode == 0, done.stderr
+    assert f"Going back to unstick-{digest}.zip, Unstick 0.0.9, with the configuration of then." in done.stdout
+    variables = dict(line.split("=", 1) for line in Path(f"{project.calls}.variables.plan").read_text().splitlines())
+    assert Path(variables["TF_VAR_source_zip"]).read_bytes() == path.read_bytes()
+    assert "mode: observe" in Path(variables["TF_VAR_config_file"]).read_text(encoding="utf-8")
+    project.calls.write_text("", encoding="utf-8")
+    assert "is not what its name says" in project.deploy("rollback", TO="aaaa").stderr
+    assert "no former archive that begins with ff" in project.deploy("rollback", TO="ff").stderr
+    assert not project.calls_with("terraform", " plan ")
+
+
+# --- the check from inside ---------------------------------------------------------------------------------------------------
+
+
+def test_a_deployment_ends_with_a_check_from_inside(project: Project) -> None:
+    """By the function's own network and identity; what fails is said with its remedy, and the deployment is done all the same."""
+    remedy = "Check the firewall for tcp/15671 from the subnetwork of the functions."
+    broken = {
+        "system": "rabbitmq",
+        "runbooks": ["mail"],
+        "what": "RabbitMQ answers",
+        "ok": False,
+        "detail": "timed out",
+        "remedy": remedy,
+    }
+    cloud = project.cloud
+    cloud["logged"][0]["jsonPayload"]["findings"].append(broken)
+    project.cloud = cloud
+    done = project.deploy("apply", "-auto-approve")
+    assert done.returncode == 0, done.stderr
+    for text in ("ok      Store", "FAILED  rabbitmq       RabbitMQ answers [mail]: timed out", remedy, "1 ok, 1 failed, of 2."):
+        assert text in done.stdout
+    assert project.calls_with("scheduler jobs run unstick-check", "--location=asia-northeast1")
+    (read,) = project.calls_with("logging read")
+    assert 'service_name="unstick-report"' in read
+    assert project.deploy("check").returncode == 1
+
+
+def test_a_check_that_does_not_answer_says_where_to_look(project: Project) -> None:
+    """A function that does not start writes no line."""
+    project.cloud = project.cloud | {"logged": []}
+    found = project.deploy("check", WAIT="0")
+    assert found.returncode == 1
+    assert "no answer. See the job unstick-check in Cloud Scheduler and the log of unstick-report." in found.stderr
+    project.change(errors={"jobs run": "ERROR: NOT_FOUND: Job not found"})
+    assert "NOT_FOUND: Job not found" in project.deploy("check").stderr

@@ -1,0 +1,216 @@
+"""The evidence jobs of infra/rundeck, really run against processes that hang, with their options filled in as Rundeck does it."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import re
+import shutil
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from functions.domain.texts.evidence_lines import choose_lines
+from functions.domain.texts.masking import mask
+from tests.support.doubles.rundeck import INCIDENT
+
+FOLDER = Path(__file__).parents[3] / "infra" / "rundeck"
+JOBS = sorted(FOLDER.glob("evidence-*.yaml"))
+HANGS = """
+    import socket
+
+    def read_reply(relay):
+        return relay.recv(4096)
+
+    def deliver():
+        with socket.create_connection(("127.0.0.1", PORT)) as relay:
+            read_reply(relay)
+
+    deliver()
+"""
+HANGS_IN_JAVA = """
+    class MailWorker {
+        static int readReply(java.net.Socket relay) throws Exception { return relay.getInputStream().read(); }
+        public static void main(String[] a) throws Exception { readReply(new java.net.Socket("127.0.0.1", PORT)); }
+    }
+"""
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="the scripts ask sudo for another user's process")
+
+Hang = Callable[[str, str, list[str]], "subprocess.Popen[bytes]"]
+
+
+@pytest.fixture
+def silent_relay(free_port) -> Iterator[int]:
+    """A server that accepts and never says a word."""
+    import socket
+
+    with socket.create_server(("127.0.0.1", free_port())) as server:
+        yield server.getsockname()[1]
+
+
+@pytest.fixture
+def hang(tmp_path: Path, silent_relay: int) -> Iterator[Hang]:
+    """Start a program that waits for the relay for ever."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(name: str, program: str, command: list[str]) -> subprocess.Popen[bytes]:
+        path = tmp_path / name
+        path.write_text(textwrap.dedent(program).replace("PORT", str(silent_relay)))
+        started.append(subprocess.Popen([*command, str(path)]))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def definition(name: str) -> dict[str, Any]:
+    (job,) = yaml.safe_load((FOLDER / name).read_text())
+    found: dict[str, Any] = job
+    return found
+
+
+def run(name: str, path: str | None = None, **options: str) -> subprocess.CompletedProcess[str]:
+    """The job's script, as Rundeck would run it."""
+    (step,) = definition(name)["sequence"]["commands"]
+    script = step["script"]
+    for option, value in options.items():
+        script = script.replace(f"@option.{option}@", value)
+    assert "@option." not in script
+    env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{path + ':' if path else ''}{os.environ['PATH']}"}
+    return subprocess.run(["sh"], input=script, capture_output=True, text=True, timeout=30, env=env, check=False)
+
+
+def until_shown(text: str, name: str, **options: str) -> subprocess.CompletedProcess[str]:
+    """Run it until the process has come as far as to hang."""
+    ends = time.monotonic() + 20
+    while text not in (result := run(name, **options)).stdout and time.monotonic() < ends:
+        time.sleep(0.1)
+    return result
+
+
+@needs_root
+def test_the_python_job_shows_the_line_that_hangs(hang: Hang, tmp_path: Path):
+    """The innermost frames of the main thread are for the chat."""
+    hang("mail_worker.py", HANGS, [sys.executable])
+    result = until_shown("read_reply", "evidence-python.yaml", process=f"{tmp_path.name}/mail_worker.py")
+    assert (result.returncode, result.stderr) == (0, "")
+    shown = choose_lines(mask(result.stdout))
+    assert [line.strip() for line in shown[1:3]] == ["read_reply (mail_worker.py:5)", "deliver (mail_worker.py:9)"]
+
+
+@pytest.mark.skipif(not shutil.which("jstack"), reason="there is no JDK")
+def test_the_java_job_shows_the_line_that_hangs(hang: Hang, tmp_path: Path):
+    """By jstack, the main thread for the chat."""
+    hang("MailWorker.java", HANGS_IN_JAVA, ["java"])
+    result = until_shown("readReply", "evidence-java.yaml", process=f"{tmp_path.name}/MailWorker.java")
+    assert result.returncode == 0
+    shown = choose_lines(mask(result.stdout))
+    assert shown[0].startswith('"main"')
+    assert any("MailWorker.readReply(MailWorker.java:3)" in line for line in shown)
+
+
+@needs_root
+def test_the_process_job_shows_where_it_waits_and_for_whom(hang: Hang, tmp_path: Path, silent_relay: int):
+    """The kernel's function, and the connection with how long it has been silent."""
+    process = hang("mail_worker.py", HANGS, [sys.executable])
+    result = until_shown("ESTAB", "evidence-process.yaml", process=f"{tmp_path.name}/mail_worker.py")
+    assert result.returncode == 0
+    first, *connections = choose_lines(mask(result.stdout))
+    assert first.startswith(f"thread {process.pid}")
+    assert f"127.0.0.1:{silent_relay}" in connections[0]
+    assert "lastrcv:" in connections[1]
+    assert "State:" in result.stdout
+    assert "fd 1 ->" in result.stdout
+
+
+@needs_root
+def test_the_systemd_job_shows_its_process_and_the_end_of_its_journal(hang: Hang, tmp_path: Path):
+    """With a stand-in for systemd's two programs, which tell of a process that hangs."""
+    process = hang("mail_worker.py", HANGS, [sys.executable])
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    says = {
+        "systemctl": f'case "$1" in show) echo {process.pid};; *) echo "active (running)";; esac',
+        "journalctl": 'for n in 1 2 3 4 5 6; do echo "line $n of $7"; done',
+    }
+    for name, script in says.items():
+        (programs / name).write_text(f"#!/bin/sh\n{script}\n")
+        (programs / name).chmod(0o755)
+    result = run("evidence-systemd.yaml", str(programs), service="mail-delivery")
+    assert result.returncode == 0
+    assert "active (running)" in result.stdout
+    assert choose_lines(result.stdout)[-1] == "line 6 of mail-delivery.service"
+
+
+@pytest.mark.parametrize("name", ["evidence-python.yaml", "evidence-java.yaml", "evidence-process.yaml"])
+def test_a_node_without_the_process_is_no_failure(name: str):
+    """The job runs on every node of its filter; one of them has the process."""
+    result = run(name, process="no-such-process-anywhere")
+    assert result.returncode == 0
+    assert result.stdout.startswith("no process matches on ")
+
+
+@pytest.mark.parametrize("path", JOBS, ids=lambda path: path.name)
+def test_each_file_keeps_what_unstick_relies_on(path: Path):
+    """The tag, a time-out, several runs at once, options that a script may contain, and a line in the policy."""
+    job = definition(path.name)
+    assert (job["name"], job["timeout"], job["multipleExecutions"]) == (path.stem, "1m", True)
+    assert INCIDENT in [option["name"] for option in job["options"]]
+    assert all(option["regex"].startswith("^") and "'" not in option["regex"] for option in job["options"])
+    policy = next(yaml.safe_load_all((FOLDER / "unstick.aclpolicy").read_text()))
+    rule = next(rule for rule in policy["for"]["job"] if "match" in rule)
+    assert re.fullmatch(rule["match"]["name"], path.stem)
+    assert rule["allow"] == ["view", "read", "run"]
+
+
+def test_each_has_an_id_of_its_own():
+    """Rundeck has each UUID once, and none is a restart's."""
+    ids = [definition(path.name)["uuid"] for path in (*JOBS, FOLDER / "job.yaml")]
+    assert len(set(ids)) == len(ids) == 5
+
+
+NEEDED = {
+    "evidence-process.yaml": ["cat /proc/7/stack", "cat /proc/7/task/8/wchan", "ls -l /proc/7/fd", "ss -Htianp"],
+    "evidence-systemd.yaml": [
+        "cat /proc/7/stack", "cat /proc/7/task/8/wchan", "ls -l /proc/7/fd", "ss -Htianp",
+        "journalctl --no-pager --lines 100 --output short-iso --unit mail-delivery.service",
+    ],
+    "evidence-python.yaml": ["timeout 15 py-spy dump --pid 7"],
+    "evidence-java.yaml": ["timeout 15 jstack -l 7"],
+}  # fmt: skip
+TOO_MUCH = (
+    "cat /proc/../etc/shadow", "cat /proc/7/stack /etc/shadow", "cat /proc/7/environ", "cat /proc/7/cwd/etc/shadow",
+    "ls -l /proc/../root", "ls -l /proc/7/fd /root", "journalctl", "journalctl --file /etc/shadow",
+    "journalctl --no-pager --lines 100 --output short-iso --unit a.service --vacuum-size=1",
+    "timeout 15 py-spy dump --pid 7 --locals", "timeout 15 jstack -l -J-agentpath:/tmp/a.so 7", "timeout 15 sh",
+)  # fmt: skip
+
+
+def allows(rule: str, called: str) -> bool:
+    """Whether sudo lets it through: arguments in `^...$` are a regular expression, others words with wildcards."""
+    (path, _, arguments), (program, _, given) = rule.partition(" "), called.partition(" ")
+    if path.rpartition("/")[2] != program:
+        return False
+    if arguments.startswith("^") and arguments.endswith("$"):
+        return re.fullmatch(arguments[1:-1], given) is not None
+    return not arguments or fnmatch.fnmatchcase(given, arguments)
+
+
+@pytest.mark.parametrize("path", JOBS, ids=lambda path: path.name)
+def test_the_rights_for_sudo_are_no_more_than_the_script_needs(path: Path):
+    """A * of sudoers stands for spaces and slashes, too: `cat /proc/*` read /etc/shadow, `jstack -l *` loaded any library."""
+    (step,) = definition(path.name)["sequence"]["commands"]
+    (rules,) = re.findall(r"# rundeck ALL=\(\w+\) NOPASSWD: (.*)", step["script"])
+    for called in NEEDED[path.name]:
+        assert any(allows(rule, called) for rule in rules.split(", ")), called
+    for called in TOO_MUCH:
+        assert not any(allows(rule, called) for rule in rules.split(", ")), called

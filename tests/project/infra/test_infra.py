@@ -1,0 +1,261 @@
+"""Terraform's files are checked by Terraform itself.
+
+An excerpt of the provider's schema (terraform_schema beside this file) takes the provider's place, so this needs no cloud.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.project.infra.run_terraform import DATA, SCHEMA, run
+
+ROOT = Path(__file__).resolve().parents[3]
+INFRA = ROOT / "infra"
+MODULE = INFRA / "module"
+
+
+@pytest.fixture(scope="session")
+def initialised(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of infra/ in whose module Terraform was initialised, once."""
+    copy = tmp_path_factory.mktemp("terraform") / "infra"
+    shutil.copytree(INFRA, copy, ignore=shutil.ignore_patterns(".terraform*", "*.tfstate*", "*.tfvars", "docker", "grafana"))
+    status, said = run(copy / "module", "init", "-backend=false", "-no-color")
+    assert status == 0, said
+    return copy
+
+
+@pytest.fixture
+def module(initialised: Path, tmp_path: Path) -> Path:
+    """A copy for one test to change."""
+    copy = tmp_path / "infra"
+    shutil.copytree(initialised, copy, ignore=shutil.ignore_patterns(DATA))
+    data = initialised / "module" / DATA
+    if data.exists():
+        (copy / "module" / DATA).symlink_to(data)
+    return copy / "module"
+
+
+def test_terraform_finds_its_files_formatted_valid_and_as_the_assertions_say(module: Path) -> None:
+    """`terraform fmt -check`, `validate` and `test` pass, as they do for a user."""
+    status, said = run(module.parent, "fmt", "-check", "-diff", "-recursive")
+    assert status == 0, said
+    for arguments in (["validate", "-no-color"], ["test", "-no-color"]):
+        status, said = run(module, *arguments)
+        assert status == 0, said
+    assert "0 failed" in said
+    assert "skipped" not in said
+
+
+Edits = list[tuple[str, str, str, str]]
+PLAN: Edits = [
+    ("queue.tf", "max_attempts  = -1", "max_attempts  = 5", "A wake-up comes until it is taken"),
+    ("functions.tf", 'available_cpu                    = "1"', 'available_cpu                    = "0.5"', "a whole CPU"),
+    (
+        "functions.tf",
+        'mount_path = "${local.secrets_dir}/${var.project}/',
+        'mount_path = "${local.secrets_dir}/',
+        "What tells a forged request",
+    ),
+    ("store.tf", 'type = "Delete"', 'type = "delete"', "The action is spelled Delete."),
+    ("dashboard.tf", "place % 2 == 0 ? {} : { xPos = 24 }", "{ xPos = 24 * (place % 2) }", "dropped there"),
+    ("accounts.tf", '"!resource.name.startsWith', '"resource.name.startsWith', "does not read incidents"),
+]
+ACCESS: Edits = [
+    ("accounts.tf", 'report  = "roles/storage.objectUser"', 'report  = "roles/storage.objectAdmin"', "read and write documents"),
+    (
+        "accounts.tf",
+        'google_cloudfunctions2_function.entry["webhook"].name',
+        'google_cloudfunctions2_function.entry["verify"].name',
+        "The webhook, and it alone",
+    ),
+    (
+        "config.tf",
+        'grafana      = ["webhook", "report"]',
+        'grafana      = ["webhook", "verify", "report"]',
+        "verify never that of",
+    ),
+]
+BACKOFF: Edits = [("queue.tf", 'max_backoff   = "60s"', 'max_backoff   = "1m"', "A wake-up comes until it is taken")]
+"""(file, what stands there, a wrong edit that the provider takes, of the assertion that must find it)"""
+
+
+@pytest.mark.parametrize(
+    ("asserted_in", "edits"), [("plan", PLAN), ("access", ACCESS), pytest.param("plan", BACKOFF, marks=pytest.mark.long)]
+)
+def test_wrong_edits_that_the_provider_takes_are_found_by_the_assertions(module: Path, asserted_in: str, edits: Edits) -> None:
+    """The assertions are about what would fail or hurt only in the cloud, so each must be able to fail.
+
+    Terraform takes seconds for a file of assertions, so all its edits are made at once.
+    """
+    for file, right, wrong, _ in edits:
+        text = (module / file).read_text(encoding="utf-8")
+        assert right in text
+        (module / file).write_text(text.replace(right, wrong, 1), encoding="utf-8")
+    status, said = run(module, "test", "-no-color", f"-filter=tests/{asserted_in}.tftest.hcl")
+    assert status != 0
+    failed = " ".join(said.replace("│", " ").split()).split("Test assertion failed")[1:]
+    for _, _, wrong, assertion in edits:
+        assert [one for one in failed if assertion in one], f"nothing found {wrong}: {said}"
+    assert len(failed) < 2 * len(edits)
+
+
+@pytest.mark.parametrize(
+    ("later", "earlier"),
+    [
+        ("google_cloudfunctions2_function.entry", "google_secret_manager_secret_iam_member.accessor"),
+        ("google_secret_manager_secret.named", "terraform_data.config"),
+        ("google_secret_manager_secret.named", "google_project_service.used"),
+    ],
+)
+def test_what_needs_something_comes_after_it(module: Path, later: str, earlier: str) -> None:
+    """Cloud Run refuses a function whose account may not read what it mounts; mistakes are told before anybody types a secret."""
+    status, said = run(module, "graph")
+    assert status == 0, said
+    arrows = {(one, other) for one, other in re.findall(r'"([^"]+)" -> "([^"]+)"', said)}
+    reached = {later}
+    for _ in arrows:
+        reached |= {other for one, other in arrows if one in reached}
+    assert earlier in reached, said
+
+
+@pytest.mark.parametrize(
+    ("file", "right", "wrong", "said"),
+    [
+        ("queue.tf", 'http_method = "POST"', 'http_method = "SEND"', "http_method to be one of"),
+        ("store.tf", "google_storage_bucket", "google_storage_bukket", "does not support resource type"),
+        ("accounts.tf", "account_id   =", "id           =", "account_id"),
+    ],
+)
+def test_what_the_provider_would_refuse_is_refused(module: Path, file: str, right: str, wrong: str, said: str) -> None:
+    """The excerpt of the schema stands in for the provider's own check of values, resources and attributes."""
+    text = (module / file).read_text(encoding="utf-8")
+    assert right in text
+    (module / file).write_text(text.replace(right, wrong, 1), encoding="utf-8")
+    status, shown = run(module, "validate", "-no-color")
+    assert status != 0
+    assert said in " ".join(shown.replace("│", " ").split())
+
+
+ANNOTATED = """
+mock_provider "google" {
+  source = "./tests/mocks"
+}
+
+run "annotations" {
+  command = plan
+
+  variables {
+    project     = "example-project"
+    region      = "asia-northeast1"
+    config_file = "../unstick.cloud.yaml"
+    source_zip  = "../unstick.cloud.yaml"
+
+    alert_emails = ["oncall@example.com"]
+  }
+
+  assert {
+    condition     = toset([for one in local.accessors : one.reader if one.secret == "annotator"]) == toset(keys(local.entries))
+    error_message = "Read by: ${join(" ", keys(local.accessors))}"
+  }
+
+  assert {
+    condition     = toset([for one in local.accessors : one.reader if one.secret == "metrics"]) == toset(keys(local.entries))
+    error_message = "Read by: ${join(" ", keys(local.accessors))}"
+  }
+
+  assert {
+    condition     = endswith(output.grafana.secret, "--secret=unstick-grafana-hmac")
+    error_message = "Shown for Grafana: ${output.grafana.secret}"
+  }
+}
+"""
+
+
+def test_the_tokens_for_annotations_and_prometheus_are_read_by_those_who_use_them(module: Path) -> None:
+    """`webhook` and `verify` end incidents and look at queues; and neither is taken for the secret of the contact point."""
+    config = module.parent / "unstick.cloud.yaml"
+    token = "  annotations: {url: 'https://grafana.example.com', token: sm://example-project/annotator}\n"
+    written = config.read_text(encoding="utf-8").replace("grafana:\n", f"grafana:\n{token}", 1)
+    prometheus = "prometheus: {url: 'https://prometheus.example.com', token: sm://example-project/metrics}\n"
+    config.write_text(f"{written}\n{prometheus}", encoding="utf-8")
+    (module / "tests" / "annotated.tftest.hcl").write_text(ANNOTATED, encoding="utf-8")
+    status, said = run(module, "test", "-no-color", "-filter=tests/annotated.tftest.hcl")
+    assert status == 0, said
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in (INFRA / "examples").iterdir()))
+def test_the_examples_are_valid_roots(module: Path, name: str) -> None:
+    """Other roots call the module as these do: with for_each, which a provider block inside would forbid."""
+    example = module.parent / "examples" / name
+    for file in ("unstick.yaml", "unstick.zip"):
+        shutil.copy(INFRA / "unstick.cloud.yaml", example / file)
+    for arguments in (["init", "-backend=false", "-no-color"], ["validate", "-no-color"]):
+        status, said = run(example, *arguments)
+        assert status == 0, said
+
+
+@pytest.mark.parametrize("name", ["", "removal"])
+def test_the_roots_are_valid(module: Path, name: str) -> None:
+    """The one that deploys, and the one that takes off."""
+    for arguments in (["init", "-backend=false", "-no-color"], ["validate", "-no-color"]):
+        status, said = run(module.parent / name, *arguments)
+        assert status == 0, said
+
+
+def test_everything_that_takes_labels_gets_them() -> None:
+    """A cost that has no team is nobody's. What Monitoring calls `labels` of a channel is its address."""
+    schema = json.loads((SCHEMA / "google-schema.json").read_text(encoding="utf-8"))
+    resources = schema["provider_schemas"]["registry.terraform.io/hashicorp/google"]["resource_schemas"]
+    counted = 0
+    for path in MODULE.glob("*.tf"):
+        for kind, body in re.findall(
+            r'^resource "(google_\w+)" "\w+" \{\n(.*?)^\}', path.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+        ):
+            attributes = resources[kind]["block"]["attributes"]
+            takes = [name for name in ("user_labels", "labels") if attributes.get(name, {}).get("optional")]
+            if takes:
+                counted += 1
+                assert re.search(rf"^  {takes[0]} += var.labels$", body, re.MULTILINE), f"{path.name}: {kind}"
+    assert counted >= 8
+
+
+def test_every_variable_and_output_is_described() -> None:
+    """`terraform` shows descriptions to whoever is asked for a value."""
+    for name in ("variables.tf", "outputs.tf"):
+        blocks = (MODULE / name).read_text(encoding="utf-8").split("\n}\n")
+        named = [block for block in blocks if block.lstrip().startswith(("variable ", "output "))]
+        assert named
+        assert [block for block in named if "\n  description = " not in block] == []
+
+
+SECRET = r"a'b \"c\" $HOME `d` \e * é"
+
+
+def test_the_commands_for_the_secrets_store_what_was_typed(tmp_path: Path) -> None:
+    """Each printed line, pasted into a shell as it is, hands gcloud the value without quotes, line break or anything else."""
+    outputs = (MODULE / "outputs.tf").read_text(encoding="utf-8")
+    output = re.search(r'^output "secrets" \{.*?^\}\n', outputs, re.MULTILINE | re.DOTALL)
+    assert output
+    named = 'variable "project" { default = "my-project" }\nlocals { secrets = toset(["first", "second"]) }\n'
+    (tmp_path / "main.tf").write_text(named + output[0], encoding="utf-8")
+    for arguments in (["init"], ["apply", "-auto-approve"]):
+        status, said = run(tmp_path, *arguments, "-no-color")
+        assert status == 0, said
+    (tmp_path / "gcloud").write_text('#!/bin/sh\necho "$*" >>calls\ncat >>values\necho "|" >>values\n', encoding="utf-8")
+    (tmp_path / "gcloud").chmod(stat.S_IRWXU)
+    status, printed = run(tmp_path, "output", "-no-color", "-raw", "secrets")
+    assert status == 0, printed
+    for line in printed.splitlines():
+        env = {"PATH": f"{tmp_path}:/usr/bin:/bin", "LANG": "C.UTF-8"}
+        subprocess.run(["bash", "-c", line], cwd=tmp_path, env=env, input=f"{SECRET}\n", text=True, check=True)
+    assert (tmp_path / "calls").read_text(encoding="utf-8").splitlines() == [
+        f"secrets versions add {name} --project=my-project --data-file=-" for name in ("first", "second")
+    ]
+    assert (tmp_path / "values").read_text(encoding="utf-8") == f"{SECRET}|\n" * 2

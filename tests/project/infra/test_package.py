@@ -1,0 +1,86 @@
+"""The archive of the functions."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[3]
+INFRA = ROOT / "infra"
+
+
+def package(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, str(INFRA / "package.py"), *arguments], capture_output=True, text=True, check=False)
+
+
+def test_the_archive_has_the_same_bytes_each_time_and_only_what_the_function_needs(tmp_path: Path) -> None:
+    """A plan without a change of the program is empty; tests and infrastructure are not deployed."""
+    config = tmp_path / "mine.yaml"
+    config.write_bytes((INFRA / "unstick.cloud.yaml").read_bytes())
+    made = []
+    for number in (1, 2):
+        os.utime(config, (number * 1e9, number * 1e9))
+        to = tmp_path / f"{number}.zip"
+        done = package("--config", str(config), "--to", str(to))
+        assert done.returncode == 0, done.stderr
+        made.append(to.read_bytes())
+    assert made[0] == made[1]
+    with zipfile.ZipFile(tmp_path / "1.zip") as archive:
+        names = archive.namelist()
+        assert archive.read("unstick.yaml") == config.read_bytes()
+    assert {
+        "main.py",
+        "requirements.txt",
+        "functions/domain/model/alerts.py",
+        "functions/adapters/stores/cloud_storage.py",
+    } <= set(names)
+    assert {name.split("/")[0] for name in names} == {
+        "main.py", "requirements.txt", "unstick.yaml", "unstick.checked.json", "functions",
+    }  # fmt: skip
+    assert not [name for name in names if "__pycache__" in name]
+
+
+def test_an_archive_without_a_configuration_is_not_built(tmp_path: Path) -> None:
+    """The mistake is said in one line, and nothing is left that could be deployed."""
+    done = package("--config", str(tmp_path / "none.yaml"), "--to", str(tmp_path / "a.zip"))
+    assert done.returncode == 1
+    assert "none.yaml is missing" in done.stderr
+    assert not (tmp_path / "a.zip").exists()
+
+
+def test_a_faulty_configuration_is_not_built(tmp_path: Path) -> None:
+    """All its mistakes are told in seconds, not by a deployment that fails after minutes; a local store is one, too."""
+    config, to = tmp_path / "mine.yaml", tmp_path / "a.zip"
+    written = (INFRA / "unstick.cloud.yaml").read_text(encoding="utf-8")
+    for wrong, says in (
+        (written.replace("mode: observe", "mode: watch").replace("tolerance: 5m", "tolerance: 5 minutes"), "mode is not one of"),
+        (
+            written.replace("cloud_storage:\n    bucket: example-project-unstick-store", "local: {path: unstick.db}"),
+            "store is local",
+        ),
+        ("", "is empty"),
+        (written.replace("time_zone: Asia/Tokyo", "time_zone: posix/Asia/Tokyo"), "time_zone is"),
+    ):
+        config.write_text(wrong, encoding="utf-8")
+        done = package("--config", str(config), "--to", str(to))
+        assert done.returncode == 1
+        assert "nothing was built" in done.stderr
+        assert says in done.stderr
+        assert "\nmine.yaml:" in done.stderr
+        assert "Traceback" not in done.stderr
+        assert not to.exists()
+    config.write_bytes(written.encode("utf-16"))
+    assert "not UTF-8" in package("--config", str(config), "--to", str(to)).stderr
+
+
+def test_a_python_without_the_packages_is_told_which_has_them(tmp_path: Path) -> None:
+    """The archive is built by what `make setup` made; a bare Python says so."""
+    command = [sys.executable, "-I", "-S", str(INFRA / "package.py"), "--config", str(INFRA / "unstick.cloud.yaml"), "--to"]
+    done = subprocess.run([*command, str(tmp_path / "a.zip")], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "No module named 'msgspec'" in done.stderr
+    assert "make setup" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,153 @@
+"""Rights and tables: what the pages say of the module is what the module has."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import yaml
+
+from tools.docs import costs_page, terraform_page
+
+ROOT = Path(__file__).resolve().parents[3]
+INFRA, MODULE = ROOT / "infra", ROOT / "infra" / "module"
+ROLE = re.compile(r"roles/[a-z]+\.[A-Za-z]+")
+
+NEEDED = {
+    "google_artifact_registry_repository": "artifactregistry.repositories.{create,delete,get,update}",
+    "google_cloud_run_v2_service_iam_member": "run.services.{get,getIamPolicy,setIamPolicy}",
+    "google_cloud_scheduler_job": "cloudscheduler.jobs.{create,delete,get,update} iam.serviceAccounts.actAs",
+    "google_cloud_tasks_queue": "cloudtasks.queues.{create,get,update} iam.serviceAccounts.actAs",
+    "google_cloud_tasks_queue_iam_member": "cloudtasks.queues.{getIamPolicy,setIamPolicy}",
+    "google_cloudfunctions2_function": "cloudfunctions.functions.{create,delete,get,update} cloudfunctions.operations.get "
+    "iam.serviceAccounts.actAs compute.subnetworks.{get,use}",
+    "google_logging_metric": "logging.logMetrics.{create,delete,get,update}",
+    "google_monitoring_alert_policy": "monitoring.alertPolicies.{create,delete,get,update}",
+    "google_monitoring_dashboard": "monitoring.dashboards.{create,delete,get,update}",
+    "google_monitoring_notification_channel": "monitoring.notificationChannels.{create,delete,get,update}",
+    "google_project_iam_member": "",  # only without build_account: the page says what it takes then
+    "google_project_service": "serviceusage.services.{enable,get,list} resourcemanager.projects.get",
+    "google_secret_manager_secret": "secretmanager.secrets.{create,delete,get,update}",
+    "google_secret_manager_secret_iam_member": "secretmanager.secrets.{getIamPolicy,setIamPolicy}",
+    "google_service_account": "iam.serviceAccounts.{create,delete,get,update}",
+    "google_service_account_iam_member": "iam.serviceAccounts.{getIamPolicy,setIamPolicy}",
+    "google_storage_bucket": "storage.buckets.{create,delete,get,update}",
+    "google_storage_bucket_iam_member": "storage.buckets.{getIamPolicy,setIamPolicy}",
+    "google_storage_bucket_object": "storage.objects.{create,delete,get,list,update}",
+}
+"""Resource of the module -> permissions of whoever applies it."""
+
+CALLED = {
+    ("projects", "describe"): "resourcemanager.projects.get",
+    ("services", "list"): "serviceusage.services.list",
+    ("services", "enable"): "serviceusage.services.enable",
+    ("storage", "buckets", "describe"): "storage.buckets.get",
+    ("storage", "buckets", "create"): "storage.buckets.create",
+    ("storage", "buckets", "update"): "storage.buckets.update",
+    ("storage", "ls"): "storage.objects.list",
+    ("storage", "cp"): "storage.objects.get",
+    ("tasks", "queues", "describe"): "cloudtasks.queues.get",
+    ("tasks", "queues", "pause"): "cloudtasks.queues.pause",
+    ("tasks", "queues", "resume"): "cloudtasks.queues.resume",
+    ("secrets", "list"): "secretmanager.secrets.list",
+    ("secrets", "create"): "secretmanager.secrets.create",
+    ("secrets", "versions", "list"): "secretmanager.versions.list",
+    ("secrets", "versions", "add"): "secretmanager.versions.add",
+    ("iam", "service-accounts", "list"): "iam.serviceAccounts.list",
+    ("functions", "list"): "cloudfunctions.functions.list",
+    ("scheduler", "jobs", "list"): "cloudscheduler.jobs.list",
+    ("scheduler", "jobs", "run"): "cloudscheduler.jobs.run",
+    ("logging", "metrics", "list"): "logging.logMetrics.list",
+    ("logging", "read"): "logging.logEntries.list",
+}
+"""gcloud's command -> the permission that it takes."""
+
+
+def permissions(text: str) -> set[str]:
+    found = set()
+    for word in text.split():
+        head, _, several = word.partition("{")
+        found |= {head + one for one in several.rstrip("}").split(",")} if several else {word}
+    return found
+
+
+def resources() -> set[str]:
+    text = "".join(path.read_text(encoding="utf-8") for path in MODULE.glob("*.tf"))
+    return set(re.findall(r'^resource "(google_\w+)"', text, re.MULTILINE))
+
+
+def commands() -> set[tuple[str, ...]]:
+    """The commands of gcloud that deploy.sh calls, as far as they are words."""
+    text = "".join(path.read_text(encoding="utf-8") for path in INFRA.glob("*.py"))
+    calls = re.findall(r"(?:gcloud\.(?:run|find)|_listed)\(\s*((?:\"[a-z][a-z-]*\",?\s*)+)", text)
+    return {tuple(re.findall(r'"([a-z-]+)"', call)) for call in calls}
+
+
+def test_the_deployers_role_has_what_is_called_and_nothing_else() -> None:
+    """Instead of Owner: each permission is there for a resource of the module or a command of deploy.sh."""
+    assert set(NEEDED) == resources()
+    assert set(CALLED) == commands()
+    role = yaml.safe_load((INFRA / "deployer-role.yaml").read_text(encoding="utf-8"))["includedPermissions"]
+    assert role == sorted(set(role))
+    assert set(role) == set().union(*map(permissions, NEEDED.values())) | set(CALLED.values())
+    assert "resourcemanager.projects.setIamPolicy" not in role
+
+
+def rows_of_people() -> list[list[str]]:
+    return [row for row in rows() if row[0] == "a person"]
+
+
+def table() -> list[list[str]]:
+    return [row for row in rows() if row[0].startswith("`NAME")]
+
+
+def rows() -> list[list[str]]:
+    text = (INFRA / "README.md").read_text(encoding="utf-8").partition("## Who may do what")[2].partition("**Who deploys**")[0]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("| ")]
+
+
+def test_the_table_of_rights_has_each_grant_of_the_module() -> None:
+    """Every account and role stands there with a reason, none that is not given, and each that the code names in a remedy."""
+    granted = table()
+    assert all(len(row) == 4 and row[3] for row in rows())
+    said = {(row[0].strip("`").removeprefix("NAME-"), ROLE.findall(row[1])[0]) for row in granted}
+    accounts = (MODULE / "accounts.tf").read_text(encoding="utf-8")
+    given = set()
+    for role, who in (("cloudtasks.enqueuer", "enqueuer"), ("iam.serviceAccountUser", "token")):
+        (listed,) = re.findall(rf'"{who}" \{{\n  for_each = toset\(\[(.*?)\]\)', accounts)
+        given |= {(account, f"roles/{role}") for account in re.findall(r"\w+", listed)}
+    given |= {(who, "roles/secretmanager.secretAccessor") for who in ("webhook", "verify", "report")}
+    given |= set(re.findall(r'^    (webhook|verify|report) += "(roles/storage\.\w+)"', accounts, re.MULTILINE))
+    given |= {("tasks", "roles/run.invoker"), ("scheduler", "roles/run.invoker"), ("report", "roles/cloudtasks.viewer")}
+    (builder,) = re.findall(r"toset\(\[\]\) : toset\(\[(.*?)\]\)", accounts)
+    given |= {("builder", role) for role in ROLE.findall(builder)}
+    assert said == given
+    assert set(ROLE.findall(accounts)) == {role for _, role in given}
+    named = {role for path in (ROOT / "functions").rglob("*.py") for role in ROLE.findall(path.read_text(encoding="utf-8"))}
+    assert named <= {role for _, role in given} | {row[1].strip("`") for row in rows_of_people()}
+
+
+def test_the_modules_page_lists_its_inputs_outputs_and_resources() -> None:
+    """As terraform-docs would; `python -m tools.docs.terraform_page` writes them."""
+    assert terraform_page.PAGE.read_text(encoding="utf-8") == terraform_page.page(), "run: python -m tools.docs.terraform_page"
+    names = [name for name, of in terraform_page.read_blocks("variable", "variables.tf")]
+    assert names[:3] == ["project", "region", "name"]
+    assert all(of["description"] and of["type"] for _, of in terraform_page.read_blocks("variable", "variables.tf"))
+
+
+def test_the_costs_are_those_of_the_list_prices() -> None:
+    """`python -m tools.docs.costs_page` writes them; the price in the alert about costs is the same one."""
+    assert costs_page.PAGE.read_text(encoding="utf-8") == costs_page.page(), "run: python -m tools.docs.costs_page"
+    cpu, memory = costs_page.PRICES["cpu"], costs_page.PRICES["memory"]
+    second = cpu.dollars / cpu.per + memory.dollars / memory.per
+    assert f"* {second:.7f} >" in (MODULE / "watch.tf").read_text(encoding="utf-8")
+    variables = (MODULE / "variables.tf").read_text(encoding="utf-8")
+    assert re.findall(r'optional\(string, "(1Gi|512Mi)"\)', variables) == ["1Gi", "512Mi", "512Mi"]
+    assert (costs_page.WEBHOOK_GIB, costs_page.OTHER_GIB) == (1.0, 0.5)
+
+
+def test_a_flood_costs_what_a_calculation_by_hand_says() -> None:
+    """A million forged requests: a tenth of a second each of 1 vCPU and 1 GiB, beside a month in which nothing happens."""
+    quiet, flooded = (costs_page.usage(costs_page.Month("", forged=forged)) for forged in (0, 1e6))
+    more = costs_page.dollars(flooded, free=False) - costs_page.dollars(quiet, free=False)
+    assert abs(more - (1e5 * 26.5e-6 + 0.40 + 0.95)) < 0.01

@@ -1,0 +1,73 @@
+"""A release: the same bytes each time, from the commit alone, and only when everything says the same version."""
+
+from __future__ import annotations
+
+import subprocess
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from functions import __version__
+from tests.project.infra.test_package import INFRA, package
+from tools import release
+
+
+def git(root: Path, *arguments: str) -> None:
+    who = ["-c", "user.name=t", "-c", "user.email=t@example.com", "-c", "commit.gpgsign=false", "-c", "tag.gpgsign=false"]
+    subprocess.run(["git", *who, *arguments], cwd=root, check=True, capture_output=True)
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    root = tmp_path / "repository"
+    (root / "functions").mkdir(parents=True)
+    (root / "functions" / "__init__.py").write_text('__version__ = "1.2.3"\n', encoding="utf-8")
+    (root / "CHANGELOG.md").write_text("# Changelog\n\n## 1.2.3 (2026-11-26)\n\n- First.\n", encoding="utf-8")
+    (root / "requirements.txt").write_text("requests==2.32.0 --hash=sha256:" + "0" * 64 + "\n", encoding="utf-8")
+    (root / "run").write_text("#!/bin/sh\n", encoding="utf-8")
+    (root / "run").chmod(0o755)
+    git(root, "init", "-q")
+    git(root, "add", "-A")
+    git(root, "commit", "-qm", "First")
+    git(root, "tag", "v1.2.3")
+    return root
+
+
+def test_a_release_has_the_same_bytes_each_time_and_its_checksums_are_right(repository: Path, tmp_path: Path) -> None:
+    """Whoever has the tag can build it and compare; what lies beside it in the folder does not matter."""
+    assert release.problems(repository, "1.2.3") == []
+    first = release.build(repository, tmp_path / "first")
+    (repository / "run").touch()
+    (repository / "left-over").write_text("not committed", encoding="utf-8")
+    second = release.build(repository, tmp_path / "second")
+    assert [path.name for path in first] == ["unstick-1.2.3.tar", "unstick-1.2.3.sbom.json", "SHA256SUMS"]
+    assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
+    subprocess.run(["sha256sum", "-c", "--quiet", "SHA256SUMS"], cwd=tmp_path / "first", check=True)
+    with tarfile.open(first[0]) as file:
+        modes = {member.name: (member.mode, member.uid, member.uname) for member in file.getmembers()}
+    assert modes["unstick-1.2.3/run"] == (0o755, 0, "")
+    assert modes["unstick-1.2.3/functions/__init__.py"] == (0o644, 0, "")
+    assert "unstick-1.2.3/left-over" not in modes
+    assert b"requests" in first[1].read_bytes()
+
+
+def test_what_is_missing_for_a_release_is_said_all_at_once(repository: Path) -> None:
+    """A version without a section, a tag or a clean tree is nobody's to compare with."""
+    (repository / "CHANGELOG.md").write_text("# Changelog\n\n## Unreleased\n", encoding="utf-8")
+    git(repository, "tag", "-d", "v1.2.3")
+    assert release.problems(repository, "1.2.3") == [
+        "CHANGELOG.md has no section `## 1.2.3 (YYYY-MM-DD)`.",
+        "There are changes that are not committed.",
+        "This commit has no tag v1.2.3: git tag --sign v1.2.3",
+    ]
+    assert "is not MAJOR.MINOR.PATCH" in release.problems(repository, "1.2")[0]
+
+
+def test_the_archive_for_the_cloud_says_its_version(tmp_path: Path) -> None:
+    """So a rollback can say what it goes back to."""
+    done = package("--config", str(INFRA / "unstick.cloud.yaml"), "--to", str(tmp_path / "a.zip"))
+    assert f"Unstick {__version__}" in done.stdout
+    with zipfile.ZipFile(tmp_path / "a.zip") as file:
+        assert f'__version__ = "{__version__}"' in file.read("functions/__init__.py").decode()

@@ -1,0 +1,153 @@
+"""I3, I4 and I9: whether each restart was one that every guard lets pass, by a reading of its own.
+
+Not read here, since the models don't tell them apart: `stale_alert` and `escalated`;
+tests/domain/decisions/test_guards.py has them.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from functions.application.serialization import decode
+from functions.domain.model.codes import Mode, Phase
+from functions.domain.model.incidents import Archive, Document
+from tests.simulation.checker.history import LOOK_AND_FENCE_S, SKEW_S, Violation, effective, incident_of, known, pressed, records
+from tests.simulation.models import Run
+from tests.simulation.troubles import BLIND, frozen
+from tests.simulation.world import World
+
+NUMBERED = 6
+"""DESIGN's most numbered attempts of an incident."""
+
+
+def guards_checked(world: World) -> list[Violation]:
+    """All violations of I3, I4 and I9."""
+    found = _held_to_the_rules(world) + _blind(world) + _numbered(world) + _storm(world)
+    archived = records(world)
+    for target, runs in effective(world).items():
+        own = [run for run in runs if run.by == "unstick"]
+        if world.rules.runbooks["mail"].mode is Mode.APPROVE:
+            pressings = sum(key == target for _, key in world.presses)
+            if len(own) > pressings:
+                found.append(Violation("I3", f"{target}: {len(own)} restarts, but the button was pressed {pressings} times"))
+        for run in own:
+            if not pressed(world, target, run.sent_at):
+                found += _windows(world, runs, run) + _failing(world, run)
+        found += [
+            Violation("I3", f"{later.id} came before the cooldown after {earlier.id}")
+            for earlier, later in pairwise(runs)
+            if _too_soon(world, archived, earlier, later)
+        ]
+    return found
+
+
+def _held_to_the_rules(world: World) -> list[Violation]:
+    """Each effective restart was saved first, for a queue that was ill, with the kill switch off."""
+    found = []
+    runbook = world.rules.runbooks["mail"]
+    sent_first = {run.sent_at: run for runs in effective(world).values() for run in runs if run.by == "unstick"}
+    for sent in world.sent:
+        if sent["paused"]:
+            found.append(Violation("I9", f"{sent['tag']} was sent though the kill switch was on"))
+        if runbook.mode is Mode.OBSERVE:
+            found.append(Violation("I3", f"{sent['tag']} was sent in mode observe"))
+        if sent["at"] not in sent_first:
+            continue
+        document = decode(Document, sent["document"], "sent") if sent["document"] else None
+        incident = document.incident if document else None
+        if incident is None or incident.phase is not Phase.STARTING or f"{incident.id}.{incident.attempt}" != sent["tag"]:
+            found.append(Violation("I3", f"{sent['tag']} was sent without being saved as starting"))
+        elif document is not None and not _wakes(world, document.key, sent["at"]):
+            found.append(Violation("I3", f"{sent['tag']} was sent without a wake-up"))
+        app = sent["target"].removeprefix("target-")
+        queues = [queue for key, queue in world.queues.items() if key.startswith(f"rabbitmq:/:{app}.")]
+        # Without statistics a busy queue can't be told from a stuck one for sure; docs/guarantees.md says so.
+        if world.statistics and not any(
+            queue.ill_within(sent["at"] - 45.0 - 2 * world.faults.scrape_s, sent["at"], runbook.symptom.for_s) for queue in queues
+        ):
+            found.append(Violation("I3", f"{sent['tag']} was sent though no queue was ill"))
+    return found
+
+
+def _wakes(world: World, key: str, at: float) -> bool:
+    return any(target == key and ordered <= at <= due + SKEW_S for ordered, due, target in world.wakes)
+
+
+def _blind(world: World) -> list[Violation]:
+    """Nothing is sent in a freeze window, nor while nobody can know enough, give or take a look and its fence."""
+    windows = world.rules.runbooks["mail"].freeze
+    found = []
+    for sent in world.sent:
+        at = sent["at"]
+        found += [
+            Violation("I4", f"{sent['tag']} was sent though {kind}")
+            for kind, begin, end in world.troubles
+            if kind in BLIND and begin + LOOK_AND_FENCE_S < at < end
+        ]
+        inside = all(frozen(windows, moment) for moment in (at - SKEW_S, at, at + SKEW_S))
+        if inside and not pressed(world, sent["target"], at):
+            found.append(Violation("I3", f"{sent['tag']} was sent in a freeze window"))
+    return found
+
+
+def _numbered(world: World) -> list[Violation]:
+    numbered: dict[str, set[str]] = {}
+    for sent in world.sent:
+        numbered.setdefault(sent["tag"].rpartition(".")[0], set()).add(sent["tag"])
+    return [Violation("I3", f"{name} has {len(tags)} attempts") for name, tags in numbered.items() if len(tags) > NUMBERED]
+
+
+def _windows(world: World, runs: list[Run], run: Run) -> list[Violation]:
+    """`limits.restarts`, of what the look could see: somebody's restarts count, too."""
+    return [
+        Violation("I3", f"{run.id} came though {window_s:.0f} s had seen {limit} restarts")
+        for window_s, limit in world.rules.runbooks["mail"].limits.restarts
+        if sum(one.started > run.sent_at - window_s + 2.0 and known(one, run.sent_at) for one in runs) >= limit
+    ]
+
+
+def _failing(world: World, run: Run) -> list[Violation]:
+    """`limits.failing`: nothing is started after so many that failed, one after the other."""
+    limit = world.rules.runbooks["mail"].limits.failing
+    ended = [
+        one
+        for one in world.rundeck.runs
+        if one.target == run.target and not one.refused and one.id != run.id and one.ends is not None and one.ends < run.started
+    ]
+    newest = sorted(ended, key=lambda one: one.ends or 0.0)[-limit:]
+    told = all(max(one.ends or 0.0, one.seen_from) <= run.sent_at - LOOK_AND_FENCE_S for one in newest)
+    if len(newest) == limit and told and all(one.status == "failed" for one in newest):
+        return [Violation("I3", f"{run.id} came after {limit} that had failed")]
+    return []
+
+
+def _too_soon(world: World, archived: dict[str, Archive], earlier: Run, later: Run) -> bool:
+    """Whether a first attempt came before the cooldown was over."""
+    record = archived.get(incident_of(later))
+    if later.by != "unstick" or earlier.ends is None or record is None or pressed(world, later.target, later.sent_at):
+        return False
+    chain = {str(one.id) for one in earlier.chain()}
+    followed = any(attempt.execution and attempt.execution.id in chain for attempt in record.incident.tries)
+    if followed or incident_of(earlier) == incident_of(later) or not known(earlier, later.sent_at):
+        return False
+    return later.started - earlier.ends < world.rules.runbooks["mail"].limits.cooldown_s - 2.0
+
+
+def _storm(world: World) -> list[Violation]:
+    """Not more targets than `storm.targets` in its time: first attempts, that nobody overruled."""
+    first: dict[str, Run] = {}
+    archived = records(world)
+    for target, runs in effective(world).items():
+        for run in runs:
+            record = archived.get(incident_of(run))
+            by_us = run.by == "unstick" and record is not None and not pressed(world, target, run.sent_at)
+            foreign = [t for t in record.incident.tries if not t.tag.startswith(record.incident.id)] if record else []
+            if by_us and not foreign:
+                first.setdefault(incident_of(run), run)
+    found = []
+    within_s = world.rules.storm_within_s - 2 * SKEW_S
+    for run in first.values():
+        targets = {one.target for one in first.values() if run.sent_at - within_s < one.sent_at <= run.sent_at}
+        if len(targets) > world.rules.storm_targets:
+            found.append(Violation("I3", f"{run.id} is the restart of target {len(targets)} within {within_s:.0f} s"))
+    return found

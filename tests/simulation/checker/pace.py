@@ -1,0 +1,139 @@
+"""How soon people are told, how often, how often a target is looked at, and how soon what is suspected is restarted."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from itertools import pairwise
+
+from functions.application.serialization import decode
+from functions.domain.decisions.phases import FIRST_LOOK_S
+from functions.domain.model.incidents import Document
+from functions.domain.model.messages import Card
+from tests.simulation.checker.history import Violation
+from tests.simulation.models import Faults
+from tests.simulation.world import World
+
+TOLD_WITHIN_S = 600.0
+"""A minute, clocks that differ by another, and a wake-up that came too early for its clock: then the sweep, a minute late."""
+
+TOLD_WITHIN_ONE_CLOCK_S = 75.0
+"""A minute, and what the wake-up, its step and the chat take."""
+
+WINDOW_S = 60.0
+MORE_LOOKS, MORE_LOOKS_AFTER_FAULTS = 8, 16
+"""Looks in a window beside those that are `every` apart: at changes of the phase and after conflicts; and wherever a killed
+process or a lost answer has the scheduler try again."""
+
+UNDISTURBED = frozenset({"auto", "sick", "suspected", "untroubled", "one_clock"})
+SOON_S = 0.0
+"""From the suspicion, which comes 20 s after the last movement at the earliest."""
+
+MessageKey = tuple[str, str, str, float]
+
+
+def pace(world: World) -> list[Violation]:
+    """All violations of these four."""
+    return [*_told_late(world), *_told_twice(world), *_looked_at_too_often(world), *_restarted_late(world)]
+
+
+def is_steady(world: World) -> bool:
+    """Whether no process, store, scheduler or network ever got in the way."""
+    faults = world.faults
+    return not any((
+        faults.crash, faults.stall, faults.slow, faults.store_lost, faults.store_down,
+        faults.wake_lost, faults.wake_twice, faults.wake_late, faults.wake_down,
+    ))  # fmt: skip
+
+
+def _restarted_late(world: World) -> list[Violation]:
+    """Where nothing gets in the way, what is suspected is restarted soon after it stood still for all of `for`."""
+    first: dict[str, float] = {}
+    for answer in world.answered:
+        if answer.alert.is_suspicion:
+            first.setdefault(f"target-{answer.alert.labels['app']}", answer.asked_at)
+    others = [run for run in world.rundeck.runs if run.by != "unstick"]
+    in_the_way = world.pauses or others or world.rundeck.one_at_a_time or len(first) > world.rules.storm_targets
+    if in_the_way or world.faults != Faults() or not world.options >= UNDISTURBED or not world.statistics:
+        return []
+    bound_s = world.rules.runbooks["mail"].symptom.for_s + SOON_S
+    found = []
+    for target, at in first.items():
+        app = target.removeprefix("target-")
+        stood = [queue for key, queue in world.queues.items() if key.startswith(f"rabbitmq:/:{app}.")]
+        sent_at = next((sent["at"] for sent in world.sent if sent["target"] == target and sent["at"] >= at), None)
+        still = all(not queue.acked_within(at + bound_s, bound_s - 1.0) for queue in stood)
+        if still and (sent_at is None or sent_at - at > bound_s):
+            found.append(Violation("soon", f"{target} was suspected at {at:.0f}, and restarted {sent_at}"))
+    return found
+
+
+def _key(channel: str, card: Card) -> MessageKey:
+    return (channel, card.kind, card.incident, card.at)
+
+
+def _told_late(world: World) -> list[Violation]:
+    """While a document has something to tell, the chat is tried again and again, a bound apart."""
+    steady = is_steady(world)
+    bound_s = TOLD_WITHIN_ONE_CLOCK_S if steady and "one_clock" in world.options else TOLD_WITHIN_S
+    found = []
+    for key, begin, end, tries in _waits(world):
+        begins = begin if steady else max(begin, world.calm_from)
+        moments = [begins, *(at for at in tries if begins < at < end), end]
+        longest_s = max((later - earlier for earlier, later in pairwise(moments)), default=0.0)
+        if end > begins and longest_s > bound_s:
+            found.append(Violation("told", f"{key} had something to tell, and nobody tried for {longest_s:.0f} s"))
+    return found
+
+
+def _waits(world: World) -> Iterator[tuple[str, float, float, list[float]]]:
+    """(document, from, to, when the chat was tried for it), for each time that a document had something to tell."""
+    tries: dict[MessageKey, list[float]] = {}
+    for at, channel, card in world.chat.tries:
+        tries.setdefault(_key(channel, card), []).append(at)
+    waiting: dict[str, tuple[float, set[MessageKey]]] = {}
+    for at, key, body in world.saved:
+        if key in ("storm", "pause"):
+            continue
+        keys = {_key(m.channel, m.card) for m in decode(Document, body, key).to_tell if not m.bundle}
+        if keys:
+            begin, known = waiting.get(key, (at, set()))
+            waiting[key] = (begin, known | keys)
+        elif key in waiting:
+            begin, known = waiting.pop(key)
+            yield key, begin, at, sorted(one for message in known for one in tries.get(message, ()))
+    for key, (begin, known) in waiting.items():
+        yield key, begin, world.now, sorted(one for message in known for one in tries.get(message, ()))
+
+
+def _told_twice(world: World) -> list[Violation]:
+    """Where nothing goes wrong and all clocks are one, each message is posted once."""
+    if not is_steady(world) or world.faults.chat_lost or "one_clock" not in world.options:
+        return []
+    posts = Counter((_key(channel, card), card.headline) for _, channel, card in world.chat.posts)
+    return [Violation("once", f"posted {times} times: {headline}") for (_, headline), times in posts.items() if times > 1]
+
+
+def _looked_at_too_often(world: World) -> list[Violation]:
+    """Wake-ups look at a target `every` apart, and a few times more where something changes.
+
+    Alerts that were handed over don't count: where processes are killed, a list of them is delivered until it gets through.
+    Each webhook may create a wake-up of its own, beside its observation. People who want several targets restarted at the same
+    moment have these contend for storm slots; each slot that one takes has the others decide anew.
+    """
+    more = MORE_LOOKS if is_steady(world) else MORE_LOOKS_AFTER_FAULTS
+    presses = [at for asked in world.asked.values() for at, by in asked if by.startswith("restart again")]
+    paced = WINDOW_S / world.rules.runbooks["mail"].verify.every_s + more
+    found = []
+    for target, asked in world.asked.items():
+        looks = [at for at, by in asked if by.startswith("wake-up")]
+        others = [at for at, by in asked if by.startswith("webhook")] + presses
+        first = 0
+        for number, at in enumerate(looks):
+            while looks[first] <= at - WINDOW_S:
+                first += 1
+            most = paced + sum(at - WINDOW_S - FIRST_LOOK_S <= other <= at for other in others)
+            if number - first + 1 > most:
+                found.append(Violation("every", f"{target} was looked at {number - first + 1} times within {WINDOW_S:.0f} s"))
+                break
+    return found

@@ -1,0 +1,88 @@
+"""I5: recovered is said only of queues that were seen well twice, or to move until the time was up, after the restart's end."""
+
+from __future__ import annotations
+
+from functions.application.serialization import decode
+from functions.domain.model.codes import Ending
+from functions.domain.model.incidents import Archive, Document, Outcome
+from tests.simulation.checker.history import LOOK_AND_FENCE_S, SKEW_S, Violation, effective, records
+from tests.simulation.models import EXPORTER_LATE_S, Run
+from tests.simulation.world import World
+
+LEAVING_S = 10.0
+"""A consumer of before may take so long to leave; one that is there still is one that stays."""
+
+MOVED_S = 20.0
+LOOK_S = 10.0
+"""Its parts are asked at once, and answer when they do."""
+
+
+def recoveries(world: World) -> list[Violation]:
+    """All violations of I5."""
+    found: list[Violation] = []
+    archived = records(world)
+    seen: set[str] = set()
+    for at, key, body in world.saved:
+        if key in ("storm", "pause"):
+            continue
+        for outcome in decode(Document, body, key).outcomes:
+            if outcome.incident not in seen and outcome.ending is Ending.RECOVERED:
+                seen.add(outcome.incident)
+                found += _proven(world, archived.get(outcome.incident), at, key, outcome)
+    return found
+
+
+def _proven(world: World, record: Archive | None, at: float, key: str, outcome: Outcome) -> list[Violation]:
+    execution = record.incident.execution if record else None
+    runs = [
+        run
+        for run in effective(world).get(key, [])
+        if execution is not None and execution.id in {str(one.id) for one in run.chain()}
+    ]
+    if not runs or runs[0].ends is None or runs[0].ends > at:
+        return [Violation("I5", f"{outcome.incident} of {key} recovered without a restart that had ended")]
+    return [
+        Violation("I5", f"{outcome.incident}: {name} was not well when it was called recovered")
+        for name in {trigger.queue for trigger in outcome.triggers}
+        if not _seen_well(world, name, runs[0], at) and not _moving(world, name, runs[0], at)
+    ]
+
+
+def _seen_well(world: World, name: str, run: Run, told_at: float) -> bool:
+    """Twice, `every` apart, with all looks between well as well."""
+    ended = run.ends or 0.0
+    verify = world.rules.runbooks["mail"].verify
+    first = None
+    looks = world.looks.get(name, [])
+    # A scrape that was missing may show an older figure after a newer one; in time it is the older one all the same.
+    for when, depth, _ in sorted(looks) if world.faults.scrape_s else looks:
+        if not ended < when <= told_at:
+            continue
+        well = depth == 0 and _present(world, name, run, when)
+        first = (when if first is None else first) if well else None
+        if first is None:
+            continue
+        # Without Rundeck's clock, what lies between two looks is by the clocks of those who look. A look takes up to LOOK_S.
+        unread = any(first - LOOK_S <= at <= when + LOOK_S for at in world.unread)
+        every_s = verify.every_s - 1.0 - (EXPORTER_LATE_S if world.faults.scrape_s else 0.0)
+        if when - first >= (0.1 if unread else every_s):
+            return True
+    return False
+
+
+def _present(world: World, name: str, run: Run, when: float) -> bool:
+    """Whether it has a consumer that came with the restart, or that stays."""
+    queue = world.queues[name]
+    old = () if when >= (run.ends or 0.0) + LEAVING_S else queue.consumers(run.started)
+    return any(one not in old for one in queue.consumers(when))
+
+
+def _moving(world: World, name: str, run: Run, at: float) -> bool:
+    """At the end of `within`: it moved, and has consumers."""
+    ended, queue = run.ends or 0.0, world.queues[name]
+    verify = world.rules.runbooks["mail"].verify
+    unread = any(at - LOOK_AND_FENCE_S <= when <= at for when in world.unread)
+    if at < ended + verify.within_s - (SKEW_S if unread else 2.0):
+        return False
+    lately = [at - 0.5 * n for n in range(int(2 * (verify.patience_s + MOVED_S)))]
+    return bool(queue.consumers(at)) and any(queue.acks(m) > queue.acks(max(ended, m - MOVED_S)) for m in lately if m > ended)

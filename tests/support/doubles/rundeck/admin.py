@@ -1,0 +1,124 @@
+"""What people do in Rundeck before Unstick can work: import jobs, make and revoke tokens, switch a project off."""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from tests.support.doubles.rundeck import pages
+from tests.support.doubles.rundeck.state import Job, Option, Refused, Token
+
+if TYPE_CHECKING:
+    from tests.support.doubles.rundeck.calls import Call
+
+MAX_TOKEN_S = 2_592_000
+"""`rundeck.api.tokens.duration.max` as it is shipped: 30 days."""
+UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400, "y": 365 * 86400}
+
+
+def import_jobs(call: Call, project: str) -> dict[str, Any]:
+    """Each job of the document taken or refused by itself; the status says nothing of that."""
+    try:
+        document = yaml.safe_load(call.seen.body)
+    except yaml.YAMLError as error:
+        raise Refused(
+            400, "api.error.jobs.import.invalid", f"Jobs Document was invalid for format yaml: {error}", "yaml", str(error)
+        ) from None
+    succeeded, failed = [], []
+    for index, definition in enumerate(document, 1):
+        job = _job_of(definition, project)
+        row = {"index": index, "id": job.id, "name": job.name, "group": job.group, "project": project}
+        row |= pages.job_links(job, call.double.url)
+        problem = _problem(call, definition, job)
+        if problem:
+            failed.append(row | {"error": problem})
+        else:
+            succeeded.append(row)
+            call.state.jobs[job.id] = job
+            call.double.definitions[job.id] = [definition | {"id": job.id}]
+    return {"succeeded": succeeded, "failed": failed, "skipped": []}
+
+
+def _problem(call: Call, definition: dict[str, Any], job: Job) -> str:
+    there = call.state.jobs.get(job.id)
+    if there is not None and there.project != job.project:  # from the source, not recorded
+        said = f"a Job already exists with this UUID: {job.id}"
+        return f"Cannot create a Job with UUID {job.id}: {said}. Change the UUID or delete the other Job."
+    hidden = [
+        f"Invalid Option definition: {option['name']}: Hidden options must have a default value or storage path."
+        for option in definition.get("options", ())
+        if option.get("hidden") and not (option.get("value") or option.get("storagePath"))
+    ]
+    return "\n".join([*hidden, "Validation failed", *hidden, "Validation errors for: options"]) if hidden else ""
+
+
+def _job_of(definition: dict[str, Any], project: str) -> Job:
+    options = tuple(
+        Option(
+            option["name"],
+            required=bool(option.get("required")),
+            values=tuple(option.get("values", ())) if option.get("enforced") else (),
+            regex=option.get("regex", ""),
+            default=option.get("value", ""),
+            secure=bool(option.get("secure")),
+        )
+        for option in definition.get("options", ())
+    )
+    return Job(
+        id=definition.get("uuid") or definition.get("id") or str(uuid.uuid4()),
+        name=definition["name"],
+        group=definition.get("group", ""),
+        project=project,
+        description=definition.get("description", ""),
+        options=options,
+        enabled=definition.get("executionEnabled", True),
+        limit=0 if definition.get("multipleExecutions") else 1,
+        nodes=definition.get("nodefilters", {}).get("filter", ""),
+    )
+
+
+def create_token(call: Call, user: str) -> dict[str, Any]:
+    """A token, whose secret is shown this once."""
+    asked = json.loads(call.seen.body)
+    duration = re.fullmatch(r"(\d+)([smhdwy])", asked.get("duration") or "30d")
+    seconds = int(duration[1]) * UNITS_S[duration[2]] if duration else 0
+    if seconds > MAX_TOKEN_S:
+        said = f"Duration exceeds maximum allowed: {MAX_TOKEN_S}"
+        raise Refused(400, "api.error.invalid.request", f"Invalid API Request: {said}", said)
+    number = str(uuid.uuid4())
+    token = Token(number, uuid.uuid4().hex, user, tuple(asked["roles"]), call.state.now() + seconds)
+    call.state.tokens[number] = token
+    level = "admin" if "admin" in token.roles else "runner" if "unstick" in token.roles else "none"
+    call.double.tokens[token.secret] = level
+    return shown_token(call, token) | {"token": token.secret}
+
+
+def shown_token(call: Call, token: Token) -> dict[str, Any]:
+    ends = datetime.fromtimestamp(token.ends, UTC)
+    return {
+        "id": token.id,
+        "creator": call.double.user,
+        "user": token.user,
+        "roles": list(token.roles),
+        "expiration": ends.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "expired": token.ends <= call.state.now(),
+    }
+
+
+def find_token(call: Call, number: str) -> Token:
+    """The token, for those who may see tokens: to all others, its own bearer included, it does not exist."""
+    token = call.state.tokens.get(number)
+    if token is None or "runAs" not in call.may:
+        raise Refused(404, "api.error.item.doesnotexist", f"Token does not exist: {number}", "Token", number)
+    return token
+
+
+def revoke_token(call: Call, number: str) -> None:
+    token = find_token(call, number)
+    del call.state.tokens[number]
+    call.double.tokens.pop(token.secret, None)

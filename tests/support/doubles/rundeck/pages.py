@@ -1,0 +1,260 @@
+"""What the Rundeck stand-in answers: JSON of the recorded shapes, and YAML of a job's definition."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Any
+
+from tests.support.doubles.rundeck.state import NOT_AFTER, Job, Run, State
+
+NEWEST = 59
+OLDEST = 14
+GUARD = f"""#!/bin/sh
+not_after='@option.{NOT_AFTER}@'
+[ -z "$not_after" ] || [ "$(date +%s)" -le "$not_after" ] || exit 3
+"""
+
+
+def moment(at: float) -> dict[str, Any]:
+    return {"unixtime": int(at * 1000), "date": datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")}
+
+
+def job_links(job: Job, base: str) -> dict[str, Any]:
+    return {"href": f"{base}/api/{NEWEST}/job/{job.id}", "permalink": f"{base}/project/{job.project}/job/show/{job.id}"}
+
+
+def execution(state: State, run: Run, base: str, *, as_of: float, summary: bool = True) -> dict[str, Any]:
+    """The execution object, as things were at `as_of`."""
+    ended = run.ended if run.ended is not None and run.ended <= as_of else None
+    status = run.status(as_of) if ended is not None or run.ended is None else "running"
+    body: dict[str, Any] = {
+        "id": run.id,
+        **_links(run, base),
+        "status": status,
+        "project": run.project,
+        "executionType": "user-scheduled" if run.scheduled else "user",
+        "user": run.user,
+        "date-started": moment(run.started),
+        "description": f"Plugin[exec-command, nodeStep: true] [... {_steps(state, run)} steps]" if summary else None,
+        "argstring": _argstring(run.options),
+        "serverUUID": "a48a0190-132d-444f-842b-c917e170ead2",
+        "jobDeleted": False,
+    }
+    if status == "other":
+        body["customStatus"] = run.custom
+    if ended is not None:
+        body["date-ended"] = moment(ended)
+        nodes = "successfulNodes" if status == "succeeded" else "failedNodes"
+        if not run.no_nodes and status not in ("other", "missed") and (run.carried_out or status != "aborted"):
+            body[nodes] = ["localhost"]
+    if status == "aborted":
+        body["abortedby"] = run.aborted_by
+    if run.attempt:
+        body["retryAttempt"] = run.attempt
+    if run.retried is not None and ended is not None:
+        again = state.runs[run.retried]
+        body["retriedExecution"] = {"id": again.id, **_links(again, base), "status": again.status(as_of)}
+    if run.job is not None:
+        body["job"] = _job_of(state, run, base)
+    return body
+
+
+def _links(run: Run, base: str) -> dict[str, str]:
+    return {
+        "href": f"{base}/api/{NEWEST}/execution/{run.id}",
+        "permalink": f"{base}/project/{run.project}/execution/show/{run.id}",
+    }
+
+
+def _steps(state: State, run: Run) -> int:
+    return state.jobs[run.job].steps if run.job is not None else 1
+
+
+def _job_of(state: State, run: Run, base: str) -> dict[str, Any]:
+    job = state.jobs[str(run.job)]
+    shown: dict[str, Any] = {
+        "id": job.id,
+        "name": job.name,
+        "group": job.group,
+        "project": job.project,
+        "description": job.description,
+        **job_links(job, base),
+    }
+    if run.options:
+        shown["options"] = dict(run.options)
+    if (average := _average_ms(state, job)) is not None:
+        shown["averageDuration"] = average
+    return shown
+
+
+def _average_ms(state: State, job: Job) -> int | None:
+    """Of the newest, so that a long history costs no more than a short one."""
+    newest = islice(reversed(state.runs.values()), 50)
+    lasted = [run.ended - run.started for run in newest if run.job == job.id and run.ended is not None]
+    return int(1000 * sum(lasted) / len(lasted)) if lasted else None
+
+
+def _argstring(options: dict[str, str]) -> str | None:
+    quoted = (
+        (name, value if value and not set(value) & set(' "') else '"' + value.replace('"', '""') + '"')
+        for name, value in options.items()
+    )
+    return " ".join(f"-{name} {value}" for name, value in quoted) or None
+
+
+def info(state: State, job: Job, base: str) -> dict[str, Any]:
+    body: dict[str, Any] = {
+        "id": job.id,
+        **job_links(job, base),
+        "scheduled": False,
+        "scheduleEnabled": True,
+        "enabled": job.enabled,
+        "created": "2026-11-24T23:15:02Z",
+        "createdBy": "admin",
+        "lastModified": "2026-11-24T23:15:02Z",
+        "lastModifiedBy": "admin",
+        "name": job.name,
+        "group": job.group,
+        "project": job.project,
+        "description": job.description,
+    }
+    if (average := _average_ms(state, job)) is not None:
+        body["averageDuration"] = average
+    return body
+
+
+def project_meta(state: State, project: str, *, may: set[str]) -> list[dict[str, Any]]:
+    rights = ("configure", "admin", "app_admin", "export", "scm_export", "import", "scm_import")
+    project_rights = dict.fromkeys(rights, "runAs" in may)
+    types = {"job": dict.fromkeys(("delete", "create"), "create" in may), "event": {"read": "events" in may}}
+    return [
+        {"data": {"project": project_rights, "types": types}, "name": "authz"},
+        {"data": {"executionsEnabled": project not in state.disabled_projects, "scheduleEnabled": True}, "name": "config"},
+        {"data": {"active": not state.passive}, "name": "sysMode"},
+        {"data": {"readmeDisplay": ["none"], "readme": {}, "motdDisplay": ["none"]}, "name": "message"},
+    ]
+
+
+def meta(state: State, job: Job, *, may: set[str]) -> list[dict[str, Any]]:
+    rights = ("toggle_execution", "run", "update", "toggle_schedule", "create", "read", "delete", "view")
+    ended = [run for run in state.runs.values() if run.job == job.id and run.ended is not None]
+    stats: dict[str, Any] = {"executionCount": len(ended), "averageDuration": _average_ms(state, job) or 0}
+    stats["successRate"] = sum(run.result == "succeeded" for run in ended) / max(1, len(ended))
+    schedule = {
+        "scheduleEnabled": True,
+        "executionEnabled": job.enabled,
+        "schedule": {},
+        "serverNodeUUID": None,
+        "nextExecutionTime": None,
+        "hasSchedule": False,
+    }
+    return [
+        {"data": schedule, "name": "schedule"},
+        {"data": {right: right in may for right in rights}, "name": "authz"},
+        {"data": stats, "name": "stats"},
+    ]
+
+
+def definition(job: Job) -> list[dict[str, Any]]:
+    steps: list[dict[str, Any]] = [{"script": GUARD}] if job.guard else []
+    steps += [{"exec": "restart ${option.service}"}] * (job.steps - len(steps))
+    if job.error_handler:
+        steps[0] = steps[0] | {"errorhandler": {"exec": "true", "keepgoingOnSuccess": True}}
+    body: dict[str, Any] = {
+        "description": job.description,
+        "executionEnabled": job.enabled,
+        "group": job.group,
+        "id": job.id,
+        "loglevel": "INFO",
+        "name": job.name,
+        "nodeFilterEditable": True,
+        "options": [_option(option) for option in job.options],
+        "plugins": {"ExecutionLifecycle": None},
+        "scheduleEnabled": True,
+        "sequence": {"commands": steps, "keepgoing": job.keepgoing, "strategy": job.strategy},
+        "user": "admin",
+        "uuid": job.id,
+    }
+    if job.nodes:
+        body["nodefilters"] = {"dispatch": {"threadcount": "1"}, "filter": job.nodes}
+    if job.timeout_s is not None:
+        body["timeout"] = f"{job.timeout_s:.0f}s"
+    if job.retries:
+        body["retry"] = str(job.retries)
+    if job.limit != 1:
+        body["multipleExecutions"] = True
+    return [body]
+
+
+def _option(option: Any) -> dict[str, Any]:
+    body: dict[str, Any] = {"name": option.name}
+    if option.values:
+        body |= {"enforced": True, "values": list(option.values), "valuesListDelimiter": ","}
+    for key, value in (
+        ("required", option.required),
+        ("regex", option.regex),
+        ("value", option.default),
+        ("secure", option.secure),
+    ):
+        if value:
+            body[key] = value
+    return body
+
+
+def output(run: Run, *, last: int | None, first: int | None, now: float, version: int) -> dict[str, Any]:
+    """The log of an execution. Numbers that are texts here are texts in Rundeck too."""
+    entries = [_entry(at, level, line, str(place + 1), version) for place, (at, level, line) in enumerate(run.log)]
+    shown = entries[-last:] if last else entries[:first] if first else entries
+    whole = sum(len(line) for _, _, line in run.log)
+    return {
+        "id": str(run.id),
+        "offset": str(whole),
+        "completed": run.ended is not None and not (first and first < len(entries)),
+        "execCompleted": run.ended is not None,
+        "hasFailedNodes": run.result != "succeeded" and run.ended is not None,
+        "execState": run.status(now),
+        "lastModified": str(int(now * 1000)),
+        "execDuration": int(((run.ended or now) - run.started) * 1000),
+        "percentLoaded": 99.5,
+        "totalSize": whole,
+        "retryBackoff": 0,
+        "clusterExec": False,
+        "serverNodeUUID": "a48a0190-132d-444f-842b-c917e170ead2",
+        "compacted": False,
+        "entries": shown,
+    }
+
+
+def _entry(at: float, level: str, line: str, step: str, version: int) -> dict[str, Any]:
+    when = datetime.fromtimestamp(at, UTC)
+    body: dict[str, Any] = {
+        "time": when.strftime("%H:%M:%S"),
+        "absolute_time": when.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "log": line,
+        "level": level,
+        "stepctx": step,
+        "node": "localhost",
+    }
+    if version >= 43:
+        body["metadata"] = {"node": "localhost", "stepctx": step, "step": step}
+    return body
+
+
+def system(base: str, state: State, *, full: bool) -> dict[str, Any]:
+    parts = ("executions", "extended", "healthcheck", "jvm", "metrics", "os", "ping", "stats", "threadDump", "timestamp")
+    body: dict[str, Any] = dict.fromkeys(parts)
+    body["rundeck"] = {
+        "apiversion": str(NEWEST),
+        "base": "/var/lib/rundeck",
+        "build": None,
+        "buildGit": None,
+        "node": "localhost",
+        "serverUUID": "a48a0190-132d-444f-842b-c917e170ead2",
+        "version": "stand-in",
+    }
+    if full:
+        body["executions"] = {"active": str(not state.passive).lower(), "executionMode": "passive" if state.passive else "active"}
+        body["timestamp"] = {"datetime": moment(state.now())["date"], "epoch": int(state.now() * 1000), "unit": "ms"}
+        body["ping"] = {"contentType": "text/plain", "href": f"{base}/api/{NEWEST}/metrics/ping"}
+    return {"system": body}

@@ -1,0 +1,184 @@
+"""An outside that is all in memory: a store, a scheduler, a chat and a clock, and a record of who was called when."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from functions.application.ports import Budget, Listed, Stored
+from functions.application.serialization import decode
+from functions.domain.model.alerts import QueueRef, Target
+from functions.domain.model.incidents import Document
+from functions.domain.model.messages import Card
+from functions.domain.model.observations import Execution, ExecutionHistory, Pause, QueueSnapshot
+from functions.domain.model.runbooks import Rules
+from functions.runtime.errors import Conflict, Denied, Unavailable
+from tests.support.worlds.scenes import AHEAD_S, NOW, rules, sighting
+
+
+def read_each(
+    read_queue: Callable[[QueueRef, float, float], QueueSnapshot], queues: Sequence[tuple[QueueRef, float]], timeout_s: float
+) -> list[QueueSnapshot | Unavailable | Denied]:
+    """One queue after the other; an error stands in the place of its queue."""
+    snapshots: list[QueueSnapshot | Unavailable | Denied] = []
+    for queue, for_s in queues:
+        try:
+            snapshots.append(read_queue(queue, for_s, timeout_s))
+        except (Unavailable, Denied) as error:
+            snapshots.append(error)
+    return snapshots
+
+
+@dataclass
+class Memory:
+    """`before` is called with the name of each call as it begins: it may raise, change the world, or let time pass."""
+
+    rules: Rules = field(default_factory=rules)
+    clock: float = NOW
+    bodies: dict[str, tuple[bytes, int, float | None]] = field(default_factory=dict)
+    archived: dict[str, bytes] = field(default_factory=dict)
+    executions: list[Execution] = field(default_factory=list)
+    mail: Callable[[float], QueueSnapshot] = lambda at: sighting(at=at)
+    before: Callable[[str], None] = lambda name: None
+    calls: list[tuple[int, str]] = field(default_factory=list)
+    """(leg, name): calls that are made at once share a leg."""
+    wakes: list[tuple[float, Mapping[str, Any]]] = field(default_factory=list)
+    posts: list[tuple[str, Card]] = field(default_factory=list)
+    evidence: Execution | None = None
+    """The run of the evidence job."""
+    evidence_options: dict[str, str] = field(default_factory=dict)
+    output: str | None = None
+    """What it wrote, once it has ended."""
+    aborted: list[str] = field(default_factory=list)
+    by_environment: bool = False
+    leg: int = 0
+    _at_once: bool = False
+
+    @property
+    def names(self) -> list[str]:
+        return [name for _, name in self.calls]
+
+    def budget(self, seconds: float = 8.0) -> Budget:
+        return Budget(self, self.clock + seconds)
+
+    def put(self, key: str, document: object, due: float | None = None) -> None:
+        """Somebody else saves this."""
+        generation = self.bodies[key][1] + 1 if key in self.bodies else 1
+        self.bodies[key] = (msgspec.json.encode(document), generation, getattr(document, "due", due))
+
+    def document(self, key: str) -> Document:
+        return decode(Document, self.bodies[key][0], key)
+
+    def pause(self) -> None:
+        self.put("pause", Pause("migration", "anna", self.clock))
+
+    def _call(self, name: str) -> None:
+        if not self._at_once:
+            self.leg += 1
+        self.calls.append((self.leg, name))
+        self.clock += 0.01
+        self.before(name)
+
+    # --- what flow.py asks for
+
+    def now(self) -> float:
+        return self.clock
+
+    def monotonic(self) -> float:
+        return self.clock
+
+    def run_parallel(self, calls: list[Callable[[], Any]], timeout_s: float) -> list[Any]:
+        results: list[Any] = []
+        begun, latest, was = self.clock, self.clock, self._at_once
+        self.leg += not was
+        self._at_once = True
+        for call in calls:
+            self.clock = begun
+            try:
+                results.append(call())
+            except Exception as error:  # noqa: BLE001 - handed to the caller, as the real one does
+                results.append(error)
+            latest = max(latest, self.clock)
+        self.clock, self._at_once = latest, was
+        return results
+
+    def load(self, key: str, timeout_s: float) -> Stored | None:
+        self._call(f"load {key}")
+        found = self.bodies.get(key)
+        return Stored(found[0], str(found[1])) if found else None
+
+    def save(self, key: str, body: bytes, generation: str | None, due: float | None, timeout_s: float) -> str:
+        self._call(f"save {key}")
+        found = self.bodies.get(key)
+        if (str(found[1]) if found else None) != generation:
+            raise Conflict(key)
+        self.bodies[key] = (body, found[1] + 1 if found else 1, due)
+        return str(self.bodies[key][1])
+
+    def list_documents(self, timeout_s: float) -> list[Listed]:
+        self._call("list")
+        return [Listed(key, due) for key, (_, _, due) in self.bodies.items()]
+
+    def archive(self, path: str, body: bytes, timeout_s: float) -> None:
+        self._call("archive")
+        self.archived[path] = body
+
+    def wake(self, at: float, content: Mapping[str, Any], timeout_s: float) -> None:
+        self._call("wake")
+        self.wakes.append((at, content))
+
+    def read_history(
+        self, target: Target, since_s: float, follow: str | None, timeout_s: float, *, tail: bool
+    ) -> ExecutionHistory:
+        self._call("history")
+        return ExecutionHistory(self.clock + AHEAD_S, tuple(self.executions))
+
+    def read_queues(
+        self, queues: Sequence[tuple[QueueRef, float]], timeout_s: float
+    ) -> list[QueueSnapshot | Unavailable | Denied]:
+        return read_each(self.read_queue, queues, timeout_s)
+
+    def read_queue(self, queue: QueueRef, for_s: float, timeout_s: float) -> QueueSnapshot:
+        self._call(f"queue {queue.name}")
+        return self.mail(self.clock)
+
+    def run(self, target: Target, tag: str, runner_not_after: float, timeout_s: float) -> Execution:
+        self._call(f"run {tag}")
+        number = str(len(self.executions) + 1)
+        started = Execution(number, f"http://rundeck/{number}", "running", self.clock + AHEAD_S, None, tag, runner_not_after)
+        self.executions.insert(0, started)
+        return started
+
+    def abort(self, execution: str, timeout_s: float) -> None:
+        self._call("abort")
+        self.aborted.append(execution)
+
+    def start_page(self, target: Target) -> str:
+        return f"{target.url}/start/{target.job}"
+
+    def start_evidence(self, job: str, options: Mapping[str, str], tag: str, timeout_s: float) -> Execution:
+        self._call(f"collect {tag}")
+        self.evidence_options = dict(options)
+        self.evidence = Execution("evidence-1", "http://rundeck/evidence-1", "running", self.clock + AHEAD_S, None, tag)
+        return self.evidence
+
+    def read_evidence(self, job: str, tag: str, execution: str | None, timeout_s: float) -> tuple[Execution | None, str | None]:
+        self._call(f"evidence {execution}")
+        return self.evidence, self.output
+
+    def post(self, channel: str, card: Card, thread: str | None, timeout_s: float) -> str | None:
+        self._call(f"post {channel}")
+        self.posts.append((channel, card))
+        return f"thread of {channel}"
+
+    def sign_approval(self, key: str, nonce: str, expires_at: float) -> str:
+        return f"{key}~{nonce}~{expires_at:.0f}"
+
+    def is_paused_by_environment(self) -> bool:
+        return self.by_environment
+
+    def log(self, severity: str, message: str, **fields: object) -> None:
+        """Nobody reads it here."""

@@ -1,0 +1,168 @@
+"""A stuck queue, a Rundeck that could restart it, and the real outside in front of both; for tests that need all of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from flask import Flask, Response, request
+from msgspec.structs import replace
+from werkzeug.test import Client, TestResponse
+
+from functions.application import intake, reconcile
+from functions.application.serialization import decode, encode
+from functions.bootstrap import Adapters
+from functions.config.loader import parse_config
+from functions.domain.model.alerts import Alert
+from functions.domain.model.events import Reply
+from functions.domain.model.incidents import Document, Incident
+from functions.domain.model.observations import Pause
+from functions.entrypoints.people import page
+from tests.support.doubles.rabbitmq import Queue, RabbitDouble
+from tests.support.doubles.rundeck import TOKEN, Job, Rundeck
+
+YAML = """
+grafana: {{auth: {{basic: {{user: grafana, passwords: [env://T_GRAFANA]}}}}}}
+rundeck: {{url: {rundeck}, token: env://T_RUNDECK}}
+rabbitmq: {{url: {rabbit}, user: unstick, password: env://T_RABBIT}}
+store: {{local: {{path: {folder}/unstick.db}}}}
+scheduler: {{local: {{path: {folder}/unstick.db}}}}
+signing_keys: [env://T_KEY]
+public_url: {public_url}
+{more}
+channels: {{console: {{type: console}}}}
+notify: [console]
+language: {language}
+time_zone: Asia/Tokyo
+runbooks:
+  - name: mail-delivery
+    match: ['alertname="RabbitMQQueueStuck"']
+    mode: {mode}
+    approvers: {approvers}
+    restart: {{job: {job}, options: {{service: '${{labels.service}}'}}, allow: {{service: '[a-z0-9-]{{1,40}}'}}}}
+    symptom: {{rabbitmq: {{}}}}
+    root_cause: https://tracker.example.com/MAIL-123
+    manual_minutes: 8
+"""
+SECRETS = {"T_GRAFANA": "g" * 32, "T_RUNDECK": TOKEN, "T_RABBIT": "secret", "T_KEY": "k" * 32}
+PUBLIC_URL = "https://unstick.example.com"
+
+
+@dataclass
+class StuckMail:
+    """`outside` is what the function has; the rest is what it meets there."""
+
+    ports: Adapters
+    rundeck: Rundeck
+    rabbit: RabbitDouble
+    queue: Queue
+
+    def alert(self, fingerprint: str = "f1", **labels: str) -> Reply:
+        """Grafana reports the queue as stuck."""
+        alert = Alert(
+            fingerprint,
+            "https://grafana.example.com 1",
+            True,
+            {"alertname": "RabbitMQQueueStuck", "service": "mail-delivery", "vhost": "/", "queue": "mail.outgoing", **labels},
+            {"summary": "Nothing was acknowledged in mail.outgoing for 5 minutes"},
+            time.time() - 300,
+            panel_url="https://grafana.example.com/d/abc?viewPanel=4",
+        )
+        cases = self.ports.match_alerts((alert,))
+        found = intake.handle_notification(self.ports, cases, reconcile.Budget(self.ports, self.ports.monotonic() + 8))
+        assert found.lost == 0
+        return found.replies[0]
+
+    def document(self) -> Document:
+        key = next(entry.key for entry in self.ports.list_documents(5) if entry.key not in ("storm", "pause"))
+        stored = self.ports.load(key, 5)
+        assert stored is not None
+        return decode(Document, stored.body, key)
+
+    def change(self, **changes: object) -> None:
+        """Change the incident behind Unstick's back."""
+        document = self.document()
+        stored = self.ports.load(document.key, 5)
+        assert stored is not None
+        incident = replace(self.incident(), **changes)  # type: ignore[arg-type]
+        changed = replace(document, incident=incident, due=incident.due)
+        self.ports.save(document.key, encode(changed), stored.generation, changed.due, 5)
+
+    def incident(self) -> Incident:
+        incident = self.document().incident
+        assert incident is not None
+        return incident
+
+    def path(self) -> str:
+        """The approval link without its host, as it is signed for the card."""
+        incident = self.incident()
+        return f"/approve/#{self.ports.sign_approval(self.document().key, incident.nonce, incident.expires_at or 0.0)}/"
+
+    def show(self, link: str | None = None) -> TestResponse:
+        """What the link's page posts by itself: the page with the button comes back."""
+        return self.client().post("/approve/open", data={"token": token_of(link or self.path())})
+
+    def press(
+        self, link: str | None = None, headers: Mapping[str, str] | None = None, act: str = "restart", **fields: str
+    ) -> TestResponse:
+        """What a button posts."""
+        data = {"token": token_of(link or self.path()), "act": act, **fields}
+        return self.client().post("/approve/open", data=data, headers=dict(headers or {}))
+
+    def pause(self, reason: str) -> None:
+        self.ports.save("pause", encode(Pause(reason, "h.tanaka", time.time())), None, None, 5)
+
+    def app(self) -> Flask:
+        """Approval links behind HTTP, as service.webhook hands them on."""
+        app = Flask("unstick-test")
+
+        @app.route(
+            "/",
+            defaults={"path": ""},
+            methods=["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS"],
+            provide_automatic_options=False,
+        )
+        @app.route("/<path:path>", methods=["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS"], provide_automatic_options=False)
+        def answer(path: str) -> tuple[str, int, Mapping[str, str]] | Response:
+            return page.respond(request, self.ports) if path.startswith("approve") else Response("", 404)
+
+        return app
+
+    def client(self) -> Client:
+        return self.app().test_client()
+
+
+def token_of(link: str) -> str:
+    """What stands behind the link's `#`."""
+    return link.partition("#")[2].removesuffix("/")
+
+
+@contextmanager
+def stuck_mail(
+    folder: Path,
+    *,
+    language: str = "en",
+    mode: str = "approve",
+    public_url: str = PUBLIC_URL,
+    job: Job | None = None,
+    more: str = "",
+    approvers: str = "[]",
+) -> Iterator[StuckMail]:
+    """Everything up and stuck; SECRETS must be in the environment. `more`: lines for the top of the configuration."""
+    with RabbitDouble() as rabbit, Rundeck(job or Job()) as rundeck:
+        queue = rabbit.queue("mail.outgoing", ready=342, unacked=20, acks=9000, head_at=int(time.time()) - 1560)
+        text = YAML.format(
+            rundeck=rundeck.url,
+            rabbit=rabbit.url,
+            folder=folder,
+            public_url=public_url,
+            language=language,
+            mode=mode,
+            more=more,
+            approvers=approvers,
+            job=(job or Job()).id,
+        )
+        yield StuckMail(Adapters(parse_config(text)), rundeck, rabbit, queue)

@@ -1,0 +1,60 @@
+"""Takes the pictures of the chats for docs/chat.md: `python -m tests.system.browser.chat_screens FOLDER_OF_NPM_PACK`.
+
+`npm pack adaptivecards@3.0.6` in that folder brings Microsoft's renderer of Teams' cards. Slack and Google Chat have none to run:
+chat_screens.js draws the blocks that Unstick sends. The JSON beside the pictures is what is posted; a test keeps it current.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tarfile
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from functions.domain.cards.card import compose
+from functions.domain.decisions.messages import call_people
+from functions.runtime.registry import load_adapter
+from tests.support import debian
+from tests.support.worlds.example_stories import EXAMPLES, RUNBOOK, rules
+from tests.system.browser.chromium import chromium, resize
+
+SCREENS = Path(__file__).parents[3] / "docs" / "screens"
+CHATS = ("slack", "google_chat", "teams")
+STORY = "escalated"
+WIDTH = 560
+RENDERER = "package/dist/adaptivecards.min.js"
+
+
+def message(chat: str) -> dict[str, Any]:
+    """What this chat gets of the gallery's escalation, with the mentions of its runbook."""
+    card, _ = call_people(rules(), RUNBOOK, compose(EXAMPLES[STORY], rules()), ())
+    posted: dict[str, Any] = load_adapter("chats", chat).render(card, "en")
+    return posted
+
+
+def as_text(chat: str) -> str:
+    return json.dumps(message(chat), ensure_ascii=False, indent=2) + "\n"
+
+
+def main() -> None:
+    """Write the JSON and draw the pictures."""
+    debian.ensure("fonts-noto-color-emoji")
+    (packed,) = Path(sys.argv[1]).glob("adaptivecards-*.tgz")
+    with tarfile.open(packed) as archive:
+        script = archive.extractfile(RENDERER)
+        renderer = script.read().decode() if script else ""
+    drawing = Path(__file__).with_suffix(".js").read_text(encoding="utf-8")
+    SCREENS.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder, chromium(Path(folder) / "profile", width=WIDTH) as browser:
+        for chat in CHATS:
+            (SCREENS / f"{chat}.json").write_text(as_text(chat), encoding="utf-8")
+            browser.get("data:text/html;charset=utf-8,<!doctype html><body style='margin:0;background:white'></body>")
+            browser.execute_script(f"{renderer}\n{drawing}\ndocument.body.append({chat}(arguments[0]))", message(chat))
+            resize(browser, WIDTH, browser.execute_script("return document.body.firstElementChild.offsetHeight"), scale=1.5)
+            browser.save_screenshot(str(SCREENS / f"{chat}.png"))
+
+
+if __name__ == "__main__":
+    main()

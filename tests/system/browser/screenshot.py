@@ -1,0 +1,46 @@
+"""Takes the docs' picture of the approval page: `python -m tests.system.browser.screenshot docs/approval.png [--language ja]`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import socket
+import tempfile
+import time
+from pathlib import Path
+
+from selenium.webdriver.support.ui import WebDriverWait
+
+from tests.support.worlds.stuck_mail import SECRETS, stuck_mail
+from tests.system.browser.chromium import chromium, resize, served
+
+WIDTH = 390
+"""Pixels of a usual phone."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.system.browser.screenshot")
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--language", choices=("en", "ja"), default="en")
+    given = parser.parse_args()
+    os.environ.update(SECRETS)
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port = sock.getsockname()[1]
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        stuck_mail(Path(folder), language=given.language, public_url=f"http://127.0.0.1:{port}") as mail,
+        served(mail.app(), port),
+        chromium(Path(folder) / "profile") as browser,
+    ):
+        now = time.time()
+        mail.queue.history = [(now - 3600, 230, 9000), *((now - 120 + 5 * n, 230 + 11 * n // 2, 9000) for n in range(25))]
+        mail.alert()
+        browser.get(mail.ports.rules.public_url + mail.path())
+        WebDriverWait(browser, 20).until(lambda here: here.find_elements("name", "act"))  # the link's page has posted its token
+        resize(browser, WIDTH, browser.execute_script("return document.documentElement.scrollHeight"), scale=1.25)
+        browser.save_screenshot(str(given.file))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,289 @@
+"""The approval page as a person on a phone meets it, in a real Chromium."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import axe_core_python
+import pytest
+
+from functions.runtime.text import Text, in_language
+from tests.support.worlds.stuck_mail import SECRETS, StuckMail, stuck_mail, token_of
+from tests.system.browser.chromium import chromium, complaints, resize, served
+
+if TYPE_CHECKING:
+    from selenium.webdriver import Chrome
+
+BROAD = """
+const broad = e => e.getBoundingClientRect().right > window.innerWidth + 0.5 && !e.closest('svg');
+return [...document.querySelectorAll('body *')].filter(broad)
+    .map(e => e.tagName + ' ' + e.textContent.slice(0, 40))
+"""
+SMALL = """
+return [...document.querySelectorAll('a, button:not([hidden])')].map(e => [e.textContent, e.getBoundingClientRect()])
+    .filter(([, box]) => box.height < 44 || box.width < 44).map(([text]) => text)
+"""
+
+
+AXE = Path(axe_core_python.__file__).with_name("axe.min.js")
+AXE_RUN = "axe.run().then(found => arguments[0](found.violations.map(one => [one.id, one.nodes.map(node => node.html)])))"
+
+
+@pytest.fixture(scope="module")
+def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
+    with chromium(tmp_path_factory.mktemp("chromium")) as driver:
+        yield driver
+
+
+@pytest.fixture
+def browser(started: Chrome) -> Chrome:
+    """The browser without the page, the complaints and the cookies of the test before."""
+    started.execute_cdp_cmd("Network.clearBrowserCookies", {})
+    started.get("about:blank")
+    complaints(started)
+    return started
+
+
+@pytest.fixture(params=["en", "ja"])
+def language(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def mail(tmp_path: Path, language: str, free_port: Callable[[], int], monkeypatch: pytest.MonkeyPatch) -> Iterator[StuckMail]:
+    """A stuck queue that waits for an approval, its links served at public_url."""
+    for name, secret in SECRETS.items():
+        monkeypatch.setenv(name, secret)
+    monkeypatch.setattr(logging.getLogger("werkzeug"), "disabled", True)
+    port = free_port()
+    with stuck_mail(tmp_path, language=language, public_url=f"http://127.0.0.1:{port}") as made, served(made.app(), port):
+        made.alert()
+        yield made
+
+
+def url(mail: StuckMail) -> str:
+    return mail.ports.rules.public_url + mail.path()
+
+
+def shows(browser: Chrome, title: str) -> None:
+    """Wait for the page with this title: a form that was sent is answered a moment later."""
+    from selenium.common.exceptions import WebDriverException
+    from selenium.webdriver.support.expected_conditions import text_to_be_present_in_element
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    waiting = WebDriverWait(browser, 20, poll_frequency=0.05, ignored_exceptions=[WebDriverException])  # while one page goes
+    waiting.until(text_to_be_present_in_element(("tag name", "h1"), title))
+
+
+def open_link(browser: Chrome, mail: StuckMail) -> None:
+    """Open the link, and wait until its page has posted the token."""
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    browser.get(url(mail))
+    WebDriverWait(browser, 20, poll_frequency=0.05).until(lambda here: here.find_elements("name", "act"))
+
+
+def press(browser: Chrome) -> None:
+    """Reach the button by the keyboard alone, past name and reason, and press it."""
+    from selenium.webdriver import ActionChains, Keys
+
+    for field in ("who", "why"):
+        ActionChains(browser).send_keys(Keys.TAB).perform()
+        assert browser.switch_to.active_element.get_attribute("name") == field
+    ActionChains(browser).send_keys(Keys.TAB).perform()
+    assert browser.switch_to.active_element.tag_name == "button"
+    ActionChains(browser).send_keys(Keys.ENTER).perform()
+
+
+def test_it_asks_and_restarts_by_keyboard_alone(browser: Chrome, mail: StuckMail, language: str) -> None:
+    """Opening changes nothing; Tab reaches the button, Enter restarts and says so; nothing complains."""
+    resize(browser, 390, 844)
+    open_link(browser, mail)
+    shows(browser, in_language(language, Text("Restart {subject}?", subject="mail-delivery")))
+    assert browser.find_element("tag name", "html").get_attribute("lang") == language
+    assert browser.switch_to.active_element.tag_name == "body"
+    assert mail.rundeck.posts() == []
+    press(browser)
+    shows(browser, in_language(language, Text("{subject} is being restarted", subject="mail-delivery")))
+    assert len(mail.rundeck.posts()) == 1
+    assert mail.incident().approved_by == in_language(language, Text("whoever had the link"))
+    assert complaints(browser) == []
+
+
+def test_a_name_is_typed_once_and_enter_in_its_field_restarts_nothing(browser: Chrome, mail: StuckMail, language: str) -> None:
+    """The browser keeps the name for the next link; a person declines, and the next page knows who it is."""
+    from selenium.webdriver import Keys
+    from selenium.webdriver.common.by import By
+
+    open_link(browser, mail)
+    who = browser.find_element(By.NAME, "who")
+    who.clear()
+    who.send_keys("田中", Keys.ENTER)
+    assert mail.rundeck.posts() == []
+    browser.find_element(By.CSS_SELECTOR, "button[value=decline]").click()
+    shows(browser, in_language(language, Text("{subject} is not restarted", subject="mail-delivery")))
+    assert mail.document().outcomes[-1].by == in_language(language, Text("{who} (not verified)", who="田中"))
+    mail.alert("f2")
+    open_link(browser, mail)
+    assert browser.find_element(By.NAME, "who").get_attribute("value") == "田中"
+    assert complaints(browser) == []
+
+
+def test_a_link_that_was_used_says_so(browser: Chrome, mail: StuckMail, language: str) -> None:
+    """Going back and pressing again restarts nothing."""
+    address = url(mail)
+    open_link(browser, mail)
+    press(browser)
+    shows(browser, in_language(language, Text("{subject} is being restarted", subject="mail-delivery")))
+    browser.get(address)
+    shows(browser, in_language(language, Text("This link was already used")))
+    assert browser.find_elements("tag name", "button") == []
+    assert len(mail.rundeck.posts()) == 1
+
+
+def test_no_log_of_requests_has_the_token(
+    browser: Chrome, mail: StuckMail, language: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It stands behind the `#`, which a browser keeps to itself; the page's script posts it."""
+    monkeypatch.setattr(logging.getLogger("werkzeug"), "disabled", False)
+    token = token_of(mail.path())
+    with caplog.at_level(logging.INFO, logger="werkzeug"):
+        open_link(browser, mail)
+        press(browser)
+        shows(browser, in_language(language, Text("{subject} is being restarted", subject="mail-delivery")))
+    requests = [line for line in (record.getMessage() for record in caplog.records) if "/approve/" in line]
+    assert len(requests) == 3
+    assert not [line for line in requests if token[:20] in line]
+    assert token[:20] not in browser.current_url
+
+
+def test_without_javascript_a_person_pastes_the_link(browser: Chrome, mail: StuckMail, language: str) -> None:
+    """The page says so, and its form does what the script does."""
+    browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+    try:
+        browser.get(url(mail))
+        shows(browser, in_language(language, Text("Opening the approval page")))
+        browser.find_element("name", "token").send_keys(url(mail))
+        browser.find_element("tag name", "button").click()
+        shows(browser, in_language(language, Text("Restart {subject}?", subject="mail-delivery")))
+    finally:
+        browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
+    assert mail.rundeck.posts() == []
+
+
+@pytest.mark.parametrize("width", [320, 390, 1280])
+def test_it_fits_every_screen(browser: Chrome, mail: StuckMail, width: int) -> None:
+    """No sideways scrolling from 320 px on, with long names too; nothing to press is under 44 px; the focus can be seen."""
+    from msgspec.structs import replace
+
+    incident = mail.incident()
+    mail.change(triggers=(replace(incident.triggers[0], summary="x" * 290), *incident.triggers[1:]), tail=("y" * 400,))
+    resize(browser, width, 640)
+    open_link(browser, mail)
+    assert browser.execute_script("return window.innerWidth") == width
+    assert browser.execute_script(BROAD) == []
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    assert browser.execute_script(SMALL) == []
+    from selenium.webdriver import ActionChains, Keys
+
+    ActionChains(browser).send_keys(Keys.TAB).perform()
+    outline = browser.execute_script(
+        "const s = getComputedStyle(document.activeElement); return s.outlineStyle + ' ' + s.outlineWidth"
+    )
+    assert outline == "solid 3px"
+    assert complaints(browser) == []
+
+
+def test_it_is_built_of_parts_that_screen_readers_know(browser: Chrome, mail: StuckMail, language: str) -> None:
+    """One main, one h1 before all h2 and h3, the button's name says what it does, and every picture is either named or silent."""
+    open_link(browser, mail)
+    tree: list[dict[str, Any]] = browser.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
+    roles = [node["role"]["value"] for node in tree if not node.get("ignored")]
+    assert roles.count("main") == 1
+    assert "image" not in roles
+    buttons = [node["name"]["value"] for node in tree if node.get("role", {}).get("value") == "button"]
+    asked = (Text("Restart {subject} now", subject="mail-delivery"), Text("Don't restart it"))
+    assert buttons == [in_language(language, one) for one in asked]
+    fields = [node["name"]["value"] for node in tree if node.get("role", {}).get("value") == "textbox"]
+    assert fields == [in_language(language, one) for one in (Text("Your name"), Text("Reason (optional)"))]
+    levels = browser.execute_script("return [...document.querySelectorAll('h1,h2,h3')].map(e => +e.tagName[1])")
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after - before <= 1 for before, after in pairwise(levels))
+
+
+def violations(browser: Chrome) -> list[Any]:
+    """What axe-core finds wrong with the page as it is shown: contrast, names, landmarks, order."""
+    browser.execute_script(AXE.read_text(encoding="utf-8"))
+    found: list[Any] = browser.execute_async_script(AXE_RUN)
+    return found
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_violation_on_any_of_its_pages(browser: Chrome, mail: StuckMail, language: str, scheme: str) -> None:
+    """The page without scripts, the question, the answer, and the link that was used; on a light screen and on a dark one."""
+    feature = {"name": "prefers-color-scheme", "value": scheme}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+    try:
+        address = url(mail)
+        browser.get(address.partition("#")[0])
+        assert violations(browser) == []
+        browser.get("about:blank")  # else it is the same page at another place, which loads nothing
+        open_link(browser, mail)
+        background = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
+        assert (sum(map(int, re.findall(r"\d+", background)[:3])) < 3 * 128) is (scheme == "dark")
+        assert violations(browser) == []
+        press(browser)
+        shows(browser, in_language(language, Text("{subject} is being restarted", subject="mail-delivery")))
+        assert violations(browser) == []
+        browser.get(address)
+        shows(browser, in_language(language, Text("This link was already used")))
+        assert violations(browser) == []
+    finally:
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+
+def test_axe_sees_what_is_wrong(browser: Chrome, mail: StuckMail) -> None:
+    """A check that finds nothing anywhere would prove nothing."""
+    open_link(browser, mail)
+    browser.execute_script("document.querySelector('label').remove(); document.documentElement.removeAttribute('lang')")
+    assert {"html-has-lang", "label"} <= {name for name, _ in violations(browser)}
+
+
+def test_nothing_injected_runs(browser: Chrome, mail: StuckMail) -> None:
+    """Even a script that got into the page would not run: the policy forbids it (and the browser says so)."""
+    open_link(browser, mail)
+    browser.execute_script(
+        "const s = document.createElement('script'); s.textContent = 'window.ran = 1'; document.body.append(s);"
+        "const i = document.createElement('img'); i.src = 'data:image/gif;base64,R0lGODlhAQABAAAAACw='; document.body.append(i);"
+    )
+    assert browser.execute_script("return window.ran") is None
+    assert len([one for one in complaints(browser) if "Content Security Policy" in one]) == 2
+
+
+def test_another_sites_page_can_not_press(
+    browser: Chrome, mail: StuckMail, language: str, free_port: Callable[[], int], tmp_path: Path
+) -> None:
+    """A form of a stranger's page that knows the link is turned away: its Origin is not ours."""
+    from flask import Flask
+
+    other, port = Flask("other"), free_port()
+
+    @other.route("/")
+    def page() -> str:
+        hidden = (
+            f'<input type="hidden" name="token" value="{token_of(mail.path())}"><input type="hidden" name="act" value="restart">'
+        )
+        action = f"{mail.ports.rules.public_url}/approve/open"
+        return f'<form method="post" action="{action}">{hidden}<button>win a prize</button></form>'
+
+    with served(other, port):
+        browser.get(f"http://127.0.0.1:{port}/")
+        browser.find_element("tag name", "button").click()
+    shows(browser, in_language(language, Text("The button was pressed on another site's page")))
+    assert mail.rundeck.posts() == []
