@@ -41,6 +41,10 @@ def check_configuration(ports: Adapters) -> list[Finding]:
     if not default_channels(rules):
         detail, remedy = "nobody hears of alerts without a runbook", "Add `notify:` at the top."
         findings.append(Finding("people hear of everything else", ok=None, detail=detail, remedy=remedy))
+    if ports.config.identity_header:
+        detail = f"whoever reaches this function without the proxy that sets {ports.config.identity_header} chooses the name"
+        remedy = "Set it only if nothing else reaches this function: not Grafana's webhook either."
+        findings.append(Finding("identity_header", ok=None, detail=detail, remedy=remedy))
     for place, url in ((f"{ports.config.runner.name}.url", ports.config.runner_url), ("public_url", rules.public_url)):
         parts = urlsplit(url)
         if parts.scheme == "http" and not is_loopback(parts.hostname):

@@ -189,6 +189,14 @@ def test_plain_http_to_another_machine_is_pointed_out(here: Line) -> None:
     assert found(here, code=0)["Configuration: public_url is private"]["ok"] is None
 
 
+def test_a_header_that_names_people_is_pointed_out(here: Line) -> None:
+    """Whoever gets past the proxy could write any name into it."""
+    here.configured(identity_header="X-Goog-Authenticated-User-Email")
+    line = found(here, code=0)["Configuration: identity_header"]
+    assert line["ok"] is None
+    assert "X-Goog-Authenticated-User-Email chooses the name" in line["detail"]
+
+
 def test_the_kill_switch_is_pointed_out(here: Line) -> None:
     """Somebody who wonders why nothing is restarted finds it here."""
     here.ports.save("pause", encode(Pause("upgrade", "h.tanaka", 1.0)), None, None, 5)

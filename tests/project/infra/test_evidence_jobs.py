@@ -20,6 +20,7 @@ import yaml
 from functions.domain.texts.evidence_lines import choose_lines
 from functions.domain.texts.masking import mask
 from tests.support.doubles.rundeck import INCIDENT
+from tests.support.needs import need
 
 FOLDER = Path(__file__).parents[3] / "infra" / "rundeck"
 JOBS = sorted(FOLDER.glob("evidence-*.yaml"))
@@ -107,9 +108,10 @@ def test_the_python_job_shows_the_line_that_hangs(hang: Hang, tmp_path: Path):
     assert [line.strip() for line in shown[1:3]] == ["read_reply (mail_worker.py:5)", "deliver (mail_worker.py:9)"]
 
 
-@pytest.mark.skipif(not shutil.which("jstack"), reason="there is no JDK")
 def test_the_java_job_shows_the_line_that_hangs(hang: Hang, tmp_path: Path):
     """By jstack, the main thread for the chat."""
+    if not shutil.which("jstack"):
+        need("openjdk-17-jdk-headless")
     hang("MailWorker.java", HANGS_IN_JAVA, ["java"])
     result = until_shown("readReply", "evidence-java.yaml", process=f"{tmp_path.name}/MailWorker.java")
     assert result.returncode == 0
