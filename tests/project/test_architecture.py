@@ -6,7 +6,10 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "functions").rglob("*.py"))
@@ -50,14 +53,17 @@ def test_costly_clients_are_imported_inside_functions():
     assert {path: names for path, names in found.items() if names} == {}
 
 
-def test_no_folder_has_more_than_twelve_entries():
-    """A folder is read at a glance."""
-    folders = {path.parent for path in FILES}
-    crowded = {
-        str(folder.relative_to(ROOT)): len(entries)
-        for folder in folders
-        if len(entries := [one for one in folder.iterdir() if one.name not in ("__init__.py", "__pycache__")]) > 12
-    }
+@pytest.mark.parametrize("top", ["functions", "tests"])
+def test_no_folder_has_more_than_twelve_entries(top):
+    """A folder is read at a glance. Recordings are read by tests, not by people."""
+    entries: dict[str, set[str]] = {}
+    for path in (ROOT / top).rglob("*"):
+        inside = path.relative_to(ROOT)
+        listed = path.name != "__init__.py" and inside != Path("tests/conftest.py")
+        if path.is_file() and listed and not {"__pycache__", "recordings"} & set(inside.parts):
+            for folder, entry in pairwise(reversed([inside, *inside.parents][:-1])):
+                entries.setdefault(str(folder), set()).add(entry.name)
+    crowded = {folder: len(names) for folder, names in entries.items() if len(names) > 12}
     assert not crowded
 
 

@@ -8,14 +8,14 @@ from functions.application.serialization import decode
 from functions.domain.model.codes import Ending, Reason
 from functions.domain.model.events import Reply
 from functions.domain.model.incidents import AlertRef, Archive, Document, Outcome
-from tests.simulation.checker.evidence import evidence_checked
-from tests.simulation.checker.guards import guards_checked
+from tests.simulation.checker.evidence import check_evidence
+from tests.simulation.checker.guards import check_guards
 from tests.simulation.checker.history import SKEW_S, Violation, effective, incident_of, pressed
 from tests.simulation.checker.history import records as archived
-from tests.simulation.checker.observe_only import observed
-from tests.simulation.checker.pace import pace
-from tests.simulation.checker.recoveries import recoveries
-from tests.simulation.checker.reminders import reminders
+from tests.simulation.checker.observe_only import check_observed
+from tests.simulation.checker.pace import check_pace
+from tests.simulation.checker.recoveries import check_recoveries
+from tests.simulation.checker.reminders import check_reminders
 from tests.simulation.models import Run
 from tests.simulation.scenario import Scenario
 from tests.simulation.world import Answered, World
@@ -33,18 +33,18 @@ def check(scenario: Scenario) -> list[Violation]:
     found = [Violation("defect", defect) for defect in world.defects]
     records = list(archived(world).values())
     found += _restarts(scenario, records)
-    found += guards_checked(world)
-    found += evidence_checked(world)
+    found += check_guards(world)
+    found += check_evidence(world)
     found += _told(world, records)
-    found += recoveries(world)
+    found += check_recoveries(world)
     found += _zombies(world, records)
     found += _foreign(world, records)
     found += _repeated(world, records)
     found += _told_again(world, records)
     found += _declined(world, records)
-    found += observed(world)
-    found += pace(world)
-    found += reminders(world)
+    found += check_observed(world)
+    found += check_pace(world)
+    found += check_reminders(world)
     found += _told_of_suspicions(world, records)
     found += [
         Violation("I2", f"{d.key} is open at the end: {d.incident.phase if d.incident else 'untold'}")

@@ -18,7 +18,7 @@ SAVE_S = 2.0
 """From the decision to collect evidence until its POST."""
 
 
-def evidence_checked(world: World) -> list[Violation]:
+def check_evidence(world: World) -> list[Violation]:
     """All violations of I10."""
     job = world.rules.runbooks["mail"].evidence
     if job is None:

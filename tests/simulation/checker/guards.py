@@ -20,7 +20,7 @@ NUMBERED = 6
 """DESIGN's most numbered attempts of an incident."""
 
 
-def guards_checked(world: World) -> list[Violation]:
+def check_guards(world: World) -> list[Violation]:
     """All violations of I3, I4 and I9."""
     found = _held_to_the_rules(world) + _blind(world) + _numbered(world) + _storm(world)
     archived = records(world)

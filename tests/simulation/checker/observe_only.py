@@ -8,7 +8,7 @@ from tests.simulation.checker.history import LOOK_AND_FENCE_S, SKEW_S, Violation
 from tests.simulation.world import World
 
 
-def observed(world: World) -> list[Violation]:
+def check_observed(world: World) -> list[Violation]:
     """All violations of I3 and I5 by incidents that were only observed."""
     found = []
     starts = {sent["tag"].rpartition(".")[0] for sent in world.sent}

@@ -32,7 +32,7 @@ SOON_S = 0.0
 MessageKey = tuple[str, str, str, float]
 
 
-def pace(world: World) -> list[Violation]:
+def check_pace(world: World) -> list[Violation]:
     """All violations of these four."""
     return [*_told_late(world), *_told_twice(world), *_looked_at_too_often(world), *_restarted_late(world)]
 

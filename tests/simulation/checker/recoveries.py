@@ -17,7 +17,7 @@ LOOK_S = 10.0
 """Its parts are asked at once, and answer when they do."""
 
 
-def recoveries(world: World) -> list[Violation]:
+def check_recoveries(world: World) -> list[Violation]:
     """All violations of I5."""
     found: list[Violation] = []
     archived = records(world)

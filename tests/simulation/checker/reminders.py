@@ -11,7 +11,7 @@ from tests.simulation.world import World
 TOLD_AGAIN = 3
 
 
-def reminders(world: World) -> list[Violation]:
+def check_reminders(world: World) -> list[Violation]:
     """All violations of these three."""
     told: dict[str, set[float]] = defaultdict(set)
     for _, _, card in world.chat.posts:
