@@ -19,7 +19,7 @@ from functions.adapters.grafana import sender
 from functions.adapters.grafana.request import parse
 from functions.cli.output import Unusable
 from functions.domain.decisions.matching import template_labels
-from functions.domain.model.alerts import Notification
+from functions.domain.model.alerts import Alert
 from functions.domain.model.runbooks import Rules, Runbook
 from functions.runtime.errors import BadRequest
 
@@ -52,7 +52,7 @@ def read(path: str) -> Recorded:
     return _recorded(name, content)
 
 
-def parsed(recorded: Recorded) -> Notification:
+def parsed(recorded: Recorded) -> tuple[Alert, ...]:
     """Its alerts. Raises Unusable where Unstick would answer 400."""
     try:
         return parse(recorded.body)

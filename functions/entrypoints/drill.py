@@ -63,11 +63,6 @@ class DrillResult(Struct, frozen=True):
         return all(leg.ok for leg in self.legs) and not any(self.told.values())
 
 
-def start(ports: Adapters) -> dict[str, Any]:
-    """The weekly drill, for the entry point `report`."""
-    return as_json(run(ports))
-
-
 def as_json(result: DrillResult) -> dict[str, Any]:
     """The result as plain values."""
     return {"ok": result.ok, "at": result.at, "legs": [_leg_as_json(leg) for leg in result.legs], "told": result.told}
@@ -113,7 +108,7 @@ def _follow(ports: Adapters, url: str) -> Iterable[Leg]:
         remedy = Text("Set `public_url` to the webhook's URL, or give it with --url.")
         raise Denied("drill", Text("there is no URL to send to"), code="url", remedy=remedy)
     body = notification(ports.now())
-    cases = ports.match_alerts(parse(body).alerts)
+    cases = ports.match_alerts(parse(body))
     keys = [document_key(case) for case in cases]
     before = _generations(ports, [*keys, BUNDLE])
     headers = sender.headers(ports.config.auth, body, ports.now())

@@ -26,7 +26,7 @@ def webhook(request: Request) -> Response:
         from functions.bootstrap import current_adapters
         from functions.entrypoints.people.page import respond
 
-        with throttle.patience(request.environ.get("gunicorn.socket")):
+        with throttle.patience(request):
             return respond(request, current_adapters())
     if request.path == "/slack":
         from functions.entrypoints.people.slack import respond as respond_to_slack
@@ -36,10 +36,10 @@ def webhook(request: Request) -> Response:
         grafana.require_method(request.method)
         settings = current_config()
         headers = dict(request.headers.items())  # each walk through Flask's own takes 10 microseconds
-        with throttle.patience(request.environ.get("gunicorn.socket")):
+        with throttle.patience(request):
             body = grafana.read_body(request.stream, request.content_length, settings.max_body, headers)
         request_id = grafana.authenticate(settings.auth, headers, body, time.time())
-        notification = grafana.parse(body)
+        alerts = grafana.parse(body)
     except BadRequest as error:
         _log_refusal(error)
         return error_response(error)
@@ -47,7 +47,7 @@ def webhook(request: Request) -> Response:
         logs.event("ERROR", f"authentication is unavailable: {error}")
         return json_response(503, error="Unstick can't read its own secrets; its log says why.")
     with logs.bound(trace_header=request.headers.get("X-Cloud-Trace-Context")):
-        return to_response(_handle_alerts(notification.alerts, request_id))
+        return to_response(_handle_alerts(alerts, request_id))
 
 
 @lru_cache(maxsize=16)

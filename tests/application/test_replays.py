@@ -101,8 +101,8 @@ def test_every_target_of_a_notification_remembers_it():
 def test_a_task_that_is_delivered_twice_is_decided_once(place, monkeypatch):
     """The scheduler delivers at least once; the alerts carry which request they came with."""
     ports, config = Memory(), current_config()
-    notification_of_mail = parse(notification(alert("mail", "mail.delivery")))
-    cases = matching.match_alerts(config.rules, config.runner_url, notification_of_mail.alerts, name_queue)
+    alerts = parse(notification(alert("mail", "mail.delivery")))
+    cases = matching.match_alerts(config.rules, config.runner_url, alerts, name_queue)
     hand_over(ports, [("x", AlertsReceived(tuple(cases), "inc-1", origin=Origin("r1", time.time() + 600)))], ports.budget())
     payload = signing.sign(config.signing_keys, {"v": FIRST_VERSION, **ports.wakes[0][1]})
     monkeypatch.setenv("UNSTICK_PAUSED", "1")

@@ -1,4 +1,4 @@
-"""What a notification of Grafana (version "1") or Alertmanager (version "4") says: JSON -> Notification.
+"""What a notification of Grafana (version "1") or Alertmanager (version "4") says: JSON -> alerts.
 
 Both have the same names for what is read here. Fields are added upstream often, so all others are passed over. It is
 imported only for requests that were let in.
@@ -12,7 +12,7 @@ from typing import Annotated
 
 import msgspec
 
-from functions.domain.model.alerts import Alert, Notification
+from functions.domain.model.alerts import Alert
 from functions.runtime.errors import BadRequest
 
 VERSIONS = (None, "1", "4")
@@ -55,12 +55,13 @@ class _Payload(msgspec.Struct, rename="camel", gc=False):
     external_url: str = msgspec.field(name="externalURL", default="")
     org_id: Count | None = None
     truncated_alerts: Count = 0
+    """As `receiver`, not read, and checked since docs/openapi.yaml says what it is."""
 
 
 _decoder = msgspec.json.Decoder(_Payload)
 
 
-def parse(body: bytes) -> Notification:
+def parse(body: bytes) -> tuple[Alert, ...]:
     """The alerts of an authenticated body. Raises BadRequest 400 with the place, the mistake and what to fix."""
     if not body or body.isspace():
         raise BadRequest(400, f"The body is empty: did a custom payload render to nothing? {REMEDY}")
@@ -71,8 +72,7 @@ def parse(body: bytes) -> Notification:
         raise BadRequest(400, f'`$.version` is neither "1" (Grafana) nor "4" (Alertmanager). {REMEDY}')
     source = f"{payload.external_url}#{'' if payload.org_id is None else payload.org_id}"
     from_test = bool(payload.group_key) and ("{" not in payload.group_key or bool(TEST_KEY.fullmatch(payload.group_key)))
-    alerts = tuple(_alert(alert, source, place, from_test=from_test) for place, alert in enumerate(payload.alerts))
-    return Notification(alerts, payload.truncated_alerts, payload.group_key, payload.receiver)
+    return tuple(_alert(alert, source, place, from_test=from_test) for place, alert in enumerate(payload.alerts))
 
 
 def _decoded(body: bytes) -> _Payload:

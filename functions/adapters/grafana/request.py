@@ -1,4 +1,4 @@
-"""Grafana's door: method, size, who sent a request (grafana_auth.py) and what it says (grafana_payload.py).
+"""Grafana's door: method, size, who sent a request (auth.py) and what it says (payload.py).
 
 Nothing is parsed, asked or imported for a request that is not let in.
 """
@@ -9,7 +9,7 @@ from typing import Protocol
 
 from functions.adapters.grafana.auth import Headers, authenticate, header
 from functions.config.settings import Auth, Basic, Bearer, Hmac
-from functions.domain.model.alerts import Notification
+from functions.domain.model.alerts import Alert
 from functions.runtime.errors import BadRequest
 
 __all__ = ["Auth", "Basic", "Bearer", "Hmac", "authenticate", "parse", "read_body", "require_method"]
@@ -68,8 +68,8 @@ def _read(stream: Stream, size: int) -> bytes:
         raise BadRequest(400, "The body could not be read to its end.") from None
 
 
-def parse(body: bytes) -> Notification:
-    """What an authenticated body says. Raises BadRequest 400 with what to fix."""
+def parse(body: bytes) -> tuple[Alert, ...]:
+    """The alerts of an authenticated body. Raises BadRequest 400 with what to fix."""
     from functions.adapters.grafana.payload import parse as parse_payload  # only what was let in is read
 
     return parse_payload(body)

@@ -44,15 +44,6 @@ class Alert(Struct, frozen=True):
         return self.labels.get(label) == value
 
 
-class Notification(Struct, frozen=True):
-    """One parsed request from Grafana or Alertmanager. The sender left out `truncated` alerts."""
-
-    alerts: tuple[Alert, ...]
-    truncated: int = 0
-    group_key: str = ""
-    receiver: str = ""
-
-
 class Target(Struct, frozen=True):
     """What Unstick restarts: the runner's URL, its job and the rendered options, without Unstick's own options."""
 

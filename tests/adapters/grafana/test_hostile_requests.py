@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from functions.adapters.grafana.request import Auth, Basic, Bearer, Hmac, authenticate, parse
-from functions.domain.model.alerts import Notification
+from functions.domain.model.alerts import Alert
 from functions.runtime.errors import BadRequest
 from tests.support.recorded_grafana import RECORDINGS, as_wsgi, known
 
@@ -69,14 +69,14 @@ def refused(auth: Auth, headers: Any, body: bytes, now: float = NOW) -> None:
 
 def read_or_refused(body: bytes) -> None:
     try:
-        said: Notification | BadRequest = parse(body)
+        said: tuple[Alert, ...] | BadRequest = parse(body)
     except BadRequest as error:
         said = error
     if isinstance(said, BadRequest):
         assert said.status == 400
         assert len(said.sentence.encode()) <= 1024
     else:
-        assert said.alerts
+        assert said
 
 
 @pytest.mark.parametrize(
@@ -348,4 +348,4 @@ def test_any_time_is_read_to_the_microsecond(day, offset_minutes, digits, nanose
     )
     alert = {"status": "firing", "labels": {}, "startsAt": text, "fingerprint": "0" * 16}
     expected = (moment - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds() + (int(fraction) / 10**digits if fraction else 0)
-    assert parse(json.dumps({"alerts": [alert]}).encode()).alerts[0].starts_at == pytest.approx(expected, abs=1e-4)
+    assert parse(json.dumps({"alerts": [alert]}).encode())[0].starts_at == pytest.approx(expected, abs=1e-4)

@@ -89,7 +89,7 @@ def backtest(*, config_path: str, as_json: bool, folder: str, other_path: str, s
 
 def _fates(settings: Config, recorded: Recorded, observe: Observe) -> list[tuple[str, Fate]]:
     """(name, what happens to it) of every alert, in the notification's order."""
-    alerts = notifications.parsed(recorded).alerts
+    alerts = notifications.parsed(recorded)
     fates: dict[int, Fate] = {}
     for decision in simulation.decide_notification(settings, alerts, simulation.recorded_at(recorded.at, alerts), observe):
         reply = decision.reply

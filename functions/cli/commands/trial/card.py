@@ -72,7 +72,7 @@ def _cards(
     """The cards, their language, and how many were left out."""
     ports = output.load_adapters(config_path)
     recorded = notifications.read(file)
-    alerts = notifications.parsed(recorded).alerts
+    alerts = notifications.parsed(recorded)
     rules = replace(ports.rules, language=language or ports.rules.language)
     groups = group_by_document(matching.match_alerts(rules, ports.config.runner_url, alerts, name_queue))
     at = simulation.recorded_at(recorded.at, alerts)

@@ -77,7 +77,7 @@ def simulate(
 
 
 def _decide(ports: Adapters, recorded: Recorded, observe: Observe, *, real_time: bool) -> tuple[float, list[SimulatedDecision]]:
-    alerts = notifications.parsed(recorded).alerts
+    alerts = notifications.parsed(recorded)
     at = ports.now() if real_time else simulation.recorded_at(recorded.at, alerts)
     settings = ports.config
     targets = group_by_document(matching.match_alerts(settings.rules, settings.runner_url, alerts, name_queue))
