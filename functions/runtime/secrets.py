@@ -13,10 +13,12 @@ One newline at the end of what a file or Secret Manager has is not part of the s
 
 from __future__ import annotations
 
+import hmac
 import os
 import re
 import threading
 import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -78,6 +80,25 @@ class SecretRef(Struct, frozen=True):
         """A system says that the secret is wrong: the next read fetches it again, at most once a minute."""
         kept = _kept(self.reference)
         kept.distrusted = True
+
+
+def any_matches(references: Iterable[SecretRef], shown: bytes, expected: Callable[[bytes], bytes]) -> bool:
+    """Whether `shown` is what `expected` makes of one of the secrets. All are tried, so that the time says nothing about which.
+
+    Raises Unavailable or Denied when none matches and one could not be read.
+    """
+    matched, unread = False, None
+    for reference in references:
+        try:
+            secret = reference.read()
+        except (Unavailable, Denied) as error:
+            unread = error
+            continue
+        # an empty secret would be one that everybody knows
+        matched |= hmac.compare_digest(expected(secret), shown) and bool(secret)
+    if unread and not matched:
+        raise unread
+    return matched
 
 
 class _Kept:

@@ -10,6 +10,7 @@ import hmac
 import re
 import time
 from collections.abc import Mapping
+from html import escape
 from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
 
@@ -23,7 +24,7 @@ from functions.domain.texts.sanitize import clean
 from functions.runtime import http_client
 from functions.runtime.errors import BadRequest, Denied, Unavailable
 from functions.runtime.loopback import is_loopback
-from functions.runtime.secrets import SecretRef
+from functions.runtime.secrets import SecretRef, any_matches
 
 SIGNATURE, TIMESTAMP = "X-Slack-Signature", "X-Slack-Request-Timestamp"
 FRESH_S = 300.0
@@ -79,24 +80,17 @@ class _Payload(Struct, frozen=True):
 def require_signature(secrets: tuple[SecretRef, ...], headers: Mapping[str, str], body: bytes, now: float) -> None:
     """Raises BadRequest 401 unless Slack signed this body lately with one of the secrets.
 
-    All are tried, so that the time says nothing about which. Raises Unavailable or Denied if one could not be read and none fits.
+    Raises Unavailable or Denied if one could not be read and none fits.
     """
     stamp, signature = require_fresh(headers, now)
-    matched, unread = False, None
-    for reference in secrets:
-        try:
-            secret = reference.read()
-        except (Unavailable, Denied) as error:
-            unread = error
-            continue
-        mac = hmac.new(secret, b"v0:" + stamp.encode() + b":", "sha256")
+
+    def signed(secret: bytes) -> bytes:
+        mac = hmac.new(secret, f"v0:{stamp}:".encode(), "sha256")
         mac.update(body)
-        matched |= hmac.compare_digest(b"v0=" + mac.hexdigest().encode(), signature.encode()) and bool(secret)
-    if matched:
-        return
-    if unread:
-        raise unread
-    raise BadRequest(401, "The signature does not match: is signing_secret that of the Slack app?")
+        return b"v0=" + mac.hexdigest().encode()
+
+    if not any_matches(secrets, signature.encode(), signed):
+        raise BadRequest(401, "The signature does not match: is signing_secret that of the Slack app?")
 
 
 def require_fresh(headers: Mapping[str, str], now: float) -> tuple[str, str]:
@@ -141,13 +135,13 @@ def show_answer(press: Press, note: str, *, only: frozenset[str], base_url: str,
     """
     blocks = [block for block in (_without_buttons(block, only) for block in press.blocks) if block is not None]
     said = {"type": "context", "elements": [{"type": "plain_text", "text": note[:1900], "emoji": False}]}
-    text = f"{press.text}\n{_escape(note)}".strip()
+    text = f"{press.text}\n{escape(note, quote=False)}".strip()
     _respond(press, {"replace_original": True, "text": text, "blocks": [*blocks[:49], said]}, base_url, ca, timeout_s)
 
 
 def show_refusal(press: Press, sentence: str, *, base_url: str, ca: str, timeout_s: float) -> None:
     """Tell only the person who pressed. Raises as `show_answer`."""
-    content = {"response_type": "ephemeral", "replace_original": False, "text": _escape(sentence)}
+    content = {"response_type": "ephemeral", "replace_original": False, "text": escape(sentence, quote=False)}
     _respond(press, content, base_url, ca, timeout_s)
 
 
@@ -157,10 +151,6 @@ def _without_buttons(block: dict[str, Any], only: frozenset[str]) -> dict[str, A
         return block
     elements = [one for one in block.get("elements") or () if only and one.get("action_id") not in only]
     return {**block, "elements": elements} if elements else None
-
-
-def _escape(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def _respond(press: Press, content: dict[str, Any], base_url: str, ca: str, timeout_s: float) -> None:

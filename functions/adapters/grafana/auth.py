@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from functions.config.settings import Auth, Basic, Bearer, Hmac
 from functions.runtime.errors import BadRequest, Denied, Unavailable
-from functions.runtime.secrets import SecretRef
+from functions.runtime.secrets import SecretRef, any_matches
 
 SHOWN_BYTES = 1024
 """As much of an error's body as Grafana shows to its users."""
@@ -98,7 +98,7 @@ def _hmac(way: Hmac, headers: Headers, body: bytes, now: float) -> _Refusal | No
         mac.update(body)
         return mac.hexdigest().encode()
 
-    if _any_matches(way.secrets, signature.encode(), signed):
+    if any_matches(way.secrets, signature.encode(), signed):
         return None
     name = way.timestamp_header
     there = f"is {name} its timestamp header" if name else "is its timestamp header empty"
@@ -154,26 +154,7 @@ def _authorization(
     value, prefix = header(headers, "Authorization"), f"{scheme} "
     if value[: len(prefix)].lower() != prefix.lower():
         return _Refusal(f"The header Authorization with scheme {scheme} is missing: {missing}", tried=False)
-    return None if _any_matches(references, _raw(value[len(prefix) :]), expected) else _Refusal(wrong)
-
-
-def _any_matches(references: tuple[SecretRef, ...], shown: bytes, expected: Callable[[bytes], bytes]) -> bool:
-    """Whether `shown` is what one of the secrets makes. All are tried, so that the time says nothing about which.
-
-    Raises Unavailable or Denied when none matches and one could not be read.
-    """
-    matched, unread = False, None
-    for reference in references:
-        try:
-            secret = reference.read()
-        except (Unavailable, Denied) as error:
-            unread = error
-            continue
-        # an empty secret would be one that everybody knows
-        matched |= hmac.compare_digest(expected(secret), shown) and bool(secret)
-    if unread and not matched:
-        raise unread
-    return matched
+    return None if any_matches(references, _raw(value[len(prefix) :]), expected) else _Refusal(wrong)
 
 
 def header(headers: Headers, name: str) -> str:
