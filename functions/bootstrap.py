@@ -117,12 +117,15 @@ class Adapters(Struct, frozen=True):
 
     # --- runner and symptom
 
+    @property
+    def _runner(self) -> ModuleType:
+        return load_adapter("runners", self.config.runner.name)
+
     def read_history(
         self, target: Target, since_s: float, follow: str | None, timeout_s: float, *, tail: bool
     ) -> ExecutionHistory:
-        runner = self.config.runner
-        seen: ExecutionHistory = load_adapter("runners", runner.name).look(
-            runner.settings,
+        seen: ExecutionHistory = self._runner.look(
+            self.config.runner.settings,
             target,
             own_options=self.config.own_options,
             since_s=since_s,
@@ -145,32 +148,25 @@ class Adapters(Struct, frozen=True):
         return snapshots
 
     def run(self, target: Target, tag: str, runner_not_after: float, timeout_s: float) -> Execution:
-        runner = self.config.runner
-        started: Execution = load_adapter("runners", runner.name).run(
-            runner.settings, target, tag=tag, runner_not_after=runner_not_after, timeout_s=timeout_s
+        started: Execution = self._runner.run(
+            self.config.runner.settings, target, tag=tag, runner_not_after=runner_not_after, timeout_s=timeout_s
         )
         return started
 
     def abort(self, execution: str, timeout_s: float) -> None:
-        runner = self.config.runner
-        load_adapter("runners", runner.name).abort(runner.settings, execution, timeout_s=timeout_s)
+        self._runner.abort(self.config.runner.settings, execution, timeout_s=timeout_s)
 
     def start_page(self, target: Target) -> str:
-        runner = self.config.runner
-        page: str = load_adapter("runners", runner.name).start_page(runner.settings, target)
+        page: str = self._runner.start_page(self.config.runner.settings, target)
         return page
 
     def start_evidence(self, job: str, options: Mapping[str, str], tag: str, timeout_s: float) -> Execution:
-        runner = self.config.runner
-        started: Execution = load_adapter("runners", runner.name).start_evidence(
-            runner.settings, job, options, tag=tag, timeout_s=timeout_s
-        )
+        started: Execution = self._runner.start_evidence(self.config.runner.settings, job, options, tag=tag, timeout_s=timeout_s)
         return started
 
     def read_evidence(self, job: str, tag: str, execution: str | None, timeout_s: float) -> tuple[Execution | None, str | None]:
-        runner = self.config.runner
-        read: tuple[Execution | None, str | None] = load_adapter("runners", runner.name).read_evidence(
-            runner.settings, job, tag=tag, execution=execution, timeout_s=timeout_s
+        read: tuple[Execution | None, str | None] = self._runner.read_evidence(
+            self.config.runner.settings, job, tag=tag, execution=execution, timeout_s=timeout_s
         )
         return read
 
@@ -213,17 +209,15 @@ class Adapters(Struct, frozen=True):
     def check_job(
         self, job: str, options: tuple[str, ...], timeout_s: float, *, auto: bool, max_run_s: float = math.inf
     ) -> list[Finding]:
-        runner = self.config.runner
         how = {"auto": auto, "max_run_s": max_run_s, "timeout_s": timeout_s}
-        return _check("runners", runner.name, runner.settings, job, options, **how)
+        return _check("runners", self.config.runner.name, self.config.runner.settings, job, options, **how)
 
     def check_symptom(self, symptom: Symptom, labels: Mapping[str, str], timeout_s: float) -> list[Finding]:
         return _check("symptoms", symptom.kind, self.config.symptoms[symptom.kind], symptom, labels, timeout_s=timeout_s)
 
     def check_evidence(self, job: str, options: tuple[str, ...], within_s: float, timeout_s: float) -> list[Finding]:
-        runner = self.config.runner
-        findings: list[Finding] = load_adapter("runners", runner.name).check_evidence(
-            runner.settings, job, options, within_s=within_s, timeout_s=timeout_s
+        findings: list[Finding] = self._runner.check_evidence(
+            self.config.runner.settings, job, options, within_s=within_s, timeout_s=timeout_s
         )
         return findings
 

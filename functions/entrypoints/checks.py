@@ -14,7 +14,7 @@ from functions.application.ports import Finding, finding_of_error
 from functions.config import secret_refs
 from functions.domain.model.codes import Mode
 from functions.domain.model.observations import Pause
-from functions.domain.model.runbooks import Runbook
+from functions.domain.model.runbooks import EvidenceJob, Runbook
 from functions.entrypoints import configuration_checks
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.parallel import run_parallel
@@ -51,7 +51,7 @@ def questions(ports: Adapters, labels: Mapping[str, str], timeout_s: float) -> l
         ),
         *(Question(settings.runner.name, partial(_check_job, ports, runbook, timeout_s), runbook.name) for runbook in runbooks),
         *(
-            Question(settings.runner.name, partial(_check_evidence, ports, runbook, timeout_s), runbook.name)
+            Question(settings.runner.name, partial(_check_evidence, ports, runbook.evidence, timeout_s), runbook.name)
             for runbook in runbooks
             if runbook.evidence is not None
         ),
@@ -103,9 +103,8 @@ def _check_job(ports: Adapters, runbook: Runbook, timeout_s: float) -> list[Find
     return ports.check_job(restart.job, tuple(restart.options), timeout_s, auto=auto, max_run_s=restart.max_run_s)
 
 
-def _check_evidence(ports: Adapters, runbook: Runbook, timeout_s: float) -> list[Finding]:
-    job = runbook.evidence
-    return ports.check_evidence(job.job, tuple(job.options), job.within_s, timeout_s) if job is not None else []
+def _check_evidence(ports: Adapters, evidence: EvidenceJob, timeout_s: float) -> list[Finding]:
+    return ports.check_evidence(evidence.job, tuple(evidence.options), evidence.within_s, timeout_s)
 
 
 def _check_queue(ports: Adapters, runbook: Runbook, labels: Mapping[str, str], timeout_s: float) -> list[Finding]:

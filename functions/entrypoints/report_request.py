@@ -42,7 +42,7 @@ def respond(request: Request, ports: Adapters) -> Response:
         if what == "drill":
             from functions.entrypoints import drill
 
-            return json_response(200, drill=drill.start(ports))
+            return json_response(200, drill=drill.as_json(drill.run(ports)))
         if what == "check":
             return json_response(200, check=_check(ports))
     except (Unavailable, Denied) as error:

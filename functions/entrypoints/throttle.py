@@ -8,8 +8,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
+
+if TYPE_CHECKING:
+    from flask import Request
 
 BODY_S = 10.0
 """For a body to arrive. 2.6 MB of 1,000 alerts are there in this time at 2.1 Mbit/s."""
@@ -21,17 +25,18 @@ _LOOK_EVERY_S = 0.5
 
 
 @contextmanager
-def patience(connection: socket.socket | None, seconds: float = BODY_S) -> Iterator[None]:
+def patience(request: Request) -> Iterator[None]:
     """Stop listening to a connection that has not sent its body in time: whoever reads from it sees its end.
 
     A server that has a thread for each of its readers, as gunicorn's, could else be kept from all others by a few senders
-    of a byte now and then. Without a connection, as in tests, nothing is watched.
+    of a byte now and then. Behind another server, as in tests, nothing is watched.
     """
+    connection = request.environ.get("gunicorn.socket")
     if connection is None:
         yield
         return
     watch = _watch()
-    place = watch.add(connection, time.monotonic() + seconds)
+    place = watch.add(connection, time.monotonic() + BODY_S)
     try:
         yield
     finally:

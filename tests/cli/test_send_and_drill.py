@@ -169,9 +169,9 @@ def test_a_drill_without_an_address(here: Line) -> None:
 
 
 def test_start_is_what_the_entry_point_answers(here: Line) -> None:
-    """`drill.start` returns plain values that JSON knows."""
+    """`drill.as_json` returns plain values that JSON knows."""
     here.configured(public_url="http://127.0.0.1:1")
-    found = drill.start(here.ports)
+    found = drill.as_json(drill.run(here.ports))
     assert json.loads(json.dumps(found)) == found | {"legs": [dict(leg) for leg in found["legs"]]}
     assert found["ok"] is False
 

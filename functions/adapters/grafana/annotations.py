@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import quote
 
-from functions.application.ports import Finding
+from functions.application.ports import Finding, finding_of_error
 from functions.application.serialization import decode
 from functions.config.settings import Annotations as Settings
 from functions.domain.cards.rendering import rendered, tidy
@@ -83,12 +83,8 @@ def check(settings: Settings, *, timeout_s: float) -> list[Finding]:
     try:
         _require_ok(settings, _get(settings, f"/api/annotations?limit=1&tags={quote(TAG)}", timeout_s))
         may_create = _may_create(_get(settings, "/api/access-control/user/permissions", timeout_s))
-    except Denied as denied:
-        return [Finding("grafana annotations", ok=False, detail=denied.detail, remedy=denied.remedy)]
-    except Unavailable as unavailable:
-        return [
-            Finding("grafana annotations", ok=False, detail=unavailable.detail, remedy="See whether Grafana is up at this URL.")
-        ]
+    except (Denied, Unavailable) as error:
+        return [finding_of_error("grafana annotations", error, "See whether Grafana is up at this URL.")]
     if may_create is None:
         detail = "the token is accepted; Grafana does not say whether it may create annotations"
     else:

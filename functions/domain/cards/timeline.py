@@ -11,7 +11,7 @@ from msgspec import Struct
 from functions.domain.cards.queue_facts import QUEUE_NAME
 from functions.domain.cards.rendering import tidy
 from functions.domain.model.codes import Ending, Phase, Verdict
-from functions.domain.model.incidents import AlertRef, Evidence, Incident, Outcome, PastAttempt, QueueState, Turn
+from functions.domain.model.incidents import AlertRef, Evidence, Incident, Outcome, QueueState, Turn
 from functions.domain.model.observations import Execution, Holder, QueueSnapshot
 from functions.domain.texts.reasons import REASONS
 from functions.domain.texts.sanitize import safe_url
@@ -155,15 +155,11 @@ def _by(incident: Incident) -> Phrase:
 
 def _executions(incident: Incident) -> list[tuple[Execution, Phrase]]:
     """Each restart once, with what came of it."""
-    tried = [(past.execution, _came_to(past)) for past in incident.tries if past.execution is not None]
+    tried = [(past.execution, worded(past.how)) for past in incident.tries if past.execution is not None]
     last = incident.execution
     if last is not None and all(execution.id != last.id for execution, _ in tried):
         tried.append((last, ""))
     return tried
-
-
-def _came_to(past: PastAttempt) -> Phrase:
-    return worded(past.how)
 
 
 def _restart(execution: Execution, how: Phrase, incident: Incident) -> Iterator[Entry]:

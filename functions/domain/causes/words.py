@@ -68,15 +68,15 @@ def in_short(common: Common) -> Phrase:
 
 def counted(common: Common, rules: Rules) -> Phrase:
     """`7 incidents from 2026-10-28 to 2026-11-26`."""
-    first, last = (datetime.fromtimestamp(at, rules.zone).strftime("%Y-%m-%d") for at in _span(common))
-    count = len(common.cases)
-    return Text("{count} incident from {first} to {last}", "{count} incidents from {first} to {last}", count=count).fill(
-        count=count, first=first, last=last
+    ends = common.cases[0].at, common.cases[-1].at
+    first, last = (datetime.fromtimestamp(at, rules.zone).strftime("%Y-%m-%d") for at in ends)
+    return Text(
+        "{count} incident from {first} to {last}",
+        "{count} incidents from {first} to {last}",
+        count=len(common.cases),
+        first=first,
+        last=last,
     )
-
-
-def _span(common: Common) -> tuple[float, float]:
-    return common.cases[0].at, common.cases[-1].at
 
 
 def judgement(common: Common) -> Phrase:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from functions.application import reconcile
 from functions.application.ports import Budget
-from functions.application.serialization import decode
 from functions.domain.cards import approval_page, card, facts
 from functions.domain.cards.approval_page import HEADERS, Person, View, links, page, text
 from functions.domain.cards.card_input import CardInput
@@ -61,8 +60,7 @@ def show(ports: Adapters, key: str, nonce: str, token: str, person: Person) -> R
 
 def _asking(ports: Adapters, key: str, nonce: str) -> tuple[Document, Incident | None]:
     """The document, and its incident if it still asks with this nonce."""
-    stored = ports.load(key, reconcile.STORE_S)
-    document = decode(Document, stored.body, key) if stored else Document(key)
+    document = reconcile.load_document(key, ports.load(key, reconcile.STORE_S))
     incident = document.incident
     asks = incident is not None and incident.phase is Phase.ASKED and bool(incident.nonce) and incident.nonce == nonce
     return document, incident if asks else None

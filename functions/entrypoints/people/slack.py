@@ -86,7 +86,7 @@ def _read(request: Request, secrets: tuple[SecretRef, ...]) -> Press | None:
         raise BadRequest(401, "No channel of type slack has a signing_secret.")
     headers = {name: request.headers.get(name, "") for name in (answers.TIMESTAMP, answers.SIGNATURE)}
     answers.require_fresh(headers, time.time())
-    with throttle.patience(request.environ.get("gunicorn.socket")):
+    with throttle.patience(request):
         body = read_body(request.stream, request.content_length, answers.MAX_BODY, request.headers)
     answers.require_signature(secrets, headers, body, time.time())
     return answers.read_press(body, time.time())

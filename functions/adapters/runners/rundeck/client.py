@@ -143,7 +143,7 @@ def _read_page(body: Any, offset: int) -> tuple[list[Mapping[str, Any]], int]:
             answers.SYSTEM,
             Text("hides executions: {shown} of {total} shown", shown=len(rows), total=total - offset),
             code="ledger_hidden",
-            remedy=Text("Allow `read` on the resource kind event in the project (infra/rundeck/unstick.aclpolicy)."),
+            remedy=answers.EVENT_RIGHT,
             status=answers.HTTP_OK,
         )
     return [answers.mapping(row) for row in rows], total

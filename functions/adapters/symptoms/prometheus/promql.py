@@ -15,6 +15,7 @@ _PARTS = r"""(?x)
   | (?P<word> [a-zA-Z_:][a-zA-Z0-9_:]* )
   | (?P<sign> =~ | !~ | != | == | <= | >= | [-=<>+*/%^(){}\[\],@] )
 """
+_LABEL = r"\$\{labels\.([^${}]+)\}"
 LABEL_LISTS = frozenset({"by", "without", "on", "ignoring", "group_left", "group_right"})
 """Words before a list of labels in brackets."""
 WORDS = frozenset({"and", "or", "unless", "atan2", "bool", "inf", "nan"})
@@ -95,12 +96,12 @@ def has_rate(query: str) -> bool:
     return any(token.kind == "word" and token.text in RATES for token in tokens(query))
 
 
-def fill(query: str, place: re.Pattern[str], value_of: Callable[[str], str]) -> str:
-    """The query with each `place` inside of its strings filled in, so that a value stays a part of its string, whatever it is.
+def fill(query: str, value_of: Callable[[str], str]) -> str:
+    """The query with each label inside of its strings filled in, so that a value stays a part of its string, whatever it is.
 
-    Behind `=~` and `!~` it matches itself only. ValueError where a place is outside of quotes that can be escaped.
+    Behind `=~` and `!~` it matches itself only. ValueError where a label is outside of quotes that can be escaped.
     """
-    parts, at = [], 0
+    parts, at, place = [], 0, re.compile(_LABEL)
     for begin, end, text, is_pattern in _strings(query):
         if text.startswith("`") and place.search(text):
             raise ValueError("has a label in backticks, where nothing can be escaped; use quotes")

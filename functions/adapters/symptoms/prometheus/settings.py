@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
 from typing import Annotated
 
 from msgspec import Struct, field
@@ -28,7 +26,6 @@ twice. Twenty queues with so long ones make a document of twice its usual limit,
 ANY_LABEL = r"[^\x00-\x1f]{1,255}"
 """What a label may be without a pattern of its own: it is escaped, so it changes no query."""
 NAME_SHOWN = 120
-_PLACE = r"\$\{labels\.([^${}]+)\}"
 
 
 class Settings(Struct, frozen=True):
@@ -83,7 +80,7 @@ def find_mistakes(symptom: runbooks.Symptom) -> Iterator[tuple[str, str, str]]:
     for query in QUERIES:
         try:
             if query in symptom.keys:
-                promql.selectors(promql.fill(symptom.keys[query], _place(), lambda _: "a"))
+                promql.selectors(promql.fill(symptom.keys[query], lambda _: "a"))
         except ValueError as error:
             yield (query, str(error), "Write PromQL that gives one series, with ${labels.NAME} only inside of quotes")
     used = {label for template in symptom.keys.values() for label in template_labels(template)}
@@ -104,7 +101,7 @@ def name_queue(symptom: runbooks.Symptom, labels: Mapping[str, str]) -> QueueRef
 
 
 def _fill(query: str, symptom: runbooks.Symptom, labels: Mapping[str, str]) -> str:
-    return promql.fill(symptom.keys[query], _place(), lambda label: _value(label, query, symptom, labels))
+    return promql.fill(symptom.keys[query], lambda label: _value(label, query, symptom, labels))
 
 
 def _value(label: str, query: str, symptom: runbooks.Symptom, labels: Mapping[str, str]) -> str:
@@ -123,8 +120,3 @@ def _name(symptom: runbooks.Symptom, labels: Mapping[str, str]) -> str:
         return name[:NAME_SHOWN]
     used = dict.fromkeys(label for query in QUERIES for label in template_labels(symptom.keys.get(query, "")))
     return (" ".join(labels[label] for label in used) or symptom.keys["depth"])[:NAME_SHOWN]
-
-
-@lru_cache
-def _place() -> re.Pattern[str]:
-    return re.compile(_PLACE)
