@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -83,11 +85,26 @@ def test_without_the_tag_one_of_two_is_nobody(rabbit: RabbitDouble) -> None:
 
 
 def test_a_queue_that_moves_is_not_asked_about(rabbit: RabbitDouble) -> None:
-    """A busy queue always has unacknowledged messages; no request more is made for it."""
+    """A busy queue always has unacknowledged messages; no call in sequence more is made for it."""
     queue = rabbit.queue(MAIL.name)
     queue.history = [(time.time() - 3600, 4, 5), (time.time() - 30, 4, 6), (time.time() - 10, 4, 7)]
     assert look(rabbit).holders == ()
-    assert asked(rabbit, "whoami") == 0
+    assert asked(rabbit, "channels") == 0
+
+
+def test_the_tag_is_asked_for_beside_the_figures(rabbit: RabbitDouble) -> None:
+    """A restart waits for the look: without the tag, who holds a message costs it no further round trip."""
+    without_tag(rabbit)
+    all_three = threading.Barrier(3, timeout=20)
+    answer = rabbit.answer
+
+    def once_all_are_asked(target: str, authorization: str) -> Any:
+        all_three.wait()
+        return answer(target, authorization)
+
+    rabbit.answer = once_all_are_asked  # type: ignore[method-assign]
+    assert look(rabbit).depth == 4
+    assert len(rabbit.asked) == 3
 
 
 @pytest.mark.parametrize(

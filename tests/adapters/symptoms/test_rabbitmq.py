@@ -102,7 +102,7 @@ def test_many_queues_of_a_vhost_are_one_list_request(rabbit):
     assert [snapshot.code for snapshot in snapshots[20:]] == ["no_queue", "name"]
     lists = [path for path in rabbit.asked if "enable_queue_totals" in path]
     assert (len(lists), max(map(len, lists)) < 4000) == (1, True)
-    assert len(rabbit.asked) == 1 + 21
+    assert len(rabbit.asked) == 1 + 21 + 1, "the list, the page of each, and whose login it is"
 
 
 def test_names_that_do_not_fit_into_one_request_line_are_asked_for_in_parts(rabbit):
@@ -169,7 +169,7 @@ def test_the_url_may_have_a_path_and_a_slash_at_its_end(rabbit):
     with pytest.raises(Denied):
         client.look(settings(rabbit, url=f"{rabbit.url}/rabbit/"), MAIL, for_s=60, timeout_s=5.0)
     assert rabbit.asked
-    assert all(path.startswith("/rabbit/api/queues/%2F") for path in rabbit.asked)
+    assert all(path.startswith("/rabbit/api/") for path in rabbit.asked)
 
 
 @pytest.mark.parametrize(
@@ -328,7 +328,7 @@ def test_a_rotated_password_is_read_again_at_once(rabbit):
     assert password.distrusted == 1
 
 
-@pytest.mark.parametrize(("password", "requests"), [(Password(b"old"), 2), (Password(b"old", b"older"), 4)])
+@pytest.mark.parametrize(("password", "requests"), [(Password(b"old"), 3), (Password(b"old", b"older"), 6)])
 def test_a_wrong_password_is_tried_at_most_once_more(rabbit, password, requests):
     """Only another password is another try."""
     with pytest.raises(Denied):

@@ -129,7 +129,7 @@ def _rights(whoami: Outcome) -> list[Finding]:
 def _holders(whoami: Outcome) -> Finding:
     """What the optional tag adds. Without it nothing is wrong."""
     what = "RabbitMQ holders"
-    if sees_all([whoami]):
+    if sees_all(whoami):
         return Finding(what, ok=True, detail="cards say who holds messages, how many and for how long")
     detail = (
         "only the host of a queue's only consumer is known; the optional tag `monitoring` adds who holds a message, and how long"

@@ -58,29 +58,30 @@ def look_all(
     `not_management`, `vhost_permission`, `no_vhost`, `no_queue`, `stream`, `name`, `url`) or Unavailable.
 
     With the tag `monitoring` a stuck queue's holders are asked for as well, for a second at most, and never for more than half of
-    the time that is left.
+    the time that is left. Whether the user has it is asked beside everything else: a restart waits for what is asked afterwards.
     """
     ends = time.monotonic() + timeout_s
     lists = list_queues([queue for queue, _ in queues if _can_be_named(queue)])
     asked = [(queue, page_path(queue, for_s)) for queue, for_s in queues if _can_be_named(queue)]
-    answers = _ask(settings, [*lists, *(path for _, path in asked)], timeout_s=timeout_s) if asked else []
+    if not asked:
+        return [_snapshot(queue, None, None) for queue, _ in queues]
+    paths = [*lists, *(path for _, path in asked)]
+    *answers, whoami = _ask(settings, [*paths, WHOAMI], timeout_s=timeout_s, brief=WHOAMI)
     totals = {queue.key: answer for listed, answer in zip(lists.values(), answers, strict=False) for queue in listed}
     pages = {queue.key: answer for (queue, _), answer in zip(asked, answers[len(lists) :], strict=True)}
     snapshots = [_snapshot(queue, totals.get(queue.key), pages.get(queue.key)) for queue, _ in queues]
     ends = min(ends, time.monotonic() + min(WITHIN_S, (ends - time.monotonic()) / 2))
-    return _with_holders(settings, snapshots, [pages.get(queue.key) for queue, _ in queues], ends)
+    return _with_holders(settings, snapshots, [pages.get(queue.key) for queue, _ in queues], ends, may_ask=sees_all(whoami))
 
 
 def _with_holders(
-    settings: Settings, snapshots: list[QueueSnapshot | Unavailable | Denied], pages: list[Any], ends: float
+    settings: Settings, snapshots: list[QueueSnapshot | Unavailable | Denied], pages: list[Any], ends: float, *, may_ask: bool
 ) -> list[QueueSnapshot | Unavailable | Denied]:
     """The snapshots of stuck queues with who holds their messages. Nothing is asked for any other queue."""
 
     def ask(paths: list[str]) -> list[Any]:
         return _ask(settings, paths, timeout_s=ends - time.monotonic()) if time.monotonic() < ends else []
 
-    stuck = any(isinstance(one, QueueSnapshot) and is_stuck(one) for one in snapshots)
-    may_ask = stuck and sees_all(ask([WHOAMI]))
     return [
         with_holders(one, json_or_none(page), ask if may_ask else None)
         if isinstance(one, QueueSnapshot) and is_stuck(one)
@@ -175,24 +176,25 @@ def _segment(name: str) -> str:
     return quote(name, safe="")
 
 
-def _ask(settings: Settings, paths: list[str], *, timeout_s: float) -> list[Any]:
+def _ask(settings: Settings, paths: list[str], *, timeout_s: float, brief: str = "") -> list[Any]:
     """GET all at once: the Answer of each, or the error instead. Where the login fails and the secret has changed meanwhile,
-    once more with the new one.
+    once more with the new one. `brief`: the path of which an answer is not worth more than WITHIN_S.
     """
     ends = time.monotonic() + timeout_s
     password = settings.password.read()
-    outcomes = _ask_with(password, settings, paths, timeout_s=ends - time.monotonic())
+    outcomes = _ask_with(password, settings, paths, timeout_s=ends - time.monotonic(), brief=brief)
     if any(login_failed(one) for one in outcomes):
         settings.password.distrust()
         newer = settings.password.read()
         if newer != password:
-            return _ask_with(newer, settings, paths, timeout_s=ends - time.monotonic())
+            return _ask_with(newer, settings, paths, timeout_s=ends - time.monotonic(), brief=brief)
     return outcomes
 
 
-def _ask_with(password: bytes, settings: Settings, paths: list[str], *, timeout_s: float) -> list[Any]:
+def _ask_with(password: bytes, settings: Settings, paths: list[str], *, timeout_s: float, brief: str) -> list[Any]:
     def get(path: str) -> Answer:
         url = settings.url.rstrip("/") + path
-        return request(SYSTEM, "GET", url, timeout_s=timeout_s, auth=(settings.user.encode(), password), ca=settings.ca)
+        limit_s = min(timeout_s, WITHIN_S) if path == brief else timeout_s
+        return request(SYSTEM, "GET", url, timeout_s=limit_s, auth=(settings.user.encode(), password), ca=settings.ca)
 
     return run_parallel([partial(get, path) for path in paths], timeout_s=timeout_s)

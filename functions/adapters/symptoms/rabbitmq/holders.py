@@ -59,9 +59,9 @@ class _Connection(Struct, frozen=True):
     """An empty list where there are none."""
 
 
-def sees_all(whoami: Sequence[Answer | Exception]) -> bool:
+def sees_all(whoami: Answer | Exception) -> bool:
     """Whether the user has a tag that shows others' channels and connections. Asking without would be logged by the broker."""
-    me = _read(whoami[0], dict[str, Any]) if whoami else None
+    me = _read(whoami, dict[str, Any])
     tags = (me or {}).get("tags", "")
     return not SEES_ALL.isdisjoint(tags.split(",") if isinstance(tags, str) else tags)
 
