@@ -9,6 +9,7 @@ from msgspec import Struct, field
 from functions.domain.model.alerts import Target
 from functions.domain.model.codes import Reason
 from functions.domain.model.incidents import AlertRef, Escalation, Incident
+from functions.domain.model.observations import Execution
 from functions.domain.model.runbooks import Runbook
 from functions.runtime.text import Phrase
 
@@ -25,6 +26,8 @@ class CardInput(Struct, frozen=True):
     reason: Reason | None = None
     detail: Phrase = ""
     remedy: Phrase = ""
+    about: Execution | None = None
+    """The execution to open, where that is not the incident's own."""
     trigger: AlertRef | None = None
     approve_url: str = ""
     acknowledge_url: str = ""

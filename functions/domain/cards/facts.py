@@ -218,7 +218,8 @@ def links(card_input: CardInput, rules: Rules) -> Iterator[tuple[Phrase, str]]:
     """(label, URL), the most urgent first. What is not a plain web address is left out."""
     trigger = first_trigger(card_input)
     known = trigger.links if trigger else {}
-    execution = card_input.incident.execution if card_input.incident else None
+    own = card_input.incident.execution if card_input.incident else None
+    execution = card_input.about or own
     wanted: list[tuple[Phrase, str]] = [(words.LINK_APPROVE, card_input.approve_url)]
     wanted += [(words.LINK_BY_HAND, page_to_restart(card_input) if asks_to_restart(card_input) else "")]
     wanted += [

@@ -235,7 +235,7 @@ def escalate(
     card_input = CardInput(
         "escalated", context.at, runbook, document.target, shown, reason, detail, remedy, late_s=context.late_s
     )
-    card_input = replace(card_input, acknowledge_url=_acknowledge_url(incident, context))
+    card_input = replace(card_input, acknowledge_url=_acknowledge_url(incident, context), about=about)
     reply = reply_for_incident(document, incident, runbook, Action.HELD, reason)
     document = close_incident(document, context.rules, incident, Ending.ESCALATED, card_input)
     return Step(document, reply=reply)

@@ -565,7 +565,8 @@ def _next_attempt(document: Document, incident: Incident, runbook: Runbook, cont
     if passes:
         time_s = runbook.verify.within_s + (GRACE_S if decision.reason is Reason.SYMPTOM_GONE else 0.0)
         if min(_age_s(incident, context), context.at - incident.began_at) >= time_s:
-            return escalate(document, incident, runbook, context, decision.reason, decision.detail, remedy=decision.remedy)
+            blocking, remedy = decision.execution, decision.remedy
+            return escalate(document, incident, runbook, context, decision.reason, decision.detail, remedy=remedy, about=blocking)
         waiting = replace(
             incident, due=context.at + runbook.verify.every_s, queues=_note_ill_looks(incident, update_queues(guard_context))
         )

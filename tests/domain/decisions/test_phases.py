@@ -538,6 +538,16 @@ def test_a_failed_execution_is_a_restart_and_the_next_attempt_is_decided():
     assert made.document.incident.restarts == 1
 
 
+def test_what_blocks_the_next_attempt_is_what_people_open():
+    """The attempt before has ended: its execution is no help to whoever has to abort the other one."""
+    crashed = execution(9, started=-1801, ended=None)
+    late = NOW + WITHIN_S + 16
+    made = woken(RUNNING, late, seen(now=late, history=ledger(FAILED, others=(crashed,), now=late)))
+    assert last(made) == (Ending.ESCALATED, Reason.ZOMBIE_EXECUTION)
+    assert links_of(made)[0] == crashed.url
+    assert "1. execution 7, failed" in str(made.document.to_tell[0].card.facts)
+
+
 def test_a_failed_execution_after_the_last_attempt_escalates():
     """`attempts` counts restarts of the incident."""
     book = runbook(limits=Limits(attempts=1))

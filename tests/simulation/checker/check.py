@@ -141,15 +141,22 @@ def _told(world: World, records: list[Archive]) -> list[Violation]:
     return found
 
 
+def _has_ended(run: Run, by: float) -> bool:
+    ends = run.chain()[-1].ends
+    return ends is not None and ends < by
+
+
 def _zombies(world: World, records: list[Archive]) -> list[Violation]:
-    """I4: that a restart does not end is said only of one that ran when it was looked at."""
+    """I4: that a restart does not end is said only of one that ran when it was looked at, or that blocked the job then."""
     runs = {str(run.id): run for run in world.rundeck.runs}
     found = []
     for record in records:
         execution, outcome = record.incident.execution, record.outcome
         if outcome.reason is Reason.ZOMBIE_EXECUTION and execution is not None and execution.id in runs:
-            ends = runs[execution.id].chain()[-1].ends
-            if ends is not None and ends < outcome.at - STALLED_S:
+            own = runs[execution.id]
+            ends = own.chain()[-1].ends
+            of_the_job = [run for run in runs.values() if world.rundeck.one_at_a_time or run.target == own.target]
+            if ends is not None and all(_has_ended(run, outcome.at - STALLED_S) for run in of_the_job):
                 found.append(Violation("I4", f"{execution.id} was told as running {outcome.at - ends:.0f} s after it ended"))
     return found
 
