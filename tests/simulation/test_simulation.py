@@ -19,6 +19,9 @@ BATCH = 20
 BATCHES, LONG_BATCHES = 25, 100
 """500 schedules always, 2,000 in `make test-long`. Batches are small, so that workers share them well."""
 
+DRAWN = 10 if settings().max_examples < 300 else 300
+"""A schedule takes Hypothesis several times as long."""
+
 VARIANT_SEEDS = 300
 
 
@@ -35,7 +38,7 @@ def test_no_schedule_violates_an_invariant(batch: int) -> None:
         assert not violations, f"replay with `make prove SEED={seed}`: {violations[0]}"
 
 
-@settings(phases=(Phase.generate, Phase.shrink), suppress_health_check=list(HealthCheck))
+@settings(max_examples=DRAWN, phases=(Phase.generate, Phase.shrink), suppress_health_check=list(HealthCheck))
 @given(rng=st.randoms(note_method_calls=False, use_true_random=False), profile=st.sampled_from(sorted(PROFILES)))
 def test_no_schedule_that_hypothesis_draws_violates_an_invariant(rng: random.Random, profile: str) -> None:
     """The same with every choice drawn by Hypothesis, so that a failure shrinks to the few faults that matter."""

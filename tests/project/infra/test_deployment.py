@@ -57,18 +57,19 @@ def test_what_is_destroyed_and_deployed_again_has_its_incidents_and_its_queue(pr
 
 def test_a_deployment_that_stopped_half_way_goes_on_or_is_taken_off(project: Project) -> None:
     """Where `verify` failed there is no address for the queue, and no output of it; neither stops the next command."""
-    failed = project.deploy("apply", "-auto-approve", UNSTICK_FAKE_FAILS=VERIFY, UNSTICK_FAKE_ERROR="Build failed")
+    command = ("apply", "-auto-approve")
+    broken = {"UNSTICK_FAKE_FAILS": VERIFY, "UNSTICK_FAKE_ERROR": "Build failed"}
+    failed = project.deploy(*command, **broken)
     assert failed.returncode == 1
     assert "roles/logging.logWriter" in failed.stderr
     assert "google_cloud_tasks_queue" not in {kind for did, kind, _ in project.applied if did == "create"}
+    deployed(project, "destroy")
+    assert project.saved_state()["resources"] == []
+    assert project.deploy(*command, **broken).returncode == 1
     deployed(project)
     queue = next(one for one in project.saved_state()["resources"] if one["type"] == "google_cloud_tasks_queue")
     address = queue["instances"][0]["attributes"]["http_target"][0]["uri_override"][0]["host"]
     assert address == "unstick-verify.run.app"
-    deployed(project, "destroy")
-    project.deploy("apply", "-auto-approve", UNSTICK_FAKE_FAILS=VERIFY, UNSTICK_FAKE_ERROR="Build failed")
-    deployed(project, "destroy")
-    assert project.saved_state()["resources"] == []
 
 
 def test_an_address_of_the_alerts_can_be_changed(project: Project) -> None:
