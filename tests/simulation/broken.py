@@ -702,6 +702,14 @@ VARIANTS = (
         seed=1,
     ),
     Variant(
+        "a new message that puts off those that wait",
+        ((step, "post_untold_at", lambda _: lambda before, after, context: context.due_within(step.UNTOLD_S)),),
+        Faults(chat_down=0.5),
+        frozenset({"auto", "sick", "one_clock"}),
+        "told",
+        seed=20,
+    ),
+    Variant(
         "checks without a pause",
         ((phases, "look_again", _looks_on),),
         Faults(run_lost=0.5, history_down=0.5),

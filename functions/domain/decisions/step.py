@@ -120,16 +120,22 @@ def _set_due(before: Document, result: Step, context: StepContext) -> Step:
     dues = (after.incident.due if after.incident else None, after.escalation.due if after.escalation else None)
     due = min((one for one in dues if one is not None), default=None)
     if after.to_tell or after.to_archive:
-        bundled = after.to_tell and all(message.bundle for message in after.to_tell)
-        wait_s = BUNDLE_S if bundled else UNTOLD_S
-        nothing_new = _ids(after) <= _ids(before)
-        keeps_due = before.due is not None and before.due > context.at and nothing_new
-        post_at = before.due if keeps_due and before.due is not None else context.due_within(wait_s)
+        post_at = post_untold_at(before, after, context)
         due = post_at if due is None else min(due, post_at)
     after = replace(after, due=due)
     if due is None or due in (before.due, context.wake_at):
         return replace(result, document=after)
     return replace(result, document=after, acts=(Wake(due), *result.acts))
+
+
+def post_untold_at(before: Document, after: Document, context: StepContext) -> float:
+    """When to try again what waits to be posted or archived. What is new does not put off what waited before."""
+    bundled = after.to_tell and all(message.bundle for message in after.to_tell)
+    post_at = context.due_within(BUNDLE_S if bundled else UNTOLD_S)
+    waited, waits = _ids(before), _ids(after)
+    if not waited or before.due is None or before.due <= context.at:
+        return post_at
+    return before.due if waits <= waited else min(before.due, post_at)
 
 
 def _ids(document: Document) -> set[str]:

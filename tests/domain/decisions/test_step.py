@@ -465,6 +465,18 @@ def test_before_due_a_wake_up_moves_nothing(name):
     assert (made.document, made.acts) == (found, ())
 
 
+def test_a_new_message_does_not_put_off_those_that_wait():
+    """A chat is down, and something new happens every minute: what waits is tried a minute after the last try all the same."""
+    first = moved(EMPTY, alerted(), seen(pause=Pause("x")))
+    assert first.document.due == NOW + 60
+    second = moved(
+        first.document, alerted(case(fingerprint="fp-2"), incident="inc-2"), seen(now=NOW + 50, pause=Pause("x")), at=NOW + 50
+    )
+    assert len(second.document.to_tell) > len(first.document.to_tell)
+    assert second.document.due == NOW + 60
+    assert not [act for act in second.acts if isinstance(act, Wake)], "the wake-up for it exists"
+
+
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_the_same_step_again_changes_nothing(name):
     """Level-triggered: what was done is not done again."""
