@@ -8,6 +8,9 @@ RUN = $(VENV)/bin/python -X utf8
 # Tests and demo start many processes; each would compile all of functions/ again.
 export PYTHONDONTWRITEBYTECODE :=
 
+# Hypothesis would import trio in each worker; nothing here is async.
+export HYPOTHESIS_NO_PLUGINS := 1
+
 .DEFAULT_GOAL := help
 .PHONY: help setup test test-long mutate lint format demo run prove bench soak fuzz audit lock deploy plan check rollback destroy release docs clean
 
