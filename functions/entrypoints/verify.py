@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import TYPE_CHECKING, Any
 
 from functions.adapters.grafana import request as grafana
@@ -30,18 +29,13 @@ UNSIGNED_KEY = "unsigned"
 
 def verify(request: Request) -> Response:
     """Take a wake-up of the scheduler, or sweep if the body names none."""
-    from functions.application.intake import sweep
-    from functions.application.ports import Budget
-    from functions.bootstrap import current_adapters
-
     if request.method != "POST":
         return error_response(BadRequest(405, ""), allow="POST")
     with logs.bound(trace_header=request.headers.get("X-Cloud-Trace-Context")):
         try:
             payload = _read_wake_up(request)
             if not isinstance(payload, str):
-                adapters = current_adapters()
-                return json_response(200, swept=sweep(adapters, Budget(adapters, adapters.monotonic() + VERIFY_BUDGET_S)))
+                return json_response(200, swept=sweep_overdue())
             deliver(payload)
         except BadRequest as error:
             logs.event("ERROR", f"a wake-up was refused: {error.sentence}")
@@ -156,10 +150,11 @@ def _decide_handed_over(adapters: Adapters, entry: dict[str, Any]) -> None:
         advance(adapters, key, event, Budget(adapters, adapters.monotonic() + 30.0))
 
 
-def sweep_overdue() -> None:
-    """The sweep of the local scheduler."""
+def sweep_overdue() -> int:
+    """Step every document that is overdue, and return how many. Raises Unavailable or Denied where the store can't list them."""
     from functions.application.intake import sweep
     from functions.application.ports import Budget
     from functions.bootstrap import current_adapters
 
-    sweep(current_adapters(), Budget(current_adapters(), time.monotonic() + VERIFY_BUDGET_S))
+    adapters = current_adapters()
+    return sweep(adapters, Budget(adapters, adapters.monotonic() + VERIFY_BUDGET_S))

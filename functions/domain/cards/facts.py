@@ -65,7 +65,7 @@ def from_alert_s(card_input: CardInput) -> float | None:
     incident = card_input.incident
     if incident is None:
         return None
-    return max(0.0, card_input.at - min((trigger.starts_at for trigger in incident.triggers), default=incident.began_at))
+    return max(0.0, card_input.at - incident.first_alert_at)
 
 
 def took(card_input: CardInput) -> Iterator[Fact]:

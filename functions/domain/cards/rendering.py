@@ -53,6 +53,11 @@ def render(
     )
 
 
+def date_of(rules: Rules, at: float) -> str:
+    """A date in the configured time zone, as YYYY-MM-DD."""
+    return datetime.fromtimestamp(at, rules.zone).strftime("%Y-%m-%d")
+
+
 def clock(rules: Rules, at: float) -> str:
     """A time in the configured time zone, for people."""
     try:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
 
-from functions.domain.cards.rendering import rendered, tidy
+from functions.domain.cards.rendering import date_of, rendered, tidy
 from functions.domain.cards.svg import GREY, INK, LINE, SANS, STRONG, wrapped, xml
 from functions.domain.causes.model import Case, Common, Kind, Pattern
 from functions.domain.causes.words import counted, judgement, sentence
@@ -57,7 +56,7 @@ def _block(common: Common, rules: Rules) -> tuple[str, float]:
         label(EDGE, PLOT_Y - 8, xml(rendered(rules, Text("by hour of day"))), 11, GREY),
         *_bars(EDGE, HOUR_STEP, common.hours, [f"{hour:02d}" if hour % 3 == 0 else "" for hour in range(24)]),
         label(DAY_X, PLOT_Y - 8, xml(rendered(rules, Text("by weekday"))), 11, GREY),
-        *_bars(DAY_X, DAY_STEP, common.weekdays, [_short(rendered(rules, day)) for day in WEEKDAYS]),
+        *_bars(DAY_X, DAY_STEP, common.weekdays, [_short(rendered(rules, name)) for name in WEEKDAYS]),
     ]
     y = float(PATTERNS_Y)
     if judged := judgement(common):
@@ -81,9 +80,8 @@ def _strip(cases: Sequence[Case], rules: Rules) -> Iterator[str]:
             yield f'<path d="M{x:.1f} {STRIP_Y - 7}l6.5 12h-13z" fill="{STRONG["act"]}"/>'
         else:
             yield f'<circle cx="{x:.1f}" cy="{STRIP_Y}" r="5" fill="#fff" stroke="{STRONG["fine"]}" stroke-width="2"/>'
-    dates = [datetime.fromtimestamp(at, rules.zone).strftime("%Y-%m-%d") for at in (first, last)]
-    yield label(EDGE, STRIP_Y - 14, dates[0], 11, GREY)
-    yield label(WIDTH - EDGE, STRIP_Y - 14, dates[1], 11, GREY, "end")
+    yield label(EDGE, STRIP_Y - 14, date_of(rules, first), 11, GREY)
+    yield label(WIDTH - EDGE, STRIP_Y - 14, date_of(rules, last), 11, GREY, "end")
 
 
 def _short(weekday: str) -> str:

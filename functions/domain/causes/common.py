@@ -16,7 +16,7 @@ from functions.domain.causes import chance
 from functions.domain.causes.model import LEAST, Case, Common, Kind, Pattern, spread
 from functions.domain.costs.model import Known, executions
 from functions.domain.model.codes import Reason
-from functions.domain.model.incidents import Archive, Incident, QueueState
+from functions.domain.model.incidents import Archive, QueueState
 from functions.domain.model.observations import ExecutionHistory, Holder
 from functions.domain.model.runbooks import Rules
 from functions.domain.texts.sanitize import clean
@@ -152,7 +152,7 @@ def _held_by(cases: list[Case], kind: Kind, named: Callable[[Holder], str]) -> l
 
 def _case(record: Archive, ends: dict[str, list[float]]) -> Case:
     incident, target = record.incident, record.target
-    at = began_at(incident)
+    at = incident.first_alert_at
     earlier = [end for end in ends.get(target.key, ()) if end <= at] if target else []
     deepest = max(incident.queues, key=lambda watched: _depth(watched) or 0, default=None)
     before = deepest.before if deepest else None
@@ -170,11 +170,6 @@ def _case(record: Archive, ends: dict[str, list[float]]) -> Case:
         holders=before.holders if before else deepest.holders if deepest else (),
         lines=incident.evidence.lines if incident.evidence else (),
     )
-
-
-def began_at(incident: Incident) -> float:
-    """When its first alert began."""
-    return min((trigger.starts_at for trigger in incident.triggers), default=incident.began_at)
 
 
 def _depth(watched: QueueState) -> int | None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from datetime import datetime
 
-from functions.domain.cards.rendering import tidy
+from functions.domain.cards.rendering import date_of, tidy
 from functions.domain.causes.model import Common, Kind, Pattern, Spread
 from functions.domain.model.runbooks import Rules
 from functions.domain.texts.words import duration
@@ -68,14 +67,12 @@ def in_short(common: Common) -> Phrase:
 
 def counted(common: Common, rules: Rules) -> Phrase:
     """`7 incidents from 2026-10-28 to 2026-11-26`."""
-    ends = common.cases[0].at, common.cases[-1].at
-    first, last = (datetime.fromtimestamp(at, rules.zone).strftime("%Y-%m-%d") for at in ends)
     return Text(
         "{count} incident from {first} to {last}",
         "{count} incidents from {first} to {last}",
         count=len(common.cases),
-        first=first,
-        last=last,
+        first=date_of(rules, common.cases[0].at),
+        last=date_of(rules, common.cases[-1].at),
     )
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import datetime
 from itertools import islice
 
-from functions.domain.cards.rendering import Fact, render, tidy
+from functions.domain.cards.rendering import Fact, date_of, render, tidy
 from functions.domain.costs import would_be
 from functions.domain.costs.model import MAX_PROMINENCE, Cost, Counts, Day, Gap, Likely, MissingData, RunbookCost
 from functions.domain.model.codes import Mode
@@ -181,7 +180,7 @@ GAPS: Mapping[MissingData, Text] = {
 
 
 def _gap(gap: Gap, rules: Rules) -> Text:
-    date = datetime.fromtimestamp(gap.at, rules.zone).strftime("%Y-%m-%d") if gap.at is not None else ""
+    date = date_of(rules, gap.at) if gap.at is not None else ""
     return GAPS[gap.lack].fill(date=date, about=gap.about, count=gap.count)
 
 

@@ -5,9 +5,7 @@ Restarts by hand are hatched, so that they show without colour.
 
 from __future__ import annotations
 
-from datetime import datetime
-
-from functions.domain.cards.rendering import rendered, tidy
+from functions.domain.cards.rendering import date_of, rendered, tidy
 from functions.domain.cards.svg import GREY, INK, LINE, SANS, STRONG, xml
 from functions.domain.costs.card import quiet
 from functions.domain.costs.model import Cost, RunbookCost
@@ -34,8 +32,7 @@ def chart(cost: Cost, rules: Rules) -> str:
     """Draw the chart: for each runbook the restarts of 30 days, and the times of day."""
     active = [spent for spent in cost.runbooks if not spent.quiet][:SHOWN]
     height = TOP + max(1, len(active)) * BLOCK
-    date = datetime.fromtimestamp(cost.at, rules.zone).strftime("%Y-%m-%d")
-    title = xml(rendered(rules, Text("What the bug costs, until {date}", date=date)))
+    title = xml(rendered(rules, Text("What the bug costs, until {date}", date=date_of(rules, cost.at))))
     parts = [label(EDGE, 32, title, 17, bold=True), _legend(rules)]
     for place, spent in enumerate(active):
         parts.append(f'<g transform="translate(0 {TOP + place * BLOCK})">{_block(spent, rules)}</g>')

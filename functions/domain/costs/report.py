@@ -18,7 +18,7 @@ from functions.domain.costs import would_be
 from functions.domain.costs.model import Cause, Cost, Counts, Day, Known, Likely, RunbookCost, executions
 from functions.domain.model.codes import Ending, Reason
 from functions.domain.model.incidents import Archive
-from functions.domain.model.observations import Execution, ExecutionHistory, QueueSnapshot
+from functions.domain.model.observations import Execution, ExecutionHistory
 from functions.domain.model.runbooks import Rules
 from functions.runtime.text import named
 
@@ -161,8 +161,7 @@ def _counts(
 
 
 def _took_s(record: Archive) -> float:
-    began_at = min((trigger.starts_at for trigger in record.incident.triggers), default=record.incident.began_at)
-    return max(0.0, record.outcome.at - began_at)
+    return max(0.0, record.outcome.at - record.incident.first_alert_at)
 
 
 def _own(record: Archive) -> bool:
@@ -204,15 +203,9 @@ def _likely(record: Archive) -> Likely | bool | None:
     seen = [watched.before for watched in record.incident.queues if watched.before and watched.before.consumers is not None]
     if not seen or record.incident.restarts == 0:
         return None
-    if any(_holds_unacked(before) for before in seen):
+    if any(before.holds_unacked for before in seen):
         return Likely.HELD_UNACKED
     return Likely.NO_CONSUMER if any(before.consumers == 0 and before.depth for before in seen) else False
-
-
-def _holds_unacked(before: QueueSnapshot) -> bool:
-    """Whether messages are held and none is acknowledged. Samples between two collections read 0, so zeros are ignored."""
-    counted = [value for _, value in before.ack_samples if value]
-    return bool(before.unacked and before.consumers) and (not counted or max(counted) == counted[0])
 
 
 def _day(at: float, rules: Rules) -> date:

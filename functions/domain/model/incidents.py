@@ -156,6 +156,11 @@ class Incident(Struct, frozen=True):
     """What was decided when, for people. No decision reads it."""
 
     @property
+    def first_alert_at(self) -> float:
+        """When its first alert began."""
+        return min((trigger.starts_at for trigger in self.triggers), default=self.began_at)
+
+    @property
     def is_suspicion(self) -> bool:
         """Whether it is no more than suspected so far: no other alert joined, nothing was started, nobody was told."""
         suspected = bool(self.triggers) and all(trigger.suspicion for trigger in self.triggers)

@@ -145,6 +145,12 @@ class QueueSnapshot(Struct, frozen=True):
     blind: Unknown | None = None
     """Why nobody can tell that no work is done; then the queue is not stuck. `late`: that passes by itself."""
 
+    @property
+    def holds_unacked(self) -> bool:
+        """Whether messages are held and none was acknowledged lately. A sample between two collections reads 0."""
+        counted = [value for _, value in self.ack_samples if value]
+        return bool(self.unacked and self.consumers) and (not counted or max(counted) == counted[0])
+
 
 class Pause(Struct, frozen=True):
     """The kill switch."""
