@@ -59,13 +59,7 @@ def rows(record: Archive, rules: Rules) -> list[dict[str, Any]]:
 
 def mark(settings: Settings, record: Archive, rules: Rules, *, timeout_s: float) -> list[str]:
     """Post them all at once. Returns what went wrong, for the log; raises nothing on purpose."""
-    try:
-        authorization = "Bearer " + settings.token.read().decode("ascii").strip()
-    except (Unavailable, Denied) as error:
-        return [str(error)]
-    except UnicodeDecodeError:
-        return [f"{SYSTEM}: {settings.token.reference} is no token"]
-    calls: list[Callable[[], Any]] = [partial(_post, settings, authorization, row, timeout_s) for row in rows(record, rules)]
+    calls: list[Callable[[], Any]] = [partial(_post, settings, row, timeout_s) for row in rows(record, rules)]
     results = run_parallel(calls, timeout_s=timeout_s)
     return sorted({str(result) for result in results if isinstance(result, Unavailable | Denied)})
 
@@ -81,8 +75,8 @@ def mark_archived(settings: Settings, path: str, body: bytes, rules: Rules, *, t
 def check(settings: Settings, *, timeout_s: float) -> list[Finding]:
     """Whether Grafana accepts the token, and whether it may create annotations of the organisation."""
     try:
-        _require_ok(settings, _get(settings, f"/api/annotations?limit=1&tags={quote(TAG)}", timeout_s))
-        may_create = _may_create(_get(settings, "/api/access-control/user/permissions", timeout_s))
+        _require_ok(settings, _ask(settings, "GET", f"/api/annotations?limit=1&tags={quote(TAG)}", timeout_s))
+        may_create = _may_create(_ask(settings, "GET", "/api/access-control/user/permissions", timeout_s))
     except (Denied, Unavailable) as error:
         return [finding_of_error("grafana annotations", error, "See whether Grafana is up at this URL.")]
     if may_create is None:
@@ -92,10 +86,10 @@ def check(settings: Settings, *, timeout_s: float) -> list[Finding]:
     return [Finding("grafana annotations", ok=may_create, detail=detail, remedy="" if may_create else REMEDY)]
 
 
-def _get(settings: Settings, path: str, timeout_s: float) -> http_client.Answer:
+def _ask(settings: Settings, method: str, path: str, timeout_s: float, json: Any = None) -> http_client.Answer:
     authorization = "Bearer " + settings.token.read().decode("ascii", "replace").strip()
-    url, headers = settings.url.rstrip("/") + path, {"Authorization": authorization}
-    return http_client.request(SYSTEM, "GET", url, timeout_s=timeout_s, headers=headers, ca=settings.ca)
+    url, headers = settings.url.rstrip("/") + path, {"Authorization": authorization, "Accept": "application/json"}
+    return http_client.request(SYSTEM, method, url, timeout_s=timeout_s, headers=headers, json=json, ca=settings.ca)
 
 
 def _may_create(answer: http_client.Answer) -> bool | None:
@@ -107,11 +101,8 @@ def _may_create(answer: http_client.Answer) -> bool | None:
     return isinstance(scopes, list) and not ORGANISATION.isdisjoint(str(scope) for scope in scopes)
 
 
-def _post(settings: Settings, authorization: str, row: dict[str, Any], timeout_s: float) -> None:
-    url = f"{settings.url.rstrip('/')}/api/annotations"
-    headers = {"Authorization": authorization, "Accept": "application/json"}
-    answer = http_client.request(SYSTEM, "POST", url, timeout_s=timeout_s, headers=headers, json=row, ca=settings.ca)
-    _require_ok(settings, answer)
+def _post(settings: Settings, row: dict[str, Any], timeout_s: float) -> None:
+    _require_ok(settings, _ask(settings, "POST", "/api/annotations", timeout_s, row))
 
 
 def _require_ok(settings: Settings, answer: http_client.Answer) -> None:

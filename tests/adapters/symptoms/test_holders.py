@@ -12,7 +12,6 @@ import pytest
 
 from functions.adapters.symptoms.rabbitmq import client, to_queue
 from functions.adapters.symptoms.rabbitmq.answers import Page
-from functions.adapters.symptoms.rabbitmq.holders import is_stuck
 from functions.domain.model.observations import Holder, QueueSnapshot
 from functions.domain.model.runbooks import Symptom
 from tests.adapters.symptoms.test_rabbitmq import Password
@@ -148,4 +147,4 @@ def test_check_says_what_the_tag_adds(rabbit: RabbitDouble) -> None:
 def test_a_page_without_statistics_has_no_holders() -> None:
     """Neither consumers nor samples: nobody can be named, and nothing is asked."""
     assert Page().consumer_details is None
-    assert not is_stuck(QueueSnapshot(0.0, 4, 1, 3))
+    assert not QueueSnapshot(0.0, 4, 1, 3).holds_unacked

@@ -26,6 +26,7 @@ PROBE = "unstick-check-looks-for-no-queue"
 SKEW_S = 30.0
 ALARM_STATUS = 503
 MORE_THAN_NEEDED = frozenset({"administrator", "policymaker"})
+UNREACHABLE = "See that the broker is up with its management plugin, and `url` right."
 
 Outcome = Answer | Exception
 
@@ -110,7 +111,7 @@ def _login(user: str, overview: Outcome) -> Finding:
     try:
         version = shaped(good(overview).json(), dict[str, Any]).get("rabbitmq_version", "not told")
     except (Denied, Unavailable) as error:
-        return _failed(what, error)
+        return finding_of_error(what, error, UNREACHABLE)
     return Finding(what, ok=True, detail=f"version {version}")
 
 
@@ -152,7 +153,7 @@ def _readable(queue: QueueRef, totals: Outcome, page: Outcome) -> Finding:
     try:
         seen = sighting(queue, live(totals, queue).json(), json_or_none(page), at=0.0)
     except (Denied, Unavailable) as error:
-        return _failed(what, error)
+        return finding_of_error(what, error, UNREACHABLE)
     present = "not known" if seen.consumers is None else str(seen.consumers)
     return Finding(what, ok=True, detail=f"{seen.ready} ready, {seen.unacked} unacknowledged, consumers: {present}")
 
@@ -177,9 +178,3 @@ def _alarms(alarms: Outcome) -> Finding:
     if isinstance(alarms, Answer) and alarms.status == OK:
         return Finding(what, ok=True, detail="none")
     return Finding(what, None, "not readable with these rights, which does no harm")
-
-
-def _failed(what: str, error: Denied | Unavailable) -> Finding:
-    unreachable = "See that the broker is up with its management plugin, and `url` right."
-    remedy = error.remedy if isinstance(error, Denied) else unreachable
-    return Finding(what, ok=False, detail=error.detail, remedy=remedy)

@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from functions.adapters.symptoms.rabbitmq.answers import json_or_none, live, login_failed, sighting
-from functions.adapters.symptoms.rabbitmq.holders import WHOAMI, WITHIN_S, is_stuck, sees_all, with_holders
+from functions.adapters.symptoms.rabbitmq.holders import WHOAMI, WITHIN_S, sees_all, with_holders
 from functions.adapters.symptoms.rabbitmq.settings import SYSTEM, Settings, name_queue
 from functions.application.ports import Finding
 from functions.domain.decisions.matching import NotRendered
@@ -84,7 +84,7 @@ def _with_holders(
 
     return [
         with_holders(one, json_or_none(page), ask if may_ask else None)
-        if isinstance(one, QueueSnapshot) and is_stuck(one)
+        if isinstance(one, QueueSnapshot) and one.holds_unacked
         else one
         for one, page in zip(snapshots, pages, strict=True)
     ]

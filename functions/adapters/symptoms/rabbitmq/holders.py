@@ -66,15 +66,6 @@ def sees_all(whoami: Answer | Exception) -> bool:
     return not SEES_ALL.isdisjoint(tags.split(",") if isinstance(tags, str) else tags)
 
 
-def is_stuck(seen: QueueSnapshot) -> bool:
-    """Whether messages are held and none was acknowledged lately: only then is it worth asking who holds them.
-
-    A sample between two collections reads 0.
-    """
-    counted = [value for _, value in seen.ack_samples if value]
-    return bool(seen.unacked and seen.consumers) and (not counted or max(counted) == counted[0])
-
-
 def with_holders(seen: QueueSnapshot, page: Any, ask: Ask | None) -> QueueSnapshot:
     """The snapshot with who holds its messages, by its page (parsed JSON) and, with `ask`, by channels and connections."""
     try:
