@@ -142,7 +142,9 @@ def test_what_does_not_recover_is_said_so(played):
     [
         pytest.param(signal.SIGINT, "mails are in mail.delivery", (), id="Ctrl-C in the middle"),
         pytest.param(signal.SIGTERM, "200, deferred", ("--stand-in",), id="SIGTERM while Rundeck's jobs run"),
-        pytest.param(signal.SIGINT, "Unstick: a queue gets stuck", (), id="Ctrl-C while the broker starts"),
+        pytest.param(
+            signal.SIGINT, "Unstick: a queue gets stuck", (), id="Ctrl-C while the broker starts", marks=pytest.mark.long
+        ),
         pytest.param(signal.SIGINT, "a stand-in takes its place", ("--stand-in",), id="Ctrl-C while Unstick starts"),
     ],
 )

@@ -72,6 +72,7 @@ def test_a_deployment_that_stopped_half_way_goes_on_or_is_taken_off(project: Pro
     assert address == "unstick-verify.run.app"
 
 
+@pytest.mark.long
 def test_an_address_of_the_alerts_can_be_changed(project: Project) -> None:
     """Monitoring refuses to delete a channel that a policy uses, so the policies come first."""
     variables = project.repository / "unstick.production.tfvars"
@@ -86,6 +87,7 @@ def test_an_address_of_the_alerts_can_be_changed(project: Project) -> None:
     assert did[1:deleted] == [("update", "google_monitoring_alert_policy")] * 6
 
 
+@pytest.mark.long
 def test_a_state_of_the_released_version_is_moved_and_nothing_is_made_anew(project: Project) -> None:
     """There the resources stood at the top, and the state was a file beside them."""
     deployed(project)

@@ -87,7 +87,8 @@ BACKOFF: Edits = [("queue.tf", 'max_backoff   = "60s"', 'max_backoff   = "1m"', 
 
 
 @pytest.mark.parametrize(
-    ("asserted_in", "edits"), [("plan", PLAN), ("access", ACCESS), pytest.param("plan", BACKOFF, marks=pytest.mark.long)]
+    ("asserted_in", "edits"),
+    [("access", ACCESS), *(pytest.param("plan", edits, marks=pytest.mark.long) for edits in (PLAN, BACKOFF))],
 )
 def test_wrong_edits_that_the_provider_takes_are_found_by_the_assertions(module: Path, asserted_in: str, edits: Edits) -> None:
     """The assertions are about what would fail or hurt only in the cloud, so each must be able to fail.
