@@ -178,13 +178,16 @@ def test_calls_share_a_bounded_number_of_threads():
 @pytest.mark.parametrize("timeout_s", [0.0, 0.2])
 def test_a_call_that_no_thread_was_free_for_is_never_made(timeout_s):
     """Whoever asked goes on without it, so it must not act later."""
-    made = []
+    made, ends = [], threading.Event()
 
     def call(number: int) -> None:
         made.append(number)
-        time.sleep(0.4)
+        ends.wait(60)
 
     results = run_parallel([lambda n=n: call(n) for n in range(100)], timeout_s=timeout_s)
     assert all(isinstance(result, Unavailable) and result.late for result in results)
-    time.sleep(0.6)
+    ends.set()
+    for thread in threading.enumerate():
+        if thread.name.startswith("parallel-"):
+            thread.join(60)
     assert len(made) <= (MOST_THREADS if timeout_s else 0)
