@@ -9,7 +9,6 @@ import socket
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import hypothesis
@@ -150,16 +149,15 @@ def _nothing_kept(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:  # monkeyp
     web = sys.modules.get("functions.runtime.http_client")
     if web and web.adapter.cache_info().currsize:
         web.adapter().close()
-    for name, module in list(sys.modules.items()):
-        if name.startswith("functions."):
-            for builder in _builders(module):
-                builder.cache_clear()
+    for builder in _builders(len(sys.modules)):
+        builder.cache_clear()
 
 
-@functools.cache
-def _builders(module: ModuleType) -> list[Any]:
-    """The cached functions of a module. Thousands of tests would look through all modules for them."""
-    return [found for found in vars(module).values() if isinstance(found, functools._lru_cache_wrapper)]
+@functools.lru_cache(maxsize=1)
+def _builders(_modules: int) -> set[Any]:
+    """The cached functions of functions/. `_modules`: how many are imported, so that not every test looks through all of them."""
+    ours = [module for name, module in list(sys.modules.items()) if name.startswith("functions.")]
+    return {found for module in ours for found in vars(module).values() if isinstance(found, functools._lru_cache_wrapper)}
 
 
 @pytest.fixture
