@@ -86,10 +86,10 @@ class Adapters(Struct, frozen=True):
 
     def archive(self, path: str, body: bytes, timeout_s: float) -> None:
         self._store.archive(self.config.store.settings, path, body, timeout_s=timeout_s)
-        if self.config.annotations is not None and path.startswith("incidents/"):
+        if self.config.grafana.annotations is not None and path.startswith("incidents/"):
             from functions.adapters.grafana.annotations import mark_archived
 
-            for problem in mark_archived(self.config.annotations, path, body, self.rules, timeout_s=timeout_s):
+            for problem in mark_archived(self.config.grafana.annotations, path, body, self.rules, timeout_s=timeout_s):
                 self.log("WARNING", problem)
 
     def read_archived(self, path: str, timeout_s: float) -> bytes | None:

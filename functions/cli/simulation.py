@@ -25,7 +25,6 @@ from functions.domain.model.codes import Action, Phase, Reason
 from functions.domain.model.events import AlertsReceived, Claim, Reply
 from functions.domain.model.incidents import Document, Incident, QueueState
 from functions.domain.model.observations import Observation, Storm
-from functions.domain.model.runbooks import Rules
 
 LOOK_BUDGET_S = 40.0
 Observe = Callable[[str, AlertsReceived, float], tuple[Document, Observation]]
@@ -59,7 +58,8 @@ def decide_notification(
     settings: Config, alerts: Iterable[Alert], now: float, observe: Observe, advance: Callable[[], object] = bool
 ) -> list[SimulatedDecision]:
     """Decide each target as `webhook` would, in the notification's order; each sees the storm slots of those before it."""
-    settings = replace(settings, rules=_without_evidence(settings.rules))
+    # An evidence job only puts off the decision that is simulated.
+    settings = replace(settings, runbooks=tuple(replace(runbook, evidence=None) for runbook in settings.runbooks))
     groups = group_by_document(matching.match_alerts(settings.rules, settings.runner_url, alerts, name_queue))
     decisions: list[SimulatedDecision] = []
     storm: Storm | None = None
@@ -73,11 +73,6 @@ def decide_notification(
         decisions.append(decision)
         advance()
     return decisions
-
-
-def _without_evidence(rules: Rules) -> Rules:
-    """The rules without evidence jobs: they only put off the decision that is simulated."""
-    return replace(rules, runbooks={name: replace(runbook, evidence=None) for name, runbook in rules.runbooks.items()})
 
 
 def _decide_target(

@@ -1,6 +1,7 @@
 """How values of unstick.yaml are written: what each format reads from its text, and its words for people.
 
-`read` raises ValueError with the mistake, a predicate of the place that never repeats the value.
+`read` raises ValueError: without words where the text is simply not what the format's words say, else with the mistake, a
+predicate of the place that never repeats the value.
 """
 
 from __future__ import annotations
@@ -23,23 +24,34 @@ from functions.runtime.secrets import FORMS, SecretRef, is_reference
 from functions.runtime.text import languages
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-DAY_MINUTES = 24 * 60
-MAX_TEXT = 1024  # characters of a name, matcher, pattern or template: enough for all of them, and a bound for what follows
+MIDNIGHT = 24 * 60
+MAX_TEXT = 1024  # characters of a matcher, pattern or template: enough for all of them, and a bound for what follows
 _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)\s?(s|m|h|d)?", re.ASCII)
 _UNITS_S = {None: 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_CLOCK = re.compile(r"([01]\d|2[0-4]):([0-5]\d)", re.ASCII)
 _SIZE = re.compile(r"(\d{1,9})\s?(B|KiB|MiB)?", re.ASCII)
 _SIZE_BYTES = {None: 1, "B": 1, "KiB": 1024, "MiB": 1024 * 1024}
-_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")  # a token of RFC 9110, 5.6.2
-_APPROVER = re.compile(r"[UWSCG][A-Z0-9]{2,30}|[^@\s]{1,100}@[^@\s]{1,100}")
+_CLOCK = r"([01]\d|2[0-3]):[0-5]\d|24:00"
+_HEADER = r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}"  # a token of RFC 9110, 5.6.2
+_APPROVER = r"[UWSCG][A-Z0-9]{2,30}|[^@\s]{1,100}@[^@\s]{1,100}"
 TEXT = MappingProxyType({"type": "string"})
 
 
 class Format(Struct, frozen=True):
     words: str
     read: Callable[[Any], Any]
-    """The value as msgspec takes it, from a text, or a mapping whose schema was met."""
+    """The value in JSON, as the types have it, from a text, or a mapping whose schema was met."""
     schema: Mapping[str, Any] = TEXT
+
+
+def _matching(pattern: str, read: Callable[[str], Any] = str) -> Callable[[str], Any]:
+    """Reads a text that matches as a whole."""
+
+    def read_matching(text: str) -> Any:
+        if not re.fullmatch(pattern, text, re.ASCII):
+            raise ValueError
+        return read(text)
+
+    return read_matching
 
 
 def read_duration(text: str) -> float:
@@ -77,7 +89,7 @@ def _read_text(text: str) -> str:
 
 def _read_name(text: str) -> str:
     if not text.strip() or len(text) > 80 or CONTROL.search(text) or "${" in text:
-        raise ValueError("is not a name of 1 to 80 characters")
+        raise ValueError
     return text
 
 
@@ -86,10 +98,6 @@ def _read_template(text: str) -> str:
         raise ValueError("is empty or holds control characters")
     template_labels(_limited(text))
     return text
-
-
-def _read_evidence_template(text: str) -> str:
-    return text if text == HOLDER_HOST else _read_template(text)
 
 
 def _read_pattern(text: str) -> str:
@@ -146,34 +154,12 @@ def _read_moment(text: str) -> str:
     except ValueError:
         known = False
     if not known:
-        raise ValueError("is not a time with its zone")
+        raise ValueError
     return text
 
 
-def _read_language(text: str) -> str:
-    if text not in languages():
-        raise ValueError(f"is not one of {', '.join(languages())}")
-    return text
-
-
-def _read_header(name: str) -> str:
-    if not _HEADER.fullmatch(name):
-        raise ValueError("is not a header's name")
-    return name
-
-
-def _read_approver(text: str) -> str:
-    if not _APPROVER.fullmatch(text):
-        raise ValueError("is neither an id of Slack's (U..., S..., C...) nor an address such as anna@example.com")
-    return text
-
-
-def _read_clock(text: str) -> int:
-    match = _CLOCK.fullmatch(text)
-    minute = int(match[1]) * 60 + int(match[2]) if match else DAY_MINUTES + 1
-    if minute > DAY_MINUTES:
-        raise ValueError("is not a time of the day")
-    return minute
+def _read_minute(clock: str) -> int:
+    return int(clock[:2]) * 60 + int(clock[3:])
 
 
 def read_days(text: str) -> frozenset[int]:
@@ -192,16 +178,16 @@ def read_days(text: str) -> frozenset[int]:
 
 def _read_freeze(window: Mapping[str, str]) -> dict[str, Any]:
     """As the fields of Freeze."""
-    start, end = _read_clock(window["from"]), _read_clock(window["to"])
-    if start in (end, DAY_MINUTES):
+    start, end = _read_minute(window["from"]), _read_minute(window["to"])
+    if start in (end, MIDNIGHT):
         raise ValueError("has no length; a whole day is from '00:00' to '24:00'")
     text = f"{window['days']} {window['from']}-{window['to']}"
     return {"days": list(read_days(window["days"])), "start_minute": start, "end_minute": end, "text": text}
 
 
-def _read_windows(counts: Mapping[str, str]) -> list[tuple[float, str]]:
+def _read_windows(counts: Mapping[str, str]) -> list[tuple[float, int]]:
     try:
-        windows = {read_duration(window): count for window, count in counts.items()}
+        windows = {read_duration(window): int(count) for window, count in counts.items()}
     except ValueError:
         raise ValueError("has a window that is not a duration such as 1h") from None
     if 0.0 in windows or len(windows) < len(counts):
@@ -210,24 +196,28 @@ def _read_windows(counts: Mapping[str, str]) -> list[tuple[float, str]]:
 
 
 _FREEZE = {key: {**TEXT, "format": form} for key, form in (("days", "days"), ("from", "clock"), ("to", "clock"))}
-_COUNT = {"type": "integer", "minimum": 1, "maximum": 100}
+_COUNT = {**TEXT, "format": "integer", "minimum": 1, "maximum": 100}
 FORMATS: Mapping[str, Format] = {
+    "integer": Format("a whole number", _matching(r"\d{1,12}", int)),
+    "number": Format("a number", _matching(r"\d{1,12}(\.\d{1,6})?", float)),
+    "boolean": Format("true or false", _matching("true|false", lambda text: text == "true")),
     "text": Format("a text", _read_text),
     "optional-text": Format("a text", lambda text: text and _read_text(text)),
     "name": Format("a name of 1 to 80 characters", _read_name),
-    "duration": Format("a duration such as 30s, 5m or 2h", read_duration, {"type": ["string", "number"]}),
-    "size": Format("a size such as 8MiB", _read_size, {"type": ["string", "integer"]}),
+    "duration": Format("a duration (30s, 5m, 2h)", read_duration),
+    "size": Format("a size such as 8MiB", _read_size),
     "secret": Format(f"a secret: {FORMS}", _read_secret),
     "base-url": Format("a base URL such as https://host:port/path", read_url),
     "link": Format("a link", _read_link),
     "moment": Format("a time with its zone, such as 2026-12-26T11:15:56Z", _read_moment),
-    "language": Format(f"one of {', '.join(languages())}", _read_language),
-    "header": Format("a header's name", _read_header),
-    "approver": Format("an id of Slack's (U..., S..., C...) or an address", _read_approver),
+    "language": Format(f"one of {', '.join(languages())}", _matching("|".join(languages()))),
+    "header": Format("a header's name", _matching(_HEADER)),
+    "approver": Format("an id of Slack's (U..., S..., C...) or an address such as anna@example.com", _matching(_APPROVER)),
     "time-zone": Format("a time zone such as Asia/Tokyo", _read_zone),
     "template": Format("a text, with ${labels.NAME} for a label of the alert", _read_template),
     "evidence-template": Format(
-        f"a text, with ${{labels.NAME}} for a label of the alert; or {HOLDER_HOST} and nothing else", _read_evidence_template
+        f"a text, with ${{labels.NAME}} for a label of the alert; or {HOLDER_HOST} and nothing else",
+        lambda text: text if text == HOLDER_HOST else _read_template(text),
     ),
     "matcher": Format(
         "a matcher in Alertmanager's syntax, such as 'service=\"mail\"'", lambda text: to_builtins(parse_matcher(_limited(text)))
@@ -235,7 +225,7 @@ FORMATS: Mapping[str, Format] = {
     "pattern": Format("a regular expression of RE2 that the whole value must match, such as '[a-z0-9-]{1,40}'", _read_pattern),
     "pattern-anywhere": Format("a regular expression of RE2, found anywhere, such as 'customer-[0-9]+'", _read_pattern),
     "days": Format("days such as mon-fri, 'sat,sun' or daily", read_days),
-    "clock": Format("a time such as '09:00', up to '24:00'", _read_clock),
+    "clock": Format("a time such as '09:00', up to '24:00'", _matching(_CLOCK, _read_minute)),
     "freeze": Format(
         "{days: mon-fri, from: '09:00', to: '10:00'}",
         _read_freeze,

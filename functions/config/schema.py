@@ -1,14 +1,19 @@
-"""The JSON Schema of the types. A format of formats.py and our keyword `adapters` say more than the type."""
+"""The JSON Schema of unstick.yaml as it is written: of the types, with the formats of formats.py.
+
+Every scalar is a text here, as it stands in the file; its format says what it has to be. The keyword `adapters` stands for the
+keys of whatever adapter the file names there.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
 
-from functions.config.formats import FORMATS, STRUCTS
+from functions.config.formats import FORMATS, STRUCTS, show_duration
 from functions.config.settings import File
 from functions.runtime import registry
 
@@ -19,8 +24,7 @@ Schema = Mapping[str, Any]
 def schema_of(struct: type) -> Schema:
     """The schema of a struct, with those of its parts in their places. An unknown key is a mistake."""
     schema = msgspec.json.schema(struct)
-    written: Schema = _written(schema, schema["$defs"])
-    return written
+    return _written({"$ref": schema["$ref"]}, schema["$defs"])
 
 
 def adapter_schema(kind: str, name: str) -> Schema:
@@ -40,47 +44,76 @@ def file_schema() -> Schema:
 
 def describe(schema: Schema) -> str:
     """How a value is written, for people."""
-    if "anyOf" in schema:
-        return f"{describe(schema['anyOf'][0])}, or null"
     if "format" in schema:
-        return FORMATS[schema["format"]].words
-    if "enum" in schema:
-        return "one of " + ", ".join(schema["enum"])
-    if "adapters" in schema:
-        kind = schema["adapters"].rpartition("/")[2]
-        names = registry.adapter_names(kind)
-        return (
-            f"{{type: {'|'.join(names)}, ...}}" if kind == "chats" else f"{{NAME: {{...}}}} with NAME one of {', '.join(names)}"
-        )
-    if schema.get("type") == "array":
-        return f"a list, each {describe(schema['items'])}"
-    if schema.get("type") == "integer":
-        low, high = schema["minimum"], schema.get("maximum")
-        return f"a whole number of {low} or more" if high is None else f"a whole number from {low} to {high}"
-    words = {"boolean": "true or false", "number": "a number of 0 or more"}
-    return words.get(schema.get("type", ""), "a mapping, its keys below it or in {...}")
+        words = FORMATS[schema["format"]].words + _describe_bounds(schema)
+    elif "enum" in schema:
+        words = "one of " + ", ".join(schema["enum"])
+    elif "adapters" in schema:
+        return describe(expand_adapters(schema["adapters"]))
+    elif "maxProperties" in schema:
+        words = f"{{NAME: {{...}}}} with NAME one of {', '.join(schema['properties'])}"
+    elif "allOf" in schema:
+        words = f"{{type: {'|'.join(schema['properties']['type']['enum'])}, ...}}"
+    elif "items" in schema:
+        words = f"a list, each {describe(schema['items'])}"
+    else:
+        words = "a mapping, its keys below it or in {...}"
+    return f"{words}, or null" if "null" in schema.get("type", ()) else words
 
 
-def _written(part: Any, structs: Schema) -> Any:
-    if isinstance(part, list):
-        return [_written(one, structs) for one in part]
-    if not isinstance(part, dict):
-        return part
+def _describe_bounds(schema: Schema) -> str:
+    show = show_duration if schema["format"] == "duration" else str
+    match schema:
+        case {"minimum": low, "maximum": high}:
+            return f" from {show(low)} to {show(high)}"
+        case {"minimum": low}:
+            return f" of {show(low)} or more"
+    return ""
+
+
+def _written(part: Schema, structs: Schema) -> dict[str, Any]:
     if "adapters" in part:
         return {"adapters": part["adapters"]}
-    part = {key: value for key, value in part.items() if key not in ("$defs", "title")}
-    if name := part.pop("$ref", "").rpartition("/")[2]:
-        struct = {"format": STRUCTS[name]} if name in STRUCTS else structs[name]
-        return {**_written(struct, structs), **part}
-    if part.get("type") == "string" and not part.keys() & {"format", "enum"}:
-        part["format"] = "optional-text" if part.get("default") == "" else "text"
-    if "format" in part:
-        kept = {key: part[key] for key in ("format", "minimum", "maximum", "default") if key in part}
-        return {**FORMATS[part["format"]].schema, **kept}
-    if "properties" in part:
-        properties = {key: _written(value, structs) for key, value in part.pop("properties").items()}
-        return {**part, "properties": properties, "additionalProperties": False}
-    if part.get("type") == "integer":
-        part.setdefault("minimum", 0)
-    plain = ("default", "enum", "required")
-    return {key: value if key in plain else _written(value, structs) for key, value in part.items()}
+    if "anyOf" in part:  # of a type and null; flat, so that a mistake in it is that of the type
+        inner = _written(part["anyOf"][0], structs)
+        return {**inner, "type": [inner["type"], "null"], "default": part["default"]}
+    name = part.get("$ref", "").rpartition("/")[2]
+    whole = {**({"format": STRUCTS[name]} if name in STRUCTS else structs.get(name, {})), **part}
+    part = {key: value for key, value in whole.items() if key not in ("$ref", "title")}
+    match part:
+        case {"format": form}:
+            kept = {key: part[key] for key in ("format", "minimum", "maximum", "default") if key in part}
+            part = dict(FORMATS[form].schema) | kept
+        case {"properties": properties}:
+            part["properties"] = {key: _written(one, structs) for key, one in properties.items()}
+            part["additionalProperties"] = False
+        case {"items": one}:
+            part["items"] = _written(one, structs)
+        case {"additionalProperties": one}:
+            part["additionalProperties"] = _written(one, structs)
+        case {"type": "string"}:
+            part["format"] = "optional-text" if part.get("default") == "" else "text"
+        case {"type": scalar}:
+            least = {"minimum": 0} if scalar == "integer" else {}
+            part = {**least, **part, "type": "string", "format": scalar}
+    return part
+
+
+def expand_adapters(kind: str, named: Mapping[str, Schema] = MappingProxyType({})) -> dict[str, Any]:
+    """How one adapter is written: a chat has a key `type` beside its own, any other is the only key of a mapping.
+
+    `named`: the keys of those adapters that count here; the others are known by their names alone, and not imported.
+    """
+    settings = {name: named.get(name, {}) for name in registry.adapter_names(kind.rpartition("/")[2])}
+    if kind != "chats":
+        one = {"properties": settings, "additionalProperties": False, "minProperties": 1, "maxProperties": 1}
+        return {"type": "object", **one}
+    chats = [
+        {
+            "if": {"type": "object", "properties": {"type": {"const": name}}, "required": ["type"]},
+            "then": {**keys, "properties": {"type": {}, **keys["properties"]}},
+        }
+        for name, keys in settings.items()
+        if keys
+    ]
+    return {"type": "object", "properties": {"type": {"enum": list(settings)}}, "required": ["type"], "allOf": chats}

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct, field
+from msgspec.structs import replace
 
+from functions.application.decoding import convert
 from functions.domain.model.runbooks import Rules, Runbook
+from functions.runtime import registry
 from functions.runtime.fields import adapter, duration, key, written
 from functions.runtime.secrets import SecretRef
 
@@ -141,29 +145,29 @@ class File(Struct, frozen=True, rename=key):
     """The regular report of what the bug costs."""
 
 
-class Config(Struct, frozen=True):
-    """The whole configuration. What the core needs of it is in `rules`; secrets are references."""
+class Config(File, frozen=True, kw_only=True, dict=True):
+    """The whole configuration: the file, with its runner and symptoms. Secrets are references."""
 
-    auth: Auth
-    max_body: int
-    """Bytes of a notification."""
     runner: Named
     symptoms: Mapping[str, Any]
     """Settings by the symptom's name."""
-    store: Named
-    scheduler: Named
-    signing_keys: tuple[SecretRef, ...]
-    """Newest first."""
-    channels: Mapping[str, Named]
-    """By the name that the file gives them; `Named.name` is the chat's."""
-    budget_s: float
-    report: Report | None
-    annotations: Annotations | None
-    rules: Rules
-    identity_header: str = ""
-    """The header by which a proxy in front says who calls; empty if there is none."""
-    open_to_network: bool = False
-    """`verify` and `report` answer callers of other machines, though no platform in front checks who they are."""
+
+    @cached_property
+    def rules(self) -> Rules:
+        """What the core needs of it."""
+        return Rules(
+            runbooks={runbook.name: runbook for runbook in self.runbooks},
+            notify=self.notify,
+            storm_targets=self.storm.targets,
+            storm_within_s=self.storm.within_s,
+            public_url=self.public_url,
+            docs_url=self.docs_url,
+            language=self.language,
+            time_zone=self.time_zone or ("Asia/Tokyo" if self.language == "ja" else "UTC"),
+            incident_option=getattr(self.runner.settings, "incident_option", ""),
+            mask=self.mask,
+            token_expires_at=getattr(self.runner.settings, "token_expires_at", None),
+        )
 
     @property
     def runner_url(self) -> str:
@@ -174,7 +178,18 @@ class Config(Struct, frozen=True):
     @property
     def report_channels(self) -> tuple[str, ...]:
         """Where the report, the drill and the check from inside are posted: as `report` says, else `notify`."""
-        return self.report.channels if self.report else self.rules.notify
+        return self.report.channels if self.report else self.notify
+
+    @property
+    def secrets(self) -> Iterator[tuple[str, SecretRef]]:
+        """(place in the file, reference) of every secret."""
+        sections = {
+            self.runner.name: self.runner,
+            **self.symptoms,
+            **{name: getattr(self, name) for name in File.__struct_fields__},
+        }
+        for name, section in sections.items():
+            yield from _secrets_in(name, section)
 
     @property
     def own_options(self) -> tuple[str, ...]:
@@ -185,3 +200,42 @@ class Config(Struct, frozen=True):
 def own_options(settings: Any) -> tuple[str, ...]:
     """The names of a runner's options that are Unstick's own: its settings `incident_option` and `not_after_option`."""
     return tuple(getattr(settings, name) for name in ("incident_option", "not_after_option") if hasattr(settings, name))
+
+
+def _secrets_in(place: str, part: Any) -> Iterator[tuple[str, SecretRef]]:
+    parts: dict[str, Any] = {}
+    if isinstance(part, SecretRef):
+        yield place, part
+    elif isinstance(part, Named):
+        parts = {place: part.settings}
+    elif isinstance(part, Struct):
+        parts = {f"{place}.{name}": getattr(part, name) for name in part.__struct_fields__}
+    elif isinstance(part, Mapping):
+        parts = {f"{place}.{name}": one for name, one in part.items()}
+    elif isinstance(part, tuple):
+        parts = {f"{place}[{n}]": one for n, one in enumerate(part)}
+    for inner, one in parts.items():
+        yield from _secrets_in(inner, one)
+
+
+def to_config(data: Any) -> Config:
+    """The configuration of JSON as its types have it. This imports the adapters that it names.
+
+    Raises msgspec.ValidationError, or KeyError for an adapter that there is not.
+    """
+    config = convert(data, Config)
+
+    def settings(kind: str, name: str, its: Any) -> Any:
+        return convert(its, registry.load_adapter(kind, name).Settings)
+
+    def named(kind: str, one: Named) -> Named:
+        return Named(one.name, settings(kind, one.name, one.settings))
+
+    return replace(
+        config,
+        runner=named("runners", config.runner),
+        symptoms={name: settings("symptoms", name, its) for name, its in config.symptoms.items()},
+        store=named("stores", config.store),
+        scheduler=named("schedulers", config.scheduler),
+        channels={name: named("chats", channel) for name, channel in config.channels.items()},
+    )

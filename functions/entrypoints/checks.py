@@ -11,7 +11,6 @@ from msgspec.structs import replace
 
 from functions.application.observe import read_pause
 from functions.application.ports import Finding, finding_of_error
-from functions.config import secret_refs
 from functions.domain.model.codes import Mode
 from functions.domain.model.observations import Pause
 from functions.domain.model.runbooks import EvidenceJob, Runbook
@@ -45,10 +44,7 @@ def questions(ports: Adapters, labels: Mapping[str, str], timeout_s: float) -> l
     settings, runbooks = ports.config, ports.rules.runbooks.values()
     return [
         Question("Configuration", partial(configuration_checks.check_configuration, ports)),
-        *(
-            Question("Secrets", partial(configuration_checks.check_secret, place, secret))
-            for place, secret in secret_refs.secrets(settings)
-        ),
+        *(Question("Secrets", partial(configuration_checks.check_secret, place, secret)) for place, secret in settings.secrets),
         *(Question(settings.runner.name, partial(_check_job, ports, runbook, timeout_s), runbook.name) for runbook in runbooks),
         *(
             Question(settings.runner.name, partial(_check_evidence, ports, runbook.evidence, timeout_s), runbook.name)

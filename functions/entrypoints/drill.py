@@ -111,7 +111,7 @@ def _follow(ports: Adapters, url: str) -> Iterable[Leg]:
     cases = ports.match_alerts(parse(body))
     keys = [document_key(case) for case in cases]
     before = _generations(ports, [*keys, BUNDLE])
-    headers = sender.headers(ports.config.auth, body, ports.now())
+    headers = sender.headers(ports.config.grafana.auth, body, ports.now())
     began = ports.monotonic()
     webhook = _send(url.rstrip("/") + "/", body, headers)
     yield webhook

@@ -5,12 +5,15 @@ from __future__ import annotations
 import gc
 import os
 import sys
+from typing import TYPE_CHECKING
 
-from functions.config import secret_refs
 from functions.config.current import DEFAULT_PATH, current_config
 from functions.entrypoints import access
 from functions.runtime import logs
-from functions.runtime.errors import BadRequest, ConfigError
+from functions.runtime.errors import BadRequest, ConfigError, Denied, Unavailable
+
+if TYPE_CHECKING:
+    from functions.config.settings import Config
 
 LOCAL = "local"
 
@@ -27,7 +30,7 @@ def start() -> None:
         for problem in error.problems:
             sys.stderr.write(f"{problem}\n")
         raise SystemExit(2) from None
-    secret_refs.warn_of_unreadable(settings)
+    warn_of_unreadable_secrets(settings)
     access.warn_if_unguarded(os.environ.get("FUNCTION_TARGET", ""))
     # The garbage collector writes into whatever it looks at; what it leaves alone stays shared by all workers.
     os.register_at_fork(before=gc.freeze)
@@ -36,6 +39,20 @@ def start() -> None:
         if "--debug" in sys.argv:
             _run_local()
     _say_where()
+
+
+def warn_of_unreadable_secrets(settings: Config) -> None:
+    """A line of the log for each that can't be read. Without it the first refused alert would tell.
+
+    It is no reason not to start: the value may come later. sm:// is left out, since a start must not wait for a network.
+    """
+    for place, secret in settings.secrets:
+        if secret.reference.startswith("sm://"):
+            continue
+        try:
+            secret.read()
+        except (Denied, Unavailable) as error:
+            logs.event("WARNING", f"a secret can't be read: {place}: {error.detail}", remedy=getattr(error, "remedy", None))
 
 
 def _say_where() -> None:

@@ -49,7 +49,7 @@ def verify(request: Request) -> Response:
 
 def _read_wake_up(request: Request) -> object:
     """What the body has as `wake`; None for one that has nothing, such as Cloud Scheduler's."""
-    body = grafana.read_body(request.stream, request.content_length, current_config().max_body, request.headers)
+    body = grafana.read_body(request.stream, request.content_length, current_config().grafana.max_body, request.headers)
     try:
         content = json.loads(body)
     except (ValueError, RecursionError):

@@ -37,8 +37,8 @@ def webhook(request: Request) -> Response:
         settings = current_config()
         headers = dict(request.headers.items())  # each walk through Flask's own takes 10 microseconds
         with throttle.patience(request):
-            body = grafana.read_body(request.stream, request.content_length, settings.max_body, headers)
-        request_id = grafana.authenticate(settings.auth, headers, body, time.time())
+            body = grafana.read_body(request.stream, request.content_length, settings.grafana.max_body, headers)
+        request_id = grafana.authenticate(settings.grafana.auth, headers, body, time.time())
         alerts = grafana.parse(body)
     except BadRequest as error:
         _log_refusal(error)
@@ -73,7 +73,11 @@ def _handle_alerts(alerts: tuple[Alert, ...], request_id: str) -> IntakeResult:
 
     settings, adapters = current_config(), current_adapters()
     budget = Budget(adapters, adapters.monotonic() + settings.budget_s)
-    origin = Origin(request_id, adapters.now() + 2 * settings.auth.hmac.tolerance_s) if settings.auth.hmac else Origin()
+    origin = (
+        Origin(request_id, adapters.now() + 2 * settings.grafana.auth.hmac.tolerance_s)
+        if settings.grafana.auth.hmac
+        else Origin()
+    )
     return handle_notification(adapters, adapters.match_alerts(alerts), budget, origin)
 
 

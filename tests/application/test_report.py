@@ -150,7 +150,7 @@ def test_a_target_that_needs_no_label_is_asked_for_without_any_alert(mail: Stuck
     config = mail.ports.config
     book = config.rules.runbooks["mail-delivery"]
     fixed = replace(book, restart=replace(book.restart, options={"service": "mail-delivery"}, allow={}))
-    mail.ports = Adapters(replace(config, rules=replace(config.rules, runbooks={book.name: fixed})))
+    mail.ports = Adapters(replace(config, runbooks=(fixed,)))
     mail.rundeck.run_by_hand({"service": "mail-delivery"})
     found = report.compose(mail.ports, time.time(), 7)[0]
     assert [(one.runbook, one.month.by_hand) for one in found.runbooks] == [("mail-delivery", 1)]

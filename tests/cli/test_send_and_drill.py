@@ -83,7 +83,7 @@ def test_send_posts_what_grafana_would(here: Line, httpserver: HTTPServer) -> No
     assert "t: held (cooldown), incident i-1" in shown
     body = taken[0].get_data()
     assert body != json.loads(Path(FIRING).read_text())["request"]["body"].encode()
-    authenticate(here.ports.config.auth, dict(taken[0].headers), body, here.ports.now())
+    authenticate(here.ports.config.grafana.auth, dict(taken[0].headers), body, here.ports.now())
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,7 @@ def problems(text: str, *, on_cloud_run: bool = False) -> tuple[str, ...]:
 def test_what_is_required_is_enough_and_all_else_has_its_default():
     """The defaults are those of the design; durations are seconds, sizes are bytes."""
     read = parse_config(MINIMAL)
-    assert read.max_body == 8 * 1024 * 1024
+    assert read.grafana.max_body == 8 * 1024 * 1024
     assert read.budget_s == 8.0
     assert read.report is None
     assert read.own_options == ("unstick_incident", "unstick_not_after")
@@ -85,7 +85,7 @@ def test_what_is_required_is_enough_and_all_else_has_its_default():
 def test_the_repositorys_example_is_read_whole():
     """unstick.yaml is the design's example; each of its keys arrives where it belongs."""
     read = load_config(ROOT / "unstick.yaml")
-    assert read.auth == Auth(hmac=Hmac((SecretRef("env://GRAFANA_HMAC_SECRET"),)))
+    assert read.grafana.auth == Auth(hmac=Hmac((SecretRef("env://GRAFANA_HMAC_SECRET"),)))
     assert read.runner.name == "rundeck"
     assert read.runner_url == "http://127.0.0.1:4440"
     assert read.symptoms["rabbitmq"].password == SecretRef("env://RABBITMQ_PASSWORD")
@@ -114,7 +114,7 @@ def test_the_repositorys_example_is_read_whole():
 )
 def test_the_ways_in(written, auth):
     """Hmac without a timestamp by null, other schemes by name, and YAML's own idea of `no` stays out."""
-    assert parse_config(changed("{bearer: {tokens: [env://TOKEN]}}", written)).auth == auth
+    assert parse_config(changed("{bearer: {tokens: [env://TOKEN]}}", written)).grafana.auth == auth
 
 
 def test_rooms_of_google_cloud_and_chats_are_read_from_their_own_settings():
@@ -268,6 +268,9 @@ REFUSED = [
     (changed("{type: console}", "{}"), 7, "channels.console", "missing"),
     (changed("{type: console}", "{type: google_chat}"), 7, "channels.console", "missing"),
     (changed("channels: {console: {type: console}}", "channels: {}"), 7, "channels", "empty"),
+    (changed("channels: {console: {type: console}}", "channels: {console: console}"), 7, "channels.console", "value"),
+    (changed("{type: console}", "{type: }"), 7, "channels.console.type", "empty"),
+    (changed("{type: console}", "{type: [console]}"), 7, "channels.console.type", "unknown"),
     (changed(SYMPTOM, "    symptom: {kafka: {}}"), 12, f"{RB}.symptom.kafka", "unknown"),
     (changed(SYMPTOM, "    symptom: {}"), 12, f"{RB}.symptom", "value"),
     # channels that don't exist
@@ -340,6 +343,8 @@ REFUSED = [
     (MINIMAL + "    freeze: [{days: daily, from: '09:00', to: '10:00', zone: x}]", 13, f"{RB}.freeze[0].zone", "unknown"),
     # names and modes
     (MINIMAL + "    mode: automatic", 13, f"{RB}.mode", "value"),
+    (MINIMAL + "    mode: [auto]", 13, f"{RB}.mode", "value"),
+    (MINIMAL + "    mode:", 13, f"{RB}.mode", "empty"),
     (MINIMAL + "    mode: approve", 13, f"{RB}.mode", "together"),
     (MINIMAL + "    evidence: {job: J-1}", 13, f"{RB}.evidence.job", "together"),
     (MINIMAL + "    evidence: {job: e, options: {a: '${labels.x}'}}", 13, f"{RB}.evidence.options.a", "together"),
@@ -364,6 +369,7 @@ def test_a_mistake_has_its_line_place_kind_and_remedy(text, line, place, kind):
     begin = f"unstick.yaml:{line}: {place} "
     assert [one for one in reported if one.startswith(begin) and re.search(KINDS[kind], one.removeprefix(begin))], reported
     assert all(re.fullmatch(r"unstick\.yaml:\d+: .+(\.|\?) \S.*[.?]", one) for one in reported)
+    assert len(set(reported)) == len(reported)
 
 
 @pytest.mark.parametrize("key", ["store", "scheduler"])
@@ -649,7 +655,7 @@ def test_a_private_ca_is_a_key_of_each_system():
     text = text.replace("grafana: {", "grafana: {annotations: {url: https://g, token: env://G, ca: g}, ")
     read = parse_config(text)
     assert (read.runner.settings.ca, read.symptoms["rabbitmq"].ca) == ("/etc/ca.pem", "certificates")
-    assert (read.annotations.ca, read.channels["console"].settings.ca) == ("g", "s")
+    assert (read.grafana.annotations.ca, read.channels["console"].settings.ca) == ("g", "s")
 
 
 # --- what is made from the types -------------------------------------------------------------------------------------------
@@ -674,11 +680,11 @@ def test_every_key_of_the_file_is_explained():
 
     def silent(schema, place):
         for name, key in schema.get("properties", {}).items():
-            inner = (key.get("anyOf") or [key])[0]
+            inner = key.get("items", key)
             if not key.get("description"):
                 yield f"{place}.{name}"
-            if "format" not in inner.get("items", inner):  # its words are the key's
-                yield from silent(inner.get("items", inner), f"{place}.{name}")
+            if "format" not in inner:  # its words are the key's
+                yield from silent(inner, f"{place}.{name}")
 
     assert list(silent(configuration_page.documented(File), "")) == []
     assert list(silent(configuration_page.documented(registry.load_adapter("symptoms", "rabbitmq").Symptom), "")) == []

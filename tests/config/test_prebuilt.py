@@ -175,7 +175,7 @@ def test_what_looks_at_the_file_looks_at_the_file(started, tmp_path):
         lambda made: b'{"config":' * 20_000,
         lambda made: json.dumps([made]).encode(),
         lambda made: json.dumps(made | {"config": None}).encode(),
-        lambda made: json.dumps(made | {"config": made["config"] | {"max_body": "8MiB"}}).encode(),
+        lambda made: json.dumps(made | {"config": made["config"] | {"budget": "8s"}}).encode(),
         lambda made: json.dumps(made | {"config": made["config"] | {"store": {"name": "../logs", "settings": {}}}}).encode(),
         lambda made: json.dumps(made | {"config": made["config"] | {"store": {"name": "local", "settings": {}}}}).encode(),
         lambda made: json.dumps(made | {"config": made["config"] | {"signing_keys": [{"reference": "a literal"}]}}).encode(),

@@ -14,8 +14,8 @@ import pytest
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
-from functions.config import secret_refs
 from functions.config.loader import parse_config
+from functions.entrypoints.startup import warn_of_unreadable_secrets
 from functions.runtime import secrets
 from functions.runtime.errors import ConfigError, Denied, Unavailable
 from functions.runtime.secrets import SecretRef
@@ -322,7 +322,7 @@ def test_a_start_warns_of_secrets_that_are_not_there(manager, monkeypatch, capsy
     made["rundeck"]["token"] = REFERENCE
     monkeypatch.setenv("GRAFANA_HMAC_SECRET", "there")
     monkeypatch.setenv("RABBITMQ_PASSWORD", "")
-    secret_refs.warn_of_unreadable(parse_config(json.dumps(made)))
+    warn_of_unreadable_secrets(parse_config(json.dumps(made)))
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [(line["severity"], line["message"]) for line in lines] == [
         ("WARNING", "a secret can't be read: rabbitmq.password: env://RABBITMQ_PASSWORD is empty"),

@@ -14,7 +14,7 @@ from msgspec import Struct
 from msgspec.structs import fields
 
 from functions.config.formats import show_duration
-from functions.config.schema import describe, schema_of
+from functions.config.schema import describe, expand_adapters, schema_of
 from functions.config.settings import File
 from functions.runtime import registry
 from functions.runtime.text import languages
@@ -38,12 +38,15 @@ SECTIONS = {
 }
 ANY_TEXT = {"type": ["string", "number", "boolean"]}
 EDITOR: dict[str, dict[str, Any]] = {
+    "integer": {"type": "integer"},
+    "number": {"type": "number"},
+    "boolean": {"type": "boolean"},
     "text": {**ANY_TEXT, "minLength": 1},
     "optional-text": ANY_TEXT,
     "name": {**ANY_TEXT, "maxLength": 80},
     "template": {**ANY_TEXT, "minLength": 1, "maxLength": 1024},
-    "duration": {"pattern": r"^\d+(\.\d+)?\s?[smhd]?$"},
-    "size": {"pattern": r"^\d+\s?(B|KiB|MiB)?$"},
+    "duration": {"type": ["string", "number"], "pattern": r"^\d+(\.\d+)?\s?[smhd]?$"},
+    "size": {"type": ["string", "integer"], "pattern": r"^\d+\s?(B|KiB|MiB)?$"},
     "secret": {"pattern": "^(env|file|sm)://.+"},
     "base-url": {"format": "uri", "pattern": "^https?://"},
     "link": {"format": "uri"},
@@ -64,15 +67,20 @@ def _add_words(schema: dict[str, Any], struct: type) -> None:
     words = field_words(struct)
     for field in fields(struct):
         key = schema["properties"][field.encode_name]
-        inner = key["anyOf"][0] if "anyOf" in key else key.get("items") or key
+        inner = key.get("items") or key
         for part in _structs(field.type):
-            if "properties" in inner and "format" not in inner:
+            if _has_own_keys(inner):
                 _add_words(inner, part)
         key["description"] = words.get(field.name, "")
         default = _default(key)
         key.pop("default", None)
         if default is not None:
             key["default"] = default
+
+
+def _has_own_keys(part: dict[str, Any]) -> bool:
+    """Whether it is a struct that is written as a mapping of its fields."""
+    return "properties" in part and "format" not in part
 
 
 def _structs(hint: Any) -> Iterator[type]:
@@ -136,26 +144,13 @@ def _for_editors(part: Any) -> Any:
     if kind := part.get("adapters"):
         names = registry.adapter_names(kind.rpartition("/")[2])
         words = {"description": part["description"]} if "description" in part else {}
-        return words | (
-            {"oneOf": [_chat(name) for name in names]} if kind == "chats" else _one({n: _settings(kind, n) for n in names})
-        )
+        return words | expand_adapters(kind, {name: _settings(kind, name) for name in names})
     keys = {key: value if key in ("default", "enum", "required") else _for_editors(value) for key, value in part.items()}
     if isinstance(form := part.get("format"), str):
-        return {key: value for key, value in keys.items() if key != "format"} | EDITOR.get(form, {})
+        shown = {key: value for key, value in keys.items() if key != "format"} | EDITOR.get(form, {})
+        types = [shown["type"]] if isinstance(shown["type"], str) else shown["type"]
+        return {**shown, "type": [*types, "null"]} if "null" in part["type"] and "null" not in types else shown
     return keys
-
-
-def _one(settings: dict[str, Any]) -> dict[str, Any]:
-    return {"type": "object", "additionalProperties": False, "minProperties": 1, "maxProperties": 1, "properties": settings}
-
-
-def _chat(name: str) -> dict[str, Any]:
-    settings = _settings("chats", name)
-    return {
-        **settings,
-        "required": ["type", *settings["required"]],
-        "properties": {"type": {"const": name}, **settings["properties"]},
-    }
 
 
 # --- the page -------------------------------------------------------------------------------------------------------------
@@ -182,8 +177,8 @@ def _tables(title: str, schema: dict[str, Any]) -> Iterator[str]:
     prefix = "" if title == "The top of the file" else f"{title}."
     yield f"## {title}\n\n{said}{_table(schema, prefix.rstrip('.'))}"
     for name, key in schema["properties"].items():
-        mark, inner = ("[]", key["items"]) if "items" in key else ("", key["anyOf"][0] if "anyOf" in key else key)
-        if "properties" in inner and "format" not in inner:
+        mark, inner = ("[]", key["items"]) if "items" in key else ("", key)
+        if _has_own_keys(inner):
             yield from _tables(f"{prefix}{name}{mark}", inner)
 
 
@@ -199,12 +194,11 @@ def _table(schema: dict[str, Any], prefix: str) -> str:
 
 
 def _written(key: dict[str, Any], title: str) -> str:
-    inner = key["anyOf"][0] if "anyOf" in key else key
-    if "properties" in inner and "format" not in inner:
+    if _has_own_keys(key):
         return f"see {title}"
-    if "items" in key and "properties" in key["items"] and "format" not in key["items"]:
+    if _has_own_keys(key.get("items", {})):
         return f"a list of mappings, see {title}[]"
-    if isinstance(values := inner.get("additionalProperties"), dict) and "format" not in inner:
+    if isinstance(values := key.get("additionalProperties"), dict) and "format" not in key:
         return f"name: {describe(values)}"
     return describe(key)
 

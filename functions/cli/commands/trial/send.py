@@ -58,7 +58,7 @@ def send(
         return
     if restamp:
         recorded = notifications.restamped(recorded, time.time())
-    headers = sender.headers(settings.auth, recorded.body, time.time(), way or "")
+    headers = sender.headers(settings.grafana.auth, recorded.body, time.time(), way or "")
     began = time.monotonic()
     response = http_client.request("webhook", "POST", url, timeout_s=timeout_s, headers=headers, body=recorded.body)
     took_s = time.monotonic() - began

@@ -1,0 +1,156 @@
+"""What only several keys of unstick.yaml together tell.
+
+The file may have mistakes of other kinds: what is wrong by itself is left out, and all else is checked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeVar
+
+from functions.application.decoding import convert
+from functions.config.schema import Schema, adapter_schema, file_schema
+from functions.config.settings import own_options
+from functions.config.validation import read
+from functions.config.yaml_tree import Path
+from functions.domain.decisions.matching import HOLDER_HOST, template_labels
+from functions.domain.model.codes import Mode
+from functions.domain.model.runbooks import EvidenceJob, Restart, Runbook
+from functions.domain.texts.patterns import full_match
+from functions.runtime import registry
+
+T = TypeVar("T")
+Mistakes = Iterator[tuple[Path, str, str]]
+"""(place, what is wrong there, how to fix it)."""
+
+
+def find_inconsistencies(top: Mapping[str, Any], wrong: set[Path], *, on_cloud_run: bool) -> Mistakes:
+    """What is wrong between the keys of the file. `wrong`: the places that are wrong by themselves."""
+    yield from _check_top(top, wrong, on_cloud_run=on_cloud_run)
+    lists: list[Path] = [("notify",), ("report", "channels")]
+    own, restarting, names = _own_options(top, wrong), _restarting_jobs(top), dict[str, int]()
+    for n, raw in enumerate(_list(top, "runbooks")):
+        here: Path = ("runbooks", n)
+        lists += [(*here, key) for key in ("notify", "escalate", "escalate_further")]
+        runbook = _convert_rest(raw, here, wrong, file_schema()["properties"]["runbooks"]["items"], Runbook)
+        if runbook is None:
+            continue
+        if (first := names.setdefault(runbook.name, n)) != n:
+            yield (*here, "name"), "is the name of another runbook too", f"Rename it; the first is runbooks[{first}]"
+        for place, what, remedy in _check_runbook(runbook, top, own, restarting):
+            yield (*here, *place), what, remedy
+    for place in lists:
+        yield from _check_channels(top, place)
+
+
+def _at(value: Any, *place: str | int) -> Any:
+    """What stands at a place; None where nothing does."""
+    for part in place:
+        in_list = isinstance(part, int) and isinstance(value, list)
+        value = value[part] if in_list else value.get(part) if isinstance(value, dict) else None
+    return value
+
+
+def _list(value: Any, *place: str | int) -> list[Any]:
+    """The list at a place; an empty one where there is none."""
+    there = _at(value, *place)
+    return there if isinstance(there, list) else []
+
+
+def _convert_rest(raw: Any, here: Path, wrong: set[Path], schema: Schema, kind: type[T]) -> T | None:
+    """What stands there without what is wrong in it; None where too little is left."""
+
+    def keep(value: Any, place: Path) -> Any:
+        if isinstance(value, dict):
+            return {key: keep(one, (*place, key)) for key, one in value.items() if (*place, key) not in wrong}
+        if isinstance(value, list):
+            return [keep(one, (*place, n)) for n, one in enumerate(value) if (*place, n) not in wrong]
+        return value
+
+    try:
+        return None if here in wrong else convert(read(keep(raw, here), schema), kind)
+    except (ValueError, KeyError):  # of msgspec; a freeze window or symptom that lost a key
+        return None
+
+
+# --- the top of the file ----------------------------------------------------------------------------------------------------
+
+
+def _check_top(top: Mapping[str, Any], wrong: set[Path], *, on_cloud_run: bool) -> Mistakes:
+    runners, symptoms = registry.adapter_names("runners"), registry.adapter_names("symptoms")
+    if sum(name in top for name in runners) != 1:
+        yield (), "names no runner or several", f"Add exactly one of {', '.join(runners)}"
+    if not any(name in top for name in symptoms):
+        yield (), "names no symptom", f"Add one of {', '.join(symptoms)}"
+    auth = _at(top, "grafana", "auth")
+    if isinstance(auth, dict) and not any(auth.values()) and not any(place[:2] == ("grafana", "auth") for place in wrong):
+        yield ("grafana", "auth"), "lets nobody in", "Add at least one of hmac, basic and bearer"
+    for key in ("store", "scheduler"):
+        if on_cloud_run and _at(top, key, "local") is not None:
+            remedy = "Use cloud_storage for the store, cloud_tasks for the scheduler"
+            yield (key,), "is local, and Cloud Run keeps no files", remedy
+
+
+def _check_channels(top: Mapping[str, Any], place: Path) -> Mistakes:
+    channels = _at(top, "channels")
+    known = channels if isinstance(channels, dict) else {}
+    for n, name in enumerate(_list(top, *place)):
+        if isinstance(name, str) and name not in known:
+            remedy = f"Known: {', '.join(known) or 'none'}; add it to `channels:` or fix the name"
+            yield (*place, n), "names no channel", remedy
+
+
+def _own_options(top: Mapping[str, Any], wrong: set[Path]) -> tuple[str, ...]:
+    for name in registry.adapter_names("runners"):
+        if name in top:
+            settings = registry.load_adapter("runners", name).Settings
+            return own_options(_convert_rest(top[name], (name,), wrong, adapter_schema("runners", name), settings))
+    return ()
+
+
+def _restarting_jobs(top: Mapping[str, Any]) -> set[str]:
+    """The jobs that any runbook restarts something with, in small letters."""
+    jobs = [_at(runbook, "restart", "job") for runbook in _list(top, "runbooks")]
+    return {job.lower() for job in jobs if isinstance(job, str)}
+
+
+# --- a runbook --------------------------------------------------------------------------------------------------------------
+
+
+def _check_runbook(runbook: Runbook, top: Mapping[str, Any], own: tuple[str, ...], restarting: set[str]) -> Mistakes:
+    symptom, verify = runbook.symptom, runbook.verify
+    if runbook.mode is Mode.APPROVE and not _at(top, "public_url"):
+        yield ("mode",), "is approve, and approval links have no address", "Add `public_url:`"
+    if symptom.kind not in top:
+        yield ("symptom",), "can't be observed", f"Add `{symptom.kind}:` with its address at the top of the file"
+    find_mistakes = getattr(registry.load_adapter("symptoms", symptom.kind), "find_mistakes", None)
+    for key, what, remedy in find_mistakes(symptom) if find_mistakes else ():
+        yield ("symptom", symptom.kind, key), what, remedy
+    yield from _check_options("restart", runbook.restart, own)
+    if runbook.evidence is not None:
+        yield from _check_options("evidence", runbook.evidence, own)
+        if runbook.evidence.job.lower() in restarting:
+            remedy = "Name a job that only reads (docs/evidence.md): its runs would be taken for restarts"
+            yield ("evidence", "job"), "is a job that restarts something", remedy
+    if runbook.recovered.max_messages > symptom.max_messages:
+        remedy = "Lower it: what counts as stuck must not count as recovered"
+        yield ("recovered", "max_messages"), "is more than the symptom's max_messages", remedy
+    for name, value_s in (("first", verify.first_s), ("every", verify.every_s), ("patience", verify.patience_s)):
+        if value_s > verify.within_s:
+            yield ("verify", name), "is longer than within", "Raise `within`, or shorten it"
+
+
+def _check_options(key: str, job: Restart | EvidenceJob, own: tuple[str, ...]) -> Mistakes:
+    for name, template in job.options.items():
+        here = (key, "options", name)
+        if name in own:
+            yield here, "is an option that Unstick sets by itself", "Remove it here; the job must have it"
+        taken = "a host" if template == HOLDER_HOST else "a label's value" if template_labels(template) else ""
+        if taken and name not in job.allow:
+            remedy = f"Add `allow: {{{name}: '[a-z0-9-]{{1,40}}'}}` with what the job can take"
+            yield here, f"takes {taken} that no pattern limits", remedy
+        if not taken and name in job.allow and not full_match(job.allow[name], template):
+            yield here, "is not what its own pattern in `allow` takes", "Fix the value or the pattern"
+    for name in job.allow.keys() - job.options.keys():
+        options = ", ".join(job.options) or "none"
+        yield (key, "allow", name), "limits an option that this runbook does not set", f"Options: {options}"
