@@ -24,20 +24,6 @@ def load_config(path: str | Path, *, on_cloud_run: bool | None = None) -> Config
     return parse_config(_read(path), name=Path(path).name, on_cloud_run=here if on_cloud_run is None else on_cloud_run)
 
 
-def find_new_defaults(path: str | Path) -> list[tuple[str, str]]:
-    """(place, what is new) of each key that the file leaves out and whose default has changed."""
-    top = parse_yaml(_read(path)).value
-    runbooks = top.get("runbooks") if isinstance(top, dict) else None
-    changed = [
-        (f"runbooks[{n}].mode", "is left out, so it is observe (before: auto)")
-        for n, runbook in enumerate(runbooks or ())
-        if isinstance(runbook, dict) and "mode" not in runbook
-    ]
-    if isinstance(top, dict) and "time_zone" not in top and top.get("language", "en") == "en":
-        changed.append(("time_zone", "is left out, so it is UTC (before: Asia/Tokyo)"))
-    return changed
-
-
 def _read(path: str | Path) -> str:
     try:
         return Path(path).read_text(encoding="utf-8-sig")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import yaml
 from msgspec import Struct, field
 
 MAX_CHARACTERS = 1024 * 1024
@@ -47,8 +48,6 @@ class Tree(Struct, frozen=True):
 
 def parse_yaml(text: str) -> Tree:
     """Parse the text of a file. A tree with mistakes may lack what they are about."""
-    import yaml  # 13 ms; only the process that starts reads the file
-
     if len(text) > MAX_CHARACTERS:
         return _refuse(f"has more than {MAX_CHARACTERS} characters", "Give each team a function of its own")
     try:
@@ -64,7 +63,7 @@ def parse_yaml(text: str) -> Tree:
     if root is None:
         return _refuse("is empty", "Begin with the example in docs/configuration.md")
     tree = Tree({}, {(): 1})
-    value = _Reader(yaml, tree).read(root, (), 0)
+    value = _Reader(tree).read(root, (), 0)
     return Tree(value, tree.lines, tree.mistakes)
 
 
@@ -75,8 +74,7 @@ def _refuse(what: str, remedy: str, line: int = 1) -> Tree:
 class _Reader:
     """Turns YAML's nodes into values; counts them, since an alias is free to write."""
 
-    def __init__(self, yaml: Any, tree: Tree) -> None:
-        self.yaml = yaml
+    def __init__(self, tree: Tree) -> None:
         self.tree = tree
         self.left = MAX_NODES
 
@@ -87,12 +85,12 @@ class _Reader:
                 self.tree.report(path, "is nested too deeply, or repeats itself by aliases too often", "Write it out")
             self.left = -MAX_NODES
             return None
-        if isinstance(node, self.yaml.MappingNode) and node.tag == "tag:yaml.org,2002:map":
+        if isinstance(node, yaml.MappingNode) and node.tag == "tag:yaml.org,2002:map":
             return self._mapping(node, path, depth)
-        if isinstance(node, self.yaml.SequenceNode) and node.tag == "tag:yaml.org,2002:seq":
+        if isinstance(node, yaml.SequenceNode) and node.tag == "tag:yaml.org,2002:seq":
             self.tree.lines.update({(*path, n): item.start_mark.line + 1 for n, item in enumerate(node.value)})
             return [self.read(item, (*path, n), depth + 1) for n, item in enumerate(node.value)]
-        if isinstance(node, self.yaml.ScalarNode) and node.tag in _PLAIN_TAGS:
+        if isinstance(node, yaml.ScalarNode) and node.tag in _PLAIN_TAGS:
             return None if node.tag.endswith(":null") else node.value
         self.tree.report(path, "has a tag (`!...`)", "Remove the tag; values that begin with `!` go in quotes")
         return None
@@ -101,9 +99,9 @@ class _Reader:
         mapping: dict[str, Any] = {}
         for key, value in node.value:
             line = key.start_mark.line + 1
-            name = key.value if isinstance(key, self.yaml.ScalarNode) else "?"
+            name = key.value if isinstance(key, yaml.ScalarNode) else "?"
             here = (*path, name)
-            if not isinstance(key, self.yaml.ScalarNode) or key.tag == "tag:yaml.org,2002:merge":
+            if not isinstance(key, yaml.ScalarNode) or key.tag == "tag:yaml.org,2002:merge":
                 remedy = "Write the keys out; an alias may stand for a whole value only"
                 self.tree.report(here, "is not a plain key", remedy, line)
             elif name in mapping:

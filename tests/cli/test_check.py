@@ -39,11 +39,13 @@ def test_all_is_well(here: Line) -> None:
 
 
 def test_a_default_that_changed_is_pointed_out(here: Line) -> None:
-    """Who relied on `mode: auto` learns before the night that the runbook only observes."""
+    """Who relied on `mode: auto` learns before the night that the runbook only observes, and that times are UTC's."""
     book = runbook("mail-delivery")
     del book["mode"]
-    here.configured(book)
+    path = here.configured(book)
+    path.write_text(path.read_text().replace("time_zone: UTC\n", ""))
     lines = found(here, *MAIL, code=0)
+    assert "before: Asia/Tokyo" in lines["Configuration: time_zone"]["detail"]
     assert lines["Configuration: runbooks[0].mode"]["ok"] is None
     assert "before: auto" in lines["Configuration: runbooks[0].mode"]["detail"]
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from functions.config.current import current_config
 from functions.config.formats import read_days, read_duration, show_duration
-from functions.config.loader import find_new_defaults, load_config, parse_config
+from functions.config.loader import load_config, parse_config
 from functions.config.settings import Auth, Basic, Bearer, Config, File, Hmac, Named, Report
 from functions.domain.model.codes import Mode
 from functions.domain.model.runbooks import Freeze, Limits, Matcher, Recovered, Restart, Runbook, Symptom, Verify
@@ -626,18 +626,6 @@ def test_reading_a_file_loads_no_client():
     )
     done = subprocess.run([sys.executable, "-c", code], input=MINIMAL, capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.splitlines() == ["[]"]
-
-
-# --- defaults that changed --------------------------------------------------------------------------------------------------
-
-
-def test_a_file_that_relied_on_an_old_default_is_told(tmp_path):
-    """`mode` was auto and `time_zone` Asia/Tokyo; `check` names each place that left them out."""
-    path = tmp_path / "unstick.yaml"
-    path.write_text(MINIMAL, encoding="utf-8")
-    assert [place for place, _ in find_new_defaults(path)] == ["runbooks[0].mode", "time_zone"]
-    path.write_text(MINIMAL + "    mode: auto\ntime_zone: UTC\n", encoding="utf-8")
-    assert find_new_defaults(path) == []
 
 
 def test_the_time_zone_follows_the_language():

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 from msgspec.structs import asdict
 
 from functions.application.ports import Finding
 from functions.cli import output
-from functions.config import loader
+from functions.config.yaml_tree import parse_yaml
 from functions.entrypoints import checks
 from functions.entrypoints.checks import Line
 
@@ -45,8 +47,15 @@ def check(*, config_path: str, as_json: bool, timeout_s: float, labels: tuple[st
 
 
 def _find_new_defaults(config_path: str) -> list[Line]:
-    """What the file leaves out and gets differently since the default changed."""
-    changed = loader.find_new_defaults(config_path)
+    """What the file, which has no mistakes, leaves out and gets differently since the default changed."""
+    top = parse_yaml(Path(config_path).read_text(encoding="utf-8-sig")).value
+    changed = [
+        (f"runbooks[{n}].mode", "is left out, so it is observe (before: auto)")
+        for n, runbook in enumerate(top.get("runbooks", ()))
+        if "mode" not in runbook
+    ]
+    if "time_zone" not in top and top.get("language", "en") == "en":
+        changed.append(("time_zone", "is left out, so it is UTC (before: Asia/Tokyo)"))
     return [Line("Configuration", Finding(key, ok=None, detail=what, remedy="Write the key out.")) for key, what in changed]
 
 

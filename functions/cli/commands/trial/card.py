@@ -8,10 +8,8 @@ import click
 from msgspec.structs import replace
 
 from functions.application.intake import group_by_document
-from functions.bootstrap import name_queue
 from functions.cli import notifications, output, sample_cards, simulation
 from functions.domain.cards.card import KINDS
-from functions.domain.decisions import matching
 from functions.domain.model.codes import Reason
 from functions.domain.model.messages import Card
 from functions.runtime.registry import adapter_names, load_adapter
@@ -74,7 +72,7 @@ def _cards(
     recorded = notifications.read(file)
     alerts = notifications.parsed(recorded)
     rules = replace(ports.rules, language=language or ports.rules.language)
-    groups = group_by_document(matching.match_alerts(rules, ports.config.runner_url, alerts, name_queue))
+    groups = group_by_document(ports.match_alerts(alerts))
     at = simulation.recorded_at(recorded.at, alerts)
     cause = Reason(reason) if reason else None
     if kind == "bundle":

@@ -7,11 +7,10 @@ import time
 import click
 
 from functions.application.intake import group_by_document
-from functions.bootstrap import Adapters, name_queue
+from functions.bootstrap import Adapters
 from functions.cli import notifications, observations, output, simulation
 from functions.cli.notifications import Recorded
 from functions.cli.simulation import Observe, SimulatedDecision
-from functions.domain.decisions import matching
 from functions.domain.model.observations import ExecutionHistory, Observation, Pause, QueueSnapshot, Storm
 
 ACTIONS = {
@@ -79,10 +78,9 @@ def simulate(
 def _decide(ports: Adapters, recorded: Recorded, observe: Observe, *, real_time: bool) -> tuple[float, list[SimulatedDecision]]:
     alerts = notifications.parsed(recorded)
     at = ports.now() if real_time else simulation.recorded_at(recorded.at, alerts)
-    settings = ports.config
-    targets = group_by_document(matching.match_alerts(settings.rules, settings.runner_url, alerts, name_queue))
+    targets = group_by_document(ports.match_alerts(alerts))
     with output.progress(f"reading the systems for {recorded.name}", len(targets)) as advance, output.logs_to_stderr():
-        return at, simulation.decide_notification(settings, alerts, at, observe, advance)
+        return at, simulation.decide_notification(ports.config, alerts, at, observe, advance)
 
 
 def _print(decision: SimulatedDecision, at: float) -> None:
