@@ -185,14 +185,15 @@ def judge_recovery(
 ) -> QueueState:
     """Check the queue `age_s` after the restart ended, and return it with its new verdict.
 
-    Only figures of after the end count, each once: of what is behind, the time of the figures is that of the check.
+    Only figures of after the end count, each once: the time of the figures is that of the check, however long the process took
+    to get here, and of what is behind the time of the samples.
     Checks are timed by the runner's clock, `ahead_s` ahead of ours, since two checks may come from machines whose clocks differ.
     The runner's clock is known to the second.
     """
     if isinstance(seen, Unknown):
         return replace(watched, verdict=Verdict.UNKNOWN, well_at=None)
-    at, age_s = float(round(seen.at - seen.behind_s + ahead_s)), age_s - seen.behind_s
-    if seen.behind_s and (age_s <= 0 or at <= (watched.looked_at or 0.0)):
+    at, age_s = float(round(seen.at - seen.behind_s + ahead_s)), age_s - (now - seen.at) - seen.behind_s
+    if age_s <= 0 or (seen.behind_s and at <= (watched.looked_at or 0.0)):
         return watched
     consumers = _count_new_consumers(seen, watched, age_s)
     acks = seen.acks if age_s >= SETTLED_S else None

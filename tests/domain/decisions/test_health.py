@@ -426,3 +426,12 @@ def test_movement_is_dated_to_the_look_before_it_on_one_clock():
     second = judge_recovery(BOOK, sighting(40, at=ahead_at), first, age_s=92.0, now=ahead_at, ahead_s=-45.0)
     assert second.moved_at == NOW
     assert not is_moving(BOOK, second, NOW + BOOK.verify.patience_s)
+
+
+@pytest.mark.parametrize("behind_s", [0.0, 5.0])
+def test_figures_of_before_the_end_do_not_count_however_long_the_process_took(behind_s):
+    """I5: a process was frozen between its look and its step, and the restart ended in between."""
+    before_the_end = replace(sighting(0, at=NOW - 25.0, ids=NEW), behind_s=behind_s)
+    assert judge_recovery(BOOK, before_the_end, WATCHED, age_s=20.0, now=NOW) == WATCHED
+    after_the_end = replace(before_the_end, at=NOW - 5.0)
+    assert judge_recovery(BOOK, after_the_end, WATCHED, age_s=20.0, now=NOW).well_at is not None

@@ -118,16 +118,16 @@ def _looked_at_too_often(world: World) -> list[Violation]:
     """Wake-ups look at a target `every` apart, and a few times more where something changes.
 
     Alerts that were handed over don't count: where processes are killed, a list of them is delivered until it gets through.
-    Each webhook may create a wake-up of its own, beside its observation. People who approve several targets at the same moment,
-    or want them restarted, have these contend for storm slots; each slot that one takes has the others decide anew.
+    Each webhook may create a wake-up of its own, beside its observation. Several targets that are decided at the same moment
+    contend for storm slots; each slot that one takes has the others decide anew.
     """
     more = MORE_LOOKS if is_steady(world) else MORE_LOOKS_AFTER_FAULTS
-    presses = [at for asked in world.asked.values() for at, by in asked if by.startswith(("approval", "restart again"))]
+    slots = [at for at, key, _ in world.saved if key == "storm"]
     paced = WINDOW_S / world.rules.runbooks["mail"].verify.every_s + more
     found = []
     for target, asked in world.asked.items():
         looks = [at for at, by in asked if by.startswith("wake-up")]
-        others = [at for at, by in asked if by.startswith("webhook")] + presses
+        others = [at for at, by in asked if by.startswith("webhook")] + slots
         first = 0
         for number, at in enumerate(looks):
             while looks[first] <= at - WINDOW_S:
