@@ -119,10 +119,11 @@ def _looked_at_too_often(world: World) -> list[Violation]:
 
     Alerts that were handed over don't count: where processes are killed, a list of them is delivered until it gets through.
     Each webhook may create a wake-up of its own, beside its observation. Several targets that are decided at the same moment
-    contend for storm slots; each slot that one takes has the others decide anew.
+    contend for storm slots, above all those that people allow together; each slot that one takes has the others decide anew.
     """
     more = MORE_LOOKS if is_steady(world) else MORE_LOOKS_AFTER_FAULTS
     slots = [at for at, key, _ in world.saved if key == "storm"]
+    slots += [at for asked in world.asked.values() for at, by in asked if by.startswith(("approval", "restart again"))]
     paced = WINDOW_S / world.rules.runbooks["mail"].verify.every_s + more
     found = []
     for target, asked in world.asked.items():
