@@ -17,10 +17,11 @@ from functions.application.intake import hand_over, handle_notification
 from functions.config.current import current_config
 from functions.config.settings import Auth, Bearer, Hmac
 from functions.domain.decisions import matching
+from functions.domain.decisions.messages import to_alert_ref
 from functions.domain.decisions.step import REQUESTS_KEPT
-from functions.domain.model.codes import FIRST_VERSION, Action, Phase, Reason
+from functions.domain.model.codes import FIRST_VERSION, Action, Ending, Phase, Reason
 from functions.domain.model.events import AlertsReceived, Origin, Start
-from functions.domain.model.incidents import Document
+from functions.domain.model.incidents import Document, Outcome
 from functions.domain.model.observations import Pause
 from functions.runtime.secrets import SecretRef
 from tests.support.unstick_process import alert, notification, signed
@@ -64,6 +65,15 @@ def test_a_copy_restarts_nothing_after_its_incident_was_held():
     ended = replace(joined.document, incident=None, due=None)
     assert not starts(moved(ended, replace(alerted(), origin=Origin("r2", NOW + 600))))
     assert starts(moved(ended, replace(alerted(), origin=Origin("r3", NOW + 600))))
+
+
+def test_a_copy_speaks_of_the_incident_that_its_alert_came_to():
+    """Fifty at once, and the last is decided when the restart has already helped: all are answered with one incident."""
+    recovered = Outcome("inc-1", Ending.RECOVERED, None, NOW, (to_alert_ref(case()),))
+    ended = document(outcomes=(recovered,), requests={"r1": NOW + 600})
+    again = moved(ended, replace(alerted(incident="inc-2"), origin=Origin("r1", NOW + 600)))
+    assert again.reply is not None
+    assert (again.document, again.reply.incident, again.reply.reason) == (ended, "inc-1", Reason.DUPLICATE)
 
 
 def test_a_copy_fires_nothing_that_is_resolved():

@@ -46,6 +46,7 @@ from functions.domain.model.events import (
     Event,
     EvidenceStarted,
     MessagesDelivered,
+    Reply,
     RestartWanted,
     Resumed,
     StartResult,
@@ -178,7 +179,7 @@ def _on_request(document: Document, event: AlertsReceived, context: StepContext)
     """Take in the alerts, unless the same signed request was taken in before: a copy decides nothing."""
     origin, requests = event.origin, document.requests
     if requests.get(origin.id, 0.0) > context.at:
-        return Step(document, reply=reply_for_alerts(document, event, event.cases[0], Action.HELD, Reason.DUPLICATE))
+        return Step(document, reply=_reply_for_duplicate(document, event, event.cases[0]))
     result = _on_alerts(document, event, context)
     if not origin.id or not new_alerts(document, event.cases):
         return result
@@ -206,12 +207,9 @@ def _on_alerts(document: Document, event: AlertsReceived, context: StepContext) 
             if result.reply
             else replace(result, reply=reply_for_alerts(document, event, first, Action.HELD, Reason.NOT_FIRING))
         )
-    carried = _alerts_of_outcomes(document)
-    new = _without(carried, firing)
+    new = _without(_alerts_of_outcomes(document), firing)
     if not new:
-        reply = reply_for_alerts(document, event, firing[0], Action.HELD, Reason.DUPLICATE)
-        outcome = carried.find(firing[0])
-        return Step(document, reply=replace(reply, incident=outcome.incident) if outcome else reply)
+        return Step(document, reply=_reply_for_duplicate(document, event, firing[0]))
     if document.incident is not None and is_over(document.incident, context.rules):
         document = stop_observing(document, document.incident, context.rules, context.at)
     incident_before = document.incident or _new_incident(event, new[0], context)
@@ -221,6 +219,13 @@ def _on_alerts(document: Document, event: AlertsReceived, context: StepContext) 
     else:
         result = run_phase(document, incident, context)
     return _tell_left_out(result, event, new[0], event.left_out + left_out, context)
+
+
+def _reply_for_duplicate(document: Document, event: AlertsReceived, case: MatchedAlert) -> Reply:
+    """It names the incident that the alert came to, over or not."""
+    reply = reply_for_alerts(document, event, case, Action.HELD, Reason.DUPLICATE)
+    outcome = _alerts_of_outcomes(document).find(case)
+    return replace(reply, incident=outcome.incident) if outcome else reply
 
 
 def _tell_left_out(result: Step, event: AlertsReceived, case: MatchedAlert, count: int, context: StepContext) -> Step:
