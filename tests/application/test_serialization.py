@@ -64,6 +64,7 @@ WATCHED = QueueState(
     (Holder("10.0.3.7", "mail-worker-2", 1, NOW),),
     9,
     8,
+    12.5,
 )
 INCIDENT = Incident(
     "inc-1",

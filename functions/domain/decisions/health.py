@@ -193,7 +193,10 @@ def judge_recovery(
     if isinstance(seen, Unknown):
         return replace(watched, verdict=Verdict.UNKNOWN, well_at=None)
     at, age_s = float(round(seen.at - seen.behind_s + ahead_s)), age_s - (now - seen.at) - seen.behind_s
-    if age_s <= 0 or (seen.behind_s and at <= (watched.looked_at or 0.0)):
+    # Clocks of machines differ, and the runner's may not be known now: the sample's own time tells whether it was seen before.
+    sample_at = seen.depth_samples[-1][0] if seen.behind_s and seen.depth_samples else None
+    known = at <= (watched.looked_at or 0.0) or (sample_at is not None and sample_at == watched.sample_at)
+    if age_s <= 0 or (seen.behind_s and known):
         return watched
     consumers = _count_new_consumers(seen, watched, age_s)
     acks = seen.acks if age_s >= SETTLED_S else None
@@ -213,6 +216,7 @@ def judge_recovery(
         moved_at=before_at if fell or acked else watched.moved_at,
         well_at=well_at,
         looked_at=at,
+        sample_at=sample_at,
     )
     since_s = min(age_s, now - seen.behind_s - watched.joined_at)
     return replace(looked, verdict=_verdict(runbook, looked, well=well, since_s=since_s, at=at))

@@ -64,6 +64,8 @@ class QueueState(Struct, frozen=True):
     """and how large these were together."""
     head_bytes: int | None = None
     """The size of the oldest ready message, where it is known."""
+    sample_at: float | None = None
+    """The time of its newest sample at the last check, on the clock of who took it, if its figures are only as new as that."""
 
 
 class PastAttempt(Struct, frozen=True):

@@ -210,6 +210,8 @@ def looked(*looks: tuple[float, QueueSnapshot | Unknown], before: QueueSnapshot 
     for age_s, seen in looks:
         at = NOW + age_s
         fresh = seen if isinstance(seen, Unknown) else replace(seen, at=at)
+        if not isinstance(fresh, Unknown) and fresh.behind_s:
+            fresh = replace(fresh, depth_samples=((at - fresh.behind_s, fresh.depth),))
         watched = judge_recovery(BOOK, fresh, watched, age_s=age_s, now=at)
     return watched
 
@@ -435,3 +437,13 @@ def test_figures_of_before_the_end_do_not_count_however_long_the_process_took(be
     assert judge_recovery(BOOK, before_the_end, WATCHED, age_s=20.0, now=NOW) == WATCHED
     after_the_end = replace(before_the_end, at=NOW - 5.0)
     assert judge_recovery(BOOK, after_the_end, WATCHED, age_s=20.0, now=NOW).well_at is not None
+
+
+def test_a_sample_that_is_shown_again_is_no_second_check_whatever_the_clocks_say():
+    """I5: another machine, whose clock is 45 s ahead, sees the sample of the first check; Rundeck's clock can't be read."""
+    shown = replace(sighting(0, at=NOW, ids=NEW), behind_s=5.0)
+    first = judge_recovery(BOOK, shown, WATCHED, age_s=30.0, now=NOW)
+    assert first.well_at is not None
+    assert judge_recovery(BOOK, replace(shown, at=NOW + 45.0), first, age_s=75.0, now=NOW + 45.0) == first
+    newer = replace(shown, at=NOW + 60.0, depth_samples=((NOW + 15.0, 0),))
+    assert judge_recovery(BOOK, newer, first, age_s=90.0, now=NOW + 60.0).looked_at != first.looked_at
