@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import signal
 import threading
 import time
@@ -30,6 +31,7 @@ FAST = {"first": "1s", "every": "1s", "patience": "20s", "within": "40s"}
 AFTER_THE_FLOOD = FAST | {"first": "12s"}
 """Longer than a flood takes: what comes after the outcome is told as an incident of its own."""
 STORM = 3
+MOST_BUNDLES = 3
 Answers = list[tuple[int, dict[str, Any]]]
 
 
@@ -159,8 +161,9 @@ def test_many_targets_are_a_storm(fleet, targets):
     assert 1 <= len(restarted) <= STORM
     assert {service for service, ended in fleet.endings().items() if "recovered" in ended} == set(restarted)
     bundles = [card.splitlines()[0] for card in fleet.unstick.cards("too_many_targets")]
-    assert len(bundles) == 1, bundles
-    assert f"{targets - len(restarted)} targets" in bundles[0]
+    told = [int(found[0]) for bundle in bundles if (found := re.search(r"\d+(?= targets? )", bundle))]
+    # On a busy machine the last may come after the first ones' time to wait for others is over.
+    assert (len(bundles) <= MOST_BUNDLES, sum(told)) == (True, targets - len(restarted)), bundles
 
 
 @pytest.mark.parametrize("kills", [3, pytest.param(12, marks=pytest.mark.long)])
