@@ -217,7 +217,7 @@ def _told_of_suspicions(world: World, records: list[Archive]) -> list[Violation]
         and not record.incident.told
         and not record.incident.attempt
     ]
-    posted = {card.incident for _, _, card in world.chat.posts if card.kind == "held"}
+    posted = {card.incident: at for at, _, card in world.chat.posts if card.kind == "held"}
     alerts: dict[str, list[Answered]] = {}
     for answer in world.answered:
         for reply in answer.replies:
@@ -225,7 +225,10 @@ def _told_of_suspicions(world: World, records: list[Archive]) -> list[Violation]
     return found + [
         Violation("quiet", f"{incident} was a suspicion of a queue that moves, and was told")
         for incident in posted & alerts.keys()
-        if all(answer.alert.is_suspicion and _is_gone(answer, incident) for answer in alerts[incident])
+        if all(
+            answer.alert.is_suspicion and _is_gone(answer, incident) and posted[incident] >= answer.asked_at
+            for answer in alerts[incident]
+        )
     ]
 
 
