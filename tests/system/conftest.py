@@ -12,18 +12,18 @@ from tests.support.broker import Broker
 from tests.support.needs import need
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def rabbitmq_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    """One broker for all tests of this folder, and no longer: it keeps a core busy; each test has queues of its own name."""
+    """One broker for all tests of a run; each test has queues of its own name."""
     need("rabbitmq-server")
     with brokers.broker(Path(tmp_path_factory.mktemp("broker"))) as made:
         yield made
 
 
-@pytest.fixture
-def rabbitmq_without_statistics(tmp_path: Path) -> Iterator[Broker]:
+@pytest.fixture(scope="session")
+def rabbitmq_without_statistics(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     need("rabbitmq-server")
-    with brokers.broker(tmp_path, statistics=False) as made:
+    with brokers.broker(Path(tmp_path_factory.mktemp("broker-without-statistics")), statistics=False) as made:
         yield made
 
 

@@ -230,7 +230,6 @@ def test_without_statistics_the_depth_is_live_and_consumers_are_not_known(rabbit
     assert found["RabbitMQ queue 'bare' in vhost '/'"].ok
 
 
-@pytest.mark.long
 def test_a_broker_leaves_no_process_behind(needed, tmp_path):
     """Neither the broker nor its epmd, nor what these started, outlives the block that ran it."""
     needed("rabbitmq-server")
