@@ -67,21 +67,29 @@ SHARE = {
 
 APART = (
     "tests/system/test_workers.py",
+    "tests/system/test_prometheus_real.py",
     "tests/project/infra/test_deploy",
     "tests/simulation/",
     "tests/cli/test_send_and_drill.py",
 )
 """Tests of these take long each and share nothing, so that any worker may take one."""
 
+WAITS = (
+    *("broker", "another broker", "tests/system/test_", "tests/adapters/schedulers"),
+    *("tests/cli/test_send_and_drill.py", "tests/project/test_first_hour.py"),
+)
+"""What spends most of its time waiting for servers and clocks."""
+
 FIRST = (
     *("tests/system/test_rabbitmq_real.py", "tests/system/test_whole_way.py", "tests/system/test_demo.py"),
-    *("tests/project/infra/", "tests/system/test_", "tests/adapters/schedulers", "tests/cli/test_send_and_drill.py"),
-    *("tests/system/browser/", "tests/project/test_first_hour.py", "tests/simulation/", "tests/adapters/chats/test_chats.py"),
+    *("tests/system/test_prometheus_real.py", *WAITS),
+    *("tests/project/infra/test_deployment.py", "tests/project/infra/", "tests/system/browser/", "tests/simulation/"),
+    *("tests/adapters/chats/test_chats.py", "tests/entrypoints/test_openapi_generated.py", "tests/config/test_loader.py"),
 )
 """What takes long, in the order in which it begins: begun late, it would be what everybody waits for at the end."""
 
 WAITING = 3
-"""Workers beyond one for each core: those that have a broker, the demo or a scheduler spend most of their time waiting."""
+"""Workers beyond one for each core, and how many of them all may have of WAITS at a time: the others keep the cores busy."""
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -94,7 +102,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Hands out a file at a time, or what SHARE and APART say."""
+    """Hands out a file at a time, or what SHARE and APART say, and no more of WAITS at a time than WAITING."""
     from xdist.scheduler import LoadScopeScheduling
 
     class Scheduler(LoadScopeScheduling):
@@ -102,7 +110,19 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             file = nodeid.partition("::")[0]
             return nodeid if nodeid.startswith(APART) else SHARE.get(file, file)
 
+        def _assign_work_unit(self, node: Any) -> None:
+            others = [work for other, work in self.assigned_work.items() if other is not node]
+            busy = next((scope for scope in self.workqueue if not scope.startswith(WAITS)), None)
+            if busy and sum(map(_has_to_wait, others)) >= WAITING:
+                self.workqueue.move_to_end(busy, last=False)
+            super()._assign_work_unit(node)
+
     return Scheduler(config, log)
+
+
+def _has_to_wait(work: dict[str, dict[str, bool]]) -> bool:
+    """Whether a worker has some of WAITS before it. `work`: scope -> test -> whether it is done."""
+    return any(scope.startswith(WAITS) and not all(tests.values()) for scope, tests in work.items())
 
 
 @pytest.hookimpl(trylast=True)
