@@ -161,6 +161,14 @@ def _builders(_modules: int) -> set[Any]:
 
 
 @pytest.fixture
+def closed_port() -> Iterator[int]:
+    """A port of 127.0.0.1 that refuses connections, and that nobody else can listen on meanwhile."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield bound.getsockname()[1]
+
+
+@pytest.fixture
 def free_port() -> Callable[[], int]:
     """A function that returns a port of 127.0.0.1 which nothing listened on a moment ago."""
     return lambda: free_ports(1)[0]

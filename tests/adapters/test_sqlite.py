@@ -9,6 +9,7 @@ import threading
 from pathlib import Path
 
 from functions.adapters.sqlite import opened
+from tests.support.patience import PATIENCE_S
 
 ANOTHER = "import sqlite3, sys; file = sqlite3.connect(sys.argv[1]); file.execute('DELETE FROM sweeps'); file.close()"
 
@@ -18,9 +19,9 @@ def test_another_process_never_takes_itself_for_the_last_one(tmp_path):
     another process would throw away the journal that this one still writes, and the file would be damaged.
     """
     path = str(tmp_path / "shared.db")
-    with opened("store", path, timeout_s=5):
+    with opened("store", path, timeout_s=PATIENCE_S):
         for _ in range(2):
-            with opened("store", path, timeout_s=5) as file:
+            with opened("store", path, timeout_s=PATIENCE_S) as file:
                 file.execute("INSERT OR REPLACE INTO sweeps (one, next_at) VALUES (1, 0)")
         subprocess.run([sys.executable, "-c", ANOTHER, path], check=True)
         assert Path(path + "-wal").exists()
@@ -33,7 +34,7 @@ def test_many_threads_may_make_it_at_once(tmp_path):
 
     def use(number: int) -> None:
         together.wait()
-        with opened("store", path, timeout_s=10) as file:
+        with opened("store", path, timeout_s=PATIENCE_S) as file:
             file.execute("INSERT INTO archive (path, body) VALUES (?, '')", (str(number),))
         done.append(number)
 
@@ -42,7 +43,7 @@ def test_many_threads_may_make_it_at_once(tmp_path):
         thread.start()
     for thread in threads:
         thread.join()
-    with opened("store", path, timeout_s=5) as file:
+    with opened("store", path, timeout_s=PATIENCE_S) as file:
         assert file.execute("SELECT count(*) FROM archive").fetchone() == (16,)
     assert sorted(done) == list(range(16))
     assert stat.S_IMODE(Path(path).stat().st_mode) == 0o600

@@ -20,6 +20,7 @@ from functions.domain.model.messages import Card, Message
 from functions.domain.model.observations import Holder
 from functions.runtime.errors import Unavailable
 from functions.runtime.parallel import MOST_THREADS, run_parallel
+from tests.support.patience import PATIENCE_S
 from tests.support.worlds.memory import Memory
 from tests.support.worlds.scenes import MAIL, NOW, TARGET, alert, alerted, execution, incident, moved, runbook, seen, sighting
 
@@ -171,7 +172,7 @@ def test_calls_share_a_bounded_number_of_threads():
         return number
 
     began = threading.active_count()
-    assert run_parallel([lambda n=n: call(n) for n in range(500)], timeout_s=10.0) == list(range(500))
+    assert run_parallel([lambda n=n: call(n) for n in range(500)], timeout_s=PATIENCE_S) == list(range(500))
     assert max(most) <= began + MOST_THREADS
 
 

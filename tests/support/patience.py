@@ -15,6 +15,9 @@ Seen = TypeVar("Seen")
 PATIENCE_S = 60.0
 """It costs nothing where all is well: the wait ends with what it waits for."""
 
+MORE_TIME_S = (0.5, 5.0, 30.0)
+"""For a call that is to run out of its time, but not before it has done its part: where that was too short, the next."""
+
 POLL_S = 0.05
 
 

@@ -10,7 +10,7 @@ import re
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from types import ModuleType
 from typing import Any, Self
 from urllib.parse import parse_qs, parse_qsl, urlsplit
@@ -18,6 +18,7 @@ from urllib.parse import parse_qs, parse_qsl, urlsplit
 import pytest
 
 from functions.runtime.secrets import SecretRef
+from tests.support.doubles.server import Server
 
 SECRET = "S3CR3T-do-not-show"
 
@@ -83,8 +84,7 @@ class Platform:
             def log_message(self, *arguments: object) -> None:
                 """Stay quiet."""
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
+        self._server = Server(("127.0.0.1", 0), Handler)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
 
     @property

@@ -33,6 +33,7 @@ from functions.runtime.text import in_language
 from tests.adapters.chats import platforms
 from tests.adapters.chats.platforms import SECRET, HttpAnswer, Platform, strings
 from tests.adapters.chats.services import DOUBLES
+from tests.support.patience import PATIENCE_S
 from tests.support.worlds.example_stories import EXAMPLES, LONG, NOW, RUNBOOK, hostile, rules
 
 pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")  # apprise on Python 3.11
@@ -52,7 +53,7 @@ class Lab:
     platform: Platform | None
     capsys: pytest.CaptureFixture[str]
 
-    def post(self, card: Card, thread: str | None = None, language: str = "en", timeout_s: float = 5.0) -> str | None:
+    def post(self, card: Card, thread: str | None = None, language: str = "en", timeout_s: float = PATIENCE_S) -> str | None:
         return self.chat.post(self.settings, card, thread=thread, language=language, timeout_s=timeout_s)
 
     def shown(self) -> list[str]:
@@ -197,7 +198,7 @@ def test_no_error_holds_the_secret(lab: Lab, status: int, caplog: pytest.LogCapt
     secret = lab.platform.secret()
     lab.platform.next_answers = [HttpAnswer(status, f"no: {secret}", {"Location": f"{lab.platform.url}/{SECRET}"})] * 5
     with pytest.raises((Denied, Unavailable)) as caught:
-        lab.post(compose(EXAMPLES["started"], rules()), timeout_s=3.0)
+        lab.post(compose(EXAMPLES["started"], rules()), timeout_s=PATIENCE_S)
     error_text = " ".join((str(caught.value), repr(caught.value), repr(caught.value.__dict__), caplog.text))
     assert SECRET not in error_text
     assert caught.value.__suppress_context__ or caught.value.__context__ is None
@@ -216,7 +217,7 @@ def test_nobody_there_is_unavailable(lab: Lab, caplog: pytest.LogCaptureFixture)
     caplog.set_level(logging.DEBUG)
     lab.platform.close()
     with pytest.raises(Unavailable) as caught:
-        lab.post(compose(EXAMPLES["started"], rules()), timeout_s=2.0)
+        lab.post(compose(EXAMPLES["started"], rules()), timeout_s=PATIENCE_S)
     assert SECRET not in f"{caught.value!r} {caplog.text}"
 
 
@@ -227,16 +228,16 @@ BY_URL = [name for variants in DOUBLES.values() for name, double in variants if 
 @pytest.mark.parametrize("lab", NATIVE, indirect=True)
 def test_a_429_is_honoured_within_the_time(lab: Lab):
     """Asked to wait briefly, it waits and posts. Asked to wait longer than its time, it gives up immediately."""
-    lab.platform.next_answers = [lab.platform.busy(0.2)]
     began = time.monotonic()
+    lab.platform.next_answers = [lab.platform.busy(0.2)]
     lab.post(compose(EXAMPLES["started"], rules()))
     assert time.monotonic() - began >= 0.2
     assert len(lab.platform.taken) == 1
-    lab.platform.next_answers = [lab.platform.busy(30)]
+    lab.platform.next_answers = [lab.platform.busy(600)]
     began = time.monotonic()
-    with pytest.raises(Unavailable, match=r"asks to wait (29|3\d)"):
-        lab.post(compose(EXAMPLES["recovered"], rules()), timeout_s=2.0)
-    assert time.monotonic() - began < 20.0, "it was asked to wait for 30 s"
+    with pytest.raises(Unavailable, match=r"asks to wait (5[5-9]\d|60[01])\D"):
+        lab.post(compose(EXAMPLES["recovered"], rules()))
+    assert time.monotonic() - began < PATIENCE_S / 2
 
 
 @pytest.mark.parametrize("lab", NATIVE, indirect=True)
@@ -247,7 +248,7 @@ def test_an_odd_retry_after_keeps_the_time_limit(lab: Lab, wait: str):
     began = time.monotonic()
     with pytest.raises(Unavailable):
         lab.post(compose(EXAMPLES["started"], rules()), timeout_s=0.5)
-    assert time.monotonic() - began < 10.0
+    assert time.monotonic() - began < PATIENCE_S
 
 
 @pytest.mark.parametrize("lab", BY_URL, indirect=True)
@@ -260,14 +261,14 @@ def test_a_secret_that_is_not_a_url_is_denied_with_a_remedy(lab: Lab, secret: st
     with pytest.raises((Denied, Unavailable)) as caught:
         lab.post(compose(EXAMPLES["started"], rules()))
     assert not secret or secret not in str(caught.value)
-    findings = lab.chat.check(lab.settings, timeout_s=1.0)
+    findings = lab.chat.check(lab.settings, timeout_s=PATIENCE_S)
     assert [finding.ok for finding in findings] != [True]
 
 
 @every
 def test_check_posts_nothing(lab: Lab):
     """What only a post would show stays unknown, and nobody sees anything."""
-    findings = lab.chat.check(lab.settings, timeout_s=2.0)
+    findings = lab.chat.check(lab.settings, timeout_s=PATIENCE_S)
     assert findings
     assert all(finding.ok is not False for finding in findings)
     assert SECRET not in repr(findings)

@@ -20,6 +20,7 @@ from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.secrets import SecretRef
 from functions.runtime.text import in_language
 from tests.adapters.chats.platforms import AnyService, GoogleChat, HttpAnswer, SlackApi, SlackWebhook
+from tests.support.patience import PATIENCE_S
 from tests.support.worlds.example_stories import EXAMPLES, LONG, NOW, RUNBOOK, rules
 
 REFERENCE = SecretRef("env://CHAT_SECRET")
@@ -35,7 +36,7 @@ def bot(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[SlackApi, slack.Setti
 
 
 def post(settings: slack.Settings, card: Card, thread: str | None = None) -> str | None:
-    return slack.post(settings, card, thread=thread, language="en", timeout_s=3.0)
+    return slack.post(settings, card, thread=thread, language="en", timeout_s=PATIENCE_S)
 
 
 def test_slacks_first_card_shows_the_newest_state(bot: tuple[SlackApi, slack.Settings]):
@@ -167,12 +168,12 @@ def test_slack_answers_that_are_not_from_slack(bot: tuple[SlackApi, slack.Settin
 def test_check_finds_a_wrong_slack_token(bot: tuple[SlackApi, slack.Settings], monkeypatch: pytest.MonkeyPatch):
     """auth.test costs no message."""
     platform, settings = bot
-    assert slack.check(settings, timeout_s=2.0)[0].ok is True
-    assert slack.check(replace(settings, channel=""), timeout_s=2.0)[0].ok is False
+    assert slack.check(settings, timeout_s=PATIENCE_S)[0].ok is True
+    assert slack.check(replace(settings, channel=""), timeout_s=PATIENCE_S)[0].ok is False
     platform.next_answers = [HttpAnswer(200, '{"ok": false, "error": "invalid_auth"}')]
-    finding = slack.check(settings, timeout_s=2.0)[0]
+    finding = slack.check(settings, timeout_s=PATIENCE_S)[0]
     assert (finding.ok, bool(finding.remedy)) == (False, True)
-    assert slack.check(slack.Settings(), timeout_s=2.0)[0].ok is False
+    assert slack.check(slack.Settings(), timeout_s=PATIENCE_S)[0].ok is False
 
 
 def test_slacks_webhook_gets_the_headline_after_a_400(monkeypatch: pytest.MonkeyPatch):
@@ -241,7 +242,7 @@ def test_google_chat_posts_the_same_card_once(monkeypatch: pytest.MonkeyPatch):
         settings = google_chat.Settings(url=REFERENCE)
         again = replace(STARTED, links=tuple((label, f"{url}?signed=anew") for label, url in STARTED.links))
         for card in (STARTED, again, RECOVERED):
-            google_chat.post(settings, card, thread=None, language="en", timeout_s=3.0)
+            google_chat.post(settings, card, thread=None, language="en", timeout_s=PATIENCE_S)
         assert len(platform.taken) == 2
         assert platform.taken[0].query["messageReplyOption"] == "REPLY_MESSAGE_FALLBACK_TO_NEW_THREAD"
 
@@ -260,7 +261,7 @@ def test_google_chat_posts_the_same_card_once(monkeypatch: pytest.MonkeyPatch):
 def test_check_knows_a_wrong_url(chat: Any, url: str, ok: bool | None, monkeypatch: pytest.MonkeyPatch):
     """`check` finds retired connectors and incomplete URLs."""
     monkeypatch.setenv("CHAT_SECRET", url)
-    finding = chat.check(chat.Settings(url=REFERENCE), timeout_s=1.0)[0]
+    finding = chat.check(chat.Settings(url=REFERENCE), timeout_s=PATIENCE_S)[0]
     assert finding.ok is (False if url == "" and finding.ok is False else ok)
     assert finding.ok is not False or finding.remedy
     assert not url or url not in repr(finding)
@@ -274,7 +275,7 @@ def test_apprise_cuts_to_the_services_limit_with_a_mark(monkeypatch: pytest.Monk
     monkeypatch.setattr(NotifyJSON, "title_maxlen", 40)
     with AnyService() as platform:
         monkeypatch.setenv("CHAT_SECRET", platform.secret())
-        apprise.post(apprise.Settings(url=REFERENCE), ESCALATED, thread=None, language="en", timeout_s=3.0)
+        apprise.post(apprise.Settings(url=REFERENCE), ESCALATED, thread=None, language="en", timeout_s=PATIENCE_S)
         body = platform.taken[0].body
     assert len(body["message"]) <= 300
     assert body["message"].rstrip().endswith("… (shortened)")
@@ -304,7 +305,7 @@ class Terminal(io.TextIOWrapper):
 
 def print_card(terminal: Terminal, monkeypatch: pytest.MonkeyPatch, card: Card = ESCALATED) -> None:
     monkeypatch.setattr(sys, "stdout", terminal)
-    console.post(console.Settings(), card, thread=None, language="en", timeout_s=1.0)
+    console.post(console.Settings(), card, thread=None, language="en", timeout_s=PATIENCE_S)
 
 
 @pytest.mark.parametrize(("tty", "no_color", "coloured"), [(True, "", True), (True, "1", False), (False, "", False)])

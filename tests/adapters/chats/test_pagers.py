@@ -14,6 +14,7 @@ from functions.domain.cards.card import compose
 from functions.domain.model.messages import Card
 from functions.runtime.secrets import SecretRef
 from tests.adapters.chats.platforms import Call, HttpAnswer, Platform
+from tests.support.patience import PATIENCE_S
 from tests.support.worlds.example_stories import EXAMPLES, rules
 
 pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")  # apprise on Python 3.11
@@ -38,7 +39,7 @@ def pager() -> Iterator[Pager]:
 def post(url: str, name: str, monkeypatch: pytest.MonkeyPatch, incident: str = INCIDENT) -> None:
     monkeypatch.setenv("PAGER_URL", url)
     card: Card = replace(compose(EXAMPLES[name], rules()), incident=incident)
-    apprise.post(apprise.Settings(url=SecretRef("env://PAGER_URL")), card, thread=None, language="en", timeout_s=5.0)
+    apprise.post(apprise.Settings(url=SecretRef("env://PAGER_URL")), card, thread=None, language="en", timeout_s=PATIENCE_S)
 
 
 def sent(pager: Pager) -> list[dict[str, Any]]:

@@ -21,6 +21,7 @@ from functions.domain.texts.words import SHORTENED
 from functions.runtime.secrets import SecretRef
 from functions.runtime.text import in_language
 from tests.adapters.chats.platforms import AnyService
+from tests.support.patience import PATIENCE_S
 from tests.support.worlds.example_stories import EXAMPLES, LONG, rules
 
 pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")  # apprise on Python 3.11
@@ -53,9 +54,9 @@ def post_and_read(monkeypatch: pytest.MonkeyPatch) -> Any:
         with running(double) as platform:
             if double is services.Chatwork:
                 settings = chatwork.Settings(token=REFERENCE, room=services.ROOM, base_url=f"{platform.url}/v2")
-                chatwork.post(settings, card, thread=None, language=language, timeout_s=3.0)
+                chatwork.post(settings, card, thread=None, language=language, timeout_s=PATIENCE_S)
             else:
-                apprise.post(apprise.Settings(url=REFERENCE), card, thread=None, language=language, timeout_s=3.0)
+                apprise.post(apprise.Settings(url=REFERENCE), card, thread=None, language=language, timeout_s=PATIENCE_S)
             (call,) = platform.taken
         if double is AnyService:
             return f"{call.body['title']}\n{call.body['message']}"

@@ -16,6 +16,7 @@ from functions.domain.model.codes import Ending, Reason
 from functions.domain.model.incidents import Archive, Outcome, PastAttempt
 from functions.domain.model.observations import Execution
 from functions.runtime.secrets import SecretRef
+from tests.support.patience import PATIENCE_S
 from tests.support.worlds.example_stories import ENDED, INCIDENT, NOW, RUNNER_AHEAD_S, TARGET, rules
 
 LATE = replace(ENDED, id="9", tag="7f3a.0", runner_not_after=(ENDED.runner_started_at or 0) - 5, status="failed")
@@ -42,7 +43,7 @@ def test_each_restart_is_a_span_and_the_outcome_a_point(httpserver: HTTPServer, 
         return Response(json.dumps({"message": "Annotation added", "id": len(taken)}), content_type="application/json")
 
     httpserver.expect_request("/api/annotations", method="POST").respond_with_handler(take)
-    assert annotations.mark_archived(settings, "x", encode(RECORD), rules(), timeout_s=5) == []
+    assert annotations.mark_archived(settings, "x", encode(RECORD), rules(), timeout_s=PATIENCE_S) == []
     begin, end = ENDED.runner_started_at, ENDED.runner_ended_at
     assert begin is not None
     assert end is not None
@@ -82,8 +83,8 @@ def test_dashboards_speak_the_configured_language() -> None:
 def test_a_failure_is_only_reported(httpserver: HTTPServer, settings: Settings, status: int, said: str) -> None:
     """Whatever Grafana answers, nothing is raised, and the token is in no text."""
     httpserver.expect_request("/api/annotations").respond_with_data("glsa_not-a-real-one", status=status)
-    assert annotations.mark(settings, RECORD, rules(), timeout_s=5) == [said]
-    (finding,) = annotations.check(settings, timeout_s=5)
+    assert annotations.mark(settings, RECORD, rules(), timeout_s=PATIENCE_S) == [said]
+    (finding,) = annotations.check(settings, timeout_s=PATIENCE_S)
     assert finding.ok is False
     assert "glsa" not in str(finding.detail) + finding.remedy
 
@@ -93,10 +94,10 @@ def test_nobody_there_no_token_and_a_broken_record_are_only_reported(
 ) -> None:
     """Connection refused, a missing secret and a record that can't be read each become a sentence."""
     gone = Settings(f"http://127.0.0.1:{free_port()}", settings.token)
-    assert annotations.mark(gone, RECORD, rules(), timeout_s=2) == ["Grafana: 127.0.0.1: connection refused"]
-    assert "can't be read" in annotations.mark_archived(settings, "x", b"{", rules(), timeout_s=2)[0]
+    assert annotations.mark(gone, RECORD, rules(), timeout_s=PATIENCE_S) == ["Grafana: 127.0.0.1: connection refused"]
+    assert "can't be read" in annotations.mark_archived(settings, "x", b"{", rules(), timeout_s=PATIENCE_S)[0]
     monkeypatch.delenv("T_GRAFANA_TOKEN")
-    assert "not set" in annotations.mark(settings, RECORD, rules(), timeout_s=2)[0]
+    assert "not set" in annotations.mark(settings, RECORD, rules(), timeout_s=PATIENCE_S)[0]
 
 
 @pytest.mark.parametrize(
@@ -116,5 +117,5 @@ def test_check_finds_out_whether_the_token_may_create(
     """A Viewer's token can list annotations, and is answered 403 at the first restart. Grafana lists what a token may do."""
     httpserver.expect_request("/api/annotations", method="GET").respond_with_json([])
     httpserver.expect_request("/api/access-control/user/permissions", method="GET").respond_with_json(permissions, status=status)
-    (finding,) = annotations.check(settings, timeout_s=5)
+    (finding,) = annotations.check(settings, timeout_s=PATIENCE_S)
     assert (finding.ok, bool(finding.remedy)) == (ok, not ok)

@@ -8,6 +8,7 @@ from functions.adapters.runners.rundeck import Settings, client
 from functions.domain.model.alerts import Target
 from functions.domain.model.observations import Execution, ExecutionHistory
 from tests.support.doubles.rundeck import INCIDENT, NOT_AFTER, Job
+from tests.support.patience import PATIENCE_S
 
 JOB = Job().id
 MAIL = Target("t", "http://rundeck", JOB, {"service": "mail"})
@@ -18,8 +19,10 @@ def look(
     settings: Settings, target: Target = MAIL, *, follow: str | None = None, tail: bool = False, since_s: float = DAY
 ) -> ExecutionHistory:
     own = (INCIDENT, NOT_AFTER)
-    return client.look(settings, target, own_options=own, since_s=since_s, follow=follow, tail=tail, timeout_s=5)
+    return client.look(settings, target, own_options=own, since_s=since_s, follow=follow, tail=tail, timeout_s=PATIENCE_S)
 
 
-def run(settings: Settings, target: Target = MAIL, *, tag: str = "inc.1", in_s: float = 60, timeout_s: float = 5) -> Execution:
+def run(
+    settings: Settings, target: Target = MAIL, *, tag: str = "inc.1", in_s: float = 60, timeout_s: float = PATIENCE_S
+) -> Execution:
     return client.run(settings, target, tag=tag, runner_not_after=time.time() + in_s, timeout_s=timeout_s)

@@ -16,6 +16,7 @@ from functions.adapters.runners.rundeck.client import Settings
 from functions.runtime.errors import Denied, Unavailable
 from tests.adapters.runners.calls import JOB, MAIL, look, run
 from tests.support.doubles.rundeck import INCIDENT, NOT_AFTER, OWN, TOKEN, Option, Rundeck
+from tests.support.patience import MORE_TIME_S, PATIENCE_S, wait_until
 
 RECORDINGS = Path(__file__).parents[2] / "recordings" / "rundeck"
 
@@ -45,11 +46,21 @@ def test_answer_that_says_nothing_is_unknown_and_never_sent_again(
     double: Rundeck, settings: Settings, fault: Any, taken: int
 ) -> None:
     """After 5xx, a lost connection, a time-out or half an answer the job may run: Unavailable, and exactly one request."""
-    double.fault("POST", "/run", fault, seconds=1.0)
-    with pytest.raises(Unavailable):
-        run(settings, timeout_s=0.5)
-    assert len(double.posts()) == 1
-    assert len(double.state.runs) == taken
+    double.fault("POST", "/run", fault, times=9, seconds=600.0)
+    for timeout_s in MORE_TIME_S if fault == "late" else (PATIENCE_S,):
+        tag = f"within.{timeout_s:g}"
+        with pytest.raises(Unavailable):
+            run(settings, tag=tag, timeout_s=timeout_s)
+        posts = [sent for sent in double.posts() if tag.encode() in sent.body]
+        if posts:
+            break
+    assert len(posts) == 1
+
+    def started() -> int:
+        with double.state.lock:
+            return sum(one.options[INCIDENT] == tag for one in double.state.runs.values())
+
+    assert wait_until(started, lambda count: count == taken) == taken
 
 
 def test_lost_answer_is_found_in_the_history_by_its_tag(double: Rundeck, settings: Settings) -> None:
@@ -177,7 +188,7 @@ def test_recorded_errors_have_a_code_and_a_remedy(httpserver: HTTPServer, settin
     exchange = json.loads((RECORDINGS / f"{name}.json").read_text())
     headers = {key: value for key, value in exchange["headers"].items() if key != "set-cookie"}
     httpserver.expect_request("/api/41/job/x/run").respond_with_data(json.dumps(exchange["body"]), exchange["status"], headers)
-    to = answers.connect(replace(settings, url=httpserver.url_for("")), 5)
+    to = answers.connect(replace(settings, url=httpserver.url_for("")), PATIENCE_S)
     with pytest.raises(Denied) as denied:
         answers.ask(to, "POST", "job/x/run", json={})
     assert denied.value.code == EXPECTED[max((key for key in EXPECTED if name.startswith(key)), key=len)]
@@ -226,15 +237,15 @@ def test_abort(double: Rundeck, settings: Settings) -> None:
     """A running one is stopped; one that has ended is fine; an unknown one and a missing permission are a no."""
     double.state.jobs[JOB].duration_s = math.inf
     run(settings)
-    client.abort(settings, "1", timeout_s=5)
+    client.abort(settings, "1", timeout_s=PATIENCE_S)
     assert look(settings).executions[0].status == "aborted"
-    client.abort(settings, "1", timeout_s=5)
+    client.abort(settings, "1", timeout_s=PATIENCE_S)
     with pytest.raises(Denied) as denied:
-        client.abort(settings, "77", timeout_s=5)
+        client.abort(settings, "77", timeout_s=PATIENCE_S)
     assert denied.value.code == "job"
     double.tokens = {TOKEN: "viewer"}
     with pytest.raises(Denied) as denied:
-        client.abort(settings, "1", timeout_s=5)
+        client.abort(settings, "1", timeout_s=PATIENCE_S)
     assert denied.value.code == "acl"
 
 
@@ -244,4 +255,4 @@ def test_an_abort_that_failed_is_not_done(httpserver: HTTPServer, settings: Sett
     body = {"abort": {"status": "failed", "reason": "no thread"}, "execution": {"id": "1", "status": left}}
     httpserver.expect_request("/api/41/execution/1/abort").respond_with_json(body)
     with pytest.raises(Denied, match="no thread"):
-        client.abort(replace(settings, url=httpserver.url_for("")), "1", timeout_s=5)
+        client.abort(replace(settings, url=httpserver.url_for("")), "1", timeout_s=PATIENCE_S)

@@ -19,6 +19,7 @@ from functions.adapters.runners.rundeck.client import Settings
 from functions.application.ports import Finding
 from functions.runtime.errors import Denied
 from tests.support.doubles.rundeck import INCIDENT, NOT_AFTER, OWN, TOKEN, Job, Option, Rundeck
+from tests.support.patience import PATIENCE_S
 
 DEFINITION = Path(__file__).parents[3] / "infra" / "rundeck" / "job.yaml"
 JOB = Job().id
@@ -32,7 +33,7 @@ def settings(settings: Settings) -> Settings:
 def check(
     settings: Settings, *, auto: bool = True, options: tuple[str, ...] = ("service",), job: str = JOB, max_run_s: float = 1800.0
 ) -> dict[str, Finding]:
-    found = rundeck.check(settings, job, options, auto=auto, max_run_s=max_run_s, timeout_s=5)
+    found = rundeck.check(settings, job, options, auto=auto, max_run_s=max_run_s, timeout_s=PATIENCE_S)
     return {finding.what: finding for finding in found}
 
 
@@ -211,7 +212,7 @@ def check_shipped(settings: Settings, job: dict[str, Any], file: Path) -> dict[s
     if not file.name.startswith("evidence-"):
         return check(settings, job=job["id"])
     options = [one["name"] for one in yaml.safe_load(file.read_text())[0]["options"] if one["name"] != INCIDENT]
-    found = rundeck.check_evidence(settings, job["id"], tuple(options), within_s=20.0, timeout_s=5.0)
+    found = rundeck.check_evidence(settings, job["id"], tuple(options), within_s=20.0, timeout_s=PATIENCE_S)
     return {finding.what: finding for finding in found}
 
 
@@ -224,7 +225,7 @@ def test_rundeck_takes_every_job_that_is_shipped(double: Rundeck, settings: Sett
         f"{double.url}/api/41/project/demo/jobs/import?fileformat=yaml&dupeOption=update",
         data=file.read_bytes(),
         headers={"X-Rundeck-Auth-Token": "admin-token", "Content-Type": "application/yaml", "Accept": "application/json"},
-        timeout=5,
+        timeout=PATIENCE_S,
     )
     assert (answer.status_code, answer.json()["failed"]) == (200, [])
     (job,) = answer.json()["succeeded"]
@@ -242,14 +243,14 @@ def test_own_definition_passes_the_check(double: Rundeck, settings: Settings) ->
     assert [what for what, finding in check(settings).items() if finding.ok is not True] == []
 
 
-@pytest.mark.parametrize(("ahead_s", "status"), [(-5, 3), (60, 0), (None, 0)], ids=["late", "in time", "run by a person"])
+@pytest.mark.parametrize(("ahead_s", "status"), [(-5, 3), (600, 0), (None, 0)], ids=["late", "in time", "run by a person"])
 def test_own_guard_refuses_a_late_start(tmp_path: Path, ahead_s: int | None, status: int) -> None:
     """The first step of the shipped definition, run by a shell: late ends with 3, in time and without a limit with 0."""
     script = guard_script()
     value = "" if ahead_s is None else str(int(time.time()) + ahead_s)
     file = tmp_path / "step"
     file.write_text(script.replace(f"@option.{NOT_AFTER}@", value))
-    done = subprocess.run(["sh", str(file)], capture_output=True, text=True, check=False, timeout=5)
+    done = subprocess.run(["sh", str(file)], capture_output=True, text=True, check=False, timeout=PATIENCE_S)
     assert done.returncode == status
     assert ("too late" in done.stdout) is (status == 3)
 

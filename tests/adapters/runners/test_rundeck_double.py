@@ -16,6 +16,7 @@ import pytest
 
 from tests.support.doubles.rundeck import OWN, Job, Option, Rundeck, command_action
 from tests.support.doubles.rundeck.state import Token
+from tests.support.patience import PATIENCE_S, wait_until
 
 RECORDINGS = Path(__file__).parents[2] / "recordings" / "rundeck"
 NOW = 1795562320.0
@@ -257,7 +258,7 @@ def replay(double: Rundeck, request: dict[str, Any]) -> tuple[int, dict[str, str
         headers = {name: value.replace(mask, token) for name, value in headers.items()}
     body = request.get("body")
     sent = body if isinstance(body, str) or body is None else json.dumps(body)
-    connection = http.client.HTTPConnection("127.0.0.1", urlsplit(double.url).port or 0, timeout=5)
+    connection = http.client.HTTPConnection("127.0.0.1", urlsplit(double.url).port or 0, timeout=PATIENCE_S)
     try:
         connection.request(request["method"], request["path"], sent, headers)
         answer = connection.getresponse()
@@ -333,8 +334,9 @@ def post(double: Rundeck, **options: Any) -> tuple[int, dict[str, Any]]:
 
 def test_simultaneous_runs_are_all_accepted() -> None:
     """The limit is looked at before the row is there, so requests to a single-execution job all run (recorded: 8 of 8)."""
-    with Rundeck(Job(duration_s=60)) as double:
-        double.state.commit_s = 0.2
+    with Rundeck(Job(duration_s=math.inf)) as double:
+        all_eight = threading.Barrier(8, timeout=PATIENCE_S)
+        double.state.commit = all_eight.wait
         statuses: list[int] = []
         threads = [threading.Thread(target=lambda: statuses.append(post(double, service="a")[0])) for _ in range(8)]
         for thread in threads:
@@ -352,11 +354,8 @@ def test_late_start_is_refused_by_the_first_step() -> None:
     with Rundeck(Job(limit=0, action=lambda options: done.append(options["service"]))) as double:
         now = int(time.time())
         _, late = post(double, service="late", unstick_not_after=str(now - 5))
-        post(double, service="in-time", unstick_not_after=str(now + 60))
-        deadline = time.monotonic() + 5
-        while not done and time.monotonic() < deadline:
-            time.sleep(0.01)
-        assert done == ["in-time"]
+        post(double, service="in-time", unstick_not_after=str(now + 600))
+        assert wait_until(lambda: done) == ["in-time"]
         assert [run.options["service"] for run in double.state.carried_out] == ["in-time"]
         assert double.state.runs[late["id"]].result == "failed"
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -17,6 +16,7 @@ from functions.domain.model.observations import Execution
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.secrets import SecretRef
 from tests.support.doubles.rundeck import INCIDENT, TOKEN, Job, Option, Rundeck
+from tests.support.patience import PATIENCE_S, wait_until
 
 EVIDENCE = "22222222-2222-4222-8222-222222222222"
 TAG = "inc-1.evidence"
@@ -41,19 +41,16 @@ def settings(double: Rundeck, tmp_path) -> Settings:
     return Settings(double.url, SecretRef(f"file://{tmp_path}/token"))
 
 
-def start(settings: Settings, timeout_s: float = 5.0) -> Execution:
+def start(settings: Settings, timeout_s: float = PATIENCE_S) -> Execution:
     return rundeck.start_evidence(settings, EVIDENCE, {"process": "mail"}, tag=TAG, timeout_s=timeout_s)
 
 
 def read(settings: Settings, execution: str | None) -> tuple[Execution | None, str | None]:
-    return rundeck.read_evidence(settings, EVIDENCE, tag=TAG, execution=execution, timeout_s=5.0)
+    return rundeck.read_evidence(settings, EVIDENCE, tag=TAG, execution=execution, timeout_s=PATIENCE_S)
 
 
 def until_ended(settings: Settings, execution: str | None) -> tuple[Execution | None, str | None]:
-    ends = time.monotonic() + 5.0
-    while (found := read(settings, execution))[1] is None and time.monotonic() < ends:
-        time.sleep(0.02)
-    return found
+    return wait_until(lambda: read(settings, execution), lambda found: found[1] is not None)
 
 
 def test_a_run_is_started_once_with_its_tag_and_no_fence(double: Rundeck, settings: Settings):
@@ -84,7 +81,7 @@ def test_a_run_that_goes_on_has_no_output_yet(double: Rundeck, settings: Setting
 
 def test_a_run_that_nobody_knows_is_not_found(double: Rundeck, settings: Settings):
     """Runs of other incidents are left alone."""
-    rundeck.start_evidence(settings, EVIDENCE, {"process": "mail"}, tag="inc-2.evidence", timeout_s=5.0)
+    rundeck.start_evidence(settings, EVIDENCE, {"process": "mail"}, tag="inc-2.evidence", timeout_s=PATIENCE_S)
     assert read(settings, None) == (None, None)
 
 
@@ -116,7 +113,7 @@ def test_a_lost_answer_is_unknown_and_the_run_is_found(double: Rundeck, settings
 
 
 def check(settings: Settings, options: tuple[str, ...] = ("process",), job: str = EVIDENCE) -> dict[str, bool | None]:
-    found = rundeck.check_evidence(settings, job, options, within_s=20.0, timeout_s=5.0)
+    found = rundeck.check_evidence(settings, job, options, within_s=20.0, timeout_s=PATIENCE_S)
     return {finding.what: finding.ok for finding in found}
 
 

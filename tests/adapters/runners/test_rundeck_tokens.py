@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import stat
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +18,7 @@ from functions.runtime.secrets import SecretRef
 from tests.support.doubles.rundeck import Job, Rundeck
 from tests.support.doubles.rundeck.state import Token
 from tests.support.doubles.secret_manager import secret_manager
+from tests.support.patience import PATIENCE_S
 
 OLD, ADMIN = "old-token", "admin-token"
 JOB = Job().id
@@ -27,10 +27,9 @@ ENDS = "2026-12-01T10:00:00Z"
 
 @pytest.fixture
 def double() -> Iterator[Rundeck]:
-    with Rundeck() as served:
+    with Rundeck(clock=datetime(2026, 11, 26, tzinfo=UTC).timestamp) as served:
         served.tokens = {OLD: "runner", ADMIN: "admin"}
         served.state.tokens["old-id"] = Token("old-id", OLD, "unstick", ("unstick",), datetime.fromisoformat(ENDS).timestamp())
-        served.state.clock_ahead_s = datetime(2026, 11, 26, tzinfo=UTC).timestamp() - time.time()
         yield served
 
 
@@ -51,7 +50,9 @@ def settings(double: Rundeck, place: Path, monkeypatch: pytest.MonkeyPatch) -> S
 
 def rotate(settings: Settings, *, duration: str = "30d", show: bool = False) -> tokens.Rotation:
     admin = SecretRef("env://RUNDECK_ADMIN_TOKEN")
-    return tokens.rotate(settings, (JOB,), admin, user="unstick", role="unstick", duration=duration, show=show, timeout_s=10)
+    return tokens.rotate(
+        settings, (JOB,), admin, user="unstick", role="unstick", duration=duration, show=show, timeout_s=PATIENCE_S
+    )
 
 
 def test_rotation_replaces_the_file_and_revokes_the_old_token(double: Rundeck, settings: Settings, place: Path) -> None:
@@ -80,7 +81,7 @@ def test_token_that_does_not_work_changes_nothing(double: Rundeck, settings: Set
     """A role without rights is found before anything is stored, and the new token is revoked again."""
     admin = SecretRef("env://RUNDECK_ADMIN_TOKEN")
     with pytest.raises(Denied, match="the new token does not work"):
-        tokens.rotate(settings, (JOB,), admin, user="unstick", role="guest", duration="30d", show=False, timeout_s=10)
+        tokens.rotate(settings, (JOB,), admin, user="unstick", role="guest", duration="30d", show=False, timeout_s=PATIENCE_S)
     assert place.read_text().strip() == OLD
     assert set(double.tokens) == {OLD, ADMIN}
 
@@ -119,7 +120,7 @@ def test_environment_variable_is_set_by_people(double: Rundeck, settings: Settin
     assert done.token in double.tokens
     assert done.token not in repr(done)
     assert (done.revoked, [one.id for one in done.left]) == (None, ["old-id"])
-    tokens.revoke_token(settings, SecretRef("env://RUNDECK_ADMIN_TOKEN"), "old-id", timeout_s=5)
+    tokens.revoke_token(settings, SecretRef("env://RUNDECK_ADMIN_TOKEN"), "old-id", timeout_s=PATIENCE_S)
     assert OLD not in double.tokens
 
 

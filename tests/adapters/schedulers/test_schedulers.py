@@ -36,12 +36,11 @@ from functions.adapters.schedulers import _lease_owner, cloud_tasks, local
 from functions.adapters.sqlite import opened
 from functions.runtime.errors import Denied, Unavailable
 from tests.support.doubles.cloud_tasks import CloudTasks
+from tests.support.patience import MORE_TIME_S, PATIENCE_S, wait_until
 
 ROOT = Path(__file__).parents[3]
 ACCOUNT = "unstick-tasks@p.iam.gserviceaccount.com"
 ELSEWHERE = cloud_tasks.Settings("projects/p/locations/l/queues/q", "https://v.invalid/", ACCOUNT)
-SOON_S = 60.0
-"""What is waited for comes at once; on a busy machine it may take longer."""
 
 
 @dataclass
@@ -49,8 +48,12 @@ class Target:
     """What `verify` is in production: takes payloads, and can be told to fail or to take its time."""
 
     came: list[tuple[float, str]] = field(default_factory=list)
+    seen: int = 0
     fail: int = 0
     takes_s: dict[str, float] = field(default_factory=dict)
+    holds: Callable[[str], bool] = lambda _payload: False
+    """Which deliveries end only when `over` is set."""
+    over: threading.Event = field(default_factory=threading.Event)
     changed: threading.Condition = field(default_factory=threading.Condition)
 
     def deliver(self, payload: str) -> None:
@@ -59,6 +62,8 @@ class Target:
             fails, self.fail = self.fail > 0, max(0, self.fail - 1)
             self.changed.notify_all()
         time.sleep(self.takes_s.get(payload, 0))
+        if self.holds(payload):
+            self.over.wait(2 * PATIENCE_S)
         if fails:
             raise ValueError("not now")
 
@@ -66,9 +71,15 @@ class Target:
     def payloads(self) -> list[str]:
         return [payload for _, payload in self.came]
 
+    def wait_for_next(self) -> tuple[float, str]:
+        """The first that came since the call before."""
+        self.seen += 1
+        self.wait(self.seen)
+        return self.came[self.seen - 1]
+
     def wait(self, count: int) -> list[str]:
         with self.changed:
-            assert self.changed.wait_for(lambda: len(self.came) >= count, SOON_S), f"only {self.payloads} came"
+            assert self.changed.wait_for(lambda: len(self.came) >= count, PATIENCE_S), f"only {self.payloads} came"
         return self.payloads
 
 
@@ -81,7 +92,7 @@ class Room:
     target: Target
     cut_off: Callable[[], None]
 
-    def wake(self, at: float, payload: str, timeout_s: float = 5) -> None:
+    def wake(self, at: float, payload: str, timeout_s: float = PATIENCE_S) -> None:
         self.module.wake(self.settings, at, payload, timeout_s=timeout_s)
 
 
@@ -104,7 +115,7 @@ class Running:
 
     def end(self) -> None:
         self.stop.set()
-        self.thread.join(SOON_S)
+        self.thread.join(PATIENCE_S)
         assert not self.thread.is_alive()
 
 
@@ -150,7 +161,7 @@ def local_room(settings, target, run) -> Iterator[Room]:
     held: list[sqlite3.Connection] = []
 
     def lock() -> None:
-        held.append(sqlite3.connect(settings.path, isolation_level=None))
+        held.append(sqlite3.connect(settings.path, isolation_level=None, timeout=PATIENCE_S))
         held[0].execute("BEGIN IMMEDIATE")
 
     run()
@@ -185,15 +196,8 @@ def scheduler(request) -> Room:
     return room
 
 
-def wait_until(true: Callable[[], Any]) -> None:
-    ends = time.monotonic() + SOON_S
-    while not true():
-        assert time.monotonic() < ends
-        time.sleep(0.01)
-
-
 def rows(settings: local.Settings) -> list[tuple[Any, ...]]:
-    with opened("test", settings.path, timeout_s=5) as file:
+    with opened("test", settings.path, timeout_s=PATIENCE_S) as file:
         return file.execute("SELECT payload, at, failures, owner, leased_until FROM wake_ups ORDER BY id").fetchall()
 
 
@@ -204,13 +208,19 @@ def rows(settings: local.Settings) -> list[tuple[Any, ...]]:
 def test_delivered_at_or_after_its_time(scheduler, ahead_s):
     """A wake-up comes at its time or a little later, never before; a past time means now.
 
-    A little is a second more where the clocks of those who are called may differ.
+    A little is a second more where the clocks of those who are called may differ. A busy machine may need several tries.
     """
-    asked = time.time()
-    at = asked + ahead_s
-    scheduler.wake(at, "a")
-    scheduler.target.wait(1)
-    assert at <= scheduler.target.came[0][0] < max(at, asked) + 2.0
+
+    def late_s() -> float:
+        asked = time.time()
+        at = asked + ahead_s
+        scheduler.wake(at, f"{asked}")
+        came_at, payload = scheduler.target.wait_for_next()
+        assert payload == f"{asked}"
+        assert came_at >= at
+        return came_at - max(at, asked)
+
+    wait_until(late_s, lambda late: late < 2.0)
 
 
 def test_payloads_come_as_they_were(scheduler):
@@ -224,9 +234,9 @@ def test_payloads_come_as_they_were(scheduler):
 def test_a_later_one_does_not_hold_up_an_earlier_one(scheduler):
     """The order of delivery is that of the times, not that of the calls."""
     now = time.time()
-    for payload, ahead_s in (("later", 0.9), ("sooner", 0.3)):
+    for payload, ahead_s in (("later", 3600), ("sooner", 0.3)):
         scheduler.wake(now + ahead_s, payload)
-    assert scheduler.target.wait(2) == ["sooner", "later"]
+    assert scheduler.target.wait(1) == ["sooner"]
 
 
 def test_what_fails_comes_again(scheduler):
@@ -254,7 +264,7 @@ def test_cut_off_is_unavailable(scheduler):
     began = time.monotonic()
     with pytest.raises(Unavailable):
         scheduler.wake(time.time(), "a", timeout_s=0.3)
-    assert time.monotonic() - began < 10.0
+    assert time.monotonic() - began < PATIENCE_S / 2
 
 
 def test_no_time_left_is_late(scheduler):
@@ -266,7 +276,7 @@ def test_no_time_left_is_late(scheduler):
 
 def test_check_passes_and_leaves_nothing(scheduler):
     """`check` finds nothing wrong with a healthy scheduler and puts nothing in."""
-    findings = scheduler.module.check(scheduler.settings, timeout_s=5)
+    findings = scheduler.module.check(scheduler.settings, timeout_s=PATIENCE_S)
     assert findings
     assert {finding.ok for finding in findings} == {True}
     time.sleep(0.3)
@@ -286,24 +296,35 @@ def test_check_says_what_is_wrong(scheduler):
 
 
 def test_precision_when_idle(settings, target, run):
-    """Delivered within 0.3 s of its time, also when another process put it in (nothing in this one says so)."""
+    """Delivered within 0.3 s of its time, also when another process put it in (nothing in this one says so).
+
+    On a busy machine it may take several tries to see that.
+    """
     run()
-    for ahead_s in (0.0, 0.35, 0.7):
-        at = time.time() + ahead_s
-        local.wake(settings, at, f"{ahead_s}", timeout_s=5)
-        wait_until(lambda ahead_s=ahead_s: f"{ahead_s}" in target.payloads)
-        assert 0 <= target.came[-1][0] - at < 0.3
+
+    def late_s() -> list[float]:
+        late = []
+        for ahead_s in (0.0, 0.35, 0.7):
+            at = time.time() + ahead_s
+            local.wake(settings, at, f"{at}", timeout_s=PATIENCE_S)
+            came_at, payload = target.wait_for_next()
+            assert payload == f"{at}"
+            late.append(came_at - at)
+        assert min(late) >= 0
+        return late
+
+    wait_until(late_s, lambda late: max(late) < 0.3)
 
 
 def test_equal_pending_ones_are_merged(settings):
     """Ten notifications for one target make one wake-up; one that is earlier, or more than a second later, stays its own."""
     for _ in range(10):
-        local.wake(settings, 1000.0, "a", timeout_s=5)
-    local.wake(settings, 999.5, "a", timeout_s=5)
+        local.wake(settings, 1000.0, "a", timeout_s=PATIENCE_S)
+    local.wake(settings, 999.5, "a", timeout_s=PATIENCE_S)
     assert [row[1] for row in rows(settings)] == [1000.0]
-    local.wake(settings, 1000.1, "a", timeout_s=5)
-    local.wake(settings, 998.0, "a", timeout_s=5)
-    local.wake(settings, 1000.0, "b", timeout_s=5)
+    local.wake(settings, 1000.1, "a", timeout_s=PATIENCE_S)
+    local.wake(settings, 998.0, "a", timeout_s=PATIENCE_S)
+    local.wake(settings, 1000.0, "b", timeout_s=PATIENCE_S)
     assert [row[:2] for row in rows(settings)] == [("a", 1000.0), ("a", 1000.1), ("a", 998.0), ("b", 1000.0)]
 
 
@@ -312,45 +333,44 @@ def test_one_that_is_under_way_takes_no_other_in(settings, target, run):
     target.takes_s["a"] = 0.4
     run()
     at = time.time()
-    local.wake(settings, at, "a", timeout_s=5)
+    local.wake(settings, at, "a", timeout_s=PATIENCE_S)
     target.wait(1)
-    local.wake(settings, at, "a", timeout_s=5)
+    local.wake(settings, at, "a", timeout_s=PATIENCE_S)
     target.wait(2)
     assert target.came[1][0] - target.came[0][0] >= 0.4
 
 
 def test_slow_targets_hold_up_nobody(settings, target, run):
-    """With seven targets that take their time, each woken twice, an eighth is woken at once."""
+    """With seven targets that take their time, each woken twice, an eighth is woken meanwhile."""
+    target.holds = lambda payload: payload.startswith("slow")
     for number in range(7):
-        target.takes_s[f"slow-{number}"] = 1.0
         for at in (1.0, 10.0):
-            local.wake(settings, at, f"slow-{number}", timeout_s=5)
+            local.wake(settings, at, f"slow-{number}", timeout_s=PATIENCE_S)
     run()
     target.wait(7)
-    began = time.time()
-    local.wake(settings, began, "quick", timeout_s=5)
-    target.wait(8)
-    assert target.came[7][1] == "quick"
-    assert target.came[7][0] - began < 0.4
+    local.wake(settings, time.time(), "quick", timeout_s=PATIENCE_S)
+    assert target.wait(8)[7] == "quick"
+    target.over.set()
     assert len(target.wait(15)) == 15
 
 
 def test_at_most_eight_at_once(settings, target, run):
     """A pile of wake-ups does not become a pile of threads."""
+    target.holds = lambda _payload: True
     for number in range(12):
-        target.takes_s[f"{number}"] = 0.3
-        local.wake(settings, 1.0, f"{number}", timeout_s=5)
+        local.wake(settings, 1.0, f"{number}", timeout_s=PATIENCE_S)
     run()
     target.wait(8)
     assert sum(thread.name == "unstick-wake-up" for thread in threading.enumerate()) <= 9  # and the sweep
-    time.sleep(0.15)
+    time.sleep(0.3)
     assert len(target.came) == 8
+    target.over.set()
     assert sorted(target.wait(12)) == sorted(f"{number}" for number in range(12))
 
 
 def test_many_quick_ones_are_quick(settings, target, run):
     """A backlog is worked off without a pause: one of a second after each would take longer than is waited."""
-    with opened("test", settings.path, timeout_s=5) as file:
+    with opened("test", settings.path, timeout_s=PATIENCE_S) as file:
         file.execute("BEGIN")
         file.executemany("INSERT INTO wake_ups (at, payload) VALUES (1, ?)", [(f"{number}",) for number in range(300)])
         file.execute("COMMIT")
@@ -361,19 +381,28 @@ def test_many_quick_ones_are_quick(settings, target, run):
 @pytest.mark.parametrize(("failures", "wait_s"), [(0, 1), (1, 2), (2, 4), (5, 32), (6, 60), (50, 60), (5000, 60)])
 def test_backoff(settings, run, failures, wait_s):
     """After a failure it waits a second, then twice as long each time, up to a minute, without end."""
-    local.wake(settings, 1.0, "a", timeout_s=5)
-    with opened("test", settings.path, timeout_s=5) as file:
+    local.wake(settings, 1.0, "a", timeout_s=PATIENCE_S)
+    with opened("test", settings.path, timeout_s=PATIENCE_S) as file:
         file.execute("UPDATE wake_ups SET failures = ?", (failures,))
-    run(Target(fail=1))
+
+    class Once(Target):
+        def deliver(self, payload: str) -> None:
+            self.over.wait(PATIENCE_S)
+            running.stop.set()  # it does not come again while the test looks, however slowly that does
+            super().deliver(payload)
+
+    target, began = Once(fail=1), time.time()
+    running = run(target)
+    target.over.set()
     wait_until(lambda: rows(settings)[0][2] == failures + 1)
     ((_, at, _, owner, _),) = rows(settings)
     assert owner is None
-    assert wait_s - 1 < at - time.time() <= wait_s
+    assert began + wait_s <= at <= time.time() + wait_s
 
 
 def test_failures_are_logged_without_the_payload(settings, run):
     """What goes wrong is in the log, and a payload, which would open `verify`, is not."""
-    local.wake(settings, 1.0, "signed-payload", timeout_s=5)
+    local.wake(settings, 1.0, "signed-payload", timeout_s=PATIENCE_S)
     with redirect_stdout(StringIO()) as log:
         run(Target(fail=1))
         wait_until(lambda: "A wake-up failed and will be tried again" in log.getvalue())
@@ -385,20 +414,20 @@ def test_two_runners_share_the_work(settings, run):
     """Of two runners on one file, one delivers each wake-up, and one sweeps."""
     first, second = Target(takes_s={f"{n}": 0.02 for n in range(40)}), Target(takes_s={f"{n}": 0.02 for n in range(40)})
     for number in range(40):
-        local.wake(settings, time.time() + 0.3, f"{number}", timeout_s=5)
+        local.wake(settings, time.time() + 0.3, f"{number}", timeout_s=PATIENCE_S)
     one, other = run(first), run(second)
     wait_until(lambda: not rows(settings))
     assert sorted(first.payloads + second.payloads) == sorted(f"{number}" for number in range(40))
-    assert len(one.sweeps + other.sweeps) == 1
+    assert len(wait_until(lambda: one.sweeps + other.sweeps)) == 1
 
 
 def test_the_sweep_comes_each_minute_and_after_a_jump_of_the_clock(settings, run):
     """Due at the first start, then a minute after the last one, whoever did that; a turn in the far future is none."""
     one = run()
     wait_until(lambda: one.sweeps)
-    for next_at, due in ((time.time() + 30, False), (time.time() - 1, True), (time.time() + 5000, True)):
+    for next_at, due in ((time.time() + 55, False), (time.time() - 1, True), (time.time() + 5000, True)):
         before = len(one.sweeps)
-        with opened("test", settings.path, timeout_s=5) as file:
+        with opened("test", settings.path, timeout_s=PATIENCE_S) as file:
             file.execute("UPDATE sweeps SET next_at = ?", (next_at,))
         if due:
             wait_until(lambda before=before: len(one.sweeps) == before + 1)
@@ -412,11 +441,11 @@ def test_descriptors_are_given_back(settings, run, monkeypatch):
     """SQLite keeps those of closed connections for as long as the scheduler has its own; that is a minute at most."""
     monkeypatch.setattr(local, "_OPEN_S", 1.0)
     run()
-    wait_until(lambda: held(settings) >= 3)  # the file, its journal, and what both share
-    before, ready = held(settings), threading.Barrier(20)
+    before = wait_until(lambda: held(settings), lambda count: count >= 3)  # the file, its journal, and what both share
+    ready = threading.Barrier(20, timeout=PATIENCE_S)
 
     def several() -> None:
-        with opened("store", settings.path, timeout_s=20):
+        with opened("store", settings.path, timeout_s=PATIENCE_S):
             ready.wait()
 
     threads = [threading.Thread(target=several) for _ in range(20)]
@@ -439,21 +468,14 @@ def held(settings: local.Settings) -> int:
 def test_stop_is_obeyed_at_once(settings, run):
     """`run` has returned before a delivery that is under way has ended."""
     run().end()
-    over = threading.Event()
-
-    class Holding(Target):
-        def deliver(self, payload: str) -> None:
-            super().deliver(payload)
-            over.wait(2 * SOON_S)
-
-    holding = Holding()
+    holding = Target(holds=lambda _payload: True)
     busy = run(holding)
-    local.wake(settings, 1.0, "a", timeout_s=5)
+    local.wake(settings, 1.0, "a", timeout_s=PATIENCE_S)
     holding.wait(1)
     try:
         busy.end()
     finally:
-        over.set()
+        holding.over.set()
 
 
 def test_a_file_that_cannot_be_used_is_tried_again(tmp_path, target):
@@ -463,7 +485,7 @@ def test_a_file_that_cannot_be_used_is_tried_again(tmp_path, target):
         running = Running(settings, target)
         wait_until(lambda: "there is no folder" in log.getvalue())
     Path(settings.path).parent.mkdir()
-    local.wake(settings, 1.0, "a", timeout_s=5)
+    local.wake(settings, 1.0, "a", timeout_s=PATIENCE_S)
     target.wait(1)
     running.end()
 
@@ -471,12 +493,12 @@ def test_a_file_that_cannot_be_used_is_tried_again(tmp_path, target):
 def test_a_file_that_was_replaced_is_opened_anew(settings, target, run):
     """Whoever deletes the file under a running process loses what was in it, and not what comes after."""
     run()
-    local.wake(settings, 1.0, "a", timeout_s=5)
+    local.wake(settings, 1.0, "a", timeout_s=PATIENCE_S)
     target.wait(1)
     wait_until(lambda: not rows(settings))
     for path in Path(settings.path).parent.iterdir():
-        path.unlink()
-    local.wake(settings, 1.0, "b", timeout_s=5)
+        path.unlink(missing_ok=True)
+    local.wake(settings, 1.0, "b", timeout_s=PATIENCE_S)
     assert target.wait(2) == ["a", "b"]
 
 
@@ -486,7 +508,7 @@ from functions.adapters.schedulers import local
 
 def deliver(payload):
     print(payload, flush=True)
-    time.sleep(60)
+    time.sleep(600)
 
 local.run(local.Settings(sys.argv[1]), deliver, lambda: None, threading.Event())
 """
@@ -494,51 +516,56 @@ local.run(local.Settings(sys.argv[1]), deliver, lambda: None, threading.Event())
 
 def test_after_kill_minus_9_it_comes_again(settings, target, run):
     """I2: a process dies in the middle of a delivery; the next one that starts delivers again, at once and without a request."""
-    local.wake(settings, 1.0, "a", timeout_s=5)
+    local.wake(settings, 1.0, "a", timeout_s=PATIENCE_S)
     command = [sys.executable, "-c", DELIVER_FOR_EVER, settings.path]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout.readline() == "a\n"
-        alive = run()
-        time.sleep(0.4)
-        assert target.came == []  # it is on lease to a process that lives
-        alive.end()
-        os.kill(process.pid, signal.SIGKILL)
+        try:
+            assert process.stdout.readline() == "a\n"
+            alive = run()
+            time.sleep(0.4)
+            assert target.came == []  # it is on lease to a process that lives
+            alive.end()
+        finally:
+            os.kill(process.pid, signal.SIGKILL)
         wait_until(lambda: not _lease_owner._started(process.pid))  # not waited for yet: it is a zombie now
         began = time.time()
         run()
         assert target.wait(1) == ["a"]
-        assert target.came[0][0] - began < 1.0
+        assert target.came[0][0] - began < local._LEASE_S / 2
     wait_until(lambda: not rows(settings))
 
 
 def test_a_lease_that_ran_out_ends_without_a_new_start(settings, target, run):
     """A process of another container can't be seen; its lease ends by itself, and one from a clock set back, too."""
     run()
-    local.wake(settings, time.time() + 3600, "a", timeout_s=5)
+    local.wake(settings, time.time() + 3600, "a", timeout_s=PATIENCE_S)
     for leased_until in (time.time() + 1.0, time.time() + 5000):
-        with opened("test", settings.path, timeout_s=5) as file:
+        with opened("test", settings.path, timeout_s=PATIENCE_S) as file:
             file.execute("UPDATE wake_ups SET at = 1, owner = 'another boot/1/2', leased_until = ?", (leased_until,))
         if leased_until < time.time() + 60:
-            time.sleep(0.3)
-            assert target.came == []
             target.wait(1)
             assert target.came[0][0] >= leased_until
             wait_until(lambda: not rows(settings))
-            local.wake(settings, time.time() + 3600, "a", timeout_s=5)
+            local.wake(settings, time.time() + 3600, "a", timeout_s=PATIENCE_S)
     target.wait(2)
 
 
 def test_leases_are_renewed_while_work_goes_on(settings, target, run, monkeypatch):
-    """A delivery that takes longer than a lease is not delivered a second time."""
-    monkeypatch.setattr(local, "_LEASE_S", 0.6)
-    monkeypatch.setattr(local, "_RENEW_S", 0.15)
-    target.takes_s["a"] = 1.5
-    local.wake(settings, 1.0, "a", timeout_s=5)
-    run()
-    run()
-    target.wait(1)
-    wait_until(lambda: not rows(settings))
-    assert target.payloads == ["a"]
+    """A delivery that takes longer than a lease is not delivered a second time. A busy machine needs longer ones to show it."""
+    for lease_s in (0.6, 5.0, 15.0):
+        monkeypatch.setattr(local, "_LEASE_S", lease_s)
+        monkeypatch.setattr(local, "_RENEW_S", lease_s / 4)
+        lone, payload = Target(), f"{lease_s}"
+        lone.takes_s[payload] = 2.5 * lease_s
+        local.wake(settings, 1.0, payload, timeout_s=PATIENCE_S)
+        both = run(lone), run(lone)
+        lone.wait(1)
+        wait_until(lambda: not rows(settings))
+        for each in both:
+            each.end()
+        if lone.payloads == [payload]:
+            break
+    assert lone.payloads == [payload]
 
 
 @dataclass
@@ -550,7 +577,7 @@ class Locking(Target):
 
     def deliver(self, payload: str) -> None:
         if not self.came:
-            file = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
+            file = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=PATIENCE_S)
             file.execute("BEGIN IMMEDIATE")
             threading.Timer(1.0, file.close).start()
         super().deliver(payload)
@@ -561,7 +588,7 @@ def test_a_delivery_that_could_not_be_settled_is_settled_later(settings, run, mo
     """Nobody works on it any more, so it must not wait until its lease of a minute has run out."""
     monkeypatch.setattr(local, "_FILE_TIMEOUT_S", 0.1)
     target = Locking(path=settings.path, fail=fails)
-    local.wake(settings, 1.0, "a", timeout_s=5)
+    local.wake(settings, 1.0, "a", timeout_s=PATIENCE_S)
     began = time.monotonic()
     run(target)
     wait_until(lambda: not rows(settings))
@@ -582,7 +609,7 @@ def test_a_wake_up_without_a_thread_waits_for_one(settings, target, run, monkeyp
 
     monkeypatch.setattr(threading.Thread, "start", scarce)
     for payload in "abcdefgh":
-        local.wake(settings, 1.0, payload, timeout_s=5)
+        local.wake(settings, 1.0, payload, timeout_s=PATIENCE_S)
     run()
     assert sorted(target.wait(8)) == list("abcdefgh")
     assert len(refused) == 10
@@ -590,12 +617,13 @@ def test_a_wake_up_without_a_thread_waits_for_one(settings, target, run, monkeyp
 
 def test_whoever_lost_its_lease_takes_no_other_wake_up_away(settings, target, run):
     """The machine slept through a lease and somebody else delivered; the number is that of another wake-up since."""
-    target.takes_s["slow"] = 0.5
-    local.wake(settings, 1.0, "slow", timeout_s=5)
+    target.holds = lambda _payload: True
+    local.wake(settings, 1.0, "slow", timeout_s=PATIENCE_S)
     run()
     target.wait(1)
-    with opened("test", settings.path, timeout_s=5) as file:
+    with opened("test", settings.path, timeout_s=PATIENCE_S) as file:
         file.execute("UPDATE wake_ups SET at = ?, payload = 'new', owner = NULL, leased_until = 0", (time.time() + 3600,))
+    target.over.set()
     wait_until(lambda: not any(thread.name == "unstick-wake-up" for thread in threading.enumerate()))
     assert [row[0] for row in rows(settings)] == ["new"]
 
@@ -617,8 +645,13 @@ def test_idle_costs_next_to_nothing(settings):
         "threading.Timer(2.0, stop.set).start()\nbefore = time.process_time()\n"
         "local.run(local.Settings(sys.argv[1]), print, lambda: None, stop)\nprint(time.process_time() - before)"
     )
-    took = subprocess.run([sys.executable, "-c", script, settings.path], cwd=ROOT, check=True, timeout=30, stdout=subprocess.PIPE)
-    assert float(took.stdout) / 2.0 < 0.02
+    command = [sys.executable, "-c", script, settings.path]
+
+    def share() -> float:
+        done = subprocess.run(command, cwd=ROOT, check=True, timeout=PATIENCE_S, stdout=subprocess.PIPE)
+        return float(done.stdout) / 2.0
+
+    wait_until(share, lambda taken: taken < 0.02)  # a busy machine takes more for the same
 
 
 # --- Cloud Tasks' own troubles -------------------------------------------------------------------------------------
@@ -692,11 +725,15 @@ def test_a_server_in_trouble_is_unavailable_and_asked_once(cloud_room, double, s
 
 def test_no_answer_in_time_is_late(cloud_room, double):
     """A task whose answer does not come may have been taken, so it is Unavailable, and late."""
-    double.hang_s = 0.6
-    with pytest.raises(Unavailable) as caught:
-        cloud_room.wake(time.time(), "a", timeout_s=0.2)
-    assert caught.value.late
-    assert cloud_room.target.wait(1) == ["a"]
+    double.hang = threading.Event()
+    for timeout_s in MORE_TIME_S:
+        with pytest.raises(Unavailable) as caught:
+            cloud_room.wake(time.time(), "a", timeout_s=timeout_s)
+        assert caught.value.late
+        if double.calls:
+            break
+    double.hang.set()
+    assert set(cloud_room.target.wait(1)) == {"a"}
 
 
 def test_a_lost_answer_is_unavailable(cloud_room, double):
@@ -707,18 +744,18 @@ def test_a_lost_answer_is_unavailable(cloud_room, double):
     assert cloud_room.target.wait(1) == ["a"]
 
 
-def test_nobody_listens(monkeypatch, double, free_port):
+def test_nobody_listens(monkeypatch, double, closed_port):
     """Connection refused is Unavailable."""
-    monkeypatch.setenv(cloud_tasks.ENDPOINT, f"http://127.0.0.1:{free_port()}")
+    monkeypatch.setenv(cloud_tasks.ENDPOINT, f"http://127.0.0.1:{closed_port}")
     with pytest.raises(Unavailable):
-        cloud_tasks.wake(cloud_tasks.Settings(double.queue, "http://127.0.0.1:9/", ACCOUNT), 1.0, "a", timeout_s=1)
+        cloud_tasks.wake(cloud_tasks.Settings(double.queue, "http://127.0.0.1:9/", ACCOUNT), 1.0, "a", timeout_s=PATIENCE_S)
 
 
 def test_the_endpoint_is_for_loopback_only(monkeypatch, double):
     """A variable of tests must not send payloads elsewhere."""
     monkeypatch.setenv(cloud_tasks.ENDPOINT, "https://tasks.invalid")
     with pytest.raises(Denied, match="not on loopback"):
-        cloud_tasks.wake(cloud_tasks.Settings(double.queue, "http://127.0.0.1:9/", ACCOUNT), 1.0, "a", timeout_s=1)
+        cloud_tasks.wake(cloud_tasks.Settings(double.queue, "http://127.0.0.1:9/", ACCOUNT), 1.0, "a", timeout_s=PATIENCE_S)
     assert double.calls == []
 
 
@@ -726,7 +763,7 @@ def test_no_credentials_at_all(monkeypatch, tmp_path):
     """On a machine that was never logged in, the error says how to."""
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "none.json"))
     with pytest.raises(Denied, match="no usable credentials") as caught:
-        cloud_tasks.wake(ELSEWHERE, 1.0, "a", timeout_s=1)
+        cloud_tasks.wake(ELSEWHERE, 1.0, "a", timeout_s=PATIENCE_S)
     assert "gcloud auth application-default login" in str(caught.value.remedy)
 
 
@@ -734,7 +771,7 @@ def test_an_unreadable_file_of_credentials(monkeypatch, tmp_path):
     """It is no failure that passes, and the error says where to look."""
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path))
     with pytest.raises(Denied, match="the credentials file can't be read") as caught:
-        cloud_tasks.wake(ELSEWHERE, 1.0, "a", timeout_s=1)
+        cloud_tasks.wake(ELSEWHERE, 1.0, "a", timeout_s=PATIENCE_S)
     assert "GOOGLE_APPLICATION_CREDENTIALS" in str(caught.value.remedy)
 
 
@@ -750,8 +787,8 @@ def googles_own(double) -> Iterator[tasks_v2.CloudTasksClient]:
 def test_it_asks_what_googles_own_client_asks(double, googles_own):
     """The same paths, and bodies that say the same: a task with all that Unstick sets, both questions of `check`."""
     settings = cloud_tasks.Settings(double.queue, "https://v.invalid/verify", ACCOUNT)
-    cloud_tasks.wake(settings, 1_795_561_678.25, "payload", timeout_s=5)
-    cloud_tasks.check(settings, timeout_s=5)
+    cloud_tasks.wake(settings, 1_795_561_678.25, "payload", timeout_s=PATIENCE_S)
+    cloud_tasks.check(settings, timeout_s=PATIENCE_S)
     ours, double.calls = double.calls, []
 
     schedule_time = Timestamp()
@@ -833,7 +870,7 @@ def test_a_token_that_is_no_longer_taken_is_renewed_once(monkeypatch, httpserver
     monkeypatch.setattr(cloud_tasks, "_ADDRESS", httpserver.url_for("").rstrip("/"))
     said = ""
     try:
-        cloud_tasks.wake(ELSEWHERE, 1.0, "a", timeout_s=5)
+        cloud_tasks.wake(ELSEWHERE, 1.0, "a", timeout_s=PATIENCE_S)
     except Denied as denied:
         said = f"{denied.status}: {denied.detail}. {denied.remedy}"
     assert came == [(f"Bearer token-{number + 1}", ELSEWHERE.url) for number in range(min(refused + 1, 2))]
@@ -866,7 +903,7 @@ def test_a_token_that_can_not_be_fetched_now_is_unavailable(monkeypatch, account
 
     monkeypatch.setattr(account, "refresh", refresh)
     with pytest.raises(Unavailable, match="could not get an access token"):
-        cloud_tasks.wake(ELSEWHERE, 1.0, "a", timeout_s=2)
+        cloud_tasks.wake(ELSEWHERE, 1.0, "a", timeout_s=PATIENCE_S)
 
 
 def test_an_answer_that_never_ends_is_late_in_time(monkeypatch, httpserver):
@@ -898,7 +935,7 @@ def test_an_answer_that_is_no_task_is_unavailable(monkeypatch, httpserver, statu
     httpserver.expect_request(re.compile(".*")).respond_with_data(body, status=status, headers={"Location": "/elsewhere"})
     monkeypatch.setenv(cloud_tasks.ENDPOINT, httpserver.url_for("").rstrip("/"))
     with pytest.raises(Unavailable, match="Cloud Tasks"):
-        cloud_tasks.wake(ELSEWHERE, 1.0, "a", timeout_s=2)
+        cloud_tasks.wake(ELSEWHERE, 1.0, "a", timeout_s=PATIENCE_S)
     assert len(httpserver.log) == 1
 
 
@@ -919,7 +956,7 @@ def test_check_of_cloud_tasks(cloud_room, double, knobs, oks, words):
     """`check` tells a missing role, a paused queue and one that gives up apart, and what it can't see from what is wrong."""
     for name, value in knobs.items():
         setattr(double, name, value)
-    findings = cloud_tasks.check(cloud_room.settings, timeout_s=2)
+    findings = cloud_tasks.check(cloud_room.settings, timeout_s=PATIENCE_S)
     assert [finding.ok for finding in findings] == oks
     assert any(words in f"{finding.detail} {finding.remedy}" for finding in findings)
     assert all(finding.remedy for finding in findings if finding.ok is False)

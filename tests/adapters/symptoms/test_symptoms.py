@@ -29,6 +29,7 @@ from functions.domain.model.runbooks import Symptom
 from functions.runtime import registry
 from functions.runtime.errors import Denied, Unavailable
 from tests.adapters.symptoms.systems import SYSTEMS, System
+from tests.support.patience import PATIENCE_S
 
 SYMPTOMS = registry.adapter_names("symptoms")
 MAX_REF_BYTES = 4000
@@ -50,13 +51,13 @@ class Lab:
         found: QueueRef = self.adapter.name_queue(self.symptom, {"queue": name})
         return found
 
-    def look(self, *names: str, timeout_s: float = 5.0) -> list[Any]:
+    def look(self, *names: str, timeout_s: float = PATIENCE_S) -> list[Any]:
         queues = [(self.queue(name), self.symptom.for_s) for name in names]
         found: list[Any] = self.adapter.look_all(self.system.settings, queues, timeout_s=timeout_s)
         return found
 
     def check(self, **labels: str) -> list[Finding]:
-        found: list[Finding] = self.adapter.check(self.system.settings, self.symptom, labels, timeout_s=5.0)
+        found: list[Finding] = self.adapter.check(self.system.settings, self.symptom, labels, timeout_s=PATIENCE_S)
         return found
 
 

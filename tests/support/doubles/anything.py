@@ -7,8 +7,9 @@ import socketserver
 import threading
 from typing import Any, Self
 
+from tests.support.patience import PATIENCE_S
+
 LENGTH = re.compile(rb"(?im)^content-length:\s*(\d+)")
-PATIENCE_S = 5.0
 
 
 class Anything:

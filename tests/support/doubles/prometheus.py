@@ -11,10 +11,12 @@ import re
 import threading
 import time
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import parse_qs
+
+from tests.support.doubles.server import Server
 
 Samples = dict[float, float]
 """By the time of the sample, in seconds before now: its value."""
@@ -38,7 +40,7 @@ class PrometheusDouble:
         self.series: dict[str, Series] = {}
         """By a part of the query: the metric's name."""
         self.began_at = time.time()
-        """What the ages of samples count from."""
+        """What the ages of samples count from. Its clock stands still, so that they are exact however busy the machine is."""
         self.ahead_s = 0.0
         """How far its clock is ahead of ours."""
         self.warnings: list[str] = []
@@ -49,8 +51,7 @@ class PrometheusDouble:
         """(path, query, headers)."""
         self.secret = ""
         """The Authorization header that it wants; empty: none."""
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self._server.daemon_threads = True
+        self._server = Server(("127.0.0.1", 0), _handler(self))
 
     @property
     def url(self) -> str:
@@ -58,7 +59,7 @@ class PrometheusDouble:
 
     @property
     def now(self) -> float:
-        return time.time() + self.ahead_s
+        return self.began_at + self.ahead_s
 
     def __enter__(self) -> Self:
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()

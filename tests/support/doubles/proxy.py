@@ -10,6 +10,8 @@ import threading
 from typing import Any, Self
 from urllib.parse import urlsplit
 
+from tests.support.patience import PATIENCE_S
+
 
 class Proxy:
     """Use it in a `with` block. `asked` has the first line of each request."""
@@ -20,7 +22,7 @@ class Proxy:
 
         class Handler(socketserver.BaseRequestHandler):
             def handle(self) -> None:
-                self.request.settimeout(5)
+                self.request.settimeout(PATIENCE_S)
                 head = b""
                 while b"\r\n\r\n" not in head and (more := self.request.recv(65536)):
                     head += more
@@ -28,7 +30,10 @@ class Proxy:
                 double.asked.append(first.decode())
                 method, address, version = first.decode().split(" ")
                 parts = urlsplit(address if "://" in address else f"//{address}")
-                with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", parts.port or 80), 5) as server:
+                with (
+                    contextlib.suppress(OSError),
+                    socket.create_connection(("127.0.0.1", parts.port or 80), PATIENCE_S) as server,
+                ):
                     if method == "CONNECT":
                         self.request.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
                     else:
@@ -60,7 +65,7 @@ class Proxy:
 
 def _join(one: socket.socket, other: socket.socket) -> None:
     while True:
-        ready, _, _ = select.select([one, other], [], [], 5)
+        ready, _, _ = select.select([one, other], [], [], PATIENCE_S)
         for line in ready:
             content = line.recv(65536)
             if not content:

@@ -13,10 +13,12 @@ from base64 import b64decode
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import parse_qs, unquote
+
+from tests.support.doubles.server import Server
 
 HOUR_S = 3600
 BYTES = 2048
@@ -84,8 +86,7 @@ class RabbitDouble:
         self._over = threading.Event()
         self.asked: list[str] = []
         """Paths and queries as they came over the wire."""
-        self._server = ThreadingHTTPServer(("127.0.0.1", port), _handler(self))
-        self._server.daemon_threads = True
+        self._server = Server(("127.0.0.1", port), _handler(self))
 
     @property
     def url(self) -> str:

@@ -7,7 +7,9 @@ import json
 import threading
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
+
+from tests.support.doubles.server import Server
 
 
 @contextmanager
@@ -48,8 +50,7 @@ def secret_manager(secrets: MutableMapping[str, str]) -> Iterator[str]:
         def log_message(self, *_arguments: object) -> None:
             """Nobody reads it."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
+    server = Server(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
     try:
         yield f"http://127.0.0.1:{server.server_address[1]}"

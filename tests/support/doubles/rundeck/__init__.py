@@ -47,6 +47,7 @@ class Rundeck:
         """Job id -> a definition to show instead of one made from the Job."""
         self.requests: list[Seen] = []
         self.mistakes: list[str] = []
+        self.over = threading.Event()
         self._faults: list[list[Any]] = []
         self._server = Server((host, port), self)
         self.url = f"http://{host}:{self._server.server_address[1]}"
@@ -57,6 +58,7 @@ class Rundeck:
         return self
 
     def stop(self) -> None:
+        self.over.set()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()

@@ -69,7 +69,7 @@ class Handler(BaseHTTPRequestHandler):
             self._hang_up()
             return
         if kind == "slow":
-            time.sleep(seconds)
+            double.over.wait(seconds)
         reply = INSTEAD.get(kind) or answer(double, seen)
         if kind == "drop":
             self._hang_up()
@@ -79,7 +79,7 @@ class Handler(BaseHTTPRequestHandler):
         elif kind == "garbage":
             reply = Reply(reply.status, reply.body[: len(reply.body) // 2], reply.kind)
         elif kind == "late":
-            time.sleep(seconds)
+            double.over.wait(seconds)
         self._send(reply, dated=kind != "no_date")
 
     do_POST = do_PUT = do_DELETE = do_GET

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 import threading
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -130,7 +129,8 @@ class State:
         """Those that the token's role may neither read nor run on."""
         self.hides_rows = False
         self.lag_s = 0.0
-        self.commit_s = 0.0
+        self.commit: Callable[[], object] = lambda: None
+        """Called between the look at the limit and the row that counts."""
         self.clock_ahead_s = 0.0
         self.node_ahead_s = 0.0
         self.lock = threading.RLock()
@@ -172,7 +172,7 @@ class State:
         return [run for run in self.runs.values() if run.ended is None and (job is None or run.job == job)]
 
     def start(self, job_id: str, given: Mapping[str, Any], user: str, run_at: float | str | None = None) -> Run:
-        """Take a run or refuse it, in the recorded order. The limit is looked at `commit_s` before the row is there."""
+        """Take a run or refuse it, in the recorded order. The limit is looked at before the row is there."""
         with self.lock:
             job = self._startable(job_id, run_at)
             options = _accepted(job, given)
@@ -180,8 +180,7 @@ class State:
                 said = "Could not schedule job: Execution mode is PASSIVE"
                 raise Refused(400, "api.error.execution.failed", f"Execution failed: {said}", said)
             self._refuse_time(run_at)
-        if self.commit_s:
-            time.sleep(self.commit_s)
+        self.commit()
         with self.lock:
             started = float(run_at) if run_at is not None else self.now()
             run = self.plant(job_id, options, user=user, started=started, scheduled=run_at is not None)
