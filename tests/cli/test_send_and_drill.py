@@ -30,7 +30,8 @@ from functions.runtime.secrets import SecretRef
 from functions.runtime.text import in_language
 from tests.cli.line import FIRING, Line
 from tests.support.broker import free_ports
-from tests.support.unstick_process import Unstick, alert, configuration, job_id, notification, runbook, until
+from tests.support.patience import PATIENCE_S, wait_until
+from tests.support.unstick_process import BUDGET, Unstick, alert, configuration, job_id, notification, runbook
 
 SERVICE = {"service": "mail-delivery"}
 
@@ -39,7 +40,7 @@ SERVICE = {"service": "mail-delivery"}
 def deployed(here: Line) -> Iterator[Unstick]:
     """Unstick serves, and the command line has its configuration."""
     observed = [runbook("mail-delivery", mode="observe")]
-    unstick = Unstick(here.folder / "served", configuration(here.rundeck.url, here.rabbit.url, observed))
+    unstick = Unstick(here.folder / "served", configuration(here.rundeck.url, here.rabbit.url, observed, budget=BUDGET))
     file = {"local": {"path": str(unstick.database)}}
     made = yaml.safe_load((unstick.folder / "unstick.yaml").read_text())
     made |= {"public_url": unstick.url.rstrip("/"), "store": file, "scheduler": file}
@@ -291,8 +292,8 @@ def test_what_grafana_posts_is_kept_and_can_be_simulated(here: Line) -> None:
     with ThreadPoolExecutor(1) as pool:
         recording = pool.submit(CliRunner().invoke, command_line, command)
         body = notification(alert("mail-delivery", "mail.delivery"))
-        until(lambda: _posted(port, body), within_s=10)
-        result = recording.result(10)
+        wait_until(lambda: _posted(port, body))
+        result = recording.result(PATIENCE_S)
     assert f"http://127.0.0.1:{port}/" in result.stdout
     (path,) = folder.iterdir()
     assert "secret-of-the-header" not in path.read_text()

@@ -14,8 +14,11 @@ import pytest
 from tests.cli.line import Line
 from tests.support.broker import free_ports
 from tests.support.needs import need
-from tests.support.unstick_process import runbook, until
+from tests.support.patience import wait_until
+from tests.support.unstick_process import runbook
 
+LATE_S = 120.0
+"""What may pass on a busy machine between the figures that a test makes and its look at the clock."""
 MAIL = ("--label", "queue=mail.delivery", "--label", "vhost=/", "--label", "service=mail-delivery")
 
 
@@ -50,7 +53,7 @@ def test_a_for_that_is_long_enough_is_said_to_be(here: Line) -> None:
     (one,) = found["healed"]
     assert 40.0 <= found["suggested_s"] <= 50.0
     assert one["at_least_s"] <= 40.0 <= one["at_most_s"]
-    assert time.time() - one["began_at"] < 330.0
+    assert time.time() - one["began_at"] < 300.0 + LATE_S
     assert found["left_out"] == []
 
 
@@ -124,7 +127,7 @@ def prometheus(tmp_path: Path) -> Iterator[str]:
     command = ["prometheus", "--config.file=prometheus.yml", "--storage.tsdb.path=data", f"--web.listen-address={address}"]
     with (tmp_path / "log").open("wb") as log, subprocess.Popen(command, cwd=tmp_path, stdout=log, stderr=log) as server:
         try:
-            until(lambda: _answers(f"http://{address}/-/ready"), within_s=20)
+            wait_until(lambda: _answers(f"http://{address}/-/ready"))
             yield f"http://{address}"
         finally:
             server.kill()
@@ -148,7 +151,7 @@ def test_with_prometheus_the_pause_of_yesterday_is_seen(here: Line, prometheus: 
     assert [one["step_s"] for one in found["histories"]] == [5.0, 60.0, 30.0, 60.0]
     (one,) = found["healed"]
     assert one["at_least_s"] <= PAUSE_S <= one["at_most_s"]
-    assert 20 * 3600 - 60 < time.time() - one["began_at"] < 20 * 3600 + 60
+    assert 20 * 3600 - 60 < time.time() - one["began_at"] < 20 * 3600 + LATE_S
     assert PAUSE_S < found["suggested_s"] <= PAUSE_S + 90
 
 

@@ -19,13 +19,11 @@ from urllib.request import urlopen
 import yaml
 
 from tests.support.broker import Broker, free_ports
-from tests.support.unstick_process import until
+from tests.support.patience import wait_until
 
 SHIPPED = Path(__file__).parents[2] / "infra" / "prometheus"
 PACKAGES = ("prometheus", "prometheus-alertmanager")
 """Debian's."""
-
-START_TIMEOUT_S = 20.0
 
 
 @contextmanager
@@ -82,7 +80,7 @@ def program(command: list[str], folder: Path, ready: str) -> Iterator[None]:
     with log.open("wb") as out:
         started = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True)
     try:
-        until(lambda: _answers(ready), within_s=START_TIMEOUT_S, what=lambda: log.read_text(errors="replace")[-3000:])
+        wait_until(lambda: _answers(ready), what=lambda: log.read_text(errors="replace")[-3000:])
         yield
     finally:
         with suppress(ProcessLookupError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json as jsonlib
 import os
 import random
@@ -21,6 +22,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 from urllib.request import Request, urlopen
 
+from tests.support.patience import PATIENCE_S
+
 if TYPE_CHECKING:
     from pika.adapters.blocking_connection import BlockingChannel
 
@@ -30,10 +33,14 @@ WRAPPED = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 WRAPPER = "rabbitmq-script-wrapper"
 
 ADMIN = ("root-of-tests", "only-on-loopback")
-START_TIMEOUT_S = 60
+START_TIMEOUT_S = 2 * PATIENCE_S
+"""It computes for seconds, and on a busy machine for a minute."""
 FIRST_PORT, LAST_PORT = 15_000, 32_000
 UNSEEDED = random.SystemRandom()
 """Tests that run side by side are seeded alike, and would try the same ports."""
+
+GIVEN: set[int] = set()
+"""The ports that this process has given away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +57,16 @@ class Broker:
         return f"http://127.0.0.1:{self.http_port}"
 
     def amqp_url(self, vhost: str = "/") -> str:
-        return f"amqp://{ADMIN[0]}:{ADMIN[1]}@127.0.0.1:{self.amqp_port}/{quote(vhost, safe='')}"
+        """For pika, which of itself gives up after 10 and 15 s."""
+        patient = f"socket_timeout={PATIENCE_S:g}&stack_timeout={PATIENCE_S:g}"
+        return f"amqp://{ADMIN[0]}:{ADMIN[1]}@127.0.0.1:{self.amqp_port}/{quote(vhost, safe='')}?{patient}"
 
     def api(self, method: str, path: str, body: Any = None) -> Any:
         """Call the management API as administrator; path segments must be encoded. Raises urllib's HTTPError."""
         basic = b64encode(":".join(ADMIN).encode()).decode()
         sent = None if body is None else jsonlib.dumps(body).encode()
         headers = {"Authorization": f"Basic {basic}", "Content-Type": "application/json"}
-        with urlopen(Request(f"{self.url}/api/{path}", sent, headers, method=method), timeout=10) as answer:
+        with urlopen(Request(f"{self.url}/api/{path}", sent, headers, method=method), timeout=PATIENCE_S) as answer:
             text = answer.read()
         return jsonlib.loads(text) if text else None
 
@@ -151,24 +160,31 @@ def available() -> bool:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of loopback that nobody listens on; all different.
+    """Ports of loopback that nobody listens on, and that no other call gives away, whatever process it is of.
 
     They lie below those that systems give to outgoing connections (Linux: 32,768 and up): a server that takes seconds to start
     would find one of these taken by a connection of another test.
     """
-    sockets: list[socket.socket] = []
-    try:
-        while len(sockets) < count:
-            one = socket.socket()
-            sockets.append(one)
-            try:
-                one.bind(("127.0.0.1", UNSEEDED.randrange(FIRST_PORT, LAST_PORT)))
-            except OSError:
-                sockets.pop().close()
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
+    found: list[int] = []
+    while len(found) < count:
+        port = UNSEEDED.randrange(FIRST_PORT, LAST_PORT)
+        with suppress(OSError):
+            _keep(port)
+            with socket.socket() as one:
+                one.bind(("127.0.0.1", port))
+            found.append(port)
+    return found
+
+
+def _keep(port: int) -> None:
+    """Take a name that no other process can have while this one lives. Raises OSError where the port was given away before."""
+    if port in GIVEN:
+        raise OSError(errno.EADDRINUSE, "given away before")
+    if sys.platform == "linux":  # elsewhere such a name would be a file that stays behind
+        with socket.socket(socket.AF_UNIX) as name:
+            name.bind(f"\0unstick-tests-port-{port}")
+            name.detach()
+    GIVEN.add(port)
 
 
 def _environment(folder: Path, distribution_port: int, mapper_port: int) -> dict[str, str]:
@@ -219,16 +235,16 @@ def _write_configuration(made: Broker, *, statistics: bool) -> None:
 
 def _wait_until_ready(made: Broker, server: subprocess.Popen[bytes]) -> None:
     ends = time.monotonic() + START_TIMEOUT_S
-    while time.monotonic() < ends:
-        if server.poll() is not None:
-            break
+    while server.poll() is None:
         with suppress(OSError, urllib.error.URLError):
             socket.create_connection(("127.0.0.1", made.amqp_port), timeout=1).close()
             made.api("GET", "vhosts")
             return
+        if time.monotonic() > ends:
+            break
         time.sleep(0.1)
     log = (made.folder / "broker.log").read_text(errors="replace")[-3000:]
-    raise RuntimeError(f"the broker did not start within {START_TIMEOUT_S} s:\n{log}")
+    raise RuntimeError(f"the broker did not start within {START_TIMEOUT_S:g} s:\n{log}")
 
 
 @contextmanager

@@ -7,19 +7,22 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
+import pytest
+
 from tests.support import broker as brokers
 from tests.support.alerting import PACKAGES, alerting
 from tests.support.doubles.rundeck import Job, Rundeck
-from tests.support.unstick_process import Unstick, configuration, job_id, runbook
+from tests.support.unstick_process import BUDGET, ENDED_WITHIN_S, Unstick, configuration, job_id, runbook
 from tests.support.workers.stuck_application import stuck
 
 SERVICE, QUEUE = "alerted-delivery", "alerted.delivery"
 """The rule makes the one of the other."""
 USER, PASSWORD = "alertmanager", "from-alertmanager-to-us"
-SUSPECTED_S = 30.0
-"""After this long without movement Unstick hears of it: 20 s until the rule is true, 10 s until it is evaluated."""
+TOLD_WITHIN_S = 180.0
+"""On an idle machine half a minute: 20 s until the rule is true, 10 s until it is evaluated. People are told after five."""
 
 
+@pytest.mark.timeout(600)
 def test_from_the_brokers_metrics_to_resolved(needed: Callable[..., None], tmp_path: Path):
     """A queue sticks, Alertmanager tells Unstick, it is restarted and drains, and the chat hears when the alert is resolved."""
     needed("rabbitmq-server", *PACKAGES)
@@ -32,21 +35,20 @@ def test_from_the_brokers_metrics_to_resolved(needed: Callable[..., None], tmp_p
         rundeck = stack.enter_context(Rundeck(Job(id=job_id(SERVICE), action=application.restart)))
         basic = {"auth": {"basic": {"user": USER, "passwords": ["env://ALERTMANAGER_PASSWORD"]}}}
         book = runbook(SERVICE, match=['alertname=~"RabbitMQQueue(Maybe)?Stuck"', f'service="{SERVICE}"'])
-        file = configuration(rundeck.url, broker.url, [book], grafana=basic)
+        file = configuration(rundeck.url, broker.url, [book], grafana=basic, budget=BUDGET)
         unstick = Unstick(tmp_path / "unstick", file, rabbitmq_password="only looks", ALERTMANAGER_PASSWORD=PASSWORD)
         stack.enter_context(unstick)
         began = time.monotonic()
         stack.enter_context(alerting(tmp_path / "alerting", broker, unstick.url, basic_auth=(USER, PASSWORD)))
 
-        unstick.until(rundeck.posts, within_s=90, what="Alertmanager's webhook")
+        unstick.until(rundeck.posts, within_s=TOLD_WITHIN_S, what="Alertmanager's webhook")
         told_s = time.monotonic() - began
-        assert told_s < SUSPECTED_S + 60, "people are told after five minutes; Prometheus starts late on a busy machine"
-        outcome = unstick.until(lambda: unstick.outcomes(SERVICE), within_s=40)[0]
+        outcome = unstick.until(lambda: unstick.outcomes(SERVICE), within_s=ENDED_WITHIN_S)[0]
         assert (outcome["ending"], outcome["restarts"]) == ("recovered", 1)
         assert f"{QUEUE}: 5 → 0 messages, 1 consumer" in unstick.cards("recovered")[0]
         assert "5 messages in alerted.delivery, and nothing moves" in unstick.cards()[0], "the rule's own words"
 
-        unstick.until(lambda: unstick.cards(f"The alert of {SERVICE} is resolved"), within_s=60)
+        unstick.until(lambda: unstick.cards(f"The alert of {SERVICE} is resolved"), within_s=ENDED_WITHIN_S)
         assert len(rundeck.posts()) == 1
-        unstick.until(lambda: not unstick.open_documents(), within_s=5, what="nothing is open")
+        unstick.until(lambda: not unstick.open_documents(), what="nothing is open")
         print(f"told after {told_s:.1f} s, resolved after {time.monotonic() - began:.1f} s")

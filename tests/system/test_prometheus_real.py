@@ -24,15 +24,21 @@ from functions.runtime.errors import Denied
 from tests.support.alerting import PACKAGES, SHIPPED, program, programs
 from tests.support.broker import free_ports
 from tests.support.doubles.rundeck import Job, Rundeck
-from tests.support.unstick_process import Unstick, configuration, job_id, runbook, until
+from tests.support.patience import PATIENCE_S, wait_until
+from tests.support.unstick_process import BUDGET, ENDED_WITHIN_S, HELPED, Unstick, configuration, job_id, runbook
 from tests.support.workers import redis_worker
 
 SERVICE, QUEUE = "mail-worker", "mail"
 USER, PASSWORD = "alertmanager", "from-alertmanager-to-us"
 DEPTH = 'sum(redis_key_size{key="${labels.queue}"})'
 QUERIES = {"depth": DEPTH, "done": 'sum(jobs_done_total{queue="${labels.queue}"})', "consumers": 'count(up{job="worker"} == 1)'}
+BUSY, BETWEEN_SAMPLES = 50, 10
+"""So many jobs are ten seconds' work; of so many no two samples could tell."""
+SEEN_S = 15.0
+"""How long back a look goes that is to show where the counter began anew."""
 SECONDS = {"interval: 10s": "interval: 1s", "offset 10s": "offset 2s", "[15s]": "[4s]"}
 """The shipped suspicion, for scrapes every second instead of every five."""
+pytestmark = pytest.mark.timeout(600)  # what each waits for may take long on a busy machine
 
 
 @dataclass
@@ -113,11 +119,11 @@ def test_from_the_length_of_a_redis_list_to_recovered(needed: Callable[..., None
             match=['alertname="RedisQueueMaybeStuck"', f'queue="{QUEUE}"'],
             restart={"job": job_id(SERVICE), "options": {"service": SERVICE}},
             symptom={"prometheus": QUERIES | {"allow": {"queue": "[a-z]{1,20}"}, "for": "5s", "delay": "1s"}},
-            verify={"first": "1s", "every": "2s", "patience": "30s", "within": "60s"},
+            verify=HELPED,
         )
         auth = {"auth": {"basic": {"user": USER, "passwords": ["env://ALERTMANAGER_PASSWORD"]}}}
         (port,) = free_ports(1)
-        file = configuration(rundeck.url, "", [book], grafana=auth, prometheus={"url": f"http://127.0.0.1:{port}"})
+        file = configuration(rundeck.url, "", [book], grafana=auth, budget=BUDGET, prometheus={"url": f"http://127.0.0.1:{port}"})
         del file["rabbitmq"]
         unstick = Unstick(tmp_path / "unstick", file, ALERTMANAGER_PASSWORD=PASSWORD)
         stack.enter_context(unstick)
@@ -127,9 +133,9 @@ def test_from_the_length_of_a_redis_list_to_recovered(needed: Callable[..., None
         began = time.monotonic()
         stack.enter_context(programs(tmp_path / "p", jobs.scrapes, rules, unstick.url, basic_auth=(USER, PASSWORD), port=port))
 
-        unstick.until(rundeck.posts, within_s=40, what="the restart")
+        unstick.until(rundeck.posts, within_s=ENDED_WITHIN_S, what="the restart")
         print(f"restarted after {time.monotonic() - began:.1f} s")
-        outcome = unstick.until(lambda: unstick.outcomes(SERVICE), within_s=40)[0]
+        outcome = unstick.until(lambda: unstick.outcomes(SERVICE), within_s=ENDED_WITHIN_S)[0]
         assert (outcome["ending"], outcome["restarts"]) == ("recovered", 1)
         assert f"{QUEUE}: 5 → 0 messages, 1 consumer" in unstick.cards("recovered")[0]
         assert jobs.ask("LLEN", QUEUE) == [b"0"]
@@ -146,49 +152,65 @@ def test_what_a_real_prometheus_answers(needed: Callable[..., None], tmp_path: P
 
         def look(queue: str = QUEUE, for_s: float = 5.0, **keys: Any) -> QueueSnapshot:
             symptom = prometheus.to_symptom(prometheus.Symptom(**(QUERIES | {"for_s": for_s, "delay_s": 0.0} | keys)))
-            return prometheus.look(settings, prometheus.name_queue(symptom, {"queue": queue}), for_s=for_s, timeout_s=5.0)
+            return prometheus.look(settings, prometheus.name_queue(symptom, {"queue": queue}), for_s=for_s, timeout_s=PATIENCE_S)
 
-        def look_back() -> QueueSnapshot:
-            return look(for_s=15.0)
+        def until(right: Callable[[QueueSnapshot], Any], **keys: Any) -> QueueSnapshot:
+            """Each look until one is right: a scrape that takes longer than its second is one that failed, and a gap."""
+            seen = wait_until(lambda: _seen(lambda: look(**keys)), lambda one: one is not None and right(one))
+            assert seen is not None
+            return seen
 
-        seen = until(lambda: _seen(look, lambda one: len(one.depth_samples) > 4), within_s=20)
+        seen = until(lambda one: len(one.depth_samples) > 4 and one.behind_s < 4.0)
         assert (seen.depth, seen.consumers) == (0, 1)
-        assert seen.behind_s < 4.0
-        assert look("other").depth == 0
+        assert until(lambda one: True, queue="other").depth == 0
         assert [_refused(look, query) for query in ('label_replace(up, "a")', "up + on () up", "scalar(up)")] == ["query"] * 3
         assert _refused(look, "up") == "several"
         assert _refused(look, "no_such_metric") == "no_series"
         assert _refused(look, "sum(no_such_metric) or vector(0)") == "no_series"
         assert _refused(look, DEPTH.replace("queue}", "queue}") + " > 0") == "no_series"
-        assert look(consumers='count(up{job="nowhere"} == 1)').consumers is None
-        assert look(depth="sum(no_such_metric) or 0 * sum(redis_up)").depth == 0
+        assert until(lambda one: True, consumers='count(up{job="nowhere"} == 1)').consumers is None
+        assert until(lambda one: True, depth="sum(no_such_metric) or 0 * sum(redis_up)").depth == 0
 
-        jobs.push(50)
-        assert until(lambda: _seen(look, lambda one: (one.acks or 0) > 10), within_s=20), "more than is done between two samples"
-        assert _health(look()) is Health.WELL, "it is busy"
+        def busy(seen: QueueSnapshot) -> bool:
+            if seen.depth < BUSY:
+                jobs.push(BUSY)
+            return (seen.acks or 0) > BETWEEN_SAMPLES and _health(seen) is Health.WELL
+
+        until(busy)
         jobs.modes = ["hangs"]
-        jobs.push(20)
+        jobs.push(BUSY)
+        began_anew = time.monotonic()
         jobs.restart()
-        anew = until(lambda: _seen(look_back, lambda one: "began to count" in str(one.blind and one.blind.why)), within_s=20)
-        assert anew.blind is not None
-        assert anew.blind.late, "the counter began anew: that is no standstill yet"
-        assert until(lambda: _health(look()) is Health.ILL, within_s=20), "it hangs"
+
+        def anew(seen: QueueSnapshot) -> bool:
+            nonlocal began_anew
+            if time.monotonic() - began_anew > SEEN_S:  # whoever stood still that long has missed it
+                jobs.restart()
+                began_anew = time.monotonic()
+            return "began to count" in str(seen.blind and seen.blind.why)
+
+        blind = until(anew, for_s=SEEN_S).blind
+        assert blind is not None
+        assert blind.late, "the counter began anew: that is no standstill yet"
+        until(lambda one: _health(one) is Health.ILL)
         jobs.stop()
-        gone = until(lambda: _seen(look, lambda one: one.consumers == 0), within_s=10)
+        gone = until(lambda one: one.consumers == 0)
         assert gone.acks is None
-        assert until(lambda: _health(look()) is Health.ILL, within_s=10), "nobody is there"
-        lost = look(consumers=None)
+        until(lambda one: _health(one) is Health.ILL)
+        lost = until(lambda one: one.blind is not None, consumers=None)
         assert lost.blind is not None, "the counter has gone with the worker, and nobody counts workers"
         keys = prometheus.to_symptom(prometheus.Symptom(**(QUERIES | {"for_s": 5.0})))
-        found = {one.what: one.ok for one in prometheus.check(settings, keys, {"queue": QUEUE}, timeout_s=5.0)}
-        assert found == {
-            "Prometheus answers": True,
-            "Prometheus clock": True,
-            "depth of mail": True,
-            "done of mail": None,
-            "consumers of mail": True,
-            "samples of mail": True,
-        }
+        wait_until(
+            lambda: {one.what: one.ok for one in prometheus.check(settings, keys, {"queue": QUEUE}, timeout_s=PATIENCE_S)},
+            {
+                "Prometheus answers": True,
+                "Prometheus clock": True,
+                "depth of mail": True,
+                "done of mail": None,
+                "consumers of mail": True,
+                "samples of mail": True,
+            }.__eq__,
+        )
 
 
 @contextmanager
@@ -208,12 +230,11 @@ def server(folder: Path, jobs: Redis, port: int) -> Iterator[str]:
         yield f"http://127.0.0.1:{port}"
 
 
-def _seen(look: Callable[[], QueueSnapshot], right: Callable[[QueueSnapshot], bool]) -> QueueSnapshot | None:
+def _seen(look: Callable[[], QueueSnapshot]) -> QueueSnapshot | None:
     try:
-        seen = look()
+        return look()
     except Denied:
         return None
-    return seen if right(seen) else None
 
 
 def _refused(look: Callable[..., QueueSnapshot], depth: str) -> str:

@@ -24,15 +24,30 @@ from functions.application.serialization import encode
 from functions.domain.model.observations import Pause
 from tests.support.broker import Broker
 from tests.support.doubles.rundeck import Rundeck
+from tests.support.patience import PATIENCE_S
 from tests.support.recorded_grafana import RECORDINGS
-from tests.support.unstick_process import ROOT, SHORT, Unstick, alert, configuration, job_id, runbook
+from tests.support.unstick_process import (
+    BUDGET,
+    ENDED_WITHIN_S,
+    HELPED,
+    ROOT,
+    SHORT,
+    Unstick,
+    alert,
+    configuration,
+    job_id,
+    runbook,
+)
 from tests.support.workers.stuck_application import Application, jobs, stuck
 
 EVERY_S, MESSAGES = 2.0, 12
 SLACK_S = 5.0
 """What the broker takes to show a new consumer: it was seen to take 0.9 to 4.6 s."""
-BUSY_S = 1.0
-"""For a machine that has other work too."""
+BUSY_S = 30.0
+"""For a machine that has other work too. All of it is less than `patience`."""
+SLOW_MESSAGES, SLOW_PATIENCE = 30, "15s"
+"""At one a second it goes on draining for long after `patience`, from which on people are told that it does."""
+pytestmark = pytest.mark.timeout(600)  # what each waits for may take long on a busy machine
 USER, PASSWORD = "unstick-whole-way", "only looks"
 
 
@@ -53,17 +68,17 @@ class Town:
         assert status == 200, answer
         return answer["incidents"][0]
 
-    def outcome(self, service: str, within_s: float = 60.0) -> dict[str, Any]:
+    def outcome(self, service: str, within_s: float = ENDED_WITHIN_S) -> dict[str, Any]:
         return self.unstick.until(lambda: self.unstick.outcomes(service), within_s=within_s, what=f"the outcome of {service}")[-1]
 
-    def card(self, text: str, within_s: float = 5.0) -> str:
-        return self.unstick.until(lambda: self.unstick.cards(text), within_s=within_s, what=f"a card with {text!r}")[0]
+    def card(self, text: str) -> str:
+        return self.unstick.until(lambda: self.unstick.cards(text), within_s=ENDED_WITHIN_S, what=f"a card with {text!r}")[0]
 
 
 RUNBOOKS = [
     runbook("unacked"),
     runbook("ready"),
-    runbook("slow", verify=SHORT | {"patience": "5s"}),
+    runbook("slow", verify=HELPED | {"patience": SLOW_PATIENCE}),
     runbook("again", verify=SHORT | {"patience": "8s"}),
     runbook("absent", verify=SHORT | {"patience": "8s"}, limits={"attempts": 1}),
 ]
@@ -82,8 +97,9 @@ def town(rabbitmq_server: Broker, tmp_path_factory: pytest.TempPathFactory) -> I
     rabbitmq_server.add_user(USER, PASSWORD, tags="monitoring", vhosts=["/"])
     with ExitStack() as stack:
         applications = stuck(rabbitmq_server, MODES, stack, messages=MESSAGES)
+        rabbitmq_server.publish(applications["slow"].queue, SLOW_MESSAGES - MESSAGES)
         rundeck = stack.enter_context(Rundeck(*jobs(applications)))
-        file = configuration(rundeck.url, rabbitmq_server.url, RUNBOOKS, user=USER)
+        file = configuration(rundeck.url, rabbitmq_server.url, RUNBOOKS, user=USER, budget=BUDGET)
         unstick = stack.enter_context(Unstick(folder, file, rabbitmq_password=PASSWORD))
         yield Town(unstick, rundeck, applications)
 
@@ -102,7 +118,7 @@ def incidents(town: Town) -> Iterator[dict[str, Future[dict[str, Any]]]]:
 
 @pytest.fixture
 def began(incidents: dict[str, Future[dict[str, Any]]]) -> Callable[[str], dict[str, Any]]:
-    return lambda service: incidents[service].result(timeout=60)
+    return lambda service: incidents[service].result(timeout=ENDED_WITHIN_S)
 
 
 @pytest.mark.parametrize("service", ["unacked", "ready"])
@@ -111,7 +127,7 @@ def test_a_stuck_queue_is_restarted_and_seen_to_recover(town, began, service, ca
     answer = began(service)
     assert (answer["action"], answer["reason"], answer["runbook"]) == ("restarted", None, service)
     assert answer["execution"]["url"].endswith(answer["execution"]["id"])
-    card = town.card(f"{service} recovered", within_s=40)
+    card = town.card(f"{service} recovered")
     took_s = time.time() - town.applications[service].back_at[1]
     assert f"{service}.delivery: {MESSAGES} → 0 messages, 1 consumer" in card
     assert town.outcome(service)["restarts"] == town.restarts(service) == 1
@@ -143,7 +159,7 @@ def test_the_incident_is_told_in_order_with_who_held_the_message(town, began):
     (before,) = [queue["before"] for queue in told["incident"]["queues"]]
     (holder,) = before["holders"]
     assert (holder["host"], holder["name"], holder["messages"]) == ("127.0.0.1", "Pika Python Client Library", 1)
-    assert 0 < before["at"] - holder["since"] < 120
+    assert 0 < before["at"] - holder["since"] < 600
 
 
 def test_the_same_alert_again_restarts_nothing_and_its_end_is_told(town, began):
@@ -157,7 +173,7 @@ def test_the_same_alert_again_restarts_nothing_and_its_end_is_told(town, began):
         over = town.answer("unacked", starts_at=started, firing=False)
         assert (over["action"], over["reason"]) == ("held", "not_firing")
     town.card("The alert of unacked is resolved")
-    town.unstick.until(lambda: not town.unstick.documents()[_key(town, "unacked")]["to_tell"], within_s=5)
+    town.unstick.until(lambda: not town.unstick.documents()[_key(town, "unacked")]["to_tell"])
     assert len(town.unstick.cards("The alert of unacked is resolved")) == 1
     assert [answer["id"]] == [one["incident"] for one in town.unstick.outcomes("unacked")]
     assert town.restarts("unacked") == 1
@@ -171,7 +187,7 @@ def _key(town: Town, service: str) -> str:
 def test_a_queue_that_drains_slowly_is_left_to_drain(town, began):
     """One message a second is movement: no second restart, people hear that it moves, then that it has recovered."""
     assert began("slow")["action"] == "restarted"
-    town.card("slow is processing again", within_s=40)
+    town.card("slow is processing again")
     assert town.outcome("slow")["ending"] == "recovered"
     assert town.restarts("slow") == 1
     headlines = [card.splitlines()[0] for card in town.unstick.cards("service=slow")]
@@ -182,7 +198,7 @@ def test_a_queue_that_drains_slowly_is_left_to_drain(town, began):
 def test_a_consumer_that_sticks_again_is_restarted_once_more_and_then_escalated(town, began):
     """The second attempt is the last: people are told to get up, and the next alert restarts nothing."""
     assert began("again")["action"] == "restarted"
-    outcome = town.outcome("again", within_s=80)
+    outcome = town.outcome("again")
     assert (outcome["ending"], outcome["restarts"], town.restarts("again")) == ("escalated", 2, 2)
     assert "Tried" in town.card("🚨 ACT NOW: again")
     held = town.answer("again", severity="warning")
@@ -195,7 +211,7 @@ def test_a_consumer_that_sticks_again_is_restarted_once_more_and_then_escalated(
 def test_no_consumer_after_the_restart_is_no_recovery(town, began):
     """The job succeeded and the application is up, but nobody consumes: escalated, never called recovered."""
     assert began("absent")["action"] == "restarted"
-    outcome = town.outcome("absent", within_s=60)
+    outcome = town.outcome("absent")
     assert (outcome["ending"], outcome["restarts"]) == ("escalated", 1)
     assert not any("recovered" in card.splitlines()[0] for card in town.unstick.cards("service=absent"))
     assert "No consumer came back" in town.card("🚨 ACT NOW: absent")
@@ -216,7 +232,7 @@ def test_the_kill_switch_holds_until_it_is_off(rabbitmq_server, tmp_path):
     with ExitStack() as stack:
         applications = stuck(rabbitmq_server, {"switch": ["stuck-unacked", "healthy"]}, stack)
         rundeck = stack.enter_context(Rundeck(*jobs(applications)))
-        file = configuration(rundeck.url, rabbitmq_server.url, [runbook("switch")], user=USER)
+        file = configuration(rundeck.url, rabbitmq_server.url, [runbook("switch")], user=USER, budget=BUDGET)
         unstick = Unstick(tmp_path, file, rabbitmq_password=PASSWORD, UNSTICK_PAUSED="1")
         stack.enter_context(unstick)
         town = Town(unstick, rundeck, applications)
@@ -244,6 +260,6 @@ def test_the_kill_switch_holds_until_it_is_off(rabbitmq_server, tmp_path):
 
 def _save_pause(unstick: Unstick, pause: Pause) -> None:
     settings = local.Settings(str(unstick.database))
-    stored = local.load(settings, "pause", timeout_s=5)
+    stored = local.load(settings, "pause", timeout_s=PATIENCE_S)
     generation = stored.generation if stored else None
-    local.save(settings, "pause", encode(pause), generation=generation, due=None, timeout_s=5)
+    local.save(settings, "pause", encode(pause), generation=generation, due=None, timeout_s=PATIENCE_S)

@@ -14,8 +14,9 @@ from functions.domain.model.incidents import QueueState
 from functions.domain.model.runbooks import Symptom
 from tests.support.broker import ADMIN, Broker, consumer
 from tests.support.doubles.rundeck import Job
+from tests.support.patience import PATIENCE_S, wait_until
 from tests.support.recorded_grafana import known
-from tests.support.unstick_process import job_id, until
+from tests.support.unstick_process import job_id
 
 
 @dataclass
@@ -51,10 +52,10 @@ class Application:
 
         def ill() -> bool:
             time.sleep(0.3)
-            seen = client.look(settings, queue, for_s=6, timeout_s=5.0)
+            seen = client.look(settings, queue, for_s=6, timeout_s=PATIENCE_S)
             return judge_health(Symptom("rabbitmq", for_s=6.0), seen, QueueState(queue, "", 0.0), time.time())[0] is Health.ILL
 
-        until(ill, within_s=40, what=lambda: f"{self.queue} is stuck")
+        wait_until(ill, what=lambda: f"{self.queue} is stuck")
 
 
 def stuck(broker: Broker, modes: Mapping[str, list[str]], stack: ExitStack, *, messages: int = 5) -> dict[str, Application]:
