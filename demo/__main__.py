@@ -29,12 +29,11 @@ from functions.domain.model.incidents import QueueState
 from functions.domain.model.observations import QueueSnapshot
 from functions.domain.model.runbooks import Symptom
 from tests.support.doubles.rundeck import Rundeck
+from tests.support.patience import PATIENCE_S
 from tests.support.recorded_grafana import RECORDINGS, known
-from tests.support.unstick_process import Unstick, rfc3339
+from tests.support.unstick_process import ENDED_WITHIN_S, Unstick, rfc3339
 
 RECORDING = "02-hmac-timestamp-firing"
-STUCK_WITHIN_S = 30.0
-ENDED_WITHIN_S = 60.0
 POLL_S = 0.1
 
 
@@ -127,9 +126,9 @@ def _play(screen: Screen, stack: ExitStack, folder: Path, given: argparse.Namesp
         answer = _told(unstick, body)
         line.text = f"Grafana's webhook, signed: 200, {answer['action']}: evidence comes before the restart"
     with screen.step("Rundeck runs the evidence job") as line:
-        line.text = _until(lambda: _evidence(runner), 20, "Rundeck's evidence job did not end")
+        line.text = _until(lambda: _evidence(runner), "Rundeck's evidence job did not end")
     with screen.step("Rundeck runs the job") as line:
-        before, after = _until(lambda: application.restarts, 20, "Rundeck's job did not restart the process")[0]
+        before, after = _until(lambda: application.restarts, "Rundeck's job did not restart the process")[0]
         line.text = f"Rundeck's job has restarted {stage.SERVICE}: process {before} is gone, {after} is there"
     if not given.still_broken:
         with screen.step("the queue drains") as line:
@@ -146,13 +145,13 @@ def _play(screen: Screen, stack: ExitStack, folder: Path, given: argparse.Namesp
 
 def _looks_at(queues: stage.Queues) -> Callable[[], QueueSnapshot]:
     settings = client.Settings(queues.url, stage.USER, known(stage.PASSWORD))
-    return lambda: client.look(settings, to_queue("/", stage.QUEUE), for_s=stage.FOR_S, timeout_s=5.0)
+    return lambda: client.look(settings, to_queue("/", stage.QUEUE), for_s=stage.FOR_S, timeout_s=PATIENCE_S)
 
 
 def _until_stuck(screen: Screen, look: Callable[[], QueueSnapshot]) -> QueueSnapshot:
     """Wait until RabbitMQ's own figures show what the runbook calls ill."""
     began, symptom = time.monotonic(), Symptom("rabbitmq", for_s=stage.FOR_S)
-    while time.monotonic() - began < STUCK_WITHIN_S:
+    while time.monotonic() - began < PATIENCE_S:
         seen = look()
         if (
             seen.unacked
@@ -162,7 +161,7 @@ def _until_stuck(screen: Screen, look: Callable[[], QueueSnapshot]) -> QueueSnap
         since_s = time.monotonic() - began
         screen.now(f"it holds {seen.unacked} mail and acknowledges nothing, {seen.ready:,} wait, for {since_s:.0f} s")
         time.sleep(POLL_S)
-    raise NotAsPlanned(f"the queue did not look stuck within {STUCK_WITHIN_S:g} s.")
+    raise NotAsPlanned(f"the queue did not look stuck within {PATIENCE_S:g} s.")
 
 
 def _until_empty(screen: Screen, look: Callable[[], QueueSnapshot]) -> None:
@@ -171,7 +170,7 @@ def _until_empty(screen: Screen, look: Callable[[], QueueSnapshot]) -> None:
         screen.now(f"the queue drains: {depth:,} mails left")
         return depth == 0
 
-    _until(empty, 30, "the queue did not become empty")
+    _until(empty, "the queue did not become empty")
 
 
 def _recorded(began_at: float) -> bytes:
@@ -202,8 +201,8 @@ def _evidence(runner: Rundeck) -> str:
 def _ending(screen: Screen, unstick: Unstick) -> dict[str, Any]:
     """Show each phase as it is left, until the incident has its outcome and the chat has heard of it."""
     with screen.step("Unstick looks at RabbitMQ until it is sure") as line:
-        outcome: dict[str, Any] = _until(lambda: unstick.outcomes(stage.SERVICE), ENDED_WITHIN_S, "Unstick has no outcome")[-1]
-        _until(lambda: not unstick.open_documents(), 10, "the chat was not told")
+        outcome: dict[str, Any] = _until(lambda: unstick.outcomes(stage.SERVICE), "Unstick has no outcome", ENDED_WITHIN_S)[-1]
+        _until(lambda: not unstick.open_documents(), "the chat was not told")
         line.text = f"Unstick is sure, and the incident has {outcome['ending']}"
         if outcome["ending"] != "recovered":
             line.text = f"Unstick has tried {outcome['restarts']} restarts, and the incident is {outcome['ending']}"
@@ -216,7 +215,7 @@ def _show_cards(screen: Screen, unstick: Unstick) -> None:
         screen.text(card + "\n")
 
 
-def _until(look: Callable[[], Any], within_s: float, otherwise: str) -> Any:
+def _until(look: Callable[[], Any], otherwise: str, within_s: float = PATIENCE_S) -> Any:
     ends = time.monotonic() + within_s
     while not (found := look()):
         if time.monotonic() > ends:

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
@@ -22,7 +23,8 @@ from tests.support import debian
 from tests.support.broker import Broker
 from tests.support.doubles.rabbitmq import RabbitDouble
 from tests.support.doubles.rundeck import INCIDENT, Job, Option, Rundeck
-from tests.support.unstick_process import ROOT, SHORT, Unstick, configuration, job_id, runbook
+from tests.support.patience import PATIENCE_S
+from tests.support.unstick_process import BUDGET, HELPED, ROOT, SHORT, Unstick, configuration, job_id, runbook
 
 SERVICE, QUEUE = "mail-delivery", "mail.delivery"
 MESSAGES = 1520
@@ -204,7 +206,7 @@ def collect_evidence(options: Mapping[str, str]) -> str:
     script = job["sequence"]["commands"][0]["script"].replace("@option.process@", options["process"])
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # where py-spy is
     run = subprocess.run(
-        ["sh"], input=script, capture_output=True, text=True, timeout=20, check=False, env={**os.environ, "PATH": path}
+        ["sh"], input=script, capture_output=True, text=True, timeout=PATIENCE_S, check=False, env={**os.environ, "PATH": path}
     )
     if run.returncode:
         raise RuntimeError(f"{run.stdout}{run.stderr}".strip() or "py-spy may not look at processes here")
@@ -223,20 +225,38 @@ def rundeck(stack: ExitStack, application: Application) -> Rundeck:
 
 def unstick(stack: ExitStack, folder: Path, made: Queues, runner: Rundeck, application: Application) -> Unstick:
     """Unstick under functions-framework, with a runbook whose minutes are seconds."""
-    mail = runbook(SERVICE, verify=SHORT, root_cause="https://tracker.example.com/MAIL-123", manual_minutes=8)
+    mail = runbook(
+        SERVICE,
+        verify=HELPED if application.cured else SHORT,
+        root_cause="https://tracker.example.com/MAIL-123",
+        manual_minutes=8,
+    )
     mail["symptom"]["rabbitmq"]["for"] = f"{FOR_S:g}s"
-    mail["evidence"] = {"job": EVIDENCE_JOB, "options": {"process": f"relay {application.relay}"}}
-    file = configuration(runner.url, made.url, [mail], user=USER)
+    mail["evidence"] = {"job": EVIDENCE_JOB, "options": {"process": f"relay {application.relay}"}, "within": "1m"}
+    file = configuration(runner.url, made.url, [mail], user=USER, budget=BUDGET)
     process = Unstick(folder / "unstick", file, rabbitmq_password=PASSWORD)
     stack.callback(process.stop)
     return process.start()
 
 
 def sweep(folder: Path) -> None:
-    """Kill what was being started just when the demo was stopped: all processes whose environment names its folder."""
-    mark = str(folder).encode()
-    for environment in Path("/proc").glob("[0-9]*/environ"):
-        pid = int(environment.parent.name)
-        with suppress(OSError):
-            if pid != os.getpid() and mark in environment.read_bytes():
+    """Kill what was being started just when the demo was stopped: all processes whose environment names its folder.
+
+    Ends when they are gone: one that dies slowly would write into the folder while it is removed.
+    """
+    ends = time.monotonic() + PATIENCE_S
+    while (left := _marked(str(folder).encode())) and time.monotonic() < ends:
+        for pid in left:
+            with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+        time.sleep(0.02)
+
+
+def _marked(mark: bytes) -> list[int]:
+    """The other processes with this in their environment; that of a zombie is empty."""
+    found = []
+    for environment in Path("/proc").glob("[0-9]*/environ"):
+        with suppress(OSError):
+            if int(environment.parent.name) != os.getpid() and mark in environment.read_bytes():
+                found.append(int(environment.parent.name))
+    return found
