@@ -114,8 +114,9 @@ def test_an_answer_that_is_no_is_code_1(here: Line, httpserver: HTTPServer) -> N
     assert "The signature does not match" in here.run("send", FIRING, httpserver.url_for("/"), code=1).stdout
 
 
-def test_send_and_drill_through_the_whole_line(here: Line) -> None:
+def test_send_and_drill_through_the_whole_line(here: Line, monkeypatch: pytest.MonkeyPatch) -> None:
     """A real alert is taken as such; then the drill's alerts go by webhook, store, scheduler and chat, and restart nothing."""
+    monkeypatch.setattr(drill, "STORE_S", PATIENCE_S)
     with deployed(here) as unstick:
         taken = here.json("send", FIRING, unstick.url, "--restamp")
         assert taken["answer"]["incidents"][0]["reason"] == "observe_only"

@@ -48,7 +48,7 @@ def here(here: Line) -> Line:
 
 
 def opened(**changes: object) -> Document:
-    return replace(Document("t-1", TARGET, INCIDENT, due=time.time() + 30), **changes)
+    return replace(Document("t-1", TARGET, INCIDENT, due=time.time() + 600), **changes)
 
 
 def escalated(key: str, service: str) -> Document:

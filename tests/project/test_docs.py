@@ -17,7 +17,7 @@ from functions.adapters.stores import local
 from functions.cli.main import command_line
 from tests.project.pages import LEFT_OUT, PAGES, ROOT, anchors, blocks, links, named, prose, text_of
 
-RUN_S = 60.0
+RUN_S = 150.0
 
 # --- links -----------------------------------------------------------------------------------------------------------------
 

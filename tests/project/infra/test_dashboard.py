@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
 from urllib.parse import urlencode
 from urllib.request import urlopen
 
 import pytest
 
+from tests.support.broker import free_ports
 from tests.support.needs import need
+from tests.support.patience import PATIENCE_S, wait_until
 
 DASHBOARD = Path(__file__).resolve().parents[3] / "infra" / "grafana" / "dashboards" / "unstick.json"
 STEP_S, MINUTES = 15, 30
@@ -58,31 +58,25 @@ def prometheus(begin: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     subprocess.run(
         ["promtool", "tsdb", "create-blocks-from", "openmetrics", "figures", "data"], cwd=folder, check=True, capture_output=True
     )
-    with closing(socket.socket()) as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
+    (port,) = free_ports(1)
     command = ["prometheus", "--config.file=prometheus.yml", "--storage.tsdb.path=data", f"--web.listen-address=127.0.0.1:{port}"]
     with (folder / "log").open("wb") as log, subprocess.Popen(command, cwd=folder, stdout=log, stderr=log) as server:
         try:
             url = f"http://127.0.0.1:{port}"
-            _wait_until_ready(url)
+            wait_until(lambda: _is_ready(url))
             yield url
         finally:
             server.terminate()
 
 
-def _wait_until_ready(url: str) -> None:
-    for _ in range(200):
-        try:
-            with urlopen(f"{url}/-/ready", timeout=1):
-                return
-        except (URLError, OSError):
-            time.sleep(0.1)
-    raise AssertionError("Prometheus did not start")
+def _is_ready(url: str) -> bool:
+    with suppress(OSError), urlopen(f"{url}/-/ready", timeout=PATIENCE_S):
+        return True
+    return False
 
 
 def ask(url: str, path: str, **query: Any) -> Any:
-    with urlopen(f"{url}/api/v1/{path}?{urlencode(query)}", timeout=10) as answer:
+    with urlopen(f"{url}/api/v1/{path}?{urlencode(query)}", timeout=PATIENCE_S) as answer:
         content = json.load(answer)
     assert content["status"] == "success"
     return content["data"]

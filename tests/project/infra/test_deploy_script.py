@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from tests.project.infra.project_copy import Project
+from tests.support.patience import PATIENCE_S
 
 
 @pytest.fixture
@@ -333,7 +334,7 @@ def test_what_is_typed_shows_nowhere(project: Project) -> None:
         with contextlib.suppress(OSError):  # so a terminal ends on Linux
             while more := terminal.read(4096):
                 shown += more
-        assert asked.wait(30) == 0, shown
+        assert asked.wait(PATIENCE_S) == 0, shown
     assert project.cloud["secrets"]["unstick-chat-ops"] == ["hunter2"]
     assert project.cloud["replication"] == {"userManaged": {"replicas": [{"location": "asia-northeast1"}]}}
     written = Path(f"{project.calls}.variables").read_bytes() + project.calls.read_bytes()

@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import sys
 import textwrap
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from functions.domain.texts.evidence_lines import choose_lines
 from functions.domain.texts.masking import mask
 from tests.support.doubles.rundeck import INCIDENT
 from tests.support.needs import need
+from tests.support.patience import PATIENCE_S, wait_until
 
 FOLDER = Path(__file__).parents[3] / "infra" / "rundeck"
 JOBS = sorted(FOLDER.glob("evidence-*.yaml"))
@@ -87,15 +87,12 @@ def run(name: str, path: str | None = None, **options: str) -> subprocess.Comple
         script = script.replace(f"@option.{option}@", value)
     assert "@option." not in script
     env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{path + ':' if path else ''}{os.environ['PATH']}"}
-    return subprocess.run(["sh"], input=script, capture_output=True, text=True, timeout=30, env=env, check=False)
+    return subprocess.run(["sh"], input=script, capture_output=True, text=True, timeout=PATIENCE_S, env=env, check=False)
 
 
 def until_shown(text: str, name: str, **options: str) -> subprocess.CompletedProcess[str]:
     """Run it until the process has come as far as to hang."""
-    ends = time.monotonic() + 20
-    while text not in (result := run(name, **options)).stdout and time.monotonic() < ends:
-        time.sleep(0.1)
-    return result
+    return wait_until(lambda: run(name, **options), lambda result: text in result.stdout)
 
 
 @needs_root

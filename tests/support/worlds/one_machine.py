@@ -35,6 +35,7 @@ from functions.runtime.secrets import SecretRef
 from tests.support.doubles.rabbitmq import RabbitDouble
 from tests.support.doubles.rundeck import Job, Rundeck
 from tests.support.unstick_process import (
+    BUDGET,
     HMAC_SECRET,
     ROOT,
     RUNNER_TOKEN,
@@ -76,7 +77,7 @@ class Place:
     def configured(self, *runbooks: dict[str, Any], **changes: Any) -> None:
         """Deploy this configuration."""
         local = {"local": {"path": str(self.database)}}
-        changes = {"store": local, "scheduler": local} | changes
+        changes = {"store": local, "scheduler": local, "budget": BUDGET} | changes
         made = configuration(self.rundeck.url, self.rabbit.url, runbooks or [runbook("mail")], **changes)
         (self.folder / "unstick.yaml").write_text(yaml.safe_dump(made))
         current_config.cache_clear()

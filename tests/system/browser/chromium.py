@@ -13,6 +13,7 @@ from flask import Flask
 from werkzeug.serving import make_server
 
 from tests.support.needs import need
+from tests.support.patience import PATIENCE_S
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
@@ -50,6 +51,7 @@ def chromium(profile: Path, *, width: int = 390, height: int = 844) -> Iterator[
     surroundings = {**os.environ, "HOME": str(profile), "SE_AVOID_STATS": "true"}  # Debian's wrapper writes below HOME
     driver = Chrome(options=options, service=ChromeService("/usr/bin/chromedriver", env=surroundings))
     try:
+        driver.set_script_timeout(PATIENCE_S)
         resize(driver, width, height)
         yield driver
     finally:

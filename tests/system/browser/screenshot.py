@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
-import socket
 import tempfile
 import time
 from pathlib import Path
 
 from selenium.webdriver.support.ui import WebDriverWait
 
+from tests.support.broker import free_ports
 from tests.support.worlds.stuck_mail import SECRETS, stuck_mail
 from tests.system.browser.chromium import chromium, resize, served
 
@@ -24,9 +24,7 @@ def main() -> None:
     parser.add_argument("--language", choices=("en", "ja"), default="en")
     given = parser.parse_args()
     os.environ.update(SECRETS)
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port = sock.getsockname()[1]
+    (port,) = free_ports(1)
     with (
         tempfile.TemporaryDirectory() as folder,
         stuck_mail(Path(folder), language=given.language, public_url=f"http://127.0.0.1:{port}") as mail,

@@ -13,6 +13,7 @@ import axe_core_python
 import pytest
 
 from functions.runtime.text import Text, in_language
+from tests.support.patience import PATIENCE_S, wait_until
 from tests.support.worlds.stuck_mail import SECRETS, StuckMail, stuck_mail, token_of
 from tests.system.browser.chromium import chromium, complaints, resize, served
 
@@ -76,7 +77,9 @@ def shows(browser: Chrome, title: str) -> None:
     from selenium.webdriver.support.expected_conditions import text_to_be_present_in_element
     from selenium.webdriver.support.ui import WebDriverWait
 
-    waiting = WebDriverWait(browser, 20, poll_frequency=0.05, ignored_exceptions=[WebDriverException])  # while one page goes
+    waiting = WebDriverWait(
+        browser, PATIENCE_S, poll_frequency=0.05, ignored_exceptions=[WebDriverException]
+    )  # while one page goes
     waiting.until(text_to_be_present_in_element(("tag name", "h1"), title))
 
 
@@ -85,7 +88,7 @@ def open_link(browser: Chrome, mail: StuckMail) -> None:
     from selenium.webdriver.support.ui import WebDriverWait
 
     browser.get(url(mail))
-    WebDriverWait(browser, 20, poll_frequency=0.05).until(lambda here: here.find_elements("name", "act"))
+    WebDriverWait(browser, PATIENCE_S, poll_frequency=0.05).until(lambda here: here.find_elements("name", "act"))
 
 
 def press(browser: Chrome) -> None:
@@ -263,7 +266,13 @@ def test_nothing_injected_runs(browser: Chrome, mail: StuckMail) -> None:
         "const i = document.createElement('img'); i.src = 'data:image/gif;base64,R0lGODlhAQABAAAAACw='; document.body.append(i);"
     )
     assert browser.execute_script("return window.ran") is None
-    assert len([one for one in complaints(browser) if "Content Security Policy" in one]) == 2
+    said: list[str] = []
+
+    def refused() -> list[str]:
+        said.extend(complaints(browser))
+        return [one for one in said if "Content Security Policy" in one]
+
+    assert len(wait_until(refused, lambda found: len(found) >= 2)) == 2
 
 
 def test_another_sites_page_can_not_press(
