@@ -121,13 +121,18 @@ def tables() -> str:
     heads = " | ".join(title for title, _ in months)
     lines += ["", f"| units a month | {heads} |", f"| --- |{' ---: |' * len(months)}"]
     for name, price in PRICES.items():
-        amounts = " | ".join(f"{units[name]:,.{2 if units[name] < 10 else 0}f}" for _, units in months)
+        amounts = " | ".join(_amount(units[name]) for _, units in months)
         lines.append(f"| {price.unit} | {amounts} |")
     lines += ["", f"| list price, read {READ_ON} | price | free a month | source |", "| --- | ---: | ---: | --- |"]
     for price in PRICES.values():
         per = f" for {price.per:,.0f}" if price.per > 1 else ""
         lines.append(f"| {price.unit} | ${price.dollars:g}{per} | {price.free:,.0f} | <{price.source}> |")
     return "\n".join(lines)
+
+
+def _amount(units: float) -> str:
+    """Two decimals where whole units would say too little."""
+    return f"{units:,.{0 if units >= 10 or units == round(units) else 2}f}"
 
 
 def page() -> str:
