@@ -27,12 +27,12 @@ ADMIN = "env://RUNDECK_ADMIN_TOKEN"
 @click.option("--revoke", "old", default="", metavar="ID", help="Only revoke the token with this id.")
 @timeout_option(60.0, 600.0, "How long all of it may take.")
 def rotate_token(*, config_path: str, as_json: bool, admin: str, old: str, timeout_s: float, **wanted: Any) -> None:
-    """Replace Rundeck's token, once a month: issue a new one, try it, store it where `rundeck.token` points, revoke the old one.
+    """Replace Rundeck's token, every four weeks: issue a new one, try it, store it, revoke the old one.
 
-    It stores the token in the file, or as a new version in Secret Manager (with your own Google credentials). Which token
-    is the old one, `rundeck.token_expires` says; without it nothing is revoked, and the ids are listed. The new end is
-    written into the configuration where it has that key already, or is shown: deploy it. A token that does not
-    work is revoked again, and nothing has changed.
+    It stores the token where `rundeck.token` points: in the file, or as a new version in Secret Manager (with your own
+    Google credentials). `rundeck.token_expires` identifies the old token; without it nothing is revoked, and the ids are
+    listed. The new expiry date replaces the one in the configuration, if there is one, or is shown: deploy it. A new token
+    that does not work is revoked, and nothing is changed.
     """
     from functions.adapters.runners.rundeck import tokens
 

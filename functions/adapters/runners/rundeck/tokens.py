@@ -1,4 +1,4 @@
-"""The monthly rotation of Rundeck's token: a new one, tried, stored, and the old one revoked.
+"""The rotation of Rundeck's token: a new one, tried, stored, and the old one revoked.
 
 A token can't read or renew itself, so this takes the token of somebody who may make tokens for Unstick's user.
 """
