@@ -30,7 +30,7 @@ _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)\s?(s|m|h|d)?", re.ASCII)
 _UNITS_S = {None: 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _SIZE = re.compile(r"(\d{1,9})\s?(B|KiB|MiB)?", re.ASCII)
 _SIZE_BYTES = {None: 1, "B": 1, "KiB": 1024, "MiB": 1024 * 1024}
-_CLOCK = r"([01]\d|2[0-3]):[0-5]\d|24:00"
+_CLOCK = "([01][0-9]|2[0-3]):[0-5][0-9]|24:00"
 _HEADER = r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}"  # a token of RFC 9110, 5.6.2
 _APPROVER = r"[UWSCG][A-Z0-9]{2,30}|[^@\s]{1,100}@[^@\s]{1,100}"
 TEXT = MappingProxyType({"type": "string"})
@@ -47,7 +47,7 @@ def _matching(pattern: str, read: Callable[[str], Any] = str) -> Callable[[str],
     """Reads a text that matches as a whole."""
 
     def read_matching(text: str) -> Any:
-        if not re.fullmatch(pattern, text, re.ASCII):
+        if not re.fullmatch(pattern, text):
             raise ValueError
         return read(text)
 
@@ -198,8 +198,8 @@ def _read_windows(counts: Mapping[str, str]) -> list[tuple[float, int]]:
 _FREEZE = {key: {**TEXT, "format": form} for key, form in (("days", "days"), ("from", "clock"), ("to", "clock"))}
 _COUNT = {**TEXT, "format": "integer", "minimum": 1, "maximum": 100}
 FORMATS: Mapping[str, Format] = {
-    "integer": Format("a whole number", _matching(r"\d{1,12}", int)),
-    "number": Format("a number", _matching(r"\d{1,12}(\.\d{1,6})?", float)),
+    "integer": Format("a whole number", _matching("[0-9]{1,12}", int)),
+    "number": Format("a number", _matching(r"[0-9]{1,12}(\.[0-9]{1,6})?", float)),
     "boolean": Format("true or false", _matching("true|false", lambda text: text == "true")),
     "text": Format("a text", _read_text),
     "optional-text": Format("a text", lambda text: text and _read_text(text)),

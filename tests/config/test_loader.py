@@ -332,6 +332,9 @@ REFUSED = [
     (MINIMAL + "    limits: {stale: 60d}", 13, f"{RB}.limits.stale", "value"),
     (MINIMAL + "    manual_minutes: long", 13, f"{RB}.manual_minutes", "value"),
     (MINIMAL + "    root_cause: MAIL-123", 13, f"{RB}.root_cause", "value"),
+    # approvers
+    (MINIMAL + "    approvers: [anna]", 13, f"{RB}.approvers[0]", "value"),
+    (MINIMAL + "    approvers: ['anna@example.com\u3000']", 13, f"{RB}.approvers[0]", "value"),  # as a Japanese keyboard types it
     # freeze
     (MINIMAL + "    freeze: {days: daily}", 13, f"{RB}.freeze", "value"),
     (MINIMAL + "    freeze: [daily]", 13, f"{RB}.freeze[0]", "value"),
