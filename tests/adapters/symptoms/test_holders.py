@@ -113,7 +113,13 @@ def test_the_tag_is_asked_for_beside_the_figures(rabbit: RabbitDouble) -> None:
 
 
 @pytest.mark.parametrize(
-    "broken", [(500, "text/plain", b"oops"), (200, "text/html", b"<html>"), (200, "application/json", b"[]")]
+    "broken",
+    [
+        (500, "text/plain", b"oops"),
+        (200, "text/html", b"<html>"),
+        (200, "application/json", b"[]"),
+        (200, "application/json", b'{"tags": null}'),
+    ],
 )
 @pytest.mark.parametrize("kind", ["whoami", "channel", "connection"])
 def test_whatever_goes_wrong_the_queue_is_seen(rabbit: RabbitDouble, kind: str, broken: tuple[int, str, bytes]) -> None:

@@ -97,6 +97,13 @@ class Page(Struct, frozen=True):
     message_bytes_unacknowledged: int | None = None
 
 
+class User(Struct, frozen=True):
+    """What it says of who asks."""
+
+    tags: str | list[str] = ""
+    """A text with commas before 3.9."""
+
+
 def sighting(queue: QueueRef, totals: Any, page: Any, *, at: float) -> QueueSnapshot:
     """What the two answers (parsed JSON; `page` None where it can't be had) say of the queue at our time `at`.
 
@@ -210,6 +217,12 @@ def json_or_none(outcome: Answer | Exception) -> Any:
         return good(outcome).json()
     except (Denied, Unavailable):
         return None
+
+
+def tags_of(whoami: Answer | Exception) -> frozenset[str]:
+    """The tags of the user. Raises Denied or Unavailable where they are not known."""
+    tags = shaped(good(whoami).json(), User).tags
+    return frozenset(tags.split(",") if isinstance(tags, str) else tags)
 
 
 def login_failed(outcome: Answer | Exception) -> bool:

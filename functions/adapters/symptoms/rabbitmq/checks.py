@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-from functions.adapters.symptoms.rabbitmq.answers import OK, Page, good, json_or_none, live, named, shaped, sighting
+from functions.adapters.symptoms.rabbitmq.answers import OK, Page, good, json_or_none, live, named, shaped, sighting, tags_of
 from functions.adapters.symptoms.rabbitmq.holders import sees_all
 from functions.adapters.symptoms.rabbitmq.settings import DEFAULT_VHOST, to_queue
 from functions.application.ports import Finding, finding_of_error
@@ -118,12 +118,10 @@ def _login(user: str, overview: Outcome) -> Finding:
 def _rights(whoami: Outcome) -> list[Finding]:
     """Nothing where the user is just right; a word where it can do more than it needs."""
     try:
-        tags = shaped(good(whoami).json(), dict[str, Any]).get("tags", "")
+        more = sorted(MORE_THAN_NEEDED & tags_of(whoami))
     except (Denied, Unavailable):
         return []
-    listed = tags.split(",") if isinstance(tags, str) else tags  # a text before 3.9
     remedy = "Give it the tag `management` alone and the permissions ^$ ^$ ^$, as infra/rabbitmq does."
-    more = sorted(MORE_THAN_NEEDED & set(listed))
     return [Finding("RabbitMQ rights", None, f"the user is {tag}: more than it needs", remedy) for tag in more]
 
 

@@ -16,7 +16,7 @@ from urllib.parse import quote
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from functions.adapters.symptoms.rabbitmq.answers import Channel, Page, T, good, shaped
+from functions.adapters.symptoms.rabbitmq.answers import Channel, Page, T, good, shaped, tags_of
 from functions.adapters.symptoms.rabbitmq.settings import SYSTEM
 from functions.domain.model.observations import Holder, QueueSnapshot
 from functions.domain.texts.sanitize import clean
@@ -61,9 +61,10 @@ class _Connection(Struct, frozen=True):
 
 def sees_all(whoami: Answer | Exception) -> bool:
     """Whether the user has a tag that shows others' channels and connections. Asking without would be logged by the broker."""
-    me = _read(whoami, dict[str, Any])
-    tags = (me or {}).get("tags", "")
-    return not SEES_ALL.isdisjoint(tags.split(",") if isinstance(tags, str) else tags)
+    try:
+        return not SEES_ALL.isdisjoint(tags_of(whoami))
+    except (Denied, Unavailable):
+        return False
 
 
 def with_holders(seen: QueueSnapshot, page: Any, ask: Ask | None) -> QueueSnapshot:
