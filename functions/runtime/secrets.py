@@ -19,8 +19,9 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from msgspec import Struct
@@ -30,6 +31,7 @@ from functions.runtime.import_lock import IMPORTING
 from functions.runtime.loopback import is_loopback
 from functions.runtime.text import Text
 
+T = TypeVar("T")
 SYSTEM = "secrets"
 KEPT_S = 300.0  # a rotated secret is used within five minutes, without anybody's help
 DISTRUST_EVERY_S = 60.0  # wrong credentials of a stranger must not become calls to Secret Manager
@@ -99,6 +101,20 @@ def any_matches(references: Iterable[SecretRef], shown: bytes, expected: Callabl
     if unread and not matched:
         raise unread
     return matched
+
+
+def with_newest(secret: SecretRef, ask: Callable[[bytes], T], is_refused: Callable[[T], bool]) -> T:
+    """What `ask` gets with the secret; where that is refused and the secret has changed meanwhile, once more with the new one.
+
+    Raises Unavailable or Denied when the secret can't be read at all.
+    """
+    value = newest = secret.read()
+    answer = ask(value)
+    if is_refused(answer):
+        secret.distrust()
+        with suppress(Denied, Unavailable):  # where the secret can't be had now, the system's own answer says more
+            newest = secret.read()
+    return answer if newest == value else ask(newest)
 
 
 class _Kept:

@@ -336,6 +336,20 @@ def test_a_rotated_password_is_read_again_at_once(rabbit):
     assert password.distrusted == 1
 
 
+def test_where_the_new_password_can_not_be_read_the_brokers_own_answer_counts(rabbit):
+    """It names the user and says what to do; that the secret can't be read says the next look."""
+
+    class Gone(Password):
+        def read(self) -> bytes:
+            if self.distrusted:
+                raise Denied("secrets", "the secret is gone", code="missing")
+            return super().read()
+
+    with pytest.raises(Denied) as caught:
+        look(rabbit, password=Gone(b"old"))
+    assert caught.value.code == "login"
+
+
 @pytest.mark.parametrize(("password", "requests"), [(Password(b"old"), 3), (Password(b"old", b"older"), 6)])
 def test_a_wrong_password_is_tried_at_most_once_more(rabbit, password, requests):
     """Only another password is another try."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json as jsonlib
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import quote
@@ -19,6 +18,7 @@ from functions.adapters.runners.rundeck.settings import Settings
 from functions.domain.model.observations import Execution
 from functions.runtime import http_client
 from functions.runtime.errors import Denied, Unavailable
+from functions.runtime.secrets import with_newest
 from functions.runtime.text import Phrase, Text, named
 
 SYSTEM = "Rundeck"
@@ -134,23 +134,16 @@ def ask(
     was replaced meanwhile, the request is sent once more: a refused token is a definite no, so nothing ran.
     """
     url = f"{to.settings.url.rstrip('/')}/api/{api_version or to.settings.api_version}/{path}"
-    token = renewed = to.settings.token.read()
-    answer = _send(to, method, url, token, accept=accept, json=json, timeout_s=timeout_s)
-    if _token_refused(answer):
-        to.settings.token.distrust()
-        with suppress(Denied, Unavailable):  # where the secret can't be had now, Rundeck's own answer says more
-            renewed = to.settings.token.read()
-    if renewed != token:
-        answer = _send(to, method, url, renewed, accept=accept, json=json, timeout_s=timeout_s)
+
+    def send(token: bytes) -> http_client.Answer:
+        headers = {"X-Rundeck-Auth-Token": token.decode("latin-1").strip(), "Accept": accept}
+        left_s = min(to.left_s, timeout_s or to.left_s)
+        return http_client.request(SYSTEM, method, url, timeout_s=left_s, headers=headers, json=json, ca=to.settings.ca)
+
+    answer = with_newest(to.settings.token, send, _token_refused)
     if answer.status != expected or _is_html(answer):
         raise _to_error(method, answer)
     return answer
-
-
-def _send(to: Connection, method: str, url: str, token: bytes, *, accept: str, json: Any, timeout_s: float) -> http_client.Answer:
-    headers = {"X-Rundeck-Auth-Token": token.decode("latin-1").strip(), "Accept": accept}
-    left_s = min(to.left_s, timeout_s or to.left_s)
-    return http_client.request(SYSTEM, method, url, timeout_s=left_s, headers=headers, json=json, ca=to.settings.ca)
 
 
 def _is_html(answer: http_client.Answer) -> bool:

@@ -19,6 +19,7 @@ from functions.domain.model.observations import QueueSnapshot
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.http_client import Answer, request
 from functions.runtime.parallel import run_parallel
+from functions.runtime.secrets import with_newest
 
 LEAST_S = 300.0
 """Asked for at least, so that a scrape interval of a minute gives enough samples, and people a curve."""
@@ -90,27 +91,19 @@ def _range(query: str, start: float, end: float, step_s: float) -> dict[str, str
 
 
 def ask(settings: Settings, paths: Sequence[str], *, timeout_s: float) -> list[Any]:
-    """GET all at once: the Answer of each, or the error instead. Where the login fails and the secret has changed meanwhile,
-    once more with the new one.
-    """
+    """GET all at once: the Answer of each, or the error instead."""
     ends = time.monotonic() + timeout_s
     secret = settings.password or settings.token
-    value = secret.read() if secret else b""
-    outcomes = _ask_with(value, settings, paths, timeout_s=ends - time.monotonic())
-    if secret and any(login_failed(one) for one in outcomes):
-        secret.distrust()
-        newer = secret.read()
-        if newer != value:
-            return _ask_with(newer, settings, paths, timeout_s=ends - time.monotonic())
-    return outcomes
 
+    def ask_with(value: bytes) -> list[Any]:
+        left_s = ends - time.monotonic()
+        auth = (settings.user.encode(), value) if settings.password else None
+        bearer = {} if auth or not secret else {"Authorization": f"Bearer {value.decode(errors='replace')}"}
 
-def _ask_with(secret: bytes, settings: Settings, paths: Sequence[str], *, timeout_s: float) -> list[Any]:
-    auth = (settings.user.encode(), secret) if settings.password else None
-    bearer = {"Authorization": f"Bearer {secret.decode(errors='replace')}"} if settings.token and not settings.password else {}
+        def get(path: str) -> Answer:
+            url, headers = settings.url.rstrip("/") + path, {**settings.headers, **bearer}
+            return request(SYSTEM, "GET", url, timeout_s=left_s, headers=headers, auth=auth, ca=settings.ca)
 
-    def get(path: str) -> Answer:
-        url, headers = settings.url.rstrip("/") + path, {**settings.headers, **bearer}
-        return request(SYSTEM, "GET", url, timeout_s=timeout_s, headers=headers, auth=auth, ca=settings.ca)
+        return run_parallel([partial(get, path) for path in paths], timeout_s=left_s)
 
-    return run_parallel([partial(get, path) for path in paths], timeout_s=timeout_s)
+    return with_newest(secret, ask_with, lambda outcomes: any(map(login_failed, outcomes))) if secret else ask_with(b"")

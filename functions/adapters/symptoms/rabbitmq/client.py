@@ -26,6 +26,7 @@ from functions.domain.model.observations import QueueSnapshot
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.http_client import Answer, request
 from functions.runtime.parallel import run_parallel
+from functions.runtime.secrets import with_newest
 from functions.runtime.text import Text
 
 FINE_STEP_S, FINE_REACH_S = 5, 600
@@ -177,24 +178,18 @@ def _segment(name: str) -> str:
 
 
 def _ask(settings: Settings, paths: list[str], *, timeout_s: float, brief: str = "") -> list[Any]:
-    """GET all at once: the Answer of each, or the error instead. Where the login fails and the secret has changed meanwhile,
-    once more with the new one. `brief`: the path of which an answer is not worth more than WITHIN_S.
+    """GET all at once: the Answer of each, or the error instead. `brief`: the path of which an answer is not worth more than
+    WITHIN_S.
     """
     ends = time.monotonic() + timeout_s
-    password = settings.password.read()
-    outcomes = _ask_with(password, settings, paths, timeout_s=ends - time.monotonic(), brief=brief)
-    if any(login_failed(one) for one in outcomes):
-        settings.password.distrust()
-        newer = settings.password.read()
-        if newer != password:
-            return _ask_with(newer, settings, paths, timeout_s=ends - time.monotonic(), brief=brief)
-    return outcomes
 
+    def ask_as(password: bytes) -> list[Any]:
+        left_s = ends - time.monotonic()
 
-def _ask_with(password: bytes, settings: Settings, paths: list[str], *, timeout_s: float, brief: str) -> list[Any]:
-    def get(path: str) -> Answer:
-        url = settings.url.rstrip("/") + path
-        limit_s = min(timeout_s, WITHIN_S) if path == brief else timeout_s
-        return request(SYSTEM, "GET", url, timeout_s=limit_s, auth=(settings.user.encode(), password), ca=settings.ca)
+        def get(path: str) -> Answer:
+            url, limit_s = settings.url.rstrip("/") + path, min(left_s, WITHIN_S) if path == brief else left_s
+            return request(SYSTEM, "GET", url, timeout_s=limit_s, auth=(settings.user.encode(), password), ca=settings.ca)
 
-    return run_parallel([partial(get, path) for path in paths], timeout_s=timeout_s)
+        return run_parallel([partial(get, path) for path in paths], timeout_s=left_s)
+
+    return with_newest(settings.password, ask_as, lambda outcomes: any(map(login_failed, outcomes)))
