@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from functions.adapters.symptoms.rabbitmq import to_queue
 from functions.application.intake import LISTED_BYTES, hand_over, handle_notification
+from functions.application.reconcile import advance
 from functions.application.serialization import encode
 from functions.domain.model.alerts import MatchedAlert
 from functions.domain.model.bounds import ALERTS_KEPT, MAX_BYTES, QUEUES_KEPT, TURNS_KEPT, before_restart, shrink
@@ -147,11 +148,31 @@ def test_a_document_stays_under_256_kb_whatever_comes():
     ports = Memory()
     ports.before = lambda name: (_ for _ in ()).throw(Unavailable("chat", "is down")) if name.startswith("post") else None
     ports.put(TARGET.key, replace(large(), due=NOW - 1, incident=replace(large().incident, due=NOW - 1)))
-    from functions.application.reconcile import advance
-
     advance(ports, TARGET.key, TimerFired(), ports.budget(60.0))
     assert len(ports.bodies[TARGET.key][0]) < MAX_BYTES
     assert ports.document(TARGET.key).incident or len(ports.document(TARGET.key).outcomes) == 1
+
+
+@pytest.mark.parametrize("dropped", [True, False])
+def test_messages_and_records_that_find_no_place_are_counted_in_the_log(dropped):
+    """Whoever reads the log learns that something was lost, and how much; details for people go without a word."""
+    messages, records = large().to_tell, large().to_archive
+    waiting = replace(large(), incident=None, due=NOW - 1)
+    waiting = waiting if dropped else replace(waiting, to_tell=messages[:5], to_archive=())
+    ports, logged = Memory(), []
+    ports.before = lambda name: (
+        (_ for _ in ()).throw(Unavailable("chat", "is down")) if name.startswith(("post", "arch")) else None
+    )
+    ports.log = lambda severity, message, **_: logged.append((severity, message))
+    ports.put(TARGET.key, waiting)
+    advance(ports, TARGET.key, TimerFired(), ports.budget(60.0))
+    kept = ports.document(TARGET.key)
+    lost = [message.rpartition(": ")[2] for severity, message in logged if severity == "ERROR" and "dropped" in message]
+    if not dropped:
+        assert (lost, len(kept.to_tell)) == ([], 5)
+        return
+    assert len(kept.to_archive) < len(records)
+    assert lost == [str(len(messages) - len(kept.to_tell) + len(records) - len(kept.to_archive))]
 
 
 def test_a_broker_with_a_thousand_consumers_makes_no_large_document():

@@ -98,6 +98,15 @@ def test_a_reminder_calls_people_and_goes_to_further_channels():
     assert all(message.card.headline.startswith("ACT NOW: Nobody has taken") for message in made.document.to_tell)
 
 
+def test_a_reminder_goes_where_the_escalation_was_told():
+    """Its runbook has other channels by now. Where nobody knows any more who was told, it goes to those alone."""
+    found, moved_on = escalated(), rules(runbook(notify=("new",), escalate=("newer",)), public_url=URL)
+    look = seen(now=NOW + AGAIN_S)
+    assert channels(woken(found, NOW + AGAIN_S, look, with_rules=moved_on).document) == {"ops", "duty", "newer"}
+    forgotten = woken(replace(found, outcomes=()), NOW + AGAIN_S, look, with_rules=moved_on)
+    assert (kinds(forgotten.document), channels(forgotten.document)) == (["escalated_again"], {"new", "newer"})
+
+
 def test_who_takes_it_is_told_once_and_nobody_is_reminded():
     """The first one has it. It goes into the thread of the incident."""
     found = escalated()

@@ -142,6 +142,35 @@ def test_samples_that_do_not_cover_for_leave_it_to_two_looks(count):
     assert judge_health(SYMPTOM, alive, WATCHED, NOW)[0] is Health.WELL
 
 
+@pytest.mark.parametrize(
+    ("depths", "acks", "first"),
+    [
+        pytest.param(26, 0, Health.ILL, id="no counter"),
+        pytest.param(26, 1, Health.UNSURE, id="one of the counter"),
+        pytest.param(1, 1, Health.UNSURE, id="one of each"),
+        pytest.param(0, 26, Health.UNSURE, id="none of the depth"),
+        pytest.param(12, 26, Health.ILL, id="one missing at the beginning of `for`"),
+        pytest.param(11, 26, Health.UNSURE, id="two missing"),
+        pytest.param(26, 11, Health.UNSURE, id="two missing of the counter"),
+    ],
+)
+def test_both_kinds_of_samples_have_to_cover_for(depths, acks, first):
+    """Where either is too short, two looks decide; a queue whose work nobody counts is judged by its depth."""
+    seen = sighting(50)
+    few = replace(seen, depth_samples=seen.depth_samples[26 - depths :], ack_samples=seen.ack_samples[26 - acks :])
+    found, _, watched = judge_health(SYMPTOM, few, WATCHED, NOW)
+    assert found is first
+    assert judge_health(SYMPTOM, replace(few, at=NOW + 60), watched, NOW + 60)[0] is Health.ILL
+
+
+@pytest.mark.parametrize(("count", "expected"), [(2, Health.UNSURE), (3, Health.ILL)])
+def test_three_samples_are_enough(count, expected):
+    """With a sample a minute and a `for` of a minute."""
+    times = [NOW - 60.0 * back for back in range(count - 1, -1, -1)]
+    rare = replace(sighting(50), depth_samples=tuple((at, 50) for at in times), ack_samples=tuple((at, 7) for at in times))
+    assert judge_health(SYMPTOM, rare, WATCHED, NOW)[0] is expected
+
+
 LOOKS = [
     pytest.param([(0, 50), (60, 50)], Health.ILL, id="does not fall"),
     pytest.param([(0, 50), (60, 55)], Health.ILL, id="rises"),

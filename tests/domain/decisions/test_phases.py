@@ -529,6 +529,29 @@ def test_a_refused_retry_is_no_refused_start_where_the_history_lags(while_it_run
     assert starts(made) == []
 
 
+@pytest.mark.parametrize(
+    ("other", "counts"),
+    [
+        pytest.param(FAILED, True, id="ran and failed"),
+        pytest.param(None, False, id="not in the history"),
+        pytest.param(execution(6, started=-7000, ended=-6990, tag="inc-0.1", status="failed"), False, id="of another incident"),
+        pytest.param(replace(FAILED, runner_not_after=RUNNER_NOW), False, id="refused as well"),
+    ],
+)
+def test_a_retry_that_was_found_first_is_a_restart_where_the_history_shows_the_run_before_it(other, counts):
+    """The history lagged, so the incident follows a retry that the job refused: only what ran before it was a restart."""
+    book = rules(runbook(limits=Limits(attempts=1)))
+    retry = execution(8, started=40, ended=None, tag="inc-1.1", runner_not_after=RUNNER_NOW + 30)
+    found = replace(RUNNING, incident=replace(RUNNING.incident, execution=retry))
+    refused = replace(retry, status="failed", runner_ended_at=RUNNER_NOW + 41)
+    history = ledger(refused, *((other,) if other else ()), now=NOW + 60)
+    made = woken(found, NOW + 60, seen(now=NOW + 60, history=history), book)
+    assert [one.reason for one in made.document.outcomes] == ([Reason.FAILING] if counts else [])
+    assert [act.tag for act in starts(made)] == ([] if counts else ["inc-1.2"])
+    shown = made.document.incident or made.document.to_archive[-1].incident
+    assert [one.how for one in shown.tries] == ([] if counts else ["refused_late"])
+
+
 def test_a_failed_execution_is_a_restart_and_the_next_attempt_is_decided():
     """The queue is still ill: attempt 2, and the first stays on record with its status."""
     made = woken(RUNNING, NOW + 15, seen(FAILED, now=NOW + 15))

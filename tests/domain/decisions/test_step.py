@@ -662,6 +662,14 @@ def test_an_escalation_does_not_end_by_what_is_not_well(mail):
     assert moved(ESCALATED, resolved(), seen(mail=mail)).document.escalated_at == NOW - 600
 
 
+@pytest.mark.parametrize(("post", "ends"), [(None, False), (sighting(), False), (MISSING, False), (well(), True)])
+def test_an_escalation_ends_when_all_its_queues_are_well_whatever_was_held_since(post, ends):
+    """The outcome that escalated says which queues those are, also one that this look does not show."""
+    held = outcome(Ending.HELD, incident="inc-9", triggers=(), queues=())
+    found = replace(ESCALATED, outcomes=(outcome(Ending.ESCALATED, queues=(MAIL, POST)), held))
+    assert (moved(found, resolved(), seen(mail=well(), post=post)).document.escalated_at is None) == ends
+
+
 def test_an_escalation_ends_by_a_person_and_by_a_day():
     """Resumed, it is told where it was told; after 24 hours it ends by itself."""
     made = moved(ESCALATED, Resumed("anna", "mended"))
