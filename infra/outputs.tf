@@ -1,5 +1,5 @@
 output "deployment" {
-  description = "What this state is of. `infra/deploy.sh` compares it before it changes anything."
+  description = "What this state describes. `infra/deploy.sh` compares it before it changes anything."
   value       = module.unstick.deployment
 }
 

@@ -1,5 +1,5 @@
 output "deployment" {
-  description = "What the state is of: project, region, name, bucket, queue, and the archive that runs. `infra/deploy.sh` compares it before it changes anything."
+  description = "What this state describes: project, region, name, bucket, queue, and the archive that runs. `infra/deploy.sh` compares it before it changes anything."
   value = {
     project       = var.project
     region        = var.region
@@ -23,12 +23,12 @@ output "grafana" {
 }
 
 output "secrets" {
-  description = "One command for each secret, to give it a new value. It reads the value from the terminal, so neither the state nor the shell's history has it. A text, since Terraform escapes quotes in a map."
+  description = "One command for each secret, to give it a new value. It reads the value from the terminal, so neither the state nor the shell's history has it. One text, because Terraform escapes quotes in a map."
   value       = join("", [for secret in local.secrets : "read -rs VALUE && printf %s \"$VALUE\" | gcloud secrets versions add ${secret} --project=${var.project} --data-file=-; unset VALUE\n"])
 }
 
 output "public_url" {
-  description = "The webhook's address as the configuration has it, for approval links and the drill. It must be grafana.url."
+  description = "The webhook's address as the configuration has it, for approval links and the drill. It must equal `url` of the output `grafana`."
   value       = try(local.config.public_url, "")
 }
 

@@ -44,7 +44,7 @@ variable "config_file" {
 }
 
 variable "source_zip" {
-  description = "The source archive that `infra/package.py` makes. A change of its content is a change of the plan."
+  description = "The source archive that `infra/package.py` makes. A changed archive changes the plan."
   type        = string
   nullable    = false
 
@@ -67,7 +67,7 @@ variable "runtime" {
 }
 
 variable "functions" {
-  description = "Size of each function. max_instances bounds what a flood can cost; min_instances = 1 keeps the webhook warm, which pays with network."
+  description = "Size of each function. max_instances bounds what a flood can cost; min_instances = 1 keeps the webhook warm, which is worth its price with network."
   type = object({
     webhook = optional(object({
       memory        = optional(string, "1Gi")
@@ -195,7 +195,7 @@ variable "notification_channels" {
 }
 
 variable "daily_compute_limit" {
-  description = "US dollars: alert when the functions' time of the last 24 hours is worth more at list prices (docs/costs.md); null for no alert."
+  description = "US dollars: alert when the functions' compute time of the last 24 hours costs more at list prices (docs/costs.md); null for no alert."
   type        = number
   default     = null
 

@@ -21,28 +21,28 @@ locals {
       severity = "CRITICAL"
       query    = "(sum(increase(${local.requests}\"${var.name}-verify\",response_code_class=\"2xx\"}[20m])) or vector(0)) < 1"
       duration = "600s"
-      text     = "For half an hour `verify` answered nothing with success, the sweep every five minutes included. Nobody looks after restarted applications now. Look at the job ${var.name}-sweep in Cloud Scheduler, then at the log of ${var.name}-verify."
+      text     = "`verify` has not answered anything successfully for half an hour, not even the sweep every five minutes. Nothing checks restarted applications now. Check the job ${var.name}-sweep in Cloud Scheduler, then the log of ${var.name}-verify."
     }
     "late-tasks" = {
       title    = "oldest wake-up too old"
       severity = "ERROR"
       query    = "histogram_quantile(0.99, sum by (le) (increase(cloudtasks_googleapis_com:queue_task_attempt_delays_bucket{${local.queued}}[10m]))) > 300000"
       duration = "0s"
-      text     = "Wake-ups come more than five minutes after they are due. Look at the queue ${local.queue}: is it paused, throttled, or is `verify` at its limit of instances?"
+      text     = "Wake-ups arrive more than five minutes late. Check the queue ${local.queue}: is it paused or throttled, or has `verify` reached its limit of instances?"
     }
     "failing-tasks" = {
       title    = "wake-ups fail"
       severity = "ERROR"
       query    = "sum(increase(cloudtasks_googleapis_com:queue_task_attempt_count{${local.queued},response_code!=\"OK\"}[10m])) > 5"
       duration = "0s"
-      text     = "`verify` does not take its wake-ups; they come again until it does. Its log says why: most often a system or the store can't be reached, or a secret has no value."
+      text     = "`verify` does not accept its wake-ups; they are delivered again until it does. Its log says why: most often a system or the store can't be reached, or a secret has no value."
     }
     "turned-away" = {
       title    = "alerts turned away"
       severity = "CRITICAL"
       query    = "sum(increase(${local.requests}\"${var.name}-webhook\",response_code=~\"429|5..\"}[5m])) > 0"
       duration = "0s"
-      text     = "Grafana's notifications were answered 429 or 5xx: they could neither be decided nor saved. Grafana sends them again after its group_interval at the earliest. Look at the log of ${var.name}-webhook."
+      text     = "Grafana got 429 or 5xx: Unstick could neither decide nor save the alerts. Grafana sends them again after its group_interval at the earliest. Check the log of ${var.name}-webhook."
     }
   })
 
@@ -53,7 +53,7 @@ locals {
       severity = "WARNING"
       query    = "sum(increase(run_googleapis_com:container_billable_instance_time{monitored_resource=\"cloud_run_revision\",service_name=~\"${var.name}-(webhook|verify|report)\"}[1d])) * 0.0000265 > ${var.daily_compute_limit}"
       duration = "0s"
-      text     = "The functions' time of the last 24 hours is worth more than $${var.daily_compute_limit} at list prices. Most often somebody floods the webhook: its dashboard shows answers 401."
+      text     = "The functions' compute time of the last 24 hours costs more than $${var.daily_compute_limit} at list prices. Most often somebody floods the webhook: the dashboard then shows 401 answers."
     }
   }
 
@@ -64,13 +64,13 @@ locals {
       severity = "ERROR"
       # An escalated incident is no fault of Unstick's, and was told in the chat.
       filter = "(severity>=ERROR AND ${local.ours} AND NOT jsonPayload.outcome=\"escalated\") OR (severity>=ERROR AND resource.type=\"cloud_scheduler_job\" AND resource.labels.job_id=~\"^${var.name}-(${join("|", keys(local.jobs))})$\")"
-      text   = "Unstick logged an error, or a job of Cloud Scheduler failed. docs/operations.md says what each means."
+      text   = "Unstick logged an error, or a job of Cloud Scheduler failed. docs/operations.md explains each line."
     }
     "lost-wakeups" = {
       title    = "a wake-up was lost"
       severity = "WARNING"
       filter   = "${local.ours} AND jsonPayload.message=\"stepped by the sweep: its wake-up did not come\""
-      text     = "The sweep had to step an incident. Once may be Cloud Tasks being late; again and again means that the queue ${local.queue} does not deliver."
+      text     = "The sweep had to step an incident. Once: Cloud Tasks was late. Repeatedly: the queue ${local.queue} does not deliver."
     }
   }
 }
