@@ -15,6 +15,7 @@ import hypothesis
 import pytest
 
 from tests.support.broker import free_ports
+from tests.support.patience import PATIENCE_S
 
 hypothesis.settings.register_profile("unstick", deadline=None, print_blob=True, max_examples=30)  # a busy machine is no failure
 hypothesis.settings.register_profile("long", hypothesis.settings.get_profile("unstick"), max_examples=300)  # `make test-long`
@@ -158,6 +159,21 @@ def _builders(_modules: int) -> set[Any]:
     """The cached functions of functions/. `_modules`: how many are imported, so that not every test looks through all of them."""
     ours = [module for name, module in list(sys.modules.items()) if name.startswith("functions.")]
     return {found for module in ours for found in vars(module).values() if isinstance(found, functools._lru_cache_wrapper)}
+
+
+@pytest.fixture
+def patient_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give each call of the code a minute, whatever is left: for tests with real servers that are not about time."""
+    from functions.adapters.symptoms.rabbitmq import client
+    from functions.application.ports import Budget
+    from functions.entrypoints.people import queues, slack
+
+    monkeypatch.setattr(Budget, "left_s", property(lambda _self: PATIENCE_S))
+    monkeypatch.setattr(Budget, "at_most", lambda _self, _seconds: PATIENCE_S)
+    monkeypatch.setattr(client, "WITHIN_S", PATIENCE_S)
+    monkeypatch.setattr(queues, "LOOK_S", PATIENCE_S)
+    for name in ("WAKE_S", "ANSWER_S", "LOOK_UP_S"):
+        monkeypatch.setattr(slack, name, PATIENCE_S)
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ def test_another_process_never_takes_itself_for_the_last_one(tmp_path):
 
 def test_many_threads_may_make_it_at_once(tmp_path):
     """All get the same file, readable by its owner only."""
-    path, together, done = str(tmp_path / "new.db"), threading.Barrier(16), []
+    path, together, done = str(tmp_path / "new.db"), threading.Barrier(16, timeout=PATIENCE_S), []
 
     def use(number: int) -> None:
         together.wait()

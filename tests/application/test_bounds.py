@@ -79,7 +79,7 @@ def test_alerts_that_differ_by_their_start_are_taken_in_quickly():
     began = time.process_time()
     made = moved(EMPTY, replace(alerted(), cases=cases))
     again = moved(made.document, replace(alerted(), cases=cases))
-    assert time.process_time() - began < 1.5
+    assert time.process_time() - began < 3.0
     assert len(again.document.incident.triggers) == ALERTS_KEPT
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from functions.application.decoding import convert
 from functions.domain.model.alerts import Alert
+from tests.support.patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
 ROUNDS = """
@@ -39,7 +40,9 @@ print("all rounds done")
 
 def test_a_type_may_be_met_by_many_threads_at_once():
     """The first requests of a fresh process come together, and none of them ends it (msgspec alone crashes here)."""
-    done = subprocess.run([sys.executable, "-c", ROUNDS], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", ROUNDS], cwd=ROOT, capture_output=True, text=True, check=False, timeout=2 * PATIENCE_S
+    )
     assert (done.returncode, done.stdout) == (0, "all rounds done\n"), done.stderr[-2000:]
 
 

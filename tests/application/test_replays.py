@@ -29,6 +29,8 @@ from tests.support.worlds.memory import Memory
 from tests.support.worlds.one_machine import Place, stuck
 from tests.support.worlds.scenes import NOW, TARGET, alerted, case, document, incident, moved, resolved, seen
 
+pytestmark = pytest.mark.usefixtures("patient_code")
+
 EMPTY = Document(TARGET.key)
 
 

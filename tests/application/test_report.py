@@ -24,7 +24,10 @@ from functions.domain.model.events import TimerFired
 from functions.domain.model.incidents import Archive, Document, Outcome
 from functions.entrypoints import report_request
 from functions.runtime.secrets import SecretRef
+from tests.support.patience import wait_until
 from tests.support.worlds.stuck_mail import SECRETS, StuckMail, stuck_mail
+
+pytestmark = pytest.mark.usefixtures("patient_code")
 
 
 @pytest.fixture(autouse=True)
@@ -68,14 +71,18 @@ def client(mail: StuckMail) -> Any:
     return app.test_client()
 
 
+def all_ended(mail: StuckMail) -> bool:
+    with mail.rundeck.state.lock:
+        mail.rundeck.state.settle()
+        return all(run.ended for run in mail.rundeck.state.runs.values())
+
+
 def restarted(mail: StuckMail) -> None:
     """One restart by Unstick, archived; two by hand."""
     assert mail.alert().execution is not None
     archive(mail, ended(mail))
     for _ in range(2):
-        deadline = time.monotonic() + 5
-        while not all(run.ended for run in mail.rundeck.state.runs.values()) and time.monotonic() < deadline:
-            mail.ports.read_history(mail.document().target, 60, None, 5, tail=False)  # type: ignore[arg-type]
+        wait_until(lambda: all_ended(mail))
         mail.rundeck.run_by_hand({"service": "mail-delivery"})
     mail.rundeck.run_by_hand({"service": "invoices"})
 

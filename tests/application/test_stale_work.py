@@ -20,6 +20,8 @@ from functions.runtime.secrets import SecretRef
 from tests.support.unstick_process import job_id, runbook
 from tests.support.worlds.one_machine import Place, handed_over, payload_of, stuck
 
+pytestmark = pytest.mark.usefixtures("patient_code")
+
 HOURS_S = 5 * 3600.0
 
 

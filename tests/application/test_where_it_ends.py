@@ -12,6 +12,8 @@ import pytest
 from tests.support.unstick_process import job_id
 from tests.support.worlds.one_machine import Place, stuck
 
+pytestmark = pytest.mark.usefixtures("patient_code")
+
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Place]:

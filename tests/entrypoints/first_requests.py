@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,9 @@ from pytest_httpserver import HTTPServer
 from tests.support.doubles.cloud_tasks import QUEUE, CloudTasks
 from tests.support.doubles.rabbitmq import RabbitDouble
 from tests.support.doubles.rundeck import Job, Rundeck
+from tests.support.patience import PATIENCE_S
 from tests.support.unstick_process import (
+    BUDGET,
     ROOT,
     Unstick,
     alert,
@@ -33,6 +35,7 @@ from tests.support.unstick_process import (
 
 PUBLIC_URL = "https://unstick.example.com"
 PATIENT = {"first": "1s", "every": "2s", "patience": "20m", "within": "40m"}
+TRIES = 4
 OPTIONAL = {"chardet", "socks", "simplejson", "brotli", "zstandard", "backports", "OpenSSL"}
 """Clients take these where a tool of the tests has brought them."""
 
@@ -58,14 +61,26 @@ Lists = dict[str, list[str]]
 
 
 def imported(folder: Path) -> Lists:
-    """By path, each request being the first one of its process, apart from the forged one, which an alert follows."""
+    """By path, each request being the first one of its process, apart from the forged one, which an alert follows.
+
+    A process that stands still for longer than it has, as on a busy machine, does not get to its restart: then all comes again.
+    """
+    for number in range(TRIES - 1):
+        with suppress(AssertionError):
+            return _imported(folder / f"{number}")
+    return _imported(folder / "last")
+
+
+def _imported(folder: Path) -> Lists:
     found: Lists = {}
     with Rundeck(Job(id=job_id("mail"))) as rundeck, RabbitDouble() as rabbitmq:
         rabbitmq.queue("mail.delivery", ready=5, consumers=())
         ways = {_on_one_machine: "auto", _with_approval: "approve", _in_the_cloud: "auto"}
         for restarts, (way, mode) in enumerate(ways.items(), 1):
             book = runbook("mail", mode=mode, verify=PATIENT)
-            found |= way(folder / way.__name__, configuration(rundeck.url, rabbitmq.url, [book], public_url=PUBLIC_URL))
+            found |= way(
+                folder / way.__name__, configuration(rundeck.url, rabbitmq.url, [book], public_url=PUBLIC_URL, budget=BUDGET)
+            )
             assert len(rundeck.posts()) == restarts
             rundeck.state.runs.clear()
     return found
@@ -154,7 +169,7 @@ def _asked(unstick: Unstick, *requests: Request, function: str = "webhook") -> t
         input=json.dumps({"function": function, "requests": requests}),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=2 * PATIENCE_S,
         check=False,
     )
     found = [line for line in ran.stdout.splitlines() if line.startswith("SEEN")]

@@ -11,6 +11,8 @@ from functions.config.current import current_config
 from functions.entrypoints.access import warn_if_unguarded
 from tests.support.worlds.one_machine import Place, stuck
 
+pytestmark = pytest.mark.usefixtures("patient_code")
+
 ELSEWHERE = {"environ_overrides": {"REMOTE_ADDR": "10.0.0.7"}}
 
 

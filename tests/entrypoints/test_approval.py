@@ -20,6 +20,8 @@ from functions.domain.texts.reasons import REASONS
 from tests.support.doubles.rundeck import Job
 from tests.support.worlds.stuck_mail import PUBLIC_URL, SECRETS, StuckMail, stuck_mail, token_of
 
+pytestmark = pytest.mark.usefixtures("patient_code")
+
 
 @pytest.fixture(autouse=True)
 def _secrets(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,24 +7,31 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
+from typing import Any, TypeVar
 
 import pytest
 
 from functions.entrypoints.throttle import BODY_S
 from tests.support.doubles.rabbitmq import RabbitDouble
 from tests.support.doubles.rundeck import Job, Rundeck
+from tests.support.patience import PATIENCE_S
 from tests.support.unstick_process import Unstick, alert, configuration, job_id, notification, post, runbook, signed
 
 THREADS = 4
+T = TypeVar("T")
 MAX_BODY = 8 * 1024 * 1024
-TIMEOUT_S = 40.0
+TIMEOUT_S = 90.0
+"""Longer than any bound here."""
+
+TRIES = 5
 GROWTH_MIB = 36
 """Twice the largest body in two of the threads: it is read in pieces and then put together."""
 
@@ -47,8 +54,8 @@ def still_serves(door: Unstick) -> Iterator[None]:
     workers = door.workers()
     yield
     began = time.monotonic()
-    assert post(door.url, b"{}", {}, timeout_s=10)[0] == 401
-    assert time.monotonic() - began < 5
+    assert post(door.url, b"{}", {}, timeout_s=TIMEOUT_S)[0] == 401
+    assert time.monotonic() - began < PATIENCE_S / 2
     assert door.workers() == workers
     assert "defect" not in door.output()
 
@@ -72,7 +79,25 @@ def read_all(line: socket.socket) -> bytes:
     return answer
 
 
+def in_time(ask: Callable[[], T]) -> T:
+    """What it came to, at the first try that a busy machine did not make as slow as a slow sender's."""
+    for _ in range(TRIES):
+        began = time.monotonic()
+        came = ask()
+        if time.monotonic() - began < BODY_S:
+            break
+    return came
+
+
+def told(door: Unstick, body: bytes, headers: Mapping[str, str]) -> tuple[int, dict[str, Any]]:
+    return in_time(lambda: post(door.url, body, dict(headers), timeout_s=TIMEOUT_S))
+
+
 def ask(door: Unstick, head: str, *parts: bytes, ends: bool = False) -> int:
+    return in_time(lambda: _ask(door, head, *parts, ends=ends))
+
+
+def _ask(door: Unstick, head: str, *parts: bytes, ends: bool = False) -> int:
     """Send a request as it stands, part by part, as far as the server takes it; the status, 0 for none. `ends`: and no more
     will come.
     """
@@ -88,6 +113,12 @@ def ask(door: Unstick, head: str, *parts: bytes, ends: bool = False) -> int:
 def rss_mib(door: Unstick) -> float:
     pages = [int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in door.workers()]
     return sum(pages) * 4096 / 1024**2
+
+
+def worked_s(door: Unstick) -> float:
+    """For how long its workers had the processor."""
+    fields = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in door.workers()]
+    return sum(int(of[11]) + int(of[12]) for of in fields) / os.sysconf("SC_CLK_TCK")
 
 
 def head(*headers: str, target: str = "/") -> str:
@@ -118,16 +149,13 @@ def test_slow_senders_do_not_keep_others_out(door):
             waited = time.monotonic() - began
             over.set()
         assert said == 401
-        assert waited < BODY_S + 5
+        assert waited < BODY_S + PATIENCE_S / 2
         assert {status(line.recv(4096)) for line in lines} == {400}
 
 
 def test_a_body_that_ends_early_is_400(door):
     """Fewer bytes than were announced, and the connection is closed."""
-    with closing(connected(door)) as line:
-        line.sendall(head("Content-Length: 100").encode() + b"{}")
-        line.shutdown(socket.SHUT_WR)
-        assert status(read_all(line)) == 400
+    assert ask(door, head("Content-Length: 100"), b"{}", ends=True) == 400
 
 
 # --- endless -------------------------------------------------------------------------------------------------------------
@@ -183,7 +211,7 @@ def test_compressed_bodies_are_never_unpacked(door):
     bomb = gzip.compress(b"\0" * 2**28, 9) * 4
     before = rss_mib(door)
     for headers in ({}, signed(bomb)):
-        assert post(door.url, bomb, headers | {"Content-Encoding": "gzip"})[0] == 415
+        assert told(door, bomb, headers | {"Content-Encoding": "gzip"})[0] == 415
     assert rss_mib(door) - before < GROWTH_MIB
 
 
@@ -214,12 +242,12 @@ def test_hostile_json_is_400_when_it_is_signed_and_never_parsed_when_not(door, k
     """Somebody with the secret gets a sentence within a second; a stranger gets 401 whatever is in it."""
     content = HOSTILE[kind]
     body = content if isinstance(content, bytes) else content()
-    assert post(door.url, body, {})[0] == 401
-    began = time.monotonic()
-    answered, said = post(door.url, body, signed(body))
+    assert told(door, body, {})[0] == 401
+    before = worked_s(door)
+    answered, said = told(door, body, signed(body))
     assert answered == 400
     assert len(json.dumps(said, ensure_ascii=False).encode()) <= 1024 + 32
-    assert time.monotonic() - began < 5
+    assert worked_s(door) - before < 5
 
 
 # --- headers -----------------------------------------------------------------------------------------------------------------
@@ -252,14 +280,15 @@ def test_a_flood_of_forged_requests_grows_neither_memory_nor_log_nor_threads(doo
     """A thousand forged notifications over 16 connections at once: all 401, a line a second in the log, memory flat."""
     body = notification(alert("mail", "mail.delivery"))
     wrong = signed(body) | {"X-Grafana-Alerting-Signature": "0" * 64}
-    assert post(door.url, body, wrong)[0] == 401
-    before, lines = rss_mib(door), len(door.output().splitlines())
+    assert told(door, body, wrong)[0] == 401
     began = time.monotonic()
+    before, lines = rss_mib(door), len(door.output().splitlines())
     with ThreadPoolExecutor(16) as pool:
-        answers = list(pool.map(lambda _: post(door.url, body, wrong, timeout_s=TIMEOUT_S)[0], range(1000)))
+        answers = list(pool.map(lambda _: told(door, body, wrong)[0], range(1000)))
+    grown = len(door.output().splitlines()) - lines
     took = time.monotonic() - began
     assert set(answers) == {401}
     assert rss_mib(door) - before < 4
-    assert len(door.output().splitlines()) - lines <= took + 2
+    assert grown <= took + 2
     threads = [len(list(Path(f"/proc/{pid}/task").iterdir())) for pid in door.workers()]
     assert max(threads) <= THREADS + 4  # main, the local scheduler, the flood's watch, and one to spare

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.entrypoints.first_requests import Lists, imported
+from tests.support.patience import PATIENCE_S
 from tests.support.unstick_process import ROOT
 
 MOUNTED = "a forged request, with a secret of Secret Manager that is mounted"
@@ -59,7 +60,7 @@ def test_nobody_pays_for_what_his_configuration_does_not_name(seen, path):
 def test_the_collector_runs_again_after_the_start():
     """main.py keeps it off while it is loaded, and no longer."""
     code = "import gc, functions_framework; functions_framework.create_app('webhook', 'main.py'); print(gc.isenabled())"
-    shown = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
+    shown = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S, check=True)
     assert shown.stdout.splitlines()[-1] == "True"
 
 
@@ -81,5 +82,5 @@ def test_importing_a_room_imports_no_client(room):
         "print(sorted(m for m in sys.modules if m.split('.')[0] in ('requests', 'apprise', 'grpc')"
         " or m.startswith(('google.auth', 'google.api_core', 'google.cloud.storage'))))"
     )
-    shown = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
+    shown = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S, check=True)
     assert shown.stdout.strip() == "[]"

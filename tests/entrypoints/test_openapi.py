@@ -20,6 +20,8 @@ from tests.support.broker import free_ports
 from tests.support.entry_points import Entry, configured
 from tests.support.unstick_process import ROOT, alert, configuration, notification, runbook, signed
 
+pytestmark = pytest.mark.usefixtures("patient_code")
+
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 MAX_BODY = 200_000
 

@@ -37,8 +37,13 @@ from tests.support.doubles.rundeck import Job, Rundeck
 from tests.support.entry_points import Entry, configured
 from tests.support.unstick_process import ROOT, alert, configuration, job_id, notification, runbook, signed
 
+pytestmark = pytest.mark.usefixtures("patient_code")
+
 EXAMPLES = 6
 """Of the four kinds of requests of an operation each: right or wrong by the description, proven or not."""
+
+ROUNDS = 5
+"""At most, since it is chance whether the requests of one come to all statuses."""
 
 CONFORMS = [
     not_a_server_error,
@@ -174,9 +179,12 @@ def statuses(world: World, name: str, mode: GenerationMode, *, proven: bool, exa
 def test_requests_made_of_the_description_are_answered_as_described(world: World, name: str):
     """No 500, no status, type, header or body that is not described; and both what is let in and what is refused were seen."""
     counted = Counter[int]()
-    for mode in GenerationMode:
-        for proven in (True, False):
-            counted += statuses(world, name, mode, proven=proven)
+    for _ in range(ROUNDS):
+        for mode in GenerationMode:
+            for proven in (True, False):
+                counted += statuses(world, name, mode, proven=proven)
+        if OPERATIONS[name].seen <= set(counted):
+            break
     assert counted.total() >= 2 * EXAMPLES
     assert OPERATIONS[name].seen <= set(counted), counted
 

@@ -19,7 +19,7 @@ from urllib.parse import urlencode
 import pytest
 from msgspec import to_builtins
 from msgspec.structs import replace
-from slack_sdk.signature import SignatureVerifier
+from slack_sdk.signature import Clock, SignatureVerifier
 
 from functions.adapters.chats import _slack_answers as answers
 from functions.application.serialization import decode, encode
@@ -32,6 +32,8 @@ from functions.runtime.secrets import SecretRef
 from tests.adapters.chats.platforms import Call, HttpAnswer, SlackApi
 from tests.support.unstick_process import runbook
 from tests.support.worlds.one_machine import Place, stuck
+
+pytestmark = pytest.mark.usefixtures("patient_code")
 
 SIGNING_SECRET = "8f742231b10e8888abcd99yyyzzz85a5"
 PUBLIC_URL = "https://unstick.example.com"
@@ -442,12 +444,14 @@ def test_which_addresses_are_slacks(url: str, base: str, slacks: bool) -> None:
 # --- the signature -----------------------------------------------------------------------------------------------------
 
 
-def verdict(headers: dict[str, str], body: bytes, monkeypatch: pytest.MonkeyPatch, *secrets: str) -> bool:
+def verdict(
+    headers: dict[str, str], body: bytes, monkeypatch: pytest.MonkeyPatch, *secrets: str, at: float | None = None
+) -> bool:
     for number, secret in enumerate(secrets):
         monkeypatch.setenv(f"SLACK_{number}", secret)
     references = tuple(SecretRef(f"env://SLACK_{number}") for number in range(len(secrets)))
     try:
-        answers.require_signature(references, headers, body, time.time())
+        answers.require_signature(references, headers, body, time.time() if at is None else at)
     except BadRequest:
         return False
     return True
@@ -455,20 +459,25 @@ def verdict(headers: dict[str, str], body: bytes, monkeypatch: pytest.MonkeyPatc
 
 def test_what_slack_sdk_signs_is_let_in_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same verdict as slack_sdk's own verifier, also with several apps."""
-    body = b"payload=%7B%22type%22%3A%22block_actions%22%7D"
+    body, now = b"payload=%7B%22type%22%3A%22block_actions%22%7D", time.time()
+
+    class Stopped(Clock):
+        def now(self) -> float:
+            return now
+
     cases = [
-        signed(body),
-        signed(body, secret="another"),
-        signed(body + b"x"),
-        signed(body, time.time() - 299),
-        signed(body, time.time() - 302),
-        signed(body, time.time() + 302),
-        {**signed(body), "X-Slack-Request-Timestamp": str(int(time.time()) - 1)},
-        {**signed(body), "X-Slack-Signature": "v0=" + "0" * 64},
+        signed(body, now),
+        signed(body, now, secret="another"),
+        signed(body + b"x", now),
+        signed(body, now - 299),
+        signed(body, now - 302),
+        signed(body, now + 302),
+        {**signed(body, now), "X-Slack-Request-Timestamp": str(int(now) - 1)},
+        {**signed(body, now), "X-Slack-Signature": "v0=" + "0" * 64},
     ]
     for headers in cases:
-        theirs = SignatureVerifier(SIGNING_SECRET).is_valid_request(body, headers)
-        assert verdict(headers, body, monkeypatch, SIGNING_SECRET) == theirs, headers
+        theirs = SignatureVerifier(SIGNING_SECRET, Stopped()).is_valid_request(body, headers)
+        assert verdict(headers, body, monkeypatch, SIGNING_SECRET, at=now) == theirs, headers
     assert verdict(signed(body, secret="second"), body, monkeypatch, SIGNING_SECRET, "second")
 
 

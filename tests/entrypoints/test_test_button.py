@@ -11,6 +11,8 @@ import pytest
 from tests.support.unstick_process import alert, notification, signed
 from tests.support.worlds.one_machine import Place, stuck
 
+pytestmark = pytest.mark.usefixtures("patient_code")
+
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Place]:

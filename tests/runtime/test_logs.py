@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from functions.domain.model.codes import Reason
 from functions.runtime import logs
+from tests.support.patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
 TRACE_ID = "105445aa7843bc8bf206b12000100000"
@@ -328,5 +329,5 @@ def test_lines_of_parallel_threads_and_processes_stay_whole(processes, longest, 
     with os.fdopen(reading, encoding="utf-8") as stream:
         entries = [json.loads(line) for line in stream]
 
-    assert [writer.wait(30) for writer in writers] == [0] * processes
+    assert [writer.wait(PATIENCE_S) for writer in writers] == [0] * processes
     assert len({(entry["incident"], entry["number"]) for entry in entries}) == len(entries) == processes * 4 * 200

@@ -19,6 +19,7 @@ from functions.entrypoints.startup import warn_of_unreadable_secrets
 from functions.runtime import secrets
 from functions.runtime.errors import ConfigError, Denied, Unavailable
 from functions.runtime.secrets import SecretRef
+from tests.support.patience import PATIENCE_S
 from tests.support.unstick_process import configuration
 
 SECRET = b"correct-horse"
@@ -51,6 +52,7 @@ class Manager:
 @pytest.fixture
 def manager(httpserver: HTTPServer, monkeypatch: pytest.MonkeyPatch) -> Manager:
     monkeypatch.setenv("UNSTICK_SECRET_MANAGER_ENDPOINT", httpserver.url_for("").rstrip("/"))
+    monkeypatch.setattr(secrets, "TIMEOUT_S", PATIENCE_S)
     return Manager(httpserver)
 
 
@@ -272,10 +274,9 @@ def test_an_empty_file_that_is_mounted_is_no_secret(manager, mounted):
     assert manager.asked == []
 
 
-def test_a_server_that_is_not_there_is_unavailable(monkeypatch, free_port):
+def test_a_server_that_is_not_there_is_unavailable(monkeypatch, closed_port):
     """A refused connection says so and shows no URL."""
-    port = free_port()
-    monkeypatch.setenv("UNSTICK_SECRET_MANAGER_ENDPOINT", f"http://127.0.0.1:{port}")
+    monkeypatch.setenv("UNSTICK_SECRET_MANAGER_ENDPOINT", f"http://127.0.0.1:{closed_port}")
     with pytest.raises(Unavailable) as caught:
         SecretRef(REFERENCE).read()
     assert "http://" not in str(caught.value)
@@ -291,7 +292,7 @@ def test_the_endpoint_of_tests_must_be_loopback(monkeypatch, endpoint):
 
 def test_threads_fetch_once(manager):
     """Twenty requests that arrive together on a fresh instance make one call."""
-    start, values = threading.Barrier(20), []
+    start, values = threading.Barrier(20, timeout=PATIENCE_S), []
 
     def work() -> None:
         start.wait()

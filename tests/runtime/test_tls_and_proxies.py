@@ -20,6 +20,7 @@ from tests.support.doubles.certificates import Authority
 from tests.support.doubles.proxy import Proxy
 from tests.support.doubles.rabbitmq import PASSWORD, Queue, RabbitDouble
 from tests.support.doubles.rundeck import TOKEN, Rundeck
+from tests.support.patience import PATIENCE_S
 
 QUEUE = to_queue("/", "mail")
 Ask = Callable[[str, str], Any]
@@ -29,18 +30,24 @@ def ask_rundeck(url: str, ca: str) -> Any:
     """The executions of a job that never ran: ()."""
     settings = rundeck.Settings(url, SecretRef("env://RUNDECK_TOKEN"), ca=ca)
     target = Target("t", url, "11111111-1111-4111-8111-111111111111", {"service": "mail"})
-    return rundeck.look(settings, target, own_options=(), since_s=3600, follow=None, tail=False, timeout_s=5).executions
+    return rundeck.look(settings, target, own_options=(), since_s=3600, follow=None, tail=False, timeout_s=PATIENCE_S).executions
 
 
 def ask_rabbitmq(url: str, ca: str) -> Any:
     settings = rabbitmq.Settings(url, "unstick", SecretRef("env://RABBITMQ_PASSWORD"), ca=ca)
-    return rabbitmq.look(settings, QUEUE, for_s=60, timeout_s=5).depth
+    return rabbitmq.look(settings, QUEUE, for_s=60, timeout_s=PATIENCE_S).depth
 
 
 @pytest.fixture(autouse=True)
 def _secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RUNDECK_TOKEN", TOKEN)
     monkeypatch.setenv("RABBITMQ_PASSWORD", PASSWORD)
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For TLS and proxies counts what connections have as their time, and the stand-ins need the same processor."""
+    monkeypatch.setattr(http_client, "CONNECT_TIMEOUT_S", PATIENCE_S)
 
 
 @pytest.fixture(params=["rundeck", "rabbitmq"])
@@ -132,7 +139,7 @@ def test_no_proxy_counts(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("http_proxy", proxy.url)
         monkeypatch.setenv("no_proxy", ".invalid")
         with pytest.raises(Unavailable, match="no such host"):
-            http_client.request("RabbitMQ", "GET", "http://broker.invalid/", timeout_s=2)
+            http_client.request("RabbitMQ", "GET", "http://broker.invalid/", timeout_s=PATIENCE_S)
         assert proxy.asked == []
 
 
@@ -152,5 +159,5 @@ def test_this_machine_and_the_metadata_server_are_never_asked_through_a_proxy(
 def test_a_proxy_that_is_down_is_named_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("https_proxy", "http://user:hunter2@127.0.0.1:1")
     with pytest.raises(Unavailable, match=r"broker\.invalid: through the proxy: connection refused") as caught:
-        http_client.request("RabbitMQ", "GET", "https://broker.invalid/", timeout_s=2)
+        http_client.request("RabbitMQ", "GET", "https://broker.invalid/", timeout_s=PATIENCE_S)
     assert "hunter2" not in str(caught.value)

@@ -41,7 +41,7 @@ ENVIRONMENT = {
     "STORAGE_EMULATOR_HOST": "http://127.0.0.1:{port}",
 }
 IN_S = 0.5
-LONGEST_S = 30.0
+LONGEST_S = 60.0
 """Without a limit a call would wait for ever. Some make several requests, and a machine may be busy."""
 
 NOW = 1_795_561_678.0
@@ -61,18 +61,18 @@ HOURS = count()
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """What is called, and JSON that its server really says, one of which an answer is made from."""
+    """What is called with so much time, and JSON that its server really says, one of which an answer is made from."""
 
-    call: Callable[[], Any]
+    call: Callable[[float], Any]
     adapters: tuple[Any, ...]
     sends_secret: bool = True
 
 
-def _posts(room: Any, settings: Callable[[], Any], thread: str | None = None) -> Callable[[], Any]:
-    return lambda: room.post(settings(), CARD, thread=thread, language="en", timeout_s=IN_S)
+def _posts(room: Any, settings: Callable[[], Any], thread: str | None = None) -> Callable[[float], Any]:
+    return lambda in_s: room.post(settings(), CARD, thread=thread, language="en", timeout_s=in_s)
 
 
-def _by_url(room: Any) -> Callable[[], Any]:
+def _by_url(room: Any) -> Callable[[float], Any]:
     reference = SecretRef(f"env://UNSTICK_FUZZ_{room.__name__.rpartition('.')[2].upper()}")
     return _posts(room, lambda: room.Settings(url=reference))
 
@@ -98,29 +98,31 @@ POSTED = {"ok": True, "channel": "C0123456789", "ts": "1.2"}
 GONE, TOO_LONG = {"ok": False, "error": "message_not_found"}, {"ok": False, "error": "msg_too_long"}
 
 CLIENTS = {
-    "secret manager": Client(lambda: secrets.read("sm://p-1/token", now=3600.0 * next(HOURS)), (VERSION,)),
-    "cloud storage, load": Client(lambda: cloud_storage.load(BUCKET, "a", timeout_s=IN_S), (OBJECT,), False),
+    "secret manager": Client(lambda _in_s: secrets.read("sm://p-1/token", now=3600.0 * next(HOURS)), (VERSION,)),
+    "cloud storage, load": Client(lambda in_s: cloud_storage.load(BUCKET, "a", timeout_s=in_s), (OBJECT,), False),
     "cloud storage, save": Client(
-        lambda: cloud_storage.save(BUCKET, "a", b"{}", generation="5", due=1.5, timeout_s=IN_S), (OBJECT,), False
+        lambda in_s: cloud_storage.save(BUCKET, "a", b"{}", generation="5", due=1.5, timeout_s=in_s), (OBJECT,), False
     ),
-    "cloud storage, list": Client(lambda: cloud_storage.list_documents(BUCKET, timeout_s=IN_S), (LIST, {"items": []}), False),
+    "cloud storage, list": Client(
+        lambda in_s: cloud_storage.list_documents(BUCKET, timeout_s=in_s), (LIST, {"items": []}), False
+    ),
     "cloud storage, archive": Client(
-        lambda: list(cloud_storage.read_archive(BUCKET, since="2026-01-01", timeout_s=IN_S)), (RECORDS, LIST), False
+        lambda in_s: list(cloud_storage.read_archive(BUCKET, since="2026-01-01", timeout_s=in_s)), (RECORDS, LIST), False
     ),
-    "cloud storage, check": Client(lambda: cloud_storage.check(BUCKET, timeout_s=IN_S), (OBJECT, LIST), False),
-    "cloud tasks, wake": Client(lambda: cloud_tasks.wake(QUEUE, NOW, "payload", timeout_s=IN_S), (TASK,), False),
+    "cloud storage, check": Client(lambda in_s: cloud_storage.check(BUCKET, timeout_s=in_s), (OBJECT, LIST), False),
+    "cloud tasks, wake": Client(lambda in_s: cloud_tasks.wake(QUEUE, NOW, "payload", timeout_s=in_s), (TASK,), False),
     "cloud tasks, check": Client(
-        lambda: cloud_tasks.check(QUEUE, timeout_s=IN_S), ({"permissions": ["cloudtasks.tasks.create"]}, STATE), False
+        lambda in_s: cloud_tasks.check(QUEUE, timeout_s=in_s), ({"permissions": ["cloudtasks.tasks.create"]}, STATE), False
     ),
     "slack, webhook": Client(_by_url(slack), ("ok", "invalid_blocks")),
     "slack, first card": Client(_posts(slack, _bot), (POSTED, TOO_LONG)),
     "slack, reply": Client(_posts(slack, _bot, THREAD), (POSTED, GONE, TOO_LONG)),
-    "slack, check": Client(lambda: slack.check(_bot(), timeout_s=IN_S), (POSTED, {"ok": False, "error": "invalid_auth"})),
+    "slack, check": Client(lambda in_s: slack.check(_bot(), timeout_s=in_s), (POSTED, {"ok": False, "error": "invalid_auth"})),
     "google chat": Client(_by_url(google_chat), ({"name": "spaces/A/messages/1"},)),
     "teams": Client(_by_url(teams), ({},)),
     "apprise": Client(_by_url(apprise), ({},)),
-    "annotations, mark": Client(lambda: annotations.mark(_grafana(), RECORD, Rules({}), timeout_s=IN_S), ({"id": 1},)),
-    "annotations, check": Client(lambda: annotations.check(_grafana(), timeout_s=IN_S), ([],)),
+    "annotations, mark": Client(lambda in_s: annotations.mark(_grafana(), RECORD, Rules({}), timeout_s=in_s), ({"id": 1},)),
+    "annotations, check": Client(lambda in_s: annotations.check(_grafana(), timeout_s=in_s), ([],)),
 }
 
 
@@ -143,7 +145,7 @@ def _environment() -> Iterator[None]:
             del os.environ[name]
 
 
-def heard(name: str, answers: list[bytes]) -> Any:
+def heard(name: str, answers: list[bytes], in_s: float = IN_S) -> Any:
     """What the client made of these answers: a result, or one of the three errors that its callers know. Both in time.
 
     What Google's servers say in plain text is shown to people, and they are sent no secret; the others are.
@@ -151,7 +153,7 @@ def heard(name: str, answers: list[bytes]) -> Any:
     client, server().answers, began = CLIENTS[name], list(answers), time.monotonic()
     with _environment():
         try:
-            made = client.call()
+            made = client.call(in_s)
         except (Unavailable, Denied, Conflict) as error:
             made = error
     took_s = time.monotonic() - began

@@ -22,6 +22,8 @@ from tests.support.worlds.example_stories import EXAMPLES, held, rules
 from tests.support.worlds.scenes import document, incident, moved, seen
 from tests.support.worlds.stuck_mail import SECRETS, StuckMail, stuck_mail
 
+pytestmark = pytest.mark.usefixtures("patient_code")
+
 
 class Overheard(Adapters, frozen=True):
     """The real outside; what it posts is kept instead."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import subprocess
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,30 +26,38 @@ ENDS_S = 5.0
 def cloud_storage(bucket: str) -> Iterator[str]:
     """The base URL of a server with this bucket, for as long as the context. Raises TimeoutError if it does not start."""
     binary: Path = packaged._get_binary_path()
-    url = f"http://127.0.0.1:{free_ports(1)[0]}"
-    command = [str(binary), "-scheme", "http", "-backend", "memory", "-host", "127.0.0.1", "-port", url.rpartition(":")[2]]
-    server = subprocess.Popen([*command, "-external-url", url], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        _made(url, bucket)
-        yield url
-    finally:
-        server.terminate()
-        try:
-            server.wait(ENDS_S)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
-
-
-def _made(url: str, bucket: str) -> None:
-    body, ends = json.dumps({"name": bucket}).encode(), time.monotonic() + PATIENCE_S
-    made = urllib.request.Request(f"{url}/storage/v1/b?project=p", body, {"Content-Type": "application/json"})
+    ends = time.monotonic() + PATIENCE_S
     while True:
+        url = f"http://127.0.0.1:{free_ports(1)[0]}"
+        command = [str(binary), "-scheme", "http", "-backend", "memory", "-host", "127.0.0.1", "-port", url.rpartition(":")[2]]
+        server = subprocess.Popen([*command, "-external-url", url], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
-            urllib.request.urlopen(made).close()
-        except urllib.error.URLError:
+            if not _made(url, bucket, server, ends):
+                continue
+            yield url
+        finally:
+            server.terminate()
+            try:
+                server.wait(ENDS_S)
+            except subprocess.TimeoutExpired:
+                server.kill()
+                server.wait()
+        return
+
+
+def _made(url: str, bucket: str, server: subprocess.Popen[bytes], ends: float) -> bool:
+    """False where the server has ended: somebody else was faster with the port."""
+    body = json.dumps({"name": bucket}).encode()
+    made = urllib.request.Request(f"{url}/storage/v1/b?project=p", body, {"Content-Type": "application/json"})
+    while server.poll() is None:
+        try:
+            urllib.request.urlopen(made, timeout=PATIENCE_S).close()
+        except OSError:
             if time.monotonic() > ends:
                 raise TimeoutError(f"fake-gcs-server did not start within {PATIENCE_S} s") from None
             time.sleep(0.02)
         else:
-            return
+            return True
+    if time.monotonic() > ends:
+        raise TimeoutError(f"fake-gcs-server ended, the last time at {url}")
+    return False
