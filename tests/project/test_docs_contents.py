@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import ast
 import re
+from pathlib import Path
 
 import pytest
+from babel.messages.pofile import read_po
 
 from functions.domain.model.codes import Phase, Reason
+from functions.runtime.text import LOCALES
 from tests.project.pages import PAGES, ROOT, anchors, sections, text_of
 from tests.simulation.broken import VARIANTS
 
@@ -49,6 +52,21 @@ def test_the_japanese_page_has_the_same_sections():
     assert list(sections(OPERATIONS_JA, 3, "Unstick 自身のアラート")) == list(
         sections(OPERATIONS, 3, "Alerts about Unstick itself")
     )
+
+
+@pytest.mark.parametrize(
+    ("page", "heading", "ids"), [(OPERATIONS, "the detail says", True), (OPERATIONS_JA, "詳細の表示", False)]
+)
+def test_details_are_quoted_as_the_program_says_them(page: Path, heading: str, ids: bool):
+    """Somebody at night compares a message with the page, so each quotation is part of a message, numbers aside."""
+    with (LOCALES / "ja" / "LC_MESSAGES" / "unstick.po").open("rb") as file:
+        messages = [message.id if ids else message.string for message in read_po(file, locale="ja") if message.id]
+    said = [re.sub(r"{\w+}", "#", one) for message in messages for one in ([message] if isinstance(message, str) else message)]
+    tables = re.findall(rf"^\| {heading} \|.*\n.*\n((?:\|.*\n)+)", text_of(page), re.MULTILINE)
+    cells = [row.split("|")[1] for table in tables for row in table.splitlines()]
+    quoted = [re.sub(r"\d+(xx)?", "#", one.strip()) for cell in cells for one in re.split("[,;、]", cell)]
+    assert len(quoted) >= 20
+    assert [quotation for quotation in quoted if not any(quotation in message for message in said)] == []
 
 
 def test_every_phase_is_in_the_table_of_what_is_stuck_open():
