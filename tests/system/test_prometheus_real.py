@@ -156,7 +156,9 @@ def test_what_a_real_prometheus_answers(needed: Callable[..., None], tmp_path: P
 
         def until(right: Callable[[QueueSnapshot], Any], **keys: Any) -> QueueSnapshot:
             """Each look until one is right: a scrape that takes longer than its second is one that failed, and a gap."""
-            seen = wait_until(lambda: _seen(lambda: look(**keys)), lambda one: one is not None and right(one))
+            seen = wait_until(
+                lambda: _seen(lambda: look(**keys)), lambda one: one is not None and right(one), within_s=2 * PATIENCE_S
+            )
             assert seen is not None
             return seen
 
@@ -176,17 +178,21 @@ def test_what_a_real_prometheus_answers(needed: Callable[..., None], tmp_path: P
                 jobs.push(BUSY)
             return (seen.acks or 0) > BETWEEN_SAMPLES and _health(seen) is Health.WELL
 
-        until(busy)
-        jobs.modes = ["hangs"]
-        jobs.push(BUSY)
-        began_anew = time.monotonic()
-        jobs.restart()
+        def hang() -> float:
+            until(busy)
+            jobs.modes = ["hangs"]
+            jobs.push(BUSY)
+            jobs.restart()
+            return time.monotonic()
+
+        began_anew = hang()
 
         def anew(seen: QueueSnapshot) -> bool:
             nonlocal began_anew
             if time.monotonic() - began_anew > SEEN_S:  # whoever stood still that long has missed it
+                jobs.modes = ["healthy"]
                 jobs.restart()
-                began_anew = time.monotonic()
+                began_anew = hang()
             return "began to count" in str(seen.blind and seen.blind.why)
 
         blind = until(anew, for_s=SEEN_S).blind
