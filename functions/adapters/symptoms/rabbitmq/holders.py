@@ -17,12 +17,10 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from functions.adapters.symptoms.rabbitmq.answers import Channel, Page, T, good, shaped, tags_of
-from functions.adapters.symptoms.rabbitmq.settings import SYSTEM
 from functions.domain.model.observations import Holder, QueueSnapshot
 from functions.domain.texts.sanitize import clean
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.http_client import Answer
-from functions.runtime.text import Text
 
 WHOAMI = "/api/whoami"
 WITHIN_S = 1.0
@@ -89,7 +87,9 @@ def _ask_who_holds(channels: Mapping[str, Channel], ask: Ask) -> tuple[Holder, .
     connections = list(dict.fromkeys(channel.connection_name for channel in channels.values()))
     paths = [f"/api/channels/{quote(name, safe='')}" for name in channels]
     paths += [f"/api/connections/{quote(name, safe='')}" for name in connections]
-    answers = ask(paths) or [Unavailable(SYSTEM, Text("no answer in the time given"), late=True)] * len(paths)
+    answers = ask(paths)
+    if not answers:
+        return ()
     names = dict(zip(connections, map(_name, answers[len(channels) :]), strict=True))
     holders: dict[str, Holder] = {}
     for channel, answer in zip(channels.values(), answers, strict=False):
@@ -106,9 +106,9 @@ def _ask_who_holds(channels: Mapping[str, Channel], ask: Ask) -> tuple[Holder, .
 
 def _together(first: Holder, second: Holder) -> Holder:
     """Two channels of one connection: their messages, and since when neither has done anything."""
-    known = first.messages is not None and second.messages is not None
-    since = max(first.since, second.since) if first.since is not None and second.since is not None else None
-    return replace(first, messages=(first.messages or 0) + (second.messages or 0) if known else None, since=since)
+    messages = None if first.messages is None or second.messages is None else first.messages + second.messages
+    since = None if first.since is None or second.since is None else max(first.since, second.since)
+    return replace(first, messages=messages, since=since)
 
 
 def _name(answer: Answer | Exception) -> str:
