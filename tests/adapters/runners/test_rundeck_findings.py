@@ -1,0 +1,437 @@
+"""What `check` makes of each answer that Rundeck may give, to the second and to the word."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from email.utils import formatdate
+from typing import Any
+
+import pytest
+import yaml
+from msgspec.structs import replace
+
+from functions.adapters.runners import rundeck
+from functions.adapters.runners.rundeck import Settings, answers, checks
+from functions.application.ports import Finding
+from functions.runtime.errors import Denied, Unavailable
+from functions.runtime.http_client import Answer
+from functions.runtime.secrets import SecretRef
+from tests.support.patience import PATIENCE_S
+
+AT = 1_800_000_000.0
+DAY_S = 86400
+ENDS = "2027-03-01T00:00:00Z"
+ENDS_AT = 1_803_859_200.0
+STEP = "test $(date +%s) -le @option.unstick_not_after@ || exit 3"
+OPTIONS = tuple({"name": name} for name in ("service", "unstick_incident", "unstick_not_after"))
+
+
+class Said:
+    """What Rundeck says to each question: a body, an error, or the bytes of the definition. `asked`: the questions."""
+
+    def __init__(self) -> None:
+        self.at = AT
+        self.date = AT
+        self.asked: dict[str, dict[str, Any]] = {}
+        self.job: dict[str, Any] = {
+            "sequence": {"commands": [{"script": STEP}], "strategy": "sequential"},
+            "options": list(OPTIONS),
+            "timeout": "10m",
+        }
+        self.bodies: dict[str, Any] = {
+            "system/info": {"system": {"rundeck": {"version": "6.2.0", "apiversion": 59, "node": "rd-1"}}},
+            "job/x/info": {"name": "mail", "group": "ops", "project": "de/mo", "enabled": True},
+            "job/x/meta": [{"name": "other", "data": {"run": False}}, {"name": "authz", "data": {"run": True}}],
+            "job/x/executions?max=1": {"paging": {"total": 7}, "executions": [{}]},
+            "system/executions/status": {"executionMode": "active"},
+            "project/de%2Fmo/meta?meta=*": [{"name": "config", "data": {"executionsEnabled": True}}],
+        }
+        self.nodes: Any = {"rd-1": {}, "rd-2": {}}
+
+    def ask(self, to: answers.Connection, method: str, path: str, **more: Any) -> Answer:
+        assert method == "GET"
+        self.asked[path] = more
+        body = self.bodies.get(path, self.nodes if "/resources?" in path else [self.job])
+        if isinstance(body, Exception):
+            raise body
+        shown = body if isinstance(body, bytes) else (yaml.safe_dump(body) if path == "job/x" else json.dumps(body)).encode()
+        return Answer("Rundeck", 200, {"date": formatdate(self.date, usegmt=True)}, shown, self.at)
+
+
+@pytest.fixture
+def said(monkeypatch: pytest.MonkeyPatch) -> Said:
+    said = Said()
+    monkeypatch.setattr(answers, "ask", said.ask)
+    return said
+
+
+SETTINGS = Settings("http://rundeck", SecretRef("env://NONE"), token_expires=ENDS)
+
+
+def check(
+    settings: Settings = SETTINGS, *, options: tuple[str, ...] = ("service",), auto: bool = True, max_run_s: float = 1800.0
+) -> dict[str, Finding]:
+    found = rundeck.check(settings, "x", options, auto=auto, max_run_s=max_run_s, timeout_s=PATIENCE_S)
+    return {one.what: one for one in found}
+
+
+def evidence(options: tuple[str, ...] = ("service",)) -> dict[str, Finding]:
+    found = rundeck.check_evidence(SETTINGS, "x", options, within_s=20.0, timeout_s=PATIENCE_S)
+    return {one.what.removeprefix("evidence: "): one for one in found}
+
+
+def test_a_job_as_it_should_be(said: Said) -> None:
+    """Each line has what people compare, and none has a remedy that nobody needs."""
+    assert {(one.what, one.ok, str(one.detail), str(one.remedy)) for one in check().values()} == {
+        (checks.ANSWERS, True, "Rundeck 6.2.0, API 41 of 59", ""),
+        (checks.EXPIRY, True, f"{ENDS}, in 45 days", ""),
+        ("Rundeck's clock is within 30 s of ours", True, "+0 s", ""),
+        (checks.JOB, True, "ops/mail in de/mo", ""),
+        (checks.MAY_RUN, True, "", ""),
+        (checks.HISTORY, True, "7 executions", ""),
+        (checks.PROJECT, True, "", ""),
+        (checks.MODE, True, "", ""),
+        (checks.OPTIONS, True, "", ""),
+        (checks.ONCE, True, "", ""),
+        (checks.GUARD, True, "", ""),
+        (checks.TIMEOUT, True, "timeout: 10m", ""),
+        (checks.RETRY, True, "", ""),
+        (checks.NODES, True, "name: rd-1: 2", ""),
+    }
+    assert {(what, one.ok, str(one.detail), str(one.remedy)) for what, one in evidence().items()} == {
+        (checks.JOB, True, "ops/mail in de/mo", ""),
+        (checks.MAY_RUN, True, "", ""),
+        (checks.OPTIONS, True, "", ""),
+        (checks.EVIDENCE_TIMEOUT, True, "timeout: 10m", ""),
+        (checks.NODES, True, "name: localhost: 2", ""),
+    }
+
+
+def test_questions_that_older_versions_of_the_api_have_not(said: Said) -> None:
+    """They are asked with the version that has them, or with a higher one that is configured."""
+    for configured, asked in ((41, (46, 41)), (18, (46, 36)), (59, (59, 59))):
+        check(replace(SETTINGS, api_version=configured))
+        meta = {said.asked[path].get("api_version") for path in ("job/x/meta", "project/de%2Fmo/meta?meta=*")}
+        assert (*meta, said.asked["system/executions/status"]["api_version"]) == asked
+        assert {said.asked[path].get("api_version", 0) for path in ("job/x/info", "job/x/executions?max=1")} == {configured}
+
+
+def test_the_nodes_are_those_of_the_job_s_filter(said: Said) -> None:
+    """Without one it runs on Rundeck's own node; what can't be known before the job runs is not asked for."""
+    wanted = "project/de%2Fmo/resources?filter="
+    check()
+    assert f"{wanted}name%3A%20rd-1" in said.asked
+    said.bodies["system/info"]["system"]["rundeck"].pop("node")
+    check()
+    assert f"{wanted}name%3A%20localhost" in said.asked
+    for filters, path in (({"filter": "tags: a/b"}, f"{wanted}tags%3A%20a%2Fb"), ({}, f"{wanted}name%3A%20localhost"), (5, "")):
+        said.job["nodefilters"] = filters
+        said.asked.clear()
+        assert checks.NODES in check()
+        assert not path or path in said.asked
+    said.job["nodefilters"] = {"filter": "name: ${option.service}"}
+    assert checks.NODES not in check()
+    said.bodies["job/x"] = Unavailable("Rundeck", "answered 500")
+    assert checks.NODES not in check()
+    said.bodies["job/x/info"] = {"name": "mail", "project": None}
+    assert not {checks.NODES, checks.PROJECT} & check().keys()
+
+
+@pytest.mark.parametrize("left_s", [8 * DAY_S, 7 * DAY_S + 1, 7 * DAY_S, 6 * DAY_S, 0, -DAY_S])
+def test_a_token_that_ends_within_a_week(said: Said, left_s: int) -> None:
+    """It works until then, so nothing is wrong yet."""
+    said.at = said.date = ENDS_AT - left_s
+    line = check()[checks.EXPIRY]
+    right = left_s > 7 * DAY_S
+    assert (line.ok, str(line.remedy)) == ((True, "") if right else (None, "python -m functions rotate-token"))
+    assert line.detail == f"{ENDS}, in {round(left_s / DAY_S)} days"
+
+
+def test_a_token_whose_end_nobody_wrote_down(said: Said) -> None:
+    """It can't read its own end, and far ones are counted to the day."""
+    line = check(replace(SETTINGS, token_expires=""))[checks.EXPIRY]
+    assert (line.ok, line.detail, "rundeck.token_expires" in str(line.remedy)) == (None, "a token can't read its own end", True)
+    said.at = 0.0
+    assert check(replace(SETTINGS, token_expires="2999-01-01T00:00:00Z"))[checks.EXPIRY].detail.endswith(", in 375835 days")
+
+
+@pytest.mark.parametrize(
+    ("ahead_s", "ok", "said_of_it"), [(30, True, "+30 s"), (31, False, "+31 s"), (-30, True, "-30 s"), (-31, False, "-31 s")]
+)
+def test_clocks_may_be_half_a_minute_apart(said: Said, ahead_s: int, ok: bool, said_of_it: str) -> None:
+    """Beyond that a start may be refused as late that is not, or be carried out though it is."""
+    said.date = AT + ahead_s
+    line = check()["Rundeck's clock is within 30 s of ours"]
+    assert (line.ok, line.detail, bool(line.remedy)) == (ok, said_of_it, not ok)
+
+
+def test_a_clock_that_nobody_can_see(said: Said, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The header is missing: some proxy has taken it."""
+    monkeypatch.setattr(answers, "ask", lambda *a, **k: replace(said.ask(*a, **k), headers={}))
+    line = check()["Rundeck's clock is within 30 s of ours"]
+    assert (line.ok, "no usable Date header" in str(line.detail), "Date header" in str(line.remedy)) == (False, True, True)
+
+
+ACL = Denied("Rundeck", "may not", code="acl", remedy="load the policy")
+VERSION = Denied("Rundeck", "does not support it", code="api_version", remedy="set 41")
+GONE = Denied("Rundeck", "is not there", code="job", remedy="compare the UUID")
+URL = Denied("Rundeck", "is not Rundeck", code="wrong_url", remedy="check the URL")
+UNCLEAR = Denied("Rundeck", "says no", remedy="see its log")
+
+
+@pytest.mark.parametrize(
+    ("path", "error", "what", "ok", "remedy"),
+    [
+        ("system/info", ACL, checks.ANSWERS, False, "load the policy"),
+        ("job/x/info", ACL, checks.JOB, False, checks.OTHER_PROJECT),
+        ("job/x/info", GONE, checks.JOB, False, "compare the UUID"),
+        ("job/x/info", UNCLEAR, checks.JOB, False, "see its log"),
+        ("job/x/meta", ACL, checks.MAY_RUN, None, ""),
+        ("job/x/meta", VERSION, checks.MAY_RUN, None, ""),
+        ("job/x/meta", URL, checks.MAY_RUN, None, ""),
+        ("job/x/meta", GONE, checks.MAY_RUN, False, "compare the UUID"),
+        ("job/x/executions?max=1", ACL, checks.HISTORY, False, "load the policy"),
+        ("system/executions/status", ACL, checks.MODE, None, ""),
+        ("system/executions/status", VERSION, checks.MODE, None, ""),
+        ("system/executions/status", URL, checks.MODE, False, "check the URL"),
+        ("project/de%2Fmo/meta?meta=*", ACL, checks.PROJECT, None, ""),
+        ("project/de%2Fmo/meta?meta=*", URL, checks.PROJECT, None, ""),
+        ("job/x", ACL, checks.DEFINITION, False, "load the policy"),
+        ("project/de%2Fmo/resources?filter=name%3A%20rd-1", ACL, checks.NODES, None, checks.NODE_RIGHT),
+        ("project/de%2Fmo/resources?filter=name%3A%20rd-1", URL, checks.NODES, False, "check the URL"),
+    ],
+)
+def test_a_question_that_is_refused(said: Said, path: str, error: Denied, what: str, ok: bool | None, remedy: str) -> None:
+    """What `check` alone needs to know is unknown then; what a restart needs is wrong. Everything else is told as it is."""
+    others = {one: line for one, line in check().items() if one not in (what, checks.NODES)}
+    said.bodies[path] = error
+    found = check()
+    assert (found[what].ok, found[what].detail, found[what].remedy) == (ok, error.detail, remedy)
+    if what not in (checks.ANSWERS, checks.JOB, checks.DEFINITION):
+        assert {one: line for one, line in found.items() if one not in (what, checks.NODES)} == others
+
+
+def test_a_question_without_an_answer(said: Said) -> None:
+    """Not known is wrong here: no answer is no Rundeck."""
+    said.bodies["job/x/meta"] = Unavailable("Rundeck", "answered 500")
+    said.bodies["job/x/info"] = ["what is that"]
+    found = check()
+    for what, detail in ((checks.MAY_RUN, "answered 500"), (checks.JOB, "sent something other than what was asked for")):
+        assert (found[what].ok, str(found[what].detail)) == (False, detail)
+        assert found[what].remedy == "check rundeck.url and the network in between"
+    assert found[checks.GUARD].ok
+
+
+@pytest.mark.parametrize("body", [b"a: [", b"\xff", b"- 5", b"[]", b"a: 5", b""])
+def test_a_definition_that_is_none(said: Said, body: bytes) -> None:
+    """Whatever comes there, the other lines are told."""
+    said.bodies["job/x"] = body
+    line = check()[checks.DEFINITION]
+    assert (line.ok, str(line.detail)) == (False, "sent something other than what was asked for")
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "what", "ok", "detail"),
+    [
+        ("job/x/info", {"name": "mail", "project": "p"}, checks.JOB, False, "mail in p"),
+        ("job/x/info", {"name": "m", "group": "a/b", "project": "p", "enabled": 1}, checks.JOB, False, "a/b/m in p"),
+        ("job/x/meta", [{"name": "authz", "data": {"run": False}}], checks.MAY_RUN, False, ""),
+        ("job/x/meta", [{"name": "authz", "data": {"run": "yes"}}], checks.MAY_RUN, None, ""),
+        ("job/x/meta", [{"name": "authz", "data": []}], checks.MAY_RUN, None, ""),
+        ("job/x/meta", [5, {"name": "authz", "data": {"run": True}}], checks.MAY_RUN, True, ""),
+        ("job/x/meta", {"name": "authz"}, checks.MAY_RUN, None, ""),
+        ("job/x/executions?max=1", {"paging": {"total": 1}, "executions": []}, checks.HISTORY, False, "1 executions"),
+        ("job/x/executions?max=1", {"paging": {"total": 0}, "executions": []}, checks.HISTORY, True, "0 executions"),
+        ("job/x/executions?max=1", {"paging": {"total": 0}, "executions": [{}]}, checks.HISTORY, True, "0 executions"),
+        ("system/executions/status", {"executionMode": "passive"}, checks.MODE, False, ""),
+        ("system/executions/status", {}, checks.MODE, False, ""),
+        ("project/de%2Fmo/meta?meta=*", [{"name": "config", "data": {}}], checks.PROJECT, None, ""),
+        (
+            "project/de%2Fmo/meta?meta=*",
+            [{"name": "config", "data": {"executionsEnabled": False}}],
+            checks.PROJECT, False, "executions are disabled",
+        ),
+        ("project/de%2Fmo/meta?meta=*", [{"name": "sysMode", "data": {"active": False}}], checks.MODE, False, ""),
+        ("project/de%2Fmo/meta?meta=*", [{"name": "sysMode", "data": {"active": "no"}}], checks.MODE, True, ""),
+        (
+            "project/de%2Fmo/resources?filter=name%3A%20rd-1", {},
+            checks.NODES, False, "no node of `name: rd-1` that the token may use",
+        ),
+    ],
+)  # fmt: skip
+def test_what_an_answer_means(said: Said, path: str, body: Any, what: str, ok: bool | None, detail: str) -> None:
+    """A clear no is wrong; what is not said is unknown. What is wrong comes with a remedy."""
+    said.bodies[path] = body
+    line = check()[what]
+    assert (line.ok, str(line.detail)) == (ok, detail)
+    assert line.remedy or line.ok is not False
+
+
+def test_a_mode_that_the_project_shows_is_taken_from_there(said: Said) -> None:
+    """The other question takes a right on the whole system."""
+    said.bodies["project/de%2Fmo/meta?meta=*"] = [{"name": "sysMode", "data": {"active": True}}]
+    said.bodies["system/executions/status"] = ACL
+    assert check()[checks.MODE].ok is True
+
+
+# --- the definition -------------------------------------------------------------------------------------------------------
+
+
+def options(*more: Mapping[str, Any]) -> dict[str, Any]:
+    return {"options": [*OPTIONS, *more]}
+
+
+@pytest.mark.parametrize(
+    ("change", "ok", "detail"),
+    [
+        (
+            {"options": None},
+            False,
+            "service is not declared; unstick_incident is not declared; unstick_not_after is not declared",
+        ),
+        (options({"name": "a", "value": "x"}), False, "a has a default"),
+        (options({"name": "a", "required": True}), False, "a is required"),
+        (options({"name": "a", "value": "", "required": False}, "b"), True, ""),
+        (options({"name": "service", "value": "x", "required": True}), True, ""),
+        (options({"name": "service", "secure": True}), False, "service is secure, so the history does not show it"),
+        (options({"name": "a", "secure": True}), True, ""),
+    ],
+)
+def test_options_of_a_job(said: Said, change: dict[str, Any], ok: bool, detail: str) -> None:
+    """What is sent must be declared and shown; what is not sent must not be needed."""
+    said.job |= change
+    line = check()[checks.OPTIONS]
+    assert (line.ok, line.detail) == (ok, detail)
+    assert line.remedy == (
+        "" if ok else "declare plain options, and name in restart.options each that has a default or is required"
+    )
+
+
+def test_options_of_an_evidence_job(said: Said) -> None:
+    """Only those of the runbook must be there; the tag counts if it is declared. A time-out is all that is wanted."""
+    said.job = {"options": [{"name": "unstick_incident", "secure": True}, "odd", {"name": "pid", "required": True}]}
+    found = evidence()
+    assert found[checks.OPTIONS].detail == (
+        "service is not declared; unstick_incident is secure, so the history does not show it; pid is required"
+    )
+    assert "evidence.options" in str(found[checks.OPTIONS].remedy)
+    assert found[checks.EVIDENCE_TIMEOUT].ok is None
+    assert found[checks.EVIDENCE_TIMEOUT].remedy == "set the job's timeout below a minute, and above evidence.within, 20 s"
+    said.job = {"timeout": "999999999d"}
+    assert evidence()[checks.EVIDENCE_TIMEOUT].ok is True
+    said.job = {"options": [{"name": "service"}]}
+    assert evidence()[checks.OPTIONS].ok is True
+
+
+@pytest.mark.parametrize(
+    ("timeout", "seconds"),
+    [("1", 1), ("90", 90), ("1s", 1), ("1m", 60), ("1h", 3600), ("1d", 86400), ("1d 2h3m 4s ", 93784), (600, 600)],
+)
+def test_a_timeout_has_to_be_shorter_than_the_longest_run(said: Said, timeout: str | int, seconds: int) -> None:
+    """One that is as long is reported as hung at the moment at which Rundeck ends it."""
+    said.job["timeout"] = timeout
+    for max_run_s, ok in ((seconds, None), (seconds + 0.5, True)):
+        line = check(max_run_s=max_run_s)[checks.TIMEOUT]
+        assert (line.ok, line.detail) == (ok, f"timeout: {timeout}")
+        assert line.remedy == ("" if ok else f"set the job's timeout below restart.max_run, {max_run_s / 60:g} min")
+
+
+@pytest.mark.parametrize(
+    ("timeout", "detail"),
+    [
+        ("", "the job has no timeout"),
+        (None, "the job has no timeout"),
+        ("0", "the job has no timeout"),
+        ("0s", "timeout: 0s"),
+        ("${option.t}", "the timeout can't be read: ${option.t}"),
+        ("5x", "the timeout can't be read: 5x"),
+        ("m", "the timeout can't be read: m"),
+        ("x" * 50, f"the timeout can't be read: {'x' * 40}..."),
+    ],
+)
+def test_a_timeout_that_ends_nothing(said: Said, timeout: str | None, detail: str) -> None:
+    """Rundeck takes none, and 0, for no limit."""
+    said.job["timeout"] = timeout
+    line = check(max_run_s=90.0)[checks.TIMEOUT]
+    assert (line.ok, line.remedy) == (None, "set the job's timeout below restart.max_run, 1.5 min")
+    assert line.detail == (detail if timeout != "0" else "timeout: 0")
+
+
+@pytest.mark.parametrize(
+    ("retry", "detail"),
+    [
+        (None, ""), ("", ""), ("0", ""), (0, ""), ({}, ""), ({"retry": "0", "delay": "5m"}, ""),
+        ("1", "retry: 1"), (2, "retry: 2"), ({"retry": "${option.r}"}, "retry: ${option.r}"), ("9" * 50, f"retry: {'9' * 40}..."),
+    ],
+)  # fmt: skip
+def test_retries_of_rundeck_s_own(said: Said, retry: Any, detail: str) -> None:
+    """They send the same limit again, so the first step refuses most of them."""
+    said.job["retry"] = retry
+    line = check()[checks.RETRY]
+    assert (line.ok, line.detail, bool(line.remedy)) == ((None, detail, True) if detail else (True, "", False))
+
+
+@pytest.mark.parametrize(
+    ("sequence", "problem"),
+    [
+        pytest.param({"commands": [{"script": STEP}]}, "", id="node by node"),
+        pytest.param(
+            {"commands": [{"script": STEP, "description": "x"}, {"exec": "restart"}], "keepgoing": False}, "", id="two steps"
+        ),
+        pytest.param(
+            {"commands": [{"script": STEP.replace("@option.unstick_not_after@", "$RD_OPTION_UNSTICK_NOT_AFTER")}]}, "", id="RD_"
+        ),
+        pytest.param({"commands": [{"script": f"# late?\n{STEP}"}]}, "", id="with a comment"),
+        pytest.param(
+            {"commands": [{"script": STEP.replace("unstick_not_after", "other")}]}, "its first step", id="another option"
+        ),
+        pytest.param({"commands": [{"script": STEP.replace("date +%s", "date")}]}, "its first step", id="no time"),
+        pytest.param({"commands": [{"script": STEP.replace("exit 3", "exit 0")}]}, "its first step", id="no failure"),
+        pytest.param({"commands": [{"script": f"  # {STEP}"}]}, "its first step", id="commented out"),
+        pytest.param({"commands": ["x", {"script": STEP}]}, "its first step", id="something else first"),
+        pytest.param({"commands": {"script": STEP}}, "its first step", id="no list"),
+        pytest.param({"commands": []}, "its first step", id="no step"),
+        pytest.param([{"script": STEP}], "its first step", id="no sequence"),
+        pytest.param({"commands": [{"script": STEP}], "keepgoing": True}, "keepgoing is true", id="keepgoing"),
+        pytest.param({"commands": [{"script": STEP}], "strategy": "z"}, "the strategy z does not wait", id="strategy"),
+        pytest.param(
+            {"commands": [{"script": STEP}], "strategy": "z" * 50}, f"the strategy {'z' * 40}... does", id="a long strategy"
+        ),
+        pytest.param({"commands": [{"script": STEP, "errorhandler": {}}]}, "the first step has an error", id="error handler"),
+    ],
+)
+def test_what_keeps_a_late_start_from_a_restart(said: Said, sequence: Any, problem: str) -> None:
+    """The first step has to compare its limit with the time, fail, and end the run. Only `auto` needs that."""
+    said.job["sequence"] = sequence
+    line = check()[checks.GUARD]
+    assert (line.ok, bool(line.remedy)) == ((False, True) if problem else (True, False))
+    assert str(line.detail).startswith(problem)
+    assert check(auto=False)[checks.GUARD].ok is (None if problem else True)
+
+
+@pytest.mark.parametrize(
+    ("filters", "strategy", "warned"),
+    [
+        ({"filter": "tags: a"}, {"strategy": "node-first"}, True),
+        ({"filter": "tags: a"}, {}, True),
+        ({}, {}, True),
+        ({"filter": "tags: a"}, {"strategy": "sequential"}, False),
+        (None, {}, False),
+    ],
+)
+def test_steps_that_run_node_by_node(said: Said, filters: Any, strategy: dict[str, str], warned: bool) -> None:
+    """With several nodes the last one may come too late."""
+    said.job |= {"nodefilters": filters, "sequence": {"commands": [{"script": STEP}], **strategy}}
+    line = check().get(checks.BY_NODE)
+    assert (line is not None) is warned
+    if line:
+        assert (line.ok, "with several nodes" in str(line.detail), "sequential" in str(line.remedy)) == (None, True, True)
+
+
+@pytest.mark.parametrize(("several", "ok"), [(True, False), ("yes", False), (False, True), (None, True)])
+def test_a_job_that_may_run_twice_at_a_time(said: Said, several: Any, ok: bool) -> None:
+    """Two restarts at once would be one too many."""
+    said.job["multipleExecutions"] = several
+    line = check()[checks.ONCE]
+    assert (line.ok, line.remedy) == (ok, "" if ok else "set multipleExecutions to false")
