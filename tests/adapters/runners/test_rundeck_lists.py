@@ -1,0 +1,360 @@
+"""How far back the lists are read, what they come to together, and how a chain of retries and its log are followed."""
+
+from __future__ import annotations
+
+import json
+from email.utils import formatdate
+from typing import Any
+from urllib.parse import parse_qs
+
+import pytest
+
+from functions.adapters.runners.rundeck import Settings, answers, client
+from functions.domain.model.alerts import Target
+from functions.domain.model.observations import ExecutionHistory
+from functions.runtime.errors import Denied, Unavailable
+from functions.runtime.http_client import Answer
+from functions.runtime.secrets import SecretRef
+from tests.support.patience import PATIENCE_S
+
+NOW = 1_800_000_000.0
+SINCE_S = 600.0
+WINDOW = NOW - SINCE_S - 3600.0
+"""What ended before needs no further page."""
+SETTINGS = Settings("http://rundeck", SecretRef("env://NONE"))
+MAIL = Target("t", "http://rundeck", "x", {"service": "mail"})
+JOB = {"options": {"service": "mail"}}
+
+
+def row(number: int, *, ended: float | None = WINDOW + 1, **more: Any) -> dict[str, Any]:
+    """An execution of the target, which began a minute before its end."""
+    end = {} if ended is None else {"date-ended": {"unixtime": round(ended * 1000)}}
+    began = {"unixtime": round(((ended or NOW) - 60) * 1000)}
+    return {"id": number, "status": "succeeded", "job": JOB, "date-started": began, **end, **more}
+
+
+class Lists:
+    """Rundeck's lists of one job, and single executions. `said`: what is answered instead, by a part of the path."""
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, Any]] = []
+        self.running: list[dict[str, Any]] = []
+        self.hidden = 0
+        self.said: dict[str, Any] = {}
+        self.clocks: dict[str, tuple[float, float]] = {}
+        """By the status that is asked for: Rundeck's time in the answer, and ours."""
+        self.asked: list[str] = []
+        self.times: dict[str, float] = {}
+        self.sent: Any = None
+
+    def ask(
+        self, to: answers.Connection, method: str, path: str, *, timeout_s: float = 0.0, json: Any = None, **_: Any
+    ) -> Answer:
+        self.asked.append(path)
+        self.times[path] = timeout_s
+        self.sent = json
+        said = next((body for part, body in self.said.items() if part in path), None)
+        if isinstance(said, Exception):
+            raise said
+        if said is not None:
+            return answered(said)
+        query = {name: values[0] for name, values in parse_qs(path.partition("?")[2]).items()}
+        status = query.get("status", "")
+        rows = {"running": self.running, "scheduled": []}.get(status, self.rows)
+        offset = int(query["offset"])
+        shown = rows[offset : offset + int(query["max"])]
+        hidden = self.hidden if offset + len(shown) == len(rows) and not status else 0
+        body = {"paging": {"total": len(rows)}, "executions": shown[: len(shown) - hidden]}
+        return answered(body, *self.clocks.get(status, (NOW, NOW)))
+
+
+def answered(body: Any, runner_now: float = NOW, at: float = NOW) -> Answer:
+    return Answer("Rundeck", 200, {"date": formatdate(runner_now, usegmt=True)}, json.dumps(body).encode(), at)
+
+
+@pytest.fixture
+def lists(monkeypatch: pytest.MonkeyPatch) -> Lists:
+    lists = Lists()
+    monkeypatch.setattr(answers, "ask", lists.ask)
+    return lists
+
+
+def look(*, follow: str | None = None, tail: bool = False) -> ExecutionHistory:
+    return client.look(SETTINGS, MAIL, own_options=(), since_s=SINCE_S, follow=follow, tail=tail, timeout_s=PATIENCE_S)
+
+
+def pages(lists: Lists) -> list[str]:
+    """What was asked of each list: its status, and the offset."""
+    found = []
+    for path in lists.asked:
+        query = parse_qs(path.removeprefix("job/x/executions?"))
+        assert query["max"] == ["100"]
+        found.append(f"{query.get('status', [''])[0]}{query['offset'][0]}")
+    return sorted(found)
+
+
+ONCE = ["running0", "scheduled0"]
+TWICE = ["0", "running0", "running0", "scheduled0"]
+"""A history that no single answer has is read again behind the running ones, from its beginning."""
+
+
+@pytest.mark.parametrize(
+    ("rows", "asked"),
+    [
+        pytest.param([], [*ONCE, "0"], id="none"),
+        pytest.param([row(1)] * 100, [*ONCE, "0"], id="a page"),
+        pytest.param([row(1)] * 101, [*TWICE, "0", "100"], id="a page and one more"),
+        pytest.param([row(1)] * 200, [*TWICE, "0", "100"], id="two pages"),
+        pytest.param([row(1, ended=WINDOW - 0.001)] * 250, [*TWICE, "0"], id="before the window"),
+        pytest.param([row(1, ended=WINDOW)] * 250, [*TWICE, "0", "100", "200"], id="at its beginning"),
+        pytest.param([row(1)] * 100 + [row(2, ended=1.0)] * 150, [*TWICE, "0", "100"], id="the second page is before it"),
+        pytest.param([row(1, ended=1.0)] * 99 + [row(2)] + [row(3)] * 50, [*TWICE, "0", "100"], id="one is inside"),
+        pytest.param([row(1, ended=1.0)] * 99 + [row(2, ended=None)] * 2, [*TWICE, "0", "100"], id="one is not over"),
+        pytest.param(
+            [row(1, ended=1.0)] * 99 + [row(2) | {"date-ended": {"unixtime": "1"}}] * 2, [*TWICE, "0", "100"], id="no time"
+        ),
+        pytest.param([row(1)] * 1000, [*TWICE, *(f"{number}" for number in range(0, 1000, 100))], id="ten pages"),
+    ],
+)  # fmt: skip
+def test_pages_are_read_as_far_back_as_anything_may_have_ended(
+    lists: Lists, rows: list[dict[str, Any]], asked: list[str]
+) -> None:
+    """A list is ordered by start up to 5.x, so an hour more is read. Each list is asked for once where one answer has it all."""
+    lists.rows = rows
+    look()
+    assert pages(lists) == sorted(asked)
+
+
+def test_a_list_of_running_ones_is_read_to_its_end(lists: Lists) -> None:
+    """None of them is too old to count."""
+    lists.running = [row(number, ended=None) for number in range(1, 131)]
+    assert len(look().executions) == 130
+    assert pages(lists) == sorted([*ONCE, "0", "running100"])
+
+
+def test_too_long_a_history_is_unknown(lists: Lists) -> None:
+    """Ten pages are read, and no more."""
+    lists.rows = [row(1)] * 1001
+    with pytest.raises(Unavailable, match="over 1,000 executions"):
+        look()
+    assert len(lists.asked) == 12
+
+
+@pytest.mark.parametrize(
+    ("total", "hidden", "said"), [(5, 1, "4 of 5"), (100, 1, "99 of 100"), (150, 1, "49 of 50"), (150, 50, "0 of 50")]
+)
+def test_rows_that_are_hidden_are_counted(lists: Lists, total: int, hidden: int, said: str) -> None:
+    """Fewer rows than the list says there are: a missing right, and no short history."""
+    lists.rows, lists.hidden = [row(1)] * total, hidden
+    with pytest.raises(Denied, match=f"hides executions: {said} shown") as denied:
+        look()
+    assert (denied.value.code, denied.value.status, denied.value.remedy) == ("ledger_hidden", 200, answers.EVENT_RIGHT)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"paging": {"total": 0}},
+        {"paging": {"total": 0}, "executions": {}},
+        {"paging": {}, "executions": []},
+        {"paging": {"total": "0"}, "executions": []},
+        {"paging": 0, "executions": []},
+        {"paging": {"total": 1}, "executions": [5]},
+        [],
+    ],
+)
+def test_what_is_no_list_is_unknown(lists: Lists, body: Any) -> None:
+    """I4: it may be a proxy's page, or another version's."""
+    lists.said["status=running"] = body
+    with pytest.raises(Unavailable, match="sent something other than"):
+        look()
+
+
+def test_a_clear_no_is_told_before_a_missing_answer(lists: Lists) -> None:
+    """It comes with a remedy; the other may pass by itself."""
+    lists.said = {
+        "status=running": Unavailable("Rundeck", "answered 500"),
+        "executions?max": Denied("Rundeck", "may not", code="acl"),
+    }
+    with pytest.raises(Denied):
+        look()
+    lists.said = {"status=scheduled": OSError("odd"), "executions?max": Unavailable("Rundeck", "answered 500")}
+    with pytest.raises(OSError, match="odd"):
+        look()
+
+
+def test_the_clock_is_that_of_the_newest_answer(lists: Lists) -> None:
+    """Ages are counted from it. Of several in the same second it is the first that came."""
+    lists.clocks = {"running": (NOW + 1, NOW + 0.3), "scheduled": (NOW + 2, NOW + 0.5), "": (NOW + 2, NOW + 0.4)}
+    seen = look()
+    assert (seen.runner_now, seen.read_at) == (NOW + 2, NOW + 0.4)
+    lists.clocks = {"running": (NOW + 2, NOW + 0.3), "scheduled": (NOW, NOW), "": (NOW + 1, NOW + 0.4)}
+    seen = look()
+    assert (seen.runner_now, seen.read_at) == (NOW + 2, NOW + 0.3)
+
+
+@pytest.mark.parametrize("first", ["running", "rows"])
+def test_an_execution_in_two_lists_is_over_if_one_of_them_says_so(lists: Lists, first: str) -> None:
+    """It ended between the two answers."""
+    ended, going = [row(7, ended=NOW - 5)], [row(7, ended=None)]
+    lists.running, lists.rows = (ended, going) if first == "running" else (going, ended)
+    assert [(one.id, one.ended) for one in look().executions] == [("7", True)]
+
+
+def test_the_newest_start_comes_first(lists: Lists) -> None:
+    """Of two in the same moment the one with the higher number; what has no start comes last."""
+    lists.rows = [
+        row(3, ended=NOW - 10),
+        row(9, ended=NOW - 5),
+        row(10, ended=NOW - 5),
+        row(12, ended=NOW - 5) | {"date-started": None},
+        row(11, ended=NOW - 1) | {"job": {"options": {"service": "other"}}},
+    ]
+    assert [one.id for one in look().executions] == ["10", "9", "3", "12"]
+
+
+@pytest.mark.parametrize(
+    ("options", "own", "others"),
+    [
+        ({"service": "mail", "unstick_incident": "a.1", "unstick_not_after": "5", "mine": "x"}, ["1"], []),
+        ({"service": "mail", "note": ""}, ["1"], []),
+        ({"service": "mail", "note": "x"}, [], ["1"]),
+        ({}, [], ["1"]),
+        (None, [], ["1"]),
+    ],
+)
+def test_an_execution_is_the_target_s_by_its_options(lists: Lists, options: Any, own: list[str], others: list[str]) -> None:
+    """Those of Unstick's own do not count, and an empty one is none. Others of the job are told while they go on."""
+    lists.running = [row(1, ended=None) | {"job": None if options is None else {"options": options}}]
+    seen = client.look(SETTINGS, MAIL, own_options=("mine",), since_s=1, follow=None, tail=False, timeout_s=PATIENCE_S)
+    assert ([one.id for one in seen.executions], [one.id for one in seen.others]) == (own, others)
+
+
+@pytest.mark.parametrize(
+    ("projects", "page"),
+    [([None, "", "a"], "project/a/job"), ([5, "b/c"], "project/b%2Fc/job"), (["a", "b"], "project/a/job"), ([None], "")],
+)
+def test_the_project_is_the_first_that_is_known(lists: Lists, projects: list[Any], page: str) -> None:
+    """All executions of a job have the same."""
+    lists.rows = [row(number + 1, project=project) for number, project in enumerate(projects)]
+    assert page in look().start_page
+    assert bool(look().start_page) is bool(page)
+
+
+# --- the followed execution -----------------------------------------------------------------------------------------------
+
+
+def chain(lists: Lists, retries: int) -> None:
+    """Executions 1, 2, 3, ...: each but the last was tried again."""
+    for number in range(1, retries + 2):
+        again = {"retriedExecution": {"id": number + 1}} if number <= retries else {"retriedExecution": None}
+        lists.said[f"execution/{number}"] = row(number) | again
+    lists.said = dict(sorted(lists.said.items(), key=lambda one: -len(one[0])))
+
+
+@pytest.mark.parametrize("retries", [0, 1, 19])
+def test_retries_are_followed(lists: Lists, retries: int) -> None:
+    """To the last one."""
+    chain(lists, retries)
+    seen = look(follow="1")
+    assert (seen.followed and seen.followed.id, seen.tail) == (f"{retries + 1}", None)
+
+
+def test_too_many_retries_are_unknown(lists: Lists) -> None:
+    """Twenty executions are asked for, and no more."""
+    chain(lists, 20)
+    with pytest.raises(Unavailable, match="execution 1 was retried more than 20 times"):
+        look(follow="1")
+    assert sum(path.startswith("execution/") for path in lists.asked) == 20
+
+
+@pytest.mark.parametrize("again", [{}, {"id ": 2}, 2, [2]])
+def test_a_retry_without_a_number_is_none(lists: Lists, again: Any) -> None:
+    """Then this one is the last."""
+    lists.said["execution/1"] = row(1) | {"retriedExecution": again}
+    followed = look(follow="1").followed
+    assert followed is not None
+    assert followed.id == "1"
+
+
+@pytest.mark.parametrize(("code", "kept"), [("job", True), ("acl", False)])
+def test_an_execution_that_is_gone_is_none(lists: Lists, code: str, kept: bool) -> None:
+    """Every other no is one of the whole look."""
+    lists.said["execution/1"] = Denied("Rundeck", "no", code=code)
+    if kept:
+        assert look(follow="1", tail=True).followed is None
+    else:
+        with pytest.raises(Denied):
+            look(follow="1", tail=True)
+
+
+def tail_of(lists: Lists, entries: Any) -> tuple[str, ...] | None:
+    lists.said = {"output": entries if isinstance(entries, Exception) else {"entries": entries}, "execution/1": row(1)}
+    return look(follow="1", tail=True).tail
+
+
+@pytest.mark.parametrize(
+    ("entries", "tail"),
+    [
+        ([{"log": "a"}, {"log": "a"}, {"log": "b"}, {"log": "a"}], ("a", "b", "a")),
+        ([{"log": ""}, {"log": None}, {}, {"log": "a"}, "odd"], ("a",)),
+        ([{"log": f"{number}"} for number in range(30)], tuple(f"{number}" for number in range(10, 30))),
+        ({"log": "a"}, ()),
+        (Unavailable("Rundeck", "answered 500"), None),
+        (Denied("Rundeck", "may not"), None),
+    ],
+)
+def test_the_last_twenty_lines_of_the_log(lists: Lists, entries: Any, tail: Any) -> None:
+    """Repeated and empty ones are left out; where the log can't be had, there is none."""
+    assert tail_of(lists, entries) == tail
+
+
+def test_the_log_takes_half_of_the_time_at_most(lists: Lists) -> None:
+    """The execution itself must be told all the same. Sixty lines are read, since a trace may be the last of them."""
+    tail_of(lists, [])
+    (path,) = [path for path in lists.asked if "output" in path]
+    assert path == "execution/1/output?lastlines=60"
+    assert PATIENCE_S / 3 < lists.times[path] <= PATIENCE_S / 2
+
+
+# --- starting and stopping ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("echo", "said"),
+    [
+        ({"service": "mail", "unstick_incident": "i.1", "unstick_not_after": "1800000060"}, ""),
+        ({"service": "mail", "unstick_incident": "i.1", "unstick_not_after": "1800000060", "note": ""}, ""),
+        ({"service": "mails", "unstick_incident": "i.1"}, "service, unstick_not_after"),
+        ({"service": "mail", "unstick_incident": "i.1", "unstick_not_after": "1800000060", "b": "x", "a": "y"}, "a, b"),
+        (None, "service, unstick_incident, unstick_not_after"),
+    ],
+)
+def test_the_options_that_came_through(lists: Lists, echo: Any, said: str) -> None:
+    """What runs must run with exactly what was sent; what differs is named."""
+    lists.said["job/x/run"] = {"id": 5, "status": "running", "project": "p", "job": None if echo is None else {"options": echo}}
+    arguments = {"tag": "i.1", "runner_not_after": NOW + 60.9, "timeout_s": PATIENCE_S}
+    if said:
+        with pytest.raises(Denied, match="5") as denied:
+            client.run(SETTINGS, MAIL, **arguments)
+        assert f"Some options have other values: {said}. Declare" in str(denied.value.remedy)
+        assert (denied.value.code, denied.value.status) == ("mismatch", 200)
+        assert denied.value.link == "http://rundeck/project/p/execution/show/5"
+    else:
+        assert client.run(SETTINGS, MAIL, **arguments).id == "5"
+    assert lists.sent == {"options": {"service": "mail", "unstick_incident": "i.1", "unstick_not_after": "1800000060"}}
+
+
+@pytest.mark.parametrize(
+    ("done", "left", "stopped"),
+    [("failed", "running", False), ("failed", "succeeded", True), ("pending", "running", True), ("aborted", "aborted", True)],
+)
+def test_what_an_abort_came_to(lists: Lists, done: str, left: str, stopped: bool) -> None:
+    """Only an abort that failed while the execution goes on is none."""
+    lists.said["execution/5/abort"] = {"abort": {"status": done, "reason": "busy"}, "execution": {"status": left}}
+    if stopped:
+        client.abort(SETTINGS, "5", timeout_s=PATIENCE_S)
+    else:
+        with pytest.raises(Denied, match="could not abort: busy") as denied:
+            client.abort(SETTINGS, "5", timeout_s=PATIENCE_S)
+        assert (denied.value.code, denied.value.status) == ("refused", 200)
