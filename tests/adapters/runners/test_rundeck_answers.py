@@ -1,0 +1,314 @@
+"""One exchange with Rundeck: what is sent, what each answer means, and how an execution is read."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import pytest
+
+from functions.adapters.runners.rundeck import Settings, answers
+from functions.domain.model.observations import Execution
+from functions.runtime import http_client
+from functions.runtime.errors import Denied, Unavailable
+from functions.runtime.http_client import Answer
+from functions.runtime.secrets import SecretRef
+from tests.support.patience import PATIENCE_S
+
+JSON, HTML = "application/json;charset=utf-8", "Text/HTML; charset=utf-8"
+
+
+class Wire:
+    """What comes back, in this order (the last one again and again), and what was sent."""
+
+    def __init__(self, *replies: tuple[int, str, Any]) -> None:
+        self.replies = list(replies)
+        self.sent: list[dict[str, Any]] = []
+
+    def request(self, system: str, method: str, url: str, **more: Any) -> Answer:
+        self.sent.append({"system": system, "method": method, "url": url} | more)
+        status, kind, body = self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        return Answer(system, status, {"content-type": kind} if kind else {}, content, 1.0)
+
+
+class Token:
+    """A secret: what is read first, and what after `distrust`, which may be an error."""
+
+    reference = "env://TOKEN"
+
+    def __init__(self, *values: bytes | Exception) -> None:
+        self.values = list(values)
+        self.distrusted = 0
+
+    def read(self) -> bytes:
+        value = self.values[min(self.distrusted, len(self.values) - 1)]
+        if isinstance(value, Exception):
+            raise value
+        return value
+
+    def distrust(self) -> None:
+        self.distrusted += 1
+
+
+def ask(monkeypatch: pytest.MonkeyPatch, wire: Wire, token: Any = None, *, method: str = "GET", **more: Any) -> Answer:
+    monkeypatch.setattr(http_client, "request", wire.request)
+    settings = Settings("http://rundeck/prefix/", token or Token(b"secret"), ca="/ca.pem")
+    return answers.ask(answers.connect(settings, PATIENCE_S), method, "job/x/run", **more)
+
+
+def test_what_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The address with its prefix and version, the token without the line break of its file, and how long it may take."""
+    wire = Wire((200, JSON, {}))
+    ask(monkeypatch, wire, Token(b"  t\xf6ken\n"), method="POST", json={"a": 1})
+    (sent,) = wire.sent
+    assert PATIENCE_S - 10 < sent.pop("timeout_s") <= PATIENCE_S
+    assert sent == {
+        "system": "Rundeck",
+        "method": "POST",
+        "url": "http://rundeck/prefix/api/41/job/x/run",
+        "headers": {"X-Rundeck-Auth-Token": "t\xf6ken", "Accept": "application/json"},
+        "json": {"a": 1},
+        "ca": "/ca.pem",
+    }
+    ask(monkeypatch, wire, accept=answers.YAML, api_version=46, timeout_s=2.0)
+    assert (wire.sent[1]["url"], wire.sent[1]["timeout_s"]) == ("http://rundeck/prefix/api/46/job/x/run", 2.0)
+    assert wire.sent[1]["headers"]["Accept"] == "application/yaml"
+    ask(monkeypatch, wire, timeout_s=1000.0)
+    assert wire.sent[2]["timeout_s"] <= PATIENCE_S
+
+
+def test_the_time_that_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Questions of one look share it."""
+    monkeypatch.setattr(time, "monotonic", lambda: 100.0)
+    to = answers.connect(Settings("http://rundeck", SecretRef("env://NONE")), 8.0)
+    assert (to.ends, to.left_s) == (108.0, 8.0)
+
+
+@pytest.mark.parametrize(
+    ("replies", "values", "sent", "distrusted"),
+    [
+        pytest.param([(403, JSON, {"errorCode": "unauthorized"})], [b"a", b"b"], ["a", "b"], 1, id="refused"),
+        pytest.param([(401, "", b"")], [b"a", b"b"], ["a", "b"], 1, id="a proxy's login"),
+        pytest.param([(403, JSON, {"errorCode": "unauthorized"})], [b"a"], ["a"], 1, id="the same again"),
+        pytest.param([(403, JSON, {"errorCode": "unauthorized"})], [b"a", Denied("secrets", "gone")], ["a"], 1, id="gone"),
+        pytest.param([(403, JSON, {"errorCode": "unauthorized"})], [b"a", Unavailable("secrets", "late")], ["a"], 1, id="late"),
+        pytest.param([(403, JSON, {"errorCode": "api.error.item.unauthorized"})], [b"a", b"b"], ["a"], 0, id="a missing right"),
+        pytest.param([(400, JSON, {"errorCode": "unauthorized"})], [b"a", b"b"], ["a"], 0, id="another no"),
+        pytest.param([(404, JSON, {})], [b"a", b"b"], ["a"], 0, id="not there"),
+    ],
+)
+def test_only_a_refused_token_is_read_again(
+    monkeypatch: pytest.MonkeyPatch, replies: list[Any], values: list[Any], sent: list[str], distrusted: int
+) -> None:
+    """And only another one is tried, once: the start of a job must not be sent twice for anything else."""
+    wire, token = Wire(*replies), Token(*values)
+    with pytest.raises(Denied):
+        ask(monkeypatch, wire, token, method="POST")
+    assert [one["headers"]["X-Rundeck-Auth-Token"] for one in wire.sent] == sent
+    assert token.distrusted == distrusted
+
+
+ANSWERS = [
+    ("GET", 200, JSON, {}, 200, None, ""),
+    ("GET", 201, JSON, {}, 201, None, ""),
+    ("GET", 200, "", {}, 200, None, ""),
+    ("GET", 204, JSON, b"", 204, None, ""),
+    ("POST", 201, JSON, {}, 200, Unavailable, "answered 201 without saying what it did"),
+    ("POST", 299, JSON, {}, 200, Unavailable, "answered 299 without saying what it did"),
+    ("POST", 200, HTML, b"<html>", 200, Unavailable, "answered 200 without saying what it did"),
+    ("GET", 202, JSON, {}, 200, Unavailable, "answered 202 without saying what it did"),
+    ("GET", 200, HTML, b"<html>", 200, Denied, "wrong_url"),
+    ("GET", 300, JSON, {}, 200, Denied, "wrong_url"),
+    ("POST", 302, JSON, {}, 200, Denied, "wrong_url"),
+    ("POST", 399, JSON, {"errorCode": "api.error.job.disabled"}, 200, Denied, "wrong_url"),
+    ("POST", 400, JSON, {"errorCode": "api.error.job.disabled"}, 200, Denied, "disabled"),
+    ("POST", 400, HTML, {"errorCode": "api.error.job.disabled"}, 200, Denied, "wrong_url"),
+    ("POST", 403, HTML, b"<html>", 200, Denied, "wrong_url"),
+    ("POST", 407, "", b"", 200, Denied, "refused"),
+    ("POST", 408, JSON, {}, 200, Unavailable, "answered 408"),
+    ("POST", 409, JSON, {}, 200, Denied, "busy"),
+    ("POST", 425, JSON, {}, 200, Unavailable, "answered 425"),
+    ("POST", 426, JSON, {}, 200, Denied, "refused"),
+    ("POST", 429, JSON, {}, 200, Unavailable, "answered 429"),
+    ("POST", 499, JSON, {}, 200, Denied, "refused"),
+    ("POST", 500, JSON, {}, 200, Unavailable, "answered 500"),
+    ("POST", 500, HTML, b"<html>", 200, Unavailable, "answered 500"),
+    ("POST", 599, JSON, {}, 200, Unavailable, "answered 599"),
+]
+
+
+@pytest.mark.parametrize(("method", "status", "kind", "body", "expected", "error", "said"), ANSWERS)
+def test_what_an_answer_means(
+    monkeypatch: pytest.MonkeyPatch, method: str, status: int, kind: str, body: Any, expected: int, error: Any, said: str
+) -> None:
+    """A clear no is one; what leaves open whether the job runs is unknown."""
+    wire = Wire((status, kind, body))
+    if error is None:
+        assert ask(monkeypatch, wire, method=method, expected=expected).status == status
+        return
+    with pytest.raises(error) as raised:
+        ask(monkeypatch, wire, method=method, expected=expected)
+    if error is Denied:
+        assert (raised.value.code, raised.value.status) == (said, status)
+        assert raised.value.remedy or said == "busy"
+    else:
+        assert str(raised.value.detail) == said
+
+
+REFUSALS = [
+    (401, "", "", "wrong_url"),
+    (403, "unauthorized", "", "token"),
+    (403, "", "cannot read for Events in demo", "acl"),
+    (403, "api.error.item.unauthorized", "", "acl"),
+    (403, "api.error.other", "", "acl"),
+    (404, "api.error.project.disabled", "", "disabled"),
+    (404, "api.error.invalid.request", "", "wrong_url"),
+    (404, "api.error.item.doesnotexist", "", "job"),
+    (404, "", "", "wrong_url"),
+    (400, "api.error.api-version.unsupported", "", "api_version"),
+    (400, "api.error.job.disabled", "Executions are disabled", "passive"),
+    (400, "api.error.job.disabled", "disabled", "disabled"),
+    (400, "api.error.job.options-invalid", "", "option"),
+    (400, "api.error.execution.failed", "server in PASSIVE mode", "passive"),
+    (400, "api.error.execution.failed", "odd", "refused"),
+    (400, "api.error.invalid.request", "Duration exceeds 30d", "duration"),
+    (400, "api.error.invalid.request", "odd", "refused"),
+    (409, "api.error.execution.conflict", "", "busy"),
+    (415, "", "", "api_version"),
+    (410, "", "", "refused"),
+]
+
+
+@pytest.mark.parametrize(("status", "error_code", "message", "code"), REFUSALS)
+def test_each_refusal_has_its_own_row(
+    monkeypatch: pytest.MonkeyPatch, status: int, error_code: str, message: str, code: str
+) -> None:
+    """The first that matches; Rundeck's own words are passed on only where they help and hold nothing of the token."""
+    with pytest.raises(Denied) as denied:
+        ask(monkeypatch, Wire((status, JSON, {"error": True, "errorCode": error_code, "message": message and f"{message}\x1b"})))
+    assert (denied.value.code, denied.value.status) == (code, status)
+    quoted = error_code.endswith(("item.unauthorized", "options-invalid")) or (code, error_code[-6:]) == ("refused", "failed")
+    assert (f"{message}\\x1b" in str(denied.value.detail)) is (quoted and bool(message))
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "said"),
+    [
+        ({"errorCode": "api.error.job.options-invalid", "message": "no a"}, "option", "no a"),
+        ({"errorCode": "api.error.job.options-invalid", "message": None, "error": "no b"}, "option", "no b"),
+        ({"errorCode": "api.error.job.options-invalid"}, "option", "these options"),
+        ({"errorCode": None, "message": "no c"}, "refused", "refused the request"),
+        ([], "refused", "refused the request"),
+        (b"{", "refused", "refused the request"),
+        (b"[" * 100_000, "refused", "refused the request"),
+    ],
+)
+def test_an_error_may_have_another_form(monkeypatch: pytest.MonkeyPatch, body: Any, code: str, said: str) -> None:
+    """Older versions and proxies say less."""
+    with pytest.raises(Denied) as denied:
+        ask(monkeypatch, Wire((400, JSON, body)))
+    assert denied.value.code == code
+    assert str(denied.value.detail).endswith(said)
+
+
+@pytest.mark.parametrize(
+    ("text", "limit", "shown"),
+    [
+        ("a" * 5, 5, "aaaaa"),
+        ("a" * 6, 5, "aaaaa..."),
+        ("a\nb\tc\u2028d", 20, "a b c d"),
+        ("\x1b[31m\u202e\x00", 20, r"\x1b[31m\u202e\x00"),
+        ("é 密 x", 20, "é 密 x"),
+        ("", 0, ""),
+    ],
+)
+def test_a_text_is_one_safe_line(text: str, limit: int, shown: str) -> None:
+    """Of so many characters at most, and it says where it was cut."""
+    assert answers.plain(text, limit) == shown
+
+
+def test_a_text_has_300_characters_at_most() -> None:
+    """More than that nobody reads in a chat."""
+    assert (answers.plain("a" * 300), answers.plain("a" * 301)) == ("a" * 300, "a" * 300 + "...")
+
+
+@pytest.mark.parametrize("headers", [{}, {"date": "today"}, {"date": ""}])
+def test_a_clock_that_can_not_be_read(headers: dict[str, str]) -> None:
+    """Without it no age is known."""
+    with pytest.raises(Unavailable, match="no usable Date header"):
+        answers.runner_now(Answer("Rundeck", 200, headers, b"", 1.0))
+    assert answers.runner_now(Answer("Rundeck", 200, {"date": "Fri, 15 Jan 2027 08:00:00 GMT"}, b"", 1.0)) == 1_800_000_000.0
+
+
+@pytest.mark.parametrize(
+    ("job", "options"),
+    [
+        (None, None),
+        ("x", None),
+        ({}, {}),
+        ({"options": None}, {}),
+        ({"options": []}, {}),
+        ({"options": {"a": "x", "b": "", "c": None, "d": 0, "e": False}}, {"a": "x", "d": "0", "e": "False"}),
+    ],
+)
+def test_the_options_of_a_run(job: Any, options: dict[str, str] | None) -> None:
+    """A run of no job has none; empty values are none."""
+    assert answers.options_of({"job": job}) == options
+
+
+def read(**row: Any) -> Execution:
+    settings = Settings("http://rundeck/", SecretRef("env://NONE"))
+    return answers.execution_of({"id": 5, "status": "running", "project": "a/b"} | row, settings)
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        ({}, {}),
+        ({"id": "5"}, {}),
+        ({"status": "other", "customStatus": "odd"}, {"status": "other: odd"}),
+        ({"status": "other", "customStatus": ""}, {"status": "other"}),
+        ({"status": "s" * 60}, {"status": "s" * 60}),
+        ({"status": "s" * 61}, {"status": "s" * 60 + "..."}),
+        ({"user": "u" * 101}, {"user": "u" * 100 + "..."}),
+        ({"user": None}, {}),
+        ({"job": {"options": {"unstick_incident": "t" * 100}}}, {"tag": "t" * 100}),
+        ({"job": {"options": {"unstick_incident": "t" * 101}}}, {"tag": "t" * 100 + "..."}),
+        ({"job": {"options": {"unstick_not_after": "180000000000"}}}, {"runner_not_after": 180_000_000_000.0}),
+        ({"job": {"options": {"unstick_not_after": "1800000000000"}}}, {}),
+        ({"job": {"options": {"unstick_not_after": "²"}}}, {}),
+        ({"job": {"options": {"unstick_not_after": "-5"}}}, {}),
+        ({"status": "scheduled"}, {"status": "scheduled", "scheduled": True}),
+        ({"status": "queued"}, {"status": "queued", "scheduled": True}),
+        (
+            {"status": "queued", "date-ended": {"unixtime": 2500}},
+            {"status": "queued", "scheduled": False, "runner_ended_at": 2.5},
+        ),
+        ({"date-started": {"unixtime": 1500}}, {"runner_started_at": 1.5}),
+        ({"date-started": {"unixtime": 1500.5}}, {"runner_started_at": 1.5005}),
+        ({"date-started": {"unixtime": "1500"}}, {}),
+        ({"date-started": {}}, {}),
+        ({"date-started": 1500}, {}),
+        ({"permalink": "http://rundeck/p"}, {"url": "http://rundeck/p"}),
+        ({"permalink": "http://rundeck/" + "p" * 485}, {"url": "http://rundeck/" + "p" * 485}),
+        ({"permalink": "http://rundeck/" + "p" * 486}, {"url": "http://rundeck/" + "p" * 485 + "..."}),
+        ({"permalink": "http://rundecker/p"}, {}),
+        ({"permalink": 5}, {}),
+        ({"project": None}, {"url": "http://rundeck/project//execution/show/5"}),
+    ],
+)
+def test_how_an_execution_is_read(row: dict[str, Any], expected: dict[str, Any]) -> None:
+    """Each field by itself: what is odd in it is not known, and what is too long is cut."""
+    known = {"url": "http://rundeck/project/a%2Fb/execution/show/5", "status": "running"} | expected
+    assert read(**row) == Execution("5", **known)
+
+
+@pytest.mark.parametrize(
+    "row", [{"id": None}, {"id": "²"}, {"id": "5a"}, {"id": -5}, {"id": ""}, {"status": None}, {"status": 5}]
+)
+def test_an_execution_without_a_number_or_status_is_unknown(row: dict[str, Any]) -> None:
+    """Nobody could follow it."""
+    with pytest.raises(Unavailable, match="without an id or a status"):
+        read(**row)
