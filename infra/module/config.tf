@@ -5,7 +5,7 @@ locals {
   bucket     = try(local.config.store.cloud_storage.bucket, "")
   queue_path = try(local.config.scheduler.cloud_tasks.queue, "")
   queue      = try(regex("^projects/${var.project}/locations/${var.region}/queues/([A-Za-z0-9-]{1,100})$", local.queue_path)[0], "")
-  time_zone  = try(local.config.time_zone, "Asia/Tokyo")
+  time_zone  = try(local.config.time_zone, try(local.config.language, "en") == "ja" ? "Asia/Tokyo" : "UTC") # as functions/config/settings.py
   hmac       = try(local.config.grafana.auth.hmac, null)
 
   # Which account reads the secrets of which part of the configuration.

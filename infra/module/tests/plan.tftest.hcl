@@ -93,6 +93,11 @@ run "while_a_secret_is_rotated" {
     ])
     error_message = "Each secret is mounted with the version that the configuration names first: a volume has one."
   }
+
+  assert {
+    condition     = alltrue([for job in google_cloud_scheduler_job.job : job.time_zone == "UTC"])
+    error_message = "Where the configuration names no time zone, jobs have the one that Unstick takes then."
+  }
 }
 
 run "paused_and_inside_a_network" {
