@@ -18,12 +18,18 @@ locals {
     prometheus   = ["webhook", "verify", "report"]
     signing_keys = ["webhook", "verify", "report"]
     channels     = ["webhook", "verify", "report"]
+    slack        = ["webhook", "report"] # Slack signs presses, and verify takes them from webhook
   }
 
   reference = "sm://([a-z0-9-]+)/([A-Za-z0-9_-]+)(?:/([A-Za-z0-9_-]+))?"
-  parts     = merge(local.config, { grafana = try(local.config.grafana.auth, {}), annotations = try(local.config.grafana.annotations, {}) })
-  named     = { for part in keys(local.readers) : part => regexall(local.reference, jsonencode(try(local.parts[part], {}))) }
-  secrets   = toset(flatten([for found in values(local.named) : [for pair in found : pair[1]]]))
+  parts = merge(local.config, {
+    grafana     = try(local.config.grafana.auth, {})
+    annotations = try(local.config.grafana.annotations, {})
+    channels    = [for channel in values(try(local.config.channels, {})) : { for key, value in channel : key => value if key != "signing_secret" }]
+    slack       = [for channel in values(try(local.config.channels, {})) : try(channel.signing_secret, "")]
+  })
+  named   = { for part in keys(local.readers) : part => regexall(local.reference, jsonencode(try(local.parts[part], {}))) }
+  secrets = toset(flatten([for found in values(local.named) : [for pair in found : pair[1]]]))
   accessors = merge(flatten([
     for part, found in local.named : [
       for pair in found : { for reader in local.readers[part] : "${pair[1]}/${reader}" => { secret = pair[1], reader = reader } }
@@ -32,8 +38,7 @@ locals {
 
   # What tells a forged request, approval link or press in Slack from a true one is mounted as a file: Google's client for it takes as long to load as all the rest of
   # a start, and anybody may send a forged request. Name of the secret -> its version; a volume has one version.
-  slack = regexall(local.reference, jsonencode([for channel in values(try(local.config.channels, {})) : try(channel.signing_secret, "")]))
-  door  = { for name, versions in { for pair in concat(local.named.grafana, local.named.signing_keys, local.slack) : pair[1] => coalesce(pair[2], "latest")... } : name => versions[0] }
+  door = { for name, versions in { for pair in concat(local.named.grafana, local.named.signing_keys, local.named.slack) : pair[1] => coalesce(pair[2], "latest")... } : name => versions[0] }
 }
 
 resource "terraform_data" "config" {

@@ -172,6 +172,16 @@ run "annotations" {
   }
 
   assert {
+    condition     = toset([for one in local.accessors : one.reader if one.secret == "signed"]) == toset(["webhook", "report"])
+    error_message = "Read by: ${join(" ", keys(local.accessors))}"
+  }
+
+  assert {
+    condition     = local.door["signed"] == "latest" && !contains(keys(local.door), "bot")
+    error_message = "Mounted: ${join(" ", keys(local.door))}"
+  }
+
+  assert {
     condition     = endswith(output.grafana.secret, "--secret=unstick-grafana-hmac")
     error_message = "Shown for Grafana: ${output.grafana.secret}"
   }
@@ -179,12 +189,17 @@ run "annotations" {
 """
 
 
-def test_the_tokens_for_annotations_and_prometheus_are_read_by_those_who_use_them(module: Path) -> None:
-    """`webhook` and `verify` end incidents and look at queues; and neither is taken for the secret of the contact point."""
+def test_secrets_are_read_by_those_who_use_them(module: Path) -> None:
+    """`webhook` and `verify` end incidents and look at queues; and neither is taken for the secret of the contact point.
+
+    A press in Slack is checked by `webhook` alone: `verify` takes it signed by Unstick.
+    """
     config = module.parent / "unstick.cloud.yaml"
     token = "  annotations: {url: 'https://grafana.example.com', token: sm://example-project/annotator}\n"
     written = config.read_text(encoding="utf-8").replace("grafana:\n", f"grafana:\n{token}", 1)
     prometheus = "prometheus: {url: 'https://prometheus.example.com', token: sm://example-project/metrics}\n"
+    secrets = "token: sm://example-project/bot, signing_secret: sm://example-project/signed"
+    written = written.replace("channels:\n", f"channels:\n  slack: {{type: slack, channel: C0123456789, {secrets}}}\n", 1)
     config.write_text(f"{written}\n{prometheus}", encoding="utf-8")
     (module / "tests" / "annotated.tftest.hcl").write_text(ANNOTATED, encoding="utf-8")
     status, said = run(module, "test", "-no-color", "-filter=tests/annotated.tftest.hcl")
