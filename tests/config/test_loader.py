@@ -681,7 +681,15 @@ def test_every_key_of_the_file_is_explained():
     assert list(silent(configuration_page.documented(registry.load_adapter("symptoms", "rabbitmq").Symptom), "")) == []
 
 
-@pytest.mark.parametrize("text", [MINIMAL, (ROOT / "unstick.yaml").read_text(encoding="utf-8")], ids=["minimal", "example"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        MINIMAL,
+        (ROOT / "unstick.yaml").read_text(encoding="utf-8"),
+        changed("job: j-1", "job: j-1, options: {lines: 60}") + "    evidence: {job: j-2, options: {lines: 60}}",
+    ],
+    ids=["minimal", "example", "numbers in options"],
+)
 def test_the_schema_takes_what_is_read(text):
     """An editor shows no mistake where there is none."""
     checker = jsonschema.Draft202012Validator(json.loads(configuration_page.SCHEMA.read_text(encoding="utf-8")))

@@ -37,6 +37,7 @@ SECTIONS = {
     "runbooks[].verify": "All times count from the end of the restart.",
 }
 ANY_TEXT = {"type": ["string", "number", "boolean"]}
+TEMPLATE = {**ANY_TEXT, "minLength": 1, "maxLength": 1024}
 EDITOR: dict[str, dict[str, Any]] = {
     "integer": {"type": "integer"},
     "number": {"type": "number"},
@@ -44,7 +45,7 @@ EDITOR: dict[str, dict[str, Any]] = {
     "text": {**ANY_TEXT, "minLength": 1},
     "optional-text": ANY_TEXT,
     "name": {**ANY_TEXT, "maxLength": 80},
-    "template": {**ANY_TEXT, "minLength": 1, "maxLength": 1024},
+    **dict.fromkeys(("template", "evidence-template"), TEMPLATE),
     "duration": {"type": ["string", "number"], "pattern": r"^\d+(\.\d+)?\s?[smhd]?$"},
     "size": {"type": ["string", "integer"], "pattern": r"^\d+\s?(B|KiB|MiB)?$"},
     "secret": {"pattern": "^(env|file|sm)://.+"},
