@@ -42,8 +42,8 @@ def check_configuration(ports: Adapters) -> list[Finding]:
         detail, remedy = "nobody hears of alerts without a runbook", "Add `notify:` at the top."
         findings.append(Finding("people hear of everything else", ok=None, detail=detail, remedy=remedy))
     if ports.config.identity_header:
-        detail = f"whoever reaches this function without the proxy that sets {ports.config.identity_header} chooses the name"
-        remedy = "Set it only if nothing else reaches this function: not Grafana's webhook either."
+        detail = f"whoever reaches this function past the proxy can set {ports.config.identity_header} and approve in any name"
+        remedy = "Set it only if nothing gets here past that proxy, Grafana included."
         findings.append(Finding("identity_header", ok=None, detail=detail, remedy=remedy))
     for place, url in ((f"{ports.config.runner.name}.url", ports.config.runner_url), ("public_url", rules.public_url)):
         parts = urlsplit(url)

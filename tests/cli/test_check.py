@@ -198,7 +198,7 @@ def test_a_header_that_names_people_is_pointed_out(here: Line) -> None:
     here.configured(identity_header="X-Goog-Authenticated-User-Email")
     line = found(here, code=0)["Configuration: identity_header"]
     assert line["ok"] is None
-    assert "X-Goog-Authenticated-User-Email chooses the name" in line["detail"]
+    assert "set X-Goog-Authenticated-User-Email and approve in any name" in line["detail"]
 
 
 def test_the_kill_switch_is_pointed_out(here: Line) -> None:
