@@ -44,6 +44,8 @@ from tests.support.unstick_process import (
 JOB = job_id("many")
 FAST = HELPED | {"every": "1s"}
 STORM = 3
+STANDS_STILL_S = 5.0
+"""A flood takes less, but where something stands still."""
 MOST_BUNDLES = 3
 """Of a flood that is over before the first ones' time to wait for others is; a longer one has one more for each such time."""
 pytestmark = pytest.mark.timeout(600)  # what each waits for may take long on a busy machine
@@ -59,6 +61,8 @@ class Fleet:
     rabbit: RabbitDouble
     answered: threading.Event = field(default_factory=threading.Event)
     """Restarts take until a flood is over: what comes after the outcome is told as an incident of its own."""
+    took_s: float = 0.0
+    """For the last flood."""
     ports: Iterator[int] = field(default_factory=lambda: count(50_002))
 
     def stick(self, service: str) -> None:
@@ -83,6 +87,7 @@ class Fleet:
         """Send all at once, each on a connection of its own as Grafana does; an answer that never came is status 0."""
         ready = threading.Barrier(len(bodies))
         self.answered.clear()
+        began = time.monotonic()
 
         def send(body: bytes) -> tuple[int, dict[str, Any]]:
             ready.wait()
@@ -95,7 +100,15 @@ class Fleet:
             with ThreadPoolExecutor(len(bodies)) as pool:
                 return list(pool.map(send, bodies))
         finally:
+            self.took_s = time.monotonic() - began
             self.answered.set()
+
+    def decided(self, answers: Answers) -> list[dict[str, Any]]:
+        """What was decided in the answer. Where a process stood still for seconds, the rest was left to a wake-up."""
+        incidents = [answer["incidents"][0] for _, answer in answers]
+        found = [one for one in incidents if (one["action"], one["reason"]) != ("deferred", None)]
+        assert found == incidents or self.took_s > STANDS_STILL_S, incidents
+        return found
 
     def until_all_is_done(self) -> None:
         """Nothing is open and nothing is left to tell."""
@@ -131,9 +144,10 @@ def test_fifty_copies_of_one_notification_make_one_restart(fleet):
     fleet.stick("mail-1")
     answers = fleet.flood([notification(alert("mail-1", queue_of("mail-1")))] * 50)
     assert {status for status, _ in answers} == {200}
-    actions = Counter(answer["incidents"][0]["action"] for _, answer in answers)
+    decided = fleet.decided(answers)
+    actions = Counter(one["action"] for one in decided)
     assert actions["restarted"] == 1, actions
-    assert len({answer["incidents"][0]["id"] for _, answer in answers}) == 1, "all speak of one incident"
+    assert len({one["id"] for one in decided}) == 1, "all speak of one incident"
     fleet.until_all_is_done()
     assert (fleet.restarts(), fleet.endings()) == ({"mail-1": 1}, {"mail-1": ["recovered"]})
     assert len(fleet.unstick.cards("mail-1 recovered")) == 1
@@ -145,10 +159,11 @@ def test_two_replicas_of_grafana_make_one_restart(fleet):
     began = time.time()
     bodies = [notification(alert("mail-1", queue_of("mail-1"), starts_at=began - behind)) for behind in (0.0, 1.0)]
     answers = fleet.flood(bodies)
-    assert sorted(answer["incidents"][0]["action"] for _, answer in answers) == ["held", "restarted"]
+    told = Counter(one["action"] if one["reason"] is None else one["reason"] for one in fleet.decided(answers))
+    assert told in ({"restarted": 1, "duplicate": 1}, {"restarted": 1}), "held, or deferred while the other one is looked into"
     fleet.until_all_is_done()
     late = fleet.flood(bodies)
-    assert {(one["incidents"][0]["action"], one["incidents"][0]["reason"]) for _, one in late} == {("held", "duplicate")}
+    assert {(one["action"], one["reason"]) for one in fleet.decided(late)} <= {("held", "duplicate")}
     assert (fleet.restarts(), fleet.endings()) == ({"mail-1": 1}, {"mail-1": ["recovered"]})
 
 
@@ -173,9 +188,8 @@ def test_many_targets_are_a_storm(fleet, targets):
     services = [f"mail-{number}" for number in range(1, targets + 1)]
     for service in services:
         fleet.stick(service)
-    began = time.monotonic()
     answers = fleet.flood([notification(alert(service, queue_of(service))) for service in services])
-    most = MOST_BUNDLES + (time.monotonic() - began) // BUNDLE_S
+    most = MOST_BUNDLES + fleet.took_s // BUNDLE_S
     assert [answer for status, answer in answers if status != 200] == []
     fleet.until_all_is_done()
     restarted = fleet.restarts()
