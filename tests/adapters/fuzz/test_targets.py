@@ -15,6 +15,7 @@ from functions.runtime.errors import BadRequest
 from tests.adapters.fuzz import targets
 from tests.adapters.fuzz.conftest import LENIENT
 from tests.adapters.fuzz.targets import ROOT, TARGETS, seeds
+from tests.support.patience import PATIENCE_S
 
 pytestmark = LENIENT
 
@@ -75,7 +76,9 @@ def test_without_its_fuzzer_it_says_what_to_install():
         "import runpy, sys; sys.modules['atheris'] = None; sys.argv = ['fuzz']; "
         "runpy.run_module('tests.adapters.fuzz', run_name='__main__')"
     )
-    done = subprocess.run([sys.executable, "-c", hidden], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", hidden], cwd=ROOT, capture_output=True, text=True, timeout=2 * PATIENCE_S, check=False
+    )
     assert done.returncode == 2
     assert "requirements-fuzz.txt" in done.stderr
     assert "Traceback" not in done.stderr
