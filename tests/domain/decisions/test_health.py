@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from functions.adapters.symptoms.rabbitmq import to_queue
 from functions.adapters.symptoms.rabbitmq.answers import sighting as read
-from functions.domain.decisions.health import CURVE_POINTS, is_moving, is_well, judge_health, judge_recovery
+from functions.domain.decisions.health import CURVE_POINTS, is_moving, is_well, judge_health, judge_recovery, real_samples
 from functions.domain.model.codes import Health, Verdict
 from functions.domain.model.incidents import QueueState
 from functions.domain.model.observations import QueueSnapshot, Unknown
@@ -171,6 +171,85 @@ def test_three_samples_are_enough(count, expected):
     assert judge_health(SYMPTOM, rare, WATCHED, NOW)[0] is expected
 
 
+def sampled(depths: list[int], acks: list[int], *, step_s: float = 5.0, **changes) -> QueueSnapshot:
+    """A queue with these samples, the newest of which is of NOW."""
+    rows = [tuple((NOW - step_s * (len(row) - 1 - place), n) for place, n in enumerate(row)) for row in (depths, acks)]
+    made = replace(sighting(depths[-1]), depth_samples=rows[0], ack_samples=rows[1])
+    return replace(made, **{"zeros": True, **changes})
+
+
+STILL, FLAT = [50] * 26, [7] * 26
+SAID = [
+    pytest.param(sampled(STILL, FLAT), "depth 50 and nothing processed for 60 s", id="stuck"),
+    pytest.param(sampled(STILL, FLAT, depth=0), "depth 0", id="well"),
+    pytest.param(sampled(STILL, FLAT, depth=49), "the depth is falling: 50 before, 49 now", id="falls"),
+    pytest.param(sampled(STILL, FLAT, blind=Unknown("no counter")), "no counter", id="unseen work"),
+    pytest.param(sampled(STILL, [*FLAT[:25], 9]), "processed in the last 10 s: 2", id="works"),
+    pytest.param(sampled(STILL, [*FLAT[:24], 9, 11]), "processed in the last 10 s: 4", id="works on"),
+    pytest.param(sampled(STILL, [*FLAT[:23], 0, 1, 3]), "processed in the last 10 s: 3", id="the counter began anew"),
+    pytest.param(sampled(STILL, [*FLAT[:24], 9, 0]), "processed in the last 10 s: 2", id="it begins anew"),
+    pytest.param(sampled(STILL, [*FLAT[:22], 9, 9, 9, 9]), "processed in the last 60 s: 2, but nothing right now", id="pauses"),
+    pytest.param(
+        sampled(STILL, [*FLAT[:13], 9, 12, *[12] * 11]), "processed in the last 60 s: 3, but nothing right now", id="pauses long"
+    ),
+    pytest.param(sampled([*[0] * 13, *[50] * 13], FLAT), "depth 50 and nothing processed for 60 s", id="for as long as `for`"),
+    pytest.param(sampled([*[0] * 14, *[50] * 12], FLAT), "depth over 0 for less than 60 s", id="not so long"),
+    pytest.param(sampled([50] * 6, [1, 1, 1, 1, 1, 2], step_s=60), "processed in the last 120 s: 1", id="rare samples"),
+    pytest.param(
+        sampled([50] * 6, [1, 1, 1, 2, 2, 2], step_s=60), "depth 50 and nothing processed for 60 s", id="rare samples, stuck"
+    ),
+]
+
+
+@pytest.mark.parametrize(("seen", "why"), SAID)
+def test_people_are_told_why(seen, why):
+    """With the figures that the judgement rests on, and the time that they are of."""
+    assert str(judge_health(SYMPTOM, seen, WATCHED, NOW)[1]) == why
+
+
+def test_the_limit_and_the_time_are_the_runbooks():
+    """A backlog of five is usual, and the application takes a while."""
+    symptom = replace(SYMPTOM, max_messages=5, for_s=30.0)
+    for depths, why in (
+        ([*[5] * 20, *[50] * 6], "depth over 5 for less than 30 s"),
+        ([*[5] * 19, *[50] * 7], "depth 50 and nothing processed for 30 s"),
+        ([*[6] * 20, *[50] * 6], "depth 50 and nothing processed for 30 s"),
+    ):
+        assert str(judge_health(symptom, sampled(depths, FLAT), WATCHED, NOW)[1]) == why
+
+
+@pytest.mark.parametrize(
+    ("for_s", "acks", "expected"),
+    [(5.0, [*FLAT[:24], 9, 9], Health.WELL), (5.0, [*FLAT[:23], 9, 9, 9], Health.ILL), (5.0, FLAT, Health.ILL)],
+)
+def test_a_for_shorter_than_two_samples_looks_back_ten_seconds_all_the_same(for_s, acks, expected):
+    """Less says nothing about a queue that works."""
+    assert judge_health(replace(SYMPTOM, for_s=for_s), sampled(STILL, acks), WATCHED, NOW)[0] is expected
+
+
+@pytest.mark.parametrize(
+    ("values", "real"),
+    [
+        pytest.param([5, 0, 5], [5, 5], id="between others"),
+        pytest.param([1, 0, 1], [1, 1], id="between the smallest"),
+        pytest.param([5, 0, 0, 5], [5, 0, 0, 5], id="two in a row"),
+        pytest.param([0, 5, 6], [5, 6], id="first"),
+        pytest.param([5, 6, 0], [5, 6], id="last"),
+        pytest.param([0, 0, 5], [0, 0, 5], id="two at first"),
+        pytest.param([5, 0, 0], [5, 0, 0], id="two at last"),
+        pytest.param([5, 0, 6, 0, 7], [5, 6, 7], id="one here, one there"),
+        pytest.param([0], [0], id="nothing else"),
+        pytest.param([1, 2], [1, 2], id="none"),
+        pytest.param([], [], id="no samples"),
+    ],
+)
+def test_a_zero_between_other_values_is_a_gap(values, real):
+    """It is left out, unless the samples are known to have no gaps."""
+    samples = tuple((NOW + place, value) for place, value in enumerate(values))
+    assert [value for _, value in real_samples(sighting(), samples)] == real
+    assert real_samples(replace(sighting(), zeros=True), samples) == samples
+
+
 LOOKS = [
     pytest.param([(0, 50), (60, 50)], Health.ILL, id="does not fall"),
     pytest.param([(0, 50), (60, 55)], Health.ILL, id="rises"),
@@ -192,6 +271,36 @@ def test_without_statistics_two_live_looks_for_apart_decide(looks, expected):
         seen = Unknown("down") if depth is None else bare(depth, NOW + after_s)
         found, _, watched = judge_health(SYMPTOM, seen, watched, NOW + after_s)
     assert found is expected
+
+
+@pytest.mark.parametrize(
+    ("looks", "why"),
+    [
+        ([(0, 50, 1)], "depth 50; without earlier figures it takes 60 s to tell"),
+        ([(0, 50, 1), (15, 50, 1)], "depth 50, watched for 15 s"),
+        ([(0, 50, 1), (15, 51, 1), (30, 52, 1)], "depth 52, watched for 30 s"),
+        ([(0, 50, 1), (15, 50, 1), (61, 50, 1)], "depth 50, not falling for 61 s"),
+        ([(0, 50, 1), (15, 49, 1)], "it is moving: depth 50 before, 49 now"),
+        ([(0, 50, 1), (15, 52, 1), (30, 51, 1)], "it is moving: depth 52 before, 51 now"),
+        ([(0, 50, 1), (15, 50, 4)], "processed since the check before: 3"),
+        ([(0, 50, 1), (15, 50, 0), (30, 50, 2)], "processed since the check before: 2"),
+        ([(0, 50, None), (15, 50, 1), (30, 50, 2)], "processed since the check before: 1"),
+    ],
+)
+def test_people_are_told_what_live_looks_have_shown(looks, why):
+    """Each look is compared with the one before it, and the time counts from the first."""
+    watched, said = WATCHED, None
+    for after_s, depth, acks in looks:
+        _, said, watched = judge_health(SYMPTOM, bare(depth, NOW + after_s, acks=acks), watched, NOW + after_s)
+    assert str(said) == why
+
+
+def test_a_counter_that_has_samples_is_not_compared_between_looks():
+    """They say when it rose, and the rise may have been before the first look."""
+    seen = [replace(sighting(50, at=NOW + after_s), depth_samples=(), acks=acks) for after_s, acks in ((0.0, 7), (60.0, 9))]
+    _, _, watched = judge_health(SYMPTOM, seen[0], WATCHED, NOW)
+    assert watched.ill_acks is None
+    assert judge_health(SYMPTOM, seen[1], watched, NOW + 60)[0] is Health.ILL
 
 
 @pytest.mark.parametrize(
@@ -434,12 +543,24 @@ def test_an_empty_queue_without_statistics_is_well_only_where_nobody_is_asked_fo
 
 
 @pytest.mark.parametrize(
-    ("moved", "consumers", "counts"), [(-1.0, 1, True), (-119.0, 1, True), (-120.0, 1, False), (-1.0, 0, False), (None, 1, False)]
+    ("moved", "consumers", "at_least", "counts"),
+    [
+        (-1.0, 1, 1, True),
+        (-119.0, 1, 1, True),
+        (-120.0, 1, 1, False),
+        (-1.0, 0, 1, False),
+        (None, 1, 1, False),
+        (-1.0, None, 1, False),
+        (-1.0, None, 0, True),
+        (-1.0, 0, 0, True),
+        (-1.0, 2, 2, True),
+        (-1.0, 1, 2, False),
+    ],
 )
-def test_moving_counts_only_lately_and_with_a_consumer(moved, consumers, counts):
-    """At the end of `within` a queue that moves, with consumers present, is recovered."""
+def test_moving_counts_only_lately_and_with_a_consumer(moved, consumers, at_least, counts):
+    """At the end of `within` a queue that moves, with the consumers that it needs, is recovered."""
     watched = replace(WATCHED, moved_at=None if moved is None else NOW + moved, consumers=consumers)
-    assert is_moving(BOOK, watched, NOW) is counts
+    assert is_moving(runbook(recovered=Recovered(min_consumers=at_least)), watched, NOW) is counts
 
 
 def test_the_curve_stays_small_and_keeps_its_end():
@@ -448,6 +569,27 @@ def test_the_curve_stays_small_and_keeps_its_end():
     assert len(watched.curve) <= CURVE_POINTS
     assert watched.curve[-1] == (NOW + 419.0, 101)
     assert list(watched.curve) == sorted(watched.curve)
+
+
+def test_the_curve_begins_with_what_the_broker_kept():
+    """At most two minutes of it, dated by our clock though the broker's is 40 s behind; then each look, once."""
+    kept = tuple((NOW - 40.0 - 5.0 * back, 100 + back) for back in range(30, -1, -1))
+    seen = replace(sighting(50), depth_samples=kept)
+    first = judge_health(SYMPTOM, seen, WATCHED, NOW)[2]
+    assert first.curve == (*((NOW - 5.0 * back, 100 + back) for back in range(23, 0, -1)), (NOW, 50))
+    assert judge_health(SYMPTOM, replace(seen, depth=60), first, NOW + 1)[2].curve == first.curve
+    later = judge_health(SYMPTOM, replace(seen, at=NOW + 15, depth=40), first, NOW + 15)[2]
+    assert later.curve == (*first.curve, (NOW + 15, 40))
+    assert judge_health(SYMPTOM, bare(50), WATCHED, NOW)[2].curve == ((NOW, 50),)
+
+
+def test_a_full_curve_gives_up_every_other_point_of_its_older_half():
+    """What is recent stays as it was."""
+    points = tuple((NOW + n, n) for n in range(CURVE_POINTS))
+    full = replace(WATCHED, curve=points[:-1])
+    assert judge_health(SYMPTOM, bare(119, NOW + 119), full, NOW)[2].curve == points
+    over = judge_health(SYMPTOM, bare(120, NOW + 120), replace(WATCHED, curve=points), NOW)[2].curve
+    assert over == (*points[:60:2], *points[60:], (NOW + 120, 120))
 
 
 def test_movement_is_dated_to_the_look_before_it_on_one_clock():

@@ -82,6 +82,43 @@ def test_messages_that_have_just_come_are_waited_for_as_long():
     assert seconds_until_sure(SYMPTOM, late) == 40.0 + SAMPLE_LATE_S
 
 
+def sampled(step_s: float, depths: list[int], acks: list[int]) -> QueueSnapshot:
+    """Samples so far apart, the newest of which is of NOW."""
+    rows = [tuple((NOW - step_s * (len(row) - 1 - place), n) for place, n in enumerate(row)) for row in (depths, acks)]
+    return replace(sighting(depths[-1]), depth_samples=rows[0], ack_samples=rows[1], zeros=True)
+
+
+@pytest.mark.parametrize(
+    ("seen", "for_s", "after_s"),
+    [
+        pytest.param(sampled(5.0, [50] * 26, [7] * 26), 60.0, 5.0, id="still for long: the next sample"),
+        pytest.param(sampled(5.0, [50] * 26, [7] * 25 + [8]), 60.0, 60.0, id="it worked before the newest sample"),
+        pytest.param(sampled(5.0, [50] * 26, [7] * 24 + [8] * 2), 60.0, 55.0, id="the one before the last"),
+        pytest.param(sampled(5.0, [50] * 26, [9] * 24 + [0, 0]), 60.0, 5.0, id="a counter that began anew did not rise"),
+        pytest.param(sampled(5.0, [0] * 22 + [50] * 4, [7] * 26), 60.0, 45.0, id="messages of 15 s ago"),
+        pytest.param(sampled(5.0, [0] * 22 + [50] * 4, [7] * 24 + [8] * 2), 60.0, 55.0, id="the later of the two"),
+        pytest.param(sampled(5.0, [0, 0] + [50] * 24, [7] * 26), 60.0, 5.0, id="messages of long ago"),
+        pytest.param(sampled(5.0, [50] * 26, [7] * 25 + [8]), 5.0, 10.0, id="a short `for`"),
+        pytest.param(sampled(5.0, [50] * 26, []), 60.0, 5.0, id="no counter"),
+        pytest.param(sampled(15.0, [50] * 9, [7] * 8 + [8]), 60.0, 60.0, id="samples 15 s apart"),
+        pytest.param(sampled(7.0, [50] * 26, [7] * 25 + [8]), 60.0, 56.0, id="samples 7 s apart"),
+        pytest.param(sampled(5.0, [50] * 3, [7] * 3), 60.0, 5.0, id="three samples"),
+        pytest.param(sampled(5.0, [50] * 2, [7] * 2), 60.0, None, id="two samples"),
+    ],
+)
+def test_the_next_check_comes_with_a_sample(seen, for_s, after_s):
+    """A second after it, since the broker is late at times; `for` counts from the last sample that showed movement."""
+    expected = None if after_s is None else after_s + SAMPLE_LATE_S
+    assert seconds_until_sure(replace(SYMPTOM, for_s=for_s), seen) == expected
+
+
+def test_up_to_the_limit_messages_are_none():
+    """With `max_messages` of five, a sample of five says that nothing was stuck then."""
+    seen = sampled(5.0, [50] * 22 + [5] + [50] * 3, [7] * 26)
+    assert seconds_until_sure(replace(SYMPTOM, max_messages=5), seen) == 50.0 + SAMPLE_LATE_S
+    assert seconds_until_sure(replace(SYMPTOM, max_messages=4), seen) == 5.0 + SAMPLE_LATE_S
+
+
 @pytest.mark.parametrize("unsampled", [bare(50), Unknown("down"), replace(sighting(50), depth_samples=())])
 def test_without_samples_nobody_can_say_when(unsampled):
     """Then Unstick's own checks tell, several within `for`."""
