@@ -305,7 +305,12 @@ def test_a_counter_that_has_samples_is_not_compared_between_looks():
 
 @pytest.mark.parametrize(
     ("heads", "expected"),
-    [((100.0, 100.0), Health.ILL), ((100.0, 160.0), Health.WELL), ((None, 160.0), Health.ILL), ((100.0, None), Health.ILL)],
+    [
+        ((100.0, float("100")), Health.ILL),
+        ((100.0, 160.0), Health.WELL),
+        ((None, 160.0), Health.ILL),
+        ((100.0, None), Health.ILL),
+    ],
 )
 def test_another_oldest_message_is_movement_only_where_both_looks_saw_one(heads, expected):
     """A busy queue of constant depth shows itself by its head; a head that was not seen says nothing."""
@@ -389,6 +394,7 @@ def test_the_pages_count_of_consumers_speaks_of_the_time_after_only_from_ten_sec
         pytest.param(sighting(50, ids=OLD), NEW, Verdict.RECOVERED, id="a new one"),
         pytest.param(sighting(50, ids=OLD), OLD, None, id="the old one, late"),
         pytest.param(sighting(50, ids=OLD), OLD + NEW, Verdict.RECOVERED, id="one of each"),
+        pytest.param(sighting(50, ids=OLD), (), None, id="the old one is gone"),
         pytest.param(sighting(50, ids=()), NEW, Verdict.RECOVERED, id="nobody before"),
         pytest.param(bare(50), NEW, None, id="not seen before"),
         pytest.param(sighting(50, ids=OLD), None, None, id="not seen now"),
@@ -419,6 +425,12 @@ LATE = replace(sighting(0, ids=None, consumers=1), behind_s=12.0, zeros=True)
         pytest.param([(22.0, LATE)], Verdict.RECOVERED, False, id="of ten seconds after"),
         pytest.param([(22.0, LATE), (37.0, replace(LATE, behind_s=27.0))], Verdict.RECOVERED, False, id="the same sample twice"),
         pytest.param([(22.0, LATE), (37.0, replace(LATE, behind_s=40.0))], Verdict.RECOVERED, False, id="an older sample"),
+        pytest.param(
+            [(42.0, LATE), (57.0, replace(LATE, behind_s=30.0, depth=9))],
+            Verdict.RECOVERED,
+            False,
+            id="an older one after the end",
+        ),
         pytest.param([(22.0, LATE), (42.0, replace(LATE, behind_s=18.0))], Verdict.RECOVERED, False, id="14 s younger"),
         pytest.param([(22.0, LATE), (37.0, LATE)], Verdict.RECOVERED, True, id="15 s younger"),
         pytest.param([(131.0, replace(LATE, depth=9))], None, False, id="patience is not over in the figures"),

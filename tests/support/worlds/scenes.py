@@ -7,6 +7,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from functions.adapters.symptoms.rabbitmq import to_queue
+from functions.application.serialization import decode, encode
 from functions.domain.decisions.step import step
 from functions.domain.model.alerts import Alert, MatchedAlert, QueueRef, Target
 from functions.domain.model.codes import Mode, Phase, Reason
@@ -135,14 +136,19 @@ def verifying(ended: float = -20.0, **changes: Any) -> Document:
     return document(replace(made, **{"queues": queues, **changes}))
 
 
+def stored(found: Document) -> Document:
+    """As the store gives it back: equal, and made of other objects."""
+    return decode(Document, encode(found), found.key)
+
+
 def woken(found: Document, at: float, what: Observation | None = None, with_rules: Rules | None = None) -> Step:
-    return step(found, TimerFired(), what or seen(now=at), at, with_rules or rules())
+    return step(stored(found), TimerFired(), what or seen(now=at), at, with_rules or rules())
 
 
 def moved(
     found: Document, event: Event, what: Observation | None = None, at: float = NOW, with_rules: Rules | None = None
 ) -> Step:
-    return step(found, event, what or seen(now=at), at, with_rules or rules())
+    return step(stored(found), event, what or seen(now=at), at, with_rules or rules())
 
 
 def kinds(found: Document) -> list[str]:
