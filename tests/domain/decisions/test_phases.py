@@ -11,7 +11,7 @@ from functions.domain.model.codes import Action, Ending, Mode, Phase, Reason, Ve
 from functions.domain.model.events import Abort, Start, StartResult, TimerFired
 from functions.domain.model.incidents import Document, PastAttempt, QueueState
 from functions.domain.model.observations import Execution, Observation, Pause, Slot, Storm, Unknown
-from functions.domain.model.runbooks import Limits, Rules
+from functions.domain.model.runbooks import Limits, Recovered, Rules
 from tests.support.worlds.scenes import (
     AHEAD_S,
     MAIL,
@@ -151,7 +151,96 @@ def test_a_409_adopts_only_an_execution_with_the_targets_own_options():
         assert [act.tag for act in starts(woken(waiting.document, NOW + 16))] == ["inc-1.1"]
 
 
+def test_a_busy_job_is_told_with_the_run_that_keeps_it_busy():
+    """A planned run of the same job keeps nobody waiting now."""
+    busy = StartResult("inc-1.1", refusal="the job is already running", busy=True)
+    planned = execution(8, started=600, ended=None, scheduled=True)
+    blocking = execution(9, started=-3, ended=None)
+    made = moved(starting(), busy, seen(history=ledger(others=(planned, blocking))), NOW + 1)
+    assert (reason(made), links_of(made)[0]) == (Reason.JOB_BUSY, blocking.url)
+    ended = moved(starting(), busy, seen(execution(8, started=-9, ended=-1)), NOW + 1)
+    assert (phase(ended), reason(ended)) == (Phase.WAITING, Reason.JOB_BUSY), "what has ended keeps nothing busy"
+
+
+def test_a_kill_switch_that_could_not_be_read_before_the_start_is_read_again():
+    """Nobody is told of it: the next check may find it off. A clear no is told, and ends the incident."""
+    unread = StartResult("inc-1.1", refusal="no answer", unsent=Reason.PAUSED, unread=True)
+    made = moved(starting(), unread, at=NOW + 1)
+    assert (phase(made), reason(made), made.document.due, made.document.to_tell) == (Phase.WAITING, Reason.PAUSED, NOW + 16, ())
+    assert [act.tag for act in starts(woken(made.document, NOW + 16))] == ["inc-1.1"]
+
+
+@pytest.mark.parametrize("attempt", [1, 2, 3])
+def test_a_start_that_was_not_sent_gives_its_number_back(attempt):
+    """The next one has the same number, and its fence is a new one."""
+    found = starting(attempt=attempt, restarts=attempt - 1)
+    made = moved(found, StartResult(f"inc-1.{attempt}", unsent=Reason.LEDGER_UNKNOWN), at=NOW + 28)
+    assert made.document.incident is not None
+    assert (made.document.incident.attempt, made.document.incident.runner_not_after) == (attempt - 1, None)
+
+
+@pytest.mark.parametrize("found", [document(), verifying(), document(incident(Phase.WAITING, attempt=1))])
+def test_an_answer_that_comes_when_nothing_is_being_started_changes_nothing(found):
+    """Another process has gone on from the start, or the incident is over."""
+    assert moved(found, StartResult("inc-1.1", OURS)).document == found
+
+
 # --- starting --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_of_two_runs_of_one_start_the_first_is_followed(order):
+    """The runner tried again by itself; where its history does not say when one started, that one is the first."""
+    first, second = OURS, execution(12, started=9, ended=None, tag="inc-1.1")
+    made = woken(starting(), NOW + 20, seen(*(first, second)[::order], now=NOW + 20))
+    assert made.document.incident.execution == first
+    undated = replace(second, runner_started_at=None)
+    made = woken(starting(), NOW + 20, seen(*(first, undated)[::order], now=NOW + 20))
+    assert made.document.incident.execution == undated
+
+
+@pytest.mark.parametrize("tag", ["inc-1.2", "inc-1.10", "inc-1.0", "inc-0.1", "inc-2.1", ""])
+def test_a_run_of_another_attempt_is_not_the_start_that_is_looked_for(tag):
+    """Only its own tag proves that it was started."""
+    other = execution(12, started=-7000, ended=-6990, tag=tag)
+    assert phase(woken(starting(), NOW + 20, seen(other, now=NOW + 20))) is Phase.STARTING
+
+
+def test_a_start_without_a_fence_is_given_up_at_once():
+    """A document of long ago does not say until when the runner may accept it."""
+    assert [act.tag for act in starts(woken(starting(runner_not_after=None), NOW + 20))] == ["inc-1.2"]
+
+
+@pytest.mark.parametrize(("read_at", "ahead_s"), [(None, AHEAD_S), (NOW + 17, AHEAD_S + 3)])
+def test_the_runners_clock_is_compared_with_ours_at_the_time_of_its_answer(read_at, ahead_s):
+    """Its answer may be seconds old when the step is taken; without one, what was known stays."""
+    made = woken(starting(), NOW + 20, seen(now=NOW + 20, history=replace(ledger(now=NOW + 20), read_at=read_at)))
+    assert made.document.incident.runner_ahead_s == ahead_s
+    assert woken(made.document, NOW + 91, seen(history=MISSING)).document.incident.runner_ahead_s == ahead_s
+
+
+@pytest.mark.parametrize(
+    ("read", "known", "plain", "page"),
+    [
+        ("read", "known", "plain", "read"),
+        ("", "known", "plain", "known"),
+        ("", "", "plain", "plain"),
+        (None, "known", "p", "known"),
+    ],
+)
+def test_the_page_to_start_the_job_by_hand_is_the_best_that_was_ever_known(read, known, plain, page):
+    """With the options filled in, if the history could ever be read."""
+    history = MISSING if read is None else ledger(start_page=read, now=NOW + 20)
+    look = replace(seen(now=NOW + 20, history=history), start_page=plain)
+    assert woken(starting(start_page=known), NOW + 20, look).document.incident.start_page == page
+
+
+def test_before_a_start_each_queue_is_kept_as_it_was_seen():
+    """One that this look does not show keeps what was seen of it before."""
+    queues = (QueueState(MAIL, "mail", NOW), QueueState(POST, "mail", NOW, before=sighting(7)))
+    made = woken(document(incident(queues=queues)), NOW, seen(post=MISSING))
+    assert starts(made)
+    assert [watched.before.depth for watched in made.document.incident.queues] == [50, 7]
 
 
 def test_a_lost_answer_is_found_in_the_history():
@@ -273,6 +362,30 @@ def test_six_numbered_attempts_escalate_with_the_last_reason():
 
 
 # --- waiting ---------------------------------------------------------------------------------------------------------
+
+
+def test_what_was_restarted_goes_on_though_its_alerts_are_resolved():
+    """Only an incident without a restart ends with its alerts: the queue is still stuck."""
+    over = (trigger(resolved_at=NOW),)
+    assert [act.tag for act in starts(woken(document(incident(attempt=1, restarts=1, triggers=over)), NOW))] == ["inc-1.2"]
+    assert last(woken(document(incident(attempt=1, triggers=over)), NOW)) == (Ending.HELD, Reason.NOT_FIRING)
+
+
+@pytest.mark.parametrize(("expires_at", "asks"), [(NOW + 0.5, True), (NOW, False), (NOW - 1, False), (None, False)])
+def test_a_question_is_open_until_its_link_expires(expires_at, asks):
+    """A wake-up before that waits for it."""
+    made = woken(document(incident(Phase.ASKED, nonce="n", expires_at=expires_at)), NOW)
+    assert (phase(made) is Phase.ASKED) == asks
+    assert (made.document.incident.due, made.document.to_tell) == (expires_at, ()) if asks else kinds(made.document)
+
+
+def test_what_was_held_for_one_reason_and_is_held_for_another_is_decided_anew():
+    """The new reason passes by itself, so the link is gone and the incident waits."""
+    held = document(incident(Phase.ASKED, nonce="n", due=NOW + 99, expires_at=NOW + 99, reason=Reason.TOO_MANY_RESTARTS))
+    run = execution(started=-310, ended=-300)
+    made = moved(held, alerted(), seen(run))
+    assert (phase(made), reason(made)) == (Phase.WAITING, Reason.COOLDOWN)
+    assert (made.document.incident.nonce, made.document.incident.expires_at) == ("", None)
 
 
 def test_a_cooldown_is_told_once_and_restarts_when_it_is_over():
@@ -425,6 +538,37 @@ def test_running_longer_than_max_run_is_a_zombie():
     assert phase(woken(RUNNING, NOW + 1802, seen(history=ledger(OURS, now=NOW + 1802)))) is Phase.RUNNING
 
 
+@pytest.mark.parametrize(("started", "counted"), [(-30.0, 2), (-150.0, 2), (-151.0, 1)])
+def test_restarts_by_hand_that_were_made_for_the_same_alert_count(started, counted):
+    """Who was faster than Unstick has used up attempts; what began over a minute before the alert is about something else."""
+    earlier = execution(11, started=started, ended=started + 10, user="anna")
+    running = execution(12, started=-5, ended=None, user="anna")
+    made = woken(document(incident()), NOW, seen(running, earlier))
+    assert (phase(made), made.document.incident.restarts, made.document.incident.adopted) == (Phase.RUNNING, counted, True)
+    newer = incident(triggers=(trigger(starts_at=NOW - 5000), trigger(fingerprint="fp-2")))
+    assert woken(document(newer), NOW, seen(running, earlier)).document.incident.restarts == counted
+
+
+@pytest.mark.parametrize(("due", "expected"), [(NOW + 10, NOW + 10), (NOW + 30, NOW + 15), (NOW - 10, NOW + 15)])
+def test_what_is_followed_is_checked_after_every_or_when_it_was_due_anyway(due, expected):
+    """A `due` that has come is no time to check."""
+    made = moved(starting(due=due), StartResult("inc-1.1", OURS))
+    assert (made.document.incident.due, made.document.incident.looked_at) == (expected, NOW)
+
+
+@pytest.mark.parametrize(
+    ("fresh", "known", "shown"),
+    [(("new",), ("old",), ("new",)), ((), ("old",), ()), (None, ("old",), ("old",)), (None, None, None)],
+)
+def test_the_end_of_the_log_is_the_last_that_could_be_read(fresh, known, shown):
+    """An empty log is one, too."""
+    found = replace(RUNNING, incident=replace(RUNNING.incident, tail=known))
+    made = woken(found, NOW + 15, seen(now=NOW + 15, history=replace(ledger(OURS, now=NOW + 15), tail=fresh)))
+    assert made.document.incident.tail == shown
+    unread = woken(found, NOW + 15, seen(now=NOW + 15, history=MISSING))
+    assert unread.document.incident.tail == known
+
+
 DOWN = Unknown("Rundeck: no answer")
 WAIT_S = 1800 + WITHIN_S + GRACE_S
 """`max_run`, `within` and 15 minutes: until then an execution that can't be seen is waited for."""
@@ -456,6 +600,33 @@ def test_a_restart_that_is_not_seen_is_told_after_within(history, after_s, told)
     made = run_unseen(history, after_s=after_s)
     assert (phase(made), kinds(made.document), starts(made)) == (Phase.RUNNING, told, [])
     assert made.document.due == NOW + after_s + (15 if not told else min(15, 60))
+
+
+@pytest.mark.parametrize(
+    ("post", "consumers", "healthy"),
+    [(None, 1, False), (sighting(), 1, False), (MISSING, 1, False), (well(), 1, True), (well(), 2, False)],
+)
+def test_all_queues_are_well_where_the_incident_is_said_to_be(post, consumers, healthy):
+    """Each by its own runbook's measure."""
+    book = rules(runbook(), runbook(name="post", recovered=Recovered(min_consumers=consumers)))
+    queues = (QueueState(MAIL, "mail", NOW), QueueState(POST, "post", NOW))
+    found = replace(RUNNING, incident=replace(RUNNING.incident, queues=queues))
+    made = woken(found, NOW + 60, seen(history=MISSING, mail=well(), post=post), book)
+    assert ("the queue looks healthy" in str(made.document.incident.detail)) == healthy
+
+
+def test_what_is_known_of_an_unseen_restart_is_said():
+    """Why, and since when nobody has seen it; without any look, since the incident began."""
+    made = run_unseen(ledger(), after_s=120.0)
+    assert str(made.document.incident.detail) == (
+        "execution 7 is not in Rundeck's history; the restart was last seen running 2 min ago"
+    )
+    found = replace(RUNNING, incident=replace(RUNNING.incident, began_at=NOW - 240, looked_at=None))
+    never = woken(found, NOW + 60, seen(history=DOWN))
+    assert str(never.document.incident.detail).endswith("last seen running 5 min ago")
+    undated = replace(found, incident=replace(found.incident, execution=replace(OURS, runner_started_at=None)))
+    for after_s, ends in ((WAIT_S - 241, False), (WAIT_S - 240, True)):
+        assert (woken(undated, NOW + after_s, seen(history=DOWN)).document.outcomes != ()) == ends
 
 
 def test_what_is_well_meanwhile_is_said():
@@ -571,6 +742,54 @@ def test_what_blocks_the_next_attempt_is_what_people_open():
     assert "1. execution 7, failed" in str(made.document.to_tell[0].card.facts)
 
 
+PASSING = [
+    pytest.param({"history": lambda at: ledger(FAILED, others=(execution(9, ended=None),), now=at)}, "job_busy", 0.0, id="busy"),
+    pytest.param({"mail": lambda at: MISSING}, "symptom_unknown", 0.0, id="unseen"),
+    pytest.param({"mail": lambda at: sighting(50, acks=3, at=at)}, "symptom_gone", GRACE_S, id="it works"),
+]
+
+
+@pytest.mark.parametrize(("look", "code", "grace_s"), PASSING)
+def test_after_a_failed_restart_what_passes_by_itself_is_waited_for(look, code, grace_s):
+    """The verification goes on, nobody is told, and no attempt is recorded twice; after `within` people take over."""
+
+    def at(after_s: float) -> Observation:
+        shown = {name: made(NOW + after_s) for name, made in look.items()}
+        return seen(FAILED, now=NOW + after_s, **shown)
+
+    first = woken(RUNNING, NOW + 15, at(15.0))
+    assert (phase(first), first.document.to_tell, starts(first)) == (Phase.VERIFYING, (), [])
+    assert (first.document.incident.due, first.document.incident.tries) == (NOW + 30, ())
+    last_s = 10 + WITHIN_S + grace_s  # the restart ended at NOW + 10
+    waits = [(float(after_s), at(after_s)) for after_s in range(30, int(last_s), 15)]
+    assert phase(through(first.document, waits)) is Phase.VERIFYING
+    late = woken(RUNNING, NOW + last_s, at(last_s))
+    assert last(late) == (Ending.ESCALATED, Reason(code))
+    assert phase(woken(RUNNING, NOW + last_s - 1, at(last_s - 1))) is Phase.VERIFYING
+
+
+def test_an_incident_that_has_just_begun_has_its_time_though_the_restart_is_old():
+    """Somebody's restart of long ago is what it goes on from."""
+    old = replace(RUNNING, incident=replace(RUNNING.incident, began_at=NOW + 500))
+    late = NOW + 15 + WITHIN_S
+    assert phase(woken(old, late, seen(FAILED, now=late, mail=MISSING))) is Phase.VERIFYING
+
+
+def test_between_attempts_two_live_looks_for_apart_decide_too():
+    """Where statistics are off, the look that found the job failed is the first, and the next attempt follows `patience`."""
+    looks = [(15.0 * n, seen(FAILED, now=NOW + 15 * n, mail=bare(50, NOW + 15 * n))) for n in range(1, 10)]
+    waits = through(RUNNING, looks[:-1])
+    assert (phase(waits), waits.document.incident.queues[0].ill_since) == (Phase.VERIFYING, NOW + 15)
+    assert [act.tag for act in starts(through(RUNNING, looks))] == ["inc-1.2"]
+
+
+def test_an_attempt_without_an_execution_is_recorded_by_its_number():
+    """Nobody ever saw the run: a document of long ago."""
+    found = verifying(execution=None, began_at=NOW - 130)
+    made = at_looks(ill, 20, 60, 140, found=found)
+    assert [(one.tag, one.execution) for one in made.document.incident.tries] == [("inc-1.1", None)]
+
+
 def test_a_failed_execution_after_the_last_attempt_escalates():
     """`attempts` counts restarts of the incident."""
     book = runbook(limits=Limits(attempts=1))
@@ -629,6 +848,23 @@ def test_recovered_takes_two_looks_every_apart():
     two = at_looks(well, 20, 35)
     assert (last(two), kinds(two.document), channels(two.document)) == ((Ending.RECOVERED, None), ["recovered"], {"ops"})
     assert two.document.outcomes[-1].runner_ended_at == RUNNER_NOW - 20
+
+
+def test_a_restart_whose_end_nobody_knows_is_counted_from_the_incidents_beginning():
+    """`first` and everything after it."""
+    made = woken(verifying(execution=None, began_at=NOW - 5), NOW, seen(mail=well()))
+    assert (made.document.incident.due, made.document.incident.looked_at) == (NOW + 15, None)
+
+
+@pytest.mark.parametrize(("age_s", "due_s"), [(20.0, 15.0), (590.0, 10.0), (599.5, 0.5)])
+def test_the_last_check_is_at_the_end_of_within(age_s, due_s):
+    """And not up to `every` later."""
+    found = verifying(ended=-age_s, began_at=NOW - 900)
+    found = replace(
+        found, incident=replace(found.incident, queues=(QueueState(MAIL, "mail", NOW - 700, moved_at=RUNNER_NOW - 1),))
+    )
+    made = woken(found, NOW, seen(mail=ill(NOW)))
+    assert (phase(made), made.document.due) == (Phase.VERIFYING, NOW + due_s)
 
 
 @pytest.mark.parametrize("ahead_s", [45.0, -20.0])
@@ -804,6 +1040,28 @@ def test_mode_approve_asks_for_every_attempt():
     assert (phase(made), starts(made)) == (Phase.ASKED, [])
 
 
+@pytest.mark.parametrize(
+    ("post", "told"),
+    [(falling, ["draining"]), (well, ["draining"]), (ill, []), (unseen, [])],
+    ids=["both", "the other is well", "the other has not moved", "the other is unseen"],
+)
+def test_a_slow_drain_is_told_where_every_queue_moves_or_is_well(post, told):
+    """Else it is too early to say."""
+    queues = (QueueState(MAIL, "mail", NOW + 60), QueueState(POST, "mail", NOW + 60))
+    assert kinds(at_looks(falling, 20, 60, 104, 119, found=verifying(queues=queues), post=post).document) == []
+    assert kinds(at_looks(falling, 20, 60, 105, 120, found=verifying(queues=queues), post=post).document) == told
+
+
+def test_each_restart_that_drains_slowly_is_told():
+    """The mark is of the execution; one whose execution nobody knows has the attempt's."""
+    made = at_looks(falling, 20, 60, 120)
+    assert made.document.incident.draining_told == "inc-1-draining-7"
+    again = replace(made.document, incident=replace(made.document.incident, draining_told="inc-1-draining-6"), to_tell=())
+    assert kinds(at_looks(falling, 135, found=again).document) == ["draining"]
+    unknown = at_looks(falling, 20, 60, 120, found=verifying(execution=None, began_at=NOW - 20))
+    assert unknown.document.incident.draining_told == "inc-1-draining-1"
+
+
 def test_a_slow_drain_is_told_once_and_waited_for():
     """`draining` after `patience`: no restart, one message for each restart."""
     made = at_looks(falling, 20, 60, 100, 140)
@@ -829,13 +1087,46 @@ def test_an_alert_that_began_after_the_last_movement_is_not_carried_by_a_recover
 
 
 @pytest.mark.parametrize(
+    ("changes", "waits"),
+    [
+        pytest.param({}, True, id="as it is"),
+        pytest.param({"resolved_at": NOW + 577}, False, id="resolved"),
+        pytest.param({"queue": POST.key}, False, id="of another queue"),
+        pytest.param({"starts_at": NOW + 540.0}, False, id="it moved after that"),
+    ],
+)
+def test_only_an_open_alert_of_the_queue_says_that_it_is_stuck_again(changes, waits):
+    """Whatever else began meanwhile, a queue that moves has recovered."""
+    newest = trigger(**{"fingerprint": "fp-2", "starts_at": NOW + 575.0, **changes})
+    found = verifying(triggers=(trigger(), newest))
+    made = at_looks(lambda at: falling(min(at, NOW + 560.0)), *range(20, 601, 15), 620, found=found)
+    assert (phase(made) is Phase.VERIFYING) == waits
+    assert made.document.due == NOW + 615 if waits else last(made)[0] is Ending.RECOVERED
+
+
+def test_what_was_well_once_at_the_end_of_within_is_checked_once_more():
+    """The check that proves it is one interval away."""
+    made = at_looks(lambda at: well(at) if at >= NOW + 595 else ill_slowly(at), *range(20, 601, 15), 615)
+    assert (phase(made), made.document.due) == (Phase.VERIFYING, NOW + 610)
+    assert last(woken(made.document, NOW + 610, seen(now=NOW + 610, mail=well(NOW + 610))))[0] is Ending.RECOVERED
+
+
+def ill_slowly(at: float):
+    """It moves now and then, so that patience is never over."""
+    return sighting(50 - int((at - NOW) / 100), at=at, ids=NEW)
+
+
+@pytest.mark.parametrize(
     ("mail", "code"),
     [(lambda at: Unknown("down"), Reason.SYMPTOM_UNKNOWN), (lambda at: replace(falling(at), consumers=0, consumer_ids=()), None)],
     ids=["unseen", "nobody there"],
 )
 def test_at_the_end_of_within_what_is_not_proven_escalates(mail, code):
     """I4, I5: an unreadable queue has not recovered, nor has one that empties itself without a consumer."""
-    assert last(at_looks(mail, *range(20, 601, 15), 620)) == (Ending.ESCALATED, code)
+    made = at_looks(mail, *range(20, 601, 15), 620)
+    assert last(made) == (Ending.ESCALATED, code)
+    said = "the queue could not be read" if code else "not recovered within 10 min"
+    assert said in str(made.document.to_archive[-1].incident.detail)
 
 
 def test_verification_goes_on_while_rundeck_is_down():
