@@ -286,9 +286,9 @@ def _write_ahead_and_save(ports: Ports, loaded: LoadedDocument, change: Step, bu
     kept = [act for act in change.acts if isinstance(act, Keep)]
     asked_at = ports.monotonic()
     results = ports.run_parallel([*calls, *(partial(keep_evidence, ports, act, timeout_s) for act in kept)], timeout_s)
-    generation: str = unwrap(results[0])
-    if document.due is not None and ports.now() >= document.due:
+    if document.due is not None and ports.now() >= document.due and not isinstance(results[0], Conflict):
         _wake_again(ports, document.key, document.due, budget)
+    generation: str = unwrap(results[0])
     claimed = results[2] if claim is not None and isinstance(results[2], BaseException) else None
     return Saved(generation, claimed, results[1] if starts else None, asked_at)
 

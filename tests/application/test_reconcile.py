@@ -42,6 +42,7 @@ from tests.support.worlds.scenes import (
     runbook,
     sighting,
     starting,
+    verifying,
     well,
 )
 
@@ -420,6 +421,30 @@ def test_what_falls_due_right_after_it_was_asked_is_not_decided_unseen():
     ports.now = lambda: next(clock)
     reconcile.advance(ports, KEY, TimerFired(), ports.budget(60.0))
     assert (ports.names, ports.document(KEY).outcomes) == ([f"load {KEY}"], ())
+
+
+def test_a_save_that_lands_late_and_is_not_answered_leaves_a_wake_up():
+    """Its own wake-up came before it landed, found another `due` and is gone; the second try finds itself replaced."""
+    ports = Memory()
+    ports.put(KEY, replace(verifying(ended=-19.5), due=NOW))  # `first` is half a second ahead
+    save, come = ports.save, []
+
+    def unanswered(key, body, generation, due, timeout_s):
+        ports.save = save
+        ports.clock = due + 0.1  # the store is slow
+        for at, content in ports.wakes:  # what was created ahead of the save comes, and is gone
+            come.append(at)
+            reconcile.advance(ports, KEY, TimerFired(content["due"]), ports.budget(60.0))
+        save(key, body, generation, due, timeout_s)
+        ports.clock += 3.0
+        raise Unavailable("store", "did not answer")
+
+    ports.save = unanswered
+    reconcile.advance(ports, KEY, TimerFired(NOW), ports.budget(60.0))
+    due = ports.document(KEY).due
+    assert due is not None
+    pending = [at for at, _ in ports.wakes if at not in come]
+    assert due > ports.clock or pending, "it is due, and nothing but the sweep comes for it"
 
 
 def test_a_wake_up_that_was_faster_than_the_save_comes_again():

@@ -27,7 +27,7 @@ from functions.runtime.secrets import SecretRef
 from tests.support.unstick_process import alert, notification, signed
 from tests.support.worlds.memory import Memory
 from tests.support.worlds.one_machine import Place, stuck
-from tests.support.worlds.scenes import NOW, TARGET, alerted, case, document, incident, moved, resolved, seen
+from tests.support.worlds.scenes import NOW, TARGET, alerted, case, document, execution, incident, moved, resolved, seen
 
 pytestmark = pytest.mark.usefixtures("patient_code")
 
@@ -76,6 +76,16 @@ def test_a_copy_speaks_of_the_incident_that_its_alert_came_to():
     again = moved(ended, replace(alerted(incident="inc-2"), origin=Origin("r1", NOW + 600)))
     assert again.reply is not None
     assert (again.document, again.reply.incident, again.reply.reason) == (ended, "inc-1", Reason.DUPLICATE)
+
+
+def test_a_copy_is_not_answered_with_the_execution_of_another_incident():
+    """Its alert came to inc-1, which is over; meanwhile inc-2 runs for another alert of the target."""
+    recovered = Outcome("inc-1", Ending.RECOVERED, None, NOW - 100, (to_alert_ref(case()),))
+    running = incident(Phase.RUNNING, id="inc-2", execution=execution(8, ended=None), due=NOW + 60)
+    found = document(running, outcomes=(recovered,), requests={"r1": NOW + 600})
+    reply = moved(found, replace(alerted(incident="inc-3"), origin=Origin("r1", NOW + 600))).reply
+    assert reply is not None
+    assert (reply.incident, reply.execution) == ("inc-1", None)
 
 
 def test_a_copy_fires_nothing_that_is_resolved():

@@ -218,7 +218,7 @@ def judge_recovery(
         looked_at=at,
         sample_at=sample_at,
     )
-    since_s = min(age_s, now - seen.behind_s - watched.joined_at)
+    since_s = min(age_s, seen.at - seen.behind_s - watched.joined_at)
     return replace(looked, verdict=_verdict(runbook, looked, well=well, since_s=since_s, at=at))
 
 

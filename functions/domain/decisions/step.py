@@ -225,7 +225,7 @@ def _reply_for_duplicate(document: Document, event: AlertsReceived, case: Matche
     """It names the incident that the alert came to, over or not."""
     reply = reply_for_alerts(document, event, case, Action.HELD, Reason.DUPLICATE)
     outcome = _alerts_of_outcomes(document).find(case)
-    return replace(reply, incident=outcome.incident) if outcome else reply
+    return replace(reply, incident=outcome.incident, execution=None) if outcome else reply
 
 
 def _tell_left_out(result: Step, event: AlertsReceived, case: MatchedAlert, count: int, context: StepContext) -> Step:

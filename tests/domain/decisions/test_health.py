@@ -513,6 +513,14 @@ def test_a_queue_that_joined_late_has_its_own_patience():
         assert watched.verdict is verdict
 
 
+def test_a_queue_that_joined_late_is_not_stuck_by_figures_of_before_its_patience_is_over():
+    """However long the process took to get from the figures to the step: judged at once, the same figures say nothing yet."""
+    watched = replace(WATCHED, joined_at=NOW + 300.0)
+    figures = sighting(50, at=NOW + 400.0)
+    for late_s in (0.0, 25.0):
+        assert judge_recovery(BOOK, figures, watched, age_s=400.0 + late_s, now=NOW + 400.0 + late_s).verdict is None
+
+
 def test_a_real_restart_is_seen_to_recover():
     """The recorded way of a stuck queue whose new consumer works: stuck before, then moving, then recovered, never stuck."""
     (_, before), *later = recorded("restarted")
