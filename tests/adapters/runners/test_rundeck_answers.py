@@ -82,8 +82,8 @@ def test_what_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_time_that_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     """Questions of one look share it."""
     monkeypatch.setattr(time, "monotonic", lambda: 100.0)
-    to = answers.connect(Settings("http://rundeck", SecretRef("env://NONE")), 8.0)
-    assert (to.ends, to.left_s) == (108.0, 8.0)
+    to = answers.connect(Settings("http://rundeck", SecretRef("env://NONE")), 208.0)
+    assert (to.ends, to.left_s) == (308.0, 208.0)
 
 
 @pytest.mark.parametrize(
@@ -96,6 +96,8 @@ def test_the_time_that_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
         pytest.param([(403, JSON, {"errorCode": "unauthorized"})], [b"a", Unavailable("secrets", "late")], ["a"], 1, id="late"),
         pytest.param([(403, JSON, {"errorCode": "api.error.item.unauthorized"})], [b"a", b"b"], ["a"], 0, id="a missing right"),
         pytest.param([(400, JSON, {"errorCode": "unauthorized"})], [b"a", b"b"], ["a"], 0, id="another no"),
+        pytest.param([(404, JSON, {"errorCode": "unauthorized"})], [b"a", b"b"], ["a"], 0, id="not there, it says"),
+        pytest.param([(403, JSON, {"errorCode": "withheld"})], [b"a", b"b"], ["a"], 0, id="another refusal"),
         pytest.param([(404, JSON, {})], [b"a", b"b"], ["a"], 0, id="not there"),
     ],
 )
@@ -118,6 +120,8 @@ ANSWERS = [
     ("POST", 201, JSON, {}, 200, Unavailable, "answered 201 without saying what it did"),
     ("POST", 299, JSON, {}, 200, Unavailable, "answered 299 without saying what it did"),
     ("POST", 200, HTML, b"<html>", 200, Unavailable, "answered 200 without saying what it did"),
+    ("POST", 200, JSON, {}, 201, Unavailable, "answered 200 without saying what it did"),
+    ("DELETE", 200, HTML, b"<html>", 204, Unavailable, "answered 200 without saying what it did"),
     ("GET", 202, JSON, {}, 200, Unavailable, "answered 202 without saying what it did"),
     ("GET", 200, HTML, b"<html>", 200, Denied, "wrong_url"),
     ("GET", 300, JSON, {}, 200, Denied, "wrong_url"),
@@ -161,7 +165,7 @@ REFUSALS = [
     (401, "", "", "wrong_url"),
     (403, "unauthorized", "", "token"),
     (403, "", "cannot read for Events in demo", "acl"),
-    (403, "api.error.item.unauthorized", "", "acl"),
+    (403, "api.error.item.unauthorized", "may not run it", "acl"),
     (403, "api.error.other", "", "acl"),
     (404, "api.error.project.disabled", "", "disabled"),
     (404, "api.error.invalid.request", "", "wrong_url"),
@@ -190,6 +194,7 @@ def test_each_refusal_has_its_own_row(
         ask(monkeypatch, Wire((status, JSON, {"error": True, "errorCode": error_code, "message": message and f"{message}\x1b"})))
     assert (denied.value.code, denied.value.status) == (code, status)
     quoted = error_code.endswith(("item.unauthorized", "options-invalid")) or (code, error_code[-6:]) == ("refused", "failed")
+    assert (denied.value.remedy == answers.EVENT_RIGHT) is ("Events" in message)
     assert (f"{message}\\x1b" in str(denied.value.detail)) is (quoted and bool(message))
 
 
@@ -276,6 +281,7 @@ def read(**row: Any) -> Execution:
         ({"user": None}, {}),
         ({"job": {"options": {"unstick_incident": "t" * 100}}}, {"tag": "t" * 100}),
         ({"job": {"options": {"unstick_incident": "t" * 101}}}, {"tag": "t" * 100 + "..."}),
+        ({"job": {"options": {"unstick_not_after": "180"}}}, {"runner_not_after": 180.0}),
         ({"job": {"options": {"unstick_not_after": "180000000000"}}}, {"runner_not_after": 180_000_000_000.0}),
         ({"job": {"options": {"unstick_not_after": "1800000000000"}}}, {}),
         ({"job": {"options": {"unstick_not_after": "²"}}}, {}),

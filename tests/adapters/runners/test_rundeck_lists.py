@@ -18,7 +18,7 @@ from functions.runtime.secrets import SecretRef
 from tests.support.patience import PATIENCE_S
 
 NOW = 1_800_000_000.0
-SINCE_S = 600.0
+SINCE_S = 600.5
 WINDOW = NOW - SINCE_S - 3600.0
 """What ended before needs no further page."""
 SETTINGS = Settings("http://rundeck", SecretRef("env://NONE"))
@@ -106,6 +106,7 @@ TWICE = ["0", "running0", "running0", "scheduled0"]
         pytest.param([row(1)] * 101, [*TWICE, "0", "100"], id="a page and one more"),
         pytest.param([row(1)] * 200, [*TWICE, "0", "100"], id="two pages"),
         pytest.param([row(1, ended=WINDOW - 0.001)] * 250, [*TWICE, "0"], id="before the window"),
+        pytest.param([row(1, ended=WINDOW + 0.25)] * 150, [*TWICE, "0", "100"], id="a moment inside"),
         pytest.param([row(1, ended=WINDOW)] * 250, [*TWICE, "0", "100", "200"], id="at its beginning"),
         pytest.param([row(1)] * 100 + [row(2, ended=1.0)] * 150, [*TWICE, "0", "100"], id="the second page is before it"),
         pytest.param([row(1, ended=1.0)] * 99 + [row(2)] + [row(3)] * 50, [*TWICE, "0", "100"], id="one is inside"),
@@ -168,6 +169,13 @@ def test_what_is_no_list_is_unknown(lists: Lists, body: Any) -> None:
     lists.said["status=running"] = body
     with pytest.raises(Unavailable, match="sent something other than"):
         look()
+
+
+def test_more_rows_than_the_list_says_are_no_hidden_ones(lists: Lists) -> None:
+    """One began while it was counted."""
+    lists.said["executions?max"] = {"paging": {"total": 1}, "executions": [row(1), row(2)]}
+    assert [one.id for one in look().executions] == ["2", "1"]
+    assert len(lists.asked) == 3
 
 
 def test_a_clear_no_is_told_before_a_missing_answer(lists: Lists) -> None:
@@ -277,7 +285,7 @@ def test_a_retry_without_a_number_is_none(lists: Lists, again: Any) -> None:
     assert followed.id == "1"
 
 
-@pytest.mark.parametrize(("code", "kept"), [("job", True), ("acl", False)])
+@pytest.mark.parametrize(("code", "kept"), [("job", True), ("acl", False), ("token", False)])
 def test_an_execution_that_is_gone_is_none(lists: Lists, code: str, kept: bool) -> None:
     """Every other no is one of the whole look."""
     lists.said["execution/1"] = Denied("Rundeck", "no", code=code)
@@ -315,6 +323,7 @@ def test_the_log_takes_half_of_the_time_at_most(lists: Lists) -> None:
     (path,) = [path for path in lists.asked if "output" in path]
     assert path == "execution/1/output?lastlines=60"
     assert PATIENCE_S / 3 < lists.times[path] <= PATIENCE_S / 2
+    assert not lists.times[path].is_integer()
 
 
 # --- starting and stopping ------------------------------------------------------------------------------------------------

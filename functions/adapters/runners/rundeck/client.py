@@ -120,8 +120,9 @@ def _list(to: answers.Connection, job: str, status: str, *, since_s: float = 0.0
         page, total = _read_page(answer.json(), offset)
         now = answers.runner_now(answer)
         rows += page
-        if offset + len(page) >= total or pages == 1:
-            return _Listed(tuple(rows), now, answer.at, at_once=number == 0 and offset + len(page) >= total)
+        whole = offset + len(page) >= total
+        if whole or pages == 1:
+            return _Listed(tuple(rows), now, answer.at, at_once=whole and number == 0)
         if not status and all(_is_ended_before(row, now - since_s - LONG_RUN_S) for row in page):
             return _Listed(tuple(rows), now, answer.at, at_once=False)
     raise Unavailable(

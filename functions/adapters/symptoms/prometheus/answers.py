@@ -184,8 +184,8 @@ def rises(counter: Points) -> Points:
 def _begun(counter: Points, depths: Points, for_s: float) -> Unknown | None:
     """Whether the counter began within `for_s`, or began anew: then its program has not stood still for that long."""
     fell = [when for (_, before), (when, after) in pairwise(counter) if after < before]
-    first = [counter[0][0]] if counter and depths and counter[0][0] - depths[0][0] > STEP_S else []
-    ago_s = depths[-1][0] - max([*first, *fell], default=-math.inf) if depths else math.inf
+    first = [counter[0][0]] if counter and counter[0][0] - depths[0][0] > STEP_S else []
+    ago_s = depths[-1][0] - max([*first, *fell], default=-math.inf)
     if ago_s >= for_s:
         return None
     return Unknown(Text("`done` began to count {seconds} s ago only: its program was restarted", seconds=round(ago_s)), late=True)
@@ -197,7 +197,7 @@ def falls(depths: Points) -> Points:
     for (_, before), (when, after) in pairwise(depths):
         total += max(before - after, 0.0)
         fallen.append((when, total))
-    return ((depths[0][0], 0.0), *fallen) if depths else ()
+    return ((depths[0][0], 0.0), *fallen)
 
 
 def _spread(work: Points, depths: Points) -> tuple[tuple[float, int], ...]:
@@ -213,11 +213,10 @@ def _holes(depths: Points, for_s: float) -> Unknown | None:
     """Why the samples do not show all of the last `for_s`; that passes by itself."""
     if len(depths) < MIN_SAMPLES:
         return Unknown(Text("there are only {count} samples of the depth yet", count=len(depths)), late=True)
-    distances = [later - earlier for (earlier, _), (later, _) in pairwise(depths)]
-    newest, usual_s = depths[-1][0], median(distances)
-    inside = [distance for distance, (when, _) in zip(distances, depths[1:], strict=True) if newest - when < for_s]
-    if max(inside, default=0.0) > GAP * usual_s + 1.0:
-        return Unknown(Text("the samples have a gap of {seconds} s", seconds=round(max(inside))), late=True)
+    newest, usual_s = depths[-1][0], median(later - earlier for (earlier, _), (later, _) in pairwise(depths))
+    widest = max(later - earlier for (earlier, _), (later, _) in pairwise(depths) if newest - later < for_s)
+    if widest > GAP * usual_s + 1.0:
+        return Unknown(Text("the samples have a gap of {seconds} s", seconds=round(widest)), late=True)
     if newest - depths[0][0] < for_s - usual_s:
         return Unknown(Text("the samples begin {seconds} s ago only", seconds=round(newest - depths[0][0])), late=True)
     return None
