@@ -71,7 +71,7 @@ def look_all(
     totals = {queue.key: answer for listed, answer in zip(lists.values(), answers, strict=False) for queue in listed}
     pages = {queue.key: answer for (queue, _), answer in zip(asked, answers[len(lists) :], strict=True)}
     snapshots = [_snapshot(queue, totals.get(queue.key), pages.get(queue.key)) for queue, _ in queues]
-    ends = min(ends, time.monotonic() + min(WITHIN_S, (ends - time.monotonic()) / 2))
+    ends = time.monotonic() + min(WITHIN_S, (ends - time.monotonic()) / 2)
     return _with_holders(settings, snapshots, [pages.get(queue.key) for queue, _ in queues], ends, may_ask=sees_all(whoami))
 
 

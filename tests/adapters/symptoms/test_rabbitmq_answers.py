@@ -1,0 +1,543 @@
+"""What RabbitMQ's answers come to: each field and status, what is asked for, and each line of `check`."""
+
+from __future__ import annotations
+
+import json
+from email.utils import formatdate
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import pytest
+
+from functions.adapters.symptoms import rabbitmq
+from functions.adapters.symptoms.rabbitmq import checks, client, name_queue, past_queries, to_queue
+from functions.adapters.symptoms.rabbitmq.answers import good, json_or_none, live, login_failed, sighting, tags_of
+from functions.adapters.symptoms.rabbitmq.holders import sees_all
+from functions.application.ports import Finding
+from functions.domain.decisions.matching import NotRendered
+from functions.domain.model.alerts import QueueRef
+from functions.domain.model.observations import QueueSnapshot
+from functions.domain.model.runbooks import Symptom
+from functions.runtime.errors import Denied, Unavailable
+from functions.runtime.http_client import Answer
+from tests.adapters.symptoms.test_rabbitmq import Password
+from tests.support.patience import PATIENCE_S
+
+AT = 1_800_000_000.0
+MAIL = to_queue("/", "mail")
+LATE = Unavailable("rabbitmq", "no answer in the time given")
+
+
+def answered(body: Any, status: int = 200, date: float | None = AT) -> Answer:
+    headers = {} if date is None else {"date": formatdate(date, usegmt=True)}
+    return Answer("rabbitmq", status, headers, body if isinstance(body, bytes) else json.dumps(body).encode(), AT)
+
+
+def total(**more: Any) -> dict[str, Any]:
+    item = {"name": "mail", "messages": 5, "messages_ready": 4, "messages_unacknowledged": 1} | more
+    return {"items": [{"name": "Mail", "messages": 9}, item]}
+
+
+def seen(page: Any = None, **more: Any) -> QueueSnapshot:
+    return sighting(MAIL, total(**more), page, at=7.0)
+
+
+# --- a queue --------------------------------------------------------------------------------------------------------------
+
+
+def test_depth_without_a_page() -> None:
+    """All else is unknown."""
+    assert seen() == seen({"name": "mail"}) == seen({"consumer_details": 5}) == QueueSnapshot(7.0, 5, 4, 1)
+
+
+@pytest.mark.parametrize("lacking", ["messages", "messages_ready", "messages_unacknowledged"])
+@pytest.mark.parametrize(("state", "said"), [("down", "down"), ("", "unknown")])
+def test_totals_that_are_not_complete_are_unknown(lacking: str, state: str, said: str) -> None:
+    """A queue whose node is away has none."""
+    with pytest.raises(Unavailable, match=rf"no current totals of 'mail' in vhost '/' \(state: {said}\)"):
+        seen(**{lacking: None, "state": state})
+
+
+def test_totals_of_nothing_are_complete() -> None:
+    """0 is a figure."""
+    assert seen(messages=0, messages_ready=0, messages_unacknowledged=0) == QueueSnapshot(7.0, 0, 0, 0)
+
+
+def consumer(tag: str, **more: Any) -> dict[str, Any]:
+    return {"consumer_tag": tag, "channel_details": {"connection_name": "c", "name": "n"}} | more
+
+
+@pytest.mark.parametrize(
+    ("details", "count", "consumers", "ids"),
+    [
+        ([], None, 0, ()),
+        ([], 3, 3, ()),
+        ([consumer("b"), consumer("a")], None, 2, ("c / n / a", "c / n / b")),
+        ([consumer("b"), consumer("a")], 0, 0, ("c / n / a", "c / n / b")),
+        ([consumer("a", activity_status="cancelled"), consumer("b", activity_status="single_active")], None, 1, ("c / n / b",)),
+        ([consumer("a", activity_status="suspected_down")], 1, 1, ()),
+    ],
+)
+def test_consumers_are_counted_by_the_broker(details: Any, count: Any, consumers: int, ids: tuple[str, ...]) -> None:
+    """Where it does not say how many there are, those that can take a message are counted."""
+    found = seen({"consumers": count, "consumer_details": details})
+    assert (found.consumers, found.consumer_ids) == (consumers, ids)
+
+
+def test_samples_of_both_kinds_of_acknowledgement_are_one() -> None:
+    """Added up where they are of the same time, oldest first, in seconds."""
+
+    def samples(*pairs: tuple[int, int]) -> dict[str, Any]:
+        return {"samples": [{"sample": value, "timestamp": at} for at, value in pairs]}
+
+    traffic = {
+        "ack": 7,
+        "deliver_no_ack": 30,
+        "ack_details": samples((3500, 7), (1000, 2)),
+        "deliver_no_ack_details": samples((3500, 30), (2000, 10), (500, 1)),
+    }
+    found = seen({"consumer_details": [], "message_stats": traffic, "messages_details": samples((3000, 5), (1000, 4))})
+    assert (found.acks, found.ack_samples) == (37, ((0.5, 1), (1.0, 2), (2.0, 10), (3.5, 37)))
+    assert found.depth_samples == ((1.0, 4), (3.0, 5))
+    quiet = seen({"consumer_details": []})
+    assert (quiet.acks, quiet.ack_samples, quiet.depth_samples) == (0, (), ())
+
+
+@pytest.mark.parametrize(("head", "head_at"), [(1700, 1700.0), (1700.5, 1700.5), ("", None), ("1700", None), (None, None)])
+def test_when_the_oldest_was_published(head: Any, head_at: float | None) -> None:
+    """Where publishers say so."""
+    assert seen({"consumer_details": [], "head_message_timestamp": head}).head_at == head_at
+
+
+@pytest.mark.parametrize(
+    ("totals", "page", "head", "held"),
+    [
+        ({"messages_ready": 1, "messages_unacknowledged": 2}, (1, 2), 100, 300),
+        ({"messages_ready": 2, "messages_unacknowledged": 2}, (2, 2), None, 300),
+        ({"messages_ready": 1, "messages_unacknowledged": 2}, (2, 3), None, None),
+        ({"messages_ready": 2, "messages_unacknowledged": 0}, (1, 0), None, None),
+        ({"messages_ready": 0, "messages_unacknowledged": 1}, (0, 2), None, None),
+        ({"messages_ready": 1, "messages_unacknowledged": 1}, (None, None), None, None),
+    ],
+)
+def test_sizes_are_those_of_the_same_moment(totals: dict[str, int], page: tuple[Any, Any], head: Any, held: Any) -> None:
+    """The page may be seconds older than the totals: where they differ, the sizes are of other messages."""
+    sizes = {"messages_ready": page[0], "message_bytes_ready": 100}
+    sizes |= {"messages_unacknowledged": page[1], "message_bytes_unacknowledged": 300}
+    found = seen({"consumer_details": []} | sizes, **totals)
+    assert (found.head_bytes, found.held_bytes) == (head, held)
+
+
+# --- statuses -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "code", "detail"),
+    [
+        (201, Denied, "url", "answered 201"),
+        (299, Denied, "url", "answered 299"),
+        (300, Denied, "url", "answered 300, a redirect"),
+        (399, Denied, "url", "answered 399, a redirect"),
+        (400, Denied, "url", "answered 400"),
+        (401, Denied, "login", "the login failed"),
+        (402, Denied, "url", "answered 402"),
+        (403, Denied, "login", "the login failed"),
+        (404, Denied, "url", "answered 404"),
+        (408, Unavailable, "", "answered 408"),
+        (409, Denied, "url", "answered 409"),
+        (429, Unavailable, "", "answered 429"),
+        (430, Denied, "url", "answered 430"),
+        (499, Denied, "url", "answered 499"),
+        (500, Unavailable, "", "answered 500"),
+        (599, Unavailable, "", "answered 599"),
+    ],
+)
+def test_what_a_status_means(status: int, error: type[Exception], code: str, detail: str) -> None:
+    """A clear no comes with a remedy; the rest passes."""
+    with pytest.raises(error) as raised:
+        good(answered({}, status))
+    said: Any = raised.value
+    assert str(said.detail) == detail
+    assert error is Unavailable or (said.code, said.status, bool(said.remedy)) == (code, status, True)
+    assert json_or_none(answered({}, status)) is None
+    assert login_failed(answered({}, status)) is (code == "login")
+
+
+def test_what_is_no_answer() -> None:
+    """An error in its place is raised; the list alone tells of a vhost that is not there."""
+    with pytest.raises(Unavailable):
+        good(LATE)
+    assert json_or_none(LATE) is None
+    assert json_or_none(answered(b"<html>")) is None
+    assert json_or_none(answered({"a": 1})) == {"a": 1}
+    assert not login_failed(LATE)
+    with pytest.raises(Denied, match="there is no vhost '/'") as denied:
+        live(answered({}, 404), MAIL)
+    assert (denied.value.code, denied.value.status, "%2F" in str(denied.value.remedy)) == ("no_vhost", 404, True)
+    with pytest.raises(Denied, match="answered 400"):
+        live(answered({}, 400), MAIL)
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        (b'{"reason": "Not Management user"}', "not_management"),
+        (b"x" * 981 + b"not management user", "not_management"),
+        (b"x" * 982 + b"not management user", "login"),
+        (b"User not authorised to access virtual host\xff", "vhost_permission"),
+        (b"", "login"),
+    ],
+)
+def test_why_a_login_was_refused(body: bytes, code: str) -> None:
+    """By the broker's own words, which stand at the beginning. Only for a login another password could help."""
+    with pytest.raises(Denied) as denied:
+        good(answered(body, 401))
+    assert (denied.value.code, denied.value.status, bool(denied.value.remedy)) == (code, 401, True)
+    assert login_failed(answered(body, 401)) is (code == "login")
+
+
+@pytest.mark.parametrize(
+    ("whoami", "tags", "all_seen"),
+    [
+        (answered({"tags": ["management", "monitoring"]}), {"management", "monitoring"}, True),
+        (answered({"tags": "management,administrator"}), {"management", "administrator"}, True),
+        (answered({"tags": ["management"]}), {"management"}, False),
+        (answered({}), {""}, False),
+        (answered([]), None, False),
+        (answered({}, 401), None, False),
+        (LATE, None, False),
+    ],
+)
+def test_the_tags_of_the_user(whoami: Any, tags: set[str] | None, all_seen: bool) -> None:
+    """A list, or a text before 3.9. Two of them show everybody's channels."""
+    assert sees_all(whoami) is all_seen
+    if tags is None:
+        with pytest.raises((Denied, Unavailable)):
+            tags_of(whoami)
+    else:
+        assert tags_of(whoami) == tags
+
+
+# --- what is asked for ----------------------------------------------------------------------------------------------------
+
+
+def names_in(path: str) -> tuple[str, str]:
+    """The vhost of a list request, and its pattern."""
+    parts = urlsplit(path)
+    query = parse_qs(parts.query)
+    assert {name: values[0] for name, values in query.items() if name != "name"} == {
+        "disable_stats": "true",
+        "enable_queue_totals": "true",
+        "page": "1",
+        "page_size": "100",
+        "use_regex": "true",
+    }
+    return unquote(parts.path.rpartition("/")[2]), query["name"][0]
+
+
+def test_queues_of_a_vhost_are_asked_for_together() -> None:
+    """Each once, by a pattern that matches their names alone."""
+    queues = [to_queue("/", "b"), to_queue("v", "c.d"), to_queue("/", "a|x"), to_queue("/", "b")]
+    asked = client.list_queues(queues)
+    assert [names_in(path) for path in asked] == [("/", r"^(?:b|a\|x)$"), ("v", r"^c\.d$")]
+    assert list(asked.values()) == [[queues[0], queues[2]], [queues[1]]]
+    assert client.list_queues([]) == {}
+
+
+@pytest.mark.parametrize(
+    ("sizes", "parts"),
+    [
+        ([1250, 1250], [2]),
+        ([1250, 1251], [1, 1]),
+        ([2499, 1], [2]),
+        ([2499, 2], [1, 1]),
+        ([2500, 1, 2499, 1], [1, 2, 1]),
+        ([2600, 10], [1, 1]),
+        ([100] * 26, [25, 1]),
+    ],
+)
+def test_a_request_has_so_many_bytes_of_names(sizes: list[int], parts: list[int]) -> None:
+    """2,500, as they are encoded; a name that alone has more is asked for alone."""
+    queues = [to_queue("/", f"{chr(97 + number)}{'x' * (size - 1)}") for number, size in enumerate(sizes)]
+    assert [len(part) for part in client.list_queues(queues).values()] == parts
+
+
+def test_signs_count_as_they_are_encoded() -> None:
+    """Three bytes of UTF-8 are nine in a request line, and a sign of a pattern has a backslash before it."""
+    for name, fit in (("キ" * 139, True), ("キ" * 140, False), ("." * 312, True), ("." * 313, False)):
+        assert len(client.list_queues([to_queue("/", name), to_queue("/", f"{name[:-1]}z")])) == (1 if fit else 2), name
+
+
+@pytest.mark.parametrize(
+    ("for_s", "step_s", "age_s"),
+    [
+        (0.0, 5, 120), (105.0, 5, 120), (105.1, 5, 125), (110.0, 5, 125), (584.9, 5, 600), (585.0, 5, 600), (585.1, 60, 660),
+        (645.0, 60, 660), (645.1, 60, 720), (3585.0, 60, 3600), (3600.0, 60, 3600),
+    ],
+)  # fmt: skip
+def test_how_far_back_samples_are_asked_for(for_s: float, step_s: int, age_s: int) -> None:
+    """What is judged and 15 s more, rounded up to a step, two minutes at least and an hour at most."""
+    path, _, query = client.page_path(to_queue("a/b", "c d"), for_s).partition("?")
+    assert path == "/api/queues/a%2Fb/c%20d"
+    wanted = {"lengths_age": age_s, "lengths_incr": step_s, "msg_rates_age": age_s, "msg_rates_incr": step_s}
+    assert parse_qs(query) == {name: [f"{value}"] for name, value in wanted.items()}
+
+
+def test_the_queries_of_its_past() -> None:
+    """Each window is ten seconds longer than a step, so that nothing falls between two."""
+    depth, work = past_queries(to_queue("v", "q"), 20.5)
+    assert depth == 'max(rabbitmq_detailed_queue_messages{vhost="v",queue="q"})'
+    assert work == " + ".join(
+        f'({what}{{vhost="v",queue="q"}}[30.5s])) or vector(0))'
+        for what in (
+            "sum(increase(rabbitmq_detailed_channel_messages_acked_total",
+            "sum(increase(rabbitmq_detailed_channel_messages_delivered_total",
+            "max(resets(rabbitmq_detailed_queue_messages",
+        )
+    )
+
+
+class Wire:
+    """A broker behind `request`: what it says by a part of the path, and how long each question may take."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, **said: Any) -> None:
+        self.said = said
+        self.times: dict[str, float] = {}
+        self.asked: list[dict[str, Any]] = []
+        monkeypatch.setattr(client, "request", self.request)
+
+    def request(self, system: str, method: str, url: str, *, timeout_s: float, **more: Any) -> Answer:
+        path = url.removeprefix("http://rabbit/x")
+        kind = next(part for part in ("whoami", "overview", "alarms", "totals", "channels", "connections", "") if part in path)
+        self.times[kind or "page"] = timeout_s
+        self.asked.append({"system": system, "method": method} | more)
+        body = self.said.get(kind or "page", LATE)
+        if isinstance(body, Exception):
+            raise body
+        return body if isinstance(body, Answer) else answered(body)
+
+
+SETTINGS = client.Settings("http://rabbit/x/", "unstick", Password(), ca="/ca.pem")  # type: ignore[arg-type]
+HELD = {
+    "consumers": 1,
+    "consumer_details": [{"consumer_tag": "t", "channel_details": {"name": "n", "connection_name": "c", "peer_host": "h"}}],
+}
+
+
+def test_what_goes_over_the_wire(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The user's name and password, and the certificates to trust; whose login it is may take a second, the rest all there is."""
+    wire = Wire(monkeypatch, totals=total(), page=HELD, whoami={"tags": []})
+    assert client.look(SETTINGS, MAIL, for_s=60.0, timeout_s=PATIENCE_S).depth == 5
+    assert wire.asked == [{"system": "rabbitmq", "method": "GET", "auth": (b"unstick", b"secret"), "ca": "/ca.pem"}] * 3
+    assert wire.times["whoami"] == 1.0
+    assert all(PATIENCE_S - 20 < wire.times[kind] <= PATIENCE_S for kind in ("totals", "page"))
+
+
+@pytest.mark.parametrize(("tags", "unacked", "holders"), [("monitoring", 1, "w"), ("management", 1, ""), ("monitoring", 0, None)])
+def test_who_holds_messages_is_asked_with_the_tag_alone(
+    monkeypatch: pytest.MonkeyPatch, tags: str, unacked: int, holders: str | None
+) -> None:
+    """And only of a queue whose messages are held."""
+    monkeypatch.setattr(client, "WITHIN_S", PATIENCE_S)
+    wire = Wire(
+        monkeypatch,
+        totals=total(messages=4 + unacked, messages_unacknowledged=unacked),
+        page=HELD,
+        whoami={"tags": tags},
+        channels={"messages_unacknowledged": unacked},
+        connections={"client_properties": {"connection_name": "w"}},
+    )
+    found = client.look(SETTINGS, MAIL, for_s=60.0, timeout_s=PATIENCE_S)
+    assert [one.name for one in found.holders] == ([] if holders is None else [holders])
+    assert ("channels" in wire.times) is (holders == "w")
+    assert wire.times.get("channels", 0.0) <= PATIENCE_S / 2
+
+
+def test_names_that_no_url_can_carry_are_told_and_the_others_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each has its own place."""
+    Wire(monkeypatch, totals=total(), page=LATE, whoami=LATE)
+    queues = [(to_queue("/", ".."), 60.0), (MAIL, 60.0), (to_queue("", "mail"), 60.0), (to_queue("/", "gone"), 60.0)]
+    first, mail, third, gone = client.look_all(SETTINGS, queues, timeout_s=PATIENCE_S)
+    assert mail == QueueSnapshot(AT, 5, 4, 1)
+    assert [getattr(one, "code", "") for one in (first, third, gone)] == ["name", "name", "no_queue"]
+
+
+# --- the queue's name -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("value", "fits"), [("x" * 255, True), ("x" * 256, False), ("キ" * 85, True), ("キ" * 86, False)])
+@pytest.mark.parametrize("key", ["vhost", "queue"])
+def test_a_name_has_255_bytes_at_most(key: str, value: str, fits: bool) -> None:
+    """As AMQP has it; a longer one is a mistake of the alert."""
+    symptom = rabbitmq.to_symptom(rabbitmq.Symptom(vhost="${labels.vhost}", queue="${labels.queue}"))
+    labels = {"vhost": "v", "queue": "q"} | {key: value}
+    if fits:
+        assert name_queue(symptom, labels).keys == labels
+    else:
+        with pytest.raises(NotRendered, match="the limit is 255"):
+            name_queue(symptom, labels)
+
+
+def test_the_keys_of_a_runbook() -> None:
+    """A minute without work, and any message at all; what people read has the vhost unless it is the default one."""
+    assert rabbitmq.to_symptom(rabbitmq.Symptom()) == Symptom(
+        "rabbitmq", {"vhost": "${labels.vhost}", "queue": "${labels.queue}"}, 0, 60.0
+    )
+    assert (to_queue("/", "q").name, to_queue("v", "q").name, to_queue("v", "q").key) == ("q", "q (vhost v)", "rabbitmq:v:q")
+
+
+# --- check ----------------------------------------------------------------------------------------------------------------
+
+
+def lines(queue: QueueRef = MAIL, url: str = "https://rabbit", **changes: Any) -> dict[str, Finding]:
+    said = {
+        "overview": answered({"rabbitmq_version": "3.13"}),
+        "whoami": answered({"tags": ["management"]}),
+        "alarms": answered({}),
+        "totals": answered(total()),
+        "page": answered(HELD),
+    }
+    found = checks.findings(url, "unstick", queue, checks.Asked(**(said | changes)))
+    assert len({one.what for one in found}) == len(found) or "whoami" in changes
+    return {str(one.what) if one.what != "RabbitMQ rights" else str(one.detail): one for one in found}
+
+
+READABLE = "RabbitMQ queue 'mail' in vhost '/'"
+
+
+def test_a_broker_as_it_should_be() -> None:
+    """Each line says what was found, and has no remedy."""
+    assert {(what, one.ok, str(one.detail), str(one.remedy)) for what, one in lines().items()} == {
+        ("RabbitMQ answers and knows unstick", True, "version 3.13", ""),
+        (
+            "RabbitMQ holders", True,
+            "only the host of a queue's only consumer is known; the optional tag `monitoring` adds who holds a message, and how long",
+            "",
+        ),
+        ("RabbitMQ clock", True, "+0 s against ours", ""),
+        (READABLE, True, "4 ready, 1 unacknowledged, consumers: 1", ""),
+        ("RabbitMQ statistics", True, "on", ""),
+        ("RabbitMQ alarms", True, "none", ""),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changes", "what", "ok", "detail"),
+    [
+        ({"overview": answered({})}, "RabbitMQ answers and knows unstick", True, "version not told"),
+        ({"overview": answered([])}, "RabbitMQ answers and knows unstick", False, "sent an unknown form of answer"),
+        ({"overview": LATE}, "RabbitMQ answers and knows unstick", False, "no answer in the time given"),
+        ({"overview": answered({}, date=AT + 30)}, "RabbitMQ clock", True, "+30 s against ours"),
+        ({"overview": answered({}, date=AT + 31)}, "RabbitMQ clock", False, "+31 s against ours"),
+        ({"overview": answered({}, date=AT - 30)}, "RabbitMQ clock", True, "-30 s against ours"),
+        ({"overview": answered({}, date=AT - 31)}, "RabbitMQ clock", False, "-31 s against ours"),
+        ({"totals": answered({"items": []})}, READABLE, False, "there is no queue 'mail' in vhost '/'"),
+        ({"totals": LATE}, READABLE, False, "no answer in the time given"),
+        ({"page": LATE}, READABLE, True, "4 ready, 1 unacknowledged, consumers: not known"),
+        ({"page": LATE}, "RabbitMQ statistics", None, "the page of 'mail' in vhost '/' can't be read: no answer in the time"),
+        ({"page": answered({})}, "RabbitMQ statistics", False, "off"),
+        ({"page": answered({"consumer_details": []})}, "RabbitMQ statistics", True, "on"),
+        ({"alarms": answered({}, 503)}, "RabbitMQ alarms", False, "in force"),
+        ({"alarms": answered({}, 504)}, "RabbitMQ alarms", None, "not readable with these rights, which does no harm"),
+        ({"alarms": answered({}, 201)}, "RabbitMQ alarms", None, "not readable with these rights, which does no harm"),
+        ({"alarms": LATE}, "RabbitMQ alarms", None, "not readable with these rights, which does no harm"),
+        ({"whoami": answered({"tags": ["monitoring"]})}, "RabbitMQ holders", True, "cards say who holds messages, how many and"),
+        ({"url": "http://rabbit"}, "RabbitMQ transport", None, "the password goes over http in the clear"),
+    ],
+)  # fmt: skip
+def test_what_check_says_of_an_answer(changes: dict[str, Any], what: str, ok: bool | None, detail: str) -> None:
+    """To the second; what is wrong comes with a remedy, and what is right has none."""
+    line = lines(**changes)[what]
+    assert line.ok is ok
+    assert str(line.detail).startswith(detail)
+    assert bool(line.remedy) is (ok is False or what == "RabbitMQ transport")
+
+
+@pytest.mark.parametrize(
+    "changes", [{"overview": answered({}, date=None)}, {"overview": Answer("r", 200, {"date": "x"}, b"{}", AT)}]
+)
+def test_a_clock_that_can_not_be_seen_has_no_line(changes: dict[str, Any]) -> None:
+    """Nothing depends on it."""
+    assert "RabbitMQ clock" not in lines(**changes)
+
+
+def test_a_login_that_fails_is_all_that_is_told() -> None:
+    """The rest would fail with it."""
+    assert list(lines(overview=answered({}, 401), url="http://rabbit")) == [
+        "RabbitMQ transport",
+        "RabbitMQ answers and knows unstick",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("whoami", "tags"),
+    [
+        (answered({"tags": "policymaker,administrator,management"}), ["administrator", "policymaker"]),
+        (answered({"tags": ["administrator"]}), ["administrator"]),
+        (answered({"tags": ["management", "monitoring"]}), []),
+        (answered({}, 401), []),
+        (LATE, []),
+    ],
+)
+def test_rights_that_nobody_needs_are_pointed_out(whoami: Any, tags: list[str]) -> None:
+    """One line for each."""
+    more = [line for what, line in lines(whoami=whoami).items() if what.startswith("the user is ")]
+    assert [str(line.detail) for line in more] == [f"the user is {tag}: more than it needs" for tag in tags]
+    assert all(line.ok is None and "management" in str(line.remedy) for line in more)
+
+
+@pytest.mark.parametrize(
+    ("keys", "labels", "read", "what", "ok", "detail"),
+    [
+        (
+            {"vhost": "v", "queue": "${labels.q}"},
+            {},
+            Denied("r", "no", code="no_queue"),
+            "queues in vhost v",
+            True,
+            "can be seen",
+        ),
+        ({"vhost": "v", "queue": "${labels.q}"}, {}, None, "queues in vhost v", True, "can be seen"),
+        ({"vhost": "v", "queue": "${labels.q}"}, {}, Denied("r", "may not", code="acl"), "queues in vhost v", False, "may not"),
+        ({"vhost": "v", "queue": "${labels.q}"}, {}, LATE, "queues in vhost v", False, "no answer"),
+        ({"vhost": "${labels.v}", "queue": "${labels.q}"}, {"v": "w"}, None, "queues in vhost w", True, "can be seen"),
+        ({"vhost": "${labels.v}", "queue": "a"}, {}, None, "the queue", None, "missing here: the label v"),
+        ({"vhost": "${labels.v}", "queue": "${labels.q}"}, {"q": "x"}, None, "the queue", None, "missing here: the label v"),
+        ({"vhost": "${labels.v}", "queue": "${labels.q}"}, {}, None, "the queue", None, "missing here: the labels v and q"),
+    ],
+)
+def test_a_queue_that_only_an_alert_names(
+    keys: dict[str, str], labels: dict[str, str], read: Exception | None, what: str, ok: bool | None, detail: str
+) -> None:
+    """Where its vhost is known, whether its queues can be seen; else which labels are missing."""
+    asked: list[QueueRef] = []
+
+    def look(queue: QueueRef) -> None:
+        asked.append(queue)
+        if read:
+            raise read
+
+    def ask(queue: QueueRef) -> list[Finding]:
+        asked.append(queue)
+        return [Finding("all", ok=True), Finding(f"queue {checks.PROBE}", ok=False), Finding("page", None, f"of {checks.PROBE}")]
+
+    *before, line = checks.findings_without_name(Symptom("rabbitmq", keys), labels, ask, look)
+    assert [one.what for one in before] == ["all"]
+    assert (line.what, line.ok) == (what, ok)
+    assert detail in str(line.detail)
+    assert {queue.keys["queue"] for queue in asked} == {checks.PROBE}
+    assert asked[0].keys["vhost"] == (what.rpartition(" ")[2] if what != "the queue" else "/")
+    if what == "the queue":
+        missing = detail.removeprefix("missing here: the label").removeprefix("s").strip().split(" and ")
+        assert line.remedy == "To check one, add: " + " ".join(f"--label {name}=..." for name in missing)
+    else:
+        assert bool(line.remedy) is (ok is False and isinstance(read, Unavailable))
+
+
+@pytest.mark.parametrize(("right", "more"), [(True, 1), (None, 1), (False, 0)])
+def test_where_something_is_wrong_the_queue_is_not_asked_for(right: bool | None, more: int) -> None:
+    """Its line would say the same again."""
+    found = checks.findings_without_name(
+        Symptom("rabbitmq", {"vhost": "/", "queue": "${labels.q}"}), {}, lambda _: [Finding("login", right)], lambda _: None
+    )
+    assert len(found) == 1 + more
