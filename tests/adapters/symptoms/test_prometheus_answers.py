@@ -14,9 +14,9 @@ from functions.domain.model.observations import QueueSnapshot
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.http_client import Answer
 
-NOW = 10_000.0
+NOW = 125.0
 """Prometheus' clock, at which everything is asked."""
-AT = 50_000.0
+AT = 1.0
 """Ours."""
 
 Values = Mapping[float, float]
@@ -220,6 +220,7 @@ def fell(ago_s: float) -> dict[float, float]:
     [
         pytest.param(ago([0, 60]), 100.0, None, id="as far behind the depth as one step"),
         pytest.param(ago([0, 59]), 100.0, 59, id="further behind it"),
+        pytest.param(ago([0, 110]), 130.0, None, id="a little behind it"),
         pytest.param(ago([0, 50]), 50.0, None, id="as long as for"),
         pytest.param(ago([0, 49]), 50.0, 49, id="not as long"),
         pytest.param(fell(60), 60.0, None, id="anew before"),
@@ -236,6 +237,11 @@ def test_a_counter_that_began_lately_tells_nothing_yet(done: Values, for_s: floa
     else:
         assert blind is not None
         assert (str(blind.why), blind.late) == (f"`done` began to count {ago_s} s ago only: its program was restarted", True)
+
+
+def test_a_counter_that_began_before_the_depth_is_none_that_began_lately() -> None:
+    """The first sample of the range is all that it shows of it."""
+    assert seen(ago([0, 30, 60]), ago([0, 70]), for_s=90.0).blind is None
 
 
 def test_a_counter_without_series_is_told_before_all_else() -> None:
@@ -256,6 +262,7 @@ def test_a_counter_without_series_is_told_before_all_else() -> None:
         pytest.param([0, 10, 20, 46, 56, 66, 76], 60.0, "", id="one is missing"),
         pytest.param([0, 10, 20, 47, 57, 67, 77], 60.0, "the samples have a gap of 27 s", id="two are missing"),
         pytest.param([0, 10, 20, 30, 40, 50, 60, 87], 60.0, "", id="before for"),
+        pytest.param([0, 10, 20, 30, 40, 50, 60, 70, 97], 60.0, "", id="long before for"),
         pytest.param([0, 10, 20, 30, 40, 50, 59, 86], 60.0, "the samples have a gap of 27 s", id="within for"),
         pytest.param([0, 27, 37, 47, 57, 67, 77], 60.0, "the samples have a gap of 27 s", id="at its end"),
         pytest.param([0, 1, 2, 3, 4, 5, 9.6], 1.0, "the samples have a gap of 5 s", id="ten seconds at least"),
@@ -277,7 +284,7 @@ def test_samples_that_do_not_show_all_of_it(ages: Sequence[float], for_s: float,
         (300, Denied, "url"), (302, Denied, "url"), (399, Denied, "url"), (400, Denied, "query"), (401, Denied, "login"),
         (402, Denied, "url"), (403, Denied, "login"), (404, Denied, "url"), (422, Denied, "query"), (423, Denied, "url"),
         (429, Unavailable, ""), (430, Denied, "url"), (499, Denied, "url"), (500, Unavailable, ""), (599, Unavailable, ""),
-        (201, Denied, "url"),
+        (201, Denied, "url"), (299, Denied, "url"),
     ],
 )  # fmt: skip
 def test_what_a_status_means(status: int, error: type[Exception], code: str) -> None:
@@ -313,7 +320,7 @@ def test_what_prometheus_says_of_a_query_is_passed_on(body: Any, said: str) -> N
     [
         ([], ""),
         (["PromQL info: metric might not be a counter"], ""),
-        (["PromQL info: x", "store is down"], "store is down"),
+        (["PromQL info: x", "store is down", "and late"], "store is down"),
         (["y" * 301], "y" * 300),
     ],
 )

@@ -403,17 +403,16 @@ def lines(queue: QueueRef = MAIL, url: str = "https://rabbit", **changes: Any) -
 
 
 READABLE = "RabbitMQ queue 'mail' in vhost '/'"
+ONLY_HOST = (
+    "only the host of a queue's only consumer is known; the optional tag `monitoring` adds who holds a message, and how long"
+)
 
 
 def test_a_broker_as_it_should_be() -> None:
     """Each line says what was found, and has no remedy."""
     assert {(what, one.ok, str(one.detail), str(one.remedy)) for what, one in lines().items()} == {
         ("RabbitMQ answers and knows unstick", True, "version 3.13", ""),
-        (
-            "RabbitMQ holders", True,
-            "only the host of a queue's only consumer is known; the optional tag `monitoring` adds who holds a message, and how long",
-            "",
-        ),
+        ("RabbitMQ holders", True, ONLY_HOST, ""),
         ("RabbitMQ clock", True, "+0 s against ours", ""),
         (READABLE, True, "4 ready, 1 unacknowledged, consumers: 1", ""),
         ("RabbitMQ statistics", True, "on", ""),

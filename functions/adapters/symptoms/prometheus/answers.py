@@ -24,7 +24,7 @@ from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.http_client import Answer
 from functions.runtime.text import Text
 
-OK, BAD, FORBIDDEN, NOT_FOUND, UNPROCESSABLE, TOO_MANY, SERVER_ERROR = 200, 400, frozenset({401, 403}), 404, 422, 429, 500
+OK, BAD, FORBIDDEN, UNPROCESSABLE, TOO_MANY, SERVER_ERROR = 200, 400, frozenset({401, 403}), 422, 429, 500
 REDIRECTS = range(300, 400)
 WHICH = "unstick"
 """The label that tells a figure from the timestamps of its samples."""
@@ -178,7 +178,7 @@ def rises(counter: Points) -> Points:
     for (_, before), (when, after) in pairwise(counter):
         total += after - before if after >= before else after
         risen.append((when, total))
-    return ((counter[0][0], 0.0), *risen) if counter else ()
+    return tuple(risen)
 
 
 def _begun(counter: Points, depths: Points, for_s: float) -> Unknown | None:
@@ -197,7 +197,7 @@ def falls(depths: Points) -> Points:
     for (_, before), (when, after) in pairwise(depths):
         total += max(before - after, 0.0)
         fallen.append((when, total))
-    return ((depths[0][0], 0.0), *fallen)
+    return tuple(fallen)
 
 
 def _spread(work: Points, depths: Points) -> tuple[tuple[float, int], ...]:
@@ -289,4 +289,4 @@ def shaped(value: Any, shape: type[T]) -> T:
     try:
         return convert(value, shape)
     except msgspec.ValidationError as error:
-        raise Unavailable(SYSTEM, Text("sent an unknown form of answer: {error}", error=str(error)[:200])) from None
+        raise Unavailable(SYSTEM, Text("sent an unknown form of answer: {error}", error=str(error))) from None

@@ -257,7 +257,7 @@ def shaped(value: Any, shape: type[T]) -> T:
     try:
         return convert(value, shape)
     except msgspec.ValidationError as error:
-        raise Unavailable(SYSTEM, Text("sent an unknown form of answer: {error}", error=str(error)[:200])) from None
+        raise Unavailable(SYSTEM, Text("sent an unknown form of answer: {error}", error=str(error))) from None
 
 
 def named(queue: QueueRef) -> Text:
