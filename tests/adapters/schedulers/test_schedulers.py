@@ -885,14 +885,14 @@ def test_a_token_that_does_not_come_is_late_in_time(monkeypatch, account):
         def refresh(request: Any) -> None:
             for _ in range(5):
                 with suppress(TransportError):
-                    request(url=f"http://127.0.0.1:{silent.getsockname()[1]}/", method="GET", timeout=10)
+                    request(url=f"http://127.0.0.1:{silent.getsockname()[1]}/", method="GET", timeout=PATIENCE_S)
 
         monkeypatch.setattr(account, "refresh", refresh)
         began = time.monotonic()
         with pytest.raises(Unavailable) as caught:
             cloud_tasks.wake(ELSEWHERE, 1.0, "a", timeout_s=0.5)
     assert caught.value.late
-    assert time.monotonic() - began < 25.0, "each of the five would wait for ten seconds"
+    assert time.monotonic() - began < PATIENCE_S, "each of the five would wait for a minute"
 
 
 def test_a_token_that_can_not_be_fetched_now_is_unavailable(monkeypatch, account):
@@ -911,7 +911,7 @@ def test_an_answer_that_never_ends_is_late_in_time(monkeypatch, httpserver):
     over = threading.Event()
 
     def drops() -> Iterator[bytes]:
-        for _ in range(500):
+        for _ in range(6000):
             if over.wait(0.1):
                 return
             yield b" "
@@ -923,7 +923,7 @@ def test_an_answer_that_never_ends_is_late_in_time(monkeypatch, httpserver):
         cloud_tasks.wake(ELSEWHERE, 1.0, "a", timeout_s=0.5)
     assert caught.value.late
     over.set()
-    assert time.monotonic() - began < 25.0, "to its end it would take 50 s"
+    assert time.monotonic() - began < PATIENCE_S, "to its end it would take ten minutes"
 
 
 @pytest.mark.parametrize(
