@@ -89,8 +89,6 @@ class SymptomAdapter(Protocol):
     def name_queue(self, symptom: Symptom, labels: Mapping[str, str]) -> QueueRef:
         """What to watch for an alert with these labels. Calls nothing. Raises NotRendered."""
 
-    def look(self, settings: Any, queue: QueueRef, *, for_s: float, timeout_s: float) -> QueueSnapshot: ...
-
     def look_all(
         self, settings: Any, queues: Sequence[tuple[QueueRef, float]], *, timeout_s: float
     ) -> list[QueueSnapshot | Unavailable | Denied]:

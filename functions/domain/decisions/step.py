@@ -498,7 +498,7 @@ def _on_bundle(document: Document, event: Bundled, context: StepContext) -> Step
 
 
 def _on_token_expiring(document: Document, context: StepContext) -> Step:
-    """Post once a week and once a day before the runner's token expires."""
+    """Post twice before the runner's token expires: a week ahead, and a day ahead."""
     expires_at = context.rules.token_expires_at
     if expires_at is None or context.at < expires_at - WEEK_S:
         return Step(document)
