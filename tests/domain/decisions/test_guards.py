@@ -20,7 +20,7 @@ from functions.domain.decisions.guards import (
     freeze_at,
 )
 from functions.domain.model.codes import Mode, Phase, Reason
-from functions.domain.model.incidents import Document, QueueState
+from functions.domain.model.incidents import Document, PastAttempt, QueueState
 from functions.domain.model.observations import Execution, Observation, Pause, Slot, Storm, Unknown
 from functions.domain.model.runbooks import Freeze, Limits, Restart
 from functions.runtime.text import Text
@@ -78,7 +78,8 @@ def many(count: int, spacing_s: float, first: float = -3000.0) -> tuple[Executio
 
 
 def taken(count: int, at: float = NOW - 10.0) -> Storm:
-    return Storm(tuple(Slot(f"other-{n}", at) for n in range(count)))
+    """Slots of other targets, some of whose names come before ours and some after it."""
+    return Storm(tuple(Slot(f"{'az'[n % 2]}-{n}", at) for n in range(count)))
 
 
 def test_nothing_in_the_way_is_a_restart():
@@ -146,7 +147,8 @@ PASSES = [
     pytest.param(scene(seen(failed(2, -4000)), book=runbook(limits=Limits(failing=2))), id="fewer than `failing`"),
     pytest.param(scene(seen(storm=taken(2))), id="a slot is free"),
     pytest.param(scene(seen(storm=taken(3, NOW - 600))), id="old slots"),
-    pytest.param(scene(seen(storm=Storm((*taken(2).slots, Slot(TARGET.key, NOW - 60))))), id="the slot is its own"),
+    pytest.param(scene(seen(storm=Storm((*taken(2).slots, Slot("".join(TARGET.key), NOW - 60))))), id="the slot is its own"),
+    pytest.param(scene(seen(*many(3, 100, -3900.0), LONG_AGO)), id="exactly as old as the window"),
     pytest.param(
         scene(seen(execution(ended=-4000, started=-4030, runner_not_after=RUNNER_NOW - 4031, status="failed"))), id="late"
     ),
@@ -166,6 +168,36 @@ def test_at_its_bound_a_guard_lets_pass(passing):
 def test_a_cooldown_says_when_it_is_over():
     """The decision is made again when the restart is `cooldown` old by the runner's clock."""
     assert decide(scene(seen(execution(started=-310, ended=-300)))).again_in_s == 300.0
+
+
+def test_the_restart_that_ended_last_counts_whichever_began_last():
+    """One that began later may have ended earlier; what has not ended, was refused or is planned does not count."""
+    ended_last, began_last = execution(11, started=-900, ended=-300), execution(12, started=-390, ended=-350)
+    assert decide(scene(seen(began_last, ended_last))).again_in_s == 300.0
+    assert decide(scene(seen(ended_last, began_last))).again_in_s == 300.0
+    assert decide(scene(seen(began_last, ended_last), found=since(-500))).execution == ended_last
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_failures_in_a_row_are_counted_from_the_newest_end(order):
+    """The hold names the newest one, for people to open."""
+    newest, older, oldest = failed(13, -4000), failed(12, -5000), execution(11, started=-9000, ended=-8990)
+    decision = decide(scene(seen(*(newest, older, oldest)[::order])))
+    assert (decision.reason, decision.execution) == (Reason.FAILING, newest)
+    mended = (newest, replace(older, status="succeeded"), replace(oldest, status="failed"))
+    assert decide(scene(seen(*mended[::order]))).kind is Kind.RESTART
+    three = seen(*(newest, older, replace(oldest, status="failed"))[::order])
+    assert "in a row: 3" in str(decide(scene(three, book=runbook(limits=Limits(failing=3)))).detail)
+
+
+@pytest.mark.parametrize(("hours", "limit", "holds"), [(3.0, 3, True), (3.0, 4, False), (2.0, 3, False), (0.5, 1, False)])
+def test_each_window_has_its_own_limit(hours, limit, holds):
+    """Text and bounds are of the first that is full."""
+    restarts = tuple(execution(n, started=-3600.0 * n, ended=-3600.0 * n + 5) for n in (1, 2, 3))
+    book = runbook(limits=Limits(restarts=((hours * 3600.0 + 1, limit),), cooldown_s=0.0))
+    decision = decide(scene(seen(*restarts), book=book))
+    assert (decision.reason is Reason.TOO_MANY_RESTARTS) == holds
+    assert not holds or str(decision.detail).endswith(f"the limit is {limit}")
 
 
 @pytest.mark.parametrize("ahead_s", [-3600.0, 0.0, 7200.0])
@@ -234,6 +266,65 @@ def test_the_incidents_own_unknown_execution_is_gone_on_from():
     assert (decision.kind, decision.reason, decision.execution) == (Kind.ADOPT, None, mine)
 
 
+@pytest.mark.parametrize(
+    ("mine", "adopts"),
+    [
+        pytest.param({"tag": "inc-1.2"}, True, id="another number"),
+        pytest.param({"tag": "inc-1.1"}, False, id="known"),
+        pytest.param({"tag": "inc-1."}, False, id="no number"),
+        pytest.param({"tag": "inc-1"}, False, id="no tag of ours"),
+        pytest.param({"tag": "inc-10.2"}, False, id="another incident"),
+        pytest.param({"tag": "a.inc-1.2"}, False, id="somebody else's"),
+        pytest.param({"tag": "inc-1.2", "runner_not_after": RUNNER_NOW - 5001, "status": "failed"}, False, id="refused"),
+    ],
+)
+def test_only_a_start_of_this_incident_that_is_not_known_is_its_own(mine, adopts):
+    """Whatever else the history shows is judged by the other guards."""
+    run = execution(12, started=-5000, ended=-4990, **mine)
+    found = document(incident(attempt=2, tries=(PastAttempt("inc-1.1", None, "stuck"),)))
+    decision = decide(scene(seen(run), found=found))
+    assert (decision.kind is Kind.ADOPT) == adopts
+    assert decision.execution == (run if adopts else None)
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "said"),
+    [
+        ({"started": -1800.0}, Reason.JOB_BUSY, "has been running for 30 min"),
+        ({"started": -1801.0}, Reason.ZOMBIE_EXECUTION, "has been running for 30 min"),
+        ({"started": 60.0}, Reason.JOB_BUSY, "has been running for 0 s"),
+        ({"started": -90.0, "runner_started_at": None}, Reason.JOB_BUSY, "has been running for 0 s"),
+        ({"started": 600.0, "scheduled": True}, Reason.JOB_BUSY, "is waiting to start"),
+    ],
+)
+def test_another_run_of_the_job_is_waited_for(changes, code, said):
+    """However long it takes; one that can't end any more is people's to abort."""
+    other = execution(12, ended=None, **changes)
+    decision = decide(scene(seen(history=ledger(others=(other,)))))
+    assert (decision.kind, decision.reason, decision.execution) == (Kind.HOLD, code, other)
+    assert said in str(decision.detail)
+    assert decision.again_in_s == 15.0
+    assert bool(decision.remedy) == (code is Reason.ZOMBIE_EXECUTION)
+
+
+def test_a_run_whose_start_nobody_knows_has_just_begun():
+    """The history does not say when: it is adopted, and no zombie."""
+    assert decide(scene(seen(execution(ended=None, runner_started_at=None)))).kind is Kind.ADOPT
+
+
+def test_after_an_attempt_a_newer_restart_by_somebody_else_is_adopted():
+    """It is not one of ours, and it ended after the last of ours that was a restart."""
+    own = execution(11, started=-110, ended=-100, tag="inc-1.1")
+    refused = execution(12, started=-40, ended=-39, tag="inc-1.2", status="failed", runner_not_after=RUNNER_NOW - 41)
+    tries = (PastAttempt("inc-1.1", own, "stuck"), PastAttempt("inc-1.2", refused, "refused_late"))
+    for ended, adopts in ((-99.0, True), (-100.0, False), (-101.0, False)):
+        other = execution(13, started=-150, ended=ended, user="anna")
+        decision = decide(scene(seen(refused, own, other), found=between(tries=tries)))
+        assert (decision.kind, decision.execution) == ((Kind.ADOPT, other) if adopts else (Kind.RESTART, None))
+    for unproven in ((), tries[1:], (PastAttempt("inc-1.1", None, "stuck"),)):
+        assert decide(scene(seen(execution(13, started=-150, ended=-90)), found=between(tries=unproven))).kind is Kind.RESTART
+
+
 @pytest.mark.parametrize("mail", [well(), sighting(acks=1), MISSING, bare(50)], ids=["empty", "busy", "unknown", "one look"])
 def test_one_ill_queue_of_the_incident_is_enough(mail):
     """A restart helps a target whose second queue is well or can't be seen."""
@@ -246,6 +337,72 @@ def test_an_unseen_queue_holds_where_no_other_is_ill():
     queues = (QueueState(MAIL, "mail", NOW), QueueState(POST, "mail", NOW))
     decision = decide(scene(seen(mail=well(), post=MISSING), found=document(incident(queues=queues))))
     assert (decision.reason, decision.remedy) == (Reason.SYMPTOM_UNKNOWN, "Start it.")
+
+
+def test_a_queue_whose_work_nobody_counts_holds_with_what_to_do():
+    """What is known of the reason is said, with the remedy; the others are not named."""
+    queues = (QueueState(MAIL, "mail", NOW), QueueState(POST, "mail", NOW))
+    blind = replace(sighting(), blind=Unknown("no counter", remedy="Name it."))
+    decision = decide(scene(seen(mail=well(), post=blind), found=document(incident(queues=queues))))
+    assert (decision.reason, decision.remedy, str(decision.detail)) == (
+        Reason.SYMPTOM_UNKNOWN,
+        "Name it.",
+        "mail.post: no counter",
+    )
+    unread = decide(scene(seen(mail=replace(well(), blind=None), post=MISSING), found=document(incident(queues=queues))))
+    assert (unread.again_in_s, unread.tell, str(unread.detail)) == (15.0, True, "mail.post: it is down")
+
+
+def test_all_queues_are_named_where_all_are_well():
+    """Whoever reads that nothing was restarted sees why of each."""
+    queues = (QueueState(MAIL, "mail", NOW), QueueState(POST, "mail", NOW))
+    decision = decide(scene(seen(mail=well(), post=sighting(acks=2)), found=document(incident(queues=queues))))
+    assert str(decision.detail) == "mail.delivery: depth 0; mail.post: processed in the last 10 s: 2"
+
+
+@pytest.mark.parametrize(
+    ("for_s", "watched_s", "again_s"),
+    [(60.0, None, 15.0), (60.0, 0.0, 15.0), (60.0, 15.0, 15.0), (60.0, 50.0, 10.0), (60.0, 59.5, 1.0), (20.0, None, 5.0)],
+)
+def test_without_samples_a_queue_is_looked_at_four_times_within_for(for_s, watched_s, again_s):
+    """The last look is at its end."""
+    since_s = None if watched_s is None else NOW - watched_s
+    queues = (QueueState(MAIL, "mail", NOW, ill_since=since_s, ill_depth=50),)
+    book = runbook(symptom=replace(runbook().symptom, for_s=for_s))
+    decision = decide(scene(seen(mail=bare(50)), found=document(incident(queues=queues)), book=book))
+    assert (decision.again_in_s, decision.tell) == (again_s, False)
+
+
+def test_of_several_queues_the_one_that_can_be_told_first_is_waited_for():
+    """By its own runbook; one that is watched by live looks is so until the end, though its samples are back."""
+    post = runbook(name="post", symptom=replace(runbook().symptom, for_s=20.0))
+    queues = (QueueState(MAIL, "mail", NOW), QueueState(POST, "post", NOW))
+    both = scene(seen(mail=bare(50), post=bare(7)), found=document(incident(queues=queues)), with_rules=rules(runbook(), post))
+    assert (decide(both).again_in_s, str(decide(both).detail)) == (
+        5.0,
+        "mail.post: depth 7; without earlier figures it takes 20 s to tell",
+    )
+    first = scene(
+        seen(mail=bare(50), post=bare(7)), found=document(incident(queues=queues[::-1])), with_rules=rules(runbook(), post)
+    )
+    assert decide(first).again_in_s == 5.0
+
+
+@pytest.mark.parametrize(("waits_from", "told"), [(0.0, True), (NOW - 600, True), (NOW - 599, False)])
+def test_a_wait_that_began_anew_has_its_time_before_people_are_told(waits_from, told):
+    """After a cooldown or an approval."""
+    down = seen(history=Unknown("it is down"), pause=None)
+    assert decide(scene(down, found=document(incident(began_at=NOW - 3600, waits_from=waits_from)))).tell == told
+    unread = seen(pause=Unknown("it is down"))
+    assert decide(scene(unread, found=document(incident(began_at=NOW - 3600, waits_from=waits_from)))).tell == told
+    assert decide(scene(unread)).again_in_s == 15.0
+
+
+def test_a_history_that_cannot_be_read_hides_no_healthy_queue():
+    """Before the first restart nothing would be restarted anyway; after one, what is held says why."""
+    down = seen(history=MISSING, mail=well())
+    assert decide(scene(down)).reason is Reason.SYMPTOM_GONE
+    assert decide(scene(down, found=between())).reason is Reason.LEDGER_UNKNOWN
 
 
 def test_a_history_that_cannot_be_read_is_told_only_after_within():
@@ -350,6 +507,17 @@ def test_a_slot_is_claimed_for_each_attempt_until_the_target_restarted():
     storm = Storm((Slot("other", NOW - 10), Slot("old", NOW - 601), Slot(TARGET.key, NOW - 100)))
     assert claim_storm_slot(scene(seen(storm=storm))) == Storm((Slot("other", NOW - 10), Slot(TARGET.key, NOW)))
     assert claim_storm_slot(scene(seen(storm=storm), found=between())) is None
+    assert claim_storm_slot(scene(seen(storm=MISSING))) is None
+
+
+@pytest.mark.parametrize(("at", "holds"), [(NOW - 599, True), (NOW - 600, False), (NOW, True)])
+def test_a_slot_is_taken_for_ten_minutes(at, holds):
+    """How many there may be within which time is configured."""
+    assert (decide(scene(seen(storm=taken(3, at)))).reason is Reason.TOO_MANY_TARGETS) == holds
+    one = rules(storm_targets=1, storm_within_s=120.0)
+    decision = decide(scene(seen(storm=taken(1, NOW - 119)), with_rules=one))
+    assert "within 2 min: 1" in str(decision.detail)
+    assert decide(scene(seen(storm=taken(1, NOW - 120)), with_rules=one)).kind is Kind.RESTART
 
 
 # --- freeze windows --------------------------------------------------------------------------------------------------
