@@ -7,11 +7,21 @@ from msgspec.structs import replace
 
 from functions.domain.cards.card import KINDS
 from functions.domain.cards.card_input import CardInput
-from functions.domain.decisions.messages import enqueue_message
+from functions.domain.decisions.messages import (
+    channels_for,
+    default_channels,
+    enqueue_hold,
+    enqueue_message,
+    may_overrule,
+    short_source,
+    to_alert_ref,
+    was_told_recently,
+)
 from functions.domain.model.codes import Reason
-from functions.domain.model.incidents import Document
+from functions.domain.model.incidents import Document, Hold
 from functions.domain.model.messages import Card
 from functions.domain.model.runbooks import Rules
+from tests.support.worlds import scenes
 from tests.support.worlds.example_stories import INCIDENT, NOW, RUNBOOK, TARGET, TRIGGER
 
 BOOK = replace(RUNBOOK, notify=("team",), escalate=("pager", "team"), mention=("<!here>", "<users/all>"))
@@ -59,3 +69,187 @@ def test_a_message_about_no_runbook_calls_the_people_of_all():
     posted = _posted(CardInput("held", NOW, reason=Reason.NO_RUNBOOK, trigger=TRIGGER))
     assert set(posted) == {"team", "pager", "boss"}
     assert posted["boss"].mention == ("<!here>", "<users/all>", "<@U1>")
+
+
+# --- which channels ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("top", "own", "expected"),
+    [
+        (("ops",), ("team",), ("team",)),
+        (("ops",), (), ("ops",)),
+        (("ops", "ops"), (), ("ops",)),
+        (("ops",), ("team", "others", "team"), ("team", "others")),
+        ((), (), ("others",)),
+    ],
+)
+def test_a_runbook_has_its_own_channels_or_those_of_all(top, own, expected):
+    """Each once. Without any at the top, what no runbook takes goes to those of all runbooks."""
+    book = replace(BOOK, notify=own)
+    known = Rules({book.name: book, OTHER.name: OTHER}, top)
+    assert channels_for(known, book) == expected
+    assert channels_for(known, None) == tuple(dict.fromkeys(top)) or not top
+    everybody = Rules({BOOK.name: BOOK, OTHER.name: OTHER, "third": replace(OTHER, notify=("team", "third"))})
+    assert default_channels(everybody) == channels_for(everybody, None) == ("team", "others", "third")
+
+
+@pytest.mark.parametrize(
+    ("code", "url", "asks"),
+    [
+        (Reason.COOLDOWN, "https://x", True),
+        (Reason.COOLDOWN, "", False),
+        (Reason.PAUSED, "https://x", False),
+        (None, "https://x", False),
+    ],
+)
+def test_a_person_is_asked_for_what_they_may_overrule_and_where_they_can_answer(code, url, asks):
+    """Never for the kill switch."""
+    assert may_overrule(code, Rules({}, public_url=url)) is asks
+
+
+# --- what a document keeps ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "kept"),
+    [
+        ({"annotations": {"summary": "s", "description": "d"}}, {"summary": "s"}),
+        ({"annotations": {"description": "d"}}, {"summary": "d"}),
+        ({"annotations": {"summary": "s" * 301}}, {"summary": "s" * 300}),
+        ({"labels": {"alertname": "n" * 301}}, {"name": "n" * 300}),
+        ({"labels": {"severity": "p" * 65}}, {"severity": "p" * 64, "name": ""}),
+        ({"labels": {"unstick": "suspicion"}}, {"suspicion": True}),
+        ({"firing": True, "ends_at": NOW}, {"resolved_at": None}),
+        ({"firing": False, "ends_at": NOW}, {"resolved_at": NOW}),
+        ({"panel_url": "https://g/1", "generator_url": ""}, {"links": {"panel": "https://g/1"}}),
+        ({"panel_url": "h" * 2000, "silence_url": "h" * 2001}, {"links": {"panel": "h" * 2000}}),
+        (
+            {"dashboard_url": "d", "silence_url": "s", "generator_url": "g", "annotations": {"runbook_url": "r"}},
+            {"links": {"dashboard": "d", "silence": "s", "alert": "g", "runbook": "r"}},
+        ),
+    ],
+)
+def test_of_an_alert_its_texts_are_kept_as_far_as_cards_show_them(changes, kept):
+    """A document has to stay small, whatever an alert brings."""
+    made = to_alert_ref(scenes.case(**changes))
+    assert {name: getattr(made, name) for name in kept} == kept
+    assert (made.fingerprint, made.queue, made.starts_at) == ("fp-1", scenes.MAIL.key, scenes.NOW - 90)
+    assert to_alert_ref(scenes.case(**changes), linked=False) == replace(made, links={})
+    assert to_alert_ref(replace(scenes.case(**changes), queue=None)).queue == ""
+
+
+@pytest.mark.parametrize(
+    ("source", "as_it_is"),
+    [
+        ("s" * 200, True),
+        ("s" * 201, False),
+        ("grafana", True),
+        ("gräfana", False),
+        ("graf\nana", False),
+        ("\ud800", False),
+        ("", True),
+    ],
+)
+def test_a_source_is_kept_if_it_is_short_and_plain(source, as_it_is):
+    """Otherwise its hash tells it from others as well."""
+    kept = short_source(source)
+    assert (kept == source) == as_it_is
+    assert as_it_is or (len(kept) == 64 and kept != short_source(source + "x"))
+
+
+# --- the same hold -----------------------------------------------------------------------------------------------------
+
+FIRST, SECOND = scenes.trigger(), scenes.trigger(fingerprint="fp-2")
+KEYS = ("grafana#1|fp-1", "grafana#1|fp-2")
+
+
+@pytest.mark.parametrize(
+    ("holds", "recently"),
+    [
+        pytest.param([(Reason.PAUSED, 0.0), (Reason.PAUSED, 3599.0)], True, id="both within the hour"),
+        pytest.param([(Reason.PAUSED, 0.0), (Reason.PAUSED, 3600.0)], False, id="one an hour ago"),
+        pytest.param([(Reason.PAUSED, 3600.0), (Reason.PAUSED, 0.0)], False, id="the other"),
+        pytest.param([(Reason.PAUSED, 0.0), (Reason.FROZEN, 0.0)], False, id="one for another reason"),
+        pytest.param([(Reason.PAUSED, 0.0)], False, id="only one of two"),
+        pytest.param([], False, id="none"),
+    ],
+)
+def test_a_hold_was_told_if_it_was_for_all_its_alerts(holds, recently):
+    """The same reason, within the hour."""
+    made = {key: Hold(code, NOW - age_s) for key, (code, age_s) in zip(KEYS, holds, strict=False)}
+    document = Document("d", holds=made)
+    assert was_told_recently(document, (FIRST, SECOND), Reason.PAUSED, NOW) is recently
+    assert not was_told_recently(document, (), Reason.PAUSED, NOW), "of no alerts nothing was told"
+    held = enqueue_hold(document, RULES, CardInput("held", NOW, BOOK, TARGET, reason=Reason.PAUSED), (FIRST, SECOND), "m")
+    assert bool(held.to_tell) is not recently
+    assert {message.id for message in held.to_tell} <= {"m-paused@team", "m-paused@pager"}
+    if not recently:
+        assert held.holds == dict.fromkeys(KEYS, Hold(Reason.PAUSED, NOW))
+    else:
+        assert held.holds == made
+    always = CardInput("held", NOW, BOOK, TARGET, reason=Reason.PAUSED)
+    assert enqueue_hold(document, RULES, always, (FIRST, SECOND), "m", always=True).to_tell
+
+
+def test_of_many_holds_the_newest_sixty_are_remembered():
+    """Those of the last hour, for one message that was told or not."""
+    old = {f"k{n}": Hold(Reason.PAUSED, NOW - 100 * n - 1) for n in range(80)}
+    held = enqueue_hold(Document("d", holds=old), RULES, CardInput("held", NOW, BOOK, TARGET), (FIRST,), "m")
+    assert set(held.holds) == {KEYS[0], *(f"k{n}" for n in range(36))}
+    assert held.holds[KEYS[0]] == Hold(Reason.NO_RUNBOOK, NOW), "without a reason it is about no runbook"
+    crowd = tuple(scenes.trigger(fingerprint=f"fp-{n}") for n in range(70))
+    held = enqueue_hold(Document("d", holds=old), RULES, CardInput("held", NOW, BOOK, TARGET), crowd, "m")
+    assert set(held.holds) == {f"grafana#1|fp-{n}" for n in range(60)}
+
+
+# --- messages ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_message_is_added_once_and_the_incident_knows_who_got_it():
+    """What is there already is not added again; a message about another incident is none of this one's."""
+    card_input = CardInput("started", NOW, BOOK, TARGET, INCIDENT)
+    document = Document("d", incident=replace(INCIDENT, told=("old",)))
+    once = enqueue_message(document, RULES, card_input, ("a", "b"), "m")
+    assert [message.id for message in once.to_tell] == ["m@a", "m@b"]
+    assert once.incident.told == ("old", "a", "b")
+    again = enqueue_message(once, RULES, card_input, ("b", "c"), "m")
+    assert [message.id for message in again.to_tell] == ["m@a", "m@b", "m@c"]
+    assert again.incident.told == ("old", "a", "b", "c")
+    assert enqueue_message(once, RULES, card_input, ("a", "b"), "m") == once
+    other = replace(document, incident=replace(document.incident, id="another"))
+    assert enqueue_message(other, RULES, card_input, ("a",), "m").incident == other.incident
+    about_none = CardInput("test", NOW, trigger=TRIGGER)
+    assert enqueue_message(document, RULES, about_none, ("a",), "m").incident.told == ("old", "a")
+
+
+@pytest.mark.parametrize(
+    ("links", "nonce", "actions", "until"),
+    [
+        ({}, "", (), 0.0),
+        ({"approve_url": "https://x/approve/#n"}, "n", ("approve", "decline", "pause"), NOW + 77),
+        ({"acknowledge_url": "https://x/approve/#a"}, "a", ("acknowledge", "restart", "pause"), NOW + 86400),
+        (
+            {"approve_url": "https://x/approve/#n", "acknowledge_url": "https://x/approve/#a"},
+            "n",
+            ("approve", "decline", "pause"),
+            NOW + 77,
+        ),
+    ],
+)
+def test_a_card_with_a_link_says_what_people_may_answer_and_until_when(links, nonce, actions, until):
+    """An approval expires with its incident, an escalation is to be taken for a day."""
+    made = CardInput("held", NOW, BOOK, TARGET, replace(INCIDENT, expires_at=NOW + 77), Reason.COOLDOWN, **links)
+    card = _posted(made)["team"]
+    assert (card.nonce, card.actions, card.nonce_until) == (nonce, actions, until)
+    without = replace(made, incident=None)
+    assert _posted(without)["team"].nonce_until == (NOW + 86400 if links else 0.0)
+
+
+@pytest.mark.parametrize(("bundle", "named"), [("paused", True), ("", False)])
+def test_only_what_is_bundled_carries_the_name_and_link_that_the_bundle_shows(bundle, named):
+    """The card of a single message has both."""
+    incident = replace(INCIDENT, start_page="https://rundeck.example.com/job/1")
+    made = CardInput("held", NOW, BOOK, TARGET, incident, Reason.PAUSED)
+    (message, *_) = enqueue_message(Document("d"), RULES, made, ("team",), "m", bundle=bundle).to_tell
+    assert (bool(message.name), message.link) == (named, "https://rundeck.example.com/job/1" if named else "")
