@@ -11,7 +11,8 @@ from functions.domain.decisions.observing import FOLLOWED_S
 from functions.domain.model.codes import Action, Ending, Mode, Phase, Reason
 from functions.domain.model.events import MessagesDelivered, Start, Step
 from functions.domain.model.incidents import Document, Incident
-from functions.domain.model.observations import Execution, Observation, Unknown
+from functions.domain.model.observations import Execution, Observation, QueueSnapshot, Unknown
+from functions.domain.model.runbooks import Recovered
 from tests.support.worlds.scenes import (
     NEW,
     NOW,
@@ -176,3 +177,73 @@ def test_consumers_that_can_not_be_seen_do_not_keep_it_open():
     blind = replace(well(NOW + 300, NEW), consumers=None, consumer_ids=None)
     made = look(observed(), 300, replace(healthy(300), queues=dict.fromkeys(seen().queues, blind)))
     assert made.document.incident.healed_at == NOW + 300
+
+
+@pytest.mark.parametrize(
+    ("started", "changes", "counts"),
+    [
+        (-59.0, {}, True),
+        (-60.0, {}, False),
+        (100.0, {}, True),
+        (100.0, {"runner_not_after": ledger().runner_now + 99, "status": "failed"}, False),
+        (100.0, {"scheduled": True, "ended": None}, False),
+        (100.0, {"runner_started_at": None}, False),
+    ],
+)
+def test_only_a_restart_since_the_hold_was_by_hand(started, changes, counts):
+    """A minute is allowed for its alert; what was refused or is only planned restarted nothing."""
+    given = {"ended": started + 5, **changes}
+    run = execution(12, started=started, **given)
+    older = execution(11, started=-3000, ended=-2990)
+    made = look(observed(), 300, seen(now=NOW + 300, history=ledger(run, older, now=NOW + 300)))
+    assert (made.document.incident.execution, made.document.incident.adopted) == (run if counts else None, counts)
+
+
+@pytest.mark.parametrize(
+    ("at_least", "consumers", "healed"), [(1, 1, True), (1, 2, True), (2, 1, False), (2, 2, True), (0, 0, True)]
+)
+def test_as_many_consumers_as_the_runbook_asks_for_have_to_be_there(at_least, consumers, healed):
+    """More are as good."""
+    book = rules(runbook(mode=Mode.OBSERVE, recovered=Recovered(min_consumers=at_least)))
+    ids = tuple(f"consumer {n}" for n in range(consumers))
+    look_at = replace(healthy(300), queues={key: well(NOW + 300, ids) for key in seen().queues})
+    made = woken(observed(), NOW + 300, look_at, book)
+    assert (made.document.incident.healed_at is not None) == healed
+
+
+@pytest.mark.parametrize(("behind_s", "healed"), [(299.0, True), (300.0, False), (301.0, False)])
+def test_figures_have_to_be_younger_than_the_hold(behind_s, healed):
+    """Those of the hold itself are what it was held for."""
+    late = replace(healthy(300), queues={key: replace(well(NOW + 300), behind_s=behind_s) for key in seen().queues})
+    assert (look(observed(), 300, late).document.incident.healed_at is not None) == healed
+
+
+@pytest.mark.parametrize(
+    "post", [sighting(9, at=NOW + 300), Unknown("it is down"), well(NOW + 300)], ids=["ill", "unseen", "well"]
+)
+def test_all_queues_have_to_heal(post):
+    """One of two is not enough."""
+    found = moved(observed(), alerted(case(POST, fingerprint="fp-2")), seen(post=sighting(9)), NOW + 5, OBSERVES).document
+    made = look(found, 300, replace(healthy(300), queues={**healthy(300).queues, POST.key: post}))
+    assert (made.document.incident.healed_at == NOW + 300) == (isinstance(post, QueueSnapshot) and post.depth == 0)
+
+
+def test_an_incident_that_does_not_say_since_when_is_followed_from_its_beginning():
+    """For a day."""
+    found = observed()
+    undated = replace(found, incident=replace(found.incident, observed_at=None))
+    assert phase(look(undated, FOLLOWED_S - 1)) is Phase.OBSERVING
+    assert ended(look(undated, FOLLOWED_S)).observed_at is None
+
+
+def test_a_repeat_after_a_restart_by_hand_is_answered_and_told_to_nobody():
+    """It would be verified, not restarted."""
+    run = execution(12, started=100, ended=140, user="anna")
+    made = moved(observed(), alerted(), seen(now=NOW + 200, history=ledger(run, now=NOW + 200)), NOW + 200, OBSERVES)
+    assert (made.document.to_tell, made.reply.action, made.reply.reason) == ((), Action.HELD, Reason.OBSERVE_ONLY)
+
+
+def test_holds_of_a_crowd_go_out_together():
+    """As any other hold of many targets."""
+    made = moved(EMPTY, alerted(crowd=True), with_rules=OBSERVES)
+    assert {message.bundle for message in made.document.to_tell} == {"observe_only"}

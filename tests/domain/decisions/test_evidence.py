@@ -1,0 +1,204 @@
+"""How long a restart waits for its evidence, and what is said where there is none (I10)."""
+
+from __future__ import annotations
+
+import pytest
+from msgspec.structs import replace
+
+from functions.domain.decisions.evidence import is_awaited, note_evidence, without_evidence_runs
+from functions.domain.model.codes import Mode, Phase, Reason
+from functions.domain.model.events import Collect, EvidenceStarted, Keep, Start, Step
+from functions.domain.model.incidents import Document, Evidence, Hold, Incident
+from functions.domain.model.observations import EvidenceReading, Execution, Pause
+from functions.domain.model.runbooks import EvidenceJob
+from tests.support.worlds.scenes import (
+    NOW,
+    TARGET,
+    alerted,
+    case,
+    document,
+    execution,
+    incident,
+    ledger,
+    moved,
+    phase,
+    rules,
+    runbook,
+    seen,
+    woken,
+)
+
+EMPTY = Document(TARGET.key)
+TAG = "inc-1.evidence"
+RUN = execution(12, started=0, ended=None, tag=TAG)
+ENDED = replace(RUN, status="succeeded", runner_ended_at=(RUN.runner_started_at or 0.0) + 5)
+FAILED = replace(ENDED, status="failed")
+COLLECTED = Evidence({"service": "mail"}, NOW, NOW + 20)
+
+
+def book(within_s: float = 20.0, mode: Mode = Mode.AUTO):
+    job = EvidenceJob("job-evidence", {"service": "${labels.queue}"}, {"service": "[a-z]+"}, within_s=within_s)
+    return runbook(evidence=job, mode=mode)
+
+
+def collecting(evidence: Evidence = COLLECTED, **changes) -> Document:
+    return document(incident(Phase.COLLECTING, evidence=evidence, **changes))
+
+
+def looked(found: Document, at: float, reading: EvidenceReading | None) -> Step:
+    return woken(found, at, replace(seen(now=at), evidence=reading), rules(book()))
+
+
+@pytest.mark.parametrize(("within_s", "due_s"), [(20.0, 3.0), (2.0, 2.0), (3.0, 3.0)])
+@pytest.mark.parametrize("mode", [Mode.AUTO, Mode.APPROVE, Mode.OBSERVE])
+def test_evidence_is_ordered_once_and_looked_for_soon(within_s, due_s, mode):
+    """Every three seconds, and at the end of `within`. The options are those of the alert."""
+    with_rules = rules(book(within_s, mode), public_url="https://unstick.example.com")
+    made = moved(EMPTY, alerted(case(book=with_rules.runbooks["mail"])), with_rules=with_rules)
+    assert [act for act in made.acts if isinstance(act, Collect)] == [Collect(TAG, "job-evidence", {"service": "mail"}, within_s)]
+    kept = made.document.incident
+    assert (kept.phase, kept.due, kept.reason) == (Phase.COLLECTING, NOW + due_s, None)
+    assert kept.evidence == Evidence({"service": "mail"}, NOW, NOW + within_s)
+
+
+@pytest.mark.parametrize(
+    ("evidence", "changes", "orders"),
+    [
+        pytest.param(Evidence({"service": "mail"}), {}, True, id="none yet"),
+        pytest.param(None, {}, False, id="an incident of before the job was configured"),
+        pytest.param(COLLECTED, {}, False, id="asked for already"),
+        pytest.param(Evidence(missing="no label"), {}, False, id="can't be asked for"),
+        pytest.param(Evidence(), {"restarts": 1, "attempt": 1}, False, id="restarted already"),
+    ],
+)
+def test_evidence_comes_once_and_before_the_first_restart(evidence, changes, orders):
+    """After it, there is nothing left to see."""
+    made = woken(document(incident(evidence=evidence, **changes)), NOW, with_rules=rules(book()))
+    assert (phase(made) is Phase.COLLECTING) == orders
+    assert any(isinstance(act, Start) for act in made.acts) is not orders
+    without = woken(document(incident(evidence=evidence, **changes)), NOW)
+    assert phase(without) is Phase.STARTING, "the runbook names no job any more"
+
+
+@pytest.mark.parametrize(("hold", "orders"), [(None, True), (Hold(Reason.OBSERVE_ONLY, NOW - 60), False)])
+def test_what_is_only_observed_collects_where_somebody_reads_it(hold, orders):
+    """A repeat within the hour is told to nobody."""
+    with_rules = rules(book(mode=Mode.OBSERVE))
+    found = replace(EMPTY, holds={"grafana#1|fp-1": hold} if hold else {})
+    made = moved(found, alerted(case(book=with_rules.runbooks["mail"])), with_rules=with_rules)
+    assert (phase(made) is Phase.COLLECTING) == orders
+
+
+def test_what_is_held_otherwise_collects_nothing():
+    """Evidence is of what is restarted."""
+    held = moved(EMPTY, alerted(case(book=book())), seen(pause=Pause("x")), with_rules=rules(book()))
+    assert (phase(held), [act for act in held.acts if isinstance(act, Collect)]) == (None, [])
+
+
+@pytest.mark.parametrize(
+    ("event", "run", "missing", "due_s"),
+    [
+        (EvidenceStarted(TAG, RUN), RUN, "", 3.0),
+        (EvidenceStarted(TAG, refusal="it is busy"), None, "it is busy", 1.0),
+        (EvidenceStarted(TAG), None, "", 3.0),
+    ],
+    ids=["started", "refused", "no answer"],
+)
+def test_what_came_of_its_start_is_noted(event, run, missing, due_s):
+    """Without a run the incident goes on at once; without an answer the next look finds out."""
+    made = moved(collecting(due=NOW + 3), event, at=NOW + 1)
+    kept = made.document.incident
+    assert (kept.evidence.execution, kept.evidence.missing, kept.due) == (run, missing, NOW + due_s)
+
+
+@pytest.mark.parametrize(
+    "found",
+    [document(), document(incident(evidence=COLLECTED)), collecting(id="inc-2"), document(incident(Phase.COLLECTING))],
+    ids=["no incident", "it went on", "another incident", "no evidence"],
+)
+def test_a_late_answer_changes_nothing(found):
+    """The incident has gone on without it."""
+    assert moved(found, EvidenceStarted(TAG, RUN)).document == found
+
+
+@pytest.mark.parametrize(
+    ("evidence", "output", "after_s", "awaited"),
+    [
+        (COLLECTED, None, 0.0, True),
+        (COLLECTED, None, 19.9, True),
+        (COLLECTED, None, 20.0, False),
+        (COLLECTED, "text", 1.0, False),
+        (COLLECTED, "", 1.0, False),
+        (replace(COLLECTED, missing="refused"), None, 1.0, False),
+    ],
+)
+def test_the_restart_waits_for_the_output_and_no_longer_than_within(evidence, output, after_s, awaited):
+    """What was refused is not waited for."""
+    assert is_awaited(evidence, EvidenceReading(RUN, output), NOW + after_s) is awaited
+
+
+@pytest.mark.parametrize(("after_s", "due_s"), [(3.0, 6.0), (18.0, 20.0), (25.0, 25.0)])
+def test_while_it_is_awaited_it_is_looked_for(after_s, due_s):
+    """And what was seen of its run stays known where the next look does not show it."""
+    found = collecting()
+    made = looked(found, NOW + after_s, EvidenceReading(RUN, awaited=True))
+    assert (phase(made), made.document.incident.due, made.document.incident.evidence.execution) == (
+        Phase.COLLECTING,
+        NOW + due_s,
+        RUN,
+    )
+    again = looked(replace(made.document, due=NOW + after_s), NOW + due_s, EvidenceReading(None, awaited=True))
+    assert again.document.incident.evidence.execution == RUN
+    newer = looked(collecting(replace(COLLECTED, execution=RUN)), NOW + 3, EvidenceReading(ENDED, awaited=True))
+    assert newer.document.incident.evidence.execution == ENDED
+
+
+def noted(evidence: Evidence, reading: EvidenceReading, after_s: float = 20.0) -> tuple[Incident, tuple]:
+    return note_evidence(incident(evidence=evidence), reading, NOW + after_s)
+
+
+@pytest.mark.parametrize(
+    ("run", "output", "problem", "said"),
+    [
+        pytest.param(ENDED, "text", "", "", id="all is well"),
+        pytest.param(ENDED, "", "", "execution 12 wrote nothing", id="no output"),
+        pytest.param(ENDED, None, "", "the output of execution 12 could not be read", id="unread"),
+        pytest.param(FAILED, "text", "", "execution 12 ended as failed", id="failed"),
+        pytest.param(RUN, None, "", "execution 12 had not ended after 20 s", id="it runs on"),
+        pytest.param(None, None, "", "the start of its job was not answered", id="never seen"),
+        pytest.param(None, None, "403", "its run can't be read: 403", id="refused"),
+        pytest.param(RUN, None, "403", "its run can't be read: 403", id="refused though it was seen"),
+    ],
+)
+def test_what_is_missing_is_said(run: Execution | None, output, problem, said):
+    """For people to mend it; what was said before stays."""
+    made, acts = noted(COLLECTED, EvidenceReading(run, output, problem))
+    assert (str(made.evidence.missing), made.evidence.execution) == (said, run)
+    assert acts == ((Keep("inc-1", output),) if output else ())
+    assert made.evidence.lines == (("text",) if output else ())
+    before, _ = noted(replace(COLLECTED, missing="it was refused"), EvidenceReading(run, output, problem))
+    assert before.evidence.missing == "it was refused"
+    known, _ = noted(replace(COLLECTED, execution=ENDED), EvidenceReading(None, output, problem))
+    assert known.evidence.execution == ENDED
+
+
+@pytest.mark.parametrize(
+    ("asked_at", "after_s", "said"), [(NOW, 19.6, "20 s"), (NOW + 5, 0.0, "0 s"), (None, 20.0, "0 s"), (NOW, 0.6, "1 s")]
+)
+def test_how_long_it_was_waited_for_is_never_less_than_nothing(asked_at, after_s, said):
+    """Another machine, whose clock is behind, may have ordered it."""
+    made, _ = noted(replace(COLLECTED, asked_at=asked_at), EvidenceReading(RUN), after_s)
+    assert str(made.evidence.missing) == f"execution 12 had not ended after {said}"
+
+
+def test_runs_that_collect_evidence_are_seen_by_no_guard():
+    """Neither this target's nor those of others, which keep the same job busy."""
+    ours, theirs = execution(21, ended=None), execution(22, ended=None)
+    mine, other = replace(RUN, id="23"), replace(RUN, id="24", tag="inc-7.evidence")
+    shown = without_evidence_runs(seen(history=ledger(ours, mine, others=(theirs, other))))
+    assert (shown.ledger.executions, shown.ledger.others) == ((ours,), (theirs,))
+    for history in (ledger(mine, others=(theirs,)), ledger(ours, others=(other,))):
+        kept = without_evidence_runs(seen(history=history)).ledger
+        assert not [one for one in (*kept.executions, *kept.others) if one.is_evidence]
+    plain = seen(history=ledger(ours, others=(theirs,)))
+    assert without_evidence_runs(plain) == plain
