@@ -11,18 +11,23 @@ from msgspec.structs import replace
 
 from functions.adapters.symptoms.rabbitmq import name_queue, to_queue
 from functions.domain.decisions.matching import (
+    HOLDER_HOST,
     Overlap,
     match_alerts,
     matches,
+    name_holder,
     overlaps,
     parse_matcher,
+    render_evidence,
     shown,
     target_key,
     template_labels,
 )
 from functions.domain.model.alerts import Alert, MatchedAlert
 from functions.domain.model.codes import Mode, Reason
-from functions.domain.model.runbooks import Matcher, Restart, Rules, Runbook, Symptom
+from functions.domain.model.incidents import Evidence
+from functions.domain.model.observations import Holder
+from functions.domain.model.runbooks import EvidenceJob, Matcher, Restart, Rules, Runbook, Symptom
 from functions.domain.texts.patterns import pattern_mistake
 
 URL = "http://127.0.0.1:4440"
@@ -365,6 +370,7 @@ def test_other_templates_are_refused(text):
         ("a", '"a"'),
         ("a\tb", '"a\\tb"'),
         ("\u202eevil", '"\\u202eevil"'),
+        ("x" * 60, '"' + "x" * 60 + '"'),
         ("x" * 61, '"' + "x" * 59 + '…"'),
         ("日本", '"日本"'),
         ("\ud800", '"\\ud800"'),
@@ -395,12 +401,88 @@ def of(name: str, *matchers: str) -> Runbook:
         (["a!=x"], ["a=x"], None),
         (["a=x"], ["a!=x"], None),
         (["a=x", "b=1"], ["a=x", "b=2"], None),
+        (["a=~x.*"], ["a!~w.*"], False),
+        (["a=~x.*"], ["a!~y.*"], False),
+        (["a!~x.*"], ["a=~x.*"], None),
+        (["a=~x.*"], ["b!~x.*"], False),
+        (["a!=x"], ["a!=y"], False),
+        (["a=x"], ["a!=w"], False),
+        (["a=x"], ["a!=y"], False),
+        (["a=~x|y"], ["a=y", "b=z"], False),
+        (["a=x", "b=1"], ["b=1", "a=~y"], None),
     ],
 )
 def test_runbooks_that_hide_each_other(first, second, expected):
     """True: the later one never takes any alert. False: the order may decide. None: narrower in front, or never both."""
     found = overlaps({"one": of("one", *first), "two": of("two", *second)})
     assert found == ([] if expected is None else [Overlap("one", "two", always=expected)])
+
+
+def test_overlaps_are_listed_for_each_pair_in_the_files_order():
+    """A runbook that hides two is named with both."""
+    found = overlaps({"one": of("one", "a=x"), "two": of("two", "a=x", "b=y"), "three": of("three", "a=x")})
+    assert found == [Overlap("one", "two", always=True), Overlap("one", "three", always=True)]
+
+
+# --- evidence --------------------------------------------------------------------------------------------------------------
+
+HOSTS = EvidenceJob("j", {"level": "#1", "host": HOLDER_HOST, "node": HOLDER_HOST, "zone": "z"}, {"host": "h.*", "node": ".*"})
+
+
+def test_the_host_is_filled_in_when_the_run_is_ordered():
+    """Everything else is known from the alert on."""
+    begun = render_evidence(HOSTS, LABELS)
+    assert begun == Evidence({"level": "#1", "zone": "z"})
+    named = name_holder(HOSTS, begun, [Holder("h1"), Holder("h2")])
+    assert (named.options, named.without) == ({"level": "#1", "zone": "z", "host": "h1", "node": "h1"}, "")
+
+
+@pytest.mark.parametrize(
+    ("allow", "host", "without"),
+    [
+        ({"host": "h.*"}, "", "without the option host: it is not known who holds a message"),
+        ({}, "h1", 'without the option host: `allow` does not match "h1"'),
+        ({"host": "h"}, "h1", 'without the option host: `allow` does not match "h1"'),
+        ({"host": "h+"}, "h" * 1025, "without the option host: `allow` does not match"),
+        ({"host": "h+"}, "h" * 1024, ""),
+    ],
+)
+def test_a_host_that_may_not_be_used_is_left_out(allow, host, without):
+    """I8: the job runs on its own default, and people read why."""
+    job = EvidenceJob("j", {"host": HOLDER_HOST}, allow)
+    made = name_holder(job, Evidence(), [Holder(host)] if host else [])
+    assert str(made.without).startswith(without)
+    assert bool(made.without) == bool(without)
+    assert made.options == ({} if without else {"host": host})
+
+
+@pytest.mark.parametrize(("size", "used"), [(1024, True), (1025, False)])
+def test_an_option_may_be_as_long_as_a_pattern_sees(size, used):
+    """Also where the template adds to the label."""
+    plain = Restart("j", {"service": "${labels.service}"}, {"service": "x+"})
+    runbook = replace(RUNBOOK, match=(), restart=plain)
+    made = case_of({**LABELS, "service": "x" * size}, runbook)
+    assert (made.target is not None) == used
+    longer = replace(runbook, restart=replace(plain, options={"service": "x${labels.service}"}))
+    made = case_of({**LABELS, "service": "x" * (size - 1)}, longer)
+    assert (made.target is not None) == used
+    assert used or "option service (from label service): 1,025 characters, the limit is 1,024" in str(made.detail)
+
+
+def test_an_option_that_takes_two_labels_names_both():
+    """Each once, in the template's order."""
+    options = {"service": "${labels.vhost}-${labels.service}-${labels.vhost}"}
+    runbook = replace(RUNBOOK, match=(), restart=Restart("j", options, {"service": "x"}))
+    said = 'option service (from label vhost, service): it does not match its `allow` pattern: "main-mail-1-main"'
+    assert str(case_of({**LABELS, "vhost": "main"}, runbook).detail) == said
+
+
+def test_a_fixed_option_is_used_as_it_is_unless_a_pattern_is_given():
+    """Then it has to match, too."""
+    fixed = Restart("j", {"env": "prod"}, {})
+    assert case_of(LABELS, replace(RUNBOOK, restart=fixed)).target.options == {"env": "prod"}
+    assert case_of(LABELS, replace(RUNBOOK, restart=replace(fixed, allow={"env": "prod|test"}))).target is not None
+    assert case_of(LABELS, replace(RUNBOOK, restart=replace(fixed, allow={"env": "test"}))).reason is Reason.INVALID_OPTION
 
 
 def test_a_pattern_is_judged_alone():
