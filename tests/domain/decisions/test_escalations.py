@@ -107,6 +107,74 @@ def test_a_reminder_goes_where_the_escalation_was_told():
     assert (kinds(forgotten.document), channels(forgotten.document)) == (["escalated_again"], {"new", "newer"})
 
 
+def test_the_further_channels_hear_of_it_from_the_first_reminder_on():
+    """Whoever takes it before that is none of their business; afterwards they hear that it was taken."""
+    further = rules(runbook(escalate_further=("boss",)), public_url=URL)
+    found = escalated(further)
+    assert found.escalation is not None
+    taking = Acknowledged("anna", found.escalation.incident)
+    assert channels(moved(found, taking, seen(), NOW + 60, further).document) == {"ops", "duty"}
+    reminded = posted(woken(found, NOW + AGAIN_S, seen(now=NOW + AGAIN_S), with_rules=further).document)
+    assert channels(moved(reminded, taking, seen(), NOW + 960, further).document) == {"ops", "duty", "boss"}
+
+
+@pytest.mark.parametrize("told", [0, 1, 2, 3, 7])
+def test_how_often_it_was_told_decides_whether_there_is_another_time(told):
+    """The third is the last, also where a document of another release has more."""
+    found = escalated()
+    again = replace(found, escalation=replace(found.escalation, told=told))
+    made = woken(again, NOW + AGAIN_S, seen(now=NOW + AGAIN_S), with_rules=PUBLIC)
+    assert (made.document.escalation.told, made.document.escalation.due) == (told + 1, NOW + 2 * AGAIN_S if told < 2 else None)
+    assert [message.id for message in made.document.to_tell] == [f"inc-1-again-{told + 1}@{name}" for name in ("duty", "ops")]
+
+
+@pytest.mark.parametrize(("again_s", "known", "due_s"), [(60.0, True, 60.0), (0.0, True, None), (60.0, False, AGAIN_S)])
+def test_the_pause_between_reminders_is_the_runbooks(again_s, known, due_s):
+    """As it is now; without the runbook it is fifteen minutes. None where it was set to zero meanwhile."""
+    changed = rules(runbook(name="mail" if known else "other", escalation=Escalation(again_s=again_s)), public_url=URL)
+    made = woken(escalated(), NOW + AGAIN_S, seen(now=NOW + AGAIN_S), with_rules=changed)
+    assert made.document.escalation.due == (None if due_s is None else NOW + AGAIN_S + due_s)
+    assert (kinds(made.document) == []) == (due_s is None)
+
+
+@pytest.mark.parametrize("url", ["", URL])
+@pytest.mark.parametrize("nonce", ["", "inc-1.ack.r4nd0m"])
+def test_a_reminder_has_its_link_where_there_is_an_address_and_a_nonce(url, nonce):
+    """Half a link leads nowhere."""
+    found = escalated()
+    found = replace(found, escalation=replace(found.escalation, nonce=nonce))
+    made = woken(found, NOW + AGAIN_S, seen(now=NOW + AGAIN_S), with_rules=rules(public_url=url))
+    assert [link for _, link in made.document.to_tell[0].card.links if "approve" in link] == (
+        [f"{URL}/approve/#{nonce}"] if url and nonce else []
+    )
+
+
+@pytest.mark.parametrize(("before", "after"), [("inc-0", "inc-2"), ("inc-2", "inc-0")])
+def test_a_reminder_is_about_its_own_incident_whatever_ended_since(before, after):
+    """Its reason, its first alert and its channels, not those of an outcome before or after it."""
+    found = escalated()
+    own = replace(found.outcomes[-1], triggers=(trigger(name="First"), trigger(name="Second", fingerprint="fp-2")))
+    others = [replace(own, incident=name, channels=("elsewhere",), triggers=(trigger(name="Other"),)) for name in (before, after)]
+    made = woken(replace(found, outcomes=(others[0], own, others[1])), NOW + AGAIN_S, seen(now=NOW + AGAIN_S), with_rules=PUBLIC)
+    assert channels(made.document) == {"ops", "duty"}
+    shown = str(made.document.to_tell[0].card)
+    assert "First" in shown
+    assert "Second" not in shown
+    assert "Other" not in shown
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"escalation": None}, {"escalated_at": None}, {"escalation": None, "escalated_at": None}],
+    ids=["nothing to take", "it has ended", "neither"],
+)
+def test_what_is_no_escalation_any_more_is_neither_taken_nor_restarted(changes):
+    """A button of an old message does nothing."""
+    found = replace(escalated(), **changes)
+    for event in (Acknowledged("anna", "inc-1"), Acknowledged("anna"), RestartWanted("anna", "inc-1", "inc-9")):
+        assert moved(found, event, seen(), NOW + 60, PUBLIC).document == found
+
+
 def test_who_takes_it_is_told_once_and_nobody_is_reminded():
     """The first one has it. It goes into the thread of the incident."""
     found = escalated()
@@ -250,6 +318,16 @@ def test_once_more_is_once():
         made = woken(document(replace(running, once=once)), NOW + 15, scenes.seen(failed, now=NOW + 15))
         assert any(isinstance(act, Start) for act in made.acts) is not once
         assert [one.ending for one in made.document.outcomes] == ([Ending.ESCALATED] if once else [])
+
+
+@pytest.mark.parametrize("name", ["inc-0", "inc-2"])
+def test_once_more_names_the_incident_that_escalated(name):
+    """It needs what the outcome knows of it, and its runbook."""
+    found = escalated()
+    assert moved(found, RestartWanted("anna", name, "inc-9"), seen(), NOW + 60, PUBLIC).document == found
+    forgotten = replace(found, outcomes=())
+    assert moved(forgotten, wanted(found), seen(), NOW + 60, PUBLIC).document == forgotten
+    assert moved(found, wanted(found), seen(), NOW + 60, rules(runbook(name="other"))).document == found
 
 
 def test_once_more_needs_an_escalation_without_an_open_incident():

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from functions.application.serialization import decode, encode
 from functions.domain.decisions.endings import APPROVAL_S
-from functions.domain.decisions.step import step
+from functions.domain.decisions.step import is_replaced, step
 from functions.domain.model.alerts import MatchedAlert
 from functions.domain.model.codes import Action, Ending, Mode, Phase, Reason, Verdict
 from functions.domain.model.events import (
@@ -20,11 +20,13 @@ from functions.domain.model.events import (
     Start,
     StartResult,
     Step,
+    TimerFired,
     TokenExpiring,
+    Unsigned,
     Waiting,
     Wake,
 )
-from functions.domain.model.incidents import Document, Hold, Outcome
+from functions.domain.model.incidents import Document, Escalation, Hold, Outcome, QueueState
 from functions.domain.model.observations import Execution, Pause, Slot, Storm, Unknown
 from functions.domain.model.runbooks import Restart
 from tests.support.worlds.scenes import (
@@ -391,6 +393,40 @@ def test_one_alert_of_two_that_is_new_opens_an_incident_for_itself_alone():
     assert [one.fingerprint for one in made.document.incident.triggers] == ["fp-2"]
 
 
+@pytest.mark.parametrize(
+    ("firing", "found", "code", "told"),
+    [
+        (True, EMPTY, Reason.NO_RUNBOOK, True),
+        (False, EMPTY, Reason.NOT_FIRING, False),
+        (True, document(incident()), Reason.NO_RUNBOOK, False),
+        (False, document(incident()), Reason.NOT_FIRING, False),
+    ],
+)
+def test_an_alert_without_a_target_is_told_where_nothing_is_open(firing, found, code, told):
+    """It never begins an incident, and never moves one."""
+    made = moved(found, alerted(MatchedAlert(alert(firing=firing), None)))
+    assert (reason(made), bool(made.document.to_tell), made.document.incident) == (code, told, found.incident)
+
+
+@pytest.mark.parametrize("crowd", [True, False])
+def test_alerts_without_a_target_in_a_crowd_go_out_together(crowd):
+    """Under their reason."""
+    made = moved(EMPTY, alerted(without_target(Reason.MONITORING_FAILURE), crowd=crowd))
+    assert {message.bundle for message in made.document.to_tell} == ({"monitoring_failure"} if crowd else {""})
+
+
+@pytest.mark.parametrize(("left_out", "said"), [(1, "1 alert was left out"), (2, "2 alerts were left out")])
+@pytest.mark.parametrize("crowd", [True, False])
+def test_alerts_that_were_left_out_are_told_once(left_out, said, crowd):
+    """With how many an incident takes, whoever left them out."""
+    made = moved(EMPTY, replace(alerted(crowd=crowd), left_out=left_out))
+    full = [message for message in made.document.to_tell if "incident_full" in message.id]
+    assert {message.channel for message in full} == {"ops", "duty"}
+    assert said in str(full[0].card)
+    assert "50 alerts and 20 queues" in str(full[0].card)
+    assert {message.bundle for message in full} == {"incident_full" if crowd else ""}
+
+
 def test_several_alerts_of_one_target_make_one_incident():
     """One notification, two queues: one start."""
     made = moved(EMPTY, alerted(case(), case(POST, fingerprint="fp-2")), seen(post=sighting()))
@@ -408,6 +444,61 @@ def test_resolved_is_told_once_all_alerts_of_the_outcome_are():
     assert (kinds(second.document), channels(second.document)) == (["resolved"], {"ops"})
     posted = replace(second.document, to_tell=(), due=None)
     assert moved(posted, resolved()).document == posted
+
+
+@pytest.mark.parametrize(
+    ("changes", "ends"),
+    [
+        pytest.param({}, True, id="the same"),
+        pytest.param({"starts_at": NOW - 150}, True, id="a minute before"),
+        pytest.param({"starts_at": NOW - 151}, False, id="an earlier firing"),
+        pytest.param({"starts_at": NOW - 5}, True, id="later"),
+        pytest.param({"fingerprint": "fp-2"}, False, id="another alert"),
+        pytest.param({"source": "grafana#2"}, False, id="another source"),
+    ],
+)
+def test_what_is_resolved_is_the_alert_of_that_firing(changes, ends):
+    """An open incident notes when it ended, or when Unstick heard of it."""
+    found = document(incident(due=NOW + 100, triggers=(trigger(), trigger(fingerprint="fp-9"))))
+    ended_at = NOW - 3
+    made = moved(found, alerted(case(**{"firing": False, "ends_at": ended_at, **changes})))
+    assert [one.resolved_at for one in made.document.incident.triggers] == [ended_at if ends else None, None]
+    unsaid = moved(found, alerted(case(**{"firing": False, "ends_at": None, **changes})))
+    assert unsaid.document.incident.triggers[0].resolved_at == (NOW if ends else None)
+    twice = moved(made.document, alerted(case(**{"firing": False, "ends_at": NOW + 50, **changes})))
+    assert twice.document.incident.triggers[0].resolved_at == (ended_at if ends else None)
+
+
+@pytest.mark.parametrize(("name", "reminds"), [("inc-0", False), ("inc-1", True), ("hinc", True)])
+def test_resolved_ends_the_reminders_of_its_own_escalation_only(name, reminds):
+    """The last outcome changes, those before it stay as they are."""
+    earlier = outcome(incident="inc-00", triggers=(trigger(fingerprint="fp-0"),))
+    found = document(outcomes=(earlier, outcome(Ending.HELD, incident="inc-01", triggers=()), outcome(Ending.ESCALATED)))
+    escalation = Escalation(name, "mail", NOW - 9, due=NOW + 900)
+    made = moved(replace(found, escalated_at=NOW - 9, escalation=escalation, due=NOW + 900), resolved())
+    assert (made.document.escalation.due is not None) == reminds
+    assert made.document.outcomes[:-1] == found.outcomes[:-1]
+    assert made.document.outcomes[-1].triggers[0].resolved_at == NOW
+
+
+def test_a_resolved_alert_of_a_due_incident_that_still_has_one_firing_moves_nothing():
+    """Its wake-up does."""
+    found = document(incident(due=NOW, triggers=(trigger(), trigger(fingerprint="fp-2"))))
+    made = moved(found, resolved())
+    assert (phase(made), made.acts, reason(made)) == (Phase.WAITING, (), Reason.NOT_FIRING)
+    over = moved(document(incident(due=NOW)), resolved())
+    assert (over.document.incident, over.document.outcomes[-1].reason) == (None, Reason.NOT_FIRING)
+    early = moved(document(incident(due=NOW + 1)), resolved())
+    assert phase(early) is Phase.WAITING
+
+
+def test_an_alert_that_fires_again_after_its_end_counts_as_firing():
+    """A later report of the same firing period."""
+    found = document(
+        incident(due=NOW + 100, triggers=(trigger(resolved_at=NOW - 3), trigger(fingerprint="fp-2", resolved_at=NOW)))
+    )
+    made = moved(found, alerted())
+    assert [one.resolved_at for one in made.document.incident.triggers] == [None, NOW]
 
 
 def test_resolved_for_what_nobody_was_told_of_says_nothing():
@@ -463,6 +554,81 @@ def test_before_due_a_wake_up_moves_nothing(name):
         return
     made = woken(found, found.due - 0.001)
     assert (made.document, made.acts) == (found, ())
+
+
+@pytest.mark.parametrize(
+    ("due", "woken_for", "late_s", "replaced"),
+    [
+        (NOW, NOW, 0.0, False),
+        (NOW, None, 0.0, False),
+        (NOW, NOW - 5, 0.0, True),
+        (NOW, NOW + 5, 6.0, True),
+        (NOW, NOW - 5, 9.9, True),
+        (NOW, NOW - 5, 10.0, False),
+        (NOW, NOW - 5, 11.0, False),
+        (None, NOW - 5, 100.0, True),
+        (None, None, 0.0, False),
+    ],
+)
+def test_a_wake_up_of_another_moment_is_left_to_the_one_that_exists(due, woken_for, late_s, replaced):
+    """Until that one is ten seconds late; one that names no moment is nobody's second."""
+    assert is_replaced(replace(EMPTY, due=due), TimerFired(woken_for), NOW + late_s) is replaced
+    found = document(incident(due=NOW))
+    stepped = step(found, TimerFired(woken_for), seen(now=NOW + late_s), NOW + late_s, rules())
+    assert due is None or (stepped.document == found) == replaced
+
+
+@pytest.mark.parametrize(
+    ("at_once", "phase_now", "decided"),
+    [(True, Phase.DEFERRED, True), (False, Phase.DEFERRED, False), (True, Phase.WAITING, False)],
+)
+def test_only_a_deferred_decision_is_made_at_once(at_once, phase_now, decided):
+    """By the process that deferred it; whatever else waits, waits until it is due."""
+    found = document(incident(phase_now, due=NOW + 100))
+    assert bool([act for act in moved(found, TimerFired(at_once=at_once)).acts if isinstance(act, Start)]) is decided
+
+
+@pytest.mark.parametrize(
+    ("wake_at", "due", "orders"),
+    [
+        (None, NOW + 20, True),
+        (NOW + 15, NOW + 15, False),
+        (NOW + 20, NOW + 20, False),
+        (NOW + 21, NOW + 20, True),
+        (NOW, NOW + 20, True),
+        (NOW - 5, NOW + 20, True),
+    ],
+)
+def test_a_wake_up_that_exists_already_is_used_if_it_comes_in_time(wake_at, due, orders):
+    """Later than that, or past, it is no help."""
+    made = step(EMPTY, alerted(), seen(), NOW, rules(), wake_at)
+    assert made.document.due == due
+    assert wakes(made) == ([due] if orders else [])
+
+
+@pytest.mark.parametrize("before", [NOW - 5, NOW])
+def test_what_waits_to_be_told_is_tried_again_a_minute_after_its_time(before):
+    """Also where something new came just then."""
+    first = moved(EMPTY, alerted(), seen(pause=Pause("x"))).document
+    late = replace(first, due=before)
+    made = moved(late, alerted(case(fingerprint="fp-2"), incident="inc-2"), seen(pause=Pause("x")))
+    assert made.document.due == NOW + 60
+
+
+def test_something_new_that_is_bundled_is_tried_sooner_than_what_waits():
+    """Twenty seconds where everything is bundled; else a minute, and never later than what was there."""
+    single = moved(EMPTY, alerted(), seen(pause=Pause("x"))).document
+    crowd = moved(single, alerted(case(fingerprint="fp-2"), incident="inc-2", crowd=True), seen(pause=Pause("x")), NOW + 1)
+    assert crowd.document.due == NOW + 60
+    bundled = moved(EMPTY, alerted(crowd=True), seen(pause=Pause("x"))).document
+    assert bundled.due == NOW + 20
+    both = moved(bundled, alerted(case(fingerprint="fp-2"), incident="inc-2"), seen(pause=Pause("x")), NOW + 1)
+    assert both.document.due == NOW + 20
+    later = replace(single, due=NOW + 500)
+    sooner = moved(later, alerted(case(fingerprint="fp-2"), incident="inc-2", crowd=True), seen(pause=Pause("x")), NOW + 1)
+    assert sooner.document.due == NOW + 61
+    less = moved(later, MessagesDelivered(frozenset({later.to_tell[0].id})), at=NOW + 1)
+    assert less.document.due == NOW + 500
 
 
 def test_a_new_message_does_not_put_off_those_that_wait():
@@ -670,6 +836,30 @@ def test_an_escalation_ends_when_all_its_queues_are_well_whatever_was_held_since
     assert (moved(found, resolved(), seen(mail=well(), post=post)).document.escalated_at is None) == ends
 
 
+def test_an_escalation_that_names_no_queue_ends_by_those_that_are_seen():
+    """A document of long ago does not say which they were."""
+    found = replace(ESCALATED, outcomes=(outcome(Ending.ESCALATED, queues=()),))
+    assert moved(found, resolved(), seen(mail=well())).document.escalated_at is None
+    assert moved(found, resolved(), seen(mail=well(), post=sighting())).document.escalated_at is not None
+
+
+def test_the_queues_of_an_open_incident_have_to_be_well_too():
+    """An escalation is about the target."""
+    open_one = incident(queues=(QueueState(POST, "mail", NOW),), due=NOW)
+    found = replace(ESCALATED, incident=open_one, due=NOW)
+    assert woken(found, NOW, seen(mail=well(), post=sighting())).document.escalated_at is not None
+    assert woken(found, NOW, seen(mail=well(), post=well())).document.escalated_at is None
+
+
+def test_resumed_is_told_where_it_was_told_or_to_all():
+    """With who and why, once for each time."""
+    made = moved(replace(ESCALATED, outcomes=()), Resumed("anna", "mended"))
+    assert [message.id for message in made.document.to_tell] == [f"resumed-{NOW:.0f}@everybody"]
+    assert "mended (anna)" in str(made.document.to_tell[0].card)
+    earlier = outcome(Ending.HELD, incident="inc-00", channels=("elsewhere",))
+    assert channels(moved(replace(ESCALATED, outcomes=(earlier, *ESCALATED.outcomes)), Resumed("anna")).document) == {"ops"}
+
+
 def test_an_escalation_ends_by_a_person_and_by_a_day():
     """Resumed, it is told where it was told; after 24 hours it ends by itself."""
     made = moved(ESCALATED, Resumed("anna", "mended"))
@@ -750,6 +940,21 @@ def test_many_targets_are_told_in_one_message():
     assert "service=a" not in str(told[1].card.facts), "another holder has told it"
 
 
+@pytest.mark.parametrize(("after_s", "kept"), [(86399.0, True), (86400.0, False)])
+def test_a_bundle_remembers_for_a_day_what_it_has_told(after_s, kept):
+    """So that a message that is handed over again is not told again."""
+    waiting = {"a@ops": Waiting("ops", "service=a")}
+    first = step(Document("bundle-paused"), Bundled(Reason.PAUSED, frozenset(waiting), waiting), seen(), NOW, rules()).document
+    more = {"b@ops": Waiting("ops", "service=b"), "b@duty": Waiting("duty", "service=b")}
+    made = step(first, Bundled(Reason.PAUSED, frozenset(more), more), seen(), NOW + after_s, rules()).document
+    assert ("a@ops" in made.bundled) == kept
+    assert {name: made.bundled[name] for name in more} == dict.fromkeys(more, NOW + after_s)
+    assert [message.id for message in made.to_tell] == [
+        f"bundle-paused-{NOW:.3f}@ops",
+        *(f"bundle-paused-{NOW + after_s:.3f}@{channel}" for channel in ("ops", "duty")),
+    ]
+
+
 def test_nobody_is_asked_in_a_storm():
     """A shared cause is likelier than many sick applications, so nobody is asked to approve them one by one."""
     storm = Storm(tuple(Slot(f"t{n}", NOW) for n in range(3)))
@@ -814,6 +1019,27 @@ def test_people_are_told_once_a_week_and_once_a_day_before_the_token_expires(day
         found = replace(made.document, to_tell=())
     assert len(cards) == sent
     assert {card.urgency for card in cards[1:]} <= {"act"}
+
+
+@pytest.mark.parametrize(
+    ("left_s", "mark"), [(7 * DAY_S + 1, None), (7 * DAY_S, "week"), (DAY_S + 1, "week"), (DAY_S, "day"), (0.0, "day")]
+)
+def test_a_week_and_a_day_are_exact(left_s, mark):
+    """The message's id says which of the two it is."""
+    with_rules = replace(rules(), token_expires_at=NOW)
+    made = step(Document("runner-token"), TokenExpiring(), seen(), NOW - left_s, with_rules)
+    ids = {message.id.partition("@")[0] for message in made.document.to_tell}
+    assert ids == ({f"runner-token-{NOW:.0f}-{mark}"} if mark else set())
+
+
+@pytest.mark.parametrize(("after_s", "again"), [(0.0, False), (3599.0, False), (3600.0, True)])
+def test_alerts_that_no_key_has_signed_are_told_once_an_hour(after_s, again):
+    """NOW is a full hour."""
+    first = step(Document("unsigned"), Unsigned(), seen(), NOW, rules()).document
+    assert (kinds(first), channels(first)) == (["unsigned"], {"everybody", "duty"})
+    made = step(replace(first, to_tell=()), Unsigned(), seen(), NOW + after_s, rules())
+    assert (kinds(made.document) == ["unsigned"]) == again
+    assert len(made.document.bundled) == 1
 
 
 def test_a_new_token_is_told_of_anew():
