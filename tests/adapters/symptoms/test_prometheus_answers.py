@@ -349,6 +349,7 @@ def test_a_warning_means_that_something_is_missing(warnings: list[str], said: st
         ("a{b=${labels.c}}", "has a label outside of quotes at character 5"),
         ("", "names no metric"),
         ("# a", "names no metric"),
+        ("time(", "names no metric"),
         ("a OFFSET 5m", "has `offset` or `@`"),
         ("{__name__ !~ 'a'}", "selects metrics by a pattern"),
     ],
@@ -380,6 +381,9 @@ def test_a_query_that_can_not_be_asked(query: str, said: str | None) -> None:
         ("sum + a", ["a"]),
         ("rate(a[5m])", ["a"]),
         ("((a))", ["a"]),
+        ("-a{b='c'}", ["a{b='c'}"]),
+        ("a + by", ["a"]),
+        ("a}", ["a"]),
     ],
 )
 def test_the_series_that_a_query_is_made_of(query: str, selectors: list[str]) -> None:

@@ -63,6 +63,15 @@ def test_totals_of_nothing_are_complete() -> None:
     assert seen(messages=0, messages_ready=0, messages_unacknowledged=0) == QueueSnapshot(7.0, 0, 0, 0)
 
 
+@pytest.mark.parametrize("kind", ["classic", "quorum", "x-of-a-plugin"])
+def test_depth_is_that_of_all_queues_but_streams(kind: str) -> None:
+    """Those keep what was read."""
+    assert seen(type=kind).depth == 5
+    with pytest.raises(Denied, match="is a stream") as denied:
+        seen(type="stream")
+    assert (denied.value.code, bool(denied.value.remedy)) == ("stream", True)
+
+
 def consumer(tag: str, **more: Any) -> dict[str, Any]:
     return {"consumer_tag": tag, "channel_details": {"connection_name": "c", "name": "n"}} | more
 
@@ -114,6 +123,7 @@ def test_when_the_oldest_was_published(head: Any, head_at: float | None) -> None
     [
         ({"messages_ready": 1, "messages_unacknowledged": 2}, (1, 2), 100, 300),
         ({"messages_ready": 2, "messages_unacknowledged": 2}, (2, 2), None, 300),
+        ({"messages_ready": 2, "messages_unacknowledged": int("1000")}, (2, int("1000")), None, 300),
         ({"messages_ready": 1, "messages_unacknowledged": 2}, (2, 3), None, None),
         ({"messages_ready": 2, "messages_unacknowledged": 0}, (1, 0), None, None),
         ({"messages_ready": 0, "messages_unacknowledged": 1}, (0, 2), None, None),
@@ -176,6 +186,8 @@ def test_what_is_no_answer() -> None:
     assert (denied.value.code, denied.value.status, "%2F" in str(denied.value.remedy)) == ("no_vhost", 404, True)
     with pytest.raises(Denied, match="answered 400"):
         live(answered({}, 400), MAIL)
+    with pytest.raises(Denied, match="answered 405"):
+        live(answered({}, 405), MAIL)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,476 @@
+"""What Prometheus is asked, the past of a queue for `suggest-for`, and each line of `check`."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import parse_qs
+
+import pytest
+
+from functions.adapters.symptoms import prometheus
+from functions.adapters.symptoms.prometheus import client, past
+from functions.application.ports import Finding
+from functions.domain.decisions.matching import NotRendered
+from functions.domain.model import runbooks
+from functions.domain.model.observations import QueueSnapshot
+from functions.runtime.errors import Denied, Unavailable
+from functions.runtime.http_client import Answer
+from tests.support.patience import PATIENCE_S
+
+AT = 100_000.0
+DEPTH, DONE, CONSUMERS = 'sum(depth{queue="${labels.queue}"})', "sum(done)", "count(up)"
+LABELS = {"queue": "mail"}
+
+
+class Secret:
+    """A secret: what is read first, and what after `distrust`."""
+
+    reference = "env://SECRET"
+
+    def __init__(self, *values: str) -> None:
+        self.values = list(values)
+
+    def read(self) -> bytes:
+        return self.values[0].encode()
+
+    def distrust(self) -> None:
+        self.values = self.values[1:] or self.values
+
+
+class Wire:
+    """A Prometheus behind `request`, whose clock and ours stand at AT.
+
+    `now`: the figure of each metric and the age of its sample, `before`: ages and values of its range, `said`: the answer instead
+    to a question with this part.
+    """
+
+    def __init__(self) -> None:
+        self.now: dict[str, tuple[Any, float | None]] = {"depth": (5, 2.0), "done": (40, 3.0), "up": (1, 4.0)}
+        steady = {10.0 * number + 2: 5.0 for number in range(30)}
+        self.before: dict[str, Mapping[float, Any]] = {"depth": steady, "done": dict.fromkeys(steady, 40)}
+        self.said: dict[str, Any] = {}
+        self.ahead_s = 0.0
+        self.asked: list[dict[str, Any]] = []
+
+    def request(self, system: str, method: str, url: str, *, timeout_s: float, **more: Any) -> Answer:
+        address, _, query = url.partition("?")
+        fields = {name: values[0] for name, values in parse_qs(query).items()}
+        self.asked.append({"system": system, "method": method, "url": address, "timeout_s": timeout_s, "fields": fields} | more)
+        said = next((answer for part, answer in self.said.items() if part in fields["query"]), None)
+        if isinstance(said, Exception):
+            raise said
+        if isinstance(said, Answer):
+            return said
+        return answered(self.result(fields) if said is None else said)
+
+    def result(self, fields: Mapping[str, str]) -> list[dict[str, Any]]:
+        if fields["query"] == "vector(time())":
+            return [{"metric": {}, "value": [AT, f"{AT + self.ahead_s}"]}]
+        name = next(name for name in self.now if name in fields["query"])
+        if "start" in fields:
+            samples = {AT - age: value for age, value in self.before[name].items()}
+            parts = [[[at, f"{value}"] for at, value in samples.items()], [[at, f"{at}"] for at in samples]]
+            return [{"metric": {"unstick": f"{number}"}, "values": part} for number, part in enumerate(parts)]
+        value, age = self.now[name]
+        parts = [[AT, f"{value}"] if value is not None else None, [AT, f"{AT - age}"] if age is not None else None]
+        return [{"metric": {"unstick": f"{number}"}, "value": part} for number, part in enumerate(parts) if part]
+
+
+def answered(result: Any, status: int = 200) -> Answer:
+    body = result if isinstance(result, bytes) else json.dumps({"data": {"resultType": "vector", "result": result}}).encode()
+    return Answer("prometheus", status, {}, body, AT)
+
+
+@pytest.fixture
+def wire(monkeypatch: pytest.MonkeyPatch) -> Wire:
+    wire = Wire()
+    monkeypatch.setattr(client, "request", wire.request)
+    monkeypatch.setattr(time, "time", lambda: AT)
+    return wire
+
+
+def symptom(**keys: Any) -> runbooks.Symptom:
+    return prometheus.to_symptom(prometheus.Symptom(**({"depth": DEPTH, "done": DONE, "consumers": CONSUMERS} | keys)))
+
+
+def look(settings: prometheus.Settings | None = None, *, for_s: float = 60.0, **keys: Any) -> QueueSnapshot:
+    queue = prometheus.name_queue(symptom(**keys), LABELS)
+    return prometheus.look(settings or prometheus.Settings("http://mimir/x/"), queue, for_s=for_s, timeout_s=PATIENCE_S)
+
+
+# --- questions ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("for_s", "start", "step"), [(60.0, 300, "2"), (150.0, 300, "2"), (151.0, 302, "2.01333"), (3600.0, 7200, "48")]
+)
+def test_ranges_reach_twice_as_far_back_as_for(wire: Wire, for_s: float, start: float, step: str) -> None:
+    """Five minutes at least, in 150 steps; depth and counter alone have a past."""
+    look(for_s=for_s)
+    ranges = [one["fields"] for one in wire.asked if one["url"].endswith("/api/v1/query_range")]
+    assert sorted(name for one in ranges for name in ("depth", "done", "up") if name in one["query"]) == ["depth", "done"]
+    assert {(one["start"], one["end"], one["step"]) for one in ranges} == {(f"{AT - start:.3f}", f"{AT:.3f}", step)}
+    figures = [one["fields"] for one in wire.asked if one["url"].endswith("/api/v1/query")]
+    assert [list(one) for one in figures] == [["query"]] * 3
+
+
+def test_what_is_shared_is_asked_once(wire: Wire) -> None:
+    """Two queues by the same counter."""
+    queues = [(prometheus.name_queue(symptom(depth=depth), LABELS), 60.0) for depth in (DEPTH, "max(depth)")]
+    seen = client.look_all(prometheus.Settings("http://mimir"), queues, timeout_s=PATIENCE_S)
+    assert [one.depth for one in seen if isinstance(one, QueueSnapshot)] == [5, 5]
+    assert len(wire.asked) == 2 + 2 + 2 + 1, "two depths and their ranges, one counter and its range, one for consumers"
+
+
+def test_the_keys_of_the_symptom_decide(wire: Wire) -> None:
+    """Its own delay is added to the age; figures that are older than its `max_age` are unknown."""
+    assert look().behind_s == 9.0
+    assert look(delay_s=0.5).behind_s == 4.5
+    with pytest.raises(Unavailable, match="are 4 s old"):
+        look(max_age_s=3.5)
+
+
+@pytest.mark.parametrize(
+    ("settings", "auth", "headers"),
+    [
+        ({}, None, {}),
+        ({"token": Secret("t\xf6")}, None, {"Authorization": "Bearer t\xf6"}),
+        ({"user": "u\xf6", "password": Secret("p")}, ("u\xf6".encode(), b"p"), {}),
+        ({"user": "u", "password": Secret("p"), "token": Secret("t")}, (b"u", b"p"), {}),
+        ({"headers": {"X-Scope-OrgID": "a"}, "token": Secret("t")}, None, {"X-Scope-OrgID": "a", "Authorization": "Bearer t"}),
+    ],
+)
+def test_how_it_logs_in(wire: Wire, settings: Any, auth: Any, headers: dict[str, str]) -> None:
+    """With the password where there is one, else with the token; the address has its path and one slash."""
+    look(prometheus.Settings("http://mimir/x/", ca="/ca.pem", **settings))
+    assert len(wire.asked) == 5
+    for one in wire.asked:
+        assert (one["auth"], one["headers"], one["ca"]) == (auth, headers, "/ca.pem")
+        assert (one["system"], one["method"]) == ("prometheus", "GET")
+        assert one["url"].startswith("http://mimir/x/api/v1/query")
+        assert PATIENCE_S - 20 < one["timeout_s"] <= PATIENCE_S
+
+
+@pytest.mark.parametrize(("values", "asked"), [(("old", "new"), 10), (("old",), 5)])
+def test_a_refused_login_is_tried_again_with_another_secret_alone(wire: Wire, values: tuple[str, ...], asked: int) -> None:
+    """One of the answers is enough to say that it is refused."""
+    wire.said["count(up)"] = answered([], 401)
+    with pytest.raises(Denied, match="the login failed"):
+        look(prometheus.Settings("http://mimir", token=Secret(*values)))
+    assert len(wire.asked) == asked
+
+
+# --- the past -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("keys", "work"), [({}, "changes((sum(done))[40s:10s])"), ({"done": None}, 'resets((sum(depth{queue="mail"}))[40s:10s])')]
+)
+def test_the_queries_of_its_past(keys: dict[str, Any], work: str) -> None:
+    """By the counter, or by the depth where there is none; each window is a third longer than a step."""
+    queue = prometheus.name_queue(symptom(**keys), LABELS)
+    assert prometheus.past_queries(queue, 30.0) == ('sum(depth{queue="mail"})', work)
+
+
+def read_past(wire: Wire, depths: list[Any], works: list[Any], step_s: float = 30.0) -> QueueSnapshot:
+    wire.said = {"depth": [{"values": depths}] if depths else [], "work": [{"values": works}] if works else []}
+    settings = prometheus.Settings("http://mimir")
+    return past.read_past(settings, "depth", "work", back_s=3600.0, step_s=step_s, timeout_s=PATIENCE_S)
+
+
+def test_the_past_of_a_queue(wire: Wire) -> None:
+    """Depths are rounded up; work counts one for each step in which there was some. What is no number is left out."""
+    seen = read_past(wire, [[10.0, "1.5"], [20.0, "NaN"], [30.0, "3"]], [[10.0, "0"], [20.0, "2"], [30.0, "0.5"], [40.0, "0"]])
+    ends_at = AT // 30 * 30
+    assert seen == QueueSnapshot(
+        ends_at, 3, ack_samples=((10.0, 0), (20.0, 1), (30.0, 2), (40.0, 2)), depth_samples=((10.0, 2), (30.0, 3)), zeros=True
+    )
+    assert {(one["fields"]["start"], one["fields"]["end"], one["fields"]["step"]) for one in wire.asked} == {
+        (f"{ends_at - 3600:.0f}", f"{ends_at:.0f}", "30")
+    }
+    assert sorted(one["fields"]["query"] for one in wire.asked) == ["depth", "work"]
+
+
+def test_a_past_that_nobody_kept(wire: Wire) -> None:
+    """A queue that is new has none, and no depth."""
+    assert read_past(wire, [], [], 45.5) == QueueSnapshot(AT // 45.5 * 45.5, 0, zeros=True)
+    assert {one["fields"]["step"] for one in wire.asked} == {"45.5"}
+
+
+@pytest.mark.parametrize(
+    ("said", "error", "match"),
+    [
+        ([{"values": []}, {"values": []}], Denied, "`depth` gives 2 series"),
+        (answered([], 400), Denied, "does not take the query `depth`"),
+        (Unavailable("prometheus", "answered 503"), Unavailable, "answered 503"),
+        (answered(b"{}"), Unavailable, "unknown form of answer"),
+    ],
+)
+def test_a_past_that_can_not_be_read(wire: Wire, said: Any, error: type[Exception], match: str) -> None:
+    """It says why."""
+    wire.said = {"depth": said, "work": []}
+    with pytest.raises(error, match=match) as raised:
+        past.read_past(prometheus.Settings("http://mimir"), "depth", "work", back_s=60.0, step_s=30.0, timeout_s=PATIENCE_S)
+    assert getattr(raised.value, "code", "") in {"", "several", "query"}
+
+
+# --- the queue's name -----------------------------------------------------------------------------------------------------
+
+
+def test_the_keys_of_a_runbook() -> None:
+    """As they are if nobody gives others. The key is that of documents in the store, so a release must not change it."""
+    assert prometheus.to_symptom(prometheus.Symptom(depth="a")) == runbooks.Symptom(
+        "prometheus", {"depth": "a", "max_age": "120", "delay": "5"}, 0, 60.0, {}
+    )
+    queue = prometheus.name_queue(symptom(max_age_s=90.5, delay_s=0.25, max_messages=7), LABELS)
+    assert queue.keys == {
+        "depth": 'sum(depth{queue="mail"})', "done": DONE, "consumers": CONSUMERS, "max_age": "90.5", "delay": "0.25",
+    }  # fmt: skip
+    assert (queue.kind, queue.key) == ("prometheus", "prometheus:ed05700291ab:mail")
+
+
+@pytest.mark.parametrize(
+    ("keys", "labels", "name"),
+    [
+        ({}, LABELS, "mail"),
+        ({"done": "sum(done{a='${labels.a}', q='${labels.queue}'})"}, LABELS | {"a": "b"}, "mail b"),
+        ({"depth": "sum(depth)"}, {}, "sum(depth)"),
+        ({"depth": f"sum({'d' * 120})"}, {}, f"sum({'d' * 116}"),
+        ({"name": "${labels.queue} of ${labels.a}"}, LABELS | {"a": "b"}, "mail of b"),
+        ({"name": "n" * 121}, LABELS, "n" * 120),
+        ({}, {"queue": "q" * 121}, "q" * 120),
+    ],
+)
+def test_the_name_that_people_read(keys: dict[str, Any], labels: dict[str, str], name: str) -> None:
+    """Its own, or the values of the labels, or the query; 120 characters of it."""
+    assert prometheus.name_queue(symptom(**keys), labels).name == name
+
+
+@pytest.mark.parametrize(("size", "fits"), [(2000, True), (2001, False)])
+def test_the_queries_have_2000_bytes_together(size: int, fits: bool) -> None:
+    """Counted as UTF-8: a document keeps them."""
+    others = len('sum(depth{queue="mail"})') + len(CONSUMERS)
+    for sign, each in (("x", 1), ("é", 2)):
+        count, rest = divmod(size - others - len('a{b=""}'), each)
+        done = f'a{{b="{sign * count}{"y" * rest}"}}'
+        if fits:
+            assert prometheus.name_queue(symptom(done=done), LABELS).name == "mail"
+        else:
+            with pytest.raises(NotRendered, match="the queries have 2,001 bytes, the limit is 2,000"):
+                prometheus.name_queue(symptom(done=done), LABELS)
+
+
+@pytest.mark.parametrize(("value", "fits"), [("x" * 255, True), ("x" * 256, False)])
+def test_a_label_has_255_characters_at_most(value: str, fits: bool) -> None:
+    """Unless `allow` says otherwise."""
+    keys = symptom(name="n")
+    if fits:
+        assert prometheus.name_queue(keys, {"queue": value})
+    else:
+        with pytest.raises(NotRendered, match="does not match its `allow` pattern"):
+            prometheus.name_queue(keys, {"queue": value})
+    assert prometheus.name_queue(symptom(allow={"queue": "x*"}), {"queue": value})
+
+
+def test_mistakes_that_no_type_shows() -> None:
+    """Each with its key and remedy; a label of `allow` may be that of any template."""
+    assert list(prometheus.find_mistakes(symptom(name="${labels.n}", allow={"n": "a", "queue": "b"}))) == []
+    assert list(prometheus.find_mistakes(symptom(allow={"odd": "a"}, name="${labels.b}"))) == [
+        ("allow", "limits the label odd, which no query here takes", "Labels: b, queue")
+    ]
+    assert list(prometheus.find_mistakes(symptom(depth="a", allow={"odd": "a"}))) == [
+        ("allow", "limits the label odd, which no query here takes", "Labels: none")
+    ]
+    assert [key for key, _, _ in prometheus.find_mistakes(symptom(depth="1", done="a offset 5m", consumers="a{"))] == [
+        "depth",
+        "done",
+        "consumers",
+    ]
+
+
+# --- check ----------------------------------------------------------------------------------------------------------------
+
+
+def check(settings: Any = None, labels: Mapping[str, str] = LABELS, **keys: Any) -> dict[str, Finding]:
+    given = settings or prometheus.Settings("https://mimir")
+    found = prometheus.check(given, symptom(**keys), labels, timeout_s=PATIENCE_S)
+    assert len({one.what for one in found}) == len(found)
+    return {one.what: one for one in found}
+
+
+def test_a_queue_as_it_should_be(wire: Wire) -> None:
+    """Each line says what was found, and has no remedy."""
+    assert [(one.what, one.ok, str(one.detail), str(one.remedy)) for one in check().values()] == [
+        ("Prometheus answers", True, "", ""),
+        ("Prometheus clock", True, "+0 s against ours", ""),
+        ("depth of mail", True, "5, 2 s old", ""),
+        ("done of mail", True, "40, 3 s old", ""),
+        ("consumers of mail", True, "1, 4 s old", ""),
+        ("samples of mail", True, "one every 10 s", ""),
+    ]
+
+
+@pytest.mark.parametrize(("ahead_s", "right"), [(30.0, True), (31.0, None), (-30.0, True), (-31.0, None)])
+def test_a_clock_that_is_off_is_pointed_out(wire: Wire, ahead_s: float, right: bool | None) -> None:
+    """It misleads people alone, so nothing is wrong."""
+    wire.ahead_s = ahead_s
+    line = check()["Prometheus clock"]
+    assert (line.ok, line.detail) == (right, f"{ahead_s:+.0f} s against ours")
+    assert line.remedy == ("" if right else "Set both clocks by NTP.")
+
+
+@pytest.mark.parametrize(
+    ("said", "detail"),
+    [
+        (answered([], 401), "the login failed"),
+        (answered(b"<html>"), "that is not JSON"),
+        (answered([]), "what answers there is not Prometheus"),
+        (answered([{"metric": {}, "value": [AT, "soon"]}]), "what answers there is not Prometheus"),
+        (Unavailable("prometheus", "answered 503"), "answered 503"),
+    ],
+)
+def test_a_server_that_does_not_answer_as_prometheus(wire: Wire, said: Any, detail: str) -> None:
+    """That is all that is told."""
+    wire.said["vector"] = said
+    ((what, line),) = check().items()
+    assert (what, line.ok, bool(line.remedy)) == ("Prometheus answers", False, True)
+    assert detail in str(line.detail)
+
+
+def test_a_clock_without_a_figure(wire: Wire) -> None:
+    """It answers, and that is what counts."""
+    wire.said["vector"] = [{"metric": {}}]
+    assert check()["Prometheus clock"].detail == "+0 s against ours"
+
+
+FIGURES = [
+    ("depth", (None, None), False, "gives no series"),
+    ("depth", (None, 2.0), False, "gives no series"),
+    ("depth", (5, None), False, "gives a figure of no series, as `or vector(0)` does"),
+    ("depth", ("NaN", 2.0), False, "is not a number (NaN)"),
+    ("depth", (5, 120.0), True, "5, 120 s old"),
+    ("depth", (5, 121.0), False, "its newest figures are 121 s old, so they count as unknown"),
+    ("depth", (0, 2.0), True, "0, 2 s old"),
+    ("depth", (0.25, 2.0), True, "0.25, 2 s old"),
+    ("done", (None, None), None, "gives no series"),
+    ("done", (None, 2.0), False, "gives no series"),
+    ("done", (5, None), True, "5"),
+    ("done", ("NaN", None), None, "is not a number (NaN)"),
+    ("done", (5, 121.0), False, "its newest figures are 121 s old, so they count as unknown"),
+    ("up", (None, None), False, "gives no series"),
+    ("up", (None, 2.0), True, "0, 2 s old"),
+    ("up", (5, None), True, "5"),
+]
+
+
+@pytest.mark.parametrize(("metric", "figure", "right", "detail"), FIGURES)
+def test_what_check_says_of_a_figure(wire: Wire, metric: str, figure: tuple[Any, Any], right: bool | None, detail: str) -> None:
+    """Value and age, or what is wrong with it, with a remedy. A counter may come later."""
+    wire.now[metric] = figure
+    found = check()
+    line = found[f"{'consumers' if metric == 'up' else metric} of mail"]
+    assert (line.ok, line.detail) == (right, detail)
+    assert bool(line.remedy) is (right is not True)
+    assert ("samples of mail" in found) is (right is not False)
+
+
+@pytest.mark.parametrize(
+    ("key", "detail"),
+    [
+        ("done", "not given: only a fall of the depth counts as work"),
+        ("consumers", "not given: recovered then needs work that was seen after the restart, or `min_consumers: 0`"),
+    ],
+)
+def test_a_query_that_is_not_given(wire: Wire, key: str, detail: str) -> None:
+    """Its line says what that means."""
+    line = check(**{key: None})[f"{key} of mail"]
+    assert (line.ok, line.detail) == (None, detail)
+
+
+def test_a_rate_is_no_counter(wire: Wire) -> None:
+    """Small ones look like no work at all. Of a depth it may be one."""
+    found = check(done="sum(rate(done[5m]))", depth='sum(deriv(depth{queue="${labels.queue}"}[5m]))')
+    assert (found["done of mail"].ok, found["depth of mail"].ok) == (False, True)
+    assert "is a rate, not a counter" in str(found["done of mail"].detail)
+
+
+@pytest.mark.parametrize(
+    ("ages", "max_age_s", "right", "detail"),
+    [
+        pytest.param([2, 62, 122, 182], 120.0, True, "one every 60 s", id="twice"),
+        pytest.param(
+            [2, 63, 124, 185], 120.0, False, "one every 61 s, and after 120 s they count as unknown", id="less than twice"
+        ),
+        pytest.param([2, 63, 124, 185], 122.0, True, "one every 61 s", id="raised"),
+        pytest.param([2, 12, 22], 120.0, None, "the samples begin 20 s ago only", id="young"),
+        pytest.param([2], 120.0, None, "there are only 1 samples of the depth yet", id="one"),
+        pytest.param([2, 202], 120.0, False, "one every 200 s, and after 120 s they count as unknown", id="two"),
+    ],
+)
+def test_how_often_there_are_samples(wire: Wire, ages: list[float], max_age_s: float, right: bool | None, detail: str) -> None:
+    """At least two within `max_age`, or every late one would be unknown. What passes by itself is not wrong."""
+    wire.before["depth"] = dict.fromkeys(ages, 5)
+    line = check(max_age_s=max_age_s)["samples of mail"]
+    assert (line.ok, str(line.detail)) == (right, detail)
+    assert (
+        right is not False or line.remedy == f"Raise `max_age` to {2 * (ages[1] - ages[0]):.0f}s or more, or scrape more often."
+    )
+
+
+def test_samples_that_can_not_be_had(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The figures are there, and their past is not."""
+    wire.before["depth"] = {}
+    result = wire.result
+    monkeypatch.setattr(wire, "result", lambda fields: result(fields) if "start" not in fields else {"odd": 1})
+    line = check()["samples of mail"]
+    assert (line.ok, "unknown form of answer" in str(line.detail), bool(line.remedy)) == (False, True, True)
+
+
+@pytest.mark.parametrize(
+    ("labels", "keys", "right", "detail", "remedy"),
+    [
+        ({}, {}, None, "their labels come with the alert; missing here: queue", "To check them, add: --label queue=..."),
+        (
+            {"queue": ""},
+            {"done": "a{b='${labels.b}', c='${labels.queue}'}"},
+            None,
+            "their labels come with the alert; missing here: queue and b",
+            "To check them, add: --label queue=... --label b=...",
+        ),
+        ({"queue": "x" * 256}, {}, False, "does not match its `allow` pattern", ""),
+    ],
+)
+def test_queries_that_can_not_be_filled_in(
+    wire: Wire, labels: dict[str, str], keys: dict[str, Any], right: bool | None, detail: str, remedy: str
+) -> None:
+    """Before the first alert nobody knows the labels; a value that may not be used is wrong."""
+    found = check(labels=labels, **keys)
+    assert list(found) == ["Prometheus answers", "Prometheus clock", "the queries"]
+    line = found["the queries"]
+    assert (line.ok, detail in str(line.detail), line.remedy) == (right, True, remedy)
+
+
+@pytest.mark.parametrize(
+    ("url", "settings", "what", "right"),
+    [
+        ("http://mimir", {"token": Secret("t")}, "Prometheus transport", None),
+        ("http://mimir", {"user": "u", "password": Secret("p")}, "Prometheus transport", None),
+        ("http://mimir", {}, "", True),
+        ("http://127.0.0.1:9090", {"token": Secret("t")}, "", True),
+        ("https://mimir", {"token": Secret("t")}, "", True),
+        ("https://mimir", {"user": "u"}, "Prometheus login", False),
+        ("https://mimir", {"password": Secret("p")}, "Prometheus login", False),
+        ("https://mimir", {"user": "u", "password": Secret("p")}, "", True),
+        ("https://mimir", {"user": "u", "password": Secret("p"), "token": Secret("t")}, "Prometheus login", False),
+    ],
+)
+def test_settings_that_do_not_fit(wire: Wire, url: str, settings: Any, what: str, right: bool | None) -> None:
+    """A secret in the clear, half a login, or two. All else is told as well, but for the samples where something is wrong."""
+    found = check(prometheus.Settings(url, **settings))
+    more = [one for one in found.values() if one.what in ("Prometheus transport", "Prometheus login")]
+    assert [(one.what, one.ok, bool(one.remedy)) for one in more] == ([(what, right, True)] if what else [])
+    assert ("samples of mail" in found) is (right is not False)
+    assert len(found) == 6 + len(more) - (right is False)
