@@ -18,6 +18,7 @@ from functions.adapters.symptoms.rabbitmq.answers import Page
 from functions.adapters.symptoms.rabbitmq.holders import with_holders
 from functions.domain.model.observations import Holder, QueueSnapshot
 from functions.domain.model.runbooks import Symptom
+from functions.runtime.errors import Unavailable
 from functions.runtime.http_client import Answer
 from tests.adapters.symptoms.test_rabbitmq import Password
 from tests.support.doubles.rabbitmq import BYTES, RabbitDouble
@@ -266,7 +267,12 @@ def test_sixteen_channels_are_asked_for_at_most() -> None:
     """A queue may have thousands of consumers, and the broker should not work for what nobody reads."""
     details = [{"channel_details": {"name": f"n/{number}", "connection_name": f"c{number % 2}"}} for number in range(17)]
     paths: list[str] = []
-    assert with_holders(SEEN, {"consumer_details": details}, lambda wanted: paths.extend(wanted) or []) == SEEN
+
+    def ask(wanted: list[str]) -> list[Exception]:
+        paths.extend(wanted)
+        return [Unavailable("rabbitmq", "no answer in the time given")] * len(wanted)
+
+    assert with_holders(SEEN, {"consumer_details": details}, ask) == SEEN
     assert paths == [*(f"/api/channels/n%2F{number}" for number in range(16)), "/api/connections/c0", "/api/connections/c1"]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from email.utils import formatdate
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -16,7 +17,7 @@ from functions.adapters.symptoms.rabbitmq.holders import sees_all
 from functions.application.ports import Finding
 from functions.domain.decisions.matching import NotRendered
 from functions.domain.model.alerts import QueueRef
-from functions.domain.model.observations import QueueSnapshot
+from functions.domain.model.observations import Holder, QueueSnapshot
 from functions.domain.model.runbooks import Symptom
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.http_client import Answer
@@ -365,6 +366,36 @@ def test_who_holds_messages_is_asked_with_the_tag_alone(
     assert wire.times.get("channels", 0.0) <= PATIENCE_S / 2
 
 
+@pytest.mark.parametrize(("now", "left_s"), [(2.0, 3.5), (7.5, 0.75), (9.0, None), (10.0, None)])
+def test_what_is_left_is_halved_for_the_holders(monkeypatch: pytest.MonkeyPatch, now: float, left_s: float | None) -> None:
+    """The look may take 8 s from 1 on; the step that it is made for goes on after it."""
+    clock = [1.0]
+    monkeypatch.setattr(client, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr(client, "WITHIN_S", PATIENCE_S)
+    wire = Wire(monkeypatch, totals=total(), page=HELD, whoami={"tags": "monitoring"})
+    ask = client.run_parallel
+
+    def ask_for_long(calls: Any, *, timeout_s: float) -> list[Any]:
+        found = ask(calls, timeout_s=PATIENCE_S if timeout_s > 0 else timeout_s)
+        clock[0] = now
+        return found
+
+    monkeypatch.setattr(client, "run_parallel", ask_for_long)
+    found = client.look(SETTINGS, MAIL, for_s=60.0, timeout_s=8.0)
+    assert (wire.times["page"], wire.times["totals"]) == (8.0, 8.0)
+    assert wire.times.get("channels") == wire.times.get("connections") == left_s
+    assert found.holders == (Holder("h", "", 1),), "the only consumer"
+
+
+def test_check_waits_for_all_that_it_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """None of its questions is cut short."""
+    wire = Wire(monkeypatch, totals=total(), page=HELD, whoami={"tags": []}, overview={}, alarms={})
+    found = client.check(SETTINGS, Symptom("rabbitmq", dict(MAIL.keys)), {}, timeout_s=PATIENCE_S)
+    assert {one.what for one in found if one.ok is False} == set()
+    assert set(wire.times) == {"overview", "whoami", "alarms", "totals", "page"}
+    assert min(wire.times.values()) > PATIENCE_S - 20
+
+
 def test_names_that_no_url_can_carry_are_told_and_the_others_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each has its own place."""
     Wire(monkeypatch, totals=total(), page=LATE, whoami=LATE)
@@ -395,7 +426,8 @@ def test_the_keys_of_a_runbook() -> None:
     assert rabbitmq.to_symptom(rabbitmq.Symptom()) == Symptom(
         "rabbitmq", {"vhost": "${labels.vhost}", "queue": "${labels.queue}"}, 0, 60.0
     )
-    assert (to_queue("/", "q").name, to_queue("v", "q").name, to_queue("v", "q").key) == ("q", "q (vhost v)", "rabbitmq:v:q")
+    assert [to_queue(vhost, "q").name for vhost in ("/", "v", "#", "")] == ["q", "q (vhost v)", "q (vhost #)", "q (vhost )"]
+    assert to_queue("v", "q").key == "rabbitmq:v:q"
 
 
 # --- check ----------------------------------------------------------------------------------------------------------------
@@ -510,6 +542,7 @@ def test_rights_that_nobody_needs_are_pointed_out(whoami: Any, tags: list[str]) 
         ),
         ({"vhost": "v", "queue": "${labels.q}"}, {}, None, "queues in vhost v", True, "can be seen"),
         ({"vhost": "v", "queue": "${labels.q}"}, {}, Denied("r", "may not", code="acl"), "queues in vhost v", False, "may not"),
+        ({"vhost": "v", "queue": "${labels.q}"}, {}, Denied("r", "may not", code="vhost"), "queues in vhost v", False, "may not"),
         ({"vhost": "v", "queue": "${labels.q}"}, {}, LATE, "queues in vhost v", False, "no answer"),
         ({"vhost": "${labels.v}", "queue": "${labels.q}"}, {"v": "w"}, None, "queues in vhost w", True, "can be seen"),
         ({"vhost": "${labels.v}", "queue": "a"}, {}, None, "the queue", None, "missing here: the label v"),

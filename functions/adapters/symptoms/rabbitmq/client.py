@@ -81,7 +81,7 @@ def _with_holders(
     """The snapshots of stuck queues with who holds their messages. Nothing is asked for any other queue."""
 
     def ask(paths: list[str]) -> list[Any]:
-        return _ask(settings, paths, timeout_s=ends - time.monotonic()) if time.monotonic() < ends else []
+        return _ask(settings, paths, timeout_s=ends - time.monotonic())
 
     return [
         with_holders(one, json_or_none(page), ask if may_ask else None)

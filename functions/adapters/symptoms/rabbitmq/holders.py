@@ -33,7 +33,7 @@ NAME = 80
 SEES_ALL = frozenset({"monitoring", "administrator"})
 
 Ask = Callable[[list[str]], Sequence[Answer | Exception]]
-"""GET these paths at once; nothing once the time is up."""
+"""GET these paths at once: the Answer of each, or the error instead."""
 
 
 class _Queue(Struct, frozen=True):
@@ -88,8 +88,6 @@ def _ask_who_holds(channels: Mapping[str, Channel], ask: Ask) -> tuple[Holder, .
     paths = [f"/api/channels/{quote(name, safe='')}" for name in channels]
     paths += [f"/api/connections/{quote(name, safe='')}" for name in connections]
     answers = ask(paths)
-    if not answers:
-        return ()
     names = dict(zip(connections, map(_name, answers[len(channels) :]), strict=True))
     holders: dict[str, Holder] = {}
     for channel, answer in zip(channels.values(), answers, strict=False):
