@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 
 from functions.adapters.runners import rundeck
+from functions.adapters.runners.rundeck import answers
 from functions.adapters.runners.rundeck.client import Settings
 from functions.domain.model.observations import Execution
 from functions.runtime.errors import Denied, Unavailable
+from functions.runtime.http_client import Answer
 from functions.runtime.secrets import SecretRef
 from tests.support.doubles.rundeck import INCIDENT, TOKEN, Job, Option, Rundeck
 from tests.support.patience import PATIENCE_S, wait_until
@@ -107,6 +109,82 @@ def test_a_lost_answer_is_unknown_and_the_run_is_found(double: Rundeck, settings
     found, output = until_ended(settings, None)
     assert found is not None
     assert output == STACK
+
+
+@pytest.fixture
+def said(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What Rundeck answers, by the end of the path; an error is raised. `asked`: the paths."""
+    said: dict[str, Any] = {"asked": []}
+
+    def ask(_to: Any, _method: str, path: str, **_: Any) -> Answer:
+        said["asked"].append(path)
+        body = next(body for end, body in said.items() if path.endswith(end))
+        if isinstance(body, Exception):
+            raise body
+        return Answer("Rundeck", 200, {}, json.dumps(body).encode(), 1.0)
+
+    monkeypatch.setattr(answers, "ask", ask)
+    return said
+
+
+NOBODY = Settings("http://rundeck", SecretRef("env://NONE"))
+
+
+@pytest.mark.parametrize(
+    ("log", "output"),
+    [
+        ({"entries": [{"log": "a"}, {"log": ""}, {"log": None}, {}, "odd", {"log": " b"}]}, "a\n\n\n\n b"),
+        ({"entries": [{"log": "a"}], "pending": False}, "a"),
+        ({"entries": [{"log": "a"}], "pending": True}, None),
+        ({"entries": []}, ""),
+        ({"entries": {}}, None),
+        ({}, None),
+    ],
+)
+def test_the_output_is_taken_as_it_is(said: dict[str, Any], log: Any, output: str | None) -> None:
+    """All lines at once, and none while Rundeck still gets some."""
+    said |= {"execution/e%2F1": {"id": 7, "status": "failed", "date-ended": {"unixtime": 1}}, "lastlines=3000": log}
+    run, found = read(NOBODY, "e/1")
+    assert run is not None
+    assert (run.id, found) == ("7", output)
+    assert said["asked"] == ["execution/e%2F1", "execution/7/output?lastlines=3000"]
+
+
+def row(number: int, tag: str) -> dict[str, Any]:
+    return {"id": number, "status": "running", "job": {"options": {INCIDENT: tag}}}
+
+
+@pytest.mark.parametrize(
+    ("running", "every", "found"),
+    [
+        ({"executions": [row(1, "x"), row(2, TAG)]}, {"executions": [row(3, TAG)]}, "2"),
+        ({"executions": [row(1, "x")]}, {"executions": [row(1, "x"), row(3, TAG)]}, "3"),
+        ({"executions": {}}, {"executions": [row(3, TAG)]}, "3"),
+        ({}, {"executions": [row(3, "x")]}, None),
+    ],
+)
+def test_a_run_is_found_in_either_list(said: dict[str, Any], running: Any, every: Any, found: str | None) -> None:
+    """The newest twenty of each."""
+    said |= {"executions?status=running&max=20": running, "executions?max=20": every}
+    run, output = rundeck.read_evidence(NOBODY, "j/1", tag=TAG, execution=None, timeout_s=PATIENCE_S)
+    assert ((run and run.id), output) == (found, None)
+    assert sorted(said["asked"]) == ["job/j%2F1/executions?max=20", "job/j%2F1/executions?status=running&max=20"]
+
+
+@pytest.mark.parametrize("error", [Denied("Rundeck", "no"), Unavailable("Rundeck", "late")])
+@pytest.mark.parametrize("place", ["executions?status=running&max=20", "executions?max=20"])
+def test_a_list_that_can_not_be_read_is_told(said: dict[str, Any], place: str, error: Exception) -> None:
+    """The run may be in it."""
+    said |= {"executions?status=running&max=20": {}, "executions?max=20": {}} | {place: error}
+    with pytest.raises(type(error)):
+        read(NOBODY, None)
+
+
+def test_an_empty_option_is_not_sent(double: Rundeck, settings: Settings):
+    """Rundeck takes it for one that is not there."""
+    rundeck.start_evidence(settings, EVIDENCE, {"process": "mail", "host": ""}, tag=TAG, timeout_s=PATIENCE_S)
+    (sent,) = double.posts()
+    assert json.loads(sent.body)["options"] == {"process": "mail", INCIDENT: TAG}
 
 
 # --- check ------------------------------------------------------------------------------------------------------------------

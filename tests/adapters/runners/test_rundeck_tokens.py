@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import os
 import stat
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
-from functions.adapters.runners.rundeck import tokens
+from functions.adapters.runners.rundeck import answers, tokens
 from functions.adapters.runners.rundeck.settings import Settings
+from functions.application.ports import Finding
 from functions.runtime import secrets
 from functions.runtime.errors import Denied, Unavailable
+from functions.runtime.http_client import Answer
 from functions.runtime.secrets import SecretRef
 from tests.support.doubles.rundeck import Job, Rundeck
 from tests.support.doubles.rundeck.state import Token
@@ -137,3 +142,136 @@ def test_too_long_a_duration_is_refused_with_the_remedy(settings: Settings) -> N
     with pytest.raises(Denied) as refused:
         rotate(settings, duration="90d")
     assert "30d" in str(refused.value.remedy)
+
+
+# --- what Rundeck may say -------------------------------------------------------------------------------------------------
+
+
+class Said:
+    """A Rundeck behind `ask`: the user's tokens, the new one, and what of it goes wrong."""
+
+    def __init__(self, *known: dict[str, Any]) -> None:
+        self.rows: Any = list(known)
+        self.new: Any = {"id": "n1", "expiration": "later", "token": "n3w"}
+        self.wrong: dict[str, Exception] = {}
+        self.asked: list[tuple[str, str]] = []
+        self.more: dict[str, Any] = {}
+
+    def ask(self, to: answers.Connection, method: str, path: str, **more: Any) -> Answer:
+        self.asked.append((method, path))
+        self.more[f"{method} {path}"] = more | {"token": to.settings.token.read().decode()}
+        if error := self.wrong.get(method):
+            raise error
+        return Answer("Rundeck", 200, {}, json.dumps(self.new if method == "POST" else self.rows).encode(), 1.0)
+
+
+@pytest.fixture
+def said(monkeypatch: pytest.MonkeyPatch) -> Said:
+    said = Said({"id": "a", "expiration": ENDS}, {"id": "b", "expiration": "other"})
+    monkeypatch.setattr(answers, "ask", said.ask)
+    return said
+
+
+def unjobbed(settings: Settings, **changes: Any) -> tokens.Rotation:
+    """A rotation that tries the new token on no job."""
+    given = {"user": "un/stick", "role": "r", "duration": "30d", "show": False, "timeout_s": PATIENCE_S} | changes
+    return tokens.rotate(settings, (), SecretRef("env://RUNDECK_ADMIN_TOKEN"), **given)
+
+
+@pytest.mark.parametrize(
+    ("row", "valid"),
+    [({}, True), ({"expired": False}, True), ({"expired": None}, True), ({"expired": "no"}, True), ({"expired": True}, False)],
+)
+def test_tokens_that_have_ended_are_left_out(said: Said, settings: Settings, row: dict[str, Any], valid: bool) -> None:
+    """Rundeck lists them for a while. What does not say so is taken for valid."""
+    said.rows = [{"id": "a" * 81, "expiration": "e" * 41} | row, {"id": 5}]
+    found = tokens.list_tokens(answers.connect(settings, PATIENCE_S), "un/stick")
+    long = [tokens.KnownToken("a" * 80 + "...", "e" * 40 + "...")]
+    assert list(found) == [*(long if valid else []), tokens.KnownToken("5", "")]
+    assert said.asked == [("GET", "tokens/un%2Fstick")]
+    said.rows = {"odd": 1}
+    assert tokens.list_tokens(answers.connect(settings, PATIENCE_S), "u") == ()
+
+
+def test_a_rotation_asks_in_this_order(said: Said, settings: Settings, place: Path) -> None:
+    """With the admin's token: which there are, a new one, and at the end the old one is revoked."""
+    done = unjobbed(settings)
+    assert said.asked == [("GET", "tokens/un%2Fstick"), ("POST", "tokens/un%2Fstick"), ("DELETE", "token/a")]
+    made = said.more["POST tokens/un%2Fstick"]
+    assert made == {"json": {"roles": ["r"], "duration": "30d"}, "expected": 201, "token": ADMIN}
+    assert said.more["DELETE token/a"] == {"expected": 204, "token": ADMIN}
+    assert (done.new.id, done.revoked and done.revoked.id, [one.id for one in done.left]) == ("n1", "a", ["b"])
+    assert (done.token, place.read_text()) == ("", "n3w\n")
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [{"id": "a", "expiration": ENDS}, {"id": "b", "expiration": ENDS}],
+        [{"id": "a", "expiration": "other"}, {"id": "b", "expiration": "other"}],
+    ],
+    ids=["two", "none"],
+)
+def test_only_a_token_that_is_known_for_certain_is_revoked(said: Said, settings: Settings, rows: Any) -> None:
+    """Of two with the same end either may be another's."""
+    said.rows = rows
+    done = unjobbed(settings)
+    assert (done.revoked, [one.id for one in done.left]) == (None, ["a", "b"])
+    assert "DELETE" not in {method for method, _ in said.asked}
+
+
+def test_a_token_that_is_handed_over_is_stored_nowhere(said: Said, settings: Settings, place: Path) -> None:
+    """Nothing is revoked either, since the old one is still in use."""
+    done = unjobbed(settings, show=True)
+    assert (done.token, done.revoked, [one.id for one in done.left]) == ("n3w", None, ["a", "b"])
+    assert place.read_text() == f"{OLD}\n"
+    assert len(said.asked) == 2
+
+
+@pytest.mark.parametrize("error", [Denied("Rundeck", "no"), Unavailable("Rundeck", "late")])
+def test_a_new_token_that_can_not_be_revoked_hides_no_reason(
+    said: Said, settings: Settings, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """Why it is not used says more; it expires by itself."""
+    said.wrong["DELETE"] = error
+    monkeypatch.setattr(tokens.secret_writer, "write", lambda *_: (_ for _ in ()).throw(Denied("secrets", "may not write")))
+    with pytest.raises(Denied, match="may not write"):
+        unjobbed(settings)
+    assert said.asked[-1] == ("DELETE", "token/n1")
+
+
+def test_a_secret_that_did_not_change_revokes_nothing(said: Said, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Something else wrote it meanwhile: both tokens stay valid."""
+    monkeypatch.setattr(tokens.secret_writer, "write", lambda *_: None)
+    with pytest.raises(Denied, match="still has another value") as denied:
+        unjobbed(settings)
+    assert (denied.value.code, "both tokens are still valid" in str(denied.value.remedy)) == ("stored", True)
+    assert len(said.asked) == 2
+
+
+@pytest.mark.parametrize(
+    ("what", "ok", "refused"),
+    [("ANSWERS", False, True), ("HISTORY", False, True), ("HISTORY", None, False), ("GUARD", False, False)],
+)
+def test_the_new_token_is_tried_for_what_restarts_need(
+    said: Said, settings: Settings, monkeypatch: pytest.MonkeyPatch, what: str, ok: bool | None, refused: bool
+) -> None:
+    """What is wrong with the job itself is none of its business. It stands in the environment for as long as that takes."""
+    tried: list[str] = []
+
+    def check(with_it: Settings, job: str, options: Any, **more: Any) -> list[Finding]:
+        assert (options, more["auto"], more["max_run_s"]) == ((), False, float("inf"))
+        tried.append(f"{job} {with_it.token.read().decode()}")
+        return [Finding(getattr(tokens.checks, what), ok, "no detail", "do this")]
+
+    monkeypatch.setattr(tokens.checks, "check", check)
+    given = {"user": "u", "role": "r", "duration": "30d", "show": True, "timeout_s": PATIENCE_S}
+    if refused:
+        with pytest.raises(Denied, match=r"the new token does not work: .*: no\. no detail") as denied:
+            tokens.rotate(settings, ("j1", "j2"), SecretRef("env://RUNDECK_ADMIN_TOKEN"), **given)
+        assert (denied.value.code, denied.value.remedy) == ("tried", "do this")
+        assert said.asked[-1] == ("DELETE", "token/n1")
+    else:
+        assert tokens.rotate(settings, ("j1", "j2"), SecretRef("env://RUNDECK_ADMIN_TOKEN"), **given).token == "n3w"
+        assert tried == ["j1 n3w", "j2 n3w"]
+    assert tokens.NEW not in os.environ

@@ -154,6 +154,29 @@ def test_how_it_logs_in(wire: Wire, settings: Any, auth: Any, headers: dict[str,
         assert PATIENCE_S - 20 < one["timeout_s"] <= PATIENCE_S
 
 
+def test_each_question_has_the_time_that_is_left(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The look, and all that `check` asks one after the other, may take so long together."""
+    clock = iter(4.0 + 0.25 * number for number in range(1000))
+    monkeypatch.setattr(time, "monotonic", lambda: 4.0)
+    queue = prometheus.name_queue(symptom(), LABELS)
+    prometheus.look(prometheus.Settings("http://mimir"), queue, for_s=60.0, timeout_s=PATIENCE_S)
+    assert {one["timeout_s"] for one in wire.asked} == {PATIENCE_S}
+    wire.asked.clear()
+    request = wire.request
+
+    def slow(*arguments: Any, **more: Any) -> Answer:
+        now = next(clock)
+        monkeypatch.setattr(time, "monotonic", lambda: now)
+        return request(*arguments, **more)
+
+    monkeypatch.setattr(client, "request", slow)
+    check()
+    assert len(wire.asked) == 1 + 3 + 5
+    times = [one["timeout_s"] for one in wire.asked]
+    assert times == sorted(times, reverse=True)
+    assert (times[0], max(times[1:4]), max(times[4:])) == (PATIENCE_S, PATIENCE_S, PATIENCE_S - 0.75)
+
+
 @pytest.mark.parametrize(("values", "asked"), [(("old", "new"), 10), (("old",), 5)])
 def test_a_refused_login_is_tried_again_with_another_secret_alone(wire: Wire, values: tuple[str, ...], asked: int) -> None:
     """One of the answers is enough to say that it is refused."""
@@ -167,12 +190,13 @@ def test_a_refused_login_is_tried_again_with_another_secret_alone(wire: Wire, va
 
 
 @pytest.mark.parametrize(
-    ("keys", "work"), [({}, "changes((sum(done))[40s:10s])"), ({"done": None}, 'resets((sum(depth{queue="mail"}))[40s:10s])')]
+    ("keys", "work"),
+    [({}, "changes((sum(done))[66.6667s:16.6667s])"), ({"done": None}, 'resets((sum(depth{queue="mail"}))[66.6667s:16.6667s])')],
 )
 def test_the_queries_of_its_past(keys: dict[str, Any], work: str) -> None:
     """By the counter, or by the depth where there is none; each window is a third longer than a step."""
     queue = prometheus.name_queue(symptom(**keys), LABELS)
-    assert prometheus.past_queries(queue, 30.0) == ('sum(depth{queue="mail"})', work)
+    assert prometheus.past_queries(queue, 50.0) == ('sum(depth{queue="mail"})', work)
 
 
 def read_past(wire: Wire, depths: list[Any], works: list[Any], step_s: float = 30.0) -> QueueSnapshot:
@@ -183,10 +207,16 @@ def read_past(wire: Wire, depths: list[Any], works: list[Any], step_s: float = 3
 
 def test_the_past_of_a_queue(wire: Wire) -> None:
     """Depths are rounded up; work counts one for each step in which there was some. What is no number is left out."""
-    seen = read_past(wire, [[10.0, "1.5"], [20.0, "NaN"], [30.0, "3"]], [[10.0, "0"], [20.0, "2"], [30.0, "0.5"], [40.0, "0"]])
+    seen = read_past(
+        wire, [[10.0, "1.5"], [20.0, "NaN"], [30.0, "3"], [40.0, "2"]], [[10.0, "0"], [20.0, "2"], [30.0, "0.5"], [40.0, "0"]]
+    )
     ends_at = AT // 30 * 30
     assert seen == QueueSnapshot(
-        ends_at, 3, ack_samples=((10.0, 0), (20.0, 1), (30.0, 2), (40.0, 2)), depth_samples=((10.0, 2), (30.0, 3)), zeros=True
+        ends_at,
+        2,
+        ack_samples=((10.0, 0), (20.0, 1), (30.0, 2), (40.0, 2)),
+        depth_samples=((10.0, 2), (30.0, 3), (40.0, 2)),
+        zeros=True,
     )
     assert {(one["fields"]["start"], one["fields"]["end"], one["fields"]["step"]) for one in wire.asked} == {
         (f"{ends_at - 3600:.0f}", f"{ends_at:.0f}", "30")

@@ -1,0 +1,93 @@
+"""The notifications that `send` and the drill make are let in as Grafana's are, by each way and by the first secret of it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from functions.adapters.grafana import sender
+from functions.adapters.grafana.request import Auth, Basic, Bearer, Hmac, authenticate, parse
+from functions.runtime.errors import Denied
+from functions.runtime.secrets import SecretRef
+
+NOW = 1_800_000_000.9
+
+
+@pytest.fixture(autouse=True)
+def _secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("FIRST", "f\xf6rst"), ("SECOND", "second"), ("TOKEN", "token")):
+        monkeypatch.setenv(name, value)
+
+
+FIRST, SECOND, TOKEN = (SecretRef(f"env://{name}") for name in ("FIRST", "SECOND", "TOKEN"))
+HMAC = Hmac((FIRST, SECOND), header="X-Signature", timestamp_header="X-Time")
+UNSTAMPED = Hmac((FIRST, SECOND), header="X-Signature", timestamp_header=None)
+BASIC, BEARER = Basic("\xfcser", (FIRST, SECOND)), Bearer((TOKEN, SECOND), scheme="ApiKey")
+BODY = "{配送}".encode()
+
+
+@pytest.mark.parametrize(
+    ("auth", "way", "names"),
+    [
+        (Auth(hmac=HMAC), "", {"X-Signature", "X-Time"}),
+        (Auth(hmac=UNSTAMPED), "", {"X-Signature"}),
+        (Auth(basic=BASIC), "", {"Authorization"}),
+        (Auth(bearer=BEARER), "", {"Authorization"}),
+        (Auth(HMAC, BASIC, BEARER), "", {"X-Signature", "X-Time"}),
+        (Auth(None, BASIC, BEARER), "", {"Authorization"}),
+        (Auth(HMAC, BASIC, BEARER), "basic", {"Authorization"}),
+        (Auth(HMAC, BASIC, BEARER), "hmac", {"X-Signature", "X-Time"}),
+    ],
+)
+def test_a_notification_is_let_in(auth: Auth, way: str, names: set[str]) -> None:
+    """By the first way that is configured, or by the one that is asked for, and by its first secret."""
+    headers = sender.headers(auth, BODY, NOW, way)
+    assert (headers.pop("Content-Type"), headers.pop("User-Agent")) == ("application/json", "Grafana")
+    assert set(headers) == names
+    assert headers.get("X-Time", "1800000000") == "1800000000"
+    first = Auth(
+        Hmac((FIRST,), header=auth.hmac.header, timestamp_header=auth.hmac.timestamp_header) if auth.hmac else None,
+        Basic("\xfcser", (FIRST,)) if auth.basic else None,
+        Bearer((TOKEN,), scheme="ApiKey") if auth.bearer else None,
+    )
+    authenticate(first, headers, BODY, NOW)
+
+
+def test_which_of_two_ways_was_taken() -> None:
+    """Its credentials say so."""
+    auth = Auth(HMAC, BASIC, BEARER)
+    assert sender.headers(auth, BODY, NOW, "bearer")["Authorization"] == "ApiKey token"
+    assert sender.headers(auth, BODY, NOW, "basic")["Authorization"].startswith("Basic ")
+    assert sender.headers(Auth(None, BASIC, BEARER), BODY, NOW)["Authorization"].startswith("Basic ")
+
+
+@pytest.mark.parametrize(
+    ("auth", "way", "said"), [(Auth(hmac=HMAC), "basic", "no basic"), (Auth(), "", "no way in"), (Auth(), "hmac", "no hmac")]
+)
+def test_a_way_that_is_not_configured(auth: Auth, way: str, said: str) -> None:
+    """It is named, with a remedy."""
+    with pytest.raises(Denied, match=f"grafana.auth has {said}") as denied:
+        sender.headers(auth, BODY, NOW, way)
+    assert denied.value.remedy
+
+
+def test_the_body_is_one_of_grafana_s() -> None:
+    """It can be read by people, too, and says what a notification says."""
+    one = sender.alert({"queue": "配送"}, "stuck", "f1", NOW)
+    body = sender.notification([one], receiver="ops", group_key="{}:{}", source="http://here/")
+    assert "配送" in body.decode()
+    assert body.startswith(b'{\n  "receiver": "ops",\n  "status": "firing",\n')
+    said = json.loads(body)
+    assert {name: said[name] for name in ("version", "groupKey", "truncatedAlerts", "externalURL", "orgId")} == {
+        "version": "1",
+        "groupKey": "{}:{}",
+        "truncatedAlerts": 0,
+        "externalURL": "http://here/",
+        "orgId": 1,
+    }
+    (alert,) = parse(body)
+    assert (alert.fingerprint, alert.source, alert.firing, alert.test) == ("f1", "http://here/#1", True, False)
+    assert (alert.labels, alert.annotations) == ({"queue": "配送"}, {"summary": "stuck"})
+    assert (alert.starts_at, alert.ends_at) == (1_800_000_000.0, None)
+    assert sender.SEND_S == 30.0, "as long as Grafana waits"
