@@ -86,6 +86,7 @@ def test_a_failure_is_only_reported(httpserver: HTTPServer, settings: Settings, 
     assert annotations.mark(settings, RECORD, rules(), timeout_s=PATIENCE_S) == [said]
     (finding,) = annotations.check(settings, timeout_s=PATIENCE_S)
     assert finding.ok is False
+    assert ("annotations:create" in str(finding.remedy)) is (status != 500)
     assert "glsa" not in str(finding.detail) + finding.remedy
 
 
@@ -103,6 +104,8 @@ def test_nobody_there_no_token_and_a_broken_record_are_only_reported(
 @pytest.mark.parametrize(
     ("status", "permissions", "ok"),
     [
+        (200, {"annotations:create": "*"}, False),
+        (200, {"annotations:create": [5, "annotations:*"]}, True),
         (200, {"annotations:create": ["annotations:type:organization"], "annotations:read": ["annotations:*"]}, True),
         (200, {"annotations:create": ["*"]}, True),
         (200, {"annotations:create": ["annotations:type:dashboard"]}, False),
@@ -119,3 +122,43 @@ def test_check_finds_out_whether_the_token_may_create(
     httpserver.expect_request("/api/access-control/user/permissions", method="GET").respond_with_json(permissions, status=status)
     (finding,) = annotations.check(settings, timeout_s=PATIENCE_S)
     assert (finding.ok, bool(finding.remedy)) == (ok, not ok)
+    says = {True: "the token may create", False: "the token may not create", None: "Grafana does not say"}
+    assert says[ok] in str(finding.detail)
+
+
+@pytest.mark.parametrize(("status", "again"), [(200, False), (401, True), (403, True), (404, False), (500, False)])
+def test_a_refused_token_is_read_again(
+    httpserver: HTTPServer, settings: Settings, monkeypatch: pytest.MonkeyPatch, status: int, again: bool
+) -> None:
+    """It may have been replaced; nothing else says anything against it."""
+    distrusted: list[str] = []
+    monkeypatch.setattr(SecretRef, "distrust", lambda secret: distrusted.append(secret.reference))
+    httpserver.expect_request("/api/annotations").respond_with_data("", status=status)
+    annotations.mark(settings, replace(RECORD, incident=replace(INCIDENT, execution=None)), rules(), timeout_s=PATIENCE_S)
+    assert distrusted == (["env://T_GRAFANA_TOKEN"] if again else [])
+
+
+def test_what_never_began_is_no_restart() -> None:
+    """A start for later, or one that the job refused, before one that ran."""
+    waiting = Execution("5", "", "scheduled", scheduled=True)
+    tries = (PastAttempt("7f3a.0", LATE, "refused_late"), PastAttempt("7f3a.1", waiting, "failed"))
+    found = annotations.rows(replace(RECORD, incident=replace(RECORD.incident, tries=tries)), rules())
+    assert [row["text"] for row in found] == [
+        "restart: service=mail-delivery (execution 1847, succeeded)",
+        "escalated (failing): service=mail-delivery",
+    ]
+    none = annotations.rows(replace(RECORD, incident=replace(RECORD.incident, tries=(), execution=waiting)), rules())
+    assert [row["text"] for row in none] == ["escalated (failing): service=mail-delivery"]
+
+
+def test_long_names_are_cut() -> None:
+    """A dashboard shows one line."""
+    long = replace(
+        RECORD,
+        target=replace(TARGET, options={"service": "t" * 400}),
+        incident=replace(RECORD.incident, tries=(), runbook="r" * 70, execution=replace(ENDED, id="9" * 50)),
+    )
+    restart, outcome = annotations.rows(long, rules())
+    assert restart["tags"] == ["unstick", "r" * 59 + "…", "restart"]
+    assert restart["text"] == f"restart: service={'t' * 291}… (execution {'9' * 39}…, succeeded)"
+    assert outcome["text"] == f"escalated (failing): service={'t' * 291}…"

@@ -20,7 +20,7 @@ from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.http_client import Answer
 from tests.support.patience import PATIENCE_S
 
-AT = 100_000.0
+AT = 301.0
 DEPTH, DONE, CONSUMERS = 'sum(depth{queue="${labels.queue}"})', "sum(done)", "count(up)"
 LABELS = {"queue": "mail"}
 
@@ -350,6 +350,7 @@ def test_a_clock_that_is_off_is_pointed_out(wire: Wire, ahead_s: float, right: b
     line = check()["Prometheus clock"]
     assert (line.ok, line.detail) == (right, f"{ahead_s:+.0f} s against ours")
     assert line.remedy == ("" if right else "Set both clocks by NTP.")
+    assert "depth of mail" in check()
 
 
 @pytest.mark.parametrize(
@@ -404,6 +405,7 @@ def test_what_check_says_of_a_figure(wire: Wire, metric: str, figure: tuple[Any,
     line = found[f"{'consumers' if metric == 'up' else metric} of mail"]
     assert (line.ok, line.detail) == (right, detail)
     assert bool(line.remedy) is (right is not True)
+    assert line.remedy != line.detail
     assert ("samples of mail" in found) is (right is not False)
 
 
@@ -448,6 +450,14 @@ def test_how_often_there_are_samples(wire: Wire, ages: list[float], max_age_s: f
     assert (
         right is not False or line.remedy == f"Raise `max_age` to {2 * (ages[1] - ages[0]):.0f}s or more, or scrape more often."
     )
+
+
+def test_an_only_sample_comes_at_no_interval(wire: Wire) -> None:
+    """However short `max_age` is."""
+    wire.now = dict.fromkeys(wire.now, (5, 0.5))
+    wire.before["depth"] = {0.5: 5}
+    line = check(max_age_s=1.5)["samples of mail"]
+    assert (line.ok, str(line.detail)) == (None, "there are only 1 samples of the depth yet")
 
 
 def test_samples_that_can_not_be_had(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
