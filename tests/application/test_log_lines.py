@@ -1,0 +1,219 @@
+"""One line of the log for whatever a document goes through, with the fields by which an operator finds it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from functions.application import reconcile
+from functions.domain.model.codes import Ending, Phase, Reason
+from functions.domain.model.events import AlertsReceived, Event, TimerFired
+from functions.domain.model.incidents import Document, Outcome
+from functions.domain.model.observations import Pause
+from functions.domain.model.runbooks import Limits
+from functions.runtime.errors import Conflict, Denied, Unavailable
+from tests.application.test_reconcile import fails
+from tests.support.worlds.memory import Memory
+from tests.support.worlds.scenes import (
+    NOW,
+    RUNNER_NOW,
+    TARGET,
+    alerted,
+    case,
+    document,
+    execution,
+    incident,
+    rules,
+    runbook,
+    sighting,
+    trigger,
+    verifying,
+    well,
+)
+
+KEY = TARGET.key
+NAMED = {"document": KEY, "target": "service=mail"}
+DOWN = Unavailable("store", "is down")
+Line = tuple[str, str, dict[str, Any]]
+
+
+def logged(ports: Memory, event: Event | None = None) -> list[Line]:
+    """What one event leaves in the log."""
+    lines: list[Line] = []
+    ports.log = lambda severity, message, **fields: lines.append((severity, message, fields))
+    reconcile.advance(ports, KEY, event or alerted(), ports.budget(60.0))
+    return lines
+
+
+def holding(found: Document, **world: Any) -> Memory:
+    """An outside that has this document, due now."""
+    ports = Memory(**world)
+    ports.put(KEY, replace(found, due=NOW))
+    return ports
+
+
+def test_a_restart_is_two_lines():
+    """That it begins, answered to Grafana as a restart, and that it runs."""
+    answered = {**NAMED, "incident": "inc-1", "action": "restarted"}
+    assert logged(Memory()) == [
+        ("NOTICE", "incident is starting", {**answered, "phase": "starting"}),
+        ("NOTICE", "incident is running", {**answered, "phase": "running"}),
+    ]
+
+
+def test_what_was_turned_away_is_a_line_with_its_reason():
+    """It opens no incident, so its line is of what was answered."""
+    lines = logged(Memory(mail=well))
+    assert lines == [("INFO", "held: symptom_gone", {**NAMED, "incident": "inc-1", "action": "held", "reason": "symptom_gone"})]
+    ports = Memory()
+    logged(ports)
+    joined = logged(ports, alerted(case(fingerprint="fp-2"), incident="inc-2"))
+    assert joined == [("INFO", "held: duplicate", {**NAMED, "incident": "inc-1", "action": "held", "reason": "duplicate"})]
+
+
+def test_a_suspicion_that_came_to_nothing_is_a_line_of_its_own():
+    """It is neither a hold nor an incident."""
+    suspected = case(labels={"alertname": "Stuck", "queue": "mail", "unstick": "suspicion"})
+    ((severity, message, fields),) = logged(Memory(mail=well), alerted(suspected))
+    assert (severity, message, fields["outcome"]) == ("INFO", "a suspicion came to nothing", "passed")
+
+
+OLD = tuple(Outcome(f"inc-0{n}", Ending.HELD, Reason.PAUSED, NOW - 9000, (trigger(fingerprint=f"fp-{n}"),)) for n in range(20))
+FAILED = execution(11, started=-60, ended=-50, status="failed", tag="inc-1.1")
+LAST_TRY = document(incident(Phase.VERIFYING, attempt=2, restarts=2, execution=FAILED, began_at=NOW - 900))
+
+
+@pytest.mark.parametrize("before", [0, 1, 20])
+@pytest.mark.parametrize(
+    ("found", "mail", "severity", "outcome", "code"),
+    [
+        pytest.param(document(incident()), well, "NOTICE", "held", "symptom_gone", id="held"),
+        pytest.param(LAST_TRY, lambda at: sighting(at=at), "ERROR", "escalated", "", id="escalated"),
+        pytest.param(
+            verifying(
+                queues=tuple(replace(one, well_at=RUNNER_NOW - 100, joined_at=NOW - 99) for one in verifying().incident.queues)
+            ),
+            well,
+            "NOTICE",
+            "recovered",
+            "",
+            id="recovered",
+        ),
+    ],
+)
+def test_the_end_of_an_incident_is_a_line_with_its_outcome(before, found, mail, severity, outcome, code):
+    """An escalation is an error, and so found by whoever watches those; however many outcomes a document has already."""
+    ports = holding(replace(found, outcomes=OLD[:before]), mail=mail)
+    if found is LAST_TRY:
+        ports.clock += 600.0
+    answered = {} if outcome == "recovered" else {"action": "held"}
+    assert logged(ports, TimerFired())[:1] == [
+        (severity, f"incident {outcome}", {**answered, **NAMED, "incident": "inc-1", "outcome": outcome, "reason": code})
+    ]
+
+
+def test_what_an_incident_waits_for_is_a_line_once():
+    """The history of a running restart can't be read; while nothing else happens, nothing is said again."""
+    ours = execution(11, started=-60, ended=None, tag="inc-1.1")
+    ports = holding(document(incident(Phase.RUNNING, attempt=1, restarts=1, execution=ours, looked_at=NOW)))
+    ports.before = fails("history", error=Unavailable("rundeck", "is down"))
+    ((severity, message, fields),) = logged(ports, TimerFired())
+    assert (severity, fields) == ("WARNING", {**NAMED, "incident": "inc-1", "reason": "ledger_unknown"})
+    assert message.startswith("the incident waits: ")
+    assert "is down" in message
+    ports.clock = ports.document(KEY).due
+    assert logged(ports, TimerFired()) == []
+    ports.executions, ports.before = [ours], lambda name: None
+    ports.clock = ports.document(KEY).due
+    assert logged(ports, TimerFired()) == []
+
+
+def test_a_message_that_was_posted_is_no_line():
+    """The chat shows it."""
+    ports = Memory()
+    ports.before = fails("post")
+    logged(ports)
+    ports.before = lambda name: None
+    ports.clock += 10.0
+    quiet = replace(ports.document(KEY), due=ports.clock, incident=replace(ports.document(KEY).incident, due=NOW + 900))
+    ports.put(KEY, quiet)
+    assert logged(ports, TimerFired()) == []
+    assert [card.kind for _, card in ports.posts] == ["started"]
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "severity", "said"),
+    [
+        ("run", Unavailable("rundeck", "is silent"), "WARNING", "the start was not answered: "),
+        ("abort", DOWN, "ERROR", "execution 99 could not be aborted: "),
+        ("abort", Denied("rundeck", "no right"), "ERROR", "execution 99 could not be aborted: "),
+    ],
+)
+def test_what_failed_beside_the_restart_is_a_line(name, error, severity, said):
+    """It holds nothing up."""
+    ports = Memory()
+    mismatch = fails("run", error=Denied("rundeck", "99", code="mismatch"))
+    failing = fails(name, error=error)
+    ports.before = lambda called: (failing(called), mismatch(called))[0]
+    assert [line[0] for line in logged(ports) if line[1].startswith(said)] == [severity]
+
+
+@pytest.mark.parametrize("error", [DOWN, Denied("store", "no right"), Conflict(KEY)])
+def test_a_result_that_could_not_be_saved_is_found_by_the_wake_up(error):
+    """Grafana hears of the restart all the same; nothing is posted that no document knows of."""
+    ports = Memory()
+    saves = [0]
+
+    def second_and_later(name: str) -> None:
+        saves[0] += name == f"save {KEY}"
+        if name == f"save {KEY}" and saves[0] > 1:
+            raise error
+
+    ports.before = second_and_later
+    lines = logged(ports)
+    assert ports.document(KEY).incident.phase is Phase.STARTING
+    assert (len(ports.executions), ports.posts) == (1, [])
+    told = [message for severity, message, _ in lines if severity == "WARNING"]
+    assert [message.partition(":")[0] for message in told] == (
+        [] if isinstance(error, Conflict) else ["the result of the start was not saved"]
+    )
+
+
+@pytest.mark.parametrize("error", [DOWN, Denied("store", "no right"), Conflict(KEY)])
+def test_messages_that_were_posted_but_not_saved_are_a_line(error):
+    """They may be posted again. A conflict is none: what another process saved is kept, and the messages are done."""
+    ports = Memory()
+    ports.put("pause", Pause("x", "anna", NOW))
+    saves = [0]
+
+    def second(name: str) -> None:
+        saves[0] += name == f"save {KEY}"
+        if name == f"save {KEY}" and saves[0] == 2:
+            raise error
+
+    ports.before = second
+    lines = logged(ports)
+    conflict = isinstance(error, Conflict)
+    assert {channel for channel, _ in ports.posts} == {"ops", "duty"}
+    assert (ports.document(KEY).to_tell == ()) == conflict
+    said = [message for severity, message, _ in lines if severity == "WARNING"]
+    assert [message.partition(",")[0] for message in said] == ([] if conflict else ["posted messages were not saved"])
+
+
+def test_a_bundle_that_could_not_be_made_is_a_line_and_waits():
+    """Its messages go out with the next wake-up."""
+    made = AlertsReceived((case(),), "inc-1", crowd=True)
+    ports = Memory(rules=rules(runbook(limits=Limits())))
+    ports.put("pause", Pause("x", "anna", NOW))
+    assert logged(ports, made)[-1][1] == "held: paused"
+    for error in (DOWN, Denied("store", "no right")):
+        ports.clock = ports.document(KEY).due
+        ports.before = fails("list", error=error)
+        lines = logged(ports, TimerFired())
+        assert [message.partition(":")[0] for _, message, _ in lines] == ["messages about paused wait for the next wake-up"]
+        assert (ports.posts, len(ports.document(KEY).to_tell)) == ([], 2)
+    ports.clock, ports.before = ports.document(KEY).due, lambda name: None
+    assert logged(ports, TimerFired()) == []
+    assert {card.kind for _, card in ports.posts} == {"bundle"}
