@@ -1,0 +1,320 @@
+"""Which alerts of a notification are decided at once, which wait, and which documents the sweep steps."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from functions.application import intake
+from functions.application.intake import (
+    LISTED_BYTES,
+    SWEEP_MOST,
+    document_key,
+    group_by_document,
+    hand_over,
+    handle_notification,
+    make_incident_id,
+    sweep,
+)
+from functions.application.serialization import encode
+from functions.domain.model.alerts import MatchedAlert
+from functions.domain.model.codes import Action, Reason
+from functions.domain.model.events import AlertsReceived, Origin, Reply, TimerFired
+from functions.runtime.errors import Denied, Unavailable
+from tests.application.test_reconcile import fails
+from tests.support.worlds.memory import Memory
+from tests.support.worlds.scenes import MAIL, NOW, TARGET, alert, case, document, incident, rules, runbook, well
+
+DAY_S = 86400.0
+
+
+@dataclass
+class Timed(Memory):
+    """Remembers how long each call might have taken."""
+
+    limits: dict[str, list[float]] = field(default_factory=dict)
+
+    def run_parallel(self, calls: list[Callable[[], Any]], timeout_s: float) -> list[Any]:
+        self.limits.setdefault("parallel", []).append(timeout_s)
+        return super().run_parallel(calls, timeout_s)
+
+    def wake(self, at: float, content: Mapping[str, Any], timeout_s: float) -> None:
+        self.limits.setdefault("wake", []).append(timeout_s)
+        super().wake(at, content, timeout_s)
+
+    def load(self, key: str, timeout_s: float) -> Any:
+        self.limits.setdefault("load", []).append(timeout_s)
+        return super().load(key, timeout_s)
+
+
+class Refusing(Memory):
+    """A scheduler that takes wake-ups, but no alerts."""
+
+    def wake(self, at: float, content: Mapping[str, Any], timeout_s: float) -> None:
+        if "deferred" in content:
+            raise Unavailable("scheduler", "takes no alerts")
+        super().wake(at, content, timeout_s)
+
+
+def of_target(number: int, **changes: Any) -> MatchedAlert:
+    """An alert of a target of its own."""
+    return MatchedAlert(alert(fingerprint=f"fp-{number}", **changes), runbook(), replace(TARGET, key=f"key-{number}"), MAIL)
+
+
+def lists(ports: Memory) -> list[list[dict[str, Any]]]:
+    return [content["deferred"] for _, content in ports.wakes if "deferred" in content]
+
+
+# --- names -------------------------------------------------------------------------------------------------------------
+
+
+def test_an_alert_without_a_target_has_a_document_of_its_own():
+    """By its source and fingerprint; one with a target is in the target's."""
+    keys = {document_key(MatchedAlert(alert(**changes), None)) for changes in ({}, {"fingerprint": "fp-2"}, {"source": "other"})}
+    assert len(keys) == 3
+    assert all(re.fullmatch("alert-[0-9a-f]{20}", key) for key in keys)
+    assert document_key(MatchedAlert(alert(starts_at=1.0), None)) in keys
+    grouped = group_by_document([case(), of_target(1), case(fingerprint="fp-2")])
+    assert {key: [one.alert.fingerprint for one in cases] for key, cases in grouped.items()} == {
+        TARGET.key: ["fp-1", "fp-2"],
+        "key-1": ["fp-1"],
+    }
+
+
+def test_an_incidents_id_is_its_start_and_what_it_is_about():
+    """Two that begin at the same moment differ; the order of the alerts says nothing."""
+    two = [case(), case(fingerprint="fp-2")]
+    made = make_incident_id(TARGET.key, NOW + 0.25, two)
+    assert re.fullmatch("20270115-080000-[0-9a-f]{8}", made)
+    assert make_incident_id(TARGET.key, NOW + 0.25, two[::-1]) == made
+    others = {
+        make_incident_id("other", NOW + 0.25, two),
+        make_incident_id(TARGET.key, NOW + 0.5, two),
+        make_incident_id(TARGET.key, NOW + 0.25, two[:1]),
+        make_incident_id(TARGET.key, NOW + 0.25, [two[0], case(fingerprint="fp-2", starts_at=NOW)]),
+        make_incident_id(TARGET.key, NOW + 0.25, [two[0], case(fingerprint="fp-2", source="other")]),
+    }
+    assert len(others - {made}) == 5
+
+
+# --- at once or later --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("targets", "later"), [(1, 0), (10, 0), (11, 1), (12, 2)])
+def test_ten_targets_are_decided_at_once(targets, later):
+    """One more makes it a crowd, whose holds go out together."""
+    ports = Memory(mail=well)
+    found = handle_notification(ports, [of_target(n) for n in range(targets)], ports.budget())
+    assert [reply.action for reply in found.replies] == [Action.HELD] * (targets - later) + [Action.DEFERRED] * later
+    assert sum(map(len, lists(ports))) == later
+    assert {bool(ports.document(f"key-{n}").to_tell) for n in range(targets - later)} == {later > 0}
+
+
+@pytest.mark.parametrize(
+    ("cases", "hurries"),
+    [
+        ([case()], True),
+        ([case(), case(fingerprint="fp-2")], True),
+        ([case(labels={"unstick": "suspicion"})], False),
+        ([case(labels={"unstick": "suspicion"}), case(fingerprint="fp-2")], True),
+        ([case(), of_target(1)], False),
+    ],
+)
+def test_the_only_target_of_a_notification_hurries(cases, hurries, monkeypatch):
+    """Unless all of it is only suspected."""
+    events: list[AlertsReceived] = []
+    monkeypatch.setattr(intake, "advance", lambda ports, key, event, budget: events.append(event))
+    ports = Memory()
+    handle_notification(ports, cases, ports.budget(), Origin("r1", NOW))
+    assert {event.hurries for event in events} == {hurries}
+    assert {event.origin.id for event in events} == {"r1"}
+
+
+def test_the_store_has_a_moment_more_for_what_it_did_not_take_in_time():
+    """In addition to the budget, so that an alert is saved at least: in total well under ten seconds."""
+    ports = Timed()
+    ports.before = fails(f"load {TARGET.key}")
+    found = handle_notification(ports, [case()], ports.budget(8.0))
+    assert [reply.action for reply in found.replies] == [Action.DEFERRED]
+    assert ports.limits["parallel"][0] == pytest.approx(9.5)
+    assert ports.limits["wake"][-1] == pytest.approx(1.5, abs=0.05)
+
+
+def test_what_nobody_took_is_counted_with_the_reason():
+    """Each target of a list that the scheduler refused; the others are answered."""
+    ports = Refusing(mail=well)
+    found = handle_notification(ports, [of_target(n) for n in range(13)], ports.budget())
+    assert (len(found.replies), found.lost) == (10, 3)
+    assert "takes no alerts" in found.why
+    ports.before = fails("load key-2", "load key-5", "wake")
+    found = handle_notification(ports, [of_target(n) for n in range(8)], ports.budget())
+    assert (len(found.replies), found.lost) == (6, 2)
+    fine = Memory(mail=well)
+    assert handle_notification(fine, [case()], fine.budget()).lost == 0
+
+
+# --- lists -------------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_handed_over_is_whole():
+    """The wake-up that carries it decides as the webhook would have: as it was then, in a crowd or not, by the same request."""
+    ports = Timed()
+    first = AlertsReceived((case(), case(fingerprint="fp-2")), "inc-1", crowd=True, left_out=3, origin=Origin("r1", NOW + 9))
+    second = AlertsReceived((MatchedAlert(alert(), None, reason=Reason.NO_RUNBOOK),), "inc-2")
+    replies = hand_over(ports, [("a", first), ("b", second)], ports.budget())
+    assert replies == [
+        Reply("inc-1", "mail", "service=mail", Action.DEFERRED, None),
+        Reply("inc-2", "", "", Action.DEFERRED, Reason.NO_RUNBOOK),
+    ]
+    ((at, content),) = ports.wakes
+    one, other = content["deferred"]
+    assert (at, one["at"], one["incident"], one["crowd"], one["left_out"]) == (NOW, NOW, "inc-1", True, 3)
+    assert ([found["fingerprint"] for found in one["alerts"]], one["origin"]) == (
+        ["fp-1", "fp-2"],
+        {"id": "r1", "until": NOW + 9},
+    )
+    assert (other["incident"], other["crowd"], other["left_out"], len(other["alerts"])) == ("inc-2", False, 0, 1)
+    assert ports.limits["wake"] == [pytest.approx(5.0)]
+
+
+def sized(number: int, size: int) -> MatchedAlert:
+    """An alert that is so long in a list."""
+    empty = len(encode(of_target(number, annotations={"d": ""}).alert))
+    made = of_target(number, annotations={"d": "x" * (size - empty)})
+    assert len(encode(made.alert)) == size
+    return made
+
+
+@pytest.mark.parametrize(
+    ("sizes", "kept"),
+    [
+        ([LISTED_BYTES], 1),
+        ([LISTED_BYTES + 1], 1),
+        ([LISTED_BYTES + 1, 500], 1),
+        ([LISTED_BYTES - 500, 500], 2),
+        ([LISTED_BYTES - 499, 500], 1),
+        ([LISTED_BYTES - 1000, 500, 500, 500], 3),
+    ],
+)
+def test_of_one_target_as_many_alerts_are_handed_over_as_fit(sizes, kept):
+    """The first in any case; the others are counted."""
+    ports = Memory()
+    cases = tuple(replace(sized(n, size), target=TARGET) for n, size in enumerate(sizes))
+    hand_over(ports, [(TARGET.key, AlertsReceived(cases, "inc-1", left_out=2))], ports.budget())
+    ((entry,),) = lists(ports)
+    assert (len(entry["alerts"]), entry["left_out"]) == (kept, 2 + len(sizes) - kept)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "packed"),
+    [
+        ([300_000, 299_996], [2]),
+        ([300_000, 300_000], [1, 1]),
+        ([300_000, 200_000, 200_000], [2, 1]),
+        ([700_000, 500, 500], [1, 2]),
+        ([500, 700_000, 500], [1, 1, 1]),
+    ],
+)
+def test_lists_are_as_large_as_the_scheduler_takes(sizes, packed):
+    """In the order of the alerts; two brackets of each are counted."""
+    ports = Memory(mail=well)
+    first = [of_target(100 + n) for n in range(10)]
+    handle_notification(ports, [*first, *(sized(n, size) for n, size in enumerate(sizes))], ports.budget())
+    assert [len(entries) for entries in lists(ports)] == packed
+
+
+# --- the sweep ---------------------------------------------------------------------------------------------------------
+
+
+def overdue(ports: Memory, ages: Mapping[str, float | None]) -> None:
+    """Documents whose incident was due so long ago."""
+    for key, age_s in ages.items():
+        made = document(incident()) if age_s is None else document(incident(due=NOW - age_s))
+        ports.put(key, replace(made, key=key))
+        body, generation, _ = ports.bodies[key]
+        ports.bodies[key] = (body, generation, None if age_s is None else NOW - age_s)
+
+
+def swept(ports: Memory) -> list[str]:
+    """The documents that were loaded, in order, each once."""
+    return list(dict.fromkeys(name.removeprefix("load ") for name in ports.names if name.startswith("load doc-")))
+
+
+def test_the_sweep_begins_with_what_is_overdue_longest():
+    """By more than a minute; what is not due is left alone."""
+    ports = Memory(mail=well)
+    overdue(ports, {"doc-a": 60.01, "doc-b": 600.0, "doc-c": 59.0, "doc-d": None, "doc-e": 60.0, "doc-f": 90.0})
+    assert sweep(ports, ports.budget(60.0)) == 3
+    assert swept(ports) == ["doc-b", "doc-f", "doc-a"]
+
+
+def test_the_sweep_takes_two_hundred_at_most(monkeypatch):
+    """The others are for the next one."""
+    ports = Memory()
+    overdue(ports, {f"doc-{n}": 100.0 + n for n in range(SWEEP_MOST + 5)})
+    stepped: list[tuple[str, Any, float]] = []
+    monkeypatch.setattr(intake, "advance", lambda ports, key, event, budget: stepped.append((key, event, budget.left_s)))
+    assert sweep(ports, ports.budget(500.0)) == SWEEP_MOST == len(stepped) == 200
+    assert stepped[0] == ("doc-204", TimerFired(), 60.0)
+    assert stepped[-1][0] == "doc-5"
+    stepped.clear()
+    assert sweep(ports, ports.budget(7.0)) == SWEEP_MOST
+    assert [left_s for _, _, left_s in stepped] == [pytest.approx(7.0, abs=0.1)] * SWEEP_MOST
+
+
+def test_the_sweep_ends_with_its_budget(monkeypatch):
+    """One document may take all of it; what it did not come to is not counted."""
+    ports = Memory(rules=replace(rules(), token_expires_at=NOW))
+    overdue(ports, {"doc-a": 100.0, "doc-b": 200.0, "doc-c": 300.0})
+    stepped: list[str] = []
+
+    def slow(_: Memory, key: str, event: object, budget: object) -> None:
+        stepped.append(key)
+        ports.clock += 10.0
+
+    monkeypatch.setattr(intake, "advance", slow)
+    assert sweep(ports, ports.budget(15.0)) == 2
+    assert stepped == ["doc-c", "doc-b"]
+    stepped.clear()
+    assert sweep(ports, ports.budget(45.0)) == 3
+    assert stepped == ["doc-c", "doc-b", "doc-a", "runner-token"], "the runner's token is no document of a target"
+
+
+@pytest.mark.parametrize("error", [Unavailable("store", "is down"), Denied("store", "no right")])
+def test_a_document_that_can_not_be_stepped_is_logged_and_not_counted(error, monkeypatch):
+    """The sweep goes on with the next."""
+    ports, lines = Memory(), []
+    ports.log = lambda severity, message, **fields: lines.append((severity, message.partition(":")[0], fields["document"]))
+    overdue(ports, {"doc-a": 100.0, "doc-b": 200.0})
+
+    def advance(_: Memory, key: str, event: object, budget: object) -> None:
+        if key == "doc-b":
+            raise error
+
+    monkeypatch.setattr(intake, "advance", advance)
+    assert sweep(ports, ports.budget(60.0)) == 1
+    assert lines == [
+        ("WARNING", "stepped by the sweep", "doc-b"),
+        ("ERROR", "the sweep could not step it", "doc-b"),
+        ("WARNING", "stepped by the sweep", "doc-a"),
+    ]
+
+
+@pytest.mark.parametrize(("left_s", "asks"), [(7 * DAY_S + 1, False), (7 * DAY_S - 0.5, True), (0.0, True), (-DAY_S, True)])
+def test_the_sweep_asks_about_the_token_from_a_week_before_its_end(left_s, asks):
+    """The step knows what people were told."""
+    ports = Memory(rules=replace(rules(), token_expires_at=NOW + left_s))
+    assert sweep(ports, ports.budget(0.5)) == 0
+    assert ("load runner-token" in ports.names) is asks
+
+
+def test_a_sweep_that_finds_nothing_leaves_nothing():
+    """Neither documents nor messages."""
+    ports = Memory()
+    assert sweep(ports, ports.budget()) == 0
+    assert (ports.bodies, ports.posts, ports.names) == ({}, [], ["list"])
