@@ -167,6 +167,26 @@ def test_tolerance_is_the_configured_one():
     assert "10 s are allowed" in refusal(auth, signed("key", b"{}", 1000), b"{}", 1011)
 
 
+@pytest.mark.parametrize(("now", "said"), [(999.5, "is 0 s ahead of the clock"), (1000.5, "is 0 s behind the clock")])
+def test_a_clock_that_is_off_by_less_than_a_second(now, said):
+    """Even that can be too much, and the sentence says in which direction."""
+    auth = Auth(hmac=Hmac((known("key"),), tolerance_s=0.25))
+    assert said in refusal(auth, signed("key", b"{}", 1000), b"{}", now)
+    authenticate(auth, signed("key", b"{}", 1000), b"{}", 1000.25)
+
+
+@pytest.mark.parametrize("more", [{}, {"basic": Basic("me", (known("w0rd"),)), "bearer": Bearer((known("t0ken"),))}])
+def test_only_a_signature_with_a_timestamp_names_a_request(more):
+    """Its beginning tells a copy from the next notification; all else is the same for every one of the same body."""
+    stamped, plain = Hmac((known("key"),)), Hmac((known("key"),), timestamp_header=None)
+    headers = signed("key", b"{}", 1000)
+    assert authenticate(Auth(hmac=stamped, **more), headers, b"{}", 1000) == headers["X-Grafana-Alerting-Signature"][:16]
+    assert authenticate(Auth(hmac=plain, **more), signed("key", b"{}"), b"{}", 1000) == ""
+    for scheme, credentials in (("Basic", b64encode(b"me:w0rd").decode()), ("Bearer", "t0ken")) if more else ():
+        for way in (stamped, plain, None):
+            assert authenticate(Auth(hmac=way, **more), {"Authorization": f"{scheme} {credentials}"}, b"{}", 1000) == ""
+
+
 # --- the modes of HMAC do not mix ------------------------------------------------------------------------------------
 
 
@@ -330,6 +350,9 @@ def test_refusal_is_never_longer_than_grafana_shows():
     with pytest.raises(BadRequest) as caught:
         authenticate(auth, {}, b"{}", 1000)
     assert 1000 < len(caught.value.sentence.encode()) <= 1024
+    with pytest.raises(BadRequest) as caught:
+        authenticate(Auth(hmac=Hmac((known("key"),), header="X" * 2000)), {}, b"{}", 1000)
+    assert len(caught.value.sentence) == 1024
 
 
 # --- method and body -------------------------------------------------------------------------------------------------
