@@ -14,7 +14,7 @@ from functions.domain.model.observations import QueueSnapshot
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.http_client import Answer
 
-NOW = 125.0
+NOW = 126.0
 """Prometheus' clock, at which everything is asked."""
 AT = 1.0
 """Ours."""
@@ -264,6 +264,9 @@ def test_a_counter_without_series_is_told_before_all_else() -> None:
         pytest.param([0, 10, 20, 30, 40, 50, 60, 87], 60.0, "", id="before for"),
         pytest.param([0, 10, 20, 30, 40, 50, 60, 70, 97], 60.0, "", id="long before for"),
         pytest.param([0, 10, 20, 30, 40, 50, 59, 86], 60.0, "the samples have a gap of 27 s", id="within for"),
+        pytest.param([*range(0, 90, 10), 110, 120], 120.0, "the samples have a gap of 30 s", id="a long for"),
+        pytest.param([0, 100, 120], 60.0, "", id="far apart"),
+        pytest.param(range(0, 80, 10), 100.0, "the samples begin 70 s ago only", id="shorter than a long for"),
         pytest.param([0, 27, 37, 47, 57, 67, 77], 60.0, "the samples have a gap of 27 s", id="at its end"),
         pytest.param([0, 1, 2, 3, 4, 5, 9.6], 1.0, "the samples have a gap of 5 s", id="ten seconds at least"),
     ],
