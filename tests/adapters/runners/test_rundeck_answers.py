@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import pkgutil
 import time
 from typing import Any
 
 import pytest
+from msgspec import Struct, ValidationError
 
+from functions.adapters.runners import rundeck
 from functions.adapters.runners.rundeck import Settings, answers
+from functions.application.decoding import convert
 from functions.domain.model.observations import Execution
 from functions.runtime import http_client
 from functions.runtime.errors import Denied, Unavailable
@@ -17,6 +22,44 @@ from functions.runtime.secrets import SecretRef
 from tests.support.patience import PATIENCE_S
 
 JSON, HTML = "application/json;charset=utf-8", "Text/HTML; charset=utf-8"
+
+
+def test_nothing_that_was_read_can_be_changed() -> None:
+    """What one thread was given another may be reading."""
+    modules = [importlib.import_module(f"{rundeck.__name__}.{one.name}") for one in pkgutil.iter_modules(rundeck.__path__)]
+    structs = [
+        kind for module in modules for kind in vars(module).values() if isinstance(kind, type) and issubclass(kind, Struct)
+    ]
+    assert [kind.__name__ for kind in structs if kind is not Struct and not kind.__struct_config__.frozen] == []
+
+
+def test_the_settings_of_a_new_user() -> None:
+    """The version of the API that every server has, and one that is too old for options."""
+    given = {"url": "http://rundeck", "token": {"reference": "env://TOKEN"}}
+    settings = convert(given, Settings)
+    assert (settings.api_version, settings.incident_option, settings.not_after_option) == (
+        41,
+        "unstick_incident",
+        "unstick_not_after",
+    )
+    assert convert(given | {"api_version": 18}, Settings).api_version == 18
+    with pytest.raises(ValidationError):
+        convert(given | {"api_version": 17}, Settings)
+
+
+@pytest.mark.parametrize(
+    ("written", "at"),
+    [
+        ("2027-01-15T08:00:00Z", 1_800_000_000.0),
+        ("2027-01-15T10:00:00+02:00", 1_800_000_000.0),
+        ("2027-01-15T08:00:00", None),
+        ("", None),
+        ("soon", None),
+    ],
+)
+def test_when_the_token_ends(written: str, at: float | None) -> None:
+    """With its zone, or nobody knows."""
+    assert Settings("http://rundeck", SecretRef("env://NONE"), token_expires=written).token_expires_at == at
 
 
 class Wire:

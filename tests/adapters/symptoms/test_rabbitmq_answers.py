@@ -12,7 +12,17 @@ import pytest
 
 from functions.adapters.symptoms import rabbitmq
 from functions.adapters.symptoms.rabbitmq import checks, client, name_queue, past_queries, to_queue
-from functions.adapters.symptoms.rabbitmq.answers import good, json_or_none, live, login_failed, sighting, tags_of
+from functions.adapters.symptoms.rabbitmq.answers import (
+    Consumer,
+    Total,
+    Traffic,
+    good,
+    json_or_none,
+    live,
+    login_failed,
+    sighting,
+    tags_of,
+)
 from functions.adapters.symptoms.rabbitmq.holders import sees_all
 from functions.application.ports import Finding
 from functions.domain.decisions.matching import NotRendered
@@ -44,6 +54,13 @@ def seen(page: Any = None, **more: Any) -> QueueSnapshot:
 
 
 # --- a queue --------------------------------------------------------------------------------------------------------------
+
+
+def test_what_the_broker_leaves_out_has_not_happened() -> None:
+    """No message was ever delivered or acknowledged, and a consumer acknowledges unless it says otherwise."""
+    assert (Traffic().ack, Traffic().deliver_no_ack, Consumer().ack_required, Total("q").type) == (0, 0, True, "classic")
+    assert seen({"consumer_details": [], "message_stats": {"ack": 3}}).acks == 3
+    assert seen({"consumer_details": [], "message_stats": {"deliver_no_ack": 3}}).acks == 3
 
 
 def test_depth_without_a_page() -> None:

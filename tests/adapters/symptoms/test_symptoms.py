@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import json
+import pkgutil
 import subprocess
 import sys
 import time
@@ -90,6 +92,39 @@ def test_importing_it_loads_no_client(name: str):
     program = f"import sys, functions.adapters.symptoms.{name}; print([one for one in {heavy} if one in sys.modules])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("name", SYMPTOMS)
+def test_nothing_that_was_read_can_be_changed(name: str):
+    """What one thread was given another may be reading."""
+    package = registry.load_adapter("symptoms", name)
+    modules = [importlib.import_module(f"{package.__name__}.{one.name}") for one in pkgutil.iter_modules(package.__path__)]
+    structs = [
+        kind
+        for module in modules
+        for kind in vars(module).values()
+        if isinstance(kind, type) and issubclass(kind, msgspec.Struct)
+    ]
+    assert [kind.__name__ for kind in structs if kind is not msgspec.Struct and not kind.__struct_config__.frozen] == []
+
+
+BOUNDS = [
+    ("rabbitmq", {}, "for", 1, 3600),
+    ("prometheus", {"depth": "a"}, "for", 1, 3600),
+    ("prometheus", {"depth": "a"}, "max_age", 1, 3600),
+    ("prometheus", {"depth": "a"}, "delay", 0, 3600),
+]
+
+
+@pytest.mark.parametrize(("name", "keys", "key", "least", "most"), BOUNDS)
+def test_a_time_of_a_runbook_has_bounds(name: str, keys: dict[str, Any], key: str, least: float, most: float):
+    """As far as the system keeps samples, or an hour. Both ends are included."""
+    kind = registry.load_adapter("symptoms", name).Symptom
+    for value in (least, most):
+        assert getattr(convert(keys | {key: value}, kind), f"{key}_s") == value
+    for value in (least - 0.5, most + 0.5):
+        with pytest.raises(msgspec.ValidationError):
+            convert(keys | {key: value}, kind)
 
 
 def test_its_keys_become_a_symptom_of_its_name(lab: Lab):
