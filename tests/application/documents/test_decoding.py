@@ -13,7 +13,7 @@ from functions.application.decoding import convert
 from functions.domain.model.alerts import Alert
 from tests.support.patience import PATIENCE_S
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 ROUNDS = """
 import importlib, sys, threading
 from functions.domain.model import incidents as model
