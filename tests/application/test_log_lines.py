@@ -114,6 +114,14 @@ def test_the_end_of_an_incident_is_a_line_with_its_outcome(before, found, mail, 
     ]
 
 
+def test_an_incident_that_ends_as_it_begins_is_a_line_too():
+    """Somebody's restart for the same alert has failed, and was the only attempt."""
+    ports = Memory(rules=rules(runbook(limits=Limits(attempts=1))))
+    ports.executions = [execution(11, started=-40, ended=-30, status="failed", user="anna")]
+    ((severity, message, fields),) = logged(ports)
+    assert (severity, message, fields["outcome"], fields["reason"]) == ("ERROR", "incident escalated", "escalated", "failing")
+
+
 def test_what_an_incident_waits_for_is_a_line_once():
     """The history of a running restart can't be read; while nothing else happens, nothing is said again."""
     ours = execution(11, started=-60, ended=None, tag="inc-1.1")

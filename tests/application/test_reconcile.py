@@ -18,11 +18,11 @@ from functions.application import intake, reconcile
 from functions.domain.decisions import matching
 from functions.domain.model.alerts import Alert, MatchedAlert, Target
 from functions.domain.model.codes import VERSION, Action, Ending, Mode, Phase, Reason
-from functions.domain.model.events import AlertsReceived, TimerFired
-from functions.domain.model.incidents import AlertRef, Document
+from functions.domain.model.events import Acknowledged, AlertsReceived, Approved, Declined, RestartWanted, Resumed, TimerFired
+from functions.domain.model.incidents import AlertRef, Document, Escalation, Outcome
 from functions.domain.model.messages import Card, Message
-from functions.domain.model.observations import Slot, Storm
-from functions.domain.model.runbooks import Matcher
+from functions.domain.model.observations import Pause, Slot, Storm
+from functions.domain.model.runbooks import Matcher, Restart
 from functions.entrypoints import webhook
 from functions.runtime.errors import Conflict, Denied, Unavailable
 from tests.support.worlds.memory import Memory
@@ -36,12 +36,14 @@ from tests.support.worlds.scenes import (
     alerted,
     case,
     document,
+    execution,
     incident,
     resolved,
     rules,
     runbook,
     sighting,
     starting,
+    trigger,
     verifying,
     well,
 )
@@ -197,6 +199,122 @@ def test_a_wake_up_before_its_time_costs_one_call():
     assert ports.names == [f"load {KEY}"]
 
 
+ESCALATED = document(
+    outcomes=(Outcome("inc-0", Ending.ESCALATED, None, NOW - 60, (trigger(),), queues=(MAIL,)),),
+    escalated_at=NOW - 60,
+    escalation=Escalation("inc-0", "mail", NOW - 60, due=NOW + 900),
+)
+RUNNING = incident(Phase.RUNNING, attempt=1, restarts=1, execution=execution(11, ended=None, tag="inc-1.1"), due=NOW + 100)
+ASKING = incident(Phase.ASKED, nonce="n", due=NOW + 100, expires_at=NOW + 100, reason=Reason.AWAITING_APPROVAL)
+LOOKS = [
+    pytest.param(document(), alerted(), True, id="an alert"),
+    pytest.param(document(), resolved(), False, id="resolved"),
+    pytest.param(ESCALATED, resolved(), True, id="resolved after an escalation"),
+    pytest.param(document(), alerted(MatchedAlert(alert(), None)), False, id="no target"),
+    pytest.param(ESCALATED, alerted(MatchedAlert(alert(), None)), False, id="no target after an escalation"),
+    pytest.param(document(RUNNING), resolved(), False, id="resolved while it runs"),
+    pytest.param(document(replace(RUNNING, due=NOW)), resolved(), True, id="resolved when it is due"),
+    pytest.param(document(ASKING), resolved(), True, id="resolved while it asks"),
+    pytest.param(document(replace(RUNNING, phase=Phase.OBSERVING)), resolved(), True, id="resolved while it is observed"),
+    pytest.param(document(RUNNING), TimerFired(), False, id="a wake-up too early"),
+    pytest.param(document(replace(RUNNING, due=NOW)), TimerFired(), True, id="a wake-up"),
+    pytest.param(document(), TimerFired(), False, id="a wake-up for nothing"),
+    pytest.param(replace(ESCALATED, due=NOW), TimerFired(), False, id="a message that waits"),
+    pytest.param(
+        replace(ESCALATED, due=NOW, escalation=replace(ESCALATED.escalation, due=NOW)), TimerFired(), True, id="a reminder"
+    ),
+    pytest.param(document(replace(RUNNING, phase=Phase.DEFERRED)), TimerFired(at_once=True), True, id="deferred, at once"),
+    pytest.param(document(RUNNING), TimerFired(at_once=True), False, id="not deferred"),
+    pytest.param(document(ASKING), Approved("n", "anna"), True, id="a yes"),
+    pytest.param(document(), Approved("n", "anna"), False, id="a yes to nothing"),
+    pytest.param(document(ASKING), Declined("n", "anna"), False, id="a no"),
+    pytest.param(ESCALATED, RestartWanted("anna", "inc-0", "inc-9"), True, id="once more"),
+    pytest.param(document(), RestartWanted("anna", "inc-0", "inc-9"), False, id="once more of nothing"),
+    pytest.param(ESCALATED, Acknowledged("anna", "inc-0"), False, id="taken"),
+    pytest.param(ESCALATED, Resumed("anna"), False, id="resumed"),
+]
+
+
+@pytest.mark.parametrize(("found", "event", "looks"), LOOKS)
+def test_the_world_is_looked_at_only_where_something_is_decided(found, event, looks):
+    """Whatever else happens costs no system a call."""
+    ports = Memory()
+    ports.put(KEY, found)
+    reconcile.advance(ports, KEY, event, ports.budget(60.0))
+    assert ("queue mail.delivery" in ports.names) is looks
+    assert ("load storm" in ports.names) is looks
+
+
+def test_the_log_of_a_run_is_read_once_it_is_followed():
+    """Its last lines, until they are known; before there is a run there is nothing to follow."""
+    ports, asked = Memory(), []
+    read = ports.read_history
+
+    def noted(target, since_s, follow, timeout_s, *, tail):
+        asked.append((follow, tail))
+        return read(target, since_s, follow, timeout_s, tail=tail)
+
+    ports.read_history = noted
+    advance(ports)
+    woken_later(ports, 20.0)
+    assert asked == [(None, False), ("1", True)]
+    known = ports.document(KEY)
+    ports.put(KEY, replace(known, incident=replace(known.incident, tail=("line",))))
+    woken_later(ports, 20.0)
+    assert asked[-1] == ("1", False)
+
+
+def test_a_first_look_is_enough_where_the_document_is_new_or_over():
+    """The document is loaded beside it; where it says more, the world is looked at again by what it says."""
+    for found, looks in (
+        (None, 1),
+        (document(outcomes=ESCALATED.outcomes), 1),
+        (ESCALATED, 2),
+        (document(incident(Phase.OBSERVING, due=NOW + 100)), 2),
+        (document(RUNNING), 1),
+    ):
+        ports = Memory()
+        if found:
+            ports.put(KEY, found)
+        advance(ports, alerted(case(fingerprint="fp-7", starts_at=NOW - 5)))
+        assert ports.names.count("history") == looks
+
+
+@pytest.mark.parametrize(("left_s", "tries"), [(0.05, 2), (8.0, 3)])
+def test_a_conflict_is_tried_again_while_there_is_time(left_s, tries):
+    """Another process makes progress meanwhile. Without time it is late, and left to the scheduler."""
+    ports = Memory()
+    ports.before = fails(f"save {KEY}", error=Conflict(KEY), times=2)
+    if tries == 3:
+        advance(ports, seconds=left_s)
+        assert ports.names.count(f"save {KEY}") > 2
+        return
+    ports.before = fails(f"save {KEY}", error=Conflict(KEY))
+    with pytest.raises(Unavailable, match="kept changing") as raised:
+        advance(ports, seconds=left_s)
+    assert raised.value.late
+    assert 1 <= ports.names.count(f"save {KEY}") <= tries
+
+
+@pytest.mark.parametrize(
+    ("due", "event", "posted"),
+    [
+        (NOW + 30.0, alerted(case(fingerprint="fp-2")), ["held"]),
+        (NOW - 30.0, alerted(case(fingerprint="fp-2")), ["waited", "held"]),
+        (NOW - 30.0, TimerFired(), ["waited"]),
+        (NOW + 30.0, TimerFired(), []),
+    ],
+)
+def test_whoever_moves_a_due_that_has_come_posts_what_waited_for_it(due, event, posted):
+    """Before that, another process may be posting it at this moment."""
+    ports = Memory(rules=rules(runbook(notify=("ops",), escalate=())))
+    waiting = Message("m@ops", "ops", Card("waited", "plan", "it waited"))
+    ports.put(KEY, Document(KEY, TARGET, to_tell=(waiting,), due=due))
+    ports.put("pause", Pause("x", "anna", NOW))
+    advance(ports, event)
+    assert [card.kind for _, card in ports.posts] == posted
+
+
 def test_a_wake_up_for_a_document_that_is_not_there_does_no_harm():
     """Any number of wake-ups, for anything, at any time."""
     ports = Memory()
@@ -304,7 +422,7 @@ def test_the_environment_is_a_kill_switch_too():
     assert (reply.reason, sent(ports)) == (Reason.PAUSED, [])
 
 
-@pytest.mark.parametrize(("stall_s", "is_sent"), [(3.0, True), (28.5, False), (600.0, False)])
+@pytest.mark.parametrize(("stall_s", "is_sent"), [(3.0, True), (27.9, True), (28.0, False), (28.5, False), (600.0, False)])
 def test_a_holder_that_stalls_past_its_fence_sends_nothing(stall_s, is_sent):
     """I1: by monotonic time since the look; then a wake-up decides anew, with the same number."""
     ports = Memory()
@@ -320,6 +438,37 @@ def test_a_holder_that_stalls_past_its_fence_sends_nothing(stall_s, is_sent):
     if not is_sent:
         woken_later(ports, 1.0)
         assert sent(ports) == ["run inc-1.1"]
+
+
+@pytest.mark.parametrize(
+    ("within_s", "seconds", "limit_s"),
+    [
+        pytest.param(30.0, 60.0, 10.0, id="ten seconds at most"),
+        pytest.param(30.0, 8.0, 7.0, id="a second is for saving what came of it"),
+        pytest.param(8.0, 60.0, 7.0, id="a second before the fence, which is exact to a second"),
+        pytest.param(8.0, 8.0, 7.0, id="both"),
+    ],
+)
+def test_a_start_has_the_time_that_fence_and_budget_leave(within_s, seconds, limit_s):
+    """An answer that came later could not be saved, or would be of a start that the job refuses."""
+    ports, limits = Memory(rules=rules(runbook(restart=Restart("job-1", start_within_s=within_s)))), []
+    run = ports.run
+    ports.run = lambda target, tag, until, timeout_s: (limits.append(timeout_s), run(target, tag, until, timeout_s))[1]
+    advance(ports, seconds=seconds)
+    assert limits == [pytest.approx(limit_s, abs=0.1)]
+
+
+@pytest.mark.parametrize(("stall_s", "reads"), [(0.5, 2), (0.98, 2), (1.0, 3), (3.0, 3)])
+def test_the_kill_switch_is_read_again_after_a_slow_save(stall_s, reads):
+    """It is at most a second old when the job is started."""
+    ports = Memory()
+
+    def slow() -> None:
+        ports.clock += stall_s
+
+    ports.before = once(f"save {KEY}", slow)
+    advance(ports, seconds=60.0)
+    assert (ports.names.count("load pause"), len(sent(ports))) == (reads, 1)
 
 
 @pytest.mark.parametrize(
@@ -742,6 +891,60 @@ def test_the_holds_of_many_targets_go_out_as_one_message():
     assert told_kinds(ports) == {"ops": ["bundle"], "duty": ["bundle"]}
     assert all(f"service=s{n}" in str(ports.posts[0][1].facts) for n in range(8))
     assert not any(ports.document(f"key-{n}").open for n in range(8))
+
+
+def test_each_reason_is_bundled_by_itself():
+    """Of all documents that wait, those with the same one; what is not due any more, and what is told singly, is left alone."""
+    ports = Memory()
+    for number, code in enumerate((Reason.NO_RUNBOOK, Reason.MONITORING_FAILURE, Reason.INVALID_OPTION) * 2):
+        made = MatchedAlert(alert(fingerprint=f"fp-{number}"), None, reason=code)
+        reconcile.advance(ports, f"alert-{number}", AlertsReceived((made,), f"inc-{number}", crowd=True), ports.budget())
+    single = MatchedAlert(alert(fingerprint="fp-9"), None, reason=Reason.NO_RUNBOOK)
+    ports.before = fails("post")
+    reconcile.advance(ports, "alert-9", AlertsReceived((single,), "inc-9"), ports.budget())
+    over = ports.document("alert-3")
+    ports.put("alert-3", replace(over, due=None))
+    ports.clock, ports.before = NOW + 21.0, lambda name: None
+    reconcile.advance(ports, "alert-1", TimerFired(), ports.budget(60.0))
+    (card,) = [card for channel, card in ports.posts if channel == "everybody"]
+    assert "2 targets or alerts" in card.headline
+    assert {key: bool(ports.document(key).bundled) for key in ports.bodies if key.startswith("bundle-")} == {
+        "bundle-monitoring-failure": True
+    }
+    assert set(ports.document("bundle-monitoring-failure").bundled) == {
+        f"inc-{number}-monitoring_failure@everybody" for number in (1, 4)
+    }
+    assert ports.document("alert-1").to_tell == ()
+    assert len(ports.document("alert-4").to_tell) == 1
+    posts = len(ports.posts)
+    reconcile.advance(ports, "alert-4", TimerFired(), ports.budget(60.0))
+    assert (ports.document("alert-4").to_tell, len(ports.posts)) == ((), posts), "it was told already"
+
+
+def test_a_document_whose_holds_have_several_reasons_is_in_several_bundles():
+    """Its messages of one are not taken for those of another."""
+    ports = Memory(rules=rules(runbook(notify=("ops",), escalate=())))
+    card = Card("held", "plan", "it was held")
+    waiting = tuple(Message(f"m-{code}@ops", "ops", card, code, f"of {code}") for code in ("paused", "frozen", "stale_alert"))
+    ports.put(KEY, Document(KEY, TARGET, to_tell=waiting, due=NOW))
+    advance(ports, TimerFired())
+    bundled = {key: set(ports.document(key).bundled) for key in ports.bodies if key.startswith("bundle-")}
+    assert bundled == {f"bundle-{code.replace('_', '-')}": {f"m-{code}@ops"} for code in ("paused", "frozen", "stale_alert")}
+    assert ports.document(KEY).to_tell == ()
+
+
+def test_with_no_time_left_nothing_is_posted():
+    """The wake-up does it; half a second is the least."""
+    for left_s, told in ((0.4, False), (0.6, True)):
+        ports = Memory()
+        ports.put("pause", Pause("x", "anna", NOW))
+
+        def slow(left_s: float = left_s, ports: Memory = ports) -> None:
+            ports.clock = NOW + 8.0 - left_s - 0.01
+
+        ports.before = once(f"save {KEY}", slow)
+        advance(ports)
+        assert (bool(ports.posts), bool(ports.document(KEY).to_tell)) == (told, not told)
 
 
 def test_a_document_that_can_not_be_read_keeps_no_bundle_back():

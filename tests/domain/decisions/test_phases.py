@@ -534,6 +534,7 @@ def test_running_longer_than_max_run_is_a_zombie():
     """`zombie_execution`: escalated with the link, when it was seen running for longer than `max_run`."""
     made = woken(RUNNING, NOW + 1803, seen(now=NOW + 1803, history=ledger(OURS, now=NOW + 1803)))
     assert last(made) == (Ending.ESCALATED, Reason.ZOMBIE_EXECUTION)
+    assert str(made.document.to_archive[-1].incident.detail) == "execution 7 has been running for 30 min 1 s"
     assert OURS.url in [url for _, url in made.document.to_tell[0].card.links]
     assert phase(woken(RUNNING, NOW + 1802, seen(history=ledger(OURS, now=NOW + 1802)))) is Phase.RUNNING
 
@@ -968,6 +969,16 @@ def test_a_restart_by_somebody_else_after_the_last_attempt_has_its_time_too():
     assert made.document.incident is not None
     assert (phase(made), made.document.incident.execution, made.document.incident.adopted) == (Phase.VERIFYING, by_hand, True)
     assert made.document.incident.restarts == 2, "it counts as an attempt"
+
+
+def test_what_was_followed_before_says_nothing_of_the_restart_that_is_adopted():
+    """Its chain and the end of its log are another run's."""
+    found = at_looks(ill, 20, 60, 100, found=verifying(tail=("ours",))).document
+    first = execution(started=-30, ended=-20, tag="inc-1.1")
+    by_hand = execution(8, started=100, ended=110, user="anna")
+    history = replace(ledger(by_hand, first, now=NOW + 120), followed=first, tail=("ours",))
+    made = woken(found, NOW + 120, seen(now=NOW + 120, history=history))
+    assert (made.document.incident.execution, made.document.incident.tail) == (by_hand, None)
 
 
 def test_a_restart_by_somebody_else_before_the_last_attempt_is_old_news():
