@@ -25,7 +25,7 @@ from functions.runtime.secrets import SecretRef
 from tests.support.worlds.memory import Memory
 from tests.support.worlds.scenes import AHEAD_S, NEW, NOW, TARGET, alerted, case, execution, rules, runbook, sighting, well
 
-RECORDED = Path(__file__).parent.parent / "recordings" / "documents-v1"
+RECORDED = Path(__file__).parents[2] / "recordings" / "documents-v1"
 NAMES = sorted(path.stem for path in RECORDED.glob("*.json") if path.stem not in ("pause", "storm"))
 ARCHIVED = [name for name in NAMES if name.startswith("archive-")]
 DOCUMENTS = [name for name in NAMES if name not in ARCHIVED]
