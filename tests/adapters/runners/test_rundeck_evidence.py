@@ -157,7 +157,7 @@ def row(number: int, tag: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("running", "every", "found"),
     [
-        ({"executions": [row(1, "x"), row(2, TAG)]}, {"executions": [row(3, TAG)]}, "2"),
+        ({"executions": [row(1, "a"), row(1, "x"), row(2, TAG)]}, {"executions": [row(3, TAG)]}, "2"),
         ({"executions": [row(1, "x")]}, {"executions": [row(1, "x"), row(3, TAG)]}, "3"),
         ({"executions": {}}, {"executions": [row(3, TAG)]}, "3"),
         ({}, {"executions": [row(3, "x")]}, None),

@@ -231,6 +231,12 @@ def test_a_definition_that_is_none(said: Said, body: bytes) -> None:
     assert (line.ok, str(line.detail)) == (False, "sent something other than what was asked for")
 
 
+def test_a_definition_is_the_first_of_a_list(said: Said) -> None:
+    """It was asked for alone."""
+    said.bodies["job/x"] = yaml.safe_dump([said.job, {"options": []}]).encode()
+    assert check()[checks.OPTIONS].ok is True
+
+
 @pytest.mark.parametrize(
     ("path", "body", "what", "ok", "detail"),
     [
@@ -344,6 +350,7 @@ def test_a_timeout_has_to_be_shorter_than_the_longest_run(said: Said, timeout: s
         (None, "the job has no timeout"),
         ("0", "the job has no timeout"),
         ("0s", "timeout: 0s"),
+        ("5m " * 20, f"timeout: {'5m ' * 13}5..."),
         ("${option.t}", "the timeout can't be read: ${option.t}"),
         ("5x", "the timeout can't be read: 5x"),
         ("m", "the timeout can't be read: m"),

@@ -180,7 +180,14 @@ def unjobbed(settings: Settings, **changes: Any) -> tokens.Rotation:
 
 @pytest.mark.parametrize(
     ("row", "valid"),
-    [({}, True), ({"expired": False}, True), ({"expired": None}, True), ({"expired": "no"}, True), ({"expired": True}, False)],
+    [
+        ({}, True),
+        ({"expired": False}, True),
+        ({"expired": None}, True),
+        ({"expired": "no"}, True),
+        ({"expired": 1}, True),
+        ({"expired": True}, False),
+    ],
 )
 def test_tokens_that_have_ended_are_left_out(said: Said, settings: Settings, row: dict[str, Any], valid: bool) -> None:
     """Rundeck lists them for a while. What does not say so is taken for valid."""
@@ -240,8 +247,12 @@ def test_a_new_token_that_can_not_be_revoked_hides_no_reason(
     assert said.asked[-1] == ("DELETE", "token/n1")
 
 
-def test_a_secret_that_did_not_change_revokes_nothing(said: Said, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("new", ["n3w", "z", ""])
+def test_a_secret_that_did_not_change_revokes_nothing(
+    said: Said, settings: Settings, monkeypatch: pytest.MonkeyPatch, new: str
+) -> None:
     """Something else wrote it meanwhile: both tokens stay valid."""
+    said.new["token"] = new
     monkeypatch.setattr(tokens.secret_writer, "write", lambda *_: None)
     with pytest.raises(Denied, match="still has another value") as denied:
         unjobbed(settings)
