@@ -416,6 +416,34 @@ def test_nothing_behind_the_stated_length_is_read():
     assert read_body(stream, -5, 1000, {}) == b""
 
 
+@pytest.mark.parametrize(
+    ("content_length", "max_body", "piece", "asked"),
+    [
+        (20, 1000, 7, [20, 13, 6]),
+        (600_000, 10**6, 10**6, [262_144, 262_144, 75_712]),
+        (None, 20, 7, [21, 14, 7]),
+        (None, 21, 7, [22, 15, 8, 1]),
+        (0, 1000, 7, []),
+    ],
+)
+def test_no_more_is_asked_for_than_is_wanted(content_length, max_body, piece, asked):
+    """A quarter of a megabyte at a time, and no further read once all is there. One byte over the limit is too many."""
+    sizes: list[int] = []
+
+    class Counted(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            sizes.append(size or 0)
+            return super().read(min(size or 0, piece))
+
+    stream = Counted(b"y" * (max_body + 1 if content_length is None else content_length))
+    if content_length is None:
+        with pytest.raises(BadRequest):
+            read_body(stream, None, max_body, {})
+    else:
+        assert len(read_body(stream, content_length, max_body, {})) == content_length
+    assert sizes == asked
+
+
 class Broken(io.RawIOBase):
     def __init__(self, error):
         self.error = error
