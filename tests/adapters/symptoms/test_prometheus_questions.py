@@ -208,7 +208,7 @@ def read_past(wire: Wire, depths: list[Any], works: list[Any], step_s: float = 3
 def test_the_past_of_a_queue(wire: Wire) -> None:
     """Depths are rounded up; work counts one for each step in which there was some. What is no number is left out."""
     seen = read_past(
-        wire, [[10.0, "1.5"], [20.0, "NaN"], [30.0, "3"], [40.0, "2"]], [[10.0, "0"], [20.0, "2"], [30.0, "0.5"], [40.0, "0"]]
+        wire, [[10.0, "1.5"], [20.0, "NaN"], [30.0, "3"], [40.0, "4"]], [[10.0, "0"], [20.0, "2"], [30.0, "0.5"], [40.0, "0"]]
     )
     ends_at = AT // 30 * 30
     assert seen == QueueSnapshot(
