@@ -213,9 +213,9 @@ def test_the_past_of_a_queue(wire: Wire) -> None:
     ends_at = AT // 30 * 30
     assert seen == QueueSnapshot(
         ends_at,
-        2,
+        4,
         ack_samples=((10.0, 0), (20.0, 1), (30.0, 2), (40.0, 2)),
-        depth_samples=((10.0, 2), (30.0, 3), (40.0, 2)),
+        depth_samples=((10.0, 2), (30.0, 3), (40.0, 4)),
         zeros=True,
     )
     assert {(one["fields"]["start"], one["fields"]["end"], one["fields"]["step"]) for one in wire.asked} == {

@@ -97,15 +97,13 @@ def test_importing_it_loads_no_client(name: str):
 @pytest.mark.parametrize("name", SYMPTOMS)
 def test_nothing_that_was_read_can_be_changed(name: str):
     """What one thread was given another may be reading."""
-    package = registry.load_adapter("symptoms", name)
-    modules = [importlib.import_module(f"{package.__name__}.{one.name}") for one in pkgutil.iter_modules(package.__path__)]
-    structs = [
-        kind
-        for module in modules
-        for kind in vars(module).values()
-        if isinstance(kind, type) and issubclass(kind, msgspec.Struct)
-    ]
-    assert [kind.__name__ for kind in structs if kind is not msgspec.Struct and not kind.__struct_config__.frozen] == []
+    adapter = registry.load_adapter("symptoms", name)
+    parts = pkgutil.iter_modules(getattr(adapter, "__path__", ()), f"{adapter.__name__}.")
+    modules = [adapter, *(importlib.import_module(part.name) for part in parts)]
+    structs = [kind for module in modules for kind in vars(module).values() if isinstance(kind, type)]
+    structs = [kind for kind in structs if issubclass(kind, msgspec.Struct) and kind.__module__.startswith(adapter.__name__)]
+    assert structs
+    assert [kind.__name__ for kind in structs if not kind.__struct_config__.frozen] == []
 
 
 BOUNDS = [
