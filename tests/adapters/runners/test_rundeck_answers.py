@@ -106,7 +106,7 @@ def test_what_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     wire = Wire((200, JSON, {}))
     ask(monkeypatch, wire, Token(b"  t\xf6ken\n"), method="POST", json={"a": 1})
     (sent,) = wire.sent
-    assert PATIENCE_S - 10 < sent.pop("timeout_s") <= PATIENCE_S
+    assert 0 < sent.pop("timeout_s") <= PATIENCE_S
     assert sent == {
         "system": "Rundeck",
         "method": "POST",

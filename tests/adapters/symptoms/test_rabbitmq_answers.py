@@ -360,7 +360,7 @@ def test_what_goes_over_the_wire(monkeypatch: pytest.MonkeyPatch) -> None:
     assert client.look(SETTINGS, MAIL, for_s=60.0, timeout_s=PATIENCE_S).depth == 5
     assert wire.asked == [{"system": "rabbitmq", "method": "GET", "auth": (b"unstick", b"secret"), "ca": "/ca.pem"}] * 3
     assert wire.times["whoami"] == 1.0
-    assert all(PATIENCE_S - 20 < wire.times[kind] <= PATIENCE_S for kind in ("totals", "page"))
+    assert all(1.0 < wire.times[kind] <= PATIENCE_S for kind in ("totals", "page"))
 
 
 @pytest.mark.parametrize(("tags", "unacked", "holders"), [("monitoring", 1, "w"), ("management", 1, ""), ("monitoring", 0, None)])
@@ -410,7 +410,7 @@ def test_check_waits_for_all_that_it_asks(monkeypatch: pytest.MonkeyPatch) -> No
     found = client.check(SETTINGS, Symptom("rabbitmq", dict(MAIL.keys)), {}, timeout_s=PATIENCE_S)
     assert {one.what for one in found if one.ok is False} == set()
     assert set(wire.times) == {"overview", "whoami", "alarms", "totals", "page"}
-    assert min(wire.times.values()) > PATIENCE_S - 20
+    assert min(wire.times.values()) > 1.0
 
 
 def test_names_that_no_url_can_carry_are_told_and_the_others_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
