@@ -189,6 +189,24 @@ def test_a_result_that_could_not_be_saved_is_found_by_the_wake_up(error):
     )
 
 
+@pytest.mark.parametrize("error", [DOWN, Denied("store", "no right")])
+def test_a_lost_slot_is_left_to_the_wake_up_where_it_can_not_be_decided_again(error):
+    """Grafana has its answer, and the incident waits."""
+    ports, loads = Memory(), [0]
+    lost = fails("save storm", error=Conflict("storm"))
+
+    def unread_then(name: str) -> None:
+        loads[0] += name == f"load {KEY}"
+        if name == f"load {KEY}" and loads[0] > 1:
+            raise error
+        lost(name)
+
+    ports.before = unread_then
+    lines = [message.partition(",")[0] for severity, message, _ in logged(ports) if severity == "WARNING"]
+    assert (lines, ports.executions) == (["left to the wake-up"], [])
+    assert ports.document(KEY).incident.phase is Phase.DEFERRED
+
+
 @pytest.mark.parametrize("error", [DOWN, Denied("store", "no right"), Conflict(KEY)])
 def test_messages_that_were_posted_but_not_saved_are_a_line(error):
     """They may be posted again. A conflict is none: what another process saved is kept, and the messages are done."""

@@ -663,6 +663,16 @@ def test_a_restart_that_is_seen_running_again_counts_anew():
     assert kinds(made.document) == []
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_other_runs_of_the_target_say_nothing_of_the_one_that_is_followed(order):
+    """Whoever started them, before or after it."""
+    others = [execution(n, started=started, ended=started + 5, user="anna") for n, started in ((9, 8.0), (12, 4.0), (1, -7000.0))]
+    made = woken(RUNNING, NOW + 15, seen(*[*others, OURS][::order], now=NOW + 15))
+    assert (phase(made), made.document.incident.execution) == (Phase.RUNNING, OURS)
+    lagging = woken(RUNNING, NOW + 15, seen(*others[::order], now=NOW + 15))
+    assert lagging.document.incident.execution == OURS
+
+
 def test_a_retry_of_rundecks_own_is_followed():
     """The incident goes by the execution at the end of the chain."""
     retry = replace(OURS, id="8", tag="")

@@ -419,7 +419,9 @@ def test_alerts_without_a_target_in_a_crowd_go_out_together(crowd):
 @pytest.mark.parametrize("crowd", [True, False])
 def test_alerts_that_were_left_out_are_told_once(left_out, said, crowd):
     """With how many an incident takes, whoever left them out."""
-    made = moved(EMPTY, replace(alerted(crowd=crowd), left_out=left_out))
+    first, other = case(), case(fingerprint="fp-2", source="grafana#2", book=runbook(notify=("elsewhere",)))
+    made = moved(EMPTY, replace(alerted(first, other, crowd=crowd), left_out=left_out))
+    assert "grafana#1|incident_full" in made.document.holds
     full = [message for message in made.document.to_tell if "incident_full" in message.id]
     assert {message.channel for message in full} == {"ops", "duty"}
     assert said in str(full[0].card)
