@@ -264,6 +264,23 @@ def test_the_log_of_a_run_is_read_once_it_is_followed():
     assert asked[-1] == ("1", False)
 
 
+@pytest.mark.parametrize(("seconds", "limit_s"), [(8.0, 4.0), (60.0, 10.0)])
+def test_a_look_may_take_half_of_the_time(seconds, limit_s):
+    """And ten seconds at most, so that there is time to save and to act."""
+    ports, limits = Memory(), []
+    read = ports.read_history
+
+    def noted(target, since_s, follow, timeout_s, *, tail):
+        limits.append(timeout_s)
+        return read(target, since_s, follow, timeout_s, tail=tail)
+
+    ports.read_history = noted
+    advance(ports, seconds=seconds)
+    ports.clock += 20.0
+    advance(ports, TimerFired(), seconds=seconds)
+    assert limits == [pytest.approx(limit_s, abs=0.1)] * 2
+
+
 def test_a_first_look_is_enough_where_the_document_is_new_or_over():
     """The document is loaded beside it; where it says more, the world is looked at again by what it says."""
     for found, looks in (
@@ -916,9 +933,10 @@ def test_each_reason_is_bundled_by_itself():
     }
     assert ports.document("alert-1").to_tell == ()
     assert len(ports.document("alert-4").to_tell) == 1
-    posts = len(ports.posts)
+    posts, lists = len(ports.posts), ports.names.count("list")
     reconcile.advance(ports, "alert-4", TimerFired(), ports.budget(60.0))
     assert (ports.document("alert-4").to_tell, len(ports.posts)) == ((), posts), "it was told already"
+    assert ports.names.count("list") == lists, "and nothing has to be collected for it"
 
 
 def test_a_document_whose_holds_have_several_reasons_is_in_several_bundles():

@@ -76,6 +76,9 @@ def test_a_copy_speaks_of_the_incident_that_its_alert_came_to():
     again = moved(ended, replace(alerted(incident="inc-2"), origin=Origin("r1", NOW + 600)))
     assert again.reply is not None
     assert (again.document, again.reply.incident, again.reply.reason) == (ended, "inc-1", Reason.DUPLICATE)
+    more = alerted(case(), case(fingerprint="fp-2"), incident="inc-2")
+    both = moved(ended, replace(more, origin=Origin("r1", NOW + 600)))
+    assert (both.document, both.reply.incident) == (ended, "inc-1")
 
 
 def test_a_copy_is_not_answered_with_the_execution_of_another_incident():
@@ -100,9 +103,10 @@ def test_a_copy_fires_nothing_that_is_resolved():
 def test_what_can_be_let_in_no_longer_is_forgotten():
     """The document holds a hundred requests at most, and none for longer than a copy of it would be let in."""
     held = seen(pause=Pause("x"))
-    old = moved(EMPTY, replace(alerted(), origin=Origin("old", NOW - 1)), held).document
-    assert "new" in (found := moved(old, replace(alerted(), origin=Origin("new", NOW + 600)), held).document.requests)
-    assert "old" not in found
+    for until in (NOW - 1, NOW):
+        old = moved(EMPTY, replace(alerted(), origin=Origin("old", until)), held).document
+        assert "new" in (found := moved(old, replace(alerted(), origin=Origin("new", NOW + 600)), held).document.requests)
+        assert "old" not in found
     made = EMPTY
     for number in range(REQUESTS_KEPT + 20):
         made = moved(made, replace(alerted(), origin=Origin(f"r{number}", NOW + 600)), held).document

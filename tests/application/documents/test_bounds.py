@@ -168,6 +168,7 @@ def test_messages_and_records_that_find_no_place_are_counted_in_the_log(dropped)
     advance(ports, TARGET.key, TimerFired(), ports.budget(60.0))
     kept = ports.document(TARGET.key)
     lost = [message.rpartition(": ")[2] for severity, message in logged if severity == "ERROR" and "dropped" in message]
+    assert not [message for _, message in logged if message.startswith("incident ")], "no incident ended"
     if not dropped:
         assert (lost, len(kept.to_tell)) == ([], 5)
         return

@@ -194,7 +194,8 @@ def test_who_takes_it_is_told_once_and_nobody_is_reminded():
 def test_an_acknowledgement_of_another_incident_takes_nothing():
     """A link of last week does not take the escalation of today."""
     found = escalated()
-    assert moved(found, Acknowledged("anna", "another"), seen(), NOW + 60, PUBLIC).document == found
+    for other in ("another", "inc-0", "inc-2"):
+        assert moved(found, Acknowledged("anna", other), seen(), NOW + 60, PUBLIC).document == found
 
 
 @pytest.mark.parametrize("mail", [seen(now=NOW + AGAIN_S), seen(mail=Unknown("down"), now=NOW + AGAIN_S)], ids=["ill", "unseen"])
@@ -286,6 +287,7 @@ def test_a_person_has_an_escalated_target_restarted_once_more():
     again = made.document.incident
     assert again is not None
     assert (again.id, again.approved_by, again.triggers) == ("inc-9", "anna", found.outcomes[-1].triggers)
+    assert again.once, "whatever `attempts` says"
     assert [watched.queue for watched in again.queues] == list(found.outcomes[-1].queues)
     assert made.reply is not None
     assert made.reply.action is Action.RESTARTED

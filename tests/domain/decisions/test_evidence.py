@@ -113,8 +113,13 @@ def test_what_came_of_its_start_is_noted(event, run, missing, due_s):
 
 @pytest.mark.parametrize(
     "found",
-    [document(), document(incident(evidence=COLLECTED)), collecting(id="inc-2"), document(incident(Phase.COLLECTING))],
-    ids=["no incident", "it went on", "another incident", "no evidence"],
+    [
+        document(),
+        *(document(incident(later, evidence=COLLECTED)) for later in sorted(set(Phase) - {Phase.COLLECTING})),
+        collecting(id="inc-2"),
+        collecting(id="inc-0"),
+        document(incident(Phase.COLLECTING)),
+    ],
 )
 def test_a_late_answer_changes_nothing(found):
     """The incident has gone on without it."""
@@ -197,7 +202,12 @@ def test_runs_that_collect_evidence_are_seen_by_no_guard():
     mine, other = replace(RUN, id="23"), replace(RUN, id="24", tag="inc-7.evidence")
     shown = without_evidence_runs(seen(history=ledger(ours, mine, others=(theirs, other))))
     assert (shown.ledger.executions, shown.ledger.others) == ((ours,), (theirs,))
-    for history in (ledger(mine, others=(theirs,)), ledger(ours, others=(other,))):
+    for history in (
+        ledger(mine, ours),
+        ledger(mine, others=(theirs,)),
+        ledger(ours, others=(other,)),
+        ledger(others=(other, theirs)),
+    ):
         kept = without_evidence_runs(seen(history=history)).ledger
         assert not [one for one in (*kept.executions, *kept.others) if one.is_evidence]
     plain = seen(history=ledger(ours, others=(theirs,)))

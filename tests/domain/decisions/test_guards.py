@@ -504,7 +504,7 @@ def test_every_guard_can_be_asked_by_itself():
 
 def test_a_slot_is_claimed_for_each_attempt_until_the_target_restarted():
     """The slot is the target's: claimed anew it replaces its own, and old ones go."""
-    storm = Storm((Slot("other", NOW - 10), Slot("old", NOW - 601), Slot(TARGET.key, NOW - 100)))
+    storm = Storm((Slot("other", NOW - 10), Slot("old", NOW - 601), Slot("".join(TARGET.key), NOW - 100)))
     assert claim_storm_slot(scene(seen(storm=storm))) == Storm((Slot("other", NOW - 10), Slot(TARGET.key, NOW)))
     assert claim_storm_slot(scene(seen(storm=storm), found=between())) is None
     assert claim_storm_slot(scene(seen(storm=MISSING))) is None
@@ -525,6 +525,8 @@ def test_a_slot_is_taken_for_ten_minutes(at, holds):
 MORNING = Freeze(frozenset(range(5)), 9 * 60, 10 * 60, "mon-fri 09:00-10:00")
 NIGHT = Freeze(frozenset({4}), 22 * 60, 6 * 60, "fri 22:00-06:00")
 WHOLE = Freeze(frozenset({6}), 0, 0, "sun")
+SUNDAY = Freeze(frozenset({6}), 22 * 60, 6 * 60, "sun 22:00-06:00")
+MONDAY = Freeze(frozenset({0}), 22 * 60, 6 * 60, "mon 22:00-06:00")
 
 
 @pytest.mark.parametrize(
@@ -541,6 +543,11 @@ WHOLE = Freeze(frozenset({6}), 0, 0, "sun")
         (NIGHT, "2027-01-16 06:00", False),
         (NIGHT, "2027-01-15 05:59", False),
         (NIGHT, "2027-01-16 22:30", False),
+        (SUNDAY, "2027-01-18 05:59", True),
+        (SUNDAY, "2027-01-17 05:59", False),
+        (SUNDAY, "2027-01-19 05:59", False),
+        (MONDAY, "2027-01-19 05:59", True),
+        (MONDAY, "2027-01-18 05:59", False),
         (WHOLE, "2027-01-17 00:00", True),
         (WHOLE, "2027-01-17 23:59", True),
         (WHOLE, "2027-01-18 00:00", False),

@@ -234,6 +234,7 @@ def test_a_for_shorter_than_two_samples_looks_back_ten_seconds_all_the_same(for_
         pytest.param([1, 0, 1], [1, 1], id="between the smallest"),
         pytest.param([5, 0, 0, 5], [5, 0, 0, 5], id="two in a row"),
         pytest.param([0, 5, 6], [5, 6], id="first"),
+        pytest.param([0, 5, 0], [5], id="first and last"),
         pytest.param([5, 6, 0], [5, 6], id="last"),
         pytest.param([0, 0, 5], [0, 0, 5], id="two at first"),
         pytest.param([5, 0, 0], [5, 0, 0], id="two at last"),
@@ -413,6 +414,13 @@ def test_late_acknowledgements_are_no_movement():
     assert looked((2.0, sighting(50)), (12.0, sighting(50)), (17.0, sighting(50, acks=7))).moved_at == NOW + 12.0
 
 
+def test_acknowledgements_count_from_ten_seconds_on():
+    """The page's counter is of the time after the end then. One that began anew is no movement."""
+    assert looked((10.0, sighting(50)), (17.0, sighting(50, acks=7))).moved_at == NOW + 10.0
+    assert looked((9.9, sighting(50)), (17.0, sighting(50, acks=7))).moved_at is None
+    assert looked((20.0, sighting(50, acks=7)), (35.0, sighting(50))).moved_at is None
+
+
 LATE = replace(sighting(0, ids=None, consumers=1), behind_s=12.0, zeros=True)
 """A queue that Prometheus shows as empty, with a consumer, twelve seconds late."""
 
@@ -449,6 +457,14 @@ def test_figures_that_are_behind_show_movement_between_samples_only():
     first, again = replace(LATE, depth=50), replace(LATE, depth=50, behind_s=27.0)
     watched = looked((22.0, first), (37.0, again), (52.0, replace(LATE, depth=40)))
     assert (watched.verdict, watched.moved_at) == (Verdict.DRAINING, NOW + 10.0)
+
+
+def test_the_newest_sample_tells_whether_figures_were_seen_before():
+    """Older ones stay in the answer for a while."""
+    shown = replace(sighting(0, at=NOW, ids=NEW), behind_s=5.0, depth_samples=((NOW - 60.0, 9), (NOW - 5.0, 0)))
+    first = judge_recovery(BOOK, shown, WATCHED, age_s=30.0, now=NOW)
+    newer = replace(shown, at=NOW + 15.0, depth_samples=((NOW - 60.0, 9), (NOW - 5.0, 0), (NOW + 10.0, 0)))
+    assert judge_recovery(BOOK, newer, first, age_s=45.0, now=NOW + 15.0).looked_at == NOW + 10.0
 
 
 @pytest.mark.parametrize(("late", "expected"), [(True, Health.UNSURE), (False, Health.UNKNOWN)])
@@ -574,6 +590,7 @@ def test_an_empty_queue_without_statistics_is_well_only_where_nobody_is_asked_fo
         (-1.0, None, 0, True),
         (-1.0, 0, 0, True),
         (-1.0, 2, 2, True),
+        (-1.0, 3, 2, True),
         (-1.0, 1, 2, False),
     ],
 )
@@ -601,6 +618,8 @@ def test_the_curve_begins_with_what_the_broker_kept():
     later = judge_health(SYMPTOM, replace(seen, at=NOW + 15, depth=40), first, NOW + 15)[2]
     assert later.curve == (*first.curve, (NOW + 15, 40))
     assert judge_health(SYMPTOM, bare(50), WATCHED, NOW)[2].curve == ((NOW, 50),)
+    behind = judge_health(SYMPTOM, replace(seen, at=NOW - 5, consumers=7), first, NOW)[2]
+    assert (behind.consumers, behind.curve[-1]) == (7, (NOW - 5, 50)), "another machine's clock may be behind"
 
 
 def test_a_full_curve_gives_up_every_other_point_of_its_older_half():

@@ -171,6 +171,7 @@ KEYS = ("grafana#1|fp-1", "grafana#1|fp-2")
         pytest.param([(Reason.PAUSED, 0.0), (Reason.PAUSED, 3600.0)], False, id="one an hour ago"),
         pytest.param([(Reason.PAUSED, 3600.0), (Reason.PAUSED, 0.0)], False, id="the other"),
         pytest.param([(Reason.PAUSED, 0.0), (Reason.FROZEN, 0.0)], False, id="one for another reason"),
+        pytest.param([(Reason.SYMPTOM_GONE, 0.0), (Reason.PAUSED, 0.0)], False, id="the other for another"),
         pytest.param([(Reason.PAUSED, 0.0)], False, id="only one of two"),
         pytest.param([], False, id="none"),
     ],

@@ -234,6 +234,7 @@ def test_an_incident_that_does_not_say_since_when_is_followed_from_its_beginning
     undated = replace(found, incident=replace(found.incident, observed_at=None))
     assert phase(look(undated, FOLLOWED_S - 1)) is Phase.OBSERVING
     assert ended(look(undated, FOLLOWED_S)).observed_at is None
+    assert ended(look(undated, FOLLOWED_S + 7000)).observed_at is None
 
 
 def test_a_repeat_after_a_restart_by_hand_is_answered_and_told_to_nobody():

@@ -616,6 +616,16 @@ def test_all_queues_are_well_where_the_incident_is_said_to_be(post, consumers, h
     assert ("the queue looks healthy" in str(made.document.incident.detail)) == healthy
 
 
+def test_a_restart_that_the_history_shows_running_is_seen():
+    """By its id, whatever else runs."""
+    ours, other = (execution(n, started=2, ended=None, tag=tag) for n, tag in ((77, "inc-1.1"), (78, "")))
+    found = replace(RUNNING, incident=replace(RUNNING.incident, execution=ours))
+    shown = execution(77, started=2, ended=None, tag="inc-1.1")
+    for others, reason_now in (((other, shown), None), ((shown, other), None), ((other,), Reason.LEDGER_UNKNOWN)):
+        made = woken(found, NOW + 60, seen(*others, now=NOW + 60))
+        assert (phase(made), made.document.incident.reason) == (Phase.RUNNING, reason_now)
+
+
 def test_what_is_known_of_an_unseen_restart_is_said():
     """Why, and since when nobody has seen it; without any look, since the incident began."""
     made = run_unseen(ledger(), after_s=120.0)

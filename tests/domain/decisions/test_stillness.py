@@ -60,7 +60,7 @@ def test_a_queue_stands_still_where_messages_wait_and_nothing_is_acknowledged(de
 def test_below_the_limit_nothing_waits():
     """As for the restart: `max_messages` may be there."""
     seen = snapshot("5 5 5 5 5 5", "1 2 2 2 2 3")
-    assert found(seen, max_messages=5) == []
+    assert found(seen, max_messages=5) == found(seen, max_messages=6) == []
     assert found(seen, max_messages=4) == [(1005.0, 15.0, True)]
 
 
@@ -78,6 +78,11 @@ def test_one_sample_may_be_missing(gap_s, expected):
     history = read_history(seen, 0, [])
     assert history is not None
     assert [(one.began_at, one.lasted_s) for one in history.stillnesses] == expected
+
+
+def test_a_stillness_may_be_as_short_as_the_samples_show():
+    """Some systems are asked each second."""
+    assert found(snapshot("5 5 5 5", "1 2 2 3", step_s=1)) == [(1001.0, 1.0, True)]
 
 
 def test_three_samples_are_a_history():

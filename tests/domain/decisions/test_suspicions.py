@@ -99,6 +99,7 @@ def sampled(step_s: float, depths: list[int], acks: list[int]) -> QueueSnapshot:
         pytest.param(sampled(5.0, [0] * 22 + [50] * 4, [7] * 24 + [8] * 2), 60.0, 55.0, id="the later of the two"),
         pytest.param(sampled(5.0, [0, 0] + [50] * 24, [7] * 26), 60.0, 5.0, id="messages of long ago"),
         pytest.param(sampled(5.0, [50] * 26, [7] * 25 + [8]), 5.0, 10.0, id="a short `for`"),
+        pytest.param(sampled(5.0, [50] * 26, [7] * 26), 5.0, 10.0, id="a short `for`, still for long"),
         pytest.param(sampled(5.0, [50] * 26, []), 60.0, 5.0, id="no counter"),
         pytest.param(sampled(15.0, [50] * 9, [7] * 8 + [8]), 60.0, 60.0, id="samples 15 s apart"),
         pytest.param(sampled(7.0, [50] * 26, [7] * 25 + [8]), 60.0, 56.0, id="samples 7 s apart"),
