@@ -319,7 +319,7 @@ def test_after_an_attempt_a_newer_restart_by_somebody_else_is_adopted():
     tries = (PastAttempt("inc-1.1", own, "stuck"), PastAttempt("inc-1.2", refused, "refused_late"))
     for ended, adopts in ((-99.0, True), (-100.0, False), (-101.0, False)):
         other = execution(13, started=-150, ended=ended, user="anna")
-        decision = decide(scene(seen(refused, own, other), found=between(tries=tries)))
+        decision = decide(scene(seen(refused, other, own), found=between(tries=tries)))
         assert (decision.kind, decision.execution) == ((Kind.ADOPT, other) if adopts else (Kind.RESTART, None))
     for unproven in ((), tries[1:], (PastAttempt("inc-1.1", None, "stuck"),)):
         assert decide(scene(seen(execution(13, started=-150, ended=-90)), found=between(tries=unproven))).kind is Kind.RESTART

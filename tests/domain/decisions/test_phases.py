@@ -283,6 +283,14 @@ def test_a_late_start_that_the_job_refused_is_no_restart():
     assert [(one.tag, one.how) for one in made.document.incident.tries] == [("inc-1.1", "refused_late")]
 
 
+def test_a_refused_start_takes_back_one_restart_only():
+    """Those before it were made."""
+    refused = execution(started=40, ended=41, tag="inc-1.4", status="failed", runner_not_after=RUNNER_NOW + 30)
+    book = rules(runbook(limits=Limits(attempts=5)))
+    made = woken(starting(attempt=4, restarts=3), NOW + 45, seen(refused, now=NOW + 45), book)
+    assert ([act.tag for act in starts(made)], made.document.incident.restarts) == (["inc-1.5"], 3)
+
+
 @pytest.mark.parametrize("attempts", [1, 2])
 def test_a_refused_start_that_rundeck_tries_again_is_no_restart_either(attempts):
     """One that has not ended is no proof that anything ran; refused as well, it leaves all attempts to come."""
@@ -621,7 +629,13 @@ def test_a_restart_that_the_history_shows_running_is_seen():
     ours, other = (execution(n, started=2, ended=None, tag=tag) for n, tag in ((77, "inc-1.1"), (78, "")))
     found = replace(RUNNING, incident=replace(RUNNING.incident, execution=ours))
     shown = execution(77, started=2, ended=None, tag="inc-1.1")
-    for others, reason_now in (((other, shown), None), ((shown, other), None), ((other,), Reason.LEDGER_UNKNOWN)):
+    before = execution(76, started=2, ended=None)
+    for others, reason_now in (
+        ((other, shown), None),
+        ((shown, before), None),
+        ((other,), Reason.LEDGER_UNKNOWN),
+        ((before,), Reason.LEDGER_UNKNOWN),
+    ):
         made = woken(found, NOW + 60, seen(*others, now=NOW + 60))
         assert (phase(made), made.document.incident.reason) == (Phase.RUNNING, reason_now)
 
@@ -877,12 +891,13 @@ def test_a_restart_whose_end_nobody_knows_is_counted_from_the_incidents_beginnin
     assert (made.document.incident.due, made.document.incident.looked_at) == (NOW + 15, None)
 
 
-@pytest.mark.parametrize(("age_s", "due_s"), [(20.0, 15.0), (590.0, 10.0), (599.5, 0.5)])
+@pytest.mark.parametrize(("age_s", "due_s"), [(20.0, 15.0), (590.0, 10.0), (599.5, 0.5), (600.0, 15.0), (650.0, 15.0)])
 def test_the_last_check_is_at_the_end_of_within(age_s, due_s):
-    """And not up to `every` later."""
+    """And not up to `every` later. A queue that joined late is checked after that as often as before."""
     found = verifying(ended=-age_s, began_at=NOW - 900)
     found = replace(
-        found, incident=replace(found.incident, queues=(QueueState(MAIL, "mail", NOW - 700, moved_at=RUNNER_NOW - 1),))
+        found,
+        incident=replace(found.incident, queues=(QueueState(MAIL, "mail", NOW - min(age_s, 599), moved_at=RUNNER_NOW - 1),)),
     )
     made = woken(found, NOW, seen(mail=ill(NOW)))
     assert (phase(made), made.document.due) == (Phase.VERIFYING, NOW + due_s)
