@@ -613,6 +613,18 @@ def test_a_save_that_lands_late_and_is_not_answered_leaves_a_wake_up():
     assert due > ports.clock or pending, "it is due, and nothing but the sweep comes for it"
 
 
+def test_an_alert_that_comes_right_before_its_incident_is_due_steps_nothing_unseen():
+    """Its look was of another question: it did not ask for the run that the incident follows."""
+    ports = Memory()
+    ports.put(KEY, document(replace(RUNNING, due=NOW + 0.015)))
+    clock = iter([NOW + 0.01, NOW + 0.01, *[NOW + 0.02] * 9])
+    ports.now = lambda: next(clock)
+    reply = advance(ports, alerted(case(fingerprint="fp-2")))
+    assert reply is not None
+    assert (reply.reason, ports.document(KEY).incident.reason, ports.posts) == (Reason.DUPLICATE, None, [])
+    assert ports.names.count("history") == 1
+
+
 def test_a_wake_up_that_was_faster_than_the_save_comes_again():
     """A save may land after its own wake-up has come, found nothing and is gone: another one comes after the save."""
     ports, landed = Memory(), []
