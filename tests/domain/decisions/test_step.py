@@ -359,11 +359,12 @@ def test_a_late_look_steps_no_open_incident():
         (0, "grafana#2", False),
     ],
 )
+@pytest.mark.parametrize("began", [NOW - 90, NOW - 150], ids=["in an even minute", "in an odd one"])
 @pytest.mark.parametrize("ending", [Ending.RECOVERED, Ending.ESCALATED])
-def test_a_duplicate_is_the_same_alert_within_a_minute_of_one_source(shift_s, source, duplicate, ending):
+def test_a_duplicate_is_the_same_alert_within_a_minute_of_one_source(shift_s, source, duplicate, ending, began):
     """I1: an outcome that carries the alert has it for good; it is not told, and answered with that incident's id."""
-    found = document(outcomes=(outcome(ending),))
-    made = moved(found, alerted(case(starts_at=NOW - 90 + shift_s, source=source)))
+    found = document(outcomes=(outcome(ending, triggers=(trigger(starts_at=began),)),))
+    made = moved(found, alerted(case(starts_at=began + shift_s, source=source)))
     assert made.reply is not None
     assert (made.reply.reason is Reason.DUPLICATE) == duplicate
     assert (made.reply.incident == "inc-0") == duplicate
