@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from functions.adapters.stores import local
+from functions.adapters.symptoms.rabbitmq.holders import WITHIN_S
 from functions.application.serialization import encode
 from functions.domain.model.observations import Pause
 from tests.support.broker import Broker
@@ -152,10 +153,10 @@ def test_a_stuck_queue_is_restarted_and_seen_to_recover(town, began, service, ca
 
 def test_the_incident_is_told_in_order_with_who_held_the_message(town, began):
     """`incident` after a real one: the alert, the decision, the restart and the outcome, and the connection that hung."""
-    incident = began("unacked")["id"]
+    answer = began("unacked")
     town.outcome("unacked")
     ran = subprocess.run(
-        [sys.executable, "-m", "functions", "incident", incident, "--json"],
+        [sys.executable, "-m", "functions", "incident", answer["id"], "--json"],
         cwd=town.unstick.folder,
         env=town.unstick.environment | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
@@ -170,8 +171,10 @@ def test_the_incident_is_told_in_order_with_who_held_the_message(town, began):
     assert kinds.index("decision") < kinds.index("restart")
     (before,) = [queue["before"] for queue in told["incident"]["queues"]]
     (holder,) = before["holders"]
-    assert (holder["host"], holder["name"], holder["messages"]) == ("127.0.0.1", "Pika Python Client Library", 1)
-    assert -1 < before["at"] - holder["since"] < 600, "the broker tells its clock to the second"
+    assert (holder["host"], holder["messages"]) == ("127.0.0.1", 1)
+    if holder["name"] or answer["took_s"] < WITHIN_S:  # for so long a broker is asked for more
+        assert holder["name"] == "Pika Python Client Library"
+        assert -1 < before["at"] - holder["since"] < 600, "the broker tells its clock to the second"
 
 
 def test_the_same_alert_again_restarts_nothing_and_its_end_is_told(town, began):
