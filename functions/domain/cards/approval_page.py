@@ -20,6 +20,7 @@ from functions.domain.cards.rendering import Fact, clock, rendered, tidy
 from functions.domain.model.codes import Health, Reason
 from functions.domain.model.observations import QueueSnapshot, Unknown
 from functions.domain.model.runbooks import Rules
+from functions.domain.texts.evidence_lines import LINE, LINES
 from functions.domain.texts.reasons import REASONS
 from functions.domain.texts.words import LOG_END, duration
 from functions.runtime.text import Phrase, Text
@@ -325,7 +326,7 @@ def _log(card_input: CardInput, rules: Rules) -> str:
     title, shown = (LOG_END, incident.tail) if incident and incident.tail else facts.shown_lines(card_input)
     if not shown:
         return ""
-    lines = "\n".join(escape(tidy(line, card.EVIDENCE_LINE)) for line in shown[-card.EVIDENCE_LINES :])
+    lines = "\n".join(escape(tidy(line, LINE)) for line in shown[-LINES:])
     return f"{_heading(rules, title)}<pre>{lines}</pre>"
 
 

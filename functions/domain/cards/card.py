@@ -18,6 +18,7 @@ from functions.domain.model.codes import Reason, Verdict
 from functions.domain.model.incidents import Escalation
 from functions.domain.model.messages import Card
 from functions.domain.model.runbooks import Rules
+from functions.domain.texts.evidence_lines import LINE, LINES
 from functions.domain.texts.reasons import REASONS
 from functions.domain.texts.sanitize import clean
 from functions.domain.texts.words import duration
@@ -26,8 +27,6 @@ from functions.runtime.text import Phrase, Text
 DAY_S = 86400.0
 DRILL = "UnstickDrill"
 """The name of a drill's test alerts."""
-EVIDENCE_LINES = 15
-EVIDENCE_LINE = 240
 
 
 class Content(Struct, frozen=True):
@@ -59,7 +58,7 @@ def compose(card_input: CardInput, rules: Rules) -> Card:
     title, lines = facts.shown_lines(card_input)
     return replace(
         card,
-        evidence=tuple(clean(line, EVIDENCE_LINE, CUT) for line in lines[-EVIDENCE_LINES:]),
+        evidence=tuple(clean(line, LINE, CUT) for line in lines[-LINES:]),
         evidence_title=rendered(rules, title) if lines else "",
         curve=queue_facts.curve(card_input),
         incident=tidy(incident, 80),

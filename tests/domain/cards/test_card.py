@@ -16,6 +16,7 @@ from functions.domain.model.incidents import AlertRef, Incident
 from functions.domain.model.messages import Card
 from functions.domain.model.observations import QueueSnapshot
 from functions.domain.model.runbooks import Rules
+from functions.domain.texts.evidence_lines import choose_lines
 from functions.domain.texts.reasons import REASONS
 from functions.domain.texts.sanitize import clean, safe_url
 from functions.domain.texts.words import duration
@@ -167,6 +168,14 @@ def test_escalation_carries_the_evidence():
     assert "2. execution 1851, succeeded, 32 s" in text
     assert "1 consumer" in text
     assert made.text[0].startswith("What to do: Consumers are connected but acknowledge nothing")
+
+
+def test_a_card_shows_as_many_lines_of_a_log_as_of_evidence():
+    """Twelve, the last of the log: what the documentation says of evidence holds for both."""
+    log = tuple(f"line {number}" for number in range(20))
+    story = EXAMPLES["escalated"]
+    made = compose(replace(story, incident=replace(story.incident, tail=log)), rules())
+    assert made.evidence == log[-12:] == choose_lines("\n".join(log))
 
 
 def test_no_consumer_gives_other_advice():
