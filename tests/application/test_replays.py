@@ -27,7 +27,7 @@ from functions.runtime.secrets import SecretRef
 from tests.support.unstick_process import alert, notification, signed
 from tests.support.worlds.memory import Memory
 from tests.support.worlds.one_machine import Place, stuck
-from tests.support.worlds.scenes import NOW, TARGET, alerted, case, document, execution, incident, moved, resolved, seen
+from tests.support.worlds.scenes import NOW, TARGET, alerted, case, document, execution, incident, moved, resolved, seen, trigger
 
 pytestmark = pytest.mark.usefixtures("patient_code")
 
@@ -89,6 +89,28 @@ def test_a_copy_is_not_answered_with_the_execution_of_another_incident():
     reply = moved(found, replace(alerted(incident="inc-3"), origin=Origin("r1", NOW + 600))).reply
     assert reply is not None
     assert (reply.incident, reply.execution) == ("inc-1", None)
+
+
+def test_a_copy_speaks_of_the_held_incident_that_its_alert_came_to():
+    """Held settles no alert, yet the copy's came to this incident: not to one of its own, nor to the one that is open now."""
+    held = Outcome("inc-1", Ending.HELD, Reason.PAUSED, NOW - 100, (to_alert_ref(case()),))
+    other = (trigger(fingerprint="fp-2"),)
+    running = incident(Phase.RUNNING, id="inc-2", triggers=other, execution=execution(8, ended=None), due=NOW + 60)
+    for is_open in (None, running):
+        found = document(is_open, outcomes=(held,), requests={"r1": NOW + 600})
+        reply = moved(found, replace(alerted(incident="inc-3"), origin=Origin("r1", NOW + 600))).reply
+        assert reply is not None
+        assert (reply.incident, reply.execution) == ("inc-1", None)
+
+
+def test_a_copy_speaks_of_the_open_incident_that_its_alert_came_to_after_one_that_was_held():
+    """It was held, and Grafana's repeat opened the incident that restarts now."""
+    held = Outcome("inc-1", Ending.HELD, Reason.PAUSED, NOW - 100, (to_alert_ref(case()),))
+    running = incident(Phase.RUNNING, id="inc-2", execution=execution(8, ended=None), due=NOW + 60)
+    found = document(running, outcomes=(held,), requests={"r1": NOW + 600})
+    reply = moved(found, replace(alerted(incident="inc-3"), origin=Origin("r1", NOW + 600))).reply
+    assert reply is not None
+    assert (reply.incident, reply.execution) == ("inc-2", running.execution)
 
 
 def test_a_copy_fires_nothing_that_is_resolved():

@@ -5,6 +5,7 @@ only takes in alerts, and the document's phase fences whatever it orders."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Generic, TypeVar
 
 from msgspec.structs import replace
@@ -222,9 +223,11 @@ def _on_alerts(document: Document, event: AlertsReceived, context: StepContext) 
 
 
 def _reply_for_duplicate(document: Document, event: AlertsReceived, case: MatchedAlert) -> Reply:
-    """It names the incident that the alert came to, over or not."""
+    """It names the incident that the alert came to: the one that settled it, otherwise the open one or the last that held it."""
     reply = reply_for_alerts(document, event, case, Action.HELD, Reason.DUPLICATE)
     outcome = _alerts_of_outcomes(document).find(case)
+    if outcome is None and not (document.incident and _by_alert([document.incident]).find(case)):
+        outcome = _by_alert(reversed(document.outcomes)).find(case)
     return replace(reply, incident=outcome.incident, execution=None) if outcome else reply
 
 
@@ -356,14 +359,21 @@ class _Firings(Generic[T]):
         return None
 
 
+C = TypeVar("C", Incident, Outcome)
+
+
+def _by_alert(carriers: Iterable[C]) -> _Firings[C]:
+    """The first of these for each alert that one of them carries."""
+    firings = _Firings[C]()
+    for carrier in carriers:
+        for trigger in carrier.triggers:
+            firings.add(trigger, carrier)
+    return firings
+
+
 def _alerts_of_outcomes(document: Document) -> _Firings[Outcome]:
     """The alerts that are settled, each with its newest outcome."""
-    firings = _Firings[Outcome]()
-    for outcome in reversed(document.outcomes):
-        if outcome.settles:
-            for trigger in outcome.triggers:
-                firings.add(trigger, outcome)
-    return firings
+    return _by_alert(outcome for outcome in reversed(document.outcomes) if outcome.settles)
 
 
 def new_alerts(document: Document, cases: tuple[MatchedAlert, ...]) -> tuple[MatchedAlert, ...]:
