@@ -17,9 +17,9 @@ from functions.bootstrap import Adapters
 from functions.cli import output
 from functions.domain.cards.rendering import rendered
 from functions.domain.causes import chart as causes_chart
-from functions.domain.causes.common import compare, ordered
+from functions.domain.causes.common import compare
 from functions.domain.causes.lines import common_lines
-from functions.domain.causes.model import Common, Kind, Pattern
+from functions.domain.causes.model import Common, Pattern, ordered
 from functions.domain.causes.ticket import draft
 from functions.domain.causes.words import LINES_SHOWN, before_the_restart, counted, judgement, sentence
 from functions.domain.model.runbooks import Rules
@@ -108,8 +108,7 @@ def _with_lines(ports: Adapters, common: Common, healthy: Sequence[str]) -> Comm
                     raise body
     if not outputs:
         return common
-    others = [one for one in common.patterns if one.kind is not Kind.LINE]
-    return replace(common, patterns=ordered([*others, *_lines(outputs, healthy)]), examined=len(outputs))
+    return replace(common, patterns=ordered([*common.besides_lines, *_lines(outputs, healthy)]), examined=len(outputs))
 
 
 def _lines(outputs: Sequence[str], healthy: Sequence[str]) -> tuple[Pattern, ...]:
@@ -132,17 +131,16 @@ def _print(compared: Sequence[Common], rules: Rules, since: str) -> None:
         output.print_text(rendered(rules, counted(common, rules)), click.style(f"{common.runbook}: ", bold=True), "  ")
         if judged := judgement(common):
             output.print_text(rendered(rules, judged), "  ")
-        for pattern in [one for one in common.patterns if one.kind is not Kind.LINE]:
+        for pattern in common.besides_lines:
             _print_pattern(pattern, rules)
         for label, figures in before_the_restart(common):
             output.print_text(f"{rendered(rules, label)}: {rendered(rules, figures)}", "  ")
-        lines = [one for one in common.patterns if one.kind is Kind.LINE]
         if common.examined:
-            output.print_text(f"evidence of {common.examined} incidents, lines in most of them: {len(lines)}", "  ")
-        for pattern in lines[:LINES_SHOWN]:
+            output.print_text(f"evidence of {common.examined} incidents, lines in most of them: {len(common.lines)}", "  ")
+        for pattern in common.lines[:LINES_SHOWN]:
             _print_pattern(pattern, rules)
-        if len(lines) > LINES_SHOWN:
-            output.print_text(f"and {len(lines) - LINES_SHOWN} more; --json has them all", "    ")
+        if len(common.lines) > LINES_SHOWN:
+            output.print_text(f"and {len(common.lines) - LINES_SHOWN} more; --json has them all", "    ")
 
 
 def _print_pattern(pattern: Pattern, rules: Rules) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from functions.domain.cards.rendering import date_of, rendered, tidy
 from functions.domain.cards.svg import GREY, INK, LINE, SANS, STRONG, wrapped, xml
-from functions.domain.causes.model import Case, Common, Kind, Pattern
+from functions.domain.causes.model import Case, Common, Pattern
 from functions.domain.causes.words import counted, judgement, sentence
 from functions.domain.costs.chart import bar, label
 from functions.domain.model.codes import Ending
@@ -62,8 +62,7 @@ def _block(common: Common, rules: Rules) -> tuple[str, float]:
     if judged := judgement(common):
         parts.append(label(EDGE, y + 4, xml(rendered(rules, judged)), 13, GREY))
         y += ROW + 6
-    lines = [one for one in common.patterns if one.kind is Kind.LINE][:LINES_SHOWN]
-    for pattern in (*lines, *(one for one in common.patterns if one.kind is not Kind.LINE)):
+    for pattern in (*common.lines[:LINES_SHOWN], *common.besides_lines):
         drawn, height = _pattern(pattern, y, rules)
         parts += drawn
         y += height

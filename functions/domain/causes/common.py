@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 
 from msgspec.structs import replace
 
 from functions.domain.causes import chance
-from functions.domain.causes.model import LEAST, Case, Common, Kind, Pattern, spread
+from functions.domain.causes.lines import common_lines
+from functions.domain.causes.model import LEAST, Case, Common, Kind, Pattern, ordered, spread
 from functions.domain.costs.model import Known, executions
 from functions.domain.model.codes import Reason
 from functions.domain.model.incidents import Archive, QueueState
@@ -61,11 +62,6 @@ def compare(known: Known, rules: Rules, now: float) -> tuple[Common, ...]:
             cases.setdefault(record.incident.runbook, []).append(_case(record, ends))
     compared = [_compare(name, sorted(those, key=lambda case: case.at), rules) for name, those in cases.items()]
     return tuple(sorted(compared, key=lambda common: (-len(common.cases), common.runbook)))
-
-
-def ordered(patterns: Iterable[Pattern]) -> tuple[Pattern, ...]:
-    """The least likely by chance first; those without a figure last, the most frequent first."""
-    return tuple(sorted(patterns, key=lambda one: (one.chance is None, one.chance or 0.0, -one.count / max(1, one.of))))
 
 
 def _compare(runbook: str, cases: list[Case], rules: Rules) -> Common:
@@ -128,12 +124,11 @@ def _after_restarts(cases: list[Case]) -> Iterator[Pattern]:
         yield Pattern(Kind.INTERVAL, duration(middle), count, len(intervals), probability)
 
 
-def _shown_lines(cases: list[Case]) -> Iterator[Pattern]:
+def _shown_lines(cases: list[Case]) -> tuple[Pattern, ...]:
     """The lines that most incidents' cards showed. Nothing says how often they stand there in healthy times."""
-    shown = [{_ADDRESS.sub("0x*", _NUMBER.sub("*", line)) for line in case.lines} for case in cases if case.lines]
-    if len(shown) >= LEAST:
-        counted = Counter(line for lines in shown for line in lines)
-        yield from (Pattern(Kind.LINE, line, count, len(shown)) for line, count in counted.items() if 2 * count > len(shown))
+    return common_lines(
+        [frozenset(_ADDRESS.sub("0x*", _NUMBER.sub("*", line)) for line in case.lines) for case in cases if case.lines]
+    )
 
 
 def _held_by(cases: list[Case], kind: Kind, named: Callable[[Holder], str]) -> list[Pattern]:

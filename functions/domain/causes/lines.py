@@ -6,8 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from functions.domain.causes import chance
-from functions.domain.causes.common import ordered
-from functions.domain.causes.model import LEAST, Kind, Pattern
+from functions.domain.causes.model import LEAST, Kind, Pattern, ordered
 
 
 def common_lines(incidents: Sequence[frozenset[str]], healthy: Sequence[frozenset[str]] = ()) -> tuple[Pattern, ...]:

@@ -98,8 +98,21 @@ class Common(Struct, frozen=True):
     """How many of the incidents have evidence whose lines were compared."""
 
     @property
+    def lines(self) -> tuple[Pattern, ...]:
+        return tuple(one for one in self.patterns if one.kind is Kind.LINE)
+
+    @property
+    def besides_lines(self) -> tuple[Pattern, ...]:
+        return tuple(one for one in self.patterns if one.kind is not Kind.LINE)
+
+    @property
     def too_few(self) -> bool:
         return len(self.cases) < LEAST
+
+
+def ordered(patterns: Iterable[Pattern]) -> tuple[Pattern, ...]:
+    """The least likely by chance first; those without a figure last, the most frequent first."""
+    return tuple(sorted(patterns, key=lambda one: (one.chance is None, one.chance or 0.0, -one.count / max(1, one.of))))
 
 
 def spread(figures: Iterable[float | None]) -> Spread | None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from functions.domain.cards.rendering import rendered, tidy
-from functions.domain.causes.model import Case, Common, Kind
+from functions.domain.causes.model import Case, Common
 from functions.domain.causes.words import before_the_restart, counted, in_evidence, judgement, sentence
 from functions.domain.model.codes import Ending
 from functions.domain.model.runbooks import Rules
@@ -31,7 +31,7 @@ def draft(common: Common, rules: Rules, *, root_cause: str = "") -> str:
     parts += ["", f"## {say(Text('What the incidents have in common'))}", ""]
     if judged := judgement(common):
         parts += [say(judged), ""]
-    parts += [f"- {_code(say(sentence(one)))}" for one in common.patterns if one.kind is not Kind.LINE]
+    parts += [f"- {_code(say(sentence(one)))}" for one in common.besides_lines]
     parts += [f"- {say(label)}: {say(figures)}" for label, figures in before_the_restart(common)]
     parts += list(_lines(common, rules))
     parts += ["", f"## {say(Text('Incidents'))}", "", *_table(common, rules), ""]
@@ -56,11 +56,10 @@ def _how_often(common: Common, rules: Rules) -> Phrase:
 
 def _lines(common: Common, rules: Rules) -> Iterator[str]:
     """The lines of evidence, word for word, each with its count."""
-    lines = [one for one in common.patterns if one.kind is Kind.LINE][:LINES_SHOWN]
-    if not lines:
+    if not common.lines:
         return
     yield from ("", f"## {rendered(rules, Text('Lines of evidence in most incidents'))}", "")
-    for one in lines:
+    for one in common.lines[:LINES_SHOWN]:
         yield f"- `{tidy(one.what, 240).replace('`', chr(39))}` – {rendered(rules, in_evidence(one))}"
 
 

@@ -59,7 +59,7 @@ def _two_digits(number: float) -> int:
 def in_short(common: Common) -> Phrase:
     """For the weekly report: what is hardly chance, and the line of evidence that most cards showed; empty where nothing is."""
     telling = [one for one in common.patterns if one.telling][:IN_REPORT]
-    telling += [one for one in common.patterns if one.kind is Kind.LINE and one.chance is None][:1]
+    telling += [one for one in common.lines if one.chance is None][:1]
     if not telling:
         return ""
     return Text("{runbook}, in common: {patterns}", runbook=tidy(common.runbook, 60), patterns=join(map(sentence, telling)))

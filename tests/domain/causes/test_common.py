@@ -15,7 +15,7 @@ from functions.domain.causes.model import Common, Kind, Pattern
 from functions.domain.costs.model import Known
 from functions.domain.model.alerts import Target
 from functions.domain.model.codes import Ending, Phase, Reason
-from functions.domain.model.incidents import AlertRef, Archive, Incident, Outcome, QueueState
+from functions.domain.model.incidents import AlertRef, Archive, Evidence, Incident, Outcome, QueueState
 from functions.domain.model.observations import Execution, ExecutionHistory, Holder, QueueSnapshot
 from functions.domain.model.runbooks import Rules
 
@@ -158,6 +158,15 @@ def test_the_figures_before_the_restart() -> None:
     assert common.oldest_s is not None
     assert common.oldest_s.middle == pytest.approx(240.0)
     assert common.cases[0].consumers == 2
+
+
+def test_lines_that_stand_in_as_many_incidents_have_an_order() -> None:
+    """The weekly report names the first of them, which must not be another one each time."""
+    names = [f"relay-{letter}: timed out" for letter in "gcaebfd"]
+    evidence = Evidence(lines=tuple(names))
+    records = [record(NOW - place * DAY_S, place) for place in range(6)]
+    common = compared(*(replace(one, incident=replace(one.incident, evidence=evidence)) for one in records))
+    assert [one.what for one in common.patterns if one.kind is Kind.LINE] == sorted(names)
 
 
 def test_what_was_never_stuck_does_not_count() -> None:

@@ -11,9 +11,8 @@ import pytest
 from msgspec.structs import replace
 
 from functions.domain.causes.chart import chart
-from functions.domain.causes.common import ordered
 from functions.domain.causes.lines import common_lines
-from functions.domain.causes.model import Common, Kind, Pattern
+from functions.domain.causes.model import Common, Kind, Pattern, ordered
 from functions.domain.causes.ticket import draft
 from functions.domain.causes.words import in_short, judgement, odds, sentence
 from functions.domain.model.incidents import Evidence
