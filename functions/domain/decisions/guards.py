@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from enum import StrEnum
+from functools import partial
 from itertools import takewhile
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from functions.domain.decisions import health as judge
 from functions.domain.model.codes import Health, Mode, Reason
@@ -36,7 +36,6 @@ SAME_CAUSE_S = 60.0
 
 ESCALATION_HOLDS_S = 86400.0
 MAX_NUMBERED = 6
-SCHEDULED = Text("execution {id} of the same job is waiting to start")
 LOOKS_BETWEEN = 4
 """Without statistics only a fall between two checks shows that a queue is busy, so there are more than two."""
 
@@ -91,10 +90,7 @@ class GuardContext(Struct, frozen=True):
         return max((trigger.starts_at for trigger in self.incident.triggers), default=self.incident.began_at)
 
 
-def hold(
-    reason: Reason, detail: Phrase = "", *, again_in_s: float | None = None, remedy: Phrase = "", tell: bool = True
-) -> Decision:
-    return Decision(Kind.HOLD, reason, detail, again_in_s, remedy, tell=tell)
+hold = partial(Decision, Kind.HOLD)
 
 
 def count_as_restarts(ledger: ExecutionHistory) -> tuple[Execution, ...]:
@@ -147,9 +143,7 @@ def frozen(context: GuardContext) -> Decision | None:
     if context.approved or not context.runbook.freeze:
         return None
     window = freeze_at(context.runbook.freeze, datetime.fromtimestamp(context.now, context.rules.zone))
-    if window is None:
-        return None
-    return hold(Reason.FROZEN, window.text)
+    return None if window is None else hold(Reason.FROZEN, window.text)
 
 
 def freeze_at(windows: tuple[Freeze, ...], local: datetime) -> Freeze | None:
@@ -205,7 +199,7 @@ def running(context: GuardContext) -> Decision | None:
         age_s = context.ledger.runner_now - (execution.runner_started_at or context.ledger.runner_now)
         if age_s > context.runbook.restart.max_run_s:
             detail = Text("execution {id} has been running for {age}", id=execution.id, age=duration(age_s))
-            return replace(hold(Reason.ZOMBIE_EXECUTION, detail), execution=execution)
+            return hold(Reason.ZOMBIE_EXECUTION, detail, execution=execution)
         return Decision(
             Kind.ADOPT, Reason.ALREADY_RUNNING, Text("execution {id} is already running", id=execution.id), execution=execution
         )
@@ -213,22 +207,22 @@ def running(context: GuardContext) -> Decision | None:
 
 
 def job_busy(context: GuardContext) -> Decision | None:
-    for execution in context.ledger.others:
-        return _hold_as_busy(context, execution)
-    return None
+    others = context.ledger.others
+    return _hold_as_busy(context, others[0]) if others else None
 
 
 def _hold_as_busy(context: GuardContext, execution: Execution) -> Decision:
     """Wait for another run of the job. One that can't end by itself any more is named: people have to abort it."""
     every_s = context.runbook.verify.every_s
     if execution.scheduled:
-        return replace(hold(Reason.JOB_BUSY, SCHEDULED.fill(id=execution.id), again_in_s=every_s), execution=execution)
+        scheduled = Text("execution {id} of the same job is waiting to start", id=execution.id)
+        return hold(Reason.JOB_BUSY, scheduled, again_in_s=every_s, execution=execution)
     age_s = max(0.0, context.ledger.runner_now - (execution.runner_started_at or context.ledger.runner_now))
     detail = Text("execution {id} of the same job has been running for {age}", id=execution.id, age=duration(age_s))
     if age_s <= context.runbook.restart.max_run_s:
-        return replace(hold(Reason.JOB_BUSY, detail, again_in_s=every_s), execution=execution)
+        return hold(Reason.JOB_BUSY, detail, again_in_s=every_s, execution=execution)
     remedy = Text("Abort the execution in Rundeck; Unstick restarts as soon as the job is free.")
-    return replace(hold(Reason.ZOMBIE_EXECUTION, detail, again_in_s=every_s, remedy=remedy), execution=execution)
+    return hold(Reason.ZOMBIE_EXECUTION, detail, again_in_s=every_s, remedy=remedy, execution=execution)
 
 
 def just_restarted(context: GuardContext) -> Decision | None:
@@ -238,7 +232,7 @@ def just_restarted(context: GuardContext) -> Decision | None:
         return None
     if context.between:
         return _adopt_newer_restart(context, last)
-    ended_at = _to_our_clock(context, last.runner_ended_at or 0.0)
+    ended_at = (last.runner_ended_at or 0.0) - context.ledger.runner_now + context.now  # on our clock
     if context.began_at < ended_at + SAME_CAUSE_S:
         return Decision(Kind.ADOPT, detail=Text("execution {id} ended after the alert started", id=last.id), execution=last)
     return None
@@ -287,7 +281,7 @@ def failing(context: GuardContext) -> Decision | None:
     failed = list(takewhile(lambda execution: not execution.succeeded, ended))
     if context.approved or len(failed) < context.runbook.limits.failing:
         return None
-    return replace(hold(Reason.FAILING, Text("failed executions in a row: {count}", count=len(failed))), execution=failed[0])
+    return hold(Reason.FAILING, Text("failed executions in a row: {count}", count=len(failed)), execution=failed[0])
 
 
 def symptom(context: GuardContext) -> Decision | None:
@@ -321,14 +315,15 @@ def _sure_in_s(context: GuardContext, watched: QueueState) -> float:
     return max(min(left_s, symptom.for_s / LOOKS_BETWEEN), 1.0)
 
 
-def _health(context: GuardContext, watched: QueueState) -> tuple[Health, Phrase, QueueState]:
-    seen = context.seen.queues.get(watched.queue.key, NOT_CHECKED)
-    return judge.judge_health(_runbook_of(context, watched).symptom, seen, watched, context.now)
-
-
 def judge_queues(context: GuardContext) -> list[tuple[Health, Phrase, QueueState]]:
     """How each queue of the incident is now, why, and its state with this observation added."""
-    return [_health(context, watched) for watched in context.incident.queues]
+    queues = context.seen.queues
+    return [
+        judge.judge_health(
+            _runbook_of(context, watched).symptom, queues.get(watched.queue.key, NOT_CHECKED), watched, context.now
+        )
+        for watched in context.incident.queues
+    ]
 
 
 def update_queues(context: GuardContext) -> tuple[QueueState, ...]:
@@ -346,7 +341,7 @@ def too_many_targets(context: GuardContext) -> Decision | None:
     if isinstance(context.seen.storm, Unknown):
         why = Text("the document `storm` can't be read: {why}", why=context.seen.storm.why)
         return hold(Reason.TOO_MANY_TARGETS, why, again_in_s=context.runbook.verify.every_s)
-    taken = [slot for slot in current_slots(context.seen.storm, context) if slot.target != context.document.key]
+    taken = _slots_of_others(context.seen.storm, context)
     if len(taken) < context.rules.storm_targets:
         return None
     within_min = context.rules.storm_within_s / 60
@@ -360,16 +355,17 @@ def too_many_targets(context: GuardContext) -> Decision | None:
     )
 
 
-def current_slots(storm: Storm, context: GuardContext) -> tuple[Slot, ...]:
-    return tuple(slot for slot in storm.slots if context.now - slot.at < context.rules.storm_within_s)
+def _slots_of_others(storm: Storm, context: GuardContext) -> tuple[Slot, ...]:
+    """The slots that other targets have taken, and that still count."""
+    current = (slot for slot in storm.slots if context.now - slot.at < context.rules.storm_within_s)
+    return tuple(slot for slot in current if slot.target != context.document.key)
 
 
 def claim_storm_slot(context: GuardContext) -> Storm | None:
     """The storm document with this target's slot; None if the target needs no slot."""
     if context.between or isinstance(context.seen.storm, Unknown):
         return None
-    others = tuple(slot for slot in current_slots(context.seen.storm, context) if slot.target != context.document.key)
-    return Storm((*others, Slot(context.document.key, context.now)))
+    return Storm((*_slots_of_others(context.seen.storm, context), Slot(context.document.key, context.now)))
 
 
 def mode(context: GuardContext) -> Decision | None:
@@ -437,8 +433,3 @@ def evaluate_all(context: GuardContext) -> list[tuple[str, Decision | None]]:
         except TypeError:
             decisions.append((name, hold(Reason.LEDGER_UNKNOWN)))
     return decisions
-
-
-def _to_our_clock(context: GuardContext, runner_at: float) -> float:
-    """A time on the runner's clock, converted to ours."""
-    return runner_at - context.ledger.runner_now + context.now

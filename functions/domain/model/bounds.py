@@ -39,8 +39,7 @@ def note_turn(before: Document, after: Document, now: float) -> Document:
     incident, former = after.incident, before.incident
     if incident is None:
         return after
-    known = former is not None and former.id == incident.id
-    if known and former is not None and _turn_of(former) == _turn_of(incident):
+    if former is not None and former.id == incident.id and _turn_of(former) == _turn_of(incident):
         return after
     turn = Turn(now, incident.phase, incident.reason, incident.detail, incident.attempt)
     history = (*incident.history, turn)
@@ -102,11 +101,12 @@ def bare(triggers: tuple[AlertRef, ...]) -> tuple[AlertRef, ...]:
 
 def _bare_queues(queues: tuple[QueueState, ...]) -> tuple[QueueState, ...]:
     """The queues with what decisions need; the first one keeps what cards show, too."""
-    return (*queues[:1], *(replace(_bare_queue(queue), curve=queue.curve[-FEW:]) for queue in queues[1:]))
+    return (*queues[:1], *map(_bare_queue, queues[1:]))
 
 
 def _bare_queue(queue: QueueState) -> QueueState:
-    return replace(queue, holders=(), before=replace(queue.before, holders=()) if queue.before else None)
+    before = replace(queue.before, holders=()) if queue.before else None
+    return replace(queue, holders=(), curve=queue.curve[-FEW:], before=before)
 
 
 def _bare_evidence(evidence: Evidence | None) -> Evidence | None:
@@ -116,9 +116,8 @@ def _bare_evidence(evidence: Evidence | None) -> Evidence | None:
 
 def _barest(incident: Incident) -> Incident:
     """The incident without anything that no decision reads, apart from its alerts and the options of its evidence job."""
-    queues = tuple(replace(_bare_queue(queue), curve=queue.curve[-FEW:]) for queue in incident.queues)
     evidence = replace(incident.evidence, lines=()) if incident.evidence else None
-    return replace(incident, queues=queues, history=(), evidence=evidence)
+    return replace(incident, queues=tuple(map(_bare_queue, incident.queues)), history=(), evidence=evidence)
 
 
 def _bare_record(record: Archive) -> Archive:
