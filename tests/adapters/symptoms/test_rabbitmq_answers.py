@@ -582,7 +582,7 @@ def test_a_queue_that_only_an_alert_names(
         asked.append(queue)
         return [Finding("all", ok=True), Finding(f"queue {checks.PROBE}", ok=False), Finding("page", None, f"of {checks.PROBE}")]
 
-    *before, line = checks.findings_without_name(Symptom("rabbitmq", keys), labels, ask, look)
+    *before, line = checks.findings_without_name(Symptom("rabbitmq", keys), labels, "no label", ask, look)
     assert [one.what for one in before] == ["all"]
     assert (line.what, line.ok) == (what, ok)
     assert detail in str(line.detail)
@@ -595,10 +595,36 @@ def test_a_queue_that_only_an_alert_names(
         assert bool(line.remedy) is (ok is False and isinstance(read, Unavailable))
 
 
+@pytest.mark.parametrize(
+    ("keys", "labels", "ok", "detail"),
+    [
+        ({"vhost": "v", "queue": "${labels.q}"}, {"q": "x" * 256}, False, "queue: 256 bytes, the limit is 255"),
+        ({"vhost": "v", "queue": "${labels.q}"}, {"q": "x" * 1025}, False, 'queue, label "q": 1,025 characters'),
+        ({"vhost": "${labels.v}", "queue": "a"}, {"v": "a\tb"}, False, 'vhost: it contains control characters: "a\\tb"'),
+        ({"vhost": "${labels.v}", "queue": "${labels.q}"}, {"v": "x" * 256, "q": "a"}, False, "vhost: 256 bytes"),
+        ({"vhost": "${labels.v}", "queue": "${labels.q}"}, {"v": "x" * 256}, None, "missing here: the label q"),
+    ],
+)
+def test_a_label_that_can_not_be_used_is_named(
+    monkeypatch: pytest.MonkeyPatch, keys: dict[str, str], labels: dict[str, str], ok: bool | None, detail: str
+) -> None:
+    """An alert with it would restart nothing; where another label is missing, that one is asked for first."""
+    Wire(monkeypatch, totals=LATE, page=LATE, whoami={"tags": []}, overview={}, alarms={})
+    line = client.check(SETTINGS, Symptom("rabbitmq", keys), labels, timeout_s=PATIENCE_S)[-1]
+    assert (line.what, line.ok) == ("the queue", ok)
+    assert detail in str(line.detail)
+    assert (line.remedy == "To check one, add: --label q=...") is (ok is None)
+    assert line.remedy
+
+
 @pytest.mark.parametrize(("right", "more"), [(True, 1), (None, 1), (False, 0)])
 def test_where_something_is_wrong_the_queue_is_not_asked_for(right: bool | None, more: int) -> None:
     """Its line would say the same again."""
     found = checks.findings_without_name(
-        Symptom("rabbitmq", {"vhost": "/", "queue": "${labels.q}"}), {}, lambda _: [Finding("login", right)], lambda _: None
+        Symptom("rabbitmq", {"vhost": "/", "queue": "${labels.q}"}),
+        {},
+        "no label",
+        lambda _: [Finding("login", right)],
+        lambda _: None,
     )
     assert len(found) == 1 + more

@@ -11,14 +11,15 @@ from msgspec import Struct
 
 from functions.adapters.symptoms.rabbitmq.answers import OK, Page, good, json_or_none, live, named, shaped, sighting, tags_of
 from functions.adapters.symptoms.rabbitmq.holders import sees_all
-from functions.adapters.symptoms.rabbitmq.settings import DEFAULT_VHOST, to_queue
+from functions.adapters.symptoms.rabbitmq.settings import DEFAULT_VHOST, fill, to_queue
 from functions.application.ports import Finding, finding_of_error
-from functions.domain.decisions.matching import NotRendered, fill_template, template_labels
+from functions.domain.decisions.matching import NotRendered, template_labels
 from functions.domain.model.alerts import QueueRef
 from functions.domain.model.runbooks import Symptom
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.http_client import Answer
 from functions.runtime.loopback import is_loopback
+from functions.runtime.text import Phrase
 
 PATHS = ("/api/overview", "/api/whoami", "/api/health/checks/alarms")
 PROBE = "unstick-check-looks-for-no-queue"
@@ -59,21 +60,32 @@ def findings(url: str, user: str, queue: QueueRef, asked: Asked) -> list[Finding
 
 
 def findings_without_name(
-    symptom: Symptom, labels: Mapping[str, str], ask: Callable[[QueueRef], list[Finding]], read: Callable[[QueueRef], object]
+    symptom: Symptom,
+    labels: Mapping[str, str],
+    refusal: Phrase,
+    ask: Callable[[QueueRef], list[Finding]],
+    read: Callable[[QueueRef], object],
 ) -> list[Finding]:
-    """What can be known of a queue whose name only an alert tells. `ask` and `read` ask for one queue, of which none exists."""
-    vhost = _filled(symptom.keys["vhost"], labels)
+    """What can be known of a queue that these labels don't name, as `refusal` says. `ask` and `read` ask for one queue, of which
+    none exists.
+    """
+    vhost = _vhost(symptom, labels)
     probe = to_queue(vhost or DEFAULT_VHOST, PROBE)
     known = [one for one in ask(probe) if PROBE not in f"{one.what} {one.detail}"]
-    if all(one.ok is not False for one in known):
-        known.append(_vhost_readable(probe, read) if vhost else _unnamed(symptom, labels))
-    return known
+    if any(one.ok is False for one in known):
+        return known
+    names = dict.fromkeys(name for template in symptom.keys.values() for name in template_labels(template))
+    missing = [name for name in names if not labels.get(name)]
+    if not missing:
+        remedy = "An alert with these labels restarts nothing: fix the label in the alert, or `symptom` in the runbook."
+        return [*known, Finding("the queue", ok=False, detail=refusal, remedy=remedy)]
+    return [*known, _vhost_readable(probe, read) if vhost else _unnamed(missing)]
 
 
-def _filled(template: str, labels: Mapping[str, str]) -> str:
-    """The template with these labels; empty where one is missing."""
+def _vhost(symptom: Symptom, labels: Mapping[str, str]) -> str:
+    """The vhost for an alert with these labels; empty where they don't name one."""
     try:
-        return fill_template(template, labels, "")
+        return fill("vhost", symptom, labels)
     except NotRendered:
         return ""
 
@@ -89,10 +101,8 @@ def _vhost_readable(probe: QueueRef, read: Callable[[QueueRef], object]) -> Find
     return Finding(what, ok=True, detail="can be seen; the queue's name comes with the alert")
 
 
-def _unnamed(symptom: Symptom, labels: Mapping[str, str]) -> Finding:
+def _unnamed(missing: list[str]) -> Finding:
     """Neither vhost nor queue is known before an alert comes, or not all labels that name them were given."""
-    names = dict.fromkeys(name for template in symptom.keys.values() for name in template_labels(template))
-    missing = [name for name in names if not labels.get(name)]
     detail = f"its name comes with the alert; missing here: the label{'s' * (len(missing) > 1)} {' and '.join(missing)}"
     remedy = "To check one, add: " + " ".join(f"--label {name}=..." for name in missing)
     return Finding("the queue", ok=None, detail=detail, remedy=remedy)

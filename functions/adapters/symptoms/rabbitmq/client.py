@@ -118,8 +118,8 @@ def check(settings: Settings, symptom: runbooks.Symptom, labels: Mapping[str, st
 
     try:
         return ask(name_queue(symptom, labels))
-    except NotRendered:
-        return checks.findings_without_name(symptom, labels, ask, read)
+    except NotRendered as refusal:
+        return checks.findings_without_name(symptom, labels, refusal.text, ask, read)
 
 
 def list_queues(queues: list[QueueRef]) -> dict[str, list[QueueRef]]:

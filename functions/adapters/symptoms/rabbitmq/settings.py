@@ -52,7 +52,7 @@ def to_symptom(keys: Symptom) -> runbooks.Symptom:
 
 def name_queue(symptom: runbooks.Symptom, labels: Mapping[str, str]) -> QueueRef:
     """The queue for an alert with these labels. Raises NotRendered."""
-    return to_queue(_fill("vhost", symptom, labels), _fill("queue", symptom, labels))
+    return to_queue(fill("vhost", symptom, labels), fill("queue", symptom, labels))
 
 
 def to_queue(vhost: str, queue: str) -> QueueRef:
@@ -61,7 +61,8 @@ def to_queue(vhost: str, queue: str) -> QueueRef:
     return QueueRef(SYSTEM, f"{SYSTEM}:{vhost}:{queue}", name, {"vhost": vhost, "queue": queue})
 
 
-def _fill(own_key: str, symptom: runbooks.Symptom, labels: Mapping[str, str]) -> str:
+def fill(own_key: str, symptom: runbooks.Symptom, labels: Mapping[str, str]) -> str:
+    """The vhost's or the queue's name for an alert with these labels. Raises NotRendered."""
     value = fill_template(symptom.keys[own_key], labels, own_key)
     size = len(value.encode("utf-8", "surrogatepass"))
     if size > MAX_BYTES:
