@@ -7,14 +7,13 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from types import ModuleType
 from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from functions.application import signing
-from functions.application.ports import Finding, Listed, Stored
+from functions.application.ports import Chat, Finding, Listed, Runner, Scheduler, Store, Stored, SymptomAdapter
 from functions.config.current import current_config
 from functions.config.settings import Config
 from functions.domain.decisions import matching
@@ -38,8 +37,15 @@ def current_adapters() -> Adapters:
 
 def name_queue(symptom: Symptom, labels: Mapping[str, str]) -> QueueRef:
     """What the symptom watches for an alert with these labels. Raises NotRendered."""
-    queue: QueueRef = load_adapter("symptoms", symptom.kind).name_queue(symptom, labels)
-    return queue
+    return _symptom(symptom.kind).name_queue(symptom, labels)
+
+
+def _symptom(kind: str) -> SymptomAdapter:
+    return load_adapter("symptoms", kind)
+
+
+def _chat(name: str) -> Chat:
+    return load_adapter("chats", name)
 
 
 class Adapters(Struct, frozen=True):
@@ -69,20 +75,17 @@ class Adapters(Struct, frozen=True):
     # --- store
 
     @property
-    def _store(self) -> ModuleType:
+    def _store(self) -> Store:
         return load_adapter("stores", self.config.store.name)
 
     def load(self, key: str, timeout_s: float) -> Stored | None:
-        stored: Stored | None = self._store.load(self.config.store.settings, key, timeout_s=timeout_s)
-        return stored
+        return self._store.load(self.config.store.settings, key, timeout_s=timeout_s)
 
     def save(self, key: str, body: bytes, generation: str | None, due: float | None, timeout_s: float) -> str:
-        saved: str = self._store.save(self.config.store.settings, key, body, generation=generation, due=due, timeout_s=timeout_s)
-        return saved
+        return self._store.save(self.config.store.settings, key, body, generation=generation, due=due, timeout_s=timeout_s)
 
     def list_documents(self, timeout_s: float) -> list[Listed]:
-        listed: list[Listed] = self._store.list_documents(self.config.store.settings, timeout_s=timeout_s)
-        return listed
+        return self._store.list_documents(self.config.store.settings, timeout_s=timeout_s)
 
     def archive(self, path: str, body: bytes, timeout_s: float) -> None:
         self._store.archive(self.config.store.settings, path, body, timeout_s=timeout_s)
@@ -93,8 +96,7 @@ class Adapters(Struct, frozen=True):
                 self.log("WARNING", problem)
 
     def read_archived(self, path: str, timeout_s: float) -> bytes | None:
-        body: bytes | None = self._store.read_archived(self.config.store.settings, path, timeout_s=timeout_s)
-        return body
+        return self._store.read_archived(self.config.store.settings, path, timeout_s=timeout_s)
 
     def read_archive(self, since: str, timeout_s: float) -> Iterator[tuple[str, bytes]]:
         """(path, body) from DATE `since` on, oldest first. Raises Unavailable once all of it takes longer than this."""
@@ -106,11 +108,13 @@ class Adapters(Struct, frozen=True):
 
     # --- scheduler
 
+    @property
+    def _scheduler(self) -> Scheduler:
+        return load_adapter("schedulers", self.config.scheduler.name)
+
     def wake(self, at: float, content: Mapping[str, Any], timeout_s: float) -> None:
         payload = signing.sign(self.config.signing_keys, {"v": FIRST_VERSION, **content})
-        load_adapter("schedulers", self.config.scheduler.name).wake(
-            self.config.scheduler.settings, at, payload, timeout_s=timeout_s
-        )
+        self._scheduler.wake(self.config.scheduler.settings, at, payload, timeout_s=timeout_s)
 
     def sign_approval(self, key: str, nonce: str, expires_at: float) -> str:
         return signing.sign_approval(self.config.signing_keys, key, nonce, expires_at)
@@ -118,22 +122,15 @@ class Adapters(Struct, frozen=True):
     # --- runner and symptom
 
     @property
-    def _runner(self) -> ModuleType:
+    def _runner(self) -> Runner:
         return load_adapter("runners", self.config.runner.name)
 
     def read_history(
         self, target: Target, since_s: float, follow: str | None, timeout_s: float, *, tail: bool
     ) -> ExecutionHistory:
-        seen: ExecutionHistory = self._runner.look(
-            self.config.runner.settings,
-            target,
-            own_options=self.config.own_options,
-            since_s=since_s,
-            follow=follow,
-            tail=tail,
-            timeout_s=timeout_s,
+        return self._runner.look(
+            self.config.runner.settings, target, since_s=since_s, follow=follow, tail=tail, timeout_s=timeout_s
         )
-        return seen
 
     def read_queues(
         self, queues: Sequence[tuple[QueueRef, float]], timeout_s: float
@@ -142,33 +139,24 @@ class Adapters(Struct, frozen=True):
         settings = self.config.symptoms.get(kind)
         if settings is None:
             raise Denied(kind, Text("is not in the configuration"), remedy=Text("Add `{kind}` to unstick.yaml.", kind=kind))
-        snapshots: list[QueueSnapshot | Unavailable | Denied] = load_adapter("symptoms", kind).look_all(
-            settings, queues, timeout_s=timeout_s
-        )
-        return snapshots
+        return _symptom(kind).look_all(settings, queues, timeout_s=timeout_s)
 
     def run(self, target: Target, tag: str, runner_not_after: float, timeout_s: float) -> Execution:
-        started: Execution = self._runner.run(
+        return self._runner.run(
             self.config.runner.settings, target, tag=tag, runner_not_after=runner_not_after, timeout_s=timeout_s
         )
-        return started
 
     def abort(self, execution: str, timeout_s: float) -> None:
         self._runner.abort(self.config.runner.settings, execution, timeout_s=timeout_s)
 
     def start_page(self, target: Target) -> str:
-        page: str = self._runner.start_page(self.config.runner.settings, target)
-        return page
+        return self._runner.start_page(self.config.runner.settings, target)
 
     def start_evidence(self, job: str, options: Mapping[str, str], tag: str, timeout_s: float) -> Execution:
-        started: Execution = self._runner.start_evidence(self.config.runner.settings, job, options, tag=tag, timeout_s=timeout_s)
-        return started
+        return self._runner.start_evidence(self.config.runner.settings, job, options, tag=tag, timeout_s=timeout_s)
 
     def read_evidence(self, job: str, tag: str, execution: str | None, timeout_s: float) -> tuple[Execution | None, str | None]:
-        read: tuple[Execution | None, str | None] = self._runner.read_evidence(
-            self.config.runner.settings, job, tag=tag, execution=execution, timeout_s=timeout_s
-        )
-        return read
+        return self._runner.read_evidence(self.config.runner.settings, job, tag=tag, execution=execution, timeout_s=timeout_s)
 
     # --- people
 
@@ -177,10 +165,7 @@ class Adapters(Struct, frozen=True):
         if named is None:
             self._post_instead(channel, card, timeout_s)
             return None
-        handle: str | None = load_adapter("chats", named.name).post(
-            named.settings, card, thread=thread, language=self.rules.language, timeout_s=timeout_s
-        )
-        return handle
+        return _chat(named.name).post(named.settings, card, thread=thread, language=self.rules.language, timeout_s=timeout_s)
 
     def _post_instead(self, gone: str, card: Card, timeout_s: float) -> None:
         """A message waited for a channel that was taken out meanwhile. Others get it, without the link that answers."""
@@ -197,29 +182,26 @@ class Adapters(Struct, frozen=True):
     # --- what `check` asks
 
     def check_store(self, timeout_s: float) -> list[Finding]:
-        return _check("stores", self.config.store.name, self.config.store.settings, timeout_s=timeout_s)
+        return self._store.check(self.config.store.settings, timeout_s=timeout_s)
 
     def check_scheduler(self, timeout_s: float) -> list[Finding]:
-        return _check("schedulers", self.config.scheduler.name, self.config.scheduler.settings, timeout_s=timeout_s)
+        return self._scheduler.check(self.config.scheduler.settings, timeout_s=timeout_s)
 
     def check_channel(self, channel: str, timeout_s: float) -> list[Finding]:
         named = self.config.channels[channel]
-        return _check("chats", named.name, named.settings, timeout_s=timeout_s)
+        return _chat(named.name).check(named.settings, timeout_s=timeout_s)
 
     def check_job(
         self, job: str, options: tuple[str, ...], timeout_s: float, *, auto: bool, max_run_s: float = math.inf
     ) -> list[Finding]:
-        how = {"auto": auto, "max_run_s": max_run_s, "timeout_s": timeout_s}
-        return _check("runners", self.config.runner.name, self.config.runner.settings, job, options, **how)
+        settings = self.config.runner.settings
+        return self._runner.check(settings, job, options, auto=auto, max_run_s=max_run_s, timeout_s=timeout_s)
 
     def check_symptom(self, symptom: Symptom, labels: Mapping[str, str], timeout_s: float) -> list[Finding]:
-        return _check("symptoms", symptom.kind, self.config.symptoms[symptom.kind], symptom, labels, timeout_s=timeout_s)
+        return _symptom(symptom.kind).check(self.config.symptoms[symptom.kind], symptom, labels, timeout_s=timeout_s)
 
     def check_evidence(self, job: str, options: tuple[str, ...], within_s: float, timeout_s: float) -> list[Finding]:
-        findings: list[Finding] = self._runner.check_evidence(
-            self.config.runner.settings, job, options, within_s=within_s, timeout_s=timeout_s
-        )
-        return findings
+        return self._runner.check_evidence(self.config.runner.settings, job, options, within_s=within_s, timeout_s=timeout_s)
 
     # --- the process
 
@@ -228,8 +210,3 @@ class Adapters(Struct, frozen=True):
 
     def log(self, severity: str, message: str, **fields: object) -> None:
         logs.event(severity, message, **fields)
-
-
-def _check(kind: str, name: str, *arguments: Any, **settings: Any) -> list[Finding]:
-    findings: list[Finding] = load_adapter(kind, name).check(*arguments, **settings)
-    return findings

@@ -41,15 +41,7 @@ class Runner(Protocol):
     """Restarts a target (runners/)."""
 
     def look(
-        self,
-        settings: Any,
-        target: Target,
-        *,
-        own_options: tuple[str, ...],
-        since_s: float,
-        follow: str | None,
-        tail: bool,
-        timeout_s: float,
+        self, settings: Any, target: Target, *, since_s: float, follow: str | None, tail: bool, timeout_s: float
     ) -> ExecutionHistory:
         """Read the target's history of the last `since_s` seconds. `follow`: the id of an execution to follow to the end of
         its chain of retries; `tail`: read its last log lines too once it has ended."""

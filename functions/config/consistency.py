@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 
 from functions.application.decoding import convert
 from functions.config.schema import Schema, adapter_schema, file_schema
-from functions.config.settings import own_options
 from functions.config.validation import read
 from functions.config.yaml_tree import Path
 from functions.domain.decisions.matching import HOLDER_HOST, template_labels
@@ -101,10 +100,12 @@ def _check_channels(top: Mapping[str, Any], place: Path) -> Mistakes:
 
 
 def _own_options(top: Mapping[str, Any], wrong: set[Path]) -> tuple[str, ...]:
+    """The job's options that Unstick sets by itself, as the runner's settings name them."""
     for name in registry.adapter_names("runners"):
         if name in top:
-            settings = registry.load_adapter("runners", name).Settings
-            return own_options(_convert_rest(top[name], (name,), wrong, adapter_schema("runners", name), settings))
+            kind = registry.load_adapter("runners", name).Settings
+            settings = _convert_rest(top[name], (name,), wrong, adapter_schema("runners", name), kind)
+            return tuple(getattr(settings, key) for key in ("incident_option", "not_after_option") if hasattr(settings, key))
     return ()
 
 

@@ -191,16 +191,6 @@ class Config(File, frozen=True, kw_only=True, dict=True):
         for name, section in sections.items():
             yield from _secrets_in(name, section)
 
-    @property
-    def own_options(self) -> tuple[str, ...]:
-        """The job's options that Unstick sets by itself."""
-        return own_options(self.runner.settings)
-
-
-def own_options(settings: Any) -> tuple[str, ...]:
-    """The names of a runner's options that are Unstick's own: its settings `incident_option` and `not_after_option`."""
-    return tuple(getattr(settings, name) for name in ("incident_option", "not_after_option") if hasattr(settings, name))
-
 
 def _secrets_in(place: str, part: Any) -> Iterator[tuple[str, SecretRef]]:
     parts: dict[str, Any] = {}

@@ -66,7 +66,10 @@ def test_what_is_required_is_enough_and_all_else_has_its_default():
     assert read.grafana.max_body == 8 * 1024 * 1024
     assert read.budget_s == 8.0
     assert read.report is None
-    assert read.own_options == ("unstick_incident", "unstick_not_after")
+    assert (read.runner.settings.incident_option, read.runner.settings.not_after_option) == (
+        "unstick_incident",
+        "unstick_not_after",
+    )
     assert (read.rules.storm_targets, read.rules.storm_within_s) == (3, 600.0)
     assert (read.rules.notify, read.rules.public_url, read.rules.language) == ((), "", "en")
     assert read.rules.time_zone == "UTC"

@@ -7,7 +7,7 @@ import time
 from functions.adapters.runners.rundeck import Settings, client
 from functions.domain.model.alerts import Target
 from functions.domain.model.observations import Execution, ExecutionHistory
-from tests.support.doubles.rundeck import INCIDENT, NOT_AFTER, Job
+from tests.support.doubles.rundeck import Job
 from tests.support.patience import PATIENCE_S
 
 JOB = Job().id
@@ -18,8 +18,7 @@ DAY = 86400.0
 def look(
     settings: Settings, target: Target = MAIL, *, follow: str | None = None, tail: bool = False, since_s: float = DAY
 ) -> ExecutionHistory:
-    own = (INCIDENT, NOT_AFTER)
-    return client.look(settings, target, own_options=own, since_s=since_s, follow=follow, tail=tail, timeout_s=PATIENCE_S)
+    return client.look(settings, target, since_s=since_s, follow=follow, tail=tail, timeout_s=PATIENCE_S)
 
 
 def run(

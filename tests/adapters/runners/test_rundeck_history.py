@@ -160,7 +160,7 @@ def test_endless_history_is_an_error(double: Rundeck, settings: Settings) -> Non
     for _ in range(1050):
         double.state.plant(JOB, {"service": "mail"}, started=now - 50, ended=now - 40)
     with pytest.raises(Unavailable, match="1,000"):
-        client.look(settings, MAIL, own_options=(), since_s=DAY, follow=None, tail=False, timeout_s=60)
+        client.look(settings, MAIL, since_s=DAY, follow=None, tail=False, timeout_s=60)
 
 
 def test_hidden_rows_are_an_error(double: Rundeck, settings: Settings) -> None:
@@ -187,7 +187,7 @@ def test_history_without_an_answer_is_unknown(double: Rundeck, settings: Setting
     double.fault("GET", "status=scheduled", fault, seconds=600.0)
     timeout_s = 0.7 if fault == "late" else PATIENCE_S
     with pytest.raises(Unavailable):
-        client.look(settings, MAIL, own_options=(), since_s=DAY, follow=None, tail=False, timeout_s=timeout_s)
+        client.look(settings, MAIL, since_s=DAY, follow=None, tail=False, timeout_s=timeout_s)
 
 
 # --- the followed execution

@@ -82,7 +82,7 @@ def lists(monkeypatch: pytest.MonkeyPatch) -> Lists:
 
 
 def look(*, follow: str | None = None, tail: bool = False) -> ExecutionHistory:
-    return client.look(SETTINGS, MAIL, own_options=(), since_s=SINCE_S, follow=follow, tail=tail, timeout_s=PATIENCE_S)
+    return client.look(SETTINGS, MAIL, since_s=SINCE_S, follow=follow, tail=tail, timeout_s=PATIENCE_S)
 
 
 def pages(lists: Lists) -> list[str]:
@@ -226,7 +226,7 @@ def test_the_newest_start_comes_first(lists: Lists) -> None:
 @pytest.mark.parametrize(
     ("options", "own", "others"),
     [
-        ({"service": "mail", "unstick_incident": "a.1", "unstick_not_after": "5", "mine": "x"}, ["1"], []),
+        ({"service": "mail", "unstick_incident": "a.1", "unstick_not_after": "5"}, ["1"], []),
         ({"service": "mail", "note": ""}, ["1"], []),
         ({"service": "mail", "note": "x"}, [], ["1"]),
         ({}, [], ["1"]),
@@ -236,7 +236,7 @@ def test_the_newest_start_comes_first(lists: Lists) -> None:
 def test_an_execution_is_the_target_s_by_its_options(lists: Lists, options: Any, own: list[str], others: list[str]) -> None:
     """Those of Unstick's own do not count, and an empty one is none. Others of the job are told while they go on."""
     lists.running = [row(1, ended=None) | {"job": None if options is None else {"options": options}}]
-    seen = client.look(SETTINGS, MAIL, own_options=("mine",), since_s=1, follow=None, tail=False, timeout_s=PATIENCE_S)
+    seen = client.look(SETTINGS, MAIL, since_s=1, follow=None, tail=False, timeout_s=PATIENCE_S)
     assert ([one.id for one in seen.executions], [one.id for one in seen.others]) == (own, others)
 
 
@@ -323,7 +323,7 @@ def test_the_log_takes_half_of_the_time_at_most(lists: Lists, monkeypatch: pytes
     """The execution itself must be told all the same. Sixty lines are read, since a trace may be the last of them."""
     monkeypatch.setattr(time, "monotonic", lambda: 1.0)
     lists.said = {"output": {"entries": []}, "execution/1": row(1)}
-    client.look(SETTINGS, MAIL, own_options=(), since_s=SINCE_S, follow="1", tail=True, timeout_s=PATIENCE_S + 1)
+    client.look(SETTINGS, MAIL, since_s=SINCE_S, follow="1", tail=True, timeout_s=PATIENCE_S + 1)
     (path,) = [path for path in lists.asked if "output" in path]
     assert path == "execution/1/output?lastlines=60"
     assert lists.times[path] == (PATIENCE_S + 1) / 2

@@ -47,14 +47,7 @@ class _Listed(Struct, frozen=True):
 
 
 def look(
-    settings: Settings,
-    target: Target,
-    *,
-    own_options: tuple[str, ...],
-    since_s: float,
-    follow: str | None,
-    tail: bool,
-    timeout_s: float,
+    settings: Settings, target: Target, *, since_s: float, follow: str | None, tail: bool, timeout_s: float
 ) -> ExecutionHistory:
     """The target's history over the last `since_s` seconds, by the job's own lists: those answer 403 where others hide rows.
 
@@ -71,7 +64,7 @@ def look(
     if not lists[2].at_once:
         # On most databases the running ones come last, so one that ended between the two answers would be in neither list.
         lists += _ask_all([running, partial(history, pages=1)], to)
-    ours, others = _split_by_target([row for listed in lists for row in listed.rows], settings, target, own_options)
+    ours, others = _split_by_target([row for listed in lists for row in listed.rows], settings, target)
     newest = max(lists, key=lambda listed: (listed.runner_now, -listed.read_at))
     project = _project_of([row for listed in lists for row in listed.rows])
     page = start_page(settings, target, project) if project else ""
@@ -156,10 +149,10 @@ def _is_ended_before(row: Mapping[str, Any], runner_time: float) -> bool:
 
 
 def _split_by_target(
-    rows: list[Mapping[str, Any]], settings: Settings, target: Target, own_options: tuple[str, ...]
+    rows: list[Mapping[str, Any]], settings: Settings, target: Target
 ) -> tuple[tuple[Execution, ...], tuple[Execution, ...]]:
     """(the target's executions, unfinished ones of others), newest start first, each once and as ended where any list says so."""
-    own = {*own_options, settings.incident_option, settings.not_after_option}
+    own = {settings.incident_option, settings.not_after_option}
     wanted = _without_empty(target.options)
     ours: dict[str, Execution] = {}
     others: dict[str, Execution] = {}
