@@ -118,16 +118,7 @@ def test_english_reads_no_catalogue():
     ]
 
 
-SAYS = {
-    "Denied": (1,),
-    "Unavailable": (1,),
-    "Unknown": (0,),
-    "hold": (1,),
-    "escalate": (5,),
-    "look_again": (5,),
-    "Leg": (),
-    "Decision": (2,),
-}
+SAYS = {"Denied": (1,), "Unavailable": (1,), "Unknown": (0,), "hold": (1,), "escalate": (5,), "Leg": (), "Decision": (2,)}
 """What cards are made of: the places of the texts among the arguments; those by name are in `NAMED`."""
 NAMED = {"detail", "remedy", "refusal", "why"}
 ONLY_LOGGED = (

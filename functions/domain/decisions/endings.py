@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from functions.domain.cards.card_input import CardInput
 from functions.domain.decisions.context import StepContext, reply_for_incident
-from functions.domain.decisions.guards import Decision
+from functions.domain.decisions.guards import Decision, hold
 from functions.domain.decisions.messages import (
     channels_for,
     close_incident,
@@ -21,7 +21,7 @@ from functions.domain.decisions.observing import observe_hold
 from functions.domain.model.codes import Action, Ending, Mode, Phase, Reason
 from functions.domain.model.events import Declined, Step
 from functions.domain.model.incidents import Document, Incident
-from functions.domain.model.observations import Execution
+from functions.domain.model.observations import Execution, Unknown
 from functions.domain.model.runbooks import Runbook
 from functions.runtime.text import Phrase
 
@@ -81,7 +81,7 @@ def _wait(document: Document, incident: Incident, runbook: Runbook, context: Ste
     incident = replace(incident, phase=Phase.WAITING, due=min(again, deadline))
     document = replace(document, incident=incident)
     if decision.tell:
-        card_input = replace(_hold_card(document, incident, runbook, context, decision), again=True)
+        card_input = replace(hold_card(document, incident, runbook, context, decision), again=True)
         document = enqueue_hold(document, context.rules, card_input, incident.triggers, f"{incident.id}-{incident.attempt}")
     return Step(document, reply=reply_for_incident(document, incident, runbook, Action.HELD, decision.reason))
 
@@ -98,26 +98,18 @@ def deadline_of(incident: Incident, runbook: Runbook) -> float:
     return max([incident.began_at, incident.waits_from, *ends]) + runbook.verify.within_s + GRACE_S
 
 
-def look_again(
-    document: Document,
-    incident: Incident,
-    runbook: Runbook,
-    context: StepContext,
-    reason: Reason,
-    detail: Phrase,
-    *,
-    remedy: Phrase = "",
-) -> Step:
-    """Stay in the phase and check again. After `within` people are notified; at the deadline the incident escalates."""
-    deadline = deadline_of(incident, runbook)
+def look_again(document: Document, incident: Incident, runbook: Runbook, context: StepContext, unseen: Unknown) -> Step:
+    """Check for the start again, since the history can't be read.
+
+    After `within` people are notified; at the deadline the incident escalates.
+    """
+    reason, deadline = Reason.LEDGER_UNKNOWN, deadline_of(incident, runbook)
     if context.at >= deadline:
-        return escalate(document, incident, runbook, context, reason, detail, remedy=remedy)
-    incident = replace(incident, reason=reason, detail=detail, due=min(context.at + runbook.verify.every_s, deadline))
+        return escalate(document, incident, runbook, context, reason, unseen.why, remedy=unseen.remedy)
+    incident = replace(incident, reason=reason, detail=unseen.why, due=min(context.at + runbook.verify.every_s, deadline))
     document = replace(document, incident=incident)
     if context.at >= deadline - GRACE_S:
-        card_input = CardInput(
-            "held", context.at, runbook, document.target, incident, reason, detail, remedy, late_s=context.late_s
-        )
+        card_input = hold_card(document, incident, runbook, context, hold(reason, unseen.why, remedy=unseen.remedy))
         document = enqueue_hold(document, context.rules, card_input, incident.triggers, f"{incident.id}-{incident.attempt}")
     return Step(document, reply=reply_for_incident(document, incident, runbook, Action.DEFERRED, reason))
 
@@ -129,7 +121,7 @@ def request_approval(document: Document, incident: Incident, runbook: Runbook, c
     incident = replace(incident, phase=Phase.ASKED, nonce=nonce, expires_at=expires_at, due=expires_at)
     document = replace(document, incident=incident)
     approve_url = f"{context.rules.public_url}/approve/#{nonce}"
-    card_input = replace(_hold_card(document, incident, runbook, context, decision), approve_url=approve_url)
+    card_input = replace(hold_card(document, incident, runbook, context, decision), approve_url=approve_url)
     message_id = f"{incident.id}-{incident.attempt}-asked"
     document = enqueue_hold(document, context.rules, card_input, incident.triggers, message_id, always=True)
     action = Action.ASKED if decision.reason is Reason.AWAITING_APPROVAL else Action.HELD
@@ -171,7 +163,7 @@ def end_as_held(document: Document, incident: Incident, runbook: Runbook, contex
     """End the incident as held. Only an incident that was saved before has an outcome to keep."""
     if incident.is_suspicion and decision.reason in PASSED:
         return _end_as_passed(document, incident, runbook, context, decision)
-    card_input = _hold_card(document, incident, runbook, context, decision)
+    card_input = hold_card(document, incident, runbook, context, decision)
     with_execution = _with_execution(incident, decision.execution)
     reply = reply_for_incident(document, with_execution, runbook, Action.HELD, decision.reason)
     if context.was_saved:
@@ -196,7 +188,7 @@ def _end_as_passed(document: Document, incident: Incident, runbook: Runbook, con
     return Step(replace(document, incident=None, passed=kept), reply=reply)
 
 
-def _hold_card(document: Document, incident: Incident, runbook: Runbook, context: StepContext, decision: Decision) -> CardInput:
+def hold_card(document: Document, incident: Incident, runbook: Runbook, context: StepContext, decision: Decision) -> CardInput:
     """What people read about a hold."""
     return CardInput(
         "held",

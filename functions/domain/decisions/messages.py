@@ -164,9 +164,6 @@ def close_incident(
     document: Document, rules: Rules, incident: Incident, ending: Ending, card_input: CardInput, *, tell: bool = True
 ) -> Document:
     """Take the incident out of the document; keep its outcome, post it and archive the incident."""
-    shown = card_input.incident or incident
-    shown_incident = replace(incident, execution=incident.execution or shown.execution, adopted=shown.adopted)
-    card_input = replace(card_input, incident=shown_incident)
     channels = tuple(dict.fromkeys((*channels_for(rules, card_input.runbook), *incident.told)))
     if tell and ending is Ending.HELD:
         bundle = card_input.reason.value if card_input.reason is Reason.TOO_MANY_TARGETS else ""

@@ -55,7 +55,7 @@ def watch_observed(document: Document, incident: Incident, context: StepContext)
     """Look at the queues and for a person's restart, until all queues were healthy twice or a day has passed."""
     runbook = context.rules.runbooks.get(incident.runbook)
     if runbook is None or is_over(incident, context.rules):
-        return Step(stop_observing(document, incident, context.rules, context.at))
+        return Step(stop_observing(document, incident, context))
     observed_at = incident.observed_at if incident.observed_at is not None else incident.began_at
     ended = context.at >= observed_at + FOLLOWED_S
     judged = judge_queues(GuardContext(context.rules, runbook, document, incident, context.seen, context.at))
@@ -76,7 +76,7 @@ def watch_observed(document: Document, incident: Incident, context: StepContext)
     # Without the history nobody knows whether a person restarted it.
     proven = healed_at is not None and context.at - healed_at >= runbook.verify.every_s
     if ended or (proven and isinstance(context.ledger, ExecutionHistory)):
-        return Step(stop_observing(document, incident, context.rules, context.at))
+        return Step(stop_observing(document, incident, context))
     wait_s = runbook.verify.every_s
     if healed_at is None:
         wait_s = max(wait_s, min((context.at - observed_at) * SHARE, AT_MOST_S))
@@ -84,11 +84,11 @@ def watch_observed(document: Document, incident: Incident, context: StepContext)
     return Step(replace(document, incident=replace(incident, due=due)))
 
 
-def stop_observing(document: Document, incident: Incident, rules: Rules, at: float) -> Document:
+def stop_observing(document: Document, incident: Incident, context: StepContext) -> Document:
     """Archive how it went. Nobody is told: people know more of it than Unstick."""
-    runbook = rules.runbooks.get(incident.runbook)
-    card_input = CardInput("held", at, runbook, document.target, incident, Reason.OBSERVE_ONLY)
-    return close_incident(document, rules, incident, Ending.HELD, card_input, tell=False)
+    runbook = context.rules.runbooks.get(incident.runbook)
+    card_input = CardInput("held", context.at, runbook, document.target, incident, Reason.OBSERVE_ONLY)
+    return close_incident(document, context.rules, incident, Ending.HELD, card_input, tell=False)
 
 
 def is_over(incident: Incident, rules: Rules) -> bool:

@@ -15,6 +15,7 @@ from functions.domain.decisions.endings import (
     end_as_recovered,
     escalate,
     handle_hold,
+    hold_card,
     look_again,
     request_approval,
 )
@@ -28,13 +29,14 @@ from functions.domain.decisions.guards import (
     claim_storm_slot,
     count_as_restarts,
     decide,
+    hold,
     update_queues,
 )
 from functions.domain.decisions.messages import channels_for, end_escalation, enqueue_hold, enqueue_message
 from functions.domain.decisions.observing import watch_observed
 from functions.domain.model.bounds import before_restart
 from functions.domain.model.codes import Action, Ending, Phase, Reason, Verdict
-from functions.domain.model.events import Abort, Act, Claim, Start, StartResult, Step
+from functions.domain.model.events import Abort, Claim, Start, StartResult, Step
 from functions.domain.model.incidents import Document, Incident, PastAttempt, QueueState
 from functions.domain.model.observations import NOT_CHECKED, EvidenceReading, Execution, ExecutionHistory, QueueSnapshot, Unknown
 from functions.domain.model.runbooks import Runbook
@@ -161,10 +163,8 @@ def _order_start(
         nonce="",
         tail=None,
     )
-    storm = claim_storm_slot(guard_context)
-    acts: tuple[Act, ...] = (Start(f"{incident.id}.{number}", not_after, within_s),)
-    if storm is not None:
-        acts = (Claim(storm), *acts)
+    storm, start = claim_storm_slot(guard_context), Start(f"{incident.id}.{number}", not_after, within_s)
+    acts = (start,) if storm is None else (Claim(storm), start)
     reply = reply_for_incident(document, incident, runbook, Action.RESTARTED, None)
     return Step(replace(document, incident=incident), acts, reply)
 
@@ -176,21 +176,20 @@ def on_start_result(document: Document, event: StartResult, context: StepContext
         return Step(document)
     runbook = context.rules.runbooks[incident.runbook]
     if event.mismatch:
-        acts: tuple[Act, ...] = (Abort(str(event.refusal)),)
         detail = Text("execution {id} runs with options that were not sent; it is being aborted", id=event.refusal)
         reason, started_at = Reason.RESTART_REFUSED, context.at + incident.runner_ahead_s
         execution = Execution(str(event.refusal), event.link, "running", runner_started_at=started_at, tag=event.tag)
         escalated = escalate(document, incident, runbook, context, reason, detail, remedy=event.remedy, about=execution)
-        return replace(escalated, acts=(*escalated.acts, *acts))
+        return replace(escalated, acts=(Abort(str(event.refusal)),))
     if event.execution is not None:
         return _follow(document, incident, runbook, context, event.execution, Action.RESTARTED)
     unstarted = replace(incident, attempt=incident.attempt - 1, phase=Phase.WAITING, runner_not_after=None)
     if event.unsent is not None:
         return _handle_unsent(document, unstarted, runbook, context, event)
     if event.busy:
-        return _handle_busy(document, unstarted, context, event.refusal)
+        return _handle_busy(document, unstarted, runbook, context, event.refusal)
     if event.refusal:
-        refused = Decision(Kind.HOLD, Reason.RESTART_REFUSED, event.refusal, remedy=event.remedy)
+        refused = hold(Reason.RESTART_REFUSED, event.refusal, remedy=event.remedy)
         return handle_hold(document, unstarted, runbook, context, refused)
     return Step(document, reply=reply_for_incident(document, incident, runbook, Action.DEFERRED, None))
 
@@ -200,7 +199,7 @@ def _handle_unsent(document: Document, incident: Incident, runbook: Runbook, con
     observation was too old."""
     if event.unsent is Reason.PAUSED or event.unread:
         again_in_s = runbook.verify.every_s if event.unread else None
-        decision = Decision(Kind.HOLD, event.unsent, event.refusal, again_in_s, tell=not event.unread)
+        decision = hold(event.unsent, event.refusal, again_in_s, tell=not event.unread)
         return handle_hold(document, incident, runbook, context, decision)
     if context.at >= deadline_of(incident, runbook):
         return escalate(document, incident, runbook, context, event.unsent, event.refusal)
@@ -208,16 +207,15 @@ def _handle_unsent(document: Document, incident: Incident, runbook: Runbook, con
     return defer(document, replace(incident, phase=Phase.DEFERRED), runbook, context, wait_s)
 
 
-def _handle_busy(document: Document, incident: Incident, context: StepContext, detail: Phrase) -> Step:
+def _handle_busy(document: Document, incident: Incident, runbook: Runbook, context: StepContext, detail: Phrase) -> Step:
     """The runner says that the job is busy: adopt a run of this target, otherwise wait."""
-    runbook = context.rules.runbooks[incident.runbook]
+    other = None
     if isinstance(context.ledger, ExecutionHistory):
         for execution in context.ledger.executions:
             if not execution.ended and not execution.scheduled:
                 return _adopt(document, incident, runbook, context, execution, Reason.ALREADY_RUNNING)
-    others = context.ledger.others if isinstance(context.ledger, ExecutionHistory) else ()
-    other = next((one for one in others if not one.scheduled), None)
-    busy = Decision(Kind.HOLD, Reason.JOB_BUSY, detail, again_in_s=runbook.verify.every_s, execution=other)
+        other = next((one for one in context.ledger.others if not one.scheduled), None)
+    busy = hold(Reason.JOB_BUSY, detail, again_in_s=runbook.verify.every_s, execution=other)
     return handle_hold(document, incident, runbook, context, busy)
 
 
@@ -254,9 +252,7 @@ def _check_evidence(document: Document, incident: Incident, context: StepContext
 def _check_start(document: Document, incident: Incident, runbook: Runbook, context: StepContext) -> Step:
     """Find out from the history whether the job was started."""
     if isinstance(context.ledger, Unknown):
-        return look_again(
-            document, incident, runbook, context, Reason.LEDGER_UNKNOWN, context.ledger.why, remedy=context.ledger.remedy
-        )
+        return look_again(document, incident, runbook, context, context.ledger)
     tag = f"{incident.id}.{incident.attempt}"
     own_executions = sorted(
         (execution for execution in context.ledger.executions if execution.tag == tag),
@@ -266,10 +262,7 @@ def _check_start(document: Document, incident: Incident, runbook: Runbook, conte
         return _follow(document, incident, runbook, context, own_executions[0], Action.RESTARTED)
     left_s = (incident.runner_not_after or 0.0) + NUMBER_ANEW_S - context.ledger.runner_now
     if left_s >= 0:
-        incident = replace(incident, due=context.at + left_s + 1)
-        return Step(
-            replace(document, incident=incident), reply=reply_for_incident(document, incident, runbook, Action.DEFERRED, None)
-        )
+        return defer(document, incident, runbook, context, left_s + 1)
     return evaluate_guards(document, replace(incident, phase=Phase.WAITING), context)
 
 
@@ -314,15 +307,13 @@ def _follow(
         tail=None,
     )
     document = replace(document, incident=incident)
+    reply = reply_for_incident(document, incident, runbook, action, reason)
     if execution.ended:
         checked = _check_run(document, incident, runbook, _without_followed(context))
-        return (
-            checked if checked.reply else replace(checked, reply=reply_for_incident(document, incident, runbook, action, reason))
-        )
+        return checked if checked.reply else replace(checked, reply=reply)
     card_input = CardInput("started", context.at, runbook, document.target, incident, reason, late_s=context.late_s)
     mark = f"{incident.id}-started-{execution.id}"
-    document = enqueue_message(document, context.rules, card_input, channels_for(context.rules, runbook), mark)
-    return Step(document, reply=reply_for_incident(document, incident, runbook, action, reason))
+    return Step(enqueue_message(document, context.rules, card_input, channels_for(context.rules, runbook), mark), reply=reply)
 
 
 def _without_followed(context: StepContext) -> StepContext:
@@ -337,11 +328,9 @@ def _check_run(document: Document, incident: Incident, runbook: Runbook, context
     incident = replace(incident, execution=execution, tail=_tail(incident, context))
     if execution is None or not execution.ended:
         unseen = _why_unseen(incident, context)
-        return (
-            _watch_running(document, incident, runbook, context)
-            if unseen is None
-            else _wait_unseen(document, incident, runbook, context, unseen)
-        )
+        if unseen is None:
+            return _watch_running(document, incident, runbook, context)
+        return _wait_unseen(document, incident, runbook, context, unseen)
     if execution.refused and not _has_run_before(execution, context):
         tries = (*incident.tries, PastAttempt(execution.tag, execution, "refused_late"))
         again = replace(incident, phase=Phase.WAITING, execution=None, tries=tries, restarts=incident.restarts - 1)
@@ -387,24 +376,14 @@ def _wait_unseen(document: Document, incident: Incident, runbook: Runbook, conte
     detail = join((unseen.why, Text("the restart was last seen running {age} ago", age=duration(unseen_s)), healthy))
     if context.at >= deadline:
         return escalate(document, incident, runbook, context, Reason.LEDGER_UNKNOWN, detail, remedy=unseen.remedy)
-    incident = replace(
-        incident, reason=Reason.LEDGER_UNKNOWN, detail=detail, due=min(context.at + runbook.verify.every_s, deadline)
-    )
+    due = min(context.at + runbook.verify.every_s, deadline)
+    incident = replace(incident, reason=Reason.LEDGER_UNKNOWN, detail=detail, due=due)
     document = replace(document, incident=incident)
     if unseen_s >= within_s or unseen.remedy:
-        story = CardInput(
-            "held",
-            context.at,
-            runbook,
-            document.target,
-            incident,
-            Reason.LEDGER_UNKNOWN,
-            detail,
-            unseen.remedy,
-            late_s=context.late_s,
-            again=True,
-        )
-        document = enqueue_hold(document, context.rules, story, incident.triggers, f"{incident.id}-{incident.attempt}-unseen")
+        waits = hold(Reason.LEDGER_UNKNOWN, detail, remedy=unseen.remedy)
+        card_input = replace(hold_card(document, incident, runbook, context, waits), again=True)
+        mark = f"{incident.id}-{incident.attempt}-unseen"
+        document = enqueue_hold(document, context.rules, card_input, incident.triggers, mark)
     return Step(document)
 
 
@@ -459,9 +438,8 @@ def _handle_failed_job(document: Document, incident: Incident, runbook: Runbook,
     execution = incident.execution
     status = execution.status if execution else "?"
     if is_used_up(incident, runbook):
-        return escalate(
-            document, incident, runbook, context, Reason.FAILING, Text("the job ended as {status}", status=worded(status))
-        )
+        detail = Text("the job ended as {status}", status=worded(status))
+        return escalate(document, incident, runbook, context, Reason.FAILING, detail)
     return _next_attempt(document, incident, runbook, context, f"failed: {status}")
 
 
@@ -535,14 +513,8 @@ def _end_of_time(document: Document, incident: Incident, runbook: Runbook, conte
         return end_as_recovered(document, incident, runbook, context, moving=True)
     if any(watched.verdict is Verdict.UNKNOWN for watched in unproven):
         return escalate(document, incident, runbook, context, Reason.SYMPTOM_UNKNOWN, Text("the queue could not be read"))
-    return escalate(
-        document,
-        incident,
-        runbook,
-        context,
-        None,
-        Text("not recovered within {minutes} min", minutes=runbook.verify.within_s / 60),
-    )
+    detail = Text("not recovered within {minutes} min", minutes=runbook.verify.within_s / 60)
+    return escalate(document, incident, runbook, context, None, detail)
 
 
 def _stuck_since(incident: Incident, watched: QueueState) -> bool:

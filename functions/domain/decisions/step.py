@@ -95,8 +95,10 @@ def step(document: Document, event: Event, seen: Observation, now: float, rules:
             result = _on_timer(document, event, context)
         case Approved() | Declined() | Acknowledged() | RestartWanted() | Resumed():
             result = _on_person(document, event, context)
-        case StartResult() | EvidenceStarted():
-            result = _on_started(document, event, context)
+        case StartResult():
+            result = on_start_result(document, event, context)
+        case EvidenceStarted():
+            result = on_evidence_started(document, event, context)
         case MessagesDelivered():
             result = _on_delivered(document, event)
         case Bundled():
@@ -106,12 +108,6 @@ def step(document: Document, event: Event, seen: Observation, now: float, rules:
         case TokenExpiring():
             result = _on_token_expiring(document, context)
     return _set_due(document, replace(result, document=note_turn(document, result.document, now)), context)
-
-
-def _on_started(document: Document, event: StartResult | EvidenceStarted, context: StepContext) -> Step:
-    if isinstance(event, StartResult):
-        return on_start_result(document, event, context)
-    return on_evidence_started(document, event, context)
 
 
 def _set_due(before: Document, result: Step, context: StepContext) -> Step:
@@ -208,11 +204,11 @@ def _on_alerts(document: Document, event: AlertsReceived, context: StepContext) 
             if result.reply
             else replace(result, reply=reply_for_alerts(document, event, first, Action.HELD, Reason.NOT_FIRING))
         )
-    new = _without(_alerts_of_outcomes(document), firing)
+    new = new_alerts(document, firing)
     if not new:
         return Step(document, reply=_reply_for_duplicate(document, event, firing[0]))
     if document.incident is not None and is_over(document.incident, context.rules):
-        document = stop_observing(document, document.incident, context.rules, context.at)
+        document = stop_observing(document, document.incident, context)
     incident_before = document.incident or _new_incident(event, new[0], context)
     incident, left_out = _with_alerts(incident_before, new, context)
     if document.incident is not None:
@@ -378,10 +374,7 @@ def _alerts_of_outcomes(document: Document) -> _Firings[Outcome]:
 
 def new_alerts(document: Document, cases: tuple[MatchedAlert, ...]) -> tuple[MatchedAlert, ...]:
     """The firing alerts that no outcome of the document carries."""
-    return _without(_alerts_of_outcomes(document), cases)
-
-
-def _without(carried: _Firings[Outcome], cases: tuple[MatchedAlert, ...]) -> tuple[MatchedAlert, ...]:
+    carried = _alerts_of_outcomes(document)
     return tuple(case for case in cases if case.alert.firing and carried.find(case) is None)
 
 
