@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 import msgspec
-from msgspec import Struct, field
+from msgspec import Struct
 from msgspec.structs import replace
 
 from functions.application.observe import unwrap
@@ -44,7 +44,7 @@ class IntakeResult(Struct, frozen=True):
 
     replies: tuple[Reply, ...] = ()
     lost: int = 0
-    why: str = field(default="")
+    why: str = ""
 
 
 def document_key(case: MatchedAlert) -> str:

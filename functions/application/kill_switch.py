@@ -42,4 +42,4 @@ def announce(ports: Ports, kind: str, switch: Pause) -> dict[str, str]:
     """Tell the channels of the top-level `notify`. Returns channel -> problem and remedy, empty if it was posted."""
     until = Text("until {until}", until=clock(ports.rules, switch.until)) if switch.until else ""
     detail = join((in_brackets(switch.reason, switch.by), until))
-    return post_to_all(ports, ports.rules.notify, compose(CardInput(kind, switch.at or 0.0, detail=detail), ports.rules))
+    return post_to_all(ports, ports.rules.notify, compose(CardInput(kind, switch.at, detail=detail), ports.rules))

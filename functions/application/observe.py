@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -19,7 +19,7 @@ from functions.domain.model.codes import Ending, Phase
 from functions.domain.model.events import AlertsReceived, Event
 from functions.domain.model.incidents import Document
 from functions.domain.model.observations import NOT_CHECKED, Observation, Pause, Storm, Unknown
-from functions.domain.model.runbooks import Rules, Runbook
+from functions.domain.model.runbooks import Runbook
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.text import Text
 
@@ -28,7 +28,6 @@ LOOK_SHARE = 0.5
 
 LOOK_S = 20.0
 NOTHING_SEEN = Observation(NOT_CHECKED, {}, NOT_CHECKED, NOT_CHECKED)
-
 
 Queues = dict[str, tuple[QueueRef, Runbook | None]]
 """By the queue's key: the queue, and the runbook that judges it."""
@@ -65,23 +64,16 @@ def observe(ports: Ports, document: Document, event: Event, budget: Budget) -> t
         follow = incident.execution.id if incident.execution and incident.phase is not Phase.OBSERVING else None
         tail = follow is not None and incident.tail is None
     timeout_s = budget.at_most(LOOK_S) * LOOK_SHARE
-    calls, read = plan_queries(ports, target, queues, follow, tail=tail, rules=ports.rules, timeout_s=timeout_s)
+    calls, read = plan_queries(ports, target, queues, follow, tail=tail, timeout_s=timeout_s)
     seen, storm_generation = read(ports.run_parallel(calls, timeout_s))
     return replace(seen, evidence=reading), storm_generation
 
 
 def plan_queries(
-    ports: Ports,
-    target: Target | None,
-    queues: Mapping[str, tuple[QueueRef, Runbook | None]],
-    follow: str | None,
-    *,
-    tail: bool,
-    rules: Rules,
-    timeout_s: float,
+    ports: Ports, target: Target | None, queues: Queues, follow: str | None, *, tail: bool, timeout_s: float
 ) -> tuple[list[Callable[[], Any]], Callable[[list[Any]], tuple[Observation, str | None]]]:
     """The queries of one observation, and the function that turns their results into it."""
-    since_s = max((_history_s(runbook) for runbook in rules.runbooks.values()), default=86400.0)
+    since_s = max((_history_s(runbook) for runbook in ports.rules.runbooks.values()), default=86400.0)
     calls: list[Callable[[], Any]] = [partial(read_pause, ports, timeout_s), lambda: ports.load("storm", timeout_s)]
     if target is not None:
         calls.append(lambda: ports.read_history(target, since_s, follow, timeout_s, tail=tail))
@@ -101,7 +93,7 @@ def plan_queries(
 
 
 def plan_queues(
-    ports: Ports, queues: Mapping[str, tuple[QueueRef, Runbook | None]], timeout_s: float
+    ports: Ports, queues: Queues, timeout_s: float
 ) -> tuple[list[Callable[[], Any]], Callable[[list[Any]], dict[str, Any]]]:
     """The queries for these queues, one for each symptom, and the function that sorts their snapshots and errors by queue."""
     groups: dict[str, list[tuple[QueueRef, float]]] = {}

@@ -165,15 +165,8 @@ def _load_and_observe(ports: Ports, key: str, event: Event, budget: Budget, *, f
     looked_from, woken_at = ports.monotonic(), None
     if first and isinstance(event, AlertsReceived) and _has_firing_target(event):
         queues = queues_of(event.cases)
-        calls, read = plan_queries(
-            ports,
-            event.cases[0].target,
-            queues,
-            None,
-            tail=False,
-            rules=ports.rules,
-            timeout_s=budget.at_most(LOOK_S) * LOOK_SHARE,
-        )
+        look_s = budget.at_most(LOOK_S) * LOOK_SHARE
+        calls, read = plan_queries(ports, event.cases[0].target, queues, None, tail=False, timeout_s=look_s)
         store_s, wake_at = budget.at_most(STORE_S), ports.now() + FIRST_LOOK_S
         ahead: list[Callable[[], Any]] = [lambda: ports.load(key, store_s)]
         if event.hurries:
@@ -259,8 +252,6 @@ def _needs_look(document: Document, event: Event, now: float) -> bool:
             return incident is not None
         case RestartWanted():
             return document.escalation is not None
-        case StartResult():
-            return event.busy
     return False
 
 
@@ -317,8 +308,6 @@ def _act(ports: Ports, loaded: LoadedDocument, change: Step, budget: Budget, sav
         elif isinstance(act, Collect):
             started = start_evidence(ports, act, loaded.looked_from, saved.pause, budget)
             loaded, _ = _save_start_result(ports, loaded, started, budget)
-        elif isinstance(act, Abort):
-            _abort(ports, act, budget)
     return reply, loaded
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -157,11 +157,10 @@ def _take_documents(ports: Adapters, gathering: _Gathering) -> list[Gap]:
         keys = [entry.key for entry in ports.list_documents(ARCHIVE_S) if _names_target(entry.key)]
         keys.sort(key=lambda key: key in gathering.targets)  # if not all can be read: those of unknown targets
         unknown = sum(key not in gathering.targets for key in keys)
-        for place in range(0, min(len(keys), DOCUMENTS_READ), AT_ONCE):
-            part = keys[place : min(place + AT_ONCE, DOCUMENTS_READ)]
-            loaded = ports.run_parallel([partial(ports.load, key, POST_S) for key in part], POST_S)
-            for key, stored in zip(part, loaded, strict=True):
-                _take_document(ports, gathering, key, unwrap(stored))
+        read = keys[:DOCUMENTS_READ]
+        loaded = _few_at_once(ports, [partial(ports.load, key, POST_S) for key in read], POST_S)
+        for key, stored in zip(read, loaded, strict=True):
+            _take_document(ports, gathering, key, unwrap(stored))
     except (Unavailable, Denied) as error:
         ports.log("WARNING", f"not all documents could be read for the report: {error}")
         return [Gap(MissingData.TARGETS_UNREAD)]
@@ -196,16 +195,18 @@ def _histories(ports: Adapters, gathering: _Gathering, since_s: float) -> dict[s
     """Read each target's history, or why it can't be read."""
     histories: dict[str, ExecutionHistory | Unknown] = {}
     targets = [target for _, target in gathering.targets.values()]
-    for place in range(0, len(targets), AT_ONCE):
-        part = targets[place : place + AT_ONCE]
-        results = ports.run_parallel(
-            [partial(ports.read_history, target, since_s, None, HISTORY_S, tail=False) for target in part], HISTORY_S
-        )
-        for target, result in zip(part, results, strict=True):
-            if isinstance(result, BaseException) and not isinstance(result, Unavailable | Denied):
-                raise result
-            histories[target.key] = result if isinstance(result, ExecutionHistory) else Unknown(str(result))
+    calls = [partial(ports.read_history, target, since_s, None, HISTORY_S, tail=False) for target in targets]
+    for target, result in zip(targets, _few_at_once(ports, calls, HISTORY_S), strict=True):
+        if isinstance(result, BaseException) and not isinstance(result, Unavailable | Denied):
+            raise result
+        histories[target.key] = result if isinstance(result, ExecutionHistory) else Unknown(str(result))
     return histories
+
+
+def _few_at_once(ports: Adapters, calls: Sequence[Callable[[], Any]], timeout_s: float) -> Iterator[Any]:
+    """Yield the results of these calls in their order."""
+    for place in range(0, len(calls), AT_ONCE):
+        yield from ports.run_parallel([*calls[place : place + AT_ONCE]], timeout_s)
 
 
 def as_json(cost: Cost) -> Any:

@@ -33,7 +33,7 @@ def sign(keys: tuple[SecretRef, ...], content: Mapping[str, Any]) -> str:
 
     The payload is compressed if that helps: Cloud Tasks accepts 1 MB. Raises Unavailable or Denied if the key can't be read.
     """
-    signed = _signed(keys, _WAKE_UP, dict(content))
+    signed = _serializer(keys[0], _WAKE_UP).dumps(dict(content))
     handed_over = [entry.get("at", 0) for entry in content.get("deferred", ())]
     return f"{min(handed_over):.0f}~{signed}" if handed_over else signed
 
@@ -61,7 +61,7 @@ def handed_over_since(payload: str) -> float | None:
 
 def sign_approval(keys: tuple[SecretRef, ...], key: str, nonce: str, expires_at: float) -> str:
     """The token of an approval link, valid while the document `key` asks with this nonce, until `expires_at`."""
-    return _signed(keys, _APPROVAL, [key, nonce, expires_at])
+    return _serializer(keys[0], _APPROVAL).dumps([key, nonce, expires_at])
 
 
 def read_approval(keys: tuple[SecretRef, ...], token: str, now: float) -> tuple[str, str]:
@@ -73,10 +73,6 @@ def read_approval(keys: tuple[SecretRef, ...], token: str, now: float) -> tuple[
     if now >= expires_at:
         raise BadRequest(410, "This link has expired. Nothing was done now; if the alert still fires, a new one is sent.")
     return key, nonce
-
-
-def _signed(keys: tuple[SecretRef, ...], salt: str, content: Any) -> str:
-    return _serializer(keys[0], salt).dumps(content)
 
 
 def _opened(keys: tuple[SecretRef, ...], salt: str, text: str) -> tuple[Any, bool]:

@@ -134,11 +134,8 @@ def refuse_control_characters(value: str, what: Phrase) -> None:
 def shown(value: str) -> str:
     """An untrusted value for a sentence: quoted, shortened, and with everything unprintable escaped."""
     cut = value[: SHOWN - 1] + "…" if len(value) > SHOWN else value
-    return (
-        '"'
-        + "".join(character if character.isprintable() else character.encode("unicode_escape").decode() for character in cut)
-        + '"'
-    )
+    escaped = (character if character.isprintable() else character.encode("unicode_escape").decode() for character in cut)
+    return f'"{"".join(escaped)}"'
 
 
 # --- cases ---------------------------------------------------------------------------------------------------------------

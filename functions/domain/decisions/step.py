@@ -166,10 +166,10 @@ def _on_timer(document: Document, event: TimerFired, context: StepContext) -> St
     document = remind(document, context)
     if incident is not None and context.at >= incident.due:
         return run_phase(document, incident, context)
-    if document.to_tell or document.to_archive:
+    if document.to_tell or document.to_archive or incident is None:
         # Changing `due` gives the posting to one process: the one whose save succeeds.
         return Step(replace(document, due=None))
-    return Step(replace(document, due=None)) if incident is None else Step(document)
+    return Step(document)
 
 
 def _on_request(document: Document, event: AlertsReceived, context: StepContext) -> Step:

@@ -11,6 +11,7 @@ from itertools import pairwise
 from statistics import median
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from functions.domain.decisions.health import Samples, real_samples
 from functions.domain.model.observations import Execution, QueueSnapshot
@@ -62,7 +63,7 @@ class History(Struct, frozen=True):
     stillnesses: tuple[Stillness, ...]
 
 
-def read_history(seen: QueueSnapshot, max_messages: int, restarts: Iterable[tuple[float, float]]) -> History | None:
+def read_history(seen: QueueSnapshot, max_messages: int, restarts: Sequence[tuple[float, float]]) -> History | None:
     """The stillnesses of a snapshot's samples, oldest first. `restarts`: when each ran. None without samples."""
     if len(seen.depth_samples) < STEPS + 1:
         return None
@@ -71,9 +72,7 @@ def read_history(seen: QueueSnapshot, max_messages: int, restarts: Iterable[tupl
     if done:  # the one may begin or end a sample earlier than the other
         depths = tuple((at, depth) for at, depth in depths if done[0][0] <= at <= done[-1][0])
     still = _find(depths, _movements(depths, done), max_messages, step_s)
-    ran = list(restarts)
-    marked = tuple(_mark_restarted(one, ran) for one in still)
-    return History(seen.depth_samples[0][0], step_s, marked)
+    return History(seen.depth_samples[0][0], step_s, tuple(_mark_restarted(one, restarts) for one in still))
 
 
 def _movements(depths: Samples, done: Samples) -> set[float]:
@@ -103,8 +102,7 @@ def _find(depths: Samples, moved: set[float], max_messages: int, step_s: float) 
 
 def _mark_restarted(stillness: Stillness, restarts: Sequence[tuple[float, float]]) -> Stillness:
     begin, end = stillness.began_at - CLOCKS_S, stillness.ends_at + stillness.step_s + CLOCKS_S
-    restarted = any(started_at <= end and ended_at >= begin for started_at, ended_at in restarts)
-    return Stillness(stillness.began_at, stillness.lasted_s, stillness.step_s, stillness.ended, restarted)
+    return replace(stillness, restarted=any(started_at <= end and ended_at >= begin for started_at, ended_at in restarts))
 
 
 def restart_times(executions: Iterable[Execution], ahead_s: float, now: float) -> list[tuple[float, float]]:
