@@ -13,7 +13,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from functions.application.deliver import post_to_all
-from functions.application.observe import unwrap
+from functions.application.observe import or_unknown, unwrap
 from functions.application.ports import Stored
 from functions.application.serialization import decode
 from functions.domain.causes.common import compare
@@ -193,14 +193,10 @@ def runbook_of(target: Target, rules: Rules) -> str:
 
 def _histories(ports: Adapters, gathering: _Gathering, since_s: float) -> dict[str, ExecutionHistory | Unknown]:
     """Read each target's history, or why it can't be read."""
-    histories: dict[str, ExecutionHistory | Unknown] = {}
     targets = [target for _, target in gathering.targets.values()]
     calls = [partial(ports.read_history, target, since_s, None, HISTORY_S, tail=False) for target in targets]
-    for target, result in zip(targets, _few_at_once(ports, calls, HISTORY_S), strict=True):
-        if isinstance(result, BaseException) and not isinstance(result, Unavailable | Denied):
-            raise result
-        histories[target.key] = result if isinstance(result, ExecutionHistory) else Unknown(str(result))
-    return histories
+    results = _few_at_once(ports, calls, HISTORY_S)
+    return {target.key: or_unknown(result) for target, result in zip(targets, results, strict=True)}
 
 
 def _few_at_once(ports: Adapters, calls: Sequence[Callable[[], Any]], timeout_s: float) -> Iterator[Any]:

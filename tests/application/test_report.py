@@ -24,6 +24,7 @@ from functions.domain.model.events import TimerFired
 from functions.domain.model.incidents import Archive, Document, Outcome
 from functions.entrypoints import report_request
 from functions.runtime.secrets import SecretRef
+from functions.runtime.text import in_language
 from tests.support.patience import wait_until
 from tests.support.worlds.stuck_mail import SECRETS, StuckMail, stuck_mail
 
@@ -176,14 +177,14 @@ def test_what_is_broken_is_left_out_and_said(mail: StuckMail) -> None:
 
 
 def test_without_rundeck_the_archive_still_counts(mail: StuckMail) -> None:
-    """The history can't be read: said, and the figures of the archive are there."""
+    """The history can't be read: said in the language of the report, and the figures of the archive are there."""
     restarted(mail)
     mail.rundeck.state.hides_rows = True
     found = report.compose(mail.ports, time.time(), 7)[0]
     assert found.runbooks[0].week.by_unstick == 1
-    assert str(next(gap.about for gap in found.gaps if gap.lack is MissingData.HISTORY_UNREAD)).startswith(
-        "service=mail-delivery: Rundeck"
-    )
+    about = next(gap.about for gap in found.gaps if gap.lack is MissingData.HISTORY_UNREAD)
+    assert str(about).startswith("service=mail-delivery: Rundeck")
+    assert in_language("ja", about).startswith("service=mail-delivery：Rundeck：見えない実行があります")
 
 
 def test_a_channel_that_is_down_is_named(mail: StuckMail) -> None:
