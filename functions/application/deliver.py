@@ -93,7 +93,7 @@ def post_to_all(ports: Ports, channels: Iterable[str], card: Card) -> dict[str, 
     Returns channel -> problem and remedy, empty if it was posted.
     """
     card, names = call_people(ports.rules, None, card, tuple(channels))
-    results = ports.run_parallel([partial(ports.post, name, card, None, POST_S) for name in names], POST_S) if names else []
+    results = ports.run_parallel([partial(ports.post, name, card, None, POST_S) for name in names], POST_S)
     return {name: _problem(result) for name, result in zip(names, results, strict=True)}
 
 
@@ -115,7 +115,7 @@ def deliver_messages(ports: Ports, document: Document, to_post: frozenset[str], 
         partial(_post_in_order, ports, document, [m for m in direct if m.channel == name], timeout_s, done) for name in channels
     ]
     calls += [partial(_archive, ports, record, min(STORE_S, timeout_s), done) for record in document.to_archive]
-    for result in ports.run_parallel(calls, timeout_s) if calls else ():
+    for result in ports.run_parallel(calls, timeout_s):
         if not isinstance(result, Unavailable):
             unwrap(result)
     return MessagesDelivered(frozenset(done.ids), dict(done.threads), frozenset(done.archived))

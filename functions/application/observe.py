@@ -125,15 +125,12 @@ def read_pause(ports: Ports, timeout_s: float) -> Pause | None:
     return pause if pause and pause.holds_at(ports.now()) else None
 
 
-def _read_storm(stored: Any) -> tuple[Storm | Unknown, str | None]:
-    if isinstance(stored, Exception):
-        return or_unknown(stored), None
-    if stored is None:
-        return Storm(), None
+def _read_storm(result: Any) -> tuple[Storm | Unknown, str | None]:
     try:
-        return decode(Storm, stored.body, "storm"), stored.generation
-    except Denied as denied:
-        return or_unknown(denied), None
+        stored = unwrap(result)
+        return (decode(Storm, stored.body, "storm"), stored.generation) if stored else (Storm(), None)
+    except (Unavailable, Denied) as error:
+        return or_unknown(error), None
 
 
 def or_unknown(result: Any) -> Any:

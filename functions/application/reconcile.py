@@ -263,7 +263,7 @@ def _write_ahead_and_save(ports: Ports, loaded: LoadedDocument, change: Step, bu
     document, timeout_s = change.document, budget.at_most(STORE_S)
     wakes = [act for act in change.acts if isinstance(act, Wake)]
     ahead: list[Callable[[], Any]] = [partial(ports.wake, act.at, to_wake_up(document.key, act.at), timeout_s) for act in wakes]
-    for result in ports.run_parallel(ahead, timeout_s) if ahead else ():
+    for result in ports.run_parallel(ahead, timeout_s):
         unwrap(result)
     calls: list[Callable[[], Any]] = [
         partial(ports.save, document.key, encode(document), loaded.generation, document.due, timeout_s)
@@ -354,8 +354,7 @@ def _without_slot(start: Start, error: Any) -> StartResult:
     """Another target changed the storm document first, so decide anew; or nobody knows, so ask again later."""
     if isinstance(error, Conflict):
         return StartResult(start.tag, refusal=Text("another target took a slot first"), unsent=Reason.TOO_MANY_TARGETS)
-    unknown = or_unknown(error)
-    why = Text("the document `storm` can't be saved: {why}", why=unknown.why)
+    why = Text("the document `storm` can't be saved: {why}", why=or_unknown(error).why)
     return StartResult(start.tag, refusal=why, unsent=Reason.TOO_MANY_TARGETS, unread=True)
 
 

@@ -45,10 +45,9 @@ def verify_payload(keys: tuple[SecretRef, ...], payload: str) -> dict[str, Any]:
         for key in keys:
             key.distrust()  # another instance may have signed with a key that is newer than the cached ones
         raise BadRequest(401, "This wake-up is not signed with any of signing_keys.")
-    version = content.get("v") if isinstance(content, dict) else None
-    if not isinstance(content, dict) or type(version) is not int or len(CONTENTS & content.keys()) != 1:
+    if not isinstance(content, dict) or type(content.get("v")) is not int or len(CONTENTS & content.keys()) != 1:
         raise BadRequest(400, "This is signed, but it is no wake-up.")
-    if version > FIRST_VERSION:
+    if (version := content["v"]) > FIRST_VERSION:
         raise BadRequest(400, f"This wake-up has version {version}, made by a newer release; this one knows {FIRST_VERSION}.")
     return content
 

@@ -130,9 +130,8 @@ def clear_escalation_if_healthy(document: Document, runbook: Runbook | None, con
 def defer(document: Document, incident: Incident, runbook: Runbook, context: StepContext, wait_s: float = 0.0) -> Step:
     """Leave the decision to a wake-up, which has time to observe: an immediate one, or one in `wait_s`."""
     incident = replace(incident, due=context.at + wait_s)
-    return Step(
-        replace(document, incident=incident), reply=reply_for_incident(document, incident, runbook, Action.DEFERRED, None)
-    )
+    reply = reply_for_incident(document, incident, runbook, Action.DEFERRED, None)
+    return Step(replace(document, incident=incident), reply=reply)
 
 
 def _order_start(

@@ -199,11 +199,8 @@ def _on_alerts(document: Document, event: AlertsReceived, context: StepContext) 
             result = run_phase(document, incident, context)
         else:
             result = Step(clear_escalation_if_healthy(document, first.runbook, context))
-        return (
-            result
-            if result.reply
-            else replace(result, reply=reply_for_alerts(document, event, first, Action.HELD, Reason.NOT_FIRING))
-        )
+        reply = reply_for_alerts(document, event, first, Action.HELD, Reason.NOT_FIRING)
+        return result if result.reply else replace(result, reply=reply)
     new = new_alerts(document, firing)
     if not new:
         return Step(document, reply=_reply_for_duplicate(document, event, firing[0]))
@@ -323,12 +320,10 @@ def _recheck_guard(document: Document, incident: Incident, event: AlertsReceived
     if incident.runbook not in context.rules.runbooks:
         return run_phase(document, incident, context)
     if guard_still_blocks(document, incident, context):
-        return Step(
-            document, reply=reply_for_alerts(document, event, event.cases[0], Action.HELD, incident.reason or Reason.DUPLICATE)
-        )
-    return evaluate_guards(
-        document, replace(incident, phase=Phase.WAITING, nonce="", expires_at=None, waits_from=context.at), context
-    )
+        reason = incident.reason or Reason.DUPLICATE
+        return Step(document, reply=reply_for_alerts(document, event, event.cases[0], Action.HELD, reason))
+    waiting = replace(incident, phase=Phase.WAITING, nonce="", expires_at=None, waits_from=context.at)
+    return evaluate_guards(document, waiting, context)
 
 
 T = TypeVar("T")
@@ -461,17 +456,9 @@ def _on_resume(document: Document, event: Resumed, context: StepContext) -> Step
     if document.escalated_at is None:
         return Step(document)
     card_input = CardInput("resumed", context.at, target=document.target, detail=in_brackets(event.reason, event.by))
-    last = document.outcomes[-1] if document.outcomes else None
-    document = end_escalation(document)
-    return Step(
-        enqueue_message(
-            document,
-            context.rules,
-            card_input,
-            last.channels if last else default_channels(context.rules),
-            f"resumed-{context.at:.0f}",
-        )
-    )
+    channels = document.outcomes[-1].channels if document.outcomes else default_channels(context.rules)
+    mark = f"resumed-{context.at:.0f}"
+    return Step(enqueue_message(end_escalation(document), context.rules, card_input, channels, mark))
 
 
 def _on_delivered(document: Document, event: MessagesDelivered) -> Step:
@@ -521,6 +508,5 @@ def _on_unsigned(document: Document, context: StepContext) -> Step:
     if mark in document.bundled:
         return Step(document)
     document = replace(document, bundled={mark: context.at})
-    return Step(
-        enqueue_message(document, context.rules, CardInput("unsigned", context.at), default_channels(context.rules), mark)
-    )
+    card_input = CardInput("unsigned", context.at)
+    return Step(enqueue_message(document, context.rules, card_input, default_channels(context.rules), mark))
