@@ -17,7 +17,7 @@ from msgspec.structs import asdict
 
 from functions.adapters.grafana import sender
 from functions.adapters.grafana.request import parse
-from functions.application.deliver import post_to_all
+from functions.application.deliver import post_and_log
 from functions.application.intake import DIRECT, document_key
 from functions.application.observe import unwrap
 from functions.application.serialization import decode
@@ -88,7 +88,10 @@ def run(
         if not leg.ok:
             ports.log("ERROR", f"the drill failed at {leg.name}: {leg.detail}", remedy=leg.remedy)
     mistyped = url.rstrip("/") not in ("", ports.rules.public_url) and any(leg.name == "webhook" and not leg.ok for leg in legs)
-    return DrillResult(at, tuple(legs), _post_times(ports, legs, at) if tell and not mistyped else {})
+    if mistyped or not tell:
+        return DrillResult(at, tuple(legs), {})
+    card = drill_card.card(tuple(legs), ports.rules, at)
+    return DrillResult(at, tuple(legs), post_and_log(ports, ports.config.report_channels, card, "the drill"))
 
 
 # --- the alerts and their way ------------------------------------------------------------------------------------------
@@ -206,13 +209,3 @@ def _are_posted(ports: Adapters, keys: list[str], before: dict[str, str]) -> boo
     """The bundle is a new one, and neither it nor any alert has a message left to post."""
     documents = [decode(Document, stored.body, key) for key, stored in _load(ports, [*keys, BUNDLE]).items()]
     return not any(document.to_tell for document in documents) and _are_changed(ports, [BUNDLE], before)
-
-
-def _post_times(ports: Adapters, legs: list[Leg], at: float) -> dict[str, str]:
-    """Post the times to the channels of the report, else of `notify`."""
-    card = drill_card.card(tuple(legs), ports.rules, at)
-    problems = post_to_all(ports, ports.config.report_channels, card)
-    for name, problem in problems.items():
-        if problem:
-            ports.log("ERROR", f"the drill was not posted to {name}: {problem}", channel=name)
-    return problems

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
 
+from functions.runtime import logs
+
 if TYPE_CHECKING:
     from flask import Request
 
@@ -80,17 +82,19 @@ def _watch() -> _Watch:
 
 
 class Sparing(Struct):
-    """Lets one through in `LOGGED_EVERY_S` and counts the others."""
+    """Writes one line in `LOGGED_EVERY_S` and counts the others."""
 
     next_at: float = float("-inf")
     held_back: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def passes(self, now: float) -> int | None:
-        """How many were held back before this one, or None where it is held back too. `now` is monotonic."""
+    def warn(self, sentence: str) -> None:
+        """Log a refusal, and how many were held back before it; or hold it back."""
+        now = time.monotonic()
         with self.lock:
             if now < self.next_at:
                 self.held_back += 1
-                return None
+                return
             before, self.held_back, self.next_at = self.held_back, 0, now + LOGGED_EVERY_S
-            return before
+        more = f" ({before} more were refused since the last such line)" if before else ""
+        logs.event("WARNING", f"{sentence}{more}")

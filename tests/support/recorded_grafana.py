@@ -11,7 +11,7 @@ from typing import Any
 
 from werkzeug.datastructures import EnvironHeaders
 
-from functions.adapters.grafana.request import Auth, Basic, Bearer, Hmac
+from functions.config.settings import Auth, Basic, Bearer, Hmac
 from functions.runtime.errors import Denied, Unavailable
 
 FOLDER = Path(__file__).parents[1] / "recordings" / "grafana"

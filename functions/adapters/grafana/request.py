@@ -8,11 +8,10 @@ from __future__ import annotations
 from typing import Protocol
 
 from functions.adapters.grafana.auth import Headers, authenticate, header
-from functions.config.settings import Auth, Basic, Bearer, Hmac
 from functions.domain.model.alerts import Alert
 from functions.runtime.errors import BadRequest
 
-__all__ = ["Auth", "Basic", "Bearer", "Hmac", "authenticate", "parse", "read_body", "require_method"]
+__all__ = ["authenticate", "parse", "read_body", "require_method"]
 
 READ_BYTES = 256 * 1024
 METHODS = frozenset({"POST", "PUT"})

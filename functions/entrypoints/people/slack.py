@@ -62,7 +62,7 @@ def respond(request: Request) -> Response:
     try:
         press = _read(request, _signing_secrets(current_config()))
     except BadRequest as refusal:
-        _log_refusal(refusal)
+        REFUSED.warn(f"a press in Slack was refused with {refusal.status}: {refusal.sentence}")
         return error_response(refusal)
     except (Unavailable, Denied) as error:
         logs.event("ERROR", f"presses in Slack can't be checked: {error}")
@@ -90,13 +90,6 @@ def _read(request: Request, secrets: tuple[SecretRef, ...]) -> Press | None:
         body = read_body(request.stream, request.content_length, answers.MAX_BODY, request.headers)
     answers.require_signature(secrets, headers, body, time.time())
     return answers.read_press(body, time.time())
-
-
-def _log_refusal(refusal: BadRequest) -> None:
-    before = REFUSED.passes(time.monotonic())
-    if before is not None:
-        more = f" ({before} more were refused since the last such line)" if before else ""
-        logs.event("WARNING", f"a press in Slack was refused with {refusal.status}: {refusal.sentence}{more}")
 
 
 def _signing_secrets(config: Config) -> tuple[SecretRef, ...]:

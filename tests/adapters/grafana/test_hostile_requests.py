@@ -13,7 +13,8 @@ import pytest
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
-from functions.adapters.grafana.request import Auth, Basic, Bearer, Hmac, authenticate, parse
+from functions.adapters.grafana.request import authenticate, parse
+from functions.config.settings import Auth, Basic, Bearer, Hmac
 from functions.domain.model.alerts import Alert
 from functions.runtime.errors import BadRequest
 from tests.support.recorded_grafana import RECORDINGS, as_wsgi, known

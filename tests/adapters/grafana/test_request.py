@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from functions.adapters.grafana.request import Auth, Basic, Bearer, Hmac, authenticate, parse, read_body, require_method
+from functions.adapters.grafana.request import authenticate, parse, read_body, require_method
+from functions.config.settings import Auth, Basic, Bearer, Hmac
 from functions.domain.model.alerts import Alert
 from functions.runtime import secrets as secret_store
 from functions.runtime.errors import BadRequest, Denied, Unavailable
@@ -499,7 +500,8 @@ def test_the_door_imports_no_client():
     script = """
 import sys
 from functions.runtime.errors import BadRequest
-from functions.adapters.grafana.request import Auth, Hmac, authenticate
+from functions.adapters.grafana.request import authenticate
+from functions.config.settings import Auth, Hmac
 class Known:
     def read(self): return b"key"
 forged = {"X-Grafana-Alerting-Signature": "0" * 64, "X-Grafana-Alerting-Timestamp": "1000"}

@@ -7,7 +7,8 @@ import json
 import pytest
 
 from functions.adapters.grafana import sender
-from functions.adapters.grafana.request import Auth, Basic, Bearer, Hmac, authenticate, parse
+from functions.adapters.grafana.request import authenticate, parse
+from functions.config.settings import Auth, Basic, Bearer, Hmac
 from functions.runtime.errors import Denied
 from functions.runtime.secrets import SecretRef
 
