@@ -147,7 +147,7 @@ def test_job_of_another_project_is_named(double: Rundeck, settings: Settings) ->
 )
 def test_timeouts_as_people_write_them(timeout: str, ok: bool | None) -> None:
     """Seconds, units, several of them; what an option gives can't be compared."""
-    assert checks._check_timeout({"timeout": timeout}, 1800.0).ok is ok
+    assert checks._check_timeout({"timeout": timeout}, 1800.0, "restart.max_run").ok is ok
 
 
 def test_filter_of_an_option_is_left_out(double: Rundeck, settings: Settings) -> None:

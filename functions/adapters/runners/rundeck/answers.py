@@ -5,7 +5,6 @@ Seen on Rundeck 6.2 (API 59); what differs on 4.x and 5.x is taken from their so
 
 from __future__ import annotations
 
-import json as jsonlib
 import time
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
@@ -157,8 +156,8 @@ def _token_refused(answer: http_client.Answer) -> bool:
 def _error(answer: http_client.Answer) -> tuple[str, str]:
     """The fields errorCode and message; both may be missing, and `error` may be a text instead of true."""
     try:
-        body = jsonlib.loads(answer.body)
-    except (ValueError, RecursionError):
+        body = answer.json()
+    except Unavailable:
         return "", ""
     if not isinstance(body, dict):
         return "", ""

@@ -85,7 +85,7 @@ def check(
         timeout_s=to.left_s,
     )
     project, nodes = _ask_of_project(to, info, definition, str(server.get("node") or "localhost"))
-    judged: list[tuple[str, Any, Callable[[Any], list[Finding]]]] = [
+    judged = _judge(
         (JOB, info, _check_job),
         (MAY_RUN, meta, _check_run_permission),
         (HISTORY, history, _check_history),
@@ -93,8 +93,8 @@ def check(
         (MODE, _mode_of(mode, project), _check_mode),
         (DEFINITION, definition, partial(_check_definition, settings, options, auto=auto, max_run_s=max_run_s)),
         (NODES, nodes, _check_nodes),
-    ]
-    return findings + _judge(judged)
+    )
+    return findings + judged
 
 
 def check_evidence(settings: Settings, job: str, options: tuple[str, ...], *, within_s: float, timeout_s: float) -> list[Finding]:
@@ -106,16 +106,16 @@ def check_evidence(settings: Settings, job: str, options: tuple[str, ...], *, wi
         timeout_s=to.left_s,
     )
     _, nodes = _ask_of_project(to, info, definition, "localhost")
-    judged: list[tuple[str, Any, Callable[[Any], list[Finding]]]] = [
+    judged = _judge(
         (JOB, info, _check_job),
         (MAY_RUN, meta, _check_run_permission),
         (DEFINITION, definition, partial(_check_evidence_definition, settings, options, within_s=within_s)),
         (NODES, nodes, _check_nodes),
-    ]
-    return [replace(finding, what=f"evidence: {finding.what}") for finding in _judge(judged)]
+    )
+    return [replace(finding, what=f"evidence: {finding.what}") for finding in judged]
 
 
-def _judge(judged: list[tuple[str, Any, Callable[[Any], list[Finding]]]]) -> list[Finding]:
+def _judge(*judged: tuple[str, Any, Callable[[Any], list[Finding]]]) -> list[Finding]:
     """What each judge says of its answer, or why there is none."""
     findings: list[Finding] = []
     for what, result, judge in judged:
@@ -313,7 +313,7 @@ def _check_retry(job: Mapping[str, Any]) -> Finding:
     return Finding(RETRY, ok=None, detail=f"retry: {answers.plain(count, 40)}", remedy=remedy)
 
 
-def _check_timeout(job: Mapping[str, Any], below_s: float, key: str = "restart.max_run", what: str = TIMEOUT) -> Finding:
+def _check_timeout(job: Mapping[str, Any], below_s: float, key: str, what: str = TIMEOUT) -> Finding:
     """Unknown, not wrong: a run that hangs is reported either way, but it blocks the job until somebody aborts it."""
     remedy = f"set the job's timeout below {key}"
     text = str(job.get("timeout") or "")

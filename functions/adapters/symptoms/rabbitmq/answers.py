@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from functions.adapters.symptoms.rabbitmq.settings import SYSTEM
 from functions.application.decoding import convert
@@ -119,9 +120,8 @@ def sighting(queue: QueueRef, totals: Any, page: Any, *, at: float) -> QueueSnap
     total = matching[0]
     if total.type == "stream":
         remedy = Text("Streams keep what was read: monitor the lag of their consumers with another tool.")
-        raise Denied(
-            SYSTEM, Text("{queue} is a stream, and its depth says nothing", queue=named(queue)), code="stream", remedy=remedy
-        )
+        stream = Text("{queue} is a stream, and its depth says nothing", queue=named(queue))
+        raise Denied(SYSTEM, stream, code="stream", remedy=remedy)
     if total.messages is None or total.messages_ready is None or total.messages_unacknowledged is None:
         raise Unavailable(
             SYSTEM,
@@ -139,11 +139,8 @@ def _with_page(seen: QueueSnapshot, page: Page) -> QueueSnapshot:
         return seen
     ids = tuple(sorted(one.id for one in page.consumer_details if one.activity_status not in GONE))
     traffic, head = page.message_stats, page.head_message_timestamp
-    return QueueSnapshot(
-        seen.at,
-        seen.depth,
-        seen.ready,
-        seen.unacked,
+    return replace(
+        seen,
         consumers=len(ids) if page.consumers is None else page.consumers,
         consumer_ids=ids,
         acks=traffic.ack + traffic.deliver_no_ack,
@@ -173,22 +170,12 @@ def good(outcome: Answer | Exception) -> Answer:
     if status in FORBIDDEN:
         raise _not_allowed(outcome)
     if status in REDIRECTS:
-        raise Denied(
-            SYSTEM,
-            Text("answered {status}, a redirect", status=str(status)),
-            code="url",
-            remedy=Text("Set `url` to where it redirects."),
-            status=status,
-        )
+        remedy = Text("Set `url` to where it redirects.")
+        raise Denied(SYSTEM, Text("answered {status}, a redirect", status=str(status)), code="url", remedy=remedy, status=status)
     if status >= SERVER_ERROR or status in COME_AGAIN:
         raise Unavailable(SYSTEM, Text("answered {status}", status=str(status)))
-    raise Denied(
-        SYSTEM,
-        Text("answered {status}", status=str(status)),
-        code="url",
-        remedy=Text("Check that `url` is the URL of a management API."),
-        status=status,
-    )
+    remedy = Text("Check that `url` is the URL of a management API.")
+    raise Denied(SYSTEM, Text("answered {status}", status=str(status)), code="url", remedy=remedy, status=status)
 
 
 def live(outcome: Answer | Exception, queue: QueueRef) -> Answer:
@@ -201,13 +188,8 @@ def live(outcome: Answer | Exception, queue: QueueRef) -> Answer:
         remedy = Text(
             "Compare the alert's labels with RabbitMQ's vhosts; if it exists, a proxy in front must leave %2F as it is."
         )
-        raise Denied(
-            SYSTEM,
-            Text("there is no vhost '{vhost}'", vhost=queue.keys["vhost"]),
-            code="no_vhost",
-            remedy=remedy,
-            status=NOT_FOUND,
-        )
+        absent = Text("there is no vhost '{vhost}'", vhost=queue.keys["vhost"])
+        raise Denied(SYSTEM, absent, code="no_vhost", remedy=remedy, status=NOT_FOUND)
     return good(outcome)
 
 
@@ -232,24 +214,15 @@ def login_failed(outcome: Answer | Exception) -> bool:
 
 def _not_allowed(answer: Answer) -> Denied:
     said = answer.body[:1000].decode(errors="replace").lower()
-    for sign, code, detail, remedy in (
-        (
-            "not management user",
-            "not_management",
-            Text("the user has no management tag"),
-            Text("Give the user the tag `management`."),
-        ),
-        (
-            "access virtual host",
-            "vhost_permission",
-            Text("the user may not see this vhost"),
-            Text("Give it the permissions ^$ ^$ ^$ there."),
-        ),
-    ):
-        if sign in said:
-            return Denied(SYSTEM, detail, code=code, remedy=remedy, status=answer.status)
+    code, detail = "login", Text("the login failed")
     remedy = Text("Check user and password, and that the user may log in from here.")
-    return Denied(SYSTEM, Text("the login failed"), code="login", remedy=remedy, status=answer.status)
+    if "not management user" in said:
+        code, detail = "not_management", Text("the user has no management tag")
+        remedy = Text("Give the user the tag `management`.")
+    elif "access virtual host" in said:
+        code, detail = "vhost_permission", Text("the user may not see this vhost")
+        remedy = Text("Give it the permissions ^$ ^$ ^$ there.")
+    return Denied(SYSTEM, detail, code=code, remedy=remedy, status=answer.status)
 
 
 def shaped(value: Any, shape: type[T]) -> T:
