@@ -81,11 +81,11 @@ def plan_queries(
     calls += queue_calls
 
     def read(results: list[Any]) -> tuple[Observation, str | None]:
-        pause, stored, rest = results[0], results[1], results[2:]
-        ledger = rest[0] if target is not None else Unknown(Text("the document has no target"))
+        pause, stored, *rest = results
+        ledger = rest.pop(0) if target is not None else Unknown(Text("the document has no target"))
         start_page = ports.start_page(target) if target is not None else ""
         storm, generation = _read_storm(stored)
-        seen = {key: or_unknown(snapshot) for key, snapshot in read_queues(rest[target is not None :]).items()}
+        seen = {key: or_unknown(snapshot) for key, snapshot in read_queues(rest).items()}
         nonce = secrets.token_urlsafe(12)
         return Observation(or_unknown(ledger), seen, or_unknown(pause), storm, start_page, nonce), generation
 

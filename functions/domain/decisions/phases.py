@@ -23,7 +23,6 @@ from functions.domain.decisions.evidence import needs_evidence, note_evidence, o
 from functions.domain.decisions.guards import (
     MAX_NUMBERED,
     SAME_CAUSE_S,
-    Decision,
     GuardContext,
     Kind,
     claim_storm_slot,
@@ -81,7 +80,7 @@ def evaluate_guards(document: Document, incident: Incident, context: StepContext
     """Evaluate the guards, and act on their decision."""
     runbook = context.rules.runbooks[incident.runbook]
     if is_all_resolved(incident) and incident.restarts == 0:
-        return end_as_held(document, incident, runbook, context, Decision(Kind.HOLD, Reason.NOT_FIRING))
+        return end_as_held(document, incident, runbook, context, hold(Reason.NOT_FIRING))
     if incident.phase is Phase.DEFERRED and not context.was_saved and has_unseen(context):
         return defer(document, incident, runbook, context)
     guard_context = GuardContext(
