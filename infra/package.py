@@ -3,7 +3,7 @@
 python infra/package.py --config unstick.production.yaml --to build/unstick.zip
 
 The configuration is read and checked before, and goes in twice: as the file that it is, and as what was made of it
-(functions/config/prebuilt.py), so that a cold start need not do it again. That takes the packages of requirements.txt.
+(functions/config/current.py), so that a cold start need not do it again. That takes the packages of requirements.txt.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ def contents(root: Path, config: Path) -> dict[str, bytes]:
 
     Raises OSError if something that belongs into it can't be read, ConfigError if the configuration is wrong.
     """
+    from functions.config.current import encode_prebuilt, prebuilt_path
     from functions.config.loader import load_config
-    from functions.config.prebuilt import encode_prebuilt, prebuilt_path
     from functions.runtime.errors import ConfigError
 
     file = config.read_bytes()

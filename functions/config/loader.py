@@ -50,7 +50,9 @@ def parse_config(text: str, *, name: str = "unstick.yaml", on_cloud_run: bool = 
     if tree.mistakes:
         mistakes = sorted(tree.mistakes, key=lambda mistake: mistake.line)
         raise ConfigError(tuple(f"{name}:{one.line}: {show_path(one.path)} {one.what}. {_end(one.remedy)}" for one in mistakes))
-    return _config(top)
+    data = read(top, file_schema())
+    ((runner, settings),) = _systems("runners", data).items()
+    return to_config({**data, "runner": {"name": runner, "settings": settings}, "symptoms": _systems("symptoms", data)})
 
 
 def _report_mistakes(tree: Tree, *, on_cloud_run: bool) -> None:
@@ -64,12 +66,6 @@ def _report_mistakes(tree: Tree, *, on_cloud_run: bool) -> None:
 
 def _end(remedy: str) -> str:
     return remedy if remedy.endswith("?") else f"{remedy}."
-
-
-def _config(top: Mapping[str, Any]) -> Config:
-    data = read(top, file_schema())
-    ((runner, settings),) = _systems("runners", data).items()
-    return to_config({**data, "runner": {"name": runner, "settings": settings}, "symptoms": _systems("symptoms", data)})
 
 
 def _systems(kind: str, data: Mapping[str, Any]) -> dict[str, Any]:

@@ -77,8 +77,6 @@ class Annotations(Struct, frozen=True):
 
 
 class Grafana(Struct, frozen=True):
-    """Who may send notifications, and how large they may be."""
-
     auth: Auth
     """How a sender proves who it is."""
     max_body: Annotated[int, written("size")] = 8 * 1024 * 1024
@@ -88,8 +86,6 @@ class Grafana(Struct, frozen=True):
 
 
 class Storm(Struct, frozen=True, rename=key):
-    """Holds restarts when too many targets need one at once: then a shared cause is likelier."""
-
     targets: Annotated[int, Meta(ge=1, le=1000)] = 3
     """As many targets may have a first restart within the time; the next one is held."""
     within_s: Annotated[float, duration(1)] = 600.0
@@ -97,8 +93,6 @@ class Storm(Struct, frozen=True, rename=key):
 
 
 class Report(Struct, frozen=True):
-    """The regular report of what the bug costs."""
-
     channels: Annotated[tuple[Annotated[str, written("name")], ...], Meta(min_length=1)]
     """Where it is posted."""
     every: Literal["day", "week", "month"] = "week"

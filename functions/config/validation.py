@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from difflib import get_close_matches
-from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -22,7 +21,7 @@ from functions.runtime import registry
 
 def find_mistakes(value: Any, schema: Schema) -> Iterator[tuple[Path, str, str]]:
     """(place, what is wrong there, how to fix it) of each mistake."""
-    for error in _validator().evolve(schema=schema).iter_errors(value):
+    for error in _VALIDATOR.evolve(schema=schema).iter_errors(value):
         yield from _explain(tuple(error.absolute_path), error)
 
 
@@ -82,12 +81,6 @@ def _unknown(name: str, known: Collection[str]) -> tuple[str, str]:
     return "is not known", f"Did you mean {close[0]}?" if close else f"Known here: {', '.join(sorted(known)) or 'nothing'}"
 
 
-@lru_cache
-def _validator() -> Any:
-    extend: Any = validators.extend
-    return extend(Draft202012Validator, {"required": _required, "format": _format, "adapters": _adapters})({})
-
-
 def _required(_: Any, names: list[str], instance: Any, __: Schema) -> Iterator[ValidationError]:
     if isinstance(instance, dict):
         yield from (ValidationError(name) for name in names if name not in instance)
@@ -110,3 +103,6 @@ def _adapters(validator: Any, kind: str, instance: Any, _: Schema) -> Iterator[V
     here = {*instance.keys(), str(instance.get("type"))} if isinstance(instance, dict) else set()
     names = here.intersection(registry.adapter_names(kind.rpartition("/")[2]))
     yield from validator.descend(instance, expand_adapters(kind, {name: adapter_schema(kind, name) for name in names}))
+
+
+_VALIDATOR = validators.extend(Draft202012Validator, {"required": _required, "format": _format, "adapters": _adapters})({})

@@ -105,9 +105,8 @@ class _Reader:
                 remedy = "Write the keys out; an alias may stand for a whole value only"
                 self.tree.report(here, "is not a plain key", remedy, line)
             elif name in mapping:
-                self.tree.report(
-                    here, f"stands here a second time, first in line {self.tree.lines[here]}", "Keep one of them", line
-                )
+                first = self.tree.lines[here]
+                self.tree.report(here, f"stands here a second time, first in line {first}", "Keep one of them", line)
             else:
                 self.tree.lines[here] = line
                 mapping[name] = self.read(value, here, depth + 1)

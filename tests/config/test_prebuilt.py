@@ -15,10 +15,8 @@ import pytest
 from msgspec import NODEFAULT, Struct
 from msgspec.structs import fields
 
-from functions.config import prebuilt
-from functions.config.current import current_config
+from functions.config.current import current_config, encode_prebuilt, load_prebuilt, prebuilt_path
 from functions.config.loader import load_config, parse_config
-from functions.config.prebuilt import prebuilt_path
 from functions.config.settings import Config
 from functions.runtime.errors import ConfigError
 from tests.support.unstick_process import check_ahead
@@ -118,7 +116,7 @@ def started(monkeypatch) -> Callable[[Path], Config]:
 @pytest.mark.parametrize("text", [ALL_KEYS, *(path.read_text(encoding="utf-8") for path in FILES)])
 def test_it_is_what_the_file_is_read_as(tmp_path, text):
     """Every key comes back with its type, and runbooks in their order, which decides between them."""
-    read, found = parse_config(text), prebuilt.load_prebuilt(kept(tmp_path, text))
+    read, found = parse_config(text), load_prebuilt(kept(tmp_path, text))
     assert found == read
     assert list(found.rules.runbooks) == list(read.rules.runbooks)
 
@@ -199,13 +197,13 @@ def test_one_that_can_not_be_used_is_passed_over(started, tmp_path, spoil):
     path = kept(tmp_path, ALL_KEYS)
     beside = prebuilt_path(path)
     beside.write_bytes(spoil(json.loads(beside.read_bytes())))
-    assert prebuilt.load_prebuilt(path) is None
+    assert load_prebuilt(path) is None
     assert started(path) == parse_config(ALL_KEYS)
 
 
 def test_it_has_the_same_bytes_each_time():
     """An archive of the same sources is the same archive, so that a plan without a change is empty."""
-    assert len({prebuilt.encode_prebuilt(parse_config(ALL_KEYS), b"x") for _ in range(3)}) == 1
+    assert len({encode_prebuilt(parse_config(ALL_KEYS), b"x") for _ in range(3)}) == 1
 
 
 def test_the_archive_starts_from_it_without_yaml_and_regular_expressions(tmp_path):

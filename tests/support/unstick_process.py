@@ -30,9 +30,8 @@ from urllib.request import Request, urlopen
 
 import yaml
 
-from functions.config import prebuilt
+from functions.config.current import encode_prebuilt, prebuilt_path
 from functions.config.loader import load_config
-from functions.config.prebuilt import prebuilt_path
 from tests.support.broker import free_ports
 from tests.support.patience import PATIENCE_S, wait_until
 
@@ -104,7 +103,7 @@ def configuration(
 
 def check_ahead(path: Path) -> None:
     """Put what is made of the file beside it, as the archive of infra/package.py has it."""
-    prebuilt_path(path).write_bytes(prebuilt.encode_prebuilt(load_config(path), path.read_bytes()))
+    prebuilt_path(path).write_bytes(encode_prebuilt(load_config(path), path.read_bytes()))
 
 
 def mounted(folder: Path, secret: str) -> dict[str, str]:
