@@ -41,7 +41,7 @@ class Content(Struct, frozen=True):
 def compose(card_input: CardInput, rules: Rules) -> Card:
     """Compose the card. It is pure and raises for no content."""
     content = KINDS.get(card_input.kind, _other)(card_input, rules)
-    late: list[Phrase] = [Text("This message is {late} late. Check the current state.", late=duration(card_input.late_s))]
+    late = Text("This message is {late} late. Check the current state.", late=duration(card_input.late_s))
     incident: Phrase = card_input.detail if card_input.kind == "resolved" else ""
     if thread := card_input.escalation or card_input.incident:
         incident = thread.incident if isinstance(thread, Escalation) else thread.id
@@ -50,7 +50,7 @@ def compose(card_input: CardInput, rules: Rules) -> Card:
         card_input.kind,
         content.urgency,
         content.headline,
-        text=[*(late if card_input.late_s else []), *content.text],
+        text=[*([late] if card_input.late_s else []), *content.text],
         facts=content.facts,
         links=facts.links(card_input, rules),
         at=card_input.at,
@@ -72,7 +72,7 @@ def _started(card_input: CardInput, rules: Rules) -> Content:
         headline = Text("{subject} is already being restarted; Unstick checks the result", subject=subject)
         text = why(card_input, Reason.ALREADY_RUNNING, todo=False)
     else:
-        attempt = max(1, incident.restarts if incident else 1)
+        attempt = max(1, card_input.restarts)
         attempts = max(attempt, card_input.runbook.limits.attempts if card_input.runbook else 1)
         headline = Text(
             "Restarting {subject} (attempt {attempt} of {attempts})", subject=subject, attempt=attempt, attempts=attempts
@@ -115,8 +115,7 @@ def _held_headline(card_input: CardInput, urgency: str) -> Phrase:
         return Text("{subject} is healthy; nothing was restarted", subject=subject)
     if reason is Reason.AWAITING_APPROVAL:
         return Text("{subject} is waiting for your approval", subject=subject)
-    restarted = card_input.incident is not None and card_input.incident.restarts > 0
-    if urgency == "fine" or reason is Reason.MONITORING_FAILURE or (reason is Reason.LEDGER_UNKNOWN and restarted):
+    if urgency == "fine" or reason is Reason.MONITORING_FAILURE or (reason is Reason.LEDGER_UNKNOWN and card_input.restarts):
         return Text("{subject}: {why}", subject=subject, why=short)
     if urgency == "watch":
         return Text("{subject} has not been restarted yet: {why}", subject=subject, why=short)
@@ -186,7 +185,7 @@ def _recovered(card_input: CardInput, rules: Rules) -> Content:
         headline = Text("{subject} recovered in {took}", subject=subject, took=duration(alert_s))
     else:
         headline = Text("{subject} recovered", subject=subject)
-    if not card_input.moving and card_input.incident and card_input.incident.restarts:
+    if not card_input.moving and card_input.restarts:
         text = [Text("Healthy in two checks after the restart.")]
     facts_shown = facts.gathered(card_input, rules, queue_facts.queues, facts.took, facts.attempt, facts.restart, facts.evidence)
     return Content("fine", headline, [*text, *_cause(card_input)], facts_shown)
@@ -194,7 +193,6 @@ def _recovered(card_input: CardInput, rules: Rules) -> Content:
 
 def _escalated(card_input: CardInput, rules: Rules) -> Content:
     subject, reason = facts.subject(card_input), card_input.reason
-    restarts = card_input.incident.restarts if card_input.incident else 0
     if reason is not None:
         headline = Text("{subject} needs a person: {why}", subject=subject, why=REASONS[reason].short)
         text = why(card_input, reason)
@@ -203,12 +201,12 @@ def _escalated(card_input: CardInput, rules: Rules) -> Content:
             "{subject} is still stuck after a restart",
             "{subject} is still stuck after {count} restarts",
             subject=subject,
-            count=restarts,
+            count=card_input.restarts,
         )
-        if restarts == 0:
+        if card_input.restarts == 0:
             headline = Text("{subject} needs a person", subject=subject)
         text = [to_do(_advice(card_input))]
-        if not _stuck(card_input):  # the headline says that it is stuck
+        if all(watched.verdict is not Verdict.STUCK for watched in card_input.queues):  # else the headline says it
             text += why(card_input, None)
     facts_shown = facts.gathered(
         card_input, rules, queue_facts.queues, queue_facts.holders, queue_facts.head, facts.since, facts.tried, facts.evidence
@@ -230,7 +228,7 @@ def _escalated_again(card_input: CardInput, rules: Rules) -> Content:
     text: list[Phrase] = [
         Text("It was escalated, the queue is not healthy, and nobody has acknowledged it. Reminder {count} of 3.", count=count),
         *([Text("This is the last reminder.")] if last else []),
-        to_do(REASONS[reason].todo) if reason is not None else to_do(_advice(card_input)),
+        to_do(REASONS[reason].todo if reason is not None else _advice(card_input)),
     ]
     return Content("act", headline, text, facts.gathered(card_input, rules, facts.taken, facts.since))
 
@@ -242,20 +240,12 @@ def _acknowledged(card_input: CardInput, rules: Rules) -> Content:
     return Content("watch", headline, text, facts.gathered(card_input, rules, facts.taken, facts.since))
 
 
-def _stuck(card_input: CardInput) -> bool:
-    return card_input.incident is not None and any(watched.verdict is Verdict.STUCK for watched in card_input.incident.queues)
-
-
 def _advice(card_input: CardInput) -> Text:
     """The advice that fits the consumers."""
-    counts = (
-        [watched.consumers for watched in card_input.incident.queues if watched.consumers is not None]
-        if card_input.incident
-        else []
-    )
-    if not counts:
+    consumers = queue_facts.fewest_consumers(card_input)
+    if consumers is None:
         return Text("Check the queue and the application's log, and restart it by hand if it hangs.")
-    if min(counts) == 0:
+    if consumers == 0:
         return Text(
             "No consumer came back: the application did not start or did not connect. Read its log, then start it by hand."
         )
@@ -283,13 +273,12 @@ def _resolved(card_input: CardInput, rules: Rules) -> Content:
 
 def _not_approved(card_input: CardInput, rules: Rules) -> Content:
     subject = facts.subject(card_input)
-    again = card_input.incident is not None and card_input.incident.restarts > 0
+    again = card_input.restarts > 0
     headline = Text("{subject} was not restarted: nobody approved it in time", subject=subject)
     if again:
         headline = Text("{subject} was not restarted again: nobody approved it in time", subject=subject)
-    reason = (
-        None if card_input.reason is Reason.AWAITING_APPROVAL else card_input.reason
-    )  # its sentence asks for an approval, which is too late now
+    # That reason's sentence asks for an approval, which is too late now.
+    reason = card_input.reason if card_input.reason is not Reason.AWAITING_APPROVAL else None
     text: list[Phrase] = [
         Text("The approval link has expired. Check the queue and restart the application by hand if it is still stuck."),
         *why(card_input, reason, todo=False),

@@ -8,7 +8,7 @@ from msgspec import Struct, field
 
 from functions.domain.model.alerts import Target
 from functions.domain.model.codes import Reason
-from functions.domain.model.incidents import AlertRef, Escalation, Incident
+from functions.domain.model.incidents import AlertRef, Escalation, Incident, QueueState
 from functions.domain.model.observations import Execution
 from functions.domain.model.runbooks import Runbook
 from functions.runtime.text import Phrase
@@ -41,3 +41,11 @@ class CardInput(Struct, frozen=True):
     """It recovered at the end of `within` because it moves again, with messages left."""
     again: bool = False
     """The hold passes by itself: Unstick decides again without anybody."""
+
+    @property
+    def queues(self) -> tuple[QueueState, ...]:
+        return self.incident.queues if self.incident else ()
+
+    @property
+    def restarts(self) -> int:
+        return self.incident.restarts if self.incident else 0

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
 
+from functions.domain.cards import queue_facts
 from functions.domain.cards.card_input import CardInput
 from functions.domain.cards.rendering import Fact, clock, tidy
 from functions.domain.model.codes import Reason
@@ -62,10 +64,7 @@ def first_trigger(card_input: CardInput) -> AlertRef | None:
 
 def from_alert_s(card_input: CardInput) -> float | None:
     """Seconds from the alert to the card."""
-    incident = card_input.incident
-    if incident is None:
-        return None
-    return max(0.0, card_input.at - incident.first_alert_at)
+    return max(0.0, card_input.at - card_input.incident.first_alert_at) if card_input.incident else None
 
 
 def took(card_input: CardInput) -> Iterator[Fact]:
@@ -95,8 +94,8 @@ def since(card_input: CardInput) -> Iterator[Fact]:
 
 def attempt(card_input: CardInput) -> Iterator[Fact]:
     """The number of this restart, and of how many."""
-    if card_input.incident is not None and card_input.incident.restarts > 0:
-        restarts = card_input.incident.restarts
+    restarts = card_input.restarts
+    if restarts > 0:
         attempts = max(card_input.runbook.limits.attempts if card_input.runbook else restarts, restarts)
         yield Text("Attempt"), Text("{attempt} of {attempts}", attempt=restarts, attempts=attempts)
 
@@ -218,19 +217,20 @@ def links(card_input: CardInput, rules: Rules) -> Iterator[tuple[Phrase, str]]:
     """(label, URL), the most urgent first. What is not a plain web address is left out."""
     trigger = first_trigger(card_input)
     known = trigger.links if trigger else {}
-    own = card_input.incident.execution if card_input.incident else None
-    execution = card_input.about or own
-    wanted: list[tuple[Phrase, str]] = [(words.LINK_APPROVE, card_input.approve_url)]
-    wanted += [(words.LINK_BY_HAND, page_to_restart(card_input) if asks_to_restart(card_input) else "")]
-    wanted += [
-        (named(words.LINK_BY_HAND, tidy(name, 40)), url) for name, url in list(card_input.bundled_links.items())[:BUNDLED_LINKS]
-    ]
-    wanted += [(words.LINK_ACKNOWLEDGE, card_input.acknowledge_url)]
-    wanted += [(words.LINK_EXECUTION, execution.url if execution else ""), (LINK_REASON, page_of_reason(card_input, rules))]
+    execution = card_input.about or (card_input.incident.execution if card_input.incident else None)
     collected = card_input.incident.evidence if card_input.incident else None
-    wanted += [(words.LINK_EVIDENCE, collected.execution.url if collected and collected.execution else "")]
-    wanted += [(label, known.get(name, "")) for name, label in LINKS.items()]
-    wanted += [(words.LINK_CAUSE, card_input.runbook.root_cause if card_input.runbook else "")]
+    bundled = islice(card_input.bundled_links.items(), BUNDLED_LINKS)
+    wanted: list[tuple[Phrase, str]] = [
+        (words.LINK_APPROVE, card_input.approve_url),
+        (words.LINK_BY_HAND, page_to_restart(card_input) if asks_to_restart(card_input) else ""),
+        *((named(words.LINK_BY_HAND, tidy(name, 40)), url) for name, url in bundled),
+        (words.LINK_ACKNOWLEDGE, card_input.acknowledge_url),
+        (words.LINK_EXECUTION, execution.url if execution else ""),
+        (LINK_REASON, page_of_reason(card_input, rules)),
+        (words.LINK_EVIDENCE, collected.execution.url if collected and collected.execution else ""),
+        *((label, known.get(name, "")) for name, label in LINKS.items()),
+        (words.LINK_CAUSE, card_input.runbook.root_cause if card_input.runbook else ""),
+    ]
     return ((label, safe) for label, url in wanted if (safe := safe_url(url)))
 
 
@@ -241,12 +241,9 @@ def asks_to_restart(card_input: CardInput) -> bool:
     if card_input.kind not in ("held", "escalated"):
         return False
     if card_input.reason is None:  # it is still stuck, and with consumers there is other advice
-        incident = card_input.incident
-        counts = [watched.consumers for watched in incident.queues if watched.consumers is not None] if incident else []
-        return min(counts, default=0) == 0
-    explained = REASONS[card_input.reason]
+        return not queue_facts.fewest_consumers(card_input)
     passes = card_input.again and card_input.reason is not Reason.LEDGER_UNKNOWN
-    return explained.by_hand and not passes
+    return REASONS[card_input.reason].by_hand and not passes
 
 
 def page_to_restart(card_input: CardInput) -> str:
@@ -261,7 +258,7 @@ def page_of_reason(card_input: CardInput, rules: Rules) -> str:
     return f"{rules.docs_url}/{PAGES.get(rules.language, PAGES['en'])}#{card_input.reason.value}"
 
 
-def gathered(card_input: CardInput, rules: Rules, *parts: Callable[[CardInput], Iterator[Fact] | list[Fact]]) -> list[Fact]:
+def gathered(card_input: CardInput, rules: Rules, *parts: Callable[[CardInput], Iterable[Fact]]) -> list[Fact]:
     """The facts of these kinds, in this order, and those with which every card ends."""
-    facts = [fact for part in parts for fact in part(card_input)] + list(about(card_input, rules))
+    facts = (*(fact for part in parts for fact in part(card_input)), *about(card_input, rules))
     return [(label, value) for label, value in facts if value]

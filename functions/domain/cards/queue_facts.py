@@ -21,12 +21,17 @@ FRESH_S = 120.0
 
 def left(card_input: CardInput) -> int:
     """Messages left in all queues of the incident, at the last check."""
-    return sum(watched.depth or 0 for watched in card_input.incident.queues) if card_input.incident else 0
+    return sum(watched.depth or 0 for watched in card_input.queues)
+
+
+def fewest_consumers(card_input: CardInput) -> int | None:
+    """Of all queues of the incident, at the last check; None if no number is known."""
+    return min((watched.consumers for watched in card_input.queues if watched.consumers is not None), default=None)
 
 
 def queues(card_input: CardInput) -> list[Fact]:
     """Each queue with its depth before and, once checked since the restart, after it; and its consumers."""
-    watched = card_input.incident.queues if card_input.incident else ()
+    watched = card_input.queues
     facts: list[Fact] = [(Text("Queue"), _queue(queue, card_input.at)) for queue in watched[:QUEUES_SHOWN]]
     if len(watched) > QUEUES_SHOWN:
         facts.append(("", Text("and {count} more queue", "and {count} more queues", count=len(watched) - QUEUES_SHOWN)))
@@ -56,41 +61,39 @@ def _depth(watched: QueueState) -> Phrase:
 
 def holders(card_input: CardInput) -> list[Fact]:
     """Who holds the queue's unacknowledged messages, how many, and for how long at least."""
-    watched = card_input.incident.queues if card_input.incident else ()
-    held = [(queue, holder) for queue in watched for holder in queue.holders]
+    several = len(card_input.queues) > 1
     lines = [
-        named(tidy(queue.queue.name) if len(watched) > 1 else "", _holder(queue, holder, card_input.at)) for queue, holder in held
+        named(
+            tidy(queue.queue.name) if several else "",
+            held(holder, card_input.at, queue.held_bytes if len(queue.holders) == 1 else None),
+        )
+        for queue in card_input.queues
+        for holder in queue.holders
     ]
     if len(lines) > HOLDERS_SHOWN:
         lines = [*lines[:HOLDERS_SHOWN], Text("and {count} more", count=len(lines) - HOLDERS_SHOWN)]
     return [(Text("Held by"), join(lines))] if lines else []
 
 
-def _holder(watched: QueueState, holder: Holder, at: float) -> Phrase:
-    count: Phrase = messages(holder.messages) if holder.messages is not None else ""
-    if watched.held_bytes is not None and len(watched.holders) == 1:
-        count = in_brackets(count, size(watched.held_bytes))
-    return join(
-        (
-            in_brackets(tidy(holder.name, 60), tidy(holder.host, 60)),
-            count,
-            Text("for {span}", span=duration(at - holder.since)) if holder.since is not None else "",
-        ),
-        COMMA,
-    )
+def held(holder: Holder, at: float, held_bytes: int | None = None) -> Phrase:
+    """Who it is, how many messages it holds, and for how long at least. `held_bytes`: of these messages."""
+    who = in_brackets(tidy(holder.name, 60), tidy(holder.host, 60))
+    count = messages(holder.messages) if holder.messages is not None else ""
+    span = Text("for {span}", span=duration(at - holder.since)) if holder.since is not None else ""
+    return join((who, in_brackets(count, size(held_bytes) if held_bytes is not None else ""), span), COMMA)
 
 
 def head(card_input: CardInput) -> list[Fact]:
     """The age of the oldest ready message, if publishers set its time, and its size where that is known."""
-    watched = card_input.incident.queues if card_input.incident else ()
-    oldest = min((queue for queue in watched if queue.head_at is not None), key=lambda queue: queue.head_at or 0.0, default=None)
-    if oldest is None:
+    dated = [(queue.head_at, queue.head_bytes) for queue in card_input.queues if queue.head_at is not None]
+    if not dated:
         return []
-    age = Text("{age} old", age=duration(card_input.at - (oldest.head_at or 0.0)))
-    return [(Text("Oldest message"), join((age, size(oldest.head_bytes) if oldest.head_bytes is not None else ""), COMMA))]
+    head_at, head_bytes = min(dated, key=lambda oldest: oldest[0])
+    age = Text("{age} old", age=duration(card_input.at - head_at))
+    return [(Text("Oldest message"), join((age, size(head_bytes) if head_bytes is not None else ""), COMMA))]
 
 
 def curve(card_input: CardInput) -> tuple[tuple[float, int], ...]:
     """The curve of the deepest queue."""
-    curves = [watched.curve for watched in card_input.incident.queues if len(watched.curve) > 1] if card_input.incident else []
+    curves = [watched.curve for watched in card_input.queues if len(watched.curve) > 1]
     return max(curves, key=lambda points: max(depth for _, depth in points), default=())

@@ -8,11 +8,11 @@ from itertools import groupby
 
 from msgspec import Struct
 
-from functions.domain.cards.queue_facts import QUEUE_NAME
+from functions.domain.cards.queue_facts import QUEUE_NAME, held
 from functions.domain.cards.rendering import tidy
 from functions.domain.model.codes import Ending, Phase, Verdict
 from functions.domain.model.incidents import AlertRef, Evidence, Incident, Outcome, QueueState, Turn
-from functions.domain.model.observations import Execution, Holder, QueueSnapshot
+from functions.domain.model.observations import Execution, QueueSnapshot
 from functions.domain.texts.reasons import REASONS
 from functions.domain.texts.sanitize import safe_url
 from functions.domain.texts.words import consumers, duration, messages, size, worded
@@ -113,40 +113,33 @@ def describe(seen: QueueSnapshot) -> Phrase:
     oldest: Phrase = ""
     if seen.head_at is not None:
         oldest = Text("the oldest is {age} old", age=duration(seen.at - seen.head_at))
-    held: Phrase = ""
+    unacked: Phrase = ""
     if seen.unacked is not None:
         of = size(seen.held_bytes) if seen.held_bytes is not None else ""
-        held = in_brackets(Text("{count} unacknowledged", count=seen.unacked), of)
-    figures = join((messages(seen.depth), held, consumers(seen.consumers) if seen.consumers is not None else "", oldest), COMMA)
-    return join((figures, *(_held_by(holder, seen.at) for holder in seen.holders)))
-
-
-def _held_by(holder: Holder, at: float) -> Phrase:
-    who = in_brackets(tidy(holder.name, 60), tidy(holder.host, 60))
-    count = messages(holder.messages) if holder.messages is not None else ""
-    span = Text("for {span}", span=duration(at - holder.since)) if holder.since is not None else ""
-    return Text("held by {holder}", holder=join((who, count, span), COMMA))
+        unacked = in_brackets(Text("{count} unacknowledged", count=seen.unacked), of)
+    figures = join(
+        (messages(seen.depth), unacked, consumers(seen.consumers) if seen.consumers is not None else "", oldest), COMMA
+    )
+    return join((figures, *(Text("held by {holder}", holder=held(holder, seen.at)) for holder in seen.holders)))
 
 
 def _decision(turn: Turn) -> Entry:
-    said: Phrase = PHASES[turn.phase].fill(attempt=turn.attempt) if turn.phase in PHASES else turn.phase.value
     reason = REASONS[turn.reason].short if turn.reason else ""
-    return Entry(turn.at, "decision", named(said, in_brackets(reason, turn.detail)))
+    return Entry(turn.at, "decision", named(PHASES[turn.phase].fill(attempt=turn.attempt), in_brackets(reason, turn.detail)))
 
 
 def _evidence(evidence: Evidence, ahead_s: float) -> Iterator[Entry]:
     """The run of the evidence job with the lines that cards show, or why there is none."""
     if evidence.asked_at is None:
         return
-    run = evidence.execution
-    ended_at = run.runner_ended_at - ahead_s if run is not None and run.runner_ended_at is not None else None
-    said: Phrase = Text("execution {id}", id=tidy(run.id, 40)) if run is not None else ""
+    at, run, link = evidence.asked_at, evidence.execution, ""
+    said: Phrase = ""
     if run is not None:
-        said = named(said, worded(run.status))
+        said, link = named(Text("execution {id}", id=tidy(run.id, 40)), worded(run.status)), safe_url(run.url)
+        at = run.runner_ended_at - ahead_s if run.runner_ended_at is not None else at
     if evidence.missing:
         said = Text("no evidence: {why}", why=evidence.missing)
-    link = safe_url(run.url) if run is not None else ""
-    yield Entry(ended_at or evidence.asked_at, "evidence", join((said, evidence.without)), link, evidence.lines)
+    yield Entry(at, "evidence", join((said, evidence.without)), link, evidence.lines)
 
 
 def _by(incident: Incident) -> Phrase:
@@ -163,7 +156,7 @@ def _executions(incident: Incident) -> list[tuple[Execution, Phrase]]:
 
 
 def _restart(execution: Execution, how: Phrase, incident: Incident) -> Iterator[Entry]:
-    who = "" if execution.tag else Text("started by {user}", user=tidy(execution.user, 60)) if execution.user else ""
+    who = Text("started by {user}", user=tidy(execution.user, 60)) if execution.user and not execution.tag else ""
     named_run = Text("execution {id}", id=tidy(execution.id, 40))
     ahead_s, link = incident.runner_ahead_s, safe_url(execution.url)
     started, ended = execution.runner_started_at, execution.runner_ended_at
