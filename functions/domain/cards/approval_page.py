@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from functions.domain.cards import card, facts, svg
 from functions.domain.cards.card_input import CardInput
 from functions.domain.cards.queue_facts import QUEUE_NAME
-from functions.domain.cards.rendering import Fact, clock, rendered, tidy
+from functions.domain.cards.rendering import Fact, clock, html, tidy
 from functions.domain.model.codes import Health, Reason
 from functions.domain.model.observations import QueueSnapshot, Unknown
 from functions.domain.model.runbooks import Rules
@@ -133,21 +133,17 @@ HEALTH = {Health.ILL: Text("Stuck"), Health.WELL: Text("Not stuck"), Health.UNSU
 def page(rules: Rules, title: Phrase, *parts: str) -> str:
     """A complete page. The parts are HTML."""
     body = "\n".join(part for part in parts if part)
-    return _PAGE.format(language=rules.language, title=_html(rules, title), style=STYLE, body=body)
-
-
-def _html(rules: Rules, phrase: Phrase) -> str:
-    return escape(rendered(rules, phrase))
+    return _PAGE.format(language=rules.language, title=html(rules, title), style=STYLE, body=body)
 
 
 def text(rules: Rules, phrase: Phrase, kind: str = "") -> str:
     """A paragraph; `note` is less visible, `warn` stands out."""
-    return f'<p class="{kind}">{_html(rules, phrase)}</p>' if kind else f"<p>{_html(rules, phrase)}</p>"
+    return f'<p class="{kind}">{html(rules, phrase)}</p>' if kind else f"<p>{html(rules, phrase)}</p>"
 
 
 def links(rules: Rules, pairs: Iterable[tuple[Phrase, str]]) -> str:
     """Links that do not reveal this page's address. They are known to be http or https."""
-    anchors = (f'<a href="{escape(url)}" rel="noreferrer noopener">{_html(rules, label)}</a>' for label, url in pairs if url)
+    anchors = (f'<a href="{escape(url)}" rel="noreferrer noopener">{html(rules, label)}</a>' for label, url in pairs if url)
     row = "".join(anchors)
     return f"<nav>{row}</nav>" if row else ""
 
@@ -161,9 +157,9 @@ def opening(rules: Rules) -> str:
         rules,
         Text("Opening the approval page"),
         text(rules, pasting),
-        f'<form method="post" action="open"><label for="token">{_html(rules, Text("Link from the message"))}</label>'
+        f'<form method="post" action="open"><label for="token">{html(rules, Text("Link from the message"))}</label>'
         '<input id="token" name="token" required autocomplete="off" spellcheck="false">'
-        f'<button type="submit">{_html(rules, Text("Open"))}</button></form>',
+        f'<button type="submit">{html(rules, Text("Open"))}</button></form>',
         f"<script>{SCRIPT}</script>",
     )
 
@@ -172,7 +168,7 @@ def asking(view: View, rules: Rules, token: str, person: Person) -> str:
     """The page with the buttons. What a person must know stands above it, what helps to judge below."""
     card_input = view.story
     subject = facts.subject(card_input)
-    button = _html(rules, Text("Restart {subject} now", subject=subject))
+    button = html(rules, Text("Restart {subject} now", subject=subject))
     condition = Text(
         "Nothing is restarted if the kill switch is on by then, the queue has recovered, or its figures or Rundeck can't be read."
     )
@@ -187,10 +183,10 @@ def asking(view: View, rules: Rules, token: str, person: Person) -> str:
             rules,
             token,
             person,
-            f'<label for="why">{_html(rules, Text("Reason (optional)"))}</label>'
+            f'<label for="why">{html(rules, Text("Reason (optional)"))}</label>'
             f'<input id="why" name="why" maxlength="{WHY}" autocomplete="off">'
             f'<button type="submit" name="act" value="{RESTART}">{button}</button>'
-            f'<button type="submit" name="act" value="{DECLINE}" class="quiet">{_html(rules, DONT)}</button>',
+            f'<button type="submit" name="act" value="{DECLINE}" class="quiet">{html(rules, DONT)}</button>',
         ),
         _until(card_input, rules),
         text(rules, condition, "note"),
@@ -206,7 +202,7 @@ def taking(view: View, rules: Rules, token: str, person: Person) -> str:
     """The page on which a person takes an escalation."""
     card_input = view.story
     subject = facts.subject(card_input)
-    button = _html(rules, Text("I take {subject}", subject=subject))
+    button = html(rules, Text("I take {subject}", subject=subject))
     meaning = Text("Nobody is reminded any more once somebody has taken it. It restarts nothing.")
     return page(
         rules,
@@ -235,7 +231,7 @@ def _who(person: Person, rules: Rules) -> str:
     if person.verified:
         return text(rules, Text("You are signed in as {name}.", name=person.name), "note")
     return (
-        f'<label for="who">{_html(rules, Text("Your name"))}</label>'
+        f'<label for="who">{html(rules, Text("Your name"))}</label>'
         f'<input id="who" name="who" maxlength="{NAME}" autocomplete="name" value="{escape(person.name)}">'
     )
 
@@ -266,11 +262,11 @@ def _until(card_input: CardInput, rules: Rules) -> str:
 
 
 def _heading(rules: Rules, title: Phrase, level: str = "h2") -> str:
-    return f"<{level}>{_html(rules, title)}</{level}>"
+    return f"<{level}>{html(rules, title)}</{level}>"
 
 
 def _listed(rules: Rules, pairs: Iterable[Fact]) -> str:
-    rows = "".join(f"<dt>{_html(rules, label)}</dt><dd>{_html(rules, value)}</dd>" for label, value in pairs)
+    rows = "".join(f"<dt>{html(rules, label)}</dt><dd>{html(rules, value)}</dd>" for label, value in pairs)
     return f"<dl>{rows}</dl>" if rows else ""
 
 
@@ -318,7 +314,7 @@ def _curve(seen: QueueSnapshot, rules: Rules) -> str:
     span = duration(points[-1][0] - points[0][0])
     caption = Text("Depth over the last {span}: {first} → {last}", span=span, first=points[0][1], last=points[-1][1])
     silent = picture.replace("<svg ", '<svg aria-hidden="true" ', 1)
-    return f"<figure>{silent}<figcaption>{_html(rules, caption)}</figcaption></figure>"
+    return f"<figure>{silent}<figcaption>{html(rules, caption)}</figcaption></figure>"
 
 
 def _log(card_input: CardInput, rules: Rules) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from html import escape
 
 from functions.domain.cards.queue_facts import QUEUE_NAME
-from functions.domain.cards.rendering import clock, rendered, tidy
+from functions.domain.cards.rendering import clock, html, tidy
 from functions.domain.cards.svg import STRONG, curve_svg
 from functions.domain.cards.timeline import Entry
 from functions.domain.model.incidents import Incident
@@ -54,24 +54,20 @@ KINDS = {
 
 def page(title: Phrase, incident: Incident, entries: Sequence[Entry], rules: Rules, *, evidence: str = "") -> str:
     """The whole page. `evidence`: the kept output."""
-
-    def say(phrase: Phrase) -> str:
-        return escape(rendered(rules, phrase))
-
     rows = [_row(entry, rules) for entry in entries]
     parts = [
         "<!doctype html>",
         f'<html lang="{escape(rules.language)}"><head><meta charset="utf-8">',
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">",
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        f"<title>{say(title)}</title><style>{STYLE}</style></head><body><main>",
-        f"<h1>{say(title)}</h1>",
-        f'<p class="note">{say(named(Text("Incident"), tidy(incident.id, 80)))}</p>',
+        f"<title>{html(rules, title)}</title><style>{STYLE}</style></head><body><main>",
+        f"<h1>{html(rules, title)}</h1>",
+        f'<p class="note">{html(rules, named(Text("Incident"), tidy(incident.id, 80)))}</p>',
         *_curves(incident, rules),
-        f"<h2>{say(Text('What happened'))}</h2><table>{''.join(rows)}</table>",
+        f"<h2>{html(rules, Text('What happened'))}</h2><table>{''.join(rows)}</table>",
     ]
     if evidence:
-        parts.append(f"<h2>{say(Text('Evidence'))}</h2><pre>{escape(clean(evidence, OUTPUT, '…', lines=True))}</pre>")
+        parts.append(f"<h2>{html(rules, Text('Evidence'))}</h2><pre>{escape(clean(evidence, OUTPUT, '…', lines=True))}</pre>")
     return "\n".join([*parts, "</main></body></html>"]) + "\n"
 
 
@@ -82,15 +78,15 @@ def _curves(incident: Incident, rules: Rules) -> list[str]:
         drawn = curve_svg(watched.curve, STRONG["plan"], width=CURVE_WIDTH)
         if drawn:
             words = named(tidy(watched.queue.name, QUEUE_NAME), named(CURVE, curve_words(watched.curve, rules.language)))
-            figures.append(f"<figure>{drawn}<figcaption>{escape(rendered(rules, words))}</figcaption></figure>")
+            figures.append(f"<figure>{drawn}<figcaption>{html(rules, words)}</figcaption></figure>")
     return figures
 
 
 def _row(entry: Entry, rules: Rules) -> str:
-    text = escape(rendered(rules, entry.text))
+    text = html(rules, entry.text)
     if entry.link:
         text = f'<a href="{escape(entry.link)}">{text}</a>'
     lines = escape("\n".join(clean(line, 400, "…") for line in entry.lines))
     shown = f"<pre>{lines}</pre>" if lines else ""
-    kind = escape(rendered(rules, KINDS.get(entry.kind, entry.kind)))
-    return f'<tr class="{escape(entry.kind)}"><td>{escape(clock(rules, entry.at))}</td><td>{kind}</td><td>{text}{shown}</td></tr>'
+    kind = html(rules, KINDS[entry.kind])
+    return f'<tr class="{entry.kind}"><td>{escape(clock(rules, entry.at))}</td><td>{kind}</td><td>{text}{shown}</td></tr>'

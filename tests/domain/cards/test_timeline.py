@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import pytest
 from msgspec.structs import replace
 
-from functions.domain.cards.timeline import Entry, tell
+from functions.domain.cards.timeline import PHASES, Entry, tell
 from functions.domain.cards.timeline_page import page
 from functions.domain.model.codes import Ending, Phase, Reason, Verdict
 from functions.domain.model.incidents import Evidence, Incident, Outcome, PastAttempt, Turn
@@ -28,6 +28,13 @@ def told() -> Incident:
         Turn(NOW - 86, Phase.VERIFYING, attempt=1),
     )
     return replace(incident, history=history, queues=(replace(incident.queues[0], looked_at=NOW, verdict=Verdict.STUCK),))
+
+
+@pytest.mark.parametrize("phase", Phase)
+def test_a_decision_for_any_phase_has_words(phase: Phase) -> None:
+    """The timeline of an incident never lacks an entry for a phase that it went through."""
+    decisions = [one for one in tell(replace(told(), history=(Turn(NOW, phase, attempt=1),))) if one.kind == "decision"]
+    assert [str(one.text) for one in decisions] == [str(PHASES[phase].fill(attempt=1))]
 
 
 OUTCOME = Outcome("7f3a9c21", Ending.ESCALATED, None, NOW + 1, ())
