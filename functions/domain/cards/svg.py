@@ -1,12 +1,15 @@
-"""Draws the depth curve as SVG, and breaks text into rows for pictures, without fonts, scripts or outside addresses."""
+"""Draws the depth curve as SVG, and the parts of larger pictures, without fonts, scripts or outside addresses."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from html import escape
 from unicodedata import east_asian_width
 
 CURVE_HEIGHT = 64
+WIDTH, EDGE = 640, 20
+"""Pixels: of the pictures of a report, and of their margin."""
 
 SANS = "system-ui,-apple-system,'Segoe UI',Roboto,'Noto Sans','Noto Sans CJK JP','Hiragino Sans',sans-serif"
 INK, GREY, LINE = "#1c1e21", "#5c6370", "#d9dce1"
@@ -47,6 +50,30 @@ def draw_curve(curve: tuple[tuple[float, int], ...], colour: str, width: int) ->
         f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2.2" stroke-linejoin="round"/>'
         f'<circle cx="{end_x}" cy="{end_y}" r="3.5" fill="{colour}"/>'
     )
+
+
+def picture(language: str, title: str, height: float, parts: Iterable[str]) -> str:
+    """A picture of these parts under a title, of the width `WIDTH`. Title and parts are XML already."""
+    size = f'width="{WIDTH}" height="{height:g}"'
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" {size} viewBox="0 0 {WIDTH} {height:g}" role="img" '
+        f'lang="{language}" font-family="{SANS}">\n<title>{title}</title>\n'
+        f'<rect {size} rx="12" fill="#fff"/>\n' + "\n".join(parts) + "\n</svg>\n"
+    )
+
+
+def bar(x: float, y: float, width: float, height: float, fill: str, stroke: str = "") -> str:
+    """A bar; empty without a height."""
+    if height <= 0:
+        return ""
+    edge = f' stroke="{stroke}" stroke-width=".8"' if stroke else ""
+    return f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" fill="{fill}"{edge}/>'
+
+
+def label(x: float, y: float, text: str, size: float, colour: str = INK, anchor: str = "", *, bold: bool = False) -> str:
+    """One line of text that is XML already."""
+    extra = (f' text-anchor="{anchor}"' if anchor else "") + (' font-weight="700"' if bold else "")
+    return f'<text x="{x:.1f}" y="{y:g}" font-size="{size:g}" fill="{colour}"{extra}>{text}</text>'
 
 
 def xml(text: str) -> str:

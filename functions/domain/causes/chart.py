@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from functions.domain.cards.rendering import date_of, rendered, tidy
-from functions.domain.cards.svg import GREY, INK, LINE, SANS, STRONG, wrapped, xml
+from functions.domain.cards.svg import EDGE, GREY, INK, LINE, STRONG, WIDTH, bar, label, picture, wrapped, xml
 from functions.domain.causes.model import Case, Common, Pattern
 from functions.domain.causes.words import counted, judgement, sentence
-from functions.domain.costs.chart import bar, label
 from functions.domain.model.codes import Ending
 from functions.domain.model.runbooks import Rules
 from functions.domain.texts.words import WEEKDAYS
 from functions.runtime.text import Text, named
 
-WIDTH, EDGE, TOP = 640, 20, 56
+TOP = 56
 INNER = WIDTH - 2 * EDGE
 STRIP_Y, PLOT_Y, PLOT = 62, 96, 64
 HOUR_STEP, DAY_X, DAY_STEP = 15.0, 420, 28.0
@@ -37,13 +36,7 @@ def chart(compared: Sequence[Common], rules: Rules) -> str:
     if not blocks:
         blocks.append(label(EDGE, y + 24, xml(rendered(rules, Text("There are no incidents."))), 14))
         y += 48
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{y:g}" viewBox="0 0 {WIDTH} {y:g}" role="img" '
-        f'lang="{rules.language}" font-family="{SANS}">\n<title>{title}</title>\n'
-        f'<rect width="{WIDTH}" height="{y:g}" rx="12" fill="#fff"/>\n{label(EDGE, 34, title, 17, bold=True)}\n'
-        + "\n".join(blocks)
-        + "\n</svg>\n"
-    )
+    return picture(rules.language, title, y, (label(EDGE, 34, title, 17, bold=True), *blocks))
 
 
 def _block(common: Common, rules: Rules) -> tuple[str, float]:

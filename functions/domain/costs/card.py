@@ -7,7 +7,7 @@ from itertools import islice
 
 from functions.domain.cards.rendering import Fact, date_of, render, tidy
 from functions.domain.costs import would_be
-from functions.domain.costs.model import MAX_PROMINENCE, Cost, Counts, Day, Gap, Likely, MissingData, RunbookCost
+from functions.domain.costs.model import MAX_PROMINENCE, Cause, Cost, Counts, Day, Gap, Likely, MissingData, RunbookCost
 from functions.domain.model.codes import Mode
 from functions.domain.model.messages import Card
 from functions.domain.model.runbooks import Rules
@@ -37,7 +37,7 @@ def card(cost: Cost, rules: Rules, *, days: int = 7, in_common: Iterable[Phrase]
     observed = [
         would_be.sentence(spent, spent.month if days > WEEK else spent.week) for spent in active if _observes(spent, rules)
     ]
-    likely = [_likely(spent) for spent in active if spent.cause]
+    likely = [_likely(spent.runbook, spent.cause) for spent in active if spent.cause]
     links = ((tidy(spent.runbook, 40), safe_url(spent.root_cause)) for spent in active[:SHOWN])
     return render(
         rules,
@@ -64,7 +64,7 @@ def _observes(spent: RunbookCost, rules: Rules) -> bool:
 
 
 def _headline(cost: Cost, most_prominent: RunbookCost | None, days: int) -> Phrase:
-    counts = [spent.month if days > 7 else spent.week for spent in cost.runbooks]
+    counts = [spent.month if days > WEEK else spent.week for spent in cost.runbooks]
     by_unstick, by_hand = sum(spent.by_unstick for spent in counts), sum(spent.by_hand for spent in counts)
     if most_prominent is not None and most_prominent.prominence >= MAX_PROMINENCE:
         headline = Text(
@@ -116,25 +116,23 @@ def _open(spent: RunbookCost) -> Phrase:
     return _marked(spent, filled)
 
 
-def _likely(spent: RunbookCost) -> Phrase:
-    if spent.cause is None:
-        return ""
-    runbook, incidents, of = tidy(spent.runbook, 60), spent.cause.incidents, spent.cause.of
-    if spent.cause.likely is Likely.HELD_UNACKED:
+def _likely(name: str, cause: Cause) -> Text:
+    runbook = tidy(name, 60)
+    if cause.likely is Likely.HELD_UNACKED:
         return Text(
             "{runbook}: a consumer probably holds messages without acknowledging them ({incidents} of {of} incidents). "
             "RabbitMQ's consumer_timeout (30 min by default; from 4.3 on for quorum queues only) would disconnect it and requeue "
             "its messages; a shorter one would do so before people notice.",
             runbook=runbook,
-            incidents=incidents,
-            of=of,
+            incidents=cause.incidents,
+            of=cause.of,
         )
     return Text(
         "{runbook}: the application probably loses its connection and does not reconnect: there was no consumer ({incidents} of "
         "{of} incidents). Let it reconnect, or exit so that its supervisor starts it again.",
         runbook=runbook,
-        incidents=incidents,
-        of=of,
+        incidents=cause.incidents,
+        of=cause.of,
     )
 
 

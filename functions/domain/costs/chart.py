@@ -6,14 +6,12 @@ Restarts by hand are hatched, so that they show without colour.
 from __future__ import annotations
 
 from functions.domain.cards.rendering import date_of, rendered, tidy
-from functions.domain.cards.svg import GREY, INK, LINE, SANS, STRONG, xml
+from functions.domain.cards.svg import EDGE, GREY, INK, LINE, STRONG, WIDTH, bar, label, picture, xml
 from functions.domain.costs.card import quiet
 from functions.domain.costs.model import Cost, RunbookCost
 from functions.domain.model.runbooks import Rules
 from functions.runtime.text import Text
 
-WIDTH = 640
-EDGE = 20
 BLOCK = 156
 """Height of one runbook's part."""
 TOP = 64
@@ -33,16 +31,12 @@ def chart(cost: Cost, rules: Rules) -> str:
     active = [spent for spent in cost.runbooks if not spent.quiet][:SHOWN]
     height = TOP + max(1, len(active)) * BLOCK
     title = xml(rendered(rules, Text("What the bug costs, until {date}", date=date_of(rules, cost.at))))
-    parts = [label(EDGE, 32, title, 17, bold=True), _legend(rules)]
+    parts = [f"<defs>{HATCH}</defs>", label(EDGE, 32, title, 17, bold=True), _legend(rules)]
     for place, spent in enumerate(active):
         parts.append(f'<g transform="translate(0 {TOP + place * BLOCK})">{_block(spent, rules)}</g>')
     if not active:
         parts.append(label(EDGE, TOP + 40, xml(rendered(rules, quiet(cost, 30))), 14))
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" viewBox="0 0 {WIDTH} {height}" role="img" '
-        f'lang="{rules.language}" font-family="{SANS}">\n<title>{title}</title>\n<defs>{HATCH}</defs>\n'
-        f'<rect width="{WIDTH}" height="{height}" rx="12" fill="#fff"/>\n' + "\n".join(parts) + "\n</svg>\n"
-    )
+    return picture(rules.language, title, height, parts)
 
 
 def _legend(rules: Rules) -> str:
@@ -83,17 +77,3 @@ def _block(spent: RunbookCost, rules: Rules) -> str:
     ]
     parts += [label(HOUR_X + hour * HOUR_STEP, base + 14, f"{hour:02d}", 11, GREY) for hour in (0, 6, 12, 18)]
     return "".join(parts)
-
-
-def bar(x: float, y: float, width: float, height: float, fill: str, stroke: str = "") -> str:
-    """A bar; empty without a height."""
-    if height <= 0:
-        return ""
-    edge = f' stroke="{stroke}" stroke-width=".8"' if stroke else ""
-    return f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" fill="{fill}"{edge}/>'
-
-
-def label(x: float, y: float, text: str, size: float, colour: str = INK, anchor: str = "", *, bold: bool = False) -> str:
-    """One line of text that is XML already."""
-    extra = (f' text-anchor="{anchor}"' if anchor else "") + (' font-weight="700"' if bold else "")
-    return f'<text x="{x:.1f}" y="{y:g}" font-size="{size:g}" fill="{colour}"{extra}>{text}</text>'

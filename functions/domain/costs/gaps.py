@@ -59,10 +59,12 @@ def _history_gaps(known: Known, begin: float, now: float) -> list[Gap]:
 
 
 def _missing(records: tuple[Archive, ...], key: str, listed_ids: set[str], begin: float) -> bool:
-    own_records = [record for record in records if record.target is not None and record.target.key == key]
-    begins = [
-        (execution, (execution.runner_started_at or 0.0) - record.incident.runner_ahead_s)
-        for record in own_records
+    """Whether the archive has a restart since `begin` that the target's history lacks."""
+    return any(
+        execution.ended
+        and execution.id not in listed_ids
+        and (execution.runner_started_at or 0.0) - record.incident.runner_ahead_s >= begin
+        for record in records
+        if record.target is not None and record.target.key == key
         for execution in executions(record)
-    ]
-    return any(execution.ended and execution.id not in listed_ids and at >= begin for execution, at in begins)
+    )

@@ -29,7 +29,6 @@ QUIET_S = 30 * 86400.0
 
 
 class _Restart(Struct, frozen=True):
-    mark: str
     at: float
     by_hand: bool
 
@@ -45,15 +44,8 @@ def cost(known: Known, rules: Rules, now: float) -> Cost:
     gaps = (*known.gaps, *cost_gaps.gaps(known, rules, begin, now))
     names = dict.fromkeys([*rules.runbooks, *(record.incident.runbook for record in known.records)])
     costs = [_spent(name, known, rules, now) for name in names if name]
-    most_prominent = sorted(
-        costs,
-        key=lambda runbook_cost: (
-            runbook_cost.quiet,
-            -(runbook_cost.month.by_unstick + runbook_cost.month.by_hand),
-            runbook_cost.runbook,
-        ),
-    )
-    return Cost(now, tuple(most_prominent), gaps)
+    costs.sort(key=lambda spent: (spent.quiet, -(spent.month.by_unstick + spent.month.by_hand), spent.runbook))
+    return Cost(now, tuple(costs), gaps)
 
 
 def _spent(name: str, known: Known, rules: Rules, now: float) -> RunbookCost:
@@ -128,10 +120,9 @@ def _mark(execution: Execution) -> str:
 def _note(restarts: dict[str, _Restart], execution: Execution, ahead_s: float) -> None:
     if execution.refused or execution.scheduled or execution.runner_started_at is None:
         return
-    mark = _mark(execution)
-    at = execution.runner_started_at - ahead_s
+    mark, at = _mark(execution), execution.runner_started_at - ahead_s
     if mark not in restarts or at < restarts[mark].at:
-        restarts[mark] = _Restart(mark, at, by_hand=not execution.tag)
+        restarts[mark] = _Restart(at, by_hand=not execution.tag)
 
 
 def _counts(
