@@ -21,7 +21,7 @@ from functions.domain.decisions import messages as telling
 from functions.domain.decisions.guards import Decision, GuardContext, Kind
 from functions.domain.model.codes import Health, Reason
 from functions.domain.model.events import Start, Step, Waiting, Wake
-from functions.domain.model.observations import ExecutionHistory
+from functions.domain.model.observations import ExecutionHistory, Unknown
 from functions.runtime.errors import Unavailable
 from tests.simulation.models import Faults
 from tests.simulation.world import Host
@@ -87,6 +87,28 @@ def _post_before_save(right: Any) -> Any:
         return right(ports, gathered, made, budget)
 
     return write
+
+
+def _knows_if_answered(right: Any) -> Any:
+    """Only remembers whether the last save was answered, for `_once_answered`."""
+
+    def save(self: Host, *arguments: Any) -> str:
+        self.answered = False
+        made: str = right(self, *arguments)
+        self.answered = True
+        return made
+
+    return save
+
+
+def _once_answered(right: Any) -> Any:
+    """After a save that landed late and was not answered, no other wake-up is created."""
+
+    def wake_again(ports: Any, *arguments: Any) -> None:
+        if ports.answered:
+            right(ports, *arguments)
+
+    return wake_again
 
 
 def _never_unsent(right: Any) -> Any:
@@ -410,6 +432,17 @@ def _as_if_live(right: Any) -> Any:
     return read_queue
 
 
+def _counted_to_the_step(right: Any) -> Any:
+    """The patience with a queue that joined late is counted up to the step, however old the figures are by then."""
+
+    def judge_recovery(runbook: Any, seen: Any, watched: Any, *, now: float, **named: Any) -> Any:
+        age_s = 0.0 if isinstance(seen, Unknown) else now - seen.at
+        earlier = replace(watched, joined_at=watched.joined_at - age_s)
+        return replace(right(runbook, seen, earlier, now=now, **named), joined_at=watched.joined_at)
+
+    return judge_recovery
+
+
 VARIANTS = (
     Variant(
         "a save without compare",
@@ -433,6 +466,14 @@ VARIANTS = (
         Faults(wake_down=0.6),
         frozenset({"auto", "sick", "one_clock"}),
         "I3",
+        seed=2,
+    ),
+    Variant(
+        "a save that landed late and was not answered, left to its first wake-up",
+        ((Host, "save", _knows_if_answered), (reconcile, "_wake_again", _once_answered)),
+        Faults(slow=0.5, store_lost=0.2),
+        frozenset({"auto", "sick", "quick", "one_clock"}),
+        "sweep",
         seed=2,
     ),
     Variant(
@@ -545,6 +586,14 @@ VARIANTS = (
         frozenset({"auto", "sick"}),
         "I5",
         seed=5,
+    ),
+    Variant(
+        "a late queue judged by old figures",
+        ((judge, "judge_recovery", _counted_to_the_step),),
+        Faults(slow=0.4),
+        frozenset({"auto", "sick", "quick", "two_queues", "one_clock"}),
+        "I5",
+        seed=26,
     ),
     Variant(
         "recovered without consumers",

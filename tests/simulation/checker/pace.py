@@ -1,4 +1,4 @@
-"""How soon people are told, how often, how often a target is looked at, and how soon what is suspected is restarted."""
+"""How soon people are told, how often and by whom a target is looked at, and how soon what is suspected is restarted."""
 
 from __future__ import annotations
 
@@ -33,8 +33,9 @@ MessageKey = tuple[str, str, str, float]
 
 
 def check_pace(world: World) -> list[Violation]:
-    """All violations of these four."""
-    return [*_told_late(world), *_told_twice(world), *_looked_at_too_often(world), *_restarted_late(world)]
+    """All violations of these five."""
+    pace = (_told_late, _told_twice, _looked_at_too_often, _left_to_the_sweep, _restarted_late)
+    return [violation for check in pace for violation in check(world)]
 
 
 def is_steady(world: World) -> bool:
@@ -138,3 +139,20 @@ def _looked_at_too_often(world: World) -> list[Violation]:
                 found.append(Violation("every", f"{target} was looked at {number - first + 1} times within {WINDOW_S:.0f} s"))
                 break
     return found
+
+
+def _left_to_the_sweep(world: World) -> list[Violation]:
+    """Where every wake-up comes in time and no process is killed or frozen, the sweep finds nothing to do."""
+    faults = world.faults
+    needed = any((
+        faults.crash, faults.stall, faults.store_down,
+        faults.wake_lost, faults.wake_late, faults.wake_down,
+    ))  # fmt: skip
+    if needed or "one_clock" not in world.options:
+        return []
+    return [
+        Violation("sweep", f"nothing but the sweep came for {target} at {at:.0f}")
+        for target, asked in world.asked.items()
+        for at, by in asked
+        if by == "sweep"
+    ]

@@ -1,10 +1,15 @@
-"""I5: recovered is said only of queues that were seen well twice, or to move until the time was up, after the restart's end."""
+"""I5: recovered is said only of queues that were seen well twice, or to move until the time was up, after the restart's end.
+
+And stuck only of a queue that was looked at after its patience was over.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from functions.application.serialization import decode
-from functions.domain.model.codes import Ending
-from functions.domain.model.incidents import Archive, Document, Outcome
+from functions.domain.model.codes import Ending, Verdict
+from functions.domain.model.incidents import Archive, Document, Incident, Outcome, QueueState
 from tests.simulation.checker.history import LOOK_AND_FENCE_S, SKEW_S, Violation, effective, records
 from tests.simulation.models import EXPORTER_LATE_S, Run
 from tests.simulation.world import World
@@ -19,7 +24,7 @@ LOOK_S = 10.0
 
 def check_recoveries(world: World) -> list[Violation]:
     """All violations of I5."""
-    found: list[Violation] = []
+    found: list[Violation] = _called_stuck_too_soon(world)
     archived = records(world)
     seen: set[str] = set()
     for at, key, body in world.saved:
@@ -86,3 +91,31 @@ def _moving(world: World, name: str, run: Run, at: float) -> bool:
         return False
     lately = [at - 0.5 * n for n in range(int(2 * (verify.patience_s + MOVED_S)))]
     return bool(queue.consumers(at)) and any(queue.acks(m) > queue.acks(max(ended, m - MOVED_S)) for m in lately if m > ended)
+
+
+def _called_stuck_too_soon(world: World) -> list[Violation]:
+    """A queue has its patience from when it joined its incident. What a person has restarted again was stuck before it joined."""
+    patience_s = world.rules.runbooks["mail"].verify.patience_s - (0.1 if "one_clock" in world.options else SKEW_S)
+    found, known = [], set()
+    for at, incident, watched in _called_stuck(world):
+        queue = watched.queue.key
+        if (incident.id, queue) in known or incident.id in world.wanted:
+            continue
+        known.add((incident.id, queue))
+        if not any(watched.joined_at + patience_s <= when <= at for when, _, _ in world.looks.get(queue, [])):
+            joined_s = at - watched.joined_at
+            found.append(Violation("I5", f"{incident.id}: {queue} was called stuck {joined_s:.0f} s after it joined"))
+    return found
+
+
+def _called_stuck(world: World) -> Iterator[tuple[float, Incident, QueueState]]:
+    """(when it was saved, incident, queue), for each save that calls a queue stuck."""
+    for at, key, body in world.saved:
+        if key in ("storm", "pause"):
+            continue
+        document = decode(Document, body, key)
+        open_ones = [document.incident] if document.incident else []
+        for incident in (*open_ones, *(record.incident for record in document.to_archive)):
+            for watched in incident.queues:
+                if watched.verdict is Verdict.STUCK:
+                    yield at, incident, watched
