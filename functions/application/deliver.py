@@ -97,15 +97,6 @@ def post_to_all(ports: Ports, channels: Iterable[str], card: Card) -> dict[str, 
     return {name: _problem(result) for name, result in zip(names, results, strict=True)}
 
 
-def post_and_log(ports: Ports, channels: Iterable[str], card: Card, what: str) -> dict[str, str]:
-    """As `post_to_all`, for what nobody waits for: the log says where `what` could not be posted."""
-    problems = post_to_all(ports, channels, card)
-    for name, problem in problems.items():
-        if problem:
-            ports.log("ERROR", f"{what} was not posted to {name}: {problem}", channel=name)
-    return problems
-
-
 def _problem(result: Any) -> str:
     if isinstance(result, Denied):
         return f"{result.detail}. {result.remedy}".rstrip(". ") + "."

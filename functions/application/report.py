@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from functions.application.deliver import post_and_log
+from functions.application.deliver import post_to_all
 from functions.application.observe import or_unknown, unwrap
 from functions.application.ports import Stored
 from functions.application.serialization import decode
@@ -82,7 +82,11 @@ def post_report(ports: Adapters, now: float) -> Reported:
     """
     settings = ports.config.report
     cost, card = compose(ports, now, costs.MONTH if settings and settings.every == "month" else costs.WEEK)
-    return Reported(cost, card, post_and_log(ports, ports.config.report_channels, card, "the report"))
+    problems = post_to_all(ports, ports.config.report_channels, card)
+    for name, problem in problems.items():
+        if problem:
+            ports.log("ERROR", f"the report was not posted to {name}: {problem}", channel=name)
+    return Reported(cost, card, problems)
 
 
 def compose(ports: Adapters, now: float, days: int) -> tuple[Cost, Card]:

@@ -17,7 +17,7 @@ from msgspec.structs import asdict
 
 from functions.adapters.grafana import sender
 from functions.adapters.grafana.request import parse
-from functions.application.deliver import post_and_log
+from functions.application.deliver import post_to_all
 from functions.application.intake import DIRECT, document_key
 from functions.application.observe import unwrap
 from functions.application.serialization import decode
@@ -90,8 +90,11 @@ def run(
     mistyped = url.rstrip("/") not in ("", ports.rules.public_url) and any(leg.name == "webhook" and not leg.ok for leg in legs)
     if mistyped or not tell:
         return DrillResult(at, tuple(legs), {})
-    card = drill_card.card(tuple(legs), ports.rules, at)
-    return DrillResult(at, tuple(legs), post_and_log(ports, ports.config.report_channels, card, "the drill"))
+    problems = post_to_all(ports, ports.config.report_channels, drill_card.card(tuple(legs), ports.rules, at))
+    for name, problem in problems.items():
+        if problem:
+            ports.log("ERROR", f"the drill was not posted to {name}: {problem}", channel=name)
+    return DrillResult(at, tuple(legs), problems)
 
 
 # --- the alerts and their way ------------------------------------------------------------------------------------------

@@ -74,7 +74,7 @@ def _to_response(reported: Reported) -> Response:
 
 def _check(ports: Adapters) -> dict[str, Any]:
     """Every line, also in the log for `infra/deploy.sh check`. What failed goes to the report's channels, else to `notify`."""
-    from functions.application.deliver import post_and_log
+    from functions.application.deliver import post_to_all
     from functions.domain.cards import check_card
     from functions.entrypoints import checks
 
@@ -95,7 +95,10 @@ def _check(ports: Adapters) -> dict[str, Any]:
     if failed:
         rows = [(system, finding.what, finding.detail, finding.remedy) for system, finding in failed]
         card = check_card.card(rows, ports.rules, ports.now())
-        posted = post_and_log(ports, ports.config.report_channels, card, "the check")
+        posted = post_to_all(ports, ports.config.report_channels, card)
+        for name, problem in posted.items():
+            if problem:
+                ports.log("ERROR", f"the check was not posted to {name}: {problem}", channel=name)
         ports.log("WARNING", "a check from inside found something wrong", findings=findings)
     else:
         ports.log("INFO", "a check from inside found nothing wrong", findings=findings)

@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
 
-from functions.runtime import logs
-
 if TYPE_CHECKING:
     from flask import Request
 
@@ -82,19 +80,18 @@ def _watch() -> _Watch:
 
 
 class Sparing(Struct):
-    """Writes one line in `LOGGED_EVERY_S` and counts the others."""
+    """Lets one through in `LOGGED_EVERY_S` and counts the others."""
 
     next_at: float = float("-inf")
     held_back: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def warn(self, sentence: str) -> None:
-        """Log a refusal, and how many were held back before it; or hold it back."""
+    def passes(self) -> str | None:
+        """What its line ends with: how many were held back before it. None where it is held back too."""
         now = time.monotonic()
         with self.lock:
             if now < self.next_at:
                 self.held_back += 1
-                return
+                return None
             before, self.held_back, self.next_at = self.held_back, 0, now + LOGGED_EVERY_S
-        more = f" ({before} more were refused since the last such line)" if before else ""
-        logs.event("WARNING", f"{sentence}{more}")
+        return f" ({before} more were refused since the last such line)" if before else ""

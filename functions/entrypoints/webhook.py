@@ -57,8 +57,8 @@ def _refusals(_status: int) -> throttle.Sparing:
 
 def _log_refusal(error: BadRequest) -> None:
     """By status, so that strangers' 401 don't hide a 400 of Grafana's own. A GET is no news: health checks send them."""
-    if error.status != 405:
-        _refusals(error.status).warn(f"refused with {error.status}: {error.sentence}")
+    if error.status != 405 and (more := _refusals(error.status).passes()) is not None:
+        logs.event("WARNING", f"refused with {error.status}: {error.sentence}{more}")
 
 
 def _handle_alerts(alerts: tuple[Alert, ...], request_id: str) -> IntakeResult:

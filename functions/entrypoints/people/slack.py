@@ -62,7 +62,8 @@ def respond(request: Request) -> Response:
     try:
         press = _read(request, _signing_secrets(current_config()))
     except BadRequest as refusal:
-        REFUSED.warn(f"a press in Slack was refused with {refusal.status}: {refusal.sentence}")
+        if (more := REFUSED.passes()) is not None:
+            logs.event("WARNING", f"a press in Slack was refused with {refusal.status}: {refusal.sentence}{more}")
         return error_response(refusal)
     except (Unavailable, Denied) as error:
         logs.event("ERROR", f"presses in Slack can't be checked: {error}")
