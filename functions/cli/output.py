@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
-from unicodedata import east_asian_width
 
 import click
 
@@ -20,6 +19,8 @@ from functions.bootstrap import Adapters
 from functions.config.current import DEFAULT_PATH
 from functions.config.loader import load_config
 from functions.domain.model.runbooks import Rules
+from functions.domain.texts.columns import columns as columns_without_colours
+from functions.domain.texts.columns import wrap
 from functions.domain.texts.sanitize import clean
 from functions.domain.texts.words import duration
 
@@ -177,19 +178,6 @@ def width() -> int:
     return sys.maxsize
 
 
-def wrap(text: str, columns_at_most: int, first_at_most: int | None = None) -> list[str]:
-    """The text in lines of at most so many columns; a longer word, such as a URL, stays whole."""
-    lines, limit = [""], columns_at_most if first_at_most is None else first_at_most
-    for word in text.split(" "):
-        longer = f"{lines[-1]} {word}" if lines[-1] else word
-        if columns(longer) > limit and (lines[-1] or limit < columns_at_most):
-            lines.append(word)
-            limit = columns_at_most
-        else:
-            lines[-1] = longer
-    return lines
-
-
 def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """Columns as wide as they must be; on a narrow terminal the widest are wrapped."""
     cells = [list(head), *([printable(cell) for cell in row] for row in rows)]
@@ -219,7 +207,7 @@ def padded(text: str, columns_at_least: int) -> str:
 
 def columns(text: str) -> int:
     """How many columns it takes on a terminal: East Asian wide characters take two, colours none."""
-    return sum(2 if east_asian_width(character) in "WF" else 1 for character in click.unstyle(text))
+    return columns_without_colours(click.unstyle(text))
 
 
 @contextlib.contextmanager

@@ -319,6 +319,13 @@ def test_every_kind_of_card(here: Line, kind: str, language: str) -> None:
     assert ("対応" in shown) is (language == "ja")
 
 
+def test_a_card_keeps_its_frame(here: Line) -> None:
+    """On the terminal it is indented below its headline as in the channel, also where a row goes on below."""
+    _, _, *rows = here.run("card", FIRING, "--kind", "held", "--channel", "console", code=0).stdout.splitlines()
+    assert rows
+    assert [row for row in rows if row and not row.startswith("  ")] == []
+
+
 def test_a_large_group_shows_its_first_targets(here: Line) -> None:
     """Three cards, and how many are left; --all shows them."""
     here.configured()

@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from textwrap import wrap
-from unicodedata import east_asian_width
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -14,12 +12,13 @@ from msgspec.structs import replace
 from functions.adapters.chats import _cards
 from functions.application.ports import Finding
 from functions.domain.model.messages import Card
+from functions.domain.texts.columns import columns, wrap
 from functions.domain.texts.words import log_title
 from functions.runtime.text import Text, in_language
 
 RULE = "─" * 72
-COLUMNS = 76
-"""With the indentation, a line fits a terminal of 80."""
+COLUMNS = 78
+"""With the indentation, a row fits a terminal of 80."""
 
 COLOURS = {"act": "\x1b[1;31m", "watch": "\x1b[1;33m", "fine": "\x1b[1;32m"}
 DIM, PLAIN = "\x1b[2m", "\x1b[0m"
@@ -46,21 +45,22 @@ def render(card: Card, language: str) -> str:
 
 def _lay_out(card: Card, language: str) -> str:
     facts = _cards.facts(card, language)
-    width = max((_columns(label) for label, _ in facts), default=0)
+    width = max((columns(label) for label, _ in facts), default=0)
     log = [f"{log_title(card.evidence_title, language)}:", *(f"  {line}" for line in card.evidence)]
     blocks = (
-        [row for text in card.text for row in wrap(text, COLUMNS, break_long_words=False, break_on_hyphens=False)],
-        [f"{label}{' ' * (width - _columns(label))}  {text}" for label, text in facts],
+        [row for text in card.text for row in wrap(text, COLUMNS)],
+        [row for label, text in facts for row in _hang(f"{label}{' ' * (width - columns(label))}  ", text, width + 2)],
         log if card.evidence else [],
-        [f"{label}: {url}" for label, url in card.links],
+        [row for label, url in card.links for row in _hang(f"{label}: ", url, 2)],
     )
     body = "\n\n".join("\n".join(f"  {row}".rstrip() for row in block) for block in blocks if block)
     return f"{_cards.headline(card)}\n{body}".rstrip("\n")
 
 
-def _columns(text: str) -> int:
-    """Columns on a terminal: East Asian wide characters take two."""
-    return sum(2 if east_asian_width(char) in "WF" else 1 for char in text)
+def _hang(label: str, text: str, indent: int) -> list[str]:
+    """The text behind its label, and what does not fit there below it. A URL stays whole: people click and copy it."""
+    first, *others = wrap(text, COLUMNS - indent, COLUMNS - columns(label))
+    return [f"{label}{first}", *(f"{' ' * indent}{other}" for other in others)]
 
 
 def post(settings: Settings, card: Card, *, thread: str | None, language: str, timeout_s: float) -> None:

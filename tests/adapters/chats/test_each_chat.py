@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from functions.adapters.chats import apprise, console, google_chat, slack, teams
 from functions.domain.cards.card import compose
 from functions.domain.model.messages import Card
+from functions.domain.texts.columns import columns
 from functions.domain.texts.words import URGENCIES
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.secrets import SecretRef
@@ -323,6 +324,45 @@ def test_an_ascii_terminal_shows_what_it_can(monkeypatch: pytest.MonkeyPatch):
     terminal = Terminal("ascii")
     print_card(terminal, monkeypatch)
     assert "ACT NOW: mail-delivery is still stuck" in terminal.shown()
+
+
+@pytest.mark.parametrize("language", ["en", "ja"])
+@pytest.mark.parametrize("name", sorted(EXAMPLES))
+def test_a_card_stays_within_its_frame(name: str, language: str):
+    """80 columns, of which Japanese takes two a character. The headline and the rows of the job's log are whole."""
+    card = compose(EXAMPLES[name], replace(rules(), language=language))
+    _, *rows = console.render(card, language).splitlines()
+    wide = [row for row in rows if columns(row) > 80 and row.strip() not in card.evidence]
+    assert [row for row in wide if not re.fullmatch(r" +https://\S+", row)] == []
+
+
+def test_a_url_that_is_too_long_stands_alone():
+    """Whole, so that it can be clicked and copied, below what it is; one that fits stands behind that."""
+    short, long = "https://rundeck.example.com/1", f"https://rundeck.example.com/job/show/{'x' * 80}"
+    card = replace(STARTED, links=(("Rundeck", short), ("Restart by hand", long), ("Panel", short)))
+    assert console.render(card, "en").endswith(f"\n  Rundeck: {short}\n  Restart by hand:\n    {long}\n  Panel: {short}")
+
+
+def test_a_fact_that_is_too_long_goes_on_below_itself():
+    """So the column of labels stays free."""
+    summary = "nothing was acknowledged in mail.outgoing for five minutes, and nobody knows why that is so"
+    card = replace(STARTED, text=(), evidence=(), links=(), curve=(), facts=(("Queue", "mail"), ("対象", summary)))
+    assert console.render(card, "en").splitlines()[1:] == [
+        "  Queue  mail",
+        "  対象   nothing was acknowledged in mail.outgoing for five minutes, and nobody",
+        "         knows why that is so",
+    ]
+
+
+def test_japanese_is_wrapped_between_characters():
+    """But no row begins with a full stop or a closing bracket."""
+    sentence = "コンシューマーは接続していますが（ACK）がありません。" * 4
+    card = replace(STARTED, text=(sentence,), evidence=(), links=(), curve=(), facts=())
+    rows = [row.removeprefix("  ") for row in console.render(card, "ja").splitlines()[1:]]
+    assert len(rows) == 3
+    assert "".join(rows) == sentence
+    assert all(70 < columns(row) <= 78 for row in rows[:-1])
+    assert not any(row.startswith(("。", "）", "ー")) or row.endswith("（") for row in rows)
 
 
 def test_a_closed_terminal_is_not_an_error(monkeypatch: pytest.MonkeyPatch):
