@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from typing import Any
 
 from msgspec import Struct
 
@@ -40,16 +41,19 @@ def load_documents(ports: Adapters, keys: list[str], advance: Callable[[], objec
     """These documents. Raises Unavailable or Denied where the store can't be read at all."""
     readable: list[Document] = []
     unreadable: list[tuple[str, Denied]] = []
-    for start in range(0, len(keys), AT_ONCE):
-        part = keys[start : start + AT_ONCE]
-        results = ports.run_parallel([partial(ports.load, key, LOAD_S) for key in part], LOAD_S)
-        for key, result in zip(part, results, strict=True):
-            stored: Stored | None = unwrap(result)
-            advance()
-            if stored is None:
-                continue
-            try:
-                readable.append(decode(Document, stored.body, key))
-            except Denied as denied:
-                unreadable.append((key, denied))
+    for key, result in zip(keys, several_at_once(ports, [partial(ports.load, key, LOAD_S) for key in keys], LOAD_S), strict=True):
+        stored: Stored | None = unwrap(result)
+        advance()
+        if stored is None:
+            continue
+        try:
+            readable.append(decode(Document, stored.body, key))
+        except Denied as denied:
+            unreadable.append((key, denied))
     return Documents(tuple(readable), tuple(unreadable))
+
+
+def several_at_once(ports: Adapters, calls: Sequence[Callable[[], Any]], timeout_s: float) -> Iterator[Any]:
+    """Yield the results of these calls, or their errors, in order."""
+    for start in range(0, len(calls), AT_ONCE):
+        yield from ports.run_parallel([*calls[start : start + AT_ONCE]], timeout_s)

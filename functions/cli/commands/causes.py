@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,10 @@ from msgspec.structs import replace
 
 from functions.application import report as reporting
 from functions.application.collect import evidence_path
+from functions.application.observe import unwrap
 from functions.bootstrap import Adapters
 from functions.cli import output
+from functions.cli.documents import several_at_once
 from functions.domain.cards.rendering import rendered
 from functions.domain.causes import chart as causes_chart
 from functions.domain.causes.common import compare
@@ -28,7 +30,6 @@ from functions.runtime.errors import Denied, Unavailable
 
 DAY_S = 86400.0
 EVIDENCE_S = 60.0
-AT_ONCE = 16
 MOST_READ = 60
 """Incidents whose evidence is read, the newest first: 15 MiB at most."""
 MOST_HEALTHY = 1 << 20
@@ -93,19 +94,13 @@ def _with_lines(ports: Adapters, common: Common, healthy: Sequence[str]) -> Comm
     incidents = [case.incident for case in reversed(common.cases)][:MOST_READ]
     outputs: list[str] = []
     with output.progress(f"reading evidence of {common.runbook}", len(incidents)) as advance:
-        for start in range(0, len(incidents), AT_ONCE):
-            part = incidents[start : start + AT_ONCE]
-            calls: list[Callable[[], Any]] = [
-                partial(ports.read_archived, evidence_path(incident), EVIDENCE_S) for incident in part
-            ]
-            for incident, body in zip(part, ports.run_parallel(calls, EVIDENCE_S), strict=True):
-                advance()
-                if isinstance(body, Unavailable | Denied):
-                    output.print_text(f"the evidence of {incident} can't be read and is left out: {body}", err=True)
-                elif isinstance(body, bytes):
-                    outputs.append(body.decode(errors="replace"))
-                elif body is not None:
-                    raise body
+        calls = [partial(ports.read_archived, evidence_path(incident), EVIDENCE_S) for incident in incidents]
+        for incident, body in zip(incidents, several_at_once(ports, calls, EVIDENCE_S), strict=True):
+            advance()
+            if isinstance(body, Unavailable | Denied):
+                output.print_text(f"the evidence of {incident} can't be read and is left out: {body}", err=True)
+            elif unwrap(body) is not None:
+                outputs.append(body.decode(errors="replace"))
     if not outputs:
         return common
     return replace(common, patterns=ordered([*common.besides_lines, *_lines(outputs, healthy)]), examined=len(outputs))
