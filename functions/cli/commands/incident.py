@@ -18,7 +18,7 @@ from functions.cli import output
 from functions.cli.documents import document_keys, load_documents
 from functions.domain.cards.rendering import rendered, tidy
 from functions.domain.cards.timeline import ENDINGS, Entry, tell
-from functions.domain.cards.timeline_page import page
+from functions.domain.cards.timeline_page import OUTPUT, page
 from functions.domain.model.alerts import Target
 from functions.domain.model.incidents import Archive, Incident, Outcome
 from functions.domain.model.runbooks import Rules
@@ -30,7 +30,6 @@ FORMER_DAYS = 400
 """How far back to search for an id that does not begin with its day."""
 DAYS_LONG = 3
 """An incident ends within so many days nearly always; then its record is read by its path, without a list."""
-OUTPUT = 300_000
 DAY_S = 86400.0
 
 
@@ -109,15 +108,15 @@ def _archived(ports: Adapters, incident_id: str) -> Archive | None:
     return None
 
 
-def _title(found: Known) -> Phrase:
-    name = found.target.name if found.target else found.incident.runbook or "-"
-    opened = Text("open, {phase}", phase=found.incident.phase.value)
-    return named(tidy(name), ENDINGS[found.outcome.ending] if found.outcome else opened)
+def _title(record: Known) -> Phrase:
+    name = record.target.name if record.target else record.incident.runbook or "-"
+    opened = Text("open, {phase}", phase=record.incident.phase.value)
+    return named(tidy(name), ENDINGS[record.outcome.ending] if record.outcome else opened)
 
 
-def _print(found: Known, entries: tuple[Entry, ...], rules: Rules) -> None:
-    output.print_text(rendered(rules, _title(found)), click.style(f"{found.incident.id}  ", bold=True))
-    parts = [f"runbook {found.incident.runbook}", f"restarts: {found.incident.restarts}", f"times are in {rules.time_zone}"]
+def _print(record: Known, entries: tuple[Entry, ...], rules: Rules) -> None:
+    output.print_text(rendered(rules, _title(record)), click.style(f"{record.incident.id}  ", bold=True))
+    parts = [f"runbook {record.incident.runbook}", f"restarts: {record.incident.restarts}", f"times are in {rules.time_zone}"]
     output.print_text(", ".join(parts))
     day = ""
     for entry in entries:
@@ -132,16 +131,16 @@ def _print(found: Known, entries: tuple[Entry, ...], rules: Rules) -> None:
             output.print_text(line, " " * 22 + "| ")
 
 
-def _as_json(found: Known, entries: tuple[Entry, ...], rules: Rules, evidence: str | None) -> dict[str, object]:
+def _as_json(record: Known, entries: tuple[Entry, ...], rules: Rules, evidence: str | None) -> dict[str, object]:
     """All of it, without the nonce that an approval link must name."""
     timeline = [
         {"at": entry.at, "kind": entry.kind, "text": rendered(rules, entry.text), "link": entry.link, "lines": entry.lines}
         for entry in entries
     ]
     content: dict[str, object] = {
-        "incident": msgspec.to_builtins(replace(found.incident, nonce="")),
-        "target": msgspec.to_builtins(found.target),
-        "outcome": msgspec.to_builtins(found.outcome),
+        "incident": msgspec.to_builtins(replace(record.incident, nonce="")),
+        "target": msgspec.to_builtins(record.target),
+        "outcome": msgspec.to_builtins(record.outcome),
         "timeline": timeline,
     }
     return content if evidence is None else content | {"evidence": evidence}

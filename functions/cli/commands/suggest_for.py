@@ -9,6 +9,7 @@ from typing import Any
 import click
 from msgspec import Struct
 
+from functions.application.observe import unwrap
 from functions.bootstrap import Adapters, name_queue
 from functions.cli import output
 from functions.config.formats import show_duration
@@ -39,7 +40,7 @@ PROMETHEUS_HELP = "Read the last day and week from there too.  [default: `promet
 LABEL_HELP = "A label that alerts of the queue have. May be repeated."
 
 
-class Found(Struct, frozen=True):
+class Watched(Struct, frozen=True):
     """What is known of one queue."""
 
     runbook: Runbook
@@ -79,16 +80,16 @@ def suggest_for(*, config_path: str, as_json: bool, timeout_s: float, labels: tu
     with output.logs_to_stderr():
         past = _prometheus(ports, url)
         looks = (_look(ports, runbook, given, now, timeout_s, past) for runbook in ports.rules.runbooks.values())
-        histories = [one for one in looks if one]
-    if not histories:
+        queues = [one for one in looks if one]
+    if not queues:
         remedy = "Give all labels that a runbook's symptom names, such as --label vhost=/ --label queue=NAME."
         raise output.Unusable(f"no runbook names a queue for these labels. {remedy}")
     if as_json:
-        output.print_json([_as_json(one) for one in histories])
+        output.print_json([_as_json(one) for one in queues])
     else:
-        for one in histories:
+        for one in queues:
             _print(one, ports.rules)
-    if any(one.runbook.symptom.for_s < propose_for(one.healed) for one in histories):
+    if any(one.runbook.symptom.for_s < propose_for(one.healed) for one in queues):
         raise SystemExit(output.WRONG)
 
 
@@ -101,7 +102,7 @@ def _prometheus(ports: Adapters, url: str | None) -> Any:
     return Settings(url)
 
 
-def _look(ports: Adapters, runbook: Runbook, given: Mapping[str, str], now: float, timeout_s: float, past: Any) -> Found | None:
+def _look(ports: Adapters, runbook: Runbook, given: Mapping[str, str], now: float, timeout_s: float, past: Any) -> Watched | None:
     """None where the runbook names no queue for an alert with these labels. Raises Denied or Unavailable."""
     labels = {**{matcher.label: matcher.value for matcher in runbook.match if matcher.op == "="}, **given}
     try:
@@ -111,11 +112,11 @@ def _look(ports: Adapters, runbook: Runbook, given: Mapping[str, str], now: floa
     back_s = HOUR_S if past is None else WEEK_S
     restarts, why = _restarts(ports, runbook, labels, now, back_s, timeout_s)
     looks: list[Any] = [partial(ports.read_queues, [(queue, back_s)], timeout_s) for back_s in (FINE_S, HOUR_S)]
-    snapshots = [_opened(one)[0] for one in ports.run_parallel(looks, timeout_s)]
+    snapshots = [unwrap(one)[0] for one in ports.run_parallel(looks, timeout_s)]
     if past is not None:
         snapshots += _past(past, queue, timeout_s)
-    histories = [read_history(_opened(seen), runbook.symptom.max_messages, restarts) for seen in snapshots]
-    return Found(runbook, queue, tuple(one for one in histories if one), why)
+    histories = [read_history(unwrap(seen), runbook.symptom.max_messages, restarts) for seen in snapshots]
+    return Watched(runbook, queue, tuple(one for one in histories if one), why)
 
 
 def _past(settings: Any, queue: QueueRef, timeout_s: float) -> list[QueueSnapshot]:
@@ -131,12 +132,6 @@ def _past(settings: Any, queue: QueueRef, timeout_s: float) -> list[QueueSnapsho
     ]
 
 
-def _opened(outcome: Any) -> Any:
-    if isinstance(outcome, Exception):
-        raise outcome
-    return outcome
-
-
 def _restarts(
     ports: Adapters, runbook: Runbook, labels: Mapping[str, str], now: float, back_s: float, timeout_s: float
 ) -> tuple[list[tuple[float, float]], str]:
@@ -150,22 +145,22 @@ def _restarts(
     return restart_times(seen.executions, seen.runner_now - (seen.read_at or now), now), ""
 
 
-def _print(found: Found, rules: Rules) -> None:
-    symptom = found.runbook.symptom
-    name = click.style(f"{found.runbook.name}, {output.printable(found.queue.name)}: ", bold=True)
-    if not found.histories:
+def _print(watched: Watched, rules: Rules) -> None:
+    symptom = watched.runbook.symptom
+    name = click.style(f"{watched.runbook.name}, {output.printable(watched.queue.name)}: ", bold=True)
+    if not watched.histories:
         output.print_text("there are no samples of it. Are RabbitMQ's statistics off?", name, "  ")
         return
-    proposed_s = propose_for(found.healed)
+    proposed_s = propose_for(watched.healed)
     output.print_text(f"for is {duration(symptom.for_s)}", name, "  ")
-    rows = [_row(history, rules) for history in found.histories]
+    rows = [_row(history, rules) for history in watched.histories]
     click.echo(output.table(("since", "a sample every", "stood still and moved again", "longest", "from"), rows))
-    restarted = [one for history in found.histories for one in history.stillnesses if one.restarted]
+    restarted = [one for history in watched.histories for one in history.stillnesses if one.restarted]
     if restarted:
         output.print_text(f"left out, since the application was restarted meanwhile: {len(restarted)}", "  ")
-    if found.restarts:
-        output.print_text(f"restarts are not left out: {found.restarts}", output.mark("  ?  ", "warn"))
-    if now := found.stands_still:
+    if watched.restarts:
+        output.print_text(f"restarts are not left out: {watched.restarts}", output.mark("  ?  ", "warn"))
+    if now := watched.stands_still:
         output.print_text(f"it stands still now, for {duration(now.lasted_s)}", output.mark("  ?  ", "warn"))
     if proposed_s > LONGEST_S:
         output.print_text(
@@ -186,17 +181,17 @@ def _row(history: History, rules: Rules) -> tuple[str, ...]:
     return (*looked, longest, output.local_time(healed[0].began_at, rules))
 
 
-def _as_json(found: Found) -> dict[str, Any]:
+def _as_json(watched: Watched) -> dict[str, Any]:
     return {
-        "runbook": found.runbook.name,
-        "queue": found.queue.name,
-        "for_s": found.runbook.symptom.for_s,
-        "suggested_s": propose_for(found.healed) if found.histories else None,
-        "healed": [_stillness(one) for one in found.healed],
-        "left_out": [_stillness(one) for history in found.histories for one in history.stillnesses if one.restarted],
-        "stands_still_s": found.stands_still.lasted_s if found.stands_still else 0.0,
-        "restarts_unknown": found.restarts or None,
-        "histories": [{"since": one.since, "step_s": one.step_s} for one in found.histories],
+        "runbook": watched.runbook.name,
+        "queue": watched.queue.name,
+        "for_s": watched.runbook.symptom.for_s,
+        "suggested_s": propose_for(watched.healed) if watched.histories else None,
+        "healed": [_stillness(one) for one in watched.healed],
+        "left_out": [_stillness(one) for history in watched.histories for one in history.stillnesses if one.restarted],
+        "stands_still_s": watched.stands_still.lasted_s if watched.stands_still else 0.0,
+        "restarts_unknown": watched.restarts or None,
+        "histories": [{"since": one.since, "step_s": one.step_s} for one in watched.histories],
     }
 
 

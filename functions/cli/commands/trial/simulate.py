@@ -63,7 +63,7 @@ def simulate(
     results = [(recorded.name, *_decide(ports, recorded, observe, real_time=real_time)) for recorded in recordings]
     if as_json:
         output.print_json(
-            [{"file": name, "at": at, "incidents": list(map(simulation.as_json, made))} for name, at, made in results]
+            [{"file": name, "at": at, "incidents": list(map(simulation.as_json, decisions))} for name, at, decisions in results]
         )
     else:
         for name, at, decisions in results:
