@@ -105,11 +105,10 @@ def _recorded(name: str, content: bytes) -> Recorded:
     except (ValueError, RecursionError):
         return Recorded(name, content, None)  # what parses it says what is wrong
     request = recording.get("request", recording) if isinstance(recording, dict) else None
-    if not isinstance(request, dict):
-        return Recorded(name, content, None)
-    body, at = _body(name, request), recording.get("recorded_at_unix")
+    body = _body(name, request) if isinstance(request, dict) else None
     if body is None:
         return Recorded(name, content, None)
+    at = recording.get("recorded_at_unix")
     return Recorded(name, body, float(at) if isinstance(at, int | float) else None)
 
 

@@ -99,10 +99,13 @@ def write_file(path: str, text: str) -> None:
 
 def named_values(option: str, pairs: Sequence[str]) -> dict[str, str]:
     """What NAME=VALUE arguments say. Raises Unusable for one that has no `=`."""
+    values: dict[str, str] = {}
     for pair in pairs:
-        if not pair.partition("=")[0] or "=" not in pair:
+        name, sign, value = pair.partition("=")
+        if not name or not sign:
             raise Unusable(f"{option} {pair} is not NAME=VALUE. Write for example {option} queue=mail.outgoing.")
-    return {name: value for name, _, value in (pair.partition("=") for pair in pairs)}
+        values[name] = value
+    return values
 
 
 def load_adapters(config_path: str) -> Adapters:
@@ -121,11 +124,9 @@ def require_store(ports: Adapters) -> None:
         raise Wrong(f"the store {Path(path).absolute()} does not exist. {remedy}")
 
 
-@contextlib.contextmanager
-def logs_to_stderr() -> Iterator[None]:
+def logs_to_stderr() -> contextlib.AbstractContextManager[object]:
     """What is logged or posted to a console goes to stderr meanwhile: stdout is the command's answer alone."""
-    with contextlib.redirect_stdout(sys.stderr):
-        yield
+    return contextlib.redirect_stdout(sys.stderr)
 
 
 def print_json(content: object) -> None:
@@ -163,7 +164,7 @@ def print_posted(problems: Mapping[str, str]) -> None:
 
 def printable(text: object, limit: int = MAX_CELL) -> str:
     """One line that does a terminal no harm, whoever wrote it."""
-    return clean(str(text), limit, "…")
+    return clean(text, limit, "…")
 
 
 def mark(word: str, kind: str = "") -> str:

@@ -67,10 +67,6 @@ def card(key: str, cases: tuple[MatchedAlert, ...], kind: str | None, reason: Re
     fitting = kind or ("held" if reason else _kind(first))
     if fitting == "held":
         return _held(key, cases, reason or first.reason or Reason.COOLDOWN, now, rules)
-    if fitting == "not_approved":
-        incident = _incident(key, cases, fitting, now)
-        why = reason or Reason.AWAITING_APPROVAL
-        return compose(CardInput(fitting, now + APPROVAL_S, first.runbook, first.target, incident, why), rules)
     return compose(_card_input(key, cases, fitting, reason, now), rules)
 
 
@@ -107,6 +103,8 @@ def _card_input(key: str, cases: tuple[MatchedAlert, ...], kind: str, reason: Re
             escalation = replace(escalation, taken_by="an operator", taken_at=now)
         trigger = to_alert_ref(first)
         return CardInput(kind, now, first.runbook, first.target, reason=reason, trigger=trigger, escalation=escalation)
+    if kind == "not_approved":
+        now, reason = now + APPROVAL_S, reason or Reason.AWAITING_APPROVAL
     if kind == "declined":
         incident, reason = replace(incident, declined_by="an operator"), Reason.DECLINED
     return CardInput(kind, now, first.runbook, first.target, incident, reason, detail)

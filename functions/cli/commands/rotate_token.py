@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from functions.cli.output import Unusable, load_adapters, options, print_json, print_text, timeout_option
+from functions.cli.output import Unusable, options, print_json, print_text, timeout_option
+from functions.config.loader import load_config
 from functions.runtime.errors import ConfigError
 from functions.runtime.secrets import SecretRef
 
@@ -36,7 +37,7 @@ def rotate_token(*, config_path: str, as_json: bool, admin: str, old: str, timeo
     """
     from functions.adapters.runners.rundeck import tokens
 
-    config = load_adapters(config_path).config
+    config = load_config(config_path)
     settings = config.runner.settings
     try:
         admin_token = SecretRef(admin)

@@ -13,7 +13,7 @@ from functions.bootstrap import Adapters
 from functions.cli import output
 from functions.cli.documents import document_keys, load_documents, name_of
 from functions.config.formats import read_duration
-from functions.domain.model.events import Acknowledged, Resumed
+from functions.domain.model.events import Acknowledged, Event, Resumed
 from functions.domain.model.incidents import Document
 from functions.domain.model.observations import Pause
 
@@ -94,9 +94,7 @@ def ack(*, config_path: str, as_json: bool, target: str, by: str) -> None:
     name, by = name_of(document), by or _current_user()
     if document.escalated_at is None or document.escalation is None:
         raise output.Unusable(f"{name} ({document.key}) has no escalation to take. `status` shows the targets that have.")
-    with output.logs_to_stderr():
-        advance(ports, document.key, Acknowledged(by, document.escalation.incident), Budget(ports, ports.monotonic() + BUDGET_S))
-        after = load_document(document.key, ports.load(document.key, STORE_S))
+    after = _after(ports, document.key, Acknowledged(by, document.escalation.incident))
     taken_by = after.escalation.taken_by if after.escalation else ""
     waiting = sorted({message.channel for message in after.to_tell})
     if as_json:
@@ -157,9 +155,7 @@ def _release(ports: Adapters, wanted: str, by: str, reason: str, *, as_json: boo
     name = name_of(document)
     if document.escalated_at is None:
         raise output.Unusable(f"{name} ({document.key}) is not escalated. `status` shows the targets that are.")
-    with output.logs_to_stderr():
-        advance(ports, document.key, Resumed(by, reason), Budget(ports, ports.monotonic() + BUDGET_S))
-        after = load_document(document.key, ports.load(document.key, STORE_S))
+    after = _after(ports, document.key, Resumed(by, reason))
     waiting = sorted({message.channel for message in after.to_tell})
     released = after.escalated_at is None
     if as_json:
@@ -172,6 +168,13 @@ def _release(ports: Adapters, wanted: str, by: str, reason: str, *, as_json: boo
         output.print_text("it was escalated again in the meantime; see `status`", output.mark("WRONG: ", "wrong"), err=True)
     if waiting or not released:
         raise SystemExit(output.WRONG)
+
+
+def _after(ports: Adapters, key: str, event: Event) -> Document:
+    """The document after this event."""
+    with output.logs_to_stderr():
+        advance(ports, key, event, Budget(ports, ports.monotonic() + BUDGET_S))
+        return load_document(key, ports.load(key, STORE_S))
 
 
 def _find(ports: Adapters, wanted: str) -> Document:

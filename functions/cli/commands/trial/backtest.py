@@ -11,6 +11,7 @@ from msgspec import Struct
 from functions.cli import notifications, observations, output, simulation
 from functions.cli.notifications import Recorded
 from functions.cli.simulation import Observe
+from functions.config.loader import load_config
 from functions.config.settings import Config
 
 STATED = (
@@ -44,7 +45,7 @@ def backtest(*, config_path: str, as_json: bool, folder: str, other_path: str, s
 
     Exit code 1: something differs.
     """
-    before, after = output.load_adapters(config_path).config, output.load_adapters(other_path).config
+    before, after = load_config(config_path), load_config(other_path)
     made_up = observations.from_file(seen_path) if seen_path else observations.stuck
     observe = simulation.made_up_observations(made_up)
     paths = sorted(path for pattern in ("*.json", "*.json.gz") for path in Path(folder).glob(pattern))
