@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from functions.cli.output import Unusable
 from functions.domain.model.alerts import MatchedAlert
 from functions.domain.model.observations import ExecutionHistory, Observation, Pause, QueueSnapshot, Storm, Unknown
+from functions.domain.model.runbooks import Symptom
 
 Observe = Callable[[tuple[MatchedAlert, ...], float], Observation]
 T = TypeVar("T")
@@ -34,14 +35,13 @@ def unobserved(cases: tuple[MatchedAlert, ...], _now: float) -> Observation:
 
 def stuck(cases: tuple[MatchedAlert, ...], now: float) -> Observation:
     """Every queue is stuck with one consumer, nothing was ever restarted, the kill switch is off."""
-    queues = {case.queue.key: _stuck(case, now) for case in cases if case.queue and case.runbook}
+    queues = {case.queue.key: _stuck(case.runbook.symptom, now) for case in cases if case.queue and case.runbook}
     return Observation(ExecutionHistory(now), queues, None, Storm())
 
 
-def _stuck(case: MatchedAlert, now: float) -> QueueSnapshot:
-    symptom = case.runbook.symptom if case.runbook else None
-    depth, for_s = (symptom.max_messages if symptom else 0) + STUCK_MESSAGES, symptom.for_s if symptom else 60.0
-    return _steady(QueueSnapshot(now, depth, depth, 0, consumers=1, consumer_ids=("consumer",), acks=0), for_s)
+def _stuck(symptom: Symptom, now: float) -> QueueSnapshot:
+    depth = symptom.max_messages + STUCK_MESSAGES
+    return _steady(QueueSnapshot(now, depth, depth, 0, consumers=1, consumer_ids=("consumer",), acks=0), symptom.for_s)
 
 
 def _steady(snapshot: QueueSnapshot, for_s: float) -> QueueSnapshot:
@@ -79,22 +79,23 @@ def from_file(path: str) -> Observe:
         switch = _part(path, "pause", content["pause"], Pause, now) if content.get("pause") else None
         pause = None if isinstance(switch, Pause) and not switch.on else switch
         storm = _part(path, "storm", content.get("storm") or {}, Storm, now)
-        snapshots = {case.queue.key: _queue(path, queues, case, now) for case in cases if case.queue}
+        snapshots = {
+            case.queue.key: _queue(path, queues, case.queue.key, case.runbook.symptom.for_s, now)
+            for case in cases
+            if case.queue and case.runbook
+        }
         return Observation(ledger, snapshots, pause, storm)
 
     observe((), 0.0)
     return observe
 
 
-def _queue(path: str, queues: dict[str, Any], case: MatchedAlert, now: float) -> QueueSnapshot | Unknown:
-    key = case.queue.key if case.queue else ""
+def _queue(path: str, queues: dict[str, Any], key: str, for_s: float, now: float) -> QueueSnapshot | Unknown:
     name = key if key in queues else ANY
     if name not in queues:
         return Unknown(f"{path} says nothing of {key}")
     snapshot = _snapshot(path, queues, name, now)
-    if isinstance(snapshot, Unknown) or snapshot.depth_samples:
-        return snapshot
-    return _steady(snapshot, case.runbook.symptom.for_s if case.runbook else 60.0)
+    return snapshot if isinstance(snapshot, Unknown) or snapshot.depth_samples else _steady(snapshot, for_s)
 
 
 def _snapshot(path: str, queues: dict[str, Any], name: str, now: float) -> QueueSnapshot | Unknown:

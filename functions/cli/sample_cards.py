@@ -18,9 +18,9 @@ from functions.domain.cards.facts import short_name
 from functions.domain.cards.rendering import rendered
 from functions.domain.decisions.context import StepContext
 from functions.domain.decisions.endings import APPROVAL_S, handle_hold, request_approval
-from functions.domain.decisions.guards import Decision, Kind
+from functions.domain.decisions.guards import Decision, hold
 from functions.domain.decisions.messages import to_alert_ref
-from functions.domain.model.alerts import MatchedAlert
+from functions.domain.model.alerts import MatchedAlert, QueueRef
 from functions.domain.model.codes import Phase, Reason, Verdict
 from functions.domain.model.incidents import Document, Escalation, Evidence, Incident, PastAttempt, QueueState
 from functions.domain.model.messages import Card
@@ -142,7 +142,7 @@ def _decision(reason: Reason, runbook: Runbook, now: float) -> Decision:
         execution = Execution("1847", "", "running", now - runbook.restart.max_run_s - AGAIN_S)
     elif reason is Reason.FAILING:
         execution = Execution("1847", "", "failed", now - STARTED_S, now - ENDED_S)
-    return Decision(Kind.HOLD, reason, again_in_s=AGAIN_S if reason in PASSING else None, execution=execution)
+    return hold(reason, again_in_s=AGAIN_S if reason in PASSING else None, execution=execution)
 
 
 def _incident(key: str, cases: tuple[MatchedAlert, ...], kind: str, now: float) -> Incident:
@@ -159,7 +159,7 @@ def _incident(key: str, cases: tuple[MatchedAlert, ...], kind: str, now: float) 
         Phase.VERIFYING if restarted else Phase.RUNNING if kind == "started" else Phase.DEFERRED,
         now,
         first.runbook.name if first.runbook else "",
-        tuple({case.queue.key: _queue_state(case, kind, now) for case in cases if case.queue}.values()),
+        tuple({case.queue.key: _queue_state(case.queue, case.runbook, kind, now) for case in cases if case.queue}.values()),
         tuple(to_alert_ref(case) for case in cases),
         attempt=number if execution else 0,
         restarts=number if execution else 0,
@@ -179,10 +179,8 @@ def _ended(tag: str, number: str, now: float) -> Execution:
     return Execution(number, "", "succeeded", now - STARTED_S, now - ENDED_S, tag=tag)
 
 
-def _queue_state(case: MatchedAlert, kind: str, now: float) -> QueueState:
+def _queue_state(queue: QueueRef, runbook: Runbook | None, kind: str, now: float) -> QueueState:
     """The queue right before the restart, else now, and how it went on."""
-    if case.queue is None:
-        raise TypeError("a case without a queue has no state of one")
     after = {"draining": LEFT, "recovered": 0, "escalated": STUCK}.get(kind)
     last_at = now - STARTED_S if after is not None or kind == "started" else now
     before = QueueSnapshot(last_at, STUCK, STUCK - 20, 20, consumers=1) if last_at < now else None
@@ -192,5 +190,5 @@ def _queue_state(case: MatchedAlert, kind: str, now: float) -> QueueState:
         step = (STUCK - after) // POINTS
         curve += [(now - AFTER_S * back, after + step * back) for back in reversed(range(POINTS))]
         verdict = Verdict.STUCK if after == STUCK else Verdict.RECOVERED if after == 0 else Verdict.DRAINING
-    runbook = case.runbook.name if case.runbook else ""
-    return QueueState(case.queue, runbook, now - ALERTED_S, before, depth=after, consumers=1, verdict=verdict, curve=tuple(curve))
+    name = runbook.name if runbook else ""
+    return QueueState(queue, name, now - ALERTED_S, before, depth=after, consumers=1, verdict=verdict, curve=tuple(curve))
