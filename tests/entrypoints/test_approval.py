@@ -551,5 +551,5 @@ def test_the_link_on_the_card_is_the_one_that_takes_it(tmp_path: Path, capsys: p
         mail.alert()
         mail.change(restarts=1, attempt=1, expires_at=1.0, due=1.0)
         reconcile.advance(ports, mail.document().key, TimerFired(), reconcile.Budget(ports, ports.monotonic() + 20))
-        token = re.findall(r"Acknowledge: \S+/approve/#(\S+)/", capsys.readouterr().out)[-1]
+        token = re.findall(r"Acknowledge:\s+\S+/approve/#(\S+)/", capsys.readouterr().out)[-1]
         assert "Take mail-delivery?" in words(mail.show(f"/approve/#{token}/"))
