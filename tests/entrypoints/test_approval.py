@@ -279,6 +279,15 @@ def test_what_can_not_be_read_is_shown_and_holds(mail: StuckMail) -> None:
     assert mail.rundeck.posts() == []
 
 
+def test_the_reason_why_a_queue_can_not_be_read_is_in_the_language_of_the_page(tmp_path: Path) -> None:
+    with stuck_mail(tmp_path, language="ja") as mail:
+        mail.alert()
+        path = mail.path()
+        mail.rabbit.broken["totals"] = mail.rabbit.broken["page"] = (500, "text/plain", b"down")
+        page = words(mail.show(path))
+    assert "応答 500" in page
+
+
 def test_a_guard_that_a_person_may_overrule_is_overruled(tmp_path: Path) -> None:
     """Mode auto, limits used up: the card offers the link, the page says what is overruled, and the button restarts."""
     with stuck_mail(tmp_path, mode="auto", job=Job()) as mail:

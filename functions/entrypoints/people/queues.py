@@ -13,7 +13,6 @@ from functions.domain.model.codes import Health
 from functions.domain.model.incidents import QueueState
 from functions.domain.model.observations import Pause, QueueSnapshot, Unknown
 from functions.domain.model.runbooks import Rules
-from functions.runtime.errors import UnstickError
 from functions.runtime.text import Phrase, Text
 
 if TYPE_CHECKING:
@@ -42,9 +41,7 @@ def read_rows(ports: Adapters, watched: tuple[QueueState, ...], now: float) -> t
 
 
 def _row(rules: Rules, watched: QueueState, found: object, now: float) -> Row:
-    if isinstance(found, BaseException) and not isinstance(found, UnstickError):
-        raise found
-    seen = found if isinstance(found, QueueSnapshot) else Unknown(str(found))
+    seen: QueueSnapshot | Unknown = observe.or_unknown(found)
     runbook = rules.runbooks.get(watched.runbook)
     health = judge.judge_health(runbook.symptom, seen, watched, now)[0] if runbook else Health.UNKNOWN
     return Row(watched.queue.name, seen, health)
