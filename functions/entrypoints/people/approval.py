@@ -96,7 +96,7 @@ def press(ports: Adapters, key: str, nonce: str, person: Person, form: Form) -> 
     after, _ = _asking(ports, key, nonce)
     if reply is None:
         return _over(rules, after, nonce)
-    story = CardInput("held", ports.now(), rules.runbooks.get(incident.runbook), before.target, incident)
+    story = CardInput("held", ports.now(), runbook, before.target, incident)
     if declined:
         ports.log("NOTICE", "declined", incident=reply.incident, by=by)
         return _declined(rules, facts.subject(story), by), 200, headers

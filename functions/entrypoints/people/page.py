@@ -61,8 +61,8 @@ def respond(request: Request, ports: Adapters) -> Response:
     try:
         _require_current_link(request.path)
         if request.method == "GET":
-            return approval_page.opening(ports.rules), 200, OPENING_HEADERS
-        form = read_form(request, ports.rules.public_url)
+            return approval_page.opening(rules), 200, OPENING_HEADERS
+        form = read_form(request, rules.public_url)
         key, nonce = signing.read_approval(ports.config.signing_keys, form.token, ports.now())
         person = identify(request, ports.config.identity_header)
         if acknowledgement.is_asked_by(nonce):

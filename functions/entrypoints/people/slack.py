@@ -26,6 +26,7 @@ from functions.runtime.text import Phrase, Text, in_language, join
 if TYPE_CHECKING:
     from flask import Request
 
+    from functions.adapters.chats.slack import Settings
     from functions.application.ports import Budget
     from functions.bootstrap import Adapters
     from functions.config.settings import Config
@@ -94,9 +95,13 @@ def _read(request: Request, secrets: tuple[SecretRef, ...]) -> Press | None:
 
 
 def _signing_secrets(config: Config) -> tuple[SecretRef, ...]:
-    """Those of all channels of type slack."""
-    secrets = [named.settings.signing_secret for named in config.channels.values() if named.name == "slack"]
+    secrets = [one.signing_secret for one in _channels(config)]
     return tuple(dict.fromkeys(secret for secret in secrets if secret is not None))
+
+
+def _channels(config: Config) -> list[Settings]:
+    """The settings of all channels of type slack."""
+    return [named.settings for named in config.channels.values() if named.name == "slack"]
 
 
 # --- what it means -----------------------------------------------------------------------------------------------------
@@ -126,7 +131,7 @@ def handle(ports: Adapters, content: Mapping[str, Any], budget: Budget) -> None:
     from functions.application.decoding import convert
 
     press = convert(dict(content), Press)
-    if not any(named.name == "slack" for named in ports.config.channels.values()):
+    if not _channels(ports.config):
         ports.log("WARNING", "a press in Slack was dropped: the configuration has no channel of type slack any more")
         return
     if ports.now() - press.at > TOO_LATE_S:
@@ -174,10 +179,10 @@ def _runbook_of(document: Document, nonce: str) -> str:
 def _may(pressed: _Pressed, approvers: tuple[str, ...]) -> bool:
     """Whether the person is an approver. If not, they are told why, alone."""
     ports, press = pressed.ports, pressed.press
-    named = [one.settings for one in ports.config.channels.values() if one.name == "slack"]
-    bot = next((one for one in named if one.token is not None), named[0])
+    channels = _channels(ports.config)
+    bot = next((one for one in channels if one.token is not None), channels[0])
     try:
-        if answers.is_approver(press.user, approvers, bot.token, bot.base_url, bot.ca, LOOK_UP_S):
+        if answers.is_approver(press.user, approvers, bot, LOOK_UP_S):
             return True
     except (Unavailable, Denied) as error:
         ports.log("ERROR", f"it can't be checked who may press in Slack: {error}")
@@ -258,22 +263,15 @@ def _show(pressed: _Pressed) -> None:
     at = datetime.fromtimestamp(ports.now(), ports.rules.zone).strftime("%H:%M")
     note = in_language(ports.rules.language, DONE[press.action].fill(by=pressed.by, at=at))
     only = frozenset({PAUSE}) if press.action == PAUSE else frozenset[str]()
-    base_url, ca = _place(ports)
     try:
-        answers.show_answer(press, note, only=only, base_url=base_url, ca=ca, timeout_s=ANSWER_S)
+        answers.show_answer(press, note, _channels(ports.config)[0], only=only, timeout_s=ANSWER_S)
     except (Unavailable, Denied) as error:
         ports.log("WARNING", f"Slack's message does not show who pressed: {error}")
 
 
 def _refuse(ports: Adapters, press: Press, sentence: Phrase) -> None:
-    base_url, ca = _place(ports)
     try:
-        answers.show_refusal(press, in_language(ports.rules.language, sentence), base_url=base_url, ca=ca, timeout_s=ANSWER_S)
+        told = in_language(ports.rules.language, sentence)
+        answers.show_refusal(press, told, _channels(ports.config)[0], timeout_s=ANSWER_S)
     except (Unavailable, Denied) as error:
         ports.log("WARNING", f"Slack could not tell a person why nothing was done: {error}")
-
-
-def _place(ports: Adapters) -> tuple[str, str]:
-    """(base URL, certificates) of the first channel of type slack."""
-    settings = next(one.settings for one in ports.config.channels.values() if one.name == "slack")
-    return settings.base_url, settings.ca
