@@ -31,7 +31,7 @@ def verify(request: Request) -> Response:
     """Take a wake-up of the scheduler, or sweep if the body names none."""
     if request.method != "POST":
         return error_response(BadRequest(405, ""), allow="POST")
-    with logs.bound(trace_header=request.headers.get("X-Cloud-Trace-Context")):
+    with logs.traced(request.headers.get("X-Cloud-Trace-Context")):
         try:
             payload = _read_wake_up(request)
             if not isinstance(payload, str):

@@ -46,7 +46,7 @@ def webhook(request: Request) -> Response:
     except (Unavailable, Denied) as error:
         logs.event("ERROR", f"authentication is unavailable: {error}")
         return json_response(503, error="Unstick can't read its own secrets; its log says why.")
-    with logs.bound(trace_header=request.headers.get("X-Cloud-Trace-Context")):
+    with logs.traced(request.headers.get("X-Cloud-Trace-Context")):
         return to_response(_handle_alerts(alerts, request_id))
 
 

@@ -1,6 +1,6 @@
 """One line an event on stdout: JSON with Cloud Logging's fields, or readable text where stdout is a terminal.
 
-    with logs.bound(trace_header=request.headers.get("X-Cloud-Trace-Context"), incident=incident.id):
+    with logs.traced(request.headers.get("X-Cloud-Trace-Context")):
         logs.event("NOTICE", "restart held", reason=Reason.COOLDOWN, action=Action.HELD)
 
 Never raises, and prints only plain values: of anything else it names the type, so that no secret's repr gets out.
@@ -40,18 +40,17 @@ _COLOURS = {"WARNING": "33", "ERROR": "31", "CRITICAL": "31", "ALERT": "31", "EM
 # does, up to PIPE_BUF (4,096 bytes), and beyond that as long as the reader keeps up.
 _LOCK = threading.RLock()
 os.register_at_fork(before=_LOCK.acquire, after_in_parent=_LOCK.release, after_in_child=_LOCK.release)
-_BOUND: ContextVar[Mapping[str, object]] = ContextVar("unstick_log_fields", default={})  # noqa: B039 - never changed in place
+_TRACED: ContextVar[str | None] = ContextVar("unstick_trace", default=None)
 
 
 @contextmanager
-def bound(*, trace_header: str | None = None, **fields: object) -> Iterator[None]:
-    """Add these fields, and the trace that the header X-Cloud-Trace-Context names, to every event inside."""
-    trace = _trace(trace_header)
-    token = _BOUND.set({**_BOUND.get(), **fields, **({"logging.googleapis.com/trace": trace} if trace else {})})
+def traced(header: str | None) -> Iterator[None]:
+    """Add the trace that the header X-Cloud-Trace-Context names to every event inside."""
+    token = _TRACED.set(_trace(header))
     try:
         yield
     finally:
-        _BOUND.reset(token)
+        _TRACED.reset(token)
 
 
 def event(severity: str, message: str, *, error: object = None, **fields: object) -> None:
@@ -66,8 +65,7 @@ def event(severity: str, message: str, *, error: object = None, **fields: object
 
 
 def _entry(severity: str, message: str, error: object, fields: Mapping[str, object]) -> dict[str, object]:
-    given = {**_BOUND.get(), **fields}
-    cleaned = {_text(name): _plain(value) for name, value in given.items() if value is not None}
+    cleaned = {_text(name): _plain(value) for name, value in fields.items() if value is not None}
     entry: dict[str, object] = {
         "severity": severity if severity in SEVERITIES else "DEFAULT",
         "message": _text(message),
@@ -76,6 +74,8 @@ def _entry(severity: str, message: str, error: object, fields: Mapping[str, obje
     labels = {name: str(cleaned[name]) for name in LABELS if name in cleaned}
     if labels:
         entry["logging.googleapis.com/labels"] = labels
+    if trace := _TRACED.get():
+        entry["logging.googleapis.com/trace"] = trace
     if error is not None:
         entry["error"] = _plain(error)
     if isinstance(error, BaseException):

@@ -93,7 +93,7 @@ def test_the_trace_comes_from_the_header_and_the_project(written, monkeypatch, h
     """Entries of one request are grouped under its trace; a header that is none is ignored."""
     if project:
         monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", project)
-    with logs.bound(trace_header=header):
+    with logs.traced(header):
         logs.event("INFO", "inside")
     logs.event("INFO", "outside")
 
@@ -102,30 +102,29 @@ def test_the_trace_comes_from_the_header_and_the_project(written, monkeypatch, h
     assert "logging.googleapis.com/trace" not in ports
 
 
-def test_bound_fields_nest_and_end_with_their_block(written):
-    """What is bound outside holds inside, the inner one wins, and an error on the way leaves nothing behind."""
-    with logs.bound(incident="a1", target="mail"):
-        with pytest.raises(RuntimeError, match="stop"), logs.bound(target="search"):
-            logs.event("INFO", "inner")
-            raise RuntimeError("stop")
-        logs.event("INFO", "outer", target=None)
+def test_a_trace_ends_with_its_request(written, monkeypatch):
+    """An error on the way leaves nothing behind, and None is no field."""
+    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "shop")
+    with pytest.raises(RuntimeError, match="stop"), logs.traced(TRACE_ID):
+        logs.event("INFO", "inside", target=None)
+        raise RuntimeError("stop")
     logs.event("INFO", "after")
 
-    inner, outer, after = written()
-    assert (inner["incident"], inner["target"]) == ("a1", "search")
-    assert outer["incident"] == "a1"
-    assert "target" not in outer
-    assert "incident" not in after
+    inside, after = written()
+    assert "logging.googleapis.com/trace" in inside
+    assert "target" not in inside
+    assert "logging.googleapis.com/trace" not in after
 
 
-def test_other_threads_have_their_own_bound_fields(written):
-    """Two requests on two threads don't label each other's entries."""
-    with logs.bound(incident="a1"):
+def test_other_threads_have_their_own_trace(written, monkeypatch):
+    """Two requests on two threads don't get each other's entries."""
+    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "shop")
+    with logs.traced(TRACE_ID):
         thread = threading.Thread(target=logs.event, args=("INFO", "elsewhere"))
         thread.start()
         thread.join()
 
-    assert "incident" not in written()[0]
+    assert "logging.googleapis.com/trace" not in written()[0]
 
 
 def test_an_error_brings_its_traceback_for_error_reporting(written):
@@ -242,8 +241,8 @@ def test_whatever_is_logged_is_one_line_of_json(message, value, trace_header):
     with pytest.MonkeyPatch.context() as patched:
         stream = io.StringIO()
         patched.setattr(sys, "stdout", stream)
-        with logs.bound(trace_header=trace_header, stack_trace=value, time=value):
-            logs.event("INFO", message, value=value)
+        with logs.traced(trace_header):
+            logs.event("INFO", message, value=value, stack_trace=value, time=value)
 
     text = stream.getvalue()
     assert text.endswith("\n")
@@ -278,7 +277,7 @@ def test_on_a_terminal_it_is_readable_text(monkeypatch):
     monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "shop")
     monkeypatch.setenv("NO_COLOR", "1")
     terminal = Terminal()
-    with redirect_stdout(terminal), logs.bound(trace_header=TRACE_ID):
+    with redirect_stdout(terminal), logs.traced(TRACE_ID):
         logs.event("WARNING", "restart held", incident="a1b2", detail="two words", count=3, empty="")
 
     assert terminal.getvalue()[8:] == ' WARNING  restart held incident=a1b2 detail="two words" count=3 empty=""\n'
