@@ -102,7 +102,7 @@ def table() -> list[list[str]]:
 
 
 def rows() -> list[list[str]]:
-    text = (INFRA / "README.md").read_text(encoding="utf-8").partition("## Who may do what")[2].partition("**Who deploys**")[0]
+    text = (INFRA / "README.md").read_text(encoding="utf-8").partition("## Who may do what")[2].partition("**Whoever deploys")[0]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("| ")]
 
 
