@@ -467,6 +467,14 @@ def test_the_newest_sample_tells_whether_figures_were_seen_before():
     assert judge_recovery(BOOK, newer, first, age_s=45.0, now=NOW + 15.0).looked_at == NOW + 10.0
 
 
+def test_a_sample_that_was_seen_before_is_known_by_its_time():
+    """Between two machines whose clocks differ the check looks like a new one. A stored time is equal, and another object."""
+    shown = replace(sighting(0, at=NOW, ids=NEW), behind_s=5.0, depth_samples=((NOW - 5.0, 0),))
+    first = judge_recovery(BOOK, shown, WATCHED, age_s=30.0, now=NOW)
+    stored = replace(first, sample_at=float(str(first.sample_at)))
+    assert judge_recovery(BOOK, replace(shown, at=NOW + 15.0), stored, age_s=45.0, now=NOW + 15.0) == stored
+
+
 @pytest.mark.parametrize(("late", "expected"), [(True, Health.UNSURE), (False, Health.UNKNOWN)])
 def test_a_depth_over_the_limit_says_nothing_where_nobody_sees_the_work(late, expected):
     """I4: it is looked at again, or held with the reason. An empty queue is well all the same."""
