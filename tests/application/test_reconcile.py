@@ -495,9 +495,10 @@ def test_the_kill_switch_is_read_again_after_a_slow_save(stall_s, reads):
         (SLOW, Action.DEFERRED, None),
         (Denied("rundeck", "no right", remedy="Load the ACL.", status=403), Action.HELD, Reason.RESTART_REFUSED),
         (Denied("rundeck", "runs already", code="busy", status=409), Action.HELD, Reason.JOB_BUSY),
+        (Denied("rundeck", "a value is not allowed", code="refused", status=400), Action.HELD, Reason.RESTART_REFUSED),
         (Denied("rundeck", "99", code="mismatch"), Action.HELD, Reason.RESTART_REFUSED),
     ],
-    ids=["no answer", "403", "409", "other options"],
+    ids=["no answer", "403", "409", "400", "other options"],
 )
 def test_what_the_runner_answers_is_answered(error, action, reason):
     """`deferred` where nobody knows; a clear no with its reason; what runs with other options is aborted."""
