@@ -81,14 +81,19 @@ def test_a_copy_speaks_of_the_incident_that_its_alert_came_to():
     assert (both.document, both.reply.incident) == (ended, "inc-1")
 
 
+def answer_to_copy(found: Document) -> tuple[str, object]:
+    """The incident and the execution that a copy of the request r1 is answered with."""
+    reply = moved(found, replace(alerted(incident="inc-3"), origin=Origin("r1", NOW + 600))).reply
+    assert reply is not None
+    return reply.incident, reply.execution
+
+
 def test_a_copy_is_not_answered_with_the_execution_of_another_incident():
     """Its alert came to inc-1, which is over; meanwhile inc-2 runs for another alert of the target."""
     recovered = Outcome("inc-1", Ending.RECOVERED, None, NOW - 100, (to_alert_ref(case()),))
     running = incident(Phase.RUNNING, id="inc-2", execution=execution(8, ended=None), due=NOW + 60)
     found = document(running, outcomes=(recovered,), requests={"r1": NOW + 600})
-    reply = moved(found, replace(alerted(incident="inc-3"), origin=Origin("r1", NOW + 600))).reply
-    assert reply is not None
-    assert (reply.incident, reply.execution) == ("inc-1", None)
+    assert answer_to_copy(found) == ("inc-1", None)
 
 
 def test_a_copy_speaks_of_the_held_incident_that_its_alert_came_to():
@@ -98,9 +103,7 @@ def test_a_copy_speaks_of_the_held_incident_that_its_alert_came_to():
     running = incident(Phase.RUNNING, id="inc-2", triggers=other, execution=execution(8, ended=None), due=NOW + 60)
     for is_open in (None, running):
         found = document(is_open, outcomes=(held,), requests={"r1": NOW + 600})
-        reply = moved(found, replace(alerted(incident="inc-3"), origin=Origin("r1", NOW + 600))).reply
-        assert reply is not None
-        assert (reply.incident, reply.execution) == ("inc-1", None)
+        assert answer_to_copy(found) == ("inc-1", None)
 
 
 def test_a_copy_speaks_of_the_open_incident_that_its_alert_came_to_after_one_that_was_held():
@@ -108,9 +111,7 @@ def test_a_copy_speaks_of_the_open_incident_that_its_alert_came_to_after_one_tha
     held = Outcome("inc-1", Ending.HELD, Reason.PAUSED, NOW - 100, (to_alert_ref(case()),))
     running = incident(Phase.RUNNING, id="inc-2", execution=execution(8, ended=None), due=NOW + 60)
     found = document(running, outcomes=(held,), requests={"r1": NOW + 600})
-    reply = moved(found, replace(alerted(incident="inc-3"), origin=Origin("r1", NOW + 600))).reply
-    assert reply is not None
-    assert (reply.incident, reply.execution) == ("inc-2", running.execution)
+    assert answer_to_copy(found) == ("inc-2", running.execution)
 
 
 def test_a_copy_fires_nothing_that_is_resolved():
