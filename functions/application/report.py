@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,7 @@ from functions.domain.model.messages import Card
 from functions.domain.model.observations import ExecutionHistory, Unknown
 from functions.domain.model.runbooks import Rules
 from functions.runtime.errors import Denied, Unavailable
+from functions.runtime.parallel import run_in_batches
 
 if TYPE_CHECKING:
     from functions.bootstrap import Adapters
@@ -158,7 +159,9 @@ def _take_documents(ports: Adapters, gathering: _Gathering) -> list[Gap]:
         keys.sort(key=lambda key: key in gathering.targets)  # if not all can be read: those of unknown targets
         unknown = sum(key not in gathering.targets for key in keys)
         read = keys[:DOCUMENTS_READ]
-        loaded = _few_at_once(ports, [partial(ports.load, key, POST_S) for key in read], POST_S)
+        loaded = run_in_batches(
+            ports.run_parallel, [partial(ports.load, key, POST_S) for key in read], timeout_s=POST_S, at_once=AT_ONCE
+        )
         for key, stored in zip(read, loaded, strict=True):
             _take_document(ports, gathering, key, unwrap(stored))
     except (Unavailable, Denied) as error:
@@ -195,14 +198,8 @@ def _histories(ports: Adapters, gathering: _Gathering, since_s: float) -> dict[s
     """Read each target's history, or why it can't be read."""
     targets = [target for _, target in gathering.targets.values()]
     calls = [partial(ports.read_history, target, since_s, None, HISTORY_S, tail=False) for target in targets]
-    results = _few_at_once(ports, calls, HISTORY_S)
+    results = run_in_batches(ports.run_parallel, calls, timeout_s=HISTORY_S, at_once=AT_ONCE)
     return {target.key: or_unknown(result) for target, result in zip(targets, results, strict=True)}
-
-
-def _few_at_once(ports: Adapters, calls: Sequence[Callable[[], Any]], timeout_s: float) -> Iterator[Any]:
-    """Yield the results of these calls in their order."""
-    for place in range(0, len(calls), AT_ONCE):
-        yield from ports.run_parallel([*calls[place : place + AT_ONCE]], timeout_s)
 
 
 def as_json(cost: Cost) -> Any:

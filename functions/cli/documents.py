@@ -14,6 +14,7 @@ from functions.application.serialization import decode
 from functions.bootstrap import Adapters
 from functions.domain.model.incidents import Document
 from functions.runtime.errors import Denied
+from functions.runtime.parallel import run_in_batches
 
 LIST_S, LOAD_S = 30.0, 30.0
 AT_ONCE = 16
@@ -54,6 +55,5 @@ def load_documents(ports: Adapters, keys: list[str], advance: Callable[[], objec
 
 
 def several_at_once(ports: Adapters, calls: Sequence[Callable[[], Any]], timeout_s: float) -> Iterator[Any]:
-    """Yield the results of these calls, or their errors, in order."""
-    for start in range(0, len(calls), AT_ONCE):
-        yield from ports.run_parallel([*calls[start : start + AT_ONCE]], timeout_s)
+    """The results of these calls, or their errors, in order."""
+    return run_in_batches(ports.run_parallel, calls, timeout_s=timeout_s, at_once=AT_ONCE)

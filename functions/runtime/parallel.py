@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from functions.runtime.errors import Unavailable
@@ -49,6 +49,14 @@ def run_parallel(calls: list[Callable[[], Any]], *, timeout_s: float) -> list[An
     for event in done:
         event.wait(max(0.0, ends - time.monotonic()))
     return list(results)
+
+
+def run_in_batches(
+    run: Callable[..., list[Any]], calls: Sequence[Callable[[], Any]], *, timeout_s: float, at_once: int
+) -> Iterator[Any]:
+    """Yield the results of the calls in order, as `run` (a `run_parallel`) has them. Each `at_once` of them have `timeout_s`."""
+    for start in range(0, len(calls), at_once):
+        yield from run([*calls[start : start + at_once]], timeout_s=timeout_s)
 
 
 def _outcome(call: Callable[[], Any]) -> Any:

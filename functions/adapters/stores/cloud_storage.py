@@ -19,7 +19,7 @@ from functions.application.ports import Finding, Listed, Stored, finding_of_erro
 from functions.runtime.errors import Conflict, Denied, Unavailable
 from functions.runtime.google_cloud import timeouts, translate_errors
 from functions.runtime.import_lock import IMPORTING
-from functions.runtime.parallel import run_parallel
+from functions.runtime.parallel import run_in_batches, run_parallel
 from functions.runtime.text import Text
 
 if TYPE_CHECKING:
@@ -90,13 +90,12 @@ def read_archive(settings: Settings, *, since: str, timeout_s: float) -> Iterato
     """The archive from DATE `since` on, by path. `timeout_s` is for the list and for each eight records, read at once."""
     folder = f"{settings.prefix}incidents/"
     names = [blob.name for blob in _names(settings, folder, folder + since, "items(name),nextPageToken", timeout_s)]
-    for start in range(0, len(names), _AT_ONCE):
-        batch = names[start : start + _AT_ONCE]
-        bodies = run_parallel([_reader(settings, name, timeout_s) for name in batch], timeout_s=timeout_s)
-        for name, body in zip(batch, bodies, strict=True):
-            if isinstance(body, Exception):
-                raise body
-            yield name.removeprefix(settings.prefix), body
+    calls = [_reader(settings, name, timeout_s) for name in names]
+    bodies = run_in_batches(run_parallel, calls, timeout_s=timeout_s, at_once=_AT_ONCE)
+    for name, body in zip(names, bodies, strict=True):
+        if isinstance(body, Exception):
+            raise body
+        yield name.removeprefix(settings.prefix), body
 
 
 def check(settings: Settings, *, timeout_s: float) -> list[Finding]:
