@@ -91,6 +91,7 @@ class Place:
         body = notification(*(alert(name, f"{name}.delivery", starts_at=starts_at) for name in services or ["mail"]))
         answer = self.entry("webhook").post("/", data=body, headers=signed(body))
         assert answer.status_code == 200, answer.text
+        self.rundeck.state.finish_work()
 
     def wake_ups(self) -> list[str]:
         """The payloads that the scheduler has."""
@@ -107,6 +108,7 @@ class Place:
 
     def later(self, seconds: float) -> None:
         """All that was written down lies further back."""
+        self.rundeck.state.finish_work()
         self.moved_s += seconds
         with closing(sqlite3.connect(self.database)) as file, file:
             for key, body, due in file.execute("SELECT key, body, due FROM documents").fetchall():

@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.support.patience import PATIENCE_S
+
 NOT_AFTER = "unstick_not_after"
 INCIDENT = "unstick_incident"
 
@@ -134,6 +136,7 @@ class State:
         self.clock_ahead_s = 0.0
         self.node_ahead_s = 0.0
         self.lock = threading.RLock()
+        self._workers: list[threading.Thread] = []
         self._clock = clock
 
     def now(self) -> float:
@@ -145,6 +148,11 @@ class State:
         with self.lock:
             self.settle()
             return [run for run in self.runs.values() if run.carried_out]
+
+    def finish_work(self) -> None:
+        """Wait until the actions of all runs are done; a run with a duration goes on."""
+        for worker in self._workers:
+            worker.join(PATIENCE_S)
 
     def plant(self, job: str | None, options: Mapping[str, str] | None = None, **more: Any) -> Run:
         """An execution as if it had been there before. Without `ended` it runs on for ever (as after a crash: `zombie=True`)."""
@@ -244,7 +252,9 @@ class State:
         if job.action is None:
             self._lasts(job, run)
         else:
-            threading.Thread(target=self._work, args=(job, run, job.action), daemon=True, name=f"run-{run.id}").start()
+            worker = threading.Thread(target=self._work, args=(job, run, job.action), daemon=True, name=f"run-{run.id}")
+            worker.start()
+            self._workers = [*(one for one in self._workers if one.is_alive()), worker]
 
     def _lasts(self, job: Job, run: Run) -> None:
         run.ends_at = run.started + job.duration_s
