@@ -121,7 +121,7 @@ def test_the_java_job_shows_the_line_that_hangs(hang: Hang, tmp_path: Path):
 def test_the_process_job_shows_where_it_waits_and_for_whom(hang: Hang, tmp_path: Path, silent_relay: int):
     """The kernel's function, and the connection with how long it has been silent."""
     process = hang("mail_worker.py", HANGS, [sys.executable])
-    result = until_shown("ESTAB", "evidence-process.yaml", process=f"{tmp_path.name}/mail_worker.py")
+    result = until_shown("lastrcv:", "evidence-process.yaml", process=f"{tmp_path.name}/mail_worker.py")
     assert result.returncode == 0
     first, *connections = choose_lines(mask(result.stdout))
     assert first.startswith(f"thread {process.pid}")
