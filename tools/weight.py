@@ -1,0 +1,209 @@
+"""Measure how heavy the project is: `make weight`, or `make weight ARGS='--base REV'` for before and after.
+
+How each row is counted:
+- Code lines are lines with code on them: no blank lines, comments, docstrings (a string that stands alone as a statement) or
+  imports.
+- Reachable are the files that main.py's `webhook` and `verify` import, directly or through others, at the top or inside
+  functions, but not under TYPE_CHECKING. Of the adapters only one deployment's count (DEPLOYMENT): the others aren't loaded
+  there. main.py counts in full. LEFT_OUT says what isn't followed, and why.
+- Lines of a folder are all lines of all its *.py files.
+- Packages are the pinned ones in requirements.txt, the function's own.
+- Words are those of docs/**/*.md, as `wc -w` counts them.
+- A function's lines go from `def` to its last one, docstring included. Functions of main.py, functions/ and unstick/ count,
+  nested ones too.
+- Arguments are counted without self and cls; * and ** are one each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import io
+import subprocess
+import tarfile
+import tempfile
+import tokenize
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TypeGuard
+
+ROOT = Path(__file__).resolve().parent.parent
+DEPLOYMENT = {
+    "runners": "rundeck",
+    "symptoms": "rabbitmq",
+    "chats": "slack",
+    "stores": "cloud_storage",
+    "schedulers": "cloud_tasks",
+}
+"""Kind of adapter -> the one that counts; files with a leading underscore are shared, and count where they are imported."""
+
+LEFT_OUT = (
+    "functions.entrypoints.report_request",  # the third entry point
+    "functions.config.loader",  # the archive for the cloud has the checked configuration instead
+)
+"""Modules that are not followed. Nor are the adapters' modules called `checks`: only `report` and the command line call them."""
+
+MOST_LINES = 40
+MOST_ARGUMENTS = 6
+NO_CODE = {
+    *(tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT),
+    *(tokenize.ENCODING, tokenize.ENDMARKER),
+}
+Row = tuple[str, int, str]
+
+
+def code_lines(path: Path) -> int:
+    """Lines that have code on them."""
+    text = path.read_bytes()
+    lines: set[int] = set()
+    for token in tokenize.tokenize(io.BytesIO(text).readline):
+        if token.type not in NO_CODE:
+            lines.update(range(token.start[0], token.end[0] + 1))
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import | ast.ImportFrom) or _is_docstring(node):
+            lines.difference_update(range(node.lineno, (node.end_lineno or node.lineno) + 1))
+    return len(lines)
+
+
+def _is_docstring(node: ast.AST) -> TypeGuard[ast.Expr]:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+
+
+def file_of(root: Path, module: str) -> Path | None:
+    """The file of a module of ours; None where there is none."""
+    base = root.joinpath(*module.split("."))
+    return next((path for path in (base.with_suffix(".py"), base / "__init__.py") if path.is_file()), None)
+
+
+def imports(path: Path) -> Iterator[str]:
+    """The modules that a file imports, at its top or in its functions. Of `from a import b` both a and a.b."""
+    waiting: list[ast.AST] = [ast.parse(path.read_bytes())]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            waiting += node.orelse
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield from (node.module, *(f"{node.module}.{alias.name}" for alias in node.names))
+        waiting += ast.iter_child_nodes(node)
+
+
+def is_deployed(module: str) -> bool:
+    """Whether a module belongs to the deployment: everything but the adapters of other systems, and `report`."""
+    match module.split("."):
+        case ["functions", "adapters", kind, name, *_] if kind in DEPLOYMENT:
+            return (name.startswith("_") or name == DEPLOYMENT[kind]) and not module.endswith(".checks")
+    return not module.startswith(LEFT_OUT)
+
+
+def reachable(root: Path) -> dict[str, Path]:
+    """Module -> file of all that the deployment's `webhook` and `verify` import."""
+    found: dict[str, Path] = {}
+    waiting = ["main", *(f"functions.adapters.{kind}.{name}" for kind, name in DEPLOYMENT.items())]
+    while waiting:
+        module = waiting.pop()
+        path = file_of(root, module)
+        if path is None or module in found or not is_deployed(module):
+            continue
+        found[module] = path
+        package, _, _ = module.rpartition(".")
+        waiting += [*imports(path), package]
+    return found
+
+
+def python_files(root: Path, *folders: str) -> list[Path]:
+    """All *.py below these folders, in order."""
+    return sorted(path for folder in folders for path in (root / folder).rglob("*.py") if "__pycache__" not in path.parts)
+
+
+def count_lines(paths: Iterable[Path]) -> int:
+    """As `wc -l`."""
+    return sum(path.read_bytes().count(b"\n") for path in paths)
+
+
+def functions_of(root: Path) -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
+    """(place, function) of each function that is deployed or belongs to the operator's tool."""
+    for path in [root / "main.py", *python_files(root, "functions", "unstick")]:
+        for node in ast.walk(ast.parse(path.read_bytes())):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                yield f"{path.relative_to(root)}:{node.lineno} {node.name}", node
+
+
+def count_arguments(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Arguments that a caller sees."""
+    its = function.args
+    named = [argument.arg for argument in (*its.posonlyargs, *its.args)]
+    return len(named) - (named[:1] in (["self"], ["cls"])) + len(its.kwonlyargs) + bool(its.vararg) + bool(its.kwarg)
+
+
+def too_long(root: Path) -> list[str]:
+    """Functions over MOST_LINES, each with its length."""
+    sizes = {place: (node.end_lineno or 0) - node.lineno + 1 for place, node in functions_of(root)}
+    return [f"{place}: {lines} lines" for place, lines in sizes.items() if lines > MOST_LINES]
+
+
+def too_wide(root: Path) -> list[str]:
+    """Functions with more than MOST_ARGUMENTS, each with their number."""
+    counts = {place: count_arguments(node) for place, node in functions_of(root)}
+    return [f"{place}: {count} arguments" for place, count in counts.items() if count > MOST_ARGUMENTS]
+
+
+def rows(root: Path) -> list[Row]:
+    """(what, how much, the most it may be) of a tree."""
+    deployed = set(reachable(root).values())
+    pins = [line for line in (root / "requirements.txt").read_text().splitlines() if line[:1].isalnum()]
+    words = sum(len(path.read_text(encoding="utf-8").split()) for path in (root / "docs").rglob("*.md"))
+    return [
+        ("code lines reachable from webhook and verify", sum(map(code_lines, deployed)), "6,500"),
+        ("all lines of the same files", count_lines(deployed), ""),
+        ("code lines of functions/", sum(map(code_lines, python_files(root, "functions"))), ""),
+        ("lines of functions/", count_lines(python_files(root, "functions")), "17,500"),
+        ("lines of unstick/", count_lines(python_files(root, "unstick")), "2,500"),
+        ("packages in requirements.txt", len(pins), "40"),
+        ("words of docs/", words, "32,000"),
+        ("lines of tests/", count_lines(python_files(root, "tests")), "36,000"),
+        (f"functions over {MOST_LINES} lines", len(too_long(root)), "0"),
+        (f"functions with more than {MOST_ARGUMENTS} arguments", len(too_wide(root)), "0"),
+    ]
+
+
+def rows_of(revision: str) -> list[Row]:
+    """The rows of a commit."""
+    files = subprocess.run(["git", "archive", "--format=tar", revision], cwd=ROOT, capture_output=True, check=True).stdout
+    with tempfile.TemporaryDirectory() as folder, tarfile.open(fileobj=io.BytesIO(files)) as archive:
+        archive.extractall(folder, filter="data")
+        return rows(Path(folder))
+
+
+def table(now: list[Row], before: list[Row] | None) -> str:
+    """The rows as a table in Markdown."""
+    head = ["", *(["before"] if before else []), "now", "at most", ""]
+    lines = [head, ["---", *(["---:"] * (len(head) - 2)), "---"]]
+    for at, (name, count, most) in enumerate(now):
+        earlier = [f"{before[at][1]:,}"] if before else []
+        over = most and count > int(most.replace(",", ""))
+        lines.append([name, *earlier, f"{count:,}", most, "over" if over else ""])
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def main() -> int:
+    """Print the table, and what is too long or takes too many arguments."""
+    parser = argparse.ArgumentParser(description="Measure how heavy the project is.")
+    parser.add_argument("--base", metavar="REV", help="a commit to compare with")
+    parser.add_argument("--files", action="store_true", help="list the reachable files with their code lines")
+    arguments = parser.parse_args()
+    print(table(rows(ROOT), rows_of(arguments.base) if arguments.base else None))
+    for title, places in ((f"Over {MOST_LINES} lines", too_long(ROOT)), (f"Over {MOST_ARGUMENTS} arguments", too_wide(ROOT))):
+        if places:
+            print(f"\n{title}:", *places, sep="\n  ")
+    if arguments.files:
+        print("\nReachable:")
+        for path in sorted(set(reachable(ROOT).values())):
+            print(f"{code_lines(path):6}  {path.relative_to(ROOT)}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
