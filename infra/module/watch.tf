@@ -64,7 +64,7 @@ locals {
       severity = "ERROR"
       # An escalated incident is no fault of Unstick's, and was told in the chat.
       filter = "(severity>=ERROR AND ${local.ours} AND NOT jsonPayload.outcome=\"escalated\") OR (severity>=ERROR AND resource.type=\"cloud_scheduler_job\" AND resource.labels.job_id=~\"^${var.name}-(${join("|", keys(local.jobs))})$\")"
-      text   = "Unstick logged an error, or a job of Cloud Scheduler failed. docs/operations.md explains each line."
+      text   = "Unstick logged an error, or a job of Cloud Scheduler failed. docs/operations/log.md explains the lines."
     }
     "lost-wakeups" = {
       title    = "a wake-up was lost"

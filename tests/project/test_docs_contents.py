@@ -12,12 +12,12 @@ from babel.messages.pofile import read_po
 from functions.domain.model.codes import Phase, Reason
 from functions.runtime.text import LOCALES
 from tests.project.pages import PAGES, ROOT, anchors, sections, text_of
-from tests.simulation.broken import VARIANTS
 
-OPERATIONS, ARCHITECTURE, GUARANTEES = (ROOT / "docs" / f"{name}.md" for name in ("operations", "architecture", "guarantees"))
+OPERATIONS, GUARANTEES = (ROOT / "docs" / f"{name}.md" for name in ("operations", "guarantees"))
 OPERATIONS_JA = OPERATIONS.with_name("operations.ja.md")
+LOG = ROOT / "docs" / "operations" / "log.md"
 
-# --- operations.md -------------------------------------------------------------------------------------------------------------
+# --- operations.md and operations/log.md ---------------------------------------------------------------------------------------
 
 
 def test_every_reason_code_has_its_section():
@@ -32,7 +32,7 @@ def test_every_reason_code_has_its_section():
 
 
 def test_the_japanese_page_has_the_same_sections():
-    """Cards link there by the reason code; headings, codes, outcomes, phases and alerts are those of the English page."""
+    """Cards link there by the reason code; headings, codes, outcomes and phases are those of the English page."""
     english, japanese = text_of(OPERATIONS), text_of(OPERATIONS_JA)
     levels = [
         re.findall(r"^(#+) ", re.sub(r"```.*?```", "", text, flags=re.DOTALL), re.MULTILINE) for text in (english, japanese)
@@ -46,12 +46,8 @@ def test_the_japanese_page_has_the_same_sections():
         (code, word) for code, body in found.items() for word in ("**意味:**", "**この後:**", "**対応:**") if word not in body
     ]
     assert not lacking
-    before_the_log = (english.split("## What the log says")[0], japanese.split("## ログの意味")[0])
-    first_cells = [re.findall(r"^\| (`[^|]+`)", text, re.MULTILINE) for text in before_the_log]
-    assert first_cells[0] == [cell.replace("、", ", ") for cell in first_cells[1]]
-    assert list(sections(OPERATIONS_JA, 3, "Unstick 自身のアラート")) == list(
-        sections(OPERATIONS, 3, "Alerts about Unstick itself")
-    )
+    first_cells = [re.findall(r"^\| (`[a-z]+`) \|", text, re.MULTILINE) for text in (english, japanese)]
+    assert first_cells[0] == first_cells[1]
 
 
 @pytest.mark.parametrize(
@@ -80,7 +76,7 @@ def test_every_alert_about_unstick_has_its_section():
     """Those that Terraform makes, and no others."""
     text = text_of(ROOT / "infra" / "module" / "watch.tf")
     made = re.findall(r'^    "([a-z-]+)" = \{\n      title    = "([^"]+)"', text, re.MULTILINE)
-    assert [f"`{key}`: {title}" for key, title in made] == list(sections(OPERATIONS, 3, "Alerts about Unstick itself"))
+    assert [f"`{key}`: {title}" for key, title in made] == list(sections(LOG, 3, "Alerts about Unstick itself"))
 
 
 def logged() -> dict[str, str]:
@@ -104,14 +100,13 @@ def _template(node: ast.expr) -> str:
     return "\0"
 
 
-def test_every_warning_and_error_is_explained():
-    """Each line of the log that asks for attention stands in the table, and the table has no line that is logged no more."""
-    section = sections(OPERATIONS, 2)["What the log says"].partition("Warnings and errors.")[2]
+def test_every_line_of_the_page_is_logged():
+    """Somebody searches the page for a line of the log: each one that stands there is what the program logs."""
+    section = sections(LOG, 2)["What the log says"].partition("Warnings and errors")[2]
     explained = re.findall(r"^\| `([^`]+)` \|", section, re.MULTILINE)
-    texts = {text: place for text, place in logged().items() if text.strip("\0 ")}
-    assert [place for text, place in texts.items() if not any(line in text for line in explained)] == []
-    mains = text_of(ROOT / "main.py")
-    assert [line for line in explained if not any(line in text for text in texts) and line not in mains] == []
+    texts = "\n".join([*logged(), text_of(ROOT / "main.py")])
+    assert len(explained) >= 20
+    assert [line for line in explained if line not in texts] == []
 
 
 # --- guarantees.md -------------------------------------------------------------------------------------------------------------
@@ -141,12 +136,6 @@ def test_proofs_are_tests_that_exist():
     said = {name for page in PAGES for name in re.findall(r"\b(test_[a-z0-9_]+)\b", text_of(page))}
     codes = {reason.value for reason in Reason}  # one of them begins like a test
     assert sorted(said - there - files - codes) == []
-
-
-def test_every_broken_variant_is_listed():
-    """The table has the simulation's variants, in their order."""
-    rows = sections(GUARANTEES, 2)["The simulation"].partition("| broken variant |")[2]
-    assert re.findall(r"^\| (?!---)([^|]+?) \|", rows, re.MULTILINE) == [variant.what for variant in VARIANTS]
 
 
 # --- the READMEs ---------------------------------------------------------------------------------------------------------------
