@@ -47,19 +47,6 @@ def test_the_link_check_can_fail(tmp_path: Path):
     assert links(page) == ["#twice-1", "a.svg"]
 
 
-def test_the_japanese_readme_has_the_same_parts():
-    """As many headings and blocks as the English one, with the same commands and configuration, and the same links."""
-    english, japanese = ROOT / "README.md", ROOT / "README.ja.md"
-    levels = [re.findall(r"^(#+) ", prose(page), re.MULTILINE) for page in (english, japanese)]
-    assert levels[0] == levels[1]
-
-    def stripped(page: Path) -> list[str]:
-        return [re.sub(r" +#.*$", "", body, flags=re.MULTILINE) for info, body in blocks(page) if info != "text"]
-
-    assert stripped(english) == stripped(japanese)
-    assert {link for link in links(english) if link.endswith(".md")} - {"README.ja.md"} <= set(links(japanese))
-
-
 # --- commands ----------------------------------------------------------------------------------------------------------------
 
 

@@ -141,7 +141,7 @@ def test_proofs_are_tests_that_exist():
 # --- the READMEs ---------------------------------------------------------------------------------------------------------------
 
 
-PROMISES, DETAILS = "docs/benchmarks.md", "docs/benchmarks-details.md"
+PROMISES = "docs/benchmarks.md"
 
 
 def figures(text: str) -> list[str]:
@@ -159,15 +159,3 @@ def test_the_readmes_promises_are_those_of_the_benchmarks(name: str, heading: st
     ]
     if name == "README.md":
         assert rows == page
-
-
-@pytest.mark.parametrize(("name", "begins"), [("README.md", "**Not met**"), ("README.ja.md", "**満たしていない目標**")])
-def test_the_readmes_say_what_is_not_met(name: str, begins: str):
-    """Each promise and each limit that the last run did not show has its figure there, and no other figure is."""
-    said = text_of(ROOT / name).partition(begins)[2].partition(DETAILS)[0]
-    limited = text_of(ROOT / DETAILS).partition("## All figures")[0]
-    missed = re.findall(r"\| ([\d.]+)(?: \(.*\))? \| \*\*no\*\* \|$", limited, re.MULTILINE)
-    for measured in re.findall(r"\| ([^|]+) \| \*\*no\*\* \|$", text_of(ROOT / PROMISES), re.MULTILINE):
-        missed += figures(measured)
-    limits = re.findall(r"\| at (?:most|least) \$?([\d.]+)", limited + text_of(ROOT / PROMISES))
-    assert sorted(found for found in figures(said) if found not in limits) == sorted(missed)
