@@ -1,0 +1,129 @@
+"""One running broker, and what tests do with it as its administrator."""
+
+from __future__ import annotations
+
+import json as jsonlib
+import subprocess
+import sys
+import time
+from base64 import b64encode
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+from urllib.request import Request, urlopen
+
+from tests.support.broker.versions import command
+from tests.support.patience import PATIENCE_S
+
+if TYPE_CHECKING:
+    from pika.adapters.blocking_connection import BlockingChannel
+
+ADMIN = ("root-of-tests", "only-on-loopback")
+
+
+@dataclass(frozen=True, slots=True)
+class Broker:
+    """Where a running broker listens, and what tests do with it as its administrator."""
+
+    amqp_port: int
+    http_port: int
+    metrics_port: int
+    folder: Path
+    name: str
+    """Of the node."""
+    version: str
+    environment: dict[str, str]
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.http_port}"
+
+    def amqp_url(self, vhost: str = "/") -> str:
+        """For pika, which of itself gives up after 10 and 15 s."""
+        patient = f"socket_timeout={PATIENCE_S:g}&stack_timeout={PATIENCE_S:g}"
+        return f"amqp://{ADMIN[0]}:{ADMIN[1]}@127.0.0.1:{self.amqp_port}/{quote(vhost, safe='')}?{patient}"
+
+    def api(self, method: str, path: str, body: Any = None, *, user: tuple[str, str] = ADMIN) -> Any:
+        """Call the management API, as administrator unless told; path segments must be encoded. Raises urllib's HTTPError."""
+        basic = b64encode(":".join(user).encode()).decode()
+        sent = None if body is None else jsonlib.dumps(body).encode()
+        headers = {"Authorization": f"Basic {basic}", "Content-Type": "application/json"}
+        with urlopen(Request(f"{self.url}/api/{path}", sent, headers, method=method), timeout=PATIENCE_S) as answer:
+            text = answer.read()
+        return jsonlib.loads(text) if text else None
+
+    def control(self, *arguments: str) -> str:
+        """What rabbitmqctl says to these arguments. Raises CalledProcessError."""
+        return self._run("rabbitmqctl", *arguments)
+
+    def evaluate(self, expression: str) -> str:
+        """What this Erlang expression comes to within the broker."""
+        return self.control("eval", expression)
+
+    def _run(self, name: str, *arguments: str) -> str:
+        full = command(self.version, self.folder, name, *arguments)
+        done = subprocess.run(full, env=self.environment, cwd=self.folder, capture_output=True, text=True, check=True)
+        return done.stdout
+
+    def add_vhost(self, vhost: str) -> None:
+        self.api("PUT", f"vhosts/{quote(vhost, safe='')}")
+        self.api("PUT", f"permissions/{quote(vhost, safe='')}/{ADMIN[0]}", {"configure": ".*", "write": ".*", "read": ".*"})
+
+    def add_user(self, name: str, password: str, *, tags: str, vhosts: Sequence[str] = ()) -> None:
+        """A user with these tags who may see, but not touch, what is in these vhosts."""
+        self.api("PUT", f"users/{quote(name, safe='')}", {"password": password, "tags": tags})
+        nothing = {"configure": "^$", "write": "^$", "read": "^$"}
+        for vhost in vhosts:
+            self.api("PUT", f"permissions/{quote(vhost, safe='')}/{quote(name, safe='')}", nothing)
+
+    @contextmanager
+    def channel(self, vhost: str = "/") -> Iterator[BlockingChannel]:
+        """A channel of a connection of its own."""
+        import pika
+
+        connection = pika.BlockingConnection(pika.URLParameters(self.amqp_url(vhost)))
+        try:
+            yield connection.channel()
+        finally:
+            with suppress(pika.exceptions.AMQPError):
+                connection.close()
+
+    def publish(self, queue: str, count: int = 1, *, vhost: str = "/", arguments: dict[str, Any] | None = None) -> None:
+        """Declare a durable queue and put messages with a timestamp into it, each confirmed by the broker."""
+        import pika
+
+        with self.channel(vhost) as channel:
+            channel.queue_declare(queue, durable=True, arguments=arguments)
+            channel.confirm_delivery()
+            for number in range(count):
+                stamped = pika.BasicProperties(timestamp=int(time.time()), delivery_mode=2)
+                channel.basic_publish("", queue, f"message {number}".encode(), stamped)
+
+
+@contextmanager
+def consumer(
+    made: Broker, queue: str, mode: str, *, vhost: str = "/", per_second: float = 1.0
+) -> Iterator[subprocess.Popen[str]]:
+    """Run workers/stuck_consumer.py in one of its modes; it is registered with the broker when it is yielded."""
+    command = [
+        sys.executable,
+        str(Path(__file__).parents[1] / "workers" / "stuck_consumer.py"),
+        "--url",
+        made.amqp_url(vhost),
+        "--queue",
+        queue,
+        "--mode",
+        mode,
+        "--per-second",
+        str(per_second),
+    ]
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as started:
+        try:
+            if started.stdout is None or started.stdout.readline() != "consuming\n":
+                raise RuntimeError(f"the consumer of {queue} did not start")
+            yield started
+        finally:
+            started.kill()
