@@ -27,31 +27,31 @@ class Hmac(Struct, frozen=True, rename=key):
     """Signed by Grafana's contact point. The file fixes whether a timestamp is signed too; the request can't choose."""
 
     secrets: Annotated[tuple[SecretRef, ...], Meta(min_length=1)]
-    """Any one may have signed; two while one replaces the other."""
+    """Signing secrets. List two during a rotation."""
     header: Annotated[str, written("header")] = "X-Grafana-Alerting-Signature"
-    """Carries the signature."""
+    """Header with the signature."""
     timestamp_header: str | None = "X-Grafana-Alerting-Timestamp"
-    """Carries the time that is signed too. `null`: none is signed, and replays are not refused."""
+    """Header with the signed time. `null`: no time is signed, and replays aren't rejected."""
     tolerance_s: Annotated[float, duration(1, 3600)] = 300.0
-    """How far the timestamp may be off, both ways."""
+    """How far the timestamp may be off in either direction."""
 
 
 class Basic(Struct, frozen=True):
     """User and password in the Authorization header."""
 
     user: str
-    """As in the contact point."""
+    """The contact point's user."""
     passwords: Annotated[tuple[SecretRef, ...], Meta(min_length=1)]
-    """Any one lets in; two while one replaces the other."""
+    """Accepted passwords. List two during a rotation."""
 
 
 class Bearer(Struct, frozen=True):
     """A token in the Authorization header, after a scheme that may have any name."""
 
     tokens: Annotated[tuple[SecretRef, ...], Meta(min_length=1)]
-    """Any one lets in; two while one replaces the other."""
+    """Accepted tokens. List two during a rotation."""
     scheme: str = "Bearer"
-    """Comes before the token in the Authorization header, such as `ApiKey`."""
+    """The word before the token in the Authorization header, such as `ApiKey`."""
 
 
 class Auth(Struct, frozen=True):
@@ -69,74 +69,74 @@ class Annotations(Struct, frozen=True):
     """Where each restart and outcome becomes an annotation."""
 
     url: Annotated[str, written("base-url")]
-    """Grafana's address, as in a browser."""
+    """Grafana's address."""
     token: SecretRef
-    """Of a service account that may create annotations."""
+    """Token of a service account that can create annotations."""
     ca: str = ""
-    """File or folder of certificates (PEM) to trust instead of the usual ones, for a private CA."""
+    """Certificates to trust (PEM file or folder) for a private CA."""
 
 
 class Grafana(Struct, frozen=True):
     auth: Auth
-    """How a sender proves who it is."""
+    """How senders authenticate: by at least one of these."""
     max_body: Annotated[int, written("size")] = 8 * 1024 * 1024
-    """Largest notification; 1,000 alerts are 2.6 MB."""
+    """Largest notification. 1,000 alerts are 2.6 MB."""
     annotations: Annotations | None = None
-    """Makes each restart and outcome an annotation, so that dashboards show it."""
+    """Writes restarts and outcomes as annotations on dashboards."""
 
 
 class Storm(Struct, frozen=True, rename=key):
     targets: Annotated[int, Meta(ge=1, le=1000)] = 3
-    """As many targets may have a first restart within the time; the next one is held."""
+    """First restarts allowed within `within`; the next target is held."""
     within_s: Annotated[float, duration(1)] = 600.0
-    """The time that `targets` is counted over."""
+    """The period that `targets` counts over."""
 
 
 class Report(Struct, frozen=True):
     channels: Annotated[tuple[Annotated[str, written("name")], ...], Meta(min_length=1)]
-    """Where it is posted."""
+    """Channels that get it."""
     every: Literal["day", "week", "month"] = "week"
-    """What it covers."""
+    """The period it covers."""
 
 
 class File(Struct, frozen=True, rename=key):
     """The top of the file, without the runner and the symptoms, whose keys are their adapters' names."""
 
     grafana: Grafana
-    """Who may send notifications, and how large they may be."""
+    """Authentication and size of notifications."""
     store: Annotated[Named, adapter("stores")]
-    """Where documents and the archive are kept."""
+    """Keeps documents and the archive."""
     scheduler: Annotated[Named, adapter("schedulers")]
-    """What delivers wake-ups."""
+    """Delivers wake-ups."""
     signing_keys: Annotated[tuple[SecretRef, ...], Meta(min_length=1)]
-    """Sign wake-ups and approval links. The newest first: it signs, all of them verify."""
+    """Keys for wake-ups and approval links, newest first. The first one signs; all verify."""
     channels: Annotated[Mapping[str, Annotated[Named, adapter("chats")]], Meta(min_length=1)]
-    """Chats, by a name that the rest of the file uses."""
+    """Chats by name."""
     runbooks: tuple[Runbook, ...] = ()
-    """Which alert restarts what. Without one, Unstick holds every alert with `no_runbook` and says so."""
+    """Which alert restarts what. Without a runbook every alert is held with `no_runbook`."""
     public_url: Annotated[str, written("base-url")] = ""
-    """The address of this function in a browser, for approval links; never taken from a request."""
+    """This function's address in a browser, for approval links."""
     docs_url: Annotated[str, written("base-url")] = ""
-    """Where people read the `docs` folder of this release in a browser: messages link to what their reason code means."""
+    """Address of this release's `docs` folder. Messages then link to their reason code."""
     identity_header: Annotated[str, written("header")] = ""
-    """Set by a proxy that signs people in, such as `X-Goog-Authenticated-User-Email`: who approved or declined. Set it only if
-    nobody can reach this function past that proxy. Without it, people type their names."""
+    """Header in which a proxy names the person, such as `X-Goog-Authenticated-User-Email`. Set it only if nobody can bypass
+    that proxy. Without it, people type their names."""
     storm: Storm = field(default_factory=Storm)
-    """Holds restarts when too many targets need one at once: then a shared cause is likelier."""
+    """Holds restarts when many targets need one at once."""
     budget_s: Annotated[float, duration(1, 25)] = 8.0  # Grafana gives up after 30 s
-    """How long the webhook may work before it leaves the rest to wake-ups."""
+    """Time the webhook may take before it leaves the rest to wake-ups."""
     open_to_network: bool = False
-    """Whether `verify` and `report` answer other machines. Cloud Run checks its callers itself, so it matters elsewhere only."""
+    """Whether `verify` and `report` answer other machines. Not needed on Cloud Run, which checks callers itself."""
     notify: tuple[str, ...] = ()
-    """Channels of what belongs to no runbook, and of runbooks that name none."""
+    """Default channels, also for alerts without a runbook."""
     language: Annotated[str, written("language")] = "en"
-    """Of everything that people read."""
+    """Language of messages."""
     time_zone: Annotated[str, written("time-zone")] = ""
-    """Of freeze windows and of the times that people read. Default: `Asia/Tokyo` with `language: ja`, else `UTC`."""
+    """Time zone of freeze windows and messages. Default: `Asia/Tokyo` with `language: ja`, else `UTC`."""
     mask: tuple[Annotated[str, written("pattern-anywhere")], ...] = ()
-    """What is masked in evidence: whatever one of these matches, besides passwords, tokens and keys, which Unstick recognizes."""
+    """What else to mask in evidence, besides recognized passwords, tokens and keys."""
     report: Report | None = None
-    """The regular report of what the bug costs."""
+    """The regular report."""
 
 
 class Config(File, frozen=True, kw_only=True, dict=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import json
-from collections.abc import Iterator
+from collections.abc import Container, Iterable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, get_args
@@ -24,18 +24,40 @@ PAGE = ROOT / "docs" / "configuration.md"
 SCHEMA = ROOT / "unstick.schema.json"
 TEXT = Path(__file__).with_name("configuration_text.txt")
 KINDS = {
-    "runners": "A key at the top of the file; exactly one.",
-    "symptoms": "A key at the top of the file; at least one.",
+    "runners": "Exactly one, at the top of the file.",
+    "symptoms": "At least one, at the top of the file.",
     "stores": "Under `store:`.",
     "schedulers": "Under `scheduler:`.",
     "chats": "A channel's `type:`, with these keys beside it.",
 }
 SECTIONS = {
-    "The top of the file": "The runner (`rundeck:`) and the symptoms (`rabbitmq:`) are keys here too, see Runners and Symptoms.",
-    "grafana.auth": "Any one that matches lets a request in. At least one is needed.",
-    "runbooks[]": "The first runbook that matches, in this order, takes the alert.",
-    "runbooks[].verify": "All times count from the end of the restart.",
+    "": "[Runners](#runners) and [symptoms](#symptoms) are keys here too. Defaults stand in parentheses.",
+    "runbooks[]": "The first runbook that matches takes the alert. The times under `verify` count from the end of the restart.",
 }
+WORDS = {
+    "integer": "number",
+    "number": "number",
+    "boolean": "boolean",
+    "text": "text",
+    "optional-text": "text",
+    "name": "name",
+    "duration": "duration",
+    "size": "size",
+    "secret": "secret",
+    "base-url": "URL",
+    "link": "URL",
+    "moment": "RFC 3339 time",
+    "header": "header name",
+    "approver": "ID or address",
+    "time-zone": "time zone",
+    "template": "template",
+    "evidence-template": "template",
+    "matcher": "matcher",
+    "pattern": "RE2 pattern",
+    "pattern-anywhere": "RE2 pattern",
+    "windows": "windows",
+}
+"""Formats in a word or two; the others are described in full."""
 ANY_TEXT = {"type": ["string", "number", "boolean"]}
 TEMPLATE = {**ANY_TEXT, "minLength": 1, "maxLength": 1024}
 EDITOR: dict[str, dict[str, Any]] = {
@@ -158,50 +180,97 @@ def _for_editors(part: Any) -> Any:
 
 
 def page() -> str:
-    """docs/configuration.md: the text, with the example and the tables in their places."""
-    tables = [*_tables("The top of the file", documented(File))]
+    """docs/configuration.md: the text, with the tables in their place."""
+    tables = [*_tables(documented(File))]
     for kind, where in KINDS.items():
         tables.append(f"## {kind.capitalize()}\n\n{where}\n")
+        if kind not in ("runners", "symptoms"):
+            tables.append(_short_table(kind))
+            continue
         for name in registry.adapter_names(kind):
             module = registry.load_adapter(kind, name)
-            tables.append(f"### {name}\n\n{' '.join((inspect.getdoc(module.Settings) or '').split())}\n")
-            tables.append(_table(documented(module.Settings), name))
+            tables.append(f"### {name}\n")
+            tables.append(_table(_rows(documented(module.Settings))))
             if kind == "symptoms":
-                tables.append(f"In a runbook, under `symptom: {{{name}: ...}}`:\n\n{_table(documented(module.Symptom), '')}")
-    example = (ROOT / "unstick.yaml").read_text(encoding="utf-8")
-    text = TEXT.read_text(encoding="utf-8")
-    return text.replace("EXAMPLE\n", example).replace("TABLES\n", "\n".join(table for table in tables if table))
+                tables.append(f"In a runbook, under `symptom: {{{name}: ...}}`:\n\n{_table(_rows(documented(module.Symptom)))}")
+    return TEXT.read_text(encoding="utf-8").replace("TABLES\n", "\n".join(tables))
 
 
-def _tables(title: str, schema: dict[str, Any]) -> Iterator[str]:
-    said = f"{SECTIONS[title]}\n\n" if title in SECTIONS else ""
-    prefix = "" if title == "The top of the file" else f"{title}."
-    yield f"## {title}\n\n{said}{_table(schema, prefix.rstrip('.'))}"
+def _tables(schema: dict[str, Any]) -> Iterator[str]:
+    """The table of the top of the file, and one for each of its parts; what stands deeper has dotted keys there."""
+    parts = {}
     for name, key in schema["properties"].items():
-        mark, inner = ("[]", key["items"]) if "items" in key else ("", key)
+        title, inner = (f"{name}[]", key["items"]) if "items" in key else (name, key)
         if _has_own_keys(inner):
-            yield from _tables(f"{prefix}{name}{mark}", inner)
+            parts[title] = inner
+    yield f"## The top of the file\n\n{SECTIONS['']}\n\n{_table(_rows(schema, parts))}"
+    for title, inner in parts.items():
+        said = f"{SECTIONS[title]}\n\n" if title in SECTIONS else ""
+        yield f"## {title}\n\n{said}{_table(_rows(inner))}"
 
 
-def _table(schema: dict[str, Any], prefix: str) -> str:
-    if not schema["properties"]:
-        return ""
-    rows = ["| key | written as | default | meaning |", "| --- | --- | --- | --- |"]
+def _rows(schema: dict[str, Any], parts: Container[str] = (), prefix: str = "") -> Iterator[tuple[str, str, str]]:
     for name, key in schema["properties"].items():
-        default = "required" if name in schema["required"] else _shown(key.get("default"))
-        cells = (f"`{name}`", _written(key, f"{prefix}.{name}".lstrip(".")), default, key["description"])
-        rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+        yield f"`{prefix}{name}`", _value(schema, name), key["description"]
+        if _has_own_keys(key) and name not in parts:
+            yield from _rows(key, parts, f"{prefix}{name}.")
+
+
+def _table(rows: Iterable[tuple[str, str, str]]) -> str:
+    lines = ["| key | value | meaning |", "| --- | --- | --- |"]
+    lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+def _short_table(kind: str) -> str:
+    """One row for each adapter of a kind that has few keys."""
+    rows = ["| name | keys |", "| --- | --- |"]
+    for name in registry.adapter_names(kind):
+        settings = registry.load_adapter(kind, name).Settings
+        schema = documented(settings)
+        words = [" ".join((inspect.getdoc(settings) or "").split())]
+        words += [
+            f"`{key}` ({_value(schema, key)}): {one['description']}"
+            for key, one in schema["properties"].items()
+            if one["description"]
+        ]
+        rows.append(f"| `{name}` | {' '.join(words)} |")
     return "\n".join(rows) + "\n"
 
 
-def _written(key: dict[str, Any], title: str) -> str:
+def _value(schema: dict[str, Any], name: str) -> str:
+    """How the value of a key is written, and its default."""
+    key = schema["properties"][name]
+    if name in schema["required"]:
+        return f"{_written(key, name)}, **required**"
+    default = _shown(key.get("default"))
+    return f"{_written(key, name)} ({default})" if default else _written(key, name)
+
+
+def _written(key: dict[str, Any], name: str) -> str:
     if _has_own_keys(key):
-        return f"see {title}"
+        return "mapping"
     if _has_own_keys(key.get("items", {})):
-        return f"a list of mappings, see {title}[]"
+        return f"[list](#{name})"
+    if "items" in key:
+        return f"list of {_words(key['items'])}"
     if isinstance(values := key.get("additionalProperties"), dict) and "format" not in key:
-        return f"name: {describe(values)}"
-    return describe(key)
+        return f"mapping of {_words(values)}"
+    return _words(key)
+
+
+def _words(schema: dict[str, Any]) -> str:
+    """The name of a value's format, as the page explains it at its beginning, with its bounds."""
+    form = schema.get("format", "")
+    if "adapters" in schema:
+        kind = schema["adapters"].rpartition("/")[2]
+        return f"[{kind}](#{kind})"
+    if form not in WORDS:
+        return describe(schema)
+    low, high = (schema.get(bound) for bound in ("minimum", "maximum"))
+    show = show_duration if form == "duration" else str
+    bounds = f" {show(low)}–{show(high)}" if low is not None and high is not None else f" ≥ {show(low)}" if low else ""
+    return WORDS[form] + bounds
 
 
 def _shown(value: Any) -> str:

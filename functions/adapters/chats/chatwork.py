@@ -30,7 +30,7 @@ REMEDIES = {401: "put a valid API token into the secret", 403: JOIN_ROOM, 404: J
 
 
 class Settings(Struct, frozen=True):
-    """`token`: the API token of the account that posts. `room`: the number behind `rid` in the room's address."""
+    """`token`: the posting account's API token. `room`: the number after `rid` in the room's address."""
 
     token: SecretRef
     room: int

@@ -32,10 +32,10 @@ WITHHELD = Text(
 
 
 class Settings(Struct, frozen=True):
-    """The console's settings."""
+    """Prints messages. Needs no keys."""
 
     approval_links: bool = False
-    """Whether approval links are printed where the output is not a terminal: whoever reads that log may then approve."""
+    """Whether to print approval links to a log. Whoever reads the log can then approve."""
 
 
 def render(card: Card, language: str) -> str:

@@ -74,7 +74,7 @@ class Settings(Struct, frozen=True):
     """Of the Slack app, for buttons in its messages: the app's interactivity must point to `/slack` at the webhook's URL."""
     base_url: Annotated[str, written("base-url")] = "https://slack.com/api"
     ca: str = ""
-    """File or folder of certificates (PEM) to trust instead of the usual ones, for a private CA."""
+    """Certificates to trust (PEM file or folder) for a private CA."""
 
 
 def render(card: Card, language: str) -> dict[str, Any]:

@@ -31,7 +31,7 @@ REMEDIES = dict.fromkeys((400, 401, 403, 404, 410), NEW_FLOW)
 
 
 class Settings(Struct, frozen=True):
-    """`url`: the whole URL of the flow, with its sig. `mention` takes user principal names (addresses)."""
+    """`url`: the flow's whole URL, with its sig. `mention` takes user principal names (addresses)."""
 
     url: SecretRef
 

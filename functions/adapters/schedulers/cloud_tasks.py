@@ -50,7 +50,7 @@ _REMEDIES = {  # https://cloud.google.com/tasks/docs/creating-http-target-tasks#
 
 
 class Settings(Struct, frozen=True):
-    """`queue`: projects/P/locations/L/queues/Q. `url`: of verify. `service_account`: the e-mail that may invoke it."""
+    """`queue`: projects/P/locations/L/queues/Q. `url`: verify's URL. `service_account`: e-mail of the account that invokes it."""
 
     queue: str
     url: Annotated[str, written("base-url")]

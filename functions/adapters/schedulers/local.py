@@ -35,7 +35,7 @@ _FILE_TIMEOUT_S = 5.0
 
 
 class Settings(Struct, frozen=True):
-    """`path` of the file; relative to the working folder. The local store may use the same one."""
+    """`path`: the SQLite file, relative to the working folder. The local store may use the same file."""
 
     path: str
 

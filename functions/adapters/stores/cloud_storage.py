@@ -38,7 +38,7 @@ _REMEDIES = {  # https://cloud.google.com/storage/docs/access-control/iam-permis
 
 
 class Settings(Struct, frozen=True):
-    """`bucket`: its name. `prefix`: put before every object's name as it stands, such as `unstick/`."""
+    """`bucket`: its name. `prefix`: begins every object's name, such as `unstick/`."""
 
     bucket: str
     prefix: str = ""

@@ -27,7 +27,7 @@ _LAST = "\U0010ffff"  # sorts after every path
 
 
 class Settings(Struct, frozen=True):
-    """`path` of the file; relative to the working folder. The local scheduler may use the same one."""
+    """`path`: the SQLite file, relative to the working folder. The local scheduler may use the same file."""
 
     path: str
 

@@ -29,29 +29,29 @@ class Restart(Struct, frozen=True, rename=key):
     """What is restarted."""
 
     job: str
-    """Id of the job."""
+    """The job's ID."""
     options: Mapping[str, Annotated[str, written("template")]] = field(default_factory=dict)
-    """The job's options; the alert's label replaces `${labels.NAME}`. Job and options together are the target."""
+    """The job's options. Job and options together are the target."""
     allow: Mapping[str, Annotated[str, written("pattern")]] = field(default_factory=dict)
-    """By option: what its whole value must match. Required for an option that takes a label."""
+    """By option: the pattern for its whole value. Required for options with labels."""
     start_within_s: Annotated[float, duration(5, 600)] = 30.0
-    """The job refuses to start later than this after the decision."""
+    """The job rejects starts later than this after the decision."""
     max_run_s: Annotated[float, duration(1)] = 1800.0
-    """A run that takes longer is reported as stuck."""
+    """A run that takes longer is reported as hung."""
 
 
 class EvidenceJob(Struct, frozen=True, rename=key):
     """A read-only job that collects evidence before the restart destroys it."""
 
     job: str
-    """Id of the job. It must not be a job that restarts something."""
+    """The job's ID. It must not be a job that restarts something."""
     options: Mapping[str, Annotated[str, written("evidence-template")]] = field(default_factory=dict)
-    """The job's options; the alert's label replaces `${labels.NAME}`. `${holder.host}` as the whole value is the host that holds
-    a message; the job runs without this option if that is not known."""
+    """The job's options. `${holder.host}` as the whole value is the host that holds a message; if that is unknown, the job runs
+    without this option."""
     allow: Mapping[str, Annotated[str, written("pattern")]] = field(default_factory=dict)
-    """By option: what its whole value must match. Required for an option that takes a label or the holder's host."""
+    """By option: the pattern for its whole value. Required for options with labels or the holder's host."""
     within_s: Annotated[float, duration(1, 300)] = 20.0
-    """The restart waits for the end of the run, but never longer than this."""
+    """How long the restart waits for the run, at most."""
 
 
 class Symptom(Struct, frozen=True):
@@ -71,9 +71,9 @@ class Recovered(Struct, frozen=True):
     """What is healthy again."""
 
     max_messages: int = 0
-    """At most this many messages,"""
+    """Messages, at most."""
     min_consumers: Annotated[int, Meta(ge=0, le=10_000)] = 1
-    """and at least this many consumers."""
+    """Consumers, at least."""
 
 
 class Verify(Struct, frozen=True, rename=key):
@@ -82,9 +82,9 @@ class Verify(Struct, frozen=True, rename=key):
     first_s: Annotated[float, duration(1)] = 20.0
     """The first check."""
     every_s: Annotated[float, duration(1)] = 15.0
-    """From check to check. Recovered needs two of them."""
+    """From check to check. Recovery takes two."""
     patience_s: Annotated[float, duration(1)] = 120.0
-    """Without any movement for this long, the restart has not helped."""
+    """The restart has failed if nothing moves for this long."""
     within_s: Annotated[float, duration(1)] = 600.0
     """The end of checking."""
 
@@ -93,22 +93,22 @@ class Limits(Struct, frozen=True, rename=key):
     """What holds a restart."""
 
     cooldown_s: Annotated[float, duration(0)] = 600.0
-    """Between two incidents of a target."""
+    """Time between two incidents of a target."""
     attempts: Annotated[int, Meta(ge=1, le=5)] = 2
-    """Restarts of one incident; then it is escalated."""
+    """Restarts per incident; then it escalates."""
     restarts: Annotated[tuple[tuple[float, int], ...], written("windows")] = ((3600.0, 3), (86400.0, 7))
-    """Restarts of a target, manual ones included, that fill a window of time."""
+    """Restarts of a target per window, manual ones included."""
     failing: Annotated[int, Meta(ge=1, le=100)] = 2
-    """This many failed executions in a row hold the next."""
+    """Failed runs in a row that hold the next one."""
     stale_s: Annotated[float, duration(1)] = 86400.0
-    """An alert that began longer ago restarts nothing."""
+    """Older alerts restart nothing."""
 
 
 class Escalation(Struct, frozen=True, rename=key):
-    """What happens until somebody takes an escalation."""
+    """Reminders of an escalation."""
 
     again_s: Annotated[float, duration(0, 86400)] = 900.0
-    """Without anybody, it is posted again after this time, three times at most; 0: never."""
+    """Interval of reminders until somebody takes it, three at most; 0: none."""
 
 
 class Freeze(Struct, frozen=True):
@@ -126,42 +126,42 @@ class Runbook(Struct, frozen=True):
     """Which alerts, what to restart, and how to tell whether it helped."""
 
     name: Annotated[str, written("name")]
-    """Unique; people, logs and the archive know the runbook by it."""
+    """Unique name, used in messages, logs and the archive."""
     match: Annotated[tuple[Matcher, ...], Meta(min_length=1)]
-    """All of them must match the alert's labels."""
+    """All must match the alert's labels."""
     restart: Restart
     """What is restarted."""
     symptom: Annotated[Symptom, adapter("runbook/symptoms")]
-    """What Unstick must see before it restarts anything."""
+    """What must be seen before a restart."""
     evidence: EvidenceJob | None = None
-    """A read-only job that runs once an incident, before its first restart."""
+    """A read-only job that runs once per incident, before the first restart."""
     mode: Mode = Mode.OBSERVE
-    """`observe` says what it would have done, `approve` asks a person, `auto` restarts."""
+    """`observe` only reports, `approve` asks a person, `auto` restarts."""
     recovered: Recovered = field(default_factory=Recovered)
-    """What is healthy again."""
+    """When a queue counts as healthy again."""
     verify: Verify = field(default_factory=Verify)
-    """When to check after the restart, and for how long."""
+    """When to check after the restart."""
     limits: Limits = field(default_factory=Limits)
     """What holds a restart."""
     freeze: tuple[Freeze, ...] = ()
-    """Times without restarts, in `time_zone`. `days`: `daily`, `mon-fri`, `'sat,sun'`. `to` before `from` is on the next day."""
+    """Times without restarts, in `time_zone`. `days`: `daily`, `mon-fri`, `'sat,sun'`. A `to` before `from`: the next day."""
     notify: tuple[str, ...] = ()
-    """Channels of this runbook; else the top-level `notify`."""
+    """This runbook's channels. Default: the top-level `notify`."""
     escalate: tuple[str, ...] = ()
-    """More channels, for every message that begins with ACT NOW."""
+    """More channels for messages that begin with ACT NOW."""
     approvers: tuple[Annotated[str, written("approver")], ...] = ()
-    """Who may approve, decline, restart once more and pause: Slack's ids of users, user groups or channels, or addresses as
-    `identity_header` has them. Without any: whoever reads the message."""
+    """Who can approve, decline, restart once more and pause: Slack IDs of users, groups or channels, or addresses as in
+    `identity_header`. Default: whoever reads the message."""
     escalate_further: tuple[str, ...] = ()
-    """More channels, for an escalation that nobody has taken in `escalation.again`."""
+    """More channels for reminders of an escalation."""
     escalation: Escalation = field(default_factory=Escalation)
-    """What happens until somebody takes an escalation."""
+    """Reminders of an escalation."""
     mention: tuple[Annotated[str, written("optional-text")], ...] = ()
-    """Who is mentioned in every message that begins with ACT NOW, as the chat writes it: `<users/all>`, `<!here>`."""
+    """Mentions in messages that begin with ACT NOW, in the chat's form: `<users/all>`, `<!here>`."""
     root_cause: Annotated[str, written("link")] = ""
-    """Link to the ticket of the bug itself, so that nobody forgets it."""
+    """Link to the bug's ticket."""
     manual_minutes: Annotated[float, Meta(ge=0)] = 0.0
-    """How long the restart takes a person by hand, for the report."""
+    """Minutes that a restart by hand takes, for the report."""
 
 
 class Rules(Struct, frozen=True):

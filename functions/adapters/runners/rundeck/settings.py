@@ -18,19 +18,19 @@ class Settings(Struct, frozen=True):
     """How Rundeck is reached (`rundeck:` in unstick.yaml)."""
 
     url: Annotated[str, written("base-url")]
-    """Base URL, with its context path if it has one."""
+    """Base URL with its context path."""
     token: SecretRef
-    """Where the token is."""
+    """The token."""
     token_expires: Annotated[str, written("moment")] = ""
-    """When Rundeck's token expires, as RFC 3339 with its zone; a token can't read its own end. `rotate-token` keeps it."""
+    """When the token expires; a token can't read that itself."""
     api_version: Annotated[int, Meta(ge=FIRST_WITH_OPTIONS)] = 41
-    """Every server from 4.0 on accepts 41."""
+    """API version. Servers from 4.0 on accept 41."""
     incident_option: str = "unstick_incident"
-    """The job's option that takes INCIDENT.ATTEMPT."""
+    """The job's option for INCIDENT.ATTEMPT."""
     not_after_option: str = "unstick_not_after"
-    """The job's option that takes the Unix time after which it must refuse to start."""
+    """The job's option for the Unix time after which it must refuse to start."""
     ca: str = ""
-    """File or folder of certificates (PEM) to trust instead of the usual ones, for a private CA."""
+    """Certificates to trust (PEM file or folder) for a private CA."""
 
     @property
     def token_expires_at(self) -> float | None:

@@ -34,38 +34,38 @@ class Settings(Struct, frozen=True):
     url: Annotated[str, written("base-url")]
     """Base URL, without `/api/v1`. For Grafana's proxy: `https://GRAFANA/api/datasources/proxy/uid/UID`."""
     user: str = ""
-    """With `password`, for basic authentication."""
+    """User for basic authentication."""
     password: SecretRef | None = None
-    """Where the password is."""
+    """Password for basic authentication."""
     token: SecretRef | None = None
-    """Where the bearer token is, such as that of a service account of Grafana."""
+    """Bearer token, such as a Grafana service account's."""
     headers: Mapping[str, str] = field(default_factory=dict)
-    """More headers of each request, such as `X-Scope-OrgID` for a tenant of Mimir. No secrets: they have keys of their own."""
+    """More request headers, such as Mimir's `X-Scope-OrgID`. Don't put secrets here."""
     ca: str = ""
-    """File or folder of certificates (PEM) to trust instead of the usual ones, for a private CA."""
+    """Certificates to trust (PEM file or folder) for a private CA."""
 
 
 class Symptom(Struct, frozen=True, rename=key):
     """The keys of `symptom: {prometheus: ...}` in a runbook."""
 
     depth: Annotated[str, written("template")]
-    """PromQL of one series: how many jobs wait or are worked on. `${labels.NAME}` only inside of quotes."""
+    """PromQL of one series: jobs that wait or are being worked on. Put `${labels.NAME}` inside quotes."""
     done: Annotated[str, written("template")] | None = None
-    """PromQL of one series: a counter of finished jobs. Without it a fall of the depth counts as work."""
+    """PromQL of one series: a counter of finished jobs. Default: a falling depth counts as work."""
     consumers: Annotated[str, written("template")] | None = None
-    """PromQL of one series: how many workers there are. Without it only work that was seen proves that there is one."""
+    """PromQL of one series: the number of workers. Default: only work proves that there is one."""
     name: Annotated[str, written("template")] | None = None
-    """What people read. Default: the values of the labels in the queries."""
+    """The name in messages. Default: the values of the labels."""
     allow: Mapping[str, Annotated[str, written("pattern")]] = field(default_factory=dict)
-    """By label: what its whole value must match. Without it any 255 characters may come; they are escaped."""
+    """By label: the pattern for its whole value. Default: any 255 characters, escaped."""
     max_messages: int = 0
-    """A queue is stuck only if its depth is more than this."""
+    """Not stuck up to this depth."""
     for_s: Annotated[float, duration(1, 3600)] = 60.0
-    """A queue is stuck only if nothing was done for all of this time."""
+    """Stuck only if nothing was done for this long."""
     max_age_s: Annotated[float, duration(1, 3600)] = 120.0
-    """Older figures count as unknown: at least two scrape intervals."""
+    """Older figures count as unknown. Use at least two scrape intervals."""
     delay_s: Annotated[float, duration(0, 3600)] = 5.0
-    """How much older than their samples the figures may be, behind an exporter that collects or keeps them."""
+    """How much older than its sample a figure may be, behind an exporter that caches."""
 
 
 def to_symptom(keys: Symptom) -> runbooks.Symptom:

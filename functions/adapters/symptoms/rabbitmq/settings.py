@@ -23,26 +23,26 @@ class Settings(Struct, frozen=True):
     """`rabbitmq` in unstick.yaml."""
 
     url: Annotated[str, written("base-url")]
-    """Base URL of the management API, with its path prefix if it has one, without `/api`."""
+    """Base URL of the management API, without `/api`."""
     user: str
-    """Whose password it is."""
+    """The user."""
     password: SecretRef
-    """Where the password is."""
+    """The password."""
     ca: str = ""
-    """File or folder of certificates (PEM) to trust instead of the usual ones, for a private CA."""
+    """Certificates to trust (PEM file or folder) for a private CA."""
 
 
 class Symptom(Struct, frozen=True, rename=key):
     """The keys of `symptom: {rabbitmq: ...}` in a runbook."""
 
     vhost: Annotated[str, written("template")] = "${labels.vhost}"
-    """RabbitMQ's virtual host."""
+    """The virtual host."""
     queue: Annotated[str, written("template")] = "${labels.queue}"
     """The queue's name."""
     max_messages: int = 0
-    """A queue is stuck only if it has more messages (ready and unacknowledged) than this."""
+    """Not stuck up to this many messages (ready and unacknowledged)."""
     for_s: Annotated[float, duration(1, 3600)] = 60.0  # as far back as RabbitMQ keeps samples
-    """A queue is stuck only if nothing was acknowledged, or there was no consumer, for all of this time."""
+    """Stuck only if nothing was acknowledged, or there was no consumer, for this long."""
 
 
 def to_symptom(keys: Symptom) -> runbooks.Symptom:
