@@ -12,7 +12,7 @@ export PYTHONDONTWRITEBYTECODE :=
 export HYPOTHESIS_NO_PLUGINS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-long mutate lint format demo run prove bench soak fuzz audit lock deploy plan check rollback destroy release docs weight clean
+.PHONY: help setup test test-fast test-long mutate lint format demo run prove bench soak fuzz audit lock deploy plan check rollback destroy release docs weight clean
 
 help: ## list targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,6 +23,9 @@ $(VENV)/.ready: requirements-dev.txt tools/setup
 
 test: lint ## lint, then run the tests on all cores
 	$(RUN) -m pytest $(ARGS)
+
+test-fast: setup ## run the fast tests only, as pre-push does
+	$(RUN) -m pytest tests/domain tests/application tests/runtime tests/config $(ARGS)
 
 test-long: setup ## run the long tests: more schedules and examples, fuzzing, a simulated day
 	$(RUN) -m pytest -m "long or hypothesis" --hypothesis-profile=long $(ARGS)

@@ -7,4 +7,4 @@
 `domain` decides and does no I/O. An adapter is one module or package for each outside system.
 """
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"

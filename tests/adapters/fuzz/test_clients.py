@@ -72,6 +72,7 @@ def answers(draw: st.DrawFn, adapters: tuple[Any, ...]) -> bytes:
     return answer(draw(st.sampled_from(STATUSES)), body, *shown, reason=reason)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", CLIENTS)
 def test_no_answer_breaks_a_client_or_shows_its_secret(name: str) -> None:
     """Whatever a server says, its caller gets a result or an error that it knows, in bounded time, without the secret."""
@@ -84,6 +85,7 @@ def test_no_answer_breaks_a_client_or_shows_its_secret(name: str) -> None:
     anything()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", CLIENTS)
 def test_a_sound_answer_is_taken(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the faults each client gets on, so the test above is about the faults."""

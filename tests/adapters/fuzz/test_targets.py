@@ -17,7 +17,7 @@ from tests.adapters.fuzz.conftest import LENIENT
 from tests.adapters.fuzz.targets import ROOT, TARGETS, seeds
 from tests.support.patience import PATIENCE_S
 
-pytestmark = LENIENT
+pytestmark = [*LENIENT, pytest.mark.long]
 
 
 @pytest.mark.parametrize("name", TARGETS)
