@@ -75,28 +75,6 @@ def timeout_option(default_s: float, longest_s: float, description: str) -> Call
     )
 
 
-def chart_option(command: F) -> F:
-    """`--chart FILE.svg`. Refuses a name that says something else."""
-
-    def is_svg(_context: click.Context, _option: click.Parameter, path: str | None) -> str | None:
-        if path and not path.lower().endswith(".svg"):
-            raise Unusable(f"{path}: the chart is an SVG picture. Name a file that ends in .svg.")
-        return path
-
-    option = click.option(
-        "--chart", "chart_path", metavar="FILE.svg", callback=is_svg, help="Write the chart into this SVG file."
-    )
-    return option(command)
-
-
-def write_file(path: str, text: str) -> None:
-    """Write what a command was asked to write. Raises Unusable where it can't."""
-    try:
-        Path(path).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise Unusable(f"{path}: can't be written ({type(error).__name__}). Name a file in a folder that exists.") from None
-
-
 def named_values(option: str, pairs: Sequence[str]) -> dict[str, str]:
     """What NAME=VALUE arguments say. Raises Unusable for one that has no `=`."""
     values: dict[str, str] = {}

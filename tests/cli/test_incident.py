@@ -1,4 +1,4 @@
-"""`incident`: everything about one, open or archived, as text, JSON and a page."""
+"""`incident`: everything about one, open or archived, as text and JSON."""
 
 from __future__ import annotations
 
@@ -79,17 +79,6 @@ def test_as_json_nothing_is_missing_but_the_nonce(here: Line) -> None:
     found = here.json("incident", ID)
     assert (found["incident"]["id"], found["incident"]["nonce"], found["outcome"]["ending"]) == (ID, "", "escalated")
     assert [entry["at"] for entry in found["timeline"]] == sorted(entry["at"] for entry in found["timeline"])
-
-
-def test_as_a_page_that_can_be_sent(here: Line) -> None:
-    """One file with curve, timeline and evidence."""
-    archived(here, evidence=EVIDENCE)
-    path = here.folder / "incident.html"
-    here.run("incident", ID, "--html", str(path), code=0)
-    html = path.read_text(encoding="utf-8")
-    assert "<svg" in html
-    assert "File &quot;/app/mailer.py&quot;, line 212, in send" in html
-    assert "never-shown" not in html
 
 
 @pytest.mark.parametrize("name", [ID, "an-id-of-another-kind"])

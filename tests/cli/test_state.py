@@ -361,21 +361,6 @@ def test_the_report_is_posted_where_the_configuration_says(here: Line) -> None:
     assert here.json("report", "--post")["told"] == ["console"]
 
 
-def test_the_chart_goes_into_a_file(here: Line) -> None:
-    """--chart writes SVG; a folder that is not there is code 2."""
-    archived(here, NOW - 3600, "i-1")
-    path = here.folder / "cost.svg"
-    here.run("report", "--chart", str(path), code=0)
-    assert path.read_text().startswith("<svg")
-    assert "can't be written" in here.run("report", "--chart", str(here.folder / "none" / "x.svg"), code=2).stderr
-
-
-def test_a_chart_is_svg_and_nothing_else(here: Line) -> None:
-    """A name that promises another format is refused before anything is read."""
-    assert "ends in .svg" in here.run("report", "--chart", str(here.folder / "x.png"), code=2).stderr
-    assert not (here.folder / "x.png").exists()
-
-
 def test_times_are_in_the_configured_zone_which_is_named_once(here: Line) -> None:
     """An operator compares them with the chat's, which are in that zone too."""
     here.configured(time_zone="Asia/Tokyo")

@@ -46,15 +46,13 @@ def test_a_forged_press_in_slack_loads_no_client(seen):
 
 @pytest.mark.parametrize("path", PATHS)
 def test_nobody_pays_for_what_his_configuration_does_not_name(seen, path):
-    """Google's clients belong to the cloud's rooms, and no path needs the command line, apprise or drain3."""
+    """Google's clients belong to the cloud's rooms, and no path needs the command line or apprise."""
     clouds = (
         ()
         if "cloud" in path
         else ("functions.adapters.stores.cloud", "functions.adapters.schedulers.cloud", "+ google", "+ grpc")
     )
-    assert not {
-        name for name in seen[path] if name.startswith(("functions.cli", "+ apprise", "+ drain3", "+ jsonpickle", *clouds))
-    }
+    assert not {name for name in seen[path] if name.startswith(("functions.cli", "+ apprise", *clouds))}
 
 
 def test_the_collector_runs_again_after_the_start():

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from html import escape
+from unicodedata import east_asian_width
 
 from msgspec import Struct, field
 
-from functions.domain.cards.svg import CURVE_HEIGHT, GREY, INK, LINE, SANS, STRONG, draw_curve, measured, wrapped, xml
+from functions.domain.cards.svg import CURVE_HEIGHT, LINE, STRONG, draw_curve
 from functions.domain.model.messages import Card
 from functions.domain.texts.words import CURVE, curve_words, log_title
 from functions.runtime.text import in_language, named
@@ -18,7 +20,9 @@ LABEL = 104
 BOLD = 1.12
 """How much wider bold letters are, in the widest font."""
 
+SANS = "system-ui,-apple-system,'Segoe UI',Roboto,'Noto Sans','Noto Sans CJK JP','Hiragino Sans',sans-serif"
 MONO = "ui-monospace,'SF Mono',Menlo,Consolas,'Noto Sans Mono CJK JP',monospace"
+INK, GREY = "#1c1e21", "#5c6370"
 SOFT = {"act": "#fdecea", "watch": "#fff5dc", "plan": "#e8effa", "fine": "#e8f5ec"}
 SHAPES = {  # each urgency has its own shape, 24 px wide, so that it shows without colour
     "act": '<path d="M12 2 23 22H1z" fill="{c}"/><path d="M12 9v6M12 17.6v1.6" stroke="#fff" stroke-width="2.4"/>',
@@ -28,6 +32,15 @@ SHAPES = {  # each urgency has its own shape, 24 px wide, so that it shows witho
     "fine": '<circle cx="12" cy="12" r="11" fill="{c}"/>'
     '<path d="m6.5 12.5 3.7 3.7 7.3-8" fill="none" stroke="#fff" stroke-width="2.6"/>',
 }
+
+WIDE = "\u2e80-\u9fff\uf900-\uffef"
+OPENING = "（「『【〈《〔［｛"
+"""These never end a row."""
+CLOSING = "、。，．・：；？！ー～〜…々ゝゞヽヾ）」』】〉》〕］｝％ぁぃぅぇぉっゃゅょゎァィゥェォッャュョヮヵヶ),.;:!?"
+"""These never begin a row, by the rules of Japanese typesetting (JIS X 4051)."""
+UNBROKEN = rf"\s|[{OPENING}]*(?:\d[\d,]*[件回分秒時日週]|[^\s{WIDE}]+|[{WIDE}])[{CLOSING}]*"
+"""White space, a count with its counter, a word, or a wide character, with the marks that belong to it."""
+NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 class _Sheet(Struct):
@@ -153,3 +166,43 @@ def _links(sheet: _Sheet, card: Card, strong: str) -> None:
         x += width + 8
     if card.links:
         sheet.y += row_height
+
+
+def xml(text: str) -> str:
+    """Other people's text as XML."""
+    return escape(NOT_XML.sub("", text))
+
+
+def measured(text: str, *, mono: bool = False) -> float:
+    """About how wide the text is, in em."""
+    return sum(_em(char, mono=mono) for char in text)
+
+
+def _em(char: str, *, mono: bool) -> float:
+    if east_asian_width(char) in "WF" or char in "→…":
+        return 1.0
+    if mono:
+        return 0.61
+    if char in "iIlj.,:;'|! ()[]ft-":
+        return 0.36
+    return 0.84 if char in "mMwW@" else 0.7 if char.isupper() else 0.57
+
+
+def wrapped(text: str, width: float, *, mono: bool = False) -> list[str]:
+    """Rows of at most `width` em, broken at spaces, beside wide characters, or within a word that is too long."""
+    rows: list[str] = []
+    row, row_em = "", 0.0
+    for word in re.findall(UNBROKEN, text):
+        word_em = measured(word, mono=mono)
+        if row and row_em + word_em > width:
+            rows.append(row.rstrip())
+            row, row_em = "", 0.0
+            if word.isspace():
+                continue
+        while word_em > width and len(word) > 1:
+            cut = max(1, int(len(word) * width / word_em))
+            rows.append(word[:cut])
+            word = word[cut:]  # noqa: PLW2901 - what is left of it
+            word_em = measured(word, mono=mono)
+        row, row_em = row + word, row_em + word_em
+    return [*rows, row.rstrip()] if row.strip() else rows

@@ -18,7 +18,6 @@ from functions.cli import output
 from functions.cli.documents import document_keys, load_documents
 from functions.domain.cards.rendering import rendered, tidy
 from functions.domain.cards.timeline import ENDINGS, Entry, tell
-from functions.domain.cards.timeline_page import OUTPUT, page
 from functions.domain.model.alerts import Target
 from functions.domain.model.incidents import Archive, Incident, Outcome
 from functions.domain.model.runbooks import Rules
@@ -31,6 +30,8 @@ FORMER_DAYS = 400
 DAYS_LONG = 3
 """An incident ends within so many days nearly always; then its record is read by its path, without a list."""
 DAY_S = 86400.0
+OUTPUT = 300_000
+"""Characters of evidence; more than is kept."""
 
 
 class Known(Struct, frozen=True):
@@ -44,12 +45,11 @@ class Known(Struct, frozen=True):
 @output.options
 @click.argument("incident_id", metavar="ID")
 @click.option("--evidence", "with_evidence", is_flag=True, help="Print the whole output of the evidence job as well.")
-@click.option("--html", "html_path", metavar="FILE.html", help="Write it as a page with curve and evidence into this file.")
-def incident(*, config_path: str, as_json: bool, incident_id: str, with_evidence: bool, html_path: str | None) -> None:
+def incident(*, config_path: str, as_json: bool, incident_id: str, with_evidence: bool) -> None:
     """Show everything about one incident in order: alerts, checks, decisions, evidence, restarts, verdict, outcome.
 
     ID is in every card, in the log and in `status`. The incident may be open or archived. Times are in the
-    configuration's time zone. The page of --html loads nothing and can be sent or attached to a ticket.
+    configuration's time zone.
 
     Exit code 1: there is no such incident, or --evidence and none was kept.
     """
@@ -57,11 +57,9 @@ def incident(*, config_path: str, as_json: bool, incident_id: str, with_evidence
     output.require_store(ports)
     with output.logs_to_stderr():
         record = _find(ports, incident_id)
-        body = ports.read_archived(evidence_path(record.incident.id), EVIDENCE_S) if with_evidence or html_path else None
+        body = ports.read_archived(evidence_path(record.incident.id), EVIDENCE_S) if with_evidence else None
     evidence = body.decode(errors="replace") if body else ""
     entries = tell(record.incident, record.outcome)
-    if html_path:
-        output.write_file(html_path, page(_title(record), record.incident, entries, ports.rules, evidence=evidence))
     if as_json:
         output.print_json(_as_json(record, entries, ports.rules, evidence if with_evidence else None))
     else:

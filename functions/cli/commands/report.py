@@ -7,15 +7,13 @@ import click
 from functions.adapters.chats import console
 from functions.application import report as reporting
 from functions.cli import output
-from functions.domain.costs import chart as cost_chart
 
 
 @click.command()
 @output.options
 @click.option("--days", type=click.Choice(["7", "30"]), default=None, help="What the headline covers; else report.every.")
-@output.chart_option
 @click.option("--post", is_flag=True, help="Post it to the channels of `report`, else of `notify`, as the weekly report does.")
-def report(*, config_path: str, as_json: bool, days: str | None, chart_path: str | None, post: bool) -> None:
+def report(*, config_path: str, as_json: bool, days: str | None, post: bool) -> None:
     """Show what the bug behind each runbook costs: restarts by Unstick and by hand, recoveries, time saved.
 
     From the archive and Rundeck's history, over the last 7 and 30 days. Nothing is changed; only --post notifies people.
@@ -33,8 +31,6 @@ def report(*, config_path: str, as_json: bool, days: str | None, chart_path: str
         else:
             every = ports.config.report.every if ports.config.report else "week"
             cost, card = reporting.compose(ports, ports.now(), int(days or ("30" if every == "month" else "7")))
-    if chart_path:
-        output.write_file(chart_path, cost_chart.chart(cost, ports.rules))
     failed = [name for name, problem in problems.items() if problem]
     if as_json:
         told = [name for name, problem in problems.items() if not problem]

@@ -1,42 +1,51 @@
-"""Compares the incidents of each runbook: when they began, how long after a restart, how deep the queue was.
-
-Every figure against chance counts in how many places it was looked for.
-"""
+"""Counts what the incidents of each runbook have in common: hours, targets, who held the messages, and lines of evidence."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
+from enum import StrEnum
+from itertools import pairwise
+from statistics import median
 
-from msgspec.structs import replace
+from msgspec import Struct
 
-from functions.domain.causes import chance
-from functions.domain.causes.lines import common_lines
-from functions.domain.causes.model import LEAST, Case, Common, Kind, Pattern, ordered, spread
 from functions.domain.costs.model import Known, executions
 from functions.domain.model.codes import Reason
 from functions.domain.model.incidents import Archive, QueueState
 from functions.domain.model.observations import ExecutionHistory, Holder
 from functions.domain.model.runbooks import Rules
 from functions.domain.texts.sanitize import clean
-from functions.domain.texts.words import WEEKDAYS, duration
 from functions.runtime.text import Phrase, Text
+
+LEAST = 5
+"""Fewer incidents have something in common by chance too often: then nothing is said of them."""
+
+MOST = 0.75
+"""A pattern is what at least this share of the incidents has."""
+
+WIDTHS = (1, 2, 3)
+"""Hours of the day that are counted together."""
 
 BOUT_S = 3 * 3600.0
 """An incident that begins so soon after another is of the same bout: one cause, counted once for hours and weekdays."""
-WIDTHS = (1, 2, 3, 6)
-"""Hours of the day that are looked at together."""
-ALIKE = 0.2
-"""Intervals that differ by so much from their median count as alike."""
-LEAST_INTERVALS = 4
-_ADDRESS, _NUMBER = re.compile(r"\b0x[0-9a-f]+\b"), re.compile(r"(?<!line )(?<![\w:.])\d+\b(?!:)")
-"""What differs from run to run; the number of a line of code does not."""
-NAME = 60
-"""Characters of a holder's name."""
+
 GROWTH_S = 60.0
 """A curve that is shorter says nothing about growth."""
+
+NAME = 60
+"""Characters of a holder's name."""
+
+_VARYING = re.compile(
+    r"\d{4}-\d\d-\d\d[T ][\d:.,]+(?:Z|[+-]\d\d:?\d\d)?"  # a time
+    r"|\b\d\d:\d\d:\d\d(?:[.,]\d+)?\b"
+    r"|\b0x[0-9a-f]+\b|\b(?=[a-f]*\d)[0-9a-f]{8,}(?:-[0-9a-f]{4,12})*\b"  # an address or an id
+    r"|(?<!line )(?<![\w.:/-])\d+(?:\.\d+)?(?!\.?\w|[:/-]\w)"  # a number, but not that of a line of code or in a name
+)
+"""What differs from run to run."""
+
 NO_TROUBLE = frozenset(
     {
         Reason.NOT_FIRING,
@@ -53,6 +62,85 @@ NO_TROUBLE = frozenset(
 """Held for these, and never restarted: nobody knows whether the queue was stuck."""
 
 
+class Kind(StrEnum):
+    HOURS = "hours"
+    TARGET = "target"
+    HOLDER = "holder"
+    HOST = "host"
+    LINE = "line"
+
+
+class Pattern(Struct, frozen=True):
+    """`count` of the `of` incidents (of their bouts, for hours) have it. `what`: the hours, the host, the line."""
+
+    kind: Kind
+    what: Phrase
+    count: int
+    of: int
+
+
+class Spread(Struct, frozen=True):
+    """Figures of so many incidents."""
+
+    low: float
+    middle: float
+    high: float
+    of: int
+
+
+class Case(Struct, frozen=True):
+    """One incident as far as it is compared. Times are Unix seconds on our clock."""
+
+    incident: str
+    target: str
+    at: float
+    """When its first alert began."""
+    ending: str
+    restarts: int
+    since_restart_s: float | None = None
+    """From the end of the restart before it, whoever made that."""
+    depth: int | None = None
+    """Of its deepest queue, before the restart."""
+    growth: float | None = None
+    """Messages a minute by which that queue grew before the restart; negative where it fell."""
+    oldest_s: float | None = None
+    """How old its oldest ready message was, where publishers set a timestamp."""
+    consumers: int | None = None
+    holders: tuple[Holder, ...] = ()
+    """Who held that queue's messages before the restart."""
+    lines: tuple[str, ...] = ()
+    """The lines of its evidence that its cards showed."""
+
+
+class Common(Struct, frozen=True):
+    """What the incidents of one runbook have in common."""
+
+    runbook: str
+    cases: tuple[Case, ...]
+    """Oldest first."""
+    hours: tuple[int, ...]
+    """Bouts by the hour of the day, from 0 to 23."""
+    weekdays: tuple[int, ...]
+    """Bouts by weekday, from Monday."""
+    patterns: tuple[Pattern, ...]
+    since_restart_s: Spread | None = None
+    depth: Spread | None = None
+    growth: Spread | None = None
+    oldest_s: Spread | None = None
+
+    @property
+    def lines(self) -> tuple[Pattern, ...]:
+        return tuple(one for one in self.patterns if one.kind is Kind.LINE)
+
+    @property
+    def besides_lines(self) -> tuple[Pattern, ...]:
+        return tuple(one for one in self.patterns if one.kind is not Kind.LINE)
+
+    @property
+    def too_few(self) -> bool:
+        return len(self.cases) < LEAST
+
+
 def compare(known: Known, rules: Rules, now: float) -> tuple[Common, ...]:
     """What the incidents of each runbook have in common; runbooks without any are left out, most incidents first."""
     ends = _restart_ends(known, now)
@@ -65,84 +153,75 @@ def compare(known: Known, rules: Rules, now: float) -> tuple[Common, ...]:
 
 
 def _compare(runbook: str, cases: list[Case], rules: Rules) -> Common:
-    began = [datetime.fromtimestamp(at, rules.zone) for at in chance.bouts([case.at for case in cases], BOUT_S)]
+    began = [datetime.fromtimestamp(at, rules.zone) for at in _bouts([case.at for case in cases])]
     hours, weekdays = Counter(one.hour for one in began), Counter(one.weekday() for one in began)
-    common = Common(
+    by_hour = tuple(hours[hour] for hour in range(24))
+    return Common(
         runbook,
         tuple(cases),
-        tuple(hours[hour] for hour in range(24)),
+        by_hour,
         tuple(weekdays[day] for day in range(7)),
-        since_restart_s=spread(case.since_restart_s for case in cases),
-        depth=spread(case.depth for case in cases),
-        growth=spread(case.growth for case in cases),
-        oldest_s=spread(case.oldest_s for case in cases),
+        _patterns(cases, by_hour) if len(cases) >= LEAST else (),
+        since_restart_s=_spread(case.since_restart_s for case in cases),
+        depth=_spread(case.depth for case in cases),
+        growth=_spread(case.growth for case in cases),
+        oldest_s=_spread(case.oldest_s for case in cases),
     )
-    if common.too_few:
-        return common
-    patterns = [_in_hours(common.hours), _on_weekdays(common.weekdays), *_after_restarts(cases)]
-    patterns += _held_by(cases, Kind.HOLDER, lambda holder: holder.name)
-    patterns += _held_by(cases, Kind.HOST, lambda holder: holder.host)
-    patterns += _shown_lines(cases)
-    return replace(common, patterns=ordered(patterns))
 
 
-def _in_hours(hours: Sequence[int]) -> Pattern:
-    """The hours of the day in which the most began, compared with incidents that come at any time."""
+def _bouts(times: Sequence[float]) -> list[float]:
+    """The first time of each bout."""
+    return [*times[:1], *(later for earlier, later in pairwise(times) if later - earlier > BOUT_S)]
+
+
+def _spread(figures: Iterable[float | None]) -> Spread | None:
+    """Of those that are known."""
+    known = [figure for figure in figures if figure is not None]
+    return Spread(min(known), median(known), max(known), len(known)) if known else None
+
+
+# --- what most of them have -------------------------------------------------------------------------------------------------
+
+
+def _patterns(cases: list[Case], hours: Sequence[int]) -> tuple[Pattern, ...]:
+    targets = [{clean(case.target, NAME, "…")} for case in cases]
+    lines = [{_VARYING.sub("*", line) for line in case.lines} for case in cases if case.lines]
+    return (
+        *_in_hours(hours),
+        *(_shared(Kind.TARGET, targets) if len(set.union(*targets)) > 1 else ()),
+        *_shared(Kind.HOLDER, _holders(cases, lambda holder: holder.name)),
+        *_shared(Kind.HOST, _holders(cases, lambda holder: holder.host)),
+        *_shared(Kind.LINE, lines),
+    )
+
+
+def _shared(kind: Kind, having: Sequence[set[str]]) -> list[Pattern]:
+    """What most of the sets have, the most frequent first; nothing where too few incidents have any."""
+    counted = Counter(one for those in having for one in those)
+    often = sorted((-count, one) for one, count in counted.items() if count >= MOST * len(having))
+    return [Pattern(kind, one, -count, len(having)) for count, one in often] if len(having) >= LEAST else []
+
+
+def _in_hours(hours: Sequence[int]) -> list[Pattern]:
+    """The fewest hours in a row in which most bouts began."""
     of = sum(hours)
-    windows = [(width, first) for width in WIDTHS for first in range(24)]
-
-    def judged(width: int, first: int) -> Pattern:
-        count = sum(hours[(first + place) % 24] for place in range(width))
-        between = Text("{begin} to {end}", begin=f"{first:02d}:00", end=f"{(first + width) % 24:02d}:00")
-        probability = chance.corrected(chance.at_least(count, of, width / 24), len(windows))
-        return Pattern(Kind.HOURS, between, count, of, probability)
-
-    return ordered(judged(*window) for window in windows)[0]
-
-
-def _on_weekdays(weekdays: Sequence[int]) -> Pattern:
-    """The weekday on which the most began; or working days, or weekends."""
-    of = sum(weekdays)
-    groups: list[tuple[Phrase, tuple[int, ...]]] = [(name, (day,)) for day, name in enumerate(WEEKDAYS)]
-    groups += [(Text("Monday to Friday"), (0, 1, 2, 3, 4)), (Text("Saturday or Sunday"), (5, 6))]
-
-    def judged(group: tuple[Phrase, tuple[int, ...]]) -> Pattern:
-        name, days = group
-        count = sum(weekdays[day] for day in days)
-        probability = chance.corrected(chance.at_least(count, of, len(days) / 7), len(groups))
-        return Pattern(Kind.WEEKDAYS, name, count, of, probability)
-
-    return ordered(map(judged, groups))[0]
+    for width in WIDTHS if of >= LEAST else ():
+        counts = [sum(hours[(first + place) % 24] for place in range(width)) for first in range(24)]
+        most = max(counts)
+        if most >= MOST * of:
+            first = counts.index(most)
+            between = Text("{begin} to {end}", begin=f"{first:02d}:00", end=f"{(first + width) % 24:02d}:00")
+            return [Pattern(Kind.HOURS, between, most, of)]
+    return []
 
 
-def _after_restarts(cases: list[Case]) -> Iterator[Pattern]:
-    """Whether the time from one restart to the next incident is always the same: a leak, a time-out, a full disk."""
-    intervals = [case.since_restart_s for case in cases if case.since_restart_s is not None]
-    if len(intervals) >= LEAST_INTERVALS:
-        count, probability = chance.regular(intervals, ALIKE)
-        middle = sorted(intervals)[len(intervals) // 2]
-        yield Pattern(Kind.INTERVAL, duration(middle), count, len(intervals), probability)
+def _holders(cases: list[Case], named: Callable[[Holder], str]) -> list[set[str]]:
+    """Who held the messages of each incident. An only consumer tells nothing: nobody else could have held them."""
+    several = [case.holders for case in cases if (case.consumers or len(case.holders)) > 1]
+    return [names for holders in several if (names := {clean(named(one), NAME, "…") for one in holders} - {""})]
 
 
-def _shown_lines(cases: list[Case]) -> tuple[Pattern, ...]:
-    """The lines that most incidents' cards showed. Nothing says how often they stand there in healthy times."""
-    return common_lines(
-        [frozenset(_ADDRESS.sub("0x*", _NUMBER.sub("*", line)) for line in case.lines) for case in cases if case.lines]
-    )
-
-
-def _held_by(cases: list[Case], kind: Kind, named: Callable[[Holder], str]) -> list[Pattern]:
-    """Who held the messages most often, compared with each consumer being as likely to hold them."""
-    known = [(case, {name for holder in case.holders if (name := named(holder))}) for case in cases]
-    known = [(case, names) for case, names in known if names]
-    counted = Counter(name for _, names in known for name in names)
-    if not counted or len(known) < LEAST:
-        return []
-    name, count = min(counted.items(), key=lambda item: (-item[1], item[0]))
-    consumers = [max(len(names), case.consumers or len(names)) for case, names in known]
-    shares = [len(names) / connected for (_, names), connected in zip(known, consumers, strict=True)]
-    probability = chance.corrected(chance.at_least_of(count, shares), max(consumers))
-    return [Pattern(kind, clean(name, NAME, "…"), count, len(known), probability)]
+# --- one incident -----------------------------------------------------------------------------------------------------------
 
 
 def _case(record: Archive, ends: dict[str, list[float]]) -> Case:
@@ -185,17 +264,17 @@ def _growth(watched: QueueState) -> float | None:
 
 def _restart_ends(known: Known, now: float) -> dict[str, list[float]]:
     """By target: when its restarts ended on our clock, by Unstick and by hand, in no order."""
-    ends: dict[str, list[float]] = {}
-    for record in known.records:
-        for execution in executions(record):
-            if record.target and execution.runner_ended_at is not None and not execution.refused:
-                ends.setdefault(record.target.key, []).append(execution.runner_ended_at - record.incident.runner_ahead_s)
+    ran = [
+        (record.target.key, execution, record.incident.runner_ahead_s)
+        for record in known.records
+        for execution in executions(record)
+        if record.target
+    ]
     for key, ledger in known.ledgers.items():
         if isinstance(ledger, ExecutionHistory):
-            ahead_s = ledger.runner_now - now
-            ends.setdefault(key, []).extend(
-                execution.runner_ended_at - ahead_s
-                for execution in ledger.executions
-                if execution.runner_ended_at is not None and not execution.refused
-            )
+            ran += [(key, execution, ledger.runner_now - now) for execution in ledger.executions]
+    ends: dict[str, list[float]] = {}
+    for key, execution, ahead_s in ran:
+        if execution.runner_ended_at is not None and not execution.refused:
+            ends.setdefault(key, []).append(execution.runner_ended_at - ahead_s)
     return ends

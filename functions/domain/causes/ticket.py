@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from functions.domain.cards.rendering import rendered, tidy
-from functions.domain.causes.model import Case, Common
-from functions.domain.causes.words import before_the_restart, counted, in_evidence, judgement, sentence
+from functions.domain.causes.common import Case, Common
+from functions.domain.causes.words import counted, figures, judgement, sentence
 from functions.domain.model.codes import Ending
 from functions.domain.model.runbooks import Rules
 from functions.domain.texts.words import duration
@@ -32,7 +32,7 @@ def draft(common: Common, rules: Rules, *, root_cause: str = "") -> str:
     if judged := judgement(common):
         parts += [say(judged), ""]
     parts += [f"- {_code(say(sentence(one)))}" for one in common.besides_lines]
-    parts += [f"- {say(label)}: {say(figures)}" for label, figures in before_the_restart(common)]
+    parts += [f"- {say(label)}: {say(value)}" for label, value in figures(common)]
     parts += list(_lines(common, rules))
     parts += ["", f"## {say(Text('Incidents'))}", "", *_table(common, rules), ""]
     parts.append(f"{say(Text('All about one incident'))}: `{COMMAND} ID --evidence`")
@@ -60,7 +60,8 @@ def _lines(common: Common, rules: Rules) -> Iterator[str]:
         return
     yield from ("", f"## {rendered(rules, Text('Lines of evidence in most incidents'))}", "")
     for one in common.lines[:LINES_SHOWN]:
-        yield f"- `{tidy(one.what, 240).replace('`', chr(39))}` – {rendered(rules, in_evidence(one))}"
+        count = rendered(rules, Text("in {count} of {of} incidents", count=one.count, of=one.of))
+        yield f"- `{tidy(one.what, 240).replace('`', chr(39))}` – {count}"
 
 
 def _table(common: Common, rules: Rules) -> Iterator[str]:

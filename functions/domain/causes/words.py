@@ -5,64 +5,36 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 
 from functions.domain.cards.rendering import date_of, tidy
-from functions.domain.causes.model import Common, Kind, Pattern, Spread
+from functions.domain.causes.common import Common, Kind, Pattern, Spread
 from functions.domain.model.runbooks import Rules
-from functions.domain.texts.words import duration
-from functions.runtime.text import COMMA, Phrase, Text, in_brackets, join, named
+from functions.domain.texts.words import bars, duration
+from functions.runtime.text import Phrase, Text, in_brackets, join
 
 LINE = 160
 LINES_SHOWN = 8
 IN_REPORT = 3
-MOST_ODDS = 1_000_000
 
 SENTENCES: Mapping[Kind, Text] = {
     Kind.HOURS: Text("{count} of {of} began from {what}"),
-    Kind.WEEKDAYS: Text("{count} of {of} began on {what}"),
+    Kind.TARGET: Text("{count} of {of} were of {what}"),
     Kind.HOST: Text("in {count} of {of} the messages were held by {what}"),
     Kind.HOLDER: Text("in {count} of {of} the messages were held by {what}"),
-    Kind.INTERVAL: Text("{count} of {of} began about {what} after the restart before"),
+    Kind.LINE: Text("in {count} of {of} incidents: {what}"),
 }
 
 
 def sentence(pattern: Pattern) -> Phrase:
-    """`6 of 7 began from 09:00 to 10:00`, with the figure against chance; a line of evidence comes last."""
-    if pattern.kind is Kind.LINE:
-        return named(in_evidence(pattern), tidy(pattern.what, LINE))
-    return in_brackets(SENTENCES[pattern.kind].fill(count=pattern.count, of=pattern.of, what=pattern.what), odds(pattern.chance))
-
-
-def in_evidence(pattern: Pattern) -> Phrase:
-    """In how many incidents and samples a line stands."""
-    counts: list[Phrase] = [Text("in {count} of {of} incidents", count=pattern.count, of=pattern.of)]
-    if pattern.without is not None:
-        counts.append(
-            Text("in {without} of {samples} samples from healthy times", without=pattern.without, samples=pattern.samples)
-        )
-    return in_brackets(join(counts, COMMA), odds(pattern.chance))
-
-
-def odds(chance: float | None) -> Phrase:
-    """How often chance alone does as much."""
-    if chance is None:
-        return ""
-    if chance * MOST_ODDS < 1:
-        return Text("by chance less than 1 in {odds}", odds=MOST_ODDS)
-    if chance > 0.5:
-        return Text("as likely by chance")
-    return Text("by chance 1 in {odds}", odds=_two_digits(1 / chance))
-
-
-def _two_digits(number: float) -> int:
-    return int(float(f"{number:.2g}"))
+    """`6 of 7 began from 09:00 to 12:00`; a line of evidence comes last."""
+    what = tidy(pattern.what, LINE) if isinstance(pattern.what, str) else pattern.what
+    return SENTENCES[pattern.kind].fill(count=pattern.count, of=pattern.of, what=what)
 
 
 def in_short(common: Common) -> Phrase:
-    """For the weekly report: what is hardly chance, and the line of evidence that most cards showed; empty where nothing is."""
-    telling = [one for one in common.patterns if one.telling][:IN_REPORT]
-    telling += [one for one in common.lines if one.chance is None][:1]
-    if not telling:
+    """For the weekly report: what most incidents share, and their most frequent line; empty where there is nothing."""
+    shown = (*common.besides_lines[:IN_REPORT], *common.lines[:1])
+    if not shown:
         return ""
-    return Text("{runbook}, in common: {patterns}", runbook=tidy(common.runbook, 60), patterns=join(map(sentence, telling)))
+    return Text("{runbook}, in common: {patterns}", runbook=tidy(common.runbook, 60), patterns=join(map(sentence, shown)))
 
 
 def counted(common: Common, rules: Rules) -> Phrase:
@@ -77,35 +49,34 @@ def counted(common: Common, rules: Rules) -> Phrase:
 
 
 def judgement(common: Common) -> Phrase:
-    """What can be said at all."""
+    """That nothing can be said, or that there is nothing to say."""
     if common.too_few:
         return Text(
             "Can't tell from {count} incident what they have in common.",
             "Can't tell from {count} incidents what they have in common.",
             count=len(common.cases),
         )
-    if not any(one.telling for one in common.patterns):
-        return Text("Nothing that they have in common is more than chance.")
-    return ""
+    return "" if common.patterns else Text("Nothing is common to three in four of them.")
 
 
-def before_the_restart(common: Common) -> Iterator[tuple[Phrase, Phrase]]:
-    """(label, figures) of what was measured."""
+def figures(common: Common) -> Iterator[tuple[Phrase, Phrase]]:
+    """(label, figures): when they began, and what was measured before the restart."""
     rows: tuple[tuple[Phrase, Spread | None, Callable[[float], Phrase]], ...] = (
         (Text("Messages"), common.depth, lambda figure: f"{figure:,.0f}"),
         (Text("Growth per minute"), common.growth, lambda figure: f"{figure:+,.1f}"),
         (Text("Oldest message"), common.oldest_s, duration),
         (Text("Since the restart before"), common.since_restart_s, duration),
     )
-    for label, figures, shown in rows:
-        if figures is not None:
-            yield label, _spread(figures, shown, len(common.cases))
+    yield Text("Times of day, from 00:00 to 23:00"), bars(list(common.hours))
+    yield Text("Weekdays, from Monday to Sunday"), bars(list(common.weekdays))
+    for label, spread, shown in rows:
+        if spread is not None:
+            yield label, _spread(spread, shown, len(common.cases))
 
 
-def _spread(figures: Spread, shown: Callable[[float], Phrase], incidents: int) -> Phrase:
-    between: Phrase = Text(
-        "{low} to {high}, median {middle}", low=shown(figures.low), high=shown(figures.high), middle=shown(figures.middle)
+def _spread(spread: Spread, shown: Callable[[float], Phrase], incidents: int) -> Phrase:
+    between = Text(
+        "{low} to {high}, median {middle}", low=shown(spread.low), high=shown(spread.high), middle=shown(spread.middle)
     )
-    if figures.of == incidents:
-        return between
-    return in_brackets(between, Text("known of {of} of {incidents}", of=figures.of, incidents=incidents))
+    known = Text("known of {of} of {incidents}", of=spread.of, incidents=incidents)
+    return in_brackets(between, known if spread.of < incidents else "")

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from functions.domain.cards.card import compose
-from functions.domain.cards.svg import STRONG, curve_svg, wrapped
+from functions.domain.cards.svg import STRONG, curve_svg
 from functions.domain.model.messages import Card
 from tests.support.worlds.example_stories import EXAMPLES, LONG, NOW, hostile, rules
 from tests.system.browser import chat_screens
-from tools.docs.card_picture import card_svg
+from tools.docs.card_picture import card_svg, wrapped
 
 DOCS = Path(__file__).parents[3] / "docs"
 IN_JAPANESE = ("started", "held-awaiting-approval", "recovered", "escalated", "held-restart-refused", "held-overrule")

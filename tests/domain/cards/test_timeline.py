@@ -1,20 +1,16 @@
-"""One incident from the first alert to its outcome, in order, as entries and as a page."""
+"""One incident from the first alert to its outcome, in order."""
 
 from __future__ import annotations
-
-import re
-from html.parser import HTMLParser
 
 import pytest
 from msgspec.structs import replace
 
 from functions.domain.cards.timeline import PHASES, Entry, tell
-from functions.domain.cards.timeline_page import page
 from functions.domain.model.codes import Ending, Phase, Reason, Verdict
 from functions.domain.model.incidents import Evidence, Incident, Outcome, PastAttempt, Turn
 from functions.domain.model.observations import Execution
 from functions.runtime.text import Text
-from tests.support.worlds.example_stories import EXAMPLES, NOW, hostile, rules
+from tests.support.worlds.example_stories import EXAMPLES, NOW
 
 
 def told() -> Incident:
@@ -99,31 +95,3 @@ def test_an_attempt_without_an_execution_is_no_restart() -> None:
     """A start that was refused ran nothing."""
     incident = replace(told(), tries=(PastAttempt("7f3a.1", None, "failed"),), execution=None)
     assert "restart" not in kinds(tell(incident))
-
-
-class _Tags(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__()
-        self.tags: set[str] = set()
-        self.addresses: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.add(tag)
-        self.addresses += [value or "" for name, value in attrs if name in ("href", "src", "action")]
-
-
-@pytest.mark.parametrize("language", ["en", "ja"])
-@pytest.mark.parametrize("bad", [False, True])
-def test_the_page_loads_nothing_and_runs_nothing(language: str, bad: bool) -> None:
-    """Whatever the texts hold: no script, no style but ours, and links to http only."""
-    card_input = hostile(EXAMPLES["escalated"]) if bad else EXAMPLES["escalated"]
-    incident = card_input.incident
-    assert incident is not None
-    evidence = "<script>alert(1)</script> \x1b[31mred" if bad else 'File "/app/mailer.py", line 212'
-    html = page("title <b>", incident, tell(incident, OUTCOME), rules(language), evidence=evidence)
-    parsed = _Tags()
-    parsed.feed(html)
-    assert not parsed.tags & {"script", "img", "link", "iframe", "object", "form", "b"}
-    assert all(address.startswith(("http://", "https://")) for address in parsed.addresses)
-    assert not re.search(r"[\x00-\x08\x1b]", html)
-    assert "<polyline" in html

@@ -1,17 +1,18 @@
-"""What incidents have in common: planted causes are found, chance is not taken for one, and few incidents say nothing."""
+"""What incidents have in common: what three in four share is found and said, and few incidents say nothing."""
 
 from __future__ import annotations
 
-import random
 from datetime import datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 from msgspec.structs import replace
 
 from functions.adapters.symptoms.rabbitmq import to_queue
-from functions.domain.causes.common import compare
-from functions.domain.causes.model import Common, Kind, Pattern
+from functions.domain.causes.common import Common, Kind, Pattern, compare
+from functions.domain.causes.ticket import draft
+from functions.domain.causes.words import figures, in_short, judgement, sentence
 from functions.domain.costs.model import Known
 from functions.domain.model.alerts import Target
 from functions.domain.model.codes import Ending, Phase, Reason
@@ -29,7 +30,16 @@ QUEUE = to_queue("/", "mail.delivery")
 
 
 def record(
-    at: float, number: int, *, depth: int = 300, reason: Reason | None = None, restarts: int = 1, held_by: str = "", of: int = 2
+    at: float,
+    number: int,
+    *,
+    depth: int = 300,
+    reason: Reason | None = None,
+    restarts: int = 1,
+    held_by: str = "",
+    of: int = 2,
+    lines: tuple[str, ...] = (),
+    target: Target = TARGET,
 ) -> Archive:
     """An incident whose alert began at this time; its restart ended four minutes later. `held_by`: one of `of` consumers."""
     name = f"inc{number}"
@@ -48,9 +58,10 @@ def record(
         (trigger,),
         restarts=restarts,
         execution=ran,
+        evidence=Evidence(lines=lines),
     )
     ending = Ending.HELD if reason else Ending.RECOVERED
-    return Archive(TARGET, incident, Outcome(name, ending, reason, at + 600, (trigger,), restarts=restarts))
+    return Archive(target, incident, Outcome(name, ending, reason, at + 600, (trigger,), restarts=restarts))
 
 
 def compared(*records: Archive, by_hand: tuple[Execution, ...] = ()) -> Common:
@@ -58,115 +69,111 @@ def compared(*records: Archive, by_hand: tuple[Execution, ...] = ()) -> Common:
     return common
 
 
-def pattern(common: Common, kind: Kind) -> Pattern:
-    return next(one for one in common.patterns if one.kind is kind)
-
-
-def on(days: list[int], hour: float = 12.0) -> list[Archive]:
+def on(days: list[int], hour: float = 12.0, **changes: Any) -> list[Archive]:
     """One incident on each of these days after a Monday, at this hour in Tokyo."""
-    return [record((MONDAY + timedelta(days=day, hours=hour)).timestamp(), day) for day in days]
+    return [record((MONDAY + timedelta(days=day, hours=hour)).timestamp(), day, **changes) for day in days]
 
 
-def test_an_hour_of_the_day_is_found() -> None:
-    """Every one in the hour after nine, in the time zone of the configuration."""
-    common = compared(*on([0, 2, 5, 9, 13, 18], hour=9.4))
-    found = pattern(common, Kind.HOURS)
-    assert (str(found.what), found.count, found.of) == ("09:00 to 10:00", 6, 6)
-    assert found.telling
-    assert found.chance == pytest.approx(96 / 24**6)
-    assert common.hours[9] == 6
+def daily(count: int, **changes: Any) -> list[Archive]:
+    """So many, a day and five hours apart, with these changes."""
+    return [record(NOW - place * 1.21 * DAY_S, place, **changes) for place in range(count)]
 
 
-def test_a_window_may_pass_midnight() -> None:
-    """Late evenings and early mornings are neighbours."""
-    late, early = on([0, 3, 6, 9], hour=23.5), on([12, 15, 18], hour=0.5)
-    assert str(pattern(compared(*late, *early), Kind.HOURS).what) == "23:00 to 01:00"
+def said(common: Common) -> list[str]:
+    return [str(sentence(one)) for one in common.patterns]
 
 
-def test_a_weekday_is_found_and_so_is_the_weekend() -> None:
-    assert str(pattern(compared(*on([1, 8, 15, 22, 29])), Kind.WEEKDAYS).what) == "Tuesday"
-    weekend = pattern(compared(*on([5, 6, 12, 13, 19, 20, 26])), Kind.WEEKDAYS)
-    assert str(weekend.what) == "Saturday or Sunday"
-    assert weekend.telling
+AFTERNOON = [record((MONDAY + timedelta(hours=14, minutes=40 * place)).timestamp(), place) for place in range(9)]
+OTHER = replace(TARGET, key="t2", options={"service": "letters"})
+CODE = "send (mailer.py:212)"
+HELD = "in 6 of 7 the messages were held by worker-2"
 
 
-def test_one_bad_afternoon_is_no_pattern() -> None:
-    """Incidents that follow within three hours of each other are one bout, and count once."""
-    afternoon = [record((MONDAY + timedelta(hours=14, minutes=40 * place)).timestamp(), place) for place in range(9)]
-    common = compared(*afternoon)
-    assert len(common.cases) == 9
-    assert sum(common.hours) == 1
-    assert not any(one.telling for one in common.patterns if one.kind in (Kind.HOURS, Kind.WEEKDAYS))
+@pytest.mark.parametrize(
+    ("records", "sentences"),
+    [
+        (on([0, 2, 5, 9, 13, 18], hour=9.4), ["6 of 6 began from 09:00 to 10:00"]),
+        ([*on([0, 3, 6, 9], hour=23.5), *on([12, 15, 18], hour=0.5)], ["7 of 7 began from 23:00 to 01:00"]),
+        ([*on([0, 3, 6], hour=9), *on([9, 12, 15], hour=17)], []),
+        (AFTERNOON, []),
+        ([*daily(6), record(NOW - 9 * DAY_S, 9, target=OTHER)], ["6 of 7 were of service=mail-delivery"]),
+        ([*daily(6, held_by="worker-2"), record(NOW - 9 * DAY_S, 9, held_by="worker-5")], [HELD]),
+        (daily(7, held_by="worker-1", of=1), []),
+        ([*daily(4, lines=("hangs",)), *daily(3)], []),
+        (
+            [record(NOW - day * 1.21 * DAY_S, day, lines=(f"worker {day} hangs", f"0x7f{day} recv", CODE)) for day in range(5)],
+            ["in 5 of 5 incidents: * recv", f"in 5 of 5 incidents: {CODE}", "in 5 of 5 incidents: worker * hangs"],
+        ),
+        (daily(4, lines=("hangs",)), []),
+    ],
+    ids=[
+        "an hour",
+        "across midnight",
+        "two times of day",
+        "one bad afternoon is one bout",
+        "a target",
+        "a holder",
+        "an only consumer",
+        "lines of too few incidents",
+        "lines differ in numbers, but not in the line of code",
+        "too few incidents",
+    ],
+)
+def test_what_three_in_four_share_is_named(records: list[Archive], sentences: list[str]) -> None:
+    """In the time zone of the configuration, with its count."""
+    assert said(compared(*records)) == sentences
 
 
-def test_the_time_since_the_last_restart_counts_those_by_hand() -> None:
-    """A leak of three days: after Unstick's restarts and after a person's."""
-    first = MONDAY.timestamp()
-    by_hand = Execution("90", "", "succeeded", first + 10 * DAY_S, first + 10 * DAY_S + 30)
-    began = [0.0, 3.02, 6.0, 9.05, 13.0, 16.1, 19.0]
-    common = compared(*(record(first + at * DAY_S, place) for place, at in enumerate(began)), by_hand=(by_hand,))
-    found = pattern(common, Kind.INTERVAL)
-    assert (found.count, found.of) == (6, 6)
-    assert found.telling
-    assert common.since_restart_s is not None
-    assert common.since_restart_s.middle == pytest.approx(3 * DAY_S, rel=0.03)
-
-
-def test_chance_is_not_taken_for_a_cause() -> None:
-    """Of 300 made up archives without any pattern, no more than one in fifty claims to have one."""
-    drawn = random.Random(11)
-    claimed = 0
-    for _ in range(300):
-        times = sorted(MONDAY.timestamp() + drawn.random() * 45 * DAY_S for _ in range(drawn.randint(5, 20)))
-        common = compared(*(record(at, place) for place, at in enumerate(times)))
-        claimed += any(one.telling for one in common.patterns)
-    assert claimed <= 6
-
-
-def test_one_of_many_consumers_that_holds_every_time_is_found() -> None:
-    """Of eight workers the same one, in six of seven incidents. Its address changes, so no host is named twice."""
-    common = compared(
-        *(record(NOW - place * DAY_S, place, held_by="worker-2" if place else "worker-5", of=8) for place in range(7))
-    )
-    found = pattern(common, Kind.HOLDER)
-    assert (found.what, found.count, found.of, found.telling) == ("worker-2", 6, 7, True)
-    assert found.chance == pytest.approx(8 * (7 * 7 + 1) / 8**7)
-    assert pattern(common, Kind.HOST).count == 1
-
-
-def test_an_only_consumer_is_no_finding() -> None:
-    """Nobody else could have held the messages."""
-    common = compared(*(record(NOW - place * DAY_S, place, held_by="worker-1", of=1) for place in range(7)))
-    found = pattern(common, Kind.HOLDER)
-    assert (found.count, found.chance, found.telling) == (7, 1.0, False)
-
-
-def test_few_incidents_say_nothing() -> None:
-    """Four at the same hour are listed, and nothing is said of them."""
-    common = compared(*on([0, 1, 2, 3], hour=9))
-    assert common.too_few
-    assert common.patterns == ()
+@pytest.mark.parametrize(
+    ("line", "counted_as"),
+    [
+        ("2026-11-03T09:12:33.120Z smtp relay-2: timed out after 30.5 s", "* smtp relay-2: timed out after * s"),
+        ('File "/app/mailer.py", line 212, in send', 'File "/app/mailer.py", line 212, in send'),
+        ("pid=4711 fd=9 [88] at 0x7fa0", "pid=* fd=* [*] at *"),
+        ("job 3f2504e0-4f89-11d3-9a0c-0305e82c3301 of 10.0.3.7:5672", "job * of 10.0.3.7:5672"),
+        ("effaced 12 defaced rows.", "effaced * defaced rows."),
+    ],
+)
+def test_lines_are_counted_without_what_differs_from_run_to_run(line: str, counted_as: str) -> None:
+    """A name, an address and the number of a line of code stay: they say where it hangs."""
+    (found,) = compared(*daily(5, lines=(line,))).lines
+    assert found.what == counted_as
 
 
 def test_the_figures_before_the_restart() -> None:
-    """Depth, growth and the oldest message, as spreads over all incidents."""
-    common = compared(*(record(NOW - place * DAY_S, place, depth=depth) for place, depth in enumerate([40, 300, 90])))
-    assert common.depth is not None
-    assert (common.depth.low, common.depth.middle, common.depth.high) == (40, 90, 300)
-    assert common.growth is not None
-    assert common.growth.middle == pytest.approx(10.0)
-    assert common.oldest_s is not None
-    assert common.oldest_s.middle == pytest.approx(240.0)
-    assert common.cases[0].consumers == 2
+    """Depth, growth, the oldest message and the time since the last restart, those by hand included, and when they began."""
+    by_hand = Execution("90", "", "succeeded", NOW - 2.5 * DAY_S, NOW - 2.5 * DAY_S + 30)
+    records = [record(NOW - place * DAY_S, place, depth=depth) for place, depth in enumerate([40, 300, 90])]
+    shown = {str(label): str(value) for label, value in figures(compared(*records, by_hand=(by_hand,)))}
+    assert shown == {
+        "Times of day, from 00:00 to 23:00": "█" + "▁" * 23,
+        "Weekdays, from Monday to Sunday": "▁███▁▁▁",
+        "Messages": "40 to 300, median 90",
+        "Growth per minute": "+10.0 to +10.0, median +10.0",
+        "Oldest message": "4 min to 4 min, median 4 min",
+        "Since the restart before": "11 h 59 min to 23 h 56 min, median 23 h 56 min",
+    }
 
 
-def test_lines_that_stand_in_as_many_incidents_have_an_order() -> None:
-    """The weekly report names the first of them, which must not be another one each time."""
-    names = [f"relay-{letter}: timed out" for letter in "gcaebfd"]
-    evidence = Evidence(lines=tuple(names))
-    records = [record(NOW - place * DAY_S, place) for place in range(6)]
-    common = compared(*(replace(one, incident=replace(one.incident, evidence=evidence)) for one in records))
-    assert [one.what for one in common.patterns if one.kind is Kind.LINE] == sorted(names)
+@pytest.mark.parametrize(
+    ("records", "sentence"),
+    [
+        (on([0, 1, 2]), "Can't tell from 3 incidents what they have in common."),
+        ([*on([0, 3, 6], hour=9), *on([9, 12, 15], hour=17)], "Nothing is common to three in four of them."),
+    ],
+)
+def test_where_nothing_can_be_said_it_says_so(records: list[Archive], sentence: str) -> None:
+    common = compared(*records)
+    assert str(judgement(common)) == sentence
+    assert in_short(common) == ""
+
+
+def test_the_weekly_report_has_it_in_one_sentence() -> None:
+    """With the most frequent line of all."""
+    records = [
+        replace(one, incident=replace(one.incident, evidence=Evidence(lines=(CODE, "b")))) for one in on([0, 3, 9, 11, 19])
+    ]
+    assert str(in_short(compared(*records))) == ("mail, in common: 5 of 5 began from 12:00 to 13:00; in 5 of 5 incidents: b")
 
 
 def test_what_was_never_stuck_does_not_count() -> None:
@@ -175,3 +182,26 @@ def test_what_was_never_stuck_does_not_count() -> None:
     observed = record(NOW, 2, reason=Reason.OBSERVE_ONLY, restarts=0)
     assert [case.incident for case in compared(gone, observed).cases] == ["inc2"]
     assert compare(Known((gone,), {}, {}, {}), RULES, NOW) == ()
+
+
+def test_the_ticket_has_figures_lines_and_incidents() -> None:
+    """Markdown that a tracker shows: other people's words are code, or are escaped."""
+    records = [
+        replace(one, incident=replace(one.incident, evidence=Evidence(lines=(CODE,)))) for one in on([0, 2, 5, 9, 20], 9.4)
+    ]
+    text = draft(compared(*records), RULES, root_cause="https://tracker.example.com/MAIL-1")
+    assert text.startswith("# mail gets stuck until it is restarted\n")
+    assert "5 incidents from 2026-10-05 to 2026-10-25, 5 restarts, a person was needed 0 times." in text
+    assert "The runbook names this ticket: https://tracker.example.com/MAIL-1" in text
+    assert "- 5 of 5 began from 09:00 to 10:00\n" in text
+    assert f"- `{CODE}` – in 5 of 5 incidents\n" in text
+    assert "| 2026-10-25 09:24 | inc20 | 300 |" in text
+    assert "`python -m functions incident ID --evidence`" in text
+
+
+def test_a_hostile_line_stays_inside_its_code() -> None:
+    """A backtick in evidence ends no code, and no line breaks out."""
+    hostile = Pattern(Kind.LINE, "x` [click](http://evil.example)\n# heading", 6, 7)
+    text = draft(replace(compared(*on([0, 2, 5, 9, 13])), patterns=(hostile,)), RULES)
+    (row,) = [row for row in text.splitlines() if "click" in row]
+    assert row.startswith("- `x' [click](http://evil.example) # heading` – ")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from datetime import datetime
-from pathlib import Path
 from xml.etree import ElementTree as ET  # only our own pictures are read
 from zoneinfo import ZoneInfo
 
@@ -13,7 +11,6 @@ from msgspec.structs import replace
 
 from functions.adapters.symptoms.rabbitmq import to_queue
 from functions.domain.costs import card as cost_card
-from functions.domain.costs import chart as cost_chart
 from functions.domain.costs import report as cost
 from functions.domain.costs.model import MAX_PROMINENCE, Cost, Gap, Known, Likely, MissingData
 from functions.domain.model.alerts import Target
@@ -265,8 +262,6 @@ def test_a_runbook_whose_history_nobody_looked_at_is_not_called_quiet() -> None:
     asked = card_of(known(), spoken)
     assert asked.facts == (("Quiet", "mail"),)
     assert "for invoices, letters: no alert" in asked.text[0]
-    chart = cost_chart.chart(cost.cost(nothing, spoken, NOW), spoken)
-    assert "No known restarts in 30 days, but the data is incomplete" in chart
 
 
 @pytest.mark.parametrize(
@@ -384,59 +379,10 @@ def test_every_chat_can_show_it(language: str) -> None:
 
 
 def test_names_of_strangers_break_nothing() -> None:
-    """Markup and length in names of runbooks and targets are shown as text, in the card and in the chart."""
+    """Markup and length in names of runbooks and targets are shown as text."""
     name = "<b>&\u202e" + "x" * 500
     target = replace(TARGET, options={"service": name})
     spoken = rules(mail=RUNBOOK)
     found = cost.cost(known(record(1, 1, runbook=name, target=target), history=Unknown(name)), spoken, NOW)
     card = cost_card.card(found, spoken)
     assert all(len(text) < 1000 and "\u202e" not in text for text in (card.headline, *card.text, *(b for _, b in card.facts)))
-    ET.fromstring(cost_chart.chart(found, spoken))  # noqa: S314
-
-
-def example(language: str) -> str:
-    """The chart of the docs: a bug of some weeks, people at first and Unstick later."""
-    spoken = rules(
-        language, **{"mail-delivery": replace(RUNBOOK, name="mail-delivery"), "invoices": replace(RUNBOOK, name="invoices")}
-    )
-    invoices = replace(TARGET, key="t2", options={"service": "invoices"})
-    ours = [record(days + 0.22 * (days % 3), days, runbook="mail-delivery") for days in (0, 1, 2, 3, 4, 5, 7, 8, 9, 11, 12)]
-    ours += [record(days + 0.5, 40 + days, runbook="mail-delivery") for days in (2, 4, 9)]
-    theirs = [record(days, 100 + days, runbook="invoices", target=invoices) for days in (3, 16)]
-    by_hand = tuple(execution(200 + n, NOW - (12.3 + n * 0.7) * DAY_S) for n in range(24))
-    both = known(*ours, *theirs)
-    ledgers = {"t1": ExecutionHistory(NOW, by_hand), "t2": ExecutionHistory(NOW)}
-    return cost_chart.chart(cost.cost(replace(both, ledgers=ledgers), spoken, NOW), spoken)
-
-
-@pytest.mark.parametrize("language", ["en", "ja"])
-def test_the_chart_stands_by_itself(language: str) -> None:
-    """Well-formed, with a title, nothing to load, no script, and everything within its frame."""
-    svg = example(language)
-    root = ET.fromstring(svg)  # noqa: S314
-    assert root.find("{http://www.w3.org/2000/svg}title") is not None
-    ports = [value for value in re.findall(r'="([^"]*)"', svg) if "//" in value or "url(" in value]
-    assert set(ports) <= {"http://www.w3.org/2000/svg", "url(#hand)"}
-    assert "<script" not in svg
-    bars = [
-        {name: float(one.get(name, "0")) for name in ("x", "y", "width", "height")}
-        for one in root.iter()
-        if one.tag.endswith("rect")
-    ]
-    assert all(bar["x"] + bar["width"] <= 640 and bar["height"] >= 0 for bar in bars)
-    assert len(bars) > 40
-
-
-def test_the_chart_of_nothing_says_so() -> None:
-    """No restart, no bars, one sentence."""
-    assert "No restarts in 30 days" in cost_chart.chart(cost.cost(known(), rules(), NOW), rules())
-
-
-def test_the_example_in_the_docs_is_what_is_drawn() -> None:
-    """docs/report.svg is this chart: UPDATE=1 in the environment writes it anew."""
-    import os
-
-    file = Path(__file__).parents[3] / "docs" / "report.svg"
-    if os.environ.get("UPDATE") == "1":
-        file.write_text(example("en"), encoding="utf-8")
-    assert file.read_text(encoding="utf-8") == example("en")
