@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-from types import SimpleNamespace
 
 import pytest
 
@@ -38,38 +37,3 @@ def test_nothing_is_kept_from_one_test_to_the_next(turn):
     """Cached builders are empty at the start of each test, in whatever order they run."""
     assert http_client.adapter.cache_info().currsize == 0, turn
     http_client.adapter()
-
-
-class Worker:
-    """What the scheduler knows of one: which tests it was sent."""
-
-    shutting_down = False
-
-    def __init__(self, name: str, tests: list[str]) -> None:
-        self.gateway, self.tests, self.sent = SimpleNamespace(id=name), tests, list[str]()
-
-    def send_runtest_some(self, places: list[int]) -> None:
-        self.sent += [self.tests[place] for place in places]
-
-    def shutdown(self) -> None:
-        self.shutting_down = True
-
-
-def test_three_workers_at_most_wait_at_a_time(pytestconfig):
-    """The others keep the cores busy, until only what waits is left; then they all take it, and each test runs once."""
-    waiting = [f"tests/system/test_workers.py::test_{number}" for number in range(8)]
-    busy = [f"tests/simulation/test_simulation.py::test_{number}" for number in range(8)]
-    config = SimpleNamespace(getvalue=lambda _: ["5*popen"], option=SimpleNamespace(loadscopereorder=False))
-    scheduler = pytestconfig.hook.pytest_xdist_make_scheduler(config=config, log=None)
-    workers = [Worker(f"gw{number}", waiting + busy) for number in range(5)]
-    for worker in workers:
-        scheduler.add_node(worker)
-        scheduler.add_node_collection(worker, worker.tests)
-    scheduler.schedule()
-    assert [bool(set(worker.sent) & set(waiting)) for worker in workers] == [True, True, True, False, False]
-    done = dict.fromkeys(workers, 0)
-    while pending := [worker for worker in workers if done[worker] < len(worker.sent)]:
-        for worker in pending:
-            scheduler.mark_test_complete(worker, worker.tests.index(worker.sent[done[worker]]))
-            done[worker] += 1
-    assert sorted(test for worker in workers for test in worker.sent) == sorted(waiting + busy)

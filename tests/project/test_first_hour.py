@@ -16,10 +16,10 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from tests.project.pages import LEFT_OUT, ROOT, blocks
 from tests.support.broker import free_ports
 from tests.support.patience import PATIENCE_S, wait_until
 from tests.support.unstick_process import BUDGET
+from tools.docs.pages import LEFT_OUT, ROOT, blocks
 
 PAGE = ROOT / "docs" / "first-hour.md"
 RUN_S = 150.0

@@ -16,7 +16,7 @@ import yaml
 from functions.config.loader import parse_config
 from functions.domain.model.codes import Mode
 from functions.domain.model.runbooks import Limits
-from tests.project.pages import ROOT, blocks
+from tools.docs.pages import ROOT, blocks
 
 PAGE, SYSTEMD = ROOT / "docs" / "deploy.md", ROOT / "infra" / "systemd"
 CALLED = """#!/bin/sh

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).resolve().parents[2]
 LEFT_OUT = {".venv", ".git", "build", "node_modules", "recordings", ".pytest_cache", ".hypothesis"}
 PAGES = sorted(path for path in ROOT.rglob("*.md") if not LEFT_OUT & set(path.relative_to(ROOT).parts))
 FENCE = re.compile(r"^( *)(```+)([^\n`]*)\n(.*?)^\1\2 *$", re.MULTILINE | re.DOTALL)
@@ -16,11 +16,13 @@ IMAGE_OR_ANCHOR = re.compile(r'<(?:img|a)\s[^>]*?(?:src|href)="([^"]+)"')
 
 
 def named(path: Path) -> str:
+    """The path below the repository."""
     return str(path.relative_to(ROOT))
 
 
 @cache
 def text_of(path: Path) -> str:
+    """The file's text, read once."""
     return path.read_text(encoding="utf-8")
 
 
@@ -32,6 +34,7 @@ def blocks(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def prose(path: Path) -> str:
+    """The page without its blocks."""
     return FENCE.sub("", text_of(path))
 
 
@@ -44,6 +47,7 @@ def slug(heading: str) -> str:
 
 
 def anchors(path: Path) -> set[str]:
+    """The anchors of the page's headings, numbered where they repeat."""
     found: dict[str, int] = {}
     made = set()
     for heading in re.findall(r"^#{1,6} +(.+?) *#*$", prose(path), re.MULTILINE):
@@ -54,6 +58,7 @@ def anchors(path: Path) -> set[str]:
 
 
 def links(path: Path) -> list[str]:
+    """Where the page's links and pictures lead, code aside."""
     without_code = re.sub(r"`[^`\n]*`", "", prose(path))
     return [*LINK.findall(without_code), *IMAGE_OR_ANCHOR.findall(without_code)]
 

@@ -1,0 +1,144 @@
+"""`make lint`: what the pages name exists, each reason code has its section, and no folder is crowded.
+
+Each check returns what is wrong, one line each.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import click
+
+from functions.cli.main import command_line
+from functions.domain.model.codes import Reason
+from tools.docs.pages import PAGES, ROOT, anchors, blocks, links, named, prose, sections, text_of
+
+DOCS = ROOT / "docs"
+MOST_ENTRIES = 12
+HTTP_CLIENTS = {"requests", "urllib3", "httpx"}
+
+
+def broken_links() -> list[str]:
+    """Links inside the repository to a file or a heading that isn't there."""
+    found = []
+    for page, link in [(one, link) for one in PAGES for link in links(one)]:
+        parts = urlsplit(link)
+        if parts.scheme or link.startswith("//"):
+            continue
+        target = (page.parent / unquote(parts.path)).resolve() if parts.path else page
+        if not target.exists() or not target.is_relative_to(ROOT):
+            found.append(f"{named(page)}: {link}: no such file")
+        elif parts.fragment and target.suffix == ".md" and unquote(parts.fragment) not in anchors(target):
+            found.append(f"{named(page)}: {link}: no such heading")
+    return found
+
+
+def code(page: Path) -> str:
+    """Everything that is meant to be typed: blocks of a shell, and code between the lines."""
+    shell = [body for info, body in blocks(page) if info.split(" ")[0] in ("sh", "bash", "console")]
+    return "\n".join([*shell, *re.findall(r"`([^`\n]+)`", prose(page))])
+
+
+def unknown_targets() -> list[str]:
+    """`make x` and `infra/deploy.sh x` that nobody knows, and targets of the Makefile that say nothing of themselves."""
+    makefile = text_of(ROOT / "Makefile")
+    targets = set(re.findall(r"^([a-z-]+):.*## ", makefile, re.MULTILINE))
+    deploys = set(re.findall(r"infra/deploy\.sh ([a-z]+) ", text_of(ROOT / "infra" / "deploy.sh")))
+    found = [f"Makefile: {name} has no help" for name in set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE)) - targets]
+    for page in PAGES:
+        typed = code(page)
+        found += [f"{named(page)}: make {name}" for name in re.findall(r"\bmake ([a-z-]+)\b", typed) if name not in targets]
+        said = re.findall(r"infra/deploy\.sh ([a-z]+)", typed)
+        found += [f"{named(page)}: infra/deploy.sh {name}" for name in said if name not in deploys]
+    return found
+
+
+def unknown_commands() -> list[str]:
+    """Commands and options of the command line that it doesn't have."""
+    found = []
+    for page in PAGES:
+        for line in re.findall(r"python -m functions +([a-z][^\n|#;&>`]*)", code(page)):
+            name, *rest = line.split()
+            command: Any = command_line.commands.get(name)
+            if not isinstance(command, click.Command):
+                found.append(f"{named(page)}: no command {name}")
+                continue
+            known = {option for parameter in command.params for option in parameter.opts} | {"--help", "-h"}
+            options = [word.partition("=")[0] for word in rest if word.startswith("--")]
+            found += [f"{named(page)}: {name} has no {option}" for option in options if option not in known]
+    return found
+
+
+def reasons_without_section() -> list[str]:
+    """Cards link to the section of their reason code, in their reader's language."""
+    found = []
+    for name, heading in (("operations.md", "Reason codes"), ("operations.ja.md", "理由コード")):
+        there = set(sections(DOCS / name, 3, heading))
+        found += [f"docs/{name}: no section `{reason.value}`" for reason in Reason if f"`{reason.value}`" not in there]
+    return found
+
+
+def unknown_tests() -> list[str]:
+    """Tests that a page names as proof and that aren't there."""
+    files = list((ROOT / "tests").rglob("test_*.py"))
+    there = {name for path in files for name in re.findall(r"^def (test_\w+)", text_of(path), re.MULTILINE)}
+    there |= {path.stem for path in files} | {reason.value for reason in Reason}  # one code begins like a test
+    return [
+        f"{named(page)}: {name}"
+        for page in PAGES
+        for name in re.findall(r"\b(test_[a-z0-9_]+)\b", text_of(page))
+        if name not in there
+    ]
+
+
+def crowded_folders() -> list[str]:
+    """A folder is read at a glance. Recordings are read by tests, not by people."""
+    entries: dict[Path, set[str]] = {}
+    for path in [path for top in ("functions", "unstick", "tests") for path in (ROOT / top).rglob("*")]:
+        inside = path.relative_to(ROOT)
+        left_out = {"__pycache__", "recordings"} & set(inside.parts) or path.name in ("__init__.py", "conftest.py")
+        if path.is_file() and not left_out:
+            for folder, entry in pairwise(reversed([inside, *inside.parents][:-1])):
+                entries.setdefault(folder, set()).add(entry.name)
+    return [f"{folder}: {len(names)} entries" for folder, names in entries.items() if len(names) > MOST_ENTRIES]
+
+
+def other_doors_to_http() -> list[str]:
+    """Time-outs, size caps and redaction are in one module, and can't be forgotten in another."""
+    return [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in sorted((ROOT / "functions").rglob("*.py"))
+        for node in ast.walk(ast.parse(text_of(path)))
+        if isinstance(node, ast.Import | ast.ImportFrom) and path.name != "http_client.py"
+        for name in (node.module or "" if isinstance(node, ast.ImportFrom) else node.names[0].name,)
+        if name.partition(".")[0] in HTTP_CLIENTS
+    ]
+
+
+CHECKS = {
+    "broken links": broken_links,
+    "unknown targets": unknown_targets,
+    "unknown commands": unknown_commands,
+    "reason codes without a section": reasons_without_section,
+    "unknown tests": unknown_tests,
+    f"folders with more than {MOST_ENTRIES} entries": crowded_folders,
+    "imports of an HTTP client outside functions/runtime/http_client.py": other_doors_to_http,
+}
+
+
+def main() -> int:
+    """Print what is wrong."""
+    problems = {title: found for title, check in CHECKS.items() if (found := check())}
+    for title, found in problems.items():
+        print(f"{title}:", *sorted(set(found)), sep="\n  ")
+    return bool(problems)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
