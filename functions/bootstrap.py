@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -15,33 +15,23 @@ from msgspec.structs import replace
 from functions.application import signing
 from functions.application.ports import Chat, Finding, Listed, Runner, Scheduler, Store, Stored, SymptomAdapter
 from functions.config.current import current_config
+from functions.config.registry import load_adapter
 from functions.config.settings import Config
-from functions.domain.decisions import matching
-from functions.domain.model.alerts import Alert, MatchedAlert, QueueRef, Target
+from functions.domain.model.alerts import Target
 from functions.domain.model.codes import FIRST_VERSION
 from functions.domain.model.messages import Card
-from functions.domain.model.observations import Execution, ExecutionHistory, QueueSnapshot
-from functions.domain.model.runbooks import Rules, Symptom
+from functions.domain.model.observations import Execution, ExecutionHistory
+from functions.domain.model.runbooks import Rules
 from functions.runtime import logs
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.parallel import run_parallel
-from functions.runtime.registry import load_adapter
-from functions.runtime.text import Text, in_language
+from functions.runtime.text import in_language
 
 
 @lru_cache(maxsize=1)
 def current_adapters() -> Adapters:
     """The adapters of this process's configuration, made on first use: after the fork of the worker."""
     return Adapters(current_config())
-
-
-def name_queue(symptom: Symptom, labels: Mapping[str, str]) -> QueueRef:
-    """What the symptom watches for an alert with these labels. Raises NotRendered."""
-    return _symptom(symptom.kind).name_queue(symptom, labels)
-
-
-def _symptom(kind: str) -> SymptomAdapter:
-    return load_adapter("symptoms", kind)
 
 
 def _chat(name: str) -> Chat:
@@ -56,10 +46,6 @@ class Adapters(Struct, frozen=True):
     @property
     def rules(self) -> Rules:
         return self.config.rules
-
-    def match_alerts(self, alerts: Iterable[Alert]) -> list[MatchedAlert]:
-        """Match each alert, in order, by the runbooks of the configuration."""
-        return matching.match_alerts(self.rules, self.config.runner_url, alerts, name_queue)
 
     # --- clocks and threads
 
@@ -132,14 +118,9 @@ class Adapters(Struct, frozen=True):
             self.config.runner.settings, target, since_s=since_s, follow=follow, tail=tail, timeout_s=timeout_s
         )
 
-    def read_queues(
-        self, queues: Sequence[tuple[QueueRef, float]], timeout_s: float
-    ) -> list[QueueSnapshot | Unavailable | Denied]:
-        kind = queues[0][0].kind
-        settings = self.config.symptoms.get(kind)
-        if settings is None:
-            raise Denied(kind, Text("is not in the configuration"), remedy=Text("Add `{kind}` to unstick.yaml.", kind=kind))
-        return _symptom(kind).look_all(settings, queues, timeout_s=timeout_s)
+    @property
+    def symptoms(self) -> Mapping[str, SymptomAdapter]:
+        return self.config.symptoms
 
     def run(self, target: Target, tag: str, runner_not_after: float, timeout_s: float) -> Execution:
         return self._runner.run(
@@ -196,9 +177,6 @@ class Adapters(Struct, frozen=True):
     ) -> list[Finding]:
         settings = self.config.runner.settings
         return self._runner.check(settings, job, options, auto=auto, max_run_s=max_run_s, timeout_s=timeout_s)
-
-    def check_symptom(self, symptom: Symptom, labels: Mapping[str, str], timeout_s: float) -> list[Finding]:
-        return _symptom(symptom.kind).check(self.config.symptoms[symptom.kind], symptom, labels, timeout_s=timeout_s)
 
     def check_evidence(self, job: str, options: tuple[str, ...], within_s: float, timeout_s: float) -> list[Finding]:
         return self._runner.check_evidence(self.config.runner.settings, job, options, within_s=within_s, timeout_s=timeout_s)

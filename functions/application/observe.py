@@ -18,7 +18,7 @@ from functions.domain.model.bounds import QUEUES_KEPT
 from functions.domain.model.codes import Ending, Phase
 from functions.domain.model.events import AlertsReceived, Event
 from functions.domain.model.incidents import Document
-from functions.domain.model.observations import NOT_CHECKED, Observation, Pause, Storm, Unknown
+from functions.domain.model.observations import NOT_CHECKED, Observation, Pause, QueueSnapshot, Storm, Unknown
 from functions.domain.model.runbooks import Runbook
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.text import Text
@@ -107,7 +107,16 @@ def plan_queues(
             snapshots |= {queue.key: snapshot for (queue, _), snapshot in zip(group, each, strict=True)}
         return snapshots
 
-    return [partial(ports.read_queues, group, timeout_s) for group in groups.values()], read
+    return [partial(_look_all, ports, kind, group, timeout_s) for kind, group in groups.items()], read
+
+
+def _look_all(
+    ports: Ports, kind: str, queues: list[tuple[QueueRef, float]], timeout_s: float
+) -> list[QueueSnapshot | Unavailable | Denied]:
+    symptom = ports.symptoms.get(kind)
+    if symptom is None:
+        raise Denied(kind, Text("is not in the configuration"), remedy=Text("Add `{kind}` to unstick.yaml.", kind=kind))
+    return symptom.look_all(queues, timeout_s=timeout_s)
 
 
 def _history_s(runbook: Runbook) -> float:

@@ -8,9 +8,9 @@ secret or a URL with a secret. Importing an adapter costs nothing: the functions
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from threading import Event
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from msgspec import Struct
 
@@ -72,23 +72,30 @@ class Runner(Protocol):
     ) -> list[Finding]: ...
 
 
-class SymptomAdapter(Protocol):
-    """Shows whether something is stuck or healthy (symptoms/). Its Struct `Symptom` has its keys in a runbook."""
+class SymptomKeys(Protocol):
+    """The keys of a symptom in a runbook: a frozen Struct."""
 
-    def to_symptom(self, keys: Any) -> Symptom:
-        """The keys of a runbook, as the domain has them."""
+    def to_symptom(self) -> Symptom:
+        """Convert to the domain's Symptom."""
+
+    def find_mistakes(self) -> Iterable[tuple[str, str, str]]:
+        """(key, what is wrong with it, how to fix it) of each mistake that the types can't catch."""
+
+
+class SymptomAdapter(Protocol):
+    """Shows whether something is stuck or healthy (symptoms/)."""
+
+    Keys: ClassVar[type[SymptomKeys]]
 
     def name_queue(self, symptom: Symptom, labels: Mapping[str, str]) -> QueueRef:
         """What to watch for an alert with these labels. Calls nothing. Raises NotRendered."""
 
     def look_all(
-        self, settings: Any, queues: Sequence[tuple[QueueRef, float]], *, timeout_s: float
+        self, queues: Sequence[tuple[QueueRef, float]], *, timeout_s: float
     ) -> list[QueueSnapshot | Unavailable | Denied]:
         """Read each queue, with samples over at least so many seconds, or the error that prevents it."""
 
-    # past_queries(queue, step_s) is optional: PromQL of its depth, and of what is above zero where work was done in a step.
-
-    def check(self, settings: Any, symptom: Symptom, labels: Mapping[str, str], *, timeout_s: float) -> list[Finding]:
+    def check(self, symptom: Symptom, labels: Mapping[str, str], *, timeout_s: float) -> list[Finding]:
         """Check what looking needs, for an alert with these labels, which may lack some that the symptom's keys name."""
 
 
@@ -171,9 +178,8 @@ class Ports(Protocol):
     def read_history(
         self, target: Target, since_s: float, follow: str | None, timeout_s: float, *, tail: bool
     ) -> ExecutionHistory: ...
-    def read_queues(
-        self, queues: Sequence[tuple[QueueRef, float]], timeout_s: float
-    ) -> list[QueueSnapshot | Unavailable | Denied]: ...
+    @property
+    def symptoms(self) -> Mapping[str, SymptomAdapter]: ...
     def run(self, target: Target, tag: str, runner_not_after: float, timeout_s: float) -> Execution: ...
     def abort(self, execution: str, timeout_s: float) -> None: ...
     def start_page(self, target: Target) -> str: ...

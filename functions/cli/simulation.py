@@ -14,9 +14,8 @@ from functions.application.observe import NOTHING_SEEN
 from functions.application.observe import observe as observe_systems
 from functions.application.ports import Budget
 from functions.application.reconcile import STORE_S, load_document
-from functions.bootstrap import Adapters, name_queue
+from functions.bootstrap import Adapters
 from functions.config.settings import Config
-from functions.domain.decisions import matching
 from functions.domain.decisions.guards import Decision, GuardContext, evaluate_all
 from functions.domain.decisions.messages import to_alert_ref
 from functions.domain.decisions.step import step
@@ -60,7 +59,7 @@ def decide_notification(
     """Decide each target as `webhook` would, in the notification's order; each sees the storm slots of those before it."""
     # An evidence job only puts off the decision that is simulated.
     settings = replace(settings, runbooks=tuple(replace(runbook, evidence=None) for runbook in settings.runbooks))
-    groups = group_by_document(matching.match_alerts(settings.rules, settings.runner_url, alerts, name_queue))
+    groups = group_by_document(settings.match_alerts(alerts))
     decisions: list[SimulatedDecision] = []
     storm: Storm | None = None
     for key, cases in groups.items():

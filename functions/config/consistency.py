@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
 from functions.application.decoding import convert
+from functions.config import registry
 from functions.config.schema import Schema, adapter_schema, file_schema
 from functions.config.validation import read
 from functions.config.yaml_tree import Path
@@ -16,7 +17,6 @@ from functions.domain.decisions.matching import HOLDER_HOST, template_labels
 from functions.domain.model.codes import Mode
 from functions.domain.model.runbooks import EvidenceJob, Restart, Runbook
 from functions.domain.texts.patterns import full_match
-from functions.runtime import registry
 
 T = TypeVar("T")
 Mistakes = Iterator[tuple[Path, str, str]]
@@ -36,7 +36,7 @@ def find_inconsistencies(top: Mapping[str, Any], wrong: set[Path], *, on_cloud_r
             continue
         if (first := names.setdefault(runbook.name, n)) != n:
             yield (*here, "name"), "is the name of another runbook too", f"Rename it; the first is runbooks[{first}]"
-        for place, what, remedy in _check_runbook(runbook, top, own, restarting):
+        for place, what, remedy in (*_check_symptom(raw, here, wrong), *_check_runbook(runbook, top, own, restarting)):
             yield (*here, *place), what, remedy
     for place in lists:
         yield from _check_channels(top, place)
@@ -118,15 +118,23 @@ def _restarting_jobs(top: Mapping[str, Any]) -> set[str]:
 # --- a runbook --------------------------------------------------------------------------------------------------------------
 
 
+def _check_symptom(raw: Any, here: Path, wrong: set[Path]) -> Mistakes:
+    """What the symptom itself finds wrong with its keys in a runbook."""
+    for kind, keys in _at(raw, "symptom").items():
+        place = ("symptom", kind)
+        kept = _convert_rest(
+            keys, (*here, *place), wrong, adapter_schema("runbook/symptoms", kind), registry.symptom_adapter(kind).Keys
+        )
+        for key, what, remedy in kept.find_mistakes() if kept else ():
+            yield (*place, key), what, remedy
+
+
 def _check_runbook(runbook: Runbook, top: Mapping[str, Any], own: tuple[str, ...], restarting: set[str]) -> Mistakes:
     symptom, verify = runbook.symptom, runbook.verify
     if runbook.mode is Mode.APPROVE and not _at(top, "public_url"):
         yield ("mode",), "is approve, and approval links have no address", "Add `public_url:`"
     if symptom.kind not in top:
         yield ("symptom",), "can't be observed", f"Add `{symptom.kind}:` with its address at the top of the file"
-    find_mistakes = getattr(registry.load_adapter("symptoms", symptom.kind), "find_mistakes", None)
-    for key, what, remedy in find_mistakes(symptom) if find_mistakes else ():
-        yield ("symptom", symptom.kind, key), what, remedy
     yield from _check_options("restart", runbook.restart, own)
     if runbook.evidence is not None:
         yield from _check_options("evidence", runbook.evidence, own)

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from functions.config import registry
 from functions.config.consistency import find_inconsistencies
 from functions.config.schema import file_schema
 from functions.config.settings import Config, to_config
 from functions.config.validation import find_mistakes, read
 from functions.config.yaml_tree import Tree, parse_yaml, show_path
-from functions.runtime import registry
 from functions.runtime.errors import ConfigError
 
 BEGIN = "Begin with the example in docs/configuration.md"

@@ -13,9 +13,9 @@ from typing import Any
 
 import msgspec
 
+from functions.config import registry
 from functions.config.formats import FORMATS, STRUCTS, show_duration
 from functions.config.settings import File
-from functions.runtime import registry
 
 Schema = Mapping[str, Any]
 
@@ -30,7 +30,9 @@ def schema_of(struct: type) -> Schema:
 def adapter_schema(kind: str, name: str) -> Schema:
     """The keys of one adapter; of a symptom, those in a runbook are `runbook/symptoms`."""
     if kind == "runbook/symptoms":
-        return schema_of(registry.load_adapter("symptoms", name).Symptom)
+        return schema_of(registry.symptom_adapter(name).Keys)
+    if kind == "symptoms":
+        return schema_of(registry.symptom_adapter(name))
     return schema_of(registry.load_adapter(kind, name).Settings)
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct, field
-from msgspec.structs import replace
 
 from functions.application.decoding import convert
-from functions.domain.model.runbooks import Rules, Runbook
-from functions.runtime import registry
+from functions.application.ports import SymptomAdapter
+from functions.config import registry
+from functions.domain.decisions import matching
+from functions.domain.model.alerts import Alert, MatchedAlert, QueueRef
+from functions.domain.model.runbooks import Rules, Runbook, Symptom
 from functions.runtime.fields import adapter, duration, key, written
 from functions.runtime.secrets import SecretRef
 
@@ -143,8 +145,8 @@ class Config(File, frozen=True, kw_only=True, dict=True):
     """The whole configuration: the file, with its runner and symptoms. Secrets are references."""
 
     runner: Named
-    symptoms: Mapping[str, Any]
-    """Settings by the symptom's name."""
+    symptoms: Mapping[str, SymptomAdapter]
+    """By the symptom's name."""
 
     @cached_property
     def rules(self) -> Rules:
@@ -162,6 +164,13 @@ class Config(File, frozen=True, kw_only=True, dict=True):
             mask=self.mask,
             token_expires_at=getattr(self.runner.settings, "token_expires_at", None),
         )
+
+    def match_alerts(self, alerts: Iterable[Alert]) -> list[MatchedAlert]:
+        """Match each alert, in order, by the runbooks."""
+        return matching.match_alerts(self.rules, self.runner_url, alerts, self._name_queue)
+
+    def _name_queue(self, symptom: Symptom, labels: Mapping[str, str]) -> QueueRef:
+        return self.symptoms[symptom.kind].name_queue(symptom, labels)
 
     @property
     def runner_url(self) -> str:
@@ -207,19 +216,17 @@ def to_config(data: Any) -> Config:
 
     Raises msgspec.ValidationError, or KeyError for an adapter that there is not.
     """
-    config = convert(data, Config)
-
-    def settings(kind: str, name: str, its: Any) -> Any:
-        return convert(its, registry.load_adapter(kind, name).Settings)
+    file = convert(data, File)
 
     def named(kind: str, one: Named) -> Named:
-        return Named(one.name, settings(kind, one.name, one.settings))
+        return Named(one.name, convert(one.settings, registry.load_adapter(kind, one.name).Settings))
 
-    return replace(
-        config,
-        runner=named("runners", config.runner),
-        symptoms={name: settings("symptoms", name, its) for name, its in config.symptoms.items()},
-        store=named("stores", config.store),
-        scheduler=named("schedulers", config.scheduler),
-        channels={name: named("chats", channel) for name, channel in config.channels.items()},
+    rest = {name: getattr(file, name) for name in File.__struct_fields__ if name not in ("store", "scheduler", "channels")}
+    return Config(
+        **rest,
+        runner=named("runners", convert(data["runner"], Named)),
+        symptoms={name: convert(its, registry.symptom_adapter(name)) for name, its in data["symptoms"].items()},
+        store=named("stores", file.store),
+        scheduler=named("schedulers", file.scheduler),
+        channels={name: named("chats", channel) for name, channel in file.channels.items()},
     )

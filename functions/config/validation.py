@@ -13,10 +13,10 @@ import msgspec
 from jsonschema import Draft202012Validator, ValidationError, validators
 
 from functions.application.decoding import convert
+from functions.config import registry
 from functions.config.formats import FORMATS
 from functions.config.schema import Schema, adapter_schema, describe, expand_adapters
 from functions.config.yaml_tree import Path
-from functions.runtime import registry
 
 
 def find_mistakes(value: Any, schema: Schema) -> Iterator[tuple[Path, str, str]]:
@@ -46,8 +46,7 @@ def _read_adapter(kind: str, value: Mapping[str, Any]) -> Any:
         ((name, settings),) = value.items()
     settings = read(settings, adapter_schema(kind, name))
     if kind == "runbook/symptoms":
-        module = registry.load_adapter("symptoms", name)
-        return msgspec.to_builtins(module.to_symptom(convert(settings, module.Symptom)))
+        return msgspec.to_builtins(convert(settings, registry.symptom_adapter(name).Keys).to_symptom())
     return {"name": name, "settings": settings}
 
 

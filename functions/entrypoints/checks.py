@@ -106,7 +106,7 @@ def _check_evidence(ports: Adapters, evidence: EvidenceJob, timeout_s: float) ->
 def _check_queue(ports: Adapters, runbook: Runbook, labels: Mapping[str, str], timeout_s: float) -> list[Finding]:
     """The runbook's symptom, for an alert with the labels that its matchers require and these."""
     fixed = {matcher.label: matcher.value for matcher in runbook.match if matcher.op == "="}
-    return ports.check_symptom(runbook.symptom, {**fixed, **labels}, timeout_s)
+    return ports.symptoms[runbook.symptom.kind].check(runbook.symptom, {**fixed, **labels}, timeout_s=timeout_s)
 
 
 def _check_channel(ports: Adapters, name: str, timeout_s: float) -> list[Finding]:

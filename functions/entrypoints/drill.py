@@ -114,7 +114,7 @@ def _follow(ports: Adapters, url: str) -> Iterable[Leg]:
         remedy = Text("Set `public_url` to the webhook's URL, or give it with --url.")
         raise Denied("drill", Text("there is no URL to send to"), code="url", remedy=remedy)
     body = notification(ports.now())
-    cases = ports.match_alerts(parse(body))
+    cases = ports.config.match_alerts(parse(body))
     keys = [document_key(case) for case in cases]
     before = _generations(ports, [*keys, BUNDLE])
     headers = sender.headers(ports.config.grafana.auth, body, ports.now())

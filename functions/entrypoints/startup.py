@@ -89,8 +89,8 @@ def deliver_here(payload: str) -> None:
 def _run_local() -> None:
     import threading
 
+    from functions.config.registry import load_adapter
     from functions.entrypoints.verify import sweep_overdue
-    from functions.runtime.registry import load_adapter
 
     settings = current_config().scheduler.settings
     run = load_adapter("schedulers", LOCAL).run

@@ -142,7 +142,7 @@ def _decide_handed_over(adapters: Adapters, entry: dict[str, Any]) -> None:
     except (ValidationError, KeyError) as error:
         raise Denied("scheduler", f"alerts that were handed over can't be read: {error}") from None
     # They were of one target; by another configuration they may be of several.
-    groups = group_by_document(adapters.match_alerts(alerts))
+    groups = group_by_document(adapters.config.match_alerts(alerts))
     for number, (key, cases) in enumerate(groups.items()):
         incident = entry["incident"] if number == 0 else make_incident_id(key, adapters.now(), cases)
         left_out = int(entry.get("left_out", 0)) if number == 0 else 0

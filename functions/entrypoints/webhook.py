@@ -74,7 +74,7 @@ def _handle_alerts(alerts: tuple[Alert, ...], request_id: str) -> IntakeResult:
         if settings.grafana.auth.hmac
         else Origin()
     )
-    return handle_notification(adapters, adapters.match_alerts(alerts), budget, origin)
+    return handle_notification(adapters, settings.match_alerts(alerts), budget, origin)
 
 
 def to_response(found: IntakeResult) -> Response:

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
+from functions.config import registry
 from functions.domain.decisions.guards import GUARDS
 from functions.domain.decisions.matching import target_key
 from functions.domain.model.codes import Ending
 from functions.domain.model.incidents import Document, Outcome
-from functions.runtime import registry
 from tests.cli.line import FIRING, RECORDINGS, Line
 from tests.support.unstick_process import alert, job_id, notification, runbook
 

@@ -15,13 +15,13 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from functions.config import registry
 from functions.config.current import current_config
 from functions.config.formats import read_days, read_duration, show_duration
 from functions.config.loader import load_config, parse_config
 from functions.config.settings import Auth, Basic, Bearer, Config, File, Hmac, Named, Report
 from functions.domain.model.codes import Mode
 from functions.domain.model.runbooks import Freeze, Limits, Matcher, Recovered, Restart, Runbook, Symptom, Verify
-from functions.runtime import registry
 from functions.runtime.errors import ConfigError
 from functions.runtime.secrets import SecretRef
 from tools.docs import configuration_page
@@ -681,7 +681,7 @@ def test_every_key_of_the_file_is_explained():
                 yield from silent(inner, f"{place}.{name}")
 
     assert list(silent(configuration_page.documented(File), "")) == []
-    assert list(silent(configuration_page.documented(registry.load_adapter("symptoms", "rabbitmq").Symptom), "")) == []
+    assert list(silent(configuration_page.documented(registry.symptom_adapter("rabbitmq").Keys), "")) == []
 
 
 @pytest.mark.parametrize(

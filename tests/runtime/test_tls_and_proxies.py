@@ -34,8 +34,8 @@ def ask_rundeck(url: str, ca: str) -> Any:
 
 
 def ask_rabbitmq(url: str, ca: str) -> Any:
-    settings = rabbitmq.Settings(url, "unstick", SecretRef("env://RABBITMQ_PASSWORD"), ca=ca)
-    return rabbitmq.look(settings, QUEUE, for_s=60, timeout_s=PATIENCE_S).depth
+    settings = rabbitmq.RabbitMQ(url, "unstick", SecretRef("env://RABBITMQ_PASSWORD"), ca=ca)
+    return rabbitmq.client.look(settings, QUEUE, for_s=60, timeout_s=PATIENCE_S).depth
 
 
 @pytest.fixture(autouse=True)

@@ -406,8 +406,12 @@ class Host:
             raise
         return replace(found, read_at=self.now())
 
-    def read_queues(
-        self, queues: Sequence[tuple[QueueRef, float]], timeout_s: float
+    @property
+    def symptoms(self) -> Mapping[str, Host]:
+        return dict.fromkeys(("rabbitmq", "prometheus"), self)
+
+    def look_all(
+        self, queues: Sequence[tuple[QueueRef, float]], *, timeout_s: float
     ) -> list[QueueSnapshot | Unavailable | Denied]:
         return read_each(self.read_queue, queues, timeout_s)
 

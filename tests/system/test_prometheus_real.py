@@ -148,11 +148,13 @@ def test_what_a_real_prometheus_answers(needed: Callable[..., None], tmp_path: P
     needed("redis-server", "prometheus-redis-exporter", "prometheus")
     (port,) = free_ports(1)
     with redis(tmp_path / "redis", "healthy") as jobs, server(tmp_path / "p", jobs, port) as url:
-        settings = prometheus.Settings(url)
+        settings = prometheus.Prometheus(url)
 
         def look(queue: str = QUEUE, for_s: float = 5.0, **keys: Any) -> QueueSnapshot:
-            symptom = prometheus.to_symptom(prometheus.Symptom(**(QUERIES | {"for_s": for_s, "delay_s": 0.0} | keys)))
-            return prometheus.look(settings, prometheus.name_queue(symptom, {"queue": queue}), for_s=for_s, timeout_s=PATIENCE_S)
+            symptom = prometheus.Symptom(**(QUERIES | {"for_s": for_s, "delay_s": 0.0} | keys)).to_symptom()
+            return prometheus.client.look(
+                settings, prometheus.name_queue(symptom, {"queue": queue}), for_s=for_s, timeout_s=PATIENCE_S
+            )
 
         def until(right: Callable[[QueueSnapshot], Any], **keys: Any) -> QueueSnapshot:
             """Each look until one is right: a scrape that takes longer than its second is one that failed, and a gap."""
@@ -205,9 +207,9 @@ def test_what_a_real_prometheus_answers(needed: Callable[..., None], tmp_path: P
         until(lambda one: _health(one) is Health.ILL)
         lost = until(lambda one: one.blind is not None, consumers=None)
         assert lost.blind is not None, "the counter has gone with the worker, and nobody counts workers"
-        keys = prometheus.to_symptom(prometheus.Symptom(**(QUERIES | {"for_s": 5.0})))
+        keys = prometheus.Symptom(**(QUERIES | {"for_s": 5.0})).to_symptom()
         wait_until(
-            lambda: {one.what: one.ok for one in prometheus.check(settings, keys, {"queue": QUEUE}, timeout_s=PATIENCE_S)},
+            lambda: {one.what: one.ok for one in settings.check(keys, {"queue": QUEUE}, timeout_s=PATIENCE_S)},
             {
                 "Prometheus answers": True,
                 "Prometheus clock": True,
@@ -250,6 +252,6 @@ def _refused(look: Callable[..., QueueSnapshot], depth: str) -> str:
 
 
 def _health(seen: QueueSnapshot) -> Health:
-    symptom = prometheus.to_symptom(prometheus.Symptom(**(QUERIES | {"for_s": 5.0})))
+    symptom = prometheus.Symptom(**(QUERIES | {"for_s": 5.0})).to_symptom()
     queue = prometheus.name_queue(symptom, {"queue": QUEUE})
     return judge_health(symptom, seen, QueueState(queue, "", 0.0), time.time())[0]

@@ -13,10 +13,10 @@ from typing import Any, get_args
 from msgspec import Struct
 from msgspec.structs import fields
 
+from functions.config import registry
 from functions.config.formats import show_duration
 from functions.config.schema import describe, expand_adapters, schema_of
 from functions.config.settings import File
-from functions.runtime import registry
 from functions.runtime.text import languages
 
 ROOT = Path(__file__).parents[2]
@@ -126,10 +126,12 @@ def _default(key: dict[str, Any]) -> Any:
 
 
 def field_words(struct: type) -> dict[str, str]:
-    """What each field means: the text below it in its class."""
+    """What each field means: the text below it in its class, or in the one that this extends."""
+    if struct is Struct:
+        return {}
     (class_,) = ast.parse(inspect.getsource(struct).strip()).body
     body = class_.body if isinstance(class_, ast.ClassDef) else []
-    return {
+    return field_words(struct.__mro__[1]) | {
         field.target.id: " ".join(below.value.value.split())
         for field, below in pairwise(body)
         if isinstance(field, ast.AnnAssign)
@@ -155,8 +157,14 @@ def schema() -> dict[str, Any]:
 
 
 def _settings(kind: str, name: str) -> dict[str, Any]:
-    module = registry.load_adapter(kind.rpartition("/")[2], name)
-    return _for_editors(documented(module.Symptom if kind == "runbook/symptoms" else module.Settings))
+    return _for_editors(documented(_keys(kind, name)))
+
+
+def _keys(kind: str, name: str) -> type:
+    """The struct of an adapter's keys; of a symptom, those in a runbook are `runbook/symptoms`."""
+    if kind == "runbook/symptoms":
+        return registry.symptom_adapter(name).Keys
+    return registry.symptom_adapter(name) if kind == "symptoms" else registry.load_adapter(kind, name).Settings
 
 
 def _for_editors(part: Any) -> Any:
@@ -188,11 +196,11 @@ def page() -> str:
             tables.append(_short_table(kind))
             continue
         for name in registry.adapter_names(kind):
-            module = registry.load_adapter(kind, name)
             tables.append(f"### {name}\n")
-            tables.append(_table(_rows(documented(module.Settings))))
+            tables.append(_table(_rows(documented(_keys(kind, name)))))
             if kind == "symptoms":
-                tables.append(f"In a runbook, under `symptom: {{{name}: ...}}`:\n\n{_table(_rows(documented(module.Symptom)))}")
+                own = _table(_rows(documented(_keys("runbook/symptoms", name))))
+                tables.append(f"In a runbook, under `symptom: {{{name}: ...}}`:\n\n{own}")
     return TEXT.read_text(encoding="utf-8").replace("TABLES\n", "\n".join(tables))
 
 

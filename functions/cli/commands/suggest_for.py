@@ -10,9 +10,10 @@ import click
 from msgspec import Struct
 
 from functions.application.observe import unwrap
-from functions.bootstrap import Adapters, name_queue
+from functions.bootstrap import Adapters
 from functions.cli import output
 from functions.config.formats import show_duration
+from functions.config.registry import load_adapter
 from functions.domain.decisions.matching import NotRendered, render_target
 from functions.domain.decisions.stillness import (
     LONGEST_S,
@@ -28,7 +29,6 @@ from functions.domain.model.observations import ExecutionHistory, QueueSnapshot
 from functions.domain.model.runbooks import Rules, Runbook
 from functions.domain.texts.words import duration
 from functions.runtime.errors import Denied, Unavailable
-from functions.runtime.registry import load_adapter
 
 FINE_S, HOUR_S, DAY_S, WEEK_S = 585.0, 3585.0, 86400.0, 604800.0
 """As far back as the broker keeps samples 5 s and a minute apart, less what it needs to look back so far."""
@@ -97,21 +97,23 @@ def _prometheus(ports: Adapters, url: str | None) -> Any:
     """The settings of the Prometheus that knows more of the past; None where there is none."""
     if not url:
         return ports.config.symptoms.get("prometheus")
-    from functions.adapters.symptoms.prometheus import Settings
+    from functions.adapters.symptoms.prometheus import Prometheus
 
-    return Settings(url)
+    return Prometheus(url)
 
 
 def _look(ports: Adapters, runbook: Runbook, given: Mapping[str, str], now: float, timeout_s: float, past: Any) -> Watched | None:
     """None where the runbook names no queue for an alert with these labels. Raises Denied or Unavailable."""
     labels = {**{matcher.label: matcher.value for matcher in runbook.match if matcher.op == "="}, **given}
     try:
-        queue = name_queue(runbook.symptom, labels)
+        queue = ports.symptoms[runbook.symptom.kind].name_queue(runbook.symptom, labels)
     except NotRendered:
         return None
     back_s = HOUR_S if past is None else WEEK_S
     restarts, why = _restarts(ports, runbook, labels, now, back_s, timeout_s)
-    looks: list[Any] = [partial(ports.read_queues, [(queue, back_s)], timeout_s) for back_s in (FINE_S, HOUR_S)]
+    looks: list[Any] = [
+        partial(ports.symptoms[queue.kind].look_all, [(queue, back_s)], timeout_s=timeout_s) for back_s in (FINE_S, HOUR_S)
+    ]
     snapshots = [unwrap(one)[0] for one in ports.run_parallel(looks, timeout_s)]
     if past is not None:
         snapshots += _past(past, queue, timeout_s)

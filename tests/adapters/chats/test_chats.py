@@ -23,10 +23,10 @@ from msgspec.structs import fields, replace
 
 from functions.application.decoding import convert
 from functions.application.ports import Chat
+from functions.config import registry
 from functions.domain.cards.card import compose
 from functions.domain.model.messages import Card
 from functions.domain.texts.words import SHORTENED
-from functions.runtime import registry
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.secrets import SecretRef
 from functions.runtime.text import in_language

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 from functions.adapters.symptoms import prometheus, rabbitmq
+from functions.application.ports import SymptomAdapter
 from functions.runtime.secrets import SecretRef
 from tests.support.doubles.prometheus import PrometheusDouble, Series
 from tests.support.doubles.rabbitmq import PASSWORD, RabbitDouble
@@ -26,7 +27,8 @@ class System(Protocol):
     """What `SECRET` stands for; empty where the system needs none."""
 
     @property
-    def settings(self) -> Any: ...
+    def adapter(self) -> SymptomAdapter:
+        """The symptom, with this system in its settings."""
 
     def fill(self, depth: int) -> None:
         """So many jobs wait in `mail`, and have waited for long."""
@@ -43,8 +45,8 @@ class RabbitMQ:
         self.double = RabbitDouble()
 
     @property
-    def settings(self) -> Any:
-        return rabbitmq.Settings(self.double.url, "unstick", SECRET)
+    def adapter(self) -> SymptomAdapter:
+        return rabbitmq.RabbitMQ(self.double.url, "unstick", SECRET)
 
     def fill(self, depth: int) -> None:
         self.double.queues.clear()
@@ -70,8 +72,8 @@ class Prometheus:
         self.double.secret = f"Bearer {self.secret}"
 
     @property
-    def settings(self) -> Any:
-        return prometheus.Settings(self.double.url, token=SECRET)
+    def adapter(self) -> SymptomAdapter:
+        return prometheus.Prometheus(self.double.url, token=SECRET)
 
     def fill(self, depth: int) -> None:
         self.double.series = {"mail": Series({2.0 + 5.0 * number: depth for number in range(64)})}

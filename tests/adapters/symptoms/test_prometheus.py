@@ -45,9 +45,12 @@ class Secret:
         """Nothing else is known."""
 
 
+def written(**keys: Any) -> prometheus.Symptom:
+    return prometheus.Symptom(**({"depth": DEPTH, "done": DONE, "consumers": CONSUMERS} | keys))
+
+
 def symptom(**keys: Any) -> runbooks.Symptom:
-    given_keys = {"depth": DEPTH, "done": DONE, "consumers": CONSUMERS} | keys
-    return prometheus.to_symptom(prometheus.Symptom(**given_keys))
+    return written(**keys).to_symptom()
 
 
 def every(spacing_s: float, value: float, *, span_s: float = 320.0, newest_s: float = 2.0) -> dict[float, float]:
@@ -66,7 +69,7 @@ def server() -> Iterator[PrometheusDouble]:
 def look(server: PrometheusDouble, *, timeout_s: float = PATIENCE_S, **keys: Any) -> QueueSnapshot:
     symptom_keys = symptom(**keys)
     queue = prometheus.name_queue(symptom_keys, LABELS)
-    return prometheus.look(prometheus.Settings(server.url), queue, for_s=symptom_keys.for_s, timeout_s=timeout_s)
+    return prometheus.client.look(prometheus.Prometheus(server.url), queue, for_s=symptom_keys.for_s, timeout_s=timeout_s)
 
 
 def health(server: PrometheusDouble, **keys: Any) -> tuple[Health, str]:
@@ -78,8 +81,8 @@ def health(server: PrometheusDouble, **keys: Any) -> tuple[Health, str]:
 
 
 def check(server: PrometheusDouble, labels: dict[str, str] | None = None, **keys: Any) -> dict[str, Finding]:
-    settings = prometheus.Settings(server.url)
-    found = prometheus.check(settings, symptom(**keys), LABELS if labels is None else labels, timeout_s=PATIENCE_S)
+    settings = prometheus.Prometheus(server.url)
+    found = settings.check(symptom(**keys), LABELS if labels is None else labels, timeout_s=PATIENCE_S)
     return {one.what: one for one in found}
 
 
@@ -277,7 +280,7 @@ def test_down(closed_port):
     """I4: nobody answers, so it holds."""
     queue = prometheus.name_queue(symptom(), LABELS)
     with pytest.raises(Unavailable, match="connection refused"):
-        prometheus.look(prometheus.Settings(f"http://127.0.0.1:{closed_port}"), queue, for_s=60.0, timeout_s=PATIENCE_S)
+        prometheus.client.look(prometheus.Prometheus(f"http://127.0.0.1:{closed_port}"), queue, for_s=60.0, timeout_s=PATIENCE_S)
 
 
 def test_slow(server):
@@ -326,7 +329,7 @@ def test_one_queue_says_nothing_of_another(server):
     server.series["gone"] = Series(exists=False)
     other = symptom(depth="sum(gone)", done=None)
     queues = [(prometheus.name_queue(one, LABELS), 60.0) for one in (symptom(), other)]
-    seen, unseen = prometheus.look_all(prometheus.Settings(server.url), queues, timeout_s=PATIENCE_S)
+    seen, unseen = prometheus.client.look_all(prometheus.Prometheus(server.url), queues, timeout_s=PATIENCE_S)
     assert isinstance(seen, QueueSnapshot)
     assert isinstance(unseen, Denied)
 
@@ -347,8 +350,8 @@ def test_a_login_and_a_tenant_go_with_every_request(server, settings, header):
     """Grafana Cloud takes a user and a token, Grafana's proxy the token of a service account, Mimir a tenant's header."""
     server.secret = header
     queue = prometheus.name_queue(symptom(), LABELS)
-    asked = prometheus.Settings(server.url + "/api/datasources/proxy/uid/abc", headers={"X-Scope-OrgID": "mail"}, **settings)
-    assert prometheus.look(asked, queue, for_s=60.0, timeout_s=PATIENCE_S).depth == 5
+    asked = prometheus.Prometheus(server.url + "/api/datasources/proxy/uid/abc", headers={"X-Scope-OrgID": "mail"}, **settings)
+    assert prometheus.client.look(asked, queue, for_s=60.0, timeout_s=PATIENCE_S).depth == 5
     assert {headers.get("x-scope-orgid") for _, _, headers in server.asked} == {"mail"}
     assert {path.partition("/api/v1")[0] for path, _, _ in server.asked} == {"/api/datasources/proxy/uid/abc"}
 
@@ -356,10 +359,10 @@ def test_a_login_and_a_tenant_go_with_every_request(server, settings, header):
 def test_no_error_shows_a_secret(server):
     """Neither a refused login nor a refused query."""
     queue = prometheus.name_queue(symptom(), LABELS)
-    settings = prometheus.Settings(server.url, token=Secret("glsa_secret"))
+    settings = prometheus.Prometheus(server.url, token=Secret("glsa_secret"))
     for refusal in ((401, b"glsa_secret"), (500, b""), (404, b"glsa_secret")):
         server.refuses = refusal
-        (error,) = prometheus.look_all(settings, [(queue, 60.0)], timeout_s=PATIENCE_S)
+        (error,) = prometheus.client.look_all(settings, [(queue, 60.0)], timeout_s=PATIENCE_S)
         assert "glsa_secret" not in f"{error!r}{error} {getattr(error, 'remedy', '')}"
 
 
@@ -494,14 +497,14 @@ MISTAKES = [
 @pytest.mark.parametrize(("key", "query", "said"), MISTAKES)
 def test_a_mistake_is_found_before_the_first_alert(key, query, said):
     """The configuration says where, what and what to do."""
-    ((place, what, remedy),) = prometheus.find_mistakes(symptom(**{key: query}))
+    ((place, what, remedy),) = written(**{key: query}).find_mistakes()
     assert (place, bool(remedy)) == (key, True)
     assert said in what
 
 
 def test_a_pattern_for_a_label_that_no_query_takes_is_a_mistake():
     """A label with a typing mistake would be let through otherwise."""
-    ((place, what, _),) = prometheus.find_mistakes(symptom(allow={"quueue": "a"}))
+    ((place, what, _),) = written(allow={"quueue": "a"}).find_mistakes()
     assert (place, "quueue" in what) == ("allow", True)
 
 
@@ -566,6 +569,6 @@ def test_check_says_what_prometheus_refuses(server):
 )
 def test_check_points_out_settings_that_do_not_fit(server, changes, what, right):
     """A secret in the clear, half a login, or two."""
-    settings = prometheus.Settings(**({"url": server.url} | changes))
-    found = {one.what: one for one in prometheus.check(settings, symptom(), LABELS, timeout_s=1.0)}
+    settings = prometheus.Prometheus(**({"url": server.url} | changes))
+    found = {one.what: one for one in settings.check(symptom(), LABELS, timeout_s=1.0)}
     assert found[what].ok is right

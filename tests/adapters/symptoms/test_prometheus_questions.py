@@ -92,13 +92,17 @@ def wire(monkeypatch: pytest.MonkeyPatch) -> Wire:
     return wire
 
 
+def written(**keys: Any) -> prometheus.Symptom:
+    return prometheus.Symptom(**({"depth": DEPTH, "done": DONE, "consumers": CONSUMERS} | keys))
+
+
 def symptom(**keys: Any) -> runbooks.Symptom:
-    return prometheus.to_symptom(prometheus.Symptom(**({"depth": DEPTH, "done": DONE, "consumers": CONSUMERS} | keys)))
+    return written(**keys).to_symptom()
 
 
-def look(settings: prometheus.Settings | None = None, *, for_s: float = 60.0, **keys: Any) -> QueueSnapshot:
+def look(settings: prometheus.Prometheus | None = None, *, for_s: float = 60.0, **keys: Any) -> QueueSnapshot:
     queue = prometheus.name_queue(symptom(**keys), LABELS)
-    return prometheus.look(settings or prometheus.Settings("http://mimir/x/"), queue, for_s=for_s, timeout_s=PATIENCE_S)
+    return prometheus.client.look(settings or prometheus.Prometheus("http://mimir/x/"), queue, for_s=for_s, timeout_s=PATIENCE_S)
 
 
 # --- questions ------------------------------------------------------------------------------------------------------------
@@ -120,7 +124,7 @@ def test_ranges_reach_twice_as_far_back_as_for(wire: Wire, for_s: float, start: 
 def test_what_is_shared_is_asked_once(wire: Wire) -> None:
     """Two queues by the same counter."""
     queues = [(prometheus.name_queue(symptom(depth=depth), LABELS), 60.0) for depth in (DEPTH, "max(depth)")]
-    seen = client.look_all(prometheus.Settings("http://mimir"), queues, timeout_s=PATIENCE_S)
+    seen = client.look_all(prometheus.Prometheus("http://mimir"), queues, timeout_s=PATIENCE_S)
     assert [one.depth for one in seen if isinstance(one, QueueSnapshot)] == [5, 5]
     assert len(wire.asked) == 2 + 2 + 2 + 1, "two depths and their ranges, one counter and its range, one for consumers"
 
@@ -145,7 +149,7 @@ def test_the_keys_of_the_symptom_decide(wire: Wire) -> None:
 )
 def test_how_it_logs_in(wire: Wire, settings: Any, auth: Any, headers: dict[str, str]) -> None:
     """With the password where there is one, else with the token; the address has its path and one slash."""
-    look(prometheus.Settings("http://mimir/x/", ca="/ca.pem", **settings))
+    look(prometheus.Prometheus("http://mimir/x/", ca="/ca.pem", **settings))
     assert len(wire.asked) == 5
     for one in wire.asked:
         assert (one["auth"], one["headers"], one["ca"]) == (auth, headers, "/ca.pem")
@@ -158,7 +162,7 @@ def test_each_question_has_the_time_that_is_left(wire: Wire, monkeypatch: pytest
     """The look, and all that `check` asks one after the other, may take so long together."""
     monkeypatch.setattr(time, "monotonic", lambda: 4.0 + 0.25 * len(wire.asked))
     queue = prometheus.name_queue(symptom(), LABELS)
-    prometheus.look(prometheus.Settings("http://mimir"), queue, for_s=60.0, timeout_s=PATIENCE_S)
+    prometheus.client.look(prometheus.Prometheus("http://mimir"), queue, for_s=60.0, timeout_s=PATIENCE_S)
     assert {one["timeout_s"] for one in wire.asked} == {PATIENCE_S}
     wire.asked.clear()
     check()
@@ -170,7 +174,7 @@ def test_a_refused_login_is_tried_again_with_another_secret_alone(wire: Wire, va
     """One of the answers is enough to say that it is refused."""
     wire.said["count(up)"] = answered([], 401)
     with pytest.raises(Denied, match="the login failed"):
-        look(prometheus.Settings("http://mimir", token=Secret(*values)))
+        look(prometheus.Prometheus("http://mimir", token=Secret(*values)))
     assert len(wire.asked) == asked
 
 
@@ -189,7 +193,7 @@ def test_the_queries_of_its_past(keys: dict[str, Any], work: str) -> None:
 
 def read_past(wire: Wire, depths: list[Any], works: list[Any], step_s: float = 30.0) -> QueueSnapshot:
     wire.said = {"depth": [{"values": depths}] if depths else [], "work": [{"values": works}] if works else []}
-    settings = prometheus.Settings("http://mimir")
+    settings = prometheus.Prometheus("http://mimir")
     return past.read_past(settings, "depth", "work", back_s=3600.0, step_s=step_s, timeout_s=PATIENCE_S)
 
 
@@ -231,7 +235,7 @@ def test_a_past_that_can_not_be_read(wire: Wire, said: Any, error: type[Exceptio
     """It says why."""
     wire.said = {"depth": said, "work": []}
     with pytest.raises(error, match=match) as raised:
-        past.read_past(prometheus.Settings("http://mimir"), "depth", "work", back_s=60.0, step_s=30.0, timeout_s=PATIENCE_S)
+        past.read_past(prometheus.Prometheus("http://mimir"), "depth", "work", back_s=60.0, step_s=30.0, timeout_s=PATIENCE_S)
     assert getattr(raised.value, "code", "") in {"", "several", "query"}
 
 
@@ -240,7 +244,7 @@ def test_a_past_that_can_not_be_read(wire: Wire, said: Any, error: type[Exceptio
 
 def test_the_keys_of_a_runbook() -> None:
     """As they are if nobody gives others. The key is that of documents in the store, so a release must not change it."""
-    assert prometheus.to_symptom(prometheus.Symptom(depth="a")) == runbooks.Symptom(
+    assert prometheus.Symptom(depth="a").to_symptom() == runbooks.Symptom(
         "prometheus", {"depth": "a", "max_age": "120", "delay": "5"}, 0, 60.0, {}
     )
     queue = prometheus.name_queue(symptom(max_age_s=90.5, delay_s=0.25, max_messages=7), LABELS)
@@ -295,14 +299,14 @@ def test_a_label_has_255_characters_at_most(value: str, fits: bool) -> None:
 
 def test_mistakes_that_no_type_shows() -> None:
     """Each with its key and remedy; a label of `allow` may be that of any template."""
-    assert list(prometheus.find_mistakes(symptom(name="${labels.n}", allow={"n": "a", "queue": "b"}))) == []
-    assert list(prometheus.find_mistakes(symptom(allow={"odd": "a"}, name="${labels.b}"))) == [
+    assert list(written(name="${labels.n}", allow={"n": "a", "queue": "b"}).find_mistakes()) == []
+    assert list(written(allow={"odd": "a"}, name="${labels.b}").find_mistakes()) == [
         ("allow", "limits the label odd, which no query here takes", "Labels: b, queue")
     ]
-    assert list(prometheus.find_mistakes(symptom(depth="a", allow={"odd": "a"}))) == [
+    assert list(written(depth="a", allow={"odd": "a"}).find_mistakes()) == [
         ("allow", "limits the label odd, which no query here takes", "Labels: none")
     ]
-    assert [key for key, _, _ in prometheus.find_mistakes(symptom(depth="1", done="a offset 5m", consumers="a{"))] == [
+    assert [key for key, _, _ in written(depth="1", done="a offset 5m", consumers="a{").find_mistakes()] == [
         "depth",
         "done",
         "consumers",
@@ -313,8 +317,8 @@ def test_mistakes_that_no_type_shows() -> None:
 
 
 def check(settings: Any = None, labels: Mapping[str, str] = LABELS, **keys: Any) -> dict[str, Finding]:
-    given = settings or prometheus.Settings("https://mimir")
-    found = prometheus.check(given, symptom(**keys), labels, timeout_s=PATIENCE_S)
+    given = settings or prometheus.Prometheus("https://mimir")
+    found = given.check(symptom(**keys), labels, timeout_s=PATIENCE_S)
     assert len({one.what for one in found}) == len(found)
     return {one.what: one for one in found}
 
@@ -497,7 +501,7 @@ def test_queries_that_can_not_be_filled_in(
 )
 def test_settings_that_do_not_fit(wire: Wire, url: str, settings: Any, what: str, right: bool | None) -> None:
     """A secret in the clear, half a login, or two. All else is told as well, but for the samples where something is wrong."""
-    found = check(prometheus.Settings(url, **settings))
+    found = check(prometheus.Prometheus(url, **settings))
     more = [one for one in found.values() if one.what in ("Prometheus transport", "Prometheus login")]
     assert [(one.what, one.ok, bool(one.remedy)) for one in more] == ([(what, right, True)] if what else [])
     assert ("samples of mail" in found) is (right is not False)

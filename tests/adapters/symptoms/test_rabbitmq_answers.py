@@ -429,7 +429,7 @@ def test_names_that_no_url_can_carry_are_told_and_the_others_asked_for(monkeypat
 @pytest.mark.parametrize("key", ["vhost", "queue"])
 def test_a_name_has_255_bytes_at_most(key: str, value: str, fits: bool) -> None:
     """As AMQP has it; a longer one is a mistake of the alert."""
-    symptom = rabbitmq.to_symptom(rabbitmq.Symptom(vhost="${labels.vhost}", queue="${labels.queue}"))
+    symptom = rabbitmq.Symptom(vhost="${labels.vhost}", queue="${labels.queue}").to_symptom()
     labels = {"vhost": "v", "queue": "q"} | {key: value}
     if fits:
         assert name_queue(symptom, labels).keys == labels
@@ -440,7 +440,7 @@ def test_a_name_has_255_bytes_at_most(key: str, value: str, fits: bool) -> None:
 
 def test_the_keys_of_a_runbook() -> None:
     """A minute without work, and any message at all; what people read has the vhost unless it is the default one."""
-    assert rabbitmq.to_symptom(rabbitmq.Symptom()) == Symptom(
+    assert rabbitmq.Symptom().to_symptom() == Symptom(
         "rabbitmq", {"vhost": "${labels.vhost}", "queue": "${labels.queue}"}, 0, 60.0
     )
     assert [to_queue(vhost, "q").name for vhost in ("/", "v", "#", "")] == ["q", "q (vhost v)", "q (vhost #)", "q (vhost )"]

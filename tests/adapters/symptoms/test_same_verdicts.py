@@ -44,7 +44,7 @@ def _by_prometheus(look: dict[str, Any]) -> QueueSnapshot:
 
 
 def health(seen: QueueSnapshot) -> Health:
-    symptom = prometheus.to_symptom(prometheus.Symptom(depth="a", for_s=FOR_S))
+    symptom = prometheus.Symptom(depth="a", for_s=FOR_S).to_symptom()
     return judge_health(symptom, seen, QueueState(queue_of("any"), "", 0.0), seen.at)[0]
 
 

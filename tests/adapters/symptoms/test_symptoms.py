@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import inspect
 import json
 import pkgutil
 import subprocess
@@ -12,7 +11,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import msgspec
@@ -21,6 +19,7 @@ import pytest
 from functions.application.decoding import convert
 from functions.application.ports import Finding, SymptomAdapter
 from functions.application.serialization import decode, encode
+from functions.config import registry
 from functions.domain.decisions.health import judge_health
 from functions.domain.decisions.matching import NotRendered
 from functions.domain.model.alerts import QueueRef
@@ -28,7 +27,6 @@ from functions.domain.model.codes import Health
 from functions.domain.model.incidents import QueueState
 from functions.domain.model.observations import QueueSnapshot
 from functions.domain.model.runbooks import Symptom
-from functions.runtime import registry
 from functions.runtime.errors import Denied, Unavailable
 from tests.adapters.symptoms.systems import SYSTEMS, System
 from tests.support.patience import PATIENCE_S
@@ -41,26 +39,24 @@ MAX_REF_BYTES = 4000
 @dataclass(frozen=True)
 class Lab:
     name: str
-    adapter: ModuleType
     system: System
 
     @property
+    def adapter(self) -> SymptomAdapter:
+        return self.system.adapter
+
+    @property
     def symptom(self) -> Symptom:
-        found: Symptom = self.adapter.to_symptom(self.adapter.Symptom(**self.system.keys))
-        return found
+        return self.adapter.Keys(**self.system.keys).to_symptom()
 
     def queue(self, name: str = "mail") -> QueueRef:
-        found: QueueRef = self.adapter.name_queue(self.symptom, {"queue": name})
-        return found
+        return self.adapter.name_queue(self.symptom, {"queue": name})
 
     def look(self, *names: str, timeout_s: float = PATIENCE_S) -> list[Any]:
-        queues = [(self.queue(name), self.symptom.for_s) for name in names]
-        found: list[Any] = self.adapter.look_all(self.system.settings, queues, timeout_s=timeout_s)
-        return found
+        return self.adapter.look_all([(self.queue(name), self.symptom.for_s) for name in names], timeout_s=timeout_s)
 
     def check(self, **labels: str) -> list[Finding]:
-        found: list[Finding] = self.adapter.check(self.system.settings, self.symptom, labels, timeout_s=PATIENCE_S)
-        return found
+        return self.adapter.check(self.symptom, labels, timeout_s=PATIENCE_S)
 
 
 @pytest.fixture(params=SYMPTOMS)
@@ -70,19 +66,16 @@ def lab(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_pat
     with SYSTEMS[name](tmp_path) as system:
         monkeypatch.setenv("SYMPTOM_SECRET", system.secret)
         system.fill(5)
-        yield Lab(name, registry.load_adapter("symptoms", name), system)
+        yield Lab(name, system)
 
 
 @pytest.mark.parametrize("name", SYMPTOMS)
 def test_every_symptom_keeps_the_contract(name: str):
-    """Frozen structs for its keys at the top and in a runbook, and the functions of the contract with their parameters."""
-    adapter = registry.load_adapter("symptoms", name)
-    for struct in (adapter.Settings, adapter.Symptom):
+    """Frozen structs for its keys at the top and in a runbook; mypy compares its methods with the contract."""
+    adapter = registry.symptom_adapter(name)
+    for struct in (adapter, adapter.Keys):
         assert issubclass(struct, msgspec.Struct)
         assert struct.__struct_config__.frozen
-    for function in ("to_symptom", "name_queue", "look_all", "check"):
-        wanted = [one for one in inspect.signature(getattr(SymptomAdapter, function)).parameters if one != "self"]
-        assert list(inspect.signature(getattr(adapter, function)).parameters) == wanted, function
 
 
 @pytest.mark.parametrize("name", SYMPTOMS)
@@ -117,7 +110,7 @@ BOUNDS = [
 @pytest.mark.parametrize(("name", "keys", "key", "least", "most"), BOUNDS)
 def test_a_time_of_a_runbook_has_bounds(name: str, keys: dict[str, Any], key: str, least: float, most: float):
     """As far as the system keeps samples, or an hour. Both ends are included."""
-    kind = registry.load_adapter("symptoms", name).Symptom
+    kind = registry.symptom_adapter(name).Keys
     for value in (least, most):
         assert getattr(convert(keys | {key: value}, kind), f"{key}_s") == value
     for value in (least - 0.5, most + 0.5):
@@ -146,8 +139,7 @@ def test_a_queue_has_a_name_and_a_key(lab: Lab):
 
 def test_its_settings_survive_the_archive(lab: Lab):
     """A function in the cloud starts with settings that were read when its archive was built."""
-    settings = lab.system.settings
-    assert convert(json.loads(msgspec.json.encode(settings)), lab.adapter.Settings) == settings
+    assert convert(json.loads(msgspec.json.encode(lab.adapter)), type(lab.adapter)) == lab.adapter
 
 
 def test_a_queue_survives_the_store(lab: Lab):

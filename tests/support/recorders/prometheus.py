@@ -39,7 +39,7 @@ QUERIES = {
 
 def queue_of(name: str) -> QueueRef:
     """The queue of a case, as the symptom has it."""
-    keys = prometheus.to_symptom(prometheus.Symptom(**QUERIES))
+    keys = prometheus.Symptom(**QUERIES).to_symptom()
     return prometheus.name_queue(keys, {"vhost": "/", "queue": name})
 
 
@@ -47,7 +47,7 @@ def read(url: str, name: str, for_s: float) -> dict[str, Any]:
     """What Prometheus answers to all that the symptom asks, in the form of `client.Asked`."""
     queue, sent_at = queue_of(name), time.time()
     now, before = client.now_paths(queue), client.before_paths(queue, for_s, sent_at)
-    answers = client.ask(prometheus.Settings(url), [*now.values(), *before.values()], timeout_s=10.0)
+    answers = client.ask(prometheus.Prometheus(url), [*now.values(), *before.values()], timeout_s=10.0)
     bodies = [answer.json() for answer in answers]
     kept = [_thinned(body) for body in bodies[len(now) :]]
     at = time.time()

@@ -136,8 +136,12 @@ class Memory:
         self._call("history")
         return ExecutionHistory(self.clock + AHEAD_S, tuple(self.executions))
 
-    def read_queues(
-        self, queues: Sequence[tuple[QueueRef, float]], timeout_s: float
+    @property
+    def symptoms(self) -> Mapping[str, Memory]:
+        return dict.fromkeys(("rabbitmq", "prometheus"), self)
+
+    def look_all(
+        self, queues: Sequence[tuple[QueueRef, float]], *, timeout_s: float
     ) -> list[QueueSnapshot | Unavailable | Denied]:
         return read_each(self.read_queue, queues, timeout_s)
 

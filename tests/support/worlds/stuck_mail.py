@@ -73,7 +73,7 @@ class StuckMail:
             time.time() - 300,
             panel_url="https://grafana.example.com/d/abc?viewPanel=4",
         )
-        cases = self.ports.match_alerts((alert,))
+        cases = self.ports.config.match_alerts((alert,))
         found = intake.handle_notification(self.ports, cases, reconcile.Budget(self.ports, self.ports.monotonic() + WORK_S))
         assert found.lost == 0
         return found.replies[0]

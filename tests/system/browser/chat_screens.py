@@ -13,9 +13,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from functions.config.registry import load_adapter
 from functions.domain.cards.card import compose
 from functions.domain.decisions.messages import call_people
-from functions.runtime.registry import load_adapter
 from tests.support import debian
 from tests.support.worlds.example_stories import EXAMPLES, RUNBOOK, rules
 from tests.system.browser.chromium import chromium, resize

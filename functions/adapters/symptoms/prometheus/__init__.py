@@ -1,16 +1,40 @@
-from collections.abc import Mapping
+from __future__ import annotations
 
-from functions.adapters.symptoms.prometheus.client import look, look_all
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+from functions.adapters.symptoms.prometheus import client
 from functions.adapters.symptoms.prometheus.past import past_queries
-from functions.adapters.symptoms.prometheus.settings import Settings, Symptom, find_mistakes, name_queue, to_symptom
-from functions.application.ports import Finding
+from functions.adapters.symptoms.prometheus.settings import Settings, Symptom, name_queue
+from functions.application.ports import Finding, SymptomAdapter, SymptomKeys
 from functions.domain.model import runbooks
+from functions.domain.model.alerts import QueueRef
+from functions.domain.model.observations import QueueSnapshot
+from functions.runtime.errors import Denied, Unavailable
 
-__all__ = ["Settings", "Symptom", "check", "find_mistakes", "look", "look_all", "name_queue", "past_queries", "to_symptom"]
+__all__ = ["ADAPTER", "Prometheus", "Symptom", "name_queue", "past_queries"]
 
 
-def check(settings: Settings, symptom: runbooks.Symptom, labels: Mapping[str, str], *, timeout_s: float) -> list[Finding]:
-    """Whether Prometheus answers, and what each query gives for an alert with these labels."""
-    from functions.adapters.symptoms.prometheus import checks  # needed for `check` alone
+class Prometheus(Settings, frozen=True):
+    """`prometheus` in unstick.yaml."""
 
-    return checks.findings(settings, symptom, labels, timeout_s=timeout_s)
+    Keys: ClassVar[type[SymptomKeys]] = Symptom
+
+    def name_queue(self, symptom: runbooks.Symptom, labels: Mapping[str, str]) -> QueueRef:
+        """The queries for an alert with these labels. Raises NotRendered."""
+        return name_queue(symptom, labels)
+
+    def look_all(
+        self, queues: Sequence[tuple[QueueRef, float]], *, timeout_s: float
+    ) -> list[QueueSnapshot | Unavailable | Denied]:
+        """See client.look_all."""
+        return client.look_all(self, queues, timeout_s=timeout_s)
+
+    def check(self, symptom: runbooks.Symptom, labels: Mapping[str, str], *, timeout_s: float) -> list[Finding]:
+        """Whether Prometheus answers, and what each query gives for an alert with these labels."""
+        from functions.adapters.symptoms.prometheus import checks  # needed for `check` alone
+
+        return checks.findings(self, symptom, labels, timeout_s=timeout_s)
+
+
+ADAPTER: type[SymptomAdapter] = Prometheus

@@ -67,25 +67,24 @@ class Symptom(Struct, frozen=True, rename=key):
     delay_s: Annotated[float, duration(0, 3600)] = 5.0
     """How much older than its sample a figure may be, behind an exporter that caches."""
 
+    def to_symptom(self) -> runbooks.Symptom:
+        """Convert to the domain's Symptom."""
+        own = {query: template for query in (*QUERIES, "name") if (template := getattr(self, query)) is not None}
+        times = {"max_age": f"{self.max_age_s:g}", "delay": f"{self.delay_s:g}"}
+        return runbooks.Symptom(SYSTEM, own | times, self.max_messages, self.for_s, self.allow)
 
-def to_symptom(keys: Symptom) -> runbooks.Symptom:
-    """As the domain has it."""
-    own = {query: template for query in (*QUERIES, "name") if (template := getattr(keys, query)) is not None}
-    times = {"max_age": f"{keys.max_age_s:g}", "delay": f"{keys.delay_s:g}"}
-    return runbooks.Symptom(SYSTEM, own | times, keys.max_messages, keys.for_s, keys.allow)
-
-
-def find_mistakes(symptom: runbooks.Symptom) -> Iterator[tuple[str, str, str]]:
-    """(key, what is wrong with it, how to fix it) of what no type can say."""
-    for query in QUERIES:
-        try:
-            if query in symptom.keys:
-                promql.selectors(promql.fill(symptom.keys[query], lambda _: "a"))
-        except ValueError as error:
-            yield (query, str(error), "Write PromQL that gives one series, with ${labels.NAME} only inside of quotes")
-    used = {label for template in symptom.keys.values() for label in template_labels(template)}
-    for label in symptom.allow.keys() - used:
-        yield "allow", f"limits the label {label}, which no query here takes", f"Labels: {', '.join(sorted(used)) or 'none'}"
+    def find_mistakes(self) -> Iterator[tuple[str, str, str]]:
+        """(key, what is wrong with it, how to fix it) of what no type can say."""
+        symptom = self.to_symptom()
+        for query in QUERIES:
+            try:
+                if query in symptom.keys:
+                    promql.selectors(promql.fill(symptom.keys[query], lambda _: "a"))
+            except ValueError as error:
+                yield (query, str(error), "Write PromQL that gives one series, with ${labels.NAME} only inside of quotes")
+        used = {label for template in symptom.keys.values() for label in template_labels(template)}
+        for label in symptom.allow.keys() - used:
+            yield "allow", f"limits the label {label}, which no query here takes", f"Labels: {', '.join(sorted(used)) or 'none'}"
 
 
 def name_queue(symptom: runbooks.Symptom, labels: Mapping[str, str]) -> QueueRef:

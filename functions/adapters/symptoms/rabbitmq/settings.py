@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated
 
 from msgspec import Struct
@@ -44,10 +44,13 @@ class Symptom(Struct, frozen=True, rename=key):
     for_s: Annotated[float, duration(1, 3600)] = 60.0  # as far back as RabbitMQ keeps samples
     """Stuck only if nothing was acknowledged, or there was no consumer, for this long."""
 
+    def to_symptom(self) -> runbooks.Symptom:
+        """Convert to the domain's Symptom."""
+        return runbooks.Symptom(SYSTEM, {"vhost": self.vhost, "queue": self.queue}, self.max_messages, self.for_s)
 
-def to_symptom(keys: Symptom) -> runbooks.Symptom:
-    """As the domain has it."""
-    return runbooks.Symptom(SYSTEM, {"vhost": keys.vhost, "queue": keys.queue}, keys.max_messages, keys.for_s)
+    def find_mistakes(self) -> Iterable[tuple[str, str, str]]:
+        """None: the types catch all of them."""
+        return ()
 
 
 def name_queue(symptom: runbooks.Symptom, labels: Mapping[str, str]) -> QueueRef:

@@ -9,10 +9,10 @@ from msgspec.structs import replace
 
 from functions.application.intake import group_by_document
 from functions.cli import notifications, output, sample_cards, simulation
+from functions.config.registry import adapter_names, load_adapter
 from functions.domain.cards.card import KINDS
 from functions.domain.model.codes import Reason
 from functions.domain.model.messages import Card
-from functions.runtime.registry import adapter_names, load_adapter
 from functions.runtime.text import languages
 
 CHANNELS = adapter_names("chats")
@@ -72,7 +72,7 @@ def _cards(
     recorded = notifications.read(file)
     alerts = notifications.parsed(recorded)
     rules = replace(ports.rules, language=language or ports.rules.language)
-    groups = group_by_document(ports.match_alerts(alerts))
+    groups = group_by_document(ports.config.match_alerts(alerts))
     at = simulation.recorded_at(recorded.at, alerts)
     cause = Reason(reason) if reason else None
     if kind == "bundle":

@@ -78,7 +78,7 @@ def simulate(
 def _decide(ports: Adapters, recorded: Recorded, observe: Observe, *, real_time: bool) -> tuple[float, list[SimulatedDecision]]:
     alerts = notifications.parsed(recorded)
     at = ports.now() if real_time else simulation.recorded_at(recorded.at, alerts)
-    targets = group_by_document(ports.match_alerts(alerts))
+    targets = group_by_document(ports.config.match_alerts(alerts))
     with output.progress(f"reading the systems for {recorded.name}", len(targets)) as advance, output.logs_to_stderr():
         return at, simulation.decide_notification(ports.config, alerts, at, observe, advance)
 

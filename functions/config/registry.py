@@ -8,6 +8,8 @@ from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
+from functions.application.ports import SymptomAdapter
+
 KINDS = ("runners", "symptoms", "stores", "schedulers", "chats")
 
 
@@ -26,3 +28,9 @@ def load_adapter(kind: str, name: str) -> ModuleType:
     if name not in adapter_names(kind):
         raise KeyError(f"{kind}/{name}")
     return import_module(f"functions.adapters.{kind}.{name}")
+
+
+def symptom_adapter(name: str) -> type[SymptomAdapter]:
+    """The class of functions/adapters/symptoms/NAME. KeyError where there is none."""
+    adapter: type[SymptomAdapter] = load_adapter("symptoms", name).ADAPTER
+    return adapter

@@ -1,0 +1,51 @@
+"""mypy refuses an adapter that lacks or misnames a method of its contract, at the line where it names its class."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from functions.config import registry
+
+ROOT = Path(__file__).parents[2]
+CONTRACTS = {"symptoms": "SymptomAdapter"}
+BROKEN = {  # file: (what stands there, what a careless change makes of it)
+    "symptoms/rabbitmq/__init__.py": ("def look_all", "def look_at_all"),
+    "symptoms/prometheus/__init__.py": ("labels: Mapping[str, str], *, timeout_s: float", "labels: Mapping[str, str]"),
+}
+
+
+def adapter_files() -> list[tuple[str, Path]]:
+    """(kind, file that names the class) of each adapter."""
+    files = []
+    for kind in CONTRACTS:
+        for name in registry.adapter_names(kind):
+            folder = ROOT / "functions" / "adapters" / kind
+            files.append((kind, folder / name / "__init__.py" if (folder / name).is_dir() else folder / f"{name}.py"))
+    return files
+
+
+@pytest.mark.parametrize(("kind", "path"), adapter_files(), ids=lambda value: str(value).rpartition("adapters/")[2])
+def test_each_adapter_names_its_class_with_its_contract(kind: str, path: Path):
+    """Without the type at this line, mypy would compare the class with nothing."""
+    assert re.search(rf"^ADAPTER: type\[{CONTRACTS[kind]}\] = \w+$", path.read_text(encoding="utf-8"), re.MULTILINE)
+
+
+def test_mypy_refuses_broken_adapters_and_no_others(tmp_path: Path):
+    """As `make lint` does, with copies in the places of some. All at once, since each run of mypy takes seconds."""
+    shadows: list[str] = []
+    for number, (name, (text, broken)) in enumerate(BROKEN.items()):
+        path = ROOT / "functions" / "adapters" / name
+        code = path.read_text(encoding="utf-8")
+        assert text in code, name
+        (tmp_path / f"{number}.py").write_text(code.replace(text, broken), encoding="utf-8")
+        shadows += ["--shadow-file", str(path), str(tmp_path / f"{number}.py")]
+    command = [sys.executable, "-m", "mypy", "--cache-dir", str(tmp_path / "cache"), *shadows]
+    files = [str(path) for _, path in adapter_files()]
+    done = subprocess.run([*command, *files], cwd=ROOT, capture_output=True, text=True, check=False, timeout=170)
+    refused = re.findall(r"adapters/(\S+?):\d+: error: Incompatible types in assignment .*Adapter", done.stdout)
+    assert sorted(refused) == sorted(BROKEN), done.stdout + done.stderr
