@@ -1,13 +1,18 @@
-"""Documents as JSON, and back. Documents of a newer release are left alone."""
+"""Documents as JSON, and back. Documents of a newer release are left alone.
+
+The parts of a queue (`stuck`, `after`) are stored without a level of their own, beside the other fields: so archive records keep
+their shape, and the former release reads what this one writes, during a rolling deployment and after a rollback.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import msgspec
 from msgspec.structs import replace
 
-from functions.application.decoding import convert, decoder
+from functions.application.decoding import convert
 from functions.domain.model.codes import FIRST_VERSION, VERSION
 from functions.domain.model.incidents import Document
 from functions.runtime.errors import Denied
@@ -16,9 +21,47 @@ from functions.runtime.text import Text
 T = TypeVar("T")
 
 
+QUEUE_PARTS = ("stuck", "after")
+"""Fields of `QueueState` whose own fields are stored beside the others."""
+
+Reshape = Callable[[dict[str, Any], tuple[str, ...]], dict[str, Any]]
+
+
 def encode(document: object) -> bytes:
     """A Struct of the model as JSON, in the form and with the version of this release."""
-    return msgspec.json.encode(replace(document, version=VERSION) if isinstance(document, Document) else document)
+    return msgspec.json.encode(to_stored(replace(document, version=VERSION) if isinstance(document, Document) else document))
+
+
+def to_stored(value: object) -> Any:
+    """A Struct of the model as values of JSON, as it is stored."""
+    return _reshape(msgspec.to_builtins(value), _flatten)
+
+
+def _flatten(value: dict[str, Any], parts: tuple[str, ...]) -> dict[str, Any]:
+    flat = {key: one for key, one in value.items() if key not in parts}
+    for part in parts:
+        flat |= value.get(part, {})
+    return flat
+
+
+def _nest(value: dict[str, Any], parts: tuple[str, ...]) -> dict[str, Any]:
+    """Each part is decoded from all fields: what is not its own is ignored."""
+    return value | dict.fromkeys(parts, value)
+
+
+def _reshape(value: Any, reshape: Reshape) -> Any:
+    """A document, archive record, incident or escalation, with each of its watched queues reshaped."""
+    if not isinstance(value, dict):
+        return value
+    value = dict(value)
+    for name in ("incident", "escalation"):
+        if name in value:
+            value[name] = _reshape(value[name], reshape)
+    if isinstance(value.get("to_archive"), list | tuple):
+        value["to_archive"] = [_reshape(record, reshape) for record in value["to_archive"]]
+    if isinstance(value.get("queues"), list | tuple):
+        value["queues"] = [reshape(queue, QUEUE_PARTS) if isinstance(queue, dict) else queue for queue in value["queues"]]
+    return value
 
 
 def decode(kind: type[T], body: bytes, name: str) -> T:
@@ -45,14 +88,13 @@ def decode(kind: type[T], body: bytes, name: str) -> T:
 
 
 def _decode(kind: type[T], body: bytes) -> T:
+    raw = msgspec.json.decode(body)
     try:
-        value: T = decoder(kind).decode(body)
+        return convert(_reshape(raw, _nest), kind)
     except msgspec.ValidationError:
-        raw = msgspec.json.decode(body)
         if not isinstance(raw, dict) or raw.get("version", FIRST_VERSION) != FIRST_VERSION:
             raise
-        value = convert(_upgrade(raw), kind)
-    return value
+        return convert(_reshape(_upgrade(raw), _nest), kind)
 
 
 def _upgrade(value: Any) -> Any:

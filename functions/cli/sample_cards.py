@@ -22,7 +22,7 @@ from functions.domain.decisions.guards import Decision, hold
 from functions.domain.decisions.messages import to_alert_ref
 from functions.domain.model.alerts import MatchedAlert, QueueRef
 from functions.domain.model.codes import Phase, Reason, Verdict
-from functions.domain.model.incidents import Document, Escalation, Evidence, Incident, PastAttempt, QueueState
+from functions.domain.model.incidents import AfterRestart, Document, Escalation, Evidence, Incident, PastAttempt, QueueState
 from functions.domain.model.messages import Card
 from functions.domain.model.observations import Execution, QueueSnapshot
 from functions.domain.model.runbooks import Rules, Runbook
@@ -181,14 +181,15 @@ def _ended(tag: str, number: str, now: float) -> Execution:
 
 def _queue_state(queue: QueueRef, runbook: Runbook | None, kind: str, now: float) -> QueueState:
     """The queue right before the restart, else now, and how it went on."""
-    after = {"draining": LEFT, "recovered": 0, "escalated": STUCK}.get(kind)
-    last_at = now - STARTED_S if after is not None or kind == "started" else now
+    left = {"draining": LEFT, "recovered": 0, "escalated": STUCK}.get(kind)
+    last_at = now - STARTED_S if left is not None or kind == "started" else now
     before = QueueSnapshot(last_at, STUCK, STUCK - 20, 20, consumers=1) if last_at < now else None
     curve = [(last_at - EVERY_S * back, STUCK - 5 * back) for back in reversed(range(POINTS))]
     verdict = None
-    if after is not None:
-        step = (STUCK - after) // POINTS
-        curve += [(now - AFTER_S * back, after + step * back) for back in reversed(range(POINTS))]
-        verdict = Verdict.STUCK if after == STUCK else Verdict.RECOVERED if after == 0 else Verdict.DRAINING
+    if left is not None:
+        step = (STUCK - left) // POINTS
+        curve += [(now - AFTER_S * back, left + step * back) for back in reversed(range(POINTS))]
+        verdict = Verdict.STUCK if left == STUCK else Verdict.RECOVERED if left == 0 else Verdict.DRAINING
     name = runbook.name if runbook else ""
-    return QueueState(queue, name, now - ALERTED_S, before, depth=after, consumers=1, verdict=verdict, curve=tuple(curve))
+    after = AfterRestart(depth=left, verdict=verdict)
+    return QueueState(queue, name, now - ALERTED_S, before, after=after, consumers=1, curve=tuple(curve))

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from functions.application import reconcile
 from functions.domain.model.codes import Ending, Phase, Reason
 from functions.domain.model.events import AlertsReceived, Event, TimerFired
-from functions.domain.model.incidents import Document, Outcome
+from functions.domain.model.incidents import AfterRestart, Document, Outcome
 from functions.domain.model.observations import Pause
 from functions.domain.model.runbooks import Limits
 from functions.runtime.errors import Conflict, Denied, Unavailable
@@ -93,7 +93,10 @@ LAST_TRY = document(incident(Phase.VERIFYING, attempt=2, restarts=2, execution=F
         pytest.param(LAST_TRY, lambda at: sighting(at=at), "ERROR", "escalated", "", id="escalated"),
         pytest.param(
             verifying(
-                queues=tuple(replace(one, well_at=RUNNER_NOW - 100, joined_at=NOW - 99) for one in verifying().incident.queues)
+                queues=tuple(
+                    replace(one, after=AfterRestart(well_at=RUNNER_NOW - 100), joined_at=NOW - 99)
+                    for one in verifying().incident.queues
+                )
             ),
             well,
             "NOTICE",

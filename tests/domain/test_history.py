@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from functions.domain.model.bounds import TURNS_KEPT, note_turn, shrink
+from functions.domain.model.bounds import HISTORY_KEPT, note_history, shrink
 from functions.domain.model.codes import Phase, Reason
 from functions.domain.model.events import StartResult
-from functions.domain.model.incidents import Document, Turn
+from functions.domain.model.incidents import Document, HistoryEntry
 from tests.support.worlds.scenes import NOW, alerted, document, execution, incident, moved, seen, verifying, woken
 
 
@@ -45,14 +45,14 @@ def test_the_history_is_bounded() -> None:
     for number in range(200):
         reason = (Reason.COOLDOWN, Reason.JOB_BUSY)[number % 2]
         after = replace(found, incident=replace(found.incident, reason=reason))
-        found = note_turn(found, after, NOW + number)
+        found = note_history(found, after, NOW + number)
     history = found.incident.history if found.incident else ()
-    assert len(history) == TURNS_KEPT
+    assert len(history) == HISTORY_KEPT
     assert (history[0].at, history[-1].at) == (NOW, NOW + 199)
 
 
 def test_the_history_gives_way_before_anything_that_matters() -> None:
     """A document that is too large loses most of it, and then all."""
-    long = tuple(Turn(NOW + number, Phase.WAITING) for number in range(TURNS_KEPT))
+    long = tuple(HistoryEntry(NOW + number, Phase.WAITING) for number in range(HISTORY_KEPT))
     kept = [len(smaller.incident.history) for smaller in shrink(document(incident(history=long))) if smaller.incident]
-    assert list(dict.fromkeys(kept)) == [TURNS_KEPT, 5, 0]
+    assert list(dict.fromkeys(kept)) == [HISTORY_KEPT, 5, 0]

@@ -262,7 +262,7 @@ def _one_look(_right: Any) -> Any:
     """What looks well once is recovered."""
 
     def unproven(incident: Any, runbook: Any) -> list[Any]:
-        return [watched for watched in incident.queues if watched.well_at is None]
+        return [watched for watched in incident.queues if watched.after.well_at is None]
 
     return unproven
 

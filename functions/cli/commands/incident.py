@@ -12,7 +12,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from functions.application.collect import evidence_path
-from functions.application.serialization import decode
+from functions.application.serialization import decode, to_stored
 from functions.bootstrap import Adapters
 from functions.cli import output
 from functions.cli.documents import document_keys, load_documents
@@ -136,7 +136,7 @@ def _as_json(record: Known, entries: tuple[Entry, ...], rules: Rules, evidence: 
         for entry in entries
     ]
     content: dict[str, object] = {
-        "incident": msgspec.to_builtins(replace(record.incident, nonce="")),
+        "incident": to_stored(replace(record.incident, nonce="")),
         "target": msgspec.to_builtins(record.target),
         "outcome": msgspec.to_builtins(record.outcome),
         "timeline": timeline,

@@ -206,7 +206,7 @@ def _escalated(card_input: CardInput, rules: Rules) -> Content:
         if card_input.restarts == 0:
             headline = Text("{subject} needs a person", subject=subject)
         text = [to_do(_advice(card_input))]
-        if all(watched.verdict is not Verdict.STUCK for watched in card_input.queues):  # else the headline says it
+        if all(watched.after.verdict is not Verdict.STUCK for watched in card_input.queues):  # else the headline says it
             text += why(card_input, None)
     facts_shown = facts.gathered(
         card_input, rules, queue_facts.queues, queue_facts.holders, queue_facts.head, facts.since, facts.tried, facts.evidence

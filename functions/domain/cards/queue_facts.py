@@ -21,7 +21,7 @@ FRESH_S = 120.0
 
 def left(card_input: CardInput) -> int:
     """Messages left in all queues of the incident, at the last check."""
-    return sum(watched.depth or 0 for watched in card_input.queues)
+    return sum(watched.after.depth or 0 for watched in card_input.queues)
 
 
 def fewest_consumers(card_input: CardInput) -> int | None:
@@ -51,7 +51,7 @@ def _queue(watched: QueueState, at: float) -> Phrase:
 
 def _depth(watched: QueueState) -> Phrase:
     """The depth before and after the restart; until then the last one, which the curve always has."""
-    before, after = watched.before, watched.depth
+    before, after = watched.before, watched.after.depth
     last_at, last = watched.curve[-1] if watched.curve else (inf, after)
     if before is not None and after is not None and last_at > before.at:  # otherwise an earlier restart left that many
         return Text("{before} → {count} message", "{before} → {count} messages", before=before.depth, count=after)

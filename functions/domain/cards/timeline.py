@@ -11,7 +11,7 @@ from msgspec import Struct
 from functions.domain.cards.queue_facts import QUEUE_NAME, held
 from functions.domain.cards.rendering import tidy
 from functions.domain.model.codes import Ending, Phase, Verdict
-from functions.domain.model.incidents import AlertRef, Evidence, Incident, Outcome, QueueState, Turn
+from functions.domain.model.incidents import AlertRef, Evidence, HistoryEntry, Incident, Outcome, QueueState
 from functions.domain.model.observations import Execution, QueueSnapshot
 from functions.domain.texts.reasons import REASONS
 from functions.domain.texts.sanitize import safe_url
@@ -123,9 +123,9 @@ def describe(seen: QueueSnapshot) -> Phrase:
     return join((figures, *(Text("held by {holder}", holder=held(holder, seen.at)) for holder in seen.holders)))
 
 
-def _decision(turn: Turn) -> Entry:
-    reason = REASONS[turn.reason].short if turn.reason else ""
-    return Entry(turn.at, "decision", named(PHASES[turn.phase].fill(attempt=turn.attempt), in_brackets(reason, turn.detail)))
+def _decision(entry: HistoryEntry) -> Entry:
+    reason = REASONS[entry.reason].short if entry.reason else ""
+    return Entry(entry.at, "decision", named(PHASES[entry.phase].fill(attempt=entry.attempt), in_brackets(reason, entry.detail)))
 
 
 def _evidence(evidence: Evidence, ahead_s: float) -> Iterator[Entry]:
@@ -170,9 +170,10 @@ def _restart(execution: Execution, how: Phrase, incident: Incident) -> Iterator[
 
 def _verdict(watched: QueueState, ahead_s: float) -> Iterator[Entry]:
     """What the last check after the restart said."""
-    if watched.verdict is None or watched.looked_at is None:
+    after = watched.after
+    if after.verdict is None or after.looked_at is None:
         return
-    left = messages(watched.depth) if watched.depth is not None else ""
+    left = messages(after.depth) if after.depth is not None else ""
     connected = consumers(watched.consumers) if watched.consumers is not None else ""
-    said = in_brackets(VERDICTS[watched.verdict], join((left, connected), COMMA))
-    yield Entry(watched.looked_at - ahead_s, "verdict", named(tidy(watched.queue.name, QUEUE_NAME), said))
+    said = in_brackets(VERDICTS[after.verdict], join((left, connected), COMMA))
+    yield Entry(after.looked_at - ahead_s, "verdict", named(tidy(watched.queue.name, QUEUE_NAME), said))

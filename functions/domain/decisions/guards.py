@@ -309,9 +309,9 @@ def _sure_in_s(context: GuardContext, watched: QueueState) -> float:
     """When to check a queue again: when `for` is over by the broker's samples; without samples, several times within it."""
     symptom = _runbook_of(context, watched).symptom
     by_samples = judge.seconds_until_sure(symptom, context.seen.queues.get(watched.queue.key, NOT_CHECKED))
-    if by_samples is not None and watched.ill_since is None:
+    if by_samples is not None and watched.stuck.since is None:
         return by_samples
-    left_s = symptom.for_s - (context.now - (watched.ill_since or context.now))
+    left_s = symptom.for_s - (context.now - (watched.stuck.since or context.now))
     return max(min(left_s, symptom.for_s / LOOKS_BETWEEN), 1.0)
 
 

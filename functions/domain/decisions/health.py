@@ -13,7 +13,7 @@ from itertools import pairwise
 from msgspec.structs import replace
 
 from functions.domain.model.codes import Health, Verdict
-from functions.domain.model.incidents import QueueState
+from functions.domain.model.incidents import AfterRestart, QueueState, StuckChecks
 from functions.domain.model.observations import QueueSnapshot, Unknown
 from functions.domain.model.runbooks import Recovered, Runbook, Symptom
 from functions.runtime.text import Phrase, Text
@@ -39,15 +39,15 @@ def judge_health(
 ) -> tuple[Health, Phrase, QueueState]:
     """Whether a queue is stuck, why, and its state to remember for the next check."""
     if isinstance(seen, Unknown):
-        return Health.UNKNOWN, seen.why, replace(watched, ill_since=None)
+        return Health.UNKNOWN, seen.why, replace(watched, stuck=StuckChecks())
     watched = note_snapshot(watched, seen)
     if seen.depth <= symptom.max_messages:
-        return Health.WELL, Text("depth {depth}", depth=seen.depth), replace(watched, ill_since=None)
+        return Health.WELL, Text("depth {depth}", depth=seen.depth), replace(watched, stuck=StuckChecks())
     sampled = _by_samples(symptom, seen)
     if seen.blind is not None and (sampled is None or sampled[0] is not Health.WELL):
         sampled = Health.UNSURE if seen.blind.late else Health.UNKNOWN, seen.blind.why
     if sampled is not None:
-        return *sampled, replace(watched, ill_since=None)
+        return *sampled, replace(watched, stuck=StuckChecks())
     return _by_looks(symptom, seen, watched, now)
 
 
@@ -97,22 +97,23 @@ def seconds_until_sure(symptom: Symptom, seen: QueueSnapshot | Unknown) -> float
 
 def _by_looks(symptom: Symptom, seen: QueueSnapshot, watched: QueueState, now: float) -> tuple[Health, Phrase, QueueState]:
     """Judge by live checks alone, over `for_s`: whether the depth falls, the head changes, or the counter of work rises."""
-    since, depth = watched.ill_since, watched.ill_depth
+    before = watched.stuck
+    since, depth = before.since, before.depth
     acks = None if seen.ack_samples else seen.acks  # where there are samples, they say what the counter says, and when it rose
     first = now if since is None else since
-    remembered = replace(watched, ill_since=first, ill_depth=seen.depth, ill_head_at=seen.head_at, ill_acks=acks)
+    remembered = replace(watched, stuck=StuckChecks(first, seen.depth, seen.head_at, acks))
     if since is None:
         again = Text(
             "depth {depth}; without earlier figures it takes {seconds} s to tell", depth=seen.depth, seconds=symptom.for_s
         )
         return Health.UNSURE, again, remembered
-    head_moved = None not in (seen.head_at, watched.ill_head_at) and seen.head_at != watched.ill_head_at
+    head_moved = None not in (seen.head_at, before.head_at) and seen.head_at != before.head_at
     if seen.depth < depth or head_moved:
         moving = Text("it is moving: depth {before} before, {now} now", before=depth, now=seen.depth)
-        return Health.WELL, moving, replace(watched, ill_since=None)
-    if acks is not None and watched.ill_acks is not None and acks > watched.ill_acks:
-        worked = Text("processed since the check before: {count}", count=acks - watched.ill_acks)
-        return Health.WELL, worked, replace(watched, ill_since=None)
+        return Health.WELL, moving, replace(watched, stuck=StuckChecks())
+    if acks is not None and before.acks is not None and acks > before.acks:
+        worked = Text("processed since the check before: {count}", count=acks - before.acks)
+        return Health.WELL, worked, replace(watched, stuck=StuckChecks())
     seconds = round(now - since)
     if now - since < symptom.for_s:
         return Health.UNSURE, Text("depth {depth}, watched for {seconds} s", depth=seen.depth, seconds=seconds), remembered
@@ -191,45 +192,44 @@ def judge_recovery(
     The runner's clock is known to the second.
     """
     if isinstance(seen, Unknown):
-        return replace(watched, verdict=Verdict.UNKNOWN, well_at=None)
+        return replace(watched, after=replace(watched.after, verdict=Verdict.UNKNOWN, well_at=None))
+    last = watched.after
     at, age_s = float(round(seen.at - seen.behind_s + ahead_s)), age_s - (now - seen.at) - seen.behind_s
     # Clocks of machines differ, and the runner's may not be known now: the sample's own time tells whether it was seen before.
     sample_at = seen.depth_samples[-1][0] if seen.behind_s and seen.depth_samples else None
-    known = at <= (watched.looked_at or 0.0) or (sample_at is not None and sample_at == watched.sample_at)
+    known = at <= (last.looked_at or 0.0) or (sample_at is not None and sample_at == last.sample_at)
     if age_s <= 0 or (seen.behind_s and known):
         return watched
     consumers = _count_new_consumers(seen, watched, age_s)
     acks = seen.acks if age_s >= SETTLED_S else None
-    fell = watched.depth is not None and seen.depth < watched.depth
-    acked = watched.acks is not None and acks is not None and acks > watched.acks
+    fell = last.depth is not None and seen.depth < last.depth
+    acked = last.acks is not None and acks is not None and acks > last.acks
     # It moved at some time between the two checks; after a late check that may have been long ago.
-    before_at = watched.looked_at if watched.looked_at is not None else at
-    if consumers is None and (fell or watched.moved_at is not None) and age_s >= SETTLED_S:
+    before_at = last.looked_at if last.looked_at is not None else at
+    if consumers is None and (fell or last.moved_at is not None) and age_s >= SETTLED_S:
         consumers = 1  # they can't be seen, but somebody took messages after the restart ended
     well = is_well(runbook.recovered, seen.depth, consumers)
-    well_at = (watched.well_at if watched.well_at is not None else at) if well else None
-    looked = replace(
-        note_snapshot(watched, seen),
+    moved_at = before_at if fell or acked else last.moved_at
+    since_s = min(age_s, seen.at - seen.behind_s - watched.joined_at)
+    after = AfterRestart(
         depth=seen.depth,
-        consumers=consumers,
-        acks=acks if acks is not None else watched.acks,
-        moved_at=before_at if fell or acked else watched.moved_at,
-        well_at=well_at,
+        acks=acks if acks is not None else last.acks,
+        moved_at=moved_at,
+        well_at=(last.well_at if last.well_at is not None else at) if well else None,
+        verdict=Verdict.RECOVERED if well else _verdict(runbook, moved_at, since_s=since_s, at=at),
         looked_at=at,
         sample_at=sample_at,
     )
-    since_s = min(age_s, seen.at - seen.behind_s - watched.joined_at)
-    return replace(looked, verdict=_verdict(runbook, looked, well=well, since_s=since_s, at=at))
+    return replace(note_snapshot(watched, seen), consumers=consumers, after=after)
 
 
-def _verdict(runbook: Runbook, watched: QueueState, *, well: bool, since_s: float, at: float) -> Verdict | None:
-    if well:
-        return Verdict.RECOVERED
+def _verdict(runbook: Runbook, moved_at: float | None, *, since_s: float, at: float) -> Verdict | None:
+    """The verdict on a queue that is not healthy."""
     # It moved between the check at `moved_at` and the next, one interval later.
-    quiet_s = since_s if watched.moved_at is None else min(since_s, at - watched.moved_at - runbook.verify.every_s)
+    quiet_s = since_s if moved_at is None else min(since_s, at - moved_at - runbook.verify.every_s)
     if quiet_s >= runbook.verify.patience_s:
         return Verdict.STUCK
-    return Verdict.DRAINING if watched.moved_at is not None else None
+    return Verdict.DRAINING if moved_at is not None else None
 
 
 def is_well(recovered: Recovered, depth: int, consumers: int | None) -> bool:
@@ -240,7 +240,8 @@ def is_well(recovered: Recovered, depth: int, consumers: int | None) -> bool:
 def is_moving(runbook: Runbook, watched: QueueState, at: float) -> bool:
     """Whether it moved recently, with consumers present. `at` is on the runner's clock."""
     present = (watched.consumers or 0) >= runbook.recovered.min_consumers
-    return present and watched.moved_at is not None and at - watched.moved_at < runbook.verify.patience_s
+    moved_at = watched.after.moved_at
+    return present and moved_at is not None and at - moved_at < runbook.verify.patience_s
 
 
 def _count_new_consumers(seen: QueueSnapshot, watched: QueueState, age_s: float) -> int | None:

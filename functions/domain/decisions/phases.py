@@ -36,7 +36,7 @@ from functions.domain.decisions.observing import watch_observed
 from functions.domain.model.bounds import before_restart
 from functions.domain.model.codes import Action, Ending, Phase, Reason, Verdict
 from functions.domain.model.events import Abort, Claim, Start, StartResult, Step
-from functions.domain.model.incidents import Document, Incident, PastAttempt, QueueState
+from functions.domain.model.incidents import AfterRestart, Document, Incident, PastAttempt, QueueState
 from functions.domain.model.observations import NOT_CHECKED, EvidenceReading, Execution, ExecutionHistory, QueueSnapshot, Unknown
 from functions.domain.model.runbooks import Runbook
 from functions.domain.texts.words import duration, worded
@@ -334,7 +334,8 @@ def _check_run(document: Document, incident: Incident, runbook: Runbook, context
         again = replace(incident, phase=Phase.WAITING, execution=None, tries=tries, restarts=incident.restarts - 1)
         return evaluate_guards(document, again, context)
     queues = tuple(
-        replace(watched, depth=None, acks=None, moved_at=None, well_at=None, looked_at=None, verdict=None)
+        # Its newest sample may be one that was seen before this restart.
+        replace(watched, after=AfterRestart(sample_at=watched.after.sample_at))
         for watched in incident.queues
     )
     verifying = replace(incident, phase=Phase.VERIFYING, queues=queues)
@@ -453,7 +454,7 @@ def _check_recovery(document: Document, incident: Incident, runbook: Runbook, co
     incident = replace(incident, queues=queues, looked_at=context.at)
     if not _unproven(incident, runbook):
         return end_as_recovered(document, incident, runbook, context)
-    if any(queue.verdict is Verdict.STUCK for queue in queues):
+    if any(queue.after.verdict is Verdict.STUCK for queue in queues):
         if is_used_up(incident, runbook):
             return escalate(document, incident, runbook, context, None, Text("it is still stuck"))
         return _next_attempt(document, incident, runbook, context, "stuck")
@@ -476,7 +477,7 @@ def _unproven(incident: Incident, runbook: Runbook) -> list[QueueState]:
     return [
         watched
         for watched in incident.queues
-        if watched.well_at is None or (watched.looked_at or watched.well_at) - watched.well_at < runbook.verify.every_s
+        if (after := watched.after).well_at is None or (after.looked_at or after.well_at) - after.well_at < runbook.verify.every_s
     ]
 
 
@@ -488,7 +489,7 @@ def _look_at(watched: QueueState, context: StepContext, runbook: Runbook, incide
 
 def _announce_draining(document: Document, incident: Incident, runbook: Runbook, context: StepContext, age_s: float) -> Document:
     """Say once per restart that the queue moves but is slow."""
-    verdicts = {watched.verdict for watched in incident.queues}
+    verdicts = {watched.after.verdict for watched in incident.queues}
     if age_s < runbook.verify.patience_s or Verdict.DRAINING not in verdicts or verdicts - {Verdict.DRAINING, Verdict.RECOVERED}:
         return document
     mark = f"{incident.id}-draining-{incident.execution.id if incident.execution else incident.attempt}"
@@ -502,14 +503,14 @@ def _announce_draining(document: Document, incident: Incident, runbook: Runbook,
 def _end_of_time(document: Document, incident: Incident, runbook: Runbook, context: StepContext) -> Step:
     unproven = _unproven(incident, runbook)
     if all(
-        watched.well_at is not None or judge.is_moving(runbook, watched, context.at + incident.runner_ahead_s)
+        watched.after.well_at is not None or judge.is_moving(runbook, watched, context.at + incident.runner_ahead_s)
         for watched in unproven
     ):
-        if any(watched.well_at is not None or _stuck_since(incident, watched) for watched in unproven):
+        if any(watched.after.well_at is not None or _stuck_since(incident, watched) for watched in unproven):
             # It was healthy once and the check that proves it is one interval away, or it may be stuck again.
             return Step(replace(document, incident=replace(incident, due=context.at + runbook.verify.every_s)))
         return end_as_recovered(document, incident, runbook, context, moving=True)
-    if any(watched.verdict is Verdict.UNKNOWN for watched in unproven):
+    if any(watched.after.verdict is Verdict.UNKNOWN for watched in unproven):
         return escalate(document, incident, runbook, context, Reason.SYMPTOM_UNKNOWN, Text("the queue could not be read"))
     detail = Text("not recovered within {minutes} min", minutes=runbook.verify.within_s / 60)
     return escalate(document, incident, runbook, context, None, detail)
@@ -517,7 +518,7 @@ def _end_of_time(document: Document, incident: Incident, runbook: Runbook, conte
 
 def _stuck_since(incident: Incident, watched: QueueState) -> bool:
     """Whether an alert of this queue began after it last moved: it may be stuck again, so `patience` decides."""
-    moved_at = (watched.moved_at or 0.0) - incident.runner_ahead_s
+    moved_at = (watched.after.moved_at or 0.0) - incident.runner_ahead_s
     return any(
         trigger.resolved_at is None and trigger.queue == watched.queue.key and trigger.starts_at > moved_at
         for trigger in incident.triggers
@@ -546,7 +547,4 @@ def _next_attempt(document: Document, incident: Incident, runbook: Runbook, cont
 
 def _note_ill_looks(incident: Incident, looked: tuple[QueueState, ...]) -> tuple[QueueState, ...]:
     """The verifying queues, with the first of two checks that found them stuck."""
-    return tuple(
-        replace(watched, ill_since=new.ill_since, ill_depth=new.ill_depth, ill_head_at=new.ill_head_at, ill_acks=new.ill_acks)
-        for watched, new in zip(incident.queues, looked, strict=True)
-    )
+    return tuple(replace(watched, stuck=new.stuck) for watched, new in zip(incident.queues, looked, strict=True))

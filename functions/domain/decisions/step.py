@@ -36,7 +36,7 @@ from functions.domain.decisions.phases import (
     run_phase,
 )
 from functions.domain.model.alerts import MatchedAlert
-from functions.domain.model.bounds import ALERTS_KEPT, QUEUES_KEPT, note_turn
+from functions.domain.model.bounds import ALERTS_KEPT, QUEUES_KEPT, note_history
 from functions.domain.model.codes import Action, Phase, Reason
 from functions.domain.model.events import (
     Acknowledged,
@@ -107,7 +107,7 @@ def step(document: Document, event: Event, seen: Observation, now: float, rules:
             result = _on_unsigned(document, context)
         case TokenExpiring():
             result = _on_token_expiring(document, context)
-    return _set_due(document, replace(result, document=note_turn(document, result.document, now)), context)
+    return _set_due(document, replace(result, document=note_history(document, result.document, now)), context)
 
 
 def _set_due(before: Document, result: Step, context: StepContext) -> Step:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from msgspec.structs import replace
 
 from functions.domain.model.codes import Phase, Reason
-from functions.domain.model.incidents import AlertRef, Archive, Document, Evidence, Incident, Outcome, QueueState, Turn
+from functions.domain.model.incidents import AlertRef, Archive, Document, Evidence, HistoryEntry, Incident, Outcome, QueueState
 from functions.domain.model.messages import Message
 from functions.domain.model.observations import QueueSnapshot
 
@@ -20,7 +20,7 @@ ALERTS_KEPT = 50
 MAX_BYTES = 256_000
 """Of a document as JSON. Every step writes it, and every list of open documents reads it."""
 
-TURNS_KEPT = 40
+HISTORY_KEPT = 40
 """Of an incident's history: the first and the last ones."""
 
 BUNDLED_KEPT = 1000
@@ -34,21 +34,21 @@ def before_restart(seen: QueueSnapshot) -> QueueSnapshot:
     return replace(seen, ack_samples=(), depth_samples=(), blind=None, consumer_ids=seen.consumer_ids if fits else None)
 
 
-def note_turn(before: Document, after: Document, now: float) -> Document:
+def note_history(before: Document, after: Document, now: float) -> Document:
     """The document with an entry in its incident's history where phase, reason or attempt have changed."""
     incident, former = after.incident, before.incident
     if incident is None:
         return after
-    if former is not None and former.id == incident.id and _turn_of(former) == _turn_of(incident):
+    if former is not None and former.id == incident.id and _history_key(former) == _history_key(incident):
         return after
-    turn = Turn(now, incident.phase, incident.reason, incident.detail, incident.attempt)
-    history = (*incident.history, turn)
-    if len(history) > TURNS_KEPT:
-        history = (*history[: TURNS_KEPT // 2], *history[-TURNS_KEPT // 2 :])
+    entry = HistoryEntry(now, incident.phase, incident.reason, incident.detail, incident.attempt)
+    history = (*incident.history, entry)
+    if len(history) > HISTORY_KEPT:
+        history = (*history[: HISTORY_KEPT // 2], *history[-HISTORY_KEPT // 2 :])
     return replace(after, incident=replace(incident, history=history))
 
 
-def _turn_of(incident: Incident) -> tuple[Phase, Reason | None, int]:
+def _history_key(incident: Incident) -> tuple[Phase, Reason | None, int]:
     return incident.phase, incident.reason, incident.attempt
 
 

@@ -32,40 +32,54 @@ class AlertRef(Struct, frozen=True):
     suspicion: bool = False
 
 
+class StuckChecks(Struct, frozen=True, rename=lambda name: f"ill_{name}"):
+    """The live checks before a restart that found a queue stuck, where the broker's own samples can't tell."""
+
+    since: float | None = None
+    """The first of them; None: the last check did not find it stuck."""
+    depth: int = 0
+    """The depth at the last of them."""
+    head_at: float | None = None
+    acks: int | None = None
+
+
+class AfterRestart(Struct, frozen=True):
+    """What the checks of a queue showed after the last restart ended. Times are on the runner's clock."""
+
+    depth: int | None = None
+    acks: int | None = None
+    moved_at: float | None = None
+    """When it last moved."""
+    well_at: float | None = None
+    """Since when it has been healthy without interruption."""
+    verdict: Verdict | None = None
+    looked_at: float | None = None
+    """When it was last checked."""
+    sample_at: float | None = None
+    """The time of its newest sample at the last check, on the clock of who took it, if its figures are only as new as that."""
+
+
 class QueueState(Struct, frozen=True):
-    """One queue of an incident, and what Unstick has seen of it."""
+    """One queue of an incident, and what Unstick has seen of it. Stored without `stuck` and `after`: their fields stand beside
+    the others (`functions/application/serialization.py`)."""
 
     queue: QueueRef
     runbook: str
     joined_at: float
     before: QueueSnapshot | None = None
     """The last snapshot before the restart."""
-    ill_since: float | None = None
-    """The first live check that found it stuck, if the broker's own samples can't tell."""
-    ill_depth: int = 0
-    """The depth at the last of these checks."""
-    ill_head_at: float | None = None
-    ill_acks: int | None = None
-    depth: int | None = None
-    acks: int | None = None
-    moved_at: float | None = None
-    """When it last moved after the restart ended, on the runner's clock."""
-    well_at: float | None = None
-    """Since when it has been healthy without interruption, on the runner's clock."""
+    stuck: StuckChecks = StuckChecks()
+    after: AfterRestart = AfterRestart()
     consumers: int | None = None
+    """As many as the last check showed; after a restart, those that connected since."""
     head_at: float | None = None
-    verdict: Verdict | None = None
     curve: tuple[tuple[float, int], ...] = ()
-    looked_at: float | None = None
-    """When it was last checked after the restart ended, on the runner's clock."""
     holders: tuple[Holder, ...] = ()
     """Who held its messages at the last check,"""
     held_bytes: int | None = None
     """and how large these were together."""
     head_bytes: int | None = None
     """The size of the oldest ready message, where it is known."""
-    sample_at: float | None = None
-    """The time of its newest sample at the last check, on the clock of who took it, if its figures are only as new as that."""
 
 
 class PastAttempt(Struct, frozen=True):
@@ -76,7 +90,7 @@ class PastAttempt(Struct, frozen=True):
     how: str
 
 
-class Turn(Struct, frozen=True):
+class HistoryEntry(Struct, frozen=True):
     """One entry of an incident's history: it came into this phase, or has this reason from now on."""
 
     at: float
@@ -154,7 +168,7 @@ class Incident(Struct, frozen=True):
     """Since when all its queues were healthy in every look, while it was only observed."""
     draining_told: str = ""
     """The last message that said that it drains slowly."""
-    history: tuple[Turn, ...] = ()
+    history: tuple[HistoryEntry, ...] = ()
     """What was decided when, for people. No decision reads it."""
 
     @property

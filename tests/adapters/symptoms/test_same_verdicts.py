@@ -83,7 +83,7 @@ def test_recovered_is_never_said_sooner(name: str):
         for look in looks[1:]:
             seen = look[column]
             watched = judge_recovery(runbook(), seen, watched, age_s=seen.at - ended_at, now=seen.at)
-            row.append(watched.verdict)
+            row.append(watched.after.verdict)
         verdicts.append(row)
     for by_rabbitmq, by_prometheus in zip(*verdicts, strict=True):
         assert by_prometheus is not Verdict.RECOVERED or by_rabbitmq is Verdict.RECOVERED

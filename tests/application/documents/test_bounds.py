@@ -13,10 +13,10 @@ from functions.application.intake import LISTED_BYTES, hand_over, handle_notific
 from functions.application.reconcile import advance
 from functions.application.serialization import encode
 from functions.domain.model.alerts import MatchedAlert
-from functions.domain.model.bounds import ALERTS_KEPT, MAX_BYTES, QUEUES_KEPT, TURNS_KEPT, before_restart, shrink
+from functions.domain.model.bounds import ALERTS_KEPT, HISTORY_KEPT, MAX_BYTES, QUEUES_KEPT, before_restart, shrink
 from functions.domain.model.codes import Ending, Phase
 from functions.domain.model.events import AlertsReceived, TimerFired
-from functions.domain.model.incidents import AlertRef, Archive, Document, Escalation, Evidence, Outcome, QueueState, Turn
+from functions.domain.model.incidents import AlertRef, Archive, Document, Escalation, Evidence, HistoryEntry, Outcome, QueueState
 from functions.domain.model.messages import Card, Message
 from functions.domain.model.observations import Holder
 from functions.runtime.errors import Unavailable
@@ -119,7 +119,7 @@ def large() -> Document:
         for n in range(QUEUES_KEPT)
     )
     evidence = Evidence(dict.fromkeys("abc", "v" * 1024), NOW, NOW, execution(), (HOSTILE[:240],) * 12, HOSTILE, HOSTILE)
-    history = (Turn(NOW, Phase.WAITING, None, HOSTILE, 1),) * TURNS_KEPT
+    history = (HistoryEntry(NOW, Phase.WAITING, None, HOSTILE, 1),) * HISTORY_KEPT
     open_one = incident(
         Phase.VERIFYING, triggers=triggers, queues=queues, execution=execution(), evidence=evidence, history=history
     )

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from functions.domain.cards.card import KINDS, compose
 from functions.domain.cards.card_input import CardInput
 from functions.domain.model.codes import Phase, Reason
-from functions.domain.model.incidents import AlertRef, Incident
+from functions.domain.model.incidents import AfterRestart, AlertRef, Incident
 from functions.domain.model.messages import Card
 from functions.domain.model.observations import QueueSnapshot
 from functions.domain.model.runbooks import Rules
@@ -139,7 +139,10 @@ def test_a_second_restart_begins_with_figures_of_its_own():
     """What the first one left is no result of the second, which is only starting."""
     story = EXAMPLES["started"]
     again = replace(
-        story.incident.queues[0], depth=384, before=QueueSnapshot(NOW - 120, 390, 370, 20, 1), curve=((NOW - 120, 390),)
+        story.incident.queues[0],
+        after=AfterRestart(384),
+        before=QueueSnapshot(NOW - 120, 390, 370, 20, 1),
+        curve=((NOW - 120, 390),),
     )
     made = compose(replace(story, incident=replace(story.incident, queues=(again,))), rules())
     assert dict(made.facts)["Queue"] == "mail.outgoing: 390 messages, 1 consumer"

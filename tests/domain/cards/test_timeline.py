@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from functions.domain.cards.timeline import PHASES, Entry, tell
 from functions.domain.model.codes import Ending, Phase, Reason, Verdict
-from functions.domain.model.incidents import Evidence, Incident, Outcome, PastAttempt, Turn
+from functions.domain.model.incidents import AfterRestart, Evidence, HistoryEntry, Incident, Outcome, PastAttempt
 from functions.domain.model.observations import Execution
 from functions.runtime.text import Text
 from tests.support.worlds.example_stories import EXAMPLES, NOW
@@ -18,18 +18,22 @@ def told() -> Incident:
     incident = EXAMPLES["escalated"].incident
     assert incident is not None
     history = (
-        Turn(NOW - 280, Phase.WAITING, Reason.COOLDOWN, Text("restarted {age} ago", age="4 min")),
-        Turn(NOW - 121, Phase.STARTING, attempt=1),
-        Turn(NOW - 118, Phase.RUNNING, attempt=1),
-        Turn(NOW - 86, Phase.VERIFYING, attempt=1),
+        HistoryEntry(NOW - 280, Phase.WAITING, Reason.COOLDOWN, Text("restarted {age} ago", age="4 min")),
+        HistoryEntry(NOW - 121, Phase.STARTING, attempt=1),
+        HistoryEntry(NOW - 118, Phase.RUNNING, attempt=1),
+        HistoryEntry(NOW - 86, Phase.VERIFYING, attempt=1),
     )
-    return replace(incident, history=history, queues=(replace(incident.queues[0], looked_at=NOW, verdict=Verdict.STUCK),))
+    return replace(
+        incident,
+        history=history,
+        queues=(replace(incident.queues[0], after=AfterRestart(615, looked_at=NOW, verdict=Verdict.STUCK)),),
+    )
 
 
 @pytest.mark.parametrize("phase", Phase)
 def test_a_decision_for_any_phase_has_words(phase: Phase) -> None:
     """The timeline of an incident never lacks an entry for a phase that it went through."""
-    decisions = [one for one in tell(replace(told(), history=(Turn(NOW, phase, attempt=1),))) if one.kind == "decision"]
+    decisions = [one for one in tell(replace(told(), history=(HistoryEntry(NOW, phase, attempt=1),))) if one.kind == "decision"]
     assert [str(one.text) for one in decisions] == [str(PHASES[phase].fill(attempt=1))]
 
 

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from functions.domain.decisions.endings import APPROVAL_S, GRACE_S, deadline_of
 from functions.domain.model.codes import Action, Ending, Mode, Phase, Reason
 from functions.domain.model.events import Start, Step
-from functions.domain.model.incidents import Document, Hold, PastAttempt, QueueState
+from functions.domain.model.incidents import AfterRestart, Document, Hold, PastAttempt, QueueState
 from functions.domain.model.observations import Pause, Unknown
 from functions.domain.model.runbooks import Escalation, Limits, Verify
 from tests.support.worlds.scenes import (
@@ -176,7 +176,7 @@ def test_an_escalation_has_a_link_where_somebody_can_follow_it(public, nonce, li
 def test_an_escalation_knows_when_people_are_told_again(again_s, due):
     """And which queues are to be healthy, by which runbooks."""
     book = runbook(escalation=Escalation(again_s=again_s))
-    queues = (QueueState(MAIL, "mail", NOW - 9), QueueState(POST, "post", NOW - 9, depth=4))
+    queues = (QueueState(MAIL, "mail", NOW - 9), QueueState(POST, "post", NOW - 9, after=AfterRestart(4)))
     made = woken(document(incident(attempt=1, restarts=1, queues=queues)), NOW, seen(pause=Pause("x")), rules(book))
     escalation = made.document.escalation
     assert (escalation.due, escalation.at, escalation.incident, escalation.told) == (due, NOW, "inc-1", 0)

@@ -20,7 +20,7 @@ from functions.domain.decisions.guards import (
     freeze_at,
 )
 from functions.domain.model.codes import Mode, Phase, Reason
-from functions.domain.model.incidents import Document, PastAttempt, QueueState
+from functions.domain.model.incidents import Document, PastAttempt, QueueState, StuckChecks
 from functions.domain.model.observations import Execution, Observation, Pause, Slot, Storm, Unknown
 from functions.domain.model.runbooks import Freeze, Limits, Restart
 from functions.runtime.text import Text
@@ -367,7 +367,7 @@ def test_all_queues_are_named_where_all_are_well():
 def test_without_samples_a_queue_is_looked_at_four_times_within_for(for_s, watched_s, again_s):
     """The last look is at its end."""
     since_s = None if watched_s is None else NOW - watched_s
-    queues = (QueueState(MAIL, "mail", NOW, ill_since=since_s, ill_depth=50),)
+    queues = (QueueState(MAIL, "mail", NOW, stuck=StuckChecks(since_s, 50)),)
     book = runbook(symptom=replace(runbook().symptom, for_s=for_s))
     decision = decide(scene(seen(mail=bare(50)), found=document(incident(queues=queues)), book=book))
     assert (decision.again_in_s, decision.tell) == (again_s, False)

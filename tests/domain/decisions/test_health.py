@@ -12,7 +12,7 @@ from functions.adapters.symptoms.rabbitmq import to_queue
 from functions.adapters.symptoms.rabbitmq.answers import sighting as read
 from functions.domain.decisions.health import CURVE_POINTS, is_moving, is_well, judge_health, judge_recovery, real_samples
 from functions.domain.model.codes import Health, Verdict
-from functions.domain.model.incidents import QueueState
+from functions.domain.model.incidents import AfterRestart, QueueState, StuckChecks
 from functions.domain.model.observations import QueueSnapshot, Unknown
 from functions.domain.model.runbooks import Recovered, Symptom, Verify
 from tests.support.worlds.scenes import MAIL, NEW, NOW, OLD, bare, runbook, sighting
@@ -300,7 +300,7 @@ def test_a_counter_that_has_samples_is_not_compared_between_looks():
     """They say when it rose, and the rise may have been before the first look."""
     seen = [replace(sighting(50, at=NOW + after_s), depth_samples=(), acks=acks) for after_s, acks in ((0.0, 7), (60.0, 9))]
     _, _, watched = judge_health(SYMPTOM, seen[0], WATCHED, NOW)
-    assert watched.ill_acks is None
+    assert watched.stuck.acks is None
     assert judge_health(SYMPTOM, seen[1], watched, NOW + 60)[0] is Health.ILL
 
 
@@ -341,8 +341,8 @@ def test_a_counter_without_samples_is_compared_between_two_looks(counters, expec
 
 def test_what_can_not_be_read_is_unknown_and_forgets_the_first_look():
     """I4: no look counts across a gap."""
-    found, why, watched = judge_health(SYMPTOM, Unknown("401 from RabbitMQ"), replace(WATCHED, ill_since=NOW - 100), NOW)
-    assert (found, why, watched.ill_since) == (Health.UNKNOWN, "401 from RabbitMQ", None)
+    found, why, watched = judge_health(SYMPTOM, Unknown("401 from RabbitMQ"), replace(WATCHED, stuck=StuckChecks(NOW - 100)), NOW)
+    assert (found, why, watched.stuck.since) == (Health.UNKNOWN, "401 from RabbitMQ", None)
 
 
 # --- after a restart -------------------------------------------------------------------------------------------------
@@ -380,13 +380,13 @@ VERDICTS = [
 @pytest.mark.parametrize(("looks", "verdict"), VERDICTS)
 def test_the_verdict_is_the_first_that_holds(looks, verdict):
     """I5: unknown, recovered, draining, stuck, in this order; None is to look again."""
-    assert looked(*looks).verdict is verdict
+    assert looked(*looks).after.verdict is verdict
 
 
 @pytest.mark.parametrize(("age_s", "verdict"), [(9.9, None), (10.0, Verdict.RECOVERED)])
 def test_the_pages_count_of_consumers_speaks_of_the_time_after_only_from_ten_seconds_on(age_s, verdict):
     """A page read earlier may show the consumer that the restart has just ended."""
-    assert looked((age_s, sighting(0, ids=OLD)), before=sighting(50, ids=OLD)).verdict is verdict
+    assert looked((age_s, sighting(0, ids=OLD)), before=sighting(50, ids=OLD)).after.verdict is verdict
 
 
 @pytest.mark.parametrize(
@@ -403,22 +403,22 @@ def test_the_pages_count_of_consumers_speaks_of_the_time_after_only_from_ten_sec
 )
 def test_within_ten_seconds_only_consumers_that_were_not_there_before_count(before, ids, verdict):
     """I5: `consumer_details` are younger than the rest of the page, but an old consumer may still be shown."""
-    assert looked((3.0, sighting(0, ids=ids)), before=before).verdict is verdict
+    assert looked((3.0, sighting(0, ids=ids)), before=before).after.verdict is verdict
 
 
 def test_late_acknowledgements_are_no_movement():
     """I5: what the page counts within 10 s may be of the time before the restart's end, as the first of two figures too."""
     early = looked((2.0, sighting(50, acks=0)), (9.0, sighting(50, acks=7)))
-    assert (early.moved_at, early.acks) == (None, None)
-    assert looked((2.0, sighting(50, acks=0)), (12.0, sighting(50, acks=7))).moved_at is None
-    assert looked((2.0, sighting(50)), (12.0, sighting(50)), (17.0, sighting(50, acks=7))).moved_at == NOW + 12.0
+    assert (early.after.moved_at, early.after.acks) == (None, None)
+    assert looked((2.0, sighting(50, acks=0)), (12.0, sighting(50, acks=7))).after.moved_at is None
+    assert looked((2.0, sighting(50)), (12.0, sighting(50)), (17.0, sighting(50, acks=7))).after.moved_at == NOW + 12.0
 
 
 def test_acknowledgements_count_from_ten_seconds_on():
     """The page's counter is of the time after the end then. One that began anew is no movement."""
-    assert looked((10.0, sighting(50)), (17.0, sighting(50, acks=7))).moved_at == NOW + 10.0
-    assert looked((9.9, sighting(50)), (17.0, sighting(50, acks=7))).moved_at is None
-    assert looked((20.0, sighting(50, acks=7)), (35.0, sighting(50))).moved_at is None
+    assert looked((10.0, sighting(50)), (17.0, sighting(50, acks=7))).after.moved_at == NOW + 10.0
+    assert looked((9.9, sighting(50)), (17.0, sighting(50, acks=7))).after.moved_at is None
+    assert looked((20.0, sighting(50, acks=7)), (35.0, sighting(50))).after.moved_at is None
 
 
 LATE = replace(sighting(0, ids=None, consumers=1), behind_s=12.0, zeros=True)
@@ -448,15 +448,17 @@ LATE = replace(sighting(0, ids=None, consumers=1), behind_s=12.0, zeros=True)
 def test_figures_that_are_behind_count_at_their_own_time(looks, verdict, proven):
     """I5: what was so before the end says nothing, one sample is one check, and `every` and `patience` are of the figures."""
     watched = looked(*looks)
-    assert watched.verdict is verdict
-    assert (watched.well_at is not None and (watched.looked_at or 0.0) - watched.well_at >= BOOK.verify.every_s) == proven
+    assert watched.after.verdict is verdict
+    assert (
+        watched.after.well_at is not None and (watched.after.looked_at or 0.0) - watched.after.well_at >= BOOK.verify.every_s
+    ) == proven
 
 
 def test_figures_that_are_behind_show_movement_between_samples_only():
     """The same sample again is no standstill, and no movement."""
     first, again = replace(LATE, depth=50), replace(LATE, depth=50, behind_s=27.0)
     watched = looked((22.0, first), (37.0, again), (52.0, replace(LATE, depth=40)))
-    assert (watched.verdict, watched.moved_at) == (Verdict.DRAINING, NOW + 10.0)
+    assert (watched.after.verdict, watched.after.moved_at) == (Verdict.DRAINING, NOW + 10.0)
 
 
 def test_the_newest_sample_tells_whether_figures_were_seen_before():
@@ -464,14 +466,14 @@ def test_the_newest_sample_tells_whether_figures_were_seen_before():
     shown = replace(sighting(0, at=NOW, ids=NEW), behind_s=5.0, depth_samples=((NOW - 60.0, 9), (NOW - 5.0, 0)))
     first = judge_recovery(BOOK, shown, WATCHED, age_s=30.0, now=NOW)
     newer = replace(shown, at=NOW + 15.0, depth_samples=((NOW - 60.0, 9), (NOW - 5.0, 0), (NOW + 10.0, 0)))
-    assert judge_recovery(BOOK, newer, first, age_s=45.0, now=NOW + 15.0).looked_at == NOW + 10.0
+    assert judge_recovery(BOOK, newer, first, age_s=45.0, now=NOW + 15.0).after.looked_at == NOW + 10.0
 
 
 def test_a_sample_that_was_seen_before_is_known_by_its_time():
     """Between two machines whose clocks differ the check looks like a new one. A stored time is equal, and another object."""
     shown = replace(sighting(0, at=NOW, ids=NEW), behind_s=5.0, depth_samples=((NOW - 5.0, 0),))
     first = judge_recovery(BOOK, shown, WATCHED, age_s=30.0, now=NOW)
-    stored = replace(first, sample_at=float(str(first.sample_at)))
+    stored = replace(first, after=replace(first.after, sample_at=float(str(first.after.sample_at))))
     assert judge_recovery(BOOK, replace(shown, at=NOW + 15.0), stored, age_s=45.0, now=NOW + 15.0) == stored
 
 
@@ -505,28 +507,28 @@ def test_unacknowledged_messages_that_fall_back_to_ready_are_no_movement():
     """The old consumer dies and its messages become ready: the depth, of both, stays."""
     held = replace(sighting(50), ready=0, unacked=50)
     back = replace(sighting(50, ids=NEW), ready=50, unacked=0)
-    assert looked((2.0, held), (20.0, back), (120.0, back)).verdict is Verdict.STUCK
+    assert looked((2.0, held), (20.0, back), (120.0, back)).after.verdict is Verdict.STUCK
 
 
 def test_without_statistics_consumers_are_inferred_from_movement_only():
     """Nobody can see them; but who takes messages after the restart's end is there."""
-    assert looked((20.0, bare(0)), (35.0, bare(0))).verdict is None
-    assert looked((20.0, bare(50)), (35.0, bare(0))).verdict is Verdict.RECOVERED
-    assert looked((20.0, bare(50)), (140.0, bare(50))).verdict is Verdict.STUCK
+    assert looked((20.0, bare(0)), (35.0, bare(0))).after.verdict is None
+    assert looked((20.0, bare(50)), (35.0, bare(0))).after.verdict is Verdict.RECOVERED
+    assert looked((20.0, bare(50)), (140.0, bare(50))).after.verdict is Verdict.STUCK
 
 
 @pytest.mark.parametrize(("age_s", "verdict"), [(9.9, Verdict.DRAINING), (10.0, Verdict.RECOVERED)])
 def test_without_statistics_nothing_recovers_within_ten_seconds(age_s, verdict):
     """I5: what fell so soon may have been taken by the old consumer on its way out."""
-    assert looked((4.0, bare(50)), (age_s, bare(0))).verdict is verdict
+    assert looked((4.0, bare(50)), (age_s, bare(0))).after.verdict is verdict
 
 
 def test_well_is_counted_without_interruption():
     """`well_at` is the first of the looks that all were well; one that was not, or not seen, begins anew."""
     good, bad = sighting(0, ids=NEW), sighting(3, ids=NEW)
-    assert looked((20.0, good), (35.0, good)).well_at == NOW + 20.0
-    assert looked((20.0, good), (35.0, bad), (50.0, good)).well_at == NOW + 50.0
-    assert looked((20.0, good), (35.0, Unknown("down")), (50.0, good)).well_at == NOW + 50.0
+    assert looked((20.0, good), (35.0, good)).after.well_at == NOW + 20.0
+    assert looked((20.0, good), (35.0, bad), (50.0, good)).after.well_at == NOW + 50.0
+    assert looked((20.0, good), (35.0, Unknown("down")), (50.0, good)).after.well_at == NOW + 50.0
 
 
 def test_a_queue_that_joined_late_has_its_own_patience():
@@ -534,7 +536,7 @@ def test_a_queue_that_joined_late_has_its_own_patience():
     watched = replace(WATCHED, joined_at=NOW + 300.0)
     for age_s, verdict in ((320.0, None), (419.0, None), (420.0, Verdict.STUCK)):
         watched = judge_recovery(BOOK, sighting(50, at=NOW + age_s), watched, age_s=age_s, now=NOW + age_s)
-        assert watched.verdict is verdict
+        assert watched.after.verdict is verdict
 
 
 def test_a_queue_that_joined_late_is_not_stuck_by_figures_of_before_its_patience_is_over():
@@ -542,7 +544,7 @@ def test_a_queue_that_joined_late_is_not_stuck_by_figures_of_before_its_patience
     watched = replace(WATCHED, joined_at=NOW + 300.0)
     figures = sighting(50, at=NOW + 400.0)
     for late_s in (0.0, 25.0):
-        assert judge_recovery(BOOK, figures, watched, age_s=400.0 + late_s, now=NOW + 400.0 + late_s).verdict is None
+        assert judge_recovery(BOOK, figures, watched, age_s=400.0 + late_s, now=NOW + 400.0 + late_s).after.verdict is None
 
 
 def test_a_real_restart_is_seen_to_recover():
@@ -554,10 +556,10 @@ def test_a_real_restart_is_seen_to_recover():
     verdicts = []
     for _, seen in later:
         watched = judge_recovery(BOOK, seen, watched, age_s=seen.at - ended, now=seen.at)
-        verdicts.append(watched.verdict)
+        verdicts.append(watched.after.verdict)
     assert verdicts[0] is None
     assert Verdict.STUCK not in verdicts
-    assert watched.verdict in (Verdict.DRAINING, Verdict.RECOVERED)
+    assert watched.after.verdict in (Verdict.DRAINING, Verdict.RECOVERED)
 
 
 def test_a_real_restart_in_vain_is_never_taken_for_movement():
@@ -568,7 +570,7 @@ def test_a_real_restart_in_vain_is_never_taken_for_movement():
     watched = replace(WATCHED, joined_at=before.at, before=before)
     for _, seen in later:
         watched = judge_recovery(book, seen, watched, age_s=seen.at - ended, now=seen.at)
-    assert (watched.verdict, watched.moved_at) == (Verdict.STUCK, None)
+    assert (watched.after.verdict, watched.after.moved_at) == (Verdict.STUCK, None)
 
 
 @pytest.mark.parametrize(
@@ -583,7 +585,7 @@ def test_well_is_few_messages_and_enough_consumers(depth, consumers, good):
 def test_an_empty_queue_without_statistics_is_well_only_where_nobody_is_asked_for(at_least, verdict):
     """Empty from the first look on proves no consumer; `min_consumers: 0` asks for none."""
     book = runbook(recovered=Recovered(min_consumers=at_least))
-    assert judge_recovery(book, bare(0), WATCHED, age_s=20.0, now=NOW).verdict is verdict
+    assert judge_recovery(book, bare(0), WATCHED, age_s=20.0, now=NOW).after.verdict is verdict
 
 
 @pytest.mark.parametrize(
@@ -604,7 +606,7 @@ def test_an_empty_queue_without_statistics_is_well_only_where_nobody_is_asked_fo
 )
 def test_moving_counts_only_lately_and_with_a_consumer(moved, consumers, at_least, counts):
     """At the end of `within` a queue that moves, with the consumers that it needs, is recovered."""
-    watched = replace(WATCHED, moved_at=None if moved is None else NOW + moved, consumers=consumers)
+    watched = replace(WATCHED, after=AfterRestart(moved_at=None if moved is None else NOW + moved), consumers=consumers)
     assert is_moving(runbook(recovered=Recovered(min_consumers=at_least)), watched, NOW) is counts
 
 
@@ -644,7 +646,7 @@ def test_movement_is_dated_to_the_look_before_it_on_one_clock():
     first = judge_recovery(BOOK, sighting(50, at=NOW), WATCHED, age_s=20.0, now=NOW)
     ahead_at = NOW + 72.0 + 45.0
     second = judge_recovery(BOOK, sighting(40, at=ahead_at), first, age_s=92.0, now=ahead_at, ahead_s=-45.0)
-    assert second.moved_at == NOW
+    assert second.after.moved_at == NOW
     assert not is_moving(BOOK, second, NOW + BOOK.verify.patience_s)
 
 
@@ -654,14 +656,14 @@ def test_figures_of_before_the_end_do_not_count_however_long_the_process_took(be
     before_the_end = replace(sighting(0, at=NOW - 25.0, ids=NEW), behind_s=behind_s)
     assert judge_recovery(BOOK, before_the_end, WATCHED, age_s=20.0, now=NOW) == WATCHED
     after_the_end = replace(before_the_end, at=NOW - 5.0)
-    assert judge_recovery(BOOK, after_the_end, WATCHED, age_s=20.0, now=NOW).well_at is not None
+    assert judge_recovery(BOOK, after_the_end, WATCHED, age_s=20.0, now=NOW).after.well_at is not None
 
 
 def test_a_sample_that_is_shown_again_is_no_second_check_whatever_the_clocks_say():
     """I5: another machine, whose clock is 45 s ahead, sees the sample of the first check; Rundeck's clock can't be read."""
     shown = replace(sighting(0, at=NOW, ids=NEW), behind_s=5.0)
     first = judge_recovery(BOOK, shown, WATCHED, age_s=30.0, now=NOW)
-    assert first.well_at is not None
+    assert first.after.well_at is not None
     assert judge_recovery(BOOK, replace(shown, at=NOW + 45.0), first, age_s=75.0, now=NOW + 45.0) == first
     newer = replace(shown, at=NOW + 60.0, depth_samples=((NOW + 15.0, 0),))
-    assert judge_recovery(BOOK, newer, first, age_s=90.0, now=NOW + 60.0).looked_at != first.looked_at
+    assert judge_recovery(BOOK, newer, first, age_s=90.0, now=NOW + 60.0).after.looked_at != first.after.looked_at

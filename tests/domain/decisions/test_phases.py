@@ -9,7 +9,7 @@ from functions.domain.decisions.guards import MAX_NUMBERED
 from functions.domain.decisions.step import step
 from functions.domain.model.codes import Action, Ending, Mode, Phase, Reason, Verdict
 from functions.domain.model.events import Abort, Start, StartResult, TimerFired
-from functions.domain.model.incidents import Document, PastAttempt, QueueState
+from functions.domain.model.incidents import AfterRestart, Document, PastAttempt, QueueState
 from functions.domain.model.observations import Execution, Observation, Pause, Slot, Storm, Unknown
 from functions.domain.model.runbooks import Limits, Recovered, Rules
 from tests.support.worlds.scenes import (
@@ -814,7 +814,7 @@ def test_between_attempts_two_live_looks_for_apart_decide_too():
     """Where statistics are off, the look that found the job failed is the first, and the next attempt follows `patience`."""
     looks = [(15.0 * n, seen(FAILED, now=NOW + 15 * n, mail=bare(50, NOW + 15 * n))) for n in range(1, 10)]
     waits = through(RUNNING, looks[:-1])
-    assert (phase(waits), waits.document.incident.queues[0].ill_since) == (Phase.VERIFYING, NOW + 15)
+    assert (phase(waits), waits.document.incident.queues[0].stuck.since) == (Phase.VERIFYING, NOW + 15)
     assert [act.tag for act in starts(through(RUNNING, looks))] == ["inc-1.2"]
 
 
@@ -834,13 +834,13 @@ def test_a_failed_execution_after_the_last_attempt_escalates():
 
 def test_the_end_of_a_restart_begins_the_verification_anew():
     """What was seen of the queue before counts no more."""
-    watched = QueueState(MAIL, "mail", NOW, depth=50, acks=7, moved_at=NOW, well_at=NOW, verdict=Verdict.STUCK)
+    watched = QueueState(MAIL, "mail", NOW, after=AfterRestart(50, 7, NOW, NOW, Verdict.STUCK, NOW, NOW - 5))
     found = replace(RUNNING, incident=replace(RUNNING.incident, queues=(watched,)))
     made = woken(found, NOW + 15, seen(ENDED, now=NOW + 15, mail=well(NOW + 15)))
     assert (phase(made), made.document.due) == (Phase.VERIFYING, NOW + 30)
     assert made.document.incident is not None
     kept = made.document.incident.queues[0]
-    assert (kept.depth, kept.acks, kept.moved_at, kept.well_at, kept.verdict) == (None, None, None, None, None)
+    assert kept.after == AfterRestart(sample_at=NOW - 5)
 
 
 # --- verifying -------------------------------------------------------------------------------------------------------
@@ -897,7 +897,9 @@ def test_the_last_check_is_at_the_end_of_within(age_s, due_s):
     found = verifying(ended=-age_s, began_at=NOW - 900)
     found = replace(
         found,
-        incident=replace(found.incident, queues=(QueueState(MAIL, "mail", NOW - min(age_s, 599), moved_at=RUNNER_NOW - 1),)),
+        incident=replace(
+            found.incident, queues=(QueueState(MAIL, "mail", NOW - min(age_s, 599), after=AfterRestart(moved_at=RUNNER_NOW - 1)),)
+        ),
     )
     made = woken(found, NOW, seen(mail=ill(NOW)))
     assert (phase(made), made.document.due) == (Phase.VERIFYING, NOW + due_s)
@@ -1201,5 +1203,5 @@ def test_what_recovered_is_archived_with_all_that_was_seen():
     assert (record.target, record.outcome) == (made.document.target, made.document.outcomes[-1])
     watched = record.incident.queues[0]
     assert watched.before is not None
-    assert (watched.before.depth, watched.depth, len(record.incident.tries)) == (50, 0, 1)
+    assert (watched.before.depth, watched.after.depth, len(record.incident.tries)) == (50, 0, 1)
     assert (made.document.due, wakes(made)) == (NOW + 75, [NOW + 75])

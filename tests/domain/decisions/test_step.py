@@ -998,7 +998,7 @@ def test_verdicts_and_executions_survive_the_store():
     made = woken(verifying(), NOW, seen(mail=well()))
     again = decode(Document, encode(made.document), "x")
     assert again.incident is not None
-    assert again.incident.queues[0].verdict is Verdict.RECOVERED
+    assert again.incident.queues[0].after.verdict is Verdict.RECOVERED
     assert isinstance(again.incident.execution, Execution)
 
 

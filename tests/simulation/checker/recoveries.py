@@ -117,5 +117,5 @@ def _called_stuck(world: World) -> Iterator[tuple[float, Incident, QueueState]]:
         open_ones = [document.incident] if document.incident else []
         for incident in (*open_ones, *(record.incident for record in document.to_archive)):
             for watched in incident.queues:
-                if watched.verdict is Verdict.STUCK:
+                if watched.after.verdict is Verdict.STUCK:
                     yield at, incident, watched

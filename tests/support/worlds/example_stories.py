@@ -11,7 +11,7 @@ from functions.adapters.symptoms.rabbitmq import to_queue
 from functions.domain.cards.card_input import CardInput
 from functions.domain.model.alerts import Target
 from functions.domain.model.codes import Mode, Phase, Reason, Verdict
-from functions.domain.model.incidents import AlertRef, Escalation, Evidence, Incident, PastAttempt, QueueState
+from functions.domain.model.incidents import AfterRestart, AlertRef, Escalation, Evidence, Incident, PastAttempt, QueueState
 from functions.domain.model.observations import Execution, Holder, QueueSnapshot
 from functions.domain.model.runbooks import Recovered, Restart, Rules, Runbook, Symptom
 from functions.domain.texts.words import duration
@@ -99,13 +99,12 @@ class Course(Struct, frozen=True):
             "mail-delivery",
             self.alerted_at,
             self.snapshot(NOW - self.started_s[-1]) if restarted else None,
-            depth=self.depth(NOW) if checked else None,
+            after=AfterRestart(self.depth(NOW), verdict=None if moves else Verdict.STUCK) if checked else AfterRestart(),
             consumers=2 if moves else 1,
             curve=curve,
             head_at=None if moves else seen.head_at,
             holders=() if moves else seen.holders,
             held_bytes=None if moves else seen.held_bytes,
-            verdict=None if moves or not checked else Verdict.STUCK,
         )
 
     def execution(self, number: int) -> Execution:
@@ -281,7 +280,9 @@ def hostile(story: CardInput) -> CardInput:
     trigger = AlertRef("f", LONG, float("nan"), f"rabbitmq:{LONG}:{LONG}", LONG, LONG, LONG, NASTY_URLS)
     execution = replace(ENDED, id=LONG, url="javascript:alert(1)", status=LONG, user=LONG, tag=LONG)
     flat = ((0.0, 0),) * 5000
-    watched = QueueState(to_queue(LONG, LONG), LONG, NOW, BEFORE, depth=-1, consumers=10**30, head_at=1e300, curve=flat)
+    watched = QueueState(
+        to_queue(LONG, LONG), LONG, NOW, BEFORE, after=AfterRestart(-1), consumers=10**30, head_at=1e300, curve=flat
+    )
     evidence = (story.incident or INCIDENT).evidence
     incident = replace(
         story.incident or INCIDENT,

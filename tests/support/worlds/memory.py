@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from functions.application.ports import Budget, Listed, Stored
-from functions.application.serialization import decode
+from functions.application.serialization import decode, to_stored
 from functions.domain.model.alerts import QueueRef, Target
 from functions.domain.model.incidents import Document
 from functions.domain.model.messages import Card
@@ -67,7 +67,7 @@ class Memory:
     def put(self, key: str, document: object, due: float | None = None) -> None:
         """Somebody else saves this."""
         generation = self.bodies[key][1] + 1 if key in self.bodies else 1
-        self.bodies[key] = (msgspec.json.encode(document), generation, getattr(document, "due", due))
+        self.bodies[key] = (msgspec.json.encode(to_stored(document)), generation, getattr(document, "due", due))
 
     def document(self, key: str) -> Document:
         return decode(Document, self.bodies[key][0], key)
