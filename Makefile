@@ -34,7 +34,7 @@ mutate: setup ## mutation testing: change 300 places, one at a time, and list th
 	$(RUN) tools/mutate.py $(ARGS)
 
 lint: setup ## check style, types and imports
-	$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/mypy && $(VENV)/bin/lint-imports --no-logo && $(RUN) -m tools.check_pages
+	$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/mypy && $(VENV)/bin/lint-imports --no-logo && $(RUN) -m tools.check_repository
 
 format: setup ## fix style where a tool can
 	$(VENV)/bin/ruff check --fix --exit-zero . && $(VENV)/bin/ruff format .

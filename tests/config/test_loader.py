@@ -426,15 +426,10 @@ def test_a_literal_secret_is_refused_and_never_repeated(text):
 
 
 ANOTHER_FILE = [
-    f"{SECRET}",
-    f"PASSWORD={SECRET}\nTOKEN={SECRET}\n",
-    f"password: {SECRET}\n{SECRET}: x\n",
-    f'{{"private_key": "{SECRET}", "{SECRET}": 1}}',
-    f"-----BEGIN KEY-----\n{SECRET}\n-----END KEY-----\n",
-    f"a: [{SECRET}",
-    f"a:\n\t{SECRET}: 1\n",
-    f"[section]\npassword = {SECRET}\n",
-]
+    f"{SECRET}", f"PASSWORD={SECRET}\nTOKEN={SECRET}\n", f"password: {SECRET}\n{SECRET}: x\n",
+    f'{{"private_key": "{SECRET}", "{SECRET}": 1}}', f"-----BEGIN KEY-----\n{SECRET}\n-----END KEY-----\n", f"a: [{SECRET}",
+    f"a:\n\t{SECRET}: 1\n", f"[section]\npassword = {SECRET}\n",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("text", ANOTHER_FILE)
@@ -497,30 +492,9 @@ def test_aliases_can_not_blow_up():
             | st.dictionaries(
                 st.sampled_from(
                     [
-                        "grafana",
-                        "auth",
-                        "hmac",
-                        "secrets",
-                        "rundeck",
-                        "url",
-                        "store",
-                        "local",
-                        "channels",
-                        "type",
-                        "runbooks",
-                        "name",
-                        "match",
-                        "restart",
-                        "options",
-                        "freeze",
-                        "limits",
-                        "restarts",
-                        "notify",
-                        "symptom",
-                        "rabbitmq",
-                        "report",
-                        "verify",
-                        "x",
+                        "grafana", "auth", "hmac", "secrets", "rundeck", "url", "store", "local", "channels", "type",
+                        "runbooks", "name", "match", "restart", "options", "freeze", "limits", "restarts", "notify", "symptom",
+                        "rabbitmq", "report", "verify", "x",
                     ]
                 ),
                 inner,
@@ -529,7 +503,7 @@ def test_aliases_can_not_blow_up():
         ),
         max_leaves=12,
     ).map(lambda value: yaml.safe_dump(value, allow_unicode=True))
-)
+)  # fmt: skip
 def test_nothing_but_a_config_or_a_config_error(text):
     """Whatever stands in the file, reading it ends in a list of mistakes with remedies."""
     with pytest.raises(ConfigError) as caught:
@@ -559,26 +533,11 @@ def test_a_broken_runbook_never_raises_anything_else(runbook):
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("30s", 30),
-        ("5m", 300),
-        ("1h", 3600),
-        ("24h", 86400),
-        ("2d", 172800),
-        ("90", 90),
-        ("1.5h", 5400),
-        ("0", 0),
-        ("5 m", 300),
-        ("", None),
-        ("m", None),
-        ("-1s", None),
-        ("1w", None),
-        ("1h30m", None),
-        ("1e3", None),
-        ("٣s", None),
-        ("9" * 40 + "s", None),
-        (".5s", None),
+        ("30s", 30), ("5m", 300), ("1h", 3600), ("24h", 86400), ("2d", 172800), ("90", 90), ("1.5h", 5400), ("0", 0),
+        ("5 m", 300), ("", None), ("m", None), ("-1s", None), ("1w", None), ("1h30m", None), ("1e3", None), ("٣s", None),
+        ("9" * 40 + "s", None), (".5s", None),
     ],
-)
+)  # fmt: skip
 def test_durations(text, expected):
     """A number with one unit, or plain seconds."""
     if expected is None:
@@ -597,16 +556,10 @@ def test_a_duration_that_is_spelled_is_read_back(value):
 @pytest.mark.parametrize(
     ("text", "days"),
     [
-        ("daily", "0123456"),
-        ("mon", "0"),
-        ("mon-fri", "01234"),
-        ("sat,sun", "56"),
-        ("sat, sun", "56"),
-        ("fri-mon", "4560"),
-        ("mon-wed,sun", "0126"),
-        ("sun-sun", "6"),
+        ("daily", "0123456"), ("mon", "0"), ("mon-fri", "01234"), ("sat,sun", "56"), ("sat, sun", "56"), ("fri-mon", "4560"),
+        ("mon-wed,sun", "0126"), ("sun-sun", "6"),
     ],
-)
+)  # fmt: skip
 def test_days(text, days):
     """Single days, ranges also over the week's end, and lists of both."""
     assert read_days(text) == frozenset(int(day) for day in days)
@@ -704,17 +657,10 @@ def test_the_schema_takes_what_is_read(text):
 @pytest.mark.parametrize(
     "mistake",
     [
-        "stor: 1",
-        "language: de",
-        "budget: soon",
-        "storm: {targets: 0}",
-        "notify: console",
-        "signing_keys: [literal]",
-        "channels: {a: {type: nothing}}",
-        "store: {local: {}}",
-        "runbooks: [{name: a}]",
+        "stor: 1", "language: de", "budget: soon", "storm: {targets: 0}", "notify: console", "signing_keys: [literal]",
+        "channels: {a: {type: nothing}}", "store: {local: {}}", "runbooks: [{name: a}]",
     ],
-)
+)  # fmt: skip
 def test_the_schema_shows_mistakes(mistake):
     """An editor shows what stands in one place."""
     checker = jsonschema.Draft202012Validator(configuration_page.schema())

@@ -179,19 +179,10 @@ def test_what_looks_at_the_file_looks_at_the_file(started, tmp_path):
         lambda made: json.dumps(made | {"config": made["config"] | {"signing_keys": [{"reference": "a literal"}]}}).encode(),
     ],
     ids=[
-        "empty",
-        "no text",
-        "cut",
-        "no UTF-8 inside",
-        "too deep",
-        "a list",
-        "nothing",
-        "another type",
-        "no room",
-        "settings",
+        "empty", "no text", "cut", "no UTF-8 inside", "too deep", "a list", "nothing", "another type", "no room", "settings",
         "no reference",
     ],
-)
+)  # fmt: skip
 def test_one_that_can_not_be_used_is_passed_over(started, tmp_path, spoil):
     """It spares time and is needed by nobody: the file beside it is read."""
     path = kept(tmp_path, ALL_KEYS)

@@ -1,4 +1,4 @@
-"""Blocks of the documentation that can be run are run; `make lint` checks links and names (tools/check_pages.py)."""
+"""Blocks of the documentation that can be run are run; `make lint` checks links and names (tools/check_repository.py)."""
 
 from __future__ import annotations
 

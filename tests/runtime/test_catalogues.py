@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 import subprocess
 import sys
@@ -116,52 +115,3 @@ def test_english_reads_no_catalogue():
         "至急対応：名前のない対象 を再起動していません：Unstick は一時停止中",
         "True",
     ]
-
-
-SAYS = {"Denied": (1,), "Unavailable": (1,), "Unknown": (0,), "hold": (1,), "escalate": (5,), "Leg": (), "Decision": (2,)}
-"""What cards are made of: the places of the texts among the arguments; those by name are in `NAMED`."""
-NAMED = {"detail", "remedy", "refusal", "why"}
-ONLY_LOGGED = (
-    "adapters/chats/",
-    "adapters/grafana/",
-    "adapters/runners/rundeck/tokens.py",
-    "adapters/schedulers/",
-    "application/signing.py",
-    "bootstrap.py",
-    "cli/",
-    "config/",
-    "entrypoints/verify.py",
-    "runtime/secret_writer.py",
-)
-"""Their errors are read in logs and on the command line, which are English."""
-CHECKS = re.compile(r"/(check|configuration_check)s\.py$|/registry\.py$")
-
-
-def plain_english(path: Path) -> list[str]:
-    """Texts of this file that would reach people in English, whatever their language is."""
-    found = []
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in SAYS:
-            said = [node.args[place] for place in SAYS[node.func.id] if place < len(node.args)]
-            said += [keyword.value for keyword in node.keywords if keyword.arg in NAMED]
-            found += [
-                f"{path.name}:{one.lineno}"
-                for one in said
-                if isinstance(one, ast.JoinedStr) or (isinstance(one, ast.Constant) and " " in str(one.value))
-            ]
-    return found
-
-
-def test_nothing_that_reaches_a_card_is_plain_english():
-    """It would stay English on a Japanese card."""
-    root = catalogues.ROOT / "functions"
-    files = [path for path in sorted(root.rglob("*.py")) if not path.relative_to(root).as_posix().startswith(ONLY_LOGGED)]
-    assert [place for path in files if not CHECKS.search(path.as_posix()) for place in plain_english(path)] == []
-
-
-def test_plain_english_is_seen(tmp_path: Path):
-    """The test above fails where it should."""
-    (tmp_path / "odd.py").write_text(
-        "raise Denied('x', f'{y} is odd')\nhold(Reason.X, 'it is odd')\nDenied('x', Text('fine'), remedy='Fix it.')"
-    )
-    assert plain_english(tmp_path / "odd.py") == ["odd.py:1", "odd.py:2", "odd.py:3"]

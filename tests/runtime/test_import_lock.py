@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import ast
 import os
 import subprocess
 import sys
-
-import pytest
 
 from functions.runtime import secrets
 from tests.support.patience import PATIENCE_S
@@ -81,67 +78,3 @@ def test_without_the_lock_they_do_not_get_on() -> None:
     """The meeting above is one where it matters."""
     unlocked = "import contextlib\nfrom functions.runtime import import_lock\nimport_lock.IMPORTING = contextlib.nullcontext()\n"
     assert "deadlock detected" in met(unlocked + MEETING, PATIENCE_S)[0]
-
-
-CLIENTS = ("requests", "urllib3", "google", "apprise")
-
-
-class Imports(ast.NodeVisitor):
-    """The lines that import a client without the lock, but for types."""
-
-    def __init__(self) -> None:
-        self.found: list[int] = []
-        self.locked = 0
-
-    def visit_If(self, node: ast.If) -> None:
-        if not (isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"):
-            self.generic_visit(node)
-
-    def visit_With(self, node: ast.With) -> None:
-        lock = any(isinstance(item.context_expr, ast.Name) and item.context_expr.id == "IMPORTING" for item in node.items)
-        self.locked += lock
-        self.generic_visit(node)
-        self.locked -= lock
-
-    def visit_Import(self, node: ast.Import) -> None:
-        self._seen(node, [alias.name for alias in node.names])
-
-    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
-        self._seen(node, [node.module or ""])
-
-    def _seen(self, node: ast.stmt, names: list[str]) -> None:
-        if not self.locked and any(name.split(".")[0] in CLIENTS for name in names):
-            self.found.append(node.lineno)
-
-
-def unlocked(source: str) -> list[int]:
-    visitor = Imports()
-    visitor.visit(ast.parse(source))
-    return visitor.found
-
-
-def test_each_client_is_imported_by_one_thread_at_a_time() -> None:
-    """A room that is added later says so, too."""
-    found = {
-        f"{path.relative_to(ROOT)}:{line}": "put it under `with IMPORTING:`"
-        for path in (ROOT / "functions").rglob("*.py")
-        for line in unlocked(path.read_text(encoding="utf-8"))
-    }
-    assert found == {}
-
-
-@pytest.mark.parametrize(
-    ("source", "lines"),
-    [
-        ("def f():\n    import requests", [2]),
-        ("def f():\n    from google.cloud import storage", [2]),
-        ("def f():\n    with IMPORTING:\n        import requests\n    import urllib3", [4]),
-        ("def f():\n    with IMPORTING:\n        import requests\n    import json", []),
-        ("async def f():\n    import requests", [2]),
-        ("import requests", [1]),
-        ("if TYPE_CHECKING:\n    import requests", []),
-    ],
-)
-def test_what_is_not_locked_is_found(source: str, lines: list[int]) -> None:
-    """The check above can fail."""
-    assert unlocked(source) == lines

@@ -122,12 +122,8 @@ def alert(
 ) -> dict[str, Any]:
     """One alert as Grafana sends it; its fingerprint is that of its labels."""
     known = {
-        "alertname": "RabbitMQQueueStuck",
-        "service": service,
-        "queue": queue,
-        "vhost": vhost,
-        "severity": "critical",
-    } | labels
+        "alertname": "RabbitMQQueueStuck", "service": service, "queue": queue, "vhost": vhost, "severity": "critical",
+    } | labels  # fmt: skip
     now = time.time()
     return {
         "status": "firing" if firing else "resolved",
@@ -146,22 +142,11 @@ def notification(*alerts: dict[str, Any]) -> bytes:
     status = "firing" if any(one["status"] == "firing" for one in alerts) else "resolved"
     return json.dumps(
         {
-            "receiver": "unstick",
-            "status": status,
-            "alerts": alerts,
-            "groupLabels": {},
-            "commonLabels": {},
-            "commonAnnotations": {},
-            "externalURL": "https://grafana.example.com/",
-            "version": "1",
-            "groupKey": "{}:{}",
-            "truncatedAlerts": 0,
-            "orgId": 1,
-            "title": "",
-            "state": "alerting",
-            "message": "",
+            "receiver": "unstick", "status": status, "alerts": alerts, "groupLabels": {}, "commonLabels": {},
+            "commonAnnotations": {}, "externalURL": "https://grafana.example.com/", "version": "1", "groupKey": "{}:{}",
+            "truncatedAlerts": 0, "orgId": 1, "title": "", "state": "alerting", "message": "",
         }
-    ).encode()
+    ).encode()  # fmt: skip
 
 
 def signed(body: bytes, *, secret: str = HMAC_SECRET, at: float | None = None) -> dict[str, str]:
@@ -225,18 +210,9 @@ class Unstick:
 
     def start(self, *, wait: bool = True) -> Self:
         command = [
-            sys.executable,
-            "-m",
-            "functions_framework",
-            "--target",
-            "webhook",
-            "--source",
-            str(ROOT / "main.py"),
-            "--host",
-            "127.0.0.1",
-            "--port",
-            str(self.port),
-        ]
+            sys.executable, "-m", "functions_framework", "--target", "webhook", "--source", str(ROOT / "main.py"), "--host",
+            "127.0.0.1", "--port", str(self.port),
+        ]  # fmt: skip
         with self.log.open("ab") as out:
             self.started = subprocess.Popen(
                 command,

@@ -407,13 +407,9 @@ def test_a_deployment_ends_with_a_check_from_inside(project: Project) -> None:
     """By the function's own network and identity; what fails is said with its remedy, and the deployment is done all the same."""
     remedy = "Check the firewall for tcp/15671 from the subnetwork of the functions."
     broken = {
-        "system": "rabbitmq",
-        "runbooks": ["mail"],
-        "what": "RabbitMQ answers",
-        "ok": False,
-        "detail": "timed out",
+        "system": "rabbitmq", "runbooks": ["mail"], "what": "RabbitMQ answers", "ok": False, "detail": "timed out",
         "remedy": remedy,
-    }
+    }  # fmt: skip
     cloud = project.cloud
     cloud["logged"][0]["jsonPayload"]["findings"].append(broken)
     project.cloud = cloud

@@ -32,11 +32,8 @@ def test_the_archive_has_the_same_bytes_each_time_and_only_what_the_function_nee
         names = archive.namelist()
         assert archive.read("unstick.yaml") == config.read_bytes()
     assert {
-        "main.py",
-        "requirements.txt",
-        "functions/domain/model/alerts.py",
-        "functions/adapters/stores/cloud_storage.py",
-    } <= set(names)
+        "main.py", "requirements.txt", "functions/domain/model/alerts.py", "functions/adapters/stores/cloud_storage.py",
+    } <= set(names)  # fmt: skip
     assert {name.split("/")[0] for name in names} == {
         "main.py", "requirements.txt", "unstick.yaml", "unstick.checked.json", "functions",
     }  # fmt: skip

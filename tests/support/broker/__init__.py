@@ -11,16 +11,6 @@ from tests.support.broker.ports import free_ports
 from tests.support.broker.versions import HOST, VERSIONS, available, program, reason_against
 
 __all__ = [
-    "ADMIN",
-    "HOST",
-    "VERSIONS",
-    "Broker",
-    "Cluster",
-    "available",
-    "broker",
-    "cluster",
-    "consumer",
-    "free_ports",
-    "program",
+    "ADMIN", "HOST", "VERSIONS", "Broker", "Cluster", "available", "broker", "cluster", "consumer", "free_ports", "program",
     "reason_against",
-]
+]  # fmt: skip

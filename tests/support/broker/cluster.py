@@ -133,18 +133,11 @@ def _prepare(folder: Path, name: str, version: str, mapper_port: int, cookie: st
 def _write_configuration(made: Broker, plugins: Sequence[str], more: Sequence[str]) -> None:
     (made.folder / "enabled_plugins").write_text(f"[{','.join(plugins)}].\n")
     lines = [
-        f"listeners.tcp.1 = 127.0.0.1:{made.amqp_port}",
-        "management.tcp.ip = 127.0.0.1",
-        f"management.tcp.port = {made.http_port}",
-        "prometheus.tcp.ip = 127.0.0.1",
-        f"prometheus.tcp.port = {made.metrics_port}",
-        f"default_user = {ADMIN[0]}",
-        f"default_pass = {ADMIN[1]}",
-        "loopback_users = none",
-        "disk_free_limit.absolute = 1MB",
-        "vm_memory_high_watermark.absolute = 1GB",
-        *more,
-    ]
+        f"listeners.tcp.1 = 127.0.0.1:{made.amqp_port}", "management.tcp.ip = 127.0.0.1",
+        f"management.tcp.port = {made.http_port}", "prometheus.tcp.ip = 127.0.0.1",
+        f"prometheus.tcp.port = {made.metrics_port}", f"default_user = {ADMIN[0]}", f"default_pass = {ADMIN[1]}",
+        "loopback_users = none", "disk_free_limit.absolute = 1MB", "vm_memory_high_watermark.absolute = 1GB", *more,
+    ]  # fmt: skip
     if made.version == "4.3":  # one of the ways to be stuck that tests play
         lines.append("deprecated_features.permit.global_qos = true")
     (made.folder / "rabbitmq.conf").write_text("\n".join(lines) + "\n")

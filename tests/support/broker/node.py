@@ -109,17 +109,9 @@ def consumer(
 ) -> Iterator[subprocess.Popen[str]]:
     """Run workers/stuck_consumer.py in one of its modes; it is registered with the broker when it is yielded."""
     command = [
-        sys.executable,
-        str(Path(__file__).parents[1] / "workers" / "stuck_consumer.py"),
-        "--url",
-        made.amqp_url(vhost),
-        "--queue",
-        queue,
-        "--mode",
-        mode,
-        "--per-second",
-        str(per_second),
-    ]
+        sys.executable, str(Path(__file__).parents[1] / "workers" / "stuck_consumer.py"), "--url", made.amqp_url(vhost),
+        "--queue", queue, "--mode", mode, "--per-second", str(per_second),
+    ]  # fmt: skip
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as started:
         try:
             if started.stdout is None or started.stdout.readline() != "consuming\n":

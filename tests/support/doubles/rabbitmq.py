@@ -109,12 +109,8 @@ class RabbitDouble:
         path, _, query = target.partition("?")
         segments = [unquote(segment) for segment in path.split("/")[1:]]
         whole = {
-            "overview": "overview",
-            "whoami": "whoami",
-            "health": "alarms",
-            "channels": "channel",
-            "connections": "connection",
-        }
+            "overview": "overview", "whoami": "whoami", "health": "alarms", "channels": "channel", "connections": "connection",
+        }  # fmt: skip
         kind = whole.get(segments[1] if len(segments) > 1 else "", "")
         kind = kind or {3: "totals", 4: "page"}.get(len(segments), "")
         broken = self.broken.get(kind)
@@ -213,16 +209,9 @@ class RabbitDouble:
 
 def _total(vhost: str, name: str, queue: Queue) -> dict[str, Any]:
     return {
-        "name": name,
-        "vhost": vhost,
-        "type": queue.type,
-        "state": "running",
-        "durable": queue.durable,
-        "arguments": {},
-        "messages": queue.ready + queue.unacked,
-        "messages_ready": queue.ready,
-        "messages_unacknowledged": queue.unacked,
-    }
+        "name": name, "vhost": vhost, "type": queue.type, "state": "running", "durable": queue.durable, "arguments": {},
+        "messages": queue.ready + queue.unacked, "messages_ready": queue.ready, "messages_unacknowledged": queue.unacked,
+    }  # fmt: skip
 
 
 def _ok(body: Any) -> Reply:

@@ -86,12 +86,9 @@ def _start_prometheus(folder: Path, made: Broker) -> tuple[subprocess.Popen[byte
     (folder / "prometheus.yml").write_text(yaml.safe_dump(file), encoding="utf-8")
     (port,) = free_ports(1)
     command = [
-        "prometheus",
-        "--config.file=prometheus.yml",
-        "--storage.tsdb.path=data",
-        f"--web.listen-address=127.0.0.1:{port}",
+        "prometheus", "--config.file=prometheus.yml", "--storage.tsdb.path=data", f"--web.listen-address=127.0.0.1:{port}",
         "--log.level=warn",
-    ]
+    ]  # fmt: skip
     return subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL), f"http://127.0.0.1:{port}"
 
 

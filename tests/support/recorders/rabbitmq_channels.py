@@ -96,14 +96,11 @@ class Case:
         others = self.made.api("GET", channels_path, user=(f"reader-of-{self.name}", "read"))
         self.looks.append(
             {
-                "note": note,
-                "at": at,
-                "totals": totals,
-                "page": _part(page, PAGE),
+                "note": note, "at": at, "totals": totals, "page": _part(page, PAGE),
                 "channels": [_part(one, CHANNEL) for one in channels if one.get("consumer_count") or _counts(one)],
                 "channels_seen": len(others),
             }
-        )
+        )  # fmt: skip
 
 
 def _counts(channel: dict[str, Any]) -> bool:

@@ -155,13 +155,10 @@ EVIDENCE = Evidence(
         RUNNING, id="1846", url=RUNNING.url.replace("1847", "1846"), status="succeeded", runner_ended_at=NOW + RUNNER_AHEAD_S
     ),
     lines=(
-        'Thread 71 (idle): "MainThread"',
-        "read_reply (smtp.py:41)",
-        "deliver (mail_worker.py:112)",
-        "on_message (mail_worker.py:58)",
-        "main (mail_worker.py:23)",
+        'Thread 71 (idle): "MainThread"', "read_reply (smtp.py:41)", "deliver (mail_worker.py:112)",
+        "on_message (mail_worker.py:58)", "main (mail_worker.py:23)",
     ),
-)
+)  # fmt: skip
 
 
 def rules(language: str = "en") -> Rules:

@@ -50,12 +50,9 @@ from tests.support.unstick_process import (
 
 ANOTHER_KEY = "another-signing-key-of-tests-32-characters"
 SECRETS = {
-    "GRAFANA_HMAC_SECRET": HMAC_SECRET,
-    "RUNDECK_TOKEN": RUNNER_TOKEN,
-    "RABBITMQ_PASSWORD": "secret",
-    "UNSTICK_SIGNING_KEY": SIGNING_KEY,
-    "ANOTHER_KEY": ANOTHER_KEY,
-}
+    "GRAFANA_HMAC_SECRET": HMAC_SECRET, "RUNDECK_TOKEN": RUNNER_TOKEN, "RABBITMQ_PASSWORD": "secret",
+    "UNSTICK_SIGNING_KEY": SIGNING_KEY, "ANOTHER_KEY": ANOTHER_KEY,
+}  # fmt: skip
 
 
 @dataclass

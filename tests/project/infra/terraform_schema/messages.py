@@ -71,13 +71,10 @@ def _attribute(name: str, part: dict[str, Any]) -> bytes:
 def _nested(name: str, part: dict[str, Any]) -> bytes:
     return b"".join(
         [
-            text(1, name),
-            message(2, _block(part["block"])),
-            number(3, NESTING[part["nesting_mode"]]),
-            number(4, part.get("min_items", 0)),
-            number(5, part.get("max_items", 0)),
+            text(1, name), message(2, _block(part["block"])), number(3, NESTING[part["nesting_mode"]]),
+            number(4, part.get("min_items", 0)), number(5, part.get("max_items", 0)),
         ]
-    )
+    )  # fmt: skip
 
 
 def _block(block: dict[str, Any]) -> bytes:

@@ -101,13 +101,9 @@ def create_token(call: Call, user: str) -> dict[str, Any]:
 def shown_token(call: Call, token: Token) -> dict[str, Any]:
     ends = datetime.fromtimestamp(token.ends, UTC)
     return {
-        "id": token.id,
-        "creator": call.double.user,
-        "user": token.user,
-        "roles": list(token.roles),
-        "expiration": ends.strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "expired": token.ends <= call.state.now(),
-    }
+        "id": token.id, "creator": call.double.user, "user": token.user, "roles": list(token.roles),
+        "expiration": ends.strftime("%Y-%m-%dT%H:%M:%SZ"), "expired": token.ends <= call.state.now(),
+    }  # fmt: skip
 
 
 def find_token(call: Call, number: str) -> Token:

@@ -16,20 +16,9 @@ if TYPE_CHECKING:
     from tests.support.doubles.rundeck import Rundeck
 
 ALL = {
-    "toggle_execution",
-    "run",
-    "update",
-    "toggle_schedule",
-    "create",
-    "read",
-    "delete",
-    "view",
-    "kill",
-    "events",
-    "system",
-    "runAs",
-    "nodes",
-}
+    "toggle_execution", "run", "update", "toggle_schedule", "create", "read", "delete", "view", "kill", "events", "system",
+    "runAs", "nodes",
+}  # fmt: skip
 LEVELS = {
     "admin": ALL,
     "runner": {"run", "read", "view", "kill", "events", "system", "nodes"},

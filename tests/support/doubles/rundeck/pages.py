@@ -142,13 +142,9 @@ def meta(state: State, job: Job, *, may: set[str]) -> list[dict[str, Any]]:
     stats: dict[str, Any] = {"executionCount": len(ended), "averageDuration": _average_ms(state, job) or 0}
     stats["successRate"] = sum(run.result == "succeeded" for run in ended) / max(1, len(ended))
     schedule = {
-        "scheduleEnabled": True,
-        "executionEnabled": job.enabled,
-        "schedule": {},
-        "serverNodeUUID": None,
-        "nextExecutionTime": None,
-        "hasSchedule": False,
-    }
+        "scheduleEnabled": True, "executionEnabled": job.enabled, "schedule": {}, "serverNodeUUID": None,
+        "nextExecutionTime": None, "hasSchedule": False,
+    }  # fmt: skip
     return [
         {"data": schedule, "name": "schedule"},
         {"data": {right: right in may for right in rights}, "name": "authz"},
@@ -162,20 +158,11 @@ def definition(job: Job) -> list[dict[str, Any]]:
     if job.error_handler:
         steps[0] = steps[0] | {"errorhandler": {"exec": "true", "keepgoingOnSuccess": True}}
     body: dict[str, Any] = {
-        "description": job.description,
-        "executionEnabled": job.enabled,
-        "group": job.group,
-        "id": job.id,
-        "loglevel": "INFO",
-        "name": job.name,
-        "nodeFilterEditable": True,
-        "options": [_option(option) for option in job.options],
-        "plugins": {"ExecutionLifecycle": None},
-        "scheduleEnabled": True,
-        "sequence": {"commands": steps, "keepgoing": job.keepgoing, "strategy": job.strategy},
-        "user": "admin",
-        "uuid": job.id,
-    }
+        "description": job.description, "executionEnabled": job.enabled, "group": job.group, "id": job.id, "loglevel": "INFO",
+        "name": job.name, "nodeFilterEditable": True, "options": [_option(option) for option in job.options],
+        "plugins": {"ExecutionLifecycle": None}, "scheduleEnabled": True,
+        "sequence": {"commands": steps, "keepgoing": job.keepgoing, "strategy": job.strategy}, "user": "admin", "uuid": job.id,
+    }  # fmt: skip
     if job.nodes:
         body["nodefilters"] = {"dispatch": {"threadcount": "1"}, "filter": job.nodes}
     if job.timeout_s is not None:
@@ -229,13 +216,9 @@ def output(run: Run, *, last: int | None, first: int | None, now: float, version
 def _entry(at: float, level: str, line: str, step: str, version: int) -> dict[str, Any]:
     when = datetime.fromtimestamp(at, UTC)
     body: dict[str, Any] = {
-        "time": when.strftime("%H:%M:%S"),
-        "absolute_time": when.strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "log": line,
-        "level": level,
-        "stepctx": step,
-        "node": "localhost",
-    }
+        "time": when.strftime("%H:%M:%S"), "absolute_time": when.strftime("%Y-%m-%dT%H:%M:%SZ"), "log": line, "level": level,
+        "stepctx": step, "node": "localhost",
+    }  # fmt: skip
     if version >= 43:
         body["metadata"] = {"node": "localhost", "stepctx": step, "step": step}
     return body
@@ -245,14 +228,9 @@ def system(base: str, state: State, *, full: bool) -> dict[str, Any]:
     parts = ("executions", "extended", "healthcheck", "jvm", "metrics", "os", "ping", "stats", "threadDump", "timestamp")
     body: dict[str, Any] = dict.fromkeys(parts)
     body["rundeck"] = {
-        "apiversion": str(NEWEST),
-        "base": "/var/lib/rundeck",
-        "build": None,
-        "buildGit": None,
-        "node": "localhost",
-        "serverUUID": "a48a0190-132d-444f-842b-c917e170ead2",
-        "version": "stand-in",
-    }
+        "apiversion": str(NEWEST), "base": "/var/lib/rundeck", "build": None, "buildGit": None, "node": "localhost",
+        "serverUUID": "a48a0190-132d-444f-842b-c917e170ead2", "version": "stand-in",
+    }  # fmt: skip
     if full:
         body["executions"] = {"active": str(not state.passive).lower(), "executionMode": "passive" if state.passive else "active"}
         body["timestamp"] = {"datetime": moment(state.now())["date"], "epoch": int(state.now() * 1000), "unit": "ms"}

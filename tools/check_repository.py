@@ -1,4 +1,4 @@
-"""`make lint`: what the pages name exists, each reason code has its section, and no folder is crowded.
+"""`make lint`: what the pages name exists, and rules of the code that no linter has.
 
 Each check returns what is wrong, one line each.
 """
@@ -22,6 +22,15 @@ from tools.docs.pages import PAGES, ROOT, anchors, blocks, links, named, prose, 
 DOCS = ROOT / "docs"
 MOST_ENTRIES = 12
 HTTP_CLIENTS = {"requests", "urllib3", "httpx"}
+CLIENTS = {"requests", "urllib3", "google", "apprise"}
+SAYS = {"Denied": 1, "Unavailable": 1, "Unknown": 0, "hold": 1, "escalate": 5, "Decision": 2}
+"""What cards are made of -> the place of the text among the arguments; by name it is one of SAYS_BY_NAME."""
+SAYS_BY_NAME = {"detail", "remedy", "refusal", "why"}
+ONLY_LOGGED = re.compile(
+    r"^(adapters/(chats|grafana|schedulers)|cli|config)/|^(application/signing|bootstrap|entrypoints/verify)\.py$|"
+    r"/(check|configuration_check)s\.py$|/(registry|tokens|secret_writer)\.py$"
+)
+"""Their errors are read in logs and on the command line, which are English."""
 
 
 def broken_links() -> list[str]:
@@ -121,6 +130,43 @@ def other_doors_to_http() -> list[str]:
     ]
 
 
+def imports_without_lock() -> list[str]:
+    """Two threads that import a client at the same time for the first time may wait for each other for ever."""
+    return [
+        f"{path.relative_to(ROOT)}:{line}: put it under `with IMPORTING:`"
+        for path in sorted((ROOT / "functions").rglob("*.py"))
+        for line in _unlocked(ast.parse(text_of(path)))
+    ]
+
+
+def _unlocked(node: ast.AST) -> list[int]:
+    if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+        return []
+    if isinstance(node, ast.With) and any(ast.unparse(item.context_expr) == "IMPORTING" for item in node.items):
+        return []
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        names = [node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
+        return [node.lineno] if any(name.partition(".")[0] in CLIENTS for name in names) else []
+    return [line for child in ast.iter_child_nodes(node) for line in _unlocked(child)]
+
+
+def untranslated() -> list[str]:
+    """Plain English that would reach a card, whatever its language is: what SAYS takes must be a Text or other people's words."""
+    root = ROOT / "functions"
+    files = [path for path in sorted(root.rglob("*.py")) if not ONLY_LOGGED.search(path.relative_to(root).as_posix())]
+    found = []
+    for path, node in [(file, node) for file in files for node in ast.walk(ast.parse(text_of(file)))]:
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in SAYS:
+            place = SAYS[node.func.id]
+            said = [*node.args[place : place + 1], *(keyword.value for keyword in node.keywords if keyword.arg in SAYS_BY_NAME)]
+            found += [
+                f"{path.relative_to(ROOT)}:{one.lineno}"
+                for one in said
+                if isinstance(one, ast.JoinedStr) or (isinstance(one, ast.Constant) and " " in str(one.value))
+            ]
+    return found
+
+
 CHECKS = {
     "broken links": broken_links,
     "unknown targets": unknown_targets,
@@ -129,6 +175,8 @@ CHECKS = {
     "unknown tests": unknown_tests,
     f"folders with more than {MOST_ENTRIES} entries": crowded_folders,
     "imports of an HTTP client outside functions/runtime/http_client.py": other_doors_to_http,
+    "clients imported without the lock": imports_without_lock,
+    "texts that have to be a Text": untranslated,
 }
 
 
