@@ -1,4 +1,4 @@
-"""`python -m bench [--rounds N] [--without-others] [--only PAGE]`: measure, and write docs/benchmarks.md and benchmarks-details.md."""
+"""`python -m bench [--rounds N] [--without-others] [--only HALF]`: measure, and write docs/benchmarks.md."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import shutil
 import sys
 import time
 
-from bench import imports, instructions, page, promises, restart_time, rounds
+from bench import instructions, page, promises, restart_time, rounds
 from bench.claims import claims
-from bench.contenders import RULEBOOK, UNGUARDED, UNSTICK, WEBHOOK, Contender, missing, write_configuration
+from bench.contenders import RULEBOOK, UNGUARDED, UNSTICK, WEBHOOK, Contender, missing
 from bench.legs import legs
 from bench.samples import Samples
-from bench.stage import BUILD, CLOUD, ROOT, Stage, stage
+from bench.stage import BUILD, ROOT, Stage, stage
 
 ROUNDS, FEW = 5, 2
 LOADED_ROUNDS = 2
@@ -56,10 +56,10 @@ def _say(what: str) -> None:
 
 def main() -> int:
     """Measure everything, write the page, and say which promises hold."""
-    parser = argparse.ArgumentParser(
-        prog="python -m bench", description="Measure Unstick; writes docs/benchmarks.md and docs/benchmarks-details.md."
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Measure Unstick; writes docs/benchmarks.md.")
+    parser.add_argument(
+        "--only", choices=(RESTART_TIME, DETAILS), help="measure and write only the first half of the page, or the second"
     )
-    parser.add_argument("--only", choices=(RESTART_TIME, DETAILS), help="measure and write only the first page, or the second")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="of the quick measures (default %(default)s)")
     parser.add_argument("--without-others", action="store_true", help="leave out adnanh/webhook and ansible-rulebook")
     asked = parser.parse_args()
@@ -88,12 +88,10 @@ def measure_details(count: int, *, without_others: bool) -> None:
     before, began = os.getloadavg()[0], time.monotonic()
     with stage() as stand:
         samples = measure(stand, count, absent)
-        write_configuration(BUILD / "run" / "imports.yaml", stand.file(**CLOUD), checked=True)
     took_s, load = time.monotonic() - began, os.getloadavg()[0]
-    cold, machine = imports.imports(BUILD / "run" / "imports.yaml"), imports.imports(ROOT / "unstick.yaml")
     _say("instructions")
     counted = instructions.section()
-    page.write(samples, page.Circumstances(count, before, load, took_s, absent, cold, machine, counted))
+    page.write(samples, page.Circumstances(count, before, load, took_s, absent, counted))
     shutil.rmtree(BUILD / "run", ignore_errors=True)
     for claim in claims(samples):
         print(claim.row())

@@ -1,6 +1,6 @@
 """Instructions instead of time, for what is as short as a machine's noise: starting, and refusing a forged request.
 
-`python -m bench.instructions` counts and writes its part of docs/benchmarks-details.md only; a busy machine does no harm. Counted by
+`python -m bench.instructions` counts and writes its part of docs/benchmarks.md only; a busy machine does no harm. Counted by
 valgrind's cachegrind without its caches: as many as callgrind counts, in half the time.
 """
 
@@ -102,10 +102,8 @@ def _ran(before: list[str], work: Work, settings: Mapping[str, str]) -> str:
 def _table(found: Mapping[str, Count]) -> list[str]:
     bare, hashing = found[BARE.name], found[HASHING.name]
     lines = [
-        "These are the instructions that a function executes, without server and network: the counting process calls `app.wsgi_app` of functions-framework. They do not",
-        f"depend on how busy the machine is; a repetition is within 1 % (of {REQUESTS} requests of 4 kB and {LARGE_REQUESTS} of 2.6 MB, minus a start without any).",
-        "The ratio to a bare function is higher than that of time above, which includes the server's work on both sides. Valgrind hides the processor's own instructions for",
-        "SHA-256, so hashing counts for more here: 28 a byte (3.19). `python -m bench.instructions` counts again, and writes only this part.",
+        "Instructions that a function executes, without server and network, counted by valgrind. They don't depend on how busy the machine is;",
+        f"a repetition is within 1 % ({REQUESTS} requests of 4 kB, {LARGE_REQUESTS} of 2.6 MB). `python -m bench.instructions` writes only this part.",
         "",
         "| function | start, millions | by the bare function's | refusing 4 kB, thousands | by the bare function's | refusing 2.6 MB, millions | by reading and hashing |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
@@ -122,7 +120,7 @@ def _table(found: Mapping[str, Count]) -> list[str]:
 
 
 def main() -> int:
-    """Count, and write this part of docs/benchmarks-details.md."""
+    """Count, and write this part of docs/benchmarks.md."""
     part = section()
     write_part(INSTRUCTIONS, part)
     print(part)

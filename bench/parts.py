@@ -1,11 +1,14 @@
-"""Parts of docs/benchmarks-details.md that are written by themselves: each begins with its heading and ends before the next one."""
+"""Parts of docs/benchmarks.md that are written by themselves: each begins with its heading and ends before the next one.
+
+From DETAILS on, page.py writes the page; what stands before it, promises.py.
+"""
 
 from __future__ import annotations
 
 from bench.stage import ROOT
 
-PAGE = ROOT / "docs" / "benchmarks-details.md"
-INSTRUCTIONS, LONG_RUN, READING = "## Instructions", "## A long run", "## How to read them"
+PAGE = ROOT / "docs" / "benchmarks.md"
+DETAILS, INSTRUCTIONS, LONG_RUN, READING = "## Beside others", "## Instructions", "## A long run", "## How to read them"
 
 
 def part_of(page: str, heading: str) -> str:
@@ -19,6 +22,16 @@ def with_part(page: str, heading: str, part: str) -> str:
     if former := part_of(page, heading):
         return page.replace(former, part.rstrip())
     return page.replace(READING, part.rstrip() + "\n\n" + READING, 1)
+
+
+def with_promises(page: str, promises: str) -> str:
+    """The page with these promises in the place of its own."""
+    return f"{promises}\n" + "".join(page.partition(DETAILS)[1:])
+
+
+def with_details(page: str, details: str) -> str:
+    """The page with these details in the place of its own."""
+    return page.partition(DETAILS)[0] + details
 
 
 def write_part(heading: str, part: str) -> None:

@@ -1,5 +1,5 @@
-"""Writes docs/benchmarks.md: on one screen what users can count on, then how the time to a restart was measured. All other figures
-are on docs/benchmarks-details.md, which page.py writes.
+"""Writes the first half of docs/benchmarks.md: what users can count on, then how the time to a restart was measured. page.py writes
+the second half.
 """
 
 from __future__ import annotations
@@ -11,44 +11,37 @@ from collections.abc import Callable
 from statistics import median
 from xml.sax.saxutils import escape
 
+from bench.parts import PAGE, with_promises
 from bench.restart_time import APART_S, KNOWN_LIMIT_S, LIMITS_S, VERIFY, Measured, Trial
 from bench.soak_page import Promise
 from bench.stage import ROOT
 from tools.docs.costs_page import DAYS, Month, dollars, usage
 
-PAGE = ROOT / "docs" / "benchmarks.md"
 CHART = ROOT / "docs" / "benchmarks-restart.svg"
 MILLION = 1e6
 FLOOD_DOLLARS, MONTH_DOLLARS = 5.0, 10.0
 
 TOP = """# Benchmarks
 
-What you can count on, as measured. `make bench` wrote this page (`ARGS='--only restart-time'` writes this page alone, in five minutes); do not edit it by hand.
+`make bench` writes this page; don't edit it by hand. `ARGS='--only restart-time'` writes only the part above [Beside others](#beside-others), in five minutes.
 
 """
 NOTES = """
-Times are the slowest of {trials}, on real servers: [below](#time-to-restart). Costs are computed from Google's list prices, without the free tier, and were not billed:
-[what Google Cloud costs](costs.md).
-
-**Everything else** is in [the details](benchmarks-details.md): what a forged request, a start and an alert cost in CPU time, memory and calls in sequence, each with its limit; a
-comparison with adnanh/webhook and ansible-rulebook; half an hour of load with faults.
+Times are the slowest of {trials}, on real servers. Costs are computed from [list prices](costs.md), without the free tier.
 
 ![From the message that gets stuck to the restart and the good news](benchmarks-restart.svg)
 
 ## Time to restart
 
-A queue gets stuck while Prometheus, Alertmanager and Unstick run with [the shipped rules](../infra/prometheus/README.md) and Unstick's default times. Only the addresses differ, and a
-stand-in for Rundeck kills the consumer and starts it again, which takes {back:.1f} s here. Grafana's own rule is evaluated as often as Prometheus' and notifies as soon, but Grafana
-was not part of this. Median, and the slowest, in seconds:
+A queue gets stuck while Prometheus, Alertmanager and Unstick run with [the shipped rules](../infra/prometheus/README.md) and the default times. A stand-in for Rundeck restarts the consumer, which takes {back:.1f} s. Grafana wasn't part of this. Median and slowest, in seconds:
 
 """
 HOW = """
-- `for` counts from the last movement. So the legs up to the webhook cost nothing, as long as they are shorter than `for`: Unstick waits only for what is left of it.
-- Past `for` comes what RabbitMQ takes: its samples are 5 s apart and up to 5 s late.
-- A message gets stuck every {apart:g} s, so that scrapes, evaluations and samples come at other times for each.
-- *Recovered* takes two checks, the first one {first} after the restart, and {every} between them.
+- `for` counts from the last movement, so the alert's own time costs nothing if it is shorter. RabbitMQ's samples add up to 10 s.
+- A message gets stuck every {apart:g} s, at another time of the scrape for each.
+- *Recovered* takes two checks: {first} after the restart, and {every} later.
 
-**No healthy application is restarted.** These ran beside the ones that got stuck, with Unstick in `mode: auto`:
+**No healthy application is restarted.** These ran beside the stuck ones, in `mode: auto`:
 
 """
 
@@ -177,5 +170,5 @@ def chart(measured: Measured) -> str:
 
 def write(measured: Measured) -> None:
     """Write the page and the chart."""
-    PAGE.write_text(page(measured), encoding="utf-8")
+    PAGE.write_text(with_promises(PAGE.read_text(encoding="utf-8"), page(measured)), encoding="utf-8")
     CHART.write_text(chart(measured), encoding="utf-8")

@@ -1,6 +1,6 @@
 """`python -m bench.soak`: the long run. Many simulated hours first, then real minutes of mixed load with faults on two workers.
 
-BENCH_MINUTES (30) is how long the real part takes. What came of it goes into docs/benchmarks-details.md, which also says what is
+BENCH_MINUTES (30) is how long the real part takes. What came of it goes into docs/benchmarks.md, which also says what is
 promised; it fails where one of the promises does not hold.
 """
 

@@ -1,4 +1,4 @@
-"""What `make soak` promises, and the part of docs/benchmarks-details.md that says whether it held."""
+"""What `make soak` promises, and the part of docs/benchmarks.md that says whether it held."""
 
 from __future__ import annotations
 
@@ -33,14 +33,9 @@ def section(promises: list[Promise], minutes: float, summary: str) -> str:
     lines = [
         LONG_RUN,
         "",
-        f"`make soak` wrote this part on {time.strftime('%Y-%m-%d', time.gmtime())} with {minutes:g} minutes of real mixed load and faults on two workers,"
-        f" Python {platform.python_version()} on {os.cpu_count()} cores.",
-        "It fails if one of these promises does not hold.",
-        "",
-        f"**Memory is flat** if the resident memory (RSS) of both workers together, at the end, is at most {100 * (GROWTH - 1):.0f} % over its value after"
-        f" {100 * WARM_SHARE:.0f} % of the time.",
-        "Both are measured in a quiet moment: faults ended, every document closed, and nothing sent for over a minute. Before the first one, caches, pools and arenas may grow.",
-        "PSS has no limit: it counts a page that n processes share as 1/n, so it grows when they stop sharing pages of the fork, although no process uses more.",
+        f"`make soak`, {time.strftime('%Y-%m-%d', time.gmtime())}: {minutes:g} minutes of mixed load and faults on two workers,"
+        f" Python {platform.python_version()}, {os.cpu_count()} cores. Memory may grow by at most {100 * (GROWTH - 1):.0f} % between two quiet moments,"
+        f" after {100 * WARM_SHARE:.0f} % of the time and at the end.",
         "",
         "| | limit | measured | holds |",
         "| --- | ---: | ---: | :---: |",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bench import promises
+from bench.parts import DETAILS, with_details, with_promises
 from bench.restart_time import LIMITS_S, Healthy, Measured, Trial
 
 
@@ -26,3 +27,10 @@ def test_the_slowest_restart_decides_whether_a_promise_holds() -> None:
     assert held(restarts(late_s=30.0))[:2] == [False, False]
     assert held(restarts(unlucky=1)).count(False) == 1
     assert "| **no** |" in promises.page(restarts(late_s=30.0))
+
+
+def test_each_half_of_the_page_keeps_the_other() -> None:
+    """`make bench` may write one half alone."""
+    whole = with_details(with_promises("", "# Promises\n"), f"{DETAILS}\n\nold\n")
+    assert with_promises(whole, "# New\n") == f"# New\n\n{DETAILS}\n\nold\n"
+    assert with_details(whole, f"{DETAILS}\n\nnew\n") == f"# Promises\n\n{DETAILS}\n\nnew\n"

@@ -31,20 +31,16 @@ PRICES = {
     "cpu": Price("vCPU second", 24.0, 1e6, 180_000, "https://cloud.google.com/run/pricing"),
     "memory": Price("GiB second", 2.5, 1e6, 360_000, "https://cloud.google.com/run/pricing"),
     "requests": Price("request", 0.40, 1e6, 2e6, "https://cloud.google.com/run/pricing"),
-    "tasks": Price("operation of Cloud Tasks", 0.40, 1e6, 1e6, "https://cloud.google.com/tasks/pricing"),
-    "jobs": Price("job of Cloud Scheduler", 0.10, 1, 3, "https://cloud.google.com/scheduler/pricing"),
-    "secrets": Price("active version of a secret", 0.06, 1, 6, "https://cloud.google.com/secret-manager/pricing"),
-    "accesses": Price("access to a secret", 0.03, 1e4, 1e4, "https://cloud.google.com/secret-manager/pricing"),
-    "writes": Price("write or list in Cloud Storage", 0.005, 1e3, 0, "https://cloud.google.com/storage/pricing-examples"),
-    "reads": Price("read in Cloud Storage", 0.0004, 1e3, 0, "https://cloud.google.com/storage/pricing-examples"),
-    "stored": Price("GB month in Cloud Storage, Tokyo", 0.023, 1, 0, "https://cloud.google.com/storage/pricing"),
+    "tasks": Price("Cloud Tasks operation", 0.40, 1e6, 1e6, "https://cloud.google.com/tasks/pricing"),
+    "jobs": Price("Cloud Scheduler job", 0.10, 1, 3, "https://cloud.google.com/scheduler/pricing"),
+    "secrets": Price("secret version", 0.06, 1, 6, "https://cloud.google.com/secret-manager/pricing"),
+    "accesses": Price("secret access", 0.03, 1e4, 1e4, "https://cloud.google.com/secret-manager/pricing"),
+    "writes": Price("Cloud Storage write or list", 0.005, 1e3, 0, "https://cloud.google.com/storage/pricing-examples"),
+    "reads": Price("Cloud Storage read", 0.0004, 1e3, 0, "https://cloud.google.com/storage/pricing-examples"),
+    "stored": Price("Cloud Storage GB month", 0.023, 1, 0, "https://cloud.google.com/storage/pricing"),
     "logs": Price("GiB of logs", 0.50, 1, 50, "https://cloud.google.com/stackdriver/pricing"),
-    "conditions": Price(
-        "condition of an alert on metrics", 1.50, 1, 0, "https://cloud.google.com/monitoring/alerts/cost-control"
-    ),
-    "series": Price(
-        "time series that such a condition reads", 0.35, 1e6, 0, "https://cloud.google.com/monitoring/alerts/cost-control"
-    ),
+    "conditions": Price("condition of a metric alert", 1.50, 1, 0, "https://cloud.google.com/monitoring/alerts/cost-control"),
+    "series": Price("time series read by conditions", 0.35, 1e6, 0, "https://cloud.google.com/monitoring/alerts/cost-control"),
 }
 
 WEBHOOK_GIB, OTHER_GIB = 1.0, 0.5
@@ -69,14 +65,15 @@ class Month:
     alerts: float = 0
     forged: float = 0
     suspicions: float = 0
+    short: str = ""
 
 
 MONTHS = [
-    Month("nothing happens"),
-    Month("one alert a day", alerts=DAYS),
-    Month("a thousand alerts a day", alerts=1000 * DAYS),
-    Month("one alert a day and a million forged requests in the month", alerts=DAYS, forged=1e6),
-    Month("one alert a day, and every minute a suspicion that comes to nothing", alerts=DAYS, suspicions=DAYS * 24 * 60),
+    Month("nothing happens", short="idle"),
+    Month("one alert a day", alerts=DAYS, short="alerts"),
+    Month("a thousand alerts a day", alerts=1000 * DAYS, short="1,000"),
+    Month("one alert a day, and a million forged requests", alerts=DAYS, forged=1e6, short="forged"),
+    Month("one alert a day, and a suspicion every minute", alerts=DAYS, suspicions=DAYS * 24 * 60, short="suspicions"),
 ]
 
 
@@ -114,19 +111,16 @@ def dollars(units: dict[str, float], *, free: bool) -> float:
 
 
 def tables() -> str:
-    """The months, what they use, and the prices."""
+    """What each month costs, and the units that it uses, with their prices."""
     months = [(month.title, usage(month)) for month in MONTHS]
     lines = ["| in a month | with the free tier | without |", "| --- | ---: | ---: |"]
     lines += [f"| {title} | ${dollars(units, free=True):,.2f} | ${dollars(units, free=False):,.2f} |" for title, units in months]
-    heads = " | ".join(title for title, _ in months)
-    lines += ["", f"| units a month | {heads} |", f"| --- |{' ---: |' * len(months)}"]
+    columns = ("unit", f"list price, {READ_ON}", "free a month", *(month.short for month in MONTHS))
+    lines += ["", f"| {' | '.join(columns)} |", f"| --- |{' ---: |' * (len(columns) - 1)}"]
     for name, price in PRICES.items():
-        amounts = " | ".join(_amount(units[name]) for _, units in months)
-        lines.append(f"| {price.unit} | {amounts} |")
-    lines += ["", f"| list price, read {READ_ON} | price | free a month | source |", "| --- | ---: | ---: | --- |"]
-    for price in PRICES.values():
         per = f" for {price.per:,.0f}" if price.per > 1 else ""
-        lines.append(f"| {price.unit} | ${price.dollars:g}{per} | {price.free:,.0f} | <{price.source}> |")
+        cells = (f"${price.dollars:g}{per}", f"{price.free:,.0f}", *(_amount(units[name]) for _, units in months))
+        lines.append(f"| [{price.unit}]({price.source}) | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
