@@ -18,7 +18,7 @@ help: ## list targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.ready ## create .venv with every package that running and testing needs
-$(VENV)/.ready: requirements-dev.txt tools/setup
+$(VENV)/.ready: requirements-dev.txt pyproject.toml tools/setup
 	@PYTHON="$(PYTHON)" tools/setup $(VENV)
 
 test: lint ## lint, then run the tests on all cores
@@ -43,7 +43,7 @@ demo: setup ## watch a stuck queue being restarted on this machine, in under a m
 	$(RUN) -m demo $(ARGS)
 
 run: setup ## serve the function with unstick.yaml (or UNSTICK_CONFIG) on 127.0.0.1:8080 (or PORT)
-	@echo "next, in another terminal with the same environment (docs/first-hour.md): python -m functions send --example http://127.0.0.1:$(PORT)/"
+	@echo "next, in another terminal with the same environment (docs/first-hour.md): unstick send --example http://127.0.0.1:$(PORT)/"
 	$(VENV)/bin/functions-framework --target webhook --host 127.0.0.1 --port $(PORT)
 
 prove: setup ## simulate 100,000 schedules of crashes, stalls and races (SEED=n replays one)

@@ -1,26 +1,10 @@
-"""`python -m functions`: the command line. docs/command-line.md is what its help says."""
+"""`python -m functions`, as the command line was called before 1.0: goes on as `unstick`, for this release."""
 
 from __future__ import annotations
 
-import io
-import os
+import runpy
 import sys
 
-COMPLETION = "_UNSTICK_COMPLETE"
-"""Set by the shell's completion of the command `unstick` (tools/unstick)."""
-
 if __name__ == "__main__":
-    try:
-        from functions.cli.main import command_line
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] == "functions":
-            raise
-        # In a fresh clone the system's own Python has no packages, and its traceback suggests no remedy.
-        sys.stderr.write(
-            f"The package {error.name} is not installed here. Run `make setup`, then `.venv/bin/python -m functions ...`.\n"
-        )
-        raise SystemExit(2) from None
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal that can't show a character is no reason to fail
-    command_line(prog_name="unstick" if COMPLETION in os.environ else "python -m functions", complete_var=COMPLETION)
+    sys.stderr.write("`python -m functions` is going away; use `unstick` instead.\n")
+    runpy.run_module("unstick", run_name="__main__", alter_sys=True)

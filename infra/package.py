@@ -3,21 +3,27 @@
 python infra/package.py --config unstick.production.yaml --to build/unstick.zip
 
 The configuration is read and checked before, and goes in twice: as the file that it is, and as what was made of it
-(functions/config/current.py), so that a cold start need not do it again. That takes the packages of requirements.txt.
+(functions/config/current.py), so that a cold start need not do it again. That takes the packages of requirements-tool.txt.
 """
 
 from __future__ import annotations
 
 import argparse
+import ast
 import hashlib
 import sys
 import zipfile
+from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
-ALONE = ("main.py", "requirements.txt")
+ALONE = ("main.py",)
+PINS, PINS_WITH_APPRISE = "requirements.txt", "requirements-apprise.txt"
+LOADER = "functions.config.loader"
+"""Reads unstick.yaml where nobody has before: nothing in the cloud does, since the archive holds what was made of it."""
+
 BEGINNING_OF_ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 READABLE_FILE = 0o100644 << 16
 
@@ -37,12 +43,37 @@ def contents(root: Path, config: Path) -> dict[str, bytes]:
         remedy = "Write one such as Asia/Tokyo, as the IANA database spells it"
         raise ConfigError((f"{config.name}: time_zone is known to this machine, but to none without it. {remedy}.",))
     inside = Path("unstick.yaml")
-    found = {name: (root / name).read_bytes() for name in ALONE}
+    pins = PINS_WITH_APPRISE if any(channel.name == "apprise" for channel in checked.channels.values()) else PINS
+    found = {name: (root / name).read_bytes() for name in ALONE} | {PINS: (root / pins).read_bytes()}
     found |= {inside.name: file, prebuilt_path(inside).name: encode_prebuilt(checked, file)}
-    for path in (root / "functions").rglob("*"):
-        if path.is_file() and "__pycache__" not in path.parts and path.suffix != ".pyc":
-            found[path.relative_to(root).as_posix()] = path.read_bytes()
-    return found
+    catalogues = (root / "functions" / "locale").rglob("*.mo")
+    return found | {path.relative_to(root).as_posix(): path.read_bytes() for path in (*reached_files(root), *catalogues)}
+
+
+def reached_files(root: Path) -> set[Path]:
+    """The files of functions/ that main.py can import, at its start or later, and all adapters."""
+    adapters = (path.relative_to(root).with_suffix("").parts for path in (root / "functions" / "adapters").rglob("*.py"))
+    waiting = ["main", *(".".join(parts).removesuffix(".__init__") for parts in adapters)]
+    reached: dict[str, Path] = {}
+    while waiting:
+        module = waiting.pop()
+        place = root.joinpath(*module.split("."))
+        path = place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
+        if module in reached or module == LOADER or not path.is_file():
+            continue
+        reached[module] = path
+        waiting += [module.rpartition(".")[0] or "functions", *imported(path)]
+    return set(reached.values()) - {root / "main.py"}
+
+
+def imported(path: Path) -> Iterator[str]:
+    """What the file imports anywhere in it; of `from a import b` both a and a.b."""
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield str(node.module)
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
 def build(root: Path, config: Path, to: Path) -> str:
@@ -70,9 +101,7 @@ def main() -> int:
 
         digest = build(ROOT, arguments.config, arguments.to)
     except ImportError as error:
-        remedy = (
-            "It takes Python 3.11 or newer and the packages of requirements.txt: say `make setup`, and take .venv/bin/python."
-        )
+        remedy = "It takes Python 3.11 and the packages of requirements-tool.txt: say `make setup`, and take .venv/bin/python."
         print(f"package: {sys.executable} can't read the configuration ({error}). {remedy}", file=sys.stderr)
         return 1
     except FileNotFoundError as error:

@@ -15,9 +15,9 @@ from urllib.parse import unquote, urlsplit
 
 import click
 
-from functions.cli.main import command_line
 from functions.domain.model.codes import Reason
 from tools.docs.pages import PAGES, ROOT, anchors, blocks, links, named, prose, sections, text_of
+from unstick.main import command_line
 
 DOCS = ROOT / "docs"
 MOST_ENTRIES = 12
@@ -72,7 +72,7 @@ def unknown_commands() -> list[str]:
     """Commands and options of the command line that it doesn't have."""
     found = []
     for page in PAGES:
-        for line in re.findall(r"python -m functions +([a-z][^\n|#;&>`]*)", code(page)):
+        for line in re.findall(r"^(?:.*(?:&&|\||unstick))? *unstick +(?!unstick\b)([a-z][^\n|#;&>`]*)", code(page), re.MULTILINE):
             name, *rest = line.split()
             command: Any = command_line.commands.get(name)
             if not isinstance(command, click.Command):

@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 
 from functions.config.settings import Config, to_config
-from functions.runtime.errors import UnstickError
+from functions.runtime.errors import ConfigError, UnstickError
 
 DEFAULT_PATH = "unstick.yaml"
 
@@ -30,7 +30,11 @@ def current_config() -> Config:
     prebuilt = load_prebuilt(path)
     if prebuilt is not None:
         return prebuilt
-    from functions.config.loader import load_config  # half of what a start takes: YAML, RE2, all kinds of values
+    try:
+        from functions.config.loader import load_config  # half of what a start takes: YAML, RE2, all kinds of values
+    except ModuleNotFoundError as error:
+        remedy = "Install requirements-tool.txt; requirements.txt is for the archive of infra/package.py, which is read without"
+        raise ConfigError((f"{path}: reading it takes {error.name}, which is not installed. {remedy}.",)) from None
 
     return load_config(path)
 

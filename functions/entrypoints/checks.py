@@ -124,5 +124,5 @@ def _check_switch(ports: Adapters, timeout_s: float) -> list[Finding]:
         return [Finding(what, ok=False, detail=f"{unreadable}: {error.detail}", remedy="Make sure that the store is up.")]
     if isinstance(pause, Pause):
         detail = f"on, so nothing is restarted: {pause.reason} ({pause.by})"
-        return [Finding(what, ok=None, detail=detail, remedy="To turn it off: python -m functions resume")]
+        return [Finding(what, ok=None, detail=detail, remedy="To turn it off: unstick resume")]
     return [Finding(what, ok=True, detail="off")]

@@ -137,7 +137,7 @@ def _follow(ports: Adapters, url: str) -> Iterable[Leg]:
             SCHEDULER_S,
             answered,
             Text("no wake-up arrived within {seconds} s", seconds=round(SCHEDULER_S)),
-            Text("Check the log of verify and the scheduler's queue; `python -m functions check` checks the scheduler."),
+            Text("Check the log of verify and the scheduler's queue; `unstick check` checks the scheduler."),
         ),
         (
             "chat",

@@ -136,7 +136,7 @@ variable "public_webhook" {
 }
 
 variable "paused" {
-  description = "The kill switch by environment: true holds every restart from the next deployment on. `python -m functions pause` needs no deployment."
+  description = "The kill switch by environment: true holds every restart from the next deployment on. `unstick pause` needs no deployment."
   type        = bool
   default     = false
   nullable    = false

@@ -14,9 +14,9 @@ import pytest
 from click.testing import CliRunner
 
 from functions import __version__
-from functions.cli.main import command_line
 from tests.support.unstick_process import SIGNING_KEY, configuration, runbook
 from tools.docs import command_line_page
+from unstick.main import command_line
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = [
@@ -61,10 +61,17 @@ def test_the_version_is_that_of_the_package() -> None:
 
 @pytest.mark.parametrize(("typed", "completed"), [("sta", "status"), ("check --on", "--only-wrong")])
 def test_a_shell_completes_commands_and_options(typed: str, completed: str) -> None:
-    """As bash asks for it through `tools/unstick`."""
+    """As bash asks for it through the installed `unstick`."""
     words = f"unstick {typed}"
-    env = os.environ | {"_UNSTICK_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(len(words.split()) - 1)}
-    done = subprocess.run([ROOT / "tools" / "unstick"], env=env, capture_output=True, text=True, check=False, timeout=60)
+    env = os.environ | {
+        "PYTHONPATH": str(ROOT),
+        "_UNSTICK_COMPLETE": "bash_complete",
+        "COMP_WORDS": words,
+        "COMP_CWORD": str(len(words.split()) - 1),
+    }
+    done = subprocess.run(
+        [Path(sys.executable).with_name("unstick")], env=env, capture_output=True, text=True, check=False, timeout=60
+    )
     assert done.stdout == f"plain,{completed}\n"
 
 
@@ -117,12 +124,12 @@ def _status(folder: Path, **environment: str) -> subprocess.CompletedProcess[str
     (folder / "unstick.db").touch()
     known = {name: value for name, value in os.environ.items() if not name.startswith("UNSTICK_")}
     known |= {"PYTHONPATH": str(ROOT), "UNSTICK_SIGNING_KEY": SIGNING_KEY, "PYTHONUTF8": "1"}
-    command = [sys.executable, "-m", "functions", "status"]
+    command = [sys.executable, "-m", "unstick", "status"]
     return subprocess.run(command, cwd=folder, env=known | environment, capture_output=True, text=True, check=False, timeout=60)
 
 
 def test_it_runs_as_a_process_by_the_variable_that_the_function_has(tmp_path: Path) -> None:
-    """`python -m functions status` reads ./unstick.yaml, says what is there, has no colours in a pipe, and ends with 0."""
+    """`unstick status` reads ./unstick.yaml, says what is there, has no colours in a pipe, and ends with 0."""
     done = _status(tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert "no open incidents" in done.stdout
@@ -132,11 +139,11 @@ def test_it_runs_as_a_process_by_the_variable_that_the_function_has(tmp_path: Pa
 def test_without_its_packages_it_says_how_to_get_them() -> None:
     """In a fresh clone the system's own Python has none of them: one sentence with the remedy, no traceback."""
     env = {"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1"}
-    command = [sys.executable, "-S", "-m", "functions", "check"]  # -S: without the packages of the environment
+    command = [sys.executable, "-S", "-m", "unstick", "check"]  # -S: without the packages of the environment
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, done.stdout) == (2, "")
     assert re.fullmatch(
-        r"The package \w+ is not installed here\. Run `make setup`, then `\.venv/bin/python -m functions \.\.\.`\.\n", done.stderr
+        r"The package \w+ is not installed here\. Run `make setup`, then `\.venv/bin/unstick \.\.\.`\.\n", done.stderr
     )
 
 
@@ -157,3 +164,11 @@ def test_no_color_is_honoured(no_color: str, coloured: bool, tmp_path: Path, mon
     result = CliRunner().invoke(command_line, ["status", "--config", str(tmp_path / "unstick.yaml")], color=True)
     assert result.exit_code == 0
     assert ("\x1b[" in result.stdout) is coloured
+
+
+def test_the_name_of_before_works_for_one_release() -> None:
+    """`python -m functions` runs the same commands, and says on stderr what to write instead."""
+    command = [sys.executable, "-m", "functions", "--version"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout) == (0, f"unstick {__version__}\n")
+    assert done.stderr == "`python -m functions` is going away; use `unstick` instead.\n"

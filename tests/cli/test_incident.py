@@ -9,11 +9,11 @@ from msgspec.structs import replace
 
 from functions.application.deliver import archive_path
 from functions.application.serialization import encode
-from functions.cli.output import columns
 from functions.domain.model.incidents import Archive, Document
 from tests.cli.line import Line
 from tests.domain.cards.test_timeline import OUTCOME, told
 from tests.support.worlds.example_stories import NOW, TARGET
+from unstick.output import columns
 
 ID = time.strftime("%Y%m%d-%H%M%S-7f3a9c21", time.gmtime(NOW - 300))
 EVIDENCE = 'Thread 0x7f: "MainThread"\n  File "/app/mailer.py", line 212, in send\n'

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from functions.cli.commands.rotate_token import write_expiry
 from tests.cli.line import Line
 from tests.support.doubles.rundeck import TOKEN
 from tests.support.doubles.rundeck.state import Token
+from unstick.commands.rotate_token import write_expiry
 
 ADMIN = "admin-token"
 

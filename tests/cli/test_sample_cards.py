@@ -5,9 +5,6 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from functions.cli import sample_cards
-from functions.cli.commands.trial import card as command
-from functions.cli.output import Unusable
 from functions.domain.cards.card import KINDS
 from functions.domain.model.alerts import MatchedAlert
 from functions.domain.model.codes import Mode, Phase, Reason
@@ -19,6 +16,9 @@ from functions.domain.model.runbooks import Freeze, Limits, Runbook
 from tests.cli.line import FIRING, Line
 from tests.support.worlds import scenes
 from tests.support.worlds.scenes import NOW, alert, case, document, execution, ledger, seen
+from unstick import sample_cards
+from unstick.commands.trial import card as command
+from unstick.output import Unusable
 
 URL = "https://unstick.example.com"
 UNREAD = Unknown("Rundeck: answered 403", remedy="give the token its rights")

@@ -18,7 +18,6 @@ from werkzeug import Request, Response
 
 from functions.adapters.grafana.auth import authenticate
 from functions.adapters.grafana.sender import headers
-from functions.cli.main import command_line
 from functions.config.settings import Auth, Basic, Bearer, Hmac
 from functions.domain.cards import drill_card
 from functions.domain.decisions.matching import target_key
@@ -32,6 +31,7 @@ from tests.cli.line import FIRING, Line
 from tests.support.broker import free_ports
 from tests.support.patience import PATIENCE_S, wait_until
 from tests.support.unstick_process import BUDGET, Unstick, alert, configuration, job_id, notification, runbook
+from unstick.main import command_line
 
 SERVICE = {"service": "mail-delivery"}
 

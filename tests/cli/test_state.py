@@ -15,7 +15,6 @@ from msgspec.structs import replace
 from functions.adapters.symptoms.rabbitmq import to_queue
 from functions.application.kill_switch import turn
 from functions.application.serialization import decode, encode
-from functions.cli.output import columns
 from functions.domain.model.alerts import Target
 from functions.domain.model.codes import VERSION, Ending, Phase, Reason
 from functions.domain.model.incidents import Archive, Document, Escalation, Incident, Outcome, QueueState
@@ -23,6 +22,7 @@ from functions.domain.model.messages import Card, Message
 from functions.domain.model.observations import Execution, Pause
 from tests.cli.line import FIRING, Line
 from tests.support.unstick_process import job_id, runbook
+from unstick.output import columns
 
 NOW = time.time()
 TARGET = Target("t-1", "http://127.0.0.1:1", job_id("mail-delivery"), {"service": "mail-delivery"})
@@ -321,7 +321,7 @@ def handed_over(key: str, service: str) -> Document:
 def test_an_escalation_is_taken_by_name_and_status_says_by_whom(here: Line) -> None:
     """Nobody is reminded of it any more; it stays escalated."""
     here.saved(handed_over("t-1", "mail-delivery"))
-    assert "nobody has taken it: python -m functions ack NAME" in here.run("status", code=1).stdout
+    assert "nobody has taken it: unstick ack NAME" in here.run("status", code=1).stdout
     here.run("ack", "mail-delivery", "--by", "h.tanaka", code=0)
     (one,) = here.json("status", code=1)["escalated"]
     assert (one["taken_by"], one["told_again"]) == ("h.tanaka", 0)

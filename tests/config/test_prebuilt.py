@@ -207,10 +207,10 @@ def test_the_archive_starts_from_it_without_yaml_and_regular_expressions(tmp_pat
     code = (
         "import sys; from functions.config.current import current_config; found = current_config()\n"
         "print([name for name in ('yaml', 're2', 'zoneinfo') if name in sys.modules])\n"
-        "from functions.config.loader import parse_config; print(found == parse_config(open('unstick.yaml').read()))"
+        "from functions.config.current import encode_prebuilt; print(encode_prebuilt(found, open('unstick.yaml', 'rb').read()))"
     )
     environment = {name: value for name, value in os.environ.items() if name != "UNSTICK_CONFIG"} | {"K_SERVICE": "webhook"}
     ran = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path / "a", env=environment, capture_output=True, text=True, check=True
     )
-    assert ran.stdout.splitlines() == ["[]", "True"]
+    assert ran.stdout.splitlines() == ["[]", str((tmp_path / "a" / "unstick.checked.json").read_bytes())]

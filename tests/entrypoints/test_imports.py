@@ -52,7 +52,7 @@ def test_nobody_pays_for_what_his_configuration_does_not_name(seen, path):
         if "cloud" in path
         else ("functions.adapters.stores.cloud", "functions.adapters.schedulers.cloud", "+ google", "+ grpc")
     )
-    assert not {name for name in seen[path] if name.startswith(("functions.cli", "+ apprise", *clouds))}
+    assert not {name for name in seen[path] if name.startswith(("unstick", "+ apprise", *clouds))}
 
 
 def test_the_collector_runs_again_after_the_start():

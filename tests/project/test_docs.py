@@ -29,7 +29,7 @@ def test_blocks_that_can_be_run_are_run(page: Path, number: int, info: str, body
     local.load(local.Settings(str(tmp_path / "unstick.db")), "pause", timeout_s=RUN_S)  # makes the file, as a first alert does
     expected = int(info.partition("=")[2] or 0)
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    settings = {"PATH": path, "HOME": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1", "LANG": "C.UTF-8"}
+    settings = {"PATH": path, "HOME": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1", "LANG": "C.UTF-8", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", body],
         cwd=tmp_path,

@@ -41,7 +41,7 @@ class Newcomer:
         make.chmod(0o755)
         path = f"{make.parent}{os.pathsep}{os.environ['PATH']}"
         self.port, self.recorder = free_ports(2)
-        self.env = {"PATH": path, "HOME": str(folder), "PYTHONDONTWRITEBYTECODE": "1", "LANG": "C.UTF-8"}
+        self.env = {"PATH": path, "HOME": str(folder), "PYTHONDONTWRITEBYTECODE": "1", "LANG": "C.UTF-8", "PYTHONPATH": str(ROOT)}
         self.env |= {"PORT": str(self.port), "XDG_RUNTIME_DIR": str(folder), "PYTHONUNBUFFERED": "1"}
 
     def typed(self, block: str) -> list[str]:

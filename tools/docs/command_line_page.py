@@ -6,11 +6,11 @@ from pathlib import Path
 
 import click
 
-from functions.cli.main import command_line
+from unstick.main import command_line
 
 PAGE = Path(__file__).parents[2] / "docs" / "command-line.md"
 WIDTH = 100
-PROGRAM = "python -m functions"
+PROGRAM = "unstick"
 INTRODUCTION = """# The command line
 
 This page is written by `python -m tools.docs.command_line_page` from the commands' own help; edit that.
@@ -18,17 +18,16 @@ This page is written by `python -m tools.docs.command_line_page` from the comman
 From the repository's folder, after `make setup` and `. .venv/bin/activate`; with the configuration that the function has
 (`UNSTICK_CONFIG` or `--config`, default `unstick.yaml`) and with its secrets readable from here. Where that is Google Cloud,
 `gcloud auth application-default login` makes them so. On one machine it is `unstick check`, in a container
-`docker exec unstick python -m functions check`: [how they are set up](deploy.md#one-machine-systemd).
+`docker exec unstick unstick check`: [how they are set up](deploy.md#one-machine-systemd).
 
 - `--json` prints JSON on stdout. Log lines, messages of a console channel and progress go to stderr.
 - Exit codes: 0 all is well, 1 something is wrong or held (a secret that can't be read, too), 2 the command or the configuration
   file is wrong.
 - Text fits the terminal's width (or `COLUMNS`); into a file or a pipe it is not wrapped. Times are in `time_zone` of the
   configuration. Colours only on a terminal, and never with `NO_COLOR`.
-- `tools/unstick` is the same from any folder, and the name under which a shell completes commands and options, with Tab:
+- A shell completes commands and options with Tab, once it has run:
 
 ```sh
-export PATH="$PWD/tools:$PATH"
 eval "$(_UNSTICK_COMPLETE=bash_source unstick)"    # zsh: zsh_source; fish: _UNSTICK_COMPLETE=fish_source unstick | source
 ```
 

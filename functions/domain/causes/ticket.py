@@ -16,7 +16,7 @@ from functions.runtime.text import Phrase, Text
 
 INCIDENTS_SHOWN = 20
 LINES_SHOWN = 12
-COMMAND = "python -m functions incident"
+COMMAND = "unstick incident"
 
 
 def draft(common: Common, rules: Rules, *, root_cause: str = "") -> str:

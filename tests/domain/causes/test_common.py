@@ -196,7 +196,7 @@ def test_the_ticket_has_figures_lines_and_incidents() -> None:
     assert "- 5 of 5 began from 09:00 to 10:00\n" in text
     assert f"- `{CODE}` – in 5 of 5 incidents\n" in text
     assert "| 2026-10-25 09:24 | inc20 | 300 |" in text
-    assert "`python -m functions incident ID --evidence`" in text
+    assert "`unstick incident ID --evidence`" in text
 
 
 def test_a_hostile_line_stays_inside_its_code() -> None:

@@ -176,7 +176,7 @@ class Project:
         self.programs, self.cloud_file = folder / "programs", folder / "cloud.json"
         (self.repository / "infra").mkdir(parents=True)
         self.programs.mkdir()
-        for name in ("main.py", "requirements.txt"):
+        for name in ("main.py", "requirements.txt", "requirements-apprise.txt"):
             shutil.copy(ROOT / name, self.repository)
         (self.repository / "functions").symlink_to(ROOT / "functions")
         ignored = shutil.ignore_patterns(".terraform*", "*.tfstate*", "*.tfvars", "__pycache__", "tests")

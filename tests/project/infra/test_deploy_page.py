@@ -98,7 +98,7 @@ def test_check_comes_before_the_service_is_enabled() -> None:
     """A wrong set-up starts and answers 405 all the same, so the guide has it checked first."""
     text = PAGE.read_text(encoding="utf-8")
     assert text.index("\nunstick check\n") < text.index("systemctl enable --now")
-    assert text.index("functions check\n```") < text.index("run --detach --name unstick")
+    assert text.index("unstick unstick check\n```") < text.index("run --detach --name unstick")
 
 
 @pytest.mark.parametrize("sudo", ["", "h.tanaka"])
@@ -158,10 +158,10 @@ def test_docker_mounts_what_is_there_and_keeps_what_is_written(machine: Machine,
     check, start, status = called
     for words in (check, start):
         _fits(words, folder)
-    assert check[check.index("unstick", check.index("--rm")) :] == ["unstick", "python", "-m", "functions", "check"]
+    assert check[check.index("unstick", check.index("--rm")) :] == ["unstick", "unstick", "check"]
     assert start[-1] == "unstick"
     assert "127.0.0.1:8080:8080" in start
-    assert status == ["docker", "exec", "unstick", "python", "-m", "functions", "status"]
+    assert status == ["docker", "exec", "unstick", "unstick", "status"]
 
 
 def _fits(words: list[str], folder: Path) -> None:

@@ -37,7 +37,41 @@ def test_the_archive_has_the_same_bytes_each_time_and_only_what_the_function_nee
     assert {name.split("/")[0] for name in names} == {
         "main.py", "requirements.txt", "unstick.yaml", "unstick.checked.json", "functions",
     }  # fmt: skip
-    assert not [name for name in names if "__pycache__" in name]
+    assert {name.rpartition(".")[2] for name in names if name.startswith("functions/")} == {"py", "mo"}
+    assert not {f"functions/{name}.py" for name in ("__main__", "config/loader", "config/schema", "config/validation")} & set(
+        names
+    )
+
+
+def test_what_is_in_the_archive_serves(tmp_path: Path) -> None:
+    """Nothing that a request can reach is missing: every module in it can be imported, without what reads unstick.yaml."""
+    to = tmp_path / "a.zip"
+    done = package("--config", str(INFRA / "unstick.cloud.yaml"), "--to", str(to))
+    assert done.returncode == 0, done.stderr
+    with zipfile.ZipFile(to) as archive:
+        archive.extractall(tmp_path / "app")
+        names = [name.removesuffix(".py").replace("/", ".") for name in archive.namelist() if name.endswith(".py")]
+    code = (
+        "import importlib, sys; sys.modules['jsonschema'] = sys.modules['rich'] = sys.modules['apprise'] = None\n"
+        f"for name in {[name.removesuffix('.__init__') for name in names]}: importlib.import_module(name)\n"
+        "from functions.config.current import current_config; print(current_config().runner.name)"
+    )
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("UNSTICK_")}
+    run = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path / "app", env=environment, capture_output=True, text=True, check=False
+    )
+    assert (run.returncode, run.stdout) == (0, "rundeck\n"), run.stderr
+
+
+def test_apprise_is_installed_only_where_a_chat_needs_it(tmp_path: Path) -> None:
+    """The archive's requirements.txt has the pins of this configuration's chats."""
+    config, to = tmp_path / "mine.yaml", tmp_path / "a.zip"
+    written = (INFRA / "unstick.cloud.yaml").read_text(encoding="utf-8")
+    for chat, expected in (("", False), ("  mattermost: {type: apprise, url: env://MATTERMOST}\n", True)):
+        config.write_text(written.replace("channels:\n", f"channels:\n{chat}"), encoding="utf-8")
+        assert package("--config", str(config), "--to", str(to)).returncode == 0
+        with zipfile.ZipFile(to) as archive:
+            assert (b"\napprise==" in archive.read("requirements.txt")) is expected
 
 
 def test_an_archive_without_a_configuration_is_not_built(tmp_path: Path) -> None:

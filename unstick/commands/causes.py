@@ -10,12 +10,12 @@ import msgspec
 from msgspec.structs import replace
 
 from functions.application import report as reporting
-from functions.cli import output
 from functions.domain.cards.rendering import rendered
 from functions.domain.causes.common import Common, compare
 from functions.domain.causes.ticket import draft
 from functions.domain.causes.words import LINES_SHOWN, counted, figures, judgement, sentence
 from functions.domain.model.runbooks import Rules
+from unstick import output
 
 DAY_S = 86400.0
 

@@ -11,7 +11,6 @@ from msgspec.structs import replace
 
 from functions.application.intake import make_incident_id
 from functions.application.observe import NOTHING_SEEN
-from functions.cli.output import Unusable
 from functions.domain.cards.card import compose
 from functions.domain.cards.card_input import CardInput
 from functions.domain.cards.facts import short_name
@@ -27,6 +26,7 @@ from functions.domain.model.messages import Card
 from functions.domain.model.observations import Execution, QueueSnapshot
 from functions.domain.model.runbooks import Rules, Runbook
 from functions.runtime.text import Phrase, Text
+from unstick.output import Unusable
 
 ALERTED_S = 300.0
 """How long ago the alert began at least: a restart that helps takes some time."""

@@ -17,11 +17,11 @@ from msgspec import Struct
 
 from functions.adapters.grafana import sender
 from functions.adapters.grafana.request import parse
-from functions.cli.output import Unusable
 from functions.domain.decisions.matching import template_labels
 from functions.domain.model.alerts import Alert
 from functions.domain.model.runbooks import Rules, Runbook
 from functions.runtime.errors import BadRequest
+from unstick.output import Unusable
 
 GZIP = b"\x1f\x8b"
 SOURCE = "https://example.invalid/"

@@ -10,10 +10,10 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec.structs import replace
 
-from functions.cli.output import Unusable
 from functions.domain.model.alerts import MatchedAlert
 from functions.domain.model.observations import ExecutionHistory, Observation, Pause, QueueSnapshot, Storm, Unknown
 from functions.domain.model.runbooks import Symptom
+from unstick.output import Unusable
 
 Observe = Callable[[tuple[MatchedAlert, ...], float], Observation]
 T = TypeVar("T")

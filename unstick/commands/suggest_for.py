@@ -11,7 +11,6 @@ from msgspec import Struct
 
 from functions.application.observe import unwrap
 from functions.bootstrap import Adapters
-from functions.cli import output
 from functions.config.formats import show_duration
 from functions.config.registry import load_adapter
 from functions.domain.decisions.matching import NotRendered, render_target
@@ -29,6 +28,7 @@ from functions.domain.model.observations import ExecutionHistory, QueueSnapshot
 from functions.domain.model.runbooks import Rules, Runbook
 from functions.domain.texts.words import duration
 from functions.runtime.errors import Denied, Unavailable
+from unstick import output
 
 FINE_S, HOUR_S, DAY_S, WEEK_S = 585.0, 3585.0, 86400.0, 604800.0
 """As far back as the broker keeps samples 5 s and a minute apart, less what it needs to look back so far."""

@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
+import io
 import os
+import sys
 from typing import Any
 
 import click
 
 from functions import __version__
-from functions.cli.commands.causes import causes
-from functions.cli.commands.check import check
-from functions.cli.commands.incident import incident
-from functions.cli.commands.report import report
-from functions.cli.commands.rotate_token import rotate_token
-from functions.cli.commands.status import status
-from functions.cli.commands.suggest_for import suggest_for
-from functions.cli.commands.switch import ack, pause, resume
-from functions.cli.commands.trial.backtest import backtest
-from functions.cli.commands.trial.card import card
-from functions.cli.commands.trial.drill import drill
-from functions.cli.commands.trial.record import record
-from functions.cli.commands.trial.send import send
-from functions.cli.commands.trial.simulate import simulate
-from functions.cli.output import Unusable, Wrong
 from functions.runtime.errors import BadRequest, ConfigError, Denied, Unavailable
+from unstick.commands.causes import causes
+from unstick.commands.check import check
+from unstick.commands.incident import incident
+from unstick.commands.report import report
+from unstick.commands.rotate_token import rotate_token
+from unstick.commands.status import status
+from unstick.commands.suggest_for import suggest_for
+from unstick.commands.switch import ack, pause, resume
+from unstick.commands.trial.backtest import backtest
+from unstick.commands.trial.card import card
+from unstick.commands.trial.drill import drill
+from unstick.commands.trial.record import record
+from unstick.commands.trial.send import send
+from unstick.commands.trial.simulate import simulate
+from unstick.output import Unusable, Wrong
 
 
 class CommandLine(click.Group):
@@ -77,3 +79,11 @@ for command in (
     rotate_token,
 ):
     command_line.add_command(command)
+
+
+def run() -> None:
+    """The command `unstick`, as pyproject.toml installs it."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that can't show a character is no reason to fail
+    command_line(prog_name="unstick")

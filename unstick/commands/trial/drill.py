@@ -5,13 +5,13 @@ from __future__ import annotations
 import click
 
 from functions.bootstrap import Adapters
-from functions.cli import output
 from functions.domain.cards.drill_card import Leg
 from functions.domain.decisions.matching import target_key
 from functions.domain.model.alerts import Target
 from functions.domain.model.runbooks import Runbook
 from functions.entrypoints import drill as drilling
 from functions.entrypoints import drill_refusal
+from unstick import output
 
 LEGS = 4
 

@@ -8,10 +8,10 @@ import click
 
 from functions.application.intake import group_by_document
 from functions.bootstrap import Adapters
-from functions.cli import notifications, observations, output, simulation
-from functions.cli.notifications import Recorded
-from functions.cli.simulation import Observe, SimulatedDecision
 from functions.domain.model.observations import ExecutionHistory, Observation, Pause, QueueSnapshot, Storm
+from unstick import notifications, observations, output, simulation
+from unstick.notifications import Recorded
+from unstick.simulation import Observe, SimulatedDecision
 
 ACTIONS = {
     "restarted": ("would restart it", "ok"),

@@ -8,12 +8,12 @@ import time
 import click
 
 from functions.adapters.grafana import sender
-from functions.cli import notifications, output
-from functions.cli.notifications import Recorded
 from functions.config.formats import read_url
 from functions.config.loader import load_config
 from functions.config.settings import Config
 from functions.runtime import http_client
+from unstick import notifications, output
+from unstick.notifications import Recorded
 
 WEBHOOK = "Write the address of the webhook, such as http://127.0.0.1:8080/."
 DECIDED_AGAIN = frozenset({"cooldown", "job_busy", "ledger_unknown", "symptom_unknown"})
@@ -117,4 +117,4 @@ def _print(answer: dict[str, object]) -> None:
         held_for = f" ({reason})" if reason else ""
         output.print_text(f"{name}: {action}{held_for}, incident {incident.get('id')}{restart}", "  ", "    ")
         if action == "deferred" or (action == "held" and reason in DECIDED_AGAIN):
-            output.print_text("it is decided again by itself; `python -m functions status` shows when", "    → ")
+            output.print_text("it is decided again by itself; `unstick status` shows when", "    → ")

@@ -10,12 +10,12 @@ from functions.application.kill_switch import announce, turn
 from functions.application.ports import Budget
 from functions.application.reconcile import STORE_S, advance, load_document
 from functions.bootstrap import Adapters
-from functions.cli import output
-from functions.cli.documents import document_keys, load_documents, name_of
 from functions.config.formats import read_duration
 from functions.domain.model.events import Acknowledged, Event, Resumed
 from functions.domain.model.incidents import Document
 from functions.domain.model.observations import Pause
+from unstick import output
+from unstick.documents import document_keys, load_documents, name_of
 
 BUDGET_S = 60.0
 by_option = click.option("--by", default="", metavar="NAME", help="Who; else the user of this machine.")
@@ -48,7 +48,7 @@ def pause(*, config_path: str, as_json: bool, reason: str, lasts: str, by: str) 
     else:
         replaced = f" It was already paused: {before.reason} ({before.by})." if before else ""
         until = f"{output.local_time(switch.until, ports.rules)}, or " if switch.until else ""
-        ends = f"nothing is restarted until {until}`python -m functions resume`.{replaced}"
+        ends = f"nothing is restarted until {until}`unstick resume`.{replaced}"
         output.print_text(ends, output.mark("PAUSED: ", "warn"))
         output.print_posted(problems)
     if any(problems.values()):

@@ -8,12 +8,12 @@ import click
 from msgspec.structs import replace
 
 from functions.application.intake import group_by_document
-from functions.cli import notifications, output, sample_cards, simulation
 from functions.config.registry import adapter_names, load_adapter
 from functions.domain.cards.card import KINDS
 from functions.domain.model.codes import Reason
 from functions.domain.model.messages import Card
 from functions.runtime.text import languages
+from unstick import notifications, output, sample_cards, simulation
 
 CHANNELS = adapter_names("chats")
 SHOWN = 3

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from functions.cli import output
+from unstick import output
 
 MAX_BODY = 8 * 2**20
 SOCKET_S = 30.0

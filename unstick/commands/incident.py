@@ -14,8 +14,6 @@ from msgspec.structs import replace
 from functions.application.collect import evidence_path
 from functions.application.serialization import decode, to_stored
 from functions.bootstrap import Adapters
-from functions.cli import output
-from functions.cli.documents import document_keys, load_documents
 from functions.domain.cards.rendering import rendered, tidy
 from functions.domain.cards.timeline import ENDINGS, Entry, tell
 from functions.domain.model.alerts import Target
@@ -23,6 +21,8 @@ from functions.domain.model.incidents import Archive, Incident, Outcome
 from functions.domain.model.runbooks import Rules
 from functions.domain.texts.sanitize import clean
 from functions.runtime.text import Phrase, Text, named
+from unstick import output
+from unstick.documents import document_keys, load_documents
 
 ARCHIVE_S, EVIDENCE_S = 60.0, 30.0
 FORMER_DAYS = 400

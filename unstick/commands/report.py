@@ -6,7 +6,7 @@ import click
 
 from functions.adapters.chats import console
 from functions.application import report as reporting
-from functions.cli import output
+from unstick import output
 
 
 @click.command()

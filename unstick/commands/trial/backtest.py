@@ -8,11 +8,11 @@ from pathlib import Path
 import click
 from msgspec import Struct
 
-from functions.cli import notifications, observations, output, simulation
-from functions.cli.notifications import Recorded
-from functions.cli.simulation import Observe
 from functions.config.loader import load_config
 from functions.config.settings import Config
+from unstick import notifications, observations, output, simulation
+from unstick.notifications import Recorded
+from unstick.simulation import Observe
 
 STATED = (
     "Each recording is decided by itself on its own clock, with {seen} and without any document of an earlier one. "

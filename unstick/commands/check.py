@@ -8,10 +8,10 @@ import click
 from msgspec.structs import asdict
 
 from functions.application.ports import Finding
-from functions.cli import output
 from functions.config.yaml_tree import parse_yaml
 from functions.entrypoints import checks
 from functions.entrypoints.checks import Line
+from unstick import output
 
 MARKS = {True: ("ok", "ok"), None: ("?", "warn"), False: ("FAILED", "wrong")}
 LABEL_HELP = "A label that alerts have, to check the queue that it names. May be repeated."

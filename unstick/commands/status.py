@@ -12,8 +12,6 @@ from msgspec import Struct
 from functions.application.observe import or_unknown, read_pause
 from functions.application.serialization import decode
 from functions.bootstrap import Adapters
-from functions.cli import output
-from functions.cli.documents import LOAD_S, document_keys, load_documents, name_of
 from functions.domain.costs import would_be
 from functions.domain.costs.model import Became
 from functions.domain.decisions.guards import ESCALATION_HOLDS_S
@@ -22,6 +20,8 @@ from functions.domain.model.observations import Pause, Unknown
 from functions.domain.model.runbooks import Rules
 from functions.domain.texts import words
 from functions.runtime.errors import Denied
+from unstick import output
+from unstick.documents import LOAD_S, document_keys, load_documents, name_of
 
 OVERDUE_S = 120.0
 """By then the sweep has advanced what the scheduler lost."""
@@ -115,7 +115,7 @@ def _print(state: State, rules: Rules) -> None:
     if isinstance(state.pause, Pause):
         since = f", {output.relative(state.pause.at - state.at)}" if state.pause.at else ""
         output.print_text(f"{state.pause.why}{since}", output.mark("PAUSED: ", "wrong"))
-        output.print_text("to allow restarts again: python -m functions resume", "  → ")
+        output.print_text("to allow restarts again: unstick resume", "  → ")
     elif isinstance(state.pause, Unknown):
         output.print_text(f"so nothing is restarted: {state.pause.why}", output.mark("KILL SWITCH UNREADABLE, ", "wrong"))
         output.print_text(state.pause.remedy or "make sure that the store can be read", "  → ")
@@ -150,12 +150,9 @@ def _print_takers(state: State, rules: Rules) -> None:
             free += 1
     if free:
         output.print_text(
-            "nobody has taken it: python -m functions ack NAME"
-            if free == 1
-            else f"nobody has taken {free} of them: python -m functions ack NAME",
-            "  → ",
+            "nobody has taken it: unstick ack NAME" if free == 1 else f"nobody has taken {free} of them: unstick ack NAME", "  → "
         )
-    output.print_text("when it is fixed: python -m functions resume --target NAME", "  → ")
+    output.print_text("when it is fixed: unstick resume --target NAME", "  → ")
 
 
 def _print_expiry(expires_at: float, now: float, rules: Rules) -> None:
@@ -163,7 +160,7 @@ def _print_expiry(expires_at: float, now: float, rules: Rules) -> None:
     soon = expires_at - now <= WEEK_S
     click.echo(output.mark(f"Rundeck's token {'expires' if expires_at > now else 'expired'} {when}", "warn" if soon else "ok"))
     if soon:
-        output.print_text("to replace it: python -m functions rotate-token", "  → ")
+        output.print_text("to replace it: unstick rotate-token", "  → ")
 
 
 def _print_open(state: State) -> None:
@@ -196,7 +193,7 @@ def _print_recent(state: State, rules: Rules) -> None:
         text = f"{target.name if target else '-'}: {outcome.ending.value}{reason}, restarts: {outcome.restarts}{_became(record)}"
         output.print_text(f"{text}, incident {record.incident.id}", f"  {output.local_time(outcome.at, rules)}  ")
     if state.recent:
-        output.print_text("everything about one: python -m functions incident ID; what they share: causes", "  → ")
+        output.print_text("everything about one: unstick incident ID; what they share: causes", "  → ")
 
 
 def _became(record: Archive) -> str:

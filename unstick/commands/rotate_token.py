@@ -8,10 +8,10 @@ from typing import Any
 
 import click
 
-from functions.cli.output import Unusable, options, print_json, print_text, timeout_option
 from functions.config.loader import load_config
 from functions.runtime.errors import ConfigError
 from functions.runtime.secrets import SecretRef
+from unstick.output import Unusable, options, print_json, print_text, timeout_option
 
 ADMIN = "env://RUNDECK_ADMIN_TOKEN"
 
@@ -65,7 +65,7 @@ def rotate_token(*, config_path: str, as_json: bool, admin: str, old: str, timeo
 def _next_steps(done: Any, config_path: str, *, written: bool) -> list[str]:
     steps = []
     if done.token:
-        steps.append("Set it where `rundeck.token` points, and run `python -m functions check`.")
+        steps.append("Set it where `rundeck.token` points, and run `unstick check`.")
     if not written:
         steps.append(f"Write into {config_path} under `rundeck`: token_expires: '{done.new.expires}'")
     steps.append("Deploy the configuration, so that people are told before the token expires.")
