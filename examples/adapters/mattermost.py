@@ -1,0 +1,51 @@
+"""Mattermost, by an incoming webhook: separate messages in Markdown, of 16,383 characters at most."""
+
+from __future__ import annotations
+
+import re
+
+from msgspec import Struct
+
+from functions.adapters.chats import _cards, _posting, _text_layout
+from functions.application.ports import Finding
+from functions.domain.model.messages import Card
+from functions.runtime.secrets import SecretRef
+
+SYSTEM = "mattermost"
+MAX_UNITS = 14_000
+"""Below the headline and the mentions."""
+
+MENTION = re.compile(r"@[a-z0-9][a-z0-9._-]{0,63}")
+NEW_WEBHOOK = "make a new incoming webhook in Mattermost and put its URL into the secret"
+REMEDIES = dict.fromkeys((400, 401, 403, 404), NEW_WEBHOOK)
+
+
+class Settings(Struct, frozen=True):
+    """`url`: the whole URL of the incoming webhook. `mention` takes `@name`, `@here`, `@channel` and `@all`."""
+
+    url: SecretRef
+
+
+def render(card: Card, language: str) -> dict[str, str]:
+    """The message as JSON."""
+    card = _cards.clean_card(card, language)
+    title = _text_layout.literal(_cards.headline(card))
+    body = _text_layout.lay_out_body(card, language, MAX_UNITS, _text_layout.literal)
+    return {"text": f"{_text_layout.mention_line(card, MENTION)}**{title}**\n\n{body}"}
+
+
+def post(settings: Settings, card: Card, *, thread: str | None, language: str, timeout_s: float) -> None:
+    """Post a new message. The webhook can neither reply nor edit."""
+    url = _posting.webhook_url(SYSTEM, settings.url)
+    answer = _posting.post(SYSTEM, url, render(card, language), timeout_s=timeout_s)
+    _posting.require_accepted(answer, settings.url, REMEDIES)
+
+
+def check(settings: Settings, *, timeout_s: float) -> list[Finding]:
+    """Check the URL's form. More can't be known without posting."""
+
+    def examine() -> str:
+        _posting.webhook_url(SYSTEM, settings.url)
+        return _posting.NOT_TRIED
+
+    return _posting.to_findings(SYSTEM, examine, ok=None)
