@@ -46,8 +46,9 @@ def contents(root: Path, config: Path) -> dict[str, bytes]:
     pins = PINS_WITH_APPRISE if any(channel.name == "apprise" for channel in checked.channels.values()) else PINS
     found = {name: (root / name).read_bytes() for name in ALONE} | {PINS: (root / pins).read_bytes()}
     found |= {inside.name: file, prebuilt_path(inside).name: encode_prebuilt(checked, file)}
-    catalogues = (root / "functions" / "locale").rglob("*.mo")
-    return found | {path.relative_to(root).as_posix(): path.read_bytes() for path in (*reached_files(root), *catalogues)}
+    functions = root / "functions"
+    read = (*(functions / "locale").rglob("*.mo"), *(functions / "entrypoints" / "people" / "templates").iterdir())
+    return found | {path.relative_to(root).as_posix(): path.read_bytes() for path in (*reached_files(root), *read)}
 
 
 def reached_files(root: Path) -> set[Path]:

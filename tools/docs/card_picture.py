@@ -8,7 +8,7 @@ from unicodedata import east_asian_width
 
 from msgspec import Struct, field
 
-from functions.domain.cards.svg import CURVE_HEIGHT, LINE, STRONG, draw_curve
+from functions.domain.cards.svg import plot
 from functions.domain.model.messages import Card
 from functions.domain.texts.words import CURVE, curve_words, log_title
 from functions.runtime.text import in_language, named
@@ -22,7 +22,8 @@ BOLD = 1.12
 
 SANS = "system-ui,-apple-system,'Segoe UI',Roboto,'Noto Sans','Noto Sans CJK JP','Hiragino Sans',sans-serif"
 MONO = "ui-monospace,'SF Mono',Menlo,Consolas,'Noto Sans Mono CJK JP',monospace"
-INK, GREY = "#1c1e21", "#5c6370"
+INK, GREY, LINE = "#1c1e21", "#5c6370", "#d9dce1"
+STRONG = {"act": "#b3261e", "watch": "#8a5a00", "plan": "#1f4e8c", "fine": "#1b6e3c"}
 SOFT = {"act": "#fdecea", "watch": "#fff5dc", "plan": "#e8effa", "fine": "#e8f5ec"}
 SHAPES = {  # each urgency has its own shape, 24 px wide, so that it shows without colour
     "act": '<path d="M12 2 23 22H1z" fill="{c}"/><path d="M12 9v6M12 17.6v1.6" stroke="#fff" stroke-width="2.4"/>',
@@ -122,13 +123,19 @@ def _facts(sheet: _Sheet, card: Card) -> None:
 
 
 def _depth(sheet: _Sheet, card: Card, strong: str, language: str) -> None:
-    drawn = draw_curve(card.curve, strong, INNER)
-    if not drawn:
+    curve = plot(card.curve, INNER)
+    if curve is None:
         return
     sheet.y += 8
     sheet.text(in_language(language, named(CURVE, curve_words(card.curve, language))), 12, colour=GREY)
+    drawn = (
+        f'<polygon points="0,{curve.base} {curve.points} {INNER},{curve.base}" fill="{strong}" fill-opacity=".14"/>'
+        f'<path d="M0 {curve.base}H{INNER}" stroke="{LINE}"/>'
+        f'<polyline points="{curve.points}" fill="none" stroke="{strong}" stroke-width="2.2" stroke-linejoin="round"/>'
+        f'<circle cx="{curve.end_x}" cy="{curve.end_y}" r="3.5" fill="{strong}"/>'
+    )
     sheet.parts.append(f'<g transform="translate({EDGE} {sheet.y:.1f})">{drawn}</g>')
-    sheet.y += CURVE_HEIGHT + 4
+    sheet.y += curve.height + 4
 
 
 def _evidence(sheet: _Sheet, card: Card, language: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
-from html import escape
 
 from functions.domain.model.messages import Card
 from functions.domain.model.runbooks import Rules
@@ -29,11 +28,6 @@ def tidy(text: object, limit: int = NAME) -> str:
 def rendered(rules: Rules, phrase: Phrase, limit: int = SENTENCE) -> str:
     """One clean line in the configured language, within `limit`."""
     return tidy(in_language(rules.language, phrase), limit)
-
-
-def html(rules: Rules, phrase: Phrase) -> str:
-    """One clean line in the configured language, as HTML."""
-    return escape(rendered(rules, phrase))
 
 
 def render(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from functions.application import reconcile
 from functions.application.ports import Budget
 from functions.domain.cards import approval_page, facts
-from functions.domain.cards.approval_page import HEADERS, Person, View, page, text
+from functions.domain.cards.approval_page import Notice, Person, View
 from functions.domain.cards.card_input import CardInput
 from functions.domain.cards.rendering import clock, tidy
 from functions.domain.decisions.endings import ACKNOWLEDGE
@@ -15,6 +15,7 @@ from functions.domain.model.events import Acknowledged
 from functions.domain.model.incidents import Document, Escalation
 from functions.entrypoints.people.form import Form, keep_name, pressed_by
 from functions.entrypoints.people.queues import read_rows
+from functions.entrypoints.people.rendering import show_notice, show_question
 from functions.entrypoints.responses import Response
 from functions.runtime.text import Text, in_language
 
@@ -37,7 +38,8 @@ def show(ports: Adapters, key: str, nonce: str, token: str, person: Person) -> R
         return _over(ports, document, nonce)
     now = ports.now()
     rows, _ = read_rows(ports, escalation.queues, now)
-    return approval_page.taking(View(_story(ports, document, escalation), rows), ports.rules, token, person), 200, HEADERS
+    question = approval_page.ask_to_take(View(_story(ports, document, escalation), rows), ports.rules)
+    return show_question(ports.rules, question, token, person)
 
 
 def press(ports: Adapters, key: str, nonce: str, person: Person, form: Form) -> Response:
@@ -53,11 +55,10 @@ def press(ports: Adapters, key: str, nonce: str, person: Person, form: Form) -> 
     if after.escalation is None or after.escalation.taken_by != by:
         return _over(ports, after, nonce)
     ports.log("NOTICE", "acknowledged", incident=escalation.incident, by=by)
-    headers = HEADERS if person.verified else {**HEADERS, **keep_name(rules.public_url, form.who)}
     title = Text("You have taken {subject}", subject=facts.subject(_story(ports, after, after.escalation)))
     told = Text("Unstick tells the chat, and reminds nobody any more. You can close this page.")
-    recorded = text(rules, Text("Recorded as acknowledged by: {by}", by=by), "note")
-    return page(rules, title, text(rules, told), recorded), 200, headers
+    content = Notice(title, (told,), recorded=Text("Recorded as acknowledged by: {by}", by=by))
+    return show_notice(rules, content, headers=keep_name(rules.public_url, person, form.who))
 
 
 def _load(ports: Adapters, key: str) -> Document:
@@ -92,4 +93,4 @@ def _over(ports: Adapters, document: Document, nonce: str) -> Response:
     if escalation is not None and escalation.nonce == nonce and escalation.taken_by:
         at = clock(rules, escalation.taken_at or escalation.at)
         sentence = Text("{by} has taken it, at {at}. Nothing more was done now.", by=tidy(escalation.taken_by), at=at)
-    return page(rules, Text("This link is no longer needed"), text(rules, sentence)), 410, HEADERS
+    return show_notice(rules, Notice(Text("This link is no longer needed"), (sentence,)), 410)

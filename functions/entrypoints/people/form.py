@@ -66,13 +66,15 @@ def identify(request: Request, header: str) -> Person:
     return Person(clean(unquote(request.cookies.get(NAME_COOKIE, "")), approval_page.NAME, "…"))
 
 
-def keep_name(public_url: str, name: str) -> dict[str, str]:
+def keep_name(public_url: str, person: Person, typed: str) -> dict[str, str]:
     """The header with which the browser keeps the name for the next time, for these pages alone."""
+    if person.verified or not typed:
+        return {}
     parts = urlsplit(public_url)
     secure = "; Secure" if parts.scheme == "https" else ""
     path = f"{parts.path.rstrip('/')}/approve/"
-    cookie = f"{NAME_COOKIE}={quote(name, safe='')}; Max-Age={NAME_KEPT_S}; Path={path}; HttpOnly; SameSite=Strict{secure}"
-    return {"Set-Cookie": cookie} if name else {}
+    cookie = f"{NAME_COOKIE}={quote(typed, safe='')}; Max-Age={NAME_KEPT_S}; Path={path}; HttpOnly; SameSite=Strict{secure}"
+    return {"Set-Cookie": cookie}
 
 
 def _origin(url: str) -> tuple[str, str, int] | None:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 from functions.application import signing
 from functions.domain.cards import approval_page
-from functions.domain.cards.approval_page import HEADERS, OPENING_HEADERS, page, text
+from functions.domain.cards.approval_page import Notice
 from functions.entrypoints.people import acknowledgement, approval
 from functions.entrypoints.people.form import FOREIGN, identify, read_form, require_button
+from functions.entrypoints.people.rendering import show_notice, show_opening
 from functions.entrypoints.responses import Response
 from functions.runtime.errors import BadRequest, Denied, Unavailable
 from functions.runtime.text import Text
@@ -25,28 +26,34 @@ if TYPE_CHECKING:
 OPEN = "open"
 """Where the forms post to: another path than the link's, or a browser would take the link for a place on the open page."""
 OLD = "old"
-NOTHING_CHANGED = Text("Nothing was changed.")
-REFUSALS: Mapping[int | str, tuple[Text, Text]] = {
-    FOREIGN: (
+REFUSALS: Mapping[int | str, Notice] = {
+    FOREIGN: Notice(
         Text("The button was pressed on another site's page"),
-        Text("Open the link from the message and press the button there. Nothing was changed."),
+        (Text("Open the link from the message and press the button there. Nothing was changed."),),
     ),
-    OLD: (
+    OLD: Notice(
         Text("This kind of link is no longer used"),
-        Text(
-            "Open the newest message of the incident in the chat. If it has no other link, restart the job in Rundeck yourself."
+        (
+            Text(
+                "Open the newest message of the incident in the chat. "
+                "If it has no other link, restart the job in Rundeck yourself."
+            ),
         ),
     ),
-    403: (Text("This link is not valid"), Text("Open the link exactly as it is in the message. Nothing was changed.")),
-    410: (
+    403: Notice(Text("This link is not valid"), (Text("Open the link exactly as it is in the message. Nothing was changed."),)),
+    410: Notice(
         Text("This link has expired"),
-        Text("Nothing was done now. The chat shows what happened since, and has a newer message if the alert is still firing."),
+        (
+            Text(
+                "Nothing was done now. The chat shows what happened since, and has a newer message if the alert is still firing."
+            ),
+        ),
     ),
-    413: (Text("The request was too large"), NOTHING_CHANGED),
+    413: Notice(Text("The request was too large"), (Text("Nothing was changed."),)),
 }
-FAILED = (
+FAILED = Notice(
     Text("Unstick can't do this right now"),
-    Text("A system that it needs does not respond. Reload the page in a moment to see whether anything was done."),
+    (Text("A system that it needs does not respond. Reload the page in a moment to see whether anything was done."),),
 )
 
 
@@ -61,7 +68,7 @@ def respond(request: Request, ports: Adapters) -> Response:
     try:
         _require_current_link(request.path)
         if request.method == "GET":
-            return approval_page.opening(rules), 200, OPENING_HEADERS
+            return show_opening(rules)
         form = read_form(request, rules.public_url)
         key, nonce = signing.read_approval(ports.config.signing_keys, form.token, ports.now())
         person = identify(request, ports.config.identity_header)
@@ -75,11 +82,11 @@ def respond(request: Request, ports: Adapters) -> Response:
             return approval.press(ports, key, nonce, person, form)
         return approval.show(ports, key, nonce, form.token, person)
     except BadRequest as refusal:
-        title, sentence = REFUSALS.get(refusal.sentence) or REFUSALS.get(refusal.status, REFUSALS[403])
-        return page(rules, title, text(rules, sentence)), refusal.status, HEADERS
+        content = REFUSALS.get(refusal.sentence) or REFUSALS.get(refusal.status, REFUSALS[403])
+        return show_notice(rules, content, refusal.status)
     except (Unavailable, Denied) as error:
         ports.log("ERROR", f"the approval page could not be served: {error}")
-        return page(rules, FAILED[0], text(rules, FAILED[1])), 503, {**HEADERS, "Retry-After": "5"}
+        return show_notice(rules, FAILED, 503, {"Retry-After": "5"})
 
 
 def _require_current_link(path: str) -> None:

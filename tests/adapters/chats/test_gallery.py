@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from functions.domain.cards.card import compose
-from functions.domain.cards.svg import STRONG, curve_svg
+from functions.domain.cards.svg import plot
 from functions.domain.model.messages import Card
 from tests.support.worlds.example_stories import EXAMPLES, LONG, NOW, hostile, rules
 from tests.system.browser import chat_screens
@@ -92,7 +92,7 @@ def test_a_card_that_nobody_cleaned_can_be_drawn():
 @pytest.mark.parametrize(("curve", "drawn"), [((), False), (((0.0, 5),), False), (((0.0, 5), (10.0, 0)), True)])
 def test_a_curve_needs_two_samples(curve: tuple[tuple[float, int], ...], drawn: bool):
     """One sample is not a curve."""
-    assert ("<polyline" in curve_svg(curve, STRONG["fine"], width=400)) is drawn
+    assert (plot(curve, 400) is not None) is drawn
 
 
 @pytest.mark.parametrize(

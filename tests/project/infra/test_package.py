@@ -37,7 +37,7 @@ def test_the_archive_has_the_same_bytes_each_time_and_only_what_the_function_nee
     assert {name.split("/")[0] for name in names} == {
         "main.py", "requirements.txt", "unstick.yaml", "unstick.checked.json", "functions",
     }  # fmt: skip
-    assert {name.rpartition(".")[2] for name in names if name.startswith("functions/")} == {"py", "mo"}
+    assert {name.rpartition(".")[2] for name in names if name.startswith("functions/")} == {"py", "mo", "html", "css", "js"}
     assert not {f"functions/{name}.py" for name in ("__main__", "config/loader", "config/schema", "config/validation")} & set(
         names
     )
@@ -54,13 +54,14 @@ def test_what_is_in_the_archive_serves(tmp_path: Path) -> None:
     code = (
         "import importlib, sys; sys.modules['jsonschema'] = sys.modules['rich'] = sys.modules['apprise'] = None\n"
         f"for name in {[name.removesuffix('.__init__') for name in names]}: importlib.import_module(name)\n"
-        "from functions.config.current import current_config; print(current_config().runner.name)"
+        "from functions.config.current import current_config; print(current_config().runner.name)\n"
+        "from functions.entrypoints.people.rendering import show_opening; print(show_opening(current_config().rules)[1])"
     )
     environment = {name: value for name, value in os.environ.items() if not name.startswith("UNSTICK_")}
     run = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path / "app", env=environment, capture_output=True, text=True, check=False
     )
-    assert (run.returncode, run.stdout) == (0, "rundeck\n"), run.stderr
+    assert (run.returncode, run.stdout) == (0, "rundeck\n200\n"), run.stderr
 
 
 def test_apprise_is_installed_only_where_a_chat_needs_it(tmp_path: Path) -> None:
