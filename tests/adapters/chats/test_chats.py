@@ -287,11 +287,8 @@ def test_one_incident_one_thread(lab: Lab):
     if isinstance(lab.platform, platforms.SlackApi):
         first, update, reply, alone = lab.platform.taken
         assert (first.path, update.path, reply.path, alone.path) == (
-            "/chat.postMessage",
-            "/chat.update",
-            "/chat.postMessage",
-            "/chat.postMessage",
-        )
+            "/chat.postMessage", "/chat.update", "/chat.postMessage", "/chat.postMessage",
+        )  # fmt: skip
         assert reply.body["thread_ts"] == update.body["ts"] == json.loads(thread)["ts"]
         assert "recovered" in update.body["text"]
         assert "thread_ts" not in alone.body

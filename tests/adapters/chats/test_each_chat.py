@@ -134,17 +134,11 @@ def test_the_headline_goes_out_where_slack_finds_the_card_too_much(bot: tuple[Sl
 @pytest.mark.parametrize(
     ("error", "kind"),
     [
-        ("invalid_auth", Denied),
-        ("token_revoked", Denied),
-        ("channel_not_found", Denied),
-        ("not_in_channel", Denied),
-        ("is_archived", Denied),
-        ("missing_scope", Denied),
-        ("internal_error", Unavailable),
-        ("ratelimited", Unavailable),
+        ("invalid_auth", Denied), ("token_revoked", Denied), ("channel_not_found", Denied), ("not_in_channel", Denied),
+        ("is_archived", Denied), ("missing_scope", Denied), ("internal_error", Unavailable), ("ratelimited", Unavailable),
         ("service_unavailable", Unavailable),
     ],
-)
+)  # fmt: skip
 def test_slacks_errors(bot: tuple[SlackApi, slack.Settings], error: str, kind: type[Exception]):
     """A refusal comes with its remedy; an outage is retried later."""
     platform, settings = bot

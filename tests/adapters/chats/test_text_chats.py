@@ -223,17 +223,8 @@ def test_apprise_mentions_what_its_services_write(mention: str, post_and_read: A
 def test_chatwork_notation_in_names_is_shown_literally(post_and_read: Any):
     """No spelling makes a mention or a box. Figures in brackets, as in logs, stay as they are."""
     names = (
-        "[toall]",
-        "[To:1]",
-        "[TO:1]",
-        "[rp aid=1 to=2-3]",
-        "[返信 aid=1]",
-        "[/info]",
-        "[code]",
-        "[qt]",
-        "[INFO] up",
-        "[ hr ]",
-    )
+        "[toall]", "[To:1]", "[TO:1]", "[rp aid=1 to=2-3]", "[返信 aid=1]", "[/info]", "[code]", "[qt]", "[INFO] up", "[ hr ]",
+    )  # fmt: skip
     text = post_and_read(
         services.Chatwork, replace(ASKED, evidence=(*names, "[12:03] up"), facts=tuple(("Queue", name) for name in names))
     )

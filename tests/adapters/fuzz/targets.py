@@ -153,15 +153,9 @@ def _answer(system: str, content: bytes) -> Answer:
 
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
-    "notification": notification,
-    "door": door,
-    "matchers": matchers,
-    "templates": templates,
-    "configuration": configuration,
-    "rundeck": rundeck_says,
-    "rabbitmq": rabbitmq_says,
-    "clients": clients_hear,
-}
+    "notification": notification, "door": door, "matchers": matchers, "templates": templates, "configuration": configuration,
+    "rundeck": rundeck_says, "rabbitmq": rabbitmq_says, "clients": clients_hear,
+}  # fmt: skip
 
 
 def seeds(name: str) -> Iterator[bytes]:

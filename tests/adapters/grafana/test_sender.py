@@ -81,12 +81,8 @@ def test_the_body_is_one_of_grafana_s() -> None:
     assert body.startswith(b'{\n  "receiver": "ops",\n  "status": "firing",\n')
     said = json.loads(body)
     assert {name: said[name] for name in ("version", "groupKey", "truncatedAlerts", "externalURL", "orgId")} == {
-        "version": "1",
-        "groupKey": "{}:{}",
-        "truncatedAlerts": 0,
-        "externalURL": "http://here/",
-        "orgId": 1,
-    }
+        "version": "1", "groupKey": "{}:{}", "truncatedAlerts": 0, "externalURL": "http://here/", "orgId": 1,
+    }  # fmt: skip
     (alert,) = parse(body)
     assert (alert.fingerprint, alert.source, alert.firing, alert.test) == ("f1", "http://here/#1", True, False)
     assert (alert.labels, alert.annotations) == ({"queue": "配送"}, {"summary": "stuck"})

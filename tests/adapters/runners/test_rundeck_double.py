@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.support.doubles.rundeck import OWN, Job, Option, Rundeck, command_action
+from tests.support.doubles.rundeck import OWN, Job, Option, Rundeck
 from tests.support.doubles.rundeck.state import Token
 from tests.support.patience import PATIENCE_S, wait_until
 
@@ -45,25 +45,14 @@ UNSUPPORTED = {
 """Recordings (by the beginning of their names) that are not replayed, and why."""
 
 TOKENS = {
-    "<admin-token>": "admin-token",
-    "<viewer-token>": "viewer-token",
-    "<noacl-token>": "noacl-token",
-    "<grafana-token>": "grafana-token",
-    "<bad-token>": "badtoken",
-    "<deleted-token>": "oUhBVxxxx",
-}
+    "<admin-token>": "admin-token", "<viewer-token>": "viewer-token", "<noacl-token>": "noacl-token",
+    "<grafana-token>": "grafana-token", "<bad-token>": "badtoken", "<deleted-token>": "oUhBVxxxx",
+}  # fmt: skip
 OFTEN_MISSING = {"averageDuration"}
 IN_ROWS = OFTEN_MISSING | {
-    "date-ended",
-    "successfulNodes",
-    "failedNodes",
-    "abortedby",
-    "customStatus",
-    "retriedExecution",
-    "retryAttempt",
-    "options",
+    "date-ended", "successfulNodes", "failedNodes", "abortedby", "customStatus", "retriedExecution", "retryAttempt", "options",
     "user",
-}
+}  # fmt: skip
 
 
 def recordings() -> list[str]:
@@ -270,18 +259,9 @@ def replay(double: Rundeck, request: dict[str, Any]) -> tuple[int, dict[str, str
 
 
 SAME = (
-    "errorCode",
-    "message",
-    "args",
-    "error",
-    "apiversion",
-    "status",
-    "reason",
-    "execState",
-    "executionMode",
-    "executionType",
+    "errorCode", "message", "args", "error", "apiversion", "status", "reason", "execState", "executionMode", "executionType",
     "argstring",
-)
+)  # fmt: skip
 
 
 def ended_first(rows: list[Any]) -> bool:
@@ -358,50 +338,3 @@ def test_late_start_is_refused_by_the_first_step() -> None:
         assert wait_until(lambda: done) == ["in-time"]
         assert [run.options["service"] for run in double.state.carried_out] == ["in-time"]
         assert double.state.runs[late["id"]].result == "failed"
-
-
-def test_retry_is_a_new_execution() -> None:
-    """A failed run of a job with retries becomes failed-with-retry and points to the next one."""
-    with Rundeck(Job(retries=2, results=["failed", "failed", "succeeded"], guard=False)) as double:
-        post(double, service="a")
-        for _ in range(4):
-            assert double.state.carried_out
-        assert [(run.result, run.retried) for run in double.state.runs.values()] == [
-            ("failed-with-retry", 2),
-            ("failed-with-retry", 3),
-            ("succeeded", None),
-        ]
-
-
-def test_crash_leaves_executions_running_for_ever() -> None:
-    """After a crash the execution blocks the job until somebody aborts it."""
-    with Rundeck(Job(duration_s=0.0)) as double:
-        double.state.jobs[RESTART].duration_s = math.inf
-        _, body = post(double, service="a")
-        double.state.crash()
-        double.state.clock_ahead_s = 86400
-        assert post(double, service="a")[0] == 409
-        assert double.state.abort(body["id"], "alice", force=False)[0] == "aborted"
-        assert post(double, service="a")[0] == 200
-
-
-def test_faults_do_what_they_say() -> None:
-    """`drop` takes the run and hangs up; `refuse` hangs up before; each as often as asked."""
-    with Rundeck(Job(limit=0)) as double:
-        double.fault("POST", "/run", "drop")
-        double.fault("POST", "/run", "refuse")
-        for runs in (1, 1):
-            with pytest.raises((http.client.HTTPException, OSError)):
-                post(double, service="a")
-            assert len(double.state.runs) == runs
-        assert post(double, service="a")[0] == 200
-        assert len(double.posts()) == 3
-
-
-def test_command_really_runs(tmp_path: Path) -> None:
-    """A command gets the options in its words and in its environment; its exit status is the execution's."""
-    out = tmp_path / "out"
-    act = command_action(f"sh -c 'echo ${{option.service}} $RD_OPTION_SERVICE >> {out}'")
-    assert act({"service": "mail"}) is True
-    assert out.read_text() == "mail mail\n"
-    assert command_action("false")({}) is False

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -79,12 +78,6 @@ def test_a_run_that_goes_on_has_no_output_yet(double: Rundeck, settings: Setting
     found, output = read(settings, None)
     assert found is not None
     assert (found.id, found.ended, output) == (run.id, False, None)
-
-
-def test_a_run_that_nobody_knows_is_not_found(double: Rundeck, settings: Settings):
-    """Runs of other incidents are left alone."""
-    rundeck.start_evidence(settings, EVIDENCE, {"process": "mail"}, tag="inc-2.evidence", timeout_s=PATIENCE_S)
-    assert read(settings, None) == (None, None)
 
 
 @pytest.mark.parametrize(
@@ -178,51 +171,3 @@ def test_a_list_that_can_not_be_read_is_told(said: dict[str, Any], place: str, e
     said |= {"executions?status=running&max=20": {}, "executions?max=20": {}} | {place: error}
     with pytest.raises(type(error)):
         read(NOBODY, None)
-
-
-def test_an_empty_option_is_not_sent(double: Rundeck, settings: Settings):
-    """Rundeck takes it for one that is not there."""
-    rundeck.start_evidence(settings, EVIDENCE, {"process": "mail", "host": ""}, tag=TAG, timeout_s=PATIENCE_S)
-    (sent,) = double.posts()
-    assert json.loads(sent.body)["options"] == {"process": "mail", INCIDENT: TAG}
-
-
-# --- check ------------------------------------------------------------------------------------------------------------------
-
-
-def check(settings: Settings, options: tuple[str, ...] = ("process",), job: str = EVIDENCE) -> dict[str, bool | None]:
-    found = rundeck.check_evidence(settings, job, options, within_s=20.0, timeout_s=PATIENCE_S)
-    return {finding.what: finding.ok for finding in found}
-
-
-def test_check_finds_all_well(double: Rundeck, settings: Settings):
-    """No guard against late starts is asked for: the job only reads."""
-    assert set(check(settings).values()) == {True}
-    assert {request.method for request in double.requests} == {"GET"}
-
-
-def test_check_wants_no_option_that_works_undeclared(double: Rundeck, settings: Settings):
-    """Rundeck keeps the tag either way."""
-    double.state.jobs[EVIDENCE] = replace(evidence_job(), options=(Option("process", required=True),))
-    assert set(check(settings).values()) == {True}
-
-
-@pytest.mark.parametrize(
-    ("change", "options", "what", "ok"),
-    [
-        ({"enabled": False}, ("process",), "evidence: Rundeck's job exists and is enabled", False),
-        ({"timeout_s": None}, ("process",), "evidence: Rundeck ends a run that hangs", None),
-        ({}, ("process", "host"), "evidence: the job declares the options that are sent", False),
-        ({}, (), "evidence: the job declares the options that are sent", False),
-        ({"nodes": "tags: nosuchtag"}, ("process",), "evidence: the job's node filter matches nodes", False),
-    ],
-)
-def test_check_says_what_is_wrong(double: Rundeck, settings: Settings, change: dict[str, Any], options: Any, what: str, ok: Any):
-    """What would cost the evidence is said before an incident does."""
-    double.state.jobs[EVIDENCE] = evidence_job(**change)
-    assert check(settings, options)[what] is ok
-
-
-def test_check_names_a_job_that_is_not_there(double: Rundeck, settings: Settings):
-    """The UUID is wrong, or the token may not see it."""
-    assert check(settings, job="33333333-3333-4333-8333-333333333333")["evidence: Rundeck's job exists and is enabled"] is False

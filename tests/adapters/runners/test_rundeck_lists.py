@@ -157,15 +157,11 @@ def test_rows_that_are_hidden_are_counted(lists: Lists, total: int, hidden: int,
 @pytest.mark.parametrize(
     "body",
     [
-        {"paging": {"total": 0}},
-        {"paging": {"total": 0}, "executions": {}},
-        {"paging": {}, "executions": []},
-        {"paging": {"total": "0"}, "executions": []},
-        {"paging": 0, "executions": []},
-        {"paging": {"total": 1}, "executions": [5]},
-        [],
+        {"paging": {"total": 0}}, {"paging": {"total": 0}, "executions": {}}, {"paging": {}, "executions": []},
+        {"paging": {"total": "0"}, "executions": []}, {"paging": 0, "executions": []},
+        {"paging": {"total": 1}, "executions": [5]}, [],
     ],
-)
+)  # fmt: skip
 def test_what_is_no_list_is_unknown(lists: Lists, body: Any) -> None:
     """I4: it may be a proxy's page, or another version's."""
     lists.said["status=running"] = body
@@ -361,13 +357,10 @@ def test_the_options_that_came_through(lists: Lists, echo: Any, said: str) -> No
 @pytest.mark.parametrize(
     ("done", "left", "stopped"),
     [
-        ("failed", "running", False),
-        ("failed", "succeeded", True),
-        ("pending", "running", True),
-        ("aborted", "running", True),
+        ("failed", "running", False), ("failed", "succeeded", True), ("pending", "running", True), ("aborted", "running", True),
         ("aborted", "aborted", True),
     ],
-)
+)  # fmt: skip
 def test_what_an_abort_came_to(lists: Lists, done: str, left: str, stopped: bool) -> None:
     """Only an abort that failed while the execution goes on is none."""
     lists.said["execution/5/abort"] = {"abort": {"status": done, "reason": "busy"}, "execution": {"status": left}}

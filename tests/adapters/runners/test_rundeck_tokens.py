@@ -181,14 +181,10 @@ def unjobbed(settings: Settings, **changes: Any) -> tokens.Rotation:
 @pytest.mark.parametrize(
     ("row", "valid"),
     [
-        ({}, True),
-        ({"expired": False}, True),
-        ({"expired": None}, True),
-        ({"expired": "no"}, True),
-        ({"expired": 1}, True),
+        ({}, True), ({"expired": False}, True), ({"expired": None}, True), ({"expired": "no"}, True), ({"expired": 1}, True),
         ({"expired": True}, False),
     ],
-)
+)  # fmt: skip
 def test_tokens_that_have_ended_are_left_out(said: Said, settings: Settings, row: dict[str, Any], valid: bool) -> None:
     """Rundeck lists them for a while. What does not say so is taken for valid."""
     said.rows = [{"id": "a" * 81, "expiration": "e" * 41} | row, {"id": 5}]

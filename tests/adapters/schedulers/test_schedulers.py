@@ -248,15 +248,6 @@ def test_what_fails_comes_again(scheduler):
     assert scheduler.target.payloads == ["a", "a"]
 
 
-def test_equal_payloads_at_different_times_come_each(scheduler):
-    """A target is woken as often as it is due."""
-    now = time.time()
-    scheduler.wake(now, "a")
-    scheduler.wake(now + 1.2, "a")
-    scheduler.target.wait(2)
-    assert scheduler.target.came[1][0] >= now + 1.2
-
-
 def test_cut_off_is_unavailable(scheduler):
     """A wake-up that was not taken for sure is an error, in the time given, so that nothing is saved without one."""
     scheduler.wake(time.time() + 3600, "before")
@@ -742,13 +733,6 @@ def test_a_lost_answer_is_unavailable(cloud_room, double):
     with pytest.raises(Unavailable):
         cloud_room.wake(time.time(), "a")
     assert cloud_room.target.wait(1) == ["a"]
-
-
-def test_nobody_listens(monkeypatch, double, closed_port):
-    """Connection refused is Unavailable."""
-    monkeypatch.setenv(cloud_tasks.ENDPOINT, f"http://127.0.0.1:{closed_port}")
-    with pytest.raises(Unavailable):
-        cloud_tasks.wake(cloud_tasks.Settings(double.queue, "http://127.0.0.1:9/", ACCOUNT), 1.0, "a", timeout_s=PATIENCE_S)
 
 
 def test_the_endpoint_is_for_loopback_only(monkeypatch, double):

@@ -162,15 +162,10 @@ def test_a_depth_of_nothing_is_one() -> None:
 @pytest.mark.parametrize(
     ("answer", "consumers"),
     [
-        (now(0, NOW), 0),
-        (now(0.9, NOW), 0),
-        (now(3, NOW), 3),
-        (now(3), 3),
-        (now("NaN", NOW), None),
-        (answered([series(1, NOW)]), 0),
-        (answered([]), None),
+        (now(0, NOW), 0), (now(0.9, NOW), 0), (now(3, NOW), 3), (now(3), 3), (now("NaN", NOW), None),
+        (answered([series(1, NOW)]), 0), (answered([]), None),
     ],
-)
+)  # fmt: skip
 def test_how_many_consumers_there_are(answer: Answer, consumers: int | None) -> None:
     """None of series that exist is none; where nothing exists, nobody knows."""
     assert seen(now_of={"consumers": answer}).consumers == consumers
@@ -371,24 +366,13 @@ def test_a_query_that_can_not_be_asked(query: str, said: str | None) -> None:
 @pytest.mark.parametrize(
     ("query", "selectors"),
     [
-        ("a{b='}'}", ["a{b='}'}"]),
-        ("{__name__='a'}", ["{__name__='a'}"]),
-        ("a{} + a{} + b", ["a{}", "b"]),
-        ("sum by (a, b) (c)", ["c"]),
-        ("sum(c) BY (a)", ["c"]),
-        ("a / on () b", ["a", "b"]),
-        ("a / ON (x) GROUP_LEFT b", ["a", "b"]),
-        ("a[5m:(1)]", ["a"]),
-        ("by + on{x='y'}", ["on{x='y'}"]),
-        ("Inf + NaN + bool + a AND b", ["a", "b"]),
-        ("sum + a", ["a"]),
-        ("rate(a[5m])", ["a"]),
-        ("((a))", ["a"]),
-        ("-a{b='c'}", ["a{b='c'}"]),
-        ("a + by", ["a"]),
-        ("a}", ["a"]),
+        ("a{b='}'}", ["a{b='}'}"]), ("{__name__='a'}", ["{__name__='a'}"]), ("a{} + a{} + b", ["a{}", "b"]),
+        ("sum by (a, b) (c)", ["c"]), ("sum(c) BY (a)", ["c"]), ("a / on () b", ["a", "b"]),
+        ("a / ON (x) GROUP_LEFT b", ["a", "b"]), ("a[5m:(1)]", ["a"]), ("by + on{x='y'}", ["on{x='y'}"]),
+        ("Inf + NaN + bool + a AND b", ["a", "b"]), ("sum + a", ["a"]), ("rate(a[5m])", ["a"]), ("((a))", ["a"]),
+        ("-a{b='c'}", ["a{b='c'}"]), ("a + by", ["a"]), ("a}", ["a"]),
     ],
-)
+)  # fmt: skip
 def test_the_series_that_a_query_is_made_of(query: str, selectors: list[str]) -> None:
     """Each once, with its labels; not the words of the language, and not what stands in lists of labels."""
     assert list(promql.selectors(query)) == selectors

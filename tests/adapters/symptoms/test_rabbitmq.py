@@ -140,12 +140,9 @@ def test_samples_reach_back_over_what_is_judged(rabbit, for_s, step_s, age_s):
     assert query == {
         name: [str(value)]
         for name, value in {
-            "lengths_age": age_s,
-            "lengths_incr": step_s,
-            "msg_rates_age": age_s,
-            "msg_rates_incr": step_s,
+            "lengths_age": age_s, "lengths_incr": step_s, "msg_rates_age": age_s, "msg_rates_incr": step_s,
         }.items()
-    }
+    }  # fmt: skip
     assert samples[-1][0] - samples[0][0] == age_s
 
 

@@ -256,12 +256,8 @@ def names_in(path: str) -> tuple[str, str]:
     parts = urlsplit(path)
     query = parse_qs(parts.query)
     assert {name: values[0] for name, values in query.items() if name != "name"} == {
-        "disable_stats": "true",
-        "enable_queue_totals": "true",
-        "page": "1",
-        "page_size": "100",
-        "use_regex": "true",
-    }
+        "disable_stats": "true", "enable_queue_totals": "true", "page": "1", "page_size": "100", "use_regex": "true",
+    }  # fmt: skip
     return unquote(parts.path.rpartition("/")[2]), query["name"][0]
 
 
@@ -277,15 +273,10 @@ def test_queues_of_a_vhost_are_asked_for_together() -> None:
 @pytest.mark.parametrize(
     ("sizes", "parts"),
     [
-        ([1250, 1250], [2]),
-        ([1250, 1251], [1, 1]),
-        ([2499, 1], [2]),
-        ([2499, 2], [1, 1]),
-        ([2500, 1, 2499, 1], [1, 2, 1]),
-        ([2600, 10], [1, 1]),
-        ([100] * 26, [25, 1]),
+        ([1250, 1250], [2]), ([1250, 1251], [1, 1]), ([2499, 1], [2]), ([2499, 2], [1, 1]), ([2500, 1, 2499, 1], [1, 2, 1]),
+        ([2600, 10], [1, 1]), ([100] * 26, [25, 1]),
     ],
-)
+)  # fmt: skip
 def test_a_request_has_so_many_bytes_of_names(sizes: list[int], parts: list[int]) -> None:
     """2,500, as they are encoded; a name that alone has more is asked for alone."""
     queues = [to_queue("/", f"{chr(97 + number)}{'x' * (size - 1)}") for number, size in enumerate(sizes)]
@@ -452,12 +443,9 @@ def test_the_keys_of_a_runbook() -> None:
 
 def lines(queue: QueueRef = MAIL, url: str = "https://rabbit", **changes: Any) -> dict[str, Finding]:
     said = {
-        "overview": answered({"rabbitmq_version": "3.13"}),
-        "whoami": answered({"tags": ["management"]}),
-        "alarms": answered({}),
-        "totals": answered(total()),
-        "page": answered(HELD),
-    }
+        "overview": answered({"rabbitmq_version": "3.13"}), "whoami": answered({"tags": ["management"]}),
+        "alarms": answered({}), "totals": answered(total()), "page": answered(HELD),
+    }  # fmt: skip
     found = checks.findings(url, "unstick", queue, checks.Asked(**(said | changes)))
     assert len({one.what for one in found}) == len(found) or "whoami" in changes
     return {str(one.what) if one.what != "RabbitMQ rights" else str(one.detail): one for one in found}
@@ -550,11 +538,7 @@ def test_rights_that_nobody_needs_are_pointed_out(whoami: Any, tags: list[str]) 
     ("keys", "labels", "read", "what", "ok", "detail"),
     [
         (
-            {"vhost": "v", "queue": "${labels.q}"},
-            {},
-            Denied("r", "no", code="no_queue"),
-            "queues in vhost v",
-            True,
+            {"vhost": "v", "queue": "${labels.q}"}, {}, Denied("r", "no", code="no_queue"), "queues in vhost v", True,
             "can be seen",
         ),
         ({"vhost": "v", "queue": "${labels.q}"}, {}, None, "queues in vhost v", True, "can be seen"),
@@ -566,7 +550,7 @@ def test_rights_that_nobody_needs_are_pointed_out(whoami: Any, tags: list[str]) 
         ({"vhost": "${labels.v}", "queue": "${labels.q}"}, {"q": "x"}, None, "the queue", None, "missing here: the label v"),
         ({"vhost": "${labels.v}", "queue": "${labels.q}"}, {}, None, "the queue", None, "missing here: the labels v and q"),
     ],
-)
+)  # fmt: skip
 def test_a_queue_that_only_an_alert_names(
     keys: dict[str, str], labels: dict[str, str], read: Exception | None, what: str, ok: bool | None, detail: str
 ) -> None:
