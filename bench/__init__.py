@@ -7,9 +7,8 @@
     samples.py     medians, quartiles, ratios
     claims.py      what it may cost                             page.py      the second half of the page, its chart
     restart_time.py  from stuck to recovered, real servers      promises.py  the first half, its chart
-    forged.py      a function that refuses, in one process      instructions.py  its instructions, instead of time
     soak.py        the long run                                 town.py      its load and its faults
 
-`python -m bench` writes docs/benchmarks.md; `--only restart-time` its first half alone. `python -m bench.instructions` writes
-one part of it, and `python -m bench.soak`, the long run, another.
+`python -m bench` writes docs/benchmarks.md; `--only restart-time` its first half alone. `python -m bench.soak`
+writes the part on the long run.
 """

@@ -8,7 +8,7 @@ import shutil
 import sys
 import time
 
-from bench import instructions, page, promises, restart_time, rounds
+from bench import page, promises, restart_time, rounds
 from bench.claims import claims
 from bench.contenders import RULEBOOK, UNGUARDED, UNSTICK, WEBHOOK, Contender, missing
 from bench.legs import legs
@@ -89,9 +89,7 @@ def measure_details(count: int, *, without_others: bool) -> None:
     with stage() as stand:
         samples = measure(stand, count, absent)
     took_s, load = time.monotonic() - began, os.getloadavg()[0]
-    _say("instructions")
-    counted = instructions.section()
-    page.write(samples, page.Circumstances(count, before, load, took_s, absent, counted))
+    page.write(samples, page.Circumstances(count, before, load, took_s, absent))
     shutil.rmtree(BUILD / "run", ignore_errors=True)
     for claim in claims(samples):
         print(claim.row())

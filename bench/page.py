@@ -28,20 +28,14 @@ SHOWN = (
 
 INTRODUCTION = f"""{DETAILS}
 
-In each round every contender starts, answers forged requests, and lets the same Rundeck stand-in restart something. Figures are medians of the rounds; ratios are computed within a round.
-
-- **Unstick** under functions-framework, as `make run` serves it; for cold starts as `infra/` deploys it.
-- **adnanh/webhook**: an HMAC hook that calls Rundeck with curl and checks nothing first.
-- **ansible-rulebook**: its webhook source with HMAC, and a rule that calls Rundeck.
-- **same calls without guards**: a function that makes Unstick's calls and decides nothing.
-- **a bare function**, one that **reads and hashes** the body, and one that **imports requests**.
+Every contender starts, answers forged requests, and lets the same Rundeck stand-in restart something: Unstick, [adnanh/webhook](https://github.com/adnanh/webhook) and ansible-rulebook, which check nothing first, a function that makes Unstick's calls and
+decides nothing, and functions that do next to nothing. Figures are medians of rounds; ratios are computed within a round.
 """
 NOTES = """
-- *To Rundeck* ends when Rundeck has received the request. A forged request has a wrong signature of the right form, so its whole body is hashed.
-- Of a round's five cold starts the lowest counts. A cold start of Unstick imports the configured adapters and reads the configuration.
-- Google's services are stand-ins on the same machine; in the cloud the network adds time.
-- adnanh/webhook and ansible-rulebook answer before their command or rule runs, and restart whatever they are asked to.
-- Calls in sequence are counted with the cloud's store and scheduler, with 50 and 150 ms added to each. With all CPUs of this machine, they took {all_cpus:.2f} such calls.
+- *To Rundeck* ends when Rundeck has received the request. A forged request has a wrong signature of the right form.
+- Of five cold starts the lowest counts. Unstick's imports the configured adapters and reads the configuration.
+- Google's services are stand-ins on the same machine. adnanh/webhook and ansible-rulebook answer before they act.
+- Calls in sequence are counted with 50 and 150 ms added to each. With all CPUs of this machine, they took {all_cpus:.2f} such calls.
 """
 
 
@@ -54,8 +48,6 @@ class Circumstances:
     load_after: float
     took_s: float
     missing: dict[str, str]
-    instructions: str
-    """The part of the page that bench/instructions.py writes."""
 
 
 def write(samples: Samples, circumstances: Circumstances) -> None:
@@ -85,7 +77,7 @@ def page(samples: Samples, circumstances: Circumstances, long_run: str = "") -> 
     notes = NOTES.format(all_cpus=middle(samples.of(LEGS_ALL_CPUS, UNSTICK.name)))
     parts = [
         INTRODUCTION, "![Unstick beside others](benchmarks.svg)\n", *promises, "", *table, "", *reasons, "",
-        circumstances.instructions, *([long_run, ""] if long_run else []), READING, notes + _this_run(samples, circumstances),
+        *([long_run, ""] if long_run else []), READING, notes + _this_run(samples, circumstances),
     ]  # fmt: skip
     return "\n".join(parts)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from bench.stage import ROOT
 
 PAGE = ROOT / "docs" / "benchmarks.md"
-DETAILS, INSTRUCTIONS, LONG_RUN, READING = "## Beside others", "## Instructions", "## A long run", "## How to read them"
+DETAILS, LONG_RUN, READING = "## Beside others", "## A long run", "## How to read them"
 
 
 def part_of(page: str, heading: str) -> str:

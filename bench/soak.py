@@ -59,10 +59,9 @@ def simulated() -> list[Promise]:
     largest = max(max(course.largest_bytes) for course in courses)
     wrong = sum(bool(course.violations) for course in courses)
     return [
-        Promise(f"{SCHEDULES} short simulations, {hours:,.0f} hours: with a violation of an invariant", "0", str(bad), bad == 0),
+        Promise(f"{SCHEDULES} short simulations, {hours:,.0f} hours: violations", "0", str(bad), bad == 0),
         Promise(
-            f"{DAYS} simulated days, each with {APPS} targets that get stuck again and again for 24 hours under every fault ({ill:,} times,"
-            f" {incidents:,} incidents): days with a violation or a document left open",
+            f"{DAYS} simulated days of {APPS} targets under every fault, {ill:,} hangs, {incidents:,} incidents: days with a violation",
             "0",
             str(wrong),
             wrong == 0,
@@ -140,7 +139,7 @@ def _told(town: Town, before: Quiet, after: Quiet, *, same_workers: bool) -> tup
     grown = after.rss_mib / before.rss_mib - 1
     promises = [
         Promise(
-            "memory of both workers (RSS), from one quiet moment to the other",
+            "memory of both workers (RSS)",
             f"{100 * (GROWTH - 1):+.0f} %",
             f"{before.rss_mib:.1f} → {after.rss_mib:.1f} MiB, {100 * grown:+.1f} %",
             after.rss_mib <= before.rss_mib * GROWTH,
@@ -150,7 +149,7 @@ def _told(town: Town, before: Quiet, after: Quiet, *, same_workers: bool) -> tup
         ),
         Promise("other descriptors", f"+{FILES}", f"{before.files} → {after.files}", after.files <= before.files + FILES),
         Promise("documents left open", "0", str(after.open_documents), after.open_documents == 0),
-        Promise(f"attempts that were started twice, of {len(town.starts):,}", "0", str(twice), twice == 0),
+        Promise(f"attempts started twice, of {len(town.starts):,}", "0", str(twice), twice == 0),
         Promise("internal errors in the log", "0", str(defects), defects == 0),
         Promise("workers that ended", "0", "0" if same_workers else "1 or 2", same_workers),
     ]
