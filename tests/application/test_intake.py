@@ -193,14 +193,10 @@ def sized(number: int, size: int) -> MatchedAlert:
 @pytest.mark.parametrize(
     ("sizes", "kept"),
     [
-        ([LISTED_BYTES], 1),
-        ([LISTED_BYTES + 1], 1),
-        ([LISTED_BYTES + 1, 500], 1),
-        ([LISTED_BYTES - 500, 500], 2),
-        ([LISTED_BYTES - 499, 500], 1),
-        ([LISTED_BYTES - 1000, 500, 500, 500], 3),
+        ([LISTED_BYTES], 1), ([LISTED_BYTES + 1], 1), ([LISTED_BYTES + 1, 500], 1), ([LISTED_BYTES - 500, 500], 2),
+        ([LISTED_BYTES - 499, 500], 1), ([LISTED_BYTES - 1000, 500, 500, 500], 3),
     ],
-)
+)  # fmt: skip
 def test_of_one_target_as_many_alerts_are_handed_over_as_fit(sizes, kept):
     """The first in any case; the others are counted."""
     ports = Memory()
@@ -213,13 +209,10 @@ def test_of_one_target_as_many_alerts_are_handed_over_as_fit(sizes, kept):
 @pytest.mark.parametrize(
     ("sizes", "packed"),
     [
-        ([300_000, 299_996], [2]),
-        ([300_000, 300_000], [1, 1]),
-        ([300_000, 200_000, 200_000], [2, 1]),
-        ([700_000, 500, 500], [1, 2]),
-        ([500, 700_000, 500], [1, 1, 1]),
+        ([300_000, 299_996], [2]), ([300_000, 300_000], [1, 1]), ([300_000, 200_000, 200_000], [2, 1]),
+        ([700_000, 500, 500], [1, 2]), ([500, 700_000, 500], [1, 1, 1]),
     ],
-)
+)  # fmt: skip
 def test_lists_are_as_large_as_the_scheduler_takes(sizes, packed):
     """In the order of the alerts; two brackets of each are counted."""
     ports = Memory(mail=well)

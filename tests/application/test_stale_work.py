@@ -198,20 +198,10 @@ def test_alerts_whose_signing_key_is_gone_are_given_up_after_a_day(place):
 @pytest.mark.parametrize(
     "payload",
     [
-        "",
-        ".",
-        "x.y",
-        ".eJw.z",
-        "W10.x",
-        "eyJkZWZlcnJlZCI6W3siYXQiOjB9XX0.x",
-        "é.é",
-        "~x.y",
-        "-1~x.y",
-        "1e9~x.y",
-        "٣~x.y",
+        "", ".", "x.y", ".eJw.z", "W10.x", "eyJkZWZlcnJlZCI6W3siYXQiOjB9XX0.x", "é.é", "~x.y", "-1~x.y", "1e9~x.y", "٣~x.y",
         "9" * 400 + "~x.y",
     ],
-)
+)  # fmt: skip
 def test_a_payload_that_says_nothing_of_alerts_is_no_news(payload):
     """Whatever a stranger puts there, it is refused, and nobody's night is disturbed."""
     assert signing.handed_over_since(payload) is None

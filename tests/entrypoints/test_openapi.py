@@ -191,16 +191,10 @@ def test_the_button_answers_as_described_to_a_body_that_no_form_has(entry: Entry
 @pytest.mark.parametrize(
     ("body", "status"),
     [
-        (b"", 200),
-        (b"{}", 200),
-        (b"[1]", 200),
-        (b"no JSON", 200),
-        (b'{"wake": 7}', 200),
-        (b'{"wake": "forged"}', 401),
-        (b'{"wake": ""}', 401),
-        (b" " * (MAX_BODY + 1), 413),
+        (b"", 200), (b"{}", 200), (b"[1]", 200), (b"no JSON", 200), (b'{"wake": 7}', 200), (b'{"wake": "forged"}', 401),
+        (b'{"wake": ""}', 401), (b" " * (MAX_BODY + 1), 413),
     ],
-)
+)  # fmt: skip
 def test_verify_answers_as_described(entry: Entry, body: bytes, status: int):
     """What is signed by nobody is refused; what names no wake-up is a sweep."""
     answer = entry["verify"].post("/", data=body)
@@ -264,12 +258,9 @@ alerts = st.fixed_dictionaries(
         "fingerprint": st.from_regex(r"\A[0-9a-f]{16}\Z") | texts,
     },
     optional={
-        "annotations": st.dictionaries(texts, texts, max_size=2),
-        "endsAt": times,
-        "generatorURL": texts,
-        "ruleUID": values,
+        "annotations": st.dictionaries(texts, texts, max_size=2), "endsAt": times, "generatorURL": texts, "ruleUID": values,
     },
-)
+)  # fmt: skip
 notifications = st.fixed_dictionaries(
     {"alerts": st.lists(alerts, max_size=3)},
     optional={"version": st.sampled_from(["1", "4", "2", None]), "orgId": st.integers(), "groupKey": texts, "receiver": values},

@@ -211,14 +211,10 @@ def test_what_a_real_prometheus_answers(needed: Callable[..., None], tmp_path: P
         wait_until(
             lambda: {one.what: one.ok for one in settings.check(keys, {"queue": QUEUE}, timeout_s=PATIENCE_S)},
             {
-                "Prometheus answers": True,
-                "Prometheus clock": True,
-                "depth of mail": True,
-                "done of mail": None,
-                "consumers of mail": True,
-                "samples of mail": True,
+                "Prometheus answers": True, "Prometheus clock": True, "depth of mail": True, "done of mail": None,
+                "consumers of mail": True, "samples of mail": True,
             }.__eq__,
-        )
+        )  # fmt: skip
 
 
 @contextmanager
@@ -228,12 +224,9 @@ def server(folder: Path, jobs: Redis, port: int) -> Iterator[str]:
     file = {name: part for name, part in jobs.scrapes.items() if name != "rule_files"}
     (folder / "prometheus.yml").write_text(yaml.safe_dump(file), encoding="utf-8")
     command = [
-        "prometheus",
-        "--config.file=prometheus.yml",
-        "--storage.tsdb.path=data",
-        f"--web.listen-address=127.0.0.1:{port}",
+        "prometheus", "--config.file=prometheus.yml", "--storage.tsdb.path=data", f"--web.listen-address=127.0.0.1:{port}",
         "--log.level=warn",
-    ]
+    ]  # fmt: skip
     with program(command, folder, f"http://127.0.0.1:{port}/-/ready"):
         yield f"http://127.0.0.1:{port}"
 

@@ -177,15 +177,11 @@ def test_the_least_privileged_user_sees_all_and_touches_nothing(rabbitmq_server)
         wait_until(lambda: client.look(user, queue, for_s=60, timeout_s=PATIENCE_S), lambda seen: seen.consumer_ids)
     assert {what: one.ok for what, one in check(user, "watched").items()} == dict.fromkeys(
         (
-            "RabbitMQ answers and knows unstick",
-            "RabbitMQ holders",
-            "RabbitMQ clock",
-            "RabbitMQ queue 'watched' in vhost '/'",
-            "RabbitMQ statistics",
-            "RabbitMQ alarms",
+            "RabbitMQ answers and knows unstick", "RabbitMQ holders", "RabbitMQ clock", "RabbitMQ queue 'watched' in vhost '/'",
+            "RabbitMQ statistics", "RabbitMQ alarms",
         ),
         True,
-    )
+    )  # fmt: skip
     touching = (("DELETE", "queues/%2F/watched/contents"), ("DELETE", "queues/%2F/watched"), ("PUT", "queues/%2F/another"))
     for method, path in touching:
         with pytest.raises(urllib.error.HTTPError, match="401"):

@@ -201,17 +201,9 @@ def test_links_lead_where_they_say():
     story = replace(story, incident=replace(story.incident, start_page=START_PAGE))
     labels = [label for label, _ in compose(story, replace(rules(), docs_url="https://git.example.com/docs")).links]
     assert labels == [
-        "Approve the restart",
-        "Restart by hand",
-        "Rundeck execution",
-        "What the reason code means",
-        "Panel",
-        "Dashboard",
-        "Alert rule",
-        "Runbook page",
-        "Silence",
-        "Root cause",
-    ]
+        "Approve the restart", "Restart by hand", "Rundeck execution", "What the reason code means", "Panel", "Dashboard",
+        "Alert rule", "Runbook page", "Silence", "Root cause",
+    ]  # fmt: skip
 
 
 BY_HAND = ["restart_refused", "observe_only", "ledger_unknown", "too_many_targets", "declined", "failing", "frozen"]
@@ -256,24 +248,12 @@ def test_a_reason_code_leads_to_its_section(language: str, page: str):
 @pytest.mark.parametrize(
     "url",
     [
-        "javascript:alert(1)",
-        "data:text/html,x",
-        "ftp://example.com/",
-        "//example.com",
-        "https://",
-        "https://user:pass@example.com/",
-        "https://good.example.com@evil.example.com",
-        "https://e.example.com/|<!channel>",
-        "https://e.example.com/a b",
-        "https://[::1",
-        "",
-        "https://e.example.com/\u202egpj",
-        "https://e.example.com:99999999/",
-        "https://x/" + "a" * 3000,
-        None,
-        7,
+        "javascript:alert(1)", "data:text/html,x", "ftp://example.com/", "//example.com", "https://",
+        "https://user:pass@example.com/", "https://good.example.com@evil.example.com", "https://e.example.com/|<!channel>",
+        "https://e.example.com/a b", "https://[::1", "", "https://e.example.com/\u202egpj", "https://e.example.com:99999999/",
+        "https://x/" + "a" * 3000, None, 7,
     ],
-)
+)  # fmt: skip
 def test_other_links_are_left_out(url: object):
     """Only http and https, without a user part, a space or anything with a meaning to a chat."""
     assert safe_url(url) == ""
@@ -335,16 +315,12 @@ def test_a_resolved_card_goes_into_its_incidents_thread():
 @pytest.mark.parametrize(
     ("seconds", "en", "ja"),
     [
-        (0, "0 s", "0秒"),
-        (-5, "0 s", "0秒"),
-        (59.6, "1 min", "1分"),
-        (100, "1 min 40 s", "1分40秒"),
+        (0, "0 s", "0秒"), (-5, "0 s", "0秒"), (59.6, "1 min", "1分"), (100, "1 min 40 s", "1分40秒"),
         (7500, "2 h 5 min", "2時間5分"),
-        (90000, "1 d 1 h", "1日1時間"),
-        (float("nan"), "0 s", "0秒"),
+        (90000, "1 d 1 h", "1日1時間"), (float("nan"), "0 s", "0秒"),
         (float("inf"), "11,574 d 1 h", "11,574日1時間"),
     ],
-)
+)  # fmt: skip
 def test_durations(seconds: float, en: str, ja: str):
     """Two units are enough for people."""
     assert (str(duration(seconds)), in_language("ja", duration(seconds))) == (en, ja)
@@ -353,16 +329,11 @@ def test_durations(seconds: float, en: str, ja: str):
 @pytest.mark.parametrize(
     ("text", "cleaned"),
     [
-        ("a\nb\tc", "a b c"),
-        ("\u202eabc", "abc"),
-        ("\x1b[31mred\x1b[0m", "red"),
-        ("日本語\u3000テスト", "日本語 テスト"),
-        ("\ud800x", "x"),
-        ("e\u0301" + "\u0301" * 50, "e\u0301\u0301"),
-        ("x" * 30, "x" * 19 + "…"),
+        ("a\nb\tc", "a b c"), ("\u202eabc", "abc"), ("\x1b[31mred\x1b[0m", "red"), ("日本語\u3000テスト", "日本語 テスト"),
+        ("\ud800x", "x"), ("e\u0301" + "\u0301" * 50, "e\u0301\u0301"), ("x" * 30, "x" * 19 + "…"),
         ("\u200b" * 10_000 + "x", "…"),
     ],
-)
+)  # fmt: skip
 def test_clean(text: str, cleaned: str):
     """White space is folded, invisible characters go, accents stay, cuts are marked."""
     assert clean(text, 20, "…") == cleaned

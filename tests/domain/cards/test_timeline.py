@@ -85,11 +85,8 @@ def test_the_evidence_has_its_lines_and_its_link() -> None:
     evidence = Evidence(asked_at=NOW - 126, execution=run, lines=('File "/app/mailer.py", line 212',))
     (entry,) = [one for one in tell(replace(told(), runner_ahead_s=0.0, evidence=evidence)) if one.kind == "evidence"]
     assert (str(entry.text), entry.at, entry.link, entry.lines) == (
-        "execution 1846: succeeded",
-        NOW - 123,
-        run.url,
-        evidence.lines,
-    )
+        "execution 1846: succeeded", NOW - 123, run.url, evidence.lines,
+    )  # fmt: skip
     missing = replace(evidence, execution=None, lines=(), missing="the job is already running")
     (entry,) = [one for one in tell(replace(told(), evidence=missing)) if one.kind == "evidence"]
     assert str(entry.text) == "no evidence: the job is already running"

@@ -107,18 +107,11 @@ HELD = "in 6 of 7 the messages were held by worker-2"
         (daily(4, lines=("hangs",)), []),
     ],
     ids=[
-        "an hour",
-        "across midnight",
-        "two times of day",
-        "one bad afternoon is one bout",
-        "a target",
-        "a holder",
-        "an only consumer",
-        "lines of too few incidents",
-        "lines differ in numbers, but not in the line of code",
+        "an hour", "across midnight", "two times of day", "one bad afternoon is one bout", "a target", "a holder",
+        "an only consumer", "lines of too few incidents", "lines differ in numbers, but not in the line of code",
         "too few incidents",
     ],
-)
+)  # fmt: skip
 def test_what_three_in_four_share_is_named(records: list[Archive], sentences: list[str]) -> None:
     """In the time zone of the configuration, with its count."""
     assert said(compared(*records)) == sentences

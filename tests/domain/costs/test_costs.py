@@ -154,13 +154,9 @@ def test_archive_and_history_count_a_restart_once() -> None:
     """The same restart from both sources, and its retries by Rundeck, are one; manual ones come from the history."""
     own = execution(1, NOW - DAY_S - 100, "inc1.1")
     history = (
-        own,
-        replace(own, id="2"),
-        execution(10, NOW - 3600),
-        execution(11, NOW - 7200),
-        execution(12, NOW - 50, scheduled=True),
-        execution(13, NOW - 60, "inc9.1", runner_not_after=NOW - 70, status="failed"),
-    )
+        own, replace(own, id="2"), execution(10, NOW - 3600), execution(11, NOW - 7200),
+        execution(12, NOW - 50, scheduled=True), execution(13, NOW - 60, "inc9.1", runner_not_after=NOW - 70, status="failed"),
+    )  # fmt: skip
     found = cost.cost(known(record(1, 1), history=history), rules(), NOW).runbooks[0]
     assert (found.week.by_unstick, found.week.by_hand) == (1, 2)
 

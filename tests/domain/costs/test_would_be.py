@@ -41,16 +41,10 @@ def observed(number: int, healed_s: float | None, restarted_s: float | None = No
         (record(1, 8, ending=Ending.HELD), None),
     ],
     ids=[
-        "person",
-        "itself",
-        "restarted after it healed",
-        "at once",
-        "still ill",
-        "a restart did not help",
-        "changed",
+        "person", "itself", "restarted after it healed", "at once", "still ill", "a restart did not help", "changed",
         "not observed",
     ],
-)
+)  # fmt: skip
 def test_each_incident_went_one_way(one: Archive, became: Became | None):
     """A restart that somebody made counts only if the target healed after it."""
     assert would_be.what_became(one) is became

@@ -82,29 +82,16 @@ def test_matchers_are_read_as_alertmanager_does(text, matcher):
 @pytest.mark.parametrize(
     ("text", "mistake"),
     [
-        ("", "is not a matcher"),
-        ("service", "is not a matcher"),
-        ("=mail", "is not a matcher"),
-        ('a b="c"', "is not a matcher"),
-        ("{a=b}", "is not a matcher"),
-        ("a>b", "is not a matcher"),
-        ('a="b', "without its closing quote"),
-        ('a="', "without its closing quote"),
-        ('a="b" x', "closing quote"),
-        ('a="b"c"', "double quote"),
-        ('a=b"c', "double quote"),
-        ('a="b",c="d"', "double quote"),
-        ("a=b,c=d", "more than one matcher"),
-        ("a=b}", "more than one matcher"),
-        ('a="b\\"', "backslash"),
-        ("a=b\\", "backslash"),
-        ('a=~"("', "not a regular expression of RE2 (missing ))"),
-        ('a=~"(?=b)"', "RE2 (invalid perl operator)"),
-        (r'a!~"(b)\1"', "invalid escape sequence"),
-        ('a=~"b{2000}"', "invalid repetition"),
-        ('a=~"\ud800"', "not valid Unicode"),
+        ("", "is not a matcher"), ("service", "is not a matcher"), ("=mail", "is not a matcher"),
+        ('a b="c"', "is not a matcher"), ("{a=b}", "is not a matcher"), ("a>b", "is not a matcher"),
+        ('a="b', "without its closing quote"), ('a="', "without its closing quote"), ('a="b" x', "closing quote"),
+        ('a="b"c"', "double quote"), ('a=b"c', "double quote"), ('a="b",c="d"', "double quote"),
+        ("a=b,c=d", "more than one matcher"), ("a=b}", "more than one matcher"), ('a="b\\"', "backslash"),
+        ("a=b\\", "backslash"), ('a=~"("', "not a regular expression of RE2 (missing ))"),
+        ('a=~"(?=b)"', "RE2 (invalid perl operator)"), (r'a!~"(b)\1"', "invalid escape sequence"),
+        ('a=~"b{2000}"', "invalid repetition"), ('a=~"\ud800"', "not valid Unicode"),
     ],
-)
+)  # fmt: skip
 def test_what_is_no_matcher_says_why(text, mistake):
     """The sentence goes behind the place in the configuration's mistakes."""
     with pytest.raises(ValueError) as caught:
@@ -115,37 +102,15 @@ def test_what_is_no_matcher_says_why(text, mistake):
 @pytest.mark.parametrize(
     ("text", "value", "expected"),
     [
-        ("a=x", "x", True),
-        ("a=x", "xx", False),
-        ("a=x", None, False),
-        ("a!=x", "y", True),
-        ("a!=x", None, True),
-        ("a!=x", "x", False),
-        ("a=", None, True),
-        ("a=", "", True),
-        ("a!=", None, False),
-        ("a!=", "x", True),
-        ("a=~x.*", "xyz", True),
-        ("a=~x", "xy", False),
-        ("a=~y", "xy", False),
-        ("a=~.*", None, True),
-        ("a=~.+", None, False),
-        ("a=~x|y", "y", True),
-        ("a=~x|y", "xz", False),
-        ("a!~x.*", "y", True),
-        ("a!~x.*", "xyz", False),
-        ("a!~.+", None, True),
-        ("a=~x", "x\n", False),
-        ("a=~x$", "x\n", False),
-        ("a=~.送", "配送", True),
-        ("a=~(?i)mail", "MAIL", True),
-        ("a=~.*", "x" * 1024, True),
-        ("a=~.*", "x" * 1025, False),
-        ("a!~y.*", "x" * 1025, False),
-        ("a=~.*", "\ud800", True),
+        ("a=x", "x", True), ("a=x", "xx", False), ("a=x", None, False), ("a!=x", "y", True), ("a!=x", None, True),
+        ("a!=x", "x", False), ("a=", None, True), ("a=", "", True), ("a!=", None, False), ("a!=", "x", True),
+        ("a=~x.*", "xyz", True), ("a=~x", "xy", False), ("a=~y", "xy", False), ("a=~.*", None, True), ("a=~.+", None, False),
+        ("a=~x|y", "y", True), ("a=~x|y", "xz", False), ("a!~x.*", "y", True), ("a!~x.*", "xyz", False), ("a!~.+", None, True),
+        ("a=~x", "x\n", False), ("a=~x$", "x\n", False), ("a=~.送", "配送", True), ("a=~(?i)mail", "MAIL", True),
+        ("a=~.*", "x" * 1024, True), ("a=~.*", "x" * 1025, False), ("a!~y.*", "x" * 1025, False), ("a=~.*", "\ud800", True),
         ("a!~y", "\ud800", True),
     ],
-)
+)  # fmt: skip
 def test_matching(text, value, expected):
     """Regular expressions must match the whole value; a missing label is the empty one; a huge value satisfies neither side."""
     assert matches(parse_matcher(text), {} if value is None else {"a": value}) is expected
@@ -219,26 +184,19 @@ def test_a_resolved_alert_has_a_target_too():
         ({"alertname": "DatasourceNoData"}, True, Reason.TEST_ALERT, None, ""),
         ({**LABELS, "alertname": "DatasourceNoData"}, False, Reason.MONITORING_FAILURE, None, "DatasourceNoData"),
         (
-            {**LABELS, "alertname": "DatasourceError", "rulename": "RabbitMQQueueStuck"},
-            False,
-            Reason.MONITORING_FAILURE,
-            "mail",
-            "DatasourceError",
+            {**LABELS, "alertname": "DatasourceError", "rulename": "RabbitMQQueueStuck"}, False, Reason.MONITORING_FAILURE,
+            "mail", "DatasourceError",
         ),
         ({"alertname": "Other"}, False, Reason.NO_RUNBOOK, None, ""),
         ({}, False, Reason.NO_RUNBOOK, None, ""),
     ],
-)
+)  # fmt: skip
 def test_why_there_is_no_target(labels, test, reason, runbook, detail):
     """A contact point's test, a failure of the monitoring itself (told to its rule's runbook), or no runbook; in this order."""
     case = case_of(labels, test=test)
     assert (case.reason, case.runbook and case.runbook.name, case.target, case.queue, case.detail) == (
-        reason,
-        runbook,
-        None,
-        None,
-        detail,
-    )
+        reason, runbook, None, None, detail,
+    )  # fmt: skip
 
 
 LONG = "x" * 100_000
@@ -343,13 +301,10 @@ def test_any_labels_end_in_a_target_that_is_allowed_or_a_reason(labels):
 @pytest.mark.parametrize(
     ("text", "labels"),
     [
-        ("plain", ()),
-        ("$5 {a}", ()),
-        ("${labels.a}", ("a",)),
-        ("x-${labels.a}.${labels.b c}-${labels.a}", ("a", "b c", "a")),
+        ("plain", ()), ("$5 {a}", ()), ("${labels.a}", ("a",)), ("x-${labels.a}.${labels.b c}-${labels.a}", ("a", "b c", "a")),
         ("${labels.キュー}${labels.a.b}", ("キュー", "a.b")),
     ],
-)
+)  # fmt: skip
 def test_templates_name_labels(text, labels):
     """Names of labels may have anything but braces and dollars."""
     assert template_labels(text) == labels
@@ -367,15 +322,10 @@ def test_other_templates_are_refused(text):
 @pytest.mark.parametrize(
     ("value", "said"),
     [
-        ("a", '"a"'),
-        ("a\tb", '"a\\tb"'),
-        ("\u202eevil", '"\\u202eevil"'),
-        ("x" * 60, '"' + "x" * 60 + '"'),
-        ("x" * 61, '"' + "x" * 59 + '…"'),
-        ("日本", '"日本"'),
-        ("\ud800", '"\\ud800"'),
+        ("a", '"a"'), ("a\tb", '"a\\tb"'), ("\u202eevil", '"\\u202eevil"'), ("x" * 60, '"' + "x" * 60 + '"'),
+        ("x" * 61, '"' + "x" * 59 + '…"'), ("日本", '"日本"'), ("\ud800", '"\\ud800"'),
     ],
-)
+)  # fmt: skip
 def test_a_strangers_value_in_a_sentence(value, said):
     """Quoted, short, and nothing that a terminal or a chat would act on."""
     assert shown(value) == said
@@ -388,30 +338,15 @@ def of(name: str, *matchers: str) -> Runbook:
 @pytest.mark.parametrize(
     ("first", "second", "expected"),
     [
-        (["a=x"], ["a=x"], True),
-        (["a=x"], ["b=y", "a=x"], True),
-        (["a=x", "b=y"], ["a=x"], None),
-        (["a=x"], ["a=y"], None),
-        (["a=x"], ["b=y"], False),
-        (["a=x"], ["a=~x|y", "b=z"], False),
-        (["a=~x.*"], ["a=y"], None),
-        (["a=~x.*"], ["a=xy"], False),
-        (["a=~x.*"], ["a!~x.*"], None),
-        (["a=~x.*"], ["a=~y.*"], False),
-        (["a!=x"], ["a=x"], None),
-        (["a=x"], ["a!=x"], None),
-        (["a=x", "b=1"], ["a=x", "b=2"], None),
-        (["a=~x.*"], ["a!~w.*"], False),
-        (["a=~x.*"], ["a!~y.*"], False),
-        (["a!~x.*"], ["a=~x.*"], None),
-        (["a=~x.*"], ["b!~x.*"], False),
-        (["a!=x"], ["a!=y"], False),
-        (["a=x"], ["a!=w"], False),
-        (["a=x"], ["a!=y"], False),
-        (["a=~x|y"], ["a=y", "b=z"], False),
-        (["a=x", "b=1"], ["b=1", "a=~y"], None),
+        (["a=x"], ["a=x"], True), (["a=x"], ["b=y", "a=x"], True), (["a=x", "b=y"], ["a=x"], None), (["a=x"], ["a=y"], None),
+        (["a=x"], ["b=y"], False), (["a=x"], ["a=~x|y", "b=z"], False), (["a=~x.*"], ["a=y"], None),
+        (["a=~x.*"], ["a=xy"], False), (["a=~x.*"], ["a!~x.*"], None), (["a=~x.*"], ["a=~y.*"], False),
+        (["a!=x"], ["a=x"], None), (["a=x"], ["a!=x"], None), (["a=x", "b=1"], ["a=x", "b=2"], None),
+        (["a=~x.*"], ["a!~w.*"], False), (["a=~x.*"], ["a!~y.*"], False), (["a!~x.*"], ["a=~x.*"], None),
+        (["a=~x.*"], ["b!~x.*"], False), (["a!=x"], ["a!=y"], False), (["a=x"], ["a!=w"], False), (["a=x"], ["a!=y"], False),
+        (["a=~x|y"], ["a=y", "b=z"], False), (["a=x", "b=1"], ["b=1", "a=~y"], None),
     ],
-)
+)  # fmt: skip
 def test_runbooks_that_hide_each_other(first, second, expected):
     """True: the later one never takes any alert. False: the order may decide. None: narrower in front, or never both."""
     found = overlaps({"one": of("one", *first), "two": of("two", *second)})

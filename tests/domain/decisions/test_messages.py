@@ -77,13 +77,10 @@ def test_a_message_about_no_runbook_calls_the_people_of_all():
 @pytest.mark.parametrize(
     ("top", "own", "expected"),
     [
-        (("ops",), ("team",), ("team",)),
-        (("ops",), (), ("ops",)),
-        (("ops", "ops"), (), ("ops",)),
-        (("ops",), ("team", "others", "team"), ("team", "others")),
-        ((), (), ("others",)),
+        (("ops",), ("team",), ("team",)), (("ops",), (), ("ops",)), (("ops", "ops"), (), ("ops",)),
+        (("ops",), ("team", "others", "team"), ("team", "others")), ((), (), ("others",)),
     ],
-)
+)  # fmt: skip
 def test_a_runbook_has_its_own_channels_or_those_of_all(top, own, expected):
     """Each once. Without any at the top, what no runbook takes goes to those of all runbooks."""
     book = replace(BOOK, notify=own)
@@ -142,15 +139,10 @@ def test_of_an_alert_its_texts_are_kept_as_far_as_cards_show_them(changes, kept)
 @pytest.mark.parametrize(
     ("source", "as_it_is"),
     [
-        ("s" * 200, True),
-        ("s" * 201, False),
-        ("grafana", True),
-        ("gräfana", False),
-        ("graf\nana", False),
-        ("\ud800", False),
+        ("s" * 200, True), ("s" * 201, False), ("grafana", True), ("gräfana", False), ("graf\nana", False), ("\ud800", False),
         ("", True),
     ],
-)
+)  # fmt: skip
 def test_a_source_is_kept_if_it_is_short_and_plain(source, as_it_is):
     """Otherwise its hash tells it from others as well."""
     kept = short_source(source)

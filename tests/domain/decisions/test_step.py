@@ -562,17 +562,11 @@ def test_before_due_a_wake_up_moves_nothing(name):
 @pytest.mark.parametrize(
     ("due", "woken_for", "late_s", "replaced"),
     [
-        (NOW, NOW, 0.0, False),
-        (NOW, None, 0.0, False),
-        (NOW, NOW - 5, 0.0, True),
-        (NOW, NOW + 5, 6.0, True),
-        (NOW, NOW - 5, 9.9, True),
-        (NOW, NOW - 5, 10.0, False),
-        (NOW, NOW - 5, 11.0, False),
-        (None, NOW - 5, 100.0, True),
+        (NOW, NOW, 0.0, False), (NOW, None, 0.0, False), (NOW, NOW - 5, 0.0, True), (NOW, NOW + 5, 6.0, True),
+        (NOW, NOW - 5, 9.9, True), (NOW, NOW - 5, 10.0, False), (NOW, NOW - 5, 11.0, False), (None, NOW - 5, 100.0, True),
         (None, None, 0.0, False),
     ],
-)
+)  # fmt: skip
 def test_a_wake_up_of_another_moment_is_left_to_the_one_that_exists(due, woken_for, late_s, replaced):
     """Until that one is ten seconds late; one that names no moment is nobody's second."""
     assert is_replaced(replace(EMPTY, due=due), TimerFired(woken_for), NOW + late_s) is replaced
@@ -594,14 +588,10 @@ def test_only_a_deferred_decision_is_made_at_once(at_once, phase_now, decided):
 @pytest.mark.parametrize(
     ("wake_at", "due", "orders"),
     [
-        (None, NOW + 20, True),
-        (NOW + 15, NOW + 15, False),
-        (NOW + 20, NOW + 20, False),
-        (NOW + 21, NOW + 20, True),
-        (NOW, NOW + 20, True),
-        (NOW - 5, NOW + 20, True),
+        (None, NOW + 20, True), (NOW + 15, NOW + 15, False), (NOW + 20, NOW + 20, False), (NOW + 21, NOW + 20, True),
+        (NOW, NOW + 20, True), (NOW - 5, NOW + 20, True),
     ],
-)
+)  # fmt: skip
 def test_a_wake_up_that_exists_already_is_used_if_it_comes_in_time(wake_at, due, orders):
     """Later than that, or past, it is no help."""
     made = step(EMPTY, alerted(), seen(), NOW, rules(), wake_at)
