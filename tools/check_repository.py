@@ -93,6 +93,13 @@ def reasons_without_section() -> list[str]:
     return found
 
 
+def unlogged_lines() -> list[str]:
+    """Lines of the log that people are told to look for, and that nothing logs."""
+    texts = "\n".join(text_of(path) for path in [ROOT / "main.py", *sorted((ROOT / "functions").rglob("*.py"))])
+    told = sections(DOCS / "operations" / "log.md", 2)["What the log says"].partition("Warnings and errors")[2]
+    return [line for line in re.findall(r"^\| `([^`]+)` \|", told, re.MULTILINE) if line not in texts]
+
+
 def unknown_tests() -> list[str]:
     """Tests that a page names as proof and that aren't there."""
     files = list((ROOT / "tests").rglob("test_*.py"))
@@ -172,6 +179,7 @@ CHECKS = {
     "unknown targets": unknown_targets,
     "unknown commands": unknown_commands,
     "reason codes without a section": reasons_without_section,
+    "lines of docs/operations/log.md that are never logged": unlogged_lines,
     "unknown tests": unknown_tests,
     f"folders with more than {MOST_ENTRIES} entries": crowded_folders,
     "imports of an HTTP client outside functions/runtime/http_client.py": other_doors_to_http,
