@@ -48,7 +48,7 @@ WORDS = {
     "link": "URL",
     "moment": "RFC 3339 time",
     "header": "header name",
-    "approver": "ID or address",
+    "approver": "ID",
     "time-zone": "time zone",
     "template": "template",
     "evidence-template": "template",
@@ -219,7 +219,9 @@ def _tables(schema: dict[str, Any]) -> Iterator[str]:
 
 def _rows(schema: dict[str, Any], parts: Container[str] = (), prefix: str = "") -> Iterator[tuple[str, str, str]]:
     for name, key in schema["properties"].items():
-        yield f"`{prefix}{name}`", _value(schema, name), key["description"]
+        optional = "default" not in key and name not in schema["required"]  # else its keys say it all
+        if not _has_own_keys(key) or name in parts or optional:
+            yield f"`{prefix}{name}`", _value(schema, name), key["description"]
         if _has_own_keys(key) and name not in parts:
             yield from _rows(key, parts, f"{prefix}{name}.")
 
@@ -261,10 +263,14 @@ def _written(key: dict[str, Any], name: str) -> str:
     if _has_own_keys(key.get("items", {})):
         return f"[list](#{name})"
     if "items" in key:
-        return f"list of {_words(key['items'])}"
+        return f"list of {_plural(key['items'])}"
     if isinstance(values := key.get("additionalProperties"), dict) and "format" not in key:
-        return f"mapping of {_words(values)}"
+        return f"mapping of {_plural(values)}"
     return _words(key)
+
+
+def _plural(schema: dict[str, Any]) -> str:
+    return _words(schema) + ("s" if schema.get("format") in WORDS else "")
 
 
 def _words(schema: dict[str, Any]) -> str:
