@@ -6,6 +6,7 @@ Each check returns what is wrong, one line each.
 from __future__ import annotations
 
 import ast
+import json
 import re
 import sys
 from itertools import pairwise
@@ -16,6 +17,7 @@ from urllib.parse import unquote, urlsplit
 import click
 
 from functions.domain.model.codes import Reason
+from tools.docs import command_line_page, configuration_page, costs_page, terraform_page
 from tools.docs.pages import PAGES, ROOT, anchors, blocks, links, named, prose, sections, text_of
 from unstick.main import command_line
 
@@ -100,6 +102,14 @@ def unlogged_lines() -> list[str]:
     return [line for line in re.findall(r"^\| `([^`]+)` \|", told, re.MULTILINE) if line not in texts]
 
 
+def stale_pages() -> list[str]:
+    """Generated pages that aren't what `make docs` would write."""
+    pages = (command_line_page, configuration_page, costs_page, terraform_page)
+    found = [named(page.PAGE) for page in pages if page.PAGE.read_text(encoding="utf-8") != page.page()]
+    schema = json.loads(configuration_page.SCHEMA.read_text(encoding="utf-8"))
+    return found + [named(configuration_page.SCHEMA)] * (schema != configuration_page.schema())
+
+
 def unknown_tests() -> list[str]:
     """Tests that a page names as proof and that aren't there."""
     files = list((ROOT / "tests").rglob("test_*.py"))
@@ -180,6 +190,7 @@ CHECKS = {
     "unknown commands": unknown_commands,
     "reason codes without a section": reasons_without_section,
     "lines of docs/operations/log.md that are never logged": unlogged_lines,
+    "generated pages that `make docs` would change": stale_pages,
     "unknown tests": unknown_tests,
     f"folders with more than {MOST_ENTRIES} entries": crowded_folders,
     "imports of an HTTP client outside functions/runtime/http_client.py": other_doors_to_http,

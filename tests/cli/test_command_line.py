@@ -15,7 +15,6 @@ from click.testing import CliRunner
 
 from functions import __version__
 from tests.support.unstick_process import SIGNING_KEY, configuration, runbook
-from tools.docs import command_line_page
 from unstick.main import command_line
 
 ROOT = Path(__file__).parents[2]
@@ -37,13 +36,6 @@ COMMANDS = [
     "suggest-for",
     "rotate-token",
 ]
-
-
-def test_the_page_is_what_the_help_says() -> None:
-    """docs/command-line.md is what `python -m tools.docs.command_line_page` writes."""
-    assert command_line_page.PAGE.read_text(encoding="utf-8") == command_line_page.page(), (
-        "run: python -m tools.docs.command_line_page"
-    )
 
 
 def test_help_names_every_command_in_the_order_of_a_days_work() -> None:

@@ -608,20 +608,6 @@ def test_a_private_ca_is_a_key_of_each_system():
 # --- what is made from the types -------------------------------------------------------------------------------------------
 
 
-def test_the_generated_page_is_up_to_date():
-    """docs/configuration.md is what `python -m tools.docs.configuration_page` writes."""
-    assert configuration_page.PAGE.read_text(encoding="utf-8") == configuration_page.page(), (
-        "run: python -m tools.docs.configuration_page"
-    )
-
-
-def test_the_generated_schema_is_up_to_date():
-    """unstick.schema.json is what `python -m tools.docs.configuration_page` writes."""
-    assert json.loads(configuration_page.SCHEMA.read_text(encoding="utf-8")) == configuration_page.schema(), (
-        "run: python -m tools.docs.configuration_page"
-    )
-
-
 def test_every_key_of_the_file_is_explained():
     """No key is left without a sentence, in an editor either."""
 

@@ -1,4 +1,4 @@
-"""Rights and tables: what the pages say of the module is what the module has."""
+"""What deployer and prices are said to be is what the module has."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from pathlib import Path
 
 import yaml
 
-from tools.docs import costs_page, terraform_page
+from tools.docs import costs_page
 
 ROOT = Path(__file__).resolve().parents[3]
 INFRA, MODULE = ROOT / "infra", ROOT / "infra" / "module"
-ROLE = re.compile(r"roles/[a-z]+\.[A-Za-z]+")
 
 NEEDED = {
     "google_artifact_registry_repository": "artifactregistry.repositories.{create,delete,get,update}",
@@ -93,51 +92,8 @@ def test_the_deployers_role_has_what_is_called_and_nothing_else() -> None:
     assert "resourcemanager.projects.setIamPolicy" not in role
 
 
-def rows_of_people() -> list[list[str]]:
-    return [row for row in rows() if row[0] == "a person"]
-
-
-def table() -> list[list[str]]:
-    return [row for row in rows() if row[0].startswith("`NAME")]
-
-
-def rows() -> list[list[str]]:
-    text = (INFRA / "README.md").read_text(encoding="utf-8").partition("## Who may do what")[2].partition("**Whoever deploys")[0]
-    return [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("| ")]
-
-
-def test_the_table_of_rights_has_each_grant_of_the_module() -> None:
-    """Every account and role stands there with a reason, none that is not given, and each that the code names in a remedy."""
-    granted = table()
-    assert all(len(row) == 4 and row[3] for row in rows())
-    said = {(row[0].strip("`").removeprefix("NAME-"), ROLE.findall(row[1])[0]) for row in granted}
-    accounts = (MODULE / "accounts.tf").read_text(encoding="utf-8")
-    given = set()
-    for role, who in (("cloudtasks.enqueuer", "enqueuer"), ("iam.serviceAccountUser", "token")):
-        (listed,) = re.findall(rf'"{who}" \{{\n  for_each = toset\(\[(.*?)\]\)', accounts)
-        given |= {(account, f"roles/{role}") for account in re.findall(r"\w+", listed)}
-    given |= {(who, "roles/secretmanager.secretAccessor") for who in ("webhook", "verify", "report")}
-    given |= set(re.findall(r'^    (webhook|verify|report) += "(roles/storage\.\w+)"', accounts, re.MULTILINE))
-    given |= {("tasks", "roles/run.invoker"), ("scheduler", "roles/run.invoker"), ("report", "roles/cloudtasks.viewer")}
-    (builder,) = re.findall(r"toset\(\[\]\) : toset\(\[(.*?)\]\)", accounts)
-    given |= {("builder", role) for role in ROLE.findall(builder)}
-    assert said == given
-    assert set(ROLE.findall(accounts)) == {role for _, role in given}
-    named = {role for path in (ROOT / "functions").rglob("*.py") for role in ROLE.findall(path.read_text(encoding="utf-8"))}
-    assert named <= {role for _, role in given} | {row[1].strip("`") for row in rows_of_people()}
-
-
-def test_the_modules_page_lists_its_inputs_outputs_and_resources() -> None:
-    """As terraform-docs would; `python -m tools.docs.terraform_page` writes them."""
-    assert terraform_page.PAGE.read_text(encoding="utf-8") == terraform_page.page(), "run: python -m tools.docs.terraform_page"
-    names = [name for name, of in terraform_page.read_blocks("variable", "variables.tf")]
-    assert names[:3] == ["project", "region", "name"]
-    assert all(of["description"] and of["type"] for _, of in terraform_page.read_blocks("variable", "variables.tf"))
-
-
 def test_the_costs_are_those_of_the_list_prices() -> None:
-    """`python -m tools.docs.costs_page` writes them; the price in the alert about costs is the same one."""
-    assert costs_page.PAGE.read_text(encoding="utf-8") == costs_page.page(), "run: python -m tools.docs.costs_page"
+    """The price in the alert about costs is the page's."""
     cpu, memory = costs_page.PRICES["cpu"], costs_page.PRICES["memory"]
     second = cpu.dollars / cpu.per + memory.dollars / memory.per
     assert f"* {second:.7f} >" in (MODULE / "watch.tf").read_text(encoding="utf-8")
