@@ -12,20 +12,13 @@ from bench import measures
 from bench.claims import claims
 from bench.contenders import BARE, HASHING, REQUESTING, RULEBOOK, UNGUARDED, UNSTICK, WEBHOOK
 from bench.legs import LEGS_ALL_CPUS
-from bench.measures import LEFT_OUT, UNITS, left_out
+from bench.measures import UNITS
 from bench.parts import DETAILS, LONG_RUN, PAGE, READING, part_of, with_details
 from bench.samples import Samples, middle, spread
 from bench.stage import ROOT
 
 CHART = ROOT / "docs" / "benchmarks.svg"
 COLUMNS = (UNSTICK, WEBHOOK, RULEBOOK, UNGUARDED, HASHING, REQUESTING, BARE)
-IN_TABLE = (UNSTICK, WEBHOOK, RULEBOOK, UNGUARDED, BARE)
-SHOWN = (
-    measures.COLD_FORGED, measures.COLD_ALERT, measures.FORGED, measures.ALERT, measures.ANSWER, measures.PARALLEL_RESTARTS,
-    measures.PSS_AFTER,
-)  # fmt: skip
-"""The rows of the table; the others are in the limits' ratios only."""
-
 INTRODUCTION = f"""{DETAILS}
 
 Every contender starts, answers forged requests, and lets the same Rundeck stand-in restart something: Unstick, [adnanh/webhook](https://github.com/adnanh/webhook) and ansible-rulebook, which check nothing first, a function that makes Unstick's calls and
@@ -59,33 +52,18 @@ def write(samples: Samples, circumstances: Circumstances) -> None:
 
 
 def page(samples: Samples, circumstances: Circumstances, long_run: str = "") -> str:
-    """Markdown: the limits, the figures and the circumstances."""
+    """Markdown: the limits and the circumstances."""
     promises = [
         "| | limit | measured (quartiles) | holds |",
         "| --- | ---: | ---: | :---: |",
         *(claim.row() for claim in claims(samples)),
     ]
-    contenders = [contender for contender in IN_TABLE if contender.name not in circumstances.missing]
-    table = ["| | " + " | ".join(contender.name for contender in contenders) + " |", "| --- |" + " ---: |" * len(contenders)]
-    for measure in SHOWN:
-        unit, factor = UNITS[measure]
-        cells = [
-            _cell(samples.of(measure, contender.name), factor) or _empty(measure, contender.name) for contender in contenders
-        ]
-        table.append(f"| {measure}{f', {unit}' if unit else ''} | " + " | ".join(cells) + " |")
-    reasons = [f"- ({key}) {reason}" for key, reason in LEFT_OUT.items() if any(f"({key})" in row for row in table)]
     notes = NOTES.format(all_cpus=middle(samples.of(LEGS_ALL_CPUS, UNSTICK.name)))
     parts = [
-        INTRODUCTION, "![Unstick beside others](benchmarks.svg)\n", *promises, "", *table, "", *reasons, "",
+        INTRODUCTION, "![Unstick beside others](benchmarks.svg)\n", *promises, "",
         *([long_run, ""] if long_run else []), READING, notes + _this_run(samples, circumstances),
     ]  # fmt: skip
     return "\n".join(parts)
-
-
-def _empty(measure: str, contender: str) -> str:
-    """The letter that stands for a missing figure; the list below the table explains it."""
-    key = left_out(measure, contender)
-    return f"({key})" if key else "not measured"
 
 
 def _this_run(samples: Samples, circumstances: Circumstances) -> str:
@@ -101,12 +79,6 @@ def _this_run(samples: Samples, circumstances: Circumstances) -> str:
         *(f"- {name} is missing: {why}." for name, why in circumstances.missing.items()),
     ]
     return "\n".join(lines) + "\n"
-
-
-def _cell(values: list[float], factor: float) -> str:
-    if not values:
-        return ""
-    return _short(middle(values) * factor)
 
 
 def _short(value: float) -> str:
