@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from functions.domain.cards import facts, queue_facts
 from functions.domain.cards.card_input import CardInput
-from functions.domain.cards.rendering import CUT, Fact, clock, render, rendered, tidy
+from functions.domain.cards.rendering import CUT, Content, clock, render, rendered, tidy
 from functions.domain.model.codes import Reason, Verdict
 from functions.domain.model.incidents import Escalation
 from functions.domain.model.messages import Card
@@ -29,32 +28,16 @@ DRILL = "UnstickDrill"
 """The name of a drill's test alerts."""
 
 
-class Content(Struct, frozen=True):
-    """The content of a card. The headline lacks the words of urgency."""
-
-    urgency: str
-    headline: Phrase
-    text: list[Phrase]
-    facts: list[Fact]
-
-
 def compose(card_input: CardInput, rules: Rules) -> Card:
     """Compose the card. It is pure and raises for no content."""
     content = KINDS.get(card_input.kind, _other)(card_input, rules)
-    late = Text("This message is {late} late. Check the current state.", late=duration(card_input.late_s))
+    if card_input.late_s:
+        late = Text("This message is {late} late. Check the current state.", late=duration(card_input.late_s))
+        content = replace(content, text=(late, *content.text))
     incident: Phrase = card_input.detail if card_input.kind == "resolved" else ""
     if thread := card_input.escalation or card_input.incident:
         incident = thread.incident if isinstance(thread, Escalation) else thread.id
-    card = render(
-        rules,
-        card_input.kind,
-        content.urgency,
-        content.headline,
-        text=[*([late] if card_input.late_s else []), *content.text],
-        facts=content.facts,
-        links=facts.links(card_input, rules),
-        at=card_input.at,
-    )
+    card = render(rules, card_input.kind, replace(content, links=facts.links(card_input, rules)), card_input.at)
     title, lines = facts.shown_lines(card_input)
     return replace(
         card,

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from msgspec import Struct
 
 from functions.domain.cards.card import to_do
-from functions.domain.cards.rendering import render
+from functions.domain.cards.rendering import Content, render
 from functions.domain.model.messages import Card
 from functions.domain.model.runbooks import Rules
 from functions.runtime.text import Phrase, Text, in_brackets
@@ -41,7 +41,7 @@ def card(legs: tuple[Leg, ...], rules: Rules, at: float) -> Card:
     if failed and failed.remedy:
         text.append(to_do(failed.remedy))
     facts = [(NAMES[leg.name], _result(leg)) for leg in legs]
-    return render(rules, "drill", "act" if failed else "fine", headline, text=text, facts=facts, at=at)
+    return render(rules, "drill", Content("act" if failed else "fine", headline, text, facts), at)
 
 
 def _result(leg: Leg) -> Phrase:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
+from msgspec import Struct
+
 from functions.domain.model.messages import Card
 from functions.domain.model.runbooks import Rules
 from functions.domain.texts.sanitize import clean
@@ -30,25 +32,25 @@ def rendered(rules: Rules, phrase: Phrase, limit: int = SENTENCE) -> str:
     return tidy(in_language(rules.language, phrase), limit)
 
 
-def render(
-    rules: Rules,
-    kind: str,
-    urgency: str,
-    headline: Phrase,
-    *,
-    text: Iterable[Phrase] = (),
-    facts: Iterable[Fact] = (),
-    links: Iterable[tuple[Phrase, str]] = (),
-    at: float,
-) -> Card:
+class Content(Struct, frozen=True):
+    """What a card says. The headline lacks the words of urgency."""
+
+    urgency: str
+    headline: Phrase
+    text: Iterable[Phrase] = ()
+    facts: Iterable[Fact] = ()
+    links: Iterable[tuple[Phrase, str]] = ()
+
+
+def render(rules: Rules, kind: str, content: Content, at: float) -> Card:
     """Render the card. Its headline begins with the words of urgency."""
     return Card(
         kind=kind,
-        urgency=urgency,
-        headline=rendered(rules, named(URGENCIES[urgency], headline), HEADLINE),
-        facts=tuple((rendered(rules, label), rendered(rules, value)) for label, value in facts),
-        text=tuple(rendered(rules, phrase) for phrase in text),
-        links=tuple((rendered(rules, label), url) for label, url in links),
+        urgency=content.urgency,
+        headline=rendered(rules, named(URGENCIES[content.urgency], content.headline), HEADLINE),
+        facts=tuple((rendered(rules, label), rendered(rules, value)) for label, value in content.facts),
+        text=tuple(rendered(rules, phrase) for phrase in content.text),
+        links=tuple((rendered(rules, label), url) for label, url in content.links),
         at=at,
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 
-from functions.domain.cards.rendering import Fact, date_of, render, tidy
+from functions.domain.cards.rendering import Content, Fact, date_of, render, tidy
 from functions.domain.costs import would_be
 from functions.domain.costs.model import MAX_PROMINENCE, Cause, Cost, Counts, Day, Gap, Likely, MissingData, RunbookCost
 from functions.domain.model.codes import Mode
@@ -39,22 +39,20 @@ def card(cost: Cost, rules: Rules, *, days: int = 7, in_common: Iterable[Phrase]
     ]
     likely = [_likely(spent.runbook, spent.cause) for spent in active if spent.cause]
     links = ((tidy(spent.runbook, 40), safe_url(spent.root_cause)) for spent in active[:SHOWN])
-    return render(
-        rules,
-        "report",
+    content = Content(
         "plan" if most_prominent and most_prominent.prominence > 1 else "fine",
         _headline(cost, most_prominent, days),
-        text=(
+        (
             *causes[:SHOWN],
             *observed[:SHOWN],
             *_gaps(cost, rules),
             *likely[:SHOWN],
             *islice((phrase for phrase in in_common if phrase), SHOWN),
         ),
-        facts=_facts(cost, active),
-        links=[(named(LINK_CAUSE, runbook), url) for runbook, url in links if url],
-        at=cost.at,
+        _facts(cost, active),
+        [(named(LINK_CAUSE, runbook), url) for runbook, url in links if url],
     )
+    return render(rules, "report", content, cost.at)
 
 
 def _observes(spent: RunbookCost, rules: Rules) -> bool:
@@ -73,7 +71,7 @@ def _headline(cost: Cost, most_prominent: RunbookCost | None, days: int) -> Phra
             weeks=_weeks(most_prominent),
         )
     elif by_unstick + by_hand == 0:
-        headline = quiet(cost, days)
+        headline = _quiet(cost, days)
     else:
         known = Text("Known restarts in {days} days: {by_unstick} by Unstick, {by_hand} by hand")
         certain = Text("Restarts in {days} days: {by_unstick} by Unstick, {by_hand} by hand")
@@ -81,7 +79,7 @@ def _headline(cost: Cost, most_prominent: RunbookCost | None, days: int) -> Phra
     return _marked(most_prominent, headline) if most_prominent else headline
 
 
-def quiet(cost: Cost, days: int) -> Text:
+def _quiet(cost: Cost, days: int) -> Text:
     """The sentence that there was no restart, as far as known."""
     if cost.partial(days):
         return Text("No known restarts in {days} days, but the data is incomplete", days=days)

@@ -18,7 +18,7 @@ from functions.domain.costs import would_be
 from functions.domain.costs.model import Cause, Cost, Counts, Day, Known, Likely, RunbookCost, executions
 from functions.domain.model.codes import Ending, Reason
 from functions.domain.model.incidents import Archive
-from functions.domain.model.observations import Execution, ExecutionHistory
+from functions.domain.model.observations import Execution, ExecutionHistory, QueueSnapshot
 from functions.domain.model.runbooks import Rules
 from functions.runtime.text import named
 
@@ -55,6 +55,7 @@ def _spent(name: str, known: Known, rules: Rules, now: float) -> RunbookCost:
     records = [record for record in known.records if record.incident.runbook == name]
     restarts = [restart for restart in _restarts(name, records, known, now) if restart.at >= begin]
     days = [today - timedelta(days=back) for back in reversed(range(MONTH))]
+    daily = _daily(restarts, days, rules)
     first_at = _run_began(known.began.get(name, ()), now)
     return RunbookCost(
         name,
@@ -62,8 +63,8 @@ def _spent(name: str, known: Known, rules: Rules, now: float) -> RunbookCost:
         minutes,
         week=_counts(records, restarts, minutes, known.passed.get(name, {}), days[-WEEK:], rules),
         month=_counts(records, restarts, minutes, known.passed.get(name, {}), days, rules),
-        daily=_per_day(restarts, days, 1, rules),
-        weekly=_per_day(restarts, days[-4 * WEEK :: WEEK], WEEK, rules),
+        daily=daily,
+        weekly=tuple(_sum(daily[-back:][:WEEK]) for back in range(4 * WEEK, 0, -WEEK)),
         hours=_hours(restarts, rules),
         cause=_cause(record for record in records if record.outcome.at >= begin),
         first_at=first_at,
@@ -161,14 +162,14 @@ def _own(record: Archive) -> bool:
     return execution is not None and execution.tag.startswith(f"{record.incident.id}.")
 
 
-def _per_day(restarts: list[_Restart], begins: list[date], length: int, rules: Rules) -> tuple[Day, ...]:
-    """Restarts in the spans of `length` days that begin on these days."""
+def _daily(restarts: list[_Restart], days: list[date], rules: Rules) -> tuple[Day, ...]:
     count = Counter((_day(restart.at, rules), restart.by_hand) for restart in restarts)
+    return tuple(Day(day.isoformat(), count[day, False], count[day, True]) for day in days)
 
-    def total(begin: date, *, by_hand: bool) -> int:
-        return sum(count[begin + timedelta(days=n), by_hand] for n in range(length))
 
-    return tuple(Day(begin.isoformat(), total(begin, by_hand=False), total(begin, by_hand=True)) for begin in begins)
+def _sum(days: tuple[Day, ...]) -> Day:
+    """All restarts of these days, under the first of them."""
+    return Day(days[0].day, sum(day.by_unstick for day in days), sum(day.by_hand for day in days))
 
 
 def _hours(restarts: list[_Restart], rules: Rules) -> tuple[int, ...]:
@@ -180,23 +181,23 @@ def _hours(restarts: list[_Restart], rules: Rules) -> tuple[int, ...]:
 
 
 def _cause(records: Iterable[Archive]) -> Cause | None:
-    """The likely cause of at least half of the incidents, right before their restart."""
-    causes = [likely for likely in map(_likely, records) if likely is not None]
-    count = Counter(cause for cause in causes if isinstance(cause, Likely))
-    if not count:
-        return None
-    likely, incidents = count.most_common(1)[0]
-    return Cause(likely, incidents, len(causes)) if 2 * incidents >= len(causes) else None
+    """The likely cause of at least half of the incidents whose consumers are known, right before their restart."""
+    seen = [
+        [queue.before for queue in record.incident.queues if queue.before and queue.before.consumers is not None]
+        for record in records
+        if record.incident.restarts
+    ]
+    causes = [_likely(befores) for befores in seen if befores]
+    for likely, incidents in Counter(causes).most_common():
+        if likely is not None and 2 * incidents >= len(causes):
+            return Cause(likely, incidents, len(causes))
+    return None
 
 
-def _likely(record: Archive) -> Likely | bool | None:
-    """The likely cause; False for neither, None without a restart or without figures of consumers."""
-    seen = [watched.before for watched in record.incident.queues if watched.before and watched.before.consumers is not None]
-    if not seen or record.incident.restarts == 0:
-        return None
-    if any(before.holds_unacked for before in seen):
+def _likely(befores: list[QueueSnapshot]) -> Likely | None:
+    if any(before.holds_unacked for before in befores):
         return Likely.HELD_UNACKED
-    return Likely.NO_CONSUMER if any(before.consumers == 0 and before.depth for before in seen) else False
+    return Likely.NO_CONSUMER if any(before.consumers == 0 and before.depth for before in befores) else None
 
 
 def _day(at: float, rules: Rules) -> date:

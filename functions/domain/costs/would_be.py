@@ -51,14 +51,7 @@ def count(records: Iterable[Archive]) -> WouldBe:
     observed = [record for record in records if record.incident.observed_at is not None]
     became = Counter(what_became(record) for record in observed)
     after_s = [after for record in observed if (after := restarted_after_s(record)) is not None]
-    return WouldBe(
-        healed_by_person=became[Became.HEALED_BY_PERSON],
-        healed_by_itself=became[Became.HEALED_BY_ITSELF],
-        not_ill=became[Became.NOT_ILL],
-        still_ill=became[Became.STILL_ILL],
-        unknown=became[Became.UNKNOWN],
-        median_after_s=median(after_s) if after_s else None,
-    )
+    return WouldBe(**{one.value: became[one] for one in Became}, median_after_s=median(after_s) if after_s else None)
 
 
 def sentence(spent: RunbookCost, counts: Counts) -> Phrase:
