@@ -19,6 +19,13 @@ def need(*packages: str) -> None:
         absent(f"{', '.join(missing)} can't be had here: install it, or run the tests as root on Debian")
 
 
+def need_broker(version: str) -> None:
+    """RabbitMQ of this version, made where it is missing and that is possible."""
+    need("rabbitmq-server")
+    if reason := brokers.reason_against(version):
+        absent(reason)
+
+
 def absent(sentence: str) -> NoReturn:
     """Skip the test, or with CI=true fail it."""
     if os.environ.get("CI") == "true":

@@ -9,21 +9,25 @@ import pytest
 
 from tests.support import broker as brokers
 from tests.support.broker import Broker
-from tests.support.needs import need
+from tests.support.needs import need, need_broker
+
+EACH_VERSION = [brokers.HOST, *(pytest.param(version, marks=pytest.mark.long) for version in brokers.VERSIONS)]
+"""The host's in `make test`, the others in `make test-long`."""
 
 
-@pytest.fixture(scope="session")
-def rabbitmq_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    """One broker for all tests of a run; each test has queues of its own name."""
-    need("rabbitmq-server")
-    with brokers.broker(Path(tmp_path_factory.mktemp("broker"))) as made:
+@pytest.fixture(scope="session", params=EACH_VERSION)
+def rabbitmq_server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """One broker of a version for all tests of a run; each test has queues of its own name."""
+    need_broker(request.param)
+    with brokers.broker(Path(tmp_path_factory.mktemp("broker")), version=request.param) as made:
         yield made
 
 
-@pytest.fixture(scope="session")
-def rabbitmq_without_statistics(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    need("rabbitmq-server")
-    with brokers.broker(Path(tmp_path_factory.mktemp("broker-without-statistics")), statistics=False) as made:
+@pytest.fixture(scope="session", params=EACH_VERSION)
+def rabbitmq_without_statistics(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    need_broker(request.param)
+    folder = Path(tmp_path_factory.mktemp("broker-without-statistics"))
+    with brokers.broker(folder, version=request.param, statistics=False) as made:
         yield made
 
 

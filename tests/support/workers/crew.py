@@ -1,6 +1,6 @@
 """Workers of a queue as threads of the test's own process: forty applications on two cores, each with habits of its own.
 
-with Worker(amqp_url, "mail.delivery", Habit(hangs=1, work_s=0.5)) as worker:
+with Worker(amqp_url, "mail.delivery", Habit(hangs=True)) as worker:
     ...
     worker.kill()                # the connection is gone, as after kill -9
 """
@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Self
 
 import pika
 from pika.exceptions import AMQPError
 
-STEP_S = 0.2
+STEP_S = 0.3
+START_S = 60.0
 LOST = (AMQPError, OSError, AttributeError, AssertionError, IndexError)
 """What pika raises of a connection that another thread or the broker has ended."""
 
@@ -35,37 +36,45 @@ class Habit:
     batch_s: float = 0.0
     """Acknowledge everything at once so often, instead of each message."""
     verdict: Callable[[Any], str] = lambda _method: "ack"
-    """What it does with a message that it is through with: `ack`, `reject`, `requeue` or `keep`."""
+    """What it does with a message that it is through with: `ack`, `reject`, `requeue`, `keep` or `crash`."""
     gets: bool = False
     """Ask for messages (basic.get) instead of consuming them."""
-    tag: str = ""
+    used_up: bool = False
+    """Its channel's limit of one message is used up by another queue, so it is registered and takes nothing."""
     arguments: dict[str, Any] | None = None
     exclusive: bool = False
 
 
 class Worker:
-    """One connection with one channel that consumes these queues."""
+    """One connection with one channel that consumes these queues.
 
-    def __init__(self, url: str, queues: str | tuple[str, ...], habit: Habit, *, name: str = "", heartbeat_s: int = 60) -> None:
-        self.queues, self.habit = (queues,) if isinstance(queues, str) else queues, habit
-        self.parameters = pika.URLParameters(url)
-        self.parameters.heartbeat = heartbeat_s
-        self.parameters.client_properties = {"connection_name": name} if name else None
+    `urls`: where that is lost, it connects to the next of them after `back_s`, if there is such a time.
+    """
+
+    def __init__(
+        self,
+        urls: str | Iterable[str],
+        queues: str | tuple[str, ...],
+        habit: Habit,
+        *,
+        name: str = "",
+        heartbeat_s: int = 60,
+        back_s: float | None = None,
+    ) -> None:
+        self.urls = [urls] if isinstance(urls, str) else list(urls)
+        self.queues, self.habit, self.name = (queues,) if isinstance(queues, str) else queues, habit, name
+        self.heartbeat_s, self.back_s = heartbeat_s, back_s
         self.acked: list[float] = []
         """When each message was through."""
-        self.held: list[bytes] = []
-        self.cancelled = False
+        self.held: list[float] = []
+        """When it began to hang."""
         self.began = threading.Event()
         self._stop = threading.Event()
-        self._waiting: list[tuple[Any, bytes]] = []
-        self._busy = self._hung = False
-        self._batch_at = 0.0
-        self._through: list[int] = []
+        self._forget()
         self._thread = threading.Thread(target=self._run, daemon=True, name=f"worker of {self.queues[0]}")
 
     def __enter__(self) -> Self:
-        self.start()
-        return self
+        return self.start()
 
     def __exit__(self, *_: object) -> None:
         self.kill()
@@ -73,38 +82,57 @@ class Worker:
     def start(self) -> Self:
         """Begin to consume. It is registered with the broker when this returns."""
         self._thread.start()
-        if not self.began.wait(60):
-            raise RuntimeError(f"no worker of {self.queues} within 60 s")
+        self.wait()
         return self
 
-    def kill(self) -> None:
-        """End without a word to the broker but the closed connection."""
+    def start_soon(self) -> Self:
+        """Begin to consume, some time from now."""
+        self._thread.start()
+        return self
+
+    def wait(self) -> None:
+        if not self.began.wait(START_S):
+            raise RuntimeError(f"no worker of {self.queues} within {START_S:g} s")
+
+    def end(self) -> None:
+        """It is about to end, without a word to the broker but the closed connection."""
         self._stop.set()
-        self._thread.join(60)
+
+    def kill(self) -> None:
+        """End it, and wait until it has."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join(START_S)
 
     @property
     def alive(self) -> bool:
         return self._thread.is_alive()
 
+    def _forget(self) -> None:
+        self._waiting: list[tuple[Any, bytes]] = []
+        self._through: list[int] = []
+        self._busy = self._hung = False
+        self._batch_at = time.monotonic() + self.habit.batch_s
+
     def _run(self) -> None:
+        turn = 0
+        while not self._stop.is_set():
+            self._live(self.urls[turn % len(self.urls)])
+            turn += 1
+            if self.back_s is None or self._stop.wait(self.back_s):
+                break
+            self._forget()
+        self.began.set()
+
+    def _live(self, url: str) -> None:
         connection = None
         try:
-            connection = pika.BlockingConnection(self.parameters)
+            parameters = pika.URLParameters(url)
+            parameters.heartbeat = self.heartbeat_s
+            parameters.client_properties = {"connection_name": self.name} if self.name else None
+            connection = self.connection = pika.BlockingConnection(parameters)
             self.channel = connection.channel()
-            self.connection = connection
-            self.channel.add_on_cancel_callback(lambda _method: setattr(self, "cancelled", True))
-            if not self.habit.auto_ack and self.habit.prefetch:
-                self.channel.basic_qos(prefetch_count=self.habit.prefetch)
-            if not self.habit.gets:
-                for number, queue in enumerate(self.queues):
-                    self.channel.basic_consume(
-                        queue,
-                        self._take,
-                        auto_ack=self.habit.auto_ack,
-                        exclusive=self.habit.exclusive,
-                        consumer_tag=self.habit.tag and f"{self.habit.tag}-{number}",
-                        arguments=self.habit.arguments,
-                    )
+            self._consume()
             self.began.set()
             while not self._stop.is_set():
                 connection.process_data_events(time_limit=STEP_S)
@@ -112,9 +140,28 @@ class Worker:
         except LOST:
             pass
         finally:
-            self.began.set()
             if connection is not None:
-                _drop(connection)
+                drop(connection)
+
+    def _consume(self) -> None:
+        habit = self.habit
+        if habit.used_up:
+            self._use_up_the_limit()
+        elif not habit.auto_ack and habit.prefetch:
+            self.channel.basic_qos(prefetch_count=habit.prefetch)
+        for queue in () if habit.gets else self.queues:
+            self.channel.basic_consume(
+                queue, self._take, auto_ack=habit.auto_ack, exclusive=habit.exclusive, arguments=habit.arguments
+            )
+
+    def _use_up_the_limit(self) -> None:
+        self.channel.basic_qos(prefetch_count=1, global_qos=True)
+        own = self.channel.queue_declare("", exclusive=True).method.queue
+        self.channel.basic_publish("", own, b"held")
+        held: list[bytes] = []
+        self.channel.basic_consume(own, lambda _channel, _method, _properties, body: held.append(body))
+        while not held and not self._stop.is_set():
+            self.connection.process_data_events(time_limit=STEP_S)
 
     def _step(self) -> None:
         if self.habit.gets and not self._busy and not self._hung:
@@ -138,7 +185,7 @@ class Worker:
         hangs = self.habit.hangs
         if hangs(body) if callable(hangs) else hangs:
             self._hung = True
-            self.held.append(body)
+            self.held.append(time.time())
             return
         work_s = self.habit.work_s() if callable(self.habit.work_s) else self.habit.work_s
         if work_s:
@@ -150,6 +197,8 @@ class Worker:
     def _end(self, method: Any) -> None:
         self._busy = False
         said = "none" if self.habit.auto_ack else self.habit.verdict(method)
+        if said == "crash":
+            raise AssertionError("the worker dies of this message")
         if self.habit.batch_s:
             self._through.append(method.delivery_tag)
         elif said in {"reject", "requeue"}:
@@ -162,7 +211,7 @@ class Worker:
             self.connection.call_later(0, self._next)
 
 
-def _drop(connection: Any) -> None:
+def drop(connection: Any) -> None:
     """Close the socket, with no farewell of the protocol."""
     try:
         connection._impl._transport.abort()
@@ -171,19 +220,17 @@ def _drop(connection: Any) -> None:
         pass
 
 
-@dataclass
 class Publisher:
-    """Puts messages into queues, so many a second, on one connection for all of them."""
+    """Puts messages into queues, so many a second each, on one connection for all of them."""
 
-    url: str
-    rates: dict[str, Callable[[float], float]] = field(default_factory=dict)
-    """Queue -> messages a second, by the seconds since it began."""
-    properties: dict[str, pika.BasicProperties] = field(default_factory=dict)
-    sent: dict[str, list[float]] = field(default_factory=dict)
-    exchange: str = ""
-
-    def __post_init__(self) -> None:
+    def __init__(self, urls: str | Iterable[str]) -> None:
+        self.urls = [urls] if isinstance(urls, str) else list(urls)
+        self.rates: dict[str, Callable[[float], float]] = {}
+        """Queue -> messages a second, by the seconds since the publisher began."""
+        self.properties: dict[str, Callable[[], pika.BasicProperties]] = {}
+        self.sent: dict[str, int] = {}
         self._stop = threading.Event()
+        self._owed: dict[str, float] = {}
         self._thread = threading.Thread(target=self._run, daemon=True, name="publisher")
 
     def __enter__(self) -> Self:
@@ -192,26 +239,33 @@ class Publisher:
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
-        self._thread.join(60)
+        self._thread.join(START_S)
 
     def _run(self) -> None:
-        began, last, owed = time.monotonic(), time.monotonic(), dict.fromkeys(self.rates, 0.0)
+        self._began, turn = time.monotonic(), 0
         while not self._stop.is_set():
             try:
-                connection = pika.BlockingConnection(pika.URLParameters(self.url))
-                channel = connection.channel()
+                connection = pika.BlockingConnection(pika.URLParameters(self.urls[turn % len(self.urls)]))
+                channel, last = connection.channel(), time.monotonic()
                 while not self._stop.is_set():
                     connection.process_data_events(time_limit=0.1)
-                    now = time.monotonic()
-                    for queue, rate in list(self.rates.items()):
-                        owed[queue] = owed.get(queue, 0.0) + rate(now - began) * (now - last)
-                        while owed[queue] >= 1:
-                            owed[queue] -= 1
-                            body = f"{queue} {len(self.sent.setdefault(queue, []))}".encode()
-                            properties = self.properties.get(queue) or pika.BasicProperties(timestamp=int(time.time()))
-                            channel.basic_publish(self.exchange, queue, body, properties)
-                            self.sent[queue].append(time.time())
-                    last = now
-                _drop(connection)
+                    last = self._publish(channel, last)
+                drop(connection)
             except LOST:
-                time.sleep(0.5)
+                turn += 1
+                self._stop.wait(0.5)
+
+    def _publish(self, channel: Any, last: float) -> float:
+        now = time.monotonic()
+        for queue, rate in list(self.rates.items()):
+            self._owed[queue] = self._owed.get(queue, 0.0) + rate(now - self._began) * (now - last)
+            while self._owed[queue] >= 1:
+                self._owed[queue] -= 1
+                self.sent[queue] = self.sent.get(queue, 0) + 1
+                made = self.properties.get(queue, _stamped)()
+                channel.basic_publish("", queue, f"{queue} {self.sent[queue]}".encode(), made)
+        return now
+
+
+def _stamped() -> pika.BasicProperties:
+    return pika.BasicProperties(timestamp=int(time.time()), delivery_mode=2)

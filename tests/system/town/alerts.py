@@ -1,0 +1,89 @@
+"""Alerts as the worst rules would send them: for every queue as soon as it is not empty, again and again as long as it is not."""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from tests.support.broker import Broker
+from tests.support.unstick_process import Unstick, alert
+
+LIST = "queues/%2F?disable_stats=true&enable_queue_totals=true"
+
+
+@dataclass(frozen=True)
+class Said:
+    """What Unstick answered to an alert."""
+
+    at: float
+    queue: str
+    action: str
+    reason: str
+
+
+@dataclass
+class DirectAlerts:
+    """On a thread of its own. `repeat_s`: after which an alert of the same queue is sent again."""
+
+    brokers: list[Broker]
+    unstick: Unstick
+    repeat_s: float = 60.0
+    said: dict[str, list[Said]] = field(default_factory=dict)
+    """By service: a queue's name up to the first dot."""
+    mistakes: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._since: dict[str, float] = {}
+        self._sent: dict[str, float] = {}
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True, name="alerts")
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join(60)
+
+    def _run(self) -> None:
+        with ThreadPoolExecutor(8) as pool:
+            while not self._over.wait(1.0):
+                for queue in self._due():
+                    pool.submit(self._send, queue)
+
+    def _due(self) -> list[str]:
+        depths: dict[str, int] = {}
+        for broker in self.brokers:
+            with suppress(OSError):
+                depths = {one["name"]: one.get("messages", 0) for one in broker.api("GET", LIST)}
+                break
+        now, due = time.time(), []
+        for queue, depth in depths.items():
+            if not depth:
+                self._since.pop(queue, None)
+            elif queue.partition(".")[1] and now - self._sent.get(queue, 0.0) >= self.repeat_s:
+                self._since.setdefault(queue, now)
+                self._sent[queue] = now
+                due.append(queue)
+        return due
+
+    def _send(self, queue: str) -> None:
+        service = queue.partition(".")[0]
+        try:
+            status, answer = self.unstick.notify(alert(service, queue, starts_at=self._since.get(queue)))
+        except OSError as error:
+            self.mistakes.append(f"{queue}: {error!r}")
+            return
+        if status != 200:
+            self.mistakes.append(f"{queue}: {status} {answer}")
+        for one in answer.get("incidents", []):
+            self._keep(service, queue, one)
+
+    def _keep(self, service: str, queue: str, one: dict[str, Any]) -> None:
+        said = Said(time.time(), queue, str(one.get("action")), str(one.get("reason") or ""))
+        self.said.setdefault(service, []).append(said)

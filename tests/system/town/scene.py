@@ -1,0 +1,223 @@
+"""One application of the town: its queue, its workers, what happens to it, and the job that restarts it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from enum import StrEnum
+from itertools import pairwise
+from typing import Any
+
+import pika
+from pika.exceptions import AMQPError
+
+from tests.support.workers.crew import Habit, Publisher, Worker
+from tests.support.workers.relay import Relay
+
+
+class Truth(StrEnum):
+    """What is right to do with an application."""
+
+    HEALTHY = "healthy"
+    """It is never restarted."""
+    STUCK = "stuck"
+    """It is restarted within `for` and 12 s, or people are told within a minute why not."""
+    ONE = "one of several"
+    """One of its workers hangs: restarted within `for` and 15 s, and the others never pause for more than a second."""
+    TELL = "people"
+    """A restart would not help, or there can be no proof: people are told, and nothing is restarted."""
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """How an application behaves, and the truth about it."""
+
+    name: str
+    truth: Truth
+    says: str
+    play: Callable[[Scene], None]
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    on: frozenset[str] = frozenset({"3.10", "4.0", "4.3"})
+
+
+@dataclass
+class Place:
+    """What all applications of a town share."""
+
+    urls: list[str]
+    """Of the broker's nodes, the first of them first."""
+    publisher: Publisher
+    relay: Relay
+    over: threading.Event = field(default_factory=threading.Event)
+    stuck_after_s: float = 30.0
+    """When those that get stuck do: until then they are healthy, as what gets stuck has been."""
+
+
+class Over(Exception):
+    """The town closes."""
+
+
+@dataclass
+class Scene:
+    """A pattern that is played."""
+
+    pattern: Pattern
+    place: Place
+    workers: list[Worker] = field(default_factory=list)
+    restarted: list[tuple[float, str]] = field(default_factory=list)
+    """When, and of which host only; empty: all of it."""
+    began_at: float | None = None
+    """When it got stuck."""
+    former: list[Worker] = field(default_factory=list)
+    broken: str = ""
+    """What went wrong with the play itself."""
+
+    def __post_init__(self) -> None:
+        self._after: list[tuple[Habit, int, tuple[str, ...]]] = []
+        self._hired: list[tuple[Habit, int, tuple[str, ...]]] = []
+        self._lock = threading.RLock()
+
+    @property
+    def name(self) -> str:
+        return self.pattern.name
+
+    @property
+    def queue(self) -> str:
+        return f"{self.name}.work"
+
+    def run(self) -> None:
+        """Play it until the town closes."""
+        try:
+            self.declare(self.queue, self.pattern.arguments)
+            self.pattern.play(self)
+            self.place.over.wait()
+        except Over:
+            pass
+        except Exception as error:
+            self.broken = repr(error)
+            raise
+        finally:
+            self.leave()
+
+    def sleep(self, seconds: float) -> None:
+        if self.place.over.wait(seconds):
+            raise Over
+
+    # --- the queue
+
+    def declare(self, queue: str, arguments: Mapping[str, Any], *, auto_delete: bool = False) -> None:
+        self._ask(lambda channel: channel.queue_declare(queue, durable=True, auto_delete=auto_delete, arguments=dict(arguments)))
+
+    def delete(self) -> None:
+        self._ask(lambda channel: channel.queue_delete(self.queue))
+
+    def publish(self, count: int, queue: str = "", body: str = "", **properties: Any) -> None:
+        """So many messages at once."""
+
+        def put(channel: Any) -> None:
+            for number in range(count):
+                made = pika.BasicProperties(timestamp=int(time.time()), delivery_mode=2, **properties)
+                channel.basic_publish("", queue or self.queue, (body or f"{self.name} batch {number}").encode(), made)
+
+        self._ask(put)
+
+    def flow(self, rate: float | Callable[[float], float], queue: str = "") -> None:
+        """From now on so many messages a second."""
+        self.place.publisher.rates[queue or self.queue] = rate if callable(rate) else lambda _since: rate
+
+    def _ask(self, do: Callable[[Any], Any]) -> None:
+        for url in self.place.urls * 20:
+            with suppress(AMQPError, OSError):
+                connection = pika.BlockingConnection(pika.URLParameters(url))
+                try:
+                    do(connection.channel())
+                finally:
+                    with suppress(AMQPError, OSError):
+                        connection.close()
+                return
+            self.sleep(1.0)
+        raise RuntimeError(f"no broker for {self.name}")
+
+    # --- the workers
+
+    def hire(self, habit: Habit, count: int = 1, *, queues: tuple[str, ...] = (), hosts: Sequence[str] = ()) -> list[Worker]:
+        """So many workers. `hosts`: where each is, for those of which one may be restarted alone."""
+        with self._lock:
+            if self.place.over.is_set():
+                raise Over
+            self._hired.append((habit, count, queues))
+            made = [self._worker(habit, number, queues, hosts[number] if hosts else "") for number in range(count)]
+            for one in made:
+                one.start_soon()
+            for one in made:
+                one.wait()
+            return made
+
+    def _worker(self, habit: Habit, number: int, queues: tuple[str, ...], host: str) -> Worker:
+        urls = list(self.place.urls)
+        urls = urls[number % len(urls) :] + urls[: number % len(urls)]
+        if host:
+            port = urls[0].partition("@")[2].partition("/")[0]
+            urls = [urls[0].replace(port, f"127.0.0.1:{self.place.relay.port_as(host)}")]
+        made = Worker(urls, queues or self.queue, habit, name=f"{self.name}-{number}", back_s=16.0 if len(urls) > 1 else None)
+        self.workers.append(made)
+        return made
+
+    def then(self, habit: Habit, count: int = 1, *, queues: tuple[str, ...] = ()) -> None:
+        """What the job starts anew."""
+        self._after = [(habit, count, queues)]
+
+    def leave(self, workers: Sequence[Worker] | None = None) -> None:
+        """These workers, or all of them, are killed."""
+        with self._lock:
+            leaving = list(self.workers if workers is None else workers)
+            for one in leaving:
+                one.end()
+            for one in leaving:
+                one.kill()
+            self.former += leaving
+            self.workers = [one for one in self.workers if one not in leaving]
+
+    def stuck(self, at: float | None = None) -> None:
+        """It got stuck just now."""
+        self.began_at = at or time.time()
+
+    def until_held(self, workers: Sequence[Worker]) -> None:
+        """Wait until one of these hangs: then it got stuck."""
+        while not any(one.held for one in workers):
+            self.sleep(0.1)
+        self.stuck(max(one.held[0] for one in workers if one.held))
+
+    def restart(self, options: Mapping[str, str]) -> None:
+        """The job: kills all workers, or those of `host`, and starts new ones."""
+        host = options.get("host", "")
+        with self._lock:
+            self.restarted.append((time.time(), host))
+            if self.place.over.is_set():
+                return
+            if host:
+                self._restart_only(host)
+                return
+            self.leave()
+            for habit, count, queues in self._after or self._hired[-1:]:
+                with suppress(Over):
+                    self.hire(habit, count, queues=queues)
+
+    def _restart_only(self, host: str) -> None:
+        ports = {str(self.place.relay.port_as(host))}
+        there = [one for one in self.workers if any(port in one.urls[0] for port in ports)]
+        self.leave(there)
+        for habit, _, queues in self._after:
+            with suppress(Over):
+                self.hire(habit, len(there), queues=queues, hosts=[host] * len(there))
+
+    # --- what was seen
+
+    def longest_pause_s(self, since: float, until: float) -> float:
+        """The longest time in which nobody of this application acknowledged anything."""
+        acked = sorted(at for one in (*self.workers, *self.former) for at in one.acked if since <= at <= until)
+        moments = [since, *acked, until]
+        return max(later - earlier for earlier, later in pairwise(moments))

@@ -1,0 +1,249 @@
+"""Applications that are stuck, each in its way."""
+
+from __future__ import annotations
+
+from tests.support.workers.crew import Habit
+from tests.system.town.healthy import QUORUM
+from tests.system.town.scene import Pattern, Scene, Truth
+
+WORKS = Habit(work_s=0.2)
+HANGS = Habit(hangs=True)
+"""With the first message that it gets."""
+
+
+def held(scene: Scene) -> None:
+    """Healthy for a while, then a message comes on which it hangs."""
+    scene.then(WORKS)
+    workers = scene.hire(Habit(work_s=0.2, hangs=lambda body: body == b"hang"))
+    scene.flow(2)
+    scene.sleep(scene.place.stuck_after_s)
+    scene.publish(1, body="hang")
+    scene.until_held(workers)
+
+
+def held_only(scene: Scene) -> None:
+    """One message, and nothing else ever comes."""
+    scene.then(WORKS)
+    workers = scene.hire(HANGS)
+    scene.sleep(scene.place.stuck_after_s)
+    scene.publish(1)
+    scene.until_held(workers)
+
+
+def held_fast(scene: Scene) -> None:
+    scene.then(Habit(prefetch=50))
+    workers = scene.hire(Habit(hangs=lambda body: body == b"hang"))
+    scene.flow(20)
+    scene.sleep(scene.place.stuck_after_s)
+    scene.publish(1, body="hang")
+    scene.until_held(workers)
+
+
+def prefetched(scene: Scene) -> None:
+    """It hangs with fifty in hand."""
+    scene.then(Habit(prefetch=50, work_s=0.05))
+    workers = scene.hire(Habit(prefetch=50, work_s=0.05, hangs=lambda body: body == b"hang"))
+    scene.sleep(scene.place.stuck_after_s)
+    scene.publish(1, body="hang")
+    scene.publish(60)
+    scene.until_held(workers)
+
+
+def filling(scene: Scene) -> None:
+    """It hangs, and for a while goes on taking messages until its prefetch of 50 is full."""
+    scene.then(Habit(prefetch=50, work_s=0.1))
+    workers = scene.hire(Habit(prefetch=50, work_s=0.1, hangs=lambda body: body == b"hang"))
+    scene.flow(5)
+    scene.sleep(scene.place.stuck_after_s)
+    scene.publish(1, body="hang")
+    scene.until_held(workers)
+
+
+def batch_forgotten(scene: Scene) -> None:
+    """It takes twenty and never acknowledges them."""
+    scene.then(Habit(prefetch=20, work_s=0.1))
+    scene.sleep(scene.place.stuck_after_s)
+    scene.publish(30)
+    scene.until_held(scene.hire(Habit(prefetch=20, hangs=True)))
+
+
+def all_three(scene: Scene) -> None:
+    scene.then(WORKS, 3)
+    workers = scene.hire(Habit(work_s=0.2, hangs=lambda body: body == b"hang"), 3)
+    scene.flow(3)
+    scene.sleep(scene.place.stuck_after_s)
+    scene.publish(20, body="hang")
+    while not all(one.held for one in workers):
+        scene.sleep(0.1)
+    scene.until_held(workers)
+
+
+def unattended(scene: Scene) -> None:
+    """The workers die and nothing brings them back."""
+    scene.then(WORKS, 2)
+    scene.hire(WORKS, 2)
+    scene.flow(2)
+    scene.sleep(scene.place.stuck_after_s)
+    scene.leave()
+    scene.stuck()
+
+
+def unserved(scene: Scene) -> None:
+    """A consumer is registered and takes nothing."""
+    scene.then(WORKS)
+    workers = scene.hire(WORKS)
+    scene.flow(1)
+    scene.sleep(scene.place.stuck_after_s)
+    scene.leave(workers)
+    scene.hire(Habit(used_up=True))
+    scene.stuck()
+
+
+def single_active(scene: Scene) -> None:
+    scene.then(WORKS, 2)
+    workers = scene.hire(Habit(work_s=0.2, hangs=lambda body: body == b"hang"), 2)
+    scene.flow(2)
+    scene.sleep(scene.place.stuck_after_s)
+    scene.publish(1, body="hang")
+    scene.until_held(workers)
+
+
+def priority(scene: Scene) -> None:
+    scene.then(WORKS)
+    workers = scene.hire(Habit(work_s=0.2, hangs=lambda body: body == b"hang"))
+    scene.flow(1)
+    scene.sleep(scene.place.stuck_after_s)
+    scene.publish(1, body="hang", priority=5)
+    scene.until_held(workers)
+
+
+def several_queues(scene: Scene) -> None:
+    """One channel of two queues hangs with a message of the first; the prefetch holds for each queue."""
+    other = f"{scene.name}.other"
+    scene.declare(other, {})
+    scene.then(WORKS, queues=(scene.queue, other))
+    workers = scene.hire(Habit(work_s=0.1, hangs=lambda body: body == b"hang"), queues=(scene.queue, other))
+    scene.flow(1)
+    scene.flow(1, other)
+    scene.sleep(scene.place.stuck_after_s)
+    scene.publish(1, body="hang")
+    scene.until_held(workers)
+
+
+def after_deployment(scene: Scene) -> None:
+    """The new release hangs at its first message."""
+    scene.then(WORKS)
+    workers = scene.hire(WORKS)
+    scene.flow(2)
+    scene.sleep(scene.place.stuck_after_s)
+    scene.leave(workers)
+    scene.sleep(10)
+    scene.until_held(scene.hire(HANGS))
+
+
+def exclusive(scene: Scene) -> None:
+    scene.then(Habit(work_s=0.2, exclusive=True))
+    workers = scene.hire(Habit(work_s=0.2, exclusive=True, hangs=lambda body: body == b"hang"))
+    scene.flow(1)
+    scene.sleep(scene.place.stuck_after_s)
+    scene.publish(1, body="hang")
+    scene.until_held(workers)
+
+
+def sticky(scene: Scene) -> None:
+    """The message hangs every worker that gets it: one restart is right, a second is not."""
+    habit = Habit(work_s=0.2, hangs=lambda body: body == b"hang")
+    scene.then(habit)
+    workers = scene.hire(habit)
+    scene.flow(1)
+    scene.sleep(scene.place.stuck_after_s)
+    scene.publish(1, body="hang")
+    scene.until_held(workers)
+
+
+def before_us(scene: Scene) -> None:
+    """It hung long before anybody looked."""
+    scene.then(WORKS)
+    scene.publish(5)
+    scene.until_held(scene.hire(HANGS))
+
+
+def one_of(count: int, rate: float, work_s: float, prefetch: int = 1) -> object:
+    """One of so many hangs; the others have time for all that comes."""
+
+    def play(scene: Scene) -> None:
+        number = NUMBERS.index(scene.name) + 1
+        hosts = [f"127.0.{number}.{worker}" for worker in range(2, count + 2)]
+        scene.then(Habit(prefetch=prefetch, work_s=work_s))
+        workers = scene.hire(Habit(prefetch=prefetch, work_s=work_s, hangs=lambda body: body == b"hang"), count, hosts=hosts)
+        scene.flow(rate)
+        scene.sleep(scene.place.stuck_after_s)
+        scene.publish(1, body="hang")
+        scene.until_held(workers)
+
+    return play
+
+
+def goes_round(scene: Scene) -> None:
+    """Each message is put back, again and again."""
+    scene.then(Habit(work_s=0.5, verdict=lambda _method: "requeue"))
+    scene.hire(Habit(work_s=0.5, verdict=lambda _method: "requeue"))
+    scene.sleep(scene.place.stuck_after_s)
+    scene.publish(3)
+    scene.stuck()
+
+
+def crash_loop(scene: Scene) -> None:
+    """The first message kills every worker, and each is replaced at once."""
+    scene.publish(5)
+    scene.stuck()
+    while True:
+        workers = scene.hire(Habit(work_s=1.0, verdict=lambda _method: "crash"))
+        while workers[0].alive:
+            scene.sleep(0.2)
+        scene.leave(workers)
+        scene.sleep(1.0)
+
+
+def getter_hung(scene: Scene) -> None:
+    """It has asked for a message with basic.get and hangs: no page says who holds it."""
+    scene.then(Habit(gets=True))
+    scene.sleep(scene.place.stuck_after_s)
+    scene.publish(1)
+    scene.until_held(scene.hire(Habit(gets=True, hangs=True)))
+
+
+def _stuck(name: str, truth: Truth, says: str, play: object, arguments: dict[str, object] | None = None) -> Pattern:
+    return Pattern(name, truth, says, play, arguments or {})  # type: ignore[arg-type]
+
+
+STUCK: tuple[Pattern, ...] = (
+    _stuck("held", Truth.STUCK, "hangs with one, two a second come", held),
+    _stuck("held-quorum", Truth.STUCK, "the same on a quorum queue", held, QUORUM),
+    _stuck("held-only", Truth.STUCK, "hangs with the only one", held_only),
+    _stuck("held-fast", Truth.STUCK, "hangs while 20 a second come", held_fast),
+    _stuck("held-prefetched", Truth.STUCK, "hangs with 50 in hand", prefetched),
+    _stuck("held-filling", Truth.STUCK, "hangs, and its prefetch of 50 fills up for 10 s", filling),
+    _stuck("held-batch", Truth.STUCK, "takes 20 and acknowledges none", batch_forgotten),
+    _stuck("held-all", Truth.STUCK, "three workers, all hang", all_three),
+    _stuck("held-priority", Truth.STUCK, "hangs with an important one", priority, {"x-max-priority": 5}),
+    _stuck("held-exclusive", Truth.STUCK, "an exclusive consumer hangs", exclusive),
+    _stuck("held-of-two", Truth.STUCK, "one channel of two queues hangs", several_queues),
+    _stuck("held-single", Truth.STUCK, "the single active consumer hangs", single_active, {"x-single-active-consumer": True}),
+    _stuck("held-deployed", Truth.STUCK, "the new release hangs at its first message", after_deployment),
+    _stuck("held-sticky", Truth.STUCK, "one message hangs every worker", sticky),
+    _stuck("held-before", Truth.STUCK, "hung before anybody looked", before_us),
+    _stuck("unattended", Truth.STUCK, "the workers died", unattended),
+    _stuck("unattended-quorum", Truth.STUCK, "the same on a quorum queue", unattended, QUORUM),
+    _stuck("unserved", Truth.STUCK, "a consumer takes nothing", unserved),
+    _stuck("one-of-three", Truth.ONE, "one of three hangs", one_of(3, 5, 0.1)),
+    _stuck("one-of-three-quorum", Truth.ONE, "the same on a quorum queue", one_of(3, 5, 0.1), QUORUM),
+    _stuck("one-of-two-prefetch", Truth.ONE, "one of two hangs with 10 in hand", one_of(2, 5, 0.05, 10)),
+    _stuck("one-of-forty", Truth.ONE, "one of forty hangs", one_of(40, 8, 0.5)),
+    _stuck("goes-round", Truth.TELL, "each message is put back", goes_round),
+    _stuck("crash-loop", Truth.TELL, "the first message kills each worker", crash_loop),
+    _stuck("getter-hung", Truth.TELL, "holds what it asked for with basic.get", getter_hung),
+)
+
+NUMBERS = [one.name for one in STUCK]
+"""Each has a network of its own: 127.0.NUMBER.0."""
