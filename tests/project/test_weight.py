@@ -32,7 +32,7 @@ def test_reachable_is_what_the_deployment_imports(tmp_path: Path) -> None:
     """Lazily too, and its own adapters; neither what is for type checkers, nor `report`, nor another system's adapter."""
     files = {
         "main": "from functions import a\nfrom functions.entrypoints import report_request",
-        "functions/a": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import functions.types\ndef f():\n    import functions.b",
+        "functions/a": "if TYPE_CHECKING:\n    import functions.types\ndef f():\n    import functions.b",
         "functions/b": "from functions.adapters.chats import slack, teams",
         **dict.fromkeys(("functions/types", "functions/entrypoints/report_request", "functions/unused"), ""),
         **dict.fromkeys((f"functions/adapters/{name}" for name in ("chats/slack", "chats/teams", "stores/cloud_storage")), ""),
