@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from functions.domain.cards.card import KINDS, compose
 from functions.domain.cards.card_input import CardInput
+from functions.domain.cards.svg import plot
 from functions.domain.model.codes import Phase, Reason
 from functions.domain.model.incidents import AfterRestart, AlertRef, Incident
 from functions.domain.model.messages import Card
@@ -351,3 +352,23 @@ def test_ages_count_from_the_first_alert():
 def test_nothing_of_a_100_kb_summary_stays_beyond_its_share():
     """Time and size go by the limit, not by what a stranger sends."""
     assert len(clean(LONG, 300, "…")) <= 300
+
+
+@pytest.mark.parametrize("name", [name for name, story in EXAMPLES.items() if story.incident and story.incident.queues])
+def test_picture_and_words_of_an_example_agree(name: str):
+    """The curve ends at the figure beside it and at the one in the headline, and good news never stands over a rising curve."""
+    card = compose(EXAMPLES[name], rules())
+    last, peak = card.curve[-1][1], max(depth for _, depth in card.curve)
+    (queue,) = (value for label, value in card.facts if label == "Queue")
+    assert re.search(rf"(: |→ ){last} messages", queue), queue
+    left = re.search(r"(\d+) messages left", card.headline)
+    assert left is None or int(left[1]) == last
+    assert card.urgency != "fine" or last < peak / 2
+    before = re.search(r"(\d+) → ", queue)
+    assert before is None or int(before[1]) in range(peak + 1)
+
+
+@pytest.mark.parametrize(("curve", "drawn"), [((), False), (((0.0, 5),), False), (((0.0, 5), (10.0, 0)), True)])
+def test_a_curve_needs_two_samples(curve: tuple[tuple[float, int], ...], drawn: bool):
+    """One sample is not a curve."""
+    assert (plot(curve, 400) is not None) is drawn

@@ -1,7 +1,7 @@
 """Takes the pictures of the chats for docs/chat.md: `python -m tests.system.browser.chat_screens FOLDER_OF_NPM_PACK`.
 
 `npm pack adaptivecards@3.0.6` in that folder brings Microsoft's renderer of Teams' cards. Slack and Google Chat have none to run:
-chat_screens.js draws the blocks that Unstick sends. The JSON beside the pictures is what is posted; a test keeps it current.
+chat_screens.js draws the blocks that Unstick sends. The JSON beside the pictures is what is posted (tools/docs/gallery.py).
 """
 
 from __future__ import annotations

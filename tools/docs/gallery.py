@@ -1,0 +1,43 @@
+"""The pictures of docs/cards, and what is posted beside those of docs/screens: `python -m tools.docs.gallery` writes them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from functions.domain.cards.card import compose
+from tests.support.worlds.example_stories import EXAMPLES, rules
+from tests.system.browser import chat_screens
+from tools.docs.card_picture import card_svg
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+CARDS = DOCS / "cards"
+IN_JAPANESE = ("started", "held-awaiting-approval", "recovered", "escalated", "held-restart-refused", "held-overrule")
+PICTURES = {f"{name}.svg": (name, "en") for name in EXAMPLES} | {f"{name}-ja.svg": (name, "ja") for name in IN_JAPANESE}
+
+
+def files() -> dict[Path, str]:
+    """Each file with its content."""
+    drawn = {
+        CARDS / picture: card_svg(compose(EXAMPLES[name], rules(language)), language)
+        for picture, (name, language) in PICTURES.items()
+    }
+    return drawn | {chat_screens.SCREENS / f"{chat}.json": chat_screens.as_text(chat) for chat in chat_screens.CHATS}
+
+
+def problems() -> list[Path]:
+    """Files that are out of date or left over, and pictures that docs/chat.md doesn't show."""
+    page = (DOCS / "chat.md").read_text(encoding="utf-8")
+    current = files()
+    stale = [path for path, text in current.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
+    unseen = [CARDS / picture for picture in PICTURES if f"cards/{picture}" not in page]
+    return stale + unseen + [path for path in CARDS.iterdir() if path not in current]
+
+
+def main() -> None:
+    """Write them; pictures of screens are taken by `python -m tests.system.browser.chat_screens`."""
+    for path, text in files().items():
+        path.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
