@@ -15,7 +15,6 @@ from functions.application.ports import Finding, finding_of_error
 from functions.application.serialization import decode
 from functions.config.settings import Annotations as Settings
 from functions.domain.cards.rendering import rendered, tidy
-from functions.domain.costs.model import executions
 from functions.domain.model.codes import Ending
 from functions.domain.model.incidents import Archive
 from functions.domain.model.runbooks import Rules
@@ -44,7 +43,7 @@ def rows(record: Archive, rules: Rules) -> list[dict[str, Any]]:
     target = tidy(record.target.name if record.target else "", TEXT)
     tags = [TAG, clean(incident.runbook, 60, "…")]
     entries = []
-    for execution in executions(record):
+    for execution in record.executions:
         if execution.runner_started_at is None or execution.refused:
             continue
         begin = execution.runner_started_at - incident.runner_ahead_s

@@ -12,7 +12,7 @@ from statistics import median
 
 from msgspec import Struct
 
-from functions.domain.costs.model import Known, executions
+from functions.domain.costs.model import Known
 from functions.domain.model.codes import Reason
 from functions.domain.model.incidents import Archive, QueueState
 from functions.domain.model.observations import ExecutionHistory, Holder
@@ -267,7 +267,7 @@ def _restart_ends(known: Known, now: float) -> dict[str, list[float]]:
     ran = [
         (record.target.key, execution, record.incident.runner_ahead_s)
         for record in known.records
-        for execution in executions(record)
+        for execution in record.executions
         if record.target
     ]
     for key, ledger in known.ledgers.items():

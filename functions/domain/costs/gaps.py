@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functions.domain.costs.model import Gap, Known, MissingData, executions
+from functions.domain.costs.model import Gap, Known, MissingData
 from functions.domain.model.incidents import Archive
 from functions.domain.model.observations import ExecutionHistory, Unknown
 from functions.domain.model.runbooks import Rules
@@ -66,5 +66,5 @@ def _missing(records: tuple[Archive, ...], key: str, listed_ids: set[str], begin
         and (execution.runner_started_at or 0.0) - record.incident.runner_ahead_s >= begin
         for record in records
         if record.target is not None and record.target.key == key
-        for execution in executions(record)
+        for execution in record.executions
     )

@@ -9,7 +9,7 @@ from msgspec import Struct, field
 
 from functions.domain.model.alerts import Target
 from functions.domain.model.incidents import Archive
-from functions.domain.model.observations import Execution, ExecutionHistory, Unknown
+from functions.domain.model.observations import ExecutionHistory, Unknown
 from functions.runtime.text import Phrase
 
 MAX_PROMINENCE = 5
@@ -184,9 +184,3 @@ class Known(Struct, frozen=True):
     gaps: tuple[Gap, ...] = ()
     passed: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     """By runbook and day (YYYY-MM-DD): how many suspicions came to nothing."""
-
-
-def executions(record: Archive) -> tuple[Execution, ...]:
-    """The restarts of an archived incident, without starts that the job refused."""
-    tried = [attempt.execution for attempt in record.incident.tries if attempt.how != "refused_late"]
-    return tuple(execution for execution in (*tried, record.incident.execution) if execution is not None)

@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from functions.domain.costs import gaps as cost_gaps
 from functions.domain.costs import would_be
-from functions.domain.costs.model import Cause, Cost, Counts, Day, Known, Likely, RunbookCost, executions
+from functions.domain.costs.model import Cause, Cost, Counts, Day, Known, Likely, RunbookCost
 from functions.domain.model.codes import Ending, Reason
 from functions.domain.model.incidents import Archive
 from functions.domain.model.observations import Execution, ExecutionHistory, QueueSnapshot
@@ -98,11 +98,11 @@ def _restarts(name: str, records: list[Archive], known: Known, now: float) -> li
     target, and one may have been renamed.
     """
     of_others = {
-        _mark(execution) for record in known.records if record.incident.runbook != name for execution in executions(record)
+        _mark(execution) for record in known.records if record.incident.runbook != name for execution in record.executions
     }
     restarts: dict[str, _Restart] = {}
     for record in records:
-        for execution in executions(record):
+        for execution in record.executions:
             _note(restarts, execution, record.incident.runner_ahead_s)
     for key, (runbook, _) in known.targets.items():
         ledger = known.ledgers.get(key)

@@ -211,6 +211,12 @@ class Archive(Struct, frozen=True):
     outcome: Outcome
     version: int = VERSION
 
+    @property
+    def executions(self) -> tuple[Execution, ...]:
+        """Its restarts, without starts that the job refused."""
+        tried = [attempt.execution for attempt in self.incident.tries if attempt.how != "refused_late"]
+        return tuple(execution for execution in (*tried, self.incident.execution) if execution is not None)
+
 
 class Hold(Struct, frozen=True):
     """The last posted hold of an alert."""
