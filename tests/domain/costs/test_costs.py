@@ -12,14 +12,13 @@ from msgspec.structs import replace
 from functions.adapters.symptoms.rabbitmq import to_queue
 from functions.domain.costs import card as cost_card
 from functions.domain.costs import report as cost
-from functions.domain.costs.model import MAX_PROMINENCE, Cost, Gap, Known, Likely, MissingData
+from functions.domain.costs.model import MAX_PROMINENCE, Gap, Known, Likely, MissingData, RunbookCost
 from functions.domain.model.alerts import Target
 from functions.domain.model.codes import Ending, Mode, Phase, Reason
 from functions.domain.model.incidents import AlertRef, Archive, Incident, Outcome, PastAttempt, QueueState
 from functions.domain.model.messages import Card
 from functions.domain.model.observations import Execution, ExecutionHistory, QueueSnapshot, Unknown
 from functions.domain.model.runbooks import Restart, Rules, Runbook, Symptom
-from functions.runtime.text import named
 
 TOKYO = ZoneInfo("Asia/Tokyo")
 NOW = datetime(2026, 11, 25, 9, 0, tzinfo=TOKYO).timestamp()
@@ -78,6 +77,11 @@ def known(*records: Archive, history: tuple[Execution, ...] | Unknown = (), ahea
     return Known(records, began, seen, dict.fromkeys(seen, ledger))
 
 
+def counted(found: Known, spoken: Rules | None = None) -> RunbookCost:
+    """The cost of the first runbook."""
+    return cost.cost(found, spoken or rules(), NOW).runbooks[0]
+
+
 def test_it_counts_endings_median_and_minutes_saved() -> None:
     """Each ending once, the median from the alert on, and minutes only for recoveries by Unstick's own restarts."""
     found = cost.cost(
@@ -112,9 +116,9 @@ def test_suspicions_are_counted_with_those_that_came_to_nothing() -> None:
     """The archive has those that proved true, the documents how many did not, by day."""
     passed = {"mail": {"2026-11-25": 30, "2026-11-19": 8, "2026-11-18": 4, "2026-10-01": 500}}
     found = replace(known(suspected(1, 1), suspected(2, 2), suspected(6, 3), record(3, 4)), passed=passed)
-    counted = cost.cost(found, rules(), NOW).runbooks[0]
-    assert (counted.week.suspicions, counted.week.passed) == (41, 38)
-    assert (counted.month.suspicions, counted.month.passed) == (45, 42)
+    spent = counted(found)
+    assert (spent.week.suspicions, spent.week.passed) == (41, 38)
+    assert (spent.month.suspicions, spent.month.passed) == (45, 42)
     assert dict(card_of(found, rules()).facts)["Suspicions, 7 days"] == "mail: 41 suspicions; the queue moved by itself in 38"
 
 
@@ -146,19 +150,35 @@ def test_it_says_who_declined_a_restart_and_why() -> None:
 def test_no_minutes_are_made_up() -> None:
     """Without `manual_minutes` nothing is said to be saved, without a recovery there is no median."""
     plain = replace(RUNBOOK, manual_minutes=0.0)
-    found = cost.cost(known(record(1, 1, ending=Ending.ESCALATED)), rules(mail=plain), NOW).runbooks[0]
-    assert (found.week.saved_minutes, found.week.median_recovery_s) == (None, None)
+    week = counted(known(record(1, 1, ending=Ending.ESCALATED)), rules(mail=plain)).week
+    assert (week.saved_minutes, week.median_recovery_s) == (None, None)
 
 
-def test_archive_and_history_count_a_restart_once() -> None:
-    """The same restart from both sources, and its retries by Rundeck, are one; manual ones come from the history."""
-    own = execution(1, NOW - DAY_S - 100, "inc1.1")
-    history = (
-        own, replace(own, id="2"), execution(10, NOW - 3600), execution(11, NOW - 7200),
-        execution(12, NOW - 50, scheduled=True), execution(13, NOW - 60, "inc9.1", runner_not_after=NOW - 70, status="failed"),
-    )  # fmt: skip
-    found = cost.cost(known(record(1, 1), history=history), rules(), NOW).runbooks[0]
-    assert (found.week.by_unstick, found.week.by_hand) == (1, 2)
+OWN = execution(1, NOW - DAY_S - 100, "inc1.1")
+LATE = PastAttempt("inc1.1", execution(9, NOW - DAY_S - 200, "inc1.1"), "refused_late")
+
+
+def again_after_a_late_start() -> Archive:
+    made = record(1, 1)
+    return replace(made, incident=replace(made.incident, tries=(LATE,), execution=execution(1, NOW - DAY_S, "inc1.2")))
+
+
+@pytest.mark.parametrize(
+    ("archived", "history", "week"),
+    [
+        (record(1, 1), (OWN,), (1, 0)),
+        (record(1, 1), (OWN, replace(OWN, id="2")), (1, 0)),
+        (record(1, 1), (execution(10, NOW - 3600), execution(11, NOW - 7200)), (1, 2)),
+        (record(1, 1), (execution(12, NOW - 50, scheduled=True),), (1, 0)),
+        (record(1, 1), (execution(13, NOW - 60, "inc9.1", runner_not_after=NOW - 70, status="failed"),), (1, 0)),
+        (again_after_a_late_start(), (), (1, 0)),
+    ],
+    ids=["in both", "Rundeck's retry", "by hand", "scheduled", "refused late", "a try that was refused late"],
+)
+def test_a_restart_counts_once(archived: Archive, history: tuple[Execution, ...], week: tuple[int, int]) -> None:
+    """By Unstick and by hand, whatever its source; what never ran is none."""
+    found = counted(known(archived, history=history)).week
+    assert (found.by_unstick, found.by_hand) == week
 
 
 def test_a_restart_counts_for_the_runbook_of_its_incident_alone() -> None:
@@ -167,14 +187,6 @@ def test_a_restart_counts_for_the_runbook_of_its_incident_alone() -> None:
     history = tuple(one.incident.execution for one in (earlier, later) if one.incident.execution)
     found = cost.cost(known(earlier, later, history=(*history, execution(9, NOW - 3600))), rules(), NOW)
     assert {one.runbook: (one.week.by_unstick, one.week.by_hand) for one in found.runbooks} == {"mail": (1, 1), "former": (1, 0)}
-
-
-def test_starts_that_the_job_refused_are_no_restarts() -> None:
-    """An attempt that came too late is in the incident's tries, and is not counted."""
-    one = record(1, 1)
-    late = PastAttempt("inc1.1", execution(9, NOW - DAY_S - 200, "inc1.1"), "refused_late")
-    again = replace(one, incident=replace(one.incident, tries=(late,), execution=execution(1, NOW - DAY_S, "inc1.2")))
-    assert cost.cost(known(again), rules(), NOW).runbooks[0].week.by_unstick == 1
 
 
 def test_days_and_hours_are_those_of_the_configured_zone() -> None:
@@ -207,37 +219,31 @@ def test_the_likely_cause_comes_from_what_was_seen_before_the_restart(
 ) -> None:
     """A consumer that held messages and acknowledged none, or none at all; in half of the incidents at least; else nothing."""
     records = [record(n + 1, n, before=before) for n, before in enumerate(seen)]
-    found = cost.cost(known(*records), rules(), NOW).runbooks[0].cause
+    found = counted(known(*records)).cause
     assert (found and (found.likely, found.incidents, found.of)) == cause
 
 
-def lacks(found: Cost) -> dict[MissingData, tuple[str, str]]:
-    day = {gap.lack: datetime.fromtimestamp(gap.at, TOKYO).strftime("%Y-%m-%d") if gap.at else "" for gap in found.gaps}
-    return {gap.lack: (day[gap.lack], gap.about) for gap in found.gaps}
+YOUNG = {"archive_begins": "2026-11-22", "history_begins": "2026-11-22"}
 
 
-def test_it_says_how_far_archive_and_history_reach() -> None:
-    """A young archive, a history that lost rows, one that can't be read, and an empty archive are each named."""
-    assert lacks(cost.cost(known(record(3, 1), history=(execution(1, NOW - 3 * DAY_S, "inc1.1"),)), rules(), NOW)) == {
-        MissingData.ARCHIVE_BEGINS: ("2026-11-22", ""),
-        MissingData.HISTORY_BEGINS: ("2026-11-22", "service=mail-delivery"),
-    }
-    old, lost = record(100, 1), record(20, 2)
-    shown = (execution(3, NOW - 5 * DAY_S),)
-    assert lacks(cost.cost(known(old, lost, history=shown), rules(), NOW)) == {
-        MissingData.HISTORY_SHORT: ("2026-11-20", "service=mail-delivery")
-    }
-    assert lacks(cost.cost(known(old, history=Unknown("rundeck: 403")), rules(), NOW)) == {
-        MissingData.HISTORY_UNREAD: ("", named("service=mail-delivery", "rundeck: 403"))
-    }
-    assert MissingData.ARCHIVE_EMPTY in lacks(cost.cost(known(), rules(), NOW))
-
-
-def test_a_history_that_shows_something_older_reaches_far_enough() -> None:
+@pytest.mark.parametrize(
+    ("found", "gaps"),
+    [
+        (known(record(3, 1), history=(execution(1, NOW - 3 * DAY_S, "inc1.1"),)), YOUNG),
+        (known(record(100, 1), record(20, 2), history=(execution(3, NOW - 5 * DAY_S),)), {"history_short": "2026-11-20"}),
+        (known(record(100, 1), history=Unknown("rundeck: 403")), {"history_unread": ""}),
+        (known(), {"archive_empty": ""}),
+        (known(record(100, 1), history=(execution(1, NOW - 3 * DAY_S), execution(2, NOW - 40 * DAY_S))), {}),
+        (known(record(100, 1), history=()), {}),
+    ],
+    ids=["both young", "rows lost", "unreadable", "empty", "one row from before the month", "never restarted"],
+)
+def test_it_says_how_far_archive_and_history_reach(found: Known, gaps: dict[str, str]) -> None:
     """One row from before the month is proof; a target that nobody ever restarted is nothing to warn of."""
-    old, shown = record(100, 1), (execution(1, NOW - 3 * DAY_S), execution(2, NOW - 40 * DAY_S))
-    assert lacks(cost.cost(known(old, history=shown), rules(), NOW)) == {}
-    assert lacks(cost.cost(known(old, history=()), rules(), NOW)) == {}
+    listed = cost.cost(found, rules(), NOW).gaps
+    day = {gap.lack.value: datetime.fromtimestamp(gap.at, TOKYO).strftime("%Y-%m-%d") if gap.at else "" for gap in listed}
+    assert day == gaps
+    assert all("mail-delivery" in str(gap.about) for gap in listed if gap.lack.value.startswith("history"))
 
 
 def card_of(found: Known, spoken: Rules, days: int = 7) -> Card:
@@ -260,23 +266,22 @@ def test_a_runbook_whose_history_nobody_looked_at_is_not_called_quiet() -> None:
     assert "for invoices, letters: no alert" in asked.text[0]
 
 
+SHORT = known(record(100, 1), record(20, 2), history=(execution(3, NOW - 10 * DAY_S), execution(4, NOW - DAY_S)))
+
+
 @pytest.mark.parametrize(
-    ("history", "headline"),
+    ("found", "days", "headline"),
     [
-        ((execution(1, NOW - DAY_S),), "Restarts in 7 days: 1 by Unstick, 1 by hand"),
-        (Unknown("Rundeck: answered 403"), "Known restarts in 7 days: 1 by Unstick, 0 by hand"),
+        (known(record(1, 1), history=(execution(1, NOW - DAY_S),)), 7, "Restarts in 7 days: 1 by Unstick, 1 by hand"),
+        (known(record(1, 1), history=Unknown("403")), 7, "Known restarts in 7 days: 1 by Unstick, 0 by hand"),
+        (SHORT, 7, "Restarts in 7 days: 0 by Unstick, 1 by hand"),
+        (SHORT, 30, "Known restarts in 30 days: 1 by Unstick, 2 by hand"),
     ],
+    ids=["all known", "history unreadable", "history has the week", "history lacks the month"],
 )
-def test_the_headline_counts_what_is_known(history: tuple[Execution, ...] | Unknown, headline: str) -> None:
-    """Where the history could not be read, zero by hand is not claimed."""
-    assert card_of(known(record(1, 1), history=history), rules()).headline == f"No action needed: {headline}"
-
-
-def test_a_history_that_is_short_of_the_month_may_still_have_the_week() -> None:
-    """The headline doubts only the days that it speaks of."""
-    found = known(record(100, 1), record(20, 2), history=(execution(3, NOW - 10 * DAY_S), execution(4, NOW - DAY_S)))
-    assert "Restarts in 7 days: 0 by Unstick, 1 by hand" in card_of(found, rules()).headline
-    assert "Known restarts in 30 days: 1 by Unstick, 2 by hand" in card_of(found, rules(), days=30).headline
+def test_the_headline_counts_what_is_known(found: Known, days: int, headline: str) -> None:
+    """Zero by hand is not claimed where the history of these days could not be read."""
+    assert card_of(found, rules(), days=days).headline.partition(": ")[2].lstrip("! ") == headline
 
 
 def test_gaps_that_do_not_fit_are_counted() -> None:
@@ -333,7 +338,7 @@ def test_one_week_and_one_restart_are_no_plural() -> None:
 def test_a_month_without_an_incident_begins_the_count_anew(days: list[int], weeks: int) -> None:
     """A bug that was mended long ago is not the one of yesterday."""
     found = known(*(record(one, one) for one in days))
-    assert cost.cost(found, rules(), NOW).runbooks[0].weeks_open == weeks
+    assert counted(found).weeks_open == weeks
 
 
 def test_a_bug_that_is_quiet_is_not_nagged_about() -> None:
