@@ -17,7 +17,6 @@ from unstick.commands.incident import incident
 from unstick.commands.report import report
 from unstick.commands.rotate_token import rotate_token
 from unstick.commands.status import status
-from unstick.commands.suggest_for import suggest_for
 from unstick.commands.switch import ack, pause, resume
 from unstick.commands.trial.backtest import backtest
 from unstick.commands.trial.card import card
@@ -75,7 +74,6 @@ for command in (
     card,
     report,
     causes,
-    suggest_for,
     rotate_token,
 ):
     command_line.add_command(command)

@@ -33,7 +33,6 @@ MAX_ANSWER_BYTES = 4 * 1024 * 1024
 POOL_SIZE = 16
 CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
 METADATA = "metadata.google.internal"
-NAME_SHOWN = 120  # characters of a certificate's name
 
 
 class Answer(Struct, frozen=True):
@@ -108,7 +107,7 @@ def request(
     if json is not None:
         body = jsonlib.dumps(json, ensure_ascii=False).encode()
         sent.setdefault("Content-Type", "application/json")
-    host, port = _address(url)
+    host = _host(url)
     trusted, proxies = _trusted(system, url, ca), choose_proxies(url, host)
     try:
         timeout = urllib3.Timeout(total=left_s, connect=min(CONNECT_TIMEOUT_S, left_s))
@@ -132,17 +131,15 @@ def request(
         silent = Text("{host} did not answer within {seconds} s", host=host, seconds=f"{timeout_s:.1f}")
         raise Unavailable(system, silent, late=True) from None
     except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError) as error:
-        left_s = 0.0 if proxies else ends - time.monotonic()
-        raise Unavailable(system, named(host, _explain(error, host, port, left_s))) from None
+        raise Unavailable(system, named(host, _explain(error))) from None
 
 
-def _address(url: str) -> tuple[str, int]:
-    """Host and port of a URL; `?` where it has no valid ones, which requests then says."""
+def _host(url: str) -> str:
+    """The host of a URL; `?` where it has no valid one, which requests then says."""
     try:
-        parts = urlsplit(url)
-        return parts.hostname or "?", parts.port or (443 if parts.scheme == "https" else 80)
+        return urlsplit(url).hostname or "?"
     except ValueError:
-        return "?", 0
+        return "?"
 
 
 def _trusted(system: str, url: str, ca: str) -> str | bool:
@@ -171,7 +168,7 @@ def _next(answer: requests.Response, left_s: float) -> bytes:
     return chunk
 
 
-def _explain(error: Exception, host: str, port: int, left_s: float) -> Phrase:
+def _explain(error: Exception) -> Phrase:
     """What went wrong, by the types of the errors that it is made of: their texts hold the URL, which may be secret."""
     import http.client
     import socket
@@ -180,7 +177,10 @@ def _explain(error: Exception, host: str, port: int, left_s: float) -> Phrase:
     requests, urllib3 = _libraries()
     causes = list(_causes(error))
     explained: tuple[tuple[type[BaseException], Callable[[Any], Phrase]], ...] = (
-        (ssl.SSLCertVerificationError, lambda one: _untrusted(one.verify_message, host, port, left_s)),
+        (
+            ssl.SSLCertVerificationError,
+            lambda one: Text("the TLS certificate is not trusted ({reason})", reason=one.verify_message),
+        ),
         (ssl.SSLError, lambda one: Text("TLS failed ({reason})", reason=str(one.reason or "unknown reason"))),
         (UnicodeError, lambda _: Text("the URL or a secret has characters that HTTP can't carry")),
         (requests.exceptions.InvalidProxyURL, lambda _: Text("the proxy's URL is invalid")),
@@ -195,31 +195,6 @@ def _explain(error: Exception, host: str, port: int, left_s: float) -> Phrase:
     problem = next(say(one) for kind, say in explained for one in reversed(causes) if isinstance(one, kind))
     through_proxy = any(isinstance(one, urllib3.exceptions.ProxyError) for one in causes)
     return Text("through the proxy: {problem}", problem=problem) if through_proxy else problem
-
-
-def _untrusted(reason: str, host: str, port: int, left_s: float) -> Phrase:
-    """Which certificate was not trusted. It is asked for once more, without trust: the failed exchange does not show it."""
-    import ssl
-
-    if left_s <= 0:
-        return Text("the TLS certificate is not trusted ({reason})", reason=reason)
-    from cryptography import x509  # 40 ms, and only where TLS failed
-
-    try:
-        certificate = x509.load_pem_x509_certificate(ssl.get_server_certificate((host, port), timeout=left_s).encode())
-        subject, issuer = (_printable(name.rfc4514_string()) for name in (certificate.subject, certificate.issuer))
-    except (OSError, ValueError):
-        return Text("the TLS certificate is not trusted ({reason})", reason=reason)
-    return Text(
-        "the TLS certificate of {subject}, issued by {issuer}, is not trusted ({reason})",
-        subject=subject,
-        issuer=issuer,
-        reason=reason,
-    )
-
-
-def _printable(name: str) -> str:
-    return "".join(sign if sign.isprintable() else "?" for sign in name)[:NAME_SHOWN]
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -33,7 +33,6 @@ COMMANDS = [
     "card",
     "report",
     "causes",
-    "suggest-for",
     "rotate-token",
 ]
 

@@ -85,13 +85,13 @@ def test_a_private_ca_is_trusted_by_the_environment(
     assert ask(behind_tls(double, ours.server("127.0.0.1")), "") in ((), 7)
 
 
-def test_the_error_names_the_certificate_that_is_not_trusted(system: tuple[Any, Ask], tmp_path: Path) -> None:
+def test_the_error_says_why_the_certificate_is_not_trusted(system: tuple[Any, Ask], tmp_path: Path) -> None:
     """Also where another CA is trusted: `ca` replaces the usual ones."""
     double, ask = system
     ours, other = Authority(tmp_path), Authority(tmp_path, "Other Root")
     url = behind_tls(double, ours.server("127.0.0.1"))
     for ca in ("", str(other.ca)):
-        with pytest.raises(Unavailable, match=r"CN=127\.0\.0\.1, issued by CN=Example Corp Root, is not trusted"):
+        with pytest.raises(Unavailable, match=r"the TLS certificate is not trusted \(.*issuer certificate\)"):
             ask(url, ca)
 
 
@@ -99,7 +99,7 @@ def test_a_certificate_of_another_name_is_not_trusted(system: tuple[Any, Ask], t
     double, ask = system
     ours = Authority(tmp_path)
     url = behind_tls(double, ours.server("rundeck.example.com"))
-    with pytest.raises(Unavailable, match=r"CN=rundeck\.example\.com.* is not trusted .*IP address mismatch"):
+    with pytest.raises(Unavailable, match=r"is not trusted .*IP address mismatch"):
         ask(url, str(ours.ca))
 
 

@@ -39,7 +39,6 @@ eval "$(_UNSTICK_COMPLETE=bash_source unstick)"    # zsh: zsh_source; fish: _UNS
 | try the deployed function | `send`, `drill` |
 | see what is happening | `status`, `incident`, `report` |
 | find the bug behind it | `causes` |
-| choose `symptom.for` | `suggest-for` |
 | stop it, and start it again | `pause`, `resume` |
 """
 

@@ -32,7 +32,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
-from functions.adapters.schedulers import _lease_owner, cloud_tasks, local
+from functions.adapters.schedulers import cloud_tasks, local
 from functions.adapters.sqlite import opened
 from functions.runtime.errors import Denied, Unavailable
 from tests.support.doubles.cloud_tasks import CloudTasks
@@ -506,7 +506,7 @@ local.run(local.Settings(sys.argv[1]), deliver, lambda: None, threading.Event())
 
 
 def test_after_kill_minus_9_it_comes_again(settings, target, run):
-    """I2: a process dies in the middle of a delivery; the next one that starts delivers again, at once and without a request."""
+    """I2: a process dies in the middle of a delivery; another delivers again when its lease has ended, without a request."""
     local.wake(settings, 1.0, "a", timeout_s=PATIENCE_S)
     command = [sys.executable, "-c", DELIVER_FOR_EVER, settings.path]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
@@ -518,21 +518,18 @@ def test_after_kill_minus_9_it_comes_again(settings, target, run):
             alive.end()
         finally:
             os.kill(process.pid, signal.SIGKILL)
-        wait_until(lambda: not _lease_owner._started(process.pid))  # not waited for yet: it is a zombie now
-        began = time.time()
         run()
         assert target.wait(1) == ["a"]
-        assert target.came[0][0] - began < local._LEASE_S / 2
     wait_until(lambda: not rows(settings))
 
 
 def test_a_lease_that_ran_out_ends_without_a_new_start(settings, target, run):
-    """A process of another container can't be seen; its lease ends by itself, and one from a clock set back, too."""
+    """So does one from a clock set back."""
     run()
     local.wake(settings, time.time() + 3600, "a", timeout_s=PATIENCE_S)
     for leased_until in (time.time() + 1.0, time.time() + 5000):
         with opened("test", settings.path, timeout_s=PATIENCE_S) as file:
-            file.execute("UPDATE wake_ups SET at = 1, owner = 'another boot/1/2', leased_until = ?", (leased_until,))
+            file.execute("UPDATE wake_ups SET at = 1, owner = 'another', leased_until = ?", (leased_until,))
         if leased_until < time.time() + 60:
             target.wait(1)
             assert target.came[0][0] >= leased_until
@@ -617,16 +614,6 @@ def test_whoever_lost_its_lease_takes_no_other_wake_up_away(settings, target, ru
     target.over.set()
     wait_until(lambda: not any(thread.name == "unstick-wake-up" for thread in threading.enumerate()))
     assert [row[0] for row in rows(settings)] == ["new"]
-
-
-def test_owners():
-    """Whoever asks is not gone; one that ended, or whose number somebody else has now, is; a stranger may not be."""
-    me = _lease_owner.this_process()
-    place, pid, started = me.split("/")
-    assert not _lease_owner.has_ended(me)
-    assert _lease_owner.has_ended(f"{place}/{pid}/{int(started) + 1}")
-    assert _lease_owner.has_ended(f"{place}/999999999/1")
-    assert not _lease_owner.has_ended(f"another/{pid}/1")
 
 
 def test_idle_costs_next_to_nothing(settings):

@@ -1,4 +1,4 @@
-"""What Prometheus is asked, the past of a queue for `suggest-for`, and each line of `check`."""
+"""What Prometheus is asked, and each line of `check`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from urllib.parse import parse_qs
 import pytest
 
 from functions.adapters.symptoms import prometheus
-from functions.adapters.symptoms.prometheus import client, past
+from functions.adapters.symptoms.prometheus import client
 from functions.application.ports import Finding
 from functions.domain.decisions.matching import NotRendered
 from functions.domain.model import runbooks
@@ -176,67 +176,6 @@ def test_a_refused_login_is_tried_again_with_another_secret_alone(wire: Wire, va
     with pytest.raises(Denied, match="the login failed"):
         look(prometheus.Prometheus("http://mimir", token=Secret(*values)))
     assert len(wire.asked) == asked
-
-
-# --- the past -------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("keys", "work"),
-    [({}, "changes((sum(done))[66.6667s:16.6667s])"), ({"done": None}, 'resets((sum(depth{queue="mail"}))[66.6667s:16.6667s])')],
-)
-def test_the_queries_of_its_past(keys: dict[str, Any], work: str) -> None:
-    """By the counter, or by the depth where there is none; each window is a third longer than a step."""
-    queue = prometheus.name_queue(symptom(**keys), LABELS)
-    assert prometheus.past_queries(queue, 50.0) == ('sum(depth{queue="mail"})', work)
-
-
-def read_past(wire: Wire, depths: list[Any], works: list[Any], step_s: float = 30.0) -> QueueSnapshot:
-    wire.said = {"depth": [{"values": depths}] if depths else [], "work": [{"values": works}] if works else []}
-    settings = prometheus.Prometheus("http://mimir")
-    return past.read_past(settings, "depth", "work", back_s=3600.0, step_s=step_s, timeout_s=PATIENCE_S)
-
-
-def test_the_past_of_a_queue(wire: Wire) -> None:
-    """Depths are rounded up; work counts one for each step in which there was some. What is no number is left out."""
-    seen = read_past(
-        wire, [[10.0, "1.5"], [20.0, "NaN"], [30.0, "3"], [40.0, "4"]], [[10.0, "0"], [20.0, "2"], [30.0, "0.5"], [40.0, "0"]]
-    )
-    ends_at = AT // 30 * 30
-    assert seen == QueueSnapshot(
-        ends_at,
-        4,
-        ack_samples=((10.0, 0), (20.0, 1), (30.0, 2), (40.0, 2)),
-        depth_samples=((10.0, 2), (30.0, 3), (40.0, 4)),
-        zeros=True,
-    )
-    assert {(one["fields"]["start"], one["fields"]["end"], one["fields"]["step"]) for one in wire.asked} == {
-        (f"{ends_at - 3600:.0f}", f"{ends_at:.0f}", "30")
-    }
-    assert sorted(one["fields"]["query"] for one in wire.asked) == ["depth", "work"]
-
-
-def test_a_past_that_nobody_kept(wire: Wire) -> None:
-    """A queue that is new has none, and no depth."""
-    assert read_past(wire, [], [], 45.5) == QueueSnapshot(AT // 45.5 * 45.5, 0, zeros=True)
-    assert {one["fields"]["step"] for one in wire.asked} == {"45.5"}
-
-
-@pytest.mark.parametrize(
-    ("said", "error", "match"),
-    [
-        ([{"values": []}, {"values": []}], Denied, "`depth` gives 2 series"),
-        (answered([], 400), Denied, "does not take the query `depth`"),
-        (Unavailable("prometheus", "answered 503"), Unavailable, "answered 503"),
-        (answered(b"{}"), Unavailable, "unknown form of answer"),
-    ],
-)
-def test_a_past_that_can_not_be_read(wire: Wire, said: Any, error: type[Exception], match: str) -> None:
-    """It says why."""
-    wire.said = {"depth": said, "work": []}
-    with pytest.raises(error, match=match) as raised:
-        past.read_past(prometheus.Prometheus("http://mimir"), "depth", "work", back_s=60.0, step_s=30.0, timeout_s=PATIENCE_S)
-    assert getattr(raised.value, "code", "") in {"", "several", "query"}
 
 
 # --- the queue's name -----------------------------------------------------------------------------------------------------

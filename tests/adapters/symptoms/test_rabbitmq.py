@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from functions.adapters.symptoms.rabbitmq import client, past_queries, to_queue
+from functions.adapters.symptoms.rabbitmq import client, to_queue
 from functions.application.ports import Finding
 from functions.domain.model.alerts import QueueRef
 from functions.domain.model.observations import QueueSnapshot
@@ -253,13 +253,6 @@ def test_every_recorded_look_of_a_real_broker_is_understood(path):
         assert None not in (seen.consumers, seen.consumer_ids, seen.acks)
         assert seen.depth_samples[-1][0] - seen.depth_samples[0][0] >= 115  # of the 120 s that were asked for, or more
         assert -9.0 < seen.at - seen.depth_samples[-1][0] < 9.0
-
-
-def test_no_name_of_a_queue_changes_the_query_of_its_past():
-    """Quotes, backslashes and line breaks in a name end no string of PromQL."""
-    depth, work = past_queries(to_queue("/", 'a"} or vector(1) #\\\n'), 30.0)
-    assert depth == r'max(rabbitmq_detailed_queue_messages{vhost="/",queue="a\"} or vector(1) #\\\n"})'
-    assert work.count("[40s]") == 3
 
 
 # --- what goes wrong -------------------------------------------------------------------------------------------------

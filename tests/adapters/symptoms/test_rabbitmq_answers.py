@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import pytest
 
 from functions.adapters.symptoms import rabbitmq
-from functions.adapters.symptoms.rabbitmq import checks, client, name_queue, past_queries, to_queue
+from functions.adapters.symptoms.rabbitmq import checks, client, name_queue, to_queue
 from functions.adapters.symptoms.rabbitmq.answers import (
     Consumer,
     Total,
@@ -302,20 +302,6 @@ def test_how_far_back_samples_are_asked_for(for_s: float, step_s: int, age_s: in
     assert path == "/api/queues/a%2Fb/c%20d"
     wanted = {"lengths_age": age_s, "lengths_incr": step_s, "msg_rates_age": age_s, "msg_rates_incr": step_s}
     assert parse_qs(query) == {name: [f"{value}"] for name, value in wanted.items()}
-
-
-def test_the_queries_of_its_past() -> None:
-    """Each window is ten seconds longer than a step, so that nothing falls between two."""
-    depth, work = past_queries(to_queue("v", "q"), 20.5)
-    assert depth == 'max(rabbitmq_detailed_queue_messages{vhost="v",queue="q"})'
-    assert work == " + ".join(
-        f'({what}{{vhost="v",queue="q"}}[30.5s])) or vector(0))'
-        for what in (
-            "sum(increase(rabbitmq_detailed_channel_messages_acked_total",
-            "sum(increase(rabbitmq_detailed_channel_messages_delivered_total",
-            "max(resets(rabbitmq_detailed_queue_messages",
-        )
-    )
 
 
 class Wire:

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from functions.adapters.symptoms.rabbitmq import client
-from functions.adapters.symptoms.rabbitmq.metrics import past_queries
 from functions.adapters.symptoms.rabbitmq.settings import Settings, Symptom, name_queue, to_queue
 from functions.application.ports import Finding, SymptomAdapter, SymptomKeys
 from functions.domain.model import runbooks
@@ -12,7 +11,7 @@ from functions.domain.model.alerts import QueueRef
 from functions.domain.model.observations import QueueSnapshot
 from functions.runtime.errors import Denied, Unavailable
 
-__all__ = ["ADAPTER", "RabbitMQ", "Symptom", "name_queue", "past_queries", "to_queue"]
+__all__ = ["ADAPTER", "RabbitMQ", "Symptom", "name_queue", "to_queue"]
 
 
 class RabbitMQ(Settings, frozen=True):
