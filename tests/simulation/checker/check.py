@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 from functions.application.serialization import decode
+from functions.domain.model.alerts import Alert
 from functions.domain.model.codes import Ending, Reason
 from functions.domain.model.events import Reply
 from functions.domain.model.incidents import AlertRef, Archive, Document, Outcome
@@ -229,7 +230,15 @@ def _told_of_suspicions(world: World, records: list[Archive]) -> list[Violation]
             answer.alert.is_suspicion and _is_gone(answer, incident) and posted[incident] >= answer.asked_at
             for answer in alerts[incident]
         )
+        and not _was_ill(world, alerts[incident][0].alert, posted[incident])
     ]
+
+
+def _was_ill(world: World, alert: Alert, until: float) -> bool:
+    """Whether the alert's target had a stuck queue: then its hold was right, and only told late, after a crash."""
+    for_s = world.rules.runbooks["mail"].symptom.for_s
+    queues = [queue for key, queue in world.queues.items() if key.startswith(f"rabbitmq:/:{alert.labels['app']}.")]
+    return any(queue.ill_within(alert.starts_at, until, for_s) for queue in queues)
 
 
 def _is_gone(answer: Answered, incident: str) -> bool:
