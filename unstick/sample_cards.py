@@ -15,10 +15,10 @@ from functions.domain.cards.card import compose
 from functions.domain.cards.card_input import CardInput
 from functions.domain.cards.facts import short_name
 from functions.domain.cards.rendering import rendered
-from functions.domain.decisions.context import StepContext
 from functions.domain.decisions.endings import APPROVAL_S, handle_hold, request_approval
 from functions.domain.decisions.guards import Decision, hold
 from functions.domain.decisions.messages import to_alert_ref
+from functions.domain.decisions.turn import StepContext, Turn
 from functions.domain.model.alerts import MatchedAlert, QueueRef
 from functions.domain.model.codes import Phase, Reason, Verdict
 from functions.domain.model.incidents import AfterRestart, Document, Escalation, Evidence, Incident, PastAttempt, QueueState
@@ -129,10 +129,11 @@ def _held(key: str, cases: tuple[MatchedAlert, ...], reason: Reason, now: float,
     if reason is Reason.SYMPTOM_GONE:  # it has emptied by itself
         queues = tuple(replace(queue, before=None) for queue in _incident(key, cases, "recovered", now).queues)
         incident = replace(incident, queues=queues)
-    context = StepContext(rules, NOTHING_SEEN, now, was_saved=False)
-    document = Document(key, first.target, incident)
+    own = replace(rules, runbooks={runbook.name: runbook})
+    turn = Turn(Document(key, first.target, incident), StepContext(own, NOTHING_SEEN, now, was_saved=False))
     apply = request_approval if reason is Reason.AWAITING_APPROVAL else handle_hold
-    return apply(document, incident, runbook, context, _decision(reason, runbook, now)).document.to_tell[0].card
+    apply(turn, _decision(reason, runbook, now))
+    return turn.document.to_tell[0].card
 
 
 def _decision(reason: Reason, runbook: Runbook, now: float) -> Decision:

@@ -19,6 +19,7 @@ from functions.domain.decisions import endings, escalations, evidence, guards, o
 from functions.domain.decisions import health as judge
 from functions.domain.decisions import messages as telling
 from functions.domain.decisions.guards import Decision, GuardContext, Kind
+from functions.domain.decisions.turn import Turn
 from functions.domain.model.codes import Health, Reason
 from functions.domain.model.events import Start, Step, Waiting, Wake
 from functions.domain.model.observations import ExecutionHistory, Unknown
@@ -337,10 +338,10 @@ def _acts_on_lost_save(right: Any) -> Any:
 def _looks_on(right: Any) -> Any:
     """What can't be read is looked at again at once, as long as it can't be read."""
 
-    def look_again(*arguments: Any, **named: Any) -> Step:
-        made: Step = right(*arguments, **named)
-        incident, now = made.document.incident, arguments[3]
-        return replace(made, document=replace(made.document, incident=replace(incident, due=now.at))) if incident else made
+    def look_again(turn: Turn, unseen: Unknown) -> None:
+        right(turn, unseen)
+        if turn.document.incident is not None:
+            turn.change(due=turn.at)
 
     return look_again
 
@@ -367,12 +368,12 @@ def _asks_on(right: Any) -> Any:
 def _deaf(right: Any) -> Any:
     """Whoever takes an escalation is thanked, and told again all the same."""
 
-    def on_acknowledgement(document: Any, event: Any, context: Any) -> Step:
-        made: Step = right(document, event, context)
-        taken, before = made.document.escalation, document.escalation
-        if taken is None or before is None:
-            return made
-        return replace(made, document=replace(made.document, escalation=replace(taken, due=before.due)))
+    def on_acknowledgement(turn: Turn, event: Any) -> None:
+        before = turn.document.escalation
+        right(turn, event)
+        taken = turn.document.escalation
+        if taken is not None and before is not None:
+            turn.document = replace(turn.document, escalation=replace(taken, due=before.due))
 
     return on_acknowledgement
 
@@ -380,9 +381,10 @@ def _deaf(right: Any) -> Any:
 def _silent(_right: Any) -> Any:
     """Nobody is told again."""
 
-    def remind(document: Any, context: Any) -> Any:
-        gone = document.escalation is not None and document.is_reminder_due(context.at)
-        return replace(document, escalation=replace(document.escalation, due=None)) if gone else document
+    def remind(turn: Turn) -> None:
+        document = turn.document
+        if document.escalation is not None and document.is_reminder_due(turn.at):
+            turn.document = replace(document, escalation=replace(document.escalation, due=None))
 
     return remind
 
@@ -395,13 +397,11 @@ def _never_awaited(right: Any) -> Any:
 def _without_end(right: Any) -> Any:
     """The restart waits until there is evidence, however long that takes."""
 
-    def order(*arguments: Any) -> Step:
-        made: Step = right(*arguments)
-        incident = made.document.incident
-        if incident is None or incident.evidence is None:
-            return made
-        waits = replace(incident, evidence=replace(incident.evidence, until=incident.evidence.until + 1e6))
-        return replace(made, document=replace(made.document, incident=waits))
+    def order(turn: Turn) -> None:
+        right(turn)
+        evidence = turn.incident.evidence
+        if evidence is not None:
+            turn.change(evidence=replace(evidence, until=evidence.until + 1e6))
 
     return order
 
@@ -409,10 +409,10 @@ def _without_end(right: Any) -> Any:
 def _asked_for_again(right: Any) -> Any:
     """That evidence was asked for is forgotten."""
 
-    def needs(document: Any, incident: Any, *more: Any) -> bool:
-        if incident.evidence is not None:
-            incident = replace(incident, evidence=replace(incident.evidence, asked_at=None))
-        again: bool = right(document, incident, *more)
+    def needs(turn: Turn, decision: Decision) -> bool:
+        if turn.incident.evidence is not None:
+            turn.change(evidence=replace(turn.incident.evidence, asked_at=None))
+        again: bool = right(turn, decision)
         return again
 
     return needs

@@ -7,20 +7,13 @@ from datetime import datetime
 from msgspec.structs import replace
 
 from functions.domain.cards.card_input import CardInput
-from functions.domain.decisions.context import StepContext, reply_for_incident
 from functions.domain.decisions.guards import Decision, hold
-from functions.domain.decisions.messages import (
-    channels_for,
-    close_incident,
-    enqueue_hold,
-    enqueue_message,
-    may_overrule,
-    was_told_recently,
-)
+from functions.domain.decisions.messages import channels_for, may_overrule, was_told_recently
 from functions.domain.decisions.observing import observe_hold
+from functions.domain.decisions.turn import Turn
 from functions.domain.model.codes import Action, Ending, Mode, Phase, Reason
-from functions.domain.model.events import Declined, Step
-from functions.domain.model.incidents import Document, Incident
+from functions.domain.model.events import Declined
+from functions.domain.model.incidents import Incident
 from functions.domain.model.observations import Execution, Unknown
 from functions.domain.model.runbooks import Runbook
 from functions.runtime.text import Phrase
@@ -38,52 +31,43 @@ PASSED_DAYS = 32
 """Of which a document keeps how many suspicions came to nothing: the report covers 30."""
 
 
-def handle_hold(document: Document, incident: Incident, runbook: Runbook, context: StepContext, decision: Decision) -> Step:
+def handle_hold(turn: Turn, decision: Decision) -> None:
     """Wait if the hold passes by itself, ask if a person may overrule it, otherwise end."""
-    incident = replace(incident, reason=decision.reason, detail=decision.detail)
+    turn.change(reason=decision.reason, detail=decision.detail)
     if decision.again_in_s is not None:
-        return _wait(document, incident, runbook, context, decision)
-    if incident.restarts > 0:
-        return escalate(document, incident, runbook, context, decision.reason, decision.detail, remedy=decision.remedy)
-    if decision.reason is Reason.OBSERVE_ONLY:
-        return observe_hold(document, incident, runbook, context)
-    if _may_ask(document, incident, runbook, context, decision):
-        return request_approval(document, incident, runbook, context, decision)
-    return end_as_held(document, incident, runbook, context, decision)
+        _wait(turn, decision)
+    elif turn.incident.restarts > 0:
+        escalate(turn, decision.reason, decision.detail, remedy=decision.remedy)
+    elif decision.reason is Reason.OBSERVE_ONLY:
+        observe_hold(turn)
+    elif _may_ask(turn, decision):
+        request_approval(turn, decision)
+    else:
+        end_as_held(turn, decision)
 
 
-def _may_ask(document: Document, incident: Incident, runbook: Runbook, context: StepContext, decision: Decision) -> bool:
+def _may_ask(turn: Turn, decision: Decision) -> bool:
     """Whether to offer a person to overrule the hold: not with many targets, not again within the hour, not in mode observe."""
-    if runbook.mode is Mode.OBSERVE or decision.reason is Reason.TOO_MANY_TARGETS or incident.overruled:
+    incident = turn.incident
+    if turn.runbook.mode is Mode.OBSERVE or decision.reason is Reason.TOO_MANY_TARGETS or incident.overruled:
         return False
-    told_recently = was_told_recently(document, incident.triggers, decision.reason, context.at)
-    return may_overrule(decision.reason, context.rules) and not told_recently
+    told_recently = was_told_recently(turn.document, incident.triggers, decision.reason, turn.at)
+    return may_overrule(decision.reason, turn.context.rules) and not told_recently
 
 
-def _wait(document: Document, incident: Incident, runbook: Runbook, context: StepContext, decision: Decision) -> Step:
-    again = context.at + max(decision.again_in_s or 0.0, 1.0)
+def _wait(turn: Turn, decision: Decision) -> None:
+    again = turn.at + max(decision.again_in_s or 0.0, 1.0)
     if decision.reason is Reason.COOLDOWN:  # its end is known, so it does not escalate
-        incident = replace(incident, waits_from=again)
-    deadline = deadline_of(incident, runbook)
-    if context.at >= deadline:
-        if incident.is_suspicion and decision.reason is Reason.SYMPTOM_UNKNOWN and not decision.tell:
-            return _end_as_passed(document, incident, runbook, context, decision)  # it kept moving, if rarely
-        return escalate(
-            document,
-            incident,
-            runbook,
-            context,
-            decision.reason,
-            decision.detail,
-            remedy=decision.remedy,
-            about=decision.execution,
-        )
-    incident = replace(incident, phase=Phase.WAITING, due=min(again, deadline))
-    document = replace(document, incident=incident)
+        turn.change(waits_from=again)
+    deadline = deadline_of(turn.incident, turn.runbook)
+    if turn.at >= deadline:
+        if turn.incident.is_suspicion and decision.reason is Reason.SYMPTOM_UNKNOWN and not decision.tell:
+            return _end_as_passed(turn, decision)  # it kept moving, if rarely
+        return escalate(turn, decision.reason, decision.detail, remedy=decision.remedy, about=decision.execution)
+    turn.change(phase=Phase.WAITING, due=min(again, deadline))
     if decision.tell:
-        card_input = replace(hold_card(document, incident, runbook, context, decision), again=True)
-        document = enqueue_hold(document, context.rules, card_input, incident.triggers, f"{incident.id}-{incident.attempt}")
-    return Step(document, reply=reply_for_incident(document, incident, runbook, Action.HELD, decision.reason))
+        turn.post_hold(replace(hold_card(turn, decision), again=True), turn.mark)
+    turn.answer(Action.HELD, decision.reason)
 
 
 def deadline_of(incident: Incident, runbook: Runbook) -> float:
@@ -98,109 +82,85 @@ def deadline_of(incident: Incident, runbook: Runbook) -> float:
     return max([incident.began_at, incident.waits_from, *ends]) + runbook.verify.within_s + GRACE_S
 
 
-def look_again(document: Document, incident: Incident, runbook: Runbook, context: StepContext, unseen: Unknown) -> Step:
+def look_again(turn: Turn, unseen: Unknown) -> None:
     """Check for the start again, since the history can't be read.
 
     After `within` people are notified; at the deadline the incident escalates.
     """
-    reason, deadline = Reason.LEDGER_UNKNOWN, deadline_of(incident, runbook)
-    if context.at >= deadline:
-        return escalate(document, incident, runbook, context, reason, unseen.why, remedy=unseen.remedy)
-    incident = replace(incident, reason=reason, detail=unseen.why, due=min(context.at + runbook.verify.every_s, deadline))
-    document = replace(document, incident=incident)
-    if context.at >= deadline - GRACE_S:
-        card_input = hold_card(document, incident, runbook, context, hold(reason, unseen.why, remedy=unseen.remedy))
-        document = enqueue_hold(document, context.rules, card_input, incident.triggers, f"{incident.id}-{incident.attempt}")
-    return Step(document, reply=reply_for_incident(document, incident, runbook, Action.DEFERRED, reason))
+    reason, deadline = Reason.LEDGER_UNKNOWN, deadline_of(turn.incident, turn.runbook)
+    if turn.at >= deadline:
+        return escalate(turn, reason, unseen.why, remedy=unseen.remedy)
+    turn.change(reason=reason, detail=unseen.why, due=min(turn.at + turn.runbook.verify.every_s, deadline))
+    if turn.at >= deadline - GRACE_S:
+        turn.post_hold(hold_card(turn, hold(reason, unseen.why, remedy=unseen.remedy)), turn.mark)
+    turn.answer(Action.DEFERRED, reason)
 
 
-def request_approval(document: Document, incident: Incident, runbook: Runbook, context: StepContext, decision: Decision) -> Step:
+def request_approval(turn: Turn, decision: Decision) -> None:
     """Ask a person, with a link that works once and until it expires."""
-    expires_at = context.at + APPROVAL_S
-    nonce = f"{incident.id}.{incident.attempt}.{context.seen.nonce}"
-    incident = replace(incident, phase=Phase.ASKED, nonce=nonce, expires_at=expires_at, due=expires_at)
-    document = replace(document, incident=incident)
-    approve_url = f"{context.rules.public_url}/approve/#{nonce}"
-    card_input = replace(hold_card(document, incident, runbook, context, decision), approve_url=approve_url)
-    message_id = f"{incident.id}-{incident.attempt}-asked"
-    document = enqueue_hold(document, context.rules, card_input, incident.triggers, message_id, always=True)
-    action = Action.ASKED if decision.reason is Reason.AWAITING_APPROVAL else Action.HELD
-    return Step(document, reply=reply_for_incident(document, incident, runbook, action, decision.reason))
+    expires_at = turn.at + APPROVAL_S
+    nonce = f"{turn.tag}.{turn.context.seen.nonce}"
+    turn.change(phase=Phase.ASKED, nonce=nonce, expires_at=expires_at, due=expires_at)
+    approve_url = f"{turn.context.rules.public_url}/approve/#{nonce}"
+    turn.post_hold(replace(hold_card(turn, decision), approve_url=approve_url), f"{turn.mark}-asked", always=True)
+    turn.answer(Action.ASKED if decision.reason is Reason.AWAITING_APPROVAL else Action.HELD, decision.reason)
 
 
-def end_as_not_approved(document: Document, incident: Incident, runbook: Runbook, context: StepContext) -> Step:
+def end_as_not_approved(turn: Turn) -> None:
     """End the incident since nobody pressed the button in time."""
+    incident = turn.incident
     ending = Ending.HELD if incident.restarts == 0 else Ending.ESCALATED
-    card_input = CardInput(
-        "not_approved", context.at, runbook, document.target, incident, incident.reason, incident.detail, late_s=context.late_s
-    )
+    card_input = turn.card("not_approved", incident.reason, incident.detail)
     if ending is Ending.ESCALATED:
-        card_input = replace(card_input, acknowledge_url=_acknowledge_url(incident, context))
-    channels = channels_for(context.rules, runbook)
-    document = enqueue_message(document, context.rules, card_input, channels, f"{incident.id}-not-approved")
-    document = close_incident(document, context.rules, incident, ending, card_input, tell=False)
-    return Step(document)
+        card_input = replace(card_input, acknowledge_url=_acknowledge_url(turn))
+    turn.post(card_input, f"{incident.id}-not-approved")
+    turn.close(ending, card_input, tell=False)
 
 
-def end_as_declined(
-    document: Document, incident: Incident, runbook: Runbook | None, context: StepContext, declined: Declined
-) -> Step:
+def end_as_declined(turn: Turn, declined: Declined) -> None:
     """End the incident since a person decided against the restart.
 
     It is no escalation, so it stands in the way of no other alert. Its own alerts are settled: see `Outcome.settles`.
     """
-    incident = replace(incident, reason=Reason.DECLINED, detail=declined.why, declined_by=declined.by, nonce="")
-    card_input = CardInput(
-        "declined", context.at, runbook, document.target, incident, Reason.DECLINED, declined.why, late_s=context.late_s
-    )
-    channels = tuple(dict.fromkeys((*channels_for(context.rules, runbook), *incident.told)))
-    document = enqueue_message(document, context.rules, card_input, channels, f"{incident.id}-declined")
-    document = close_incident(document, context.rules, incident, Ending.HELD, card_input, tell=False)
-    return Step(document, reply=reply_for_incident(document, incident, runbook, Action.HELD, Reason.DECLINED))
+    turn.change(reason=Reason.DECLINED, detail=declined.why, declined_by=declined.by, nonce="")
+    turn.answer(Action.HELD, Reason.DECLINED)
+    card_input = turn.card("declined", Reason.DECLINED, declined.why)
+    channels = (*channels_for(turn.context.rules, card_input.runbook), *turn.incident.told)
+    turn.post(card_input, f"{turn.incident.id}-declined", tuple(dict.fromkeys(channels)))
+    turn.close(Ending.HELD, card_input, tell=False)
 
 
-def end_as_held(document: Document, incident: Incident, runbook: Runbook, context: StepContext, decision: Decision) -> Step:
+def end_as_held(turn: Turn, decision: Decision) -> None:
     """End the incident as held. Only an incident that was saved before has an outcome to keep."""
-    if incident.is_suspicion and decision.reason in PASSED:
-        return _end_as_passed(document, incident, runbook, context, decision)
-    card_input = hold_card(document, incident, runbook, context, decision)
-    with_execution = _with_execution(incident, decision.execution)
-    reply = reply_for_incident(document, with_execution, runbook, Action.HELD, decision.reason)
-    if context.was_saved:
-        document = close_incident(document, context.rules, incident, Ending.HELD, card_input)
-        return Step(document, reply=reply)
-    crowded = context.crowd or decision.reason is Reason.TOO_MANY_TARGETS
+    if turn.incident.is_suspicion and decision.reason in PASSED:
+        return _end_as_passed(turn, decision)
+    card_input = hold_card(turn, decision)
+    turn.answer(Action.HELD, decision.reason, about=card_input.incident)
+    if turn.context.was_saved:
+        return turn.close(Ending.HELD, card_input)
+    crowded = turn.context.crowd or decision.reason is Reason.TOO_MANY_TARGETS
     bundle = decision.reason.value if crowded and decision.reason else ""
-    document = enqueue_hold(document, context.rules, card_input, incident.triggers, incident.id, bundle=bundle)
-    return Step(replace(document, incident=None), reply=reply)
+    turn.post_hold(card_input, turn.incident.id, bundle=bundle)
+    turn.drop()
 
 
-def _end_as_passed(document: Document, incident: Incident, runbook: Runbook, context: StepContext, decision: Decision) -> Step:
+def _end_as_passed(turn: Turn, decision: Decision) -> None:
     """End a suspicion that came to nothing: count it, and tell nobody.
 
     It is counted here and not in the archive: the document is saved in any case, and a queue that is suspected every minute
     would fill the archive with records that nobody reads.
     """
-    today = datetime.fromtimestamp(context.at, context.rules.zone).strftime("%Y-%m-%d")
-    counts = {**document.passed, today: document.passed.get(today, 0) + 1}
-    kept = dict(sorted(counts.items())[-PASSED_DAYS:])
-    reply = reply_for_incident(document, incident, runbook, Action.HELD, decision.reason)
-    return Step(replace(document, incident=None, passed=kept), reply=reply)
+    turn.answer(Action.HELD, decision.reason)
+    today = datetime.fromtimestamp(turn.at, turn.context.rules.zone).strftime("%Y-%m-%d")
+    counts = {**turn.document.passed, today: turn.document.passed.get(today, 0) + 1}
+    turn.document = replace(turn.document, passed=dict(sorted(counts.items())[-PASSED_DAYS:]))
+    turn.drop()
 
 
-def hold_card(document: Document, incident: Incident, runbook: Runbook, context: StepContext, decision: Decision) -> CardInput:
+def hold_card(turn: Turn, decision: Decision) -> CardInput:
     """What people read about a hold."""
-    return CardInput(
-        "held",
-        context.at,
-        runbook,
-        document.target,
-        _with_execution(incident, decision.execution),
-        decision.reason,
-        decision.detail,
-        decision.remedy,
-        late_s=context.late_s,
-    )
+    incident = _with_execution(turn.incident, decision.execution)
+    return turn.card("held", decision.reason, decision.detail, remedy=decision.remedy, incident=incident)
 
 
 def _with_execution(incident: Incident, execution: Execution | None) -> Incident:
@@ -210,40 +170,23 @@ def _with_execution(incident: Incident, execution: Execution | None) -> Incident
     return replace(incident, execution=execution, adopted=not execution.tag.startswith(f"{incident.id}."))
 
 
-def escalate(
-    document: Document,
-    incident: Incident,
-    runbook: Runbook | None,
-    context: StepContext,
-    reason: Reason | None,
-    detail: Phrase,
-    *,
-    remedy: Phrase = "",
-    about: Execution | None = None,
-) -> Step:
+def escalate(turn: Turn, reason: Reason | None, detail: Phrase, *, remedy: Phrase = "", about: Execution | None = None) -> None:
     """Hand the incident to people, with everything that is known. `about`: an execution to open that it does not follow."""
-    incident = replace(incident, reason=reason, detail=detail)
-    shown = _with_execution(incident, about)
-    card_input = CardInput(
-        "escalated", context.at, runbook, document.target, shown, reason, detail, remedy, late_s=context.late_s
-    )
-    card_input = replace(card_input, acknowledge_url=_acknowledge_url(incident, context), about=about)
-    reply = reply_for_incident(document, incident, runbook, Action.HELD, reason)
-    document = close_incident(document, context.rules, incident, Ending.ESCALATED, card_input)
-    return Step(document, reply=reply)
+    turn.change(reason=reason, detail=detail)
+    turn.answer(Action.HELD, reason)
+    shown, url = _with_execution(turn.incident, about), _acknowledge_url(turn)
+    card_input = turn.card("escalated", reason, detail, remedy=remedy, incident=shown, acknowledge_url=url, about=about)
+    turn.close(Ending.ESCALATED, card_input)
 
 
-def _acknowledge_url(incident: Incident, context: StepContext) -> str:
+def _acknowledge_url(turn: Turn) -> str:
     """The link with which somebody takes the escalation. Its nonce is random, as an approval's is, so nobody else can name it."""
+    context = turn.context
     if not context.rules.public_url or not context.seen.nonce:
         return ""
-    return f"{context.rules.public_url}/approve/#{incident.id}.{ACKNOWLEDGE}.{context.seen.nonce}"
+    return f"{context.rules.public_url}/approve/#{turn.incident.id}.{ACKNOWLEDGE}.{context.seen.nonce}"
 
 
-def end_as_recovered(
-    document: Document, incident: Incident, runbook: Runbook, context: StepContext, *, moving: bool = False
-) -> Step:
+def end_as_recovered(turn: Turn, *, moving: bool = False) -> None:
     """End the incident as recovered. `moving`: the queue moves again, with messages left."""
-    card_input = CardInput("recovered", context.at, runbook, document.target, incident, moving=moving, late_s=context.late_s)
-    document = close_incident(document, context.rules, incident, Ending.RECOVERED, card_input)
-    return Step(document)
+    turn.close(Ending.RECOVERED, turn.card("recovered", moving=moving))

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from functions.domain.decisions.context import StepContext, reply_for_incident
 from functions.domain.decisions.guards import Decision, Kind
 from functions.domain.decisions.matching import name_holder
 from functions.domain.decisions.messages import was_told_recently
+from functions.domain.decisions.turn import Turn
 from functions.domain.model.codes import Action, Phase, Reason
-from functions.domain.model.events import Act, Collect, EvidenceStarted, Keep, Step
-from functions.domain.model.incidents import Document, Evidence, Incident
+from functions.domain.model.events import Collect, EvidenceStarted, Keep
+from functions.domain.model.incidents import Evidence, Incident
 from functions.domain.model.observations import EVIDENCE, EvidenceReading, ExecutionHistory, Observation
-from functions.domain.model.runbooks import Runbook
 from functions.domain.texts.evidence_lines import choose_lines
 from functions.domain.texts.words import worded
 from functions.runtime.text import Phrase, Text, named
@@ -30,49 +29,48 @@ def tag_of(incident: Incident) -> str:
     return f"{incident.id}.{EVIDENCE}"
 
 
-def needs_evidence(document: Document, incident: Incident, runbook: Runbook, context: StepContext, decision: Decision) -> bool:
+def needs_evidence(turn: Turn, decision: Decision) -> bool:
     """Whether to collect evidence first: once, before the first restart, and for nothing that is held otherwise."""
-    evidence = incident.evidence
-    if runbook.evidence is None or evidence is None or evidence.asked_at is not None or evidence.missing or incident.restarts:
+    incident, evidence = turn.incident, turn.incident.evidence
+    if turn.runbook.evidence is None or evidence is None or incident.restarts:
+        return False
+    if evidence.asked_at is not None or evidence.missing:
         return False
     if decision.reason is Reason.OBSERVE_ONLY:  # unless nobody would read it
-        return not was_told_recently(document, incident.triggers, Reason.OBSERVE_ONLY, context.at)
+        return not was_told_recently(turn.document, incident.triggers, Reason.OBSERVE_ONLY, turn.at)
     return decision.kind in (Kind.RESTART, Kind.ASK)
 
 
-def order_evidence(document: Document, incident: Incident, runbook: Runbook, context: StepContext) -> Step:
+def order_evidence(turn: Turn) -> None:
     """Record that evidence is collected, and order the start of its job."""
-    if runbook.evidence is None or incident.evidence is None:
+    job, evidence = turn.runbook.evidence, turn.incident.evidence
+    if job is None or evidence is None:
         raise TypeError("needs_evidence comes first")
-    job, until = runbook.evidence, context.at + runbook.evidence.within_s
-    holders = (holder for watched in incident.queues for holder in watched.holders)
-    evidence = name_holder(job, replace(incident.evidence, asked_at=context.at, until=until), holders)
-    incident = replace(
-        incident,
+    until = turn.at + job.within_s
+    holders = (holder for watched in turn.incident.queues for holder in watched.holders)
+    evidence = name_holder(job, replace(evidence, asked_at=turn.at, until=until), holders)
+    turn.change(
         phase=Phase.COLLECTING,
         evidence=evidence,
-        due=min(context.at + LOOK_S, until),
+        due=min(turn.at + LOOK_S, until),
         reason=None,
         detail="",
         nonce="",
         expires_at=None,
     )
-    collect = Collect(tag_of(incident), job.job, evidence.options, job.within_s)
-    reply = reply_for_incident(document, incident, runbook, Action.DEFERRED, None)
-    return Step(replace(document, incident=incident), (collect,), reply)
+    turn.order(Collect(tag_of(turn.incident), job.job, evidence.options, job.within_s))
+    turn.answer(Action.DEFERRED, None)
 
 
-def on_evidence_started(document: Document, event: EvidenceStarted, context: StepContext) -> Step:
+def on_evidence_started(turn: Turn, event: EvidenceStarted) -> None:
     """Note the run; without one the incident goes on at once. Without an answer, the next check looks for the run."""
-    incident = document.incident
+    incident = turn.document.incident
     if incident is None or incident.phase is not Phase.COLLECTING or incident.evidence is None or event.tag != tag_of(incident):
-        return Step(document)
-    evidence, due = incident.evidence, incident.due
+        return
     if event.execution is not None:
-        evidence = replace(evidence, execution=event.execution)
+        turn.change(evidence=replace(incident.evidence, execution=event.execution))
     elif event.refusal:
-        evidence, due = replace(evidence, missing=event.refusal), context.at
-    return Step(replace(document, incident=replace(incident, evidence=evidence, due=due)))
+        turn.change(evidence=replace(incident.evidence, missing=event.refusal), due=turn.at)
 
 
 def is_awaited(evidence: Evidence, reading: EvidenceReading, now: float) -> bool:
@@ -80,20 +78,24 @@ def is_awaited(evidence: Evidence, reading: EvidenceReading, now: float) -> bool
     return not evidence.missing and reading.output is None and now < evidence.until
 
 
-def wait_for_evidence(document: Document, incident: Incident, reading: EvidenceReading, context: StepContext) -> Step:
+def wait_for_evidence(turn: Turn, reading: EvidenceReading) -> None:
     """Check again soon, at the latest when the time is up."""
-    evidence = incident.evidence or Evidence()
-    due = max(context.at, min(context.at + LOOK_S, evidence.until))
-    evidence = replace(evidence, execution=reading.execution or evidence.execution)
-    return Step(replace(document, incident=replace(incident, evidence=evidence, due=due)))
+    evidence = turn.incident.evidence or Evidence()
+    due = max(turn.at, min(turn.at + LOOK_S, evidence.until))
+    turn.change(evidence=replace(evidence, execution=reading.execution or evidence.execution), due=due)
 
 
-def note_evidence(incident: Incident, reading: EvidenceReading, now: float) -> tuple[Incident, tuple[Act, ...]]:
-    """The incident with what was collected, or why nothing was; and the act that keeps the output."""
-    evidence = incident.evidence or Evidence()
+def note_evidence(turn: Turn, reading: EvidenceReading) -> None:
+    """Note what was collected, or why nothing was, and keep the output."""
+    turn.change(evidence=with_reading(turn.incident.evidence or Evidence(), reading, turn.at))
+    if reading.output:
+        turn.order(Keep(turn.incident.id, reading.output))
+
+
+def with_reading(evidence: Evidence, reading: EvidenceReading, now: float) -> Evidence:
+    """The evidence with what was collected, or why nothing was."""
     evidence = replace(evidence, execution=reading.execution or evidence.execution, lines=choose_lines(reading.output or ""))
-    evidence = replace(evidence, missing=evidence.missing or _why_missing(evidence, reading, now))
-    return replace(incident, evidence=evidence), (Keep(incident.id, reading.output),) if reading.output else ()
+    return replace(evidence, missing=evidence.missing or _why_missing(evidence, reading, now))
 
 
 def _why_missing(evidence: Evidence, reading: EvidenceReading, now: float) -> Phrase:

@@ -138,16 +138,12 @@ def was_told_recently(document: Document, triggers: tuple[AlertRef, ...], reason
 
 
 def enqueue_hold(
-    document: Document,
-    rules: Rules,
-    card_input: CardInput,
-    triggers: tuple[AlertRef, ...],
-    mark: str,
-    *,
-    bundle: str = "",
-    always: bool = False,
+    document: Document, rules: Rules, card_input: CardInput, mark: str, *, bundle: str = "", always: bool = False
 ) -> Document:
     """Add a hold's message, but the same one for the same alerts only once an hour."""
+    triggers = card_input.incident.triggers if card_input.incident else ()
+    if card_input.trigger:
+        triggers = (card_input.trigger,)
     reason = card_input.reason or Reason.NO_RUNBOOK
     recent = {key: last_hold for key, last_hold in document.holds.items() if card_input.at - last_hold.at < SAME_HOLD_S}
     if not always and was_told_recently(document, triggers, reason, card_input.at):
@@ -167,7 +163,7 @@ def close_incident(
     channels = tuple(dict.fromkeys((*channels_for(rules, card_input.runbook), *incident.told)))
     if tell and ending is Ending.HELD:
         bundle = card_input.reason.value if card_input.reason is Reason.TOO_MANY_TARGETS else ""
-        document = enqueue_hold(document, rules, card_input, incident.triggers, incident.id, bundle=bundle)
+        document = enqueue_hold(document, rules, card_input, incident.id, bundle=bundle)
     elif tell:
         document = enqueue_message(document, rules, card_input, channels, f"{incident.id}-{ending.value}")
     told = document.incident.told if document.incident else ()

@@ -5,15 +5,10 @@ The archived incident says how it went, for `status` and the report: `domain/cos
 
 from __future__ import annotations
 
-from msgspec.structs import replace
-
-from functions.domain.cards.card_input import CardInput
-from functions.domain.decisions.context import StepContext, reply_for_incident
-from functions.domain.decisions.guards import SAME_CAUSE_S, GuardContext, count_as_restarts, decide, judge_queues
-from functions.domain.decisions.messages import close_incident, enqueue_hold
+from functions.domain.decisions.guards import SAME_CAUSE_S, count_as_restarts, decide, judge_queues
+from functions.domain.decisions.turn import StepContext, Turn
 from functions.domain.model.codes import Action, Ending, Health, Mode, Phase, Reason
-from functions.domain.model.events import Step
-from functions.domain.model.incidents import Document, Incident, QueueState
+from functions.domain.model.incidents import Incident, QueueState
 from functions.domain.model.observations import Execution, ExecutionHistory, QueueSnapshot
 from functions.domain.model.runbooks import Rules, Runbook
 
@@ -25,70 +20,58 @@ SHARE, AT_MOST_S = 0.1, 1800.0
 sees the restarts that Rundeck's history still shows, which is half an hour for the shortest `limits`."""
 
 
-def observe_hold(document: Document, incident: Incident, runbook: Runbook, context: StepContext) -> Step:
+def observe_hold(turn: Turn) -> None:
     """Tell people what would have been restarted, and follow it from now on."""
-    first_s = runbook.verify.first_s
-    incident = replace(incident, phase=Phase.OBSERVING, observed_at=context.at, due=context.at + first_s, execution=None)
-    document = _tell(replace(document, incident=incident), incident, runbook, context)
-    reply = reply_for_incident(document, incident, runbook, Action.HELD, Reason.OBSERVE_ONLY)
-    return Step(document, reply=reply)
+    turn.change(phase=Phase.OBSERVING, observed_at=turn.at, due=turn.at + turn.runbook.verify.first_s, execution=None)
+    _tell(turn)
+    turn.answer(Action.HELD, Reason.OBSERVE_ONLY)
 
 
-def observe_alerts(document: Document, incident: Incident, context: StepContext) -> Step:
+def observe_alerts(turn: Turn) -> None:
     """More alerts of what is followed: say again what would have been restarted, as often as any hold."""
-    runbook = context.rules.runbooks[incident.runbook]
-    decision = decide(GuardContext(context.rules, runbook, document, incident, context.seen, context.at))
+    decision = decide(turn.guard_context())
     if decision.reason is Reason.OBSERVE_ONLY:
-        document = _tell(document, incident, runbook, context)
-    reason = decision.reason or Reason.OBSERVE_ONLY
-    return Step(document, reply=reply_for_incident(document, incident, runbook, Action.HELD, reason))
+        _tell(turn)
+    turn.answer(Action.HELD, decision.reason or Reason.OBSERVE_ONLY)
 
 
-def _tell(document: Document, incident: Incident, runbook: Runbook, context: StepContext) -> Document:
+def _tell(turn: Turn) -> None:
     reason = Reason.OBSERVE_ONLY
-    card_input = CardInput("held", context.at, runbook, document.target, incident, reason, late_s=context.late_s)
-    bundle = reason.value if context.crowd else ""
-    return enqueue_hold(document, context.rules, card_input, incident.triggers, incident.id, bundle=bundle)
+    turn.post_hold(turn.card("held", reason), turn.incident.id, bundle=reason.value if turn.context.crowd else "")
 
 
-def watch_observed(document: Document, incident: Incident, context: StepContext) -> Step:
+def watch_observed(turn: Turn) -> None:
     """Look at the queues and for a person's restart, until all queues were healthy twice or a day has passed."""
-    runbook = context.rules.runbooks.get(incident.runbook)
-    if runbook is None or is_over(incident, context.rules):
-        return Step(stop_observing(document, incident, context))
+    incident, context = turn.incident, turn.context
+    if is_over(incident, context.rules):
+        return stop_observing(turn)
+    every_s = turn.runbook.verify.every_s
     observed_at = incident.observed_at if incident.observed_at is not None else incident.began_at
-    ended = context.at >= observed_at + FOLLOWED_S
-    judged = judge_queues(GuardContext(context.rules, runbook, document, incident, context.seen, context.at))
+    judged = judge_queues(turn.guard_context())
     healthy = all(
-        health is Health.WELL and _is_after(context, observed_at, watched) and _has_consumers(context, runbook, watched)
+        health is Health.WELL and _is_after(context, observed_at, watched) and _has_consumers(context, turn.runbook, watched)
         for health, _, watched in judged
     )
-    healed_at = (incident.healed_at if incident.healed_at is not None else context.at) if healthy else None
+    healed_at = (incident.healed_at if incident.healed_at is not None else turn.at) if healthy else None
     execution = _restart_by_hand(incident, observed_at, context) or incident.execution
-    incident = replace(
-        incident,
+    turn.change(
         queues=tuple(watched for _, _, watched in judged),
         healed_at=healed_at,
         execution=execution,
         adopted=execution is not None,
-        looked_at=context.at,
+        looked_at=turn.at,
     )
     # Without the history nobody knows whether a person restarted it.
-    proven = healed_at is not None and context.at - healed_at >= runbook.verify.every_s
-    if ended or (proven and isinstance(context.ledger, ExecutionHistory)):
-        return Step(stop_observing(document, incident, context))
-    wait_s = runbook.verify.every_s
-    if healed_at is None:
-        wait_s = max(wait_s, min((context.at - observed_at) * SHARE, AT_MOST_S))
-    due = min(context.at + wait_s, observed_at + FOLLOWED_S)
-    return Step(replace(document, incident=replace(incident, due=due)))
+    proven = healed_at is not None and turn.at - healed_at >= every_s
+    if turn.at >= observed_at + FOLLOWED_S or (proven and isinstance(turn.ledger, ExecutionHistory)):
+        return stop_observing(turn)
+    wait_s = every_s if healed_at is not None else max(every_s, min((turn.at - observed_at) * SHARE, AT_MOST_S))
+    turn.change(due=min(turn.at + wait_s, observed_at + FOLLOWED_S))
 
 
-def stop_observing(document: Document, incident: Incident, context: StepContext) -> Document:
+def stop_observing(turn: Turn) -> None:
     """Archive how it went. Nobody is told: people know more of it than Unstick."""
-    runbook = context.rules.runbooks.get(incident.runbook)
-    card_input = CardInput("held", context.at, runbook, document.target, incident, Reason.OBSERVE_ONLY)
-    return close_incident(document, context.rules, incident, Ending.HELD, card_input, tell=False)
+    turn.close(Ending.HELD, turn.card("held", Reason.OBSERVE_ONLY), tell=False)
 
 
 def is_over(incident: Incident, rules: Rules) -> bool:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 from msgspec.structs import replace
 
-from functions.domain.cards.card_input import CardInput
 from functions.domain.decisions import health as judge
-from functions.domain.decisions.context import StepContext, has_unseen, is_all_resolved, reply_for_incident
 from functions.domain.decisions.endings import (
     GRACE_S,
     deadline_of,
@@ -23,7 +23,7 @@ from functions.domain.decisions.evidence import needs_evidence, note_evidence, o
 from functions.domain.decisions.guards import (
     MAX_NUMBERED,
     SAME_CAUSE_S,
-    GuardContext,
+    Decision,
     Kind,
     claim_storm_slot,
     count_as_restarts,
@@ -31,11 +31,12 @@ from functions.domain.decisions.guards import (
     hold,
     update_queues,
 )
-from functions.domain.decisions.messages import channels_for, end_escalation, enqueue_hold, enqueue_message
+from functions.domain.decisions.messages import end_escalation
 from functions.domain.decisions.observing import watch_observed
+from functions.domain.decisions.turn import StepContext, Turn, has_unseen, is_all_resolved
 from functions.domain.model.bounds import before_restart
 from functions.domain.model.codes import Action, Ending, Phase, Reason, Verdict
-from functions.domain.model.events import Abort, Claim, Start, StartResult, Step
+from functions.domain.model.events import Abort, Claim, Start, StartResult
 from functions.domain.model.incidents import AfterRestart, Document, Incident, PastAttempt, QueueState
 from functions.domain.model.observations import NOT_CHECKED, EvidenceReading, Execution, ExecutionHistory, QueueSnapshot, Unknown
 from functions.domain.model.runbooks import Runbook
@@ -52,64 +53,46 @@ NUMBER_ANEW_S = 60.0
 """How long after `not_after` Unstick gives up an attempt that it can't find: the runner's history may lag."""
 
 
-def run_phase(document: Document, incident: Incident, context: StepContext) -> Step:
+def run_phase(turn: Turn) -> None:
     """Take the next step of the incident's phase."""
-    incident = replace(incident, runner_ahead_s=_ahead_s(incident, context), start_page=_start_page(incident, context))
-    if incident.phase is Phase.OBSERVING:
-        return watch_observed(document, incident, context)
-    runbook = context.rules.runbooks.get(incident.runbook)
-    if runbook is None:
+    turn.change(runner_ahead_s=_ahead_s(turn.incident, turn.context), start_page=_start_page(turn.incident, turn.context))
+    incident = turn.incident
+    if incident.runbook not in turn.context.rules.runbooks and incident.phase is not Phase.OBSERVING:
         gone = Text("the runbook {runbook} is no longer in the configuration", runbook=incident.runbook)
-        return escalate(document, incident, None, context, Reason.NO_RUNBOOK, gone)
-    match incident.phase:
-        case Phase.STARTING:
-            return _check_start(document, incident, runbook, context)
-        case Phase.RUNNING:
-            return _check_run(document, incident, runbook, context)
-        case Phase.VERIFYING:
-            return _check_recovery(document, incident, runbook, context)
-        case Phase.COLLECTING:
-            return _check_evidence(document, incident, context)
-        case Phase.ASKED:
-            return _check_asked(document, incident, runbook, context)
-        case _:
-            return evaluate_guards(document, incident, context)
+        return escalate(turn, Reason.NO_RUNBOOK, gone)
+    PHASES[incident.phase](turn)
 
 
-def evaluate_guards(document: Document, incident: Incident, context: StepContext) -> Step:
+def evaluate_guards(turn: Turn) -> None:
     """Evaluate the guards, and act on their decision."""
-    runbook = context.rules.runbooks[incident.runbook]
+    incident = turn.incident
     if is_all_resolved(incident) and incident.restarts == 0:
-        return end_as_held(document, incident, runbook, context, hold(Reason.NOT_FIRING))
-    if incident.phase is Phase.DEFERRED and not context.was_saved and has_unseen(context):
-        return defer(document, incident, runbook, context)
-    guard_context = GuardContext(
-        context.rules, runbook, document, incident, context.seen, context.at, approved=incident.overruled
-    )
-    incident = replace(incident, queues=update_queues(guard_context))
-    document = clear_escalation_if_healthy(replace(document, incident=incident), runbook, context)
-    decision = decide(replace(guard_context, document=document))  # on the queues before this observation, which counts once
-    last_reason = incident.reason
-    incident = replace(incident, reason=decision.reason, detail=decision.detail)
-    if needs_evidence(document, incident, runbook, context, decision):
-        return order_evidence(document, incident, runbook, context)
+        return end_as_held(turn, hold(Reason.NOT_FIRING))
+    if incident.phase is Phase.DEFERRED and not turn.context.was_saved and has_unseen(turn.context):
+        return defer(turn)
+    guard_context = turn.guard_context(approved=incident.overruled)
+    turn.change(queues=update_queues(guard_context))
+    turn.document = clear_escalation_if_healthy(turn.document, turn.runbook, turn.context)
+    decision = decide(replace(guard_context, document=turn.document))  # on the queues before this observation, which counts once
+    turn.change(reason=decision.reason, detail=decision.detail)
+    if needs_evidence(turn, decision):
+        return order_evidence(turn)
     if decision.kind is Kind.ADOPT and decision.execution is not None:
-        return _adopt(document, incident, runbook, context, decision.execution, decision.reason)
+        return _adopt(turn, decision.execution, decision.reason)
     if decision.kind is Kind.ASK:
-        return request_approval(document, incident, runbook, context, decision)
+        return request_approval(turn, decision)
     if decision.kind is Kind.HOLD:
-        return handle_hold(document, incident, runbook, context, decision)
+        return handle_hold(turn, decision)
     if incident.attempt >= MAX_NUMBERED:
-        return escalate(document, incident, runbook, context, last_reason, Text("numbered attempts: {count}", count=MAX_NUMBERED))
-    return _order_start(document, incident, runbook, context, guard_context)
+        return escalate(turn, incident.reason, Text("numbered attempts: {count}", count=MAX_NUMBERED))
+    _order_start(turn, guard_context.ledger)
 
 
-def guard_still_blocks(document: Document, incident: Incident, context: StepContext) -> bool:
+def guard_still_blocks(turn: Turn) -> bool:
     """Whether the guard that held the incident still objects."""
-    runbook = context.rules.runbooks[incident.runbook]
-    document = clear_escalation_if_healthy(document, runbook, context)
-    decision = decide(GuardContext(context.rules, runbook, document, incident, context.seen, context.at))
-    return decision.kind is Kind.HOLD and decision.reason is incident.reason
+    document = clear_escalation_if_healthy(turn.document, turn.runbook, turn.context)
+    decision = decide(replace(turn.guard_context(), document=document))
+    return decision.kind is Kind.HOLD and decision.reason is turn.incident.reason
 
 
 def clear_escalation_if_healthy(document: Document, runbook: Runbook | None, context: StepContext) -> Document:
@@ -126,95 +109,97 @@ def clear_escalation_if_healthy(document: Document, runbook: Runbook | None, con
     return end_escalation(document)
 
 
-def defer(document: Document, incident: Incident, runbook: Runbook, context: StepContext, wait_s: float = 0.0) -> Step:
+def defer(turn: Turn, wait_s: float = 0.0) -> None:
     """Leave the decision to a wake-up, which has time to observe: an immediate one, or one in `wait_s`."""
-    incident = replace(incident, due=context.at + wait_s)
-    reply = reply_for_incident(document, incident, runbook, Action.DEFERRED, None)
-    return Step(replace(document, incident=incident), reply=reply)
+    turn.change(due=turn.at + wait_s)
+    turn.answer(Action.DEFERRED, None)
 
 
-def _order_start(
-    document: Document, incident: Incident, runbook: Runbook, context: StepContext, guard_context: GuardContext
-) -> Step:
+def _order_start(turn: Turn, ledger: ExecutionHistory) -> None:
     """No guard objects: record the attempt and order the start."""
-    number = incident.attempt + 1
-    within_s = runbook.restart.start_within_s
-    not_after = guard_context.ledger.runner_now + within_s
-    queues = tuple(
-        replace(
-            watched,
-            before=before_restart(seen)
-            if isinstance(seen := context.seen.queues.get(watched.queue.key), QueueSnapshot)
-            else watched.before,
-        )
-        for watched in incident.queues
-    )
-    incident = replace(
-        incident,
+    within_s = turn.runbook.restart.start_within_s
+    not_after = ledger.runner_now + within_s
+    storm = claim_storm_slot(turn.guard_context())
+    turn.change(
         phase=Phase.STARTING,
-        attempt=number,
+        attempt=turn.incident.attempt + 1,
         runner_not_after=not_after,
         execution=None,
         adopted=False,
-        queues=queues,
-        due=context.due_within(FIRST_LOOK_S),
+        queues=tuple(_note_before(watched, turn.context) for watched in turn.incident.queues),
+        due=turn.context.due_within(FIRST_LOOK_S),
         nonce="",
         tail=None,
     )
-    storm, start = claim_storm_slot(guard_context), Start(f"{incident.id}.{number}", not_after, within_s)
-    acts = (start,) if storm is None else (Claim(storm), start)
-    reply = reply_for_incident(document, incident, runbook, Action.RESTARTED, None)
-    return Step(replace(document, incident=incident), acts, reply)
+    if storm is not None:
+        turn.order(Claim(storm))
+    turn.order(Start(turn.tag, not_after, within_s))
+    turn.answer(Action.RESTARTED, None)
 
 
-def on_start_result(document: Document, event: StartResult, context: StepContext) -> Step:
+def _note_before(watched: QueueState, context: StepContext) -> QueueState:
+    """The queue with the last snapshot before the restart."""
+    seen = context.seen.queues.get(watched.queue.key)
+    return replace(watched, before=before_restart(seen)) if isinstance(seen, QueueSnapshot) else watched
+
+
+def on_start_result(turn: Turn, event: StartResult) -> None:
     """Continue with the result of starting the job."""
-    incident = document.incident
-    if incident is None or incident.phase is not Phase.STARTING or event.tag != f"{incident.id}.{incident.attempt}":
-        return Step(document)
-    runbook = context.rules.runbooks[incident.runbook]
+    incident = turn.document.incident
+    if incident is None or incident.phase is not Phase.STARTING or event.tag != turn.tag:
+        return
     if event.mismatch:
-        detail = Text("execution {id} runs with options that were not sent; it is being aborted", id=event.refusal)
-        reason, started_at = Reason.RESTART_REFUSED, context.at + incident.runner_ahead_s
-        execution = Execution(str(event.refusal), event.link, "running", runner_started_at=started_at, tag=event.tag)
-        escalated = escalate(document, incident, runbook, context, reason, detail, remedy=event.remedy, about=execution)
-        return replace(escalated, acts=(Abort(str(event.refusal)),))
-    if event.execution is not None:
-        return _follow(document, incident, runbook, context, event.execution, Action.RESTARTED)
-    unstarted = replace(incident, attempt=incident.attempt - 1, phase=Phase.WAITING, runner_not_after=None)
-    if event.unsent is not None:
-        return _handle_unsent(document, unstarted, runbook, context, event)
-    if event.busy:
-        return _handle_busy(document, unstarted, runbook, context, event.refusal)
-    if event.refusal:
-        refused = hold(Reason.RESTART_REFUSED, event.refusal, remedy=event.remedy)
-        return handle_hold(document, unstarted, runbook, context, refused)
-    return Step(document, reply=reply_for_incident(document, incident, runbook, Action.DEFERRED, None))
+        _abort_mismatch(turn, event)
+    elif event.execution is not None:
+        _follow(turn, event.execution, Action.RESTARTED)
+    elif event.unsent is not None:
+        _give_attempt_back(turn)
+        _handle_unsent(turn, event.unsent, event)
+    elif event.busy:
+        _give_attempt_back(turn)
+        _handle_busy(turn, event.refusal)
+    elif event.refusal:
+        _give_attempt_back(turn)
+        handle_hold(turn, hold(Reason.RESTART_REFUSED, event.refusal, remedy=event.remedy))
+    else:
+        turn.answer(Action.DEFERRED, None)
 
 
-def _handle_unsent(document: Document, incident: Incident, runbook: Runbook, context: StepContext, event: StartResult) -> Step:
+def _give_attempt_back(turn: Turn) -> None:
+    """Nothing was started, so the number of the attempt is free again."""
+    turn.change(attempt=turn.incident.attempt - 1, phase=Phase.WAITING, runner_not_after=None)
+
+
+def _abort_mismatch(turn: Turn, event: StartResult) -> None:
+    """The job runs with other options than Unstick sent: abort it, and leave the rest to people."""
+    detail = Text("execution {id} runs with options that were not sent; it is being aborted", id=event.refusal)
+    started_at = turn.at + turn.incident.runner_ahead_s
+    execution = Execution(str(event.refusal), event.link, "running", runner_started_at=started_at, tag=event.tag)
+    escalate(turn, Reason.RESTART_REFUSED, detail, remedy=event.remedy, about=execution)
+    turn.order(Abort(str(event.refusal)))
+
+
+def _handle_unsent(turn: Turn, unsent: Reason, event: StartResult) -> None:
     """Unstick sent nothing: the kill switch is on, another target took the storm slot, something could not be read, or the
     observation was too old."""
-    if event.unsent is Reason.PAUSED or event.unread:
-        again_in_s = runbook.verify.every_s if event.unread else None
-        decision = hold(event.unsent, event.refusal, again_in_s, tell=not event.unread)
-        return handle_hold(document, incident, runbook, context, decision)
-    if context.at >= deadline_of(incident, runbook):
-        return escalate(document, incident, runbook, context, event.unsent, event.refusal)
-    wait_s = SLOT_AGAIN_S if event.unsent is Reason.TOO_MANY_TARGETS else 0.0
-    return defer(document, replace(incident, phase=Phase.DEFERRED), runbook, context, wait_s)
+    if unsent is Reason.PAUSED or event.unread:
+        again_in_s = turn.runbook.verify.every_s if event.unread else None
+        return handle_hold(turn, hold(unsent, event.refusal, again_in_s, tell=not event.unread))
+    if turn.at >= deadline_of(turn.incident, turn.runbook):
+        return escalate(turn, unsent, event.refusal)
+    turn.change(phase=Phase.DEFERRED)
+    defer(turn, SLOT_AGAIN_S if unsent is Reason.TOO_MANY_TARGETS else 0.0)
 
 
-def _handle_busy(document: Document, incident: Incident, runbook: Runbook, context: StepContext, detail: Phrase) -> Step:
+def _handle_busy(turn: Turn, detail: Phrase) -> None:
     """The runner says that the job is busy: adopt a run of this target, otherwise wait."""
     other = None
-    if isinstance(context.ledger, ExecutionHistory):
-        for execution in context.ledger.executions:
+    if isinstance(turn.ledger, ExecutionHistory):
+        for execution in turn.ledger.executions:
             if not execution.ended and not execution.scheduled:
-                return _adopt(document, incident, runbook, context, execution, Reason.ALREADY_RUNNING)
-        other = next((one for one in context.ledger.others if not one.scheduled), None)
-    busy = hold(Reason.JOB_BUSY, detail, again_in_s=runbook.verify.every_s, execution=other)
-    return handle_hold(document, incident, runbook, context, busy)
+                return _adopt(turn, execution, Reason.ALREADY_RUNNING)
+        other = next((one for one in turn.ledger.others if not one.scheduled), None)
+    handle_hold(turn, hold(Reason.JOB_BUSY, detail, again_in_s=turn.runbook.verify.every_s, execution=other))
 
 
 def _ahead_s(incident: Incident, context: StepContext) -> float:
@@ -230,88 +215,72 @@ def _start_page(incident: Incident, context: StepContext) -> str:
     return known or incident.start_page or context.seen.start_page
 
 
-def _check_asked(document: Document, incident: Incident, runbook: Runbook, context: StepContext) -> Step:
+def _check_asked(turn: Turn) -> None:
     """Wait for a person until the link expires."""
-    if incident.expires_at is None or context.at >= incident.expires_at:
-        return end_as_not_approved(document, incident, runbook, context)
-    return Step(replace(document, incident=replace(incident, due=incident.expires_at)))
+    expires_at = turn.incident.expires_at
+    if expires_at is None or turn.at >= expires_at:
+        return end_as_not_approved(turn)
+    turn.change(due=expires_at)
 
 
-def _check_evidence(document: Document, incident: Incident, context: StepContext) -> Step:
+def _check_evidence(turn: Turn) -> None:
     """Wait for the end of the evidence run, at most `within`; then decide by what is seen now."""
-    reading = context.seen.evidence or EvidenceReading()
+    reading = turn.context.seen.evidence or EvidenceReading()
     if reading.awaited:
-        return wait_for_evidence(document, incident, reading, context)
-    incident, acts = note_evidence(replace(incident, phase=Phase.WAITING), reading, context.at)
-    decided = evaluate_guards(document, incident, context)
-    return replace(decided, acts=(*acts, *decided.acts))
+        return wait_for_evidence(turn, reading)
+    note_evidence(turn, reading)
+    turn.change(phase=Phase.WAITING)
+    evaluate_guards(turn)
 
 
-def _check_start(document: Document, incident: Incident, runbook: Runbook, context: StepContext) -> Step:
+def _check_start(turn: Turn) -> None:
     """Find out from the history whether the job was started."""
-    if isinstance(context.ledger, Unknown):
-        return look_again(document, incident, runbook, context, context.ledger)
-    tag = f"{incident.id}.{incident.attempt}"
-    own_executions = sorted(
-        (execution for execution in context.ledger.executions if execution.tag == tag),
-        key=lambda execution: execution.runner_started_at or 0.0,
-    )
-    if own_executions:
-        return _follow(document, incident, runbook, context, own_executions[0], Action.RESTARTED)
-    left_s = (incident.runner_not_after or 0.0) + NUMBER_ANEW_S - context.ledger.runner_now
+    if isinstance(turn.ledger, Unknown):
+        return look_again(turn, turn.ledger)
+    own_executions = (execution for execution in turn.ledger.executions if execution.tag == turn.tag)
+    first = min(own_executions, key=lambda execution: execution.runner_started_at or 0.0, default=None)
+    if first is not None:
+        return _follow(turn, first, Action.RESTARTED)
+    left_s = (turn.incident.runner_not_after or 0.0) + NUMBER_ANEW_S - turn.ledger.runner_now
     if left_s >= 0:
-        return defer(document, incident, runbook, context, left_s + 1)
-    return evaluate_guards(document, replace(incident, phase=Phase.WAITING), context)
+        return defer(turn, left_s + 1)
+    turn.change(phase=Phase.WAITING)
+    evaluate_guards(turn)
 
 
-def _adopt(
-    document: Document, incident: Incident, runbook: Runbook, context: StepContext, execution: Execution, reason: Reason | None
-) -> Step:
+def _adopt(turn: Turn, execution: Execution, reason: Reason | None) -> None:
+    incident = turn.incident
     own = execution.tag.startswith(f"{incident.id}.")
-    action = Action.RESTARTED if own else Action.ADOPTED
-    if not own and isinstance(context.ledger, ExecutionHistory):
+    if not own and isinstance(turn.ledger, ExecutionHistory):
         began_at = max((trigger.starts_at for trigger in incident.triggers), default=incident.began_at) + incident.runner_ahead_s
         earlier = [
             restart
-            for restart in count_as_restarts(context.ledger)
+            for restart in count_as_restarts(turn.ledger)
             if restart.id != execution.id and (restart.runner_started_at or 0.0) >= began_at - SAME_CAUSE_S
         ]
-        incident = replace(incident, restarts=max(incident.restarts, len(earlier)))
-    return _follow(document, replace(incident, adopted=not own), runbook, context, execution, action, reason=reason)
+        turn.change(restarts=max(incident.restarts, len(earlier)))
+    turn.change(adopted=not own)
+    _follow(turn, execution, Action.RESTARTED if own else Action.ADOPTED, reason=reason)
 
 
-def _follow(
-    document: Document,
-    incident: Incident,
-    runbook: Runbook,
-    context: StepContext,
-    execution: Execution,
-    action: Action,
-    *,
-    reason: Reason | None = None,
-) -> Step:
+def _follow(turn: Turn, execution: Execution, action: Action, *, reason: Reason | None = None) -> None:
     """Follow this execution from now on."""
-    due = context.at + runbook.verify.every_s
-    due = min(incident.due, due) if incident.due > context.at else due
-    incident = replace(
-        incident,
+    due, incident = turn.at + turn.runbook.verify.every_s, turn.incident
+    turn.change(
         phase=Phase.RUNNING,
         overruled=False,
         execution=execution,
         restarts=incident.restarts + 1,
         reason=reason,
-        due=due,
-        looked_at=context.at,
+        due=min(incident.due, due) if incident.due > turn.at else due,
+        looked_at=turn.at,
         tail=None,
     )
-    document = replace(document, incident=incident)
-    reply = reply_for_incident(document, incident, runbook, action, reason)
+    turn.answer(action, reason)
     if execution.ended:
-        checked = _check_run(document, incident, runbook, _without_followed(context))
-        return checked if checked.reply else replace(checked, reply=reply)
-    card_input = CardInput("started", context.at, runbook, document.target, incident, reason, late_s=context.late_s)
-    mark = f"{incident.id}-started-{execution.id}"
-    return Step(enqueue_message(document, context.rules, card_input, channels_for(context.rules, runbook), mark), reply=reply)
+        turn.context = _without_followed(turn.context)
+        return _check_run(turn)
+    turn.post(turn.card("started", reason), f"{incident.id}-started-{execution.id}")
 
 
 def _without_followed(context: StepContext) -> StepContext:
@@ -321,27 +290,23 @@ def _without_followed(context: StepContext) -> StepContext:
     return replace(context, seen=replace(context.seen, ledger=replace(context.ledger, followed=None, tail=None)))
 
 
-def _check_run(document: Document, incident: Incident, runbook: Runbook, context: StepContext) -> Step:
-    execution = _current(incident, context)
-    incident = replace(incident, execution=execution, tail=_tail(incident, context))
+def _check_run(turn: Turn) -> None:
+    execution = _current(turn.incident, turn.context)
+    turn.change(execution=execution, tail=_tail(turn.incident, turn.context))
     if execution is None or not execution.ended:
-        unseen = _why_unseen(incident, context)
-        if unseen is None:
-            return _watch_running(document, incident, runbook, context)
-        return _wait_unseen(document, incident, runbook, context, unseen)
-    if execution.refused and not _has_run_before(execution, context):
-        tries = (*incident.tries, PastAttempt(execution.tag, execution, "refused_late"))
-        again = replace(incident, phase=Phase.WAITING, execution=None, tries=tries, restarts=incident.restarts - 1)
-        return evaluate_guards(document, again, context)
+        unseen = _why_unseen(turn.incident, turn.context)
+        return _watch_running(turn) if unseen is None else _wait_unseen(turn, unseen)
+    if execution.refused and not _has_run_before(execution, turn.context):
+        tries = (*turn.incident.tries, PastAttempt(execution.tag, execution, "refused_late"))
+        turn.change(phase=Phase.WAITING, execution=None, tries=tries, restarts=turn.incident.restarts - 1)
+        return evaluate_guards(turn)
     queues = tuple(
         # Its newest sample may be one that was seen before this restart.
         replace(watched, after=AfterRestart(sample_at=watched.after.sample_at))
-        for watched in incident.queues
+        for watched in turn.incident.queues
     )
-    verifying = replace(incident, phase=Phase.VERIFYING, queues=queues)
-    if not execution.succeeded:
-        return _handle_failed_job(document, verifying, runbook, context)
-    return _check_recovery(document, verifying, runbook, context)
+    turn.change(phase=Phase.VERIFYING, queues=queues)
+    return _check_recovery(turn) if execution.succeeded else _handle_failed_job(turn, execution)
 
 
 def _why_unseen(incident: Incident, context: StepContext) -> Unknown | None:
@@ -354,36 +319,32 @@ def _why_unseen(incident: Incident, context: StepContext) -> Unknown | None:
     return Unknown(Text("execution {id} is not in Rundeck's history", id=known.id if known else "?"))
 
 
-def _watch_running(document: Document, incident: Incident, runbook: Runbook, context: StepContext) -> Step:
+def _watch_running(turn: Turn) -> None:
     """It is running: check again, until `max_run`."""
-    running_s = context.at - _started_at(incident)
+    incident, runbook = turn.incident, turn.runbook
+    running_s = turn.at - _started_at(incident)
     if running_s > runbook.restart.max_run_s:
         execution = incident.execution.id if incident.execution else "?"
         detail = Text("execution {id} has been running for {age}", id=execution, age=duration(running_s))
-        return escalate(document, incident, runbook, context, Reason.ZOMBIE_EXECUTION, detail)
+        return escalate(turn, Reason.ZOMBIE_EXECUTION, detail)
     reason = None if incident.reason is Reason.LEDGER_UNKNOWN else incident.reason
-    incident = replace(incident, looked_at=context.at, reason=reason, due=context.at + runbook.verify.every_s)
-    return Step(replace(document, incident=incident))
+    turn.change(looked_at=turn.at, reason=reason, due=turn.at + runbook.verify.every_s)
 
 
-def _wait_unseen(document: Document, incident: Incident, runbook: Runbook, context: StepContext, unseen: Unknown) -> Step:
+def _wait_unseen(turn: Turn, unseen: Unknown) -> None:
     """Nobody can tell whether it still runs: check again, notify people why, and escalate when `max_run` is long past."""
+    incident, runbook = turn.incident, turn.runbook
     within_s = runbook.verify.within_s
     deadline = _started_at(incident) + runbook.restart.max_run_s + within_s + GRACE_S
-    unseen_s = context.at - (incident.looked_at or incident.began_at)
-    healthy = Text("the queue looks healthy") if _looks_healthy(incident, runbook, context) else ""
+    unseen_s = turn.at - (incident.looked_at or incident.began_at)
+    healthy = Text("the queue looks healthy") if _looks_healthy(incident, runbook, turn.context) else ""
     detail = join((unseen.why, Text("the restart was last seen running {age} ago", age=duration(unseen_s)), healthy))
-    if context.at >= deadline:
-        return escalate(document, incident, runbook, context, Reason.LEDGER_UNKNOWN, detail, remedy=unseen.remedy)
-    due = min(context.at + runbook.verify.every_s, deadline)
-    incident = replace(incident, reason=Reason.LEDGER_UNKNOWN, detail=detail, due=due)
-    document = replace(document, incident=incident)
+    if turn.at >= deadline:
+        return escalate(turn, Reason.LEDGER_UNKNOWN, detail, remedy=unseen.remedy)
+    turn.change(reason=Reason.LEDGER_UNKNOWN, detail=detail, due=min(turn.at + runbook.verify.every_s, deadline))
     if unseen_s >= within_s or unseen.remedy:
         waits = hold(Reason.LEDGER_UNKNOWN, detail, remedy=unseen.remedy)
-        card_input = replace(hold_card(document, incident, runbook, context, waits), again=True)
-        mark = f"{incident.id}-{incident.attempt}-unseen"
-        document = enqueue_hold(document, context.rules, card_input, incident.triggers, mark)
-    return Step(document)
+        turn.post_hold(replace(hold_card(turn, waits), again=True), f"{turn.mark}-unseen")
 
 
 def _started_at(incident: Incident) -> float:
@@ -432,38 +393,35 @@ def is_used_up(incident: Incident, runbook: Runbook) -> bool:
     return incident.restarts >= (1 if incident.once else runbook.limits.attempts)
 
 
-def _handle_failed_job(document: Document, incident: Incident, runbook: Runbook, context: StepContext) -> Step:
+def _handle_failed_job(turn: Turn, execution: Execution) -> None:
     """The job ran and failed. The queue may have recovered anyway; otherwise decide the next attempt."""
-    execution = incident.execution
-    status = execution.status if execution else "?"
-    if is_used_up(incident, runbook):
-        detail = Text("the job ended as {status}", status=worded(status))
-        return escalate(document, incident, runbook, context, Reason.FAILING, detail)
-    return _next_attempt(document, incident, runbook, context, f"failed: {status}")
+    if is_used_up(turn.incident, turn.runbook):
+        detail = Text("the job ended as {status}", status=worded(execution.status))
+        return escalate(turn, Reason.FAILING, detail)
+    _next_attempt(turn, f"failed: {execution.status}")
 
 
-def _check_recovery(document: Document, incident: Incident, runbook: Runbook, context: StepContext) -> Step:
+def _check_recovery(turn: Turn) -> None:
     """Check every queue, and judge the restart."""
-    incident = replace(incident, execution=_current(incident, context), tail=_tail(incident, context))
-    age_s = _age_s(incident, context)
+    turn.change(execution=_current(turn.incident, turn.context), tail=_tail(turn.incident, turn.context))
+    runbook, age_s = turn.runbook, _age_s(turn.incident, turn.context)
     verify = runbook.verify
     if age_s < verify.first_s:
-        waiting = replace(incident, due=context.at + verify.first_s - age_s)
-        return Step(replace(document, incident=waiting))
-    queues = tuple(_look_at(watched, context, runbook, incident, age_s) for watched in incident.queues)
-    incident = replace(incident, queues=queues, looked_at=context.at)
-    if not _unproven(incident, runbook):
-        return end_as_recovered(document, incident, runbook, context)
+        return turn.change(due=turn.at + verify.first_s - age_s)
+    queues = tuple(_look_at(watched, turn, age_s) for watched in turn.incident.queues)
+    turn.change(queues=queues, looked_at=turn.at)
+    if not _unproven(turn.incident, runbook):
+        return end_as_recovered(turn)
     if any(queue.after.verdict is Verdict.STUCK for queue in queues):
-        if is_used_up(incident, runbook):
-            return escalate(document, incident, runbook, context, None, Text("it is still stuck"))
-        return _next_attempt(document, incident, runbook, context, "stuck")
-    joined_s = context.at - max(watched.joined_at for watched in queues)
+        if is_used_up(turn.incident, runbook):
+            return escalate(turn, None, Text("it is still stuck"))
+        return _next_attempt(turn, "stuck")
+    joined_s = turn.at - max(watched.joined_at for watched in queues)
     if min(age_s, joined_s) >= verify.within_s:
-        return _end_of_time(document, incident, runbook, context)
+        return _end_of_time(turn)
     left_s = max(verify.within_s - age_s, 0.0)
-    incident = replace(incident, due=context.at + (min(verify.every_s, left_s) or verify.every_s))
-    return Step(_announce_draining(replace(document, incident=incident), incident, runbook, context, age_s))
+    turn.change(due=turn.at + (min(verify.every_s, left_s) or verify.every_s))
+    _announce_draining(turn, age_s)
 
 
 def _age_s(incident: Incident, context: StepContext) -> float:
@@ -481,39 +439,37 @@ def _unproven(incident: Incident, runbook: Runbook) -> list[QueueState]:
     ]
 
 
-def _look_at(watched: QueueState, context: StepContext, runbook: Runbook, incident: Incident, age_s: float) -> QueueState:
-    seen = context.seen.queues.get(watched.queue.key, NOT_CHECKED)
-    own = context.rules.runbooks.get(watched.runbook, runbook)
-    return judge.judge_recovery(own, seen, watched, age_s=age_s, now=context.at, ahead_s=incident.runner_ahead_s)
+def _look_at(watched: QueueState, turn: Turn, age_s: float) -> QueueState:
+    seen = turn.context.seen.queues.get(watched.queue.key, NOT_CHECKED)
+    own = turn.context.rules.runbooks.get(watched.runbook, turn.runbook)
+    return judge.judge_recovery(own, seen, watched, age_s=age_s, now=turn.at, ahead_s=turn.incident.runner_ahead_s)
 
 
-def _announce_draining(document: Document, incident: Incident, runbook: Runbook, context: StepContext, age_s: float) -> Document:
+def _announce_draining(turn: Turn, age_s: float) -> None:
     """Say once per restart that the queue moves but is slow."""
+    incident = turn.incident
     verdicts = {watched.after.verdict for watched in incident.queues}
-    if age_s < runbook.verify.patience_s or Verdict.DRAINING not in verdicts or verdicts - {Verdict.DRAINING, Verdict.RECOVERED}:
-        return document
+    too_early = age_s < turn.runbook.verify.patience_s
+    if too_early or Verdict.DRAINING not in verdicts or verdicts - {Verdict.DRAINING, Verdict.RECOVERED}:
+        return
     mark = f"{incident.id}-draining-{incident.execution.id if incident.execution else incident.attempt}"
-    if incident.draining_told == mark:
-        return document
-    document = replace(document, incident=replace(incident, draining_told=mark))
-    card_input = CardInput("draining", context.at, runbook, document.target, incident, late_s=context.late_s)
-    return enqueue_message(document, context.rules, card_input, channels_for(context.rules, runbook), mark)
+    if incident.draining_told != mark:
+        turn.change(draining_told=mark)
+        turn.post(turn.card("draining"), mark)
 
 
-def _end_of_time(document: Document, incident: Incident, runbook: Runbook, context: StepContext) -> Step:
+def _end_of_time(turn: Turn) -> None:
+    incident, runbook = turn.incident, turn.runbook
     unproven = _unproven(incident, runbook)
-    if all(
-        watched.after.well_at is not None or judge.is_moving(runbook, watched, context.at + incident.runner_ahead_s)
-        for watched in unproven
-    ):
+    runner_at = turn.at + incident.runner_ahead_s
+    if all(watched.after.well_at is not None or judge.is_moving(runbook, watched, runner_at) for watched in unproven):
         if any(watched.after.well_at is not None or _stuck_since(incident, watched) for watched in unproven):
             # It was healthy once and the check that proves it is one interval away, or it may be stuck again.
-            return Step(replace(document, incident=replace(incident, due=context.at + runbook.verify.every_s)))
-        return end_as_recovered(document, incident, runbook, context, moving=True)
+            return turn.change(due=turn.at + runbook.verify.every_s)
+        return end_as_recovered(turn, moving=True)
     if any(watched.after.verdict is Verdict.UNKNOWN for watched in unproven):
-        return escalate(document, incident, runbook, context, Reason.SYMPTOM_UNKNOWN, Text("the queue could not be read"))
-    detail = Text("not recovered within {minutes} min", minutes=runbook.verify.within_s / 60)
-    return escalate(document, incident, runbook, context, None, detail)
+        return escalate(turn, Reason.SYMPTOM_UNKNOWN, Text("the queue could not be read"))
+    escalate(turn, None, Text("not recovered within {minutes} min", minutes=runbook.verify.within_s / 60))
 
 
 def _stuck_since(incident: Incident, watched: QueueState) -> bool:
@@ -525,26 +481,37 @@ def _stuck_since(incident: Incident, watched: QueueState) -> bool:
     )
 
 
-def _next_attempt(document: Document, incident: Incident, runbook: Runbook, context: StepContext, how: str) -> Step:
+def _next_attempt(turn: Turn, how: str) -> None:
     """Decide about another restart. A hold that passes by itself keeps the incident verifying."""
+    incident = turn.incident
     execution = incident.execution
-    tag = execution.tag or execution.id if execution else f"{incident.id}.{incident.attempt}"
-    finished = replace(incident, tries=(*incident.tries, PastAttempt(tag, execution, how)))
-    guard_context = GuardContext(context.rules, runbook, document, finished, context.seen, context.at)
+    tag = execution.tag or execution.id if execution else turn.tag
+    tries = (*incident.tries, PastAttempt(tag, execution, how))
+    guard_context = replace(turn.guard_context(), incident=replace(incident, tries=tries))
     decision = decide(guard_context)
-    passes = decision.kind is Kind.HOLD and (decision.again_in_s is not None or decision.reason is Reason.SYMPTOM_GONE)
-    if passes:
-        time_s = runbook.verify.within_s + (GRACE_S if decision.reason is Reason.SYMPTOM_GONE else 0.0)
-        if min(_age_s(incident, context), context.at - incident.began_at) >= time_s:
-            blocking, remedy = decision.execution, decision.remedy
-            return escalate(document, incident, runbook, context, decision.reason, decision.detail, remedy=remedy, about=blocking)
-        waiting = replace(
-            incident, due=context.at + runbook.verify.every_s, queues=_note_ill_looks(incident, update_queues(guard_context))
-        )
-        return Step(replace(document, incident=waiting))
-    return evaluate_guards(document, replace(finished, phase=Phase.WAITING), context)
+    if decision.kind is Kind.HOLD and (decision.again_in_s is not None or decision.reason is Reason.SYMPTOM_GONE):
+        return _keep_verifying(turn, decision, update_queues(guard_context))
+    turn.change(tries=tries, phase=Phase.WAITING)
+    evaluate_guards(turn)
 
 
-def _note_ill_looks(incident: Incident, looked: tuple[QueueState, ...]) -> tuple[QueueState, ...]:
-    """The verifying queues, with the first of two checks that found them stuck."""
-    return tuple(replace(watched, stuck=new.stuck) for watched, new in zip(incident.queues, looked, strict=True))
+def _keep_verifying(turn: Turn, decision: Decision, looked: tuple[QueueState, ...]) -> None:
+    """Wait for a hold that passes by itself, with the first of two checks that found the queues stuck; not for ever."""
+    verify = turn.runbook.verify
+    time_s = verify.within_s + (GRACE_S if decision.reason is Reason.SYMPTOM_GONE else 0.0)
+    if min(_age_s(turn.incident, turn.context), turn.at - turn.incident.began_at) >= time_s:
+        return escalate(turn, decision.reason, decision.detail, remedy=decision.remedy, about=decision.execution)
+    queues = zip(turn.incident.queues, looked, strict=True)
+    turn.change(due=turn.at + verify.every_s, queues=tuple(replace(watched, stuck=new.stuck) for watched, new in queues))
+
+
+PHASES: Mapping[Phase, Callable[[Turn], None]] = {
+    Phase.DEFERRED: evaluate_guards,
+    Phase.WAITING: evaluate_guards,
+    Phase.COLLECTING: _check_evidence,
+    Phase.ASKED: _check_asked,
+    Phase.STARTING: _check_start,
+    Phase.RUNNING: _check_run,
+    Phase.VERIFYING: _check_recovery,
+    Phase.OBSERVING: watch_observed,
+}

@@ -11,7 +11,6 @@ from typing import Generic, TypeVar
 from msgspec.structs import replace
 
 from functions.domain.cards.card_input import CardInput
-from functions.domain.decisions.context import StepContext, has_unseen, is_all_resolved, reply_for_alerts
 from functions.domain.decisions.endings import end_as_declined
 from functions.domain.decisions.escalations import on_acknowledgement, on_restart_wanted, remind
 from functions.domain.decisions.evidence import on_evidence_started, without_evidence_runs
@@ -22,8 +21,6 @@ from functions.domain.decisions.messages import (
     alert_key,
     default_channels,
     end_escalation,
-    enqueue_hold,
-    enqueue_message,
     short_source,
     to_alert_ref,
 )
@@ -35,6 +32,7 @@ from functions.domain.decisions.phases import (
     on_start_result,
     run_phase,
 )
+from functions.domain.decisions.turn import StepContext, Turn, has_unseen, is_all_resolved
 from functions.domain.model.alerts import MatchedAlert
 from functions.domain.model.bounds import ALERTS_KEPT, QUEUES_KEPT, note_history
 from functions.domain.model.codes import Action, Phase, Reason
@@ -47,7 +45,6 @@ from functions.domain.model.events import (
     Event,
     EvidenceStarted,
     MessagesDelivered,
-    Reply,
     RestartWanted,
     Resumed,
     StartResult,
@@ -88,26 +85,29 @@ def step(document: Document, event: Event, seen: Observation, now: float, rules:
     expected = event.handed_over_at if isinstance(event, AlertsReceived) else document.due
     late_s = now - expected if expected is not None else 0.0
     context = StepContext(rules, without_evidence_runs(seen), now, late_s=late_s if late_s > LATE_S else 0.0, wake_at=wake_at)
+    turn = Turn(document, context)
     match event:
         case AlertsReceived():
-            result = _on_request(document, event, replace(context, crowd=event.crowd, was_saved=document.incident is not None))
+            turn.context = replace(context, crowd=event.crowd, was_saved=document.incident is not None)
+            _on_request(turn, event)
         case TimerFired():
-            result = _on_timer(document, event, context)
+            _on_timer(turn, event)
         case Approved() | Declined() | Acknowledged() | RestartWanted() | Resumed():
-            result = _on_person(document, event, context)
+            _on_person(turn, event)
         case StartResult():
-            result = on_start_result(document, event, context)
+            on_start_result(turn, event)
         case EvidenceStarted():
-            result = on_evidence_started(document, event, context)
+            on_evidence_started(turn, event)
         case MessagesDelivered():
-            result = _on_delivered(document, event)
+            _on_delivered(turn, event)
         case Bundled():
-            result = _on_bundle(document, event, context)
+            _on_bundle(turn, event)
         case Unsigned():
-            result = _on_unsigned(document, context)
+            _on_unsigned(turn)
         case TokenExpiring():
-            result = _on_token_expiring(document, context)
-    return _set_due(document, replace(result, document=note_history(document, result.document, now)), context)
+            _on_token_expiring(turn)
+    result = Step(note_history(document, turn.document, now), tuple(turn.acts), turn.reply)
+    return _set_due(document, result, context)
 
 
 def _set_due(before: Document, result: Step, context: StepContext) -> Step:
@@ -155,79 +155,85 @@ def is_replaced(document: Document, event: TimerFired, now: float) -> bool:
     return event.due not in (None, document.due) and not is_due_late
 
 
-def _on_timer(document: Document, event: TimerFired, context: StepContext) -> Step:
-    if is_replaced(document, event, context.at):
-        return Step(document)
+def _on_timer(turn: Turn, event: TimerFired) -> None:
+    document = turn.document
+    if is_replaced(document, event, turn.at):
+        return
     incident = document.incident
     if incident is not None and is_decided_at_once(incident, event):
-        return run_phase(document, incident, context)
-    if document.due is not None and context.at < document.due:
-        return Step(document)
-    document = remind(document, context)
-    if incident is not None and context.at >= incident.due:
-        return run_phase(document, incident, context)
-    if document.to_tell or document.to_archive or incident is None:
+        return run_phase(turn)
+    if document.due is not None and turn.at < document.due:
+        return
+    remind(turn)
+    if incident is not None and turn.at >= incident.due:
+        run_phase(turn)
+    elif turn.document.to_tell or turn.document.to_archive or incident is None:
         # Changing `due` gives the posting to one process: the one whose save succeeds.
-        return Step(replace(document, due=None))
-    return Step(document)
+        turn.document = replace(turn.document, due=None)
 
 
-def _on_request(document: Document, event: AlertsReceived, context: StepContext) -> Step:
+def _on_request(turn: Turn, event: AlertsReceived) -> None:
     """Take in the alerts, unless the same signed request was taken in before: a copy decides nothing."""
-    origin, requests = event.origin, document.requests
-    if requests.get(origin.id, 0.0) > context.at:
-        return Step(document, reply=_reply_for_duplicate(document, event, event.cases[0]))
-    result = _on_alerts(document, event, context)
-    if not origin.id or not new_alerts(document, event.cases):
-        return result
-    current = {name: until for name, until in requests.items() if until > context.at} | {origin.id: origin.until}
-    kept = dict(list(current.items())[-REQUESTS_KEPT:])
-    return replace(result, document=replace(result.document, requests=kept))
+    document, origin = turn.document, event.origin
+    if document.requests.get(origin.id, 0.0) > turn.at:
+        return _answer_duplicate(turn, event, event.cases[0])
+    _on_alerts(turn, event)
+    if origin.id and new_alerts(document, event.cases):
+        current = {name: until for name, until in document.requests.items() if until > turn.at} | {origin.id: origin.until}
+        turn.document = replace(turn.document, requests=dict(list(current.items())[-REQUESTS_KEPT:]))
 
 
-def _on_alerts(document: Document, event: AlertsReceived, context: StepContext) -> Step:
+def _on_alerts(turn: Turn, event: AlertsReceived) -> None:
     first = event.cases[0]
     if first.target is None:
-        return _turn_away(document, event, first, context)
-    document = replace(document, target=first.target)
-    document = _note_resolved(document, tuple(case for case in event.cases if not case.alert.firing), context)
+        return _turn_away(turn, event, first)
+    turn.document = replace(turn.document, target=first.target)
+    _note_resolved(turn, tuple(case for case in event.cases if not case.alert.firing))
     firing = tuple(case for case in event.cases if case.alert.firing)
     if not firing:
-        incident = document.incident
-        due = incident is not None and context.at >= incident.due and not has_unseen(context)
-        if incident is not None and is_all_resolved(incident) and (due or incident.is_suspicion):
-            result = run_phase(document, incident, context)
-        else:
-            result = Step(clear_escalation_if_healthy(document, first.runbook, context))
-        reply = reply_for_alerts(document, event, first, Action.HELD, Reason.NOT_FIRING)
-        return result if result.reply else replace(result, reply=reply)
-    new = new_alerts(document, firing)
+        return _on_resolved(turn, event)
+    new = new_alerts(turn.document, firing)
     if not new:
-        return Step(document, reply=_reply_for_duplicate(document, event, firing[0]))
-    if document.incident is not None and is_over(document.incident, context.rules):
-        document = stop_observing(document, document.incident, context)
-    incident_before = document.incident or _new_incident(event, new[0], context)
-    incident, left_out = _with_alerts(incident_before, new, context)
-    if document.incident is not None:
-        result = _join_incident(document, incident, event, new, context)
+        return _answer_duplicate(turn, event, firing[0])
+    if turn.document.incident is not None and is_over(turn.document.incident, turn.context.rules):
+        stop_observing(turn)
+    opened = turn.document.incident is None
+    incident, left_out = _with_alerts(turn.document.incident or _new_incident(event, new[0], turn.at), new, turn.at)
+    turn.open(incident)
+    if opened:
+        run_phase(turn)
     else:
-        result = run_phase(document, incident, context)
-    return _tell_left_out(result, event, new[0], event.left_out + left_out, context)
+        _join_incident(turn, event, new)
+    _tell_left_out(turn, event, new[0], event.left_out + left_out)
 
 
-def _reply_for_duplicate(document: Document, event: AlertsReceived, case: MatchedAlert) -> Reply:
-    """It names the incident that the alert came to: the one that settled it, otherwise the open one or the last that held it."""
-    reply = reply_for_alerts(document, event, case, Action.HELD, Reason.DUPLICATE)
+def _on_resolved(turn: Turn, event: AlertsReceived) -> None:
+    """All alerts of the request are resolved: an incident whose alerts are all resolved takes its next step if it is due."""
+    incident, first = turn.document.incident, event.cases[0]
+    due = incident is not None and turn.at >= incident.due and not has_unseen(turn.context)
+    if incident is not None and is_all_resolved(incident) and (due or incident.is_suspicion):
+        run_phase(turn)
+    else:
+        turn.document = clear_escalation_if_healthy(turn.document, first.runbook, turn.context)
+    if turn.reply is None:
+        turn.answer_alerts(event, first, Action.HELD, Reason.NOT_FIRING)
+
+
+def _answer_duplicate(turn: Turn, event: AlertsReceived, case: MatchedAlert) -> None:
+    """Name the incident that the alert came to: the one that settled it, otherwise the open one or the last that held it."""
+    document = turn.document
+    turn.answer_alerts(event, case, Action.HELD, Reason.DUPLICATE)
     outcome = _alerts_of_outcomes(document).find(case)
     if outcome is None and not (document.incident and _by_alert([document.incident]).find(case)):
         outcome = _by_alert(reversed(document.outcomes)).find(case)
-    return replace(reply, incident=outcome.incident, execution=None) if outcome else reply
+    if outcome and turn.reply:
+        turn.reply = replace(turn.reply, incident=outcome.incident, execution=None)
 
 
-def _tell_left_out(result: Step, event: AlertsReceived, case: MatchedAlert, count: int, context: StepContext) -> Step:
+def _tell_left_out(turn: Turn, event: AlertsReceived, case: MatchedAlert, count: int) -> None:
     """Post, once an hour for each source, that alerts were held because their incident is full."""
     if not count:
-        return result
+        return
     trigger = replace(to_alert_ref(case), fingerprint=Reason.INCIDENT_FULL.value)
     detail = Text(
         "{count} alert was left out; an incident takes {alerts} alerts and {queues} queues",
@@ -236,44 +242,41 @@ def _tell_left_out(result: Step, event: AlertsReceived, case: MatchedAlert, coun
         alerts=ALERTS_KEPT,
         queues=QUEUES_KEPT,
     )
-    target = result.document.target
-    card_input = CardInput("held", context.at, case.runbook, target, reason=Reason.INCIDENT_FULL, detail=detail, trigger=trigger)
-    bundle = Reason.INCIDENT_FULL.value if context.crowd else ""
-    document = enqueue_hold(result.document, context.rules, card_input, (trigger,), event.incident, bundle=bundle)
-    return replace(result, document=document)
+    reason, target = Reason.INCIDENT_FULL, turn.document.target
+    card_input = CardInput("held", turn.at, case.runbook, target, reason=reason, detail=detail, trigger=trigger)
+    turn.post_hold(card_input, event.incident, bundle=reason.value if turn.context.crowd else "")
 
 
-def _turn_away(document: Document, event: AlertsReceived, case: MatchedAlert, context: StepContext) -> Step:
+def _turn_away(turn: Turn, event: AlertsReceived, case: MatchedAlert) -> None:
     """Post an alert without a target, and do nothing else."""
     reason = case.reason or Reason.NO_RUNBOOK
     if not case.alert.firing:
         reason = Reason.NOT_FIRING
-    elif document.incident is None:
-        kind = "test" if reason is Reason.TEST_ALERT else "held"
+    elif turn.document.incident is None:
+        is_test = reason is Reason.TEST_ALERT
         trigger = to_alert_ref(case)
-        card_input = CardInput(kind, context.at, case.runbook, reason=reason, detail=case.detail, trigger=trigger)
-        always = reason is Reason.TEST_ALERT
-        bundle = reason.value if context.crowd else ""
-        document = enqueue_hold(document, context.rules, card_input, (trigger,), event.incident, bundle=bundle, always=always)
-    return Step(document, reply=reply_for_alerts(document, event, case, Action.HELD, reason))
+        kind = "test" if is_test else "held"
+        card_input = CardInput(kind, turn.at, case.runbook, reason=reason, detail=case.detail, trigger=trigger)
+        turn.post_hold(card_input, event.incident, bundle=reason.value if turn.context.crowd else "", always=is_test)
+    turn.answer_alerts(event, case, Action.HELD, reason)
 
 
-def _new_incident(event: AlertsReceived, case: MatchedAlert, context: StepContext) -> Incident:
+def _new_incident(event: AlertsReceived, case: MatchedAlert, now: float) -> Incident:
     runbook = case.runbook
     job = runbook.evidence if runbook else None
     return Incident(
         event.incident,
         Phase.DEFERRED,
-        context.at,
+        now,
         runbook.name if runbook else "",
         (),
         (),
-        due=context.at,
+        due=now,
         evidence=render_evidence(job, case.alert.labels) if job else None,
     )
 
 
-def _with_alerts(incident: Incident, cases: tuple[MatchedAlert, ...], context: StepContext) -> tuple[Incident, int]:
+def _with_alerts(incident: Incident, cases: tuple[MatchedAlert, ...], now: float) -> tuple[Incident, int]:
     """Add these alerts and their queues to the incident, and count those that do not fit.
 
     What it has already stays unchanged, an earlier firing too.
@@ -295,35 +298,30 @@ def _with_alerts(incident: Incident, cases: tuple[MatchedAlert, ...], context: S
         elif triggers[known].resolved_at is not None:
             triggers[known] = replace(triggers[known], resolved_at=None)
         if new_queue is not None and case.runbook is not None:
-            queues[new_queue.key] = QueueState(new_queue, case.runbook.name, context.at)
+            queues[new_queue.key] = QueueState(new_queue, case.runbook.name, now)
     return replace(incident, triggers=tuple(triggers), queues=tuple(queues.values())), left_out
 
 
-def _join_incident(
-    document: Document, incident: Incident, event: AlertsReceived, cases: tuple[MatchedAlert, ...], context: StepContext
-) -> Step:
-    document = replace(document, incident=incident)
+def _join_incident(turn: Turn, event: AlertsReceived, cases: tuple[MatchedAlert, ...]) -> None:
+    incident = turn.incident
     if incident.phase is Phase.OBSERVING:
-        return observe_alerts(document, incident, context)
-    if incident.phase is Phase.ASKED and incident.reason is not Reason.AWAITING_APPROVAL and not has_unseen(context):
-        return _recheck_guard(document, incident, event, context)
-    action = Action.DEFERRED if incident.phase is Phase.DEFERRED else Action.HELD
-    reply = reply_for_alerts(document, event, cases[0], action, Reason.DUPLICATE)
-    if context.at >= incident.due and not has_unseen(context):
-        result = run_phase(document, incident, context)
-        return result if result.reply else replace(result, reply=reply)
-    return Step(document, reply=reply)
+        return observe_alerts(turn)
+    if incident.phase is Phase.ASKED and incident.reason is not Reason.AWAITING_APPROVAL and not has_unseen(turn.context):
+        return _recheck_guard(turn, event)
+    turn.answer_alerts(event, cases[0], Action.DEFERRED if incident.phase is Phase.DEFERRED else Action.HELD, Reason.DUPLICATE)
+    if turn.at >= incident.due and not has_unseen(turn.context):
+        run_phase(turn)
 
 
-def _recheck_guard(document: Document, incident: Incident, event: AlertsReceived, context: StepContext) -> Step:
+def _recheck_guard(turn: Turn, event: AlertsReceived) -> None:
     """Evaluate the guard again that held the incident for a person: its objection may have passed by itself."""
-    if incident.runbook not in context.rules.runbooks:
-        return run_phase(document, incident, context)
-    if guard_still_blocks(document, incident, context):
-        reason = incident.reason or Reason.DUPLICATE
-        return Step(document, reply=reply_for_alerts(document, event, event.cases[0], Action.HELD, reason))
-    waiting = replace(incident, phase=Phase.WAITING, nonce="", expires_at=None, waits_from=context.at)
-    return evaluate_guards(document, waiting, context)
+    if turn.incident.runbook not in turn.context.rules.runbooks:
+        return run_phase(turn)
+    if guard_still_blocks(turn):
+        reason = turn.incident.reason or Reason.DUPLICATE
+        return turn.answer_alerts(event, event.cases[0], Action.HELD, reason)
+    turn.change(phase=Phase.WAITING, nonce="", expires_at=None, waits_from=turn.at)
+    evaluate_guards(turn)
 
 
 T = TypeVar("T")
@@ -373,108 +371,105 @@ def new_alerts(document: Document, cases: tuple[MatchedAlert, ...]) -> tuple[Mat
     return tuple(case for case in cases if case.alert.firing and carried.find(case) is None)
 
 
-def _note_resolved(document: Document, cases: tuple[MatchedAlert, ...], context: StepContext) -> Document:
+def _note_resolved(turn: Turn, cases: tuple[MatchedAlert, ...]) -> None:
     """Note the alerts that Grafana resolved, and post it once to the incident's channels."""
+    document = turn.document
+    if document.incident is not None:
+        return turn.change(triggers=_mark_resolved(document.incident.triggers, cases, turn.at))
+    if not document.outcomes:
+        return
+    last = document.outcomes[-1]
+    triggers = _mark_resolved(last.triggers, cases, turn.at)
+    if triggers == last.triggers:
+        return
+    turn.document = replace(document, outcomes=(*document.outcomes[:-1], replace(last, triggers=triggers)))
+    if not all(trigger.resolved_at for trigger in triggers):
+        return
+    if document.escalation is not None and document.escalation.incident == last.incident:
+        turn.document = replace(turn.document, escalation=replace(document.escalation, due=None))
+    card_input = CardInput("resolved", turn.at, target=document.target, trigger=triggers[0], detail=last.incident)
+    turn.post(card_input, f"{last.incident}-resolved", last.channels)
+
+
+def _mark_resolved(triggers: tuple[AlertRef, ...], cases: tuple[MatchedAlert, ...], now: float) -> tuple[AlertRef, ...]:
+    """The alerts, with when those of them ended that these resolve."""
     resolved = {alert_key(case.alert.source, case.alert.fingerprint): case.alert for case in cases}
 
     def marked(trigger: AlertRef) -> AlertRef:
         alert = resolved.get(alert_key(trigger.source, trigger.fingerprint))
         ends_here = alert is not None and trigger.resolved_at is None and alert.starts_at >= trigger.starts_at - SAME_START_S
-        return replace(trigger, resolved_at=(alert.ends_at if alert else None) or context.at) if ends_here else trigger
+        return replace(trigger, resolved_at=(alert.ends_at if alert else None) or now) if ends_here else trigger
 
-    if document.incident is not None:
-        triggers = tuple(marked(trigger) for trigger in document.incident.triggers)
-        return replace(document, incident=replace(document.incident, triggers=triggers))
-    if not document.outcomes:
-        return document
-    last = document.outcomes[-1]
-    triggers = tuple(marked(trigger) for trigger in last.triggers)
-    if triggers == last.triggers:
-        return document
-    document = replace(document, outcomes=(*document.outcomes[:-1], replace(last, triggers=triggers)))
-    if not all(trigger.resolved_at for trigger in triggers):
-        return document
-    if document.escalation is not None and document.escalation.incident == last.incident:
-        document = replace(document, escalation=replace(document.escalation, due=None))
-    card_input = CardInput("resolved", context.at, target=document.target, trigger=triggers[0], detail=last.incident)
-    return enqueue_message(document, context.rules, card_input, last.channels, f"{last.incident}-resolved")
+    return tuple(marked(trigger) for trigger in triggers)
 
 
-def _on_person(
-    document: Document, event: Approved | Declined | Acknowledged | RestartWanted | Resumed, context: StepContext
-) -> Step:
+def _on_person(turn: Turn, event: Approved | Declined | Acknowledged | RestartWanted | Resumed) -> None:
     match event:
         case Approved():
-            return _on_approval(document, event, context)
+            _on_approval(turn, event)
         case Declined():
-            return _on_decline(document, event, context)
+            _on_decline(turn, event)
         case Acknowledged():
-            return on_acknowledgement(document, event, context)
+            on_acknowledgement(turn, event)
         case RestartWanted():
-            return on_restart_wanted(document, event, context)
+            on_restart_wanted(turn, event)
         case Resumed():
-            return _on_resume(document, event, context)
+            _on_resume(turn, event)
 
 
-def _on_approval(document: Document, event: Approved, context: StepContext) -> Step:
-    incident = document.incident
+def _on_approval(turn: Turn, event: Approved) -> None:
+    incident = turn.document.incident
     if incident is None or not _asks_with(incident, event.nonce):
-        return Step(document)
-    if _is_expired(incident, context) or incident.runbook not in context.rules.runbooks:
-        return run_phase(document, incident, context)
-    approved = replace(
-        incident,
-        approved_by=event.by,
-        approved_why=event.why,
-        overruled=True,
-        nonce="",
-        phase=Phase.WAITING,
-        waits_from=context.at,
-    )
-    return evaluate_guards(document, approved, context)
+        return
+    if _is_expired(incident, turn.at) or incident.runbook not in turn.context.rules.runbooks:
+        return run_phase(turn)
+    turn.change(approved_by=event.by, approved_why=event.why, overruled=True, nonce="", phase=Phase.WAITING, waits_from=turn.at)
+    evaluate_guards(turn)
 
 
 def _asks_with(incident: Incident, nonce: str) -> bool:
     return incident.phase is Phase.ASKED and bool(incident.nonce) and incident.nonce == nonce
 
 
-def _is_expired(incident: Incident, context: StepContext) -> bool:
-    return incident.expires_at is not None and context.at >= incident.expires_at
+def _is_expired(incident: Incident, now: float) -> bool:
+    return incident.expires_at is not None and now >= incident.expires_at
 
 
-def _on_decline(document: Document, event: Declined, context: StepContext) -> Step:
-    incident = document.incident
+def _on_decline(turn: Turn, event: Declined) -> None:
+    incident = turn.document.incident
     if incident is None or not _asks_with(incident, event.nonce):
-        return Step(document)
-    if _is_expired(incident, context):
-        return run_phase(document, incident, context)
-    runbook = context.rules.runbooks.get(incident.runbook)
-    return end_as_declined(document, incident, runbook, context, event)
+        return
+    if _is_expired(incident, turn.at):
+        return run_phase(turn)
+    end_as_declined(turn, event)
 
 
-def _on_resume(document: Document, event: Resumed, context: StepContext) -> Step:
+def _on_resume(turn: Turn, event: Resumed) -> None:
+    document = turn.document
     if document.escalated_at is None:
-        return Step(document)
-    card_input = CardInput("resumed", context.at, target=document.target, detail=in_brackets(event.reason, event.by))
-    channels = document.outcomes[-1].channels if document.outcomes else default_channels(context.rules)
-    mark = f"resumed-{context.at:.0f}"
-    return Step(enqueue_message(end_escalation(document), context.rules, card_input, channels, mark))
+        return
+    card_input = CardInput("resumed", turn.at, target=document.target, detail=in_brackets(event.reason, event.by))
+    channels = document.outcomes[-1].channels if document.outcomes else default_channels(turn.context.rules)
+    turn.document = end_escalation(document)
+    turn.post(card_input, f"resumed-{turn.at:.0f}", channels)
 
 
-def _on_delivered(document: Document, event: MessagesDelivered) -> Step:
+def _on_delivered(turn: Turn, event: MessagesDelivered) -> None:
+    document = turn.document
     unposted = tuple(message for message in document.to_tell if message.id not in event.ids)
     unarchived = tuple(record for record in document.to_archive if record.incident.id not in event.archived)
     threads = dict(list({**document.threads, **event.threads}.items())[-THREADS_KEPT:])
-    return Step(replace(document, to_tell=unposted, to_archive=unarchived, threads=threads))
+    turn.document = replace(document, to_tell=unposted, to_archive=unarchived, threads=threads)
 
 
-def _on_bundle(document: Document, event: Bundled, context: StepContext) -> Step:
+def _on_bundle(turn: Turn, event: Bundled) -> None:
     """Take over the messages of many documents about one reason, each message once."""
+    document = turn.document
     new = event.ids - set(document.bundled)
     if not new:
-        return Step(document)
-    recent = {name: at for name, at in document.bundled.items() if context.at - at < BUNDLES_KEPT_S}
-    document = replace(document, bundled={**recent, **dict.fromkeys(sorted(new), context.at)})
+        return
+    recent = {name: at for name, at in document.bundled.items() if turn.at - at < BUNDLES_KEPT_S}
+    turn.document = replace(document, bundled={**recent, **dict.fromkeys(sorted(new), turn.at)})
     by_channel: dict[str, list[Waiting]] = {}
     for message, waiting in event.waiting.items():
         if message in new:  # another process may have collected the same messages at the same time
@@ -482,31 +477,29 @@ def _on_bundle(document: Document, event: Bundled, context: StepContext) -> Step
     for channel, together in by_channel.items():
         links = {waiting.name: waiting.link for waiting in together if waiting.link}
         names = tuple(waiting.name for waiting in together)
-        card_input = CardInput("bundle", context.at, reason=event.reason, bundled=names, bundled_links=links)
-        document = enqueue_message(document, context.rules, card_input, (channel,), f"{document.key}-{context.at:.3f}")
-    return Step(document)
+        card_input = CardInput("bundle", turn.at, reason=event.reason, bundled=names, bundled_links=links)
+        turn.post(card_input, f"{document.key}-{turn.at:.3f}", (channel,))
 
 
-def _on_token_expiring(document: Document, context: StepContext) -> Step:
+def _on_token_expiring(turn: Turn) -> None:
     """Post twice before the runner's token expires: a week ahead, and a day ahead."""
-    expires_at = context.rules.token_expires_at
-    if expires_at is None or context.at < expires_at - WEEK_S:
-        return Step(document)
+    document, expires_at = turn.document, turn.context.rules.token_expires_at
+    if expires_at is None or turn.at < expires_at - WEEK_S:
+        return
     token = f"{document.key}-{expires_at:.0f}"
-    mark = f"{token}-{'day' if context.at >= expires_at - DAY_S else 'week'}"
+    mark = f"{token}-{'day' if turn.at >= expires_at - DAY_S else 'week'}"
     if mark in document.bundled:
-        return Step(document)
+        return
     of_this_token = {known: at for known, at in document.bundled.items() if known.startswith(token)}
-    document = replace(document, bundled={**of_this_token, mark: context.at})
-    card_input = CardInput("expiring", context.at)
-    return Step(enqueue_message(document, context.rules, card_input, default_channels(context.rules), mark))
+    turn.document = replace(document, bundled={**of_this_token, mark: turn.at})
+    turn.post(CardInput("expiring", turn.at), mark)
 
 
-def _on_unsigned(document: Document, context: StepContext) -> Step:
+def _on_unsigned(turn: Turn) -> None:
     """Post at most once an hour that alerts wait for a key that is gone."""
-    mark = f"{document.key}-{context.at // 3600:.0f}"
+    document = turn.document
+    mark = f"{document.key}-{turn.at // 3600:.0f}"
     if mark in document.bundled:
-        return Step(document)
-    document = replace(document, bundled={mark: context.at})
-    card_input = CardInput("unsigned", context.at)
-    return Step(enqueue_message(document, context.rules, card_input, default_channels(context.rules), mark))
+        return
+    turn.document = replace(document, bundled={mark: turn.at})
+    turn.post(CardInput("unsigned", turn.at), mark)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from functions.domain.decisions.evidence import is_awaited, note_evidence, without_evidence_runs
+from functions.domain.decisions.evidence import is_awaited, with_reading, without_evidence_runs
 from functions.domain.model.codes import Mode, Phase, Reason
-from functions.domain.model.events import Collect, EvidenceStarted, Keep, Start, Step
-from functions.domain.model.incidents import Document, Evidence, Hold, Incident
+from functions.domain.model.events import Collect, EvidenceStarted, Start, Step
+from functions.domain.model.incidents import Document, Evidence, Hold
 from functions.domain.model.observations import EvidenceReading, Execution, Pause
 from functions.domain.model.runbooks import EvidenceJob
 from tests.support.worlds.scenes import (
@@ -158,8 +158,8 @@ def test_while_it_is_awaited_it_is_looked_for(after_s, due_s):
     assert newer.document.incident.evidence.execution == ENDED
 
 
-def noted(evidence: Evidence, reading: EvidenceReading, after_s: float = 20.0) -> tuple[Incident, tuple]:
-    return note_evidence(incident(evidence=evidence), reading, NOW + after_s)
+def noted(evidence: Evidence, reading: EvidenceReading, after_s: float = 20.0) -> Evidence:
+    return with_reading(evidence, reading, NOW + after_s)
 
 
 @pytest.mark.parametrize(
@@ -177,14 +177,13 @@ def noted(evidence: Evidence, reading: EvidenceReading, after_s: float = 20.0) -
 )
 def test_what_is_missing_is_said(run: Execution | None, output, problem, said):
     """For people to mend it; what was said before stays."""
-    made, acts = noted(COLLECTED, EvidenceReading(run, output, problem))
-    assert (str(made.evidence.missing), made.evidence.execution) == (said, run)
-    assert acts == ((Keep("inc-1", output),) if output else ())
-    assert made.evidence.lines == (("text",) if output else ())
-    before, _ = noted(replace(COLLECTED, missing="it was refused"), EvidenceReading(run, output, problem))
-    assert before.evidence.missing == "it was refused"
-    known, _ = noted(replace(COLLECTED, execution=ENDED), EvidenceReading(None, output, problem))
-    assert known.evidence.execution == ENDED
+    made = noted(COLLECTED, EvidenceReading(run, output, problem))
+    assert (str(made.missing), made.execution) == (said, run)
+    assert made.lines == (("text",) if output else ())
+    before = noted(replace(COLLECTED, missing="it was refused"), EvidenceReading(run, output, problem))
+    assert before.missing == "it was refused"
+    known = noted(replace(COLLECTED, execution=ENDED), EvidenceReading(None, output, problem))
+    assert known.execution == ENDED
 
 
 @pytest.mark.parametrize(
@@ -192,8 +191,8 @@ def test_what_is_missing_is_said(run: Execution | None, output, problem, said):
 )
 def test_how_long_it_was_waited_for_is_never_less_than_nothing(asked_at, after_s, said):
     """Another machine, whose clock is behind, may have ordered it."""
-    made, _ = noted(replace(COLLECTED, asked_at=asked_at), EvidenceReading(RUN), after_s)
-    assert str(made.evidence.missing) == f"execution 12 had not ended after {said}"
+    made = noted(replace(COLLECTED, asked_at=asked_at), EvidenceReading(RUN), after_s)
+    assert str(made.missing) == f"execution 12 had not ended after {said}"
 
 
 def test_runs_that_collect_evidence_are_seen_by_no_guard():

@@ -18,7 +18,7 @@ from functions.domain.decisions.messages import (
     was_told_recently,
 )
 from functions.domain.model.codes import Reason
-from functions.domain.model.incidents import Document, Hold
+from functions.domain.model.incidents import AlertRef, Document, Hold
 from functions.domain.model.messages import Card
 from functions.domain.model.runbooks import Rules
 from tests.support.worlds import scenes
@@ -156,6 +156,10 @@ FIRST, SECOND = scenes.trigger(), scenes.trigger(fingerprint="fp-2")
 KEYS = ("grafana#1|fp-1", "grafana#1|fp-2")
 
 
+def _about(*triggers: AlertRef, reason: Reason | None = None) -> CardInput:
+    return CardInput("held", NOW, BOOK, TARGET, replace(INCIDENT, triggers=triggers), reason)
+
+
 @pytest.mark.parametrize(
     ("holds", "recently"),
     [
@@ -174,25 +178,24 @@ def test_a_hold_was_told_if_it_was_for_all_its_alerts(holds, recently):
     document = Document("d", holds=made)
     assert was_told_recently(document, (FIRST, SECOND), Reason.PAUSED, NOW) is recently
     assert not was_told_recently(document, (), Reason.PAUSED, NOW), "of no alerts nothing was told"
-    held = enqueue_hold(document, RULES, CardInput("held", NOW, BOOK, TARGET, reason=Reason.PAUSED), (FIRST, SECOND), "m")
+    held = enqueue_hold(document, RULES, _about(FIRST, SECOND, reason=Reason.PAUSED), "m")
     assert bool(held.to_tell) is not recently
     assert {message.id for message in held.to_tell} <= {"m-paused@team", "m-paused@pager"}
     if not recently:
         assert held.holds == dict.fromkeys(KEYS, Hold(Reason.PAUSED, NOW))
     else:
         assert held.holds == made
-    always = CardInput("held", NOW, BOOK, TARGET, reason=Reason.PAUSED)
-    assert enqueue_hold(document, RULES, always, (FIRST, SECOND), "m", always=True).to_tell
+    assert enqueue_hold(document, RULES, _about(FIRST, SECOND, reason=Reason.PAUSED), "m", always=True).to_tell
 
 
 def test_of_many_holds_the_newest_sixty_are_remembered():
     """Those of the last hour, for one message that was told or not."""
     old = {f"k{n}": Hold(Reason.PAUSED, NOW - 100 * n - 1) for n in range(80)}
-    held = enqueue_hold(Document("d", holds=old), RULES, CardInput("held", NOW, BOOK, TARGET), (FIRST,), "m")
+    held = enqueue_hold(Document("d", holds=old), RULES, CardInput("held", NOW, BOOK, TARGET, trigger=FIRST), "m")
     assert set(held.holds) == {KEYS[0], *(f"k{n}" for n in range(36))}
     assert held.holds[KEYS[0]] == Hold(Reason.NO_RUNBOOK, NOW), "without a reason it is about no runbook"
     crowd = tuple(scenes.trigger(fingerprint=f"fp-{n}") for n in range(70))
-    held = enqueue_hold(Document("d", holds=old), RULES, CardInput("held", NOW, BOOK, TARGET), crowd, "m")
+    held = enqueue_hold(Document("d", holds=old), RULES, _about(*crowd), "m")
     assert set(held.holds) == {f"grafana#1|fp-{n}" for n in range(60)}
 
 
