@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from html import unescape
 from pathlib import Path
 
@@ -87,6 +87,9 @@ def test_the_page_shows_what_why_and_live_figures_and_changes_nothing(mail: Stuc
     ):
         assert text in seen, text
     assert '<form method="post"><input type="hidden" name="token"' in page.text
+    form = page.text.partition("<form")[2].partition("</form>")[0]
+    # Browsers send a form by its first button when somebody presses Enter in a field.
+    assert re.findall(r"<button[^>]*>", form)[0] == "<button disabled hidden>"
     assert "https://grafana.example.com/d/abc?viewPanel=4" in page.text
     assert store_of(mail) == before
     assert mail.rundeck.posts() == []
@@ -197,13 +200,6 @@ def test_a_button_that_is_not_ours_does_nothing(mail: StuckMail) -> None:
     assert mail.rundeck.posts() == []
 
 
-def test_enter_in_a_field_presses_nothing(mail: StuckMail) -> None:
-    """Browsers send a form by its first button when somebody presses Enter in a field: that one is disabled."""
-    mail.alert()
-    form = mail.show().text.partition("<form")[2].partition("</form>")[0]
-    assert re.findall(r"<button[^>]*>", form)[0] == "<button disabled hidden>"
-
-
 def test_the_recorded_name_reaches_the_page_escaped(mail: StuckMail) -> None:
     """A name with markup is text."""
     mail.alert()
@@ -253,42 +249,37 @@ def test_an_incident_that_ended_meanwhile_says_how(mail: StuckMail) -> None:
     assert mail.rundeck.posts() == []
 
 
-def test_the_kill_switch_can_not_be_overruled(mail: StuckMail) -> None:
-    """Paused: the page warns, and the button restarts nothing and says why."""
-    mail.alert()
-    path = mail.path()
-    mail.pause("broker upgrade until 05:00")
-    assert "The kill switch is on: the button would restart nothing. broker upgrade until 05:00 (h.tanaka)" in words(
-        mail.show(path)
-    )
-    page = mail.press(path)
-    assert page.status_code == 200
-    assert "mail-delivery was not restarted" in words(page)
-    assert str(REASONS[Reason.PAUSED].why) in words(page)
-    assert mail.rundeck.posts() == []
-
-
-def test_a_queue_that_is_well_is_not_restarted(mail: StuckMail) -> None:
-    """The symptom is gone: the page says so before, and the button restarts nothing (I3)."""
-    mail.alert()
-    path = mail.path()
-    mail.queue.set(ready=0, unacked=0, acks=9400)
-    assert "No queue is stuck: the button would restart nothing." in words(mail.show(path))
-    page = mail.press(path)
-    assert "mail-delivery was not restarted" in words(page)
-    assert str(REASONS[Reason.SYMPTOM_GONE].why) in words(page)
-    assert mail.rundeck.posts() == []
-
-
-def test_what_can_not_be_read_is_shown_and_holds(mail: StuckMail) -> None:
-    """RabbitMQ is gone: the page still comes, says so, and the button restarts nothing (I4)."""
-    mail.alert()
-    path = mail.path()
+def breaks(mail: StuckMail) -> None:
     mail.rabbit.broken["totals"] = mail.rabbit.broken["page"] = (500, "text/plain", b"down")
+
+
+PAUSED = "The kill switch is on: the button would restart nothing. broker upgrade until 05:00 (h.tanaka)"
+
+
+@pytest.mark.parametrize(
+    ("happens", "shown", "reason"),
+    [
+        (lambda mail: mail.pause("broker upgrade until 05:00"), PAUSED, Reason.PAUSED),
+        (
+            lambda mail: mail.queue.set(ready=0, unacked=0, acks=9400),
+            "No queue is stuck: the button would restart nothing.",
+            Reason.SYMPTOM_GONE,
+        ),
+        (breaks, "It can't be read", Reason.SYMPTOM_UNKNOWN),
+    ],
+    ids=["paused", "well (I3)", "unreadable (I4)"],
+)
+def test_what_no_person_may_overrule(mail: StuckMail, happens: Callable[[StuckMail], None], shown: str, reason: Reason) -> None:
+    """The page warns, and the button restarts nothing and says why."""
+    mail.alert()
+    path = mail.path()
+    happens(mail)
     page = mail.show(path)
-    assert page.status_code == 200
-    assert "It can't be read" in words(page)
-    assert "mail-delivery was not restarted" in words(mail.press(path))
+    assert (page.status_code, shown in words(page)) == (200, True)
+    pressed = mail.press(path)
+    assert pressed.status_code == 200
+    assert "mail-delivery was not restarted" in words(pressed)
+    assert str(REASONS[reason].why) in words(pressed)
     assert mail.rundeck.posts() == []
 
 
@@ -296,7 +287,7 @@ def test_the_reason_why_a_queue_can_not_be_read_is_in_the_language_of_the_page(t
     with stuck_mail(tmp_path, language="ja") as mail:
         mail.alert()
         path = mail.path()
-        mail.rabbit.broken["totals"] = mail.rabbit.broken["page"] = (500, "text/plain", b"down")
+        breaks(mail)
         page = words(mail.show(path))
     assert "応答 500" in page
 

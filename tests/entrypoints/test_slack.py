@@ -104,12 +104,15 @@ class Team:
 
     def press(self, action: str, user: str = "U0123ABCD", message: dict[str, Any] | None = None, **changes: Any) -> int:
         """Somebody presses, and the scheduler brings it."""
+        return self.bring(self.payload(action, user, message, **changes))
+
+    def bring(self, payload: dict[str, Any], times: int = 1) -> int:
+        """Slack sends this, and the scheduler delivers what came of it, so often."""
         before = set(self.place.wake_ups())
-        status = self.send(self.payload(action, user, message, **changes))
-        for wake_up in self.place.wake_ups():
-            if wake_up not in before:
-                code, said = self.place.delivered(wake_up)
-                assert code == 200, said
+        status = self.send(payload)
+        for wake_up in sorted(set(self.place.wake_ups()) - before) * times:
+            code, said = self.place.delivered(wake_up)
+            assert code == 200, said
         return status
 
     def send(self, payload: dict[str, Any], **headers: str) -> int:
@@ -212,11 +215,7 @@ def test_a_press_that_is_delivered_twice_counts_once(started: Callable[..., Team
     """The scheduler may bring it again."""
     team = started()
     team.place.alerted()
-    before = set(team.place.wake_ups())
-    team.send(team.payload("approve"))
-    (wake_up,) = set(team.place.wake_ups()) - before
-    for _ in range(2):
-        assert team.place.delivered(wake_up)[0] == 200
+    team.bring(team.payload("approve"), times=2)
     assert len(team.place.rundeck.posts()) == 1
     assert not [one for one in team.slack.answers if one.get("response_type") == "ephemeral"]
 
@@ -264,10 +263,7 @@ def test_a_message_that_is_over_pauses_nothing(started: Callable[..., Team]) -> 
     payload["user"]["id"] = "U0OTHER00"
     decline = team.payload("decline", "U0OTHER00", message)
     for sent in (decline, payload):
-        before = set(team.place.wake_ups())
-        team.send(sent)
-        (wake_up,) = set(team.place.wake_ups()) - before
-        assert team.place.delivered(wake_up)[0] == 200
+        assert team.bring(sent) == 200
     assert current_adapters().load("pause", 5) is None
     assert "no longer current" in team.slack.answers[-1]["text"]
 
@@ -315,10 +311,7 @@ def test_a_message_that_starts_no_thread_says_who_approved(started: Callable[...
     message = team.message()
     payload = team.payload("approve", message=message)
     payload["message"]["ts"] = payload["container"]["message_ts"] = "1.000001"
-    before = set(team.place.wake_ups())
-    team.send(payload)
-    (wake_up,) = set(team.place.wake_ups()) - before
-    assert team.place.delivered(wake_up)[0] == 200
+    assert team.bring(payload) == 200
     (shown,) = team.slack.answers
     assert (shown["replace_original"], buttons(shown)) == (True, [])
     assert re.search(r"Approved by h\.tanaka \(Slack U0123ABCD\) at \d\d:\d\d", json.dumps(shown["blocks"]))
@@ -395,10 +388,7 @@ def test_a_value_that_unstick_did_not_sign_does_nothing(started: Callable[..., T
     team.place.alerted()
     payload = team.payload("approve")
     payload["actions"][0]["value"] = "forged"
-    before = set(team.place.wake_ups())
-    team.send(payload)
-    (wake_up,) = set(team.place.wake_ups()) - before
-    assert team.place.delivered(wake_up)[0] == 200
+    assert team.bring(payload) == 200
     assert team.place.rundeck.posts() == []
     assert team.slack.answers[-1]["response_type"] == "ephemeral"
 
@@ -412,10 +402,7 @@ def test_answers_go_to_slack_alone(started: Callable[..., Team], url: str) -> No
     team.place.alerted()
     payload = team.payload("decline", response_url=url)
     payload["message"]["ts"] = "1.000001"
-    before = set(team.place.wake_ups())
-    team.send(payload)
-    (wake_up,) = set(team.place.wake_ups()) - before
-    assert team.place.delivered(wake_up)[0] == 200
+    assert team.bring(payload) == 200
     assert team.document().outcomes[-1].reason is Reason.DECLINED
     assert team.slack.answers == []
 
