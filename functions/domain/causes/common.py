@@ -184,11 +184,11 @@ def _spread(figures: Iterable[float | None]) -> Spread | None:
 
 
 def _patterns(cases: list[Case], hours: Sequence[int]) -> tuple[Pattern, ...]:
-    targets = [{clean(case.target, NAME, "…")} for case in cases]
+    targets = [{clean(case.target, NAME, "…")} for case in cases if case.target]
     lines = [{_VARYING.sub("*", line) for line in case.lines} for case in cases if case.lines]
     return (
         *_in_hours(hours),
-        *(_shared(Kind.TARGET, targets) if len(set.union(*targets)) > 1 else ()),
+        *(_shared(Kind.TARGET, targets) if len(set().union(*targets)) > 1 else ()),
         *_shared(Kind.HOLDER, _holders(cases, lambda holder: holder.name)),
         *_shared(Kind.HOST, _holders(cases, lambda holder: holder.host)),
         *_shared(Kind.LINE, lines),

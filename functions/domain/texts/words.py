@@ -26,15 +26,6 @@ LINK_ACKNOWLEDGE = Text("Acknowledge")
 LINK_BY_HAND = Text("Restart by hand")
 LINK_CAUSE = Text("Root cause")
 LINK_EXECUTION = Text("Rundeck execution")
-WEEKDAYS = (
-    Text("Monday"),
-    Text("Tuesday"),
-    Text("Wednesday"),
-    Text("Thursday"),
-    Text("Friday"),
-    Text("Saturday"),
-    Text("Sunday"),
-)
 LINK_EVIDENCE = Text("Evidence in Rundeck")
 BARS = "▁▂▃▄▅▆▇█"
 

@@ -39,7 +39,7 @@ def record(
     held_by: str = "",
     of: int = 2,
     lines: tuple[str, ...] = (),
-    target: Target = TARGET,
+    target: Target | None = TARGET,
 ) -> Archive:
     """An incident whose alert began at this time; its restart ended four minutes later. `held_by`: one of `of` consumers."""
     name = f"inc{number}"
@@ -97,6 +97,7 @@ HELD = "in 6 of 7 the messages were held by worker-2"
         ([*on([0, 3, 6], hour=9), *on([9, 12, 15], hour=17)], []),
         (AFTERNOON, []),
         ([*daily(6), record(NOW - 9 * DAY_S, 9, target=OTHER)], ["6 of 7 were of service=mail-delivery"]),
+        ([*daily(6, target=None), record(NOW - 9 * DAY_S, 9)], []),
         ([*daily(6, held_by="worker-2"), record(NOW - 9 * DAY_S, 9, held_by="worker-5")], [HELD]),
         (daily(7, held_by="worker-1", of=1), []),
         ([*daily(4, lines=("hangs",)), *daily(3)], []),
@@ -107,7 +108,8 @@ HELD = "in 6 of 7 the messages were held by worker-2"
         (daily(4, lines=("hangs",)), []),
     ],
     ids=[
-        "an hour", "across midnight", "two times of day", "one bad afternoon is one bout", "a target", "a holder",
+        "an hour", "across midnight", "two times of day", "one bad afternoon is one bout", "a target", "no target is none",
+        "a holder",
         "an only consumer", "lines of too few incidents", "lines differ in numbers, but not in the line of code",
         "too few incidents",
     ],
