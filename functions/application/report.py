@@ -86,7 +86,7 @@ def post_report(ports: Adapters, now: float) -> Reported:
     problems = post_to_all(ports, ports.config.report_channels, card)
     for name, problem in problems.items():
         if problem:
-            ports.log("ERROR", f"the report was not posted to {name}: {problem}", channel=name)
+            ports.log("ERROR", f"report not posted to {name}: {problem}", channel=name)
     return Reported(cost, card, problems)
 
 
@@ -120,7 +120,7 @@ def _archived(ports: Adapters, gathering: _Gathering, since: str, timeout_s: flo
         try:
             yield decode(Archive, body, path)
         except Denied as denied:
-            ports.log("WARNING", f"left out of the report: {denied}")
+            ports.log("WARNING", f"archived incident left out of the report: {denied}")
             gathering.broken += 1
 
 
@@ -133,7 +133,7 @@ def _read_older(ports: Adapters, gathering: _Gathering, now: float, begin: float
                 break
             gathering.take(record)
     except (Unavailable, Denied) as error:
-        ports.log("WARNING", f"the older archive could not be read: {error}")
+        ports.log("WARNING", f"older archive unreadable: {error}")
         return [Gap(MissingData.OLDER_UNREAD)]
     finally:
         gathering.broken = 0  # the broken records of the month are counted when the figures are read
@@ -165,7 +165,7 @@ def _take_documents(ports: Adapters, gathering: _Gathering) -> list[Gap]:
         for key, stored in zip(read, loaded, strict=True):
             _take_document(ports, gathering, key, unwrap(stored))
     except (Unavailable, Denied) as error:
-        ports.log("WARNING", f"not all documents could be read for the report: {error}")
+        ports.log("WARNING", f"documents unreadable for the report: {error}")
         return [Gap(MissingData.TARGETS_UNREAD)]
     return [Gap(MissingData.TARGETS_UNREAD)] if unknown > DOCUMENTS_READ else []
 

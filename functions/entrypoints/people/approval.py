@@ -89,7 +89,7 @@ def press(ports: Adapters, key: str, nonce: str, person: Person, form: Form) -> 
         return _over(rules, before, nonce)
     runbook = rules.runbooks.get(incident.runbook)
     if runbook and runbook.approvers and not (person.verified and person.name in runbook.approvers):
-        ports.log("WARNING", "somebody who may not pressed the button of an approval", incident=incident.id, by=by)
+        ports.log("WARNING", "approval rejected: not an approver", incident=incident.id, by=by)
         return show_notice(rules, NOT_APPROVER, 403)
     declined = form.act == approval_page.DECLINE
     event = Declined(nonce, by, form.why) if declined else Approved(nonce, by, form.why)

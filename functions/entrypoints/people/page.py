@@ -85,7 +85,7 @@ def respond(request: Request, ports: Adapters) -> Response:
         content = REFUSALS.get(refusal.sentence) or REFUSALS.get(refusal.status, REFUSALS[403])
         return show_notice(rules, content, refusal.status)
     except (Unavailable, Denied) as error:
-        ports.log("ERROR", f"the approval page could not be served: {error}")
+        ports.log("ERROR", f"approval page unavailable: {error}")
         return show_notice(rules, FAILED, 503, {"Retry-After": "5"})
 
 

@@ -64,10 +64,10 @@ def respond(request: Request) -> Response:
         press = _read(request, _signing_secrets(current_config()))
     except BadRequest as refusal:
         if (more := REFUSED.passes()) is not None:
-            logs.event("WARNING", f"a press in Slack was refused with {refusal.status}: {refusal.sentence}{more}")
+            logs.event("WARNING", f"Slack action rejected with {refusal.status}: {refusal.sentence}{more}")
         return error_response(refusal)
     except (Unavailable, Denied) as error:
-        logs.event("ERROR", f"presses in Slack can't be checked: {error}")
+        logs.event("ERROR", f"Slack signing secret unavailable: {error}")
         return json_response(503, error="Unstick can't read its own secrets; its log says why.")
     if press is None:
         return "", 200, {}
@@ -77,7 +77,7 @@ def respond(request: Request) -> Response:
     try:
         ports.wake(ports.now(), {"press": to_builtins(press)}, WAKE_S)
     except (Unavailable, Denied) as error:
-        logs.event("ERROR", f"a press in Slack was lost: {error}")  # Slack shows a warning at the button
+        logs.event("ERROR", f"Slack action lost: {error}")  # Slack shows a warning at the button
         return json_response(503, error="Unstick can't do this right now. Press again, or use the link in the message.")
     return "", 200, {}
 
@@ -132,7 +132,7 @@ def handle(ports: Adapters, content: Mapping[str, Any], budget: Budget) -> None:
 
     press = convert(dict(content), Press)
     if not _channels(ports.config):
-        ports.log("WARNING", "a press in Slack was dropped: the configuration has no channel of type slack any more")
+        ports.log("WARNING", "Slack action dropped: no channel of type slack is configured")
         return
     if ports.now() - press.at > TOO_LATE_S:
         _refuse(ports, press, OLD)
@@ -156,7 +156,7 @@ def handle(ports: Adapters, content: Mapping[str, Any], budget: Budget) -> None:
     if not did[press.action](pressed, document):
         _refuse(ports, press, NO_LONGER)
         return
-    ports.log("NOTICE", f"pressed in Slack: {press.action}", by=pressed.by, document=key)
+    ports.log("NOTICE", f"Slack action accepted: {press.action}", by=pressed.by, document=key)
     if not _shows_newer_state(document, _load(pressed), press.message_ts):
         _show(pressed)
 
@@ -185,12 +185,12 @@ def _may(pressed: _Pressed, approvers: tuple[str, ...]) -> bool:
         if answers.is_approver(press.user, approvers, bot, LOOK_UP_S):
             return True
     except (Unavailable, Denied) as error:
-        ports.log("ERROR", f"it can't be checked who may press in Slack: {error}")
+        ports.log("ERROR", f"Slack approvers unavailable: {error}")
         _refuse(
             ports, press, Text("Nothing was done: Unstick can't check whether you may. Use the link in the message, or Rundeck.")
         )
         return False
-    ports.log("WARNING", f"pressed in Slack by somebody who may not: {press.action}", by=pressed.by, document=pressed.key)
+    ports.log("WARNING", f"Slack action rejected: not an approver ({press.action})", by=pressed.by, document=pressed.key)
     who = join(approvers, Text(", "))
     _refuse(ports, press, Text("Nothing was done: only the runbook's approvers may do this ({who}).", who=who))
     return False
@@ -266,7 +266,7 @@ def _show(pressed: _Pressed) -> None:
     try:
         answers.show_answer(press, note, _channels(ports.config)[0], only=only, timeout_s=ANSWER_S)
     except (Unavailable, Denied) as error:
-        ports.log("WARNING", f"Slack's message does not show who pressed: {error}")
+        ports.log("WARNING", f"Slack message not updated: {error}")
 
 
 def _refuse(ports: Adapters, press: Press, sentence: Phrase) -> None:
@@ -274,4 +274,4 @@ def _refuse(ports: Adapters, press: Press, sentence: Phrase) -> None:
         told = in_language(ports.rules.language, sentence)
         answers.show_refusal(press, told, _channels(ports.config)[0], timeout_s=ANSWER_S)
     except (Unavailable, Denied) as error:
-        ports.log("WARNING", f"Slack could not tell a person why nothing was done: {error}")
+        ports.log("WARNING", f"Slack refusal not shown: {error}")
