@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from functions.application.ports import Budget, Ports
 from functions.domain.decisions.evidence import is_awaited, tag_of
-from functions.domain.model.codes import Phase
+from functions.domain.decisions.queries import evidence_to_read
 from functions.domain.model.events import Collect, EvidenceStarted, Keep
 from functions.domain.model.incidents import Incident
 from functions.domain.model.observations import EvidenceReading
@@ -43,19 +43,19 @@ def start_evidence(ports: Ports, collect: Collect, looked_from: float, pause: An
         return EvidenceStarted(collect.tag)
 
 
-def read_evidence(ports: Ports, incident: Incident, budget: Budget) -> EvidenceReading | None:
+def read_evidence(ports: Ports, incident: Incident | None, budget: Budget) -> EvidenceReading | None:
     """What the evidence run shows; None for an incident that collects none."""
-    runbook = ports.rules.runbooks.get(incident.runbook)
-    evidence = incident.evidence
-    if incident.phase is not Phase.COLLECTING or evidence is None or runbook is None or runbook.evidence is None:
+    wanted = evidence_to_read(incident, ports.rules)
+    if incident is None or wanted is None:
         return None
+    job, evidence = wanted
     if evidence.missing:  # known by the answer of its start
         return EvidenceReading(evidence.execution)
     from functions.domain.texts.masking import mask  # loads google-re2 (6 ms), and only evidence needs it
 
     known = evidence.execution.id if evidence.execution else None
     try:
-        run, output = ports.read_evidence(runbook.evidence.job, tag_of(incident), known, budget.at_most(READ_S))
+        run, output = ports.read_evidence(job.job, tag_of(incident), known, budget.at_most(READ_S))
         reading = EvidenceReading(run, None if output is None else mask(output, ports.rules.mask))
     except (Denied, Unavailable) as error:
         reading = EvidenceReading(evidence.execution, problem=error.text)

@@ -12,11 +12,9 @@ from msgspec.structs import replace
 from functions.application.collect import read_evidence
 from functions.application.ports import Budget, Ports
 from functions.application.serialization import decode
-from functions.domain.decisions.step import new_alerts
-from functions.domain.model.alerts import MatchedAlert, QueueRef, Target
-from functions.domain.model.bounds import QUEUES_KEPT
-from functions.domain.model.codes import Ending, Phase
-from functions.domain.model.events import AlertsReceived, Event
+from functions.domain.decisions.queries import Queues, Wanted, what_to_observe
+from functions.domain.model.alerts import QueueRef
+from functions.domain.model.events import Event
 from functions.domain.model.incidents import Document
 from functions.domain.model.observations import NOT_CHECKED, Observation, Pause, QueueSnapshot, Storm, Unknown
 from functions.domain.model.runbooks import Runbook
@@ -29,55 +27,28 @@ LOOK_SHARE = 0.5
 LOOK_S = 20.0
 NOTHING_SEEN = Observation(NOT_CHECKED, {}, NOT_CHECKED, NOT_CHECKED)
 
-Queues = dict[str, tuple[QueueRef, Runbook | None]]
-"""By the queue's key: the queue, and the runbook that judges it."""
-
-
-def queues_of(cases: tuple[MatchedAlert, ...]) -> Queues:
-    """The queues of one target's alerts: as many as an incident takes."""
-    queues: Queues = {}
-    for case in cases:
-        if case.queue is not None and len(queues) < QUEUES_KEPT:
-            queues.setdefault(case.queue.key, (case.queue, case.runbook))
-    return queues
-
 
 def observe(ports: Ports, document: Document, event: Event, budget: Budget) -> tuple[Observation, str | None]:
     """Query everything that this document names, at once."""
-    reading = read_evidence(ports, document.incident, budget) if document.incident is not None else None
+    reading = read_evidence(ports, document.incident, budget)
     if reading is not None and reading.awaited:
         return replace(NOTHING_SEEN, evidence=reading), None
-    target, queues = document.target, Queues()
-    if isinstance(event, AlertsReceived):
-        target, queues = event.cases[0].target, queues_of(new_alerts(document, event.cases) or event.cases)
-    incident, follow, tail = document.incident, None, False
-    if document.escalated_at is not None:
-        runbook = next(iter(queues.values()))[1] if queues else None
-        last = next((outcome for outcome in reversed(document.outcomes) if outcome.ending is Ending.ESCALATED), None)
-        for watched in document.escalation.queues if document.escalation else ():
-            queues.setdefault(watched.queue.key, (watched.queue, ports.rules.runbooks.get(watched.runbook)))
-        for queue in last.queues if last else ():
-            queues.setdefault(queue.key, (queue, runbook))
-    if incident is not None:
-        for watched in incident.queues:
-            queues.setdefault(watched.queue.key, (watched.queue, ports.rules.runbooks.get(watched.runbook)))
-        follow = incident.execution.id if incident.execution and incident.phase is not Phase.OBSERVING else None
-        tail = follow is not None and incident.tail is None
     timeout_s = budget.at_most(LOOK_S) * LOOK_SHARE
-    calls, read = plan_queries(ports, target, queues, follow, tail=tail, timeout_s=timeout_s)
+    calls, read = plan_queries(ports, what_to_observe(document, event, ports.rules), timeout_s)
     seen, storm_generation = read(ports.run_parallel(calls, timeout_s))
     return replace(seen, evidence=reading), storm_generation
 
 
 def plan_queries(
-    ports: Ports, target: Target | None, queues: Queues, follow: str | None, *, tail: bool, timeout_s: float
+    ports: Ports, wanted: Wanted, timeout_s: float
 ) -> tuple[list[Callable[[], Any]], Callable[[list[Any]], tuple[Observation, str | None]]]:
     """The queries of one observation, and the function that turns their results into it."""
+    target = wanted.target
     since_s = max((_history_s(runbook) for runbook in ports.rules.runbooks.values()), default=86400.0)
     calls: list[Callable[[], Any]] = [partial(read_pause, ports, timeout_s), lambda: ports.load("storm", timeout_s)]
     if target is not None:
-        calls.append(lambda: ports.read_history(target, since_s, follow, timeout_s, tail=tail))
-    queue_calls, read_queues = plan_queues(ports, queues, timeout_s)
+        calls.append(lambda: ports.read_history(target, since_s, wanted.follow, timeout_s, tail=wanted.tail))
+    queue_calls, read_queues = plan_queues(ports, wanted.queues, timeout_s)
     calls += queue_calls
 
     def read(results: list[Any]) -> tuple[Observation, str | None]:

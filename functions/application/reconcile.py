@@ -11,27 +11,17 @@ from msgspec.structs import replace
 
 from functions.application.collect import keep_evidence, start_evidence
 from functions.application.deliver import deliver_messages
-from functions.application.observe import (
-    LOOK_S,
-    LOOK_SHARE,
-    NOTHING_SEEN,
-    observe,
-    or_unknown,
-    plan_queries,
-    queues_of,
-    read_pause,
-    unwrap,
-)
+from functions.application.observe import LOOK_S, LOOK_SHARE, NOTHING_SEEN, observe, or_unknown, plan_queries, read_pause, unwrap
 from functions.application.ports import Budget, Ports, Stored
 from functions.application.serialization import decode, encode
 from functions.domain.decisions.phases import FIRST_LOOK_S
-from functions.domain.decisions.step import is_decided_at_once, is_replaced, step
-from functions.domain.model.bounds import MAX_BYTES, QUEUES_KEPT, shrink
-from functions.domain.model.codes import Phase, Reason
+from functions.domain.decisions.queries import has_firing_target, is_enough, needs_observation, of_alerts
+from functions.domain.decisions.step import step
+from functions.domain.model.bounds import MAX_BYTES, shrink
+from functions.domain.model.codes import Reason
 from functions.domain.model.events import (
     Abort,
     AlertsReceived,
-    Approved,
     Bundled,
     Claim,
     Collect,
@@ -40,7 +30,6 @@ from functions.domain.model.events import (
     Keep,
     MessagesDelivered,
     Reply,
-    RestartWanted,
     Start,
     StartResult,
     Step,
@@ -163,10 +152,9 @@ def _decide_again(ports: Ports, key: str, budget: Budget) -> Reply | None:
 
 def _load_and_observe(ports: Ports, key: str, event: Event, budget: Budget, *, first: bool) -> LoadedDocument:
     looked_from, woken_at = ports.monotonic(), None
-    if first and isinstance(event, AlertsReceived) and _has_firing_target(event):
-        queues = queues_of(event.cases)
-        look_s = budget.at_most(LOOK_S) * LOOK_SHARE
-        calls, read = plan_queries(ports, event.cases[0].target, queues, None, tail=False, timeout_s=look_s)
+    if first and isinstance(event, AlertsReceived) and has_firing_target(event):
+        wanted = of_alerts(event.cases)
+        calls, read = plan_queries(ports, wanted, budget.at_most(LOOK_S) * LOOK_SHARE)
         store_s, wake_at = budget.at_most(STORE_S), ports.now() + FIRST_LOOK_S
         ahead: list[Callable[[], Any]] = [lambda: ports.load(key, store_s)]
         if event.hurries:
@@ -177,11 +165,8 @@ def _load_and_observe(ports: Ports, key: str, event: Event, budget: Budget, *, f
         woken_at = wake_at if event.hurries and _was_made(results[1]) else None
         document = load_document(key, stored)
         seen, storm_generation = read(results[len(ahead) :])
-        # If there are many queues, all those that were read may belong to an outcome.
-        complete = document.incident is None and document.escalated_at is None
-        complete = complete and (len(queues) < QUEUES_KEPT or not document.outcomes)
-        now = ports.now()
-        if complete or not _needs_look(document, event, now):
+        complete, now = is_enough(wanted, document), ports.now()
+        if complete or not needs_observation(document, event, now):
             generation = stored.generation if stored else None
             unlooked_at = None if complete else now
             return LoadedDocument(document, generation, seen, storm_generation, looked_from, woken_at, unlooked_at)
@@ -189,7 +174,7 @@ def _load_and_observe(ports: Ports, key: str, event: Event, budget: Budget, *, f
     document = load_document(key, stored)
     generation = stored.generation if stored else None
     now = ports.now()
-    if not _needs_look(document, event, now):
+    if not needs_observation(document, event, now):
         return LoadedDocument(document, generation, NOTHING_SEEN, wake_at=woken_at, unlooked_at=now)
     looked_from = ports.monotonic()
     seen, storm_generation = observe(ports, document, event, budget)
@@ -229,30 +214,6 @@ def _reload(ports: Ports, loaded: LoadedDocument, budget: Budget) -> LoadedDocum
     stored = ports.load(loaded.document.key, budget.at_most(STORE_S))
     document = load_document(loaded.document.key, stored)
     return replace(loaded, document=document, generation=stored.generation if stored else None)
-
-
-def _has_firing_target(event: AlertsReceived) -> bool:
-    return event.cases[0].target is not None and any(case.alert.firing for case in event.cases)
-
-
-def _needs_look(document: Document, event: Event, now: float) -> bool:
-    incident = document.incident
-    match event:
-        case AlertsReceived():
-            if event.cases[0].target is None:
-                return False
-            if incident is None:
-                # An escalation ends only when its queues are healthy.
-                return _has_firing_target(event) or document.escalated_at is not None
-            return now >= incident.due or incident.phase in (Phase.ASKED, Phase.OBSERVING)
-        case TimerFired():
-            due = incident is not None and (now >= incident.due or is_decided_at_once(incident, event))
-            return not is_replaced(document, event, now) and (due or document.is_reminder_due(now))
-        case Approved():
-            return incident is not None
-        case RestartWanted():
-            return document.escalation is not None
-    return False
 
 
 def _write_ahead_and_save(ports: Ports, loaded: LoadedDocument, change: Step, budget: Budget) -> Saved:

@@ -15,11 +15,12 @@ from msgspec.structs import replace
 
 from functions.application import collect, deliver, reconcile
 from functions.application.serialization import encode
-from functions.domain.decisions import endings, escalations, evidence, guards, observing, phases, step
+from functions.domain.decisions import endings, escalations, evidence, guards, observing, phases, queries, step
 from functions.domain.decisions import health as judge
 from functions.domain.decisions import messages as telling
 from functions.domain.decisions.guards import Decision, GuardContext, Kind
 from functions.domain.decisions.turn import Turn
+from functions.domain.model import firings
 from functions.domain.model.codes import Health, Reason
 from functions.domain.model.events import Start, Step, Waiting, Wake
 from functions.domain.model.observations import ExecutionHistory, Unknown
@@ -546,7 +547,7 @@ VARIANTS = (
     Variant(
         "a repeat counted as a new cause",
         (
-            (step, "_alerts_of_outcomes", _carries_nothing),
+            (firings, "alerts_of_outcomes", _carries_nothing),
             _replaced_guard("just_restarted", _passes),
             _replaced_guard("cooldown", _passes),
         ),
@@ -557,7 +558,7 @@ VARIANTS = (
     ),
     Variant(
         "a repeat posted as news",
-        ((step, "_alerts_of_outcomes", _carries_nothing),),
+        ((firings, "alerts_of_outcomes", _carries_nothing),),
         Faults(),
         frozenset({"auto", "sick"}),
         "I2",
@@ -565,7 +566,7 @@ VARIANTS = (
     ),
     Variant(
         "a no that settles nothing",
-        ((step, "_alerts_of_outcomes", _asks_on),),
+        ((firings, "alerts_of_outcomes", _asks_on),),
         Faults(),
         frozenset({"approve", "sick"}),
         "I1",
@@ -768,7 +769,7 @@ VARIANTS = (
     ),
     Variant(
         "a wake-up that another one has replaced",
-        tuple((where, "is_replaced", lambda _: lambda document, event, now: False) for where in (step, reconcile)),
+        tuple((where, "is_replaced", lambda _: lambda document, event, now: False) for where in (step, queries)),
         Faults(slow=0.5),
         frozenset({"auto", "sick", "one_clock"}),
         "every",

@@ -60,6 +60,10 @@ class Decision(Struct, frozen=True):
     tell: bool = True
 
 
+class HistoryUnknown(Exception):
+    """A guard needs the history, which could not be read."""
+
+
 class GuardContext(Struct, frozen=True):
     """Everything that a guard may use."""
 
@@ -79,9 +83,9 @@ class GuardContext(Struct, frozen=True):
 
     @property
     def ledger(self) -> ExecutionHistory:
-        """The history, for guards after `ledger_unknown`."""
+        """The history, for guards after `ledger_unknown`. Raises HistoryUnknown without one."""
         if isinstance(self.seen.ledger, Unknown):
-            raise TypeError(self.seen.ledger.why)
+            raise HistoryUnknown(self.seen.ledger.why)
         return self.seen.ledger
 
     @property
@@ -430,6 +434,6 @@ def evaluate_all(context: GuardContext) -> list[tuple[str, Decision | None]]:
     for name, guard in GUARDS.items():
         try:
             decisions.append((name, guard(context)))
-        except TypeError:
+        except HistoryUnknown:
             decisions.append((name, hold(Reason.LEDGER_UNKNOWN)))
     return decisions

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-
 from msgspec.structs import replace
 
 from functions.domain.cards.card_input import CardInput
@@ -12,6 +10,7 @@ from functions.domain.model import runbooks
 from functions.domain.model.alerts import MatchedAlert
 from functions.domain.model.bounds import bare, drop_oldest
 from functions.domain.model.codes import Ending, Reason
+from functions.domain.model.firings import alert_key, short_source
 from functions.domain.model.incidents import AlertRef, Archive, Document, Escalation, Hold, Incident, Outcome, QueueState
 from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, DECLINE, PAUSE, RESTART, Card, Message
 from functions.domain.model.runbooks import Rules, Runbook
@@ -30,12 +29,6 @@ HOLDS_KEPT = 60
 TEXT_KEPT = 300
 LINKED_TRIGGERS = 5
 """This many alerts of an incident keep their links: cards show those of the first."""
-SOURCE_KEPT = 200
-
-
-def alert_key(source: str, fingerprint: str) -> str:
-    """The name of an alert across its firing periods. A fingerprint alone is unique only inside one source."""
-    return f"{source}|{fingerprint}"
 
 
 def to_alert_ref(case: MatchedAlert, *, linked: bool = True) -> AlertRef:
@@ -60,12 +53,6 @@ def to_alert_ref(case: MatchedAlert, *, linked: bool = True) -> AlertRef:
         resolved_at=None if alert.firing else alert.ends_at,
         suspicion=alert.is_suspicion,
     )
-
-
-def short_source(source: str) -> str:
-    """The source if it is short, otherwise its hash."""
-    fits = len(source) <= SOURCE_KEPT and source.isascii() and source.isprintable()
-    return source if fits else hashlib.sha256(source.encode(errors="surrogatepass")).hexdigest()
 
 
 def default_channels(rules: Rules) -> tuple[str, ...]:

@@ -5,9 +5,6 @@ only takes in alerts, and the document's phase fences whatever it orders."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Generic, TypeVar
-
 from msgspec.structs import replace
 
 from functions.domain.cards.card_input import CardInput
@@ -15,15 +12,7 @@ from functions.domain.decisions.endings import end_as_declined
 from functions.domain.decisions.escalations import on_acknowledgement, on_restart_wanted, remind
 from functions.domain.decisions.evidence import on_evidence_started, without_evidence_runs
 from functions.domain.decisions.matching import render_evidence
-from functions.domain.decisions.messages import (
-    LATE_S,
-    LINKED_TRIGGERS,
-    alert_key,
-    default_channels,
-    end_escalation,
-    short_source,
-    to_alert_ref,
-)
+from functions.domain.decisions.messages import LATE_S, LINKED_TRIGGERS, default_channels, end_escalation, to_alert_ref
 from functions.domain.decisions.observing import is_over, observe_alerts, stop_observing
 from functions.domain.decisions.phases import (
     clear_escalation_if_healthy,
@@ -32,6 +21,7 @@ from functions.domain.decisions.phases import (
     on_start_result,
     run_phase,
 )
+from functions.domain.decisions.queries import is_decided_at_once, is_replaced
 from functions.domain.decisions.turn import StepContext, Turn, has_unseen, is_all_resolved
 from functions.domain.model.alerts import MatchedAlert
 from functions.domain.model.bounds import ALERTS_KEPT, QUEUES_KEPT, note_history
@@ -55,7 +45,8 @@ from functions.domain.model.events import (
     Waiting,
     Wake,
 )
-from functions.domain.model.incidents import AlertRef, Document, Incident, Outcome, QueueState
+from functions.domain.model.firings import SAME_START_S, Firings, alert_key, by_alert, new_alerts, settled_by
+from functions.domain.model.incidents import AlertRef, Document, Incident, QueueState
 from functions.domain.model.observations import Observation
 from functions.domain.model.runbooks import Rules
 from functions.runtime.text import Text, in_brackets
@@ -64,17 +55,12 @@ WEEK_S, DAY_S = 7 * 86400.0, 86400.0
 UNTOLD_S = 60.0
 """An unposted message keeps a document due at most this far ahead."""
 
-REPLACED_S = 10.0
-"""From so long after `due` on, any wake-up will do: the one that was created for it may be lost, or fail and be repeated."""
-
 BUNDLE_S = 20.0
 """How long a message waits for others to be bundled with."""
 
 BUNDLES_KEPT_S = 86400.0
 THREADS_KEPT = 20
 REQUESTS_KEPT = 100
-SAME_START_S = 60.0
-"""Grafana's replicas give the same alert slightly different start times."""
 
 
 def step(document: Document, event: Event, seen: Observation, now: float, rules: Rules, wake_at: float | None = None) -> Step:
@@ -138,21 +124,6 @@ def post_untold_at(before: Document, after: Document, context: StepContext) -> f
 
 def _ids(document: Document) -> set[str]:
     return {message.id for message in document.to_tell} | {record.incident.id for record in document.to_archive}
-
-
-def is_decided_at_once(incident: Incident, event: TimerFired) -> bool:
-    """Whether the process that deferred the decision makes it now, before the wake-up does."""
-    return event.at_once and incident.phase is Phase.DEFERRED
-
-
-def is_replaced(document: Document, event: TimerFired, now: float) -> bool:
-    """Whether another wake-up exists for what is due now.
-
-    Each of several processes that step a document at the same moment creates the next wake-up, and one of them saves. The
-    others' wake-ups would come together from then on, each with an observation of its own.
-    """
-    is_due_late = document.due is not None and now >= document.due + REPLACED_S
-    return event.due not in (None, document.due) and not is_due_late
 
 
 def _on_timer(turn: Turn, event: TimerFired) -> None:
@@ -223,9 +194,9 @@ def _answer_duplicate(turn: Turn, event: AlertsReceived, case: MatchedAlert) -> 
     """Name the incident that the alert came to: the one that settled it, otherwise the open one or the last that held it."""
     document = turn.document
     turn.answer_alerts(event, case, Action.HELD, Reason.DUPLICATE)
-    outcome = _alerts_of_outcomes(document).find(case)
-    if outcome is None and not (document.incident and _by_alert([document.incident]).find(case)):
-        outcome = _by_alert(reversed(document.outcomes)).find(case)
+    outcome = settled_by(document, case)
+    if outcome is None and not (document.incident and by_alert([document.incident]).find(case)):
+        outcome = by_alert(reversed(document.outcomes)).find(case)
     if outcome and turn.reply:
         turn.reply = replace(turn.reply, incident=outcome.incident, execution=None)
 
@@ -282,7 +253,7 @@ def _with_alerts(incident: Incident, cases: tuple[MatchedAlert, ...], now: float
     What it has already stays unchanged, an earlier firing too.
     """
     triggers, queues = list(incident.triggers), {watched.queue.key: watched for watched in incident.queues}
-    places = _Firings[int]()
+    places = Firings[int]()
     for place, trigger in enumerate(triggers):
         places.add(trigger, place)
     left_out = 0
@@ -322,53 +293,6 @@ def _recheck_guard(turn: Turn, event: AlertsReceived) -> None:
         return turn.answer_alerts(event, event.cases[0], Action.HELD, reason)
     turn.change(phase=Phase.WAITING, nonce="", expires_at=None, waits_from=turn.at)
     evaluate_guards(turn)
-
-
-T = TypeVar("T")
-
-
-class _Firings(Generic[T]):
-    """A value for each firing period of an alert, found by any report of the same period in constant time."""
-
-    def __init__(self) -> None:
-        self._kept: dict[tuple[str, str, int], tuple[float, T]] = {}
-
-    def add(self, trigger: AlertRef, value: T) -> None:
-        """Add a value; the first of a period stays. Two starts in the same minute are one period."""
-        place = (trigger.fingerprint, trigger.source, int(trigger.starts_at // SAME_START_S))
-        self._kept.setdefault(place, (trigger.starts_at, value))
-
-    def find(self, case: MatchedAlert) -> T | None:
-        minute = int(case.alert.starts_at // SAME_START_S)
-        source = short_source(case.alert.source)
-        for near in (minute, minute - 1, minute + 1):
-            kept = self._kept.get((case.alert.fingerprint, source, near))
-            if kept is not None and abs(kept[0] - case.alert.starts_at) <= SAME_START_S:
-                return kept[1]
-        return None
-
-
-C = TypeVar("C", Incident, Outcome)
-
-
-def _by_alert(carriers: Iterable[C]) -> _Firings[C]:
-    """The first of these for each alert that one of them carries."""
-    firings = _Firings[C]()
-    for carrier in carriers:
-        for trigger in carrier.triggers:
-            firings.add(trigger, carrier)
-    return firings
-
-
-def _alerts_of_outcomes(document: Document) -> _Firings[Outcome]:
-    """The alerts that are settled, each with its newest outcome."""
-    return _by_alert(outcome for outcome in reversed(document.outcomes) if outcome.settles)
-
-
-def new_alerts(document: Document, cases: tuple[MatchedAlert, ...]) -> tuple[MatchedAlert, ...]:
-    """The firing alerts that no outcome of the document carries."""
-    carried = _alerts_of_outcomes(document)
-    return tuple(case for case in cases if case.alert.firing and carried.find(case) is None)
 
 
 def _note_resolved(turn: Turn, cases: tuple[MatchedAlert, ...]) -> None:

@@ -499,6 +499,18 @@ def test_every_guard_can_be_asked_by_itself():
     assert said["cooldown"].reason is Reason.LEDGER_UNKNOWN
 
 
+def test_a_defect_in_a_guard_is_no_unreadable_history(monkeypatch: pytest.MonkeyPatch):
+    """`simulate` must not show an outage where the code is wrong."""
+
+    def broken(context: GuardContext) -> Decision | None:
+        raise TypeError("a defect")
+
+    monkeypatch.setitem(GUARDS, "cooldown", broken)
+    for history in (MISSING, ledger()):
+        with pytest.raises(TypeError, match="a defect"):
+            evaluate_all(scene(seen(history=history)))
+
+
 # --- slots of the storm ----------------------------------------------------------------------------------------------
 
 

@@ -7,7 +7,8 @@ from msgspec.structs import replace
 
 from functions.application.serialization import decode, encode
 from functions.domain.decisions.endings import APPROVAL_S
-from functions.domain.decisions.step import is_replaced, step
+from functions.domain.decisions.queries import is_replaced
+from functions.domain.decisions.step import step
 from functions.domain.model.alerts import MatchedAlert
 from functions.domain.model.codes import Action, Ending, Mode, Phase, Reason, Verdict
 from functions.domain.model.events import (
@@ -657,7 +658,15 @@ def test_whatever_is_open_after_a_step_has_a_wake_up(name):
 
 @pytest.mark.parametrize("name", DOCUMENTS)
 @pytest.mark.parametrize(
-    "event", [Approved("forged", "x"), Declined("forged", "x"), StartResult("inc-9.1"), MessagesDelivered(frozenset({"nothing"}))]
+    "event",
+    [
+        Approved("forged", "x"),
+        Declined("forged", "x"),
+        Approved("z", "x"),
+        Declined("z", "x"),
+        StartResult("inc-9.1"),
+        MessagesDelivered(frozenset({"nothing"})),
+    ],
 )
 def test_an_event_of_another_time_changes_nothing(name, event):
     """A wrong nonce, the answer to another attempt, a message that is gone."""

@@ -1,0 +1,118 @@
+"""What has to be observed before a step."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from functions.domain.model.alerts import MatchedAlert, QueueRef, Target
+from functions.domain.model.bounds import QUEUES_KEPT
+from functions.domain.model.codes import Ending, Phase
+from functions.domain.model.events import AlertsReceived, Approved, Event, RestartWanted, TimerFired
+from functions.domain.model.firings import new_alerts
+from functions.domain.model.incidents import Document, Evidence, Incident
+from functions.domain.model.runbooks import EvidenceJob, Rules, Runbook
+
+REPLACED_S = 10.0
+"""From so long after `due` on, any wake-up will do: the one that was created for it may be lost, or fail and be repeated."""
+
+Queues = dict[str, tuple[QueueRef, Runbook | None]]
+"""By the queue's key: the queue, and the runbook that judges it."""
+
+
+class Wanted(Struct, frozen=True):
+    """What to observe for one step, beside the kill switch and the storm."""
+
+    target: Target | None
+    queues: Queues
+    follow: str | None = None
+    """The execution to follow, by id."""
+    tail: bool = False
+    """Whether its last log lines are wanted."""
+
+
+def has_firing_target(event: AlertsReceived) -> bool:
+    """Whether these alerts may lead to a restart."""
+    return event.cases[0].target is not None and any(case.alert.firing for case in event.cases)
+
+
+def needs_observation(document: Document, event: Event, now: float) -> bool:
+    """Whether the step on this event decides by anything but the document."""
+    incident = document.incident
+    match event:
+        case AlertsReceived():
+            if event.cases[0].target is None:
+                return False
+            if incident is None:
+                # An escalation ends only when its queues are healthy.
+                return has_firing_target(event) or document.escalated_at is not None
+            return now >= incident.due or incident.phase in (Phase.ASKED, Phase.OBSERVING)
+        case TimerFired():
+            due = incident is not None and (now >= incident.due or is_decided_at_once(incident, event))
+            return not is_replaced(document, event, now) and (due or document.is_reminder_due(now))
+        case Approved():
+            return incident is not None
+        case RestartWanted():
+            return document.escalation is not None
+    return False
+
+
+def is_decided_at_once(incident: Incident, event: TimerFired) -> bool:
+    """Whether the process that deferred the decision makes it now, before the wake-up does."""
+    return event.at_once and incident.phase is Phase.DEFERRED
+
+
+def is_replaced(document: Document, event: TimerFired, now: float) -> bool:
+    """Whether another wake-up exists for what is due now.
+
+    Each of several processes that step a document at the same moment creates the next wake-up, and one of them saves. The
+    others' wake-ups would come together from then on, each with an observation of its own.
+    """
+    is_due_late = document.due is not None and now >= document.due + REPLACED_S
+    return event.due not in (None, document.due) and not is_due_late
+
+
+def of_alerts(cases: tuple[MatchedAlert, ...]) -> Wanted:
+    """What to observe for the alerts of one target, whatever its document says: as many queues as an incident takes."""
+    queues: Queues = {}
+    for case in cases:
+        if case.queue is not None and len(queues) < QUEUES_KEPT:
+            queues.setdefault(case.queue.key, (case.queue, case.runbook))
+    return Wanted(cases[0].target, queues)
+
+
+def is_enough(wanted: Wanted, document: Document) -> bool:
+    """Whether what was observed for the alerts alone is all that the step needs."""
+    if document.incident is not None or document.escalated_at is not None:
+        return False
+    # If there are many queues, all those that were read may belong to an outcome.
+    return len(wanted.queues) < QUEUES_KEPT or not document.outcomes
+
+
+def what_to_observe(document: Document, event: Event, rules: Rules) -> Wanted:
+    """Everything that the step on this event may look at."""
+    wanted = Wanted(document.target, {})
+    if isinstance(event, AlertsReceived):
+        wanted = of_alerts(new_alerts(document, event.cases) or event.cases)
+    queues = dict(wanted.queues)
+    if document.escalated_at is not None:
+        runbook = next(iter(queues.values()))[1] if queues else None
+        last = next((outcome for outcome in reversed(document.outcomes) if outcome.ending is Ending.ESCALATED), None)
+        for watched in document.escalation.queues if document.escalation else ():
+            queues.setdefault(watched.queue.key, (watched.queue, rules.runbooks.get(watched.runbook)))
+        for queue in last.queues if last else ():
+            queues.setdefault(queue.key, (queue, runbook))
+    incident = document.incident
+    if incident is None:
+        return Wanted(wanted.target, queues)
+    for watched in incident.queues:
+        queues.setdefault(watched.queue.key, (watched.queue, rules.runbooks.get(watched.runbook)))
+    follow = incident.execution.id if incident.execution and incident.phase is not Phase.OBSERVING else None
+    return Wanted(wanted.target, queues, follow, tail=follow is not None and incident.tail is None)
+
+
+def evidence_to_read(incident: Incident | None, rules: Rules) -> tuple[EvidenceJob, Evidence] | None:
+    """The evidence job whose run the incident waits for, and what is known of it; None if it waits for none."""
+    if incident is None or incident.phase is not Phase.COLLECTING or incident.evidence is None:
+        return None
+    runbook = rules.runbooks.get(incident.runbook)
+    return (runbook.evidence, incident.evidence) if runbook and runbook.evidence else None
