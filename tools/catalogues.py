@@ -1,7 +1,7 @@
 """Bring the catalogues of translations in line with the code, by `python tools/catalogues.py`.
 
-Each `Text("...")` in functions/ is a message. New ones are added to every functions/locale/*/LC_MESSAGES/unstick.po with an empty
-translation, those that are gone are taken out, and the .mo files, which is what a running Unstick reads, are compiled anew.
+Each `Text("...")` in functions/ and unstick/ is a message. New ones are added to every functions/locale/*/LC_MESSAGES/unstick.po
+with an empty translation, those that are gone are taken out, and the .mo files, which a running Unstick reads, are compiled anew.
 A new language begins as an empty folder: mkdir -p functions/locale/de/LC_MESSAGES, and this writes the rest.
 """
 
@@ -29,7 +29,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 def messages() -> Iterator[tuple[str | tuple[str, str], str]]:
     """Each message of the code, alone or with its plural, and the file that it is in."""
-    for path in sorted((ROOT / "functions").rglob("*.py")):
+    for path in (one for top in ("functions", "unstick") for one in sorted((ROOT / top).rglob("*.py"))):
         place = path.relative_to(ROOT).as_posix()
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Text":

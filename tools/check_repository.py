@@ -30,7 +30,7 @@ SAYS = {"Denied": 1, "Unavailable": 1, "Unknown": 0, "hold": 1, "escalate": 5, "
 SAYS_BY_NAME = {"detail", "remedy", "refusal", "why"}
 ONLY_LOGGED = re.compile(
     r"^(adapters/(chats|grafana|schedulers)|cli|config)/|^(application/signing|bootstrap|entrypoints/verify)\.py$|"
-    r"/(check|configuration_check)s\.py$|/(registry|tokens|secret_writer)\.py$"
+    r"/(check|configuration_check)s\.py$|/(registry)\.py$"
 )
 """Their errors are read in logs and on the command line, which are English."""
 

@@ -13,17 +13,13 @@ from functions import __version__
 from functions.runtime.errors import BadRequest, ConfigError, Denied, Unavailable
 from unstick.commands.causes import causes
 from unstick.commands.check import check
+from unstick.commands.drill import drill
 from unstick.commands.incident import incident
 from unstick.commands.report import report
-from unstick.commands.rotate_token import rotate_token
+from unstick.commands.send import send
+from unstick.commands.simulate import simulate
 from unstick.commands.status import status
 from unstick.commands.switch import ack, pause, resume
-from unstick.commands.trial.backtest import backtest
-from unstick.commands.trial.card import card
-from unstick.commands.trial.drill import drill
-from unstick.commands.trial.record import record
-from unstick.commands.trial.send import send
-from unstick.commands.trial.simulate import simulate
 from unstick.output import Unusable, Wrong
 
 
@@ -59,23 +55,7 @@ def command_line(ctx: click.Context) -> None:
         ctx.color = False
 
 
-for command in (
-    check,
-    simulate,
-    backtest,
-    send,
-    record,
-    drill,
-    status,
-    incident,
-    ack,
-    pause,
-    resume,
-    card,
-    report,
-    causes,
-    rotate_token,
-):
+for command in (check, simulate, send, drill, status, incident, ack, pause, resume, report, causes):
     command_line.add_command(command)
 
 

@@ -52,6 +52,16 @@ def read(path: str) -> Recorded:
     return _recorded(name, content)
 
 
+def read_all(path: str) -> list[Recorded]:
+    """Read a file, or all recordings in a folder. Raises Unusable as `read` does."""
+    if not Path(path).is_dir():
+        return [read(path)]
+    paths = sorted(one for pattern in ("*.json", "*.json.gz") for one in Path(path).glob(pattern))
+    if not paths:
+        raise Unusable(f"{path}: has no *.json or *.json.gz. Name the folder with the recordings.")
+    return [read(str(one)) for one in paths]
+
+
 def parsed(recorded: Recorded) -> tuple[Alert, ...]:
     """Its alerts. Raises Unusable where Unstick would answer 400."""
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import shutil
@@ -28,6 +29,7 @@ WRONG, UNUSABLE = 1, 2
 MAX_CELL, MAX_TEXT = 400, 1000
 COLOURS = {"ok": "green", "wrong": "red", "warn": "yellow"}
 GAP = "  "
+WIDEST = 10_000
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -157,26 +159,23 @@ def width() -> int:
     return sys.maxsize
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Columns as wide as they must be; on a narrow terminal the widest are wrapped."""
-    cells = [list(head), *([printable(cell) for cell in row] for row in rows)]
-    widths = [max(map(columns, column)) for column in zip(*cells, strict=True)]
-    narrowest = [max(columns(word) for cell in column for word in cell.split(" ")) for column in zip(*cells, strict=True)]
-    while sum(widths) + len(GAP) * (len(widths) - 1) > width():
-        shrinkable = [place for place in range(len(widths)) if widths[place] > narrowest[place]]
-        if not shrinkable:
-            break
-        widths[max(shrinkable, key=lambda place: widths[place])] -= 1
-    lines = [line for row in cells for line in _row_lines(row, widths)]
-    heading = len(_row_lines(cells[0], widths))
-    return "\n".join([click.style(line, bold=True) for line in lines[:heading]] + lines[heading:])
+def print_table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Columns as wide as they must be; on a narrow terminal they are wrapped. Nothing for no rows."""
+    from rich.console import Console  # 30 ms, and only where there is a table
+    from rich.table import Table
 
-
-def _row_lines(row: Sequence[str], widths: Sequence[int]) -> list[str]:
-    wrapped = [wrap(cell, columns_at_most) for cell, columns_at_most in zip(row, widths, strict=True)]
-    height = max(map(len, wrapped))
-    filled = [lines + [""] * (height - len(lines)) for lines in wrapped]
-    return [GAP.join(map(padded, line, widths)).rstrip() for line in zip(*filled, strict=True)]
+    if not rows:
+        return
+    table = Table(*head, box=None, pad_edge=False, padding=(0, len(GAP), 0, 0), header_style="bold")
+    for row in rows:
+        table.add_row(*map(printable, row))
+    console = Console(
+        file=io.StringIO(), force_terminal=True, color_system="standard", width=min(width(), WIDEST),
+        markup=False, emoji=False, highlight=False,
+    )  # fmt: skip
+    with console.capture() as shown:
+        console.print(table)
+    click.echo("\n".join(line.rstrip() for line in shown.get().splitlines()))  # without colours where there must be none
 
 
 def padded(text: str, columns_at_least: int) -> str:

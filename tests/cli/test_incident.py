@@ -11,7 +11,7 @@ from functions.application.deliver import archive_path
 from functions.application.serialization import encode
 from functions.domain.model.incidents import Archive, Document
 from tests.cli.line import Line
-from tests.domain.cards.test_timeline import OUTCOME, told
+from tests.cli.test_timeline import OUTCOME, told
 from tests.support.worlds.example_stories import NOW, TARGET
 from unstick.output import columns
 

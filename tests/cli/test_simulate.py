@@ -1,4 +1,4 @@
-"""`simulate`, `backtest` and `card`: what would be, from notifications in files; nothing is done."""
+"""`simulate`: what would be, from notifications in files; nothing is done."""
 
 from __future__ import annotations
 
@@ -7,12 +7,10 @@ import json
 import shutil
 import time
 from base64 import b64encode
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from functions.config import registry
 from functions.domain.decisions.guards import GUARDS
 from functions.domain.decisions.matching import target_key
 from functions.domain.model.codes import Ending
@@ -228,7 +226,7 @@ def test_hostile_labels_do_a_terminal_no_harm(here: Line) -> None:
     assert not {"\x1b", "\x07", "\u202e"} & set(shown)
 
 
-# --- backtest ----------------------------------------------------------------------------------------------------------
+# --- against another configuration ------------------------------------------------------------
 
 
 def folder(here: Line, *names: str) -> str:
@@ -241,9 +239,9 @@ def folder(here: Line, *names: str) -> str:
 
 def test_the_same_configuration_twice_differs_in_nothing(here: Line) -> None:
     """Code 0, and the assumptions are stated."""
-    found = here.json("backtest", folder(here, "01-hmac-firing.json"), "--against", str(here.config), code=0)
+    found = here.json("simulate", folder(here, "01-hmac-firing.json"), "--against", str(here.config), code=0)
     assert (found["differences"], found["recordings"]) == ([], 1)
-    assert found["before"]["alerts"] == {"restarted": 1}
+    assert found["before"] == {"restarted": 1}
     assert "every queue stuck" in found["stated"]
 
 
@@ -251,7 +249,7 @@ def test_what_a_changed_configuration_would_do(here: Line) -> None:
     """Each alert that is treated otherwise, those alike in one line; code 1 as of a diff."""
     other = here.configured(runbook("mail-delivery", mode="observe"), name="other.yaml")
     place = folder(here, "01-hmac-firing.json", "06-resolved.json", "08-group-100.json.gz", "10-custom-payload.json")
-    found = here.json("backtest", place, "--against", str(other), code=1)
+    found = here.json("simulate", place, "--against", str(other), code=1)
     assert {(one["file"], one["count"]) for one in found["differences"]} == {
         ("01-hmac-firing.json", 1),
         ("08-group-100.json.gz", 100),
@@ -259,24 +257,24 @@ def test_what_a_changed_configuration_would_do(here: Line) -> None:
     for one in found["differences"]:
         assert (one["before"]["action"], one["after"]["reason"]) == ("restarted", "observe_only")
     assert list(found["left_out"]) == ["10-custom-payload.json"]
-    shown = here.run("backtest", place, "--against", str(other), code=1)
+    shown = here.run("simulate", place, "--against", str(other), code=1)
     assert "RabbitMQQueueStuck x100" in shown.stdout
     assert "101 alerts would be treated differently" in shown.stdout
     assert "left out: 10-custom-payload.json" in shown.stderr
 
 
-def test_backtest_takes_what_is_seen_from_a_file(here: Line) -> None:
+def test_a_comparison_takes_what_is_seen_from_a_file(here: Line) -> None:
     """With a queue that is well, both hold."""
     well = seen(here, {"queues": {"*": {"depth": 0}}})
-    found = here.json("backtest", folder(here, "01-hmac-firing.json"), "--against", str(here.config), "--seen", well, code=0)
-    assert found["after"]["alerts"] == {"held/symptom_gone": 1}
+    found = here.json("simulate", folder(here, "01-hmac-firing.json"), "--against", str(here.config), "--seen", well, code=0)
+    assert found["after"] == {"held/symptom_gone": 1}
 
 
-def test_backtest_refuses_a_seen_file_with_a_mistake(here: Line) -> None:
+def test_a_comparison_refuses_a_seen_file_with_a_mistake(here: Line) -> None:
     """Code 2: an all-clear for what was not decided would be a false one."""
     path = here.folder / "seen.json"
     path.write_text('{"queues": {"*": {"depth": "many"}}}')
-    found = here.run("backtest", folder(here, "01-hmac-firing.json"), "--against", str(here.config), "--seen", str(path), code=2)
+    found = here.run("simulate", folder(here, "01-hmac-firing.json"), "--against", str(here.config), "--seen", str(path), code=2)
     assert "queues.* is not understood" in found.stderr
 
 
@@ -287,57 +285,4 @@ def test_a_kill_switch_that_is_off_holds_nothing(here: Line) -> None:
 
 def test_a_folder_without_recordings(here: Line) -> None:
     """Code 2: nothing was compared."""
-    assert "has no *.json" in here.run("backtest", folder(here), "--against", str(here.config), code=2).stderr
-
-
-# --- card --------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("name", "kind"),
-    [
-        ("01-hmac-firing.json", "started"),
-        ("06-resolved.json", "resolved"),
-        ("20-test-contact-point.json", "test"),
-        ("26-minimal-alert.json", "held"),
-    ],
-)
-def test_the_card_that_fits_the_alert(here: Line, name: str, kind: str) -> None:
-    """Without --kind it is what fits; every chat that is a file of functions/adapters/chats renders it."""
-    found = here.json("card", str(RECORDINGS / name))
-    assert {one["kind"] for one in found} == {kind}
-    assert [one["channel"] for one in found] == list(registry.adapter_names("chats"))
-
-
-@pytest.mark.parametrize("kind", ["started", "held", "draining", "recovered", "escalated", "resolved", "not_approved", "paused"])
-@pytest.mark.parametrize("language", ["en", "ja"])
-def test_every_kind_of_card(here: Line, kind: str, language: str) -> None:
-    """Each kind is shown in each language with the alert's own names."""
-    shown = here.run("card", FIRING, "--kind", kind, "--language", language, "--channel", "console", code=0).stdout
-    assert f"--- console: {kind}" in shown
-    assert "Unstick" in shown if kind == "paused" else "mail-delivery" in shown
-    assert ("対応" in shown) is (language == "ja")
-
-
-def test_a_card_keeps_its_frame(here: Line) -> None:
-    """On the terminal it is indented below its headline as in the channel, also where a row goes on below."""
-    _, _, *rows = here.run("card", FIRING, "--kind", "held", "--channel", "console", code=0).stdout.splitlines()
-    assert rows
-    assert [row for row in rows if row and not row.startswith("  ")] == []
-
-
-def test_a_large_group_shows_its_first_targets(here: Line) -> None:
-    """Three cards, and how many are left; --all shows them."""
-    here.configured()
-    path = here.file(*(alert(f"unknown-{number}", f"q{number}") for number in range(5)))
-    result = here.run("card", path, "--channel", "console", code=0)
-    assert result.stdout.count("--- console") == 3
-    assert "and 2 more" in result.stderr
-    assert here.run("card", path, "--channel", "console", "--all", code=0).stdout.count("--- console") == 5
-
-
-def test_the_json_of_a_channel_is_what_would_be_posted(here: Line) -> None:
-    """Slack's message has its blocks."""
-    (found,) = here.json("card", FIRING, "--channel", "slack", "--kind", "escalated")
-    assert found["message"]["blocks"][0]["type"] == "header"
-    assert Path(FIRING).exists()
+    assert "has no *.json" in here.run("simulate", folder(here), "--against", str(here.config), code=2).stderr

@@ -78,13 +78,13 @@ def test_nothing_is_under_way(here: Line) -> None:
     assert (found["paused"], found["open"], found["recent"]) == (None, [], [])
 
 
-@pytest.mark.parametrize(("days", "said"), [(30, "expires"), (3, "rotate-token"), (-2, "expired")])
+@pytest.mark.parametrize(("days", "said"), [(30, "expires"), (3, "rotate_token.py"), (-2, "expired")])
 def test_the_end_of_the_token_is_shown(here: Line, days: int, said: str) -> None:
     """Within a week it comes with the command that replaces it; it is no incident, so the code stays 0."""
     ends = datetime.fromtimestamp(int(time.time()) + days * 86400 + 60, UTC).isoformat()
     here.configured(rundeck={"url": here.rundeck.url, "token": "env://RUNDECK_TOKEN", "token_expires": ends})
     assert said in here.run("status", code=0).stdout
-    assert ("rotate-token" in here.run("status").stdout) is (days < 7)
+    assert ("rotate_token.py" in here.run("status").stdout) is (days < 7)
     assert here.json("status")["token_expires"] == datetime.fromisoformat(ends).timestamp()
 
 

@@ -34,8 +34,8 @@ eval "$(_UNSTICK_COMPLETE=bash_source unstick)"    # zsh: zsh_source; fish: _UNS
 | to | command |
 | --- | --- |
 | see whether everything is set up right | `check` |
-| see what would happen | `simulate`, `backtest`, `card` |
-| have a notification to try with | `record`, `send --example` |
+| see what would happen | `simulate` |
+| have a notification to try with | `simulate --listen`, `send --example` |
 | try the deployed function | `send`, `drill` |
 | see what is happening | `status`, `incident`, `report` |
 | find the bug behind it | `causes` |

@@ -15,7 +15,6 @@ from functions.application.collect import evidence_path
 from functions.application.serialization import decode, to_stored
 from functions.bootstrap import Adapters
 from functions.domain.cards.rendering import rendered, tidy
-from functions.domain.cards.timeline import ENDINGS, Entry, tell
 from functions.domain.model.alerts import Target
 from functions.domain.model.incidents import Archive, Incident, Outcome
 from functions.domain.model.runbooks import Rules
@@ -23,6 +22,7 @@ from functions.domain.texts.sanitize import clean
 from functions.runtime.text import Phrase, Text, named
 from unstick import output
 from unstick.documents import document_keys, load_documents
+from unstick.timeline import ENDINGS, Entry, tell
 
 ARCHIVE_S, EVIDENCE_S = 60.0, 30.0
 FORMER_DAYS = 400

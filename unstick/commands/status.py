@@ -127,7 +127,8 @@ def _print(state: State, rules: Rules) -> None:
     _print_open(state)
     if state.escalated:
         rows = [(name_of(one), one.key, output.relative((one.escalated_at or 0.0) - state.at)) for one in state.escalated]
-        click.echo("\n" + output.table(("escalated, held until healthy or resumed", "document", "when"), rows))
+        click.echo()
+        output.print_table(("escalated, held until healthy or resumed", "document", "when"), rows)
         _print_takers(state, rules)
     wrong = [(f"document {key}: {denied.detail}", denied.remedy) for key, denied in state.unreadable]
     for problem, remedy in wrong + [(f"archive: {problem}", "") for problem in state.archive_unreadable]:
@@ -160,7 +161,7 @@ def _print_expiry(expires_at: float, now: float, rules: Rules) -> None:
     soon = expires_at - now <= WEEK_S
     click.echo(output.mark(f"Rundeck's token {'expires' if expires_at > now else 'expired'} {when}", "warn" if soon else "ok"))
     if soon:
-        output.print_text("to replace it: unstick rotate-token", "  → ")
+        output.print_text("to replace it: infra/rundeck/rotate_token.py", "  → ")
 
 
 def _print_open(state: State) -> None:

@@ -340,7 +340,7 @@ def _expiring(card_input: CardInput, rules: Rules) -> Content:
     )
     text: list[Phrase] = [
         Text("It expires at {time}. Without a valid token Unstick restarts nothing.", time=clock(rules, expires_at)),
-        to_do(Text("Run `unstick rotate-token`, then deploy the configuration with the new `token_expires`.")),
+        to_do(Text("Run `infra/rundeck/rotate_token.py`, then deploy the configuration with the new `token_expires`.")),
     ]
     return Content("act" if left_s <= DAY_S else "watch", headline, text, facts.gathered(card_input, rules))
 

@@ -14,15 +14,13 @@ from functions.runtime.text import Phrase, Text, in_brackets
 
 NAMES: Mapping[str, Text] = {
     "webhook": Text("Webhook"),
-    "store": Text("Saved"),
     "scheduler": Text("Wake-up delivered"),
-    "chat": Text("Posted in the chat"),
     "refusal": Text("Job refuses a late start"),
 }
 
 
 class Leg(Struct, frozen=True):
-    """One part of the drill: webhook, store, scheduler, chat, or refusal."""
+    """One part of the drill: webhook, scheduler, or refusal."""
 
     name: str
     ok: bool

@@ -144,7 +144,7 @@ def test_a_token_that_ends_within_a_week(said: Said, left_s: int) -> None:
     said.at = said.date = ENDS_AT - left_s
     line = check()[checks.EXPIRY]
     right = left_s > 7 * DAY_S
-    assert (line.ok, str(line.remedy)) == ((True, "") if right else (None, "unstick rotate-token"))
+    assert (line.ok, str(line.remedy)) == ((True, "") if right else (None, "run infra/rundeck/rotate_token.py"))
     assert line.detail == f"{ENDS}, in {round(left_s / DAY_S)} days"
 
 

@@ -198,7 +198,7 @@ def _check_token_end(settings: Settings, now: float) -> Finding:
         remedy = "write the end that Rundeck showed into rundeck.token_expires; people are then told before it comes"
         return Finding(EXPIRY, ok=None, detail="a token can't read its own end", remedy=remedy)
     left_s = ends - now
-    remedy = "unstick rotate-token"
+    remedy = "run infra/rundeck/rotate_token.py"
     return _finding(
         EXPIRY,
         ok=True if left_s > WEEK_S else None,

@@ -101,7 +101,7 @@ def create_token(call: Call, user: str) -> dict[str, Any]:
 def shown_token(call: Call, token: Token) -> dict[str, Any]:
     ends = datetime.fromtimestamp(token.ends, UTC)
     return {
-        "id": token.id, "creator": call.double.user, "user": token.user, "roles": list(token.roles),
+        "id": token.id, "creator": token.creator, "user": token.user, "roles": list(token.roles),
         "expiration": ends.strftime("%Y-%m-%dT%H:%M:%SZ"), "expired": token.ends <= call.state.now(),
     }  # fmt: skip
 

@@ -258,9 +258,14 @@ class Call:
         self._administer("admin", "API Token for user", user)
         return as_json(201, admin.create_token(self, user))
 
-    def tokens_of(self, user: str) -> Reply:
-        mine = [token for token in self.state.tokens.values() if token.user == user and "runAs" in self.may]
-        return as_json(200, [admin.shown_token(self, token) for token in mine])
+    def tokens(self) -> Reply:
+        known = self.state.tokens.values() if "runAs" in self.may else ()
+        return as_json(200, [admin.shown_token(self, token) for token in known])
+
+    def tokens_by(self, creator: str) -> Reply:
+        """Those that this user created, whoever's they are."""
+        known = self.state.tokens.values() if "runAs" in self.may else ()
+        return as_json(200, [admin.shown_token(self, token) for token in known if token.creator == creator])
 
     def token(self, number: str) -> Reply:
         return as_json(200, admin.shown_token(self, admin.find_token(self, number)))
@@ -298,7 +303,8 @@ ROUTES: tuple[tuple[str, str, Any], ...] = (
     ("PUT", r"project/([^/]+)/config/([^/]+)", Call.project_setting),
     ("POST", r"project/([^/]+)/jobs/import", Call.import_jobs),
     ("POST", r"tokens/([^/]+)", Call.create_token),
-    ("GET", r"tokens/([^/]+)", Call.tokens_of),
+    ("GET", r"tokens", Call.tokens),
+    ("GET", r"tokens/([^/]+)", Call.tokens_by),
     ("GET", r"token/([^/]+)", Call.token),
     ("DELETE", r"token/([^/]+)", Call.revoke_token),
     ("GET", r"execution/([^/]+)", Call.execution),

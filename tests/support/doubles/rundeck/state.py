@@ -105,6 +105,7 @@ class Token:
     user: str
     roles: tuple[str, ...]
     ends: float
+    creator: str = "admin"
 
 
 class Refused(Exception):

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import click
 
 from functions.application.intake import group_by_document
 from functions.bootstrap import Adapters
+from functions.config.loader import load_config
 from functions.domain.model.observations import ExecutionHistory, Observation, Pause, QueueSnapshot, Storm
-from unstick import notifications, observations, output, simulation
+from unstick import comparison, notifications, observations, output, recorder, simulation
 from unstick.notifications import Recorded
 from unstick.simulation import Observe, SimulatedDecision
 
+STUCK = "every queue stuck, nothing restarted before, the kill switch off"
 ACTIONS = {
     "restarted": ("would restart it", "ok"),
     "adopted": ("would follow the execution that already runs", "ok"),
@@ -28,14 +31,16 @@ ACTIONS = {
 @click.option("--offline", is_flag=True, help="Read no system: shows what is held when nothing can be known.")
 @click.option("--seen", "seen_path", metavar="FILE", help="Read the observation from this JSON file, not from the systems.")
 @click.option("--restamp", is_flag=True, help="Treat the alerts as if they had begun just now.")
-def simulate(
-    *, config_path: str, as_json: bool, files: tuple[str, ...], offline: bool, seen_path: str | None, restamp: bool
-) -> None:
+@click.option("--against", "other_path", metavar="OTHER.yaml", help="Show what this configuration would decide differently.")
+@click.option("--listen", "address", metavar="HOST:PORT", help="First keep one notification that is posted here, as FILE.")
+def simulate(*, config_path: str, as_json: bool, files: tuple[str, ...], address: str | None, **wanted: Any) -> None:
     """Show what would be decided about notifications, and what every guard says about each incident.
 
     FILE is the body of a notification (JSON; examples/alert.json is one), or a recorded request with its body in
-    `request.body`, `body_text` or `body_base64`; either may be gzipped, and - is stdin. `record` keeps Grafana's own. The
-    real systems are read, which changes nothing there; nothing is saved, started or sent.
+    `request.body`, `body_text` or `body_base64`; either may be gzipped. - is stdin, and a folder all its *.json and
+    *.json.gz. The real systems are read, which changes nothing there; nothing is saved, started or sent.
+
+    --listen waits for one notification: add a contact point with that URL, and press Test, or wait for a real alert.
 
     --offline and --seen read no system, and use the recording's clock. A file for --seen is for example
 
@@ -47,8 +52,25 @@ def simulate(
 
     Times of 0 or less count from now. {"why": "..."} in place of any part says that it could not be read.
 
-    Exit code 1: something would be held.
+    --against reads no system either: every queue is stuck and no history holds a restart, unless --seen says otherwise.
+
+    Exit code 1: something would be held, or decided differently.
     """  # noqa: D301 - click's own mark for a block that keeps its lines is a real backspace
+    if address:
+        if len(files) != 1 or files[0] == "-":
+            raise click.UsageError("--listen takes one FILE, which it writes.")
+        recorder.keep_one(files[0], address)
+    recordings = [recorded for path in files for recorded in notifications.read_all(path)]
+    if wanted["restamp"]:
+        recordings = [notifications.restamped(recorded, time.time()) for recorded in recordings]
+    run = _compare if wanted["other_path"] else _simulate
+    if run(config_path, recordings, as_json=as_json, **wanted):
+        raise SystemExit(output.WRONG)
+
+
+def _simulate(config_path: str, recordings: list[Recorded], *, as_json: bool, restamp: bool, **wanted: Any) -> bool:
+    """Whether something would be held."""
+    offline, seen_path = wanted["offline"], wanted["seen_path"]
     if offline and seen_path:
         raise click.UsageError("--offline and --seen exclude each other: use one of them.")
     ports = output.load_adapters(config_path)
@@ -57,9 +79,6 @@ def simulate(
         made_up = observations.from_file(seen_path) if seen_path else observations.unobserved
         observe = simulation.made_up_observations(made_up)
     real_time = not (offline or seen_path) or restamp
-    recordings = [notifications.read(path) for path in files]
-    if restamp:
-        recordings = [notifications.restamped(recorded, time.time()) for recorded in recordings]
     results = [(recorded.name, *_decide(ports, recorded, observe, real_time=real_time)) for recorded in recordings]
     if as_json:
         output.print_json(
@@ -71,8 +90,18 @@ def simulate(
             output.print_text(f"{name} at {stamp}")
             for decision in decisions:
                 _print(decision, at)
-    if any(decision.held for _, _, decisions in results for decision in decisions):
-        raise SystemExit(output.WRONG)
+    return any(decision.held for _, _, decisions in results for decision in decisions)
+
+
+def _compare(config_path: str, recordings: list[Recorded], *, as_json: bool, other_path: str, **wanted: Any) -> bool:
+    """Whether the two configurations differ on something."""
+    seen_path = wanted["seen_path"]
+    made_up = observations.from_file(seen_path) if seen_path else observations.stuck
+    seen = f"what {seen_path} says" if seen_path else STUCK
+    observe = simulation.made_up_observations(made_up)
+    result = comparison.compare(load_config(config_path), load_config(other_path), recordings, observe, seen)
+    output.print_json(comparison.as_json(result)) if as_json else comparison.show(result)
+    return bool(result.differences)
 
 
 def _decide(ports: Adapters, recorded: Recorded, observe: Observe, *, real_time: bool) -> tuple[float, list[SimulatedDecision]]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from functions.domain.cards.timeline import PHASES, Entry, tell
 from functions.domain.model.codes import Ending, Phase, Reason, Verdict
 from functions.domain.model.incidents import AfterRestart, Evidence, HistoryEntry, Incident, Outcome, PastAttempt
 from functions.domain.model.observations import Execution
 from functions.runtime.text import Text
 from tests.support.worlds.example_stories import EXAMPLES, NOW
+from unstick.timeline import PHASES, Entry, tell
 
 
 def told() -> Incident:

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from functions.domain.cards.drill_card import Leg
 from functions.domain.texts.words import worded
-from functions.entrypoints.drill import STORE_S, wait_until
+from functions.entrypoints.drill import wait_until
 from functions.runtime.errors import Unavailable
 from functions.runtime.text import Text, named
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from functions.domain.model.observations import Execution
 
 REFUSAL_S = 120.0
+RUNDECK_S = 10.0
 LATE_BY_S = 3600.0
 
 
@@ -29,13 +30,13 @@ def refusal(ports: Adapters, target: Target) -> Leg:
     """
     began = ports.monotonic()
     own = replace(target, options={name: value for name, value in target.options.items() if value})
-    for finding in ports.check_job(own.job, tuple(own.options), STORE_S, auto=True):
+    for finding in ports.check_job(own.job, tuple(own.options), RUNDECK_S, auto=True):
         if finding.ok is False:
             failed = named(finding.what, finding.detail)
             detail = Text("not tried, since it might restart something. Failed check: {check}", check=failed)
             return Leg("refusal", ok=False, seconds=ports.monotonic() - began, detail=detail, remedy=finding.remedy)
     now = ports.now()
-    started = ports.run(own, f"drill-{now:.0f}.1", now - LATE_BY_S, STORE_S)
+    started = ports.run(own, f"drill-{now:.0f}.1", now - LATE_BY_S, RUNDECK_S)
     executions = [started]
     wait_until(ports, partial(_has_ended, ports, own, executions), REFUSAL_S)
     seconds, last = ports.monotonic() - began, executions[-1]
@@ -52,7 +53,7 @@ def refusal(ports: Adapters, target: Target) -> Leg:
 def _has_ended(ports: Adapters, target: Target, executions: list[Execution]) -> bool:
     """Whether the first of these has; each state of it that was read is added."""
     try:
-        current = ports.read_history(target, LATE_BY_S, executions[0].id, STORE_S, tail=False).followed
+        current = ports.read_history(target, LATE_BY_S, executions[0].id, RUNDECK_S, tail=False).followed
     except Unavailable:
         return False
     if current is not None:

@@ -10,10 +10,9 @@ from functions.domain.decisions.matching import target_key
 from functions.domain.model.alerts import Target
 from functions.domain.model.runbooks import Runbook
 from functions.entrypoints import drill as drilling
-from functions.entrypoints import drill_refusal
-from unstick import output
+from unstick import late_start, output
 
-LEGS = 4
+LEGS = 2
 
 
 @click.command()
@@ -23,12 +22,11 @@ LEGS = 4
 @click.option("--refusal", "job", default="", metavar="RUNBOOK", help="Also prove that its job refuses a late start.")
 @click.option("--option", "given", multiple=True, metavar="NAME=VALUE", help="With --refusal: an option that labels give.")
 def drill(*, config_path: str, as_json: bool, url: str, no_post: bool, job: str, given: tuple[str, ...]) -> None:
-    """Send marked test alerts through the deployed system, and show how long each part took.
+    """Send marked test alerts through the deployed system, and prove that a wake-up comes back.
 
     They are signed and posted as Grafana does it, and marked `unstick_drill`; they can't restart anything. The drill
-    follows the webhook's answer, what it saved in the store, a wake-up through the scheduler to `verify`, and the message
-    in the chat (about 20 seconds later). The times are posted to the channels of `report`, else of `notify`; not if
-    nothing of Unstick's answers at --url.
+    follows the webhook's answer and a wake-up through the scheduler to `verify`. The times are posted to the channels of
+    `report`, else of `notify`; not if nothing of Unstick's answers at --url.
 
     --refusal RUNBOOK starts that runbook's job with an unstick_not_after of an hour ago, which the job's first step must
     refuse. It is tried only if `check` finds that step; without it, the job would restart the application.
@@ -39,7 +37,7 @@ def drill(*, config_path: str, as_json: bool, url: str, no_post: bool, job: str,
     refusal: list[Leg] = []
     with output.progress("following the drill", LEGS + bool(job)) as advance, output.logs_to_stderr():
         if job:
-            refusal.append(drill_refusal.refusal(ports, _target(ports, job, given)))
+            refusal.append(late_start.refusal(ports, _target(ports, job, given)))
             advance()
         result = drilling.run(ports, url=url, tell=not no_post, also=refusal, on_leg=lambda _: advance())
     if as_json:

@@ -1,0 +1,119 @@
+"""infra/rundeck/rotate_token.py: tried before it is stored, stored before the old one goes, and shown only where it must be."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.support.doubles.rundeck import Job, Rundeck
+from tests.support.doubles.rundeck.state import Token
+from tests.support.patience import PATIENCE_S
+from tests.support.unstick_process import ROOT, configuration, job_id, runbook
+
+OLD, ADMIN = "old-token", "admin-token"
+ENDS = "2026-12-01T10:00:00Z"
+GCLOUD = """#!/bin/sh
+echo "$*" >"$CALLS"
+cat >"$STORED"
+"""
+
+
+class Rotation:
+    """The script beside a Rundeck in which the administrator once created the user's token."""
+
+    def __init__(self, folder: Path, rundeck: Rundeck) -> None:
+        self.folder, self.rundeck, self.place = folder, rundeck, folder / "token"
+        rundeck.tokens = {OLD: "runner", ADMIN: "admin"}
+        rundeck.state.tokens["old-id"] = Token("old-id", OLD, "unstick", ("unstick",), datetime.fromisoformat(ENDS).timestamp())
+        other = datetime(2026, 12, 9, tzinfo=UTC).timestamp()
+        rundeck.state.tokens["other-id"] = Token("other-id", "others", "somebody", ("view",), other)
+        self.place.write_text(f"{OLD}\n")
+        self.place.chmod(0o640)
+
+    def run(self, *arguments: str, reference: str = "", ends: str = ENDS) -> subprocess.CompletedProcess[str]:
+        settings = {"url": self.rundeck.url, "token": reference or f"file://{self.place}", "token_expires": ends}
+        made = configuration(self.rundeck.url, "http://127.0.0.1:1", [runbook("mail-delivery")], rundeck=settings)
+        (self.folder / "unstick.yaml").write_text(yaml.safe_dump(made))
+        gcloud = self.folder / "bin" / "gcloud"
+        gcloud.parent.mkdir(exist_ok=True)
+        gcloud.write_text(GCLOUD)
+        gcloud.chmod(0o755)
+        known = os.environ | {"RUNDECK_ADMIN_TOKEN": ADMIN, "PATH": f"{gcloud.parent}{os.pathsep}{os.environ['PATH']}"}
+        known |= {"CALLS": str(self.folder / "calls"), "STORED": str(self.folder / "stored")}
+        command = [sys.executable, ROOT / "infra" / "rundeck" / "rotate_token.py", *arguments]
+        return subprocess.run(
+            command, cwd=self.folder, env=known, capture_output=True, text=True, timeout=PATIENCE_S, check=False
+        )
+
+
+@pytest.fixture
+def rotation(tmp_path: Path) -> Iterator[Rotation]:
+    with Rundeck(Job(id=job_id("mail-delivery")), clock=datetime(2026, 11, 26, tzinfo=UTC).timestamp) as rundeck:
+        yield Rotation(tmp_path, rundeck)
+
+
+def test_rotation_replaces_the_file_and_revokes_the_old_token(rotation: Rotation) -> None:
+    """The reference has a token that works, with the file's mode; the old one works no more; no token is shown."""
+    done = rotation.run()
+    assert done.returncode == 0, done.stderr
+    new = rotation.place.read_text().strip()
+    assert rotation.rundeck.tokens == {new: "runner", ADMIN: "admin"}
+    assert stat.S_IMODE(rotation.place.stat().st_mode) == 0o640
+    assert "token_expires: '2026-12-26T00:00:00Z'" in done.stderr
+    assert not [secret for secret in (new, OLD, ADMIN) if secret in done.stdout + done.stderr]
+
+
+def test_secret_manager_gets_a_new_version(rotation: Rotation) -> None:
+    """By gcloud, with the token on stdin, where no list of processes shows it."""
+    done = rotation.run(reference="sm://shop/rundeck")
+    assert done.returncode == 0, done.stderr
+    assert (rotation.folder / "calls").read_text() == "secrets versions add rundeck --project=shop --data-file=-\n"
+    assert (rotation.folder / "stored").read_text() in rotation.rundeck.tokens
+    assert OLD not in rotation.rundeck.tokens
+
+
+def test_a_token_for_the_environment_is_printed_and_the_old_one_stays(rotation: Rotation) -> None:
+    """Stdout has the token alone, so that it can be piped; the old one goes by its id, once the new one is in use."""
+    done = rotation.run(reference="env://RUNDECK_TOKEN")
+    assert rotation.rundeck.tokens[done.stdout.strip()] == "runner"
+    assert "old-id" in done.stderr
+    assert "other-id" not in done.stderr
+    assert OLD in rotation.rundeck.tokens
+    assert rotation.run("--revoke", "old-id").returncode == 0
+    assert OLD not in rotation.rundeck.tokens
+
+
+def test_an_old_token_that_is_not_known_is_left_alone(rotation: Rotation) -> None:
+    """Another Unstick may use the same user: without its end, nobody knows which token is the old one."""
+    done = rotation.run(ends="2027-01-01T00:00:00Z")
+    assert done.returncode == 0, done.stderr
+    assert "--revoke ID" in done.stderr
+    assert OLD in rotation.rundeck.tokens
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reference", "code", "says"),
+    [
+        pytest.param(["--role", "guest"], "", 1, "the new token does not work", id="a role without rights"),
+        pytest.param(["--duration", "90d"], "", 1, "30d", id="longer than Rundeck allows"),
+        pytest.param([], "file:///nowhere/token", 1, "The old token still works", id="a file that is not there"),
+        pytest.param([], "sm://shop/rundeck/3", 2, "names one version", id="one fixed version"),
+        pytest.param(["--config", "none.yaml"], "", 2, "there is no such file", id="no configuration"),
+    ],
+)
+def test_what_goes_wrong_changes_nothing(rotation: Rotation, arguments: list[str], reference: str, code: int, says: str) -> None:
+    """The reason is said, and no new token is left over."""
+    done = rotation.run(*arguments, reference=reference)
+    assert done.returncode == code
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+    assert set(rotation.rundeck.tokens) == {OLD, ADMIN}
+    assert rotation.place.read_text().strip() == OLD

@@ -1,0 +1,68 @@
+"""Keeps one notification that Grafana posts, as a file for `simulate` and `send`."""
+
+from __future__ import annotations
+
+import json
+import time
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+from unstick import output
+
+MAX_BODY = 8 * 2**20
+SOCKET_S = 30.0
+
+
+def keep_one(path: str, address: str) -> None:
+    """Wait for one notification at HOST:PORT, and write it into the file. Headers are left out, since they carry secrets.
+
+    Raises Unusable where nobody can listen there or the file can't be written.
+    """
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal():
+        raise output.Unusable(f"--listen {address} is not HOST:PORT. Write for example --listen 127.0.0.1:8090.")
+    _write(path, "")  # so that a file that can't be written is noticed before anybody waits
+    try:
+        server = _Recorder((host, int(port)), _Handler)
+    except (OSError, OverflowError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise output.Unusable(f"can't listen on {address}: {why}. If another process uses the port, name a free one.") from None
+    with server:
+        output.print_text(
+            f"waiting for what Grafana posts to http://{host}:{server.server_address[1]}/ (Ctrl-C ends it)", err=True
+        )
+        while server.body is None:
+            server.handle_request()
+    recorded = {"recorded_at_unix": time.time(), "request": {"body": server.body}}
+    _write(path, json.dumps(recorded, ensure_ascii=False))
+
+
+def _write(path: str, text: str) -> None:
+    try:
+        Path(path).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise output.Unusable(f"{path}: can't be written ({type(error).__name__}). Name another file.") from None
+
+
+class _Recorder(HTTPServer):
+    body: str | None = None
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Recorder
+    timeout = SOCKET_S
+
+    def do_POST(self) -> None:
+        length = self.headers.get("Content-Length", "")
+        if not length.isdecimal() or int(length) > MAX_BODY:
+            self.send_error(413 if length.isdecimal() else 411)
+            return
+        self.server.body = self.rfile.read(int(length)).decode(errors="replace")
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    do_PUT = do_POST  # noqa: N815 - http.server's name
+
+    def log_message(self, *_: object) -> None:
+        """What was kept is shown."""
