@@ -41,17 +41,26 @@ def broker(
 
 @contextmanager
 def cluster(
-    folder: Path, size: int, *, version: str = HOST, plugins: Sequence[str] = PLUGINS, lines: Sequence[str] = ()
+    folder: Path,
+    size: int,
+    *,
+    version: str = HOST,
+    plugins: Sequence[str] = PLUGINS,
+    lines: Sequence[str] = (),
+    bare: Sequence[int] = (),
 ) -> Iterator[Cluster]:
-    """Run so many nodes that find each other; all are ready when it is yielded. Each has a folder below `folder`."""
+    """Run so many nodes that find each other; all are ready when it is yielded. Each has a folder below `folder`.
+
+    `bare`: the numbers of nodes without the management plugin, so that nothing is known of what they do.
+    """
     mapper, cookie = free_ports(1)[0], secrets.token_hex(16)
     names = [f"unstick-{mapper}-{number}@localhost" for number in range(size)]
     peers = [f"cluster_formation.classic_config.nodes.{number} = {name}" for number, name in enumerate(names, start=1)]
     if size > 1:
         lines = (*lines, "cluster_formation.peer_discovery_backend = classic_config", *peers)
     made = Cluster([_prepare(folder / name.partition("@")[0], name, version, mapper, cookie) for name in names])
-    for node in made.nodes:
-        _write_configuration(node, plugins, lines)
+    for number, node in enumerate(made.nodes):
+        _write_configuration(node, () if number in bare else plugins, lines)
     environment = made.nodes[0].environment
     with _process(["epmd", "-address", "127.0.0.1", "-port", str(mapper)], environment, folder / "epmd.log"), made.running:
         made.start(*made.nodes)
@@ -86,10 +95,10 @@ class Cluster:
         self.servers[node.name].wait()
 
     def part(self, node: Broker) -> None:
-        """Cut it off from all others, as a broken network does: neither side may connect to the other any more."""
+        """Cut it off from all others, as a broken network does: neither side knows the other's cookie any more."""
         others = [one for one in self.nodes if one is not node and self.servers[one.name].poll() is None]
         for here, there in [*((node, one) for one in others), *((one, node) for one in others)]:
-            here.evaluate(f"erlang:set_cookie('{there.name}', parted), erlang:disconnect_node('{there.name}').")
+            here.evaluate(f"erlang:set_cookie('{there.name}', '{here.name}'), erlang:disconnect_node('{there.name}').")
 
     def heal(self, node: Broker) -> None:
         """The network is back."""
@@ -133,11 +142,16 @@ def _prepare(folder: Path, name: str, version: str, mapper_port: int, cookie: st
 def _write_configuration(made: Broker, plugins: Sequence[str], more: Sequence[str]) -> None:
     (made.folder / "enabled_plugins").write_text(f"[{','.join(plugins)}].\n")
     lines = [
-        f"listeners.tcp.1 = 127.0.0.1:{made.amqp_port}", "management.tcp.ip = 127.0.0.1",
-        f"management.tcp.port = {made.http_port}", "prometheus.tcp.ip = 127.0.0.1",
-        f"prometheus.tcp.port = {made.metrics_port}", f"default_user = {ADMIN[0]}", f"default_pass = {ADMIN[1]}",
-        "loopback_users = none", "disk_free_limit.absolute = 1MB", "vm_memory_high_watermark.absolute = 1GB", *more,
-    ]  # fmt: skip
+        f"listeners.tcp.1 = 127.0.0.1:{made.amqp_port}",
+        *(("management.tcp.ip = 127.0.0.1", f"management.tcp.port = {made.http_port}") if plugins else ()),
+        *(("prometheus.tcp.ip = 127.0.0.1", f"prometheus.tcp.port = {made.metrics_port}") if plugins else ()),
+        f"default_user = {ADMIN[0]}",
+        f"default_pass = {ADMIN[1]}",
+        "loopback_users = none",
+        "disk_free_limit.absolute = 1MB",
+        "vm_memory_high_watermark.absolute = 1GB",
+        *more,
+    ]
     if made.version == "4.3":  # one of the ways to be stuck that tests play
         lines.append("deprecated_features.permit.global_qos = true")
     (made.folder / "rabbitmq.conf").write_text("\n".join(lines) + "\n")
@@ -149,8 +163,9 @@ def _wait_until_ready(made: Broker, server: subprocess.Popen[bytes]) -> None:
     while server.poll() is None:
         with suppress(OSError, urllib.error.URLError):
             socket.create_connection(("127.0.0.1", made.amqp_port), timeout=1).close()
-            made.api("GET", "vhosts")
-            made.api("GET", "overview")
+            if made.has_management:
+                made.api("GET", "vhosts")
+                made.api("GET", "overview")
             return
         if time.monotonic() > ends:
             break

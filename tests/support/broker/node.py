@@ -38,6 +38,10 @@ class Broker:
     environment: dict[str, str]
 
     @property
+    def has_management(self) -> bool:
+        return "rabbitmq_management" in (self.folder / "enabled_plugins").read_text()
+
+    @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.http_port}"
 

@@ -98,8 +98,8 @@ class Case:
         others = self.made.api("GET", channels_path, user=(f"reader-of-{self.name}", "read"))
         self.looks.append(
             {
-                "note": note, "at": at, "totals": totals, "page": _part(page, PAGE),
-                "channels": [_part(one, CHANNEL) for one in channels if one.get("consumer_count") or _counts(one)],
+                "note": note, "at": at, "totals": totals, "page": part(page, PAGE),
+                "channels": [part(one, CHANNEL) for one in channels if one.get("consumer_count") or _counts(one)],
                 "channels_seen": len(others),
             }
         )  # fmt: skip
@@ -110,7 +110,7 @@ def _counts(channel: dict[str, Any]) -> bool:
     return any(channel.get("message_stats", {}).get(name) for name in (*COUNTERS[:-1], *IF_ANY))
 
 
-def _part(whole: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+def part(whole: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
     """These fields and counters as the broker gave them. The rest is ten times as much."""
     stats = whole.get("message_stats", {})
     counters = [*COUNTERS, *(name for name in IF_ANY if stats.get(name))]

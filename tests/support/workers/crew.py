@@ -223,8 +223,8 @@ def drop(connection: Any) -> None:
 class Publisher:
     """Puts messages into queues, so many a second each, on one connection for all of them."""
 
-    def __init__(self, urls: str | Iterable[str]) -> None:
-        self.urls = [urls] if isinstance(urls, str) else list(urls)
+    def __init__(self, urls: str | Iterable[str], exchange: str = "") -> None:
+        self.urls, self.exchange = [urls] if isinstance(urls, str) else list(urls), exchange
         self.rates: dict[str, Callable[[float], float]] = {}
         """Queue -> messages a second, by the seconds since the publisher began."""
         self.properties: dict[str, Callable[[], pika.BasicProperties]] = {}
@@ -263,7 +263,7 @@ class Publisher:
                 self._owed[queue] -= 1
                 self.sent[queue] = self.sent.get(queue, 0) + 1
                 made = self.properties.get(queue, _stamped)()
-                channel.basic_publish("", queue, f"{queue} {self.sent[queue]}".encode(), made)
+                channel.basic_publish(self.exchange, queue, f"{queue} {self.sent[queue]}".encode(), made)
         return now
 
 

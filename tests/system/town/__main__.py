@@ -9,11 +9,14 @@ import argparse
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from tests.support.broker import HOST, broker, reason_against
+from tests.support.broker import HOST, cluster, reason_against
+from tests.system.town import nodes
 from tests.system.town.healthy import HEALTHY
-from tests.system.town.play import town
+from tests.system.town.play import Town, town
 from tests.system.town.stuck import STUCK
 
 
@@ -25,6 +28,8 @@ def main() -> int:
     parser.add_argument("--for", dest="for_s", type=float, default=60.0, help="the symptom's `for`, in seconds")
     parser.add_argument("--repeat", type=float, default=60.0, help="seconds after which an alert is sent again")
     parser.add_argument("--tags", default="monitoring", help="of the user that Unstick is")
+    parser.add_argument("--cluster", action="store_true", help="two nodes, and what happens to one of them (six minutes)")
+    parser.add_argument("--statistics-on-one", action="store_true", help="two nodes, one of them without statistics")
     parser.add_argument("--only", nargs="*", default=[], metavar="NAME")
     parser.add_argument("--keep", type=Path, help="a folder for Unstick's log and database")
     given = parser.parse_args()
@@ -32,20 +37,40 @@ def main() -> int:
     if reason := reason_against(version):
         print(reason, file=sys.stderr)
         return 2
-    patterns = [one for one in HEALTHY + STUCK if one.name in given.only or not given.only]
-    with tempfile.TemporaryDirectory() as folder, broker(Path(folder) / "broker", version=version) as made:
+    with tempfile.TemporaryDirectory() as folder:
         kept = given.keep or Path(folder) / "unstick"
-        with town([made], patterns, kept, for_s=given.for_s, repeat_s=given.repeat, tags=given.tags) as played:
-            ends = time.monotonic() + given.minutes * 60
-            while time.monotonic() < ends:
-                time.sleep(min(30.0, max(0.0, ends - time.monotonic())))
-                wrong = [line for line in played.lines() if not line.right]
-                print(
-                    f"{time.strftime('%H:%M:%S')} {len(wrong)} of {len(patterns)} not right so far", file=sys.stderr, flush=True
-                )
+        with open_town(given, version, Path(folder) / "broker", kept) as (played, wait):
+            wait()
             lines = played.lines()
     print(*lines, *played.alerts.mistakes[:10], sep="\n")
     return int(not all(line.right for line in lines))
+
+
+@contextmanager
+def open_town(given: argparse.Namespace, version: str, folder: Path, kept: Path) -> Iterator[tuple[Town, Callable[[], None]]]:
+    """The town that is asked for, and what to wait with until it has been open long enough."""
+    size, bare = (2, (1,)) if given.statistics_on_one else (2, ()) if given.cluster else (1, ())
+    everybody = nodes.STATISTICS_ON_ONE if bare else nodes.PATTERNS if size > 1 else HEALTHY + STUCK
+    patterns = [one for one in everybody if one.name in given.only or not given.only]
+    settings = {"for_s": given.for_s, "repeat_s": given.repeat, "tags": given.tags}
+    with (
+        cluster(folder, size, version=version, lines=nodes.LINES if size > 1 else (), bare=bare) as made,
+        town(made.nodes, patterns, kept, **settings) as played,
+    ):
+
+        def wait() -> None:
+            if given.cluster:
+                nodes.live_through(made, tell)
+            ends = time.monotonic() + given.minutes * 60
+            while not given.cluster and time.monotonic() < ends:
+                time.sleep(min(30.0, max(0.0, ends - time.monotonic())))
+                tell(f"{sum(not line.right for line in played.lines())} of {len(patterns)} not right so far")
+
+        yield played, wait
+
+
+def tell(sentence: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {sentence}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -40,7 +40,10 @@ class Pattern:
     says: str
     play: Callable[[Scene], None]
     arguments: Mapping[str, Any] = field(default_factory=dict)
-    on: frozenset[str] = frozenset({"3.10", "4.0", "4.3"})
+    home: int = 0
+    """The node on which its queue is declared."""
+    works_on: int | None = None
+    """The node to which its workers connect first; in turn to all, where it is not given."""
 
 
 @dataclass
@@ -129,7 +132,7 @@ class Scene:
         self.place.publisher.rates[queue or self.queue] = rate if callable(rate) else lambda _since: rate
 
     def _ask(self, do: Callable[[Any], Any]) -> None:
-        for url in self.place.urls * 20:
+        for url in self._urls_from(self.pattern.home) * 20:
             with suppress(AMQPError, OSError):
                 connection = pika.BlockingConnection(pika.URLParameters(url))
                 try:
@@ -140,6 +143,11 @@ class Scene:
                 return
             self.sleep(1.0)
         raise RuntimeError(f"no broker for {self.name}")
+
+    def _urls_from(self, node: int) -> list[str]:
+        """Those of all nodes, beginning with this one."""
+        first = node % len(self.place.urls)
+        return self.place.urls[first:] + self.place.urls[:first]
 
     # --- the workers
 
@@ -157,8 +165,7 @@ class Scene:
             return made
 
     def _worker(self, habit: Habit, number: int, queues: tuple[str, ...], host: str) -> Worker:
-        urls = list(self.place.urls)
-        urls = urls[number % len(urls) :] + urls[: number % len(urls)]
+        urls = self._urls_from(number if self.pattern.works_on is None else self.pattern.works_on)
         if host:
             port = urls[0].partition("@")[2].partition("/")[0]
             urls = [urls[0].replace(port, f"127.0.0.1:{self.place.relay.port_as(host)}")]

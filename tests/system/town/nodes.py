@@ -1,0 +1,76 @@
+"""What happens to a cluster of two nodes, and the applications that live through it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+
+from tests.support.broker import Cluster
+from tests.support.workers.crew import Habit
+from tests.system.town import healthy, stuck
+from tests.system.town.scene import Pattern, Scene, Truth
+
+LINES = ("cluster_partition_handling = autoheal",)
+EVENTS: tuple[tuple[float, str], ...] = (
+    (60.0, "stop"),
+    (95.0, "start"),
+    (140.0, "kill"),
+    (175.0, "start"),
+    (220.0, "part"),
+    (255.0, "heal"),
+)
+"""After so many seconds, this happens to the second node. Unstick and the publishers know the first."""
+OPEN_S = 320.0
+
+
+def live_through(made: Cluster, tell: Callable[[str], None]) -> None:
+    """All events, one after the other, and then a quiet minute."""
+    began, other = time.monotonic(), made.nodes[1]
+    actions: Mapping[str, Callable[..., None]] = {
+        "stop": made.stop,
+        "kill": made.kill,
+        "start": made.start,
+        "part": made.part,
+        "heal": made.heal,
+    }
+    for at_s, name in EVENTS:
+        time.sleep(max(0.0, began + at_s - time.monotonic()))
+        actions[name](other)
+        tell(f"{time.monotonic() - began:.0f} s: {name} of the second node")
+    time.sleep(max(0.0, began + OPEN_S - time.monotonic()))
+
+
+def backlog(scene: Scene) -> None:
+    """Five seconds for each of two hundred."""
+    scene.publish(200)
+    scene.hire(Habit(work_s=5.0), 2)
+
+
+def _there(name: str, says: str, play: object, home: int, works_on: int | None, **arguments: object) -> Pattern:
+    known = {key.replace("_", "-"): value for key, value in arguments.items()}
+    return Pattern(name, Truth.HEALTHY, says, play, known, home, works_on)  # type: ignore[arg-type]
+
+
+PATTERNS: tuple[Pattern, ...] = (
+    _there("both", "workers on both nodes", healthy.steady, 0, None),
+    _there("away", "queue here, workers on the other node", healthy.steady, 0, 1),
+    _there("away-backlog", "the same with a backlog, 5 s each", backlog, 0, 1),
+    _there("away-slow", "the same, 25 s each", healthy.slow, 0, 1),
+    _there("away-batches", "the same, all acknowledged every 45 s", healthy.batches, 0, 1),
+    _there("away-prefetch", "the same, 50 in hand", healthy.prefetch(50, 0.5), 0, 1),
+    _there("away-automatic", "the same, automatic acknowledgement", healthy.automatic, 0, 1),
+    _there("away-single", "the same, single active consumer", healthy.single_active, 0, 1, x_single_active_consumer=True),
+    _there("away-getters", "the same, asks with basic.get", healthy.getters, 0, 1),
+    _there("away-rolling", "the same, one after the other replaced", healthy.rolling, 0, 1),
+    _there("here", "queue and workers on this node", backlog, 0, 0),
+    _there("far", "queue and workers on the other node", backlog, 1, 1),
+    _there("far-queue", "queue on the other node, workers here", backlog, 1, 0),
+    _there("quorum", "a quorum queue, workers on both", backlog, 0, None, x_queue_type="quorum"),
+    _there("quorum-far", "a quorum queue led by the other node", backlog, 1, 0, x_queue_type="quorum"),
+    _there("dead-letters", "nobody ever consumes its 3 messages", healthy.nobody(3), 0, None),
+    Pattern("held", Truth.STUCK, "hangs, on this node", stuck.held, {}, 0, 0),
+    Pattern("held-quiet", Truth.STUCK, "hangs with the only one, on this node", stuck.held_only, {}, 0, 0),
+)
+
+STATISTICS_ON_ONE: tuple[Pattern, ...] = tuple(one for one in PATTERNS if one.name.startswith(("away", "here", "both", "far")))
+"""Where the second node has no management plugin, nothing is known of what these do there."""
