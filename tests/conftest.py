@@ -85,12 +85,20 @@ FIRST = (
     *("tests/system/test_rabbitmq_real.py", "tests/system/test_whole_way.py", "tests/system/test_demo.py"),
     *("tests/system/test_prometheus_real.py", *WAITS),
     *("tests/project/infra/test_deployment.py", "tests/project/infra/", "tests/system/browser/", "tests/simulation/"),
-    *("tests/adapters/chats/test_chats.py", "tests/entrypoints/test_openapi_generated.py", "tests/config/test_loader.py"),
+    *("tests/adapters/chats/test_chats.py", "tests/config/test_loader.py"),
 )
 """What takes long, in the order in which it begins: begun late, it would be what everybody waits for at the end."""
 
+NIGHT = ("tests/adapters/fuzz/test_targets.py", "tests/entrypoints/test_openapi_generated.py")
+"""All of their tests are long. By day they are not even imported: each worker would spend seconds on that."""
+
 WAITING = 3
 """Workers beyond one for each core, and how many of them all may have of WAITS at a time: the others keep the cores busy."""
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out NIGHT where long tests are deselected."""
+    return True if config.option.markexpr == "not long" and collection_path.as_posix().endswith(NIGHT) else None
 
 
 @pytest.hookimpl(optionalhook=True)

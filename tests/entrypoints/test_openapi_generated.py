@@ -37,7 +37,7 @@ from tests.support.doubles.rundeck import Job, Rundeck
 from tests.support.entry_points import Entry, configured
 from tests.support.unstick_process import ROOT, alert, configuration, job_id, notification, runbook, signed
 
-pytestmark = pytest.mark.usefixtures("patient_code")
+pytestmark = [pytest.mark.long, pytest.mark.usefixtures("patient_code")]
 
 EXAMPLES = 6
 """Of the four kinds of requests of an operation each: right or wrong by the description, proven or not."""
