@@ -10,10 +10,12 @@ import struct
 import threading
 import time
 from contextlib import suppress
-from typing import Any, Self
+from typing import Self
 
 OPEN, BEGIN, ATTACH, FLOW, TRANSFER, DISPOSITION = 0x10, 0x11, 0x12, 0x13, 0x14, 0x15
 SASL_INIT = 0x41
+ENDINGS = (0x16, 0x17, 0x18)
+"""Detach, end and close."""
 SOURCE, TARGET, ACCEPTED = 0x28, 0x29, 0x24
 NULL = b"\x40"
 ALIVE_EVERY_S = 10.0
@@ -64,7 +66,10 @@ class Amqp10Consumer:
             self._send(BEGIN, NULL, uint(0), uint(2048), uint(2048))
             source, target = described(SOURCE, text(self.address)), described(TARGET, NULL)
             self._send(ATTACH, text("link"), uint(0), b"\x41", NULL, NULL, source, target)
+            self._first_frame_id = number(self._answer_to(BEGIN)[1])
+            self._first_delivery = number(self._answer_to(ATTACH)[9])
             self._give_credit(0)
+            self._began.set()
             self.line.settimeout(0.3)
             self._consume()
 
@@ -78,6 +83,13 @@ class Amqp10Consumer:
         self.line.sendall(b"AMQP\x00\x01\x00\x00")
         self._exactly(8)
 
+    def _answer_to(self, code: int) -> list[bytes]:
+        """The fields of the next frame of this kind. Raises OSError where the broker says no instead."""
+        while (frame := self._frame())[2] != code:
+            if frame[2] in ENDINGS:
+                raise OSError(f"the broker refused: {frame!r}")
+        return fields_of(frame)
+
     def _consume(self) -> None:
         alive_at, received = time.monotonic(), 0
         while not self._stop.is_set():
@@ -88,20 +100,19 @@ class Amqp10Consumer:
                 frame = self._frame()
             except TimeoutError:
                 continue
-            if frame[:3] == bytes([0, 0x53, ATTACH]):
-                self._began.set()
-            if frame[:3] != bytes([0, 0x53, TRANSFER]):
+            if frame[2:3] != bytes([TRANSFER]):
                 continue
             received += 1
             if self.hangs or self.held:
                 self.held.append(time.time())
             elif not self._stop.wait(self.work_s):
-                self._send(DISPOSITION, b"\x41", uint(delivery_id(frame)), NULL, b"\x41", described(ACCEPTED))
+                self._send(DISPOSITION, b"\x41", uint(number(fields_of(frame)[1])), NULL, b"\x41", described(ACCEPTED))
                 self.acked.append(time.time())
                 self._give_credit(received)
 
     def _give_credit(self, received: int) -> None:
-        self._send(FLOW, uint(received), uint(2048), uint(0), uint(2048), uint(0), uint(received), uint(self.credit))
+        next_frame, delivery = (first + received & 0xFFFFFFFF for first in (self._first_frame_id, self._first_delivery))
+        self._send(FLOW, uint(next_frame), uint(2048), uint(0), uint(2048), uint(0), uint(delivery), uint(self.credit))
 
     def _send(self, code: int, *fields: bytes, kind: int = 0) -> None:
         body = described(code, *fields)
@@ -125,17 +136,28 @@ class Amqp10Consumer:
         return found
 
 
-def delivery_id(transfer: bytes) -> int:
-    """The second field of a transfer's list."""
-    head = {0xC0: 3, 0xD0: 9}[transfer[3]]
-    _, rest = _unsigned(transfer[3 + head :])
-    value, _ = _unsigned(rest)
-    return value
+def fields_of(frame: bytes) -> list[bytes]:
+    """The encoded fields of the list that a frame's descriptor describes."""
+    head = {0xC0: 3, 0xD0: 9}[frame[3]]
+    rest, found = frame[3 + head :], []
+    while rest:
+        size = _size(rest)
+        found.append(rest[:size])
+        rest = rest[size:]
+    return found
 
 
-def _unsigned(content: bytes) -> tuple[int, Any]:
-    if content[0] == 0x43:
-        return 0, content[1:]
-    if content[0] == 0x52:
-        return content[1], content[2:]
-    return struct.unpack(">I", content[1:5])[0], content[5:]
+def _size(content: bytes) -> int:
+    """Of the value that begins here, by the first half of its constructor (part 1, section 1.2 of the standard)."""
+    kind = content[0] >> 4
+    if content[0] == 0:
+        descriptor = _size(content[1:])
+        return 1 + descriptor + _size(content[1 + descriptor :])
+    if kind < 0xA:
+        return 1 + {4: 0, 5: 1, 6: 2, 7: 4, 8: 8, 9: 16}[kind]
+    return 2 + content[1] if kind % 2 == 0 else 5 + int.from_bytes(content[1:5], "big")
+
+
+def number(field: bytes) -> int:
+    """An unsigned number, however it is encoded; 0 for none."""
+    return int.from_bytes(field[1:], "big")

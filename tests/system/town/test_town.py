@@ -6,26 +6,50 @@ import time
 
 import pytest
 
-from tests.support.broker import HOST, VERSIONS, broker
+from tests.support.broker import HOST, VERSIONS, broker, cluster
 from tests.support.needs import need_broker
+from tests.system.town import nodes
 from tests.system.town.healthy import HEALTHY
-from tests.system.town.play import town
+from tests.system.town.play import Town, town
 from tests.system.town.stuck import STUCK
 
 OPEN_S = 200.0
-"""Stuck after half a minute, restarted after `for`, and a minute for what would be a second restart."""
+"""Stuck after half a minute, restarted after `for`, and a minute and a half for what would be a second restart."""
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1200)]
 
 
-@pytest.mark.parametrize("version", [HOST, *VERSIONS])
-def test_the_healthy_are_left_alone_and_the_stuck_are_restarted(version, tmp_path):
-    """Of more than sixty applications on one broker, each is treated as the truth about it asks for."""
-    need_broker(version)
-    with broker(tmp_path / "broker", version=version) as made, town([made], HEALTHY + STUCK, tmp_path / "unstick") as played:
-        time.sleep(OPEN_S)
-        lines = played.lines()
-        mistakes = list(played.alerts.mistakes)
+@pytest.fixture(params=[HOST, *VERSIONS])
+def version(request):
+    need_broker(request.param)
+    return request.param
+
+
+def assert_treated_rightly(played: Town) -> None:
+    lines, mistakes = played.lines(), list(played.alerts.mistakes)
     print(*lines, sep="\n")
     assert [line.pattern.name for line in lines if not line.right] == []
     assert mistakes == []
+
+
+def test_the_healthy_are_left_alone_and_the_stuck_are_restarted(version, tmp_path):
+    """Of more than sixty applications on one broker, each is treated as the truth about it asks for."""
+    with broker(tmp_path / "broker", version=version) as made, town([made], HEALTHY + STUCK, tmp_path / "unstick") as played:
+        time.sleep(OPEN_S)
+        assert_treated_rightly(played)
+
+
+def test_what_happens_to_a_node_restarts_nobody(version, tmp_path):
+    """The second of two nodes is stopped, killed and parted, and comes back each time: no healthy application is restarted."""
+    running = cluster(tmp_path / "nodes", 2, version=version, lines=nodes.LINES)
+    with running as made, town(made.nodes, nodes.PATTERNS, tmp_path / "unstick") as played:
+        nodes.live_through(made, print)
+        assert_treated_rightly(played)
+
+
+def test_consumers_of_which_nothing_is_known_are_left_alone(version, tmp_path):
+    """Of two nodes the second has no management plugin: what is consumed there is not taken for stuck."""
+    running = cluster(tmp_path / "nodes", 2, version=version, bare=(1,))
+    with running as made, town(made.nodes, nodes.STATISTICS_ON_ONE, tmp_path / "unstick") as played:
+        time.sleep(OPEN_S)
+        assert_treated_rightly(played)
