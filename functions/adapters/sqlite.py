@@ -49,7 +49,7 @@ def opened(system: str, path: str, *, timeout_s: float) -> Iterator[sqlite3.Conn
     also for what goes wrong with the file inside the block.
     """
     if timeout_s <= 0:
-        raise Unavailable(system, Text("no time left to ask"), late=True)
+        raise Unavailable(system, Text("deadline exceeded before sending"), late=True)
     connection = None
     try:
         connection = _open(path, timeout_s)

@@ -163,7 +163,7 @@ def sweep(ports: Ports, budget: Budget) -> int:
     for entry in sorted(overdue, key=lambda listed: listed.due or 0.0)[:SWEEP_MOST]:
         if budget.left_s <= 0:
             break
-        ports.log("WARNING", "stepped by the sweep: its wake-up did not come", document=entry.key)
+        ports.log("WARNING", "wake-up missing; advanced by the sweep", document=entry.key)
         stepped += _sweep_one(ports, entry.key, TimerFired(), budget)
     expires_at = ports.rules.token_expires_at
     if expires_at is not None and ports.now() >= expires_at - WEEK_S and budget.left_s > 0:

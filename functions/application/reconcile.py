@@ -307,7 +307,7 @@ def _start_job(ports: Ports, loaded: LoadedDocument, start: Start, budget: Budge
             link=denied.link,
         )
     except Unavailable as unavailable:
-        ports.log("WARNING", f"the start was not answered: {unavailable}", target=target.name)
+        ports.log("WARNING", f"no response to the start request; it may have started: {unavailable}", target=target.name)
         return StartResult(start.tag)
 
 

@@ -83,7 +83,7 @@ def _check_top(top: Mapping[str, Any], wrong: set[Path], *, on_cloud_run: bool) 
         yield (), "names no symptom", f"Add one of {', '.join(symptoms)}"
     auth = _at(top, "grafana", "auth")
     if isinstance(auth, dict) and not any(auth.values()) and not any(place[:2] == ("grafana", "auth") for place in wrong):
-        yield ("grafana", "auth"), "lets nobody in", "Add at least one of hmac, basic and bearer"
+        yield ("grafana", "auth"), "names no authentication method", "Add at least one of hmac, basic and bearer"
     for key in ("store", "scheduler"):
         if on_cloud_run and _at(top, key, "local") is not None:
             remedy = "Use cloud_storage for the store, cloud_tasks for the scheduler"

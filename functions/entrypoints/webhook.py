@@ -56,7 +56,7 @@ def _refusals(_status: int) -> throttle.Sparing:
 
 
 def _log_refusal(error: BadRequest) -> None:
-    """By status, so that strangers' 401 don't hide a 400 of Grafana's own. A GET is no news: health checks send them."""
+    """By status, so that strangers' 401 don't hide a 400 of Grafana's own. GETs aren't logged: health checks send them."""
     if error.status != 405 and (more := _refusals(error.status).passes()) is not None:
         logs.event("WARNING", f"refused with {error.status}: {error.sentence}{more}")
 

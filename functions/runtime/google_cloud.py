@@ -26,7 +26,7 @@ _LOGIN_REMEDY = Text(
 def timeouts(system: str, timeout_s: float) -> tuple[float, float]:
     """(connect, read) for one request, in seconds."""
     if timeout_s <= 0:
-        raise Unavailable(system, Text("no time left to ask"), late=True)
+        raise Unavailable(system, Text("deadline exceeded before sending"), late=True)
     return min(_CONNECT_TIMEOUT_S, timeout_s), timeout_s
 
 

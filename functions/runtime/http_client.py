@@ -100,7 +100,7 @@ def request(
     requests, urllib3 = _libraries()
     left_s = ends - time.monotonic()
     if left_s <= 0:
-        raise Unavailable(system, Text("no time left to ask"), late=True)
+        raise Unavailable(system, Text("deadline exceeded before sending"), late=True)
     sent: dict[str, str] = {**requests.utils.default_headers(), **(headers or {})}
     if auth is not None:
         sent["Authorization"] = "Basic " + b64encode(b":".join(auth)).decode()

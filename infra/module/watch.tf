@@ -69,7 +69,7 @@ locals {
     "lost-wakeups" = {
       title    = "a wake-up was lost"
       severity = "WARNING"
-      filter   = "${local.ours} AND jsonPayload.message=\"stepped by the sweep: its wake-up did not come\""
+      filter   = "${local.ours} AND jsonPayload.message=\"wake-up missing; advanced by the sweep\""
       text     = "The sweep had to step an incident. Once: Cloud Tasks was late. Repeatedly: the queue ${local.queue} does not deliver."
     }
   }

@@ -292,9 +292,9 @@ def test_a_document_that_can_not_be_stepped_is_logged_and_not_counted(error, mon
     monkeypatch.setattr(intake, "advance", advance)
     assert sweep(ports, ports.budget(60.0)) == 1
     assert lines == [
-        ("WARNING", "stepped by the sweep", "doc-b"),
+        ("WARNING", "wake-up missing; advanced by the sweep", "doc-b"),
         ("ERROR", "the sweep could not step it", "doc-b"),
-        ("WARNING", "stepped by the sweep", "doc-a"),
+        ("WARNING", "wake-up missing; advanced by the sweep", "doc-a"),
     ]
 
 

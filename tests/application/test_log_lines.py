@@ -157,7 +157,7 @@ def test_a_message_that_was_posted_is_no_line():
 @pytest.mark.parametrize(
     ("name", "error", "severity", "said"),
     [
-        ("run", Unavailable("rundeck", "is silent"), "WARNING", "the start was not answered: "),
+        ("run", Unavailable("rundeck", "is silent"), "WARNING", "no response to the start request; it may have started: "),
         ("abort", DOWN, "ERROR", "execution 99 could not be aborted: "),
         ("abort", Denied("rundeck", "no right"), "ERROR", "execution 99 could not be aborted: "),
     ],

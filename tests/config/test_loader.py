@@ -177,7 +177,7 @@ KINDS = {
     "form of the file": "valid YAML|a tag|a plain key|nested|a second time|more than \\d+ characters\\. Give|a configuration of",
     "unknown": "is not known",
     "missing": "lacks the key|names no (runner|symptom)",
-    "empty": "is empty|has no value|lets nobody in|has no length",
+    "empty": "is empty|has no value|names no authentication method|has no length",
     "together": (
         r"names no channel|of another runbook|no address|job that restarts something|can't be observed|that Unstick sets|"
         r"no pattern limits|its own pattern|does not set|symptom's max_messages|longer than within"

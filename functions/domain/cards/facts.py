@@ -210,7 +210,7 @@ def names(card_input: CardInput) -> Iterator[Fact]:
     if len(distinct) > BUNDLED_SHOWN:
         listed.append(Text("and {count} more", count=len(distinct) - BUNDLED_SHOWN))
     if listed:
-        yield Text("Concerned"), join(listed, COMMA)
+        yield Text("Affected"), join(listed, COMMA)
 
 
 def links(card_input: CardInput, rules: Rules) -> Iterator[tuple[Phrase, str]]:

@@ -99,7 +99,7 @@ class Page(Struct, frozen=True):
 
 
 class User(Struct, frozen=True):
-    """What it says of who asks."""
+    """The user that RabbitMQ reports for these credentials."""
 
     tags: str | list[str] = ""
     """A text with commas before 3.9."""
