@@ -143,7 +143,7 @@ def _evidence(evidence: Evidence, ahead_s: float) -> Iterator[Entry]:
 
 
 def _by(incident: Incident) -> Phrase:
-    return Text("approved by {name}", name=tidy(incident.approved_by)) if incident.approved_by else ""
+    return Text("approved by {name}", name=tidy(incident.approval.approved_by)) if incident.approval.approved_by else ""
 
 
 def _executions(incident: Incident) -> list[tuple[Execution, Phrase]]:
@@ -164,7 +164,7 @@ def _restart(execution: Execution, how: Phrase, incident: Incident) -> Iterator[
         yield Entry(started - ahead_s, "restart", in_brackets(Text("{run} started", run=named_run), who), link)
     if ended is not None:
         took = Text("{status} after {took}", status=worded(execution.status), took=duration(ended - (started or ended)))
-        lines = incident.tail if incident.execution is not None and incident.execution.id == execution.id else None
+        lines = incident.run.tail if incident.execution is not None and incident.execution.id == execution.id else None
         yield Entry(ended - ahead_s, "restart", join((named(named_run, took), how), COMMA), link, lines or ())
 
 

@@ -1,6 +1,6 @@
 """Documents as JSON, and back. Documents of a newer release are left alone.
 
-The parts of a queue (`stuck`, `after`) are stored without a level of their own, beside the other fields: so archive records keep
+The parts of an incident and its queues are stored without a level of their own, beside the other fields: so archive records keep
 their shape, and the former release reads what this one writes, during a rolling deployment and after a rollback.
 """
 
@@ -14,17 +14,17 @@ from msgspec.structs import replace
 
 from functions.application.decoding import convert
 from functions.domain.model.codes import FIRST_VERSION, VERSION
-from functions.domain.model.incidents import Document
+from functions.domain.model.incidents import INCIDENT_PARTS, QUEUE_PARTS, Document
 from functions.runtime.errors import Denied
 from functions.runtime.text import Text
 
 T = TypeVar("T")
 
 
-QUEUE_PARTS = ("stuck", "after")
-"""Fields of `QueueState` whose own fields are stored beside the others."""
+PARTS = (*INCIDENT_PARTS, *QUEUE_PARTS)
+"""Fields of incidents and their queues whose own fields are stored beside the others."""
 
-Reshape = Callable[[dict[str, Any], tuple[str, ...]], dict[str, Any]]
+Reshape = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 def encode(document: object) -> bytes:
@@ -37,31 +37,30 @@ def to_stored(value: object) -> Any:
     return _reshape(msgspec.to_builtins(value), _flatten)
 
 
-def _flatten(value: dict[str, Any], parts: tuple[str, ...]) -> dict[str, Any]:
-    flat = {key: one for key, one in value.items() if key not in parts}
-    for part in parts:
+def _flatten(value: dict[str, Any]) -> dict[str, Any]:
+    flat = {key: one for key, one in value.items() if key not in PARTS}
+    for part in PARTS:
         flat |= value.get(part, {})
     return flat
 
 
-def _nest(value: dict[str, Any], parts: tuple[str, ...]) -> dict[str, Any]:
+def _nest(value: dict[str, Any]) -> dict[str, Any]:
     """Each part is decoded from all fields: what is not its own is ignored."""
-    return value | dict.fromkeys(parts, value)
+    return value | dict.fromkeys(PARTS, value)
 
 
 def _reshape(value: Any, reshape: Reshape) -> Any:
-    """A document, archive record, incident or escalation, with each of its watched queues reshaped."""
+    """A document, archive record, incident or escalation, reshaped with the incidents and queues in it."""
     if not isinstance(value, dict):
         return value
     value = dict(value)
     for name in ("incident", "escalation"):
         if name in value:
             value[name] = _reshape(value[name], reshape)
-    if isinstance(value.get("to_archive"), list | tuple):
-        value["to_archive"] = [_reshape(record, reshape) for record in value["to_archive"]]
-    if isinstance(value.get("queues"), list | tuple):
-        value["queues"] = [reshape(queue, QUEUE_PARTS) if isinstance(queue, dict) else queue for queue in value["queues"]]
-    return value
+    for name in ("to_archive", "queues"):
+        if isinstance(value.get(name), list | tuple):
+            value[name] = [_reshape(one, reshape) for one in value[name]]
+    return reshape(value)
 
 
 def decode(kind: type[T], body: bytes, name: str) -> T:

@@ -180,7 +180,7 @@ def test_whoever_approves_sees_the_evidence():
     assert incident is not None
     assert incident.phase is Phase.ASKED
     assert ports.posts[0][1].evidence[0] == "MainThread in recv"
-    reconcile.advance(ports, KEY, Approved(incident.nonce, "anna"), ports.budget())
+    reconcile.advance(ports, KEY, Approved(incident.approval.nonce, "anna"), ports.budget())
     assert started(ports) == [f"collect {TAG}", "run inc-1.1"]
 
 
@@ -230,7 +230,7 @@ def test_an_evidence_run_is_never_a_restart():
     assert started(ports)[-1] == "run inc-1.1"
     incident = ports.document(KEY).incident
     assert incident is not None
-    assert (incident.restarts, incident.adopted) == (1, False)
+    assert (incident.restarts, incident.run.adopted) == (1, False)
 
 
 def test_without_an_evidence_job_there_are_as_many_round_trips_as_before():

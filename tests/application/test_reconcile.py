@@ -19,7 +19,7 @@ from functions.domain.decisions import matching
 from functions.domain.model.alerts import Alert, MatchedAlert, Target
 from functions.domain.model.codes import VERSION, Action, Ending, Mode, Phase, Reason
 from functions.domain.model.events import Acknowledged, AlertsReceived, Approved, Declined, RestartWanted, Resumed, TimerFired
-from functions.domain.model.incidents import AlertRef, Document, Escalation, Outcome
+from functions.domain.model.incidents import AlertRef, Document, Escalation, Outcome, change
 from functions.domain.model.messages import Card, Message
 from functions.domain.model.observations import Pause, Slot, Storm
 from functions.domain.model.runbooks import Matcher, Restart
@@ -260,7 +260,7 @@ def test_the_log_of_a_run_is_read_once_it_is_followed():
     woken_later(ports, 20.0)
     assert asked == [(None, False), ("1", True)]
     known = ports.document(KEY)
-    ports.put(KEY, replace(known, incident=replace(known.incident, tail=("line",))))
+    ports.put(KEY, replace(known, incident=change(known.incident, tail=("line",))))
     woken_later(ports, 20.0)
     assert asked[-1] == ("1", False)
 
@@ -1024,7 +1024,7 @@ def test_the_approval_link_is_signed_as_it_goes_out():
     assert reply is not None
     assert reply.action is Action.ASKED
     urls = [url for _, card in ports.posts for _, url in card.links]
-    nonce = ports.document(KEY).incident.nonce
+    nonce = ports.document(KEY).incident.approval.nonce
     assert f"https://unstick.example.com/approve/#{KEY}~{nonce}~{NOW + 1800:.0f}/" in urls
 
 
@@ -1045,7 +1045,7 @@ def test_a_nonce_can_not_be_foretold():
     for _ in range(20):
         ports = Memory(rules=rules(runbook(mode=Mode.APPROVE), public_url="https://unstick.example.com"))
         advance(ports)
-        nonces.add(ports.document(KEY).incident.nonce)
+        nonces.add(ports.document(KEY).incident.approval.nonce)
     assert len(nonces) == 20
     assert min(len(nonce.rsplit(".", 1)[1]) for nonce in nonces) >= 16
 

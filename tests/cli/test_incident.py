@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from functions.application.deliver import archive_path
 from functions.application.serialization import encode
-from functions.domain.model.incidents import Archive, Document
+from functions.domain.model.incidents import Archive, Document, change
 from tests.cli.line import Line
 from tests.cli.test_timeline import OUTCOME, told
 from tests.support.worlds.example_stories import NOW, TARGET
@@ -26,7 +26,7 @@ def here(here: Line) -> Line:
 
 
 def archived(here: Line, *, evidence: str = "", name: str = ID, at: float = NOW + 1) -> None:
-    incident = replace(told(), id=name, nonce="never-shown")
+    incident = change(told(), id=name, nonce="never-shown")
     record = Archive(TARGET, incident, replace(OUTCOME, incident=name, at=at))
     here.ports.archive(archive_path(record), encode(record), 5)
     if evidence:

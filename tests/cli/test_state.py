@@ -17,7 +17,7 @@ from functions.application.kill_switch import turn
 from functions.application.serialization import decode, encode
 from functions.domain.model.alerts import Target
 from functions.domain.model.codes import VERSION, Ending, Phase, Reason
-from functions.domain.model.incidents import Archive, Document, Escalation, Incident, Outcome, QueueState
+from functions.domain.model.incidents import Archive, Document, Escalation, Incident, Outcome, QueueState, change
 from functions.domain.model.messages import Card, Message
 from functions.domain.model.observations import Execution, Pause
 from tests.cli.line import FIRING, Line
@@ -114,13 +114,13 @@ def test_what_is_untold_is_open(here: Line) -> None:
 
 def test_what_is_only_observed_is_listed(here: Line) -> None:
     """What would have been restarted, while it is followed and with what became of it."""
-    incident = replace(INCIDENT, phase=Phase.OBSERVING, reason=Reason.OBSERVE_ONLY, observed_at=NOW - 900, restarts=0)
+    incident = change(INCIDENT, phase=Phase.OBSERVING, reason=Reason.OBSERVE_ONLY, observed_at=NOW - 900, restarts=0)
     here.saved(opened(incident=incident))
     shown = " ".join(here.run("status", code=0).stdout.split())
     assert "observing, due in " in shown
     assert "would have been restarted " in shown
     by_hand = Execution("7", "https://rundeck.example.com/7", "succeeded", NOW - 60, NOW - 30)
-    ended = replace(incident, execution=by_hand, adopted=True, healed_at=NOW - 15)
+    ended = change(incident, execution=by_hand, adopted=True, healed_at=NOW - 15)
     record = Archive(TARGET, ended, replace(OUTCOME, ending=Ending.HELD, reason=Reason.OBSERVE_ONLY, restarts=0, at=NOW))
     here.ports.archive(time.strftime("incidents/%Y-%m-%d/observed.json", time.gmtime(NOW)), encode(record), 5)
     (one,) = here.json("status")["recent"]

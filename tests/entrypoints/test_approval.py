@@ -103,7 +103,7 @@ def test_the_button_restarts_once_and_the_link_is_used_up(mail: StuckMail) -> No
     assert pressed.status_code == 200
     assert "mail-delivery is being restarted" in words(pressed)
     assert f'href="{mail.rundeck.url}/' in pressed.text
-    assert mail.incident().approved_by == "whoever had the link"
+    assert mail.incident().approval.approved_by == "whoever had the link"
     for again in (mail.press(path), mail.show(path)):
         assert again.status_code == 409
         assert "This link was already used" in words(again)
@@ -128,7 +128,7 @@ def test_the_name_comes_from_the_proxy_that_is_configured(tmp_path: Path, sent: 
     with stuck_mail(tmp_path, more=f"identity_header: {SIGNED_IN}") as mail:
         mail.alert()
         mail.press(headers={SIGNED_IN: sent}, who=typed)
-        assert mail.incident().approved_by == recorded
+        assert mail.incident().approval.approved_by == recorded
 
 
 @pytest.mark.parametrize("header", [SIGNED_IN, "X-Forwarded-Email", "X-Forwarded-User"])
@@ -136,7 +136,7 @@ def test_no_header_is_believed_unless_it_is_configured(mail: StuckMail, header: 
     """Whoever reaches the function may send any of them."""
     mail.alert()
     mail.press(headers={header: "boss@example.com"})
-    assert mail.incident().approved_by == "whoever had the link"
+    assert mail.incident().approval.approved_by == "whoever had the link"
 
 
 def test_a_person_who_is_signed_in_types_no_name(tmp_path: Path) -> None:
@@ -160,7 +160,7 @@ def test_the_name_that_was_typed_is_kept_in_the_browser_alone(mail: StuckMail) -
     cookie = page.headers["Set-Cookie"]
     assert cookie.startswith("unstick_name=%E7%94%B0%E4%B8%AD%20%3Cb%3E; ")
     assert {"Path=/approve/", "HttpOnly", "SameSite=Strict", "Secure"} <= set(cookie.split("; "))
-    assert mail.incident().approved_by == "田中 <b> (not verified)"
+    assert mail.incident().approval.approved_by == "田中 <b> (not verified)"
     mail.change(phase=Phase.ASKED, nonce="id.0.x", expires_at=9e9)
     again = (
         mail.app()
@@ -215,7 +215,11 @@ def test_the_recorded_name_reaches_the_page_escaped(mail: StuckMail) -> None:
         (lambda mail: "", 403, "This link is not valid"),
         (lambda mail: "x" * 2_000, 403, "This link is not valid"),
         (lambda mail: "キュー", 403, "This link is not valid"),
-        (lambda mail: mail.ports.sign_approval(mail.document().key, mail.incident().nonce, 1.0), 410, "This link has expired"),
+        (
+            lambda mail: mail.ports.sign_approval(mail.document().key, mail.incident().approval.nonce, 1.0),
+            410,
+            "This link has expired",
+        ),
         (lambda mail: mail.ports.sign_approval("nothing-here", "id.0.1", 9e9), 410, "This link is no longer needed"),
         (
             lambda mail: mail.ports.sign_approval(mail.document().key, mail.incident().id + ".0.1", 9e9),

@@ -111,7 +111,7 @@ def asking() -> tuple[str, str]:
         stored = ports.load(listed.key, 5.0)
         incident = decode(Document, stored.body, listed.key).incident if stored else None
         if incident and incident.phase is Phase.ASKED:
-            return listed.key, str(ports.sign_approval(listed.key, incident.nonce, incident.expires_at or 0.0))
+            return listed.key, str(ports.sign_approval(listed.key, incident.approval.nonce, incident.approval.expires_at or 0.0))
     raise AssertionError("nothing asks")
 
 

@@ -25,7 +25,7 @@ from functions.adapters.chats import _slack_answers as answers
 from functions.application.serialization import decode, encode
 from functions.bootstrap import current_adapters
 from functions.domain.model.codes import Ending, Phase, Reason
-from functions.domain.model.incidents import Document
+from functions.domain.model.incidents import Document, change
 from functions.domain.model.observations import Pause
 from functions.runtime.errors import BadRequest
 from functions.runtime.secrets import SecretRef
@@ -168,7 +168,7 @@ def escalated(team: Team) -> None:
     stored = ports.load(document.key, 5)
     assert stored is not None
     assert document.incident is not None
-    asked = replace(document.incident, restarts=1, attempt=1, expires_at=1.0, due=1.0)
+    asked = change(document.incident, restarts=1, attempt=1, expires_at=1.0, due=1.0)
     ports.save(document.key, encode(replace(document, incident=asked, due=1.0)), stored.generation, 1.0, 5)
     team.place.swept()
     assert team.document().outcomes[-1].ending is Ending.ESCALATED
@@ -185,7 +185,7 @@ def test_a_person_approves_in_the_message(started: Callable[..., Team]) -> None:
     assert team.press("approve") == 200
     incident = team.document().incident
     assert incident is not None
-    assert (incident.phase, incident.approved_by) == (Phase.RUNNING, "h.tanaka (Slack U0123ABCD)")
+    assert (incident.phase, incident.approval.approved_by) == (Phase.RUNNING, "h.tanaka (Slack U0123ABCD)")
     assert team.place.restarts() + len(team.place.rundeck.posts()) >= 1
     first = next(iter(team.slack.messages.values()))
     assert buttons(first) == []
@@ -250,7 +250,7 @@ def test_a_person_has_it_restarted_once_more(started: Callable[..., Team]) -> No
     team.press("restart")
     incident = team.document().incident
     assert incident is not None
-    assert (incident.once, incident.approved_by) == (True, "h.tanaka (Slack U0123ABCD)")
+    assert (incident.approval.once, incident.approval.approved_by) == (True, "h.tanaka (Slack U0123ABCD)")
     assert len(team.place.rundeck.posts()) == 1
 
 

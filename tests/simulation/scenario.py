@@ -344,6 +344,6 @@ def _press(world: World, *, yes: bool) -> None:
         if incident is not None and incident.phase is Phase.ASKED:
             world.note(f"somebody {'approves' if yes else 'declines'}")
             if yes:
-                world.approve(document.key, incident.nonce)
+                world.approve(document.key, incident.approval.nonce)
             else:
-                world.decline(document.key, incident.id, incident.nonce)
+                world.decline(document.key, incident.id, incident.approval.nonce)

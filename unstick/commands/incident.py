@@ -9,14 +9,13 @@ from calendar import timegm
 import click
 import msgspec
 from msgspec import Struct
-from msgspec.structs import replace
 
 from functions.application.collect import evidence_path
 from functions.application.serialization import decode, to_stored
 from functions.bootstrap import Adapters
 from functions.domain.cards.rendering import rendered, tidy
 from functions.domain.model.alerts import Target
-from functions.domain.model.incidents import Archive, Incident, Outcome
+from functions.domain.model.incidents import Archive, Incident, Outcome, change
 from functions.domain.model.runbooks import Rules
 from functions.domain.texts.sanitize import clean
 from functions.runtime.text import Phrase, Text, named
@@ -136,7 +135,7 @@ def _as_json(record: Known, entries: tuple[Entry, ...], rules: Rules, evidence: 
         for entry in entries
     ]
     content: dict[str, object] = {
-        "incident": to_stored(replace(record.incident, nonce="")),
+        "incident": to_stored(change(record.incident, nonce="")),
         "target": msgspec.to_builtins(record.target),
         "outcome": msgspec.to_builtins(record.outcome),
         "timeline": timeline,

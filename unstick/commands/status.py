@@ -173,8 +173,8 @@ def _print_open(state: State) -> None:
             parts.append(f"due {output.relative(document.due - state.at)}" + " OVERDUE" * state.overdue(document))
         if incident:
             parts += [incident.reason.value] if incident.reason else []
-            if incident.observed_at is not None:
-                parts.append(f"would have been restarted {output.relative(incident.observed_at - state.at)}")
+            if incident.observed.observed_at is not None:
+                parts.append(f"would have been restarted {output.relative(incident.observed.observed_at - state.at)}")
             parts += [f"restarts: {incident.restarts}", f"runbook {incident.runbook}", f"incident {incident.id}"]
         else:
             parts.append(f"document {document.key}")
@@ -222,7 +222,7 @@ def _as_json(state: State) -> dict[str, Any]:
                 "runbook": document.incident.runbook if document.incident else None,
                 "restarts": document.incident.restarts if document.incident else 0,
                 "reason": document.incident.reason if document.incident else None,
-                "would_have_restarted_at": document.incident.observed_at if document.incident else None,
+                "would_have_restarted_at": document.incident.observed.observed_at if document.incident else None,
             }
             for document in state.open
         ],
@@ -248,7 +248,7 @@ def _as_json(state: State) -> dict[str, Any]:
                 "reason": record.outcome.reason,
                 "at": record.outcome.at,
                 "restarts": record.outcome.restarts,
-                "would_have_restarted_at": record.incident.observed_at,
+                "would_have_restarted_at": record.incident.observed.observed_at,
                 "became": would_be.what_became(record),
                 "restarted_by_person_after_s": would_be.restarted_after_s(record),
             }

@@ -174,7 +174,7 @@ def _why(card_input: CardInput) -> tuple[Paragraph, ...]:
 
 
 def _until(card_input: CardInput, rules: Rules) -> Phrase:
-    expires_at = card_input.incident.expires_at if card_input.incident else None
+    expires_at = card_input.incident.approval.expires_at if card_input.incident else None
     if expires_at is None:
         return NOTHING_CHANGED
     return Text(
@@ -233,5 +233,5 @@ def _figures(seen: QueueSnapshot, health: Health, now: float) -> list[Fact]:
 
 def _log(card_input: CardInput) -> tuple[Phrase, tuple[str, ...]]:
     incident = card_input.incident
-    title, shown = (LOG_END, incident.tail) if incident and incident.tail else facts.shown_lines(card_input)
+    title, shown = (LOG_END, incident.run.tail) if incident and incident.run.tail else facts.shown_lines(card_input)
     return title, tuple(tidy(line, LINE) for line in shown[-LINES:])

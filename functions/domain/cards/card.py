@@ -51,7 +51,7 @@ def compose(card_input: CardInput, rules: Rules) -> Card:
 def _started(card_input: CardInput, rules: Rules) -> Content:
     incident, subject = card_input.incident, facts.subject(card_input)
     text: list[Phrase]
-    if incident and incident.adopted:
+    if incident and incident.run.adopted:
         headline = Text("{subject} is already being restarted; Unstick checks the result", subject=subject)
         text = why(card_input, Reason.ALREADY_RUNNING, todo=False)
     else:
@@ -108,7 +108,7 @@ def _held_headline(card_input: CardInput, urgency: str) -> Phrase:
 
 
 def _approvable(card_input: CardInput, rules: Rules) -> list[Phrase]:
-    expires_at = card_input.incident.expires_at if card_input.incident else None
+    expires_at = card_input.incident.approval.expires_at if card_input.incident else None
     text: list[Phrase] = []
     if card_input.reason is not Reason.AWAITING_APPROVAL:
         text.append(Text("You can still restart it with the approval link."))
@@ -274,7 +274,7 @@ def _not_approved(card_input: CardInput, rules: Rules) -> Content:
 
 def _declined(card_input: CardInput, rules: Rules) -> Content:
     """The reason that the person gave stands as a fact, in their own words."""
-    by = tidy(card_input.incident.declined_by if card_input.incident else "", 120)
+    by = tidy(card_input.incident.approval.declined_by if card_input.incident else "", 120)
     headline = Text("{subject} is not restarted: {by} declined it", subject=facts.subject(card_input), by=by)
     facts_shown = facts.gathered(card_input, rules, facts.declined, queue_facts.queues, facts.since, facts.tried)
     return Content("watch", headline, why(replace(card_input, detail=""), card_input.reason), facts_shown)

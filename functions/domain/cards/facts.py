@@ -105,8 +105,8 @@ def restart(card_input: CardInput) -> Iterator[Fact]:
     incident = card_input.incident
     if incident is not None and incident.execution is not None:
         yield Text("Restart"), _current_execution(incident, incident.execution)
-    if incident is not None and incident.approved_by:
-        yield Text("Approved by"), named(tidy(incident.approved_by), tidy(incident.approved_why, 200))
+    if incident is not None and incident.approval.approved_by:
+        yield Text("Approved by"), named(tidy(incident.approval.approved_by), tidy(incident.approval.approved_why, 200))
 
 
 def taken(card_input: CardInput) -> Iterator[Fact]:
@@ -122,14 +122,14 @@ def taken(card_input: CardInput) -> Iterator[Fact]:
 def declined(card_input: CardInput) -> Iterator[Fact]:
     """Who decided against the restart, and why."""
     incident = card_input.incident
-    if incident is not None and incident.declined_by:
-        yield Text("Declined by"), tidy(incident.declined_by)
+    if incident is not None and incident.approval.declined_by:
+        yield Text("Declined by"), tidy(incident.approval.declined_by)
         yield Text("Their reason"), tidy(str(card_input.detail), 200)
 
 
 def _current_execution(incident: Incident, execution: Execution) -> Phrase:
     """The execution, and who started it if that was not Unstick."""
-    if not incident.adopted:
+    if not incident.run.adopted:
         return _execution(execution)
     user = tidy(execution.user, 60)
     return join(
@@ -160,8 +160,8 @@ def shown_lines(card_input: CardInput) -> tuple[Phrase, tuple[str, ...]]:
     incident = card_input.incident
     if incident is None or card_input.kind not in ("started", "held", "escalated"):
         return "", ()
-    if incident.tail and card_input.kind == "escalated":
-        return words.LOG_END, incident.tail
+    if incident.run.tail and card_input.kind == "escalated":
+        return words.LOG_END, incident.run.tail
     return words.EVIDENCE, incident.evidence.lines if incident.evidence else ()
 
 

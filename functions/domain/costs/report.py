@@ -78,7 +78,7 @@ def _declined(records: Iterable[Archive]) -> tuple[str, ...]:
     """`name: reason` of each incident that a person declined, newest first."""
     declined = [record for record in records if record.outcome.reason is Reason.DECLINED]
     newest = sorted(declined, key=lambda record: -record.outcome.at)
-    return tuple(str(named(record.incident.declined_by, record.incident.detail)) for record in newest)
+    return tuple(str(named(record.incident.approval.declined_by, record.incident.detail)) for record in newest)
 
 
 def _run_began(began: tuple[float, ...], now: float) -> float | None:

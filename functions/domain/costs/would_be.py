@@ -28,27 +28,32 @@ RIGHT = 0.8
 def what_became(record: Archive) -> Became | None:
     """What became of one incident; None if it was not only observed."""
     incident, ended_at = record.incident, record.outcome.at
-    if incident.observed_at is None:
+    if incident.observed.observed_at is None:
         return None
-    if incident.healed_at is None:
-        return Became.STILL_ILL if ended_at - incident.observed_at >= FOLLOWED_S else Became.UNKNOWN
+    if incident.observed.healed_at is None:
+        return Became.STILL_ILL if ended_at - incident.observed.observed_at >= FOLLOWED_S else Became.UNKNOWN
     if restarted_after_s(record) is not None:
         return Became.HEALED_BY_PERSON
-    return Became.NOT_ILL if incident.healed_at - incident.observed_at <= AT_ONCE_S else Became.HEALED_BY_ITSELF
+    return Became.NOT_ILL if incident.observed.healed_at - incident.observed.observed_at <= AT_ONCE_S else Became.HEALED_BY_ITSELF
 
 
 def restarted_after_s(record: Archive) -> float | None:
     """How long after the would-be restart a person made the one after which it healed."""
     incident, execution = record.incident, record.incident.execution
-    if incident.observed_at is None or incident.healed_at is None or execution is None or execution.runner_started_at is None:
+    if (
+        incident.observed.observed_at is None
+        or incident.observed.healed_at is None
+        or execution is None
+        or execution.runner_started_at is None
+    ):
         return None
     started_at = execution.runner_started_at - incident.runner_ahead_s
-    return max(0.0, started_at - incident.observed_at) if started_at <= incident.healed_at else None
+    return max(0.0, started_at - incident.observed.observed_at) if started_at <= incident.observed.healed_at else None
 
 
 def count(records: Iterable[Archive]) -> WouldBe:
     """Count what became of the incidents that were only observed."""
-    observed = [record for record in records if record.incident.observed_at is not None]
+    observed = [record for record in records if record.incident.observed.observed_at is not None]
     became = Counter(what_became(record) for record in observed)
     after_s = [after for record in observed if (after := restarted_after_s(record)) is not None]
     return WouldBe(**{one.value: became[one] for one in Became}, median_after_s=median(after_s) if after_s else None)

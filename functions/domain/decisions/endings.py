@@ -13,7 +13,7 @@ from functions.domain.decisions.observing import observe_hold
 from functions.domain.decisions.turn import Turn
 from functions.domain.model.codes import Action, Ending, Mode, Phase, Reason
 from functions.domain.model.events import Declined
-from functions.domain.model.incidents import Incident
+from functions.domain.model.incidents import Incident, change
 from functions.domain.model.observations import Execution, Unknown
 from functions.domain.model.runbooks import Runbook
 from functions.runtime.text import Phrase
@@ -49,7 +49,7 @@ def handle_hold(turn: Turn, decision: Decision) -> None:
 def _may_ask(turn: Turn, decision: Decision) -> bool:
     """Whether to offer a person to overrule the hold: not with many targets, not again within the hour, not in mode observe."""
     incident = turn.incident
-    if turn.runbook.mode is Mode.OBSERVE or decision.reason is Reason.TOO_MANY_TARGETS or incident.overruled:
+    if turn.runbook.mode is Mode.OBSERVE or decision.reason is Reason.TOO_MANY_TARGETS or incident.approval.overruled:
         return False
     told_recently = was_told_recently(turn.document, incident.triggers, decision.reason, turn.at)
     return may_overrule(decision.reason, turn.context.rules) and not told_recently
@@ -77,8 +77,8 @@ def deadline_of(incident: Incident, runbook: Runbook) -> float:
         for attempt in incident.tries
         if attempt.execution and attempt.execution.runner_ended_at
     ]
-    if incident.phase is Phase.STARTING and incident.runner_not_after is not None:
-        ends.append(incident.runner_not_after - incident.runner_ahead_s)
+    if incident.phase is Phase.STARTING and incident.run.runner_not_after is not None:
+        ends.append(incident.run.runner_not_after - incident.runner_ahead_s)
     return max([incident.began_at, incident.waits_from, *ends]) + runbook.verify.within_s + GRACE_S
 
 
@@ -167,7 +167,7 @@ def _with_execution(incident: Incident, execution: Execution | None) -> Incident
     """Add the execution that a card is about, for people to open; the incident itself does not follow it."""
     if incident.execution is not None or execution is None:
         return incident
-    return replace(incident, execution=execution, adopted=not execution.tag.startswith(f"{incident.id}."))
+    return change(incident, execution=execution, adopted=not execution.tag.startswith(f"{incident.id}."))
 
 
 def escalate(turn: Turn, reason: Reason | None, detail: Phrase, *, remedy: Phrase = "", about: Execution | None = None) -> None:

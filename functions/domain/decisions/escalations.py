@@ -10,7 +10,7 @@ from functions.domain.decisions.phases import clear_escalation_if_healthy, evalu
 from functions.domain.decisions.turn import Turn
 from functions.domain.model.codes import Phase
 from functions.domain.model.events import Acknowledged, RestartWanted
-from functions.domain.model.incidents import Document, Escalation, Incident, Outcome
+from functions.domain.model.incidents import Approval, Document, Escalation, Incident, Outcome
 
 TOLD_AGAIN = 3
 """Times at most: whom three reminders did not wake, a fourth will not."""
@@ -76,9 +76,7 @@ def on_restart_wanted(turn: Turn, event: RestartWanted) -> None:
         outcome.triggers,
         due=turn.at,
         waits_from=turn.at,
-        approved_by=event.by,
-        once=True,
-        overruled=True,
+        approval=Approval(approved_by=event.by, once=True, overruled=True),
         told=outcome.channels,
     )
     turn.open(incident)

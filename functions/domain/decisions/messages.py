@@ -107,7 +107,7 @@ def enqueue_message(
 
 def _link_ends(card_input: CardInput) -> float:
     """Until when the link for people to answer counts: an approval expires, an escalation is to be taken for a day."""
-    expires_at = card_input.incident.expires_at if card_input.incident else None
+    expires_at = card_input.incident.approval.expires_at if card_input.incident else None
     return expires_at if card_input.approve_url and expires_at is not None else card_input.at + TAKEN_WITHIN_S
 
 
@@ -165,7 +165,7 @@ def close_incident(
         channels=tuple(dict.fromkeys((*channels, *told))),
         restarts=incident.restarts,
         queues=tuple(watched.queue for watched in incident.queues),
-        by=incident.declined_by,
+        by=incident.approval.declined_by,
     )
     record = Archive(document.target, incident, outcome)
     outcomes = (*document.outcomes, outcome)

@@ -46,13 +46,13 @@ def watch_observed(turn: Turn) -> None:
     if is_over(incident, context.rules):
         return stop_observing(turn)
     every_s = turn.runbook.verify.every_s
-    observed_at = incident.observed_at if incident.observed_at is not None else incident.began_at
+    observed_at = incident.observed.observed_at if incident.observed.observed_at is not None else incident.began_at
     judged = judge_queues(turn.guard_context())
     healthy = all(
         health is Health.WELL and _is_after(context, observed_at, watched) and _has_consumers(context, turn.runbook, watched)
         for health, _, watched in judged
     )
-    healed_at = (incident.healed_at if incident.healed_at is not None else turn.at) if healthy else None
+    healed_at = (incident.observed.healed_at if incident.observed.healed_at is not None else turn.at) if healthy else None
     execution = _restart_by_hand(incident, observed_at, context) or incident.execution
     turn.change(
         queues=tuple(watched for _, _, watched in judged),

@@ -70,7 +70,7 @@ def evaluate_guards(turn: Turn) -> None:
         return end_as_held(turn, hold(Reason.NOT_FIRING))
     if incident.phase is Phase.DEFERRED and not turn.context.was_saved and has_unseen(turn.context):
         return defer(turn)
-    guard_context = turn.guard_context(approved=incident.overruled)
+    guard_context = turn.guard_context(approved=incident.approval.overruled)
     turn.change(queues=update_queues(guard_context))
     turn.document = clear_escalation_if_healthy(turn.document, turn.runbook, turn.context)
     decision = decide(replace(guard_context, document=turn.document))  # on the queues before this observation, which counts once
@@ -217,7 +217,7 @@ def _start_page(incident: Incident, context: StepContext) -> str:
 
 def _check_asked(turn: Turn) -> None:
     """Wait for a person until the link expires."""
-    expires_at = turn.incident.expires_at
+    expires_at = turn.incident.approval.expires_at
     if expires_at is None or turn.at >= expires_at:
         return end_as_not_approved(turn)
     turn.change(due=expires_at)
@@ -241,7 +241,7 @@ def _check_start(turn: Turn) -> None:
     first = min(own_executions, key=lambda execution: execution.runner_started_at or 0.0, default=None)
     if first is not None:
         return _follow(turn, first, Action.RESTARTED)
-    left_s = (turn.incident.runner_not_after or 0.0) + NUMBER_ANEW_S - turn.ledger.runner_now
+    left_s = (turn.incident.run.runner_not_after or 0.0) + NUMBER_ANEW_S - turn.ledger.runner_now
     if left_s >= 0:
         return defer(turn, left_s + 1)
     turn.change(phase=Phase.WAITING)
@@ -385,12 +385,12 @@ def _current(incident: Incident, context: StepContext) -> Execution | None:
 
 def _tail(incident: Incident, context: StepContext) -> tuple[str, ...] | None:
     fresh = context.ledger.tail if isinstance(context.ledger, ExecutionHistory) else None
-    return fresh if fresh is not None else incident.tail
+    return fresh if fresh is not None else incident.run.tail
 
 
 def is_used_up(incident: Incident, runbook: Runbook) -> bool:
     """Whether the incident has had all its restarts."""
-    return incident.restarts >= (1 if incident.once else runbook.limits.attempts)
+    return incident.restarts >= (1 if incident.approval.once else runbook.limits.attempts)
 
 
 def _handle_failed_job(turn: Turn, execution: Execution) -> None:
@@ -453,7 +453,7 @@ def _announce_draining(turn: Turn, age_s: float) -> None:
     if too_early or Verdict.DRAINING not in verdicts or verdicts - {Verdict.DRAINING, Verdict.RECOVERED}:
         return
     mark = f"{incident.id}-draining-{incident.execution.id if incident.execution else incident.attempt}"
-    if incident.draining_told != mark:
+    if incident.run.draining_told != mark:
         turn.change(draining_told=mark)
         turn.post(turn.card("draining"), mark)
 

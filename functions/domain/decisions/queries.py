@@ -107,7 +107,7 @@ def what_to_observe(document: Document, event: Event, rules: Rules) -> Wanted:
     for watched in incident.queues:
         queues.setdefault(watched.queue.key, (watched.queue, rules.runbooks.get(watched.runbook)))
     follow = incident.execution.id if incident.execution and incident.phase is not Phase.OBSERVING else None
-    return Wanted(wanted.target, queues, follow, tail=follow is not None and incident.tail is None)
+    return Wanted(wanted.target, queues, follow, tail=follow is not None and incident.run.tail is None)
 
 
 def evidence_to_read(incident: Incident | None, rules: Rules) -> tuple[EvidenceJob, Evidence] | None:

@@ -352,11 +352,11 @@ def _on_approval(turn: Turn, event: Approved) -> None:
 
 
 def _asks_with(incident: Incident, nonce: str) -> bool:
-    return incident.phase is Phase.ASKED and bool(incident.nonce) and incident.nonce == nonce
+    return incident.phase is Phase.ASKED and bool(incident.approval.nonce) and incident.approval.nonce == nonce
 
 
 def _is_expired(incident: Incident, now: float) -> bool:
-    return incident.expires_at is not None and now >= incident.expires_at
+    return incident.approval.expires_at is not None and now >= incident.approval.expires_at
 
 
 def _on_decline(turn: Turn, event: Declined) -> None:

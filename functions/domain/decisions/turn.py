@@ -13,7 +13,7 @@ from functions.domain.decisions.messages import channels_for, close_incident, en
 from functions.domain.model.alerts import MatchedAlert
 from functions.domain.model.codes import Action, Ending, Reason
 from functions.domain.model.events import Act, AlertsReceived, Reply
-from functions.domain.model.incidents import Document, Incident
+from functions.domain.model.incidents import Document, Incident, change
 from functions.domain.model.observations import ExecutionHistory, Observation, Unknown
 from functions.domain.model.runbooks import Rules, Runbook
 from functions.runtime.text import Phrase
@@ -96,7 +96,7 @@ class Turn:
 
     def change(self, **changes: Any) -> None:
         """Change these fields of the open incident."""
-        self.open(replace(self.incident, **changes))
+        self.open(change(self.incident, **changes))
 
     def drop(self) -> None:
         """Forget the incident: it leaves no outcome and no record."""

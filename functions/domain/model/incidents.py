@@ -6,8 +6,10 @@ Times are Unix seconds in UTC on our clock unless a name or its docstring says `
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from functions.domain.model.alerts import QueueRef, Target
 from functions.domain.model.codes import VERSION, Ending, Phase, Reason, Verdict
@@ -118,7 +120,45 @@ class Evidence(Struct, frozen=True):
     """The option that it was collected without, and why."""
 
 
+class Approval(Struct, frozen=True):
+    """What people were asked, and what they said."""
+
+    nonce: str = ""
+    """The nonce that the approval link must name; empty if Unstick does not ask."""
+    expires_at: float | None = None
+    approved_by: str = ""
+    approved_why: str = ""
+    declined_by: str = ""
+    once: bool = False
+    """A person wanted one restart after an escalation: without success it goes back to people, whatever `attempts` says."""
+    overruled: bool = False
+    """A person approved, and that has not led to a restart yet."""
+
+
+class Run(Struct, frozen=True):
+    """The current attempt, from its order on."""
+
+    runner_not_after: float | None = None
+    adopted: bool = False
+    """Somebody else started the execution."""
+    tail: tuple[str, ...] | None = None
+    """The last lines of its log."""
+    draining_told: str = ""
+    """The last message that said that it drains slowly."""
+
+
+class Observed(Struct, frozen=True):
+    """How it goes without Unstick, in mode `observe`."""
+
+    observed_at: float | None = None
+    """When it would have been restarted."""
+    healed_at: float | None = None
+    """Since when all its queues were healthy in every look."""
+
+
 class Incident(Struct, frozen=True):
+    """An open incident. Stored without `approval`, `run` and `observed`: their fields stand beside the others."""
+
     id: str
     phase: Phase
     began_at: float
@@ -137,37 +177,21 @@ class Incident(Struct, frozen=True):
     reason: Reason | None = None
     """Why it waits, asks or was last held."""
     detail: Phrase = ""
-    runner_not_after: float | None = None
     execution: Execution | None = None
-    adopted: bool = False
-    """Somebody else started the current execution."""
+    """Of the current attempt."""
+    run: Run = Run()
     runner_ahead_s: float = 0.0
     """The runner's clock minus ours, at the last observation."""
     looked_at: float | None = None
     """When the last check that counted was made; while a restart runs, the last that saw it running."""
-    tail: tuple[str, ...] | None = None
     evidence: Evidence | None = None
     """None: the runbook had no evidence job when the incident began."""
-    approved_by: str = ""
-    approved_why: str = ""
-    declined_by: str = ""
-    once: bool = False
-    """A person wanted one restart after an escalation: without success it goes back to people, whatever `attempts` says."""
-    overruled: bool = False
-    """A person approved, and that has not led to a restart yet."""
-    nonce: str = ""
-    """The nonce that the approval link must name; empty if Unstick does not ask."""
-    expires_at: float | None = None
+    approval: Approval = Approval()
+    observed: Observed = Observed()
     told: tuple[str, ...] = ()
     """The channels that got a message about this incident."""
     start_page: str = ""
     """Where people start the job by hand."""
-    observed_at: float | None = None
-    """When it would have been restarted, had the runbook not been in mode `observe`."""
-    healed_at: float | None = None
-    """Since when all its queues were healthy in every look, while it was only observed."""
-    draining_told: str = ""
-    """The last message that said that it drains slowly."""
     history: tuple[HistoryEntry, ...] = ()
     """What was decided when, for people. No decision reads it."""
 
@@ -181,6 +205,19 @@ class Incident(Struct, frozen=True):
         """Whether it is no more than suspected so far: no other alert joined, nothing was started, nobody was told."""
         suspected = bool(self.triggers) and all(trigger.suspicion for trigger in self.triggers)
         return suspected and not (self.attempt or self.restarts or self.told)
+
+
+INCIDENT_PARTS = {"approval": Approval, "run": Run, "observed": Observed}
+QUEUE_PARTS = {"stuck": StuckChecks, "after": AfterRestart}
+_PART_OF = {name: part for part, kind in INCIDENT_PARTS.items() for name in kind.__struct_fields__}
+
+
+def change(incident: Incident, **changes: Any) -> Incident:
+    """The incident with these fields changed. Those of its parts have names of their own, so they are given like the others."""
+    for name in changes.keys() & _PART_OF.keys():
+        part = _PART_OF[name]
+        incident = replace(incident, **{part: replace(getattr(incident, part), **{name: changes.pop(name)})})
+    return replace(incident, **changes)
 
 
 class Outcome(Struct, frozen=True):

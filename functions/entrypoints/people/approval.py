@@ -64,7 +64,12 @@ def _asking(ports: Adapters, key: str, nonce: str) -> tuple[Document, Incident |
     """The document, and its incident if it still asks with this nonce."""
     document = reconcile.load_document(key, ports.load(key, reconcile.STORE_S))
     incident = document.incident
-    asks = incident is not None and incident.phase is Phase.ASKED and bool(incident.nonce) and incident.nonce == nonce
+    asks = (
+        incident is not None
+        and incident.phase is Phase.ASKED
+        and bool(incident.approval.nonce)
+        and incident.approval.nonce == nonce
+    )
     return document, incident if asks else None
 
 
@@ -170,6 +175,6 @@ def _goes_on(incident: Incident) -> Notice:
     if incident.phase is Phase.ASKED:
         newer = Text("Unstick has asked again since. Use the link in the newest message; this one does nothing.")
         return Notice(Text("A newer link has been sent"), (newer,))
-    by = Text("It was approved by {by}. Nothing more was done now.", by=tidy(incident.approved_by) or BY_LINK)
+    by = Text("It was approved by {by}. Nothing more was done now.", by=tidy(incident.approval.approved_by) or BY_LINK)
     phase = Text("Current state of the incident: {phase}.", phase=PHASES[incident.phase])
     return Notice(Text("This link was already used"), (by, phase), _execution_link(incident.execution))

@@ -169,7 +169,7 @@ def _load(pressed: _Pressed) -> Document:
 
 def _runbook_of(document: Document, nonce: str) -> str:
     """The runbook of what the message asks."""
-    if document.incident is not None and document.incident.nonce == nonce:
+    if document.incident is not None and document.incident.approval.nonce == nonce:
         return document.incident.runbook
     if document.escalation is not None and document.escalation.nonce == nonce:
         return document.escalation.runbook
@@ -203,7 +203,12 @@ def _answer(pressed: _Pressed, document: Document) -> bool:
 
     approves = pressed.press.action == APPROVE
     incident = document.incident
-    if incident is not None and approves and incident.approved_by == pressed.by and pressed.nonce.startswith(f"{incident.id}."):
+    if (
+        incident is not None
+        and approves
+        and incident.approval.approved_by == pressed.by
+        and pressed.nonce.startswith(f"{incident.id}.")
+    ):
         return True  # the scheduler brings the same press again
     kind: Callable[[str, str], Approved | Declined] = Approved if approves else Declined
     return advance(pressed.ports, pressed.key, kind(pressed.nonce, pressed.by), pressed.budget) is not None

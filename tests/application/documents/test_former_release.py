@@ -115,9 +115,9 @@ def test_a_link_that_the_former_release_sent_still_approves(name: str, changes: 
     """People don't notice the upgrade."""
     memory = world(name, **changes)
     memory.clock = NOW + 60.0
-    nonce = read(name).incident.nonce
+    nonce = read(name).incident.approval.nonce
     document = advance(memory, Approved(nonce, "anna"))
-    assert (document.incident.phase, document.incident.approved_by) == (Phase.RUNNING, "anna")
+    assert (document.incident.phase, document.incident.approval.approved_by) == (Phase.RUNNING, "anna")
 
 
 def test_a_start_without_an_answer_is_found_in_the_history():

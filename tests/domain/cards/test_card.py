@@ -13,7 +13,7 @@ from functions.domain.cards.card import KINDS, compose
 from functions.domain.cards.card_input import CardInput
 from functions.domain.cards.svg import plot
 from functions.domain.model.codes import Phase, Reason
-from functions.domain.model.incidents import AfterRestart, AlertRef, Incident
+from functions.domain.model.incidents import AfterRestart, AlertRef, Incident, change
 from functions.domain.model.messages import Card
 from functions.domain.model.observations import QueueSnapshot
 from functions.domain.model.runbooks import Rules
@@ -178,7 +178,7 @@ def test_a_card_shows_as_many_lines_of_a_log_as_of_evidence():
     """Twelve, the last of the log: what the documentation says of evidence holds for both."""
     log = tuple(f"line {number}" for number in range(20))
     story = EXAMPLES["escalated"]
-    made = compose(replace(story, incident=replace(story.incident, tail=log)), rules())
+    made = compose(replace(story, incident=change(story.incident, tail=log)), rules())
     assert made.evidence == log[-12:] == choose_lines("\n".join(log))
 
 
@@ -292,7 +292,7 @@ def test_hostile_text_is_cleaned_and_shortened(name: str, language: str):
         CardInput("", float("nan"), incident=Incident("", Phase.WAITING, 0.0, "", (), ())),
         CardInput("", 1e300, RUNBOOK, target=replace(TARGET, options={}), late_s=float("inf")),
         CardInput("", -1e18, trigger=AlertRef("", "", float("inf"), "", links={"panel": ""}), reason=Reason.PAUSED, moving=True),
-        CardInput("", NOW, incident=replace(INCIDENT, queues=(), triggers=(), execution=None, tail=())),
+        CardInput("", NOW, incident=change(INCIDENT, queues=(), triggers=(), execution=None, tail=())),
     ],
     ids=["nothing", "empty incident", "no options", "odd times", "no queues"],
 )

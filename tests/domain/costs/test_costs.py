@@ -15,7 +15,7 @@ from functions.domain.costs import report as cost
 from functions.domain.costs.model import MAX_PROMINENCE, Gap, Known, Likely, MissingData, RunbookCost
 from functions.domain.model.alerts import Target
 from functions.domain.model.codes import Ending, Mode, Phase, Reason
-from functions.domain.model.incidents import AlertRef, Archive, Incident, Outcome, PastAttempt, QueueState
+from functions.domain.model.incidents import AlertRef, Archive, Incident, Outcome, PastAttempt, QueueState, change
 from functions.domain.model.messages import Card
 from functions.domain.model.observations import Execution, ExecutionHistory, QueueSnapshot, Unknown
 from functions.domain.model.runbooks import Restart, Rules, Runbook, Symptom
@@ -135,7 +135,7 @@ def test_it_says_who_declined_a_restart_and_why() -> None:
 
     def declined(days_ago: float, number: int, by: str, why: str) -> Archive:
         one = record(days_ago, number, ending=Ending.HELD)
-        incident = replace(one.incident, declined_by=by, detail=why)
+        incident = change(one.incident, declined_by=by, detail=why)
         return replace(one, incident=incident, outcome=replace(one.outcome, reason=Reason.DECLINED))
 
     old, new = declined(9, 1, "anna", ""), declined(1, 2, "bert", "a rollout is under way")

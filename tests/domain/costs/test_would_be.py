@@ -9,7 +9,7 @@ from functions.domain.costs import card as cost_card
 from functions.domain.costs import report, would_be
 from functions.domain.costs.model import Became
 from functions.domain.model.codes import Ending, Mode, Reason
-from functions.domain.model.incidents import Archive
+from functions.domain.model.incidents import Archive, change
 from tests.domain.costs.test_costs import DAY_S, NOW, RUNBOOK, execution, known, record, rules
 
 AHEAD_S = 30.0
@@ -22,7 +22,7 @@ def observed(number: int, healed_s: float | None, restarted_s: float | None = No
     by_hand = None if restarted_s is None else execution(number, at + restarted_s + AHEAD_S)
     healed_at = None if healed_s is None else at + healed_s
     ended_at = at + (ended_s if ended_s is not None else (healed_s or 0.0) + 15)
-    incident = replace(
+    incident = change(
         made.incident, observed_at=at, healed_at=healed_at, execution=by_hand, adopted=bool(by_hand), runner_ahead_s=AHEAD_S
     )
     return replace(made, incident=incident, outcome=replace(made.outcome, reason=Reason.OBSERVE_ONLY, at=ended_at))

@@ -115,7 +115,7 @@ def test_a_person_may_overrule_a_limit(changes, asks):
     made = asked_or_held({"history": ledger(RESTARTED)}, **given)
     assert (phase(made) is Phase.ASKED, made.reply.action, made.reply.reason) == (asks, Action.HELD, Reason.TOO_MANY_RESTARTS)
     if asks:
-        assert made.document.incident.expires_at == made.document.incident.due == NOW + APPROVAL_S
+        assert made.document.incident.approval.expires_at == made.document.incident.due == NOW + APPROVAL_S
         assert any("/approve/#inc-1.0." in url for _, url in made.document.to_tell[0].card.links)
 
 

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from functions.domain.model.codes import Action, Ending, Mode, Phase, Reason
 from functions.domain.model.events import Acknowledged, Approved, RestartWanted, Resumed, Start
-from functions.domain.model.incidents import Document
+from functions.domain.model.incidents import Document, change
 from functions.domain.model.messages import Message
 from functions.domain.model.observations import Observation, Pause, Unknown
 from functions.domain.model.runbooks import Escalation
@@ -232,7 +232,7 @@ def test_while_an_incident_of_the_target_is_open_the_reminder_waits():
     waits = woken(found, NOW + AGAIN_S, seen(now=NOW + AGAIN_S), with_rules=ask)
     assert waits.document.escalation is not None
     assert (waits.document.escalation.due, waits.document.to_tell) == (NOW + 2 * AGAIN_S, ())
-    approved = moved(waits.document, Approved(found.incident.nonce, "anna"), seen(now=NOW + 950), NOW + 950, ask)
+    approved = moved(waits.document, Approved(found.incident.approval.nonce, "anna"), seen(now=NOW + 950), NOW + 950, ask)
     assert phase(approved) is Phase.STARTING
 
 
@@ -286,8 +286,8 @@ def test_a_person_has_an_escalated_target_restarted_once_more():
     assert phase(made) is Phase.STARTING
     again = made.document.incident
     assert again is not None
-    assert (again.id, again.approved_by, again.triggers) == ("inc-9", "anna", found.outcomes[-1].triggers)
-    assert again.once, "whatever `attempts` says"
+    assert (again.id, again.approval.approved_by, again.triggers) == ("inc-9", "anna", found.outcomes[-1].triggers)
+    assert again.approval.once, "whatever `attempts` says"
     assert [watched.queue for watched in again.queues] == list(found.outcomes[-1].queues)
     assert made.reply is not None
     assert made.reply.action is Action.RESTARTED
@@ -317,7 +317,7 @@ def test_once_more_is_once():
     failed = replace(ours, status="failed", runner_ended_at=ours.runner_started_at + 10)
     running = incident(Phase.RUNNING, attempt=1, restarts=1, execution=ours)
     for once in (True, False):
-        made = woken(document(replace(running, once=once)), NOW + 15, scenes.seen(failed, now=NOW + 15))
+        made = woken(document(change(running, once=once)), NOW + 15, scenes.seen(failed, now=NOW + 15))
         assert any(isinstance(act, Start) for act in made.acts) is not once
         assert [one.ending for one in made.document.outcomes] == ([Ending.ESCALATED] if once else [])
 

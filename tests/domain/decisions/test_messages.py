@@ -18,7 +18,7 @@ from functions.domain.decisions.messages import (
     was_told_recently,
 )
 from functions.domain.model.codes import Reason
-from functions.domain.model.incidents import AlertRef, Document, Hold
+from functions.domain.model.incidents import AlertRef, Document, Hold, change
 from functions.domain.model.messages import Card
 from functions.domain.model.runbooks import Rules
 from tests.support.worlds import scenes
@@ -235,7 +235,7 @@ def test_a_message_is_added_once_and_the_incident_knows_who_got_it():
 )
 def test_a_card_with_a_link_says_what_people_may_answer_and_until_when(links, nonce, actions, until):
     """An approval expires with its incident, an escalation is to be taken for a day."""
-    made = CardInput("held", NOW, BOOK, TARGET, replace(INCIDENT, expires_at=NOW + 77), Reason.COOLDOWN, **links)
+    made = CardInput("held", NOW, BOOK, TARGET, change(INCIDENT, expires_at=NOW + 77), Reason.COOLDOWN, **links)
     card = _posted(made)["team"]
     assert (card.nonce, card.actions, card.nonce_until) == (nonce, actions, until)
     without = replace(made, incident=None)

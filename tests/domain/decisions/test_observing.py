@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from functions.domain.decisions.observing import FOLLOWED_S
 from functions.domain.model.codes import Action, Ending, Mode, Phase, Reason
 from functions.domain.model.events import MessagesDelivered, Start, Step
-from functions.domain.model.incidents import Document, Incident
+from functions.domain.model.incidents import Document, Incident, change
 from functions.domain.model.observations import Execution, Observation, QueueSnapshot, Unknown
 from functions.domain.model.runbooks import Recovered
 from tests.support.worlds.scenes import (
@@ -75,7 +75,7 @@ def test_people_are_told_once_and_it_is_followed():
     assert made.reply is not None
     assert (made.reply.action, made.reply.reason) == (Action.HELD, Reason.OBSERVE_ONLY)
     assert (channels(made.document), wakes(made), made.document.due) == ({"ops", "duty"}, [NOW + 20], NOW + 20)
-    assert made.document.incident.observed_at == NOW
+    assert made.document.incident.observed.observed_at == NOW
 
 
 def test_a_queue_that_stays_stuck_is_followed_for_a_day_by_a_hundred_looks():
@@ -87,7 +87,7 @@ def test_a_queue_that_stays_stuck_is_followed_for_a_day_by_a_hundred_looks():
         found = made.document
     incident = ended(made)
     gaps = [later - earlier for earlier, later in pairwise(moments)]
-    assert (incident.healed_at, incident.execution) == (None, None)
+    assert (incident.observed.healed_at, incident.execution) == (None, None)
     assert (moments[0], moments[-1], min(gaps), max(gaps)) == (20.0, FOLLOWED_S, pytest.approx(15), pytest.approx(1800))
     assert 60 < len(moments) < 130
 
@@ -97,26 +97,26 @@ def test_two_healthy_looks_end_it():
     first = look(observed(), 300, healthy(300))
     assert (phase(first), first.document.due) == (Phase.OBSERVING, NOW + 315)
     incident = ended(look(first.document, 315, healthy(315)))
-    assert (incident.observed_at, incident.healed_at, incident.execution) == (NOW, NOW + 300, None)
+    assert (incident.observed.observed_at, incident.observed.healed_at, incident.execution) == (NOW, NOW + 300, None)
 
 
 def test_a_queue_that_is_stuck_again_has_not_healed():
     """The count of healthy looks begins anew."""
     found = look(observed(), 300, healthy(300)).document
     found = look(found, 315).document
-    assert (found.incident.healed_at, found.due) == (None, NOW + 315 + 31.5)
+    assert (found.incident.observed.healed_at, found.due) == (None, NOW + 315 + 31.5)
 
 
 def test_an_emptied_queue_without_consumers_has_not_healed():
     """Somebody purged it: it gets stuck again with the next message."""
     purged = replace(healthy(300), queues={key: well(NOW + 300, ()) for key in seen().queues})
-    assert look(observed(), 300, purged).document.incident.healed_at is None
+    assert look(observed(), 300, purged).document.incident.observed.healed_at is None
 
 
 def test_figures_from_before_the_hold_do_not_heal():
     """Where Prometheus missed a scrape, it shows older figures after newer ones: those of a queue that still worked."""
     late = replace(healthy(300), queues={key: replace(well(NOW + 300), behind_s=310.0) for key in seen().queues})
-    assert look(observed(), 300, late).document.incident.healed_at is None
+    assert look(observed(), 300, late).document.incident.observed.healed_at is None
 
 
 def test_a_restart_by_hand_stands_in_the_record():
@@ -126,7 +126,7 @@ def test_a_restart_by_hand_stands_in_the_record():
         made = look(found, after_s, healthy(after_s, BY_HAND))
         found = made.document
     incident = ended(made)
-    assert (incident.execution, incident.adopted, incident.healed_at) == (BY_HAND, True, NOW + 700)
+    assert (incident.execution, incident.run.adopted, incident.observed.healed_at) == (BY_HAND, True, NOW + 700)
 
 
 def test_nothing_is_concluded_while_the_history_can_not_be_read():
@@ -135,7 +135,7 @@ def test_nothing_is_concluded_while_the_history_can_not_be_read():
     found = look(observed(), 300, healthy(300)).document
     found = look(found, 315, healthy(315, **blind)).document
     assert (found.incident.phase, found.due) == (Phase.OBSERVING, NOW + 330)
-    assert ended(look(found, 330, healthy(330))).healed_at == NOW + 300
+    assert ended(look(found, 330, healthy(330))).observed.healed_at == NOW + 300
 
 
 def test_repeats_are_told_once_an_hour_as_before():
@@ -176,7 +176,7 @@ def test_consumers_that_can_not_be_seen_do_not_keep_it_open():
     """Without the broker's page a queue within its limit counts as healthy."""
     blind = replace(well(NOW + 300, NEW), consumers=None, consumer_ids=None)
     made = look(observed(), 300, replace(healthy(300), queues=dict.fromkeys(seen().queues, blind)))
-    assert made.document.incident.healed_at == NOW + 300
+    assert made.document.incident.observed.healed_at == NOW + 300
 
 
 @pytest.mark.parametrize(
@@ -196,7 +196,7 @@ def test_only_a_restart_since_the_hold_was_by_hand(started, changes, counts):
     run = execution(12, started=started, **given)
     older = execution(11, started=-3000, ended=-2990)
     made = look(observed(), 300, seen(now=NOW + 300, history=ledger(run, older, now=NOW + 300)))
-    assert (made.document.incident.execution, made.document.incident.adopted) == (run if counts else None, counts)
+    assert (made.document.incident.execution, made.document.incident.run.adopted) == (run if counts else None, counts)
 
 
 @pytest.mark.parametrize(
@@ -208,14 +208,14 @@ def test_as_many_consumers_as_the_runbook_asks_for_have_to_be_there(at_least, co
     ids = tuple(f"consumer {n}" for n in range(consumers))
     look_at = replace(healthy(300), queues={key: well(NOW + 300, ids) for key in seen().queues})
     made = woken(observed(), NOW + 300, look_at, book)
-    assert (made.document.incident.healed_at is not None) == healed
+    assert (made.document.incident.observed.healed_at is not None) == healed
 
 
 @pytest.mark.parametrize(("behind_s", "healed"), [(299.0, True), (300.0, False), (301.0, False)])
 def test_figures_have_to_be_younger_than_the_hold(behind_s, healed):
     """Those of the hold itself are what it was held for."""
     late = replace(healthy(300), queues={key: replace(well(NOW + 300), behind_s=behind_s) for key in seen().queues})
-    assert (look(observed(), 300, late).document.incident.healed_at is not None) == healed
+    assert (look(observed(), 300, late).document.incident.observed.healed_at is not None) == healed
 
 
 @pytest.mark.parametrize(
@@ -225,16 +225,16 @@ def test_all_queues_have_to_heal(post):
     """One of two is not enough."""
     found = moved(observed(), alerted(case(POST, fingerprint="fp-2")), seen(post=sighting(9)), NOW + 5, OBSERVES).document
     made = look(found, 300, replace(healthy(300), queues={**healthy(300).queues, POST.key: post}))
-    assert (made.document.incident.healed_at == NOW + 300) == (isinstance(post, QueueSnapshot) and post.depth == 0)
+    assert (made.document.incident.observed.healed_at == NOW + 300) == (isinstance(post, QueueSnapshot) and post.depth == 0)
 
 
 def test_an_incident_that_does_not_say_since_when_is_followed_from_its_beginning():
     """For a day."""
     found = observed()
-    undated = replace(found, incident=replace(found.incident, observed_at=None))
+    undated = replace(found, incident=change(found.incident, observed_at=None))
     assert phase(look(undated, FOLLOWED_S - 1)) is Phase.OBSERVING
-    assert ended(look(undated, FOLLOWED_S)).observed_at is None
-    assert ended(look(undated, FOLLOWED_S + 7000)).observed_at is None
+    assert ended(look(undated, FOLLOWED_S)).observed.observed_at is None
+    assert ended(look(undated, FOLLOWED_S + 7000)).observed.observed_at is None
 
 
 def test_a_repeat_after_a_restart_by_hand_is_answered_and_told_to_nobody():

@@ -9,7 +9,7 @@ from functions.domain.decisions.guards import MAX_NUMBERED
 from functions.domain.decisions.step import step
 from functions.domain.model.codes import Action, Ending, Mode, Phase, Reason, Verdict
 from functions.domain.model.events import Abort, Start, StartResult, TimerFired
-from functions.domain.model.incidents import AfterRestart, Document, PastAttempt, QueueState
+from functions.domain.model.incidents import AfterRestart, Document, PastAttempt, QueueState, change
 from functions.domain.model.observations import Execution, Observation, Pause, Slot, Storm, Unknown
 from functions.domain.model.runbooks import Limits, Recovered, Rules
 from tests.support.worlds.scenes import (
@@ -176,7 +176,7 @@ def test_a_start_that_was_not_sent_gives_its_number_back(attempt):
     found = starting(attempt=attempt, restarts=attempt - 1)
     made = moved(found, StartResult(f"inc-1.{attempt}", unsent=Reason.LEDGER_UNKNOWN), at=NOW + 28)
     assert made.document.incident is not None
-    assert (made.document.incident.attempt, made.document.incident.runner_not_after) == (attempt - 1, None)
+    assert (made.document.incident.attempt, made.document.incident.run.runner_not_after) == (attempt - 1, None)
 
 
 @pytest.mark.parametrize("found", [document(), verifying(), document(incident(Phase.WAITING, attempt=1))])
@@ -393,7 +393,7 @@ def test_what_was_held_for_one_reason_and_is_held_for_another_is_decided_anew():
     run = execution(started=-310, ended=-300)
     made = moved(held, alerted(), seen(run))
     assert (phase(made), reason(made)) == (Phase.WAITING, Reason.COOLDOWN)
-    assert (made.document.incident.nonce, made.document.incident.expires_at) == ("", None)
+    assert (made.document.incident.approval.nonce, made.document.incident.approval.expires_at) == ("", None)
 
 
 def test_a_cooldown_is_told_once_and_restarts_when_it_is_over():
@@ -553,7 +553,7 @@ def test_restarts_by_hand_that_were_made_for_the_same_alert_count(started, count
     earlier = execution(11, started=started, ended=started + 10, user="anna")
     running = execution(12, started=-5, ended=None, user="anna")
     made = woken(document(incident()), NOW, seen(running, earlier))
-    assert (phase(made), made.document.incident.restarts, made.document.incident.adopted) == (Phase.RUNNING, counted, True)
+    assert (phase(made), made.document.incident.restarts, made.document.incident.run.adopted) == (Phase.RUNNING, counted, True)
     newer = incident(triggers=(trigger(starts_at=NOW - 5000), trigger(fingerprint="fp-2")))
     assert woken(document(newer), NOW, seen(running, earlier)).document.incident.restarts == counted
 
@@ -571,11 +571,11 @@ def test_what_is_followed_is_checked_after_every_or_when_it_was_due_anyway(due, 
 )
 def test_the_end_of_the_log_is_the_last_that_could_be_read(fresh, known, shown):
     """An empty log is one, too."""
-    found = replace(RUNNING, incident=replace(RUNNING.incident, tail=known))
+    found = replace(RUNNING, incident=change(RUNNING.incident, tail=known))
     made = woken(found, NOW + 15, seen(now=NOW + 15, history=replace(ledger(OURS, now=NOW + 15), tail=fresh)))
-    assert made.document.incident.tail == shown
+    assert made.document.incident.run.tail == shown
     unread = woken(found, NOW + 15, seen(now=NOW + 15, history=MISSING))
-    assert unread.document.incident.tail == known
+    assert unread.document.incident.run.tail == known
 
 
 DOWN = Unknown("Rundeck: no answer")
@@ -1004,7 +1004,7 @@ def test_a_restart_by_somebody_else_after_the_last_attempt_has_its_time_too():
     made = woken(found, NOW + 120, seen(by_hand, first, now=NOW + 120))
     assert starts(made) == []
     assert made.document.incident is not None
-    assert (phase(made), made.document.incident.execution, made.document.incident.adopted) == (Phase.VERIFYING, by_hand, True)
+    assert (phase(made), made.document.incident.execution, made.document.incident.run.adopted) == (Phase.VERIFYING, by_hand, True)
     assert made.document.incident.restarts == 2, "it counts as an attempt"
 
 
@@ -1015,7 +1015,7 @@ def test_what_was_followed_before_says_nothing_of_the_restart_that_is_adopted():
     by_hand = execution(8, started=100, ended=110, user="anna")
     history = replace(ledger(by_hand, first, now=NOW + 120), followed=first, tail=("ours",))
     made = woken(found, NOW + 120, seen(now=NOW + 120, history=history))
-    assert (made.document.incident.execution, made.document.incident.tail) == (by_hand, None)
+    assert (made.document.incident.execution, made.document.incident.run.tail) == (by_hand, None)
 
 
 def test_a_restart_by_somebody_else_before_the_last_attempt_is_old_news():
@@ -1039,7 +1039,7 @@ def test_a_restart_by_somebody_else_counts_though_a_start_of_ours_was_refused_af
     made = woken(found, NOW + 120, seen(by_hand, late, first, now=NOW + 120), rules(book))
     assert starts(made) == []
     assert made.document.incident is not None
-    assert (made.document.incident.execution, made.document.incident.adopted) == (by_hand, True)
+    assert (made.document.incident.execution, made.document.incident.run.adopted) == (by_hand, True)
 
 
 def test_attempts_used_up_escalate_with_mention():
@@ -1103,11 +1103,11 @@ def test_a_slow_drain_is_told_where_every_queue_moves_or_is_well(post, told):
 def test_each_restart_that_drains_slowly_is_told():
     """The mark is of the execution; one whose execution nobody knows has the attempt's."""
     made = at_looks(falling, 20, 60, 120)
-    assert made.document.incident.draining_told == "inc-1-draining-7"
-    again = replace(made.document, incident=replace(made.document.incident, draining_told="inc-1-draining-6"), to_tell=())
+    assert made.document.incident.run.draining_told == "inc-1-draining-7"
+    again = replace(made.document, incident=change(made.document.incident, draining_told="inc-1-draining-6"), to_tell=())
     assert kinds(at_looks(falling, 135, found=again).document) == ["draining"]
     unknown = at_looks(falling, 20, 60, 120, found=verifying(execution=None, began_at=NOW - 20))
-    assert unknown.document.incident.draining_told == "inc-1-draining-1"
+    assert unknown.document.incident.run.draining_told == "inc-1-draining-1"
 
 
 def test_a_slow_drain_is_told_once_and_waited_for():

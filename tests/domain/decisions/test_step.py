@@ -88,7 +88,7 @@ def test_a_stuck_queue_is_written_down_and_started():
     assert made.acts == (Wake(NOW + 20.0), Claim(Storm((Slot(TARGET.key, NOW),))), Start("inc-1.1", RUNNER_NOW + 30.0, 30.0))
     written = made.document.incident
     assert written is not None
-    assert (written.phase, written.attempt, written.runner_not_after) == (Phase.STARTING, 1, RUNNER_NOW + 30.0)
+    assert (written.phase, written.attempt, written.run.runner_not_after) == (Phase.STARTING, 1, RUNNER_NOW + 30.0)
     assert written.queues[0].before == replace(sighting(), ack_samples=(), depth_samples=())
     assert made.document.due == written.due == NOW + 20.0
     assert made.reply is not None
@@ -276,7 +276,7 @@ def test_a_fresh_restart_is_verified_for_an_alert_that_no_outcome_carries():
     assert made.reply is not None
     assert (made.reply.action, made.reply.reason, made.reply.execution) == (Action.ADOPTED, None, run)
     assert made.document.incident is not None
-    assert (made.document.incident.restarts, made.document.incident.adopted) == (1, True)
+    assert (made.document.incident.restarts, made.document.incident.run.adopted) == (1, True)
 
 
 def test_a_failed_restart_by_hand_counts_and_is_answered_as_what_came_of_it():
@@ -685,17 +685,17 @@ def test_asking_names_a_link_that_expires():
     made = moved(EMPTY, alerted(), with_rules=APPROVE)
     asked = made.document.incident
     assert asked is not None
-    assert (asked.phase, asked.expires_at, asked.due) == (Phase.ASKED, NOW + APPROVAL_S, NOW + APPROVAL_S)
-    assert any(asked.nonce in url for _, url in made.document.to_tell[0].card.links)
+    assert (asked.phase, asked.approval.expires_at, asked.due) == (Phase.ASKED, NOW + APPROVAL_S, NOW + APPROVAL_S)
+    assert any(asked.approval.nonce in url for _, url in made.document.to_tell[0].card.links)
 
 
 def test_pressing_the_button_restarts_once():
     """It works once, since acting leaves the phase."""
     found = asking()
     assert found.incident is not None
-    event = Approved(found.incident.nonce, "anna")
+    event = Approved(found.incident.approval.nonce, "anna")
     made = moved(found, event, seen(now=NOW + 60), NOW + 60, APPROVE)
-    assert (phase(made), made.document.incident.approved_by) == (Phase.STARTING, "anna")
+    assert (phase(made), made.document.incident.approval.approved_by) == (Phase.STARTING, "anna")
     assert moved(made.document, event, seen(now=NOW + 61), NOW + 61, APPROVE).document == made.document
 
 
@@ -711,14 +711,14 @@ def test_an_approval_is_not_stronger_than_what_is_seen_now(look, code):
     """I9: guards are read at the moment of acting."""
     found = asking()
     assert found.incident is not None
-    made = moved(found, Approved(found.incident.nonce, "anna"), seen(now=NOW + 60, **look), NOW + 60, APPROVE)
+    made = moved(found, Approved(found.incident.approval.nonce, "anna"), seen(now=NOW + 60, **look), NOW + 60, APPROVE)
     assert reason(made) is code
     assert not any(isinstance(act, Start) for act in made.acts)
 
 
 def declined(found: Document, at: float = NOW + 60) -> Step:
     assert found.incident is not None
-    return moved(found, Declined(found.incident.nonce, "anna", "a rollout is under way"), seen(now=at), at, APPROVE)
+    return moved(found, Declined(found.incident.approval.nonce, "anna", "a rollout is under way"), seen(now=at), at, APPROVE)
 
 
 def test_a_no_ends_the_incident_with_name_and_reason():
@@ -767,7 +767,7 @@ def test_a_yes_for_an_alert_that_is_over_restarts_nothing():
     found = asking()
     assert found.incident is not None
     over = replace(found, incident=replace(found.incident, triggers=(trigger(resolved_at=NOW),)))
-    made = moved(over, Approved(found.incident.nonce, "anna"), seen(), NOW + 9, APPROVE)
+    made = moved(over, Approved(found.incident.approval.nonce, "anna"), seen(), NOW + 9, APPROVE)
     assert not any(isinstance(act, Start) for act in made.acts)
     assert made.document.outcomes[-1].reason is Reason.NOT_FIRING
 
@@ -777,7 +777,7 @@ def test_a_late_yes_has_the_whole_time_to_wait():
     found, at = asking(), NOW + 1740
     assert found.incident is not None
     busy = seen(history=ledger(others=(execution(ended=None),), now=at), now=at)
-    made = moved(found, Approved(found.incident.nonce, "anna"), busy, at, APPROVE)
+    made = moved(found, Approved(found.incident.approval.nonce, "anna"), busy, at, APPROVE)
     assert (phase(made), made.document.outcomes) == (Phase.WAITING, ())
 
 
@@ -786,7 +786,7 @@ def test_expiry_is_told_as_not_approved(event):
     """Nobody pressed in time: nothing is restarted, it ends held, and people are told once."""
     found, at = asking(), NOW + APPROVAL_S
     assert found.incident is not None
-    pressed = Approved(found.incident.nonce, "anna")
+    pressed = Approved(found.incident.approval.nonce, "anna")
     made = woken(found, at, with_rules=APPROVE) if event == "wake-up" else moved(found, pressed, seen(now=at), at, APPROVE)
     assert kinds(made.document) == ["not_approved"]
     assert (made.document.incident, made.document.outcomes[-1].ending) == (None, Ending.HELD)
@@ -796,7 +796,7 @@ def test_a_button_of_a_runbook_that_is_gone_restarts_nothing():
     """The configuration changed while it was asked: the incident goes to people."""
     found = asking()
     assert found.incident is not None
-    made = moved(found, Approved(found.incident.nonce, "anna"), with_rules=rules(runbook(name="other")))
+    made = moved(found, Approved(found.incident.approval.nonce, "anna"), with_rules=rules(runbook(name="other")))
     assert made.document.outcomes[-1].ending is Ending.ESCALATED
 
 

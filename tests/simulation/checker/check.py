@@ -127,7 +127,7 @@ def _told(world: World, records: list[Archive]) -> list[Violation]:
         )
         app = record.target.options["app"] if record.target else ""
         # What was only observed is archived when it was followed, up to a day after the hold.
-        held_at = record.outcome.at if record.incident.observed_at is None else record.incident.observed_at
+        held_at = record.outcome.at if record.incident.observed.observed_at is None else record.incident.observed.observed_at
         bundled = record.outcome.ending is Ending.HELD and _bundled(world, app, held_at, held_at)
         repeated = record.outcome.ending is Ending.HELD and _told_lately(world, app, held_at, held_at)
         if not kinds & wanted and not bundled and not repeated:

@@ -73,7 +73,7 @@ def _first(world: World) -> list[Violation]:
 
     Not the one that a person wants once more after an escalation: its alert, which names the options, is gone.
     """
-    wanted = {record.incident.id for record in records(world).values() if record.incident.once}
+    wanted = {record.incident.id for record in records(world).values() if record.incident.approval.once}
     collected = {incident for _, incident, phase in _phases(world) if phase is Phase.COLLECTING}
     return [
         Violation("I10", f"{runs[0].id} came without evidence")

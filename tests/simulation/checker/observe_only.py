@@ -13,7 +13,7 @@ def check_observed(world: World) -> list[Violation]:
     found = []
     starts = {sent["tag"].rpartition(".")[0] for sent in world.sent}
     for record in records(world).values():
-        if record.incident.observed_at is None:
+        if record.incident.observed.observed_at is None:
             continue
         if record.incident.id in starts:
             found.append(Violation("I3", f"{record.incident.id} was only observed, and started the job"))
@@ -24,11 +24,11 @@ def check_observed(world: World) -> list[Violation]:
 def _healed(world: World, record: Archive) -> list[Violation]:
     """What is recorded as healed was not stuck all the time of the looks; what is not was followed for a day."""
     incident, ended_at = record.incident, record.outcome.at
-    if incident.healed_at is None:
-        followed_s = ended_at - (incident.observed_at or 0.0)
+    if incident.observed.healed_at is None:
+        followed_s = ended_at - (incident.observed.observed_at or 0.0)
         too_short = followed_s < FOLLOWED_S - SKEW_S
         return [Violation("I5", f"{incident.id} was followed for {followed_s:.0f} s only")] if too_short else []
-    moments = range(int(incident.healed_at - SKEW_S), int(ended_at + SKEW_S))
+    moments = range(int(incident.observed.healed_at - SKEW_S), int(ended_at + SKEW_S))
     return [
         Violation("I5", f"{incident.id}: {watched.queue.key} is recorded as healed, and was stuck")
         for watched in incident.queues
@@ -45,7 +45,7 @@ def _by_hand(world: World, record: Archive) -> list[Violation]:
         run
         for run in runs
         if run.by != "unstick"
-        and run.started > (incident.observed_at or 0.0) + SKEW_S
+        and run.started > (incident.observed.observed_at or 0.0) + SKEW_S
         and known(run, ended_at - LOOK_AND_FENCE_S - SKEW_S)
     ]
     if unseen and incident.execution is None:

@@ -11,7 +11,16 @@ from functions.adapters.symptoms.rabbitmq import to_queue
 from functions.domain.cards.card_input import CardInput
 from functions.domain.model.alerts import Target
 from functions.domain.model.codes import Mode, Phase, Reason, Verdict
-from functions.domain.model.incidents import AfterRestart, AlertRef, Escalation, Evidence, Incident, PastAttempt, QueueState
+from functions.domain.model.incidents import (
+    AfterRestart,
+    AlertRef,
+    Escalation,
+    Evidence,
+    Incident,
+    PastAttempt,
+    QueueState,
+    change,
+)
 from functions.domain.model.observations import Execution, Holder, QueueSnapshot
 from functions.domain.model.runbooks import Recovered, Restart, Rules, Runbook, Symptom
 from functions.domain.texts.words import duration
@@ -130,7 +139,7 @@ class Course(Struct, frozen=True):
             runner_ahead_s=RUNNER_AHEAD_S,
             start_page=START_PAGE,
         )
-        return replace(made, **changes)
+        return change(made, **changes)
 
 
 STARTS = Course(started_s=(3.0,))
@@ -139,7 +148,7 @@ RECOVERS = Course(412.0, (404.0,), drained_per_s=1.1)
 INCIDENT, ALERTED = STARTS.incident(Phase.RUNNING), STARTS.alerted_at
 BEFORE = STARTS.snapshot(NOW)
 RUNNING, ENDED = STARTS.execution(0), RECOVERS.execution(0)
-ADOPTED = replace(INCIDENT, adopted=True, execution=replace(RUNNING, user="h.tanaka", tag=""))
+ADOPTED = change(INCIDENT, adopted=True, execution=replace(RUNNING, user="h.tanaka", tag=""))
 TAIL = (
     "03:09:29 stopping mail-delivery.service",
     "03:09:40 stopped",
@@ -281,7 +290,7 @@ def hostile(story: CardInput) -> CardInput:
         to_queue(LONG, LONG), LONG, NOW, BEFORE, after=AfterRestart(-1), consumers=10**30, head_at=1e300, curve=flat
     )
     evidence = (story.incident or INCIDENT).evidence
-    incident = replace(
+    incident = change(
         story.incident or INCIDENT,
         id=LONG,
         evidence=evidence and replace(evidence, execution=execution, lines=(LONG,) * 40, missing=LONG),

@@ -12,7 +12,7 @@ from functions.domain.decisions.step import step
 from functions.domain.model.alerts import Alert, MatchedAlert, QueueRef, Target
 from functions.domain.model.codes import Mode, Phase, Reason
 from functions.domain.model.events import AlertsReceived, Event, Step, TimerFired, Wake
-from functions.domain.model.incidents import AlertRef, Document, Incident, QueueState
+from functions.domain.model.incidents import AlertRef, Document, Incident, QueueState, change
 from functions.domain.model.messages import Message
 from functions.domain.model.observations import Execution, ExecutionHistory, Observation, Pause, QueueSnapshot, Storm, Unknown
 from functions.domain.model.runbooks import Matcher, Restart, Rules, Runbook, Symptom
@@ -114,7 +114,7 @@ def trigger(**changes: Any) -> AlertRef:
 def incident(phase: Phase = Phase.WAITING, **changes: Any) -> Incident:
     watched = (QueueState(MAIL, "mail", NOW, before=sighting()),)
     made = Incident("inc-1", phase, NOW, "mail", watched, (trigger(),), due=NOW, runner_ahead_s=AHEAD_S)
-    return replace(made, **changes)
+    return change(made, **changes)
 
 
 def document(made: Incident | None = None, **changes: Any) -> Document:
@@ -125,7 +125,7 @@ def document(made: Incident | None = None, **changes: Any) -> Document:
 def starting(**changes: Any) -> Document:
     """The POST of attempt 1 was ordered at NOW and nobody knows what came of it."""
     made = incident(Phase.STARTING, attempt=1, runner_not_after=RUNNER_NOW + 30.0, due=NOW + 20.0)
-    return document(replace(made, **changes))
+    return document(change(made, **changes))
 
 
 def verifying(ended: float = -20.0, **changes: Any) -> Document:
@@ -133,7 +133,7 @@ def verifying(ended: float = -20.0, **changes: Any) -> Document:
     run = execution(started=ended - 10.0, ended=ended, tag="inc-1.1")
     made = incident(Phase.VERIFYING, attempt=1, restarts=1, execution=run, began_at=NOW - 60.0)
     queues = tuple(replace(watched, joined_at=NOW - 60.0) for watched in made.queues)
-    return document(replace(made, **{"queues": queues, **changes}))
+    return document(change(made, **{"queues": queues, **changes}))
 
 
 def stored(found: Document) -> Document:

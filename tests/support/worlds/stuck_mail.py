@@ -18,7 +18,7 @@ from functions.bootstrap import Adapters
 from functions.config.loader import parse_config
 from functions.domain.model.alerts import Alert
 from functions.domain.model.events import Reply
-from functions.domain.model.incidents import Document, Incident
+from functions.domain.model.incidents import Document, Incident, change
 from functions.domain.model.observations import Pause
 from functions.entrypoints.people import page
 from tests.support.doubles.rabbitmq import Queue, RabbitDouble
@@ -89,7 +89,7 @@ class StuckMail:
         document = self.document()
         stored = self.ports.load(document.key, 5)
         assert stored is not None
-        incident = replace(self.incident(), **changes)  # type: ignore[arg-type]
+        incident = change(self.incident(), **changes)
         changed = replace(document, incident=incident, due=incident.due)
         self.ports.save(document.key, encode(changed), stored.generation, changed.due, 5)
 
@@ -100,8 +100,8 @@ class StuckMail:
 
     def path(self) -> str:
         """The approval link without its host, as it is signed for the card."""
-        incident = self.incident()
-        return f"/approve/#{self.ports.sign_approval(self.document().key, incident.nonce, incident.expires_at or 0.0)}/"
+        asked = self.incident().approval
+        return f"/approve/#{self.ports.sign_approval(self.document().key, asked.nonce, asked.expires_at or 0.0)}/"
 
     def show(self, link: str | None = None) -> TestResponse:
         """What the link's page posts by itself: the page with the button comes back."""

@@ -114,7 +114,7 @@ def test_it_asks_and_restarts_by_keyboard_alone(browser: Chrome, mail: StuckMail
     press(browser)
     shows(browser, in_language(language, Text("{subject} is being restarted", subject="mail-delivery")))
     assert len(mail.rundeck.posts()) == 1
-    assert mail.incident().approved_by == in_language(language, Text("whoever had the link"))
+    assert mail.incident().approval.approved_by == in_language(language, Text("whoever had the link"))
     assert complaints(browser) == []
 
 
