@@ -25,7 +25,7 @@ DOCS = ROOT / "docs"
 MOST_ENTRIES = 12
 HTTP_CLIENTS = {"requests", "urllib3", "httpx"}
 CLIENTS = {"requests", "urllib3", "google", "apprise"}
-SAYS = {"Denied": 1, "Unavailable": 1, "Unknown": 0, "hold": 1, "escalate": 5, "Decision": 2}
+SAYS = {"Denied": 1, "Unavailable": 1, "Unknown": 0, "hold": 1, "escalate": 2, "Decision": 2}
 """What cards are made of -> the place of the text among the arguments; by name it is one of SAYS_BY_NAME."""
 SAYS_BY_NAME = {"detail", "remedy", "refusal", "why"}
 ONLY_LOGGED = re.compile(
