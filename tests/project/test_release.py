@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 import tarfile
+import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
 
 from functions import __version__
-from tests.project.infra.test_package import INFRA, package
+from tests.project.infra.test_package import INFRA, ROOT, package
+from tests.support.patience import PATIENCE_S
 from tools import release
 
 
@@ -71,3 +74,29 @@ def test_the_archive_for_the_cloud_says_its_version(tmp_path: Path) -> None:
     assert f"Unstick {__version__}" in done.stdout
     with zipfile.ZipFile(tmp_path / "a.zip") as file:
         assert f'__version__ = "{__version__}"' in file.read("functions/__init__.py").decode()
+
+
+def test_the_package_has_both_folders_and_nothing_else(tmp_path: Path) -> None:
+    """`pip install .`: the command and what it imports, with the compiled catalogues; no tests, no sources of catalogues."""
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=PATIENCE_S)
+    (wheel,) = tmp_path.iterdir()
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        (entry,) = [archive.read(name).decode() for name in names if name.endswith("entry_points.txt")]
+    assert {name.partition("/")[0] for name in names if ".dist-info" not in name} == {"functions", "unstick"}
+    assert not {".po", ".pyc"} & {Path(name).suffix for name in names}
+    assert {"functions/locale/ja/LC_MESSAGES/unstick.mo", "functions/entrypoints/people/templates/base.html"} <= set(names)
+    assert "unstick = unstick.main:run" in entry
+
+
+def test_the_package_installs_what_the_function_imports() -> None:
+    """pyproject.toml has every package of requirements.in, and that of requirements-apprise.in as an extra."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+    def listed(name: str) -> set[str]:
+        lines = (line.partition("#")[0].strip() for line in (ROOT / name).read_text(encoding="utf-8").splitlines())
+        return {line for line in lines if line and not line.startswith("-")}
+
+    assert listed("requirements.in") < set(project["dependencies"])
+    assert listed("requirements-apprise.in") == set(project["optional-dependencies"]["apprise"])

@@ -15,10 +15,9 @@ INTRODUCTION = """# The command line
 
 This page is written by `python -m tools.docs.command_line_page` from the commands' own help; edit that.
 
-From the repository's folder, after `make setup` and `. .venv/bin/activate`; with the configuration that the function has
-(`UNSTICK_CONFIG` or `--config`, default `unstick.yaml`) and with its secrets readable from here. Where that is Google Cloud,
-`gcloud auth application-default login` makes them so. On one machine it is `unstick check`, in a container
-`docker exec unstick unstick check`: [how they are set up](deploy.md#one-machine-systemd).
+`make setup` installs it into `.venv/bin`, `pipx install .` for you alone; on one machine and in the container it is there
+([how they are set up](deploy.md#one-machine-systemd)). It takes the configuration that the function has (`UNSTICK_CONFIG` or
+`--config`, default `unstick.yaml`) and reads its secrets from here: on Google Cloud by `gcloud auth application-default login`.
 
 - `--json` prints JSON on stdout. Log lines, messages of a console channel and progress go to stderr.
 - Exit codes: 0 all is well, 1 something is wrong or held (a secret that can't be read, too), 2 the command or the configuration
