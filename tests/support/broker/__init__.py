@@ -5,12 +5,13 @@ with broker(folder, version="4.3") as made: ...             # of a folder that t
 with cluster(folder, 3, version="4.0") as made: made.kill(made.nodes[0])
 """
 
-from tests.support.broker.cluster import Cluster, broker, cluster
+from tests.support.broker.cluster import PLUGINS, Cluster, broker, cluster
 from tests.support.broker.node import ADMIN, Broker, consumer
 from tests.support.broker.ports import free_ports
 from tests.support.broker.versions import HOST, VERSIONS, available, program, reason_against
 
 __all__ = [
-    "ADMIN", "HOST", "VERSIONS", "Broker", "Cluster", "available", "broker", "cluster", "consumer", "free_ports", "program",
+    "ADMIN", "HOST",
+    "PLUGINS", "VERSIONS", "Broker", "Cluster", "available", "broker", "cluster", "consumer", "free_ports", "program",
     "reason_against",
 ]  # fmt: skip

@@ -13,10 +13,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.support.broker import HOST, cluster, reason_against
+from tests.support.broker import HOST, PLUGINS, cluster, free_ports, reason_against
 from tests.system.town import nodes
 from tests.system.town.healthy import HEALTHY
 from tests.system.town.play import Town, town
+from tests.system.town.protocols import PROTOCOLS, SPOKEN, listener
 from tests.system.town.stuck import STUCK
 
 
@@ -30,6 +31,7 @@ def main() -> int:
     parser.add_argument("--tags", default="monitoring", help="of the user that Unstick is")
     parser.add_argument("--cluster", action="store_true", help="two nodes, and what happens to one of them (six minutes)")
     parser.add_argument("--statistics-on-one", action="store_true", help="two nodes, one of them without statistics")
+    parser.add_argument("--line", nargs="*", default=[], help="more lines of rabbitmq.conf")
     parser.add_argument("--only", nargs="*", default=[], metavar="NAME")
     parser.add_argument("--keep", type=Path, help="a folder for Unstick's log and database")
     given = parser.parse_args()
@@ -50,11 +52,14 @@ def main() -> int:
 def open_town(given: argparse.Namespace, version: str, folder: Path, kept: Path) -> Iterator[tuple[Town, Callable[[], None]]]:
     """The town that is asked for, and what to wait with until it has been open long enough."""
     size, bare = (2, (1,)) if given.statistics_on_one else (2, ()) if given.cluster else (1, ())
-    everybody = nodes.STATISTICS_ON_ONE if bare else nodes.PATTERNS if size > 1 else HEALTHY + STUCK
+    everybody = nodes.STATISTICS_ON_ONE if bare else nodes.PATTERNS if size > 1 else HEALTHY + STUCK + PROTOCOLS
     patterns = [one for one in everybody if one.name in given.only or not given.only]
-    settings = {"for_s": given.for_s, "repeat_s": given.repeat, "tags": given.tags}
+    mqtt_port = 0 if size > 1 else free_ports(1)[0]
+    lines = [*given.line, *(nodes.LINES if size > 1 else (listener(mqtt_port),))]
+    plugins = (*PLUGINS, *(() if size > 1 else SPOKEN))
+    settings = {"for_s": given.for_s, "repeat_s": given.repeat, "tags": given.tags, "mqtt_port": mqtt_port}
     with (
-        cluster(folder, size, version=version, lines=nodes.LINES if size > 1 else (), bare=bare) as made,
+        cluster(folder, size, version=version, plugins=plugins, lines=lines, bare=bare) as made,
         town(made.nodes, patterns, kept, **settings) as played,
     ):
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,15 @@ from tests.support.broker import Broker
 from tests.support.unstick_process import Unstick, alert
 
 LIST = "queues/%2F?disable_stats=true&enable_queue_totals=true"
+
+
+def service_of(queue: str) -> str:
+    """Whose queue it is: the part before the first dot, or of a queue of MQTT the subscriber's name; empty for any other."""
+    subscriber = re.fullmatch(r"mqtt-subscription-(.+)qos1", queue)
+    if subscriber:
+        return subscriber[1]
+    service, dot, _ = queue.partition(".")
+    return service if dot else ""
 
 
 @dataclass(frozen=True)
@@ -66,14 +76,14 @@ class DirectAlerts:
         for queue, depth in depths.items():
             if not depth:
                 self._since.pop(queue, None)
-            elif queue.partition(".")[1] and now - self._sent.get(queue, 0.0) >= self.repeat_s:
+            elif service_of(queue) and now - self._sent.get(queue, 0.0) >= self.repeat_s:
                 self._since.setdefault(queue, now)
                 self._sent[queue] = now
                 due.append(queue)
         return due
 
     def _send(self, queue: str) -> None:
-        service = queue.partition(".")[0]
+        service = service_of(queue)
         try:
             status, answer = self.unstick.notify(alert(service, queue, starts_at=self._since.get(queue)))
         except OSError as error:

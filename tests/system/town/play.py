@@ -97,12 +97,21 @@ def town(
     for_s: float = 60.0,
     repeat_s: float = 60.0,
     tags: str = "monitoring",
+    mqtt_port: int = 0,
 ) -> Iterator[Town]:
     """These applications on a broker, with Unstick and the alerts; all is open when it is yielded."""
     nodes[0].add_user(USER, PASSWORD, tags=tags, vhosts=["/"])
     urls = [node.amqp_url() for node in nodes]
     with ExitStack() as stack:
-        place = Place(urls, stack.enter_context(Publisher(urls)), stack.enter_context(Relay(nodes[0].amqp_port)))
+        place = Place(
+            urls,
+            stack.enter_context(Publisher(urls)),
+            stack.enter_context(Publisher(urls, "amq.topic")),
+            stack.enter_context(Relay(nodes[0].amqp_port)),
+            nodes[0].amqp_port,
+            nodes[0].api("GET", "overview")["rabbitmq_version"],
+            mqtt_port,
+        )
         scenes = [Scene(one, place) for one in patterns]
         rundeck = stack.enter_context(Rundeck(*map(_job, scenes)))
         file = configuration(rundeck.url, nodes[0].url, [_runbook(one.name, for_s) for one in scenes], user=USER)

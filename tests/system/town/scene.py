@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import pairwise
@@ -16,6 +16,9 @@ from pika.exceptions import AMQPError
 
 from tests.support.workers.crew import Habit, Publisher, Worker
 from tests.support.workers.relay import Relay
+
+Other = Callable[[], AbstractContextManager[Any]]
+"""Makes a consumer that speaks something else than AMQP 0.9.1."""
 
 
 class Truth(StrEnum):
@@ -53,7 +56,14 @@ class Place:
     urls: list[str]
     """Of the broker's nodes, the first of them first."""
     publisher: Publisher
+    topics: Publisher
+    """Into the exchange of MQTT's topics."""
     relay: Relay
+    amqp_port: int
+    version: str
+    """Of the broker, as it says itself."""
+    mqtt_port: int
+    """0: there is none."""
     over: threading.Event = field(default_factory=threading.Event)
     stuck_after_s: float = 30.0
     """When those that get stuck do: until then they are healthy, as what gets stuck has been."""
@@ -81,6 +91,9 @@ class Scene:
     def __post_init__(self) -> None:
         self._after: list[tuple[Habit, int, tuple[str, ...]]] = []
         self._hired: list[tuple[Habit, int, tuple[str, ...]]] = []
+        self._others: list[tuple[Other, ExitStack]] = []
+        self.other_after: Other | None = None
+        """What the job starts anew instead of workers."""
         self._lock = threading.RLock()
 
     @property
@@ -173,6 +186,14 @@ class Scene:
         self.workers.append(made)
         return made
 
+    def enter(self, other: Other) -> Any:
+        """A consumer of another protocol."""
+        with self._lock:
+            living = ExitStack()
+            made = living.enter_context(other())
+            self._others.append((other, living))
+            return made
+
     def then(self, habit: Habit, count: int = 1, *, queues: tuple[str, ...] = ()) -> None:
         """What the job starts anew."""
         self._after = [(habit, count, queues)]
@@ -180,6 +201,10 @@ class Scene:
     def leave(self, workers: Sequence[Worker] | None = None) -> None:
         """These workers, or all of them, are killed."""
         with self._lock:
+            if workers is None:
+                for _, living in self._others:
+                    living.close()
+                self._others.clear()
             leaving = list(self.workers if workers is None else workers)
             for one in leaving:
                 one.end()
@@ -192,7 +217,7 @@ class Scene:
         """It got stuck just now."""
         self.began_at = at or time.time()
 
-    def until_held(self, workers: Sequence[Worker]) -> None:
+    def until_held(self, workers: Sequence[Any]) -> None:
         """Wait until one of these hangs: then it got stuck."""
         while not any(one.held for one in workers):
             self.sleep(0.1)
@@ -208,7 +233,10 @@ class Scene:
             if host:
                 self._restart_only(host)
                 return
+            other = self.other_after or next((one for one, _ in self._others), None)
             self.leave()
+            if other:
+                self.enter(other)
             for habit, count, queues in self._after or self._hired[-1:]:
                 with suppress(Over):
                     self.hire(habit, count, queues=queues)

@@ -6,11 +6,13 @@ import time
 
 import pytest
 
-from tests.support.broker import HOST, VERSIONS, broker, cluster
+from tests.support.broker import HOST, PLUGINS, VERSIONS, broker, cluster, free_ports
 from tests.support.needs import need_broker
 from tests.system.town import nodes
 from tests.system.town.healthy import HEALTHY
 from tests.system.town.play import Town, town
+from tests.system.town.protocols import PROTOCOLS, SPOKEN, listener
+from tests.system.town.scene import Truth
 from tests.system.town.stuck import STUCK
 
 OPEN_S = 200.0
@@ -33,10 +35,25 @@ def assert_treated_rightly(played: Town) -> None:
 
 
 def test_the_healthy_are_left_alone_and_the_stuck_are_restarted(version, tmp_path):
-    """Of more than sixty applications on one broker, each is treated as the truth about it asks for."""
-    with broker(tmp_path / "broker", version=version) as made, town([made], HEALTHY + STUCK, tmp_path / "unstick") as played:
+    """Of more than seventy applications on one broker, each is treated as the truth about it asks for."""
+    (port,) = free_ports(1)
+    running = broker(tmp_path / "broker", version=version, plugins=(*PLUGINS, *SPOKEN), lines=(listener(port),))
+    with running as made, town([made], HEALTHY + STUCK + PROTOCOLS, tmp_path / "unstick", mqtt_port=port) as played:
         time.sleep(OPEN_S)
         assert_treated_rightly(played)
+
+
+@pytest.mark.parametrize("line", ["management_agent.disable_metrics_collector = true", "collect_statistics_interval = 30000"])
+def test_without_statistics_or_with_late_ones_no_healthy_application_is_restarted(version, line, tmp_path):
+    """Where nothing or nothing recent is known, the stuck ones are told of, and the healthy ones left alone."""
+    with (
+        broker(tmp_path / "broker", version=version, lines=(line,)) as made,
+        town([made], HEALTHY + STUCK, tmp_path / "unstick") as played,
+    ):
+        time.sleep(OPEN_S)
+        lines = played.lines()
+    print(*lines, sep="\n")
+    assert [one.pattern.name for one in lines if one.pattern.truth is Truth.HEALTHY and not one.right] == []
 
 
 def test_what_happens_to_a_node_restarts_nobody(version, tmp_path):
