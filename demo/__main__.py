@@ -23,7 +23,7 @@ from typing import Any
 from demo import stage
 from demo.screen import Screen
 from functions.adapters.symptoms.rabbitmq import client, to_queue
-from functions.domain.decisions.health import judge_health
+from functions.domain.health.looks import judge_health
 from functions.domain.model.codes import Health
 from functions.domain.model.incidents import QueueState
 from functions.domain.model.observations import QueueSnapshot
@@ -155,7 +155,7 @@ def _until_stuck(screen: Screen, look: Callable[[], QueueSnapshot]) -> QueueSnap
         seen = look()
         if (
             seen.unacked
-            and judge_health(symptom, seen, QueueState(to_queue("/", stage.QUEUE), "", 0.0), time.time())[0] is Health.ILL
+            and judge_health(symptom, seen, QueueState(to_queue("/", stage.QUEUE), "", 0.0), time.time())[0].health is Health.ILL
         ):
             return seen
         since_s = time.monotonic() - began

@@ -11,7 +11,7 @@ from functions.domain.model.observations import Holder
 from functions.domain.model.runbooks import EvidenceJob
 from tests.application.test_collect import KEY, ended, outside, started, told, wait
 from tests.support.worlds.memory import Memory
-from tests.support.worlds.scenes import sighting
+from tests.support.worlds.scenes import holding, sighting
 
 JOB = EvidenceJob(
     "job-evidence", {"service": "${labels.queue}", "host": HOLDER_HOST}, {"service": "[a-z]+", "host": r"10\.0\.3\.[0-9]{1,3}"}
@@ -21,7 +21,7 @@ HOLDER = Holder("10.0.3.7", "mail-worker-2", 1)
 
 def held_by(*holders: Holder) -> Memory:
     ports = outside(evidence=JOB)
-    ports.mail = lambda at: sighting(at=at, unacked=1, holders=holders)
+    ports.mail = lambda at: holding(*holders, at=at) if holders else sighting(at=at)
     return ports
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from functions.application.ports import Listed, Stored
 from functions.domain.model.alerts import Target
 from functions.domain.model.messages import Card
-from functions.domain.model.observations import Execution, ExecutionHistory, QueueSnapshot
+from functions.domain.model.observations import Execution, ExecutionHistory, QueueHistory, QueueSnapshot
 from functions.runtime.errors import Conflict, Denied, Unavailable
 
 MISSED = 0.1
@@ -115,6 +115,8 @@ class Queue:
         if not statistics:
             return QueueSnapshot(at + ahead_s, depth, depth, 0, consumers=len(ids), consumer_ids=ids)
         grid = [late - 5.0 * n for n in range(25, -1, -1)]
+        counter = tuple([(g + ahead_s, self.acks(g)) for g in grid])
+        depths = tuple([(g + ahead_s, self.depth(g)) for g in grid])
         return QueueSnapshot(
             at + ahead_s,
             depth,
@@ -123,8 +125,10 @@ class Queue:
             consumers=len(ids),
             consumer_ids=ids,
             acks=self.acks(late),
-            ack_samples=tuple([(g + ahead_s, self.acks(g)) for g in grid]),
-            depth_samples=tuple([(g + ahead_s, self.depth(g)) for g in grid]),
+            ack_samples=counter,
+            depth_samples=depths,
+            deliveries=self.acks(late),
+            history=QueueHistory(depths, tuple([(when, 0) for when, _ in depths]), counter),
         )
 
     def read_scraped(

@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from functions.adapters.symptoms import prometheus
-from functions.domain.decisions.health import judge_health
+from functions.domain.health.looks import judge_health
 from functions.domain.model.codes import Health
 from functions.domain.model.incidents import QueueState
 from functions.domain.model.observations import QueueSnapshot
@@ -247,4 +247,4 @@ def _refused(look: Callable[..., QueueSnapshot], depth: str) -> str:
 def _health(seen: QueueSnapshot) -> Health:
     symptom = prometheus.Symptom(**(QUERIES | {"for_s": 5.0})).to_symptom()
     queue = prometheus.name_queue(symptom, {"queue": QUEUE})
-    return judge_health(symptom, seen, QueueState(queue, "", 0.0), time.time())[0]
+    return judge_health(symptom, seen, QueueState(queue, "", 0.0), time.time())[0].health

@@ -5,6 +5,7 @@ A guard takes a `GuardContext` and returns None or a `Decision`. What can't be k
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from enum import StrEnum
@@ -13,7 +14,8 @@ from itertools import takewhile
 
 from msgspec import Struct
 
-from functions.domain.decisions import health as judge
+from functions.domain.health.looks import judge_health
+from functions.domain.health.proofs import Judgement
 from functions.domain.model.codes import Health, Mode, Reason
 from functions.domain.model.incidents import Document, Incident, QueueState
 from functions.domain.model.observations import (
@@ -36,8 +38,6 @@ SAME_CAUSE_S = 60.0
 
 ESCALATION_HOLDS_S = 86400.0
 MAX_NUMBERED = 6
-LOOKS_BETWEEN = 4
-"""Without statistics only a fall between two checks shows that a queue is busy, so there are more than two."""
 
 
 class Kind(StrEnum):
@@ -137,10 +137,18 @@ def already_escalated(context: GuardContext) -> Decision | None:
     at = context.document.escalated_at
     if context.approved or context.between or at is None or context.now - at >= ESCALATION_HOLDS_S:
         return None
+    if is_about_other_queues(context.document, context.incident):
+        return None
     return hold(
         Reason.ESCALATED,
         Text("the last incident was escalated {age} ago, and it has not recovered since", age=duration(context.now - at)),
     )
+
+
+def is_about_other_queues(document: Document, incident: Incident) -> bool:
+    """Whether the escalation is about none of the incident's queues: it blocks its queues, not their target."""
+    escalated = {watched.queue.key for watched in document.escalation.queues} if document.escalation else set()
+    return bool(escalated) and escalated.isdisjoint(watched.queue.key for watched in incident.queues)
 
 
 def frozen(context: GuardContext) -> Decision | None:
@@ -289,50 +297,58 @@ def failing(context: GuardContext) -> Decision | None:
 
 
 def symptom(context: GuardContext) -> Decision | None:
-    """`symptom_gone` and `symptom_unknown`. One stuck queue is enough for a restart."""
+    """`symptom_gone`, `symptom_unknown`, `going_round` and `never_consumed`. One stuck queue is enough for a restart."""
     judged = judge_queues(context)
-    if any(health is Health.ILL for health, _, _ in judged):
+    if any(one.health is Health.ILL for one, _ in judged):
         return None
-    for health, why, watched in judged:
-        if health is Health.UNKNOWN:
-            every_s = context.runbook.verify.every_s
-            seen = context.seen.queues.get(watched.queue.key, NOT_CHECKED)
-            unseen = seen.blind or NOT_CHECKED if isinstance(seen, QueueSnapshot) else seen
-            tell = not context.incident.is_suspicion or _needs_telling(context, unseen)
-            return hold(
-                Reason.SYMPTOM_UNKNOWN, named(watched.queue.name, why), again_in_s=every_s, remedy=unseen.remedy, tell=tell
-            )
-    unsure = [(_sure_in_s(context, watched), why, watched) for health, why, watched in judged if health is Health.UNSURE]
+    for one, watched in judged:
+        if one.health is Health.UNKNOWN:
+            return _hold_as_unknown(context, one, watched)
+    unsure = [(one, watched) for one, watched in judged if one.health is Health.UNSURE]
     if unsure:
-        again_s, why, watched = min(unsure, key=lambda one: one[0])
-        return hold(Reason.SYMPTOM_UNKNOWN, named(watched.queue.name, why), again_in_s=again_s, tell=False)
-    return hold(Reason.SYMPTOM_GONE, join(named(watched.queue.name, why) for _, why, watched in judged))
+        one, watched = min(unsure, key=lambda pair: pair[0].again_in_s or math.inf)
+        again_s = one.again_in_s or _runbook_of(context, watched).verify.every_s
+        return hold(Reason.SYMPTOM_UNKNOWN, named(watched.queue.name, one.why), again_in_s=again_s, tell=False)
+    for health, (reason, remedy) in PEOPLE_DECIDE.items():
+        concerned = [(one, watched) for one, watched in judged if one.health is health]
+        if concerned:
+            return hold(reason, join(named(watched.queue.name, one.why) for one, watched in concerned), remedy=remedy)
+    return hold(Reason.SYMPTOM_GONE, join(named(watched.queue.name, one.why) for one, watched in judged))
 
 
-def _sure_in_s(context: GuardContext, watched: QueueState) -> float:
-    """When to check a queue again: when `for` is over by the broker's samples; without samples, several times within it."""
-    symptom = _runbook_of(context, watched).symptom
-    by_samples = judge.seconds_until_sure(symptom, context.seen.queues.get(watched.queue.key, NOT_CHECKED))
-    if by_samples is not None and watched.stuck.since is None:
-        return by_samples
-    left_s = symptom.for_s - (context.now - (watched.stuck.since or context.now))
-    return max(min(left_s, symptom.for_s / LOOKS_BETWEEN), 1.0)
+PEOPLE_DECIDE: Mapping[Health, tuple[Reason, Phrase]] = {
+    Health.GOING_ROUND: (
+        Reason.GOING_ROUND,
+        Text("A restart does not end a loop: look at why the application returns them, or crashes on them."),
+    ),
+    Health.NEVER_CONSUMED: (
+        Reason.NEVER_CONSUMED,
+        Text("If nobody is meant to consume it, as a dead-letter or delay queue, take it out of the alert's rule."),
+    ),
+}
+"""What is neither healthy nor helped by a restart."""
 
 
-def judge_queues(context: GuardContext) -> list[tuple[Health, Phrase, QueueState]]:
-    """How each queue of the incident is now, why, and its state with this observation added."""
+def _hold_as_unknown(context: GuardContext, judged: Judgement, watched: QueueState) -> Decision:
+    seen = context.seen.queues.get(watched.queue.key, NOT_CHECKED)
+    unseen = (seen.blind or seen.unseen or NOT_CHECKED) if isinstance(seen, QueueSnapshot) else seen
+    tell = not context.incident.is_suspicion or _needs_telling(context, unseen)
+    why, every_s = named(watched.queue.name, judged.why), context.runbook.verify.every_s
+    return hold(Reason.SYMPTOM_UNKNOWN, why, again_in_s=every_s, remedy=unseen.remedy, tell=tell)
+
+
+def judge_queues(context: GuardContext) -> list[tuple[Judgement, QueueState]]:
+    """How each queue of the incident is now, and its state with this observation added."""
     queues = context.seen.queues
     return [
-        judge.judge_health(
-            _runbook_of(context, watched).symptom, queues.get(watched.queue.key, NOT_CHECKED), watched, context.now
-        )
+        judge_health(_runbook_of(context, watched).symptom, queues.get(watched.queue.key, NOT_CHECKED), watched, context.now)
         for watched in context.incident.queues
     ]
 
 
 def update_queues(context: GuardContext) -> tuple[QueueState, ...]:
     """The incident's queues with this observation added."""
-    return tuple(watched for _, _, watched in judge_queues(context))
+    return tuple(watched for _, watched in judge_queues(context))
 
 
 def _runbook_of(context: GuardContext, watched: QueueState) -> Runbook:

@@ -49,13 +49,13 @@ def watch_observed(turn: Turn) -> None:
     observed_at = incident.observed.observed_at if incident.observed.observed_at is not None else incident.began_at
     judged = judge_queues(turn.guard_context())
     healthy = all(
-        health is Health.WELL and _is_after(context, observed_at, watched) and _has_consumers(context, turn.runbook, watched)
-        for health, _, watched in judged
+        one.health is Health.WELL and _is_after(context, observed_at, watched) and _has_consumers(context, turn.runbook, watched)
+        for one, watched in judged
     )
     healed_at = (incident.observed.healed_at if incident.observed.healed_at is not None else turn.at) if healthy else None
     execution = _restart_by_hand(incident, observed_at, context) or incident.execution
     turn.change(
-        queues=tuple(watched for _, _, watched in judged),
+        queues=tuple(watched for _, watched in judged),
         healed_at=healed_at,
         execution=execution,
         adopted=execution is not None,

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 
 from msgspec.structs import replace
 
-from functions.domain.decisions import health as judge
 from functions.domain.decisions.endings import (
     GRACE_S,
     deadline_of,
@@ -29,11 +28,14 @@ from functions.domain.decisions.guards import (
     count_as_restarts,
     decide,
     hold,
+    judge_queues,
     update_queues,
 )
 from functions.domain.decisions.messages import end_escalation
 from functions.domain.decisions.observing import watch_observed
 from functions.domain.decisions.turn import StepContext, Turn, has_unseen, is_all_resolved
+from functions.domain.health.proofs import Judgement
+from functions.domain.health.recovery import Since, is_moving, is_well, judge_recovery, say_same_again
 from functions.domain.model.bounds import before_restart
 from functions.domain.model.codes import Action, Ending, Phase, Reason, Verdict
 from functions.domain.model.events import Abort, Claim, Start, StartResult
@@ -104,7 +106,7 @@ def clear_escalation_if_healthy(document: Document, runbook: Runbook | None, con
     queues |= {watched.queue.key for watched in document.incident.queues} if document.incident else set()
     for key in queues or context.seen.queues.keys():
         seen = context.seen.queues.get(key)
-        if not isinstance(seen, QueueSnapshot) or not judge.is_well(runbook.recovered, seen.depth, seen.consumers):
+        if not isinstance(seen, QueueSnapshot) or not is_well(runbook.recovered, seen.depth, seen.consumers):
             return document
     return end_escalation(document)
 
@@ -126,7 +128,7 @@ def _order_start(turn: Turn, ledger: ExecutionHistory) -> None:
         runner_not_after=not_after,
         execution=None,
         adopted=False,
-        queues=tuple(_note_before(watched, turn.context) for watched in turn.incident.queues),
+        queues=tuple(_note_proof(watched, judged, turn.context) for judged, watched in judge_queues(turn.guard_context())),
         due=turn.context.due_within(FIRST_LOOK_S),
         nonce="",
         tail=None,
@@ -137,10 +139,12 @@ def _order_start(turn: Turn, ledger: ExecutionHistory) -> None:
     turn.answer(Action.RESTARTED, None)
 
 
-def _note_before(watched: QueueState, context: StepContext) -> QueueState:
-    """The queue with the last snapshot before the restart."""
+def _note_proof(watched: QueueState, judged: Judgement, context: StepContext) -> QueueState:
+    """The queue with what the restart rests on, and its figures of before."""
     seen = context.seen.queues.get(watched.queue.key)
-    return replace(watched, before=before_restart(seen)) if isinstance(seen, QueueSnapshot) else watched
+    held_by = tuple(replace(channel, work=(), redeliveries=()) for channel in judged.held_by)
+    before = before_restart(seen) if isinstance(seen, QueueSnapshot) else watched.before
+    return replace(watched, before=before, proof=judged.proof, held_by=held_by)
 
 
 def on_start_result(turn: Turn, event: StartResult) -> None:
@@ -358,7 +362,7 @@ def _looks_healthy(incident: Incident, runbook: Runbook, context: StepContext) -
     for watched in incident.queues:
         snapshot = context.seen.queues.get(watched.queue.key)
         own = context.rules.runbooks.get(watched.runbook, runbook)
-        if not isinstance(snapshot, QueueSnapshot) or not judge.is_well(own.recovered, snapshot.depth, snapshot.consumers):
+        if not isinstance(snapshot, QueueSnapshot) or not is_well(own.recovered, snapshot.depth, snapshot.consumers):
             return False
     return bool(incident.queues)
 
@@ -413,6 +417,8 @@ def _check_recovery(turn: Turn) -> None:
     if not _unproven(turn.incident, runbook):
         return end_as_recovered(turn)
     if any(queue.after.verdict is Verdict.STUCK for queue in queues):
+        if any(queue.after.same_again for queue in queues):
+            return escalate(turn, None, say_same_again(queues))
         if is_used_up(turn.incident, runbook):
             return escalate(turn, None, Text("it is still stuck"))
         return _next_attempt(turn, "stuck")
@@ -442,7 +448,7 @@ def _unproven(incident: Incident, runbook: Runbook) -> list[QueueState]:
 def _look_at(watched: QueueState, turn: Turn, age_s: float) -> QueueState:
     seen = turn.context.seen.queues.get(watched.queue.key, NOT_CHECKED)
     own = turn.context.rules.runbooks.get(watched.runbook, turn.runbook)
-    return judge.judge_recovery(own, seen, watched, age_s=age_s, now=turn.at, ahead_s=turn.incident.runner_ahead_s)
+    return judge_recovery(own, seen, watched, Since(age_s, turn.at, turn.incident.runner_ahead_s))
 
 
 def _announce_draining(turn: Turn, age_s: float) -> None:
@@ -462,7 +468,7 @@ def _end_of_time(turn: Turn) -> None:
     incident, runbook = turn.incident, turn.runbook
     unproven = _unproven(incident, runbook)
     runner_at = turn.at + incident.runner_ahead_s
-    if all(watched.after.well_at is not None or judge.is_moving(runbook, watched, runner_at) for watched in unproven):
+    if all(watched.after.well_at is not None or is_moving(runbook, watched, runner_at) for watched in unproven):
         if any(watched.after.well_at is not None or _stuck_since(incident, watched) for watched in unproven):
             # It was healthy once and the check that proves it is one interval away, or it may be stuck again.
             return turn.change(due=turn.at + runbook.verify.every_s)
@@ -502,7 +508,7 @@ def _keep_verifying(turn: Turn, decision: Decision, looked: tuple[QueueState, ..
     if min(_age_s(turn.incident, turn.context), turn.at - turn.incident.began_at) >= time_s:
         return escalate(turn, decision.reason, decision.detail, remedy=decision.remedy, about=decision.execution)
     queues = zip(turn.incident.queues, looked, strict=True)
-    turn.change(due=turn.at + verify.every_s, queues=tuple(replace(watched, stuck=new.stuck) for watched, new in queues))
+    turn.change(due=turn.at + verify.every_s, queues=tuple(replace(watched, looks=new.looks) for watched, new in queues))
 
 
 PHASES: Mapping[Phase, Callable[[Turn], None]] = {

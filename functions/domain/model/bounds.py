@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from functions.domain.model.codes import Phase, Reason
 from functions.domain.model.incidents import AlertRef, Archive, Document, Evidence, HistoryEntry, Incident, Outcome, QueueState
 from functions.domain.model.messages import Message
-from functions.domain.model.observations import QueueSnapshot
+from functions.domain.model.observations import QueueHistory, QueueSnapshot
 
 QUEUES_KEPT = 20
 """Of an incident. Every step checks each of them again."""
@@ -31,7 +31,16 @@ CONSUMERS_CHARACTERS = 2000
 def before_restart(seen: QueueSnapshot) -> QueueSnapshot:
     """What to keep of the last snapshot before a restart: the figures, and the consumers, to recognise new ones."""
     fits = sum(map(len, seen.consumer_ids or ())) <= CONSUMERS_CHARACTERS
-    return replace(seen, ack_samples=(), depth_samples=(), blind=None, consumer_ids=seen.consumer_ids if fits else None)
+    return replace(
+        seen,
+        ack_samples=(),
+        depth_samples=(),
+        history=QueueHistory(),
+        channels=None,
+        blind=None,
+        unseen=None,
+        consumer_ids=seen.consumer_ids if fits else None,
+    )
 
 
 def note_history(before: Document, after: Document, now: float) -> Document:
@@ -117,7 +126,8 @@ def _bare_evidence(evidence: Evidence | None) -> Evidence | None:
 def _barest(incident: Incident) -> Incident:
     """The incident without anything that no decision reads, apart from its alerts and the options of its evidence job."""
     evidence = replace(incident.evidence, lines=()) if incident.evidence else None
-    return replace(incident, queues=tuple(map(_bare_queue, incident.queues)), history=(), evidence=evidence)
+    queues = tuple(replace(_bare_queue(queue), curve=()) for queue in incident.queues)
+    return replace(incident, queues=queues, history=(), evidence=evidence)
 
 
 def _bare_record(record: Archive) -> Archive:

@@ -24,6 +24,8 @@ class Reason(StrEnum):
     FROZEN = "frozen"
     SYMPTOM_GONE = "symptom_gone"
     SYMPTOM_UNKNOWN = "symptom_unknown"
+    NEVER_CONSUMED = "never_consumed"
+    GOING_ROUND = "going_round"
     LEDGER_UNKNOWN = "ledger_unknown"
     ALREADY_RUNNING = "already_running"
     JOB_BUSY = "job_busy"
@@ -91,3 +93,20 @@ class Health(StrEnum):
     UNSURE = "unsure"
     """Over the limit, but Unstick must check again before it can call the queue stuck."""
     UNKNOWN = "unknown"
+    NEVER_CONSUMED = "never_consumed"
+    """Messages wait and nobody takes them, but nobody is known ever to have taken any."""
+    GOING_ROUND = "going_round"
+    """The same messages are delivered again and again, and none is acknowledged."""
+
+
+class Proof(StrEnum):
+    """What a restart rests on."""
+
+    HELD = "held"
+    """A consumer holds messages and does nothing with them."""
+    UNSERVED = "unserved"
+    """Messages wait, and consumers that hold nothing are given none."""
+    UNATTENDED = "unattended"
+    """Messages wait, and the consumer that the queue had is gone."""
+    STILL = "still"
+    """Messages wait and no work is done; who should do it can't be seen."""

@@ -12,9 +12,9 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from functions.domain.model.alerts import QueueRef, Target
-from functions.domain.model.codes import VERSION, Ending, Phase, Reason, Verdict
+from functions.domain.model.codes import VERSION, Ending, Phase, Proof, Reason, Verdict
 from functions.domain.model.messages import Message
-from functions.domain.model.observations import Execution, Holder, QueueSnapshot
+from functions.domain.model.observations import Channel, Execution, Holder, QueueSnapshot
 from functions.runtime.text import Phrase
 
 
@@ -34,15 +34,22 @@ class AlertRef(Struct, frozen=True):
     suspicion: bool = False
 
 
-class StuckChecks(Struct, frozen=True, rename=lambda name: f"ill_{name}"):
-    """The live checks before a restart that found a queue stuck, where the broker's own samples can't tell."""
+class Looks(Struct, frozen=True, rename=lambda name: f"look_{name}"):
+    """What earlier looks of an incident remember of a queue, to notice what one look can't show: a discontinuity."""
 
-    since: float | None = None
-    """The first of them; None: the last check did not find it stuck."""
-    depth: int = 0
-    """The depth at the last of them."""
-    head_at: float | None = None
-    acks: int | None = None
+    unsure_at: float | None = None
+    """The first look in a row that could not tell whether it is stuck."""
+    consumers: str = ""
+    """A digest of its consumers' ids,"""
+    consumers_at: float | None = None
+    """and since when it has been that."""
+    nodes: str = ""
+    """A digest of the names of the nodes that run."""
+    steady_at: float | None = None
+    """Samples of before can't be relied on: a node was away, came or left, or a counter fell."""
+    deliveries: int | None = None
+    consumed: bool = False
+    """Whether a consumer was ever seen."""
 
 
 class AfterRestart(Struct, frozen=True):
@@ -59,10 +66,14 @@ class AfterRestart(Struct, frozen=True):
     """When it was last checked."""
     sample_at: float | None = None
     """The time of its newest sample at the last check, on the clock of who took it, if its figures are only as new as that."""
+    held_again: int = 0
+    """How many consumers have held a message for all of `for` since,"""
+    same_again: bool = False
+    """and whether one of these messages had been delivered before."""
 
 
 class QueueState(Struct, frozen=True):
-    """One queue of an incident, and what Unstick has seen of it. Stored without `stuck` and `after`: their fields stand beside
+    """One queue of an incident, and what Unstick has seen of it. Stored without `looks` and `after`: their fields stand beside
     the others (`functions/application/serialization.py`)."""
 
     queue: QueueRef
@@ -70,7 +81,11 @@ class QueueState(Struct, frozen=True):
     joined_at: float
     before: QueueSnapshot | None = None
     """The last snapshot before the restart."""
-    stuck: StuckChecks = StuckChecks()
+    proof: Proof | None = None
+    """What the restart rests on,"""
+    held_by: tuple[Channel, ...] = ()
+    """and the channels that were proved to hold messages."""
+    looks: Looks = Looks()
     after: AfterRestart = AfterRestart()
     consumers: int | None = None
     """As many as the last check showed; after a restart, those that connected since."""
@@ -208,7 +223,7 @@ class Incident(Struct, frozen=True):
 
 
 INCIDENT_PARTS = {"approval": Approval, "run": Run, "observed": Observed}
-QUEUE_PARTS = {"stuck": StuckChecks, "after": AfterRestart}
+QUEUE_PARTS = {"looks": Looks, "after": AfterRestart}
 _PART_OF = {name: part for part, kind in INCIDENT_PARTS.items() for name in kind.__struct_fields__}
 
 

@@ -100,6 +100,42 @@ class Holder(Struct, frozen=True):
     """Its channel has neither received nor acknowledged anything since, on our clock; None where that is not known."""
 
 
+Samples = tuple[tuple[float, int], ...]
+"""(time on the clock of who took it, value), oldest first. A figure that could not be read has none, which is never 0."""
+
+
+class Channel(Struct, frozen=True):
+    """The channel of a queue's consumer, as its own counters show it."""
+
+    id: str
+    """Its name, the same as long as it lives."""
+    host: str = ""
+    name: str = ""
+    """What its connection calls itself."""
+    held: int = 0
+    """How many messages it has received and not acknowledged."""
+    counted: int = 0
+    """How many its counters say that it holds: deliveries less acknowledgements. More than `held` where it rejects."""
+    work: Samples = ()
+    """Its deliveries and acknowledgements together."""
+    redeliveries: Samples = ()
+    """Of its deliveries, those that had been delivered before."""
+    shared: bool = False
+    """It consumes other queues as well, so nobody knows whose messages it holds."""
+
+
+class QueueHistory(Struct, frozen=True):
+    """A queue's figures over the last minutes."""
+
+    ready: Samples = ()
+    unacked: Samples = ()
+    deliveries: Samples = ()
+    """With and without acknowledgement, pushed or polled."""
+    redeliveries: Samples = ()
+    publishes: Samples = ()
+    """Without what came by dead-lettering, and on RabbitMQ 4.x by AMQP 1.0 and MQTT."""
+
+
 class EvidenceReading(Struct, frozen=True):
     """What the runner shows of an incident's evidence run."""
 
@@ -118,6 +154,7 @@ class QueueSnapshot(Struct, frozen=True):
 
     at: float
     depth: int
+    """Ready and unacknowledged."""
     ready: int | None = None
     """Of the depth, those that nobody has taken yet."""
     unacked: int | None = None
@@ -144,6 +181,27 @@ class QueueSnapshot(Struct, frozen=True):
     """A sample of 0 is one. RabbitMQ shows 0 for what falls between two of its collections, too."""
     blind: Unknown | None = None
     """Why nobody can tell that no work is done; then the queue is not stuck. `late`: that passes by itself."""
+    later: int = 0
+    """Messages beyond the depth that wait for their time: dead-lettered at least once, or delayed before a retry."""
+    deliveries: int | None = None
+    """How often a message was given to a consumer; None where nobody counts, or nothing ever was."""
+    redeliveries: int | None = None
+    published: int | None = None
+    history: QueueHistory = QueueHistory()
+    channels: tuple[Channel, ...] | None = None
+    """The channels of its consumers that take acknowledged messages; None where they can't be seen."""
+    unseen: Unknown | None = None
+    """Why the channels can't be seen though they should be: one consumer of several may hang unnoticed."""
+    uncounted: bool = False
+    """Some consumer's work is counted nowhere, as that of AMQP 1.0 and MQTT on RabbitMQ 4.x."""
+    nodes: tuple[str, ...] = ()
+    """The nodes of the cluster that run; empty where they can't be seen."""
+    node_down: bool = False
+    """A node of the cluster does not run: since when, only earlier looks can tell."""
+    nodes_up_s: float | None = None
+    """For how long all of these nodes have been running at least."""
+    returns_left: int | None = None
+    """How often a held message may still return to the queue before the broker drops or dead-letters it; None: no limit known."""
 
     @property
     def holds_unacked(self) -> bool:

@@ -55,7 +55,7 @@ class EvidenceJob(Struct, frozen=True, rename=key):
 
 
 class Symptom(Struct, frozen=True):
-    """When a queue is stuck: over `max_messages`, and for all of `for_s` no work done or no consumer."""
+    """When a queue is stuck (functions/domain/health/proofs.py)."""
 
     kind: str
     """The name of the symptom, which knows what its keys mean."""

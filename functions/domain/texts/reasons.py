@@ -69,6 +69,21 @@ REASONS: Mapping[Reason, Explained] = {
         Text("Look at the queue and at what shows its figures to Unstick, and restart by hand if it hangs."),
         by_hand=True,
     ),
+    Reason.NEVER_CONSUMED: Explained(
+        "watch",
+        Text("nobody was ever seen to consume the queue"),
+        Text("Messages wait, but no consumer ever took one that Unstick knows of, so there is nothing to restart."),
+        Text(
+            "If nobody is meant to consume it (a dead-letter, delay or parking queue), take it out of the alert's rule. If its "
+            "consumer never came, start it."
+        ),
+    ),
+    Reason.GOING_ROUND: Explained(
+        "act",
+        Text("the same messages come back again and again"),
+        Text("Messages are delivered again and again and none is acknowledged. A restart does not end such a loop."),
+        Text("Find out from the application's log why it returns them or crashes on them; move them aside if need be."),
+    ),
     Reason.LEDGER_UNKNOWN: Explained(
         "act",
         Text("Rundeck's history can't be read"),

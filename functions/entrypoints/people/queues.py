@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from functions.application import observe
 from functions.domain.cards import approval_page
 from functions.domain.cards.approval_page import Row
-from functions.domain.decisions import health as judge
+from functions.domain.health.looks import judge_health
 from functions.domain.model.codes import Health
 from functions.domain.model.incidents import QueueState
 from functions.domain.model.observations import Pause, QueueSnapshot, Unknown
@@ -43,7 +43,7 @@ def read_rows(ports: Adapters, watched: tuple[QueueState, ...], now: float) -> t
 def _row(rules: Rules, watched: QueueState, found: object, now: float) -> Row:
     seen: QueueSnapshot | Unknown = observe.or_unknown(found)
     runbook = rules.runbooks.get(watched.runbook)
-    health = judge.judge_health(runbook.symptom, seen, watched, now)[0] if runbook else Health.UNKNOWN
+    health = judge_health(runbook.symptom, seen, watched, now)[0].health if runbook else Health.UNKNOWN
     return Row(watched.queue.name, seen, health)
 
 

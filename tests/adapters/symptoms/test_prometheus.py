@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from functions.adapters.symptoms import prometheus
 from functions.adapters.symptoms.prometheus import promql
 from functions.application.ports import Finding
-from functions.domain.decisions.health import judge_health
 from functions.domain.decisions.matching import NotRendered
+from functions.domain.health.looks import judge_health
 from functions.domain.model import runbooks
 from functions.domain.model.codes import Health
 from functions.domain.model.incidents import QueueState
@@ -76,8 +76,8 @@ def health(server: PrometheusDouble, **keys: Any) -> tuple[Health, str]:
     symptom_keys = symptom(**keys)
     seen = look(server, **keys)
     watched = QueueState(prometheus.name_queue(symptom_keys, LABELS), "mail", 0.0)
-    found, why, _ = judge_health(symptom_keys, seen, watched, time.time())
-    return found, str(why)
+    judged, _ = judge_health(symptom_keys, seen, watched, time.time())
+    return judged.health, str(judged.why)
 
 
 def check(server: PrometheusDouble, labels: dict[str, str] | None = None, **keys: Any) -> dict[str, Finding]:

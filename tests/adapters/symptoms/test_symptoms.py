@@ -20,8 +20,8 @@ from functions.application.decoding import convert
 from functions.application.ports import Finding, SymptomAdapter
 from functions.application.serialization import decode, encode
 from functions.config import registry
-from functions.domain.decisions.health import judge_health
 from functions.domain.decisions.matching import NotRendered
+from functions.domain.health.looks import judge_health
 from functions.domain.model.alerts import QueueRef
 from functions.domain.model.codes import Health
 from functions.domain.model.incidents import QueueState
@@ -177,8 +177,8 @@ def test_an_empty_queue_is_well_and_a_full_one_is_not(lab: Lab):
     for depth, well in ((0, True), (5, False)):
         lab.system.fill(depth)
         (seen,) = lab.look("mail")
-        health, why, _ = judge_health(lab.symptom, seen, QueueState(lab.queue(), "mail", 0.0), time.time())
-        assert (health is Health.WELL) is well, why
+        judged, _ = judge_health(lab.symptom, seen, QueueState(lab.queue(), "mail", 0.0), time.time())
+        assert (judged.health is Health.WELL) is well, judged.why
 
 
 def test_what_is_wrong_with_one_queue_says_nothing_of_another(lab: Lab):

@@ -20,7 +20,6 @@ from tests.support.worlds.scenes import (
     POST,
     RUNNER_NOW,
     alerted,
-    bare,
     case,
     channels,
     document,
@@ -452,26 +451,6 @@ def test_a_waiting_hold_is_told_once_an_hour_however_often_it_is_looked_at():
     assert told == 1
 
 
-def test_two_live_looks_for_apart_restart_where_statistics_are_off():
-    """By a wake-up, and nobody is told of the first look."""
-    first = moved(Document("mail-key"), alerted(), seen(mail=bare(50)))
-    assert (phase(first), first.document.to_tell) == (Phase.WAITING, ())
-    found, at = first.document, NOW
-    while not starts(made := woken(found, at, seen(now=at, mail=bare(50, at)))):
-        assert at < NOW + 75
-        assert made.document.due is not None
-        found, at = made.document, max(made.document.due, at + 1)
-    assert at == NOW + 60
-
-
-@pytest.mark.parametrize(("depth", "acks"), [(49, 7), (50, 8), (60, 8)], ids=["fell", "as many came as were done", "more came"])
-def test_a_busy_queue_without_statistics_is_turned_away(depth, acks):
-    """The depth fell or the counter of work rose between the looks: well, told, and over."""
-    first = moved(Document("mail-key"), alerted(), seen(mail=bare(50, acks=7)))
-    made = woken(first.document, NOW + 15, seen(now=NOW + 15, mail=bare(depth, NOW + 15, acks=acks)))
-    assert last(made) == (Ending.HELD, Reason.SYMPTOM_GONE)
-
-
 @pytest.mark.parametrize("phase_now", [one for one in Phase if one not in (Phase.ASKED, Phase.OBSERVING)])
 def test_an_incident_whose_runbook_is_gone_goes_to_people(phase_now):
     """An old document meets a new configuration: it ends, on the top-level channels and where it was told."""
@@ -808,14 +787,6 @@ def test_an_incident_that_has_just_begun_has_its_time_though_the_restart_is_old(
     old = replace(RUNNING, incident=replace(RUNNING.incident, began_at=NOW + 500))
     late = NOW + 15 + WITHIN_S
     assert phase(woken(old, late, seen(FAILED, now=late, mail=MISSING))) is Phase.VERIFYING
-
-
-def test_between_attempts_two_live_looks_for_apart_decide_too():
-    """Where statistics are off, the look that found the job failed is the first, and the next attempt follows `patience`."""
-    looks = [(15.0 * n, seen(FAILED, now=NOW + 15 * n, mail=bare(50, NOW + 15 * n))) for n in range(1, 10)]
-    waits = through(RUNNING, looks[:-1])
-    assert (phase(waits), waits.document.incident.queues[0].stuck.since) == (Phase.VERIFYING, NOW + 15)
-    assert [act.tag for act in starts(through(RUNNING, looks))] == ["inc-1.2"]
 
 
 def test_an_attempt_without_an_execution_is_recorded_by_its_number():

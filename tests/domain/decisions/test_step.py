@@ -10,6 +10,7 @@ from functions.domain.decisions.endings import APPROVAL_S
 from functions.domain.decisions.queries import is_replaced
 from functions.domain.decisions.step import step
 from functions.domain.model.alerts import MatchedAlert
+from functions.domain.model.bounds import before_restart
 from functions.domain.model.codes import Action, Ending, Mode, Phase, Reason, Verdict
 from functions.domain.model.events import (
     Approved,
@@ -43,6 +44,7 @@ from tests.support.worlds.scenes import (
     channels,
     document,
     execution,
+    going_round,
     incident,
     kinds,
     ledger,
@@ -89,7 +91,7 @@ def test_a_stuck_queue_is_written_down_and_started():
     written = made.document.incident
     assert written is not None
     assert (written.phase, written.attempt, written.run.runner_not_after) == (Phase.STARTING, 1, RUNNER_NOW + 30.0)
-    assert written.queues[0].before == replace(sighting(), ack_samples=(), depth_samples=())
+    assert written.queues[0].before == before_restart(sighting())
     assert made.document.due == written.due == NOW + 20.0
     assert made.reply is not None
     assert (made.reply.incident, made.reply.runbook, made.reply.target) == ("inc-1", "mail", "service=mail")
@@ -161,13 +163,17 @@ FROM_ALERT = [
     ),
     pytest.param(
         alerted(case(book=runbook(freeze=()), labels={})),
-        {"mail": bare(50)},
+        {"mail": sighting(50, samples_s=30.0)},
         None,
         Action.HELD,
         "symptom_unknown",
         False,
         id="first look",
     ),
+    pytest.param(
+        alerted(), {"mail": sighting(ids=(), deliveries=None)}, None, Action.HELD, "never_consumed", True, id="never_consumed"
+    ),
+    pytest.param(alerted(), {"mail": going_round()}, None, Action.HELD, "going_round", True, id="going_round"),
 ]
 
 

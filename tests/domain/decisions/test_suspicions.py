@@ -7,8 +7,8 @@ from msgspec.structs import replace
 
 from functions.application.observe import NOTHING_SEEN
 from functions.application.serialization import decode, encode
-from functions.domain.decisions.health import SAMPLE_LATE_S, judge_health, seconds_until_sure
-from functions.domain.model.codes import Action, Ending, Health, Phase, Reason
+from functions.domain.health.proofs import SAMPLE_LATE_S
+from functions.domain.model.codes import Action, Ending, Phase, Reason
 from functions.domain.model.events import Start
 from functions.domain.model.incidents import Document, QueueState
 from functions.domain.model.observations import Pause, QueueSnapshot, Unknown
@@ -19,7 +19,6 @@ from tests.support.worlds.scenes import (
     TARGET,
     alert,
     alerted,
-    bare,
     case,
     kinds,
     moved,
@@ -50,7 +49,7 @@ def still(seconds: int, at: float = NOW) -> QueueSnapshot:
     """A stuck queue whose last acknowledgement shows in the sample of so many seconds ago."""
     made = sighting(50, at=at)
     counted = tuple((when, 1000 if at - when > seconds else 1004) for when, _ in made.ack_samples)
-    return replace(made, ack_samples=counted)
+    return replace(made, ack_samples=counted, history=replace(made.history, deliveries=counted))
 
 
 def actions(step) -> tuple[Action, Reason | None]:
@@ -59,72 +58,6 @@ def actions(step) -> tuple[Action, Reason | None]:
 
 
 # --- waiting ---------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("for_s", [30.0, 60.0, 90.0])
-@pytest.mark.parametrize("moved_s_ago", range(15, 120, 5))
-def test_the_next_check_is_at_the_first_sample_that_can_tell(moved_s_ago, for_s):
-    """One sample earlier it can't be told yet, whenever the queue moved last."""
-    symptom = replace(SYMPTOM, for_s=for_s)
-    again_s = seconds_until_sure(symptom, still(moved_s_ago))
-    if judge_health(symptom, still(moved_s_ago), WATCHED, NOW)[0] is Health.ILL:
-        return
-    assert again_s is not None
-    at, before = NOW + again_s - SAMPLE_LATE_S, NOW + again_s - SAMPLE_LATE_S - 5.0
-    assert judge_health(symptom, still(moved_s_ago + int(at - NOW), at), WATCHED, at)[0] is Health.ILL
-    assert judge_health(symptom, still(moved_s_ago + int(before - NOW), before), WATCHED, before)[0] is not Health.ILL
-
-
-def test_messages_that_have_just_come_are_waited_for_as_long():
-    """An idle queue that got its first message 20 s ago is over the limit for all of `for` at the sample in 40 s."""
-    made = sighting(50)
-    late = replace(made, depth_samples=tuple((at, 0 if NOW - at > 20 else 50) for at, _ in made.depth_samples))
-    assert seconds_until_sure(SYMPTOM, late) == 40.0 + SAMPLE_LATE_S
-
-
-def sampled(step_s: float, depths: list[int], acks: list[int]) -> QueueSnapshot:
-    """Samples so far apart, the newest of which is of NOW."""
-    rows = [tuple((NOW - step_s * (len(row) - 1 - place), n) for place, n in enumerate(row)) for row in (depths, acks)]
-    return replace(sighting(depths[-1]), depth_samples=rows[0], ack_samples=rows[1], zeros=True)
-
-
-@pytest.mark.parametrize(
-    ("seen", "for_s", "after_s"),
-    [
-        pytest.param(sampled(5.0, [50] * 26, [7] * 26), 60.0, 5.0, id="still for long: the next sample"),
-        pytest.param(sampled(5.0, [50] * 26, [7] * 25 + [8]), 60.0, 60.0, id="it worked before the newest sample"),
-        pytest.param(sampled(5.0, [50] * 26, [7] * 24 + [8] * 2), 60.0, 55.0, id="the one before the last"),
-        pytest.param(sampled(5.0, [50] * 26, [9] * 24 + [0, 0]), 60.0, 5.0, id="a counter that began anew did not rise"),
-        pytest.param(sampled(5.0, [0] * 22 + [50] * 4, [7] * 26), 60.0, 45.0, id="messages of 15 s ago"),
-        pytest.param(sampled(5.0, [0] * 22 + [50] * 4, [7] * 24 + [8] * 2), 60.0, 55.0, id="the later of the two"),
-        pytest.param(sampled(5.0, [0, 0] + [50] * 24, [7] * 26), 60.0, 5.0, id="messages of long ago"),
-        pytest.param(sampled(5.0, [50] * 26, [7] * 25 + [8]), 5.0, 10.0, id="a short `for`"),
-        pytest.param(sampled(5.0, [50] * 26, [7] * 26), 5.0, 10.0, id="a short `for`, still for long"),
-        pytest.param(sampled(5.0, [50] * 26, []), 60.0, 5.0, id="no counter"),
-        pytest.param(sampled(15.0, [50] * 9, [7] * 8 + [8]), 60.0, 60.0, id="samples 15 s apart"),
-        pytest.param(sampled(7.0, [50] * 26, [7] * 25 + [8]), 60.0, 56.0, id="samples 7 s apart"),
-        pytest.param(sampled(5.0, [50] * 3, [7] * 3), 60.0, 5.0, id="three samples"),
-        pytest.param(sampled(5.0, [50] * 2, [7] * 2), 60.0, None, id="two samples"),
-    ],
-)
-def test_the_next_check_comes_with_a_sample(seen, for_s, after_s):
-    """A second after it, since the broker is late at times; `for` counts from the last sample that showed movement."""
-    expected = None if after_s is None else after_s + SAMPLE_LATE_S
-    assert seconds_until_sure(replace(SYMPTOM, for_s=for_s), seen) == expected
-
-
-def test_up_to_the_limit_messages_are_none():
-    """With `max_messages` of five, a sample of five says that nothing was stuck then."""
-    seen = sampled(5.0, [50] * 22 + [5] + [50] * 3, [7] * 26)
-    for limit in (5, 6):
-        assert seconds_until_sure(replace(SYMPTOM, max_messages=limit), seen) == 50.0 + SAMPLE_LATE_S
-    assert seconds_until_sure(replace(SYMPTOM, max_messages=4), seen) == 5.0 + SAMPLE_LATE_S
-
-
-@pytest.mark.parametrize("unsampled", [bare(50), Unknown("down"), replace(sighting(50), depth_samples=())])
-def test_without_samples_nobody_can_say_when(unsampled):
-    """Then Unstick's own checks tell, several within `for`."""
-    assert seconds_until_sure(SYMPTOM, unsampled) is None
 
 
 @pytest.mark.parametrize("event", [suspected(), alerted()])

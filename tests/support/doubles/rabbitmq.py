@@ -10,9 +10,9 @@ import re
 import threading
 import time
 from base64 import b64decode
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler
 from types import TracebackType
 from typing import Any, Self
@@ -33,7 +33,7 @@ PASSWORD = "secret"
 @dataclass
 class User:
     password: str
-    tags: tuple[str, ...] = ("management",)
+    tags: tuple[str, ...] = ("monitoring",)
     vhosts: tuple[str, ...] = ("/",)
 
 
@@ -48,27 +48,41 @@ class Queue:
     """Names of their connections. The first one holds what is unacknowledged."""
     named: str = ""
     """What the first one calls itself."""
-    idle_s: float = 214.0
-    """How long its channel has done nothing."""
+    consumed: bool = True
+    """Whether a consumer ever took a message."""
     head_at: int | None = None
     type: str = "classic"
     durable: bool = True
-    history: list[tuple[float, int, int]] = field(default_factory=list)
-    """(time, depth, acks) of every change."""
+    history: list[tuple[float, int, int, int]] = field(default_factory=list)
+    """(time, ready, unacked, acks) of every change."""
 
     def __post_init__(self) -> None:
-        self.history.append((time.time() - HOUR_S, self.ready + self.unacked, self.acks))
+        self.history.append((time.time() - HOUR_S, self.ready, self.unacked, self.acks))
 
     def set(self, **changes: Any) -> None:
         for name, value in changes.items():
             setattr(self, name, value)
-        self.history.append((time.time(), self.ready + self.unacked, self.acks))
+        self.history.append((time.time(), self.ready, self.unacked, self.acks))
 
-    def samples(self, column: int, age_s: int, step_s: int) -> dict[str, Any]:
+    def traffic(self, age_s: int, step_s: int) -> dict[str, Any]:
+        """`message_stats`, of the queue as of its first channel; none before the first delivery."""
+        if not self.consumed and not self.acks + self.unacked:
+            return {}
+        never = 0 if self.acks + self.unacked else 1
+        figures = {
+            "ack": lambda one: one[3],
+            "deliver": lambda one: one[3] + one[2] + never,
+            "redeliver": lambda _: 0,
+            "publish": lambda one: one[3] + one[2] + one[1] + never,
+        }
+        details = {f"{name}_details": self.samples(figure, age_s, step_s) for name, figure in figures.items()}
+        return {**{name: figure(self.history[-1]) for name, figure in figures.items()}, **details}
+
+    def samples(self, figure: Callable[[tuple[float, int, int, int]], int], age_s: int, step_s: int) -> dict[str, Any]:
         """As the broker gives them: newest first, milliseconds, at multiples of the step."""
         newest = int(time.time()) // step_s * step_s
         times = [newest - step_s * place for place in range(age_s // step_s + 1)]
-        values = [max((one for one in self.history if one[0] <= at), default=self.history[0])[column] for at in times]
+        values = [figure(max((one for one in self.history if one[0] <= at), default=self.history[0])) for at in times]
         pairs = zip(times, values, strict=True)
         return {"rate": 0.0, "samples": [{"sample": value, "timestamp": at * 1000} for at, value in pairs]}
 
@@ -81,7 +95,9 @@ class RabbitDouble:
         self.queues: dict[tuple[str, str], Queue] = {}
         self.statistics = True
         self.broken: dict[str, Reply | float] = {}
-        """By `totals`, `page`, `overview`, `whoami`, `alarms`: what is answered instead, or after how many seconds."""
+        """By `totals`, `page`, `channels`, `connections`, `nodes`, `overview`, `whoami`, `alarms`: what is answered instead, or
+        after how many seconds."""
+        self.nodes = [{"name": "rabbit@one", "running": True, "uptime": 86_400_000}]
         self.date: str | None = None
         self._over = threading.Event()
         self.asked: list[str] = []
@@ -108,10 +124,10 @@ class RabbitDouble:
         self.asked.append(target)
         path, _, query = target.partition("?")
         segments = [unquote(segment) for segment in path.split("/")[1:]]
-        whole = {
-            "overview": "overview", "whoami": "whoami", "health": "alarms", "channels": "channel", "connections": "connection",
-        }  # fmt: skip
+        whole = {"overview": "overview", "whoami": "whoami", "health": "alarms", "nodes": "nodes"}
         kind = whole.get(segments[1] if len(segments) > 1 else "", "")
+        if segments[1:2] == ["vhosts"]:
+            kind = segments[-1]
         kind = kind or {3: "totals", 4: "page"}.get(len(segments), "")
         broken = self.broken.get(kind)
         if isinstance(broken, tuple):
@@ -130,29 +146,29 @@ class RabbitDouble:
         }
         if kind in fixed:
             return _ok(fixed[kind])
-        if kind in ("channel", "connection"):
-            return self._holder(user, kind, segments[2])
+        if kind == "nodes":
+            may = "monitoring" in user.tags
+            return _ok(self.nodes) if may else _error(401, "not_authorised", "Not monitor user")
+        if kind in ("channels", "connections"):
+            asked = {name: values[0] for name, values in parse_qs(query).items()}
+            return _ok(self._list_of_vhost(kind, segments[2], asked) if "monitoring" in user.tags else [])
         if segments[:2] != ["api", "queues"] or not kind:
             return _error(404, "Object Not Found", "Not Found")
         return self._queues(user, segments[2:], {name: values[0] for name, values in parse_qs(query).items()})
 
-    def _holder(self, user: User, kind: str, name: str) -> Reply:
-        """A channel's or connection's page, which only the tag `monitoring` shows."""
-        if "monitoring" not in user.tags:
-            return _error(401, "not_authorised", "User not authorised to access object")
-        for (vhost, queue_name), queue in self.queues.items():
-            for place, peer in enumerate(queue.consumers):
-                if kind == "connection" and name == peer:
-                    properties = {"product": "Pika Python Client Library"} | (
-                        {"connection_name": queue.named} if queue.named else {}
-                    )
-                    return _ok({"name": peer, "client_properties": properties})
-                if kind == "channel" and name == f"{peer} (1)":
-                    idle = datetime.fromtimestamp(time.time() - queue.idle_s, UTC).isoformat(timespec="milliseconds")
-                    consumes = [{"queue": {"name": queue_name, "vhost": vhost}}]
-                    held = 0 if place else queue.unacked
-                    return _ok({"messages_unacknowledged": held, "idle_since": idle, "consumer_details": consumes})
-        return _error(404, "Object Not Found", "Not Found")
+    def _list_of_vhost(self, kind: str, vhost: str, query: dict[str, str]) -> list[dict[str, Any]]:
+        """Its channels or connections, which only the tag `monitoring` shows."""
+        listed: list[dict[str, Any]] = []
+        for (own, _), queue in self.queues.items():
+            for place, peer in enumerate(queue.consumers if own == vhost else ()):
+                if kind == "connections":
+                    name = {"connection_name": queue.named} if queue.named and not place else {}
+                    listed.append({"name": peer, "client_properties": {"product": "Pika Python Client Library"} | name})
+                    continue
+                traffic = queue.traffic(int(query["msg_rates_age"]), int(query["msg_rates_incr"])) if not place else {}
+                channel = {"name": f"{peer} (1)", "consumer_count": 1, "messages_unacknowledged": 0 if place else queue.unacked}
+                listed.append(channel | ({"message_stats": traffic} if traffic else {}))
+        return listed
 
     def _user(self, authorization: str) -> User | None:
         name, _, password = b64decode(authorization.removeprefix("Basic ")).decode().partition(":")
@@ -179,8 +195,7 @@ class RabbitDouble:
         bare = {"name": name, "vhost": vhost, "type": queue.type, "durable": queue.durable, "state": "running"}
         if not self.statistics:
             return bare
-        lengths = queue.samples(1, int(query["lengths_age"]), int(query["lengths_incr"]))
-        acks = queue.samples(2, int(query["msg_rates_age"]), int(query["msg_rates_incr"]))
+        age_s, step_s = int(query["lengths_age"]), int(query["lengths_incr"])
         channels = [
             {"connection_name": peer, "name": f"{peer} (1)", "peer_host": peer.partition(" -> ")[0].rpartition(":")[0]}
             for peer in queue.consumers
@@ -189,14 +204,15 @@ class RabbitDouble:
             {"consumer_tag": f"ctag{place}", "activity_status": "up", "ack_required": True, "channel_details": channel}
             for place, channel in enumerate(channels)
         ]
-        traffic = {"message_stats": {"ack": queue.acks, "ack_details": acks}} if queue.acks else {}
+        traffic = queue.traffic(int(query["msg_rates_age"]), int(query["msg_rates_incr"]))
         return (
             bare
-            | traffic
+            | ({"message_stats": traffic} if traffic else {})
             | {
                 "consumers": len(queue.consumers),
                 "consumer_details": details,
-                "messages_details": lengths,
+                "messages_ready_details": queue.samples(lambda one: one[1], age_s, step_s),
+                "messages_unacknowledged_details": queue.samples(lambda one: one[2], age_s, step_s),
                 "messages": queue.ready + queue.unacked,
                 "messages_ready": queue.ready,
                 "messages_unacknowledged": queue.unacked,

@@ -27,13 +27,16 @@ FOLDER = Path(__file__).parents[2] / "recordings" / "rabbitmq"
 OBSERVED_S = 75
 JOB_S = 150
 LOOK_EVERY_S = 6
-PAGE = ("consumers", "consumer_details", "messages_details", "head_message_timestamp")
+PAGE = (
+    *("name", "node", "consumers", "consumer_details", "head_message_timestamp", "messages", "messages_ready"),
+    *("messages_unacknowledged", "messages_ready_details", "messages_unacknowledged_details"),
+)
 
 
-class MatchedAlert:
+class Case:
     """One queue in one situation, on a thread of its own."""
 
-    def __init__(self, made: Broker, name: str, says: str, ill: bool | None, play: Callable[[MatchedAlert], None]) -> None:
+    def __init__(self, made: Broker, name: str, says: str, ill: bool | None, play: Callable[[Case], None]) -> None:
         self.made, self.queue, self.says, self.ill, self.play = made, to_queue("/", name), says, ill, play
         self.for_s = 60.0
         self.looks: list[dict[str, Any]] = []
@@ -78,12 +81,12 @@ class MatchedAlert:
 
 def _read_part(page: dict[str, Any]) -> dict[str, Any]:
     """What the adapter reads of the page, as the broker gave it. The rest is ten times as much."""
-    traffic = {name: value for name, value in page.get("message_stats", {}).items() if name.startswith(("ack", "deliver_no_ack"))}
+    traffic = page.get("message_stats", {})
     return {name: value for name, value in page.items() if name in PAGE} | ({"message_stats": traffic} if traffic else {})
 
 
-def _stuck(mode: str) -> Callable[[MatchedAlert], None]:
-    def play(case: MatchedAlert) -> None:
+def _stuck(mode: str) -> Callable[[Case], None]:
+    def play(case: Case) -> None:
         with case.consumer(mode):
             case.publish(5)
             time.sleep(OBSERVED_S)
@@ -92,26 +95,26 @@ def _stuck(mode: str) -> Callable[[MatchedAlert], None]:
     return play
 
 
-def no_consumer(case: MatchedAlert) -> None:
+def no_consumer(case: Case) -> None:
     case.publish(5)
     time.sleep(OBSERVED_S)
     case.look(f"{OBSERVED_S} s after five messages came")
 
 
-def idle(case: MatchedAlert) -> None:
+def idle(case: Case) -> None:
     with case.consumer("healthy"):
         case.publish(3)
         time.sleep(OBSERVED_S)
         case.look(f"{OBSERVED_S} s after three messages came and went")
 
 
-def never_used(case: MatchedAlert) -> None:
+def never_used(case: Case) -> None:
     with case.consumer("healthy"):
         time.sleep(OBSERVED_S)
         case.look("never a message")
 
 
-def busy(case: MatchedAlert) -> None:
+def busy(case: Case) -> None:
     case.publish(200)
     case.keep_publishing(20)
     with case.consumer("slow", per_second=20):
@@ -119,28 +122,28 @@ def busy(case: MatchedAlert) -> None:
         case.look("20 messages a second in and out, about 200 waiting")
 
 
-def busy_no_ack(case: MatchedAlert) -> None:
+def busy_no_ack(case: Case) -> None:
     case.keep_publishing(20)
     with case.consumer("no-ack"):
         time.sleep(OBSERVED_S)
         case.look("20 messages a second in and out without acknowledgements")
 
 
-def slow_drain(case: MatchedAlert) -> None:
+def slow_drain(case: Case) -> None:
     case.publish(300)
     with case.consumer("slow", per_second=1):
         time.sleep(OBSERVED_S)
         case.look("one message a second out, none in")
 
 
-def very_slow_drain(case: MatchedAlert) -> None:
+def very_slow_drain(case: Case) -> None:
     case.publish(300)
     with case.consumer("slow", per_second=1 / 20):
         time.sleep(OBSERVED_S)
         case.look("one message every 20 s out, none in")
 
 
-def deploying(case: MatchedAlert) -> None:
+def deploying(case: Case) -> None:
     case.publish(100)
     case.keep_publishing(10)
     with case.consumer("slow", per_second=10):
@@ -159,14 +162,14 @@ def deploying(case: MatchedAlert) -> None:
         case.look("12 s after a consumer is back")
 
 
-def slow_consumer(case: MatchedAlert) -> None:
+def slow_consumer(case: Case) -> None:
     case.publish(30)
     with case.consumer("slow", per_second=1 / 25):
         time.sleep(OBSERVED_S)
         case.look_for(60, "one message every 25 s")
 
 
-def bursts(case: MatchedAlert) -> None:
+def bursts(case: Case) -> None:
     with case.consumer("slow", per_second=25):
         for number in range(5):
             case.publish(200)
@@ -176,7 +179,7 @@ def bursts(case: MatchedAlert) -> None:
                 case.look_for(30, "a burst of 200 messages every 30 s")
 
 
-def deployment(case: MatchedAlert) -> None:
+def deployment(case: Case) -> None:
     case.publish(10)
     case.keep_publishing(2)
     with case.consumer("slow", per_second=2):
@@ -186,7 +189,7 @@ def deployment(case: MatchedAlert) -> None:
         case.look_for(24, "it is back")
 
 
-def long_job(case: MatchedAlert) -> None:
+def long_job(case: Case) -> None:
     case.for_s = JOB_S + 60.0
     case.publish(3)
     with case.consumer("slow", per_second=1 / JOB_S):
@@ -194,7 +197,7 @@ def long_job(case: MatchedAlert) -> None:
         case.look_for(JOB_S / 2 + 24, f"one job of {JOB_S} s after the other, prefetch 1")
 
 
-def just_published(case: MatchedAlert) -> None:
+def just_published(case: Case) -> None:
     with case.consumer("slow", per_second=0.2):
         case.publish(1)
         time.sleep(OBSERVED_S)
@@ -204,7 +207,7 @@ def just_published(case: MatchedAlert) -> None:
         case.look("6 s later")
 
 
-def restarted(case: MatchedAlert) -> None:
+def restarted(case: Case) -> None:
     case.publish(30)
     with case.consumer("stuck-unacked"):
         time.sleep(OBSERVED_S)
@@ -219,7 +222,7 @@ def restarted(case: MatchedAlert) -> None:
         case.look("20 s after the new consumer came")
 
 
-def restarted_in_vain(case: MatchedAlert) -> None:
+def restarted_in_vain(case: Case) -> None:
     case.publish(30)
     with case.consumer("stuck-unacked"):
         time.sleep(OBSERVED_S)
@@ -230,28 +233,26 @@ def restarted_in_vain(case: MatchedAlert) -> None:
             case.look(f"{age_s} s after the new consumer came, which sticks too")
 
 
-def cases(made: Broker) -> list[MatchedAlert]:
+def cases(made: Broker) -> list[Case]:
     return [
-        MatchedAlert(
-            made, "stuck-unacked", "a consumer holds one message and acknowledges nothing", True, _stuck("stuck-unacked")
-        ),
-        MatchedAlert(made, "stuck-ready", "a consumer is registered and takes nothing", True, _stuck("stuck-ready")),
-        MatchedAlert(made, "absent", "an application is connected and consumes nothing", True, _stuck("absent")),
-        MatchedAlert(made, "no-consumer", "messages and nobody there", True, no_consumer),
-        MatchedAlert(made, "idle", "empty, with a consumer", False, idle),
-        MatchedAlert(made, "never-used", "never a message, with a consumer", False, never_used),
-        MatchedAlert(made, "busy", "never empty, and messages flow", False, busy),
-        MatchedAlert(made, "busy-no-ack", "messages flow in automatic acknowledgement mode", False, busy_no_ack),
-        MatchedAlert(made, "slow-drain", "it drains slowly", False, slow_drain),
-        MatchedAlert(made, "very-slow-drain", "it drains very slowly", False, very_slow_drain),
-        MatchedAlert(made, "deploying", "the consumer is away for 10 s", False, deploying),
-        MatchedAlert(made, "slow-consumer", "one message every 25 s", False, slow_consumer),
-        MatchedAlert(made, "bursts", "messages come in bursts and are worked off", False, bursts),
-        MatchedAlert(made, "deployment", "the consumer is away for 40 s", False, deployment),
-        MatchedAlert(made, "long-job", f"a job takes {JOB_S} s, with prefetch 1", None, long_job),
-        MatchedAlert(made, "just-published", "messages have just come to an idle queue", False, just_published),
-        MatchedAlert(made, "restarted", "stuck, then a new consumer that works", None, restarted),
-        MatchedAlert(made, "restarted-in-vain", "stuck, then a new consumer that sticks too", None, restarted_in_vain),
+        Case(made, "stuck-unacked", "a consumer holds one message and acknowledges nothing", True, _stuck("stuck-unacked")),
+        Case(made, "stuck-ready", "a consumer is registered and takes nothing", None, _stuck("stuck-ready")),
+        Case(made, "absent", "an application is connected and consumes nothing", False, _stuck("absent")),
+        Case(made, "no-consumer", "messages and nobody there", False, no_consumer),
+        Case(made, "idle", "empty, with a consumer", False, idle),
+        Case(made, "never-used", "never a message, with a consumer", False, never_used),
+        Case(made, "busy", "never empty, and messages flow", False, busy),
+        Case(made, "busy-no-ack", "messages flow in automatic acknowledgement mode", False, busy_no_ack),
+        Case(made, "slow-drain", "it drains slowly", False, slow_drain),
+        Case(made, "very-slow-drain", "it drains very slowly", False, very_slow_drain),
+        Case(made, "deploying", "the consumer is away for 10 s", False, deploying),
+        Case(made, "slow-consumer", "one message every 25 s", False, slow_consumer),
+        Case(made, "bursts", "messages come in bursts and are worked off", False, bursts),
+        Case(made, "deployment", "the consumer is away for 40 s", False, deployment),
+        Case(made, "long-job", f"a job takes {JOB_S} s, with prefetch 1", None, long_job),
+        Case(made, "just-published", "messages have just come to an idle queue", False, just_published),
+        Case(made, "restarted", "stuck, then a new consumer that works", None, restarted),
+        Case(made, "restarted-in-vain", "stuck, then a new consumer that sticks too", None, restarted_in_vain),
     ]
 
 

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from functions.adapters.symptoms.rabbitmq import client, to_queue
-from functions.domain.decisions.health import judge_health
+from functions.domain.health.looks import judge_health
 from functions.domain.model.codes import Health
 from functions.domain.model.incidents import QueueState
 from functions.domain.model.runbooks import Symptom
@@ -53,7 +53,10 @@ class Application:
         def ill() -> bool:
             time.sleep(0.3)
             seen = client.look(settings, queue, for_s=6, timeout_s=PATIENCE_S)
-            return judge_health(Symptom("rabbitmq", for_s=6.0), seen, QueueState(queue, "", 0.0), time.time())[0] is Health.ILL
+            return (
+                judge_health(Symptom("rabbitmq", for_s=6.0), seen, QueueState(queue, "", 0.0), time.time())[0].health
+                is Health.ILL
+            )
 
         wait_until(ill, what=lambda: f"{self.queue} is stuck")
 

@@ -14,7 +14,18 @@ from functions.domain.model.codes import Mode, Phase, Reason
 from functions.domain.model.events import AlertsReceived, Event, Step, TimerFired, Wake
 from functions.domain.model.incidents import AlertRef, Document, Incident, QueueState, change
 from functions.domain.model.messages import Message
-from functions.domain.model.observations import Execution, ExecutionHistory, Observation, Pause, QueueSnapshot, Storm, Unknown
+from functions.domain.model.observations import (
+    Channel,
+    Execution,
+    ExecutionHistory,
+    Holder,
+    Observation,
+    Pause,
+    QueueHistory,
+    QueueSnapshot,
+    Storm,
+    Unknown,
+)
 from functions.domain.model.runbooks import Matcher, Restart, Rules, Runbook, Symptom
 
 NOW = 1_800_000_000.0
@@ -58,21 +69,52 @@ def resolved(**changes: Any) -> AlertsReceived:
 
 
 def sighting(
-    depth: int = 50, *, acks: int | None = None, at: float = NOW, ids: tuple[str, ...] | None = OLD, **more: Any
+    depth: int = 50,
+    *,
+    acks: int | None = None,
+    at: float = NOW,
+    ids: tuple[str, ...] | None = OLD,
+    samples_s: float = 125.0,
+    **more: Any,
 ) -> QueueSnapshot:
-    """A queue whose page can be had, with a sample every 5 s, none of which moved. `acks`: acknowledged in the last 5 s."""
-    grid = [at - 5.0 * n for n in range(25, -1, -1)]
-    counters = [1000] * 25 + [1000 + (acks or 0)]
+    """A queue whose page can be had, with a sample every 5 s, none of which moved: nobody takes what waits. `acks`: processed
+    in the last 5 s."""
+    count = int(samples_s / 5.0) + 1
+    grid = [at - 5.0 * n for n in range(count - 1, -1, -1)]
+    counter = tuple(zip(grid, [1000] * (count - 1) + [1000 + (acks or 0)], strict=True))
+    figures = {name: tuple((when, value) for when in grid) for name, value in (("ready", depth), ("unacked", 0))}
     made = QueueSnapshot(
         at, depth, depth, 0, consumers=None if ids is None else len(ids), consumer_ids=ids, acks=1000 + (acks or 0)
     )
-    made = replace(made, ack_samples=tuple(zip(grid, counters, strict=True)), depth_samples=tuple((g, depth) for g in grid))
+    made = replace(made, deliveries=1000 + (acks or 0), ack_samples=counter, depth_samples=figures["ready"])
+    made = replace(made, history=QueueHistory(**figures, deliveries=counter))
     return replace(made, **more)
 
 
+def holding(*holders: Holder, at: float = NOW, **more: Any) -> QueueSnapshot:
+    """A queue of which each of these consumers holds one message and has done nothing with it for two minutes."""
+    grid = [at - 5.0 * n for n in range(25, -1, -1)]
+    still = tuple((when, 7) for when in grid)
+    channels = tuple(Channel(f"{one.host} (1)", one.host, one.name, 1, 1, still) for one in holders)
+    unacked = max(len(holders), 1)
+    seen = sighting(unacked, at=at, ready=0, unacked=unacked, channels=channels or None, holders=holders)
+    history = replace(seen.history, ready=tuple((when, 0) for when in grid), unacked=tuple((when, unacked) for when in grid))
+    return replace(seen, history=history, **more)
+
+
+def going_round(at: float = NOW) -> QueueSnapshot:
+    """A queue whose one message is returned and delivered again every second."""
+    grid = [at - 5.0 * n for n in range(25, -1, -1)]
+    again = tuple((when, 1000 + 5 * place) for place, when in enumerate(grid))
+    one, none = tuple((when, 1) for when in grid), tuple((when, 0) for when in grid)
+    history = QueueHistory(ready=none, unacked=one, deliveries=again, redeliveries=again)
+    return sighting(1, at=at, ready=0, unacked=1, ack_samples=none, acks=0, history=history)
+
+
 def bare(depth: int, at: float = NOW, **more: Any) -> QueueSnapshot:
-    """A queue whose page or statistics are off: live totals and nothing else."""
-    return replace(QueueSnapshot(at, depth, depth, 0), **more)
+    """A queue whose page can't be read: live totals and nothing else."""
+    unread = Unknown("the page can't be read")
+    return replace(QueueSnapshot(at, depth, depth, 0, blind=unread), **more)
 
 
 def execution(number: int = 7, *, started: float = -60.0, ended: float | None = -50.0, **changes: Any) -> Execution:

@@ -18,7 +18,7 @@ from msgspec import Struct, field
 from functions.adapters.symptoms.prometheus import promql
 from functions.adapters.symptoms.prometheus.settings import SYSTEM
 from functions.application.decoding import convert
-from functions.domain.decisions.health import RECENT_S
+from functions.domain.health.proofs import RECENT_S
 from functions.domain.model.observations import QueueSnapshot, Unknown
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.http_client import Answer

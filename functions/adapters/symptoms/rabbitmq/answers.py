@@ -1,18 +1,15 @@
-"""What RabbitMQ's management API answers: only the fields that are read, and what they say of a queue."""
+"""What RabbitMQ's management API answers: only the fields that are read, and what its refusals mean."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Struct, field
-from msgspec.structs import replace
 
 from functions.adapters.symptoms.rabbitmq.settings import SYSTEM
 from functions.application.decoding import convert
 from functions.domain.model.alerts import QueueRef
-from functions.domain.model.observations import QueueSnapshot
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.http_client import Answer
 from functions.runtime.text import Text
@@ -35,6 +32,10 @@ class Total(Struct, frozen=True):
     messages: int | None = None
     messages_ready: int | None = None
     messages_unacknowledged: int | None = None
+    members: list[str] | None = None
+    """Of a quorum queue: the nodes that have a copy,"""
+    online: list[str] | None = None
+    """and those of them that are up."""
 
 
 class Totals(Struct, frozen=True):
@@ -53,28 +54,41 @@ class Samples(Struct, frozen=True):
 
 
 class Traffic(Struct, frozen=True):
-    ack: int = 0
-    ack_details: Samples = field(default_factory=Samples)
-    deliver_no_ack: int = 0
-    deliver_no_ack_details: Samples = field(default_factory=Samples)
+    """Counters. None: absent, which is not 0; on RabbitMQ 4.x those of AMQP 1.0 and MQTT consumers are absent for ever."""
+
+    ack: int | None = None
+    ack_details: Samples = Samples()
+    deliver: int | None = None
+    deliver_details: Samples = Samples()
+    deliver_no_ack: int | None = None
+    deliver_no_ack_details: Samples = Samples()
+    get: int | None = None
+    get_details: Samples = Samples()
+    get_no_ack: int | None = None
+    get_no_ack_details: Samples = Samples()
+    redeliver: int | None = None
+    redeliver_details: Samples = Samples()
+    publish: int | None = None
+    publish_details: Samples = Samples()
 
 
-class Channel(Struct, frozen=True):
+class ChannelDetails(Struct, frozen=True):
     name: str = ""
     connection_name: str = ""
     peer_host: str = ""
+    user: str = ""
 
 
 class Consumer(Struct, frozen=True):
     consumer_tag: str = ""
     activity_status: str = "up"
     ack_required: bool = True
-    channel_details: Channel | list[Any] = field(default_factory=Channel)
-    """An empty list once the channel is gone."""
+    channel_details: ChannelDetails | list[Any] = ChannelDetails()
+    """An empty list once the channel is gone, without a name where the consumer speaks AMQP 1.0 or MQTT (4.x)."""
 
     @property
-    def channel(self) -> Channel:
-        return self.channel_details if isinstance(self.channel_details, Channel) else Channel()
+    def channel(self) -> ChannelDetails:
+        return self.channel_details if isinstance(self.channel_details, ChannelDetails) else ChannelDetails()
 
     @property
     def id(self) -> str:
@@ -88,14 +102,29 @@ class Page(Struct, frozen=True):
     consumers: int | None = None
     consumer_details: list[Consumer] | None = None
     """None where the broker's statistics are off; then nothing else is there either."""
-    message_stats: Traffic = field(default_factory=Traffic)
+    message_stats: Traffic = Traffic()
     """Absent before the first message."""
-    messages_details: Samples = field(default_factory=Samples)
+    messages: int = 0
+    messages_ready_details: Samples = Samples()
+    messages_unacknowledged_details: Samples = Samples()
     head_message_timestamp: float | str | None = None
     messages_ready: int | None = None
     message_bytes_ready: int | None = None
     messages_unacknowledged: int | None = None
     message_bytes_unacknowledged: int | None = None
+    delivery_limit: int | str | None = None
+    """Of a quorum queue, policies included (4.0 and later); a text where it is unlimited."""
+    node: str = ""
+
+
+class ChannelItem(Struct, frozen=True):
+    """One channel in the list of a vhost's channels."""
+
+    name: str
+    messages_unacknowledged: int = 0
+    consumer_count: int = 0
+    message_stats: Traffic = Traffic()
+    """Absent before the first message."""
 
 
 class User(Struct, frozen=True):
@@ -103,61 +132,6 @@ class User(Struct, frozen=True):
 
     tags: str | list[str] = ""
     """A text with commas before 3.9."""
-
-
-def sighting(queue: QueueRef, totals: Any, page: Any, *, at: float) -> QueueSnapshot:
-    """What the two answers (parsed JSON; `page` None where it can't be had) say of the queue at our time `at`.
-
-    Samples are handed on as the broker gave them. Deliveries that need no acknowledgement count as acknowledged, as they are
-    for the broker; a consumer in that mode would look dead else. Raises Denied or Unavailable where there is no live depth.
-    """
-    matching = [item for item in shaped(totals, Totals).items if item.name == queue.keys["queue"]]
-    if not matching:
-        remedy = Text(
-            "Compare the alert's labels with RabbitMQ's queues; an auto-delete or exclusive queue disappears with its consumer."
-        )
-        raise Denied(SYSTEM, Text("there is no queue {queue}", queue=named(queue)), code="no_queue", remedy=remedy)
-    total = matching[0]
-    if total.type == "stream":
-        remedy = Text("Streams keep what was read: monitor the lag of their consumers with another tool.")
-        stream = Text("{queue} is a stream, and its depth says nothing", queue=named(queue))
-        raise Denied(SYSTEM, stream, code="stream", remedy=remedy)
-    if total.messages is None or total.messages_ready is None or total.messages_unacknowledged is None:
-        raise Unavailable(
-            SYSTEM,
-            Text("no current totals of {queue} (state: {state})", queue=named(queue), state=total.state or Text("unknown")),
-        )
-    seen = QueueSnapshot(at, total.messages, total.messages_ready, total.messages_unacknowledged)
-    try:
-        return seen if page is None else _with_page(seen, shaped(page, Page))
-    except Unavailable:
-        return seen
-
-
-def _with_page(seen: QueueSnapshot, page: Page) -> QueueSnapshot:
-    if page.consumer_details is None:
-        return seen
-    ids = tuple(sorted(one.id for one in page.consumer_details if one.activity_status not in GONE))
-    traffic, head = page.message_stats, page.head_message_timestamp
-    return replace(
-        seen,
-        consumers=len(ids) if page.consumers is None else page.consumers,
-        consumer_ids=ids,
-        acks=traffic.ack + traffic.deliver_no_ack,
-        ack_samples=_oldest_first([*traffic.ack_details.samples, *traffic.deliver_no_ack_details.samples]),
-        depth_samples=_oldest_first(page.messages_details.samples),
-        head_at=float(head) if isinstance(head, float | int) else None,
-        head_bytes=page.message_bytes_ready if page.messages_ready == seen.ready == 1 else None,
-        held_bytes=page.message_bytes_unacknowledged if page.messages_unacknowledged == seen.unacked and seen.unacked else None,
-    )
-
-
-def _oldest_first(samples: Iterable[Sample]) -> tuple[tuple[float, int], ...]:
-    """(seconds, value) by time; values of the same time are added up."""
-    by_time: dict[int, int] = {}
-    for one in samples:
-        by_time[one.timestamp] = by_time.get(one.timestamp, 0) + one.sample
-    return tuple((at / 1000, value) for at, value in sorted(by_time.items()))
 
 
 def good(outcome: Answer | Exception) -> Answer:
@@ -193,8 +167,10 @@ def live(outcome: Answer | Exception, queue: QueueRef) -> Answer:
     return good(outcome)
 
 
-def json_or_none(outcome: Answer | Exception) -> Any:
+def json_or_none(outcome: Answer | Exception | None) -> Any:
     """The JSON of a good answer; None for all else."""
+    if outcome is None:
+        return None
     try:
         return good(outcome).json()
     except (Denied, Unavailable):

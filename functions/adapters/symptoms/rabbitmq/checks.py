@@ -9,9 +9,10 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-from functions.adapters.symptoms.rabbitmq.answers import OK, Page, good, json_or_none, live, named, shaped, sighting, tags_of
+from functions.adapters.symptoms.rabbitmq.answers import OK, Page, good, json_or_none, live, named, shaped, tags_of
 from functions.adapters.symptoms.rabbitmq.holders import sees_all
 from functions.adapters.symptoms.rabbitmq.settings import DEFAULT_VHOST, fill, to_queue
+from functions.adapters.symptoms.rabbitmq.snapshot import Answers, read_snapshot
 from functions.application.ports import Finding, finding_of_error
 from functions.domain.decisions.matching import NotRendered, template_labels
 from functions.domain.model.alerts import QueueRef
@@ -51,7 +52,7 @@ def findings(url: str, user: str, queue: QueueRef, asked: Asked) -> list[Finding
         *_transport(url),
         login,
         *_rights(asked.whoami),
-        _holders(asked.whoami),
+        _channels(asked.whoami),
         *_clock(asked.overview),
         _readable(queue, asked.totals, asked.page),
         _statistics(queue, asked.page),
@@ -131,19 +132,17 @@ def _rights(whoami: Outcome) -> list[Finding]:
         more = sorted(MORE_THAN_NEEDED & tags_of(whoami))
     except (Denied, Unavailable):
         return []
-    remedy = "Give it the tag `management` alone and the permissions ^$ ^$ ^$, as infra/rabbitmq does."
+    remedy = "Give it the tag `monitoring` alone and the permissions ^$ ^$ ^$, as infra/rabbitmq does."
     return [Finding("RabbitMQ rights", None, f"the user is {tag}: more than it needs", remedy) for tag in more]
 
 
-def _holders(whoami: Outcome) -> Finding:
-    """What the optional tag adds. Without it nothing is wrong."""
-    what = "RabbitMQ holders"
+def _channels(whoami: Outcome) -> Finding:
+    """What the tag `monitoring` adds."""
+    what = "RabbitMQ channels"
     if sees_all(whoami):
-        return Finding(what, ok=True, detail="cards say who holds messages, how many and for how long")
-    detail = (
-        "only the host of a queue's only consumer is known; the optional tag `monitoring` adds who holds a message, and how long"
-    )
-    return Finding(what, ok=True, detail=detail)
+        return Finding(what, ok=True, detail="each consumer's work is seen")
+    detail = "one consumer of several that hangs is not seen, and a stuck queue is told 10 s later"
+    return Finding(what, None, detail, "Give the user the tag `monitoring`, as infra/rabbitmq does.")
 
 
 def _clock(overview: Outcome) -> list[Finding]:
@@ -159,7 +158,7 @@ def _clock(overview: Outcome) -> list[Finding]:
 def _readable(queue: QueueRef, totals: Outcome, page: Outcome) -> Finding:
     what = f"RabbitMQ queue {named(queue)}"
     try:
-        seen = sighting(queue, live(totals, queue).json(), json_or_none(page), at=0.0)
+        seen = read_snapshot(queue, Answers(live(totals, queue).json(), json_or_none(page)), at=0.0)
     except (Denied, Unavailable) as error:
         return finding_of_error(what, error, UNREACHABLE)
     present = "not known" if seen.consumers is None else str(seen.consumers)

@@ -40,9 +40,9 @@ class Symptom(Struct, frozen=True, rename=key):
     queue: Annotated[str, written("template")] = "${labels.queue}"
     """The queue's name."""
     max_messages: int = 0
-    """Not stuck up to this many messages (ready and unacknowledged)."""
+    """So many messages, ready and unacknowledged, may wait. One that a consumer holds counts whatever the depth."""
     for_s: Annotated[float, duration(1, 3600)] = 60.0  # as far back as RabbitMQ keeps samples
-    """Stuck only if nothing was acknowledged, or there was no consumer, for this long."""
+    """A queue is stuck only if it was proved to be for all of this time."""
 
     def to_symptom(self) -> runbooks.Symptom:
         """Convert to the domain's Symptom."""

@@ -1,0 +1,202 @@
+"""What the answers of RabbitMQ say of one queue, and what they can't say (docs/rabbitmq.md has each case, by version)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from functions.adapters.symptoms.rabbitmq.answers import (
+    ChannelItem,
+    Consumer,
+    Page,
+    Sample,
+    Samples,
+    Total,
+    Totals,
+    named,
+    shaped,
+)
+from functions.adapters.symptoms.rabbitmq.settings import SYSTEM
+from functions.domain.model import observations
+from functions.domain.model.alerts import QueueRef
+from functions.domain.model.observations import Channel, Holder, QueueHistory, QueueSnapshot, Unknown
+from functions.runtime.errors import Denied, Unavailable
+from functions.runtime.text import Text
+
+GONE = frozenset({"suspected_down", "cancelled"})
+"""`activity_status` of consumers that take no message; a waiting single active consumer may at any time."""
+SHOVEL = "none"
+"""The user of a shovel's consumer (measured on 4.3)."""
+NAME = 80
+"""Characters of a host that a document keeps."""
+
+
+class Answers(Struct, frozen=True):
+    """What was asked of one queue at one moment, as parsed JSON. None: not to be had."""
+
+    totals: Any
+    page: Any = None
+    channels: Any = None
+    """Of the whole vhost; None without the tag `monitoring` too."""
+
+
+def read_snapshot(queue: QueueRef, answers: Answers, *, at: float) -> QueueSnapshot:
+    """The queue at our time `at`. Raises Denied or Unavailable where its depth can't be known.
+
+    Deliveries that need no acknowledgement count as acknowledged, as they do for the broker.
+    """
+    total = _find_total(queue, answers)
+    ready, unacked = total.messages_ready, total.messages_unacknowledged
+    if total.messages is None or ready is None or unacked is None:
+        state = total.state or Text("unknown")
+        raise Unavailable(SYSTEM, Text("no current totals of {queue} (state: {state})", queue=named(queue), state=state))
+    seen = QueueSnapshot(at, ready + unacked, ready, unacked, later=max(total.messages - ready - unacked, 0))
+    if answers.page is None:
+        return replace(seen, blind=Unknown(Text("the page of {queue} could not be read", queue=named(queue))))
+    try:
+        page = shaped(answers.page, Page)
+    except Unavailable as error:
+        return replace(seen, blind=Unknown(error.text))
+    if total.type == "quorum" and seen.depth == 0 and page.messages:
+        # For 5 s after a leader change the list of 4.0 says 0.
+        why = Text("the list says 0 messages, its page {count}: its leader may have changed just now", count=page.messages)
+        raise Unavailable(SYSTEM, why, late=True)
+    return _with_page(seen, page, answers.channels)
+
+
+def _find_total(queue: QueueRef, answers: Answers) -> Total:
+    """The queue in the list with totals, if its figures can be trusted."""
+    matching = [item for item in shaped(answers.totals, Totals).items if item.name == queue.keys["queue"]]
+    if not matching and isinstance(answers.page, dict) and answers.page.get("name") == queue.keys["queue"]:
+        node = str(answers.page.get("node", "?"))
+        raise Unavailable(SYSTEM, Text("{queue} has no live totals: its node {node} is down", queue=named(queue), node=node))
+    if not matching:
+        remedy = Text(
+            "Compare the alert's labels with RabbitMQ's queues; an auto-delete or exclusive queue disappears with its consumer."
+        )
+        raise Denied(SYSTEM, Text("there is no queue {queue}", queue=named(queue)), code="no_queue", remedy=remedy)
+    total = matching[0]
+    if total.type == "stream":
+        remedy = Text("Streams keep what was read: monitor the lag of their consumers with another tool.")
+        stream = Text("{queue} is a stream, and its depth says nothing", queue=named(queue))
+        raise Denied(SYSTEM, stream, code="stream", remedy=remedy)
+    if total.members and total.online is not None and 2 * len(total.online) <= len(total.members):
+        lost = Text(
+            "{queue} has lost its majority: {online} of {members} nodes are online, and its figures are frozen",
+            queue=named(queue),
+            online=len(total.online),
+            members=len(total.members),
+        )
+        raise Unavailable(SYSTEM, lost)
+    if total.state == "minority":
+        raise Unavailable(SYSTEM, Text("{queue} has lost its majority of nodes", queue=named(queue)))
+    return total
+
+
+def _with_page(seen: QueueSnapshot, page: Page, channels: Any) -> QueueSnapshot:
+    if page.consumer_details is None:
+        remedy = Text("Turn the statistics on; `check` names the switch that turns them off.")
+        return replace(seen, blind=Unknown(Text("the broker's statistics are off"), remedy=remedy))
+    consumers = [one for one in page.consumer_details if one.activity_status not in GONE]
+    traffic, head = page.message_stats, page.head_message_timestamp
+    seen = replace(
+        seen,
+        consumers=len(consumers) if page.consumers is None else max(page.consumers, len(consumers)),
+        consumer_ids=tuple(sorted(one.id for one in consumers)),
+        acks=_sum(traffic.ack, traffic.deliver_no_ack, traffic.get_no_ack),
+        ack_samples=_series(traffic.ack_details, traffic.deliver_no_ack_details, traffic.get_no_ack_details),
+        depth_samples=_series(page.messages_ready_details, page.messages_unacknowledged_details),
+        head_at=float(head) if isinstance(head, float | int) else None,
+        head_bytes=page.message_bytes_ready if page.messages_ready == seen.ready == 1 else None,
+        held_bytes=page.message_bytes_unacknowledged if page.messages_unacknowledged == seen.unacked and seen.unacked else None,
+        deliveries=_sum(traffic.deliver, traffic.deliver_no_ack),
+        redeliveries=traffic.redeliver,
+        published=traffic.publish,
+        history=QueueHistory(
+            _series(page.messages_ready_details),
+            _series(page.messages_unacknowledged_details),
+            _series(traffic.deliver_details, traffic.deliver_no_ack_details, traffic.get_details, traffic.get_no_ack_details),
+            _series(traffic.redeliver_details),
+            _series(traffic.publish_details),
+        ),
+        holders=_only_holder(consumers, seen),
+        uncounted=any(not one.channel.name for one in consumers),
+        blind=_find_mismatch(page, consumers, seen),
+    )
+    return seen if channels is None else _with_channels(seen, consumers, channels)
+
+
+def _only_holder(consumers: list[Consumer], seen: QueueSnapshot) -> tuple[Holder, ...]:
+    """Whoever may see no channels knows who holds a queue's messages where it has one consumer."""
+    channels = {one.channel.name: one.channel for one in consumers if one.ack_required and one.channel.name}
+    if not seen.unacked or len(channels) != 1:
+        return ()
+    (only,) = channels.values()
+    return (Holder(only.peer_host[:NAME], "", seen.unacked),)
+
+
+def _find_mismatch(page: Page, consumers: list[Consumer], seen: QueueSnapshot) -> Unknown | None:
+    """What of the page does not fit together, so that it may hide work."""
+    known = len(page.consumer_details or ())
+    if page.consumers is not None and page.consumers > known:
+        why = Text(
+            "consumers: {consumers}, of which the statistics show {known}; a node may send none",
+            consumers=page.consumers,
+            known=known,
+        )
+        return Unknown(why, late=True, remedy=Text("Enable rabbitmq_management_agent on every node of the cluster."))
+    if consumers and all(one.channel.user == SHOVEL for one in consumers):
+        return Unknown(Text("only a shovel takes messages from it"), remedy=Text("See the shovel's state in RabbitMQ."))
+    if not page.messages_ready_details.samples:
+        return Unknown(Text("the broker has no samples of its depth"), late=True)
+    if seen.unacked and consumers and page.message_stats.deliver is None and all(one.channel.name for one in consumers):
+        return Unknown(Text("messages are held, but nobody counts its deliveries"), late=True)
+    return None
+
+
+def _with_channels(seen: QueueSnapshot, consumers: list[Consumer], listed: Any) -> QueueSnapshot:
+    """The snapshot with the channels of its consumers that acknowledge."""
+    try:
+        items = {item.name: item for item in shaped(listed, list[ChannelItem])}
+    except Unavailable as error:
+        return replace(seen, unseen=Unknown(error.text))
+    wanted = {one.channel.name: one for one in consumers if one.ack_required and one.channel.name}
+    own = [one.channel.name for one in consumers]
+    channels = tuple(_to_channel(one, items[name], own.count(name)) for name, one in wanted.items() if name in items)
+    missing = len(wanted) - len(channels)
+    # A channel shows up to 5 s after its consumer (measured).
+    unseen = Unknown(Text("{count} of its consumers' channels can't be seen", count=missing), late=True) if missing else None
+    return replace(seen, channels=channels, unseen=unseen)
+
+
+def _to_channel(consumer: Consumer, item: ChannelItem, own: int) -> Channel:
+    traffic = item.message_stats
+    return Channel(
+        item.name,
+        consumer.channel.peer_host[:NAME],
+        held=item.messages_unacknowledged,
+        counted=(traffic.deliver or 0) - (traffic.ack or 0),
+        work=_series(traffic.deliver_details, traffic.ack_details),
+        redeliveries=_series(traffic.redeliver_details),
+        shared=item.consumer_count > own,
+    )
+
+
+def _sum(*counters: int | None) -> int | None:
+    known = [counter for counter in counters if counter is not None]
+    return sum(known) if known else None
+
+
+def _series(*parts: Samples) -> observations.Samples:
+    """(seconds, value) by time, oldest first; values of the same time are added up."""
+    by_time: dict[int, int] = {}
+    for one in _each(parts):
+        by_time[one.timestamp] = by_time.get(one.timestamp, 0) + one.sample
+    return tuple((at / 1000, value) for at, value in sorted(by_time.items()))
+
+
+def _each(parts: Iterable[Samples]) -> Iterable[Sample]:
+    return (one for part in parts for one in part.samples)

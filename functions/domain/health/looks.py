@@ -1,0 +1,87 @@
+"""Judges a queue before a restart: by one snapshot (`proofs`), and by what earlier looks of the incident remember."""
+
+from __future__ import annotations
+
+import math
+from hashlib import blake2s
+
+from msgspec.structs import replace
+
+from functions.domain.health.proofs import Judgement, Trust, judge
+from functions.domain.model.codes import Health
+from functions.domain.model.incidents import Looks, QueueState
+from functions.domain.model.observations import QueueSnapshot, Unknown
+from functions.domain.model.runbooks import Symptom
+
+CURVE_POINTS = 120
+
+
+def judge_health(
+    symptom: Symptom, seen: QueueSnapshot | Unknown, watched: QueueState, now: float
+) -> tuple[Judgement, QueueState]:
+    """Whether a queue is stuck, why, and its state to remember for the next check."""
+    if isinstance(seen, Unknown):
+        return Judgement(Health.UNKNOWN, seen.why), replace(watched, looks=replace(watched.looks, unsure_at=None))
+    looks = _note_looks(watched.looks, seen)
+    judged = judge(symptom, seen, _trust(looks, seen, now))
+    unsure_at = None
+    if judged.health in (Health.UNSURE, Health.UNKNOWN):
+        unsure_at = now if looks.unsure_at is None else looks.unsure_at
+    return judged, replace(note_snapshot(watched, seen), looks=replace(looks, unsure_at=unsure_at))
+
+
+def _note_looks(looks: Looks, seen: QueueSnapshot) -> Looks:
+    """What to remember of this snapshot, to notice a discontinuity in the next."""
+    fell = None not in (seen.deliveries, looks.deliveries) and (seen.deliveries or 0) < (looks.deliveries or 0)
+    consumers, nodes = _digest(seen.consumer_ids or ()), _digest(seen.nodes) if seen.nodes else looks.nodes
+    unsteady = fell or (looks.nodes and nodes != looks.nodes) or (seen.node_down and looks.steady_at is None)
+    return replace(
+        looks,
+        consumers=consumers,
+        consumers_at=looks.consumers_at if looks.consumers_at and consumers == looks.consumers else seen.at,
+        nodes=nodes,
+        steady_at=seen.at if unsteady else looks.steady_at,
+        deliveries=seen.deliveries,
+        consumed=looks.consumed or bool(seen.consumers),
+    )
+
+
+def _digest(names: tuple[str, ...]) -> str:
+    return blake2s("\n".join(names).encode(), digest_size=8).hexdigest()
+
+
+def _trust(looks: Looks, seen: QueueSnapshot, now: float) -> Trust:
+    steady_s = math.inf if looks.steady_at is None else seen.at - looks.steady_at
+    return Trust(
+        steady_s=min(steady_s, math.inf if seen.nodes_up_s is None else seen.nodes_up_s),
+        same_consumers_s=seen.at - (looks.consumers_at or seen.at),
+        unsure_s=0.0 if looks.unsure_at is None else now - looks.unsure_at,
+        consumed=looks.consumed,
+    )
+
+
+def note_snapshot(watched: QueueState, seen: QueueSnapshot) -> QueueState:
+    """Add the snapshot to the figures that people see."""
+    if watched.curve and watched.curve[-1][0] == seen.at:
+        return watched
+    curve = (*watched.curve, (seen.at, seen.depth))
+    if not watched.curve and seen.depth_samples:
+        ahead = seen.at - seen.depth_samples[-1][0]
+        curve = (*((at + ahead, depth) for at, depth in seen.depth_samples[-24:-1]), *curve)
+    return replace(
+        watched,
+        curve=_thin_out(curve),
+        head_at=seen.head_at,
+        head_bytes=seen.head_bytes,
+        held_bytes=seen.held_bytes,
+        consumers=seen.consumers,
+        holders=seen.holders,
+    )
+
+
+def _thin_out(curve: tuple[tuple[float, int], ...]) -> tuple[tuple[float, int], ...]:
+    """At most CURVE_POINTS points: drop every other point of the older half if there are more."""
+    if len(curve) <= CURVE_POINTS:
+        return curve
+    half = len(curve) // 2
+    return curve[:half:2] + curve[half:]

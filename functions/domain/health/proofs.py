@@ -1,0 +1,299 @@
+"""What one snapshot of a queue proves: that it is stuck, that it moves, or neither (docs/rabbitmq.md has the table).
+
+A restart needs a proof that lasted all of the symptom's `for`. What can't be read is never taken for zero.
+"""
+
+from __future__ import annotations
+
+import math
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from functions.domain.health.samples import drop_gaps, fall_of, lasting_s, rise_of, spacing_s, still_s, within
+from functions.domain.model.codes import Health, Proof
+from functions.domain.model.observations import Channel, QueueSnapshot, Samples
+from functions.domain.model.runbooks import Symptom
+from functions.runtime.text import Phrase, Text, join
+
+RECENT_S = 10.0
+"""Three samples, 5 s apart. A working queue processes something in this time, or between its last three samples."""
+
+SAMPLE_LATE_S = 1.0
+"""The broker collects every 5 s, a little late at times. A check that comes too early costs another 5 s."""
+
+SOONEST_S = 2.0
+SETTLED_S = 10.0
+"""What RabbitMQ shows of a queue is up to 9 s old: without channels, a new consumer that was given the message of the one before
+it looks like that one (measured)."""
+
+LATE_FOR_S = 30.0
+"""What should pass by itself within seconds, and has not after this time, is told to people."""
+
+
+class Candidate(Struct, frozen=True):
+    """What becomes a proof once it has lasted for all of `for`."""
+
+    proof: Proof
+    lasted_s: float
+    channel: Channel | None = None
+
+
+class Judgement(Struct, frozen=True):
+    health: Health
+    why: Phrase
+    proof: Proof | None = None
+    held_by: tuple[Channel, ...] = ()
+    """The channels that are proved to hold messages."""
+    again_in_s: float | None = None
+    """When another look may prove it; None where only a change can."""
+
+
+class Trust(Struct, frozen=True):
+    """What earlier looks say about this one."""
+
+    steady_s: float = math.inf
+    """For how long the samples can be relied on: a node that left took its samples of all times with it."""
+    same_consumers_s: float = 0.0
+    """For how long the queue is known to have had the consumers that it has."""
+    unsure_s: float = 0.0
+    """For how long the queue has been unsure."""
+    consumed: bool = False
+    """The queue is known to have had a consumer, whatever its counters say."""
+
+
+def judge(symptom: Symptom, seen: QueueSnapshot, trust: Trust) -> Judgement:
+    """Judge the queue by the samples of one snapshot.
+
+    A channel that holds a message proves it alone, whatever else can't be seen: its counters live and die with it.
+    """
+    for_s = max(symptom.for_s, RECENT_S)
+    holding = find_holding(seen, trust)
+    held_by = tuple(one.channel for one in holding if one.channel and one.lasted_s >= for_s)
+    if held_by:
+        return Judgement(Health.ILL, _say_held_by(seen, held_by, holding[0].lasted_s), Proof.HELD, held_by)
+    if seen.depth == 0 or (seen.depth <= symptom.max_messages and not holding):
+        return Judgement(Health.WELL, Text("depth {depth}", depth=seen.depth))
+    moving = find_movement(symptom, seen)
+    unseen = seen.blind if moving is None else seen.unseen
+    if unseen is not None:
+        late = unseen.late and trust.unsure_s < LATE_FOR_S
+        return Judgement(Health.UNSURE if late else Health.UNKNOWN, unseen.why, again_in_s=RECENT_S if late else None)
+    still = [] if seen.blind is not None else find_still(symptom, seen, trust)
+    lasting = [replace(one, lasted_s=min(one.lasted_s, trust.steady_s)) for one in still]
+    proved = next((one for one in lasting if one.lasted_s >= for_s), None)
+    if proved is not None:
+        return _judge_proved(seen, proved, trust)
+    if is_going_round(seen, for_s):
+        return Judgement(Health.GOING_ROUND, _say_going_round(seen, for_s))
+    longest_s = max((one.lasted_s for one in (*lasting, *holding)), default=0.0)
+    if moving is not None and longest_s <= RECENT_S:
+        return Judgement(Health.WELL, moving)
+    return _judge_unproved(symptom, seen, longest_s, trust)
+
+
+def _judge_proved(seen: QueueSnapshot, proved: Candidate, trust: Trust) -> Judgement:
+    """The queue as a whole stood still for all of `for`."""
+    why = _say_still(seen, proved)
+    if proved.proof is Proof.HELD and not seen.channels and trust.same_consumers_s < SETTLED_S:
+        return Judgement(Health.UNSURE, Text("{held}; its consumers may be new", held=why), again_in_s=SETTLED_S)
+    return Judgement(Health.ILL, why, proved.proof)
+
+
+def _judge_unproved(symptom: Symptom, seen: QueueSnapshot, lasted_s: float, trust: Trust) -> Judgement:
+    """Neither stuck nor surely well: a deployment looks like that, a slow job, and the beginning of a stuck queue."""
+    for_s = max(symptom.for_s, RECENT_S)
+    done = rise_of(within(real(seen, seen.ack_samples), for_s))
+    if done and lasted_s + spacing_s(seen.ack_samples) + RECENT_S < trust.unsure_s:
+        moved = Text("processed in the last {seconds} s: {count}, by every consumer", seconds=round(for_s), count=done)
+        return Judgement(Health.WELL, moved)
+    waits = lasting_s(real(seen, seen.depth_samples), lambda depth: depth > symptom.max_messages)
+    if seen.consumers == 0 and not _was_consumed(seen, trust) and waits >= for_s:
+        return Judgement(Health.NEVER_CONSUMED, Text("{count} messages wait, and no consumer was ever seen", count=seen.depth))
+    again_in_s = max(for_s - lasted_s + SAMPLE_LATE_S, SOONEST_S)
+    if done:
+        why = Text("processed in the last {seconds} s: {count}, but nothing right now", seconds=round(for_s), count=done)
+    elif waits < for_s:
+        why = Text("depth over {limit} for less than {seconds} s", limit=symptom.max_messages, seconds=round(for_s))
+    else:
+        why = Text("depth {depth}, still for {seconds} s", depth=seen.depth, seconds=round(lasted_s))
+    return Judgement(Health.UNSURE, why, again_in_s=again_in_s)
+
+
+def real(seen: QueueSnapshot, samples: Samples) -> Samples:
+    """The samples that were really taken."""
+    return samples if seen.zeros else drop_gaps(samples)
+
+
+# --- candidates, in the order of the table ----------------------------------------------------------------------------------
+
+
+def find_holding(seen: QueueSnapshot, trust: Trust) -> list[Candidate]:
+    """The consumers' channels that hold a message and do nothing with it, each with for how long; the longest first.
+
+    By their own counters: RabbitMQ renews `idle_since` every 60 s, whatever a consumer does. The number of held messages is up to
+    5 s ahead of the counters, so a message counts as held only once the counters show it, too. A consumer that rejects has more
+    deliveries than acknowledgements for ever; what it holds counts from the first look on.
+    """
+    if not seen.unacked:
+        return []
+    candidates = []
+    for channel in seen.channels or ():
+        if channel.held and channel.counted > 0 and channel.work and channel.work[-1][1] and not channel.shared:
+            lasted_s = still_s(drop_gaps(channel.work))
+            rejects = channel.counted > channel.held
+            candidates.append(Candidate(Proof.HELD, min(lasted_s, trust.unsure_s) if rejects else lasted_s, channel))
+    return sorted(candidates, key=lambda one: -one.lasted_s)
+
+
+def find_still(symptom: Symptom, seen: QueueSnapshot, trust: Trust) -> list[Candidate]:
+    """What stands still for the queue as a whole."""
+    if seen.depth <= symptom.max_messages:
+        return []
+    over_s = lasting_s(real(seen, seen.depth_samples), lambda depth: depth > symptom.max_messages)
+    if seen.ready is None or seen.unacked is None:
+        still = min(over_s, still_s(real(seen, seen.ack_samples))) if seen.ack_samples else 0.0
+        return [Candidate(Proof.STILL, still if find_movement(symptom, seen) is None else 0.0)]
+    if _is_taken_away(symptom, seen):
+        return []
+    if seen.uncounted and seen.consumers:
+        return [Candidate(Proof.HELD, _flat_s(seen))] if seen.unacked else []
+    if not seen.unacked:
+        return _find_waiting(seen, over_s, trust)
+    if seen.deliveries is None or seen.unseen is not None or _shows_each_holder(seen):
+        return []
+    held_s = lasting_s(drop_gaps(seen.history.unacked), lambda count: count > 0)
+    shared_s = [still_s(drop_gaps(channel.work)) for channel in seen.channels or () if channel.held and channel.work]
+    return [Candidate(Proof.HELD, min(held_s, _undelivered_s(seen), _unacked_s(seen), max(shared_s, default=math.inf)))]
+
+
+def _shows_each_holder(seen: QueueSnapshot) -> bool:
+    """Whether the consumers' channels tell who holds what, so that the queue's own figures prove no more."""
+    return bool(seen.channels) and not any(channel.shared for channel in seen.channels or ())
+
+
+def _find_waiting(seen: QueueSnapshot, over_s: float, trust: Trust) -> list[Candidate]:
+    """Messages wait, and nobody holds any."""
+    waiting_s = min(over_s, lasting_s(drop_gaps(seen.history.unacked), lambda count: count == 0))
+    if seen.consumers is None:
+        return []
+    if seen.consumers:
+        never = seen.deliveries is None and _was_nothing_given(seen)
+        given_s = math.inf if never else _undelivered_s(seen)
+        return [Candidate(Proof.UNSERVED, min(waiting_s, given_s))] if never or seen.deliveries is not None else []
+    if not _was_consumed(seen, trust):
+        return []
+    counted_s = math.inf if seen.deliveries is None else _undelivered_s(seen)
+    return [Candidate(Proof.UNATTENDED, min(waiting_s, counted_s))]
+
+
+def _was_nothing_given(seen: QueueSnapshot) -> bool:
+    """Whether each consumer is seen never to have been given a message: the queue's own counters would be absent anyway."""
+    channels = seen.channels or ()
+    return len(channels) == seen.consumers and seen.unseen is None and not any(one.held or one.work for one in channels)
+
+
+def _undelivered_s(seen: QueueSnapshot) -> float:
+    return still_s(drop_gaps(seen.history.deliveries)) if seen.history.deliveries else 0.0
+
+
+def _unacked_s(seen: QueueSnapshot) -> float:
+    return still_s(drop_gaps(seen.ack_samples)) if seen.ack_samples else 0.0
+
+
+def _flat_s(seen: QueueSnapshot) -> float:
+    """For how long ready and unacknowledged have been exactly what they are now."""
+    ready, unacked = drop_gaps(seen.history.ready), drop_gaps(seen.history.unacked)
+    return min(lasting_s(ready, lambda count: count == seen.ready), lasting_s(unacked, lambda count: count == seen.unacked))
+
+
+def _was_consumed(seen: QueueSnapshot, trust: Trust) -> bool:
+    """Whether the queue ever had a consumer: absent counters don't say that it had none."""
+    return bool(trust.consumed or seen.deliveries or any(count for _, count in seen.history.unacked))
+
+
+# --- movement -------------------------------------------------------------------------------------------------------------
+
+
+def find_movement(symptom: Symptom, seen: QueueSnapshot) -> Phrase | None:
+    """What was processed just now, if anything."""
+    recent_s = max(RECENT_S, 2 * spacing_s(seen.ack_samples))
+    count = rise_of(within(real(seen, seen.ack_samples), recent_s)) if seen.ack_samples else 0
+    if count:
+        return Text("processed in the last {seconds} s: {count}", seconds=round(recent_s), count=count)
+    lately = [depth for _, depth in within(real(seen, seen.depth_samples), symptom.for_s)] if seen.depth_samples else []
+    if lately and seen.depth < min(lately):
+        return Text("the depth is falling: {before} before, {now} now", before=min(lately), now=seen.depth)
+    return None
+
+
+def _is_taken_away(symptom: Symptom, seen: QueueSnapshot) -> bool:
+    """Whether messages left the queue though none was delivered: they expired, were purged, or a lost node counted them.
+
+    The counter of publishes and the depth are up to two samples apart, so as much as comes in that time doesn't count.
+    """
+    for_s = max(symptom.for_s, RECENT_S)
+    depths = within(real(seen, seen.depth_samples), for_s) if seen.depth_samples else ()
+    if not depths or fall_of(depths) or seen.depth < depths[-1][1]:
+        return bool(depths)
+    published = within(drop_gaps(seen.history.publishes), for_s) if seen.history.publishes else ()
+    steps = [rise_of(published[place : place + 2]) for place in range(len(published) - 1)]
+    return rise_of(published) - (depths[-1][1] - depths[0][1]) > 2 * max(steps, default=0)
+
+
+def is_going_round(seen: QueueSnapshot, for_s: float) -> bool:
+    """Whether for all of `for_s` messages were delivered again and none was acknowledged: a loop of crashes or requeues."""
+    history = seen.history
+    if not (history.deliveries and history.redeliveries and seen.ack_samples):
+        return False
+    if min(_unacked_s(seen), lasting_s(drop_gaps(seen.depth_samples), bool)) < for_s:
+        return False
+    again = within(drop_gaps(history.redeliveries), for_s)
+    delivered = rise_of(within(drop_gaps(history.deliveries), for_s))
+    first, second = again[: len(again) // 2 + 1], again[len(again) // 2 :]
+    return bool(rise_of(first) and rise_of(second)) and 2 * rise_of(again) >= delivered
+
+
+# --- what people are told -----------------------------------------------------------------------------------------------------
+
+
+def _say_still(seen: QueueSnapshot, proved: Candidate) -> Phrase:
+    """What stands still, in figures."""
+    count, seconds = (seen.unacked if proved.proof is Proof.HELD else seen.ready) or 0, round(proved.lasted_s)
+    texts = {
+        Proof.HELD: Text(
+            "{count} message is held, and nothing was delivered or acknowledged for {seconds} s",
+            "{count} messages are held, and nothing was delivered or acknowledged for {seconds} s",
+        ),
+        Proof.UNSERVED: Text(
+            "{count} message waits, and the consumers were given nothing for {seconds} s",
+            "{count} messages wait, and the consumers were given nothing for {seconds} s",
+        ),
+        Proof.UNATTENDED: Text(
+            "{count} message has waited for {seconds} s, and the consumer is gone",
+            "{count} messages have waited for {seconds} s, and the consumer is gone",
+        ),
+    }
+    still = Text("depth {depth} and nothing processed for {seconds} s", depth=seen.depth, seconds=seconds)
+    return texts[proved.proof].fill(count=count, seconds=seconds) if proved.proof in texts else still
+
+
+def _say_held_by(seen: QueueSnapshot, held_by: tuple[Channel, ...], lasted_s: float) -> Phrase:
+    names = tuple(dict.fromkeys(channel.name or channel.host or channel.id for channel in held_by))
+    held = Text(
+        "held by {names} for {seconds} s: {count} message",
+        "held by {names} for {seconds} s: {count} messages",
+        names=join(names[:3], Text(", ")),
+        seconds=round(lasted_s),
+        count=sum(channel.held for channel in held_by),
+    )
+    others = sum(rise_of(within(one.work, RECENT_S)) > 0 for one in seen.channels or () if one not in held_by and one.work)
+    work = Text("{count} other consumer works", "{count} other consumers work", count=others) if others else ""
+    return join((held, work))
+
+
+def _say_going_round(seen: QueueSnapshot, for_s: float) -> Phrase:
+    count = rise_of(within(drop_gaps(seen.history.deliveries), for_s))
+    return Text(
+        "the same messages come back: {count} deliveries in {seconds} s, none acknowledged", count=count, seconds=round(for_s)
+    )

@@ -1,0 +1,152 @@
+"""Judges a queue after a restart, by figures of after the restart's end only.
+
+Live totals count at once. Of the rest, RabbitMQ's page is up to 9 s late: counters count from SETTLED_S on (docs/rabbitmq.md).
+"""
+
+from __future__ import annotations
+
+import math
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from functions.domain.health.looks import note_snapshot
+from functions.domain.health.proofs import SETTLED_S, Trust, find_holding
+from functions.domain.health.samples import drop_gaps, spacing_s, still_s
+from functions.domain.model.codes import Verdict
+from functions.domain.model.incidents import AfterRestart, QueueState
+from functions.domain.model.observations import Channel, QueueSnapshot, Unknown
+from functions.domain.model.runbooks import Recovered, Runbook
+from functions.runtime.text import Phrase, Text
+
+
+class Since(Struct, frozen=True):
+    """When a look is. The runner's clock, `ahead_s` ahead of ours, is known to the second."""
+
+    age_s: float
+    """How long ago the restart ended."""
+    now: float
+    ahead_s: float = 0.0
+
+
+def judge_recovery(runbook: Runbook, seen: QueueSnapshot | Unknown, watched: QueueState, since: Since) -> QueueState:
+    """Check the queue after the restart ended, and return it with its new verdict.
+
+    Each figure counts once: its time is that of the check, however long the process took to get here, and of what is behind the
+    time of the samples. Checks are timed by the runner's clock, since two may come from machines whose clocks differ.
+    """
+    if isinstance(seen, Unknown):
+        return replace(watched, after=replace(watched.after, verdict=Verdict.UNKNOWN, well_at=None))
+    at = float(round(seen.at - seen.behind_s + since.ahead_s))
+    age_s = since.age_s - (since.now - seen.at) - seen.behind_s
+    # Clocks of machines differ, and the runner's may not be known now: the sample's own time tells whether it was seen before.
+    sample_at = seen.depth_samples[-1][0] if seen.behind_s and seen.depth_samples else None
+    known = at <= (watched.after.looked_at or 0.0) or (sample_at is not None and sample_at == watched.after.sample_at)
+    if age_s <= 0 or (seen.behind_s and known):
+        return watched
+    after = _note_movement(watched, seen, age_s, at)
+    consumers = _count_consumers(seen, watched, after, age_s)
+    well = is_well(runbook.recovered, seen.depth, consumers) or _works_again(runbook, seen, watched, after, consumers, age_s)
+    well_at = (after.well_at if after.well_at is not None else at) if well else None
+    held_again, same_again = (0, False) if well else find_held_again(runbook, seen, watched, age_s)
+    after = replace(after, well_at=well_at, looked_at=at, sample_at=sample_at, held_again=held_again, same_again=same_again)
+    since_s = min(age_s, seen.at - seen.behind_s - watched.joined_at)
+    after = replace(after, verdict=_verdict(runbook, after, well=well, since_s=since_s, at=at))
+    return replace(note_snapshot(watched, seen), after=after, consumers=consumers)
+
+
+def _note_movement(watched: QueueState, seen: QueueSnapshot, age_s: float, at: float) -> AfterRestart:
+    """What moved between the check before and this one: when, only the time of the former tells."""
+    after = watched.after
+    acks = seen.acks if age_s >= SETTLED_S else None
+    fell = after.depth is not None and seen.depth < after.depth
+    acked = after.acks is not None and acks is not None and acks > after.acks
+    before_at = after.looked_at if after.looked_at is not None else at
+    return replace(
+        after,
+        depth=seen.depth,
+        acks=acks if acks is not None else after.acks,
+        moved_at=before_at if fell or acked else after.moved_at,
+    )
+
+
+def _verdict(runbook: Runbook, after: AfterRestart, *, well: bool, since_s: float, at: float) -> Verdict | None:
+    if well:
+        return Verdict.RECOVERED
+    if after.held_again:
+        return Verdict.STUCK
+    # It moved between the check at `moved_at` and the next, one interval later.
+    quiet_s = since_s if after.moved_at is None else min(since_s, at - after.moved_at - runbook.verify.every_s)
+    if quiet_s >= runbook.verify.patience_s:
+        return Verdict.STUCK
+    return Verdict.DRAINING if after.moved_at is not None else None
+
+
+def is_well(recovered: Recovered, depth: int, consumers: int | None) -> bool:
+    """Whether these figures show a working queue. Consumers that can't be seen don't count."""
+    return depth <= recovered.max_messages and (consumers or 0) >= recovered.min_consumers
+
+
+def is_moving(runbook: Runbook, watched: QueueState, at: float) -> bool:
+    """Whether it moved recently, with consumers present. `at` is on the runner's clock."""
+    present = (watched.consumers or 0) >= runbook.recovered.min_consumers
+    moved_at = watched.after.moved_at
+    return present and moved_at is not None and at - moved_at < runbook.verify.patience_s
+
+
+def _works_again(
+    runbook: Runbook, seen: QueueSnapshot, watched: QueueState, after: AfterRestart, consumers: int | None, age_s: float
+) -> bool:
+    """Where one consumer of several hung, so that the queue need not be empty: it is gone or moves, and each consumer has done
+    something since the restart."""
+    if not watched.held_by or seen.channels is None or seen.unseen is not None or age_s < SETTLED_S or after.moved_at is None:
+        return False
+    idle_s = max((still_s(drop_gaps(one.work)) for one in seen.channels if one.held and one.work), default=0.0)
+    return idle_s < age_s - SETTLED_S and (consumers or 0) >= runbook.recovered.min_consumers
+
+
+def find_held_again(runbook: Runbook, seen: QueueSnapshot, watched: QueueState, age_s: float) -> tuple[int, bool]:
+    """How many consumers have held a message for all of `for` since the restart, and whether one of these messages had been
+    delivered before it.
+
+    By the channel where it can be seen. Without, by the queue: redeliveries rose, and nothing was acknowledged for
+    SETTLED_S more.
+    """
+    for_s, before = runbook.symptom.for_s, watched.before
+    if seen.channels is not None:
+        holding = find_holding(seen, Trust(unsure_s=math.inf)) if age_s >= for_s else []
+        held = [one.channel for one in holding if one.channel is not None and for_s <= one.lasted_s]
+        return len(held), any(map(_was_redelivered, held))
+    if before is None or None in (before.redeliveries, seen.redeliveries, before.acks, seen.acks) or not seen.unacked:
+        return 0, False
+    returned = (seen.redeliveries or 0) > (before.redeliveries or 0)
+    same = age_s >= for_s + SETTLED_S and returned and seen.acks == before.acks
+    return int(same), same
+
+
+def say_same_again(queues: tuple[QueueState, ...]) -> Phrase:
+    """What it hangs on after the restart."""
+    worst = max(queues, key=lambda watched: watched.after.held_again)
+    if worst.after.held_again > 1 and worst.after.held_again >= (worst.consumers or 0):
+        return Text("each consumer hangs on a message again, so what they all need is probably down")
+    return Text("it hangs on the same message again, so another restart would not help")
+
+
+def _was_redelivered(channel: Channel) -> bool:
+    """Whether the last message that the channel received had been delivered before."""
+    again = drop_gaps(channel.redeliveries)
+    if not again or not again[-1][1]:
+        return False
+    return still_s(again) <= still_s(drop_gaps(channel.work)) + spacing_s(again)
+
+
+def _count_consumers(seen: QueueSnapshot, watched: QueueState, after: AfterRestart, age_s: float) -> int | None:
+    """How many consumers are certainly there after the restart: soon after it, those that connected since."""
+    if age_s >= SETTLED_S:
+        present = len(seen.consumer_ids) if seen.consumer_ids is not None else seen.consumers
+        took = watched.after.depth is not None and seen.depth < watched.after.depth
+        # They can't be seen, but somebody took messages after the restart ended.
+        return 1 if present is None and (took or after.moved_at is not None) else present
+    if seen.consumer_ids is None or watched.before is None or watched.before.consumer_ids is None:
+        return None
+    return len(set(seen.consumer_ids) - set(watched.before.consumer_ids))

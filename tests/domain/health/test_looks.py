@@ -1,0 +1,158 @@
+"""Stuck or not, by a look and by what earlier looks of the incident remember; one look alone: test_proofs.py."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from functions.adapters.symptoms.rabbitmq import to_queue
+from functions.adapters.symptoms.rabbitmq.snapshot import Answers, read_snapshot
+from functions.domain.health.looks import CURVE_POINTS, judge_health
+from functions.domain.model.codes import Health
+from functions.domain.model.incidents import Looks, QueueState
+from functions.domain.model.observations import Holder, QueueSnapshot, Unknown
+from functions.domain.model.runbooks import Symptom
+from tests.support.worlds.scenes import MAIL, NEW, NOW, bare, holding, sighting
+
+RECORDINGS = sorted((Path(__file__).parents[2] / "recordings" / "rabbitmq").glob("*.json"))
+SYMPTOM = Symptom("rabbitmq", {"vhost": "/", "queue": "mail"})
+WATCHED = QueueState(MAIL, "mail", NOW - 1000.0)
+HELD = replace(holding(at=NOW), channels=None)
+"""One message has been held for two minutes, and nobody may see by whom."""
+
+
+def looked(*looks: tuple[float, QueueSnapshot | Unknown]) -> list[Health]:
+    """What looks at these seconds from now find, one after the other; the samples' times move with them."""
+    watched, found = WATCHED, []
+    for after_s, seen in looks:
+        at = NOW + after_s
+        judged, watched = judge_health(SYMPTOM, seen if isinstance(seen, Unknown) else replace(seen, at=at), watched, at)
+        found.append(judged.health)
+    return found
+
+
+@pytest.mark.parametrize("path", RECORDINGS, ids=[path.stem for path in RECORDINGS])
+def test_what_a_real_broker_shows_is_judged_right(path):
+    """I3: busy, idle, deploying and draining queues are never ill, whoever may see what."""
+    case = json.loads(path.read_text())
+    queue = to_queue(case["vhost"], case["case"])
+    for one in case["looks"]:
+        seen = read_snapshot(queue, Answers(one["totals"], one["page"]), at=one["at"])
+        known = replace(WATCHED, looks=Looks(consumers_at=1.0))
+        judged, watched = judge_health(SYMPTOM, seen, known, seen.at)
+        judged, _ = judge_health(SYMPTOM, replace(seen, at=seen.at + 10.0), watched, seen.at + 10.0)
+        if case["ill"] is not None:
+            assert (judged.health is Health.ILL) == case["ill"], f"{one['note']}: {judged.why}"
+
+
+UNREAD = Unknown("401 from RabbitMQ")
+LOOKS = [
+    pytest.param([(0, HELD), (10, HELD)], [Health.UNSURE, Health.ILL], id="the same consumers for ten seconds"),
+    pytest.param([(0, HELD), (9, HELD)], [Health.UNSURE, Health.UNSURE], id="not so long"),
+    pytest.param([(0, HELD), (10, replace(HELD, consumer_ids=NEW))], [Health.UNSURE, Health.UNSURE], id="others"),
+    pytest.param([(0, UNREAD), (15, sighting())], [Health.UNKNOWN, Health.ILL], id="unreadable, then seen"),
+    pytest.param([(0, bare(50)), (15, bare(50))], [Health.UNKNOWN, Health.UNKNOWN], id="live totals alone prove nothing"),
+    pytest.param([(0, sighting(nodes=("a",))), (15, sighting(nodes=("a",)))], [Health.ILL, Health.ILL], id="the same nodes"),
+    pytest.param(
+        [(0, sighting(0, nodes=("a", "b"))), (15, sighting(nodes=("a",), node_down=True))],
+        [Health.WELL, Health.UNSURE],
+        id="a node left",
+    ),
+    pytest.param(
+        [(0, sighting(nodes=("a",), node_down=True)), (60, sighting(nodes=("a",), node_down=True))],
+        [Health.UNSURE, Health.ILL],
+        id="a node has been down, since when is not known",
+    ),
+    pytest.param([(0, sighting(nodes=("a",), nodes_up_s=59.0))], [Health.UNSURE], id="a node came"),
+    pytest.param([(0, sighting(0)), (15, sighting(deliveries=3))], [Health.WELL, Health.UNSURE], id="a counter fell"),
+]
+
+
+@pytest.mark.parametrize(("looks", "expected"), LOOKS)
+def test_a_discontinuity_begins_the_clock_anew(looks, expected):
+    """I3: a proof has to last all of `for` without a gap."""
+    assert looked(*looks) == expected
+
+
+def test_a_held_message_is_proved_whatever_the_nodes_do():
+    """A channel lives and dies with its node, and so do its counters."""
+    seen = holding(Holder("10.0.3.7", "mail-worker-2", 1), at=NOW)
+    assert looked((0, replace(seen, nodes=("a",), node_down=True, nodes_up_s=5.0))) == [Health.ILL]
+
+
+def test_what_is_late_is_told_after_half_a_minute():
+    """Not at the end of `verify.within`."""
+    slow = replace(bare(50), blind=Unknown("the page did not answer within 4.0 s", late=True))
+    assert looked((0, slow), (15, slow), (30, slow)) == [Health.UNSURE, Health.UNSURE, Health.UNKNOWN]
+
+
+# --- a symptom that can't tell who holds what, such as Prometheus ----------------------------------------------------------
+
+
+def sampled(depths: list[int], acks: list[int], *, step_s: float = 5.0, **changes) -> QueueSnapshot:
+    """Depth and a counter of work with these samples, the newest of which is of NOW."""
+    rows = [tuple((NOW - step_s * (len(row) - 1 - place), n) for place, n in enumerate(row)) for row in (depths, acks)]
+    seen = QueueSnapshot(NOW, depths[-1], consumers=1, acks=acks[-1], ack_samples=rows[1], depth_samples=rows[0], zeros=True)
+    return replace(seen, **changes)
+
+
+STILL, FLAT = [50] * 26, [7] * 26
+STUCK_FOR, PAUSES = "depth 50 and nothing processed for", "processed in the last 60 s: 2, but nothing right now"
+NOT_LONG = "depth over 0 for less than 60 s"
+SAID = [
+    pytest.param(sampled(STILL, FLAT), Health.ILL, f"{STUCK_FOR} 125 s", id="stuck"),
+    pytest.param(sampled(STILL, FLAT, depth=0), Health.WELL, "depth 0", id="well"),
+    pytest.param(sampled(STILL, FLAT, depth=49), Health.WELL, "the depth is falling: 50 before, 49 now", id="falls"),
+    pytest.param(sampled(STILL, FLAT, blind=Unknown("no counter")), Health.UNKNOWN, "no counter", id="unseen work"),
+    pytest.param(sampled(STILL, [*FLAT[:25], 9]), Health.WELL, "processed in the last 10 s: 2", id="works"),
+    pytest.param(sampled(STILL, [*FLAT[:22], *[9] * 4]), Health.UNSURE, PAUSES, id="pauses"),
+    pytest.param(sampled([*[0] * 13, *[50] * 13], FLAT), Health.ILL, f"{STUCK_FOR} 60 s", id="for as long as `for`"),
+    pytest.param(sampled([*[0] * 14, *[50] * 12], FLAT), Health.UNSURE, NOT_LONG, id="not so long"),
+    pytest.param(sampled([*STILL[:20], 0, *STILL[:5]], FLAT), Health.UNSURE, NOT_LONG, id="empty for a moment"),
+    pytest.param(sampled([50] * 6, [1, 1, 1, 1, 1, 2], step_s=60), Health.WELL, "processed in the last 120 s: 1", id="rare"),
+    pytest.param(sampled([50] * 6, [1, 1, 1, 2, 2, 2], step_s=60), Health.ILL, f"{STUCK_FOR} 120 s", id="rare, stuck"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("seen", "health", "why"), SAID)
+def test_people_are_told_why(seen, health, why):
+    """With the figures that the judgement rests on, and the time that they are of."""
+    judged, _ = judge_health(SYMPTOM, seen, WATCHED, NOW)
+    assert (judged.health, str(judged.why)) == (health, why)
+
+
+@pytest.mark.parametrize(("for_s", "expected"), [(5.0, Health.WELL), (30.0, Health.WELL)])
+def test_a_for_shorter_than_two_samples_looks_back_ten_seconds_all_the_same(for_s, expected):
+    """Less says nothing about a queue that works."""
+    judged, _ = judge_health(replace(SYMPTOM, for_s=for_s), sampled(STILL, [*FLAT[:24], 9, 9]), WATCHED, NOW)
+    assert judged.health is expected
+
+
+# --- the figures that people see ----------------------------------------------------------------------------------------------
+
+
+def curve(seen: QueueSnapshot, watched: QueueState = WATCHED) -> QueueState:
+    return judge_health(SYMPTOM, seen, watched, NOW)[1]
+
+
+def test_the_curve_begins_with_what_the_broker_kept():
+    """At most two minutes of it, dated by our clock though the broker's is 40 s behind; then each look, once."""
+    kept = tuple((NOW - 40.0 - 5.0 * back, 100 + back) for back in range(30, -1, -1))
+    seen = replace(sighting(50), depth_samples=kept)
+    first = curve(seen)
+    assert first.curve == (*((NOW - 5.0 * back, 100 + back) for back in range(23, 0, -1)), (NOW, 50))
+    assert curve(replace(seen, depth=60), first).curve == first.curve
+    assert curve(replace(seen, at=NOW + 15, depth=40), first).curve == (*first.curve, (NOW + 15, 40))
+    assert curve(bare(50)).curve == ((NOW, 50),)
+
+
+def test_a_full_curve_gives_up_every_other_point_of_its_older_half():
+    """What is recent stays as it was."""
+    points = tuple((NOW + n, n) for n in range(CURVE_POINTS))
+    full = replace(WATCHED, curve=points[:-1])
+    assert curve(bare(119, NOW + 119), full).curve == points
+    over = curve(bare(120, NOW + 120), replace(WATCHED, curve=points)).curve
+    assert over == (*points[:60:2], *points[60:], (NOW + 120, 120))

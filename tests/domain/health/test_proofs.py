@@ -1,0 +1,238 @@
+"""What is proved by what real brokers answered: RabbitMQ 3.10, 4.0 and 4.3, with and without their consumers' channels."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from functions.adapters.symptoms.rabbitmq import to_queue
+from functions.adapters.symptoms.rabbitmq.snapshot import Answers, read_snapshot
+from functions.domain.health.proofs import Trust, judge
+from functions.domain.model.codes import Health, Proof
+from functions.domain.model.observations import Channel, QueueHistory, QueueSnapshot, Samples, Unknown
+from functions.domain.model.runbooks import Symptom
+
+RECORDINGS = sorted((Path(__file__).parents[2] / "recordings" / "rabbitmq" / "channels").glob("*/*.json"))
+SYMPTOM = Symptom("rabbitmq")
+NOW = 1_800_000_000.0
+
+STUCK = {
+    "one-of-three-hung": ("75 s", Proof.HELD),
+    "one-of-three-hung-quorum": ("75 s", Proof.HELD),
+    "prefetch-50": ("75 s", Proof.HELD),
+    "several-queues-held": ("one channel", Proof.HELD),
+    "single-active": ("the active one", Proof.HELD),
+    "same-again": (("held, before", "70 s"), Proof.HELD),
+    "same-again-quorum": (("held, before", "70 s"), Proof.HELD),
+    "had-consumers": ("75 s", Proof.UNATTENDED),
+}
+"""By case: how the note of the look begins in which it has lasted for all of `for`, and the proof."""
+
+ONE_OF_SEVERAL = {"one-of-three-hung", "one-of-three-hung-quorum", "prefetch-50"}
+RESTARTED = {"same-again", "same-again-quorum", "restarted-slow"}
+OTHER = {"no-consumers": Health.NEVER_CONSUMED, "goes-round": Health.GOING_ROUND}
+
+
+def looks(path: Path, *, channels: bool) -> list[tuple[str, QueueSnapshot]]:
+    """(note, snapshot) of each look of a recording."""
+    case = json.loads(path.read_text())
+    queue = to_queue(case["vhost"], case["queue"])
+    return [
+        (
+            one["note"],
+            read_snapshot(queue, Answers(one["totals"], one["page"], one["channels"] if channels else None), at=one["at"]),
+        )
+        for one in case["looks"]
+    ]
+
+
+@pytest.mark.parametrize("path", RECORDINGS, ids=[f"{path.parent.name}-{path.stem}" for path in RECORDINGS])
+def test_what_a_real_broker_shows_proves_what_was_stuck_and_nothing_else(path):
+    """I3: one of several that hangs, prefetched, single active, unattended; never a slow, batching or rejecting one."""
+    beginning, proof = STUCK.get(path.stem, ("never", None))
+    for note, seen in looks(path, channels=True):
+        judged = judge(SYMPTOM, seen, Trust())
+        if note.startswith(beginning):
+            assert (judged.health, judged.proof) == (Health.ILL, proof), f"{note}: {judged.why}"
+        else:
+            assert judged.health is OTHER.get(path.stem, judged.health), f"{note}: {judged.why}"
+            assert judged.health is not Health.ILL, f"{note}: {judged.why}"
+
+
+@pytest.mark.parametrize("path", RECORDINGS, ids=[f"{path.parent.name}-{path.stem}" for path in RECORDINGS])
+def test_without_channels_the_whole_queue_has_to_stand_still(path):
+    """One of several is not seen then; and what a consumer that may be new holds is not its own yet."""
+    beginning, proof = STUCK.get(path.stem, ("never", None))
+    for note, seen in looks(path, channels=False):
+        judged = judge(SYMPTOM, seen, Trust() if path.stem in RESTARTED else Trust(same_consumers_s=60.0))
+        if note.startswith(beginning) and path.stem not in ONE_OF_SEVERAL | RESTARTED:
+            assert (judged.health, judged.proof) == (Health.ILL, proof), f"{note}: {judged.why}"
+        else:
+            assert judged.health is not Health.ILL, f"{note}: {judged.why}"
+
+
+# --- made-up figures, at each bound -------------------------------------------------------------------------------------------
+
+
+def flat(value: int, *, since_s: float = 120.0, before: int = 0) -> Samples:
+    """A sample every 5 s of the last two minutes; the figure has this value since then."""
+    return tuple((NOW - age, value if age <= since_s else before) for age in range(120, -1, -5))
+
+
+def rising(step: int = 10) -> Samples:
+    return tuple((NOW - age, 1000 - step * (age // 5)) for age in range(120, -1, -5))
+
+
+def channel(**changes) -> Channel:
+    """One that has held one message for two minutes."""
+    return replace(Channel("c1 (1)", "10.0.3.7", "mail-worker-2", 1, 1, flat(201)), **changes)
+
+
+def queue(**changes) -> QueueSnapshot:
+    """A queue that flows, with three consumers that acknowledge two messages a second."""
+    history = QueueHistory(flat(0), flat(3), rising(), flat(0), rising())
+    seen = QueueSnapshot(NOW, 3, 0, 3, consumers=3, consumer_ids=("a", "b", "c"), acks=1000, deliveries=1003, redeliveries=0)
+    seen = replace(seen, published=1000, ack_samples=rising(), depth_samples=flat(3), history=history)
+    return replace(seen, **changes)
+
+
+def still(*, ready: int, unacked: int, **changes) -> QueueSnapshot:
+    """A queue in which nothing has moved for two minutes."""
+    history = QueueHistory(flat(ready), flat(unacked), flat(7), flat(0), flat(9))
+    seen = queue(depth=ready + unacked, ready=ready, unacked=unacked, ack_samples=flat(6), deliveries=7, history=history)
+    return replace(seen, **{"depth_samples": flat(ready + unacked), **changes})
+
+
+WORKING = channel(id="c2 (1)", work=rising(), counted=1)
+CHANNELS = [
+    pytest.param([channel(), WORKING], Health.ILL, id="one hangs, another works"),
+    pytest.param([channel(work=flat(201, since_s=60))], Health.ILL, id="for exactly `for`"),
+    pytest.param([channel(work=flat(201, since_s=55, before=200))], Health.UNSURE, id="not so long yet"),
+    pytest.param([channel(work=flat(201, since_s=10, before=200))], Health.WELL, id="it has just begun"),
+    pytest.param([channel(held=0)], Health.WELL, id="it holds nothing"),
+    pytest.param([channel(work=())], Health.WELL, id="it was never given anything"),
+    pytest.param([channel(work=flat(0))], Health.WELL, id="its counters are not there yet"),
+    pytest.param([channel(counted=0)], Health.WELL, id="it was idle, and was given a message just now"),
+    pytest.param([channel(counted=40)], Health.WELL, id="it rejects, and was given a message just now"),
+    pytest.param([channel(shared=True)], Health.WELL, id="whose message it holds is not known"),
+]
+
+
+@pytest.mark.parametrize(("channels", "expected"), CHANNELS)
+def test_a_channel_proves_what_it_holds_by_its_own_counters(channels, expected):
+    """Whatever the rest of the queue does."""
+    assert judge(SYMPTOM, queue(channels=tuple(channels)), Trust()).health is expected
+
+
+def test_people_are_told_who_holds_what_and_who_works():
+    """The sentence that the card begins with."""
+    judged = judge(SYMPTOM, queue(channels=(channel(), WORKING, replace(WORKING, id="c3 (1)"))), Trust())
+    assert str(judged.why) == "held by mail-worker-2 for 120 s: 1 message; 2 other consumers work"
+
+
+def test_what_one_that_rejects_holds_counts_from_the_first_look_on():
+    """Its deliveries are more than its acknowledgements for ever, so its counters alone prove nothing."""
+    seen = queue(channels=(channel(counted=40),))
+    assert judge(SYMPTOM, seen, Trust(unsure_s=59.0)).health is Health.UNSURE
+    assert judge(SYMPTOM, seen, Trust(unsure_s=60.0)).health is Health.ILL
+
+
+def test_a_held_message_counts_whatever_the_depth_may_be():
+    """`max_messages` is about what waits; one message that one consumer holds is never usual for longer than `for`."""
+    backlog = replace(SYMPTOM, max_messages=100)
+    assert judge(backlog, queue(channels=(channel(),)), Trust()).health is Health.ILL
+    assert judge(backlog, still(ready=50, unacked=0), Trust()).health is Health.WELL
+
+
+LATE = Unknown("it is slow", late=True)
+MISSING = Unknown("a node sends none")
+QUEUES = [
+    pytest.param(still(ready=5, unacked=0), Health.ILL, Proof.UNSERVED, id="unserved"),
+    pytest.param(still(ready=5, unacked=0, consumers=0), Health.ILL, Proof.UNATTENDED, id="unattended"),
+    pytest.param(still(ready=4, unacked=1), Health.ILL, Proof.HELD, id="held, by the queue"),
+    pytest.param(still(ready=5, unacked=0, deliveries=None), Health.UNSURE, None, id="absent is not zero: unserved"),
+    pytest.param(
+        still(ready=5, unacked=0, deliveries=None, consumers=1, channels=(channel(held=0, work=()),)),
+        Health.ILL,
+        Proof.UNSERVED,
+        id="its only consumer was never given anything",
+    ),
+    pytest.param(still(ready=4, unacked=1, deliveries=None), Health.UNSURE, None, id="absent is not zero: held"),
+    pytest.param(still(ready=5, unacked=0, consumers=None), Health.UNSURE, None, id="consumers not known"),
+    pytest.param(still(ready=5, unacked=0, blind=MISSING), Health.UNKNOWN, None, id="something does not fit together"),
+    pytest.param(still(ready=5, unacked=0, blind=LATE), Health.UNSURE, None, id="it does not fit together yet"),
+    pytest.param(queue(unseen=MISSING), Health.UNKNOWN, None, id="it flows, but one of several may hang unseen"),
+    pytest.param(queue(blind=MISSING), Health.WELL, None, id="it flows"),
+    pytest.param(still(ready=5, unacked=0, depth=4), Health.WELL, None, id="one has just gone"),
+    pytest.param(still(ready=5, unacked=0, depth_samples=(*flat(6)[:-3], *flat(5)[-3:])), Health.UNSURE, None, id="one expired"),
+    pytest.param(queue(depth=0, ready=0, unacked=0, blind=MISSING), Health.WELL, None, id="empty"),
+]
+
+
+@pytest.mark.parametrize(("seen", "health", "proof"), QUEUES)
+def test_the_queue_as_a_whole_proves_what_lasted_all_of_for(seen, health, proof):
+    """Where its channels can't tell; with everything that breaks the proof."""
+    judged = judge(SYMPTOM, seen, Trust(same_consumers_s=60.0))
+    assert (judged.health, judged.proof) == (health, proof), str(judged.why)
+
+
+def test_messages_that_expire_while_others_come_are_not_unserved():
+    """More was published than the depth grew, and nothing was delivered: a time to live, or a lost node's consumers."""
+    seen = still(ready=5, unacked=0)
+    expiring = replace(seen, history=replace(seen.history, publishes=rising(1)))
+    assert judge(SYMPTOM, expiring, Trust()).health is not Health.ILL
+
+
+@pytest.mark.parametrize("trust", [Trust(steady_s=59.0), Trust(steady_s=0.0)])
+def test_a_node_that_left_or_came_begins_the_clock_anew(trust):
+    """Its samples of all times went with it, so what is left shows no work."""
+    assert judge(SYMPTOM, still(ready=5, unacked=0), trust).health is Health.UNSURE
+
+
+def test_a_consumer_that_may_be_new_is_waited_for_without_channels():
+    """It was given the message of the one before it, and RabbitMQ shows that 9 s later."""
+    seen = still(ready=4, unacked=1)
+    first = judge(SYMPTOM, seen, Trust())
+    assert (first.health, first.again_in_s) == (Health.UNSURE, 10.0)
+    assert judge(SYMPTOM, seen, Trust(same_consumers_s=10.0)).health is Health.ILL
+
+
+def test_what_should_pass_within_seconds_is_told_after_half_a_minute():
+    """A page that is slow each time, say: people hear what is slow, not at the end of `verify.within`."""
+    slow = still(ready=5, unacked=0, blind=LATE)
+    assert judge(SYMPTOM, slow, Trust(unsure_s=29.0)).health is Health.UNSURE
+    assert judge(SYMPTOM, slow, Trust(unsure_s=30.0)).health is Health.UNKNOWN
+
+
+def test_a_queue_that_pauses_is_well_once_every_consumer_has_moved_since_the_first_look():
+    """A job of 25 s is never surely at work; after a look and all of that time it surely was."""
+    busy = queue(channels=(channel(work=flat(201, since_s=20, before=200)),), ack_samples=flat(9, since_s=20, before=8))
+    assert judge(SYMPTOM, busy, Trust()).health is Health.UNSURE
+    assert judge(SYMPTOM, busy, Trust(unsure_s=61.0)).health is Health.WELL
+
+
+GROWS = QueueHistory(flat(6, since_s=30, before=5), flat(1))
+COUNTLESS = [
+    pytest.param(still(ready=5, unacked=1), Health.ILL, id="flat"),
+    pytest.param(
+        still(ready=6, unacked=1, history=QueueHistory(flat(6, since_s=30, before=5), flat(1))), Health.UNSURE, id="grows"
+    ),
+    pytest.param(still(ready=5, unacked=0), Health.UNSURE, id="nothing is held"),
+]
+
+
+@pytest.mark.parametrize(("seen", "expected"), COUNTLESS)
+def test_consumers_whose_work_nobody_counts_are_stuck_only_where_nothing_changes_at_all(seen, expected):
+    """AMQP 1.0 and MQTT on RabbitMQ 4.x."""
+    counted = replace(seen, uncounted=True, deliveries=None, acks=None, ack_samples=())
+    assert judge(SYMPTOM, counted, Trust(same_consumers_s=60.0)).health is expected
+
+
+def test_an_incident_remembers_that_a_queue_had_a_consumer():
+    """After a restart of the broker its counters are gone."""
+    gone = still(ready=5, unacked=0, consumers=0, deliveries=None, history=QueueHistory(flat(5), flat(0)))
+    assert judge(SYMPTOM, gone, Trust()).health is Health.NEVER_CONSUMED
+    assert judge(SYMPTOM, gone, Trust(consumed=True)).proof is Proof.UNATTENDED

@@ -1,0 +1,388 @@
+"""The verdict after a restart: on what a real broker answered, and at each bound."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from functions.adapters.symptoms.rabbitmq import to_queue
+from functions.adapters.symptoms.rabbitmq.snapshot import Answers, read_snapshot
+from functions.domain.health.looks import CURVE_POINTS
+from functions.domain.health.recovery import Since, is_moving, is_well, judge_recovery, say_same_again
+from functions.domain.model.codes import Verdict
+from functions.domain.model.incidents import AfterRestart, QueueState
+from functions.domain.model.observations import Channel, QueueSnapshot, Unknown
+from functions.domain.model.runbooks import Recovered, Verify
+from tests.support.worlds.scenes import MAIL, NEW, NOW, OLD, bare, runbook, sighting
+
+RECORDINGS = Path(__file__).parents[2] / "recordings" / "rabbitmq"
+BOOK = runbook()
+WATCHED = QueueState(MAIL, "mail", NOW - 1000.0)
+
+
+def recorded(name: str, *, channels: bool = True) -> list[tuple[str, QueueSnapshot]]:
+    """(note, snapshot) of each look of a recording."""
+    case = json.loads((RECORDINGS / f"{name}.json").read_text())
+    queue = to_queue(case["vhost"], case.get("queue", case["case"]))
+    return [
+        (
+            one["note"],
+            read_snapshot(queue, Answers(one["totals"], one["page"], one.get("channels") if channels else None), at=one["at"]),
+        )
+        for one in case["looks"]
+    ]
+
+
+def looked(*looks: tuple[float, QueueSnapshot | Unknown], before: QueueSnapshot | None = None) -> QueueState:
+    """The queue after looks at these seconds after the restart's end."""
+    watched = replace(WATCHED, before=before or sighting(50))
+    for age_s, seen in looks:
+        at = NOW + age_s
+        fresh = seen if isinstance(seen, Unknown) else replace(seen, at=at)
+        if not isinstance(fresh, Unknown) and fresh.behind_s:
+            fresh = replace(fresh, depth_samples=((at - fresh.behind_s, fresh.depth),))
+        watched = judge_recovery(BOOK, fresh, watched, Since(age_s, at))
+    return watched
+
+
+VERDICTS = [
+    pytest.param([(20, Unknown("down"))], Verdict.UNKNOWN, id="unreadable"),
+    pytest.param([(20, sighting(0, ids=NEW))], Verdict.RECOVERED, id="empty with a consumer"),
+    pytest.param([(20, sighting(0, ids=()))], None, id="empty with nobody there"),
+    pytest.param([(20, sighting(50, ids=NEW))], None, id="first look"),
+    pytest.param([(20, sighting(50, ids=NEW)), (35, sighting(49, ids=NEW))], Verdict.DRAINING, id="depth fell"),
+    pytest.param([(20, sighting(50)), (35, sighting(50, acks=1))], Verdict.DRAINING, id="acknowledged"),
+    pytest.param([(20, sighting(50)), (35, sighting(55))], None, id="rises"),
+    pytest.param([(20, sighting(50)), (119, sighting(50))], None, id="before patience"),
+    pytest.param([(20, sighting(50)), (120, sighting(50))], Verdict.STUCK, id="no movement for patience"),
+    pytest.param([(20, sighting(0, ids=())), (120, sighting(0, ids=()))], Verdict.STUCK, id="nobody came"),
+    pytest.param([(20, sighting(50)), (35, sighting(40)), (154, sighting(40))], Verdict.DRAINING, id="moved lately"),
+    pytest.param([(20, sighting(50)), (35, sighting(40)), (155, sighting(40))], Verdict.STUCK, id="moved once, then not"),
+    pytest.param([(20, sighting(50)), (35, Unknown("down")), (50, sighting(40))], Verdict.DRAINING, id="seen again"),
+]
+
+
+@pytest.mark.parametrize(("looks", "verdict"), VERDICTS)
+def test_the_verdict_is_the_first_that_holds(looks, verdict):
+    """I5: unknown, recovered, draining, stuck, in this order; None is to look again."""
+    assert looked(*looks).after.verdict is verdict
+
+
+@pytest.mark.parametrize(("age_s", "verdict"), [(9.9, None), (10.0, Verdict.RECOVERED)])
+def test_the_pages_count_of_consumers_speaks_of_the_time_after_only_from_ten_seconds_on(age_s, verdict):
+    """A page read earlier may show the consumer that the restart has just ended."""
+    assert looked((age_s, sighting(0, ids=OLD)), before=sighting(50, ids=OLD)).after.verdict is verdict
+
+
+@pytest.mark.parametrize(
+    ("before", "ids", "verdict"),
+    [
+        pytest.param(sighting(50, ids=OLD), NEW, Verdict.RECOVERED, id="a new one"),
+        pytest.param(sighting(50, ids=OLD), OLD, None, id="the old one, late"),
+        pytest.param(sighting(50, ids=OLD), OLD + NEW, Verdict.RECOVERED, id="one of each"),
+        pytest.param(sighting(50, ids=OLD), (), None, id="the old one is gone"),
+        pytest.param(sighting(50, ids=()), NEW, Verdict.RECOVERED, id="nobody before"),
+        pytest.param(bare(50), NEW, None, id="not seen before"),
+        pytest.param(sighting(50, ids=OLD), None, None, id="not seen now"),
+    ],
+)
+def test_within_ten_seconds_only_consumers_that_were_not_there_before_count(before, ids, verdict):
+    """I5: `consumer_details` are younger than the rest of the page, but an old consumer may still be shown."""
+    assert looked((3.0, sighting(0, ids=ids)), before=before).after.verdict is verdict
+
+
+def test_late_acknowledgements_are_no_movement():
+    """I5: what the page counts within 10 s may be of the time before the restart's end, as the first of two figures too."""
+    early = looked((2.0, sighting(50, acks=0)), (9.0, sighting(50, acks=7)))
+    assert (early.after.moved_at, early.after.acks) == (None, None)
+    assert looked((2.0, sighting(50, acks=0)), (12.0, sighting(50, acks=7))).after.moved_at is None
+    assert looked((2.0, sighting(50)), (12.0, sighting(50)), (17.0, sighting(50, acks=7))).after.moved_at == NOW + 12.0
+
+
+def test_acknowledgements_count_from_ten_seconds_on():
+    """The page's counter is of the time after the end then. One that began anew is no movement."""
+    assert looked((10.0, sighting(50)), (17.0, sighting(50, acks=7))).after.moved_at == NOW + 10.0
+    assert looked((9.9, sighting(50)), (17.0, sighting(50, acks=7))).after.moved_at is None
+    assert looked((20.0, sighting(50, acks=7)), (35.0, sighting(50))).after.moved_at is None
+
+
+LATE = replace(sighting(0, ids=None, consumers=1), behind_s=12.0, zeros=True)
+"""A queue that Prometheus shows as empty, with a consumer, twelve seconds late."""
+
+
+@pytest.mark.parametrize(
+    ("looks", "verdict", "proven"),
+    [
+        pytest.param([(11.0, LATE)], None, False, id="of before the end"),
+        pytest.param([(21.0, LATE)], None, False, id="consumers of the first ten seconds"),
+        pytest.param([(22.0, LATE)], Verdict.RECOVERED, False, id="of ten seconds after"),
+        pytest.param([(22.0, LATE), (37.0, replace(LATE, behind_s=27.0))], Verdict.RECOVERED, False, id="the same sample twice"),
+        pytest.param([(22.0, LATE), (37.0, replace(LATE, behind_s=40.0))], Verdict.RECOVERED, False, id="an older sample"),
+        pytest.param(
+            [(42.0, LATE), (57.0, replace(LATE, behind_s=30.0, depth=9))],
+            Verdict.RECOVERED,
+            False,
+            id="an older one after the end",
+        ),
+        pytest.param([(22.0, LATE), (42.0, replace(LATE, behind_s=18.0))], Verdict.RECOVERED, False, id="14 s younger"),
+        pytest.param([(22.0, LATE), (37.0, LATE)], Verdict.RECOVERED, True, id="15 s younger"),
+        pytest.param([(131.0, replace(LATE, depth=9))], None, False, id="patience is not over in the figures"),
+        pytest.param([(132.0, replace(LATE, depth=9))], Verdict.STUCK, False, id="patience is over in the figures"),
+    ],
+)
+def test_figures_that_are_behind_count_at_their_own_time(looks, verdict, proven):
+    """I5: what was so before the end says nothing, one sample is one check, and `every` and `patience` are of the figures."""
+    watched = looked(*looks)
+    assert watched.after.verdict is verdict
+    assert (
+        watched.after.well_at is not None and (watched.after.looked_at or 0.0) - watched.after.well_at >= BOOK.verify.every_s
+    ) == proven
+
+
+def test_figures_that_are_behind_show_movement_between_samples_only():
+    """The same sample again is no standstill, and no movement."""
+    first, again = replace(LATE, depth=50), replace(LATE, depth=50, behind_s=27.0)
+    watched = looked((22.0, first), (37.0, again), (52.0, replace(LATE, depth=40)))
+    assert (watched.after.verdict, watched.after.moved_at) == (Verdict.DRAINING, NOW + 10.0)
+
+
+def test_the_newest_sample_tells_whether_figures_were_seen_before():
+    """Older ones stay in the answer for a while."""
+    shown = replace(sighting(0, at=NOW, ids=NEW), behind_s=5.0, depth_samples=((NOW - 60.0, 9), (NOW - 5.0, 0)))
+    first = judge_recovery(BOOK, shown, WATCHED, Since(30.0, NOW))
+    newer = replace(shown, at=NOW + 15.0, depth_samples=((NOW - 60.0, 9), (NOW - 5.0, 0), (NOW + 10.0, 0)))
+    assert judge_recovery(BOOK, newer, first, Since(45.0, NOW + 15.0)).after.looked_at == NOW + 10.0
+
+
+def test_a_sample_that_was_seen_before_is_known_by_its_time():
+    """Between two machines whose clocks differ the check looks like a new one. A stored time is equal, and another object."""
+    shown = replace(sighting(0, at=NOW, ids=NEW), behind_s=5.0, depth_samples=((NOW - 5.0, 0),))
+    first = judge_recovery(BOOK, shown, WATCHED, Since(30.0, NOW))
+    stored = replace(first, after=replace(first.after, sample_at=float(str(first.after.sample_at))))
+    assert judge_recovery(BOOK, replace(shown, at=NOW + 15.0), stored, Since(45.0, NOW + 15.0)) == stored
+
+
+def test_unacknowledged_messages_that_fall_back_to_ready_are_no_movement():
+    """The old consumer dies and its messages become ready: the depth, of both, stays."""
+    held = replace(sighting(50), ready=0, unacked=50)
+    back = replace(sighting(50, ids=NEW), ready=50, unacked=0)
+    assert looked((2.0, held), (20.0, back), (120.0, back)).after.verdict is Verdict.STUCK
+
+
+def test_without_statistics_consumers_are_inferred_from_movement_only():
+    """Nobody can see them; but who takes messages after the restart's end is there."""
+    assert looked((20.0, bare(0)), (35.0, bare(0))).after.verdict is None
+    assert looked((20.0, bare(50)), (35.0, bare(0))).after.verdict is Verdict.RECOVERED
+    assert looked((20.0, bare(50)), (140.0, bare(50))).after.verdict is Verdict.STUCK
+
+
+@pytest.mark.parametrize(("age_s", "verdict"), [(9.9, Verdict.DRAINING), (10.0, Verdict.RECOVERED)])
+def test_without_statistics_nothing_recovers_within_ten_seconds(age_s, verdict):
+    """I5: what fell so soon may have been taken by the old consumer on its way out."""
+    assert looked((4.0, bare(50)), (age_s, bare(0))).after.verdict is verdict
+
+
+def test_well_is_counted_without_interruption():
+    """`well_at` is the first of the looks that all were well; one that was not, or not seen, begins anew."""
+    good, bad = sighting(0, ids=NEW), sighting(3, ids=NEW)
+    assert looked((20.0, good), (35.0, good)).after.well_at == NOW + 20.0
+    assert looked((20.0, good), (35.0, bad), (50.0, good)).after.well_at == NOW + 50.0
+    assert looked((20.0, good), (35.0, Unknown("down")), (50.0, good)).after.well_at == NOW + 50.0
+
+
+def test_a_queue_that_joined_late_has_its_own_patience():
+    """Its looks are counted from when it joined, not from the end of the restart."""
+    watched = replace(WATCHED, joined_at=NOW + 300.0)
+    for age_s, verdict in ((320.0, None), (419.0, None), (420.0, Verdict.STUCK)):
+        watched = judge_recovery(BOOK, sighting(50, at=NOW + age_s), watched, Since(age_s, NOW + age_s))
+        assert watched.after.verdict is verdict
+
+
+def test_a_queue_that_joined_late_is_not_stuck_by_figures_of_before_its_patience_is_over():
+    """However long the process took to get from the figures to the step: judged at once, the same figures say nothing yet."""
+    watched = replace(WATCHED, joined_at=NOW + 300.0)
+    figures = sighting(50, at=NOW + 400.0)
+    for late_s in (0.0, 25.0):
+        assert judge_recovery(BOOK, figures, watched, Since(400.0 + late_s, NOW + 400.0 + late_s)).after.verdict is None
+
+
+def test_a_real_restart_is_seen_to_recover():
+    """The recorded way of a stuck queue whose new consumer works: stuck before, then moving, then recovered, never stuck."""
+    (_, before), *later = recorded("restarted")
+    ended = later[0][1].at - 1.0
+    watched = replace(WATCHED, joined_at=before.at, before=before)
+    verdicts = []
+    for _, seen in later:
+        watched = judge_recovery(BOOK, seen, watched, Since(seen.at - ended, seen.at))
+        verdicts.append(watched.after.verdict)
+    assert verdicts[0] is None
+    assert Verdict.STUCK not in verdicts
+    assert watched.after.verdict in (Verdict.DRAINING, Verdict.RECOVERED)
+
+
+def test_a_real_restart_in_vain_is_never_taken_for_movement():
+    """The new consumer sticks too: messages change from unacknowledged to ready and back, and nothing moves."""
+    (_, before), *later = recorded("restarted-in-vain")
+    ended = later[0][1].at - 1.0
+    book = runbook(verify=Verify(patience_s=10.0))
+    watched = replace(WATCHED, joined_at=before.at, before=before)
+    for _, seen in later:
+        watched = judge_recovery(book, seen, watched, Since(seen.at - ended, seen.at))
+    assert (watched.after.verdict, watched.after.moved_at) == (Verdict.STUCK, None)
+
+
+@pytest.mark.parametrize(
+    ("depth", "consumers", "good"), [(0, 1, True), (5, 2, True), (6, 2, False), (0, 0, False), (0, None, False)]
+)
+def test_well_is_few_messages_and_enough_consumers(depth, consumers, good):
+    """Consumers that can't be seen don't count."""
+    assert is_well(Recovered(max_messages=5 if depth else 0, min_consumers=1), depth, consumers) is good
+
+
+@pytest.mark.parametrize(("at_least", "verdict"), [(0, Verdict.RECOVERED), (1, None)])
+def test_an_empty_queue_without_statistics_is_well_only_where_nobody_is_asked_for(at_least, verdict):
+    """Empty from the first look on proves no consumer; `min_consumers: 0` asks for none."""
+    book = runbook(recovered=Recovered(min_consumers=at_least))
+    assert judge_recovery(book, bare(0), WATCHED, Since(20.0, NOW)).after.verdict is verdict
+
+
+@pytest.mark.parametrize(
+    ("moved", "consumers", "at_least", "counts"),
+    [
+        (-1.0, 1, 1, True),
+        (-119.0, 1, 1, True),
+        (-120.0, 1, 1, False),
+        (-1.0, 0, 1, False),
+        (None, 1, 1, False),
+        (-1.0, None, 1, False),
+        (-1.0, None, 0, True),
+        (-1.0, 0, 0, True),
+        (-1.0, 2, 2, True),
+        (-1.0, 3, 2, True),
+        (-1.0, 1, 2, False),
+    ],
+)
+def test_moving_counts_only_lately_and_with_a_consumer(moved, consumers, at_least, counts):
+    """At the end of `within` a queue that moves, with the consumers that it needs, is recovered."""
+    watched = replace(WATCHED, after=AfterRestart(moved_at=None if moved is None else NOW + moved), consumers=consumers)
+    assert is_moving(runbook(recovered=Recovered(min_consumers=at_least)), watched, NOW) is counts
+
+
+def test_the_curve_stays_small_and_keeps_its_end():
+    """People are shown the depth over the incident, however long it takes."""
+    watched = looked(*((20.0 + n, sighting(500 - n)) for n in range(400)))
+    assert len(watched.curve) <= CURVE_POINTS
+    assert watched.curve[-1] == (NOW + 419.0, 101)
+    assert list(watched.curve) == sorted(watched.curve)
+
+
+def test_movement_is_dated_to_the_look_before_it_on_one_clock():
+    """Two machines look, the second one's clock 45 s ahead: what moved between is as old as the first look, not younger."""
+    first = judge_recovery(BOOK, sighting(50, at=NOW), WATCHED, Since(20.0, NOW))
+    ahead_at = NOW + 72.0 + 45.0
+    second = judge_recovery(BOOK, sighting(40, at=ahead_at), first, Since(92.0, ahead_at, -45.0))
+    assert second.after.moved_at == NOW
+    assert not is_moving(BOOK, second, NOW + BOOK.verify.patience_s)
+
+
+@pytest.mark.parametrize("behind_s", [0.0, 5.0])
+def test_figures_of_before_the_end_do_not_count_however_long_the_process_took(behind_s):
+    """I5: a process was frozen between its look and its step, and the restart ended in between."""
+    before_the_end = replace(sighting(0, at=NOW - 25.0, ids=NEW), behind_s=behind_s)
+    assert judge_recovery(BOOK, before_the_end, WATCHED, Since(20.0, NOW)) == WATCHED
+    after_the_end = replace(before_the_end, at=NOW - 5.0)
+    assert judge_recovery(BOOK, after_the_end, WATCHED, Since(20.0, NOW)).after.well_at is not None
+
+
+def test_a_sample_that_is_shown_again_is_no_second_check_whatever_the_clocks_say():
+    """I5: another machine, whose clock is 45 s ahead, sees the sample of the first check; Rundeck's clock can't be read."""
+    shown = replace(sighting(0, at=NOW, ids=NEW), behind_s=5.0)
+    first = judge_recovery(BOOK, shown, WATCHED, Since(30.0, NOW))
+    assert first.after.well_at is not None
+    assert judge_recovery(BOOK, replace(shown, at=NOW + 45.0), first, Since(75.0, NOW + 45.0)) == first
+    newer = replace(shown, at=NOW + 60.0, depth_samples=((NOW + 15.0, 0),))
+    assert judge_recovery(BOOK, newer, first, Since(90.0, NOW + 60.0)).after.looked_at != first.after.looked_at
+
+
+# --- the same message again ---------------------------------------------------------------------------------------------------
+
+VERSIONS = sorted(path.name for path in (RECORDINGS / "channels").iterdir())
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("channels", [True, False], ids=["channels", "no channels"])
+@pytest.mark.parametrize("case", ["same-again", "same-again-quorum", "restarted-slow"])
+def test_a_real_restart_that_hangs_on_the_same_message_is_told_from_a_slow_job(version, channels, case):
+    """By redeliveries, once it has been held for all of `for` again; a job of 25 s shows the same at first."""
+    (_, before), *later = recorded(f"channels/{version}/{case}", channels=channels)
+    ended = later[0][1].at - 1.0
+    watched = replace(WATCHED, joined_at=before.at, before=before)
+    for note, seen in later:
+        watched = judge_recovery(BOOK, seen, watched, Since(seen.at - ended, seen.at))
+        told = case != "restarted-slow" and note.startswith("70 s")
+        assert watched.after.same_again is told, note
+        assert (watched.after.verdict is Verdict.STUCK) == told, note
+
+
+GRID = range(100, -1, -5)
+
+
+def worker(name: str, *, since_s: float = 100.0, held: int = 1, again: bool = False, at: float = NOW) -> Channel:
+    """A channel that has not moved for so long; `again`: what it got last had been delivered before."""
+    still = tuple((at - age, 8 if age <= since_s else 7) for age in GRID)
+    returned = tuple((at - age, int(again and age <= since_s)) for age in GRID)
+    return Channel(f"{name} (1)", "10.0.3.7", name, held, held, still, returned)
+
+
+def flowing(*channels: Channel, at: float = NOW, acks: int = 100) -> QueueSnapshot:
+    """A queue that is never empty."""
+    ids = tuple(one.id for one in channels)
+    return replace(sighting(3, at=at, ids=ids), unacked=2, ready=1, acks=acks, channels=channels)
+
+
+def after_restart(*looks: tuple[float, tuple[Channel, ...]]) -> QueueState:
+    """One of three consumers held a message, and was restarted; then these looks."""
+    watched = replace(WATCHED, before=sighting(3), held_by=(worker("old"),))
+    for age_s, channels in looks:
+        seen = flowing(*channels, at=NOW + age_s, acks=100 + int(age_s))
+        watched = judge_recovery(BOOK, seen, watched, Since(age_s, seen.at))
+    return watched
+
+
+def test_one_of_several_has_recovered_when_each_consumer_has_worked_since():
+    """The queue need not be empty: two checks, `every` apart."""
+    busy = worker("a", since_s=0.0), worker("b", since_s=5.0)
+    watched = after_restart((20, busy), (35, busy), (50, busy))
+    assert watched.after.verdict is Verdict.RECOVERED
+    assert watched.after.well_at == NOW + 35.0, "the first look only shows the counter to compare with"
+
+
+def test_one_that_holds_a_message_since_the_restart_has_not_recovered_yet():
+    """It may be a slow job; for all of `for` it is not."""
+    stuck = worker("a", since_s=30.0, again=True), worker("b", since_s=0.0)
+    assert after_restart((20, stuck), (35, stuck)).after.verdict is not Verdict.RECOVERED
+    stuck = worker("a", since_s=60.0, again=True), worker("b", since_s=0.0)
+    later = after_restart((20, stuck), (35, stuck), (65, stuck))
+    assert (later.after.verdict, later.after.held_again, later.after.same_again) == (Verdict.STUCK, 1, True)
+
+
+def test_another_message_that_is_held_again_is_stuck_and_not_the_same():
+    """A second restart may help."""
+    stuck = worker("a", since_s=60.0), worker("b", since_s=0.0)
+    later = after_restart((20, stuck), (65, stuck))
+    assert (later.after.verdict, later.after.same_again) == (Verdict.STUCK, False)
+
+
+@pytest.mark.parametrize(
+    ("channels", "said"),
+    [
+        ((worker("a", since_s=60.0, again=True), worker("b", since_s=0.0)), "it hangs on the same message again"),
+        ((worker("a", since_s=60.0, again=True), worker("b", since_s=60.0)), "each consumer hangs on a message again"),
+    ],
+)
+def test_people_are_told_what_it_hangs_on(channels, said):
+    """One message, or what every message needs."""
+    assert str(say_same_again((after_restart((20, channels), (65, channels)),))).startswith(said)
