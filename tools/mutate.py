@@ -26,6 +26,7 @@ from cosmic_ray.plugins import get_operator, operator_names
 ROOT = Path(__file__).resolve().parents[1]
 TESTS = {
     "functions/domain/decisions": ("tests/domain/decisions", "tests/application", "tests/domain/cards"),
+    "functions/domain/model/firings.py": ("tests/domain/decisions", "tests/application"),
     "functions/application/reconcile.py": ("tests/application", "tests/domain/decisions"),
     "functions/application/intake.py": ("tests/application", "tests/domain/decisions"),
     "functions/adapters/grafana": ("tests/adapters/grafana", "tests/entrypoints/test_openapi.py"),
