@@ -1,29 +1,18 @@
-"""Requests to Google's services, and what their errors mean to Unstick.
-
-By REST and google-auth: Google's clients bring a dozen packages, and take as long to load as all the rest of a start.
-"""
+"""What the errors of Google's services and clients mean to Unstick, for the adapters that use them."""
 
 from __future__ import annotations
 
 import contextlib
 import json
-import os
-import time
-from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
-from msgspec import Struct
-
-from functions.runtime import http_client
 from functions.runtime.errors import Denied, Unavailable, UnstickError
 from functions.runtime.import_lock import IMPORTING
-from functions.runtime.loopback import is_loopback
 from functions.runtime.text import Phrase, Text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 _CONNECT_TIMEOUT_S = 3.05  # as http_client.CONNECT_TIMEOUT_S
 _TOO_MANY = 429
@@ -32,75 +21,6 @@ _FILE_REMEDY = Text("Fix its permissions, or the path in GOOGLE_APPLICATION_CRED
 _LOGIN_REMEDY = Text(
     "Run it with a service account (Cloud Run does so), or say `gcloud auth application-default login` on a workstation."
 )
-
-
-_SCOPE = "https://www.googleapis.com/auth/cloud-platform"
-_LOGIN_FAILED = 401
-
-
-class Service(Struct, frozen=True):
-    """One of Google's services.
-
-    `address`: its base URL. `endpoint`: the environment variable with which tests name a stand-in on loopback. `remedies`: what
-    to do, by HTTP status.
-    """
-
-    system: str
-    address: str
-    endpoint: str
-    remedies: Mapping[int, Phrase]
-
-    def ask(self, method: str, path: str, *, timeout_s: float, **content: Any) -> http_client.Answer:
-        """The answer to one request, if it is 2xx. `content`: `json`, or `body` and `headers`, as for http_client.request.
-
-        A token that Google no longer accepts is renewed once, as its clients do. Raises Denied, or Unavailable.
-        """
-        ends = time.monotonic() + timeout_s
-        answer = self._send(method, path, ends, content, renewed=False)
-        if answer.status == _LOGIN_FAILED:
-            answer = self._send(method, path, ends, content, renewed=True)
-        if not 200 <= answer.status < 300:
-            explanation = sentence(answer.body, answer.headers.get("content-type", ""))
-            raise refusal(self.system, answer.status, explanation, self.remedies)
-        return answer
-
-    def _send(self, method: str, path: str, ends: float, content: Mapping[str, Any], *, renewed: bool) -> http_client.Answer:
-        headers: dict[str, str] = dict(content.get("headers", {}))
-        with translate_errors(self.system, self.remedies):
-            url = self._base() + path
-            account, request = credentials(anonymous=self.endpoint in os.environ)
-
-            def fetch(*arguments: Any, **options: Any) -> Any:
-                # google-auth sends several requests with a time-out each: what is left is for all of them
-                return request(*arguments, **options | {"timeout": timeouts(self.system, ends - time.monotonic())})
-
-            if renewed:
-                account.refresh(fetch)
-            account.before_request(fetch, method, url, headers)
-        left_s = ends - time.monotonic()
-        return http_client.request(self.system, method, url, timeout_s=left_s, **{**content, "headers": headers})
-
-    def _base(self) -> str:
-        endpoint = os.environ.get(self.endpoint)
-        if endpoint is None:
-            return self.address
-        parts = urlsplit(endpoint)
-        if parts.scheme != "http" or not is_loopback(parts.hostname or ""):
-            detail = Text("{endpoint} is not http on a loopback address", endpoint=self.endpoint)
-            remedy = Text("Unset {endpoint}; only tests need it.", endpoint=self.endpoint)
-            raise Denied(self.system, detail, code="endpoint", remedy=remedy)
-        return endpoint.rstrip("/")
-
-
-@lru_cache(maxsize=2)
-def credentials(*, anonymous: bool) -> tuple[Any, Any]:
-    """Google's credentials, and what fetches their tokens; built on first use, since workers are forked."""
-    with IMPORTING:
-        import google.auth
-        from google.auth.credentials import AnonymousCredentials
-        from google.auth.transport.requests import Request
-
-    return AnonymousCredentials() if anonymous else google.auth.default(scopes=[_SCOPE])[0], Request()
 
 
 def timeouts(system: str, timeout_s: float) -> tuple[float, float]:

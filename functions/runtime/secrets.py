@@ -6,7 +6,7 @@ sm://PROJECT/NAME[/VERSION]        Secret Manager; the version is `latest` unles
 
 What UNSTICK_SECRETS_DIR has as PROJECT/NAME/VERSION is read there: Cloud Run mounts secrets as files, each read of which asks
 Secret Manager (cloud.google.com/run/docs/configuring/services/secrets). infra/ mounts those that tell a forged request from a
-true one, so that a forged request costs no call.
+true one, since Google's client takes as long to load as all the rest of a start.
 
 One newline at the end of what a file or Secret Manager has is not part of the secret.
 """
@@ -18,15 +18,17 @@ import os
 import re
 import threading
 import time
-from base64 import b64decode
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from msgspec import Struct
 
 from functions.runtime.errors import ConfigError, Denied, Unavailable
+from functions.runtime.import_lock import IMPORTING
+from functions.runtime.loopback import is_loopback
 from functions.runtime.text import Text
 
 T = TypeVar("T")
@@ -42,7 +44,6 @@ MOUNTED = "UNSTICK_SECRETS_DIR"
 """A folder with secrets of Secret Manager as PROJECT/NAME/VERSION; one that it does not have, or can't give, is asked for."""
 FORMS = "env://NAME, file://PATH or sm://PROJECT/NAME[/VERSION]"
 
-_ADDRESS = "https://secretmanager.googleapis.com"
 _ENV = re.compile(r"env://([A-Za-z_][A-Za-z0-9_]*)")
 _FILE = re.compile(r"file://([^\x00]+)")
 _SM = re.compile(r"sm://([a-z0-9][a-z0-9.:-]{0,99})/([A-Za-z0-9_-]{1,255})(?:/([A-Za-z0-9_-]{1,63}))?")
@@ -136,6 +137,9 @@ class _Kept:
 
 _KEPT: dict[str, _Kept] = {}
 _KEPT_LOCK = threading.Lock()
+_CLIENTS: dict[str, Any] = {}
+"""By endpoint. Built on first use: a gRPC channel or a connection does not survive the fork of a server's workers."""
+_CLIENTS_LOCK = threading.Lock()
 
 
 def _kept(reference: str) -> _Kept:
@@ -144,9 +148,13 @@ def _kept(reference: str) -> _Kept:
 
 
 def clear() -> None:
-    """Forget everything that was read. For tests."""
+    """Forget everything that was read, and the client. For tests."""
     with _KEPT_LOCK:
         _KEPT.clear()
+    with _CLIENTS_LOCK:
+        for client in _CLIENTS.values():
+            client.transport.close()
+        _CLIENTS.clear()
 
 
 def read(reference: str, *, now: float) -> bytes:
@@ -242,7 +250,7 @@ def _from_file(reference: str, path: Path) -> bytes:
 
 
 def _mounted(place: Path) -> bytes | None:
-    """None where it is not there or can't be read: Secret Manager's own answer says more, and has a remedy."""
+    """None where it is not there or can't be read: the client's error says more, and has a remedy."""
     folder = os.environ.get(MOUNTED)
     try:
         return _content(Path(folder, place)) if folder else None
@@ -256,13 +264,39 @@ def _content(path: Path) -> bytes:
 
 
 def _from_secret_manager(reference: str, project: str, secret: str, version: str) -> bytes:
-    from functions.runtime.google_cloud import Service
+    from functions.runtime.google_cloud import translate_errors  # loads google.api_core: 15 ms
 
-    # No second try and no crc32c: the next read is the next try, and TLS guards the bytes on their way.
-    service = Service(f"Secret Manager ({reference})", _ADDRESS, ENDPOINT, _REMEDIES)
-    answer = service.ask("GET", f"/v1/projects/{project}/secrets/{secret}/versions/{version}:access", timeout_s=TIMEOUT_S)
-    try:
-        return b64decode(answer.json()["payload"]["data"], validate=True).removesuffix(b"\n")
-    except (LookupError, TypeError, ValueError) as error:
-        unread = Text("answered with something that can't be read ({error})", error=type(error).__name__)
-        raise Unavailable(service.system, unread) from None
+    with translate_errors(f"Secret Manager ({reference})", _REMEDIES):
+        # No second try and no crc32c: the next read is the next try, and TLS guards the bytes on their way.
+        name = f"projects/{project}/secrets/{secret}/versions/{version}"
+        answer = secret_manager_client().access_secret_version(name=name, timeout=TIMEOUT_S, retry=None)
+        return bytes(answer.payload.data).removesuffix(b"\n")
+
+
+def secret_manager_client() -> Any:
+    """Google's client, built once."""
+    endpoint = os.environ.get(ENDPOINT, "")
+    with _CLIENTS_LOCK:
+        if endpoint not in _CLIENTS:
+            _CLIENTS[endpoint] = _built(endpoint)
+        return _CLIENTS[endpoint]
+
+
+def _built(endpoint: str) -> Any:
+    """Google's client over REST; without credentials where the endpoint is a test's."""
+    with IMPORTING:
+        from google.auth.credentials import AnonymousCredentials
+        from google.cloud.secretmanager_v1 import SecretManagerServiceClient  # 94 ms and 27 MiB
+        from google.cloud.secretmanager_v1.services.secret_manager_service.transports import SecretManagerServiceRestTransport
+
+    if not endpoint:
+        return SecretManagerServiceClient(transport="rest")
+    parts = urlsplit(endpoint)
+    if parts.scheme != "http" or not is_loopback(parts.hostname or ""):
+        remedy = Text("Unset {endpoint}; only tests need it.", endpoint=ENDPOINT)
+        raise Denied(
+            SYSTEM, Text("{endpoint} is not http on a loopback address", endpoint=ENDPOINT), code="endpoint", remedy=remedy
+        )
+    return SecretManagerServiceClient(
+        transport=SecretManagerServiceRestTransport(host=parts.netloc, credentials=AnonymousCredentials(), url_scheme="http")
+    )

@@ -128,7 +128,7 @@ def test_what_is_no_reference_is_refused_without_being_repeated(text):
 @pytest.mark.parametrize(
     ("reference", "path"), [("sm://p-1/token", PATH), ("sm://p-1/token/7", "/v1/projects/p-1/secrets/token/versions/7:access")]
 )
-def test_secret_manager_is_asked_by_its_rest_api(manager, reference, path):
+def test_secret_manager_is_asked_by_googles_client(manager, reference, path):
     """sm:// asks for the newest version, or for the one that is named, once in five minutes and without credentials of ours."""
     assert secrets.read(reference, now=0.0) == SECRET
     assert secrets.read(reference, now=299.0) == SECRET
