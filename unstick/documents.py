@@ -34,7 +34,7 @@ def name_of(document: Document) -> str:
 
 def document_keys(ports: Adapters) -> list[str]:
     """The keys of all documents of targets, alerts and bundles."""
-    keys = [entry.key for entry in ports.list_documents(LIST_S)]
+    keys = [entry.key for entry in ports.store.list_documents(timeout_s=LIST_S)]
     return [key for key in keys if key not in WITHOUT_TARGET and not key.startswith("check-")]
 
 
@@ -42,7 +42,9 @@ def load_documents(ports: Adapters, keys: list[str], advance: Callable[[], objec
     """These documents. Raises Unavailable or Denied where the store can't be read at all."""
     readable: list[Document] = []
     unreadable: list[tuple[str, Denied]] = []
-    for key, result in zip(keys, several_at_once(ports, [partial(ports.load, key, LOAD_S) for key in keys], LOAD_S), strict=True):
+    for key, result in zip(
+        keys, several_at_once(ports, [partial(ports.store.load, key, timeout_s=LOAD_S) for key in keys], LOAD_S), strict=True
+    ):
         stored: Stored | None = unwrap(result)
         advance()
         if stored is None:

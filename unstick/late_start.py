@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -30,13 +31,13 @@ def refusal(ports: Adapters, target: Target) -> Leg:
     """
     began = ports.monotonic()
     own = replace(target, options={name: value for name, value in target.options.items() if value})
-    for finding in ports.check_job(own.job, tuple(own.options), RUNDECK_S, auto=True):
+    for finding in ports.runner.check(own.job, tuple(own.options), auto=True, max_run_s=math.inf, timeout_s=RUNDECK_S):
         if finding.ok is False:
             failed = named(finding.what, finding.detail)
             detail = Text("not tried, since it might restart something. Failed check: {check}", check=failed)
             return Leg("refusal", ok=False, seconds=ports.monotonic() - began, detail=detail, remedy=finding.remedy)
     now = ports.now()
-    started = ports.run(own, f"drill-{now:.0f}.1", now - LATE_BY_S, RUNDECK_S)
+    started = ports.runner.run(own, tag=f"drill-{now:.0f}.1", runner_not_after=now - LATE_BY_S, timeout_s=RUNDECK_S)
     executions = [started]
     wait_until(ports, partial(_has_ended, ports, own, executions), REFUSAL_S)
     seconds, last = ports.monotonic() - began, executions[-1]
@@ -53,7 +54,7 @@ def refusal(ports: Adapters, target: Target) -> Leg:
 def _has_ended(ports: Adapters, target: Target, executions: list[Execution]) -> bool:
     """Whether the first of these has; each state of it that was read is added."""
     try:
-        current = ports.read_history(target, LATE_BY_S, executions[0].id, RUNDECK_S, tail=False).followed
+        current = ports.runner.look(target, since_s=LATE_BY_S, follow=executions[0].id, timeout_s=RUNDECK_S, tail=False).followed
     except Unavailable:
         return False
     if current is not None:

@@ -98,7 +98,7 @@ def require_store(ports: Adapters) -> None:
 
     A relative path that is read from another folder would make a new file, and a kill switch in that stops nothing.
     """
-    path = getattr(ports.config.store.settings, "path", None)
+    path = getattr(ports.store, "path", None)
     if path is not None and not Path(path).exists():
         remedy = "Run this in the function's own folder, or write an absolute path. The function creates it at its first alert."
         raise Wrong(f"the store {Path(path).absolute()} does not exist. {remedy}")

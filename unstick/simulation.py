@@ -117,7 +117,7 @@ def live_observations(ports: Adapters) -> Observe:
     """The store's documents and the real systems. Nothing is saved, started or sent."""
 
     def observe_target(key: str, event: AlertsReceived, _now: float) -> tuple[Document, Observation]:
-        document = load_document(key, ports.load(key, STORE_S))
+        document = load_document(key, ports.store.load(key, timeout_s=STORE_S))
         if event.cases[0].target is None:
             return document, NOTHING_SEEN
         observation, _ = observe_systems(ports, document, event, Budget(ports, ports.monotonic() + LOOK_BUDGET_S))

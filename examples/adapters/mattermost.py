@@ -7,7 +7,7 @@ import re
 from msgspec import Struct
 
 from functions.adapters.chats import _cards, _posting, _text_layout
-from functions.application.ports import Finding
+from functions.application.ports import Chat, Finding
 from functions.domain.model.messages import Card
 from functions.runtime.secrets import SecretRef
 
@@ -20,10 +20,25 @@ NEW_WEBHOOK = "make a new incoming webhook in Mattermost and put its URL into th
 REMEDIES = dict.fromkeys((400, 401, 403, 404), NEW_WEBHOOK)
 
 
-class Settings(Struct, frozen=True):
+class Mattermost(Struct, frozen=True):
     """`url`: the whole URL of the incoming webhook. `mention` takes `@name`, `@here`, `@channel` and `@all`."""
 
     url: SecretRef
+
+    def post(self, card: Card, *, thread: str | None, language: str, timeout_s: float) -> None:
+        """Post a new message. The webhook can neither reply nor edit."""
+        url = _posting.webhook_url(SYSTEM, self.url)
+        answer = _posting.post(SYSTEM, url, render(card, language), timeout_s=timeout_s)
+        _posting.require_accepted(answer, self.url, REMEDIES)
+
+    def check(self, *, timeout_s: float) -> list[Finding]:
+        """Check the URL's form. More can't be known without posting."""
+
+        def examine() -> str:
+            _posting.webhook_url(SYSTEM, self.url)
+            return _posting.NOT_TRIED
+
+        return _posting.to_findings(SYSTEM, examine, ok=None)
 
 
 def render(card: Card, language: str) -> dict[str, str]:
@@ -34,18 +49,4 @@ def render(card: Card, language: str) -> dict[str, str]:
     return {"text": f"{_text_layout.mention_line(card, MENTION)}**{title}**\n\n{body}"}
 
 
-def post(settings: Settings, card: Card, *, thread: str | None, language: str, timeout_s: float) -> None:
-    """Post a new message. The webhook can neither reply nor edit."""
-    url = _posting.webhook_url(SYSTEM, settings.url)
-    answer = _posting.post(SYSTEM, url, render(card, language), timeout_s=timeout_s)
-    _posting.require_accepted(answer, settings.url, REMEDIES)
-
-
-def check(settings: Settings, *, timeout_s: float) -> list[Finding]:
-    """Check the URL's form. More can't be known without posting."""
-
-    def examine() -> str:
-        _posting.webhook_url(SYSTEM, settings.url)
-        return _posting.NOT_TRIED
-
-    return _posting.to_findings(SYSTEM, examine, ok=None)
+ADAPTER: type[Chat] = Mattermost

@@ -35,12 +35,13 @@ def start_evidence(ports: Ports, collect: Collect, looked_from: float, pause: An
     if timeout_s <= 0:
         return EvidenceStarted(collect.tag, refusal=Text("too much time had passed since the last check"))
     try:
-        return EvidenceStarted(collect.tag, ports.start_evidence(collect.job, collect.options, collect.tag, timeout_s))
+        run = ports.runner.start_evidence(collect.job, collect.options, tag=collect.tag, timeout_s=timeout_s)
     except Denied as denied:
         return EvidenceStarted(collect.tag, refusal=denied.detail)
     except Unavailable as unavailable:
         ports.log("WARNING", f"the start of the evidence job was not answered: {unavailable}")
         return EvidenceStarted(collect.tag)
+    return EvidenceStarted(collect.tag, run)
 
 
 def read_evidence(ports: Ports, incident: Incident | None, budget: Budget) -> EvidenceReading | None:
@@ -55,7 +56,7 @@ def read_evidence(ports: Ports, incident: Incident | None, budget: Budget) -> Ev
 
     known = evidence.execution.id if evidence.execution else None
     try:
-        run, output = ports.read_evidence(job.job, tag_of(incident), known, budget.at_most(READ_S))
+        run, output = ports.runner.read_evidence(job.job, tag=tag_of(incident), execution=known, timeout_s=budget.at_most(READ_S))
         reading = EvidenceReading(run, None if output is None else mask(output, ports.rules.mask))
     except (Denied, Unavailable) as error:
         reading = EvidenceReading(evidence.execution, problem=error.text)
@@ -65,6 +66,6 @@ def read_evidence(ports: Ports, incident: Incident | None, budget: Budget) -> Ev
 def keep_evidence(ports: Ports, keep: Keep, timeout_s: float) -> None:
     """Keep the output beside the incident. If that fails, Rundeck still has it."""
     try:
-        ports.archive(evidence_path(keep.incident), keep.output.encode(), min(timeout_s, KEEP_S))
+        ports.store.archive(evidence_path(keep.incident), keep.output.encode(), timeout_s=min(timeout_s, KEEP_S))
     except (Denied, Unavailable) as error:
         ports.log("WARNING", f"the evidence was not kept: {error}", incident=keep.incident)

@@ -14,11 +14,12 @@ from functions.application.observe import unwrap
 from functions.application.ports import Budget, Ports
 from functions.application.serialization import encode
 from functions.domain.decisions.endings import APPROVAL_S
-from functions.domain.decisions.messages import call_people
+from functions.domain.decisions.messages import call_people, default_channels
 from functions.domain.model.events import MessagesDelivered
 from functions.domain.model.incidents import Archive, Document
 from functions.domain.model.messages import Card, Message
 from functions.runtime.errors import Denied, Unavailable
+from functions.runtime.text import Text, in_language
 
 POST_S = 10.0
 POST_LEAST_S = 0.5
@@ -41,11 +42,35 @@ def archive_path(record: Archive) -> str:
 
 def _archive(ports: Ports, record: Archive, timeout_s: float, done: DeliveryProgress) -> None:
     try:
-        ports.archive(archive_path(record), encode(record), timeout_s)
+        ports.store.archive(archive_path(record), encode(record), timeout_s=timeout_s)
     except (Unavailable, Denied) as error:
         ports.log("ERROR", f"not archived: {error}", incident=record.incident.id)
         return
+    ports.annotate(record, timeout_s=timeout_s)
     done.archived.add(record.incident.id)
+
+
+def post(ports: Ports, channel: str, card: Card, thread: str | None, timeout_s: float) -> str | None:
+    """Post to the channel of this name, and return the handle of its thread."""
+    chat = ports.chats.get(channel)
+    if chat is None:
+        _post_instead(ports, channel, card, timeout_s)
+        return None
+    return chat.post(card, thread=thread, language=ports.rules.language, timeout_s=timeout_s)
+
+
+def _post_instead(ports: Ports, gone: str, card: Card, timeout_s: float) -> None:
+    """The configuration lost the channel while the message waited. Others get it, without the link that answers."""
+    from functions.domain.texts.words import LINK_ACKNOWLEDGE, LINK_APPROVE
+
+    instead = next((name for name in default_channels(ports.rules) if name in ports.chats), None)
+    if instead is None:
+        detail = Text("the channel {channel} is not in the configuration", channel=gone)
+        raise Denied("chat", detail, remedy=Text("Add `{channel}` to `channels`.", channel=gone))
+    ports.log("WARNING", f"posted to {instead}, since the configuration no longer has the channel {gone}")
+    answers = {in_language(ports.rules.language, label) for label in (LINK_APPROVE, LINK_ACKNOWLEDGE)}
+    links = tuple(link for link in card.links if link[0] not in answers)
+    post(ports, instead, replace(card, links=links), None, timeout_s)
 
 
 def _post_in_order(ports: Ports, document: Document, messages: list[Message], timeout_s: float, done: DeliveryProgress) -> None:
@@ -60,7 +85,7 @@ def _post_in_order(ports: Ports, document: Document, messages: list[Message], ti
         card = _sign_approval_link(ports, document, message.card)
         try:
             thread = done.threads.get(place) or document.threads.get(place)
-            handle = ports.post(message.channel, card, thread, left_s)
+            handle = post(ports, message.channel, card, thread, left_s)
         except (Unavailable, Denied) as error:
             ports.log(
                 "ERROR", f"not posted to {message.channel}: {error}", incident=message.card.incident, channel=message.channel
@@ -93,7 +118,7 @@ def post_to_all(ports: Ports, channels: Iterable[str], card: Card) -> dict[str, 
     Returns channel -> problem and remedy, empty if it was posted.
     """
     card, names = call_people(ports.rules, None, card, tuple(channels))
-    results = ports.run_parallel([partial(ports.post, name, card, None, POST_S) for name in names], POST_S)
+    results = ports.run_parallel([partial(post, ports, name, card, None, POST_S) for name in names], POST_S)
     return {name: _problem(result) for name, result in zip(names, results, strict=True)}
 
 

@@ -141,7 +141,7 @@ def hand_over(ports: Ports, events: list[tuple[str, AlertsReceived]], budget: Bu
             for event, cases in ((event, _cases_that_fit(event.cases)) for _, event in events)
         ]
     }
-    ports.wake(now, content, budget.at_most(STORE_S))
+    ports.wake(now, content, timeout_s=budget.at_most(STORE_S))
     return [
         Reply(
             event.incident,
@@ -158,7 +158,11 @@ def hand_over(ports: Ports, events: list[tuple[str, AlertsReceived]], budget: Bu
 def sweep(ports: Ports, budget: Budget) -> int:
     """Step documents that are overdue by a minute, in case the scheduler lost their wake-ups. Returns their number."""
     before = ports.now() - SWEEP_AFTER_S
-    overdue = [entry for entry in ports.list_documents(budget.at_most(LIST_S)) if entry.due is not None and entry.due < before]
+    overdue = [
+        entry
+        for entry in ports.store.list_documents(timeout_s=budget.at_most(LIST_S))
+        if entry.due is not None and entry.due < before
+    ]
     stepped = 0
     for entry in sorted(overdue, key=lambda listed: listed.due or 0.0)[:SWEEP_MOST]:
         if budget.left_s <= 0:

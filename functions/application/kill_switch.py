@@ -24,14 +24,14 @@ def turn(ports: Ports, wanted: Pause) -> Pause | None:
     """
     body = encode(wanted)
     for _ in range(TRIES):
-        stored = ports.load(KEY, STORE_S)
+        stored = ports.store.load(KEY, timeout_s=STORE_S)
         before = decode(Pause, stored.body, KEY) if stored else None
         try:
-            ports.save(KEY, body, stored.generation if stored else None, None, STORE_S)
+            ports.store.save(KEY, body, generation=stored.generation if stored else None, due=None, timeout_s=STORE_S)
         except Conflict:
             continue
         except Unavailable:
-            again = ports.load(KEY, STORE_S)
+            again = ports.store.load(KEY, timeout_s=STORE_S)
             if again is None or again.body != body:
                 raise
         return before if before and before.holds_at(wanted.at) else None

@@ -45,16 +45,21 @@ def plan_queries(
     """The queries of one observation, and the function that turns their results into it."""
     target = wanted.target
     since_s = max((_history_s(runbook) for runbook in ports.rules.runbooks.values()), default=86400.0)
-    calls: list[Callable[[], Any]] = [partial(read_pause, ports, timeout_s), lambda: ports.load("storm", timeout_s)]
+    calls: list[Callable[[], Any]] = [
+        partial(read_pause, ports, timeout_s),
+        lambda: ports.store.load("storm", timeout_s=timeout_s),
+    ]
     if target is not None:
-        calls.append(lambda: ports.read_history(target, since_s, wanted.follow, timeout_s, tail=wanted.tail))
+        calls.append(
+            lambda: ports.runner.look(target, since_s=since_s, follow=wanted.follow, timeout_s=timeout_s, tail=wanted.tail)
+        )
     queue_calls, read_queues = plan_queues(ports, wanted.queues, timeout_s)
     calls += queue_calls
 
     def read(results: list[Any]) -> tuple[Observation, str | None]:
         pause, stored, *rest = results
         ledger = rest.pop(0) if target is not None else Unknown(Text("the document has no target"))
-        start_page = ports.start_page(target) if target is not None else ""
+        start_page = ports.runner.start_page(target) if target is not None else ""
         storm, generation = _read_storm(stored)
         seen = {key: or_unknown(snapshot) for key, snapshot in read_queues(rest).items()}
         nonce = secrets.token_urlsafe(12)
@@ -100,7 +105,7 @@ def read_pause(ports: Ports, timeout_s: float) -> Pause | None:
     """Read the kill switch: the environment, otherwise the document `pause`. Never cached."""
     if ports.is_paused_by_environment():
         return Pause(Text("UNSTICK_PAUSED=1 is set"))
-    stored = ports.load("pause", timeout_s)
+    stored = ports.store.load("pause", timeout_s=timeout_s)
     pause = decode(Pause, stored.body, "pause") if stored else None
     return pause if pause and pause.holds_at(ports.now()) else None
 

@@ -1,20 +1,21 @@
-"""What an adapter must offer. An adapter is one module or package in runners/, symptoms/, stores/, schedulers/ or chats/. It has
-a frozen `Settings` Struct, whose fields are its keys in unstick.yaml, and the functions below.
+"""What an adapter must offer, and what the application has of all of them. An adapter is one module or package in runners/,
+symptoms/, stores/, schedulers/ or chats/: a frozen Struct, whose fields are its keys in unstick.yaml, with the methods of the
+protocol below. The line `ADAPTER: type[PROTOCOL] = CLASS` at its end is where mypy compares the two.
 
-Every function that calls an outside system takes `timeout_s`, the time for all of it. It raises `Unavailable` (no usable
+Every method that calls an outside system takes `timeout_s`, the time for all of it. It raises `Unavailable` (no usable
 answer: the call may or may not have taken effect) or `Denied` (a clear refusal), and nothing else on purpose. No error contains a
-secret or a URL with a secret. Importing an adapter costs nothing: the functions import the clients that they need.
+secret or a URL with a secret. Importing an adapter costs nothing: the methods import the clients that they need.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from threading import Event
 from typing import Any, ClassVar, Protocol
 
 from msgspec import Struct
 
 from functions.domain.model.alerts import QueueRef, Target
+from functions.domain.model.incidents import Archive
 from functions.domain.model.messages import Card
 from functions.domain.model.observations import Execution, ExecutionHistory, QueueSnapshot
 from functions.domain.model.runbooks import Rules, Symptom
@@ -40,36 +41,46 @@ def finding_of_error(what: str, error: Unavailable | Denied, remedy: Phrase = ""
 class Runner(Protocol):
     """Restarts a target (runners/)."""
 
-    def look(
-        self, settings: Any, target: Target, *, since_s: float, follow: str | None, tail: bool, timeout_s: float
-    ) -> ExecutionHistory:
+    @property
+    def url(self) -> str:
+        """Its base URL, which is part of each target."""
+
+    @property
+    def incident_option(self) -> str:
+        """The option in which `run` sends its tag."""
+
+    @property
+    def not_after_option(self) -> str:
+        """The option in which `run` sends the time after which the job must refuse to start."""
+
+    @property
+    def token_expires_at(self) -> float | None:
+        """When its token expires (Unix seconds); None if that is not known."""
+
+    def look(self, target: Target, *, since_s: float, follow: str | None, tail: bool, timeout_s: float) -> ExecutionHistory:
         """Read the target's history of the last `since_s` seconds. `follow`: the id of an execution to follow to the end of
         its chain of retries; `tail`: read its last log lines too once it has ended."""
 
-    def run(self, settings: Any, target: Target, *, tag: str, runner_not_after: float, timeout_s: float) -> Execution:
+    def run(self, target: Target, *, tag: str, runner_not_after: float, timeout_s: float) -> Execution:
         """Start the job once. `Denied` with code `busy`: the job is already running; `mismatch`: it runs with other options
         (`detail` is then the execution's id)."""
 
-    def abort(self, settings: Any, execution: str, *, timeout_s: float) -> None: ...
+    def abort(self, execution: str, *, timeout_s: float) -> None: ...
 
-    def start_page(self, settings: Any, target: Target) -> str:
+    def start_page(self, target: Target) -> str:
         """Where people start the job by hand, as far as that is known without a call."""
 
-    def start_evidence(self, settings: Any, job: str, options: Mapping[str, str], *, tag: str, timeout_s: float) -> Execution:
+    def start_evidence(self, job: str, options: Mapping[str, str], *, tag: str, timeout_s: float) -> Execution:
         """Start an evidence job once, with no fence: it changes nothing."""
 
     def read_evidence(
-        self, settings: Any, job: str, *, tag: str, execution: str | None, timeout_s: float
+        self, job: str, *, tag: str, execution: str | None, timeout_s: float
     ) -> tuple[Execution | None, str | None]:
         """The run (found by its tag where `execution` is None), and its output as it is once it has ended."""
 
-    def check_evidence(
-        self, settings: Any, job: str, options: tuple[str, ...], *, within_s: float, timeout_s: float
-    ) -> list[Finding]: ...
+    def check_evidence(self, job: str, options: tuple[str, ...], *, within_s: float, timeout_s: float) -> list[Finding]: ...
 
-    def check(
-        self, settings: Any, job: str, options: tuple[str, ...], *, auto: bool, max_run_s: float, timeout_s: float
-    ) -> list[Finding]: ...
+    def check(self, job: str, options: tuple[str, ...], *, auto: bool, max_run_s: float, timeout_s: float) -> list[Finding]: ...
 
 
 class SymptomKeys(Protocol):
@@ -113,52 +124,44 @@ class Listed(Struct, frozen=True):
 class Store(Protocol):
     """Documents by compare-and-set, and the archive (stores/). Keys match `[a-z0-9-]{1,80}`."""
 
-    def load(self, settings: Any, key: str, *, timeout_s: float) -> Stored | None: ...
+    def load(self, key: str, *, timeout_s: float) -> Stored | None: ...
 
-    def save(self, settings: Any, key: str, body: bytes, *, generation: str | None, due: float | None, timeout_s: float) -> str:
+    def save(self, key: str, body: bytes, *, generation: str | None, due: float | None, timeout_s: float) -> str:
         """Save if the generation is still the loaded one (None: if the document does not exist yet) and return the new one,
         otherwise raise `Conflict`. `due` can be listed without reading the body; None for a closed document."""
 
-    def list_documents(self, settings: Any, *, timeout_s: float) -> list[Listed]:
+    def list_documents(self, *, timeout_s: float) -> list[Listed]:
         """All documents."""
 
-    def archive(self, settings: Any, path: str, body: bytes, *, timeout_s: float) -> None:
+    def archive(self, path: str, body: bytes, *, timeout_s: float) -> None:
         """Write incidents/DATE/ID.json or evidence/ID.txt; writing the same path again replaces it."""
 
-    def read_archived(self, settings: Any, path: str, *, timeout_s: float) -> bytes | None:
+    def read_archived(self, path: str, *, timeout_s: float) -> bytes | None:
         """What was archived under this path; None if nothing was."""
 
-    def read_archive(self, settings: Any, *, since: str, timeout_s: float) -> Iterator[tuple[str, bytes]]:
+    def read_archive(self, *, since: str, timeout_s: float) -> Iterator[tuple[str, bytes]]:
         """Yield (path, body) of the archived incidents from DATE `since` (YYYY-MM-DD) on, oldest first."""
 
-    def check(self, settings: Any, *, timeout_s: float) -> list[Finding]:
+    def check(self, *, timeout_s: float) -> list[Finding]:
         """Check that the store is writable and that compare-and-set really compares. Leave nothing behind."""
 
 
 class Scheduler(Protocol):
     """Delivers wake-ups at least once, at or after their time (schedulers/)."""
 
-    def wake(self, settings: Any, at: float, payload: str, *, timeout_s: float) -> None:
+    def wake(self, at: float, payload: str, *, timeout_s: float) -> None:
         """Deliver `payload` to `verify` at `at` (Unix seconds; a past time means now)."""
 
-    def check(self, settings: Any, *, timeout_s: float) -> list[Finding]: ...
-
-
-class LocalScheduler(Scheduler, Protocol):
-    """A scheduler that delivers in this process."""
-
-    def run(self, settings: Any, deliver: Callable[[str], None], sweep: Callable[[], None], stop: Event) -> None:
-        """Deliver due payloads until `stop` is set, and sweep every minute. If `deliver` raises, the payload is delivered again
-        later, with backoff; so is a payload whose process was killed."""
+    def check(self, *, timeout_s: float) -> list[Finding]: ...
 
 
 class Chat(Protocol):
     """Posts to people (chats/)."""
 
-    def post(self, settings: Any, card: Card, *, thread: str | None, language: str, timeout_s: float) -> str | None:
+    def post(self, card: Card, *, thread: str | None, language: str, timeout_s: float) -> str | None:
         """Post, and return the handle with which a later post of the incident joins the thread (None: no thread)."""
 
-    def check(self, settings: Any, *, timeout_s: float) -> list[Finding]:
+    def check(self, *, timeout_s: float) -> list[Finding]:
         """Check the chat as far as possible without posting."""
 
 
@@ -170,24 +173,22 @@ class Ports(Protocol):
     def now(self) -> float: ...
     def monotonic(self) -> float: ...
     def run_parallel(self, calls: list[Callable[[], Any]], timeout_s: float) -> list[Any]: ...
-    def load(self, key: str, timeout_s: float) -> Stored | None: ...
-    def save(self, key: str, body: bytes, generation: str | None, due: float | None, timeout_s: float) -> str: ...
-    def list_documents(self, timeout_s: float) -> list[Listed]: ...
-    def archive(self, path: str, body: bytes, timeout_s: float) -> None: ...
-    def wake(self, at: float, content: Mapping[str, Any], timeout_s: float) -> None: ...
-    def read_history(
-        self, target: Target, since_s: float, follow: str | None, timeout_s: float, *, tail: bool
-    ) -> ExecutionHistory: ...
+    @property
+    def store(self) -> Store: ...
+    @property
+    def runner(self) -> Runner: ...
     @property
     def symptoms(self) -> Mapping[str, SymptomAdapter]: ...
-    def run(self, target: Target, tag: str, runner_not_after: float, timeout_s: float) -> Execution: ...
-    def abort(self, execution: str, timeout_s: float) -> None: ...
-    def start_page(self, target: Target) -> str: ...
-    def start_evidence(self, job: str, options: Mapping[str, str], tag: str, timeout_s: float) -> Execution: ...
-    def read_evidence(
-        self, job: str, tag: str, execution: str | None, timeout_s: float
-    ) -> tuple[Execution | None, str | None]: ...
-    def post(self, channel: str, card: Card, thread: str | None, timeout_s: float) -> str | None: ...
+    @property
+    def chats(self) -> Mapping[str, Chat]:
+        """By the channel's name."""
+
+    def wake(self, at: float, content: Mapping[str, Any], *, timeout_s: float) -> None:
+        """Sign the content, and have the scheduler deliver it to `verify` at `at`."""
+
+    def annotate(self, record: Archive, *, timeout_s: float) -> None:
+        """Mark an archived incident in Grafana, if the configuration wants that. Logs what fails."""
+
     def sign_approval(self, key: str, nonce: str, expires_at: float) -> str: ...
     def is_paused_by_environment(self) -> bool: ...
     def log(self, severity: str, message: str, **fields: object) -> None: ...

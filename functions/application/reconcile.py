@@ -68,9 +68,9 @@ class Saved(Struct, frozen=True):
     """A document that was saved, and what was asked for together with the save."""
 
     generation: str
-    claim: Any = None
-    """Why the storm slot was not taken for sure: an error; None if it was, or if none is needed."""
-    pause: Any = None
+    slot_error: Exception | None = None
+    """Why the storm slot may not be taken; None if it is taken, or if none is needed."""
+    pause: Pause | Exception | None = None
     """The kill switch, or the error in its place; None if it is off."""
     paused_at: float = 0.0
     """Monotonic time at which the kill switch was asked for."""
@@ -135,7 +135,7 @@ def advance(ports: Ports, key: str, event: Event, budget: Budget) -> Reply | Non
         reply, loaded = _act(ports, loaded, change, budget, saved)
         if loaded.generation is not None:
             _deliver_and_save(ports, loaded, budget, waited)
-        if isinstance(saved.claim, Conflict) and budget.left_s > 0:
+        if isinstance(saved.slot_error, Conflict) and budget.left_s > 0:
             return _decide_again(ports, key, budget) or reply
         return reply
     raise failed
@@ -156,13 +156,14 @@ def _load_and_observe(ports: Ports, key: str, event: Event, budget: Budget, *, f
         wanted = of_alerts(event.cases)
         calls, read = plan_queries(ports, wanted, budget.at_most(LOOK_S) * LOOK_SHARE)
         store_s, wake_at = budget.at_most(STORE_S), ports.now() + FIRST_LOOK_S
-        ahead: list[Callable[[], Any]] = [lambda: ports.load(key, store_s)]
+        ahead: dict[str, Callable[[], Any]] = {"document": partial(ports.store.load, key, timeout_s=store_s)}
         if event.hurries:
             # A wake-up does no harm, so it need not wait for the decision: should the job be started, it checks for the start.
-            ahead.append(lambda: ports.wake(wake_at, to_wake_up(key, wake_at), store_s))
-        results = ports.run_parallel([*ahead, *calls], budget.at_most(STORE_S))
-        stored = unwrap(results[0])
-        woken_at = wake_at if event.hurries and _was_made(results[1]) else None
+            ahead["wake-up"] = partial(ports.wake, wake_at, to_wake_up(key, wake_at), timeout_s=store_s)
+        results = ports.run_parallel([*ahead.values(), *calls], budget.at_most(STORE_S))
+        early = dict(zip(ahead, results, strict=False))
+        stored = unwrap(early["document"])
+        woken_at = wake_at if "wake-up" in early and _was_made(early["wake-up"]) else None
         document = load_document(key, stored)
         seen, storm_generation = read(results[len(ahead) :])
         complete, now = is_enough(wanted, document), ports.now()
@@ -170,7 +171,7 @@ def _load_and_observe(ports: Ports, key: str, event: Event, budget: Budget, *, f
             generation = stored.generation if stored else None
             unlooked_at = None if complete else now
             return LoadedDocument(document, generation, seen, storm_generation, looked_from, woken_at, unlooked_at)
-    stored = ports.load(key, budget.at_most(STORE_S))
+    stored = ports.store.load(key, timeout_s=budget.at_most(STORE_S))
     document = load_document(key, stored)
     generation = stored.generation if stored else None
     now = ports.now()
@@ -211,7 +212,7 @@ def load_document(key: str, stored: Stored | None) -> Document:
 
 def _reload(ports: Ports, loaded: LoadedDocument, budget: Budget) -> LoadedDocument:
     """The document as another process has saved it meanwhile."""
-    stored = ports.load(loaded.document.key, budget.at_most(STORE_S))
+    stored = ports.store.load(loaded.document.key, timeout_s=budget.at_most(STORE_S))
     document = load_document(loaded.document.key, stored)
     return replace(loaded, document=document, generation=stored.generation if stored else None)
 
@@ -223,26 +224,29 @@ def _write_ahead_and_save(ports: Ports, loaded: LoadedDocument, change: Step, bu
     """
     document, timeout_s = change.document, budget.at_most(STORE_S)
     wakes = [act for act in change.acts if isinstance(act, Wake)]
-    ahead: list[Callable[[], Any]] = [partial(ports.wake, act.at, to_wake_up(document.key, act.at), timeout_s) for act in wakes]
+    ahead: list[Callable[[], Any]] = [
+        partial(ports.wake, act.at, to_wake_up(document.key, act.at), timeout_s=timeout_s) for act in wakes
+    ]
     for result in ports.run_parallel(ahead, timeout_s):
         unwrap(result)
-    calls: list[Callable[[], Any]] = [
-        partial(ports.save, document.key, encode(document), loaded.generation, document.due, timeout_s)
-    ]
-    starts = any(isinstance(act, Start | Collect) for act in change.acts)
-    claim = next((act.storm for act in change.acts if isinstance(act, Claim)), None)
-    if starts:
-        calls.append(partial(read_pause, ports, timeout_s))
-    if claim is not None:
-        calls.append(partial(ports.save, "storm", encode(claim), loaded.storm_generation, None, timeout_s))
-    kept = [act for act in change.acts if isinstance(act, Keep)]
+    save = partial(ports.store.save, timeout_s=timeout_s)
+    calls: dict[str, Callable[[], Any]] = {
+        "document": partial(save, document.key, encode(document), generation=loaded.generation, due=document.due)
+    }
+    for act in change.acts:
+        if isinstance(act, Start | Collect):
+            calls["kill switch"] = partial(read_pause, ports, timeout_s)
+        elif isinstance(act, Claim):
+            calls["slot"] = partial(save, "storm", encode(act.storm), generation=loaded.storm_generation, due=None)
+        elif isinstance(act, Keep):
+            calls[f"evidence of {act.incident}"] = partial(keep_evidence, ports, act, timeout_s)
     asked_at = ports.monotonic()
-    results = ports.run_parallel([*calls, *(partial(keep_evidence, ports, act, timeout_s) for act in kept)], timeout_s)
-    if document.due is not None and ports.now() >= document.due and not isinstance(results[0], Conflict):
+    results = dict(zip(calls, ports.run_parallel(list(calls.values()), timeout_s), strict=True))
+    if document.due is not None and ports.now() >= document.due and not isinstance(results["document"], Conflict):
         _wake_again(ports, document.key, document.due, budget)
-    generation: str = unwrap(results[0])
-    claimed = results[2] if claim is not None and isinstance(results[2], BaseException) else None
-    return Saved(generation, claimed, results[1] if starts else None, asked_at)
+    slot = results.get("slot")
+    slot_error = slot if isinstance(slot, Exception) else None
+    return Saved(unwrap(results["document"]), slot_error, results.get("kill switch"), asked_at)
 
 
 def to_wake_up(key: str, due: float) -> dict[str, Any]:
@@ -253,7 +257,7 @@ def to_wake_up(key: str, due: float) -> dict[str, Any]:
 def _wake_again(ports: Ports, key: str, due: float, budget: Budget) -> None:
     """Create another wake-up: the save ended after `due`, so the first may have come too early and be gone."""
     try:
-        ports.wake(ports.now(), to_wake_up(key, due), budget.at_most(STORE_S))
+        ports.wake(ports.now(), to_wake_up(key, due), timeout_s=budget.at_most(STORE_S))
     except (Unavailable, Denied) as error:
         ports.log("WARNING", f"left to the sweep, since a wake-up may be missing: {error}", document=key)
 
@@ -274,11 +278,11 @@ def _act(ports: Ports, loaded: LoadedDocument, change: Step, budget: Budget, sav
 
 def _start_job(ports: Ports, loaded: LoadedDocument, start: Start, budget: Budget, saved: Saved) -> StartResult:
     """Start the job once, if its storm slot is taken, the kill switch is off now and the answer comes before the fence."""
-    if saved.claim is not None:
-        return _without_slot(start, saved.claim)
+    if saved.slot_error is not None:
+        return _without_slot(start, saved.slot_error)
     pause = saved.pause
     if ports.monotonic() - saved.paused_at > PAUSE_AGE_S:
-        pause = ports.run_parallel([partial(read_pause, ports, budget.at_most(STORE_S))], budget.at_most(STORE_S))[0]
+        (pause,) = ports.run_parallel([partial(read_pause, ports, budget.at_most(STORE_S))], budget.at_most(STORE_S))
     if isinstance(pause, Exception):
         return StartResult(
             start.tag,
@@ -296,7 +300,8 @@ def _start_job(ports: Ports, loaded: LoadedDocument, start: Start, budget: Budge
     if timeout_s < 1.0 or target is None:
         return StartResult(start.tag, refusal=Text("too much time had passed since the last check"), unsent=Reason.LEDGER_UNKNOWN)
     try:
-        return StartResult(start.tag, ports.run(target, start.tag, start.runner_not_after, timeout_s))
+        execution = ports.runner.run(target, tag=start.tag, runner_not_after=start.runner_not_after, timeout_s=timeout_s)
+        return StartResult(start.tag, execution)
     except Denied as denied:
         return StartResult(
             start.tag,
@@ -311,7 +316,7 @@ def _start_job(ports: Ports, loaded: LoadedDocument, start: Start, budget: Budge
         return StartResult(start.tag)
 
 
-def _without_slot(start: Start, error: Any) -> StartResult:
+def _without_slot(start: Start, error: Exception) -> StartResult:
     """Another target changed the storm document first, so decide anew; or nobody knows, so ask again later."""
     if isinstance(error, Conflict):
         return StartResult(start.tag, refusal=Text("another target took a slot first"), unsent=Reason.TOO_MANY_TARGETS)
@@ -349,7 +354,7 @@ def _save_start_result(
 
 def _abort(ports: Ports, act: Abort, budget: Budget) -> None:
     try:
-        ports.abort(act.execution, budget.at_most(RUN_S))
+        ports.runner.abort(act.execution, timeout_s=budget.at_most(RUN_S))
     except (Unavailable, Denied) as error:
         ports.log("ERROR", f"execution {act.execution} could not be aborted: {error}")
 
@@ -395,7 +400,7 @@ def _hand_to_bundle(ports: Ports, messages: list[Message], budget: Budget) -> se
         own_ids = {message.id for message in messages if message.bundle == reason}
         key = f"bundle-{reason.replace('_', '-')}"
         try:
-            stored = ports.load(key, budget.at_most(STORE_S))
+            stored = ports.store.load(key, timeout_s=budget.at_most(STORE_S))
             bundled = set(load_document(key, stored).bundled)
             if not own_ids <= bundled:
                 waiting = _collect_bundle(ports, reason, bundled, budget)
@@ -409,10 +414,10 @@ def _hand_to_bundle(ports: Ports, messages: list[Message], budget: Budget) -> se
 def _collect_bundle(ports: Ports, reason: str, bundled: set[str], budget: Budget) -> dict[str, Waiting]:
     """Collect the messages about this reason that wait in any document and are not in `bundled`, by id."""
     waiting: dict[str, Waiting] = {}
-    for entry in ports.list_documents(budget.at_most(LIST_S)):
+    for entry in ports.store.list_documents(timeout_s=budget.at_most(LIST_S)):
         if entry.due is None or entry.key.startswith("bundle-"):
             continue
-        stored = ports.load(entry.key, budget.at_most(STORE_S))
+        stored = ports.store.load(entry.key, timeout_s=budget.at_most(STORE_S))
         try:
             document = load_document(entry.key, stored)
         except Denied as denied:

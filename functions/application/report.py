@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 from msgspec import Struct, field
@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from functions.application.deliver import post_to_all
 from functions.application.observe import or_unknown, unwrap
-from functions.application.ports import Stored
+from functions.application.ports import Ports, Stored
 from functions.application.serialization import decode
 from functions.domain.causes.common import compare
 from functions.domain.causes.words import in_short
@@ -29,9 +29,7 @@ from functions.domain.model.observations import ExecutionHistory, Unknown
 from functions.domain.model.runbooks import Rules
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.parallel import run_in_batches
-
-if TYPE_CHECKING:
-    from functions.bootstrap import Adapters
+from functions.runtime.text import Text
 
 ARCHIVE_S = 30.0
 OLDER_S = 20.0
@@ -76,21 +74,30 @@ class _Gathering(Struct):
             self.targets[target.key] = (incident.runbook, target)
 
 
-def post_report(ports: Adapters, now: float) -> Reported:
-    """Gather, count, and post to the channels of `report`, or else of `notify`. A channel that is down is logged and named.
+def read_archive(ports: Ports, since: str, timeout_s: float) -> Iterator[tuple[str, bytes]]:
+    """(path, body) from DATE `since` on, oldest first. Raises Unavailable once all of it takes longer than this."""
+    ends = ports.monotonic() + timeout_s
+    for record in ports.store.read_archive(since=since, timeout_s=timeout_s):
+        if ports.monotonic() > ends:
+            detail = Text("the archive could not be read within {seconds} s", seconds=round(timeout_s))
+            raise Unavailable("store", detail, late=True)
+        yield record
+
+
+def post_report(ports: Ports, channels: Iterable[str], days: int, now: float) -> Reported:
+    """Gather, count, and post to these channels. A channel that is down is logged and named.
 
     Raises Unavailable or Denied if the archive of the last 30 days can't be read.
     """
-    settings = ports.config.report
-    cost, card = compose(ports, now, costs.MONTH if settings and settings.every == "month" else costs.WEEK)
-    problems = post_to_all(ports, ports.config.report_channels, card)
+    cost, card = compose(ports, now, days)
+    problems = post_to_all(ports, channels, card)
     for name, problem in problems.items():
         if problem:
             ports.log("ERROR", f"report not posted to {name}: {problem}", channel=name)
     return Reported(cost, card, problems)
 
 
-def compose(ports: Adapters, now: float, days: int) -> tuple[Cost, Card]:
+def compose(ports: Ports, now: float, days: int) -> tuple[Cost, Card]:
     """The figures, and the card whose headline covers so many days. Post and change nothing."""
     known = gather(ports, now, costs.month_begin(now, ports.rules))
     cost = costs.cost(known, ports.rules, now)
@@ -98,7 +105,7 @@ def compose(ports: Adapters, now: float, days: int) -> tuple[Cost, Card]:
     return cost, cost_card.card(cost, ports.rules, days=days, in_common=in_common)
 
 
-def gather(ports: Adapters, now: float, begin: float) -> Known:
+def gather(ports: Ports, now: float, begin: float) -> Known:
     """Read archive, documents and history: all incidents that ended since `begin`, and when earlier ones began."""
     gathering = _Gathering()
     gaps = _read_older(ports, gathering, now, begin)
@@ -114,9 +121,9 @@ def gather(ports: Adapters, now: float, begin: float) -> Known:
     return Known(tuple(gathering.records), began, gathering.targets, ledgers, tuple(gaps), gathering.passed)
 
 
-def _archived(ports: Adapters, gathering: _Gathering, since: str, timeout_s: float) -> Iterator[Archive]:
+def _archived(ports: Ports, gathering: _Gathering, since: str, timeout_s: float) -> Iterator[Archive]:
     """Yield the records from this day on, oldest first. Unreadable ones are counted and left out."""
-    for path, body in ports.read_archive(since, timeout_s):
+    for path, body in read_archive(ports, since, timeout_s):
         try:
             yield decode(Archive, body, path)
         except Denied as denied:
@@ -124,7 +131,7 @@ def _archived(ports: Adapters, gathering: _Gathering, since: str, timeout_s: flo
             gathering.broken += 1
 
 
-def _read_older(ports: Adapters, gathering: _Gathering, now: float, begin: float) -> list[Gap]:
+def _read_older(ports: Ports, gathering: _Gathering, now: float, begin: float) -> list[Gap]:
     """Read the archive from before the month: when incidents began, and their targets."""
     since = time.strftime("%Y-%m-%d", time.gmtime(now - OLDER_DAYS * 86400))
     try:
@@ -140,9 +147,9 @@ def _read_older(ports: Adapters, gathering: _Gathering, now: float, begin: float
     return []
 
 
-def _take_fixed(ports: Adapters, gathering: _Gathering) -> None:
+def _take_fixed(ports: Ports, gathering: _Gathering) -> None:
     """Add the targets that need no label: they are known before any alert."""
-    url = ports.config.runner_url
+    url = ports.runner.url
     for runbook in ports.rules.runbooks.values():
         job, options = runbook.restart.job, runbook.restart.options
         if not any(template_labels(option) for option in options.values()):
@@ -150,17 +157,20 @@ def _take_fixed(ports: Adapters, gathering: _Gathering) -> None:
             gathering.targets.setdefault(key, (runbook.name, Target(key, url, job, options)))
 
 
-def _take_documents(ports: Adapters, gathering: _Gathering) -> list[Gap]:
+def _take_documents(ports: Ports, gathering: _Gathering) -> list[Gap]:
     """Add what only the targets' documents have: their suspicions that came to nothing, and the targets that Unstick never
     restarted, such as those that it only observes: people restart them.
     """
     try:
-        keys = [entry.key for entry in ports.list_documents(ARCHIVE_S) if _names_target(entry.key)]
+        keys = [entry.key for entry in ports.store.list_documents(timeout_s=ARCHIVE_S) if _names_target(entry.key)]
         keys.sort(key=lambda key: key in gathering.targets)  # if not all can be read: those of unknown targets
         unknown = sum(key not in gathering.targets for key in keys)
         read = keys[:DOCUMENTS_READ]
         loaded = run_in_batches(
-            ports.run_parallel, [partial(ports.load, key, POST_S) for key in read], timeout_s=POST_S, at_once=AT_ONCE
+            ports.run_parallel,
+            [partial(ports.store.load, key, timeout_s=POST_S) for key in read],
+            timeout_s=POST_S,
+            at_once=AT_ONCE,
         )
         for key, stored in zip(read, loaded, strict=True):
             _take_document(ports, gathering, key, unwrap(stored))
@@ -170,7 +180,7 @@ def _take_documents(ports: Adapters, gathering: _Gathering) -> list[Gap]:
     return [Gap(MissingData.TARGETS_UNREAD)] if unknown > DOCUMENTS_READ else []
 
 
-def _take_document(ports: Adapters, gathering: _Gathering, key: str, stored: Stored | None) -> None:
+def _take_document(ports: Ports, gathering: _Gathering, key: str, stored: Stored | None) -> None:
     document = decode(Document, stored.body, key) if stored else Document(key)
     runbook = runbook_of(document.target, ports.rules) if document.target else ""
     if document.target is not None and runbook:
@@ -194,10 +204,12 @@ def runbook_of(target: Target, rules: Rules) -> str:
     return ""
 
 
-def _histories(ports: Adapters, gathering: _Gathering, since_s: float) -> dict[str, ExecutionHistory | Unknown]:
+def _histories(ports: Ports, gathering: _Gathering, since_s: float) -> dict[str, ExecutionHistory | Unknown]:
     """Read each target's history, or why it can't be read."""
     targets = [target for _, target in gathering.targets.values()]
-    calls = [partial(ports.read_history, target, since_s, None, HISTORY_S, tail=False) for target in targets]
+    calls = [
+        partial(ports.runner.look, target, since_s=since_s, follow=None, timeout_s=HISTORY_S, tail=False) for target in targets
+    ]
     results = run_in_batches(ports.run_parallel, calls, timeout_s=HISTORY_S, at_once=AT_ONCE)
     return {target.key: or_unknown(result) for target, result in zip(targets, results, strict=True)}
 

@@ -103,9 +103,9 @@ def _own_options(top: Mapping[str, Any], wrong: set[Path]) -> tuple[str, ...]:
     """The job's options that Unstick sets by itself, as the runner's settings name them."""
     for name in registry.adapter_names("runners"):
         if name in top:
-            kind = registry.load_adapter("runners", name).Settings
-            settings = _convert_rest(top[name], (name,), wrong, adapter_schema("runners", name), kind)
-            return tuple(getattr(settings, key) for key in ("incident_option", "not_after_option") if hasattr(settings, key))
+            kind = registry.load_adapter("runners", name)
+            runner = _convert_rest(top[name], (name,), wrong, adapter_schema("runners", name), kind)
+            return (runner.incident_option, runner.not_after_option) if runner is not None else ()
     return ()
 
 
@@ -123,7 +123,7 @@ def _check_symptom(raw: Any, here: Path, wrong: set[Path]) -> Mistakes:
     for kind, keys in _at(raw, "symptom").items():
         place = ("symptom", kind)
         kept = _convert_rest(
-            keys, (*here, *place), wrong, adapter_schema("runbook/symptoms", kind), registry.symptom_adapter(kind).Keys
+            keys, (*here, *place), wrong, adapter_schema("runbook/symptoms", kind), registry.load_adapter("symptoms", kind).Keys
         )
         for key, what, remedy in kept.find_mistakes() if kept else ():
             yield (*place, key), what, remedy

@@ -52,7 +52,7 @@ def parse_config(text: str, *, name: str = "unstick.yaml", on_cloud_run: bool = 
         raise ConfigError(tuple(f"{name}:{one.line}: {show_path(one.path)} {one.what}. {_end(one.remedy)}" for one in mistakes))
     data = read(top, file_schema())
     ((runner, settings),) = _systems("runners", data).items()
-    return to_config({**data, "runner": {"name": runner, "settings": settings}, "symptoms": _systems("symptoms", data)})
+    return to_config({**data, "runner": {"name": runner, "adapter": settings}, "symptoms": _systems("symptoms", data)})
 
 
 def _report_mistakes(tree: Tree, *, on_cloud_run: bool) -> None:

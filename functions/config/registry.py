@@ -6,9 +6,9 @@ import os
 from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
-from types import ModuleType
+from typing import Literal, overload
 
-from functions.application.ports import SymptomAdapter
+from functions.application.ports import Chat, Runner, Scheduler, Store, SymptomAdapter
 
 KINDS = ("runners", "symptoms", "stores", "schedulers", "chats")
 
@@ -23,14 +23,21 @@ def adapter_names(kind: str) -> tuple[str, ...]:
     return tuple(sorted(entry.removesuffix(".py") for entry in entries if not entry.startswith((".", "_"))))
 
 
-def load_adapter(kind: str, name: str) -> ModuleType:
-    """The module or package functions/adapters/KIND/NAME. KeyError where there is none: no name reaches another."""
+@overload
+def load_adapter(kind: Literal["runners"], name: str) -> type[Runner]: ...
+@overload
+def load_adapter(kind: Literal["symptoms"], name: str) -> type[SymptomAdapter]: ...
+@overload
+def load_adapter(kind: Literal["stores"], name: str) -> type[Store]: ...
+@overload
+def load_adapter(kind: Literal["schedulers"], name: str) -> type[Scheduler]: ...
+@overload
+def load_adapter(kind: Literal["chats"], name: str) -> type[Chat]: ...
+@overload
+def load_adapter(kind: str, name: str) -> type: ...
+def load_adapter(kind: str, name: str) -> type:
+    """The class that functions/adapters/KIND/NAME names as ADAPTER. KeyError where there is none: no name reaches another."""
     if name not in adapter_names(kind):
         raise KeyError(f"{kind}/{name}")
-    return import_module(f"functions.adapters.{kind}.{name}")
-
-
-def symptom_adapter(name: str) -> type[SymptomAdapter]:
-    """The class of functions/adapters/symptoms/NAME. KeyError where there is none."""
-    adapter: type[SymptomAdapter] = load_adapter("symptoms", name).ADAPTER
+    adapter: type = import_module(f"functions.adapters.{kind}.{name}").ADAPTER
     return adapter

@@ -30,10 +30,8 @@ def schema_of(struct: type) -> Schema:
 def adapter_schema(kind: str, name: str) -> Schema:
     """The keys of one adapter; of a symptom, those in a runbook are `runbook/symptoms`."""
     if kind == "runbook/symptoms":
-        return schema_of(registry.symptom_adapter(name).Keys)
-    if kind == "symptoms":
-        return schema_of(registry.symptom_adapter(name))
-    return schema_of(registry.load_adapter(kind, name).Settings)
+        return schema_of(registry.load_adapter("symptoms", name).Keys)
+    return schema_of(registry.load_adapter(kind, name))
 
 
 @lru_cache

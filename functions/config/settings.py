@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from msgspec import Meta, Struct, field
 
 from functions.application.decoding import convert
-from functions.application.ports import SymptomAdapter
+from functions.application.ports import Chat, Runner, Scheduler, Store, SymptomAdapter
 from functions.config import registry
 from functions.domain.decisions import matching
 from functions.domain.model.alerts import Alert, MatchedAlert, QueueRef
@@ -17,12 +17,14 @@ from functions.domain.model.runbooks import Rules, Runbook, Symptom
 from functions.runtime.fields import adapter, duration, key, written
 from functions.runtime.secrets import SecretRef
 
+A = TypeVar("A")
 
-class Named(Struct, frozen=True):
-    """An adapter that the configuration names, and its Settings."""
+
+class Named(Struct, Generic[A], frozen=True):
+    """An adapter that the configuration names; in `File` still as its keys."""
 
     name: str
-    settings: Any
+    adapter: A
 
 
 class Hmac(Struct, frozen=True, rename=key):
@@ -106,13 +108,13 @@ class File(Struct, frozen=True, rename=key):
 
     grafana: Grafana
     """Authentication and size of notifications."""
-    store: Annotated[Named, adapter("stores")]
+    store: Annotated[Named[Any], adapter("stores")]
     """Keeps documents and the archive."""
-    scheduler: Annotated[Named, adapter("schedulers")]
+    scheduler: Annotated[Named[Any], adapter("schedulers")]
     """Delivers wake-ups."""
     signing_keys: Annotated[tuple[SecretRef, ...], Meta(min_length=1)]
     """Keys for wake-ups and approval links, newest first. The first one signs; all verify."""
-    channels: Annotated[Mapping[str, Annotated[Named, adapter("chats")]], Meta(min_length=1)]
+    channels: Annotated[Mapping[str, Annotated[Named[Any], adapter("chats")]], Meta(min_length=1)]
     """Chats by name."""
     runbooks: tuple[Runbook, ...] = ()
     """Which alert restarts what. Without a runbook every alert is held with `no_runbook`."""
@@ -144,7 +146,10 @@ class File(Struct, frozen=True, rename=key):
 class Config(File, frozen=True, kw_only=True, dict=True):
     """The whole configuration: the file, with its runner and symptoms. Secrets are references."""
 
-    runner: Named
+    store: Named[Store]
+    scheduler: Named[Scheduler]
+    channels: Mapping[str, Named[Chat]]
+    runner: Named[Runner]
     symptoms: Mapping[str, SymptomAdapter]
     """By the symptom's name."""
 
@@ -160,9 +165,9 @@ class Config(File, frozen=True, kw_only=True, dict=True):
             docs_url=self.docs_url,
             language=self.language,
             time_zone=self.time_zone or ("Asia/Tokyo" if self.language == "ja" else "UTC"),
-            incident_option=getattr(self.runner.settings, "incident_option", ""),
+            incident_option=self.runner.adapter.incident_option,
             mask=self.mask,
-            token_expires_at=getattr(self.runner.settings, "token_expires_at", None),
+            token_expires_at=self.runner.adapter.token_expires_at,
         )
 
     def match_alerts(self, alerts: Iterable[Alert]) -> list[MatchedAlert]:
@@ -175,13 +180,17 @@ class Config(File, frozen=True, kw_only=True, dict=True):
     @property
     def runner_url(self) -> str:
         """The base URL that is part of each target, without a slash at its end."""
-        url: str = self.runner.settings.url
-        return url
+        return self.runner.adapter.url
 
     @property
     def report_channels(self) -> tuple[str, ...]:
         """Where the report, the drill and the check from inside are posted: as `report` says, else `notify`."""
         return self.report.channels if self.report else self.notify
+
+    @property
+    def report_days(self) -> int:
+        """The days that the report's headline covers."""
+        return 30 if self.report and self.report.every == "month" else 7
 
     @property
     def secrets(self) -> Iterator[tuple[str, SecretRef]]:
@@ -200,7 +209,7 @@ def _secrets_in(place: str, part: Any) -> Iterator[tuple[str, SecretRef]]:
     if isinstance(part, SecretRef):
         yield place, part
     elif isinstance(part, Named):
-        parts = {place: part.settings}
+        parts = {place: part.adapter}
     elif isinstance(part, Struct):
         parts = {f"{place}.{name}": getattr(part, name) for name in part.__struct_fields__}
     elif isinstance(part, Mapping):
@@ -218,15 +227,16 @@ def to_config(data: Any) -> Config:
     """
     file = convert(data, File)
 
-    def named(kind: str, one: Named) -> Named:
-        return Named(one.name, convert(one.settings, registry.load_adapter(kind, one.name).Settings))
-
     rest = {name: getattr(file, name) for name in File.__struct_fields__ if name not in ("store", "scheduler", "channels")}
     return Config(
         **rest,
-        runner=named("runners", convert(data["runner"], Named)),
-        symptoms={name: convert(its, registry.symptom_adapter(name)) for name, its in data["symptoms"].items()},
-        store=named("stores", file.store),
-        scheduler=named("schedulers", file.scheduler),
-        channels={name: named("chats", channel) for name, channel in file.channels.items()},
+        runner=_to_adapter(convert(data["runner"], Named), registry.load_adapter("runners", data["runner"]["name"])),
+        symptoms={name: convert(its, registry.load_adapter("symptoms", name)) for name, its in data["symptoms"].items()},
+        store=_to_adapter(file.store, registry.load_adapter("stores", file.store.name)),
+        scheduler=_to_adapter(file.scheduler, registry.load_adapter("schedulers", file.scheduler.name)),
+        channels={name: _to_adapter(one, registry.load_adapter("chats", one.name)) for name, one in file.channels.items()},
     )
+
+
+def _to_adapter(named: Named[Any], adapter: type[A]) -> Named[A]:
+    return Named(named.name, convert(named.adapter, adapter))

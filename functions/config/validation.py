@@ -46,8 +46,8 @@ def _read_adapter(kind: str, value: Mapping[str, Any]) -> Any:
         ((name, settings),) = value.items()
     settings = read(settings, adapter_schema(kind, name))
     if kind == "runbook/symptoms":
-        return msgspec.to_builtins(convert(settings, registry.symptom_adapter(name).Keys).to_symptom())
-    return {"name": name, "settings": settings}
+        return msgspec.to_builtins(convert(settings, registry.load_adapter("symptoms", name).Keys).to_symptom())
+    return {"name": name, "adapter": settings}
 
 
 def _explain(path: Path, error: ValidationError) -> Iterator[tuple[Path, str, str]]:

@@ -55,8 +55,8 @@ def questions(ports: Adapters, labels: Mapping[str, str], timeout_s: float) -> l
             Question(runbook.symptom.kind, partial(_check_queue, ports, runbook, labels, timeout_s), runbook.name)
             for runbook in runbooks
         ),
-        Question("Store", partial(ports.check_store, timeout_s)),
-        Question("Scheduler", partial(ports.check_scheduler, timeout_s)),
+        Question("Store", partial(ports.store.check, timeout_s=timeout_s)),
+        Question("Scheduler", partial(ports.scheduler.check, timeout_s=timeout_s)),
         Question("Store", partial(_check_switch, ports, timeout_s)),
         *(Question("Chats", partial(_check_channel, ports, name, timeout_s)) for name in settings.channels),
     ]
@@ -96,11 +96,11 @@ def _unanswered(question: Question, error: Exception) -> Finding:
 
 def _check_job(ports: Adapters, runbook: Runbook, timeout_s: float) -> list[Finding]:
     restart, auto = runbook.restart, runbook.mode is Mode.AUTO
-    return ports.check_job(restart.job, tuple(restart.options), timeout_s, auto=auto, max_run_s=restart.max_run_s)
+    return ports.runner.check(restart.job, tuple(restart.options), timeout_s=timeout_s, auto=auto, max_run_s=restart.max_run_s)
 
 
 def _check_evidence(ports: Adapters, evidence: EvidenceJob, timeout_s: float) -> list[Finding]:
-    return ports.check_evidence(evidence.job, tuple(evidence.options), evidence.within_s, timeout_s)
+    return ports.runner.check_evidence(evidence.job, tuple(evidence.options), within_s=evidence.within_s, timeout_s=timeout_s)
 
 
 def _check_queue(ports: Adapters, runbook: Runbook, labels: Mapping[str, str], timeout_s: float) -> list[Finding]:
@@ -110,8 +110,8 @@ def _check_queue(ports: Adapters, runbook: Runbook, labels: Mapping[str, str], t
 
 
 def _check_channel(ports: Adapters, name: str, timeout_s: float) -> list[Finding]:
-    kind = ports.config.channels[name].name
-    return [replace(finding, what=f"{name} ({kind})") for finding in ports.check_channel(name, timeout_s)]
+    channel = ports.config.channels[name]
+    return [replace(finding, what=f"{name} ({channel.name})") for finding in channel.adapter.check(timeout_s=timeout_s)]
 
 
 def _check_switch(ports: Adapters, timeout_s: float) -> list[Finding]:

@@ -149,5 +149,5 @@ def wait_until(ports: Adapters, is_done: Callable[[], bool], within_s: float) ->
 
 
 def _generation(ports: Adapters, key: str) -> str | None:
-    stored = ports.load(key, LOAD_S)
+    stored = ports.store.load(key, timeout_s=LOAD_S)
     return None if stored is None else stored.generation

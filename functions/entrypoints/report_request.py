@@ -38,7 +38,7 @@ def respond(request: Request, ports: Adapters) -> Response:
     what = _what(request.stream.read(MAX_BODY + 1))
     try:
         if what == "report":
-            return _to_response(post_report(ports, ports.now()))
+            return _to_response(post_report(ports, ports.config.report_channels, ports.config.report_days, ports.now()))
         if what == "drill":
             from functions.entrypoints import drill
 

@@ -89,11 +89,10 @@ def deliver_here(payload: str) -> None:
 def _run_local() -> None:
     import threading
 
-    from functions.config.registry import load_adapter
+    from functions.adapters.schedulers.local import LocalScheduler
     from functions.entrypoints.verify import sweep_overdue
 
-    settings = current_config().scheduler.settings
-    run = load_adapter("schedulers", LOCAL).run
-    threading.Thread(
-        target=run, args=(settings, deliver_here, sweep_overdue, threading.Event()), daemon=True, name="scheduler"
-    ).start()
+    scheduler = current_config().scheduler.adapter
+    if isinstance(scheduler, LocalScheduler):
+        tasks = (deliver_here, sweep_overdue, threading.Event())
+        threading.Thread(target=scheduler.run, args=tasks, daemon=True, name="scheduler").start()

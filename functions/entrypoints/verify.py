@@ -123,7 +123,7 @@ def _decide_deferred(entries: list[dict[str, Any]]) -> None:
     if failed is not None and len(left) == len(entries):
         raise failed
     if left:
-        adapters.wake(adapters.now() + (AGAIN_S if failed else 0.0), {"deferred": left}, STORE_S)
+        adapters.wake(adapters.now() + (AGAIN_S if failed else 0.0), {"deferred": left}, timeout_s=STORE_S)
 
 
 def _decide_handed_over(adapters: Adapters, entry: dict[str, Any]) -> None:

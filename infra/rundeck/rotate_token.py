@@ -131,7 +131,7 @@ def main() -> int:
     wanted = parser.parse_args()
     try:
         config = load_config(wanted.config)
-        settings: Any = config.runner.settings
+        settings: Any = config.runner.adapter
         reference = settings.token.reference
         if reference.startswith("sm://") and not SECRET.fullmatch(reference):
             say(f"{reference} names one version. Write sm://PROJECT/NAME, so that new versions are read.")

@@ -43,22 +43,22 @@ class Timed(Memory):
         self.limits.setdefault("parallel", []).append(timeout_s)
         return super().run_parallel(calls, timeout_s)
 
-    def wake(self, at: float, content: Mapping[str, Any], timeout_s: float) -> None:
+    def wake(self, at: float, content: Mapping[str, Any], *, timeout_s: float) -> None:
         self.limits.setdefault("wake", []).append(timeout_s)
-        super().wake(at, content, timeout_s)
+        super().wake(at, content, timeout_s=timeout_s)
 
-    def load(self, key: str, timeout_s: float) -> Any:
+    def load(self, key: str, *, timeout_s: float) -> Any:
         self.limits.setdefault("load", []).append(timeout_s)
-        return super().load(key, timeout_s)
+        return super().load(key, timeout_s=timeout_s)
 
 
 class Refusing(Memory):
     """A scheduler that takes wake-ups, but no alerts."""
 
-    def wake(self, at: float, content: Mapping[str, Any], timeout_s: float) -> None:
+    def wake(self, at: float, content: Mapping[str, Any], *, timeout_s: float) -> None:
         if "deferred" in content:
             raise Unavailable("scheduler", "takes no alerts")
-        super().wake(at, content, timeout_s)
+        super().wake(at, content, timeout_s=timeout_s)
 
 
 def of_target(number: int, **changes: Any) -> MatchedAlert:

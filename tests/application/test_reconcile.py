@@ -249,13 +249,13 @@ def test_the_world_is_looked_at_only_where_something_is_decided(found, event, lo
 def test_the_log_of_a_run_is_read_once_it_is_followed():
     """Its last lines, until they are known; before there is a run there is nothing to follow."""
     ports, asked = Memory(), []
-    read = ports.read_history
+    read = ports.look
 
-    def noted(target, since_s, follow, timeout_s, *, tail):
-        asked.append((follow, tail))
-        return read(target, since_s, follow, timeout_s, tail=tail)
+    def noted(target, **named):
+        asked.append((named["follow"], named["tail"]))
+        return read(target, **named)
 
-    ports.read_history = noted
+    ports.look = noted
     advance(ports)
     woken_later(ports, 20.0)
     assert asked == [(None, False), ("1", True)]
@@ -269,13 +269,13 @@ def test_the_log_of_a_run_is_read_once_it_is_followed():
 def test_a_look_may_take_half_of_the_time(seconds, limit_s):
     """And ten seconds at most, so that there is time to save and to act."""
     ports, limits = Memory(), []
-    read = ports.read_history
+    read = ports.look
 
-    def noted(target, since_s, follow, timeout_s, *, tail):
-        limits.append(timeout_s)
-        return read(target, since_s, follow, timeout_s, tail=tail)
+    def noted(target, **named):
+        limits.append(named["timeout_s"])
+        return read(target, **named)
 
-    ports.read_history = noted
+    ports.look = noted
     advance(ports, seconds=seconds)
     ports.clock += 20.0
     advance(ports, TimerFired(), seconds=seconds)
@@ -471,7 +471,7 @@ def test_a_start_has_the_time_that_fence_and_budget_leave(within_s, seconds, lim
     """An answer that came later could not be saved, or would be of a start that the job refuses."""
     ports, limits = Memory(rules=rules(runbook(restart=Restart("job-1", start_within_s=within_s)))), []
     run = ports.run
-    ports.run = lambda target, tag, until, timeout_s: (limits.append(timeout_s), run(target, tag, until, timeout_s))[1]
+    ports.run = lambda target, **named: (limits.append(named["timeout_s"]), run(target, **named))[1]
     advance(ports, seconds=seconds)
     assert limits == [pytest.approx(limit_s, abs=0.1)]
 
@@ -515,7 +515,7 @@ def test_a_409_is_looked_into_before_it_is_believed():
     busy = Denied("rundeck", "runs already", code="busy", status=409)
 
     def somebody() -> None:
-        ports.run(TARGET, "", 0.0, 1.0)
+        ports.runner.run(TARGET, tag="", runner_not_after=0.0, timeout_s=1.0)
         raise busy
 
     ports.before = once("run inc-1.1", somebody)
@@ -530,7 +530,7 @@ def test_a_start_without_an_answer_is_never_repeated():
 
     def accepted() -> None:
         ports.before = lambda name: None
-        ports.run(TARGET, "inc-1.1", NOW + 1000, 1.0)
+        ports.runner.run(TARGET, tag="inc-1.1", runner_not_after=NOW + 1000, timeout_s=1.0)
         raise SLOW
 
     ports.before = once("run inc-1.1", accepted)
@@ -558,8 +558,8 @@ def test_a_save_whose_answer_was_lost_counts_as_not_made():
     ports = Memory()
     adapters = ports.save
 
-    def lost(key, body, generation, due, timeout_s):
-        adapters(key, body, generation, due, timeout_s)
+    def lost(key, body, **named):
+        adapters(key, body, **named)
         if key == KEY and not ports.document(KEY).incident.reason:
             ports.save = adapters
             raise Unavailable("store", "the answer was lost")
@@ -597,13 +597,13 @@ def test_a_save_that_lands_late_and_is_not_answered_leaves_a_wake_up():
     ports.put(KEY, replace(verifying(ended=-19.5), due=NOW))  # `first` is half a second ahead
     save, come = ports.save, []
 
-    def unanswered(key, body, generation, due, timeout_s):
+    def unanswered(key, body, *, due, **named):
         ports.save = save
         ports.clock = due + 0.1  # the store is slow
         for at, content in ports.wakes:  # what was created ahead of the save comes, and is gone
             come.append(at)
             reconcile.advance(ports, KEY, TimerFired(content["due"]), ports.budget(60.0))
-        save(key, body, generation, due, timeout_s)
+        save(key, body, due=due, **named)
         ports.clock += 3.0
         raise Unavailable("store", "did not answer")
 

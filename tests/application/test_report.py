@@ -43,9 +43,14 @@ def mail(tmp_path: Path) -> Iterator[StuckMail]:
         yield made
 
 
+def post(ports: Adapters) -> report.Reported:
+    """Post it as the entry point does."""
+    return report.post_report(ports, ports.config.report_channels, ports.config.report_days, time.time())
+
+
 def archive(mail: StuckMail, record: Archive) -> None:
     day = time.strftime("%Y-%m-%d", time.gmtime(record.outcome.at))
-    mail.ports.archive(f"incidents/{day}/{record.incident.id}.json", encode(record), 5)
+    mail.ports.store.archive(f"incidents/{day}/{record.incident.id}.json", encode(record), timeout_s=5)
 
 
 def ended(mail: StuckMail, *, days_ago: float = 0.0, name: str = "") -> Archive:
@@ -92,7 +97,7 @@ def test_it_counts_archive_and_history_and_posts(mail: StuckMail, capsys: pytest
     """Unstick's restart and those by hand are counted, those of another target are not; the card goes to `notify`."""
     restarted(mail)
     capsys.readouterr()
-    found = report.post_report(mail.ports, time.time())
+    found = post(mail.ports)
     (spent,) = found.cost.runbooks
     assert (spent.week.by_unstick, spent.week.by_hand, spent.week.recovered, spent.week.saved_minutes) == (1, 2, 1, 8.0)
     assert (found.told, found.failed) == (("console",), ())
@@ -124,12 +129,12 @@ def test_people_who_restart_what_is_only_observed_are_counted(tmp_path: Path) ->
 def test_suspicions_that_came_to_nothing_are_counted(mail: StuckMail) -> None:
     """Each target's document has their number, whether the target is known otherwise or not."""
     restarted(mail)
-    stored = mail.ports.load(mail.document().key, 5)
+    stored = mail.ports.store.load(mail.document().key, timeout_s=5)
     assert stored is not None
     today = datetime.fromtimestamp(time.time(), mail.ports.rules.zone).strftime("%Y-%m-%d")
     counted = replace(mail.document(), passed={today: 38})
-    mail.ports.save(counted.key, encode(counted), stored.generation, counted.due, 5)
-    (spent,) = report.post_report(mail.ports, time.time()).cost.runbooks
+    mail.ports.store.save(counted.key, encode(counted), generation=stored.generation, due=counted.due, timeout_s=5)
+    (spent,) = post(mail.ports).cost.runbooks
     assert spent.week.passed == 38
 
 
@@ -145,7 +150,7 @@ def test_weeks_are_counted_from_the_first_incident_of_the_present_run(mail: Stuc
 def test_a_fresh_start_claims_nothing_that_nobody_looked_at(mail: StuckMail) -> None:
     """No alert ever came, so no target is known, and people may have restarted what they liked."""
     mail.rundeck.run_by_hand({"service": "mail-delivery"})
-    found = report.post_report(mail.ports, time.time())
+    found = post(mail.ports)
     assert [(gap.lack, gap.about) for gap in found.cost.gaps] == [
         (MissingData.ARCHIVE_EMPTY, ""),
         (MissingData.HISTORY_UNASKED, "mail-delivery"),
@@ -169,8 +174,8 @@ def test_what_is_broken_is_left_out_and_said(mail: StuckMail) -> None:
     """A record of garbage and one of a newer release are counted as unread; the rest stands."""
     restarted(mail)
     day = time.strftime("%Y-%m-%d", time.gmtime())
-    mail.ports.archive(f"incidents/{day}/x.json", b"garbage", 5)
-    mail.ports.archive(f"incidents/{day}/y.json", b'{"version": 99}', 5)
+    mail.ports.store.archive(f"incidents/{day}/x.json", b"garbage", timeout_s=5)
+    mail.ports.store.archive(f"incidents/{day}/y.json", b'{"version": 99}', timeout_s=5)
     found = report.compose(mail.ports, time.time(), 7)[0]
     assert [gap.count for gap in found.gaps if gap.lack is MissingData.ARCHIVE_BROKEN] == [2]
     assert found.runbooks[0].week.by_unstick == 1
@@ -189,11 +194,11 @@ def test_without_rundeck_the_archive_still_counts(mail: StuckMail) -> None:
 
 def test_a_channel_that_is_down_is_named(mail: StuckMail) -> None:
     """The others are told; the answer is an error only where none was, so that the scheduler comes again."""
-    down = Named("slack", slack.Settings(url=SecretRef("env://NOT_SET")))
+    down = Named("slack", slack.Slack(url=SecretRef("env://NOT_SET")))
     settings = replace(mail.ports.config, channels={**mail.ports.config.channels, "down": down})
     both = replace(settings, report=Report(("console", "down"), "week"))
     none = replace(settings, report=Report(("down",), "week"))
-    found = report.post_report(Adapters(both), time.time())
+    found = post(Adapters(both))
     assert (found.told, found.failed) == (("console",), ("down",))
     mail.ports = Adapters(none)
     assert client(mail).post("/").status_code == 503
@@ -202,10 +207,12 @@ def test_a_channel_that_is_down_is_named(mail: StuckMail) -> None:
 def test_gathering_changes_nothing(mail: StuckMail) -> None:
     """Reading for the report saves no document and starts no job."""
     restarted(mail)
-    before = {entry.key: mail.ports.load(entry.key, 5) for entry in mail.ports.list_documents(5)}
+    before = {entry.key: mail.ports.store.load(entry.key, timeout_s=5) for entry in mail.ports.store.list_documents(timeout_s=5)}
     posts = len(mail.rundeck.posts())
     report.compose(mail.ports, time.time(), 7)[0]
-    assert {entry.key: mail.ports.load(entry.key, 5) for entry in mail.ports.list_documents(5)} == before
+    assert {
+        entry.key: mail.ports.store.load(entry.key, timeout_s=5) for entry in mail.ports.store.list_documents(timeout_s=5)
+    } == before
     assert len(mail.rundeck.posts()) == posts
     assert decode(Document, before[mail.document().key].body, "t").incident is not None  # type: ignore[union-attr]
 
@@ -236,7 +243,7 @@ def test_other_methods_are_refused(mail: StuckMail) -> None:
 
 def test_a_store_that_is_down_is_an_error_to_the_scheduler(mail: StuckMail, tmp_path: Path) -> None:
     """503, so that it comes again."""
-    broken = replace(mail.ports.config.store.settings, path=str(tmp_path))
+    broken = replace(mail.ports.config.store.adapter, path=str(tmp_path))
     config = mail.ports.config
-    mail.ports = Adapters(replace(config, store=replace(config.store, settings=broken)))
+    mail.ports = Adapters(replace(config, store=replace(config.store, adapter=broken)))
     assert client(mail).post("/").status_code == 503

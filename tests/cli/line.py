@@ -69,7 +69,7 @@ class Line:
 
     def saved(self, document: Document) -> Document:
         """Put a document into the store."""
-        self.ports.save(document.key, encode(document), None, document.due, 5)
+        self.ports.store.save(document.key, encode(document), generation=None, due=document.due, timeout_s=5)
         return document
 
     def file(self, *alerts: dict[str, Any], name: str = "notification.json") -> str:

@@ -19,7 +19,7 @@ def here(here: Line) -> Line:
     for place, day in enumerate([0, 3, 8, 12, 21, 30, 44]):
         lines = (f"worker {place} hangs in send (mailer.py:212)",) if place else ("idle",)
         one = record(began + day * 86400, place, lines=lines)
-        here.ports.archive(archive_path(one), encode(one), 5)
+        here.ports.store.archive(archive_path(one), encode(one), timeout_s=5)
     return here
 
 
@@ -65,5 +65,5 @@ def test_the_report_says_it_in_short(here: Line) -> None:
     began = time.time() // 86400 * 86400 - 20 * 86400 + 9.2 * 3600
     for place, day in enumerate([1, 4, 6, 9, 17]):
         one = record(began + day * 86400, 50 + place)
-        here.ports.archive(archive_path(one), encode(one), 5)
+        here.ports.store.archive(archive_path(one), encode(one), timeout_s=5)
     assert "mail, in common: 5 of 5 began from 09:00 to 10:00" in here.run("report", code=0).stdout

@@ -56,7 +56,7 @@ def test_nothing_is_changed(here: Line) -> None:
     """No job is started, and the store is as it was."""
     found(here, *MAIL, code=0)
     assert here.rundeck.posts() == []
-    assert here.ports.list_documents(5) == []
+    assert here.ports.store.list_documents(timeout_s=5) == []
 
 
 def test_no_secret_is_shown(here: Line) -> None:
@@ -203,7 +203,7 @@ def test_a_header_that_names_people_is_pointed_out(here: Line) -> None:
 
 def test_the_kill_switch_is_pointed_out(here: Line) -> None:
     """Somebody who wonders why nothing is restarted finds it here."""
-    here.ports.save("pause", encode(Pause("upgrade", "h.tanaka", 1.0)), None, None, 5)
+    here.ports.store.save("pause", encode(Pause("upgrade", "h.tanaka", 1.0)), generation=None, due=None, timeout_s=5)
     line = found(here, code=0)["Store: kill switch"]
     assert line["ok"] is None
     assert "upgrade (h.tanaka)" in line["detail"]

@@ -28,9 +28,9 @@ def here(here: Line) -> Line:
 def archived(here: Line, *, evidence: str = "", name: str = ID, at: float = NOW + 1) -> None:
     incident = change(told(), id=name, nonce="never-shown")
     record = Archive(TARGET, incident, replace(OUTCOME, incident=name, at=at))
-    here.ports.archive(archive_path(record), encode(record), 5)
+    here.ports.store.archive(archive_path(record), encode(record), timeout_s=5)
     if evidence:
-        here.ports.archive(f"evidence/{name}.txt", evidence.encode(), 5)
+        here.ports.store.archive(f"evidence/{name}.txt", evidence.encode(), timeout_s=5)
 
 
 def test_an_archived_incident_is_told_in_order(here: Line) -> None:

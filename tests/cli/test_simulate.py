@@ -50,7 +50,7 @@ def test_a_stuck_queue_would_be_restarted(here: Line) -> None:
     assert (found["job"], found["options"]) == (job_id("mail-delivery"), SERVICE)
     assert found["seen"]["queues"]["rabbitmq:/:mail.delivery"]["depth"] == 362
     assert here.rundeck.posts() == []
-    assert here.ports.list_documents(5) == []
+    assert here.ports.store.list_documents(timeout_s=5) == []
 
 
 def test_an_evidence_job_does_not_put_off_what_is_simulated(here: Line) -> None:

@@ -60,11 +60,11 @@ def escalated(key: str, service: str) -> Document:
 def archived(here: Line, at: float, name: str) -> None:
     record = Archive(TARGET, replace(INCIDENT, id=name), replace(OUTCOME, incident=name, at=at))
     day = time.strftime("%Y-%m-%d", time.gmtime(at))
-    here.ports.archive(f"incidents/{day}/{name}.json", encode(record), 5)
+    here.ports.store.archive(f"incidents/{day}/{name}.json", encode(record), timeout_s=5)
 
 
 def switch(here: Line) -> Pause:
-    stored = here.ports.load("pause", 5)
+    stored = here.ports.store.load("pause", timeout_s=5)
     assert stored is not None
     return decode(Pause, stored.body, "pause")
 
@@ -122,7 +122,7 @@ def test_what_is_only_observed_is_listed(here: Line) -> None:
     by_hand = Execution("7", "https://rundeck.example.com/7", "succeeded", NOW - 60, NOW - 30)
     ended = change(incident, execution=by_hand, adopted=True, healed_at=NOW - 15)
     record = Archive(TARGET, ended, replace(OUTCOME, ending=Ending.HELD, reason=Reason.OBSERVE_ONLY, restarts=0, at=NOW))
-    here.ports.archive(time.strftime("incidents/%Y-%m-%d/observed.json", time.gmtime(NOW)), encode(record), 5)
+    here.ports.store.archive(time.strftime("incidents/%Y-%m-%d/observed.json", time.gmtime(NOW)), encode(record), timeout_s=5)
     (one,) = here.json("status")["recent"]
     assert (one["became"], one["restarted_by_person_after_s"]) == ("healed_by_person", 840)
     assert "healed after a person restarted it 14 min later" in " ".join(here.run("status", code=0).stdout.split())
@@ -140,8 +140,8 @@ def test_documents_of_a_newer_release_are_named_not_fatal(here: Line) -> None:
     """After a rollback the others are shown, and the newer ones with what to do about them."""
     here.saved(opened())
     newer = json.loads(encode(opened())) | {"key": "t-2", "version": VERSION + 1, "incident": 7}
-    here.ports.save("t-2", json.dumps(newer).encode(), None, None, 5)
-    here.ports.save("t-3", b"{broken", None, None, 5)
+    here.ports.store.save("t-2", json.dumps(newer).encode(), generation=None, due=None, timeout_s=5)
+    here.ports.store.save("t-3", b"{broken", generation=None, due=None, timeout_s=5)
     found = here.json("status", code=1)
     assert len(found["open"]) == 1
     said = {one["document"]: one for one in found["unreadable"]}
@@ -154,7 +154,7 @@ def test_documents_of_a_newer_release_are_named_not_fatal(here: Line) -> None:
 def test_a_broken_archive_record_is_named(here: Line) -> None:
     """It hides no other."""
     archived(here, NOW - 60, "whole")
-    here.ports.archive(time.strftime("incidents/%Y-%m-%d/broken.json", time.gmtime(NOW)), b"{", 5)
+    here.ports.store.archive(time.strftime("incidents/%Y-%m-%d/broken.json", time.gmtime(NOW)), b"{", timeout_s=5)
     found = here.json("status", code=1)
     assert ([one["incident"] for one in found["recent"]], len(found["archive_unreadable"])) == (["whole"], 1)
 
@@ -244,7 +244,9 @@ def test_pausing_at_once_loses_no_switch(here: Line) -> None:
 
 def test_a_switch_of_a_newer_release_is_left_alone(here: Line) -> None:
     """It holds every restart as it is; code 1 and what to do."""
-    here.ports.save("pause", json.dumps({"version": VERSION + 1, "on": True}).encode(), None, None, 5)
+    here.ports.store.save(
+        "pause", json.dumps({"version": VERSION + 1, "on": True}).encode(), generation=None, due=None, timeout_s=5
+    )
     assert "newer release" in here.run("pause", "--reason", "x", code=1).stderr
     assert "newer release" in here.run("resume", code=1).stderr
 
@@ -298,7 +300,13 @@ def test_a_pause_for_a_time_ends_by_itself(here: Line) -> None:
     kept = switch(here)
     assert kept.until == pytest.approx(time.time() + 3600, abs=60)
     assert here.json("status", code=1)["paused"]["reason"] == "broker upgrade"
-    here.ports.save("pause", encode(replace(kept, until=time.time() - 1)), here.ports.load("pause", 5).generation, None, 5)
+    here.ports.store.save(
+        "pause",
+        encode(replace(kept, until=time.time() - 1)),
+        generation=here.ports.store.load("pause", timeout_s=5).generation,
+        due=None,
+        timeout_s=5,
+    )
     assert here.json("status", code=0)["paused"] is None
 
 
@@ -306,7 +314,7 @@ def test_a_pause_for_a_time_ends_by_itself(here: Line) -> None:
 def test_a_time_that_is_none_pauses_nothing(here: Line, lasts: str) -> None:
     """Code 2, and nothing is saved."""
     assert "--for" in here.run("pause", "--reason", "x", "--for", lasts, code=2).stderr
-    assert here.ports.load("pause", 5) is None
+    assert here.ports.store.load("pause", timeout_s=5) is None
 
 
 # --- ack ---------------------------------------------------------------------------------------------------------------

@@ -66,7 +66,7 @@ def test_what_is_required_is_enough_and_all_else_has_its_default():
     assert read.grafana.max_body == 8 * 1024 * 1024
     assert read.budget_s == 8.0
     assert read.report is None
-    assert (read.runner.settings.incident_option, read.runner.settings.not_after_option) == (
+    assert (read.runner.adapter.incident_option, read.runner.adapter.not_after_option) == (
         "unstick_incident",
         "unstick_not_after",
     )
@@ -93,7 +93,7 @@ def test_the_repositorys_example_is_read_whole():
     assert read.runner_url == "http://127.0.0.1:4440"
     assert read.symptoms["rabbitmq"].password == SecretRef("env://RABBITMQ_PASSWORD")
     assert (read.store.name, read.scheduler.name) == ("local", "local")
-    assert read.channels["console"] == Named("console", registry.load_adapter("chats", "console").Settings())
+    assert read.channels["console"] == Named("console", registry.load_adapter("chats", "console")())
     assert read.report == Report(channels=("console",), every="week")
     runbook = read.rules.runbooks["mail-delivery"]
     assert runbook.restart.options == {"service": "${labels.service}"}
@@ -128,10 +128,10 @@ def test_rooms_of_google_cloud_and_chats_are_read_from_their_own_settings():
         "scheduler: {cloud_tasks: {queue: projects/p/locations/l/queues/q, url: https://v/, service_account: a@b}}",
     ).replace("{type: console}", "{type: google_chat, url: env://CHAT}")
     read = parse_config(text, on_cloud_run=True)
-    assert read.store.settings == registry.load_adapter("stores", "cloud_storage").Settings("b", "u/")
-    assert read.scheduler.settings.url == "https://v"
+    assert read.store.adapter == registry.load_adapter("stores", "cloud_storage")("b", "u/")
+    assert read.scheduler.adapter.url == "https://v"
     assert read.channels["console"] == Named(
-        "google_chat", registry.load_adapter("chats", "google_chat").Settings(SecretRef("env://CHAT"))
+        "google_chat", registry.load_adapter("chats", "google_chat")(SecretRef("env://CHAT"))
     )
 
 
@@ -601,8 +601,8 @@ def test_a_private_ca_is_a_key_of_each_system():
     )
     text = text.replace("grafana: {", "grafana: {annotations: {url: https://g, token: env://G, ca: g}, ")
     read = parse_config(text)
-    assert (read.runner.settings.ca, read.symptoms["rabbitmq"].ca) == ("/etc/ca.pem", "certificates")
-    assert (read.grafana.annotations.ca, read.channels["console"].settings.ca) == ("g", "s")
+    assert (read.runner.adapter.ca, read.symptoms["rabbitmq"].ca) == ("/etc/ca.pem", "certificates")
+    assert (read.grafana.annotations.ca, read.channels["console"].adapter.ca) == ("g", "s")
 
 
 # --- what is made from the types -------------------------------------------------------------------------------------------
@@ -620,7 +620,7 @@ def test_every_key_of_the_file_is_explained():
                 yield from silent(inner, f"{place}.{name}")
 
     assert list(silent(configuration_page.documented(File), "")) == []
-    assert list(silent(configuration_page.documented(registry.symptom_adapter("rabbitmq").Keys), "")) == []
+    assert list(silent(configuration_page.documented(registry.load_adapter("symptoms", "rabbitmq").Keys), "")) == []
 
 
 @pytest.mark.parametrize(

@@ -40,8 +40,8 @@ def mail(tmp_path: Path) -> Iterator[StuckMail]:
 def store_of(mail: StuckMail) -> list[tuple[str, bytes, str]]:
     """Everything in the store, with generations, and the wake-ups by number."""
     found = []
-    for entry in mail.ports.list_documents(5):
-        stored = mail.ports.load(entry.key, 5)
+    for entry in mail.ports.store.list_documents(timeout_s=5):
+        stored = mail.ports.store.load(entry.key, timeout_s=5)
         assert stored is not None
         found.append((entry.key, stored.body, stored.generation))
     return found
@@ -181,7 +181,7 @@ def test_a_person_declines_with_a_reason_and_the_alert_is_not_asked_about_again(
     assert document.incident is None
     assert document.escalated_at is None
     assert (document.outcomes[-1].reason, document.outcomes[-1].by) == (Reason.DECLINED, "h.tanaka (not verified)")
-    records = [body.decode() for _, body in mail.ports.read_archive("2000-01-01", 5)]
+    records = [body.decode() for _, body in mail.ports.store.read_archive(since="2000-01-01", timeout_s=5)]
     assert len(records) == 1
     assert "a deployment is under way" in records[0]
     for late in (mail.press(link), mail.show(link)):
@@ -564,7 +564,7 @@ def test_the_link_on_the_card_is_the_one_that_takes_it(tmp_path: Path, capsys: p
     """What is posted is signed for a day."""
     with stuck_mail(tmp_path, more="# console with links") as mail:
         settings = mail.ports.config.channels["console"]
-        shown = replace(settings, settings=replace(settings.settings, approval_links=True))
+        shown = replace(settings, adapter=replace(settings.adapter, approval_links=True))
         ports = Adapters(replace(mail.ports.config, channels={"console": shown}))
         mail.alert()
         mail.change(restarts=1, attempt=1, expires_at=1.0, due=1.0)

@@ -107,8 +107,8 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
 def asking() -> tuple[str, str]:
     """(document's key, token of the link) of the one incident that asks."""
     ports = bootstrap.current_adapters()
-    for listed in ports.list_documents(5.0):
-        stored = ports.load(listed.key, 5.0)
+    for listed in ports.store.list_documents(timeout_s=5.0):
+        stored = ports.store.load(listed.key, timeout_s=5.0)
         incident = decode(Document, stored.body, listed.key).incident if stored else None
         if incident and incident.phase is Phase.ASKED:
             return listed.key, str(ports.sign_approval(listed.key, incident.approval.nonce, incident.approval.expires_at or 0.0))

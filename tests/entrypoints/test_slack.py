@@ -165,11 +165,13 @@ def escalated(team: Team) -> None:
     """The restart did not help, and nobody approved a second one."""
     team.place.alerted()
     ports, document = current_adapters(), team.document()
-    stored = ports.load(document.key, 5)
+    stored = ports.store.load(document.key, timeout_s=5)
     assert stored is not None
     assert document.incident is not None
     asked = change(document.incident, restarts=1, attempt=1, expires_at=1.0, due=1.0)
-    ports.save(document.key, encode(replace(document, incident=asked, due=1.0)), stored.generation, 1.0, 5)
+    ports.store.save(
+        document.key, encode(replace(document, incident=asked, due=1.0)), generation=stored.generation, due=1.0, timeout_s=5
+    )
     team.place.swept()
     assert team.document().outcomes[-1].ending is Ending.ESCALATED
 
@@ -264,7 +266,7 @@ def test_a_message_that_is_over_pauses_nothing(started: Callable[..., Team]) -> 
     decline = team.payload("decline", "U0OTHER00", message)
     for sent in (decline, payload):
         assert team.bring(sent) == 200
-    assert current_adapters().load("pause", 5) is None
+    assert current_adapters().store.load("pause", timeout_s=5) is None
     assert "no longer current" in team.slack.answers[-1]["text"]
 
 
@@ -275,15 +277,15 @@ def test_of_a_runbook_that_is_gone_nobody_knows_who_may(started: Callable[..., T
     team.place.alerted()
     (key,) = [document.key for document in team.place.documents() if document.target]
     ports = current_adapters()
-    stored = ports.load(key, 5)
+    stored = ports.store.load(key, timeout_s=5)
     assert stored is not None
     document = decode(Document, stored.body, key)
     assert document.incident is not None
     gone = replace(document, incident=replace(document.incident, runbook="gone"))
-    ports.save(key, encode(gone), stored.generation, gone.due, 5)
+    ports.store.save(key, encode(gone), generation=stored.generation, due=gone.due, timeout_s=5)
     team.press(action)
     assert "the runbook was removed" in team.slack.answers[-1]["text"]
-    assert (current_adapters().load("pause", 5), team.place.rundeck.posts()) == (None, [])
+    assert (current_adapters().store.load("pause", timeout_s=5), team.place.rundeck.posts()) == (None, [])
 
 
 def test_a_person_pauses_for_an_hour(started: Callable[..., Team]) -> None:
@@ -291,7 +293,7 @@ def test_a_person_pauses_for_an_hour(started: Callable[..., Team]) -> None:
     team = started()
     team.place.alerted()
     team.press("pause")
-    stored = current_adapters().load("pause", 5)
+    stored = current_adapters().store.load("pause", timeout_s=5)
     assert stored is not None
     switch = decode(Pause, stored.body, "pause")
     assert switch.by == "h.tanaka (Slack U0123ABCD)"
@@ -375,10 +377,10 @@ def test_a_press_that_came_hours_late_does_nothing(started: Callable[..., Team])
     press = answers.read_press(body, time.time() - 3600)
     assert press is not None
     before = set(team.place.wake_ups())
-    current_adapters().wake(time.time(), {"press": to_builtins(press)}, 5)
+    current_adapters().wake(time.time(), {"press": to_builtins(press)}, timeout_s=5)
     (wake_up,) = set(team.place.wake_ups()) - before
     assert team.place.delivered(wake_up)[0] == 200
-    assert current_adapters().load("pause", 5) is None
+    assert current_adapters().store.load("pause", timeout_s=5) is None
     assert "took too long" in team.slack.answers[-1]["text"]
 
 

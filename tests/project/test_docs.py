@@ -26,7 +26,7 @@ def test_blocks_that_can_be_run_are_run(page: Path, number: int, info: str, body
     for entry in ROOT.iterdir():
         if not entry.name.startswith(".") and entry.name not in LEFT_OUT and not entry.name.endswith(".db"):
             (tmp_path / entry.name).symlink_to(entry)
-    local.load(local.Settings(str(tmp_path / "unstick.db")), "pause", timeout_s=RUN_S)  # makes the file, as a first alert does
+    local.LocalStore(str(tmp_path / "unstick.db")).load("pause", timeout_s=RUN_S)  # makes the file, as a first alert does
     expected = int(info.partition("=")[2] or 0)
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     settings = {"PATH": path, "HOME": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1", "LANG": "C.UTF-8", "PYTHONPATH": str(ROOT)}

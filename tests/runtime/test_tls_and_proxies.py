@@ -28,9 +28,9 @@ Ask = Callable[[str, str], Any]
 
 def ask_rundeck(url: str, ca: str) -> Any:
     """The executions of a job that never ran: ()."""
-    settings = rundeck.Settings(url, SecretRef("env://RUNDECK_TOKEN"), ca=ca)
+    settings = rundeck.Rundeck(url, SecretRef("env://RUNDECK_TOKEN"), ca=ca)
     target = Target("t", url, "11111111-1111-4111-8111-111111111111", {"service": "mail"})
-    return rundeck.look(settings, target, since_s=3600, follow=None, tail=False, timeout_s=PATIENCE_S).executions
+    return settings.look(target, since_s=3600, follow=None, tail=False, timeout_s=PATIENCE_S).executions
 
 
 def ask_rabbitmq(url: str, ca: str) -> Any:

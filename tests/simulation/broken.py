@@ -60,10 +60,10 @@ def applied(variant: Variant) -> Iterator[None]:
 
 
 def _without_compare(right: Any) -> Any:
-    def save(self: Host, key: str, body: bytes, generation: str | None, due: float | None, timeout_s: float) -> str:
+    def save(self: Host, key: str, body: bytes, *, generation: str | None, due: float | None, timeout_s: float) -> str:
         found = self.world.store.bodies.get(key)
         current = str(found[1]) if found else None
-        made: str = right(self, key, body, current, due, timeout_s)
+        made: str = right(self, key, body, generation=current, due=due, timeout_s=timeout_s)
         return made
 
     return save
@@ -74,7 +74,7 @@ def _save_before_wake(right: Any) -> Any:
         wakes = tuple(act for act in made.acts if isinstance(act, Wake))
         result = right(ports, gathered, replace(made, acts=tuple(act for act in made.acts if not isinstance(act, Wake))), budget)
         for act in wakes:
-            ports.wake(act.at, {"target": made.document.key}, 5.0)
+            ports.wake(act.at, {"target": made.document.key}, timeout_s=5.0)
         return result
 
     return write
@@ -85,7 +85,7 @@ def _post_before_save(right: Any) -> Any:
         for act in made.acts:
             if isinstance(act, Start) and made.document.target is not None:
                 with suppress(Exception):  # a broken variant may be as careless as it likes
-                    ports.run(made.document.target, act.tag, act.runner_not_after, 5.0)
+                    ports.runner.run(made.document.target, tag=act.tag, runner_not_after=act.runner_not_after, timeout_s=5.0)
         return right(ports, gathered, made, budget)
 
     return write
@@ -94,9 +94,9 @@ def _post_before_save(right: Any) -> Any:
 def _knows_if_answered(right: Any) -> Any:
     """Only remembers whether the last save was answered, for `_once_answered`."""
 
-    def save(self: Host, *arguments: Any) -> str:
+    def save(self: Host, *arguments: Any, **named: Any) -> str:
         self.answered = False
-        made: str = right(self, *arguments)
+        made: str = right(self, *arguments, **named)
         self.answered = True
         return made
 
@@ -126,11 +126,11 @@ def _never_unsent(right: Any) -> Any:
 
 
 def _blind_retry(right: Any) -> Any:
-    def run(self: Host, target: Any, tag: str, runner_not_after: float, timeout_s: float) -> Any:
+    def run(self: Host, target: Any, *, tag: str, runner_not_after: float, timeout_s: float) -> Any:
         try:
-            return right(self, target, tag, runner_not_after, timeout_s)
+            return right(self, target, tag=tag, runner_not_after=runner_not_after, timeout_s=timeout_s)
         except Unavailable:
-            return right(self, target, tag, runner_not_after + 300.0, timeout_s)
+            return right(self, target, tag=tag, runner_not_after=runner_not_after + 300.0, timeout_s=timeout_s)
 
     return run
 
@@ -138,16 +138,14 @@ def _blind_retry(right: Any) -> Any:
 def _looks_empty(right: Any) -> Any:
     """A history that can't be read is taken for an empty one."""
 
-    def read_history(
-        self: Host, target: Any, since_s: float, follow: str | None, timeout_s: float, *, tail: bool
-    ) -> ExecutionHistory:
+    def look(self: Host, target: Any, **named: Any) -> ExecutionHistory:
         try:
-            found: ExecutionHistory = right(self, target, since_s, follow, timeout_s, tail=tail)
+            found: ExecutionHistory = right(self, target, **named)
         except Unavailable:
             return ExecutionHistory(self.world.now + self.world.rundeck.ahead_s)
         return found
 
-    return read_history
+    return look
 
 
 def _replaced_guard(place: str, broken: Callable[[Any], Any]) -> Piece:
@@ -205,7 +203,7 @@ def _starts_without_slot(right: Any) -> Any:
     """A storm slot that another target took first, or of which nobody knows, is taken for one of this target's own."""
 
     def run(ports: Any, gathered: Any, start: Start, budget: Any, saved: Any) -> Any:
-        return right(ports, gathered, start, budget, replace(saved, claim=None))
+        return right(ports, gathered, start, budget, replace(saved, slot_error=None))
 
     return run
 
@@ -228,7 +226,7 @@ def _let_go_first(right: Any) -> Any:
         records = made.document.to_archive
         result = right(ports, gathered, replace(made, document=replace(made.document, to_archive=())), budget)
         for record in records:
-            ports.archive(deliver.archive_path(record), encode(record), 5.0)
+            ports.store.archive(deliver.archive_path(record), encode(record), timeout_s=5.0)
         return result
 
     return write
@@ -272,9 +270,9 @@ def _one_look(_right: Any) -> Any:
 def _unread_is_off(right: Any) -> Any:
     """A kill switch that can't be read is taken for one that is off."""
 
-    def load(self: Host, key: str, timeout_s: float) -> Any:
+    def load(self: Host, key: str, *, timeout_s: float) -> Any:
         try:
-            return right(self, key, timeout_s)
+            return right(self, key, timeout_s=timeout_s)
         except Unavailable:
             if key == "pause":
                 return None
@@ -325,9 +323,9 @@ def _first_alone(right: Any) -> Any:
 def _acts_on_lost_save(right: Any) -> Any:
     """A save that was not answered, made or not, is taken for one that was."""
 
-    def save(self: Host, key: str, body: bytes, generation: str | None, due: float | None, timeout_s: float) -> str:
+    def save(self: Host, key: str, body: bytes, *, generation: str | None, due: float | None, timeout_s: float) -> str:
         try:
-            made: str = right(self, key, body, generation, due, timeout_s)
+            made: str = right(self, key, body, generation=generation, due=due, timeout_s=timeout_s)
         except Unavailable:
             found = self.world.store.bodies.get(key)
             return str(found[1]) if found else "0"
@@ -525,7 +523,7 @@ VARIANTS = (
     ),
     Variant(
         "a guard that fails open",
-        ((Host, "read_history", _looks_empty),),
+        ((Host, "look", _looks_empty),),
         Faults(history_down=0.5, run_lost=0.5),
         frozenset({"auto", "sick"}),
         seed=8,

@@ -22,13 +22,13 @@ from functions.application.serialization import decode, encode
 from functions.domain.model.alerts import Alert, MatchedAlert, QueueRef, Target
 from functions.domain.model.codes import Mode
 from functions.domain.model.events import Acknowledged, AlertsReceived, Approved, Declined, Reply, RestartWanted, TimerFired
-from functions.domain.model.incidents import Document
+from functions.domain.model.incidents import Archive, Document
 from functions.domain.model.messages import Card
 from functions.domain.model.observations import Execution, ExecutionHistory, Pause, QueueSnapshot
 from functions.domain.model.runbooks import Restart, Rules, Runbook, Symptom
 from functions.runtime.errors import Denied, Unavailable
 from tests.simulation.models import Chat, Faults, Queue, Run, Rundeck, Store, lost
-from tests.support.worlds.memory import read_each
+from tests.support.worlds.memory import EveryChannel, read_each
 
 BEGIN = 1_800_000_000.0
 WEBHOOK_BUDGET_S = 8.0
@@ -356,12 +356,24 @@ class Host:
 
     # --- store and scheduler
 
-    def load(self, key: str, timeout_s: float) -> Stored | None:
+    @property
+    def store(self) -> Host:
+        return self
+
+    @property
+    def runner(self) -> Host:
+        return self
+
+    @property
+    def chats(self) -> EveryChannel:
+        return EveryChannel(self)
+
+    def load(self, key: str, *, timeout_s: float) -> Stored | None:
         self._leg(f"load {key}")
         self._down(self.world.faults.store_down, "store")
         return self.world.store.load(key)
 
-    def save(self, key: str, body: bytes, generation: str | None, due: float | None, timeout_s: float) -> str:
+    def save(self, key: str, body: bytes, *, generation: str | None, due: float | None, timeout_s: float) -> str:
         self._leg(f"save {key}")
         self._down(self.world.faults.store_down, "store")
         made = self.world.store.save(key, body, generation, due, compare="no_compare" not in self.world.options)
@@ -374,17 +386,17 @@ class Host:
         self._back("save")
         return made
 
-    def list_documents(self, timeout_s: float) -> list[Listed]:
+    def list_documents(self, *, timeout_s: float) -> list[Listed]:
         self._leg("list")
         return self.world.store.list_documents()
 
-    def archive(self, path: str, body: bytes, timeout_s: float) -> None:
+    def archive(self, path: str, body: bytes, *, timeout_s: float) -> None:
         self._leg("archive")
         self._down(self.world.faults.store_down, "store")
         self.world.store.archived[path] = body
         self._back("archive")
 
-    def wake(self, at: float, content: Mapping[str, Any], timeout_s: float) -> None:
+    def wake(self, at: float, content: Mapping[str, Any], *, timeout_s: float) -> None:
         self._leg("wake")
         self._down(self.world.faults.wake_down, "scheduler")
         # The task's time is given by our clock and kept by the scheduler's.
@@ -393,9 +405,7 @@ class Host:
 
     # --- RabbitMQ and Rundeck
 
-    def read_history(
-        self, target: Target, since_s: float, follow: str | None, timeout_s: float, *, tail: bool
-    ) -> ExecutionHistory:
+    def look(self, target: Target, *, since_s: float, follow: str | None, tail: bool, timeout_s: float) -> ExecutionHistory:
         self.world.asked.setdefault(target.key, []).append((self.world.now, self.name))
         self._leg("history")
         try:
@@ -432,7 +442,7 @@ class Host:
         self.world.looks.setdefault(queue.key, []).append((self.world.now, seen.depth, seen.consumer_ids or ()))
         return seen
 
-    def run(self, target: Target, tag: str, runner_not_after: float, timeout_s: float) -> Execution:
+    def run(self, target: Target, *, tag: str, runner_not_after: float, timeout_s: float) -> Execution:
         world, faults = self.world, self.world.faults
         sent_at = world.now
         stored = world.store.load(target.key)
@@ -476,13 +486,13 @@ class Host:
         self._back("POST")
         return run.state(world.now, world.rundeck.ahead_s)
 
-    def abort(self, execution: str, timeout_s: float) -> None:
+    def abort(self, execution: str, *, timeout_s: float) -> None:
         self._leg("abort")
 
     def start_page(self, target: Target) -> str:
         return f"{target.url}/start/{target.key}"
 
-    def start_evidence(self, job: str, options: Mapping[str, str], tag: str, timeout_s: float) -> Execution:
+    def start_evidence(self, job: str, options: Mapping[str, str], *, tag: str, timeout_s: float) -> Execution:
         world, faults, sent_at = self.world, self.world.faults, self.world.now
         paused = world.paused_at(sent_at - 1.5) and world.paused_at(sent_at)
         world.evidence_sent.append({"at": sent_at, "tag": tag, "paused": paused})
@@ -511,7 +521,9 @@ class Host:
         self._back("POST")
         return run.state(world.now, world.rundeck.ahead_s)
 
-    def read_evidence(self, job: str, tag: str, execution: str | None, timeout_s: float) -> tuple[Execution | None, str | None]:
+    def read_evidence(
+        self, job: str, *, tag: str, execution: str | None, timeout_s: float
+    ) -> tuple[Execution | None, str | None]:
         world = self.world
         self._leg("the evidence run")
         self._down(world.faults.history_down, "rundeck")
@@ -539,6 +551,9 @@ class Host:
         if self.world.chance(self.world.faults.chat_lost):
             raise lost("chat")
         return None
+
+    def annotate(self, record: Archive, *, timeout_s: float) -> None:
+        """Grafana is no part of it."""
 
     def sign_approval(self, key: str, nonce: str, expires_at: float) -> str:
         return f"{key}~{nonce}"

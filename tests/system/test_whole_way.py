@@ -274,7 +274,7 @@ def test_the_kill_switch_holds_until_it_is_off(rabbitmq_server, tmp_path):
 
 
 def _save_pause(unstick: Unstick, pause: Pause) -> None:
-    settings = local.Settings(str(unstick.database))
-    stored = local.load(settings, "pause", timeout_s=PATIENCE_S)
+    settings = local.LocalStore(str(unstick.database))
+    stored = settings.load("pause", timeout_s=PATIENCE_S)
     generation = stored.generation if stored else None
-    local.save(settings, "pause", encode(pause), generation=generation, due=None, timeout_s=PATIENCE_S)
+    settings.save("pause", encode(pause), generation=generation, due=None, timeout_s=PATIENCE_S)

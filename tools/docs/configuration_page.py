@@ -163,8 +163,8 @@ def _settings(kind: str, name: str) -> dict[str, Any]:
 def _keys(kind: str, name: str) -> type:
     """The struct of an adapter's keys; of a symptom, those in a runbook are `runbook/symptoms`."""
     if kind == "runbook/symptoms":
-        return registry.symptom_adapter(name).Keys
-    return registry.symptom_adapter(name) if kind == "symptoms" else registry.load_adapter(kind, name).Settings
+        return registry.load_adapter("symptoms", name).Keys
+    return registry.load_adapter(kind, name)
 
 
 def _for_editors(part: Any) -> Any:
@@ -236,7 +236,7 @@ def _short_table(kind: str) -> str:
     """One row for each adapter of a kind that has few keys."""
     rows = ["| name | keys |", "| --- | --- |"]
     for name in registry.adapter_names(kind):
-        settings = registry.load_adapter(kind, name).Settings
+        settings = registry.load_adapter(kind, name)
         schema = documented(settings)
         words = [" ".join((inspect.getdoc(settings) or "").split())]
         words += [

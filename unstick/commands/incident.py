@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from functions.application.collect import evidence_path
+from functions.application.report import read_archive
 from functions.application.serialization import decode, to_stored
 from functions.bootstrap import Adapters
 from functions.domain.cards.rendering import rendered, tidy
@@ -56,7 +57,7 @@ def incident(*, config_path: str, as_json: bool, incident_id: str, with_evidence
     output.require_store(ports)
     with output.logs_to_stderr():
         record = _find(ports, incident_id)
-        body = ports.read_archived(evidence_path(record.incident.id), EVIDENCE_S) if with_evidence else None
+        body = ports.store.read_archived(evidence_path(record.incident.id), timeout_s=EVIDENCE_S) if with_evidence else None
     evidence = body.decode(errors="replace") if body else ""
     entries = tell(record.incident, record.outcome)
     if as_json:
@@ -96,10 +97,10 @@ def _archived(ports: Adapters, incident_id: str) -> Archive | None:
     days = [time.strftime("%Y-%m-%d", time.gmtime(first_at + day * DAY_S)) for day in range(DAYS_LONG + 1)]
     for day in days if begun else ():
         path = f"incidents/{day}/{incident_id}.json"
-        body = ports.read_archived(path, ARCHIVE_S)
+        body = ports.store.read_archived(path, timeout_s=ARCHIVE_S)
         if body is not None:
             return decode(Archive, body, path)
-    for path, body in ports.read_archive(days[0], ARCHIVE_S):
+    for path, body in read_archive(ports, days[0], ARCHIVE_S):
         if path.endswith(f"/{incident_id}.json"):
             return decode(Archive, body, path)
     return None

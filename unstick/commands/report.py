@@ -26,7 +26,7 @@ def report(*, config_path: str, as_json: bool, days: str | None, post: bool) -> 
     problems: dict[str, str] = {}
     with output.logs_to_stderr():
         if post:
-            reported = reporting.post_report(ports, ports.now())
+            reported = reporting.post_report(ports, ports.config.report_channels, ports.config.report_days, ports.now())
             cost, card, problems = reported.cost, reported.card, reported.problems
         else:
             every = ports.config.report.every if ports.config.report else "week"

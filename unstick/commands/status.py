@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from functions.application.observe import or_unknown, read_pause
+from functions.application.report import read_archive
 from functions.application.serialization import decode
 from functions.bootstrap import Adapters
 from functions.domain.costs import would_be
@@ -87,7 +88,7 @@ def _read(ports: Adapters, days: int, last: int) -> State:
         keys = document_keys(ports)
         with output.progress("reading documents", len(keys)) as advance:
             documents = load_documents(ports, keys, advance)
-        for path, body in ports.read_archive(time.strftime("%Y-%m-%d", time.gmtime(since)), ARCHIVE_S):
+        for path, body in read_archive(ports, time.strftime("%Y-%m-%d", time.gmtime(since)), ARCHIVE_S):
             try:
                 records.append(decode(Archive, body, path))
             except Denied as denied:

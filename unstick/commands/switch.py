@@ -174,7 +174,7 @@ def _after(ports: Adapters, key: str, event: Event) -> Document:
     """The document after this event."""
     with output.logs_to_stderr():
         advance(ports, key, event, Budget(ports, ports.monotonic() + BUDGET_S))
-        return load_document(key, ports.load(key, STORE_S))
+        return load_document(key, ports.store.load(key, timeout_s=STORE_S))
 
 
 def _find(ports: Adapters, wanted: str) -> Document:

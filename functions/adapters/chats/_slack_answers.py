@@ -27,7 +27,7 @@ from functions.runtime.loopback import is_loopback
 from functions.runtime.secrets import SecretRef, any_matches
 
 if TYPE_CHECKING:
-    from functions.adapters.chats.slack import Settings
+    from functions.adapters.chats.slack import Slack
 
 SIGNATURE, TIMESTAMP = "X-Slack-Signature", "X-Slack-Request-Timestamp"
 FRESH_S = 300.0
@@ -131,7 +131,7 @@ def read_press(body: bytes, now: float) -> Press | None:
     )
 
 
-def show_answer(press: Press, note: str, settings: Settings, *, only: frozenset[str], timeout_s: float) -> None:
+def show_answer(press: Press, note: str, slack: Slack, *, only: frozenset[str], timeout_s: float) -> None:
     """Add the note to the message, and take out the buttons that it answers. `only`: these; empty: all of them.
 
     Raises Denied for an address that is not Slack's, and Unavailable without an answer.
@@ -139,13 +139,13 @@ def show_answer(press: Press, note: str, settings: Settings, *, only: frozenset[
     blocks = [block for block in (_without_buttons(block, only) for block in press.blocks) if block is not None]
     said = {"type": "context", "elements": [{"type": "plain_text", "text": note[:1900], "emoji": False}]}
     text = f"{press.text}\n{escape(note, quote=False)}".strip()
-    _respond(press, {"replace_original": True, "text": text, "blocks": [*blocks[:49], said]}, settings, timeout_s)
+    _respond(press, {"replace_original": True, "text": text, "blocks": [*blocks[:49], said]}, slack, timeout_s)
 
 
-def show_refusal(press: Press, sentence: str, settings: Settings, *, timeout_s: float) -> None:
+def show_refusal(press: Press, sentence: str, slack: Slack, *, timeout_s: float) -> None:
     """Tell only the person who pressed. Raises as `show_answer`."""
     content = {"response_type": "ephemeral", "replace_original": False, "text": escape(sentence, quote=False)}
-    _respond(press, content, settings, timeout_s)
+    _respond(press, content, slack, timeout_s)
 
 
 def _without_buttons(block: dict[str, Any], only: frozenset[str]) -> dict[str, Any] | None:
@@ -156,10 +156,10 @@ def _without_buttons(block: dict[str, Any], only: frozenset[str]) -> dict[str, A
     return {**block, "elements": elements} if elements else None
 
 
-def _respond(press: Press, content: dict[str, Any], settings: Settings, timeout_s: float) -> None:
-    if not is_slacks(press.response_url, settings.base_url):
+def _respond(press: Press, content: dict[str, Any], slack: Slack, timeout_s: float) -> None:
+    if not is_slacks(press.response_url, slack.base_url):
         raise Denied("slack", "the response_url is not Slack's", remedy="the press counted all the same")
-    answer = _posting.post("slack", press.response_url, content, timeout_s=timeout_s, ca=settings.ca)
+    answer = _posting.post("slack", press.response_url, content, timeout_s=timeout_s, ca=slack.ca)
     if answer.status != 200:
         raise Denied("slack", f"the message could not be updated: answered {answer.status}", status=answer.status)
 
@@ -176,7 +176,7 @@ def is_slacks(url: str, base_url: str) -> bool:
     return parts.scheme == "http" and is_loopback(parts.hostname) and is_loopback(api.hostname) and "@" not in parts.netloc
 
 
-def is_approver(user: str, approvers: tuple[str, ...], settings: Settings, timeout_s: float) -> bool:
+def is_approver(user: str, approvers: tuple[str, ...], slack: Slack, timeout_s: float) -> bool:
     """Whether the user is one of the approvers, or in one of their user groups or channels.
 
     Raises Denied if groups are named and there is no bot token to ask with, or Slack refuses; Unavailable without an answer.
@@ -186,31 +186,31 @@ def is_approver(user: str, approvers: tuple[str, ...], settings: Settings, timeo
     groups = [one for one in approvers if "@" not in one and one[0] in "SCG"]
     if not groups:
         return False
-    if settings.token is None:
+    if slack.token is None:
         raise Denied("slack", "approvers names groups or channels, and no channel of type slack has a bot's token")
     ends = time.monotonic() + timeout_s
-    return any(user in _members(group, settings, settings.token, ends) for group in groups)
+    return any(user in _members(group, slack, slack.token, ends) for group in groups)
 
 
-def _members(group: str, settings: Settings, token: SecretRef, ends: float) -> set[str]:
+def _members(group: str, slack: Slack, token: SecretRef, ends: float) -> set[str]:
     """The ids of a user group's or channel's members."""
     if group[0] == "S":
-        return set(_ask(f"usergroups.users.list?usergroup={quote(group)}", "users", settings, token, ends)[0])
+        return set(_ask(f"usergroups.users.list?usergroup={quote(group)}", "users", slack, token, ends)[0])
     members, cursor = set[str](), ""
     for _ in range(PAGES):
         query = f"conversations.members?channel={quote(group)}&limit=1000&cursor={quote(cursor)}"
-        page, cursor = _ask(query, "members", settings, token, ends)
+        page, cursor = _ask(query, "members", slack, token, ends)
         members |= set(page)
         if not cursor:
             break
     return members
 
 
-def _ask(query: str, key: str, settings: Settings, token: SecretRef, ends: float) -> tuple[list[str], str]:
+def _ask(query: str, key: str, slack: Slack, token: SecretRef, ends: float) -> tuple[list[str], str]:
     """(ids under `key`, cursor of the next page) of one reading call of the Web API, which takes no JSON."""
     headers = {"Authorization": f"Bearer {token.read().decode(errors='replace').strip()}"}
-    url, left_s = f"{settings.base_url.rstrip('/')}/{query}", ends - time.monotonic()
-    answer = http_client.request("slack", "GET", url, headers=headers, timeout_s=left_s, ca=settings.ca)
+    url, left_s = f"{slack.base_url.rstrip('/')}/{query}", ends - time.monotonic()
+    answer = http_client.request("slack", "GET", url, headers=headers, timeout_s=left_s, ca=slack.ca)
     if answer.status != 200:
         raise Unavailable("slack", f"answered {answer.status}")
     result = answer.json()

@@ -10,7 +10,7 @@ from typing import Any
 from msgspec import Struct
 
 from functions.adapters.chats import _cards, _posting, _text_layout
-from functions.application.ports import Finding
+from functions.application.ports import Chat, Finding
 from functions.domain.model.messages import Card
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.import_lock import IMPORTING
@@ -27,10 +27,55 @@ CALLS, CALMS = ("act",), ("fine",)
 REMEDY = "put a valid apprise URL (such as mmosts://HOST/TOKEN) into the secret"
 
 
-class Settings(Struct, frozen=True):
+class Apprise(Struct, frozen=True):
     """`url`: an apprise URL, which usually holds a secret."""
 
     url: SecretRef
+
+    def post(self, card: Card, *, thread: str | None, language: str, timeout_s: float) -> None:
+        """Post to the service. Raises Denied if apprise does not know the URL, Unavailable if the service refused the message."""
+        ends = time.monotonic() + timeout_s
+        service = self._load_service()
+        if _is_pager(service) and card.urgency not in (*CALLS, *CALMS):
+            return
+        notify_type = _tie_to_incident(service, card)
+        title, body = _title_and_body(card, language, service.body_maxlen, service.title_maxlen)
+        # Half of the time for each: apprise has no limit on the whole, and most services take one request.
+        service.socket_connect_timeout = service.socket_read_timeout = max(0.1, (ends - time.monotonic()) / 2)
+        try:
+            # Apprise would escape Markdown character by character, links too; `literal` has done what is needed.
+            body_format = None if service.resolve_format("text") == "markdown" else "text"
+            accepted = service.notify(
+                body=body or title, title=title if body else "", notify_type=notify_type, body_format=body_format
+            )
+        except Exception as error:  # noqa: BLE001 - a plugin may raise anything, and its text may hold the URL
+            raise Unavailable("apprise", f"{service.service_name} failed ({type(error).__name__})") from None
+        if not accepted:
+            self.url.distrust()
+            raise Unavailable("apprise", f"{service.service_name} did not accept the message")
+
+    def _load_service(self) -> Any:
+        """The plugin for the URL. Apprise logs URLs, some with their secret, so its log is switched off."""
+        with IMPORTING:
+            import apprise  # 0.6 s and 28 MiB with its plugins: only where a channel of this type is configured
+
+        logging.getLogger("apprise").setLevel(logging.CRITICAL + 1)
+        logging.getLogger("urllib3").setLevel(logging.INFO)  # at DEBUG it writes the path, which is a webhook's secret
+        url = self.url.read().decode(errors="replace").strip()
+        try:
+            service = apprise.Apprise.instantiate(url, suppress_exceptions=True)
+        except Exception:  # noqa: BLE001 - as above
+            service = None
+        if service is None:
+            raise Denied("apprise", "the secret is not a URL that apprise knows", remedy=REMEDY)
+        service.redirects = False  # as in http_client: another host must not get what was meant for this one
+        return service
+
+    def check(self, *, timeout_s: float) -> list[Finding]:
+        """Check the URL's form. More can't be known without posting."""
+        return _posting.to_findings(
+            "apprise", lambda: f"{self._load_service().service_name}: can't be tried without posting", ok=None
+        )
 
 
 def render(card: Card, language: str) -> str:
@@ -49,29 +94,6 @@ def _title_and_body(card: Card, language: str, limit: int, title_limit: int) -> 
     mention = _text_layout.mention_line(card, MENTION)
     left = limit - limit // 20 - _text_layout.units(title) - 2 - _text_layout.units(mention)
     return title, mention + _text_layout.lay_out_body(card, language, left, _text_layout.literal)
-
-
-def post(settings: Settings, card: Card, *, thread: str | None, language: str, timeout_s: float) -> None:
-    """Post to the service. Raises Denied if apprise does not know the URL, Unavailable if the service refused the message."""
-    ends = time.monotonic() + timeout_s
-    service = _load_service(settings)
-    if _is_pager(service) and card.urgency not in (*CALLS, *CALMS):
-        return
-    notify_type = _tie_to_incident(service, card)
-    title, body = _title_and_body(card, language, service.body_maxlen, service.title_maxlen)
-    # Half of the time for each: apprise has no limit on the whole, and most services take one request.
-    service.socket_connect_timeout = service.socket_read_timeout = max(0.1, (ends - time.monotonic()) / 2)
-    try:
-        # Apprise would escape text for a Markdown service character by character, links too; `literal` has done what is needed.
-        body_format = None if service.resolve_format("text") == "markdown" else "text"
-        accepted = service.notify(
-            body=body or title, title=title if body else "", notify_type=notify_type, body_format=body_format
-        )
-    except Exception as error:  # noqa: BLE001 - a plugin may raise anything, and its text may hold the URL
-        raise Unavailable("apprise", f"{service.service_name} failed ({type(error).__name__})") from None
-    if not accepted:
-        settings.url.distrust()
-        raise Unavailable("apprise", f"{service.service_name} did not accept the message")
 
 
 def _is_pager(service: Any) -> bool:
@@ -98,26 +120,4 @@ def _tie_to_incident(service: Any, card: Card) -> str:
     return "failure" if card.urgency in CALLS else "success" if card.urgency in CALMS else "warning"
 
 
-def _load_service(settings: Settings) -> Any:
-    """The plugin for the URL. Apprise logs URLs, some with their secret, so its log is switched off."""
-    with IMPORTING:
-        import apprise  # 0.6 s and 28 MiB with its plugins: only where a channel of this type is configured
-
-    logging.getLogger("apprise").setLevel(logging.CRITICAL + 1)
-    logging.getLogger("urllib3").setLevel(logging.INFO)  # at DEBUG it writes the path, which is a webhook's secret
-    url = settings.url.read().decode(errors="replace").strip()
-    try:
-        service = apprise.Apprise.instantiate(url, suppress_exceptions=True)
-    except Exception:  # noqa: BLE001 - as above
-        service = None
-    if service is None:
-        raise Denied("apprise", "the secret is not a URL that apprise knows", remedy=REMEDY)
-    service.redirects = False  # as in http_client: another host must not get what was meant for this one
-    return service
-
-
-def check(settings: Settings, *, timeout_s: float) -> list[Finding]:
-    """Check the URL's form. More can't be known without posting."""
-    return _posting.to_findings(
-        "apprise", lambda: f"{_load_service(settings).service_name}: can't be tried without posting", ok=None
-    )
+ADAPTER: type[Chat] = Apprise

@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 from msgspec import Struct
 
 from functions.adapters.chats import _cards, _posting, _text_layout
-from functions.application.ports import Finding
+from functions.application.ports import Chat, Finding
 from functions.domain.model.messages import Card
 from functions.runtime import http_client
 from functions.runtime.fields import written
@@ -29,12 +29,35 @@ JOIN_ROOM = "set `room` to the number behind `rid` in the room's address, and ad
 REMEDIES = {401: "put a valid API token into the secret", 403: JOIN_ROOM, 404: JOIN_ROOM}
 
 
-class Settings(Struct, frozen=True):
+class Chatwork(Struct, frozen=True):
     """`token`: the posting account's API token. `room`: the number after `rid` in the room's address."""
 
     token: SecretRef
     room: int
     base_url: Annotated[str, written("base-url")] = "https://api.chatwork.com/v2"
+
+    def post(self, card: Card, *, thread: str | None, language: str, timeout_s: float) -> None:
+        """Post a new message. It is unread for the token's own account too, which may be a person's."""
+        form = urlencode({"body": render(card, language), "self_unread": 1}).encode()
+        headers = {**self._token_header(), "Content-Type": FORM}
+        answer = _posting.post("chatwork", f"{self._room_url()}/messages", form, timeout_s=timeout_s, headers=headers)
+        _posting.require_accepted(answer, self.token, REMEDIES)
+
+    def _room_url(self) -> str:
+        return f"{self.base_url.rstrip('/')}/rooms/{self.room}"
+
+    def _token_header(self) -> dict[str, str]:
+        return {"X-ChatWorkToken": self.token.read().decode(errors="replace").strip()}
+
+    def check(self, *, timeout_s: float) -> list[Finding]:
+        """Read the room, which takes a valid token of one of its members."""
+
+        def examine() -> str:
+            answer = http_client.request("chatwork", "GET", self._room_url(), timeout_s=timeout_s, headers=self._token_header())
+            _posting.require_accepted(answer, self.token, REMEDIES)
+            return "the token is valid, and its account is in the room"
+
+        return _posting.to_findings("chatwork", examine, ok=True)
 
 
 def render(card: Card, language: str) -> str:
@@ -50,28 +73,4 @@ def _literal(text: str) -> str:
     return NOTATION.sub("［", text)
 
 
-def post(settings: Settings, card: Card, *, thread: str | None, language: str, timeout_s: float) -> None:
-    """Post a new message. It is unread for the token's own account too, which may be a person's."""
-    form = urlencode({"body": render(card, language), "self_unread": 1}).encode()
-    headers = {**_token_header(settings), "Content-Type": FORM}
-    answer = _posting.post("chatwork", f"{_room_url(settings)}/messages", form, timeout_s=timeout_s, headers=headers)
-    _posting.require_accepted(answer, settings.token, REMEDIES)
-
-
-def _room_url(settings: Settings) -> str:
-    return f"{settings.base_url.rstrip('/')}/rooms/{settings.room}"
-
-
-def _token_header(settings: Settings) -> dict[str, str]:
-    return {"X-ChatWorkToken": settings.token.read().decode(errors="replace").strip()}
-
-
-def check(settings: Settings, *, timeout_s: float) -> list[Finding]:
-    """Read the room, which takes a valid token of one of its members."""
-
-    def examine() -> str:
-        answer = http_client.request("chatwork", "GET", _room_url(settings), timeout_s=timeout_s, headers=_token_header(settings))
-        _posting.require_accepted(answer, settings.token, REMEDIES)
-        return "the token is valid, and its account is in the room"
-
-    return _posting.to_findings("chatwork", examine, ok=True)
+ADAPTER: type[Chat] = Chatwork

@@ -10,7 +10,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from functions.adapters.chats import _cards
-from functions.application.ports import Finding
+from functions.application.ports import Chat, Finding
 from functions.domain.model.messages import Card
 from functions.domain.texts.columns import columns, wrap
 from functions.domain.texts.words import log_title
@@ -31,11 +31,27 @@ WITHHELD = Text(
 )
 
 
-class Settings(Struct, frozen=True):
+class Console(Struct, frozen=True):
     """Prints messages. Needs no keys."""
 
     approval_links: bool = False
     """Whether to print approval links to a log. Whoever reads the log can then approve."""
+
+    def post(self, card: Card, *, thread: str | None, language: str, timeout_s: float) -> None:
+        """Print the card. A terminal that is gone or can't show a character is not an error."""
+        text = render(card if self.approval_links or _is_terminal() else _withhold_link(card, language), language)
+        if _has_colour():
+            head, _, rest = text.partition("\n")
+            text = f"{DIM}{RULE}{PLAIN}\n{COLOURS.get(card.urgency, '')}{head}{PLAIN}\n{rest}\n"
+        else:
+            text = f"{RULE}\n{text}\n"
+        encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+        with contextlib.suppress(OSError, ValueError):  # closed pipe, closed file
+            print(text.encode(encoding, errors="replace").decode(encoding), flush=True)
+
+    def check(self, *, timeout_s: float) -> list[Finding]:
+        """Standard output needs nothing."""
+        return [Finding("console", ok=True)]
 
 
 def render(card: Card, language: str) -> str:
@@ -63,19 +79,6 @@ def _hang(label: str, text: str, indent: int) -> list[str]:
     return [f"{label}{first}", *(f"{' ' * indent}{other}" for other in others)]
 
 
-def post(settings: Settings, card: Card, *, thread: str | None, language: str, timeout_s: float) -> None:
-    """Print the card. A terminal that is gone or can't show a character is not an error."""
-    text = render(card if settings.approval_links or _is_terminal() else _withhold_link(card, language), language)
-    if _has_colour():
-        head, _, rest = text.partition("\n")
-        text = f"{DIM}{RULE}{PLAIN}\n{COLOURS.get(card.urgency, '')}{head}{PLAIN}\n{rest}\n"
-    else:
-        text = f"{RULE}\n{text}\n"
-    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-    with contextlib.suppress(OSError, ValueError):  # closed pipe, closed file
-        print(text.encode(encoding, errors="replace").decode(encoding), flush=True)
-
-
 def _withhold_link(card: Card, language: str) -> Card:
     """The card without its approval link: what is no terminal may be a log, and whoever reads it could approve."""
     links = tuple(link for link in card.links if APPROVAL not in link[1])
@@ -95,6 +98,4 @@ def _has_colour() -> bool:
     return _is_terminal() and not os.environ.get("NO_COLOR")
 
 
-def check(settings: Settings, *, timeout_s: float) -> list[Finding]:
-    """Standard output needs nothing."""
-    return [Finding("console", ok=True)]
+ADAPTER: type[Chat] = Console

@@ -17,7 +17,7 @@ from msgspec import Struct, to_builtins
 from msgspec.structs import replace
 
 from functions.adapters.chats import _cards, _posting, _text_layout
-from functions.application.ports import Finding
+from functions.application.ports import Chat, Finding
 from functions.domain.model.messages import Card
 from functions.domain.texts.words import ALERT, TARGET, URGENCIES, log_title
 from functions.runtime.errors import Denied
@@ -33,10 +33,29 @@ MENTION = re.compile(r"<users/[A-Za-z0-9._@-]{1,80}>")
 REMEDIES = dict.fromkeys((401, 403, 404), "make a new webhook in the space (Apps & integrations) and put its URL into the secret")
 
 
-class Settings(Struct, frozen=True):
+class GoogleChat(Struct, frozen=True):
     """`url`: the webhook's whole URL, with its key and token."""
 
     url: SecretRef
+
+    def post(self, card: Card, *, thread: str | None, language: str, timeout_s: float) -> None:
+        """Post into the incident's thread, whose key is the incident's id. The same card is not posted twice."""
+        message = render(card, language)
+        parts = urlsplit(_posting.webhook_url("google_chat", self.url))
+        query = dict(parse_qsl(parts.query)) | {"messageReplyOption": REPLY, "requestId": _request_id(card)}
+        answer = _posting.post("google_chat", parts._replace(query=urlencode(query)).geturl(), message, timeout_s=timeout_s)
+        _posting.require_accepted(answer, self.url, REMEDIES)
+
+    def check(self, *, timeout_s: float) -> list[Finding]:
+        """Check the URL's form. More can't be known without posting."""
+
+        def examine() -> str:
+            query = dict(parse_qsl(urlsplit(_posting.webhook_url("google_chat", self.url)).query))
+            if not {"key", "token"} <= query.keys():
+                raise Denied("google_chat", "the URL lacks key or token", remedy="copy the webhook's whole URL into the secret")
+            return _posting.NOT_TRIED
+
+        return _posting.to_findings("google_chat", examine, ok=None)
 
 
 def render(card: Card, language: str) -> dict[str, Any]:
@@ -98,15 +117,6 @@ def _replace_brackets(text: str) -> str:
     return text.replace("<", "‹").replace(">", "›")
 
 
-def post(settings: Settings, card: Card, *, thread: str | None, language: str, timeout_s: float) -> None:
-    """Post into the incident's thread, whose key is the incident's id. The same card is not posted twice."""
-    message = render(card, language)
-    parts = urlsplit(_posting.webhook_url("google_chat", settings.url))
-    query = dict(parse_qsl(parts.query)) | {"messageReplyOption": REPLY, "requestId": _request_id(card)}
-    answer = _posting.post("google_chat", parts._replace(query=urlencode(query)).geturl(), message, timeout_s=timeout_s)
-    _posting.require_accepted(answer, settings.url, REMEDIES)
-
-
 def _request_id(card: Card) -> str:
     """The same for the same card, whoever posts it and when. A newly signed link does not make it another card."""
     body = to_builtins(card)
@@ -114,13 +124,4 @@ def _request_id(card: Card) -> str:
     return str(uuid.uuid5(uuid.NAMESPACE_OID, json.dumps(body, sort_keys=True, default=str)))
 
 
-def check(settings: Settings, *, timeout_s: float) -> list[Finding]:
-    """Check the URL's form. More can't be known without posting."""
-
-    def examine() -> str:
-        query = dict(parse_qsl(urlsplit(_posting.webhook_url("google_chat", settings.url)).query))
-        if not {"key", "token"} <= query.keys():
-            raise Denied("google_chat", "the URL lacks key or token", remedy="copy the webhook's whole URL into the secret")
-        return _posting.NOT_TRIED
-
-    return _posting.to_findings("google_chat", examine, ok=None)
+ADAPTER: type[Chat] = GoogleChat

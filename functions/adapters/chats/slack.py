@@ -16,7 +16,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from functions.adapters.chats import _cards, _posting, _text_layout
-from functions.application.ports import Finding
+from functions.application.ports import Chat, Finding
 from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, DECLINE, PAUSE, RESTART, Card
 from functions.domain.texts.words import CURVE, SHORTENED, curve_words, log_title
 from functions.runtime.errors import Denied, Unavailable
@@ -61,7 +61,7 @@ BUTTONS: Mapping[str, tuple[Text, str, Text | None]] = {
 """By action: label, style, and what is asked before it counts."""
 
 
-class Settings(Struct, frozen=True):
+class Slack(Struct, frozen=True):
     """Either `url` (incoming webhook) or `token` with `channel` (bot with the scope chat:write)."""
 
     url: SecretRef | None = None
@@ -75,6 +75,51 @@ class Settings(Struct, frozen=True):
     base_url: Annotated[str, written("base-url")] = "https://slack.com/api"
     ca: str = ""
     """Certificates to trust (PEM file or folder) for a private CA."""
+
+    def post(self, card: Card, *, thread: str | None, language: str, timeout_s: float) -> str | None:
+        """Post by webhook, or as the bot into the incident's thread."""
+        message = render(card if self.signing_secret else replace(card, actions=()), language)
+        ends = time.monotonic() + timeout_s
+        if self.token is None:
+            self._post_to_webhook(message, ends)
+            return None
+        bot = _Bot(self, self.token, ends)
+        first = _parse_handle(thread)
+        if first is not None and card.at >= first.at:
+            first = _update_first_card(bot, first, message, card.at)
+        if first is None:
+            answer = _call(bot, "chat.postMessage", {"channel": self.channel, **message})
+            return _FirstCard(str(answer.get("channel") or self.channel), str(answer.get("ts", "")), card.at).handle
+        reply = {"channel": first.channel, "thread_ts": first.ts, "reply_broadcast": card.urgency == "act", **message}
+        _call(bot, "chat.postMessage", reply)
+        return first.handle
+
+    def _post_to_webhook(self, message: dict[str, Any], ends: float) -> None:
+        secret, url = self._webhook()
+        answer = _posting.post("slack", url, message, timeout_s=ends - time.monotonic(), ca=self.ca)
+        if answer.status == 400:
+            answer = _posting.post("slack", url, {"text": message["text"]}, timeout_s=ends - time.monotonic(), ca=self.ca)
+        _posting.require_accepted(answer, secret, WEBHOOK_REMEDIES)
+
+    def _webhook(self) -> tuple[SecretRef, str]:
+        if self.url is None:
+            raise Denied("slack", "neither url nor token is set", remedy="set `url` (incoming webhook), or `token` and `channel`")
+        return self.url, _posting.webhook_url("slack", self.url)
+
+    def check(self, *, timeout_s: float) -> list[Finding]:
+        """Call auth.test for a bot. Of a webhook, only the URL's form can be checked without posting."""
+        token = self.token
+
+        def examine() -> str:
+            if token is None:
+                self._webhook()
+                return _posting.NOT_TRIED
+            if not self.channel:
+                raise Denied("slack", "channel is not set", remedy=REMEDIES["channel_not_found"])
+            _call(_Bot(self, token, time.monotonic() + timeout_s), "auth.test", {})
+            return "the token is valid; the first post shows whether the bot is in the channel"
+
+        return _posting.to_findings("slack", examine, ok=None if token is None else True)
 
 
 def render(card: Card, language: str) -> dict[str, Any]:
@@ -179,28 +224,9 @@ class _FirstCard(Struct, frozen=True):
 class _Bot(Struct, frozen=True):
     """What every call of the Web API needs."""
 
-    settings: Settings
+    slack: Slack
     token: SecretRef
     ends: float
-
-
-def post(settings: Settings, card: Card, *, thread: str | None, language: str, timeout_s: float) -> str | None:
-    """Post by webhook, or as the bot into the incident's thread."""
-    message = render(card if settings.signing_secret else replace(card, actions=()), language)
-    ends = time.monotonic() + timeout_s
-    if settings.token is None:
-        _post_to_webhook(settings, message, ends)
-        return None
-    bot = _Bot(settings, settings.token, ends)
-    first = _parse_handle(thread)
-    if first is not None and card.at >= first.at:
-        first = _update_first_card(bot, first, message, card.at)
-    if first is None:
-        answer = _call(bot, "chat.postMessage", {"channel": settings.channel, **message})
-        return _FirstCard(str(answer.get("channel") or settings.channel), str(answer.get("ts", "")), card.at).handle
-    reply = {"channel": first.channel, "thread_ts": first.ts, "reply_broadcast": card.urgency == "act", **message}
-    _call(bot, "chat.postMessage", reply)
-    return first.handle
 
 
 def _parse_handle(thread: str | None) -> _FirstCard | None:
@@ -231,8 +257,8 @@ def _is_mention(block: dict[str, Any]) -> bool:
 def _call(bot: _Bot, method: str, body: dict[str, Any]) -> dict[str, Any]:
     """Call one method of the Web API. If Slack finds the message too large, its headline goes out alone."""
     headers = {"Authorization": f"Bearer {bot.token.read().decode(errors='replace').strip()}"}
-    url = f"{bot.settings.base_url.rstrip('/')}/{method}"
-    answer = _posting.post("slack", url, body, timeout_s=bot.ends - time.monotonic(), headers=headers, ca=bot.settings.ca)
+    url = f"{bot.slack.base_url.rstrip('/')}/{method}"
+    answer = _posting.post("slack", url, body, timeout_s=bot.ends - time.monotonic(), headers=headers, ca=bot.slack.ca)
     _posting.require_accepted(answer, bot.token, {})
     result = answer.json()
     if not isinstance(result, dict):
@@ -250,31 +276,4 @@ def _call(bot: _Bot, method: str, body: dict[str, Any]) -> dict[str, Any]:
     raise Denied("slack", f"{method} answered {code}", code=code, remedy=REMEDIES.get(code, ""), status=answer.status)
 
 
-def _post_to_webhook(settings: Settings, message: dict[str, Any], ends: float) -> None:
-    secret, url = _webhook(settings)
-    answer = _posting.post("slack", url, message, timeout_s=ends - time.monotonic(), ca=settings.ca)
-    if answer.status == 400:
-        answer = _posting.post("slack", url, {"text": message["text"]}, timeout_s=ends - time.monotonic(), ca=settings.ca)
-    _posting.require_accepted(answer, secret, WEBHOOK_REMEDIES)
-
-
-def _webhook(settings: Settings) -> tuple[SecretRef, str]:
-    if settings.url is None:
-        raise Denied("slack", "neither url nor token is set", remedy="set `url` (incoming webhook), or `token` and `channel`")
-    return settings.url, _posting.webhook_url("slack", settings.url)
-
-
-def check(settings: Settings, *, timeout_s: float) -> list[Finding]:
-    """Call auth.test for a bot. Of a webhook, only the URL's form can be checked without posting."""
-    token = settings.token
-
-    def examine() -> str:
-        if token is None:
-            _webhook(settings)
-            return _posting.NOT_TRIED
-        if not settings.channel:
-            raise Denied("slack", "channel is not set", remedy=REMEDIES["channel_not_found"])
-        _call(_Bot(settings, token, time.monotonic() + timeout_s), "auth.test", {})
-        return "the token is valid; the first post shows whether the bot is in the channel"
-
-    return _posting.to_findings("slack", examine, ok=None if token is None else True)
+ADAPTER: type[Chat] = Slack

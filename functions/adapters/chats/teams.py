@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 
 from functions.adapters.chats import _cards, _posting
-from functions.application.ports import Finding
+from functions.application.ports import Chat, Finding
 from functions.domain.model.messages import Card
 from functions.domain.texts.words import log_title
 from functions.runtime.errors import Denied
@@ -30,10 +30,27 @@ NEW_FLOW = "make a new flow with the trigger 'When a Teams webhook request is re
 REMEDIES = dict.fromkeys((400, 401, 403, 404, 410), NEW_FLOW)
 
 
-class Settings(Struct, frozen=True):
+class Teams(Struct, frozen=True):
     """`url`: the flow's whole URL, with its sig. `mention` takes user principal names (addresses)."""
 
     url: SecretRef
+
+    def post(self, card: Card, *, thread: str | None, language: str, timeout_s: float) -> None:
+        """Post a new message. Teams' webhooks can neither reply nor edit."""
+        message = render(card, language)
+        answer = _posting.post("teams", _posting.webhook_url("teams", self.url), message, timeout_s=timeout_s)
+        _posting.require_accepted(answer, self.url, REMEDIES, accepted=(200, 202))
+
+    def check(self, *, timeout_s: float) -> list[Finding]:
+        """Check the URL's form. More can't be known without posting."""
+
+        def examine() -> str:
+            host = urlsplit(_posting.webhook_url("teams", self.url)).hostname or ""
+            if host.endswith((".webhook.office.com", "outlook.office.com")):
+                raise Denied("teams", "the URL belongs to a retired Office 365 connector", remedy=NEW_FLOW)
+            return _posting.NOT_TRIED
+
+        return _posting.to_findings("teams", examine, ok=None)
 
 
 def render(card: Card, language: str) -> dict[str, Any]:
@@ -91,20 +108,4 @@ def _entity(mention: str) -> dict[str, Any]:
     return {"type": "mention", "text": f"<at>{mention}</at>", "mentioned": {"id": mention, "name": mention}}
 
 
-def post(settings: Settings, card: Card, *, thread: str | None, language: str, timeout_s: float) -> None:
-    """Post a new message. Teams' webhooks can neither reply nor edit."""
-    message = render(card, language)
-    answer = _posting.post("teams", _posting.webhook_url("teams", settings.url), message, timeout_s=timeout_s)
-    _posting.require_accepted(answer, settings.url, REMEDIES, accepted=(200, 202))
-
-
-def check(settings: Settings, *, timeout_s: float) -> list[Finding]:
-    """Check the URL's form. More can't be known without posting."""
-
-    def examine() -> str:
-        host = urlsplit(_posting.webhook_url("teams", settings.url)).hostname or ""
-        if host.endswith((".webhook.office.com", "outlook.office.com")):
-            raise Denied("teams", "the URL belongs to a retired Office 365 connector", remedy=NEW_FLOW)
-        return _posting.NOT_TRIED
-
-    return _posting.to_findings("teams", examine, ok=None)
+ADAPTER: type[Chat] = Teams

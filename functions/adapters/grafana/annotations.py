@@ -12,7 +12,6 @@ from typing import Any
 from urllib.parse import quote
 
 from functions.application.ports import Finding, finding_of_error
-from functions.application.serialization import decode
 from functions.config.settings import Annotations as Settings
 from functions.domain.cards.rendering import rendered, tidy
 from functions.domain.model.codes import Ending
@@ -61,14 +60,6 @@ def mark(settings: Settings, record: Archive, rules: Rules, *, timeout_s: float)
     calls: list[Callable[[], Any]] = [partial(_post, settings, row, timeout_s) for row in rows(record, rules)]
     results = run_parallel(calls, timeout_s=timeout_s)
     return sorted({str(result) for result in results if isinstance(result, Unavailable | Denied)})
-
-
-def mark_archived(settings: Settings, path: str, body: bytes, rules: Rules, *, timeout_s: float) -> list[str]:
-    """The same for a record as it goes into the archive."""
-    try:
-        return mark(settings, decode(Archive, body, path), rules, timeout_s=timeout_s)
-    except Denied as denied:
-        return [str(denied)]
 
 
 def check(settings: Settings, *, timeout_s: float) -> list[Finding]:

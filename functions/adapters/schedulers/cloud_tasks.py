@@ -19,7 +19,7 @@ from urllib.parse import quote, urlsplit
 
 from msgspec import Struct
 
-from functions.application.ports import Finding, finding_of_error
+from functions.application.ports import Finding, Scheduler, finding_of_error
 from functions.runtime import http_client
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.fields import written
@@ -49,53 +49,67 @@ _REMEDIES = {  # https://cloud.google.com/tasks/docs/creating-http-target-tasks#
 }
 
 
-class Settings(Struct, frozen=True):
+class CloudTasks(Struct, frozen=True):
     """`queue`: projects/P/locations/L/queues/Q. `url`: verify's URL. `service_account`: e-mail of the account that invokes it."""
 
     queue: str
     url: Annotated[str, written("base-url")]
     service_account: str
 
+    def wake(self, at: float, payload: str, *, timeout_s: float) -> None:
+        """Have `{"wake": payload}` posted to `url` at `at`, at most 30 days ahead, until it is answered 2xx."""
+        task = _ask("POST", f"{self.queue}/tasks", timeout_s, {"task": self._task(at, payload)})
+        if not task.get("name"):  # as of a proxy that answers 200 to everything
+            raise Unavailable(SYSTEM, "answered 200 with something that is no task")
 
-def wake(settings: Settings, at: float, payload: str, *, timeout_s: float) -> None:
-    """Have `{"wake": payload}` posted to `url` at `at`, at most 30 days ahead, until it is answered 2xx."""
-    task = _ask("POST", f"{settings.queue}/tasks", timeout_s, {"task": _task(settings, at, payload)})
-    if not task.get("name"):  # as of a proxy that answers 200 to everything
-        raise Unavailable(SYSTEM, "answered 200 with something that is no task")
+    def check(self, *, timeout_s: float) -> list[Finding]:
+        """The queue as far as this account may see it, and whether it may create tasks; without creating one."""
+        name = f"scheduler {self.queue}"
+        try:
+            granted = _ask("POST", f"{self.queue}:testIamPermissions", timeout_s, {"permissions": [_CREATE]})
+        except (Denied, Unavailable) as error:
+            return [finding_of_error(name, error, "Check whether cloudtasks.googleapis.com can be reached.")]
+        allowed = granted.get("permissions") == [_CREATE]  # left out where there are none
+        detail = "tasks may be put in" if allowed else f"{_CREATE} is missing"
+        return [Finding(name, ok=allowed, detail=detail, remedy="" if allowed else _REMEDIES[403]), self._queue(name, timeout_s)]
 
+    def _queue(self, name: str, timeout_s: float) -> Finding:
+        """Whether the queue runs, and tries again without end."""
+        try:
+            queue = _ask("GET", self.queue, timeout_s)
+        except Denied as error:
+            if error.status == 403:
+                remedy = (
+                    "Give it roles/cloudtasks.viewer on the queue if check should see whether the queue runs; it works without."
+                )
+                return Finding(name, ok=None, detail="its state can't be read by this account", remedy=remedy)
+            return finding_of_error(name, error)
+        except Unavailable as error:
+            return Finding(name, ok=None, detail=error.detail)
+        if queue.get("state") != "RUNNING":
+            detail = f"the queue is {str(queue.get('state'))[:40]}"
+            return Finding(name, ok=False, detail=detail, remedy=f"gcloud tasks queues resume {self.queue}")
+        retries = queue.get("retryConfig")
+        attempts = retries.get("maxAttempts") if isinstance(retries, dict) else None
+        if isinstance(attempts, int) and attempts > 0:
+            detail = f"the queue gives up after {attempts} attempts"
+            remedy = "Set max_attempts to -1 (infra/ does), else wake-ups can be lost."
+            return Finding(name, ok=False, detail=detail, remedy=remedy)
+        return Finding(name, ok=True, detail="the queue runs")
 
-def check(settings: Settings, *, timeout_s: float) -> list[Finding]:
-    """The queue as far as this account may see it, and whether it may create tasks; without creating one."""
-    name = f"scheduler {settings.queue}"
-    try:
-        granted = _ask("POST", f"{settings.queue}:testIamPermissions", timeout_s, {"permissions": [_CREATE]})
-    except (Denied, Unavailable) as error:
-        return [finding_of_error(name, error, "Check whether cloudtasks.googleapis.com can be reached.")]
-    allowed = granted.get("permissions") == [_CREATE]  # left out where there are none
-    detail = "tasks may be put in" if allowed else f"{_CREATE} is missing"
-    return [Finding(name, ok=allowed, detail=detail, remedy="" if allowed else _REMEDIES[403]), _queue(settings, name, timeout_s)]
-
-
-def _queue(settings: Settings, name: str, timeout_s: float) -> Finding:
-    """Whether the queue runs, and tries again without end."""
-    try:
-        queue = _ask("GET", settings.queue, timeout_s)
-    except Denied as error:
-        if error.status == 403:
-            remedy = "Give it roles/cloudtasks.viewer on the queue if check should see whether the queue runs; it works without."
-            return Finding(name, ok=None, detail="its state can't be read by this account", remedy=remedy)
-        return finding_of_error(name, error)
-    except Unavailable as error:
-        return Finding(name, ok=None, detail=error.detail)
-    if queue.get("state") != "RUNNING":
-        detail = f"the queue is {str(queue.get('state'))[:40]}"
-        return Finding(name, ok=False, detail=detail, remedy=f"gcloud tasks queues resume {settings.queue}")
-    retries = queue.get("retryConfig")
-    attempts = retries.get("maxAttempts") if isinstance(retries, dict) else None
-    if isinstance(attempts, int) and attempts > 0:
-        detail = f"the queue gives up after {attempts} attempts"
-        return Finding(name, ok=False, detail=detail, remedy="Set max_attempts to -1 (infra/ does), else wake-ups can be lost.")
-    return Finding(name, ok=True, detail="the queue runs")
+    def _task(self, at: float, payload: str) -> dict[str, Any]:
+        due = datetime.fromtimestamp(math.ceil((at + _BEHIND_S) * 1_000_000) / 1_000_000, UTC)
+        return {
+            "scheduleTime": due.isoformat(timespec="microseconds"),
+            "dispatchDeadline": f"{_DISPATCH_DEADLINE_S}s",
+            "httpRequest": {
+                "url": self.url,
+                "httpMethod": "POST",
+                "headers": {"Content-Type": "application/json"},
+                "body": b64encode(json.dumps({"wake": payload}).encode()).decode(),
+                "oidcToken": {"serviceAccountEmail": self.service_account, "audience": self.url},
+            },
+        }
 
 
 @lru_cache(maxsize=1)
@@ -150,16 +164,4 @@ def _address() -> str:
     return endpoint or _ADDRESS
 
 
-def _task(settings: Settings, at: float, payload: str) -> dict[str, Any]:
-    due = datetime.fromtimestamp(math.ceil((at + _BEHIND_S) * 1_000_000) / 1_000_000, UTC)
-    return {
-        "scheduleTime": due.isoformat(timespec="microseconds"),
-        "dispatchDeadline": f"{_DISPATCH_DEADLINE_S}s",
-        "httpRequest": {
-            "url": settings.url,
-            "httpMethod": "POST",
-            "headers": {"Content-Type": "application/json"},
-            "body": b64encode(json.dumps({"wake": payload}).encode()).decode(),
-            "oidcToken": {"serviceAccountEmail": settings.service_account, "audience": settings.url},
-        },
-    }
+ADAPTER: type[Scheduler] = CloudTasks

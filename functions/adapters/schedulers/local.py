@@ -16,7 +16,7 @@ from pathlib import Path
 from msgspec import Struct, field
 
 from functions.adapters.sqlite import opened
-from functions.application.ports import Finding, finding_of_error
+from functions.application.ports import Finding, Scheduler, finding_of_error
 from functions.runtime import logs
 from functions.runtime.errors import Denied, Unavailable, UnstickError
 
@@ -34,46 +34,45 @@ closed meanwhile, for the next ones (os_unix.c, "Posix Advisory Locking")."""
 _FILE_TIMEOUT_S = 5.0
 
 
-class Settings(Struct, frozen=True):
+class LocalScheduler(Struct, frozen=True):
     """`path`: the SQLite file, relative to the working folder. The local store may use the same file."""
 
     path: str
 
+    def wake(self, at: float, payload: str, *, timeout_s: float) -> None:
+        """Have `payload` delivered at `at`. If an equal one is already due then or up to a second later, nothing is added."""
+        with opened(SYSTEM, self.path, timeout_s=timeout_s) as file:
+            file.execute(
+                "INSERT INTO wake_ups (at, payload) SELECT :at, :payload WHERE NOT EXISTS (SELECT 1 FROM wake_ups"
+                " WHERE at BETWEEN :at AND :at + :merge AND payload = :payload AND owner IS NULL)",
+                {"at": at, "payload": payload, "merge": _MERGE_S},
+            )
 
-def wake(settings: Settings, at: float, payload: str, *, timeout_s: float) -> None:
-    """Have `payload` delivered at `at`. If an equal one is already due then or up to a second later, nothing is added."""
-    with opened(SYSTEM, settings.path, timeout_s=timeout_s) as file:
-        file.execute(
-            "INSERT INTO wake_ups (at, payload) SELECT :at, :payload WHERE NOT EXISTS (SELECT 1 FROM wake_ups"
-            " WHERE at BETWEEN :at AND :at + :merge AND payload = :payload AND owner IS NULL)",
-            {"at": at, "payload": payload, "merge": _MERGE_S},
-        )
+    def check(self, *, timeout_s: float) -> list[Finding]:
+        """Whether it is writable; leaves nothing behind."""
+        what = f"scheduler {self.path}"
+        try:
+            with opened(SYSTEM, self.path, timeout_s=timeout_s) as file:
+                file.execute("BEGIN IMMEDIATE")
+                file.execute("INSERT INTO wake_ups (at, payload) VALUES (0, '')")
+                file.execute("ROLLBACK")
+        except (Denied, Unavailable) as error:
+            return [finding_of_error(what, error, "Check what else uses the file, and whether the disk is full.")]
+        return [Finding(what, ok=True, detail="writable")]
 
+    def run(self, deliver: Callable[[str], None], sweep: Callable[[], None], stop: threading.Event) -> None:
+        """Deliver what falls due until `stop` is set, and sweep every minute.
 
-def check(settings: Settings, *, timeout_s: float) -> list[Finding]:
-    """Whether it is writable; leaves nothing behind."""
-    what = f"scheduler {settings.path}"
-    try:
-        with opened(SYSTEM, settings.path, timeout_s=timeout_s) as file:
-            file.execute("BEGIN IMMEDIATE")
-            file.execute("INSERT INTO wake_ups (at, payload) VALUES (0, '')")
-            file.execute("ROLLBACK")
-    except (Denied, Unavailable) as error:
-        return [finding_of_error(what, error, "Check what else uses the file, and whether the disk is full.")]
-    return [Finding(what, ok=True, detail="writable")]
+        If `deliver` raises, the payload is delivered again later, with backoff; so is a payload whose process was killed.
 
-
-def run(settings: Settings, deliver: Callable[[str], None], sweep: Callable[[], None], stop: threading.Event) -> None:
-    """Deliver what falls due until `stop` is set, and sweep every minute; see ports.LocalScheduler.
-
-    Returns at most half a second after `stop`. Deliveries go on in daemon threads; if the process ends before them, they are
-    repeated.
-    """
-    runner = _Runner(settings, deliver, sweep, stop)
-    failures = 0
-    while not stop.is_set():
-        failures = 0 if _succeeds("The local scheduler", runner.run_for_a_minute) else failures + 1
-        stop.wait(_backoff_s(failures) if failures else 0)
+        Returns at most half a second after `stop`. Deliveries go on in daemon threads; if the process ends before them, they are
+        repeated.
+        """
+        runner = _Runner(self.path, deliver, sweep, stop)
+        failures = 0
+        while not stop.is_set():
+            failures = 0 if _succeeds("The local scheduler", runner.run_for_a_minute) else failures + 1
+            stop.wait(_backoff_s(failures) if failures else 0)
 
 
 class _Due(Struct, frozen=True):
@@ -85,7 +84,7 @@ class _Due(Struct, frozen=True):
 class _Runner(Struct):
     """The state of one call of `run`. Only its own thread claims, renews and settles again; the threads of deliveries settle."""
 
-    settings: Settings
+    path: str
     deliver: Callable[[str], None]
     sweep: Callable[[], None]
     stop: threading.Event
@@ -98,11 +97,11 @@ class _Runner(Struct):
 
     def run_for_a_minute(self) -> None:
         """Claim and start what is due for a minute. The file stays open meanwhile, so that each query costs next to nothing."""
-        with opened(SYSTEM, self.settings.path, timeout_s=_FILE_TIMEOUT_S) as file:
+        with opened(SYSTEM, self.path, timeout_s=_FILE_TIMEOUT_S) as file:
             renew_at, until = 0.0, time.monotonic() + _OPEN_S
-            this = Path(self.settings.path).stat().st_ino
+            this = Path(self.path).stat().st_ino
             while time.monotonic() < until and not self.stop.is_set():
-                if Path(self.settings.path).stat().st_ino != this:  # somebody put a new one there
+                if Path(self.path).stat().st_ino != this:  # somebody put a new one there
                     return
                 if time.monotonic() >= renew_at:
                     self._renew(file)
@@ -150,7 +149,7 @@ class _Runner(Struct):
             self.place_free.set()
 
     def _settle(self, due: _Due, *, delivered: bool) -> None:
-        with opened(SYSTEM, self.settings.path, timeout_s=_FILE_TIMEOUT_S) as file:
+        with opened(SYSTEM, self.path, timeout_s=_FILE_TIMEOUT_S) as file:
             self._write_result(file, due, delivered=delivered)
 
     def _settle_again(self, file: sqlite3.Connection) -> None:
@@ -226,3 +225,6 @@ def _succeeds(what: str, work: Callable[[], None]) -> bool:
     else:
         return True
     return False
+
+
+ADAPTER: type[Scheduler] = LocalScheduler

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from functions.application.ports import Finding, Listed, Stored, finding_of_error
+from functions.application.ports import Finding, Listed, Store, Stored, finding_of_error
 from functions.runtime.errors import Conflict, Denied, Unavailable
 from functions.runtime.google_cloud import timeouts, translate_errors
 from functions.runtime.import_lock import IMPORTING
@@ -37,83 +37,106 @@ _REMEDIES = {  # https://cloud.google.com/storage/docs/access-control/iam-permis
 }
 
 
-class Settings(Struct, frozen=True):
+class CloudStorage(Struct, frozen=True):
     """`bucket`: its name. `prefix`: begins every object's name, such as `unstick/`."""
 
     bucket: str
     prefix: str = ""
 
+    def load(self, key: str, *, timeout_s: float) -> Stored | None:
+        """The current document; None if there is none. One request: the generation is in the download's headers."""
+        blob = self._blob(self._document(key))
+        body = _read_if_there(blob, timeout_s)
+        return None if body is None else Stored(body=body, generation=_generation(blob))
 
-def load(settings: Settings, key: str, *, timeout_s: float) -> Stored | None:
-    """The current document; None if there is none. One request: the generation is in the download's headers."""
-    blob = _blob(settings, _document(settings, key))
-    body = _read_if_there(blob, timeout_s)
-    return None if body is None else Stored(body=body, generation=_generation(blob))
+    def save(self, key: str, body: bytes, *, generation: str | None, due: float | None, timeout_s: float) -> str:
+        """Save if the generation is still the one given (None: if there is no document); see ports.Store."""
+        blob = self._blob(self._document(key))
+        blob.metadata = {} if due is None else {_DUE: repr(due)}
+        try:
+            _write(blob, body, timeout_s, if_generation_match=int(generation or 0))
+        except Denied as error:
+            deleted = error.status == _NOT_FOUND and generation is not None and not _no_bucket(error)
+            if error.status == _PRECONDITION_FAILED or deleted:
+                raise Conflict(f"{key} was changed by somebody else") from None
+            raise
+        return _generation(blob)
 
+    def list_documents(self, *, timeout_s: float) -> list[Listed]:
+        """All documents, by key. One request for each 1,000 of them, since `due` is in the objects' metadata."""
+        prefix = self._document("")[: -len(".json")]
+        documents = []
+        with translate_errors(SYSTEM, _REMEDIES):
+            for blob in self._names(prefix, "", "items(name,metadata),nextPageToken", timeout_s):
+                due = (blob.metadata or {}).get(_DUE)
+                documents.append(Listed(blob.name[len(prefix) :].removesuffix(".json"), float(due) if due else None))
+        return documents
 
-def save(settings: Settings, key: str, body: bytes, *, generation: str | None, due: float | None, timeout_s: float) -> str:
-    """Save if the generation is still the one given (None: if there is no document); see ports.Store."""
-    blob = _blob(settings, _document(settings, key))
-    blob.metadata = {} if due is None else {_DUE: repr(due)}
-    try:
-        _write(blob, body, timeout_s, if_generation_match=int(generation or 0))
-    except Denied as error:
-        deleted = error.status == _NOT_FOUND and generation is not None and not _no_bucket(error)
-        if error.status == _PRECONDITION_FAILED or deleted:
-            raise Conflict(f"{key} was changed by somebody else") from None
-        raise
-    return _generation(blob)
+    def archive(self, path: str, body: bytes, *, timeout_s: float) -> None:
+        """Write one archive record; the same path again replaces it."""
+        _write(self._blob(self.prefix + path), body, timeout_s)
 
+    def read_archived(self, path: str, *, timeout_s: float) -> bytes | None:
+        """What was archived under this path; None if nothing was."""
+        return _read_if_there(self._blob(self.prefix + path), timeout_s)
 
-def list_documents(settings: Settings, *, timeout_s: float) -> list[Listed]:
-    """All documents, by key. One request for each 1,000 of them, since `due` is in the objects' metadata."""
-    prefix = _document(settings, "")[: -len(".json")]
-    documents = []
-    with translate_errors(SYSTEM, _REMEDIES):
-        for blob in _names(settings, prefix, "", "items(name,metadata),nextPageToken", timeout_s):
-            due = (blob.metadata or {}).get(_DUE)
-            documents.append(Listed(blob.name[len(prefix) :].removesuffix(".json"), float(due) if due else None))
-    return documents
+    def read_archive(self, *, since: str, timeout_s: float) -> Iterator[tuple[str, bytes]]:
+        """The archive from DATE `since` on, by path. `timeout_s` is for the list and for each eight records, read at once."""
+        folder = f"{self.prefix}incidents/"
+        names = [blob.name for blob in self._names(folder, folder + since, "items(name),nextPageToken", timeout_s)]
+        calls = [self._reader(name, timeout_s) for name in names]
+        bodies = run_in_batches(run_parallel, calls, timeout_s=timeout_s, at_once=_AT_ONCE)
+        for name, body in zip(names, bodies, strict=True):
+            if isinstance(body, Exception):
+                raise body
+            yield name.removeprefix(self.prefix), body
 
+    def check(self, *, timeout_s: float) -> list[Finding]:
+        """Whether it is writable and compare-and-set really compares, on a document of its own that is removed afterwards."""
+        key = f"check-{secrets.token_hex(8)}"
+        what = f"store gs://{self.bucket}/{self.prefix}"
+        try:
+            self.save(key, b"{}", generation=None, due=None, timeout_s=timeout_s)
+            with contextlib.ExitStack() as cleanup:
+                cleanup.callback(self._delete, key, timeout_s)
+                self.list_documents(timeout_s=timeout_s)
+                with contextlib.suppress(Conflict):
+                    self.save(key, b"{}", generation=None, due=None, timeout_s=timeout_s)
+                    remedy = "Use Cloud Storage itself: this server ignores if_generation_match."
+                    return [Finding(what, ok=False, detail="it let a second writer through", remedy=remedy)]
+        except (Denied, Unavailable) as error:
+            return [finding_of_error(what, error, "Check whether storage.googleapis.com can be reached.")]
+        return [Finding(what, ok=True, detail="writable, and a second writer is turned away")]
 
-def archive(settings: Settings, path: str, body: bytes, *, timeout_s: float) -> None:
-    """Write one archive record; the same path again replaces it."""
-    _write(_blob(settings, settings.prefix + path), body, timeout_s)
+    def _document(self, key: str) -> str:
+        return f"{self.prefix}documents/{key}.json"
 
+    def _blob(self, name: str) -> Any:
+        with translate_errors(SYSTEM, _REMEDIES):
+            return client().bucket(self.bucket).blob(name)
 
-def read_archived(settings: Settings, path: str, *, timeout_s: float) -> bytes | None:
-    """What was archived under this path; None if nothing was."""
-    return _read_if_there(_blob(settings, settings.prefix + path), timeout_s)
+    def _reader(self, name: str, timeout_s: float) -> Any:
+        return lambda: _read(self._blob(name), timeout_s)
 
+    def _names(self, prefix: str, start: str, fields: str, timeout_s: float) -> list[Any]:
+        blobs: list[Any] = []
+        ends = time.monotonic() + timeout_s
+        with translate_errors(SYSTEM, _REMEDIES):
+            pages = client().list_blobs(
+                self.bucket, prefix=prefix, start_offset=start or None, fields=fields,
+                timeout=timeouts(SYSTEM, timeout_s), retry=None,
+            ).pages  # fmt: skip
+            for page in pages:
+                blobs += page
+                if time.monotonic() > ends:
+                    raise Unavailable(SYSTEM, Text("the list was not complete in time"), late=True)
+        if not all(isinstance(blob.name, str) for blob in blobs):
+            raise Unavailable(SYSTEM, Text("the list has an entry without a name"))
+        return blobs
 
-def read_archive(settings: Settings, *, since: str, timeout_s: float) -> Iterator[tuple[str, bytes]]:
-    """The archive from DATE `since` on, by path. `timeout_s` is for the list and for each eight records, read at once."""
-    folder = f"{settings.prefix}incidents/"
-    names = [blob.name for blob in _names(settings, folder, folder + since, "items(name),nextPageToken", timeout_s)]
-    calls = [_reader(settings, name, timeout_s) for name in names]
-    bodies = run_in_batches(run_parallel, calls, timeout_s=timeout_s, at_once=_AT_ONCE)
-    for name, body in zip(names, bodies, strict=True):
-        if isinstance(body, Exception):
-            raise body
-        yield name.removeprefix(settings.prefix), body
-
-
-def check(settings: Settings, *, timeout_s: float) -> list[Finding]:
-    """Whether it is writable and compare-and-set really compares, on a document of its own that is removed afterwards."""
-    key = f"check-{secrets.token_hex(8)}"
-    what = f"store gs://{settings.bucket}/{settings.prefix}"
-    try:
-        save(settings, key, b"{}", generation=None, due=None, timeout_s=timeout_s)
-        with contextlib.ExitStack() as cleanup:
-            cleanup.callback(_delete, settings, key, timeout_s)
-            list_documents(settings, timeout_s=timeout_s)
-            with contextlib.suppress(Conflict):
-                save(settings, key, b"{}", generation=None, due=None, timeout_s=timeout_s)
-                remedy = "Use Cloud Storage itself: this server ignores if_generation_match."
-                return [Finding(what, ok=False, detail="it let a second writer through", remedy=remedy)]
-    except (Denied, Unavailable) as error:
-        return [finding_of_error(what, error, "Check whether storage.googleapis.com can be reached.")]
-    return [Finding(what, ok=True, detail="writable, and a second writer is turned away")]
+    def _delete(self, key: str, timeout_s: float) -> None:
+        with translate_errors(SYSTEM, _REMEDIES):
+            self._blob(self._document(key)).delete(timeout=timeouts(SYSTEM, timeout_s), retry=None)
 
 
 @lru_cache(maxsize=1)
@@ -126,15 +149,6 @@ def client() -> Any:
     # else the client asks for the bucket's metadata, in a thread of its own and with retries, for traces that nobody collects
     os.environ.setdefault("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
     return Client(project="unused")  # a project is needed to create buckets only; without one it asks the metadata server
-
-
-def _document(settings: Settings, key: str) -> str:
-    return f"{settings.prefix}documents/{key}.json"
-
-
-def _blob(settings: Settings, name: str) -> Any:
-    with translate_errors(SYSTEM, _REMEDIES):
-        return client().bucket(settings.bucket).blob(name)
 
 
 def _read(blob: Any, timeout_s: float) -> bytes:
@@ -152,10 +166,6 @@ def _read_if_there(blob: Any, timeout_s: float) -> bytes | None:
         raise
 
 
-def _reader(settings: Settings, name: str, timeout_s: float) -> Any:
-    return lambda: _read(_blob(settings, name), timeout_s)
-
-
 def _write(blob: Any, body: bytes, timeout_s: float, **precondition: int) -> None:
     blob.cache_control = "no-store"  # objects that anybody may read would be cached for an hour
     kind = "application/json" if blob.name.endswith(".json") else "text/plain; charset=utf-8"
@@ -168,28 +178,9 @@ def _generation(blob: Any) -> str:
         return str(int(blob.generation))
 
 
-def _names(settings: Settings, prefix: str, start: str, fields: str, timeout_s: float) -> list[Any]:
-    blobs: list[Any] = []
-    ends = time.monotonic() + timeout_s
-    with translate_errors(SYSTEM, _REMEDIES):
-        pages = client().list_blobs(
-            settings.bucket, prefix=prefix, start_offset=start or None, fields=fields,
-            timeout=timeouts(SYSTEM, timeout_s), retry=None,
-        ).pages  # fmt: skip
-        for page in pages:
-            blobs += page
-            if time.monotonic() > ends:
-                raise Unavailable(SYSTEM, Text("the list was not complete in time"), late=True)
-    if not all(isinstance(blob.name, str) for blob in blobs):
-        raise Unavailable(SYSTEM, Text("the list has an entry without a name"))
-    return blobs
-
-
-def _delete(settings: Settings, key: str, timeout_s: float) -> None:
-    with translate_errors(SYSTEM, _REMEDIES):
-        _blob(settings, _document(settings, key)).delete(timeout=timeouts(SYSTEM, timeout_s), retry=None)
-
-
 def _no_bucket(error: Denied) -> bool:
     """Both a missing object and a missing bucket are answered 404; only the sentence differs."""
     return "bucket does not exist" in str(error.detail)
+
+
+ADAPTER: type[Store] = CloudStorage

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from functions.adapters.sqlite import opened
-from functions.application.ports import Finding, Listed, Stored, finding_of_error
+from functions.application.ports import Finding, Listed, Store, Stored, finding_of_error
 from functions.runtime.errors import Conflict, Denied, Unavailable
 
 if TYPE_CHECKING:
@@ -26,38 +26,94 @@ _PAGE = 200
 _LAST = "\U0010ffff"  # sorts after every path
 
 
-class Settings(Struct, frozen=True):
+class LocalStore(Struct, frozen=True):
     """`path`: the SQLite file, relative to the working folder. The local scheduler may use the same file."""
 
     path: str
 
+    def load(self, key: str, *, timeout_s: float) -> Stored | None:
+        """The current document; None if there is none."""
+        with self._file(timeout_s) as file:
+            row = file.execute("SELECT body, generation FROM documents WHERE key = ?", (key,)).fetchone()
+        return Stored(body=row[0], generation=str(row[1])) if row else None
 
-def load(settings: Settings, key: str, *, timeout_s: float) -> Stored | None:
-    """The current document; None if there is none."""
-    with _file(settings, timeout_s) as file:
-        row = file.execute("SELECT body, generation FROM documents WHERE key = ?", (key,)).fetchone()
-    return Stored(body=row[0], generation=str(row[1])) if row else None
+    def save(self, key: str, body: bytes, *, generation: str | None, due: float | None, timeout_s: float) -> str:
+        """Save if the generation is still the one given (None: if there is no document); see ports.Store."""
+        with self._file(timeout_s) as file:
+            if generation is None:
+                new_generation = 1
+                cursor = file.execute(
+                    "INSERT INTO documents (key, body, generation, due) VALUES (?, ?, 1, ?) ON CONFLICT DO NOTHING",
+                    (key, body, due),
+                )
+            else:
+                new_generation = int(generation) + 1
+                cursor = file.execute(
+                    "UPDATE documents SET body = ?, generation = ?, due = ? WHERE key = ? AND generation = ?",
+                    (body, new_generation, due, key, int(generation)),
+                )
+            if cursor.rowcount != 1:
+                raise Conflict(f"{key} was changed by somebody else")
+            if key.startswith(SHORT_LIVED):
+                _forget_old(file, key, time.time())
+        return str(new_generation)
 
+    def list_documents(self, *, timeout_s: float) -> list[Listed]:
+        """All documents, by key."""
+        with self._file(timeout_s) as file:
+            return [Listed(key, due) for key, due in file.execute("SELECT key, due FROM documents ORDER BY key")]
 
-def save(settings: Settings, key: str, body: bytes, *, generation: str | None, due: float | None, timeout_s: float) -> str:
-    """Save if the generation is still the one given (None: if there is no document); see ports.Store."""
-    with _file(settings, timeout_s) as file:
-        if generation is None:
-            new_generation = 1
-            cursor = file.execute(
-                "INSERT INTO documents (key, body, generation, due) VALUES (?, ?, 1, ?) ON CONFLICT DO NOTHING", (key, body, due)
+    def archive(self, path: str, body: bytes, *, timeout_s: float) -> None:
+        """Write one archive record; the same path again replaces it."""
+        with self._file(timeout_s) as file:
+            file.execute(
+                "INSERT INTO archive (path, body) VALUES (?, ?) ON CONFLICT (path) DO UPDATE SET body = excluded.body",
+                (path, body),
             )
-        else:
-            new_generation = int(generation) + 1
-            cursor = file.execute(
-                "UPDATE documents SET body = ?, generation = ?, due = ? WHERE key = ? AND generation = ?",
-                (body, new_generation, due, key, int(generation)),
-            )
-        if cursor.rowcount != 1:
-            raise Conflict(f"{key} was changed by somebody else")
-        if key.startswith(SHORT_LIVED):
-            _forget_old(file, key, time.time())
-    return str(new_generation)
+
+    def read_archived(self, path: str, *, timeout_s: float) -> bytes | None:
+        """What was archived under this path; None if nothing was."""
+        with self._file(timeout_s) as file:
+            row = file.execute("SELECT body FROM archive WHERE path = ?", (path,)).fetchone()
+        return row[0] if row else None
+
+    def read_archive(self, *, since: str, timeout_s: float) -> Iterator[tuple[str, bytes]]:
+        """The archive from DATE `since` on, by path. Read in pages: during a long read SQLite can't shorten its journal."""
+        after = f"incidents/{since}"
+        while True:
+            with self._file(timeout_s) as file:
+                page = file.execute(
+                    "SELECT path, body FROM archive WHERE path > ? AND path < ? ORDER BY path LIMIT ?",
+                    (after, f"incidents/{_LAST}", _PAGE),
+                ).fetchall()
+            yield from page
+            if len(page) < _PAGE:
+                return
+            after = page[-1][0]
+
+    def check(self, *, timeout_s: float) -> list[Finding]:
+        """Whether it is writable and compare-and-set really compares, on a document of its own that is removed afterwards."""
+        key = f"check-{secrets.token_hex(8)}"
+        what = f"store {self.path}"
+        try:
+            with contextlib.ExitStack() as cleanup:
+                cleanup.callback(self._delete, key, timeout_s)
+                self.save(key, b"{}", generation=None, due=None, timeout_s=timeout_s)
+                with contextlib.suppress(Conflict):
+                    self.save(key, b"{}", generation=None, due=None, timeout_s=timeout_s)
+                    return [
+                        Finding(what, ok=False, detail="it let a second writer through", remedy="Use a file on a local disk.")
+                    ]
+        except (Denied, Unavailable) as error:
+            return [finding_of_error(what, error, "Check what else uses the file, and whether the disk is full.")]
+        return [Finding(what, ok=True, detail="writable, and a second writer is turned away")]
+
+    def _delete(self, key: str, timeout_s: float) -> None:
+        with self._file(timeout_s) as file:
+            file.execute("DELETE FROM documents WHERE key = ?", (key,))
+
+    def _file(self, timeout_s: float) -> contextlib.AbstractContextManager[sqlite3.Connection]:
+        return opened(SYSTEM, self.path, timeout_s=timeout_s)
 
 
 def _forget_old(file: sqlite3.Connection, key: str, now: float) -> None:
@@ -69,62 +125,4 @@ def _forget_old(file: sqlite3.Connection, key: str, now: float) -> None:
     file.execute("DELETE FROM heard WHERE key NOT IN (SELECT key FROM documents)")
 
 
-def list_documents(settings: Settings, *, timeout_s: float) -> list[Listed]:
-    """All documents, by key."""
-    with _file(settings, timeout_s) as file:
-        return [Listed(key, due) for key, due in file.execute("SELECT key, due FROM documents ORDER BY key")]
-
-
-def archive(settings: Settings, path: str, body: bytes, *, timeout_s: float) -> None:
-    """Write one archive record; the same path again replaces it."""
-    with _file(settings, timeout_s) as file:
-        file.execute(
-            "INSERT INTO archive (path, body) VALUES (?, ?) ON CONFLICT (path) DO UPDATE SET body = excluded.body", (path, body)
-        )
-
-
-def read_archived(settings: Settings, path: str, *, timeout_s: float) -> bytes | None:
-    """What was archived under this path; None if nothing was."""
-    with _file(settings, timeout_s) as file:
-        row = file.execute("SELECT body FROM archive WHERE path = ?", (path,)).fetchone()
-    return row[0] if row else None
-
-
-def read_archive(settings: Settings, *, since: str, timeout_s: float) -> Iterator[tuple[str, bytes]]:
-    """The archive from DATE `since` on, by path. Read in pages: during a long read SQLite can't shorten its journal."""
-    after = f"incidents/{since}"
-    while True:
-        with _file(settings, timeout_s) as file:
-            page = file.execute(
-                "SELECT path, body FROM archive WHERE path > ? AND path < ? ORDER BY path LIMIT ?",
-                (after, f"incidents/{_LAST}", _PAGE),
-            ).fetchall()
-        yield from page
-        if len(page) < _PAGE:
-            return
-        after = page[-1][0]
-
-
-def check(settings: Settings, *, timeout_s: float) -> list[Finding]:
-    """Whether it is writable and compare-and-set really compares, on a document of its own that is removed afterwards."""
-    key = f"check-{secrets.token_hex(8)}"
-    what = f"store {settings.path}"
-    try:
-        with contextlib.ExitStack() as cleanup:
-            cleanup.callback(_delete, settings, key, timeout_s)
-            save(settings, key, b"{}", generation=None, due=None, timeout_s=timeout_s)
-            with contextlib.suppress(Conflict):
-                save(settings, key, b"{}", generation=None, due=None, timeout_s=timeout_s)
-                return [Finding(what, ok=False, detail="it let a second writer through", remedy="Use a file on a local disk.")]
-    except (Denied, Unavailable) as error:
-        return [finding_of_error(what, error, "Check what else uses the file, and whether the disk is full.")]
-    return [Finding(what, ok=True, detail="writable, and a second writer is turned away")]
-
-
-def _delete(settings: Settings, key: str, timeout_s: float) -> None:
-    with _file(settings, timeout_s) as file:
-        file.execute("DELETE FROM documents WHERE key = ?", (key,))
-
-
-def _file(settings: Settings, timeout_s: float) -> contextlib.AbstractContextManager[sqlite3.Connection]:
-    return opened(SYSTEM, settings.path, timeout_s=timeout_s)
+ADAPTER: type[Store] = LocalStore

@@ -62,7 +62,7 @@ def press(ports: Adapters, key: str, nonce: str, person: Person, form: Form) -> 
 
 
 def _load(ports: Adapters, key: str) -> Document:
-    return reconcile.load_document(key, ports.load(key, reconcile.STORE_S))
+    return reconcile.load_document(key, ports.store.load(key, timeout_s=reconcile.STORE_S))
 
 
 def _waiting(document: Document, nonce: str) -> Escalation | None:

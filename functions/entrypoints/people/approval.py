@@ -62,7 +62,7 @@ def show(ports: Adapters, key: str, nonce: str, token: str, person: Person) -> R
 
 def _asking(ports: Adapters, key: str, nonce: str) -> tuple[Document, Incident | None]:
     """The document, and its incident if it still asks with this nonce."""
-    document = reconcile.load_document(key, ports.load(key, reconcile.STORE_S))
+    document = reconcile.load_document(key, ports.store.load(key, timeout_s=reconcile.STORE_S))
     incident = document.incident
     asks = (
         incident is not None

@@ -26,7 +26,7 @@ from functions.runtime.text import Phrase, Text, in_language, join
 if TYPE_CHECKING:
     from flask import Request
 
-    from functions.adapters.chats.slack import Settings
+    from functions.adapters.chats.slack import Slack
     from functions.application.ports import Budget
     from functions.bootstrap import Adapters
     from functions.config.settings import Config
@@ -75,7 +75,7 @@ def respond(request: Request) -> Response:
 
     ports = current_adapters()
     try:
-        ports.wake(ports.now(), {"press": to_builtins(press)}, WAKE_S)
+        ports.wake(ports.now(), {"press": to_builtins(press)}, timeout_s=WAKE_S)
     except (Unavailable, Denied) as error:
         logs.event("ERROR", f"Slack action lost: {error}")  # Slack shows a warning at the button
         return json_response(503, error="Unstick can't do this right now. Press again, or use the link in the message.")
@@ -99,9 +99,11 @@ def _signing_secrets(config: Config) -> tuple[SecretRef, ...]:
     return tuple(dict.fromkeys(secret for secret in secrets if secret is not None))
 
 
-def _channels(config: Config) -> list[Settings]:
-    """The settings of all channels of type slack."""
-    return [named.settings for named in config.channels.values() if named.name == "slack"]
+def _channels(config: Config) -> list[Slack]:
+    """All channels of type slack."""
+    from functions.adapters.chats.slack import Slack
+
+    return [named.adapter for named in config.channels.values() if isinstance(named.adapter, Slack)]
 
 
 # --- what it means -----------------------------------------------------------------------------------------------------
@@ -164,7 +166,8 @@ def handle(ports: Adapters, content: Mapping[str, Any], budget: Budget) -> None:
 def _load(pressed: _Pressed) -> Document:
     from functions.application import reconcile
 
-    return reconcile.load_document(pressed.key, pressed.ports.load(pressed.key, pressed.budget.at_most(reconcile.STORE_S)))
+    stored = pressed.ports.store.load(pressed.key, timeout_s=pressed.budget.at_most(reconcile.STORE_S))
+    return reconcile.load_document(pressed.key, stored)
 
 
 def _runbook_of(document: Document, nonce: str) -> str:

@@ -11,7 +11,6 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
-from types import ModuleType
 from typing import Any, Self
 from urllib.parse import parse_qs, parse_qsl, urlsplit
 
@@ -129,9 +128,9 @@ class Platform:
         """The value of the secret setting."""
         raise NotImplementedError
 
-    def settings(self, chat: ModuleType, secret: SecretRef) -> Any:
-        """The chat's Settings for this platform; `secret` refers to the value above."""
-        return chat.Settings(url=secret)
+    def chat(self, adapter: type[Any], secret: SecretRef) -> Any:
+        """The chat that posts to this platform; `secret` refers to the value above."""
+        return adapter(url=secret)
 
     def pings(self, body: Any) -> list[str]:
         """Whom this message would wake."""
@@ -231,8 +230,8 @@ class SlackApi(Platform):
     def secret(self) -> str:
         return f"xoxb-{SECRET}"
 
-    def settings(self, chat: ModuleType, secret: SecretRef) -> Any:
-        return chat.Settings(token=secret, channel="C0123456789", base_url=self.url)
+    def chat(self, adapter: type[Any], secret: SecretRef) -> Any:
+        return adapter(token=secret, channel="C0123456789", base_url=self.url)
 
     def handle(self, call: Call) -> HttpAnswer:
         error = self.problem(call)

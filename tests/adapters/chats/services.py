@@ -10,7 +10,6 @@ import json
 import math
 import re
 import time
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -118,8 +117,8 @@ class Chatwork(Service):
     def secret(self) -> str:
         return SECRET
 
-    def settings(self, chat: ModuleType, secret: SecretRef) -> Any:
-        return chat.Settings(token=secret, room=ROOM, base_url=f"{self.url}/v2")
+    def chat(self, adapter: type[Any], secret: SecretRef) -> Any:
+        return adapter(token=secret, room=ROOM, base_url=f"{self.url}/v2")
 
     def problem(self, call: Call) -> str:
         if call.token != SECRET:

@@ -8,12 +8,12 @@ import inspect
 import json
 import logging
 import re
+import sys
 import time
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Any
 from urllib.parse import unquote
 
@@ -21,8 +21,8 @@ import msgspec
 import pytest
 from msgspec.structs import fields, replace
 
+from functions.adapters.chats.apprise import Apprise
 from functions.application.decoding import convert
-from functions.application.ports import Chat
 from functions.config import registry
 from functions.domain.cards.card import compose
 from functions.domain.model.messages import Card
@@ -45,16 +45,21 @@ BY_HTTP = [name for variants in DOUBLES.values() for name, double in variants if
 EVERY = [name for variants in DOUBLES.values() for name, _ in variants]
 
 
+def render_of(chat: type) -> Callable[[Card, str], Any]:
+    """The function `render` of a chat's module."""
+    function: Callable[[Card, str], Any] = vars(sys.modules[chat.__module__])["render"]
+    return function
+
+
 @dataclass(frozen=True)
 class Lab:
     name: str
-    chat: ModuleType
-    settings: Any
+    chat: Any
     platform: Platform | None
     capsys: pytest.CaptureFixture[str]
 
     def post(self, card: Card, thread: str | None = None, language: str = "en", timeout_s: float = PATIENCE_S) -> str | None:
-        return self.chat.post(self.settings, card, thread=thread, language=language, timeout_s=timeout_s)
+        return self.chat.post(card, thread=thread, language=language, timeout_s=timeout_s)
 
     def shown(self) -> list[str]:
         """All texts that people see."""
@@ -70,15 +75,15 @@ class Lab:
 def lab(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Lab]:
     name = request.param
     kind, double = next((kind, double) for kind, variants in DOUBLES.items() for known, double in variants if known == name)
-    chat = registry.load_adapter("chats", kind)
+    adapter = registry.load_adapter("chats", kind)
     with ExitStack() as stack:
         if double is None:
-            yield Lab(name, chat, chat.Settings(), None, capsys)
+            yield Lab(name, adapter(), None, capsys)
         else:
             platform = stack.enter_context(double())
             platform.installed(monkeypatch)
             monkeypatch.setenv("CHAT_SECRET", platform.secret())
-            yield Lab(name, chat, platform.settings(chat, REFERENCE), platform, capsys)
+            yield Lab(name, platform.chat(adapter, REFERENCE), platform, capsys)
 
 
 every = pytest.mark.parametrize("lab", EVERY, indirect=True)
@@ -87,17 +92,13 @@ by_http = pytest.mark.parametrize("lab", BY_HTTP, indirect=True)
 
 @pytest.mark.parametrize("name", CHATS)
 def test_every_chat_keeps_the_contract_and_has_a_stand_in(name: str):
-    """Frozen Settings, the contract's signatures, a pure `render`, and a double that enforces the platform's limits."""
+    """A frozen struct, a pure `render`, and a double that enforces the platform's limits; mypy compares its methods."""
     chat = registry.load_adapter("chats", name)
     assert name in DOUBLES, f"add a stand-in for {name} and its line in DOUBLES to tests/adapters/chats/services.py"
-    assert issubclass(chat.Settings, msgspec.Struct)
-    assert chat.Settings.__struct_config__.frozen
-    for function in ("post", "check"):
-        assert list(inspect.signature(getattr(chat, function)).parameters) == [
-            parameter for parameter in inspect.signature(getattr(Chat, function)).parameters if parameter != "self"
-        ]
-    assert list(inspect.signature(chat.render).parameters) == ["card", "language"]
-    assert all(field.type for field in fields(chat.Settings))
+    assert issubclass(chat, msgspec.Struct)
+    assert chat.__struct_config__.frozen
+    assert list(inspect.signature(render_of(chat)).parameters) == ["card", "language"]
+    assert all(field.type for field in fields(chat))
 
 
 def test_each_stand_in_has_a_name_of_its_own():
@@ -108,7 +109,7 @@ def test_each_stand_in_has_a_name_of_its_own():
 @every
 def test_its_settings_survive_the_archive(lab: Lab):
     """A function in the cloud starts with settings that were read when its archive was built."""
-    assert convert(json.loads(msgspec.json.encode(lab.settings)), lab.chat.Settings) == lab.settings
+    assert convert(json.loads(msgspec.json.encode(lab.chat)), type(lab.chat)) == lab.chat
 
 
 @every
@@ -184,8 +185,9 @@ def test_configured_mentions_ping_in_their_own_form(lab: Lab):
 def test_rendering_is_pure(lab: Lab):
     """The same card renders the same, as JSON or text, without any call."""
     card = compose(EXAMPLES["escalated"], rules())
-    first = lab.chat.render(card, "en")
-    assert json.dumps(first) == json.dumps(lab.chat.render(card, "en"))
+    render = render_of(type(lab.chat))
+    first = render(card, "en")
+    assert json.dumps(first) == json.dumps(render(card, "en"))
     assert isinstance(first, str | dict)
     assert lab.platform is None or lab.platform.calls == 0
 
@@ -203,7 +205,7 @@ def test_no_error_holds_the_secret(lab: Lab, status: int, caplog: pytest.LogCapt
     assert SECRET not in error_text
     assert caught.value.__suppress_context__ or caught.value.__context__ is None
     assert lab.platform.calls <= 2, "no redirect is followed, and few tries are made"
-    if lab.chat.__name__.endswith("apprise"):
+    if isinstance(lab.chat, Apprise):
         return  # apprise only says that the message was not accepted
     assert str(status) in str(caught.value)
     assert isinstance(caught.value, Unavailable if status in (301, 500, 503) else Denied)
@@ -261,14 +263,14 @@ def test_a_secret_that_is_not_a_url_is_denied_with_a_remedy(lab: Lab, secret: st
     with pytest.raises((Denied, Unavailable)) as caught:
         lab.post(compose(EXAMPLES["started"], rules()))
     assert not secret or secret not in str(caught.value)
-    findings = lab.chat.check(lab.settings, timeout_s=PATIENCE_S)
+    findings = lab.chat.check(timeout_s=PATIENCE_S)
     assert [finding.ok for finding in findings] != [True]
 
 
 @every
 def test_check_posts_nothing(lab: Lab):
     """What only a post would show stays unknown, and nobody sees anything."""
-    findings = lab.chat.check(lab.settings, timeout_s=PATIENCE_S)
+    findings = lab.chat.check(timeout_s=PATIENCE_S)
     assert findings
     assert all(finding.ok is not False for finding in findings)
     assert SECRET not in repr(findings)

@@ -30,17 +30,17 @@ pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:Deprecati
 
 
 @pytest.fixture
-def bot(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[SlackApi, slack.Settings]]:
+def bot(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[SlackApi, slack.Slack]]:
     with SlackApi() as platform:
         monkeypatch.setenv("CHAT_SECRET", platform.secret())
-        yield platform, slack.Settings(token=REFERENCE, channel="C0123456789", base_url=f"{platform.url}/")
+        yield platform, slack.Slack(token=REFERENCE, channel="C0123456789", base_url=f"{platform.url}/")
 
 
-def post(settings: slack.Settings, card: Card, thread: str | None = None) -> str | None:
-    return slack.post(settings, card, thread=thread, language="en", timeout_s=PATIENCE_S)
+def post(settings: slack.Slack, card: Card, thread: str | None = None) -> str | None:
+    return settings.post(card, thread=thread, language="en", timeout_s=PATIENCE_S)
 
 
-def test_slacks_first_card_shows_the_newest_state(bot: tuple[SlackApi, slack.Settings]):
+def test_slacks_first_card_shows_the_newest_state(bot: tuple[SlackApi, slack.Slack]):
     """Whatever the order of posts, an older card only becomes a reply."""
     platform, settings = bot
     thread = post(settings, replace(STARTED, at=NOW))
@@ -87,7 +87,7 @@ def test_teams_gets_no_template():
     assert "${" not in sent
 
 
-def test_a_deleted_first_card_is_replaced(bot: tuple[SlackApi, slack.Settings]):
+def test_a_deleted_first_card_is_replaced(bot: tuple[SlackApi, slack.Slack]):
     """Somebody tidied up the channel, and the message must not get lost for that."""
     platform, settings = bot
     thread = post(settings, STARTED)
@@ -98,7 +98,7 @@ def test_a_deleted_first_card_is_replaced(bot: tuple[SlackApi, slack.Settings]):
     assert json.loads(again)["ts"] in platform.messages
 
 
-def test_what_needs_somebody_leaves_the_thread(bot: tuple[SlackApi, slack.Settings]):
+def test_what_needs_somebody_leaves_the_thread(bot: tuple[SlackApi, slack.Slack]):
     """An escalation also shows in the channel, and mentions once: not in the update."""
     platform, settings = bot
     thread = post(settings, STARTED)
@@ -110,7 +110,7 @@ def test_what_needs_somebody_leaves_the_thread(bot: tuple[SlackApi, slack.Settin
     assert update.body["text"] == "🚨 ACT NOW: mail-delivery is still stuck after 2 restarts"
 
 
-def test_an_update_that_fails_leaves_the_reply_for_the_next_time(bot: tuple[SlackApi, slack.Settings]):
+def test_an_update_that_fails_leaves_the_reply_for_the_next_time(bot: tuple[SlackApi, slack.Slack]):
     """The message stays in `to_tell`, and nothing is posted twice."""
     platform, settings = bot
     thread = post(settings, STARTED)
@@ -122,7 +122,7 @@ def test_an_update_that_fails_leaves_the_reply_for_the_next_time(bot: tuple[Slac
 
 
 @pytest.mark.parametrize("error", ["invalid_blocks", "msg_blocks_too_long", "msg_too_long"])
-def test_the_headline_goes_out_where_slack_finds_the_card_too_much(bot: tuple[SlackApi, slack.Settings], error: str):
+def test_the_headline_goes_out_where_slack_finds_the_card_too_much(bot: tuple[SlackApi, slack.Slack], error: str):
     """Better the headline than nothing."""
     platform, settings = bot
     platform.next_answers = [HttpAnswer(200, json.dumps({"ok": False, "error": error}))]
@@ -139,7 +139,7 @@ def test_the_headline_goes_out_where_slack_finds_the_card_too_much(bot: tuple[Sl
         ("service_unavailable", Unavailable),
     ],
 )  # fmt: skip
-def test_slacks_errors(bot: tuple[SlackApi, slack.Settings], error: str, kind: type[Exception]):
+def test_slacks_errors(bot: tuple[SlackApi, slack.Slack], error: str, kind: type[Exception]):
     """A refusal comes with its remedy; an outage is retried later."""
     platform, settings = bot
     platform.next_answers = [HttpAnswer(200, json.dumps({"ok": False, "error": error}))]
@@ -151,7 +151,7 @@ def test_slacks_errors(bot: tuple[SlackApi, slack.Settings], error: str, kind: t
 @pytest.mark.parametrize(
     "body", ["", "<html>log in</html>", "[]", "null", '{"ok": false, "error": ["xoxb-S3CR3T-do-not-show"]}', "{}"]
 )
-def test_slack_answers_that_are_not_from_slack(bot: tuple[SlackApi, slack.Settings], body: str):
+def test_slack_answers_that_are_not_from_slack(bot: tuple[SlackApi, slack.Slack], body: str):
     """A proxy's page or an odd error is not a success, and the error repeats nothing of it."""
     platform, settings = bot
     platform.next_answers = [HttpAnswer(200, body)]
@@ -160,15 +160,15 @@ def test_slack_answers_that_are_not_from_slack(bot: tuple[SlackApi, slack.Settin
     assert "S3CR3T" not in str(caught.value)
 
 
-def test_check_finds_a_wrong_slack_token(bot: tuple[SlackApi, slack.Settings], monkeypatch: pytest.MonkeyPatch):
+def test_check_finds_a_wrong_slack_token(bot: tuple[SlackApi, slack.Slack], monkeypatch: pytest.MonkeyPatch):
     """auth.test costs no message."""
     platform, settings = bot
-    assert slack.check(settings, timeout_s=PATIENCE_S)[0].ok is True
-    assert slack.check(replace(settings, channel=""), timeout_s=PATIENCE_S)[0].ok is False
+    assert settings.check(timeout_s=PATIENCE_S)[0].ok is True
+    assert replace(settings, channel="").check(timeout_s=PATIENCE_S)[0].ok is False
     platform.next_answers = [HttpAnswer(200, '{"ok": false, "error": "invalid_auth"}')]
-    finding = slack.check(settings, timeout_s=PATIENCE_S)[0]
+    finding = settings.check(timeout_s=PATIENCE_S)[0]
     assert (finding.ok, bool(finding.remedy)) == (False, True)
-    assert slack.check(slack.Settings(), timeout_s=PATIENCE_S)[0].ok is False
+    assert slack.Slack().check(timeout_s=PATIENCE_S)[0].ok is False
 
 
 def test_slacks_webhook_gets_the_headline_after_a_400(monkeypatch: pytest.MonkeyPatch):
@@ -176,7 +176,7 @@ def test_slacks_webhook_gets_the_headline_after_a_400(monkeypatch: pytest.Monkey
     with SlackWebhook() as platform:
         monkeypatch.setenv("CHAT_SECRET", platform.secret())
         platform.next_answers = [HttpAnswer(400, "invalid_blocks")]
-        assert post(slack.Settings(url=REFERENCE), ESCALATED) is None
+        assert post(slack.Slack(url=REFERENCE), ESCALATED) is None
         assert "blocks" not in platform.taken[0].body
 
 
@@ -234,10 +234,10 @@ def test_google_chat_posts_the_same_card_once(monkeypatch: pytest.MonkeyPatch):
     """I6: posted again after a crash, with a newly signed approval link, it is the same message. A new state is a new message."""
     with GoogleChat() as platform:
         monkeypatch.setenv("CHAT_SECRET", platform.secret())
-        settings = google_chat.Settings(url=REFERENCE)
+        settings = google_chat.GoogleChat(url=REFERENCE)
         again = replace(STARTED, links=tuple((label, f"{url}?signed=anew") for label, url in STARTED.links))
         for card in (STARTED, again, RECOVERED):
-            google_chat.post(settings, card, thread=None, language="en", timeout_s=PATIENCE_S)
+            settings.post(card, thread=None, language="en", timeout_s=PATIENCE_S)
         assert len(platform.taken) == 2
         assert platform.taken[0].query["messageReplyOption"] == "REPLY_MESSAGE_FALLBACK_TO_NEW_THREAD"
 
@@ -256,7 +256,7 @@ def test_google_chat_posts_the_same_card_once(monkeypatch: pytest.MonkeyPatch):
 def test_check_knows_a_wrong_url(chat: Any, url: str, ok: bool | None, monkeypatch: pytest.MonkeyPatch):
     """`check` finds retired connectors and incomplete URLs."""
     monkeypatch.setenv("CHAT_SECRET", url)
-    finding = chat.check(chat.Settings(url=REFERENCE), timeout_s=PATIENCE_S)[0]
+    finding = chat.ADAPTER(url=REFERENCE).check(timeout_s=PATIENCE_S)[0]
     assert finding.ok is (False if url == "" and finding.ok is False else ok)
     assert finding.ok is not False or finding.remedy
     assert not url or url not in repr(finding)
@@ -270,7 +270,7 @@ def test_apprise_cuts_to_the_services_limit_with_a_mark(monkeypatch: pytest.Monk
     monkeypatch.setattr(NotifyJSON, "title_maxlen", 40)
     with AnyService() as platform:
         monkeypatch.setenv("CHAT_SECRET", platform.secret())
-        apprise.post(apprise.Settings(url=REFERENCE), ESCALATED, thread=None, language="en", timeout_s=PATIENCE_S)
+        apprise.Apprise(url=REFERENCE).post(ESCALATED, thread=None, language="en", timeout_s=PATIENCE_S)
         body = platform.taken[0].body
     assert len(body["message"]) <= 300
     assert body["message"].rstrip().endswith("… (shortened)")
@@ -300,7 +300,7 @@ class Terminal(io.TextIOWrapper):
 
 def print_card(terminal: Terminal, monkeypatch: pytest.MonkeyPatch, card: Card = ESCALATED) -> None:
     monkeypatch.setattr(sys, "stdout", terminal)
-    console.post(console.Settings(), card, thread=None, language="en", timeout_s=PATIENCE_S)
+    console.Console().post(card, thread=None, language="en", timeout_s=PATIENCE_S)
 
 
 @pytest.mark.parametrize(("tty", "no_color", "coloured"), [(True, "", True), (True, "1", False), (False, "", False)])

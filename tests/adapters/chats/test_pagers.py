@@ -39,7 +39,7 @@ def pager() -> Iterator[Pager]:
 def post(url: str, name: str, monkeypatch: pytest.MonkeyPatch, incident: str = INCIDENT) -> None:
     monkeypatch.setenv("PAGER_URL", url)
     card: Card = replace(compose(EXAMPLES[name], rules()), incident=incident)
-    apprise.post(apprise.Settings(url=SecretRef("env://PAGER_URL")), card, thread=None, language="en", timeout_s=PATIENCE_S)
+    apprise.Apprise(url=SecretRef("env://PAGER_URL")).post(card, thread=None, language="en", timeout_s=PATIENCE_S)
 
 
 def sent(pager: Pager) -> list[dict[str, Any]]:

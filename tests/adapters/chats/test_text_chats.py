@@ -53,10 +53,10 @@ def post_and_read(monkeypatch: pytest.MonkeyPatch) -> Any:
     def post(double: Any, card: Card, language: str = "en") -> str:
         with running(double) as platform:
             if double is services.Chatwork:
-                settings = chatwork.Settings(token=REFERENCE, room=services.ROOM, base_url=f"{platform.url}/v2")
-                chatwork.post(settings, card, thread=None, language=language, timeout_s=PATIENCE_S)
+                settings = chatwork.Chatwork(token=REFERENCE, room=services.ROOM, base_url=f"{platform.url}/v2")
+                settings.post(card, thread=None, language=language, timeout_s=PATIENCE_S)
             else:
-                apprise.post(apprise.Settings(url=REFERENCE), card, thread=None, language=language, timeout_s=PATIENCE_S)
+                apprise.Apprise(url=REFERENCE).post(card, thread=None, language=language, timeout_s=PATIENCE_S)
             (call,) = platform.taken
         if double is AnyService:
             return f"{call.body['title']}\n{call.body['message']}"

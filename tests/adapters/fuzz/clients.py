@@ -53,8 +53,8 @@ RECORD = Archive(
     Incident("i", Phase.STARTING, NOW, "mail", (), ()),
     Outcome("i", Ending.RECOVERED, None, NOW, ()),
 )
-BUCKET = cloud_storage.Settings("bucket-one", "p/")
-QUEUE = cloud_tasks.Settings("projects/p/locations/l/queues/q", "https://verify.example.com", "verify@example.com")
+BUCKET = cloud_storage.CloudStorage("bucket-one", "p/")
+QUEUE = cloud_tasks.CloudTasks("projects/p/locations/l/queues/q", "https://verify.example.com", "verify@example.com")
 HOURS = count()
 """Secret Manager is asked anew each hour."""
 
@@ -68,17 +68,17 @@ class Client:
     sends_secret: bool = True
 
 
-def _posts(room: Any, settings: Callable[[], Any], thread: str | None = None) -> Callable[[float], Any]:
-    return lambda in_s: room.post(settings(), CARD, thread=thread, language="en", timeout_s=in_s)
+def _posts(chat: Callable[[], Any], thread: str | None = None) -> Callable[[float], Any]:
+    return lambda in_s: chat().post(CARD, thread=thread, language="en", timeout_s=in_s)
 
 
-def _by_url(room: Any) -> Callable[[float], Any]:
-    reference = SecretRef(f"env://UNSTICK_FUZZ_{room.__name__.rpartition('.')[2].upper()}")
-    return _posts(room, lambda: room.Settings(url=reference))
+def _by_url(module: Any) -> Callable[[float], Any]:
+    reference = SecretRef(f"env://UNSTICK_FUZZ_{module.__name__.rpartition('.')[2].upper()}")
+    return _posts(lambda: module.ADAPTER(url=reference))
 
 
-def _bot() -> slack.Settings:
-    return slack.Settings(token=TOKEN, channel="C0123456789", base_url=server().url)
+def _bot() -> slack.Slack:
+    return slack.Slack(token=TOKEN, channel="C0123456789", base_url=server().url)
 
 
 def _grafana() -> annotations.Settings:
@@ -99,25 +99,23 @@ GONE, TOO_LONG = {"ok": False, "error": "message_not_found"}, {"ok": False, "err
 
 CLIENTS = {
     "secret manager": Client(lambda _in_s: secrets.read("sm://p-1/token", now=3600.0 * next(HOURS)), (VERSION,)),
-    "cloud storage, load": Client(lambda in_s: cloud_storage.load(BUCKET, "a", timeout_s=in_s), (OBJECT,), False),
+    "cloud storage, load": Client(lambda in_s: BUCKET.load("a", timeout_s=in_s), (OBJECT,), False),
     "cloud storage, save": Client(
-        lambda in_s: cloud_storage.save(BUCKET, "a", b"{}", generation="5", due=1.5, timeout_s=in_s), (OBJECT,), False
+        lambda in_s: BUCKET.save("a", b"{}", generation="5", due=1.5, timeout_s=in_s), (OBJECT,), False
     ),
-    "cloud storage, list": Client(
-        lambda in_s: cloud_storage.list_documents(BUCKET, timeout_s=in_s), (LIST, {"items": []}), False
-    ),
+    "cloud storage, list": Client(lambda in_s: BUCKET.list_documents(timeout_s=in_s), (LIST, {"items": []}), False),
     "cloud storage, archive": Client(
-        lambda in_s: list(cloud_storage.read_archive(BUCKET, since="2026-01-01", timeout_s=in_s)), (RECORDS, LIST), False
+        lambda in_s: list(BUCKET.read_archive(since="2026-01-01", timeout_s=in_s)), (RECORDS, LIST), False
     ),
-    "cloud storage, check": Client(lambda in_s: cloud_storage.check(BUCKET, timeout_s=in_s), (OBJECT, LIST), False),
-    "cloud tasks, wake": Client(lambda in_s: cloud_tasks.wake(QUEUE, NOW, "payload", timeout_s=in_s), (TASK,), False),
+    "cloud storage, check": Client(lambda in_s: BUCKET.check(timeout_s=in_s), (OBJECT, LIST), False),
+    "cloud tasks, wake": Client(lambda in_s: QUEUE.wake(NOW, "payload", timeout_s=in_s), (TASK,), False),
     "cloud tasks, check": Client(
-        lambda in_s: cloud_tasks.check(QUEUE, timeout_s=in_s), ({"permissions": ["cloudtasks.tasks.create"]}, STATE), False
+        lambda in_s: QUEUE.check(timeout_s=in_s), ({"permissions": ["cloudtasks.tasks.create"]}, STATE), False
     ),
     "slack, webhook": Client(_by_url(slack), ("ok", "invalid_blocks")),
-    "slack, first card": Client(_posts(slack, _bot), (POSTED, TOO_LONG)),
-    "slack, reply": Client(_posts(slack, _bot, THREAD), (POSTED, GONE, TOO_LONG)),
-    "slack, check": Client(lambda in_s: slack.check(_bot(), timeout_s=in_s), (POSTED, {"ok": False, "error": "invalid_auth"})),
+    "slack, first card": Client(_posts(_bot), (POSTED, TOO_LONG)),
+    "slack, reply": Client(_posts(_bot, THREAD), (POSTED, GONE, TOO_LONG)),
+    "slack, check": Client(lambda in_s: _bot().check(timeout_s=in_s), (POSTED, {"ok": False, "error": "invalid_auth"})),
     "google chat": Client(_by_url(google_chat), ({"name": "spaces/A/messages/1"},)),
     "teams": Client(_by_url(teams), ({},)),
     "apprise": Client(_by_url(apprise), ({},)),

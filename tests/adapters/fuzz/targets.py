@@ -110,7 +110,7 @@ def configuration(content: bytes) -> None:
 def rundeck_says(content: bytes) -> None:
     """An answer of Rundeck's, or of whatever is in its place: executions, an error with a remedy, or nothing usable."""
     answer = _answer("Rundeck", content)
-    settings = rundeck.Settings("https://rundeck.example.com", SecretRef("env://RUNDECK_TOKEN"))
+    settings = rundeck.Rundeck("https://rundeck.example.com", SecretRef("env://RUNDECK_TOKEN"))
     with suppress(Denied, Unavailable):
         rundeck_answers.runner_now(answer)
     error = rundeck_answers._to_error("POST", answer)

@@ -11,7 +11,6 @@ from werkzeug import Request, Response
 
 from functions.adapters.grafana import annotations
 from functions.adapters.grafana.annotations import Settings
-from functions.application.serialization import encode
 from functions.domain.model.codes import Ending, Reason
 from functions.domain.model.incidents import Archive, Outcome, PastAttempt
 from functions.domain.model.observations import Execution
@@ -43,7 +42,7 @@ def test_each_restart_is_a_span_and_the_outcome_a_point(httpserver: HTTPServer, 
         return Response(json.dumps({"message": "Annotation added", "id": len(taken)}), content_type="application/json")
 
     httpserver.expect_request("/api/annotations", method="POST").respond_with_handler(take)
-    assert annotations.mark_archived(settings, "x", encode(RECORD), rules(), timeout_s=PATIENCE_S) == []
+    assert annotations.mark(settings, RECORD, rules(), timeout_s=PATIENCE_S) == []
     begin, end = ENDED.runner_started_at, ENDED.runner_ended_at
     assert begin is not None
     assert end is not None
@@ -96,7 +95,6 @@ def test_nobody_there_no_token_and_a_broken_record_are_only_reported(
     """Connection refused, a missing secret and a record that can't be read each become a sentence."""
     gone = Settings(f"http://127.0.0.1:{free_port()}", settings.token)
     assert annotations.mark(gone, RECORD, rules(), timeout_s=PATIENCE_S) == ["Grafana: 127.0.0.1: connection refused"]
-    assert "can't be read" in annotations.mark_archived(settings, "x", b"{", rules(), timeout_s=PATIENCE_S)[0]
     monkeypatch.delenv("T_GRAFANA_TOKEN")
     assert "not set" in annotations.mark(settings, RECORD, rules(), timeout_s=PATIENCE_S)[0]
 

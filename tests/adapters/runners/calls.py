@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 
-from functions.adapters.runners.rundeck import Settings, client
+from functions.adapters.runners.rundeck import client
+from functions.adapters.runners.rundeck.settings import Settings
 from functions.domain.model.alerts import Target
 from functions.domain.model.observations import Execution, ExecutionHistory
 from tests.support.doubles.rundeck import Job

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from functions.adapters.runners.rundeck import Settings
+from functions.adapters.runners.rundeck.settings import Settings
 from functions.runtime.secrets import SecretRef
 from tests.support.doubles.rundeck import TOKEN, Rundeck
 

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from pytest_httpserver import HTTPServer
 
 from functions.adapters.runners.rundeck import answers, client
-from functions.adapters.runners.rundeck.client import Settings
+from functions.adapters.runners.rundeck.settings import Settings
 from functions.runtime.errors import Denied, Unavailable
 from tests.adapters.runners.calls import JOB, MAIL, look, run
 from tests.support.doubles.rundeck import INCIDENT, NOT_AFTER, OWN, TOKEN, Option, Rundeck

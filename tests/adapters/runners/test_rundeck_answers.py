@@ -11,7 +11,8 @@ import pytest
 from msgspec import Struct, ValidationError
 
 from functions.adapters.runners import rundeck
-from functions.adapters.runners.rundeck import Settings, answers
+from functions.adapters.runners.rundeck import answers
+from functions.adapters.runners.rundeck.settings import Settings
 from functions.application.decoding import convert
 from functions.domain.model.observations import Execution
 from functions.runtime import http_client

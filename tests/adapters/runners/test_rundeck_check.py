@@ -12,8 +12,8 @@ import requests
 import yaml
 from msgspec.structs import replace
 
-from functions.adapters.runners import rundeck
-from functions.adapters.runners.rundeck.client import Settings
+from functions.adapters.runners.rundeck import checks
+from functions.adapters.runners.rundeck.settings import Settings
 from functions.application.ports import Finding
 from tests.support.doubles.rundeck import INCIDENT, NOT_AFTER, OWN, TOKEN, Job, Option, Rundeck
 from tests.support.patience import PATIENCE_S
@@ -30,7 +30,7 @@ def settings(settings: Settings) -> Settings:
 def check(
     settings: Settings, *, auto: bool = True, options: tuple[str, ...] = ("service",), job: str = JOB, max_run_s: float = 1800.0
 ) -> dict[str, Finding]:
-    found = rundeck.check(settings, job, options, auto=auto, max_run_s=max_run_s, timeout_s=PATIENCE_S)
+    found = checks.check(settings, job, options, auto=auto, max_run_s=max_run_s, timeout_s=PATIENCE_S)
     return {finding.what: finding for finding in found}
 
 
@@ -91,7 +91,7 @@ def check_shipped(settings: Settings, job: dict[str, Any], file: Path) -> dict[s
     if not file.name.startswith("evidence-"):
         return check(settings, job=job["id"])
     options = [one["name"] for one in yaml.safe_load(file.read_text())[0]["options"] if one["name"] != INCIDENT]
-    found = rundeck.check_evidence(settings, job["id"], tuple(options), within_s=20.0, timeout_s=PATIENCE_S)
+    found = checks.check_evidence(settings, job["id"], tuple(options), within_s=20.0, timeout_s=PATIENCE_S)
     return {finding.what: finding for finding in found}
 
 

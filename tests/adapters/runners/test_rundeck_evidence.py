@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 
-from functions.adapters.runners import rundeck
-from functions.adapters.runners.rundeck import answers
-from functions.adapters.runners.rundeck.client import Settings
+from functions.adapters.runners.rundeck import answers, evidence
+from functions.adapters.runners.rundeck.settings import Settings
 from functions.domain.model.observations import Execution
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.http_client import Answer
@@ -43,11 +42,11 @@ def settings(double: Rundeck, tmp_path) -> Settings:
 
 
 def start(settings: Settings, timeout_s: float = PATIENCE_S) -> Execution:
-    return rundeck.start_evidence(settings, EVIDENCE, {"process": "mail"}, tag=TAG, timeout_s=timeout_s)
+    return evidence.start_evidence(settings, EVIDENCE, {"process": "mail"}, tag=TAG, timeout_s=timeout_s)
 
 
 def read(settings: Settings, execution: str | None) -> tuple[Execution | None, str | None]:
-    return rundeck.read_evidence(settings, EVIDENCE, tag=TAG, execution=execution, timeout_s=PATIENCE_S)
+    return evidence.read_evidence(settings, EVIDENCE, tag=TAG, execution=execution, timeout_s=PATIENCE_S)
 
 
 def until_ended(settings: Settings, execution: str | None) -> tuple[Execution | None, str | None]:
@@ -159,7 +158,7 @@ def row(number: int, tag: str) -> dict[str, Any]:
 def test_a_run_is_found_in_either_list(said: dict[str, Any], running: Any, every: Any, found: str | None) -> None:
     """The newest twenty of each."""
     said |= {"executions?status=running&max=20": running, "executions?max=20": every}
-    run, output = rundeck.read_evidence(NOBODY, "j/1", tag=TAG, execution=None, timeout_s=PATIENCE_S)
+    run, output = evidence.read_evidence(NOBODY, "j/1", tag=TAG, execution=None, timeout_s=PATIENCE_S)
     assert ((run and run.id), output) == (found, None)
     assert sorted(said["asked"]) == ["job/j%2F1/executions?max=20", "job/j%2F1/executions?status=running&max=20"]
 

@@ -11,8 +11,8 @@ import pytest
 import yaml
 from msgspec.structs import replace
 
-from functions.adapters.runners import rundeck
-from functions.adapters.runners.rundeck import Settings, answers, checks
+from functions.adapters.runners.rundeck import answers, checks
+from functions.adapters.runners.rundeck.settings import Settings
 from functions.application.ports import Finding
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.http_client import Answer
@@ -72,12 +72,12 @@ SETTINGS = Settings("http://rundeck", SecretRef("env://NONE"), token_expires=END
 def check(
     settings: Settings = SETTINGS, *, options: tuple[str, ...] = ("service",), auto: bool = True, max_run_s: float = 1800.0
 ) -> dict[str, Finding]:
-    found = rundeck.check(settings, "x", options, auto=auto, max_run_s=max_run_s, timeout_s=PATIENCE_S)
+    found = checks.check(settings, "x", options, auto=auto, max_run_s=max_run_s, timeout_s=PATIENCE_S)
     return {one.what: one for one in found}
 
 
 def evidence(options: tuple[str, ...] = ("service",)) -> dict[str, Finding]:
-    found = rundeck.check_evidence(SETTINGS, "x", options, within_s=20.0, timeout_s=PATIENCE_S)
+    found = checks.check_evidence(SETTINGS, "x", options, within_s=20.0, timeout_s=PATIENCE_S)
     return {one.what.removeprefix("evidence: "): one for one in found}
 
 

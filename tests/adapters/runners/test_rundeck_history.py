@@ -13,7 +13,7 @@ import pytest
 from msgspec.structs import replace
 
 from functions.adapters.runners.rundeck import answers, client
-from functions.adapters.runners.rundeck.client import Settings
+from functions.adapters.runners.rundeck.settings import Settings
 from functions.runtime.errors import Unavailable
 from functions.runtime.secrets import SecretRef
 from tests.adapters.runners.calls import DAY, JOB, MAIL, look, run

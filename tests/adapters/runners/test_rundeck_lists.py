@@ -11,7 +11,8 @@ from urllib.parse import parse_qs
 import pytest
 from msgspec.structs import replace
 
-from functions.adapters.runners.rundeck import Settings, answers, client
+from functions.adapters.runners.rundeck import answers, client
+from functions.adapters.runners.rundeck.settings import Settings
 from functions.domain.model.alerts import Target
 from functions.domain.model.observations import ExecutionHistory
 from functions.runtime.errors import Denied, Unavailable

@@ -40,7 +40,7 @@ from tests.support.patience import MORE_TIME_S, PATIENCE_S, wait_until
 
 ROOT = Path(__file__).parents[3]
 ACCOUNT = "unstick-tasks@p.iam.gserviceaccount.com"
-ELSEWHERE = cloud_tasks.Settings("projects/p/locations/l/queues/q", "https://v.invalid/", ACCOUNT)
+ELSEWHERE = cloud_tasks.CloudTasks("projects/p/locations/l/queues/q", "https://v.invalid/", ACCOUNT)
 
 
 @dataclass
@@ -85,29 +85,28 @@ class Target:
 
 @dataclass
 class Room:
-    """A scheduler, its settings, and the target that it delivers to."""
+    """A scheduler, and the target that it delivers to."""
 
-    module: Any
-    settings: Any
+    scheduler: Any
     target: Target
     cut_off: Callable[[], None]
 
     def wake(self, at: float, payload: str, timeout_s: float = PATIENCE_S) -> None:
-        self.module.wake(self.settings, at, payload, timeout_s=timeout_s)
+        self.scheduler.wake(at, payload, timeout_s=timeout_s)
 
 
 @dataclass
 class Running:
     """The local scheduler's runner on a thread."""
 
-    settings: local.Settings
+    settings: local.LocalScheduler
     target: Target
     stop: threading.Event = field(default_factory=threading.Event)
     sweeps: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        arguments = (self.settings, self.target.deliver, self.sweep, self.stop)
-        self.thread = threading.Thread(target=local.run, args=arguments, daemon=True)
+        arguments = (self.target.deliver, self.sweep, self.stop)
+        self.thread = threading.Thread(target=self.settings.run, args=arguments, daemon=True)
         self.thread.start()
 
     def sweep(self) -> None:
@@ -120,8 +119,8 @@ class Running:
 
 
 @pytest.fixture
-def settings(tmp_path) -> local.Settings:
-    return local.Settings(str(tmp_path / "unstick.db"))
+def settings(tmp_path) -> local.LocalScheduler:
+    return local.LocalScheduler(str(tmp_path / "unstick.db"))
 
 
 @pytest.fixture
@@ -165,7 +164,7 @@ def local_room(settings, target, run) -> Iterator[Room]:
         held[0].execute("BEGIN IMMEDIATE")
 
     run()
-    yield Room(local, settings, target, lock)
+    yield Room(settings, target, lock)
     for connection in held:
         connection.close()
 
@@ -182,12 +181,12 @@ def cloud_room(double, verify_server, target) -> Room:
 
     verify_server.clear()
     verify_server.expect_request("/verify").respond_with_handler(verify)
-    settings = cloud_tasks.Settings(double.queue, verify_server.url_for("/verify"), ACCOUNT)
+    settings = cloud_tasks.CloudTasks(double.queue, verify_server.url_for("/verify"), ACCOUNT)
 
     def refuse() -> None:
         double.refuse = 503
 
-    return Room(cloud_tasks, settings, target, refuse)
+    return Room(settings, target, refuse)
 
 
 @pytest.fixture(params=["local", "cloud_tasks"])
@@ -196,7 +195,7 @@ def scheduler(request) -> Room:
     return room
 
 
-def rows(settings: local.Settings) -> list[tuple[Any, ...]]:
+def rows(settings: local.LocalScheduler) -> list[tuple[Any, ...]]:
     with opened("test", settings.path, timeout_s=PATIENCE_S) as file:
         return file.execute("SELECT payload, at, failures, owner, leased_until FROM wake_ups ORDER BY id").fetchall()
 
@@ -267,7 +266,7 @@ def test_no_time_left_is_late(scheduler):
 
 def test_check_passes_and_leaves_nothing(scheduler):
     """`check` finds nothing wrong with a healthy scheduler and puts nothing in."""
-    findings = scheduler.module.check(scheduler.settings, timeout_s=PATIENCE_S)
+    findings = scheduler.scheduler.check(timeout_s=PATIENCE_S)
     assert findings
     assert {finding.ok for finding in findings} == {True}
     time.sleep(0.3)
@@ -278,7 +277,7 @@ def test_check_says_what_is_wrong(scheduler):
     """A scheduler that can't be used is a finding with a remedy, not an exception."""
     scheduler.wake(time.time() + 3600, "before")
     scheduler.cut_off()
-    finding = scheduler.module.check(scheduler.settings, timeout_s=0.3)[0]
+    finding = scheduler.scheduler.check(timeout_s=0.3)[0]
     assert finding.ok is False
     assert finding.remedy
 
@@ -297,7 +296,7 @@ def test_precision_when_idle(settings, target, run):
         late = []
         for ahead_s in (0.0, 0.35, 0.7):
             at = time.time() + ahead_s
-            local.wake(settings, at, f"{at}", timeout_s=PATIENCE_S)
+            settings.wake(at, f"{at}", timeout_s=PATIENCE_S)
             came_at, payload = target.wait_for_next()
             assert payload == f"{at}"
             late.append(came_at - at)
@@ -310,12 +309,12 @@ def test_precision_when_idle(settings, target, run):
 def test_equal_pending_ones_are_merged(settings):
     """Ten notifications for one target make one wake-up; one that is earlier, or more than a second later, stays its own."""
     for _ in range(10):
-        local.wake(settings, 1000.0, "a", timeout_s=PATIENCE_S)
-    local.wake(settings, 999.5, "a", timeout_s=PATIENCE_S)
+        settings.wake(1000.0, "a", timeout_s=PATIENCE_S)
+    settings.wake(999.5, "a", timeout_s=PATIENCE_S)
     assert [row[1] for row in rows(settings)] == [1000.0]
-    local.wake(settings, 1000.1, "a", timeout_s=PATIENCE_S)
-    local.wake(settings, 998.0, "a", timeout_s=PATIENCE_S)
-    local.wake(settings, 1000.0, "b", timeout_s=PATIENCE_S)
+    settings.wake(1000.1, "a", timeout_s=PATIENCE_S)
+    settings.wake(998.0, "a", timeout_s=PATIENCE_S)
+    settings.wake(1000.0, "b", timeout_s=PATIENCE_S)
     assert [row[:2] for row in rows(settings)] == [("a", 1000.0), ("a", 1000.1), ("a", 998.0), ("b", 1000.0)]
 
 
@@ -324,9 +323,9 @@ def test_one_that_is_under_way_takes_no_other_in(settings, target, run):
     target.takes_s["a"] = 0.4
     run()
     at = time.time()
-    local.wake(settings, at, "a", timeout_s=PATIENCE_S)
+    settings.wake(at, "a", timeout_s=PATIENCE_S)
     target.wait(1)
-    local.wake(settings, at, "a", timeout_s=PATIENCE_S)
+    settings.wake(at, "a", timeout_s=PATIENCE_S)
     target.wait(2)
     assert target.came[1][0] - target.came[0][0] >= 0.4
 
@@ -336,10 +335,10 @@ def test_slow_targets_hold_up_nobody(settings, target, run):
     target.holds = lambda payload: payload.startswith("slow")
     for number in range(7):
         for at in (1.0, 10.0):
-            local.wake(settings, at, f"slow-{number}", timeout_s=PATIENCE_S)
+            settings.wake(at, f"slow-{number}", timeout_s=PATIENCE_S)
     run()
     target.wait(7)
-    local.wake(settings, time.time(), "quick", timeout_s=PATIENCE_S)
+    settings.wake(time.time(), "quick", timeout_s=PATIENCE_S)
     assert target.wait(8)[7] == "quick"
     target.over.set()
     assert len(target.wait(15)) == 15
@@ -349,7 +348,7 @@ def test_at_most_eight_at_once(settings, target, run):
     """A pile of wake-ups does not become a pile of threads."""
     target.holds = lambda _payload: True
     for number in range(12):
-        local.wake(settings, 1.0, f"{number}", timeout_s=PATIENCE_S)
+        settings.wake(1.0, f"{number}", timeout_s=PATIENCE_S)
     run()
     target.wait(8)
     assert sum(thread.name == "unstick-wake-up" for thread in threading.enumerate()) <= 9  # and the sweep
@@ -372,7 +371,7 @@ def test_many_quick_ones_are_quick(settings, target, run):
 @pytest.mark.parametrize(("failures", "wait_s"), [(0, 1), (1, 2), (2, 4), (5, 32), (6, 60), (50, 60), (5000, 60)])
 def test_backoff(settings, run, failures, wait_s):
     """After a failure it waits a second, then twice as long each time, up to a minute, without end."""
-    local.wake(settings, 1.0, "a", timeout_s=PATIENCE_S)
+    settings.wake(1.0, "a", timeout_s=PATIENCE_S)
     with opened("test", settings.path, timeout_s=PATIENCE_S) as file:
         file.execute("UPDATE wake_ups SET failures = ?", (failures,))
 
@@ -393,7 +392,7 @@ def test_backoff(settings, run, failures, wait_s):
 
 def test_failures_are_logged_without_the_payload(settings, run):
     """What goes wrong is in the log, and a payload, which would open `verify`, is not."""
-    local.wake(settings, 1.0, "signed-payload", timeout_s=PATIENCE_S)
+    settings.wake(1.0, "signed-payload", timeout_s=PATIENCE_S)
     with redirect_stdout(StringIO()) as log:
         run(Target(fail=1))
         wait_until(lambda: "A wake-up failed and will be tried again" in log.getvalue())
@@ -405,7 +404,7 @@ def test_two_runners_share_the_work(settings, run):
     """Of two runners on one file, one delivers each wake-up, and one sweeps."""
     first, second = Target(takes_s={f"{n}": 0.02 for n in range(40)}), Target(takes_s={f"{n}": 0.02 for n in range(40)})
     for number in range(40):
-        local.wake(settings, time.time() + 0.3, f"{number}", timeout_s=PATIENCE_S)
+        settings.wake(time.time() + 0.3, f"{number}", timeout_s=PATIENCE_S)
     one, other = run(first), run(second)
     wait_until(lambda: not rows(settings))
     assert sorted(first.payloads + second.payloads) == sorted(f"{number}" for number in range(40))
@@ -447,7 +446,7 @@ def test_descriptors_are_given_back(settings, run, monkeypatch):
     wait_until(lambda: held(settings) <= before)
 
 
-def held(settings: local.Settings) -> int:
+def held(settings: local.LocalScheduler) -> int:
     """Descriptors of this process on the file and what SQLite has beside it."""
     names = []
     for descriptor in Path("/proc/self/fd").iterdir():
@@ -461,7 +460,7 @@ def test_stop_is_obeyed_at_once(settings, run):
     run().end()
     holding = Target(holds=lambda _payload: True)
     busy = run(holding)
-    local.wake(settings, 1.0, "a", timeout_s=PATIENCE_S)
+    settings.wake(1.0, "a", timeout_s=PATIENCE_S)
     holding.wait(1)
     try:
         busy.end()
@@ -471,12 +470,12 @@ def test_stop_is_obeyed_at_once(settings, run):
 
 def test_a_file_that_cannot_be_used_is_tried_again(tmp_path, target):
     """A runner that starts before its folder is there says so and begins when it is."""
-    settings = local.Settings(str(tmp_path / "later" / "unstick.db"))
+    settings = local.LocalScheduler(str(tmp_path / "later" / "unstick.db"))
     with redirect_stdout(StringIO()) as log:
         running = Running(settings, target)
         wait_until(lambda: "there is no folder" in log.getvalue())
     Path(settings.path).parent.mkdir()
-    local.wake(settings, 1.0, "a", timeout_s=PATIENCE_S)
+    settings.wake(1.0, "a", timeout_s=PATIENCE_S)
     target.wait(1)
     running.end()
 
@@ -484,12 +483,12 @@ def test_a_file_that_cannot_be_used_is_tried_again(tmp_path, target):
 def test_a_file_that_was_replaced_is_opened_anew(settings, target, run):
     """Whoever deletes the file under a running process loses what was in it, and not what comes after."""
     run()
-    local.wake(settings, 1.0, "a", timeout_s=PATIENCE_S)
+    settings.wake(1.0, "a", timeout_s=PATIENCE_S)
     target.wait(1)
     wait_until(lambda: not rows(settings))
     for path in Path(settings.path).parent.iterdir():
         path.unlink(missing_ok=True)
-    local.wake(settings, 1.0, "b", timeout_s=PATIENCE_S)
+    settings.wake(1.0, "b", timeout_s=PATIENCE_S)
     assert target.wait(2) == ["a", "b"]
 
 
@@ -501,13 +500,13 @@ def deliver(payload):
     print(payload, flush=True)
     time.sleep(600)
 
-local.run(local.Settings(sys.argv[1]), deliver, lambda: None, threading.Event())
+local.LocalScheduler(sys.argv[1]).run(deliver, lambda: None, threading.Event())
 """
 
 
 def test_after_kill_minus_9_it_comes_again(settings, target, run):
     """I2: a process dies in the middle of a delivery; another delivers again when its lease has ended, without a request."""
-    local.wake(settings, 1.0, "a", timeout_s=PATIENCE_S)
+    settings.wake(1.0, "a", timeout_s=PATIENCE_S)
     command = [sys.executable, "-c", DELIVER_FOR_EVER, settings.path]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -526,7 +525,7 @@ def test_after_kill_minus_9_it_comes_again(settings, target, run):
 def test_a_lease_that_ran_out_ends_without_a_new_start(settings, target, run):
     """So does one from a clock set back."""
     run()
-    local.wake(settings, time.time() + 3600, "a", timeout_s=PATIENCE_S)
+    settings.wake(time.time() + 3600, "a", timeout_s=PATIENCE_S)
     for leased_until in (time.time() + 1.0, time.time() + 5000):
         with opened("test", settings.path, timeout_s=PATIENCE_S) as file:
             file.execute("UPDATE wake_ups SET at = 1, owner = 'another', leased_until = ?", (leased_until,))
@@ -534,7 +533,7 @@ def test_a_lease_that_ran_out_ends_without_a_new_start(settings, target, run):
             target.wait(1)
             assert target.came[0][0] >= leased_until
             wait_until(lambda: not rows(settings))
-            local.wake(settings, time.time() + 3600, "a", timeout_s=PATIENCE_S)
+            settings.wake(time.time() + 3600, "a", timeout_s=PATIENCE_S)
     target.wait(2)
 
 
@@ -545,7 +544,7 @@ def test_leases_are_renewed_while_work_goes_on(settings, target, run, monkeypatc
         monkeypatch.setattr(local, "_RENEW_S", lease_s / 4)
         lone, payload = Target(), f"{lease_s}"
         lone.takes_s[payload] = 2.5 * lease_s
-        local.wake(settings, 1.0, payload, timeout_s=PATIENCE_S)
+        settings.wake(1.0, payload, timeout_s=PATIENCE_S)
         both = run(lone), run(lone)
         lone.wait(1)
         wait_until(lambda: not rows(settings))
@@ -576,7 +575,7 @@ def test_a_delivery_that_could_not_be_settled_is_settled_later(settings, run, mo
     """Nobody works on it any more, so it must not wait until its lease of a minute has run out."""
     monkeypatch.setattr(local, "_FILE_TIMEOUT_S", 0.1)
     target = Locking(path=settings.path, fail=fails)
-    local.wake(settings, 1.0, "a", timeout_s=PATIENCE_S)
+    settings.wake(1.0, "a", timeout_s=PATIENCE_S)
     began = time.monotonic()
     run(target)
     wait_until(lambda: not rows(settings))
@@ -597,7 +596,7 @@ def test_a_wake_up_without_a_thread_waits_for_one(settings, target, run, monkeyp
 
     monkeypatch.setattr(threading.Thread, "start", scarce)
     for payload in "abcdefgh":
-        local.wake(settings, 1.0, payload, timeout_s=PATIENCE_S)
+        settings.wake(1.0, payload, timeout_s=PATIENCE_S)
     run()
     assert sorted(target.wait(8)) == list("abcdefgh")
     assert len(refused) == 10
@@ -606,7 +605,7 @@ def test_a_wake_up_without_a_thread_waits_for_one(settings, target, run, monkeyp
 def test_whoever_lost_its_lease_takes_no_other_wake_up_away(settings, target, run):
     """The machine slept through a lease and somebody else delivered; the number is that of another wake-up since."""
     target.holds = lambda _payload: True
-    local.wake(settings, 1.0, "slow", timeout_s=PATIENCE_S)
+    settings.wake(1.0, "slow", timeout_s=PATIENCE_S)
     run()
     target.wait(1)
     with opened("test", settings.path, timeout_s=PATIENCE_S) as file:
@@ -621,7 +620,7 @@ def test_idle_costs_next_to_nothing(settings):
     script = (
         "import sys, threading, time\nfrom functions.adapters.schedulers import local\nstop = threading.Event()\n"
         "threading.Timer(2.0, stop.set).start()\nbefore = time.process_time()\n"
-        "local.run(local.Settings(sys.argv[1]), print, lambda: None, stop)\nprint(time.process_time() - before)"
+        "local.LocalScheduler(sys.argv[1]).run(print, lambda: None, stop)\nprint(time.process_time() - before)"
     )
     command = [sys.executable, "-c", script, settings.path]
 
@@ -648,7 +647,7 @@ def test_the_task_is_as_documented(cloud_room, double):
     assert request["httpMethod"] in ("POST", 1)
     assert json.loads(base64.b64decode(request["body"])) == {"wake": "payload"}
     assert request["headers"] == {"Content-Type": "application/json"}
-    assert request["oidcToken"] == {"serviceAccountEmail": ACCOUNT, "audience": cloud_room.settings.url}
+    assert request["oidcToken"] == {"serviceAccountEmail": ACCOUNT, "audience": cloud_room.scheduler.url}
     assert double.idle()
     ((_, delivered, status),) = double.deliveries
     assert status == 200
@@ -726,7 +725,7 @@ def test_the_endpoint_is_for_loopback_only(monkeypatch, double):
     """A variable of tests must not send payloads elsewhere."""
     monkeypatch.setenv(cloud_tasks.ENDPOINT, "https://tasks.invalid")
     with pytest.raises(Denied, match="not on loopback"):
-        cloud_tasks.wake(cloud_tasks.Settings(double.queue, "http://127.0.0.1:9/", ACCOUNT), 1.0, "a", timeout_s=PATIENCE_S)
+        cloud_tasks.CloudTasks(double.queue, "http://127.0.0.1:9/", ACCOUNT).wake(1.0, "a", timeout_s=PATIENCE_S)
     assert double.calls == []
 
 
@@ -734,7 +733,7 @@ def test_no_credentials_at_all(monkeypatch, tmp_path):
     """On a machine that was never logged in, the error says how to."""
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "none.json"))
     with pytest.raises(Denied, match="no usable credentials") as caught:
-        cloud_tasks.wake(ELSEWHERE, 1.0, "a", timeout_s=PATIENCE_S)
+        ELSEWHERE.wake(1.0, "a", timeout_s=PATIENCE_S)
     assert "gcloud auth application-default login" in str(caught.value.remedy)
 
 
@@ -742,7 +741,7 @@ def test_an_unreadable_file_of_credentials(monkeypatch, tmp_path):
     """It is no failure that passes, and the error says where to look."""
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path))
     with pytest.raises(Denied, match="the credentials file can't be read") as caught:
-        cloud_tasks.wake(ELSEWHERE, 1.0, "a", timeout_s=PATIENCE_S)
+        ELSEWHERE.wake(1.0, "a", timeout_s=PATIENCE_S)
     assert "GOOGLE_APPLICATION_CREDENTIALS" in str(caught.value.remedy)
 
 
@@ -757,9 +756,9 @@ def googles_own(double) -> Iterator[tasks_v2.CloudTasksClient]:
 
 def test_it_asks_what_googles_own_client_asks(double, googles_own):
     """The same paths, and bodies that say the same: a task with all that Unstick sets, both questions of `check`."""
-    settings = cloud_tasks.Settings(double.queue, "https://v.invalid/verify", ACCOUNT)
-    cloud_tasks.wake(settings, 1_795_561_678.25, "payload", timeout_s=PATIENCE_S)
-    cloud_tasks.check(settings, timeout_s=PATIENCE_S)
+    settings = cloud_tasks.CloudTasks(double.queue, "https://v.invalid/verify", ACCOUNT)
+    settings.wake(1_795_561_678.25, "payload", timeout_s=PATIENCE_S)
+    settings.check(timeout_s=PATIENCE_S)
     ours, double.calls = double.calls, []
 
     schedule_time = Timestamp()
@@ -841,7 +840,7 @@ def test_a_token_that_is_no_longer_taken_is_renewed_once(monkeypatch, httpserver
     monkeypatch.setattr(cloud_tasks, "_ADDRESS", httpserver.url_for("").rstrip("/"))
     said = ""
     try:
-        cloud_tasks.wake(ELSEWHERE, 1.0, "a", timeout_s=PATIENCE_S)
+        ELSEWHERE.wake(1.0, "a", timeout_s=PATIENCE_S)
     except Denied as denied:
         said = f"{denied.status}: {denied.detail}. {denied.remedy}"
     assert came == [(f"Bearer token-{number + 1}", ELSEWHERE.url) for number in range(min(refused + 1, 2))]
@@ -861,7 +860,7 @@ def test_a_token_that_does_not_come_is_late_in_time(monkeypatch, account):
         monkeypatch.setattr(account, "refresh", refresh)
         began = time.monotonic()
         with pytest.raises(Unavailable) as caught:
-            cloud_tasks.wake(ELSEWHERE, 1.0, "a", timeout_s=0.5)
+            ELSEWHERE.wake(1.0, "a", timeout_s=0.5)
     assert caught.value.late
     assert time.monotonic() - began < PATIENCE_S, "each of the five would wait for a minute"
 
@@ -874,7 +873,7 @@ def test_a_token_that_can_not_be_fetched_now_is_unavailable(monkeypatch, account
 
     monkeypatch.setattr(account, "refresh", refresh)
     with pytest.raises(Unavailable, match="could not get an access token"):
-        cloud_tasks.wake(ELSEWHERE, 1.0, "a", timeout_s=PATIENCE_S)
+        ELSEWHERE.wake(1.0, "a", timeout_s=PATIENCE_S)
 
 
 def test_an_answer_that_never_ends_is_late_in_time(monkeypatch, httpserver):
@@ -891,7 +890,7 @@ def test_an_answer_that_never_ends_is_late_in_time(monkeypatch, httpserver):
     monkeypatch.setenv(cloud_tasks.ENDPOINT, httpserver.url_for("").rstrip("/"))
     began = time.monotonic()
     with pytest.raises(Unavailable) as caught:
-        cloud_tasks.wake(ELSEWHERE, 1.0, "a", timeout_s=0.5)
+        ELSEWHERE.wake(1.0, "a", timeout_s=0.5)
     assert caught.value.late
     over.set()
     assert time.monotonic() - began < PATIENCE_S, "to its end it would take ten minutes"
@@ -906,7 +905,7 @@ def test_an_answer_that_is_no_task_is_unavailable(monkeypatch, httpserver, statu
     httpserver.expect_request(re.compile(".*")).respond_with_data(body, status=status, headers={"Location": "/elsewhere"})
     monkeypatch.setenv(cloud_tasks.ENDPOINT, httpserver.url_for("").rstrip("/"))
     with pytest.raises(Unavailable, match="Cloud Tasks"):
-        cloud_tasks.wake(ELSEWHERE, 1.0, "a", timeout_s=PATIENCE_S)
+        ELSEWHERE.wake(1.0, "a", timeout_s=PATIENCE_S)
     assert len(httpserver.log) == 1
 
 
@@ -927,7 +926,7 @@ def test_check_of_cloud_tasks(cloud_room, double, knobs, oks, words):
     """`check` tells a missing role, a paused queue and one that gives up apart, and what it can't see from what is wrong."""
     for name, value in knobs.items():
         setattr(double, name, value)
-    findings = cloud_tasks.check(cloud_room.settings, timeout_s=PATIENCE_S)
+    findings = cloud_room.scheduler.check(timeout_s=PATIENCE_S)
     assert [finding.ok for finding in findings] == oks
     assert any(words in f"{finding.detail} {finding.remedy}" for finding in findings)
     assert all(finding.remedy for finding in findings if finding.ok is False)

@@ -32,33 +32,32 @@ BODY = '{"配送": "止まった 🐇"}'.encode()
 
 @dataclass
 class Room:
-    """A store and its settings, called as flow does."""
+    """A store, called as the application does."""
 
-    module: Any
-    settings: Any
+    store: Any
     cut_off: Callable[[], None]
     """From now on, nothing can be saved, and it can't be known for how long."""
 
     def load(self, key: str, timeout_s: float = PATIENCE_S) -> Any:
-        return self.module.load(self.settings, key, timeout_s=timeout_s)
+        return self.store.load(key, timeout_s=timeout_s)
 
     def save(
         self, key: str, body: bytes = b"{}", *, generation: Any = None, due: Any = None, timeout_s: float = PATIENCE_S
     ) -> str:
-        return str(self.module.save(self.settings, key, body, generation=generation, due=due, timeout_s=timeout_s))
+        return str(self.store.save(key, body, generation=generation, due=due, timeout_s=timeout_s))
 
     def list_documents(self) -> list[Listed]:
-        return sorted(self.module.list_documents(self.settings, timeout_s=PATIENCE_S), key=lambda each: each.key)
+        return sorted(self.store.list_documents(timeout_s=PATIENCE_S), key=lambda each: each.key)
 
     def archive(self, path: str, body: bytes) -> None:
-        self.module.archive(self.settings, path, body, timeout_s=PATIENCE_S)
+        self.store.archive(path, body, timeout_s=PATIENCE_S)
 
     def read_archived(self, path: str) -> bytes | None:
-        body: bytes | None = self.module.read_archived(self.settings, path, timeout_s=PATIENCE_S)
+        body: bytes | None = self.store.read_archived(path, timeout_s=PATIENCE_S)
         return body
 
     def read_archive(self, since: str) -> list[tuple[str, bytes]]:
-        return list(self.module.read_archive(self.settings, since=since, timeout_s=PATIENCE_S))
+        return list(self.store.read_archive(since=since, timeout_s=PATIENCE_S))
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +87,7 @@ def local_room(tmp_path: Path) -> Iterator[Room]:
         held.append(sqlite3.connect(path, isolation_level=None, timeout=PATIENCE_S))
         held[0].execute("BEGIN IMMEDIATE")
 
-    yield Room(local, local.Settings(str(path)), lock)
+    yield Room(local.LocalStore(str(path)), lock)
     for connection in held:
         connection.close()
 
@@ -101,7 +100,7 @@ def cloud_room(gcs: str, request, monkeypatch, no_client_kept, closed_port) -> R
         forget_client()
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{closed_port}")
 
-    return Room(cloud_storage, cloud_storage.Settings("bucket-one", f"{abs(hash(request.node.nodeid))}/"), leave)
+    return Room(cloud_storage.CloudStorage("bucket-one", f"{abs(hash(request.node.nodeid))}/"), leave)
 
 
 @pytest.fixture(params=["local", "cloud_storage"])
@@ -217,7 +216,8 @@ def test_one_archived_file_is_read_by_its_path(store):
 
 def test_a_long_archive_is_complete(store):
     """More records than a page or a batch has: each comes once, in order."""
-    paths = [f"incidents/2026-01-01/{number:04d}.json" for number in range(210 if store.module is local else 21)]
+    count = 210 if isinstance(store.store, local.LocalStore) else 21
+    paths = [f"incidents/2026-01-01/{number:04d}.json" for number in range(count)]
     for path in reversed(paths):
         store.archive(path, path.encode())
     assert store.read_archive("2026-01-01") == [(path, path.encode()) for path in paths]
@@ -252,7 +252,7 @@ def test_no_time_left_is_late(store, timeout_s):
 
 def test_check_passes_and_leaves_nothing(store):
     """`check` tries compare-and-set for real and cleans up."""
-    findings = store.module.check(store.settings, timeout_s=PATIENCE_S)
+    findings = store.store.check(timeout_s=PATIENCE_S)
     assert [finding.ok for finding in findings] == [True]
     assert store.list_documents() == []
 
@@ -261,7 +261,7 @@ def test_check_says_what_is_wrong(store):
     """A store that can't be written is a finding with a remedy, not an exception."""
     store.save("a")
     store.cut_off()
-    (finding,) = store.module.check(store.settings, timeout_s=0.3)
+    (finding,) = store.store.check(timeout_s=0.3)
     assert finding.ok is False
     assert finding.detail
     assert finding.remedy
@@ -273,17 +273,17 @@ COUNT_UP = """
 import os, sys
 from functions.runtime.errors import Conflict
 from functions.adapters.stores import local
-settings = local.Settings(sys.argv[1])
+settings = local.LocalStore(sys.argv[1])
 forks = int(sys.argv[2])
 if forks:
-    local.load(settings, "n", timeout_s=120)
+    settings.load("n", timeout_s=120)
 pids = [pid for pid in (os.fork() for _ in range(forks))] if forks == 1 else []
 for done in range(30):
     while True:
-        now = local.load(settings, "n", timeout_s=120)
+        now = settings.load("n", timeout_s=120)
         try:
             body = str(int(now.body) + 1 if now else 1).encode()
-            local.save(settings, "n", body, generation=now and now.generation, due=None, timeout_s=120)
+            settings.save("n", body, generation=now and now.generation, due=None, timeout_s=120)
             break
         except Conflict:
             pass
@@ -294,7 +294,7 @@ if pids and pids[0]:
 
 def test_processes_share_one_file(local_room):
     """Six processes that all make the file and count up in it, two of them forked after they had used it, lose no step."""
-    command = [sys.executable, "-W", "error", "-c", COUNT_UP, local_room.settings.path]
+    command = [sys.executable, "-W", "error", "-c", COUNT_UP, local_room.store.path]
     running = [subprocess.Popen([*command, forks], cwd=ROOT, stderr=subprocess.PIPE) for forks in ("0", "0", "1", "1")]
     assert [(process.communicate(timeout=2 * PATIENCE_S)[1], process.returncode) for process in running] == [(b"", 0)] * 4
     assert local_room.load("n").body == b"180"
@@ -303,9 +303,9 @@ def test_processes_share_one_file(local_room):
 def test_the_file_is_its_owners(local_room):
     """Documents hold labels and links: nobody else on the machine reads them, nor SQLite's files beside them."""
     local_room.save("a")
-    with sqlite3.connect(local_room.settings.path) as other:
+    with sqlite3.connect(local_room.store.path) as other:
         other.execute("SELECT * FROM documents").fetchall()
-        modes = {path.name: path.stat().st_mode & 0o777 for path in Path(local_room.settings.path).parent.iterdir()}
+        modes = {path.name: path.stat().st_mode & 0o777 for path in Path(local_room.store.path).parent.iterdir()}
     other.close()
     assert set(modes.values()) == {0o600}
     assert "unstick.db-wal" in modes
@@ -315,17 +315,17 @@ def test_a_save_outlives_kill_minus_9(local_room):
     """What save returned for is there, though its process never ended in order."""
     script = (
         "import os, signal, sys; from functions.adapters.stores import local\n"
-        "local.save(local.Settings(sys.argv[1]), 'a', b'kept', generation=None, due=None, timeout_s=60)\n"
+        "local.LocalStore(sys.argv[1]).save('a', b'kept', generation=None, due=None, timeout_s=60)\n"
         "os.kill(os.getpid(), signal.SIGKILL)"
     )
-    subprocess.run([sys.executable, "-c", script, local_room.settings.path], cwd=ROOT, check=False, timeout=PATIENCE_S)
+    subprocess.run([sys.executable, "-c", script, local_room.store.path], cwd=ROOT, check=False, timeout=PATIENCE_S)
     assert local_room.load("a").body == b"kept"
 
 
 def test_a_writer_is_waited_for(local_room):
     """Somebody who is just writing is waited for; only one who does not come to an end makes it Unavailable."""
     local_room.save("a")
-    writer = sqlite3.connect(local_room.settings.path, isolation_level=None, check_same_thread=False)
+    writer = sqlite3.connect(local_room.store.path, isolation_level=None, check_same_thread=False)
     writer.execute("BEGIN IMMEDIATE")
     with pytest.raises(Unavailable, match="locked by other processes") as caught:
         local_room.save("b", timeout_s=0.2)
@@ -348,27 +348,27 @@ def test_a_writer_is_waited_for(local_room):
 )
 def test_unusable_files_are_denied(tmp_path, make, words, remedy):
     """A file that can't be used is said with place and remedy, by every function and by `check`."""
-    settings = local.Settings(str(tmp_path / "missing" / "unstick.db"))
+    settings = local.LocalStore(str(tmp_path / "missing" / "unstick.db"))
     make(Path(settings.path))
     for call in (
-        lambda: local.load(settings, "a", timeout_s=PATIENCE_S),
-        lambda: local.save(settings, "a", b"", generation=None, due=None, timeout_s=PATIENCE_S),
-        lambda: local.list_documents(settings, timeout_s=PATIENCE_S),
-        lambda: local.archive(settings, "incidents/2026-01-01/a.json", b"", timeout_s=PATIENCE_S),
-        lambda: local.read_archived(settings, "incidents/2026-01-01/a.json", timeout_s=PATIENCE_S),
-        lambda: list(local.read_archive(settings, since="2026-01-01", timeout_s=PATIENCE_S)),
+        lambda: settings.load("a", timeout_s=PATIENCE_S),
+        lambda: settings.save("a", b"", generation=None, due=None, timeout_s=PATIENCE_S),
+        lambda: settings.list_documents(timeout_s=PATIENCE_S),
+        lambda: settings.archive("incidents/2026-01-01/a.json", b"", timeout_s=PATIENCE_S),
+        lambda: settings.read_archived("incidents/2026-01-01/a.json", timeout_s=PATIENCE_S),
+        lambda: list(settings.read_archive(since="2026-01-01", timeout_s=PATIENCE_S)),
     ):
         with pytest.raises(Denied, match=words) as caught:
             call()
         assert str(caught.value.remedy).startswith(remedy) or remedy in str(caught.value.remedy)
-    assert local.check(settings, timeout_s=PATIENCE_S)[0].ok is False
+    assert settings.check(timeout_s=PATIENCE_S)[0].ok is False
 
 
 def test_damaged_inside_is_denied(local_room):
     """A file that was damaged after it was made is said to be, and nothing is made up in its place."""
     for number in range(50):
         local_room.save(f"d-{number}", b"x" * 3000)
-    path = Path(local_room.settings.path)
+    path = Path(local_room.store.path)
     content = path.read_bytes()
     path.write_bytes(content[:8192] + b"\xff" * (len(content) - 8192))
     with pytest.raises(Denied, match="damaged"):
@@ -407,15 +407,15 @@ def answering(storage_server, monkeypatch, no_client_kept):
     over.set()
 
 
-SETTINGS = cloud_storage.Settings("bucket-one", "p/")
+SETTINGS = cloud_storage.CloudStorage("bucket-one", "p/")
 CALLS = {
-    "load": lambda timeout_s: cloud_storage.load(SETTINGS, "a", timeout_s=timeout_s),
-    "create": lambda timeout_s: cloud_storage.save(SETTINGS, "a", b"", generation=None, due=1.0, timeout_s=timeout_s),
-    "update": lambda timeout_s: cloud_storage.save(SETTINGS, "a", b"", generation="5", due=None, timeout_s=timeout_s),
-    "listed": lambda timeout_s: cloud_storage.list_documents(SETTINGS, timeout_s=timeout_s),
-    "archive": lambda timeout_s: cloud_storage.archive(SETTINGS, "incidents/2026-01-01/a.json", b"", timeout_s=timeout_s),
-    "one archived": lambda timeout_s: cloud_storage.read_archived(SETTINGS, "evidence/a.txt", timeout_s=timeout_s),
-    "archived": lambda timeout_s: list(cloud_storage.read_archive(SETTINGS, since="2026-01-01", timeout_s=timeout_s)),
+    "load": lambda timeout_s: SETTINGS.load("a", timeout_s=timeout_s),
+    "create": lambda timeout_s: SETTINGS.save("a", b"", generation=None, due=1.0, timeout_s=timeout_s),
+    "update": lambda timeout_s: SETTINGS.save("a", b"", generation="5", due=None, timeout_s=timeout_s),
+    "listed": lambda timeout_s: SETTINGS.list_documents(timeout_s=timeout_s),
+    "archive": lambda timeout_s: SETTINGS.archive("incidents/2026-01-01/a.json", b"", timeout_s=timeout_s),
+    "one archived": lambda timeout_s: SETTINGS.read_archived("evidence/a.txt", timeout_s=timeout_s),
+    "archived": lambda timeout_s: list(SETTINGS.read_archive(since="2026-01-01", timeout_s=timeout_s)),
 }
 every_call = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 ANY = re.compile(".*")
@@ -490,7 +490,7 @@ def test_412_is_a_conflict_and_a_missing_document_is_none(answering):
 def test_missing_role_in_check(answering):
     """`check` names the role."""
     answering(403, "no access")
-    (finding,) = cloud_storage.check(SETTINGS, timeout_s=PATIENCE_S)
+    (finding,) = SETTINGS.check(timeout_s=PATIENCE_S)
     assert finding.ok is False
     assert "roles/storage.objectUser" in str(finding.remedy)
 
@@ -501,7 +501,7 @@ def test_check_finds_a_server_that_does_not_compare(httpserver, monkeypatch, no_
     httpserver.expect_request(ANY, method="POST").respond_with_json({"name": "a", "generation": "1"})
     httpserver.expect_request(ANY, method="GET").respond_with_json({"items": []})
     httpserver.expect_request(ANY, method="DELETE").respond_with_data("", status=204)
-    (finding,) = cloud_storage.check(SETTINGS, timeout_s=PATIENCE_S)
+    (finding,) = SETTINGS.check(timeout_s=PATIENCE_S)
     assert finding.ok is False
     assert "second writer" in str(finding.detail)
 
@@ -516,7 +516,7 @@ def test_a_read_is_one_request(httpserver, monkeypatch, no_client_kept):
 
     httpserver.expect_request(ANY).respond_with_handler(handler)
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", httpserver.url_for("").rstrip("/"))
-    stored = cloud_storage.load(SETTINGS, "a", timeout_s=PATIENCE_S)
+    stored = SETTINGS.load("a", timeout_s=PATIENCE_S)
     assert (stored.body, stored.generation, len(asked)) == (body, "77", 1)
 
 
@@ -524,7 +524,7 @@ def test_no_credentials_at_all(monkeypatch, no_client_kept, tmp_path):
     """On a machine that was never logged in, the error says how to."""
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "none.json"))
     with pytest.raises(Denied, match="no usable credentials") as caught:
-        cloud_storage.load(SETTINGS, "a", timeout_s=PATIENCE_S)
+        SETTINGS.load("a", timeout_s=PATIENCE_S)
     assert "gcloud auth application-default login" in str(caught.value.remedy)
 
 
@@ -533,11 +533,11 @@ def test_no_credentials_at_all(monkeypatch, no_client_kept, tmp_path):
 
 def test_alerts_without_a_target_are_forgotten_after_a_month(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As in the bucket. What has something left to send stays, and so do targets and what was heard of since."""
-    settings = local.Settings(str(tmp_path / "unstick.db"))
+    settings = local.LocalStore(str(tmp_path / "unstick.db"))
 
     def save(key: str, days: float, *, due: float | None = None, generation: str | None = None) -> str:
         monkeypatch.setattr(local.time, "time", lambda: 1_800_000_000 + days * 86400)
-        return local.save(settings, key, b"{}", generation=generation, due=due, timeout_s=PATIENCE_S)
+        return settings.save(key, b"{}", generation=generation, due=due, timeout_s=PATIENCE_S)
 
     save("alert-old", 0)
     save("alert-open", 0, due=1.0)
@@ -545,20 +545,20 @@ def test_alerts_without_a_target_are_forgotten_after_a_month(tmp_path: Path, mon
     again = save("alert-again", 0)
     save("alert-again", 20, generation=again)
     save("alert-new", 29)
-    assert len(local.list_documents(settings, timeout_s=PATIENCE_S)) == 5
+    assert len(settings.list_documents(timeout_s=PATIENCE_S)) == 5
     save("alert-newest", 31)
-    kept = {found.key for found in local.list_documents(settings, timeout_s=PATIENCE_S)}
+    kept = {found.key for found in settings.list_documents(timeout_s=PATIENCE_S)}
     assert kept == {"a-target", "alert-again", "alert-new", "alert-newest", "alert-open"}
 
 
 def test_a_file_of_an_older_release_forgets_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its alerts count from the first save on."""
     path = tmp_path / "unstick.db"
-    settings = local.Settings(str(path))
-    local.save(settings, "alert-old", b"{}", generation=None, due=None, timeout_s=PATIENCE_S)
+    settings = local.LocalStore(str(path))
+    settings.save("alert-old", b"{}", generation=None, due=None, timeout_s=PATIENCE_S)
     with contextlib.closing(sqlite3.connect(path)) as file, file:
         file.execute("DROP TABLE heard")
     for days in (0, 31, 62):
         monkeypatch.setattr(local.time, "time", lambda days=days: 1_800_000_000 + days * 86400)
-        local.save(settings, f"alert-{days}", b"{}", generation=None, due=None, timeout_s=PATIENCE_S)
-    assert [found.key for found in local.list_documents(settings, timeout_s=PATIENCE_S)] == ["alert-62"]
+        settings.save(f"alert-{days}", b"{}", generation=None, due=None, timeout_s=PATIENCE_S)
+    assert [found.key for found in settings.list_documents(timeout_s=PATIENCE_S)] == ["alert-62"]

@@ -72,7 +72,7 @@ def lab(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_pat
 @pytest.mark.parametrize("name", SYMPTOMS)
 def test_every_symptom_keeps_the_contract(name: str):
     """Frozen structs for its keys at the top and in a runbook; mypy compares its methods with the contract."""
-    adapter = registry.symptom_adapter(name)
+    adapter = registry.load_adapter("symptoms", name)
     for struct in (adapter, adapter.Keys):
         assert issubclass(struct, msgspec.Struct)
         assert struct.__struct_config__.frozen
@@ -90,7 +90,7 @@ def test_importing_it_loads_no_client(name: str):
 @pytest.mark.parametrize("name", SYMPTOMS)
 def test_nothing_that_was_read_can_be_changed(name: str):
     """What one thread was given another may be reading."""
-    adapter = registry.load_adapter("symptoms", name)
+    adapter = importlib.import_module(f"functions.adapters.symptoms.{name}")
     parts = pkgutil.iter_modules(getattr(adapter, "__path__", ()), f"{adapter.__name__}.")
     modules = [adapter, *(importlib.import_module(part.name) for part in parts)]
     structs = [kind for module in modules for kind in vars(module).values() if isinstance(kind, type)]
@@ -110,7 +110,7 @@ BOUNDS = [
 @pytest.mark.parametrize(("name", "keys", "key", "least", "most"), BOUNDS)
 def test_a_time_of_a_runbook_has_bounds(name: str, keys: dict[str, Any], key: str, least: float, most: float):
     """As far as the system keeps samples, or an hour. Both ends are included."""
-    kind = registry.symptom_adapter(name).Keys
+    kind = registry.load_adapter("symptoms", name).Keys
     for value in (least, most):
         assert getattr(convert(keys | {key: value}, kind), f"{key}_s") == value
     for value in (least - 0.5, most + 0.5):

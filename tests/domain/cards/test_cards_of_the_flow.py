@@ -19,6 +19,7 @@ from functions.domain.model.observations import Observation, Pause, Unknown
 from functions.domain.model.runbooks import Limits
 from tests.support.worlds import scenes
 from tests.support.worlds.example_stories import EXAMPLES, held, rules
+from tests.support.worlds.memory import EveryChannel
 from tests.support.worlds.scenes import document, incident, moved, seen
 from tests.support.worlds.stuck_mail import SECRETS, StuckMail, stuck_mail
 
@@ -29,6 +30,10 @@ class Overheard(Adapters, frozen=True):
     """The real outside; what it posts is kept instead."""
 
     cards: list[Card] = field(default_factory=list)
+
+    @property
+    def chats(self) -> EveryChannel:
+        return EveryChannel(self)
 
     def post(self, channel: str, card: Card, thread: str | None, timeout_s: float) -> str | None:
         self.cards.append(card)

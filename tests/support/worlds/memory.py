@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
 from functions.application.ports import Budget, Listed, Stored
 from functions.application.serialization import decode, to_stored
 from functions.domain.model.alerts import QueueRef, Target
-from functions.domain.model.incidents import Document
+from functions.domain.model.incidents import Archive, Document
 from functions.domain.model.messages import Card
 from functions.domain.model.observations import Execution, ExecutionHistory, Pause, QueueSnapshot
 from functions.domain.model.runbooks import Rules
@@ -30,6 +30,31 @@ def read_each(
         except (Unavailable, Denied) as error:
             snapshots.append(error)
     return snapshots
+
+
+class Poster(Protocol):
+    def post(self, channel: str, card: Card, thread: str | None, timeout_s: float) -> str | None: ...
+
+
+@dataclass(frozen=True)
+class Channel:
+    """A chat whose posts all go to one object, which is told the channel."""
+
+    poster: Poster
+    name: str
+
+    def post(self, card: Card, *, thread: str | None, language: str, timeout_s: float) -> str | None:
+        return self.poster.post(self.name, card, thread, timeout_s)
+
+
+@dataclass(frozen=True)
+class EveryChannel:
+    """`ports.chats`, with a channel for each name."""
+
+    poster: Poster
+
+    def get(self, name: str) -> Channel:
+        return Channel(self.poster, name)
 
 
 @dataclass
@@ -105,12 +130,24 @@ class Memory:
         self.clock, self._at_once = latest, was
         return results
 
-    def load(self, key: str, timeout_s: float) -> Stored | None:
+    @property
+    def store(self) -> Memory:
+        return self
+
+    @property
+    def runner(self) -> Memory:
+        return self
+
+    @property
+    def chats(self) -> EveryChannel:
+        return EveryChannel(self)
+
+    def load(self, key: str, *, timeout_s: float) -> Stored | None:
         self._call(f"load {key}")
         found = self.bodies.get(key)
         return Stored(found[0], str(found[1])) if found else None
 
-    def save(self, key: str, body: bytes, generation: str | None, due: float | None, timeout_s: float) -> str:
+    def save(self, key: str, body: bytes, *, generation: str | None, due: float | None, timeout_s: float) -> str:
         self._call(f"save {key}")
         found = self.bodies.get(key)
         if (str(found[1]) if found else None) != generation:
@@ -118,21 +155,19 @@ class Memory:
         self.bodies[key] = (body, found[1] + 1 if found else 1, due)
         return str(self.bodies[key][1])
 
-    def list_documents(self, timeout_s: float) -> list[Listed]:
+    def list_documents(self, *, timeout_s: float) -> list[Listed]:
         self._call("list")
         return [Listed(key, due) for key, (_, _, due) in self.bodies.items()]
 
-    def archive(self, path: str, body: bytes, timeout_s: float) -> None:
+    def archive(self, path: str, body: bytes, *, timeout_s: float) -> None:
         self._call("archive")
         self.archived[path] = body
 
-    def wake(self, at: float, content: Mapping[str, Any], timeout_s: float) -> None:
+    def wake(self, at: float, content: Mapping[str, Any], *, timeout_s: float) -> None:
         self._call("wake")
         self.wakes.append((at, content))
 
-    def read_history(
-        self, target: Target, since_s: float, follow: str | None, timeout_s: float, *, tail: bool
-    ) -> ExecutionHistory:
+    def look(self, target: Target, *, since_s: float, follow: str | None, tail: bool, timeout_s: float) -> ExecutionHistory:
         self._call("history")
         return ExecutionHistory(self.clock + AHEAD_S, tuple(self.executions))
 
@@ -149,27 +184,29 @@ class Memory:
         self._call(f"queue {queue.name}")
         return self.mail(self.clock)
 
-    def run(self, target: Target, tag: str, runner_not_after: float, timeout_s: float) -> Execution:
+    def run(self, target: Target, *, tag: str, runner_not_after: float, timeout_s: float) -> Execution:
         self._call(f"run {tag}")
         number = str(len(self.executions) + 1)
         started = Execution(number, f"http://rundeck/{number}", "running", self.clock + AHEAD_S, None, tag, runner_not_after)
         self.executions.insert(0, started)
         return started
 
-    def abort(self, execution: str, timeout_s: float) -> None:
+    def abort(self, execution: str, *, timeout_s: float) -> None:
         self._call("abort")
         self.aborted.append(execution)
 
     def start_page(self, target: Target) -> str:
         return f"{target.url}/start/{target.job}"
 
-    def start_evidence(self, job: str, options: Mapping[str, str], tag: str, timeout_s: float) -> Execution:
+    def start_evidence(self, job: str, options: Mapping[str, str], *, tag: str, timeout_s: float) -> Execution:
         self._call(f"collect {tag}")
         self.evidence_options = dict(options)
         self.evidence = Execution("evidence-1", "http://rundeck/evidence-1", "running", self.clock + AHEAD_S, None, tag)
         return self.evidence
 
-    def read_evidence(self, job: str, tag: str, execution: str | None, timeout_s: float) -> tuple[Execution | None, str | None]:
+    def read_evidence(
+        self, job: str, *, tag: str, execution: str | None, timeout_s: float
+    ) -> tuple[Execution | None, str | None]:
         self._call(f"evidence {execution}")
         return self.evidence, self.output
 
@@ -177,6 +214,9 @@ class Memory:
         self._call(f"post {channel}")
         self.posts.append((channel, card))
         return f"thread of {channel}"
+
+    def annotate(self, record: Archive, *, timeout_s: float) -> None:
+        """Grafana is not asked for that here."""
 
     def sign_approval(self, key: str, nonce: str, expires_at: float) -> str:
         return f"{key}~{nonce}~{expires_at:.0f}"

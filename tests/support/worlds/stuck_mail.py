@@ -79,19 +79,19 @@ class StuckMail:
         return found.replies[0]
 
     def document(self) -> Document:
-        key = next(entry.key for entry in self.ports.list_documents(5) if entry.key not in ("storm", "pause"))
-        stored = self.ports.load(key, 5)
+        key = next(entry.key for entry in self.ports.store.list_documents(timeout_s=5) if entry.key not in ("storm", "pause"))
+        stored = self.ports.store.load(key, timeout_s=5)
         assert stored is not None
         return decode(Document, stored.body, key)
 
     def change(self, **changes: object) -> None:
         """Change the incident behind Unstick's back."""
         document = self.document()
-        stored = self.ports.load(document.key, 5)
+        stored = self.ports.store.load(document.key, timeout_s=5)
         assert stored is not None
         incident = change(self.incident(), **changes)
         changed = replace(document, incident=incident, due=incident.due)
-        self.ports.save(document.key, encode(changed), stored.generation, changed.due, 5)
+        self.ports.store.save(document.key, encode(changed), generation=stored.generation, due=changed.due, timeout_s=5)
 
     def incident(self) -> Incident:
         incident = self.document().incident
@@ -115,7 +115,7 @@ class StuckMail:
         return self.client().post("/approve/open", data=data, headers=dict(headers or {}))
 
     def pause(self, reason: str) -> None:
-        self.ports.save("pause", encode(Pause(reason, "h.tanaka", time.time())), None, None, 5)
+        self.ports.store.save("pause", encode(Pause(reason, "h.tanaka", time.time())), generation=None, due=None, timeout_s=5)
 
     def app(self) -> Flask:
         """Approval links behind HTTP, as service.webhook hands them on."""

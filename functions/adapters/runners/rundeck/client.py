@@ -17,7 +17,6 @@ from msgspec import Struct
 
 from functions.adapters.runners.rundeck import answers
 from functions.adapters.runners.rundeck.settings import Settings
-from functions.application.ports import Finding
 from functions.domain.model.alerts import Target
 from functions.domain.model.observations import Execution, ExecutionHistory
 from functions.runtime.errors import Denied, Unavailable
@@ -245,19 +244,3 @@ def abort(settings: Settings, execution: str, *, timeout_s: float) -> None:
     if done.get("status") == "failed" and left.get("status") in ("running", "scheduled", "queued"):
         reason = answers.plain(str(done.get("reason")))
         raise Denied(answers.SYSTEM, Text("could not abort: {reason}", reason=reason), code="refused", status=answers.HTTP_OK)
-
-
-def check(
-    settings: Settings, job: str, options: tuple[str, ...], *, auto: bool, max_run_s: float, timeout_s: float
-) -> list[Finding]:
-    """See checks.check."""
-    from functions.adapters.runners.rundeck import checks  # no start and no alert needs it
-
-    return checks.check(settings, job, options, auto=auto, max_run_s=max_run_s, timeout_s=timeout_s)
-
-
-def check_evidence(settings: Settings, job: str, options: tuple[str, ...], *, within_s: float, timeout_s: float) -> list[Finding]:
-    """See checks.check_evidence."""
-    from functions.adapters.runners.rundeck import checks  # no start and no alert needs it
-
-    return checks.check_evidence(settings, job, options, within_s=within_s, timeout_s=timeout_s)
