@@ -67,12 +67,9 @@ SHARE = {
 """File -> what its tests share with another file's, and one worker has. All tests of one file run on one worker, too."""
 
 APART = (
-    "tests/system/test_workers.py",
-    "tests/system/test_prometheus_real.py",
-    "tests/project/infra/test_deploy",
-    "tests/simulation/",
-    "tests/cli/test_send_and_drill.py",
-)
+    "tests/system/test_workers.py", "tests/system/test_prometheus_real.py", "tests/project/infra/test_deploy",
+    "tests/simulation/", "tests/cli/test_send_and_drill.py",
+)  # fmt: skip
 """Tests of these take long each and share nothing, so that any worker may take one."""
 
 WAITS = (

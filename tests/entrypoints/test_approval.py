@@ -328,17 +328,10 @@ def test_a_start_without_an_answer_is_not_called_a_restart(mail: StuckMail) -> N
 @pytest.mark.parametrize(
     ("origin", "status"),
     [
-        (None, 200),
-        (PUBLIC_URL, 200),
-        (PUBLIC_URL + ":443", 200),
-        ("https://evil.example.com", 403),
-        ("null", 403),
-        ("", 403),
-        ("http://unstick.example.com", 403),
-        ("https://unstick.example.com.evil.example.com", 403),
-        ("https://[", 403),
+        (None, 200), (PUBLIC_URL, 200), (PUBLIC_URL + ":443", 200), ("https://evil.example.com", 403), ("null", 403), ("", 403),
+        ("http://unstick.example.com", 403), ("https://unstick.example.com.evil.example.com", 403), ("https://[", 403),
     ],
-)
+)  # fmt: skip
 def test_only_our_own_page_may_press(mail: StuckMail, origin: str | None, status: int) -> None:
     """An Origin that is not public_url's is refused before anything is looked up."""
     mail.alert()
@@ -391,12 +384,9 @@ def test_the_headers_let_nothing_run_and_nothing_be_kept(tmp_path: Path, languag
         page = mail.show()
     policy = dict(part.split(" ", 1) for part in page.headers["Content-Security-Policy"].split("; "))
     assert policy == {
-        "default-src": "'none'",
-        "style-src": hash_of(inside(page, "style")),
-        "form-action": "'self'",
-        "frame-ancestors": "'none'",
-        "base-uri": "'none'",
-    }
+        "default-src": "'none'", "style-src": hash_of(inside(page, "style")), "form-action": "'self'",
+        "frame-ancestors": "'none'", "base-uri": "'none'",
+    }  # fmt: skip
     assert page.headers["Cache-Control"] == "no-store"
     assert page.headers["X-Content-Type-Options"] == "nosniff"
     assert page.headers["Referrer-Policy"] == "same-origin"

@@ -46,12 +46,9 @@ ROUNDS = 5
 """At most, since it is chance whether the requests of one come to all statuses."""
 
 CONFORMS = [
-    not_a_server_error,
-    checks.status_code_conformance,
-    checks.content_type_conformance,
-    checks.response_headers_conformance,
+    not_a_server_error, checks.status_code_conformance, checks.content_type_conformance, checks.response_headers_conformance,
     checks.response_schema_conformance,
-]
+]  # fmt: skip
 EXACT = [*CONFORMS, checks.positive_data_acceptance, checks.negative_data_rejection]
 """On top: what the description calls right is let in, and what it calls wrong is refused."""
 

@@ -148,12 +148,9 @@ def started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
 
         def start(**book: Any) -> Team:
             channel = {
-                "type": "slack",
-                "token": "env://SLACK_TOKEN",
-                "channel": "C0123456789",
-                "base_url": slack.url,
+                "type": "slack", "token": "env://SLACK_TOKEN", "channel": "C0123456789", "base_url": slack.url,
                 "signing_secret": "env://SLACK_SIGNING_SECRET",
-            }
+            }  # fmt: skip
             wanted = {"mode": "approve", "notify": ["ops"], "escalate": []} | book
             place.configured(runbook("mail", **wanted), channels={"ops": channel}, notify=["ops"], public_url=PUBLIC_URL)
             return Team(place, slack)
@@ -326,16 +323,10 @@ def test_a_message_that_starts_no_thread_says_who_approved(started: Callable[...
 @pytest.mark.parametrize(
     ("approvers", "may"),
     [
-        (["U0123ABCD"], True),
-        (["U0OTHER00"], False),
-        (["anna@example.com"], False),
-        (["S0GROUP00"], True),
-        (["S0EMPTY00"], False),
-        (["C0CHANNEL"], True),
-        (["U0OTHER00", "C0EMPTY00"], False),
-        (["S0UNKNOWN"], False),
+        (["U0123ABCD"], True), (["U0OTHER00"], False), (["anna@example.com"], False), (["S0GROUP00"], True),
+        (["S0EMPTY00"], False), (["C0CHANNEL"], True), (["U0OTHER00", "C0EMPTY00"], False), (["S0UNKNOWN"], False),
     ],
-)
+)  # fmt: skip
 def test_only_approvers_approve_and_others_are_told_why_not(
     started: Callable[..., Team], approvers: list[str], may: bool
 ) -> None:
@@ -490,16 +481,10 @@ def test_hostile_headers_are_refused(headers: dict[str, str], monkeypatch: pytes
 @pytest.mark.parametrize(
     "body",
     [
-        b"",
-        b"payload=",
-        b"payload=[]",
-        b"payload=%7B%7D",
-        b"\xff\xfe",
-        b"payload=" + b"%5B" * 20_000,
-        b"a=1&" * 50,
+        b"", b"payload=", b"payload=[]", b"payload=%7B%7D", b"\xff\xfe", b"payload=" + b"%5B" * 20_000, b"a=1&" * 50,
         b'payload={"type":1}',
     ],
-)
+)  # fmt: skip
 def test_a_signed_body_that_is_no_interaction_is_400(started: Callable[..., Team], body: bytes) -> None:
     """Slack would not send it."""
     team = started()

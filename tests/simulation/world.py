@@ -448,14 +448,11 @@ class Host:
         stored = world.store.load(target.key)
         world.sent.append(
             {
-                "at": sent_at,
-                "tag": tag,
-                "target": target.key,
+                "at": sent_at, "tag": tag, "target": target.key,
                 "paused": world.paused_at(sent_at - 1.5) and world.paused_at(sent_at),
-                "document": stored.body if stored else b"",
-                "awaited": True,
+                "document": stored.body if stored else b"", "awaited": True,
             }
-        )
+        )  # fmt: skip
         world.note(f"{self.name}: POST {tag}")
         if world.chance(faults.crash):
             raise Crashed

@@ -666,14 +666,10 @@ def test_whatever_is_open_after_a_step_has_a_wake_up(name):
 @pytest.mark.parametrize(
     "event",
     [
-        Approved("forged", "x"),
-        Declined("forged", "x"),
-        Approved("z", "x"),
-        Declined("z", "x"),
-        StartResult("inc-9.1"),
+        Approved("forged", "x"), Declined("forged", "x"), Approved("z", "x"), Declined("z", "x"), StartResult("inc-9.1"),
         MessagesDelivered(frozenset({"nothing"})),
     ],
-)
+)  # fmt: skip
 def test_an_event_of_another_time_changes_nothing(name, event):
     """A wrong nonce, the answer to another attempt, a message that is gone."""
     assert moved(DOCUMENTS[name], event).document == DOCUMENTS[name]

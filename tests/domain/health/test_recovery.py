@@ -252,19 +252,11 @@ def test_an_empty_queue_without_statistics_is_well_only_where_nobody_is_asked_fo
 @pytest.mark.parametrize(
     ("moved", "consumers", "at_least", "counts"),
     [
-        (-1.0, 1, 1, True),
-        (-119.0, 1, 1, True),
-        (-120.0, 1, 1, False),
-        (-1.0, 0, 1, False),
-        (None, 1, 1, False),
-        (-1.0, None, 1, False),
-        (-1.0, None, 0, True),
-        (-1.0, 0, 0, True),
-        (-1.0, 2, 2, True),
-        (-1.0, 3, 2, True),
+        (-1.0, 1, 1, True), (-119.0, 1, 1, True), (-120.0, 1, 1, False), (-1.0, 0, 1, False), (None, 1, 1, False),
+        (-1.0, None, 1, False), (-1.0, None, 0, True), (-1.0, 0, 0, True), (-1.0, 2, 2, True), (-1.0, 3, 2, True),
         (-1.0, 1, 2, False),
     ],
-)
+)  # fmt: skip
 def test_moving_counts_only_lately_and_with_a_consumer(moved, consumers, at_least, counts):
     """At the end of `within` a queue that moves, with the consumers that it needs, is recovered."""
     watched = replace(WATCHED, after=AfterRestart(moved_at=None if moved is None else NOW + moved), consumers=consumers)

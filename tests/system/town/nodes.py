@@ -12,13 +12,8 @@ from tests.system.town.scene import Pattern, Scene, Truth
 
 LINES = ("cluster_partition_handling = autoheal",)
 EVENTS: tuple[tuple[float, str], ...] = (
-    (60.0, "stop"),
-    (95.0, "start"),
-    (140.0, "kill"),
-    (175.0, "start"),
-    (220.0, "part"),
-    (255.0, "heal"),
-)
+    (60.0, "stop"), (95.0, "start"), (140.0, "kill"), (175.0, "start"), (220.0, "part"), (255.0, "heal"),
+)  # fmt: skip
 """After so many seconds, this happens to the second node. Unstick and the publishers know the first."""
 OPEN_S = 320.0
 
@@ -27,12 +22,8 @@ def live_through(made: Cluster, tell: Callable[[str], None]) -> None:
     """All events, one after the other, and then a quiet minute."""
     began, other = time.monotonic(), made.nodes[1]
     actions: Mapping[str, Callable[..., None]] = {
-        "stop": made.stop,
-        "kill": made.kill,
-        "start": made.start,
-        "part": made.part,
-        "heal": made.heal,
-    }
+        "stop": made.stop, "kill": made.kill, "start": made.start, "part": made.part, "heal": made.heal,
+    }  # fmt: skip
     for at_s, name in EVENTS:
         time.sleep(max(0.0, began + at_s - time.monotonic()))
         actions[name](other)
