@@ -127,9 +127,7 @@ def advance(ports: Ports, key: str, event: Event, budget: Budget) -> Reply | Non
             failed = unavailable
             continue
         _log_step(ports, loaded.document, change)
-        # The process that moves a `due` that has come posts the messages that waited for it.
-        due = loaded.document.due
-        overdue = _message_ids(loaded.document) if due is not None and now >= due else frozenset()
+        overdue = _overdue_messages(loaded.document, now)
         waited = overdue if isinstance(event, TimerFired) else frozenset()
         loaded = replace(loaded, to_post=overdue).after_save(change.document, saved.generation)
         reply, loaded = _act(ports, loaded, change, budget, saved)
@@ -361,6 +359,11 @@ def _abort(ports: Ports, act: Abort, budget: Budget) -> None:
 
 def _message_ids(document: Document) -> frozenset[str]:
     return frozenset(message.id for message in document.to_tell)
+
+
+def _overdue_messages(document: Document, now: float) -> frozenset[str]:
+    """The process that moves a `due` that has come posts the messages that waited for it."""
+    return _message_ids(document) if document.due is not None and now >= document.due else frozenset()
 
 
 def _deliver_and_save(ports: Ports, loaded: LoadedDocument, budget: Budget, waited: frozenset[str]) -> None:
