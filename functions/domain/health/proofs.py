@@ -202,14 +202,22 @@ def _unacked_s(seen: QueueSnapshot) -> float:
 
 
 def _flat_s(seen: QueueSnapshot) -> float:
-    """For how long ready and unacknowledged have been exactly what they are now."""
+    """For how long ready and unacknowledged have been exactly what they are now, and nothing came.
+
+    A consumer that finishes a message just as the next comes looks still where publishes can't be seen and nothing waits.
+    """
+    if seen.published is None and not seen.ready:
+        return 0.0
     ready, unacked = drop_gaps(seen.history.ready), drop_gaps(seen.history.unacked)
-    return min(lasting_s(ready, lambda count: count == seen.ready), lasting_s(unacked, lambda count: count == seen.unacked))
+    came_s = math.inf if seen.published is None else still_s(drop_gaps(seen.history.publishes)) if seen.history.publishes else 0.0
+    return min(
+        came_s, lasting_s(ready, lambda count: count == seen.ready), lasting_s(unacked, lambda count: count == seen.unacked)
+    )
 
 
 def _was_consumed(seen: QueueSnapshot, trust: Trust) -> bool:
     """Whether the queue ever had a consumer: absent counters don't say that it had none."""
-    return bool(trust.consumed or seen.deliveries or any(count for _, count in seen.history.unacked))
+    return bool(trust.consumed or seen.consumed or seen.deliveries or any(count for _, count in seen.history.unacked))
 
 
 # --- movement -------------------------------------------------------------------------------------------------------------

@@ -192,6 +192,8 @@ class QueueSnapshot(Struct, frozen=True):
     """The channels of its consumers that take acknowledged messages; None where they can't be seen."""
     unseen: Unknown | None = None
     """Why the channels can't be seen though they should be: one consumer of several may hang unnoticed."""
+    consumed: bool = False
+    """It has or had a consumer, whatever its counters say."""
     uncounted: bool = False
     """Some consumer's work is counted nowhere, as that of AMQP 1.0 and MQTT on RabbitMQ 4.x."""
     nodes: tuple[str, ...] = ()

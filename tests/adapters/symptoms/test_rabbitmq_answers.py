@@ -88,7 +88,7 @@ def test_what_waits_for_its_time_is_no_depth() -> None:
         (
             {"type": "quorum", "messages": 0, "messages_ready": 0, "messages_unacknowledged": 0},
             {"messages": 5, "consumer_details": []},
-            "its leader may have changed just now",
+            "may have changed its leader just now",
         ),
     ],
 )

@@ -221,6 +221,8 @@ COUNTLESS = [
         still(ready=6, unacked=1, history=QueueHistory(flat(6, since_s=30, before=5), flat(1))), Health.UNSURE, id="grows"
     ),
     pytest.param(still(ready=5, unacked=0), Health.UNSURE, id="nothing is held"),
+    pytest.param(still(ready=0, unacked=1, published=None), Health.UNSURE, id="it may finish as the next one comes"),
+    pytest.param(still(ready=5, unacked=1, published=None), Health.ILL, id="flat, and publishes can't be seen"),
 ]
 
 

@@ -104,7 +104,8 @@ class Page(Struct, frozen=True):
     """None where the broker's statistics are off; then nothing else is there either."""
     message_stats: Traffic = Traffic()
     """Absent before the first message."""
-    messages: int = 0
+    messages: int | None = None
+    """Absent for some seconds after a quorum queue was declared or got another leader."""
     messages_ready_details: Samples = Samples()
     messages_unacknowledged_details: Samples = Samples()
     head_message_timestamp: float | str | None = None
@@ -155,16 +156,21 @@ def good(outcome: Answer | Exception) -> Answer:
 def live(outcome: Answer | Exception, queue: QueueRef) -> Answer:
     """The good answer of the list with totals.
 
-    A queue that is not there is missing from the list; the vhost is all of the path that can be missing (measured on 3.10.8: 404
-    after a good login only; also where a proxy has encoded the vhost once more).
+    A queue that is not there is missing from the list. 404 means that there is no such vhost (also where a proxy has encoded it
+    once more), on 4.3 also that the user may not see it; the body tells which (measured).
     """
-    if isinstance(outcome, Answer) and outcome.status == NOT_FOUND:
-        remedy = Text(
-            "Compare the alert's labels with RabbitMQ's vhosts; if it exists, a proxy in front must leave %2F as it is."
-        )
-        absent = Text("there is no vhost '{vhost}'", vhost=queue.keys["vhost"])
-        raise Denied(SYSTEM, absent, code="no_vhost", remedy=remedy, status=NOT_FOUND)
-    return good(outcome)
+    if not isinstance(outcome, Answer) or outcome.status != NOT_FOUND:
+        return good(outcome)
+    if b'"not_found"' in outcome.body:
+        raise _no_permission(NOT_FOUND)
+    remedy = Text("Compare the alert's labels with RabbitMQ's vhosts; if it exists, a proxy in front must leave %2F as it is.")
+    absent = Text("there is no vhost '{vhost}'", vhost=queue.keys["vhost"])
+    raise Denied(SYSTEM, absent, code="no_vhost", remedy=remedy, status=NOT_FOUND)
+
+
+def _no_permission(status: int) -> Denied:
+    remedy = Text("Give it the permissions ^$ ^$ ^$ there.")
+    return Denied(SYSTEM, Text("the user may not see this vhost"), code="vhost_permission", remedy=remedy, status=status)
 
 
 def json_or_none(outcome: Answer | Exception | None) -> Any:
@@ -194,10 +200,9 @@ def _not_allowed(answer: Answer) -> Denied:
     remedy = Text("Check user and password, and that the user may log in from here.")
     if "not management user" in said:
         code, detail = "not_management", Text("the user has no management tag")
-        remedy = Text("Give the user the tag `management`.")
+        remedy = Text("Give the user the tag `monitoring`.")
     elif "access virtual host" in said:
-        code, detail = "vhost_permission", Text("the user may not see this vhost")
-        remedy = Text("Give it the permissions ^$ ^$ ^$ there.")
+        return _no_permission(answer.status)
     return Denied(SYSTEM, detail, code=code, remedy=remedy, status=answer.status)
 
 

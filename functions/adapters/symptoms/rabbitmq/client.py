@@ -82,7 +82,7 @@ def look_all(
     ends = time.monotonic() + timeout_s
     asked = [(queue, for_s) for queue, for_s in queues if _can_be_named(queue)]
     if not asked:
-        return [_snapshot(queue, Asked(None)) for queue, _ in queues]
+        return [to_snapshot(queue, Asked(None)) for queue, _ in queues]
     lists = list_queues([queue for queue, _ in asked])
     pages = {queue.key: page_path(queue, for_s) for queue, for_s in asked}
     channels = {_vhost(queue): channels_path(_vhost(queue), max(for_s for _, for_s in asked)) for queue, _ in asked}
@@ -93,7 +93,7 @@ def look_all(
     results: dict[str, QueueSnapshot | Unavailable | Denied] = {}
     for queue, _ in queues:
         page, listed = outcomes.get(pages.get(queue.key, "")), outcomes.get(channels.get(_vhost(queue), "")) if may_see else None
-        results[queue.key] = _snapshot(queue, Asked(totals.get(queue.key), page, listed))
+        results[queue.key] = to_snapshot(queue, Asked(totals.get(queue.key), page, listed))
     seen = {key: one for key, one in results.items() if isinstance(one, QueueSnapshot)}
     left_s = min(WITHIN_S, (ends - time.monotonic()) / 2)
 
@@ -105,7 +105,7 @@ def look_all(
     return [results[queue.key] for queue, _ in queues]
 
 
-def _snapshot(queue: QueueRef, asked: Asked) -> QueueSnapshot | Unavailable | Denied:
+def to_snapshot(queue: QueueRef, asked: Asked) -> QueueSnapshot | Unavailable | Denied:
     """What the answers say of a queue; without any, no URL can name it."""
     try:
         if asked.totals is None:

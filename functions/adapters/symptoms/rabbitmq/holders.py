@@ -44,8 +44,8 @@ class _Connection(Struct, frozen=True):
 class _Node(Struct, frozen=True):
     name: str
     running: bool = False
-    uptime: int = 0
-    """Milliseconds; absent while it does not run."""
+    uptime: int | None = None
+    """Milliseconds; absent while it does not run, and without the management agent."""
 
 
 def sees_all(whoami: Answer | Exception) -> bool:
@@ -132,9 +132,14 @@ def _with_nodes(seen: QueueSnapshot, answer: Answer | Exception) -> QueueSnapsho
         unread = Unknown(Text("the nodes of the cluster could not be read: {error}", error=error.text), late=True)
         return replace(seen, blind=seen.blind or unread)
     up = [node for node in nodes if node.running]
+    silent = [node.name for node in up if node.uptime is None]
+    if silent and (seen.blind is None or seen.blind.late):
+        why = Text("these nodes send no statistics: {nodes}", nodes=", ".join(silent))
+        remedy = Text("Enable rabbitmq_management_agent on every node of the cluster.")
+        seen = replace(seen, blind=Unknown(why, remedy=remedy))
     return replace(
         seen,
         nodes=tuple(sorted(node.name for node in up)),
         node_down=len(up) < len(nodes),
-        nodes_up_s=min((node.uptime / 1000 for node in up), default=0.0),
+        nodes_up_s=min((node.uptime / 1000 for node in up if node.uptime is not None), default=0.0),
     )

@@ -60,10 +60,9 @@ def read_snapshot(queue: QueueRef, answers: Answers, *, at: float) -> QueueSnaps
         page = shaped(answers.page, Page)
     except Unavailable as error:
         return replace(seen, blind=Unknown(error.text))
-    if total.type == "quorum" and seen.depth == 0 and page.messages:
-        # For 5 s after a leader change the list of 4.0 says 0.
-        why = Text("the list says 0 messages, its page {count}: its leader may have changed just now", count=page.messages)
-        raise Unavailable(SYSTEM, why, late=True)
+    if total.type == "quorum" and seen.depth == 0 and page.messages != 0:
+        # For 5 s after a leader change the list of 4.0 says 0, and the page has no figures (measured).
+        raise Unavailable(SYSTEM, Text("{queue} may have changed its leader just now", queue=named(queue)), late=True)
     return _with_page(seen, page, answers.channels)
 
 
@@ -100,7 +99,7 @@ def _with_page(seen: QueueSnapshot, page: Page, channels: Any) -> QueueSnapshot:
     if page.consumer_details is None:
         remedy = Text("Turn the statistics on; `check` names the switch that turns them off.")
         return replace(seen, blind=Unknown(Text("the broker's statistics are off"), remedy=remedy))
-    consumers = [one for one in page.consumer_details if one.activity_status not in GONE]
+    consumers = _present(page, page.consumer_details)
     traffic, head = page.message_stats, page.head_message_timestamp
     seen = replace(
         seen,
@@ -124,9 +123,16 @@ def _with_page(seen: QueueSnapshot, page: Page, channels: Any) -> QueueSnapshot:
         ),
         holders=_only_holder(consumers, seen),
         uncounted=any(not one.channel.name for one in consumers),
+        consumed=bool(page.consumer_details),
         blind=_find_mismatch(page, consumers, seen),
     )
     return seen if channels is None else _with_channels(seen, consumers, channels)
+
+
+def _present(page: Page, listed: list[Consumer]) -> list[Consumer]:
+    """The consumers that may take a message. One whose node was lost stays listed for good, without its channel's name."""
+    here = [one for one in listed if one.activity_status not in GONE]
+    return [one for one in here if one.channel.name] if page.consumers == 0 else here
 
 
 def _only_holder(consumers: list[Consumer], seen: QueueSnapshot) -> tuple[Holder, ...]:

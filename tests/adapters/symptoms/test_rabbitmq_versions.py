@@ -1,0 +1,93 @@
+"""What each version of RabbitMQ answers where versions differ or figures are missing, and what that comes to."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from functions.adapters.symptoms.rabbitmq import client, to_queue
+from functions.adapters.symptoms.rabbitmq.holders import add_details
+from functions.domain.health.looks import judge_health
+from functions.domain.health.proofs import Judgement
+from functions.domain.model.codes import Health
+from functions.domain.model.incidents import QueueState
+from functions.domain.model.observations import QueueSnapshot, Unknown
+from functions.domain.model.runbooks import Symptom
+from functions.runtime.http_client import Answer
+
+RECORDINGS = sorted((Path(__file__).parents[2] / "recordings" / "rabbitmq" / "answers").glob("*/*.json"))
+VERSIONS = sorted({path.parent.name for path in RECORDINGS})
+
+
+def answer(recorded: dict[str, Any] | None, at: float) -> Answer | None:
+    if recorded is None:
+        return None
+    return Answer("rabbitmq", recorded["status"], {}, json.dumps(recorded["body"]).encode(), at)
+
+
+def _repeat(nodes: Answer, paths: list[str]) -> list[Answer]:
+    """The nodes come first; connections only have names."""
+    return [nodes] * len(paths)
+
+
+def judged(path: Path) -> list[tuple[str, Judgement]]:
+    """(note, what it comes to) of each look, each queue with what its earlier looks remember."""
+    watched: dict[str, QueueState] = {}
+    found = []
+    for look in json.loads(path.read_text())["looks"]:
+        queue, answers, at = to_queue(look["vhost"], look["queue"]), look["answers"], look["at"]
+        totals, page, channels, nodes = (answer(answers.get(name), at) for name in ("totals", "page", "channels", "nodes"))
+        seen = client.to_snapshot(queue, client.Asked(totals, page, channels))
+        if isinstance(seen, QueueSnapshot) and nodes is not None:
+            ask = partial(_repeat, nodes)
+            seen = add_details({"q": seen}, {"q": look["vhost"]}, ask)["q"]
+                {"q": seen}, {"q": look["vhost"]}, lambda paths, first=nodes: [first, *[first] * (len(paths) - 1)]
+            )["q"]
+        known = watched.get(queue.key) or QueueState(queue, "", at)
+        shown = seen if isinstance(seen, QueueSnapshot) else Unknown(seen.text)
+        judgement, watched[queue.key] = judge_health(Symptom("rabbitmq"), shown, known, at)
+        found.append((look["note"], judgement))
+    return found
+
+
+@pytest.mark.parametrize("path", RECORDINGS, ids=[f"{path.parent.name}-{path.stem}" for path in RECORDINGS])
+def test_no_situation_of_a_cluster_is_taken_for_a_stuck_queue(path):
+    """I3: nodes that leave and come, lost majorities, changed leaders, missing statistics; none lasted for `for`."""
+    for note, judgement in judged(path):
+        assert judgement.health is not Health.ILL, f"{note}: {judgement.why}"
+
+
+SAID = [
+    ("agent-off", "one message held", Health.UNKNOWN, "the broker's statistics are off"),
+    ("stats-off", "one message held", Health.UNKNOWN, "the broker's statistics are off"),
+    ("collection-denied", "one message held", Health.UNKNOWN, "the broker's statistics are off"),
+    ("minority", "60 s after two of three", Health.UNKNOWN, "1 of 3 nodes are online"),
+    ("node-down", "12 s after the queue's node was", Health.UNKNOWN, "state: down"),
+    ("refusals", "no permission in this vhost", Health.UNKNOWN, "the user may not see this vhost"),
+    ("refusals", "no such vhost", Health.UNKNOWN, "there is no vhost 'nowhere'"),
+    ("refusals", "no such queue", Health.UNKNOWN, "there is no queue 'nowhere'"),
+    ("refusals", "wrong password", Health.UNKNOWN, "the login failed"),
+    ("consumers-node-down", "works", Health.WELL, "processed in the last 10 s"),
+    ("consumers-node-down", "12 s after a consumer came", Health.WELL, "processed in the last 10 s"),
+]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize(("case", "beginning", "health", "said"), SAID)
+def test_what_is_missing_is_named(version, case, beginning, health, said):
+    """I4: held, with the reason."""
+    looks = judged(next(path for path in RECORDINGS if path.stem == case and path.parent.name == version))
+    judgement = next(judgement for note, judgement in looks if note.startswith(beginning))
+    assert judgement.health is health, judgement.why
+    assert said in str(judgement.why)
+
+
+def test_a_queue_that_seems_empty_just_after_its_leader_changed_is_unknown():
+    """4.0 lists 0 messages for 5 s."""
+    looks = judged(next(path for path in RECORDINGS if path.stem == "leader-change" and path.parent.name == "4.0"))
+    after = [judgement.health for note, judgement in looks if note[0] in "12345"]
+    assert set(after) == {Health.UNKNOWN}
