@@ -45,8 +45,6 @@ def judged(path: Path) -> list[tuple[str, Judgement]]:
         if isinstance(seen, QueueSnapshot) and nodes is not None:
             ask = partial(_repeat, nodes)
             seen = add_details({"q": seen}, {"q": look["vhost"]}, ask)["q"]
-                {"q": seen}, {"q": look["vhost"]}, lambda paths, first=nodes: [first, *[first] * (len(paths) - 1)]
-            )["q"]
         known = watched.get(queue.key) or QueueState(queue, "", at)
         shown = seen if isinstance(seen, QueueSnapshot) else Unknown(seen.text)
         judgement, watched[queue.key] = judge_health(Symptom("rabbitmq"), shown, known, at)
