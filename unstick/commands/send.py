@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from typing import Any
 
 import click
 
@@ -29,16 +30,7 @@ DECIDED_AGAIN = frozenset({"cooldown", "job_busy", "ledger_unknown", "symptom_un
     "--as", "way", type=click.Choice(["hmac", "basic", "bearer"]), default=None, help="How to sign; else as configured first."
 )
 @output.timeout_option(30.0, 300, "Grafana waits 30.")
-def send(
-    *,
-    config_path: str,
-    as_json: bool,
-    arguments: tuple[str, ...],
-    example: bool,
-    restamp: bool,
-    way: str | None,
-    timeout_s: float,
-) -> None:
+def send(*, config_path: str, arguments: tuple[str, ...], example: bool, restamp: bool, **wanted: Any) -> None:
     """Sign a notification like Grafana, and post it to URL.
 
     FILE is what simulate takes. It is signed with the first secret of the configuration's grafana.auth (HMAC with its
@@ -58,6 +50,12 @@ def send(
         return
     if restamp:
         recorded = notifications.restamped(recorded, time.time())
+    if not _post(settings, url, recorded, **wanted):
+        raise SystemExit(output.WRONG)
+
+
+def _post(settings: Config, url: str, recorded: Recorded, *, way: str | None, timeout_s: float, as_json: bool) -> bool:
+    """Post it and show the answer. Whether it is Unstick's, and 2xx."""
     headers = sender.headers(settings.grafana.auth, recorded.body, time.time(), way or "")
     began = time.monotonic()
     response = http_client.request("webhook", "POST", url, timeout_s=timeout_s, headers=headers, body=recorded.body)
@@ -67,14 +65,13 @@ def send(
     success = 200 <= response.status < 300 and is_unstick
     if as_json:
         output.print_json({"status": response.status, "seconds": round(took_s, 3), "answer": answer})
+        return success
+    click.echo(f"{output.mark(str(response.status), 'ok' if success else 'wrong')} in {took_s:.2f} s")
+    if isinstance(answer, dict) and is_unstick:
+        _print(answer)
     else:
-        click.echo(f"{output.mark(str(response.status), 'ok' if success else 'wrong')} in {took_s:.2f} s")
-        if isinstance(answer, dict) and is_unstick:
-            _print(answer)
-        else:
-            output.print_text(f"This is not the answer of Unstick's webhook: is {url} the right address? {WEBHOOK}", "  ")
-    if not success:
-        raise SystemExit(output.WRONG)
+        output.print_text(f"This is not the answer of Unstick's webhook: is {url} the right address? {WEBHOOK}", "  ")
+    return success
 
 
 def _split(arguments: tuple[str, ...], *, example: bool) -> tuple[tuple[str, ...], str]:

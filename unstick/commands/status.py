@@ -210,49 +210,54 @@ def _as_json(state: State) -> dict[str, Any]:
     return {
         "at": state.at,
         "paused": msgspec.to_builtins(state.pause) if state.pause else None,
-        "open": [
-            {
-                "document": document.key,
-                "target": document.target.name if document.target else None,
-                "phase": _phase(document),
-                "due": document.due,
-                "overdue": state.overdue(document),
-                "to_tell": len(document.to_tell),
-                "to_archive": len(document.to_archive),
-                "incident": document.incident.id if document.incident else None,
-                "runbook": document.incident.runbook if document.incident else None,
-                "restarts": document.incident.restarts if document.incident else 0,
-                "reason": document.incident.reason if document.incident else None,
-                "would_have_restarted_at": document.incident.observed.observed_at if document.incident else None,
-            }
-            for document in state.open
-        ],
-        "escalated": [
-            {
-                "document": one.key,
-                "target": name_of(one),
-                "at": one.escalated_at,
-                "taken_by": (one.escalation.taken_by or None) if one.escalation else None,
-                "taken_at": one.escalation.taken_at if one.escalation else None,
-                "told_again": one.escalation.told if one.escalation else 0,
-            }
-            for one in state.escalated
-        ],
+        "open": [_open_as_json(document, overdue=state.overdue(document)) for document in state.open],
+        "escalated": [_escalated_as_json(document) for document in state.escalated],
         "unreadable": [{"document": key, "detail": why.detail, "remedy": why.remedy} for key, why in state.unreadable],
         "archive_unreadable": state.archive_unreadable,
-        "recent": [
-            {
-                "incident": record.incident.id,
-                "target": record.target.name if record.target else None,
-                "runbook": record.incident.runbook,
-                "outcome": record.outcome.ending,
-                "reason": record.outcome.reason,
-                "at": record.outcome.at,
-                "restarts": record.outcome.restarts,
-                "would_have_restarted_at": record.incident.observed.observed_at,
-                "became": would_be.what_became(record),
-                "restarted_by_person_after_s": would_be.restarted_after_s(record),
-            }
-            for record in state.recent
-        ],
+        "recent": [_ended_as_json(record) for record in state.recent],
+    }
+
+
+def _open_as_json(document: Document, *, overdue: bool) -> dict[str, Any]:
+    incident = document.incident
+    return {
+        "document": document.key,
+        "target": document.target.name if document.target else None,
+        "phase": _phase(document),
+        "due": document.due,
+        "overdue": overdue,
+        "to_tell": len(document.to_tell),
+        "to_archive": len(document.to_archive),
+        "incident": incident.id if incident else None,
+        "runbook": incident.runbook if incident else None,
+        "restarts": incident.restarts if incident else 0,
+        "reason": incident.reason if incident else None,
+        "would_have_restarted_at": incident.observed.observed_at if incident else None,
+    }
+
+
+def _escalated_as_json(document: Document) -> dict[str, Any]:
+    escalation = document.escalation
+    return {
+        "document": document.key,
+        "target": name_of(document),
+        "at": document.escalated_at,
+        "taken_by": (escalation.taken_by or None) if escalation else None,
+        "taken_at": escalation.taken_at if escalation else None,
+        "told_again": escalation.told if escalation else 0,
+    }
+
+
+def _ended_as_json(record: Archive) -> dict[str, Any]:
+    return {
+        "incident": record.incident.id,
+        "target": record.target.name if record.target else None,
+        "runbook": record.incident.runbook,
+        "outcome": record.outcome.ending,
+        "reason": record.outcome.reason,
+        "at": record.outcome.at,
+        "restarts": record.outcome.restarts,
+        "would_have_restarted_at": record.incident.observed.observed_at,
+        "became": would_be.what_became(record),
+        "restarted_by_person_after_s": would_be.restarted_after_s(record),
     }
