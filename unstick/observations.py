@@ -11,7 +11,7 @@ import msgspec
 from msgspec.structs import replace
 
 from functions.domain.model.alerts import MatchedAlert
-from functions.domain.model.observations import ExecutionHistory, Observation, Pause, QueueSnapshot, Storm, Unknown
+from functions.domain.model.observations import ExecutionHistory, Observation, Pause, QueueHistory, QueueSnapshot, Storm, Unknown
 from functions.domain.model.runbooks import Symptom
 from unstick.output import Unusable
 
@@ -19,6 +19,9 @@ Observe = Callable[[tuple[MatchedAlert, ...], float], Observation]
 T = TypeVar("T")
 STUCK_MESSAGES = 100
 """How far over its limit the made-up queue is."""
+
+DONE = 1000
+"""Messages that the made-up queue's consumers took and acknowledged before it got stuck."""
 
 SAMPLE_EVERY_S = 5
 TIMES = frozenset({"at", "runner_started_at", "runner_ended_at", "runner_not_after", "head_at"})
@@ -41,15 +44,21 @@ def stuck(cases: tuple[MatchedAlert, ...], now: float) -> Observation:
 
 def _stuck(symptom: Symptom, now: float) -> QueueSnapshot:
     depth = symptom.max_messages + STUCK_MESSAGES
-    return _steady(QueueSnapshot(now, depth, depth, 0, consumers=1, consumer_ids=("consumer",), acks=0), symptom.for_s)
+    return _steady(
+        QueueSnapshot(now, depth, depth, 0, consumers=1, consumer_ids=("consumer",), acks=DONE, deliveries=DONE), symptom.for_s
+    )
 
 
 def _steady(snapshot: QueueSnapshot, for_s: float) -> QueueSnapshot:
     """With the broker's samples of a queue that has been as it is for longer than `for_s`."""
     count = int(for_s) // SAMPLE_EVERY_S + 3
     times = [snapshot.at - SAMPLE_EVERY_S * back for back in reversed(range(count))]
-    acks = tuple((at, snapshot.acks or 0) for at in times)
-    return replace(snapshot, ack_samples=acks, depth_samples=tuple((at, snapshot.depth) for at in times))
+
+    def still(value: int | None) -> tuple[tuple[float, int], ...]:
+        return tuple((at, value or 0) for at in times)
+
+    history = QueueHistory(ready=still(snapshot.ready), unacked=still(snapshot.unacked), deliveries=still(snapshot.deliveries))
+    return replace(snapshot, ack_samples=still(snapshot.acks), depth_samples=still(snapshot.depth), history=history)
 
 
 def from_file(path: str) -> Observe:
@@ -102,7 +111,7 @@ def _snapshot(path: str, queues: dict[str, Any], name: str, now: float) -> Queue
     given = queues[name]
     if not isinstance(given, dict):
         raise Unusable(f"{path}: queues.{name} is not a mapping. Write for example {EXAMPLE}")
-    filled = {"at": now, "ready": given.get("depth", 0), "unacked": 0, "acks": 0, **given}
+    filled = {"at": now, "ready": given.get("depth", 0), "unacked": 0, "acks": DONE, "deliveries": DONE, **given}
     return _part(path, f"queues.{name}", given if "why" in given else filled, QueueSnapshot, now)
 
 

@@ -14,7 +14,7 @@ from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 from urllib.parse import urlsplit
 
 from msgspec import Struct
@@ -77,22 +77,23 @@ def _libraries() -> Any:
     return requests, urllib3
 
 
-def request(
-    system: str,
-    method: str,
-    url: str,
-    *,
-    timeout_s: float,
-    headers: Mapping[str, str] | None = None,
-    json: Any = None,
-    body: bytes | None = None,
-    auth: tuple[bytes, bytes] | None = None,
-    max_bytes: int = MAX_ANSWER_BYTES,
-    ca: str = "",
-) -> Answer:
-    """Send one request once. `timeout_s` bounds the whole exchange, the body included.
+class Content(TypedDict, total=False):
+    """What a request may have besides its URL.
 
-    `ca`: a file or folder with the certificates (PEM) to trust instead of the usual ones.
+    `auth`: user and password. `max_bytes`: of the answer. `ca`: a file or folder with the certificates (PEM) to trust instead of
+    the usual ones.
+    """
+
+    headers: Mapping[str, str]
+    json: Any
+    body: bytes | None
+    auth: tuple[bytes, bytes] | None
+    max_bytes: int
+    ca: str
+
+
+def request(system: str, method: str, url: str, *, timeout_s: float, **content: Unpack[Content]) -> Answer:
+    """Send one request once. `timeout_s` bounds the whole exchange, the body included.
 
     Raises Unavailable (`late` when the time was used up) if there is no complete answer. A redirect is returned as it is.
     """
@@ -101,37 +102,56 @@ def request(
     left_s = ends - time.monotonic()
     if left_s <= 0:
         raise Unavailable(system, Text("deadline exceeded before sending"), late=True)
-    sent: dict[str, str] = {**requests.utils.default_headers(), **(headers or {})}
-    if auth is not None:
-        sent["Authorization"] = "Basic " + b64encode(b":".join(auth)).decode()
-    if json is not None:
-        body = jsonlib.dumps(json, ensure_ascii=False).encode()
-        sent.setdefault("Content-Type", "application/json")
     host = _host(url)
-    trusted, proxies = _trusted(system, url, ca), choose_proxies(url, host)
+    trusted, proxies = _trusted(system, url, content.get("ca", "")), choose_proxies(url, host)
     try:
         timeout = urllib3.Timeout(total=left_s, connect=min(CONNECT_TIMEOUT_S, left_s))
-        prepared = requests.Request(method, url, headers=sent, data=body).prepare()
+        headers, body = _prepare(content)
+        prepared = requests.Request(method, url, headers=headers, data=body).prepare()
         with adapter().send(prepared, stream=True, timeout=timeout, verify=trusted, proxies=proxies) as answer:
             at = time.time()
-            chunks, size = [], 0
-            while chunk := _next(answer, ends - time.monotonic()):
-                size += len(chunk)
-                if size > max_bytes:
-                    raise Unavailable(system, Text("{host} answered with more than {limit} bytes", host=host, limit=max_bytes))
-                if time.monotonic() > ends:
-                    unfinished = Text(
-                        "{host} did not finish its answer within {seconds} s", host=host, seconds=f"{timeout_s:.1f}"
-                    )
-                    raise Unavailable(system, unfinished, late=True)
-                chunks.append(chunk)
+            received = _receive(system, answer, content.get("max_bytes", MAX_ANSWER_BYTES), ends)
             lowered = {name.lower(): value for name, value in answer.headers.items()}
-            return Answer(system, answer.status_code, lowered, b"".join(chunks), at)
+            return Answer(system, answer.status_code, lowered, received, at)
+    except _Unfinished:
+        unfinished = Text("{host} did not finish its answer within {seconds} s", host=host, seconds=f"{timeout_s:.1f}")
+        raise Unavailable(system, unfinished, late=True) from None
     except (requests.Timeout, urllib3.exceptions.ReadTimeoutError):
         silent = Text("{host} did not answer within {seconds} s", host=host, seconds=f"{timeout_s:.1f}")
         raise Unavailable(system, silent, late=True) from None
     except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError) as error:
         raise Unavailable(system, named(host, _explain(error))) from None
+
+
+class _Unfinished(Exception):
+    """The time was used up while the body arrived."""
+
+
+def _prepare(content: Content) -> tuple[dict[str, str], bytes | None]:
+    """Headers and body."""
+    requests, _ = _libraries()
+    sent: dict[str, str] = {**requests.utils.default_headers(), **(content.get("headers") or {})}
+    auth, json = content.get("auth"), content.get("json")
+    if auth is not None:
+        sent["Authorization"] = "Basic " + b64encode(b":".join(auth)).decode()
+    if json is None:
+        return sent, content.get("body")
+    sent.setdefault("Content-Type", "application/json")
+    return sent, jsonlib.dumps(json, ensure_ascii=False).encode()
+
+
+def _receive(system: str, answer: requests.Response, max_bytes: int, ends: float) -> bytes:
+    """The body. Raises Unavailable if it is too long, _Unfinished if it takes too long."""
+    chunks, size = [], 0
+    while chunk := _next(answer, ends - time.monotonic()):
+        size += len(chunk)
+        if size > max_bytes:
+            host = _host(answer.url)
+            raise Unavailable(system, Text("{host} answered with more than {limit} bytes", host=host, limit=max_bytes))
+        if time.monotonic() > ends:
+            raise _Unfinished
+        chunks.append(chunk)
+    return b"".join(chunks)
 
 
 def _host(url: str) -> str:

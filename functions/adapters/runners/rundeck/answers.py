@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from functions.adapters.runners.rundeck.settings import Settings
 from functions.domain.model.observations import Execution
@@ -110,6 +111,14 @@ class Connection(Struct, frozen=True):
     def left_s(self) -> float:
         return self.ends - time.monotonic()
 
+    def within(self, seconds: float) -> Connection:
+        """The same for at most so long."""
+        return replace(self, ends=min(self.ends, time.monotonic() + seconds))
+
+    def at_least(self, api_version: int) -> Connection:
+        """The same with this version of the API, or a newer one."""
+        return replace(self, settings=replace(self.settings, api_version=max(api_version, self.settings.api_version)))
+
 
 def connect(settings: Settings, timeout_s: float) -> Connection:
     """What calls of one question share: the settings, and until when all of them must be done."""
@@ -117,27 +126,18 @@ def connect(settings: Settings, timeout_s: float) -> Connection:
 
 
 def ask(
-    to: Connection,
-    method: str,
-    path: str,
-    *,
-    json: Any = None,
-    accept: str = JSON,
-    api_version: int = 0,
-    timeout_s: float = 0.0,
-    expected: int = HTTP_OK,
+    to: Connection, method: str, path: str, *, json: Any = None, accept: str = JSON, expected: int = HTTP_OK
 ) -> http_client.Answer:
     """One exchange; `path` follows /api/N/. Returns Rundeck's answer with the status `expected`.
 
     Raises Denied by ERRORS and Unavailable for whatever leaves open what happened. A refused token is read again and, if it
     was replaced meanwhile, the request is sent once more: a refused token is a definite no, so nothing ran.
     """
-    url = f"{to.settings.url.rstrip('/')}/api/{api_version or to.settings.api_version}/{path}"
+    url = f"{to.settings.url.rstrip('/')}/api/{to.settings.api_version}/{path}"
 
     def send(token: bytes) -> http_client.Answer:
         headers = {"X-Rundeck-Auth-Token": token.decode("latin-1").strip(), "Accept": accept}
-        left_s = min(to.left_s, timeout_s or to.left_s)
-        return http_client.request(SYSTEM, method, url, timeout_s=left_s, headers=headers, json=json, ca=to.settings.ca)
+        return http_client.request(SYSTEM, method, url, timeout_s=to.left_s, headers=headers, json=json, ca=to.settings.ca)
 
     answer = with_newest(to.settings.token, send, _token_refused)
     if answer.status != expected or _is_html(answer):

@@ -140,7 +140,7 @@ def _check_evidence_definition(
 
 
 def _get(to: answers.Connection, path: str, at_least: int = 0) -> Any:
-    return answers.ask(to, "GET", path, api_version=max(to.settings.api_version, at_least)).json()
+    return answers.ask(to.at_least(at_least), "GET", path).json()
 
 
 def _get_definition(to: answers.Connection, path: str) -> Mapping[str, Any]:

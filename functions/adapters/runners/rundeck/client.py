@@ -196,7 +196,7 @@ def _follow(to: answers.Connection, execution: str, *, tail: bool) -> tuple[Exec
 def _read_tail(to: answers.Connection, execution: str) -> tuple[str, ...] | None:
     """The last log lines; None where they can't be had, which must not spoil the look."""
     try:
-        answer = answers.ask(to, "GET", f"execution/{execution}/output?lastlines={LINES_READ}", timeout_s=to.left_s / 2)
+        answer = answers.ask(to.within(to.left_s / 2), "GET", f"execution/{execution}/output?lastlines={LINES_READ}")
         entries = answers.mapping(answer.json()).get("entries")
     except (Denied, Unavailable):
         return None
