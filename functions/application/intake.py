@@ -17,7 +17,7 @@ from functions.application.ports import Budget, Ports
 from functions.application.reconcile import LIST_S, STORE_S, advance
 from functions.domain.decisions.step import WEEK_S
 from functions.domain.model.alerts import MatchedAlert
-from functions.domain.model.codes import Action
+from functions.domain.model.codes import Action, Reason
 from functions.domain.model.events import AlertsReceived, Event, Origin, Reply, TimerFired, TokenExpiring
 from functions.runtime.errors import Denied, Unavailable, UnstickError
 
@@ -48,10 +48,11 @@ class IntakeResult(Struct, frozen=True):
 
 
 def document_key(case: MatchedAlert) -> str:
-    """The key of an alert's document: its target's, or its own if it has no target."""
+    """The key of an alert's document: its target's, its rule's if no runbook matches, otherwise its own."""
     if case.target is not None:
         return case.target.key
-    return "alert-" + hashlib.sha256(f"{case.alert.source}|{case.alert.fingerprint}".encode()).hexdigest()[:20]
+    own = f"rule {case.alert.name}" if case.reason is Reason.NO_RUNBOOK else case.alert.fingerprint
+    return "alert-" + hashlib.sha256(f"{case.alert.source}|{own}".encode("utf-8", "surrogatepass")).hexdigest()[:20]
 
 
 def group_by_document(cases: list[MatchedAlert]) -> dict[str, list[MatchedAlert]]:

@@ -428,7 +428,8 @@ def _collect_bundle(ports: Ports, reason: str, bundled: set[str], budget: Budget
             continue
         for message in document.to_tell:
             if message.bundle == reason and message.id not in bundled:
-                waiting[message.id] = Waiting(message.channel, message.name or message.card.headline, message.link)
+                name, calls = message.name or message.card.headline, message.card.urgency == "act"
+                waiting[message.id] = Waiting(message.channel, name, message.link, calls=calls)
     return waiting
 
 

@@ -86,6 +86,13 @@ def test_an_alert_without_a_target_has_a_document_of_its_own():
     }
 
 
+def test_alerts_of_one_rule_that_no_runbook_matches_share_a_document():
+    """So that they are told once an hour, however many queues the rule has."""
+    cases = [MatchedAlert(alert(fingerprint=f"fp-{n}"), None, reason=Reason.NO_RUNBOOK) for n in range(3)]
+    other = MatchedAlert(alert(labels={"alertname": "Other"}), None, reason=Reason.NO_RUNBOOK)
+    assert [len(group) for group in group_by_document([*cases, other]).values()] == [3, 1]
+
+
 def test_an_incidents_id_is_its_start_and_what_it_is_about():
     """Two that begin at the same moment differ; the order of the alerts says nothing."""
     two = [case(), case(fingerprint="fp-2")]

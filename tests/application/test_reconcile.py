@@ -833,12 +833,12 @@ def test_a_wake_up_hours_late_looks_first_and_says_that_it_is_late():
     assert any("late" in line for line in ports.posts[0][1].text)
 
 
-def test_a_document_of_a_runbook_that_is_gone_goes_to_people():
-    """The configuration changed under an open incident: it ends, and is told on the top-level channels."""
+def test_a_document_of_a_runbook_that_is_gone_ends():
+    """The configuration changed under an open incident: told on the top-level channels."""
     ports = Memory(rules=rules(runbook(name="other")))
     ports.put(KEY, document(incident(due=NOW)))
     woken_later(ports, 1.0)
-    assert (sent(ports), {channel for channel, _ in ports.posts}) == ([], {"everybody", "duty"})
+    assert (sent(ports), {channel for channel, _ in ports.posts}) == ([], {"everybody"})
     assert ports.document(KEY).outcomes[-1].reason is Reason.NO_RUNBOOK
 
 
@@ -850,7 +850,7 @@ def test_deferred_alerts_are_matched_by_the_configuration_of_now():
     reply = reconcile.advance(ports, intake.document_key(cases[0]), AlertsReceived(tuple(cases), "inc-1"), ports.budget())
     assert reply is not None
     assert (reply.action, reply.reason) == (Action.HELD, Reason.NO_RUNBOOK)
-    assert {channel for channel, _ in ports.posts} == {"everybody", "duty"}
+    assert {channel for channel, _ in ports.posts} == {"everybody"}
 
 
 @pytest.mark.parametrize("event", [alerted(), resolved(), TimerFired()], ids=["alert", "resolved", "wake-up"])
@@ -990,7 +990,23 @@ def test_a_document_that_can_not_be_read_keeps_no_bundle_back():
     ports.clock += 21.0
     for number in range(3):
         reconcile.advance(ports, f"alert-{number}", TimerFired(), ports.budget(60.0))
-    assert told_kinds(ports) == {"everybody": ["bundle"], "duty": ["bundle"]}
+    assert told_kinds(ports) == {"everybody": ["bundle"]}
+
+
+def test_a_bundle_of_runbooks_that_only_observe_calls_nobody():
+    """Whatever it is about; one of them that acts, and people are called."""
+    for mode, urgency in ((Mode.OBSERVE, "plan"), (Mode.AUTO, "act")):
+        books = [runbook(name=f"book-{n}", mode=mode if n else Mode.OBSERVE, mention=("@x",)) for n in range(2)]
+        ports = Memory(rules=rules(*books))
+        ports.put("pause", Pause("x", "anna", NOW))
+        for n, book in enumerate(books):
+            made = MatchedAlert(alert(fingerprint=f"fp-{n}"), book, replace(TARGET, key=f"key-{n}"), MAIL)
+            reconcile.advance(ports, f"key-{n}", AlertsReceived((made,), f"inc-{n}", crowd=True), ports.budget())
+        ports.clock += 21.0
+        for n in range(2):
+            reconcile.advance(ports, f"key-{n}", TimerFired(), ports.budget(60.0))
+        bundled = {channel: (card.urgency, card.mention) for channel, card in ports.posts if card.kind == "bundle"}
+        assert bundled["ops"] == (urgency, ("@x",) if urgency == "act" else ())
 
 
 def test_a_bundle_counts_alerts_of_one_rule_and_tells_them_apart():
@@ -1010,11 +1026,11 @@ def test_a_bundle_counts_alerts_of_one_rule_and_tells_them_apart():
 
     for number in range(12):
         arrives(number)
-    assert told().startswith("ACT NOW: 12 targets or alerts were not restarted")
+    assert told().startswith("In working hours: 12 targets or alerts were not restarted")
     assert all(f"queue {n} is stuck" in str(ports.posts[0][1].facts) for n in range(12))
     arrives(12)
-    assert told().startswith("ACT NOW: 1 target or alert was not restarted")
-    assert told_kinds(ports) == {"everybody": ["bundle"] * 2, "duty": ["bundle"] * 2}
+    assert told().startswith("In working hours: 1 target or alert was not restarted")
+    assert told_kinds(ports) == {"everybody": ["bundle"] * 2}
 
 
 def test_the_approval_link_is_signed_as_it_goes_out():

@@ -31,6 +31,8 @@ DRILL = "UnstickDrill"
 def compose(card_input: CardInput, rules: Rules) -> Card:
     """Compose the card. It is pure and raises for no content."""
     content = KINDS.get(card_input.kind, _other)(card_input, rules)
+    if content.urgency == "act" and card_input.calls_nobody:
+        content = replace(content, urgency="plan")
     if card_input.late_s:
         late = Text("This message is {late} late. Check the current state.", late=duration(card_input.late_s))
         content = replace(content, text=(late, *content.text))

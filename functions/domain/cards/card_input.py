@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from msgspec import Struct, field
 
 from functions.domain.model.alerts import Target
-from functions.domain.model.codes import Reason
+from functions.domain.model.codes import Mode, Reason
 from functions.domain.model.incidents import AlertRef, Escalation, Incident, QueueState
 from functions.domain.model.observations import Execution
 from functions.domain.model.runbooks import Runbook
@@ -36,11 +36,20 @@ class CardInput(Struct, frozen=True):
     """The names of the targets or alerts in a bundled message."""
     bundled_links: Mapping[str, str] = field(default_factory=dict)
     """By these names: where people restart the target by hand."""
+    is_calm: bool = False
+    """Of a bundled message: none of those in it calls people."""
     late_s: float = 0.0
     moving: bool = False
     """It recovered at the end of `within` because it moves again, with messages left."""
     again: bool = False
     """The hold passes by itself: Unstick decides again without anybody."""
+
+    @property
+    def calls_nobody(self) -> bool:
+        """Whether it can wait for working hours, whatever it says: the runbook only observes, or a rule only suspects."""
+        observes = self.runbook is not None and self.runbook.mode is Mode.OBSERVE
+        suspects = self.incident is None and self.trigger is not None and self.trigger.suspicion
+        return observes or suspects or self.is_calm
 
     @property
     def queues(self) -> tuple[QueueState, ...]:

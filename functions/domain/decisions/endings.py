@@ -171,7 +171,13 @@ def _with_execution(incident: Incident, execution: Execution | None) -> Incident
 
 
 def escalate(turn: Turn, reason: Reason | None, detail: Phrase, *, remedy: Phrase = "", about: Execution | None = None) -> None:
-    """Hand the incident to people, with everything that is known. `about`: an execution to open that it does not follow."""
+    """Hand the incident to people, with everything that is known. `about`: an execution to open that it does not follow.
+
+    Without a restart, a runbook that only observes or is gone has nothing to hand over: that is told as a hold.
+    """
+    runbook = turn.context.rules.runbooks.get(turn.incident.runbook)
+    if turn.incident.restarts == 0 and (runbook is None or runbook.mode is Mode.OBSERVE):
+        return end_as_held(turn, hold(reason, detail, remedy=remedy, execution=about))
     turn.change(reason=reason, detail=detail)
     turn.answer(Action.HELD, reason)
     shown, url = _with_execution(turn.incident, about), _acknowledge_url(turn)

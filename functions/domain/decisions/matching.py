@@ -22,6 +22,7 @@ from functions.runtime.text import COMMA, Phrase, Text, join, named
 MAX_MATCHED = 1024
 """The longest label value that a regular expression sees. A longer one matches nothing and can't be an option's value."""
 SHOWN = 60  # characters of an untrusted value in a sentence
+LABELS_SHOWN = 8
 MONITORING_FAILURES = ("DatasourceNoData", "DatasourceError")
 """Alerts that Grafana raises in place of a rule's own ("No data and error states" in its manual); `rulename` names the rule."""
 
@@ -161,6 +162,23 @@ def _case(runbooks: Mapping[str, Runbook], runner_url: str, alert: Alert, name_q
 
 def _first(runbooks: Mapping[str, Runbook], labels: Mapping[str, str]) -> Runbook | None:
     return next((runbook for runbook in runbooks.values() if all(matches(matcher, labels) for matcher in runbook.match)), None)
+
+
+def explain_mismatch(runbooks: Mapping[str, Runbook], labels: Mapping[str, str]) -> Phrase:
+    """Which labels the runbooks look at, as this alert has them, and what it lacks for the runbook that comes closest."""
+    names = dict.fromkeys(matcher.label for runbook in runbooks.values() for matcher in runbook.match)
+    values = [f"{name}={shown(labels[name])}" if labels.get(name) else Text("no {label}", label=name) for name in names]
+    looked_at = Text("the runbooks look at {labels}", labels=join(values[:LABELS_SHOWN], COMMA))
+    met = {name: [matches(matcher, labels) for matcher in runbook.match] for name, runbook in runbooks.items()}
+    closest = max(met, key=lambda name: (sum(met[name]), -len(met[name])), default="")
+    if not closest or not any(met[closest]):
+        return looked_at
+    missing = [
+        f'{one.label}{one.op}"{one.value}"'
+        for one, is_met in zip(runbooks[closest].match, met[closest], strict=True)
+        if not is_met
+    ]
+    return join((looked_at, Text("closest is {runbook}, which needs {matchers}", runbook=closest, matchers=join(missing, COMMA))))
 
 
 def render_target(runbook: Runbook, runner_url: str, labels: Mapping[str, str]) -> Target:

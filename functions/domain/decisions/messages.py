@@ -9,7 +9,7 @@ from functions.domain.decisions.guards import OVERRULED
 from functions.domain.model import runbooks
 from functions.domain.model.alerts import MatchedAlert
 from functions.domain.model.bounds import bare, drop_oldest
-from functions.domain.model.codes import Ending, Reason
+from functions.domain.model.codes import Ending, Mode, Reason
 from functions.domain.model.firings import alert_key, short_source
 from functions.domain.model.incidents import AlertRef, Archive, Document, Escalation, Hold, Incident, Outcome, QueueState
 from functions.domain.model.messages import ACKNOWLEDGE, APPROVE, DECLINE, PAUSE, RESTART, Card, Message
@@ -68,11 +68,12 @@ def channels_for(rules: Rules, runbook: Runbook | None) -> tuple[str, ...]:
 def call_people(rules: Rules, runbook: Runbook | None, card: Card, channels: tuple[str, ...]) -> tuple[Card, tuple[str, ...]]:
     """The card and its channels. One that begins with ACT NOW mentions people, and goes to `escalate` too.
 
-    A card about no single runbook calls the people of all of them. The channels of a bundle are those of its messages.
+    A card about no single runbook calls the people of all that don't only observe. The channels of a bundle are those of its
+    messages.
     """
     if card.urgency != "act":
         return card, channels
-    concerned = (runbook,) if runbook else tuple(rules.runbooks.values())
+    concerned = (runbook,) if runbook else tuple(one for one in rules.runbooks.values() if one.mode is not Mode.OBSERVE)
     mention = tuple(dict.fromkeys(name for one in concerned for name in one.mention))
     escalate = () if card.kind == "bundle" else (name for one in concerned for name in one.escalate)
     return replace(card, mention=mention), tuple(dict.fromkeys((*escalate, *channels)))

@@ -11,7 +11,7 @@ from functions.domain.cards.card_input import CardInput
 from functions.domain.decisions.endings import end_as_declined
 from functions.domain.decisions.escalations import on_acknowledgement, on_restart_wanted, remind
 from functions.domain.decisions.evidence import on_evidence_started, without_evidence_runs
-from functions.domain.decisions.matching import render_evidence
+from functions.domain.decisions.matching import explain_mismatch, render_evidence
 from functions.domain.decisions.messages import LATE_S, LINKED_TRIGGERS, default_channels, end_escalation, to_alert_ref
 from functions.domain.decisions.observing import is_over, observe_alerts, stop_observing
 from functions.domain.decisions.phases import (
@@ -149,7 +149,7 @@ def _on_request(turn: Turn, event: AlertsReceived) -> None:
     if document.requests.get(origin.id, 0.0) > turn.at:
         return _answer_duplicate(turn, event, event.cases[0])
     _on_alerts(turn, event)
-    if origin.id and new_alerts(document, event.cases):
+    if origin.id and event.cases[0].reason is not Reason.NO_RUNBOOK and new_alerts(document, event.cases):
         current = {name: until for name, until in document.requests.items() if until > turn.at} | {origin.id: origin.until}
         turn.document = replace(turn.document, requests=dict(list(current.items())[-REQUESTS_KEPT:]))
 
@@ -157,7 +157,7 @@ def _on_request(turn: Turn, event: AlertsReceived) -> None:
 def _on_alerts(turn: Turn, event: AlertsReceived) -> None:
     first = event.cases[0]
     if first.target is None:
-        return _turn_away(turn, event, first)
+        return _turn_away(turn, event, next((case for case in event.cases if case.alert.firing), first))
     turn.document = replace(turn.document, target=first.target)
     _note_resolved(turn, tuple(case for case in event.cases if not case.alert.firing))
     firing = tuple(case for case in event.cases if case.alert.firing)
@@ -219,10 +219,12 @@ def _tell_left_out(turn: Turn, event: AlertsReceived, case: MatchedAlert, count:
 
 
 def _turn_away(turn: Turn, event: AlertsReceived, case: MatchedAlert) -> None:
-    """Post an alert without a target, and do nothing else."""
+    """Post an alert without a target, and do nothing else. A suspicion that no runbook matches is another team's."""
     reason = case.reason or Reason.NO_RUNBOOK
     if not case.alert.firing:
         reason = Reason.NOT_FIRING
+    elif reason is Reason.NO_RUNBOOK:
+        _tell_unmatched(turn, event)
     elif turn.document.incident is None:
         is_test = reason is Reason.TEST_ALERT
         trigger = to_alert_ref(case)
@@ -230,6 +232,18 @@ def _turn_away(turn: Turn, event: AlertsReceived, case: MatchedAlert) -> None:
         card_input = CardInput(kind, turn.at, case.runbook, reason=reason, detail=case.detail, trigger=trigger)
         turn.post_hold(card_input, event.incident, bundle=reason.value if turn.context.crowd else "", always=is_test)
     turn.answer_alerts(event, case, Action.HELD, reason)
+
+
+def _tell_unmatched(turn: Turn, event: AlertsReceived) -> None:
+    """Post, once an hour for all alerts of a rule, what a runbook would have to match."""
+    case = next((case for case in event.cases if case.alert.firing and not case.alert.is_suspicion), None)
+    if case is None or turn.document.incident is not None:
+        return
+    reason = Reason.NO_RUNBOOK
+    trigger = replace(to_alert_ref(case), fingerprint=reason.value)
+    detail = explain_mismatch(turn.context.rules.runbooks, case.alert.labels)
+    card_input = CardInput("held", turn.at, reason=reason, detail=detail, trigger=trigger)
+    turn.post_hold(card_input, event.incident, bundle=reason.value if turn.context.crowd else "")
 
 
 def _new_incident(event: AlertsReceived, case: MatchedAlert, now: float) -> Incident:
@@ -400,8 +414,8 @@ def _on_bundle(turn: Turn, event: Bundled) -> None:
             by_channel.setdefault(waiting.channel, []).append(waiting)
     for channel, together in by_channel.items():
         links = {waiting.name: waiting.link for waiting in together if waiting.link}
-        names = tuple(waiting.name for waiting in together)
-        card_input = CardInput("bundle", turn.at, reason=event.reason, bundled=names, bundled_links=links)
+        names, is_calm = tuple(waiting.name for waiting in together), not any(waiting.calls for waiting in together)
+        card_input = CardInput("bundle", turn.at, reason=event.reason, bundled=names, bundled_links=links, is_calm=is_calm)
         turn.post(card_input, f"{document.key}-{turn.at:.3f}", (channel,))
 
 

@@ -125,6 +125,8 @@ class Waiting(Struct, frozen=True):
     channel: str
     name: str
     link: str = ""
+    calls: bool = True
+    """Whether it calls people."""
 
 
 class Bundled(Struct, frozen=True):

@@ -33,10 +33,10 @@ REASONS: Mapping[Reason, Explained] = {
     ),
     Reason.NOT_FIRING: Explained("fine", Text("the alert is not firing"), Text("The alert is already resolved.")),
     Reason.NO_RUNBOOK: Explained(
-        "act",
+        "plan",
         Text("no runbook matches the alert"),
         Text("No runbook of unstick.yaml matches the alert's labels."),
-        Text("Handle this alert by hand, then add a runbook or route the alert elsewhere."),
+        Text("Add a runbook, mend the alert's labels, or route the alert elsewhere."),
     ),
     Reason.TEST_ALERT: Explained(
         "fine", Text("a test notification"), Text("It was sent by the Test button of a contact point, or by a drill.")
@@ -70,7 +70,7 @@ REASONS: Mapping[Reason, Explained] = {
         by_hand=True,
     ),
     Reason.NEVER_CONSUMED: Explained(
-        "watch",
+        "plan",
         Text("nobody was ever seen to consume the queue"),
         Text("Messages wait, but no consumer ever took one that Unstick knows of, so there is nothing to restart."),
         Text(
@@ -165,7 +165,7 @@ REASONS: Mapping[Reason, Explained] = {
         Text("Handle this alert by hand, then fix the alert rule's labels or `allow`."),
     ),
     Reason.OBSERVE_ONLY: Explained(
-        "act",
+        "plan",
         Text("the runbook only observes"),
         Text("The queue is stuck, but the runbook's mode is observe: Unstick only reports what it would do."),
         Text("Restart it by hand as before; set the mode to approve or auto when you trust these messages."),

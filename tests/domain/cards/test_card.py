@@ -26,7 +26,12 @@ from tests.support.worlds.example_stories import ALERTED, EXAMPLES, INCIDENT, LO
 
 LANGUAGES = ("en", "ja")
 START_PAGE = "https://rundeck.example.com/project/ops/job/show/1?opt.service=mail-delivery"
-URGENCY = {"act": ("ACT NOW", "至急対応"), "watch": ("No action yet", "まだ対応不要"), "fine": ("No action needed", "対応不要")}
+URGENCY = {
+    "act": ("ACT NOW", "至急対応"),
+    "watch": ("No action yet", "まだ対応不要"),
+    "plan": ("In working hours", "業務時間内に対応"),
+    "fine": ("No action needed", "対応不要"),
+}
 
 
 def all_text(card: Card) -> str:
@@ -66,9 +71,13 @@ def test_every_kind_has_an_example():
         ("held-cooldown", "watch", "No action yet: mail-delivery has not been restarted yet: it was restarted recently"),
         ("held-awaiting-approval", "act", "ACT NOW: mail-delivery is waiting for your approval"),
         ("held-overrule", "act", "ACT NOW: mail-delivery was not restarted, but you can approve it: it was restarted too often"),
-        ("held-observe-only", "act", "ACT NOW: Unstick would have restarted mail-delivery, but the runbook only observes"),
+        (
+            "held-observe-only",
+            "plan",
+            "In working hours: Unstick would have restarted mail-delivery, but the runbook only observes",
+        ),
         ("held-symptom-gone", "fine", "No action needed: mail-delivery is healthy; nothing was restarted"),
-        ("held-no-runbook", "act", "ACT NOW: RabbitMQQueueStuck was not restarted: no runbook matches the alert"),
+        ("held-no-runbook", "plan", "In working hours: RabbitMQQueueStuck was not restarted: no runbook matches the alert"),
         ("draining", "watch", "No action yet: mail-delivery is processing again, 212 messages left"),
         ("recovered", "fine", "No action needed: mail-delivery recovered in 6 min 52 s"),
         ("recovered-moving", "fine", "No action needed: mail-delivery is processing again, 100 messages left"),

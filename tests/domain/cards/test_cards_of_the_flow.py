@@ -85,13 +85,12 @@ def test_the_first_card_says_how_many_messages_are_stuck(tmp_path: Path, mode: s
 @pytest.mark.parametrize(
     ("mode", "what", "reason"),
     [
-        (Mode.AUTO, seen(pause=Pause("upgrade", "anna")), Reason.PAUSED),
+        (Mode.APPROVE, seen(pause=Pause("upgrade", "anna")), Reason.PAUSED),
         (
             Mode.AUTO,
             seen(*(scenes.execution(n, started=-700.0 * n, ended=-690.0 * n) for n in (1, 2, 3))),
             Reason.TOO_MANY_RESTARTS,
         ),
-        (Mode.OBSERVE, seen(), Reason.OBSERVE_ONLY),
     ],
 )
 def test_a_hold_that_ends_the_waiting_calls_somebody(mode: Mode, what: Observation, reason: Reason) -> None:

@@ -17,7 +17,7 @@ from functions.domain.decisions.messages import (
     to_alert_ref,
     was_told_recently,
 )
-from functions.domain.model.codes import Reason
+from functions.domain.model.codes import Mode, Reason
 from functions.domain.model.incidents import AlertRef, Document, Hold, change
 from functions.domain.model.messages import Card
 from functions.domain.model.runbooks import Rules
@@ -64,11 +64,39 @@ def test_approvals_and_an_unreadable_history_call_people(reason: Reason):
     assert {card.mention for card in posted.values()} == {BOOK.mention}
 
 
-def test_a_message_about_no_runbook_calls_the_people_of_all():
-    """Nobody knows whose alert it is; each runbook's channels and people are called once."""
-    posted = _posted(CardInput("held", NOW, reason=Reason.NO_RUNBOOK, trigger=TRIGGER))
+def test_a_message_about_all_runbooks_calls_the_people_of_all():
+    """Each runbook's channels and people are called once."""
+    posted = _posted(CardInput("unsigned", NOW))
     assert set(posted) == {"team", "pager", "boss"}
     assert posted["boss"].mention == ("<!here>", "<users/all>", "<@U1>")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_runbook_that_only_observes_calls_nobody(kind: str):
+    """Whatever it says: people go on as before."""
+    for card_input in (replace(one, runbook=replace(BOOK, mode=Mode.OBSERVE)) for one in MESSAGES if one.kind == kind):
+        posted = _posted(card_input)
+        assert set(posted) == {"team"}, card_input.reason
+        assert (posted["team"].urgency == "act", posted["team"].mention) == (False, ()), card_input.reason
+
+
+def test_what_concerns_all_runbooks_does_not_call_the_people_of_one_that_only_observes():
+    """Nobody is called for it before it may act."""
+    observing = replace(OTHER, mode=Mode.OBSERVE)
+    document = enqueue_message(
+        Document("d"),
+        replace(RULES, runbooks={BOOK.name: BOOK, OTHER.name: observing}),
+        CardInput("unsigned", NOW),
+        ("ops",),
+        "m",
+    )
+    assert {one.channel: one.card.mention for one in document.to_tell} == dict.fromkeys(("ops", "pager", "team"), BOOK.mention)
+
+
+def test_an_alert_that_no_runbook_matches_calls_nobody():
+    """It is another team's, or a label is missing: both can wait."""
+    posted = _posted(CardInput("held", NOW, reason=Reason.NO_RUNBOOK, trigger=TRIGGER))
+    assert {channel: (card.headline[:16], card.mention) for channel, card in posted.items()} == {"team": ("In working hours", ())}
 
 
 # --- which channels ----------------------------------------------------------------------------------------------------

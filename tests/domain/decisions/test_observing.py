@@ -74,7 +74,7 @@ def test_people_are_told_once_and_it_is_followed():
     made = moved(EMPTY, alerted(), with_rules=OBSERVES)
     assert made.reply is not None
     assert (made.reply.action, made.reply.reason) == (Action.HELD, Reason.OBSERVE_ONLY)
-    assert (channels(made.document), wakes(made), made.document.due) == ({"ops", "duty"}, [NOW + 20], NOW + 20)
+    assert (channels(made.document), wakes(made), made.document.due) == ({"ops"}, [NOW + 20], NOW + 20)
     assert made.document.incident.observed.observed_at == NOW
 
 
@@ -145,10 +145,10 @@ def test_repeats_are_told_once_an_hour_as_before():
     assert (soon.document.to_tell, soon.reply.incident, soon.reply.reason) == ((), "inc-1", Reason.OBSERVE_ONLY)
     what = seen(now=NOW + 3700)
     late = moved(found, alerted(case(), incident="inc-3"), what, NOW + 3700, OBSERVES)
-    assert (phase(late), channels(late.document)) == (Phase.OBSERVING, {"ops", "duty"})
+    assert (phase(late), channels(late.document)) == (Phase.OBSERVING, {"ops"})
     other = moved(found, alerted(case(POST, fingerprint="fp-2")), seen(post=sighting(9)), NOW + 5, OBSERVES)
     assert [watched.queue for watched in other.document.incident.queues][1:] == [POST]
-    assert channels(other.document) == {"ops", "duty"}, "another alert"
+    assert channels(other.document) == {"ops"}, "another alert"
 
 
 def test_a_repeat_of_a_queue_that_is_well_again_tells_nothing():

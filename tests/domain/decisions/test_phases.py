@@ -452,12 +452,26 @@ def test_a_waiting_hold_is_told_once_an_hour_however_often_it_is_looked_at():
 
 
 @pytest.mark.parametrize("phase_now", [one for one in Phase if one not in (Phase.ASKED, Phase.OBSERVING)])
-def test_an_incident_whose_runbook_is_gone_goes_to_people(phase_now):
-    """An old document meets a new configuration: it ends, on the top-level channels and where it was told."""
+def test_an_incident_whose_runbook_is_gone_ends(phase_now):
+    """An old document meets a new configuration: told on the top-level channels. A restart that nobody checks goes to people."""
     found = document(incident(phase_now, told=("old-channel",)))
     made = woken(found, NOW, with_rules=rules(runbook(name="other")))
+    assert last(made) == (Ending.HELD, Reason.NO_RUNBOOK)
+    assert channels(made.document) == {"everybody"}
+    made = woken(document(incident(phase_now, told=("old-channel",), restarts=1)), NOW, with_rules=rules(runbook(name="other")))
     assert last(made) == (Ending.ESCALATED, Reason.NO_RUNBOOK)
     assert channels(made.document) == {"everybody", "old-channel", "duty"}
+
+
+def test_a_runbook_that_only_observes_escalates_nothing():
+    """What can't be known to the end is held, and the next alert is decided anew."""
+    observes = rules(runbook(mode=Mode.OBSERVE))
+    found, at = document(incident()), NOW
+    while found.incident is not None:
+        at = found.due or 0.0
+        found = woken(found, at, seen(now=at, mail=MISSING), observes).document
+    assert (found.outcomes[-1].ending, found.escalated_at) == (Ending.HELD, None)
+    assert channels(found) == {"ops"}
 
 
 OTHER = execution(9, started=-720, ended=None, user="alice")

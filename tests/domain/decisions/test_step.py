@@ -30,7 +30,7 @@ from functions.domain.model.events import (
 )
 from functions.domain.model.incidents import Document, Escalation, Hold, Outcome, QueueState
 from functions.domain.model.observations import Execution, Pause, Slot, Storm, Unknown
-from functions.domain.model.runbooks import Restart
+from functions.domain.model.runbooks import Matcher, Restart
 from tests.support.worlds.scenes import (
     MAIL,
     NOW,
@@ -199,13 +199,13 @@ def test_every_reason_code_is_answered_somewhere():
 @pytest.mark.parametrize(
     ("with_rules", "action", "code", "channel"),
     [
-        (rules(runbook(mode=Mode.OBSERVE)), Action.HELD, Reason.OBSERVE_ONLY, {"ops", "duty"}),
+        (rules(runbook(mode=Mode.OBSERVE)), Action.HELD, Reason.OBSERVE_ONLY, {"ops"}),
         (APPROVE, Action.ASKED, Reason.AWAITING_APPROVAL, {"ops", "duty"}),
-        (rules(runbook(notify=(), mode=Mode.OBSERVE)), Action.HELD, Reason.OBSERVE_ONLY, {"everybody", "duty"}),
+        (rules(runbook(notify=(), mode=Mode.OBSERVE)), Action.HELD, Reason.OBSERVE_ONLY, {"everybody"}),
     ],
 )
 def test_modes_answer_and_tell(with_rules, action, code, channel):
-    """`observe` says what it would have done, `approve` asks; on the runbook's or the top-level channels, and on `escalate`."""
+    """`observe` says what it would have done, on the runbook's or the top-level channels; `approve` asks, on `escalate` too."""
     made = moved(EMPTY, alerted(), with_rules=with_rules)
     assert made.reply is not None
     assert (made.reply.action, made.reply.reason) == (action, code)
@@ -414,6 +414,40 @@ def test_an_alert_without_a_target_is_told_where_nothing_is_open(firing, found, 
     """It never begins an incident, and never moves one."""
     made = moved(found, alerted(MatchedAlert(alert(firing=firing), None)))
     assert (reason(made), bool(made.document.to_tell), made.document.incident) == (code, told, found.incident)
+
+
+def test_a_suspicion_that_no_runbook_matches_is_told_to_nobody():
+    """It is another team's queue, and probably a healthy one."""
+    made = moved(EMPTY, alerted(MatchedAlert(alert(labels={"alertname": "Stuck", "unstick": "suspicion"}), None)))
+    assert (reason(made), made.document.to_tell, made.document.holds) == (Reason.NO_RUNBOOK, (), {})
+    assert made.document == EMPTY, "nothing to save"
+
+
+def test_a_suspicion_with_a_wrong_label_calls_nobody():
+    """Nobody knows whether its queue is stuck; the runbook's own channels are told of the label."""
+    labels = {"alertname": "Stuck", "unstick": "suspicion"}
+    made = moved(EMPTY, alerted(without_target(Reason.INVALID_OPTION, labels=labels)))
+    assert [(one.channel, one.card.urgency) for one in made.document.to_tell] == [("ops", "plan")]
+
+
+def test_an_alert_that_no_runbook_matches_is_told_once_an_hour_for_its_rule():
+    """With the labels that the runbooks look at, and the runbook that comes closest."""
+    matchers = (Matcher("alertname", "=", "Stuck"), Matcher("service", "=~", "mail-.*"), Matcher("env", "!=", "test"))
+    books = rules(runbook(match=matchers), runbook(name="other", match=(Matcher("team", "=", "x"),)))
+
+    def told(found: Document, at: float, **labels: str) -> Document:
+        one = MatchedAlert(alert(fingerprint=f"fp-{at}", labels={"alertname": "Stuck", **labels}), None)
+        return moved(found, alerted(one), at=at, with_rules=books).document
+
+    first = told(EMPTY, NOW, service="web", queue="web")
+    (message,) = first.to_tell
+    assert (
+        'Details: the runbooks look at alertname="Stuck", service="web", no env, no team; '
+        'closest is mail, which needs service=~"mail-.*"'
+    ) in message.card.text
+    again = told(replace(first, to_tell=()), NOW + 3599, queue="other")
+    assert again.to_tell == ()
+    assert told(again, NOW + 3600, queue="web").to_tell
 
 
 @pytest.mark.parametrize("crowd", [True, False])
@@ -795,11 +829,11 @@ def test_expiry_is_told_as_not_approved(event):
 
 
 def test_a_button_of_a_runbook_that_is_gone_restarts_nothing():
-    """The configuration changed while it was asked: the incident goes to people."""
+    """The configuration changed while it was asked: the incident ends."""
     found = asking()
     assert found.incident is not None
     made = moved(found, Approved(found.incident.approval.nonce, "anna"), with_rules=rules(runbook(name="other")))
-    assert made.document.outcomes[-1].ending is Ending.ESCALATED
+    assert made.document.outcomes[-1].ending is Ending.HELD
 
 
 def test_a_second_attempt_that_nobody_approves_goes_to_the_escalation_channels():
