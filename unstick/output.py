@@ -166,16 +166,16 @@ def print_table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
 
     if not rows:
         return
-    table = Table(*head, box=None, pad_edge=False, padding=(0, len(GAP), 0, 0), header_style="bold")
+    table = Table(*head, box=None, pad_edge=False, padding=(0, len(GAP), 0, 0))
     for row in rows:
         table.add_row(*map(printable, row))
     console = Console(
-        file=io.StringIO(), force_terminal=True, color_system="standard", width=min(width(), WIDEST),
-        markup=False, emoji=False, highlight=False,
-    )  # fmt: skip
+        file=io.StringIO(), color_system=None, width=min(width(), WIDEST), markup=False, emoji=False, highlight=False
+    )
     with console.capture() as shown:
         console.print(table)
-    click.echo("\n".join(line.rstrip() for line in shown.get().splitlines()))  # without colours where there must be none
+    heading, *others = (line.rstrip() for line in shown.get().splitlines())
+    click.echo("\n".join([click.style(heading, bold=True), *others]))
 
 
 def padded(text: str, columns_at_least: int) -> str:

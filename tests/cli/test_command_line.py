@@ -15,6 +15,7 @@ from click.testing import CliRunner
 
 from functions import __version__
 from tests.support.unstick_process import SIGNING_KEY, configuration, runbook
+from unstick import output
 from unstick.main import command_line
 
 ROOT = Path(__file__).parents[2]
@@ -147,3 +148,22 @@ def test_the_name_of_before_works_for_one_release() -> None:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, done.stdout) == (0, f"unstick {__version__}\n")
     assert done.stderr == "`python -m functions` is going away; use `unstick` instead.\n"
+
+
+@pytest.mark.parametrize(
+    ("columns", "lines"),
+    [
+        pytest.param(None, ["what    when", "メール  now, and for as long as it takes", "b[x]    :smile:"], id="a pipe"),
+        pytest.param(
+            "24", ["what    when", "メール  now, and for as", "        long as it takes", "b[x]    :smile:"], id="narrow"
+        ),
+    ],
+)
+def test_a_table_fits_the_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], columns: str | None, lines: list[str]
+) -> None:
+    """East Asian characters take two columns; nothing of a cell is markup; in a pipe nothing is wrapped or coloured."""
+    if columns:
+        monkeypatch.setenv("COLUMNS", columns)
+    output.print_table(("what", "when"), [("メール", "now, and for as long as it takes"), ("b[x]", ":smile:")])
+    assert capsys.readouterr().out.splitlines() == lines

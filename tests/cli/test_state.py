@@ -386,7 +386,6 @@ def test_times_are_in_the_configured_zone_which_is_named_once(here: Line) -> Non
         ("check",),
         ("report",),
         ("simulate", FIRING, "--restamp"),
-        ("card", FIRING, "--channel", "console"),
         ("pause", "--reason", "the broker is upgraded tonight by the team that runs it, see the announcement of last week"),
     ],
 )
