@@ -50,7 +50,7 @@ class _Sheet(Struct):
     y: float = 0.0
     parts: list[str] = field(default_factory=list)
 
-    def text(
+    def text(  # noqa: PLR0913 - the attributes of an SVG text
         self,
         text: str,
         size: float,
