@@ -37,7 +37,7 @@ class StuckQueue:
     def stick(self) -> None:
         self.queue.history.clear()
         self.queue.set(ready=MESSAGES - 20, unacked=20, head_at=int(time.time()) - 1560)
-        self.queue.history[0] = (time.time() - 3600, MESSAGES, self.queue.acks)
+        self.queue.history[0] = (time.time() - 3600, self.queue.ready, self.queue.unacked, self.queue.acks)
 
     def restart(self, options: Mapping[str, str]) -> bool:
         """What Rundeck's job does."""
