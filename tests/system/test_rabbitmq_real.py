@@ -26,6 +26,7 @@ from functions.runtime.errors import Denied
 from tests.support.broker import ADMIN, Broker, consumer
 from tests.support.broker import broker as run_broker
 from tests.support.patience import PATIENCE_S, wait_until
+from tests.support.workers.crew import Habit, Publisher, Worker
 
 INFRA = Path(__file__).parents[2] / "infra"
 
@@ -294,3 +295,20 @@ def test_the_tag_monitoring_shows_who_holds_a_message(rabbitmq_server):
         shown = wait_until(lambda: as_user("watcher", "watched"), lambda seen: seen.holders and seen.holders[0].since)
         assert began - 1 <= shown.holders[0].since <= time.time()
         assert as_user("reader", "read").holders == ()
+
+
+def test_publishers_and_idle_consumers_hide_no_channel(rabbitmq_server):
+    """In a vhost with a publisher and a consumer that never got anything, the channel that holds a message is seen."""
+    rabbitmq_server.add_vhost("crowded")
+    rabbitmq_server.add_user("crowd-watcher", "watched", tags="monitoring", vhosts=["crowded"])
+    rabbitmq_server.publish("kept", 1, vhost="crowded")
+    url, user = rabbitmq_server.amqp_url("crowded"), settings(rabbitmq_server, "crowd-watcher", "watched")
+    with Worker(url, "kept", Habit(hangs=True)), Worker(url, "kept", Habit()), Publisher(url) as publisher:
+        publisher.rates["elsewhere"] = lambda _since: 5.0
+
+        def look_at_both() -> QueueSnapshot:
+            return client.look(user, to_queue("crowded", "kept"), for_s=60, timeout_s=PATIENCE_S)
+
+        time.sleep(6)  # until the publisher's channel has been counted
+        seen = wait_until(look_at_both, lambda seen: seen.channels and len(seen.channels) == 2)
+    assert (sorted(one.held for one in seen.channels), seen.unseen) == ([0, 1], None)

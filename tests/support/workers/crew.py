@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Self
@@ -213,11 +214,11 @@ class Worker:
 
 def drop(connection: Any) -> None:
     """Close the socket, with no farewell of the protocol."""
-    try:
+    with suppress(*LOST):
         connection._impl._transport.abort()
         connection.process_data_events(time_limit=0)
-    except LOST:
-        pass
+    with suppress(*LOST):
+        connection._cleanup()  # its loop has sockets of its own
 
 
 class Publisher:

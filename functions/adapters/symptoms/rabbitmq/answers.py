@@ -124,8 +124,12 @@ class ChannelItem(Struct, frozen=True):
     name: str
     messages_unacknowledged: int = 0
     consumer_count: int = 0
-    message_stats: Traffic = Traffic()
-    """Absent before the first message."""
+    message_stats: Traffic | list[Any] = Traffic()
+    """Absent before the first message; an empty list where it has none of the counters that were asked for: a publisher's."""
+
+    @property
+    def traffic(self) -> Traffic:
+        return self.message_stats if isinstance(self.message_stats, Traffic) else Traffic()
 
 
 class User(Struct, frozen=True):

@@ -179,7 +179,7 @@ def _with_channels(seen: QueueSnapshot, consumers: list[Consumer], listed: Any) 
 
 
 def _to_channel(consumer: Consumer, item: ChannelItem, own: int) -> Channel:
-    traffic = item.message_stats
+    traffic = item.traffic
     return Channel(
         item.name,
         consumer.channel.peer_host[:NAME],
