@@ -98,6 +98,8 @@ class RabbitDouble:
         """By `totals`, `page`, `channels`, `connections`, `nodes`, `overview`, `whoami`, `alarms`: what is answered instead, or
         after how many seconds."""
         self.nodes = [{"name": "rabbit@one", "running": True, "uptime": 86_400_000}]
+        self.hold_all = False
+        """Each consumer holds what is unacknowledged, not only the first."""
         self.date: str | None = None
         self._over = threading.Event()
         self.asked: list[str] = []
@@ -128,6 +130,8 @@ class RabbitDouble:
         kind = whole.get(segments[1] if len(segments) > 1 else "", "")
         if segments[1:2] == ["vhosts"]:
             kind = segments[-1]
+        if segments[1:2] == ["channels"]:
+            kind = "channel"
         kind = kind or {3: "totals", 4: "page"}.get(len(segments), "")
         broken = self.broken.get(kind)
         if isinstance(broken, tuple):
@@ -146,15 +150,23 @@ class RabbitDouble:
         }
         if kind in fixed:
             return _ok(fixed[kind])
-        if kind == "nodes":
-            may = "monitoring" in user.tags
-            return _ok(self.nodes) if may else _error(401, "not_authorised", "Not monitor user")
-        if kind in ("channels", "connections"):
-            asked = {name: values[0] for name, values in parse_qs(query).items()}
-            return _ok(self._list_of_vhost(kind, segments[2], asked) if "monitoring" in user.tags else [])
+        if kind in ("nodes", "channel", "channels", "connections"):
+            return self._monitored(user, kind, segments, query)
         if segments[:2] != ["api", "queues"] or not kind:
             return _error(404, "Object Not Found", "Not Found")
         return self._queues(user, segments[2:], {name: values[0] for name, values in parse_qs(query).items()})
+
+    def _monitored(self, user: User, kind: str, segments: list[str], query: str) -> Reply:
+        """What the tag `monitoring` shows; lists are empty without it."""
+        may = "monitoring" in user.tags
+        asked = {name: values[0] for name, values in parse_qs(query).items()}
+        if kind == "nodes":
+            return _ok(self.nodes) if may else _error(401, "not_authorised", "Not monitor user")
+        if kind != "channel":
+            return _ok(self._list_of_vhost(kind, segments[2], asked) if may else [])
+        listed = [one for vhost, _ in self.queues for one in self._list_of_vhost("channels", vhost, asked)]
+        mine = next((one for one in listed if may and one["name"] == segments[2]), None)
+        return _ok(mine) if mine else _error(404, "Object Not Found", "Not Found")
 
     def _list_of_vhost(self, kind: str, vhost: str, query: dict[str, str]) -> list[dict[str, Any]]:
         """Its channels or connections, which only the tag `monitoring` shows."""
@@ -165,9 +177,11 @@ class RabbitDouble:
                     name = {"connection_name": queue.named} if queue.named and not place else {}
                     listed.append({"name": peer, "client_properties": {"product": "Pika Python Client Library"} | name})
                     continue
-                traffic = queue.traffic(int(query["msg_rates_age"]), int(query["msg_rates_incr"])) if not place else {}
-                channel = {"name": f"{peer} (1)", "consumer_count": 1, "messages_unacknowledged": 0 if place else queue.unacked}
-                listed.append(channel | ({"message_stats": traffic} if traffic else {}))
+                asked = "msg_rates_age" in query and (self.hold_all or not place)
+                traffic = queue.traffic(int(query["msg_rates_age"]), int(query["msg_rates_incr"])) if asked else {}
+                channel = {"name": f"{peer} (1)", "consumer_count": 1, "messages_unacknowledged": 0}
+                channel["messages_unacknowledged"] = queue.unacked if self.hold_all or not place else 0
+                listed.append(channel | {"message_stats": traffic or []})
         return listed
 
     def _user(self, authorization: str) -> User | None:

@@ -19,7 +19,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from functions.adapters.symptoms.rabbitmq.answers import good, json_or_none, live, login_failed
-from functions.adapters.symptoms.rabbitmq.holders import WHOAMI, WITHIN_S, add_details, sees_all
+from functions.adapters.symptoms.rabbitmq.holders import WHOAMI, add_details, channels_path, is_worth_asking, sees_all
 from functions.adapters.symptoms.rabbitmq.settings import SYSTEM, Settings, name_queue
 from functions.adapters.symptoms.rabbitmq.snapshot import Answers, read_snapshot
 from functions.application.ports import Finding
@@ -44,10 +44,8 @@ LIST_BYTES = 2500
 """Of names in one request: the broker takes request lines of 8,000 bytes at least, proxies of 4,096."""
 PAGE_SHARE = 0.8
 """Of the time for all: a page or a list of channels that is slow leaves time to say so, and never costs the live depth."""
-CHANNEL_COLUMNS = (
-    "name,messages_unacknowledged,consumer_count,message_stats.deliver,message_stats.ack,message_stats.redeliver,"
-    "message_stats.deliver_details.samples,message_stats.ack_details.samples,message_stats.redeliver_details.samples"
-)
+WHOAMI_S = 1.0
+"""For whose login it is. Without an answer nothing is asked that needs the tag."""
 UNNAMEABLE = frozenset({"", ".", ".."})
 """`.` and `..` mean other paths to every HTTP library, however they are encoded."""
 
@@ -58,6 +56,7 @@ class Asked(Struct, frozen=True):
     totals: Any
     page: Any = None
     channels: Any = None
+    whoami: Any = None
 
 
 def look(settings: Settings, queue: QueueRef, *, for_s: float, timeout_s: float) -> QueueSnapshot:
@@ -76,8 +75,8 @@ def look_all(
     Without the queue's page the live depth is there all the same. Where that can't be had, the queue's place has Denied (`login`,
     `not_management`, `vhost_permission`, `no_vhost`, `no_queue`, `stream`, `name`, `url`) or Unavailable.
 
-    With the tag `monitoring` the channels of the consumers tell who holds a message; then names and nodes are asked for as well,
-    for a second at most, and never for more than half of the time that is left.
+    With the tag `monitoring` the list of channels tells who holds a message; what those have done is asked for in a second round
+    trip, for at most half of the time that is left, with their names and the cluster's nodes.
     """
     ends = time.monotonic() + timeout_s
     asked = [(queue, for_s) for queue, for_s in queues if _can_be_named(queue)]
@@ -85,23 +84,27 @@ def look_all(
         return [to_snapshot(queue, Asked(None)) for queue, _ in queues]
     lists = list_queues([queue for queue, _ in asked])
     pages = {queue.key: page_path(queue, for_s) for queue, for_s in asked}
-    channels = {_vhost(queue): channels_path(_vhost(queue), max(for_s for _, for_s in asked)) for queue, _ in asked}
+    channels = {_vhost(queue): channels_path(_vhost(queue)) for queue, _ in asked}
     paths = {**dict.fromkeys(lists, timeout_s), **dict.fromkeys([*pages.values(), *channels.values()], timeout_s * PAGE_SHARE)}
-    outcomes = _ask(settings, {**paths, WHOAMI: WITHIN_S}, timeout_s=timeout_s)
+    outcomes = _ask(settings, {**paths, WHOAMI: WHOAMI_S}, timeout_s=timeout_s)
     totals = {queue.key: outcomes[path] for path, listed in lists.items() for queue in listed}
     may_see = sees_all(outcomes[WHOAMI])
     results: dict[str, QueueSnapshot | Unavailable | Denied] = {}
     for queue, _ in queues:
         page, listed = outcomes.get(pages.get(queue.key, "")), outcomes.get(channels.get(_vhost(queue), "")) if may_see else None
-        results[queue.key] = to_snapshot(queue, Asked(totals.get(queue.key), page, listed))
+        results[queue.key] = to_snapshot(queue, Asked(totals.get(queue.key), page, listed, outcomes[WHOAMI]))
     seen = {key: one for key, one in results.items() if isinstance(one, QueueSnapshot)}
-    left_s = min(WITHIN_S, (ends - time.monotonic()) / 2)
+    left_s = (ends - time.monotonic()) / 2
+    worth = {key: one for key, one in seen.items() if is_worth_asking(one)}
+    if not may_see or not worth or left_s <= 0:
+        return [results[queue.key] for queue, _ in queues]
 
     def ask(more: list[str]) -> list[Answer | Exception]:
         return list(_ask(settings, dict.fromkeys(more, left_s), timeout_s=left_s).values())
 
+    samples = _sample_query(max(for_s for _, for_s in asked))
     vhosts = {queue.key: _vhost(queue) for queue, _ in queues}
-    results |= add_details(seen, vhosts, ask if may_see and left_s > 0 else None)
+    results |= add_details(worth, vhosts, samples, ask)
     return [results[queue.key] for queue, _ in queues]
 
 
@@ -120,9 +123,11 @@ def to_snapshot(queue: QueueRef, asked: Asked) -> QueueSnapshot | Unavailable | 
 
 def _say_what_is_missing(seen: QueueSnapshot, asked: Asked) -> QueueSnapshot:
     """The snapshot with why its page or the channels can't be read. What is slow may pass by itself."""
-    page, channels = _error_of(asked.page), _error_of(asked.channels)
+    page, channels, whoami = _error_of(asked.page), _error_of(asked.channels), _error_of(asked.whoami)
     if page is not None:
         seen = replace(seen, blind=_unknown(Text("the queue's page can't be read"), page))
+    if whoami is not None:
+        seen = replace(seen, unseen=_unknown(Text("the user's tags can't be read"), whoami))
     if channels is not None:
         seen = replace(seen, unseen=_unknown(Text("the consumers' channels can't be read"), channels))
     return seen
@@ -219,13 +224,6 @@ def _segment(name: str) -> str:
     if name in UNNAMEABLE:
         raise Denied(SYSTEM, Text("no URL can name a vhost or queue '{name}'", name=name), code="name", remedy=Text("Rename it."))
     return quote(name, safe="")
-
-
-def channels_path(vhost: str, for_s: float) -> str:
-    """The channels of a vhost with their own samples; 2 kB a channel (measured on 3.10)."""
-    samples = _sample_query(for_s)
-    query = {"msg_rates_age": samples["msg_rates_age"], "msg_rates_incr": samples["msg_rates_incr"], "columns": CHANNEL_COLUMNS}
-    return f"/api/vhosts/{_segment(vhost)}/channels?{urlencode(query)}"
 
 
 def _ask(settings: Settings, limits: Mapping[str, float], *, timeout_s: float) -> dict[str, Any]:

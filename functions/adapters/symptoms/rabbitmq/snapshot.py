@@ -179,15 +179,20 @@ def _with_channels(seen: QueueSnapshot, consumers: list[Consumer], listed: Any) 
 
 
 def _to_channel(consumer: Consumer, item: ChannelItem, own: int) -> Channel:
+    shared = item.consumer_count > own
+    channel = Channel(item.name, consumer.channel.peer_host[:NAME], held=item.messages_unacknowledged, shared=shared)
+    return add_work(channel, item)
+
+
+def add_work(channel: Channel, item: ChannelItem) -> Channel:
+    """The channel with its counters, as far as this answer has them."""
     traffic = item.traffic
-    return Channel(
-        item.name,
-        consumer.channel.peer_host[:NAME],
+    return replace(
+        channel,
         held=item.messages_unacknowledged,
         counted=(traffic.deliver or 0) - (traffic.ack or 0),
         work=_series(traffic.deliver_details, traffic.ack_details),
         redeliveries=_series(traffic.redeliver_details),
-        shared=item.consumer_count > own,
     )
 
 
