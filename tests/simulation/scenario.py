@@ -130,6 +130,8 @@ def _runbook(rng: random.Random, options: frozenset[str]) -> Runbook:
     mode = next((mode for mode in Mode if mode.value in options), drawn)
     verify = QUICK if "quick" in options or rng.random() < 0.25 else Verify()
     limits = Limits(cooldown_s=rng.choice([60.0, 600.0]), attempts=rng.choice([1, 2, 2, 3]))
+    if "limited" in options:
+        limits = Limits(cooldown_s=60.0, restarts=((3600.0, 1),))
     return a_runbook(mode=mode, verify=verify, limits=limits, freeze=() if "untroubled" in options else freeze(rng, options))
 
 
