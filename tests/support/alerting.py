@@ -1,4 +1,4 @@
-"""Prometheus and Alertmanager with the files of infra/prometheus, in which only the addresses are other ones.
+"""Prometheus and Alertmanager with the files of infra/prometheus, in which only addresses and queues are other ones.
 
 with alerting(folder, broker, unstick.url, basic_auth=(USER, PASSWORD)) as prometheus_url:
     ...                                     # Unstick hears of stuck queues
@@ -22,6 +22,8 @@ from tests.support.broker import Broker, free_ports
 from tests.support.patience import wait_until
 
 SHIPPED = Path(__file__).parents[2] / "infra" / "prometheus"
+NAMED = 4
+"""Times that the shipped rules name the queues."""
 PACKAGES = ("prometheus", "prometheus-alertmanager")
 """Debian's."""
 
@@ -31,9 +33,17 @@ def alerting(folder: Path, broker: Broker, unstick_url: str, *, basic_auth: tupl
     """Both programs, from when they are ready until the block ends. Yields the base URL of Prometheus."""
     file = yaml.safe_load((SHIPPED / "prometheus.yml").read_text(encoding="utf-8"))
     file["scrape_configs"][0]["static_configs"][0]["targets"] = [f"127.0.0.1:{broker.metrics_port}"]
-    rules = (SHIPPED / "rules.yml").read_text(encoding="utf-8")
+    rules = rules_for(".+")
     with programs(folder, file, rules, unstick_url, basic_auth=basic_auth) as url:
         yield url
+
+
+def rules_for(queues: str) -> str:
+    """The shipped rules for the queues of this pattern."""
+    shipped = (SHIPPED / "rules.yml").read_text(encoding="utf-8")
+    named = '{queue=~"mail[.]delivery"}'
+    assert shipped.count(named) == NAMED
+    return shipped.replace(named, f'{{queue=~"{queues}"}}')
 
 
 @contextmanager

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from urllib.parse import urlencode
 from urllib.request import urlopen
 
 import pytest
 import yaml
 
-from tests.support.broker import consumer
+from tests.support.alerting import program, rules_for
+from tests.support.broker import HOST, Broker, consumer, free_ports
 from tests.support.patience import PATIENCE_S, wait_until
 
 FOLDER = Path(__file__).parents[2] / "infra" / "prometheus"
@@ -57,45 +64,77 @@ def test_amtool_takes_the_route_to_unstick(needed):
         assert (done.returncode, done.stdout.strip()) == (0, receiver), done.stderr
 
 
+READY, UNACKED = "rabbitmq_detailed_queue_messages_ready", "rabbitmq_detailed_queue_messages_unacked"
+OF_QUEUE, OF_CHANNEL = "by (job, vhost, queue)", "by (job, instance, channel)"
+WINDOWED = [
+    (
+        f"and max {OF_QUEUE} ({READY} offset 10s + {UNACKED} offset 10s) > 0",
+        "suspected within 20 s of the first message that nobody acknowledges, stuck for people after five minutes",
+        "messages came to an idle queue less than five minutes ago",
+    ),
+    (
+        f"unless max {OF_QUEUE} (resets(({READY} + {UNACKED})[15s:5s])) > 0",
+        "a channel for each message, in no scrape, is not suspected",
+        "a channel for each message, each seen in one scrape only",
+    ),
+    (
+        f"unless sum {OF_QUEUE} (increase(rabbitmq_detailed_channel_messages_acked_total[15s])) > 0",
+        "busy, always as deep; the broker's counter rises in steps, and one scrape sees no step",
+        "busy, never empty, always as deep",
+    ),
+    (
+        f"unless sum {OF_QUEUE} (increase(rabbitmq_detailed_channel_messages_delivered_total[15s])) > 0",
+        "works in automatic acknowledgement mode, and is not suspected",
+        "works in automatic acknowledgement mode",
+    ),
+    (
+        f"unless sum {OF_QUEUE} (increase(rabbitmq_detailed_queue_messages_acked_total[15s])) > 0",
+        *["4.x, the counters of a queue outlive its channels: a channel for each message, never shallower"] * 2,
+    ),
+    (
+        f"unless sum {OF_QUEUE} (increase(rabbitmq_detailed_queue_messages_delivered_total[15s])) > 0",
+        *["4.x, works in automatic acknowledgement mode"] * 2,
+    ),
+    (
+        f"and max {OF_CHANNEL} (rabbitmq_detailed_channel_messages_unacked offset 10s) > 0",
+        *["a channel that has held a message for less than the window"] * 2,
+    ),
+    (
+        f"unless sum {OF_CHANNEL} (increase(rabbitmq_detailed_channel_messages_acked_total[15s])) > 0",
+        *["a consumer works off what it holds, and is given nothing more"] * 2,
+    ),
+    (
+        f"unless sum {OF_CHANNEL} (increase(rabbitmq_detailed_channel_messages_delivered_ack_total[15s])) > 0",
+        *["a consumer that acknowledges ten minutes' work at once takes messages meanwhile"] * 2,
+    ),
+]
+"""(a part of the suspicion, what shows it, what shows the same part of the alert with its longer windows)."""
+
+ON_QUEUE = "on (job, vhost, queue)"
+OTHERS = [
+    (f'unless {ON_QUEUE} rabbitmq_detailed_queue_info{{queue_type="rabbit_stream_queue"}}', "4.3, a stream is never empty"),
+    ("and on (job) rabbitmq_detailed_queue_messages_delivered_ack_total", "nobody is there, so no channel has a series"),
+    (
+        f"unless {ON_QUEUE} rabbitmq_detailed_queue_messages_delivered_ack_total",
+        "4.x, the application is gone, its queue's counters are not",
+    ),
+    (
+        f"unless {ON_QUEUE} max_over_time(rabbitmq_detailed_queue_consumers[1h:1m]) > 0",
+        "4.x, an application without counters (AMQP 1.0, MQTT) is gone for less than an hour",
+    ),
+    ('{queue=~"mail[.]delivery"}', "queues that are not named, whatever they are"),
+    ("for: 3m", "is being deployed, two minutes without a consumer, then a new channel that begins at 0"),
+    ("for: 5m", "no figures at all"),
+]
+
+
+def longer(part: str) -> str:
+    return part.replace("offset 10s", "offset 2m").replace("[15s", "[2m")
+
+
 @pytest.mark.parametrize(
     ("part", "shown_by"),
-    [
-        (
-            "and max by (job, vhost, queue) (rabbitmq_detailed_queue_messages offset 10s) > 0",
-            "suspected within 20 s of the first message that nobody acknowledges, stuck for people after five minutes",
-        ),
-        (
-            "unless max by (job, vhost, queue) (resets(rabbitmq_detailed_queue_messages[15s])) > 0",
-            "works in automatic acknowledgement mode, or with a channel for each message, and is not suspected",
-        ),
-        (
-            "unless sum by (job, vhost, queue) (increase(rabbitmq_detailed_channel_messages_acked_total[15s])) > 0",
-            "busy, always as deep; the broker's counter rises in steps, and one scrape sees no step",
-        ),
-        (
-            "unless sum by (job, vhost, queue) (increase(rabbitmq_detailed_channel_messages_delivered_total[15s])) > 0",
-            "works in automatic acknowledgement mode, or with a channel for each message, and is not suspected",
-        ),
-        (
-            "and max by (job, vhost, queue) (rabbitmq_detailed_queue_messages offset 2m) > 0",
-            "messages came to an idle queue less than five minutes ago",
-        ),
-        (
-            "unless max by (job, vhost, queue) (resets(rabbitmq_detailed_queue_messages[2m])) > 0",
-            "a channel for each message, each seen in one scrape only",
-        ),
-        (
-            "unless sum by (job, vhost, queue) (increase(rabbitmq_detailed_channel_messages_acked_total[2m])) > 0",
-            "busy, never empty, always as deep",
-        ),
-        (
-            "unless sum by (job, vhost, queue) (increase(rabbitmq_detailed_channel_messages_delivered_total[2m])) > 0",
-            "works in automatic acknowledgement mode",
-        ),
-        ('{queue!~"amq[.]gen.*"}', "names of another form, and queues of the broker's own naming"),
-        ("for: 3m", "is being deployed, two minutes without a consumer, then a new channel that begins at 0"),
-        ("for: 5m", "no figures at all"),
-    ],
+    [*((part, early) for part, early, _ in WINDOWED), *((longer(part), late) for part, _, late in WINDOWED), *OTHERS],
 )
 def test_no_part_of_the_rules_is_there_for_nothing(needed, tmp_path, part, shown_by):
     """Without any one of their conditions the rules fail the unit test that is about it."""
@@ -112,20 +151,115 @@ def test_no_part_of_the_rules_is_there_for_nothing(needed, tmp_path, part, shown
     assert "exp:" in done.stdout + done.stderr, "it must fail by what fires, not by its syntax"
 
 
+ABSENT = {
+    HOST: {"queue_info", "queue_messages_acked_total", "queue_messages_delivered_total", "queue_messages_delivered_ack_total"},
+    "4.0": {"queue_info"},
+    "4.3": set[str](),
+}
+"""What a version does not have, of what the rules ask for; RabbitMQ 3.10 is the host's on Debian 12."""
+
+
 def test_a_real_broker_has_the_metrics_that_the_rules_name(rabbitmq_server):
     """The scrape of the example brings every series of the rules, with the labels by which they are put together."""
-    named = set(re.findall(r"rabbitmq_detailed_\w+", (FOLDER / "rules.yml").read_text()))
+    named = set(re.findall(r"rabbitmq_detailed_(\w+)", (FOLDER / "rules.yml").read_text()))
     scrape = yaml.safe_load((FOLDER / "prometheus.yml").read_text())["scrape_configs"][0]
     assert scrape["scrape_interval"] == "5s", "three of them fit the suspicion's windows"
-    query = "&".join(f"family={family}" for family in scrape["params"]["family"])
-    url = f"http://127.0.0.1:{rabbitmq_server.metrics_port}{scrape['metrics_path']}?{query}"
+    (kept,) = (one["regex"] for one in scrape["metric_relabel_configs"])
+    assert all(re.fullmatch(kept, f"rabbitmq_detailed_{name}") for name in named)
 
     def missing() -> set[str]:
-        with urlopen(url, timeout=PATIENCE_S) as answer:
-            text = answer.read().decode()
-        return named - set(re.findall(r'^(\w+){[^}]*vhost="/",queue="scraped"} \d', text, re.MULTILINE))
+        text = _scraped(rabbitmq_server)
+        of_queue = re.findall(r'^rabbitmq_detailed_(\w+){[^}]*vhost="/",queue="scraped"[^}]*} \d', text, re.MULTILINE)
+        of_channel = re.findall(r'^rabbitmq_detailed_(\w+){channel="<[^"]+>"} \d', text, re.MULTILINE)
+        return named - set(of_queue) - ({"channel_messages_unacked"} & set(of_channel))
 
     rabbitmq_server.publish("scraped", 2)
     with consumer(rabbitmq_server, "scraped", "healthy"):
-        wait_until(missing, lambda names: not names)
-    assert len(named) == 4
+        wait_until(missing, lambda names: names == ABSENT[rabbitmq_server.version])
+    assert len(named) == 11
+
+
+def _scraped(made: Broker) -> str:
+    """What the example's scrape brings."""
+    scrape = yaml.safe_load((FOLDER / "prometheus.yml").read_text())["scrape_configs"][0]
+    query = "&".join(f"family={family}" for family in scrape["params"]["family"])
+    with urlopen(f"http://127.0.0.1:{made.metrics_port}{scrape['metrics_path']}?{query}", timeout=PATIENCE_S) as answer:
+        text: str = answer.read().decode()
+    return text
+
+
+@contextmanager
+def prometheus_of(made: Broker, folder: Path, queues: str) -> Iterator[str]:
+    """A Prometheus with the example's scrape, and the rules for these queues."""
+    file = yaml.safe_load((FOLDER / "prometheus.yml").read_text(encoding="utf-8"))
+    file["scrape_configs"][0]["static_configs"][0]["targets"] = [f"127.0.0.1:{made.metrics_port}"]
+    del file["alerting"]
+    folder.mkdir()
+    (folder / "prometheus.yml").write_text(yaml.safe_dump(file), encoding="utf-8")
+    (folder / "rules.yml").write_text(rules_for(queues), encoding="utf-8")
+    (port,) = free_ports(1)
+    url = f"http://127.0.0.1:{port}"
+    command = ["prometheus", "--config.file=prometheus.yml", "--storage.tsdb.path=data", f"--web.listen-address=127.0.0.1:{port}"]
+    with program(command, folder, f"{url}/-/ready"):
+        yield url
+
+
+SUSPECTED = 'count by (queue, service) (last_over_time(ALERTS{alertname="RabbitMQQueueMaybeStuck"}[10m]))'
+WATCHED_S = 40.0
+
+
+@pytest.mark.timeout(300)
+def test_one_of_three_consumers_hangs_on_a_real_broker(needed, rabbitmq_server, tmp_path):
+    """It is suspected while the two others work; a busy queue, a dead-letter queue and a stream beside it never are."""
+    needed("prometheus")
+    tells = rabbitmq_server.version != HOST
+    queues = "one[.].+" if tells else "one[.](delivery|busy)"
+    with ExitStack() as stack:
+        _declare(rabbitmq_server, {"one.dead": "classic", "one.archive": "stream"})
+        rabbitmq_server.publish("one.delivery", 1)
+        stack.enter_context(consumer(rabbitmq_server, "one.delivery", "stuck-unacked"))
+        for queue in ("one.delivery", "one.delivery", "one.busy", "one.busy", "one.busy"):
+            stack.enter_context(flowing(rabbitmq_server, queue))
+            stack.enter_context(consumer(rabbitmq_server, queue, "slow", per_second=2.0))
+        wait_until(lambda: _scraped(rabbitmq_server), lambda text: "delivered_ack_total{channel" in text)
+        url = stack.enter_context(prometheus_of(rabbitmq_server, tmp_path / "prometheus", queues))
+        began = time.monotonic()
+        wait_until(lambda: _asked(url, SUSPECTED), [{"queue": "one.delivery", "service": "one-delivery"}].__eq__)
+        print(f"suspected {time.monotonic() - began:.1f} s after Prometheus began")
+        time.sleep(WATCHED_S)
+        assert _asked(url, SUSPECTED) == [{"queue": "one.delivery", "service": "one-delivery"}]
+        held = 'ALERTS{alertname="RabbitMQQueueMaybeStuck",queue="one.delivery"}'
+        assert _asked(url, held), "it still is"
+
+
+def _declare(made: Broker, types: dict[str, str]) -> None:
+    with made.channel() as channel:
+        for queue, kind in types.items():
+            channel.queue_declare(queue, durable=True, arguments={"x-queue-type": kind})
+            for _ in range(3):
+                channel.basic_publish("", queue, b"stays")
+
+
+@contextmanager
+def flowing(made: Broker, queue: str) -> Iterator[None]:
+    """Two messages a second, until the block ends."""
+    ended = threading.Event()
+
+    def publish() -> None:
+        with made.channel() as channel:
+            channel.queue_declare(queue, durable=True)
+            while not ended.wait(0.5):
+                channel.basic_publish("", queue, b"flows")
+
+    publisher = threading.Thread(target=publish)
+    publisher.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        publisher.join()
+
+
+def _asked(prometheus: str, query: str) -> list[dict[str, str]]:
+    with urlopen(f"{prometheus}/api/v1/query?{urlencode({'query': query})}", timeout=PATIENCE_S) as answer:
+        return [one["metric"] for one in json.load(answer)["data"]["result"]]

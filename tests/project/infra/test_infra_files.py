@@ -126,9 +126,28 @@ def test_grafanas_rules_are_those_of_prometheus(rule: Any) -> None:
     """Whoever changes a window in one file changes it in the other."""
     groups = read(INFRA / "prometheus" / "rules.yml")["groups"]
     (other,) = [one for group in groups for one in group["rules"] if one["alert"] == rule["title"]]
-    line = re.compile(r"^\s*((?:and|unless) .+?),?$", re.MULTILINE)
-    assert line.findall(rule["data"][0]["model"]["expr"]) == line.findall(other["expr"])
+    inner, _, service = other["expr"].removeprefix("label_replace(").rpartition(',\n  "service"')
+    assert service
+    own, _, zeros = rule["data"][0]["model"]["expr"].strip().removeprefix("(").rpartition(")\nor 0 *")
+    assert zeros
+    assert own.split() == inner.split()
     assert rule["for"] == other.get("for", "0s")
+
+
+def test_the_two_rules_differ_by_their_windows_alone() -> None:
+    """What is suspected after seconds is what people are told after minutes."""
+    early, late = (rule["data"][0]["model"]["expr"] for rule in (SUSPICION, ALERT))
+    assert early.replace("offset 10s", "offset 2m").replace("[15s", "[2m") == late
+    assert early != late
+
+
+def test_the_rules_name_the_queue_of_the_examples_runbook() -> None:
+    """Not those beside it, which nobody is meant to consume."""
+    patterns = re.findall(r'queue=~"(.+?)"', "".join(rule["data"][0]["model"]["expr"] for rule in (SUSPICION, ALERT)))
+    assert len(patterns) == 6
+    for pattern in patterns:
+        assert re.fullmatch(pattern, "mail.delivery")
+        assert not any(re.fullmatch(pattern, other) for other in ("mail.dead", "mail.delivery.retry", "mailxdelivery"))
 
 
 def test_the_dashboard_shows_unsticks_own_annotations() -> None:
@@ -168,24 +187,30 @@ def test_the_rules_query_tells_stuck_from_busy_and_from_missing(rule: Any, tmp_p
             "expr": f"({query})",
             "eval_time": "10m",
             "exp_samples": [
-                {"labels": '{job="rabbitmq", vhost="/", queue="mail.stuck"}', "value": 5},
-                {"labels": '{job="rabbitmq", vhost="/", queue="mail.busy"}', "value": 0},
-                {"labels": '{job="rabbitmq", vhost="/", queue="mail.idle"}', "value": 0},
+                {"labels": f'{{job="rabbitmq", vhost="{vhost}", queue="mail.delivery"}}', "value": value}
+                for vhost, value in (("stuck", 5), ("busy", 0), ("idle", 0), ("one", 1))
             ],
         }
     ]
-    series = {
-        "mail.stuck": ("5x120", "7x120"),
-        "mail.busy": ("5x120", "0+10x120"),
-        "mail.idle": ("0x120", "7x120"),
-        "other.queue": ("5x120", "7x120"),
+    series = {  # ready, acknowledged, held by a second channel
+        "stuck": ("5x120", "7x120", "0x120"),
+        "busy": ("5x120", "0+10x120", "0x120"),
+        "idle": ("0x120", "7x120", "0x120"),
+        "one": ("5x120", "0+10x120", "1x120"),
     }
     recorded = [
-        {"series": f'{metric}{{job="rabbitmq", vhost="/", queue="{queue}"{more}}}', "values": values[place]}
-        for queue, values in series.items()
-        for place, (metric, more) in enumerate(
-            [("rabbitmq_detailed_queue_messages", ""), ("rabbitmq_detailed_channel_messages_acked_total", ', channel="1"')]
+        {"series": f'rabbitmq_detailed_{metric}{{job="rabbitmq", {labels}}}', "values": figures}
+        for vhost, (ready, acked, held) in series.items()
+        for queue in (f'vhost="{vhost}", queue="mail.delivery"', f'vhost="{vhost}", queue="other.queue"')
+        for metric, labels, figures in (
+            ("queue_messages_ready", queue, ready),
+            ("queue_messages_unacked", queue, "0x120"),
+            ("channel_messages_acked_total", f'{queue}, channel="{vhost}-1"', acked),
+            ("channel_messages_acked_total", f'{queue}, channel="{vhost}-2"', "7x120"),
         )
+    ] + [
+        {"series": f'rabbitmq_detailed_channel_messages_unacked{{job="rabbitmq", channel="{vhost}-2"}}', "values": held}
+        for vhost, (_, _, held) in series.items()
     ]
     silent = {"expr": f"({query})", "eval_time": "10m", "exp_samples": []}
     file = tmp_path / "query.yml"
