@@ -19,12 +19,15 @@ from functions.domain.model.incidents import Document
 from functions.domain.model.observations import NOT_CHECKED, Observation, Pause, QueueSnapshot, Storm, Unknown
 from functions.domain.model.runbooks import Runbook
 from functions.runtime.errors import Denied, Unavailable
+from functions.runtime.parallel import name_late
 from functions.runtime.text import Text
 
 LOOK_SHARE = 0.5
 """The observation's share of the time left; the rest is for saving and acting."""
 
 LOOK_S = 20.0
+STORE, RUNNER = "store", "Rundeck"
+"""What a call that got no answer in time asked."""
 NOTHING_SEEN = Observation(NOT_CHECKED, {}, NOT_CHECKED, NOT_CHECKED)
 
 
@@ -57,8 +60,9 @@ def plan_queries(
     calls += queue_calls
 
     def read(results: list[Any]) -> tuple[Observation, str | None]:
-        pause, stored, *rest = results
-        ledger = rest.pop(0) if target is not None else Unknown(Text("the document has no target"))
+        pause, stored = (name_late(outcome, STORE) for outcome in results[:2])
+        rest = results[2:]
+        ledger = name_late(rest.pop(0), RUNNER) if target is not None else Unknown(Text("the document has no target"))
         start_page = ports.runner.start_page(target) if target is not None else ""
         storm, generation = _read_storm(stored)
         seen = {key: or_unknown(snapshot) for key, snapshot in read_queues(rest).items()}
@@ -79,7 +83,7 @@ def plan_queues(
     def read(results: list[Any]) -> dict[str, Any]:
         snapshots: dict[str, Any] = {}
         for group, result in zip(groups.values(), results, strict=True):
-            each = [result] * len(group) if isinstance(result, BaseException) else result
+            each = [name_late(result, group[0][0].kind)] * len(group) if isinstance(result, BaseException) else result
             snapshots |= {queue.key: snapshot for (queue, _), snapshot in zip(group, each, strict=True)}
         return snapshots
 
@@ -121,7 +125,7 @@ def _read_storm(result: Any) -> tuple[Storm | Unknown, str | None]:
 def or_unknown(result: Any) -> Any:
     """The result, or why it is unknown."""
     if isinstance(result, Unavailable):
-        return Unknown(result.text, late=result.late)
+        return Unknown(result.text, late=result.late, remedy=result.remedy)
     if isinstance(result, Denied):
         return Unknown(result.text, remedy=result.remedy)
     return unwrap(result)

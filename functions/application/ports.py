@@ -35,7 +35,9 @@ class Finding(Struct, frozen=True):
 
 def finding_of_error(what: str, error: Unavailable | Denied, remedy: Phrase = "") -> Finding:
     """What `check` says of a system that refused, with its own remedy, or that did not answer, with this one."""
-    return Finding(what, ok=False, detail=error.detail, remedy=error.remedy if isinstance(error, Denied) else remedy)
+    return Finding(
+        what, ok=False, detail=error.detail, remedy=error.remedy if isinstance(error, Denied) else error.remedy or remedy
+    )
 
 
 class Runner(Protocol):

@@ -33,13 +33,15 @@ class Conflict(UnstickError):
 class Unavailable(UnstickError):
     """A system gave no usable answer (time-out, lost connection, 5xx): what was asked may or may not have happened."""
 
-    def __init__(self, system: str, detail: Phrase, *, late: bool = False) -> None:
+    def __init__(self, system: str, detail: Phrase, *, late: bool = False, remedy: Phrase = "") -> None:
         self.text = named(system, detail)
         super().__init__(str(self.text))
         self.system = system
         self.detail = detail
         self.late = late
         """True when the time given was used up."""
+        self.remedy = remedy
+        """What people have to do; empty where waiting may help."""
 
 
 class Denied(UnstickError):

@@ -33,6 +33,13 @@ MAX_ANSWER_BYTES = 4 * 1024 * 1024
 POOL_SIZE = 16
 CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
 METADATA = "metadata.google.internal"
+TRUST_IT = Text("Set `ca` (or SSL_CERT_FILE) to the certificates, as PEM, of the authority that signed the server's.")
+NAME_IT = Text("Use a name or address in `url` that the certificate has.")
+RENEW_IT = Text("Renew the server's certificate.")
+CERTIFICATES = {10: RENEW_IT, 62: NAME_IT, 64: NAME_IT}
+"""By X509_V_ERR of OpenSSL: expired, another host name, another address."""
+TLS_ALERT = "\x15\x03"
+"""How Erlang's TLS answers plain HTTP (measured on RabbitMQ 3.10)."""
 
 
 class Answer(Struct, frozen=True):
@@ -120,7 +127,7 @@ def request(system: str, method: str, url: str, *, timeout_s: float, **content: 
         silent = Text("{host} did not answer within {seconds} s", host=host, seconds=f"{timeout_s:.1f}")
         raise Unavailable(system, silent, late=True) from None
     except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError) as error:
-        raise Unavailable(system, named(host, _explain(error))) from None
+        raise Unavailable(system, named(host, _explain(error)), remedy=_find_remedy(error)) from None
 
 
 class _Unfinished(Exception):
@@ -166,7 +173,8 @@ def _trusted(system: str, url: str, ca: str) -> str | bool:
     """The certificates to trust: a path, or True for those that come with requests."""
     path = ca or next((path for name in CA_VARIABLES if (path := os.environ.get(name))), "")
     if path and url.startswith("https:") and not Path(path).exists():
-        raise Unavailable(system, Text("the file with trusted certificates does not exist: {path}", path=path))
+        absent = Text("the file with trusted certificates does not exist: {path}", path=path)
+        raise Unavailable(system, absent, remedy=TRUST_IT)
     return path or True
 
 
@@ -215,6 +223,21 @@ def _explain(error: Exception) -> Phrase:
     problem = next(say(one) for kind, say in explained for one in reversed(causes) if isinstance(one, kind))
     through_proxy = any(isinstance(one, urllib3.exceptions.ProxyError) for one in causes)
     return Text("through the proxy: {problem}", problem=problem) if through_proxy else problem
+
+
+def _find_remedy(error: Exception) -> Phrase:
+    """What to change where the transport is set up wrongly: waiting does not help."""
+    import http.client
+    import ssl
+
+    for one in _causes(error):
+        if isinstance(one, ssl.SSLCertVerificationError):
+            return CERTIFICATES.get(one.verify_code, TRUST_IT)
+        if isinstance(one, ssl.SSLError) and one.reason == "WRONG_VERSION_NUMBER":
+            return Text("It speaks plain HTTP: set `url` to http://, or to the port with TLS.")
+        if isinstance(one, http.client.BadStatusLine) and str(one).startswith(TLS_ALERT):
+            return Text("It speaks TLS: set `url` to https://.")
+    return ""
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

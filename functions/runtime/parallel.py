@@ -14,6 +14,9 @@ from functions.runtime.text import Text
 MOST_THREADS = 32
 """At once for one set of calls, whatever an alert names: each thread costs memory here and a connection there."""
 
+TIME = "time"
+"""Stands for the system that did not answer, until whoever made the calls names it."""
+
 
 def run_parallel(calls: list[Callable[[], Any]], *, timeout_s: float) -> list[Any]:
     """Run the calls on threads and return, in order, what each returned or the exception that it raised.
@@ -23,7 +26,7 @@ def run_parallel(calls: list[Callable[[], Any]], *, timeout_s: float) -> list[An
     """
     if len(calls) == 1 and timeout_s > 0:
         return [_outcome(calls[0])]
-    results: list[Any] = [Unavailable("time", Text("no answer in the time given"), late=True)] * len(calls)
+    results: list[Any] = [Unavailable(TIME, Text("no answer in the time given"), late=True)] * len(calls)
     done = [threading.Event() for _ in calls]
     waiting = deque(range(len(calls)))
     ends = time.monotonic() + timeout_s
@@ -45,10 +48,17 @@ def run_parallel(calls: list[Callable[[], Any]], *, timeout_s: float) -> list[An
             break
         started += 1
     if not started and calls:
-        return [Unavailable("time", Text("no thread is left to ask with"), late=True)] * len(calls)
+        return [Unavailable(TIME, Text("no thread is left to ask with"), late=True)] * len(calls)
     for event in done:
         event.wait(max(0.0, ends - time.monotonic()))
     return list(results)
+
+
+def name_late(outcome: Any, system: str) -> Any:
+    """The outcome; where the time ran out, with the system that did not answer."""
+    if isinstance(outcome, Unavailable) and outcome.system == TIME:
+        return Unavailable(system, outcome.detail, late=outcome.late)
+    return outcome
 
 
 def run_in_batches(

@@ -37,7 +37,12 @@ def queues(card_input: CardInput) -> list[Fact]:
         facts.append(("", Text("and {count} more queue", "and {count} more queues", count=len(watched) - QUEUES_SHOWN)))
     if not watched and card_input.trigger and card_input.trigger.queue:
         facts.append((Text("Queue"), tidy(card_input.trigger.queue.split(":", 2)[-1])))
-    return facts
+    return [*facts, *_alarms(watched)]
+
+
+def _alarms(watched: tuple[QueueState, ...]) -> list[Fact]:
+    alarms = dict.fromkeys(str(queue.alarm) for queue in watched if queue.alarm)
+    return [(Text("Alarm"), Text("{alarm}: publishers are blocked", alarm=tidy(alarm, 200))) for alarm in alarms]
 
 
 def _queue(watched: QueueState, at: float) -> Phrase:

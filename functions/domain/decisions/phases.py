@@ -43,7 +43,7 @@ from functions.domain.model.incidents import AfterRestart, Document, Incident, P
 from functions.domain.model.observations import NOT_CHECKED, EvidenceReading, Execution, ExecutionHistory, QueueSnapshot, Unknown
 from functions.domain.model.runbooks import Runbook
 from functions.domain.texts.words import duration, worded
-from functions.runtime.text import Phrase, Text, join
+from functions.runtime.text import Phrase, Text, join, named
 
 SLOT_AGAIN_S = 1.0
 """After a lost storm slot. The process that lost it decides anew at once, so the wake-up is only for one that is gone."""
@@ -474,8 +474,18 @@ def _end_of_time(turn: Turn) -> None:
             return turn.change(due=turn.at + runbook.verify.every_s)
         return end_as_recovered(turn, moving=True)
     if any(watched.after.verdict is Verdict.UNKNOWN for watched in unproven):
-        return escalate(turn, Reason.SYMPTOM_UNKNOWN, Text("the queue could not be read"))
+        return _escalate_unread(turn, unproven)
     escalate(turn, None, Text("not recovered within {minutes} min", minutes=runbook.verify.within_s / 60))
+
+
+def _escalate_unread(turn: Turn, unproven: list[QueueState]) -> None:
+    """People look, since nobody can tell whether the restart helped."""
+    queues = turn.context.seen.queues
+    seen = [(watched.queue.name, queues.get(watched.queue.key, NOT_CHECKED)) for watched in unproven]
+    unread = [(name, one) for name, one in seen if isinstance(one, Unknown)]
+    detail = join((Text("the queue could not be read"), *(named(name, one.why) for name, one in unread)))
+    remedy = next((one.remedy for _, one in unread if one.remedy), "")
+    escalate(turn, Reason.SYMPTOM_UNKNOWN, detail, remedy=remedy)
 
 
 def _stuck_since(incident: Incident, watched: QueueState) -> bool:

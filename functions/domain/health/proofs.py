@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from functions.domain.health.samples import drop_gaps, fall_of, lasting_s, rise_of, spacing_s, still_s, within
 from functions.domain.model.codes import Health, Proof
-from functions.domain.model.observations import Channel, QueueSnapshot, Samples
+from functions.domain.model.observations import Channel, QueueSnapshot, Samples, Unknown
 from functions.domain.model.runbooks import Symptom
 from functions.runtime.text import Phrase, Text, join
 
@@ -77,8 +77,7 @@ def judge(symptom: Symptom, seen: QueueSnapshot, trust: Trust) -> Judgement:
     moving = find_movement(symptom, seen)
     unseen = seen.blind if moving is None else seen.unseen
     if unseen is not None:
-        late = unseen.late and trust.unsure_s < LATE_FOR_S
-        return Judgement(Health.UNSURE if late else Health.UNKNOWN, unseen.why, again_in_s=RECENT_S if late else None)
+        return _judge_unseen(unseen, trust)
     still = [] if seen.blind is not None else find_still(symptom, seen, trust)
     lasting = [replace(one, lasted_s=min(one.lasted_s, trust.steady_s)) for one in still]
     proved = next((one for one in lasting if one.lasted_s >= for_s), None)
@@ -86,10 +85,18 @@ def judge(symptom: Symptom, seen: QueueSnapshot, trust: Trust) -> Judgement:
         return _judge_proved(seen, proved, trust)
     if is_going_round(seen, for_s):
         return Judgement(Health.GOING_ROUND, _say_going_round(seen, for_s))
+    if seen.unseen is not None:
+        return _judge_unseen(seen.unseen, trust)
     longest_s = max((one.lasted_s for one in (*lasting, *holding)), default=0.0)
     if moving is not None and longest_s <= RECENT_S:
         return Judgement(Health.WELL, moving)
     return _judge_unproved(symptom, seen, longest_s, trust)
+
+
+def _judge_unseen(unseen: Unknown, trust: Trust) -> Judgement:
+    """Work, or a consumer that hangs, may be hidden. What should pass by itself is told once it has not."""
+    late = unseen.late and trust.unsure_s < LATE_FOR_S
+    return Judgement(Health.UNSURE if late else Health.UNKNOWN, unseen.why, again_in_s=RECENT_S if late else None)
 
 
 def _judge_proved(seen: QueueSnapshot, proved: Candidate, trust: Trust) -> Judgement:

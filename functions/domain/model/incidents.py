@@ -97,6 +97,8 @@ class QueueState(Struct, frozen=True):
     """and how large these were together."""
     head_bytes: int | None = None
     """The size of the oldest ready message, where it is known."""
+    alarm: Phrase = ""
+    """What the broker was short of at the last check."""
 
 
 class PastAttempt(Struct, frozen=True):

@@ -202,6 +202,8 @@ class QueueSnapshot(Struct, frozen=True):
     """A node of the cluster does not run: since when, only earlier looks can tell."""
     nodes_up_s: float | None = None
     """For how long all of these nodes have been running at least."""
+    alarm: Phrase = ""
+    """Which resources the broker is short of, so that it blocks publishers."""
     returns_left: int | None = None
     """How often a held message may still return to the queue before the broker drops or dead-letters it; None: no limit known."""
 

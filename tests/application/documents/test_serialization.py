@@ -53,6 +53,7 @@ WATCHED = QueueState(
     sighting(
         head_at=5.0,
         head_bytes=8,
+        alarm="memory (rabbit@one)",
         held_bytes=9,
         holders=(Holder("10.0.3.7", "mail-worker-2", 1, NOW),),
         behind_s=7.5,
@@ -64,6 +65,7 @@ WATCHED = QueueState(
         history=QueueHistory(SAMPLES, SAMPLES, SAMPLES, SAMPLES, SAMPLES),
         channels=(CHANNEL,),
         unseen=Unknown("why", late=True, remedy="look"),
+        consumed=True,
         uncounted=True,
         nodes=("a",),
         node_down=True,
@@ -80,6 +82,7 @@ WATCHED = QueueState(
     (Holder("10.0.3.7", "mail-worker-2", 1, NOW),),
     9,
     8,
+    "memory (rabbit@one)",
 )
 INCIDENT = Incident(
     "inc-1",

@@ -83,9 +83,10 @@ class Place:
     def entry(self, target: str) -> FlaskClient:
         return functions_framework.create_app(target, str(ROOT / "main.py")).test_client()
 
-    def alerted(self, *services: str, starts_at: float | None = None) -> None:
+    def alerted(self, *services: str, starts_at: float | None = None, **labels: str) -> None:
         """Grafana notifies; the answer is 200."""
-        body = notification(*(alert(name, f"{name}.delivery", starts_at=starts_at) for name in services or ["mail"]))
+        alerts = (alert(name, f"{name}.delivery", starts_at=starts_at, **labels) for name in services or ["mail"])
+        body = notification(*alerts)
         answer = self.entry("webhook").post("/", data=body, headers=signed(body))
         assert answer.status_code == 200, answer.text
         self.rundeck.state.finish_work()

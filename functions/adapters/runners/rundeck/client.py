@@ -20,7 +20,7 @@ from functions.adapters.runners.rundeck.settings import Settings
 from functions.domain.model.alerts import Target
 from functions.domain.model.observations import Execution, ExecutionHistory
 from functions.runtime.errors import Denied, Unavailable
-from functions.runtime.parallel import run_parallel
+from functions.runtime.parallel import name_late, run_parallel
 from functions.runtime.text import Text
 
 PAGE = 100
@@ -94,7 +94,7 @@ def start_page(settings: Settings, target: Target, project: str = "") -> str:
 
 def _ask_all(calls: list[Callable[[], Any]], to: answers.Connection) -> list[Any]:
     """What the calls returned. Raises a clear no rather than a missing answer, since it comes with a remedy."""
-    results = run_parallel(calls, timeout_s=to.left_s)
+    results = [name_late(outcome, answers.SYSTEM) for outcome in run_parallel(calls, timeout_s=to.left_s)]
     for kind in (Denied, Exception):
         for outcome in results:
             if isinstance(outcome, kind):

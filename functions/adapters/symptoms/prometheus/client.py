@@ -7,7 +7,7 @@ odd answer means.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -18,7 +18,7 @@ from functions.domain.model.alerts import QueueRef
 from functions.domain.model.observations import QueueSnapshot
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.http_client import Answer, request
-from functions.runtime.parallel import run_parallel
+from functions.runtime.parallel import name_late, run_parallel
 from functions.runtime.secrets import with_newest
 
 LEAST_S = 300.0
@@ -104,6 +104,7 @@ def ask(settings: Settings, paths: Sequence[str], *, timeout_s: float) -> list[A
             url, headers = settings.url.rstrip("/") + path, {**settings.headers, **bearer}
             return request(SYSTEM, "GET", url, timeout_s=left_s, headers=headers, auth=auth, ca=settings.ca)
 
-        return run_parallel([partial(get, path) for path in paths], timeout_s=left_s)
+        calls: list[Callable[[], Any]] = [partial(get, path) for path in paths]
+        return [name_late(outcome, SYSTEM) for outcome in run_parallel(calls, timeout_s=left_s)]
 
     return with_newest(secret, ask_with, lambda outcomes: any(map(login_failed, outcomes))) if secret else ask_with(b"")

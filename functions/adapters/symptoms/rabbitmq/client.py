@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -29,7 +29,7 @@ from functions.domain.model.alerts import QueueRef
 from functions.domain.model.observations import QueueSnapshot, Unknown
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.http_client import Answer, request
-from functions.runtime.parallel import run_parallel
+from functions.runtime.parallel import name_late, run_parallel
 from functions.runtime.secrets import with_newest
 from functions.runtime.text import Phrase, Text, named
 
@@ -143,8 +143,8 @@ def _error_of(outcome: Answer | Exception | None) -> Unavailable | Denied | None
 
 
 def _unknown(what: Phrase, error: Unavailable | Denied) -> Unknown:
-    late, remedy = (error.late, "") if isinstance(error, Unavailable) else (False, error.remedy)
-    return Unknown(named(what, error.detail), late=late, remedy=remedy)
+    late = isinstance(error, Unavailable) and error.late
+    return Unknown(named(what, error.detail), late=late, remedy=error.remedy)
 
 
 def check(settings: Settings, symptom: runbooks.Symptom, labels: Mapping[str, str], *, timeout_s: float) -> list[Finding]:
@@ -238,7 +238,8 @@ def _ask(settings: Settings, limits: Mapping[str, float], *, timeout_s: float) -
             auth = (settings.user.encode(), password)
             return request(SYSTEM, "GET", url, timeout_s=min(left_s, limit_s), auth=auth, ca=settings.ca)
 
-        return run_parallel([partial(get, path, limit_s) for path, limit_s in limits.items()], timeout_s=left_s)
+        calls: list[Callable[[], Any]] = [partial(get, path, limit_s) for path, limit_s in limits.items()]
+        return [name_late(outcome, SYSTEM) for outcome in run_parallel(calls, timeout_s=left_s)]
 
     outcomes = with_newest(settings.password, ask_as, lambda outcomes: any(map(login_failed, outcomes)))
     return dict(zip(limits, outcomes, strict=True))
