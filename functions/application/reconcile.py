@@ -311,7 +311,7 @@ def _start_job(ports: Ports, loaded: LoadedDocument, start: Start, budget: Budge
         )
     except Unavailable as unavailable:
         ports.log("WARNING", f"no response to the start request; it may have started: {unavailable}", target=target.name)
-        return StartResult(start.tag)
+        return StartResult(start.tag, unclear=unavailable.text)
 
 
 def _without_slot(start: Start, error: Exception) -> StartResult:

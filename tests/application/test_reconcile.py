@@ -377,7 +377,7 @@ def test_wake_ups_of_webhooks_that_came_together_do_not_stay_together():
         ports.clock = due + 0.5
         advance(ports, TimerFired(due + behind_s), seconds=60.0)
     assert ports.names.count("history") == 1
-    assert len(ports.wakes) == 1
+    assert [at for at, _ in ports.wakes] == [due + 60.52, NOW + 91]  # for the message, and when that is posted for the start
 
 
 def test_a_duplicate_costs_no_save_and_no_message():
@@ -492,7 +492,7 @@ def test_the_kill_switch_is_read_again_after_a_slow_save(stall_s, reads):
 @pytest.mark.parametrize(
     ("error", "action", "reason"),
     [
-        (SLOW, Action.DEFERRED, None),
+        (SLOW, Action.DEFERRED, Reason.START_UNCLEAR),
         (Denied("rundeck", "no right", remedy="Load the ACL.", status=403), Action.HELD, Reason.RESTART_REFUSED),
         (Denied("rundeck", "runs already", code="busy", status=409), Action.HELD, Reason.JOB_BUSY),
         (Denied("rundeck", "a value is not allowed", code="refused", status=400), Action.HELD, Reason.RESTART_REFUSED),

@@ -687,9 +687,17 @@ VARIANTS = (
     Variant(
         "no limit of attempt numbers",
         ((phases, "MAX_NUMBERED", lambda _: 1000),),
-        Faults(run_error=0.97),
+        Faults(run_late=0.97),
         frozenset({"auto", "sick"}),
         "I3",
+        seed=42,
+    ),
+    Variant(
+        "a start without a clear answer that is tried again and again",
+        ((phases, "MAX_UNCLEAR", lambda _: 1000),),
+        Faults(run_error=0.97),
+        frozenset({"auto", "sick"}),
+        "unclear",
         seed=42,
     ),
     Variant(

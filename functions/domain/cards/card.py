@@ -63,6 +63,11 @@ def _started(card_input: CardInput, rules: Rules) -> Content:
             "Restarting {subject} (attempt {attempt} of {attempts})", subject=subject, attempt=attempt, attempts=attempts
         )
         text = [Text("Nothing is being processed. Unstick is restarting the application and will report the result here.")]
+        if incident and incident.execution and incident.execution.ended:
+            headline = Text(
+                "{subject} was restarted (attempt {attempt} of {attempts})", subject=subject, attempt=attempt, attempts=attempts
+            )
+            text = [Text("The job has ended. Unstick checks the queue and will report the result here.")]
     last = facts.tried if incident is not None and incident.tries else facts.restart
     facts_shown = facts.gathered(
         card_input, rules, queue_facts.queues, queue_facts.holders, queue_facts.head, facts.since, last, facts.evidence
@@ -73,7 +78,7 @@ def _started(card_input: CardInput, rules: Rules) -> Content:
 def _held(card_input: CardInput, rules: Rules) -> Content:
     reason = card_input.reason
     urgency = REASONS[reason].urgency if reason else "act"
-    if card_input.again and reason not in (Reason.LEDGER_UNKNOWN, Reason.ZOMBIE_EXECUTION):  # waiting does not help with these
+    if card_input.again and reason not in facts.UNHELPED:
         urgency = "watch"
     if card_input.approve_url and urgency != "fine":
         urgency = "act"
@@ -104,6 +109,8 @@ def _held_headline(card_input: CardInput, urgency: str) -> Phrase:
         return Text("{subject}: {why}", subject=subject, why=short)
     if urgency == "watch":
         return Text("{subject} has not been restarted yet: {why}", subject=subject, why=short)
+    if reason is Reason.START_UNCLEAR:
+        return Text("{subject} may not have been restarted: {why}", subject=subject, why=short)
     if card_input.approve_url:
         return Text("{subject} was not restarted, but you can approve it: {why}", subject=subject, why=short)
     return Text("{subject} was not restarted: {why}", subject=subject, why=short)
@@ -226,9 +233,9 @@ def _acknowledged(card_input: CardInput, rules: Rules) -> Content:
 
 
 def _advice(card_input: CardInput) -> Text:
-    """The advice that fits the consumers."""
+    """The advice that fits the consumers, if anything was restarted."""
     consumers = queue_facts.fewest_consumers(card_input)
-    if consumers is None:
+    if consumers is None or not card_input.restarts:
         return Text("Check the queue and the application's log, and restart it by hand if it hangs.")
     if consumers == 0:
         return Text(

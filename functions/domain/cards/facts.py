@@ -24,6 +24,9 @@ LINK_REASON = Text("What the reason code means")
 PAGES = {"en": "operations.md", "ja": "operations.ja.md"}
 """The page with a section for each reason code, by language; English where there is none."""
 
+UNHELPED = (Reason.LEDGER_UNKNOWN, Reason.ZOMBIE_EXECUTION, Reason.START_UNCLEAR)
+"""Waiting does not help with these, though Unstick checks again."""
+
 LINKS: Mapping[str, Text] = {
     "panel": Text("Panel"),
     "dashboard": Text("Dashboard"),
@@ -241,8 +244,8 @@ def asks_to_restart(card_input: CardInput) -> bool:
     if card_input.kind not in ("held", "escalated"):
         return False
     if card_input.reason is None:  # it is still stuck, and with consumers there is other advice
-        return not queue_facts.fewest_consumers(card_input)
-    passes = card_input.again and card_input.reason is not Reason.LEDGER_UNKNOWN
+        return not (card_input.restarts and queue_facts.fewest_consumers(card_input))
+    passes = card_input.again and card_input.reason not in UNHELPED
     return REASONS[card_input.reason].by_hand and not passes
 
 

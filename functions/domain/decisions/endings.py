@@ -16,7 +16,7 @@ from functions.domain.model.events import Declined
 from functions.domain.model.incidents import Incident, change
 from functions.domain.model.observations import Execution, Unknown
 from functions.domain.model.runbooks import Runbook
-from functions.runtime.text import Phrase
+from functions.runtime.text import Phrase, join
 
 GRACE_S = 900.0
 """Without a restart for `within` plus this time, an incident escalates."""
@@ -85,15 +85,23 @@ def deadline_of(incident: Incident, runbook: Runbook) -> float:
 def look_again(turn: Turn, unseen: Unknown) -> None:
     """Check for the start again, since the history can't be read.
 
-    After `within` people are notified; at the deadline the incident escalates.
+    People are notified after `within`, or at once of a start without a clear answer; at the deadline the incident escalates.
     """
     reason, deadline = Reason.LEDGER_UNKNOWN, deadline_of(turn.incident, turn.runbook)
     if turn.at >= deadline:
         return escalate(turn, reason, unseen.why, remedy=unseen.remedy)
     turn.change(reason=reason, detail=unseen.why, due=min(turn.at + turn.runbook.verify.every_s, deadline))
+    if turn.incident.run.unclear:
+        tell_unclear(turn, join((turn.incident.run.unclear, unseen.why)), unseen.remedy)
     if turn.at >= deadline - GRACE_S:
         turn.post_hold(hold_card(turn, hold(reason, unseen.why, remedy=unseen.remedy)), turn.mark)
     turn.answer(Action.DEFERRED, reason)
+
+
+def tell_unclear(turn: Turn, detail: Phrase, remedy: Phrase = "") -> None:
+    """Say, once an attempt, that nobody knows whether the start arrived."""
+    unclear = hold(Reason.START_UNCLEAR, detail, remedy=remedy)
+    turn.post_hold(replace(hold_card(turn, unclear), again=True), turn.mark)
 
 
 def request_approval(turn: Turn, decision: Decision) -> None:

@@ -38,6 +38,11 @@ SAME_CAUSE_S = 60.0
 
 ESCALATION_HOLDS_S = 86400.0
 MAX_NUMBERED = 6
+MAX_UNCLEAR = 2
+"""Starts of an incident without a clear answer. After these people decide: what keeps Rundeck from answering may last."""
+
+UNCLEAR = "unclear"
+"""How such an attempt ended, as far as the history shows."""
 
 
 class Kind(StrEnum):
@@ -194,7 +199,7 @@ def _needs_telling(context: GuardContext, unseen: Unknown) -> bool:
 
 def own_execution(context: GuardContext) -> Decision | None:
     """Continue from an execution of this incident that was not known yet."""
-    known = {attempt.tag for attempt in context.incident.tries}
+    known = {attempt.tag for attempt in context.incident.tries if attempt.how != UNCLEAR}
     for execution in context.ledger.executions:
         incident, _, number = execution.tag.rpartition(".")
         if incident == context.incident.id and number and execution.tag not in known and not execution.refused:

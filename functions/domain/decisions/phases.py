@@ -17,11 +17,14 @@ from functions.domain.decisions.endings import (
     hold_card,
     look_again,
     request_approval,
+    tell_unclear,
 )
 from functions.domain.decisions.evidence import needs_evidence, note_evidence, order_evidence, wait_for_evidence
 from functions.domain.decisions.guards import (
     MAX_NUMBERED,
+    MAX_UNCLEAR,
     SAME_CAUSE_S,
+    UNCLEAR,
     Decision,
     Kind,
     claim_storm_slot,
@@ -50,6 +53,8 @@ SLOT_AGAIN_S = 1.0
 
 FIRST_LOOK_S = 20.0
 """How long after a start Unstick checks for it, if its answer was lost. `webhook` creates that wake-up before it decides."""
+
+NO_ANSWER = Text("the answer to the start is lost")
 
 NUMBER_ANEW_S = 60.0
 """How long after `not_after` Unstick gives up an attempt that it can't find: the runner's history may lag."""
@@ -85,6 +90,8 @@ def evaluate_guards(turn: Turn) -> None:
         return request_approval(turn, decision)
     if decision.kind is Kind.HOLD:
         return handle_hold(turn, decision)
+    if sum(attempt.how == UNCLEAR for attempt in incident.tries) >= MAX_UNCLEAR:
+        return escalate(turn, Reason.START_UNCLEAR, incident.run.unclear or NO_ANSWER)
     if incident.attempt >= MAX_NUMBERED:
         return escalate(turn, incident.reason, Text("numbered attempts: {count}", count=MAX_NUMBERED))
     _order_start(turn, guard_context.ledger)
@@ -126,6 +133,7 @@ def _order_start(turn: Turn, ledger: ExecutionHistory) -> None:
         phase=Phase.STARTING,
         attempt=turn.incident.attempt + 1,
         runner_not_after=not_after,
+        unclear="",
         execution=None,
         adopted=False,
         queues=tuple(_note_proof(watched, judged, turn.context) for judged, watched in judge_queues(turn.guard_context())),
@@ -166,7 +174,8 @@ def on_start_result(turn: Turn, event: StartResult) -> None:
         _give_attempt_back(turn)
         handle_hold(turn, hold(Reason.RESTART_REFUSED, event.refusal, remedy=event.remedy))
     else:
-        turn.answer(Action.DEFERRED, None)
+        turn.change(unclear=event.unclear)
+        turn.answer(Action.DEFERRED, Reason.START_UNCLEAR)
 
 
 def _give_attempt_back(turn: Turn) -> None:
@@ -238,7 +247,7 @@ def _check_evidence(turn: Turn) -> None:
 
 
 def _check_start(turn: Turn) -> None:
-    """Find out from the history whether the job was started."""
+    """Find out from the history whether the job was started, and tell people as soon as it does not show that."""
     if isinstance(turn.ledger, Unknown):
         return look_again(turn, turn.ledger)
     own_executions = (execution for execution in turn.ledger.executions if execution.tag == turn.tag)
@@ -247,8 +256,12 @@ def _check_start(turn: Turn) -> None:
         return _follow(turn, first, Action.RESTARTED)
     left_s = (turn.incident.run.runner_not_after or 0.0) + NUMBER_ANEW_S - turn.ledger.runner_now
     if left_s >= 0:
+        unclear = turn.incident.run.unclear or NO_ANSWER
+        turn.change(reason=Reason.START_UNCLEAR, detail=unclear)
+        tell_unclear(turn, unclear)
         return defer(turn, left_s + 1)
-    turn.change(phase=Phase.WAITING)
+    tries = (*turn.incident.tries, PastAttempt(turn.tag, None, UNCLEAR))
+    turn.change(phase=Phase.WAITING, tries=tries)
     evaluate_guards(turn)
 
 
@@ -281,6 +294,8 @@ def _follow(turn: Turn, execution: Execution, action: Action, *, reason: Reason 
         tail=None,
     )
     turn.answer(action, reason)
+    if execution.ended and not turn.incident.run.adopted and not execution.refused:
+        turn.post(turn.card("started", reason), f"{incident.id}-started-{execution.id}")
     if execution.ended:
         turn.context = _without_followed(turn.context)
         return _check_run(turn)
@@ -300,6 +315,8 @@ def _check_run(turn: Turn) -> None:
     if execution is None or not execution.ended:
         unseen = _why_unseen(turn.incident, turn.context)
         return _watch_running(turn) if unseen is None else _wait_unseen(turn, unseen)
+    if execution.aborted_by:
+        return escalate(turn, Reason.ABORTED, Text("{user} aborted execution {id}", user=execution.aborted_by, id=execution.id))
     if execution.refused and not _has_run_before(execution, turn.context):
         tries = (*turn.incident.tries, PastAttempt(execution.tag, execution, "refused_late"))
         turn.change(phase=Phase.WAITING, execution=None, tries=tries, restarts=turn.incident.restarts - 1)

@@ -31,6 +31,8 @@ class Reason(StrEnum):
     JOB_BUSY = "job_busy"
     ZOMBIE_EXECUTION = "zombie_execution"
     RESTART_REFUSED = "restart_refused"
+    START_UNCLEAR = "start_unclear"
+    ABORTED = "aborted"
     DUPLICATE = "duplicate"
     ESCALATED = "escalated"
     COOLDOWN = "cooldown"

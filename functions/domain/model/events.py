@@ -86,7 +86,7 @@ class Resumed(Struct, frozen=True):
 
 class StartResult(Struct, frozen=True):
     """The result of starting the job: an execution; `refusal` (the runner refused); `unsent` (Unstick sent nothing, for this
-    reason); or none of them (no answer: the job may run or not)."""
+    reason); or `unclear` (no clear answer: the job may run or not)."""
 
     tag: str
     execution: Execution | None = None
@@ -96,6 +96,8 @@ class StartResult(Struct, frozen=True):
     unsent: Reason | None = None
     unread: bool = False
     """Unstick sent nothing because it could not read the kill switch, or does not know whether it has a storm slot."""
+    unclear: Phrase = ""
+    """What the runner said instead of an answer."""
     mismatch: bool = False
     """The job runs with other options than Unstick sent."""
     link: str = ""

@@ -156,6 +156,8 @@ class Run(Struct, frozen=True):
     """The current attempt, from its order on."""
 
     runner_not_after: float | None = None
+    unclear: Phrase = ""
+    """What the runner said to the start, if that was no clear answer."""
     adopted: bool = False
     """Somebody else started the execution."""
     tail: tuple[str, ...] | None = None

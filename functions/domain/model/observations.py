@@ -29,6 +29,8 @@ class Execution(Struct, frozen=True):
     """INCIDENT.ATTEMPT if Unstick started it, otherwise empty."""
     runner_not_after: float | None = None
     user: str = ""
+    aborted_by: str = ""
+    """The user who aborted it."""
     scheduled: bool = False
     """It waits for a later start, and blocks the job meanwhile."""
     retry_of_restart: bool = False

@@ -116,6 +116,20 @@ REASONS: Mapping[Reason, Explained] = {
         Text("Restart by hand now, then fix what Rundeck reports."),
         by_hand=True,
     ),
+    Reason.START_UNCLEAR: Explained(
+        "act",
+        Text("Rundeck gave no clear answer to the start"),
+        Text("Unstick sent the start, but nothing shows yet that the job runs. It tries at most twice, then people decide."),
+        Text("Open the job in Rundeck. If it does not run there, restart by hand: Unstick checks that restart's result."),
+        by_hand=True,
+    ),
+    Reason.ABORTED: Explained(
+        "act",
+        Text("a person aborted the restart"),
+        Text("Somebody aborted the execution in Rundeck. That is a person's decision, so Unstick does not restart again."),
+        Text("Ask whoever aborted it what the plan is; then resume the target, or restart it with the button or by hand."),
+        by_hand=True,
+    ),
     Reason.DUPLICATE: Explained(
         "fine", Text("it is already being handled"), Text("An incident of the same target already covers this alert.")
     ),

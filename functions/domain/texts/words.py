@@ -35,6 +35,7 @@ STATUSES: Mapping[str, Text] = {
     "failed": Text("failed"),
     "aborted": Text("aborted"),
     "stuck": Text("still stuck"),
+    "unclear": Text("no clear answer to the start"),
     "refused_late": Text("refused by the job because it came too late"),
 }
 

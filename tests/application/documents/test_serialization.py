@@ -37,10 +37,11 @@ from functions.domain.model.incidents import (
 from functions.domain.model.messages import Card, Message
 from functions.domain.model.observations import Channel, Holder, Pause, QueueHistory, Slot, Storm, Unknown
 from functions.runtime.errors import Denied
+from functions.runtime.text import Text
 from tests.application.documents.test_former_release import is_kept
 from tests.support.worlds.scenes import MAIL, NOW, TARGET, execution, sighting
 
-RUN = replace(execution(tag="inc-1.1", runner_not_after=NOW, user="anna", scheduled=True), retry_of_restart=True)
+RUN = execution(tag="inc-1.1", runner_not_after=NOW, user="anna", aborted_by="bob", scheduled=True, retry_of_restart=True)
 TRIGGER = AlertRef(
     "fp", "grafana#1", NOW, MAIL.key, "Stuck", "summary 日本", "critical", {"panel": "https://g.example"}, NOW + 1, suspicion=True
 )
@@ -101,7 +102,7 @@ INCIDENT = Incident(
     execution=RUN,
     runner_ahead_s=1.5,
     looked_at=NOW,
-    run=Run(NOW, adopted=True, tail=("a line",), draining_told="m"),
+    run=Run(NOW, unclear=Text("answered {status}", status="500"), adopted=True, tail=("a line",), draining_told="m"),
     approval=Approval("n", NOW, "anna", "why", "anna", once=True, overruled=True),
     observed=Observed(NOW, NOW),
     evidence=Evidence({"a": "b"}, NOW, NOW, RUN, ("a line",), "why", "without"),

@@ -39,7 +39,7 @@ def all_text(card: Card) -> str:
 
 
 def test_every_reason_code_has_words_in_both_languages():
-    """All 23 reason codes say why, and what to do, and whether anybody must get up."""
+    """All reason codes say why, and what to do, and whether anybody must get up."""
     assert set(REASONS) == set(Reason)
     for reason, explained in REASONS.items():
         assert explained.urgency in URGENCY, reason
@@ -217,6 +217,7 @@ def test_links_lead_where_they_say():
 
 
 BY_HAND = ["restart_refused", "observe_only", "ledger_unknown", "too_many_targets", "declined", "failing", "frozen"]
+BY_HAND += ["start_unclear", "aborted"]
 
 
 @pytest.mark.parametrize("reason", Reason)
@@ -241,7 +242,7 @@ def test_what_nobody_approved_leads_to_the_job(kind: str):
 def test_what_passes_by_itself_invites_nobody_to_restart():
     """Unstick tries again; only an unreadable history calls people meanwhile."""
     incident = replace(EXAMPLES["held-cooldown"].incident, start_page=START_PAGE)
-    for reason, leads in ((Reason.SYMPTOM_UNKNOWN, False), (Reason.LEDGER_UNKNOWN, True)):
+    for reason, leads in ((Reason.SYMPTOM_UNKNOWN, False), (Reason.LEDGER_UNKNOWN, True), (Reason.START_UNCLEAR, True)):
         card = compose(CardInput("held", NOW, RUNBOOK, TARGET, incident, reason, again=True), rules())
         assert (card.links[0][1] == START_PAGE) is leads
 

@@ -12,6 +12,7 @@ from functions.domain.model.events import Abort, Start, StartResult, TimerFired
 from functions.domain.model.incidents import AfterRestart, Document, PastAttempt, QueueState, change
 from functions.domain.model.observations import Execution, Observation, Pause, Slot, Storm, Unknown
 from functions.domain.model.runbooks import Limits, Recovered, Rules
+from functions.runtime.text import Text
 from tests.support.worlds.scenes import (
     AHEAD_S,
     MAIL,
@@ -42,6 +43,7 @@ from tests.support.worlds.scenes import (
     woken,
 )
 
+SAID = Text("Rundeck: answered {status}", status="500")
 MISSING = Unknown("it is down", remedy="Start it.")
 OURS = execution(started=2, ended=None, tag="inc-1.1")
 ENDED = replace(OURS, status="succeeded", runner_ended_at=RUNNER_NOW + 10)
@@ -77,13 +79,79 @@ def test_an_answered_start_is_followed():
     assert (made.reply.action, made.reply.reason, made.reply.execution) == (Action.RESTARTED, None, OURS)
 
 
-def test_a_start_without_an_answer_changes_nothing_and_is_deferred():
-    """A time-out says nothing about what happened; the history will tell."""
+def test_a_start_without_a_clear_answer_is_deferred():
+    """A time-out says nothing about what happened; the history will tell. Only what Rundeck said is kept."""
     found = starting()
-    made = moved(found, StartResult("inc-1.1"), at=NOW + 10)
-    assert (made.document, made.acts) == (found, ())
+    made = moved(found, StartResult("inc-1.1", unclear=SAID), at=NOW + 10)
+    assert (made.document.to_tell, made.acts, made.document.due) == ((), (), found.due)
+    assert made.document.incident == change(found.incident, unclear=SAID)
     assert made.reply is not None
-    assert made.reply.action is Action.DEFERRED
+    assert (made.reply.action, made.reply.reason) == (Action.DEFERRED, Reason.START_UNCLEAR)
+
+
+def unclear(at: float, **changes):
+    """Attempt 1 got no clear answer, and this look does not show it."""
+    return woken(moved(starting(**changes), StartResult("inc-1.1", unclear=SAID), at=NOW + 10).document, at)
+
+
+def test_a_start_without_a_clear_answer_is_told_at_the_first_look():
+    """`start_unclear`: within a minute, with what Rundeck said and the way to restart by hand."""
+    made = unclear(NOW + 20, start_page="https://rundeck/job")
+    card = made.document.to_tell[0].card
+    assert (kinds(made.document), channels(made.document)) == (["held"], {"ops", "duty"})
+    assert (card.urgency, made.document.incident.reason) == ("act", Reason.START_UNCLEAR)
+    assert "Rundeck: answered 500" in " ".join(card.text)
+    assert ("Restart by hand", "https://rundeck/job") in card.links
+    assert "may not have been restarted" in card.headline
+
+
+def test_a_start_without_a_clear_answer_is_told_though_the_history_can_not_be_read():
+    """Both are said at once, and not after `within`."""
+    found = moved(starting(), StartResult("inc-1.1", unclear=SAID), at=NOW + 10).document
+    made = woken(found, NOW + 20, seen(history=MISSING))
+    text = " ".join(made.document.to_tell[0].card.text)
+    assert "Rundeck: answered 500" in text
+    assert "it is down" in text
+
+
+def test_the_answer_of_a_process_that_died_is_lost():
+    """Nobody knows what Rundeck said, and people are told that."""
+    made = woken(starting(), NOW + 20)
+    assert "the answer to the start is lost" in " ".join(made.document.to_tell[0].card.text)
+
+
+def twice_unclear():
+    first = unclear(NOW + 91)
+    assert [act.tag for act in starts(first)] == ["inc-1.2"]
+    second = moved(replace(first.document, to_tell=()), StartResult("inc-1.2", unclear=SAID), at=NOW + 101)
+    return second.document
+
+
+def test_two_starts_without_a_clear_answer_are_left_to_people():
+    """No third one; and nobody is told about consumers, since nothing was restarted."""
+    made = woken(twice_unclear(), NOW + 182)
+    assert (starts(made), last(made)) == ([], (Ending.ESCALATED, Reason.START_UNCLEAR))
+    (card,) = {message.card.headline: message.card for message in made.document.to_tell}.values()
+    text = " ".join(card.text)
+    assert "Rundeck: answered 500" in text
+    assert "Consumers are connected" not in text
+    assert [value for label, value in card.facts if label == "Tried"] == ["1. inc-1.1: no clear answer to the start"]
+    assert made.document.to_archive[0].incident.restarts == 0
+
+
+def test_a_start_that_shows_after_all_is_followed_though_it_was_given_up():
+    """I1: the history lagged for longer than anybody thought; the second try found no clear answer either."""
+    made = woken(twice_unclear(), NOW + 182, seen(OURS, now=NOW + 182))
+    assert (phase(made), starts(made)) == (Phase.RUNNING, [])
+    assert made.document.incident.execution == OURS
+
+
+def test_a_restart_of_which_the_answer_was_lost_is_told_though_it_has_ended():
+    """People hear of it before it recovers."""
+    done = execution(started=2, ended=10, tag="inc-1.1")
+    made = woken(starting(), NOW + 20, seen(done, now=NOW + 20))
+    assert (phase(made), kinds(made.document)) == (Phase.VERIFYING, ["started"])
+    assert made.document.to_tell[0].card.headline.endswith("mail was restarted (attempt 1 of 2)")
 
 
 def test_a_refused_restart_is_told_at_once_with_the_remedy():
@@ -251,7 +319,7 @@ def test_a_lost_answer_is_found_in_the_history():
 def test_a_start_that_is_not_found_is_waited_for_until_its_fence_is_over_by_a_minute():
     """The history may lag, and a POST can be accepted late."""
     made = woken(starting(), NOW + 20)
-    assert (phase(made), made.document.due) == (Phase.STARTING, NOW + 91)
+    assert (phase(made), made.document.incident.due) == (Phase.STARTING, NOW + 91)
     early = woken(replace(made.document, due=NOW + 90, incident=replace(made.document.incident, due=NOW + 90)), NOW + 90)
     assert (phase(early), starts(early)) == (Phase.STARTING, [])
     late = woken(made.document, NOW + 91)
@@ -361,11 +429,25 @@ def test_a_kill_switch_that_can_not_be_read_for_a_moment_ends_nothing():
 
 
 def test_six_numbered_attempts_escalate_with_the_last_reason():
-    """Starts that all vanish are nothing that a seventh will mend."""
+    """Starts that all come too late are nothing that a seventh will mend."""
     found = document(incident(Phase.WAITING, attempt=MAX_NUMBERED, reason=Reason.LEDGER_UNKNOWN))
     made = woken(found, NOW)
     assert (starts(made), last(made)) == ([], (Ending.ESCALATED, Reason.LEDGER_UNKNOWN))
     assert starts(woken(document(incident(Phase.WAITING, attempt=MAX_NUMBERED - 1)), NOW))
+
+
+@pytest.mark.parametrize("adopted", [False, True])
+def test_a_restart_that_a_person_aborted_is_that_persons_decision(adopted):
+    """No further attempt, and people are told who aborted it; the button of the escalation or `resume` goes on."""
+    aborted = replace(ENDED, status="aborted", aborted_by="alice")
+    found = document(incident(Phase.RUNNING, attempt=1, restarts=1, execution=OURS, adopted=adopted))
+    made = woken(found, NOW + 15, seen(aborted, now=NOW + 15))
+    assert (starts(made), last(made)) == ([], (Ending.ESCALATED, Reason.ABORTED))
+    card = made.document.to_tell[0].card
+    assert "a person aborted the restart" in card.headline
+    assert "alice aborted execution 7" in " ".join(card.text)
+    again = moved(made.document, alerted(case(starts_at=NOW + 100, fingerprint="fp-2")), seen(now=NOW + 120), at=NOW + 120)
+    assert (starts(again), reason(again)) == ([], Reason.ESCALATED)
 
 
 # --- waiting ---------------------------------------------------------------------------------------------------------

@@ -192,7 +192,8 @@ def test_what_is_answered_and_told_of_each_reason(event, look, found, action, co
 def test_every_reason_code_is_answered_somewhere():
     """The closed list of reason codes: the rest come from modes, freezes and Rundeck's refusal, in tests of their own."""
     answered = {param.values[4] for param in FROM_ALERT}
-    elsewhere = {"frozen", "observe_only", "awaiting_approval", "declined", "restart_refused", "incident_full"}
+    elsewhere = {"frozen", "observe_only", "awaiting_approval", "declined", "incident_full"}
+    elsewhere |= {"restart_refused", "start_unclear", "aborted"}
     assert answered | elsewhere == {code.value for code in Reason}
 
 

@@ -19,6 +19,9 @@ from tests.simulation.world import World
 NUMBERED = 6
 """DESIGN's most numbered attempts of an incident."""
 
+UNCLEAR = 2
+"""Of which Rundeck never knew anything."""
+
 
 def check_guards(world: World) -> list[Violation]:
     """All violations of I3, I4 and I9."""
@@ -94,7 +97,13 @@ def _numbered(world: World) -> list[Violation]:
     numbered: dict[str, set[str]] = {}
     for sent in world.sent:
         numbered.setdefault(sent["tag"].rpartition(".")[0], set()).add(sent["tag"])
-    return [Violation("I3", f"{name} has {len(tags)} attempts") for name, tags in numbered.items() if len(tags) > NUMBERED]
+    known_tags = {run.tag for run in world.rundeck.runs}
+    found = [Violation("I3", f"{name} has {len(tags)} attempts") for name, tags in numbered.items() if len(tags) > NUMBERED]
+    return found + [
+        Violation("unclear", f"{name} was sent {len(tags - known_tags)} times, and Rundeck ran none of them")
+        for name, tags in numbered.items()
+        if len(tags - known_tags) > UNCLEAR
+    ]
 
 
 def _windows(world: World, runs: list[Run], run: Run) -> list[Violation]:

@@ -166,7 +166,7 @@ def _error(answer: http_client.Answer) -> tuple[str, str]:
 
 def _to_error(method: str, answer: http_client.Answer) -> Denied | Unavailable:
     if answer.status >= 500 or answer.status in SILENT:
-        return Unavailable(SYSTEM, Text("answered {status}", status=str(answer.status)))
+        return Unavailable(SYSTEM, named(Text("answered {status}", status=str(answer.status)), plain(_error(answer)[1])))
     if answer.status < 300 and not (_is_html(answer) and method == "GET"):
         return Unavailable(SYSTEM, Text("answered {status} without saying what it did", status=str(answer.status)))
     if answer.status < 400 or _is_html(answer):
@@ -234,6 +234,7 @@ def execution_of(row: Mapping[str, Any], settings: Settings) -> Execution:
         tag=plain(options.get(settings.incident_option, ""), 100),
         runner_not_after=_not_after(options.get(settings.not_after_option, "")),
         user=plain(str(row.get("user") or ""), 100),
+        aborted_by=plain(str(row.get("abortedby") or ""), 100),
         scheduled=status in ("scheduled", "queued") and row.get("date-ended") is None,
     )
 
