@@ -690,7 +690,7 @@ VARIANTS = (
         Faults(run_late=0.97),
         frozenset({"auto", "sick"}),
         "I3",
-        seed=42,
+        seed=22,
     ),
     Variant(
         "a start without a clear answer that is tried again and again",
@@ -698,7 +698,7 @@ VARIANTS = (
         Faults(run_error=0.97),
         frozenset({"auto", "sick"}),
         "unclear",
-        seed=42,
+        seed=1,
     ),
     Variant(
         "no check of the symptom",
