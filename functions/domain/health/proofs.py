@@ -6,11 +6,12 @@ A restart needs a proof that lasted all of the symptom's `for`. What can't be re
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from functions.domain.health.samples import drop_gaps, fall_of, lasting_s, rise_of, spacing_s, still_s, within
+from functions.domain.health.samples import drop_gaps, lasting_s, rise_of, spacing_s, still_s, within
 from functions.domain.model.codes import Health, Proof
 from functions.domain.model.observations import Channel, QueueSnapshot, Samples, Unknown
 from functions.domain.model.runbooks import Symptom
@@ -22,7 +23,7 @@ RECENT_S = 10.0
 SAMPLE_LATE_S = 1.0
 """The broker collects every 5 s, a little late at times. A check that comes too early costs another 5 s."""
 
-SOONEST_S = 2.0
+SOONEST_S = 1.0
 SETTLED_S = 10.0
 """What RabbitMQ shows of a queue is up to 9 s old: without channels, a new consumer that was given the message of the one before
 it looks like that one (measured)."""
@@ -117,7 +118,7 @@ def _judge_unproved(symptom: Symptom, seen: QueueSnapshot, lasted_s: float, trus
     waits = lasting_s(real(seen, seen.depth_samples), lambda depth: depth > symptom.max_messages)
     if seen.consumers == 0 and not _was_consumed(seen, trust) and waits >= for_s:
         return Judgement(Health.NEVER_CONSUMED, Text("{count} messages wait, and no consumer was ever seen", count=seen.depth))
-    again_in_s = max(for_s - lasted_s + SAMPLE_LATE_S, SOONEST_S)
+    again_in_s = max(for_s - lasted_s - _sampled_ago_s(seen) + SAMPLE_LATE_S, SOONEST_S)
     if done:
         why = Text("processed in the last {seconds} s: {count}, but nothing right now", seconds=round(for_s), count=done)
     elif waits < for_s:
@@ -125,6 +126,12 @@ def _judge_unproved(symptom: Symptom, seen: QueueSnapshot, lasted_s: float, trus
     else:
         why = Text("depth {depth}, still for {seconds} s", depth=seen.depth, seconds=round(lasted_s))
     return Judgement(Health.UNSURE, why, again_in_s=again_in_s)
+
+
+def _sampled_ago_s(seen: QueueSnapshot) -> float:
+    """How old the newest sample is, so that the next look comes with a sample; 0 where the clocks differ too much to tell."""
+    ago_s = seen.at - seen.behind_s - seen.depth_samples[-1][0] if seen.depth_samples else 0.0
+    return ago_s if 0.0 <= ago_s <= spacing_s(seen.depth_samples) else 0.0
 
 
 def real(seen: QueueSnapshot, samples: Samples) -> Samples:
@@ -159,14 +166,19 @@ def find_still(symptom: Symptom, seen: QueueSnapshot, trust: Trust) -> list[Cand
         return []
     over_s = lasting_s(real(seen, seen.depth_samples), lambda depth: depth > symptom.max_messages)
     if seen.ready is None or seen.unacked is None:
-        still = min(over_s, still_s(real(seen, seen.ack_samples))) if seen.ack_samples else 0.0
-        return [Candidate(Proof.STILL, still if find_movement(symptom, seen) is None else 0.0)]
-    if _is_taken_away(symptom, seen):
-        return []
+        worked = not seen.ack_samples or find_movement(symptom, seen) is not None
+        return [Candidate(Proof.STILL, 0.0 if worked else min(over_s, still_s(real(seen, seen.ack_samples))))]
     if seen.uncounted and seen.consumers:
-        return [Candidate(Proof.HELD, _flat_s(seen))] if seen.unacked else []
-    if not seen.unacked:
-        return _find_waiting(seen, over_s, trust)
+        still = [Candidate(Proof.HELD, _flat_s(seen))] if seen.unacked else []
+    elif seen.unacked:
+        still = _find_held(seen)
+    else:
+        still = _find_waiting(seen, over_s, trust)
+    return [replace(one, lasted_s=_untouched_s(seen, one.lasted_s)) for one in still]
+
+
+def _find_held(seen: QueueSnapshot) -> list[Candidate]:
+    """Messages are held, and by whom can't be told."""
     if seen.deliveries is None or seen.unseen is not None or _shows_each_holder(seen):
         return []
     held_s = lasting_s(drop_gaps(seen.history.unacked), lambda count: count > 0)
@@ -242,18 +254,21 @@ def find_movement(symptom: Symptom, seen: QueueSnapshot) -> Phrase | None:
     return None
 
 
-def _is_taken_away(symptom: Symptom, seen: QueueSnapshot) -> bool:
-    """Whether messages left the queue though none was delivered: they expired, were purged, or a lost node counted them.
+def _untouched_s(seen: QueueSnapshot, lasted_s: float) -> float:
+    """For how much of `lasted_s` no message left though none was delivered: expired, purged, or counted by a node that was lost.
 
     The counter of publishes and the depth are up to two samples apart, so as much as comes in that time doesn't count.
     """
-    for_s = max(symptom.for_s, RECENT_S)
-    depths = within(real(seen, seen.depth_samples), for_s) if seen.depth_samples else ()
-    if not depths or fall_of(depths) or seen.depth < depths[-1][1]:
-        return bool(depths)
-    published = within(drop_gaps(seen.history.publishes), for_s) if seen.history.publishes else ()
-    steps = [rise_of(published[place : place + 2]) for place in range(len(published) - 1)]
-    return rise_of(published) - (depths[-1][1] - depths[0][1]) > 2 * max(steps, default=0)
+    depths = real(seen, seen.depth_samples)
+    if not depths or seen.depth < depths[-1][1]:
+        return 0.0
+    fell_at = [at for (_, before), (at, after) in pairwise(depths) if after < before]
+    untouched_s = min(lasted_s, depths[-1][0] - fell_at[-1]) if fell_at else lasted_s
+    depths, published = within(depths, untouched_s), drop_gaps(seen.history.publishes)
+    published = within(published, untouched_s) if published else ()
+    steps = [after - before for (_, before), (_, after) in pairwise(published)]
+    gone = rise_of(published) - (depths[-1][1] - depths[0][1])
+    return untouched_s if gone <= 2 * max(steps, default=0) else 0.0
 
 
 def is_going_round(seen: QueueSnapshot, for_s: float) -> bool:

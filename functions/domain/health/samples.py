@@ -54,8 +54,3 @@ def within(samples: Samples, seconds: float) -> Samples:
 def rise_of(counter: Samples) -> int:
     """By how much a counter rose. One that restarts counts from zero."""
     return sum(max(0, later - earlier) for (_, earlier), (_, later) in pairwise(counter))
-
-
-def fall_of(figure: Samples) -> int:
-    """By how much a figure fell, all its falls together."""
-    return sum(max(0, earlier - later) for (_, earlier), (_, later) in pairwise(figure))

@@ -186,6 +186,15 @@ def test_messages_that_expire_while_others_come_are_not_unserved():
     assert judge(SYMPTOM, expiring, Trust()).health is not Health.ILL
 
 
+def test_what_left_before_it_stood_still_does_not_matter():
+    """The consumer worked until 40 s ago and is gone: at the end of `for` it is 60 s."""
+    fell = tuple((at, 5 if NOW - at <= 40 else 7) for at, _ in flat(5))
+    waits = still(ready=5, unacked=0, consumers=0, depth_samples=fell)
+    assert judge(SYMPTOM, waits, Trust()).again_in_s == 21.0
+    counted = replace(waits, at=NOW + 3.0)
+    assert judge(SYMPTOM, counted, Trust()).again_in_s == 18.0, "the newest sample is 3 s old"
+
+
 @pytest.mark.parametrize("trust", [Trust(steady_s=59.0), Trust(steady_s=0.0)])
 def test_a_node_that_left_or_came_begins_the_clock_anew(trust):
     """Its samples of all times went with it, so what is left shows no work."""
