@@ -101,8 +101,14 @@ def _works_again(
     something since the restart."""
     if not watched.held_by or seen.channels is None or seen.unseen is not None or age_s < SETTLED_S or after.moved_at is None:
         return False
-    idle_s = max((still_s(drop_gaps(one.work)) for one in seen.channels if one.held and one.work), default=0.0)
-    return idle_s < age_s - SETTLED_S and (consumers or 0) >= runbook.recovered.min_consumers
+    idle = any(one.held and one.work and not _has_worked(one, age_s - SETTLED_S) for one in seen.channels)
+    return not idle and (consumers or 0) >= runbook.recovered.min_consumers
+
+
+def _has_worked(channel: Channel, within_s: float) -> bool:
+    """Whether a channel that holds messages has finished one, and done something lately. A first delivery is no work."""
+    acknowledged, rejected = channel.work[-1][1] > channel.counted, channel.counted > channel.held
+    return (acknowledged or rejected) and still_s(drop_gaps(channel.work)) < within_s
 
 
 def find_held_again(runbook: Runbook, seen: QueueSnapshot, watched: QueueState, age_s: float) -> tuple[int, bool]:

@@ -352,6 +352,16 @@ def test_one_of_several_has_recovered_when_each_consumer_has_worked_since():
     assert watched.after.well_at == NOW + 35.0, "the first look only shows the counter to compare with"
 
 
+def test_a_first_delivery_is_no_work():
+    """It came 8 s after the restart's end and hangs since: its counters begin so late that they seem to have moved."""
+    looks = []
+    for age_s in (95, 110, 125):
+        work = tuple((NOW + age_s - ago, int(ago < age_s - 12)) for ago in range(120, -1, -5))
+        hung = Channel("a (1)", "10.0.3.7", "a", 1, 1, work, tuple((at, 0) for at, _ in work))
+        looks.append((age_s, (hung, worker("b", since_s=0.0, at=NOW + age_s))))
+    assert after_restart(*looks).after.verdict is Verdict.STUCK
+
+
 def test_one_that_holds_a_message_since_the_restart_has_not_recovered_yet():
     """It may be a slow job; for all of `for` it is not."""
     stuck = worker("a", since_s=30.0, again=True), worker("b", since_s=0.0)
