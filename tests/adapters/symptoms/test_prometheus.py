@@ -99,17 +99,17 @@ def test_all_figures_make_one_snapshot(server):
 
 
 def test_instant_and_range_queries_go_out_at_once(server):
-    """A slow Prometheus costs the time of one query, not of five."""
-    all_five = threading.Barrier(5, timeout=PATIENCE_S)
+    """A slow Prometheus costs the time of one query, not of six."""
+    all_six = threading.Barrier(6, timeout=PATIENCE_S)
     answer = server.answer
 
     def once_all_are_asked(path: str, query: dict[str, str], headers: dict[str, str]) -> tuple[int, Any]:
-        all_five.wait()
+        all_six.wait()
         return answer(path, query, headers)
 
     server.answer = once_all_are_asked
     look(server)
-    assert sorted(path for path, _, _ in server.asked) == ["/api/v1/query"] * 3 + ["/api/v1/query_range"] * 2
+    assert sorted(path for path, _, _ in server.asked) == ["/api/v1/query"] * 3 + ["/api/v1/query_range"] * 3
 
 
 def test_work_within_for_is_no_stuck_queue(server):
@@ -169,6 +169,74 @@ def test_a_fallback_without_a_series_is_no_depth(server):
     server.series["jobs_waiting"] = Series({2.0: 0}, exists=False)
     with pytest.raises(Denied, match="`depth` gives no series"):
         look(server, depth='sum(jobs_waiting{queue="${labels.queue}"}) or vector(0)')
+
+
+def test_a_failed_scrape_is_no_missing_worker(server):
+    """The worker's /metrics answers 500 while it works: `up` is 0, its counter is gone, and nobody knows what it does."""
+    server.series["up"] = Series()
+    server.series["jobs_done_total"] = Series(exists=False)
+    assert health(server) == (Health.UNKNOWN, "`done` gives no series, so nobody can tell whether work is done")
+    assert look(server).consumers is None
+    server.series["up"] = Series(every(5, 0))
+    assert health(server, consumers="sum(up)")[0] is Health.UNKNOWN
+    assert health(server, consumers="count(up == 1) or vector(0)")[0] is Health.UNKNOWN
+
+
+WORKERS = "sum(workers)"
+
+
+def test_no_worker_for_all_of_for_is_a_proof(server):
+    """A series that exists says that there is none, and has said so for all of `for`; its counter may have gone with it."""
+    server.series["jobs_done_total"] = Series(exists=False)
+    server.series["workers"] = Series(every(5, 0))
+    assert health(server, consumers=WORKERS)[0] is Health.ILL
+    server.series["workers"] = Series({age: 0 if age < 20 else 2 for age in every(5, 0)})
+    assert health(server, consumers=WORKERS)[0] is Health.UNSURE, "a deployment looks like that"
+    server.series["workers"] = Series({2.0: 0, 7.0: 0})
+    assert health(server, consumers=WORKERS)[0] is Health.UNSURE
+
+
+def test_without_a_counter_a_busy_queue_is_not_stuck(server):
+    """One job a second comes and one is taken, so the depth is the same at each scrape."""
+    found, why = health(server, done=None)
+    assert (found, why) == (Health.UNKNOWN, "`done` isn't given, so nobody can tell whether work is done")
+    blind = look(server, done=None).blind
+    assert blind is not None
+    assert blind.remedy
+    server.series["jobs_waiting"] = Series({age: 5 + age for age in every(5, 0)})
+    assert health(server, done=None)[0] is Health.WELL, "what falls is taken"
+    server.series["jobs_waiting"] = Series(every(5, 5))
+    server.series["workers"] = Series(every(5, 0))
+    assert health(server, done=None, consumers=WORKERS)[0] is Health.ILL
+
+
+@pytest.mark.parametrize("query", ["jobs_waiting", "jobs_done_total", "workers"])
+def test_a_pushed_figure_is_as_old_as_its_push(server, query):
+    """The Pushgateway is scraped every 5 s, and who pushes has died: its samples are young, what they say is not."""
+    server.series["workers"] = Series(every(5, 1))
+    server.series[query] = Series(every(5, 1), pushed_s=130.0)
+    with pytest.raises(Unavailable, match=r"the newest figures of `\w+` are 1[34]\d s old"):
+        look(server, consumers=WORKERS)
+    server.series[query].pushed_s = 40.0
+    assert look(server, consumers=WORKERS).behind_s >= 45.0
+
+
+def test_a_pair_that_differs_is_told_by_what_it_is(server):
+    """One of two servers can't scrape the worker. Whichever answers, nothing is stuck, and the remedy says why."""
+    answer, blind = server.answer, "query"
+
+    def taking_turns(path: str, query: dict[str, str], headers: dict[str, str]) -> tuple[int, Any]:
+        if path.endswith(f"/{blind}") and "jobs_waiting" not in query["query"]:
+            return 200, {"status": "success", "data": {"resultType": "vector", "result": []}}
+        return answer(path, query, headers)
+
+    server.answer = taking_turns
+    with pytest.raises(Denied, match="two servers that differ") as denied:
+        look(server)
+    assert denied.value.code == "replicas"
+    assert "Thanos" in str(denied.value.remedy)
+    blind = "query_range"
+    assert health(server)[0] is Health.UNSURE
 
 
 @pytest.mark.parametrize("ahead_s", [-600.0, 600.0])
@@ -348,7 +416,7 @@ CHECKS = [
     pytest.param({"jobs_waiting": Series({2: 0}, exists=False)}, {}, "depth of mail", False, "or vector(0)", id="fallback"),
     pytest.param({"jobs_done_total": Series(exists=False)}, {}, "done of mail", None, "no series", id="no counter yet"),
     pytest.param({}, {"done": "sum(rate(jobs_done_total[5m]))"}, "done of mail", False, "a rate", id="a rate"),
-    pytest.param({}, {"done": None}, "done of mail", None, "only a fall of the depth", id="no done"),
+    pytest.param({}, {"done": None}, "done of mail", None, "a queue without a worker", id="no done"),
     pytest.param({}, {"consumers": None}, "consumers of mail", None, "min_consumers: 0", id="no consumers"),
     pytest.param({"jobs_waiting": Series(every(90, 5))}, {}, "samples of mail", False, "one every 90 s", id="seldom"),
     pytest.param({"jobs_waiting": Series(every(5, 5, span_s=30))}, {}, "samples of mail", None, " s ago", id="young"),

@@ -72,8 +72,27 @@ def test_a_query_is_asked_with_the_times_of_its_samples() -> None:
     assert with_ages("sum(a) / b # c") == (
         'label_replace(\nsum(a) / b # c\n, "unstick", "0", "", "") or '
         'label_replace(\nmin(timestamp(a))\n, "unstick", "1", "", "") or '
-        'label_replace(\nmin(timestamp(b))\n, "unstick", "2", "", "")'
+        'label_replace(\nmin(timestamp(b))\n, "unstick", "2", "", "") or '
+        "label_replace(\nmin((push_time_seconds or node_textfile_mtime_seconds) and on (job, instance, exported_job, "
+        'exported_instance) (a or b))\n, "unstick", "3", "", "")'
     )
+
+
+@pytest.mark.parametrize(
+    ("query", "times"),
+    [
+        ("sum(a)", "and on (job, instance, exported_job, exported_instance) (a)"),
+        ("sum(node_load1)", ""),
+        ("sum(node_load1) + a", "exported_instance) (a)"),
+        ('sum(a) and on () (node_textfile_mtime_seconds{file="a.prom"} > 0)', '(node_textfile_mtime_seconds{file="a.prom"})\n'),
+        ("sum(a) and on () (push_time_seconds > 0)", "min(push_time_seconds)"),
+    ],
+)
+def test_whose_push_tells_the_age(query: str, times: str) -> None:
+    """Those of the same job, or those that the query names; what node_exporter measures itself was pushed by nobody."""
+    asked = with_ages(query)
+    assert times in asked
+    assert ("exported_job" in asked) is ("exported" in times)
 
 
 # --- figures --------------------------------------------------------------------------------------------------------------
@@ -163,11 +182,11 @@ def test_a_depth_of_nothing_is_one() -> None:
     ("answer", "consumers"),
     [
         (now(0, NOW), 0), (now(0.9, NOW), 0), (now(3, NOW), 3), (now(3), 3), (now("NaN", NOW), None),
-        (answered([series(1, NOW)]), 0), (answered([]), None),
+        (answered([series(1, NOW)]), None), (answered([]), None), (now(0), None),
     ],
 )  # fmt: skip
 def test_how_many_consumers_there_are(answer: Answer, consumers: int | None) -> None:
-    """None of series that exist is none; where nothing exists, nobody knows."""
+    """There is none only where a series says so: one that a filter leaves out, or that is gone, says nothing."""
     assert seen(now_of={"consumers": answer}).consumers == consumers
     blind = seen(done={}, now_of={"done": answered([]), "consumers": answer}).blind
     assert (blind is None) is (consumers == 0)
@@ -239,9 +258,9 @@ def test_a_counter_that_began_before_the_depth_is_none_that_began_lately() -> No
     assert seen(ago([0, 30, 60]), ago([0, 70]), for_s=90.0).blind is None
 
 
-def test_a_counter_without_series_is_told_before_all_else() -> None:
+def test_a_counter_without_series_is_told_with_a_remedy() -> None:
     """It does not pass by itself, so it comes with a remedy."""
-    blind = seen(ago([0, 10]), {}, now_of={"done": answered([])}).blind
+    blind = seen(STEADY, {}, now_of={"done": answered([])}).blind
     assert blind is not None
     assert (blind.late, "`done` gives no series" in str(blind.why), bool(blind.remedy)) == (False, True, True)
 
@@ -268,7 +287,7 @@ def test_a_counter_without_series_is_told_before_all_else() -> None:
 )
 def test_samples_that_do_not_show_all_of_it(ages: Sequence[float], for_s: float, why: str) -> None:
     """What happened in between, or before, nobody knows; that passes."""
-    blind = seen(ago(ages), for_s=for_s).blind
+    blind = seen(ago(ages), dict.fromkeys([NOW - 300.0, *ago(ages)], 7.0), for_s=for_s).blind
     assert (str(blind.why) if blind else "") == why
     assert blind is None or blind.late
 

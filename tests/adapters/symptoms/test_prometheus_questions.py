@@ -50,7 +50,11 @@ class Wire:
     def __init__(self) -> None:
         self.now: dict[str, tuple[Any, float | None]] = {"depth": (5, 2.0), "done": (40, 3.0), "up": (1, 4.0)}
         steady = {10.0 * number + 2: 5.0 for number in range(30)}
-        self.before: dict[str, Mapping[float, Any]] = {"depth": steady, "done": dict.fromkeys(steady, 40)}
+        self.before: dict[str, Mapping[float, Any]] = {
+            "depth": steady,
+            "done": dict.fromkeys(steady, 40),
+            "up": dict.fromkeys(steady, 1),
+        }
         self.said: dict[str, Any] = {}
         self.ahead_s = 0.0
         self.asked: list[dict[str, Any]] = []
@@ -112,10 +116,10 @@ def look(settings: prometheus.Prometheus | None = None, *, for_s: float = 60.0, 
     ("for_s", "start", "step"), [(60.0, 300, "2"), (150.0, 300, "2"), (151.0, 302, "2.01333"), (3600.0, 7200, "48")]
 )
 def test_ranges_reach_twice_as_far_back_as_for(wire: Wire, for_s: float, start: float, step: str) -> None:
-    """Five minutes at least, in 150 steps; depth and counter alone have a past."""
+    """Five minutes at least, in 150 steps."""
     look(for_s=for_s)
     ranges = [one["fields"] for one in wire.asked if one["url"].endswith("/api/v1/query_range")]
-    assert sorted(name for one in ranges for name in ("depth", "done", "up") if name in one["query"]) == ["depth", "done"]
+    assert sorted(name for one in ranges for name in ("depth", "done", "up") if name in one["query"]) == ["depth", "done", "up"]
     assert {(one["start"], one["end"], one["step"]) for one in ranges} == {(f"{AT - start:.3f}", f"{AT:.3f}", step)}
     figures = [one["fields"] for one in wire.asked if one["url"].endswith("/api/v1/query")]
     assert [list(one) for one in figures] == [["query"]] * 3
@@ -126,7 +130,7 @@ def test_what_is_shared_is_asked_once(wire: Wire) -> None:
     queues = [(prometheus.name_queue(symptom(depth=depth), LABELS), 60.0) for depth in (DEPTH, "max(depth)")]
     seen = client.look_all(prometheus.Prometheus("http://mimir"), queues, timeout_s=PATIENCE_S)
     assert [one.depth for one in seen if isinstance(one, QueueSnapshot)] == [5, 5]
-    assert len(wire.asked) == 2 + 2 + 2 + 1, "two depths and their ranges, one counter and its range, one for consumers"
+    assert len(wire.asked) == 2 * (2 + 1 + 1), "two depths, one counter, one for consumers, each with its range"
 
 
 def test_the_keys_of_the_symptom_decide(wire: Wire) -> None:
@@ -150,7 +154,7 @@ def test_the_keys_of_the_symptom_decide(wire: Wire) -> None:
 def test_how_it_logs_in(wire: Wire, settings: Any, auth: Any, headers: dict[str, str]) -> None:
     """With the password where there is one, else with the token; the address has its path and one slash."""
     look(prometheus.Prometheus("http://mimir/x/", ca="/ca.pem", **settings))
-    assert len(wire.asked) == 5
+    assert len(wire.asked) == 6
     for one in wire.asked:
         assert (one["auth"], one["headers"], one["ca"]) == (auth, headers, "/ca.pem")
         assert (one["system"], one["method"]) == ("prometheus", "GET")
@@ -166,10 +170,10 @@ def test_each_question_has_the_time_that_is_left(wire: Wire, monkeypatch: pytest
     assert {one["timeout_s"] for one in wire.asked} == {PATIENCE_S}
     wire.asked.clear()
     check()
-    assert [one["timeout_s"] for one in wire.asked] == [PATIENCE_S, *[PATIENCE_S - 0.25] * 3, *[PATIENCE_S - 1.0] * 5]
+    assert [one["timeout_s"] for one in wire.asked] == [PATIENCE_S, *[PATIENCE_S - 0.25] * 3, *[PATIENCE_S - 1.0] * 6]
 
 
-@pytest.mark.parametrize(("values", "asked"), [(("old", "new"), 10), (("old",), 5)])
+@pytest.mark.parametrize(("values", "asked"), [(("old", "new"), 12), (("old",), 6)])
 def test_a_refused_login_is_tried_again_with_another_secret_alone(wire: Wire, values: tuple[str, ...], asked: int) -> None:
     """One of the answers is enough to say that it is refused."""
     wire.said["count(up)"] = answered([], 401)
@@ -322,8 +326,10 @@ FIGURES = [
     ("done", (5, None), True, "5"),
     ("done", ("NaN", None), None, "is not a number (NaN)"),
     ("done", (5, 121.0), False, "its newest figures are 121 s old, so they count as unknown"),
-    ("up", (None, None), False, "gives no series"),
-    ("up", (None, 2.0), True, "0, 2 s old"),
+    ("up", (None, None), None, "none was scraped: it is gone, or its scrape fails"),
+    ("up", (None, 2.0), None, "none was scraped: it is gone, or its scrape fails"),
+    ("up", (0, 2.0), None, "none was scraped: it is gone, or its scrape fails"),
+    ("up", (0, 121.0), False, "its newest figures are 121 s old, so they count as unknown"),
     ("up", (5, None), True, "5"),
 ]
 
@@ -343,7 +349,7 @@ def test_what_check_says_of_a_figure(wire: Wire, metric: str, figure: tuple[Any,
 @pytest.mark.parametrize(
     ("key", "detail"),
     [
-        ("done", "not given: only a fall of the depth counts as work"),
+        ("done", "not given: nobody can tell whether work is done, so only a queue without a worker is restarted"),
         ("consumers", "not given: recovered then needs work that was seen after the restart, or `min_consumers: 0`"),
     ],
 )

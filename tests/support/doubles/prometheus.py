@@ -31,6 +31,8 @@ class Series:
     exists: bool = True
     copies: int = 1
     """How many series the query gives."""
+    pushed_s: float | None = None
+    """How long ago somebody pushed what it shows; None: nobody pushes it."""
 
 
 class PrometheusDouble:
@@ -104,6 +106,8 @@ def _parts(found: Series, times: list[float], began_at: float, *, ranged: bool) 
     rows = [({"unstick": "0"} | ({"copy": str(n)} if n else {}), figures) for n in range(found.copies)] + [
         ({"unstick": "1"}, ages)
     ]
+    if found.pushed_s is not None:
+        rows.append(({"unstick": "2"}, [[at, repr(began_at - found.pushed_s)] for at in times]))
     if ranged:
         return [{"metric": metric, "values": values} for metric, values in rows if values]
     return [{"metric": metric, "value": values[-1]} for metric, values in rows if values]

@@ -2,12 +2,13 @@
 
 Each query is asked together with the timestamps of the samples that it is made of, so the age of its figure is known, whatever
 the scrape interval, the lookback or the clocks: `label_replace(QUERY, ...) or label_replace(min(timestamp(SELECTOR)), ...)`.
+A Pushgateway's or textfile's sample is scraped now and says what was so when it was pushed, which `PUSHED` tells.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from statistics import median
 from typing import Any, TypeVar
@@ -19,7 +20,8 @@ from functions.adapters.symptoms.prometheus import promql
 from functions.adapters.symptoms.prometheus.settings import SYSTEM
 from functions.application.decoding import convert
 from functions.domain.health.proofs import RECENT_S
-from functions.domain.model.observations import QueueSnapshot, Unknown
+from functions.domain.health.samples import lasting_s
+from functions.domain.model.observations import QueueSnapshot, Samples, Unknown
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.http_client import Answer
 from functions.runtime.text import Text
@@ -36,6 +38,15 @@ STEP_S = 60.0
 """By which the first samples of two series may be apart that both began before the range did."""
 HARMLESS = "PromQL info"
 """How warnings begin that do not mean that something is missing."""
+
+PUSHED = ("push_time_seconds", "node_textfile_mtime_seconds")
+"""When what a Pushgateway shows was pushed, and when a textfile of node_exporter was written, in seconds of Unix time."""
+SAME_JOB = "job, instance, exported_job, exported_instance"
+"""With and without `honor_labels`."""
+NEAR_S = 4.0
+"""Two steps of a range query, usually: what was there then is there now, unless it ended in between."""
+SKEWED_S = 30.0
+"""Clocks that far apart ask for other times, so that two answers can't be compared."""
 
 T = TypeVar("T")
 Points = tuple[tuple[float, float], ...]
@@ -77,13 +88,26 @@ class Asked(Struct, frozen=True):
     before: dict[str, Any]
     sent_at: float
     """Our clock, before the first was sent."""
+    counts_scrapes: bool = False
+    """`consumers` counts `up`, which is 0 where a scrape failed, whatever the worker does."""
 
 
 def with_ages(query: str) -> str:
-    """The query, and the timestamp of the oldest sample of each of its series that exist."""
-    ages = [f"min(timestamp({selector}))" for selector in promql.selectors(query)]
-    parts = [query, *ages]
+    """The query, the timestamp of the oldest sample of each of its series that exist, and of the oldest push of these."""
+    selectors = promql.selectors(query)
+    ages = [f"min(timestamp({selector}))" for selector in selectors]
+    parts = [query, *ages, *_push_times(selectors)]
     return " or ".join(f'label_replace(\n{part}\n, "{WHICH}", "{number}", "", "")' for number, part in enumerate(parts))
+
+
+def _push_times(selectors: Sequence[str]) -> list[str]:
+    """Those that the query names, otherwise those of the same job and instance. What node_exporter measures itself has none."""
+    named = [one for one in selectors if one.startswith(PUSHED)]
+    if named:
+        return [f"min({' or '.join(named)})"]
+    pushed = [one for one in selectors if not one.startswith("node_")]
+    times = " or ".join(PUSHED)
+    return [f"min(({times}) and on ({SAME_JOB}) ({' or '.join(pushed)}))"] if pushed else []
 
 
 # --- a snapshot -----------------------------------------------------------------------------------------------------------
@@ -92,30 +116,30 @@ def with_ages(query: str) -> str:
 def snapshot(asked: Asked, *, for_s: float, max_age_s: float, delay_s: float, at: float) -> QueueSnapshot:
     """What the answers say of the queue at our time `at`. Raises Denied or Unavailable where there is no depth of now."""
     now = {query: figure(query, outcome, at - asked.sent_at) for query, outcome in asked.now.items()}
+    _refuse_disagreement(now, asked)
     depth = _required("depth", now["depth"])
     figures = {query: one for query, one in now.items() if one.taken_at is not None}
     for query, one in figures.items():
         if one.age_s > max_age_s:
             late = Text("the newest figures of `{query}` are {seconds} s old", query=query, seconds=round(one.age_s))
             raise Unavailable(SYSTEM, late)
-    depths = points("depth", asked.before["depth"], now["depth"])
-    done, work, blind = now.get("done"), falls(depths), _holes(depths, max(for_s, RECENT_S))
-    consumers = _consumers(now.get("consumers"))
-    if done is not None:
-        counter = points("done", asked.before["done"], done)
-        work, blind = rises(counter), blind or _begun(counter, depths, for_s)
-        if done.value is None and consumers != 0:
-            blind = Unknown(
-                Text("`done` gives no series, so nobody can tell whether work is done"),
-                remedy=Text("Give `consumers` too, or make the counter exist before the first job is done."),
-            )
+    past = {query: points(query, asked.before[query], one) for query, one in now.items() if query in asked.before}
+    depths, counter, done = past["depth"], past.get("done", ()), now.get("done")
+    consumers = _consumers(now.get("consumers"), counts_scrapes=asked.counts_scrapes)
+    blind = _holes(depths, max(for_s, RECENT_S)) or _begun(counter, depths, for_s)
+    if done is None or done.value is None:
+        if consumers == 0:
+            depths = _since_unattended(depths, past.get("consumers", ()))
+        else:
+            blind = blind or _unproved(given=done is not None, counts_scrapes=asked.counts_scrapes)
+    work = rises(counter) if counter else falls(depths)
     return QueueSnapshot(
         at,
         math.ceil(depth),
         consumers=consumers,
         acks=None if done is None or done.value is None else int(done.value),
         ack_samples=_spread(work, depths),
-        depth_samples=tuple((when, math.ceil(value)) for when, value in depths),
+        depth_samples=_whole(depths),
         behind_s=max(one.age_s for one in figures.values()) + delay_s,
         zeros=True,
         blind=blind,
@@ -133,11 +157,56 @@ def _required(query: str, one: Figure) -> float:
     return one.value
 
 
-def _consumers(one: Figure | None) -> int | None:
-    """None: not known. A filter that leaves nothing of series that exist, as in `count(up == 1)`, means that there are none."""
-    if one is None or one.not_a_number or (one.value is None and one.taken_at is None):
+def _consumers(one: Figure | None, *, counts_scrapes: bool) -> int | None:
+    """None: not known. There are none only where a series says so: one that is gone says nothing, nor does a failed scrape."""
+    if one is None or one.value is None or (one.value < 1 and (one.taken_at is None or counts_scrapes)):
         return None
-    return math.floor(one.value or 0.0)
+    return math.floor(one.value)
+
+
+def _since_unattended(depths: Points, consumers: Points) -> Points:
+    """The depths since there has been no consumer: without a counter of work, that is what stands still."""
+    if not consumers:
+        return depths[-1:]
+    since = consumers[-1][0] - lasting_s(_whole(consumers), lambda count: count < 1)
+    return tuple(point for point in depths if point[0] >= since) or depths[-1:]
+
+
+def _unproved(*, given: bool, counts_scrapes: bool) -> Unknown:
+    """Nobody counts the work, and somebody may do it."""
+    why = (
+        Text("`done` gives no series, so nobody can tell whether work is done")
+        if given
+        else Text("`done` isn't given, so nobody can tell whether work is done")
+    )
+    remedy = Text("Count work in `done`, by a counter that exists before the first job is done.")
+    if counts_scrapes:
+        remedy = Text("`up` is 0 after a failed scrape too: count workers by a series that says 0 when they are gone.")
+    return Unknown(why, remedy=remedy)
+
+
+def _refuse_disagreement(now: Mapping[str, Figure], asked: Asked) -> None:
+    """Two servers behind one address, one of which has no figures: now the one answers, then the other. Raises Denied."""
+    asked_at = [series.value[0] for query in now for series in _parts(query, asked.now[query]) if series.value]
+    if asked_at and abs(asked_at[0] - asked.sent_at) > SKEWED_S:
+        return
+    for query, one in now.items():
+        seen_at = [at for series in _figures(query, asked) for at, text in series.values if to_number(text) is not None]
+        if one.value is None and not one.not_a_number and seen_at and asked.sent_at - max(seen_at) < NEAR_S:
+            remedy = Text("Set `url` to one of them, or to what merges them, such as Thanos or Mimir.")
+            differ = Text("`{query}` gives a series in one answer and none in another: two servers that differ", query=query)
+            raise Denied(SYSTEM, differ, code="replicas", remedy=remedy)
+
+
+def _figures(query: str, asked: Asked) -> list[Series]:
+    """What the query itself gave over the time before."""
+    if query not in asked.before:
+        return []
+    return [series for series in _parts(query, asked.before[query]) if series.metric.get(WHICH) == "0"]
+
+
+def _whole(figures: Points) -> Samples:
+    return tuple((when, math.ceil(value)) for when, value in figures)
 
 
 def figure(query: str, outcome: Any, took_s: float) -> Figure:
@@ -183,8 +252,10 @@ def rises(counter: Points) -> Points:
 
 def _begun(counter: Points, depths: Points, for_s: float) -> Unknown | None:
     """Whether the counter began within `for_s`, or began anew: then its program has not stood still for that long."""
+    if not counter:
+        return None
     fell = [when for (_, before), (when, after) in pairwise(counter) if after < before]
-    first = [counter[0][0]] if counter and counter[0][0] - depths[0][0] > STEP_S else []
+    first = [counter[0][0]] if counter[0][0] - depths[0][0] > STEP_S else []
     ago_s = depths[-1][0] - max([*first, *fell], default=-math.inf)
     if ago_s >= for_s:
         return None

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from functions.adapters.symptoms.prometheus import promql
 from functions.adapters.symptoms.prometheus.answers import Envelope, Figure, figure, good, shaped
-from functions.adapters.symptoms.prometheus.client import ask, look, now_path
+from functions.adapters.symptoms.prometheus.client import ask, counts_scrapes, look, now_path
 from functions.adapters.symptoms.prometheus.settings import QUERIES, Settings, name_queue
 from functions.application.ports import Finding, finding_of_error
 from functions.domain.decisions.matching import NotRendered, template_labels
@@ -25,7 +25,7 @@ CLOCK = "/api/v1/query?query=vector(time())"
 SKEW_S = 30.0
 UNREACHABLE = "See that it is up and can be reached from here, and `url` right."
 WITHOUT = {
-    "done": "not given: only a fall of the depth counts as work",
+    "done": "not given: nobody can tell whether work is done, so only a queue without a worker is restarted",
     "consumers": "not given: recovered then needs work that was seen after the restart, or `min_consumers: 0`",
 }
 
@@ -101,6 +101,15 @@ def _query(query: str, queue: QueueRef, outcome: Any) -> Finding:
     if query == "done" and promql.has_rate(queue.keys[query]):
         remedy = "Give the counter itself, such as sum(jobs_done_total)."
         return Finding(what, ok=False, detail="is a rate, not a counter: small ones look like no work", remedy=remedy)
+    if (
+        query == "consumers"
+        and counts_scrapes(queue)
+        and (one.value or 0) < 1
+        and not one.not_a_number
+        and one.age_s <= max_age_s
+    ):
+        remedy = "Count workers by a series that says 0 when they are gone, and look at the worker's /metrics."
+        return Finding(what, ok=None, detail="none was scraped: it is gone, or its scrape fails", remedy=remedy)
     problem = _problem(query, one, max_age_s)
     if problem:
         right = None if query == "done" and one.taken_at is None else False
@@ -116,7 +125,7 @@ def _problem(query: str, one: Figure, max_age_s: float) -> tuple[str, str] | Non
     if one.taken_at is not None and one.age_s > max_age_s:
         remedy = f"Its scrapes fail, or come too seldom: look at the target, or raise `max_age` ({max_age_s:g} s)."
         return f"its newest figures are {one.age_s:.0f} s old, so they count as unknown", remedy
-    if one.value is None and (one.taken_at is None or query != "consumers"):
+    if one.value is None:
         remedy = "Try the query in Prometheus: is the label right, and is the series there while there is nothing to count?"
         return "gives no series", remedy
     if one.taken_at is None and query == "depth":

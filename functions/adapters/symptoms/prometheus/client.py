@@ -6,12 +6,14 @@ odd answer means.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from functions.adapters.symptoms.prometheus import promql
 from functions.adapters.symptoms.prometheus.answers import Asked, login_failed, snapshot, with_ages
 from functions.adapters.symptoms.prometheus.settings import QUERIES, SYSTEM, Settings
 from functions.domain.model.alerts import QueueRef
@@ -46,7 +48,8 @@ def look_all(
     paths = {
         path: None
         for queue, for_s in queues
-        for path in (*now_paths(queue).values(), *before_paths(queue, for_s, sent_at).values())
+        for pair in zip(now_paths(queue).values(), before_paths(queue, for_s, sent_at).values(), strict=True)
+        for path in pair
     }
     outcomes = dict(zip(paths, ask(settings, list(paths), timeout_s=timeout_s), strict=True))
     at = time.time()
@@ -60,9 +63,17 @@ def _snapshot(
     before = {query: outcomes[path] for query, path in before_paths(queue, for_s, sent_at).items()}
     max_age_s, delay_s = float(queue.keys["max_age"]), float(queue.keys["delay"])
     try:
-        return snapshot(Asked(now, before, sent_at), for_s=for_s, max_age_s=max_age_s, delay_s=delay_s, at=at)
+        return snapshot(
+            Asked(now, before, sent_at, counts_scrapes(queue)), for_s=for_s, max_age_s=max_age_s, delay_s=delay_s, at=at
+        )
     except (Unavailable, Denied) as error:
         return error
+
+
+def counts_scrapes(queue: QueueRef) -> bool:
+    """Whether the workers are counted by `up`."""
+    selected = promql.selectors(queue.keys["consumers"]) if "consumers" in queue.keys else ()
+    return any(re.match(r"up\b", selector) for selector in selected)
 
 
 def now_paths(queue: QueueRef) -> dict[str, str]:
@@ -76,12 +87,15 @@ def now_path(query: str) -> str:
 
 
 def before_paths(queue: QueueRef, for_s: float, now: float) -> dict[str, str]:
-    """The paths of the range queries. It does not matter if the clocks differ: samples count by their own times."""
+    """The paths of the range queries, one beside each of `now_paths`: of two servers that take turns, each answers one.
+
+    It does not matter if the clocks differ: samples count by their own times.
+    """
     span_s = max(LEAST_S, 2 * for_s)
     step_s = span_s / STEPS
     return {
         query: f"/api/v1/query_range?{urlencode(_range(queue.keys[query], now - span_s, now, step_s), quote_via=quote)}"
-        for query in ("depth", "done")
+        for query in QUERIES
         if query in queue.keys
     }
 
