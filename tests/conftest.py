@@ -175,7 +175,7 @@ def patient_code(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(Budget, "left_s", property(lambda _self: PATIENCE_S))
     monkeypatch.setattr(Budget, "at_most", lambda _self, _seconds: PATIENCE_S)
-    monkeypatch.setattr(client, "WITHIN_S", PATIENCE_S)
+    monkeypatch.setattr(client, "WHOAMI_S", PATIENCE_S)
     monkeypatch.setattr(queues, "LOOK_S", PATIENCE_S)
     for name in ("WAKE_S", "ANSWER_S", "LOOK_UP_S"):
         monkeypatch.setattr(slack, name, PATIENCE_S)
