@@ -198,8 +198,8 @@ def _escalated(card_input: CardInput, rules: Rules) -> Content:
         if card_input.restarts == 0:
             headline = Text("{subject} needs a person", subject=subject)
         text = [to_do(_advice(card_input))]
-        if all(watched.after.verdict is not Verdict.STUCK for watched in card_input.queues):  # else the headline says it
-            text += why(card_input, None)
+        if _is_same_again(card_input) or all(watched.after.verdict is not Verdict.STUCK for watched in card_input.queues):
+            text += why(card_input, None)  # else the headline says it
     facts_shown = facts.gathered(
         card_input, rules, queue_facts.queues, queue_facts.holders, queue_facts.head, facts.since, facts.tried, facts.evidence
     )
@@ -232,8 +232,14 @@ def _acknowledged(card_input: CardInput, rules: Rules) -> Content:
     return Content("watch", headline, text, facts.gathered(card_input, rules, facts.taken, facts.since))
 
 
+def _is_same_again(card_input: CardInput) -> bool:
+    return any(watched.after.same_again for watched in card_input.queues)
+
+
 def _advice(card_input: CardInput) -> Text:
     """The advice that fits the consumers, if anything was restarted."""
+    if _is_same_again(card_input):
+        return Text("Check the message that is held and the application's log; move that message away or roll back.")
     consumers = queue_facts.fewest_consumers(card_input)
     if consumers is None or not card_input.restarts:
         return Text("Check the queue and the application's log, and restart it by hand if it hangs.")

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from functions.domain.cards.card import KINDS, compose
 from functions.domain.cards.card_input import CardInput
 from functions.domain.cards.svg import plot
+from functions.domain.health.recovery import say_same_again
 from functions.domain.model.codes import Phase, Reason
 from functions.domain.model.incidents import AfterRestart, AlertRef, Incident, change
 from functions.domain.model.messages import Card
@@ -218,6 +219,17 @@ def test_links_lead_where_they_say():
 
 BY_HAND = ["restart_refused", "observe_only", "ledger_unknown", "too_many_targets", "declined", "failing", "frozen"]
 BY_HAND += ["start_unclear", "aborted"]
+
+
+def test_what_hangs_on_the_same_message_again_is_told():
+    """Others may work, so it isn't said that nothing is acknowledged; and no second restart is asked for."""
+    story = EXAMPLES["escalated"]
+    assert story.incident is not None
+    queues = tuple(replace(one, after=replace(one.after, same_again=True)) for one in story.incident.queues)
+    sentence = say_same_again(queues)
+    made = compose(replace(story, incident=replace(story.incident, queues=queues), detail=sentence), rules())
+    assert made.text[0].startswith("What to do: Check the message that is held")
+    assert made.text[1] == "Details: it hangs on the same message again, so another restart would not help"
 
 
 @pytest.mark.parametrize("reason", Reason)
