@@ -65,7 +65,7 @@ runbooks:
     mode: approve
     restart: {job: j-1, options: {host: '${labels.host}', kind: soft}, allow: {host: '[a-z]+'}, start_within: 40, max_run: 2h}
     evidence: {job: j-9, options: {a: '${labels.a}', b: '${holder.host}'}, allow: {a: '[a-z]+', b: '[0-9]+'}, within: 30s}
-    symptom: {rabbitmq: {vhost: mail, queue: '${labels.q}', max_messages: 3, for: 2m}}
+    symptom: {rabbitmq: {vhost: mail, queue: '${labels.q}', max_messages: 3, for: 2m, oldest: 15m}}
     recovered: {max_messages: 1, min_consumers: 0}
     verify: {first: 30s, every: 20s, patience: 9m, within: 12m}
     limits: {cooldown: 0, attempts: 3, restarts: {90m: 2, 24h: 5}, failing: 4, stale: 2d}

@@ -21,8 +21,9 @@ def judge_health(
 ) -> tuple[Judgement, QueueState]:
     """Whether a queue is stuck, why, and its state to remember for the next check."""
     if isinstance(seen, Unknown):
-        return Judgement(Health.UNKNOWN, seen.why), replace(watched, looks=replace(watched.looks, unsure_at=None))
-    looks = _note_looks(watched.looks, seen)
+        looks = replace(watched.looks, unsure_at=None, oldest_from=None)
+        return Judgement(Health.UNKNOWN, seen.why), replace(watched, looks=looks)
+    looks = _note_looks(watched, seen)
     judged = judge(symptom, seen, _trust(looks, seen, now))
     unsure_at = None
     if judged.health in (Health.UNSURE, Health.UNKNOWN):
@@ -30,8 +31,9 @@ def judge_health(
     return judged, replace(note_snapshot(watched, seen), looks=replace(looks, unsure_at=unsure_at))
 
 
-def _note_looks(looks: Looks, seen: QueueSnapshot) -> Looks:
+def _note_looks(watched: QueueState, seen: QueueSnapshot) -> Looks:
     """What to remember of this snapshot, to notice a discontinuity in the next."""
+    looks = watched.looks
     fell = None not in (seen.deliveries, looks.deliveries) and (seen.deliveries or 0) < (looks.deliveries or 0)
     consumers, nodes = _digest(seen.consumer_ids or ()), _digest(seen.nodes) if seen.nodes else looks.nodes
     unsteady = fell or (looks.nodes and nodes != looks.nodes) or (seen.node_down and looks.steady_at is None)
@@ -43,6 +45,7 @@ def _note_looks(looks: Looks, seen: QueueSnapshot) -> Looks:
         steady_at=seen.at if unsteady else looks.steady_at,
         deliveries=seen.deliveries,
         consumed=looks.consumed or bool(seen.consumers),
+        oldest_from=looks.oldest_from if looks.oldest_from and seen.head_at == watched.head_at else seen.at,
     )
 
 
@@ -57,6 +60,7 @@ def _trust(looks: Looks, seen: QueueSnapshot, now: float) -> Trust:
         same_consumers_s=seen.at - (looks.consumers_at or seen.at),
         unsure_s=0.0 if looks.unsure_at is None else now - looks.unsure_at,
         consumed=looks.consumed,
+        same_oldest_s=seen.at - (looks.oldest_from or seen.at),
     )
 
 

@@ -15,6 +15,7 @@ from functions.domain.health.samples import drop_gaps, lasting_s, rise_of, spaci
 from functions.domain.model.codes import Health, Proof
 from functions.domain.model.observations import Channel, QueueSnapshot, Samples, Unknown
 from functions.domain.model.runbooks import Symptom
+from functions.domain.texts.words import duration
 from functions.runtime.text import Phrase, Text, join
 
 RECENT_S = 10.0
@@ -61,6 +62,8 @@ class Trust(Struct, frozen=True):
     """For how long the queue has been unsure."""
     consumed: bool = False
     """The queue is known to have had a consumer, whatever its counters say."""
+    same_oldest_s: float = 0.0
+    """For how long its oldest message is known to have been the same."""
 
 
 def judge(symptom: Symptom, seen: QueueSnapshot, trust: Trust) -> Judgement:
@@ -73,7 +76,10 @@ def judge(symptom: Symptom, seen: QueueSnapshot, trust: Trust) -> Judgement:
     held_by = tuple(one.channel for one in holding if one.channel and one.lasted_s >= for_s)
     if held_by:
         return Judgement(Health.ILL, _say_held_by(seen, held_by, holding[0].lasted_s), Proof.HELD, held_by)
-    if seen.depth == 0 or (seen.depth <= symptom.max_messages and not holding):
+    oldest = find_oldest(symptom, seen, trust)
+    if oldest is not None and oldest.lasted_s >= for_s:
+        return Judgement(Health.ILL, _say_oldest(seen), Proof.OLDEST)
+    if seen.depth == 0 or (seen.depth <= symptom.max_messages and not holding and oldest is None):
         return Judgement(Health.WELL, Text("depth {depth}", depth=seen.depth))
     moving = find_movement(symptom, seen)
     unseen = seen.blind if moving is None else seen.unseen
@@ -84,11 +90,21 @@ def judge(symptom: Symptom, seen: QueueSnapshot, trust: Trust) -> Judgement:
     proved = next((one for one in lasting if one.lasted_s >= for_s), None)
     if proved is not None:
         return _judge_proved(seen, proved, trust)
+    return _judge_lasting(symptom, seen, trust, [*lasting, *holding, *([oldest] if oldest else [])], moving)
+
+
+def _judge_lasting(
+    symptom: Symptom, seen: QueueSnapshot, trust: Trust, lasting: list[Candidate], moving: Phrase | None
+) -> Judgement:
+    """Nothing is proved yet, and what is `lasting` may be later."""
+    for_s = max(symptom.for_s, RECENT_S)
     if is_going_round(seen, for_s):
         return Judgement(Health.GOING_ROUND, _say_going_round(seen, for_s))
     if seen.unseen is not None:
         return _judge_unseen(seen.unseen, trust)
-    longest_s = max((one.lasted_s for one in (*lasting, *holding)), default=0.0)
+    longest_s = max((one.lasted_s for one in lasting), default=0.0)
+    if any(one.proof is Proof.OLDEST for one in lasting):
+        return Judgement(Health.UNSURE, _say_oldest(seen), again_in_s=max(for_s - longest_s, SOONEST_S))
     if moving is not None and longest_s <= RECENT_S:
         return Judgement(Health.WELL, moving)
     return _judge_unproved(symptom, seen, longest_s, trust)
@@ -158,6 +174,13 @@ def find_holding(seen: QueueSnapshot, trust: Trust) -> list[Candidate]:
             rejects = channel.counted > channel.held
             candidates.append(Candidate(Proof.HELD, min(lasted_s, trust.unsure_s) if rejects else lasted_s, channel))
     return sorted(candidates, key=lambda one: -one.lasted_s)
+
+
+def find_oldest(symptom: Symptom, seen: QueueSnapshot, trust: Trust) -> Candidate | None:
+    """The oldest message, if it is older than it may be and somebody holds messages."""
+    if symptom.oldest_s is None or seen.head_at is None or not seen.unacked or seen.at - seen.head_at <= symptom.oldest_s:
+        return None
+    return Candidate(Proof.OLDEST, trust.same_oldest_s)
 
 
 def find_still(symptom: Symptom, seen: QueueSnapshot, trust: Trust) -> list[Candidate]:
@@ -306,6 +329,10 @@ def _say_still(seen: QueueSnapshot, proved: Candidate) -> Phrase:
     }
     still = Text("depth {depth} and nothing processed for {seconds} s", depth=seen.depth, seconds=seconds)
     return texts[proved.proof].fill(count=count, seconds=seconds) if proved.proof in texts else still
+
+
+def _say_oldest(seen: QueueSnapshot) -> Phrase:
+    return Text("the oldest message is {age} old and still in the queue", age=duration(seen.at - (seen.head_at or seen.at)))
 
 
 def _say_held_by(seen: QueueSnapshot, held_by: tuple[Channel, ...], lasted_s: float) -> Phrase:

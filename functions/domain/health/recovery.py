@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from functions.domain.health.looks import note_snapshot
 from functions.domain.health.proofs import SETTLED_S, Trust, find_holding
 from functions.domain.health.samples import drop_gaps, spacing_s, still_s
-from functions.domain.model.codes import Verdict
+from functions.domain.model.codes import Proof, Verdict
 from functions.domain.model.incidents import AfterRestart, QueueState
 from functions.domain.model.observations import Channel, QueueSnapshot, Unknown
 from functions.domain.model.runbooks import Recovered, Runbook
@@ -47,6 +47,7 @@ def judge_recovery(runbook: Runbook, seen: QueueSnapshot | Unknown, watched: Que
     after = _note_movement(watched, seen, age_s, at)
     consumers = _count_consumers(seen, watched, after, age_s)
     well = is_well(runbook.recovered, seen.depth, consumers) or _works_again(runbook, seen, watched, after, consumers, age_s)
+    well = well and not (seen.depth and _has_same_oldest(watched, seen.head_at))
     well_at = (after.well_at if after.well_at is not None else at) if well else None
     held_again, same_again = (0, False) if well else find_held_again(runbook, seen, watched, age_s)
     after = replace(after, well_at=well_at, looked_at=at, sample_at=sample_at, held_again=held_again, same_again=same_again)
@@ -91,14 +92,23 @@ def is_moving(runbook: Runbook, watched: QueueState, at: float) -> bool:
     """Whether it moved recently, with consumers present. `at` is on the runner's clock."""
     present = (watched.consumers or 0) >= runbook.recovered.min_consumers
     moved_at = watched.after.moved_at
-    return present and moved_at is not None and at - moved_at < runbook.verify.patience_s
+    moves = moved_at is not None and at - moved_at < runbook.verify.patience_s
+    return present and moves and not _has_same_oldest(watched, watched.head_at)
+
+
+def _has_same_oldest(watched: QueueState, head_at: float | None) -> bool:
+    """Whether the message for whose age it was restarted is still the oldest."""
+    before_at = watched.before.head_at if watched.proof is Proof.OLDEST and watched.before is not None else None
+    return before_at is not None and head_at == before_at
 
 
 def _works_again(
     runbook: Runbook, seen: QueueSnapshot, watched: QueueState, after: AfterRestart, consumers: int | None, age_s: float
 ) -> bool:
     """Where one consumer of several hung, so that the queue need not be empty: it is gone or moves, and each consumer has done
-    something since the restart."""
+    something since the restart. Where the oldest message hung: another one is the oldest."""
+    if watched.proof is Proof.OLDEST:
+        return seen.blind is None and age_s >= SETTLED_S and (consumers or 0) >= runbook.recovered.min_consumers
     if not watched.held_by or seen.channels is None or seen.unseen is not None or age_s < SETTLED_S or after.moved_at is None:
         return False
     idle = any(one.held and one.work and not _has_worked(one, age_s - SETTLED_S) for one in seen.channels)

@@ -110,5 +110,7 @@ class Proof(StrEnum):
     """Messages wait, and consumers that hold nothing are given none."""
     UNATTENDED = "unattended"
     """Messages wait, and the consumer that the queue had is gone."""
+    OLDEST = "oldest"
+    """The oldest message stays, and is older than it may be, whatever else moves."""
     STILL = "still"
     """Messages wait and no work is done; who should do it can't be seen."""

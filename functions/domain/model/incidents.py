@@ -50,6 +50,8 @@ class Looks(Struct, frozen=True, rename=lambda name: f"look_{name}"):
     deliveries: int | None = None
     consumed: bool = False
     """Whether a consumer was ever seen."""
+    oldest_from: float | None = None
+    """Since when its oldest message has been the same."""
 
 
 class AfterRestart(Struct, frozen=True):

@@ -65,6 +65,8 @@ class Symptom(Struct, frozen=True):
     for_s: float = 60.0
     allow: Mapping[str, str] = field(default_factory=dict)
     """By label: what its whole value must match."""
+    oldest_s: float | None = None
+    """The oldest message may be so old; None: its age says nothing."""
 
 
 class Recovered(Struct, frozen=True):

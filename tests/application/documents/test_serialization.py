@@ -75,7 +75,7 @@ WATCHED = QueueState(
     ),
     Proof.HELD,
     (CHANNEL,),
-    Looks(NOW, "a1", NOW, "b2", NOW, 3, consumed=True),
+    Looks(NOW, "a1", NOW, "b2", NOW, 3, consumed=True, oldest_from=NOW),
     AfterRestart(5, 6, NOW, NOW, Verdict.DRAINING, 10.5, 12.5, 1, same_again=True),
     7,
     8.5,

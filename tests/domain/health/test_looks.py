@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from functions.adapters.symptoms.rabbitmq import to_queue
 from functions.adapters.symptoms.rabbitmq.snapshot import Answers, read_snapshot
 from functions.domain.health.looks import CURVE_POINTS, judge_health
-from functions.domain.model.codes import Health
+from functions.domain.model.codes import Health, Proof
 from functions.domain.model.incidents import Looks, QueueState
 from functions.domain.model.observations import Holder, QueueSnapshot, Unknown
 from functions.domain.model.runbooks import Symptom
@@ -156,3 +156,39 @@ def test_a_full_curve_gives_up_every_other_point_of_its_older_half():
     assert curve(bare(119, NOW + 119), full).curve == points
     over = curve(bare(120, NOW + 120), replace(WATCHED, curve=points)).curve
     assert over == (*points[:60:2], *points[60:], (NOW + 120, 120))
+
+
+# --- the oldest message ----------------------------------------------------------------------------------------------------
+
+QUARTER = Symptom("rabbitmq", {"vhost": "/", "queue": "mail"}, oldest_s=900.0)
+POOL = sighting(40, acks=9, unacked=4, head_at=NOW - 901.0)
+"""It works, on many messages at once; one of them was published a quarter of an hour ago."""
+
+
+@pytest.mark.parametrize(
+    ("looks", "health"),
+    [
+        pytest.param([(0, POOL), (60, POOL)], Health.ILL, id="the same for all of `for`"),
+        pytest.param([(0, POOL), (59, POOL)], Health.UNSURE, id="not so long"),
+        pytest.param([(0, POOL)], Health.UNSURE, id="one look"),
+        pytest.param([(0, POOL), (60, replace(POOL, head_at=NOW - 890.0))], Health.UNSURE, id="another one now"),
+        pytest.param(
+            [(0, replace(POOL, head_at=NOW - 800.0)), (60, replace(POOL, head_at=NOW - 800.0))], Health.WELL, id="younger"
+        ),
+        pytest.param([(0, replace(POOL, head_at=None)), (60, replace(POOL, head_at=None))], Health.WELL, id="no timestamps"),
+        pytest.param([(0, replace(POOL, unacked=0)), (60, replace(POOL, unacked=0))], Health.WELL, id="nobody holds any"),
+        pytest.param([(0, POOL), (30, replace(POOL, head_at=None)), (60, POOL)], Health.UNSURE, id="it was not seen meanwhile"),
+        pytest.param([(0, POOL), (60, replace(bare(40), blind=UNREAD))], Health.UNKNOWN, id="no page"),
+        pytest.param([(0, POOL), (30, UNREAD), (60, POOL)], Health.UNSURE, id="not readable meanwhile"),
+    ],
+)
+def test_the_oldest_message_is_stuck_whatever_else_moves(looks, health):
+    """Where a consumer works many messages on one channel, only the head's age shows one that hangs."""
+    watched = WATCHED
+    for after_s, seen in looks:
+        at = NOW + after_s
+        judged, watched = judge_health(QUARTER, seen if isinstance(seen, Unknown) else replace(seen, at=at), watched, at)
+    assert (judged.health, judged.proof) == (health, Proof.OLDEST if health is Health.ILL else None)
+    assert health is not Health.ILL or str(judged.why) == "the oldest message is 16 min 1 s old and still in the queue"
+    judged, _ = judge_health(SYMPTOM, replace(POOL, at=NOW), WATCHED, NOW)
+    assert judged.health is Health.WELL, "only where the runbook asks for it"

@@ -12,7 +12,7 @@ from functions.adapters.symptoms.rabbitmq import to_queue
 from functions.adapters.symptoms.rabbitmq.snapshot import Answers, read_snapshot
 from functions.domain.health.looks import CURVE_POINTS
 from functions.domain.health.recovery import Since, is_moving, is_well, judge_recovery, say_same_again
-from functions.domain.model.codes import Verdict
+from functions.domain.model.codes import Proof, Verdict
 from functions.domain.model.incidents import AfterRestart, QueueState
 from functions.domain.model.observations import Channel, QueueSnapshot, Unknown
 from functions.domain.model.runbooks import Recovered, Verify
@@ -388,3 +388,23 @@ def test_another_message_that_is_held_again_is_stuck_and_not_the_same():
 def test_people_are_told_what_it_hangs_on(channels, said):
     """One message, or what every message needs."""
     assert str(say_same_again((after_restart((20, channels), (65, channels)),))).startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("head_at", "age_s", "well"),
+    [(NOW - 901.0, 20.0, False), (NOW - 30.0, 20.0, True), (None, 20.0, True), (NOW - 30.0, 9.9, False)],
+)
+def test_a_queue_whose_oldest_message_hung_is_well_once_another_is_the_oldest(head_at, age_s, well):
+    """It need not be empty; while it has the same oldest message, that it moves proves nothing."""
+    watched = replace(WATCHED, proof=Proof.OLDEST, before=sighting(40, acks=9, unacked=4, head_at=NOW - 901.0))
+    first = judge_recovery(BOOK, sighting(40, at=NOW + age_s, ids=NEW, head_at=head_at), watched, Since(age_s, NOW + age_s))
+    assert (first.after.verdict is Verdict.RECOVERED) is well
+    moved = replace(first, after=replace(first.after, moved_at=NOW + age_s))
+    assert is_moving(BOOK, moved, NOW + age_s) is (head_at != NOW - 901.0)
+
+
+def test_a_queue_whose_oldest_message_hung_is_not_well_without_its_page():
+    """Nobody knows which message is the oldest then."""
+    watched = replace(WATCHED, proof=Proof.OLDEST, before=sighting(40, head_at=NOW - 901.0))
+    blind = replace(bare(40), at=NOW + 20.0, blind=Unknown("the page"))
+    assert judge_recovery(BOOK, blind, watched, Since(20.0, NOW + 20.0)).after.verdict is None

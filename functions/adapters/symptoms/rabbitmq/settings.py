@@ -43,10 +43,14 @@ class Symptom(Struct, frozen=True, rename=key):
     """So many messages, ready and unacknowledged, may wait. One that a consumer holds counts whatever the depth."""
     for_s: Annotated[float, duration(1, 3600)] = 60.0  # as far back as RabbitMQ keeps samples
     """A queue is stuck only if it was proved to be for all of this time."""
+    oldest_s: Annotated[float, duration(60)] | None = None
+    """Stuck too if the oldest message, held or waiting, is older and stays the oldest for all of `for`. Publishers must set
+    timestamps, and the queue be a classic one."""
 
     def to_symptom(self) -> runbooks.Symptom:
         """Convert to the domain's Symptom."""
-        return runbooks.Symptom(SYSTEM, {"vhost": self.vhost, "queue": self.queue}, self.max_messages, self.for_s)
+        keys = {"vhost": self.vhost, "queue": self.queue}
+        return runbooks.Symptom(SYSTEM, keys, self.max_messages, self.for_s, oldest_s=self.oldest_s)
 
     def find_mistakes(self) -> Iterable[tuple[str, str, str]]:
         """None: the types catch all of them."""
