@@ -67,7 +67,8 @@ class Runner(Protocol):
         """Start the job once. `Denied` with code `busy`: the job is already running; `mismatch`: it runs with other options
         (`detail` is then the execution's id)."""
 
-    def abort(self, execution: str, *, timeout_s: float) -> None: ...
+    def abort(self, execution: str, *, timeout_s: float) -> Execution:
+        """Abort it, and return it as it was seen then. `Denied`: it runs on."""
 
     def start_page(self, target: Target) -> str:
         """Where people start the job by hand, as far as that is known without a call."""

@@ -20,7 +20,6 @@ from functions.domain.decisions.step import step
 from functions.domain.model.bounds import MAX_BYTES, shrink
 from functions.domain.model.codes import Reason
 from functions.domain.model.events import (
-    Abort,
     AlertsReceived,
     Bundled,
     Claim,
@@ -39,7 +38,7 @@ from functions.domain.model.events import (
 )
 from functions.domain.model.incidents import Document
 from functions.domain.model.messages import Message
-from functions.domain.model.observations import Observation, Pause, Unknown
+from functions.domain.model.observations import Execution, Observation, Pause, Unknown
 from functions.runtime.errors import Conflict, Denied, Unavailable
 from functions.runtime.text import Text
 
@@ -301,17 +300,23 @@ def _start_job(ports: Ports, loaded: LoadedDocument, start: Start, budget: Budge
         execution = ports.runner.run(target, tag=start.tag, runner_not_after=start.runner_not_after, timeout_s=timeout_s)
         return StartResult(start.tag, execution)
     except Denied as denied:
-        return StartResult(
-            start.tag,
-            refusal=denied.detail,
-            remedy=denied.remedy,
-            busy=denied.code == "busy",
-            mismatch=denied.code == "mismatch",
-            link=denied.link,
-        )
+        if denied.code == "mismatch":
+            return _abort(ports, start.tag, denied, min(RUN_S, budget.left_s - SETTLE_S))
+        return StartResult(start.tag, refusal=denied.detail, remedy=denied.remedy, busy=denied.code == "busy")
     except Unavailable as unavailable:
         ports.log("WARNING", f"no response to the start request; it may have started: {unavailable}", target=target.name)
         return StartResult(start.tag, unclear=unavailable.text)
+
+
+def _abort(ports: Ports, tag: str, mismatch: Denied, timeout_s: float) -> StartResult:
+    """Abort what runs with other options than were sent, before anything else: it may be another target's restart."""
+    started = Execution(str(mismatch.detail), mismatch.link, "running", tag=tag)
+    try:
+        seen = replace(ports.runner.abort(started.id, timeout_s=timeout_s), tag=tag)
+    except (Unavailable, Denied) as error:
+        ports.log("ERROR", f"execution {started.id} could not be aborted: {error}")
+        return StartResult(tag, started, refusal=error.text, remedy=mismatch.remedy, mismatch=True)
+    return StartResult(tag, seen, remedy=mismatch.remedy, mismatch=True)
 
 
 def _without_slot(start: Start, error: Exception) -> StartResult:
@@ -341,20 +346,10 @@ def _save_start_result(
                 loaded = _reload(ports, loaded, budget)
                 continue
             _log_step(ports, loaded.document, change)
-            for act in change.acts:
-                if isinstance(act, Abort):
-                    _abort(ports, act, budget)
             return loaded.after_save(change.document, generation), change.reply
     except (Unavailable, Denied) as error:
         ports.log("WARNING", f"the result of the start was not saved: {error}")
     return replace(loaded, generation=None), None
-
-
-def _abort(ports: Ports, act: Abort, budget: Budget) -> None:
-    try:
-        ports.runner.abort(act.execution, timeout_s=budget.at_most(RUN_S))
-    except (Unavailable, Denied) as error:
-        ports.log("ERROR", f"execution {act.execution} could not be aborted: {error}")
 
 
 def _message_ids(document: Document) -> frozenset[str]:

@@ -483,8 +483,9 @@ class Host:
         self._back("POST")
         return run.state(world.now, world.rundeck.ahead_s)
 
-    def abort(self, execution: str, *, timeout_s: float) -> None:
+    def abort(self, execution: str, *, timeout_s: float) -> Execution:
         self._leg("abort")
+        return Execution(execution, "", "aborted")
 
     def start_page(self, target: Target) -> str:
         return f"{target.url}/start/{target.key}"

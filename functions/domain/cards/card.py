@@ -132,12 +132,16 @@ def why(card_input: CardInput, reason: Reason | None, *, todo: bool = True) -> l
     if reason is not None:
         text.append(REASONS[reason].why)
         if todo:
-            text.append(to_do(REASONS[reason].todo))
+            ran = reason is Reason.RESTART_REFUSED and card_input.about is not None
+            text.append(to_do(LOOK_FIRST if ran else REASONS[reason].todo))
     if card_input.remedy:
         text.append(card_input.remedy)
     if card_input.detail:
         text.append(details(card_input.detail))
     return text
+
+
+LOOK_FIRST = Text("Open the execution and see what it restarted before you restart anything by hand; then fix the job's options.")
 
 
 def to_do(todo: Phrase) -> Text:

@@ -41,7 +41,7 @@ from functions.domain.health.proofs import Judgement
 from functions.domain.health.recovery import Since, is_moving, is_well, judge_recovery, say_same_again
 from functions.domain.model.bounds import before_restart
 from functions.domain.model.codes import Action, Ending, Phase, Reason, Verdict
-from functions.domain.model.events import Abort, Claim, Start, StartResult
+from functions.domain.model.events import Claim, Start, StartResult
 from functions.domain.model.incidents import AfterRestart, Document, Incident, PastAttempt, QueueState
 from functions.domain.model.observations import NOT_CHECKED, EvidenceReading, Execution, ExecutionHistory, QueueSnapshot, Unknown
 from functions.domain.model.runbooks import Runbook
@@ -160,8 +160,8 @@ def on_start_result(turn: Turn, event: StartResult) -> None:
     incident = turn.document.incident
     if incident is None or incident.phase is not Phase.STARTING or event.tag != turn.tag:
         return
-    if event.mismatch:
-        _abort_mismatch(turn, event)
+    if event.mismatch and event.execution is not None:
+        _end_as_mismatch(turn, event.execution, event)
     elif event.execution is not None:
         _follow(turn, event.execution, Action.RESTARTED)
     elif event.unsent is not None:
@@ -183,13 +183,27 @@ def _give_attempt_back(turn: Turn) -> None:
     turn.change(attempt=turn.incident.attempt - 1, phase=Phase.WAITING, runner_not_after=None)
 
 
-def _abort_mismatch(turn: Turn, event: StartResult) -> None:
-    """The job runs with other options than Unstick sent: abort it, and leave the rest to people."""
-    detail = Text("execution {id} runs with options that were not sent; it is being aborted", id=event.refusal)
-    started_at = turn.at + turn.incident.runner_ahead_s
-    execution = Execution(str(event.refusal), event.link, "running", runner_started_at=started_at, tag=event.tag)
+def _end_as_mismatch(turn: Turn, execution: Execution, event: StartResult) -> None:
+    """The job ran with other options than Unstick sent: say what was seen after the abort, and leave the rest to people."""
+    number = execution.id
+    if event.refusal:
+        detail = Text(
+            "execution {id} runs with options that were not sent, and was not aborted: {why}", id=number, why=event.refusal
+        )
+    elif not execution.ended:
+        detail = Text(
+            "execution {id} runs with options that were not sent; Rundeck took the abort and shows it as running", id=number
+        )
+    elif execution.aborted_by:
+        detail = Text("execution {id} ran with options that were not sent, and was aborted", id=number)
+    else:
+        status = worded(execution.status)
+        detail = Text(
+            "execution {id} ran with options that were not sent, and had ended before the abort: {status}",
+            id=number,
+            status=status,
+        )
     escalate(turn, Reason.RESTART_REFUSED, detail, remedy=event.remedy, about=execution)
-    turn.order(Abort(str(event.refusal)))
 
 
 def _handle_unsent(turn: Turn, unsent: Reason, event: StartResult) -> None:

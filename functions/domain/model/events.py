@@ -99,9 +99,8 @@ class StartResult(Struct, frozen=True):
     unclear: Phrase = ""
     """What the runner said instead of an answer."""
     mismatch: bool = False
-    """The job runs with other options than Unstick sent."""
-    link: str = ""
-    """Where people open the execution that runs with other options."""
+    """The job ran with other options than Unstick sent. `execution` is as it was seen after the abort, and `refusal` says why
+    it could not be aborted."""
 
 
 class EvidenceStarted(Struct, frozen=True):
@@ -200,13 +199,7 @@ class Collect(Struct, frozen=True):
     within_s: float
 
 
-class Abort(Struct, frozen=True):
-    """After the save: abort an execution that runs with other options than Unstick sent."""
-
-    execution: str
-
-
-Act = Wake | Claim | Keep | Start | Collect | Abort
+Act = Wake | Claim | Keep | Start | Collect
 
 
 class Reply(Struct, frozen=True):

@@ -155,16 +155,27 @@ def test_abort(double: Rundeck, settings: Settings) -> None:
     """A running one is stopped; one that has ended is fine; an unknown one and a missing permission are a no."""
     double.state.jobs[JOB].duration_s = math.inf
     run(settings)
-    client.abort(settings, "1", timeout_s=PATIENCE_S)
+    assert client.abort(settings, "1", timeout_s=PATIENCE_S).aborted_by == "unstick"
     assert look(settings).executions[0].status == "aborted"
-    client.abort(settings, "1", timeout_s=PATIENCE_S)
+    again = client.abort(settings, "1", timeout_s=PATIENCE_S)
+    assert (again.status, again.ended) == ("aborted", True)
     with pytest.raises(Denied) as denied:
         client.abort(settings, "77", timeout_s=PATIENCE_S)
     assert denied.value.code == "job"
+    run(settings)
     double.tokens = {TOKEN: "viewer"}
     with pytest.raises(Denied) as denied:
-        client.abort(settings, "1", timeout_s=PATIENCE_S)
+        client.abort(settings, "2", timeout_s=PATIENCE_S)
     assert denied.value.code == "acl"
+
+
+def test_a_fast_job_has_ended_before_it_can_be_aborted(double: Rundeck, settings: Settings) -> None:
+    """Then it was a restart, whether or not the token may abort anything."""
+    run(settings)
+    for level in ("runner", "viewer"):
+        double.tokens = {TOKEN: level}
+        ran = client.abort(settings, "1", timeout_s=PATIENCE_S)
+        assert (ran.status, ran.ended, ran.aborted_by) == ("succeeded", True, "")
 
 
 @pytest.mark.parametrize("left", ["running", "scheduled", "queued"])
@@ -172,5 +183,6 @@ def test_an_abort_that_failed_is_not_done(httpserver: HTTPServer, settings: Sett
     """Rundeck says 200 to an abort that failed: as long as the execution is not over, that is a no."""
     body = {"abort": {"status": "failed", "reason": "no thread"}, "execution": {"id": "1", "status": left}}
     httpserver.expect_request("/api/41/execution/1/abort").respond_with_json(body)
+    httpserver.expect_request("/api/41/execution/1").respond_with_json({"id": 1, "status": left})
     with pytest.raises(Denied, match="no thread"):
         client.abort(replace(settings, url=httpserver.url_for("")), "1", timeout_s=PATIENCE_S)

@@ -50,11 +50,9 @@ class Lists:
         self.times: dict[str, float] = {}
         self.sent: Any = None
 
-    def ask(
-        self, to: answers.Connection, method: str, path: str, *, timeout_s: float = 0.0, json: Any = None, **_: Any
-    ) -> Answer:
+    def ask(self, to: answers.Connection, method: str, path: str, *, json: Any = None, **_: Any) -> Answer:
         self.asked.append(path)
-        self.times[path] = timeout_s
+        self.times[path] = to.left_s
         self.sent = json
         said = next((body for part, body in self.said.items() if part in path), None)
         if isinstance(said, Exception):
@@ -356,17 +354,19 @@ def test_the_options_that_came_through(lists: Lists, echo: Any, said: str) -> No
 
 
 @pytest.mark.parametrize(
-    ("done", "left", "stopped"),
+    ("done", "left", "ended", "stopped"),
     [
-        ("failed", "running", False), ("failed", "succeeded", True), ("pending", "running", True), ("aborted", "running", True),
-        ("aborted", "aborted", True),
+        ("failed", "running", False, False), ("failed", "succeeded", True, True), ("pending", "running", False, True),
+        ("aborted", "running", False, True), ("aborted", "aborted", True, True),
     ],
 )  # fmt: skip
-def test_what_an_abort_came_to(lists: Lists, done: str, left: str, stopped: bool) -> None:
-    """Only an abort that failed while the execution goes on is none."""
-    lists.said["execution/5/abort"] = {"abort": {"status": done, "reason": "busy"}, "execution": {"status": left}}
+def test_what_an_abort_came_to(lists: Lists, done: str, left: str, ended: bool, stopped: bool) -> None:
+    """Only an abort that failed while the execution goes on is none; what is seen after it is what counts."""
+    lists.said["execution/5/abort"] = {"abort": {"status": done, "reason": "busy"}, "execution": {"status": "running"}}
+    lists.said["execution/5"] = {"id": 5, "status": left, **({"date-ended": {"unixtime": 1}} if ended else {})}
     if stopped:
-        client.abort(SETTINGS, "5", timeout_s=PATIENCE_S)
+        seen = client.abort(SETTINGS, "5", timeout_s=PATIENCE_S)
+        assert (seen.status, seen.ended) == (left, ended)
     else:
         with pytest.raises(Denied, match="could not abort: busy") as denied:
             client.abort(SETTINGS, "5", timeout_s=PATIENCE_S)

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from functions.domain.decisions.guards import MAX_NUMBERED
 from functions.domain.decisions.step import step
 from functions.domain.model.codes import Action, Ending, Mode, Phase, Reason, Verdict
-from functions.domain.model.events import Abort, Start, StartResult, TimerFired
+from functions.domain.model.events import Start, StartResult, TimerFired
 from functions.domain.model.incidents import AfterRestart, Document, PastAttempt, QueueState, change
 from functions.domain.model.observations import Execution, Observation, Pause, Slot, Storm, Unknown
 from functions.domain.model.runbooks import Limits, Recovered, Rules
@@ -170,12 +170,26 @@ def test_a_refused_restart_is_told_at_once_with_the_remedy():
     assert made.document.to_archive[0].incident.attempt == 0
 
 
-def test_a_start_that_runs_with_other_options_is_aborted_and_escalated():
-    """Rundeck drops values without a word; what runs then is not what was asked for."""
-    made = moved(starting(), StartResult("inc-1.1", refusal="99", mismatch=True), at=NOW + 1)
-    assert Abort("99") in made.acts
+@pytest.mark.parametrize(
+    ("status", "ended", "by", "problem", "said"),
+    [
+        ("running", None, "", "Rundeck: no right", "was not aborted: Rundeck: no right"),
+        ("running", None, "unstick", "", "Rundeck took the abort and shows it as running"),
+        ("aborted", 1.0, "unstick", "", "and was aborted"),
+        ("succeeded", 1.0, "", "", "had ended before the abort: succeeded"),
+    ],
+)
+def test_a_start_that_runs_with_other_options_is_escalated_as_seen_after_the_abort(status, ended, by, problem, said):
+    """Rundeck drops values without a word; what ran is not what was asked for, and may have been a restart."""
+    ran = execution(99, started=0, ended=ended, status=status, aborted_by=by)
+    made = moved(starting(), StartResult("inc-1.1", ran, refusal=problem, mismatch=True), at=NOW + 1)
     assert last(made) == (Ending.ESCALATED, Reason.RESTART_REFUSED)
     assert channels(made.document) == {"ops", "duty"}
+    text = " ".join(made.document.to_tell[0].card.text)
+    assert said in text
+    assert "being aborted" not in text
+    assert "see what it restarted before you restart anything by hand" in text
+    assert "by hand now" not in text
 
 
 def test_the_kill_switch_at_the_last_moment_holds():
@@ -596,8 +610,9 @@ def test_a_busy_job_that_escalates_keeps_its_link():
 
 
 def test_a_run_with_other_options_is_told_with_its_link():
-    """It is being aborted, and people see in Rundeck what it did until then."""
-    event = StartResult("inc-1.1", refusal="77", mismatch=True, link="https://rundeck.example.com/77")
+    """People see in Rundeck what it did until it was aborted."""
+    run = execution(77, ended=None, url="https://rundeck.example.com/77")
+    event = StartResult("inc-1.1", run, mismatch=True)
     made = step(starting(), event, seen(), NOW, rules())
     assert links_of(made)[0] == "https://rundeck.example.com/77"
 

@@ -191,9 +191,11 @@ class Memory:
         self.executions.insert(0, started)
         return started
 
-    def abort(self, execution: str, *, timeout_s: float) -> None:
+    def abort(self, execution: str, *, timeout_s: float) -> Execution:
         self._call("abort")
         self.aborted.append(execution)
+        now = self.clock + AHEAD_S
+        return Execution(execution, f"http://rundeck/{execution}", "aborted", now, now, aborted_by="unstick")
 
     def start_page(self, target: Target) -> str:
         return f"{target.url}/start/{target.job}"

@@ -22,9 +22,9 @@ class Rundeck(Settings, frozen=True):
         """See client.run."""
         return client.run(self, target, tag=tag, runner_not_after=runner_not_after, timeout_s=timeout_s)
 
-    def abort(self, execution: str, *, timeout_s: float) -> None:
+    def abort(self, execution: str, *, timeout_s: float) -> Execution:
         """See client.abort."""
-        client.abort(self, execution, timeout_s=timeout_s)
+        return client.abort(self, execution, timeout_s=timeout_s)
 
     def start_page(self, target: Target) -> str:
         """See client.start_page."""

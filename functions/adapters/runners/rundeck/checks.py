@@ -42,6 +42,8 @@ TIMEOUT = "Rundeck ends a run before Unstick reports it as hung"
 EVIDENCE_TIMEOUT = "Rundeck ends a run that hangs"
 RETRY = "only Unstick tries a restart again"
 
+ABORTS = "whether it may abort a run with wrong options (`kill`), Rundeck shows nowhere"
+
 OPTIONAL: Mapping[str, tuple[str, ...]] = {
     MAY_RUN: ("acl", "api_version", "wrong_url"),
     MODE: ("acl", "api_version"),
@@ -87,7 +89,7 @@ def check(
     project, nodes = _ask_of_project(to, info, definition, str(server.get("node") or "localhost"))
     judged = _judge(
         (JOB, info, _check_job),
-        (MAY_RUN, meta, _check_run_permission),
+        (MAY_RUN, meta, partial(_check_run_permission, unseen=ABORTS)),
         (HISTORY, history, _check_history),
         (PROJECT, project, _check_project),
         (MODE, _mode_of(mode, project), _check_mode),
@@ -238,10 +240,10 @@ def _bool(value: Any) -> bool | None:
     return value if isinstance(value, bool) else None
 
 
-def _check_run_permission(body: Any) -> list[Finding]:
+def _check_run_permission(body: Any, unseen: str = "") -> list[Finding]:
     allowed = _bool(_meta(body, "authz").get("run"))
     remedy = "allow `run` on the job (infra/rundeck/unstick.aclpolicy)" if allowed is False else ""
-    return [_finding(MAY_RUN, ok=allowed, remedy=remedy)]
+    return [_finding(MAY_RUN, ok=allowed, remedy=remedy, detail=unseen)]
 
 
 def _check_history(body: Any) -> list[Finding]:

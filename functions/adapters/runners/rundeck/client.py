@@ -236,11 +236,20 @@ def run(settings: Settings, target: Target, *, tag: str, runner_not_after: float
     return execution
 
 
-def abort(settings: Settings, execution: str, *, timeout_s: float) -> None:
-    """Stop an execution; one that has ended already is fine. It goes on until its step ends."""
-    to = answers.connect(settings, timeout_s)
-    body = answers.mapping(answers.ask(to, "POST", f"execution/{quote(execution, safe='')}/abort").json())
-    done, left = answers.mapping(body.get("abort")), answers.mapping(body.get("execution"))
-    if done.get("status") == "failed" and left.get("status") in ("running", "scheduled", "queued"):
-        reason = answers.plain(str(done.get("reason")))
-        raise Denied(answers.SYSTEM, Text("could not abort: {reason}", reason=reason), code="refused", status=answers.HTTP_OK)
+def abort(settings: Settings, execution: str, *, timeout_s: float) -> Execution:
+    """Abort an execution, and return it as it was seen then: it goes on until its step ends, or had ended before.
+
+    Raises Denied if it still runs and may not be aborted, or could not be.
+    """
+    to, path = answers.connect(settings, timeout_s), f"execution/{quote(execution, safe='')}"
+    try:
+        done = answers.mapping(answers.mapping(answers.ask(to, "POST", f"{path}/abort").json()).get("abort"))
+        reason = Text("could not abort: {reason}", reason=answers.plain(str(done.get("reason"))))
+        problem = Denied(answers.SYSTEM, reason, code="refused", status=answers.HTTP_OK)
+        failed = problem if done.get("status") == "failed" else None
+    except Denied as denied:
+        failed = denied
+    seen = answers.execution_of(answers.mapping(answers.ask(to, "GET", path).json()), settings)
+    if failed is not None and not seen.ended:
+        raise failed
+    return seen
