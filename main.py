@@ -8,7 +8,7 @@ from io import BytesIO
 
 from flask import Request
 
-gc.disable()  # what a start makes stays: looking through it for garbage takes 4 ms and finds none
+gc.disable()  # the objects of a start stay: a garbage collection takes 4 ms and finds nothing
 
 from functions.entrypoints import access, report_request, startup  # noqa: E402
 from functions.entrypoints import verify as verify_request  # noqa: E402
@@ -17,22 +17,22 @@ from functions.entrypoints.responses import Response, json_response  # noqa: E40
 from functions.runtime import logs  # noqa: E402
 
 startup.start()
-gc.freeze()  # nor will the collections to come look through it: the server's own modules are loaded after this
+gc.freeze()  # later collections skip these objects; the server's own modules are loaded after this
 gc.enable()
 
 
 def webhook(request: Request) -> Response:
-    """Take a notification of Grafana or Alertmanager (POST, PUT), or show and take an approval (/approve/)."""
+    """Handle a notification of Grafana or Alertmanager (POST, PUT), or show and handle an approval (/approve/)."""
     return _answer(webhook_request.webhook, request)
 
 
 def verify(request: Request) -> Response:
-    """Take a wake-up of the scheduler, or sweep."""
+    """Handle a wake-up of the scheduler, or sweep."""
     return _answer(verify_request.verify, request, guarded=True)
 
 
 def report(request: Request) -> Response:
-    """Post what the bug costs, start the drill, or check every system from here."""
+    """Post what the bug costs, start the drill, or check every system from this function."""
     return _answer(report_request.report, request, guarded=True)
 
 
@@ -40,8 +40,8 @@ def _answer(entry: Callable[[Request], Response], request: Request, *, guarded: 
     try:
         refusal = access.refuse_stranger(request) if guarded else None
         return refusal or entry(request)
-    except Exception as error:  # noqa: BLE001 - the last line of defence: a defect is for the log, not for the caller
+    except Exception as error:  # noqa: BLE001 - the last line of defence: tracebacks go to the log, not to the caller
         logs.event("ERROR", "internal error", error=error)
         return json_response(500, error="Internal error in Unstick; see its log.")
     finally:
-        request.stream = BytesIO()  # functions-framework reads whatever is left of a request into memory, without a limit
+        request.stream = BytesIO()  # functions-framework reads the rest of a request into memory without a limit

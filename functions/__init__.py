@@ -1,10 +1,10 @@
-"""Unstick: an alert that fixes itself, and says what that costs.
+"""Unstick: restarts what an alert found stuck, and reports what that costs.
 
     Grafana --webhook--> entrypoints (who sent it?) -> application (which runbook, which target?)
                           load + observe -> decide -> wake-up -> save -> act -> save
-    scheduler --verify--> the same again, until the incident has its outcome
+    scheduler --verify--> the same steps, until the incident ends
 
-`domain` decides and does no I/O. An adapter is one module or package for each outside system.
+`domain` decides and does no I/O. Each outside system has an adapter: one module or package.
 """
 
 __version__ = "1.0.0"

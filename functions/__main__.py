@@ -1,4 +1,4 @@
-"""`python -m functions`, as the command line was called before 1.0: goes on as `unstick`, for this release."""
+"""`python -m functions`, the command line's name before 1.0. Runs `unstick`; to be removed in the next release."""
 
 from __future__ import annotations
 

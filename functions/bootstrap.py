@@ -23,7 +23,7 @@ from functions.runtime.parallel import run_parallel
 
 @lru_cache(maxsize=1)
 def current_adapters() -> Adapters:
-    """The adapters of this process's configuration, made on first use: after the fork of the worker."""
+    """The adapters of this process's configuration, created on first use, after a server has forked its workers."""
     return Adapters(current_config())
 
 

@@ -1,4 +1,4 @@
-"""What can go wrong, one class for each way of handling it."""
+"""Unstick's exceptions, one class for each way of handling a failure."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from functions.runtime.text import Phrase, named
 
 
 class UnstickError(Exception):
-    """The root of all errors that Unstick raises on purpose."""
+    """Base class of every error that Unstick raises on purpose."""
 
 
 class BadRequest(UnstickError):
-    """A caller's request can't be taken; `status` is the HTTP answer and the text says what to fix."""
+    """The caller's request is invalid. `status`: the HTTP status to answer with; the text says what to fix."""
 
     def __init__(self, status: int, sentence: str) -> None:
         super().__init__(sentence)
@@ -19,7 +19,7 @@ class BadRequest(UnstickError):
 
 
 class ConfigError(UnstickError):
-    """The configuration is wrong; `problems` has one line for each mistake: place, mistake, remedy."""
+    """The configuration is invalid. `problems`: one line for each mistake, with place, mistake and remedy."""
 
     def __init__(self, problems: tuple[str, ...]) -> None:
         super().__init__("\n".join(problems))
@@ -27,11 +27,11 @@ class ConfigError(UnstickError):
 
 
 class Conflict(UnstickError):
-    """Somebody else changed the document since it was loaded."""
+    """Another process changed the document after it was loaded."""
 
 
 class Unavailable(UnstickError):
-    """A system gave no usable answer (time-out, lost connection, 5xx): what was asked may or may not have happened."""
+    """No usable answer from a system (time-out, lost connection, 5xx). The request may or may not have taken effect."""
 
     def __init__(self, system: str, detail: Phrase, *, late: bool = False, remedy: Phrase = "") -> None:
         self.text = named(system, detail)
@@ -39,13 +39,13 @@ class Unavailable(UnstickError):
         self.system = system
         self.detail = detail
         self.late = late
-        """True when the time given was used up."""
+        """True if the deadline passed."""
         self.remedy = remedy
-        """What people have to do; empty where waiting may help."""
+        """What people have to do; empty if waiting may help."""
 
 
 class Denied(UnstickError):
-    """A system answered and said no: nothing happened, and asking again the same way won't help."""
+    """A system refused. The request had no effect, and repeating it unchanged won't help."""
 
     def __init__(
         self, system: str, detail: Phrase, *, code: str = "", remedy: Phrase = "", status: int = 0, link: str = ""
@@ -58,4 +58,4 @@ class Denied(UnstickError):
         self.remedy = remedy
         self.status = status
         self.link = link
-        """Where people can look at it."""
+        """A page where people can see it."""

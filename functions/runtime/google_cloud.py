@@ -1,4 +1,4 @@
-"""What the errors of Google's services and clients mean to Unstick, for the adapters that use them."""
+"""Translates errors of Google's services and client libraries to Unstick's errors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from functions.runtime.text import Phrase, Text
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-_CONNECT_TIMEOUT_S = 3.05  # as http_client.CONNECT_TIMEOUT_S
+_CONNECT_TIMEOUT_S = 3.05  # same as http_client.CONNECT_TIMEOUT_S
 _TOO_MANY = 429
 _PASSING = {408, 409, _TOO_MANY}
 _FILE_REMEDY = Text("Fix its permissions, or the path in GOOGLE_APPLICATION_CREDENTIALS.")
@@ -32,7 +32,7 @@ def timeouts(system: str, timeout_s: float) -> tuple[float, float]:
 
 @lru_cache(maxsize=1)
 def _errors() -> Any:
-    """The modules google.api_core.exceptions and google.auth.exceptions."""
+    """Returns the modules google.api_core.exceptions and google.auth.exceptions."""
     with IMPORTING:
         from google.api_core import exceptions as api
         from google.auth import exceptions as auth
@@ -41,16 +41,16 @@ def _errors() -> Any:
 
 @contextlib.contextmanager
 def translate_errors(system: str, remedies: Mapping[int, Phrase]) -> Iterator[None]:
-    """Turn what Google's clients raise into Unavailable or Denied. `remedies`: what to do, by HTTP status.
+    r"""Translate the exceptions of Google's clients to Unavailable or Denied. `remedies`: what to do, by HTTP status.
 
-    Of the originals' texts only Google's own sentence is kept: the rest are URLs.
+    Keeps only Google's own sentence of the original text; the rest is URLs.
     """
     api, auth = _errors()
     try:
         yield
     except api.GoogleAPICallError as error:
         raise refusal(system, int(error.code or 0), _sentence(error), remedies) from None
-    except auth.InvalidOperation:  # 401, and these credentials can't be renewed
+    except auth.InvalidOperation:  # 401 with credentials that can't be renewed
         raise Denied(system, Text("answered 401"), remedy=remedies.get(401, _LOGIN_REMEDY), status=401) from None
     except (auth.DefaultCredentialsError, auth.RefreshError) as error:
         if getattr(error, "retryable", False) or isinstance(error.__cause__, auth.TransportError):
@@ -62,11 +62,11 @@ def translate_errors(system: str, remedies: Mapping[int, Phrase]) -> Iterator[No
         raise Denied(
             system, Text("the credentials are not usable ({error})", error=type(error).__name__), remedy=_LOGIN_REMEDY
         ) from None
-    except OSError as error:  # what requests raises is one
+    except OSError as error:  # the exceptions of requests are OSErrors
         raise _not_asked(system, error) from None
     except UnstickError:
         raise
-    except Exception as error:  # noqa: BLE001 - a malformed answer makes these clients raise AttributeError, ParseError, anything
+    except Exception as error:  # noqa: BLE001 - these clients raise all kinds of errors on a malformed answer
         raise Unavailable(
             system, Text("answered with something that can't be read ({error})", error=type(error).__name__)
         ) from None
@@ -84,7 +84,7 @@ def _not_asked(system: str, error: OSError) -> Unavailable | Denied:
 
 
 def refusal(system: str, status: int, explanation: str, remedies: Mapping[int, Phrase]) -> Unavailable | Denied:
-    """What an answer other than 200 means. `explanation`: Google's own sentence."""
+    """Convert an answer other than 200 to an error. `explanation`: Google's own sentence."""
     detail = (
         Text("answered {status}: {said}", status=str(status), said=explanation)
         if explanation
@@ -96,7 +96,7 @@ def refusal(system: str, status: int, explanation: str, remedies: Mapping[int, P
 
 
 def sentence(body: bytes, content_type: str) -> str:
-    """Google's own sentence: in `error.message` of a JSON answer, or all of a plain one (downloads have those)."""
+    """Extract Google's own sentence: `error.message` of a JSON answer, or the whole of a plain-text one (as for downloads)."""
     try:
         message = json.loads(body)["error"]["message"]
     except (ValueError, LookupError, TypeError, RecursionError):
@@ -107,5 +107,5 @@ def sentence(body: bytes, content_type: str) -> str:
 def _sentence(error: Any) -> str:
     try:
         return sentence(error.response.content, error.response.headers.get("content-type", ""))
-    except AttributeError:  # it has no answer
+    except AttributeError:  # no response attached
         return ""

@@ -1,7 +1,7 @@
-"""All HTTP requests go through here: bounded in time and size, no redirects, no cookies, nothing secret in an error.
+r"""All HTTP requests go through here: bounded in time and size, no redirects, no cookies, no secrets in errors.
 
-Proxies and certificates come from the environment variables that count everywhere: HTTPS_PROXY, HTTP_PROXY, NO_PROXY;
-REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE, SSL_CERT_FILE. A system's own `ca` comes before them.
+Proxies and certificates come from the usual environment variables: HTTPS_PROXY, HTTP_PROXY, NO_PROXY; REQUESTS_CA_BUNDLE,
+CURL_CA_BUNDLE, SSL_CERT_FILE. A system's own `ca` takes precedence.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import requests
     from requests.adapters import HTTPAdapter
 
-CONNECT_TIMEOUT_S = 3.05  # a little over the 3 s after which TCP sends its first packet again
+CONNECT_TIMEOUT_S = 3.05  # a little over the 3 s after which TCP retransmits its first packet
 MAX_ANSWER_BYTES = 4 * 1024 * 1024
 POOL_SIZE = 16
 CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
@@ -43,7 +43,7 @@ TLS_ALERT = "\x15\x03"
 
 
 class Answer(Struct, frozen=True):
-    """What a server said. Header names are lower case; `at` is our clock when the headers had arrived."""
+    """An HTTP response. Header names are lower case. `at`: our clock (Unix seconds) when the headers arrived."""
 
     system: str
     status: int
@@ -52,7 +52,7 @@ class Answer(Struct, frozen=True):
     at: float
 
     def json(self) -> Any:
-        """The body as JSON. Raises Unavailable if it is none, as of a proxy or a login page."""
+        """Decode the body. Raises Unavailable if it isn't JSON, such as the page of a proxy or a login."""
         try:
             return jsonlib.loads(self.body)
         except (ValueError, RecursionError):
@@ -64,31 +64,31 @@ class Answer(Struct, frozen=True):
 
 @lru_cache(maxsize=1)
 def adapter() -> HTTPAdapter:
-    """One pool of connections for the process; built on first use, since workers are forked.
+    r"""Returns the process's connection pool, created on first use because servers fork their workers.
 
-    Without a Session around it: that keeps cookies, reads a redirect's body without a limit even where it does not follow it, and
-    puts a .netrc's login in the place of the Authorization header that we set.
+    A bare adapter instead of a Session: a Session keeps cookies, reads a redirect's body without a limit even if it doesn't
+    follow it, and replaces our Authorization header with a login from .netrc.
     """
     requests, _ = _libraries()
-    logging.getLogger("urllib3").setLevel(logging.INFO)  # at DEBUG it writes paths and queries, which are a webhook's secret
+    logging.getLogger("urllib3").setLevel(logging.INFO)  # at DEBUG it logs paths and queries, which are secrets of webhooks
     pool: HTTPAdapter = requests.adapters.HTTPAdapter(pool_maxsize=POOL_SIZE, max_retries=0)
     return pool
 
 
 @lru_cache(maxsize=1)
 def _libraries() -> Any:
-    """Requests and urllib3."""
+    """Returns requests and urllib3."""
     with IMPORTING:
-        import requests  # 70 ms and 10 MiB, so not before a call goes out
+        import requests  # 70 ms and 10 MiB, so not before the first request
         import urllib3
     return requests, urllib3
 
 
 class Content(TypedDict, total=False):
-    """What a request may have besides its URL.
+    r"""The optional parts of a request.
 
-    `auth`: user and password. `max_bytes`: of the answer. `ca`: a file or folder with the certificates (PEM) to trust instead of
-    the usual ones.
+    `auth`: user and password. `max_bytes`: the largest answer. `ca`: a file or folder of PEM certificates to trust instead of the
+    usual ones.
     """
 
     headers: Mapping[str, str]
@@ -131,11 +131,11 @@ def request(system: str, method: str, url: str, *, timeout_s: float, **content: 
 
 
 class _Unfinished(Exception):
-    """The time was used up while the body arrived."""
+    """The deadline passed while the body arrived."""
 
 
 def _prepare(content: Content) -> tuple[dict[str, str], bytes | None]:
-    """Headers and body."""
+    """Returns headers and body."""
     requests, _ = _libraries()
     sent: dict[str, str] = {**requests.utils.default_headers(), **(content.get("headers") or {})}
     auth, json = content.get("auth"), content.get("json")
@@ -148,7 +148,7 @@ def _prepare(content: Content) -> tuple[dict[str, str], bytes | None]:
 
 
 def _receive(system: str, answer: requests.Response, max_bytes: int, ends: float) -> bytes:
-    """The body. Raises Unavailable if it is too long, _Unfinished if it takes too long."""
+    """Read the body. Raises Unavailable if it is too long, _Unfinished if it takes too long."""
     chunks, size = [], 0
     while chunk := _next(answer, ends - time.monotonic()):
         size += len(chunk)
@@ -162,7 +162,7 @@ def _receive(system: str, answer: requests.Response, max_bytes: int, ends: float
 
 
 def _host(url: str) -> str:
-    """The host of a URL; `?` where it has no valid one, which requests then says."""
+    """The URL's host; `?` if it has no valid one (requests reports that itself)."""
     try:
         return urlsplit(url).hostname or "?"
     except ValueError:
@@ -179,7 +179,7 @@ def _trusted(system: str, url: str, ca: str) -> str | bool:
 
 
 def choose_proxies(url: str, host: str) -> Mapping[str, str]:
-    """The proxies that the environment names for this URL. What runs on this machine is never asked through one."""
+    """The proxies that the environment names for this URL. Loopback addresses never use one."""
     if host in ("?", METADATA) or is_loopback(host):
         return {}
     requests, _ = _libraries()
@@ -188,16 +188,16 @@ def choose_proxies(url: str, host: str) -> Mapping[str, str]:
 
 
 def _next(answer: requests.Response, left_s: float) -> bytes:
-    """The next bytes of the body, waited for no longer than this: the library's own limit is on each read anew."""
-    line = getattr(answer.raw.connection, "sock", None)  # gone once all was read
+    """Read the next chunk of the body before the deadline: the library's own time-out starts again with each read."""
+    line = getattr(answer.raw.connection, "sock", None)  # None once everything was read
     if line is not None:
         line.settimeout(max(left_s, 0.001))
-    chunk: bytes = answer.raw.read1(65536, decode_content=True)  # what is there: iter_content waits until it has all
+    chunk: bytes = answer.raw.read1(65536, decode_content=True)  # returns what is there; iter_content waits for a full chunk
     return chunk
 
 
 def _explain(error: Exception) -> Phrase:
-    """What went wrong, by the types of the errors that it is made of: their texts hold the URL, which may be secret."""
+    """Describe a failure by the types of the errors in its chain. Their texts contain the URL, which may be secret."""
     import http.client
     import socket
     import ssl
@@ -226,7 +226,7 @@ def _explain(error: Exception) -> Phrase:
 
 
 def _find_remedy(error: Exception) -> Phrase:
-    """What to change where the transport is set up wrongly: waiting does not help."""
+    """What to change if the transport is misconfigured, so that waiting doesn't help."""
     import http.client
     import ssl
 
@@ -241,7 +241,7 @@ def _find_remedy(error: Exception) -> Phrase:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The error and, from the outside in, those that requests, urllib3 and the standard library put into it."""
+    """Yield the error and the errors that requests, urllib3 and the standard library wrapped in it, outermost first."""
     waiting, known = [error], {id(error)}
     while waiting:
         one = waiting.pop(0)

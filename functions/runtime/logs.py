@@ -3,7 +3,7 @@
     with logs.traced(request.headers.get("X-Cloud-Trace-Context")):
         logs.event("NOTICE", "restart held", reason=Reason.COOLDOWN, action=Action.HELD)
 
-Never raises, and prints only plain values: of anything else it names the type, so that no secret's repr gets out.
+Never raises. Prints only plain values; anything else is shown as its type, so that no repr leaks a secret.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from contextvars import ContextVar
 from functions.runtime.text import Text
 
 LABELS = ("incident", "target", "runbook", "reason", "action", "outcome")
-"""Fields that are labels of the entry too, so that metrics and filters can count by them."""
+"""Fields that also become labels of the entry, for metrics and filters."""
 SEVERITIES = ("DEFAULT", "DEBUG", "INFO", "NOTICE", "WARNING", "ERROR", "CRITICAL", "ALERT", "EMERGENCY")
-MAX_FIELD_BYTES = 10_000  # of one text, as UTF-8; an entry of more than 256 KiB is refused by Cloud Logging
+MAX_FIELD_BYTES = 10_000  # of one text, as UTF-8; Cloud Logging refuses entries over 256 KiB
 MAX_ITEMS = 50  # of one list or mapping
 MAX_DEPTH = 4
 MAX_ROW = 2_000  # characters of one entry of a traceback
 REPORTED_ERROR = "type.googleapis.com/google.devtools.clouderrorreporting.v1beta1.ReportedErrorEvent"
-"""`@type` of what Error Reporting takes (cloud.google.com/error-reporting/docs/formatting-error-messages)."""
+"""The `@type` that Error Reporting expects (cloud.google.com/error-reporting/docs/formatting-error-messages)."""
 
-# Line breaks, terminal escapes, lone surrogates, and the marks that turn the direction of text around.
+# Line breaks, terminal escapes, lone surrogates, and bidirectional control characters.
 _UNPRINTABLE = "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]+"
 _UNPRINTABLE_BUT_NEWLINE = _UNPRINTABLE.replace("\x00-\x1f", "\x00-\x09\x0b-\x1f")
 _TRACE = re.compile(r"([0-9a-fA-F]{32})(?:/[0-9]{1,20})?(?:;o=[0-9])?", re.ASCII)
 _COLOURS = {"WARNING": "33", "ERROR": "31", "CRITICAL": "31", "ALERT": "31", "EMERGENCY": "31"}
-# A line goes out in one write. Beside other threads the lock keeps it whole; beside other processes on one pipe the kernel
-# does, up to PIPE_BUF (4,096 bytes), and beyond that as long as the reader keeps up.
+# Each line is a single write. The lock keeps lines of several threads apart. Lines of several processes on one pipe are kept
+# apart by the kernel up to PIPE_BUF (4,096 bytes), and beyond that as long as the reader keeps up.
 _LOCK = threading.RLock()
 os.register_at_fork(before=_LOCK.acquire, after_in_parent=_LOCK.release, after_in_child=_LOCK.release)
 _TRACED: ContextVar[str | None] = ContextVar("unstick_trace", default=None)
@@ -45,7 +45,7 @@ _TRACED: ContextVar[str | None] = ContextVar("unstick_trace", default=None)
 
 @contextmanager
 def traced(header: str | None) -> Iterator[None]:
-    """Add the trace that the header X-Cloud-Trace-Context names to every event inside."""
+    """Add the trace from the header X-Cloud-Trace-Context to every event in the `with` block."""
     token = _TRACED.set(_trace(header))
     try:
         yield
@@ -54,10 +54,10 @@ def traced(header: str | None) -> Iterator[None]:
 
 
 def event(severity: str, message: str, *, error: object = None, **fields: object) -> None:
-    """Write one event. `severity` is one of `SEVERITIES`; an exception as `error` adds its traceback; None is left out."""
+    """Write one event. `severity`: one of `SEVERITIES`. `error`: logged with its traceback. None values are left out."""
     entry = _entry(severity, message, error, fields)
     stream = sys.stdout
-    with suppress(OSError, ValueError, AttributeError):  # closed, full or none at all: a log line must not end a request
+    with suppress(OSError, ValueError, AttributeError):  # stdout is closed, full or missing: logging must not fail a request
         line = _readable(entry) if stream.isatty() else _json(entry, stream.encoding)
         with _LOCK:
             stream.write(line + "\n")
@@ -86,14 +86,14 @@ def _entry(severity: str, message: str, error: object, fields: Mapping[str, obje
 
 
 def _trace(header: str | None) -> str | None:
-    """TRACE_ID/SPAN_ID;o=OPTIONS as Cloud Logging wants it. The header is anybody's to set, so it is matched whole."""
+    """TRACE_ID/SPAN_ID;o=OPTIONS, as Cloud Logging wants it. Anybody can set the header, so the pattern matches all of it."""
     project = os.environ.get("GOOGLE_CLOUD_PROJECT")
     match = _TRACE.fullmatch(header or "")
     return f"projects/{project}/traces/{match[1].lower()}" if project and match else None
 
 
 def _plain(value: object, depth: int = 0) -> object:
-    """Return the value as JSON can have it: no control characters, not too long, not too deep, nothing of an unknown type."""
+    """Convert to values that JSON can hold: no control characters, bounded length and depth, no unknown types."""
     if isinstance(value, str | Text):
         return _text(str(value))
     if value is None or isinstance(value, bool):
@@ -101,7 +101,7 @@ def _plain(value: object, depth: int = 0) -> object:
     if isinstance(value, int):
         return value if abs(value) < 2**63 else "a huge number"
     if isinstance(value, float):
-        return value if abs(value) < float("inf") else str(value)  # JSON knows neither NaN nor infinity
+        return value if abs(value) < float("inf") else str(value)  # JSON has neither NaN nor infinity
     if isinstance(value, BaseException):
         return _text("".join(traceback.format_exception_only(value)).strip())
     if depth < MAX_DEPTH and isinstance(value, dict):
@@ -112,22 +112,22 @@ def _plain(value: object, depth: int = 0) -> object:
 
 
 def _text(value: str) -> str:
-    # A text that is too long is cut before the pattern runs over it: a character has at least one byte.
+    # Cut long texts before the pattern runs over them; a character has at least one byte.
     cut = value[: MAX_FIELD_BYTES + 1]
-    cleaned = cut if cut.isprintable() else re.sub(_UNPRINTABLE, " ", cut)  # compiling it takes 0.3 ms, which most starts avoid
+    cleaned = cut if cut.isprintable() else re.sub(_UNPRINTABLE, " ", cut)  # compiling it takes 0.3 ms; most starts don't need it
     if len(cleaned.encode()) <= MAX_FIELD_BYTES:
         return cleaned
     return cleaned.encode()[: MAX_FIELD_BYTES - 3].decode(errors="ignore") + "…"
 
 
 def _traceback(error: BaseException) -> str:
-    """With its line breaks, and cut at the front: what went wrong stands at the end."""
+    """The traceback with its line breaks, cut at the front: the cause is at the end."""
     rows = [row[:MAX_ROW] for row in traceback.format_exception(error)]
     text = re.sub(_UNPRINTABLE_BUT_NEWLINE, " ", "".join(rows))
     if len(text.encode()) <= MAX_FIELD_BYTES:
         return text
     tail = text.encode()[-MAX_FIELD_BYTES:].decode(errors="ignore").partition("\n")[2]
-    return "Traceback (most recent call last):\n" + tail  # by its first line Error Reporting knows what it is
+    return "Traceback (most recent call last):\n" + tail  # Error Reporting recognizes a traceback by its first line
 
 
 def _rfc3339(at: float) -> str:

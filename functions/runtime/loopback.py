@@ -1,4 +1,4 @@
-"""Whether an address is this machine's own: what goes there may be plain http, and needs no proxy."""
+"""Tells loopback addresses from others: plain http is fine there, and no proxy is used."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import ipaddress
 
 
 def is_loopback(host: str | None) -> bool:
-    """Whether the host of a URL, or the address of a peer, is this machine."""
+    """Whether a URL's host or a peer's address is loopback."""
     try:
         return ipaddress.ip_address(host or "").is_loopback
     except ValueError:

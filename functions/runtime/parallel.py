@@ -1,4 +1,4 @@
-"""Calls several systems at once."""
+"""Calls several systems at the same time."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from functions.runtime.errors import Unavailable
 from functions.runtime.text import Text
 
 MOST_THREADS = 32
-"""At once for one set of calls, whatever an alert names: each thread costs memory here and a connection there."""
+"""Limit for one set of calls, however many systems an alert names: each thread costs memory here and a connection there."""
 
 TIME = "time"
-"""Stands for the system that did not answer, until whoever made the calls names it."""
+"""Placeholder for the system that did not answer, until the caller names it (`name_late`)."""
 
 
 def run_parallel(calls: list[Callable[[], Any]], *, timeout_s: float) -> list[Any]:
-    """Run the calls on threads and return, in order, what each returned or the exception that it raised.
+    r"""Run the calls on threads. Returns, in order, what each call returned or the exception that it raised.
 
-    A call that is not done in time yields Unavailable with `late`; its thread ends by its own time-out, and its result
-    is dropped. A call for which no thread was free in that time is never made.
+    A call that is not done in time yields Unavailable with `late`. Its thread ends by its own time-out, and its result is
+    dropped. A call for which no thread was free in that time is never made.
     """
     if len(calls) == 1 and timeout_s > 0:
         return [_outcome(calls[0])]
@@ -44,7 +44,7 @@ def run_parallel(calls: list[Callable[[], Any]], *, timeout_s: float) -> list[An
     for number in range(min(len(calls), MOST_THREADS)):
         try:
             threading.Thread(target=work, daemon=True, name=f"parallel-{number}").start()
-        except RuntimeError:  # the machine gives this process no more threads; later it may
+        except RuntimeError:  # no more threads for this process now; maybe later
             break
         started += 1
     if not started and calls:
@@ -55,7 +55,7 @@ def run_parallel(calls: list[Callable[[], Any]], *, timeout_s: float) -> list[An
 
 
 def name_late(outcome: Any, system: str) -> Any:
-    """The outcome; where the time ran out, with the system that did not answer."""
+    """The result; if it timed out, an error that names the system."""
     if isinstance(outcome, Unavailable) and outcome.system == TIME:
         return Unavailable(system, outcome.detail, late=outcome.late)
     return outcome
@@ -64,7 +64,7 @@ def name_late(outcome: Any, system: str) -> Any:
 def run_in_batches(
     run: Callable[..., list[Any]], calls: Sequence[Callable[[], Any]], *, timeout_s: float, at_once: int
 ) -> Iterator[Any]:
-    """Yield the results of the calls in order, as `run` (a `run_parallel`) has them. Each `at_once` of them have `timeout_s`."""
+    """Yield the results in order, as `run` (a `run_parallel`) returns them. Each batch of `at_once` calls has `timeout_s`."""
     for start in range(0, len(calls), at_once):
         yield from run([*calls[start : start + at_once]], timeout_s=timeout_s)
 
@@ -72,5 +72,5 @@ def run_in_batches(
 def _outcome(call: Callable[[], Any]) -> Any:
     try:
         return call()
-    except Exception as error:  # noqa: BLE001 - not handled here: handed to the caller in the result's place
+    except Exception as error:  # noqa: BLE001 - returned to the caller in place of the result
         return error

@@ -1,14 +1,14 @@
-"""References to secrets, and what they stand for. Only bytes leave here, and no error, log or repr ever has them.
+"""Resolves references to secrets. Values are returned as bytes, and never appear in an error, log line or repr.
 
 env://NAME                         an environment variable
-file://PATH                        a file, such as a mounted volume's
-sm://PROJECT/NAME[/VERSION]        Secret Manager; the version is `latest` unless it is named
+file://PATH                        a file, for example in a mounted volume
+sm://PROJECT/NAME[/VERSION]        Secret Manager; the version defaults to `latest`
 
-What UNSTICK_SECRETS_DIR has as PROJECT/NAME/VERSION is read there: Cloud Run mounts secrets as files, each read of which asks
-Secret Manager (cloud.google.com/run/docs/configuring/services/secrets). infra/ mounts those that tell a forged request from a
-true one, since Google's client takes as long to load as all the rest of a start.
+If the folder UNSTICK_SECRETS_DIR contains PROJECT/NAME/VERSION, that file is read: Cloud Run mounts secrets as files, and
+fetches them from Secret Manager on each read (cloud.google.com/run/docs/configuring/services/secrets). infra/ mounts the secrets
+that authenticate requests, because loading Google's client takes as long as the rest of a start.
 
-One newline at the end of what a file or Secret Manager has is not part of the secret.
+One trailing newline of a file or a Secret Manager value is removed.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ from functions.runtime.text import Text
 
 T = TypeVar("T")
 SYSTEM = "secrets"
-KEPT_S = 300.0  # a rotated secret is used within five minutes, without anybody's help
-DISTRUST_EVERY_S = 60.0  # wrong credentials of a stranger must not become calls to Secret Manager
-FAILURE_KEPT_S = 10.0  # nor must an outage; short enough for a person who is fixing a permission
-TIMEOUT_S = 4.0  # of one read; half of what a webhook has in all
+KEPT_S = 300.0  # a rotated secret takes effect within five minutes
+DISTRUST_EVERY_S = 60.0  # strangers' wrong credentials must not cause calls to Secret Manager
+FAILURE_KEPT_S = 10.0  # nor must an outage; short, for a person who is fixing a permission
+TIMEOUT_S = 4.0  # of one read; half of a webhook's whole budget
 MAX_BYTES = 65_536  # of a secret, as in Secret Manager (cloud.google.com/secret-manager/quotas)
 ENDPOINT = "UNSTICK_SECRET_MANAGER_ENDPOINT"
 """For tests: a base URL on loopback that stands in for Secret Manager."""
 MOUNTED = "UNSTICK_SECRETS_DIR"
-"""A folder with secrets of Secret Manager as PROJECT/NAME/VERSION; one that it does not have, or can't give, is asked for."""
+"""A folder with mounted secrets as PROJECT/NAME/VERSION. Missing or unreadable ones are fetched from Secret Manager."""
 FORMS = "env://NAME, file://PATH or sm://PROJECT/NAME[/VERSION]"
 
 _ENV = re.compile(r"env://([A-Za-z_][A-Za-z0-9_]*)")
@@ -66,7 +66,7 @@ def is_reference(text: str) -> bool:
 
 
 class SecretRef(Struct, frozen=True):
-    """Where a secret is, never the secret. Raises ConfigError for what has none of the forms, without repeating it."""
+    """A reference to a secret. Raises ConfigError if it has none of the forms, without repeating it."""
 
     reference: str
 
@@ -75,17 +75,17 @@ class SecretRef(Struct, frozen=True):
             raise ConfigError((f"a secret is not one of {FORMS}",))
 
     def read(self) -> bytes:
-        """The secret, at most five minutes old. Raises Denied (with a remedy) or Unavailable."""
+        """Returns the secret, at most five minutes old. Raises Denied (with a remedy) or Unavailable."""
         return read(self.reference, now=time.monotonic())
 
     def distrust(self) -> None:
-        """A system says that the secret is wrong: the next read fetches it again, at most once a minute."""
+        """Call this when a system rejects the secret: the next read fetches it again, at most once a minute."""
         kept = _kept(self.reference)
         kept.distrusted = True
 
 
 def any_matches(references: Iterable[SecretRef], shown: bytes, expected: Callable[[bytes], bytes]) -> bool:
-    """Whether `shown` is what `expected` makes of one of the secrets. All are tried, so that the time says nothing about which.
+    """Whether `shown` equals `expected(secret)` for one of the secrets. Tries all, so that the time doesn't tell which matched.
 
     Raises Unavailable or Denied when none matches and one could not be read.
     """
@@ -96,7 +96,7 @@ def any_matches(references: Iterable[SecretRef], shown: bytes, expected: Callabl
         except (Unavailable, Denied) as error:
             unread = error
             continue
-        # an empty secret would be one that everybody knows
+        # anybody could match an empty secret
         matched |= hmac.compare_digest(expected(secret), shown) and bool(secret)
     if unread and not matched:
         raise unread
@@ -104,23 +104,23 @@ def any_matches(references: Iterable[SecretRef], shown: bytes, expected: Callabl
 
 
 def with_newest(secret: SecretRef, ask: Callable[[bytes], T], is_refused: Callable[[T], bool]) -> T:
-    """What `ask` gets with the secret; where that is refused and the secret has changed meanwhile, once more with the new one.
+    r"""Call `ask` with the secret; if that is refused and the secret has changed meanwhile, once more with the new one.
 
-    Raises Unavailable or Denied when the secret can't be read at all.
+    Raises Unavailable or Denied if the secret can't be read at all.
     """
     value = newest = secret.read()
     answer = ask(value)
     if is_refused(answer):
         secret.distrust()
-        with suppress(Denied, Unavailable):  # where the secret can't be had now, the system's own answer says more
+        with suppress(Denied, Unavailable):  # if the secret can't be read now, the system's own refusal says more
             newest = secret.read()
     return answer if newest == value else ask(newest)
 
 
 class _Kept:
-    """What was read last, or how that failed. Monotonic times; the lock lets one thread fetch while the others wait.
+    """A cached secret, or the failure to read it. Times are monotonic. The lock lets one thread fetch while the others wait.
 
-    Not a Struct: that has more ways to show its fields than `repr`.
+    Not a Struct, which has more ways to show its fields than `repr`.
     """
 
     __slots__ = ("distrusted", "error", "lock", "trusted_until", "until", "value")
@@ -132,13 +132,13 @@ class _Kept:
         self.until = float("-inf")
         self.distrusted = False
         self.trusted_until = float("-inf")
-        """Until then a further distrust has no effect."""
+        """Until then another distrust has no effect."""
 
 
 _KEPT: dict[str, _Kept] = {}
 _KEPT_LOCK = threading.Lock()
 _CLIENTS: dict[str, Any] = {}
-"""By endpoint. Built on first use: a gRPC channel or a connection does not survive the fork of a server's workers."""
+"""By endpoint. Created on first use: connections don't survive the fork of a server's workers."""
 _CLIENTS_LOCK = threading.Lock()
 
 
@@ -148,7 +148,7 @@ def _kept(reference: str) -> _Kept:
 
 
 def clear() -> None:
-    """Forget everything that was read, and the client. For tests."""
+    """Forget all cached secrets and the client. For tests."""
     with _KEPT_LOCK:
         _KEPT.clear()
     with _CLIENTS_LOCK:
@@ -158,7 +158,7 @@ def clear() -> None:
 
 
 def read(reference: str, *, now: float) -> bytes:
-    """What the reference stands for; `now` is monotonic. An environment variable costs nothing and is not kept."""
+    """The secret's value. `now` is monotonic. Environment variables cost nothing to read and aren't cached."""
     if match := _ENV.fullmatch(reference):
         return _checked(reference, _from_env(match[1]))
     kept = _kept(reference)
@@ -167,7 +167,7 @@ def read(reference: str, *, now: float) -> bytes:
         if now >= kept.until or is_doubted:
             _fetch(reference, kept, now, is_doubted=is_doubted)
         if kept.value is None:
-            # A new one each time: an exception that is raised twice would carry the traceback of both.
+            # A new exception each time: one that is raised twice carries both tracebacks.
             raise _copy(kept.error)
         return kept.value
 
@@ -189,7 +189,7 @@ def _fetch(reference: str, kept: _Kept, now: float, *, is_doubted: bool) -> None
     except Denied as error:
         kept.value, kept.error, kept.until = None, error, now + FAILURE_KEPT_S
     except Unavailable as error:
-        # A secret that was right five minutes ago is better than none while Secret Manager is down.
+        # While Secret Manager is down, an old secret is better than none.
         kept.error, kept.until = error, now + FAILURE_KEPT_S
 
 
@@ -250,7 +250,7 @@ def _from_file(reference: str, path: Path) -> bytes:
 
 
 def _mounted(place: Path) -> bytes | None:
-    """None where it is not there or can't be read: the client's error says more, and has a remedy."""
+    """Read the mounted file. None if it is missing or unreadable: the client's error says more and has a remedy."""
     folder = os.environ.get(MOUNTED)
     try:
         return _content(Path(folder, place)) if folder else None
@@ -267,14 +267,14 @@ def _from_secret_manager(reference: str, project: str, secret: str, version: str
     from functions.runtime.google_cloud import translate_errors  # loads google.api_core: 15 ms
 
     with translate_errors(f"Secret Manager ({reference})", _REMEDIES):
-        # No second try and no crc32c: the next read is the next try, and TLS guards the bytes on their way.
+        # No retry and no crc32c: the next read is the retry, and TLS protects the bytes in transit.
         name = f"projects/{project}/secrets/{secret}/versions/{version}"
         answer = secret_manager_client().access_secret_version(name=name, timeout=TIMEOUT_S, retry=None)
         return bytes(answer.payload.data).removesuffix(b"\n")
 
 
 def secret_manager_client() -> Any:
-    """Google's client, built once."""
+    """Google's client, created once."""
     endpoint = os.environ.get(ENDPOINT, "")
     with _CLIENTS_LOCK:
         if endpoint not in _CLIENTS:
@@ -283,7 +283,7 @@ def secret_manager_client() -> Any:
 
 
 def _built(endpoint: str) -> Any:
-    """Google's client over REST; without credentials where the endpoint is a test's."""
+    """Google's REST client; without credentials if the endpoint is a test's."""
     with IMPORTING:
         from google.auth.credentials import AnonymousCredentials
         from google.cloud.secretmanager_v1 import SecretManagerServiceClient  # 94 ms and 27 MiB

@@ -1,11 +1,11 @@
-"""What Unstick says to people, as data: an English template and its values. It is put into a language where it is shown.
+"""Messages for people, as data: an English template and its values. They are translated where they are shown.
 
 Text("answered {status}", status="502")
-Text("{count} runbook", "{count} runbooks", count=2)      # one and many, by `count`
-join([...])                                               # several of them, by the value `several`
+Text("{count} runbook", "{count} runbooks", count=2)      # singular and plural, by `count`
+join([...])                                               # several texts, as the value `several`
 
-Values are inserted as they are: no template is made of them, and nothing in them is looked up. An int is a quantity and gets
-thousands separators, so an identifier is given as str. A plain str stands for words of others, and is never translated.
+Values are inserted unchanged: they aren't treated as templates and aren't translated. An int is a quantity and gets thousands
+separators, so pass identifiers as str. A plain str is text from elsewhere and is never translated.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ import msgspec
 LOCALES = Path(__file__).parent.parent / "locale"
 DOMAIN = "unstick"
 DEEPEST = 16
-"""How deep a text may stand in a text; ours have four levels at most, so a deeper one is no text of ours."""
+"""Limit for texts inside texts. Ours have at most four levels, so a deeper one is not ours."""
 
 _PLACE = re.compile(r"\{(\w+)\}")
 
 Translate = Callable[[str, str, int], str]
-"""(template, its plural or "", the count) -> the template in a language."""
+"""(template, its plural or "", the count) -> the translated template."""
 
 
-class _WithValues(type(msgspec.Struct)):  # type: ignore[misc]  # a struct has no __init__ that could take values by name
+class _WithValues(type(msgspec.Struct)):  # type: ignore[misc]  # a Struct's __init__ can't take arbitrary keywords
     def __call__(cls, template: str, plural: str = "", /, **values: Value) -> Text:
         text: Text = super().__call__(template, plural, values)
         return text
 
 
 class Text(msgspec.Struct, frozen=True, omit_defaults=True, metaclass=_WithValues):
-    """One thing that is said. `str()` of it is English."""
+    """A message for people. `str()` returns it in English."""
 
     template: str
     plural: str = ""
@@ -58,7 +58,7 @@ class Text(msgspec.Struct, frozen=True, omit_defaults=True, metaclass=_WithValue
 
 
 Phrase = str | Text
-"""Ours, or words of others."""
+"""A text of ours, or one from elsewhere."""
 
 Value = str | int | float | Text | tuple[Phrase, ...]
 
@@ -67,23 +67,23 @@ SEMICOLON, COMMA = Text("; "), Text(", ")
 
 
 def join(phrases: Iterable[Phrase], separator: Text = SEMICOLON) -> Phrase:
-    """Those of the phrases that are not empty, with the separator between them."""
+    """Join the phrases that are not empty, with the separator."""
     several = tuple(phrase for phrase in phrases if phrase)
     return Text(separator.template, several=several) if len(several) > 1 else several[0] if several else ""
 
 
 def named(name: Phrase, phrase: Phrase) -> Phrase:
-    """The phrase behind what it is about, with a colon between; the name alone where there is no phrase."""
+    """Join to "NAME: PHRASE", or the name alone if there is no phrase."""
     return Text("{name}: {text}", name=name, text=phrase) if name and phrase else name or phrase
 
 
 def in_brackets(phrase: Phrase, more: Phrase) -> Phrase:
-    """The phrase, and more about it where there is more."""
+    """Join to "PHRASE (MORE)", or the phrase alone if there is no more."""
     return Text("{text} ({more})", text=phrase, more=more) if phrase and more else phrase or more
 
 
 def in_language(language: str, phrase: Phrase) -> str:
-    """The phrase in this language; English where there is no catalogue or no translation.
+    r"""Translate the phrase; English if there is no catalogue or no translation.
 
     Cards and pages are plain text, so keys lose the backticks that the command line shows. Values stay as they are.
     """
@@ -94,7 +94,7 @@ def in_language(language: str, phrase: Phrase) -> str:
 
 
 def languages() -> tuple[str, ...]:
-    """English and those that have a catalogue."""
+    """English and the languages that have a catalogue."""
     return ("en", *sorted(path.parent.parent.name for path in LOCALES.glob(f"*/LC_MESSAGES/{DOMAIN}.mo")))
 
 
@@ -128,7 +128,7 @@ def _english(template: str, plural: str, count: int) -> str:
 def _translate_to(language: str) -> Translate:
     if language == "en":
         return _english
-    import gettext  # read, with its catalogue, by those who don't speak English only
+    import gettext  # imported, with its catalogue, only for other languages than English
 
     catalogue = gettext.translation(DOMAIN, LOCALES, [language], fallback=True)
 
