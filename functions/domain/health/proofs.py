@@ -128,7 +128,8 @@ def _judge_unproved(symptom: Symptom, seen: QueueSnapshot, lasted_s: float, trus
     """Neither stuck nor surely well: a deployment looks like that, a slow job, and the beginning of a stuck queue."""
     for_s = max(symptom.for_s, RECENT_S)
     done = rise_of(within(real(seen, seen.ack_samples), for_s))
-    if done and lasted_s + spacing_s(seen.ack_samples) + RECENT_S < trust.unsure_s:
+    moved_since = lasted_s + spacing_s(seen.ack_samples) + RECENT_S < trust.unsure_s
+    if done and moved_since and lasted_s <= for_s / 2:  # more may be the beginning of a stuck one
         moved = Text("processed in the last {seconds} s: {count}, by every consumer", seconds=round(for_s), count=done)
         return Judgement(Health.WELL, moved)
     waits = lasting_s(real(seen, seen.depth_samples), lambda depth: depth > symptom.max_messages)

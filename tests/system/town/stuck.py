@@ -242,7 +242,7 @@ STUCK: tuple[Pattern, ...] = (
     _stuck("one-of-forty", Truth.ONE, "one of forty hangs", one_of(40, 8, 0.5)),
     _stuck("goes-round", Truth.TELL, "each message is put back", goes_round),
     _stuck("crash-loop", Truth.TELL, "the first message kills each worker", crash_loop),
-    _stuck("getter-hung", Truth.TELL, "holds what it asked for with basic.get", getter_hung),
+    _stuck("getter-hung", Truth.STUCK, "holds what it asked for with basic.get", getter_hung),
 )
 
 NUMBERS = [one.name for one in STUCK]
