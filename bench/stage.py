@@ -112,7 +112,7 @@ def stage() -> Iterator[Stage]:
         Rundeck(Job(id=JOB, limit=0)) as rundeck,
         RabbitDouble() as rabbitmq,
         CloudTasks() as tasks,
-        cloud_storage(BUCKET) as storage_url,
+        cloud_storage(BUCKET, limited=False) as storage_url,
         secret_manager({f"projects/{PROJECT}/secrets/{name}": value for name, value in SECRETS.items()}) as secrets_url,
     ):
         rabbitmq.queue(QUEUE, ready=4, unacked=1, consumers=("10.0.3.7:50001 -> 10.0.0.2:5672",))  # held by one that hangs

@@ -1,7 +1,8 @@
 """Documents and the archive in a Cloud Storage bucket, by its preconditions (`ifGenerationMatch`; 0 creates).
 
-Nothing is sent twice: if the answer to a write was lost, the second try would get 412 because of the first, as if somebody
-else had written. https://cloud.google.com/storage/docs/request-preconditions
+Nothing is sent twice that may have been done: if the answer to a write was lost, the second try would get 412 because of the
+first, as if somebody else had written. https://cloud.google.com/storage/docs/request-preconditions
+Only 429 wrote nothing: one object takes one write a second. https://cloud.google.com/storage/quotas#objects
 """
 
 from __future__ import annotations
@@ -30,6 +31,9 @@ _DUE = "unstick-due"
 _AT_ONCE = 8
 _NOT_FOUND = 404
 _PRECONDITION_FAILED = 412
+_TOO_SOON = 429
+_PAUSE_S, _PAUSE_MORE_S = 1.0, 0.3
+"""Before the next try of a write that came too soon: a second, and a random part of more, so that several don't meet again."""
 _REMEDIES = {  # https://cloud.google.com/storage/docs/access-control/iam-permissions
     401: Text("The access token was not accepted. Check which account Unstick runs with."),
     403: Text("Give Unstick's service account roles/storage.objectUser on the bucket; replacing an object needs delete too."),
@@ -169,8 +173,26 @@ def _read_if_there(blob: Any, timeout_s: float) -> bytes | None:
 def _write(blob: Any, body: bytes, timeout_s: float, **precondition: int) -> None:
     blob.cache_control = "no-store"  # objects that anybody may read would be cached for an hour
     kind = "application/json" if blob.name.endswith(".json") else "text/plain; charset=utf-8"
+    ends = time.monotonic() + timeout_s
+    while not _is_written(blob, body, kind, ends, precondition):
+        time.sleep(_pause_s())
+
+
+def _is_written(blob: Any, body: bytes, kind: str, ends: float, precondition: dict[str, int]) -> bool:
+    """False where the object was written within the last second, and there is time for another try."""
+    left_s = ends - time.monotonic()
     with translate_errors(SYSTEM, _REMEDIES):
-        blob.upload_from_string(body, content_type=kind, timeout=timeouts(SYSTEM, timeout_s), retry=None, **precondition)
+        try:
+            blob.upload_from_string(body, content_type=kind, timeout=timeouts(SYSTEM, left_s), retry=None, **precondition)
+        except Exception as error:
+            if getattr(error, "code", 0) != _TOO_SOON or ends - time.monotonic() <= _PAUSE_S + _PAUSE_MORE_S:
+                raise
+            return False
+    return True
+
+
+def _pause_s() -> float:
+    return _PAUSE_S + _PAUSE_MORE_S * secrets.randbelow(1000) / 1000
 
 
 def _generation(blob: Any) -> str:

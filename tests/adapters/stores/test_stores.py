@@ -450,13 +450,42 @@ def test_401_is_about_credentials(answering):
 
 
 @every_call
-@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
+@pytest.mark.parametrize("status", [408, 500, 502, 503, 504])
 def test_a_server_in_trouble_is_unavailable_and_asked_once(answering, call, status):
     """Nothing is sent twice behind our back: a write that was done would conflict with itself."""
     answering(status, "Backend Error")
     with pytest.raises(Unavailable):
         call(PATIENCE_S)
     assert len(answering.asked) == 1
+
+
+@pytest.mark.parametrize("call", ["load", "listed", "one archived", "archived"])
+def test_too_many_reads_are_unavailable_and_asked_once(answering, call):
+    answering(429, "Too many requests")
+    with pytest.raises(Unavailable):
+        CALLS[call](PATIENCE_S)
+    assert len(answering.asked) == 1
+
+
+@pytest.mark.parametrize("call", ["create", "update", "archive"])
+@pytest.mark.parametrize(("timeout_s", "times"), [(0.9, 1), (2.0, 2)])
+def test_a_write_that_comes_too_soon_is_tried_within_its_time(answering, call, timeout_s, times):
+    """429 wrote nothing, so the same write again can't conflict with itself. It ends in time all the same."""
+    answering(429, "The object exceeded the rate limit for object mutation operations")
+    began = time.monotonic()
+    with pytest.raises(Unavailable, match="exceeded the rate limit"):
+        CALLS[call](timeout_s)
+    assert (len(answering.asked), time.monotonic() - began < timeout_s) == (times, True)
+
+
+def test_a_document_is_saved_more_than_once_a_second(cloud_room):
+    """The store takes one write a second to one object, and an alert writes its document at once again."""
+    began = time.monotonic()
+    generation = None
+    for number in range(3):
+        generation = cloud_room.save("a", b"%d" % number, generation=generation)
+    assert cloud_room.load("a").body == b"2"
+    assert time.monotonic() - began >= 2.0, "the stand-in lets more than one write a second through"
 
 
 @every_call

