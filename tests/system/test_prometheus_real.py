@@ -176,7 +176,7 @@ def test_what_a_real_prometheus_answers(needed: Callable[..., None], tmp_path: P
         assert _refused(look, "sum(no_such_metric) or vector(0)") == "no_series"
         assert _refused(look, DEPTH.replace("queue}", "queue}") + " > 0") == "no_series"
         assert until(lambda one: True, consumers='count(up{job="nowhere"} == 1)').consumers is None
-        assert until(lambda one: True, depth="sum(no_such_metric) or 0 * sum(redis_up)").depth == 0
+        assert until(lambda one: True, depth="sum(no_such_metric) or 0 * sum(redis_uptime_in_seconds)").depth == 0
 
         def busy(seen: QueueSnapshot) -> bool:
             if seen.depth < BUSY:
