@@ -39,7 +39,7 @@ def rabbitmq(url: str, admin: tuple[str, str], password: str) -> None:
     """A user that sees and touches nothing, and the queue, so that it is there before anybody looks."""
     wait_for(f"{url}/")
     taken(
-        requests.put(f"{url}/api/users/unstick", json={"password": password, "tags": "management"}, auth=admin, timeout=TIMEOUT_S)
+        requests.put(f"{url}/api/users/unstick", json={"password": password, "tags": "monitoring"}, auth=admin, timeout=TIMEOUT_S)
     )
     nothing = {"configure": "^$", "write": "^$", "read": "^$"}
     taken(requests.put(f"{url}/api/permissions/%2F/unstick", json=nothing, auth=admin, timeout=TIMEOUT_S))
