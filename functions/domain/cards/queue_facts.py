@@ -15,8 +15,8 @@ QUEUES_SHOWN = 5
 QUEUE_NAME = 190
 """Characters of a queue's name, which may say where the queue is."""
 HOLDERS_SHOWN = 3
-FRESH_S = 120.0
-"""Figures older than this show their age."""
+FRESH_S = 15.0
+"""Figures older than this show their age: they may be of before a restart."""
 
 
 def left(card_input: CardInput) -> int:
@@ -58,8 +58,10 @@ def _depth(watched: QueueState) -> Phrase:
     """The depth before and after the restart; until then the last one, which the curve always has."""
     before, after = watched.before, watched.after.depth
     last_at, last = watched.curve[-1] if watched.curve else (inf, after)
-    if before is not None and after is not None and last_at > before.at:  # otherwise an earlier restart left that many
-        return Text("{before} → {count} message", "{before} → {count} messages", before=before.depth, count=after)
+    if (
+        before is not None and after is not None and last is not None and last_at > before.at
+    ):  # otherwise an earlier restart left that many
+        return Text("{before} → {count} message", "{before} → {count} messages", before=before.depth, count=last)
     depth = last if last is not None else before.depth if before is not None else None
     return messages(depth) if depth is not None else ""
 

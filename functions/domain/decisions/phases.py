@@ -37,6 +37,7 @@ from functions.domain.decisions.guards import (
 from functions.domain.decisions.messages import end_escalation
 from functions.domain.decisions.observing import watch_observed
 from functions.domain.decisions.turn import StepContext, Turn, has_unseen, is_all_resolved
+from functions.domain.health.looks import note_snapshot
 from functions.domain.health.proofs import Judgement
 from functions.domain.health.recovery import Since, is_moving, is_well, judge_recovery, say_same_again
 from functions.domain.model.bounds import before_restart
@@ -262,6 +263,7 @@ def _check_evidence(turn: Turn) -> None:
 
 def _check_start(turn: Turn) -> None:
     """Find out from the history whether the job was started, and tell people as soon as it does not show that."""
+    turn.change(queues=_note_figures(turn))
     if isinstance(turn.ledger, Unknown):
         return look_again(turn, turn.ledger)
     own_executions = (execution for execution in turn.ledger.executions if execution.tag == turn.tag)
@@ -327,6 +329,7 @@ def _check_run(turn: Turn) -> None:
     execution = _current(turn.incident, turn.context)
     turn.change(execution=execution, tail=_tail(turn.incident, turn.context))
     if execution is None or not execution.ended:
+        turn.change(queues=_note_figures(turn))
         unseen = _why_unseen(turn.incident, turn.context)
         return _watch_running(turn) if unseen is None else _wait_unseen(turn, unseen)
     if execution.aborted_by:
@@ -342,6 +345,15 @@ def _check_run(turn: Turn) -> None:
     )
     turn.change(phase=Phase.VERIFYING, queues=queues)
     return _check_recovery(turn) if execution.succeeded else _handle_failed_job(turn, execution)
+
+
+def _note_figures(turn: Turn) -> tuple[QueueState, ...]:
+    """The queues with the figures of this look, for people: nothing is judged by them before the restart has ended."""
+    seen = turn.context.seen.queues
+    return tuple(
+        note_snapshot(watched, snapshot) if isinstance(snapshot := seen.get(watched.queue.key), QueueSnapshot) else watched
+        for watched in turn.incident.queues
+    )
 
 
 def _why_unseen(incident: Incident, context: StepContext) -> Unknown | None:

@@ -156,7 +156,7 @@ def test_a_second_restart_begins_with_figures_of_its_own():
         curve=((NOW - 120, 390),),
     )
     made = compose(replace(story, incident=replace(story.incident, queues=(again,))), rules())
-    assert dict(made.facts)["Queue"] == "mail.outgoing: 390 messages, 1 consumer"
+    assert dict(made.facts)["Queue"] == "mail.outgoing: 390 messages, 1 consumer (2 min ago)"
 
 
 def test_old_figures_say_how_old_they_are():

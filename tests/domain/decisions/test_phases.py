@@ -139,6 +139,27 @@ def test_two_starts_without_a_clear_answer_are_left_to_people():
     assert made.document.to_archive[0].incident.restarts == 0
 
 
+def queue_shown(made) -> str:
+    card = made.document.to_tell[0].card
+    return next(value for label, value in card.facts if label == "Queue")
+
+
+def test_a_card_about_a_start_has_the_figures_of_its_look():
+    """They are not those of before the start, shown as of today."""
+    made = woken(starting(), NOW + 20, seen(now=NOW + 20, mail=sighting(77, at=NOW + 20)))
+    assert queue_shown(made) == "mail.delivery: 77 messages, 1 consumer"
+
+
+def test_a_card_about_a_restart_that_nobody_sees_has_the_figures_of_its_look():
+    """The history can't be read, the queue can; and what can't be read at all has its age."""
+    found = document(incident(Phase.RUNNING, attempt=1, restarts=1, execution=OURS, looked_at=NOW))
+    soon = woken(found, NOW + 41, seen(history=MISSING, mail=sighting(77, at=NOW + 41)))
+    assert queue_shown(soon) == "mail.delivery: 77 messages, 1 consumer"
+    noted = replace(soon.document, to_tell=(), holds={})
+    later = woken(noted, NOW + 82, seen(history=MISSING, mail=Unknown("it is down")))
+    assert queue_shown(later) == "mail.delivery: 77 messages, 1 consumer (41 s ago)"
+
+
 def test_a_start_that_shows_after_all_is_followed_though_it_was_given_up():
     """I1: the history lagged for longer than anybody thought; the second try found no clear answer either."""
     made = woken(twice_unclear(), NOW + 182, seen(OURS, now=NOW + 182))
