@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from functions.domain.cards.drill_card import Leg
+from functions.domain.model.runbooks import HolderOption, Restart
 from functions.domain.texts.words import worded
 from functions.entrypoints.drill import wait_until
 from functions.runtime.errors import Unavailable
@@ -31,7 +32,9 @@ def refusal(ports: Adapters, target: Target) -> Leg:
     """
     began = ports.monotonic()
     own = replace(target, options={name: value for name, value in target.options.items() if value})
-    for finding in ports.runner.check(own.job, tuple(own.options), auto=True, max_run_s=math.inf, timeout_s=RUNDECK_S):
+    holder = HolderOption(own.holder, "") if own.holder else None
+    restart = Restart(own.job, own.options, max_run_s=math.inf, holder=holder)
+    for finding in ports.runner.check(restart, auto=True, timeout_s=RUNDECK_S):
         if finding.ok is False:
             failed = named(finding.what, finding.detail)
             detail = Text("not tried, since it might restart something. Failed check: {check}", check=failed)

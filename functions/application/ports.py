@@ -18,7 +18,7 @@ from functions.domain.model.alerts import QueueRef, Target
 from functions.domain.model.incidents import Archive
 from functions.domain.model.messages import Card
 from functions.domain.model.observations import Execution, ExecutionHistory, QueueSnapshot
-from functions.domain.model.runbooks import Rules, Symptom
+from functions.domain.model.runbooks import Restart, Rules, Symptom
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.text import Phrase
 
@@ -65,7 +65,7 @@ class Runner(Protocol):
 
     def run(self, target: Target, *, tag: str, runner_not_after: float, timeout_s: float) -> Execution:
         """Start the job once. `Denied` with code `busy`: the job is already running; `mismatch`: it runs with other options
-        (`detail` is then the execution's id)."""
+        (`detail` is then the execution's id). It gets the target's options, `target.holder` among them or not."""
 
     def abort(self, execution: str, *, timeout_s: float) -> Execution:
         """Abort it, and return it as it was seen then. `Denied`: it runs on."""
@@ -83,7 +83,8 @@ class Runner(Protocol):
 
     def check_evidence(self, job: str, options: tuple[str, ...], *, within_s: float, timeout_s: float) -> list[Finding]: ...
 
-    def check(self, job: str, options: tuple[str, ...], *, auto: bool, max_run_s: float, timeout_s: float) -> list[Finding]: ...
+    def check(self, restart: Restart, *, auto: bool, timeout_s: float) -> list[Finding]:
+        """Check that the job can be run as the runbook wants it. `auto`: without anybody who looks at it."""
 
 
 class SymptomKeys(Protocol):

@@ -21,7 +21,7 @@ from functions.domain.causes.words import in_short
 from functions.domain.costs import card as cost_card
 from functions.domain.costs import report as costs
 from functions.domain.costs.model import Cost, Gap, Known, MissingData
-from functions.domain.decisions.matching import target_key, template_labels
+from functions.domain.decisions.matching import template_labels, to_target
 from functions.domain.model.alerts import Target
 from functions.domain.model.incidents import Archive, Document
 from functions.domain.model.messages import Card
@@ -151,10 +151,10 @@ def _take_fixed(ports: Ports, gathering: _Gathering) -> None:
     """Add the targets that need no label: they are known before any alert."""
     url = ports.runner.url
     for runbook in ports.rules.runbooks.values():
-        job, options = runbook.restart.job, runbook.restart.options
+        options = runbook.restart.options
         if not any(template_labels(option) for option in options.values()):
-            key = target_key(url, job, options)
-            gathering.targets.setdefault(key, (runbook.name, Target(key, url, job, options)))
+            target = to_target(runbook.restart, url, options)
+            gathering.targets.setdefault(target.key, (runbook.name, target))
 
 
 def _take_documents(ports: Ports, gathering: _Gathering) -> list[Gap]:

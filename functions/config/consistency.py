@@ -136,6 +136,7 @@ def _check_runbook(runbook: Runbook, top: Mapping[str, Any], own: tuple[str, ...
     if symptom.kind not in top:
         yield ("symptom",), "can't be observed", f"Add `{symptom.kind}:` with its address at the top of the file"
     yield from _check_options("restart", runbook.restart, own)
+    yield from _check_holder(runbook.restart, own)
     if runbook.evidence is not None:
         yield from _check_options("evidence", runbook.evidence, own)
         if runbook.evidence.job.lower() in restarting:
@@ -156,10 +157,28 @@ def _check_options(key: str, job: Restart | EvidenceJob, own: tuple[str, ...]) -
             yield here, "is an option that Unstick sets by itself", "Remove it here; the job must have it"
         taken = "a host" if template == HOLDER_HOST else "a label's value" if template_labels(template) else ""
         if taken and name not in job.allow:
-            remedy = f"Add `allow: {{{name}: '[a-z0-9-]{{1,40}}'}}` with what the job can take"
+            remedy = f"Add `allow: {{{name}: '[a-z0-9][a-z0-9-]{{0,39}}'}}` with what the job can take"
             yield here, f"takes {taken} that no pattern limits", remedy
         if not taken and name in job.allow and not full_match(job.allow[name], template):
             yield here, "is not what its own pattern in `allow` takes", "Fix the value or the pattern"
     for name in job.allow.keys() - job.options.keys():
         options = ", ".join(job.options) or "none"
         yield (key, "allow", name), "limits an option that this runbook does not set", f"Options: {options}"
+
+
+NO_HOSTS = ("--help", "-h", "-", ".*", "*", "a b", "a,b", "a;b", "$(a)")
+"""What a command line, a shell or a node filter would take for something other than one host."""
+
+
+def _check_holder(restart: Restart, own: tuple[str, ...]) -> Mistakes:
+    if restart.holder is None:
+        return
+    name, pattern, here = restart.holder.option, restart.holder.allow, ("restart", "holder")
+    if name in own:
+        yield (*here, "option"), "is an option that Unstick sets by itself", "Name another option of the job"
+    if name in restart.options or name in restart.allow:
+        remedy = "Remove it there: it is sent only where a single host hangs, so it can't be part of the target"
+        yield (*here, "option"), "is one of the target's options, too", remedy
+    if any(full_match(pattern, text) for text in NO_HOSTS):
+        remedy = r"Name your hosts, such as '10\.0\.3\.[0-9]{1,3}' or 'mail-[0-9]{1,2}'"
+        yield (*here, "allow"), "also takes what is no host, such as --help, .* or several words", remedy

@@ -95,8 +95,7 @@ def _unanswered(question: Question, error: Exception) -> Finding:
 
 
 def _check_job(ports: Adapters, runbook: Runbook, timeout_s: float) -> list[Finding]:
-    restart, auto = runbook.restart, runbook.mode is Mode.AUTO
-    return ports.runner.check(restart.job, tuple(restart.options), timeout_s=timeout_s, auto=auto, max_run_s=restart.max_run_s)
+    return ports.runner.check(runbook.restart, auto=runbook.mode is Mode.AUTO, timeout_s=timeout_s)
 
 
 def _check_evidence(ports: Adapters, evidence: EvidenceJob, timeout_s: float) -> list[Finding]:

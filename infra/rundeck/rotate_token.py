@@ -28,6 +28,7 @@ from msgspec.structs import replace
 
 from functions.adapters.runners.rundeck import answers, checks
 from functions.config.loader import load_config
+from functions.domain.model.runbooks import Restart
 from functions.runtime.errors import ConfigError, Denied, Unavailable
 from functions.runtime.secrets import SecretRef
 
@@ -62,7 +63,7 @@ def try_token(to: answers.Connection, secret: str, jobs: Sequence[str]) -> None:
     os.environ[NEW] = secret
     tried = replace(to.settings, token=SecretRef(f"env://{NEW}"))
     for job in jobs:
-        for finding in checks.check(tried, job, (), auto=False, max_run_s=float("inf"), timeout_s=to.left_s):
+        for finding in checks.check(tried, Restart(job, max_run_s=float("inf")), auto=False, timeout_s=to.left_s):
             if finding.what in TRIED and finding.ok is False:
                 raise Denied(
                     answers.SYSTEM, f"the new token does not work: {finding.what}: no. {finding.detail}", remedy=finding.remedy

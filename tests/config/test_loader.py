@@ -180,7 +180,8 @@ KINDS = {
     "empty": "is empty|has no value|names no authentication method|has no length",
     "together": (
         r"names no channel|of another runbook|no address|job that restarts something|can't be observed|that Unstick sets|"
-        r"no pattern limits|its own pattern|does not set|symptom's max_messages|longer than within"
+        r"no pattern limits|its own pattern|does not set|symptom's max_messages|longer than within|"
+        r"one of the target's|what is no host"
     ),
     "value": "is not (a|an|one of|between|\\{)|holds|has (a|more than)|names no days",
 }
@@ -307,6 +308,47 @@ REFUSED = [
         13,
         f"{RB}.evidence.options.a",
         "value",
+    ),
+    # the host that hangs
+    (changed(RESTART, "    restart: {job: j, holder: host}"), 11, f"{RB}.restart.holder", "value"),
+    (changed(RESTART, "    restart: {job: j, holder: {option: host}}"), 11, f"{RB}.restart.holder", "missing"),
+    (changed(RESTART, "    restart: {job: j, holder: {allow: 'h.'}}"), 11, f"{RB}.restart.holder", "missing"),
+    (changed(RESTART, "    restart: {job: j, holder: {option: '', allow: 'h.'}}"), 11, f"{RB}.restart.holder.option", "empty"),
+    (
+        changed(RESTART, "    restart: {job: j, holder: {option: h, allow: 'h.', all: '.*'}}"),
+        11,
+        f"{RB}.restart.holder.all",
+        "unknown",
+    ),
+    *(
+        (
+            changed(RESTART, f"    restart: {{job: j, holder: {{option: h, allow: '{pattern}'}}}}"),
+            11,
+            f"{RB}.restart.holder.allow",
+            kind,
+        )
+        for pattern, kind in [
+            ("(", "value"),
+            (".*", "together"),
+            ("[a-z0-9-]{1,40}", "together"),
+            ("mail-1|--help", "together"),
+            (r"[\w ]+", "together"),
+            (r"[\w,]+", "together"),
+            (r"\S+", "together"),
+            (r"[\w.*]+", "together"),
+        ]
+    ),
+    (
+        changed(RESTART, "    restart: {job: j, options: {h: a}, holder: {option: h, allow: 'h.'}}"),
+        11,
+        f"{RB}.restart.holder.option",
+        "together",
+    ),
+    (
+        changed(RESTART, "    restart: {job: j, holder: {option: unstick_incident, allow: 'h.'}}"),
+        11,
+        f"{RB}.restart.holder.option",
+        "together",
     ),
     (changed(RESTART, "    restart: {job: j, options: {a: '${env.A}'}}"), 11, f"{RB}.restart.options.a", "value"),
     (changed(RESTART, "    restart: {job: j, options: {a: '${labels.}'}}"), 11, f"{RB}.restart.options.a", "value"),

@@ -6,7 +6,7 @@ import click
 
 from functions.bootstrap import Adapters
 from functions.domain.cards.drill_card import Leg
-from functions.domain.decisions.matching import target_key
+from functions.domain.decisions.matching import to_target
 from functions.domain.model.alerts import Target
 from functions.domain.model.runbooks import Runbook
 from functions.entrypoints import drill as drilling
@@ -73,7 +73,7 @@ def _target(ports: Adapters, job: str, given: tuple[str, ...]) -> Target:
             f"{runbook.name} takes {', '.join(missing)} from labels. Give --option {missing[0]}=VALUE for each."
         )
     url = ports.config.runner_url
-    return Target(target_key(url, runbook.restart.job, values), url, runbook.restart.job, values)
+    return to_target(runbook.restart, url, values)
 
 
 def _runbook(ports: Adapters, job: str) -> Runbook:

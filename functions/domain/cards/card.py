@@ -62,7 +62,7 @@ def _started(card_input: CardInput, rules: Rules) -> Content:
         headline = Text(
             "Restarting {subject} (attempt {attempt} of {attempts})", subject=subject, attempt=attempt, attempts=attempts
         )
-        text = [Text("Nothing is being processed. Unstick is restarting the application and will report the result here.")]
+        text = [_why_restarted(card_input)]
         if incident and incident.execution and incident.execution.ended:
             headline = Text(
                 "{subject} was restarted (attempt {attempt} of {attempts})", subject=subject, attempt=attempt, attempts=attempts
@@ -73,6 +73,19 @@ def _started(card_input: CardInput, rules: Rules) -> Content:
         card_input, rules, queue_facts.queues, queue_facts.holders, queue_facts.head, facts.since, last, facts.evidence
     )
     return Content("watch", headline, text, facts_shown)
+
+
+def _why_restarted(card_input: CardInput) -> Text:
+    host = card_input.incident.run.holder_host if card_input.incident else ""
+    if host:
+        return Text(
+            "A consumer on {host} hangs with messages. Unstick is restarting the application there and nowhere else, "
+            "and will report the result here.",
+            host=tidy(host, 60),
+        )
+    if any(watched.held_by for watched in card_input.queues):
+        return Text("A consumer hangs with messages. Unstick is restarting the application and will report the result here.")
+    return Text("Nothing is being processed. Unstick is restarting the application and will report the result here.")
 
 
 def _held(card_input: CardInput, rules: Rules) -> Content:

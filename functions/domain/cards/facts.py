@@ -133,7 +133,7 @@ def declined(card_input: CardInput) -> Iterator[Fact]:
 def _current_execution(incident: Incident, execution: Execution) -> Phrase:
     """The execution, and who started it if that was not Unstick."""
     if not incident.run.adopted:
-        return _execution(execution)
+        return join((_execution(execution), _only_host(incident.run.holder_host)), COMMA)
     user = tidy(execution.user, 60)
     return join(
         (_execution(execution), Text("started by {user}", user=user) if user else Text("started by somebody else")), COMMA
@@ -182,7 +182,12 @@ def tried(card_input: CardInput) -> Iterator[Fact]:
 
 
 def _past_attempt(past: PastAttempt) -> Phrase:
-    return named(tidy(past.tag, 60) if past.execution is None else _execution(past.execution), worded(past.how))
+    execution = tidy(past.tag, 60) if past.execution is None else _execution(past.execution)
+    return named(join((execution, _only_host(past.holder_host)), COMMA), worded(past.how))
+
+
+def _only_host(host: str) -> Phrase:
+    return Text("only on {host}", host=tidy(host, 60)) if host else ""
 
 
 def about(card_input: CardInput, rules: Rules) -> Iterator[Fact]:

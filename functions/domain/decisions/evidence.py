@@ -6,12 +6,15 @@ on: at worst it goes on without evidence, and says why. After the wait everythin
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from msgspec.structs import replace
 
 from functions.domain.decisions.guards import Decision, Kind
 from functions.domain.decisions.matching import name_holder
 from functions.domain.decisions.messages import was_told_recently
 from functions.domain.decisions.turn import Turn
+from functions.domain.health.proofs import Judgement
 from functions.domain.model.codes import Action, Phase, Reason
 from functions.domain.model.events import Collect, EvidenceStarted, Keep
 from functions.domain.model.incidents import Evidence, Incident
@@ -41,14 +44,13 @@ def needs_evidence(turn: Turn, decision: Decision) -> bool:
     return decision.kind in (Kind.RESTART, Kind.ASK)
 
 
-def order_evidence(turn: Turn) -> None:
+def order_evidence(turn: Turn, judged: tuple[Judgement, ...]) -> None:
     """Record that evidence is collected, and order the start of its job."""
     job, evidence = turn.runbook.evidence, turn.incident.evidence
     if job is None or evidence is None:
         raise TypeError("needs_evidence comes first")
     until = turn.at + job.within_s
-    holders = (holder for watched in turn.incident.queues for holder in watched.holders)
-    evidence = name_holder(job, replace(evidence, asked_at=turn.at, until=until), holders)
+    evidence = name_holder(job, replace(evidence, asked_at=turn.at, until=until), _hosts_of_holders(turn.incident, judged))
     turn.change(
         phase=Phase.COLLECTING,
         evidence=evidence,
@@ -60,6 +62,14 @@ def order_evidence(turn: Turn) -> None:
     )
     turn.order(Collect(tag_of(turn.incident), job.job, evidence.options, job.within_s))
     turn.answer(Action.DEFERRED, None)
+
+
+def _hosts_of_holders(incident: Incident, judged: tuple[Judgement, ...]) -> Iterator[str]:
+    """Where messages are held: first those of which it is proved, since a consumer that works holds some, too."""
+    for one in judged:
+        yield from (channel.host for channel in one.held_by)
+    for watched in incident.queues:
+        yield from (holder.host for holder in watched.holders)
 
 
 def on_evidence_started(turn: Turn, event: EvidenceStarted) -> None:

@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterable, Mapping
 from msgspec import Struct
 from msgspec.structs import replace
 
+from functions.domain.health.proofs import Judgement
 from functions.domain.model.alerts import Alert, MatchedAlert, QueueRef, Target
-from functions.domain.model.codes import Reason
+from functions.domain.model.codes import Health, Reason
 from functions.domain.model.incidents import Evidence
-from functions.domain.model.observations import Holder
-from functions.domain.model.runbooks import EvidenceJob, Matcher, Rules, Runbook, Symptom
+from functions.domain.model.runbooks import EvidenceJob, HolderOption, Matcher, Restart, Rules, Runbook, Symptom
 from functions.domain.texts.patterns import full_match, pattern_mistake
 from functions.runtime.text import COMMA, Phrase, Text, join, named
 
@@ -185,7 +185,13 @@ def render_target(runbook: Runbook, runner_url: str, labels: Mapping[str, str]) 
     """What the runbook restarts for an alert with these labels. Raises NotRendered."""
     restart = runbook.restart
     options = {name: _option(name, template, restart.allow.get(name), labels) for name, template in restart.options.items()}
-    return Target(target_key(runner_url, restart.job, options), runner_url, restart.job, options)
+    return to_target(restart, runner_url, options)
+
+
+def to_target(restart: Restart, url: str, options: Mapping[str, str]) -> Target:
+    """What is restarted with these values of the options."""
+    holder = restart.holder.option if restart.holder else ""
+    return Target(target_key(url, restart.job, options), url, restart.job, options, holder)
 
 
 def render_evidence(job: EvidenceJob, labels: Mapping[str, str]) -> Evidence:
@@ -200,13 +206,13 @@ def render_evidence(job: EvidenceJob, labels: Mapping[str, str]) -> Evidence:
         return Evidence(missing=refusal.text)
 
 
-def name_holder(job: EvidenceJob, evidence: Evidence, holders: Iterable[Holder]) -> Evidence:
-    """The evidence with the host of the first holder in the options that take it.
+def name_holder(job: EvidenceJob, evidence: Evidence, hosts: Iterable[str]) -> Evidence:
+    """The evidence with the first of these hosts in the options that take it.
 
     Where nobody is known to hold a message, or the host does not match `allow`, the job runs without the option, on its default.
     """
     names = [name for name, template in job.options.items() if template == HOLDER_HOST]
-    host, options, without = next((holder.host for holder in holders), ""), dict(evidence.options), evidence.without
+    host, options, without = next(iter(hosts), ""), dict(evidence.options), evidence.without
     for name in names:
         pattern = job.allow.get(name)
         if not host:
@@ -216,6 +222,16 @@ def name_holder(job: EvidenceJob, evidence: Evidence, holders: Iterable[Holder])
         else:
             options[name] = host
     return replace(evidence, options=options, without=without)
+
+
+def find_only_host(holder: HolderOption | None, judged: Iterable[Judgement]) -> str:
+    """The only host whose restart ends all that is stuck; empty where there are several, or it is not known or not allowed."""
+    stuck = [one for one in judged if one.health is Health.ILL]
+    hosts = {channel.host for one in stuck for channel in one.held_by}
+    if holder is None or len(hosts) != 1 or not all(one.held_by for one in stuck):
+        return ""
+    (host,) = hosts
+    return host if host and len(host) <= MAX_MATCHED and full_match(holder.allow, host) else ""
 
 
 def _option(name: str, template: str, allow: str | None, labels: Mapping[str, str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from msgspec.structs import replace
 
@@ -34,6 +35,7 @@ from functions.domain.decisions.guards import (
     judge_queues,
     update_queues,
 )
+from functions.domain.decisions.matching import find_only_host
 from functions.domain.decisions.messages import end_escalation
 from functions.domain.decisions.observing import watch_observed
 from functions.domain.decisions.turn import StepContext, Turn, has_unseen, is_all_resolved
@@ -79,12 +81,13 @@ def evaluate_guards(turn: Turn) -> None:
     if incident.phase is Phase.DEFERRED and not turn.context.was_saved and has_unseen(turn.context):
         return defer(turn)
     guard_context = turn.guard_context(approved=incident.approval.overruled)
-    turn.change(queues=update_queues(guard_context))
+    judged = judge_queues(guard_context)
+    turn.change(queues=tuple(watched for _, watched in judged))
     turn.document = clear_escalation_if_healthy(turn.document, turn.runbook, turn.context)
     decision = decide(replace(guard_context, document=turn.document))  # on the queues before this observation, which counts once
     turn.change(reason=decision.reason, detail=decision.detail)
     if needs_evidence(turn, decision):
-        return order_evidence(turn)
+        return order_evidence(turn, tuple(judgement for judgement, _ in judged))
     if decision.kind is Kind.ADOPT and decision.execution is not None:
         return _adopt(turn, decision.execution, decision.reason)
     if decision.kind is Kind.ASK:
@@ -95,7 +98,7 @@ def evaluate_guards(turn: Turn) -> None:
         return escalate(turn, Reason.START_UNCLEAR, incident.run.unclear or NO_ANSWER)
     if incident.attempt >= MAX_NUMBERED:
         return escalate(turn, incident.reason, Text("numbered attempts: {count}", count=MAX_NUMBERED))
-    _order_start(turn, guard_context.ledger)
+    _order_start(turn, guard_context.ledger, tuple(judgement for judgement, _ in judged))
 
 
 def guard_still_blocks(turn: Turn) -> bool:
@@ -125,11 +128,15 @@ def defer(turn: Turn, wait_s: float = 0.0) -> None:
     turn.answer(Action.DEFERRED, None)
 
 
-def _order_start(turn: Turn, ledger: ExecutionHistory) -> None:
+def _order_start(turn: Turn, ledger: ExecutionHistory, judged: tuple[Judgement, ...]) -> None:
     """No guard objects: record the attempt and order the start."""
     within_s = turn.runbook.restart.start_within_s
     not_after = ledger.runner_now + within_s
     storm = claim_storm_slot(turn.guard_context())
+    holder = turn.runbook.restart.holder
+    host = find_only_host(holder, judged)
+    if holder is not None and turn.document.target is not None:  # which an earlier release may have written, or other runbooks
+        turn.document = replace(turn.document, target=replace(turn.document.target, holder=holder.option))
     turn.change(
         phase=Phase.STARTING,
         attempt=turn.incident.attempt + 1,
@@ -137,18 +144,19 @@ def _order_start(turn: Turn, ledger: ExecutionHistory) -> None:
         unclear="",
         execution=None,
         adopted=False,
-        queues=tuple(_note_proof(watched, judged, turn.context) for judged, watched in judge_queues(turn.guard_context())),
+        holder_host=host,
+        queues=tuple(map(partial(_note_proof, turn.context), turn.incident.queues, judged)),
         due=turn.context.due_within(FIRST_LOOK_S),
         nonce="",
         tail=None,
     )
     if storm is not None:
         turn.order(Claim(storm))
-    turn.order(Start(turn.tag, not_after, within_s))
+    turn.order(Start(turn.tag, not_after, within_s, {holder.option: host} if holder and host else {}))
     turn.answer(Action.RESTARTED, None)
 
 
-def _note_proof(watched: QueueState, judged: Judgement, context: StepContext) -> QueueState:
+def _note_proof(context: StepContext, watched: QueueState, judged: Judgement) -> QueueState:
     """The queue with what the restart rests on, and its figures of before."""
     seen = context.seen.queues.get(watched.queue.key)
     held_by = tuple(replace(channel, work=(), redeliveries=()) for channel in judged.held_by)
@@ -181,7 +189,7 @@ def on_start_result(turn: Turn, event: StartResult) -> None:
 
 def _give_attempt_back(turn: Turn) -> None:
     """Nothing was started, so the number of the attempt is free again."""
-    turn.change(attempt=turn.incident.attempt - 1, phase=Phase.WAITING, runner_not_after=None)
+    turn.change(attempt=turn.incident.attempt - 1, phase=Phase.WAITING, runner_not_after=None, holder_host="")
 
 
 def _end_as_mismatch(turn: Turn, execution: Execution, event: StartResult) -> None:
@@ -292,7 +300,7 @@ def _adopt(turn: Turn, execution: Execution, reason: Reason | None) -> None:
             if restart.id != execution.id and (restart.runner_started_at or 0.0) >= began_at - SAME_CAUSE_S
         ]
         turn.change(restarts=max(incident.restarts, len(earlier)))
-    turn.change(adopted=not own)
+    turn.change(adopted=not own, holder_host=incident.run.holder_host if own else "")
     _follow(turn, execution, Action.RESTARTED if own else Action.ADOPTED, reason=reason)
 
 
@@ -335,7 +343,7 @@ def _check_run(turn: Turn) -> None:
     if execution.aborted_by:
         return escalate(turn, Reason.ABORTED, Text("{user} aborted execution {id}", user=execution.aborted_by, id=execution.id))
     if execution.refused and not _has_run_before(execution, turn.context):
-        tries = (*turn.incident.tries, PastAttempt(execution.tag, execution, "refused_late"))
+        tries = (*turn.incident.tries, PastAttempt(execution.tag, execution, "refused_late", turn.incident.run.holder_host))
         turn.change(phase=Phase.WAITING, execution=None, tries=tries, restarts=turn.incident.restarts - 1)
         return evaluate_guards(turn)
     queues = tuple(
@@ -545,7 +553,7 @@ def _next_attempt(turn: Turn, how: str) -> None:
     incident = turn.incident
     execution = incident.execution
     tag = execution.tag or execution.id if execution else turn.tag
-    tries = (*incident.tries, PastAttempt(tag, execution, how))
+    tries = (*incident.tries, PastAttempt(tag, execution, how, incident.run.holder_host))
     guard_context = replace(turn.guard_context(), incident=replace(incident, tries=tries))
     decision = decide(guard_context)
     if decision.kind is Kind.HOLD and (decision.again_in_s is not None or decision.reason is Reason.SYMPTOM_GONE):

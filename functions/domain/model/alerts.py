@@ -51,6 +51,8 @@ class Target(Struct, frozen=True):
     url: str
     job: str
     options: Mapping[str, str]
+    holder: str = ""
+    """The job's option that limits a restart to one host. Executions with any value of it are restarts of this target."""
 
     @property
     def name(self) -> str:

@@ -188,6 +188,8 @@ class Start(Struct, frozen=True):
     tag: str
     runner_not_after: float
     within_s: float
+    options: Mapping[str, str] = field(default_factory=dict)
+    """Besides the target's own."""
 
 
 class Collect(Struct, frozen=True):

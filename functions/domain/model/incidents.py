@@ -109,6 +109,8 @@ class PastAttempt(Struct, frozen=True):
     tag: str
     execution: Execution | None
     how: str
+    holder_host: str = ""
+    """The only host that it restarted; empty: all."""
 
 
 class HistoryEntry(Struct, frozen=True):
@@ -164,6 +166,8 @@ class Run(Struct, frozen=True):
     """Somebody else started the execution."""
     tail: tuple[str, ...] | None = None
     """The last lines of its log."""
+    holder_host: str = ""
+    """The only host that it restarts, since its consumer alone is proved to hang; empty: all."""
     draining_told: str = ""
     """The last message that said that it drains slowly."""
 

@@ -25,6 +25,15 @@ class Matcher(Struct, frozen=True):
     value: str
 
 
+class HolderOption(Struct, frozen=True):
+    """The job's option that limits a restart to one host."""
+
+    option: str
+    """The option's name. Its default in the job stands for all hosts."""
+    allow: Annotated[str, written("pattern")]
+    """The pattern for the whole host."""
+
+
 class Restart(Struct, frozen=True, rename=key):
     """What is restarted."""
 
@@ -38,6 +47,9 @@ class Restart(Struct, frozen=True, rename=key):
     """The job rejects starts later than this after the decision."""
     max_run_s: Annotated[float, duration(1)] = 1800.0
     """A run that takes longer is reported as hung."""
+    holder: HolderOption | None = None
+    """Restarts only the host whose consumer hangs. It is sent where a single host is proved to hold the messages and matches
+    `allow`; otherwise the job runs without it. The target stays the same."""
 
 
 class EvidenceJob(Struct, frozen=True, rename=key):

@@ -92,6 +92,55 @@ def test_other_options_in_the_echo_are_a_mismatch(
     assert denied.value.remedy
 
 
+ALL_HOSTS = Option("host", default=".*", regex=r"^([0-9.]+|[.][*])$")
+HELD_ON = replace(MAIL, holder="host")
+
+
+def test_a_start_may_be_limited_to_a_host(double: Rundeck, settings: Settings) -> None:
+    """Without one it runs on all, by the option's default, which is no mismatch; the nodes are those of the filter."""
+    double.state.nodes = {"mail-1": ("consumers",), "mail-2": ("consumers",)}
+    double.state.hostnames = {"mail-1": "10.0.3.7", "mail-2": "10.0.3.8"}
+    double.state.jobs[JOB].options = (Option("service"), ALL_HOSTS, *OWN)
+    double.state.jobs[JOB].nodes = "tags: consumers hostname: ${option.host}"
+    for tag, options, host in (
+        ("inc.1", {}, ".*"),
+        ("inc.2", {"host": "10.0.3.7"}, "10.0.3.7"),
+        ("inc.3", {"host": "10.0.9.9"}, ""),
+    ):
+        started = run(settings, replace(HELD_ON, options={**MAIL.options, **options}), tag=tag)
+        taken = double.state.runs[int(started.id)]
+        assert [json.loads(sent.body)["options"].get("host") for sent in double.posts()][-1] == options.get("host")
+        assert taken.carried_out == bool(host)
+        assert not host or taken.options["host"] == host
+        double.state.finish(taken.id)
+
+
+def test_another_host_than_was_sent_is_a_mismatch(double: Rundeck, settings: Settings) -> None:
+    """A secure option hides what really ran."""
+    double.state.jobs[JOB].options = (Option("service"), Option("host", secure=True), *OWN)
+    with pytest.raises(Denied) as denied:
+        run(settings, replace(HELD_ON, options={**MAIL.options, "host": "10.0.3.7"}))
+    assert denied.value.code == "mismatch"
+
+
+def test_restarts_of_any_host_are_restarts_of_the_target(double: Rundeck, settings: Settings) -> None:
+    """Cooldown and limits count them, whoever started them; a lost answer is found; a job that is busy with one is known."""
+    target, now = replace(HELD_ON, options={**MAIL.options, "host": "10.0.3.7"}), double.state.now()
+    double.state.plant(JOB, {"service": "mail", "host": "10.0.3.8"}, started=now - 90, ended=now - 80, user="anna")
+    double.state.plant(JOB, {"service": "mail", "host": ".*"}, started=now - 70, ended=now - 60)
+    double.state.plant(JOB, {"service": "post", "host": "10.0.3.7"}, started=now - 50)
+    double.state.jobs[JOB].limit = 0
+    double.fault("POST", "/run", "drop")
+    with pytest.raises(Unavailable):
+        run(settings, target, tag="inc.1")
+    history = look(settings, HELD_ON)
+    assert [execution.id for execution in history.executions] == ["4", "2", "1"]
+    assert history.executions[0].tag == "inc.1"
+    assert [execution.id for execution in history.others] == ["3"]
+    assert [execution.id for execution in look(settings).executions] == [], "without the option it is another target's"
+    assert "opt.host" not in history.start_page
+
+
 def test_empty_option_is_no_option(double: Rundeck, settings: Settings) -> None:
     """An empty value is neither sent nor compared, here or in the history."""
     target = replace(MAIL, options={"service": "mail", "note": ""})

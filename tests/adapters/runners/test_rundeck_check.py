@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import time
 from pathlib import Path
@@ -15,6 +16,7 @@ from msgspec.structs import replace
 from functions.adapters.runners.rundeck import checks
 from functions.adapters.runners.rundeck.settings import Settings
 from functions.application.ports import Finding
+from functions.domain.model.runbooks import HolderOption, Restart
 from tests.support.doubles.rundeck import INCIDENT, NOT_AFTER, OWN, TOKEN, Job, Option, Rundeck
 from tests.support.patience import PATIENCE_S
 
@@ -30,7 +32,9 @@ def settings(settings: Settings) -> Settings:
 def check(
     settings: Settings, *, auto: bool = True, options: tuple[str, ...] = ("service",), job: str = JOB, max_run_s: float = 1800.0
 ) -> dict[str, Finding]:
-    found = checks.check(settings, job, options, auto=auto, max_run_s=max_run_s, timeout_s=PATIENCE_S)
+    found = checks.check(
+        settings, Restart(job, dict.fromkeys(options, "x"), max_run_s=max_run_s), auto=auto, timeout_s=PATIENCE_S
+    )
     return {finding.what: finding for finding in found}
 
 
@@ -115,6 +119,19 @@ def test_own_definition_passes_the_check(double: Rundeck, settings: Settings) ->
     """The job definition that Unstick ships is one that `check` accepts for mode auto."""
     double.definitions[JOB] = yaml.safe_load(DEFINITION.read_text())
     assert [what for what, finding in check(settings).items() if finding.ok is not True] == []
+
+
+def test_own_definition_can_be_limited_to_a_host(double: Rundeck, settings: Settings) -> None:
+    """Its lines for `restart.holder` are right as they stand, once their marks are off."""
+    text = DEFINITION.read_text().replace("    filter: 'tags: consumers'\n", "").replace("#|", "")
+    double.definitions[JOB] = yaml.safe_load(text)
+    restart = Restart(JOB, {"service": "mail"}, holder=HolderOption("host", "[0-9.]+"))
+    found = checks.check(settings, restart, auto=True, timeout_s=PATIENCE_S)
+    assert [(finding.what, finding.detail) for finding in found if finding.ok is False] == []
+    assert {finding.what: finding.ok for finding in found}[checks.HOLDER]
+    host = next(option for option in double.definitions[JOB][0]["options"] if option["name"] == "host")
+    texts = (".*", "10.0.3.7", "fd00::7", "mail-1.example", "--help", "a b")
+    assert [text for text in texts if re.search(host["regex"], text)] == [".*", "10.0.3.7", "fd00::7", "mail-1.example"]
 
 
 @pytest.mark.parametrize(("ahead_s", "status"), [(-5, 3), (600, 0), (None, 0)], ids=["late", "in time", "run by a person"])

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from functions.adapters.runners.rundeck import answers, checks
 from functions.adapters.runners.rundeck.settings import Settings
 from functions.application.ports import Finding
+from functions.domain.model.runbooks import HolderOption, Restart
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.http_client import Answer
 from functions.runtime.secrets import SecretRef
@@ -70,9 +71,16 @@ SETTINGS = Settings("http://rundeck", SecretRef("env://NONE"), token_expires=END
 
 
 def check(
-    settings: Settings = SETTINGS, *, options: tuple[str, ...] = ("service",), auto: bool = True, max_run_s: float = 1800.0
+    settings: Settings = SETTINGS,
+    *,
+    options: tuple[str, ...] = ("service",),
+    holder: str = "",
+    auto: bool = True,
+    max_run_s: float = 1800.0,
 ) -> dict[str, Finding]:
-    found = checks.check(settings, "x", options, auto=auto, max_run_s=max_run_s, timeout_s=PATIENCE_S)
+    limited = HolderOption(holder, ".") if holder else None
+    restart = Restart("x", dict.fromkeys(options, "y"), max_run_s=max_run_s, holder=limited)
+    found = checks.check(settings, restart, auto=auto, timeout_s=PATIENCE_S)
     return {one.what: one for one in found}
 
 
@@ -106,6 +114,34 @@ def test_a_job_as_it_should_be(said: Said) -> None:
         (checks.EVIDENCE_TIMEOUT, True, "timeout: 10m", ""),
         (checks.NODES, True, "name: localhost: 2", ""),
     }
+
+
+@pytest.mark.parametrize(
+    ("declared", "node_filter", "ok", "detail"),
+    [
+        ({"value": ".*"}, "tags: a hostname: ${option.host}", True, "host, default .*"),
+        ({"value": ".*", "required": True}, "hostname: ${option.host}", True, "host, default .*"),
+        ({"value": ".*"}, "tags: a", None, "the job's node filter does not use host"),
+        ({"value": ""}, "hostname: ${option.host}", False, "host has no default, which stands for all hosts"),
+        ({"value": ".*", "secure": True}, "hostname: ${option.host}", False, "host is secure, so the history does not show it"),
+        (None, "hostname: ${option.host}", False, "host is not declared"),
+    ],
+)
+def test_the_option_that_limits_a_restart_to_a_host(
+    said: Said, declared: Any, node_filter: str, ok: bool | None, detail: str
+) -> None:
+    """Its default is what the job runs with where no single host hangs, and by that its nodes are looked for."""
+    said.job["nodefilters"] = {"filter": node_filter}
+    said.job["options"] += [{"name": "host", **declared}] if declared is not None else []
+    findings = check(holder="host")
+    assert (findings[checks.HOLDER].ok, findings[checks.HOLDER].detail) == (ok, detail)
+    assert bool(findings[checks.HOLDER].remedy) == (ok is not True)
+    assert findings[checks.OPTIONS].ok
+    if declared and declared["value"] and "$" in node_filter:
+        wanted = node_filter.replace("${option.host}", ".*").replace(" ", "%20").replace(":", "%3A").replace("*", "%2A")
+        assert f"project/de%2Fmo/resources?filter={wanted}" in said.asked
+    assert checks.HOLDER not in check()
+    assert check()[checks.OPTIONS].ok == (declared is None or not declared["value"]), "a default that the runbook does not name"
 
 
 def test_questions_that_older_versions_of_the_api_have_not(said: Said) -> None:

@@ -96,13 +96,15 @@ INCIDENT = Incident(
     waits_from=NOW,
     attempt=2,
     restarts=1,
-    tries=(PastAttempt("inc-1.1", RUN, "stuck"),),
+    tries=(PastAttempt("inc-1.1", RUN, "stuck", "10.0.3.7"),),
     reason=Reason.COOLDOWN,
     detail="why",
     execution=RUN,
     runner_ahead_s=1.5,
     looked_at=NOW,
-    run=Run(NOW, unclear=Text("answered {status}", status="500"), adopted=True, tail=("a line",), draining_told="m"),
+    run=Run(
+        NOW, unclear=Text("answered {status}", status="500"), adopted=True, tail=("a line",), draining_told="m", holder_host="h"
+    ),
     approval=Approval("n", NOW, "anna", "why", "anna", once=True, overruled=True),
     observed=Observed(NOW, NOW),
     evidence=Evidence({"a": "b"}, NOW, NOW, RUN, ("a line",), "why", "without"),
@@ -130,11 +132,11 @@ CARD = Card(
 OUTCOME = Outcome("inc-0", Ending.ESCALATED, Reason.FAILING, NOW, (TRIGGER,), NOW, ("ops",), 2, (WATCHED.queue,), "anna")
 FULL = Document(
     TARGET.key,
-    TARGET,
+    replace(TARGET, holder="host"),
     INCIDENT,
     (OUTCOME,),
     (Message("m", "ops", CARD, "paused", "app=mail", "https://rundeck.example.com/job"),),
-    (Archive(TARGET, INCIDENT, OUTCOME),),
+    (Archive(replace(TARGET, holder="host"), INCIDENT, OUTCOME),),
     NOW,
     {"k": Hold(Reason.PAUSED, NOW)},
     NOW,

@@ -26,7 +26,6 @@ from functions.domain.decisions.matching import (
 from functions.domain.model.alerts import Alert, MatchedAlert
 from functions.domain.model.codes import Mode, Reason
 from functions.domain.model.incidents import Evidence
-from functions.domain.model.observations import Holder
 from functions.domain.model.runbooks import EvidenceJob, Matcher, Restart, Rules, Runbook, Symptom
 from functions.domain.texts.patterns import pattern_mistake
 
@@ -368,7 +367,7 @@ def test_the_host_is_filled_in_when_the_run_is_ordered():
     """Everything else is known from the alert on."""
     begun = render_evidence(HOSTS, LABELS)
     assert begun == Evidence({"level": "#1", "zone": "z"})
-    named = name_holder(HOSTS, begun, [Holder("h1"), Holder("h2")])
+    named = name_holder(HOSTS, begun, ["h1", "h2"])
     assert (named.options, named.without) == ({"level": "#1", "zone": "z", "host": "h1", "node": "h1"}, "")
 
 
@@ -385,7 +384,7 @@ def test_the_host_is_filled_in_when_the_run_is_ordered():
 def test_a_host_that_may_not_be_used_is_left_out(allow, host, without):
     """I8: the job runs on its own default, and people read why."""
     job = EvidenceJob("j", {"host": HOLDER_HOST}, allow)
-    made = name_holder(job, Evidence(), [Holder(host)] if host else [])
+    made = name_holder(job, Evidence(), [host] if host else [])
     assert str(made.without).startswith(without)
     assert bool(made.without) == bool(without)
     assert made.options == ({} if without else {"host": host})

@@ -98,6 +98,7 @@ def town(
     repeat_s: float = 60.0,
     tags: str = "monitoring",
     mqtt_port: int = 0,
+    stuck_after_s: float = 30.0,
 ) -> Iterator[Town]:
     """These applications on a broker, with Unstick and the alerts; all is open when it is yielded."""
     nodes[0].add_user(USER, PASSWORD, tags=tags, vhosts=["/"])
@@ -111,6 +112,7 @@ def town(
             nodes[0].amqp_port,
             nodes[0].api("GET", "overview")["rabbitmq_version"],
             mqtt_port,
+            stuck_after_s=stuck_after_s,
         )
         scenes = [Scene(one, place) for one in patterns]
         rundeck = stack.enter_context(Rundeck(*map(_job, scenes)))

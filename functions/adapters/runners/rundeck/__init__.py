@@ -7,6 +7,7 @@ from functions.adapters.runners.rundeck.settings import Settings
 from functions.application.ports import Finding, Runner
 from functions.domain.model.alerts import Target
 from functions.domain.model.observations import Execution, ExecutionHistory
+from functions.domain.model.runbooks import Restart
 
 __all__ = ["ADAPTER", "Rundeck"]
 
@@ -40,11 +41,11 @@ class Rundeck(Settings, frozen=True):
         """See evidence.read_evidence."""
         return evidence.read_evidence(self, job, tag=tag, execution=execution, timeout_s=timeout_s)
 
-    def check(self, job: str, options: tuple[str, ...], *, auto: bool, max_run_s: float, timeout_s: float) -> list[Finding]:
+    def check(self, restart: Restart, *, auto: bool, timeout_s: float) -> list[Finding]:
         """See checks.check."""
         from functions.adapters.runners.rundeck import checks  # no start and no alert needs it
 
-        return checks.check(self, job, options, auto=auto, max_run_s=max_run_s, timeout_s=timeout_s)
+        return checks.check(self, restart, auto=auto, timeout_s=timeout_s)
 
     def check_evidence(self, job: str, options: tuple[str, ...], *, within_s: float, timeout_s: float) -> list[Finding]:
         """See checks.check_evidence."""

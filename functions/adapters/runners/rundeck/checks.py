@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from functions.adapters.runners.rundeck import answers
 from functions.adapters.runners.rundeck.settings import Settings
 from functions.application.ports import Finding
+from functions.domain.model.runbooks import Restart
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.parallel import run_parallel
 from functions.runtime.text import Phrase
@@ -35,6 +36,7 @@ MODE = "Rundeck's mode is active"
 DEFINITION = "the job's definition can be read"
 NODES = "the job's node filter matches nodes"
 OPTIONS = "the job declares the options that are sent"
+HOLDER = "the job can be limited to the host that hangs"
 ONCE = "the job runs once at a time"
 GUARD = "the job refuses a late start"
 BY_NODE = "the job refuses a late start on all nodes before it restarts one"
@@ -59,13 +61,12 @@ OTHER_PROJECT = (
     "load infra/rundeck/unstick.aclpolicy for the job's project, group and name; where another project has this UUID already, "
     "import the job with one of its own and write it into restart.job"
 )
+HOLDER_REMEDY = "declare it as a plain option with a default that stands for all hosts, such as .* (infra/rundeck/job.yaml)"
 UNITS_S = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 
 
-def check(
-    settings: Settings, job: str, options: tuple[str, ...], *, auto: bool, max_run_s: float, timeout_s: float
-) -> list[Finding]:
-    """All that Unstick's own token can find out; `options` are the names that the runbook sends."""
+def check(settings: Settings, restart: Restart, *, auto: bool, timeout_s: float) -> list[Finding]:
+    """All that Unstick's own token can find out."""
     to = answers.connect(settings, timeout_s)
     try:
         answer = answers.ask(to, "GET", "system/info")
@@ -75,7 +76,7 @@ def check(
     version, newest = answers.plain(str(server.get("version"))), answers.plain(str(server.get("apiversion")))
     detail = f"Rundeck {version}, API {settings.api_version} of {newest}"
     findings = [Finding(ANSWERS, ok=True, detail=detail), _check_token_end(settings, answer.at), _check_clock(answer)]
-    path = f"job/{quote(job, safe='')}"
+    path = f"job/{quote(restart.job, safe='')}"
     info, meta, history, mode, definition = run_parallel(
         [
             partial(_get, to, f"{path}/info"),
@@ -93,7 +94,7 @@ def check(
         (HISTORY, history, _check_history),
         (PROJECT, project, _check_project),
         (MODE, _mode_of(mode, project), _check_mode),
-        (DEFINITION, definition, partial(_check_definition, settings, options, auto=auto, max_run_s=max_run_s)),
+        (DEFINITION, definition, partial(_check_definition, settings, restart, auto=auto)),
         (NODES, nodes, _check_nodes),
     )
     return findings + judged
@@ -165,13 +166,22 @@ def _ask_of_project(to: answers.Connection, info: Any, definition: Any, server: 
     path = f"project/{quote(name, safe='')}"
     calls: list[Callable[[], Any]] = [partial(_get, to, f"{path}/meta?meta=*", META_VERSION)]
     if isinstance(definition, dict):
-        calls.append(partial(_get_nodes, to, path, _node_filter(definition) or f"name: {server}"))
+        calls.append(partial(_get_nodes, to, path, _fill_defaults(definition) or f"name: {server}"))
     return [*run_parallel(calls, timeout_s=to.left_s), None][:2]
 
 
 def _node_filter(definition: Mapping[str, Any]) -> str:
     filters = definition.get("nodefilters")
     return str(filters.get("filter") or "") if isinstance(filters, dict) else ""
+
+
+def _fill_defaults(definition: Mapping[str, Any]) -> str:
+    """The node filter as it is without any option given."""
+    node_filter = _node_filter(definition)
+    for name, option in _declared(definition).items():
+        if option.get("value"):
+            node_filter = node_filter.replace(f"${{option.{name}}}", str(option["value"]))
+    return node_filter
 
 
 def _get_nodes(to: answers.Connection, path: str, node_filter: str) -> tuple[str, Any] | None:
@@ -278,29 +288,61 @@ def _check_nodes(filtered: tuple[str, Any]) -> list[Finding]:
     return [Finding(NODES, ok=False, detail=f"no node of `{node_filter}` that the token may use", remedy=remedy)]
 
 
-def _check_definition(
-    settings: Settings, options: tuple[str, ...], job: Mapping[str, Any], *, auto: bool, max_run_s: float
-) -> list[Finding]:
+def _check_definition(settings: Settings, restart: Restart, job: Mapping[str, Any], *, auto: bool) -> list[Finding]:
+    holder = restart.holder.option if restart.holder else ""
+    sent = (*restart.options, settings.incident_option, settings.not_after_option)
     problem, remedy = guard_problem(job, settings.not_after_option)
     findings = [
-        _check_options((*options, settings.incident_option, settings.not_after_option), job, "restart.options"),
+        _check_options(sent, job, "restart.options", holder),
+        *_check_holder(holder, job),
         _finding(ONCE, ok=not job.get("multipleExecutions"), remedy="set multipleExecutions to false"),
         Finding(GUARD, ok=False if problem and auto else None if problem else True, detail=problem, remedy=remedy),
     ]
     if isinstance(job.get("nodefilters"), dict) and _strategy(job) == NODE_FIRST:
         detail = "its steps run node by node: with several nodes the last may find its time over"
         findings.append(Finding(BY_NODE, ok=None, detail=detail, remedy="set the workflow's strategy to sequential"))
-    findings.append(_check_timeout(job, max_run_s, f"restart.max_run, {max_run_s / 60:g} min"))
+    findings.append(_check_timeout(job, restart.max_run_s, f"restart.max_run, {restart.max_run_s / 60:g} min"))
     findings.append(_check_retry(job))
     return findings
 
 
-def _check_options(sent: tuple[str, ...], job: Mapping[str, Any], key: str) -> Finding:
-    declared = {str(option.get("name")): option for option in job.get("options") or () if isinstance(option, dict)}
+def _declared(job: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """The job's options by name."""
+    return {str(option.get("name")): option for option in job.get("options") or () if isinstance(option, dict)}
+
+
+def _check_holder(name: str, job: Mapping[str, Any]) -> list[Finding]:
+    """Without its option the job has to restart all hosts: an option without a value stays a literal ${option.NAME}."""
+    option = _declared(job).get(name)
+    if not name:
+        return []
+    if option is None:
+        return [Finding(HOLDER, ok=False, detail=f"{name} is not declared", remedy=HOLDER_REMEDY)]
+    if option.get("secure"):
+        return [Finding(HOLDER, ok=False, detail=f"{name} is secure, so the history does not show it", remedy=HOLDER_REMEDY)]
+    default = answers.plain(str(option.get("value") or ""), 40)
+    if not default:
+        return [Finding(HOLDER, ok=False, detail=f"{name} has no default, which stands for all hosts", remedy=HOLDER_REMEDY)]
+    used = f"option.{name}" in _node_filter(job)
+    detail = f"{name}, default {default}" if used else f"the job's node filter does not use {name}"
+    return [
+        _finding(
+            HOLDER, ok=True if used else None, remedy="use it in the node filter, as in infra/rundeck/job.yaml", detail=detail
+        )
+    ]
+
+
+def _check_options(sent: tuple[str, ...], job: Mapping[str, Any], key: str, holder: str = "") -> Finding:
+    declared = _declared(job)
+    sent_at_times = {*sent, holder}
     problems = [f"{name} is not declared" for name in sent if name not in declared]
     problems += [f"{name} is secure, so the history does not show it" for name in sent if declared.get(name, {}).get("secure")]
-    problems += [f"{name} has a default" for name, option in declared.items() if option.get("value") and name not in sent]
-    problems += [f"{name} is required" for name, option in declared.items() if option.get("required") and name not in sent]
+    problems += [
+        f"{name} has a default" for name, option in declared.items() if option.get("value") and name not in sent_at_times
+    ]
+    problems += [
+        f"{name} is required" for name, option in declared.items() if option.get("required") and name not in sent_at_times
+    ]
     remedy = f"declare plain options, and name in {key} each that has a default or is required"
     return _finding(OPTIONS, ok=not problems, remedy=remedy, detail=answers.plain("; ".join(problems)))
 

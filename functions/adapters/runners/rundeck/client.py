@@ -151,7 +151,7 @@ def _split_by_target(
     rows: list[Mapping[str, Any]], settings: Settings, target: Target
 ) -> tuple[tuple[Execution, ...], tuple[Execution, ...]]:
     """(the target's executions, unfinished ones of others), newest start first, each once and as ended where any list says so."""
-    own = {settings.incident_option, settings.not_after_option}
+    own = {settings.incident_option, settings.not_after_option, target.holder}
     wanted = _without_empty(target.options)
     ours: dict[str, Execution] = {}
     others: dict[str, Execution] = {}
@@ -226,6 +226,8 @@ def run(settings: Settings, target: Target, *, tag: str, runner_not_after: float
     row = answers.mapping(answer.json())
     execution = answers.execution_of(row, settings)
     echo = answers.options_of(row) or {}
+    if target.holder not in sent:
+        echo.pop(target.holder, None)  # its default, with which the job restarts all hosts
     if echo != sent:
         names = answers.plain(", ".join(sorted(name for name in {*echo, *sent} if echo.get(name) != sent.get(name))))
         remedy = Text(

@@ -128,6 +128,8 @@ class State:
         self.disabled_projects: set[str] = set()
         self.nodes: dict[str, tuple[str, ...]] = {"localhost": (), "mail-1": ("consumers",)}
         """Name -> tags, in every project."""
+        self.hostnames: dict[str, str] = {}
+        """Name -> the attribute `hostname`; as its name where there is none."""
         self.hidden_nodes: set[str] = set()
         """Those that the token's role may neither read nor run on."""
         self.hides_rows = False
@@ -221,17 +223,24 @@ class State:
             raise Refused(400, "api.error.execution.failed", f"Execution failed: {said}", said)
 
     def matched(self, node_filter: str) -> list[str]:
-        """The nodes of a filter, of which this knows `tags: TAG` and `name: PATTERN`; without one it is the server."""
-        kind, _, value = (part.strip() for part in (node_filter or "name: localhost").partition(":"))
+        """The nodes of a filter, of which this knows `tags: TAG`, `name: PATTERN` and `hostname: PATTERN`, which all must match;
+        without one it is the server."""
+        terms = re.findall(r"(tags|name|hostname):\s*(\S+)", node_filter or "name: localhost")
         return [
             name
             for name, tags in self.nodes.items()
-            if (value in tags if kind == "tags" else re.fullmatch(value, name) is not None)
+            if all(
+                value in tags
+                if kind == "tags"
+                else re.fullmatch(value, name if kind == "name" else self.hostnames.get(name, name)) is not None
+                for kind, value in terms
+            )
         ]
 
     def _begin(self, job: Job, run: Run) -> None:
-        if not set(self.matched(job.nodes)) - self.hidden_nodes:
-            said = f"No matched nodes: NodeSet{{includes={{{job.nodes.replace(': ', '=')}, dominant=false, }}}}"
+        nodes = _filled_in(job.nodes, run.options)
+        if not set(self.matched(nodes)) - self.hidden_nodes:
+            said = f"No matched nodes: NodeSet{{includes={{{nodes.replace(': ', '=')}, dominant=false, }}}}"
             kind = "com.dtolabs.rundeck.core.NodesetEmptyException"
             at = "\tat com.dtolabs.rundeck.core.execution.workflow.BaseWorkflowExecutor.executeWorkflow(BaseWorkflow.java:220)"
             run.result, run.ends_at, run.no_nodes = "failed", run.started, True
@@ -311,6 +320,13 @@ class State:
             return "aborted", "", "aborted"
         run.ends_at = now + self.jobs[run.job].abort_s if run.job is not None else now
         return "pending", "", "running"
+
+
+def _filled_in(node_filter: str, options: Mapping[str, str]) -> str:
+    """An option without a value stays literal."""
+    for name, value in options.items():
+        node_filter = node_filter.replace(f"${{option.{name}}}", value)
+    return node_filter
 
 
 def _accepted(job: Job, given: Mapping[str, Any]) -> dict[str, str]:

@@ -1,0 +1,146 @@
+"""Restarting only the host whose consumer hangs: the job gets its option, and nothing else depends on that."""
+
+from __future__ import annotations
+
+import pytest
+from msgspec.structs import replace
+
+from functions.domain.decisions.matching import find_only_host, render_target
+from functions.domain.health.proofs import Judgement
+from functions.domain.model.codes import Health, Phase, Proof, Reason
+from functions.domain.model.events import Start, StartResult
+from functions.domain.model.incidents import Document
+from functions.domain.model.observations import Channel, Holder
+from functions.domain.model.runbooks import EvidenceJob, HolderOption, Restart, Rules
+from tests.support.worlds.scenes import (
+    NEW,
+    NOW,
+    RUNNER_NOW,
+    TARGET,
+    alerted,
+    execution,
+    holding,
+    incident,
+    ledger,
+    moved,
+    rules,
+    runbook,
+    seen,
+    sighting,
+    woken,
+)
+
+HOLDER = HolderOption("host", r"10\.0\.3\.[0-9]{1,3}")
+ONE, OTHER, FOREIGN = Holder("10.0.3.7", "worker-1"), Holder("10.0.3.8", "worker-2"), Holder("192.168.0.1", "worker-3")
+
+
+def limited(holder: HolderOption | None = HOLDER) -> Rules:
+    return rules(runbook(restart=Restart("job-1", holder=holder)))
+
+
+def ordered(*holders: Holder, holder: HolderOption | None = HOLDER) -> tuple[Document, Start]:
+    """The order to start for one queue whose messages these hold; without any, messages wait that nobody takes."""
+    mail = holding(*holders) if holders else sighting()
+    made = moved(Document("key"), alerted(), seen(mail=mail), with_rules=limited(holder))
+    (start,) = (act for act in made.acts if isinstance(act, Start))
+    return made.document, start
+
+
+def stuck(*hosts: str, health: Health = Health.ILL) -> Judgement:
+    return Judgement(health, "why", Proof.HELD, tuple(Channel(f"{host} ({n})", host) for n, host in enumerate(hosts)))
+
+
+@pytest.mark.parametrize(
+    ("judged", "host"),
+    [
+        ([stuck("10.0.3.7")], "10.0.3.7"),
+        ([stuck("10.0.3.7", "10.0.3.7")], "10.0.3.7"),
+        ([stuck("10.0.3.7"), stuck("10.0.3.7")], "10.0.3.7"),
+        ([stuck("10.0.3.7"), Judgement(Health.WELL, "")], "10.0.3.7"),
+        ([stuck("10.0.3.7"), stuck("10.0.3.8", health=Health.UNSURE)], "10.0.3.7"),
+        ([stuck("10.0.3.7", "10.0.3.8")], ""),
+        ([stuck("10.0.3.7"), stuck("10.0.3.8")], ""),
+        ([stuck("10.0.3.7"), Judgement(Health.ILL, "", Proof.UNATTENDED)], ""),
+        ([Judgement(Health.ILL, "", Proof.HELD)], ""),
+        ([stuck("")], ""),
+        ([stuck("10.0.3.1234")], ""),
+        ([stuck("10.0.3.7\n")], ""),
+        ([stuck("x" * 1025)], ""),
+        ([], ""),
+    ],
+)
+def test_only_what_a_single_host_explains_is_limited_to_it(judged, host):
+    """A queue that nobody consumes, or a second host, needs the whole application."""
+    assert find_only_host(replace(HOLDER, allow=r"10\.0\.3\.[0-9]{1,3}|x+|"), judged) == host
+    assert find_only_host(None, judged) == ""
+
+
+@pytest.mark.parametrize(
+    ("holders", "holder", "options", "host"),
+    [
+        ([ONE], HOLDER, {"host": "10.0.3.7"}, "10.0.3.7"),
+        ([ONE], None, {}, ""),
+        ([ONE, OTHER], HOLDER, {}, ""),
+        ([FOREIGN], HOLDER, {}, ""),
+        (None, HOLDER, {}, ""),
+    ],
+)
+def test_the_start_has_the_host_beside_the_target_s_options(holders, holder, options, host):
+    """The target stays what it was; only that its runs may have the option is noted with it."""
+    document, start = ordered(*holders or (), holder=holder)
+    assert start == Start("inc-1.1", RUNNER_NOW + 30.0, 30.0, options)
+    assert document.incident is not None
+    assert document.incident.run.holder_host == host
+    assert document.target == replace(TARGET, holder="host" if holder else "")
+
+
+def test_the_key_of_a_target_does_not_depend_on_the_option():
+    """So its document, cooldown, limits and history go on when the option is added."""
+    before, after = (render_target(runbook(restart=Restart("job-1", holder=holder)), "u", {}) for holder in (None, HOLDER))
+    assert (after.key, after.name, after.options) == (before.key, before.name, before.options)
+
+
+def test_the_card_and_the_archive_say_which_host_was_restarted():
+    """People read it when it starts, when it recovered, and for each attempt when it did not help."""
+    document, _ = ordered(ONE)
+    running = execution(9, started=1.0, ended=None, tag="inc-1.1")
+    started = moved(document, StartResult("inc-1.1", running), seen(mail=holding(ONE)), with_rules=limited())
+    (card,) = (message.card for message in started.document.to_tell if message.channel == "ops")
+    assert "A consumer on 10.0.3.7 hangs" in card.text[0]
+    assert dict(card.facts)["Restart"].endswith("only on 10.0.3.7")
+    ended = replace(running, status="succeeded", runner_ended_at=RUNNER_NOW + 5.0)
+    made = started
+    for after_s in (25.0, 45.0, 65.0):
+        what = seen(
+            now=NOW + after_s,
+            mail=sighting(0, at=NOW + after_s, ids=NEW),
+            history=replace(ledger(ended, now=NOW + after_s), followed=ended),
+        )
+        made = woken(replace(made.document, to_tell=()), NOW + after_s, what, with_rules=limited())
+        if made.document.incident is None:
+            break
+    (record,) = made.document.to_archive
+    assert record.incident.run.holder_host == "10.0.3.7"
+    assert dict(made.document.to_tell[0].card.facts)["Restart"].endswith("only on 10.0.3.7")
+
+
+def test_somebody_else_s_restart_is_not_said_to_be_of_one_host():
+    """It was adopted, so nobody here knows what it restarted."""
+    found = incident(Phase.WAITING, holder_host="10.0.3.7")
+    running = execution(9, started=-5.0, ended=None, user="anna")
+    made = woken(Document("key", TARGET, found, due=NOW), NOW, seen(running), with_rules=limited())
+    assert made.document.incident is not None
+    assert (made.document.incident.reason, made.document.incident.run.holder_host) == (Reason.ALREADY_RUNNING, "")
+
+
+def test_evidence_is_collected_where_it_is_proved_that_a_consumer_hangs():
+    """One that works holds messages too, often more of them."""
+    busy = Holder("10.0.3.9", "busy", 200)
+    job = EvidenceJob("look", {"host": "${holder.host}"}, {"host": ".*"})
+    book = runbook(restart=Restart("job-1", holder=HOLDER), evidence=job)
+    mail = holding(ONE, holders=(busy, ONE))
+    begun = alerted(replace(alerted().cases[0], runbook=book))
+    made = moved(Document("key"), begun, seen(mail=mail), with_rules=rules(book))
+    assert made.document.incident is not None
+    assert made.document.incident.evidence is not None
+    assert made.document.incident.evidence.options == {"host": "10.0.3.7"}
