@@ -165,12 +165,15 @@ EXPECTED = {
     "api-400": "api_version", "api-404": "wrong_url", "api-405": "refused", "run-409": "busy", "run-404": "job",
     "run-400-missing": "option", "run-400-value": "option", "run-400-regex": "option", "run-400-two": "option",
     "run-400-list": "option", "run-400-json": "option", "run-400-job-execution-disabled": "disabled",
-    "run-400-project": "disabled", "run-400-passive": "passive", "run-400-runAtTime": "refused",
+    "run-400-project": "disabled", "run-400-passive": "passive", "run-refused-passive": "passive",
+    "run-400-runAtTime": "refused",
     "job-definition-json-415": "api_version", "project-404-disabled": "disabled", "project-executions-404": "job",
     "project-executions-400": "refused", "job-executions-404": "job", "execution-404": "job", "execution-deleted": "job",
     "output-404": "job", "abort-404": "job", "state-404-no": "job", "state-404": "job", "executions-of-job-no-event": "acl",
     "executions-of-job-token-revoked": "token", "import-not-yaml": "refused", "project-meta-41": "api_version",
-    "run-project-executions-disabled": "disabled", "token-duration-too-long": "duration", "token-info-by-itself": "job",
+    "run-project-executions-disabled": "disabled", "token-duration-too-long": "duration",
+    "tokens-create-without-right": "refused",
+    "token-info-by-itself": "job",
 }  # fmt: skip
 
 

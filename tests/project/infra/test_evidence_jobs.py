@@ -168,7 +168,7 @@ def test_each_file_keeps_what_unstick_relies_on(path: Path):
     policy = next(yaml.safe_load_all((FOLDER / "unstick.aclpolicy").read_text()))
     rule = next(rule for rule in policy["for"]["job"] if "match" in rule)
     assert re.fullmatch(rule["match"]["name"], path.stem)
-    assert rule["allow"] == ["view", "read", "run"]
+    assert rule["allow"] == ["read", "run"]
 
 
 def test_each_has_an_id_of_its_own():

@@ -32,9 +32,10 @@ def import_jobs(call: Call, project: str) -> dict[str, Any]:
     succeeded, failed = [], []
     for index, definition in enumerate(document, 1):
         job = _job_of(definition, project)
-        row = {"index": index, "id": job.id, "name": job.name, "group": job.group, "project": project}
-        row |= pages.job_links(job, call.double.url)
-        problem = _problem(call, definition, job)
+        row: dict[str, Any] = {"index": index, "name": job.name, "group": job.group, "project": project}
+        problem, known = _problem(call, definition, job), call.state.jobs.get(job.id)
+        if not problem or (known is not None and known.project == project) or "hidden" in problem.lower():
+            row |= {"id": job.id, **pages.job_links(job, call.double.url)}
         if problem:
             failed.append(row | {"error": problem})
         else:
@@ -46,9 +47,12 @@ def import_jobs(call: Call, project: str) -> dict[str, Any]:
 
 def _problem(call: Call, definition: dict[str, Any], job: Job) -> str:
     there = call.state.jobs.get(job.id)
-    if there is not None and there.project != job.project:  # from the source, not recorded
-        said = f"a Job already exists with this UUID: {job.id}"
-        return f"Cannot create a Job with UUID {job.id}: {said}. Change the UUID or delete the other Job."
+    if there is not None and there.project != job.project:
+        said = "a Job already exists with this UUID. Change the UUID or delete the other Job."
+        said = f"Cannot create a Job with UUID {job.id}: {said}"
+        return f"{said}\nValidation failed\n{said}\nValidation errors for: uuid"
+    if "create" not in call.may:
+        return f"Unauthorized: Update Job {[*call.state.jobs].index(job.id) + 1}" if there else "Unauthorized: Create Job"
     hidden = [
         f"Invalid Option definition: {option['name']}: Hidden options must have a default value or storage path."
         for option in definition.get("options", ())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote
@@ -21,7 +21,7 @@ ALL = {
 }  # fmt: skip
 LEVELS = {
     "admin": ALL,
-    "runner": {"run", "read", "view", "kill", "events", "system", "nodes"},
+    "runner": {"run", "read", "kill", "events", "system", "nodes"},
     "no-events": {"run", "read", "view", "kill", "system", "nodes"},
     "viewer": {"read", "view", "events"},
     "none": set(),
@@ -47,6 +47,8 @@ class Reply:
     body: bytes
     kind: str = "application/json;charset=utf-8"
     headers: tuple[tuple[str, str], ...] = ()
+    session: bool = True
+    """Whether it opens one, and so sets a cookie."""
 
 
 def as_json(status: int, body: Any, *headers: tuple[str, str]) -> Reply:
@@ -57,7 +59,8 @@ def refusal(refused: Refused) -> Reply:
     body: dict[str, Any] = {"error": True, "apiversion": pages.NEWEST, "errorCode": refused.code, "message": refused.message}
     if refused.arguments:
         body["args"] = list(refused.arguments)
-    return as_json(refused.status, body, ("X-Rundeck-API-Version", str(pages.NEWEST)))
+    reply = as_json(refused.status, body, ("X-Rundeck-API-Version", str(pages.NEWEST)))
+    return replace(reply, session=refused.code != "api.error.project.missing")
 
 
 def denied(action: str, kind: str, name: str) -> Refused:
@@ -193,10 +196,13 @@ class Call:
             return as_json(200, pages.execution(self.state, run, self.double.url, as_of=self.state.now()))
 
     def output(self, number: str) -> Reply:
-        if number.isdigit() and int(number) in self.state.runs and "view" not in self.may:
+        if number.isdigit() and int(number) in self.state.runs and not self.may & {"view", "read"}:
             said = f'Not authorized for action "view" for Execution {number}'
             return as_json(403, {"error": said, "id": number, "offset": "0", "completed": False})
-        run = self.found(number, "view")
+        run = self.found(number, "read" if "read" in self.may else "view")
+        now = self.state.now()
+        if run.ended is None and now - run.started < self.state.output_after_s:
+            return as_json(200, pages.pending_output(run, now))
         if self.query.get("format") == "text":
             return Reply(200, "\n".join(line for _, _, line in run.log).encode(), "text/plain;charset=utf-8")
         last, first = self._number("lastlines", 0), self._number("maxlines", 0)
@@ -215,7 +221,11 @@ class Call:
         job = self.job(number)
         if "read" not in self.may:
             raise bare(403, "api.error.item.unauthorized", f'Not authorized for action "read" for Job {number}')
-        return as_json(200, pages.info(self.state, job, self.double.url))
+        body = pages.info(self.state, job, self.double.url, version=self.version)
+        if "json" not in self.seen.headers.get("accept", ""):
+            versioned = (("X-Rundeck-API-Version", str(pages.NEWEST)),)
+            return Reply(200, pages.as_xml(body).encode(), "application/xml;charset=utf-8", versioned)
+        return as_json(200, body)
 
     def meta(self, number: str) -> Reply:
         self.needs(46)
@@ -226,7 +236,7 @@ class Call:
         if "json" not in self.seen.headers.get("accept", ""):
             import yaml
 
-            return Reply(200, yaml.safe_dump(body).encode(), "application/yaml")
+            return Reply(200, yaml.safe_dump(body).encode(), "text/yaml;charset=UTF-8")
         if self.version < 44:
             raise Refused(415, "api.error.item.unsupported-format", "The format is not valid: json", "json")
         return as_json(200, body)
@@ -241,7 +251,7 @@ class Call:
         readable = [
             name for name in self.state.matched(self.query.get("filter", "name: .*")) if name not in self.state.hidden_nodes
         ]
-        return as_json(200, {name: {"nodename": name, "tags": ", ".join(self.state.nodes[name])} for name in readable})
+        return as_json(200, {name: pages.node(name, self.state.nodes[name]) for name in readable})
 
     def project_setting(self, project: str, key: str) -> Reply:
         self._administer("configure", "Project", project)
@@ -251,11 +261,12 @@ class Call:
         return as_json(200, {"key": key, "value": value})
 
     def import_jobs(self, project: str) -> Reply:
-        self._administer("create", "Jobs in project", project)
         return as_json(200, admin.import_jobs(self, project))
 
     def create_token(self, user: str) -> Reply:
-        self._administer("admin", "API Token for user", user)
+        if "runAs" not in self.may:
+            said = "Unauthorized: generate API token"
+            raise Refused(400, "api.error.invalid.request", f"Invalid API Request: {said}", said)
         return as_json(201, admin.create_token(self, user))
 
     def tokens(self) -> Reply:
@@ -288,6 +299,11 @@ class Call:
         busy = self.state.passive and (self.version < 36 or self.query.get("passiveAs503") == "true")
         return as_json(503 if busy else 200, {"executionMode": "passive" if self.state.passive else "active"})
 
+    def switch(self, turn: str) -> Reply:
+        self._administer("admin", "System", "resource")
+        self.state.passive = turn == "disable"
+        return as_json(200, {"executionMode": "passive" if self.state.passive else "active"})
+
 
 ROUTES: tuple[tuple[str, str, Any], ...] = (
     ("POST", r"job/([^/]+)/run", Call.run_job),
@@ -312,6 +328,7 @@ ROUTES: tuple[tuple[str, str, Any], ...] = (
     ("GET POST", r"execution/([^/]+)/abort", Call.abort),
     ("GET", r"system/info", Call.system),
     ("GET", r"system/executions/status", Call.mode),
+    ("POST", r"system/executions/(enable|disable)", Call.switch),
 )
 
 
@@ -334,12 +351,13 @@ def answer(double: Rundeck, seen: Seen) -> Reply:
     match = re.fullmatch(r"/api/([^/]*)/(.*)", seen.path)
     if not match:
         if seen.path in ("/health", "/monitoring/health"):
-            return Reply(200, b"ok", "text/html;charset=utf-8") if seen.path == "/health" else as_json(200, {"status": "UP"})
+            said = Reply(200, b"ok", "text/html;charset=utf-8") if seen.path == "/health" else as_json(200, {"status": "UP"})
+            return replace(said, session=False)
         return Reply(302, b"", "text/html", (("Location", f"{double.url}/user/login"),))
     version, rest = match.groups()
     try:
         if not version.isdigit() or not pages.OLDEST <= int(version) <= pages.NEWEST:
-            raise unsupported(version, seen.path, f"Current version: {pages.NEWEST}")
+            return replace(refusal(unsupported(version, seen.path, f"Current version: {pages.NEWEST}")), session=False)
         token = parse_qs(seen.query).get("authtoken", [seen.headers.get("x-rundeck-auth-token", "")])[-1]
         if token not in double.tokens:
             who = f"Token:{token[:5]}****" if token else "unauthenticated"

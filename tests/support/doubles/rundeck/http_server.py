@@ -88,7 +88,8 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response_only(reply.status)
         if dated:
             self.send_header("Date", formatdate(self.server.double.state.now(), usegmt=True))
-        self.send_header("Set-Cookie", "JSESSIONID=stand-in; Path=/; HttpOnly; SameSite=Lax")
+        if reply.session:
+            self.send_header("Set-Cookie", "JSESSIONID=stand-in; Path=/; HttpOnly; SameSite=Lax")
         self.send_header("Content-Type", reply.kind)
         self.send_header("Content-Length", str(len(reply.body)))
         for name, value in reply.headers:

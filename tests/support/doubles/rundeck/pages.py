@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
+from xml.sax.saxutils import escape, quoteattr
 
 from tests.support.doubles.rundeck.state import NOT_AFTER, Job, Run, State
 
@@ -103,17 +104,16 @@ def _argstring(options: dict[str, str]) -> str | None:
     return " ".join(f"-{name} {value}" for name, value in quoted) or None
 
 
-def info(state: State, job: Job, base: str) -> dict[str, Any]:
+def info(state: State, job: Job, base: str, *, version: int) -> dict[str, Any]:
+    at = "2026-11-24T23:15:02Z"
+    written = {"created": at, "createdBy": "admin", "lastModified": at, "lastModifiedBy": "admin"}
     body: dict[str, Any] = {
         "id": job.id,
         **job_links(job, base),
         "scheduled": False,
         "scheduleEnabled": True,
         "enabled": job.enabled,
-        "created": "2026-11-24T23:15:02Z",
-        "createdBy": "admin",
-        "lastModified": "2026-11-24T23:15:02Z",
-        "lastModifiedBy": "admin",
+        **(written if version == NEWEST else {}),  # recorded with 59, and not with 41
         "name": job.name,
         "group": job.group,
         "project": job.project,
@@ -122,6 +122,24 @@ def info(state: State, job: Job, base: str) -> dict[str, Any]:
     if (average := _average_ms(state, job)) is not None:
         body["averageDuration"] = average
     return body
+
+
+def as_xml(body: dict[str, Any]) -> str:
+    """The job's info as whoever does not ask for JSON gets it."""
+    texts = ("name", "group", "project", "description", "created", "createdBy", "lastModified", "lastModifiedBy")
+    attributes = "".join(f" {name}={quoteattr(_plain(value))}" for name, value in body.items() if name not in texts)
+    return f"<job{attributes}>" + "".join(f"<{name}>{escape(body[name])}</{name}>" for name in texts if name in body) + "</job>"
+
+
+def _plain(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def node(name: str, tags: tuple[str, ...]) -> dict[str, Any]:
+    """A node of the project's resources. The server itself has a description."""
+    executors = {"hostname": "localhost", "osFamily": "unix", "node-executor": "local", "file-copier": "local"}
+    described = {"description": "Rundeck server node"} if name == "localhost" else {}
+    return {"nodename": name, **executors, **described, "tags": ", ".join(tags)}
 
 
 def project_meta(state: State, project: str, *, may: set[str]) -> list[dict[str, Any]]:
@@ -164,7 +182,11 @@ def definition(job: Job) -> list[dict[str, Any]]:
         "sequence": {"commands": steps, "keepgoing": job.keepgoing, "strategy": job.strategy}, "user": "admin", "uuid": job.id,
     }  # fmt: skip
     if job.nodes:
-        body["nodefilters"] = {"dispatch": {"threadcount": "1"}, "filter": job.nodes}
+        dispatch = {
+            "excludePrecedence": True, "keepgoing": False, "rankOrder": "ascending", "successOnEmptyNodeFilter": False,
+            "threadcount": "1",
+        }  # fmt: skip
+        body |= {"nodefilters": {"dispatch": dispatch, "filter": job.nodes}, "nodesSelectedByDefault": True}
     if job.timeout_s is not None:
         body["timeout"] = f"{job.timeout_s:.0f}s"
     if job.retries:
@@ -211,6 +233,14 @@ def output(run: Run, *, last: int | None, first: int | None, now: float, version
         "compacted": False,
         "entries": shown,
     }
+
+
+def pending_output(run: Run, now: float) -> dict[str, Any]:
+    """Of a run that has only just begun."""
+    waits = {"completed": False, "message": "Pending", "pending": "Waiting for output to start..."}
+    state = {"execCompleted": False, "execState": run.status(now), "execDuration": int((now - run.started) * 1000)}
+    server = {"retryBackoff": 0, "clusterExec": False, "serverNodeUUID": "a48a0190-132d-444f-842b-c917e170ead2"}
+    return {"id": str(run.id), "offset": "0", **waits, **state, "hasFailedNodes": False, **server, "entries": []}
 
 
 def _entry(at: float, level: str, line: str, step: str, version: int) -> dict[str, Any]:

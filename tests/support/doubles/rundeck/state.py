@@ -134,6 +134,8 @@ class State:
         """Those that the token's role may neither read nor run on."""
         self.hides_rows = False
         self.lag_s = 0.0
+        self.output_after_s = 0.1
+        """Until so long after its start, the output of a run that has not ended is pending."""
         self.commit: Callable[[], object] = lambda: None
         """Called between the look at the limit and the row that counts."""
         self.clock_ahead_s = 0.0
@@ -252,8 +254,7 @@ class State:
         node_now = int(self.now() + self.node_ahead_s)
         if job.guard and not_after.isdigit() and node_now > int(not_after):
             run.result, run.ends_at = "failed", run.started
-            run.log.append((run.started, "NORMAL", f"too late by {node_now - int(not_after)} s: nothing is restarted"))
-            run.log.append((run.started, "ERROR", "Result: 3"))
+            run.log += [(run.started, level, line) for level, line in _refused_late(run, node_now - int(not_after))]
             return
         run.carried_out = True
         run.result = job.results.pop(0) if job.results else "succeeded"
@@ -327,6 +328,21 @@ def _filled_in(node_filter: str, options: Mapping[str, str]) -> str:
     for name, value in options.items():
         node_filter = node_filter.replace(f"${{option.{name}}}", value)
     return node_filter
+
+
+def _refused_late(run: Run, late_s: int) -> list[tuple[str, str]]:
+    """What the first step says, and what Rundeck says of it: (level, line)."""
+    failed = "NonZeroResultCode: Result code was 3"
+    at = "{ContextView(step:1, node:localhost)=BaseDataContext{{exec={exitCode=3}}}}"
+    workflow = f"Execution failed: {run.id} in project {run.project}: [Workflow result"
+    context = f"{{dataContext=MultiDataContextImpl(map={at}, base=null)}}"
+    return [
+        ("NORMAL", f"too late by {late_s} s: this restart was given up, nothing is restarted"),
+        ("ERROR", "Result: 3"),
+        ("ERROR", f"Failed: {failed}"),
+        ("WARN", "[wf:ca615c1e] Step [2] did not run. start conditions: [(after.step.1 == 'true')]"),
+        ("ERROR", f"{workflow}: , step failures: {{1=Dispatch failed on 1 nodes: [localhost: {failed} + {context} ]}}]"),
+    ]
 
 
 def _accepted(job: Job, given: Mapping[str, Any]) -> dict[str, str]:
