@@ -1,6 +1,6 @@
-"""What only several keys of unstick.yaml together tell.
+r"""Finds mistakes of unstick.yaml that only several keys together show.
 
-The file may have mistakes of other kinds: what is wrong by itself is left out, and all else is checked.
+Places that are wrong by themselves are skipped; everything else is checked.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Mistakes = Iterator[tuple[Path, str, str]]
 
 
 def find_inconsistencies(top: Mapping[str, Any], wrong: set[Path], *, on_cloud_run: bool) -> Mistakes:
-    """What is wrong between the keys of the file. `wrong`: the places that are wrong by themselves."""
+    """Find contradictions between the keys of the file. `wrong`: the places that are wrong by themselves."""
     yield from _check_top(top, wrong, on_cloud_run=on_cloud_run)
     lists: list[Path] = [("notify",), ("report", "channels")]
     own, restarting, names = _own_options(top, wrong), _restarting_jobs(top), dict[str, int]()
@@ -43,7 +43,7 @@ def find_inconsistencies(top: Mapping[str, Any], wrong: set[Path], *, on_cloud_r
 
 
 def _at(value: Any, *place: str | int) -> Any:
-    """What stands at a place; None where nothing does."""
+    """The value at a place; None if there is none."""
     for part in place:
         in_list = isinstance(part, int) and isinstance(value, list)
         value = value[part] if in_list else value.get(part) if isinstance(value, dict) else None
@@ -51,13 +51,13 @@ def _at(value: Any, *place: str | int) -> Any:
 
 
 def _list(value: Any, *place: str | int) -> list[Any]:
-    """The list at a place; an empty one where there is none."""
+    """The list at a place; an empty one if there is none."""
     there = _at(value, *place)
     return there if isinstance(there, list) else []
 
 
 def _convert_rest(raw: Any, here: Path, wrong: set[Path], schema: Schema, kind: type[T]) -> T | None:
-    """What stands there without what is wrong in it; None where too little is left."""
+    """Convert the value at a place without its wrong parts; None if too little is left."""
 
     def keep(value: Any, place: Path) -> Any:
         if isinstance(value, dict):
@@ -68,7 +68,7 @@ def _convert_rest(raw: Any, here: Path, wrong: set[Path], schema: Schema, kind: 
 
     try:
         return None if here in wrong else convert(read(keep(raw, here), schema), kind)
-    except (ValueError, KeyError):  # of msgspec; a freeze window or symptom that lost a key
+    except (ValueError, KeyError):  # from msgspec, if a freeze window or symptom lost a key
         return None
 
 
@@ -100,7 +100,7 @@ def _check_channels(top: Mapping[str, Any], place: Path) -> Mistakes:
 
 
 def _own_options(top: Mapping[str, Any], wrong: set[Path]) -> tuple[str, ...]:
-    """The job's options that Unstick sets by itself, as the runner's settings name them."""
+    """The job's options that Unstick sets itself, as the runner's settings name them."""
     for name in registry.adapter_names("runners"):
         if name in top:
             kind = registry.load_adapter("runners", name)
@@ -110,7 +110,7 @@ def _own_options(top: Mapping[str, Any], wrong: set[Path]) -> tuple[str, ...]:
 
 
 def _restarting_jobs(top: Mapping[str, Any]) -> set[str]:
-    """The jobs that any runbook restarts something with, in small letters."""
+    """The ids of all jobs that a runbook restarts with, in lower case."""
     jobs = [_at(runbook, "restart", "job") for runbook in _list(top, "runbooks")]
     return {job.lower() for job in jobs if isinstance(job, str)}
 
@@ -119,7 +119,7 @@ def _restarting_jobs(top: Mapping[str, Any]) -> set[str]:
 
 
 def _check_symptom(raw: Any, here: Path, wrong: set[Path]) -> Mistakes:
-    """What the symptom itself finds wrong with its keys in a runbook."""
+    """The mistakes that the symptom itself finds in its keys of a runbook."""
     for kind, keys in _at(raw, "symptom").items():
         place = ("symptom", kind)
         kept = _convert_rest(

@@ -1,8 +1,8 @@
-"""Where a process has its configuration from: unstick.yaml, or what was made of it when the archive for the cloud was built.
+r"""Loads this process's configuration: unstick.yaml, or its prebuilt form from the archive for the cloud.
 
-A function that starts cold takes the latter instead of reading YAML and compiling every pattern, which takes as long as all the
-rest of its start. It stands beside unstick.yaml and holds its SHA-256; beside any other file it counts for nothing. What is said
-of write access to unstick.yaml in docs/security.md goes for it as well.
+Reading YAML and compiling every pattern takes as long as the rest of a cold start, so the archive contains the checked
+configuration. It lies beside unstick.yaml, holds that file's SHA-256, and is ignored beside any other file. What docs/security.md
+says about write access to unstick.yaml applies to it too.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ DEFAULT_PATH = "unstick.yaml"
 
 @lru_cache(maxsize=1)
 def current_config() -> Config:
-    """The configuration of this process: of the file that UNSTICK_CONFIG names, read once, or made of it before.
+    r"""The configuration of this process, read once: of the file that UNSTICK_CONFIG names, or prebuilt from it.
 
-    Raises ConfigError with all that is wrong.
+    Raises ConfigError with all mistakes.
     """
     path = Path(os.environ.get("UNSTICK_CONFIG") or DEFAULT_PATH)
     prebuilt = load_prebuilt(path)
     if prebuilt is not None:
         return prebuilt
     try:
-        from functions.config.loader import load_config  # half of what a start takes: YAML, RE2, all kinds of values
+        from functions.config.loader import load_config  # half of a start's time: YAML, RE2, all formats
     except ModuleNotFoundError as error:
         remedy = "Install requirements-tool.txt; requirements.txt is for the archive of infra/package.py, which is read without"
         raise ConfigError((f"{path}: reading it takes {error.name}, which is not installed. {remedy}.",)) from None
@@ -40,17 +40,17 @@ def current_config() -> Config:
 
 
 def prebuilt_path(path: Path) -> Path:
-    """Where the archive for the cloud has what was made of the file: unstick.checked.json beside unstick.yaml."""
+    """The path of the prebuilt configuration: unstick.checked.json beside unstick.yaml."""
     return path.with_suffix(".checked.json")
 
 
 def encode_prebuilt(config: Config, file: bytes) -> bytes:
-    """As JSON, the same bytes for the same configuration. It holds references to secrets, as the file does, and no secret."""
+    """Encode as JSON: equal configurations give equal bytes. Contains references to secrets, as the file does, and no secret."""
     return msgspec.json.format(msgspec.json.encode({"sha256": _sha256(file), "config": config})) + b"\n"
 
 
 def load_prebuilt(path: Path) -> Config | None:
-    """What stands beside the file at `path`; None where that is nothing, or nothing that fits."""
+    """Load the prebuilt configuration of the file at `path`; None if there is none, or it doesn't fit the file."""
     try:
         checked = msgspec.json.decode(prebuilt_path(path).read_bytes(), type=dict)
         return to_config(checked["config"]) if checked["sha256"] == _sha256(path.read_bytes()) else None

@@ -1,7 +1,7 @@
-"""How values of unstick.yaml are written: what each format reads from its text, and its words for people.
+r"""The formats of values in unstick.yaml: how each is read from its text, and how it is described to people.
 
-`read` raises ValueError: without words where the text is simply not what the format's words say, else with the mistake, a
-predicate of the place that never repeats the value.
+`read` raises ValueError: without a message if the text simply doesn't have the format, otherwise with the mistake, a predicate
+that never repeats the value.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from functions.runtime.text import languages
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 MIDNIGHT = 24 * 60
-MAX_TEXT = 1024  # characters of a matcher, pattern or template: enough for all of them, and a bound for what follows
+MAX_TEXT = 1024  # characters of a matcher, pattern or template
 _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)\s?(s|m|h|d)?", re.ASCII)
 _UNITS_S = {None: 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _SIZE = re.compile(r"(\d{1,9})\s?(B|KiB|MiB)?", re.ASCII)
@@ -39,12 +39,12 @@ TEXT = MappingProxyType({"type": "string"})
 class Format(Struct, frozen=True):
     words: str
     read: Callable[[Any], Any]
-    """The value in JSON, as the types have it, from a text, or a mapping whose schema was met."""
+    """Converts a text, or a mapping that fits its schema, to the JSON value that the types expect."""
     schema: Mapping[str, Any] = TEXT
 
 
 def _matching(pattern: str, read: Callable[[str], Any] = str) -> Callable[[str], Any]:
-    """Reads a text that matches as a whole."""
+    """Returns a reader of texts that match as a whole."""
 
     def read_matching(text: str) -> Any:
         if not re.fullmatch(pattern, text):
@@ -55,7 +55,7 @@ def _matching(pattern: str, read: Callable[[str], Any] = str) -> Callable[[str],
 
 
 def read_duration(text: str) -> float:
-    """`30s`, `5m`, `1h`, `2d`, or plain seconds, in seconds."""
+    """Read `30s`, `5m`, `1h`, `2d` or plain seconds. Returns seconds."""
     match = _DURATION.fullmatch(text)
     if not match:
         raise ValueError("is not a duration (30s, 5m, 1h, 2d, or a number of seconds)")
@@ -63,7 +63,7 @@ def read_duration(text: str) -> float:
 
 
 def show_duration(value_s: float) -> str:
-    """Seconds as they are written in the file, in the largest unit that is whole."""
+    """Format seconds as in the file, in the largest unit that divides them."""
     for unit, unit_s in (("d", 86400.0), ("h", 3600.0), ("m", 60.0)):
         if value_s >= unit_s and value_s % unit_s == 0 and (unit != "d" or value_s > unit_s):
             return f"{value_s / unit_s:.0f}{unit}"
@@ -119,7 +119,7 @@ def _read_secret(text: str) -> dict[str, str]:
 
 
 def read_url(text: str) -> str:
-    """A base URL, without a slash at its end."""
+    """Read a base URL. Returns it without a trailing slash."""
     try:
         parts = urlsplit(text)
         host, _ = parts.hostname, parts.port
@@ -143,7 +143,7 @@ def _read_link(text: str) -> str:
 def _read_zone(name: str) -> str:
     try:
         ZoneInfo(_limited(name))
-    except (KeyError, OSError, ValueError):  # unknown, a folder, a path
+    except (KeyError, OSError, ValueError):  # unknown zone, a folder, or an invalid path
         raise ValueError("is not a time zone that this machine knows") from None
     return name
 
@@ -163,7 +163,7 @@ def _read_minute(clock: str) -> int:
 
 
 def read_days(text: str) -> frozenset[int]:
-    """`daily`, days and ranges of days with commas between them (`mon-fri`, `sat,sun`, `fri-mon`); 0 is Monday."""
+    """Read `daily`, or days and ranges separated by commas (`mon-fri`, `sat,sun`, `fri-mon`). Returns numbers; 0 is Monday."""
     if text == "daily":
         return frozenset(range(7))
     days: set[int] = set()
@@ -177,7 +177,7 @@ def read_days(text: str) -> frozenset[int]:
 
 
 def _read_freeze(window: Mapping[str, str]) -> dict[str, Any]:
-    """As the fields of Freeze."""
+    """Returns the fields of Freeze."""
     start, end = _read_minute(window["from"]), _read_minute(window["to"])
     if start in (end, MIDNIGHT):
         raise ValueError("has no length; a whole day is from '00:00' to '24:00'")
@@ -238,4 +238,4 @@ FORMATS: Mapping[str, Format] = {
     ),
 }
 STRUCTS = {struct.__name__: form for form, struct in (("secret", SecretRef), ("matcher", Matcher), ("freeze", Freeze))}
-"""Structs that are written in a format of their own."""
+"""Structs that have a format of their own."""

@@ -19,7 +19,7 @@ BEGIN = "Begin with the example in docs/configuration.md"
 
 
 def load_config(path: str | Path, *, on_cloud_run: bool | None = None) -> Config:
-    """Read a file. `on_cloud_run`: where it is for; None: where this process runs. Raises ConfigError with all that is wrong."""
+    """Read a file. `on_cloud_run`: where it will run; None: where this process runs. Raises ConfigError with all mistakes."""
     here = "K_SERVICE" in os.environ
     return parse_config(_read(path), name=Path(path).name, on_cloud_run=here if on_cloud_run is None else on_cloud_run)
 
@@ -37,13 +37,13 @@ def _read(path: str | Path) -> str:
 
 
 def parse_config(text: str, *, name: str = "unstick.yaml", on_cloud_run: bool = False) -> Config:
-    """Read the text of a file. `name` is said in mistakes. Raises ConfigError with all that is wrong."""
+    """Read the text of a file. `name` is its name in mistakes. Raises ConfigError with all of them."""
     tree = parse_yaml(text)
     top = tree.value
     if not isinstance(top, dict):
         if not tree.mistakes:
             tree.report((), "is not a mapping", BEGIN)
-    elif not top.keys() & file_schema()["properties"].keys():  # another file: nothing of it is repeated
+    elif not top.keys() & file_schema()["properties"].keys():  # probably another file: repeat nothing of it
         tree.report((), "is not a configuration of Unstick", BEGIN)
     else:
         _report_mistakes(tree, on_cloud_run=on_cloud_run)
@@ -56,7 +56,7 @@ def parse_config(text: str, *, name: str = "unstick.yaml", on_cloud_run: bool = 
 
 
 def _report_mistakes(tree: Tree, *, on_cloud_run: bool) -> None:
-    """What the schema finds, and what only several keys together tell: the latter where the former found nothing."""
+    """Report what the schema finds, and contradictions between keys in the places that the schema accepts."""
     known = {mistake.path for mistake in tree.mistakes}
     by_schema = [one for one in find_mistakes(tree.value, file_schema()) if one[0] not in known]
     wrong = known | {place for place, _, _ in by_schema}
@@ -69,5 +69,5 @@ def _end(remedy: str) -> str:
 
 
 def _systems(kind: str, data: Mapping[str, Any]) -> dict[str, Any]:
-    """What the file has under the names of the adapters of this kind."""
+    """The adapters of this kind that the file names, with their keys."""
     return {name: data[name] for name in registry.adapter_names(kind) if name in data}

@@ -1,7 +1,7 @@
-"""The JSON Schema of unstick.yaml as it is written: of the types, with the formats of formats.py.
+r"""Builds the JSON Schema of unstick.yaml from the types and the formats of formats.py.
 
-Every scalar is a text here, as it stands in the file; its format says what it has to be. The keyword `adapters` stands for the
-keys of whatever adapter the file names there.
+Every scalar is a text here, as it stands in the file, and has a format. The keyword `adapters` stands for the keys of whichever
+adapter the file names there.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ Schema = Mapping[str, Any]
 
 @lru_cache
 def schema_of(struct: type) -> Schema:
-    """The schema of a struct, with those of its parts in their places. An unknown key is a mistake."""
+    """The schema of a struct, with those of its parts inlined. Unknown keys are mistakes."""
     schema = msgspec.json.schema(struct)
     return _written({"$ref": schema["$ref"]}, schema["$defs"])
 
 
 def adapter_schema(kind: str, name: str) -> Schema:
-    """The keys of one adapter; of a symptom, those in a runbook are `runbook/symptoms`."""
+    """The keys of one adapter. `runbook/symptoms` stands for the keys of a symptom in a runbook."""
     if kind == "runbook/symptoms":
         return schema_of(registry.load_adapter("symptoms", name).Keys)
     return schema_of(registry.load_adapter(kind, name))
@@ -36,14 +36,14 @@ def adapter_schema(kind: str, name: str) -> Schema:
 
 @lru_cache
 def file_schema() -> Schema:
-    """The schema of the whole file: the runner and the symptoms have keys of their own at its top."""
+    """The schema of the whole file, including the top-level keys of the runner and the symptoms."""
     top = schema_of(File)
     systems = {name: adapter_schema(kind, name) for kind in ("runners", "symptoms") for name in registry.adapter_names(kind)}
     return {**top, "properties": {**top["properties"], **systems}}
 
 
 def describe(schema: Schema) -> str:
-    """How a value is written, for people."""
+    """Describe to people how a value is written."""
     if "format" in schema:
         words = FORMATS[schema["format"]].words + _describe_bounds(schema)
     elif "enum" in schema:
@@ -74,7 +74,7 @@ def _describe_bounds(schema: Schema) -> str:
 def _written(part: Schema, structs: Schema) -> dict[str, Any]:
     if "adapters" in part:
         return {"adapters": part["adapters"]}
-    if "anyOf" in part:  # of a type and null; flat, so that a mistake in it is that of the type
+    if "anyOf" in part:  # a type or null; flat, so that mistakes are reported for the type alone
         inner = _written(part["anyOf"][0], structs)
         return {**inner, "type": [inner["type"], "null"], "default": part["default"]}
     name = part.get("$ref", "").rpartition("/")[2]
@@ -100,9 +100,9 @@ def _written(part: Schema, structs: Schema) -> dict[str, Any]:
 
 
 def expand_adapters(kind: str, named: Mapping[str, Schema] = MappingProxyType({})) -> dict[str, Any]:
-    """How one adapter is written: a chat has a key `type` beside its own, any other is the only key of a mapping.
+    r"""The schema of one adapter: a chat has a key `type` beside its own keys; others are a mapping with one key, the name.
 
-    `named`: the keys of those adapters that count here; the others are known by their names alone, and not imported.
+    `named`: the adapters whose keys are included; the others are listed by name only, and not imported.
     """
     settings = {name: named.get(name, {}) for name in registry.adapter_names(kind.rpartition("/")[2])}
     if kind != "chats":

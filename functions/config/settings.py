@@ -1,4 +1,4 @@
-"""The configuration as types: the file as it is written, and what Unstick has of it."""
+"""The types of the configuration: the file as written, and the checked form that Unstick uses."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ class File(Struct, frozen=True, rename=key):
 
 
 class Config(File, frozen=True, kw_only=True, dict=True):
-    """The whole configuration: the file, with its runner and symptoms. Secrets are references."""
+    """The checked configuration: the file's values, with its runner and symptoms. Secrets are references."""
 
     store: Named[Store]
     scheduler: Named[Scheduler]
@@ -155,7 +155,7 @@ class Config(File, frozen=True, kw_only=True, dict=True):
 
     @cached_property
     def rules(self) -> Rules:
-        """What the core needs of it."""
+        """The part that the domain needs."""
         return Rules(
             runbooks={runbook.name: runbook for runbook in self.runbooks},
             notify=self.notify,
@@ -171,7 +171,7 @@ class Config(File, frozen=True, kw_only=True, dict=True):
         )
 
     def match_alerts(self, alerts: Iterable[Alert]) -> list[MatchedAlert]:
-        """Match each alert, in order, by the runbooks."""
+        """Match each alert, in order, to a runbook."""
         return matching.match_alerts(self.rules, self.runner_url, alerts, self._name_queue)
 
     def _name_queue(self, symptom: Symptom, labels: Mapping[str, str]) -> QueueRef:
@@ -179,17 +179,17 @@ class Config(File, frozen=True, kw_only=True, dict=True):
 
     @property
     def runner_url(self) -> str:
-        """The base URL that is part of each target, without a slash at its end."""
+        """The base URL that is part of each target, without a trailing slash."""
         return self.runner.adapter.url
 
     @property
     def report_channels(self) -> tuple[str, ...]:
-        """Where the report, the drill and the check from inside are posted: as `report` says, else `notify`."""
+        """The channels for the report, the drill and the check from inside: those of `report`, else `notify`."""
         return self.report.channels if self.report else self.notify
 
     @property
     def report_days(self) -> int:
-        """The days that the report's headline covers."""
+        """The number of days in the report's headline."""
         return 30 if self.report and self.report.every == "month" else 7
 
     @property
@@ -221,9 +221,9 @@ def _secrets_in(place: str, part: Any) -> Iterator[tuple[str, SecretRef]]:
 
 
 def to_config(data: Any) -> Config:
-    """The configuration of JSON as its types have it. This imports the adapters that it names.
+    r"""Convert the JSON form to a Config. Imports the adapters that it names.
 
-    Raises msgspec.ValidationError, or KeyError for an adapter that there is not.
+    Raises msgspec.ValidationError, or KeyError for an unknown adapter.
     """
     file = convert(data, File)
 

@@ -1,4 +1,4 @@
-"""All mistakes of a file by its schema, each with its place and how to fix it; and the values where there are none.
+r"""Finds all mistakes of a file by its schema, with place and remedy, and reads the values that are right.
 
 No mistake repeats a value.
 """
@@ -26,7 +26,7 @@ def find_mistakes(value: Any, schema: Schema) -> Iterator[tuple[Path, str, str]]
 
 
 def read(value: Any, schema: Schema) -> Any:
-    """What was found without a mistake, in JSON as the types have it."""
+    """The values without mistakes, in the JSON form that the types expect."""
     if value is None:
         return None
     if kind := schema.get("adapters"):
@@ -59,7 +59,7 @@ def _explain(path: Path, error: ValidationError) -> Iterator[tuple[Path, str, st
             instance: Any = error.instance
             for name in instance.keys() - schema["properties"].keys():
                 yield (*path, name), *_unknown(name, schema["properties"])
-        case "enum" if path[-1] == "type":  # of a chat: the name of an adapter, as other adapters have it as their key
+        case "enum" if path[-1] == "type":  # of a chat: names its adapter; other adapters are named by their key
             yield path, *_unknown(str(error.instance), schema["enum"])
         case "required":
             name = error.message
@@ -75,7 +75,7 @@ def _explain(path: Path, error: ValidationError) -> Iterator[tuple[Path, str, st
 
 
 def _unknown(name: str, known: Collection[str]) -> tuple[str, str]:
-    """What is said of a key that is not known, with what was probably meant."""
+    """The mistake for an unknown key, with what was probably meant."""
     close = get_close_matches(name, list(known), n=1, cutoff=0.6)
     return "is not known", f"Did you mean {close[0]}?" if close else f"Known here: {', '.join(sorted(known)) or 'nothing'}"
 

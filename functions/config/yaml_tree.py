@@ -1,7 +1,7 @@
-"""YAML as texts, lists and mappings, with the line of each.
+r"""Reads YAML as texts, lists and mappings, with the line of each.
 
-A text is kept as it stands in the file, as YAML 1.2 has it: `no` is a text, and so is 09:00. A mistake never repeats a value: it
-could be a secret in the wrong place.
+A text stays as it stands in the file (YAML 1.2): `no` and 09:00 are texts. Mistakes never repeat a value, which could be a secret
+in the wrong place.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ import yaml
 from msgspec import Struct, field
 
 MAX_CHARACTERS = 1024 * 1024
-MAX_NODES = 50_000  # aliases included, each time they are used: a few lines of aliases can stand for billions of values
+MAX_NODES = 50_000  # counts an alias each time it is used: a few lines of aliases can expand to billions of values
 MAX_DEPTH = 20
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _KEY = re.compile(r"[\w .:/<-]{1,40}")
 _SIGN = r"'[^\w\s'\"\\]{1,2}'"
 _QUOTED = re.compile(rf"({_SIGN})|\s*(?!{_SIGN})(['\"]).*\2")
-"""What YAML's own sentences quote, up to the last quote. The group is a sign or two that it misses, such as ','."""
+"""Quoted parts of YAML's error messages. The group: one or two expected characters, such as ','."""
 _PLAIN_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float", "str", "timestamp", "value", "merge")}
 
 Path = tuple[str | int, ...]
-"""Keys and places in lists, from the top of the file."""
+"""Keys and list indexes, from the top of the file."""
 
 
 class Mistake(Struct, frozen=True):
@@ -34,7 +34,7 @@ class Mistake(Struct, frozen=True):
 
 
 class Tree(Struct, frozen=True):
-    """What the file holds. None stands for YAML's null."""
+    """The content of the file. None stands for YAML's null."""
 
     value: Any
     lines: dict[Path, int]
@@ -47,7 +47,7 @@ class Tree(Struct, frozen=True):
 
 
 def parse_yaml(text: str) -> Tree:
-    """Parse the text of a file. A tree with mistakes may lack what they are about."""
+    """Parse the text of a file. The tree may lack the parts with mistakes."""
     if len(text) > MAX_CHARACTERS:
         return _refuse(f"has more than {MAX_CHARACTERS} characters", "Give each team a function of its own")
     try:
@@ -72,7 +72,7 @@ def _refuse(what: str, remedy: str, line: int = 1) -> Tree:
 
 
 class _Reader:
-    """Turns YAML's nodes into values; counts them, since an alias is free to write."""
+    """Turns YAML's nodes into values and counts them, since aliases multiply."""
 
     def __init__(self, tree: Tree) -> None:
         self.tree = tree
@@ -81,7 +81,7 @@ class _Reader:
     def read(self, node: Any, path: Path, depth: int) -> Any:
         self.left -= 1
         if depth > MAX_DEPTH or self.left < 0:
-            if self.left != -MAX_NODES:  # said once
+            if self.left != -MAX_NODES:  # reported once
                 self.tree.report(path, "is nested too deeply, or repeats itself by aliases too often", "Write it out")
             self.left = -MAX_NODES
             return None
@@ -114,7 +114,7 @@ class _Reader:
 
 
 def show_path(path: Path) -> str:
-    """A place as it is written for people. A key that does not look like one is left out: the file may be another one."""
+    """Format a place for people. Leaves out a key that doesn't look like one: the file may be another one."""
     shown = ""
     for part in path:
         key = part if isinstance(part, int) or _KEY.fullmatch(part) else "?"

@@ -1,4 +1,4 @@
-"""Who may call `verify` and `report`: whom the platform in front lets in, or only this machine."""
+"""Decides who may call `verify` and `report`: callers that the platform in front lets in, or only this machine."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from flask import Request
 
 PLATFORM = "K_SERVICE"
-"""Cloud Run sets it, and lets in only callers with a permission."""
+"""Set by Cloud Run, which lets in only callers with a permission."""
 FORWARDED = ("X-Forwarded-For", "Forwarded")
-"""A proxy on this machine says by them that the caller is somebody else."""
+"""Set by a proxy on this machine: the caller is somebody else."""
 
 
 def warn_if_unguarded(entry_point: str) -> None:
-    """At the start of a process that serves `verify` or `report` to whoever reaches its port."""
+    """Log at the start if `verify` or `report` answers whoever reaches its port."""
     if entry_point not in ("verify", "report") or os.environ.get(PLATFORM):
         return
     who = "anybody who can reach this port" if current_config().open_to_network else "callers on this machine only"
@@ -28,7 +28,7 @@ def warn_if_unguarded(entry_point: str) -> None:
 
 
 def refuse_stranger(request: Request) -> Response | None:
-    """403 for a caller from elsewhere where nothing in front checks callers; None for those who may call."""
+    """Returns 403 for a caller from another machine if no platform checks callers; None for callers that are let in."""
     if os.environ.get(PLATFORM) or current_config().open_to_network:
         return None
     if is_loopback(request.remote_addr or "") and not any(name in request.headers for name in FORWARDED):

@@ -1,4 +1,4 @@
-"""What `check` asks, which system it asks, and the lines of its answer."""
+"""The questions of `check`: which system answers each, and the lines of the answer."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from functions.bootstrap import Adapters
 
 GRACE_S = 1.0
-"""How much longer than each system's own time-out all together may take."""
+"""Seconds beyond the time-out of each system that all together may take."""
 
 
 class Line(Struct, frozen=True):
-    """One line of the answer. `runbooks`: which ones it concerns; empty: all."""
+    """One line of the answer. `runbooks`: the affected ones; empty: all."""
 
     system: str
     finding: Finding
@@ -40,7 +40,7 @@ class Question(Struct, frozen=True):
 
 
 def questions(ports: Adapters, labels: Mapping[str, str], timeout_s: float) -> list[Question]:
-    """All that is to be asked, in the order of the answer."""
+    """All questions, in the order of the answer."""
     settings, runbooks = ports.config, ports.rules.runbooks.values()
     return [
         Question("Configuration", partial(configuration_checks.check_configuration, ports)),
@@ -63,7 +63,7 @@ def questions(ports: Adapters, labels: Mapping[str, str], timeout_s: float) -> l
 
 
 def ask_all(every: Sequence[Question], timeout_s: float, advance: Callable[[], None]) -> list[Line]:
-    """Ask all systems at once. A line that several runbooks share is shown once."""
+    """Ask all systems at the same time. A line that several runbooks share appears once."""
 
     def ask(question: Question) -> list[Finding]:
         try:
@@ -103,7 +103,7 @@ def _check_evidence(ports: Adapters, evidence: EvidenceJob, timeout_s: float) ->
 
 
 def _check_queue(ports: Adapters, runbook: Runbook, labels: Mapping[str, str], timeout_s: float) -> list[Finding]:
-    """The runbook's symptom, for an alert with the labels that its matchers require and these."""
+    """Check the runbook's symptom, for an alert with these labels and those that its matchers require."""
     fixed = {matcher.label: matcher.value for matcher in runbook.match if matcher.op == "="}
     return ports.symptoms[runbook.symptom.kind].check(runbook.symptom, {**fixed, **labels}, timeout_s=timeout_s)
 

@@ -1,4 +1,4 @@
-"""What `check` says of the configuration file itself, and of each secret that it names."""
+"""Checks the configuration file itself and each secret that it names, for `check`."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from functions.bootstrap import Adapters
 
 SHORT_SECRET = 16
-"""Bytes; whoever has a signed body can guess a shorter one."""
+"""Bytes. A shorter secret can be guessed from a signed body."""
 
 
 def check_configuration(ports: Adapters) -> list[Finding]:
-    """What is not a mistake in the file, but may not be intended."""
+    """Find what is no mistake in the file, but may not be intended."""
     rules, count = ports.rules, len(ports.rules.runbooks)
     findings = [Finding("the file has no mistakes", ok=True, detail=f"{count} runbook{'s' * (count != 1)}")]
     if not rules.runbooks:
@@ -54,7 +54,7 @@ def check_configuration(ports: Adapters) -> list[Finding]:
 
 
 def check_secret(place: str, secret: SecretRef) -> list[Finding]:
-    """Whether it can be read; its value is not shown."""
+    """Check whether the secret can be read; its value is never shown."""
     try:
         value = secret.read()
     except (Denied, Unavailable) as error:
@@ -69,7 +69,7 @@ def check_secret(place: str, secret: SecretRef) -> list[Finding]:
 
 
 def _around(value: bytes) -> str:
-    """What a secret has around it where it was pasted or typed carelessly."""
+    """What surrounds a secret that was pasted or typed carelessly."""
     if value != value.strip():
         return "blank or line break at an end"
     quoted = len(value) > 1 and value[:1] == value[-1:] and value[:1] in (b'"', b"'")

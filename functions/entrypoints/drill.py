@@ -1,7 +1,7 @@
-"""The drill: marked test alerts go through the deployed function, and the time of each part is posted. Nothing is restarted.
+r"""The drill sends marked test alerts through the deployed function and posts the time of each part. Nothing is restarted.
 
-It needs no more rights than a stranger with Grafana's secret and a reader of the store have. It sends one alert more than
-`webhook` decides at once, so that the last one goes through the scheduler to `verify`, as wake-ups do.
+It needs no more rights than Grafana's secret and read access to the store. It sends one alert more than `webhook` decides
+directly, so that the last one goes through the scheduler to `verify`, as wake-ups do.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ SCHEDULER_S = 120.0
 
 
 class DrillResult(Struct, frozen=True):
-    """`told`: channel -> what went wrong, empty where the times were posted."""
+    """`told`: channel -> what went wrong; empty if the times were posted."""
 
     at: float
     legs: tuple[Leg, ...]
@@ -61,11 +61,11 @@ def _leg_as_json(leg: Leg) -> dict[str, Any]:
 def run(
     ports: Adapters, *, url: str = "", tell: bool = True, also: Iterable[Leg] = (), on_leg: Callable[[Leg], None] = lambda _: None
 ) -> DrillResult:
-    """Send the alerts, follow them part by part until one fails, and post the times. `url`: instead of `public_url`.
+    """Send the alerts, follow them until a part fails, and post the times. `url`: where to send to, instead of `public_url`.
 
-    What fails at another `url` than the configuration's is not posted: a typing error is no outage.
+    A failure at another `url` than the configured one isn't posted: a typing error is no outage.
 
-    `also`: parts that are done already, to be reported with the others. Raises Denied where there is no URL or no secret.
+    `also`: parts that are already done, reported with the others. Raises Denied if there is no URL or no secret.
     """
     at, legs = ports.now(), list(also)
     for leg in _follow(ports, url or ports.rules.public_url):
@@ -87,7 +87,7 @@ def run(
 
 
 def notification(now: float) -> bytes:
-    """As the Test button of a contact point makes them, so that they can't ask for anything."""
+    """Make the alerts as the Test button of a contact point does, so that they can't restart anything."""
     summary = "A drill: nothing is wrong."
     labels = [{"alertname": DRILL, MARK: "true", "instance": str(number)} for number in range(ALERTS)]
     alerts = [sender.alert(own, summary, f"drill-{number:02}", now) for number, own in enumerate(labels)]
@@ -95,12 +95,14 @@ def notification(now: float) -> bytes:
 
 
 def _follow(ports: Adapters, url: str) -> Iterable[Leg]:
-    """Each part once it is done; the first that fails is the last."""
+    """Yield each part when it is done; the first that fails is the last."""
     if not url:
         remedy = Text("Set `public_url` to the webhook's URL, or give it with --url.")
         raise Denied("drill", Text("there is no URL to send to"), code="url", remedy=remedy)
     body = notification(ports.now())
-    last = document_key(ports.config.match_alerts(parse(body))[-1])  # decided by a wake-up: `webhook` decides DIRECT at most
+    last = document_key(
+        ports.config.match_alerts(parse(body))[-1]
+    )  # decided by a wake-up: `webhook` decides at most DIRECT itself
     before = _generation(ports, last)
     headers = sender.headers(ports.config.grafana.auth, body, ports.now())
     webhook = _send(url.rstrip("/") + "/", body, headers)
@@ -117,7 +119,7 @@ def _follow(ports: Adapters, url: str) -> Iterable[Leg]:
 
 
 def _send(url: str, body: bytes, headers: dict[str, str]) -> Leg:
-    """Post, and check that the answer names each alert as a test."""
+    """Post the alerts, and check that the answer names each as a test."""
     began = time.monotonic()
     try:
         response = http_client.request("webhook", "POST", url, timeout_s=sender.SEND_S, headers=headers, body=body)
@@ -139,7 +141,7 @@ def _send(url: str, body: bytes, headers: dict[str, str]) -> Leg:
 
 
 def wait_until(ports: Adapters, is_done: Callable[[], bool], within_s: float) -> bool:
-    """Whether it is done in time. The only place where anything waits: nobody waits for the drill's answer."""
+    """Whether `is_done` becomes true in time. The only place that sleeps: nobody waits for the drill's answer."""
     ends = ports.monotonic() + within_s
     while not is_done():
         if ports.monotonic() >= ends:

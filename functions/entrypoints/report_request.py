@@ -1,4 +1,4 @@
-"""The entry point for the weekly report, the drill and the check from inside; called by Cloud Scheduler."""
+"""The entry point for the weekly report, the drill and the check from inside. Cloud Scheduler calls it."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 MAX_BODY = 4096
 CHECK_S = 60.0
-"""How long each system may take: a fresh instance may need a minute to open a private network."""
+"""Time-out of each system: a new instance may need a minute to connect to a private network."""
 
 
 def report(request: Request) -> Response:
-    """Post what the bug costs, start the drill, or check every system from here."""
+    """Post what the bug costs, start the drill, or check every system from this function."""
     from functions.bootstrap import current_adapters
 
     return respond(request, current_adapters())
@@ -29,7 +29,7 @@ def report(request: Request) -> Response:
 def respond(request: Request, ports: Adapters) -> Response:
     """POST {"what": "report"} (or no body): gather, post, and answer with the figures. {"what": "drill"} starts a drill.
 
-    {"check": true} asks every system with this function's network and identity, answers with all lines, and posts what failed.
+    {"check": true} checks every system with this function's network and identity, answers with all lines, and posts failures.
     """
     from functions.application.report import post_report
 
@@ -65,7 +65,7 @@ def _what(body: bytes) -> str:
 
 
 def _to_response(reported: Reported) -> Response:
-    """503 where no channel could be told, so that the scheduler tries again."""
+    """503 if no channel got the report, so that the scheduler tries again."""
     from functions.application.report import as_json
 
     status = 503 if reported.failed and not reported.told else 200
@@ -73,7 +73,7 @@ def _to_response(reported: Reported) -> Response:
 
 
 def _check(ports: Adapters) -> dict[str, Any]:
-    """Every line, also in the log for `infra/deploy.sh check`. What failed goes to the report's channels, else to `notify`."""
+    """Run all checks, and log each line for `infra/deploy.sh check`. Failures go to the report's channels, else to `notify`."""
     from functions.application.deliver import post_to_all
     from functions.domain.cards import check_card
     from functions.entrypoints import checks

@@ -1,4 +1,4 @@
-"""What the entry points answer."""
+"""The responses of the entry points."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ JSON = {"Content-Type": "application/json"}
 
 
 def json_response(status: int, **content: object) -> Response:
-    """A JSON object as a response."""
+    """A response with a JSON object."""
     return json.dumps(content, ensure_ascii=False), status, JSON
 
 
 def error_response(error: BadRequest, allow: str = "POST, PUT") -> Response:
-    """What the caller did wrong. 405 has no body, so that a redirect in front of us does not look like success."""
+    """The response to a bad request. 405 has no body, so that a redirect in front of us doesn't look like success."""
     if error.status == 405:
         return "", 405, {"Allow": allow}
     return json_response(error.status, error=error.sentence)

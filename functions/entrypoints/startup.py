@@ -1,4 +1,4 @@
-"""What a process does at its start."""
+"""The start of a process."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ LOCAL = "local"
 
 
 def start() -> None:
-    """Read the configuration, so that a mistake in it stops the process, and have each worker run what falls due.
+    r"""Read the configuration, so that a mistake stops the process, and have each worker run the local scheduler.
 
-    functions-framework loads main.py in a process that serves nothing and forks the workers from it; only `--debug` serves
+    functions-framework loads main.py in a parent process that serves nothing and forks the workers from it; only `--debug` serves
     from the same process.
     """
     try:
@@ -32,7 +32,7 @@ def start() -> None:
         raise SystemExit(2) from None
     warn_of_unreadable_secrets(settings)
     access.warn_if_unguarded(os.environ.get("FUNCTION_TARGET", ""))
-    # The garbage collector writes into whatever it looks at; what it leaves alone stays shared by all workers.
+    # The garbage collector writes to the objects that it visits; frozen ones stay shared by all workers.
     os.register_at_fork(before=gc.freeze)
     if os.environ.get("FUNCTION_TARGET") == "webhook" and settings.scheduler.name == LOCAL:
         os.register_at_fork(after_in_child=_run_local)
@@ -42,9 +42,9 @@ def start() -> None:
 
 
 def warn_of_unreadable_secrets(settings: Config) -> None:
-    """A line of the log for each that can't be read. Without it the first refused alert would tell.
+    r"""Log each secret that can't be read; otherwise the first rejected alert would be the first sign.
 
-    It is no reason not to start: the value may come later. sm:// is left out, since a start must not wait for a network.
+    The process starts anyway: the value may come later. sm:// is skipped, since a start must not wait for a network.
     """
     for place, secret in settings.secrets:
         if secret.reference.startswith("sm://"):
@@ -56,9 +56,9 @@ def warn_of_unreadable_secrets(settings: Config) -> None:
 
 
 def _say_where() -> None:
-    """Say where functions-framework is about to listen, where its command line does; a port that is taken ends the process.
+    r"""Print where functions-framework is about to listen, if its command line says so, and exit if the port is taken.
 
-    By itself it says nothing, and on a port that is taken it tries for seconds and ends in a traceback.
+    functions-framework itself prints nothing; if the port is taken it retries for seconds and ends in a traceback.
     """
     if not {"--host", "--port"} <= set(sys.argv):
         return
@@ -74,7 +74,7 @@ def _say_where() -> None:
 
 
 def deliver_here(payload: str) -> None:
-    """The local scheduler's delivery. A target's wake-up that no key signed ends here, in the log: the sweep steps the target."""
+    """Delivers wake-ups of the local scheduler. Logs and drops one with an unknown signature: the sweep steps its target."""
     from functions.application.signing import handed_over_since
     from functions.entrypoints.verify import deliver
 

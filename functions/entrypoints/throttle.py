@@ -1,4 +1,4 @@
-"""What a flood of strangers may cost: a reading thread for ten seconds, and one line a second in the log."""
+"""Limits what a flood of strangers' requests costs: one reading thread for ten seconds, and one log line a second."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ if TYPE_CHECKING:
     from flask import Request
 
 BODY_S = 10.0
-"""For a body to arrive. 2.6 MB of 1,000 alerts are there in this time at 2.1 Mbit/s."""
+"""Seconds for a body to arrive. 1,000 alerts (2.6 MB) take this long at 2.1 Mbit/s."""
 
 LOGGED_EVERY_S = 1.0
-"""Refusals beyond are counted: 1,000 a second would be 40 GB of log a day."""
+"""Further refusals are only counted: 1,000 a second would be 40 GB of log a day."""
 
 _LOOK_EVERY_S = 0.5
 
 
 @contextmanager
 def patience(request: Request) -> Iterator[None]:
-    """Stop listening to a connection that has not sent its body in time: whoever reads from it sees its end.
+    r"""Close a connection that has not sent its body in time; its reader sees the end of the body.
 
-    A server that has a thread for each of its readers, as gunicorn's, could else be kept from all others by a few senders
-    of a byte now and then. Behind another server, as in tests, nothing is watched.
+    Without it, a few senders of a byte now and then could occupy all threads of gunicorn. Other servers, as in tests, are not
+    watched.
     """
     connection = request.environ.get("gunicorn.socket")
     if connection is None:
@@ -44,7 +44,7 @@ def patience(request: Request) -> Iterator[None]:
 
 
 class _Watch(Struct):
-    """The connections that are read from, by a number of their own, and until when."""
+    """The connections being read, by number, with their deadlines."""
 
     open: dict[int, tuple[float, socket.socket]] = field(default_factory=dict)
     some: threading.Event = field(default_factory=threading.Event)
@@ -73,21 +73,21 @@ class _Watch(Struct):
 
 @lru_cache(maxsize=1)
 def _watch() -> _Watch:
-    """One thread for the process, built on first use, since workers are forked. It sleeps while nothing is read."""
+    """The watching thread, one a process, started on first use because servers fork their workers. Sleeps while idle."""
     watch = _Watch()
     threading.Thread(target=watch.run, daemon=True, name="flood-watch").start()
     return watch
 
 
 class Sparing(Struct):
-    """Lets one through in `LOGGED_EVERY_S` and counts the others."""
+    """Lets one line through in `LOGGED_EVERY_S` seconds and counts the others."""
 
     next_at: float = float("-inf")
     held_back: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def passes(self) -> str | None:
-        """What its line ends with: how many were held back before it. None where it is held back too."""
+        """The suffix for this line: how many lines were held back before it. None if this one is held back too."""
         now = time.monotonic()
         with self.lock:
             if now < self.next_at:

@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 
 VERIFY_BUDGET_S = 120.0
 HANDED_OVER_S = 300.0
-"""For a list of alerts, half of what Cloud Tasks gives a task; what was not reached by then is a list of its own."""
+"""Seconds for a list of alerts: half of a Cloud Tasks deadline. The rest becomes a new list."""
 AGAIN_S = 60.0
 GIVEN_UP_S = 86400.0
-"""How long alerts come again that can't be decided, or whose signature fits no key, should somebody fix that."""
+"""Seconds that alerts are redelivered if they can't be decided or no key fits their signature, in case somebody fixes that."""
 UNSIGNED_KEY = "unsigned"
-"""The document that says so."""
+"""The document that records these warnings."""
 
 
 def verify(request: Request) -> Response:
-    """Take a wake-up of the scheduler, or sweep if the body names none."""
+    """Handle a wake-up of the scheduler, or sweep if the body names none."""
     if request.method != "POST":
         return error_response(BadRequest(405, ""), allow="POST")
     with logs.traced(request.headers.get("X-Cloud-Trace-Context")):
@@ -48,7 +48,7 @@ def verify(request: Request) -> Response:
 
 
 def _read_wake_up(request: Request) -> object:
-    """What the body has as `wake`; None for one that has nothing, such as Cloud Scheduler's."""
+    """The value of `wake` in the body; None if it has none, as from Cloud Scheduler."""
     body = grafana.read_body(request.stream, request.content_length, current_config().grafana.max_body, request.headers)
     try:
         content = json.loads(body)
@@ -58,9 +58,9 @@ def _read_wake_up(request: Request) -> object:
 
 
 def deliver(payload: str) -> None:
-    """Take one wake-up, whoever brings it.
+    r"""Handle one wake-up, from any sender.
 
-    Raises BadRequest on one that is not ours, and Unavailable or Denied where it must come again.
+    Raises BadRequest if it isn't ours, and Unavailable or Denied if it must be redelivered.
     """
     from functions.application import signing
     from functions.application.ports import Budget
@@ -88,12 +88,12 @@ def deliver(payload: str) -> None:
 
 
 def _is_given_up(adapters: Adapters, carried_since: float | None, budget: Budget) -> bool:
-    """Tell people of alerts that no key signed. Whether they are over a day old, and need not come again."""
+    """Notify people of alerts that no key signed. Whether they are over a day old and need no redelivery."""
     from functions.application.reconcile import advance
     from functions.domain.model.events import Unsigned
 
     if carried_since is None:
-        return False  # it names a target, which the sweep steps
+        return False  # the payload names a target; the sweep steps it
     advance(adapters, UNSIGNED_KEY, Unsigned(), budget)
     if adapters.now() - carried_since <= GIVEN_UP_S:
         return False
@@ -102,7 +102,7 @@ def _is_given_up(adapters: Adapters, carried_since: float | None, budget: Budget
 
 
 def _decide_deferred(entries: list[dict[str, Any]]) -> None:
-    """Alerts that the webhook had no time for, each target by itself. What could not be decided, or not in time, comes again."""
+    """Decide alerts that the webhook had no time for, target by target. Undecided ones are handed over again."""
     from functions.application.reconcile import STORE_S
     from functions.bootstrap import current_adapters
 
@@ -141,7 +141,7 @@ def _decide_handed_over(adapters: Adapters, entry: dict[str, Any]) -> None:
         origin = convert(entry.get("origin", {}), Origin)
     except (ValidationError, KeyError) as error:
         raise Denied("scheduler", f"alerts that were handed over can't be read: {error}") from None
-    # They were of one target; by another configuration they may be of several.
+    # They belonged to one target; with a changed configuration they may belong to several.
     groups = group_by_document(adapters.config.match_alerts(alerts))
     for number, (key, cases) in enumerate(groups.items()):
         incident = entry["incident"] if number == 0 else make_incident_id(key, adapters.now(), cases)
@@ -151,7 +151,7 @@ def _decide_handed_over(adapters: Adapters, entry: dict[str, Any]) -> None:
 
 
 def sweep_overdue() -> int:
-    """Step every document that is overdue, and return how many. Raises Unavailable or Denied where the store can't list them."""
+    """Step every overdue document. Returns their number. Raises Unavailable or Denied if the store can't list them."""
     from functions.application.intake import sweep
     from functions.application.ports import Budget
     from functions.bootstrap import current_adapters

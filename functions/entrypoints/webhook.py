@@ -1,4 +1,4 @@
-"""The entry point for Grafana. Nothing is parsed, looked up or imported for a request that was not let in."""
+"""The entry point for Grafana. Unauthenticated requests are rejected before anything is parsed, looked up or imported."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def webhook(request: Request) -> Response:
-    """Take a notification of Grafana or Alertmanager, or the answer of a person."""
+    """Handle a notification of Grafana or Alertmanager, or a person's answer."""
     if request.path == "/approve" or request.path.startswith("/approve/"):
         from functions.bootstrap import current_adapters
         from functions.entrypoints.people.page import respond
@@ -35,7 +35,7 @@ def webhook(request: Request) -> Response:
     try:
         grafana.require_method(request.method)
         settings = current_config()
-        headers = dict(request.headers.items())  # each walk through Flask's own takes 10 microseconds
+        headers = dict(request.headers.items())  # each lookup in Flask's own takes 10 microseconds
         with throttle.patience(request):
             body = grafana.read_body(request.stream, request.content_length, settings.grafana.max_body, headers)
         request_id = grafana.authenticate(settings.grafana.auth, headers, body, time.time())
@@ -56,7 +56,7 @@ def _refusals(_status: int) -> throttle.Sparing:
 
 
 def _log_refusal(error: BadRequest) -> None:
-    """By status, so that strangers' 401 don't hide a 400 of Grafana's own. GETs aren't logged: health checks send them."""
+    """Limits lines by status, so that strangers' 401 don't hide Grafana's own 400. GETs aren't logged."""
     if error.status != 405 and (more := _refusals(error.status).passes()) is not None:
         logs.event("WARNING", f"refused with {error.status}: {error.sentence}{more}")
 
@@ -78,7 +78,7 @@ def _handle_alerts(alerts: tuple[Alert, ...], request_id: str) -> IntakeResult:
 
 
 def to_response(found: IntakeResult) -> Response:
-    """The answer to Grafana: what became of each target; 503 only if an alert could be neither decided nor saved."""
+    """The answer to Grafana: the result for each target; 503 only if an alert could be neither decided nor saved."""
     incidents = [
         {
             "id": reply.incident,

@@ -1,4 +1,4 @@
-"""The page on which a person takes an escalation."""
+"""The page where a person acknowledges an escalation."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ BUDGET_S = 20.0
 
 
 def is_asked_by(nonce: str) -> bool:
-    """Whether a link with this nonce is about an escalation, and not about an approval."""
+    """Whether a link with this nonce belongs to an escalation rather than an approval."""
     return nonce.split(".")[1:2] == [ACKNOWLEDGE]
 
 
@@ -43,7 +43,7 @@ def show(ports: Adapters, key: str, nonce: str, token: str, person: Person) -> R
 
 
 def press(ports: Adapters, key: str, nonce: str, person: Person, form: Form) -> Response:
-    """Take the escalation, unless somebody was first."""
+    """Record the acknowledgement, unless somebody was first."""
     rules = ports.rules
     before = _load(ports, key)
     escalation = _waiting(before, nonce)
@@ -66,7 +66,7 @@ def _load(ports: Adapters, key: str) -> Document:
 
 
 def _waiting(document: Document, nonce: str) -> Escalation | None:
-    """The escalation that this link is for, if nobody has taken it yet."""
+    """The escalation of this link, if nobody has taken it yet."""
     escalation = document.escalation
     if escalation is None or not escalation.nonce or escalation.nonce != nonce or escalation.taken_by:
         return None
@@ -87,7 +87,7 @@ def _story(ports: Adapters, document: Document, escalation: Escalation) -> CardI
 
 
 def _over(ports: Adapters, document: Document, nonce: str) -> Response:
-    """Why the link does nothing any more."""
+    """The page that says why the link no longer works."""
     rules, escalation = ports.rules, document.escalation
     sentence = Text("The escalation that it was for is over. Nothing was done now.")
     if escalation is not None and escalation.nonce == nonce and escalation.taken_by:

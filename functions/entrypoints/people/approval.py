@@ -1,4 +1,4 @@
-"""The page that asks whether to restart, and what came of the answer."""
+"""The approval page: asks whether to restart, and shows the result."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from functions.bootstrap import Adapters
 
 BUDGET_S = 20.0
-"""A person waits longer than Grafana does, and Cloud Run longer still."""
+"""People wait longer than Grafana does; Cloud Run waits longer still."""
 NOT_APPROVER = Notice(
     Text("Only the runbook's approvers may decide this"),
     (Text("This page knows them by the addresses with which a proxy signs people in. Answer in Slack, or restart in Rundeck."),),
@@ -61,7 +61,7 @@ def show(ports: Adapters, key: str, nonce: str, token: str, person: Person) -> R
 
 
 def _asking(ports: Adapters, key: str, nonce: str) -> tuple[Document, Incident | None]:
-    """The document, and its incident if it still asks with this nonce."""
+    """The document, and its incident if that still waits for an answer to this nonce."""
     document = reconcile.load_document(key, ports.store.load(key, timeout_s=reconcile.STORE_S))
     incident = document.incident
     asks = (
@@ -115,7 +115,7 @@ def _declined(subject: Phrase, by: str) -> Notice:
 
 
 def _approved(subject: Phrase, reply: Reply, incident: Incident | None, by: str) -> Notice:
-    """What came of the button. `incident`: as it is afterwards."""
+    """The result of approving. `incident`: its state afterwards."""
     recorded = Text("Recorded as approved by: {by}", by=by)
     links = _execution_link(reply.execution)
     watched = Text("Unstick watches the queue and reports the result in the chat. You can close this page.")
@@ -153,7 +153,7 @@ def _execution_link(execution: Execution | None) -> tuple[tuple[Phrase, str], ..
 
 
 def _over(rules: Rules, document: Document, nonce: str) -> Response:
-    """Why the link does nothing any more, and what happened instead: 409 while the incident goes on, 410 after it."""
+    """The page that says why the link no longer works: 409 while the incident goes on, 410 after it."""
     incident, asked_for = document.incident, nonce.rsplit(".", 2)[0]
     if incident is not None and incident.id == asked_for:
         return show_notice(rules, _goes_on(incident), 409)

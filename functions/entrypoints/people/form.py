@@ -1,4 +1,4 @@
-"""What people post from a page of ours, and who they are."""
+"""Reads the forms of our pages, and identifies who posts them."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ FIELDS = 8
 FOREIGN = "foreign"
 BY_LINK = Text("whoever had the link")
 NAME_COOKIE = "unstick_name"
-"""Keeps the name that a person typed, in the browser alone."""
+"""Remembers the name that a person typed, in the browser only."""
 NAME_KEPT_S = 365 * 86400
 
 
 class Form(Struct, frozen=True):
-    """What a page of ours posts. `act`: the button's value, empty if none was pressed."""
+    """A posted form. `act`: the value of the pressed button, empty if there was none."""
 
     token: str
     act: str = ""
@@ -37,7 +37,7 @@ class Form(Struct, frozen=True):
 
 
 def read_form(request: Request, public_url: str) -> Form:
-    """The form. Raises BadRequest on one of another site, or one that is too large."""
+    """Read the form. Raises BadRequest if it comes from another site or is too large."""
     origin = request.headers.get("Origin")
     if origin is not None and _origin(origin) != _origin(public_url):
         raise BadRequest(403, FOREIGN)
@@ -53,13 +53,13 @@ def read_form(request: Request, public_url: str) -> Form:
 
 
 def require_button(form: Form, *buttons: str) -> None:
-    """Raises BadRequest on a button that the page of this link does not have."""
+    """Raises BadRequest for a button that the page of this link doesn't have."""
     if form.act and form.act not in buttons:
         raise BadRequest(403, "This is no button of ours.")
 
 
 def identify(request: Request, header: str) -> Person:
-    """Who calls: as the configured proxy says, otherwise as the browser has kept it."""
+    """The caller, as named by the configured proxy, otherwise by the browser's cookie."""
     signed_in = request.headers.get(header, "").removeprefix("accounts.google.com:") if header else ""
     if name := clean(signed_in, MAX_IDENTITY, "…"):
         return Person(name, verified=True)
@@ -67,7 +67,7 @@ def identify(request: Request, header: str) -> Person:
 
 
 def keep_name(public_url: str, person: Person, typed: str) -> dict[str, str]:
-    """The header with which the browser keeps the name for the next time, for these pages alone."""
+    """The header that lets the browser remember the name, for these pages only."""
     if person.verified or not typed:
         return {}
     parts = urlsplit(public_url)
@@ -78,7 +78,7 @@ def keep_name(public_url: str, person: Person, typed: str) -> dict[str, str]:
 
 
 def _origin(url: str) -> tuple[str, str, int] | None:
-    """Scheme, host and port; None for what has none, such as `null`."""
+    """Scheme, host and port; None if there are none, as for `null`."""
     try:
         parts = urlsplit(url)
         port = parts.port or {"http": 80, "https": 443}.get(parts.scheme, 0)
@@ -88,7 +88,7 @@ def _origin(url: str) -> tuple[str, str, int] | None:
 
 
 def pressed_by(person: Person, typed: str) -> Phrase:
-    """Who pressed: as the proxy in front says, or as they say themselves, which proves nothing."""
+    """Who pressed the button, as named by the proxy or by themselves; the latter proves nothing."""
     if person.verified:
         return person.name
     return Text("{who} (not verified)", who=typed) if typed else BY_LINK

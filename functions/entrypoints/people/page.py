@@ -1,4 +1,4 @@
-"""The page behind a link for people's answer: an approval, or an acknowledgement. Only a pressed button changes anything.
+r"""The pages behind the links for people's answers: approval and acknowledgement. Only a pressed button changes anything.
 
 Chats and mail scanners fetch every link that they see, so GET looks nothing up. See docs/decisions/approval.md.
 """
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from functions.bootstrap import Adapters
 
 OPEN = "open"
-"""Where the forms post to: another path than the link's, or a browser would take the link for a place on the open page."""
+"""The path that forms post to. It differs from the link's, or browsers would treat the link as an anchor of the open page."""
 OLD = "old"
 REFUSALS: Mapping[int | str, Notice] = {
     FOREIGN: Notice(
@@ -58,9 +58,9 @@ FAILED = Notice(
 
 
 def respond(request: Request, ports: Adapters) -> Response:
-    """GET /approve/ -> a page that posts the link's token; POST -> the page with the button, or what came of pressing it.
+    r"""GET /approve/ -> a page that posts the link's token; POST -> the page with the button, or the result of pressing it.
 
-    Raises nothing that a stranger can cause.
+    No request of a stranger can make this raise.
     """
     rules = ports.rules
     if request.method not in ("GET", "POST"):
@@ -90,6 +90,6 @@ def respond(request: Request, ports: Adapters) -> Response:
 
 
 def _require_current_link(path: str) -> None:
-    """Raises BadRequest for a link that has its token in the path, as those of older releases had."""
+    """Raises BadRequest for a link of an older release, which has its token in the path."""
     if path.removeprefix("/approve").strip("/") not in ("", OPEN):
         raise BadRequest(410, OLD)

@@ -1,4 +1,4 @@
-"""The queues as they are right now, for a person who decides."""
+"""Reads the current state of the queues, for a person who decides."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ LOOK_S = 6.0
 
 
 def read_rows(ports: Adapters, watched: tuple[QueueState, ...], now: float) -> tuple[tuple[Row, ...], tuple[Phrase, ...]]:
-    """Look at the queues and the kill switch, all at once; what can't be seen is shown as such.
+    r"""Read the queues and the kill switch at the same time; failures are shown as such.
 
-    Returns the queues, and what would keep a restart from happening.
+    Returns the queues, and what would prevent a restart.
     """
     rules = ports.rules
     first = watched[: approval_page.QUEUES_SHOWN]

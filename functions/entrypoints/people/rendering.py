@@ -1,6 +1,6 @@
-"""Renders the pages for people by Jinja2. They have no pictures, load nothing, and run no script but that of the first page.
+r"""Renders the pages for people with Jinja2. They load nothing, have no pictures, and only the first page runs a script.
 
-Every value is escaped. Colours meet WCAG AA in light and dark.
+Every value is escaped. Colours meet WCAG AA in light and dark mode.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 
 def show_notice(rules: Rules, content: Notice, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """A page that says what came of a link or of a button."""
+    """A page with the result of a link or button."""
     return _render("notice.html", rules, content.title, content=content), status, {**_headers(), **(headers or {})}
 
 
@@ -49,8 +49,8 @@ def _render(template: str, rules: Rules, title: Phrase, **values: Any) -> str:
 
 @lru_cache
 def _environment(language: str) -> Environment:
-    """The templates in this language. `say` shows a phrase as one clean line of it."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # Flask has imported it by then
+    """The templates in this language. `say` formats a phrase as one clean line."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # already imported by Flask
 
     loader = FileSystemLoader(TEMPLATES)
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
@@ -61,20 +61,20 @@ def _environment(language: str) -> Environment:
 
 @lru_cache
 def _headers(script: str = "") -> Mapping[str, str]:
-    """The policy allows our style, and this script of ours, by their hashes."""
+    """Response headers. The policy allows only our style and script, by their hashes."""
     policy = f"default-src 'none'; style-src {_hash('style.css')}; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
     return {
         "Content-Type": "text/html; charset=utf-8",
         "Content-Security-Policy": f"{policy}; script-src {_hash(script)}" if script else policy,
         "Cache-Control": "no-store",
         "X-Content-Type-Options": "nosniff",
-        # `no-referrer` would make browsers send `Origin: null` with the button, which no check can tell from a stranger's page.
+        # With `no-referrer` browsers would send `Origin: null` with the button, which looks like another site's page.
         "Referrer-Policy": "same-origin",
         "X-Robots-Tag": "noindex",
     }
 
 
 def _hash(name: str) -> str:
-    """Of the file as a page includes it."""
+    """The hash of the file as a page includes it."""
     content = _environment("en").get_template(name).render()
     return f"'sha256-{b64encode(hashlib.sha256(content.encode()).digest()).decode()}'"

@@ -1,6 +1,6 @@
-"""Buttons in Slack's messages. `/slack` only checks who asks and hands the press to the scheduler: Slack waits three seconds.
+r"""Buttons in Slack's messages. `/slack` only authenticates a press and hands it to the scheduler: Slack waits three seconds.
 
-What it means is decided by `handle`, in `verify`, with time to spare.
+`handle` processes the press later, in `verify`.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ if TYPE_CHECKING:
     from functions.runtime.secrets import SecretRef
 
 WAKE_S = 2.0
-"""For the scheduler to take a press: Slack waits three seconds."""
+"""Seconds for the scheduler to accept a press: Slack waits three."""
 ANSWER_S = 5.0
 LOOK_UP_S = 10.0
-"""For the members of the approvers' groups."""
+"""Seconds to read the members of the approvers' groups."""
 TOO_LATE_S = 600.0
-"""A press that the scheduler brings later than this does nothing: people have gone on."""
+"""Seconds after which a press is ignored: people have moved on."""
 PAUSE_S = 3600.0
 REFUSED = throttle.Sparing()
 
@@ -57,7 +57,7 @@ DONE: Mapping[str, Text] = {
 
 
 def respond(request: Request) -> Response:
-    """POST /slack: 200 once the scheduler has the press, 401 for what Slack did not sign. Nothing is parsed before."""
+    """POST /slack: 200 once the scheduler has the press, 401 if Slack didn't sign it. Nothing is parsed before."""
     if request.method != "POST":
         return "", 405, {"Allow": "POST"}
     try:
@@ -77,7 +77,7 @@ def respond(request: Request) -> Response:
     try:
         ports.wake(ports.now(), {"press": to_builtins(press)}, timeout_s=WAKE_S)
     except (Unavailable, Denied) as error:
-        logs.event("ERROR", f"Slack action lost: {error}")  # Slack shows a warning at the button
+        logs.event("ERROR", f"Slack action lost: {error}")  # Slack then shows a warning beside the button
         return json_response(503, error="Unstick can't do this right now. Press again, or use the link in the message.")
     return "", 200, {}
 
@@ -120,14 +120,14 @@ class _Pressed(Struct, frozen=True):
 
     @property
     def by(self) -> str:
-        """The person, by name and by Slack's id, which stays when the name changes."""
+        """The person's name and Slack id; the id stays when the name changes."""
         return f"{self.press.name or '?'} (Slack {self.press.user})"
 
 
 def handle(ports: Adapters, content: Mapping[str, Any], budget: Budget) -> None:
-    """Do what a press says, if the person may and the message is still current, and show it in the message.
+    r"""Process a press, if the person may and the message is still current, and show the result in the message.
 
-    Raises Unavailable or Denied where it must come again.
+    Raises Unavailable or Denied if it must be redelivered.
     """
     from functions.application import signing
     from functions.application.decoding import convert
@@ -171,7 +171,7 @@ def _load(pressed: _Pressed) -> Document:
 
 
 def _runbook_of(document: Document, nonce: str) -> str:
-    """The runbook of what the message asks."""
+    """The runbook of the message's incident."""
     if document.incident is not None and document.incident.approval.nonce == nonce:
         return document.incident.runbook
     if document.escalation is not None and document.escalation.nonce == nonce:
@@ -180,7 +180,7 @@ def _runbook_of(document: Document, nonce: str) -> str:
 
 
 def _may(pressed: _Pressed, approvers: tuple[str, ...]) -> bool:
-    """Whether the person is an approver. If not, they are told why, alone."""
+    """Whether the person is an approver. If not, tells only them why."""
     ports, press = pressed.ports, pressed.press
     channels = _channels(ports.config)
     bot = next((one for one in channels if one.token is not None), channels[0])
@@ -200,7 +200,7 @@ def _may(pressed: _Pressed, approvers: tuple[str, ...]) -> bool:
 
 
 def _answer(pressed: _Pressed, document: Document) -> bool:
-    """Approve or decline. Whether that counts."""
+    """Approve or decline. Returns whether the answer counts."""
     from functions.application.reconcile import advance
     from functions.domain.model.events import Approved, Declined
 
@@ -212,7 +212,7 @@ def _answer(pressed: _Pressed, document: Document) -> bool:
         and incident.approval.approved_by == pressed.by
         and pressed.nonce.startswith(f"{incident.id}.")
     ):
-        return True  # the scheduler brings the same press again
+        return True  # the scheduler redelivered the same press
     kind: Callable[[str, str], Approved | Declined] = Approved if approves else Declined
     return advance(pressed.ports, pressed.key, kind(pressed.nonce, pressed.by), pressed.budget) is not None
 
@@ -241,7 +241,7 @@ def _restart(pressed: _Pressed, document: Document) -> bool:
 
 
 def _pause(pressed: _Pressed, document: Document) -> bool:
-    """Only from a message that is current: of another one nobody knows the runbook, and so not who may."""
+    """Pause, but only from a current message: for another one the runbook, and so its approvers, are unknown."""
     if not _runbook_of(document, pressed.nonce):
         return False
     from functions.application.kill_switch import announce, turn
@@ -258,7 +258,7 @@ def _pause(pressed: _Pressed, document: Document) -> bool:
 
 
 def _shows_newer_state(before: Document, after: Document, message_ts: str) -> bool:
-    """Whether the message starts the incident's thread and was just updated: it shows more than the answer already."""
+    """Whether the message starts the incident's thread and was just updated, so that it already shows more than the answer."""
     return any(
         f'"ts": "{message_ts}"' in handle and handle != before.threads.get(place)
         for place, handle in after.threads.items()
