@@ -111,7 +111,7 @@ def check(place: Place) -> bool:
     gcloud.run("scheduler", "jobs", "run", job, f"--location={place.region}", project)
     wanted = (
         f'resource.type="cloud_run_revision" AND resource.labels.service_name="{place.name}-report" AND '
-        f'jsonPayload.message=~"^a check from inside found" AND timestamp>="{began}"'
+        f'jsonPayload.message=~"^check from inside: " AND timestamp>="{began}"'
     )
     ends = time.monotonic() + float(os.environ.get("WAIT") or 180)
     while not (lines := json.loads(gcloud.run("logging", "read", wanted, project, "--limit=1", "--format=json") or "[]")):

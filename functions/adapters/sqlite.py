@@ -1,9 +1,9 @@
-"""One SQLite file that several processes and threads share: how it is opened, and what is wrong with it.
+r"""Opens SQLite files that several processes and threads share, and translates SQLite's errors.
 
-A connection is opened for each call and closed after it. So it is never shared between threads and never crosses a
-fork, which SQLite forbids. Measured on a local disk: a load takes 0.13 ms and a save 1.2 ms, or 0.07 and 0.5 ms while somebody
-else, such as the local scheduler, has the file open (the last to close it moves the journal into it); on a kept connection
-0.003 and 0.2 ms. That does not justify keeping connections.
+A connection is opened for each call and closed after it. So it is never shared between threads and never crosses a fork, which
+SQLite forbids. Measured on a local disk: a load takes 0.13 ms and a save 1.2 ms; 0.07 and 0.5 ms while somebody else, such as the
+local scheduler, has the file open (the last to close it moves the journal into it); 0.003 and 0.2 ms on a kept connection. That
+doesn't justify keeping connections.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ _CREATING = threading.Lock()
 
 @contextlib.contextmanager
 def opened(system: str, path: str, *, timeout_s: float) -> Iterator[sqlite3.Connection]:
-    """A connection in autocommit mode, with all tables there, closed at the end of the `with` block.
+    r"""A connection in autocommit mode, with all tables created, closed at the end of the `with` block.
 
-    A missing file is created, readable by its owner only. Every statement waits at most `timeout_s` for other
-    writers. Raises Unavailable when that is not enough or the disk fails, Denied when the file can't be used at all; both
-    also for what goes wrong with the file inside the block.
+    Creates a missing file, readable by its owner only. Every statement waits at most `timeout_s` for other writers. Raises
+    Unavailable if that is not enough or the disk is full, Denied if the file can't be used at all; also for errors inside the
+    block.
     """
     if timeout_s <= 0:
         raise Unavailable(system, Text("deadline exceeded before sending"), late=True)
@@ -64,14 +64,16 @@ def opened(system: str, path: str, *, timeout_s: float) -> Iterator[sqlite3.Conn
 
 
 def _open(path: str, timeout_s: float) -> sqlite3.Connection:
-    """Several processes that create one file at the same time can get "busy" immediately, without SQLite's own waiting."""
+    """Retries: processes that create one file at the same time can get "busy" immediately, without SQLite's own waiting."""
     ends = time.monotonic() + timeout_s
     _create(path)
     while True:
         connection = sqlite3.connect(path, timeout=timeout_s, isolation_level=None, check_same_thread=False)
         try:
             connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute("PRAGMA synchronous=FULL")  # WAL's usual NORMAL forgets the last saves on a power cut
+            connection.execute(
+                "PRAGMA synchronous=FULL"
+            )  # with NORMAL, the usual setting for WAL, a power cut loses the last saves
             if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'heard'").fetchone():
                 connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
         except sqlite3.Error as error:
@@ -87,7 +89,7 @@ def _create(path: str) -> None:
     """Create the file if it is missing, since SQLite itself would make it 0644.
 
     Never open a file that may be in use: closing any descriptor of it drops all locks of this process on the file
-    (fcntl(2)), and another process that believes to be the last one then deletes a journal that is still being written.
+    (fcntl(2)). Another process may then believe that it is the last user, and delete a journal that is being written.
     """
     with _CREATING:
         if not Path(path).exists():
@@ -96,7 +98,7 @@ def _create(path: str) -> None:
 
 
 def _is(error: sqlite3.Error, codes: set[int]) -> bool:
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF in codes  # the low byte is the primary code, the rest says where
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in codes  # the low byte is the primary code
 
 
 def _explained(system: str, path: str, error: sqlite3.Error) -> Unavailable | Denied:

@@ -1,4 +1,4 @@
-"""Starts, reads and keeps evidence. Nothing here may cost a restart more than its time-out: what fails is data or a log line."""
+"""Starts, reads and archives evidence. A restart waits for it at most its time-out: failures become data or a log line."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from functions.runtime.text import Text
 
 START_S = 5.0
 KEEP_S = 2.0
-"""Beside the save, so that only a store that is slow for the output alone delays the restart by so much."""
+"""Seconds to archive the output, in parallel with the save."""
 READ_S = 3.0
-"""For each check of the run. The last one may end so much after `within`."""
+"""Seconds for each check of the run. The last check may end this long after `within`."""
 
 
 def evidence_path(incident: str) -> str:
-    """Where the archive has the output: beside the incident, whose record is written only when it ends."""
+    """The archive path of the output. It is beside the incident's record, which is written only when the incident ends."""
     return f"evidence/{incident}.txt"
 
 
@@ -39,20 +39,20 @@ def start_evidence(ports: Ports, collect: Collect, looked_from: float, pause: An
     except Denied as denied:
         return EvidenceStarted(collect.tag, refusal=denied.detail)
     except Unavailable as unavailable:
-        ports.log("WARNING", f"the start of the evidence job was not answered: {unavailable}")
+        ports.log("WARNING", f"no response to the start of the evidence job: {unavailable}")
         return EvidenceStarted(collect.tag)
     return EvidenceStarted(collect.tag, run)
 
 
 def read_evidence(ports: Ports, incident: Incident | None, budget: Budget) -> EvidenceReading | None:
-    """What the evidence run shows; None for an incident that collects none."""
+    """Read the evidence run; None for an incident that collects none."""
     wanted = evidence_to_read(incident, ports.rules)
     if incident is None or wanted is None:
         return None
     job, evidence = wanted
-    if evidence.missing:  # known by the answer of its start
+    if evidence.missing:  # its id is in the answer to its start
         return EvidenceReading(evidence.execution)
-    from functions.domain.texts.masking import mask  # loads google-re2 (6 ms), and only evidence needs it
+    from functions.domain.texts.masking import mask  # loads google-re2 (6 ms), which only evidence needs
 
     known = evidence.execution.id if evidence.execution else None
     try:
@@ -64,8 +64,8 @@ def read_evidence(ports: Ports, incident: Incident | None, budget: Budget) -> Ev
 
 
 def keep_evidence(ports: Ports, keep: Keep, timeout_s: float) -> None:
-    """Keep the output beside the incident. If that fails, Rundeck still has it."""
+    """Archive the output. If that fails, Rundeck still has it."""
     try:
         ports.store.archive(evidence_path(keep.incident), keep.output.encode(), timeout_s=min(timeout_s, KEEP_S))
     except (Denied, Unavailable) as error:
-        ports.log("WARNING", f"the evidence was not kept: {error}", incident=keep.incident)
+        ports.log("WARNING", f"evidence not archived: {error}", incident=keep.incident)

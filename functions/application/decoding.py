@@ -1,8 +1,8 @@
-"""Typed decoding by msgspec, safe for threads.
+r"""Thread-safe typed decoding with msgspec.
 
-msgspec (0.22) stores what it learns about a class on the class itself, before that is complete. If another thread
-decodes the class meanwhile, the whole process ends with a segmentation fault: one in five processes whose first eight
-requests came at once. So one thread alone learns a class; after that nobody needs the lock.
+msgspec (0.22) caches what it learns about a class on the class itself, before that is complete. If another thread decodes the
+class meanwhile, the process crashes with a segmentation fault, as one in five processes did whose first eight requests came at
+the same time. So a lock is held while a class is first decoded; after that no lock is needed.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ def _learn(kind: Hashable) -> Any:
 
 
 def decoder(kind: type[T]) -> Any:
-    """The decoder of JSON texts for a type."""
+    """Returns the JSON decoder of a type."""
     with _LEARNING:
         return _learn(cast("Hashable", kind))
 
 
 def convert(value: Any, kind: type[T]) -> T:
-    """Convert a value of JSON types to this type. Raises msgspec.ValidationError if it does not fit."""
+    """Convert a value of JSON types to this type. Raises msgspec.ValidationError if it doesn't fit."""
     decoder(kind)
     return msgspec.convert(value, kind)

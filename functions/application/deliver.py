@@ -23,12 +23,12 @@ from functions.runtime.text import Text, in_language
 
 POST_S = 10.0
 POST_LEAST_S = 0.5
-"""With less time than this left, a message waits for the wake-up: a post that is cut off may still arrive."""
+"""Seconds. With less time left, a message waits for the wake-up: a post that times out may still arrive."""
 STORE_S = 5.0
 
 
 class DeliveryProgress(Struct):
-    """What was delivered so far. Each thread records its own progress, so a late thread loses nothing of the others."""
+    """What has been delivered. Each thread records its own progress, so a late thread doesn't lose that of the others."""
 
     ids: set[str] = field(default_factory=set)
     threads: dict[str, str] = field(default_factory=dict)
@@ -51,7 +51,7 @@ def _archive(ports: Ports, record: Archive, timeout_s: float, done: DeliveryProg
 
 
 def post(ports: Ports, channel: str, card: Card, thread: str | None, timeout_s: float) -> str | None:
-    """Post to the channel of this name, and return the handle of its thread."""
+    """Post to the channel of this name. Returns the handle of its thread."""
     chat = ports.chats.get(channel)
     if chat is None:
         _post_instead(ports, channel, card, timeout_s)
@@ -60,7 +60,7 @@ def post(ports: Ports, channel: str, card: Card, thread: str | None, timeout_s: 
 
 
 def _post_instead(ports: Ports, gone: str, card: Card, timeout_s: float) -> None:
-    """The configuration lost the channel while the message waited. Others get it, without the link that answers."""
+    """Post to other channels, without the approval link: the configuration lost the channel while the message waited."""
     from functions.domain.texts.words import LINK_ACKNOWLEDGE, LINK_APPROVE
 
     instead = next((name for name in default_channels(ports.rules) if name in ports.chats), None)
@@ -80,7 +80,7 @@ def _post_in_order(ports: Ports, document: Document, messages: list[Message], ti
         left_s = ends - ports.monotonic()
         if left_s < POST_LEAST_S:
             break
-        # A message without an incident goes into no thread, where only its followers would see it.
+        # A message without an incident goes into no thread: only followers of the thread would see it.
         place = f"{message.channel}/{message.card.incident}" if message.card.incident else ""
         card = _sign_approval_link(ports, document, message.card)
         try:
@@ -97,10 +97,10 @@ def _post_in_order(ports: Ports, document: Document, messages: list[Message], ti
 
 
 def _sign_approval_link(ports: Ports, document: Document, card: Card) -> Card:
-    """The card with its approval link signed; the core has no keys. A link that came with the alert is never signed.
+    r"""Sign the card's approval link; the core has no keys. A link that came with the alert is never signed.
 
-    The token is in the fragment, which browsers keep to themselves: no log of requests has it. It ends in `/`: a chat that makes
-    links of plain text leaves out a `_` or `-` at their end, and tokens may end so.
+    The token is in the fragment, which browsers don't send, so no request log has it. It ends in `/`: chats that detect links in
+    plain text leave out a trailing `_` or `-`, and tokens may end so.
     """
     if not card.nonce:
         return card
@@ -113,7 +113,7 @@ def _sign_approval_link(ports: Ports, document: Document, card: Card) -> Card:
 
 
 def post_to_all(ports: Ports, channels: Iterable[str], card: Card) -> dict[str, str]:
-    """Post one card to several channels at once, and to those of `escalate` if it calls people.
+    r"""Post one card to several channels at the same time, and to those of `escalate` if it is urgent.
 
     Returns channel -> problem and remedy, empty if it was posted.
     """
@@ -132,7 +132,7 @@ def _problem(result: Any) -> str:
 
 
 def deliver_messages(ports: Ports, document: Document, to_post: frozenset[str], budget: Budget) -> MessagesDelivered:
-    """Post those of these messages that are not bundled, all channels at once, and archive. What fails is left to the wake-up."""
+    """Post the messages that are not bundled, all channels at the same time, and archive. Failures are left to the wake-up."""
     direct = [message for message in document.to_tell if message.id in to_post and not message.bundle]
     channels = list(dict.fromkeys(message.channel for message in direct))
     done, timeout_s = DeliveryProgress(), budget.at_most(POST_S)

@@ -22,19 +22,19 @@ from functions.domain.model.events import AlertsReceived, Event, Origin, Reply, 
 from functions.runtime.errors import Denied, Unavailable, UnstickError
 
 DIRECT = 10
-"""Targets of one notification that are decided at once; the others wait for their wake-ups."""
+"""Targets of one notification that are decided in the request; the others wait for their wake-ups."""
 
 HAND_OVER_S = 1.5
-"""In addition to the budget, if the store did not answer in time: in total well under 10 s."""
+"""Seconds beyond the budget, if the store did not answer in time. The total stays well under 10 s."""
 
 LISTED = 100
 LISTED_BYTES = 600_000
-"""Of alerts in one list: Cloud Tasks accepts 1 MB, and packing adds less than a third."""
+"""Bytes of alerts in one list: Cloud Tasks accepts 1 MB, and encoding adds less than a third."""
 
 SWEEP_AFTER_S = 60.0
 SWEEP_MOST = 200
 TOKEN_KEY = "runner-token"  # noqa: S105 - a document's name
-"""The document that knows what people were told about the runner's token."""
+"""The document that records what people were told about the runner's token."""
 WAKE_BUDGET_S = 60.0
 NO_ORIGIN = Origin()
 
@@ -48,7 +48,7 @@ class IntakeResult(Struct, frozen=True):
 
 
 def document_key(case: MatchedAlert) -> str:
-    """The key of an alert's document: its target's, its rule's if no runbook matches, otherwise its own."""
+    """The key of an alert's document: from its target; from its rule if no runbook matches; otherwise from the alert."""
     if case.target is not None:
         return case.target.key
     own = f"rule {case.alert.name}" if case.reason is Reason.NO_RUNBOOK else case.alert.fingerprint
@@ -64,13 +64,13 @@ def group_by_document(cases: list[MatchedAlert]) -> dict[str, list[MatchedAlert]
 
 
 def make_incident_id(key: str, now: float, cases: list[MatchedAlert]) -> str:
-    """An incident's id: its start (UTC), and a hash of its target and alerts, since two may begin at the same moment."""
+    """Make an incident's id: its start (UTC), and a hash of target and alerts, since two may begin at the same moment."""
     alerts = sorted((case.alert.source, case.alert.fingerprint, case.alert.starts_at) for case in cases)
     return time.strftime("%Y%m%d-%H%M%S-", time.gmtime(now)) + hashlib.sha256(f"{key} {now!r} {alerts}".encode()).hexdigest()[:8]
 
 
 def handle_notification(ports: Ports, cases: list[MatchedAlert], budget: Budget, origin: Origin = NO_ORIGIN) -> IntakeResult:
-    """Decide or save every alert of a notification: ten targets at once, the rest in lists of up to 100 for their wake-ups."""
+    """Decide or save every alert of a notification: ten targets directly, the rest in lists of up to 100 for their wake-ups."""
     groups = group_by_document(cases)
     now = ports.now()
     crowd, alone = len(groups) > DIRECT, len(groups) == 1
@@ -127,7 +127,7 @@ def _decide_or_hand_over(ports: Ports, key: str, event: AlertsReceived, budget: 
 
 
 def hand_over(ports: Ports, events: list[tuple[str, AlertsReceived]], budget: Budget) -> list[Reply | None]:
-    """Hand alerts to the scheduler whole; `verify` decides them. Raises Unavailable if it does not accept them."""
+    """Hand alerts to the scheduler unchanged; `verify` decides them. Raises Unavailable if it doesn't accept them."""
     now = ports.now()
     content = {
         "deferred": [
@@ -172,15 +172,15 @@ def sweep(ports: Ports, budget: Budget) -> int:
         stepped += _sweep_one(ports, entry.key, TimerFired(), budget)
     expires_at = ports.rules.token_expires_at
     if expires_at is not None and ports.now() >= expires_at - WEEK_S and budget.left_s > 0:
-        _sweep_one(ports, TOKEN_KEY, TokenExpiring(), budget)  # each sweep asks; the step knows what people were told
+        _sweep_one(ports, TOKEN_KEY, TokenExpiring(), budget)  # sent with each sweep; the step knows what people were told
     return stepped
 
 
 def _sweep_one(ports: Ports, key: str, event: Event, budget: Budget) -> bool:
-    """Whether the document could be stepped."""
+    """Step the document. Returns whether that worked."""
     try:
         advance(ports, key, event, replace(budget, ends=min(budget.ends, ports.monotonic() + WAKE_BUDGET_S)))
     except (Unavailable, Denied) as error:
-        ports.log("ERROR", f"the sweep could not step it: {error}", document=key)
+        ports.log("ERROR", f"sweep failed for a document: {error}", document=key)
         return False
     return True

@@ -1,4 +1,4 @@
-"""Turns the kill switch, and tells people."""
+"""Turns the kill switch on or off, and notifies people."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ TRIES = 10
 
 
 def turn(ports: Ports, wanted: Pause) -> Pause | None:
-    """Save the switch as wanted, and return how it was (None: off).
+    """Save the new state of the switch. Returns the former state (None: off).
 
-    Raises Denied where a newer release wrote it, and Unavailable where it is not certain to be saved.
+    Raises Denied if a newer release wrote it, and Unavailable if it may not have been saved.
     """
     body = encode(wanted)
     for _ in range(TRIES):
@@ -39,7 +39,7 @@ def turn(ports: Ports, wanted: Pause) -> Pause | None:
 
 
 def announce(ports: Ports, kind: str, switch: Pause) -> dict[str, str]:
-    """Tell the channels of the top-level `notify`. Returns channel -> problem and remedy, empty if it was posted."""
+    """Post to the channels of the top-level `notify`. Returns channel -> problem and remedy, empty if it was posted."""
     until = Text("until {until}", until=clock(ports.rules, switch.until)) if switch.until else ""
     detail = join((in_brackets(switch.reason, switch.by), until))
     return post_to_all(ports, ports.rules.notify, compose(CardInput(kind, switch.at, detail=detail), ports.rules))

@@ -1,4 +1,4 @@
-"""Observes everything that one step needs, at once."""
+"""Reads everything that one step needs, all systems at the same time."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ LOOK_SHARE = 0.5
 
 LOOK_S = 20.0
 STORE, RUNNER = "store", "Rundeck"
-"""What a call that got no answer in time asked."""
+"""What a call that timed out was for."""
 NOTHING_SEEN = Observation(NOT_CHECKED, {}, NOT_CHECKED, NOT_CHECKED)
 
 
 def observe(ports: Ports, document: Document, event: Event, budget: Budget) -> tuple[Observation, str | None]:
-    """Query everything that this document names, at once."""
+    """Read everything that this document names, at the same time."""
     reading = read_evidence(ports, document.incident, budget)
     if reading is not None and reading.awaited:
         return replace(NOTHING_SEEN, evidence=reading), None
@@ -75,7 +75,7 @@ def plan_queries(
 def plan_queues(
     ports: Ports, queues: Queues, timeout_s: float
 ) -> tuple[list[Callable[[], Any]], Callable[[list[Any]], dict[str, Any]]]:
-    """The queries for these queues, one for each symptom, and the function that sorts their snapshots and errors by queue."""
+    """The queries for these queues, one for each symptom, and the function that sorts the snapshots and errors by queue."""
     groups: dict[str, list[tuple[QueueRef, float]]] = {}
     for queue, runbook in queues.values():
         groups.setdefault(queue.kind, []).append((queue, runbook.symptom.for_s if runbook else 60.0))
@@ -100,7 +100,7 @@ def _look_all(
 
 
 def _history_s(runbook: Runbook) -> float:
-    """How far back this runbook's guards need the history."""
+    """How many seconds of history this runbook's guards need."""
     limits = runbook.limits
     return max([limits.cooldown_s, *(window_s for window_s, _ in limits.restarts)]) + runbook.restart.max_run_s
 
@@ -123,7 +123,7 @@ def _read_storm(result: Any) -> tuple[Storm | Unknown, str | None]:
 
 
 def or_unknown(result: Any) -> Any:
-    """The result, or why it is unknown."""
+    """The result, or Unknown with the reason."""
     if isinstance(result, Unavailable):
         return Unknown(result.text, late=result.late, remedy=result.remedy)
     if isinstance(result, Denied):
@@ -132,7 +132,7 @@ def or_unknown(result: Any) -> Any:
 
 
 def unwrap(result: Any) -> Any:
-    """Return a result of `run_parallel`, or raise it if it is an error."""
+    """Return the result of a `run_parallel` call, or raise it if it is an error."""
     if isinstance(result, BaseException):
         raise result
     return result

@@ -1,6 +1,8 @@
-"""What an adapter must offer, and what the application has of all of them. An adapter is one module or package in runners/,
-symptoms/, stores/, schedulers/ or chats/: a frozen Struct, whose fields are its keys in unstick.yaml, with the methods of the
-protocol below. The line `ADAPTER: type[PROTOCOL] = CLASS` at its end is where mypy compares the two.
+"""The protocols that adapters implement, and the application's view of all of them.
+
+An adapter is one module or package in runners/, symptoms/, stores/, schedulers/ or chats/: a frozen Struct, whose fields are its
+keys in unstick.yaml, with the methods of the protocol below. The line `ADAPTER: type[PROTOCOL] = CLASS` at its end lets mypy
+compare the two.
 
 Every method that calls an outside system takes `timeout_s`, the time for all of it. It raises `Unavailable` (no usable
 answer: the call may or may not have taken effect) or `Denied` (a clear refusal), and nothing else on purpose. No error contains a
@@ -34,7 +36,7 @@ class Finding(Struct, frozen=True):
 
 
 def finding_of_error(what: str, error: Unavailable | Denied, remedy: Phrase = "") -> Finding:
-    """What `check` says of a system that refused, with its own remedy, or that did not answer, with this one."""
+    """The line of `check` for a system that refused, with its own remedy, or that did not answer, with this one."""
     return Finding(
         what, ok=False, detail=error.detail, remedy=error.remedy if isinstance(error, Denied) else error.remedy or remedy
     )
@@ -45,23 +47,23 @@ class Runner(Protocol):
 
     @property
     def url(self) -> str:
-        """Its base URL, which is part of each target."""
+        """The base URL, which is part of each target."""
 
     @property
     def incident_option(self) -> str:
-        """The option in which `run` sends its tag."""
+        """The job's option that receives the tag of `run`."""
 
     @property
     def not_after_option(self) -> str:
-        """The option in which `run` sends the time after which the job must refuse to start."""
+        """The job's option that receives the time after which the job must refuse to start."""
 
     @property
     def token_expires_at(self) -> float | None:
-        """When its token expires (Unix seconds); None if that is not known."""
+        """When the token expires (Unix seconds); None if unknown."""
 
     def look(self, target: Target, *, since_s: float, follow: str | None, tail: bool, timeout_s: float) -> ExecutionHistory:
         """Read the target's history of the last `since_s` seconds. `follow`: the id of an execution to follow to the end of
-        its chain of retries; `tail`: read its last log lines too once it has ended."""
+        its chain of retries; `tail`: also read its last log lines once it has ended."""
 
     def run(self, target: Target, *, tag: str, runner_not_after: float, timeout_s: float) -> Execution:
         """Start the job once. `Denied` with code `busy`: the job is already running; `mismatch`: it runs with other options
@@ -71,15 +73,15 @@ class Runner(Protocol):
         """Abort it, and return it as it was seen then. `Denied`: it runs on."""
 
     def start_page(self, target: Target) -> str:
-        """Where people start the job by hand, as far as that is known without a call."""
+        """The page where people start the job by hand, as far as it is known without a call."""
 
     def start_evidence(self, job: str, options: Mapping[str, str], *, tag: str, timeout_s: float) -> Execution:
-        """Start an evidence job once, with no fence: it changes nothing."""
+        """Start an evidence job once. It changes nothing, so it gets no `not_after`."""
 
     def read_evidence(
         self, job: str, *, tag: str, execution: str | None, timeout_s: float
     ) -> tuple[Execution | None, str | None]:
-        """The run (found by its tag where `execution` is None), and its output as it is once it has ended."""
+        """Read the run (found by its tag if `execution` is None), and its output once it has ended."""
 
     def check_evidence(self, job: str, options: tuple[str, ...], *, within_s: float, timeout_s: float) -> list[Finding]: ...
 
@@ -88,36 +90,36 @@ class Runner(Protocol):
 
 
 class SymptomKeys(Protocol):
-    """The keys of a symptom in a runbook: a frozen Struct."""
+    """A symptom's keys in a runbook: a frozen Struct."""
 
     def to_symptom(self) -> Symptom:
         """Convert to the domain's Symptom."""
 
     def find_mistakes(self) -> Iterable[tuple[str, str, str]]:
-        """(key, what is wrong with it, how to fix it) of each mistake that the types can't catch."""
+        """(key, what is wrong with it, how to fix it) of each mistake that the types can't express."""
 
 
 class SymptomAdapter(Protocol):
-    """Shows whether something is stuck or healthy (symptoms/)."""
+    """Reads the figures that show whether something is stuck or healthy (symptoms/)."""
 
     Keys: ClassVar[type[SymptomKeys]]
 
     def name_queue(self, symptom: Symptom, labels: Mapping[str, str]) -> QueueRef:
-        """What to watch for an alert with these labels. Calls nothing. Raises NotRendered."""
+        """The queue to watch for an alert with these labels. Calls nothing. Raises NotRendered."""
 
     def look_all(
         self, queues: Sequence[tuple[QueueRef, float]], *, timeout_s: float
     ) -> list[QueueSnapshot | Unavailable | Denied]:
-        """Read each queue, with samples over at least so many seconds, or the error that prevents it."""
+        """Read each queue, with samples over at least this many seconds, or return the error that prevents it."""
 
     def check(self, symptom: Symptom, labels: Mapping[str, str], *, timeout_s: float) -> list[Finding]:
-        """Check what looking needs, for an alert with these labels, which may lack some that the symptom's keys name."""
+        """Check what `look_all` needs, for an alert with these labels, which may lack some that the symptom's keys name."""
 
 
 class Stored(Struct, frozen=True):
     body: bytes
     generation: str
-    """Opaque; every save changes it."""
+    """Opaque. Every save changes it."""
 
 
 class Listed(Struct, frozen=True):
@@ -135,19 +137,19 @@ class Store(Protocol):
         otherwise raise `Conflict`. `due` can be listed without reading the body; None for a closed document."""
 
     def list_documents(self, *, timeout_s: float) -> list[Listed]:
-        """All documents."""
+        """List all documents."""
 
     def archive(self, path: str, body: bytes, *, timeout_s: float) -> None:
         """Write incidents/DATE/ID.json or evidence/ID.txt; writing the same path again replaces it."""
 
     def read_archived(self, path: str, *, timeout_s: float) -> bytes | None:
-        """What was archived under this path; None if nothing was."""
+        """Read what was archived under this path; None if nothing was."""
 
     def read_archive(self, *, since: str, timeout_s: float) -> Iterator[tuple[str, bytes]]:
         """Yield (path, body) of the archived incidents from DATE `since` (YYYY-MM-DD) on, oldest first."""
 
     def check(self, *, timeout_s: float) -> list[Finding]:
-        """Check that the store is writable and that compare-and-set really compares. Leave nothing behind."""
+        """Check that the store is writable and that compare-and-set really compares. Leaves nothing behind."""
 
 
 class Scheduler(Protocol):
@@ -170,7 +172,7 @@ class Chat(Protocol):
 
 
 class Ports(Protocol):
-    """Everything outside Unstick, and the clocks. bootstrap.py has the real adapters; the simulation has models of them."""
+    """Everything outside Unstick, and the clocks. bootstrap.py has the real adapters; the simulation has models."""
 
     @property
     def rules(self) -> Rules: ...
@@ -185,13 +187,13 @@ class Ports(Protocol):
     def symptoms(self) -> Mapping[str, SymptomAdapter]: ...
     @property
     def chats(self) -> Mapping[str, Chat]:
-        """By the channel's name."""
+        """By channel name."""
 
     def wake(self, at: float, content: Mapping[str, Any], *, timeout_s: float) -> None:
         """Sign the content, and have the scheduler deliver it to `verify` at `at`."""
 
     def annotate(self, record: Archive, *, timeout_s: float) -> None:
-        """Mark an archived incident in Grafana, if the configuration wants that. Logs what fails."""
+        """Annotate an archived incident in Grafana, if configured. Failures are logged."""
 
     def sign_approval(self, key: str, nonce: str, expires_at: float) -> str: ...
     def is_paused_by_environment(self) -> bool: ...
@@ -199,7 +201,7 @@ class Ports(Protocol):
 
 
 class Budget(Struct, frozen=True):
-    """The monotonic time by which everything must be done."""
+    """The deadline (monotonic time) of a request."""
 
     ports: Ports
     ends: float

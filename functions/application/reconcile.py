@@ -1,4 +1,4 @@
-"""Loads and observes, steps, writes ahead, acts and saves. Only this file knows the order."""
+"""Loads, observes, steps, writes ahead, acts and saves. Only this file knows the order."""
 
 from __future__ import annotations
 
@@ -44,35 +44,35 @@ from functions.runtime.text import Text
 
 STORE_S = 5.0
 LIST_S = 60.0
-"""For listing all documents: Cloud Storage lists 1,000 of them with each request, one after the other."""
+"""Seconds to list all documents: Cloud Storage lists 1,000 with each request, one after the other."""
 RUN_S = 10.0
 SETTLE_S = 1.0
-"""Reserved in the budget to save the result of a start."""
+"""Seconds of the budget reserved for saving the result of a start."""
 
 TELL_LEAST_S = 0.5
-"""With less time than this left, the wake-up posts."""
+"""Seconds. With less time left, posting is left to the wake-up."""
 
 DATE_S = 1.0
-"""Resolution of the Date header on which `not_after` rests."""
+"""Resolution of the Date header, in seconds; `not_after` depends on it."""
 
 PAUSE_AGE_S = 1.0
-"""The kill switch is read with the save. If the save took longer than this, it is read again before acting."""
+"""Seconds. The kill switch is read with the save, and again before acting if the save took longer than this."""
 
 UNANSWERED = 2
 TRIES = 50
-"""Each conflict means that another process made progress, so this many show a fault. Usually the time ends first."""
+"""Each conflict means that another process made progress, so this many indicate a defect. Usually the time ends first."""
 
 
 class Saved(Struct, frozen=True):
-    """A document that was saved, and what was asked for together with the save."""
+    """A saved document, and what was read in parallel with the save."""
 
     generation: str
     slot_error: Exception | None = None
-    """Why the storm slot may not be taken; None if it is taken, or if none is needed."""
+    """Why no storm slot was claimed; None if one was, or if none is needed."""
     pause: Pause | Exception | None = None
-    """The kill switch, or the error in its place; None if it is off."""
+    """The kill switch, or the error of reading it; None if it is off."""
     paused_at: float = 0.0
-    """Monotonic time at which the kill switch was asked for."""
+    """Monotonic time of the request for the kill switch."""
 
 
 class LoadedDocument(Struct, frozen=True):
@@ -85,14 +85,14 @@ class LoadedDocument(Struct, frozen=True):
     looked_from: float = 0.0
     """Monotonic time at which the observation began."""
     wake_at: float | None = None
-    """When a wake-up comes that was created beside the observation."""
+    """The time of a wake-up that was created during the observation."""
     unlooked_at: float | None = None
-    """The time of the step, if it needed no observation."""
+    """The time of the step if it needed no observation."""
     to_post: frozenset[str] = frozenset()
     """The messages that this process posts. Another process may be posting the others at this moment."""
 
     def after_save(self, document: Document, generation: str) -> LoadedDocument:
-        """The document as it was saved; the messages that the save added are this process's to post."""
+        """The saved document; posting the messages that the save added is this process's job."""
         new = _message_ids(document) - _message_ids(self.document)
         return replace(self, document=document, generation=generation, to_post=self.to_post | new)
 
@@ -100,7 +100,7 @@ class LoadedDocument(Struct, frozen=True):
 def advance(ports: Ports, key: str, event: Event, budget: Budget) -> Reply | None:
     """Advance one document by one event, and return the answer to Grafana.
 
-    Raises Unavailable or Denied if the document can't be loaded or saved; then nothing was done that a wake-up does not find.
+    Raises Unavailable or Denied if the document can't be loaded or saved; then a wake-up finds everything that was done.
     """
     conflicts = Unavailable("store", Text("another process kept changing the document"), late=True)
     failed, unanswered, wake_at = conflicts, 0, None
@@ -119,7 +119,7 @@ def advance(ports: Ports, key: str, event: Event, budget: Budget) -> Reply | Non
             failed = conflicts
             continue
         except Unavailable as unavailable:
-            # It may have been saved: the next observation tells. Each try queries every system, so stop soon.
+            # It may have been saved: the next observation shows that. Each try queries every system, so stop soon.
             unanswered += 1
             if unanswered == UNANSWERED:
                 raise
@@ -139,11 +139,11 @@ def advance(ports: Ports, key: str, event: Event, budget: Budget) -> Reply | Non
 
 
 def _decide_again(ports: Ports, key: str, budget: Budget) -> Reply | None:
-    """Decide anew after another target took the storm slot. If that fails, the wake-up does it."""
+    """Decide again after another target took the storm slot. If that fails, the wake-up does it."""
     try:
         return advance(ports, key, TimerFired(at_once=True), budget)
     except (Unavailable, Denied) as error:
-        ports.log("WARNING", f"left to the wake-up, after another target took a storm slot: {error}", document=key)
+        ports.log("WARNING", f"storm slot taken by another target; left to the wake-up: {error}", document=key)
     return None
 
 
@@ -155,7 +155,7 @@ def _load_and_observe(ports: Ports, key: str, event: Event, budget: Budget, *, f
         store_s, wake_at = budget.at_most(STORE_S), ports.now() + FIRST_LOOK_S
         ahead: dict[str, Callable[[], Any]] = {"document": partial(ports.store.load, key, timeout_s=store_s)}
         if event.hurries:
-            # A wake-up does no harm, so it need not wait for the decision: should the job be started, it checks for the start.
+            # An extra wake-up is harmless, so don't wait for the decision: if a job is started, the wake-up looks for it.
             ahead["wake-up"] = partial(ports.wake, wake_at, to_wake_up(key, wake_at), timeout_s=store_s)
         results = ports.run_parallel([*ahead.values(), *calls], budget.at_most(STORE_S))
         early = dict(zip(ahead, results, strict=False))
@@ -180,12 +180,12 @@ def _load_and_observe(ports: Ports, key: str, event: Event, budget: Budget, *, f
 
 
 def _was_made(result: Any) -> bool:
-    """Whether the wake-up exists for sure. If not, the step orders another one, which has to exist before the save."""
+    """Whether the wake-up certainly exists. If not, the step orders another one, which must exist before the save."""
     return not isinstance(or_unknown(result), Unknown)
 
 
 def _step(ports: Ports, document: Document, event: Event, seen: Observation, now: float, wake_at: float | None = None) -> Step:
-    """Take one step; what it changed fits into a document."""
+    """Take one step. The changed document fits into the limits."""
     change = step(document, event, seen, now, ports.rules, wake_at)
     return change if change.document == document else replace(change, document=_fit(ports, change.document))
 
@@ -208,7 +208,7 @@ def load_document(key: str, stored: Stored | None) -> Document:
 
 
 def _reload(ports: Ports, loaded: LoadedDocument, budget: Budget) -> LoadedDocument:
-    """The document as another process has saved it meanwhile."""
+    """The document as another process has saved it in the meantime."""
     stored = ports.store.load(loaded.document.key, timeout_s=budget.at_most(STORE_S))
     document = load_document(loaded.document.key, stored)
     return replace(loaded, document=document, generation=stored.generation if stored else None)
@@ -217,7 +217,7 @@ def _reload(ports: Ports, loaded: LoadedDocument, budget: Budget) -> LoadedDocum
 def _write_ahead_and_save(ports: Ports, loaded: LoadedDocument, change: Step, budget: Budget) -> Saved:
     """Create the wake-up if none exists yet, then save. With the save of a start: claim its slot, read the kill switch.
 
-    With any save: keep evidence. It is kept before the step acts, and its failure is nobody's.
+    With any save: archive evidence, before the step acts. A failure of that is ignored.
     """
     document, timeout_s = change.document, budget.at_most(STORE_S)
     wakes = [act for act in change.acts if isinstance(act, Wake)]
@@ -247,16 +247,16 @@ def _write_ahead_and_save(ports: Ports, loaded: LoadedDocument, change: Step, bu
 
 
 def to_wake_up(key: str, due: float) -> dict[str, Any]:
-    """What a wake-up carries: the document, and the `due` that it is for."""
+    """The content of a wake-up: the document, and the `due` that it is for."""
     return {"target": key, "due": due}
 
 
 def _wake_again(ports: Ports, key: str, due: float, budget: Budget) -> None:
-    """Create another wake-up: the save ended after `due`, so the first may have come too early and be gone."""
+    """Create another wake-up: the save ended after `due`, so the first may already have come and gone."""
     try:
         ports.wake(ports.now(), to_wake_up(key, due), timeout_s=budget.at_most(STORE_S))
     except (Unavailable, Denied) as error:
-        ports.log("WARNING", f"left to the sweep, since a wake-up may be missing: {error}", document=key)
+        ports.log("WARNING", f"wake-up may be missing; left to the sweep: {error}", document=key)
 
 
 def _act(ports: Ports, loaded: LoadedDocument, change: Step, budget: Budget, saved: Saved) -> tuple[Reply | None, LoadedDocument]:
@@ -321,7 +321,7 @@ def _abort(ports: Ports, tag: str, mismatch: Denied, timeout_s: float) -> StartR
 
 
 def _without_slot(start: Start, error: Exception) -> StartResult:
-    """Another target changed the storm document first, so decide anew; or nobody knows, so ask again later."""
+    """Decide again if another target changed the storm document first; try again later if the save is unclear."""
     if isinstance(error, Conflict):
         return StartResult(start.tag, refusal=Text("another target took a slot first"), unsent=Reason.TOO_MANY_TARGETS)
     why = Text("the document `storm` can't be saved: {why}", why=or_unknown(error).why)
@@ -343,7 +343,7 @@ def _save_start_result(
             try:
                 generation = _write_ahead_and_save(ports, loaded, change, budget).generation
             except Conflict:
-                # An alert joined meanwhile. If another process moved on to another attempt, this step changes nothing.
+                # An alert joined in the meantime. If another process went on to another attempt, this step changes nothing.
                 loaded = _reload(ports, loaded, budget)
                 continue
             _log_step(ports, loaded.document, change)
@@ -358,14 +358,14 @@ def _message_ids(document: Document) -> frozenset[str]:
 
 
 def _overdue_messages(document: Document, now: float) -> frozenset[str]:
-    """The process that moves a `due` that has come posts the messages that waited for it."""
+    """The messages that waited for a `due` that has now come: the process that moves `due` posts them."""
     return _message_ids(document) if document.due is not None and now >= document.due else frozenset()
 
 
 def _deliver_and_save(ports: Ports, loaded: LoadedDocument, budget: Budget, waited: frozenset[str]) -> None:
     """Post and archive, and save the progress.
 
-    `waited`: ids of messages that have waited for others of their kind, so that all may go out together.
+    `waited`: ids of messages that have waited long enough for others of their kind to go out with them.
     """
     if budget.left_s < TELL_LEAST_S:
         return
@@ -389,11 +389,11 @@ def _save_delivered(ports: Ports, loaded: LoadedDocument, delivered: MessagesDel
             except Conflict:
                 loaded = _reload(ports, loaded, budget)
     except (Unavailable, Denied) as error:
-        ports.log("WARNING", f"posted messages were not saved, they may be posted again: {error}")
+        ports.log("WARNING", f"posted messages not saved; they may be posted again: {error}")
 
 
 def _hand_to_bundle(ports: Ports, messages: list[Message], budget: Budget) -> set[str]:
-    """Move bundled messages to the bundle's document, with all others of their kind that wait now."""
+    """Move bundled messages to the bundle's document, with all others of their kind that are waiting."""
     ids: set[str] = set()
     for reason in dict.fromkeys(message.bundle for message in messages):
         own_ids = {message.id for message in messages if message.bundle == reason}
@@ -411,7 +411,7 @@ def _hand_to_bundle(ports: Ports, messages: list[Message], budget: Budget) -> se
 
 
 def _collect_bundle(ports: Ports, reason: str, bundled: set[str], budget: Budget) -> dict[str, Waiting]:
-    """Collect the messages about this reason that wait in any document and are not in `bundled`, by id."""
+    """Collect the messages about this reason that wait in any document and are not yet in `bundled` (by id)."""
     waiting: dict[str, Waiting] = {}
     for entry in ports.store.list_documents(timeout_s=budget.at_most(LIST_S)):
         if entry.due is None or entry.key.startswith("bundle-"):
@@ -437,7 +437,7 @@ def _log_step(ports: Ports, before: Document, change: Step) -> None:
         fields |= {"incident": change.reply.incident, "action": change.reply.action.value}
         fields |= {"reason": change.reply.reason.value} if change.reply.reason else {}
     if after.passed != before.passed:
-        ports.log("INFO", "a suspicion came to nothing", **fields, outcome="passed")
+        ports.log("INFO", "suspicion cleared; nobody was told", **fields, outcome="passed")
     elif len(after.outcomes) > len(before.outcomes) or (
         after.outcomes and after.outcomes[-1:] != before.outcomes[-1:] and before.incident and not after.incident
     ):

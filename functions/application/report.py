@@ -43,7 +43,7 @@ DOCUMENTS_READ = 200
 
 
 class Reported(Struct, frozen=True):
-    """The figures, the card that shows them, and the problem of each channel; empty if it was posted."""
+    """The figures, the card that shows them, and the problem of each channel; empty if the card was posted."""
 
     cost: Cost
     card: Card
@@ -75,7 +75,7 @@ class _Gathering(Struct):
 
 
 def read_archive(ports: Ports, since: str, timeout_s: float) -> Iterator[tuple[str, bytes]]:
-    """(path, body) from DATE `since` on, oldest first. Raises Unavailable once all of it takes longer than this."""
+    """(path, body) from DATE `since` on, oldest first. Raises Unavailable if all of it takes longer than `timeout_s`."""
     ends = ports.monotonic() + timeout_s
     for record in ports.store.read_archive(since=since, timeout_s=timeout_s):
         if ports.monotonic() > ends:
@@ -85,7 +85,7 @@ def read_archive(ports: Ports, since: str, timeout_s: float) -> Iterator[tuple[s
 
 
 def post_report(ports: Ports, channels: Iterable[str], days: int, now: float) -> Reported:
-    """Gather, count, and post to these channels. A channel that is down is logged and named.
+    r"""Gather the data, compute the figures, and post to these channels. A channel that is down is logged and named.
 
     Raises Unavailable or Denied if the archive of the last 30 days can't be read.
     """
@@ -98,7 +98,7 @@ def post_report(ports: Ports, channels: Iterable[str], days: int, now: float) ->
 
 
 def compose(ports: Ports, now: float, days: int) -> tuple[Cost, Card]:
-    """The figures, and the card whose headline covers so many days. Post and change nothing."""
+    """The figures, and the card whose headline covers this many days. Posts and changes nothing."""
     known = gather(ports, now, costs.month_begin(now, ports.rules))
     cost = costs.cost(known, ports.rules, now)
     in_common = [in_short(common) for common in compare(known, ports.rules, now)]
@@ -106,7 +106,7 @@ def compose(ports: Ports, now: float, days: int) -> tuple[Cost, Card]:
 
 
 def gather(ports: Ports, now: float, begin: float) -> Known:
-    """Read archive, documents and history: all incidents that ended since `begin`, and when earlier ones began."""
+    """Read archive, documents and history: the incidents that ended since `begin`, and when earlier ones began."""
     gathering = _Gathering()
     gaps = _read_older(ports, gathering, now, begin)
     for record in _archived(ports, gathering, time.strftime("%Y-%m-%d", time.gmtime(begin)), ARCHIVE_S):
@@ -122,7 +122,7 @@ def gather(ports: Ports, now: float, begin: float) -> Known:
 
 
 def _archived(ports: Ports, gathering: _Gathering, since: str, timeout_s: float) -> Iterator[Archive]:
-    """Yield the records from this day on, oldest first. Unreadable ones are counted and left out."""
+    """Yield the records from this day on, oldest first. Unreadable ones are counted and skipped."""
     for path, body in read_archive(ports, since, timeout_s):
         try:
             yield decode(Archive, body, path)
@@ -143,12 +143,12 @@ def _read_older(ports: Ports, gathering: _Gathering, now: float, begin: float) -
         ports.log("WARNING", f"older archive unreadable: {error}")
         return [Gap(MissingData.OLDER_UNREAD)]
     finally:
-        gathering.broken = 0  # the broken records of the month are counted when the figures are read
+        gathering.broken = 0  # broken records of the month are counted when the figures are read
     return []
 
 
 def _take_fixed(ports: Ports, gathering: _Gathering) -> None:
-    """Add the targets that need no label: they are known before any alert."""
+    """Add the targets that need no label, which are known before any alert."""
     url = ports.runner.url
     for runbook in ports.rules.runbooks.values():
         options = runbook.restart.options
@@ -158,12 +158,12 @@ def _take_fixed(ports: Ports, gathering: _Gathering) -> None:
 
 
 def _take_documents(ports: Ports, gathering: _Gathering) -> list[Gap]:
-    """Add what only the targets' documents have: their suspicions that came to nothing, and the targets that Unstick never
-    restarted, such as those that it only observes: people restart them.
+    """Add what only the documents have: suspicions that came to nothing, and targets that Unstick never restarted, such as
+    those that it only observes and people restart.
     """
     try:
         keys = [entry.key for entry in ports.store.list_documents(timeout_s=ARCHIVE_S) if _names_target(entry.key)]
-        keys.sort(key=lambda key: key in gathering.targets)  # if not all can be read: those of unknown targets
+        keys.sort(key=lambda key: key in gathering.targets)  # if documents can't be read: the restarts of their targets
         unknown = sum(key not in gathering.targets for key in keys)
         read = keys[:DOCUMENTS_READ]
         loaded = run_in_batches(
@@ -205,7 +205,7 @@ def runbook_of(target: Target, rules: Rules) -> str:
 
 
 def _histories(ports: Ports, gathering: _Gathering, since_s: float) -> dict[str, ExecutionHistory | Unknown]:
-    """Read each target's history, or why it can't be read."""
+    """Read each target's history, or the reason why it can't be read."""
     targets = [target for _, target in gathering.targets.values()]
     calls = [
         partial(ports.runner.look, target, since_s=since_s, follow=None, timeout_s=HISTORY_S, tail=False) for target in targets

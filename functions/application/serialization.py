@@ -1,7 +1,7 @@
-"""Documents as JSON, and back. Documents of a newer release are left alone.
+r"""Encodes documents as JSON, and decodes them. Refuses documents of a newer release.
 
-The parts of an incident and its queues are stored without a level of their own, beside the other fields: so archive records keep
-their shape, and the former release reads what this one writes, during a rolling deployment and after a rollback.
+The parts of an incident and of its queues are stored flat, beside the other fields. So archive records keep their shape, and the
+former release can read what this one writes, during a rolling deployment and after a rollback.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ T = TypeVar("T")
 
 
 PARTS = (*INCIDENT_PARTS, *QUEUE_PARTS)
-"""Fields of incidents and their queues whose own fields are stored beside the others."""
+"""Fields of incidents and queues that are stored flat."""
 
 Reshape = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 def encode(document: object) -> bytes:
-    """A Struct of the model as JSON, in the form and with the version of this release."""
+    """Encode a Struct of the model as JSON, in this release's form and version."""
     return msgspec.json.encode(to_stored(replace(document, version=VERSION) if isinstance(document, Document) else document))
 
 
 def to_stored(value: object) -> Any:
-    """A Struct of the model as values of JSON, as it is stored."""
+    """Convert a Struct of the model to JSON values in the stored form."""
     return _reshape(msgspec.to_builtins(value), _flatten)
 
 
@@ -45,12 +45,12 @@ def _flatten(value: dict[str, Any]) -> dict[str, Any]:
 
 
 def _nest(value: dict[str, Any]) -> dict[str, Any]:
-    """Each part is decoded from all fields: what is not its own is ignored."""
+    """Each part is decoded from all fields and ignores those of others."""
     return value | dict.fromkeys(PARTS, value)
 
 
 def _reshape(value: Any, reshape: Reshape) -> Any:
-    """A document, archive record, incident or escalation, reshaped with the incidents and queues in it."""
+    """Reshape the incidents and queues in a document, archive record, incident or escalation."""
     if not isinstance(value, dict):
         return value
     value = dict(value)
@@ -64,9 +64,9 @@ def _reshape(value: Any, reshape: Reshape) -> Any:
 
 
 def decode(kind: type[T], body: bytes, name: str) -> T:
-    """The Struct of a stored JSON text. Missing fields get their defaults, unknown ones are ignored.
+    r"""Decode a Struct from a stored JSON text. Missing fields get their defaults, unknown ones are ignored.
 
-    Raises Denied if the text has a newer version, or is not such a document.
+    Raises Denied if the text has a newer version, or isn't such a document.
     """
     try:
         value = _decode(kind, body)
@@ -97,7 +97,7 @@ def _decode(kind: type[T], body: bytes) -> T:
 
 
 def _upgrade(value: Any) -> Any:
-    """JSON of version 1 with its queues as they are now: then the only symptom was RabbitMQ's."""
+    """Upgrade JSON of version 1 to today's queues: its only symptom was RabbitMQ's."""
     if isinstance(value, list):
         return [_upgrade(one) for one in value]
     if not isinstance(value, dict):

@@ -1,8 +1,8 @@
 """Signs the payloads of wake-ups and the tokens of approval links.
 
-Payloads are signed so that access to the scheduler alone can't make `verify` restart anything. A payload names
-a target, or deferred alerts; everything else is read when it arrives. Alerts carry the time of their hand-over in front,
-unsigned, so that people can be notified of alerts whose key is gone without unpacking them.
+Payloads are signed so that access to the scheduler alone can't make `verify` restart anything. A payload names a target,
+or contains deferred alerts or a press; everything else is read when it arrives. Payloads of alerts begin with the time of
+their hand-over, unsigned, so that people can be told of alerts whose key is gone.
 """
 
 from __future__ import annotations
@@ -22,16 +22,17 @@ _HANDED_OVER = re.compile(r"([0-9]{1,12})~")
 """Unix seconds, in front of a payload of alerts. A signature contains no `~`."""
 
 CONTENTS = frozenset({"target", "deferred", "press"})
-"""What a payload carries, one of them: a target to step, alerts to decide, or what a person pressed in a chat."""
+"""The kinds of content: a target to step, alerts to decide, or a button pressed in a chat."""
 
 _WAKE_UP = "unstick.wake-up"
-_APPROVAL = "unstick.approval"  # another salt, so that neither passes for the other
+_APPROVAL = "unstick.approval"  # different salts, so that neither can be used as the other
 
 
 def sign(keys: tuple[SecretRef, ...], content: Mapping[str, Any]) -> str:
-    """Sign `{"v", "target"}`, `{"v", "deferred"}` or `{"v", "press"}` with the newest key. Equal contents make equal payloads.
+    r"""Sign `{"v", "target"}`, `{"v", "deferred"}` or `{"v", "press"}` with the newest key. Equal contents give equal payloads.
 
-    The payload is compressed if that helps: Cloud Tasks accepts 1 MB. Raises Unavailable or Denied if the key can't be read.
+    The payload is compressed if that makes it shorter: Cloud Tasks accepts 1 MB. Raises Unavailable or Denied if the key can't be
+    read.
     """
     signed = _serializer(keys[0], _WAKE_UP).dumps(dict(content))
     handed_over = [entry.get("at", 0) for entry in content.get("deferred", ())]
@@ -39,11 +40,11 @@ def sign(keys: tuple[SecretRef, ...], content: Mapping[str, Any]) -> str:
 
 
 def verify_payload(keys: tuple[SecretRef, ...], payload: str) -> dict[str, Any]:
-    """The content of a payload that one of the keys signed. Raises BadRequest, and Unavailable if a key can't be read."""
+    """The content of a payload signed with one of the keys. Raises BadRequest, and Unavailable if a key can't be read."""
     content, problem = _opened(keys, _WAKE_UP, _HANDED_OVER.sub("", payload, count=1))
     if problem:
         for key in keys:
-            key.distrust()  # another instance may have signed with a key that is newer than the cached ones
+            key.distrust()  # another instance may have signed with a newer key than the cached ones
         raise BadRequest(401, "This wake-up is not signed with any of signing_keys.")
     if not isinstance(content, dict) or type(content.get("v")) is not int or len(CONTENTS & content.keys()) != 1:
         raise BadRequest(400, "This is signed, but it is no wake-up.")
@@ -53,18 +54,18 @@ def verify_payload(keys: tuple[SecretRef, ...], payload: str) -> dict[str, Any]:
 
 
 def handed_over_since(payload: str) -> float | None:
-    """When alerts were handed over, according to an unverified payload; None if it carries no alerts."""
+    """When the alerts were handed over, according to an unverified payload; None if it contains no alerts."""
     prefix = _HANDED_OVER.match(payload)
     return float(prefix[1]) if prefix else None
 
 
 def sign_approval(keys: tuple[SecretRef, ...], key: str, nonce: str, expires_at: float) -> str:
-    """The token of an approval link, valid while the document `key` asks with this nonce, until `expires_at`."""
+    """The token of an approval link, valid while document `key` waits for an answer to this nonce, until `expires_at`."""
     return _serializer(keys[0], _APPROVAL).dumps([key, nonce, expires_at])
 
 
 def read_approval(keys: tuple[SecretRef, ...], token: str, now: float) -> tuple[str, str]:
-    """(document key, nonce) of an approval token. Raises BadRequest with 403 if it is not valid, 410 if it has expired."""
+    """(document key, nonce) of an approval token. Raises BadRequest: 403 if it isn't valid, 410 if it has expired."""
     content, problem = _opened(keys, _APPROVAL, token)
     if problem:
         raise BadRequest(403, "This link is not valid. Open it as it stands in the message.")
@@ -75,7 +76,7 @@ def read_approval(keys: tuple[SecretRef, ...], token: str, now: float) -> tuple[
 
 
 def _opened(keys: tuple[SecretRef, ...], salt: str, text: str) -> tuple[Any, bool]:
-    """(content, False), or (None, True) if none of the keys signed it. An unreadable former key matters only then."""
+    """(content, False), or (None, True) if none of the keys signed it. An unreadable older key only matters then."""
     if not text.isascii():
         return None, True
     unread: Unavailable | Denied | None = None

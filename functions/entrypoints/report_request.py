@@ -99,7 +99,7 @@ def _check(ports: Adapters) -> dict[str, Any]:
         for name, problem in posted.items():
             if problem:
                 ports.log("ERROR", f"the check was not posted to {name}: {problem}", channel=name)
-        ports.log("WARNING", "a check from inside found something wrong", findings=findings)
+        ports.log("WARNING", "check from inside: problems found", findings=findings)
     else:
-        ports.log("INFO", "a check from inside found nothing wrong", findings=findings)
+        ports.log("INFO", "check from inside: no problems", findings=findings)
     return {"ok": not failed, "findings": findings, "posted": posted}

@@ -97,7 +97,7 @@ def _is_given_up(adapters: Adapters, carried_since: float | None, budget: Budget
     advance(adapters, UNSIGNED_KEY, Unsigned(), budget)
     if adapters.now() - carried_since <= GIVEN_UP_S:
         return False
-    logs.event("ERROR", "alerts were given up: for a day none of signing_keys fitted their signature")
+    logs.event("ERROR", "alerts were given up: none of signing_keys verified them for a day")
     return True
 
 
@@ -119,7 +119,7 @@ def _decide_deferred(entries: list[dict[str, Any]]) -> None:
             if adapters.now() - entry.get("at", adapters.now()) <= GIVEN_UP_S:
                 left.append(entry)
             else:
-                logs.event("ERROR", f"alerts were given up, since for a day they could not be decided: {error}")
+                logs.event("ERROR", f"alerts were given up: not decided for a day: {error}")
     if failed is not None and len(left) == len(entries):
         raise failed
     if left:
@@ -140,7 +140,7 @@ def _decide_handed_over(adapters: Adapters, entry: dict[str, Any]) -> None:
         alerts = convert(entry["alerts"], tuple[Alert, ...])
         origin = convert(entry.get("origin", {}), Origin)
     except (ValidationError, KeyError) as error:
-        raise Denied("scheduler", f"alerts that were handed over can't be read: {error}") from None
+        raise Denied("scheduler", f"deferred alerts can't be read: {error}") from None
     # They belonged to one target; with a changed configuration they may belong to several.
     groups = group_by_document(adapters.config.match_alerts(alerts))
     for number, (key, cases) in enumerate(groups.items()):

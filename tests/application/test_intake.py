@@ -300,7 +300,7 @@ def test_a_document_that_can_not_be_stepped_is_logged_and_not_counted(error, mon
     assert sweep(ports, ports.budget(60.0)) == 1
     assert lines == [
         ("WARNING", "wake-up missing; advanced by the sweep", "doc-b"),
-        ("ERROR", "the sweep could not step it", "doc-b"),
+        ("ERROR", "sweep failed for a document", "doc-b"),
         ("WARNING", "wake-up missing; advanced by the sweep", "doc-a"),
     ]
 

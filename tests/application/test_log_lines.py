@@ -77,7 +77,7 @@ def test_a_suspicion_that_came_to_nothing_is_a_line_of_its_own():
     """It is neither a hold nor an incident."""
     suspected = case(labels={"alertname": "Stuck", "queue": "mail", "unstick": "suspicion"})
     ((severity, message, fields),) = logged(Memory(mail=well), alerted(suspected))
-    assert (severity, message, fields["outcome"]) == ("INFO", "a suspicion came to nothing", "passed")
+    assert (severity, message, fields["outcome"]) == ("INFO", "suspicion cleared; nobody was told", "passed")
 
 
 OLD = tuple(Outcome(f"inc-0{n}", Ending.HELD, Reason.PAUSED, NOW - 9000, (trigger(fingerprint=f"fp-{n}"),)) for n in range(20))
@@ -205,8 +205,8 @@ def test_a_lost_slot_is_left_to_the_wake_up_where_it_can_not_be_decided_again(er
         lost(name)
 
     ports.before = unread_then
-    lines = [message.partition(",")[0] for severity, message, _ in logged(ports) if severity == "WARNING"]
-    assert (lines, ports.executions) == (["left to the wake-up"], [])
+    lines = [message.partition(":")[0] for severity, message, _ in logged(ports) if severity == "WARNING"]
+    assert (lines, ports.executions) == (["storm slot taken by another target; left to the wake-up"], [])
     assert ports.document(KEY).incident.phase is Phase.DEFERRED
 
 
@@ -228,7 +228,7 @@ def test_messages_that_were_posted_but_not_saved_are_a_line(error):
     assert {channel for channel, _ in ports.posts} == {"ops", "duty"}
     assert (ports.document(KEY).to_tell == ()) == conflict
     said = [message for severity, message, _ in lines if severity == "WARNING"]
-    assert [message.partition(",")[0] for message in said] == ([] if conflict else ["posted messages were not saved"])
+    assert [message.partition(";")[0] for message in said] == ([] if conflict else ["posted messages not saved"])
 
 
 def test_a_bundle_that_could_not_be_made_is_a_line_and_waits():

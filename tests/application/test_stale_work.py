@@ -252,7 +252,7 @@ def test_alerts_that_can_not_be_decided_are_given_up_after_a_day(place):
         file.execute("UPDATE documents SET body = 'broken' WHERE key = ?", (found.key,))
     assert place.delivered(handed_over("mail", 3600.0))[0] == 500
     assert place.delivered(handed_over("mail", 25 * 3600.0))[0] == 200
-    assert "alerts were given up, since for a day they could not be decided" in place.cards()
+    assert "alerts were given up: not decided for a day" in place.cards()
 
 
 def test_alerts_that_were_handed_over_go_to_the_targets_of_now(place):

@@ -32,7 +32,7 @@ def test_where_all_is_well_every_line_is_answered_and_logged_and_nobody_is_bothe
     jsonschema.validate(answer["check"], schema)
     assert [one["what"] for one in answer["check"]["findings"]] == [one["what"] for one in here.json("check")["findings"]]
     logged = [json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
-    (line,) = [one for one in logged if one.get("message") == "a check from inside found nothing wrong"]
+    (line,) = [one for one in logged if one.get("message") == "check from inside: no problems"]
     assert line["findings"] == answer["check"]["findings"]
     assert line["severity"] == "INFO"
 

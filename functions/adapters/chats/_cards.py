@@ -1,4 +1,4 @@
-"""What every chat does with a card before it lays it out: clean it, fit it into a limit, and draw its curve as text."""
+"""What every chat does with a card before laying it out: clean it, fit it into a limit, and draw its curve as text."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from functions.domain.texts.words import CURVE, SHORTENED, bars, curve_words
 from functions.runtime.text import in_language
 
 SIGNS = {"act": "🚨", "watch": "⏳", "plan": "📅", "fine": "✅"}
-"""They stand beside the headline's words and never replace them."""
+"""They are shown beside the headline's words and never replace them."""
 
 BARS_SHOWN = 24
 
@@ -70,24 +70,24 @@ def clean_card(card: Card, language: str, budget: float = 1.0) -> Card:
 
 
 def headline(card: Card) -> str:
-    """The headline behind the sign of its urgency."""
+    """The headline, after the sign of its urgency."""
     return f"{SIGNS.get(card.urgency, '•')} {card.headline}"
 
 
 def facts(card: Card, language: str, between: str = " ") -> list[tuple[str, str]]:
-    """The card's facts; the last one is the curve: its bars, then its figures."""
+    """The card's facts; the last one is the curve: bars, then figures."""
     line = sparkline(card.curve)
     curve = [(in_language(language, CURVE), f"{line}{between}{curve_words(card.curve, language)}")] if line else []
     return [*card.facts, *curve]
 
 
 def mentions(card: Card, form: re.Pattern[str]) -> list[str]:
-    """The mentions in the platform's own form. The names of other platforms are left out."""
+    """The mentions in this platform's form. Names of other platforms are left out."""
     return [mention for mention in card.mention if form.fullmatch(mention)]
 
 
 def sparkline(curve: tuple[tuple[float, int], ...]) -> str:
-    """The depth as bars of text; empty for fewer than two samples. A bar of several samples shows the highest."""
+    """The depths as bars of text; empty for fewer than two samples. A bar for several samples shows the highest."""
     depths = [max(0, depth) for _, depth in curve]
     if len(depths) < 2:
         return ""
@@ -97,5 +97,5 @@ def sparkline(curve: tuple[tuple[float, int], ...]) -> str:
 
 
 def json_bytes(message: dict[str, Any]) -> int:
-    """The size of the message as it is sent."""
+    """The size of the message in bytes, as it is sent."""
     return len(json.dumps(message, ensure_ascii=False).encode())

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 MIN_WAIT_S = 0.5
 DEFAULT_WAIT_S = 1.0
-"""How long to wait after a 429 that does not say how long."""
+"""Seconds to wait after a 429 without a wait time."""
 
 MAX_WAIT_S = 86400.0
 NOT_TRIED = "a webhook can't be tried without posting"
 
 
 def webhook_url(system: str, secret: SecretRef) -> str:
-    """The webhook's URL from its secret. Raises Denied if it can't be one; the error never shows it."""
+    """The webhook's URL from its secret. Raises Denied if it can't be one; the error never repeats it."""
     try:
         url: str = secret.read().decode().strip()
         parts = urlsplit(url)
@@ -42,7 +42,7 @@ def webhook_url(system: str, secret: SecretRef) -> str:
 def post(
     system: str, url: str, payload: Any, *, timeout_s: float, headers: Mapping[str, str] | None = None, ca: str = ""
 ) -> http_client.Answer:
-    """POST JSON, or bytes as they are. After a 429, wait as long as the answer asks and post again if the time allows.
+    """POST JSON, or bytes unchanged. After a 429, wait as long as the answer asks, and post again if there is time.
 
     Raises Unavailable without an answer, for 3xx and 5xx, and for a 429 whose wait is longer than the time left.
     """
@@ -63,7 +63,7 @@ def post(
 
 
 def _wait_s(answer: http_client.Answer) -> float:
-    """How long the platform asks to wait. Some say until when instead: in Unix time, on a clock that may differ from ours."""
+    """How long the platform asks to wait. Some send a Unix time instead, from a clock that may differ from ours."""
     reset_at = answer.headers.get("x-ratelimit-reset", "0")
     try:
         default_s = max(float(reset_at) - answer.at, DEFAULT_WAIT_S)
@@ -76,9 +76,9 @@ def _wait_s(answer: http_client.Answer) -> float:
 def require_accepted(
     answer: http_client.Answer, secret: SecretRef, remedies: Mapping[int, str], accepted: Collection[int] = (200,)
 ) -> None:
-    """Raise Denied for a status that is not accepted. The error leaves out the body, which may repeat the secret.
+    r"""Raise Denied for a status that is not accepted. The error omits the body, which may repeat the secret.
 
-    The secret is read again next time where it may be wrong.
+    A secret that may be wrong is fetched again next time.
     """
     if answer.status in accepted:
         return

@@ -1,7 +1,7 @@
-"""What people press in a message on Slack, and what Slack shows for it.
+r"""Reads button presses from Slack, and shows their results in Slack.
 
-Slack signs each request over its timestamp and its raw body (docs.slack.dev, "Verifying requests from Slack"), and wants an
-answer within three seconds. What came of it goes to the `response_url` of the request, which takes five answers in 30 minutes.
+Slack signs each request over its timestamp and raw body (docs.slack.dev, "Verifying requests from Slack"), and wants an answer
+within three seconds. The result goes to the request's `response_url`, which accepts five answers in 30 minutes.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ if TYPE_CHECKING:
 
 SIGNATURE, TIMESTAMP = "X-Slack-Signature", "X-Slack-Request-Timestamp"
 FRESH_S = 300.0
-"""How far a request's time may be off, both ways, as Slack advises."""
+"""Seconds that a request's timestamp may be off in either direction, as Slack advises."""
 MAX_BODY = 256 * 1024
-"""Bytes. A message of 10,000 characters comes back whole, percent-encoded."""
+"""Bytes. The request contains the whole message of up to 10,000 characters, percent-encoded."""
 ACTIONS = (APPROVE, DECLINE, ACKNOWLEDGE, RESTART, PAUSE)
 NAME = 80
 PAGES = 10
-"""Of a channel's members, a thousand each."""
+"""Pages of a channel's members, of a thousand each."""
 HOOKS = "hooks.slack.com"
 
 
 class Press(Struct, frozen=True):
-    """One press of a button. `blocks`: of the message, as it was."""
+    """One press of a button. `blocks`: those of the message when it was pressed."""
 
     at: float
     action: str
@@ -81,9 +81,9 @@ class _Payload(Struct, frozen=True):
 
 
 def require_signature(secrets: tuple[SecretRef, ...], headers: Mapping[str, str], body: bytes, now: float) -> None:
-    """Raises BadRequest 401 unless Slack signed this body lately with one of the secrets.
+    r"""Raises BadRequest 401 unless Slack signed this body recently with one of the secrets.
 
-    Raises Unavailable or Denied if one could not be read and none fits.
+    Raises Unavailable or Denied if a secret could not be read and none matches.
     """
     stamp, signature = require_fresh(headers, now)
 
@@ -97,7 +97,7 @@ def require_signature(secrets: tuple[SecretRef, ...], headers: Mapping[str, str]
 
 
 def require_fresh(headers: Mapping[str, str], now: float) -> tuple[str, str]:
-    """The timestamp and the signature of a request. Raises BadRequest 401 for what can't be Slack's, or is too old."""
+    """The timestamp and signature of a request. Raises BadRequest 401 if they are missing, malformed or too old."""
     stamp, signature = headers.get(TIMESTAMP, ""), headers.get(SIGNATURE, "")
     if not re.fullmatch(r"[0-9]{1,12}", stamp, re.ASCII) or not re.fullmatch(r"v0=[0-9a-f]{64}", signature, re.ASCII):
         raise BadRequest(401, f"Slack signs its requests: {TIMESTAMP} and {SIGNATURE} are missing or malformed.")
@@ -107,7 +107,7 @@ def require_fresh(headers: Mapping[str, str], now: float) -> tuple[str, str]:
 
 
 def read_press(body: bytes, now: float) -> Press | None:
-    """What a signed body says; None for what is no button of ours. Raises BadRequest 400 for what is no interaction."""
+    """The press in a signed body; None if it isn't a button of ours. Raises BadRequest 400 if it isn't an interaction."""
     try:
         fields = parse_qs(body.decode(), max_num_fields=8)
         payload: _Payload = decoder(_Payload).decode(fields["payload"][0])
@@ -132,9 +132,9 @@ def read_press(body: bytes, now: float) -> Press | None:
 
 
 def show_answer(press: Press, note: str, slack: Slack, *, only: frozenset[str], timeout_s: float) -> None:
-    """Add the note to the message, and take out the buttons that it answers. `only`: these; empty: all of them.
+    r"""Add the note to the message, and remove the buttons that it answers. `only`: these; empty: all.
 
-    Raises Denied for an address that is not Slack's, and Unavailable without an answer.
+    Raises Denied for an address that isn't Slack's, and Unavailable without an answer.
     """
     blocks = [block for block in (_without_buttons(block, only) for block in press.blocks) if block is not None]
     said = {"type": "context", "elements": [{"type": "plain_text", "text": note[:1900], "emoji": False}]}
@@ -143,13 +143,13 @@ def show_answer(press: Press, note: str, slack: Slack, *, only: frozenset[str], 
 
 
 def show_refusal(press: Press, sentence: str, slack: Slack, *, timeout_s: float) -> None:
-    """Tell only the person who pressed. Raises as `show_answer`."""
+    """Tell only the person who pressed. Raises the same errors as `show_answer`."""
     content = {"response_type": "ephemeral", "replace_original": False, "text": escape(sentence, quote=False)}
     _respond(press, content, slack, timeout_s)
 
 
 def _without_buttons(block: dict[str, Any], only: frozenset[str]) -> dict[str, Any] | None:
-    """The block without the buttons; None for a block that had nothing else."""
+    """The block without the buttons; None if nothing else is in it."""
     if block.get("type") != "actions":
         return block
     elements = [one for one in block.get("elements") or () if only and one.get("action_id") not in only]
@@ -165,7 +165,7 @@ def _respond(press: Press, content: dict[str, Any], slack: Slack, timeout_s: flo
 
 
 def is_slacks(url: str, base_url: str) -> bool:
-    """Whether the address is Slack's own; where the API is a stand-in on this machine, one on this machine too."""
+    """Whether the address is Slack's own. If the API is a stand-in on this machine, loopback counts too."""
     try:
         parts, api = urlsplit(url), urlsplit(base_url)
         port = parts.port
@@ -179,7 +179,7 @@ def is_slacks(url: str, base_url: str) -> bool:
 def is_approver(user: str, approvers: tuple[str, ...], slack: Slack, timeout_s: float) -> bool:
     """Whether the user is one of the approvers, or in one of their user groups or channels.
 
-    Raises Denied if groups are named and there is no bot token to ask with, or Slack refuses; Unavailable without an answer.
+    Raises Denied if groups are named and there is no bot token to read them, or Slack refuses; Unavailable without an answer.
     """
     if user in approvers:
         return True
@@ -207,7 +207,7 @@ def _members(group: str, slack: Slack, token: SecretRef, ends: float) -> set[str
 
 
 def _ask(query: str, key: str, slack: Slack, token: SecretRef, ends: float) -> tuple[list[str], str]:
-    """(ids under `key`, cursor of the next page) of one reading call of the Web API, which takes no JSON."""
+    """(ids under `key`, cursor of the next page) from one reading call of the Web API. These calls take forms, not JSON."""
     headers = {"Authorization": f"Bearer {token.read().decode(errors='replace').strip()}"}
     url, left_s = f"{slack.base_url.rstrip('/')}/{query}", ends - time.monotonic()
     answer = http_client.request("slack", "GET", url, headers=headers, timeout_s=left_s, ca=slack.ca)

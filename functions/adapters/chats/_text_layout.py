@@ -1,4 +1,4 @@
-"""For chats that take text only: lays a card out within a number of characters, and shows other people's text literally."""
+"""For text-only chats: lays a card out within a number of characters, and shows other people's text literally."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ if TYPE_CHECKING:
     from functions.domain.model.messages import Card
 
 MIN_PARAGRAPH = 40
-"""Less of a paragraph than this says nothing."""
+"""Characters. Less of a paragraph is useless."""
 
 _MARKUP = re.compile(
     r"[*~`]|\|\||\]\(|://|^www\.|\\[^\w\s]"
-    r"|(?<![^\W_])_|_(?![^\W_])"  # not within a word, so that names such as mail_queue_a stay as they are
+    r"|(?<![^\W_])_|_(?![^\W_])"  # not inside a word, so that names such as mail_queue_a stay unchanged
     r"|:(?!\d\d?:)[a-z0-9_+-]+:",  # the name of an emoji; a time such as 03:12:05 is not one
     re.IGNORECASE,
 )
-_WORD = r"[!-~‹›\u200b]+"  # ASCII, so that a name in a Japanese sentence is a word too
+_WORD = r"[!-~‹›\u200b]+"  # ASCII only, so that a name in a Japanese sentence counts as a word
 _REPLACED = {"<": "‹", ">": "›", "@": "@\u200b"}
 
 
 def units(text: str) -> int:
-    """The length in UTF-16. Some platforms count characters so; for the others it is never too small."""
+    """The length in UTF-16 units. Some platforms count these; for the others the figure is never too small."""
     return len(text.encode("utf-16-le", errors="surrogatepass")) // 2
 
 
 def literal(text: str) -> str:
-    """Text that Markdown and its relatives draw literally: words with markup become code, and nothing mentions or links."""
+    """Escape text that Markdown and its relatives would interpret: words with markup become code; no mentions, no links."""
     for char, harmless in _REPLACED.items():
         text = text.replace(char, harmless)
     return re.sub(_WORD, lambda word: _as_code_if_markup(word[0]), text)
@@ -49,16 +49,16 @@ def _as_code_if_markup(word: str) -> str:
 
 
 def escape_url(url: str) -> str:
-    """The URL with everything behind its host percent-encoded that a chat takes for markup, a mention or the URL's end."""
+    """Percent-encode everything after the host that a chat takes for markup, a mention or the end of the URL."""
     start = url.index("//") + 2 + len(urlsplit(url).netloc)
     return url[:start] + quote(url[start:], safe="/?#&=%,:;+!").replace("~", "%7E").replace("__", "_%5F")
 
 
 def fit_text(text: str, limit: int, escape: Callable[[str], str], language: str) -> str:
-    """The escaped text within `limit`. It is cut before it is escaped, so that no mark stays open and no entity is cut in two."""
+    """The escaped text within `limit`. It is cut before escaping, so that no markup stays open and no entity is cut in two."""
     length, mark = min(len(text), limit), in_language(language, SHORTENED)
     while units(escaped := escape(shorten(text, length, mark))) > limit and length > 0:
-        length -= 1 + (units(escaped) - limit) // 5  # no character becomes more than five
+        length -= 1 + (units(escaped) - limit) // 5  # escaping turns a character into five at most
     return escaped if length > 0 else ""
 
 
@@ -69,14 +69,14 @@ def mention_line(card: Card, form: re.Pattern[str]) -> str:
 
 
 def lay_out_body(card: Card, language: str, limit: int, escape: Callable[[str], str]) -> str:
-    """The card below its headline within `limit`: text, links, facts, end of the log.
+    r"""The card below its headline within `limit`: text, links, facts, end of the log.
 
-    Links stand where a phone shows them. The log is cut first, then facts, then text; links go last, from their end.
+    Links come where a phone shows them. The log is cut first, then facts, then text, then links from the end.
     """
     mark = in_language(language, SHORTENED).strip()
     left = limit - units(mark) - 1
     link_rows = [f"{escape(label)}: {escape_url(url)}" for label, url in card.links]
-    links = take_rows(link_rows, left * 3 // 4) or take_rows(link_rows[:1], left)  # a quarter is left for what to do
+    links = take_rows(link_rows, left * 3 // 4) or take_rows(link_rows[:1], left)  # leaves a quarter for the advice
     text, complete = _fit_paragraphs(card.text, left - _size(links), escape, language)
     left = left - _size(links) - _size(text) if complete else 0
     fact_rows = [escape(f"{label}: {value}" if label else value) for label, value in _cards.facts(card, language)]
@@ -90,12 +90,12 @@ def lay_out_body(card: Card, language: str, limit: int, escape: Callable[[str], 
 
 
 def _size(rows: list[str]) -> int:
-    """The rows' length with a line end each and a blank line behind them."""
+    """The length of the rows, each with a line end, and a blank line after them."""
     return sum(units(row) + 1 for row in rows) + 1 if rows else 0
 
 
 def take_rows(rows: list[str], limit: int) -> list[str]:
-    """As many rows as fit, from the first on."""
+    """As many of the first rows as fit."""
     count = len(rows)
     while count and _size(rows[:count]) > limit:
         count -= 1
@@ -103,7 +103,7 @@ def take_rows(rows: list[str], limit: int) -> list[str]:
 
 
 def _fit_paragraphs(text: tuple[str, ...], limit: int, escape: Callable[[str], str], language: str) -> tuple[list[str], bool]:
-    """The paragraphs that fit, the last of them shortened where needed, and whether they are all."""
+    """The paragraphs that fit, the last one shortened if needed, and whether they are complete."""
     rows: list[str] = []
     for paragraph in text:
         left = limit - _size(rows) - 2

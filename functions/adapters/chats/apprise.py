@@ -1,4 +1,4 @@
-"""Everything else (Mattermost, Discord, Rocket.Chat, e-mail, ...) through the library apprise, by its URLs."""
+"""All other services (Mattermost, Discord, Rocket.Chat, e-mail, ...), by the URLs of the library apprise."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from functions.runtime.secrets import SecretRef
 MAX_CHARACTERS = 20_000
 MAX_TITLE = 250
 MENTION = re.compile(r"@[\w.:-]{1,80}|<@[!&]?\d{1,20}>")
-"""As Mattermost, Discord and Rocket.Chat write it. These services show the forms of other chats as plain text."""
+"""The forms of Mattermost, Discord and Rocket.Chat. These services show the forms of other chats as plain text."""
 
 CALLS, CALMS = ("act",), ("fine",)
-"""What opens an alert at a service that calls people, and what closes it."""
+"""Urgencies that open an alert at a paging service, and those that close it."""
 
 REMEDY = "put a valid apprise URL (such as mmosts://HOST/TOKEN) into the secret"
 
@@ -40,27 +40,27 @@ class Apprise(Struct, frozen=True):
             return
         notify_type = _tie_to_incident(service, card)
         title, body = _title_and_body(card, language, service.body_maxlen, service.title_maxlen)
-        # Half of the time for each: apprise has no limit on the whole, and most services take one request.
+        # Half of the time each for connecting and reading: apprise has no overall limit, and most services take one request.
         service.socket_connect_timeout = service.socket_read_timeout = max(0.1, (ends - time.monotonic()) / 2)
         try:
-            # Apprise would escape Markdown character by character, links too; `literal` has done what is needed.
+            # Apprise would escape Markdown character by character, including links; `literal` has already escaped it.
             body_format = None if service.resolve_format("text") == "markdown" else "text"
             accepted = service.notify(
                 body=body or title, title=title if body else "", notify_type=notify_type, body_format=body_format
             )
-        except Exception as error:  # noqa: BLE001 - a plugin may raise anything, and its text may hold the URL
+        except Exception as error:  # noqa: BLE001 - a plugin may raise anything, and its text may contain the URL
             raise Unavailable("apprise", f"{service.service_name} failed ({type(error).__name__})") from None
         if not accepted:
             self.url.distrust()
             raise Unavailable("apprise", f"{service.service_name} did not accept the message")
 
     def _load_service(self) -> Any:
-        """The plugin for the URL. Apprise logs URLs, some with their secret, so its log is switched off."""
+        """The plugin for the URL. Apprise's log is disabled because it contains URLs, some with secrets."""
         with IMPORTING:
-            import apprise  # 0.6 s and 28 MiB with its plugins: only where a channel of this type is configured
+            import apprise  # 0.6 s and 28 MiB with its plugins: only if a channel of this type is configured
 
         logging.getLogger("apprise").setLevel(logging.CRITICAL + 1)
-        logging.getLogger("urllib3").setLevel(logging.INFO)  # at DEBUG it writes the path, which is a webhook's secret
+        logging.getLogger("urllib3").setLevel(logging.INFO)  # at DEBUG it logs the path, which is a webhook's secret
         url = self.url.read().decode(errors="replace").strip()
         try:
             service = apprise.Apprise.instantiate(url, suppress_exceptions=True)
@@ -68,7 +68,7 @@ class Apprise(Struct, frozen=True):
             service = None
         if service is None:
             raise Denied("apprise", "the secret is not a URL that apprise knows", remedy=REMEDY)
-        service.redirects = False  # as in http_client: another host must not get what was meant for this one
+        service.redirects = False  # no redirects, as in http_client: another host must not get the message
         return service
 
     def check(self, *, timeout_s: float) -> list[Finding]:
@@ -79,14 +79,14 @@ class Apprise(Struct, frozen=True):
 
 
 def render(card: Card, language: str) -> str:
-    """Headline and text. `post` applies the limits of the service."""
+    """Headline and text. `post` applies the service's limits."""
     return "\n".join(_title_and_body(card, language, MAX_CHARACTERS, MAX_TITLE))
 
 
 def _title_and_body(card: Card, language: str, limit: int, title_limit: int) -> tuple[str, str]:
-    """Title and body that together stay within `limit`, since many plugins join them into one text.
+    r"""Title and body that together stay within `limit`, since many plugins join them into one text.
 
-    A twentieth is left for what the plugin adds by itself, such as mentions in its URL.
+    A twentieth is left for what the plugin itself adds, such as mentions in its URL.
     """
     card = _cards.clean_card(card, language)
     title_limit = min(title_limit or MAX_TITLE, limit * 2 // 3)
@@ -97,20 +97,20 @@ def _title_and_body(card: Card, language: str, limit: int, title_limit: int) -> 
 
 
 def _is_pager(service: Any) -> bool:
-    """Whether it calls people and keeps an alert open: PagerDuty, Opsgenie. Only what needs somebody goes there, and its end."""
+    """Whether the service pages people and keeps alerts open: PagerDuty, Opsgenie. It gets only urgent cards and their end."""
     return hasattr(service, "dedup") or hasattr(service, "alias")
 
 
 def _tie_to_incident(service: Any, card: Card) -> str:
-    """Give the messages of an incident one key where the service has such a thing, and return apprise's type of the message.
+    r"""Give an incident's messages a common key if the service supports one. Returns apprise's type of the message.
 
-    PagerDuty groups by the key and resolves on `success`; Opsgenie groups by its alias. JSON, XML and forms carry incident and
-    urgency, for receivers of one's own such as Grafana OnCall. Other services get `info`, as their types are pictures.
+    PagerDuty groups by the key and resolves on `success`; Opsgenie groups by its alias. JSON, XML and forms contain incident and
+    urgency, for receivers such as Grafana OnCall. Other services get `info`, because they show types as pictures.
     """
     extras = getattr(service, "payload_extras", None)
     if not _is_pager(service) and extras is None:
         return "info"
-    incident = re.sub(r"[^A-Za-z0-9-]", "", card.incident)[:80]  # as ours are; a card may come from elsewhere
+    incident = re.sub(r"[^A-Za-z0-9-]", "", card.incident)[:80]  # the form of our ids; a card may come from elsewhere
     if hasattr(service, "dedup"):
         service.dedup, service.action = service.dedup or incident or None, "map"
     if hasattr(service, "alias"):

@@ -1,7 +1,7 @@
-"""Chatwork, by the API token of an account: separate messages in one room.
+r"""Chatwork, by an account's API token: separate messages in one room.
 
-Documented (developer.chatwork.com): forms, not JSON; 300 requests in five minutes. The length of a message is not documented:
-40,000 bytes were accepted and 80,000 refused (docs/decisions/chats.md).
+Documented (developer.chatwork.com): forms, not JSON; 300 requests in five minutes. The maximum length of a message is not
+documented: 40,000 bytes were accepted and 80,000 refused (docs/decisions/chats.md).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from functions.runtime.fields import written
 from functions.runtime.secrets import SecretRef
 
 MAX_UNITS = 12_000
-"""Below the headline. Each takes at most three bytes in UTF-8, so 36,000."""
+"""Characters below the headline. Each takes at most three bytes in UTF-8, so 36,000 bytes."""
 
 NOTATION = re.compile(r"\[(?=\s*/?\s*[^\W\d_])")
 MENTION = re.compile(r"\[(?:toall|To:\d{1,15})\]")
@@ -37,7 +37,7 @@ class Chatwork(Struct, frozen=True):
     base_url: Annotated[str, written("base-url")] = "https://api.chatwork.com/v2"
 
     def post(self, card: Card, *, thread: str | None, language: str, timeout_s: float) -> None:
-        """Post a new message. It is unread for the token's own account too, which may be a person's."""
+        """Post a new message. It is also unread for the token's own account, which may be a person's."""
         form = urlencode({"body": render(card, language), "self_unread": 1}).encode()
         headers = {**self._token_header(), "Content-Type": FORM}
         answer = _posting.post("chatwork", f"{self._room_url()}/messages", form, timeout_s=timeout_s, headers=headers)
@@ -50,7 +50,7 @@ class Chatwork(Struct, frozen=True):
         return {"X-ChatWorkToken": self.token.read().decode(errors="replace").strip()}
 
     def check(self, *, timeout_s: float) -> list[Finding]:
-        """Read the room, which takes a valid token of one of its members."""
+        """Read the room, which needs a valid token of one of its members."""
 
         def examine() -> str:
             answer = http_client.request("chatwork", "GET", self._room_url(), timeout_s=timeout_s, headers=self._token_header())
@@ -69,7 +69,7 @@ def render(card: Card, language: str) -> str:
 
 
 def _literal(text: str) -> str:
-    """Chatwork has no escape, so a bracket that may begin a tag becomes a look-alike."""
+    """Chatwork has no escape, so a bracket that may begin a tag is replaced by a look-alike."""
     return NOTATION.sub("［", text)
 
 

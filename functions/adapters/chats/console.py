@@ -18,12 +18,12 @@ from functions.runtime.text import Text, in_language
 
 RULE = "─" * 72
 COLUMNS = 78
-"""With the indentation, a row fits a terminal of 80."""
+"""With the indentation, a row fits 80 columns."""
 
 COLOURS = {"act": "\x1b[1;31m", "watch": "\x1b[1;33m", "fine": "\x1b[1;32m"}
 DIM, PLAIN = "\x1b[2m", "\x1b[0m"
 MAX_CHARACTERS = 20_000
-"""A terminal takes more, a reader does not."""
+"""A terminal takes more; readers don't."""
 APPROVAL = "/approve/#"
 WITHHELD = Text(
     "The approval link is not printed, since this output may be a log that others read. "
@@ -38,7 +38,7 @@ class Console(Struct, frozen=True):
     """Whether to print approval links to a log. Whoever reads the log can then approve."""
 
     def post(self, card: Card, *, thread: str | None, language: str, timeout_s: float) -> None:
-        """Print the card. A terminal that is gone or can't show a character is not an error."""
+        """Print the card. A terminal that is closed or can't show a character is not an error."""
         text = render(card if self.approval_links or _is_terminal() else _withhold_link(card, language), language)
         if _has_colour():
             head, _, rest = text.partition("\n")
@@ -55,7 +55,7 @@ class Console(Struct, frozen=True):
 
 
 def render(card: Card, language: str) -> str:
-    """The card as plain text without colour. Mentions are left out: a terminal pings nobody."""
+    """The card as plain text without colour. Mentions are left out: a terminal notifies nobody."""
     return _cards.fit(card, language, _lay_out, MAX_CHARACTERS, len)
 
 
@@ -74,13 +74,13 @@ def _lay_out(card: Card, language: str) -> str:
 
 
 def _hang(label: str, text: str, indent: int) -> list[str]:
-    """The text behind its label, and what does not fit there below it. A URL stays whole: people click and copy it."""
+    """The text after its label, continued below it. A URL is never broken: people click and copy it."""
     first, *others = wrap(text, COLUMNS - indent, COLUMNS - columns(label))
     return [f"{label}{first}", *(f"{' ' * indent}{other}" for other in others)]
 
 
 def _withhold_link(card: Card, language: str) -> Card:
-    """The card without its approval link: what is no terminal may be a log, and whoever reads it could approve."""
+    """The card without its approval link, unless on a terminal: others may read a log, and the link approves."""
     links = tuple(link for link in card.links if APPROVAL not in link[1])
     return (
         card if len(links) == len(card.links) else replace(card, links=links, text=(*card.text, in_language(language, WITHHELD)))
@@ -94,7 +94,7 @@ def _is_terminal() -> bool:
 
 
 def _has_colour() -> bool:
-    """Only on a terminal and never with NO_COLOR, as https://no-color.org asks."""
+    """Only on a terminal, and never with NO_COLOR (https://no-color.org)."""
     return _is_terminal() and not os.environ.get("NO_COLOR")
 
 

@@ -1,7 +1,7 @@
-"""Google Chat, by a space's incoming webhook: a thread per incident without stored state, and idempotent posts.
+r"""Google Chat, by a space's incoming webhook: one thread per incident without stored state, and idempotent posts.
 
-Documented (developers.google.com/workspace/chat): a message with cards takes 32,000 bytes; `thread.threadKey` counts only with
-`messageReplyOption`; a repeated `requestId` returns the first message and posts no second one.
+Documented (developers.google.com/workspace/chat): a message with cards may have 32,000 bytes; `thread.threadKey` counts only with
+`messageReplyOption`; a repeated `requestId` returns the first message and doesn't post again.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from functions.runtime.text import in_language
 
 MAX_BYTES = 32_000
 LINES_OPEN = 3
-"""The last lines of the log, which show before the reader unfolds it."""
+"""Number of lines from the log's end that are visible without unfolding."""
 
 REPLY = "REPLY_MESSAGE_FALLBACK_TO_NEW_THREAD"
 MENTION = re.compile(r"<users/[A-Za-z0-9._@-]{1,80}>")
@@ -39,7 +39,7 @@ class GoogleChat(Struct, frozen=True):
     url: SecretRef
 
     def post(self, card: Card, *, thread: str | None, language: str, timeout_s: float) -> None:
-        """Post into the incident's thread, whose key is the incident's id. The same card is not posted twice."""
+        """Post into the incident's thread, whose key is the incident's id. Never posts the same card twice."""
         message = render(card, language)
         parts = urlsplit(_posting.webhook_url("google_chat", self.url))
         query = dict(parse_qsl(parts.query)) | {"messageReplyOption": REPLY, "requestId": _request_id(card)}
@@ -94,7 +94,7 @@ def _message(card: Card, language: str) -> dict[str, Any]:
 
 
 def _header(card: Card, language: str) -> dict[str, str]:
-    """Title and subtitle. Each has one line, too little for a headline, which stands in full below."""
+    """Title and subtitle, one line each. The headline is longer, so the body has it in full."""
     words = in_language(language, URGENCIES[card.urgency]) if card.urgency in URGENCIES else card.headline
     facts = dict(card.facts)
     subject = facts.get(in_language(language, TARGET)) or facts.get(in_language(language, ALERT))
@@ -108,17 +108,17 @@ def _fact(label: str, text: str) -> dict[str, Any]:
 
 
 def _escaped(text: str) -> str:
-    """Cards know the entities of these three; quotation marks need none."""
+    """Escape the three characters that cards know entities for; quotation marks need none."""
     return escape(text, quote=False)
 
 
 def _replace_brackets(text: str) -> str:
-    """For places without an escape: angle brackets mention and link, so they become look-alikes."""
+    """Replace angle brackets, which mention and link, by look-alikes. For places without an escape."""
     return text.replace("<", "‹").replace(">", "›")
 
 
 def _request_id(card: Card) -> str:
-    """The same for the same card, whoever posts it and when. A newly signed link does not make it another card."""
+    """The same for the same card, whoever posts it and when. A newly signed link doesn't change it."""
     body = to_builtins(card)
     body["links"] = [label for label, _ in card.links]
     return str(uuid.uuid5(uuid.NAMESPACE_OID, json.dumps(body, sort_keys=True, default=str)))

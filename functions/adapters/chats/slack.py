@@ -29,12 +29,12 @@ MAX_HEADER = 150
 MAX_SECTION = 3000
 MAX_FIELD = 2000
 MAX_LOG = 2900
-"""Of a section's 3,000, so that heading and fences fit too."""
+"""Characters of a section's 3,000, so that heading and fences fit too."""
 
 FIELDS_IN_SECTION = 10
 MENTION = re.compile(r"<(?:!(?:channel|here|everyone)|@[UW][A-Z0-9]+|!subteam\^S[A-Z0-9]+)>")
 FORMATTING = re.compile(r"[*_~`]|^>|:(?!\d\d?:)[\w+'-]+:")
-"""Emphasis, a quotation, the name of an emoji; a time such as 03:12:05 is not one."""
+"""Emphasis, a quotation or an emoji's name; a time such as 03:12:05 isn't one."""
 
 WRONG_TOKEN = {"invalid_auth", "not_authed", "token_revoked", "token_expired", "account_inactive"}
 TOO_LARGE = {"invalid_blocks", "invalid_blocks_format", "msg_blocks_too_long", "msg_too_long"}
@@ -58,7 +58,7 @@ BUTTONS: Mapping[str, tuple[Text, str, Text | None]] = {
     RESTART: (Text("Restart once more"), "danger", Text("Restart it once more, although the last restart did not help?")),
     PAUSE: (Text("Pause 1 h"), "", Text("Nothing is restarted for an hour, whatever gets stuck.")),
 }
-"""By action: label, style, and what is asked before it counts."""
+"""By action: label, style, and the confirmation."""
 
 
 class Slack(Struct, frozen=True):
@@ -107,7 +107,7 @@ class Slack(Struct, frozen=True):
         return self.url, _posting.webhook_url("slack", self.url)
 
     def check(self, *, timeout_s: float) -> list[Finding]:
-        """Call auth.test for a bot. Of a webhook, only the URL's form can be checked without posting."""
+        """Call auth.test for a bot. For a webhook, only the URL's form can be checked without posting."""
         token = self.token
 
         def examine() -> str:
@@ -149,7 +149,7 @@ def _message(card: Card, language: str) -> dict[str, Any]:
 
 
 def _button(action: str, token: str, language: str) -> dict[str, Any]:
-    """A button that Slack reports to `/slack`, with what the link has as its value. What acts on systems asks once more."""
+    """A button that Slack reports to `/slack`, with the link's token as its value. Some ask for confirmation."""
     label, style, question = BUTTONS[action]
     text = {"type": "plain_text", "text": in_language(language, label), "emoji": False}
     button: dict[str, Any] = {"type": "button", "action_id": action, "text": text, "value": token}
@@ -164,7 +164,7 @@ def _button(action: str, token: str, language: str) -> dict[str, Any]:
 
 
 def escape(text: str) -> str:
-    """Escape the three characters that Slack interprets; without them nothing mentions and nothing links."""
+    """Escape the three characters that Slack interprets, so that nothing mentions or links."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
@@ -174,7 +174,7 @@ def _plain_text(text: str, limit: int, language: str) -> dict[str, Any]:
 
 
 def _fit_log(lines: tuple[str, ...], language: str) -> str:
-    """As many lines as fit, from the end of the log, which says what went wrong."""
+    """As many of the log's last lines as fit: the end shows what went wrong."""
     rows = [escape(line).replace("```", "'''") for line in reversed(lines)]
     last_rows = _text_layout.take_rows(rows, MAX_LOG)
     mark = [in_language(language, SHORTENED).strip()] if len(last_rows) < len(rows) else []
@@ -186,7 +186,7 @@ def _section(text: str) -> dict[str, Any]:
 
 
 def _field(label: str, text: str, language: str) -> dict[str, Any]:
-    """The label in bold. A value with formatting characters becomes code, so that it shows as it is."""
+    """The label in bold. A value with formatting characters becomes code, so that it is shown unchanged."""
     is_code = FORMATTING.search(text) is not None
     heading = f"*{escape(label)}*\n" if label else ""
     left = MAX_FIELD - len(heading) - 2
@@ -217,7 +217,7 @@ class _FirstCard(Struct, frozen=True):
 
     @property
     def handle(self) -> str | None:
-        """The thread as JSON, as the document keeps it."""
+        """The thread as JSON, for the document."""
         return json.dumps({"channel": self.channel, "ts": self.ts, "at": self.at}) if self.ts else None
 
 
@@ -238,7 +238,7 @@ def _parse_handle(thread: str | None) -> _FirstCard | None:
 
 
 def _update_first_card(bot: _Bot, first: _FirstCard, message: dict[str, Any], at: float) -> _FirstCard | None:
-    """Show the new state in the first card, before the reply: an update can be repeated. None if somebody deleted the card."""
+    """Show the new state in the first card, before the reply: an update is idempotent. None if somebody deleted the card."""
     blocks = [block for block in message["blocks"] if not _is_mention(block)]
     without_mention = {**message, "text": message["text"].rsplit("> ", 1)[-1], "blocks": blocks}
     try:
@@ -255,7 +255,7 @@ def _is_mention(block: dict[str, Any]) -> bool:
 
 
 def _call(bot: _Bot, method: str, body: dict[str, Any]) -> dict[str, Any]:
-    """Call one method of the Web API. If Slack finds the message too large, its headline goes out alone."""
+    """Call one method of the Web API. If Slack finds the message too large, send only its headline."""
     headers = {"Authorization": f"Bearer {bot.token.read().decode(errors='replace').strip()}"}
     url = f"{bot.slack.base_url.rstrip('/')}/{method}"
     answer = _posting.post("slack", url, body, timeout_s=bot.ends - time.monotonic(), headers=headers, ca=bot.slack.ca)

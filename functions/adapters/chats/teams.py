@@ -2,7 +2,7 @@
 
 The documented limit is 28 KB, but one library measured that only 21 KB arrive (docs/decisions/chats.md). Office 365 connectors
 are retired.
-All untrusted text goes into text runs, which have no Markdown. A mention needs an entity, and only configured ones get one.
+All untrusted text goes into text runs, which don't interpret Markdown. A mention needs an entity; only configured ones get one.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from functions.runtime.secrets import SecretRef
 
 MAX_BYTES = 21_000
 ACTIONS_IN_SET = 4
-"""Teams shows up to six actions of a set; four fit on a phone."""
+"""Teams shows up to six actions; four fit on a phone."""
 
 MENTION = re.compile(r"[^@\s<>]{1,64}@[A-Za-z0-9.-]{1,200}")
 COLOURS = {"act": "attention", "watch": "warning", "fine": "good"}
@@ -100,7 +100,7 @@ def _run(text: str, **style: str) -> dict[str, Any]:
 
 
 def _literal(text: str) -> str:
-    """The text without what Teams, or a template engine before it, interprets: `<at>`, `{{DATE(...)}}`, `${...}`."""
+    """Break up what Teams, or a template engine before it, interprets: `<at>`, `{{DATE(...)}}`, `${...}`."""
     return re.sub(r"(?<=[{$])(?={)", " ", text.replace("<", "‹").replace(">", "›"))
 
 

@@ -1,7 +1,7 @@
-"""Optional: each restart and outcome as a Grafana annotation, so that dashboards show them beside the queue's depth.
+"""Optional: writes each restart and outcome as a Grafana annotation, so that dashboards show them beside the queue's depth.
 
-Written when an incident is archived, with the times at which things happened (POST /api/annotations, times in milliseconds;
-without a dashboard they belong to the organisation and are shown by a query for the tag `unstick`). Nothing depends on them.
+Annotations are written when an incident is archived, with the original times (POST /api/annotations, in milliseconds).
+Without a dashboard they belong to the organisation and are shown by a query for the tag `unstick`. Nothing depends on them.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ REMEDY = "Give the token's service account the right annotations:create (the rol
 
 
 def rows(record: Archive, rules: Rules) -> list[dict[str, Any]]:
-    """What is posted of an ended incident: a span for each restart, and a point for its outcome. On our clock.
+    r"""The annotations of an ended incident: a span for each restart, and a point for its outcome. Times are on our clock.
 
-    Texts are in the configured language; tags and reason codes are not, since people ask and look up by them.
+    Texts are in the configured language; tags and reason codes aren't, since people query by them.
     """
     incident, outcome = record.incident, record.outcome
     target = tidy(record.target.name if record.target else "", TEXT)
@@ -56,14 +56,14 @@ def rows(record: Archive, rules: Rules) -> list[dict[str, Any]]:
 
 
 def mark(settings: Settings, record: Archive, rules: Rules, *, timeout_s: float) -> list[str]:
-    """Post them all at once. Returns what went wrong, for the log; raises nothing on purpose."""
+    """Post all rows at the same time. Returns failures, for the log; raises nothing on purpose."""
     calls: list[Callable[[], Any]] = [partial(_post, settings, row, timeout_s) for row in rows(record, rules)]
     results = run_parallel(calls, timeout_s=timeout_s)
     return sorted({str(result) for result in results if isinstance(result, Unavailable | Denied)})
 
 
 def check(settings: Settings, *, timeout_s: float) -> list[Finding]:
-    """Whether Grafana accepts the token, and whether it may create annotations of the organisation."""
+    """Check that Grafana accepts the token, and whether the token may create annotations of the organisation."""
     try:
         _require_ok(settings, _ask(settings, "GET", f"/api/annotations?limit=1&tags={quote(TAG)}", timeout_s))
         may_create = _may_create(_ask(settings, "GET", "/api/access-control/user/permissions", timeout_s))
@@ -83,7 +83,7 @@ def _ask(settings: Settings, method: str, path: str, timeout_s: float, json: Any
 
 
 def _may_create(answer: http_client.Answer) -> bool | None:
-    """By the permissions that Grafana lists for the token, each with its scopes; None where it lists none."""
+    """From the permissions that Grafana lists for the token, each with its scopes; None if it lists none."""
     content = answer.json() if answer.status == 200 else None
     if not isinstance(content, dict):
         return None

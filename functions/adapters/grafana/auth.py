@@ -1,8 +1,8 @@
-"""Who sent a request: Grafana with HMAC, basic or bearer, Alertmanager with basic or bearer.
+r"""Authenticates requests: Grafana's by HMAC, basic or bearer, Alertmanager's by basic or bearer.
 
 Measured with Grafana's alerting module of August 2026 and Alertmanager 0.25: Grafana signs with HMAC-SHA-256 over the raw body,
-or over `TIMESTAMP:BODY` where a timestamp header is set, in 64 lower-case hex digits, one secret a contact point; Alertmanager
-signs nothing.
+or over `TIMESTAMP:BODY` if a timestamp header is set, in 64 lower-case hex digits, with one secret for each contact point.
+Alertmanager signs nothing.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from functions.runtime.errors import BadRequest, Denied, Unavailable
 from functions.runtime.secrets import SecretRef, any_matches
 
 SHOWN_BYTES = 1024
-"""As much of an error's body as Grafana shows to its users."""
+"""Characters of an error's body that Grafana shows to its users."""
 REQUEST_ID = 16
-"""Hex digits of a signature that tell one request from another."""
+"""Hex digits of a signature that identify a request."""
 
 
 class Headers(Protocol):
-    """What is needed of a request's headers; a mapping and those of Flask have it. Names are compared without case."""
+    """The part of a request's headers that is needed; mappings and Flask's headers have it. Names are case-insensitive."""
 
     def items(self) -> Iterable[tuple[str, str]]: ...
 
@@ -35,15 +35,14 @@ class Headers(Protocol):
 class _Refusal(Struct, frozen=True):
     sentence: str
     tried: bool = True
-    """False where the request has nothing of this way at all."""
+    """False if the request doesn't try this method at all."""
 
 
 def authenticate(auth: Auth, headers: Headers, body: bytes, now: float) -> str:
-    """Return if the request came from somebody who knows a secret. `now` is our clock in Unix seconds.
+    r"""Authenticate the request. `now`: our clock in Unix seconds.
 
-    What is returned names this very request where it is signed with a timestamp, so that a copy of it can be told from the next
-    notification; otherwise it is empty. Raises BadRequest 401 with what to fix, and Unavailable when no way matches but a secret
-    could not be read.
+    Returns an id of this request if it is signed with a timestamp, to tell a copy from the next notification; otherwise an empty
+    string. Raises BadRequest 401 with what to fix, and Unavailable if no method matches but a secret could not be read.
     """
     checks: list[Callable[[], _Refusal | None]] = []
     if auth.hmac:
@@ -70,7 +69,7 @@ def authenticate(auth: Auth, headers: Headers, body: bytes, now: float) -> str:
 
 
 def _said(refusals: list[_Refusal]) -> str:
-    """What was tried and is wrong; where nothing was tried, all that could be."""
+    """What was tried and is wrong; if nothing was tried, everything that is accepted."""
     sentences = [refusal.sentence for refusal in refusals if refusal.tried]
     sentences = sentences or [*(refusal.sentence for refusal in refusals), "A token in the URL is not accepted."]
     return " ".join(sentences).encode(errors="replace")[:SHOWN_BYTES].decode(errors="ignore")
@@ -89,7 +88,7 @@ def _hmac(way: Hmac, headers: Headers, body: bytes, now: float) -> _Refusal | No
         if stale := _stale(stamp, way.timestamp_header, way.tolerance_s, now):
             return _Refusal(stale)
     elif re.match(rb"[0-9]{1,12}:", body):
-        # what was signed with a timestamp would pass here with the timestamp as part of the body
+        # a signature over TIMESTAMP:BODY would be valid here, with the timestamp as part of the body
         return _Refusal("The body begins with a timestamp: this contact point must sign without one.")
     signed_first = f"{stamp}:".encode() if way.timestamp_header else b""
 
@@ -109,13 +108,13 @@ def _hmac(way: Hmac, headers: Headers, body: bytes, now: float) -> _Refusal | No
 
 
 def _stale(stamp: str, name: str, tolerance_s: float, now: float) -> str | None:
-    """Why a timestamp does not count, or None."""
+    """Why a timestamp is rejected, or None."""
     if not stamp:
         return f"The header {name} is missing: set it as timestamp header in the contact point's HMAC settings (default: none)."
     if not re.fullmatch(r"[0-9]{1,12}", stamp):
         return f"The header {name} must be Unix seconds in up to 12 digits."
     early_s = int(stamp) - now
-    if abs(early_s) <= tolerance_s:  # false for a clock that is no number, too
+    if abs(early_s) <= tolerance_s:  # also false for NaN
         return None
     return (
         f"The timestamp is {abs(early_s):.0f} s {'ahead of' if early_s > 0 else 'behind'} the clock here, "
@@ -125,7 +124,7 @@ def _stale(stamp: str, name: str, tolerance_s: float, now: float) -> str | None:
 
 def _basic(way: Basic, headers: Headers) -> _Refusal | None:
     user = way.user.encode(errors="replace") + b":"
-    # compared as it is sent, since decoding a stranger's base64 has more than one right answer
+    # compared as sent: the same value has several base64 encodings
     return _authorization(
         "Basic",
         way.passwords,
@@ -150,7 +149,7 @@ def _bearer(way: Bearer, headers: Headers) -> _Refusal | None:
 def _authorization(
     scheme: str, references: tuple[SecretRef, ...], headers: Headers, expected: Callable[[bytes], bytes], missing: str, wrong: str
 ) -> _Refusal | None:
-    """One blank stands between scheme and credentials; further ones belong to the credentials."""
+    """Exactly one space separates scheme and credentials; further spaces belong to the credentials."""
     value, prefix = header(headers, "Authorization"), f"{scheme} "
     if value[: len(prefix)].lower() != prefix.lower():
         return _Refusal(f"The header Authorization with scheme {scheme} is missing: {missing}", tried=False)
@@ -158,13 +157,13 @@ def _authorization(
 
 
 def header(headers: Headers, name: str) -> str:
-    """The header's value, empty where there is none."""
+    """The header's value, empty if missing."""
     wanted = name.lower()
     return next((value for given, value in headers.items() if given.lower() == wanted), "")
 
 
 def _raw(value: str) -> bytes:
-    """The bytes that were sent: WSGI shows them as Latin-1."""
+    """The bytes that were sent: WSGI decodes them as Latin-1."""
     try:
         return value.encode("latin-1")
     except UnicodeEncodeError:

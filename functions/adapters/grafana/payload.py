@@ -1,7 +1,7 @@
-"""What a notification of Grafana (version "1") or Alertmanager (version "4") says: JSON -> alerts.
+"""Parses a notification of Grafana (version "1") or Alertmanager (version "4"): JSON -> alerts.
 
-Both have the same names for what is read here. Fields are added upstream often, so all others are passed over. It is
-imported only for requests that were let in.
+Both use the same names for the fields that are read here. Upstream adds fields often, so all others are ignored. Imported
+only for authenticated requests.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from functions.domain.model.alerts import Alert
 from functions.runtime.errors import BadRequest
 
 VERSIONS = (None, "1", "4")
-"""A custom payload may have left it out."""
+"""Missing in some custom payloads."""
 STATUSES = ("firing", "resolved")
 TEST_KEY = re.compile(r".*-[0-9a-f]{16}-[0-9]{1,12}", re.DOTALL)
 """The group key of a Test button: `<receiver>-<fingerprint>-<Unix time>`; until Grafana 12.2 the receiver is `test`, later
-`webhook`. What a policy sends has a key with braces, so a test of a form that is not known yet has none and restarts nothing.
+`webhook`. Keys of policies have braces, so a test of an unknown form has none and restarts nothing.
 """
 FINGERPRINT = re.compile(r"[\x21-\x7e]{1,64}")
 RFC_3339 = re.compile(
@@ -55,14 +55,14 @@ class _Payload(msgspec.Struct, rename="camel", gc=False):
     external_url: str = msgspec.field(name="externalURL", default="")
     org_id: Count | None = None
     truncated_alerts: Count = 0
-    """As `receiver`, not read, and checked since docs/openapi.yaml says what it is."""
+    """Like `receiver`, not used; checked because docs/openapi.yaml specifies it."""
 
 
 _decoder = msgspec.json.Decoder(_Payload)
 
 
 def parse(body: bytes) -> tuple[Alert, ...]:
-    """The alerts of an authenticated body. Raises BadRequest 400 with the place, the mistake and what to fix."""
+    """Parse an authenticated body. Raises BadRequest 400 with the place, the mistake and what to fix."""
     if not body or body.isspace():
         raise BadRequest(400, f"The body is empty: did a custom payload render to nothing? {REMEDY}")
     payload = _decoded(body)
@@ -129,10 +129,10 @@ def _time(text: str, where: str) -> float | None:
 
 
 def _public(pairs: dict[str, str]) -> dict[str, str]:
-    """Without Grafana's private names, which an imported Alertmanager leaves in."""
+    """Without Grafana's private labels, which an imported Alertmanager leaves in."""
     return {name: value for name, value in pairs.items() if not (name.startswith("__") and name.endswith("__"))}
 
 
 def _link(url: str) -> str:
-    """The URL if it is one that people can follow, else nothing: Grafana sends `?orgId=7` too, and strangers anything."""
+    """The URL if people can follow it, else an empty string: Grafana also sends `?orgId=7`, and strangers send anything."""
     return url if url.startswith(("https://", "http://")) and url.isprintable() and " " not in url else ""

@@ -1,6 +1,6 @@
-"""Grafana's door: method, size, who sent a request (auth.py) and what it says (payload.py).
+r"""Receives Grafana's requests: method, size, authentication (auth.py) and content (payload.py).
 
-Nothing is parsed, asked or imported for a request that is not let in.
+Unauthenticated requests are rejected before anything is parsed or imported.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ METHODS = frozenset({"POST", "PUT"})
 
 
 class Stream(Protocol):
-    """A request's body that ends by itself, such as Flask's `request.stream`."""
+    """A request's body, which ends by itself, such as Flask's `request.stream`."""
 
     def read(self, size: int, /) -> bytes: ...
 
 
 def require_method(method: str) -> None:
-    """Raises BadRequest 405 for all but POST and PUT.
+    """Raises BadRequest 405 for other methods than POST and PUT.
 
-    Grafana follows a 301 or 302 with a GET without a body, and would take any 2xx for delivered.
+    Grafana follows a 301 or 302 with a GET without a body, and would count any 2xx as delivered.
     """
     if method not in METHODS:
         raise BadRequest(405, "")
 
 
 def read_body(stream: Stream, content_length: int | None, max_body: int, headers: Headers) -> bytes:
-    """The whole body, of which at most `max_body` + 1 bytes are read, whatever its length is said to be.
+    """The whole body. Reads at most `max_body` + 1 bytes, whatever Content-Length says.
 
-    Raises BadRequest: 413 over `max_body` bytes, 415 when it is compressed, 400 when it ends early.
+    Raises BadRequest: 413 over `max_body` bytes, 415 if it is compressed, 400 if it ends early.
     """
     if header(headers, "Content-Encoding").strip().lower() not in ("", "identity"):
         raise BadRequest(415, "The body is compressed. Grafana never does that: send it as it is, without Content-Encoding.")
@@ -58,7 +58,7 @@ def read_body(stream: Stream, content_length: int | None, max_body: int, headers
 
 
 def _read(stream: Stream, size: int) -> bytes:
-    from gunicorn.http.errors import ParseException  # both are loaded already by what serves
+    from gunicorn.http.errors import ParseException  # the server has already imported both
     from werkzeug.exceptions import HTTPException
 
     try:
@@ -68,7 +68,7 @@ def _read(stream: Stream, size: int) -> bytes:
 
 
 def parse(body: bytes) -> tuple[Alert, ...]:
-    """The alerts of an authenticated body. Raises BadRequest 400 with what to fix."""
-    from functions.adapters.grafana.payload import parse as parse_payload  # only what was let in is read
+    """Parse an authenticated body. Raises BadRequest 400 with what to fix."""
+    from functions.adapters.grafana.payload import parse as parse_payload  # imported only for authenticated requests
 
     return parse_payload(body)

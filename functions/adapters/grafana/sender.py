@@ -1,4 +1,4 @@
-"""Grafana's side of the webhook, for `send` and the drill: makes notifications, and signs them as a contact point does."""
+"""Grafana's side of the webhook, for `send` and the drill: makes notifications, and signs them like a contact point."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from functions.config.settings import Auth, Basic, Bearer, Hmac
 from functions.runtime.errors import Denied
 
 SEND_S = 30.0
-"""As long as Grafana waits."""
+"""Grafana's own time-out, in seconds."""
 
 
 def alert(labels: Mapping[str, str], summary: str, fingerprint: str, now: float) -> dict[str, Any]:
-    """A firing alert that begins now, as a notification has it."""
+    """A firing alert that begins now, in the form of a notification."""
     return {
         "status": "firing",
         "labels": dict(labels),
@@ -31,7 +31,7 @@ def alert(labels: Mapping[str, str], summary: str, fingerprint: str, now: float)
 
 
 def notification(alerts: list[dict[str, Any]], *, receiver: str, group_key: str, source: str) -> bytes:
-    """The body of a notification of these alerts. `source`: what stands for Grafana's address."""
+    """The body of a notification with these alerts. `source`: the value for Grafana's address."""
     content = {
         "receiver": receiver,
         "status": "firing",
@@ -46,9 +46,9 @@ def notification(alerts: list[dict[str, Any]], *, receiver: str, group_key: str,
 
 
 def headers(auth: Auth, body: bytes, now: float, way: str = "") -> dict[str, str]:
-    """The headers of a notification by the first secret of the first way in that is configured, or of `way`.
+    r"""The headers of a notification: by the first secret of the first configured method, or of `way` (hmac, basic or bearer).
 
-    `way` is hmac, basic or bearer. Raises Denied where that is not configured or its secret can't be read, Unavailable too.
+    Raises Denied if the method isn't configured or its secret can't be read, or Unavailable.
     """
     plain = {"Content-Type": "application/json", "User-Agent": "Grafana"}
     ways: dict[str, Hmac | Basic | Bearer | None] = {"hmac": auth.hmac, "basic": auth.basic, "bearer": auth.bearer}
@@ -65,7 +65,7 @@ def headers(auth: Auth, body: bytes, now: float, way: str = "") -> dict[str, str
 
 
 def _signed(way: Hmac, body: bytes, now: float) -> dict[str, str]:
-    """HMAC-SHA-256 in hex digits; where there is a timestamp header, over time, colon and body."""
+    """HMAC-SHA-256 in hex digits; if there is a timestamp header, over time, colon and body."""
     stamp = str(int(now)) if way.timestamp_header else ""
     mac = hmac.new(way.secrets[0].read(), f"{stamp}:".encode() if stamp else b"", hashlib.sha256)
     mac.update(body)

@@ -1,8 +1,7 @@
 """Wake-ups as tasks of Cloud Tasks, which calls the private `verify` with them.
 
-Tasks have no names: a name stays taken for up to a day after its task ran, and wake-ups need no names, since any number of
-them does no harm. https://cloud.google.com/tasks/docs/reference/rest/v2/projects.locations.queues.tasks
-Why not by google-cloud-tasks: docs/decisions/cloud-tasks.md.
+Tasks get no names: a name stays reserved for up to a day after its task ran, and duplicate wake-ups are harmless. https://cloud.google.com/tasks/docs/reference/rest/v2/projects.locations.queues.tasks
+Why google-cloud-tasks isn't used: docs/decisions/cloud-tasks.md.
 """
 
 from __future__ import annotations
@@ -35,9 +34,9 @@ ENDPOINT = "UNSTICK_CLOUD_TASKS_ENDPOINT"
 _ADDRESS = "https://cloudtasks.googleapis.com"
 _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 _BEHIND_S = 1.0
-"""The clock of the instance that is called may be behind: before `due` on its own clock it would do nothing."""
+"""Seconds added to each time: the called instance's clock may be behind, and before `due` on that clock it does nothing."""
 
-_DISPATCH_DEADLINE_S = 600  # a step may wait a minute for a fresh instance's network, and deferred lists have 100 targets
+_DISPATCH_DEADLINE_S = 600  # a step may wait a minute for a new instance's network, and deferred lists have 100 targets
 _OK, _LOGIN_FAILED = 200, 401
 _CREATE = "cloudtasks.tasks.create"
 _REMEDIES = {  # https://cloud.google.com/tasks/docs/creating-http-target-tasks#sa
@@ -57,24 +56,24 @@ class CloudTasks(Struct, frozen=True):
     service_account: str
 
     def wake(self, at: float, payload: str, *, timeout_s: float) -> None:
-        """Have `{"wake": payload}` posted to `url` at `at`, at most 30 days ahead, until it is answered 2xx."""
+        """Have `{"wake": payload}` posted to `url` at `at`, at most 30 days ahead, until the answer is 2xx."""
         task = _ask("POST", f"{self.queue}/tasks", timeout_s, {"task": self._task(at, payload)})
-        if not task.get("name"):  # as of a proxy that answers 200 to everything
+        if not task.get("name"):  # such as from a proxy that answers 200 to everything
             raise Unavailable(SYSTEM, "answered 200 with something that is no task")
 
     def check(self, *, timeout_s: float) -> list[Finding]:
-        """The queue as far as this account may see it, and whether it may create tasks; without creating one."""
+        """Check the queue, as far as this account may see it, and whether the account may create tasks, without creating one."""
         name = f"scheduler {self.queue}"
         try:
             granted = _ask("POST", f"{self.queue}:testIamPermissions", timeout_s, {"permissions": [_CREATE]})
         except (Denied, Unavailable) as error:
             return [finding_of_error(name, error, "Check whether cloudtasks.googleapis.com can be reached.")]
-        allowed = granted.get("permissions") == [_CREATE]  # left out where there are none
+        allowed = granted.get("permissions") == [_CREATE]  # left out if there are none
         detail = "tasks may be put in" if allowed else f"{_CREATE} is missing"
         return [Finding(name, ok=allowed, detail=detail, remedy="" if allowed else _REMEDIES[403]), self._queue(name, timeout_s)]
 
     def _queue(self, name: str, timeout_s: float) -> Finding:
-        """Whether the queue runs, and tries again without end."""
+        """Check that the queue runs, and retries without end."""
         try:
             queue = _ask("GET", self.queue, timeout_s)
         except Denied as error:
@@ -114,8 +113,9 @@ class CloudTasks(Struct, frozen=True):
 
 @lru_cache(maxsize=1)
 def credentials() -> tuple[Any, Any]:
-    """Google's credentials, and what fetches their tokens; built on first use, since workers are forked. Anonymous if ENDPOINT
-    is set.
+    r"""Google's credentials and their transport, created on first use because servers fork their workers.
+
+    Anonymous if ENDPOINT is set.
     """
     with IMPORTING:
         import google.auth
@@ -127,7 +127,7 @@ def credentials() -> tuple[Any, Any]:
 
 
 def _ask(method: str, path: str, timeout_s: float, content: Any = None) -> dict[str, Any]:
-    """What Cloud Tasks answers with 200. A token that it no longer accepts is renewed once, as Google's clients do."""
+    """Call Cloud Tasks. Returns its answer with status 200. A rejected token is renewed once, as Google's clients do."""
     ends = time.monotonic() + timeout_s
     answer = _answer(method, path, ends, content, renewed=False)
     if answer.status == _LOGIN_FAILED:
@@ -148,7 +148,7 @@ def _answer(method: str, path: str, ends: float, content: Any, *, renewed: bool)
         account, request = credentials()
 
         def fetch(*arguments: Any, **options: Any) -> Any:
-            # google-auth sends several requests with a time-out each: what is left is for all of them
+            # google-auth sends several requests, each with this time-out; the remaining time is for all of them
             return request(*arguments, **options | {"timeout": timeouts(SYSTEM, ends - time.monotonic())})
 
         if renewed:

@@ -21,16 +21,16 @@ from functions.runtime import logs
 from functions.runtime.errors import Denied, Unavailable, UnstickError
 
 SYSTEM = "scheduler"
-_POLL_S = 0.1  # how late a wake-up of another process may be noticed; 0.4 % of a core when idle
-_AT_ONCE = 8  # a slow target occupies one of these places at most
-_LEASE_S = 15.0  # after a crash, the longest that a wake-up is late; a second delivery does no harm
-_RENEW_S = 3.0  # five times within a lease
+_POLL_S = 0.1  # the delay until another process's wake-up is noticed; 0.4 % of a core when idle
+_AT_ONCE = 8  # a slow target occupies at most one of these
+_LEASE_S = 15.0  # the longest delay of a wake-up after a crash; a second delivery is harmless
+_RENEW_S = 3.0  # five renewals a lease
 _SWEEP_S = 60.0
 _MERGE_S = 1.0
 _LONGEST_BACKOFF_S = 60.0
 _OPEN_S = 60.0
-"""How long the file stays open at a time. As long as it does, SQLite keeps the descriptors of all connections that this process
-closed meanwhile, for the next ones (os_unix.c, "Posix Advisory Locking")."""
+"""Seconds that the file stays open at a time. Meanwhile SQLite keeps the descriptors of all connections that this process
+closes, for the next ones (os_unix.c, "Posix Advisory Locking")."""
 _FILE_TIMEOUT_S = 5.0
 
 
@@ -40,7 +40,7 @@ class LocalScheduler(Struct, frozen=True):
     path: str
 
     def wake(self, at: float, payload: str, *, timeout_s: float) -> None:
-        """Have `payload` delivered at `at`. If an equal one is already due then or up to a second later, nothing is added."""
+        """Have `payload` delivered at `at`. Adds nothing if an equal one is due then or up to a second later."""
         with opened(SYSTEM, self.path, timeout_s=timeout_s) as file:
             file.execute(
                 "INSERT INTO wake_ups (at, payload) SELECT :at, :payload WHERE NOT EXISTS (SELECT 1 FROM wake_ups"
@@ -49,7 +49,7 @@ class LocalScheduler(Struct, frozen=True):
             )
 
     def check(self, *, timeout_s: float) -> list[Finding]:
-        """Whether it is writable; leaves nothing behind."""
+        """Check that the file is writable; leaves nothing behind."""
         what = f"scheduler {self.path}"
         try:
             with opened(SYSTEM, self.path, timeout_s=timeout_s) as file:
@@ -61,7 +61,7 @@ class LocalScheduler(Struct, frozen=True):
         return [Finding(what, ok=True, detail="writable")]
 
     def run(self, deliver: Callable[[str], None], sweep: Callable[[], None], stop: threading.Event) -> None:
-        """Deliver what falls due until `stop` is set, and sweep every minute.
+        """Deliver due wake-ups until `stop` is set, and sweep every minute.
 
         If `deliver` raises, the payload is delivered again later, with backoff; so is a payload whose process was killed.
 
@@ -82,7 +82,7 @@ class _Due(Struct, frozen=True):
 
 
 class _Runner(Struct):
-    """The state of one call of `run`. Only its own thread claims, renews and settles again; the threads of deliveries settle."""
+    """The state of one call of `run`. Its own thread claims, renews and retries settling; the delivery threads settle."""
 
     path: str
     deliver: Callable[[str], None]
@@ -91,7 +91,7 @@ class _Runner(Struct):
     owner: str = field(default_factory=lambda: secrets.token_hex(8))
     under_way: set[int] = field(default_factory=set)
     unsettled: dict[int, tuple[_Due, bool]] = field(default_factory=dict)
-    """Ended deliveries whose result could not be written, and whether they were delivered. Nobody renews their leases."""
+    """Finished deliveries whose result could not be written, and whether they succeeded. Their leases aren't renewed."""
     sweeping: threading.Lock = field(default_factory=threading.Lock)
     place_free: threading.Event = field(default_factory=threading.Event)
 
@@ -101,7 +101,7 @@ class _Runner(Struct):
             renew_at, until = 0.0, time.monotonic() + _OPEN_S
             this = Path(self.path).stat().st_ino
             while time.monotonic() < until and not self.stop.is_set():
-                if Path(self.path).stat().st_ino != this:  # somebody put a new one there
+                if Path(self.path).stat().st_ino != this:  # the file was replaced
                     return
                 if time.monotonic() >= renew_at:
                     self._renew(file)
@@ -122,8 +122,8 @@ class _Runner(Struct):
     def _start(self, work: Callable[..., None], *arguments: _Due) -> bool:
         try:
             threading.Thread(target=work, args=arguments, daemon=True, name="unstick-wake-up").start()
-        except RuntimeError as error:  # the machine gives this process no more threads; later it may
-            logs.event("ERROR", f"no thread for a due wake-up, it waits: {error}")
+        except RuntimeError as error:  # no more threads for this process now; maybe later
+            logs.event("ERROR", f"no thread for a due wake-up; it waits: {error}")
             return False
         return True
 
@@ -158,9 +158,9 @@ class _Runner(Struct):
             self.unsettled.pop(due.id, None)
 
     def _write_result(self, file: sqlite3.Connection, due: _Due, *, delivered: bool) -> None:
-        """Delete what was delivered; let go of what failed, so that it comes again.
+        """Delete a delivered wake-up; release one that failed, so that it is delivered again.
 
-        By payload and owner, too: ids are reused, and a process that lost its lease must not take another's wake-up away.
+        Matches payload and owner too: ids are reused, and a process that lost its lease must not remove another's wake-up.
         """
         mine = (due.id, due.payload, self.owner)
         if delivered:
@@ -180,9 +180,9 @@ class _Runner(Struct):
 
 
 def _claim(file: sqlite3.Connection, owner: str, now: float, places: int) -> list[_Due]:
-    """Lease what is due and not leased, oldest first; of equal payloads one at a time, since they are for one target.
+    """Lease what is due and not leased, oldest first. Equal payloads are for one target, so only one at a time.
 
-    A lease that ends later than any can is ignored: the clock was set back.
+    A lease that ends impossibly late is ignored: the clock was set back.
     """
     leased = "leased_until BETWEEN :now AND :longest"
     times = {"now": now, "longest": now + _LEASE_S + 1}
@@ -220,7 +220,7 @@ def _succeeds(what: str, work: Callable[[], None]) -> bool:
         work()
     except UnstickError as error:
         logs.event("WARNING", f"{what} failed and will be tried again: {error}")
-    except Exception as error:  # noqa: BLE001 - whatever went wrong in a delivery, the others go on and this one is repeated
+    except Exception as error:  # noqa: BLE001 - a failed delivery is repeated and must not stop the others
         logs.event("ERROR", f"{what} failed and will be tried again", error=error)
     else:
         return True

@@ -1,8 +1,8 @@
 """Documents and the archive in a Cloud Storage bucket, by its preconditions (`ifGenerationMatch`; 0 creates).
 
-Nothing is sent twice that may have been done: if the answer to a write was lost, the second try would get 412 because of the
-first, as if somebody else had written. https://cloud.google.com/storage/docs/request-preconditions
-Only 429 wrote nothing: one object takes one write a second. https://cloud.google.com/storage/quotas#objects
+A write that may have taken effect is never retried: if the answer to the first was lost, the second would get 412, as if
+somebody else had written (https://cloud.google.com/storage/docs/request-preconditions). 429 is retried, since nothing was
+written: one object takes one write a second (https://cloud.google.com/storage/quotas#objects).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _NOT_FOUND = 404
 _PRECONDITION_FAILED = 412
 _TOO_SOON = 429
 _PAUSE_S, _PAUSE_MORE_S = 1.0, 0.3
-"""Before the next try of a write that came too soon: a second, and a random part of more, so that several don't meet again."""
+"""Seconds before a write is retried after a 429, plus a random part of the second value, so that writers don't collide again."""
 _REMEDIES = {  # https://cloud.google.com/storage/docs/access-control/iam-permissions
     401: Text("The access token was not accepted. Check which account Unstick runs with."),
     403: Text("Give Unstick's service account roles/storage.objectUser on the bucket; replacing an object needs delete too."),
@@ -42,13 +42,13 @@ _REMEDIES = {  # https://cloud.google.com/storage/docs/access-control/iam-permis
 
 
 class CloudStorage(Struct, frozen=True):
-    """`bucket`: its name. `prefix`: begins every object's name, such as `unstick/`."""
+    """`bucket`: its name. `prefix`: the beginning of every object's name, such as `unstick/`."""
 
     bucket: str
     prefix: str = ""
 
     def load(self, key: str, *, timeout_s: float) -> Stored | None:
-        """The current document; None if there is none. One request: the generation is in the download's headers."""
+        """The current document; None if there is none. One request: the generation is in the response headers."""
         blob = self._blob(self._document(key))
         body = _read_if_there(blob, timeout_s)
         return None if body is None else Stored(body=body, generation=_generation(blob))
@@ -77,15 +77,15 @@ class CloudStorage(Struct, frozen=True):
         return documents
 
     def archive(self, path: str, body: bytes, *, timeout_s: float) -> None:
-        """Write one archive record; the same path again replaces it."""
+        """Write an archive record. Writing the same path again replaces it."""
         _write(self._blob(self.prefix + path), body, timeout_s)
 
     def read_archived(self, path: str, *, timeout_s: float) -> bytes | None:
-        """What was archived under this path; None if nothing was."""
+        """Read what was archived under this path; None if nothing was."""
         return _read_if_there(self._blob(self.prefix + path), timeout_s)
 
     def read_archive(self, *, since: str, timeout_s: float) -> Iterator[tuple[str, bytes]]:
-        """The archive from DATE `since` on, by path. `timeout_s` is for the list and for each eight records, read at once."""
+        """The archive from DATE `since` on, by path. `timeout_s` applies to the list and to each batch of eight records."""
         folder = f"{self.prefix}incidents/"
         names = [blob.name for blob in self._names(folder, folder + since, "items(name),nextPageToken", timeout_s)]
         calls = [self._reader(name, timeout_s) for name in names]
@@ -96,7 +96,7 @@ class CloudStorage(Struct, frozen=True):
             yield name.removeprefix(self.prefix), body
 
     def check(self, *, timeout_s: float) -> list[Finding]:
-        """Whether it is writable and compare-and-set really compares, on a document of its own that is removed afterwards."""
+        """Check that the bucket is writable and compare-and-set compares. Uses a document of its own and removes it."""
         key = f"check-{secrets.token_hex(8)}"
         what = f"store gs://{self.bucket}/{self.prefix}"
         try:
@@ -145,14 +145,16 @@ class CloudStorage(Struct, frozen=True):
 
 @lru_cache(maxsize=1)
 def client() -> Any:
-    """Google's client, built on first use, since workers are forked. Where STORAGE_EMULATOR_HOST is set it goes there, without
-    credentials."""
+    r"""Google's client, created on first use because servers fork their workers.
+
+    Without credentials if STORAGE_EMULATOR_HOST is set.
+    """
     with IMPORTING:
         from google.cloud.storage import Client  # 86 ms and 29 MiB on top of requests
 
-    # else the client asks for the bucket's metadata, in a thread of its own and with retries, for traces that nobody collects
+    # otherwise the client fetches the bucket's metadata in another thread, with retries, for traces that nobody collects
     os.environ.setdefault("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
-    return Client(project="unused")  # a project is needed to create buckets only; without one it asks the metadata server
+    return Client(project="unused")  # needed only to create buckets; without one the client queries the metadata server
 
 
 def _read(blob: Any, timeout_s: float) -> bytes:
@@ -171,7 +173,7 @@ def _read_if_there(blob: Any, timeout_s: float) -> bytes | None:
 
 
 def _write(blob: Any, body: bytes, timeout_s: float, **precondition: int) -> None:
-    blob.cache_control = "no-store"  # objects that anybody may read would be cached for an hour
+    blob.cache_control = "no-store"  # without it, public objects would be cached for an hour
     kind = "application/json" if blob.name.endswith(".json") else "text/plain; charset=utf-8"
     ends = time.monotonic() + timeout_s
     while not _is_written(blob, body, kind, ends, precondition):
@@ -179,7 +181,7 @@ def _write(blob: Any, body: bytes, timeout_s: float, **precondition: int) -> Non
 
 
 def _is_written(blob: Any, body: bytes, kind: str, ends: float, precondition: dict[str, int]) -> bool:
-    """False where the object was written within the last second, and there is time for another try."""
+    """False for a 429 (the object was written within the last second), if there is time for another try."""
     left_s = ends - time.monotonic()
     with translate_errors(SYSTEM, _REMEDIES):
         try:
@@ -201,7 +203,7 @@ def _generation(blob: Any) -> str:
 
 
 def _no_bucket(error: Denied) -> bool:
-    """Both a missing object and a missing bucket are answered 404; only the sentence differs."""
+    """A missing object and a missing bucket are both answered 404; only the sentence differs."""
     return "bucket does not exist" in str(error.detail)
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 SYSTEM = "store"
 SHORT_LIVED, SHORT_LIVED_S = "alert-", 30 * 86400.0
-"""Documents of alerts without a target, one for each such alert; infra/module/store.tf has the same rule for the bucket."""
+"""Matches documents of alerts without a target. infra/module/store.tf has the same rule for the bucket."""
 _PAGE = 200
 _LAST = "\U0010ffff"  # sorts after every path
 
@@ -64,7 +64,7 @@ class LocalStore(Struct, frozen=True):
             return [Listed(key, due) for key, due in file.execute("SELECT key, due FROM documents ORDER BY key")]
 
     def archive(self, path: str, body: bytes, *, timeout_s: float) -> None:
-        """Write one archive record; the same path again replaces it."""
+        """Write an archive record. Writing the same path again replaces it."""
         with self._file(timeout_s) as file:
             file.execute(
                 "INSERT INTO archive (path, body) VALUES (?, ?) ON CONFLICT (path) DO UPDATE SET body = excluded.body",
@@ -72,7 +72,7 @@ class LocalStore(Struct, frozen=True):
             )
 
     def read_archived(self, path: str, *, timeout_s: float) -> bytes | None:
-        """What was archived under this path; None if nothing was."""
+        """Read what was archived under this path; None if nothing was."""
         with self._file(timeout_s) as file:
             row = file.execute("SELECT body FROM archive WHERE path = ?", (path,)).fetchone()
         return row[0] if row else None
@@ -92,7 +92,7 @@ class LocalStore(Struct, frozen=True):
             after = page[-1][0]
 
     def check(self, *, timeout_s: float) -> list[Finding]:
-        """Whether it is writable and compare-and-set really compares, on a document of its own that is removed afterwards."""
+        """Check that the file is writable and compare-and-set compares. Uses a document of its own and removes it."""
         key = f"check-{secrets.token_hex(8)}"
         what = f"store {self.path}"
         try:
@@ -117,7 +117,7 @@ class LocalStore(Struct, frozen=True):
 
 
 def _forget_old(file: sqlite3.Connection, key: str, now: float) -> None:
-    """Delete alerts without a target that were not heard of for a month and have nothing left to send, as the bucket does."""
+    """Delete documents of alerts without a target that are a month old and have nothing to send, as the bucket does."""
     file.execute("INSERT INTO heard VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET at = excluded.at", (key, now))
     file.execute("INSERT OR IGNORE INTO heard SELECT key, ? FROM documents WHERE key GLOB ?", (now, f"{SHORT_LIVED}*"))
     old = "SELECT key FROM heard WHERE at < ?"

@@ -197,7 +197,7 @@ class Project:
             self.program("terraform", STAND_IN)
         kinds = ("buckets", "queues", "secrets", "objects", "listed", "errors")
         well = {"system": "Store", "runbooks": [], "what": "writable", "ok": True, "detail": "", "remedy": ""}
-        logged = [{"jsonPayload": {"message": "a check from inside found nothing wrong", "findings": [well]}}]
+        logged = [{"jsonPayload": {"message": "check from inside: no problems", "findings": [well]}}]
         self.cloud = {"services": ["storage.googleapis.com"], "logged": logged} | {kind: {} for kind in kinds}
         self.state = folder / "state"
         self.state.write_text("", encoding="utf-8")
