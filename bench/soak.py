@@ -110,7 +110,7 @@ def adapters(minutes: float, seed: int) -> tuple[list[Promise], str]:
     book = runbook(
         "soak",
         match=['alertname="RabbitMQQueueStuck"'],
-        restart={"job": JOB, "options": {"service": "${labels.service}"}, "allow": {"service": "[a-z0-9-]{1,40}"}},
+        restart={"job": JOB, "options": {"service": "${labels.service}"}, "allow": {"service": "[a-z0-9][a-z0-9-]{0,39}"}},
         verify=VERIFY,
         limits={"cooldown": "2s", "restarts": {"1h": 100}, "attempts": 2, "failing": 5},
     )

@@ -98,7 +98,7 @@ class Stage:
         book = runbook(
             "bench",
             match=['alertname="RabbitMQQueueStuck"'],
-            restart={"job": JOB, "options": {"service": "${labels.service}"}, "allow": {"service": "[a-z0-9-]{1,40}"}},
+            restart={"job": JOB, "options": {"service": "${labels.service}"}, "allow": {"service": "[a-z0-9][a-z0-9-]{0,39}"}},
             verify=LATER,
         )
         storm = {"targets": 1000, "within": "1s"}  # so that its document is as short as with the few slots of a real one

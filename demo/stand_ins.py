@@ -74,7 +74,7 @@ def write_configuration(folder: Path, rundeck: Rundeck, rabbit: RabbitDouble, pa
 
 
 def _restart() -> dict[str, object]:
-    options, allow = {"service": "${labels.service}"}, {"service": "[a-z0-9-]{1,40}"}
+    options, allow = {"service": "${labels.service}"}, {"service": "[a-z0-9][a-z0-9-]{0,39}"}
     return {"job": Job().id, "options": options, "allow": allow}
 
 

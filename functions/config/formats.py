@@ -222,7 +222,9 @@ FORMATS: Mapping[str, Format] = {
     "matcher": Format(
         "a matcher in Alertmanager's syntax, such as 'service=\"mail\"'", lambda text: to_builtins(parse_matcher(_limited(text)))
     ),
-    "pattern": Format("a regular expression of RE2 that the whole value must match, such as '[a-z0-9-]{1,40}'", _read_pattern),
+    "pattern": Format(
+        "a regular expression of RE2 that the whole value must match, such as '[a-z0-9][a-z0-9-]{0,39}'", _read_pattern
+    ),
     "pattern-anywhere": Format("a regular expression of RE2, found anywhere, such as 'customer-[0-9]+'", _read_pattern),
     "days": Format("days such as mon-fri, 'sat,sun' or daily", read_days),
     "clock": Format("a time such as '09:00', up to '24:00'", _matching(_CLOCK, _read_minute)),

@@ -70,7 +70,11 @@ def runbook(service: str, **changes: Any) -> dict[str, Any]:
         "name": service,
         "match": ['alertname="RabbitMQQueueStuck"', f'service="{service}"'],
         "mode": "auto",
-        "restart": {"job": job_id(service), "options": {"service": "${labels.service}"}, "allow": {"service": "[a-z0-9-]{1,40}"}},
+        "restart": {
+            "job": job_id(service),
+            "options": {"service": "${labels.service}"},
+            "allow": {"service": "[a-z0-9][a-z0-9-]{0,39}"},
+        },
         "symptom": {"rabbitmq": {"vhost": "${labels.vhost}", "queue": "${labels.queue}", "max_messages": 0, "for": "6s"}},
         "verify": HELPED,
         "notify": ["console"],

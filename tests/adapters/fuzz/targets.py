@@ -86,7 +86,7 @@ def templates(content: bytes) -> None:
         matching.template_labels(line)
     except ValueError:
         return
-    allow = "[a-z0-9-]{1,40}"
+    allow = "[a-z0-9][a-z0-9-]{0,39}"
     restart = Restart("11111111-1111-4111-8111-111111111111", {"service": line}, {"service": allow})
     runbook = Runbook("mail", (), restart, Symptom("rabbitmq", {"vhost": line, "queue": "${labels.service}"}), Mode.AUTO)
     alert = Alert("8b6529b40b930461", "", firing=True, labels={"service": value, "a": "b"}, annotations={}, starts_at=NOW)

@@ -34,7 +34,7 @@ LABELS = {"alertname": "RabbitMQQueueStuck", "service": "mail-1", "vhost": "/", 
 RUNBOOK = Runbook(
     name="mail",
     match=(Matcher("alertname", "=", "RabbitMQQueueStuck"), Matcher("service", "=~", "mail-.*")),
-    restart=Restart("job-1", {"service": "${labels.service}", "env": "prod"}, {"service": "[a-z0-9-]{1,40}"}),
+    restart=Restart("job-1", {"service": "${labels.service}", "env": "prod"}, {"service": "[a-z0-9][a-z0-9-]{0,39}"}),
     symptom=Symptom("rabbitmq", {"vhost": "${labels.vhost}", "queue": "${labels.queue}"}),
     mode=Mode.AUTO,
 )
@@ -421,5 +421,5 @@ def test_a_fixed_option_is_used_as_it_is_unless_a_pattern_is_given():
 
 def test_a_pattern_is_judged_alone():
     """What a runbook's `allow` may hold."""
-    assert pattern_mistake("[a-z0-9-]{1,40}") == ""
+    assert pattern_mistake("[a-z0-9][a-z0-9-]{0,39}") == ""
     assert "RE2" in pattern_mistake("(?<!a)b")

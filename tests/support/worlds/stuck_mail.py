@@ -42,7 +42,7 @@ runbooks:
     match: ['alertname="RabbitMQQueueStuck"']
     mode: {mode}
     approvers: {approvers}
-    restart: {{job: {job}, options: {{service: '${{labels.service}}'}}, allow: {{service: '[a-z0-9-]{{1,40}}'}}}}
+    restart: {{job: {job}, options: {{service: '${{labels.service}}'}}, allow: {{service: '[a-z0-9][a-z0-9-]{{0,39}}'}}}}
     symptom: {{rabbitmq: {{}}}}
     root_cause: https://tracker.example.com/MAIL-123
     manual_minutes: 8
