@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import re
 import sys
 import time
 import zlib
@@ -17,9 +18,9 @@ from msgspec import Struct
 
 from functions.adapters.grafana import sender
 from functions.adapters.grafana.request import parse
-from functions.domain.decisions.matching import template_labels
+from functions.domain.decisions.matching import matches, template_labels
 from functions.domain.model.alerts import Alert
-from functions.domain.model.runbooks import Rules, Runbook
+from functions.domain.model.runbooks import Matcher, Rules, Runbook
 from functions.runtime.errors import BadRequest
 from unstick.output import Unusable
 
@@ -85,8 +86,8 @@ def example(rules: Rules, labels: Mapping[str, str], now: float) -> Recorded:
     Raises Unusable where that runbook needs a label that is not given.
     """
     for runbook in rules.runbooks.values():
-        fixed = {matcher.label: matcher.value for matcher in runbook.match if matcher.op == "="}
-        if all(labels.get(name, value) == value for name, value in fixed.items()):
+        fixed = {matcher.label: value for matcher in runbook.match if (value := _plain(matcher)) is not None}
+        if all(matches(matcher, labels) for matcher in runbook.match if matcher.label in labels):
             labels = fixed | dict(labels)
             _require_labels(runbook, labels)
             break
@@ -97,9 +98,16 @@ def example(rules: Rules, labels: Mapping[str, str], now: float) -> Recorded:
     return Recorded("example", sender.notification([alert], receiver="unstick", group_key=group_key, source=SOURCE), now)
 
 
+def _plain(matcher: Matcher) -> str | None:
+    """A value that this matcher takes, as far as its pattern is one text with optional parts; None for any other."""
+    value = matcher.value if matcher.op == "=" else re.sub(r"\([^()]*\)\?", "", matcher.value)
+    return value if matcher.op in ("=", "=~") and matches(matcher, {matcher.label: value}) else None
+
+
 def _require_labels(runbook: Runbook, labels: Mapping[str, str]) -> None:
     templates = [*runbook.restart.options.values(), *runbook.symptom.keys.values()]
-    needed = dict.fromkeys(name for template in templates for name in template_labels(template))
+    unmet = [matcher.label for matcher in runbook.match if not matches(matcher, labels)]
+    needed = dict.fromkeys([*unmet, *(name for template in templates for name in template_labels(template))])
     if missing := [name for name in needed if name not in labels]:
         written = " ".join(f"{name}=..." for name in missing)
         raise Unusable(f"the runbook {runbook.name} also needs the labels {', '.join(missing)}. Add: {written}")

@@ -265,6 +265,14 @@ def test_the_shipped_alert_is_one_for_the_shipped_configuration(here: Line) -> N
     assert incident["runbook"] == "mail-delivery"
 
 
+def test_an_example_for_the_shipped_configuration_matches_its_runbook(here: Line) -> None:
+    """Its matcher is a pattern with an optional part."""
+    config = str(Path(__file__).parents[2] / "unstick.yaml")
+    printed = here.run("send", "--config", config, "--example", "queue=mail.delivery", "vhost=/", code=0).stdout
+    labels = json.loads(printed)["alerts"][0]["labels"]
+    assert (labels["alertname"], labels["service"]) == ("RabbitMQQueueStuck", "mail-delivery")
+
+
 @pytest.mark.parametrize(("body", "status"), [(b"<html>welcome", 200), (b"{}", 404), (b'{"ok": true}', 200)])
 def test_another_server_is_told_apart_from_unstick(here: Line, httpserver: HTTPServer, body: bytes, status: int) -> None:
     """A page of something else is not shown as an answer: it says that the address is wrong, also where the status is 200."""

@@ -38,7 +38,8 @@ def send(*, config_path: str, arguments: tuple[str, ...], example: bool, restamp
     `mode: auto` does restart.
 
     --example makes the notification: `send --example service=mail-delivery queue=mail.delivery vhost=/ URL`. The labels
-    that the runbook's matchers name are added. Without URL the notification is printed, for a file of your own.
+    that the runbook's matchers name are added, unless their patterns fit many values. Without URL the notification is
+    printed, for a file of your own.
 
     Exit code 1: the answer is not 2xx, or not Unstick's.
     """

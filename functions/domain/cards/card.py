@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from functions.domain.cards import facts, queue_facts
 from functions.domain.cards.card_input import CardInput
 from functions.domain.cards.rendering import CUT, Content, clock, render, rendered, tidy
-from functions.domain.model.codes import Reason, Verdict
+from functions.domain.model.codes import Proof, Reason, Verdict
 from functions.domain.model.incidents import Escalation
 from functions.domain.model.messages import Card
 from functions.domain.model.runbooks import Rules
@@ -70,7 +70,15 @@ def _started(card_input: CardInput, rules: Rules) -> Content:
             text = [Text("The job has ended. Unstick checks the queue and will report the result here.")]
     last = facts.tried if incident is not None and incident.tries else facts.restart
     facts_shown = facts.gathered(
-        card_input, rules, queue_facts.queues, queue_facts.holders, queue_facts.head, facts.since, last, facts.evidence
+        card_input,
+        rules,
+        queue_facts.queues,
+        queue_facts.proofs,
+        queue_facts.holders,
+        queue_facts.head,
+        facts.since,
+        last,
+        facts.evidence,
     )
     return Content("watch", headline, text, facts_shown)
 
@@ -85,6 +93,8 @@ def _why_restarted(card_input: CardInput) -> Text:
         )
     if any(watched.held_by for watched in card_input.queues):
         return Text("A consumer hangs with messages. Unstick is restarting the application and will report the result here.")
+    if any(watched.proof is Proof.OLDEST for watched in card_input.queues):  # the others are processed
+        return Text("Unstick is restarting the application and will report the result here.")
     return Text("Nothing is being processed. Unstick is restarting the application and will report the result here.")
 
 
@@ -218,7 +228,15 @@ def _escalated(card_input: CardInput, rules: Rules) -> Content:
         if _is_same_again(card_input) or all(watched.after.verdict is not Verdict.STUCK for watched in card_input.queues):
             text += why(card_input, None)  # else the headline says it
     facts_shown = facts.gathered(
-        card_input, rules, queue_facts.queues, queue_facts.holders, queue_facts.head, facts.since, facts.tried, facts.evidence
+        card_input,
+        rules,
+        queue_facts.queues,
+        queue_facts.proofs,
+        queue_facts.holders,
+        queue_facts.head,
+        facts.since,
+        facts.tried,
+        facts.evidence,
     )
     return Content("act", headline, [*text, HANDS_OFF, *_cause(card_input)], facts_shown)
 
@@ -260,6 +278,11 @@ def _advice(card_input: CardInput) -> Text:
     consumers = queue_facts.fewest_consumers(card_input)
     if consumers is None or not card_input.restarts:
         return Text("Check the queue and the application's log, and restart it by hand if it hangs.")
+    if consumers == 0 and any(watched.after.came for watched in card_input.queues):
+        return Text(
+            "A consumer came back and is gone again: the application crashed, or RabbitMQ cut it off. "
+            "Read its log, then start it by hand."
+        )
     if consumers == 0:
         return Text(
             "No consumer came back: the application did not start or did not connect. Read its log, then start it by hand."

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import inf
 
 from functions.domain.cards.card_input import CardInput
 from functions.domain.cards.rendering import Fact, tidy
+from functions.domain.model.codes import Proof
 from functions.domain.model.incidents import QueueState
 from functions.domain.model.observations import Holder
 from functions.domain.texts.words import consumers, duration, messages, size
@@ -38,6 +40,21 @@ def queues(card_input: CardInput) -> list[Fact]:
     if not watched and card_input.trigger and card_input.trigger.queue:
         facts.append((Text("Queue"), tidy(card_input.trigger.queue.split(":", 2)[-1])))
     return [*facts, *_alarms(watched)]
+
+
+PROOFS: Mapping[Proof, Text] = {
+    Proof.HELD: Text("a consumer holds messages and does nothing with them"),
+    Proof.UNSERVED: Text("consumers are connected, but the broker serves nobody"),
+    Proof.UNATTENDED: Text("messages wait, and the consumer is gone"),
+    Proof.OLDEST: Text("the oldest message stays, whatever else moves"),
+    Proof.STILL: Text("messages wait, and nothing is processed"),
+}
+
+
+def proofs(card_input: CardInput) -> list[Fact]:
+    """What the restart rests on."""
+    proved = dict.fromkeys(queue.proof for queue in card_input.queues if queue.proof is not None)
+    return [(Text("Proved"), PROOFS[proof]) for proof in proved]
 
 
 def _alarms(watched: tuple[QueueState, ...]) -> list[Fact]:

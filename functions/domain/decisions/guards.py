@@ -15,7 +15,7 @@ from itertools import takewhile
 from msgspec import Struct
 
 from functions.domain.health.looks import judge_health
-from functions.domain.health.proofs import Judgement
+from functions.domain.health.proofs import LATE_FOR_S, Judgement
 from functions.domain.model.codes import Health, Mode, Reason
 from functions.domain.model.incidents import Document, Incident, QueueState
 from functions.domain.model.observations import (
@@ -337,7 +337,9 @@ PEOPLE_DECIDE: Mapping[Health, tuple[Reason, Phrase]] = {
 def _hold_as_unknown(context: GuardContext, judged: Judgement, watched: QueueState) -> Decision:
     seen = context.seen.queues.get(watched.queue.key, NOT_CHECKED)
     unseen = (seen.blind or seen.unseen or NOT_CHECKED) if isinstance(seen, QueueSnapshot) else seen
-    tell = not context.incident.is_suspicion or _needs_telling(context, unseen)
+    since = [at for at in (watched.looks.unread_at, watched.looks.unsure_at) if at is not None]
+    lasts = bool(since) and context.now - min(since) >= LATE_FOR_S
+    tell = lasts or not context.incident.is_suspicion or _needs_telling(context, unseen)
     why, every_s = named(watched.queue.name, judged.why), context.runbook.verify.every_s
     return hold(Reason.SYMPTOM_UNKNOWN, why, again_in_s=every_s, remedy=unseen.remedy, tell=tell)
 

@@ -21,14 +21,15 @@ def judge_health(
 ) -> tuple[Judgement, QueueState]:
     """Whether a queue is stuck, why, and its state to remember for the next check."""
     if isinstance(seen, Unknown):
-        looks = replace(watched.looks, unsure_at=None, oldest_from=None)
+        unread_at = now if watched.looks.unread_at is None else watched.looks.unread_at
+        looks = replace(watched.looks, unsure_at=None, unread_at=unread_at, oldest_from=None)
         return Judgement(Health.UNKNOWN, seen.why), replace(watched, looks=looks)
     looks = _note_looks(watched, seen)
     judged = judge(symptom, seen, _trust(looks, seen, now))
     unsure_at = None
     if judged.health in (Health.UNSURE, Health.UNKNOWN):
         unsure_at = now if looks.unsure_at is None else looks.unsure_at
-    return judged, replace(note_snapshot(watched, seen), looks=replace(looks, unsure_at=unsure_at))
+    return judged, replace(note_snapshot(watched, seen), looks=replace(looks, unsure_at=unsure_at, unread_at=None))
 
 
 def _note_looks(watched: QueueState, seen: QueueSnapshot) -> Looks:

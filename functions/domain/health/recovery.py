@@ -51,9 +51,16 @@ def judge_recovery(runbook: Runbook, seen: QueueSnapshot | Unknown, watched: Que
     well_at = (after.well_at if after.well_at is not None else at) if well else None
     held_again, same_again = (0, False) if well else find_held_again(runbook, seen, watched, age_s)
     after = replace(after, well_at=well_at, looked_at=at, sample_at=sample_at, held_again=held_again, same_again=same_again)
+    after = replace(after, came=after.came or bool(consumers) or _was_given(seen, watched, age_s))
     since_s = min(age_s, seen.at - seen.behind_s - watched.joined_at)
     after = replace(after, verdict=_verdict(runbook, after, well=well, since_s=since_s, at=at))
     return replace(note_snapshot(watched, seen), after=after, consumers=consumers)
+
+
+def _was_given(seen: QueueSnapshot, watched: QueueState, age_s: float) -> bool:
+    """Whether a consumer was given messages since the restart."""
+    before = watched.before.deliveries if watched.before is not None else None
+    return age_s >= SETTLED_S and before is not None and (seen.deliveries or 0) > before
 
 
 def _note_movement(watched: QueueState, seen: QueueSnapshot, age_s: float, at: float) -> AfterRestart:

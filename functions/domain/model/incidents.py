@@ -39,6 +39,8 @@ class Looks(Struct, frozen=True, rename=lambda name: f"look_{name}"):
 
     unsure_at: float | None = None
     """The first look in a row that could not tell whether it is stuck."""
+    unread_at: float | None = None
+    """The first look in a row that could not read it."""
     consumers: str = ""
     """A digest of its consumers' ids,"""
     consumers_at: float | None = None
@@ -72,6 +74,8 @@ class AfterRestart(Struct, frozen=True):
     """How many consumers have held a message for all of `for` since,"""
     same_again: bool = False
     """and whether one of these messages had been delivered before."""
+    came: bool = False
+    """Whether a consumer came since, even if it is gone again."""
 
 
 class QueueState(Struct, frozen=True):

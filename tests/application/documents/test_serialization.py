@@ -75,8 +75,8 @@ WATCHED = QueueState(
     ),
     Proof.HELD,
     (CHANNEL,),
-    Looks(NOW, "a1", NOW, "b2", NOW, 3, consumed=True, oldest_from=NOW),
-    AfterRestart(5, 6, NOW, NOW, Verdict.DRAINING, 10.5, 12.5, 1, same_again=True),
+    Looks(NOW, NOW, "a1", NOW, "b2", NOW, 3, consumed=True, oldest_from=NOW),
+    AfterRestart(5, 6, NOW, NOW, Verdict.DRAINING, 10.5, 12.5, 1, same_again=True, came=True),
     7,
     8.5,
     ((NOW, 9),),
@@ -220,7 +220,7 @@ def test_documents_keep_the_form_of_the_release_before():
     """During a rolling deployment either release reads what the other writes; the archive keeps its field names."""
     read = decode(Document, WRITTEN, "k")
     assert read.incident is not None
-    assert [one.after for one in read.incident.queues] == [replace(WATCHED.after, held_again=0, same_again=False)]
+    assert [one.after for one in read.incident.queues] == [replace(WATCHED.after, held_again=0, same_again=False, came=False)]
     assert is_kept(json.loads(WRITTEN), json.loads(encode(read)))
 
 

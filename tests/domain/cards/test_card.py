@@ -11,9 +11,10 @@ from msgspec.structs import replace
 
 from functions.domain.cards.card import KINDS, compose
 from functions.domain.cards.card_input import CardInput
+from functions.domain.cards.queue_facts import PROOFS
 from functions.domain.cards.svg import plot
 from functions.domain.health.recovery import say_same_again
-from functions.domain.model.codes import Phase, Reason
+from functions.domain.model.codes import Phase, Proof, Reason
 from functions.domain.model.incidents import AfterRestart, AlertRef, Incident, change
 from functions.domain.model.messages import Card
 from functions.domain.model.observations import QueueSnapshot
@@ -197,6 +198,8 @@ def test_no_consumer_gives_other_advice():
     story = EXAMPLES["escalated"]
     gone = replace(story.incident, queues=(replace(story.incident.queues[0], consumers=0),))
     assert "No consumer came back" in compose(replace(story, incident=gone), rules()).text[0]
+    left = change(gone, queues=tuple(replace(one, after=replace(one.after, came=True)) for one in gone.queues))
+    assert "A consumer came back and is gone again" in compose(replace(story, incident=left), rules()).text[0]
 
 
 @pytest.mark.parametrize(("late_s", "said"), [(0.0, False), (3001.0, True)])
@@ -394,3 +397,12 @@ def test_picture_and_words_of_an_example_agree(name: str):
 def test_a_curve_needs_two_samples(curve: tuple[tuple[float, int], ...], drawn: bool):
     """One sample is not a curve."""
     assert (plot(curve, 400) is not None) is drawn
+
+
+@pytest.mark.parametrize("proof", Proof)
+def test_the_card_of_a_restart_says_what_it_rests_on(proof: Proof):
+    """In a few words; the single active consumer that is served nothing, too."""
+    story = EXAMPLES["started"]
+    queues = tuple(replace(one, proof=proof) for one in story.incident.queues)
+    card = compose(replace(story, incident=change(story.incident, queues=queues)), rules())
+    assert dict(card.facts)["Proved"] == str(PROOFS[proof])

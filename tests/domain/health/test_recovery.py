@@ -408,3 +408,17 @@ def test_a_queue_whose_oldest_message_hung_is_not_well_without_its_page():
     watched = replace(WATCHED, proof=Proof.OLDEST, before=sighting(40, head_at=NOW - 901.0))
     blind = replace(bare(40), at=NOW + 20.0, blind=Unknown("the page"))
     assert judge_recovery(BOOK, blind, watched, Since(20.0, NOW + 20.0)).after.verdict is None
+
+
+@pytest.mark.parametrize(
+    ("looks", "came"),
+    [
+        pytest.param([(20, sighting(50, ids=NEW)), (35, sighting(50, ids=()))], True, id="seen once"),
+        pytest.param([(20, sighting(50, ids=())), (35, sighting(50, ids=()))], False, id="never"),
+        pytest.param([(20, sighting(50, ids=(), deliveries=1001))], True, id="it was given a message"),
+        pytest.param([(9, sighting(50, ids=OLD)), (35, sighting(50, ids=()))], False, id="the one of before"),
+    ],
+)
+def test_a_consumer_that_came_and_is_gone_is_remembered(looks, came):
+    """Cut off or crashed: another advice than for one that never came."""
+    assert looked(*looks, before=sighting(50, ids=OLD)).after.came is came

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from functions.adapters.symptoms.rabbitmq import to_queue
 from functions.domain.cards.card_input import CardInput
 from functions.domain.model.alerts import Target
-from functions.domain.model.codes import Mode, Phase, Reason, Verdict
+from functions.domain.model.codes import Mode, Phase, Proof, Reason, Verdict
 from functions.domain.model.incidents import (
     AfterRestart,
     AlertRef,
@@ -108,6 +108,7 @@ class Course(Struct, frozen=True):
             "mail-delivery",
             self.alerted_at,
             self.snapshot(NOW - self.started_s[-1]) if restarted else None,
+            Proof.HELD if restarted else None,
             after=AfterRestart(self.depth(NOW), verdict=None if moves else Verdict.STUCK) if checked else AfterRestart(),
             consumers=2 if moves else 1,
             curve=curve,
