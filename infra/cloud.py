@@ -1,4 +1,4 @@
-"""What is in Google Cloud before Terraform and after it: APIs, the state's bucket, what exists already, and values of secrets."""
+"""Everything in Google Cloud that Terraform doesn't do: APIs, the state's bucket, imports, and values of secrets."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ SERVICES = [
         "iam", "logging", "monitoring", "run", "secretmanager", "storage",
     )
 ]  # fmt: skip
-"""Enabled before Terraform is asked: it reads the project by one of them, and imports by others."""
+"""Enabled before Terraform runs, which needs them to read the project and to import."""
 
 
 def prepare(place: Place) -> None:
-    """Enable the APIs and make the bucket for the state, where that has not been done."""
+    """Enable the APIs and create the bucket for the state, if they are missing."""
     number = gcloud.run("projects", "describe", place.project, "--format=value(projectNumber)")
     enabled = set(
         gcloud.run("services", "list", "--enabled", f"--project={place.project}", "--format=value(config.name)").split()
@@ -46,7 +46,7 @@ def prepare(place: Place) -> None:
 
 
 def find_existing(place: Place, names: Names, deployed: Deployed) -> dict[str, dict[str, str]]:
-    """What exists and is not in the state: by kind, the key in Terraform and the id to import."""
+    """Resources that exist and are missing in the state: by kind, the key in Terraform and the id to import."""
     project, region = f"--project={place.project}", f"--location={place.region}"
     path = f"projects/{place.project}/locations/{place.region}"
     found: dict[str, dict[str, str]] = {}
@@ -60,7 +60,7 @@ def find_existing(place: Place, names: Names, deployed: Deployed) -> dict[str, d
         for name in names.secrets
         if name in there and f"google_secret_manager_secret.{name}" not in deployed.addresses
     }
-    if not deployed.addresses:  # a first deployment, or a state that was lost
+    if not deployed.addresses:  # first deployment, or a lost state
         source = f"{place.project}-{place.name}-source"
         if _has_bucket(source):
             found["source"] = {"source": f"{place.project}/{source}"}
@@ -101,7 +101,7 @@ def _has_bucket(name: str) -> bool:
 
 
 def queue_state(place: Place, queue: str) -> str:
-    """RUNNING or PAUSED; empty where there is none."""
+    """RUNNING or PAUSED; empty if there is no queue."""
     if not queue:
         return ""
     where = (f"--project={place.project}", f"--location={place.region}")
@@ -109,7 +109,7 @@ def queue_state(place: Place, queue: str) -> str:
 
 
 def find_empty_secrets(place: Place, names: Names) -> list[str]:
-    """Those without a value. Cloud Run refuses a function that has one of them mounted."""
+    """Secrets without a value. Cloud Run refuses a function that mounts one."""
     project = f"--project={place.project}"
     there = _listed("secrets", "list", project, "--format=value(name)")
     enabled = ("--filter=state:ENABLED", "--limit=1", "--format=value(name)")
@@ -121,7 +121,7 @@ def find_empty_secrets(place: Place, names: Names) -> list[str]:
 
 
 def fill_secrets(place: Place, empty: list[str]) -> None:
-    """Make each as it is planned, and ask for its value: from the terminal to gcloud, past Terraform, its state and every log."""
+    """Create each as planned, and pass its value from the terminal to gcloud: never to Terraform, its state or a log."""
     status, output = terraform.run(place, "show", "-json", str(place.build / "plan"), capture=True)
     if status:
         raise SystemExit(status)

@@ -1,4 +1,4 @@
-"""The work of deploy.sh: one project and one environment at a time, each with a state of its own in a bucket of that project."""
+"""The commands of deploy.sh. Each works on one project and one environment, with a Terraform state of its own."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from place import INFRA, Place, die, read_place
 
 
 def check_renames(place: Place, names: Names, deployed: Deployed) -> None:
-    """Said before Terraform says only that an instance cannot be destroyed."""
+    """Explain a rename, before Terraform says only that an instance can't be destroyed."""
     for what, key, before, now in (
         ("bucket", "store.cloud_storage.bucket", deployed.bucket, names.bucket),
         ("queue", "scheduler.cloud_tasks.queue", deployed.queue, names.queue),
@@ -35,7 +35,7 @@ def check_renames(place: Place, names: Names, deployed: Deployed) -> None:
 
 
 def confirm(place: Place, question: str, more: list[str]) -> None:
-    """Go on only if the person at the terminal names project and environment."""
+    """Go on only if the person at the terminal types project and environment."""
     if "-auto-approve" in more:
         return
     sys.stdout.write(f"{question} Type {place.title} to go on: ")
@@ -57,7 +57,7 @@ def build_archive(place: Place) -> None:
 
 
 def write_config(place: Place) -> None:
-    """The example, with project, region and names put in."""
+    """Write the example, with project, region and names filled in."""
     if place.config.exists():
         die(f"{place.config.name} is there already.")
     number = gcloud.run("projects", "describe", place.project, "--format=value(projectNumber)")
@@ -94,7 +94,9 @@ def deploy(place: Place, more: list[str], *, only_plan: bool = False) -> None:
     if changes:
         confirm(place, f"Deploy this to {place.project}, environment {place.environment}?", more)
         terraform.apply(place, adopt=existing)
-    if cloud.queue_state(place, names.queue) == "PAUSED":  # as `destroy` leaves it; before, nobody would take what it holds
+    if (
+        cloud.queue_state(place, names.queue) == "PAUSED"
+    ):  # paused by `destroy`; resumed only now, since before the deployment nothing handles its tasks
         gcloud.run("tasks", "queues", "resume", names.queue, f"--project={place.project}", f"--location={place.region}")
         print(f"The queue {names.queue} was paused and runs again.")
     print("Deployed. Now every system is asked from inside.", flush=True)
@@ -102,9 +104,9 @@ def deploy(place: Place, more: list[str], *, only_plan: bool = False) -> None:
 
 
 def check(place: Place) -> bool:
-    """Have `report` ask every system, read its lines from the log, and print them. False where one failed or none came.
+    r"""Have `report` check every system, read the lines from the log, and print them. False if one failed or none came.
 
-    Nobody outside of the project can call that function, so Cloud Scheduler does.
+    Nobody outside the project can call that function, so Cloud Scheduler does.
     """
     project, job = f"--project={place.project}", f"{place.name}-check"
     began = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -141,7 +143,7 @@ def show_output(place: Place, more: list[str]) -> None:
 
 
 def destroy(place: Place, more: list[str]) -> None:
-    """Delete all that the state has, but bucket and queue; the state says which those are, and no configuration is read."""
+    """Delete everything in the state except bucket and queue. Their names come from the state; no configuration is read."""
     cloud.prepare(place)
     terraform.take_over_local_state(place)
     deployed = terraform.pull_state(place)
@@ -163,7 +165,7 @@ def destroy(place: Place, more: list[str]) -> None:
 
 
 def rollback(place: Place, more: list[str]) -> None:
-    """Deploy an archive that ran before, with the configuration that is in it."""
+    """Deploy an archive that ran before, with the configuration inside it."""
     cloud.prepare(place)
     terraform.take_over_local_state(place)
     deployed = terraform.pull_state(place)
@@ -196,7 +198,7 @@ def rollback(place: Place, more: list[str]) -> None:
 
 
 def main() -> None:
-    """One command."""
+    """Run one command."""
     command, *more = sys.argv[1:]
     place = read_place()
     if not shutil.which("gcloud"):

@@ -1,4 +1,4 @@
-"""Calls gcloud, without questions, and says which kind of failure it was."""
+"""Calls gcloud without prompts, and classifies its failures."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 import subprocess
 
 NO_QUESTIONS = {"CLOUDSDK_CORE_DISABLE_PROMPTS": "1"}
-"""gcloud otherwise asks whether to enable an API, and waits for ever where nobody sees the question."""
+"""Otherwise gcloud asks whether to enable an API, and waits forever for an answer."""
 
 LOGIN = re.compile(r"gcloud auth login|reauth|invalid_grant|not currently have an active account", re.IGNORECASE)
 DENIED = re.compile(r"PERMISSION_DENIED|\b403\b|not have (?:\S+ )*(?:permission|access)", re.IGNORECASE)
@@ -16,11 +16,11 @@ ABSENT = re.compile(r"NOT_FOUND|\b404\b|not found|does not exist", re.IGNORECASE
 
 
 class GcloudError(Exception):
-    """gcloud failed, and not because something is missing. Its text is for the person at the terminal."""
+    """gcloud failed, and not because something doesn't exist. The text is for the person at the terminal."""
 
 
 def run(*arguments: str, stdin: str = "") -> str:
-    """What gcloud printed. Raises GcloudError with its own message and what to do."""
+    """The output of gcloud. Raises GcloudError with its own message and what to do."""
     output, error = _call(arguments, stdin)
     if error:
         raise GcloudError(_explained(arguments, error))
@@ -28,7 +28,7 @@ def run(*arguments: str, stdin: str = "") -> str:
 
 
 def find(*arguments: str) -> str | None:
-    """What gcloud printed, or None where what was asked for does not exist, its API being off included."""
+    """The output of gcloud, or None if the object doesn't exist or its API is disabled."""
     output, error = _call(arguments, "")
     if not error:
         return output

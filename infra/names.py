@@ -1,4 +1,4 @@
-"""What Unstick's resources are called: as the configuration names them, and as a state of Terraform has them."""
+"""The names of Unstick's resources: in the configuration, and in a Terraform state."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import yaml
 
 REFERENCE = re.compile(r"sm://[a-z0-9-]+/([A-Za-z0-9_-]+)")
 ENVIRONMENT = re.compile(r"[a-z][a-z0-9-]{0,10}[a-z0-9]")
-"""NAME-scheduler is the name of an account and may have 30 characters."""
+"""NAME-scheduler is the name of an account, which may have 30 characters."""
 
 
 @dataclass(frozen=True)
 class Names:
-    """What a configuration names; empty where it does not."""
+    """The names in a configuration; empty if missing."""
 
     bucket: str = ""
     queue: str = ""
@@ -25,7 +25,7 @@ class Names:
 
 @dataclass(frozen=True)
 class Deployed:
-    """What a state is of. Empty where nothing was deployed, or not far enough to tell."""
+    """The deployment that a state describes. Empty if nothing was deployed, or too little to tell."""
 
     project: str = ""
     region: str = ""
@@ -38,7 +38,7 @@ class Deployed:
 
 
 def read_names(config: Path) -> Names:
-    """Raises OSError or yaml.YAMLError where the file can't be read."""
+    """Raises OSError or yaml.YAMLError if the file can't be read."""
     text = config.read_text(encoding="utf-8")
     content = yaml.safe_load(text)
     store, scheduler = (_part(content, kind, name) for kind, name in (("store", "cloud_storage"), ("scheduler", "cloud_tasks")))
@@ -53,7 +53,7 @@ def _part(content: Any, *names: str) -> dict[str, Any]:
 
 
 def _flat(content: Any) -> str:
-    """Every text in it, without the comments of the file."""
+    """All texts in it, without the file's comments."""
     if isinstance(content, dict):
         return "\n".join(map(_flat, content.values()))
     if isinstance(content, list):
@@ -62,7 +62,7 @@ def _flat(content: Any) -> str:
 
 
 def read_state(state: dict[str, Any]) -> Deployed:
-    """What `terraform state pull` says: its output `deployment`, and where that is missing its resources."""
+    """Read `terraform state pull`: its output `deployment`, or if that is missing its resources."""
     found: dict[tuple[str, str], dict[str, Any]] = {}
     projects, regions = set(), set()
     for resource in state.get("resources", []):
@@ -93,5 +93,5 @@ def read_state(state: dict[str, Any]) -> Deployed:
 
 
 def _only(values: set[Any]) -> str:
-    """The one value; several are all named, so that they differ from any that was asked for."""
+    """The one value; several are joined, so that they differ from any requested one."""
     return " and ".join(sorted(str(value) for value in values if value))

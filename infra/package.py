@@ -1,9 +1,9 @@
-"""Build the source archive of the functions: the same bytes for the same sources and packages, wherever and whenever.
+r"""Build the source archive of the functions, reproducibly: the same sources and packages give the same bytes.
 
 python infra/package.py --config unstick.production.yaml --to build/unstick.zip
 
-The configuration is read and checked before, and goes in twice: as the file that it is, and as what was made of it
-(functions/config/current.py), so that a cold start need not do it again. That takes the packages of requirements-tool.txt.
+The configuration is checked first and goes in twice: as the file, and in its checked form (functions/config/current.py), so that
+a cold start need not check it again. Needs the packages of requirements-tool.txt.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ sys.path.insert(0, str(ROOT))
 ALONE = ("main.py",)
 PINS, PINS_WITH_APPRISE = "requirements.txt", "requirements-apprise.txt"
 LOADER = "functions.config.loader"
-"""Reads unstick.yaml where nobody has before: nothing in the cloud does, since the archive holds what was made of it."""
+"""Reads unstick.yaml; not needed in the cloud, since the archive contains the checked form."""
 
 BEGINNING_OF_ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 READABLE_FILE = 0o100644 << 16
 
 
 def contents(root: Path, config: Path) -> dict[str, bytes]:
-    """Name in the archive -> content. The configuration goes in as unstick.yaml, whatever it is called here.
+    """Name in the archive -> content. The configuration becomes unstick.yaml, whatever its name is here.
 
-    Raises OSError if something that belongs into it can't be read, ConfigError if the configuration is wrong.
+    Raises OSError if a file can't be read, ConfigError if the configuration is wrong.
     """
     from functions.config.current import encode_prebuilt, prebuilt_path
     from functions.config.loader import load_config
@@ -68,7 +68,7 @@ def reached_files(root: Path) -> set[Path]:
 
 
 def imported(path: Path) -> Iterator[str]:
-    """What the file imports anywhere in it; of `from a import b` both a and a.b."""
+    """The modules that the file imports anywhere. `from a import b` gives both a and a.b."""
     for node in ast.walk(ast.parse(path.read_bytes())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -78,10 +78,10 @@ def imported(path: Path) -> Iterator[str]:
 
 
 def build(root: Path, config: Path, to: Path) -> str:
-    """Write the archive and return its SHA-256. Raises what `contents` does, and then leaves nothing behind."""
+    """Write the archive and return its SHA-256. Raises like `contents`, and then leaves nothing behind."""
     made = contents(root, config)
     to.parent.mkdir(parents=True, exist_ok=True)
-    # Stored, not deflated: what deflate makes differs between versions of zlib, and it is a few hundred KB.
+    # Stored, not deflated: the output of deflate differs between versions of zlib, and it is only a few hundred KB.
     with zipfile.ZipFile(to, "w", zipfile.ZIP_STORED) as archive:
         for name in sorted(made):
             entry = zipfile.ZipInfo(name, BEGINNING_OF_ZIP_TIME)
@@ -92,7 +92,7 @@ def build(root: Path, config: Path, to: Path) -> str:
 
 
 def main() -> int:
-    """Build, and say what was built."""
+    """Build, and print what was built."""
     parser = argparse.ArgumentParser(description="Build the source archive of the functions.")
     parser.add_argument("--config", type=Path, required=True, help="the configuration, which becomes unstick.yaml")
     parser.add_argument("--to", type=Path, default=ROOT / "build" / "unstick.zip", help="where to write (build/unstick.zip)")

@@ -1,4 +1,4 @@
-"""What is asked for: one project and one environment, and what belongs to them."""
+"""The requested project and environment, and what belongs to them."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ ROOT = INFRA.parent
 
 
 def die(message: str) -> NoReturn:
-    """End, with one message."""
+    """Exit with one message."""
     print(f"deploy: {message}", file=sys.stderr)
     raise SystemExit(2)
 
 
 @dataclass(frozen=True)
 class Place:
-    """What is asked for: a project, an environment, and what belongs to it."""
+    """The requested project and environment, and what belongs to them."""
 
     project: str
     region: str
@@ -48,7 +48,7 @@ class Place:
 
 
 def read_place() -> Place:
-    """From the environment's variables."""
+    """Read the environment variables."""
     project, environment = os.environ.get("PROJECT", ""), os.environ.get("ENV", "") or "production"
     if not project:
         die("PROJECT is not set. Write PROJECT=my-project, the project's id.")

@@ -1,4 +1,4 @@
-"""Runs Terraform for one place: with its own data, its own state, and what is known of Google's errors."""
+"""Runs Terraform for one place: with its own data and state, and remedies for known errors of Google."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ REMEDIES = {
     r"constraints/gcp\.resourceLocations": "A policy restricts locations: set REGION, and secret_locations to the same region.",
     r"could not find default credentials|invalid_grant": "Log in: gcloud auth application-default login",
 }
-"""What Google says -> what to do."""
+"""Google's message -> what to do."""
 
 
 def run(place: Place, *arguments: str, root: str = "infra", adopt: Any = None, capture: bool = False) -> tuple[int, str]:
-    """Run it and return its exit status, and what it printed where that is captured. Each environment has its own data."""
+    """Run Terraform. Returns its exit status, and its output if captured. Each environment has its own data."""
     env = {name: value for name, value in os.environ.items() if not name.startswith("TF_VAR_")}
     env |= {"TF_DATA_DIR": str(place.build / root), "TF_IN_AUTOMATION": "1"}
     env |= {"TF_VAR_project": place.project, "TF_VAR_region": place.region}
@@ -43,7 +43,7 @@ def run(place: Place, *arguments: str, root: str = "infra", adopt: Any = None, c
 
 
 def init(place: Place, root: str = "infra") -> None:
-    """Point Terraform to the state of this project and environment, and to no other."""
+    """Point Terraform to the state of this project and environment."""
     backend = [f"-backend-config=bucket={place.state_bucket}", f"-backend-config=prefix={place.environment}"]
     status, output = run(place, "init", "-input=false", "-no-color", *backend, root=root, capture=True)
     if status:
@@ -52,7 +52,7 @@ def init(place: Place, root: str = "infra") -> None:
 
 
 def pull_state(place: Place) -> Deployed:
-    """What the state has. Ends where it is of something else than what was asked for."""
+    """Read the state. Exits if it belongs to another deployment than the requested one."""
     status, output = run(place, "state", "pull", capture=True)
     if status:
         die("the state can't be read.")
@@ -62,7 +62,7 @@ def pull_state(place: Place) -> Deployed:
 
 
 def compare(place: Place, deployed: Deployed, where: str) -> None:
-    """Nothing is planned, changed or deleted in a state of another project, region or name."""
+    """Exit if the state belongs to another project, region or name, before anything is planned, changed or deleted."""
     for what, asked in (("project", place.project), ("region", place.region), ("name", place.name)):
         there = getattr(deployed, what)
         if there and there != asked:
@@ -70,7 +70,7 @@ def compare(place: Place, deployed: Deployed, where: str) -> None:
 
 
 def take_over_local_state(place: Place) -> None:
-    """Before there were environments the state was a file in infra/. It goes into the bucket if it is of this place."""
+    """Move an older release's local state (a file in infra/) into the bucket, if it belongs to this place."""
     file = INFRA / "terraform.tfstate"
     content = json.loads(file.read_text(encoding="utf-8") or "{}") if file.exists() else {}
     if not content.get("resources"):
@@ -78,7 +78,7 @@ def take_over_local_state(place: Place) -> None:
         return
     compare(place, read_state(content), str(file.relative_to(ROOT)))
     moved = file.with_suffix(".tfstate.moved")
-    file.rename(moved)  # else `init` asks what to do with it
+    file.rename(moved)  # otherwise `init` asks what to do with it
     init(place)
     status, _ = run(place, "state", "push", str(moved))
     if status:
@@ -88,7 +88,7 @@ def take_over_local_state(place: Place) -> None:
 
 
 def plan(place: Place, adopt: Any, more: list[str]) -> bool:
-    """Show what would change, and keep it. False where nothing would."""
+    """Show what would change, and keep the plan. False if nothing would."""
     variables = ROOT / f"unstick.{place.environment}.tfvars"
     given = [f"-var-file={variables}"] if variables.exists() else []
     out = f"-out={place.build / 'plan'}"
@@ -99,7 +99,7 @@ def plan(place: Place, adopt: Any, more: list[str]) -> bool:
 
 
 def apply(place: Place, root: str = "infra", adopt: Any = None) -> None:
-    """Apply what was planned. What is known to go wrong gets its remedy behind Google's message."""
+    """Apply the plan. For known errors, prints the remedy after Google's message."""
     env = os.environ | {"TF_DATA_DIR": str(place.build / root), "TF_IN_AUTOMATION": "1", "TF_VAR_adopt": json.dumps(adopt or {})}
     folder = root if root == "infra" else f"infra/{root}"
     command = ["terraform", f"-chdir={folder}", "apply", "-input=false", str(place.build / "plan")]
@@ -113,7 +113,7 @@ def apply(place: Place, root: str = "infra", adopt: Any = None) -> None:
                     lines.append(line)
                 break
             except KeyboardInterrupt:
-                continue  # Terraform got it too: it ends what it is at and saves its state
+                continue  # Terraform got the signal too: it finishes its current step and saves its state
     if running.returncode:
         text = " ".join(" ".join(lines).replace("│", " ").split())
         for pattern, remedy in REMEDIES.items():

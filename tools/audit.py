@@ -1,10 +1,10 @@
-"""What the project is made of, and whether that is in order: `make audit`.
+r"""Audit the project's packages, licences, secrets and vulnerabilities: `make audit`.
 
-It ends with 0 if it is, 1 if something is wrong, and 3 if known vulnerabilities could not be looked up;
-`make audit ARGS=--offline` leaves them out.
+Exit code 0: all is well; 1: something is wrong; 3: known vulnerabilities could not be looked up (`make audit ARGS=--offline`
+skips them).
 
-The parts that need no network are functions that return what is wrong, one line each;
-tests/project/test_supply_chain.py runs them too.
+The checks that need no network are functions that return one line for each problem; tests/project/test_supply_chain.py runs them
+too.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build"
 UNSEEN = 3
-"""How it ends where the database of vulnerabilities can't be reached: not seen is not safe."""
+"""Exit code if the database of vulnerabilities can't be reached: unknown is not safe."""
 
 ALLOWED_LICENCES = {
     "Apache-2.0",
@@ -29,7 +29,7 @@ ALLOWED_LICENCES = {
     "ISC",
     "MIT",
     "MIT-0",
-    "MPL-2.0",  # asks for its own files' source only, which we don't change
+    "MPL-2.0",  # its copyleft covers its own files only, which we don't change
     "PSF-2.0",
 }
 SPDX = {
@@ -41,18 +41,18 @@ SPDX = {
     "Mozilla Public License 2.0 (MPL 2.0)": "MPL-2.0",
     "Python Software Foundation License": "PSF-2.0",
 }
-"""Names that packages use for what the allow-list has under its SPDX name."""
+"""Other names of licences -> the SPDX names of the allow-list."""
 
 REGISTRY = re.compile(
     r"pypi\.org/simple|pythonhosted\.org|registry\.npmjs\.org|proxy\.golang\.org|static\.crates\.io|repo1?\.maven"
     r"|--(?:extra-)?index-url|--find-links"
 )
 PINNED = re.compile(r"[a-z0-9._-]+==\S+(?: ; [^\\]+)?(?: --hash=sha256:[0-9a-f]{64})+")
-REFERENCE = re.compile(r"(?:env|file|sm)://|\$\{|REPLACE_WITH_")  # says where a secret is or belongs, and is none
+REFERENCE = re.compile(r"(?:env|file|sm)://|\$\{|REPLACE_WITH_")  # a reference to a secret, or a placeholder
 
 
 def tracked() -> list[Path]:
-    """The files of the repository, new ones that git would take included."""
+    """The repository's files, including new ones that git would not ignore."""
     return _listed("ls-files", "--cached", "--others", "--exclude-standard")
 
 
@@ -68,7 +68,7 @@ def _listed(*arguments: str) -> list[Path]:
 
 
 def requirement_files() -> list[Path]:
-    """The files that pip installs from."""
+    """The requirements files that pip installs from."""
     return sorted(ROOT.glob("requirements*.txt"))
 
 
@@ -79,12 +79,12 @@ def pins(path: Path) -> list[str]:
 
 
 def unpinned(lines: list[str]) -> list[str]:
-    """Requirements without one exact version and its hashes."""
+    """Requirements that lack an exact version or hashes."""
     return [f"not pinned with hashes: {line[:80]}" for line in lines if not PINNED.fullmatch(line)]
 
 
 def differing() -> list[str]:
-    """Packages that are tested in another version than the deployed one."""
+    """Packages whose tested version differs from the deployed one."""
     versions: dict[str, str] = {}
     problems = []
     for path in requirement_files():
@@ -96,7 +96,7 @@ def differing() -> list[str]:
 
 
 def addresses(paths: list[Path]) -> list[str]:
-    """Registries by address, and folders of this machine."""
+    """Files that contain a registry's address or a folder of this machine."""
     folders = [f"{folder}/".encode() for folder in (ROOT, Path.home()) if len(folder.parts) > 1]
     problems = []
     for path in paths:
@@ -117,7 +117,7 @@ def licences() -> list[dict[str, str]]:
 
 
 def unwanted_licences(listed: list[dict[str, str]]) -> list[str]:
-    """Packages none of whose alternative licences is allowed."""
+    """Packages with no allowed licence among their alternatives."""
 
     def allowed(licence: str) -> bool:
         return any(SPDX.get(part, part) in ALLOWED_LICENCES for part in licence.split(" OR "))
@@ -126,7 +126,7 @@ def unwanted_licences(listed: list[dict[str, str]]) -> list[str]:
 
 
 def secrets(paths: list[Path]) -> list[str]:
-    """What looks like a secret, outside tests (which have made-up ones) and pins (which have hashes)."""
+    """Possible secrets, except in tests (which have made-up ones) and requirements files (which have hashes)."""
     from detect_secrets.core.secrets_collection import SecretsCollection
     from detect_secrets.settings import default_settings
 
@@ -138,25 +138,25 @@ def secrets(paths: list[Path]) -> list[str]:
     problems = []
     for name, secret in found:
         line = Path(name).read_text(encoding="utf-8", errors="replace").splitlines()[secret.line_number - 1]
-        # In YAML the line may be off by one, so the value is asked as well.
+        # In YAML the line may be off by one, so check the value too.
         if not REFERENCE.search(line) and not REFERENCE.search(secret.secret_value or ""):
             problems.append(f"{Path(name).relative_to(ROOT)}:{secret.line_number} looks like a secret ({secret.type})")
     return problems
 
 
 def vulnerabilities() -> tuple[list[str], int]:
-    """Known ones in what is deployed, and how many packages could not be looked up: the database may be out of reach."""
+    """Known vulnerabilities of the deployed packages, and how many packages could not be looked up."""
     command = [sys.executable, "-m", "pip_audit", "--require-hashes", "--disable-pip", "--progress-spinner=off", "--format=json"]
     asked = subprocess.run([*command, "-r", ROOT / "requirements.txt"], capture_output=True, check=False, timeout=300)
     try:
         packages = json.loads(asked.stdout)["dependencies"]
-    except ValueError:  # no connection at all, which it says on stderr
+    except ValueError:  # no connection at all; the message is on stderr
         return [], len(pins(ROOT / "requirements.txt"))
     return read_audit(packages)
 
 
 def read_audit(packages: list[dict[str, Any]]) -> tuple[list[str], int]:
-    """What pip-audit's `dependencies` say: a package that was skipped is not one without weaknesses."""
+    """Read pip-audit's `dependencies`. A skipped package counts as not looked up."""
     problems = [
         f"{package['name']} {package['version']}: {found['id']}, mended in {', '.join(found['fix_versions']) or 'no version yet'}"
         for package in packages
@@ -166,13 +166,13 @@ def read_audit(packages: list[dict[str, Any]]) -> tuple[list[str], int]:
 
 
 def insecure_code() -> list[str]:
-    """What ruff's security rules say of the code that is deployed."""
+    """What ruff's security rules find in the deployed code."""
     command = [sys.executable, "-m", "ruff", "check", "--select=S", "--output-format=concise", "--quiet", "functions", "main.py"]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout.splitlines()
 
 
 def sbom(requirements: Path) -> bytes:
-    """The pinned packages with their hashes, in CycloneDX's JSON; nothing in it says when or where it was made."""
+    """The pinned packages with their hashes, as CycloneDX JSON, without a time or a place of creation."""
     from cyclonedx.model import HashAlgorithm, HashType
     from cyclonedx.model.bom import Bom
     from cyclonedx.model.component import Component
@@ -199,14 +199,14 @@ def sbom(requirements: Path) -> bytes:
 
 
 def write_sbom() -> Path:
-    """Write the CycloneDX list of what is deployed."""
+    """Write the CycloneDX list of the deployed packages."""
     path = BUILD / "sbom.json"
     path.write_bytes(sbom(ROOT / "requirements.txt"))
     return path
 
 
 def report(parts: dict[str, list[str]], unseen: int | None) -> int:
-    """Say what each part found, and return how it ends. `unseen`: packages that were not looked up; None if none was to be."""
+    """Print the result of each part. Returns the exit code. `unseen`: packages that were not looked up; None if skipped."""
     for name, problems in parts.items():
         print(f"{name:<22} {'WRONG' if problems else 'ok'}", *problems, sep="\n    ")
     if unseen is None:

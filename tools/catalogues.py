@@ -1,8 +1,9 @@
-"""Bring the catalogues of translations in line with the code, by `python tools/catalogues.py`.
+r"""Update the translation catalogues from the code: `python tools/catalogues.py`.
 
-Each `Text("...")` in functions/ and unstick/ is a message. New ones are added to every functions/locale/*/LC_MESSAGES/unstick.po
-with an empty translation, those that are gone are taken out, and the .mo files, which a running Unstick reads, are compiled anew.
-A new language begins as an empty folder: mkdir -p functions/locale/de/LC_MESSAGES, and this writes the rest.
+Each `Text("...")` in functions/ and unstick/ is a message. New messages are added to every
+functions/locale/*/LC_MESSAGES/unstick.po with an empty translation, obsolete ones are removed, and the .mo files, which Unstick
+reads at run time, are compiled again. To add a language, create an empty folder (mkdir -p functions/locale/de/LC_MESSAGES) and
+run this.
 """
 
 from __future__ import annotations
@@ -21,14 +22,14 @@ from babel.messages.pofile import read_po, write_po
 ROOT = Path(__file__).resolve().parent.parent
 LOCALES = ROOT / "functions" / "locale"
 OWN = ROOT / "functions" / "runtime" / "text.py"
-"""The only place where a Text is made of another one's template."""
+"""The only file that makes a Text from another one's template."""
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-"""Of all headers, so that the same code and translations give the same bytes."""
+"""Of all headers only these, so that the same code and translations give the same bytes."""
 
 
 def messages() -> Iterator[tuple[str | tuple[str, str], str]]:
-    """Each message of the code, alone or with its plural, and the file that it is in."""
+    """Each message of the code, with its plural if it has one, and the file that contains it."""
     for path in (one for top in ("functions", "unstick") for one in sorted((ROOT / top).rglob("*.py"))):
         place = path.relative_to(ROOT).as_posix()
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -43,7 +44,7 @@ def messages() -> Iterator[tuple[str | tuple[str, str], str]]:
 
 
 def updated(po: Path) -> Catalog:
-    """The catalogue with the messages that the code has now, in the code's order."""
+    """The catalogue with the code's current messages, in the code's order."""
     known = read_po(io.BytesIO(po.read_bytes()), locale=po.parts[-3]) if po.exists() else Catalog()
     catalogue = Catalog(locale=po.parts[-3], project="Unstick", creation_date=EPOCH, revision_date=EPOCH, fuzzy=False)
     for message, place in messages():
@@ -57,7 +58,7 @@ def updated(po: Path) -> Catalog:
 
 
 def written(catalogue: Catalog) -> tuple[bytes, bytes]:
-    """The .po and the .mo file."""
+    """The content of the .po and the .mo file."""
     po, mo = io.BytesIO(), io.BytesIO()
     write_po(po, catalogue, width=130, include_lineno=False)
     write_mo(mo, catalogue)
@@ -65,7 +66,7 @@ def written(catalogue: Catalog) -> tuple[bytes, bytes]:
 
 
 def main() -> int:
-    """Update all, and say what is not translated yet."""
+    """Update all catalogues, and print the untranslated messages."""
     missing = 0
     for folder in sorted(LOCALES.glob("*/LC_MESSAGES")):
         po = folder / "unstick.po"

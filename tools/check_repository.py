@@ -1,6 +1,6 @@
-"""`make lint`: what the pages name exists, and rules of the code that no linter has.
+r"""Part of `make lint`: checks that what pages name exists, and rules of the code that no linter has.
 
-Each check returns what is wrong, one line each.
+Each check returns one line for each problem.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ MOST_ENTRIES = 12
 HTTP_CLIENTS = {"requests", "urllib3", "httpx"}
 CLIENTS = {"requests", "urllib3", "google", "apprise"}
 SAYS = {"Denied": 1, "Unavailable": 1, "Unknown": 0, "hold": 1, "escalate": 2, "Decision": 2}
-"""What cards are made of -> the place of the text among the arguments; by name it is one of SAYS_BY_NAME."""
+"""Constructors of card parts -> the position of the text among the arguments; as keyword see SAYS_BY_NAME."""
 SAYS_BY_NAME = {"detail", "remedy", "refusal", "why"}
 ONLY_LOGGED = re.compile(
     r"^(adapters/(chats|grafana|schedulers)|cli|config)/|^(application/signing|bootstrap|entrypoints/verify)\.py$|"
     r"/(check|configuration_check)s\.py$|/(registry)\.py$"
 )
-"""Their errors are read in logs and on the command line, which are English."""
+"""Their errors appear in logs and on the command line, which are in English."""
 
 
 def broken_links() -> list[str]:
-    """Links inside the repository to a file or a heading that isn't there."""
+    """Links inside the repository to a file or a heading that doesn't exist."""
     found = []
     for page, link in [(one, link) for one in PAGES for link in links(one)]:
         parts = urlsplit(link)
@@ -51,13 +51,13 @@ def broken_links() -> list[str]:
 
 
 def code(page: Path) -> str:
-    """Everything that is meant to be typed: blocks of a shell, and code between the lines."""
+    """Everything that readers may type: shell blocks and inline code."""
     shell = [body for info, body in blocks(page) if info.split(" ")[0] in ("sh", "bash", "console")]
     return "\n".join([*shell, *re.findall(r"`([^`\n]+)`", prose(page))])
 
 
 def unknown_targets() -> list[str]:
-    """`make x` and `infra/deploy.sh x` that nobody knows, and targets of the Makefile that say nothing of themselves."""
+    """Unknown `make x` and `infra/deploy.sh x`, and Makefile targets without a description."""
     makefile = text_of(ROOT / "Makefile")
     targets = set(re.findall(r"^([a-z-]+):.*## ", makefile, re.MULTILINE))
     deploys = set(re.findall(r"infra/deploy\.sh ([a-z]+) ", text_of(ROOT / "infra" / "deploy.sh")))
@@ -71,7 +71,7 @@ def unknown_targets() -> list[str]:
 
 
 def unknown_commands() -> list[str]:
-    """Commands and options of the command line that it doesn't have."""
+    """Commands and options that the command line doesn't have."""
     found = []
     for page in PAGES:
         for line in re.findall(r"^(?:.*(?:&&|\||unstick))? *unstick +(?!unstick\b)([a-z][^\n|#;&>`]*)", code(page), re.MULTILINE):
@@ -87,7 +87,7 @@ def unknown_commands() -> list[str]:
 
 
 def reasons_without_section() -> list[str]:
-    """Cards link to the section of their reason code, in their reader's language."""
+    """Reason codes without a section, which cards link to in their reader's language."""
     found = []
     for name, heading in (("operations.md", "Reason codes"), ("operations.ja.md", "理由コード")):
         there = set(sections(DOCS / name, 3, heading))
@@ -96,14 +96,14 @@ def reasons_without_section() -> list[str]:
 
 
 def unlogged_lines() -> list[str]:
-    """Lines of the log that people are told to look for, and that nothing logs."""
+    """Lines that the page about the log describes, and that nothing logs."""
     texts = "\n".join(text_of(path) for path in [ROOT / "main.py", *sorted((ROOT / "functions").rglob("*.py"))])
     told = sections(DOCS / "operations" / "log.md", 2)["What the log says"].partition("Warnings and errors")[2]
     return [line for line in re.findall(r"^\| `([^`]+)` \|", told, re.MULTILINE) if line not in texts]
 
 
 def stale_pages() -> list[str]:
-    """Generated pages that aren't what `make docs` would write."""
+    """Generated pages that `make docs` would change."""
     pages = (command_line_page, configuration_page, costs_page, terraform_page)
     found = [named(page.PAGE) for page in pages if page.PAGE.read_text(encoding="utf-8") != page.page()]
     schema = json.loads(configuration_page.SCHEMA.read_text(encoding="utf-8"))
@@ -112,10 +112,10 @@ def stale_pages() -> list[str]:
 
 
 def unknown_tests() -> list[str]:
-    """Tests that a page names as proof and that aren't there."""
+    """Tests that a page names as proof and that don't exist."""
     files = list((ROOT / "tests").rglob("test_*.py"))
     there = {name for path in files for name in re.findall(r"^def (test_\w+)", text_of(path), re.MULTILINE)}
-    there |= {path.stem for path in files} | {reason.value for reason in Reason}  # one code begins like a test
+    there |= {path.stem for path in files} | {reason.value for reason in Reason}  # a reason code that begins like a test
     return [
         f"{named(page)}: {name}"
         for page in PAGES
@@ -125,7 +125,7 @@ def unknown_tests() -> list[str]:
 
 
 def crowded_folders() -> list[str]:
-    """A folder is read at a glance. Recordings are read by tests, not by people."""
+    """Folders with too many entries to take in at a glance. Recordings don't count: only tests read them."""
     entries: dict[Path, set[str]] = {}
     for path in [path for top in ("functions", "unstick", "tests") for path in (ROOT / top).rglob("*")]:
         inside = path.relative_to(ROOT)
@@ -137,7 +137,7 @@ def crowded_folders() -> list[str]:
 
 
 def other_doors_to_http() -> list[str]:
-    """Time-outs, size caps and redaction are in one module, and can't be forgotten in another."""
+    """HTTP clients outside http_client.py, which has the time-outs, size limits and redaction for all."""
     return [
         f"{path.relative_to(ROOT)}:{node.lineno}"
         for path in sorted((ROOT / "functions").rglob("*.py"))
@@ -149,7 +149,7 @@ def other_doors_to_http() -> list[str]:
 
 
 def imports_without_lock() -> list[str]:
-    """Two threads that import a client at the same time for the first time may wait for each other for ever."""
+    """Imports of clients without the lock: two threads that import one for the first time could deadlock."""
     return [
         f"{path.relative_to(ROOT)}:{line}: put it under `with IMPORTING:`"
         for path in sorted((ROOT / "functions").rglob("*.py"))
@@ -169,7 +169,7 @@ def _unlocked(node: ast.AST) -> list[int]:
 
 
 def untranslated() -> list[str]:
-    """Plain English that would reach a card, whatever its language is: what SAYS takes must be a Text or other people's words."""
+    """Plain English strings that would reach a card untranslated: the arguments of SAYS must be a Text or data."""
     root = ROOT / "functions"
     files = [path for path in sorted(root.rglob("*.py")) if not ONLY_LOGGED.search(path.relative_to(root).as_posix())]
     found = []
@@ -201,7 +201,7 @@ CHECKS = {
 
 
 def main() -> int:
-    """Print what is wrong."""
+    """Print all problems."""
     problems = {title: found for title, check in CHECKS.items() if (found := check())}
     for title, found in problems.items():
         print(f"{title}:", *sorted(set(found)), sep="\n  ")

@@ -1,6 +1,6 @@
-"""`make mutate`: test the tests. Changes the code in a copy, one place at a time, and prints each change that no test notices.
+r"""`make mutate`: mutation testing. Changes a copy of the code, one place at a time, and prints each change that no test notices.
 
-ARGS='--count 50 --seed 2 --minutes 10 --only functions/domain/decisions/step.py' takes fewer, other or only these.
+ARGS='--count 50 --seed 2 --minutes 10 --only functions/domain/decisions/step.py' takes fewer, other or only these changes.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ TESTS = {
     "functions/adapters/runners": ("tests/adapters/runners", "tests/cli/test_check.py"),
     "functions/adapters/symptoms": ("tests/adapters/symptoms", "tests/cli/test_check.py"),
 }
-"""What is changed, and the tests that have to notice; the simulation follows where these do not."""
+"""Changed file -> the tests that have to notice; the simulation runs if they don't."""
 
 SIMULATED = ("functions/domain/decisions", "functions/application")
 SIMULATION = tuple(f"tests/simulation/test_simulation.py::test_no_schedule_violates_an_invariant[{batch}]" for batch in range(5))
 TIMEOUT_S = 300
-"""A change that has the tests run for so long is noticed."""
+"""Seconds. A change that makes the tests run longer counts as noticed."""
 
 LEFT_OUT = ("ReplaceBinaryOperator_BitOr_", "Variable")
-"""In this code `|` joins types, and a changed annotation changes nothing; two operators want arguments of their own."""
+"""Skipped: in this code `|` joins types, and a changed annotation has no effect; two operators need arguments."""
 
 NO_TEST = 5
-"""pytest's exit status where nothing was collected."""
+"""pytest's exit status if no test was collected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class Mutant:
 
 
 def mutants(only: str) -> list[Mutant]:
-    """Every place where an operator of cosmic-ray could change something."""
+    """Every place where one of cosmic-ray's operators applies."""
     files = sorted(
         {
             file.relative_to(ROOT).as_posix()
@@ -73,7 +73,7 @@ def mutants(only: str) -> list[Mutant]:
 
 
 def places(operator: object, tree: object) -> int:
-    """How many places of the tree an operator could change."""
+    """How many places of the tree the operator applies to."""
     count, nodes = 0, [tree]
     while nodes:
         node = nodes.pop()
@@ -83,7 +83,7 @@ def places(operator: object, tree: object) -> int:
 
 
 def changed_by(mutant: Mutant) -> str | None:
-    """The file with the change; None where that is no Python, which every test would notice, or can't be made."""
+    """The changed file; None if it is invalid Python, which every test would notice, or can't be made."""
     right = (ROOT / mutant.path).read_text()
     try:
         changed: str = mutate_code(right, get_operator(mutant.operator)(), mutant.occurrence) or right
@@ -107,14 +107,14 @@ def survives(copy: Path, mutant: Mutant, changed: str) -> bool:
         return all(passes(copy, tests) for tests in runs)
     finally:
         file.write_text(right)
-        os.utime(file, ns=(was.st_atime_ns, was.st_mtime_ns))  # so that its bytecode counts again
+        os.utime(file, ns=(was.st_atime_ns, was.st_mtime_ns))  # so that its bytecode is used again
 
 
 def passes(copy: Path, tests: tuple[str, ...]) -> bool:
     """Whether these tests pass in the copy."""
     options = ["-q", "-x", "-n0", "-p", "no:randomly", "-p", "no:cacheprovider"]
     command = [sys.executable, "-X", "utf8", "-m", "pytest", *options, *tests]
-    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}  # a changed file may be as long as the right one
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}  # a changed file may have the size of the original
     try:
         done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, timeout=TIMEOUT_S, check=False)
     except subprocess.TimeoutExpired:
@@ -125,12 +125,12 @@ def passes(copy: Path, tests: tuple[str, ...]) -> bool:
 
 
 def difference(right: str, changed: str, path: str) -> str:
-    """The change, as a diff."""
+    """The change as a diff."""
     return "\n".join(unified_diff(right.splitlines(), changed.splitlines(), path, path, lineterm="", n=1))
 
 
 def main() -> int:
-    """Try a sample, and print what survives and how many did not."""
+    """Test a sample; print the survivors and their number."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=300)
     parser.add_argument("--seed", type=int, default=1)
@@ -139,7 +139,7 @@ def main() -> int:
     parser.add_argument("--only", default="", help="only files whose path begins so")
     given = parser.parse_args()
     every = mutants(given.only)
-    drawn = random.Random(given.seed).sample(every, min(given.count, len(every)))  # noqa: S311 - chance that can be repeated
+    drawn = random.Random(given.seed).sample(every, min(given.count, len(every)))  # noqa: S311 - repeatable randomness
     texts = {mutant: changed for mutant in drawn if (changed := changed_by(mutant))}
     sample = list(texts)
     print(f"{len(sample)} of {len(every)} mutants, seed {given.seed}, {given.workers} workers", flush=True)
@@ -147,7 +147,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="unstick-mutate-") as folder:
         for number in range(given.workers):
             copy = Path(folder) / str(number)
-            # With the bytecode that there is: compiling all of it takes longer than most tests that notice a change.
+            # Copy the bytecode too: compiling everything takes longer than most tests that notice a change.
             shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".git", ".venv*", "build", ".hypothesis", "*_cache"))
             copies.put(copy)
 

@@ -1,6 +1,6 @@
-"""Build what a release has, the same bytes wherever and whenever: `make release` (CONTRIBUTING.md says what comes before).
+r"""Build a release reproducibly: `make release` (CONTRIBUTING.md has the steps before it).
 
-build/release/unstick-VERSION.tar: the files of the tagged commit. unstick-VERSION.sbom.json: what is deployed, in CycloneDX.
+build/release/unstick-VERSION.tar: the files of the tagged commit. unstick-VERSION.sbom.json: the deployed packages, in CycloneDX.
 SHA256SUMS: their checksums, for `sha256sum -c`.
 """
 
@@ -20,12 +20,12 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def git(root: Path, *arguments: str) -> bytes:
-    """What git printed."""
+    """The output of git."""
     return subprocess.run(["git", *arguments], cwd=root, capture_output=True, check=True).stdout
 
 
 def read_version(root: Path) -> str:
-    """The version that the function says it is."""
+    """The function's version."""
     text = (root / "functions" / "__init__.py").read_text(encoding="utf-8")
     found = re.search(r'^__version__ = "([^"]+)"$', text, re.MULTILINE)
     if not found:
@@ -34,7 +34,7 @@ def read_version(root: Path) -> str:
 
 
 def problems(root: Path, version: str) -> list[str]:
-    """What has to be done before this commit can be a release."""
+    """What prevents this commit from being a release."""
     found = []
     if not re.fullmatch(r"\d+\.\d+\.\d+", version):
         found.append(f"{version} in functions/__init__.py is not MAJOR.MINOR.PATCH.")
@@ -51,7 +51,7 @@ def problems(root: Path, version: str) -> list[str]:
 
 
 def archive(root: Path, version: str) -> bytes:
-    """The files of the commit. Names in order, the commit's time, nobody's account: nothing of this machine is in it."""
+    """The files of the commit, sorted, with the commit's time and no owner: nothing of this machine is in it."""
     made, when = io.BytesIO(), int(git(root, "log", "-1", "--format=%ct"))
     with (
         tarfile.open(fileobj=io.BytesIO(git(root, "archive", "--format=tar", "HEAD"))) as files,
@@ -68,7 +68,7 @@ def archive(root: Path, version: str) -> bytes:
 
 
 def build(root: Path, to: Path) -> list[Path]:
-    """Write all three and return their paths."""
+    """Write all three files and return their paths."""
     version = read_version(root)
     contents = {f"unstick-{version}.tar": archive(root, version), f"unstick-{version}.sbom.json": sbom(root / "requirements.txt")}
     sums = "".join(f"{hashlib.sha256(content).hexdigest()}  {name}\n" for name, content in contents.items())

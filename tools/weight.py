@@ -1,4 +1,4 @@
-"""Measure how heavy the project is: `make weight`, or `make weight ARGS='--base REV'` for before and after.
+"""Measure the project's size: `make weight`, or `make weight ARGS='--base REV'` for before and after.
 
 How each row is counted:
 - Code lines are lines with code on them: no blank lines, comments, docstrings (a string that stands alone as a statement) or
@@ -35,13 +35,13 @@ DEPLOYMENT = {
     "stores": "cloud_storage",
     "schedulers": "cloud_tasks",
 }
-"""Kind of adapter -> the one that counts; files with a leading underscore are shared, and count where they are imported."""
+"""Kind of adapter -> the one that counts. Files with a leading underscore are shared; they count if they are imported."""
 
 LEFT_OUT = (
     "functions.entrypoints.report_request",  # the third entry point
-    "functions.config.loader",  # the archive for the cloud has the checked configuration instead
+    "functions.config.loader",  # the archive for the cloud contains the checked configuration instead
 )
-"""Modules that are not followed. Nor are the adapters' modules called `checks`: only `report` and the command line call them."""
+"""Modules that are not followed. The adapters' `checks` modules aren't either: only `report` and the command line call them."""
 
 MOST_LINES = 40
 MOST_ARGUMENTS = 6
@@ -53,7 +53,7 @@ Row = tuple[str, int, str]
 
 
 def code_lines(path: Path) -> int:
-    """Lines that have code on them."""
+    """Lines with code on them."""
     text = path.read_bytes()
     lines: set[int] = set()
     for token in tokenize.tokenize(io.BytesIO(text).readline):
@@ -70,13 +70,13 @@ def _is_docstring(node: ast.AST) -> TypeGuard[ast.Expr]:
 
 
 def file_of(root: Path, module: str) -> Path | None:
-    """The file of a module of ours; None where there is none."""
+    """The file of one of our modules; None if there is none."""
     base = root.joinpath(*module.split("."))
     return next((path for path in (base.with_suffix(".py"), base / "__init__.py") if path.is_file()), None)
 
 
 def imports(path: Path) -> Iterator[str]:
-    """The modules that a file imports, at its top or in its functions. Of `from a import b` both a and a.b."""
+    """The modules that a file imports anywhere. `from a import b` gives both a and a.b."""
     waiting: list[ast.AST] = [ast.parse(path.read_bytes())]
     while waiting:
         node = waiting.pop()
@@ -91,7 +91,7 @@ def imports(path: Path) -> Iterator[str]:
 
 
 def is_deployed(module: str) -> bool:
-    """Whether a module belongs to the deployment: everything but the adapters of other systems, and `report`."""
+    """Whether a module belongs to the deployment: not an adapter of another system, nor `report`."""
     match module.split("."):
         case ["functions", "adapters", kind, name, *_] if kind in DEPLOYMENT:
             return (name.startswith("_") or name == DEPLOYMENT[kind]) and not module.endswith(".checks")
@@ -99,7 +99,7 @@ def is_deployed(module: str) -> bool:
 
 
 def reachable(root: Path) -> dict[str, Path]:
-    """Module -> file of all that the deployment's `webhook` and `verify` import."""
+    """Module -> file of everything that the deployment's `webhook` and `verify` import."""
     found: dict[str, Path] = {}
     waiting = ["main", *(f"functions.adapters.{kind}.{name}" for kind, name in DEPLOYMENT.items())]
     while waiting:
@@ -114,17 +114,17 @@ def reachable(root: Path) -> dict[str, Path]:
 
 
 def python_files(root: Path, *folders: str) -> list[Path]:
-    """All *.py below these folders, in order."""
+    """All *.py below these folders, sorted."""
     return sorted(path for folder in folders for path in (root / folder).rglob("*.py") if "__pycache__" not in path.parts)
 
 
 def count_lines(paths: Iterable[Path]) -> int:
-    """As `wc -l`."""
+    """Lines as counted by `wc -l`."""
     return sum(path.read_bytes().count(b"\n") for path in paths)
 
 
 def functions_of(root: Path) -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
-    """(place, function) of each function that is deployed or belongs to the operator's tool."""
+    """(place, function) of each function in the deployed code and the operator's tool."""
     for path in [root / "main.py", *python_files(root, "functions", "unstick")]:
         for node in ast.walk(ast.parse(path.read_bytes())):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
@@ -151,7 +151,7 @@ def too_wide(root: Path) -> list[str]:
 
 
 def rows(root: Path) -> list[Row]:
-    """(what, how much, the most it may be) of a tree."""
+    """(what, amount, limit) of a tree."""
     deployed = set(reachable(root).values())
     pins = [line for line in (root / "requirements.txt").read_text().splitlines() if line[:1].isalnum()]
     words = sum(len(path.read_text(encoding="utf-8").split()) for path in (root / "docs").rglob("*.md"))
@@ -189,7 +189,7 @@ def table(now: list[Row], before: list[Row] | None) -> str:
 
 
 def main() -> int:
-    """Print the table, and what is too long or takes too many arguments."""
+    """Print the table, and the functions that are too long or take too many arguments."""
     parser = argparse.ArgumentParser(description="Measure how heavy the project is.")
     parser.add_argument("--base", metavar="REV", help="a commit to compare with")
     parser.add_argument("--files", action="store_true", help="list the reachable files with their code lines")

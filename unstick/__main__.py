@@ -1,4 +1,4 @@
-"""`python -m unstick`: the command `unstick`, where its package is not installed."""
+"""`python -m unstick`: runs the command `unstick` if the package is not installed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What two configurations make of the same recordings: `simulate --against`."""
+"""Compares what two configurations decide about the same recordings: `simulate --against`."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Comparison(Struct, frozen=True):
 
 
 def compare(before: Config, after: Config, recordings: Sequence[Recorded], observe: Observe, seen: str) -> Comparison:
-    """Decide each recording by both. One that is no notification is left out. `seen`: what `observe` makes up, in words."""
+    """Decide each recording with both. Skips recordings without a notification. `seen`: the made-up observation, in words."""
     result = Comparison(STATED.format(seen=seen), len(recordings), {}, Counter(), Counter(), [])
     with output.progress("deciding", len(recordings)) as advance:
         for recorded in recordings:
@@ -71,7 +71,7 @@ def compare(before: Config, after: Config, recordings: Sequence[Recorded], obser
 
 
 def _fates(settings: Config, recorded: Recorded, observe: Observe) -> list[tuple[str, Fate]]:
-    """(name, what happens to it) of every alert, in the notification's order."""
+    """(name, fate) of every alert, in the notification's order."""
     alerts = notifications.parsed(recorded)
     fates: dict[int, Fate] = {}
     for decision in simulation.decide_notification(settings, alerts, simulation.recorded_at(recorded.at, alerts), observe):
@@ -82,7 +82,7 @@ def _fates(settings: Config, recorded: Recorded, observe: Observe) -> list[tuple
 
 
 def as_json(result: Comparison) -> Any:
-    """The comparison as plain values."""
+    """The comparison as JSON values."""
     return to_builtins(result)
 
 

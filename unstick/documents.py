@@ -1,4 +1,4 @@
-"""The store's documents as the command line reads them: several at once, and what can't be read as a sentence."""
+"""Loads the store's documents for the command line: several at the same time, with a sentence for each unreadable one."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ WITHOUT_TARGET = ("pause", "storm")
 class Documents(Struct, frozen=True):
     readable: tuple[Document, ...]
     unreadable: tuple[tuple[str, Denied], ...]
-    """Of a newer release, or broken: (key, why and what to do)."""
+    """Documents of a newer release, or broken ones: (key, why and what to do)."""
 
 
 def name_of(document: Document) -> str:
-    """The target's name, or the key of a document without one."""
+    """The target's name, or the document's key if it has none."""
     return document.target.name if document.target else document.key
 
 
@@ -39,7 +39,7 @@ def document_keys(ports: Adapters) -> list[str]:
 
 
 def load_documents(ports: Adapters, keys: list[str], advance: Callable[[], object] = bool) -> Documents:
-    """These documents. Raises Unavailable or Denied where the store can't be read at all."""
+    """Load these documents. Raises Unavailable or Denied if the store can't be read at all."""
     readable: list[Document] = []
     unreadable: list[tuple[str, Denied]] = []
     for key, result in zip(
@@ -57,5 +57,5 @@ def load_documents(ports: Adapters, keys: list[str], advance: Callable[[], objec
 
 
 def several_at_once(ports: Adapters, calls: Sequence[Callable[[], Any]], timeout_s: float) -> Iterator[Any]:
-    """The results of these calls, or their errors, in order."""
+    """Run the calls in parallel. Returns their results or errors, in order."""
     return run_in_batches(ports.run_parallel, calls, timeout_s=timeout_s, at_once=AT_ONCE)

@@ -1,4 +1,4 @@
-"""Proves that a job refuses a start that comes too late, by asking for one."""
+"""Proves that a job refuses a start that comes too late, by requesting one."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ LATE_BY_S = 3600.0
 
 
 def refusal(ports: Adapters, target: Target) -> Leg:
-    """Prove that the job refuses a start that comes an hour late, by asking for one.
+    r"""Prove that the job refuses a start that comes an hour late, by requesting one.
 
-    Only where everything that `check` sees of the job is right, its guard included: without it this would be a restart.
+    Only if everything that `check` sees of the job is right, including its guard: without the guard this would be a restart.
     """
     began = ports.monotonic()
     own = replace(target, options={name: value for name, value in target.options.items() if value})
@@ -55,7 +55,7 @@ def refusal(ports: Adapters, target: Target) -> Leg:
 
 
 def _has_ended(ports: Adapters, target: Target, executions: list[Execution]) -> bool:
-    """Whether the first of these has; each state of it that was read is added."""
+    """Whether the first execution has ended; appends each state of it that was read."""
     try:
         current = ports.runner.look(target, since_s=LATE_BY_S, follow=executions[0].id, timeout_s=RUNDECK_S, tail=False).followed
     except Unavailable:

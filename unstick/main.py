@@ -1,4 +1,4 @@
-"""All commands, in the order of the help, and what an error means to the user."""
+"""All commands, in the order of the help, and how errors are shown to the user."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from unstick.output import Unusable, Wrong
 
 
 class CommandLine(click.Group):
-    """Keeps the commands in their order, and turns Unstick's own errors into sentences with an exit code."""
+    """Lists the commands in their order, and turns Unstick's own errors into sentences with an exit code."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         return list(self.commands)
@@ -63,5 +63,5 @@ def run() -> None:
     """The command `unstick`, as pyproject.toml installs it."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal that can't show a character is no reason to fail
+            stream.reconfigure(errors="replace")  # don't fail if the terminal can't show a character
     command_line(prog_name="unstick")

@@ -1,4 +1,4 @@
-"""Notifications from files (a body as Grafana posts it, or a recorded request; gzipped or not; `-` is stdin), and an example."""
+"""Reads notifications from files (Grafana's body or a recorded request; gzipped or not; `-` is stdin), or makes an example."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ REMEDY = "Name the JSON of a notification, such as examples/alert.json, or - for
 
 
 class Recorded(Struct, frozen=True):
-    """One notification. `at`: when it arrived, where the recording says so (Unix seconds)."""
+    """One notification. `at`: when it arrived (Unix seconds), if the recording says so."""
 
     name: str
     body: bytes
@@ -54,7 +54,7 @@ def read(path: str) -> Recorded:
 
 
 def read_all(path: str) -> list[Recorded]:
-    """Read a file, or all recordings in a folder. Raises Unusable as `read` does."""
+    """Read a file, or all recordings in a folder. Raises Unusable like `read`."""
     if not Path(path).is_dir():
         return [read(path)]
     paths = sorted(one for pattern in ("*.json", "*.json.gz") for one in Path(path).glob(pattern))
@@ -64,7 +64,7 @@ def read_all(path: str) -> list[Recorded]:
 
 
 def parsed(recorded: Recorded) -> tuple[Alert, ...]:
-    """Its alerts. Raises Unusable where Unstick would answer 400."""
+    """Its alerts. Raises Unusable if Unstick would answer 400."""
     try:
         return parse(recorded.body)
     except BadRequest as error:
@@ -72,8 +72,8 @@ def parsed(recorded: Recorded) -> tuple[Alert, ...]:
 
 
 def restamped(recorded: Recorded, now: float) -> Recorded:
-    """The same alerts, as if they had begun, or ended, just now."""
-    parsed(recorded)  # says what is wrong with it
+    """The same alerts, with times as if they had begun or ended just now."""
+    parsed(recorded)  # raises what is wrong with it
     content = json.loads(recorded.body)
     for alert in content["alerts"]:
         alert["startsAt" if alert["status"] == "firing" else "endsAt"] = _rfc3339(now)
@@ -81,9 +81,9 @@ def restamped(recorded: Recorded, now: float) -> Recorded:
 
 
 def example(rules: Rules, labels: Mapping[str, str], now: float) -> Recorded:
-    """A firing alert with these labels, and with those that the matchers of the first runbook that fits them name.
+    r"""A firing alert with these labels, and with those that the matchers of the first fitting runbook require.
 
-    Raises Unusable where that runbook needs a label that is not given.
+    Raises Unusable if that runbook needs a label that is not given.
     """
     for runbook in rules.runbooks.values():
         fixed = {matcher.label: value for matcher in runbook.match if (value := _plain(matcher)) is not None}
@@ -121,7 +121,7 @@ def _recorded(name: str, content: bytes) -> Recorded:
     try:
         recording = json.loads(content)
     except (ValueError, RecursionError):
-        return Recorded(name, content, None)  # what parses it says what is wrong
+        return Recorded(name, content, None)  # the parser reports what is wrong
     request = recording.get("request", recording) if isinstance(recording, dict) else None
     body = _body(name, request) if isinstance(request, dict) else None
     if body is None:
@@ -131,7 +131,7 @@ def _recorded(name: str, content: bytes) -> Recorded:
 
 
 def _body(name: str, request: dict[str, Any]) -> bytes | None:
-    """The body of a recorded request; None if this is not one."""
+    """The body of a recorded request; None if this isn't one."""
     for key in ("body", "body_text"):
         if isinstance(request.get(key), str):
             return str(request[key]).encode("utf-8", "surrogatepass")

@@ -1,4 +1,4 @@
-"""Made-up observations: none at all, a stuck queue with an empty history, or what a file says."""
+"""Made-up observations: nothing, a stuck queue with an empty history, or the content of a file."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from unstick.output import Unusable
 Observe = Callable[[tuple[MatchedAlert, ...], float], Observation]
 T = TypeVar("T")
 STUCK_MESSAGES = 100
-"""How far over its limit the made-up queue is."""
+"""Messages of the made-up queue above its limit."""
 
 DONE = 1000
-"""Messages that the made-up queue's consumers took and acknowledged before it got stuck."""
+"""Messages that the made-up queue's consumers acknowledged before it got stuck."""
 
 SAMPLE_EVERY_S = 5
 TIMES = frozenset({"at", "runner_started_at", "runner_ended_at", "runner_not_after", "head_at"})
@@ -31,13 +31,13 @@ EXAMPLE = '{"queues": {"*": {"depth": 362, "consumers": 1}}, "ledger": {"executi
 
 
 def unobserved(cases: tuple[MatchedAlert, ...], _now: float) -> Observation:
-    """Nothing was read."""
+    """An observation in which nothing was read."""
     unknown = Unknown("it was not checked (--offline)")
     return Observation(unknown, {case.queue.key: unknown for case in cases if case.queue}, unknown, unknown)
 
 
 def stuck(cases: tuple[MatchedAlert, ...], now: float) -> Observation:
-    """Every queue is stuck with one consumer, nothing was ever restarted, the kill switch is off."""
+    """Every queue is stuck with one consumer, there were no restarts, and the kill switch is off."""
     queues = {case.queue.key: _stuck(case.runbook.symptom, now) for case in cases if case.queue and case.runbook}
     return Observation(ExecutionHistory(now), queues, None, Storm())
 
@@ -50,7 +50,7 @@ def _stuck(symptom: Symptom, now: float) -> QueueSnapshot:
 
 
 def _steady(snapshot: QueueSnapshot, for_s: float) -> QueueSnapshot:
-    """With the broker's samples of a queue that has been as it is for longer than `for_s`."""
+    """Add the broker's samples of a queue that has not changed for longer than `for_s`."""
     count = int(for_s) // SAMPLE_EVERY_S + 3
     times = [snapshot.at - SAMPLE_EVERY_S * back for back in reversed(range(count))]
 
@@ -62,10 +62,10 @@ def _steady(snapshot: QueueSnapshot, for_s: float) -> QueueSnapshot:
 
 
 def from_file(path: str) -> Observe:
-    """What a JSON file says is seen; see `simulate --help`. Raises Unusable with the place of a mistake.
+    """The observation in a JSON file; see `simulate --help`. Raises Unusable with the place of a mistake.
 
-    `queues`: by `rabbitmq:VHOST:NAME`, or `*` for every other one. A time of 0 or less counts from now. Where a queue has no
-    samples, it has been as it is for as long as the runbook asks.
+    `queues`: by `rabbitmq:VHOST:NAME`, or `*` for all others. A time of 0 or less is relative to now. A queue without samples
+    has not changed for as long as the runbook requires.
     """
     try:
         content = json.loads(Path(path).read_bytes())
@@ -81,7 +81,7 @@ def from_file(path: str) -> Observe:
 
     queues = content.get("queues", {})
     for name in queues:
-        _snapshot(path, queues, name, 0.0)  # so that a mistake is the file's, not a recording's
+        _snapshot(path, queues, name, 0.0)  # so that a mistake is reported for this file, not for a recording
 
     def observe(cases: tuple[MatchedAlert, ...], now: float) -> Observation:
         ledger = _part(path, "ledger", {"runner_now": now, **(content.get("ledger") or {})}, ExecutionHistory, now)
@@ -116,7 +116,7 @@ def _snapshot(path: str, queues: dict[str, Any], name: str, now: float) -> Queue
 
 
 def _part(path: str, place: str, given: Any, kind: type[T], now: float) -> T | Unknown:
-    """One part as its type; with `why`, what could not be seen."""
+    """One part, converted to its type; with `why`, the reason why it could not be read."""
     try:
         if isinstance(given, dict) and "why" in given:
             return Unknown(str(given["why"]), remedy=str(given.get("remedy", "")))
@@ -126,7 +126,7 @@ def _part(path: str, place: str, given: Any, kind: type[T], now: float) -> T | U
 
 
 def _absolute(content: Any, now: float) -> Any:
-    """With times of 0 or less turned into seconds before now."""
+    """Convert times of 0 or less from seconds relative to now."""
     if isinstance(content, list):
         return [_absolute(one, now) for one in content]
     if not isinstance(content, dict):

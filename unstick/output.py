@@ -1,4 +1,4 @@
-"""How the commands show things: common options, text that fits the terminal, tables, JSON, progress, and exit codes."""
+"""Output of the commands: common options, text that fits the terminal, tables, JSON, progress, and exit codes."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 class _Failure(click.ClickException):
     def format_message(self) -> str:
-        """The sentences within the terminal's width, without anything that does it harm."""
+        """Wrap the sentences to the terminal's width, without control characters."""
         lines = clean(self.message, MAX_TEXT * 20, "…", lines=True).splitlines()
         return "\n".join(part for line in lines for part in wrap(line, width() - len("Error: ")))
 
 
 class Wrong(_Failure):
-    """Something outside is wrong, or what was asked for was not done: exit code 1."""
+    """Something outside is wrong, or the request was not carried out: exit code 1."""
 
     exit_code = WRONG
 
@@ -53,7 +53,7 @@ class Unusable(_Failure):
 
 
 def options(command: F) -> F:
-    """The options that every command has."""
+    """The options that all commands share."""
     as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
     config = click.option(
         "--config",
@@ -78,7 +78,7 @@ def timeout_option(default_s: float, longest_s: float, description: str) -> Call
 
 
 def named_values(option: str, pairs: Sequence[str]) -> dict[str, str]:
-    """What NAME=VALUE arguments say. Raises Unusable for one that has no `=`."""
+    """Parse NAME=VALUE arguments. Raises Unusable for one without `=`."""
     values: dict[str, str] = {}
     for pair in pairs:
         name, sign, value = pair.partition("=")
@@ -89,14 +89,14 @@ def named_values(option: str, pairs: Sequence[str]) -> dict[str, str]:
 
 
 def load_adapters(config_path: str) -> Adapters:
-    """The adapters of this configuration. Raises ConfigError with all that is wrong in it."""
+    """The adapters of this configuration. Raises ConfigError with all mistakes in it."""
     return Adapters(load_config(config_path))
 
 
 def require_store(ports: Adapters) -> None:
-    """Raises Wrong where the store is a file that does not exist.
+    r"""Raises Wrong if the store is a file that doesn't exist.
 
-    A relative path that is read from another folder would make a new file, and a kill switch in that stops nothing.
+    A relative path in another folder would create a new file, and a kill switch in that stops nothing.
     """
     path = getattr(ports.store, "path", None)
     if path is not None and not Path(path).exists():
@@ -105,18 +105,18 @@ def require_store(ports: Adapters) -> None:
 
 
 def logs_to_stderr() -> contextlib.AbstractContextManager[object]:
-    """What is logged or posted to a console goes to stderr meanwhile: stdout is the command's answer alone."""
+    """Send log lines and posts to a console to stderr in the `with` block: stdout is for the command's answer only."""
     return contextlib.redirect_stdout(sys.stderr)
 
 
 def print_json(content: object) -> None:
-    """JSON on stdout. What JSON does not know is its text."""
+    """Print JSON on stdout. Values of other types become text."""
     click.echo(json.dumps(content, ensure_ascii=False, indent=2, default=str))
 
 
 def print_text(text: object, prefix: str = "", hanging: str | None = None, *, err: bool = False) -> None:
-    """One paragraph within the terminal's width, whoever wrote it. `prefix` (a mark in colour, say) is ours; lines after the
-    first begin with `hanging`, else below the text.
+    """Print a possibly untrusted paragraph within the terminal's width. `prefix` (such as a coloured mark) is ours. Further lines
+    begin with `hanging`, by default below the text.
     """
     hanging = " " * columns(prefix) if hanging is None else hanging
     first, *others = wrap(printable(text, MAX_TEXT), width() - columns(hanging), width() - columns(prefix))
@@ -124,7 +124,7 @@ def print_text(text: object, prefix: str = "", hanging: str | None = None, *, er
 
 
 def print_lines(text: str) -> None:
-    """Text of a channel, which has lines of its own; one that is too long goes on below, two columns further to the right."""
+    """Print a channel's text with its line breaks. Lines that are too long continue below, indented by two columns."""
     for line in text.splitlines():
         indent = " " * (len(line) - len(line.lstrip()))
         first, *others = wrap(line, width() - len(indent) - 2, width())
@@ -132,7 +132,7 @@ def print_lines(text: str) -> None:
 
 
 def print_posted(problems: Mapping[str, str]) -> None:
-    """Who was notified, and who was not."""
+    """Print who was notified and who was not."""
     if not problems:
         print_text("Nobody was notified: the configuration names no channel for it.", err=True)
     for channel, problem in problems.items():
@@ -143,25 +143,25 @@ def print_posted(problems: Mapping[str, str]) -> None:
 
 
 def printable(text: object, limit: int = MAX_CELL) -> str:
-    """One line that does a terminal no harm, whoever wrote it."""
+    """Possibly untrusted text as one line without control characters."""
     return clean(text, limit, "…")
 
 
 def mark(word: str, kind: str = "") -> str:
-    """A word in the colour of what it means; click takes colours away where stdout is not a terminal."""
+    """A word in the colour of its kind; click removes colours if stdout is not a terminal."""
     return click.style(word, fg=COLOURS.get(kind or word), bold=kind == "wrong")
 
 
 def width() -> int:
-    """The terminal's columns (or COLUMNS); without a limit where the output goes into a file or pipe."""
+    """The terminal's columns (or COLUMNS); unlimited if the output goes to a file or pipe."""
     if sys.stdout.isatty() or "COLUMNS" in os.environ:
         return shutil.get_terminal_size().columns
     return sys.maxsize
 
 
 def print_table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Columns as wide as they must be; on a narrow terminal they are wrapped. Nothing for no rows."""
-    from rich.console import Console  # 30 ms, and only where there is a table
+    """Print columns as wide as needed; they wrap on a narrow terminal. Prints nothing for no rows."""
+    from rich.console import Console  # takes 30 ms; needed only for tables
     from rich.table import Table
 
     if not rows:
@@ -179,18 +179,18 @@ def print_table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
 
 
 def padded(text: str, columns_at_least: int) -> str:
-    """The text, and blanks up to this many columns of a terminal."""
+    """The text, padded with spaces to this many terminal columns."""
     return text + " " * max(0, columns_at_least - columns(text))
 
 
 def columns(text: str) -> int:
-    """How many columns it takes on a terminal: East Asian wide characters take two, colours none."""
+    """The columns that the text takes on a terminal: East Asian wide characters take two, colours none."""
     return columns_without_colours(click.unstyle(text))
 
 
 @contextlib.contextmanager
 def progress(label: str, length: int) -> Iterator[Callable[[], None]]:
-    """A bar on stderr while something takes its time, where stderr is a terminal. Call what it yields after each part."""
+    """A progress bar on stderr, if that is a terminal. Call the yielded function after each part."""
     lock = threading.Lock()
     with click.progressbar(length=length, label=label, file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
 

@@ -1,4 +1,4 @@
-"""Keeps one notification that Grafana posts, as a file for `simulate` and `send`."""
+"""Saves one notification that Grafana posts to a file, for `simulate` and `send`."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ SOCKET_S = 30.0
 
 
 def keep_one(path: str, address: str) -> None:
-    """Wait for one notification at HOST:PORT, and write it into the file. Headers are left out, since they carry secrets.
+    r"""Wait for one notification at HOST:PORT, and write it to the file. Headers are left out because they contain secrets.
 
-    Raises Unusable where nobody can listen there or the file can't be written.
+    Raises Unusable if the address can't be listened on or the file can't be written.
     """
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal():
         raise output.Unusable(f"--listen {address} is not HOST:PORT. Write for example --listen 127.0.0.1:8090.")
-    _write(path, "")  # so that a file that can't be written is noticed before anybody waits
+    _write(path, "")  # find out before waiting whether the file can be written
     try:
         server = _Recorder((host, int(port)), _Handler)
     except (OSError, OverflowError) as error:
@@ -65,4 +65,4 @@ class _Handler(BaseHTTPRequestHandler):
     do_PUT = do_POST  # noqa: N815 - http.server's name
 
     def log_message(self, *_: object) -> None:
-        """What was kept is shown."""
+        """Silent: the command itself prints what was saved."""

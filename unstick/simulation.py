@@ -1,4 +1,4 @@
-"""What would be decided about a notification: the core's own step, on documents and observations from any source."""
+"""Simulates the decision about a notification: the core's own step, on documents and observations from any source."""
 
 from __future__ import annotations
 
@@ -27,37 +27,37 @@ from functions.domain.model.observations import Observation, Storm
 
 LOOK_BUDGET_S = 40.0
 Observe = Callable[[str, AlertsReceived, float], tuple[Document, Observation]]
-"""(document's key, event, now) -> the document as it stands, and what is observed with it."""
+"""(document key, event, now) -> the current document, and its observation."""
 
 
 class SimulatedDecision(Struct, frozen=True):
     """What would happen to the alerts of one target."""
 
     document: Document
-    """As it would be saved."""
+    """The document as it would be saved."""
     cases: tuple[MatchedAlert, ...]
     reply: Reply
     detail: str
     guards: tuple[tuple[str, Decision | None], ...]
-    """What each guard says by itself; empty where none is evaluated."""
+    """The result of each guard by itself; empty if none is evaluated."""
     decides: str
-    """The guard that decides, if one does."""
+    """The deciding guard, if any."""
     told: tuple[str, ...]
     again_at: float | None
-    """When it would be decided again."""
+    """When the next decision would come."""
     seen: Observation
 
     @property
     def held(self) -> bool:
-        """Somebody might miss a restart."""
+        """Whether somebody might miss a restart."""
         return self.reply.action in (Action.HELD, Action.DEFERRED, Action.ASKED) and self.reply.reason is not Reason.NOT_FIRING
 
 
 def decide_notification(
     settings: Config, alerts: Iterable[Alert], now: float, observe: Observe, advance: Callable[[], object] = bool
 ) -> list[SimulatedDecision]:
-    """Decide each target as `webhook` would, in the notification's order; each sees the storm slots of those before it."""
-    # An evidence job only puts off the decision that is simulated.
+    """Decide each target like `webhook`, in the notification's order; each sees the storm slots of those before it."""
+    # An evidence job would only postpone the simulated decision.
     settings = replace(settings, runbooks=tuple(replace(runbook, evidence=None) for runbook in settings.runbooks))
     groups = group_by_document(settings.match_alerts(alerts))
     decisions: list[SimulatedDecision] = []
@@ -114,7 +114,7 @@ def _opened(name: str, runbook: str, cases: list[MatchedAlert], now: float) -> I
 
 
 def live_observations(ports: Adapters) -> Observe:
-    """The store's documents and the real systems. Nothing is saved, started or sent."""
+    """Use the store's documents and the real systems. Saves, starts and sends nothing."""
 
     def observe_target(key: str, event: AlertsReceived, _now: float) -> tuple[Document, Observation]:
         document = load_document(key, ports.store.load(key, timeout_s=STORE_S))
@@ -127,7 +127,7 @@ def live_observations(ports: Adapters) -> Observe:
 
 
 def made_up_observations(observe: Callable[[tuple[MatchedAlert, ...], float], Observation]) -> Observe:
-    """No documents at all, and an observation that is made up."""
+    """Use no documents, and a made-up observation."""
 
     def observe_target(key: str, event: AlertsReceived, now: float) -> tuple[Document, Observation]:
         return Document(key), observe(event.cases, now)
@@ -136,12 +136,12 @@ def made_up_observations(observe: Callable[[tuple[MatchedAlert, ...], float], Ob
 
 
 def recorded_at(at: float | None, alerts: Iterable[Alert]) -> float:
-    """The moment that a recording is of; where it does not say, when its newest alert began."""
+    """The time of a recording; if it has none, when its newest alert began."""
     return at if at is not None else max(alert.starts_at for alert in alerts)
 
 
 def as_json(decision: SimulatedDecision) -> dict[str, Any]:
-    """One decision as plain values."""
+    """One decision as JSON values."""
     target = decision.cases[0].target
     return {
         "runbook": decision.reply.runbook or None,

@@ -1,4 +1,4 @@
-"""Everything that is known about one incident, in the order in which it happened."""
+"""Everything that is known about one incident, in chronological order."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Entry(Struct, frozen=True):
     """One thing that happened. `kind`: alert, check, decision, evidence, restart, verdict or outcome."""
 
     at: float
-    """On our clock."""
+    """Unix seconds on our clock."""
     kind: str
     text: Phrase
     link: str = ""
@@ -56,9 +56,9 @@ class Entry(Struct, frozen=True):
 
 
 def tell(incident: Incident, outcome: Outcome | None = None) -> tuple[Entry, ...]:
-    """The entries of an incident, oldest first; of one that has ended, with its outcome.
+    r"""The entries of an incident, oldest first; for an ended one, with its outcome.
 
-    What was seen of a queue's depth between two other entries is one entry; the incident's curve has all of it.
+    Depths read between two other entries are one entry; the incident's curve has all of them.
     """
     entries = [
         *(entry for trigger in incident.triggers for entry in _alert(trigger)),
@@ -86,7 +86,7 @@ def _alert(trigger: AlertRef) -> Iterator[Entry]:
 
 
 def _looks(watched: QueueState, times: Sequence[float]) -> Iterator[Entry]:
-    """The depth from one of these times to the next, where it is not the same as before."""
+    """How the depth changed between these times."""
     queue, before = tidy(watched.queue.name, QUEUE_NAME), watched.before
     points = [point for point in watched.curve if before is None or point[0] != before.at]
     former: int | None = None
@@ -103,13 +103,13 @@ def _looks(watched: QueueState, times: Sequence[float]) -> Iterator[Entry]:
 
 
 def _before(watched: QueueState) -> Iterator[Entry]:
-    """All that was seen right before the restart."""
+    """Everything that was read right before the restart."""
     if watched.before is not None:
         yield Entry(watched.before.at, "check", named(tidy(watched.queue.name, QUEUE_NAME), describe(watched.before)))
 
 
 def describe(seen: QueueSnapshot) -> Phrase:
-    """One look in full."""
+    """One reading of a queue in full."""
     oldest: Phrase = ""
     if seen.head_at is not None:
         oldest = Text("the oldest is {age} old", age=duration(seen.at - seen.head_at))
@@ -129,7 +129,7 @@ def _decision(entry: HistoryEntry) -> Entry:
 
 
 def _evidence(evidence: Evidence, ahead_s: float) -> Iterator[Entry]:
-    """The run of the evidence job with the lines that cards show, or why there is none."""
+    """The evidence run with the lines that cards show, or why there is none."""
     if evidence.asked_at is None:
         return
     at, run, link = evidence.asked_at, evidence.execution, ""
@@ -147,7 +147,7 @@ def _by(incident: Incident) -> Phrase:
 
 
 def _executions(incident: Incident) -> list[tuple[Execution, Phrase]]:
-    """Each restart once, with what came of it."""
+    """Each restart once, with its result."""
     tried = [(past.execution, worded(past.how)) for past in incident.tries if past.execution is not None]
     last = incident.execution
     if last is not None and all(execution.id != last.id for execution, _ in tried):
@@ -169,7 +169,7 @@ def _restart(execution: Execution, how: Phrase, incident: Incident) -> Iterator[
 
 
 def _verdict(watched: QueueState, ahead_s: float) -> Iterator[Entry]:
-    """What the last check after the restart said."""
+    """The result of the last check after the restart."""
     after = watched.after
     if after.verdict is None or after.looked_at is None:
         return

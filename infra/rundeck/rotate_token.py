@@ -2,10 +2,10 @@
 
 RUNDECK_ADMIN_TOKEN=... .venv/bin/python infra/rundeck/rotate_token.py --config unstick.production.yaml
 
-Takes the token of somebody who may create tokens for the user, since a token can't read or renew itself. The new token goes
-where `rundeck.token` points: into the file, or as a new version into Secret Manager (by gcloud). Where that is an environment
-variable, the token is printed on stdout instead, and the old one is revoked later by --revoke ID. `rundeck.token_expires` tells
-which token is the old one; without it nothing is revoked, and the ids are listed. A token that doesn't work is revoked again.
+Needs the token of somebody who may create tokens for the user, since a token can't read or renew itself. The new token goes
+where `rundeck.token` points: into the file, or as a new version into Secret Manager (with gcloud). If that is an environment
+variable, the token is printed on stdout instead, and you revoke the old one later with --revoke ID. `rundeck.token_expires`
+identifies the old token; without it nothing is revoked, and the ids are listed. A new token that doesn't work is revoked.
 """
 
 from __future__ import annotations
@@ -35,31 +35,31 @@ from functions.runtime.secrets import SecretRef
 ADMIN, NEW = "RUNDECK_ADMIN_TOKEN", "UNSTICK_NEW_RUNDECK_TOKEN"
 TIMEOUT_S = 60.0
 TRIED = frozenset({checks.ANSWERS, checks.JOB, checks.MAY_RUN, checks.HISTORY})
-"""What a token must be good for."""
+"""What a token must be able to do."""
 
 SECRET = re.compile(r"sm://([^/]+)/([^/]+)(?:/latest)?")
 
 
 def list_tokens(to: answers.Connection, user: str) -> list[Mapping[str, Any]]:
-    """The user's tokens that are still valid. `GET tokens/USER` would be those that this user created for others."""
+    """The user's valid tokens. `GET tokens/USER` would list those that this user created for others."""
     rows = answers.ask(to, "GET", "tokens").json()
     tokens = [answers.mapping(row) for row in rows] if isinstance(rows, list) else []
     return [token for token in tokens if token.get("user") == user and token.get("expired") is not True]
 
 
 def create_token(to: answers.Connection, user: str, role: str, duration: str) -> Mapping[str, Any]:
-    """A new token, with its secret as `token`."""
+    """Create a token. Its secret is in `token`."""
     wanted = {"user": user, "roles": [role], "duration": duration}
     return answers.mapping(answers.ask(to, "POST", f"tokens/{quote(user, safe='')}", json=wanted, expected=201).json())
 
 
 def revoke_token(to: answers.Connection, number: str) -> None:
-    """Take the token with this id out of use."""
+    """Revoke the token with this id."""
     answers.ask(to, "DELETE", f"token/{quote(number, safe='')}", expected=204)
 
 
 def try_token(to: answers.Connection, secret: str, jobs: Sequence[str]) -> None:
-    """Raises Denied where the token can't do what Unstick needs it for."""
+    """Raises Denied if the token can't do everything that Unstick needs."""
     os.environ[NEW] = secret
     tried = replace(to.settings, token=SecretRef(f"env://{NEW}"))
     for job in jobs:
@@ -71,14 +71,14 @@ def try_token(to: answers.Connection, secret: str, jobs: Sequence[str]) -> None:
 
 
 def store(reference: str, secret: str) -> None:
-    """Put the secret where the reference points. Raises OSError or CalledProcessError."""
+    """Write the secret to where the reference points. Raises OSError or CalledProcessError."""
     if found := SECRET.fullmatch(reference):
         command = ["gcloud", "secrets", "versions", "add", found[2], f"--project={found[1]}", "--data-file=-"]
         subprocess.run(command, input=secret.encode(), check=True, stdout=sys.stderr)
         return
     path = Path(reference.removeprefix("file://"))
     before = path.stat()
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # readers see the old value or the new one
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # atomic for readers
     try:
         with os.fdopen(handle, "w") as file:
             file.write(f"{secret}\n")
@@ -102,8 +102,8 @@ def rotate(to: answers.Connection, reference: str, jobs: Sequence[str], expires:
             print(secret)
         else:
             store(reference, secret)
-    except (Denied, Unavailable, OSError):  # not where gcloud failed: the new token may be stored, and must work then
-        with suppress(Denied, Unavailable):  # it expires by itself, and why it is not used says more
+    except (Denied, Unavailable, OSError):  # not if gcloud failed: the new token may be stored, and must then work
+        with suppress(Denied, Unavailable):  # it expires by itself, and the first error says more
             revoke_token(to, str(new["id"]))
         raise
     say(f"The new token works. Write into the configuration, and deploy it: token_expires: '{new['expiration']}'")
@@ -117,12 +117,12 @@ def rotate(to: answers.Connection, reference: str, jobs: Sequence[str], expires:
 
 
 def say(text: str) -> None:
-    """On stderr: stdout is the token's, where it is printed."""
+    """Print to stderr: stdout is for the token."""
     print(text, file=sys.stderr)
 
 
 def main() -> int:
-    """Rotate, or revoke one token."""
+    """Rotate the token, or revoke one."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", default="unstick.yaml", help="the configuration (unstick.yaml)")
     parser.add_argument("--user", default="unstick", help="whose tokens they are (unstick)")

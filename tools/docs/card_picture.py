@@ -1,4 +1,4 @@
-"""Draws a whole card as SVG for docs/cards: its content as a phone would show it, 400 px wide. Chats draw cards themselves."""
+"""Draws a card as SVG for docs/cards, 400 px wide like a phone. Chats draw cards themselves."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ EDGE = 16
 INNER = WIDTH - 2 * EDGE
 LABEL = 104
 BOLD = 1.12
-"""How much wider bold letters are, in the widest font."""
+"""Factor by which bold letters are wider, in the widest font."""
 
 SANS = "system-ui,-apple-system,'Segoe UI',Roboto,'Noto Sans','Noto Sans CJK JP','Hiragino Sans',sans-serif"
 MONO = "ui-monospace,'SF Mono',Menlo,Consolas,'Noto Sans Mono CJK JP',monospace"
 INK, GREY, LINE = "#1c1e21", "#5c6370", "#d9dce1"
 STRONG = {"act": "#b3261e", "watch": "#8a5a00", "plan": "#1f4e8c", "fine": "#1b6e3c"}
 SOFT = {"act": "#fdecea", "watch": "#fff5dc", "plan": "#e8effa", "fine": "#e8f5ec"}
-SHAPES = {  # each urgency has its own shape, 24 px wide, so that it shows without colour
+SHAPES = {  # each urgency has its own shape, 24 px wide, to be recognizable without colour
     "act": '<path d="M12 2 23 22H1z" fill="{c}"/><path d="M12 9v6M12 17.6v1.6" stroke="#fff" stroke-width="2.4"/>',
     "watch": '<circle cx="12" cy="12" r="10" fill="none" stroke="{c}" stroke-width="2.4"/>'
     '<path d="M12 6v6l4 3" fill="none" stroke="{c}" stroke-width="2.4"/>',
@@ -36,16 +36,16 @@ SHAPES = {  # each urgency has its own shape, 24 px wide, so that it shows witho
 
 WIDE = "\u2e80-\u9fff\uf900-\uffef"
 OPENING = "（「『【〈《〔［｛"
-"""These never end a row."""
+"""Characters that never end a row."""
 CLOSING = "、。，．・：；？！ー～〜…々ゝゞヽヾ）」』】〉》〕］｝％ぁぃぅぇぉっゃゅょゎァィゥェォッャュョヮヵヶ),.;:!?"
-"""These never begin a row, by the rules of Japanese typesetting (JIS X 4051)."""
+"""Characters that never begin a row in Japanese typesetting (JIS X 4051)."""
 UNBROKEN = rf"\s|[{OPENING}]*(?:\d[\d,]*[件回分秒時日週]|[^\s{WIDE}]+|[{WIDE}])[{CLOSING}]*"
-"""White space, a count with its counter, a word, or a wide character, with the marks that belong to it."""
+"""White space, a count with its counter, a word, or a wide character with its marks."""
 NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 class _Sheet(Struct):
-    """Elements from top to bottom, and the height that they take."""
+    """Elements from top to bottom, and their total height."""
 
     y: float = 0.0
     parts: list[str] = field(default_factory=list)
@@ -176,12 +176,12 @@ def _links(sheet: _Sheet, card: Card, strong: str) -> None:
 
 
 def xml(text: str) -> str:
-    """Other people's text as XML."""
+    """Escape other people's text as XML."""
     return escape(NOT_XML.sub("", text))
 
 
 def measured(text: str, *, mono: bool = False) -> float:
-    """About how wide the text is, in em."""
+    """The approximate width of the text, in em."""
     return sum(_em(char, mono=mono) for char in text)
 
 
@@ -209,7 +209,7 @@ def wrapped(text: str, width: float, *, mono: bool = False) -> list[str]:
         while word_em > width and len(word) > 1:
             cut = max(1, int(len(word) * width / word_em))
             rows.append(word[:cut])
-            word = word[cut:]  # noqa: PLW2901 - what is left of it
+            word = word[cut:]  # noqa: PLW2901 - the rest of the word
             word_em = measured(word, mono=mono)
         row, row_em = row + word, row_em + word_em
     return [*rows, row.rstrip()] if row.strip() else rows

@@ -76,11 +76,11 @@ EDITOR: dict[str, dict[str, Any]] = {
     "language": {"enum": list(languages())},
     "clock": {"pattern": r"^\d\d:\d\d$"},
 }
-"""What an editor can check of a format. It reads YAML by itself, where 2026 is a number."""
+"""The part of a format that an editor can check. Editors parse YAML themselves, so 2026 is a number there."""
 
 
 def documented(struct: type) -> dict[str, Any]:
-    """The schema of a struct, with the text below each field as its description, and defaults as the file has them."""
+    """The schema of a struct, with the docstrings of its fields as descriptions, and defaults as written in the file."""
     schema = json.loads(json.dumps(schema_of(struct)))
     _add_words(schema, struct)
     return schema
@@ -126,7 +126,7 @@ def _default(key: dict[str, Any]) -> Any:
 
 
 def field_words(struct: type) -> dict[str, str]:
-    """What each field means: the text below it in its class, or in the one that this extends."""
+    """The meaning of each field: its docstring, in its class or a base class."""
     if struct is Struct:
         return {}
     (class_,) = ast.parse(inspect.getsource(struct).strip()).body
@@ -146,7 +146,7 @@ def field_words(struct: type) -> dict[str, str]:
 
 
 def schema() -> dict[str, Any]:
-    """JSON Schema of the file, for editors. Unstick itself finds more: what several keys need together."""
+    """JSON Schema of the file, for editors. Unstick itself also checks what several keys need together."""
     top = _for_editors(documented(File))
     systems = {kind: {name: _settings(kind, name) for name in registry.adapter_names(kind)} for kind in ("runners", "symptoms")}
     top["properties"] |= {name: settings for named in systems.values() for name, settings in named.items()}
@@ -161,7 +161,7 @@ def _settings(kind: str, name: str) -> dict[str, Any]:
 
 
 def _keys(kind: str, name: str) -> type:
-    """The struct of an adapter's keys; of a symptom, those in a runbook are `runbook/symptoms`."""
+    """The struct of an adapter's keys. `runbook/symptoms` stands for the keys of a symptom in a runbook."""
     if kind == "runbook/symptoms":
         return registry.load_adapter("symptoms", name).Keys
     return registry.load_adapter(kind, name)
@@ -188,7 +188,7 @@ def _for_editors(part: Any) -> Any:
 
 
 def page() -> str:
-    """docs/configuration.md: the text, with the tables in their place."""
+    """docs/configuration.md: the text with its tables inserted."""
     tables = [*_tables(documented(File))]
     for kind, where in KINDS.items():
         tables.append(f"## {kind.capitalize()}\n\n{where}\n")
@@ -205,7 +205,7 @@ def page() -> str:
 
 
 def _tables(schema: dict[str, Any]) -> Iterator[str]:
-    """The table of the top of the file, and one for each of its parts; what stands deeper has dotted keys there."""
+    """The table of the top of the file, and one for each of its parts; deeper keys are dotted."""
     parts = {}
     for name, key in schema["properties"].items():
         title, inner = (f"{name}[]", key["items"]) if "items" in key else (name, key)
@@ -219,7 +219,7 @@ def _tables(schema: dict[str, Any]) -> Iterator[str]:
 
 def _rows(schema: dict[str, Any], parts: Container[str] = (), prefix: str = "") -> Iterator[tuple[str, str, str]]:
     for name, key in schema["properties"].items():
-        optional = "default" not in key and name not in schema["required"]  # else its keys say it all
+        optional = "default" not in key and name not in schema["required"]  # otherwise its keys explain themselves
         if not _has_own_keys(key) or name in parts or optional:
             yield f"`{prefix}{name}`", _value(schema, name), key["description"]
         if _has_own_keys(key) and name not in parts:
@@ -233,7 +233,7 @@ def _table(rows: Iterable[tuple[str, str, str]]) -> str:
 
 
 def _short_table(kind: str) -> str:
-    """One row for each adapter of a kind that has few keys."""
+    """One row for each adapter, for kinds whose adapters have few keys."""
     rows = ["| name | keys |", "| --- | --- |"]
     for name in registry.adapter_names(kind):
         settings = registry.load_adapter(kind, name)
@@ -249,7 +249,7 @@ def _short_table(kind: str) -> str:
 
 
 def _value(schema: dict[str, Any], name: str) -> str:
-    """How the value of a key is written, and its default."""
+    """How the key's value is written, and its default."""
     key = schema["properties"][name]
     if name in schema["required"]:
         return f"{_written(key, name)}, **required**"
@@ -274,7 +274,7 @@ def _plural(schema: dict[str, Any]) -> str:
 
 
 def _words(schema: dict[str, Any]) -> str:
-    """The name of a value's format, as the page explains it at its beginning, with its bounds."""
+    """The name of a value's format, as explained at the top of the page, with its bounds."""
     form = schema.get("format", "")
     if "adapters" in schema:
         kind = schema["adapters"].rpartition("/")[2]

@@ -1,4 +1,4 @@
-"""Writes the tables of docs/costs.md: what a month on Google Cloud costs by list prices.
+r"""Writes the tables of docs/costs.md: the monthly costs on Google Cloud at list prices.
 
 python -m tools.docs.costs_page
 """
@@ -18,7 +18,7 @@ DAYS = 30
 
 @dataclass(frozen=True)
 class Price:
-    """A list price in US dollars for `per` units, and how many are free each month."""
+    """A list price in US dollars for `per` units, and the free units of each month."""
 
     unit: str
     dollars: float
@@ -44,14 +44,14 @@ PRICES = {
 }
 
 WEBHOOK_GIB, OTHER_GIB = 1.0, 0.5
-"""Memory of the functions, as infra/module has it."""
+"""Memory of the functions, as in infra/module."""
 FORGED_S, WEBHOOK_S, VERIFY_S, SWEEP_S, WEEKLY_S = 0.1, 2.0, 1.0, 0.3, 180.0
-"""Seconds that Cloud Run counts, rounded up to 0.1: a forged request; an alert with its calls; a wake-up; a sweep; the report,
-check and drill of one week together. Each as if it had the instance to itself, which is the most that it can be."""
+"""Seconds that Cloud Run bills, rounded up to 0.1: a forged request; an alert with its calls; a wake-up; a sweep; the report,
+check and drill of one week together. Assumes that each has the instance to itself, which is the upper limit."""
 WAKE_UPS = 8
-"""Of one alert: six checks until the queue has recovered in two of them, the messages, and one to spare."""
+"""Wake-ups of one alert: six checks until the queue is healthy in two of them, the messages, and one spare."""
 SUSPICION_S, SUSPICION_WRITES = 1.0, 3
-"""Of a suspicion that comes to nothing: two notifications, that it fires and that it is resolved, and one wake-up."""
+"""Requests of a suspicion that is not confirmed: two notifications (firing and resolved) and one wake-up."""
 SECRETS = 5
 INSTANCE_CACHE_S = 300.0
 ENTRY_KIB = 1.0
@@ -59,7 +59,7 @@ ENTRY_KIB = 1.0
 
 @dataclass(frozen=True)
 class Month:
-    """What happens in one month."""
+    """The events of one month."""
 
     title: str
     alerts: float = 0
@@ -78,7 +78,7 @@ MONTHS = [
 
 
 def usage(month: Month) -> dict[str, float]:
-    """Units of everything that has a price."""
+    """Used units of everything that has a price."""
     sweeps = DAYS * 24 * 12
     wake_ups = month.alerts * WAKE_UPS + month.suspicions
     webhook_s = month.alerts * WEBHOOK_S + month.forged * FORGED_S + month.suspicions * 2 * SUSPICION_S
@@ -103,7 +103,7 @@ def usage(month: Month) -> dict[str, float]:
 
 
 def dollars(units: dict[str, float], *, free: bool) -> float:
-    """The price of it, with or without what is free for the whole billing account."""
+    """The price, with or without the free tier of the billing account."""
     return sum(
         max(0.0, amount - (PRICES[name].free if free else 0)) / PRICES[name].per * PRICES[name].dollars
         for name, amount in units.items()
@@ -111,7 +111,7 @@ def dollars(units: dict[str, float], *, free: bool) -> float:
 
 
 def tables() -> str:
-    """What each month costs, and the units that it uses, with their prices."""
+    """The cost of each month, and the units that it uses, with their prices."""
     months = [(month.title, usage(month)) for month in MONTHS]
     lines = ["| in a month | with the free tier | without |", "| --- | ---: | ---: |"]
     lines += [f"| {title} | ${dollars(units, free=True):,.2f} | ${dollars(units, free=False):,.2f} |" for title, units in months]
@@ -125,12 +125,12 @@ def tables() -> str:
 
 
 def _amount(units: float) -> str:
-    """Two decimals where whole units would say too little."""
+    """Two decimals if whole units would be too coarse."""
     return f"{units:,.{0 if units >= 10 or units == round(units) else 2}f}"
 
 
 def page() -> str:
-    """The page with its tables written anew."""
+    """The page with its tables replaced."""
     return with_tables(PAGE, BEGIN, tables())
 
 

@@ -1,4 +1,4 @@
-"""The pictures of docs/cards, and what is posted beside those of docs/screens: `python -m tools.docs.gallery` writes them."""
+"""Writes the pictures of docs/cards and the posts behind docs/screens: `python -m tools.docs.gallery`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PICTURES = {f"{name}.svg": (name, "en") for name in EXAMPLES} | {f"{name}-ja.svg
 
 
 def files() -> dict[Path, str]:
-    """Each file with its content."""
+    """Each file and its content."""
     drawn = {
         CARDS / picture: card_svg(compose(EXAMPLES[name], rules(language)), language)
         for picture, (name, language) in PICTURES.items()
@@ -25,7 +25,7 @@ def files() -> dict[Path, str]:
 
 
 def problems() -> list[Path]:
-    """Files that are out of date or left over, and pictures that docs/chat.md doesn't show."""
+    """Files that are outdated or left over, and pictures that docs/chat.md doesn't show."""
     page = (DOCS / "chat.md").read_text(encoding="utf-8")
     current = files()
     stale = [path for path, text in current.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
@@ -34,7 +34,7 @@ def problems() -> list[Path]:
 
 
 def main() -> None:
-    """Write them; pictures of screens are taken by `python -m tests.system.browser.chat_screens`."""
+    """Write them. `python -m tests.system.browser.chat_screens` takes the pictures of screens."""
     for path, text in files().items():
         path.write_text(text, encoding="utf-8")
 

@@ -16,7 +16,7 @@ IMAGE_OR_ANCHOR = re.compile(r'<(?:img|a)\s[^>]*?(?:src|href)="([^"]+)"')
 
 
 def named(path: Path) -> str:
-    """The path below the repository."""
+    """The path relative to the repository."""
     return str(path.relative_to(ROOT))
 
 
@@ -27,7 +27,7 @@ def text_of(path: Path) -> str:
 
 
 def blocks(path: Path) -> Iterator[tuple[str, str]]:
-    """(what stands behind the fence, the block) of each fenced block, without its indentation."""
+    """(text after the fence, block) of each fenced block, without its indentation."""
     for found in FENCE.finditer(text_of(path)):
         indent, _, info, body = found.groups()
         yield info.strip(), "\n".join(line.removeprefix(indent) for line in body.splitlines())
@@ -39,7 +39,7 @@ def prose(path: Path) -> str:
 
 
 def slug(heading: str) -> str:
-    """The anchor that GitHub makes of a heading: lower case, punctuation dropped, blanks to hyphens."""
+    """GitHub's anchor of a heading: lower case, without punctuation, hyphens for spaces."""
     plain = LINK.sub(lambda found: found[0].partition("[")[2].partition("]")[0], heading).replace("`", "")
     return "".join(
         sign if sign.isalnum() or sign in "-_" else "-" for sign in plain.strip().lower() if sign.isalnum() or sign in "-_ "
@@ -47,7 +47,7 @@ def slug(heading: str) -> str:
 
 
 def anchors(path: Path) -> set[str]:
-    """The anchors of the page's headings, numbered where they repeat."""
+    """The anchors of the page's headings, numbered if they repeat."""
     found: dict[str, int] = {}
     made = set()
     for heading in re.findall(r"^#{1,6} +(.+?) *#*$", prose(path), re.MULTILINE):
@@ -58,7 +58,7 @@ def anchors(path: Path) -> set[str]:
 
 
 def links(path: Path) -> list[str]:
-    """Where the page's links and pictures lead, code aside."""
+    """The targets of the page's links and pictures, except in code."""
     without_code = re.sub(r"`[^`\n]*`", "", prose(path))
     return [*LINK.findall(without_code), *IMAGE_OR_ANCHOR.findall(without_code)]
 

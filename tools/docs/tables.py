@@ -1,4 +1,4 @@
-"""Puts generated tables into a page that people write."""
+"""Inserts generated tables into hand-written pages."""
 
 from __future__ import annotations
 

@@ -13,14 +13,14 @@ BEGIN = "<!-- tables: python -m tools.docs.terraform_page -->"
 
 
 def read_blocks(kind: str, file: str) -> list[tuple[str, dict[str, str]]]:
-    """Name and arguments of each block of this kind, in the order of the file."""
+    """Name and arguments of each block of this kind, in the file's order."""
     text = (MODULE / file).read_text(encoding="utf-8")
     blocks = re.findall(rf'^{kind} "(\w+)" \{{\n(.*?)^\}}', text, re.MULTILINE | re.DOTALL)
     return [(name, _arguments(body)) for name, body in blocks]
 
 
 def _arguments(body: str) -> dict[str, str]:
-    """What is assigned at the first level, on one line each."""
+    """The assignments at the first level, on one line each."""
     found = re.findall(r"^  (\w+) += (.*?)(?=^  \w+ +=|^  \w+ \{|^$|\Z)", body, re.MULTILINE | re.DOTALL)
     return {name: re.sub(r"\s+", " ", value).strip() for name, value in found}
 
@@ -53,7 +53,7 @@ def tables() -> str:
 
 
 def page() -> str:
-    """The page with its tables written anew."""
+    """The page with its tables replaced."""
     return with_tables(PAGE, BEGIN, tables())
 
 

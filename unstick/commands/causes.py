@@ -1,4 +1,4 @@
-"""causes: what the incidents have in common, for whoever is to find the bug."""
+"""causes: shows what the incidents have in common, to help find the bug."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def _print_tickets(compared: Sequence[Common], rules: Rules) -> None:
 
 
 def _as_json(common: Common, rules: Rules) -> dict[str, Any]:
-    """As it is, with the sentences in the language of the configuration."""
+    """As JSON values, with the sentences in the configured language."""
     content: dict[str, Any] = msgspec.to_builtins(replace(common, patterns=()))
     content["patterns"] = [
         msgspec.to_builtins(replace(one, what=rendered(rules, one.what))) | {"sentence": rendered(rules, sentence(one))}

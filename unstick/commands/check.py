@@ -1,4 +1,4 @@
-"""check: configuration, secrets, and every system with the permissions that Unstick needs there. Changes nothing."""
+"""check: checks configuration, secrets, and every system with the permissions that Unstick needs there. Changes nothing."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def check(*, config_path: str, as_json: bool, timeout_s: float, labels: tuple[st
 
 
 def _find_new_defaults(config_path: str) -> list[Line]:
-    """What the file, which has no mistakes, leaves out and gets differently since the default changed."""
+    """Keys that the (valid) file omits and whose default has changed."""
     top = parse_yaml(Path(config_path).read_text(encoding="utf-8-sig")).value
     changed = [
         (f"runbooks[{n}].mode", "is left out, so it is observe (before: auto)")

@@ -1,4 +1,4 @@
-"""drill: marked alerts through the deployed system."""
+"""drill: sends marked alerts through the deployed system."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _print(leg: Leg) -> None:
 
 
 def _target(ports: Adapters, job: str, given: tuple[str, ...]) -> Target:
-    """What the runbook restarts, with its fixed options and those that are given."""
+    """The runbook's target, with its fixed options and the given ones."""
     runbook = _runbook(ports, job)
     values = {name: value for name, value in runbook.restart.options.items() if "${" not in value}
     for name, value in output.named_values("--option", given).items():

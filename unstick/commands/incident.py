@@ -1,4 +1,4 @@
-"""incident: everything that is known about one, in order."""
+"""incident: shows everything that is known about one, in order."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ ARCHIVE_S, EVIDENCE_S = 60.0, 30.0
 FORMER_DAYS = 400
 """How far back to search for an id that does not begin with its day."""
 DAYS_LONG = 3
-"""An incident ends within so many days nearly always; then its record is read by its path, without a list."""
+"""Days within which nearly every incident ends; its record is then found by its path, without listing the archive."""
 DAY_S = 86400.0
 OUTPUT = 300_000
-"""Characters of evidence; more than is kept."""
+"""Characters of evidence; more than is ever kept."""
 
 
 class Known(Struct, frozen=True):
     target: Target | None
     incident: Incident
     outcome: Outcome | None
-    """None while it is open."""
+    """None while the incident is open."""
 
 
 @click.command()
@@ -72,7 +72,7 @@ def incident(*, config_path: str, as_json: bool, incident_id: str, with_evidence
 
 
 def _find(ports: Adapters, incident_id: str) -> Known:
-    """The archived or open incident. Raises Wrong where there is none."""
+    """The archived or open incident. Raises Wrong if there is none."""
     record = _archived(ports, incident_id)
     if record is not None:
         return Known(record.target, record.incident, record.outcome)
@@ -88,7 +88,7 @@ def _find(ports: Adapters, incident_id: str) -> Known:
 
 
 def _archived(ports: Adapters, incident_id: str) -> Archive | None:
-    """Its record: by its path on one of the days after it began, else by a search from that day on."""
+    """The record: by its path on one of the days after the incident began, else by a search from that day on."""
     begun = re.match(r"(\d{4})(\d\d)(\d\d)-\d{6}-", incident_id)
     try:
         first_at = timegm(time.strptime("".join(begun.groups()), "%Y%m%d")) if begun else ports.now() - FORMER_DAYS * DAY_S
@@ -130,7 +130,7 @@ def _print(record: Known, entries: tuple[Entry, ...], rules: Rules) -> None:
 
 
 def _as_json(record: Known, entries: tuple[Entry, ...], rules: Rules, evidence: str | None) -> dict[str, object]:
-    """All of it, without the nonce that an approval link must name."""
+    """All of it, without the nonce of the approval link."""
     timeline = [
         {"at": entry.at, "kind": entry.kind, "text": rendered(rules, entry.text), "link": entry.link, "lines": entry.lines}
         for entry in entries

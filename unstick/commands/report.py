@@ -1,4 +1,4 @@
-"""report: what the bug costs."""
+"""report: shows what the bug costs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""send: posts a notification as Grafana would, signed by the configuration's secret."""
+"""send: posts a notification like Grafana, signed with the configuration's secret."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from unstick.notifications import Recorded
 
 WEBHOOK = "Write the address of the webhook, such as http://127.0.0.1:8080/."
 DECIDED_AGAIN = frozenset({"cooldown", "job_busy", "ledger_unknown", "symptom_unknown"})
-"""Reasons to hold that pass by themselves."""
+"""Reasons for a hold that ends by itself."""
 
 
 @click.command()
@@ -56,7 +56,7 @@ def send(*, config_path: str, arguments: tuple[str, ...], example: bool, restamp
 
 
 def _post(settings: Config, url: str, recorded: Recorded, *, way: str | None, timeout_s: float, as_json: bool) -> bool:
-    """Post it and show the answer. Whether it is Unstick's, and 2xx."""
+    """Post it and show the answer. Returns whether the answer is Unstick's, and 2xx."""
     headers = sender.headers(settings.grafana.auth, recorded.body, time.time(), way or "")
     began = time.monotonic()
     response = http_client.request("webhook", "POST", url, timeout_s=timeout_s, headers=headers, body=recorded.body)
@@ -76,7 +76,7 @@ def _post(settings: Config, url: str, recorded: Recorded, *, way: str | None, ti
 
 
 def _split(arguments: tuple[str, ...], *, example: bool) -> tuple[tuple[str, ...], str]:
-    """What to send, and the URL: the last argument, which only an example can do without."""
+    """The notification to send, and the URL: the last argument, optional with --example."""
     url = arguments[-1]
     if example and "://" not in url:
         return arguments, ""
@@ -103,7 +103,7 @@ def _parsed(body: bytes) -> object:
 
 
 def _print(answer: dict[str, object]) -> None:
-    """The answer, with a line an incident."""
+    """Print the answer, one line for each incident."""
     if answer.get("error"):
         output.print_text(answer["error"], "  ")
     incidents = answer.get("incidents")

@@ -1,4 +1,4 @@
-"""simulate: what would be decided about a notification, with what every guard says. Nothing is done."""
+"""simulate: shows what would be decided about a notification, with the result of every guard. Changes nothing."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def simulate(*, config_path: str, as_json: bool, files: tuple[str, ...], address
 
 
 def _simulate(config_path: str, recordings: list[Recorded], *, as_json: bool, restamp: bool, **wanted: Any) -> bool:
-    """Whether something would be held."""
+    """Returns whether something would be held."""
     offline, seen_path = wanted["offline"], wanted["seen_path"]
     if offline and seen_path:
         raise click.UsageError("--offline and --seen exclude each other: use one of them.")
@@ -94,7 +94,7 @@ def _simulate(config_path: str, recordings: list[Recorded], *, as_json: bool, re
 
 
 def _compare(config_path: str, recordings: list[Recorded], *, as_json: bool, other_path: str, **wanted: Any) -> bool:
-    """Whether the two configurations differ on something."""
+    """Returns whether the two configurations decide something differently."""
     seen_path = wanted["seen_path"]
     made_up = observations.from_file(seen_path) if seen_path else observations.stuck
     seen = f"what {seen_path} says" if seen_path else STUCK
@@ -135,7 +135,7 @@ def _print(decision: SimulatedDecision, at: float) -> None:
 
 
 def _observed(seen: Observation, at: float) -> list[str]:
-    """What the guards had before them, in a line each."""
+    """The input of the guards, one line each."""
     lines = []
     for key, queue in seen.queues.items():
         if isinstance(queue, QueueSnapshot):

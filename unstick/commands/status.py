@@ -1,4 +1,4 @@
-"""status: what is under way, what happened lately, and whether anything is paused."""
+"""status: shows what is going on, what happened lately, and whether anything is paused."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from unstick import output
 from unstick.documents import LOAD_S, document_keys, load_documents, name_of
 
 OVERDUE_S = 120.0
-"""By then the sweep has advanced what the scheduler lost."""
+"""Seconds after which the sweep should have advanced a document whose wake-up was lost."""
 
 ARCHIVE_S = 60.0
 DAY_S = 86400.0
@@ -49,7 +49,7 @@ class State(Struct, frozen=True):
     archive_unreadable: tuple[str, ...]
 
     def overdue(self, document: Document) -> bool:
-        """Nobody advanced it though it was due."""
+        """Whether its `due` has passed without a step."""
         return document.due is not None and self.at - document.due > OVERDUE_S
 
     @property
@@ -141,7 +141,7 @@ def _print(state: State, rules: Rules) -> None:
 
 
 def _print_takers(state: State, rules: Rules) -> None:
-    """Who has taken which escalation."""
+    """Print who has taken which escalation."""
     free = 0
     for document in state.escalated:
         escalation = document.escalation

@@ -1,4 +1,4 @@
-"""pause, resume and ack: the kill switch on and off; one escalated target free again, or in somebody's hands."""
+"""pause, resume and ack: turn the kill switch on and off, release one escalated target, or acknowledge its escalation."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def ack(*, config_path: str, as_json: bool, target: str, by: str) -> None:
 
 
 def _ends(lasts: str, now: float) -> float | None:
-    """When the pause ends by itself. Raises click.BadParameter for what is no duration."""
+    """When the pause ends by itself. Raises click.BadParameter for an invalid duration."""
     if not lasts:
         return None
     try:
@@ -178,7 +178,7 @@ def _after(ports: Adapters, key: str, event: Event) -> Document:
 
 
 def _find(ports: Adapters, wanted: str) -> Document:
-    """The document of this key, target or option value. Raises output.Unusable where there are none or several."""
+    """The document of this key, target or option value. Raises output.Unusable if there are none or several."""
     with output.logs_to_stderr():
         keys = document_keys(ports)
         keys = [wanted] if wanted in keys else keys

@@ -1,4 +1,4 @@
-"""Feeds the lab's queue: a message a second, and now and then one on which the application hangs."""
+"""Feeds the lab's queue: one message a second, and now and then one on which the application hangs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import time
 import pika
 
 HANG_EVERY = 90
-"""Messages; the application takes one a second, so it sticks about every minute and a half while nobody restarts it."""
+"""Messages. The application handles one a second, so it gets stuck about every minute and a half."""
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Sets the lab up: Unstick's user in RabbitMQ, project and job in Rundeck. Again is harmless."""
+"""Sets up the lab: Unstick's user in RabbitMQ, project and job in Rundeck. Idempotent."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CONFLICT = 409
 
 
 def wait_for(url: str) -> None:
-    """Until `url` answers with success. Rundeck takes a minute or two for its first start."""
+    """Wait until `url` answers with success. Rundeck's first start takes a minute or two."""
     ends = time.monotonic() + UP_WITHIN_S
     while time.monotonic() < ends:
         try:
@@ -29,14 +29,14 @@ def wait_for(url: str) -> None:
 
 
 def taken(answer: requests.Response, *, also: int = 0) -> Any:
-    """The answer, if it is a success or has the status `also`; else the end of the program."""
+    """The answer if it is a success or has the status `also`; otherwise exits."""
     if not answer.ok and answer.status_code != also:
         sys.exit(f"{answer.request.method} {answer.url}: {answer.status_code} {answer.text[:300]}")
     return answer
 
 
 def rabbitmq(url: str, admin: tuple[str, str], password: str) -> None:
-    """A user that sees and touches nothing, and the queue, so that it is there before anybody looks."""
+    """A read-only user, and the queue, so that it exists before anybody looks."""
     wait_for(f"{url}/")
     taken(
         requests.put(f"{url}/api/users/unstick", json={"password": password, "tags": "monitoring"}, auth=admin, timeout=TIMEOUT_S)
@@ -61,11 +61,11 @@ def rundeck(url: str, token: str, job: bytes) -> None:
     )
     found = taken(answer).json()
     if found["failed"] or not found["succeeded"]:
-        sys.exit(f"Rundeck did not take the job: {found['failed']}")  # it says so with status 200
+        sys.exit(f"Rundeck did not take the job: {found['failed']}")  # reported with status 200
 
 
 def main() -> None:
-    """Set up both, or end with what went wrong."""
+    """Set up both, or exit with what went wrong."""
     rabbitmq(os.environ["RABBITMQ_URL"], ("admin", os.environ["RABBITMQ_ADMIN_PASSWORD"]), os.environ["RABBITMQ_PASSWORD"])
     rundeck(os.environ["RUNDECK_URL"], os.environ["RUNDECK_ADMIN_TOKEN"], Path("/lab/job.yaml").read_bytes())
     print("the lab is set up")
