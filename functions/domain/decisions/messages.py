@@ -173,13 +173,22 @@ def close_incident(
     outcomes = drop_oldest(outcomes) if len(outcomes) > OUTCOMES_KEPT else outcomes
     document = replace(document, outcomes=outcomes, to_archive=(*document.to_archive, record))
     if ending is Ending.ESCALATED:
-        document = replace(document, escalated_at=card_input.at, escalation=_to_escalation(incident, card_input))
-    elif ending is Ending.RECOVERED:
+        document = replace(document, escalated_at=card_input.at, escalation=_to_escalation(document, incident, card_input))
+    elif ending is Ending.RECOVERED and not _left_escalated(document, incident):
         document = end_escalation(document)
     return replace(document, incident=None)
 
 
-def _to_escalation(incident: Incident, card_input: CardInput) -> Escalation:
+def _left_escalated(document: Document, incident: Incident) -> tuple[QueueState, ...]:
+    """The queues that an earlier escalation is about, and this incident is not."""
+    own = {watched.queue.key for watched in incident.queues}
+    earlier = document.escalation.queues if document.escalation and document.escalated_at is not None else ()
+    return tuple(watched for watched in earlier if watched.queue.key not in own)
+
+
+def _to_escalation(document: Document, incident: Incident, card_input: CardInput) -> Escalation:
+    """Queues that were escalated before still are: one of the same target says nothing of another."""
+    own = tuple(QueueState(watched.queue, watched.runbook, card_input.at) for watched in incident.queues)
     again_s = (card_input.runbook.escalation if card_input.runbook else NO_RUNBOOK).again_s
     return Escalation(
         incident.id,
@@ -187,7 +196,7 @@ def _to_escalation(incident: Incident, card_input: CardInput) -> Escalation:
         card_input.at,
         due=card_input.at + again_s if again_s else None,
         nonce=card_input.acknowledge_url.rpartition("#")[2],
-        queues=tuple(QueueState(watched.queue, watched.runbook, card_input.at) for watched in incident.queues),
+        queues=(*own, *_left_escalated(document, incident)),
     )
 
 

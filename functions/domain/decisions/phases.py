@@ -114,6 +114,7 @@ def clear_escalation_if_healthy(document: Document, runbook: Runbook | None, con
         return document
     last = next((outcome for outcome in reversed(document.outcomes) if outcome.ending is Ending.ESCALATED), None)
     queues = {queue.key for queue in last.queues} if last else set()
+    queues |= {watched.queue.key for watched in document.escalation.queues} if document.escalation else set()
     queues |= {watched.queue.key for watched in document.incident.queues} if document.incident else set()
     for key in queues or context.seen.queues.keys():
         seen = context.seen.queues.get(key)

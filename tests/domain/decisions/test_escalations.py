@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from functions.domain.model.codes import Action, Ending, Mode, Phase, Reason
 from functions.domain.model.events import Acknowledged, Approved, RestartWanted, Resumed, Start
-from functions.domain.model.incidents import Document, change
+from functions.domain.model.incidents import Document, QueueState, change
 from functions.domain.model.messages import Message
 from functions.domain.model.observations import Observation, Pause, Unknown
 from functions.domain.model.runbooks import Escalation
@@ -35,9 +35,9 @@ from tests.support.worlds.scenes import (
 )
 
 
-def seen(**changes: object) -> Observation:
+def seen(*executions: object, **changes: object) -> Observation:
     """A look with a nonce, as `observe` draws it."""
-    return replace(scenes.seen(**changes), nonce="r4nd0m")
+    return replace(scenes.seen(*executions, **changes), nonce="r4nd0m")
 
 
 URL = "https://unstick.example.com"
@@ -71,6 +71,34 @@ def test_an_escalation_stays_open_until_somebody_takes_it():
     assert links(found.to_tell[0]) == [f"{URL}/approve/#{found.escalation.nonce}"]
     assert found.to_tell[0].card.nonce_until == NOW + 86400
     assert posted(found).open
+
+
+def about_post(found: Document) -> Document:
+    """The same target's other queue has an incident now, which nobody approved."""
+    queue = QueueState(scenes.POST, "mail", NOW)
+    asked = incident(Phase.ASKED, id="inc-2", restarts=1, attempt=1, nonce="n", expires_at=NOW, queues=(queue,))
+    return replace(found, incident=asked, due=NOW)
+
+
+def test_an_escalation_of_another_queue_keeps_the_first():
+    """Both queues are in people's hands, so neither is restarted until both are healthy or a person says so."""
+    both = posted(woken(about_post(escalated()), NOW, seen(now=NOW), with_rules=PUBLIC).document)
+    assert both.escalation is not None
+    assert both.escalation.incident == "inc-2"
+    assert {watched.queue.key for watched in both.escalation.queues} == {MAIL.key, scenes.POST.key}
+
+
+def test_the_recovery_of_another_queue_ends_no_escalation():
+    """One that heals says nothing of the other, which stays in people's hands."""
+    first = escalated()
+    other = verifying(id="inc-2", queues=(QueueState(scenes.POST, "mail", NOW - 60.0),)).incident
+    found = replace(first, incident=other)
+    for at in (NOW, NOW + 15.0):
+        what = seen(execution(started=-30.0, ended=-20.0, tag="inc-1.1"), now=at, post=well(at))
+        found = posted(woken(replace(found, due=at), at, what, with_rules=PUBLIC).document)
+    assert found.incident is None
+    assert found.outcomes[-1].ending is Ending.RECOVERED
+    assert (found.escalated_at, found.escalation) == (first.escalated_at, first.escalation)
 
 
 def test_it_is_told_again_three_times_at_most():
