@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from email.utils import formatdate
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -421,7 +422,8 @@ def test_the_keys_of_a_runbook() -> None:
 def lines(queue: QueueRef = MAIL, url: str = "https://rabbit", **changes: Any) -> dict[str, Finding]:
     said = {
         "overview": answered({"rabbitmq_version": "3.13"}), "whoami": answered({"tags": ["monitoring"]}),
-        "alarms": answered({}), "totals": answered(total()), "page": answered(HELD),
+        "alarms": answered({}), "nodes": answered([{"name": "a", "running": True, "uptime": 1}]), "features": answered({}, 404),
+        "totals": answered(total()), "page": answered(HELD),
     }  # fmt: skip
     found = checks.findings(url, "unstick", queue, checks.Asked(**(said | changes)))
     assert len({one.what for one in found}) == len(found) or "whoami" in changes
@@ -438,6 +440,7 @@ def test_a_broker_as_it_should_be() -> None:
         ("RabbitMQ channels", True, "each consumer's work is seen", ""),
         ("RabbitMQ clock", True, "+0 s against ours", ""),
         (READABLE, True, "4 ready, 1 unacknowledged, consumers: 1", ""),
+        ("RabbitMQ nodes", True, "all send statistics", ""),
         ("RabbitMQ statistics", True, "on", ""),
         ("RabbitMQ alarms", True, "none", ""),
     }  # fmt: skip
@@ -473,6 +476,45 @@ def test_what_check_says_of_an_answer(changes: dict[str, Any], what: str, ok: bo
     assert line.ok is ok
     assert str(line.detail).startswith(detail)
     assert bool(line.remedy) is (ok is False or what in ("RabbitMQ transport", "RabbitMQ channels"))
+
+
+AGENT, STATS, PERMIT = (
+    "management_agent.disable_metrics_collector = false", "management.disable_stats = false",
+    "deprecated_features.permit.management_metrics_collection = true",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("recording", "named"),
+    [
+        ("3.10/agent-off", [AGENT, STATS]), ("3.10/stats-off", [AGENT, STATS]), ("4.0/agent-off", [AGENT, STATS, PERMIT]),
+        ("4.0/collection-denied", [AGENT, STATS, PERMIT]), ("4.3/agent-off", [AGENT, STATS]), ("4.3/collection-denied", [PERMIT]),
+    ],
+)  # fmt: skip
+def test_check_names_the_switches_that_may_have_turned_statistics_off(recording: str, named: list[str]) -> None:
+    """As far as the broker tells: only 4.3 says whether it was the deprecated feature."""
+    folder = Path(__file__).parents[2] / "recordings" / "rabbitmq" / "answers"
+    said = json.loads((folder / f"{recording}.json").read_text())["looks"][0]["answers"]
+    recorded = {name: answered(said[name]["body"], said[name]["status"]) for name in ("overview", "page", "nodes")}
+    deprecated = said.get("deprecated")
+    features = answered(deprecated["body"], deprecated["status"]) if deprecated else answered({}, 404)
+    line = lines(**recorded, features=features)["RabbitMQ statistics"]
+    assert (line.ok, str(line.detail)) == (False, "off")
+    assert [switch for switch in (AGENT, STATS, PERMIT) if switch in str(line.remedy)] == named
+    assert "RabbitMQ nodes" not in lines(**recorded, features=features)
+
+
+@pytest.mark.parametrize("version", ["4.0", "4.3"])
+def test_check_names_a_node_without_the_management_agent(version: str) -> None:
+    """What is connected there is not seen, so nothing can be proved."""
+    path = Path(__file__).parents[2] / "recordings" / "rabbitmq" / "answers" / version / "statistics-on-one.json"
+    nodes = json.loads(path.read_text())["looks"][0]["answers"]["nodes"]["body"]
+    line = lines(nodes=answered(nodes))["RabbitMQ nodes"]
+    assert (line.ok, str(line.detail)) == (False, f"without statistics: {nodes[1]['name']}")
+    assert "rabbitmq_management_agent" in str(line.remedy)
+    stopped = lines(nodes=answered([nodes[0], {"name": "b", "running": False}]))["RabbitMQ nodes"]
+    assert (stopped.ok, str(stopped.detail)) == (None, "not running: b")
+    assert "RabbitMQ nodes" not in lines(nodes=answered({}, 401))
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 
 from functions.adapters.symptoms.rabbitmq.answers import OK, Page, good, json_or_none, live, named, shaped, tags_of
-from functions.adapters.symptoms.rabbitmq.holders import sees_all
+from functions.adapters.symptoms.rabbitmq.holders import ALARM_STATUS, ALARMS, NODES, Node, sees_all
 from functions.adapters.symptoms.rabbitmq.settings import DEFAULT_VHOST, fill, to_queue
 from functions.adapters.symptoms.rabbitmq.snapshot import Answers, read_snapshot
 from functions.application.ports import Finding, finding_of_error
@@ -22,11 +22,14 @@ from functions.runtime.http_client import Answer
 from functions.runtime.loopback import is_loopback
 from functions.runtime.text import Phrase
 
-PATHS = ("/api/overview", "/api/whoami", "/api/health/checks/alarms")
+PATHS = ("/api/overview", "/api/whoami", ALARMS, NODES, "/api/deprecated-features")
+AGENT, STATS = "management_agent.disable_metrics_collector = false", "management.disable_stats = false"
+COLLECTION = "management_metrics_collection"
+PERMIT = f"deprecated_features.permit.{COLLECTION} = true"
+"""The switches that turn statistics off; what the management API shows then is the same (measured on 3.10, 4.0 and 4.3)."""
 PROBE = "unstick-check-looks-for-no-queue"
 """Stands for a queue whose name only an alert tells."""
 SKEW_S = 30.0
-ALARM_STATUS = 503
 MORE_THAN_NEEDED = frozenset({"administrator", "policymaker"})
 UNREACHABLE = "See that the broker is up with its management plugin, and `url` right."
 
@@ -39,6 +42,8 @@ class Asked(Struct, frozen=True):
     overview: Outcome
     whoami: Outcome
     alarms: Outcome
+    nodes: Outcome
+    features: Outcome
     totals: Outcome
     page: Outcome
 
@@ -55,7 +60,8 @@ def findings(url: str, user: str, queue: QueueRef, asked: Asked) -> list[Finding
         _channels(asked.whoami),
         *_clock(asked.overview),
         _readable(queue, asked.totals, asked.page),
-        _statistics(queue, asked.page),
+        _statistics(queue, asked),
+        *_nodes(asked.nodes),
         _alarms(asked.alarms),
     ]
 
@@ -165,16 +171,47 @@ def _readable(queue: QueueRef, totals: Outcome, page: Outcome) -> Finding:
     return Finding(what, ok=True, detail=f"{seen.ready} ready, {seen.unacked} unacknowledged, consumers: {present}")
 
 
-def _statistics(queue: QueueRef, page: Outcome) -> Finding:
+def _statistics(queue: QueueRef, asked: Asked) -> Finding:
     what = "RabbitMQ statistics"
     try:
-        on = shaped(good(page).json(), Page).consumer_details is not None
+        on = shaped(good(asked.page).json(), Page).consumer_details is not None
     except (Denied, Unavailable) as error:
         return Finding(what, None, f"the page of {named(queue)} can't be read: {error.detail}")
     if on:
         return Finding(what, ok=True, detail="on")
-    remedy = "Set management_agent.disable_metrics_collector = false: without it recovery is never certain."
+    switches = _switches(asked)
+    several = "one of these is not so: " if len(switches) > 1 else ""
+    remedy = f"Without them nothing can be proved. In the nodes' configuration, {several}{', '.join(switches)}."
     return Finding(what, ok=False, detail="off", remedy=remedy)
+
+
+def _switches(asked: Asked) -> list[str]:
+    """Those that may have turned statistics off: 4.3 says of one whether it did, 4.0 does not, and before 4.0 there is none."""
+    features = json_or_none(asked.features)
+    if not isinstance(features, list):
+        return [AGENT, STATS]
+    state = next((one.get("state") for one in features if isinstance(one, dict) and one.get("name") == COLLECTION), "permitted")
+    return [PERMIT] if state == "denied" else [AGENT, STATS] if state == "permitted" else [AGENT, STATS, PERMIT]
+
+
+def _nodes(nodes: Outcome) -> list[Finding]:
+    """Nodes of which nothing is seen. Nothing where they can't be listed, or no node sends statistics."""
+    what = "RabbitMQ nodes"
+    try:
+        listed = shaped(good(nodes).json(), list[Node])
+    except (Denied, Unavailable):
+        return []
+    up = [node for node in listed if node.running]
+    if silent := [node.name for node in up if node.uptime is None]:
+        remedy = "Enable rabbitmq_management_agent there: what is connected to them is not seen, so nothing can be proved."
+        return (
+            [Finding(what, ok=False, detail=f"without statistics: {', '.join(silent)}", remedy=remedy)]
+            if len(silent) < len(up)
+            else []
+        )
+    if down := [node.name for node in listed if not node.running]:
+        return [Finding(what, None, f"not running: {', '.join(down)}")]
+    return [Finding(what, ok=True, detail="all send statistics")]
 
 
 def _alarms(alarms: Outcome) -> Finding:

@@ -50,7 +50,7 @@ class _Connection(Struct, frozen=True):
     """An empty list where there are none."""
 
 
-class _Node(Struct, frozen=True):
+class Node(Struct, frozen=True):
     name: str
     running: bool = False
     uptime: int | None = None
@@ -200,7 +200,7 @@ def _name(connection: _Connection) -> str:
 
 def _with_nodes(seen: QueueSnapshot, answer: Answer | Exception) -> QueueSnapshot:
     try:
-        nodes = shaped(good(answer).json(), list[_Node])
+        nodes = shaped(good(answer).json(), list[Node])
     except (Denied, Unavailable) as error:
         unread = Unknown(Text("the nodes of the cluster could not be read: {error}", error=error.text), late=True)
         return replace(seen, blind=seen.blind or unread)
