@@ -9,7 +9,6 @@ import tempfile
 from typing import Any
 
 import gcloud
-import terraform
 from names import Deployed, Names
 from place import Place, die
 
@@ -23,17 +22,29 @@ SERVICES = [
 """Enabled before Terraform runs, which needs them to read the project and to import."""
 
 
-def prepare(place: Place) -> None:
-    """Enable the APIs and create the bucket for the state, if they are missing."""
+_TYPES = {
+    "source": "google_storage_bucket",
+    "accounts": "google_service_account",
+    "functions": "google_cloudfunctions2_function",
+    "jobs": "google_cloud_scheduler_job",
+    "metrics": "google_logging_metric",
+}
+"""Kind in adopt.tf -> type of resource, for resources with a fixed name."""
+
+
+def prepare(place: Place, *, must_exist: bool = False) -> None:
+    """Enable the APIs and create the bucket for the state, if they are missing. `must_exist`: end if there is no bucket."""
     number = gcloud.run("projects", "describe", place.project, "--format=value(projectNumber)")
+    bucket = f"gs://{place.state_bucket}"
+    owner = gcloud.find("storage", "buckets", "describe", bucket, "--raw", "--format=value(projectNumber)")
+    if owner is None and must_exist:
+        die(f"nothing is deployed as {place.title}: there is no {bucket}.")
     enabled = set(
         gcloud.run("services", "list", "--enabled", f"--project={place.project}", "--format=value(config.name)").split()
     )
     if missing := [service for service in SERVICES if service not in enabled]:
         print(f"Enabling {len(missing)} APIs in {place.project}: {', '.join(missing)}", flush=True)
         gcloud.run("services", "enable", *missing, f"--project={place.project}")
-    bucket = f"gs://{place.state_bucket}"
-    owner = gcloud.find("storage", "buckets", "describe", bucket, "--raw", "--format=value(projectNumber)")
     if owner is None:
         print(f"Creating {bucket} for Terraform's state.", flush=True)
         gcloud.run(
@@ -47,8 +58,16 @@ def prepare(place: Place) -> None:
 
 def find_existing(place: Place, names: Names, deployed: Deployed) -> dict[str, dict[str, str]]:
     """Resources that exist and are missing in the state: by kind, the key in Terraform and the id to import."""
-    project, region = f"--project={place.project}", f"--location={place.region}"
-    path = f"projects/{place.project}/locations/{place.region}"
+    found = _find_named(place, names, deployed) | _find_fixed(place, deployed)
+    found = {kind: of for kind, of in found.items() if of}
+    for kind, of in found.items():
+        print(f"Taking over what exists already: {kind}: {', '.join(of.values())}")
+    return found
+
+
+def _find_named(place: Place, names: Names, deployed: Deployed) -> dict[str, dict[str, str]]:
+    """Those that the configuration names."""
+    project, path = f"--project={place.project}", f"projects/{place.project}/locations/{place.region}"
     found: dict[str, dict[str, str]] = {}
     if "google_storage_bucket.store" not in deployed.addresses and _has_bucket(names.bucket):
         found["store"] = {"store": f"{place.project}/{names.bucket}"}
@@ -60,31 +79,43 @@ def find_existing(place: Place, names: Names, deployed: Deployed) -> dict[str, d
         for name in names.secrets
         if name in there and f"google_secret_manager_secret.{name}" not in deployed.addresses
     }
-    if not deployed.addresses:  # first deployment, or a lost state
-        source = f"{place.project}-{place.name}-source"
-        if _has_bucket(source):
-            found["source"] = {"source": f"{place.project}/{source}"}
-        domain = f"{place.project}.iam.gserviceaccount.com"
-        emails = _listed("iam", "service-accounts", "list", project, "--format=value(email)")
-        found["accounts"] = {
+    return found
+
+
+def find_running(place: Place) -> list[str]:
+    """The functions and jobs that exist, whatever the state says."""
+    found = _find_fixed(place, Deployed())
+    return [*found["functions"].values(), *found["jobs"].values()]
+
+
+def _find_fixed(place: Place, deployed: Deployed) -> dict[str, dict[str, str]]:
+    """Those with a fixed name. An interrupted apply leaves some of them, a lost state all."""
+    project, region = f"--project={place.project}", f"--location={place.region}"
+    path = f"projects/{place.project}/locations/{place.region}"
+    source, domain = f"{place.project}-{place.name}-source", f"{place.project}.iam.gserviceaccount.com"
+    emails = _listed("iam", "service-accounts", "list", project, "--format=value(email)")
+    functions = _listed("functions", "list", "--v2", f"--regions={place.region}", project, "--format=value(name)")
+    jobs = _listed("scheduler", "jobs", "list", region, project, "--format=value(name)")
+    metrics = (gcloud.find("logging", "metrics", "list", project, "--format=value(name)") or "").split()
+    found = {
+        "source": {"source": f"{place.project}/{source}"} if _has_bucket(source) else {},
+        "accounts": {
             role: f"projects/{place.project}/serviceAccounts/{place.name}-{role}@{domain}"
             for role in ("webhook", "verify", "report", "tasks", "scheduler", "builder")
             if f"{place.name}-{role}@{domain}" in emails
-        }
-        functions = _listed("functions", "list", "--v2", f"--regions={place.region}", project, "--format=value(name)")
-        found["functions"] = _named(place, ("webhook", "verify", "report"), functions, f"{path}/functions/")
-        jobs = _listed("scheduler", "jobs", "list", region, project, "--format=value(name)")
-        found["jobs"] = _named(place, ("sweep", "report", "drill", "check"), jobs, f"{path}/jobs/")
-        metrics = gcloud.find("logging", "metrics", "list", project, "--format=value(name)") or ""
-        found["metrics"] = {
+        },
+        "functions": _named(place, ("webhook", "verify", "report"), functions, f"{path}/functions/"),
+        "jobs": _named(place, ("sweep", "report", "drill", "check"), jobs, f"{path}/jobs/"),
+        "metrics": {
             key: f"{place.project} {place.name}/{key}"
             for key in ("decisions", "outcomes", "errors")
-            if f"{place.name}/{key}" in metrics.split()
-        }
-    found = {kind: of for kind, of in found.items() if of}
-    for kind, of in found.items():
-        print(f"Taking over what exists already: {kind}: {', '.join(of.values())}")
-    return found
+            if f"{place.name}/{key}" in metrics
+        },
+    }
+    return {
+        kind: {key: name for key, name in of.items() if f"{_TYPES[kind]}.{key}" not in deployed.addresses}
+        for kind, of in found.items()
+    }
 
 
 def _listed(*arguments: str) -> set[str]:
@@ -112,22 +143,33 @@ def find_empty_secrets(place: Place, names: Names) -> list[str]:
     """Secrets without a value. Cloud Run refuses a function that mounts one."""
     project = f"--project={place.project}"
     there = _listed("secrets", "list", project, "--format=value(name)")
+    return [name for name in names.secrets if name not in there or not _has_value(place, name)]
+
+
+def _has_value(place: Place, name: str) -> bool:
     enabled = ("--filter=state:ENABLED", "--limit=1", "--format=value(name)")
-    return [
-        name
-        for name in names.secrets
-        if name not in there or not gcloud.run("secrets", "versions", "list", name, project, *enabled)
-    ]
+    return bool(gcloud.run("secrets", "versions", "list", name, f"--project={place.project}", *enabled))
 
 
-def fill_secrets(place: Place, empty: list[str]) -> None:
+def refuse_lost_values(place: Place, changes: list[dict[str, Any]]) -> None:
+    """Refuse a plan that deletes or replaces a secret with a value: people typed the value, and it is stored nowhere else."""
+    there = _listed("secrets", "list", f"--project={place.project}", "--format=value(name)")
+    for change in changes:
+        if change["type"] != "google_secret_manager_secret" or "delete" not in change["change"].get("actions", ()):
+            continue
+        name = change["change"]["before"]["secret_id"]
+        if name in there and _has_value(place, name):
+            die(
+                f"this would delete the secret {name} and its values. Nothing was changed. If nobody needs them any more: "
+                f"gcloud secrets delete {name} --project={place.project}"
+            )
+
+
+def fill_secrets(place: Place, empty: list[str], changes: list[dict[str, Any]]) -> None:
     """Create each as planned, and pass its value from the terminal to gcloud: never to Terraform, its state or a log."""
-    status, output = terraform.run(place, "show", "-json", str(place.build / "plan"), capture=True)
-    if status:
-        raise SystemExit(status)
     planned = {
         change["change"]["after"]["secret_id"]: change["change"]
-        for change in json.loads(output).get("resource_changes", [])
+        for change in changes
         if change["type"] == "google_secret_manager_secret" and change["change"]["after"]
     }
     print(f"These secrets have no value yet: {', '.join(empty)}. Type or paste each; it is not shown.", flush=True)

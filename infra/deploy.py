@@ -85,10 +85,12 @@ def deploy(place: Place, more: list[str], *, only_plan: bool = False) -> None:
     existing = cloud.find_existing(place, names, deployed)
     given = [one for one in more if one != "-auto-approve"]
     changes = terraform.plan(place, existing, given)
+    planned = terraform.read_planned(place) if changes else []
+    cloud.refuse_lost_values(place, planned)
     if only_plan:
         return
     if empty := cloud.find_empty_secrets(place, names):
-        cloud.fill_secrets(place, empty)
+        cloud.fill_secrets(place, empty, planned or terraform.read_planned(place))
         existing = cloud.find_existing(place, names, deployed)
         changes = terraform.plan(place, existing, given)
     if changes:
@@ -100,7 +102,8 @@ def deploy(place: Place, more: list[str], *, only_plan: bool = False) -> None:
         gcloud.run("tasks", "queues", "resume", names.queue, f"--project={place.project}", f"--location={place.region}")
         print(f"The queue {names.queue} was paused and runs again.")
     print("Deployed. Now every system is asked from inside.", flush=True)
-    check(place)
+    if not check(place):
+        raise SystemExit(1)
 
 
 def check(place: Place) -> bool:
@@ -144,10 +147,15 @@ def show_output(place: Place, more: list[str]) -> None:
 
 def destroy(place: Place, more: list[str]) -> None:
     """Delete everything in the state except bucket and queue. Their names come from the state; no configuration is read."""
-    cloud.prepare(place)
+    cloud.prepare(place, must_exist=not terraform.has_local_state())
     terraform.take_over_local_state(place)
     deployed = terraform.pull_state(place)
     if not deployed.addresses:
+        if running := cloud.find_running(place):
+            die(
+                f"the state of {place.title} is empty, but there are {', '.join(running)}. Take them over with "
+                f"`{_call(place, 'apply')}`, then destroy."
+            )
         die(f"nothing is deployed as {place.title}.")
     terraform.init(place, "removal")
     status, _ = terraform.run(place, "plan", "-input=false", f"-out={place.build / 'plan'}", root="removal")
@@ -166,22 +174,13 @@ def destroy(place: Place, more: list[str]) -> None:
 
 def rollback(place: Place, more: list[str]) -> None:
     """Deploy an archive that ran before, with the configuration inside it."""
-    cloud.prepare(place)
+    cloud.prepare(place, must_exist=not terraform.has_local_state())
     terraform.take_over_local_state(place)
     deployed = terraform.pull_state(place)
     if not deployed.archive:
         die(f"nothing is deployed as {place.title}.")
-    wanted = os.environ.get("TO", "")
-    prefix = f"{place.name}-"
-    listed = gcloud.run("storage", "ls", "--all-versions", f"gs://{deployed.source_bucket}/").split()
-    archives = sorted((url for url in listed if "#" in url), key=lambda url: int(url.rpartition("#")[2]), reverse=True)
-    for url in archives:
-        name = url.rpartition("#")[0].rpartition("/")[2]
-        digest = name.removeprefix(prefix).removesuffix(".zip")
-        if name.startswith(prefix) and name != deployed.archive and digest.startswith(wanted):
-            break
-    else:
-        die(f"gs://{deployed.source_bucket} has no former archive{f' that begins with {wanted}' if wanted else ''}.")
+    url, name = _find_archive(place, deployed, os.environ.get("TO", ""))
+    digest = name.removeprefix(f"{place.name}-").removesuffix(".zip")
     place.build.mkdir(parents=True, exist_ok=True)
     gcloud.run("storage", "cp", url, str(place.archive))
     if hashlib.sha256(place.archive.read_bytes()).hexdigest() != digest:
@@ -197,6 +196,38 @@ def rollback(place: Place, more: list[str]) -> None:
     deploy(Place(place.project, place.region, place.environment, place.name, config), more)
 
 
+def _find_archive(place: Place, deployed: Deployed, wanted: str) -> tuple[str, str]:
+    """(URL, name) of the newest archive that begins with `wanted`, or that is older than the deployed one.
+
+    Older than its first generation: a second rollback does not return to the archive that the first one left.
+    """
+    listed = gcloud.run("storage", "ls", "--all-versions", f"gs://{deployed.source_bucket}/").split()
+    archives = []
+    for url in listed:
+        path, _, generation = url.rpartition("#")
+        name = path.rpartition("/")[2]
+        if path and name.startswith(f"{place.name}-"):
+            archives.append((int(generation), url, name))
+    first = min((generation for generation, _, name in archives if name == deployed.archive), default=None)
+    others = sorted((one for one in archives if one[2] != deployed.archive), reverse=True)
+    for generation, url, name in others:
+        if name.startswith(f"{place.name}-{wanted}") and (wanted or first is None or generation < first):
+            return url, name
+    if not wanted and others:
+        later = others[0][2].removeprefix(f"{place.name}-")[:12]
+        die(f"gs://{deployed.source_bucket} has no archive from before {deployed.archive}. Name a later one, such as TO={later}.")
+    return die(f"gs://{deployed.source_bucket} has no former archive{f' that begins with {wanted}' if wanted else ''}.")
+
+
+def unlock(place: Place, more: list[str]) -> None:
+    """Remove the lock that a killed run left."""
+    if len(more) != 1:
+        die("say which lock: infra/deploy.sh unlock ID, with the ID that Terraform printed.")
+    terraform.init(place)
+    status, _ = terraform.run(place, "force-unlock", "-force", more[0])
+    raise SystemExit(status)
+
+
 def main() -> None:
     """Run one command."""
     command, *more = sys.argv[1:]
@@ -206,19 +237,15 @@ def main() -> None:
     if command != "config" and not shutil.which("terraform"):
         die("terraform is not on the PATH. See https://developer.hashicorp.com/terraform/install")
     try:
-        if command == "config":
+        if command in ("plan", "apply"):
+            build_archive(place)
+            deploy(place, more, only_plan=command == "plan")
+        elif command == "config":
             write_config(place)
         elif command == "check":
             raise SystemExit(0 if check(place) else 1)
-        elif command == "output":
-            show_output(place, more)
-        elif command == "destroy":
-            destroy(place, more)
-        elif command == "rollback":
-            rollback(place, more)
         else:
-            build_archive(place)
-            deploy(place, more, only_plan=command == "plan")
+            {"output": show_output, "destroy": destroy, "rollback": rollback, "unlock": unlock}[command](place, more)
     except gcloud.GcloudError as error:
         die(str(error))
     except KeyboardInterrupt:

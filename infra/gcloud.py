@@ -9,7 +9,9 @@ import subprocess
 NO_QUESTIONS = {"CLOUDSDK_CORE_DISABLE_PROMPTS": "1"}
 """Otherwise gcloud asks whether to enable an API, and waits forever for an answer."""
 
-LOGIN = re.compile(r"gcloud auth login|reauth|invalid_grant|not currently have an active account", re.IGNORECASE)
+LOGIN = re.compile(
+    r"gcloud auth login|reauth|invalid_grant|\b401\b|UNAUTHENTICATED|not currently have an active account", re.IGNORECASE
+)
 DENIED = re.compile(r"PERMISSION_DENIED|\b403\b|not have (?:\S+ )*(?:permission|access)", re.IGNORECASE)
 DISABLED = re.compile(r"SERVICE_DISABLED|has not been used in project|API .{0,60}not enabled|is not enabled", re.IGNORECASE)
 ABSENT = re.compile(r"NOT_FOUND|\b404\b|not found|does not exist", re.IGNORECASE)

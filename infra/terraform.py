@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 from names import Deployed, read_state
@@ -17,6 +18,7 @@ BLOCKED_NAME = """A queue's name is blocked for seven days after it was deleted.
 BUILDER = """The account that builds needs roles/logging.logWriter, roles/artifactregistry.writer and
 roles/storage.objectViewer. Without build_account Unstick makes one with them. New rights take a minute or two: deploy again."""
 PUBLIC = "A policy of the organisation forbids allUsers: set public_webhook = false and see infra/README.md."
+LOCKED = "If no other run is at work, one that was killed left its lock. With the ID above: infra/deploy.sh unlock ID"
 
 REMEDIES = {
     r"existed too recently": BLOCKED_NAME,
@@ -24,6 +26,7 @@ REMEDIES = {
     r"Error 409|alreadyExists|already exists": "Deploy again: what exists already is looked for and taken over.",
     r"do not belong to a permitted customer|allowedPolicyMemberDomains": PUBLIC,
     r"constraints/gcp\.resourceLocations": "A policy restricts locations: set REGION, and secret_locations to the same region.",
+    r"Error acquiring the state lock": LOCKED,
     r"could not find default credentials|invalid_grant": "Log in: gcloud auth application-default login",
 }
 """Google's message -> what to do."""
@@ -69,9 +72,20 @@ def compare(place: Place, deployed: Deployed, where: str) -> None:
             die(f"the state in {where} is of {what} {there}, and {what} {asked} was asked for. Nothing was changed.")
 
 
+def _local_state() -> Path:
+    left = INFRA / "errored.tfstate"
+    return left if left.exists() else INFRA / "terraform.tfstate"
+
+
+def has_local_state() -> bool:
+    """Whether there is a state that is not in the bucket."""
+    return _local_state().exists()
+
+
 def take_over_local_state(place: Place) -> None:
-    """Move an older release's local state (a file in infra/) into the bucket, if it belongs to this place."""
-    file = INFRA / "terraform.tfstate"
+    """Move a local state (a file in infra/) into the bucket, if it belongs to this place: an older release's, or one that
+    Terraform could not save."""
+    file = _local_state()
     content = json.loads(file.read_text(encoding="utf-8") or "{}") if file.exists() else {}
     if not content.get("resources"):
         init(place)
@@ -96,6 +110,15 @@ def plan(place: Place, adopt: Any, more: list[str]) -> bool:
     if status not in (0, 2):
         raise SystemExit(status)
     return status == 2
+
+
+def read_planned(place: Place) -> list[dict[str, Any]]:
+    """The changes that were planned."""
+    status, output = run(place, "show", "-json", str(place.build / "plan"), capture=True)
+    if status:
+        raise SystemExit(status)
+    changes: list[dict[str, Any]] = json.loads(output).get("resource_changes", [])
+    return changes
 
 
 def apply(place: Place, root: str = "infra", adopt: Any = None) -> None:

@@ -59,12 +59,13 @@ resource "google_project_iam_member" "builder" {
   role    = each.key
   member  = google_service_account.role["builder"].member
 
+  # Its own sources, and the bucket into which Cloud Functions copies them; no store, and no other environment's.
   dynamic "condition" {
-    for_each = each.key == "roles/storage.objectViewer" ? [local.bucket] : []
+    for_each = each.key == "roles/storage.objectViewer" ? [google_storage_bucket.source.name] : []
     content {
-      title       = "${var.name}-builder-not-the-store"
+      title       = "${var.name}-builder-sources-only"
       description = "Sources, but no incidents"
-      expression  = "!resource.name.startsWith(\"projects/_/buckets/${condition.value}\")"
+      expression  = "resource.name.startsWith(\"projects/_/buckets/${condition.value}/\") || resource.name.startsWith(\"projects/_/buckets/gcf-v2-sources-\")"
     }
   }
 }

@@ -35,5 +35,10 @@ resource "google_secret_manager_secret" "named" {
     }
   }
 
+  # Another replication means another secret, and the values would be gone: one made by hand, or before kms_key_name, keeps its own.
+  lifecycle {
+    ignore_changes = [replication]
+  }
+
   depends_on = [google_project_service.used, terraform_data.config] # nobody is asked for a value that a mistake in the file makes useless
 }

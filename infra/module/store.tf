@@ -99,8 +99,10 @@ resource "google_storage_bucket_object" "source" {
   name   = "${var.name}-${filesha256(var.source_zip)}.zip"
   source = var.source_zip
 
-  # The functions still name the former archive until they are updated.
+  # The functions still name the former archive until they are updated. The name has the content's hash; the path differs from one
+  # checkout to the next, and would replace the archive by itself: made anew under its name, then deleted.
   lifecycle {
     create_before_destroy = true
+    ignore_changes        = [source]
   }
 }

@@ -282,7 +282,7 @@ run "builder" {
   command = plan
 
   assert {
-    condition     = toset([for grant in google_project_iam_member.builder : grant.role]) == toset(["roles/artifactregistry.writer", "roles/logging.logWriter", "roles/storage.objectViewer"]) && strcontains(google_project_iam_member.builder["roles/storage.objectViewer"].condition[0].expression, "!resource.name.startsWith(\"projects/_/buckets/example-project-unstick-store\")")
+    condition     = toset([for grant in google_project_iam_member.builder : grant.role]) == toset(["roles/artifactregistry.writer", "roles/logging.logWriter", "roles/storage.objectViewer"]) && strcontains(google_project_iam_member.builder["roles/storage.objectViewer"].condition[0].expression, "resource.name.startsWith(\"projects/_/buckets/example-project-unstick-source/\")")
     error_message = "The builder has the roles of a build, and does not read incidents."
   }
 }

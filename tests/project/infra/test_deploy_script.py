@@ -136,6 +136,7 @@ SOMETHING_ELSE = [
 )
 def test_a_state_of_something_else_is_never_touched(project: Project, command: str, there: dict[str, str], says: str) -> None:
     """With A in the state, a command for B once deleted 67 resources of A, secrets with their values included."""
+    project.change(buckets={"my-project-unstick-state": "555"})
     for state in (state_of(**there), state_of(**there) | {"outputs": {}}):  # a deployment that stopped half-way has no outputs
         project.state.write_text(json.dumps(state), encoding="utf-8")
         found = project.deploy(command, "-auto-approve")
@@ -188,6 +189,7 @@ def test_the_first_call_enables_apis_and_makes_the_bucket_without_a_question(pro
 NO_ANSWERS = [
     ("ERROR: (gcloud) There was a problem refreshing your current auth tokens: Reauthentication required.", "gcloud auth login"),
     ("ERROR: HTTPError 403: me@example.com does not have storage.buckets.get access (or it may not exist).", "lacks a role"),
+    ("ERROR: HTTPError 401: Request had invalid authentication credentials.", "gcloud auth login"),
     ("ERROR: gcloud crashed (ConnectionError): Name or service not known", "gcloud crashed (ConnectionError)"),
 ]
 ASKED = ("buckets describe gs://my-project-unstick-store", "tasks queues describe", "versions list")
@@ -215,7 +217,7 @@ def test_what_gcloud_can_not_say_is_not_taken_for_missing(project: Project, call
 
 
 def adopted(project: Project) -> Any:
-    variables = dict(line.split("=", 1) for line in Path(f"{project.calls}.variables").read_text().splitlines())
+    variables = dict(line.split("=", 1) for line in Path(f"{project.calls}.variables.plan").read_text().splitlines())
     return json.loads(variables["TF_VAR_adopt"])
 
 
@@ -253,6 +255,24 @@ def test_a_lost_state_is_found_again(project: Project) -> None:
     assert found["functions"] == {"webhook": f"{path}/functions/unstick-webhook"}
     assert found["jobs"] == {"sweep": f"{path}/jobs/unstick-sweep"}
     assert found["metrics"] == {"decisions": "my-project unstick/decisions"}
+    assert found["source"] == {"source": "my-project/my-project-unstick-source"}
+
+
+def test_a_state_that_has_half_finds_the_other_half(project: Project) -> None:
+    """An apply that was cut off leaves things that exist and are not in the state: each would end in 409 on every try."""
+    path = "projects/my-project/locations/asia-northeast1"
+    project.state.write_text(json.dumps(state_of()), encoding="utf-8")
+    project.change(
+        listed={
+            "iam service-accounts list": [f"unstick-{role}@my-project.iam.gserviceaccount.com" for role in ("webhook", "verify")],
+            "functions list": [f"{path}/functions/unstick-webhook"],
+        },
+        buckets={"my-project-unstick-source": "555"},
+    )
+    assert project.deploy("plan").returncode == 0
+    found = adopted(project)
+    assert list(found["accounts"]) == ["verify"], "webhook is in the state"
+    assert found["functions"] == {"webhook": f"{path}/functions/unstick-webhook"}
     assert found["source"] == {"source": "my-project/my-project-unstick-source"}
 
 
@@ -341,11 +361,28 @@ def test_what_is_typed_shows_nowhere(project: Project) -> None:
     assert b"hunter2" not in shown + written
 
 
+@pytest.mark.parametrize("command", ["plan", "apply"])
+@pytest.mark.parametrize("actions", [["delete"], ["delete", "create"]], ids=" ".join)
+def test_a_plan_that_deletes_a_secret_with_values_is_refused(project: Project, command: str, actions: list[str]) -> None:
+    """A value is typed by people and is nowhere else. Without one a secret may go, and be made again."""
+    change = {"actions": actions, "before": {"secret_id": "unstick-rundeck-token"}, "after": None}
+    planned = {"resource_changes": [{"type": "google_secret_manager_secret", "change": change}]}
+    project.planned.write_text(json.dumps(planned), encoding="utf-8")
+    found = project.deploy(command, "-auto-approve")
+    assert found.returncode == 2
+    assert "would delete the secret unstick-rundeck-token and its values" in found.stderr
+    assert "gcloud secrets delete unstick-rundeck-token --project=my-project" in found.stderr
+    assert not project.calls_with("terraform", " apply ")
+    project.planned.write_text(json.dumps(planned).replace("rundeck-token", "of-before"), encoding="utf-8")
+    assert project.deploy(command, "-auto-approve").returncode == 0
+
+
 # --- destroy and rollback ---------------------------------------------------------------------------------------------------
 
 
 def test_destroy_and_apply_ask_for_project_and_environment(project: Project) -> None:
     """A yes is typed by habit; a name is not. And a mistake in the file keeps nobody from taking it off."""
+    project.change(buckets={"my-project-unstick-state": "555"})
     project.state.write_text(json.dumps(state_of()), encoding="utf-8")
     project.change(queues={"unstick": "RUNNING"}, services=["cloudtasks.googleapis.com"])
     for command, typed in (("apply", "yes\n"), ("destroy", "my-project\n"), ("destroy", "my-project/staging\n"), ("destroy", "")):
@@ -363,8 +400,70 @@ def test_destroy_and_apply_ask_for_project_and_environment(project: Project) -> 
 
 
 def test_destroy_of_nothing_says_so(project: Project) -> None:
-    """A wrong ENV is not a crash."""
-    assert "nothing is deployed as my-project/staging" in project.deploy("destroy", ENV="staging").stderr
+    """A wrong ENV is not a crash, and a wrong project gets no bucket."""
+    for command in ("destroy", "rollback"):
+        assert "nothing is deployed as my-project/staging" in project.deploy(command, ENV="staging").stderr
+    assert not project.calls_with("buckets create") + project.calls_with("services enable")
+
+
+def test_destroy_without_its_state_says_what_still_runs(project: Project) -> None:
+    """A lost state is no proof that nothing is there."""
+    path = "projects/my-project/locations/asia-northeast1"
+    project.change(buckets={"my-project-unstick-state": "555"}, listed={"functions list": [f"{path}/functions/unstick-webhook"]})
+    found = project.deploy("destroy", "-auto-approve")
+    assert found.returncode == 2
+    assert f"{path}/functions/unstick-webhook" in found.stderr
+    assert "infra/deploy.sh apply" in found.stderr
+
+
+def test_rollback_twice_goes_back_twice(project: Project, tmp_path: Path) -> None:
+    """Not forward to the archive that the first one left: it was bad."""
+    digest, path = archive(tmp_path, project.write_config().read_bytes())
+    bucket, current, bad = "gs://my-project-unstick-source", f"unstick-{'c' * 64}.zip", f"unstick-{'b' * 64}.zip"
+    project.change(buckets={"my-project-unstick-state": "555"})
+    project.state.write_text(json.dumps(state_of(archive=current)), encoding="utf-8")
+    listed = {f"{bucket}/{current}#400": path, f"{bucket}/{bad}#300": path, f"{bucket}/{current}#200": path}
+    project.change(objects={url: str(file) for url, file in listed.items()})
+    alone = project.deploy("rollback", "-auto-approve")
+    assert "has no archive from before" in alone.stderr
+    assert f"TO={'b' * 12}" in alone.stderr
+    project.change(objects={f"{bucket}/unstick-{digest}.zip#100": str(path)})
+    done = project.deploy("rollback", "-auto-approve")
+    assert f"Going back to unstick-{digest}.zip" in done.stdout, done.stderr
+
+
+# --- the state of a run that was cut off --------------------------------------------------------------------------------------
+
+
+def test_a_stale_lock_has_a_remedy(project: Project) -> None:
+    """A run that was killed leaves its lock, and every later command ends there."""
+    says = "Error: Error acquiring the state lock. Lock Info: ID: 1700000000000000"
+    found = project.deploy("apply", "-auto-approve", APPLY_SAYS=says, APPLY_EXIT="1")
+    assert "infra/deploy.sh unlock ID" in found.stderr
+    assert "infra/deploy.sh unlock ID" in project.deploy("unlock").stderr
+    assert project.deploy("unlock", "1700000000000000").returncode == 0
+    assert project.calls_with("terraform -chdir=infra force-unlock -force 1700000000000000")
+
+
+def test_a_state_that_could_not_be_saved_is_saved_by_the_next_command(project: Project) -> None:
+    """Terraform leaves it beside its files. Without it, what was made is unknown."""
+    file = project.repository / "infra" / "errored.tfstate"
+    file.write_text(json.dumps(state_of("project-a")), encoding="utf-8")
+    assert "infra/errored.tfstate is of project project-a" in project.deploy("plan").stderr
+    file.write_text(json.dumps(state_of()), encoding="utf-8")
+    found = project.deploy("plan")
+    assert "Moved the state from infra/errored.tfstate" in found.stdout, found.stderr
+    assert project.calls_with("state push")
+    assert not file.exists()
+
+
+def test_an_old_python_is_told_so(project: Project) -> None:
+    """Its traceback names no remedy."""
+    old = project.programs / "python3.9"
+    old.write_text("#!/bin/sh\nexit 1\n", encoding="utf-8")
+    old.chmod(0o700)
+    found = project.deploy("plan", PYTHON=str(old))
+    assert (found.returncode, found.stderr) == (2, f"deploy: {old} is older than Python 3.11. Set PYTHON, or run `make setup`.\n")
 
 
 def archive(folder: Path, config: bytes) -> tuple[str, Path]:
@@ -379,6 +478,7 @@ def test_rollback_deploys_the_former_archive_with_its_configuration(project: Pro
     """In one command, without the sources of then: from the bucket, and only if it is what its name says."""
     digest, path = archive(tmp_path, project.write_config().read_bytes())
     project.write_config(**{"mode: observe": "mode: auto"})
+    project.change(buckets={"my-project-unstick-state": "555"})
     bucket = "gs://my-project-unstick-source"
     current = f"unstick-{'c' * 64}.zip"
     project.state.write_text(json.dumps(state_of(archive=current)), encoding="utf-8")
@@ -404,7 +504,7 @@ def test_rollback_deploys_the_former_archive_with_its_configuration(project: Pro
 
 
 def test_a_deployment_ends_with_a_check_from_inside(project: Project) -> None:
-    """By the function's own network and identity; what fails is said with its remedy, and the deployment is done all the same."""
+    """By the function's own network and identity; what fails is said with its remedy, and a CI sees it by the exit status."""
     remedy = "Check the firewall for tcp/15671 from the subnetwork of the functions."
     broken = {
         "system": "rabbitmq", "runbooks": ["mail"], "what": "RabbitMQ answers", "ok": False, "detail": "timed out",
@@ -414,7 +514,7 @@ def test_a_deployment_ends_with_a_check_from_inside(project: Project) -> None:
     cloud["logged"][0]["jsonPayload"]["findings"].append(broken)
     project.cloud = cloud
     done = project.deploy("apply", "-auto-approve")
-    assert done.returncode == 0, done.stderr
+    assert (done.returncode, len(project.calls_with("terraform", " apply "))) == (1, 1), done.stderr
     for text in ("ok      Store", "FAILED  rabbitmq       RabbitMQ answers [mail]: timed out", remedy, "1 ok, 1 failed, of 2."):
         assert text in done.stdout
     assert project.calls_with("scheduler jobs run unstick-check", "--location=asia-northeast1")

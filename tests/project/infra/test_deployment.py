@@ -72,6 +72,24 @@ def test_a_deployment_that_stopped_half_way_goes_on_or_is_taken_off(project: Pro
     assert address == "unstick-verify.run.app"
 
 
+def test_the_same_from_another_folder_changes_nothing(project: Project) -> None:
+    """A colleague or CI deploys it: the archive that the functions name would be made anew under its name, and then deleted."""
+    deployed(project)
+    state = project.saved_state()
+    (archive,) = [one for one in state["resources"] if one["type"] == "google_storage_bucket_object"]
+    archive["instances"][0]["attributes"]["source"] = "/home/colleague/unstick/build/unstick.zip"
+    (secret,) = [one for one in state["resources"] if one["type"] == "google_secret_manager_secret"]
+    for instance in secret["instances"]:  # made by hand, in regions of one's own
+        instance["attributes"]["replication"] = [
+            {"auto": [], "user_managed": [{"replicas": [{"location": "europe-west4", "customer_managed_encryption": []}]}]}
+        ]
+    file = project.folder / "states" / "my-project-unstick-state" / "production.tfstate"
+    file.write_text(json.dumps(state | {"serial": state["serial"] + 1}), encoding="utf-8")
+    project.forget_applied()
+    deployed(project)
+    assert project.applied == []
+
+
 @pytest.mark.long
 def test_an_address_of_the_alerts_can_be_changed(project: Project) -> None:
     """Monitoring refuses to delete a channel that a policy uses, so the policies come first."""

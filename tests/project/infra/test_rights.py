@@ -15,7 +15,7 @@ INFRA, MODULE = ROOT / "infra", ROOT / "infra" / "module"
 NEEDED = {
     "google_artifact_registry_repository": "artifactregistry.repositories.{create,delete,get,update}",
     "google_cloud_run_v2_service_iam_member": "run.services.{get,getIamPolicy,setIamPolicy}",
-    "google_cloud_scheduler_job": "cloudscheduler.jobs.{create,delete,get,update} iam.serviceAccounts.actAs",
+    "google_cloud_scheduler_job": "cloudscheduler.jobs.{create,delete,enable,get,update} iam.serviceAccounts.actAs",
     "google_cloud_tasks_queue": "cloudtasks.queues.{create,get,update} iam.serviceAccounts.actAs",
     "google_cloud_tasks_queue_iam_member": "cloudtasks.queues.{getIamPolicy,setIamPolicy}",
     "google_cloudfunctions2_function": "cloudfunctions.functions.{create,delete,get,update} cloudfunctions.operations.get "
