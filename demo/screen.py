@@ -54,7 +54,7 @@ class Screen:
 
     def _over(self, sign: str, text: str, took_s: float) -> None:
         took = f"{took_s:.1f} s"
-        *before, last = textwrap.wrap(text, self.columns - len(took) - 7) or [""]
+        *before, last = textwrap.wrap(text, self.columns - len(took) - 7, break_on_hyphens=False) or [""]
         room = self.columns - len(last) - len(took) - 5
         clear = "\r\x1b[K" if self.moving else ""
         lines = "".join(f"{line}\n    " for line in before) + last

@@ -55,6 +55,12 @@ class Queue:
     durable: bool = True
     history: list[tuple[float, int, int, int]] = field(default_factory=list)
     """(time, ready, unacked, acks) of every change."""
+    channels: dict[str, Queue] = field(default_factory=dict)
+    """By a consumer's connection: the figures and the name of its own channel. Without any, the first one has the queue's."""
+    returned: list[float] = field(default_factory=list)
+    """When messages came back from a consumer that was gone."""
+    redelivered: list[float] = field(default_factory=list)
+    """When such messages were delivered again."""
 
     def __post_init__(self) -> None:
         self.history.append((time.time() - HOUR_S, self.ready, self.unacked, self.acks))
@@ -71,8 +77,8 @@ class Queue:
         never = 0 if self.acks + self.unacked else 1
         figures = {
             "ack": lambda one: one[3],
-            "deliver": lambda one: one[3] + one[2] + never,
-            "redeliver": lambda _: 0,
+            "deliver": lambda one: one[3] + one[2] + never + sum(at <= one[0] for at in self.returned),
+            "redeliver": lambda one: sum(at <= one[0] for at in self.redelivered),
             "publish": lambda one: one[3] + one[2] + one[1] + never,
         }
         details = {f"{name}_details": self.samples(figure, age_s, step_s) for name, figure in figures.items()}
@@ -173,14 +179,16 @@ class RabbitDouble:
         listed: list[dict[str, Any]] = []
         for (own, _), queue in self.queues.items():
             for place, peer in enumerate(queue.consumers if own == vhost else ()):
+                holds = not queue.channels and (self.hold_all or not place)
+                figures = queue.channels.get(peer, queue if holds else Queue(consumed=False))
                 if kind == "connections":
-                    name = {"connection_name": queue.named} if queue.named and not place else {}
+                    name = {"connection_name": figures.named} if figures.named else {}
                     listed.append({"name": peer, "client_properties": {"product": "Pika Python Client Library"} | name})
                     continue
-                asked = "msg_rates_age" in query and (self.hold_all or not place)
-                traffic = queue.traffic(int(query["msg_rates_age"]), int(query["msg_rates_incr"])) if asked else {}
-                channel = {"name": f"{peer} (1)", "consumer_count": 1, "messages_unacknowledged": 0}
-                channel["messages_unacknowledged"] = queue.unacked if self.hold_all or not place else 0
+                traffic = (
+                    figures.traffic(int(query["msg_rates_age"]), int(query["msg_rates_incr"])) if "msg_rates_age" in query else {}
+                )
+                channel = {"name": f"{peer} (1)", "consumer_count": 1, "messages_unacknowledged": figures.unacked}
                 listed.append(channel | {"message_stats": traffic or []})
         return listed
 
