@@ -11,7 +11,9 @@ from tools.docs.card_picture import card_svg
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 CARDS = DOCS / "cards"
-IN_JAPANESE = ("started", "held-awaiting-approval", "recovered", "escalated", "held-restart-refused", "held-overrule")
+IN_JAPANESE = (
+    "started", "held-awaiting-approval", "recovered", "recovered-one", "escalated", "held-restart-refused", "held-overrule",
+)  # fmt: skip
 PICTURES = {f"{name}.svg": (name, "en") for name in EXAMPLES} | {f"{name}-ja.svg": (name, "ja") for name in IN_JAPANESE}
 
 

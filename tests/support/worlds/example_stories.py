@@ -72,6 +72,8 @@ class Course(Struct, frozen=True):
     drained_per_s: float = 0.0
     moves_s: float = 0.0
     """Without a restart: how long ago it began to move by itself."""
+    one_of: int = 1
+    """How many consumers it has. Of several only one hangs, with one message, and the others go on."""
 
     @property
     def alerted_at(self) -> float:
@@ -88,14 +90,20 @@ class Course(Struct, frozen=True):
         return NOW - (self.started_s[-1] - 32.0 if self.started_s else self.moves_s)
 
     def depth(self, at: float) -> int:
+        if self.one_of > 1:
+            return int(self.stuck_at <= at < self.moves_at)
         filled = 116 + 0.8 * (min(at, self.moves_at) - self.stuck_at)
         return round(max(0.0, filled - self.drained_per_s * max(0.0, at - self.moves_at)))
 
     def snapshot(self, at: float) -> QueueSnapshot:
         depth, ends = self.depth(at), [NOW - started_s + 32.0 for started_s in self.started_s]
         connected_at = max((ended_at for ended_at in ends if ended_at < at), default=self.stuck_at - 10.0)
-        holder = Holder("10.0.3.7", "mail-worker-2", 20, connected_at + 6.0)
-        return QueueSnapshot(at, depth, depth - 20, 20, 1, head_at=self.stuck_at - 6.0, held_bytes=40_960, holders=(holder,))
+        held = 20 if self.one_of == 1 else 1
+        holder = Holder("10.0.3.7", "mail-worker-2", held, connected_at + 6.0)
+        head_at, held_bytes = self.stuck_at - 6.0, 2048 * held
+        return QueueSnapshot(
+            at, depth, depth - held, held, self.one_of, head_at=head_at, held_bytes=held_bytes, holders=(holder,)
+        )
 
     def queue(self) -> QueueState:
         """The queue as it is now; its state before the last restart where there was one."""
@@ -110,7 +118,7 @@ class Course(Struct, frozen=True):
             self.snapshot(NOW - self.started_s[-1]) if restarted else None,
             Proof.HELD if restarted else None,
             after=AfterRestart(self.depth(NOW), verdict=None if moves else Verdict.STUCK) if checked else AfterRestart(),
-            consumers=2 if moves else 1,
+            consumers=self.one_of + 1 if moves and self.one_of == 1 else self.one_of,
             curve=curve,
             head_at=None if moves else seen.head_at,
             holders=() if moves else seen.holders,
@@ -146,6 +154,7 @@ class Course(Struct, frozen=True):
 STARTS = Course(started_s=(3.0,))
 HELD = Course()
 RECOVERS = Course(412.0, (404.0,), drained_per_s=1.1)
+ONE_RECOVERS = Course(96.0, (88.0,), drained_per_s=1.0, one_of=3)
 INCIDENT, ALERTED = STARTS.incident(Phase.RUNNING), STARTS.alerted_at
 BEFORE = STARTS.snapshot(NOW)
 RUNNING, ENDED = STARTS.execution(0), RECOVERS.execution(0)
@@ -225,6 +234,15 @@ EXAMPLES: dict[str, CardInput] = {
     "held-no-runbook": CardInput("held", NOW, reason=Reason.NO_RUNBOOK, trigger=TRIGGER),
     "draining": _verifying("draining", Course(170.0, (162.0,), drained_per_s=1.35)),
     "recovered": _verifying("recovered", RECOVERS),
+    "recovered-one": replace(
+        _verifying("recovered", ONE_RECOVERS),
+        incident=ONE_RECOVERS.incident(
+            Phase.VERIFYING,
+            holder_host="10.0.3.7",
+            evidence=EVIDENCE,
+            triggers=(replace(TRIGGER, starts_at=ONE_RECOVERS.alerted_at, summary="1 message stands still in mail.outgoing"),),
+        ),
+    ),
     "recovered-moving": replace(
         _verifying("recovered", Course(640.0, (632.0,), drained_per_s=0.48)), moving=True, runbook=replace(RUNBOOK, root_cause="")
     ),
