@@ -1,4 +1,4 @@
-"""What the page behind a link for people's answer shows, as data. `entrypoints/people` renders it as HTML."""
+"""The content of the pages behind links for people's answers, as data. `entrypoints/people` renders it as HTML."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from functions.runtime.text import Phrase, Text
 
 QUEUES_SHOWN = 5
 NAME, WHY = 80, 200
-"""Characters of a person's name and reason."""
+"""Maximum length of a person's name and reason."""
 CURVE_WIDTH = 264
 """Pixels: the width between the margins on a screen of 320."""
 
@@ -49,7 +49,7 @@ LABELS: Mapping[str, Text] = {
 
 
 class Row(Struct, frozen=True):
-    """One queue as it is right now."""
+    """One queue's current state."""
 
     name: str
     seen: QueueSnapshot | Unknown
@@ -57,7 +57,7 @@ class Row(Struct, frozen=True):
 
 
 class View(Struct, frozen=True):
-    """Everything that a page with buttons is made from. `warnings`: what would keep a button from restarting anything."""
+    """The input of a page with buttons. `warnings`: what would prevent the button from restarting anything."""
 
     story: CardInput
     rows: tuple[Row, ...]
@@ -65,14 +65,14 @@ class View(Struct, frozen=True):
 
 
 class Person(Struct, frozen=True):
-    """Who looks at the page, as far as is known. `verified`: a proxy signed them in; otherwise their browser kept the name."""
+    """The visitor of the page, if known. `verified`: signed in by a proxy; otherwise the browser remembered the name."""
 
     name: str = ""
     verified: bool = False
 
 
 class Paragraph(Struct, frozen=True):
-    """`kind`: `note` is less visible, `warn` stands out."""
+    """`kind`: `note` is less prominent, `warn` stands out."""
 
     text: Phrase
     kind: str = ""
@@ -85,7 +85,7 @@ class Button(Struct, frozen=True):
 
 
 class Queue(Struct, frozen=True):
-    """The live figures of one queue. `curve`: of its depth, which `caption` says in words."""
+    """The live figures of one queue. `curve`: of its depth; `caption` has it in words."""
 
     name: str
     problem: Phrase = ""
@@ -95,7 +95,7 @@ class Queue(Struct, frozen=True):
 
 
 class Question(Struct, frozen=True):
-    """A page with buttons. What a person must know stands above them, what helps to judge below."""
+    """A page with buttons. Essential information is above them, background below."""
 
     title: Phrase
     why: tuple[Paragraph, ...]
@@ -112,7 +112,7 @@ class Question(Struct, frozen=True):
 
 
 class Notice(Struct, frozen=True):
-    """A page that says what came of a link or of a button. `recorded`: what was noted."""
+    """A page with the result of a link or button. `recorded`: what was noted."""
 
     title: Phrase
     text: tuple[Phrase, ...]
@@ -121,7 +121,7 @@ class Notice(Struct, frozen=True):
 
 
 def ask(view: View, rules: Rules) -> Question:
-    """Ask whether to restart."""
+    """The question whether to restart."""
     card_input = view.story
     subject = facts.subject(card_input)
     condition = Text(
@@ -146,7 +146,7 @@ def ask(view: View, rules: Rules) -> Question:
 
 
 def ask_to_take(view: View, rules: Rules) -> Question:
-    """Ask whether to take an escalation."""
+    """The question whether to take an escalation."""
     card_input = view.story
     subject = facts.subject(card_input)
     meaning = Text("Nobody is reminded any more once somebody has taken it. It restarts nothing.")

@@ -1,7 +1,7 @@
 """Composes the card of an incident.
 
-The headline alone says whether anybody must get up. Rendering cleans and cuts every text; each channel escapes it.
-`compose` accepts any input: a card that can't be composed would hold up an incident.
+The headline alone says how urgent it is. Rendering cleans and cuts every text; each channel escapes it. `compose` accepts any
+input: a card that can't be composed would block an incident.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from functions.runtime.text import Phrase, Text
 
 DAY_S = 86400.0
 DRILL = "UnstickDrill"
-"""The name of a drill's test alerts."""
+"""The alertname of a drill's test alerts."""
 
 
 def compose(card_input: CardInput, rules: Rules) -> Card:
-    """Compose the card. It is pure and raises for no content."""
+    """Compose the card. Pure; raises for no content."""
     content = KINDS.get(card_input.kind, _other)(card_input, rules)
     if content.urgency == "act" and card_input.calls_nobody:
         content = replace(content, urgency="plan")
@@ -173,7 +173,7 @@ def to_do(todo: Phrase) -> Text:
 
 
 def details(detail: Phrase) -> Text:
-    """The exact detail, which may be somebody else's words."""
+    """The exact detail, possibly quoted from elsewhere."""
     return Text("Details: {detail}", detail=detail)
 
 
@@ -226,7 +226,7 @@ def _escalated(card_input: CardInput, rules: Rules) -> Content:
             headline = Text("{subject} needs a person", subject=subject)
         text = [to_do(_advice(card_input))]
         if _is_same_again(card_input) or all(watched.after.verdict is not Verdict.STUCK for watched in card_input.queues):
-            text += why(card_input, None)  # else the headline says it
+            text += why(card_input, None)  # otherwise the headline says it
     facts_shown = facts.gathered(
         card_input,
         rules,
@@ -272,7 +272,7 @@ def _is_same_again(card_input: CardInput) -> bool:
 
 
 def _advice(card_input: CardInput) -> Text:
-    """The advice that fits the consumers, if anything was restarted."""
+    """The advice that fits the state of the consumers, if anything was restarted."""
     if _is_same_again(card_input):
         return Text("Check the message that is held and the application's log; move that message away or roll back.")
     consumers = queue_facts.fewest_consumers(card_input)
@@ -315,7 +315,7 @@ def _not_approved(card_input: CardInput, rules: Rules) -> Content:
     headline = Text("{subject} was not restarted: nobody approved it in time", subject=subject)
     if again:
         headline = Text("{subject} was not restarted again: nobody approved it in time", subject=subject)
-    # That reason's sentence asks for an approval, which is too late now.
+    # The reason's own sentence asks for an approval, for which it is too late.
     reason = card_input.reason if card_input.reason is not Reason.AWAITING_APPROVAL else None
     text: list[Phrase] = [
         Text("The approval link has expired. Check the queue and restart the application by hand if it is still stuck."),
@@ -328,7 +328,7 @@ def _not_approved(card_input: CardInput, rules: Rules) -> Content:
 
 
 def _declined(card_input: CardInput, rules: Rules) -> Content:
-    """The reason that the person gave stands as a fact, in their own words."""
+    """The person's reason is shown as a fact, in their own words."""
     by = tidy(card_input.incident.approval.declined_by if card_input.incident else "", 120)
     headline = Text("{subject} is not restarted: {by} declined it", subject=facts.subject(card_input), by=by)
     facts_shown = facts.gathered(card_input, rules, facts.declined, queue_facts.queues, facts.since, facts.tried)

@@ -1,4 +1,4 @@
-"""The data of a card, before it is put into words."""
+"""The input of a card, as data."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class CardInput(Struct, frozen=True):
     detail: Phrase = ""
     remedy: Phrase = ""
     about: Execution | None = None
-    """The execution to open, where that is not the incident's own."""
+    """The execution to open, if it is not the incident's own."""
     trigger: AlertRef | None = None
     approve_url: str = ""
     acknowledge_url: str = ""
@@ -46,7 +46,7 @@ class CardInput(Struct, frozen=True):
 
     @property
     def calls_nobody(self) -> bool:
-        """Whether it can wait for working hours, whatever it says: the runbook only observes, or a rule only suspects."""
+        """Whether it can always wait for working hours: the runbook only observes, or a rule only suspects."""
         observes = self.runbook is not None and self.runbook.mode is Mode.OBSERVE
         suspects = self.incident is None and self.trigger is not None and self.trigger.suspicion
         return observes or suspects or self.is_calm

@@ -1,4 +1,4 @@
-"""Turns the problems that a check from inside the deployed function found into a card."""
+"""Composes a card from the problems that a check from inside the deployed function found."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Turns the parts of a drill into a card."""
+"""Composes the card of a drill."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Leg(Struct, frozen=True):
 
 
 def card(legs: tuple[Leg, ...], rules: Rules, at: float) -> Card:
-    """Show the times of all parts. A failed part makes the card `act`."""
+    """The times of all parts. A failed part makes the card's urgency `act`."""
     failed = next((leg for leg in legs if not leg.ok), None)
     headline = Text("The drill succeeded from end to end")
     if failed:

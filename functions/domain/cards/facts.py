@@ -51,7 +51,7 @@ def subject(card_input: CardInput) -> Phrase:
 
 
 def short_name(card_input: CardInput) -> Phrase:
-    """The name in a bundled message: the target, otherwise the alert with the summary, which tells alerts of one rule apart."""
+    """The name in a bundled message: the target, otherwise the alert with its summary, which tells alerts of one rule apart."""
     trigger = first_trigger(card_input)
     if card_input.target is not None or trigger is None:
         return tidy(card_input.target.name) if card_input.target else subject(card_input)
@@ -71,7 +71,7 @@ def from_alert_s(card_input: CardInput) -> float | None:
 
 
 def took(card_input: CardInput) -> Iterator[Fact]:
-    """How long it took from the alert, and from the end of the restart (on our clock)."""
+    """The time since the alert, and since the end of the restart (on our clock)."""
     alert_s = from_alert_s(card_input)
     if alert_s is None or card_input.incident is None:
         return
@@ -96,7 +96,7 @@ def since(card_input: CardInput) -> Iterator[Fact]:
 
 
 def attempt(card_input: CardInput) -> Iterator[Fact]:
-    """The number of this restart, and of how many."""
+    """The number of this restart, and the maximum."""
     restarts = card_input.restarts
     if restarts > 0:
         attempts = max(card_input.runbook.limits.attempts if card_input.runbook else restarts, restarts)
@@ -113,7 +113,7 @@ def restart(card_input: CardInput) -> Iterator[Fact]:
 
 
 def taken(card_input: CardInput) -> Iterator[Fact]:
-    """How long ago the incident was escalated, and who has taken it."""
+    """When the incident was escalated, and who has taken it."""
     escalation = card_input.escalation
     if escalation is None:
         return
@@ -123,7 +123,7 @@ def taken(card_input: CardInput) -> Iterator[Fact]:
 
 
 def declined(card_input: CardInput) -> Iterator[Fact]:
-    """Who decided against the restart, and why."""
+    """Who declined the restart, and why."""
     incident = card_input.incident
     if incident is not None and incident.approval.declined_by:
         yield Text("Declined by"), tidy(incident.approval.declined_by)
@@ -131,7 +131,7 @@ def declined(card_input: CardInput) -> Iterator[Fact]:
 
 
 def _current_execution(incident: Incident, execution: Execution) -> Phrase:
-    """The execution, and who started it if that was not Unstick."""
+    """The execution, and who started it if not Unstick."""
     if not incident.run.adopted:
         return join((_execution(execution), _only_host(incident.run.holder_host)), COMMA)
     user = tidy(execution.user, 60)
@@ -159,7 +159,7 @@ def evidence(card_input: CardInput) -> Iterator[Fact]:
 
 
 def shown_lines(card_input: CardInput) -> tuple[Phrase, tuple[str, ...]]:
-    """What the lines of the card are, and the lines: the end of the restart's log once a person needs it, else the evidence."""
+    """The title of the card's lines, and the lines: the end of the restart's log if a person is needed, else the evidence."""
     incident = card_input.incident
     if incident is None or card_input.kind not in ("started", "held", "escalated"):
         return "", ()
@@ -169,7 +169,7 @@ def shown_lines(card_input: CardInput) -> tuple[Phrase, tuple[str, ...]]:
 
 
 def tried(card_input: CardInput) -> Iterator[Fact]:
-    """Every attempt of this incident, one line each, the last restart included."""
+    """Every attempt of this incident, one line each, including the last restart."""
     incident = card_input.incident
     if incident is None:
         return
@@ -191,7 +191,7 @@ def _only_host(host: str) -> Phrase:
 
 
 def about(card_input: CardInput, rules: Rules) -> Iterator[Fact]:
-    """Alert, target, runbook, incident and time, with which every card ends."""
+    """Alert, target, runbook, incident and time, at the end of every card."""
     if trigger := first_trigger(card_input):
         yield words.ALERT, _alert(trigger, card_input)
     if card_input.target:
@@ -222,7 +222,7 @@ def names(card_input: CardInput) -> Iterator[Fact]:
 
 
 def links(card_input: CardInput, rules: Rules) -> Iterator[tuple[Phrase, str]]:
-    """(label, URL), the most urgent first. What is not a plain web address is left out."""
+    """(label, URL), most urgent first. Anything but a plain web address is left out."""
     trigger = first_trigger(card_input)
     known = trigger.links if trigger else {}
     execution = card_input.about or (card_input.incident.execution if card_input.incident else None)
@@ -243,30 +243,30 @@ def links(card_input: CardInput, rules: Rules) -> Iterator[tuple[Phrase, str]]:
 
 
 def asks_to_restart(card_input: CardInput) -> bool:
-    """Whether the card says that somebody may have to start the job by hand."""
+    """Whether the card asks for a possible restart by hand."""
     if card_input.kind in ("not_approved", "declined"):
         return True
     if card_input.kind not in ("held", "escalated"):
         return False
-    if card_input.reason is None:  # it is still stuck, and with consumers there is other advice
+    if card_input.reason is None:  # it is still stuck; with consumers there is other advice
         return not (card_input.restarts and queue_facts.fewest_consumers(card_input))
     passes = card_input.again and card_input.reason not in UNHELPED
     return REASONS[card_input.reason].by_hand and not passes
 
 
 def page_to_restart(card_input: CardInput) -> str:
-    """Where people start the job for this target by hand."""
+    """The page where people start the job for this target by hand."""
     return card_input.incident.start_page if card_input.incident else ""
 
 
 def page_of_reason(card_input: CardInput, rules: Rules) -> str:
-    """The section of the operator's page that explains the reason code, in the reader's language."""
+    """The section of the operator's page about the reason code, in the reader's language."""
     if card_input.reason is None or not rules.docs_url:
         return ""
     return f"{rules.docs_url}/{PAGES.get(rules.language, PAGES['en'])}#{card_input.reason.value}"
 
 
 def gathered(card_input: CardInput, rules: Rules, *parts: Callable[[CardInput], Iterable[Fact]]) -> list[Fact]:
-    """The facts of these kinds, in this order, and those with which every card ends."""
+    """The facts of these kinds, in this order, then those at the end of every card."""
     facts = (*(fact for part in parts for fact in part(card_input)), *about(card_input, rules))
     return [(label, value) for label, value in facts if value]

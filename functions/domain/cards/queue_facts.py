@@ -15,24 +15,24 @@ from functions.runtime.text import COMMA, Phrase, Text, in_brackets, join, named
 
 QUEUES_SHOWN = 5
 QUEUE_NAME = 190
-"""Characters of a queue's name, which may say where the queue is."""
+"""Maximum length of a queue's name, which may include its place."""
 HOLDERS_SHOWN = 3
 FRESH_S = 15.0
 """Figures older than this show their age: they may be of before a restart."""
 
 
 def left(card_input: CardInput) -> int:
-    """Messages left in all queues of the incident, at the last check."""
+    """Messages left in all queues of the incident at the last check."""
     return sum(watched.after.depth or 0 for watched in card_input.queues)
 
 
 def fewest_consumers(card_input: CardInput) -> int | None:
-    """Of all queues of the incident, at the last check; None if no number is known."""
+    """The lowest number of consumers of the incident's queues at the last check; None if none is known."""
     return min((watched.consumers for watched in card_input.queues if watched.consumers is not None), default=None)
 
 
 def queues(card_input: CardInput) -> list[Fact]:
-    """Each queue with its depth before and, once checked since the restart, after it; and its consumers."""
+    """Each queue's consumers and its depth before the restart, and after it once that was checked."""
     watched = card_input.queues
     facts: list[Fact] = [(Text("Queue"), _queue(queue, card_input.at)) for queue in watched[:QUEUES_SHOWN]]
     if len(watched) > QUEUES_SHOWN:
@@ -72,19 +72,19 @@ def _queue(watched: QueueState, at: float) -> Phrase:
 
 
 def _depth(watched: QueueState) -> Phrase:
-    """The depth before and after the restart; until then the last one, which the curve always has."""
+    """The depth before and after the restart; without a restart the last one, which is in every curve."""
     before, after = watched.before, watched.after.depth
     last_at, last = watched.curve[-1] if watched.curve else (inf, after)
     if (
         before is not None and after is not None and last is not None and last_at > before.at
-    ):  # otherwise an earlier restart left that many
+    ):  # otherwise it is the depth that an earlier restart left
         return Text("{before} → {count} message", "{before} → {count} messages", before=before.depth, count=last)
     depth = last if last is not None else before.depth if before is not None else None
     return messages(depth) if depth is not None else ""
 
 
 def holders(card_input: CardInput) -> list[Fact]:
-    """Who holds the queue's unacknowledged messages, how many, and for how long at least."""
+    """Who holds the queue's unacknowledged messages, how many, and the minimum time that they have held them."""
     several = len(card_input.queues) > 1
     lines = [
         named(
@@ -100,7 +100,7 @@ def holders(card_input: CardInput) -> list[Fact]:
 
 
 def held(holder: Holder, at: float, held_bytes: int | None = None) -> Phrase:
-    """Who it is, how many messages it holds, and for how long at least. `held_bytes`: of these messages."""
+    """The holder, its number of messages, and the minimum time that it has held them. `held_bytes`: their size."""
     who = in_brackets(tidy(holder.name, 60), tidy(holder.host, 60))
     count = messages(holder.messages) if holder.messages is not None else ""
     span = Text("for {span}", span=duration(at - holder.since)) if holder.since is not None else ""
@@ -108,7 +108,7 @@ def held(holder: Holder, at: float, held_bytes: int | None = None) -> Phrase:
 
 
 def head(card_input: CardInput) -> list[Fact]:
-    """The age of the oldest ready message, if publishers set its time, and its size where that is known."""
+    """The age of the oldest ready message, if publishers set its time, and its size if known."""
     dated = [(queue.head_at, queue.head_bytes) for queue in card_input.queues if queue.head_at is not None]
     if not dated:
         return []

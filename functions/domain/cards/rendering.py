@@ -1,4 +1,4 @@
-"""Renders phrases as the texts of a card: in the configured language, clean and within their limits."""
+"""Renders phrases as a card's texts: translated, clean and within their limits."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NAME = 120
 SENTENCE = 700
 CUT = "…"
 HEADLINE = 140
-"""Slack's header accepts 150 characters, and a phone's notification shows about 100."""
+"""Slack's header accepts 150 characters; a phone's notification shows about 100."""
 
 
 def tidy(text: object, limit: int = NAME) -> str:
@@ -33,7 +33,7 @@ def rendered(rules: Rules, phrase: Phrase, limit: int = SENTENCE) -> str:
 
 
 class Content(Struct, frozen=True):
-    """What a card says. The headline lacks the words of urgency."""
+    """A card's content. The headline comes without the words of urgency."""
 
     urgency: str
     headline: Phrase

@@ -1,4 +1,4 @@
-"""Places a depth curve on a picture."""
+"""Scales a depth curve for a picture."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ BASE = CURVE_HEIGHT - 2
 
 
 class Curve(Struct, frozen=True):
-    """A curve in pixels, for a picture of this width and height: `x,y x,y ...`, and where it ends."""
+    """A curve in pixels: `x,y x,y ...`, and its end point."""
 
     points: str
     end_x: str
@@ -21,7 +21,7 @@ class Curve(Struct, frozen=True):
 
 
 def plot(curve: tuple[tuple[float, int], ...], width: int) -> Curve | None:
-    """Place the depth over time; None for fewer than two samples."""
+    """Plot the depth over time; None for fewer than two samples."""
     points = [(at, max(0, depth)) for at, depth in curve]
     if len(points) < 2:
         return None

@@ -1,4 +1,4 @@
-"""Counts what the incidents of each runbook have in common: hours, targets, who held the messages, and lines of evidence."""
+"""Counts what the incidents of each runbook have in common: hours, targets, holders of messages, and lines of evidence."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ GROWTH_S = 60.0
 """A curve that is shorter says nothing about growth."""
 
 NAME = 60
-"""Characters of a holder's name."""
+"""Maximum length of a holder's name."""
 
 _VARYING = re.compile(
     r"\d{4}-\d\d-\d\d[T ][\d:.,]+(?:Z|[+-]\d\d:?\d\d)?"  # a time
     r"|\b\d\d:\d\d:\d\d(?:[.,]\d+)?\b"
     r"|\b0x[0-9a-f]+\b|\b(?=[a-f]*\d)[0-9a-f]{8,}(?:-[0-9a-f]{4,12})*\b"  # an address or an id
-    r"|(?<!line )(?<![\w.:/-])\d+(?:\.\d+)?(?!\.?\w|[:/-]\w)"  # a number, but not that of a line of code or in a name
+    r"|(?<!line )(?<![\w.:/-])\d+(?:\.\d+)?(?!\.?\w|[:/-]\w)"  # a number, but not a line number of code or part of a name
 )
 """What differs from run to run."""
 
@@ -71,7 +71,7 @@ class Kind(StrEnum):
 
 
 class Pattern(Struct, frozen=True):
-    """`count` of the `of` incidents (of their bouts, for hours) have it. `what`: the hours, the host, the line."""
+    """Something that `count` of the `of` incidents (for hours: bouts) share. `what`: the hours, the host, the line."""
 
     kind: Kind
     what: Phrase
@@ -80,7 +80,7 @@ class Pattern(Struct, frozen=True):
 
 
 class Spread(Struct, frozen=True):
-    """Figures of so many incidents."""
+    """Figures of this many incidents."""
 
     low: float
     middle: float
@@ -89,7 +89,7 @@ class Spread(Struct, frozen=True):
 
 
 class Case(Struct, frozen=True):
-    """One incident as far as it is compared. Times are Unix seconds on our clock."""
+    """The compared part of one incident. Times are Unix seconds on our clock."""
 
     incident: str
     target: str
@@ -142,7 +142,7 @@ class Common(Struct, frozen=True):
 
 
 def compare(known: Known, rules: Rules, now: float) -> tuple[Common, ...]:
-    """What the incidents of each runbook have in common; runbooks without any are left out, most incidents first."""
+    """What the incidents of each runbook have in common. Runbooks without incidents are left out; most incidents first."""
     ends = _restart_ends(known, now)
     cases: dict[str, list[Case]] = {}
     for record in known.records:
@@ -175,7 +175,7 @@ def _bouts(times: Sequence[float]) -> list[float]:
 
 
 def _spread(figures: Iterable[float | None]) -> Spread | None:
-    """Of those that are known."""
+    """Of the known figures."""
     known = [figure for figure in figures if figure is not None]
     return Spread(min(known), median(known), max(known), len(known)) if known else None
 
@@ -196,14 +196,14 @@ def _patterns(cases: list[Case], hours: Sequence[int]) -> tuple[Pattern, ...]:
 
 
 def _shared(kind: Kind, having: Sequence[set[str]]) -> list[Pattern]:
-    """What most of the sets have, the most frequent first; nothing where too few incidents have any."""
+    """What most of the sets contain, most frequent first; empty if too few incidents have any."""
     counted = Counter(one for those in having for one in those)
     often = sorted((-count, one) for one, count in counted.items() if count >= MOST * len(having))
     return [Pattern(kind, one, -count, len(having)) for count, one in often] if len(having) >= LEAST else []
 
 
 def _in_hours(hours: Sequence[int]) -> list[Pattern]:
-    """The fewest hours in a row in which most bouts began."""
+    """The shortest range of hours in which most bouts began."""
     of = sum(hours)
     for width in WIDTHS if of >= LEAST else ():
         counts = [sum(hours[(first + place) % 24] for place in range(width)) for first in range(24)]
@@ -216,7 +216,7 @@ def _in_hours(hours: Sequence[int]) -> list[Pattern]:
 
 
 def _holders(cases: list[Case], named: Callable[[Holder], str]) -> list[set[str]]:
-    """Who held the messages of each incident. An only consumer tells nothing: nobody else could have held them."""
+    """Who held the messages of each incident. A single consumer says nothing: nobody else could have held them."""
     several = [case.holders for case in cases if (case.consumers or len(case.holders)) > 1]
     return [names for holders in several if (names := {clean(named(one), NAME, "…") for one in holders} - {""})]
 
@@ -253,7 +253,7 @@ def _depth(watched: QueueState) -> int | None:
 
 
 def _growth(watched: QueueState) -> float | None:
-    """Messages a minute, over the part of the curve from before the restart."""
+    """Messages a minute, over the part of the curve before the restart."""
     until = watched.before.at if watched.before else float("inf")
     points = [(at, depth) for at, depth in watched.curve if at <= until]
     if len(points) < 2 or points[-1][0] - points[0][0] < GROWTH_S:
@@ -263,7 +263,7 @@ def _growth(watched: QueueState) -> float | None:
 
 
 def _restart_ends(known: Known, now: float) -> dict[str, list[float]]:
-    """By target: when its restarts ended on our clock, by Unstick and by hand, in no order."""
+    """Target -> the end of its restarts on our clock, by Unstick and by hand, unordered."""
     ran = [
         (record.target.key, execution, record.incident.runner_ahead_s)
         for record in known.records

@@ -1,4 +1,4 @@
-"""Drafts the ticket for whoever is to fix the bug, as Markdown: only figures and other systems' words, from templates."""
+"""Drafts a ticket for fixing the bug, as Markdown: only figures and quotes, from templates."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ COMMAND = "unstick incident"
 
 
 def draft(common: Common, rules: Rules, *, root_cause: str = "") -> str:
-    """The ticket of one runbook's bug. `root_cause`: where it already stands, if it does."""
+    """The ticket for one runbook's bug. `root_cause`: the link to it, if it exists."""
 
     def say(phrase: Phrase) -> str:
         return rendered(rules, phrase)
@@ -55,7 +55,7 @@ def _how_often(common: Common, rules: Rules) -> Phrase:
 
 
 def _lines(common: Common, rules: Rules) -> Iterator[str]:
-    """The lines of evidence, word for word, each with its count."""
+    """The lines of evidence, verbatim, each with its count."""
     if not common.lines:
         return
     yield from ("", f"## {rendered(rules, Text('Lines of evidence in most incidents'))}", "")
@@ -91,5 +91,5 @@ def _cell(text: str) -> str:
 
 
 def _code(text: str) -> str:
-    """Other people's words, such as a host's name, are no markup of the ticket."""
+    """Text from elsewhere, such as a host's name, as code, so that it can't be markup."""
     return re.sub(r"([\\*_<>\[\]])", r"\\\1", text)

@@ -24,13 +24,13 @@ SENTENCES: Mapping[Kind, Text] = {
 
 
 def sentence(pattern: Pattern) -> Phrase:
-    """`6 of 7 began from 09:00 to 12:00`; a line of evidence comes last."""
+    """Such as `6 of 7 began from 09:00 to 12:00`; a line of evidence comes last."""
     what = tidy(pattern.what, LINE) if isinstance(pattern.what, str) else pattern.what
     return SENTENCES[pattern.kind].fill(count=pattern.count, of=pattern.of, what=what)
 
 
 def in_short(common: Common) -> Phrase:
-    """For the weekly report: what most incidents share, and their most frequent line; empty where there is nothing."""
+    """For the weekly report: what most incidents share, and their most frequent line; empty if there is nothing."""
     shown = (*common.besides_lines[:IN_REPORT], *common.lines[:1])
     if not shown:
         return ""
@@ -38,7 +38,7 @@ def in_short(common: Common) -> Phrase:
 
 
 def counted(common: Common, rules: Rules) -> Phrase:
-    """`7 incidents from 2026-10-28 to 2026-11-26`."""
+    """Such as `7 incidents from 2026-10-28 to 2026-11-26`."""
     return Text(
         "{count} incident from {first} to {last}",
         "{count} incidents from {first} to {last}",
@@ -49,7 +49,7 @@ def counted(common: Common, rules: Rules) -> Phrase:
 
 
 def judgement(common: Common) -> Phrase:
-    """That nothing can be said, or that there is nothing to say."""
+    """The sentence that there are too few incidents, or that they have nothing in common."""
     if common.too_few:
         return Text(
             "Can't tell from {count} incident what they have in common.",
@@ -60,7 +60,7 @@ def judgement(common: Common) -> Phrase:
 
 
 def figures(common: Common) -> Iterator[tuple[Phrase, Phrase]]:
-    """(label, figures): when they began, and what was measured before the restart."""
+    """(label, figures): when the incidents began, and what was measured before the restart."""
     rows: tuple[tuple[Phrase, Spread | None, Callable[[float], Phrase]], ...] = (
         (Text("Messages"), common.depth, lambda figure: f"{figure:,.0f}"),
         (Text("Growth per minute"), common.growth, lambda figure: f"{figure:+,.1f}"),

@@ -56,7 +56,7 @@ def card(cost: Cost, rules: Rules, *, days: int = 7, in_common: Iterable[Phrase]
 
 
 def _observes(spent: RunbookCost, rules: Rules) -> bool:
-    """Whether the runbook still only observes, so that there is something to advise."""
+    """Whether the runbook still only observes, so that advice applies."""
     runbook = rules.runbooks.get(spent.runbook)
     return runbook is not None and runbook.mode is Mode.OBSERVE
 
@@ -87,7 +87,7 @@ def _quiet(cost: Cost, days: int) -> Text:
 
 
 def _marked(spent: RunbookCost, phrase: Phrase) -> Phrase:
-    """The phrase with one mark more every week."""
+    """The phrase with one more mark for every week."""
     return Text("{marks} {text}", marks="!" * (spent.prominence - 1), text=phrase) if spent.prominence > 1 else phrase
 
 
@@ -96,7 +96,7 @@ def _weeks(spent: RunbookCost) -> Text:
 
 
 def _open(spent: RunbookCost) -> Phrase:
-    """The sentence that the bug is still there, as loud as its age asks for."""
+    """The sentence that the bug is still open, as prominent as its age requires."""
     first_week, cause = spent.prominence <= 1, tidy(spent.root_cause, 300)
     if cause:
         reminder = Text("{runbook}: the bug behind it is still open: {cause}")
@@ -135,7 +135,7 @@ def _likely(name: str, cause: Cause) -> Text:
 
 
 def _gaps(cost: Cost, rules: Rules) -> list[Phrase]:
-    """The sentences about missing data. Runbooks without any alert so far share one."""
+    """The sentences about missing data. Runbooks that had no alert yet share one."""
     unasked = [tidy(gap.about, 60) for gap in cost.gaps if gap.lack is MissingData.HISTORY_UNASKED]
     gaps = [gap for gap in cost.gaps if gap.lack is not MissingData.HISTORY_UNASKED]
     shared = [Gap(MissingData.HISTORY_UNASKED, about=join(unasked, COMMA))] if unasked else []
@@ -202,7 +202,7 @@ def _facts(cost: Cost, active: list[RunbookCost]) -> Iterator[Fact]:
 
 
 def _declined(spent: RunbookCost) -> Phrase:
-    """How many restarts people declined, and what the last of them said."""
+    """How many restarts people declined, and the last one's reason."""
     said = join(tidy(one, DECLINED) for one in spent.declined[:DECLINED_SHOWN])
     return Text("declined: {count} ({said})", count=len(spent.declined), said=said) if spent.declined else ""
 

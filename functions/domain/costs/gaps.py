@@ -1,4 +1,4 @@
-"""Finds the gaps in the report's data: what archive and history can't show."""
+"""Finds gaps in the report's data: what archive and history can't show."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from functions.runtime.text import Text, named
 
 
 def gaps(known: Known, rules: Rules, begin: float, now: float) -> tuple[Gap, ...]:
-    """Everything missing since `begin`, besides the gaps found while reading."""
+    """All gaps since `begin`, except those found while reading."""
     return (*_archive_gaps(known, begin), *_unasked(known, rules), *_history_gaps(known, begin, now))
 
 
@@ -27,7 +27,7 @@ def _archive_gaps(known: Known, begin: float) -> list[Gap]:
 
 
 def _asked(known: Known) -> set[str]:
-    """The runbooks with a known target, whose history could be read."""
+    """The runbooks with a known target and a readable history."""
     return {name for name, _ in known.targets.values()} | set(known.began)
 
 
@@ -41,7 +41,7 @@ def _unread(known: Known) -> list[str]:
 
 
 def _history_gaps(known: Known, begin: float, now: float) -> list[Gap]:
-    """Histories that could not be read, lack restarts that the archive has, or begin inside the month."""
+    """Histories that can't be read, lack restarts that the archive has, or begin inside the month."""
     gaps_found = []
     for key, (_, target) in known.targets.items():
         ledger = known.ledgers.get(key, Unknown(Text("it was not checked")))

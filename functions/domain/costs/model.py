@@ -1,4 +1,4 @@
-"""The types of the report: JSON, card and chart are made from them."""
+"""The types of the report, the source of its JSON, card and chart."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MAX_PROMINENCE = 5
 
 
 class Likely(StrEnum):
-    """The likely cause, as far as the figures before the restarts show."""
+    """The likely cause, judged by the figures before the restarts."""
 
     HELD_UNACKED = "held_unacked"
     """A consumer was connected, held messages, and acknowledged none."""
@@ -33,11 +33,11 @@ class Cause(Struct, frozen=True):
 
 
 class Became(StrEnum):
-    """What became of what a runbook in mode `observe` would have restarted."""
+    """What became of a would-be restart of a runbook in mode `observe`."""
 
     HEALED_BY_PERSON = "healed_by_person"
     HEALED_BY_ITSELF = "healed_by_itself"
-    """Or by something that Rundeck's history does not show."""
+    """Or by something that Rundeck's history doesn't show."""
     NOT_ILL = "not_ill"
     """It was healthy again before a restart would have ended."""
     STILL_ILL = "still_ill"
@@ -47,7 +47,7 @@ class Became(StrEnum):
 
 
 class WouldBe(Struct, frozen=True):
-    """How many would-be restarts of the mode `observe` went which way."""
+    """The number of would-be restarts in mode `observe`, by what became of them."""
 
     healed_by_person: int = 0
     healed_by_itself: int = 0
@@ -83,7 +83,7 @@ class Counts(Struct, frozen=True):
 
 
 class Day(Struct, frozen=True):
-    """Restarts of a day, or of the seven days from it on."""
+    """Restarts of a day, or of seven days beginning with it."""
 
     day: str
     by_unstick: int
@@ -122,7 +122,7 @@ class RunbookCost(Struct, frozen=True):
 
     @property
     def prominence(self) -> int:
-        """How prominently to mention that the bug is still there: 0 is not at all, and each week adds one."""
+        """How prominently to mention that the bug is still open: 0 is not at all, and each week adds one."""
         return 0 if self.quiet else min(1 + self.weeks_open, MAX_PROMINENCE)
 
 
@@ -153,7 +153,7 @@ UNSEEN = frozenset(
 
 
 class Gap(Struct, frozen=True):
-    """`at`: when the known data begins; `about`: target, runbook or reason; `count`: how many records."""
+    """`at`: when the known data begins; `about`: target, runbook or reason; `count`: the number of records."""
 
     lack: MissingData
     at: float | None = None
@@ -183,4 +183,4 @@ class Known(Struct, frozen=True):
     ledgers: Mapping[str, ExecutionHistory | Unknown]
     gaps: tuple[Gap, ...] = ()
     passed: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
-    """By runbook and day (YYYY-MM-DD): how many suspicions came to nothing."""
+    """By runbook and day (YYYY-MM-DD): the number of suspicions that cleared."""

@@ -1,7 +1,7 @@
 """Computes the cost of the bug from the archive and the runner's history, by runbook, over the last 7 and 30 days.
 
-Days are those of the configured time zone, today included. Each restart counts once, whatever its source: one of
-Unstick's by its tag (with the runner's own retries), a manual one by its execution.
+Days are in the configured time zone and include today. Each restart counts once, whatever its source: Unstick's by tag (with
+the runner's own retries), a manual one by execution.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def month_begin(now: float, rules: Rules) -> float:
 
 
 def cost(known: Known, rules: Rules, now: float) -> Cost:
-    """Compute the cost. Runbooks that were removed from the configuration count as well."""
+    """Compute the cost. Runbooks that were removed from the configuration count too."""
     begin = month_begin(now, rules)
     gaps = (*known.gaps, *cost_gaps.gaps(known, rules, begin, now))
     names = dict.fromkeys([*rules.runbooks, *(record.incident.runbook for record in known.records)])
@@ -82,7 +82,7 @@ def _declined(records: Iterable[Archive]) -> tuple[str, ...]:
 
 
 def _run_began(began: tuple[float, ...], now: float) -> float | None:
-    """When the first incident of the current run began, if there is a run."""
+    """When the first incident of the current run of incidents began, if there is one."""
     first_at = None
     for at in sorted(began, reverse=True):
         if (now if first_at is None else first_at) - at > QUIET_S:
@@ -92,9 +92,9 @@ def _run_began(began: tuple[float, ...], now: float) -> float | None:
 
 
 def _restarts(name: str, records: list[Archive], known: Known, now: float) -> list[_Restart]:
-    """All known restarts, each once. The history's times win: the age of an observation does not round them.
+    r"""All known restarts, each once. Times from the history take precedence: they aren't rounded by the age of an observation.
 
-    A target's history belongs to this runbook, except for what an incident of another runbook did: two runbooks may share a
+    A target's history belongs to this runbook, except for restarts of another runbook's incidents: two runbooks may share a
     target, and one may have been renamed.
     """
     of_others = {
@@ -114,7 +114,7 @@ def _restarts(name: str, records: list[Archive], known: Known, now: float) -> li
 
 
 def _mark(execution: Execution) -> str:
-    """The name of a restart: its tag, which the runner's own retries share, otherwise its execution."""
+    """Identifies a restart: by its tag, which the runner's own retries share, otherwise by its execution."""
     return execution.tag or f"execution {execution.id}"
 
 
@@ -157,7 +157,7 @@ def _took_s(record: Archive) -> float:
 
 
 def _own(record: Archive) -> bool:
-    """Whether Unstick made the restart that helped."""
+    """Whether the restart that helped was Unstick's."""
     execution = record.incident.execution
     return execution is not None and execution.tag.startswith(f"{record.incident.id}.")
 
@@ -168,7 +168,7 @@ def _daily(restarts: list[_Restart], days: list[date], rules: Rules) -> tuple[Da
 
 
 def _sum(days: tuple[Day, ...]) -> Day:
-    """All restarts of these days, under the first of them."""
+    """All restarts of these days, as one Day."""
     return Day(days[0].day, sum(day.by_unstick for day in days), sum(day.by_hand for day in days))
 
 
@@ -181,7 +181,7 @@ def _hours(restarts: list[_Restart], rules: Rules) -> tuple[int, ...]:
 
 
 def _cause(records: Iterable[Archive]) -> Cause | None:
-    """The likely cause of at least half of the incidents whose consumers are known, right before their restart."""
+    """The likely cause of at least half of the incidents whose consumers right before the restart are known."""
     seen = [
         [queue.before for queue in record.incident.queues if queue.before and queue.before.consumers is not None]
         for record in records

@@ -1,4 +1,4 @@
-"""What became of what a runbook in mode `observe` would have restarted: would its restarts have been right?"""
+"""Follows up would-be restarts of runbooks in mode `observe`: would they have been right?"""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ RIGHT = 0.8
 
 
 def what_became(record: Archive) -> Became | None:
-    """What became of one incident; None if it was not only observed."""
+    """What became of one incident; None unless it was only observed."""
     incident, ended_at = record.incident, record.outcome.at
     if incident.observed.observed_at is None:
         return None
@@ -38,7 +38,7 @@ def what_became(record: Archive) -> Became | None:
 
 
 def restarted_after_s(record: Archive) -> float | None:
-    """How long after the would-be restart a person made the one after which it healed."""
+    """Seconds from the would-be restart to the person's restart that healed it."""
     incident, execution = record.incident, record.incident.execution
     if (
         incident.observed.observed_at is None
@@ -60,7 +60,7 @@ def count(records: Iterable[Archive]) -> WouldBe:
 
 
 def sentence(spent: RunbookCost, counts: Counts) -> Phrase:
-    """How the would-be restarts of a runbook went, and whether to go on to `approve`. Empty without any."""
+    """What became of a runbook's would-be restarts, and whether to go on to `approve`. Empty without any."""
     would_be = counts.would_be
     if not would_be.total:
         return ""
@@ -91,7 +91,7 @@ def _parts(would_be: WouldBe) -> list[Phrase]:
 
 
 def _advice(would_be: WouldBe) -> Text:
-    """Whether to trust the runbook with more."""
+    """Whether to trust the runbook with more than observing."""
     followed = would_be.total - would_be.unknown
     needed = would_be.healed_by_person + would_be.still_ill
     if followed < ENOUGH:

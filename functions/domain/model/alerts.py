@@ -39,7 +39,7 @@ class Alert(Struct, frozen=True):
 
     @property
     def is_suspicion(self) -> bool:
-        """Whether the rule only suspects: Unstick waits out `symptom.for`, and tells nobody if it comes to nothing."""
+        """Whether the rule only suspects: Unstick waits for `symptom.for`, and notifies nobody if the suspicion clears."""
         label, value = SUSPICION
         return self.labels.get(label) == value
 
@@ -61,7 +61,7 @@ class Target(Struct, frozen=True):
 
 
 class QueueRef(Struct, frozen=True):
-    """What a symptom watches: a queue, or whatever has a depth. Its symptom makes it of its own keys."""
+    """What a symptom watches: a queue, or anything with a depth. The symptom makes it from its own keys."""
 
     kind: str
     """The symptom's name."""
@@ -70,7 +70,7 @@ class QueueRef(Struct, frozen=True):
     name: str
     """For people."""
     keys: Mapping[str, str]
-    """The symptom's own keys of unstick.yaml, with the alert's labels filled in: all that it needs to look."""
+    """The symptom's own keys of unstick.yaml, with the alert's labels filled in: everything it needs to read the queue."""
 
 
 class MatchedAlert(Struct, frozen=True):

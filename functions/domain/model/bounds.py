@@ -1,4 +1,4 @@
-"""Limits of a target's document, whatever alerts name. Alerts beyond them are counted, reported and held."""
+"""Limits the size of a target's document, whatever alerts name. Alerts beyond the limits are counted, reported and held."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MAX_BYTES = 256_000
 """Of a document as JSON. Every step writes it, and every list of open documents reads it."""
 
 HISTORY_KEPT = 40
-"""Of an incident's history: the first and the last ones."""
+"""Entries of an incident's history that are kept: the first and the last ones."""
 
 BUNDLED_KEPT = 1000
 FEW = 5
@@ -29,7 +29,7 @@ CONSUMERS_CHARACTERS = 2000
 
 
 def before_restart(seen: QueueSnapshot) -> QueueSnapshot:
-    """What to keep of the last snapshot before a restart: the figures, and the consumers, to recognise new ones."""
+    """The part of the last snapshot before a restart to keep: the figures, and the consumers, to recognize new ones."""
     fits = sum(map(len, seen.consumer_ids or ())) <= CONSUMERS_CHARACTERS
     return replace(
         seen,
@@ -44,7 +44,7 @@ def before_restart(seen: QueueSnapshot) -> QueueSnapshot:
 
 
 def note_history(before: Document, after: Document, now: float) -> Document:
-    """The document with an entry in its incident's history where phase, reason or attempt have changed."""
+    """Add an entry to the incident's history if phase, reason or attempt have changed."""
     incident, former = after.incident, before.incident
     if incident is None:
         return after
@@ -62,7 +62,7 @@ def _history_key(incident: Incident) -> tuple[Phase, Reason | None, int]:
 
 
 def shrink(document: Document) -> Iterator[Document]:
-    """The document, then smaller and smaller ones: first without details for people, finally without messages and records."""
+    """Yield the document, then ever smaller ones: first without details for people, at last without messages and records."""
     yield document
     newest = dict(list(document.bundled.items())[-BUNDLED_KEPT:])
     document = replace(document, bundled=newest)
@@ -98,18 +98,18 @@ def shrink(document: Document) -> Iterator[Document]:
 
 
 def drop_oldest(outcomes: tuple[Outcome, ...]) -> tuple[Outcome, ...]:
-    """Drop one outcome. Holds go first: a held alert is posted again, and nothing else depends on them."""
+    """Drop one outcome. Holds go first: the held alert is only posted again."""
     dropped = next((place for place, outcome in enumerate(outcomes[:-1]) if not outcome.settles), 0)
     return (*outcomes[:dropped], *outcomes[dropped + 1 :])
 
 
 def bare(triggers: tuple[AlertRef, ...]) -> tuple[AlertRef, ...]:
-    """The alerts without their texts for people, except the first one, which cards name."""
+    """The alerts without their texts for people, except the first, which cards name."""
     return (*triggers[:1], *(replace(trigger, name="", summary="", severity="", links={}) for trigger in triggers[1:]))
 
 
 def _bare_queues(queues: tuple[QueueState, ...]) -> tuple[QueueState, ...]:
-    """The queues with what decisions need; the first one keeps what cards show, too."""
+    """The queues with what decisions need; the first one also keeps what cards show."""
     return (*queues[:1], *map(_bare_queue, queues[1:]))
 
 
@@ -119,12 +119,12 @@ def _bare_queue(queue: QueueState) -> QueueState:
 
 
 def _bare_evidence(evidence: Evidence | None) -> Evidence | None:
-    """It is in the archive as a whole."""
+    """Without the lines: the archive has the whole output."""
     return replace(evidence, lines=evidence.lines[:FEW]) if evidence else None
 
 
 def _barest(incident: Incident) -> Incident:
-    """The incident without anything that no decision reads, apart from its alerts and the options of its evidence job."""
+    """The incident without anything that decisions don't need, except its alerts and the options of its evidence job."""
     evidence = replace(incident.evidence, lines=()) if incident.evidence else None
     queues = tuple(replace(_bare_queue(queue), curve=()) for queue in incident.queues)
     return replace(incident, queues=queues, history=(), evidence=evidence)

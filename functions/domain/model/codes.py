@@ -1,4 +1,4 @@
-"""The codes that users see in answers, logs, metrics and docs. Their values never change."""
+"""The codes in answers, logs, metrics and docs. Their values never change."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ class Health(StrEnum):
 
 
 class Proof(StrEnum):
-    """What a restart rests on."""
+    """The proof behind a restart."""
 
     HELD = "held"
     """A consumer holds messages and does nothing with them."""
@@ -113,4 +113,4 @@ class Proof(StrEnum):
     OLDEST = "oldest"
     """The oldest message stays, and is older than it may be, whatever else moves."""
     STILL = "still"
-    """Messages wait and no work is done; who should do it can't be seen."""
+    """Messages wait and no work is done; the workers can't be seen."""

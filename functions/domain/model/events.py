@@ -14,7 +14,7 @@ from functions.runtime.text import Phrase
 
 
 class Origin(Struct, frozen=True):
-    """The request of the alerts, and until when a copy of it would be accepted. Without an id, copies can't be recognised."""
+    """The request of the alerts, and until when a copy of it would be accepted. Without an id, copies aren't recognized."""
 
     id: str = ""
     until: float = 0.0
@@ -38,16 +38,16 @@ class AlertsReceived(Struct, frozen=True):
 
 
 class TimerFired(Struct, frozen=True):
-    """A wake-up, from any sender and however late."""
+    """A wake-up, from any sender, however late."""
 
     due: float | None = None
-    """What it was created for. None: the sweep's, or one of an earlier release."""
+    """The `due` that it was created for. None: from the sweep, or from an earlier release."""
     at_once: bool = False
     """From the process that just deferred the decision: it decides anew without waiting for `due`."""
 
 
 class Approved(Struct, frozen=True):
-    """A person allows the restart that the incident asks for."""
+    """A person approves the restart that the incident asks for."""
 
     nonce: str
     by: str
@@ -55,7 +55,7 @@ class Approved(Struct, frozen=True):
 
 
 class Declined(Struct, frozen=True):
-    """A person decides against the restart that the incident asks for."""
+    """A person declines the restart that the incident asks for."""
 
     nonce: str
     by: str
@@ -63,14 +63,14 @@ class Declined(Struct, frozen=True):
 
 
 class Acknowledged(Struct, frozen=True):
-    """A person takes an escalation. `incident`: whose; empty: the target's last."""
+    """A person acknowledges an escalation. `incident`: the escalated one; empty: the target's last."""
 
     by: str
     incident: str = ""
 
 
 class RestartWanted(Struct, frozen=True):
-    """A person wants an escalated target restarted once more. `incident`: the escalated one; `id`: of the new one."""
+    """A person asks for another restart of an escalated target. `incident`: the escalated one; `id`: of the new one."""
 
     by: str
     incident: str
@@ -121,7 +121,7 @@ class MessagesDelivered(Struct, frozen=True):
 
 
 class Waiting(Struct, frozen=True):
-    """A message that goes out with others: its channel, its target or alert, and where people restart that by hand."""
+    """A message to be sent with others: its channel, its target or alert, and where people restart that by hand."""
 
     channel: str
     name: str
@@ -131,7 +131,7 @@ class Waiting(Struct, frozen=True):
 
 
 class Bundled(Struct, frozen=True):
-    """Messages of many documents that go out as one, by id."""
+    """Messages from several documents that are sent as one, by id."""
 
     reason: Reason
     ids: frozenset[str]
@@ -139,7 +139,7 @@ class Bundled(Struct, frozen=True):
 
 
 class Unsigned(Struct, frozen=True):
-    """The scheduler delivered alerts that none of the keys has signed."""
+    """The scheduler delivered alerts that no key has signed."""
 
 
 class TokenExpiring(Struct, frozen=True):
@@ -164,26 +164,26 @@ Event = (
 
 
 class Wake(Struct, frozen=True):
-    """Before the save: create a wake-up for this time, since none exists for it yet."""
+    """Before the save: create a wake-up for this time."""
 
     at: float
 
 
 class Claim(Struct, frozen=True):
-    """With the save: save the storm document like this, or start nothing."""
+    """With the save: save the storm document like this. If that fails, nothing is started."""
 
     storm: Storm
 
 
 class Keep(Struct, frozen=True):
-    """With the save: keep the evidence of an incident in the archive. If that fails, the step goes on without."""
+    """With the save: archive the evidence of an incident. If that fails, the step goes on without it."""
 
     incident: str
     output: str
 
 
 class Start(Struct, frozen=True):
-    """After the save: start the job, if the kill switch is still off and the fence is not reached."""
+    """After the save: start the job, if the kill switch is still off and `not_after` has not passed."""
 
     tag: str
     runner_not_after: float

@@ -1,4 +1,4 @@
-"""Finds what an alert belongs to: the incident or outcome of a document that carries the same firing of it."""
+"""Finds the incident or outcome of a document that an alert belongs to: the one with the same firing of it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SAME_START_S = 60.0
 
 
 def alert_key(source: str, fingerprint: str) -> str:
-    """The name of an alert across its firing periods. A fingerprint alone is unique only inside one source."""
+    """Identifies an alert across its firing periods. A fingerprint is unique only inside one source."""
     return f"{source}|{fingerprint}"
 
 
@@ -29,13 +29,13 @@ T = TypeVar("T")
 
 
 class Firings(Generic[T]):
-    """A value for each firing period of an alert, found by any report of the same period in constant time."""
+    """A mapping from firing periods of alerts to values. Any report of the same period finds its value, in constant time."""
 
     def __init__(self) -> None:
         self._kept: dict[tuple[str, str, int], tuple[float, T]] = {}
 
     def add(self, trigger: AlertRef, value: T) -> None:
-        """Add a value; the first of a period stays. Two starts in the same minute are one period."""
+        """Add a value; the first one of a period stays. Two starts in the same minute are one period."""
         place = (trigger.fingerprint, trigger.source, int(trigger.starts_at // SAME_START_S))
         self._kept.setdefault(place, (trigger.starts_at, value))
 
@@ -53,7 +53,7 @@ C = TypeVar("C", Incident, Outcome)
 
 
 def by_alert(carriers: Iterable[C]) -> Firings[C]:
-    """The first of these for each alert that one of them carries."""
+    """Alert -> the first of these that contains it."""
     firings = Firings[C]()
     for carrier in carriers:
         for trigger in carrier.triggers:
@@ -62,7 +62,7 @@ def by_alert(carriers: Iterable[C]) -> Firings[C]:
 
 
 def alerts_of_outcomes(document: Document) -> Firings[Outcome]:
-    """The alerts that are settled, each with its newest outcome."""
+    """The settled alerts, each with its newest outcome."""
     return by_alert(outcome for outcome in reversed(document.outcomes) if outcome.settles)
 
 
@@ -72,6 +72,6 @@ def settled_by(document: Document, case: MatchedAlert) -> Outcome | None:
 
 
 def new_alerts(document: Document, cases: tuple[MatchedAlert, ...]) -> tuple[MatchedAlert, ...]:
-    """The firing alerts that no outcome of the document carries."""
+    """The firing alerts that no outcome of the document contains."""
     carried = alerts_of_outcomes(document)
     return tuple(case for case in cases if case.alert.firing and carried.find(case) is None)

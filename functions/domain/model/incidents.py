@@ -35,7 +35,7 @@ class AlertRef(Struct, frozen=True):
 
 
 class Looks(Struct, frozen=True, rename=lambda name: f"look_{name}"):
-    """What earlier looks of an incident remember of a queue, to notice what one look can't show: a discontinuity."""
+    """What an incident remembers of earlier readings of a queue, to notice discontinuities that one reading can't show."""
 
     unsure_at: float | None = None
     """The first look in a row that could not tell whether it is stuck."""
@@ -48,7 +48,7 @@ class Looks(Struct, frozen=True, rename=lambda name: f"look_{name}"):
     nodes: str = ""
     """A digest of the names of the nodes that run."""
     steady_at: float | None = None
-    """Samples of before can't be relied on: a node was away, came or left, or a counter fell."""
+    """Older samples are unreliable: a node was away, came or left, or a counter fell."""
     deliveries: int | None = None
     consumed: bool = False
     """Whether a consumer was ever seen."""
@@ -57,7 +57,7 @@ class Looks(Struct, frozen=True, rename=lambda name: f"look_{name}"):
 
 
 class AfterRestart(Struct, frozen=True):
-    """What the checks of a queue showed after the last restart ended. Times are on the runner's clock."""
+    """The checks of a queue after the last restart ended. Times are on the runner's clock."""
 
     depth: int | None = None
     acks: int | None = None
@@ -79,8 +79,8 @@ class AfterRestart(Struct, frozen=True):
 
 
 class QueueState(Struct, frozen=True):
-    """One queue of an incident, and what Unstick has seen of it. Stored without `looks` and `after`: their fields stand beside
-    the others (`functions/application/serialization.py`)."""
+    """One queue of an incident, and what Unstick has seen of it. Stored flat: the fields of `looks` and `after` are beside the
+    others (`functions/application/serialization.py`)."""
 
     queue: QueueRef
     runbook: str
@@ -118,7 +118,7 @@ class PastAttempt(Struct, frozen=True):
 
 
 class HistoryEntry(Struct, frozen=True):
-    """One entry of an incident's history: it came into this phase, or has this reason from now on."""
+    """One entry of an incident's history: from then on it had this phase and reason."""
 
     at: float
     phase: Phase
@@ -128,7 +128,7 @@ class HistoryEntry(Struct, frozen=True):
 
 
 class Evidence(Struct, frozen=True):
-    """The evidence of an incident: what a read-only job showed before the first restart."""
+    """The evidence of an incident: the output of a read-only job before the first restart."""
 
     options: Mapping[str, str] = field(default_factory=dict)
     """Rendered from the labels of the alert that opened the incident."""
@@ -146,7 +146,7 @@ class Evidence(Struct, frozen=True):
 
 
 class Approval(Struct, frozen=True):
-    """What people were asked, and what they said."""
+    """The question to people, and their answer."""
 
     nonce: str = ""
     """The nonce that the approval link must name; empty if Unstick does not ask."""
@@ -177,7 +177,7 @@ class Run(Struct, frozen=True):
 
 
 class Observed(Struct, frozen=True):
-    """How it goes without Unstick, in mode `observe`."""
+    """The course of an incident without Unstick, in mode `observe`."""
 
     observed_at: float | None = None
     """When it would have been restarted."""
@@ -186,7 +186,7 @@ class Observed(Struct, frozen=True):
 
 
 class Incident(Struct, frozen=True):
-    """An open incident. Stored without `approval`, `run` and `observed`: their fields stand beside the others."""
+    """An open incident. Stored flat: the fields of `approval`, `run` and `observed` are beside the others."""
 
     id: str
     phase: Phase
@@ -231,7 +231,7 @@ class Incident(Struct, frozen=True):
 
     @property
     def is_suspicion(self) -> bool:
-        """Whether it is no more than suspected so far: no other alert joined, nothing was started, nobody was told."""
+        """Whether it is still only suspected: no other alert joined, nothing was started, nobody was notified."""
         suspected = bool(self.triggers) and all(trigger.suspicion for trigger in self.triggers)
         return suspected and not (self.attempt or self.restarts or self.told)
 
@@ -242,7 +242,7 @@ _PART_OF = {name: part for part, kind in INCIDENT_PARTS.items() for name in kind
 
 
 def change(incident: Incident, **changes: Any) -> Incident:
-    """The incident with these fields changed. Those of its parts have names of their own, so they are given like the others."""
+    """The incident with these fields changed. Fields of its parts have unique names, so they are given like the others."""
     for name in changes.keys() & _PART_OF.keys():
         part = _PART_OF[name]
         incident = replace(incident, **{part: replace(getattr(incident, part), **{name: changes.pop(name)})})
@@ -265,7 +265,7 @@ class Outcome(Struct, frozen=True):
 
     @property
     def settles(self) -> bool:
-        """Whether its alerts are settled: what still fires of them starts nothing and is not asked about again."""
+        """Whether its alerts are settled: if they still fire, they start nothing and no question is asked."""
         return self.ending is not Ending.HELD or self.reason is Reason.DECLINED
 
 
@@ -279,7 +279,7 @@ class Archive(Struct, frozen=True):
 
     @property
     def executions(self) -> tuple[Execution, ...]:
-        """Its restarts, without starts that the job refused."""
+        """The restarts, without starts that the job refused."""
         tried = [attempt.execution for attempt in self.incident.tries if attempt.how != "refused_late"]
         return tuple(execution for execution in (*tried, self.incident.execution) if execution is not None)
 
@@ -292,7 +292,7 @@ class Hold(Struct, frozen=True):
 
 
 class Escalation(Struct, frozen=True):
-    """An ended incident that is in people's hands, until its target is healthy again."""
+    """An ended incident that people have to handle, until its target is healthy again."""
 
     incident: str
     runbook: str
@@ -306,11 +306,11 @@ class Escalation(Struct, frozen=True):
     taken_by: str = ""
     taken_at: float | None = None
     queues: tuple[QueueState, ...] = ()
-    """What a person's restart has to bring back: which queues, by which runbooks."""
+    """What a person's restart has to heal: which queues, by which runbooks."""
 
 
 class Document(Struct, frozen=True):
-    """Everything stored about a target, or about an alert without a target."""
+    """Everything that is stored about a target, or about an alert without a target."""
 
     key: str
     target: Target | None = None
@@ -318,7 +318,7 @@ class Document(Struct, frozen=True):
     outcomes: tuple[Outcome, ...] = ()
     to_tell: tuple[Message, ...] = ()
     to_archive: tuple[Archive, ...] = ()
-    """Ended incidents that are not archived yet. They are archived only after the save, so that a process that stalled can't
+    """Ended incidents that are not archived yet. They are archived only after the save, so that a stalled process can't
     replace the true outcome with its own."""
     due: float | None = None
     holds: Mapping[str, Hold] = field(default_factory=dict)
@@ -331,7 +331,7 @@ class Document(Struct, frozen=True):
     requests: Mapping[str, float] = field(default_factory=dict)
     """Signed request whose alerts were decided -> until when a copy of it would be accepted."""
     passed: Mapping[str, int] = field(default_factory=dict)
-    """By day (YYYY-MM-DD in the configured time zone): how many suspicions came to nothing."""
+    """By day (YYYY-MM-DD in the configured time zone): the number of suspicions that cleared."""
     version: int = VERSION
 
     @property
@@ -340,6 +340,6 @@ class Document(Struct, frozen=True):
         return self.incident is not None or waits or bool(self.to_tell) or bool(self.to_archive)
 
     def is_reminder_due(self, now: float) -> bool:
-        """Whether people have to be told again of an escalation that nobody has taken."""
+        """Whether to remind people of an escalation that nobody has taken."""
         due = self.escalation.due if self.escalation else None
         return due is not None and now >= due

@@ -1,4 +1,4 @@
-"""Cards and messages: what people get."""
+"""Cards and messages for people."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ APPROVE, DECLINE, ACKNOWLEDGE, RESTART, PAUSE = "approve", "decline", "acknowled
 
 
 class Card(Struct, frozen=True):
-    """What people read, without any platform's markup. Every text is plain and may be untrusted."""
+    """A message's content, without any platform's markup. Every text is plain and may be untrusted."""
 
     kind: str
     urgency: str
@@ -34,7 +34,7 @@ class Card(Struct, frozen=True):
     token: str = ""
     """The signed nonce, for chats that have buttons of their own. Set when the card is posted."""
     evidence_title: str = ""
-    """What the lines of `evidence` are; empty: the end of the job's log."""
+    """The title of the lines in `evidence`; empty: they are the end of the job's log."""
 
 
 class Message(Struct, frozen=True):

@@ -1,7 +1,6 @@
-"""What the symptom, the runner and the kill switch show at one moment.
+r"""The state of the symptom, the runner and the kill switch at one moment.
 
-Times are Unix seconds in UTC on our clock, unless a name says `runner`: then they are on the clock of the system that runs
-the job.
+Times are Unix seconds in UTC on our clock. Names with `runner` are on the clock of the system that runs the job.
 """
 
 from __future__ import annotations
@@ -14,11 +13,11 @@ from functions.domain.model.codes import FIRST_VERSION
 from functions.runtime.text import Phrase, Text, in_brackets
 
 EVIDENCE = "evidence"
-"""INCIDENT.evidence is the tag of an incident's evidence run; a restart has the attempt's number there."""
+"""INCIDENT.evidence is the tag of an incident's evidence run; a restart's tag ends in the attempt's number."""
 
 
 class Execution(Struct, frozen=True):
-    """One run of a job as the runner's history has it. Times are on the runner's clock."""
+    """One run of a job in the runner's history. Times are on the runner's clock."""
 
     id: str
     url: str
@@ -34,11 +33,11 @@ class Execution(Struct, frozen=True):
     scheduled: bool = False
     """It waits for a later start, and blocks the job meanwhile."""
     retry_of_restart: bool = False
-    """The runner's own retry of an execution that began in time, so the attempt was a restart in any case."""
+    """The runner's own retry of an execution that began in time, so the attempt was a restart anyway."""
 
     @property
     def is_evidence(self) -> bool:
-        """Whether Unstick started it to collect evidence. Such a run is never a restart."""
+        """Whether Unstick started it to collect evidence. Such a run never counts as a restart."""
         return self.tag.endswith(f".{EVIDENCE}")
 
     @property
@@ -51,7 +50,7 @@ class Execution(Struct, frozen=True):
 
     @property
     def refused(self) -> bool:
-        """Whether the job's own guard refused it because it was accepted too late. Then it was not a restart."""
+        """Whether the job's own guard refused it because it came too late. Then it was no restart."""
         return self.late and self.ended and not self.succeeded
 
     @property
@@ -61,7 +60,7 @@ class Execution(Struct, frozen=True):
 
 
 class Unknown(Struct, frozen=True):
-    """Something that could not be read. `late`: the time ran out, so a later observation may succeed."""
+    """Something that could not be read. `late`: it timed out, so a later observation may succeed."""
 
     why: Phrase
     late: bool = False
@@ -97,7 +96,7 @@ class Holder(Struct, frozen=True):
     name: str = ""
     """What it calls itself: the name of its connection, otherwise its product."""
     messages: int | None = None
-    """How many of the queue's it holds; None where its channel holds others' as well."""
+    """How many of this queue's messages it holds; None if its channel also holds messages of others."""
     since: float | None = None
     """Its channel has neither received nor acknowledged anything since, on our clock; None where that is not known."""
 
@@ -107,7 +106,7 @@ Samples = tuple[tuple[float, int], ...]
 
 
 class Channel(Struct, frozen=True):
-    """The channel of a queue's consumer, as its own counters show it."""
+    """A consumer's channel, with its own counters."""
 
     id: str
     """Its name, the same as long as it lives."""
@@ -139,7 +138,7 @@ class QueueHistory(Struct, frozen=True):
 
 
 class EvidenceReading(Struct, frozen=True):
-    """What the runner shows of an incident's evidence run."""
+    """An incident's evidence run in the runner."""
 
     execution: Execution | None = None
     """None: the history does not show it, or not yet."""
@@ -152,7 +151,7 @@ class EvidenceReading(Struct, frozen=True):
 
 
 class QueueSnapshot(Struct, frozen=True):
-    """One reading of a queue. What can't be read is None."""
+    """One reading of a queue. None: could not be read."""
 
     at: float
     depth: int
@@ -176,7 +175,7 @@ class QueueSnapshot(Struct, frozen=True):
     held_bytes: int | None = None
     """How large the unacknowledged messages are together."""
     holders: tuple[Holder, ...] = ()
-    """Who holds the unacknowledged messages; empty where that can't be told."""
+    """Who holds the unacknowledged messages; empty if unknown."""
     behind_s: float = 0.0
     """How old the depth is at `at`: 0 where it is live. Counter and consumers may be SETTLED_S older still."""
     zeros: bool = False
@@ -191,15 +190,15 @@ class QueueSnapshot(Struct, frozen=True):
     published: int | None = None
     history: QueueHistory = QueueHistory()
     channels: tuple[Channel, ...] | None = None
-    """The channels of its consumers that take acknowledged messages; None where they can't be seen."""
+    """The channels of its consumers that acknowledge messages; None if they can't be seen."""
     unseen: Unknown | None = None
     """Why the channels can't be seen though they should be: one consumer of several may hang unnoticed."""
     consumed: bool = False
     """It has or had a consumer, whatever its counters say."""
     uncounted: bool = False
-    """Some consumer's work is counted nowhere, as that of AMQP 1.0 and MQTT on RabbitMQ 4.x."""
+    """No counter covers some consumer's work, as for AMQP 1.0 and MQTT on RabbitMQ 4.x."""
     nodes: tuple[str, ...] = ()
-    """The nodes of the cluster that run; empty where they can't be seen."""
+    """The running nodes of the cluster; empty if they can't be seen."""
     node_down: bool = False
     """A node of the cluster does not run: since when, only earlier looks can tell."""
     nodes_up_s: float | None = None
@@ -211,7 +210,7 @@ class QueueSnapshot(Struct, frozen=True):
 
     @property
     def holds_unacked(self) -> bool:
-        """Whether messages are held and none was acknowledged lately. A sample between two collections reads 0."""
+        """Whether messages are held and none was acknowledged recently. A sample between two collections reads 0."""
         counted = [value for _, value in self.ack_samples if value]
         return bool(self.unacked and self.consumers) and (not counted or max(counted) == counted[0])
 
@@ -228,12 +227,12 @@ class Pause(Struct, frozen=True):
     """When it turns off by itself. A former release, which does not know this, stays paused."""
 
     def holds_at(self, now: float) -> bool:
-        """Whether nothing may be restarted now."""
+        """Whether restarts are off at this time."""
         return self.on and (self.until is None or now < self.until)
 
     @property
     def why(self) -> Phrase:
-        """The reason, and by whom."""
+        """The reason, and who turned it on."""
         return in_brackets(self.reason, self.by)
 
 
@@ -243,14 +242,14 @@ class Slot(Struct, frozen=True):
 
 
 class Storm(Struct, frozen=True):
-    """The document `storm`: the targets that had their first restart recently."""
+    """The document `storm`: the targets that recently had their first restart."""
 
     slots: tuple[Slot, ...] = ()
     version: int = FIRST_VERSION
 
 
 class Observation(Struct, frozen=True):
-    """What the symptom, the runner and the kill switch show at one moment."""
+    """The state of the symptom, the runner and the kill switch at one moment."""
 
     ledger: ExecutionHistory | Unknown
     queues: Mapping[str, QueueSnapshot | Unknown]

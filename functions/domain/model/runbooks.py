@@ -1,6 +1,6 @@
-"""The runbooks of unstick.yaml: which alerts, what to restart, when a queue is stuck or healthy. Durations end in `_s`.
+"""The runbooks of unstick.yaml: which alerts, what to restart, when a queue is stuck or healthy. Durations are in seconds (`_s`).
 
-docs/configuration.md and the JSON Schema show the texts below the fields.
+docs/configuration.md and the JSON Schema contain the docstrings of the fields.
 """
 
 from __future__ import annotations
@@ -194,11 +194,11 @@ class Rules(Struct, frozen=True):
     mask: tuple[str, ...] = ()
     """Patterns of RE2 for secrets in evidence, besides the built-in ones."""
     token_expires_at: float | None = None
-    """When the runner stops accepting Unstick's token, if that is known."""
+    """When Unstick's token for the runner expires, if known."""
 
     @property
     def zone(self) -> ZoneInfo:
-        """`time_zone` with its rules."""
-        from zoneinfo import ZoneInfo  # 2 ms, and only for freeze windows and people
+        """`time_zone` as a ZoneInfo."""
+        from zoneinfo import ZoneInfo  # takes 2 ms; needed only for freeze windows and messages
 
         return ZoneInfo(self.time_zone)

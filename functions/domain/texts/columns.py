@@ -1,4 +1,4 @@
-"""Text in the columns of a terminal, where East Asian characters take two."""
+"""Measures text in terminal columns: East Asian wide characters take two."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ _WORD = r"\s*[（「『【]*(?:[^\s\u2e80-\uffef]+|[\u2e80-\uffef])[、。，．
 
 
 def columns(text: str) -> int:
-    """How many the text takes."""
+    """The number of columns that the text takes."""
     return sum(2 if east_asian_width(character) in "WF" else 1 for character in text)
 
 
 def wrap(text: str, at_most: int, first_at_most: int | None = None) -> list[str]:
-    """The text in lines of at most so many columns; a longer word, such as a URL, stays whole."""
+    """The text in lines of at most this many columns; a longer word, such as a URL, stays whole."""
     lines, taken, limit = [""], 0, at_most if first_at_most is None else first_at_most
     for word in re.findall(_WORD, text):
         taken += columns(word)

@@ -6,11 +6,11 @@ MARK = ">> "
 """The job says which lines matter: those that begin with this."""
 
 LINES, LINE = 12, 240
-"""What a card shows of evidence and of a job's log: so many lines, and characters of each."""
+"""Lines of evidence or of a job's log on a card, and characters of each."""
 
 
 def choose_lines(output: str) -> tuple[str, ...]:
-    """The first 12 lines that the job marked with `>> `, without the mark; if it marked none, its last 12 that are not blank."""
+    """The first 12 lines that the job marked with `>> `, without the mark; if none is marked, the last 12 that aren't blank."""
     lines = [line.rstrip() for line in output.splitlines() if line.strip()]
     marked = [line.removeprefix(MARK) for line in lines if line.startswith(MARK)]
     return tuple(line[:LINE] for line in (marked[:LINES] or lines[-LINES:]))

@@ -1,6 +1,6 @@
-"""Masks secrets in the output of a job, and cleans it, before anything else sees it.
+r"""Masks secrets in a job's output, and removes control characters, before the output is used.
 
-The patterns are RE2's, so the time is linear in the output, whatever it contains. They rather mask too much than too little.
+The patterns are RE2's, so the time is linear in the output, whatever it contains. They mask too much rather than too little.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ _VALUE = r"""(?:"(?:\\.|[^"\\\n])*"?|'(?:\\.|[^'\\\n])*'?|[^\s"']\S*)"""
 """A quoted text whole, even without its end; anything else up to the next space, since a password has any sign."""
 _NAMES = "(?:pass(?:word|wd|phrase)|pwd|secret|token|(?:api|access|account|private)[_-]?key|credentials?|session[_-]?id|cookie)"
 KEYS = (
-    # the whole line: the parts of such a header have any names
+    # the whole line: parts of such a header can have any name
     r"(?i)(\bcookie[\"']?\s*:\s*)[^\n]+()",
     r"(?i)(authorization[\"']?\s*[=:]\s*[\"']?(?:[a-z]+ +)?)[^\n]+()",
-    # an assignment, a JSON member or an option of a command line whose name speaks of a secret
+    # an assignment, a JSON member or a command-line option whose name suggests a secret
     rf"""(?i)({_NAMES}[A-Za-z0-9_.-]*["']?\s*(?:=>|:=|[=:])\s*(?:basic |bearer )?){_VALUE}()""",
     rf"""(?i)((?:\b|_)pass["']?\s*(?:=>|:=|[=:])\s*){_VALUE}()""",
     rf"(?i)(--?{_NAMES}[A-Za-z0-9_-]*\s+){_VALUE}()",
     r"(?i)(\bbearer\s+)[A-Za-z0-9._~+/=-]{8,}()",
-    r"([A-Za-z][A-Za-z0-9+.-]*://[^\s:/@\"']*:)[^\s\"']+(@)",  # the password in a URL, which may have / and @ itself
+    r"([A-Za-z][A-Za-z0-9+.-]*://[^\s:/@\"']*:)[^\s\"']+(@)",  # the password in a URL, which may contain / and @
 )
 FORMS = (
     r"()\beyJ[A-Za-z0-9_-]{6,}\.[A-Za-z0-9_-]{6,}\.[A-Za-z0-9_-]*()",  # JSON Web Token
@@ -47,12 +47,12 @@ def mask(output: str, patterns: tuple[str, ...] = ()) -> str:
         text = compiled(pattern).sub(rb"\1" + MASK.encode() + rb"\2", text)
     for pattern in patterns:
         text = compiled(pattern).sub(MASK.encode(), text)
-    if len(output) > KEPT_BYTES + MARGIN:  # or half a secret stays where colours and masks have made room for it
+    if len(output) > KEPT_BYTES + MARGIN:  # cut again: otherwise colours and masks could leave half a secret at the cut
         text = text[MARGIN:]
     return text[-KEPT_BYTES:].decode("utf-8", "ignore")
 
 
 def _printable(text: str) -> str:
-    if text.isascii():  # 30 times faster than the whole table of Unicode
+    if text.isascii():  # 30 times faster than all of Unicode
         return re.sub(r"[^\n\x20-\x7e]", "", re.sub(ANSI, "", text.replace("\t", "    ")))
     return clean(text, len(text), "", lines=True)

@@ -1,4 +1,4 @@
-"""Regular expressions of RE2 (google-re2): the time of a match is always linear in the text, whatever that contains.
+r"""Regular expressions of RE2 (google-re2): matching takes linear time, whatever the text contains.
 
 See docs/decisions/regular-expressions.md.
 """
@@ -25,11 +25,11 @@ def pattern_mistake(pattern: str) -> str:
 
 @lru_cache(maxsize=1024)
 def compiled(pattern: str) -> Any:
-    """The pattern as google-re2 has it, for texts as bytes."""
+    """The pattern compiled by google-re2, for texts as bytes."""
     import re2
 
     options = re2.Options()
-    options.log_errors = False  # or RE2 writes them to stderr
+    options.log_errors = False  # otherwise RE2 writes errors to stderr
     return re2.compile(pattern, options)
 
 

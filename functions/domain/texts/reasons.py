@@ -1,4 +1,4 @@
-"""The words of each reason code: whether anybody must get up, why nothing was restarted, and what to do."""
+"""The texts of each reason code: urgency, why nothing was restarted, and what to do."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NOTHING = Text("Nothing.")
 
 
 class Explained(Struct, frozen=True):
-    """One reason: `short` fits behind a headline's colon, `why` and `todo` are sentences."""
+    """The texts of a reason: `short` fits after a headline's colon; `why` and `todo` are sentences."""
 
     urgency: str
     short: Text

@@ -9,17 +9,17 @@ from urllib.parse import urlsplit
 MAX_URL = 2000
 """Slack accepts 3,000 characters, and browsers handle about 2,000."""
 
-# Not compiled here: that would take 1.5 ms of each start, and `re` caches compiled patterns.
+# Not compiled here: that would add 1.5 ms to each start, and `re` caches compiled patterns.
 ANSI = r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]{0,4096}(?:\x07|\x1b\\)|[@-Z\\-_])"
 _URL = r"https?://[^\s<>\"'`{}|\\^\x00-\x20\x7f]+"
 _DROPPED = {"Cc", "Cf", "Cs", "Co", "Cn"}  # control, format (bidi, zero width, tags), surrogates, private, unassigned
-_MARKS_KEPT = 2  # accents that one letter may need; a stack of them covers the lines above
+_MARKS_KEPT = 2  # the most combining accents on a letter: a stack of them covers the lines above
 
 
 def clean(text: object, limit: int, mark: str, *, lines: bool = False) -> str:
-    """At most `limit` characters, none of them invisible or reordering; `mark` shows that something is missing.
+    r"""At most `limit` characters, none of them invisible or reordering; `mark` shows that something is missing.
 
-    With `lines` newlines stay, otherwise all white space becomes single spaces. The time depends on `limit` only.
+    With `lines` newlines stay; otherwise all white space becomes single spaces. The time depends only on `limit`.
     """
     taken = str(text)[: limit * 4 + 64]
     kept: list[str] = []
@@ -44,7 +44,7 @@ def shorten(text: str, limit: int, mark: str, *, more: bool = False) -> str:
 
 
 def safe_url(url: object) -> str:
-    """The URL if it leads to a host by http or https without a name or password, otherwise the empty string."""
+    """The URL if it is http or https with a host, and without a name or password; otherwise an empty string."""
     text = str(url)[: MAX_URL + 1].strip()
     if len(text) > MAX_URL or not re.fullmatch(_URL, text, re.IGNORECASE):
         return ""

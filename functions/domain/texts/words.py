@@ -41,12 +41,12 @@ STATUSES: Mapping[str, Text] = {
 
 
 def log_title(title: str, language: str) -> str:
-    """What stands above a card's log lines. Without a title of their own they are the end of the job's log."""
+    """The title of a card's log lines. By default they are the end of the job's log."""
     return title or in_language(language, LOG_END)
 
 
 def curve_words(curve: tuple[tuple[float, int], ...], language: str) -> str:
-    """A curve in figures: first, last, highest, and the time that it spans. Empty for fewer than two samples."""
+    """A curve in figures: first, last, highest, and its time span. Empty for fewer than two samples."""
     if len(curve) < 2:
         return ""
     first, last, peak = curve[0][1], curve[-1][1], max(depth for _, depth in curve)
@@ -62,7 +62,7 @@ def bars(values: list[int]) -> str:
 
 def duration(seconds: float) -> Text:
     """A duration for people, in its two largest units."""
-    whole = round(min(max(seconds, 0.0), 1e9)) if seconds == seconds else 0  # noqa: PLR0124 - not a number is not itself
+    whole = round(min(max(seconds, 0.0), 1e9)) if seconds == seconds else 0  # noqa: PLR0124 - true only for NaN
     minutes, s = divmod(whole, 60)
     hours, minute = divmod(minutes, 60)
     days, hour = divmod(hours, 24)
@@ -81,7 +81,7 @@ def messages(count: int) -> Phrase:
 
 
 def size(count: int) -> Phrase:
-    """A number of bytes, rounded as people say it."""
+    """A number of bytes, rounded for people."""
     for unit, name in ((1_000_000, "MB"), (1_000, "kB")):
         if count >= unit:
             return Text("{size} {unit}", size=round(count / unit, 1), unit=name)
@@ -94,6 +94,6 @@ def consumers(count: int) -> Phrase:
 
 
 def worded(status: str) -> Phrase:
-    """How an execution or an attempt ended, in words."""
+    """The end of an execution or an attempt, in words."""
     first, _, rest = status.partition(": ")
     return in_brackets(STATUSES.get(first) or clean(first, 60, "…"), worded(rest) if rest and rest != first else "")
