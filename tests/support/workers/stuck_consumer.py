@@ -2,14 +2,13 @@
 
     python tests/support/workers/stuck_consumer.py --url amqp://... --queue mail.delivery --mode stuck-unacked
 
-It writes `consuming` once it is there, answers the broker's heartbeats in every mode but stuck-socket, and ends on SIGTERM.
+It writes `consuming` once it is there, answers the broker's heartbeats, and ends on SIGTERM.
 """
 
 from __future__ import annotations
 
 import argparse
 import signal
-import socket
 import sys
 from contextlib import suppress
 from typing import Any
@@ -21,26 +20,14 @@ MODES = {
     "moody": "is healthy, but holds a message that begins with `hang` when it comes for the first time; a restart mends it",
     "slow": "acknowledges --per-second messages a second",
     "stuck-unacked": "takes one message and holds it: the others stay ready behind it",
-    "stuck-socket": "takes one message, and waits for the mail server's reply without a time-out: the server never sends one",
     "stuck-ready": "is registered as a consumer, but its channel's limit is used up elsewhere: all messages stay ready",
     "absent": "is connected with an open channel and consumes nothing",
     "no-ack": "takes messages in automatic acknowledgement mode",
 }
 
 
-def deliver(relay: int) -> None:
-    """Hand a mail to the server on this port."""
-    with socket.create_connection(("127.0.0.1", relay)) as connection:
-        read_reply(connection)
-
-
-def read_reply(connection: socket.socket) -> bytes:
-    return connection.recv(512)  # the bug: no time-out
-
-
 class Consumer:
-    def __init__(self, url: str, queue: str, mode: str, *, per_second: float = 1.0, relay: int = 0) -> None:
-        self.relay = relay
+    def __init__(self, url: str, queue: str, mode: str, *, per_second: float = 1.0) -> None:
         self.connection = pika.BlockingConnection(pika.URLParameters(url))
         self.channel = self.connection.channel()
         self.queue, self.mode, self.pause_s = queue, mode, 1.0 / per_second
@@ -57,8 +44,6 @@ class Consumer:
             self.connection.process_data_events(time_limit=1)
 
     def _take(self, channel: Any, method: Any, _properties: Any, body: bytes) -> None:
-        if self.mode == "stuck-socket":
-            deliver(self.relay)
         hangs = self.mode == "moody" and body.startswith(b"hang") and not method.redelivered
         if hangs or self.mode in {"stuck-unacked", "no-ack"}:
             return
@@ -84,11 +69,10 @@ def main() -> None:
     parser.add_argument("--queue", required=True)
     parser.add_argument("--mode", choices=MODES, default="healthy")
     parser.add_argument("--per-second", type=float, default=1.0)
-    parser.add_argument("--relay", type=int, default=0, help="the mail server's port, for stuck-socket")
     given = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda _signal, _frame: sys.exit(0))
     with suppress(KeyboardInterrupt):
-        Consumer(given.url, given.queue, given.mode, per_second=given.per_second, relay=given.relay).run()
+        Consumer(given.url, given.queue, given.mode, per_second=given.per_second).run()
 
 
 if __name__ == "__main__":
