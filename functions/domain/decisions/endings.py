@@ -1,4 +1,4 @@
-"""How an incident waits, asks for approval, or ends."""
+"""Ends an incident, or lets it wait or ask for approval."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ PASSED = frozenset({Reason.SYMPTOM_GONE, Reason.NOT_FIRING})
 """How a suspicion comes to nothing: the queue moves again."""
 
 PASSED_DAYS = 32
-"""Of which a document keeps how many suspicions came to nothing: the report covers 30."""
+"""Days for which a document keeps the number of cleared suspicions: the report covers 30."""
 
 
 def handle_hold(turn: Turn, decision: Decision) -> None:
-    """Wait if the hold passes by itself, ask if a person may overrule it, otherwise end."""
+    """Wait if the hold ends by itself, ask if a person may overrule it, otherwise end."""
     turn.change(reason=decision.reason, detail=decision.detail)
     if decision.again_in_s is not None:
         _wait(turn, decision)
@@ -47,7 +47,7 @@ def handle_hold(turn: Turn, decision: Decision) -> None:
 
 
 def _may_ask(turn: Turn, decision: Decision) -> bool:
-    """Whether to offer a person to overrule the hold: not with many targets, not again within the hour, not in mode observe."""
+    """Whether to ask a person to overrule the hold: not with many targets, not again within the hour, not in mode observe."""
     incident = turn.incident
     if turn.runbook.mode is Mode.OBSERVE or decision.reason is Reason.TOO_MANY_TARGETS or incident.approval.overruled:
         return False
@@ -57,12 +57,12 @@ def _may_ask(turn: Turn, decision: Decision) -> bool:
 
 def _wait(turn: Turn, decision: Decision) -> None:
     again = turn.at + max(decision.again_in_s or 0.0, 1.0)
-    if decision.reason is Reason.COOLDOWN:  # its end is known, so it does not escalate
+    if decision.reason is Reason.COOLDOWN:  # its end is known, so don't escalate
         turn.change(waits_from=again)
     deadline = deadline_of(turn.incident, turn.runbook)
     if turn.at >= deadline:
         if turn.incident.is_suspicion and decision.reason is Reason.SYMPTOM_UNKNOWN and not decision.tell:
-            return _end_as_passed(turn, decision)  # it kept moving, if rarely
+            return _end_as_passed(turn, decision)  # it kept moving, though rarely
         return escalate(turn, decision.reason, decision.detail, remedy=decision.remedy, about=decision.execution)
     turn.change(phase=Phase.WAITING, due=min(again, deadline))
     if decision.tell:
@@ -71,7 +71,7 @@ def _wait(turn: Turn, decision: Decision) -> None:
 
 
 def deadline_of(incident: Incident, runbook: Runbook) -> float:
-    """Until when an incident may wait for what passes by itself. Each cooldown, approval and start restarts the count."""
+    """Until when an incident may wait for a hold that ends by itself. Each cooldown, approval and start restarts the time."""
     ends = [
         attempt.execution.runner_ended_at - incident.runner_ahead_s
         for attempt in incident.tries
@@ -83,9 +83,9 @@ def deadline_of(incident: Incident, runbook: Runbook) -> float:
 
 
 def look_again(turn: Turn, unseen: Unknown) -> None:
-    """Check for the start again, since the history can't be read.
+    r"""Look for the start again later, since the history can't be read.
 
-    People are notified after `within`, or at once of a start without a clear answer; at the deadline the incident escalates.
+    People are notified after `within`, or immediately if the start had no clear answer; at the deadline the incident escalates.
     """
     reason, deadline = Reason.LEDGER_UNKNOWN, deadline_of(turn.incident, turn.runbook)
     if turn.at >= deadline:
@@ -99,13 +99,13 @@ def look_again(turn: Turn, unseen: Unknown) -> None:
 
 
 def tell_unclear(turn: Turn, detail: Phrase, remedy: Phrase = "") -> None:
-    """Say, once an attempt, that nobody knows whether the start arrived."""
+    """Report, once an attempt, that the start may or may not have arrived."""
     unclear = hold(Reason.START_UNCLEAR, detail, remedy=remedy)
     turn.post_hold(replace(hold_card(turn, unclear), again=True), turn.mark)
 
 
 def request_approval(turn: Turn, decision: Decision) -> None:
-    """Ask a person, with a link that works once and until it expires."""
+    """Ask a person, with a link that works once and expires."""
     expires_at = turn.at + APPROVAL_S
     nonce = f"{turn.tag}.{turn.context.seen.nonce}"
     turn.change(phase=Phase.ASKED, nonce=nonce, expires_at=expires_at, due=expires_at)
@@ -115,7 +115,7 @@ def request_approval(turn: Turn, decision: Decision) -> None:
 
 
 def end_as_not_approved(turn: Turn) -> None:
-    """End the incident since nobody pressed the button in time."""
+    """End the incident because nobody answered in time."""
     incident = turn.incident
     ending = Ending.HELD if incident.restarts == 0 else Ending.ESCALATED
     card_input = turn.card("not_approved", incident.reason, incident.detail)
@@ -126,9 +126,9 @@ def end_as_not_approved(turn: Turn) -> None:
 
 
 def end_as_declined(turn: Turn, declined: Declined) -> None:
-    """End the incident since a person decided against the restart.
+    r"""End the incident because a person declined the restart.
 
-    It is no escalation, so it stands in the way of no other alert. Its own alerts are settled: see `Outcome.settles`.
+    It is no escalation, so it blocks no other alert. Its own alerts are settled: see `Outcome.settles`.
     """
     turn.change(reason=Reason.DECLINED, detail=declined.why, declined_by=declined.by, nonce="")
     turn.answer(Action.HELD, Reason.DECLINED)
@@ -139,7 +139,7 @@ def end_as_declined(turn: Turn, declined: Declined) -> None:
 
 
 def end_as_held(turn: Turn, decision: Decision) -> None:
-    """End the incident as held. Only an incident that was saved before has an outcome to keep."""
+    """End the incident as held. Only a stored incident leaves an outcome."""
     if turn.incident.is_suspicion and decision.reason in PASSED:
         return _end_as_passed(turn, decision)
     card_input = hold_card(turn, decision)
@@ -153,10 +153,10 @@ def end_as_held(turn: Turn, decision: Decision) -> None:
 
 
 def _end_as_passed(turn: Turn, decision: Decision) -> None:
-    """End a suspicion that came to nothing: count it, and tell nobody.
+    r"""End a suspicion that cleared: count it, and notify nobody.
 
-    It is counted here and not in the archive: the document is saved in any case, and a queue that is suspected every minute
-    would fill the archive with records that nobody reads.
+    The count is in the document, which is saved anyway. Archive records of a queue that is suspected every minute would fill the
+    archive, and nobody would read them.
     """
     turn.answer(Action.HELD, decision.reason)
     today = datetime.fromtimestamp(turn.at, turn.context.rules.zone).strftime("%Y-%m-%d")
@@ -166,22 +166,22 @@ def _end_as_passed(turn: Turn, decision: Decision) -> None:
 
 
 def hold_card(turn: Turn, decision: Decision) -> CardInput:
-    """What people read about a hold."""
+    """The card of a hold."""
     incident = _with_execution(turn.incident, decision.execution)
     return turn.card("held", decision.reason, decision.detail, remedy=decision.remedy, incident=incident)
 
 
 def _with_execution(incident: Incident, execution: Execution | None) -> Incident:
-    """Add the execution that a card is about, for people to open; the incident itself does not follow it."""
+    """Add the execution that a card is about as a link; the incident itself doesn't follow it."""
     if incident.execution is not None or execution is None:
         return incident
     return change(incident, execution=execution, adopted=not execution.tag.startswith(f"{incident.id}."))
 
 
 def escalate(turn: Turn, reason: Reason | None, detail: Phrase, *, remedy: Phrase = "", about: Execution | None = None) -> None:
-    """Hand the incident to people, with everything that is known. `about`: an execution to open that it does not follow.
+    r"""Hand the incident to people, with everything that is known. `about`: an execution to link that it doesn't follow.
 
-    Without a restart, a runbook that only observes or is gone has nothing to hand over: that is told as a hold.
+    Without a restart, if the runbook only observes or is gone, there is nothing to hand over: the card is a hold.
     """
     runbook = turn.context.rules.runbooks.get(turn.incident.runbook)
     if turn.incident.restarts == 0 and (runbook is None or runbook.mode is Mode.OBSERVE):
@@ -194,7 +194,7 @@ def escalate(turn: Turn, reason: Reason | None, detail: Phrase, *, remedy: Phras
 
 
 def _acknowledge_url(turn: Turn) -> str:
-    """The link with which somebody takes the escalation. Its nonce is random, as an approval's is, so nobody else can name it."""
+    """The link to acknowledge the escalation. Its nonce is random, as an approval's is, so nobody can guess it."""
     context = turn.context
     if not context.rules.public_url or not context.seen.nonce:
         return ""
@@ -202,5 +202,5 @@ def _acknowledge_url(turn: Turn) -> str:
 
 
 def end_as_recovered(turn: Turn, *, moving: bool = False) -> None:
-    """End the incident as recovered. `moving`: the queue moves again, with messages left."""
+    """End the incident as recovered. `moving`: the queue moves again, but messages are left."""
     turn.close(Ending.RECOVERED, turn.card("recovered", moving=moving))

@@ -1,4 +1,4 @@
-"""Escalations in people's hands: told again until somebody takes them, or their target is healthy."""
+"""Escalations that people handle: reminders until somebody takes them or their target is healthy."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TOLD_AGAIN = 3
 def remind(turn: Turn) -> None:
     """Tell people again of an escalation that is due, unless its target is healthy.
 
-    While an incident of the target is open, Unstick or whoever approved it is at work: the reminder waits.
+    While an incident of the target is open, Unstick or a person is already working on it: the reminder waits.
     """
     escalation = turn.document.escalation
     if escalation is None or not turn.document.is_reminder_due(turn.at):
@@ -47,7 +47,7 @@ def _keep(turn: Turn, escalation: Escalation) -> None:
 
 
 def on_acknowledgement(turn: Turn, event: Acknowledged) -> None:
-    """Somebody takes the escalation: nobody is told of it again. Who was first has it."""
+    """Somebody takes the escalation, which ends the reminders. The first person has it."""
     escalation = turn.document.escalation
     if escalation is None or turn.document.escalated_at is None or escalation.taken_by:
         return
@@ -60,7 +60,7 @@ def on_acknowledgement(turn: Turn, event: Acknowledged) -> None:
 
 
 def on_restart_wanted(turn: Turn, event: RestartWanted) -> None:
-    """Restart once more, as a new incident that a person has approved. All guards that nobody may overrule still hold it."""
+    """Restart once more, as a new, already approved incident. Guards that nobody may overrule still apply."""
     escalation = turn.document.escalation
     if escalation is None or turn.document.escalated_at is None or turn.document.incident is not None:
         return
@@ -102,7 +102,7 @@ def _outcome(document: Document, escalation: Escalation) -> Outcome | None:
 
 
 def _channels(turn: Turn, escalation: Escalation) -> tuple[str, ...]:
-    """Those that heard of the escalation; once it was told again, those of `escalate_further` too."""
+    """The channels that got the escalation; after a reminder, those of `escalate_further` too."""
     outcome, runbook = _outcome(turn.document, escalation), turn.context.rules.runbooks.get(escalation.runbook)
     further = runbook.escalate_further if runbook and escalation.told else ()
     first = outcome.channels if outcome else channels_for(turn.context.rules, runbook)

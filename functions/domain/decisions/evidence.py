@@ -1,7 +1,7 @@
 """Collects evidence once an incident, before its first restart. It never starts, holds or counts as a restart (I10).
 
-The restart waits for the end of the evidence run, and never longer than `within`. Whatever happens to the run, the incident goes
-on: at worst it goes on without evidence, and says why. After the wait everything is looked at anew.
+The restart waits for the end of the evidence run, but never longer than `within`. Whatever happens to the run, the incident goes
+on: at worst without evidence, and with the reason. After the wait the queues are read again.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ LOOK_S = 3.0
 
 
 def tag_of(incident: Incident) -> str:
-    """The tag by which the run is found again if the answer of its start is lost."""
+    """The tag that identifies the run if the answer to its start is lost."""
     return f"{incident.id}.{EVIDENCE}"
 
 
 def needs_evidence(turn: Turn, decision: Decision) -> bool:
-    """Whether to collect evidence first: once, before the first restart, and for nothing that is held otherwise."""
+    """Whether to collect evidence first: once, before the first restart, and only if nothing else holds the restart."""
     incident, evidence = turn.incident, turn.incident.evidence
     if turn.runbook.evidence is None or evidence is None or incident.restarts:
         return False
     if evidence.asked_at is not None or evidence.missing:
         return False
-    if decision.reason is Reason.OBSERVE_ONLY:  # unless nobody would read it
+    if decision.reason is Reason.OBSERVE_ONLY:  # nobody would read it
         return not was_told_recently(turn.document, incident.triggers, Reason.OBSERVE_ONLY, turn.at)
     return decision.kind in (Kind.RESTART, Kind.ASK)
 
@@ -65,7 +65,7 @@ def order_evidence(turn: Turn, judged: tuple[Judgement, ...]) -> None:
 
 
 def _hosts_of_holders(incident: Incident, judged: tuple[Judgement, ...]) -> Iterator[str]:
-    """Where messages are held: first those of which it is proved, since a consumer that works holds some, too."""
+    """The hosts that hold messages: first those with a proof, since a working consumer also holds some."""
     for one in judged:
         yield from (channel.host for channel in one.held_by)
     for watched in incident.queues:
@@ -73,7 +73,7 @@ def _hosts_of_holders(incident: Incident, judged: tuple[Judgement, ...]) -> Iter
 
 
 def on_evidence_started(turn: Turn, event: EvidenceStarted) -> None:
-    """Note the run; without one the incident goes on at once. Without an answer, the next check looks for the run."""
+    """Note the run. If it did not start, the incident goes on. Without an answer, the next check looks for the run."""
     incident = turn.document.incident
     if incident is None or incident.phase is not Phase.COLLECTING or incident.evidence is None or event.tag != tag_of(incident):
         return
@@ -84,7 +84,7 @@ def on_evidence_started(turn: Turn, event: EvidenceStarted) -> None:
 
 
 def is_awaited(evidence: Evidence, reading: EvidenceReading, now: float) -> bool:
-    """Whether to wait on for the run: its output was not read yet, and there is time left."""
+    """Whether to keep waiting for the run: its output has not been read, and there is time left."""
     return not evidence.missing and reading.output is None and now < evidence.until
 
 
@@ -96,14 +96,14 @@ def wait_for_evidence(turn: Turn, reading: EvidenceReading) -> None:
 
 
 def note_evidence(turn: Turn, reading: EvidenceReading) -> None:
-    """Note what was collected, or why nothing was, and keep the output."""
+    """Note what was collected, or why nothing was, and archive the output."""
     turn.change(evidence=with_reading(turn.incident.evidence or Evidence(), reading, turn.at))
     if reading.output:
         turn.order(Keep(turn.incident.id, reading.output))
 
 
 def with_reading(evidence: Evidence, reading: EvidenceReading, now: float) -> Evidence:
-    """The evidence with what was collected, or why nothing was."""
+    """Add what was collected, or why nothing was."""
     evidence = replace(evidence, execution=reading.execution or evidence.execution, lines=choose_lines(reading.output or ""))
     return replace(evidence, missing=evidence.missing or _why_missing(evidence, reading, now))
 
@@ -125,7 +125,7 @@ def _why_missing(evidence: Evidence, reading: EvidenceReading, now: float) -> Ph
 
 
 def without_evidence_runs(seen: Observation) -> Observation:
-    """The observation without runs that collected evidence: no guard may take one for a restart."""
+    """The observation without evidence runs, so that no guard counts one as a restart."""
     ledger = seen.ledger
     if not isinstance(ledger, ExecutionHistory):
         return seen

@@ -1,6 +1,6 @@
-"""The guards, which hold a restart. Each is one small function, and the first that objects decides.
+r"""The guards, which hold a restart. Each is a small function; the first that objects decides.
 
-A guard takes a `GuardContext` and returns None or a `Decision`. What can't be known holds the restart.
+A guard takes a `GuardContext` and returns None or a `Decision`. Anything unknown holds the restart.
 """
 
 from __future__ import annotations
@@ -83,12 +83,12 @@ class GuardContext(Struct, frozen=True):
 
     @property
     def between(self) -> bool:
-        """Whether the incident already had a restart."""
+        """Whether the incident has already had a restart."""
         return self.incident.restarts > 0
 
     @property
     def ledger(self) -> ExecutionHistory:
-        """The history, for guards after `ledger_unknown`. Raises HistoryUnknown without one."""
+        """The history, for guards after `ledger_unknown`. Raises HistoryUnknown if it could not be read."""
         if isinstance(self.seen.ledger, Unknown):
             raise HistoryUnknown(self.seen.ledger.why)
         return self.seen.ledger
@@ -103,7 +103,7 @@ hold = partial(Decision, Kind.HOLD)
 
 
 def count_as_restarts(ledger: ExecutionHistory) -> tuple[Execution, ...]:
-    """The target's executions that were restarts, newest start first. Refused late starts and scheduled runs do not count."""
+    """The target's executions that were restarts, newest start first. Refused late starts and scheduled runs don't count."""
     return tuple(execution for execution in ledger.executions if not execution.refused and not execution.scheduled)
 
 
@@ -151,7 +151,7 @@ def already_escalated(context: GuardContext) -> Decision | None:
 
 
 def is_about_other_queues(document: Document, incident: Incident) -> bool:
-    """Whether the escalation is about none of the incident's queues: it blocks its queues, not their target."""
+    """Whether the escalation is only about other queues than the incident's: it blocks its queues, not their whole target."""
     escalated = {watched.queue.key for watched in document.escalation.queues} if document.escalation else set()
     return bool(escalated) and escalated.isdisjoint(watched.queue.key for watched in incident.queues)
 
@@ -192,13 +192,13 @@ def ledger_unknown(context: GuardContext) -> Decision | None:
 
 
 def _needs_telling(context: GuardContext, unseen: Unknown) -> bool:
-    """Whether to notify people. A problem that may pass by itself can wait; a clear refusal (token, ACL, job) has a remedy."""
+    """Whether to notify people. A problem that may pass can wait; a clear refusal (token, ACL, job) needs a remedy."""
     since = max(context.incident.began_at, context.incident.waits_from)
     return context.now - since >= context.runbook.verify.within_s or context.between or bool(unseen.remedy)
 
 
 def own_execution(context: GuardContext) -> Decision | None:
-    """Continue from an execution of this incident that was not known yet."""
+    """Continue with an execution of this incident that was not known yet."""
     known = {attempt.tag for attempt in context.incident.tries if attempt.how != UNCLEAR}
     for execution in context.ledger.executions:
         incident, _, number = execution.tag.rpartition(".")
@@ -208,7 +208,7 @@ def own_execution(context: GuardContext) -> Decision | None:
 
 
 def running(context: GuardContext) -> Decision | None:
-    """`already_running`, `zombie_execution`, and `job_busy` for a later start of the same restart."""
+    """Holds for `already_running`, `zombie_execution`, and `job_busy` for a later start of the same restart."""
     unfinished = [execution for execution in context.ledger.executions if not execution.ended]
     for execution in sorted(unfinished, key=lambda one: one.scheduled):
         if execution.scheduled:
@@ -229,7 +229,7 @@ def job_busy(context: GuardContext) -> Decision | None:
 
 
 def _hold_as_busy(context: GuardContext, execution: Execution) -> Decision:
-    """Wait for another run of the job. One that can't end by itself any more is named: people have to abort it."""
+    """Wait for another run of the job. One that can no longer end by itself is named: people have to abort it."""
     every_s = context.runbook.verify.every_s
     if execution.scheduled:
         scheduled = Text("execution {id} of the same job is waiting to start", id=execution.id)
@@ -243,7 +243,7 @@ def _hold_as_busy(context: GuardContext, execution: Execution) -> Decision:
 
 
 def just_restarted(context: GuardContext) -> Decision | None:
-    """Verify a restart that was not verified for this alert, instead of restarting again."""
+    """Verify a restart that was not yet verified for this alert, instead of restarting again."""
     last = newest_end(context.ledger)
     if context.approved or last is None:
         return None
@@ -256,7 +256,7 @@ def just_restarted(context: GuardContext) -> Decision | None:
 
 
 def _adopt_newer_restart(context: GuardContext, last: Execution) -> Decision | None:
-    """Adopt a restart that somebody else made after our last attempt: it gets its time to help, too."""
+    """Adopt a restart by somebody else after our last attempt: it also gets its time to help."""
     own = [attempt.execution for attempt in context.incident.tries if attempt.execution and attempt.how != "refused_late"]
     ended_at = max((execution.runner_ended_at or 0.0 for execution in own), default=0.0)
     if not own or last.id in {execution.id for execution in own} or (last.runner_ended_at or 0.0) <= ended_at:
@@ -302,7 +302,7 @@ def failing(context: GuardContext) -> Decision | None:
 
 
 def symptom(context: GuardContext) -> Decision | None:
-    """`symptom_gone`, `symptom_unknown`, `going_round` and `never_consumed`. One stuck queue is enough for a restart."""
+    """Holds for `symptom_gone`, `symptom_unknown`, `going_round`, `never_consumed`. One stuck queue is enough to restart."""
     judged = judge_queues(context)
     if any(one.health is Health.ILL for one, _ in judged):
         return None
@@ -345,7 +345,7 @@ def _hold_as_unknown(context: GuardContext, judged: Judgement, watched: QueueSta
 
 
 def judge_queues(context: GuardContext) -> list[tuple[Judgement, QueueState]]:
-    """How each queue of the incident is now, and its state with this observation added."""
+    """The current health of each queue of the incident, and its state including this observation."""
     queues = context.seen.queues
     return [
         judge_health(_runbook_of(context, watched).symptom, queues.get(watched.queue.key, NOT_CHECKED), watched, context.now)
@@ -354,7 +354,7 @@ def judge_queues(context: GuardContext) -> list[tuple[Judgement, QueueState]]:
 
 
 def update_queues(context: GuardContext) -> tuple[QueueState, ...]:
-    """The incident's queues with this observation added."""
+    """The incident's queues including this observation."""
     return tuple(watched for _, watched in judge_queues(context))
 
 
@@ -383,13 +383,13 @@ def too_many_targets(context: GuardContext) -> Decision | None:
 
 
 def _slots_of_others(storm: Storm, context: GuardContext) -> tuple[Slot, ...]:
-    """The slots that other targets have taken, and that still count."""
+    """The slots of other targets that still count."""
     current = (slot for slot in storm.slots if context.now - slot.at < context.rules.storm_within_s)
     return tuple(slot for slot in current if slot.target != context.document.key)
 
 
 def claim_storm_slot(context: GuardContext) -> Storm | None:
-    """The storm document with this target's slot; None if the target needs no slot."""
+    """The storm document with this target's slot added; None if the target needs no slot."""
     if context.between or isinstance(context.seen.storm, Unknown):
         return None
     return Storm((*_slots_of_others(context.seen.storm, context), Slot(context.document.key, context.now)))
@@ -439,9 +439,9 @@ OVERRULED = frozenset(
 
 
 def decide(context: GuardContext) -> Decision:
-    """Restart, hold, ask, or adopt an execution, as the first guard that objects says.
+    r"""Restart, hold, ask, or adopt an execution, as decided by the first guard that objects.
 
-    A suspicion is waited out before any other guard may speak: most of them come to nothing, and then nobody is told.
+    A suspicion is waited for before any other guard: most of them clear, and then nobody is notified.
     """
     guards = GUARDS.values()
     for guard in (GUARDS["symptom"], *guards) if context.incident.is_suspicion else guards:
@@ -452,7 +452,7 @@ def decide(context: GuardContext) -> Decision:
 
 
 def evaluate_all(context: GuardContext) -> list[tuple[str, Decision | None]]:
-    """What each guard says by itself, for `simulate`. Guards that need the history hold if it can't be read."""
+    """The result of each guard by itself, for `simulate`. Guards that need the history hold if it can't be read."""
     decisions: list[tuple[str, Decision | None]] = []
     for name, guard in GUARDS.items():
         try:

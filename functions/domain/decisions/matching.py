@@ -21,13 +21,13 @@ from functions.runtime.text import COMMA, Phrase, Text, join, named
 
 MAX_MATCHED = 1024
 """The longest label value that a regular expression sees. A longer one matches nothing and can't be an option's value."""
-SHOWN = 60  # characters of an untrusted value in a sentence
+SHOWN = 60  # maximum length of an untrusted value in a sentence
 LABELS_SHOWN = 8
 MONITORING_FAILURES = ("DatasourceNoData", "DatasourceError")
 """Alerts that Grafana raises in place of a rule's own ("No data and error states" in its manual); `rulename` names the rule."""
 
 _NAME = r'"(?:[^"\\]|\\.)*"|[^\s{}!=~,\\"\'`]+'
-_MATCHER = rf"({_NAME})\s*(=~|!=|!~|=)\s*(.*)"  # compiled (0.5 ms) only where a matcher is read
+_MATCHER = rf"({_NAME})\s*(=~|!=|!~|=)\s*(.*)"  # compiled (0.5 ms) only if a matcher is read
 _ESCAPE = r"(?s)\\(.)"
 _LABEL = re.compile(r"\$\{labels\.([^${}]+)\}")
 _ESCAPED = {"n": "\n", '"': '"', "\\": "\\"}
@@ -38,7 +38,7 @@ _ESCAPED = {"n": "\n", '"': '"', "\\": "\\"}
 
 def parse_matcher(text: str) -> Matcher:
     r"""Read one matcher as Alertmanager does (prometheus/alertmanager, pkg/labels/parse.go): the value in double quotes or
-    bare, with `\n`, `\"` and `\\` as escapes and any other backslash literally. ValueError says what is wrong.
+    bare, with `\n`, `\"` and `\\` as escapes and any other backslash literally. Raises ValueError with what is wrong.
     """
     parts = re.fullmatch(_MATCHER, text.strip(), re.DOTALL)
     if not parts:
@@ -67,7 +67,7 @@ def _unquoted(text: str) -> str:
 
 
 def matches(matcher: Matcher, labels: Mapping[str, str]) -> bool:
-    """Whether the labels satisfy the matcher. A value that is too long for a regular expression satisfies neither =~ nor !~."""
+    """Whether the labels satisfy the matcher. A value that is too long for a regular expression matches neither =~ nor !~."""
     value = labels.get(matcher.label, "")
     if matcher.op in ("=", "!="):
         return (value == matcher.value) == (matcher.op == "=")
@@ -84,7 +84,7 @@ HOLDER_HOST = "${holder.host}"
 
 
 def template_labels(template: str) -> tuple[str, ...]:
-    """The labels that the template names. ValueError for any other `${`."""
+    """The labels that the template names. Raises ValueError for any other `${`."""
     if "${" in _LABEL.sub("", template):
         raise ValueError("has a ${ that is not ${labels.NAME}")
     return tuple(_LABEL.findall(template))
@@ -110,7 +110,7 @@ def fill_template(template: str, labels: Mapping[str, str], what: Phrase) -> str
         value = labels.get(name, "")
         if not value:
             raise NotRendered(Text("{what}: the alert has no label {label}", what=what, label=shown(name)))
-        if len(value) > MAX_MATCHED:  # before it is inserted, perhaps many times
+        if len(value) > MAX_MATCHED:  # check before inserting it, perhaps many times
             raise NotRendered(named(Text("{what}, label {label}", what=what, label=shown(name)), _too_long(value)))
     return _LABEL.sub(lambda label: labels[label[1]], template)
 
@@ -136,9 +136,9 @@ def shown(value: str) -> str:
 
 
 def match_alerts(rules: Rules, runner_url: str, alerts: Iterable[Alert], name_queue: NameQueue) -> list[MatchedAlert]:
-    """Match each alert, in order: its target, or the reason why it has none.
+    r"""Match each alert, in order: its target, or the reason why it has none.
 
-    A resolved alert has a target like a firing one, so it reaches its incident.
+    A resolved alert has a target like a firing one, so that it reaches its incident.
     """
     return [_case(rules.runbooks, runner_url, alert, name_queue) for alert in alerts]
 
@@ -147,7 +147,7 @@ def _case(runbooks: Mapping[str, Runbook], runner_url: str, alert: Alert, name_q
     if alert.test:
         return MatchedAlert(alert, reason=Reason.TEST_ALERT)
     if alert.name in MONITORING_FAILURES:
-        # The channels of the rule's own runbook get it, so look it up by the rule's name.
+        # Look up the channels by the rule's name: those of its own runbook.
         own = {**alert.labels, "alertname": alert.labels.get("rulename", "")}
         return MatchedAlert(alert, _first(runbooks, own), reason=Reason.MONITORING_FAILURE, detail=alert.name)
     runbook = _first(runbooks, alert.labels)
@@ -165,7 +165,7 @@ def _first(runbooks: Mapping[str, Runbook], labels: Mapping[str, str]) -> Runboo
 
 
 def explain_mismatch(runbooks: Mapping[str, Runbook], labels: Mapping[str, str]) -> Phrase:
-    """Which labels the runbooks look at, as this alert has them, and what it lacks for the runbook that comes closest."""
+    """The labels that the runbooks look at, with this alert's values, and what is missing for the closest runbook."""
     names = dict.fromkeys(matcher.label for runbook in runbooks.values() for matcher in runbook.match)
     values = [f"{name}={shown(labels[name])}" if labels.get(name) else Text("no {label}", label=name) for name in names]
     looked_at = Text("the runbooks look at {labels}", labels=join(values[:LABELS_SHOWN], COMMA))
@@ -182,22 +182,22 @@ def explain_mismatch(runbooks: Mapping[str, Runbook], labels: Mapping[str, str])
 
 
 def render_target(runbook: Runbook, runner_url: str, labels: Mapping[str, str]) -> Target:
-    """What the runbook restarts for an alert with these labels. Raises NotRendered."""
+    """The target of a runbook for an alert with these labels. Raises NotRendered."""
     restart = runbook.restart
     options = {name: _option(name, template, restart.allow.get(name), labels) for name, template in restart.options.items()}
     return to_target(restart, runner_url, options)
 
 
 def to_target(restart: Restart, url: str, options: Mapping[str, str]) -> Target:
-    """What is restarted with these values of the options."""
+    """The target with these values of the options."""
     holder = restart.holder.option if restart.holder else ""
     return Target(target_key(url, restart.job, options), url, restart.job, options, holder)
 
 
 def render_evidence(job: EvidenceJob, labels: Mapping[str, str]) -> Evidence:
-    """The evidence that an incident begins with: the job's options, or why none can be collected.
+    r"""The initial evidence of an incident: the job's options, or why none can be collected.
 
-    An option that takes the holder's host is filled in when the run is ordered (`name_holder`): only then is the host known.
+    An option with the holder's host is filled in when the run is ordered (`name_holder`): the host is known only then.
     """
     templates = {name: template for name, template in job.options.items() if template != HOLDER_HOST}
     try:
@@ -207,9 +207,9 @@ def render_evidence(job: EvidenceJob, labels: Mapping[str, str]) -> Evidence:
 
 
 def name_holder(job: EvidenceJob, evidence: Evidence, hosts: Iterable[str]) -> Evidence:
-    """The evidence with the first of these hosts in the options that take it.
+    r"""The evidence with the first of these hosts in the options that take it.
 
-    Where nobody is known to hold a message, or the host does not match `allow`, the job runs without the option, on its default.
+    If no holder is known, or the host doesn't match `allow`, the job runs without the option and uses its default.
     """
     names = [name for name, template in job.options.items() if template == HOLDER_HOST]
     host, options, without = next(iter(hosts), ""), dict(evidence.options), evidence.without
@@ -250,7 +250,7 @@ def _option(name: str, template: str, allow: str | None, labels: Mapping[str, st
 
 
 def target_key(url: str, job: str, options: Mapping[str, str]) -> str:
-    """The name of a target's document: 20 hex digits, the same for every notification of the target."""
+    """The key of a target's document: 20 hex digits, the same for every notification of the target."""
     canonical = json.dumps([url, job, sorted(options.items())], separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:20]
 
@@ -259,7 +259,7 @@ def target_key(url: str, job: str, options: Mapping[str, str]) -> str:
 
 
 class Overlap(Struct, frozen=True):
-    """Two runbooks, of which the earlier takes alerts that the later matches too."""
+    """Two runbooks; the earlier one takes alerts that the later one also matches."""
 
     earlier: str
     later: str
@@ -268,9 +268,9 @@ class Overlap(Struct, frozen=True):
 
 
 def overlaps(runbooks: Mapping[str, Runbook]) -> list[Overlap]:
-    """The overlaps that the file's order hides. A narrower runbook before a wider one is normal, and not listed.
+    r"""The overlaps that the file's order hides. A narrower runbook before a wider one is normal and not listed.
 
-    Only the matchers count, and in doubt they overlap, as two regular expressions of one label do.
+    Only matchers count. If in doubt they overlap, as two regular expressions for one label do.
     """
     overlapping, ordered = [], list(runbooks.values())
     for place, later in enumerate(ordered):

@@ -61,15 +61,15 @@ def default_channels(rules: Rules) -> tuple[str, ...]:
 
 
 def channels_for(rules: Rules, runbook: Runbook | None) -> tuple[str, ...]:
-    """The channels of a runbook, each once. A message for which somebody must get up goes to more: `call_people`."""
+    """The channels of a runbook, each once. Urgent messages go to more channels: see `call_people`."""
     return tuple(dict.fromkeys((runbook.notify if runbook else ()) or default_channels(rules)))
 
 
 def call_people(rules: Rules, runbook: Runbook | None, card: Card, channels: tuple[str, ...]) -> tuple[Card, tuple[str, ...]]:
-    """The card and its channels. One that begins with ACT NOW mentions people, and goes to `escalate` too.
+    r"""The card and its channels. A card that begins with ACT NOW mentions people, and goes to `escalate` too.
 
-    A card about no single runbook calls the people of all that don't only observe. The channels of a bundle are those of its
-    messages.
+    A card about no single runbook mentions the people of all runbooks that don't only observe. A bundle goes to the channels of
+    its messages.
     """
     if card.urgency != "act":
         return card, channels
@@ -82,8 +82,8 @@ def call_people(rules: Rules, runbook: Runbook | None, card: Card, channels: tup
 def enqueue_message(
     document: Document, rules: Rules, card_input: CardInput, channels: tuple[str, ...], mark: str, *, bundle: str = ""
 ) -> Document:
-    """Add a message for each channel, and for those of `escalate` if it calls people, unless the document has it already."""
-    from functions.domain.cards import card, facts, rendering  # 1 ms, and no restart waits for a card
+    """Add a message for each channel, and for those of `escalate` if it is urgent, unless the document already has it."""
+    from functions.domain.cards import card, facts, rendering  # takes 1 ms, and restarts don't wait for cards
 
     link = card_input.approve_url or card_input.acknowledge_url
     composed = card.compose(card_input, rules)
@@ -107,13 +107,13 @@ def enqueue_message(
 
 
 def _link_ends(card_input: CardInput) -> float:
-    """Until when the link for people to answer counts: an approval expires, an escalation is to be taken for a day."""
+    """The expiry of a link: an approval expires, an escalation can be taken for a day."""
     expires_at = card_input.incident.approval.expires_at if card_input.incident else None
     return expires_at if card_input.approve_url and expires_at is not None else card_input.at + TAKEN_WITHIN_S
 
 
 def _keys(triggers: tuple[AlertRef, ...]) -> list[str]:
-    """The keys under which a hold is remembered. The first alerts stand for a large group."""
+    """The keys that identify a hold. Of a large group, only the first alerts are used."""
     return [alert_key(trigger.source, trigger.fingerprint) for trigger in triggers[:HOLDS_KEPT]]
 
 
@@ -128,7 +128,7 @@ def was_told_recently(document: Document, triggers: tuple[AlertRef, ...], reason
 def enqueue_hold(
     document: Document, rules: Rules, card_input: CardInput, mark: str, *, bundle: str = "", always: bool = False
 ) -> Document:
-    """Add a hold's message, but the same one for the same alerts only once an hour."""
+    """Add a hold's message, but for the same alerts and reason only once an hour."""
     triggers = card_input.incident.triggers if card_input.incident else ()
     if card_input.trigger:
         triggers = (card_input.trigger,)
@@ -147,7 +147,7 @@ def enqueue_hold(
 def close_incident(
     document: Document, rules: Rules, incident: Incident, ending: Ending, card_input: CardInput, *, tell: bool = True
 ) -> Document:
-    """Take the incident out of the document; keep its outcome, post it and archive the incident."""
+    """Remove the incident from the document: keep its outcome, post it, and archive the incident."""
     channels = tuple(dict.fromkeys((*channels_for(rules, card_input.runbook), *incident.told)))
     if tell and ending is Ending.HELD:
         bundle = card_input.reason.value if card_input.reason is Reason.TOO_MANY_TARGETS else ""
@@ -201,10 +201,10 @@ def _to_escalation(document: Document, incident: Incident, card_input: CardInput
 
 
 def end_escalation(document: Document) -> Document:
-    """The target may be restarted again, and nobody is told of its escalation any more."""
+    """Allow restarts of the target again, and end the reminders."""
     return replace(document, escalated_at=None, escalation=None)
 
 
 def may_overrule(reason: Reason | None, rules: Rules) -> bool:
-    """Whether a person may be asked: the reason allows it, and there is an address for the link."""
+    """Whether a person may be asked: the reason allows it, and links have an address."""
     return reason in OVERRULED and bool(rules.public_url)

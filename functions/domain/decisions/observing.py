@@ -1,6 +1,6 @@
-"""Follows what the mode `observe` held: how did it go without Unstick? It starts nothing, and posts only the hold itself.
+r"""Follows what the mode `observe` held: how did it go without Unstick? Starts nothing, and posts only the hold itself.
 
-The archived incident says how it went, for `status` and the report: `domain/costs/would_be.py`.
+The archived incident has the result, for `status` and the report: `domain/costs/would_be.py`.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ sees the restarts that Rundeck's history still shows, which is half an hour for 
 
 
 def observe_hold(turn: Turn) -> None:
-    """Tell people what would have been restarted, and follow it from now on."""
+    """Report what would have been restarted, and follow it from now on."""
     turn.change(phase=Phase.OBSERVING, observed_at=turn.at, due=turn.at + turn.runbook.verify.first_s, execution=None)
     _tell(turn)
     turn.answer(Action.HELD, Reason.OBSERVE_ONLY)
 
 
 def observe_alerts(turn: Turn) -> None:
-    """More alerts of what is followed: say again what would have been restarted, as often as any hold."""
+    """More alerts for a followed incident: report the would-be restart again, as often as any hold."""
     decision = decide(turn.guard_context())
     if decision.reason is Reason.OBSERVE_ONLY:
         _tell(turn)
@@ -41,7 +41,7 @@ def _tell(turn: Turn) -> None:
 
 
 def watch_observed(turn: Turn) -> None:
-    """Look at the queues and for a person's restart, until all queues were healthy twice or a day has passed."""
+    """Watch the queues and a person's restarts, until all queues were healthy twice or a day has passed."""
     incident, context = turn.incident, turn.context
     if is_over(incident, context.rules):
         return stop_observing(turn)
@@ -61,7 +61,7 @@ def watch_observed(turn: Turn) -> None:
         adopted=execution is not None,
         looked_at=turn.at,
     )
-    # Without the history nobody knows whether a person restarted it.
+    # Without the history, a person's restart can't be seen.
     proven = healed_at is not None and turn.at - healed_at >= every_s
     if turn.at >= observed_at + FOLLOWED_S or (proven and isinstance(turn.ledger, ExecutionHistory)):
         return stop_observing(turn)
@@ -70,31 +70,31 @@ def watch_observed(turn: Turn) -> None:
 
 
 def stop_observing(turn: Turn) -> None:
-    """Archive how it went. Nobody is told: people know more of it than Unstick."""
+    """Archive the result. Nobody is notified: people know more about it than Unstick."""
     turn.close(Ending.HELD, turn.card("held", Reason.OBSERVE_ONLY), tell=False)
 
 
 def is_over(incident: Incident, rules: Rules) -> bool:
-    """Whether the runbook no longer observes, or is gone. What was only observed is never acted on: the next alert decides."""
+    """Whether the runbook no longer observes, or is gone. A followed incident is never acted on: the next alert is decided."""
     runbook = rules.runbooks.get(incident.runbook)
     return incident.phase is Phase.OBSERVING and (runbook is None or runbook.mode is not Mode.OBSERVE)
 
 
 def _is_after(context: StepContext, observed_at: float, watched: QueueState) -> bool:
-    """Whether the figures are younger than the hold. Older ones, which a missing scrape brings back, say nothing of it."""
+    """Whether the figures are newer than the hold. Older ones, which return after a missed scrape, don't count."""
     seen = context.seen.queues.get(watched.queue.key)
     return isinstance(seen, QueueSnapshot) and context.at - seen.behind_s > observed_at
 
 
 def _has_consumers(context: StepContext, runbook: Runbook, watched: QueueState) -> bool:
-    """Whether consumers are there, as far as they can be seen: an emptied queue is not a healed one."""
+    """Whether consumers are connected, as far as they can be seen: an emptied queue is not a healed one."""
     seen = context.seen.queues.get(watched.queue.key)
     own = context.rules.runbooks.get(watched.runbook, runbook)
     return isinstance(seen, QueueSnapshot) and (seen.consumers is None or seen.consumers >= own.recovered.min_consumers)
 
 
 def _restart_by_hand(incident: Incident, observed_at: float, context: StepContext) -> Execution | None:
-    """The newest restart since the hold. One that the history showed before it would have been followed instead."""
+    """The newest restart since the hold. One that the history already had would have been followed instead."""
     if not isinstance(context.ledger, ExecutionHistory):
         return None
     since = observed_at + incident.runner_ahead_s - SAME_CAUSE_S

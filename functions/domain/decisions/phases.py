@@ -1,4 +1,4 @@
-"""The phases of an incident. Each looks at the current state and says what comes next."""
+"""The phases of an incident. Each looks at the current state and decides what comes next."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ from functions.domain.texts.words import duration, worded
 from functions.runtime.text import Phrase, Text, join, named
 
 SLOT_AGAIN_S = 1.0
-"""After a lost storm slot. The process that lost it decides anew at once, so the wake-up is only for one that is gone."""
+"""Seconds after a lost storm slot. The process that lost it decides again immediately, so the wake-up is only for a crash."""
 
 FIRST_LOOK_S = 20.0
 """How long after a start Unstick checks for it, if its answer was lost. `webhook` creates that wake-up before it decides."""
@@ -74,7 +74,7 @@ def run_phase(turn: Turn) -> None:
 
 
 def evaluate_guards(turn: Turn) -> None:
-    """Evaluate the guards, and act on their decision."""
+    """Evaluate the guards, and carry out their decision."""
     incident = turn.incident
     if is_all_resolved(incident) and incident.restarts == 0:
         return end_as_held(turn, hold(Reason.NOT_FIRING))
@@ -84,7 +84,9 @@ def evaluate_guards(turn: Turn) -> None:
     judged = judge_queues(guard_context)
     turn.change(queues=tuple(watched for _, watched in judged))
     turn.document = clear_escalation_if_healthy(turn.document, turn.runbook, turn.context)
-    decision = decide(replace(guard_context, document=turn.document))  # on the queues before this observation, which counts once
+    decision = decide(
+        replace(guard_context, document=turn.document)
+    )  # with the queues before this observation, so that it counts once
     turn.change(reason=decision.reason, detail=decision.detail)
     if needs_evidence(turn, decision):
         return order_evidence(turn, tuple(judgement for judgement, _ in judged))
@@ -124,7 +126,7 @@ def clear_escalation_if_healthy(document: Document, runbook: Runbook | None, con
 
 
 def defer(turn: Turn, wait_s: float = 0.0) -> None:
-    """Leave the decision to a wake-up, which has time to observe: an immediate one, or one in `wait_s`."""
+    """Leave the decision to a wake-up, which has time to observe: immediately, or in `wait_s`."""
     turn.change(due=turn.at + wait_s)
     turn.answer(Action.DEFERRED, None)
 
@@ -136,7 +138,7 @@ def _order_start(turn: Turn, ledger: ExecutionHistory, judged: tuple[Judgement, 
     storm = claim_storm_slot(turn.guard_context())
     holder = turn.runbook.restart.holder
     host = find_only_host(holder, judged)
-    if holder is not None and turn.document.target is not None:  # which an earlier release may have written, or other runbooks
+    if holder is not None and turn.document.target is not None:  # possibly written by an earlier release or for other runbooks
         turn.document = replace(turn.document, target=replace(turn.document.target, holder=holder.option))
     turn.change(
         phase=Phase.STARTING,
@@ -158,7 +160,7 @@ def _order_start(turn: Turn, ledger: ExecutionHistory, judged: tuple[Judgement, 
 
 
 def _note_proof(context: StepContext, watched: QueueState, judged: Judgement) -> QueueState:
-    """The queue with what the restart rests on, and its figures of before."""
+    """Add to the queue the proof of the restart, and the figures before it."""
     seen = context.seen.queues.get(watched.queue.key)
     held_by = tuple(replace(channel, work=(), redeliveries=()) for channel in judged.held_by)
     before = before_restart(seen) if isinstance(seen, QueueSnapshot) else watched.before
@@ -189,7 +191,7 @@ def on_start_result(turn: Turn, event: StartResult) -> None:
 
 
 def _give_attempt_back(turn: Turn) -> None:
-    """Nothing was started, so the number of the attempt is free again."""
+    """Nothing was started, so the attempt's number is free again."""
     turn.change(attempt=turn.incident.attempt - 1, phase=Phase.WAITING, runner_not_after=None, holder_host="")
 
 
@@ -217,7 +219,7 @@ def _end_as_mismatch(turn: Turn, execution: Execution, event: StartResult) -> No
 
 
 def _handle_unsent(turn: Turn, unsent: Reason, event: StartResult) -> None:
-    """Unstick sent nothing: the kill switch is on, another target took the storm slot, something could not be read, or the
+    """Nothing was sent: the kill switch is on, another target took the storm slot, something could not be read, or the
     observation was too old."""
     if unsent is Reason.PAUSED or event.unread:
         again_in_s = turn.runbook.verify.every_s if event.unread else None
@@ -229,7 +231,7 @@ def _handle_unsent(turn: Turn, unsent: Reason, event: StartResult) -> None:
 
 
 def _handle_busy(turn: Turn, detail: Phrase) -> None:
-    """The runner says that the job is busy: adopt a run of this target, otherwise wait."""
+    """The runner answers that the job is busy: adopt a run of this target, otherwise wait."""
     other = None
     if isinstance(turn.ledger, ExecutionHistory):
         for execution in turn.ledger.executions:
@@ -240,14 +242,14 @@ def _handle_busy(turn: Turn, detail: Phrase) -> None:
 
 
 def _ahead_s(incident: Incident, context: StepContext) -> float:
-    """How far the runner's clock is ahead of ours: as just observed, otherwise as last known."""
+    """Seconds that the runner's clock is ahead of ours: as just observed, otherwise as last known."""
     if not isinstance(context.ledger, ExecutionHistory):
         return incident.runner_ahead_s
     return context.ledger.runner_now - (context.ledger.read_at if context.ledger.read_at is not None else context.at)
 
 
 def _start_page(incident: Incident, context: StepContext) -> str:
-    """Where people start the job by hand; with the options filled in, if the history could ever be read."""
+    """The page where people start the job; with the options filled in, if the history was ever readable."""
     known = context.ledger.start_page if isinstance(context.ledger, ExecutionHistory) else ""
     return known or incident.start_page or context.seen.start_page
 
@@ -261,7 +263,7 @@ def _check_asked(turn: Turn) -> None:
 
 
 def _check_evidence(turn: Turn) -> None:
-    """Wait for the end of the evidence run, at most `within`; then decide by what is seen now."""
+    """Wait for the end of the evidence run, at most `within`; then decide on the current state."""
     reading = turn.context.seen.evidence or EvidenceReading()
     if reading.awaited:
         return wait_for_evidence(turn, reading)
@@ -271,7 +273,7 @@ def _check_evidence(turn: Turn) -> None:
 
 
 def _check_start(turn: Turn) -> None:
-    """Find out from the history whether the job was started, and tell people as soon as it does not show that."""
+    """Find out from the history whether the job was started; notify people as soon as it can't be seen."""
     turn.change(queues=_note_figures(turn))
     if isinstance(turn.ledger, Unknown):
         return look_again(turn, turn.ledger)
@@ -328,7 +330,7 @@ def _follow(turn: Turn, execution: Execution, action: Action, *, reason: Reason 
 
 
 def _without_followed(context: StepContext) -> StepContext:
-    """The observation without the execution that it followed, since the incident has just turned to another one."""
+    """The observation without the execution that it followed, since the incident now follows another one."""
     if isinstance(context.ledger, Unknown):
         return context
     return replace(context, seen=replace(context.seen, ledger=replace(context.ledger, followed=None, tail=None)))
@@ -348,7 +350,7 @@ def _check_run(turn: Turn) -> None:
         turn.change(phase=Phase.WAITING, execution=None, tries=tries, restarts=turn.incident.restarts - 1)
         return evaluate_guards(turn)
     queues = tuple(
-        # Its newest sample may be one that was seen before this restart.
+        # Its newest sample may be from before this restart.
         replace(watched, after=AfterRestart(sample_at=watched.after.sample_at))
         for watched in turn.incident.queues
     )
@@ -357,7 +359,7 @@ def _check_run(turn: Turn) -> None:
 
 
 def _note_figures(turn: Turn) -> tuple[QueueState, ...]:
-    """The queues with the figures of this look, for people: nothing is judged by them before the restart has ended."""
+    """Note the queues' current figures, for people only: nothing is judged before the restart has ended."""
     seen = turn.context.seen.queues
     return tuple(
         note_snapshot(watched, snapshot) if isinstance(snapshot := seen.get(watched.queue.key), QueueSnapshot) else watched
@@ -366,7 +368,7 @@ def _note_figures(turn: Turn) -> tuple[QueueState, ...]:
 
 
 def _why_unseen(incident: Incident, context: StepContext) -> Unknown | None:
-    """Why this observation can't tell whether the execution still runs; None if it was seen running."""
+    """Why this observation can't show whether the execution still runs; None if it was seen running."""
     if isinstance(context.ledger, Unknown):
         return context.ledger
     known = incident.execution
@@ -376,7 +378,7 @@ def _why_unseen(incident: Incident, context: StepContext) -> Unknown | None:
 
 
 def _watch_running(turn: Turn) -> None:
-    """It is running: check again, until `max_run`."""
+    """The execution is running: check again, until `max_run`."""
     incident, runbook = turn.incident, turn.runbook
     running_s = turn.at - _started_at(incident)
     if running_s > runbook.restart.max_run_s:
@@ -388,7 +390,7 @@ def _watch_running(turn: Turn) -> None:
 
 
 def _wait_unseen(turn: Turn, unseen: Unknown) -> None:
-    """Nobody can tell whether it still runs: check again, notify people why, and escalate when `max_run` is long past."""
+    """It is unknown whether the execution still runs: check again, notify people, and escalate long after `max_run`."""
     incident, runbook = turn.incident, turn.runbook
     within_s = runbook.verify.within_s
     deadline = _started_at(incident) + runbook.restart.max_run_s + within_s + GRACE_S
@@ -410,7 +412,7 @@ def _started_at(incident: Incident) -> float:
 
 
 def _looks_healthy(incident: Incident, runbook: Runbook, context: StepContext) -> bool:
-    """Whether every queue of the incident is healthy now, which says nothing about the restart."""
+    """Whether every queue of the incident is healthy now. Doesn't show that the restart helped."""
     for watched in incident.queues:
         snapshot = context.seen.queues.get(watched.queue.key)
         own = context.rules.runbooks.get(watched.runbook, runbook)
@@ -420,7 +422,7 @@ def _looks_healthy(incident: Incident, runbook: Runbook, context: StepContext) -
 
 
 def _has_run_before(execution: Execution, context: StepContext) -> bool:
-    """Whether only the runner's own retry came too late, after a run that had failed."""
+    """Whether only the runner's own retry came too late, after a failed run."""
     if execution.retry_of_restart:
         return True
     known = context.ledger.executions if isinstance(context.ledger, ExecutionHistory) else ()
@@ -428,13 +430,13 @@ def _has_run_before(execution: Execution, context: StepContext) -> bool:
 
 
 def _current(incident: Incident, context: StepContext) -> Execution | None:
-    """The execution as the history shows it now, otherwise as last known."""
+    """The execution as in the history now, otherwise as last known."""
     known = incident.execution
     if not isinstance(context.ledger, ExecutionHistory) or known is None:
         return known
     listed = (execution for execution in context.ledger.executions if execution.id == known.id)
     current = context.ledger.followed or next(listed, known)
-    # The history may lag, so remember a retry instead of looking it up.
+    # The history may lag, so remember a retry instead of looking it up again.
     retried = known.retry_of_restart or (current.id != known.id and not known.late)
     return replace(current, tag=current.tag or known.tag, retry_of_restart=retried)
 
@@ -450,7 +452,7 @@ def is_used_up(incident: Incident, runbook: Runbook) -> bool:
 
 
 def _handle_failed_job(turn: Turn, execution: Execution) -> None:
-    """The job ran and failed. The queue may have recovered anyway; otherwise decide the next attempt."""
+    """The job ran and failed. The queue may have recovered anyway; otherwise decide about the next attempt."""
     if is_used_up(turn.incident, turn.runbook):
         detail = Text("the job ended as {status}", status=worded(execution.status))
         return escalate(turn, Reason.FAILING, detail)
@@ -483,13 +485,13 @@ def _check_recovery(turn: Turn) -> None:
 
 
 def _age_s(incident: Incident, context: StepContext) -> float:
-    """How long ago the restart ended, on the runner's clock."""
+    """Seconds since the restart ended, on the runner's clock."""
     ended_at = incident.execution.runner_ended_at if incident.execution else None
     return context.at + incident.runner_ahead_s - ended_at if ended_at is not None else context.at - incident.began_at
 
 
 def _unproven(incident: Incident, runbook: Runbook) -> list[QueueState]:
-    """The queues that have not been healthy in two checks, `every` apart."""
+    """The queues that were not yet healthy in two checks, `every` apart."""
     return [
         watched
         for watched in incident.queues
@@ -504,7 +506,7 @@ def _look_at(watched: QueueState, turn: Turn, age_s: float) -> QueueState:
 
 
 def _announce_draining(turn: Turn, age_s: float) -> None:
-    """Say once per restart that the queue moves but is slow."""
+    """Report once per restart that the queue drains slowly."""
     incident = turn.incident
     verdicts = {watched.after.verdict for watched in incident.queues}
     too_early = age_s < turn.runbook.verify.patience_s
@@ -522,7 +524,7 @@ def _end_of_time(turn: Turn) -> None:
     runner_at = turn.at + incident.runner_ahead_s
     if all(watched.after.well_at is not None or is_moving(runbook, watched, runner_at) for watched in unproven):
         if any(watched.after.well_at is not None or _stuck_since(incident, watched) for watched in unproven):
-            # It was healthy once and the check that proves it is one interval away, or it may be stuck again.
+            # Either it was healthy once and the second check is still to come, or it may be stuck again.
             return turn.change(due=turn.at + runbook.verify.every_s)
         return end_as_recovered(turn, moving=True)
     if any(watched.after.verdict is Verdict.UNKNOWN for watched in unproven):
@@ -531,7 +533,7 @@ def _end_of_time(turn: Turn) -> None:
 
 
 def _escalate_unread(turn: Turn, unproven: list[QueueState]) -> None:
-    """People look, since nobody can tell whether the restart helped."""
+    """Escalate because nothing shows whether the restart helped."""
     queues = turn.context.seen.queues
     seen = [(watched.queue.name, queues.get(watched.queue.key, NOT_CHECKED)) for watched in unproven]
     unread = [(name, one) for name, one in seen if isinstance(one, Unknown)]
@@ -541,7 +543,7 @@ def _escalate_unread(turn: Turn, unproven: list[QueueState]) -> None:
 
 
 def _stuck_since(incident: Incident, watched: QueueState) -> bool:
-    """Whether an alert of this queue began after it last moved: it may be stuck again, so `patience` decides."""
+    """Whether an alert of this queue began after it last moved: it may be stuck again, so `patience` applies."""
     moved_at = (watched.after.moved_at or 0.0) - incident.runner_ahead_s
     return any(
         trigger.resolved_at is None and trigger.queue == watched.queue.key and trigger.starts_at > moved_at
@@ -550,7 +552,7 @@ def _stuck_since(incident: Incident, watched: QueueState) -> bool:
 
 
 def _next_attempt(turn: Turn, how: str) -> None:
-    """Decide about another restart. A hold that passes by itself keeps the incident verifying."""
+    """Decide about another restart. While a hold that ends by itself lasts, the incident keeps verifying."""
     incident = turn.incident
     execution = incident.execution
     tag = execution.tag or execution.id if execution else turn.tag
@@ -564,7 +566,7 @@ def _next_attempt(turn: Turn, how: str) -> None:
 
 
 def _keep_verifying(turn: Turn, decision: Decision, looked: tuple[QueueState, ...]) -> None:
-    """Wait for a hold that passes by itself, with the first of two checks that found the queues stuck; not for ever."""
+    """Wait for a hold that ends by itself, with a limit. Keeps the first of two checks that found the queues stuck."""
     verify = turn.runbook.verify
     time_s = verify.within_s + (GRACE_S if decision.reason is Reason.SYMPTOM_GONE else 0.0)
     if min(_age_s(turn.incident, turn.context), turn.at - turn.incident.began_at) >= time_s:

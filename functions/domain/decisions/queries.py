@@ -1,4 +1,4 @@
-"""What has to be observed before a step."""
+"""Decides what to observe before a step."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Queues = dict[str, tuple[QueueRef, Runbook | None]]
 
 
 class Wanted(Struct, frozen=True):
-    """What to observe for one step, beside the kill switch and the storm."""
+    """The observation that one step needs, besides the kill switch and the storm."""
 
     target: Target | None
     queues: Queues
@@ -36,14 +36,14 @@ def has_firing_target(event: AlertsReceived) -> bool:
 
 
 def needs_observation(document: Document, event: Event, now: float) -> bool:
-    """Whether the step on this event decides by anything but the document."""
+    """Whether the step on this event depends on more than the document."""
     incident = document.incident
     match event:
         case AlertsReceived():
             if event.cases[0].target is None:
                 return False
             if incident is None:
-                # An escalation ends only when its queues are healthy.
+                # An escalation ends only when its queues are healthy again.
                 return has_firing_target(event) or document.escalated_at is not None
             return now >= incident.due or incident.phase in (Phase.ASKED, Phase.OBSERVING)
         case TimerFired():
@@ -57,22 +57,22 @@ def needs_observation(document: Document, event: Event, now: float) -> bool:
 
 
 def is_decided_at_once(incident: Incident, event: TimerFired) -> bool:
-    """Whether the process that deferred the decision makes it now, before the wake-up does."""
+    """Whether the process that deferred the decision makes it itself, before the wake-up."""
     return event.at_once and incident.phase is Phase.DEFERRED
 
 
 def is_replaced(document: Document, event: TimerFired, now: float) -> bool:
-    """Whether another wake-up exists for what is due now.
+    r"""Whether another wake-up exists for what is due now.
 
-    Each of several processes that step a document at the same moment creates the next wake-up, and one of them saves. The
-    others' wake-ups would come together from then on, each with an observation of its own.
+    If several processes step a document at the same moment, each creates the next wake-up, and one of them saves. From then on
+    the others' wake-ups would come at the same time, each with an observation of its own.
     """
     is_due_late = document.due is not None and now >= document.due + REPLACED_S
     return event.due not in (None, document.due) and not is_due_late
 
 
 def of_alerts(cases: tuple[MatchedAlert, ...]) -> Wanted:
-    """What to observe for the alerts of one target, whatever its document says: as many queues as an incident takes."""
+    """The observation for the alerts of one target, whatever its document says: as many queues as fit into an incident."""
     queues: Queues = {}
     for case in cases:
         if case.queue is not None and len(queues) < QUEUES_KEPT:
@@ -81,15 +81,15 @@ def of_alerts(cases: tuple[MatchedAlert, ...]) -> Wanted:
 
 
 def is_enough(wanted: Wanted, document: Document) -> bool:
-    """Whether what was observed for the alerts alone is all that the step needs."""
+    """Whether the observation for the alerts alone is all that the step needs."""
     if document.incident is not None or document.escalated_at is not None:
         return False
-    # If there are many queues, all those that were read may belong to an outcome.
+    # If there are many queues, the ones that were read may all belong to an outcome.
     return len(wanted.queues) < QUEUES_KEPT or not document.outcomes
 
 
 def what_to_observe(document: Document, event: Event, rules: Rules) -> Wanted:
-    """Everything that the step on this event may look at."""
+    """Everything that the step on this event may need."""
     wanted = Wanted(document.target, {})
     if isinstance(event, AlertsReceived):
         wanted = of_alerts(new_alerts(document, event.cases) or event.cases)

@@ -1,7 +1,7 @@
 """The step: (document, event, observation, now) -> (document, acts).
 
-It is level-triggered: it looks at the current state, not at which call this is. Repeating a step changes nothing: before `due` it
-only takes in alerts, and the document's phase fences whatever it orders."""
+The step is level-triggered: it depends on the current state, not on which call this is. Repeating it changes nothing: before
+`due` it only takes in alerts, and the document's phase prevents anything from being ordered twice."""
 
 from __future__ import annotations
 
@@ -64,9 +64,9 @@ REQUESTS_KEPT = 100
 
 
 def step(document: Document, event: Event, seen: Observation, now: float, rules: Rules, wake_at: float | None = None) -> Step:
-    """Take one step. It raises nothing for any document that this or the former release wrote.
+    r"""Take one step. Raises nothing for documents that this or the former release wrote.
 
-    `wake_at`: when a wake-up comes that exists already; what is due then needs no other one.
+    `wake_at`: the time of an already existing wake-up; what is due then needs no other one.
     """
     expected = event.handed_over_at if isinstance(event, AlertsReceived) else document.due
     late_s = now - expected if expected is not None else 0.0
@@ -113,7 +113,7 @@ def _set_due(before: Document, result: Step, context: StepContext) -> Step:
 
 
 def post_untold_at(before: Document, after: Document, context: StepContext) -> float:
-    """When to try again what waits to be posted or archived. What is new does not put off what waited before."""
+    """When to try again to post or archive. New messages don't postpone older ones."""
     bundled = after.to_tell and all(message.bundle for message in after.to_tell)
     post_at = context.due_within(BUNDLE_S if bundled else UNTOLD_S)
     waited, waits = _ids(before), _ids(after)
@@ -139,12 +139,12 @@ def _on_timer(turn: Turn, event: TimerFired) -> None:
     if incident is not None and turn.at >= incident.due:
         run_phase(turn)
     elif turn.document.to_tell or turn.document.to_archive or incident is None:
-        # Changing `due` gives the posting to one process: the one whose save succeeds.
+        # Changing `due` makes one process post: the one whose save succeeds.
         turn.document = replace(turn.document, due=None)
 
 
 def _on_request(turn: Turn, event: AlertsReceived) -> None:
-    """Take in the alerts, unless the same signed request was taken in before: a copy decides nothing."""
+    """Take in the alerts, unless the same signed request was already taken in: a copy decides nothing."""
     document, origin = turn.document, event.origin
     if document.requests.get(origin.id, 0.0) > turn.at:
         return _answer_duplicate(turn, event, event.cases[0])
@@ -179,7 +179,7 @@ def _on_alerts(turn: Turn, event: AlertsReceived) -> None:
 
 
 def _on_resolved(turn: Turn, event: AlertsReceived) -> None:
-    """All alerts of the request are resolved: an incident whose alerts are all resolved takes its next step if it is due."""
+    """All alerts of the request are resolved. If all those of the incident are, it takes its next step if that is due."""
     incident, first = turn.document.incident, event.cases[0]
     due = incident is not None and turn.at >= incident.due and not has_unseen(turn.context)
     if incident is not None and is_all_resolved(incident) and (due or incident.is_suspicion):
@@ -191,7 +191,7 @@ def _on_resolved(turn: Turn, event: AlertsReceived) -> None:
 
 
 def _answer_duplicate(turn: Turn, event: AlertsReceived, case: MatchedAlert) -> None:
-    """Name the incident that the alert came to: the one that settled it, otherwise the open one or the last that held it."""
+    """Answer with the incident of the alert: the one that settled it, otherwise the open one or the last that held it."""
     document = turn.document
     turn.answer_alerts(event, case, Action.HELD, Reason.DUPLICATE)
     outcome = settled_by(document, case)
@@ -202,7 +202,7 @@ def _answer_duplicate(turn: Turn, event: AlertsReceived, case: MatchedAlert) -> 
 
 
 def _tell_left_out(turn: Turn, event: AlertsReceived, case: MatchedAlert, count: int) -> None:
-    """Post, once an hour for each source, that alerts were held because their incident is full."""
+    """Report, once an hour for each source, that alerts were held because their incident is full."""
     if not count:
         return
     trigger = replace(to_alert_ref(case), fingerprint=Reason.INCIDENT_FULL.value)
@@ -219,7 +219,7 @@ def _tell_left_out(turn: Turn, event: AlertsReceived, case: MatchedAlert, count:
 
 
 def _turn_away(turn: Turn, event: AlertsReceived, case: MatchedAlert) -> None:
-    """Post an alert without a target, and do nothing else. A suspicion that no runbook matches is another team's."""
+    """Report an alert without a target, and do nothing else. A suspicion that matches no runbook is another team's."""
     reason = case.reason or Reason.NO_RUNBOOK
     if not case.alert.firing:
         reason = Reason.NOT_FIRING
@@ -235,7 +235,7 @@ def _turn_away(turn: Turn, event: AlertsReceived, case: MatchedAlert) -> None:
 
 
 def _tell_unmatched(turn: Turn, event: AlertsReceived) -> None:
-    """Post, once an hour for all alerts of a rule, what a runbook would have to match."""
+    """Report, once an hour for all alerts of a rule, what a runbook would have to match."""
     case = next((case for case in event.cases if case.alert.firing and not case.alert.is_suspicion), None)
     if case is None or turn.document.incident is not None:
         return
@@ -262,9 +262,9 @@ def _new_incident(event: AlertsReceived, case: MatchedAlert, now: float) -> Inci
 
 
 def _with_alerts(incident: Incident, cases: tuple[MatchedAlert, ...], now: float) -> tuple[Incident, int]:
-    """Add these alerts and their queues to the incident, and count those that do not fit.
+    r"""Add these alerts and their queues to the incident, and count those that don't fit.
 
-    What it has already stays unchanged, an earlier firing too.
+    Existing alerts stay unchanged, including earlier firings.
     """
     triggers, queues = list(incident.triggers), {watched.queue.key: watched for watched in incident.queues}
     places = Firings[int]()
@@ -299,7 +299,7 @@ def _join_incident(turn: Turn, event: AlertsReceived, cases: tuple[MatchedAlert,
 
 
 def _recheck_guard(turn: Turn, event: AlertsReceived) -> None:
-    """Evaluate the guard again that held the incident for a person: its objection may have passed by itself."""
+    """Evaluate again the guard that held the incident for a person: it may no longer object."""
     if turn.incident.runbook not in turn.context.rules.runbooks:
         return run_phase(turn)
     if guard_still_blocks(turn):
@@ -310,7 +310,7 @@ def _recheck_guard(turn: Turn, event: AlertsReceived) -> None:
 
 
 def _note_resolved(turn: Turn, cases: tuple[MatchedAlert, ...]) -> None:
-    """Note the alerts that Grafana resolved, and post it once to the incident's channels."""
+    """Note the alerts that Grafana resolved, and report it once in the incident's channels."""
     document = turn.document
     if document.incident is not None:
         return turn.change(triggers=_mark_resolved(document.incident.triggers, cases, turn.at))
@@ -330,7 +330,7 @@ def _note_resolved(turn: Turn, cases: tuple[MatchedAlert, ...]) -> None:
 
 
 def _mark_resolved(triggers: tuple[AlertRef, ...], cases: tuple[MatchedAlert, ...], now: float) -> tuple[AlertRef, ...]:
-    """The alerts, with when those of them ended that these resolve."""
+    """The alerts, with the end times of those that these resolve."""
     resolved = {alert_key(case.alert.source, case.alert.fingerprint): case.alert for case in cases}
 
     def marked(trigger: AlertRef) -> AlertRef:
@@ -401,7 +401,7 @@ def _on_delivered(turn: Turn, event: MessagesDelivered) -> None:
 
 
 def _on_bundle(turn: Turn, event: Bundled) -> None:
-    """Take over the messages of many documents about one reason, each message once."""
+    """Take over messages from several documents about one reason, each message once."""
     document = turn.document
     new = event.ids - set(document.bundled)
     if not new:
@@ -410,7 +410,7 @@ def _on_bundle(turn: Turn, event: Bundled) -> None:
     turn.document = replace(document, bundled={**recent, **dict.fromkeys(sorted(new), turn.at)})
     by_channel: dict[str, list[Waiting]] = {}
     for message, waiting in event.waiting.items():
-        if message in new:  # another process may have collected the same messages at the same time
+        if message in new:  # another process may have collected the same messages
             by_channel.setdefault(waiting.channel, []).append(waiting)
     for channel, together in by_channel.items():
         links = {waiting.name: waiting.link for waiting in together if waiting.link}
@@ -420,7 +420,7 @@ def _on_bundle(turn: Turn, event: Bundled) -> None:
 
 
 def _on_token_expiring(turn: Turn) -> None:
-    """Post twice before the runner's token expires: a week ahead, and a day ahead."""
+    """Warn twice before the runner's token expires: a week ahead, and a day ahead."""
     document, expires_at = turn.document, turn.context.rules.token_expires_at
     if expires_at is None or turn.at < expires_at - WEEK_S:
         return
@@ -434,7 +434,7 @@ def _on_token_expiring(turn: Turn) -> None:
 
 
 def _on_unsigned(turn: Turn) -> None:
-    """Post at most once an hour that alerts wait for a key that is gone."""
+    """Report, at most once an hour, that alerts wait whose key is gone."""
     document = turn.document
     mark = f"{document.key}-{turn.at // 3600:.0f}"
     if mark in document.bundled:

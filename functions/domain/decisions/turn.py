@@ -1,4 +1,4 @@
-"""One step under way: what stays the same during it, and what it has changed so far."""
+"""One step in progress: its fixed inputs, and its changes so far."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from functions.runtime.text import Phrase
 
 
 class StepContext(Struct, frozen=True):
-    """What stays the same during one step."""
+    """The inputs of a step, which don't change."""
 
     rules: Rules
     seen: Observation
@@ -33,7 +33,7 @@ class StepContext(Struct, frozen=True):
     """When a wake-up comes that was created beside the observation, before anything was decided."""
 
     def due_within(self, seconds: float) -> float:
-        """When to check, at the latest `seconds` from now: when the wake-up comes that exists already, otherwise then."""
+        """When to check, at most `seconds` from now: at the existing wake-up if that comes earlier."""
         latest = self.at + seconds
         return self.wake_at if self.wake_at is not None and self.at < self.wake_at <= latest else latest
 
@@ -43,9 +43,9 @@ class StepContext(Struct, frozen=True):
 
 
 class Turn:
-    """One step under way. It is the only thing that changes in the core, and never leaves `step`.
+    r"""One step in progress. It is the only mutable object in the core, and never leaves `step`.
 
-    `document`: as it is so far. `acts`: ordered so far. `reply`: the answer to Grafana; the last one counts.
+    `document`: its current state. `acts`: ordered so far. `reply`: the answer to Grafana; the last one counts.
     """
 
     def __init__(self, document: Document, context: StepContext) -> None:
@@ -71,7 +71,7 @@ class Turn:
 
     @property
     def runbook(self) -> Runbook:
-        """The incident's runbook. Raises KeyError if it is no longer in the configuration: `run_phase` ends such an incident."""
+        """The incident's runbook. Raises KeyError if the configuration no longer has it: `run_phase` ends such an incident."""
         return self.context.rules.runbooks[self.incident.runbook]
 
     @property
@@ -81,7 +81,7 @@ class Turn:
 
     @property
     def mark(self) -> str:
-        """What names a message that is posted once an attempt."""
+        """Identifies a message that is posted once an attempt."""
         return f"{self.incident.id}-{self.incident.attempt}"
 
     def guard_context(self, *, approved: bool = False) -> GuardContext:
@@ -91,7 +91,7 @@ class Turn:
         )
 
     def open(self, incident: Incident) -> None:
-        """Put this incident in the place of the open one, if any."""
+        """Make this the open incident, replacing one that is open."""
         self.document = replace(self.document, incident=incident)
 
     def change(self, **changes: Any) -> None:
@@ -99,21 +99,21 @@ class Turn:
         self.open(change(self.incident, **changes))
 
     def drop(self) -> None:
-        """Forget the incident: it leaves no outcome and no record."""
+        """Discard the incident without an outcome or a record."""
         self.document = replace(self.document, incident=None)
 
     def order(self, act: Act) -> None:
         self.acts.append(act)
 
     def card(self, kind: str, reason: Reason | None = None, detail: Phrase = "", **more: Any) -> CardInput:
-        """What people read about the open incident."""
+        """The card of the open incident."""
         incident = more.pop("incident", self.document.incident)
         runbook = self.context.rules.runbooks.get(incident.runbook) if incident else None
         target, late_s = self.document.target, self.context.late_s
         return CardInput(kind, self.at, runbook, target, incident, reason, detail, late_s=late_s, **more)
 
     def post(self, card_input: CardInput, mark: str, channels: tuple[str, ...] | None = None) -> None:
-        """Post it once, to these channels or those of its runbook. `mark` names the message."""
+        """Post a message once, to these channels or those of its runbook. `mark` identifies the message."""
         if channels is None:
             channels = channels_for(self.context.rules, card_input.runbook)
         self.document = enqueue_message(self.document, self.context.rules, card_input, channels, mark)
@@ -123,11 +123,11 @@ class Turn:
         self.document = enqueue_hold(self.document, self.context.rules, card_input, mark, bundle=bundle, always=always)
 
     def close(self, ending: Ending, card_input: CardInput, *, tell: bool = True) -> None:
-        """End the incident: it leaves an outcome and a record."""
+        """End the incident, with an outcome and a record."""
         self.document = close_incident(self.document, self.context.rules, self.incident, ending, card_input, tell=tell)
 
     def answer(self, action: Action, reason: Reason | None, about: Incident | None = None) -> None:
-        """Answer Grafana. `about`: the incident as the answer shows it, if not as it is."""
+        """Answer Grafana. `about`: the incident as the answer shows it, by default the open one."""
         incident = about or self.incident
         runbook = self.context.rules.runbooks.get(incident.runbook)
         target = self.document.target.name if self.document.target else ""
