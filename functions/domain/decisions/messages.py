@@ -118,11 +118,13 @@ def _keys(triggers: tuple[AlertRef, ...]) -> list[str]:
 
 
 def was_told_recently(document: Document, triggers: tuple[AlertRef, ...], reason: Reason | None, at: float) -> bool:
-    """Whether this hold of these alerts was posted within the last hour."""
-    recent = [document.holds.get(key) for key in _keys(triggers)]
-    return bool(recent) and all(
-        last_hold and last_hold.reason is reason and at - last_hold.at < SAME_HOLD_S for last_hold in recent
-    )
+    """Whether this hold of these alerts was posted within the last hour, whatever was posted since."""
+
+    def is_same(last_hold: Hold | None) -> bool:
+        return last_hold is not None and last_hold.reason is reason and at - last_hold.at < SAME_HOLD_S
+
+    holds, keys = document.holds, _keys(triggers)
+    return bool(keys) and all(is_same(holds.get(key)) or is_same(holds.get(f"{key}|{reason}")) for key in keys)
 
 
 def enqueue_hold(
@@ -136,7 +138,10 @@ def enqueue_hold(
     recent = {key: last_hold for key, last_hold in document.holds.items() if card_input.at - last_hold.at < SAME_HOLD_S}
     if not always and was_told_recently(document, triggers, reason, card_input.at):
         return replace(document, holds=recent)
-    holds = {**recent, **{key: Hold(reason, card_input.at) for key in _keys(triggers)}}
+    keys = _keys(triggers)
+    former = {key: recent[key] for key in keys if key in recent and recent[key].reason is not reason}
+    before = {f"{key}|{last_hold.reason}": last_hold for key, last_hold in former.items()}
+    holds = {**recent, **before, **{key: Hold(reason, card_input.at) for key in keys}}
     newest = dict(sorted(holds.items(), key=lambda entry: -entry[1].at)[:HOLDS_KEPT])
     document = replace(document, holds=newest)
     return enqueue_message(

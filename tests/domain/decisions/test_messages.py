@@ -210,10 +210,23 @@ def test_a_hold_was_told_if_it_was_for_all_its_alerts(holds, recently):
     assert bool(held.to_tell) is not recently
     assert {message.id for message in held.to_tell} <= {"m-paused@team", "m-paused@pager"}
     if not recently:
-        assert held.holds == dict.fromkeys(KEYS, Hold(Reason.PAUSED, NOW))
+        assert {key: held.holds[key] for key in KEYS} == dict.fromkeys(KEYS, Hold(Reason.PAUSED, NOW))
     else:
         assert held.holds == made
     assert enqueue_hold(document, RULES, _about(FIRST, SECOND, reason=Reason.PAUSED), "m", always=True).to_tell
+
+
+def test_two_holds_that_take_turns_are_each_told_once_an_hour():
+    """Two Prometheus behind one address, one of which sees the queue move and the other can't say."""
+    document, at = Document("d"), NOW
+    for _ in range(5):
+        for reason in (Reason.SYMPTOM_UNKNOWN, Reason.SYMPTOM_GONE):
+            at += 15.0
+            document = enqueue_hold(document, RULES, replace(_about(FIRST, reason=reason), at=at), f"m{at}")
+    told = [message.id for message in document.to_tell if message.id.endswith("@team")]
+    assert told == [f"m{NOW + 15}-symptom_unknown@team", f"m{NOW + 30}-symptom_gone@team"]
+    document = enqueue_hold(document, RULES, replace(_about(FIRST, reason=Reason.SYMPTOM_UNKNOWN), at=NOW + 3700), "again")
+    assert "again-symptom_unknown@team" in [message.id for message in document.to_tell]
 
 
 def test_of_many_holds_the_newest_sixty_are_remembered():
