@@ -1,4 +1,4 @@
-"""Judges a queue before a restart: by one snapshot (`proofs`), and by what earlier looks of the incident remember."""
+"""Judges a queue before a restart: by one snapshot (`proofs`), and by what the incident remembers of earlier readings."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def judge_health(
 
 
 def _note_looks(watched: QueueState, seen: QueueSnapshot) -> Looks:
-    """What to remember of this snapshot, to notice a discontinuity in the next."""
+    """Remember of this snapshot what reveals a discontinuity in the next one."""
     looks = watched.looks
     fell = None not in (seen.deliveries, looks.deliveries) and (seen.deliveries or 0) < (looks.deliveries or 0)
     consumers, nodes = _digest(seen.consumer_ids or ()), _digest(seen.nodes) if seen.nodes else looks.nodes
@@ -86,7 +86,7 @@ def note_snapshot(watched: QueueState, seen: QueueSnapshot) -> QueueState:
 
 
 def _thin_out(curve: tuple[tuple[float, int], ...]) -> tuple[tuple[float, int], ...]:
-    """At most CURVE_POINTS points: drop every other point of the older half if there are more."""
+    """At most CURVE_POINTS points; if there are more, every other point of the older half is dropped."""
     if len(curve) <= CURVE_POINTS:
         return curve
     half = len(curve) // 2

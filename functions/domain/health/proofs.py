@@ -1,6 +1,6 @@
 """What one snapshot of a queue proves: that it is stuck, that it moves, or neither (docs/rabbitmq.md has the table).
 
-A restart needs a proof that lasted all of the symptom's `for`. What can't be read is never taken for zero.
+A restart needs a proof that lasted all of the symptom's `for`. Unreadable figures never count as zero.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ LATE_FOR_S = 30.0
 
 
 class Candidate(Struct, frozen=True):
-    """What becomes a proof once it has lasted for all of `for`."""
+    """Becomes a proof once it has lasted for all of `for`."""
 
     proof: Proof
     lasted_s: float
@@ -52,7 +52,7 @@ class Judgement(Struct, frozen=True):
 
 
 class Trust(Struct, frozen=True):
-    """What earlier looks say about this one."""
+    """What earlier readings say about the reliability of this one."""
 
     steady_s: float = math.inf
     """For how long the samples can be relied on: a node that left took its samples of all times with it."""
@@ -67,9 +67,9 @@ class Trust(Struct, frozen=True):
 
 
 def judge(symptom: Symptom, seen: QueueSnapshot, trust: Trust) -> Judgement:
-    """Judge the queue by the samples of one snapshot.
+    r"""Judge the queue by the samples of one snapshot.
 
-    A channel that holds a message proves it alone, whatever else can't be seen: its counters live and die with it.
+    A channel that holds a message is a proof by itself, whatever else can't be seen: its counters exist as long as the channel.
     """
     for_s = max(symptom.for_s, RECENT_S)
     holding = find_holding(seen, trust)
@@ -96,7 +96,7 @@ def judge(symptom: Symptom, seen: QueueSnapshot, trust: Trust) -> Judgement:
 def _judge_lasting(
     symptom: Symptom, seen: QueueSnapshot, trust: Trust, lasting: list[Candidate], moving: Phrase | None
 ) -> Judgement:
-    """Nothing is proved yet, and what is `lasting` may be later."""
+    """Nothing is proved yet, but what is `lasting` may be later."""
     for_s = max(symptom.for_s, RECENT_S)
     if is_going_round(seen, for_s):
         return Judgement(Health.GOING_ROUND, _say_going_round(seen, for_s))
@@ -111,7 +111,7 @@ def _judge_lasting(
 
 
 def _judge_unseen(unseen: Unknown, trust: Trust) -> Judgement:
-    """Work, or a consumer that hangs, may be hidden. What should pass by itself is told once it has not."""
+    """Work, or a hanging consumer, may be hidden. A cause that should pass is reported only if it hasn't."""
     late = unseen.late and trust.unsure_s < LATE_FOR_S
     return Judgement(Health.UNSURE if late else Health.UNKNOWN, unseen.why, again_in_s=RECENT_S if late else None)
 
@@ -125,11 +125,11 @@ def _judge_proved(seen: QueueSnapshot, proved: Candidate, trust: Trust) -> Judge
 
 
 def _judge_unproved(symptom: Symptom, seen: QueueSnapshot, lasted_s: float, trust: Trust) -> Judgement:
-    """Neither stuck nor surely well: a deployment looks like that, a slow job, and the beginning of a stuck queue."""
+    """Neither stuck nor certainly healthy: a deployment, a slow job, or the beginning of a stuck queue."""
     for_s = max(symptom.for_s, RECENT_S)
     done = rise_of(within(real(seen, seen.ack_samples), for_s))
     moved_since = lasted_s + spacing_s(seen.ack_samples) + RECENT_S < trust.unsure_s
-    if done and moved_since and lasted_s <= for_s / 2:  # more may be the beginning of a stuck one
+    if done and moved_since and lasted_s <= for_s / 2:  # more messages may be the beginning of a stuck queue
         moved = Text("processed in the last {seconds} s: {count}, by every consumer", seconds=round(for_s), count=done)
         return Judgement(Health.WELL, moved)
     waits = lasting_s(real(seen, seen.depth_samples), lambda depth: depth > symptom.max_messages)
@@ -146,13 +146,13 @@ def _judge_unproved(symptom: Symptom, seen: QueueSnapshot, lasted_s: float, trus
 
 
 def _sampled_ago_s(seen: QueueSnapshot) -> float:
-    """How old the newest sample is, so that the next look comes with a sample; 0 where the clocks differ too much to tell."""
+    """Age of the newest sample, so that the next check comes with a sample; 0 if the clocks differ too much to tell."""
     ago_s = seen.at - seen.behind_s - seen.depth_samples[-1][0] if seen.depth_samples else 0.0
     return ago_s if 0.0 <= ago_s <= spacing_s(seen.depth_samples) else 0.0
 
 
 def real(seen: QueueSnapshot, samples: Samples) -> Samples:
-    """The samples that were really taken."""
+    """The samples that were actually taken."""
     return samples if seen.zeros else drop_gaps(samples)
 
 
@@ -202,7 +202,7 @@ def find_still(symptom: Symptom, seen: QueueSnapshot, trust: Trust) -> list[Cand
 
 
 def _find_held(seen: QueueSnapshot) -> list[Candidate]:
-    """Messages are held, and by whom can't be told."""
+    """Messages are held, but by whom is unknown."""
     if seen.deliveries is None or seen.unseen is not None or _shows_each_holder(seen):
         return []
     held_s = lasting_s(drop_gaps(seen.history.unacked), lambda count: count > 0)
@@ -211,7 +211,7 @@ def _find_held(seen: QueueSnapshot) -> list[Candidate]:
 
 
 def _shows_each_holder(seen: QueueSnapshot) -> bool:
-    """Whether the consumers' channels tell who holds what, so that the queue's own figures prove no more."""
+    """Whether the consumers' channels show who holds what, so that the queue's own figures add no proof."""
     return bool(seen.channels) and not any(channel.shared for channel in seen.channels or ())
 
 
@@ -231,7 +231,7 @@ def _find_waiting(seen: QueueSnapshot, over_s: float, trust: Trust) -> list[Cand
 
 
 def _was_nothing_given(seen: QueueSnapshot) -> bool:
-    """Whether each consumer is seen never to have been given a message: the queue's own counters would be absent anyway."""
+    """Whether each consumer certainly never got a message: then the queue's own counters would be absent anyway."""
     channels = seen.channels or ()
     return len(channels) == seen.consumers and seen.unseen is None and not any(one.held or one.work for one in channels)
 
@@ -259,7 +259,7 @@ def _flat_s(seen: QueueSnapshot) -> float:
 
 
 def _was_consumed(seen: QueueSnapshot, trust: Trust) -> bool:
-    """Whether the queue ever had a consumer: absent counters don't say that it had none."""
+    """Whether the queue ever had a consumer: absent counters don't show that it had none."""
     return bool(trust.consumed or seen.consumed or seen.deliveries or any(count for _, count in seen.history.unacked))
 
 
@@ -296,7 +296,7 @@ def _untouched_s(seen: QueueSnapshot, lasted_s: float) -> float:
 
 
 def is_going_round(seen: QueueSnapshot, for_s: float) -> bool:
-    """Whether for all of `for_s` messages were delivered again and none was acknowledged: a loop of crashes or requeues."""
+    """Whether for all of `for_s` messages were redelivered and none was acknowledged: a loop of crashes or requeues."""
     history = seen.history
     if not (history.deliveries and history.redeliveries and seen.ack_samples):
         return False
@@ -312,7 +312,7 @@ def is_going_round(seen: QueueSnapshot, for_s: float) -> bool:
 
 
 def _say_still(seen: QueueSnapshot, proved: Candidate) -> Phrase:
-    """What stands still, in figures."""
+    """The figures that stand still, in words."""
     count, seconds = (seen.unacked if proved.proof is Proof.HELD else seen.ready) or 0, round(proved.lasted_s)
     texts = {
         Proof.HELD: Text(

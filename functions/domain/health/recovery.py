@@ -1,6 +1,7 @@
-"""Judges a queue after a restart, by figures of after the restart's end only.
+r"""Judges a queue after a restart, using only figures from after the restart's end.
 
-Live totals count at once. Of the rest, RabbitMQ's page is up to 9 s late: counters count from SETTLED_S on (docs/rabbitmq.md).
+Live totals count immediately. The rest of RabbitMQ's figures are up to 9 s late: counters count from SETTLED_S on
+(docs/rabbitmq.md).
 """
 
 from __future__ import annotations
@@ -32,14 +33,14 @@ class Since(Struct, frozen=True):
 def judge_recovery(runbook: Runbook, seen: QueueSnapshot | Unknown, watched: QueueState, since: Since) -> QueueState:
     """Check the queue after the restart ended, and return it with its new verdict.
 
-    Each figure counts once: its time is that of the check, however long the process took to get here, and of what is behind the
-    time of the samples. Checks are timed by the runner's clock, since two may come from machines whose clocks differ.
+    Each figure counts once: at the time of the check, however long the process took to get here; delayed figures at the time of
+    their samples. Checks are timed by the runner's clock, since two checks may run on machines whose clocks differ.
     """
     if isinstance(seen, Unknown):
         return replace(watched, after=replace(watched.after, verdict=Verdict.UNKNOWN, well_at=None))
     at = float(round(seen.at - seen.behind_s + since.ahead_s))
     age_s = since.age_s - (since.now - seen.at) - seen.behind_s
-    # Clocks of machines differ, and the runner's may not be known now: the sample's own time tells whether it was seen before.
+    # Clocks of machines differ, and the runner's may be unknown now: the sample's own time shows whether it was seen before.
     sample_at = seen.depth_samples[-1][0] if seen.behind_s and seen.depth_samples else None
     known = at <= (watched.after.looked_at or 0.0) or (sample_at is not None and sample_at == watched.after.sample_at)
     if age_s <= 0 or (seen.behind_s and known):
@@ -58,13 +59,13 @@ def judge_recovery(runbook: Runbook, seen: QueueSnapshot | Unknown, watched: Que
 
 
 def _was_given(seen: QueueSnapshot, watched: QueueState, age_s: float) -> bool:
-    """Whether a consumer was given messages since the restart."""
+    """Whether a consumer got messages since the restart."""
     before = watched.before.deliveries if watched.before is not None else None
     return age_s >= SETTLED_S and before is not None and (seen.deliveries or 0) > before
 
 
 def _note_movement(watched: QueueState, seen: QueueSnapshot, age_s: float, at: float) -> AfterRestart:
-    """What moved between the check before and this one: when, only the time of the former tells."""
+    """Record movement between the previous check and this one; the time of the previous check bounds when."""
     after = watched.after
     acks = seen.acks if age_s >= SETTLED_S else None
     fell = after.depth is not None and seen.depth < after.depth
@@ -91,7 +92,7 @@ def _verdict(runbook: Runbook, after: AfterRestart, *, well: bool, since_s: floa
 
 
 def is_well(recovered: Recovered, depth: int, consumers: int | None) -> bool:
-    """Whether these figures show a working queue. Consumers that can't be seen don't count."""
+    """Whether these figures show a working queue. Invisible consumers don't count."""
     return depth <= recovered.max_messages and (consumers or 0) >= recovered.min_consumers
 
 
@@ -104,7 +105,7 @@ def is_moving(runbook: Runbook, watched: QueueState, at: float) -> bool:
 
 
 def _has_same_oldest(watched: QueueState, head_at: float | None) -> bool:
-    """Whether the message for whose age it was restarted is still the oldest."""
+    """Whether the message whose age caused the restart is still the oldest."""
     before_at = watched.before.head_at if watched.proof is Proof.OLDEST and watched.before is not None else None
     return before_at is not None and head_at == before_at
 
@@ -148,7 +149,7 @@ def find_held_again(runbook: Runbook, seen: QueueSnapshot, watched: QueueState, 
 
 
 def say_same_again(queues: tuple[QueueState, ...]) -> Phrase:
-    """What it hangs on after the restart."""
+    """What the queue hangs on after the restart, in words."""
     worst = max(queues, key=lambda watched: watched.after.held_again)
     if worst.after.held_again > 1 and worst.after.held_again >= (worst.consumers or 0):
         return Text("each consumer hangs on a message again, so what they all need is probably down")
@@ -156,7 +157,7 @@ def say_same_again(queues: tuple[QueueState, ...]) -> Phrase:
 
 
 def _was_redelivered(channel: Channel) -> bool:
-    """Whether the last message that the channel received had been delivered before."""
+    """Whether the last message that the channel received was a redelivery."""
     again = drop_gaps(channel.redeliveries)
     if not again or not again[-1][1]:
         return False
@@ -164,11 +165,11 @@ def _was_redelivered(channel: Channel) -> bool:
 
 
 def _count_consumers(seen: QueueSnapshot, watched: QueueState, after: AfterRestart, age_s: float) -> int | None:
-    """How many consumers are certainly there after the restart: soon after it, those that connected since."""
+    """The number of consumers that certainly exist after the restart: soon after it, those that connected since."""
     if age_s >= SETTLED_S:
         present = len(seen.consumer_ids) if seen.consumer_ids is not None else seen.consumers
         took = watched.after.depth is not None and seen.depth < watched.after.depth
-        # They can't be seen, but somebody took messages after the restart ended.
+        # Consumers can't be seen, but somebody took messages after the restart ended.
         return 1 if present is None and (took or after.moved_at is not None) else present
     if seen.consumer_ids is None or watched.before is None or watched.before.consumer_ids is None:
         return None

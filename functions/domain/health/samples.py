@@ -1,7 +1,7 @@
-"""What samples of a figure say of the time that they cover.
+r"""Interprets samples of a figure over time.
 
-RabbitMQ rounds a sample's time up to the next step, so the newest is up to one step ahead, and shows 0 for one that falls
-between two of its collections (measured on 3.10, 4.0 and 4.3: docs/rabbitmq.md).
+RabbitMQ rounds a sample's time up to the next step, so the newest is up to one step ahead, and reports 0 for a sample between two
+of its collections (measured on 3.10, 4.0 and 4.3: docs/rabbitmq.md).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def drop_gaps(samples: Samples) -> Samples:
 
 
 def lasting_s(samples: Samples, holds: Callable[[int], bool]) -> float:
-    """For how long, up to the newest sample, each sample was like this; 0 where even the newest is not. A gap ends it."""
+    """Seconds, up to the newest sample, for which each sample was like this; 0 if even the newest isn't. A gap ends the time."""
     widest_s, since = GAP * spacing_s(samples), None
     for at, value in reversed(samples):
         if not holds(value) or (since is not None and since - at > widest_s):
@@ -42,15 +42,15 @@ def lasting_s(samples: Samples, holds: Callable[[int], bool]) -> float:
 
 
 def still_s(samples: Samples) -> float:
-    """For how long, up to the newest sample, a counter has certainly not changed."""
+    """Seconds, up to the newest sample, for which a counter has certainly not changed."""
     return lasting_s(samples, lambda value: value == samples[-1][1])
 
 
 def within(samples: Samples, seconds: float) -> Samples:
-    """The samples of the last so many seconds before the newest."""
+    """The samples of the last `seconds` before the newest."""
     return tuple((at, value) for at, value in samples if samples[-1][0] - at <= seconds)
 
 
 def rise_of(counter: Samples) -> int:
-    """By how much a counter rose. One that restarts counts from zero."""
+    """How much a counter rose. One that restarts counts from zero."""
     return sum(max(0, later - earlier) for (_, earlier), (_, later) in pairwise(counter))

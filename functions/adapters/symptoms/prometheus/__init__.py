@@ -30,8 +30,8 @@ class Prometheus(Settings, frozen=True):
         return client.look_all(self, queues, timeout_s=timeout_s)
 
     def check(self, symptom: runbooks.Symptom, labels: Mapping[str, str], *, timeout_s: float) -> list[Finding]:
-        """Whether Prometheus answers, and what each query gives for an alert with these labels."""
-        from functions.adapters.symptoms.prometheus import checks  # needed for `check` alone
+        """Check that Prometheus answers, and what each query gives for an alert with these labels."""
+        from functions.adapters.symptoms.prometheus import checks  # needed only for `check`
 
         return checks.findings(self, symptom, labels, timeout_s=timeout_s)
 

@@ -1,8 +1,8 @@
-"""What Prometheus' HTTP API answers, and what that says of a queue.
+r"""Reads the answers of Prometheus' HTTP API, and derives a queue's state from them.
 
-Each query is asked together with the timestamps of the samples that it is made of, so the age of its figure is known, whatever
-the scrape interval, the lookback or the clocks: `label_replace(QUERY, ...) or label_replace(min(timestamp(SELECTOR)), ...)`.
-A Pushgateway's or textfile's sample is scraped now and says what was so when it was pushed, which `PUSHED` tells.
+Each query is sent together with the timestamps of the samples behind it, so the age of its figure is known, whatever the scrape
+interval, the lookback or the clocks: `label_replace(QUERY, ...) or label_replace(min(timestamp(SELECTOR)), ...)`. A sample of a
+Pushgateway or textfile is scraped now, but shows the state when it was pushed; `PUSHED` gives that time.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ SAME_JOB = "job, instance, exported_job, exported_instance"
 NEAR_S = 4.0
 """Two steps of a range query, usually: what was there then is there now, unless it ended in between."""
 SKEWED_S = 30.0
-"""Clocks that far apart ask for other times, so that two answers can't be compared."""
+"""With clocks that far apart, requests are for different times and answers can't be compared."""
 
 T = TypeVar("T")
 Points = tuple[tuple[float, float], ...]
@@ -75,14 +75,14 @@ class Figure(Struct, frozen=True):
     value: float | None
     """None: it gave no series, or no number."""
     taken_at: float | None
-    """When the oldest of its samples was taken, on Prometheus' clock; None: none of its series exists."""
+    """The time of its oldest sample, on Prometheus' clock; None: none of its series exists."""
     age_s: float = 0.0
     """How old that sample was at the end of the exchange."""
     not_a_number: bool = False
 
 
 class Asked(Struct, frozen=True):
-    """What was asked of one queue: an answer, or the error in its place, by query."""
+    """The answers about one queue by query; an error takes an answer's place."""
 
     now: dict[str, Any]
     before: dict[str, Any]
@@ -93,7 +93,7 @@ class Asked(Struct, frozen=True):
 
 
 def with_ages(query: str) -> str:
-    """The query, the timestamp of the oldest sample of each of its series that exist, and of the oldest push of these."""
+    """The query, the timestamp of the oldest sample of each of its existing series, and of the oldest push of these."""
     selectors = promql.selectors(query)
     ages = [f"min(timestamp({selector}))" for selector in selectors]
     parts = [query, *ages, *_push_times(selectors)]
@@ -101,7 +101,7 @@ def with_ages(query: str) -> str:
 
 
 def _push_times(selectors: Sequence[str]) -> list[str]:
-    """Those that the query names, otherwise those of the same job and instance. What node_exporter measures itself has none."""
+    """The push times that the query names, else those of the same job and instance. node_exporter's own metrics have none."""
     named = [one for one in selectors if one.startswith(PUSHED)]
     if named:
         return [f"min({' or '.join(named)})"]
@@ -114,7 +114,7 @@ def _push_times(selectors: Sequence[str]) -> list[str]:
 
 
 def snapshot(asked: Asked, *, for_s: float, max_age_s: float, delay_s: float, at: float) -> QueueSnapshot:
-    """What the answers say of the queue at our time `at`. Raises Denied or Unavailable where there is no depth of now."""
+    """The queue at our time `at`. Raises Denied or Unavailable if there is no current depth."""
     now = {query: figure(query, outcome, at - asked.sent_at) for query, outcome in asked.now.items()}
     _refuse_disagreement(now, asked)
     depth = _required("depth", now["depth"])
@@ -158,14 +158,14 @@ def _required(query: str, one: Figure) -> float:
 
 
 def _consumers(one: Figure | None, *, counts_scrapes: bool) -> int | None:
-    """None: not known. There are none only where a series says so: one that is gone says nothing, nor does a failed scrape."""
+    """None: unknown. Zero only if a series says so: a vanished series says nothing, nor does a failed scrape."""
     if one is None or one.value is None or (one.value < 1 and (one.taken_at is None or counts_scrapes)):
         return None
     return math.floor(one.value)
 
 
 def _since_unattended(depths: Points, consumers: Points) -> Points:
-    """The depths since there has been no consumer: without a counter of work, that is what stands still."""
+    """The depths since there has been no consumer: without a counter of work, they are what stands still."""
     if not consumers:
         return depths[-1:]
     since = consumers[-1][0] - lasting_s(_whole(consumers), lambda count: count < 1)
@@ -173,7 +173,7 @@ def _since_unattended(depths: Points, consumers: Points) -> Points:
 
 
 def _unproved(*, given: bool, counts_scrapes: bool) -> Unknown:
-    """Nobody counts the work, and somebody may do it."""
+    """Work isn't counted, and somebody may be doing it."""
     why = (
         Text("`done` gives no series, so nobody can tell whether work is done")
         if given
@@ -186,7 +186,7 @@ def _unproved(*, given: bool, counts_scrapes: bool) -> Unknown:
 
 
 def _refuse_disagreement(now: Mapping[str, Figure], asked: Asked) -> None:
-    """Two servers behind one address, one of which has no figures: now the one answers, then the other. Raises Denied."""
+    """Two servers behind one address, one without figures, which answer in turn. Raises Denied."""
     asked_at = [series.value[0] for query in now for series in _parts(query, asked.now[query]) if series.value]
     if asked_at and abs(asked_at[0] - asked.sent_at) > SKEWED_S:
         return
@@ -199,7 +199,7 @@ def _refuse_disagreement(now: Mapping[str, Figure], asked: Asked) -> None:
 
 
 def _figures(query: str, asked: Asked) -> list[Series]:
-    """What the query itself gave over the time before."""
+    """The query's own values over the time before."""
     if query not in asked.before:
         return []
     return [series for series in _parts(query, asked.before[query]) if series.metric.get(WHICH) == "0"]
@@ -242,7 +242,7 @@ def points(query: str, outcome: Any, newest: Figure) -> Points:
 
 
 def rises(counter: Points) -> Points:
-    """The counter as one that never falls. Where it fell it began anew at 0, with its program."""
+    """The counter made monotonic. A fall means that its program restarted and counts from 0."""
     total, risen = 0.0, []
     for (_, before), (when, after) in pairwise(counter):
         total += after - before if after >= before else after
@@ -251,7 +251,7 @@ def rises(counter: Points) -> Points:
 
 
 def _begun(counter: Points, depths: Points, for_s: float) -> Unknown | None:
-    """Whether the counter began within `for_s`, or began anew: then its program has not stood still for that long."""
+    """Whether the counter began, or restarted, within `for_s`: then its program has not stood still for that long."""
     if not counter:
         return None
     fell = [when for (_, before), (when, after) in pairwise(counter) if after < before]
@@ -281,7 +281,7 @@ def _spread(work: Points, depths: Points) -> tuple[tuple[float, int], ...]:
 
 
 def _holes(depths: Points, for_s: float) -> Unknown | None:
-    """Why the samples do not show all of the last `for_s`; that passes by itself."""
+    """Why the samples don't cover all of the last `for_s`, which passes by itself."""
     if len(depths) < MIN_SAMPLES:
         return Unknown(Text("there are only {count} samples of the depth yet", count=len(depths)), late=True)
     newest, usual_s = depths[-1][0], median(later - earlier for (earlier, _), (later, _) in pairwise(depths))
@@ -297,7 +297,7 @@ def _holes(depths: Points, for_s: float) -> Unknown | None:
 
 
 def _parts(query: str, outcome: Any) -> Sequence[Series]:
-    """The series of an answer: one of the query, at most, and one of each selector."""
+    """The series of an answer: at most one of the query, and one of each selector."""
     envelope = shaped(good(outcome, query).json(), Envelope)
     missing = [warning for warning in envelope.warnings if not warning.startswith(HARMLESS)]
     if missing:
@@ -311,7 +311,7 @@ def _parts(query: str, outcome: Any) -> Sequence[Series]:
 
 
 def to_number(text: str) -> float | None:
-    """None for what is no number; what only looks like one to Python, such as `1_000`, Prometheus never sends."""
+    """None if it isn't a number. Prometheus never sends forms that only Python accepts, such as `1_000`."""
     try:
         number = float(text)
     except ValueError:
@@ -320,7 +320,7 @@ def to_number(text: str) -> float | None:
 
 
 def good(outcome: Any, query: str) -> Answer:
-    """The answer if it is one; what else it came to as Denied or Unavailable."""
+    """The answer if it is a success; otherwise raises Denied or Unavailable."""
     if isinstance(outcome, BaseException):
         raise outcome
     answer: Answer = outcome
@@ -356,7 +356,7 @@ def _said(answer: Answer) -> str:
 
 
 def shaped(value: Any, shape: type[T]) -> T:
-    """Typed, or Unavailable: what has another form is no answer of Prometheus."""
+    """The answer as its type; raises Unavailable if the form isn't Prometheus'."""
     try:
         return convert(value, shape)
     except msgspec.ValidationError as error:

@@ -1,4 +1,4 @@
-"""What `check` says of Prometheus: whether it answers, and what each query of a runbook gives."""
+"""`check` for Prometheus: whether it answers, and what each query of a runbook gives."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def _answers(outcome: Any) -> list[Finding]:
 
 
 def _unnamed(symptom: Symptom, labels: Mapping[str, str]) -> Finding | None:
-    """Which labels are missing, if any."""
+    """The missing labels, if any."""
     names = dict.fromkeys(name for template in symptom.keys.values() for name in template_labels(template))
     missing = [name for name in names if not labels.get(name)]
     if not missing:
@@ -134,7 +134,7 @@ def _problem(query: str, one: Figure, max_age_s: float) -> tuple[str, str] | Non
 
 
 def _history(settings: Settings, queue: QueueRef, symptom: Symptom, *, timeout_s: float) -> Finding:
-    """How often there are samples, and whether they are enough to judge by."""
+    """How often there are samples, and whether they are enough to judge the queue."""
     what, max_age_s = f"samples of {queue.name}", float(queue.keys["max_age"])
     try:
         seen = look(settings, queue, for_s=symptom.for_s, timeout_s=timeout_s)

@@ -1,7 +1,7 @@
-"""Prometheus' HTTP API, or what speaks it (Mimir, Thanos, Grafana's proxy): how a queue is seen to be ill or well.
+r"""Client of Prometheus' HTTP API, or of a compatible one (Mimir, Thanos, Grafana's proxy).
 
-Per queue, all at once: each query as it is now, and depth and counter over the time before. See docs/symptoms.md for what each
-odd answer means.
+All requests for a queue are sent at the same time: each query as an instant query, and depth and counter as range queries.
+docs/symptoms.md explains each unusual answer.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ STEPS = 150
 
 
 def look(settings: Settings, queue: QueueRef, *, for_s: float, timeout_s: float) -> QueueSnapshot:
-    """One queue, as `look_all` does. Raises its Denied or Unavailable."""
+    """Read one queue like `look_all`. Raises its Denied or Unavailable."""
     (seen,) = look_all(settings, [(queue, for_s)], timeout_s=timeout_s)
     if isinstance(seen, Exception):
         raise seen
@@ -40,9 +40,9 @@ def look(settings: Settings, queue: QueueRef, *, for_s: float, timeout_s: float)
 def look_all(
     settings: Settings, queues: Sequence[tuple[QueueRef, float]], *, timeout_s: float
 ) -> list[QueueSnapshot | Unavailable | Denied]:
-    """Each queue as its newest samples show it, with those of at least the last `for_s` seconds.
+    r"""Read each queue's newest samples, and those of at least the last `for_s` seconds.
 
-    Where there is no depth of now, its place has Denied (`query`, `several`, `no_series`, `login`, `url`) or Unavailable.
+    Without a current depth, the queue's place has Denied (`query`, `several`, `no_series`, `login`, `url`) or Unavailable.
     """
     sent_at = time.time()
     paths = {
@@ -77,7 +77,7 @@ def counts_scrapes(queue: QueueRef) -> bool:
 
 
 def now_paths(queue: QueueRef) -> dict[str, str]:
-    """The paths of the instant queries. Without a time: Prometheus takes its own clock's, and says which that was."""
+    """The paths of the instant queries. They have no time: Prometheus uses its own clock, and returns the time."""
     return {query: now_path(queue.keys[query]) for query in QUERIES if query in queue.keys}
 
 
@@ -87,9 +87,9 @@ def now_path(query: str) -> str:
 
 
 def before_paths(queue: QueueRef, for_s: float, now: float) -> dict[str, str]:
-    """The paths of the range queries, one beside each of `now_paths`: of two servers that take turns, each answers one.
+    r"""The paths of the range queries, one after each of `now_paths`: two servers that take turns answer one of each.
 
-    It does not matter if the clocks differ: samples count by their own times.
+    Different clocks don't matter: samples count by their own times.
     """
     span_s = max(LEAST_S, 2 * for_s)
     step_s = span_s / STEPS
@@ -105,7 +105,7 @@ def _range(query: str, start: float, end: float, step_s: float) -> dict[str, str
 
 
 def ask(settings: Settings, paths: Sequence[str], *, timeout_s: float) -> list[Any]:
-    """GET all at once: the Answer of each, or the error instead."""
+    """GET all at the same time: the Answer of each, or the error in its place."""
     ends = time.monotonic() + timeout_s
     secret = settings.password or settings.token
 

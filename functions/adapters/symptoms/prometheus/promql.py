@@ -1,4 +1,4 @@
-"""As much of PromQL as is needed to put labels into a query, and to find the series that it is made of."""
+"""The part of PromQL that is needed to put labels into a query, and to find the series that it uses."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Token(Struct, frozen=True):
 
 @lru_cache(maxsize=256)
 def tokens(query: str) -> tuple[Token, ...]:
-    """The query's tokens without space and comments. ValueError where it has none."""
+    """The query's tokens without space and comments. Raises ValueError for anything else."""
     found, at = [], 0
     pattern = re.compile(_PARTS)
     while at < len(query):
@@ -54,7 +54,7 @@ def tokens(query: str) -> tuple[Token, ...]:
 
 @lru_cache(maxsize=256)
 def selectors(query: str) -> tuple[str, ...]:
-    """The series that the query is made of, each as `name{labels}`. ValueError where that is not a query of figures of now."""
+    """The series in the query, each as `name{labels}`. Raises ValueError if the query isn't about current figures."""
     found, listed = dict[str, None](), tokens(query)
     at = 0
     while at < len(listed):
@@ -99,7 +99,7 @@ def has_rate(query: str) -> bool:
 def fill(query: str, value_of: Callable[[str], str]) -> str:
     """The query with each label inside of its strings filled in, so that a value stays a part of its string, whatever it is.
 
-    Behind `=~` and `!~` it matches itself only. ValueError where a label is outside of quotes that can be escaped.
+    Behind `=~` and `!~` it matches itself only. Raises ValueError if a label is outside quotes that can be escaped.
     """
     parts, at, place = [], 0, re.compile(_LABEL)
     for begin, end, text, is_pattern in _strings(query):
@@ -125,11 +125,11 @@ def _filled(value_of: Callable[[str], str], escape: Callable[[str], str]) -> Cal
 
 
 def _as_text(value: str, quote: str) -> str:
-    """Only the quote that the string is in: Prometheus refuses a backslash before the other one (promql/parser/lex.go)."""
+    """Escape only the string's own quote: Prometheus refuses a backslash before the other one (promql/parser/lex.go)."""
     escaped = {"\\": "\\\\", quote: f"\\{quote}", "\n": "\\n"}
     return "".join(escaped.get(sign, sign) for sign in value)
 
 
 def _as_pattern(value: str, quote: str) -> str:
-    """RE2 takes a backslash before any sign of ASCII that is no letter or digit, and before nothing else."""
+    """Escape for RE2, which accepts a backslash before any ASCII punctuation, and before nothing else."""
     return _as_text("".join(f"\\{sign}" if sign.isascii() and not sign.isalnum() else sign for sign in value), quote)

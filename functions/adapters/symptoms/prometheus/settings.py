@@ -1,4 +1,4 @@
-"""Prometheus' keys in unstick.yaml, at the top and in a runbook, and the queries that they make for an alert."""
+"""Prometheus' keys in unstick.yaml, at the top and in a runbook, and the queries built from them for an alert."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What RabbitMQ's management API answers: only the fields that are read, and what its refusals mean."""
+"""The answers of RabbitMQ's management API: only the fields that are used, and the meaning of its refusals."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Samples(Struct, frozen=True):
 
 
 class Traffic(Struct, frozen=True):
-    """Counters. None: absent, which is not 0; on RabbitMQ 4.x those of AMQP 1.0 and MQTT consumers are absent for ever."""
+    """Counters. None: absent, which is not 0. On RabbitMQ 4.x those of AMQP 1.0 and MQTT consumers are always absent."""
 
     ack: int | None = None
     ack_details: Samples = Samples()
@@ -92,7 +92,7 @@ class Consumer(Struct, frozen=True):
 
     @property
     def id(self) -> str:
-        """The same as long as the consumer lives: the connection's name has the peer's port."""
+        """Unique during the consumer's life: the connection's name contains the peer's port."""
         return f"{self.channel.connection_name} / {self.channel.name} / {self.consumer_tag}"
 
 
@@ -101,7 +101,7 @@ class Page(Struct, frozen=True):
 
     consumers: int | None = None
     consumer_details: list[Consumer] | None = None
-    """None where the broker's statistics are off; then nothing else is there either."""
+    """None if the broker's statistics are off; then everything else is missing too."""
     message_stats: Traffic = Traffic()
     """Absent before the first message."""
     messages: int | None = None
@@ -125,7 +125,7 @@ class ChannelItem(Struct, frozen=True):
     messages_unacknowledged: int = 0
     consumer_count: int = 0
     message_stats: Traffic | list[Any] = Traffic()
-    """Absent before the first message; an empty list where it has none of the counters that were asked for: a publisher's."""
+    """Absent before the first message; an empty list if it has none of the requested counters (a publisher's channel)."""
 
     @property
     def traffic(self) -> Traffic:
@@ -140,7 +140,7 @@ class User(Struct, frozen=True):
 
 
 def good(outcome: Answer | Exception) -> Answer:
-    """The answer if it is one; what else it came to as Denied or Unavailable."""
+    """The answer if it is a success; otherwise raises Denied or Unavailable."""
     if isinstance(outcome, Exception):
         raise outcome
     status = outcome.status
@@ -158,9 +158,9 @@ def good(outcome: Answer | Exception) -> Answer:
 
 
 def live(outcome: Answer | Exception, queue: QueueRef) -> Answer:
-    """The good answer of the list with totals.
+    r"""The successful answer of the list with totals.
 
-    A queue that is not there is missing from the list. 404 means that there is no such vhost (also where a proxy has encoded it
+    A queue that doesn't exist is missing from the list. 404 means that there is no such vhost (also if a proxy has encoded it
     once more), on 4.3 also that the user may not see it; the body tells which (measured).
     """
     if not isinstance(outcome, Answer) or outcome.status != NOT_FOUND:
@@ -178,7 +178,7 @@ def _no_permission(status: int) -> Denied:
 
 
 def json_or_none(outcome: Answer | Exception | None) -> Any:
-    """The JSON of a good answer; None for all else."""
+    """The JSON of a successful answer; None for any other."""
     if outcome is None:
         return None
     try:
@@ -188,7 +188,7 @@ def json_or_none(outcome: Answer | Exception | None) -> Any:
 
 
 def tags_of(whoami: Answer | Exception) -> frozenset[str]:
-    """The tags of the user. Raises Denied or Unavailable where they are not known."""
+    """The tags of the user. Raises Denied or Unavailable if they are unknown."""
     tags = shaped(good(whoami).json(), User).tags
     return frozenset(tags.split(",") if isinstance(tags, str) else tags)
 
@@ -211,7 +211,7 @@ def _not_allowed(answer: Answer) -> Denied:
 
 
 def shaped(value: Any, shape: type[T]) -> T:
-    """Typed, or Unavailable: what has another form is no answer of a management API that we know."""
+    """The answer as its type; raises Unavailable if the form isn't a known management API's."""
     try:
         return convert(value, shape)
     except msgspec.ValidationError as error:
@@ -219,5 +219,5 @@ def shaped(value: Any, shape: type[T]) -> T:
 
 
 def named(queue: QueueRef) -> Text:
-    """A queue as errors name it."""
+    """A queue's name in errors."""
     return Text("'{queue}' in vhost '{vhost}'", queue=queue.keys["queue"], vhost=queue.keys["vhost"])

@@ -1,4 +1,4 @@
-"""What `check` says of RabbitMQ, from the answers that it gave."""
+"""`check` for RabbitMQ, from the answers that it gave."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ Outcome = Answer | Exception
 
 
 class Asked(Struct, frozen=True):
-    """What came of each request."""
+    """The result of each request."""
 
     overview: Outcome
     whoami: Outcome
@@ -90,7 +90,7 @@ def findings_without_name(
 
 
 def _vhost(symptom: Symptom, labels: Mapping[str, str]) -> str:
-    """The vhost for an alert with these labels; empty where they don't name one."""
+    """The vhost for an alert with these labels; empty if they don't name one."""
     try:
         return fill("vhost", symptom, labels)
     except NotRendered:
@@ -98,7 +98,7 @@ def _vhost(symptom: Symptom, labels: Mapping[str, str]) -> str:
 
 
 def _vhost_readable(probe: QueueRef, read: Callable[[QueueRef], object]) -> Finding:
-    """Whether queues of this vhost can be seen: the only thing wrong must be that the probe does not exist."""
+    """Whether queues of this vhost can be seen: the probe's absence must be the only error."""
     what = f"queues in vhost {probe.keys['vhost']}"
     try:
         read(probe)
@@ -109,7 +109,7 @@ def _vhost_readable(probe: QueueRef, read: Callable[[QueueRef], object]) -> Find
 
 
 def _unnamed(missing: list[str]) -> Finding:
-    """Neither vhost nor queue is known before an alert comes, or not all labels that name them were given."""
+    """Vhost and queue are unknown before an alert comes, or labels that name them are missing."""
     detail = f"its name comes with the alert; missing here: the label{'s' * (len(missing) > 1)} {' and '.join(missing)}"
     remedy = "To check one, add: " + " ".join(f"--label {name}=..." for name in missing)
     return Finding("the queue", ok=None, detail=detail, remedy=remedy)
@@ -133,7 +133,7 @@ def _login(user: str, overview: Outcome) -> Finding:
 
 
 def _rights(whoami: Outcome) -> list[Finding]:
-    """Nothing where the user is just right; a word where it can do more than it needs."""
+    """Nothing if the user has exactly the needed rights; otherwise a note that it has more."""
     try:
         more = sorted(MORE_THAN_NEEDED & tags_of(whoami))
     except (Denied, Unavailable):

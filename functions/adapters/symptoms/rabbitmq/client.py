@@ -51,7 +51,7 @@ UNNAMEABLE = frozenset({"", ".", ".."})
 
 
 class Asked(Struct, frozen=True):
-    """What was asked of one queue: the answer, or the error in its place. None: not asked."""
+    """The answers about one queue; an error takes an answer's place. None: not requested."""
 
     totals: Any
     page: Any = None
@@ -60,7 +60,7 @@ class Asked(Struct, frozen=True):
 
 
 def look(settings: Settings, queue: QueueRef, *, for_s: float, timeout_s: float) -> QueueSnapshot:
-    """One queue, as `look_all` does. Raises its Denied or Unavailable."""
+    """Read one queue like `look_all`. Raises its Denied or Unavailable."""
     (snapshot,) = look_all(settings, [(queue, for_s)], timeout_s=timeout_s)
     if isinstance(snapshot, Exception):
         raise snapshot
@@ -109,7 +109,7 @@ def look_all(
 
 
 def to_snapshot(queue: QueueRef, asked: Asked) -> QueueSnapshot | Unavailable | Denied:
-    """What the answers say of a queue; without any, no URL can name it."""
+    """The queue according to the answers. Without any answer: no URL can name it."""
     try:
         if asked.totals is None:
             page_path(queue, 0.0)
@@ -122,7 +122,7 @@ def to_snapshot(queue: QueueRef, asked: Asked) -> QueueSnapshot | Unavailable | 
 
 
 def _say_what_is_missing(seen: QueueSnapshot, asked: Asked) -> QueueSnapshot:
-    """The snapshot with why its page or the channels can't be read. What is slow may pass by itself."""
+    """The snapshot, with the reason why its page or channels can't be read. A slow answer may be temporary."""
     page, channels, whoami = _error_of(asked.page), _error_of(asked.channels), _error_of(asked.whoami)
     if page is not None:
         seen = replace(seen, blind=_unknown(Text("the queue's page can't be read"), page))
@@ -150,7 +150,7 @@ def _unknown(what: Phrase, error: Unavailable | Denied) -> Unknown:
 def check(settings: Settings, symptom: runbooks.Symptom, labels: Mapping[str, str], *, timeout_s: float) -> list[Finding]:
     """Every right and setting that `look` needs, and the broker's clock and alarms. Changes nothing.
 
-    Where the labels don't name the queue, what can be known without it.
+    If the labels don't name the queue, checks what it can without it.
     """
     from functions.adapters.symptoms.rabbitmq import checks
 
@@ -169,9 +169,9 @@ def check(settings: Settings, symptom: runbooks.Symptom, labels: Mapping[str, st
 
 
 def list_queues(queues: list[QueueRef]) -> dict[str, list[QueueRef]]:
-    """The requests that have live totals of these queues, and the queues that each asks for, all of one vhost.
+    r"""The requests for live totals of these queues (all of one vhost), and the queues that each covers.
 
-    `use_regex` finds anywhere in a name and regardless of case (PCRE), hence the anchors here and the comparison of what comes.
+    `use_regex` matches anywhere in a name and ignores case (PCRE), hence the anchors here and the comparison of the results.
     """
     parts: list[list[QueueRef]] = []
     left: dict[str, int] = {}
@@ -227,7 +227,7 @@ def _segment(name: str) -> str:
 
 
 def _ask(settings: Settings, limits: Mapping[str, float], *, timeout_s: float) -> dict[str, Any]:
-    """GET all paths at once, each for at most so many seconds: the Answer of each, or the error instead."""
+    """GET all paths at the same time, each with this time-out: the Answer of each, or the error in its place."""
     ends = time.monotonic() + timeout_s
 
     def ask_as(password: bytes) -> list[Any]:

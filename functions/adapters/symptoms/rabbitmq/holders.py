@@ -1,7 +1,7 @@
-"""What only the tag `monitoring` shows: what the channels that hold messages have done, their names, and the cluster's nodes.
+r"""Reads what needs the tag `monitoring`: the counters and names of channels that hold messages, and the cluster's nodes.
 
-Asked after everything else, and only of queues in which something is held or nothing was done just now. How long a consumer has
-held a message is read from its channel's counters: `idle_since` is renewed every 60 s (measured on 3.10, 4.0 and 4.3).
+Requested after everything else, and only for queues in which something is held or nothing was done recently. How long a consumer
+has held a message is read from its channel's counters: `idle_since` is renewed every 60 s (measured on 3.10, 4.0 and 4.3).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ WORK = (
     "message_stats.ack_details.samples,message_stats.redeliver_details.samples"
 )
 ALARMS = "/api/health/checks/alarms"
-"""At once; the nodes' own `mem_alarm` is still false after 7 s (measured on 3.10)."""
+"""Immediate; the nodes' own `mem_alarm` is still false after 7 s (measured on 3.10)."""
 ALARM_STATUS = 503
 KEPT = 5
 NAME = 80
@@ -64,13 +64,13 @@ class _Alarm(Struct, frozen=True):
 
 
 class _Alarms(Struct, frozen=True):
-    """What the check answers with 503."""
+    """The body of the health check's 503."""
 
     alarms: list[_Alarm] = field(default_factory=list)
 
 
 def sees_all(whoami: Answer | Exception) -> bool:
-    """Whether the user has a tag that shows others' channels and connections. Asking without would be logged by the broker."""
+    """Whether the user has a tag that shows others' channels and connections. The broker logs requests without it."""
     try:
         return not SEES_ALL.isdisjoint(tags_of(whoami))
     except (Denied, Unavailable):
@@ -80,7 +80,7 @@ def sees_all(whoami: Answer | Exception) -> bool:
 def add_details(
     snapshots: Mapping[str, QueueSnapshot], vhosts: Mapping[str, str], samples: Mapping[str, int], ask: Ask
 ) -> dict[str, QueueSnapshot]:
-    """The snapshots, by the queue's key, with what their holding channels have done, the holders' names and the cluster's nodes.
+    r"""Add to the snapshots (by queue key) their holding channels' counters, the holders' names and the cluster's nodes.
 
     `vhosts`: the queues' vhosts, by the same keys. `samples`: the query for samples.
     """
@@ -102,7 +102,7 @@ def add_details(
 
 
 def _read_alarm(answer: Answer | Exception) -> Phrase:
-    """Which resources the broker is short of; empty where it is of none, or does not say."""
+    """The resources that the broker is short of; empty if there are none, or it doesn't say."""
     if not isinstance(answer, Answer) or answer.status != ALARM_STATUS:
         return ""
     try:
@@ -129,7 +129,7 @@ def channels_path(vhost: str, samples: Mapping[str, int] | None = None) -> str:
 
 
 def _read_channels(answers: Mapping[str, Answer | Exception]) -> dict[str, ChannelItem] | Unknown:
-    """The channels by name, or why some could not be read. One that is gone holds nothing."""
+    """The channels by name, or why some could not be read. A closed channel holds nothing."""
     items: dict[str, ChannelItem] = {}
     for what, answer in answers.items():
         if isinstance(answer, Answer) and answer.status == NOT_FOUND and what.startswith("channel "):
@@ -159,7 +159,7 @@ def _connections_path(vhost: str) -> str:
 
 
 def _with_names(seen: QueueSnapshot, names: Mapping[str, str]) -> QueueSnapshot:
-    """The snapshot with its channels named, and those that hold messages, the most first."""
+    """The snapshot with its channels' names, and the channels that hold messages, largest number first."""
     if seen.channels is None:
         return seen
     channels = tuple(replace(one, name=names.get(_connection_of(one.id), "")) for one in seen.channels)
@@ -177,12 +177,12 @@ def _held_since(seen: QueueSnapshot, still: float) -> float:
 
 
 def _connection_of(channel: str) -> str:
-    """The connection's name: a channel's is the same with its number behind, as in `10.0.0.1:5000 -> 10.0.0.2:5672 (1)`."""
+    """The connection's name: the channel's without the number at its end, as in `10.0.0.1:5000 -> 10.0.0.2:5672 (1)`."""
     return channel.rpartition(" (")[0]
 
 
 def _names(answer: Answer | Exception) -> dict[str, str]:
-    """What each connection calls itself; a library's own product name is better than nothing."""
+    """The name that each connection gives itself, or else its library's product name."""
     try:
         connections = shaped(good(answer).json(), list[_Connection])
     except (Denied, Unavailable):

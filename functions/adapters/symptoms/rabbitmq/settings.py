@@ -1,4 +1,4 @@
-"""RabbitMQ's keys in unstick.yaml, at the top and in a runbook, and the queue that they name for an alert."""
+"""RabbitMQ's keys in unstick.yaml, at the top and in a runbook, and the queue built from them for an alert."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from functions.runtime.secrets import SecretRef
 from functions.runtime.text import Text, named
 
 SYSTEM = "rabbitmq"
-MAX_BYTES = 255  # names of queues and vhosts are short strings of AMQP
+MAX_BYTES = 255  # names of queues and vhosts are AMQP short strings
 DEFAULT_VHOST = "/"
 
 
@@ -63,7 +63,7 @@ def name_queue(symptom: runbooks.Symptom, labels: Mapping[str, str]) -> QueueRef
 
 
 def to_queue(vhost: str, queue: str) -> QueueRef:
-    """A queue, with its vhost in its name unless that is the default one."""
+    """A queue. Its name includes the vhost, unless that is the default one."""
     name = queue if vhost == DEFAULT_VHOST else f"{queue} (vhost {vhost})"
     return QueueRef(SYSTEM, f"{SYSTEM}:{vhost}:{queue}", name, {"vhost": vhost, "queue": queue})
 

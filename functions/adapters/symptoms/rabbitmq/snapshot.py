@@ -1,4 +1,4 @@
-"""What the answers of RabbitMQ say of one queue, and what they can't say (docs/rabbitmq.md has each case, by version)."""
+"""Derives one queue's state from RabbitMQ's answers, and what they can't show (docs/rabbitmq.md has each case, by version)."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ NAME = 80
 
 
 class Answers(Struct, frozen=True):
-    """What was asked of one queue at one moment, as parsed JSON. None: not to be had."""
+    """The answers about one queue at one moment, as parsed JSON. None: not available."""
 
     totals: Any
     page: Any = None
@@ -44,9 +44,9 @@ class Answers(Struct, frozen=True):
 
 
 def read_snapshot(queue: QueueRef, answers: Answers, *, at: float) -> QueueSnapshot:
-    """The queue at our time `at`. Raises Denied or Unavailable where its depth can't be known.
+    r"""The queue at our time `at`. Raises Denied or Unavailable if its depth is unknown.
 
-    Deliveries that need no acknowledgement count as acknowledged, as they do for the broker.
+    Deliveries that need no acknowledgement count as acknowledged, as in the broker.
     """
     total = _find_total(queue, answers)
     ready, unacked = total.messages_ready, total.messages_unacknowledged
@@ -67,7 +67,7 @@ def read_snapshot(queue: QueueRef, answers: Answers, *, at: float) -> QueueSnaps
 
 
 def _find_total(queue: QueueRef, answers: Answers) -> Total:
-    """The queue in the list with totals, if its figures can be trusted."""
+    """The queue in the list with totals, if its figures are reliable."""
     matching = [item for item in shaped(answers.totals, Totals).items if item.name == queue.keys["queue"]]
     if not matching and isinstance(answers.page, dict) and answers.page.get("name") == queue.keys["queue"]:
         node = str(answers.page.get("node", "?"))
@@ -130,13 +130,13 @@ def _with_page(seen: QueueSnapshot, page: Page, channels: Any) -> QueueSnapshot:
 
 
 def _present(page: Page, listed: list[Consumer]) -> list[Consumer]:
-    """The consumers that may take a message. One whose node was lost stays listed for good, without its channel's name."""
+    """The consumers that may take a message. One whose node was lost stays listed forever, without its channel's name."""
     here = [one for one in listed if one.activity_status not in GONE]
     return [one for one in here if one.channel.name] if page.consumers == 0 else here
 
 
 def _only_holder(consumers: list[Consumer], seen: QueueSnapshot) -> tuple[Holder, ...]:
-    """Whoever may see no channels knows who holds a queue's messages where it has one consumer."""
+    """If a queue has one consumer, that is its holder, even for users who can't see channels."""
     channels = {one.channel.name: one.channel for one in consumers if one.ack_required and one.channel.name}
     if not seen.unacked or len(channels) != 1:
         return ()
@@ -145,7 +145,7 @@ def _only_holder(consumers: list[Consumer], seen: QueueSnapshot) -> tuple[Holder
 
 
 def _find_mismatch(page: Page, consumers: list[Consumer], seen: QueueSnapshot) -> Unknown | None:
-    """What of the page does not fit together, so that it may hide work."""
+    """Contradictions in the page, which may hide work."""
     known = len(page.consumer_details or ())
     if page.consumers is not None and page.consumers > known:
         why = Text(
@@ -164,7 +164,7 @@ def _find_mismatch(page: Page, consumers: list[Consumer], seen: QueueSnapshot) -
 
 
 def _with_channels(seen: QueueSnapshot, consumers: list[Consumer], listed: Any) -> QueueSnapshot:
-    """The snapshot with the channels of its consumers that acknowledge."""
+    """The snapshot with the channels of its acknowledging consumers."""
     try:
         items = {item.name: item for item in shaped(listed, list[ChannelItem])}
     except Unavailable as error:
@@ -185,7 +185,7 @@ def _to_channel(consumer: Consumer, item: ChannelItem, own: int) -> Channel:
 
 
 def add_work(channel: Channel, item: ChannelItem) -> Channel:
-    """The channel with its counters, as far as this answer has them."""
+    """The channel with its counters, as far as this answer contains them."""
     traffic = item.traffic
     return replace(
         channel,
