@@ -34,7 +34,7 @@ class AlertRef(Struct, frozen=True):
     suspicion: bool = False
 
 
-class Looks(Struct, frozen=True, rename=lambda name: f"look_{name}"):
+class Looks(Struct, frozen=True, omit_defaults=True, rename=lambda name: f"look_{name}"):
     """What an incident remembers of earlier readings of a queue, to notice discontinuities that one reading can't show."""
 
     unsure_at: float | None = None

@@ -105,7 +105,7 @@ Samples = tuple[tuple[float, int], ...]
 """(time on the clock of who took it, value), oldest first. A figure that could not be read has none, which is never 0."""
 
 
-class Channel(Struct, frozen=True):
+class Channel(Struct, frozen=True, omit_defaults=True):
     """A consumer's channel, with its own counters."""
 
     id: str
@@ -125,7 +125,7 @@ class Channel(Struct, frozen=True):
     """It consumes other queues as well, so nobody knows whose messages it holds."""
 
 
-class QueueHistory(Struct, frozen=True):
+class QueueHistory(Struct, frozen=True, omit_defaults=True):
     """A queue's figures over the last minutes."""
 
     ready: Samples = ()
