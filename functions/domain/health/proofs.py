@@ -345,8 +345,10 @@ def _say_held_by(seen: QueueSnapshot, held_by: tuple[Channel, ...], lasted_s: fl
         seconds=round(lasted_s),
         count=sum(channel.held for channel in held_by),
     )
-    others = sum(rise_of(within(one.work, RECENT_S)) > 0 for one in seen.channels or () if one not in held_by and one.work)
-    work = Text("{count} other consumer works", "{count} other consumers work", count=others) if others else ""
+    idle = [one for one in seen.channels or () if one.held and still_s(drop_gaps(one.work)) >= RECENT_S]
+    moves = rise_of(within(drop_gaps(seen.ack_samples), RECENT_S)) if seen.ack_samples else 0
+    others = (seen.consumers or 0) - len(idle) if moves else 0
+    work = Text("{count} other consumer works", "{count} other consumers work", count=others) if others > 0 else ""
     return join((held, work))
 
 
