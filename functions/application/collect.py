@@ -56,7 +56,13 @@ def read_evidence(ports: Ports, incident: Incident | None, budget: Budget) -> Ev
 
     known = evidence.execution.id if evidence.execution else None
     try:
-        run, output = ports.runner.read_evidence(job.job, tag=tag_of(incident), execution=known, timeout_s=budget.at_most(READ_S))
+        run, output = ports.runner.read_evidence(
+            job.job,
+            tag=tag_of(incident),
+            execution=known,
+            partial=ports.now() >= evidence.until,  # nobody waits for the rest
+            timeout_s=budget.at_most(READ_S),
+        )
         reading = EvidenceReading(run, None if output is None else mask(output, ports.rules.mask))
     except (Denied, Unavailable) as error:
         reading = EvidenceReading(evidence.execution, problem=error.text)

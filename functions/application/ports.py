@@ -79,9 +79,9 @@ class Runner(Protocol):
         """Start an evidence job once. It changes nothing, so it gets no `not_after`."""
 
     def read_evidence(
-        self, job: str, *, tag: str, execution: str | None, timeout_s: float
+        self, job: str, *, tag: str, execution: str | None, partial: bool, timeout_s: float
     ) -> tuple[Execution | None, str | None]:
-        """Read the run (found by its tag if `execution` is None), and its output once it has ended."""
+        """Read the run (found by its tag if `execution` is None), and its output once it has ended, or so far if `partial`."""
 
     def check_evidence(self, job: str, options: tuple[str, ...], *, within_s: float, timeout_s: float) -> list[Finding]: ...
 

@@ -87,6 +87,19 @@ def test_a_run_that_hangs_costs_no_more_than_within():
     assert ("Evidence", "no evidence: execution evidence-1 had not ended after 20 s") in ports.posts[0][1].facts
 
 
+def test_what_a_run_that_hangs_wrote_so_far_is_shown():
+    """Once nobody waits any longer, that is all there will be."""
+    ports = outside()
+    told(ports)
+    ports.so_far = OUTPUT
+    wait(ports, 3.0)
+    assert started(ports) == [f"collect {TAG}"]
+    wait(ports, 18.0)
+    (_, card), *_ = ports.posts
+    assert ("Evidence", "incomplete: execution evidence-1 had not ended after 21 s") in card.facts
+    assert card.evidence == ("MainThread in recv", "read_reply (smtp.py:41)")
+
+
 @pytest.mark.parametrize(
     ("error", "why"),
     [

@@ -520,7 +520,7 @@ class Host:
         return run.state(world.now, world.rundeck.ahead_s)
 
     def read_evidence(
-        self, job: str, *, tag: str, execution: str | None, timeout_s: float
+        self, job: str, *, tag: str, execution: str | None, partial: bool, timeout_s: float
     ) -> tuple[Execution | None, str | None]:
         world = self.world
         self._leg("the evidence run")

@@ -155,8 +155,7 @@ def why(card_input: CardInput, reason: Reason | None, *, todo: bool = True) -> l
     if reason is not None:
         text.append(REASONS[reason].why)
         if todo:
-            ran = reason is Reason.RESTART_REFUSED and card_input.about is not None
-            text.append(to_do(LOOK_FIRST if ran else REASONS[reason].todo))
+            text.append(to_do(_todo(card_input, reason)))
     if card_input.remedy:
         text.append(card_input.remedy)
     if card_input.detail:
@@ -164,6 +163,14 @@ def why(card_input: CardInput, reason: Reason | None, *, todo: bool = True) -> l
     return text
 
 
+def _todo(card_input: CardInput, reason: Reason) -> Text:
+    """What to do. What may run or have run is opened before anybody restarts it once more."""
+    if reason is Reason.RESTART_REFUSED and card_input.about is not None:
+        return LOOK_FIRST
+    return RUNS_ON if reason is Reason.LEDGER_UNKNOWN and facts.may_run(card_input) else REASONS[reason].todo
+
+
+RUNS_ON = Text("Check Rundeck and the token's rights. Open the execution before you restart anything by hand: it may still run.")
 LOOK_FIRST = Text("Open the execution and see what it restarted before you restart anything by hand; then fix the job's options.")
 
 

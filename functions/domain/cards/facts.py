@@ -152,7 +152,10 @@ def evidence(card_input: CardInput) -> Iterator[Fact]:
     collected = card_input.incident.evidence if card_input.incident else None
     if collected is None:
         return
-    if collected.missing:
+    run = collected.execution
+    if collected.missing and collected.lines and run is not None and not run.ended:
+        yield Text("Evidence"), Text("incomplete: {why}", why=collected.missing)
+    elif collected.missing:
         yield Text("Evidence"), Text("no evidence: {why}", why=collected.missing)
     elif collected.execution is not None:
         yield Text("Evidence"), join((_execution(collected.execution), collected.without))
@@ -250,8 +253,16 @@ def asks_to_restart(card_input: CardInput) -> bool:
         return False
     if card_input.reason is None:  # it is still stuck; with consumers there is other advice
         return not (card_input.restarts and queue_facts.fewest_consumers(card_input))
+    if card_input.reason is Reason.LEDGER_UNKNOWN and card_input.kind == "held" and may_run(card_input):
+        return False
     passes = card_input.again and card_input.reason not in UNHELPED
     return REASONS[card_input.reason].by_hand and not passes
+
+
+def may_run(card_input: CardInput) -> bool:
+    """Whether the restart that the incident follows had not ended when it was last seen."""
+    execution = card_input.incident.execution if card_input.incident else None
+    return execution is not None and not execution.ended and card_input.restarts > 0
 
 
 def page_to_restart(card_input: CardInput) -> str:

@@ -264,11 +264,17 @@ def _adopt_newer_restart(context: GuardContext, last: Execution) -> Decision | N
     return Decision(Kind.ADOPT, detail=Text("execution {id} ended after the last attempt", id=last.id), execution=last)
 
 
+def _last_end(context: GuardContext) -> float:
+    """When the last restart ended, on the runner's clock. A job that was deleted and imported again has lost its history."""
+    last, outcomes = newest_end(context.ledger), context.document.outcomes
+    own = [outcome.runner_ended_at or 0.0 for outcome in outcomes if outcome.restarts]
+    return max([last.runner_ended_at or 0.0 if last else 0.0, *own])
+
+
 def cooldown(context: GuardContext) -> Decision | None:
-    last = newest_end(context.ledger)
-    if context.between or context.approved or last is None:
+    if context.between or context.approved:
         return None
-    left_s = (last.runner_ended_at or 0.0) + context.runbook.limits.cooldown_s - context.ledger.runner_now
+    left_s = _last_end(context) + context.runbook.limits.cooldown_s - context.ledger.runner_now
     if left_s <= 0:
         return None
     return hold(

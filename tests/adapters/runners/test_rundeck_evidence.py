@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from functions.runtime.secrets import SecretRef
 from tests.support.doubles.rundeck import INCIDENT, TOKEN, Job, Option, Rundeck
 from tests.support.patience import PATIENCE_S, wait_until
 
+RECORDINGS = Path(__file__).parents[2] / "recordings" / "rundeck"
 EVIDENCE = "22222222-2222-4222-8222-222222222222"
 TAG = "inc-1.evidence"
 STACK = "Thread 71\n>>   read_reply (smtp.py:41)\n\tat com.example.Mail.deliver(Mail.java:7)"
@@ -46,7 +48,7 @@ def start(settings: Settings, timeout_s: float = PATIENCE_S) -> Execution:
 
 
 def read(settings: Settings, execution: str | None) -> tuple[Execution | None, str | None]:
-    return evidence.read_evidence(settings, EVIDENCE, tag=TAG, execution=execution, timeout_s=PATIENCE_S)
+    return evidence.read_evidence(settings, EVIDENCE, tag=TAG, execution=execution, partial=False, timeout_s=PATIENCE_S)
 
 
 def until_ended(settings: Settings, execution: str | None) -> tuple[Execution | None, str | None]:
@@ -142,6 +144,30 @@ def test_the_output_is_taken_as_it_is(said: dict[str, Any], log: Any, output: st
     assert said["asked"] == ["execution/e%2F1", "execution/7/output?lastlines=3000"]
 
 
+def test_what_a_run_that_hangs_wrote_so_far_is_read_once_nobody_waits(said: dict[str, Any]) -> None:
+    """Its first lines are the most important ones."""
+    said |= {"execution/7": {"id": 7, "status": "running"}, "lastlines=3000": {"entries": [{"log": ">> a"}]}}
+    for partial, output in ((False, None), (True, ">> a")):
+        run, found = evidence.read_evidence(NOBODY, "j", tag=TAG, execution="7", partial=partial, timeout_s=PATIENCE_S)
+        assert (run and run.ended, found) == (False, output)
+
+
+@pytest.mark.parametrize(
+    ("recording", "output"),
+    [
+        ("output-no-matched-nodes", ["No matched nodes: NodeSet{includes={tags=nosuchtag, dominant=false, }}"]),
+        ("output-refused-late", ["too late by 60 s: this restart was given up, nothing is restarted", "Result: 3"]),
+    ],
+)
+def test_what_rundeck_itself_says_of_a_failed_run_is_no_java(said: dict[str, Any], recording: str, output: list[str]) -> None:
+    """A trace that the job wrote is evidence; Rundeck's own, with its variables, is none."""
+    exchange = json.loads((RECORDINGS / f"{recording}.json").read_text())
+    said |= {"execution/7": {"id": 7, "status": "failed", "date-ended": {"unixtime": 1}}, "lastlines=3000": exchange["body"]}
+    lines = (read(NOBODY, "7")[1] or "").splitlines()
+    assert lines[: len(output)] == output
+    assert not any("dataContext" in line or "com.dtolabs" in line or line.startswith("\tat ") for line in lines)
+
+
 def row(number: int, tag: str) -> dict[str, Any]:
     return {"id": number, "status": "running", "job": {"options": {INCIDENT: tag}}}
 
@@ -158,7 +184,7 @@ def row(number: int, tag: str) -> dict[str, Any]:
 def test_a_run_is_found_in_either_list(said: dict[str, Any], running: Any, every: Any, found: str | None) -> None:
     """The newest twenty of each."""
     said |= {"executions?status=running&max=20": running, "executions?max=20": every}
-    run, output = evidence.read_evidence(NOBODY, "j/1", tag=TAG, execution=None, timeout_s=PATIENCE_S)
+    run, output = evidence.read_evidence(NOBODY, "j/1", tag=TAG, execution=None, partial=False, timeout_s=PATIENCE_S)
     assert ((run and run.id), output) == (found, None)
     assert sorted(said["asked"]) == ["job/j%2F1/executions?max=20", "job/j%2F1/executions?status=running&max=20"]
 

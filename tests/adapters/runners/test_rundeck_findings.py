@@ -181,7 +181,7 @@ def test_a_token_that_ends_within_a_week(said: Said, left_s: int) -> None:
     line = check()[checks.EXPIRY]
     right = left_s > 7 * DAY_S
     assert (line.ok, str(line.remedy)) == ((True, "") if right else (None, "run infra/rundeck/rotate_token.py"))
-    assert line.detail == f"{ENDS}, in {round(left_s / DAY_S)} days"
+    assert line.detail == (f"{ENDS}, in {round(left_s / DAY_S)} days" if left_s > 0 else f"expired at {ENDS}")
 
 
 def test_a_token_whose_end_nobody_wrote_down(said: Said) -> None:
@@ -348,6 +348,19 @@ def test_options_of_a_job(said: Said, change: dict[str, Any], ok: bool, detail: 
     assert line.remedy == (
         "" if ok else "declare plain options, and name in restart.options each that has a default or is required"
     )
+
+
+@pytest.mark.parametrize(
+    ("value", "wrong"), [("mail", False), ("post", True), ("${labels.service}", False), ("x-${labels.service}", False)]
+)
+def test_values_that_the_job_does_not_allow(said: Said, value: str, wrong: bool) -> None:
+    """Each start would be refused; a value with labels is known only when an alert comes."""
+    said.job["options"][0] = {"name": "service", "enforced": True, "values": ["mail", "web"]}
+    restart = Restart("x", {"service": value})
+    found = {one.what: one for one in checks.check(SETTINGS, restart, auto=True, timeout_s=PATIENCE_S)}
+    assert (checks.VALUES in found) is wrong
+    if wrong:
+        assert (found[checks.VALUES].ok, found[checks.VALUES].detail) == (False, f"service: {value}")
 
 
 def test_options_of_an_evidence_job(said: Said) -> None:

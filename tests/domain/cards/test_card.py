@@ -17,7 +17,7 @@ from functions.domain.health.recovery import say_same_again
 from functions.domain.model.codes import Phase, Proof, Reason
 from functions.domain.model.incidents import AfterRestart, AlertRef, Incident, change
 from functions.domain.model.messages import Card
-from functions.domain.model.observations import QueueSnapshot
+from functions.domain.model.observations import Execution, QueueSnapshot
 from functions.domain.model.runbooks import Rules
 from functions.domain.texts.evidence_lines import choose_lines
 from functions.domain.texts.reasons import REASONS
@@ -252,6 +252,16 @@ def test_what_nobody_approved_leads_to_the_job(kind: str):
     incident = replace(EXAMPLES["not-approved"].incident, start_page=START_PAGE)
     story = CardInput(kind, NOW, RUNBOOK, TARGET, incident, Reason.AWAITING_APPROVAL)
     assert compose(story, rules()).links[0] == ("Restart by hand", START_PAGE)
+
+
+def test_nobody_is_sent_to_restart_what_was_seen_running_just_now():
+    """The token was refused in mid-run: a second restart would come on top of the first."""
+    run = Execution("7", "https://rundeck.example.com/7", "running", NOW - 3)
+    incident = change(EXAMPLES["held-cooldown"].incident, start_page=START_PAGE, execution=run, restarts=1)
+    card = compose(CardInput("held", NOW, RUNBOOK, TARGET, incident, Reason.LEDGER_UNKNOWN, again=True), rules())
+    assert START_PAGE not in [url for _, url in card.links]
+    assert "Open the execution before you restart anything by hand" in " ".join(card.text)
+    assert "restart by hand if it hangs" not in " ".join(card.text)
 
 
 def test_what_passes_by_itself_invites_nobody_to_restart():

@@ -19,8 +19,8 @@ from functions.domain.decisions.guards import (
     evaluate_all,
     freeze_at,
 )
-from functions.domain.model.codes import Mode, Phase, Reason
-from functions.domain.model.incidents import Document, Escalation, PastAttempt, QueueState
+from functions.domain.model.codes import Ending, Mode, Phase, Reason
+from functions.domain.model.incidents import Document, Escalation, Outcome, PastAttempt, QueueState
 from functions.domain.model.observations import Execution, Observation, Pause, Slot, Storm, Unknown
 from functions.domain.model.runbooks import Freeze, Limits, Restart
 from functions.runtime.text import Text
@@ -164,6 +164,14 @@ PASSES = [
 def test_at_its_bound_a_guard_lets_pass(passing):
     """Limits are exact, and those between incidents do not hold the next attempt of one."""
     assert decide(passing).kind is Kind.RESTART
+
+
+def test_a_job_that_was_imported_again_has_its_cooldown_all_the_same():
+    """Its history is gone with the job that was deleted; the document still knows of its own last restart."""
+    for restarts, code in ((1, Reason.COOLDOWN), (0, None)):
+        outcome = Outcome("inc-0", Ending.RECOVERED, None, NOW - 70, (), runner_ended_at=RUNNER_NOW - 77, restarts=restarts)
+        decision = decide(scene(found=document(incident(), outcomes=(outcome,))))
+        assert decision.reason is code
 
 
 def test_a_cooldown_says_when_it_is_over():

@@ -76,6 +76,8 @@ class Memory:
     """The run of the evidence job."""
     evidence_options: dict[str, str] = field(default_factory=dict)
     output: str | None = None
+    so_far: str | None = None
+    """What the evidence run has written though it has not ended."""
     """What it wrote, once it has ended."""
     aborted: list[str] = field(default_factory=list)
     by_environment: bool = False
@@ -207,10 +209,10 @@ class Memory:
         return self.evidence
 
     def read_evidence(
-        self, job: str, *, tag: str, execution: str | None, timeout_s: float
+        self, job: str, *, tag: str, execution: str | None, partial: bool, timeout_s: float
     ) -> tuple[Execution | None, str | None]:
         self._call(f"evidence {execution}")
-        return self.evidence, self.output
+        return self.evidence, self.so_far if partial and self.output is None else self.output
 
     def post(self, channel: str, card: Card, thread: str | None, timeout_s: float) -> str | None:
         self._call(f"post {channel}")

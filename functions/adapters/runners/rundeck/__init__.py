@@ -36,10 +36,10 @@ class Rundeck(Settings, frozen=True):
         return evidence.start_evidence(self, job, options, tag=tag, timeout_s=timeout_s)
 
     def read_evidence(
-        self, job: str, *, tag: str, execution: str | None, timeout_s: float
+        self, job: str, *, tag: str, execution: str | None, partial: bool, timeout_s: float
     ) -> tuple[Execution | None, str | None]:
         """See evidence.read_evidence."""
-        return evidence.read_evidence(self, job, tag=tag, execution=execution, timeout_s=timeout_s)
+        return evidence.read_evidence(self, job, tag=tag, execution=execution, partial=partial, timeout_s=timeout_s)
 
     def check(self, restart: Restart, *, auto: bool, timeout_s: float) -> list[Finding]:
         """See checks.check."""

@@ -5,6 +5,7 @@ Seen on Rundeck 6.2 (API 59); what differs on 4.x and 5.x is taken from their so
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
@@ -25,6 +26,9 @@ SYSTEM = "Rundeck"
 JSON = "application/json"
 YAML = "application/yaml"
 MAX_TEXT = 300
+JAVA_TRACE = re.compile(r"\s+at [\w.$/<>]+\(|\s*\.\.\. \d+ (more|common frames omitted)")
+JAVA_CLASS = re.compile(r"(Exception: class )?\b(com\.dtolabs|org\.rundeck|java|groovy|grails)\.[\w.$]*(Exception|Error): ")
+VARIABLES = re.compile(r"\s*\+?\s*\{?(dataContext=)?MultiDataContextImpl\(.*", re.DOTALL)
 HTTP_OK = 200
 SILENT = frozenset({408, 425, 429})
 """Answers of proxies that say nothing about what became of the request; Rundeck itself has none of them."""
@@ -191,6 +195,13 @@ def plain(text: str, limit: int = MAX_TEXT) -> str:
         char if char.isprintable() else " " if char.isspace() else char.encode("unicode_escape").decode() for char in text[:limit]
     )
     return shown if len(text) <= limit else f"{shown}..."
+
+
+def without_noise(line: str) -> str:
+    """The line without what only Rundeck's developers read: Java's traces and class names, and dumps of its variables."""
+    if JAVA_TRACE.match(line):
+        return ""
+    return plain(VARIABLES.sub("", JAVA_CLASS.sub("", line)))
 
 
 def runner_now(answer: http_client.Answer) -> float:

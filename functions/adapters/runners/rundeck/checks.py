@@ -37,6 +37,7 @@ DEFINITION = "the job's definition can be read"
 NODES = "the job's node filter matches nodes"
 OPTIONS = "the job declares the options that are sent"
 HOLDER = "the job can be limited to the host that hangs"
+VALUES = "the job allows the values that are sent"
 ONCE = "the job runs once at a time"
 GUARD = "the job refuses a late start"
 BY_NODE = "the job refuses a late start on all nodes before it restarts one"
@@ -215,7 +216,9 @@ def _check_token_end(settings: Settings, now: float) -> Finding:
         EXPIRY,
         ok=True if left_s > WEEK_S else None,
         remedy=remedy,
-        detail=f"{settings.token_expires}, in {left_s / 86400:.0f} days",
+        detail=f"{settings.token_expires}, in {left_s / 86400:.0f} days"
+        if left_s > 0
+        else f"expired at {settings.token_expires}",
     )
 
 
@@ -294,6 +297,7 @@ def _check_definition(settings: Settings, restart: Restart, job: Mapping[str, An
     problem, remedy = guard_problem(job, settings.not_after_option)
     findings = [
         _check_options(sent, job, "restart.options", holder),
+        *_check_values(restart.options, job),
         *_check_holder(holder, job),
         _finding(ONCE, ok=not job.get("multipleExecutions"), remedy="set multipleExecutions to false"),
         Finding(GUARD, ok=False if problem and auto else None if problem else True, detail=problem, remedy=remedy),
@@ -345,6 +349,20 @@ def _check_options(sent: tuple[str, ...], job: Mapping[str, Any], key: str, hold
     ]
     remedy = f"declare plain options, and name in {key} each that has a default or is required"
     return _finding(OPTIONS, ok=not problems, remedy=remedy, detail=answers.plain("; ".join(problems)))
+
+
+def _check_values(options: Mapping[str, str], job: Mapping[str, Any]) -> list[Finding]:
+    """A value that the job does not allow is refused at each start. One with labels is known only when an alert comes."""
+    enforced = {name: option.get("values") or [] for name, option in _declared(job).items() if option.get("enforced")}
+    wrong = [
+        f"{name}: {value}"
+        for name, value in options.items()
+        if name in enforced and "$" not in value and value not in enforced[name]
+    ]
+    if not wrong:
+        return []
+    remedy = "compare restart.options with the job's allowed values"
+    return [Finding(VALUES, ok=False, detail=answers.plain("; ".join(wrong)), remedy=remedy)]
 
 
 def _check_retry(job: Mapping[str, Any]) -> Finding:

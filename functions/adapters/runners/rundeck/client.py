@@ -6,7 +6,6 @@ twice: a lost answer is Unavailable, and the history shows later what happened.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import groupby
@@ -31,9 +30,6 @@ MAX_RETRIES = 20
 TAIL_LINES = 20
 LINES_READ = 60
 """A Java trace may stand behind what the job said last."""
-JAVA_TRACE = re.compile(r"\s+at [\w.$/<>]+\(|\s*\.\.\. \d+ (more|common frames omitted)")
-JAVA_CLASS = re.compile(r"(Exception: class )?\b(com\.dtolabs|org\.rundeck|java|groovy|grails)\.[\w.$]*(Exception|Error): ")
-VARIABLES = re.compile(r"\s*\+?\s*\{?(dataContext=)?MultiDataContextImpl\(.*", re.DOTALL)
 
 
 class _Listed(Struct, frozen=True):
@@ -201,15 +197,8 @@ def _read_tail(to: answers.Connection, execution: str) -> tuple[str, ...] | None
     except (Denied, Unavailable):
         return None
     rows = entries if isinstance(entries, list) else []
-    lines = [_without_noise(str(row.get("log") or "")) for row in rows if isinstance(row, dict)]
+    lines = [answers.without_noise(str(row.get("log") or "")) for row in rows if isinstance(row, dict)]
     return tuple(line for line, _ in groupby(filter(None, lines)))[-TAIL_LINES:]
-
-
-def _without_noise(line: str) -> str:
-    """The line without what only Rundeck's developers read: Java's traces and class names, and dumps of its variables."""
-    if JAVA_TRACE.match(line):
-        return ""
-    return answers.plain(VARIABLES.sub("", JAVA_CLASS.sub("", line)))
 
 
 def run(settings: Settings, target: Target, *, tag: str, runner_not_after: float, timeout_s: float) -> Execution:

@@ -26,16 +26,16 @@ def start_evidence(settings: Settings, job: str, options: Mapping[str, str], *, 
 
 
 def read_evidence(
-    settings: Settings, job: str, *, tag: str, execution: str | None, timeout_s: float
+    settings: Settings, job: str, *, tag: str, execution: str | None, partial: bool, timeout_s: float
 ) -> tuple[Execution | None, str | None]:
-    """The run, and its output once it has ended. Without `execution`, the run is searched by its tag."""
+    """The run, and its output once it has ended, or so far if `partial`. Without `execution`, the run is searched by its tag."""
     to = answers.connect(settings, timeout_s)
     if execution is None:
         run = _find(to, job, tag)
     else:
         row = answers.ask(to, "GET", f"execution/{quote(execution, safe='')}").json()
         run = answers.execution_of(answers.mapping(row), settings)
-    return run, _read_output(to, run.id) if run is not None and run.ended else None
+    return run, _read_output(to, run.id) if run is not None and (run.ended or partial) else None
 
 
 def _find(to: answers.Connection, job: str, tag: str) -> Execution | None:
@@ -61,4 +61,19 @@ def _read_output(to: answers.Connection, execution: str) -> str | None:
     entries = body.get("entries")
     if body.get("pending") or not isinstance(entries, list):
         return None
-    return "\n".join(str(entry.get("log") or "") for entry in entries if isinstance(entry, dict))
+    return "\n".join(_line(entry) for entry in entries if isinstance(entry, dict) and not _is_noise(entry))
+
+
+def _line(entry: dict[str, Any]) -> str:
+    line = str(entry.get("log") or "")
+    return line if _is_of_job(entry) else answers.without_noise(line)
+
+
+def _is_of_job(entry: dict[str, Any]) -> bool:
+    """Whether a step wrote it. What Rundeck itself says of a run has a level, and no step."""
+    return "stepctx" in entry or "level" not in entry
+
+
+def _is_noise(entry: dict[str, Any]) -> bool:
+    """Whether it is only Rundeck's own: a Java trace may be evidence if the job wrote it."""
+    return not _is_of_job(entry) and not _line(entry)
