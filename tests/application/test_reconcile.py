@@ -25,6 +25,7 @@ from functions.domain.model.observations import Pause, Slot, Storm
 from functions.domain.model.runbooks import Matcher, Restart
 from functions.entrypoints import webhook
 from functions.runtime.errors import Conflict, Denied, Unavailable
+from functions.runtime.text import Text
 from tests.support.worlds.memory import Memory
 from tests.support.worlds.one_machine import payload_of
 from tests.support.worlds.scenes import (
@@ -538,6 +539,24 @@ def test_a_start_without_an_answer_is_never_repeated():
     woken_later(ports, 20.0)
     assert len(ports.executions) == 1
     assert ports.document(KEY).incident.phase is Phase.RUNNING
+
+
+@pytest.mark.parametrize("error", [SLOW, Unavailable("Rundeck", Text("answered {status}", status="500"))])
+def test_starts_without_a_clear_answer_are_told_within_a_minute_and_left_to_people(error):
+    """The history can be read and shows nothing: two tries, each followed by its wake-ups, and nothing else."""
+    ports = Memory(before=fails("run", error=error))
+    began = ports.clock
+    advance(ports)
+    while (due := ports.document(KEY).due) is not None and ports.document(KEY).incident is not None:
+        ports.clock = max(ports.clock, due)
+        reconcile.advance(ports, KEY, TimerFired(due), ports.budget(60.0))
+    first, *_, last = [card for _, card in ports.posts]
+    assert first.at - began < 60.0
+    assert "start_unclear" in dict(first.facts).values()
+    assert str(error) in " ".join(first.text)
+    assert (last.kind, last.urgency, len(sent(ports))) == ("escalated", "act", 2)
+    assert "Consumers are connected" not in " ".join(last.text)
+    assert last.at - began < 240.0
 
 
 # --- conflicts and crashes -------------------------------------------------------------------------------------------

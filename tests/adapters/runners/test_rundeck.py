@@ -200,6 +200,15 @@ def test_recorded_errors_have_a_code_and_a_remedy(httpserver: HTTPServer, settin
     assert "Token:" not in str(denied.value)
 
 
+def test_a_server_error_is_passed_on_in_rundecks_words(httpserver: HTTPServer, settings: Settings) -> None:
+    """People read why the start is unclear."""
+    exchange = json.loads((RECORDINGS / "run-500-execution-error.json").read_text())
+    httpserver.expect_request("/api/41/job/x/run").respond_with_json(exchange["body"], 500)
+    to = answers.connect(replace(settings, url=httpserver.url_for("")), PATIENCE_S)
+    with pytest.raises(Unavailable, match="Rundeck: answered 500: unable to create execution"):
+        answers.ask(to, "POST", "job/x/run", json={})
+
+
 # --- abort
 
 

@@ -165,7 +165,11 @@ def _error(answer: http_client.Answer) -> tuple[str, str]:
         return "", ""
     if not isinstance(body, dict):
         return "", ""
-    return str(body.get("errorCode") or ""), str(body.get("message") or body.get("error") or "")
+    code, message = str(body.get("errorCode") or ""), str(body.get("message") or body.get("error") or "")
+    arguments = body.get("args")
+    if message == code and isinstance(arguments, list):  # a message that Rundeck has no text for
+        message = ", ".join(map(str, arguments))
+    return code, message
 
 
 def _to_error(method: str, answer: http_client.Answer) -> Denied | Unavailable:
