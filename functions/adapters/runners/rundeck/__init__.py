@@ -13,7 +13,7 @@ __all__ = ["ADAPTER", "Rundeck"]
 
 
 class Rundeck(Settings, frozen=True):
-    """How Rundeck is reached (`rundeck:` in unstick.yaml)."""
+    """How to reach Rundeck (`rundeck:` in unstick.yaml)."""
 
     def look(self, target: Target, *, since_s: float, follow: str | None, tail: bool, timeout_s: float) -> ExecutionHistory:
         """See client.look."""

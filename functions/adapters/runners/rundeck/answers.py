@@ -1,6 +1,6 @@
-"""One exchange with Rundeck: what each error means to the user, and executions as types.
+r"""Exchanges with Rundeck: errors with their meaning for the user, and executions as types.
 
-Seen on Rundeck 6.2 (API 59); what differs on 4.x and 5.x is taken from their sources. See docs/rundeck.md.
+Measured on Rundeck 6.2 (API 59); differences of 4.x and 5.x are from their sources. See docs/rundeck.md.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ SILENT = frozenset({408, 425, 429})
 
 
 class Refusal(Struct, frozen=True):
-    """One kind of no: how it is recognised (empty fields match anything) and what it means to the user."""
+    """One kind of refusal: how to recognize it (empty fields match anything) and its meaning for the user."""
 
     status: int
     error_code: str
@@ -44,7 +44,7 @@ class Refusal(Struct, frozen=True):
     sentence: Phrase
     remedy: Phrase
     quoted: bool = False
-    """Rundeck's own text helps, and holds nothing of the token."""
+    """Whether Rundeck's own text helps; it never contains the token."""
 
 
 _TOKEN = (
@@ -82,7 +82,7 @@ _OPTION = (
 _REFUSED = ("refused", Text("refused the request"), Text("Check Rundeck's service.log at this time."))
 
 ERRORS = (
-    Refusal(401, "", "", *_URL),  # Rundeck refuses a token with 403: this is another server, or a proxy that wants a login
+    Refusal(401, "", "", *_URL),  # Rundeck answers 403 to a bad token: this is another server, or a proxy that wants a login
     Refusal(403, "unauthorized", "", *_TOKEN),
     Refusal(403, "", "for Events in ", *_EVENTS),
     Refusal(403, "api.error.item.unauthorized", "", *_ACL, quoted=True),
@@ -106,7 +106,7 @@ ERRORS = (
 
 
 class Connection(Struct, frozen=True):
-    """Where to ask and until when (monotonic seconds)."""
+    """Where to send requests, and the deadline (monotonic seconds)."""
 
     settings: Settings
     ends: float
@@ -116,26 +116,26 @@ class Connection(Struct, frozen=True):
         return self.ends - time.monotonic()
 
     def within(self, seconds: float) -> Connection:
-        """The same for at most so long."""
+        """The same with at most this much time."""
         return replace(self, ends=min(self.ends, time.monotonic() + seconds))
 
     def at_least(self, api_version: int) -> Connection:
-        """The same with this version of the API, or a newer one."""
+        """The same with this version of the API or a newer one."""
         return replace(self, settings=replace(self.settings, api_version=max(api_version, self.settings.api_version)))
 
 
 def connect(settings: Settings, timeout_s: float) -> Connection:
-    """What calls of one question share: the settings, and until when all of them must be done."""
+    """What the calls for one question share: the settings and the deadline."""
     return Connection(settings, time.monotonic() + timeout_s)
 
 
 def ask(
     to: Connection, method: str, path: str, *, json: Any = None, accept: str = JSON, expected: int = HTTP_OK
 ) -> http_client.Answer:
-    """One exchange; `path` follows /api/N/. Returns Rundeck's answer with the status `expected`.
+    r"""One exchange; `path` follows /api/N/. Returns Rundeck's answer with the status `expected`.
 
-    Raises Denied by ERRORS and Unavailable for whatever leaves open what happened. A refused token is read again and, if it
-    was replaced meanwhile, the request is sent once more: a refused token is a definite no, so nothing ran.
+    Raises Denied by ERRORS, and Unavailable if the result is unclear. A rejected token is read again; if it was replaced in the
+    meantime, the request is sent once more: after a rejected token nothing ran.
     """
     url = f"{to.settings.url.rstrip('/')}/api/{to.settings.api_version}/{path}"
 
@@ -217,14 +217,14 @@ def runner_now(answer: http_client.Answer) -> float:
 
 
 def mapping(value: Any) -> Mapping[str, Any]:
-    """`value` as an object. Raises Unavailable if it is something else."""
+    """`value` as an object. Raises Unavailable if it isn't one."""
     if isinstance(value, dict):
         return value
     raise Unavailable(SYSTEM, Text("sent something other than what was asked for"))
 
 
 def options_of(row: Mapping[str, Any]) -> dict[str, str] | None:
-    """The options that a run was started with; None for a run that belongs to no job. An empty value is no value."""
+    """The options that a run was started with; None for a run without a job. Empty values are left out."""
     job = row.get("job")
     if not isinstance(job, dict):
         return None
@@ -233,7 +233,7 @@ def options_of(row: Mapping[str, Any]) -> dict[str, str] | None:
 
 
 def execution_of(row: Mapping[str, Any], settings: Settings) -> Execution:
-    """Rundeck's execution object. Whether it ended is told by `date-ended` alone: statuses are an open list."""
+    """Convert Rundeck's execution object. Only `date-ended` shows whether it ended: the list of statuses is open."""
     number = row.get("id")
     status = row.get("status")
     if not str(number).isascii() or not str(number).isdigit() or not isinstance(status, str):
@@ -255,7 +255,7 @@ def execution_of(row: Mapping[str, Any], settings: Settings) -> Execution:
 
 
 def _page(row: Mapping[str, Any], number: str, url: str) -> str:
-    """Where people read on. Rundeck's own link carries its configured server URL, which need not be ours or even a web page."""
+    """The execution's page. Rundeck's own link uses its configured server URL, which may be wrong or not even a web page."""
     link = row.get("permalink")
     if isinstance(link, str) and link.startswith(f"{url}/"):
         return plain(link, 500)

@@ -1,4 +1,4 @@
-"""`check` for Rundeck: token, permissions, project and the job's definition. It changes nothing there."""
+"""`check` for Rundeck: token, permissions, project and the job's definition. Changes nothing."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ OPTIONAL: Mapping[str, tuple[str, ...]] = {
     PROJECT: ("acl", "api_version", "wrong_url"),
     NODES: ("acl",),
 }
-"""What some tokens and older servers can't answer, by the error's code: unknown is not wrong there."""
+"""Error codes of what some tokens and older servers can't answer: unknown, not wrong."""
 
 NODE_RIGHT = (
     "to see whether the filter matches, allow `read` on the resource kind node in the project (infra/rundeck/unstick.aclpolicy)"
@@ -67,7 +67,7 @@ UNITS_S = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 
 
 def check(settings: Settings, restart: Restart, *, auto: bool, timeout_s: float) -> list[Finding]:
-    """All that Unstick's own token can find out."""
+    """Everything that Unstick's own token can find out."""
     to = answers.connect(settings, timeout_s)
     try:
         answer = answers.ask(to, "GET", "system/info")
@@ -102,7 +102,7 @@ def check(settings: Settings, restart: Restart, *, auto: bool, timeout_s: float)
 
 
 def check_evidence(settings: Settings, job: str, options: tuple[str, ...], *, within_s: float, timeout_s: float) -> list[Finding]:
-    """The same of a job that collects evidence: it needs no guard against a late start, but a time-out."""
+    """The same for an evidence job: it needs no guard against a late start, but a time-out."""
     to = answers.connect(settings, timeout_s)
     path = f"job/{quote(job, safe='')}"
     info, meta, definition = run_parallel(
@@ -120,7 +120,7 @@ def check_evidence(settings: Settings, job: str, options: tuple[str, ...], *, wi
 
 
 def _judge(*judged: tuple[str, Any, Callable[[Any], list[Finding]]]) -> list[Finding]:
-    """What each judge says of its answer, or why there is none."""
+    """The findings of each judge about its answer, or why there is none."""
     findings: list[Finding] = []
     for what, result, judge in judged:
         if result is None:
@@ -136,7 +136,7 @@ def _check_evidence_definition(
     settings: Settings, options: tuple[str, ...], job: Mapping[str, Any], *, within_s: float
 ) -> list[Finding]:
     declared = [option.get("name") for option in job.get("options") or () if isinstance(option, dict)]
-    tag = (settings.incident_option,) if settings.incident_option in declared else ()  # Rundeck keeps it in any case
+    tag = (settings.incident_option,) if settings.incident_option in declared else ()  # Rundeck keeps it anyway
     return [
         _check_options((*options, *tag), job, "evidence.options"),
         _check_timeout(job, math.inf, f"a minute, and above evidence.within, {within_s:g} s", EVIDENCE_TIMEOUT),
@@ -148,7 +148,7 @@ def _get(to: answers.Connection, path: str, at_least: int = 0) -> Any:
 
 
 def _get_definition(to: answers.Connection, path: str) -> Mapping[str, Any]:
-    """As YAML, which every version gives; JSON needs 44."""
+    """As YAML, which every version can return; JSON needs API 44."""
     import yaml
 
     answer = answers.ask(to, "GET", path, accept=answers.YAML)
@@ -160,7 +160,7 @@ def _get_definition(to: answers.Connection, path: str) -> Mapping[str, Any]:
 
 
 def _ask_of_project(to: answers.Connection, info: Any, definition: Any, server: str) -> list[Any]:
-    """The project's meta and the nodes of the job's filter; None for what can't be asked, since the job was not found."""
+    """The project's meta and the nodes of the job's filter; None for unavailable ones, because the job was not found."""
     name = info.get("project") if isinstance(info, dict) else None
     if not isinstance(name, str):
         return [None, None]
@@ -177,7 +177,7 @@ def _node_filter(definition: Mapping[str, Any]) -> str:
 
 
 def _fill_defaults(definition: Mapping[str, Any]) -> str:
-    """The node filter as it is without any option given."""
+    """The node filter with the options' defaults filled in."""
     node_filter = _node_filter(definition)
     for name, option in _declared(definition).items():
         if option.get("value"):
@@ -186,7 +186,7 @@ def _fill_defaults(definition: Mapping[str, Any]) -> str:
 
 
 def _get_nodes(to: answers.Connection, path: str, node_filter: str) -> tuple[str, Any] | None:
-    """The filter and its nodes; None for a filter that an option completes when the job runs."""
+    """The filter and its nodes; None if an option completes the filter only when the job runs."""
     if "${" in node_filter:
         return None
     return node_filter, _get(to, f"{path}/resources?filter={quote(node_filter, safe='')}")
@@ -205,7 +205,7 @@ def _failed(what: str, error: Exception) -> Finding:
 
 
 def _check_token_end(settings: Settings, now: float) -> Finding:
-    """Unknown, not wrong: until then everything works."""
+    """Unknown, not wrong: until the token expires everything works."""
     ends = settings.token_expires_at
     if ends is None:
         remedy = "write the end that Rundeck showed into rundeck.token_expires; people are then told before it comes"
@@ -232,7 +232,7 @@ def _check_clock(answer: Any) -> Finding:
 
 
 def _finding(what: str, *, ok: bool | None, remedy: Phrase, detail: str = "") -> Finding:
-    """A finding whose remedy is shown only where it is needed."""
+    """A finding; the remedy is shown only if it is needed."""
     return Finding(what, ok=ok, detail=detail, remedy="" if ok else remedy)
 
 
@@ -243,7 +243,7 @@ def _check_job(body: Any) -> list[Finding]:
 
 
 def _meta(body: Any, name: str) -> Mapping[str, Any]:
-    """One part of what `meta` answers: a list of {name, data}."""
+    """One part of the answer to `meta`: a list of {name, data}."""
     parts = body if isinstance(body, list) else []
     data = next((part.get("data") for part in parts if isinstance(part, dict) and part.get("name") == name), None)
     return data if isinstance(data, dict) else {}
@@ -272,7 +272,7 @@ def _check_project(body: Any) -> list[Finding]:
 
 
 def _mode_of(status: Any, project: Any) -> Any:
-    """The mode as the project shows it; else the answer to the question that takes a right on the whole system."""
+    """The mode as the project shows it; otherwise from the system's information, which needs a right on the whole system."""
     active = _meta(project, "sysMode").get("active")
     return {"executionMode": "active" if active else "passive"} if isinstance(active, bool) else status
 
@@ -316,7 +316,7 @@ def _declared(job: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
 
 
 def _check_holder(name: str, job: Mapping[str, Any]) -> list[Finding]:
-    """Without its option the job has to restart all hosts: an option without a value stays a literal ${option.NAME}."""
+    """Without this option the job must restart all hosts: an option without a value stays a literal ${option.NAME}."""
     option = _declared(job).get(name)
     if not name:
         return []
@@ -376,7 +376,7 @@ def _check_retry(job: Mapping[str, Any]) -> Finding:
 
 
 def _check_timeout(job: Mapping[str, Any], below_s: float, key: str, what: str = TIMEOUT) -> Finding:
-    """Unknown, not wrong: a run that hangs is reported either way, but it blocks the job until somebody aborts it."""
+    """Unknown, not wrong: a hanging run is reported anyway, but it blocks the job until somebody aborts it."""
     remedy = f"set the job's timeout below {key}"
     text = str(job.get("timeout") or "")
     if not text:
@@ -396,7 +396,7 @@ def _strategy(job: Mapping[str, Any]) -> str:
 
 
 def guard_problem(job: Mapping[str, Any], not_after_option: str) -> tuple[str, str]:
-    """Why a late start would restart something all the same, and the remedy; empty where the first step prevents it."""
+    """Why a late start would restart something anyway, and the remedy; empty if the first step prevents it."""
     sequence = job.get("sequence")
     sequence = sequence if isinstance(sequence, dict) else {}
     steps = sequence.get("commands")

@@ -1,6 +1,6 @@
 """Reads a job's history in Rundeck, starts the job once, and aborts executions.
 
-Rundeck has no idempotency key, and its limit of one execution lets simultaneous requests through. So this never sends a start
+Rundeck has no idempotency key, and its limit of one execution doesn't stop simultaneous requests. So a start is never sent
 twice: a lost answer is Unavailable, and the history shows later what happened.
 """
 
@@ -33,7 +33,7 @@ LINES_READ = 60
 
 
 class _Listed(Struct, frozen=True):
-    """Rows of one list; `at_once`: all there are, from a single answer."""
+    """Rows of one list. `at_once`: a single answer contained them all."""
 
     rows: tuple[Mapping[str, Any], ...]
     runner_now: float
@@ -44,9 +44,9 @@ class _Listed(Struct, frozen=True):
 def look(
     settings: Settings, target: Target, *, since_s: float, follow: str | None, tail: bool, timeout_s: float
 ) -> ExecutionHistory:
-    """The target's history over the last `since_s` seconds, by the job's own lists: those answer 403 where others hide rows.
+    """The target's history over the last `since_s` seconds, from the job's own lists: they answer 403 where others hide rows.
 
-    One round of requests at once; a second one only where the history is longer than a page, and one for `tail`. `followed`
+    One round of parallel requests; a second one only if the history is longer than a page, and one for `tail`. `followed`
     stays None for an execution that Rundeck no longer has.
     """
     to = answers.connect(settings, timeout_s)
@@ -57,7 +57,7 @@ def look(
     results = _ask_all(calls, to)
     lists, (followed, lines) = results[:3], results[3] if follow is not None else (None, None)
     if not lists[2].at_once:
-        # On most databases the running ones come last, so one that ended between the two answers would be in neither list.
+        # On most databases running executions come last, so one that ended between the two answers would be in neither list.
         lists += _ask_all([running, partial(history, pages=1)], to)
     ours, others = _split_by_target([row for listed in lists for row in listed.rows], settings, target)
     newest = max(lists, key=lambda listed: (listed.runner_now, -listed.read_at))
@@ -75,8 +75,8 @@ def _project_of(rows: list[Mapping[str, Any]]) -> str:
 def start_page(settings: Settings, target: Target, project: str = "") -> str:
     """The job's page, with the target's options filled in if the project is known.
 
-    Rundeck takes them as `opt.NAME` from 2.7 on (docs.rundeck.com, "Linking to Jobs and providing option values"). Without the
-    project it redirects to the page with it, and drops them on the way (ScheduledExecutionController.show, up to 6.x).
+    Rundeck accepts them as `opt.NAME` since 2.7 (docs.rundeck.com, "Linking to Jobs and providing option values"). Without the
+    project it redirects to the page with the project, and drops them (ScheduledExecutionController.show, up to 6.x).
     """
     url, job = settings.url.rstrip("/"), quote(target.job, safe="")
     if not project:
@@ -89,7 +89,7 @@ def start_page(settings: Settings, target: Target, project: str = "") -> str:
 
 
 def _ask_all(calls: list[Callable[[], Any]], to: answers.Connection) -> list[Any]:
-    """What the calls returned. Raises a clear no rather than a missing answer, since it comes with a remedy."""
+    """The results of the calls. Raises a clear refusal rather than a missing answer, since a refusal has a remedy."""
     results = [name_late(outcome, answers.SYSTEM) for outcome in run_parallel(calls, timeout_s=to.left_s)]
     for kind in (Denied, Exception):
         for outcome in results:
@@ -146,7 +146,7 @@ def _is_ended_before(row: Mapping[str, Any], runner_time: float) -> bool:
 def _split_by_target(
     rows: list[Mapping[str, Any]], settings: Settings, target: Target
 ) -> tuple[tuple[Execution, ...], tuple[Execution, ...]]:
-    """(the target's executions, unfinished ones of others), newest start first, each once and as ended where any list says so."""
+    """(the target's executions, unfinished ones of others), newest start first, each once, as ended if any list says so."""
     own = {settings.incident_option, settings.not_after_option, target.holder}
     wanted = _without_empty(target.options)
     ours: dict[str, Execution] = {}
@@ -164,7 +164,7 @@ def _newest_first(executions: Any) -> tuple[Execution, ...]:
 
 
 def _without_empty(options: Mapping[str, str]) -> dict[str, str]:
-    """Without empty values: Rundeck treats an empty option as one that was not given."""
+    """Without empty values: Rundeck treats an empty option like a missing one."""
     return {name: value for name, value in options.items() if value != ""}
 
 
@@ -190,7 +190,7 @@ def _follow(to: answers.Connection, execution: str, *, tail: bool) -> tuple[Exec
 
 
 def _read_tail(to: answers.Connection, execution: str) -> tuple[str, ...] | None:
-    """The last log lines; None where they can't be had, which must not spoil the look."""
+    """The last log lines; None if they can't be read, which must not fail the whole reading."""
     try:
         answer = answers.ask(to.within(to.left_s / 2), "GET", f"execution/{execution}/output?lastlines={LINES_READ}")
         entries = answers.mapping(answer.json()).get("entries")
@@ -204,8 +204,8 @@ def _read_tail(to: answers.Connection, execution: str) -> tuple[str, ...] | None
 def run(settings: Settings, target: Target, *, tag: str, runner_not_after: float, timeout_s: float) -> Execution:
     """Start the job once.
 
-    Rundeck drops or replaces option values without a word, so its echo must be exactly what was sent. An option that a
-    secure one hides, or a default that the runbook does not name, is a mismatch too: the history could never be matched.
+    Rundeck silently drops or replaces option values, so its echo must equal what was sent. An option that a secure one hides, or
+    a default that the runbook doesn't name, is a mismatch too: the history could never be matched.
     """
     own = {settings.incident_option: tag, settings.not_after_option: str(int(runner_not_after))}
     sent = _without_empty({**target.options, **own})
@@ -216,7 +216,7 @@ def run(settings: Settings, target: Target, *, tag: str, runner_not_after: float
     execution = answers.execution_of(row, settings)
     echo = answers.options_of(row) or {}
     if target.holder not in sent:
-        echo.pop(target.holder, None)  # its default, with which the job restarts all hosts
+        echo.pop(target.holder, None)  # the default, with which the job restarts all hosts
     if echo != sent:
         names = answers.plain(", ".join(sorted(name for name in {*echo, *sent} if echo.get(name) != sent.get(name))))
         remedy = Text(

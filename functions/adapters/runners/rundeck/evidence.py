@@ -1,4 +1,4 @@
-"""Starts evidence jobs, finds their runs again, and reads what they wrote. Restarts never use this."""
+"""Starts evidence jobs, finds their runs, and reads their output. Never used for restarts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ RECENT = 20
 
 
 def start_evidence(settings: Settings, job: str, options: Mapping[str, str], *, tag: str, timeout_s: float) -> Execution:
-    """Start the job once. Rundeck keeps an option that the job does not declare, so the tag is always sent."""
+    """Start the job once. Rundeck keeps options that the job doesn't declare, so the tag is always sent."""
     to = answers.connect(settings, timeout_s)
     sent = {**{name: value for name, value in options.items() if value != ""}, settings.incident_option: tag}
     answer = answers.ask(to, "POST", f"job/{quote(job, safe='')}/run", json={"options": sent})
@@ -28,7 +28,7 @@ def start_evidence(settings: Settings, job: str, options: Mapping[str, str], *, 
 def read_evidence(
     settings: Settings, job: str, *, tag: str, execution: str | None, partial: bool, timeout_s: float
 ) -> tuple[Execution | None, str | None]:
-    """The run, and its output once it has ended, or so far if `partial`. Without `execution`, the run is searched by its tag."""
+    """The run, and its output once it has ended. Without `execution`, the run is found by its tag."""
     to = answers.connect(settings, timeout_s)
     if execution is None:
         run = _find(to, job, tag)
@@ -39,7 +39,7 @@ def read_evidence(
 
 
 def _find(to: answers.Connection, job: str, tag: str) -> Execution | None:
-    """On most databases the running ones come last in the list of all, so both lists are read."""
+    """On most databases running executions come last in the list of all, so both lists are read."""
     path = f"job/{quote(job, safe='')}/executions"
     calls: list[Callable[[], Any]] = [
         partial(answers.ask, to, "GET", f"{path}?{which}max={RECENT}") for which in ("status=running&", "")
@@ -56,7 +56,7 @@ def _find(to: answers.Connection, job: str, tag: str) -> Execution | None:
 
 
 def _read_output(to: answers.Connection, execution: str) -> str | None:
-    """The last lines that the job wrote, as they are; None while Rundeck does not have all of them yet."""
+    """The last lines of the job's output, unchanged; None while Rundeck doesn't have all of them yet."""
     body = answers.mapping(answers.ask(to, "GET", f"execution/{execution}/output?lastlines={OUTPUT_LINES}").json())
     entries = body.get("entries")
     if body.get("pending") or not isinstance(entries, list):

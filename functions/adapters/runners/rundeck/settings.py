@@ -1,4 +1,4 @@
-"""How Rundeck is reached."""
+"""The settings of Rundeck."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ FIRST_WITH_OPTIONS = 18
 
 
 class Settings(Struct, frozen=True):
-    """How Rundeck is reached (`rundeck:` in unstick.yaml)."""
+    """How to reach Rundeck (`rundeck:` in unstick.yaml)."""
 
     url: Annotated[str, written("base-url")]
     """Base URL with its context path."""
     token: SecretRef
     """The token."""
     token_expires: Annotated[str, written("moment")] = ""
-    """When the token expires; a token can't read that itself."""
+    """When the token expires. A token can't read its own expiry."""
     api_version: Annotated[int, Meta(ge=FIRST_WITH_OPTIONS)] = 41
     """API version. Servers from 4.0 on accept 41."""
     incident_option: str = "unstick_incident"
@@ -34,7 +34,7 @@ class Settings(Struct, frozen=True):
 
     @property
     def token_expires_at(self) -> float | None:
-        """`token_expires` in Unix seconds; None where it is not known."""
+        """`token_expires` in Unix seconds; None if unknown."""
         try:
             moment = datetime.fromisoformat(self.token_expires)
         except ValueError:
