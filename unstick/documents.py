@@ -11,6 +11,7 @@ from msgspec import Struct
 from functions.application.observe import unwrap
 from functions.application.ports import Stored
 from functions.application.serialization import decode
+from functions.application.storm import is_shard
 from functions.bootstrap import Adapters
 from functions.domain.model.incidents import Document
 from functions.runtime.errors import Denied
@@ -18,7 +19,6 @@ from functions.runtime.parallel import run_in_batches
 
 LIST_S, LOAD_S = 30.0, 30.0
 AT_ONCE = 16
-WITHOUT_TARGET = ("pause", "storm")
 
 
 class Documents(Struct, frozen=True):
@@ -35,7 +35,7 @@ def name_of(document: Document) -> str:
 def document_keys(ports: Adapters) -> list[str]:
     """The keys of all documents of targets, alerts and bundles."""
     keys = [entry.key for entry in ports.store.list_documents(timeout_s=LIST_S)]
-    return [key for key in keys if key not in WITHOUT_TARGET and not key.startswith("check-")]
+    return [key for key in keys if key != "pause" and not is_shard(key) and not key.startswith("check-")]
 
 
 def load_documents(ports: Adapters, keys: list[str], advance: Callable[[], object] = bool) -> Documents:

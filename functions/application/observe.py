@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from functions.application.collect import read_evidence
 from functions.application.ports import Budget, Ports
 from functions.application.serialization import decode
+from functions.application.storm import Shard, plan_shards
 from functions.domain.decisions.queries import Queues, Wanted, what_to_observe
 from functions.domain.model.alerts import QueueRef
 from functions.domain.model.events import Event
@@ -31,27 +32,25 @@ STORE, RUNNER = "store", "Rundeck"
 NOTHING_SEEN = Observation(NOT_CHECKED, {}, NOT_CHECKED, NOT_CHECKED)
 
 
-def observe(ports: Ports, document: Document, event: Event, budget: Budget) -> tuple[Observation, str | None]:
+def observe(ports: Ports, document: Document, event: Event, budget: Budget) -> tuple[Observation, tuple[Shard, ...]]:
     """Read everything that this document names, at the same time."""
     reading = read_evidence(ports, document.incident, budget)
     if reading is not None and reading.awaited:
-        return replace(NOTHING_SEEN, evidence=reading), None
+        return replace(NOTHING_SEEN, evidence=reading), ()
     timeout_s = budget.at_most(LOOK_S) * LOOK_SHARE
     calls, read = plan_queries(ports, what_to_observe(document, event, ports.rules), timeout_s)
-    seen, storm_generation = read(ports.run_parallel(calls, timeout_s))
-    return replace(seen, evidence=reading), storm_generation
+    seen, shards = read(ports.run_parallel(calls, timeout_s))
+    return replace(seen, evidence=reading), shards
 
 
 def plan_queries(
     ports: Ports, wanted: Wanted, timeout_s: float
-) -> tuple[list[Callable[[], Any]], Callable[[list[Any]], tuple[Observation, str | None]]]:
+) -> tuple[list[Callable[[], Any]], Callable[[list[Any]], tuple[Observation, tuple[Shard, ...]]]]:
     """The queries of one observation, and the function that turns their results into it."""
     target = wanted.target
     since_s = max((_history_s(runbook) for runbook in ports.rules.runbooks.values()), default=86400.0)
-    calls: list[Callable[[], Any]] = [
-        partial(read_pause, ports, timeout_s),
-        lambda: ports.store.load("storm", timeout_s=timeout_s),
-    ]
+    shard_calls, read_shards = plan_shards(ports, timeout_s)
+    calls: list[Callable[[], Any]] = [partial(read_pause, ports, timeout_s), *shard_calls]
     if target is not None:
         calls.append(
             lambda: ports.runner.look(target, since_s=since_s, follow=wanted.follow, timeout_s=timeout_s, tail=wanted.tail)
@@ -59,15 +58,15 @@ def plan_queries(
     queue_calls, read_queues = plan_queues(ports, wanted.queues, timeout_s)
     calls += queue_calls
 
-    def read(results: list[Any]) -> tuple[Observation, str | None]:
-        pause, stored = (name_late(outcome, STORE) for outcome in results[:2])
-        rest = results[2:]
+    def read(results: list[Any]) -> tuple[Observation, tuple[Shard, ...]]:
+        pause, *stored = (name_late(outcome, STORE) for outcome in results[: 1 + len(shard_calls)])
+        rest = results[1 + len(shard_calls) :]
         ledger = name_late(rest.pop(0), RUNNER) if target is not None else Unknown(Text("the document has no target"))
         start_page = ports.runner.start_page(target) if target is not None else ""
-        storm, generation = _read_storm(stored)
+        storm, shards = _read_storm(read_shards, stored)
         seen = {key: or_unknown(snapshot) for key, snapshot in read_queues(rest).items()}
         nonce = secrets.token_urlsafe(12)
-        return Observation(or_unknown(ledger), seen, or_unknown(pause), storm, start_page, nonce), generation
+        return Observation(or_unknown(ledger), seen, or_unknown(pause), storm, start_page, nonce), shards
 
     return calls, read
 
@@ -114,12 +113,13 @@ def read_pause(ports: Ports, timeout_s: float) -> Pause | None:
     return pause if pause and pause.holds_at(ports.now()) else None
 
 
-def _read_storm(result: Any) -> tuple[Storm | Unknown, str | None]:
+def _read_storm(read: Callable[[list[Any]], tuple[Shard, ...]], results: list[Any]) -> tuple[Storm | Unknown, tuple[Shard, ...]]:
+    """All slots, and the documents that they are in."""
     try:
-        stored = unwrap(result)
-        return (decode(Storm, stored.body, "storm"), stored.generation) if stored else (Storm(), None)
+        shards = read(results)
     except (Unavailable, Denied) as error:
-        return or_unknown(error), None
+        return or_unknown(error), ()
+    return Storm(tuple(slot for shard in shards for slot in shard.slots)), shards
 
 
 def or_unknown(result: Any) -> Any:

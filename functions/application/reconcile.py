@@ -14,6 +14,7 @@ from functions.application.deliver import deliver_messages
 from functions.application.observe import LOOK_S, LOOK_SHARE, NOTHING_SEEN, observe, or_unknown, plan_queries, read_pause, unwrap
 from functions.application.ports import Budget, Ports, Stored
 from functions.application.serialization import decode, encode
+from functions.application.storm import Shard, claim_slot
 from functions.domain.decisions.phases import FIRST_LOOK_S
 from functions.domain.decisions.queries import has_firing_target, is_enough, needs_observation, of_alerts
 from functions.domain.decisions.step import step
@@ -81,7 +82,8 @@ class LoadedDocument(Struct, frozen=True):
     document: Document
     generation: str | None
     seen: Observation
-    storm_generation: str | None = None
+    shards: tuple[Shard, ...] = ()
+    """The documents of the storm slots."""
     looked_from: float = 0.0
     """Monotonic time at which the observation began."""
     wake_at: float | None = None
@@ -162,12 +164,12 @@ def _load_and_observe(ports: Ports, key: str, event: Event, budget: Budget, *, f
         stored = unwrap(early["document"])
         woken_at = wake_at if "wake-up" in early and _was_made(early["wake-up"]) else None
         document = load_document(key, stored)
-        seen, storm_generation = read(results[len(ahead) :])
+        seen, shards = read(results[len(ahead) :])
         complete, now = is_enough(wanted, document), ports.now()
         if complete or not needs_observation(document, event, now):
             generation = stored.generation if stored else None
             unlooked_at = None if complete else now
-            return LoadedDocument(document, generation, seen, storm_generation, looked_from, woken_at, unlooked_at)
+            return LoadedDocument(document, generation, seen, shards, looked_from, woken_at, unlooked_at)
     stored = ports.store.load(key, timeout_s=budget.at_most(STORE_S))
     document = load_document(key, stored)
     generation = stored.generation if stored else None
@@ -175,8 +177,8 @@ def _load_and_observe(ports: Ports, key: str, event: Event, budget: Budget, *, f
     if not needs_observation(document, event, now):
         return LoadedDocument(document, generation, NOTHING_SEEN, wake_at=woken_at, unlooked_at=now)
     looked_from = ports.monotonic()
-    seen, storm_generation = observe(ports, document, event, budget)
-    return LoadedDocument(document, generation, seen, storm_generation, looked_from, woken_at)
+    seen, shards = observe(ports, document, event, budget)
+    return LoadedDocument(document, generation, seen, shards, looked_from, woken_at)
 
 
 def _was_made(result: Any) -> bool:
@@ -234,7 +236,7 @@ def _write_ahead_and_save(ports: Ports, loaded: LoadedDocument, change: Step, bu
         if isinstance(act, Start | Collect):
             calls["kill switch"] = partial(read_pause, ports, timeout_s)
         elif isinstance(act, Claim):
-            calls["slot"] = partial(save, "storm", encode(act.storm), generation=loaded.storm_generation, due=None)
+            calls["slot"] = partial(claim_slot, ports, act.storm.slots[-1], loaded.shards, timeout_s)
         elif isinstance(act, Keep):
             calls[f"evidence of {act.incident}"] = partial(keep_evidence, ports, act, timeout_s)
     asked_at = ports.monotonic()
@@ -336,7 +338,7 @@ def _save_start_result(
     try:
         for _ in range(TRIES):
             if isinstance(start_result, StartResult) and start_result.busy:
-                seen, _storm_generation = observe(ports, loaded.document, start_result, budget)
+                seen, _shards = observe(ports, loaded.document, start_result, budget)
             change = _step(ports, loaded.document, start_result, seen, ports.now())
             if change.document == loaded.document:
                 return loaded, change.reply

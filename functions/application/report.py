@@ -16,6 +16,7 @@ from functions.application.deliver import post_to_all
 from functions.application.observe import or_unknown, unwrap
 from functions.application.ports import Ports, Stored
 from functions.application.serialization import decode
+from functions.application.storm import is_shard
 from functions.domain.causes.common import compare
 from functions.domain.causes.words import in_short
 from functions.domain.costs import card as cost_card
@@ -190,7 +191,7 @@ def _take_document(ports: Ports, gathering: _Gathering, key: str, stored: Stored
 
 
 def _names_target(key: str) -> bool:
-    return key not in ("pause", "storm") and not key.startswith(("alert-", "bundle-", "check-"))
+    return key != "pause" and not is_shard(key) and not key.startswith(("alert-", "bundle-", "check-"))
 
 
 def runbook_of(target: Target, rules: Rules) -> str:

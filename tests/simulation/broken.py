@@ -13,7 +13,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from functions.application import collect, deliver, reconcile
+from functions.application import collect, deliver, reconcile, storm
 from functions.application.serialization import encode
 from functions.domain.decisions import endings, escalations, evidence, guards, observing, phases, queries, step
 from functions.domain.decisions import messages as telling
@@ -485,7 +485,8 @@ VARIANTS = (
     ),
     Variant(
         "a start without its storm slot",
-        ((reconcile, "_start_job", _starts_without_slot),),
+        # in one document, and without another try, so that many are lost
+        ((reconcile, "_start_job", _starts_without_slot), (storm, "MOST", lambda _: 1), (storm, "TRIES", lambda _: 1)),
         Faults(),
         frozenset({"auto", "sick", "many"}),
         "I3",

@@ -70,7 +70,7 @@ def day(seed: int) -> Course:
     world = scenario.world
     with applied(Variant("replies in threads", ((Host, "post", _in_threads),), Faults(), frozenset())):
         world.run(BEGIN + DAY_S + CALM_S)
-    saved = [(at, key, body) for at, key, body in world.saved if key not in ("storm", "pause")]
+    saved = [(at, key, body) for at, key, body in world.saved if not key.startswith(("pause", "storm"))]
     documents = [decode(Document, body, key) for _, key, body in saved]
     bounds = [BEGIN + DAY_S / 4 * quarter for quarter in range(4)] + [BEGIN + DAY_S, float("inf")]
     largest = tuple(max((len(body) for at, _, body in saved if begin <= at < end), default=0) for begin, end in pairwise(bounds))

@@ -272,7 +272,11 @@ class World:
         )
 
     def documents(self) -> list[Document]:
-        return [decode(Document, body, key) for key, (body, _, _) in self.store.bodies.items() if key not in ("pause", "storm")]
+        return [
+            decode(Document, body, key)
+            for key, (body, _, _) in self.store.bodies.items()
+            if not key.startswith(("pause", "storm"))
+        ]
 
 
 def cases_of(world: World, alerts: tuple[Alert, ...]) -> list[MatchedAlert]:
@@ -378,7 +382,7 @@ class Host:
         self._down(self.world.faults.store_down, "store")
         made = self.world.store.save(key, body, generation, due, compare="no_compare" not in self.world.options)
         self.world.saved.append((self.world.now, key, body))
-        if key not in ("storm", "pause"):
+        if not key.startswith(("pause", "storm")):
             self.world.note(f"{self.name}: saves {_shown(body)}")
         if self.world.chance(self.world.faults.store_lost):
             self.world.note(f"{self.name}: the answer of that save is lost")

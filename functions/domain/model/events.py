@@ -170,7 +170,7 @@ class Wake(Struct, frozen=True):
 
 
 class Claim(Struct, frozen=True):
-    """With the save: save the storm document like this. If that fails, nothing is started."""
+    """With the save: take the last of these storm slots. If that fails, nothing is started."""
 
     storm: Storm
 

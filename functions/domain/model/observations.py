@@ -242,7 +242,7 @@ class Slot(Struct, frozen=True):
 
 
 class Storm(Struct, frozen=True):
-    """The document `storm`: the targets that recently had their first restart."""
+    """The targets that recently had their first restart; a document `storm`, `storm-1` ... has a part of them."""
 
     slots: tuple[Slot, ...] = ()
     version: int = FIRST_VERSION

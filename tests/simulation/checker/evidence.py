@@ -116,7 +116,7 @@ def _phases(world: World) -> list[tuple[float, str, Phase | None]]:
     found: list[tuple[float, str, Phase | None]] = []
     open_incidents: dict[str, str] = {}
     for at, key, body in world.saved:
-        if key in ("storm", "pause"):
+        if key.startswith(("pause", "storm")):
             continue
         incident = decode(Document, body, key).incident
         before = open_incidents.get(key)

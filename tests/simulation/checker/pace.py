@@ -94,7 +94,7 @@ def _waits(world: World) -> Iterator[tuple[str, float, float, list[float]]]:
         tries.setdefault(_key(channel, card), []).append(at)
     waiting: dict[str, tuple[float, set[MessageKey]]] = {}
     for at, key, body in world.saved:
-        if key in ("storm", "pause"):
+        if key.startswith(("pause", "storm")):
             continue
         keys = {_key(m.channel, m.card) for m in decode(Document, body, key).to_tell if not m.bundle}
         if keys:
@@ -123,7 +123,7 @@ def _looked_at_too_often(world: World) -> list[Violation]:
     contend for storm slots, above all those that people allow together; each slot that one takes has the others decide anew.
     """
     more = MORE_LOOKS if is_steady(world) else MORE_LOOKS_AFTER_FAULTS
-    slots = [at for at, key, _ in world.saved if key == "storm"]
+    slots = [at for at, key, _ in world.saved if key.startswith("storm")]
     slots += [at for asked in world.asked.values() for at, by in asked if by.startswith(("approval", "restart again"))]
     paced = WINDOW_S / world.rules.runbooks["mail"].verify.every_s + more
     found = []

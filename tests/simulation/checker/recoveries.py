@@ -28,7 +28,7 @@ def check_recoveries(world: World) -> list[Violation]:
     archived = records(world)
     seen: set[str] = set()
     for at, key, body in world.saved:
-        if key in ("storm", "pause"):
+        if key.startswith(("pause", "storm")):
             continue
         for outcome in decode(Document, body, key).outcomes:
             if outcome.incident not in seen and outcome.ending is Ending.RECOVERED:
@@ -111,7 +111,7 @@ def _called_stuck_too_soon(world: World) -> list[Violation]:
 def _called_stuck(world: World) -> Iterator[tuple[float, Incident, QueueState]]:
     """(when it was saved, incident, queue), for each save that calls a queue stuck."""
     for at, key, body in world.saved:
-        if key in ("storm", "pause"):
+        if key.startswith(("pause", "storm")):
             continue
         document = decode(Document, body, key)
         open_ones = [document.incident] if document.incident else []

@@ -124,7 +124,7 @@ class Place:
 
     def documents(self) -> list[Document]:
         with closing(sqlite3.connect(self.database)) as file:
-            rows = file.execute("SELECT key, body FROM documents WHERE key NOT IN ('storm', 'pause')").fetchall()
+            rows = file.execute("SELECT key, body FROM documents WHERE key <> 'pause' AND key NOT LIKE 'storm%'").fetchall()
         return [decode(Document, body, key) for key, body in rows]
 
     def cards(self) -> str:

@@ -79,7 +79,9 @@ class StuckMail:
         return found.replies[0]
 
     def document(self) -> Document:
-        key = next(entry.key for entry in self.ports.store.list_documents(timeout_s=5) if entry.key not in ("storm", "pause"))
+        key = next(
+            entry.key for entry in self.ports.store.list_documents(timeout_s=5) if not entry.key.startswith(("pause", "storm"))
+        )
         stored = self.ports.store.load(key, timeout_s=5)
         assert stored is not None
         return decode(Document, stored.body, key)

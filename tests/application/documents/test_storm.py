@@ -1,0 +1,127 @@
+"""The storm slots are in several documents, and together they are as many as are allowed."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from functions.adapters.stores import cloud_storage
+from functions.application.serialization import decode, encode
+from functions.application.storm import claim_slot, plan_shards
+from functions.domain.model.observations import Slot, Storm
+from functions.domain.model.runbooks import Rules
+from functions.runtime.errors import Conflict
+from functions.runtime.parallel import run_parallel
+from tests.support.doubles.cloud_storage import cloud_storage as cloud_storage_double
+from tests.support.patience import PATIENCE_S
+from tests.support.worlds.memory import Memory
+from tests.support.worlds.scenes import NOW, rules
+
+
+def shards_of(ports: Memory, timeout_s: float = 5.0):
+    calls, read = plan_shards(ports, timeout_s)
+    return read(ports.run_parallel(calls, timeout_s))
+
+
+def slots_of(ports: Memory) -> list[str]:
+    return sorted(slot.target for shard in shards_of(ports) for slot in shard.slots)
+
+
+@pytest.mark.parametrize("targets", [1, 3, 8, 20, 1000])
+def test_there_are_as_many_slots_as_targets(targets):
+    ports = Memory(rules=rules(storm_targets=targets))
+    assert sum(shard.room for shard in shards_of(ports)) == targets
+    assert len(ports.calls) <= 8, "each restart reads all of them"
+
+
+@pytest.mark.parametrize("targets", [1, 3, 20])
+def test_whoever_looked_before_others_claimed_takes_no_slot_too_many(targets):
+    """All saw every slot free; the last ones are told that there are none any more."""
+    ports = Memory(rules=rules(storm_targets=targets))
+    seen, lost = shards_of(ports), 0
+    for number in range(targets + 5):
+        try:
+            claim_slot(ports, Slot(f"t{number}", NOW), seen, 5.0)
+        except Conflict:
+            lost += 1
+    assert (len(slots_of(ports)), lost) == (targets, 5)
+
+
+def test_a_target_has_one_slot_however_often_it_claims():
+    ports = Memory()
+    for later in range(5):
+        claim_slot(ports, Slot("t", NOW + later), shards_of(ports), 5.0)
+    assert slots_of(ports) == ["t"]
+
+
+def test_old_slots_make_room():
+    ports = Memory()
+    for number in range(9):
+        claim_slot(ports, Slot(f"t{number}", NOW + 600.0 * (number // 3)), shards_of(ports), 5.0)
+    assert slots_of(ports) == ["t6", "t7", "t8"]
+
+
+def test_people_may_restart_one_more():
+    """The guard let it pass although all slots were taken."""
+    ports = Memory()
+    for number in range(4):
+        claim_slot(ports, Slot(f"t{number}", NOW), shards_of(ports), 5.0)
+    assert slots_of(ports) == ["t0", "t1", "t2", "t3"]
+
+
+@pytest.mark.parametrize("taken", [1, 2, 3])
+def test_slots_of_an_earlier_release_count(taken):
+    """It keeps all of them in the document `storm`, more than its share: those take places in the others."""
+    ports = Memory()
+    ports.put("storm", Storm(tuple(Slot(f"old-{number}", NOW) for number in range(taken))))
+    seen, lost = shards_of(ports), 0
+    for number in range(3 - taken + 1 if taken < 3 else 0):
+        try:
+            claim_slot(ports, Slot(f"new-{number}", NOW), seen, 5.0)
+        except Conflict:
+            lost += 1
+    assert (len(slots_of(ports)), lost) == (3, int(taken < 3))
+    assert decode(Storm, encode(Storm((Slot("t", NOW),))), "storm").slots == (Slot("t", NOW),)
+
+
+class Real:
+    """The store behind its limit of one write a second, and real clocks."""
+
+    def __init__(self, allowed: Rules) -> None:
+        self.rules, self.store = allowed, cloud_storage.CloudStorage("bucket-one")
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    def run_parallel(self, calls, timeout_s):
+        return run_parallel(calls, timeout_s=timeout_s)
+
+
+@pytest.fixture
+def bucket(monkeypatch) -> Iterator[None]:
+    with cloud_storage_double("bucket-one") as url:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", url)
+        cloud_storage.client.cache_clear()
+        yield
+        cloud_storage.client().close()
+        cloud_storage.client.cache_clear()
+
+
+def test_a_town_that_is_stuck_at_once_has_its_slots_within_seconds(bucket):
+    """Twenty targets on a store that takes one write a second to one object; in one document they took 20 s and more."""
+    ports = Real(rules(storm_targets=20))
+    seen = shards_of(ports, PATIENCE_S)  # type: ignore[arg-type]
+
+    def claim(number: int) -> float:
+        began = time.monotonic()
+        claim_slot(ports, Slot(f"t{number}", NOW), seen, PATIENCE_S)  # type: ignore[arg-type]
+        return time.monotonic() - began
+
+    with ThreadPoolExecutor(20) as pool:
+        took = list(pool.map(claim, range(20)))
+    assert Counter(slots_of(ports)) == Counter(f"t{number}" for number in range(20))  # type: ignore[arg-type]
+    assert max(took) < 10.0, sorted(took)
