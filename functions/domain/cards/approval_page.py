@@ -27,7 +27,7 @@ CURVE_WIDTH = 264
 """Pixels: the width between the margins on a screen of 320."""
 
 RESTART, DECLINE, ACKNOWLEDGE = "restart", "decline", "acknowledge"
-"""What the buttons send as `act`."""
+"""The values of `act` that the buttons send."""
 DONT = Text("Don't restart it")
 NOTHING_CHANGED = Text("Opening this page has changed nothing.")
 HEALTH = {Health.ILL: Text("Stuck"), Health.WELL: Text("Not stuck"), Health.UNSURE: Text("Not yet clear whether it is stuck")}
@@ -45,7 +45,7 @@ LABELS: Mapping[str, Text] = {
     "link": Text("Link from the message"),
     "open": Text("Open"),
 }
-"""What stands on the pages whatever they are about."""
+"""Texts that are on every page."""
 
 
 class Row(Struct, frozen=True):

@@ -35,14 +35,14 @@ class CardInput(Struct, frozen=True):
     bundled: tuple[str, ...] = ()
     """The names of the targets or alerts in a bundled message."""
     bundled_links: Mapping[str, str] = field(default_factory=dict)
-    """By these names: where people restart the target by hand."""
+    """Name -> where people restart the target by hand."""
     is_calm: bool = False
-    """Of a bundled message: none of those in it calls people."""
+    """For a bundled message: none of its messages is urgent."""
     late_s: float = 0.0
     moving: bool = False
-    """It recovered at the end of `within` because it moves again, with messages left."""
+    """It counts as recovered at the end of `within` because it moves again, with messages left."""
     again: bool = False
-    """The hold passes by itself: Unstick decides again without anybody."""
+    """The hold ends by itself: Unstick decides again on its own."""
 
     @property
     def calls_nobody(self) -> bool:

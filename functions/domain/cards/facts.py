@@ -22,10 +22,10 @@ BUNDLED_SHOWN = 20
 BUNDLED_LINKS = 5
 LINK_REASON = Text("What the reason code means")
 PAGES = {"en": "operations.md", "ja": "operations.ja.md"}
-"""The page with a section for each reason code, by language; English where there is none."""
+"""Language -> the page with a section for each reason code; English by default."""
 
 UNHELPED = (Reason.LEDGER_UNKNOWN, Reason.ZOMBIE_EXECUTION, Reason.START_UNCLEAR)
-"""Waiting does not help with these, though Unstick checks again."""
+"""Reasons for which waiting doesn't help, though Unstick checks again."""
 
 LINKS: Mapping[str, Text] = {
     "panel": Text("Panel"),

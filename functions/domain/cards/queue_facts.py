@@ -18,7 +18,7 @@ QUEUE_NAME = 190
 """Maximum length of a queue's name, which may include its place."""
 HOLDERS_SHOWN = 3
 FRESH_S = 15.0
-"""Figures older than this show their age: they may be of before a restart."""
+"""Seconds. Older figures are shown with their age: they may be from before a restart."""
 
 
 def left(card_input: CardInput) -> int:

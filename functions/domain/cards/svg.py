@@ -6,7 +6,7 @@ from msgspec import Struct
 
 CURVE_HEIGHT = 64
 BASE = CURVE_HEIGHT - 2
-"""Where a depth of 0 is drawn."""
+"""The y coordinate of a depth of 0."""
 
 
 class Curve(Struct, frozen=True):

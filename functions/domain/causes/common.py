@@ -21,19 +21,19 @@ from functions.domain.texts.sanitize import clean
 from functions.runtime.text import Phrase, Text
 
 LEAST = 5
-"""Fewer incidents have something in common by chance too often: then nothing is said of them."""
+"""With fewer incidents, common features are often chance, so nothing is reported."""
 
 MOST = 0.75
-"""A pattern is what at least this share of the incidents has."""
+"""The minimum share of incidents with a pattern."""
 
 WIDTHS = (1, 2, 3)
 """Hours of the day that are counted together."""
 
 BOUT_S = 3 * 3600.0
-"""An incident that begins so soon after another is of the same bout: one cause, counted once for hours and weekdays."""
+"""Seconds. Incidents that begin within this time of each other are one bout, which counts once for hours and weekdays."""
 
 GROWTH_S = 60.0
-"""A curve that is shorter says nothing about growth."""
+"""Minimum length of a curve for measuring growth."""
 
 NAME = 60
 """Maximum length of a holder's name."""
@@ -44,7 +44,7 @@ _VARYING = re.compile(
     r"|\b0x[0-9a-f]+\b|\b(?=[a-f]*\d)[0-9a-f]{8,}(?:-[0-9a-f]{4,12})*\b"  # an address or an id
     r"|(?<!line )(?<![\w.:/-])\d+(?:\.\d+)?(?!\.?\w|[:/-]\w)"  # a number, but not a line number of code or part of a name
 )
-"""What differs from run to run."""
+"""Parts of a line that differ from run to run."""
 
 NO_TROUBLE = frozenset(
     {
@@ -59,7 +59,7 @@ NO_TROUBLE = frozenset(
         Reason.INVALID_OPTION,
     }
 )
-"""Held for these, and never restarted: nobody knows whether the queue was stuck."""
+"""Incidents that were only held for these reasons aren't compared: their queue may not have been stuck."""
 
 
 class Kind(StrEnum):
@@ -98,13 +98,13 @@ class Case(Struct, frozen=True):
     ending: str
     restarts: int
     since_restart_s: float | None = None
-    """From the end of the restart before it, whoever made that."""
+    """Since the end of the previous restart, by anybody."""
     depth: int | None = None
     """Of its deepest queue, before the restart."""
     growth: float | None = None
-    """Messages a minute by which that queue grew before the restart; negative where it fell."""
+    """Messages a minute by which that queue grew before the restart; negative if it fell."""
     oldest_s: float | None = None
-    """How old its oldest ready message was, where publishers set a timestamp."""
+    """The age of its oldest ready message, if publishers set timestamps."""
     consumers: int | None = None
     holders: tuple[Holder, ...] = ()
     """Who held that queue's messages before the restart."""

@@ -13,7 +13,7 @@ from functions.domain.model.observations import ExecutionHistory, Unknown
 from functions.runtime.text import Phrase
 
 MAX_PROMINENCE = 5
-"""After four weeks the bug itself is the headline, with the number of weeks."""
+"""After this many weeks the bug itself is the headline."""
 
 
 class Likely(StrEnum):
@@ -41,9 +41,9 @@ class Became(StrEnum):
     NOT_ILL = "not_ill"
     """It was healthy again before a restart would have ended."""
     STILL_ILL = "still_ill"
-    """It was ill for a day."""
+    """It was unhealthy for a day."""
     UNKNOWN = "unknown"
-    """It was not followed to its end, since the runbook was changed."""
+    """It was not followed to its end because the runbook changed."""
 
 
 class WouldBe(Struct, frozen=True):
@@ -77,9 +77,9 @@ class Counts(Struct, frozen=True):
     """Recoveries by Unstick's own restarts, times `manual_minutes`; None if the runbook sets none."""
     suspicions: int = 0
     passed: int = 0
-    """Of the suspicions, those whose queue moved by itself."""
+    """The suspicions whose queue moved by itself."""
     would_be: WouldBe = WouldBe()
-    """What was only observed."""
+    """The would-be restarts that were only observed."""
 
 
 class Day(Struct, frozen=True):
@@ -149,7 +149,7 @@ UNSEEN = frozenset(
         MissingData.TARGETS_UNREAD,
     }
 )
-"""Gaps in which restarts certainly or possibly went unseen. Data that merely does not reach back is not among them."""
+"""Gaps in which restarts may be missing. Data that merely doesn't reach back isn't one."""
 
 
 class Gap(Struct, frozen=True):

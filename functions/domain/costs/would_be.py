@@ -13,16 +13,16 @@ from functions.domain.texts.words import duration
 from functions.runtime.text import COMMA, Phrase, Text, in_brackets, join, named
 
 AT_ONCE_S = 60.0
-"""About as long as a restart takes: what is healthy by then needed none."""
+"""About the duration of a restart: a queue that is healthy by then needed none."""
 
 FOLLOWED_S = 86400.0
 """An incident that is not healthy by then is not followed any longer."""
 
 ENOUGH = 5
-"""Fewer would-be restarts say nothing about the next one."""
+"""The minimum number of would-be restarts for advice."""
 
 RIGHT = 0.8
-"""With at least this share of would-be restarts that were needed, people can be asked to approve them."""
+"""The minimum share of needed would-be restarts for advising mode `approve`."""
 
 
 def what_became(record: Archive) -> Became | None:

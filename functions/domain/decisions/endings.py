@@ -23,9 +23,9 @@ GRACE_S = 900.0
 
 APPROVAL_S = 1800.0
 ACKNOWLEDGE = "ack"
-"""Stands in a nonce where an approval's has the number of the attempt."""
+"""In a nonce, instead of an approval's number of the attempt."""
 PASSED = frozenset({Reason.SYMPTOM_GONE, Reason.NOT_FIRING})
-"""How a suspicion comes to nothing: the queue moves again."""
+"""The reasons with which a suspicion clears: the queue moves again."""
 
 PASSED_DAYS = 32
 """Days for which a document keeps the number of cleared suspicions: the report covers 30."""

@@ -13,11 +13,11 @@ from functions.domain.model.events import Acknowledged, RestartWanted
 from functions.domain.model.incidents import Approval, Document, Escalation, Incident, Outcome
 
 TOLD_AGAIN = 3
-"""Times at most: whom three reminders did not wake, a fourth will not."""
+"""Maximum number of reminders: a fourth wouldn't help if three didn't."""
 
 
 def remind(turn: Turn) -> None:
-    """Tell people again of an escalation that is due, unless its target is healthy.
+    """Remind people of a due escalation, unless its target is healthy.
 
     While an incident of the target is open, Unstick or a person is already working on it: the reminder waits.
     """

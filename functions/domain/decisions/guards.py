@@ -58,10 +58,10 @@ class Decision(Struct, frozen=True):
     reason: Reason | None = None
     detail: Phrase = ""
     again_in_s: float | None = None
-    """The hold passes by itself: decide again after this time. None: it does not."""
+    """The hold ends by itself: decide again after this many seconds. None: it doesn't."""
     remedy: Phrase = ""
     execution: Execution | None = None
-    """The execution to continue from, or that the hold is about."""
+    """The execution to adopt, or the one that causes the hold."""
     tell: bool = True
 
 
@@ -337,7 +337,7 @@ PEOPLE_DECIDE: Mapping[Health, tuple[Reason, Phrase]] = {
         Text("If nobody is meant to consume it, as a dead-letter or delay queue, take it out of the alert's rule."),
     ),
 }
-"""What is neither healthy nor helped by a restart."""
+"""States that are not healthy, but that a restart doesn't help."""
 
 
 def _hold_as_unknown(context: GuardContext, judged: Judgement, watched: QueueState) -> Decision:
@@ -441,7 +441,7 @@ OVERRULED = frozenset(
         Reason.AWAITING_APPROVAL,
     }
 )
-"""What a person may overrule. Never the kill switch, a healthy queue, or what can't be known."""
+"""Reasons that a person may overrule. Never the kill switch, a healthy queue, or anything unknown."""
 
 
 def decide(context: GuardContext) -> Decision:

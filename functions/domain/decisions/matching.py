@@ -99,7 +99,7 @@ class NotRendered(Exception):
 
 
 NameQueue = Callable[[Symptom, Mapping[str, str]], QueueRef]
-"""What a runbook's symptom watches for an alert with these labels. Raises NotRendered. Each symptom has its own."""
+"""The queue that a runbook's symptom watches for an alert with these labels. Raises NotRendered. Each symptom has its own."""
 
 
 def fill_template(template: str, labels: Mapping[str, str], what: Phrase) -> str:
@@ -225,7 +225,7 @@ def name_holder(job: EvidenceJob, evidence: Evidence, hosts: Iterable[str]) -> E
 
 
 def find_only_host(holder: HolderOption | None, judged: Iterable[Judgement]) -> str:
-    """The only host whose restart ends all that is stuck; empty where there are several, or it is not known or not allowed."""
+    """The only host that needs a restart; empty if there are several, or if it is unknown or not allowed."""
     stuck = [one for one in judged if one.health is Health.ILL]
     hosts = {channel.host for one in stuck for channel in one.held_by}
     if holder is None or len(hosts) != 1 or not all(one.held_by for one in stuck):
@@ -264,7 +264,7 @@ class Overlap(Struct, frozen=True):
     earlier: str
     later: str
     always: bool
-    """True: the later one never gets any. False: some alerts may match both, and the order decides."""
+    """True: the later one never gets an alert. False: some alerts may match both, and the order decides."""
 
 
 def overlaps(runbooks: Mapping[str, Runbook]) -> list[Overlap]:

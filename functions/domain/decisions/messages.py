@@ -17,7 +17,7 @@ from functions.domain.model.runbooks import Rules, Runbook
 
 SAME_HOLD_S = 3600.0
 TAKEN_WITHIN_S = 86400.0
-"""How long the link counts with which somebody takes an escalation: as long as it holds restarts."""
+"""Seconds that the link for acknowledging an escalation is valid: as long as the escalation holds restarts."""
 NO_RUNBOOK = runbooks.Escalation()
 TO_ASKED = (APPROVE, DECLINE, PAUSE)
 TO_ESCALATED = (ACKNOWLEDGE, RESTART, PAUSE)
@@ -28,7 +28,7 @@ OUTCOMES_KEPT = 20
 HOLDS_KEPT = 60
 TEXT_KEPT = 300
 LINKED_TRIGGERS = 5
-"""This many alerts of an incident keep their links: cards show those of the first."""
+"""Number of alerts of an incident that keep their links: cards show those of the first."""
 
 
 def to_alert_ref(case: MatchedAlert, *, linked: bool = True) -> AlertRef:

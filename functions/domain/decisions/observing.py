@@ -13,7 +13,7 @@ from functions.domain.model.observations import Execution, ExecutionHistory, Que
 from functions.domain.model.runbooks import Rules, Runbook
 
 FOLLOWED_S = 86400.0
-"""What has not healed by itself in a day is not going to."""
+"""Seconds to follow an incident: what hasn't healed by itself in a day won't."""
 
 SHARE, AT_MOST_S = 0.1, 1800.0
 """The next look comes after a tenth of the time so far, so a day takes about a hundred looks. At most half an hour: a look only

@@ -13,10 +13,10 @@ from functions.domain.model.incidents import Document, Evidence, Incident
 from functions.domain.model.runbooks import EvidenceJob, Rules, Runbook
 
 REPLACED_S = 10.0
-"""From so long after `due` on, any wake-up will do: the one that was created for it may be lost, or fail and be repeated."""
+"""Seconds after `due` from which any wake-up is accepted: the one that was created for it may be lost or failing."""
 
 Queues = dict[str, tuple[QueueRef, Runbook | None]]
-"""By the queue's key: the queue, and the runbook that judges it."""
+"""Queue key -> the queue, and the runbook that judges it."""
 
 
 class Wanted(Struct, frozen=True):
@@ -27,7 +27,7 @@ class Wanted(Struct, frozen=True):
     follow: str | None = None
     """The execution to follow, by id."""
     tail: bool = False
-    """Whether its last log lines are wanted."""
+    """Whether to read its last log lines."""
 
 
 def has_firing_target(event: AlertsReceived) -> bool:

@@ -30,7 +30,7 @@ class StepContext(Struct, frozen=True):
     was_saved: bool = True
     """The incident was in the document before this step, so people expect an outcome."""
     wake_at: float | None = None
-    """When a wake-up comes that was created beside the observation, before anything was decided."""
+    """The time of the wake-up that was created during the observation, before anything was decided."""
 
     def due_within(self, seconds: float) -> float:
         """When to check, at most `seconds` from now: at the existing wake-up if that comes earlier."""

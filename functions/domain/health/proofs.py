@@ -30,7 +30,7 @@ SETTLED_S = 10.0
 it looks like that one (measured)."""
 
 LATE_FOR_S = 30.0
-"""What should pass by itself within seconds, and has not after this time, is told to people."""
+"""Seconds after which a problem that should pass by itself is reported to people."""
 
 
 class Candidate(Struct, frozen=True):
@@ -48,7 +48,7 @@ class Judgement(Struct, frozen=True):
     held_by: tuple[Channel, ...] = ()
     """The channels that are proved to hold messages."""
     again_in_s: float | None = None
-    """When another look may prove it; None where only a change can."""
+    """When another check may prove it; None if only a change can."""
 
 
 class Trust(Struct, frozen=True):
@@ -63,7 +63,7 @@ class Trust(Struct, frozen=True):
     consumed: bool = False
     """The queue is known to have had a consumer, whatever its counters say."""
     same_oldest_s: float = 0.0
-    """For how long its oldest message is known to have been the same."""
+    """Seconds for which its oldest message has certainly been the same."""
 
 
 def judge(symptom: Symptom, seen: QueueSnapshot, trust: Trust) -> Judgement:
@@ -160,7 +160,7 @@ def real(seen: QueueSnapshot, samples: Samples) -> Samples:
 
 
 def find_holding(seen: QueueSnapshot, trust: Trust) -> list[Candidate]:
-    """The consumers' channels that hold a message and do nothing with it, each with for how long; the longest first.
+    """The consumers' channels that hold a message without working on it, each with the seconds; the longest first.
 
     By their own counters: RabbitMQ renews `idle_since` every 60 s, whatever a consumer does. The number of held messages is up to
     5 s ahead of the counters, so a message counts as held only once the counters show it, too. A consumer that rejects has more

@@ -22,10 +22,10 @@ from functions.runtime.text import Phrase, Text
 
 
 class Since(Struct, frozen=True):
-    """When a look is. The runner's clock, `ahead_s` ahead of ours, is known to the second."""
+    """The time of a check. The runner's clock, `ahead_s` ahead of ours, is known to the second."""
 
     age_s: float
-    """How long ago the restart ended."""
+    """Seconds since the restart ended."""
     now: float
     ahead_s: float = 0.0
 

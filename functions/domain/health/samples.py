@@ -13,7 +13,7 @@ from statistics import median
 from functions.domain.model.observations import Samples
 
 GAP = 2.5
-"""Times the usual distance between two samples: one may be missing, two in a row may not."""
+"""As a multiple of the usual sample interval: one missing sample is fine, two in a row aren't."""
 
 
 def spacing_s(samples: Samples) -> float:

@@ -11,7 +11,7 @@ from functions.domain.model.runbooks import Runbook
 from functions.runtime.text import Phrase
 
 SUSPICION = ("unstick", "suspicion")
-"""The label, and its value, of an alert that fires long before anybody would call the queue stuck."""
+"""Label and value of an early alert, which fires long before the queue certainly is stuck."""
 
 
 class Alert(Struct, frozen=True):
@@ -66,7 +66,7 @@ class QueueRef(Struct, frozen=True):
     kind: str
     """The symptom's name."""
     key: str
-    """Unique, `KIND:PLACE:NAME`. Documents, the archive and logs know it by this."""
+    """Unique, `KIND:PLACE:NAME`. Identifies the queue in documents, the archive and logs."""
     name: str
     """For people."""
     keys: Mapping[str, str]

@@ -12,13 +12,13 @@ from functions.domain.model.messages import Message
 from functions.domain.model.observations import QueueHistory, QueueSnapshot
 
 QUEUES_KEPT = 20
-"""Of an incident. Every step checks each of them again."""
+"""Queues of an incident. Every step reads all of them."""
 
 ALERTS_KEPT = 50
-"""Of an incident. Fingerprint and start tell alerts apart, so each is kept."""
+"""Alerts of an incident. Fingerprint and start identify an alert, so each is kept."""
 
 MAX_BYTES = 256_000
-"""Of a document as JSON. Every step writes it, and every list of open documents reads it."""
+"""Bytes of a document as JSON. Every step writes it, and every list of open documents reads it."""
 
 HISTORY_KEPT = 40
 """Entries of an incident's history that are kept: the first and the last ones."""

@@ -61,7 +61,7 @@ class Phase(StrEnum):
     RUNNING = "running"
     VERIFYING = "verifying"
     OBSERVING = "observing"
-    """Held by the mode `observe`, and followed to see how it goes without a restart by Unstick."""
+    """Held by the mode `observe`, and followed to see whether it heals without Unstick."""
 
 
 class Action(StrEnum):
@@ -96,7 +96,7 @@ class Health(StrEnum):
     """Over the limit, but Unstick must check again before it can call the queue stuck."""
     UNKNOWN = "unknown"
     NEVER_CONSUMED = "never_consumed"
-    """Messages wait and nobody takes them, but nobody is known ever to have taken any."""
+    """Messages wait and nobody takes them, and no consumer is known that ever took any."""
     GOING_ROUND = "going_round"
     """The same messages are delivered again and again, and none is acknowledged."""
 
@@ -111,6 +111,6 @@ class Proof(StrEnum):
     UNATTENDED = "unattended"
     """Messages wait, and the consumer that the queue had is gone."""
     OLDEST = "oldest"
-    """The oldest message stays, and is older than it may be, whatever else moves."""
+    """The oldest message stays the same and is too old, whatever else moves."""
     STILL = "still"
     """Messages wait and no work is done; the workers can't be seen."""

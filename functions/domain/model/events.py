@@ -27,14 +27,14 @@ class AlertsReceived(Struct, frozen=True):
     incident: str
     """The id that a new incident gets."""
     crowd: bool = False
-    """One of many targets in the same notification: its message is bundled."""
+    """True for one of many targets in the same notification: its message is bundled."""
     handed_over_at: float | None = None
-    """When the webhook, which was out of time, handed the alerts to the scheduler."""
+    """When the webhook ran out of time and handed the alerts to the scheduler."""
     left_out: int = 0
-    """How many more alerts arrived that did not fit into one task of the scheduler."""
+    """The number of further alerts that didn't fit into one task of the scheduler."""
     origin: Origin = Origin()
     hurries: bool = False
-    """The only target of its notification, and more than suspected: worth a wake-up that may turn out to be needless."""
+    """The only target of its notification, and more than a suspicion: worth a wake-up that may turn out to be unneeded."""
 
 
 class TimerFired(Struct, frozen=True):
@@ -43,7 +43,7 @@ class TimerFired(Struct, frozen=True):
     due: float | None = None
     """The `due` that it was created for. None: from the sweep, or from an earlier release."""
     at_once: bool = False
-    """From the process that just deferred the decision: it decides anew without waiting for `due`."""
+    """From the process that just deferred the decision: it decides again without waiting for `due`."""
 
 
 class Approved(Struct, frozen=True):
@@ -95,7 +95,7 @@ class StartResult(Struct, frozen=True):
     busy: bool = False
     unsent: Reason | None = None
     unread: bool = False
-    """Unstick sent nothing because it could not read the kill switch, or does not know whether it has a storm slot."""
+    """Nothing was sent because the kill switch could not be read, or the storm slot is uncertain."""
     unclear: Phrase = ""
     """What the runner said instead of an answer."""
     mismatch: bool = False
@@ -127,7 +127,7 @@ class Waiting(Struct, frozen=True):
     name: str
     link: str = ""
     calls: bool = True
-    """Whether it calls people."""
+    """Whether it is urgent."""
 
 
 class Bundled(Struct, frozen=True):
@@ -189,7 +189,7 @@ class Start(Struct, frozen=True):
     runner_not_after: float
     within_s: float
     options: Mapping[str, str] = field(default_factory=dict)
-    """Besides the target's own."""
+    """In addition to the target's own options."""
 
 
 class Collect(Struct, frozen=True):

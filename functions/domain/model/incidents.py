@@ -29,7 +29,7 @@ class AlertRef(Struct, frozen=True):
     summary: str = ""
     severity: str = ""
     links: Mapping[str, str] = field(default_factory=dict)
-    """By destination: panel, dashboard, silence, alert, runbook."""
+    """Destination (panel, dashboard, silence, alert, runbook) -> URL."""
     resolved_at: float | None = None
     suspicion: bool = False
 
@@ -38,15 +38,15 @@ class Looks(Struct, frozen=True, omit_defaults=True, rename=lambda name: f"look_
     """What an incident remembers of earlier readings of a queue, to notice discontinuities that one reading can't show."""
 
     unsure_at: float | None = None
-    """The first look in a row that could not tell whether it is stuck."""
+    """The time of the first check in a row that was unsure whether it is stuck."""
     unread_at: float | None = None
-    """The first look in a row that could not read it."""
+    """The time of the first check in a row that could not read it."""
     consumers: str = ""
     """A digest of its consumers' ids,"""
     consumers_at: float | None = None
     """and since when it has been that."""
     nodes: str = ""
-    """A digest of the names of the nodes that run."""
+    """A digest of the names of the running nodes."""
     steady_at: float | None = None
     """Older samples are unreliable: a node was away, came or left, or a counter fell."""
     deliveries: int | None = None
@@ -75,7 +75,7 @@ class AfterRestart(Struct, frozen=True):
     same_again: bool = False
     """and whether one of these messages had been delivered before."""
     came: bool = False
-    """Whether a consumer came since, even if it is gone again."""
+    """Whether a consumer connected since, even if it is gone again."""
 
 
 class QueueState(Struct, frozen=True):
@@ -88,7 +88,7 @@ class QueueState(Struct, frozen=True):
     before: QueueSnapshot | None = None
     """The last snapshot before the restart."""
     proof: Proof | None = None
-    """What the restart rests on,"""
+    """The proof behind the restart,"""
     held_by: tuple[Channel, ...] = ()
     """and the channels that were proved to hold messages."""
     looks: Looks = Looks()
@@ -102,7 +102,7 @@ class QueueState(Struct, frozen=True):
     held_bytes: int | None = None
     """and how large these were together."""
     head_bytes: int | None = None
-    """The size of the oldest ready message, where it is known."""
+    """The size of the oldest ready message, if known."""
     alarm: Phrase = ""
     """What the broker was short of at the last check."""
 
@@ -133,16 +133,16 @@ class Evidence(Struct, frozen=True):
     options: Mapping[str, str] = field(default_factory=dict)
     """Rendered from the labels of the alert that opened the incident."""
     asked_at: float | None = None
-    """When its run was ordered. It is ordered once."""
+    """When its run was ordered, which happens once."""
     until: float = 0.0
-    """The restart waits no longer than until then."""
+    """The restart waits until then at most."""
     execution: Execution | None = None
     lines: tuple[str, ...] = ()
     """The lines that cards show. The whole output is in the archive, as evidence/ID.txt."""
     missing: Phrase = ""
     """Why there is no evidence."""
     without: Phrase = ""
-    """The option that it was collected without, and why."""
+    """The option that was left out, and why."""
 
 
 class Approval(Struct, frozen=True):
@@ -165,7 +165,7 @@ class Run(Struct, frozen=True):
 
     runner_not_after: float | None = None
     unclear: Phrase = ""
-    """What the runner said to the start, if that was no clear answer."""
+    """The runner's answer to the start, if it was unclear."""
     adopted: bool = False
     """Somebody else started the execution."""
     tail: tuple[str, ...] | None = None
@@ -173,16 +173,16 @@ class Run(Struct, frozen=True):
     holder_host: str = ""
     """The only host that it restarts, since its consumer alone is proved to hang; empty: all."""
     draining_told: str = ""
-    """The last message that said that it drains slowly."""
+    """The mark of the last message about slow draining."""
 
 
 class Observed(Struct, frozen=True):
     """The course of an incident without Unstick, in mode `observe`."""
 
     observed_at: float | None = None
-    """When it would have been restarted."""
+    """When a restart would have been ordered."""
     healed_at: float | None = None
-    """Since when all its queues were healthy in every look."""
+    """Since when all its queues were healthy in every check."""
 
 
 class Incident(Struct, frozen=True):
@@ -197,14 +197,14 @@ class Incident(Struct, frozen=True):
     due: float = 0.0
     """When the incident's next step is due; the document's `due` may be earlier, for a message."""
     waits_from: float = 0.0
-    """When its waiting time starts, if a cooldown or an approval moved that."""
+    """The start of its waiting time, if a cooldown or an approval moved it."""
     attempt: int = 0
     """The number of the current or last attempt."""
     restarts: int = 0
     """How many executions were restarts (refused late starts do not count)."""
     tries: tuple[PastAttempt, ...] = ()
     reason: Reason | None = None
-    """Why it waits, asks or was last held."""
+    """The reason why it waits, asks or was last held."""
     detail: Phrase = ""
     execution: Execution | None = None
     """Of the current attempt."""
@@ -222,7 +222,7 @@ class Incident(Struct, frozen=True):
     start_page: str = ""
     """Where people start the job by hand."""
     history: tuple[HistoryEntry, ...] = ()
-    """What was decided when, for people. No decision reads it."""
+    """The decisions with their times, for people. No decision depends on it."""
 
     @property
     def first_alert_at(self) -> float:
@@ -298,11 +298,11 @@ class Escalation(Struct, frozen=True):
     runbook: str
     at: float
     due: float | None = None
-    """When people are told again; None: not any more."""
+    """The time of the next reminder; None: no more reminders."""
     nonce: str = ""
     """The nonce of the link with which somebody takes it; empty if there is no address for it."""
     told: int = 0
-    """How many times people were told again."""
+    """The number of reminders sent."""
     taken_by: str = ""
     taken_at: float | None = None
     queues: tuple[QueueState, ...] = ()
@@ -327,9 +327,9 @@ class Document(Struct, frozen=True):
     threads: Mapping[str, str] = field(default_factory=dict)
     """`channel/incident` -> the handle that the channel needs to reply in the incident's thread."""
     bundled: Mapping[str, float] = field(default_factory=dict)
-    """Only in bundle documents: message id -> when it was moved here."""
+    """In bundle documents only: message id -> when it was moved here."""
     requests: Mapping[str, float] = field(default_factory=dict)
-    """Signed request whose alerts were decided -> until when a copy of it would be accepted."""
+    """Signed request whose alerts were decided -> when copies of it stop being accepted."""
     passed: Mapping[str, int] = field(default_factory=dict)
     """By day (YYYY-MM-DD in the configured time zone): the number of suspicions that cleared."""
     version: int = VERSION

@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 APPROVE, DECLINE, ACKNOWLEDGE, RESTART, PAUSE = "approve", "decline", "acknowledge", "restart", "pause"
-"""What people may answer to a card, where a chat has buttons of its own. RESTART: once more, after an escalation."""
+"""The possible answers to a card, as buttons in chats that have them. RESTART: once more, after an escalation."""
 
 
 class Card(Struct, frozen=True):
@@ -26,13 +26,13 @@ class Card(Struct, frozen=True):
     """The messages of one incident share a thread."""
     at: float = 0.0
     nonce: str = ""
-    """Of the link for people to answer, which is signed when the card is posted. Only the link that ends in it is."""
+    """The nonce of the link for people's answer. Only the link that ends in it is signed, when the card is posted."""
     nonce_until: float = 0.0
-    """Until when that link counts."""
+    """When that link expires."""
     actions: tuple[str, ...] = ()
-    """What people may answer to it."""
+    """The possible answers to it."""
     token: str = ""
-    """The signed nonce, for chats that have buttons of their own. Set when the card is posted."""
+    """The signed nonce, for chats with buttons. Set when the card is posted."""
     evidence_title: str = ""
     """The title of the lines in `evidence`; empty: they are the end of the job's log."""
 
@@ -44,7 +44,7 @@ class Message(Struct, frozen=True):
     channel: str
     card: Card
     bundle: str = ""
-    """A reason code: messages with the same one go out together."""
+    """A reason code: messages with the same code are sent together."""
     name: str = ""
     """The name of the target or alert in that message."""
     link: str = ""

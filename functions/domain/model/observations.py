@@ -31,7 +31,7 @@ class Execution(Struct, frozen=True):
     aborted_by: str = ""
     """The user who aborted it."""
     scheduled: bool = False
-    """It waits for a later start, and blocks the job meanwhile."""
+    """It waits for a later start, and blocks the job until then."""
     retry_of_restart: bool = False
     """The runner's own retry of an execution that began in time, so the attempt was a restart anyway."""
 
@@ -94,11 +94,11 @@ class Holder(Struct, frozen=True):
     host: str
     """The address that it came from."""
     name: str = ""
-    """What it calls itself: the name of its connection, otherwise its product."""
+    """Its own name: that of its connection, otherwise its product."""
     messages: int | None = None
     """How many of this queue's messages it holds; None if its channel also holds messages of others."""
     since: float | None = None
-    """Its channel has neither received nor acknowledged anything since, on our clock; None where that is not known."""
+    """Since when its channel has neither received nor acknowledged anything, on our clock; None if unknown."""
 
 
 Samples = tuple[tuple[float, int], ...]
@@ -109,20 +109,20 @@ class Channel(Struct, frozen=True, omit_defaults=True):
     """A consumer's channel, with its own counters."""
 
     id: str
-    """Its name, the same as long as it lives."""
+    """Its name, which never changes."""
     host: str = ""
     name: str = ""
-    """What its connection calls itself."""
+    """Its connection's own name."""
     held: int = 0
     """How many messages it has received and not acknowledged."""
     counted: int = 0
-    """How many its counters say that it holds: deliveries less acknowledgements. More than `held` where it rejects."""
+    """Held messages according to its counters: deliveries less acknowledgements. More than `held` if it rejects messages."""
     work: Samples = ()
     """Its deliveries and acknowledgements together."""
     redeliveries: Samples = ()
-    """Of its deliveries, those that had been delivered before."""
+    """Its redeliveries."""
     shared: bool = False
-    """It consumes other queues as well, so nobody knows whose messages it holds."""
+    """It also consumes other queues, so the queue of its messages is unknown."""
 
 
 class QueueHistory(Struct, frozen=True, omit_defaults=True):
@@ -141,7 +141,7 @@ class EvidenceReading(Struct, frozen=True):
     """An incident's evidence run in the runner."""
 
     execution: Execution | None = None
-    """None: the history does not show it, or not yet."""
+    """None: not in the history, or not yet."""
     output: str | None = None
     """Once it has ended: its output, with secrets masked; None if it could not be read."""
     problem: Phrase = ""
@@ -157,9 +157,9 @@ class QueueSnapshot(Struct, frozen=True):
     depth: int
     """Ready and unacknowledged."""
     ready: int | None = None
-    """Of the depth, those that nobody has taken yet."""
+    """The part of the depth that nobody has taken yet."""
     unacked: int | None = None
-    """Of the depth, those that a consumer holds."""
+    """The part of the depth that consumers hold."""
     consumers: int | None = None
     consumer_ids: tuple[str, ...] | None = None
     acks: int | None = None
@@ -171,28 +171,28 @@ class QueueSnapshot(Struct, frozen=True):
     head_at: float | None = None
     """When the oldest waiting message was published, if publishers set it."""
     head_bytes: int | None = None
-    """How large that one is; known where it is the only ready one."""
+    """The size of that message; known if it is the only ready one."""
     held_bytes: int | None = None
-    """How large the unacknowledged messages are together."""
+    """The total size of the unacknowledged messages."""
     holders: tuple[Holder, ...] = ()
     """Who holds the unacknowledged messages; empty if unknown."""
     behind_s: float = 0.0
-    """How old the depth is at `at`: 0 where it is live. Counter and consumers may be SETTLED_S older still."""
+    """The age of the depth at `at`; 0 if it is live. Counter and consumers may be SETTLED_S older."""
     zeros: bool = False
-    """A sample of 0 is one. RabbitMQ shows 0 for what falls between two of its collections, too."""
+    """Whether a sample of 0 is real. RabbitMQ also shows 0 for a sample between two of its collections."""
     blind: Unknown | None = None
-    """Why nobody can tell that no work is done; then the queue is not stuck. `late`: that passes by itself."""
+    """Why missing work can't be proved; then the queue is not stuck. `late`: this passes by itself."""
     later: int = 0
     """Messages beyond the depth that wait for their time: dead-lettered at least once, or delayed before a retry."""
     deliveries: int | None = None
-    """How often a message was given to a consumer; None where nobody counts, or nothing ever was."""
+    """The number of deliveries; None if they aren't counted, or there was none."""
     redeliveries: int | None = None
     published: int | None = None
     history: QueueHistory = QueueHistory()
     channels: tuple[Channel, ...] | None = None
     """The channels of its consumers that acknowledge messages; None if they can't be seen."""
     unseen: Unknown | None = None
-    """Why the channels can't be seen though they should be: one consumer of several may hang unnoticed."""
+    """Why the channels can't be seen although they should: one consumer of several may hang unnoticed."""
     consumed: bool = False
     """It has or had a consumer, whatever its counters say."""
     uncounted: bool = False
@@ -200,11 +200,11 @@ class QueueSnapshot(Struct, frozen=True):
     nodes: tuple[str, ...] = ()
     """The running nodes of the cluster; empty if they can't be seen."""
     node_down: bool = False
-    """A node of the cluster does not run: since when, only earlier looks can tell."""
+    """A node of the cluster is down; only earlier checks show since when."""
     nodes_up_s: float | None = None
-    """For how long all of these nodes have been running at least."""
+    """The minimum time for which all of these nodes have been running."""
     alarm: Phrase = ""
-    """Which resources the broker is short of, so that it blocks publishers."""
+    """The resources that the broker is short of, so that it blocks publishers."""
     returns_left: int | None = None
     """How often a held message may still return to the queue before the broker drops or dead-letters it; None: no limit known."""
 
@@ -224,7 +224,7 @@ class Pause(Struct, frozen=True):
     on: bool = True
     version: int = FIRST_VERSION
     until: float | None = None
-    """When it turns off by itself. A former release, which does not know this, stays paused."""
+    """When it turns off by itself. A former release ignores this and stays paused."""
 
     def holds_at(self, now: float) -> bool:
         """Whether restarts are off at this time."""
@@ -257,8 +257,8 @@ class Observation(Struct, frozen=True):
     pause: Pause | Unknown | None
     storm: Storm | Unknown
     start_page: str = ""
-    """Where people start the job by hand, as far as that is known without the history: they fill in the options."""
+    """Where people start the job by hand, as far as it is known without the history: without the options."""
     nonce: str = ""
-    """Random, drawn with this look: for an approval link, should one be sent."""
+    """Random, new for each observation: for an approval link, if one is sent."""
     evidence: EvidenceReading | None = None
-    """None: this look did not ask for evidence."""
+    """None: this observation didn't read evidence."""

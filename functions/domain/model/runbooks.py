@@ -70,24 +70,24 @@ class Symptom(Struct, frozen=True):
     """When a queue is stuck (functions/domain/health/proofs.py)."""
 
     kind: str
-    """The name of the symptom, which knows what its keys mean."""
+    """The name of the symptom, which interprets the keys."""
     keys: Mapping[str, str] = field(default_factory=dict)
     """The symptom's own keys: templates."""
     max_messages: int = 0
     for_s: float = 60.0
     allow: Mapping[str, str] = field(default_factory=dict)
-    """By label: what its whole value must match."""
+    """Label -> the pattern for its whole value."""
     oldest_s: float | None = None
-    """The oldest message may be so old; None: its age says nothing."""
+    """The maximum age of the oldest message; None: its age doesn't count."""
 
 
 class Recovered(Struct, frozen=True):
     """What is healthy again."""
 
     max_messages: int = 0
-    """Messages, at most."""
+    """The maximum number of messages."""
     min_consumers: Annotated[int, Meta(ge=0, le=10_000)] = 1
-    """Consumers, at least."""
+    """The minimum number of consumers."""
 
 
 class Verify(Struct, frozen=True, rename=key):
@@ -100,7 +100,7 @@ class Verify(Struct, frozen=True, rename=key):
     patience_s: Annotated[float, duration(1)] = 120.0
     """The restart has failed if nothing moves for this long."""
     within_s: Annotated[float, duration(1)] = 600.0
-    """The end of checking."""
+    """When to stop checking."""
 
 
 class Limits(Struct, frozen=True, rename=key):
@@ -146,7 +146,7 @@ class Runbook(Struct, frozen=True):
     restart: Restart
     """What is restarted."""
     symptom: Annotated[Symptom, adapter("runbook/symptoms")]
-    """What must be seen before a restart."""
+    """The condition for a restart."""
     evidence: EvidenceJob | None = None
     """A read-only job that runs once per incident, before the first restart."""
     mode: Mode = Mode.OBSERVE

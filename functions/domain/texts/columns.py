@@ -6,7 +6,7 @@ import re
 from unicodedata import east_asian_width
 
 _WORD = r"\s*[（「『【]*(?:[^\s\u2e80-\uffef]+|[\u2e80-\uffef])[、。，．・：；？！）」』】々ー…]*"
-"""With the blanks before it. A Japanese character is one, with the punctuation that no line may end or begin with."""
+"""A word with the spaces before it. Each Japanese character is one, with punctuation that no line may end or begin with."""
 
 
 def columns(text: str) -> int:

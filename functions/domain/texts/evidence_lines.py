@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 MARK = ">> "
-"""The job says which lines matter: those that begin with this."""
+"""The job's prefix for the lines that matter."""
 
 LINES, LINE = 12, 240
 """Lines of evidence or of a job's log on a card, and characters of each."""

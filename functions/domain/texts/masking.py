@@ -12,10 +12,10 @@ from functions.domain.texts.sanitize import ANSI, clean
 
 KEPT_BYTES = 256 * 1024
 MARGIN = 16 * 1024
-"""Read in addition and left out of what is kept, so that no secret is cut into two: more than a private key has."""
+"""Bytes that are read in addition and then cut off, so that no secret is cut in two: more than a private key has."""
 MASK = "***"
 _VALUE = r"""(?:"(?:\\.|[^"\\\n])*"?|'(?:\\.|[^'\\\n])*'?|[^\s"']\S*)"""
-"""A quoted text whole, even without its end; anything else up to the next space, since a password has any sign."""
+"""A whole quoted text, even without its end; otherwise everything up to the next space, since passwords contain any character."""
 _NAMES = "(?:pass(?:word|wd|phrase)|pwd|secret|token|(?:api|access|account|private)[_-]?key|credentials?|session[_-]?id|cookie)"
 KEYS = (
     # the whole line: parts of such a header can have any name
@@ -37,7 +37,7 @@ FORMS = (
     r"()\b(?:AIza[A-Za-z0-9_-]{30,}|ya29\.[A-Za-z0-9._-]{10,})()",  # Google
     r"()(?s:-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\z))()",
 )
-"""Tokens that are recognised by how they look. Both groups of a pattern stay, and what stands between them is masked."""
+"""Tokens that are recognized by their form. Both groups of a pattern stay; the part between them is masked."""
 
 
 def mask(output: str, patterns: tuple[str, ...] = ()) -> str:

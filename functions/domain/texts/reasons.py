@@ -20,7 +20,7 @@ class Explained(Struct, frozen=True):
     why: Text
     todo: Text = NOTHING
     by_hand: bool = False
-    """Whether people may have to start the job themselves, so that the card leads them to it."""
+    """Whether people may have to start the job themselves, so that the card links to it."""
 
 
 REASONS: Mapping[Reason, Explained] = {

@@ -13,7 +13,7 @@ URGENCIES: Mapping[str, Text] = {
     "plan": Text("In working hours"),
     "fine": Text("No action needed"),
 }
-"""The first words of every headline say whether anybody must get up."""
+"""The first words of every headline: how urgent it is."""
 
 SHORTENED = Text("… (shortened)")
 LOG_END = Text("End of the job's log")

@@ -31,7 +31,7 @@ JAVA_CLASS = re.compile(r"(Exception: class )?\b(com\.dtolabs|org\.rundeck|java|
 VARIABLES = re.compile(r"\s*\+?\s*\{?(dataContext=)?MultiDataContextImpl\(.*", re.DOTALL)
 HTTP_OK = 200
 SILENT = frozenset({408, 425, 429})
-"""Answers of proxies that say nothing about what became of the request; Rundeck itself has none of them."""
+"""Status codes of proxies, never of Rundeck itself. The request may or may not have reached Rundeck."""
 
 
 class Refusal(Struct, frozen=True):

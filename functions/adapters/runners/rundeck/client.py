@@ -29,7 +29,7 @@ LONG_RUN_S = 3600.0
 MAX_RETRIES = 20
 TAIL_LINES = 20
 LINES_READ = 60
-"""A Java trace may stand behind what the job said last."""
+"""A Java trace may follow the job's last output."""
 
 
 class _Listed(Struct, frozen=True):

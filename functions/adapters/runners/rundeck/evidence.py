@@ -14,7 +14,7 @@ from functions.runtime.parallel import run_parallel
 
 OUTPUT_LINES = 3000
 RECENT = 20
-"""Runs among which the tag is searched. A job that runs more often in `within` is not found, and there is no evidence."""
+"""Number of runs in which the tag is searched. If a job runs more often in `within`, the run isn't found."""
 
 
 def start_evidence(settings: Settings, job: str, options: Mapping[str, str], *, tag: str, timeout_s: float) -> Execution:
@@ -70,7 +70,7 @@ def _line(entry: dict[str, Any]) -> str:
 
 
 def _is_of_job(entry: dict[str, Any]) -> bool:
-    """Whether a step wrote it. What Rundeck itself says of a run has a level, and no step."""
+    """Whether a step wrote it. Rundeck's own messages about a run have a level but no step."""
     return "stepctx" in entry or "level" not in entry
 
 

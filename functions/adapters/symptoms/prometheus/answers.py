@@ -29,22 +29,22 @@ from functions.runtime.text import Text
 OK, BAD, FORBIDDEN, UNPROCESSABLE, TOO_MANY, SERVER_ERROR = 200, 400, frozenset({401, 403}), 422, 429, 500
 REDIRECTS = range(300, 400)
 WHICH = "unstick"
-"""The label that tells a figure from the timestamps of its samples."""
+"""The label that distinguishes a figure from the timestamps of its samples."""
 SAID_SHOWN = 300
 GAP = 2.5
-"""Times the usual distance between two samples: one scrape may be missing, two in a row may not."""
+"""As a multiple of the usual sample interval: one missing scrape is fine, two in a row aren't."""
 MIN_SAMPLES = 3
 STEP_S = 60.0
-"""By which the first samples of two series may be apart that both began before the range did."""
+"""The maximum distance between the first samples of two series that both began before the range."""
 HARMLESS = "PromQL info"
-"""How warnings begin that do not mean that something is missing."""
+"""Prefixes of warnings that don't mean missing data."""
 
 PUSHED = ("push_time_seconds", "node_textfile_mtime_seconds")
-"""When what a Pushgateway shows was pushed, and when a textfile of node_exporter was written, in seconds of Unix time."""
+"""The metrics with the time of a push to a Pushgateway, and of writing a textfile of node_exporter, in Unix seconds."""
 SAME_JOB = "job, instance, exported_job, exported_instance"
 """With and without `honor_labels`."""
 NEAR_S = 4.0
-"""Two steps of a range query, usually: what was there then is there now, unless it ended in between."""
+"""Usually two steps of a range query: a series that existed then still exists now, unless it ended in between."""
 SKEWED_S = 30.0
 """With clocks that far apart, requests are for different times and answers can't be compared."""
 
@@ -73,11 +73,11 @@ class Figure(Struct, frozen=True):
     """One query at one moment."""
 
     value: float | None
-    """None: it gave no series, or no number."""
+    """None: no series, or not a number."""
     taken_at: float | None
     """The time of its oldest sample, on Prometheus' clock; None: none of its series exists."""
     age_s: float = 0.0
-    """How old that sample was at the end of the exchange."""
+    """The age of that sample at the end of the exchange."""
     not_a_number: bool = False
 
 
@@ -87,9 +87,9 @@ class Asked(Struct, frozen=True):
     now: dict[str, Any]
     before: dict[str, Any]
     sent_at: float
-    """Our clock, before the first was sent."""
+    """Our clock, before the first request was sent."""
     counts_scrapes: bool = False
-    """`consumers` counts `up`, which is 0 where a scrape failed, whatever the worker does."""
+    """`consumers` counts `up`, which is also 0 if a scrape failed."""
 
 
 def with_ages(query: str) -> str:

@@ -67,7 +67,7 @@ def _settings(settings: Settings) -> Iterator[Finding]:
 
 
 def _answers(outcome: Any) -> list[Finding]:
-    """Whether it answers, and how far its clock is from ours: that misleads nobody but people, since ages are by its own."""
+    """Whether it answers, and how far its clock is from ours. That misleads only people: ages are measured by its own clock."""
     what = "Prometheus answers"
     try:
         (series,) = shaped(good(outcome, "vector(time())").json(), Envelope).data.result

@@ -24,9 +24,9 @@ from functions.runtime.parallel import name_late, run_parallel
 from functions.runtime.secrets import with_newest
 
 LEAST_S = 300.0
-"""Asked for at least, so that a scrape interval of a minute gives enough samples, and people a curve."""
+"""Minimum range in seconds, so that a scrape interval of a minute gives enough samples and a curve."""
 STEPS = 150
-"""Of a range query. Samples that come more often are taken by every second or third."""
+"""Step of a range query. Of more frequent samples, only every second or third is read."""
 
 
 def look(settings: Settings, queue: QueueRef, *, for_s: float, timeout_s: float) -> QueueSnapshot:

@@ -26,7 +26,7 @@ AGGREGATIONS = frozenset(
     }
 )
 RATES = frozenset({"rate", "irate", "increase", "delta", "idelta", "deriv"})
-"""Functions that make something else of a counter."""
+"""Functions whose result isn't a counter."""
 CLOSING = {"(": ")", "{": "}", "[": "]"}
 
 
@@ -92,7 +92,7 @@ def _closing(listed: tuple[Token, ...], opening: int) -> int:
 
 
 def has_rate(query: str) -> bool:
-    """Whether the query has a function that makes something else of a counter."""
+    """Whether the query has a function whose result isn't a counter."""
     return any(token.kind == "word" and token.text in RATES for token in tokens(query))
 
 

@@ -33,7 +33,7 @@ class Total(Struct, frozen=True):
     messages_ready: int | None = None
     messages_unacknowledged: int | None = None
     members: list[str] | None = None
-    """Of a quorum queue: the nodes that have a copy,"""
+    """For a quorum queue: the nodes that have a copy,"""
     online: list[str] | None = None
     """and those of them that are up."""
 
@@ -50,7 +50,7 @@ class Sample(Struct, frozen=True):
 
 class Samples(Struct, frozen=True):
     samples: list[Sample] = field(default_factory=list)
-    """Newest first. One that falls between two collections reads 0, and so does all from before the queue was declared."""
+    """Newest first. A sample between two collections reads 0, and so do all from before the queue was declared."""
 
 
 class Traffic(Struct, frozen=True):
@@ -84,7 +84,7 @@ class Consumer(Struct, frozen=True):
     activity_status: str = "up"
     ack_required: bool = True
     channel_details: ChannelDetails | list[Any] = ChannelDetails()
-    """An empty list once the channel is gone, without a name where the consumer speaks AMQP 1.0 or MQTT (4.x)."""
+    """An empty list once the channel is gone; without a name if the consumer speaks AMQP 1.0 or MQTT (4.x)."""
 
     @property
     def channel(self) -> ChannelDetails:
@@ -114,7 +114,7 @@ class Page(Struct, frozen=True):
     messages_unacknowledged: int | None = None
     message_bytes_unacknowledged: int | None = None
     delivery_limit: int | str | None = None
-    """Of a quorum queue, policies included (4.0 and later); a text where it is unlimited."""
+    """For a quorum queue, policies included (4.0 and later); a text if it is unlimited."""
     node: str = ""
 
 
@@ -136,7 +136,7 @@ class User(Struct, frozen=True):
     """The user that RabbitMQ reports for these credentials."""
 
     tags: str | list[str] = ""
-    """A text with commas before 3.9."""
+    """Before 3.9 a comma-separated text."""
 
 
 def good(outcome: Answer | Exception) -> Answer:

@@ -28,7 +28,7 @@ COLLECTION = "management_metrics_collection"
 PERMIT = f"deprecated_features.permit.{COLLECTION} = true"
 """The switches that turn statistics off; what the management API shows then is the same (measured on 3.10, 4.0 and 4.3)."""
 PROBE = "unstick-check-looks-for-no-queue"
-"""Stands for a queue whose name only an alert tells."""
+"""Placeholder for a queue whose name comes with the alert."""
 SKEW_S = 30.0
 MORE_THAN_NEEDED = frozenset({"administrator", "policymaker"})
 UNREACHABLE = "See that the broker is up with its management plugin, and `url` right."
@@ -186,7 +186,7 @@ def _statistics(queue: QueueRef, asked: Asked) -> Finding:
 
 
 def _switches(asked: Asked) -> list[str]:
-    """Those that may have turned statistics off: 4.3 says of one whether it did, 4.0 does not, and before 4.0 there is none."""
+    """The switches that may have turned off statistics. 4.3 reports the state of one, 4.0 doesn't; before 4.0 there is none."""
     features = json_or_none(asked.features)
     if not isinstance(features, list):
         return [AGENT, STATS]
@@ -195,7 +195,7 @@ def _switches(asked: Asked) -> list[str]:
 
 
 def _nodes(nodes: Outcome) -> list[Finding]:
-    """Nodes of which nothing is seen. Nothing where they can't be listed, or no node sends statistics."""
+    """Nodes without statistics. Empty if nodes can't be listed, or no node sends statistics."""
     what = "RabbitMQ nodes"
     try:
         listed = shaped(good(nodes).json(), list[Node])

@@ -1,6 +1,6 @@
-"""RabbitMQ's management API: how a queue is seen to be ill or well.
+"""Client of RabbitMQ's management API: reads whether queues are stuck or healthy.
 
-Two kinds of requests, all at once, since no single one tells everything (measured on 3.10.8): the paged list with totals has
+Sends two kinds of requests in parallel, since neither has everything (measured on 3.10.8): the paged list with totals has
 the live depth of many queues; a queue's own page has consumers, counters and samples, up to 9 s late. Needed: the
 tag `management` and permissions on the vhost that allow nothing (`^$` three times).
 """
@@ -37,15 +37,15 @@ FINE_STEP_S, FINE_REACH_S = 5, 600
 COARSE_STEP_S, COARSE_REACH_S = 60, 3600
 """How the broker keeps samples of queues by default (`sample_retention_policies.basic`)."""
 CURVE_S = 120
-"""Samples are asked for at least this far back, for the picture of the depth."""
+"""Samples are requested at least this far back, for the curve of the depth."""
 SLACK_S = 3 * FINE_STEP_S
-"""Asked for on top of what is judged, since the newest sample may be one collection and one step old."""
+"""Requested in addition to the judged period, since the newest sample may be one collection and one step old."""
 LIST_BYTES = 2500
-"""Of names in one request: the broker takes request lines of 8,000 bytes at least, proxies of 4,096."""
+"""Bytes of names in one request: the broker accepts request lines of at least 8,000 bytes, proxies of 4,096."""
 PAGE_SHARE = 0.8
-"""Of the time for all: a page or a list of channels that is slow leaves time to say so, and never costs the live depth."""
+"""Share of the whole time: a slow page or list of channels leaves time to report that, and never delays the live depth."""
 WHOAMI_S = 1.0
-"""For whose login it is. Without an answer nothing is asked that needs the tag."""
+"""The user behind the credentials. Without an answer nothing is requested that needs the tag."""
 UNNAMEABLE = frozenset({"", ".", ".."})
 """`.` and `..` mean other paths to every HTTP library, however they are encoded."""
 
@@ -70,12 +70,12 @@ def look(settings: Settings, queue: QueueRef, *, for_s: float, timeout_s: float)
 def look_all(
     settings: Settings, queues: Sequence[tuple[QueueRef, float]], *, timeout_s: float
 ) -> list[QueueSnapshot | Unavailable | Denied]:
-    """Each queue as it is now, with samples over at least so many seconds where the broker keeps them (an hour).
+    """Each queue's current state, with samples over at least this many seconds if the broker keeps them (an hour).
 
-    Without the queue's page the live depth is there all the same. Where that can't be had, the queue's place has Denied (`login`,
+    The live depth doesn't need the queue's page. Without a live depth, the queue's place has Denied (`login`,
     `not_management`, `vhost_permission`, `no_vhost`, `no_queue`, `stream`, `name`, `url`) or Unavailable.
 
-    With the tag `monitoring` the list of channels tells who holds a message; what those have done is asked for in a second round
+    With the tag `monitoring` the list of channels shows who holds a message; their counters are requested in a second round
     trip, for at most half of the time that is left, with their names and the cluster's nodes.
     """
     ends = time.monotonic() + timeout_s

@@ -26,7 +26,7 @@ from functions.runtime.text import COMMA, Phrase, Text, in_brackets, join
 WHOAMI = "/api/whoami"
 NODES = "/api/nodes?columns=name,running,uptime"
 MOST_PAGES = 32
-"""Of channels, 2 ms each; where more hold a message, one list has the samples of all."""
+"""Channels to request one by one, 2 ms each; if more hold a message, one list has the samples of all."""
 LIGHT = "name,messages_unacknowledged,consumer_count"
 WORK = (
     "message_stats.deliver,message_stats.ack,message_stats.redeliver,message_stats.deliver_details.samples,"
@@ -37,24 +37,24 @@ ALARMS = "/api/health/checks/alarms"
 ALARM_STATUS = 503
 KEPT = 5
 NAME = 80
-"""Characters of a name or host that a document keeps."""
+"""Maximum length of a name or host in a document."""
 SEES_ALL = frozenset({"monitoring", "administrator"})
 
 Ask = Callable[[list[str]], Sequence[Answer | Exception]]
-"""GET these paths at once: the Answer of each, or the error instead."""
+"""Sends GETs for these paths in parallel: the Answer of each, or the error in its place."""
 
 
 class _Connection(Struct, frozen=True):
     name: str = ""
     client_properties: dict[str, Any] | list[Any] = field(default_factory=dict)
-    """An empty list where there are none."""
+    """An empty list if there are none."""
 
 
 class Node(Struct, frozen=True):
     name: str
     running: bool = False
     uptime: int | None = None
-    """Milliseconds; absent while it does not run, and without the management agent."""
+    """Milliseconds; absent if the node is down or has no management agent."""
 
 
 class _Alarm(Struct, frozen=True):

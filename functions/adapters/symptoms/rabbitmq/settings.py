@@ -40,9 +40,9 @@ class Symptom(Struct, frozen=True, rename=key):
     queue: Annotated[str, written("template")] = "${labels.queue}"
     """The queue's name."""
     max_messages: int = 0
-    """So many messages, ready and unacknowledged, may wait. One that a consumer holds counts whatever the depth."""
+    """Messages, ready and unacknowledged, that may wait. A message that a consumer holds counts whatever the depth."""
     for_s: Annotated[float, duration(1, 3600)] = 60.0  # as far back as RabbitMQ keeps samples
-    """A queue is stuck only if it was proved to be for all of this time."""
+    """A queue is stuck only if it was provably stuck for all of this time."""
     oldest_s: Annotated[float, duration(60)] | None = None
     """Stuck too if the oldest message, held or waiting, is older and stays the oldest for all of `for`. Publishers must set
     timestamps, and the queue be a classic one."""

@@ -31,7 +31,7 @@ GONE = frozenset({"suspected_down", "cancelled"})
 SHOVEL = "none"
 """The user of a shovel's consumer (measured on 4.3)."""
 NAME = 80
-"""Characters of a host that a document keeps."""
+"""Maximum length of a host in a document."""
 
 
 class Answers(Struct, frozen=True):
@@ -40,7 +40,7 @@ class Answers(Struct, frozen=True):
     totals: Any
     page: Any = None
     channels: Any = None
-    """Of the whole vhost; None without the tag `monitoring` too."""
+    """The channels of the whole vhost; also None without the tag `monitoring`."""
 
 
 def read_snapshot(queue: QueueRef, answers: Answers, *, at: float) -> QueueSnapshot:
