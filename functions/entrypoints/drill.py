@@ -34,7 +34,7 @@ SOURCE = "https://drill.unstick.invalid/"
 POLL_S = 0.5
 LOAD_S = 10.0
 SCHEDULER_S = 120.0
-"""A fresh instance of `verify` may need a minute to open a private network."""
+"""Seconds. A new instance of `verify` may need a minute to connect to a private network."""
 
 
 class DrillResult(Struct, frozen=True):
@@ -63,7 +63,7 @@ def run(
 ) -> DrillResult:
     """Send the alerts, follow them until a part fails, and post the times. `url`: where to send to, instead of `public_url`.
 
-    A failure at another `url` than the configured one isn't posted: a typing error is no outage.
+    A failure at another `url` than the configured one isn't posted: it may be a typing error.
 
     `also`: parts that are already done, reported with the others. Raises Denied if there is no URL or no secret.
     """

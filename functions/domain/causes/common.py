@@ -80,7 +80,7 @@ class Pattern(Struct, frozen=True):
 
 
 class Spread(Struct, frozen=True):
-    """Figures of this many incidents."""
+    """The range of a figure over `of` incidents."""
 
     low: float
     middle: float

@@ -207,7 +207,7 @@ class Incident(Struct, frozen=True):
     """The reason why it waits, asks or was last held."""
     detail: Phrase = ""
     execution: Execution | None = None
-    """Of the current attempt."""
+    """The execution of the current attempt."""
     run: Run = Run()
     runner_ahead_s: float = 0.0
     """The runner's clock minus ours, at the last observation."""

@@ -186,7 +186,7 @@ def _unproved(*, given: bool, counts_scrapes: bool) -> Unknown:
 
 
 def _refuse_disagreement(now: Mapping[str, Figure], asked: Asked) -> None:
-    """Two servers behind one address, one without figures, which answer in turn. Raises Denied."""
+    """Raises Denied if two servers answer in turn behind one address, and one of them has no figures."""
     asked_at = [series.value[0] for query in now for series in _parts(query, asked.now[query]) if series.value]
     if asked_at and abs(asked_at[0] - asked.sent_at) > SKEWED_S:
         return

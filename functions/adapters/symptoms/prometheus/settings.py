@@ -65,7 +65,7 @@ class Symptom(Struct, frozen=True, rename=key):
     max_age_s: Annotated[float, duration(1, 3600)] = 120.0
     """Older figures count as unknown. Use at least two scrape intervals."""
     delay_s: Annotated[float, duration(0, 3600)] = 5.0
-    """How much older than its sample a figure may be, behind an exporter that caches."""
+    """Added to the age of a figure, for exporters that cache."""
 
     def to_symptom(self) -> runbooks.Symptom:
         """Convert to the domain's Symptom."""
