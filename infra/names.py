@@ -62,7 +62,7 @@ def _flat(content: Any) -> str:
 
 
 def read_state(state: dict[str, Any]) -> Deployed:
-    """Read `terraform state pull`: its output `deployment`, or if that is missing its resources."""
+    """Read `terraform state pull`: its output `deployment`, otherwise its resources."""
     found: dict[tuple[str, str], dict[str, Any]] = {}
     projects, regions = set(), set()
     for resource in state.get("resources", []):

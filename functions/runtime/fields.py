@@ -23,5 +23,5 @@ def duration(least_s: float = 0.001, most_s: float = MONTH_S) -> Meta:
 
 
 def adapter(kind: str) -> Meta:
-    """Mark a field as written as the name of an adapter of this kind, with its settings."""
+    """Mark a field whose value names an adapter of this kind, with its settings."""
     return Meta(extra_json_schema={"adapters": kind})

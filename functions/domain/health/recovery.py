@@ -65,7 +65,7 @@ def _was_given(seen: QueueSnapshot, watched: QueueState, age_s: float) -> bool:
 
 
 def _note_movement(watched: QueueState, seen: QueueSnapshot, age_s: float, at: float) -> AfterRestart:
-    """Record movement between the previous check and this one; the time of the previous check bounds when."""
+    """Record movement between the previous check and this one, dated at the previous check."""
     after = watched.after
     acks = seen.acks if age_s >= SETTLED_S else None
     fell = after.depth is not None and seen.depth < after.depth

@@ -1,4 +1,4 @@
-"""Finds the incident or outcome of a document that an alert belongs to: the one with the same firing of it."""
+"""Finds the incident or outcome in a document that covers the same firing of an alert."""
 
 from __future__ import annotations
 

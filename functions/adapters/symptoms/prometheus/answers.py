@@ -70,7 +70,7 @@ class Envelope(Struct, frozen=True):
 
 
 class Figure(Struct, frozen=True):
-    """One query at one moment."""
+    """The result of one query at one moment."""
 
     value: float | None
     """None: no series, or not a number."""
