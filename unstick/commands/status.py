@@ -13,6 +13,7 @@ from functions.application.observe import or_unknown, read_pause
 from functions.application.report import read_archive
 from functions.application.serialization import decode
 from functions.bootstrap import Adapters
+from functions.domain.cards.queue_facts import say_returns
 from functions.domain.costs import would_be
 from functions.domain.costs.model import Became
 from functions.domain.decisions.guards import ESCALATION_HOLDS_S
@@ -21,6 +22,7 @@ from functions.domain.model.observations import Pause, Unknown
 from functions.domain.model.runbooks import Rules
 from functions.domain.texts import words
 from functions.runtime.errors import Denied
+from functions.runtime.text import named
 from unstick import output
 from unstick.documents import LOAD_S, document_keys, load_documents, name_of
 
@@ -183,6 +185,9 @@ def _print_open(state: State) -> None:
             parts.append(f"messages to send: {len(document.to_tell)}")
         output.print_text(name_of(document), "  ")
         output.print_text(", ".join(parts), "    ")
+        for watched in incident.queues if incident else ():
+            if watched.returns is not None:
+                output.print_text(named(watched.queue.name, say_returns(watched.returns)), "    ")
     if any(map(state.overdue, state.open)):
         output.print_text("the scheduler does not deliver, or `verify` fails: see its log, and `check`", "  → ")
 

@@ -214,7 +214,11 @@ def _recovered(card_input: CardInput, rules: Rules) -> Content:
     if not card_input.moving and card_input.restarts:
         text = [Text("Healthy in two checks after the restart.")]
     facts_shown = facts.gathered(card_input, rules, queue_facts.queues, facts.took, facts.attempt, facts.restart, facts.evidence)
-    return Content("fine", headline, [*text, *_cause(card_input)], facts_shown)
+    losses = queue_facts.losses(card_input)
+    if losses:
+        headline = Text("{subject} recovered, but messages were lost", subject=subject)
+        text += [*losses, to_do(Text("Find out which they were, and have them sent again."))]
+    return Content("plan" if losses else "fine", headline, [*text, *_cause(card_input)], facts_shown)
 
 
 def _escalated(card_input: CardInput, rules: Rules) -> Content:
@@ -245,7 +249,8 @@ def _escalated(card_input: CardInput, rules: Rules) -> Content:
         facts.tried,
         facts.evidence,
     )
-    return Content("act", headline, [*text, HANDS_OFF, *_cause(card_input)], facts_shown)
+    losses = queue_facts.losses(card_input)
+    return Content("act", headline, [*text, *losses, HANDS_OFF, *_cause(card_input)], facts_shown)
 
 
 HANDS_OFF = Text("Unstick won't restart it again until it is healthy, a person resumes it, or 24 hours have passed.")

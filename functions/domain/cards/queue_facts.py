@@ -7,9 +7,10 @@ from math import inf
 
 from functions.domain.cards.card_input import CardInput
 from functions.domain.cards.rendering import Fact, tidy
+from functions.domain.health.losses import lost
 from functions.domain.model.codes import Proof
 from functions.domain.model.incidents import QueueState
-from functions.domain.model.observations import Holder
+from functions.domain.model.observations import Holder, Returns
 from functions.domain.texts.words import consumers, duration, messages, size
 from functions.runtime.text import COMMA, Phrase, Text, in_brackets, join, named
 
@@ -84,7 +85,7 @@ def _depth(watched: QueueState) -> Phrase:
 
 
 def holders(card_input: CardInput) -> list[Fact]:
-    """Who holds the queue's unacknowledged messages, how many, and the minimum time that they have held them."""
+    """Who holds the queue's unacknowledged messages, how many, the minimum time, and how many restarts these survive."""
     several = len(card_input.queues) > 1
     lines = [
         named(
@@ -96,7 +97,50 @@ def holders(card_input: CardInput) -> list[Fact]:
     ]
     if len(lines) > HOLDERS_SHOWN:
         lines = [*lines[:HOLDERS_SHOWN], Text("and {count} more", count=len(lines) - HOLDERS_SHOWN)]
-    return [(Text("Held by"), join(lines))] if lines else []
+    return [*([(Text("Held by"), join(lines))] if lines else []), *_returns(card_input)]
+
+
+def _returns(card_input: CardInput) -> list[Fact]:
+    left = [queue.returns for queue in card_input.queues if queue.returns is not None]
+    return [(Text("Delivery limit"), say_returns(min(left, key=lambda one: one.left)))] if left else []
+
+
+def say_returns(left: Returns) -> Text:
+    """What the next restarts do to held messages."""
+    if left.left and left.dead_letters:
+        text = Text(
+            "{count} more restart, then RabbitMQ dead-letters the held messages (limit {limit})",
+            "{count} more restarts, then RabbitMQ dead-letters the held messages (limit {limit})",
+        )
+    elif left.left:
+        text = Text(
+            "{count} more restart, then RabbitMQ drops the held messages (limit {limit})",
+            "{count} more restarts, then RabbitMQ drops the held messages (limit {limit})",
+        )
+    elif left.dead_letters:
+        text = Text("RabbitMQ may dead-letter the held messages at the next restart (limit {limit})")
+    else:
+        text = Text("RabbitMQ may drop the held messages at the next restart (limit {limit})")
+    return text.fill(count=left.left, limit=left.limit)
+
+
+def losses(card_input: CardInput) -> list[Phrase]:
+    """What the restarts have cost, by queue."""
+    return [_say_lost(queue, lost(queue)) for queue in card_input.queues if lost(queue)]
+
+
+def _say_lost(queue: QueueState, count: int) -> Phrase:
+    before = queue.before.returns if queue.before else None
+    dropped = Text(
+        "{count} message was dropped by the broker: delivery limit {limit}",
+        "{count} messages were dropped by the broker: delivery limit {limit}",
+    )
+    if before is not None and before.dead_letters:
+        dropped = Text(
+            "{count} message was dead-lettered by the broker: delivery limit {limit}",
+            "{count} messages were dead-lettered by the broker: delivery limit {limit}",
+        )
+    return named(tidy(queue.queue.name, QUEUE_NAME), dropped.fill(count=count, limit=before.limit if before else "?"))
 
 
 def held(holder: Holder, at: float, held_bytes: int | None = None) -> Phrase:

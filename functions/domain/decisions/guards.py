@@ -15,6 +15,7 @@ from itertools import takewhile
 from msgspec import Struct
 
 from functions.domain.health.looks import judge_health
+from functions.domain.health.losses import may_drop
 from functions.domain.health.proofs import LATE_FOR_S, Judgement
 from functions.domain.model.codes import Health, Mode, Reason
 from functions.domain.model.incidents import Document, Incident, QueueState
@@ -409,6 +410,22 @@ def mode(context: GuardContext) -> Decision | None:
     return None
 
 
+def delivery_limit(context: GuardContext) -> Decision | None:
+    """A restart that may cost messages needs a person, whatever the mode."""
+    if context.approved:
+        return None
+    limits = []
+    for watched in context.incident.queues:
+        seen = context.seen.queues.get(watched.queue.key)
+        if isinstance(seen, QueueSnapshot) and seen.returns is not None and may_drop(seen.returns):
+            limits.append(named(watched.queue.name, Text("delivery limit {limit}", limit=seen.returns.limit)))
+    if not limits:
+        return None
+    detail = named(Text("a restart may make RabbitMQ drop the messages that are held"), join(limits))
+    kind = Kind.ASK if context.rules.public_url else Kind.HOLD
+    return Decision(kind, Reason.AWAITING_APPROVAL, detail)
+
+
 Guard = Callable[[GuardContext], Decision | None]
 
 GUARDS: Mapping[str, Guard] = {
@@ -427,6 +444,7 @@ GUARDS: Mapping[str, Guard] = {
     "failing": failing,
     "too_many_targets": too_many_targets,
     "mode": mode,
+    "delivery_limit": delivery_limit,
 }
 
 OVERRULED = frozenset(

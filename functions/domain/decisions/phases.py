@@ -164,7 +164,8 @@ def _note_proof(context: StepContext, watched: QueueState, judged: Judgement) ->
     seen = context.seen.queues.get(watched.queue.key)
     held_by = tuple(replace(channel, work=(), redeliveries=()) for channel in judged.held_by)
     before = before_restart(seen) if isinstance(seen, QueueSnapshot) else watched.before
-    return replace(watched, before=before, proof=judged.proof, held_by=held_by)
+    lost, after = watched.lost + watched.after.lost_since, replace(watched.after, lost_since=0)
+    return replace(watched, before=before, proof=judged.proof, held_by=held_by, lost=lost, after=after)
 
 
 def on_start_result(turn: Turn, event: StartResult) -> None:

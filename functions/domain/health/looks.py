@@ -81,6 +81,7 @@ def note_snapshot(watched: QueueState, seen: QueueSnapshot) -> QueueState:
         held_bytes=seen.held_bytes,
         consumers=seen.consumers,
         holders=seen.holders,
+        returns=seen.returns,
         alarm=seen.alarm,
     )
 

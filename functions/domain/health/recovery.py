@@ -12,6 +12,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from functions.domain.health.looks import note_snapshot
+from functions.domain.health.losses import count_lost
 from functions.domain.health.proofs import SETTLED_S, Trust, find_holding
 from functions.domain.health.samples import drop_gaps, spacing_s, still_s
 from functions.domain.model.codes import Proof, Verdict
@@ -51,6 +52,8 @@ def judge_recovery(runbook: Runbook, seen: QueueSnapshot | Unknown, watched: Que
     well = well and not (seen.depth and _has_same_oldest(watched, seen.head_at))
     well_at = (after.well_at if after.well_at is not None else at) if well else None
     held_again, same_again = (0, False) if well else find_held_again(runbook, seen, watched, age_s)
+    lost = count_lost(watched.before, seen) if age_s >= SETTLED_S else after.lost_since
+    after = replace(after, lost_since=lost)
     after = replace(after, well_at=well_at, looked_at=at, sample_at=sample_at, held_again=held_again, same_again=same_again)
     after = replace(after, came=after.came or bool(consumers) or _was_given(seen, watched, age_s))
     since_s = min(age_s, seen.at - seen.behind_s - watched.joined_at)

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from functions.domain.model.alerts import QueueRef, Target
 from functions.domain.model.codes import VERSION, Ending, Phase, Proof, Reason, Verdict
 from functions.domain.model.messages import Message
-from functions.domain.model.observations import Channel, Execution, Holder, QueueSnapshot
+from functions.domain.model.observations import Channel, Execution, Holder, QueueSnapshot, Returns
 from functions.runtime.text import Phrase
 
 
@@ -76,6 +76,8 @@ class AfterRestart(Struct, frozen=True):
     """and whether one of these messages had been delivered before."""
     came: bool = False
     """Whether a consumer connected since, even if it is gone again."""
+    lost_since: int = 0
+    """Messages that are gone since the restart, and that nobody acknowledged."""
 
 
 class QueueState(Struct, frozen=True):
@@ -105,6 +107,10 @@ class QueueState(Struct, frozen=True):
     """The size of the oldest ready message, if known."""
     alarm: Phrase = ""
     """What the broker was short of at the last check."""
+    returns: Returns | None = None
+    """How often what is held may still return, at the last check."""
+    lost: int = 0
+    """Messages that earlier restarts of the incident have cost."""
 
 
 class PastAttempt(Struct, frozen=True):

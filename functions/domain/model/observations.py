@@ -121,8 +121,26 @@ class Channel(Struct, frozen=True, omit_defaults=True):
     """Its deliveries and acknowledgements together."""
     redeliveries: Samples = ()
     """Its redeliveries."""
+    returned: int | None = None
+    """How many these are by now; None where that is not known."""
     shared: bool = False
     """It also consumes other queues, so the queue of its messages is unknown."""
+
+
+class Returns(Struct, frozen=True, omit_defaults=True):
+    """How often a held message may return to its queue. A consumer that goes, for whatever reason, returns all that it holds."""
+
+    limit: int
+    """The queue's delivery limit: the return after that many drops the message."""
+    used: int = 0
+    """How often a message that is held now has returned already, at most."""
+    dead_letters: bool = False
+    """What is over the limit goes to a dead-letter exchange instead."""
+
+    @property
+    def left(self) -> int:
+        """How many more returns they survive, at least."""
+        return max(self.limit - self.used, 0)
 
 
 class QueueHistory(Struct, frozen=True, omit_defaults=True):
@@ -205,8 +223,8 @@ class QueueSnapshot(Struct, frozen=True):
     """The minimum time for which all of these nodes have been running."""
     alarm: Phrase = ""
     """The resources that the broker is short of, so that it blocks publishers."""
-    returns_left: int | None = None
-    """How often a held message may still return to the queue before the broker drops or dead-letters it; None: no limit known."""
+    returns: Returns | None = None
+    """How often held messages may return; None where there is no limit, or it is not known."""
 
     @property
     def holds_unacked(self) -> bool:

@@ -188,7 +188,7 @@ REASONS: Mapping[Reason, Explained] = {
     Reason.AWAITING_APPROVAL: Explained(
         "act",
         Text("it is waiting for approval"),
-        Text("The queue is stuck, and the runbook's mode is approve: a person has to approve the restart."),
+        Text("The queue is stuck, and a person has to approve the restart."),
         Text("Open the approval link, check the state, and press the button."),
     ),
     Reason.DECLINED: Explained(

@@ -35,7 +35,7 @@ from functions.domain.model.incidents import (
     change,
 )
 from functions.domain.model.messages import Card, Message
-from functions.domain.model.observations import Channel, Holder, Pause, QueueHistory, Slot, Storm, Unknown
+from functions.domain.model.observations import Channel, Holder, Pause, QueueHistory, Returns, Slot, Storm, Unknown
 from functions.runtime.errors import Denied
 from functions.runtime.text import Text
 from tests.application.documents.test_former_release import is_kept
@@ -46,7 +46,7 @@ TRIGGER = AlertRef(
     "fp", "grafana#1", NOW, MAIL.key, "Stuck", "summary 日本", "critical", {"panel": "https://g.example"}, NOW + 1, suspicion=True
 )
 SAMPLES = ((NOW, 7),)
-CHANNEL = Channel("c (1)", "10.0.3.7", "mail-worker-2", 1, 1, SAMPLES, SAMPLES, shared=True)
+CHANNEL = Channel("c (1)", "10.0.3.7", "mail-worker-2", 1, 1, SAMPLES, SAMPLES, 2, shared=True)
 WATCHED = QueueState(
     QueueRef("other", "other:v:配送", "配送 (v)", {"file": "v/配送"}),
     "mail",
@@ -71,12 +71,12 @@ WATCHED = QueueState(
         nodes=("a",),
         node_down=True,
         nodes_up_s=4.5,
-        returns_left=6,
+        returns=Returns(3, 1, dead_letters=True),
     ),
     Proof.HELD,
     (CHANNEL,),
     Looks(NOW, NOW, "a1", NOW, "b2", NOW, 3, consumed=True, oldest_from=NOW),
-    AfterRestart(5, 6, NOW, NOW, Verdict.DRAINING, 10.5, 12.5, 1, same_again=True, came=True),
+    AfterRestart(5, 6, NOW, NOW, Verdict.DRAINING, 10.5, 12.5, 1, same_again=True, came=True, lost_since=1),
     7,
     8.5,
     ((NOW, 9),),
@@ -84,6 +84,8 @@ WATCHED = QueueState(
     9,
     8,
     "memory (rabbit@one)",
+    Returns(3, 1, dead_letters=True),
+    2,
 )
 INCIDENT = Incident(
     "inc-1",
@@ -220,7 +222,8 @@ def test_documents_keep_the_form_of_the_release_before():
     """During a rolling deployment either release reads what the other writes; the archive keeps its field names."""
     read = decode(Document, WRITTEN, "k")
     assert read.incident is not None
-    assert [one.after for one in read.incident.queues] == [replace(WATCHED.after, held_again=0, same_again=False, came=False)]
+    unknown = {"held_again": 0, "same_again": False, "came": False, "lost_since": 0}
+    assert [one.after for one in read.incident.queues] == [replace(WATCHED.after, **unknown)]
     assert is_kept(json.loads(WRITTEN), json.loads(encode(read)))
 
 

@@ -115,7 +115,19 @@ class Page(Struct, frozen=True):
     message_bytes_unacknowledged: int | None = None
     delivery_limit: int | str | None = None
     """For a quorum queue, policies included (4.0 and later); a text if it is unlimited."""
+    arguments: dict[str, Any] | list[Any] | None = None
+    effective_policy_definition: dict[str, Any] | list[Any] | None = None
+    auto_delete: bool = False
+    exclusive: bool | None = None
+    type: str = ""
     node: str = ""
+
+    def setting(self, name: str) -> Any:
+        """What the queue's arguments or its policies say of this; None where neither does."""
+        arguments, policy = (
+            part if isinstance(part, dict) else {} for part in (self.arguments, self.effective_policy_definition)
+        )
+        return arguments.get(f"x-{name}", policy.get(name))
 
 
 class ChannelItem(Struct, frozen=True):

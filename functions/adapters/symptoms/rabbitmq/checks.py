@@ -31,6 +31,8 @@ PROBE = "unstick-check-looks-for-no-queue"
 """Placeholder for a queue whose name comes with the alert."""
 SKEW_S = 30.0
 MORE_THAN_NEEDED = frozenset({"administrator", "policymaker"})
+MOST_ATTEMPTS = 5
+"""The most that `limits.attempts` takes."""
 UNREACHABLE = "See that the broker is up with its management plugin, and `url` right."
 
 Outcome = Answer | Exception
@@ -62,6 +64,7 @@ def findings(url: str, user: str, queue: QueueRef, asked: Asked) -> list[Finding
         _readable(queue, asked.totals, asked.page),
         _statistics(queue, asked),
         *_nodes(asked.nodes),
+        *find_losses(queue, asked.page),
         _alarms(asked.alarms),
     ]
 
@@ -212,6 +215,28 @@ def _nodes(nodes: Outcome) -> list[Finding]:
     if down := [node.name for node in listed if not node.running]:
         return [Finding(what, None, f"not running: {', '.join(down)}")]
     return [Finding(what, ok=True, detail="all send statistics")]
+
+
+def find_losses(queue: QueueRef, page: Outcome) -> list[Finding]:
+    """What of the queue lets a restart cost messages."""
+    try:
+        shown = shaped(json_or_none(page), Page)
+    except Unavailable:
+        return []
+    what, limit = f"messages of {named(queue)} survive a restart", shown.delivery_limit
+    findings = []
+    if shown.auto_delete or shown.exclusive:
+        kind = "auto-delete" if shown.auto_delete else "exclusive"
+        remedy = "Declare it durable and neither auto-delete nor exclusive."
+        findings.append(Finding(what, None, f"the queue is {kind}: it goes with its consumer, and all messages with it", remedy))
+    if shown.type == "quorum" and shown.setting("dead-letter-exchange") is None and limit not in (None, "unlimited"):
+        detail = f"after {limit} returns RabbitMQ drops a message; every consumer that ends returns what it holds"
+        remedy = "Add a dead-letter exchange by a policy, with a queue behind it."
+        findings.append(Finding(what, None, detail, remedy))
+    if isinstance(limit, int) and 0 <= limit <= MOST_ATTEMPTS:
+        detail = f"its delivery limit is {limit}, as few as the restarts of one incident may be (limits.attempts)"
+        findings.append(Finding(what, None, detail, "Raise delivery-limit by a policy."))
+    return findings
 
 
 def _alarms(alarms: Outcome) -> Finding:

@@ -14,7 +14,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from functions.adapters.symptoms.rabbitmq.answers import NOT_FOUND, ChannelItem, good, shaped, tags_of
-from functions.adapters.symptoms.rabbitmq.snapshot import add_work
+from functions.adapters.symptoms.rabbitmq.snapshot import add_work, find_fresh
 from functions.domain.health.proofs import RECENT_S
 from functions.domain.health.samples import drop_gaps, rise_of, still_s, within
 from functions.domain.model.observations import Channel, Holder, QueueSnapshot, Unknown
@@ -96,7 +96,7 @@ def add_details(
     details = {}
     for key, seen in snapshots.items():
         names = _names(answers[f"names in {vhosts[key]}"]) if vhosts[key] in held_in else {}
-        details[key] = _with_nodes(_with_names(_with_work(seen, items), names), answers[NODES])
+        details[key] = _with_nodes(_with_names(find_fresh(_with_work(seen, items)), names), answers[NODES])
     alarm = _read_alarm(answers[ALARMS])
     return {key: replace(seen, alarm=alarm) for key, seen in details.items()}
 

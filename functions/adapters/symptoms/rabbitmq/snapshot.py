@@ -20,9 +20,11 @@ from functions.adapters.symptoms.rabbitmq.answers import (
     shaped,
 )
 from functions.adapters.symptoms.rabbitmq.settings import SYSTEM
+from functions.domain.health.proofs import SETTLED_S
+from functions.domain.health.samples import drop_gaps, rise_of
 from functions.domain.model import observations
 from functions.domain.model.alerts import QueueRef
-from functions.domain.model.observations import Channel, Holder, QueueHistory, QueueSnapshot, Unknown
+from functions.domain.model.observations import Channel, Holder, QueueHistory, QueueSnapshot, Returns, Unknown
 from functions.runtime.errors import Denied, Unavailable
 from functions.runtime.text import Text
 
@@ -126,7 +128,34 @@ def _with_page(seen: QueueSnapshot, page: Page, channels: Any) -> QueueSnapshot:
         consumed=bool(page.consumer_details),
         blind=_find_mismatch(page, consumers, seen),
     )
-    return seen if channels is None else _with_channels(seen, consumers, channels)
+    seen = seen if channels is None else _with_channels(seen, consumers, channels)
+    return replace(seen, returns=_find_returns(seen, page))
+
+
+def _find_returns(seen: QueueSnapshot, page: Page) -> Returns | None:
+    """How often held messages may return. What a message has behind it is on no page, so it is counted too high rather than
+    too low: as all redeliveries of the queue since it was last seen empty."""
+    limit = page.delivery_limit
+    if not isinstance(limit, int) or limit < 0 or not seen.unacked:
+        return None
+    used = limit if seen.uncounted else _count_since_empty(seen)
+    return Returns(limit, min(used, limit), page.setting("dead-letter-exchange") is not None)
+
+
+def find_fresh(seen: QueueSnapshot) -> QueueSnapshot:
+    """The same, where each channel that holds messages was never given one that had been delivered before."""
+    held_by = [one for one in seen.channels or () if one.held]
+    if seen.returns is None or not held_by or seen.unseen or seen.uncounted or any(one.returned != 0 for one in held_by):
+        return seen
+    return replace(seen, returns=replace(seen.returns, used=0))
+
+
+def _count_since_empty(seen: QueueSnapshot) -> int:
+    """The redeliveries since the queue was last seen empty; depth and counters are up to SETTLED_S apart."""
+    empty_at = max((at for at, depth in drop_gaps(seen.depth_samples) if not depth), default=None)
+    if empty_at is None or not seen.history.redeliveries:
+        return seen.redeliveries or 0
+    return rise_of(tuple((at, count) for at, count in drop_gaps(seen.history.redeliveries) if at >= empty_at - SETTLED_S))
 
 
 def _present(page: Page, listed: list[Consumer]) -> list[Consumer]:
@@ -193,6 +222,7 @@ def add_work(channel: Channel, item: ChannelItem) -> Channel:
         counted=(traffic.deliver or 0) - (traffic.ack or 0),
         work=_series(traffic.deliver_details, traffic.ack_details),
         redeliveries=_series(traffic.redeliver_details),
+        returned=traffic.redeliver if traffic.redeliver is not None or traffic.deliver is None else 0,
     )
 
 

@@ -1,0 +1,211 @@
+"""What a restart costs in messages: said before it, asked for where it may drop some, and counted after it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from functions.domain.decisions.guards import GuardContext, Kind, decide, delivery_limit
+from functions.domain.health.losses import count_lost
+from functions.domain.model.codes import Ending, Mode, Phase, Reason
+from functions.domain.model.events import Approved, Start
+from functions.domain.model.incidents import Document, change
+from functions.domain.model.observations import Holder, QueueSnapshot, Returns, Unknown
+from tests.support.worlds.scenes import (
+    NEW,
+    NOW,
+    alerted,
+    document,
+    execution,
+    holding,
+    incident,
+    kinds,
+    ledger,
+    moved,
+    phase,
+    rules,
+    runbook,
+    seen,
+    sighting,
+    verifying,
+    woken,
+)
+
+HELD = Holder("10.0.3.7", "worker-1")
+ASKING = rules(public_url="https://unstick.example.com")
+LIMIT_ONE, USED_UP, DEAD_LETTERED = Returns(1), Returns(1, 1), Returns(1, 1, dead_letters=True)
+
+
+def grid(*values: int, at: float = NOW) -> tuple[tuple[float, int], ...]:
+    return tuple((at - 5.0 * back, value) for back, value in zip(range(len(values) - 1, -1, -1), values, strict=True))
+
+
+def figures(depth: int, published: int | None, acks: int | None, again: int | None = 0, **more: Any) -> QueueSnapshot:
+    """What the counters of a queue say at one moment."""
+    counters: dict[str, Any] = {
+        "published": published,
+        "acks": acks,
+        "redeliveries": again,
+        "ack_samples": (),
+        "returns": USED_UP,
+    }
+    return sighting(depth, **(counters | more))
+
+
+def publishing(*values: int) -> QueueSnapshot:
+    """Nothing is left, and so much was published lately."""
+    made = figures(0, values[-1], 80)
+    return replace(made, history=replace(made.history, publishes=grid(*values)))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "lost"),
+    [
+        (figures(30, 100, 70), figures(0, 100, 90), 10),
+        (figures(30, 100, 70), figures(4, 104, 90), 10),
+        (figures(30, 100, 70), figures(0, 100, 100), 0),
+        (figures(30, 100, 70), figures(0, 100, 101), 0),
+        (figures(30, 100, 70, later=2), figures(0, 100, 90, later=5), 7),
+        (figures(30, None, None), figures(0, None, 20), 10),
+        # what comes in 10 s may be counted on one side only
+        (figures(30, 90, 70), publishing(100, 100, 100, 100), 30),
+        (figures(30, 90, 70), publishing(70, 80, 90, 100), 30),
+        (figures(30, 90, 70), publishing(55, 70, 85, 100), 0),
+        (figures(30, 100, 70), figures(0, 100, 90, ack_samples=grid(80, 80, 85, 90)), 0),
+        (figures(30, 100, 70), figures(0, 100, 90, ack_samples=grid(81, 81, 86, 90)), 10),
+        # a limit that can't have been reached is no reason
+        (figures(30, 100, 70, returns=None), figures(0, 100, 90), 0),
+        (figures(30, 100, 70, returns=Returns(20)), figures(0, 100, 90, 19), 0),
+        (figures(30, 100, 70, returns=Returns(20)), figures(0, 100, 90, 20), 10),
+        # counters that fell or don't exist tell nothing
+        (figures(30, 100, 70), figures(0, 5, 3), 0),
+        (figures(30, 100, 70, 3), figures(0, 100, 90, 0), 0),
+        (figures(30, 100, 70), figures(0, 100, 90, uncounted=True), 0),
+        (figures(30, 100, 70), figures(0, 100, 90, deliveries=None), 0),
+        (None, figures(0, 100, 90), 0),
+    ],
+)  # fmt: skip
+def test_what_is_gone_without_an_acknowledgement_is_lost(before: QueueSnapshot | None, after: QueueSnapshot, lost: int) -> None:
+    """Depth before and what came since, less what was acknowledged and what is there; and only a number that is sure."""
+    assert count_lost(before, after) == lost
+
+
+def asked(returns: Returns | None, with_rules: Any = ASKING, **changes: Any) -> Any:
+    what = seen(mail=holding(HELD, returns=returns))
+    book = with_rules.runbooks["mail"]
+    return decide(GuardContext(with_rules, book, document(incident(**changes)), incident(**changes), what, NOW))
+
+
+@pytest.mark.parametrize(
+    ("returns", "kind"),
+    [(None, Kind.RESTART), (LIMIT_ONE, Kind.RESTART), (USED_UP, Kind.ASK), (Returns(0), Kind.ASK), (DEAD_LETTERED, Kind.RESTART)],
+)
+def test_a_restart_that_may_drop_messages_asks_a_person_in_auto_too(returns: Returns | None, kind: Kind) -> None:
+    """Where what is over the limit goes to a dead-letter exchange, nothing is lost."""
+    decision = asked(returns)
+    assert decision.kind is kind
+    if kind is Kind.ASK:
+        assert decision.reason is Reason.AWAITING_APPROVAL
+        limit = returns.limit if returns else 0
+        assert str(decision.detail) == (
+            f"a restart may make RabbitMQ drop the messages that are held: mail.delivery: delivery limit {limit}"
+        )
+
+
+def test_without_an_address_for_the_link_it_is_held() -> None:
+    """There is nobody to ask, and what may cost messages is not done unasked."""
+    decision = asked(USED_UP, rules())
+    assert (decision.kind, decision.reason) == (Kind.HOLD, Reason.AWAITING_APPROVAL)
+    made = moved(Document("key"), alerted(), seen(mail=holding(HELD, returns=USED_UP)))
+    assert made.reply is not None
+    assert (made.reply.reason, kinds(made.document)) == (Reason.AWAITING_APPROVAL, ["held"])
+
+
+def test_an_observing_runbook_asks_nobody() -> None:
+    """It would not have restarted anything."""
+    observing = rules(runbook(mode=Mode.OBSERVE), public_url="https://unstick.example.com")
+    assert asked(USED_UP, observing).reason is Reason.OBSERVE_ONLY
+
+
+def test_a_queue_that_can_not_be_seen_costs_nothing() -> None:
+    """Another guard holds there."""
+    what = seen(mail=Unknown("no answer"))
+    found = incident()
+    assert delivery_limit(GuardContext(ASKING, runbook(), document(found), found, what, NOW)) is None
+
+
+def test_a_person_s_approval_goes_on() -> None:
+    """They have read what it may cost."""
+    what = seen(mail=holding(HELD, returns=USED_UP))
+    made = moved(Document("key"), alerted(), what, with_rules=ASKING)
+    assert phase(made) is Phase.ASKED
+    assert made.document.incident is not None
+    (card,) = (message.card for message in made.document.to_tell if message.channel == "ops")
+    assert "RabbitMQ may drop the held messages at the next restart (limit 1)" in dict(card.facts)["Delivery limit"]
+    approved = Approved(made.document.incident.approval.nonce, "anna")
+    made = moved(made.document, approved, what, with_rules=ASKING)
+    assert [act for act in made.acts if isinstance(act, Start)]
+
+
+@pytest.mark.parametrize(
+    ("returns", "said"),
+    [
+        (Returns(3, 1), "2 more restarts, then RabbitMQ drops the held messages (limit 3)"),
+        (LIMIT_ONE, "1 more restart, then RabbitMQ drops the held messages (limit 1)"),
+        (Returns(3, 2, dead_letters=True), "1 more restart, then RabbitMQ dead-letters the held messages (limit 3)"),
+        (DEAD_LETTERED, "RabbitMQ may dead-letter the held messages at the next restart (limit 1)"),
+        (None, None),
+    ],
+)
+def test_the_card_says_how_many_restarts_the_held_messages_survive(returns: Returns | None, said: str | None) -> None:
+    """Where a limit is known."""
+    running = execution(9, started=-1.0, ended=None, user="anna")
+    what = seen(running, mail=holding(HELD, returns=returns))
+    made = woken(document(incident()), NOW, what)
+    (card,) = (message.card for message in made.document.to_tell if message.channel == "ops")
+    assert dict(card.facts).get("Delivery limit") == said
+
+
+def recovered(missing: int, returns: Returns = USED_UP, **changes: Any) -> Any:
+    """The restart has ended, and the queue was healthy in two looks, with so many messages neither there nor acknowledged."""
+    found = verifying(-30.0)
+    assert found.incident is not None
+    (watched,) = found.incident.queues
+    watched = replace(watched, before=figures(30, 100, 70, returns=returns), **changes)
+    made = replace(found, incident=change(found.incident, queues=(watched,)))
+    for after_s in (0.0, 16.0):
+        at = NOW + after_s
+        mail = figures(0, 100, 100 - missing, 10, at=at, ids=NEW, returns=None)
+        made = woken(
+            made, at, seen(found.incident.execution, now=at, mail=mail, history=ledger(found.incident.execution, now=at))
+        ).document
+    assert made.outcomes[-1].ending is Ending.RECOVERED
+    return made.to_archive[0], next(message.card for message in made.to_tell if message.channel == "ops")
+
+
+def test_what_a_restart_cost_is_told_and_kept() -> None:
+    """The outcome asks somebody to look, in working hours."""
+    record, card = recovered(10)
+    assert card.headline == "In working hours: mail recovered, but messages were lost"
+    assert "mail.delivery: 10 messages were dropped by the broker: delivery limit 1" in card.text
+    assert record.incident.queues[0].after.lost_since == 10
+
+
+def test_dead_letters_are_called_that() -> None:
+    """They can be found in their queue."""
+    _, card = recovered(1, DEAD_LETTERED)
+    assert "mail.delivery: 1 message was dead-lettered by the broker: delivery limit 1" in card.text
+
+
+def test_earlier_restarts_of_the_incident_count_too() -> None:
+    """Each is counted by its own figures."""
+    _, card = recovered(0, lost=4)
+    assert "mail.delivery: 4 messages were dropped by the broker: delivery limit 1" in card.text
+
+
+def test_where_nothing_is_missing_no_action_is_needed() -> None:
+    """As ever."""
+    _, card = recovered(0)
+    assert card.headline.startswith("No action needed: ")
