@@ -29,16 +29,6 @@ This page is written by `python -m tools.docs.command_line_page` from the comman
 ```sh
 eval "$(_UNSTICK_COMPLETE=bash_source unstick)"    # zsh: zsh_source; fish: _UNSTICK_COMPLETE=fish_source unstick | source
 ```
-
-| to | command |
-| --- | --- |
-| see whether everything is set up right | `check` |
-| see what would happen | `simulate` |
-| have a notification to try with | `simulate --listen`, `send --example` |
-| try the deployed function | `send`, `drill` |
-| see what is happening | `status`, `incident`, `report` |
-| find the bug behind it | `causes` |
-| stop it, and start it again | `pause`, `resume` |
 """
 
 
