@@ -26,6 +26,7 @@ from cosmic_ray.plugins import get_operator, operator_names
 ROOT = Path(__file__).resolve().parents[1]
 TESTS = {
     "functions/domain/decisions": ("tests/domain/decisions", "tests/application", "tests/domain/cards"),
+    "functions/domain/health": ("tests/domain/health", "tests/domain/decisions", "tests/adapters/symptoms"),
     "functions/domain/model/firings.py": ("tests/domain/decisions", "tests/application"),
     "functions/application/reconcile.py": ("tests/application", "tests/domain/decisions"),
     "functions/application/intake.py": ("tests/application", "tests/domain/decisions"),
@@ -35,7 +36,7 @@ TESTS = {
 }
 """Changed file -> the tests that have to notice; the simulation runs if they don't."""
 
-SIMULATED = ("functions/domain/decisions", "functions/application")
+SIMULATED = ("functions/domain/decisions", "functions/domain/health", "functions/application")
 SIMULATION = tuple(f"tests/simulation/test_simulation.py::test_no_schedule_violates_an_invariant[{batch}]" for batch in range(5))
 TIMEOUT_S = 300
 """Seconds. A change that makes the tests run longer counts as noticed."""
