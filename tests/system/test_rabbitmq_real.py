@@ -20,7 +20,8 @@ import pytest
 
 from functions.adapters.symptoms.rabbitmq import client, to_queue
 from functions.application.ports import Finding
-from functions.domain.model.observations import QueueSnapshot
+from functions.domain.health.losses import count_lost
+from functions.domain.model.observations import QueueSnapshot, Returns
 from functions.domain.model.runbooks import Symptom
 from functions.runtime.errors import Denied, Unavailable
 from tests.support.broker import ADMIN, Broker, consumer
@@ -323,3 +324,35 @@ def test_publishers_and_idle_consumers_hide_no_channel(rabbitmq_server):
         time.sleep(6)  # until the publisher's channel has been counted
         seen = wait_until(look_at_both, lambda seen: seen.channels and len(seen.channels) == 2)
     assert (sorted(one.held for one in seen.channels), seen.unseen) == ([0, 1], None)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(300)
+def test_messages_that_returned_too_often_are_counted(rabbitmq_server):
+    """Thirty messages, ten in hand, one of them sticky, and a delivery limit of 1: the second end of the consumer drops ten."""
+    if rabbitmq_server.api("GET", "overview")["rabbitmq_version"].startswith("3"):
+        pytest.skip("the page of 3.10 shows no delivery limit")
+    rabbitmq_server.publish("limited", 30, arguments={"x-queue-type": "quorum", "x-delivery-limit": 1})
+    url, sticky = rabbitmq_server.amqp_url(), Habit(prefetch=10, hangs=True)
+
+    def settled(unacked: int, redelivered: int, acks: int) -> QueueSnapshot:
+        """So as soon as it is so: its counters are up to 9 s late, and for its first seconds it has none."""
+        wait_until(lambda: shows(unacked, redelivered, acks))
+        time.sleep(10)
+        return look(rabbitmq_server, "limited")
+
+    def shows(*figures: int) -> bool:
+        with suppress(Unavailable):
+            seen = look(rabbitmq_server, "limited")
+            return (seen.unacked, seen.redeliveries or 0, seen.acks or 0) == figures
+        return False
+
+    with Worker(url, "limited", sticky):
+        first = settled(10, 0, 0)
+    with Worker(url, "limited", sticky):
+        second = settled(10, 10, 0)
+    assert (first.returns, second.returns) == (Returns(1), Returns(1, 1))
+    assert count_lost(first, second) == 0
+    with Worker(url, "limited", Habit()):
+        after = settled(0, 10, 20)
+    assert (after.depth, count_lost(second, after)) == (0, 10)

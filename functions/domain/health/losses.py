@@ -26,7 +26,8 @@ def count_lost(before: QueueSnapshot | None, seen: QueueSnapshot) -> int:
     if min(published, acked, again) < 0 or again < before.returns.left:
         return 0
     missing = before.depth + before.later + published - acked - seen.depth - seen.later
-    return missing if missing > _most_in(seen.history.publishes) + rise_of(within(seen.ack_samples, SETTLED_S)) else 0
+    came = _most_in(within(seen.history.publishes, seen.at - before.at + SETTLED_S)) if seen.history.publishes else 0
+    return missing if missing > came + rise_of(within(seen.ack_samples, SETTLED_S)) else 0
 
 
 def _most_in(counter: Samples, seconds: float = SETTLED_S) -> int:

@@ -73,6 +73,8 @@ def publishing(*values: int) -> QueueSnapshot:
         (figures(30, 90, 70), publishing(100, 100, 100, 100), 30),
         (figures(30, 90, 70), publishing(70, 80, 90, 100), 30),
         (figures(30, 90, 70), publishing(55, 70, 85, 100), 0),
+        (figures(30, 90, 70, at=NOW - 10), publishing(50, 65, 80, 95, 95, 100, 100), 30),
+        (figures(30, 90, 70, at=NOW - 15), publishing(50, 65, 80, 95, 95, 100, 100), 0),
         (figures(30, 100, 70), figures(0, 100, 90, ack_samples=grid(80, 80, 85, 90)), 0),
         (figures(30, 100, 70), figures(0, 100, 90, ack_samples=grid(81, 81, 86, 90)), 10),
         # a limit that can't have been reached is no reason
