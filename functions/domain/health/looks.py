@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from functions.domain.health.proofs import Judgement, Trust, judge
 from functions.domain.model.codes import Health
 from functions.domain.model.incidents import Looks, QueueState
-from functions.domain.model.observations import QueueSnapshot, Unknown
+from functions.domain.model.observations import Holder, QueueSnapshot, Unknown
 from functions.domain.model.runbooks import Symptom
 
 CURVE_POINTS = 120
@@ -80,10 +80,23 @@ def note_snapshot(watched: QueueState, seen: QueueSnapshot) -> QueueState:
         head_bytes=seen.head_bytes,
         held_bytes=seen.held_bytes,
         consumers=seen.consumers,
-        holders=seen.holders,
+        holders=tuple(_held_on(watched, holder, seen.holders) for holder in seen.holders),
         returns=seen.returns,
         alarm=seen.alarm,
     )
+
+
+def _held_on(watched: QueueState, holder: Holder, all_now: tuple[Holder, ...]) -> Holder:
+    """The holder, with since when it has held messages: samples reach back a few minutes, and earlier looks reach further.
+
+    Only if it stood still at the last look already, and no other has its host and name.
+    """
+    who, last_at = (holder.host, holder.name), watched.curve[-1][0] if watched.curve else -math.inf
+    same = [one for one in watched.holders if (one.host, one.name) == who]
+    alone = len(same) == 1 == sum((one.host, one.name) == who for one in all_now)
+    if not alone or holder.since is None or same[0].since is None or holder.since > last_at:
+        return holder
+    return replace(holder, since=min(holder.since, same[0].since))
 
 
 def _thin_out(curve: tuple[tuple[float, int], ...]) -> tuple[tuple[float, int], ...]:

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from functions.adapters.symptoms.rabbitmq import to_queue
 from functions.adapters.symptoms.rabbitmq.snapshot import Answers, read_snapshot
-from functions.domain.health.looks import CURVE_POINTS, judge_health
+from functions.domain.health.looks import CURVE_POINTS, judge_health, note_snapshot
 from functions.domain.model.codes import Health, Proof
 from functions.domain.model.incidents import Looks, QueueState
 from functions.domain.model.observations import Holder, QueueSnapshot, Unknown
@@ -192,3 +192,23 @@ def test_the_oldest_message_is_stuck_whatever_else_moves(looks, health):
     assert health is not Health.ILL or str(judged.why) == "the oldest message is 16 min 1 s old and still in the queue"
     judged, _ = judge_health(SYMPTOM, replace(POOL, at=NOW), WATCHED, NOW)
     assert judged.health is Health.WELL, "only where the runbook asks for it"
+
+
+@pytest.mark.parametrize(
+    ("former", "now", "since"),
+    [
+        ([Holder("h", "w", 1, NOW - 400)], [Holder("h", "w", 1, NOW - 120)], NOW - 400),
+        ([Holder("h", "w", 1, NOW - 400)], [Holder("h", "w", 1, NOW - 30)], NOW - 400),
+        ([Holder("h", "w", 1, NOW - 400)], [Holder("h", "w", 1, NOW - 29)], NOW - 29),
+        ([Holder("h", "w", 1, NOW - 400)], [Holder("h", "x", 1, NOW - 120)], NOW - 120),
+        ([Holder("h", "w", 1, NOW - 400)] * 2, [Holder("h", "w", 1, NOW - 120)], NOW - 120),
+        ([Holder("h", "w", 1, NOW - 400)], [Holder("h", "w", 1, NOW - 120)] * 2, NOW - 120),
+        ([Holder("h", "w", 1, None)], [Holder("h", "w", 1, NOW - 120)], NOW - 120),
+        ([Holder("h", "w", 1, NOW - 400)], [Holder("h", "w", 1, None)], None),
+        ([], [Holder("h", "w", 1, NOW - 120)], NOW - 120),
+    ],
+)
+def test_how_long_it_is_held_reaches_back_to_earlier_looks(former, now, since):
+    """The last look was 30 s ago: one that has moved since then began anew."""
+    watched = replace(WATCHED, holders=tuple(former), curve=((NOW - 30.0, 1),))
+    assert note_snapshot(watched, holding(at=NOW, holders=tuple(now))).holders[0].since == since
