@@ -157,7 +157,7 @@ def measure(trials: int = TRIALS) -> Measured:
     with tempfile.TemporaryDirectory() as made, ExitStack() as stack:
         folder = Path(made)
         broker = stack.enter_context(brokers.broker(folder / "broker"))
-        broker.add_user("unstick", LOOKS, tags="management", vhosts=["/"])
+        broker.add_user("unstick", LOOKS, tags="monitoring", vhosts=["/"])
         waits = {f"stuck{for_s}n{number}": for_s for for_s in LIMITS_S for number in range(trials)}
         applications = {name: Application(broker, name, ["moody"]) for name in waits}
         rundeck = stack.enter_context(Rundeck(*_jobs(applications)))

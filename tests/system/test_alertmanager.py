@@ -29,7 +29,7 @@ def test_from_the_brokers_metrics_to_resolved(needed: Callable[..., None], tmp_p
     with ExitStack() as stack:
         # a broker of its own: RabbitMQ 3.10 escapes no label, so other tests' queue with a backslash would spoil every scrape
         broker = stack.enter_context(brokers.broker(tmp_path / "broker"))
-        broker.add_user("unstick", "only looks", tags="management", vhosts=["/"])
+        broker.add_user("unstick", "only looks", tags="monitoring", vhosts=["/"])
         application = stuck(broker, {"alerted": ["stuck-unacked", "healthy"]}, stack)["alerted"]
         assert application.queue == QUEUE
         rundeck = stack.enter_context(Rundeck(Job(id=job_id(SERVICE), action=application.restart)))

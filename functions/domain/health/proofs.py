@@ -231,9 +231,9 @@ def _find_waiting(seen: QueueSnapshot, over_s: float, trust: Trust) -> list[Cand
 
 
 def _was_nothing_given(seen: QueueSnapshot) -> bool:
-    """Whether each consumer certainly never got a message: then the queue's own counters would be absent anyway."""
-    channels = seen.channels or ()
-    return len(channels) == seen.consumers and seen.unseen is None and not any(one.held or one.work for one in channels)
+    """Whether an absent counter of deliveries means that none was made: the channel of each consumer is seen, and each lives on a
+    node whose statistics would count them."""
+    return bool(seen.channels) and len(seen.channels or ()) == seen.consumers and seen.unseen is None
 
 
 def _undelivered_s(seen: QueueSnapshot) -> float:

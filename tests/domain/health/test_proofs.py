@@ -160,6 +160,12 @@ QUEUES = [
         Proof.UNSERVED,
         id="its only consumer was never given anything",
     ),
+    pytest.param(
+        still(ready=5, unacked=0, deliveries=None, consumers=1, channels=(channel(shared=True),)),
+        Health.ILL,
+        Proof.UNSERVED,
+        id="its only consumer is full with another queue's messages",
+    ),
     pytest.param(still(ready=4, unacked=1, deliveries=None), Health.UNSURE, None, id="absent is not zero: held"),
     pytest.param(still(ready=5, unacked=0, consumers=None), Health.UNSURE, None, id="consumers not known"),
     pytest.param(still(ready=5, unacked=0, blind=MISSING), Health.UNKNOWN, None, id="something does not fit together"),
