@@ -120,10 +120,22 @@ def _works_again(
     something since the restart. Where the oldest message hung: another one is the oldest."""
     if watched.proof is Proof.OLDEST:
         return seen.blind is None and age_s >= SETTLED_S and (consumers or 0) >= runbook.recovered.min_consumers
-    if not watched.held_by or seen.channels is None or seen.unseen is not None or age_s < SETTLED_S or after.moved_at is None:
+    if (
+        not _was_one_of_several(watched)
+        or seen.channels is None
+        or seen.unseen is not None
+        or age_s < SETTLED_S
+        or after.moved_at is None
+    ):
         return False
     idle = any(one.held and one.work and not _has_worked(one, age_s - SETTLED_S) for one in seen.channels)
     return not idle and (consumers or 0) >= runbook.recovered.min_consumers
+
+
+def _was_one_of_several(watched: QueueState) -> bool:
+    """Whether others worked beside the consumers that hung, so that messages flow and the queue need not be empty."""
+    before = watched.before.consumers if watched.before is not None else None
+    return bool(watched.held_by) and (before or 0) > len(watched.held_by)
 
 
 def _has_worked(channel: Channel, within_s: float) -> bool:

@@ -337,7 +337,7 @@ def flowing(*channels: Channel, at: float = NOW, acks: int = 100) -> QueueSnapsh
 
 def after_restart(*looks: tuple[float, tuple[Channel, ...]]) -> QueueState:
     """One of three consumers held a message, and was restarted; then these looks."""
-    watched = replace(WATCHED, before=sighting(3), held_by=(worker("old"),))
+    watched = replace(WATCHED, before=sighting(3, ids=("a", "b", "old")), held_by=(worker("old"),))
     for age_s, channels in looks:
         seen = flowing(*channels, at=NOW + age_s, acks=100 + int(age_s))
         watched = judge_recovery(BOOK, seen, watched, Since(age_s, seen.at))
