@@ -142,7 +142,7 @@ def _runbook(service: str, for_s: float) -> dict[str, Any]:
     symptom = {"rabbitmq": {"vhost": "${labels.vhost}", "queue": "${labels.queue}", "max_messages": 0, "for": f"{for_s:g}s"}}
     made = runbook(service, symptom=symptom, verify=VERIFY)
     if "holder" in runbooks.Restart.__struct_fields__:
-        made["restart"]["holder"] = {"option": "host", "allow": r"127\.0\.[0-9]{1,3}\.[0-9]{1,3}"}
+        made["restart"]["holder"] = {"option": "host", "allow": r"127\.0\.[1-9][0-9]{0,2}\.[0-9]{1,3}"}
     return made
 
 

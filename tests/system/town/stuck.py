@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 from tests.support.workers.crew import Habit
 from tests.system.town.healthy import QUORUM
 from tests.system.town.scene import Pattern, Scene, Truth
@@ -168,6 +170,17 @@ def before_us(scene: Scene) -> None:
     scene.until_held(scene.hire(HANGS))
 
 
+class Once:
+    """Hangs the first worker that gets this message, and no other that gets it after that."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+        self._free = threading.Semaphore()
+
+    def __call__(self, body: bytes) -> bool:
+        return body == self._body and self._free.acquire(blocking=False)
+
+
 def one_of(count: int, rate: float, work_s: float, prefetch: int = 1) -> object:
     """One of so many hangs; the others have time for all that comes."""
 
@@ -175,7 +188,7 @@ def one_of(count: int, rate: float, work_s: float, prefetch: int = 1) -> object:
         number = NUMBERS.index(scene.name) + 1
         hosts = [f"127.0.{number}.{worker}" for worker in range(2, count + 2)]
         scene.then(Habit(prefetch=prefetch, work_s=work_s))
-        workers = scene.hire(Habit(prefetch=prefetch, work_s=work_s, hangs=lambda body: body == b"hang"), count, hosts=hosts)
+        workers = scene.hire(Habit(prefetch=prefetch, work_s=work_s, hangs=Once(b"hang")), count, hosts=hosts)
         scene.flow(rate)
         scene.sleep(scene.place.stuck_after_s)
         scene.publish(1, body="hang")
